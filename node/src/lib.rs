@@ -1,0 +1,7 @@
+//! The node as a library: what a `reg` daemon is made of, from the pure scheduler up to the HTTP gateways.
+//!
+//! Modules depend downwards only: `daemon` puts all together, `gateway` → `registry` → {`net`, `store`,
+//! `transfer`} → [`reg_proto`]. `net`, `store` and `transfer` never name each other.
+
+pub mod net;
+pub mod store;

@@ -1,0 +1,1 @@
+//! libp2p behind a handle: finding peers, asking them, and streams of pieces.
