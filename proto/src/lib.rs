@@ -3,4 +3,15 @@
 //! This crate is pure: bytes, time and chance are arguments. It opens no file, reads no clock, rolls no dice,
 //! and reaches neither tokio, libp2p nor sled (`testnet/tests/tidy.rs` checks it).
 
+pub mod limits;
+
+pub mod digest;
+pub mod name;
+pub mod path;
+pub mod peer;
+pub mod piece;
+pub mod states;
+
+pub mod json;
+
 pub mod content;

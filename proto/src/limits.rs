@@ -1,0 +1,80 @@
+//! Every bound on what is read, kept or sent, on one page, each with its reason.
+//!
+//! A bound that only one module of the node needs stands there; what two nodes must agree on stands here.
+
+/// Bytes of a blob: 1 TiB. The largest single weight files are below 1/10 of it; its states take 32 MiB.
+pub const BLOB_BYTES_MAX: u64 = 1 << 40;
+/// Bytes of a piece states document: 32 for each piece of the largest blob.
+pub const STATES_BYTES_MAX: u64 = (BLOB_BYTES_MAX >> 20) * 32;
+
+/// Bytes of a manifest, as OCI registries allow (distribution-spec, "at least 4 megabytes").
+pub const MANIFEST_BYTES_MAX: usize = 4 << 20;
+/// Files of a model. The largest sharded models have some hundreds; what 4 MiB of manifest can hold is below this.
+pub const FILES_MAX: usize = 20_000;
+/// Annotations of a descriptor or manifest: ModelPack defines fewer than ten.
+pub const ANNOTATIONS_MAX: usize = 64;
+/// Bytes of a ModelPack config blob: a handful of short texts.
+pub const CONFIG_BYTES_MAX: usize = 256 << 10;
+
+/// Nesting of any JSON document: OCI, in-toto and our own records stay below ten.
+pub const JSON_DEPTH_MAX: usize = 32;
+
+/// Bytes of a path inside a model, as Linux's PATH_MAX leaves room for a destination before it.
+pub const PATH_BYTES_MAX: usize = 1024;
+/// Bytes of one segment of a path: NAME_MAX of every common file system.
+pub const PATH_SEGMENT_BYTES_MAX: usize = 255;
+/// Segments of a path: deeper trees are not seen in models and cost a directory each.
+pub const PATH_SEGMENTS_MAX: usize = 32;
+
+/// Characters of a model name: with a 52 character publisher id and a slash it fits Hugging Face's 96.
+pub const MODEL_NAME_CHARS_MAX: usize = 43;
+/// Characters of a tag, as in the OCI distribution specification.
+pub const TAG_CHARS_MAX: usize = 128;
+/// Characters of a petname: shorter than a publisher id, so that none can look like one.
+pub const PETNAME_CHARS_MAX: usize = 32;
+
+/// Keys of one publisher's key document: a board of signers, not a crowd.
+pub const KEYS_MAX: usize = 16;
+/// Key documents of one publisher: a rotation a month for more than ten years.
+pub const KEY_DOCUMENTS_MAX: usize = 128;
+/// Signatures on one envelope: the old and the new signers of a rotation.
+pub const SIGNATURES_MAX: usize = 2 * KEYS_MAX;
+/// Bytes of a key document in its envelope: 16 keys and 32 signatures take 8 KiB.
+pub const KEY_ENVELOPE_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a tag record in its envelope.
+pub const TAG_ENVELOPE_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a provenance statement in its envelope: 20,000 files' states digests of 160 bytes, in base64.
+pub const PROVENANCE_BYTES_MAX: usize = 5 << 20;
+/// Bytes of an OpenSSF bundle: as provenance, with two certificates.
+pub const BUNDLE_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes of a multiaddr as text: two IPv6 hops, certificates' hashes and two peer ids fit.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+/// Addresses told of one peer: TCP and QUIC on four networks, both IP versions.
+pub const ADDRESSES_MAX: usize = 16;
+/// Holders told of one model in one message: enough to begin, more are learnt from them.
+pub const HOLDERS_MAX: usize = 16;
+/// Bytes of a gossiped announcement: a tag record, its key document and one holder's addresses.
+pub const ANNOUNCEMENT_BYTES_MAX: usize = 48 << 10;
+
+/// Bytes of a request between peers.
+pub const REQUEST_BYTES_MAX: usize = 4 << 10;
+/// Bytes of a response's header between peers: tag records and key documents of one publisher, or a page of heads.
+pub const RESPONSE_HEADER_BYTES_MAX: usize = 2 << 20;
+/// Bytes of a document that follows a response's header: the largest of manifest, provenance and bundle.
+pub const RESPONSE_DOCUMENT_BYTES_MAX: usize = BUNDLE_BYTES_MAX;
+/// Tag records in one response: a publisher's models are asked for one at a time beyond it.
+pub const TAGS_PER_RESPONSE_MAX: usize = 64;
+/// Referrers in one response: a few each of provenance, bundles, scans and reviews.
+pub const REFERRERS_MAX: usize = 64;
+/// Announcements in one page of heads.
+pub const HEADS_PER_PAGE_MAX: usize = 32;
+
+/// Bytes of a frame's header on a blob stream, a bitmap of the largest blob included (2^20 bits in base64).
+pub const FRAME_HEADER_BYTES_MAX: usize = 192 << 10;
+/// Pieces of one request: 16 MiB from one peer in one run, the largest unit of the scheduler.
+pub const REQUEST_PIECES_MAX: u32 = 16;
+/// Requests that one stream may have waiting at the server before it is told `Busy`.
+pub const REQUESTS_WAITING_MAX: usize = 256;
+/// Blobs that one stream may follow at once: a sharded model's files, fetched side by side.
+pub const BLOBS_FOLLOWED_MAX: usize = 512;

@@ -1,0 +1,336 @@
+//! What people type: publishers, models, tags and references to them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::{BASE32_NOPAD, Encoding};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+use crate::digest::{Digest, DigestError};
+use crate::limits::{MODEL_NAME_CHARS_MAX, PETNAME_CHARS_MAX, TAG_CHARS_MAX};
+
+/// Who signs: the SHA-256 of the payload of the publisher's first key document.
+///
+/// Written as 52 lower-case base32 digits (RFC 4648 section 6) without padding.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublisherId([u8; 32]);
+
+/// A model of a publisher: letters, digits and single `.`, `_`, `-` (or `__`) between them, at most 43 characters.
+///
+/// The grammar is what both the Hugging Face Hub and, folded to lower case, OCI accept. Case is kept.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModelName(String);
+
+/// A movable name for one manifest of a model, with OCI's grammar: `latest`, `v1.2`, `q4_k_m`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag(String);
+
+/// A user's own name for a publisher: lower-case letters, digits and `.`, `_`, `-` between them, at most 32 characters.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Petname(String);
+
+/// A publisher as a user names it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Publisher {
+    Id(PublisherId),
+    Petname(Petname),
+}
+
+/// A reference to a model: `publisher/model[:tag][@sha256:…]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reference {
+    pub publisher: Publisher,
+    pub model: ModelName,
+    pub tag: Option<Tag>,
+    pub digest: Option<Digest>,
+}
+
+/// Why a text is not a name of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NameError {
+    #[error("{text:?} is not a publisher id: 52 characters of a-z and 2-7")]
+    PublisherId { text: String },
+    #[error(
+        "{text:?} is neither a publisher id nor a petname (lower-case letters, digits, single . _ - between them, at most 32)"
+    )]
+    Publisher { text: String },
+    #[error("{text:?} is not a model name: letters, digits and single . _ - between them, at most 43")]
+    Model { text: String },
+    #[error(
+        "{text:?} is not a tag: letters, digits, . _ -, at most 128, beginning with a letter, a digit or _"
+    )]
+    Tag { text: String },
+    #[error("{text:?} as a tag would be taken for a digest or a commit")]
+    TagLooksLikeDigest { text: String },
+    #[error("{text:?} is not a reference: publisher/model[:tag][@sha256:…]")]
+    Reference { text: String },
+    #[error("the digest of the reference is not one")]
+    Digest(#[from] DigestError),
+}
+
+/// A text that is quoted in an error, cut where a hostile one would fill the screen.
+fn quoted(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+fn base32() -> Encoding {
+    let mut lower = BASE32_NOPAD.specification();
+    lower.symbols.make_ascii_lowercase();
+    lower.encoding().expect("base32 in lower case is a valid encoding")
+}
+
+/// Letters, digits and separators between them: a `.`, a `-`, one or two `_`; never at an end, never two together.
+fn is_separated(text: &str, letter: fn(u8) -> bool) -> bool {
+    let bytes = text.as_bytes();
+    let ends = bytes.first().copied().is_some_and(letter) && bytes.last().copied().is_some_and(letter);
+    let known = bytes.iter().all(|byte| letter(*byte) || b"._-".contains(byte));
+    let single = bytes.windows(2).all(|two| letter(two[0]) || letter(two[1]) || two == b"__");
+    ends && known && single && !text.contains("___")
+}
+
+impl PublisherId {
+    /// Characters of an id as text.
+    pub const CHARS: usize = 52;
+
+    /// Returns the id with exactly these 32 bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for PublisherId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&base32().encode(&self.0))
+    }
+}
+
+impl FromStr for PublisherId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let refused = || NameError::PublisherId { text: quoted(text) };
+        if text.len() != Self::CHARS {
+            return Err(refused());
+        }
+        let bytes = base32().decode(text.as_bytes()).map_err(|_| refused())?;
+        bytes.try_into().map(Self).map_err(|_| refused())
+    }
+}
+
+impl ModelName {
+    /// Returns the name as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the name by which models of one publisher are told apart: without case.
+    pub fn folded(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+}
+
+impl FromStr for ModelName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let fits = text.len() <= MODEL_NAME_CHARS_MAX
+            && is_separated(text, |byte| byte.is_ascii_alphanumeric())
+            && !text.to_ascii_lowercase().ends_with(".git");
+        if fits { Ok(Self(text.to_owned())) } else { Err(NameError::Model { text: quoted(text) }) }
+    }
+}
+
+impl Tag {
+    /// The tag that is meant where none is named.
+    pub fn latest() -> Self {
+        Self("latest".to_owned())
+    }
+
+    /// Returns the tag as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Tag {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let fits = text.len() <= TAG_CHARS_MAX
+            && text.bytes().next().is_some_and(word)
+            && text.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-');
+        if !fits {
+            return Err(NameError::Tag { text: quoted(text) });
+        }
+        if matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(NameError::TagLooksLikeDigest { text: quoted(text) });
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Petname {
+    /// Returns the petname as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Petname {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        if text.len() <= PETNAME_CHARS_MAX && is_separated(text, letter) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::Publisher { text: quoted(text) })
+        }
+    }
+}
+
+impl FromStr for Publisher {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.parse() {
+            Ok(id) => Ok(Self::Id(id)),
+            Err(_) => text.parse().map(Self::Petname),
+        }
+    }
+}
+
+impl fmt::Display for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Petname(petname) => petname.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Reference {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => (name, Some(digest.parse()?)),
+            None => (text, None),
+        };
+        let refused = || NameError::Reference { text: quoted(text) };
+        let (publisher, rest) = name.split_once('/').ok_or_else(refused)?;
+        let (model, tag) = match rest.split_once(':') {
+            Some((model, tag)) => (model, Some(tag.parse()?)),
+            None => (rest, None),
+        };
+        Ok(Self { publisher: publisher.parse()?, model: model.parse()?, tag, digest })
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.publisher, self.model)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        match &self.digest {
+            Some(digest) => write!(f, "@{digest}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Petname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Names are text on every surface: shown, parsed, and carried in JSON by the same spelling.
+macro_rules! text_form {
+    ($($name:ty),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                crate::json::text(deserializer)
+            }
+        }
+    )*};
+}
+
+text_form!(PublisherId, ModelName, Tag, Petname, Publisher, Reference);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "aaaqeayeaudaocajbifqydiob4ibceqtcqkrmfyydenbwha5dypq";
+
+    #[test]
+    fn a_reference_reads_back_what_it_writes() {
+        let digest = Digest::of(b"x");
+        for text in [
+            format!("{ID}/Llama-3-8B"),
+            format!("{ID}/Llama-3-8B:latest"),
+            format!("acme/tiny@{digest}"),
+            format!("acme/tiny:v1.0@{digest}"),
+        ] {
+            assert_eq!(text.parse::<Reference>().map(|it| it.to_string()), Ok(text));
+        }
+        assert_eq!(ID.parse::<PublisherId>().unwrap().as_bytes()[31], 31);
+    }
+
+    #[test]
+    fn refuses_names_that_another_tool_would_read_differently() {
+        for model in
+            ["", "-a", "a-", "a..b", "a--b", "a.-b", "a___b", "a/b", "a b", "é", "x.git", &"a".repeat(44)]
+        {
+            assert!(model.parse::<ModelName>().is_err(), "{model:?}");
+        }
+        for model in ["a", "a__b", "Llama-3.1-8B_q4", &"a".repeat(43)] {
+            assert!(model.parse::<ModelName>().is_ok(), "{model:?}");
+        }
+        for tag in ["", ".a", "-a", "a/b", &"a".repeat(129), &"a".repeat(40), &"0".repeat(64)] {
+            assert!(tag.parse::<Tag>().is_err(), "{tag:?}");
+        }
+    }
+
+    #[test]
+    fn a_petname_never_looks_like_an_id() {
+        assert!(ID.parse::<Petname>().is_err());
+        assert!(matches!(ID.parse(), Ok(Publisher::Id(_))));
+        assert!(matches!("acme".parse(), Ok(Publisher::Petname(_))));
+        assert!(ID.to_uppercase().parse::<Publisher>().is_err());
+        assert!(PETNAME_CHARS_MAX < PublisherId::CHARS);
+    }
+}

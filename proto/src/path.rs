@@ -1,0 +1,347 @@
+//! [`SafePath`]: the name of a file inside a model, harmless on every file system.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
+use crate::limits::{PATH_BYTES_MAX, PATH_SEGMENT_BYTES_MAX, PATH_SEGMENTS_MAX};
+
+/// A relative path with `/` between its segments, in Unicode NFC, that stays inside the directory it is put into and
+/// means the same file on Linux, macOS and Windows.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SafePath(String);
+
+/// Why a text is not the name of a file of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PathError {
+    #[error("path is empty, begins or ends with `/`, or has an empty segment")]
+    EmptySegment,
+    #[error("path has more than {PATH_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("path has more than {PATH_SEGMENTS_MAX} segments")]
+    TooDeep,
+    #[error("path has a segment of more than {PATH_SEGMENT_BYTES_MAX} bytes")]
+    SegmentTooLong,
+    #[error("path has a segment `.` or `..`")]
+    Dots,
+    #[error("path has the character {character:?}, which some file system refuses or hides")]
+    Character { character: char },
+    #[error("path has a segment that ends with a dot or begins or ends with a space")]
+    Edge,
+    #[error("path has the segment {segment:?}, which is a device on Windows")]
+    Device { segment: String },
+    #[error("path has the segment {segment:?}, which a version control system would obey")]
+    Repository { segment: String },
+    #[error("path is not in Unicode normal form C")]
+    NotNfc,
+}
+
+/// Two paths of one model cannot both be put into a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CollisionError {
+    #[error("{first} and {second} are the same file where case does not count")]
+    SameFile { first: SafePath, second: SafePath },
+    #[error("{file} is a file, and the directory of {inside}")]
+    FileIsDirectory { file: SafePath, inside: SafePath },
+}
+
+impl SafePath {
+    /// Returns the path as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the segments, the file's name last.
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// Returns the last segment.
+    pub fn file_name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+
+    /// Returns the form in which two paths are equal where a file system ignores case or normalises.
+    fn folded(&self) -> String {
+        self.0.nfkc().collect::<String>().to_lowercase().nfkc().collect()
+    }
+}
+
+/// Checks that all `paths` can be files of one directory tree on every file system.
+///
+/// # Errors
+/// Two equal without case, or one that is the directory of another.
+pub fn check_collisions<'a>(paths: impl IntoIterator<Item = &'a SafePath>) -> Result<(), CollisionError> {
+    let mut files: BTreeMap<String, &SafePath> = BTreeMap::new();
+    for path in paths {
+        if let Some(first) = files.insert(path.folded(), path) {
+            return Err(CollisionError::SameFile { first: first.clone(), second: path.clone() });
+        }
+    }
+    for (folded, inside) in &files {
+        for (end, _) in folded.match_indices('/') {
+            if let Some(file) = files.get(&folded[..end]) {
+                return Err(CollisionError::FileIsDirectory {
+                    file: (*file).clone(),
+                    inside: (*inside).clone(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+impl FromStr for SafePath {
+    type Err = PathError;
+
+    fn from_str(text: &str) -> Result<Self, PathError> {
+        if text.len() > PATH_BYTES_MAX {
+            return Err(PathError::TooLong);
+        }
+        if text.split('/').count() > PATH_SEGMENTS_MAX {
+            return Err(PathError::TooDeep);
+        }
+        if let Some(character) = text.chars().find(|character| is_refused(*character)) {
+            return Err(PathError::Character { character });
+        }
+        text.split('/').try_for_each(check_segment)?;
+        if !is_nfc(text) {
+            return Err(PathError::NotNfc);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+fn check_segment(segment: &str) -> Result<(), PathError> {
+    if segment.is_empty() {
+        return Err(PathError::EmptySegment);
+    }
+    if segment.len() > PATH_SEGMENT_BYTES_MAX {
+        return Err(PathError::SegmentTooLong);
+    }
+    if segment == "." || segment == ".." {
+        return Err(PathError::Dots);
+    }
+    if segment.ends_with(['.', ' ']) || segment.starts_with(' ') {
+        return Err(PathError::Edge);
+    }
+    if is_device(segment) {
+        return Err(PathError::Device { segment: segment.to_owned() });
+    }
+    if [".git", "git~1", ".hg", ".svn", ".bzr"].iter().any(|name| segment.eq_ignore_ascii_case(name)) {
+        return Err(PathError::Repository { segment: segment.to_owned() });
+    }
+    Ok(())
+}
+
+/// Windows takes these for devices, with any extension and in any case ("Naming Files, Paths, and Namespaces").
+fn is_device(segment: &str) -> bool {
+    let stem = segment.split('.').next().unwrap_or(segment).trim_end().to_uppercase();
+    if ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&stem.as_str()) {
+        return true;
+    }
+    let number = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
+    number.is_some_and(|number| {
+        let mut characters = number.chars();
+        let digit = characters.next().is_some_and(|it| it.is_ascii_digit() || "¹²³".contains(it));
+        digit && characters.next().is_none()
+    })
+}
+
+/// Control characters, what Windows forbids, separators of other systems, and characters that hide or turn the text.
+fn is_refused(character: char) -> bool {
+    character.is_control()
+        || r#"\:*?"<>|"#.contains(character)
+        || matches!(character,
+            '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{ffff}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+impl fmt::Display for SafePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SafePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for SafePath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SafePath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::json::text(deserializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn takes_what_models_are_made_of() {
+        for path in [
+            "config.json",
+            "1_Pooling/config.json",
+            "model-00001-of-00002.safetensors",
+            ".gitattributes",
+            "a b/c d.txt",
+            "modèle/été.md",
+            "日本語/読んで.md",
+            "onnx/model_q4.onnx",
+            "...x",
+            "con_fig",
+            "COM10",
+            "LPT",
+        ] {
+            assert_eq!(path.parse::<SafePath>().map(|it| it.to_string()), Ok(path.to_owned()));
+        }
+    }
+
+    /// The names of T4 in the threat model: each would leave the directory, hide, or be another file elsewhere.
+    #[test]
+    fn refuses_hostile_names() {
+        let long_segment = "a".repeat(256);
+        let long_path = "a/".repeat(511) + "abcd";
+        let deep = "a/".repeat(32) + "a";
+        let names = [
+            "",
+            "/",
+            "/etc/passwd",
+            "//etc/passwd",
+            "a//b",
+            "a/",
+            "./a",
+            "a/.",
+            "..",
+            "../a",
+            "a/../b",
+            "a/..",
+            "../../x",
+            "..\\a",
+            "a\\b",
+            "\\\\host\\share",
+            "C:\\x",
+            "C:x",
+            "c:/x",
+            "a:b",
+            "a:$DATA",
+            "file::$INDEX",
+            "nul",
+            "NUL",
+            "NUL.txt",
+            "nul .txt",
+            "con",
+            "CON.json",
+            "dir/aux",
+            "aux.h",
+            "prn",
+            "com1",
+            "COM9.log",
+            "com¹",
+            "lpt1",
+            "LPT0",
+            "conin$",
+            "CONOUT$",
+            "a.",
+            "a ",
+            " a",
+            "a. ",
+            "dir./x",
+            "dir /x",
+            "a\0b",
+            "a\nb",
+            "a\rb",
+            "a\tb",
+            "a\u{7f}b",
+            "a\u{1b}[31m",
+            "a*b",
+            "a?b",
+            "a\"b",
+            "a<b",
+            "a>b",
+            "a|b",
+            "a\u{202e}txt.exe",
+            "a\u{200f}b",
+            "a\u{2066}b",
+            "a\u{200b}b",
+            "a\u{200d}b",
+            "a\u{feff}b",
+            "a\u{ad}b",
+            "a\u{2028}b",
+            "a\u{fe0f}b",
+            "a\u{e0041}b",
+            "e\u{301}",
+            "\u{212b}ngstrom",
+            "\u{1100}\u{1161}",
+            ".git",
+            ".git/hooks/post-checkout",
+            "x/.GIT/config",
+            ".Git",
+            "git~1/x",
+            ".hg/hgrc",
+            ".svn/x",
+            "a/...",
+            "a/....",
+            ".. /x",
+            "..\u{200b}/x",
+            &long_segment,
+            &long_path,
+            &deep,
+        ];
+        for name in names {
+            assert!(name.parse::<SafePath>().is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_files_that_fall_together() {
+        let check = |names: &[&str]| {
+            let paths: Vec<SafePath> = names.iter().map(|name| name.parse().unwrap()).collect();
+            check_collisions(&paths)
+        };
+        assert_eq!(check(&["a/b", "a/c", "ab", "a-b"]), Ok(()));
+        for names in [
+            ["a", "A"],
+            ["README.md", "readme.MD"],
+            ["x/a", "X/A"],
+            ["a", "a"],
+            ["straße", "STRAßE"],
+            ["ﬁle", "file"],
+        ] {
+            assert!(matches!(check(&names), Err(CollisionError::SameFile { .. })), "{names:?}");
+        }
+        for names in [["a", "a/b"], ["A", "a/b"], ["x/y", "x/y/z/w"]] {
+            assert!(matches!(check(&names), Err(CollisionError::FileIsDirectory { .. })), "{names:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_leaves_its_directory(text in "[./\\\\a\u{0}: ]{0,12}|\\PC{0,40}") {
+            if let Ok(path) = text.parse::<SafePath>() {
+                let mut depth = 0;
+                for part in std::path::Path::new(path.as_str()).components() {
+                    prop_assert!(matches!(part, std::path::Component::Normal(_)));
+                    depth += 1;
+                }
+                prop_assert!(depth >= 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Piece states: the SHA-256 chaining value after every piece of a blob but the last.
+//!
+//! SHA-256 is a chain (FIPS 180-4, section 6.2): `S(0) = IV`, `S(i+1) = compress*(S(i), piece i)`, and the digest closes
+//! it with the padding. Who holds `S(i)` and `S(i+1)` verifies piece `i` alone, in any order and on any core; when all
+//! pieces have passed, the whole blob is proven with no second pass, because the chain starts at the IV and ends in the
+//! digest. A list of states is only a claim until then: [`PieceStates::parting`] settles which of two lists is false.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::block_api::compress256;
+use thiserror::Error;
+
+use crate::digest::Digest;
+use crate::piece::{BlobLayout, BlobTooLarge, PIECE_LEN, PieceIndex};
+
+/// Bytes of one state: eight 32-bit words, big-endian, as in a digest.
+pub const STATE_LEN: usize = 32;
+
+/// H(0) of SHA-256, FIPS 180-4 section 5.3.3.
+const IV: State = State([
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+]);
+
+const BLOCK_LEN: usize = 64;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct State([u32; 8]);
+
+impl State {
+    fn to_bytes(self) -> [u8; STATE_LEN] {
+        let mut bytes = [0; STATE_LEN];
+        for (place, word) in bytes.chunks_exact_mut(4).zip(self.0) {
+            place.copy_from_slice(&word.to_be_bytes());
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; STATE_LEN]) -> Self {
+        let (words, _) = bytes.as_chunks::<4>();
+        let mut state = [0; 8];
+        for (word, bytes) in state.iter_mut().zip(words) {
+            *word = u32::from_be_bytes(*bytes);
+        }
+        Self(state)
+    }
+
+    /// Closes the chain: the bytes after the last whole block, the padding, and the length of the whole in bits.
+    fn close(mut self, rest: &[u8], size: u64) -> Digest {
+        let mut padded = [0; 2 * BLOCK_LEN];
+        padded[..rest.len()].copy_from_slice(rest);
+        padded[rest.len()] = 0x80;
+        let end = if rest.len() < BLOCK_LEN - 8 { BLOCK_LEN } else { 2 * BLOCK_LEN };
+        padded[end - 8..end].copy_from_slice(&(size * 8).to_be_bytes());
+        compress256(&mut self.0, padded[..end].as_chunks().0);
+        Digest::from_bytes(self.to_bytes())
+    }
+}
+
+/// The states of one blob: `piece_count - 1` chaining values. Cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PieceStates {
+    layout: BlobLayout,
+    states: Arc<[[u8; STATE_LEN]]>,
+}
+
+/// Some bytes are not a list of states for a blob of that size.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("states of a blob of {size} bytes take {expected} bytes, these are {length}")]
+pub struct StatesError {
+    pub size: u64,
+    pub length: usize,
+    pub expected: usize,
+}
+
+impl PieceStates {
+    /// Returns how many bytes the states of a blob with this layout take: 32 for each piece but the last.
+    pub fn byte_len(layout: BlobLayout) -> usize {
+        (layout.piece_count() as usize - 1) * STATE_LEN
+    }
+
+    /// Reads the states of a blob with this layout. They are a claim until the chain has closed.
+    ///
+    /// # Errors
+    /// Another length than [`Self::byte_len`].
+    pub fn parse(layout: BlobLayout, bytes: &[u8]) -> Result<Self, StatesError> {
+        let expected = Self::byte_len(layout);
+        if bytes.len() != expected {
+            return Err(StatesError { size: layout.size(), length: bytes.len(), expected });
+        }
+        Ok(Self { layout, states: bytes.as_chunks().0.into() })
+    }
+
+    /// Returns the states as the blob that travels: 32 big-endian bytes each, in order, nothing else.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.states.concat()
+    }
+
+    /// Returns the name of this list: the digest of [`Self::to_bytes`].
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.to_bytes())
+    }
+
+    /// Returns how the blob is cut.
+    pub const fn layout(&self) -> BlobLayout {
+        self.layout
+    }
+
+    /// Tells whether `bytes` are piece `piece` of the blob named `blob`, if these are its states.
+    pub fn verify(&self, blob: &Digest, piece: PieceIndex, bytes: &[u8]) -> bool {
+        if piece > self.layout.last() || bytes.len() != self.layout.piece_len(piece) {
+            return false;
+        }
+        let index = piece.get() as usize;
+        let mut state = match index.checked_sub(1).and_then(|before| self.states.get(before)) {
+            Some(bytes) => State::from_bytes(bytes),
+            None => IV,
+        };
+        let (blocks, rest) = bytes.as_chunks();
+        compress256(&mut state.0, blocks);
+        match self.states.get(index) {
+            Some(after) => state.to_bytes() == *after,
+            None => state.close(rest, self.layout.size()) == *blob,
+        }
+    }
+
+    /// Returns the piece that settles a dispute between two lists for one blob, `None` where they are equal.
+    ///
+    /// It is the last piece before which the lists differ: behind it they agree, down to the digest, so the true bytes
+    /// of this one piece pass under at most one of the two.
+    pub fn parting(&self, other: &Self) -> Option<PieceIndex> {
+        let last = self.states.iter().zip(other.states.iter()).rposition(|(mine, theirs)| mine != theirs)?;
+        self.layout.piece(u32::try_from(last + 1).ok()?)
+    }
+}
+
+impl fmt::Debug for PieceStates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} states of a blob of {} bytes", self.states.len(), self.layout.size())
+    }
+}
+
+/// Hashes bytes that come in order, and keeps the states on the way.
+#[derive(Clone)]
+pub struct StateHasher {
+    state: State,
+    /// The bytes since the last whole block.
+    rest: [u8; BLOCK_LEN],
+    size: u64,
+    states: Vec<[u8; STATE_LEN]>,
+}
+
+/// What a [`StateHasher`] has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hashed {
+    pub digest: Digest,
+    pub states: PieceStates,
+}
+
+impl StateHasher {
+    /// Returns a hasher that has seen nothing.
+    pub const fn new() -> Self {
+        Self { state: IV, rest: [0; BLOCK_LEN], size: 0, states: Vec::new() }
+    }
+
+    /// Takes the next bytes.
+    pub fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let to_boundary = PIECE_LEN - self.size % PIECE_LEN;
+            let now = usize::try_from(to_boundary).map_or(bytes.len(), |length| length.min(bytes.len()));
+            let (here, later) = bytes.split_at(now);
+            self.within_piece(here);
+            if self.size % PIECE_LEN == 0 {
+                self.states.push(self.state.to_bytes());
+            }
+            bytes = later;
+        }
+    }
+
+    /// Takes bytes that do not reach beyond the end of the piece.
+    fn within_piece(&mut self, mut bytes: &[u8]) {
+        let held = self.held();
+        self.size += bytes.len() as u64;
+        if held > 0 {
+            let (fill, later) = bytes.split_at(bytes.len().min(BLOCK_LEN - held));
+            self.rest[held..held + fill.len()].copy_from_slice(fill);
+            if held + fill.len() < BLOCK_LEN {
+                return;
+            }
+            compress256(&mut self.state.0, &[self.rest]);
+            bytes = later;
+        }
+        let (blocks, rest) = bytes.as_chunks();
+        compress256(&mut self.state.0, blocks);
+        self.rest[..rest.len()].copy_from_slice(rest);
+    }
+
+    fn held(&self) -> usize {
+        (self.size % BLOCK_LEN as u64) as usize
+    }
+
+    /// Closes the chain.
+    ///
+    /// # Errors
+    /// More bytes than a blob may have.
+    pub fn finish(mut self) -> Result<Hashed, BlobTooLarge> {
+        let layout = BlobLayout::new(self.size)?;
+        let digest = self.state.close(&self.rest[..self.held()], self.size);
+        self.states.truncate(layout.piece_count() as usize - 1);
+        Ok(Hashed { digest, states: PieceStates { layout, states: self.states.into() } })
+    }
+}
+
+impl Default for StateHasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hash(bytes: &[u8]) -> Hashed {
+        let mut hasher = StateHasher::new();
+        hasher.update(bytes);
+        hasher.finish().unwrap()
+    }
+
+    fn sample(length: usize, seed: u8) -> Vec<u8> {
+        (0..length).map(|i| (i as u8).wrapping_mul(31).wrapping_add((i >> 8) as u8) ^ seed).collect()
+    }
+
+    fn piece(bytes: &[u8], layout: BlobLayout, piece: PieceIndex) -> &[u8] {
+        let start = layout.offset(piece) as usize;
+        &bytes[start..start + layout.piece_len(piece)]
+    }
+
+    #[test]
+    fn verifies_in_reverse_order_and_names_the_changed_piece() {
+        let mut bytes = sample(3 * PIECE_LEN as usize + 17, 5);
+        let Hashed { digest, states } = hash(&bytes);
+        let layout = states.layout();
+        assert!(layout.pieces().rev().all(|at| states.verify(&digest, at, piece(&bytes, layout, at))));
+        bytes[2 * PIECE_LEN as usize + 99] ^= 1;
+        let wrong: Vec<u32> = layout
+            .pieces()
+            .filter(|at| !states.verify(&digest, *at, piece(&bytes, layout, *at)))
+            .map(PieceIndex::get)
+            .collect();
+        assert_eq!(wrong, [2]);
+    }
+
+    #[test]
+    fn a_false_list_parts_at_a_piece_that_only_the_true_one_passes() {
+        let bytes = sample(4 * PIECE_LEN as usize, 1);
+        let Hashed { digest, states } = hash(&bytes);
+        let mut forged = states.to_bytes();
+        forged[STATE_LEN] ^= 1;
+        let forged = PieceStates::parse(states.layout(), &forged).unwrap();
+        let at = states.parting(&forged).unwrap();
+        assert_eq!(at.get(), 2);
+        assert!(states.verify(&digest, at, piece(&bytes, states.layout(), at)));
+        assert!(!forged.verify(&digest, at, piece(&bytes, states.layout(), at)));
+        assert_eq!(states.parting(&states.clone()), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn equals_sha2_however_the_bytes_come(length in 0usize..3_000_000, cut in 1usize..200_000, seed: u8) {
+            let bytes = sample(length, seed);
+            let mut hasher = StateHasher::new();
+            for chunk in bytes.chunks(cut) {
+                hasher.update(chunk);
+            }
+            let Hashed { digest, states } = hasher.finish().unwrap();
+            prop_assert_eq!(digest, Digest::of(&bytes));
+            prop_assert_eq!(PieceStates::parse(states.layout(), &states.to_bytes()), Ok(states.clone()));
+            for at in states.layout().pieces() {
+                prop_assert!(states.verify(&digest, at, piece(&bytes, states.layout(), at)));
+            }
+        }
+
+        #[test]
+        fn equals_sha2_around_block_edges(length in 0usize..400, cut in 1usize..130, seed: u8) {
+            let bytes = sample(length, seed);
+            let mut hasher = StateHasher::new();
+            bytes.chunks(cut).for_each(|chunk| hasher.update(chunk));
+            prop_assert_eq!(hasher.finish().unwrap().digest, Digest::of(&bytes));
+        }
+    }
+}
