@@ -12,6 +12,13 @@ pub mod peer;
 pub mod piece;
 pub mod states;
 
+pub mod bounded;
 pub mod json;
+
+pub mod descriptor;
+
+pub mod announcement;
+pub mod dht;
+pub mod wire;
 
 pub mod content;

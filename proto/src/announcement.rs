@@ -1,0 +1,43 @@
+//! [`Announcement`]: "this tag now means that, and I hold it", as it is gossiped and handed on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bounded::Bounded;
+use crate::json::{self, JsonError};
+use crate::limits::{ADDRESSES_MAX, ANNOUNCEMENT_BYTES_MAX};
+use crate::peer::{Address, PeerId};
+
+/// A peer that says it holds something, and where it may be reached. A hint: nobody has signed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub peer: PeerId,
+    #[serde(default)]
+    pub addresses: Bounded<Address, ADDRESSES_MAX>,
+}
+
+/// A signed tag record on its way through the network.
+///
+/// `tag` and `key_document` are envelopes, byte for byte as they were signed, so whoever passes the announcement on can
+/// check it and cannot change it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    pub tag: String,
+    /// The publisher's first key document, which the publisher's id names.
+    pub key_document: String,
+    pub holder: Holder,
+}
+
+impl Announcement {
+    /// Reads a gossiped message.
+    ///
+    /// # Errors
+    /// More than [`ANNOUNCEMENT_BYTES_MAX`] bytes, or not an announcement.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, JsonError> {
+        json::from_slice(bytes, ANNOUNCEMENT_BYTES_MAX)
+    }
+
+    /// Returns the bytes that are gossiped.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        json::to_vec(self)
+    }
+}
