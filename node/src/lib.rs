@@ -4,4 +4,5 @@
 //! `transfer`} → [`reg_proto`]. `net`, `store` and `transfer` never name each other.
 
 pub mod net;
+pub mod registry;
 pub mod store;

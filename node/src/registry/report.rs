@@ -1,0 +1,209 @@
+//! What the registry answers: the facts of each use case, as the CLI prints them with `--json`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use reg_proto::content::metadata::Metadata;
+use reg_proto::digest::Digest;
+use reg_proto::name::{ModelName, Petname, PublisherId, Reference, Tag};
+use reg_proto::path::SafePath;
+use reg_proto::peer::{Address, PeerId};
+use serde::{Deserialize, Serialize};
+
+/// What is to be signed before a model can be published. Nothing is visible to anyone yet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Prepared {
+    /// Names the preparation at the node that holds it, until it is committed or has expired.
+    pub id: u64,
+    pub publisher: PublisherId,
+    pub model: ModelName,
+    pub tag: Tag,
+    pub manifest: Digest,
+    pub files: usize,
+    pub bytes: u64,
+    /// The in-toto statement, as it is to be signed.
+    pub provenance: String,
+    /// The tag record, as it is to be signed.
+    pub tag_record: String,
+    /// The files in the order of their names, for the OpenSSF bundle.
+    pub resources: Vec<(SafePath, Digest)>,
+    /// Seconds since 1970 at which the statements were made.
+    pub issued: u64,
+}
+
+/// What the holder of the key adds to a [`Prepared`] model.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Signed {
+    /// The DSSE envelope of the provenance statement.
+    pub provenance: String,
+    /// The DSSE envelope of the tag record.
+    pub tag_record: String,
+    /// The envelope of the publisher's first key document.
+    pub key_document: String,
+    /// The OpenSSF Model Signing bundle (Sigstore bundle JSON).
+    pub bundle: String,
+}
+
+/// A model that has been published.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Published {
+    pub reference: Reference,
+    pub publisher: PublisherId,
+    pub model: ModelName,
+    pub tag: Tag,
+    pub manifest: Digest,
+    pub bytes: u64,
+    pub files: usize,
+    /// Tag sequence number.
+    pub seq: u64,
+    /// Peers known to hold the whole model, this node not counted.
+    pub holders: usize,
+}
+
+/// A model that has been pulled.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pulled {
+    pub reference: Reference,
+    pub publisher: PublisherId,
+    pub model: ModelName,
+    pub tag: Option<Tag>,
+    pub manifest: Digest,
+    pub bytes: u64,
+    pub files: usize,
+    pub dest: Option<PathBuf>,
+    /// Bytes that came from peers.
+    pub bytes_fetched: u64,
+    /// Bytes that were here already.
+    pub bytes_local: u64,
+    /// Bytes by the peer that sent them.
+    pub peers: BTreeMap<PeerId, u64>,
+    pub seconds: f64,
+    /// What the user should know: a tag past its freshness, a publisher seen for the first time.
+    pub notes: Vec<String>,
+}
+
+/// What happens during a long use case, as it happens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Progress {
+    /// A new stage begins: `finding`, `resolving`, `hashing`, `fetching`, `verifying`, `placing`, `announcing`.
+    Stage { stage: String, detail: String },
+    /// How far the stage is.
+    Bytes { done: u64, total: u64, peers: usize },
+    /// Something the user should know now.
+    Note { text: String },
+}
+
+/// A model that is here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModelSummary {
+    pub publisher: PublisherId,
+    pub petname: Option<Petname>,
+    pub model: ModelName,
+    pub tags: Vec<Tag>,
+    pub manifest: Digest,
+    pub bytes: u64,
+    pub files: usize,
+    pub pinned: bool,
+    /// Whether every blob is here and was verified.
+    pub complete: bool,
+    /// Seconds since 1970; `None` when it is not known.
+    pub last_used: Option<u64>,
+}
+
+/// All that is known of one model.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModelInfo {
+    pub summary: ModelSummary,
+    pub reference: Reference,
+    /// Version of the key document that signed.
+    pub key_document_version: u64,
+    /// Newest tag record of the tag that was asked for.
+    pub seq: Option<u64>,
+    /// Seconds since 1970.
+    pub issued: Option<u64>,
+    pub fresh_until: Option<u64>,
+    pub expires: Option<u64>,
+    pub metadata: Metadata,
+    pub referrers: Vec<Digest>,
+    pub kinds: BTreeMap<String, usize>,
+}
+
+/// A file of a model.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FileInfo {
+    pub path: SafePath,
+    pub size: u64,
+    pub digest: Digest,
+    pub media_type: String,
+    pub here: bool,
+}
+
+/// What a verification has found.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Verified {
+    pub checked: usize,
+    pub bytes: u64,
+    pub damaged: Vec<Damage>,
+    /// Files of a directory that the manifest does not name.
+    pub unlisted: Vec<String>,
+}
+
+/// Something that is not what was signed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Damage {
+    pub digest: Digest,
+    /// The file, where a directory was verified.
+    pub path: Option<PathBuf>,
+    pub problem: String,
+    pub repaired: bool,
+}
+
+/// A peer this node is connected to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PeerReport {
+    pub peer: PeerId,
+    pub addresses: Vec<Address>,
+    pub agent: Option<String>,
+    pub transport: Option<String>,
+    pub rtt_ms: Option<u64>,
+    pub bytes_fetched: u64,
+    pub bytes_served: u64,
+}
+
+/// The node in figures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    pub peer_id: PeerId,
+    pub listen: Vec<Address>,
+    pub peers: usize,
+    pub models: usize,
+    pub blobs: usize,
+    pub bytes: u64,
+    pub partial_bytes: u64,
+    pub cache_max_bytes: Option<u64>,
+    /// Payload bytes of pieces written to peers since the start.
+    pub bytes_served: u64,
+    /// Payload bytes of pieces taken from peers since the start.
+    pub bytes_fetched: u64,
+    pub uptime_seconds: u64,
+    pub version: String,
+}
+
+/// What a collection has removed, or would remove.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Collected {
+    pub models: Vec<Digest>,
+    pub blobs: usize,
+    pub bytes: u64,
+    pub dry_run: bool,
+}
+
+/// A publisher the user has named.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TrustEntry {
+    pub petname: Petname,
+    pub publisher: PublisherId,
+    /// Highest key document seen, where any was.
+    pub key_document_version: Option<u64>,
+}

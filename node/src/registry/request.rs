@@ -1,0 +1,99 @@
+//! What can be asked of the registry: one struct for each use case that takes more than a reference.
+
+use std::path::PathBuf;
+
+use reg_proto::name::{ModelName, PublisherId, Reference, Tag};
+use reg_proto::peer::Address;
+use serde::{Deserialize, Serialize};
+
+/// Publish the directory or file at `path` as `model:tag`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PublishRequest {
+    /// Absolute, as the node sees it.
+    pub path: PathBuf,
+    /// The publisher's first key document, byte for byte, whose digest is the publisher's id.
+    pub key_document: String,
+    pub model: ModelName,
+    pub tag: Tag,
+    /// What the publisher says of the model; shown apart from what is computed.
+    #[serde(default)]
+    pub claims: Claims,
+    /// Publish content that runs code when it is loaded, such as pickle.
+    #[serde(default)]
+    pub allow_unsafe: bool,
+    /// Seconds for which the tag is fresh; later a pull warns. `None`: for ever.
+    #[serde(default)]
+    pub fresh_for: Option<u64>,
+}
+
+/// What a publisher claims of a model; it ends up in the ModelPack config, and so in the manifest's digest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    #[serde(default)]
+    pub licenses: Vec<String>,
+    #[serde(default)]
+    pub title: Option<String>,
+    #[serde(default)]
+    pub description: Option<String>,
+    #[serde(default)]
+    pub version: Option<String>,
+    #[serde(default)]
+    pub source_url: Option<String>,
+}
+
+/// Fetch a model, verify it, share it, and put it into `dest` if there is one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PullRequest {
+    pub reference: Reference,
+    /// Absolute, as the node sees it. `None`: into the cache only.
+    #[serde(default)]
+    pub dest: Option<PathBuf>,
+    /// Peers to ask first.
+    #[serde(default)]
+    pub from: Vec<Address>,
+    /// Take content that runs code when it is loaded, such as pickle.
+    #[serde(default)]
+    pub allow_unsafe: bool,
+    /// Ask no peer: what is here is what there is.
+    #[serde(default)]
+    pub offline: bool,
+    /// Copy into `dest` instead of sharing the cache's bytes by reflink or hard link.
+    #[serde(default)]
+    pub copy: bool,
+    /// Replace files in `dest` that differ.
+    #[serde(default)]
+    pub overwrite: bool,
+    /// Take a tag whose publisher's expiry date has passed.
+    #[serde(default)]
+    pub allow_expired: bool,
+}
+
+/// What to verify.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyTarget {
+    /// Every blob of the cache.
+    Everything,
+    /// The blobs of one model in the cache.
+    Model(Reference),
+    /// A directory that was pulled, against the manifest it was pulled from.
+    Directory(PathBuf),
+}
+
+/// Rehash what is here against what was signed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VerifyRequest {
+    pub target: VerifyTarget,
+    /// Fetch what is damaged from peers.
+    #[serde(default)]
+    pub repair: bool,
+    #[serde(default)]
+    pub from: Vec<Address>,
+}
+
+/// The models that a listing is about; `None` for all.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ListRequest {
+    #[serde(default)]
+    pub publisher: Option<PublisherId>,
+}
