@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded::Bounded;
 use crate::json::{self, JsonError};
-use crate::limits::{ADDRESSES_MAX, ANNOUNCEMENT_BYTES_MAX};
+use crate::limits::{ADDRESSES_MAX, ANNOUNCEMENT_BYTES_MAX, KEY_DOCUMENTS_MAX};
 use crate::peer::{Address, PeerId};
 
 /// A peer that says it holds something, and where it may be reached. A hint: nobody has signed it.
@@ -17,13 +17,13 @@ pub struct Holder {
 
 /// A signed tag record on its way through the network.
 ///
-/// `tag` and `key_document` are envelopes, byte for byte as they were signed, so whoever passes the announcement on can
+/// `tag` and `key_documents` are envelopes, byte for byte as they were signed, so whoever passes the announcement on can
 /// check it and cannot change it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announcement {
     pub tag: String,
-    /// The publisher's first key document, which the publisher's id names.
-    pub key_document: String,
+    /// The publisher's key documents from the first, which the publisher's id names, to the newest.
+    pub key_documents: Bounded<String, KEY_DOCUMENTS_MAX>,
     pub holder: Holder,
 }
 

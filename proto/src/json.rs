@@ -52,6 +52,13 @@ pub(crate) fn text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
     text.parse().map_err(de::Error::custom)
 }
 
+/// Deserialises an optional field that must be there, if only as `null`: in our own records nothing is left out.
+pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
 /// Walks a document, keeps nothing but the keys of the objects it is in.
 struct Strict {
     depth: usize,

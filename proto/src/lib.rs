@@ -16,6 +16,13 @@ pub mod bounded;
 pub mod json;
 
 pub mod descriptor;
+pub mod manifest;
+pub mod referrer;
+
+pub mod envelope;
+pub mod key;
+pub mod provenance;
+pub mod tag;
 
 pub mod announcement;
 pub mod dht;

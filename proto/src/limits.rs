@@ -54,7 +54,7 @@ pub const ADDRESS_BYTES_MAX: usize = 256;
 pub const ADDRESSES_MAX: usize = 16;
 /// Holders told of one model in one message: enough to begin, more are learnt from them.
 pub const HOLDERS_MAX: usize = 16;
-/// Bytes of a gossiped announcement: a tag record, its key document and one holder's addresses.
+/// Bytes of a gossiped announcement: a tag record, some key documents and one holder's addresses.
 pub const ANNOUNCEMENT_BYTES_MAX: usize = 48 << 10;
 
 /// Bytes of a request between peers.

@@ -1,0 +1,287 @@
+//! [`Envelope`]: a signed payload (DSSE, <https://github.com/secure-systems-lab/dsse>, protocol v1.0.2).
+//!
+//! What is signed is `PAE(payload type, payload)` over the payload's bytes as they are carried: nothing is ever
+//! serialised again before it is verified. The payload type separates the kinds of record.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::{BASE64, BASE64URL, HEXLOWER};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+use crate::bounded::Bounded;
+use crate::digest::Digest;
+use crate::json::{self, JsonError};
+use crate::limits::SIGNATURES_MAX;
+
+/// An ed25519 public key, written `ed25519:<64 lower-case hex digits>`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey([u8; 32]);
+
+/// Why a text is not a public key.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PublicKeyError {
+    #[error("key does not read `ed25519:<64 hex digits>`")]
+    Form,
+    #[error("key is not a point of the curve, or a weak one")]
+    Weak,
+}
+
+/// A payload with its type and the signatures over both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    pub payload_type: String,
+    pub payload: Vec<u8>,
+    signatures: Vec<KeySignature>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct KeySignature {
+    key_id: String,
+    signature: [u8; 64],
+}
+
+/// Why some bytes are not an envelope.
+#[derive(Debug, Error)]
+pub enum EnvelopeError {
+    #[error("envelope is not understood")]
+    Json(#[from] JsonError),
+    #[error("envelope's payload is not base64")]
+    Payload,
+    #[error("envelope has a signature that is not 64 bytes in base64")]
+    Signature,
+    #[error("envelope has no signature")]
+    NoSignature,
+}
+
+/// Why an envelope does not prove what it should.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SignatureError {
+    #[error("payload is of type {found:?}, not {expected:?}")]
+    PayloadType { found: String, expected: &'static str },
+    #[error("{valid} of the {threshold} signatures that are needed are valid")]
+    TooFew { valid: usize, threshold: usize },
+}
+
+/// DSSE's JSON form; unknown fields are ignored.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EnvelopeJson {
+    payload: String,
+    payload_type: String,
+    signatures: Bounded<SignatureJson, SIGNATURES_MAX>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SignatureJson {
+    #[serde(default)]
+    keyid: String,
+    sig: String,
+}
+
+impl PublicKey {
+    /// Returns the public half of `key`.
+    pub fn of(key: &SigningKey) -> Self {
+        Self(key.verifying_key().to_bytes())
+    }
+
+    /// Returns the 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Returns the id by which envelopes name the key: the SHA-256 of its bytes, in hex.
+    pub fn key_id(&self) -> String {
+        Digest::of(&self.0).hex()
+    }
+
+    /// Verifies by the strict rules (no small-order points, canonical encodings), so that all verifiers agree.
+    fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        VerifyingKey::from_bytes(&self.0)
+            .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+    }
+}
+
+impl Envelope {
+    /// Returns `payload` signed by `keys`.
+    pub fn sign(payload_type: &str, payload: Vec<u8>, keys: &[&SigningKey]) -> Self {
+        let message = pae(payload_type, &payload);
+        let signatures = keys
+            .iter()
+            .map(|key| KeySignature {
+                key_id: PublicKey::of(key).key_id(),
+                signature: key.sign(&message).to_bytes(),
+            })
+            .collect();
+        Self { payload_type: payload_type.to_owned(), payload, signatures }
+    }
+
+    /// Reads an envelope of at most `max` bytes.
+    ///
+    /// # Errors
+    /// Not DSSE's JSON form, no signature, or too many.
+    pub fn from_bytes(bytes: &[u8], max: usize) -> Result<Self, EnvelopeError> {
+        let EnvelopeJson { payload, payload_type, signatures } = json::from_slice(bytes, max)?;
+        let payload = base64(&payload).ok_or(EnvelopeError::Payload)?;
+        if signatures.is_empty() {
+            return Err(EnvelopeError::NoSignature);
+        }
+        let signatures = signatures.into_vec().into_iter().map(|SignatureJson { keyid, sig }| {
+            let signature =
+                base64(&sig).and_then(|bytes| bytes.try_into().ok()).ok_or(EnvelopeError::Signature)?;
+            Ok(KeySignature { key_id: keyid, signature })
+        });
+        Ok(Self { payload_type, payload, signatures: signatures.collect::<Result<_, EnvelopeError>>()? })
+    }
+
+    /// Returns DSSE's JSON form.
+    pub fn to_json(&self) -> String {
+        let signatures = self
+            .signatures
+            .iter()
+            .map(|it| SignatureJson { keyid: it.key_id.clone(), sig: BASE64.encode(&it.signature) });
+        let form = EnvelopeJson {
+            payload: BASE64.encode(&self.payload),
+            payload_type: self.payload_type.clone(),
+            signatures: Bounded::first_of(signatures),
+        };
+        String::from_utf8(json::to_vec(&form)).expect("JSON is UTF-8")
+    }
+
+    /// Checks that the payload is of this type, and signed by at least `threshold` different ones of `keys`.
+    ///
+    /// # Errors
+    /// Another type, or too few valid signatures.
+    pub fn verify(
+        &self,
+        payload_type: &'static str,
+        keys: &[PublicKey],
+        threshold: usize,
+    ) -> Result<(), SignatureError> {
+        if self.payload_type != payload_type {
+            return Err(SignatureError::PayloadType {
+                found: self.payload_type.clone(),
+                expected: payload_type,
+            });
+        }
+        let message = pae(&self.payload_type, &self.payload);
+        let mut distinct = keys.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let valid = distinct.iter().filter(|key| self.is_signed_by(key, &message)).count();
+        if valid < threshold.max(1) { Err(SignatureError::TooFew { valid, threshold }) } else { Ok(()) }
+    }
+
+    /// A key id is a hint only (DSSE, "keyid"): one that is missing is tried with every key.
+    fn is_signed_by(&self, key: &PublicKey, message: &[u8]) -> bool {
+        let key_id = key.key_id();
+        self.signatures
+            .iter()
+            .filter(|it| it.key_id.is_empty() || it.key_id == key_id)
+            .any(|it| key.verify(message, &it.signature))
+    }
+}
+
+/// Returns DSSE's pre-authentication encoding: what a signature is made over.
+pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// DSSE: readers accept the standard and the URL-safe alphabet.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    BASE64.decode(text.as_bytes()).or_else(|_| BASE64URL.decode(text.as_bytes())).ok()
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ed25519:{}", HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = PublicKeyError;
+
+    fn from_str(text: &str) -> Result<Self, PublicKeyError> {
+        let hex = text.strip_prefix("ed25519:").ok_or(PublicKeyError::Form)?;
+        let bytes = HEXLOWER.decode(hex.as_bytes()).map_err(|_| PublicKeyError::Form)?;
+        let bytes: [u8; 32] = bytes.try_into().map_err(|_| PublicKeyError::Form)?;
+        match VerifyingKey::from_bytes(&bytes) {
+            Ok(key) if !key.is_weak() => Ok(Self(bytes)),
+            _ => Err(PublicKeyError::Weak),
+        }
+    }
+}
+
+impl Serialize for PublicKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PublicKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        json::text(deserializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
+    }
+
+    #[test]
+    fn pae_is_that_of_the_specification() {
+        assert_eq!(
+            pae("http://example.com/HelloWorld", b"hello world"),
+            b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+        );
+    }
+
+    #[test]
+    fn counts_keys_not_signatures() {
+        let (one, two) = (key(1), key(2));
+        let keys = [PublicKey::of(&one), PublicKey::of(&two)];
+        let twice = Envelope::sign("t", b"p".to_vec(), &[&one, &one]);
+        assert_eq!(twice.verify("t", &keys, 2), Err(SignatureError::TooFew { valid: 1, threshold: 2 }));
+        assert_eq!(
+            twice.verify("t", &[keys[0], keys[0]], 2),
+            Err(SignatureError::TooFew { valid: 1, threshold: 2 })
+        );
+        assert_eq!(Envelope::sign("t", b"p".to_vec(), &[&one, &two]).verify("t", &keys, 2), Ok(()));
+        assert_eq!(twice.verify("t", &keys, 0), Ok(()));
+        assert!(Envelope::sign("t", b"p".to_vec(), &[&key(3)]).verify("t", &keys, 0).is_err());
+    }
+
+    #[test]
+    fn a_change_anywhere_is_seen() {
+        let envelope = Envelope::sign("type", b"payload".to_vec(), &[&key(1)]);
+        let keys = [PublicKey::of(&key(1))];
+        let read = Envelope::from_bytes(envelope.to_json().as_bytes(), 1000).unwrap();
+        assert_eq!(read, envelope);
+        assert_eq!(read.verify("type", &keys, 1), Ok(()));
+        assert!(read.verify("other", &keys, 1).is_err());
+        let changed = Envelope { payload: b"Payload".to_vec(), ..read.clone() };
+        assert!(changed.verify("type", &keys, 1).is_err());
+        assert!(read.verify("type", &[PublicKey::of(&key(2))], 1).is_err());
+    }
+
+    #[test]
+    fn weak_keys_are_none() {
+        let identity = format!("ed25519:01{}", "00".repeat(31));
+        assert_eq!(identity.parse::<PublicKey>(), Err(PublicKeyError::Weak));
+        assert_eq!("ed25519:00".parse::<PublicKey>(), Err(PublicKeyError::Form));
+    }
+}

@@ -1,0 +1,294 @@
+//! Key documents: which keys speak for a publisher, from the first document on.
+//!
+//! A publisher's id is the SHA-256 of the first document's payload. Document n+1 is signed by the threshold of n and of
+//! n+1 (The Update Framework's rule for root metadata), so who knows the id can follow every rotation.
+
+use ed25519_dalek::SigningKey;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::digest::Digest;
+use crate::envelope::{Envelope, EnvelopeError, PublicKey, SignatureError};
+use crate::json::{self, JsonError, present};
+use crate::limits::{KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX, KEYS_MAX};
+use crate::name::PublisherId;
+
+/// Payload type of a key document.
+pub const KEY_DOCUMENT_TYPE: &str = "application/vnd.reg.key-document.v1+json";
+
+/// Which keys speak for a publisher, and how many of them are needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyDocument {
+    /// 1 for the first, then one more each time.
+    pub version: u64,
+    pub keys: Vec<PublicKey>,
+    /// How many of the keys must sign.
+    pub threshold: usize,
+    /// The digest of the payload before this one; `None` in the first.
+    #[serde(deserialize_with = "present")]
+    pub previous: Option<Digest>,
+    /// A commitment to the next document's keys: [`KeyDocument::commitment`]. `None` leaves them open.
+    #[serde(deserialize_with = "present")]
+    pub next: Option<Digest>,
+}
+
+/// Why a list of envelopes is not a publisher's key history.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    #[error("publisher has no key document")]
+    Empty,
+    #[error("publisher has {count} key documents, at most {KEY_DOCUMENTS_MAX} are followed")]
+    TooMany { count: usize },
+    #[error("key document is not an envelope")]
+    Envelope(#[from] EnvelopeError),
+    #[error("key document is not understood")]
+    Json(#[from] JsonError),
+    #[error("first key document is that of {found}, not of {expected}")]
+    OtherPublisher { found: PublisherId, expected: PublisherId },
+    #[error("key document {version} stands where {expected} should")]
+    Version { version: u64, expected: u64 },
+    #[error("key document {version} does not follow the one before it")]
+    NotAfterPrevious { version: u64 },
+    #[error("key document {version} has other keys than the one before it committed to")]
+    NotCommitted { version: u64 },
+    #[error("key document {version} has {keys} keys and needs {threshold} of them")]
+    Threshold { version: u64, keys: usize, threshold: usize },
+    #[error("key document {version} is not signed as it must be")]
+    Signature { version: u64, source: SignatureError },
+}
+
+impl KeyDocument {
+    /// Returns the first document of a publisher with one key.
+    pub fn first(key: PublicKey) -> Self {
+        Self { version: 1, keys: vec![key], threshold: 1, previous: None, next: None }
+    }
+
+    /// Returns the bytes that are signed, and whose digest names the publisher where this is the first document.
+    pub fn to_payload(&self) -> Vec<u8> {
+        json::to_vec(self)
+    }
+
+    /// Returns what a document before this one may commit to: the digest of keys and threshold.
+    pub fn commitment(&self) -> Digest {
+        Digest::of(&json::to_vec(&(&self.keys, self.threshold)))
+    }
+
+    /// Returns this document in an envelope signed by `key`.
+    pub fn sign(&self, key: &SigningKey) -> Envelope {
+        Envelope::sign(KEY_DOCUMENT_TYPE, self.to_payload(), &[key])
+    }
+
+    fn from_payload(payload: &[u8]) -> Result<Self, KeyError> {
+        let document: Self = json::from_slice(payload, KEY_ENVELOPE_BYTES_MAX)?;
+        let keys = document.keys.len();
+        if keys > KEYS_MAX || !(1..=keys).contains(&document.threshold) {
+            return Err(KeyError::Threshold {
+                version: document.version,
+                keys,
+                threshold: document.threshold,
+            });
+        }
+        Ok(document)
+    }
+
+    fn check_signed(&self, envelope: &Envelope, by: &Self) -> Result<(), KeyError> {
+        envelope
+            .verify(KEY_DOCUMENT_TYPE, &by.keys, by.threshold)
+            .map_err(|source| KeyError::Signature { version: self.version, source })
+    }
+}
+
+/// The key documents of one publisher, every step of which has been verified. Holding it proves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyHistory {
+    publisher: PublisherId,
+    documents: Vec<(KeyDocument, Digest)>,
+    envelopes: Vec<String>,
+}
+
+impl KeyHistory {
+    /// Verifies `envelopes`, the documents of `publisher` from the first on.
+    ///
+    /// # Errors
+    /// A first document of another publisher, a gap, a wrong signature, or keys that were not committed to.
+    pub fn verify(publisher: PublisherId, envelopes: &[String]) -> Result<Self, KeyError> {
+        if envelopes.len() > KEY_DOCUMENTS_MAX {
+            return Err(KeyError::TooMany { count: envelopes.len() });
+        }
+        let mut documents: Vec<(KeyDocument, Digest)> = Vec::new();
+        for text in envelopes {
+            let envelope = Envelope::from_bytes(text.as_bytes(), KEY_ENVELOPE_BYTES_MAX)?;
+            let document = KeyDocument::from_payload(&envelope.payload)?;
+            let digest = Digest::of(&envelope.payload);
+            document.check_signed(&envelope, &document)?;
+            match documents.last() {
+                None => check_first(publisher, &document, digest)?,
+                Some((before, before_digest)) => check_next(before, *before_digest, &document, &envelope)?,
+            }
+            documents.push((document, digest));
+        }
+        if documents.is_empty() {
+            return Err(KeyError::Empty);
+        }
+        Ok(Self { publisher, documents, envelopes: envelopes.to_vec() })
+    }
+
+    /// Returns whose keys these are.
+    pub const fn publisher(&self) -> PublisherId {
+        self.publisher
+    }
+
+    /// Returns the newest version.
+    pub fn version(&self) -> u64 {
+        self.documents.len() as u64
+    }
+
+    /// Returns the digest of the newest document's payload.
+    pub fn head(&self) -> Digest {
+        self.documents.last().expect("a history has a first document").1
+    }
+
+    /// Returns the document of this version.
+    pub fn document(&self, version: u64) -> Option<&KeyDocument> {
+        let index = usize::try_from(version.checked_sub(1)?).ok()?;
+        self.documents.get(index).map(|(document, _)| document)
+    }
+
+    /// Returns the envelopes, byte for byte, the first document's first.
+    pub fn envelopes(&self) -> &[String] {
+        &self.envelopes
+    }
+
+    /// Tells whether `other` is this history, or begins with it.
+    pub fn is_prefix_of(&self, other: &Self) -> bool {
+        other.documents.starts_with(&self.documents)
+    }
+
+    /// Checks that `envelope` is of this type and signed by the threshold of key document `version`.
+    ///
+    /// # Errors
+    /// No such document, another payload type, or too few valid signatures.
+    pub fn check(
+        &self,
+        envelope: &Envelope,
+        payload_type: &'static str,
+        version: u64,
+    ) -> Result<(), SignatureError> {
+        let Some(document) = self.document(version) else {
+            return Err(SignatureError::TooFew { valid: 0, threshold: 1 });
+        };
+        envelope.verify(payload_type, &document.keys, document.threshold)
+    }
+}
+
+/// Returns the id of the publisher whose first key document has this payload.
+pub fn publisher_id(first_payload: &[u8]) -> PublisherId {
+    PublisherId::from_bytes(*Digest::of(first_payload).as_bytes())
+}
+
+fn check_first(publisher: PublisherId, document: &KeyDocument, digest: Digest) -> Result<(), KeyError> {
+    let found = PublisherId::from_bytes(*digest.as_bytes());
+    if found != publisher {
+        return Err(KeyError::OtherPublisher { found, expected: publisher });
+    }
+    if document.version != 1 {
+        return Err(KeyError::Version { version: document.version, expected: 1 });
+    }
+    if document.previous.is_some() {
+        return Err(KeyError::NotAfterPrevious { version: 1 });
+    }
+    Ok(())
+}
+
+fn check_next(
+    before: &KeyDocument,
+    digest: Digest,
+    document: &KeyDocument,
+    envelope: &Envelope,
+) -> Result<(), KeyError> {
+    let version = document.version;
+    if Some(version) != before.version.checked_add(1) {
+        return Err(KeyError::Version { version, expected: before.version.saturating_add(1) });
+    }
+    if document.previous != Some(digest) {
+        return Err(KeyError::NotAfterPrevious { version });
+    }
+    if before.next.is_some_and(|committed| committed != document.commitment()) {
+        return Err(KeyError::NotCommitted { version });
+    }
+    document.check_signed(envelope, before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
+    }
+
+    fn signed(document: &KeyDocument, keys: &[u8]) -> String {
+        let keys: Vec<SigningKey> = keys.iter().map(|seed| key(*seed)).collect();
+        Envelope::sign(KEY_DOCUMENT_TYPE, document.to_payload(), &keys.iter().collect::<Vec<_>>()).to_json()
+    }
+
+    fn after(before: &KeyDocument, seed: u8) -> KeyDocument {
+        KeyDocument {
+            version: before.version + 1,
+            previous: Some(Digest::of(&before.to_payload())),
+            ..KeyDocument::first(PublicKey::of(&key(seed)))
+        }
+    }
+
+    /// The id is part of every reference that was ever written down: these bytes must not change.
+    #[test]
+    fn the_id_of_a_publisher_is_golden() {
+        let first = KeyDocument::first(PublicKey::of(&key(7)));
+        assert_eq!(
+            String::from_utf8(first.to_payload()).unwrap(),
+            "{\"version\":1,\"keys\":[\"ed25519:ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c\"],\
+             \"threshold\":1,\"previous\":null,\"next\":null}"
+        );
+        assert_eq!(
+            publisher_id(&first.to_payload()).to_string(),
+            "olaj5gtfzpohiq4tvx2dri5u5qa3y2cbutpcu4lqpwgjerc7blyq"
+        );
+    }
+
+    #[test]
+    fn follows_a_rotation_that_both_have_signed() {
+        let first = KeyDocument::first(PublicKey::of(&key(1)));
+        let id = publisher_id(&first.to_payload());
+        let second = after(&first, 2);
+        let history = KeyHistory::verify(id, &[signed(&first, &[1]), signed(&second, &[1, 2])]).unwrap();
+        assert_eq!(history.version(), 2);
+        assert!(KeyHistory::verify(id, &[signed(&first, &[1])]).unwrap().is_prefix_of(&history));
+        for signers in [&[1][..], &[2], &[3], &[2, 3]] {
+            assert!(
+                KeyHistory::verify(id, &[signed(&first, &[1]), signed(&second, signers)]).is_err(),
+                "{signers:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_every_other_history() {
+        let first = KeyDocument::first(PublicKey::of(&key(1)));
+        let id = publisher_id(&first.to_payload());
+        let other = KeyDocument::first(PublicKey::of(&key(2)));
+        let broken = |documents: &[String]| KeyHistory::verify(id, documents).unwrap_err();
+        assert!(matches!(broken(&[]), KeyError::Empty));
+        assert!(matches!(broken(&[signed(&other, &[2])]), KeyError::OtherPublisher { .. }));
+        assert!(matches!(broken(&[signed(&first, &[2])]), KeyError::Signature { version: 1, .. }));
+        let gap = KeyDocument { version: 3, ..after(&first, 2) };
+        assert!(matches!(broken(&[signed(&first, &[1]), signed(&gap, &[1, 2])]), KeyError::Version { .. }));
+        let fork = KeyDocument { previous: Some(Digest::of(b"")), ..after(&first, 2) };
+        let fork = broken(&[signed(&first, &[1]), signed(&fork, &[1, 2])]);
+        assert!(matches!(fork, KeyError::NotAfterPrevious { .. }));
+        let committed = KeyDocument { next: Some(after(&first, 9).commitment()), ..first };
+        let id = publisher_id(&committed.to_payload());
+        let documents = [signed(&committed, &[1]), signed(&after(&committed, 2), &[1, 2])];
+        assert!(matches!(KeyHistory::verify(id, &documents), Err(KeyError::NotCommitted { version: 2 })));
+    }
+}

@@ -1,0 +1,205 @@
+//! [`TagRecord`]: "from now on this tag means that manifest", signed, numbered, and chained to the one before.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::digest::Digest;
+use crate::envelope::{Envelope, EnvelopeError, SignatureError};
+use crate::json::{self, JsonError, present};
+use crate::key::KeyHistory;
+use crate::limits::TAG_ENVELOPE_BYTES_MAX;
+use crate::name::{ModelName, PublisherId, Tag};
+
+/// Payload type of a tag record.
+pub const TAG_RECORD_TYPE: &str = "application/vnd.reg.tag.v1+json";
+
+/// What a tag means. Times are seconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TagRecord {
+    pub publisher: PublisherId,
+    pub model: ModelName,
+    pub tag: Tag,
+    /// One more than that of the record before.
+    pub seq: u64,
+    /// The digest of the payload of the record before; `None` in the first.
+    #[serde(deserialize_with = "present")]
+    pub prev: Option<Digest>,
+    pub manifest: ManifestPointer,
+    /// Version of the key document whose threshold has signed.
+    pub key_document: u64,
+    pub issued: u64,
+    /// After this a pull warns that there may be a newer record.
+    #[serde(deserialize_with = "present")]
+    pub fresh_until: Option<u64>,
+    /// After this the tag is refused unless the user asks for it.
+    #[serde(deserialize_with = "present")]
+    pub expires: Option<u64>,
+}
+
+/// The manifest that a tag means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestPointer {
+    pub digest: Digest,
+    /// Bytes of the manifest.
+    pub size: u64,
+}
+
+/// Why an envelope is not a tag record of a publisher.
+#[derive(Debug, Error)]
+pub enum TagError {
+    #[error("tag record is not an envelope")]
+    Envelope(#[from] EnvelopeError),
+    #[error("tag record is not understood")]
+    Json(#[from] JsonError),
+    #[error("tag record is that of {found}, not of {expected}")]
+    OtherPublisher { found: PublisherId, expected: PublisherId },
+    #[error("tag record {tag} of {model} is not signed by key document {version} of its publisher")]
+    Signature { model: ModelName, tag: Tag, version: u64, source: SignatureError },
+}
+
+/// A tag record whose signature has been verified, with the envelope it came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedTag {
+    record: TagRecord,
+    payload: Digest,
+    envelope: String,
+}
+
+impl TagRecord {
+    /// Returns the bytes that are signed.
+    pub fn to_payload(&self) -> Vec<u8> {
+        json::to_vec(self)
+    }
+
+    /// Reads a payload; nothing is verified.
+    ///
+    /// # Errors
+    /// Not a tag record.
+    pub fn from_payload(payload: &[u8]) -> Result<Self, JsonError> {
+        json::from_slice(payload, TAG_ENVELOPE_BYTES_MAX)
+    }
+}
+
+impl SignedTag {
+    /// Verifies the envelope `text` against a publisher's keys.
+    ///
+    /// # Errors
+    /// No envelope, no tag record, one of another publisher, or one that the publisher's keys have not signed.
+    pub fn verify(text: &str, keys: &KeyHistory) -> Result<Self, TagError> {
+        let envelope = Envelope::from_bytes(text.as_bytes(), TAG_ENVELOPE_BYTES_MAX)?;
+        let record = TagRecord::from_payload(&envelope.payload)?;
+        if record.publisher != keys.publisher() {
+            return Err(TagError::OtherPublisher { found: record.publisher, expected: keys.publisher() });
+        }
+        if let Err(source) = keys.check(&envelope, TAG_RECORD_TYPE, record.key_document) {
+            let TagRecord { model, tag, key_document: version, .. } = record;
+            return Err(TagError::Signature { model, tag, version, source });
+        }
+        Ok(Self { record, payload: Digest::of(&envelope.payload), envelope: text.to_owned() })
+    }
+
+    /// Returns what was signed.
+    pub const fn record(&self) -> &TagRecord {
+        &self.record
+    }
+
+    /// Returns the digest of the payload, which the next record's `prev` names.
+    pub const fn payload_digest(&self) -> Digest {
+        self.payload
+    }
+
+    /// Returns the envelope, byte for byte.
+    pub fn envelope(&self) -> &str {
+        &self.envelope
+    }
+
+    /// Tells whether the two records cannot both be honest: the same tag and number, another content.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        let name = |it: &TagRecord| (it.publisher, it.model.folded(), it.tag.clone(), it.seq);
+        name(&self.record) == name(&other.record) && self.payload != other.payload
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+    use crate::envelope::PublicKey;
+    use crate::key::{KeyDocument, publisher_id};
+
+    fn keys(seed: u8) -> (SigningKey, KeyHistory) {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let document = KeyDocument::first(PublicKey::of(&key));
+        let history =
+            KeyHistory::verify(publisher_id(&document.to_payload()), &[document.sign(&key).to_json()]);
+        (key, history.unwrap())
+    }
+
+    fn record(publisher: PublisherId) -> TagRecord {
+        TagRecord {
+            publisher,
+            model: "tiny".parse().unwrap(),
+            tag: Tag::latest(),
+            seq: 1,
+            prev: None,
+            manifest: ManifestPointer { digest: Digest::of(b"m"), size: 1 },
+            key_document: 1,
+            issued: 1_700_000_000,
+            fresh_until: None,
+            expires: None,
+        }
+    }
+
+    fn sign(record: &TagRecord, key: &SigningKey) -> String {
+        Envelope::sign(TAG_RECORD_TYPE, record.to_payload(), &[key]).to_json()
+    }
+
+    #[test]
+    fn only_the_publisher_moves_its_tags() {
+        let (key, history) = keys(1);
+        let (other_key, other) = keys(2);
+        let mine = record(history.publisher());
+        assert!(SignedTag::verify(&sign(&mine, &key), &history).is_ok());
+        assert!(matches!(
+            SignedTag::verify(&sign(&mine, &other_key), &history),
+            Err(TagError::Signature { .. })
+        ));
+        assert!(matches!(
+            SignedTag::verify(&sign(&mine, &key), &other),
+            Err(TagError::OtherPublisher { .. })
+        ));
+        let later = TagRecord { key_document: 2, ..mine };
+        assert!(matches!(SignedTag::verify(&sign(&later, &key), &history), Err(TagError::Signature { .. })));
+    }
+
+    #[test]
+    fn two_contents_under_one_number_contradict() {
+        let (key, history) = keys(1);
+        let one = record(history.publisher());
+        let two =
+            TagRecord { manifest: ManifestPointer { digest: Digest::of(b"n"), size: 1 }, ..one.clone() };
+        let next = TagRecord { seq: 2, ..two.clone() };
+        let [one, two, next] =
+            [one, two, next].map(|it| SignedTag::verify(&sign(&it, &key), &history).unwrap());
+        assert!(one.contradicts(&two));
+        assert!(!one.contradicts(&next) && !one.contradicts(&one));
+    }
+
+    #[test]
+    fn unknown_missing_and_duplicate_fields_are_errors() {
+        let text = String::from_utf8(record(keys(1).1.publisher()).to_payload()).unwrap();
+        assert!(TagRecord::from_payload(text.as_bytes()).is_ok());
+        assert!(
+            TagRecord::from_payload(text.replace("{\"publisher\"", "{\"x\":1,\"publisher\"").as_bytes())
+                .is_err()
+        );
+        assert!(TagRecord::from_payload(text.replace("\"prev\":null,", "").as_bytes()).is_err());
+        assert!(
+            TagRecord::from_payload(text.replace("\"seq\":1", "\"seq\":1,\"seq\":2").as_bytes()).is_err()
+        );
+        assert!(TagRecord::from_payload(text.replace("\"seq\":1", "\"seq\":1.0").as_bytes()).is_err());
+    }
+}
