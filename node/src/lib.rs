@@ -6,3 +6,4 @@
 pub mod net;
 pub mod registry;
 pub mod store;
+pub mod transfer;

@@ -331,6 +331,6 @@ mod tests {
         assert!(matches!(ID.parse(), Ok(Publisher::Id(_))));
         assert!(matches!("acme".parse(), Ok(Publisher::Petname(_))));
         assert!(ID.to_uppercase().parse::<Publisher>().is_err());
-        assert!(PETNAME_CHARS_MAX < PublisherId::CHARS);
+        const { assert!(PETNAME_CHARS_MAX < PublisherId::CHARS) };
     }
 }

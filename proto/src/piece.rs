@@ -143,6 +143,11 @@ impl PieceSet {
         self.count == self.len
     }
 
+    /// Returns piece number `index` of the blob, whether it is in the set or not.
+    pub fn piece(&self, index: u32) -> Option<PieceIndex> {
+        (index < self.len).then_some(PieceIndex(index))
+    }
+
     /// Tells whether `piece` is in the set; a piece of a longer blob is not.
     pub fn contains(&self, piece: PieceIndex) -> bool {
         self.words.get((piece.0 / 64) as usize).is_some_and(|word| word >> (piece.0 % 64) & 1 == 1)
@@ -209,7 +214,7 @@ impl PieceSet {
         if bytes.len() != expected {
             return Err(PieceSetError::Length { length: bytes.len(), expected });
         }
-        if len % 8 != 0 && bytes.last().is_some_and(|last| last >> (len % 8) != 0) {
+        if !len.is_multiple_of(8) && bytes.last().is_some_and(|last| last >> (len % 8) != 0) {
             return Err(PieceSetError::BitsBeyondEnd);
         }
         let words: Vec<u64> = bytes

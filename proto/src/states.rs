@@ -177,7 +177,7 @@ impl StateHasher {
             let now = usize::try_from(to_boundary).map_or(bytes.len(), |length| length.min(bytes.len()));
             let (here, later) = bytes.split_at(now);
             self.within_piece(here);
-            if self.size % PIECE_LEN == 0 {
+            if self.size.is_multiple_of(PIECE_LEN) {
                 self.states.push(self.state.to_bytes());
             }
             bytes = later;

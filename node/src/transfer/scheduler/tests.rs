@@ -1,0 +1,134 @@
+//! Laws of the scheduler, against peers that serve, stall, refuse, lie and leave, in virtual time.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::transfer::{PIECES_IN_FLIGHT_PER_PEER, UNIT_PIECES};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn peer(n: u8) -> PeerId {
+    PeerId::from_public_key([n; 32])
+}
+
+fn blob(n: u8) -> Digest {
+    Digest::from_bytes([n; 32])
+}
+
+/// What a simulated peer does with a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Manner {
+    Serves,
+    Stalls,
+    Corrupts,
+    Rejects,
+    Busy,
+    Leaves,
+}
+
+/// Runs to the end in virtual time and returns how often each piece was stored.
+fn run(pieces: u32, manners: &[Manner]) -> Vec<u32> {
+    let mut scheduler = Scheduler::new();
+    let mut now = Instant::default();
+    let mut stored = vec![0; pieces as usize];
+    scheduler.handle(now, Input::Want { blob: blob(0), stored: PieceSet::new(pieces) });
+    for id in (0u8..).take(manners.len()) {
+        let pieces = PieceSet::full(pieces);
+        scheduler.handle(now, Input::PeerHolds { peer: peer(id), blob: blob(0), pieces });
+    }
+    for _step in 0..10_000 {
+        let mut answers = Vec::new();
+        let mut in_flight: BTreeSet<(PeerId, u32)> = BTreeSet::new();
+        while let Some(output) = scheduler.poll_output() {
+            match output {
+                Output::Complete { .. } => return stored,
+                Output::Cancel { .. } => {}
+                Output::Request { request, peer, first, count, .. } => {
+                    assert!((1..=UNIT_PIECES).contains(&count));
+                    for step in 0..count {
+                        assert!(in_flight.insert((peer, first.get() + step)), "asked twice");
+                    }
+                    answers.push((request, peer, first, count));
+                }
+            }
+        }
+        assert!(scheduler.peers.values().all(|it| it.in_flight <= PIECES_IN_FLIGHT_PER_PEER));
+        for (request, to, first, count) in answers {
+            let manner = manners[usize::from(to.public_key()[0])];
+            for step in 0..count {
+                let piece = PieceSet::new(pieces).piece(first.get() + step).unwrap();
+                match manner {
+                    Manner::Serves => {
+                        stored[piece.get() as usize] += u32::from(scheduler.is_owed(request, piece));
+                        scheduler.handle(now, Input::Stored { request, piece });
+                    }
+                    Manner::Corrupts => scheduler.handle(now, Input::Failed { request, piece }),
+                    Manner::Stalls => {}
+                    Manner::Rejects => scheduler.handle(now, Input::Rejected { request, busy: None }),
+                    Manner::Busy => scheduler.handle(now, Input::Rejected { request, busy: Some(SECOND) }),
+                    Manner::Leaves => scheduler.handle(now, Input::PeerLeft { peer: to }),
+                }
+            }
+        }
+        now = now + SECOND;
+        scheduler.handle(now, Input::Tick);
+    }
+    panic!("not complete: {scheduler:?}");
+}
+
+proptest! {
+    #[test]
+    fn one_good_peer_is_enough(pieces in 1u32..200, bad in prop::collection::vec(0usize..5, 0..7), at in 0usize..8) {
+        let kinds = [Manner::Stalls, Manner::Corrupts, Manner::Rejects, Manner::Busy, Manner::Leaves];
+        let mut manners: Vec<Manner> = bad.into_iter().map(|kind| kinds[kind]).collect();
+        manners.insert(at.min(manners.len()), Manner::Serves);
+        prop_assert_eq!(run(pieces, &manners), vec![1; pieces as usize]);
+    }
+}
+
+#[test]
+fn a_resumed_blob_asks_only_for_what_is_missing() {
+    let mut scheduler = Scheduler::new();
+    let mut stored = PieceSet::full(10);
+    stored.remove(stored.piece(3).unwrap());
+    stored.remove(stored.piece(9).unwrap());
+    let now = Instant::default();
+    scheduler.handle(now, Input::Want { blob: blob(0), stored });
+    assert_eq!(scheduler.without_holder().collect::<Vec<_>>(), [blob(0)]);
+    scheduler.handle(now, Input::PeerHolds { peer: peer(1), blob: blob(0), pieces: PieceSet::full(10) });
+    let asked: Vec<(u32, u32)> = std::iter::from_fn(|| scheduler.poll_output())
+        .filter_map(|output| match output {
+            Output::Request { first, count, .. } => Some((first.get(), count)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked, [(3, 1), (9, 1)]);
+    assert_eq!(scheduler.without_holder().count(), 0);
+}
+
+#[test]
+fn two_peers_share_the_work() {
+    let mut scheduler = Scheduler::new();
+    let now = Instant::default();
+    for id in [1, 2] {
+        scheduler.handle(now, Input::PeerHolds { peer: peer(id), blob: blob(0), pieces: PieceSet::full(64) });
+    }
+    scheduler.handle(now, Input::Want { blob: blob(0), stored: PieceSet::new(64) });
+    let asked: BTreeSet<PeerId> = std::iter::from_fn(|| scheduler.poll_output())
+        .filter_map(|output| match output {
+            Output::Request { peer, .. } => Some(peer),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked, BTreeSet::from([peer(1), peer(2)]));
+}
+
+#[test]
+fn an_empty_want_is_complete_at_once() {
+    let mut scheduler = Scheduler::new();
+    scheduler.handle(Instant::default(), Input::Want { blob: blob(0), stored: PieceSet::full(3) });
+    assert_eq!(scheduler.poll_output(), Some(Output::Complete { blob: blob(0) }));
+    assert_eq!(scheduler.next_tick(), None);
+}
