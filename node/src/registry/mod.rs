@@ -1,6 +1,7 @@
 //! What a node can do, as methods of [`Registry`]: the API that knows no HTTP and no libp2p.
 
 pub mod fault;
+pub mod key_pin;
 pub mod report;
 pub mod request;
 
