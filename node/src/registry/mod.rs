@@ -1,7 +1,12 @@
 //! What a node can do, as methods of [`Registry`]: the API that knows no HTTP and no libp2p.
 
+pub mod bundle;
+mod certificate;
+mod durable;
 pub mod fault;
 pub mod key_pin;
+pub mod keyring;
+pub mod publisher_key;
 pub mod report;
 pub mod request;
 

@@ -38,7 +38,9 @@ pub struct Signed {
     pub provenance: String,
     /// The DSSE envelope of the tag record.
     pub tag_record: String,
-    /// The envelope of the publisher's first key document.
+    /// The DSSE envelope of the publisher's first key document, as in [`PublishRequest::key_document`].
+    ///
+    /// [`PublishRequest::key_document`]: super::request::PublishRequest::key_document
     pub key_document: String,
     /// The OpenSSF Model Signing bundle (Sigstore bundle JSON).
     pub bundle: String,

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct PublishRequest {
     /// Absolute, as the node sees it.
     pub path: PathBuf,
-    /// The publisher's first key document, byte for byte, whose digest is the publisher's id.
+    /// The envelope (DSSE's JSON form) of the publisher's first key document; the digest of its payload is the
+    /// publisher's id.
     pub key_document: String,
     pub model: ModelName,
     pub tag: Tag,

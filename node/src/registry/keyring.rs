@@ -1,0 +1,449 @@
+//! [`Keyring`]: the publisher keys of one user: a directory with one PKCS#8 PEM file for each.
+//!
+//! The files are those that `openssl genpkey -algorithm ed25519` writes, so keys can be brought along and taken away.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::UNIX_EPOCH;
+
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{self, DecodePrivateKey, EncodePrivateKey, KeypairBytes};
+use reg_proto::envelope::PublicKey;
+use reg_proto::name::{Petname, PublisherId};
+use reg_proto::path::SafePath;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::durable;
+use super::fault::{Fault, FaultKind};
+use super::publisher_key::PublisherKey;
+
+/// Bytes of a key file: an ed25519 key takes 119, with its public half 190; comments before it are allowed.
+const KEY_FILE_BYTES_MAX: usize = 4 << 10;
+const EXTENSION: &str = "pem";
+
+/// What the user calls a key: spelled like a petname, and a file name everywhere.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyName(String);
+
+/// A text is not the name of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "{text:?} is not a key name: lower-case letters, digits, single . _ - between them, at most 32, no device of Windows"
+)]
+pub struct KeyNameError {
+    text: String,
+}
+
+/// A key, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyInfo {
+    pub name: KeyName,
+    pub publisher: PublisherId,
+    pub public_key: PublicKey,
+    pub path: PathBuf,
+    /// Seconds since 1970 at which the file was written; `None` where the file system does not say.
+    pub created: Option<u64>,
+}
+
+/// What a key directory holds.
+#[derive(Debug, Default)]
+pub struct KeyList {
+    /// In the order of their names.
+    pub keys: Vec<KeyInfo>,
+    /// Why other `.pem` files there are not keys that can be used.
+    pub refused: Vec<KeyringError>,
+}
+
+/// Why a key is not made, found or used.
+#[derive(Debug, Error)]
+pub enum KeyringError {
+    #[error("key {name} exists: {path}")]
+    Exists { name: KeyName, path: PathBuf },
+    #[error("there is no key {name} in {directory}")]
+    NotFound { name: KeyName, directory: PathBuf, existing: Vec<KeyName> },
+    #[error("key file {path} is open to other users (mode {mode:03o})")]
+    FileExposed { path: PathBuf, mode: u32 },
+    #[error("other users may change the key directory {path} (mode {mode:03o})")]
+    DirectoryExposed { path: PathBuf, mode: u32 },
+    #[error("{path} is no ed25519 private key in PKCS#8 PEM form")]
+    NotAKey { path: PathBuf, source: pkcs8::Error },
+    #[error("{path} is not text")]
+    NotText { path: PathBuf },
+    #[error("key file {path} has a name that no key can have")]
+    Name { path: PathBuf, source: KeyNameError },
+    #[error("{path} cannot be read")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path} cannot be written")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("operating system gives no random numbers")]
+    Random(#[from] getrandom::Error),
+}
+
+impl Fault for KeyringError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Exists { .. } | Self::NotAKey { .. } | Self::NotText { .. } | Self::Name { .. } => {
+                FaultKind::Invalid
+            }
+            Self::NotFound { .. } => FaultKind::NotFound,
+            Self::FileExposed { .. } | Self::DirectoryExposed { .. } => FaultKind::Denied,
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => FaultKind::DiskFull,
+            Self::Read { .. } | Self::Write { .. } | Self::Random(_) => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exists { name, .. } => {
+                Some(format!("it is never replaced; publish with `--key {name}`, or choose another name"))
+            }
+            Self::NotFound { name, existing, .. } if existing.is_empty() => {
+                Some(format!("make it: reg key new {name}"))
+            }
+            Self::NotFound { name, existing, .. } => {
+                let existing: Vec<&str> = existing.iter().map(KeyName::as_str).collect();
+                Some(format!("there are: {}; or make it: reg key new {name}", existing.join(", ")))
+            }
+            Self::FileExposed { path, .. } => Some(format!("chmod 600 {}", quoted(path))),
+            Self::DirectoryExposed { path, .. } => Some(format!("chmod 700 {}", quoted(path))),
+            _ => None,
+        }
+    }
+}
+
+/// A directory of publisher keys.
+#[derive(Debug, Clone)]
+pub struct Keyring {
+    directory: PathBuf,
+}
+
+impl Keyring {
+    /// Returns the key ring of this directory, which need not exist yet.
+    pub const fn open(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// Makes a key and writes it to a file of mode 0600 that was not there before.
+    ///
+    /// # Errors
+    /// A key of this name exists (it is never replaced), or the file cannot be written. Once this returns, the key is
+    /// there after a power cut too.
+    pub fn create(&self, name: &KeyName) -> Result<KeyInfo, KeyringError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *seed)?;
+        self.create_from_seed(name, &seed)
+    }
+
+    fn create_from_seed(&self, name: &KeyName, seed: &[u8; 32]) -> Result<KeyInfo, KeyringError> {
+        let failed = |path: &Path, source| KeyringError::Write { path: path.to_owned(), source };
+        durable::create_directory(&self.directory).map_err(|source| failed(&self.directory, source))?;
+        self.check_directory()?;
+        let path = self.path(name);
+        // Without the public half (PKCS#8 version 1): OpenSSL reads no other.
+        let pem = KeypairBytes { secret_key: *seed, public_key: None }.to_pkcs8_pem(LineEnding::LF);
+        let pem = pem.map_err(|source| KeyringError::NotAKey { path: path.clone(), source })?;
+        match durable::create(&path, pem.as_bytes()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(KeyringError::Exists { name: name.clone(), path });
+            }
+            Err(source) => return Err(failed(&path, source)),
+        }
+        self.read(name).map(|(_, info)| info)
+    }
+
+    /// Returns the keys, without their secrets.
+    ///
+    /// # Errors
+    /// The directory cannot be read. One that is not there holds no keys.
+    pub fn list(&self) -> Result<KeyList, KeyringError> {
+        let failed = |source| KeyringError::Read { path: self.directory.clone(), source };
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeyList::default()),
+            Err(source) => return Err(failed(source)),
+        };
+        self.check_directory()?;
+        let mut list = KeyList::default();
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            match name_of(&path).map(|name| name.and_then(|name| self.read(&name))) {
+                Some(Ok((_, info))) => list.keys.push(info),
+                Some(Err(refused)) => list.refused.push(refused),
+                None => {}
+            }
+        }
+        list.keys.sort_by(|one, two| one.name.cmp(&two.name));
+        Ok(list)
+    }
+
+    /// Returns the key of this name, for signing. On Linux the process leaves no core dump from now on.
+    ///
+    /// # Errors
+    /// There is none (the error names those that exist), other users may read it, or it is no ed25519 key.
+    pub fn load(&self, name: &KeyName) -> Result<PublisherKey, KeyringError> {
+        #[cfg(target_os = "linux")]
+        forbid_core_dumps();
+        self.check_directory()?;
+        self.read(name).map(|(key, _)| key)
+    }
+
+    fn read(&self, name: &KeyName) -> Result<(PublisherKey, KeyInfo), KeyringError> {
+        let path = self.path(name);
+        let failed = |source| KeyringError::Read { path: path.clone(), source };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.not_found(name)),
+            Err(source) => return Err(failed(source)),
+        };
+        let metadata = file.metadata().map_err(failed)?;
+        check_exposed(&metadata, 0o077)
+            .map_err(|mode| KeyringError::FileExposed { path: path.clone(), mode })?;
+        let bytes = durable::read(&file, KEY_FILE_BYTES_MAX).map_err(failed)?;
+        let pem = std::str::from_utf8(&bytes).map_err(|_| KeyringError::NotText { path: path.clone() })?;
+        let key = SigningKey::from_pkcs8_pem(pem)
+            .map_err(|source| KeyringError::NotAKey { path: path.clone(), source })?;
+        let key = PublisherKey::new(key);
+        let created = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let info = KeyInfo {
+            name: name.clone(),
+            publisher: key.publisher_id(),
+            public_key: key.public_key(),
+            created: created.map(|since| since.as_secs()),
+            path,
+        };
+        Ok((key, info))
+    }
+
+    fn not_found(&self, name: &KeyName) -> KeyringError {
+        let existing = self.list().map(|list| list.keys.into_iter().map(|key| key.name).collect());
+        KeyringError::NotFound {
+            name: name.clone(),
+            directory: self.directory.clone(),
+            existing: existing.unwrap_or_default(),
+        }
+    }
+
+    fn path(&self, name: &KeyName) -> PathBuf {
+        self.directory.join(format!("{name}.{EXTENSION}"))
+    }
+
+    /// Who may write the directory may put another key in the place of this one.
+    fn check_directory(&self) -> Result<(), KeyringError> {
+        let Ok(metadata) = fs::metadata(&self.directory) else { return Ok(()) };
+        check_exposed(&metadata, 0o022)
+            .map_err(|mode| KeyringError::DirectoryExposed { path: self.directory.clone(), mode })
+    }
+}
+
+/// Returns the name of the key in a file; `None` for files that are no key files.
+fn name_of(path: &Path) -> Option<Result<KeyName, KeyringError>> {
+    if path.extension()? != EXTENSION {
+        return None;
+    }
+    let name = path.file_stem()?.to_string_lossy();
+    Some(name.parse().map_err(|source| KeyringError::Name { path: path.to_owned(), source }))
+}
+
+/// Refuses a file that others have any of these rights to, with its mode. Windows keeps a user's files apart itself.
+#[cfg_attr(not(unix), expect(unused_variables, reason = "only Unix has modes"))]
+fn check_exposed(metadata: &fs::Metadata, rights: u32) -> Result<(), u32> {
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
+        if mode & rights != 0 {
+            return Err(mode);
+        }
+    }
+    Ok(())
+}
+
+/// Keys are in memory from now on. A kernel that refuses leaves dumps as the system has set them.
+#[cfg(target_os = "linux")]
+fn forbid_core_dumps() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "a crash of this process may leave keys in a core dump");
+    }
+}
+
+/// Returns the path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+impl KeyName {
+    /// Returns the name as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for KeyName {
+    type Err = KeyNameError;
+
+    fn from_str(text: &str) -> Result<Self, KeyNameError> {
+        let is_file_name = || format!("{text}.{EXTENSION}").parse::<SafePath>().is_ok();
+        if text.parse::<Petname>().is_ok() && is_file_name() {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(KeyNameError { text: text.chars().take(80).collect() })
+        }
+    }
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for KeyName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn name(text: &str) -> KeyName {
+        text.parse().unwrap()
+    }
+
+    fn keyring() -> (TempDir, Keyring) {
+        let home = tempfile::tempdir().unwrap();
+        let keyring = Keyring::open(home.path().join("state/keys"));
+        (home, keyring)
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_found_again() {
+        let (_home, keyring) = keyring();
+        assert!(keyring.list().unwrap().keys.is_empty());
+        let made = keyring.create(&name("main")).unwrap();
+        let before = fs::read(&made.path).unwrap();
+        assert!(matches!(keyring.create(&name("main")), Err(KeyringError::Exists { .. })));
+        assert_eq!(fs::read(&made.path).unwrap(), before);
+        let other = keyring.create(&name("a-other")).unwrap();
+        assert_ne!(made.publisher, other.publisher);
+        assert_eq!(keyring.list().unwrap().keys, [other, made.clone()]);
+        let loaded = keyring.load(&name("main")).unwrap();
+        assert_eq!((loaded.publisher_id(), loaded.public_key()), (made.publisher, made.public_key));
+    }
+
+    #[test]
+    fn a_missing_key_is_told_with_those_that_are_there() {
+        let (_home, keyring) = keyring();
+        let hint = |wanted: &str| keyring.load(&name(wanted)).unwrap_err().hint().unwrap();
+        assert_eq!(hint("main"), "make it: reg key new main");
+        keyring.create(&name("one")).unwrap();
+        keyring.create(&name("two")).unwrap();
+        assert_eq!(hint("main"), "there are: one, two; or make it: reg key new main");
+    }
+
+    #[test]
+    fn what_is_not_a_key_hides_no_key() {
+        let (_home, keyring) = keyring();
+        keyring.create(&name("good")).unwrap();
+        let file = |name: &str, bytes: &[u8]| durable::create(&keyring.directory.join(name), bytes).unwrap();
+        file("empty.pem", b"");
+        file("latin.pem", b"\xff");
+        file("Upper.pem", b"");
+        file("large.pem", &[b'#'; KEY_FILE_BYTES_MAX + 1]);
+        file("notes.txt", b"");
+        let list = keyring.list().unwrap();
+        assert_eq!((list.keys.len(), list.refused.len()), (1, 4), "{:?}", list.refused);
+        assert!(matches!(keyring.load(&name("empty")), Err(KeyringError::NotAKey { .. })));
+        assert!(matches!(keyring.load(&name("latin")), Err(KeyringError::NotText { .. })));
+        assert!(matches!(keyring.load(&name("large")), Err(KeyringError::Read { .. })));
+    }
+
+    /// With and without the public half, as `openssl genpkey` and other tools write them.
+    #[test]
+    fn takes_the_keys_of_other_tools() {
+        let (_home, keyring) = keyring();
+        let made = keyring.create_from_seed(&name("ours"), &[7; 32]).unwrap();
+        let openssl = "-----BEGIN PRIVATE KEY-----\n\
+            MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n\
+            -----END PRIVATE KEY-----\n";
+        assert_eq!(fs::read_to_string(&made.path).unwrap(), openssl);
+        let with_public = SigningKey::from_bytes(&[7; 32]).to_pkcs8_pem(LineEnding::CRLF).unwrap();
+        durable::create(&keyring.path(&name("theirs")), with_public.as_bytes()).unwrap();
+        assert_eq!(keyring.load(&name("theirs")).unwrap().publisher_id(), made.publisher);
+        let mixed = KeypairBytes {
+            secret_key: [7; 32],
+            public_key: KeypairBytes::from(&SigningKey::from_bytes(&[8; 32])).public_key,
+        };
+        let mixed = mixed.to_pkcs8_pem(LineEnding::LF).unwrap();
+        durable::create(&keyring.path(&name("mixed")), mixed.as_bytes()).unwrap();
+        assert!(matches!(keyring.load(&name("mixed")), Err(KeyringError::NotAKey { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_may_read_a_key() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_home, keyring) = keyring();
+        let made = keyring.create(&name("main")).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!((mode(&made.path), mode(&keyring.directory)), (0o600, 0o700));
+        for open in [0o640, 0o604, 0o660, 0o644, 0o610] {
+            set(&made.path, open);
+            let refused = keyring.load(&name("main")).unwrap_err();
+            assert_eq!(refused.hint().unwrap(), format!("chmod 600 '{}'", made.path.display()));
+            assert_eq!(refused.kind(), FaultKind::Denied);
+            assert_eq!(keyring.list().unwrap().refused.len(), 1);
+        }
+        set(&made.path, 0o400);
+        assert!(keyring.load(&name("main")).is_ok());
+        set(&keyring.directory, 0o777);
+        assert!(matches!(keyring.load(&name("main")), Err(KeyringError::DirectoryExposed { .. })));
+        assert!(matches!(keyring.create(&name("new")), Err(KeyringError::DirectoryExposed { .. })));
+        set(&keyring.directory, 0o755);
+        assert!(keyring.load(&name("main")).is_ok());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_that_has_loaded_a_key_dumps_no_core() {
+        use rustix::process::{DumpableBehavior, dumpable_behavior};
+        let (_home, keyring) = keyring();
+        keyring.create(&name("main")).unwrap();
+        keyring.load(&name("main")).unwrap();
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    }
+
+    #[test]
+    fn names_are_file_names_everywhere() {
+        for refused in ["", ".", "..", "a/b", "../a", "A", "a b", "con", "nul", "com1", "-a", &"a".repeat(33)]
+        {
+            assert!(refused.parse::<KeyName>().is_err(), "{refused:?}");
+        }
+        for taken in ["main", "acme-2026", "a.b_c", &"a".repeat(32)] {
+            assert!(taken.parse::<KeyName>().is_ok(), "{taken:?}");
+        }
+    }
+}
