@@ -1,4 +1,4 @@
-//! Small files of one user that are whole after a power cut, and that nobody else reads: keys.
+//! Small files of one user that are whole after a power cut, and that nobody else reads: keys and the trust file.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -13,6 +13,15 @@ use zeroize::Zeroizing;
 /// [`io::ErrorKind::AlreadyExists`], or what the file system says. The file is there as a whole, or not at all.
 pub(super) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written_beside(path, bytes)?.persist_noclobber(path).map_err(|error| error.error)?;
+    sync_directory_of(path)
+}
+
+/// Writes a file, in place of the one that is there, if any.
+///
+/// # Errors
+/// What the file system says. The file is the old one or the new one, never something between.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    written_beside(path, bytes)?.persist(path).map_err(|error| error.error)?;
     sync_directory_of(path)
 }
 
@@ -65,12 +74,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn creates_once() {
+    fn creates_once_and_replaces_whole() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         create(&path, b"one").unwrap();
         assert_eq!(create(&path, b"two").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"one");
+        replace(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 

@@ -9,6 +9,7 @@ pub mod keyring;
 pub mod publisher_key;
 pub mod report;
 pub mod request;
+pub mod trust;
 
 use reg_proto::digest::Digest;
 use reg_proto::name::{Petname, PublisherId, Reference};
