@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::descriptor::Descriptor;
+use crate::digest::Digest;
 use crate::json::{self, JsonError};
 use crate::limits::{BUNDLE_BYTES_MAX, MANIFEST_BYTES_MAX};
 use crate::manifest::MANIFEST_TYPE;
@@ -70,6 +71,12 @@ impl Referrer {
             return Err(ReferrerError::TooLarge { size: document.size });
         }
         Ok(Self { artifact_type: json.artifact_type, subject, document })
+    }
+
+    /// Returns the descriptor by which the referrer, whose own digest is `digest`, is listed.
+    pub fn descriptor(&self, digest: Digest) -> Descriptor {
+        let artifact_type = Some(self.artifact_type.clone());
+        Descriptor { artifact_type, ..Descriptor::new(MANIFEST_TYPE, digest, self.to_bytes().len() as u64) }
     }
 
     /// Returns the referrer's bytes.

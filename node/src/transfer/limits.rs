@@ -10,14 +10,14 @@ pub const UNIT_PIECES: u32 = 4;
 pub const PIECES_IN_FLIGHT_PER_PEER: u32 = 16;
 
 /// A peer that sends nothing for this long while it owes pieces loses them to others that hold them.
-pub const STALL: Duration = Duration::from_secs(5);
+pub(super) const STALL: Duration = Duration::from_secs(5);
 
 /// A peer that sends nothing for this long while it owes pieces loses them even where nobody else holds them, and is
 /// asked again for one piece only.
-pub const SILENCE: Duration = Duration::from_secs(30);
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
 
 /// A peer that refuses requests with "busy" is not asked before this long, whatever shorter time it names.
-pub const BUSY_MIN: Duration = Duration::from_millis(50);
+pub(super) const BUSY_MIN: Duration = Duration::from_millis(50);
 
 /// A peer that refuses requests with "busy" is asked again after this long, whatever longer time it names.
-pub const BUSY_MAX: Duration = Duration::from_secs(10);
+pub(super) const BUSY_MAX: Duration = Duration::from_secs(10);

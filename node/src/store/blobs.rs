@@ -1,0 +1,312 @@
+//! Whole blobs: importing, keeping, reading.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use reg_proto::digest::Digest;
+use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
+use reg_proto::states::{Hashed, PieceStates, StateHasher};
+
+use super::error::{ImportError, ReadError, WriteError};
+use super::fingerprint::{Compared, Fingerprint};
+use super::index::BlobRecord;
+use super::store::Store;
+use super::{disk, paths};
+
+/// A file that was imported.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+    pub states: PieceStates,
+}
+
+/// A verified blob that is open for serving.
+#[derive(Debug)]
+pub struct BlobFile {
+    digest: Digest,
+    layout: BlobLayout,
+    path: PathBuf,
+    file: File,
+    verified: Fingerprint,
+}
+
+impl BlobFile {
+    /// Returns how the blob is cut.
+    pub const fn layout(&self) -> BlobLayout {
+        self.layout
+    }
+
+    /// Reads a piece into `bytes`, replacing what is there.
+    ///
+    /// # Errors
+    /// The file has changed since it was verified, or cannot be read.
+    pub fn read_piece(&self, piece: PieceIndex, bytes: &mut Vec<u8>) -> Result<(), ReadError> {
+        let io = |source| ReadError::Io { path: self.path.clone(), source };
+        bytes.resize(self.layout.piece_len(piece), 0);
+        disk::read_at(&self.file, bytes, self.layout.offset(piece)).map_err(io)?;
+        // Looked at after the read: what was written before it is seen.
+        let now = Fingerprint::of(&self.file.metadata().map_err(io)?);
+        match self.verified.compare(&now) {
+            Compared::Same | Compared::Linked => Ok(()),
+            Compared::Changed => Err(ReadError::Unverified { digest: self.digest }),
+        }
+    }
+}
+
+impl Store {
+    /// Imports a file: one read, hashed on the way. `on_bytes` is told of every 1 MiB.
+    ///
+    /// # Errors
+    /// The file cannot be read, changes meanwhile, is larger than a blob may be, or the disk does not take it.
+    pub fn import_file(&self, path: &Path, on_bytes: &dyn Fn(u64)) -> Result<Imported, ImportError> {
+        let source = |source| ImportError::Source { path: path.to_owned(), source };
+        let mut from = File::open(path).map_err(source)?;
+        let before = Fingerprint::of(&from.metadata().map_err(source)?);
+        let temporary = self.paths().temporary();
+        let imported = self.copy_hashed(&mut from, path, &temporary, on_bytes);
+        let after = from.metadata().map(|metadata| Fingerprint::of(&metadata)).map_err(source);
+        let kept = imported.and_then(|hashed| {
+            if before.compare(&after?) == Compared::Changed {
+                return Err(ImportError::Changed { path: path.to_owned() });
+            }
+            self.keep(&hashed, &temporary)?;
+            Ok(Imported { digest: hashed.digest, size: hashed.states.layout().size(), states: hashed.states })
+        });
+        if kept.is_err() {
+            drop(fs::remove_file(&temporary));
+        }
+        kept
+    }
+
+    fn copy_hashed(
+        &self,
+        from: &mut File,
+        path: &Path,
+        temporary: &Path,
+        on_bytes: &dyn Fn(u64),
+    ) -> Result<Hashed, ImportError> {
+        let write = |source| ImportError::Write(WriteError::Io { path: temporary.to_owned(), source });
+        let mut to = File::create_new(temporary).map_err(write)?;
+        let mut hasher = StateHasher::new();
+        let mut buffer = vec![0; PIECE_LEN as usize];
+        loop {
+            let length = match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(source) => return Err(ImportError::Source { path: path.to_owned(), source }),
+            };
+            hasher.update(&buffer[..length]);
+            to.write_all(&buffer[..length]).map_err(write)?;
+            on_bytes(length as u64);
+        }
+        to.sync_all().map_err(write)?;
+        hasher.finish().map_err(|source| ImportError::TooLarge { path: path.to_owned(), source })
+    }
+
+    /// Keeps a small blob.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, WriteError> {
+        let mut hasher = StateHasher::new();
+        hasher.update(bytes);
+        let hashed = hasher.finish()?;
+        if self.is_verified(&hashed.digest) {
+            return Ok(hashed.digest);
+        }
+        let temporary = self.paths().temporary();
+        self.paths().write_file(&temporary, bytes)?;
+        self.keep(&hashed, &temporary)?;
+        Ok(hashed.digest)
+    }
+
+    /// Gives a synced file that has been hashed its final name, its states first.
+    pub(super) fn keep(&self, hashed: &Hashed, file: &Path) -> Result<(), WriteError> {
+        let Hashed { digest, states } = hashed;
+        if self.is_verified(digest) {
+            return paths::remove(file);
+        }
+        self.put_states(digest, states)?;
+        let path = self.paths().blob(digest);
+        let io = |source| WriteError::Io { path: path.clone(), source };
+        disk::make_read_only(file).map_err(io)?;
+        paths::move_into_place(file, &path).map_err(io)?;
+        self.record_verified(digest)
+    }
+
+    /// Writes down the states of a blob of more than one piece.
+    pub(super) fn put_states(&self, digest: &Digest, states: &PieceStates) -> Result<(), WriteError> {
+        if states.layout().piece_count() == 1 {
+            return Ok(());
+        }
+        self.paths().write_file(&self.paths().states(digest), &states.to_bytes())
+    }
+
+    /// Records that the file of this blob is, as it is now, what its name says.
+    pub(super) fn record_verified(&self, digest: &Digest) -> Result<(), WriteError> {
+        let path = self.paths().blob(digest);
+        let metadata = fs::metadata(&path).map_err(|source| WriteError::Io { path, source })?;
+        let record = BlobRecord { size: metadata.len(), verified: Some(Fingerprint::of(&metadata)) };
+        let before = self.index().blob(digest)?;
+        self.index().put_blob(digest, &record)?;
+        self.count(record.size, before.map_or(0, |it| it.size));
+        Ok(())
+    }
+
+    /// Tells whether a blob is here whole. Whether it has changed since it was verified is seen when it is opened.
+    pub fn contains(&self, digest: &Digest) -> bool {
+        matches!(self.index().blob(digest), Ok(Some(_)))
+    }
+
+    /// Tells whether a blob is here, and its file is what it was when it was verified.
+    pub fn is_verified(&self, digest: &Digest) -> bool {
+        self.open_blob(digest).is_ok()
+    }
+
+    /// Returns the size of a blob that is here, in bytes.
+    pub fn blob_size(&self, digest: &Digest) -> Option<u64> {
+        self.index().blob(digest).ok().flatten().map(|record| record.size)
+    }
+
+    /// Lists the blobs that are here.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn blobs(&self) -> Result<Vec<Digest>, ReadError> {
+        Ok(self.index().blobs()?.into_iter().map(|(digest, _)| digest).collect())
+    }
+
+    /// Opens a blob for serving.
+    ///
+    /// # Errors
+    /// It is not here, or its file has changed since it was verified.
+    pub fn open_blob(&self, digest: &Digest) -> Result<BlobFile, ReadError> {
+        let record = self.index().blob(digest)?.ok_or(ReadError::NotHere { digest: *digest })?;
+        let path = self.paths().blob(digest);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(ReadError::NotHere { digest: *digest });
+            }
+            Err(source) => return Err(ReadError::Io { path, source }),
+        };
+        let now = file.metadata().map_err(|source| ReadError::Io { path: path.clone(), source })?;
+        let now = Fingerprint::of(&now);
+        let unverified = || ReadError::Unverified { digest: *digest };
+        let verified = record.verified.ok_or_else(unverified)?;
+        match verified.compare(&now) {
+            Compared::Same => {}
+            Compared::Linked => {
+                self.index().put_blob(digest, &BlobRecord { verified: Some(now), ..record })?
+            }
+            Compared::Changed => return Err(unverified()),
+        }
+        let layout = BlobLayout::new(record.size).map_err(|_| unverified())?;
+        Ok(BlobFile { digest: *digest, layout, path, file, verified: now })
+    }
+
+    /// Reads a whole blob of at most `max` bytes, and hashes it.
+    ///
+    /// # Errors
+    /// It is not here, too large, or damaged.
+    pub fn read_blob(&self, digest: &Digest, max: u64) -> Result<Vec<u8>, ReadError> {
+        let size = self.blob_size(digest).ok_or(ReadError::NotHere { digest: *digest })?;
+        if size > max {
+            return Err(ReadError::TooLarge { digest: *digest, size, max });
+        }
+        let path = self.paths().blob(digest);
+        let bytes = fs::read(&path).map_err(|source| ReadError::Io { path, source })?;
+        if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(ReadError::Damaged { digest: *digest }) }
+    }
+
+    /// Reads at most `length` bytes of a verified blob from `offset`, fewer at its end.
+    ///
+    /// # Errors
+    /// It is not here, or its file has changed since it was verified.
+    pub fn read_range(&self, digest: &Digest, offset: u64, length: usize) -> Result<Vec<u8>, ReadError> {
+        let blob = self.open_blob(digest)?;
+        let left = blob.layout.size().saturating_sub(offset);
+        let mut bytes = vec![0; usize::try_from(left).map_or(length, |left| left.min(length))];
+        disk::read_at(&blob.file, &mut bytes, offset)
+            .map_err(|source| ReadError::Io { path: blob.path.clone(), source })?;
+        Ok(bytes)
+    }
+
+    /// Opens a verified blob as something to read from its start.
+    ///
+    /// # Errors
+    /// It is not here, or its file has changed since it was verified.
+    pub fn reader(&self, digest: &Digest) -> Result<impl Read + Send + 'static, ReadError> {
+        Ok(self.open_blob(digest)?.file)
+    }
+
+    /// Returns the piece states of a blob: those that were kept, else computed from its bytes, and kept.
+    ///
+    /// # Errors
+    /// It is not here, cannot be read, or is damaged.
+    pub fn states(&self, digest: &Digest) -> Result<PieceStates, ReadError> {
+        if let Some(partial) = self.open_partial(digest).first() {
+            return Ok(partial.states().clone());
+        }
+        let size = self.blob_size(digest).ok_or(ReadError::NotHere { digest: *digest })?;
+        if let Some(states) = self.kept_states(digest, size) {
+            return Ok(states);
+        }
+        let hashed = self.hash_blob(digest, &|_| {})?;
+        if hashed.digest != *digest {
+            return Err(ReadError::Damaged { digest: *digest });
+        }
+        self.put_states(digest, &hashed.states).map_err(|error| ReadError::SetAside(Box::new(error)))?;
+        Ok(hashed.states)
+    }
+
+    /// The states that were written down, `None` where there are none or they do not fit.
+    pub(super) fn kept_states(&self, digest: &Digest, size: u64) -> Option<PieceStates> {
+        let layout = BlobLayout::new(size).ok()?;
+        let bytes = if layout.piece_count() == 1 {
+            Vec::new()
+        } else {
+            fs::read(self.paths().states(digest)).ok()?
+        };
+        PieceStates::parse(layout, &bytes).ok()
+    }
+
+    /// Hashes the file of a blob, whatever it is now.
+    pub(super) fn hash_blob(&self, digest: &Digest, on_bytes: &dyn Fn(u64)) -> Result<Hashed, ReadError> {
+        let path = self.paths().blob(digest);
+        let io = |source| ReadError::Io { path: path.clone(), source };
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(ReadError::NotHere { digest: *digest });
+            }
+            Err(source) => return Err(io(source)),
+        };
+        let mut hasher = StateHasher::new();
+        let mut buffer = vec![0; PIECE_LEN as usize];
+        loop {
+            match file.read(&mut buffer).map_err(io)? {
+                0 => break,
+                length => {
+                    hasher.update(&buffer[..length]);
+                    on_bytes(length as u64);
+                }
+            }
+        }
+        hasher.finish().map_err(|_| ReadError::Damaged { digest: *digest })
+    }
+
+    /// Removes a blob and its states.
+    pub(super) fn remove_blob(&self, digest: &Digest) -> Result<u64, WriteError> {
+        let size = self.blob_size(digest).unwrap_or(0);
+        self.index().remove_blob(digest)?;
+        paths::remove(&self.paths().blob(digest))?;
+        paths::remove(&self.paths().states(digest))?;
+        self.count(0, size);
+        Ok(size)
+    }
+}

@@ -1,0 +1,362 @@
+//! How much is kept: reserving room, and evicting what was used longest ago.
+//!
+//! What is removed is whole models, and blobs that belong to none; never what is pinned, and never what a live
+//! [`Lease`] needs. What to remove is planned by a pure function.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use reg_proto::digest::Digest;
+use serde::Deserialize;
+
+use super::disk;
+use super::documents::DocumentKind;
+use super::error::{ReadError, ReserveError, WriteError};
+use super::store::Store;
+
+/// How large the cache may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheLimits {
+    /// Bytes of blobs; `None` for as many as the disk takes.
+    pub max_size: Option<u64>,
+    /// Bytes that stay free on the disk.
+    pub min_free: u64,
+}
+
+/// What was removed, or would be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GcReport {
+    pub models: Vec<Digest>,
+    pub blobs: usize,
+    pub bytes: u64,
+}
+
+/// Room that is set aside, and blobs that are not removed, while this lives.
+#[derive(Debug)]
+pub struct Lease {
+    id: u64,
+    leases: Arc<Leases>,
+}
+
+/// The live leases.
+#[derive(Debug, Default)]
+pub(super) struct Leases(Mutex<LeaseTable>);
+
+#[derive(Debug, Default)]
+struct LeaseTable {
+    next: u64,
+    live: BTreeMap<u64, Reserved>,
+}
+
+#[derive(Debug)]
+struct Reserved {
+    bytes: u64,
+    protect: BTreeSet<Digest>,
+    since: SystemTime,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.leases.0.lock().unwrap_or_else(PoisonError::into_inner).live.remove(&self.id);
+    }
+}
+
+/// A model as far as the store knows it.
+#[derive(Debug, Clone)]
+struct Model {
+    blobs: BTreeSet<Digest>,
+    pinned: bool,
+    last_used: u64,
+}
+
+/// All that eviction is decided by.
+#[derive(Debug, Default)]
+struct Snapshot {
+    models: BTreeMap<Digest, Model>,
+    /// Size of each blob that is here.
+    blobs: BTreeMap<Digest, u64>,
+    /// What live leases protect: blobs, and models by their manifest.
+    protected: BTreeSet<Digest>,
+    /// Blobs that came while a lease was live, whose model may not be known yet.
+    young: BTreeSet<Digest>,
+}
+
+/// What is to be removed, in order.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Plan {
+    models: Vec<Digest>,
+    blobs: Vec<Digest>,
+    bytes: u64,
+}
+
+/// Plans what to remove: first all blobs that belong to no model, then the models that were used longest ago, until
+/// `excess` bytes are gone.
+fn plan(snapshot: &Snapshot, excess: u64) -> Plan {
+    let mut users: BTreeMap<Digest, usize> = BTreeMap::new();
+    for blob in snapshot.models.values().flat_map(|model| &model.blobs) {
+        *users.entry(*blob).or_default() += 1;
+    }
+    let free = |blob: &Digest| !snapshot.protected.contains(blob);
+    let mut plan = Plan::default();
+    let orphans = snapshot
+        .blobs
+        .iter()
+        .filter(|(blob, _)| !users.contains_key(blob) && free(blob) && !snapshot.young.contains(blob));
+    for (blob, size) in orphans {
+        plan.blobs.push(*blob);
+        plan.bytes += size;
+    }
+    let mut models: Vec<(&Digest, &Model)> = snapshot.models.iter().collect();
+    models.sort_by_key(|(digest, model)| (model.last_used, **digest));
+    for (digest, model) in models {
+        if plan.bytes >= excess {
+            break;
+        }
+        if model.pinned || snapshot.protected.contains(digest) {
+            continue;
+        }
+        plan.models.push(*digest);
+        for blob in &model.blobs {
+            let left = users.entry(*blob).or_default();
+            *left = left.saturating_sub(1);
+            if *left == 0
+                && free(blob)
+                && let Some(size) = snapshot.blobs.get(blob)
+            {
+                plan.blobs.push(*blob);
+                plan.bytes += size;
+            }
+        }
+    }
+    plan
+}
+
+/// The one field of a model's document that the store reads.
+#[derive(Deserialize)]
+struct ModelBlobs {
+    #[serde(default)]
+    blobs: BTreeSet<Digest>,
+}
+
+impl Store {
+    /// Sets room aside for `bytes` more, evicting what was used longest ago. What is in `protect` is not removed while
+    /// the lease lives, nor is any blob that comes meanwhile.
+    ///
+    /// # Errors
+    /// The cache or the disk has no room, even with all evicted that may be.
+    pub fn reserve(&self, bytes: u64, protect: &BTreeSet<Digest>) -> Result<Lease, ReserveError> {
+        let _one = self.cache_lock();
+        let CacheLimits { max_size, min_free } = self.limits();
+        if let Some(max_size) = max_size.filter(|max_size| bytes > *max_size) {
+            return Err(ReserveError::TooLarge { bytes, max_size });
+        }
+        // The lease comes first: what it protects must not be evicted to make room for it.
+        let lease = self.lease(bytes, protect);
+        let reserved = self.reserved();
+        let excess = |store: &Self| {
+            let over = max_size.map_or(0, |max_size| (store.used() + reserved).saturating_sub(max_size));
+            let free = disk::free_space(store.paths().root()).unwrap_or(u64::MAX);
+            over.max((reserved + min_free).saturating_sub(free))
+        };
+        let wanted = excess(self);
+        if wanted > 0 {
+            self.remove_planned(&plan(&self.snapshot()?, wanted))?;
+        }
+        let used = self.used();
+        if let Some(max_size) = max_size.filter(|max_size| used + reserved > *max_size) {
+            return Err(ReserveError::CacheFull { bytes, used, max_size });
+        }
+        let free = disk::free_space(self.paths().root()).unwrap_or(u64::MAX);
+        if free < reserved.saturating_add(min_free) {
+            return Err(ReserveError::DiskFull { bytes, free, min_free });
+        }
+        Ok(lease)
+    }
+
+    /// Removes blobs that belong to no model, partial blobs that no model waits for, and models above the cache's size.
+    ///
+    /// # Errors
+    /// The disk or the index does not answer. With `dry_run` nothing is removed.
+    pub fn gc(&self, dry_run: bool) -> Result<GcReport, ReadError> {
+        let _one = self.cache_lock();
+        let snapshot = self.snapshot()?;
+        let excess = self
+            .limits()
+            .max_size
+            .map_or(0, |max_size| (self.used() + self.reserved()).saturating_sub(max_size));
+        let planned = plan(&snapshot, excess);
+        let mut report =
+            GcReport { models: planned.models.clone(), blobs: planned.blobs.len(), bytes: planned.bytes };
+        let waited_for: BTreeSet<&Digest> = snapshot.models.values().flat_map(|model| &model.blobs).collect();
+        let stale = self
+            .all_partials()
+            .into_iter()
+            .filter(|it| !waited_for.contains(&it.digest()) && !snapshot.protected.contains(&it.digest()));
+        for partial in stale {
+            report.blobs += 1;
+            report.bytes += partial.verified_bytes();
+            if !dry_run {
+                partial.discard().map_err(|_| ReadError::Damaged { digest: partial.digest() })?;
+            }
+        }
+        if !dry_run {
+            self.remove_planned(&planned).map_err(|error| ReadError::SetAside(Box::new(error)))?;
+            self.index().commit()?;
+        }
+        Ok(report)
+    }
+
+    /// Remembers that a model was used now.
+    pub fn touch(&self, manifest: &Digest) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // Nanoseconds would do no harm, but seconds since 1970 are what is shown; the order within one second is kept by
+        // counting up.
+        let last = self.next_use(now.as_secs());
+        if let Err(error) = self.index().touch(manifest, last) {
+            tracing::warn!(%manifest, %error, "the use of a model is not remembered");
+        }
+    }
+
+    /// Returns when a model was last used, in seconds since 1970; `None` when that is not known.
+    pub fn last_used(&self, manifest: &Digest) -> Option<u64> {
+        self.index().last_used(manifest)
+    }
+
+    fn remove_planned(&self, plan: &Plan) -> Result<(), WriteError> {
+        for manifest in &plan.models {
+            tracing::info!(%manifest, "a model is evicted");
+            self.remove_document(DocumentKind::Model, &manifest.to_string())?;
+            self.index().forget_used(manifest)?;
+        }
+        for blob in &plan.blobs {
+            self.remove_blob(blob)?;
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        let pins: BTreeSet<String> =
+            self.list_documents(DocumentKind::Pin, "")?.into_iter().map(|(key, _)| key).collect();
+        let mut snapshot = Snapshot { protected: self.protected(), ..Snapshot::default() };
+        for (key, bytes) in self.list_documents(DocumentKind::Model, "")? {
+            let Ok(digest) = key.parse::<Digest>() else { continue };
+            let Ok(ModelBlobs { blobs }) = serde_json::from_slice(&bytes) else { continue };
+            let last_used = self.last_used(&digest).unwrap_or(0);
+            snapshot.models.insert(digest, Model { blobs, pinned: pins.contains(&key), last_used });
+        }
+        let since = self.oldest_lease();
+        for (digest, record) in self.index().blobs()? {
+            snapshot.blobs.insert(digest, record.size);
+            let modified = fs::metadata(self.paths().blob(&digest)).and_then(|it| it.modified()).ok();
+            if let (Some(since), Some(modified)) = (since, modified)
+                && modified >= since
+            {
+                snapshot.young.insert(digest);
+            }
+        }
+        Ok(snapshot)
+    }
+
+    fn lease(&self, bytes: u64, protect: &BTreeSet<Digest>) -> Lease {
+        /// File times may be a little behind the clock.
+        const SLACK: std::time::Duration = std::time::Duration::from_secs(2);
+        let since = SystemTime::now().checked_sub(SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
+        let leases = self.leases();
+        let mut table = leases.0.lock().unwrap_or_else(PoisonError::into_inner);
+        table.next += 1;
+        let id = table.next;
+        table.live.insert(id, Reserved { bytes, protect: protect.clone(), since });
+        drop(table);
+        Lease { id, leases: leases.clone() }
+    }
+
+    /// A blob has come that room was set aside for.
+    pub(super) fn settle_leases(&self, digest: &Digest, size: u64) {
+        let mut table = self.leases().0.lock().unwrap_or_else(PoisonError::into_inner);
+        for reserved in table.live.values_mut().filter(|it| it.protect.contains(digest)) {
+            reserved.bytes = reserved.bytes.saturating_sub(size);
+        }
+    }
+
+    fn reserved(&self) -> u64 {
+        let table = self.leases().0.lock().unwrap_or_else(PoisonError::into_inner);
+        table.live.values().map(|it| it.bytes).sum()
+    }
+
+    fn protected(&self) -> BTreeSet<Digest> {
+        let table = self.leases().0.lock().unwrap_or_else(PoisonError::into_inner);
+        table.live.values().flat_map(|it| it.protect.iter().copied()).collect()
+    }
+
+    fn oldest_lease(&self) -> Option<SystemTime> {
+        let table = self.leases().0.lock().unwrap_or_else(PoisonError::into_inner);
+        table.live.values().map(|it| it.since).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn digest(n: u8) -> Digest {
+        Digest::from_bytes([n; 32])
+    }
+
+    fn snapshot(models: &[(u8, &[u8], bool, u64)], blobs: &[(u8, u64)]) -> Snapshot {
+        let models = models.iter().map(|(name, blobs, pinned, last_used)| {
+            let blobs = blobs.iter().map(|blob| digest(*blob)).collect();
+            (digest(*name), Model { blobs, pinned: *pinned, last_used: *last_used })
+        });
+        Snapshot {
+            models: models.collect(),
+            blobs: blobs.iter().map(|(blob, size)| (digest(*blob), *size)).collect(),
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn evicts_what_was_used_longest_ago_and_keeps_what_is_shared() {
+        let here = snapshot(
+            &[(1, &[10, 11], false, 5), (2, &[11, 12], false, 9)],
+            &[(10, 100), (11, 100), (12, 100)],
+        );
+        let planned = plan(&here, 50);
+        assert_eq!((planned.models, planned.blobs, planned.bytes), (vec![digest(1)], vec![digest(10)], 100));
+        assert_eq!(plan(&here, 150).models, [digest(1), digest(2)]);
+        assert_eq!(plan(&here, 0), Plan::default());
+    }
+
+    proptest! {
+        #[test]
+        fn never_removes_what_is_pinned_or_leased(
+            models in prop::collection::vec((prop::collection::btree_set(0u8..20, 0..6), any::<bool>(), 0u64..50), 0..8),
+            protected in prop::collection::btree_set(0u8..20, 0..4),
+            excess in 0u64..3000,
+        ) {
+            let mut here = Snapshot {
+                blobs: (0..20).map(|n| (digest(n), 100)).collect(),
+                protected: protected.iter().map(|n| digest(*n)).collect(),
+                ..Snapshot::default()
+            };
+            for (name, (blobs, pinned, last_used)) in (100u8..).zip(models) {
+                let blobs = blobs.into_iter().map(digest).collect();
+                here.models.insert(digest(name), Model { blobs, pinned, last_used });
+            }
+            let planned = plan(&here, excess);
+            let kept: BTreeSet<&Digest> = here.models.iter()
+                .filter(|(name, _)| !planned.models.contains(name))
+                .flat_map(|(_, model)| &model.blobs).collect();
+            for blob in &planned.blobs {
+                prop_assert!(!kept.contains(blob) && !here.protected.contains(blob));
+            }
+            prop_assert!(planned.models.iter().all(|name| !here.models[name].pinned));
+            prop_assert_eq!(planned.bytes, planned.blobs.len() as u64 * 100);
+            let distinct: BTreeSet<&Digest> = planned.blobs.iter().collect();
+            prop_assert_eq!(distinct.len(), planned.blobs.len());
+        }
+    }
+}

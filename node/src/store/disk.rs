@@ -1,0 +1,113 @@
+//! What is the operating system's own, in one place, each with a portable fallback.
+
+use std::fs::{self, File};
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+/// Makes a rename or removal in `dir` last through a power cut.
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    File::open(dir)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = dir;
+    Ok(())
+}
+
+/// Writes all of `bytes` at `offset`; several threads may write different places of one file at once.
+pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::write_all_at(file, bytes, offset);
+    #[cfg(windows)]
+    {
+        let mut done = 0;
+        while done < bytes.len() {
+            let more = std::os::windows::fs::FileExt::seek_write(file, &bytes[done..], offset + done as u64)?;
+            if more == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            done += more;
+        }
+        Ok(())
+    }
+}
+
+/// Fills `bytes` from `offset`.
+pub(super) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset);
+    #[cfg(windows)]
+    {
+        let mut done = 0;
+        while done < bytes.len() {
+            let more =
+                std::os::windows::fs::FileExt::seek_read(file, &mut bytes[done..], offset + done as u64)?;
+            if more == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            done += more;
+        }
+        Ok(())
+    }
+}
+
+/// Returns how many bytes an ordinary user may still write where `path` is, `u64::MAX` where that is not known.
+pub(super) fn free_space(path: &Path) -> io::Result<u64> {
+    #[cfg(unix)]
+    {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        Ok(u64::MAX)
+    }
+}
+
+/// Returns the parts of a file that may hold data; holes read as zeros and need not be looked at.
+pub(super) fn data_extents(file: &File, size: u64) -> Vec<Range<u64>> {
+    #[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
+    {
+        use rustix::fs::{SeekFrom, seek};
+        let (mut extents, mut at) = (Vec::new(), 0);
+        while at < size {
+            let Ok(start) = seek(file, SeekFrom::Data(at)) else {
+                // ENXIO: nothing but a hole is left. A file system without holes says so too, or answers with the end.
+                return extents;
+            };
+            let end = seek(file, SeekFrom::Hole(start)).unwrap_or(size).min(size);
+            if end <= start {
+                break;
+            }
+            extents.push(start..end);
+            at = end;
+        }
+        extents
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "freebsd")))]
+    {
+        let _ = file;
+        vec![0..size]
+    }
+}
+
+/// Makes a file read-only for everybody.
+pub(super) fn make_read_only(path: &Path) -> io::Result<()> {
+    let mut permissions = fs::metadata(path)?.permissions();
+    #[cfg(unix)]
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o444);
+    #[cfg(not(unix))]
+    permissions.set_readonly(true);
+    fs::set_permissions(path, permissions)
+}
+
+/// Makes a file writable for its owner again.
+pub(super) fn make_writable(path: &Path) -> io::Result<()> {
+    let mut permissions = fs::metadata(path)?.permissions();
+    #[cfg(unix)]
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
+    #[cfg(not(unix))]
+    permissions.set_readonly(false);
+    fs::set_permissions(path, permissions)
+}

@@ -1,0 +1,115 @@
+//! Documents: records that cannot be had again, each an fsynced file of its own, of which the index holds a copy.
+
+use std::fs;
+use std::io::ErrorKind;
+
+use super::error::{ReadError, WriteError};
+use super::index::DocumentCopy;
+use super::paths;
+use super::store::Store;
+
+/// What a document is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DocumentKind {
+    /// A publisher's key documents.
+    Publisher,
+    /// What a tag means here.
+    Tag,
+    /// The highest number ever seen of a tag.
+    Seen,
+    /// What belongs to a model: JSON with a list `blobs`, which is all the store reads of it.
+    Model,
+    /// A model that is never evicted.
+    Pin,
+    /// A directory that a model was put into.
+    Checkout,
+    /// Two records that contradict each other.
+    Proof,
+}
+
+impl DocumentKind {
+    /// Every kind.
+    pub(super) const ALL: [Self; 7] =
+        [Self::Publisher, Self::Tag, Self::Seen, Self::Model, Self::Pin, Self::Checkout, Self::Proof];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Publisher => "publisher",
+            Self::Tag => "tag",
+            Self::Seen => "seen",
+            Self::Model => "model",
+            Self::Pin => "pin",
+            Self::Checkout => "checkout",
+            Self::Proof => "proof",
+        }
+    }
+}
+
+impl Store {
+    /// Writes a document, replacing one of the same key. When it returns, the document lasts.
+    ///
+    /// # Errors
+    /// The disk does not take it; then the old one is still there.
+    pub fn put_document(&self, kind: DocumentKind, key: &str, bytes: &[u8]) -> Result<(), WriteError> {
+        let path = self.paths().document(kind.name(), key);
+        // The key stands first, so that the index can be made anew from the files.
+        self.paths().write_file(&path, &[key.as_bytes(), b"\n", bytes].concat())?;
+        Ok(self.index().put_document(kind.name(), key, bytes)?)
+    }
+
+    /// Returns a document, `None` where there is none.
+    ///
+    /// # Errors
+    /// The disk or the index does not answer.
+    pub fn get_document(&self, kind: DocumentKind, key: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        match self.index().document(kind.name(), key)? {
+            Some(DocumentCopy::Inline(bytes)) => Ok(Some(bytes)),
+            Some(DocumentCopy::InFile) => self.document_file(kind, key),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the documents of a kind whose keys begin with `prefix`, in the order of their keys.
+    ///
+    /// # Errors
+    /// The disk or the index does not answer.
+    pub fn list_documents(
+        &self,
+        kind: DocumentKind,
+        prefix: &str,
+    ) -> Result<Vec<(String, Vec<u8>)>, ReadError> {
+        let mut found = Vec::new();
+        for (key, copy) in self.index().documents(kind.name(), prefix)? {
+            let bytes = match copy {
+                DocumentCopy::Inline(bytes) => Some(bytes),
+                DocumentCopy::InFile => self.document_file(kind, &key)?,
+            };
+            found.extend(bytes.map(|bytes| (key, bytes)));
+        }
+        Ok(found)
+    }
+
+    /// Removes a document; one that is not there is fine.
+    ///
+    /// # Errors
+    /// The disk or the index does not take it.
+    pub fn remove_document(&self, kind: DocumentKind, key: &str) -> Result<(), WriteError> {
+        paths::remove(&self.paths().document(kind.name(), key))?;
+        Ok(self.index().remove_document(kind.name(), key)?)
+    }
+
+    fn document_file(&self, kind: DocumentKind, key: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        let path = self.paths().document(kind.name(), key);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(split_key(&bytes).map(|(_, document)| document.to_vec())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(ReadError::Io { path, source }),
+        }
+    }
+}
+
+/// Parts a document file into its key and the document.
+pub(super) fn split_key(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    Some((std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]))
+}

@@ -1,0 +1,172 @@
+//! What can go wrong in the store, one enum per operation.
+
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+
+use reg_proto::digest::Digest;
+use reg_proto::piece::{BlobTooLarge, PieceIndex};
+use thiserror::Error;
+
+use super::index::IndexError;
+
+/// Tells whether an I/O error says that there is no room left.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    #[error("store {path} is in use by another process")]
+    InUse { path: PathBuf },
+    #[error("store {path} is of version {found:?}, this program writes version {expected}")]
+    Version { path: PathBuf, found: String, expected: u32 },
+    #[error("{path} cannot be used")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("index cannot be opened, nor made anew")]
+    Index(#[from] IndexError),
+}
+
+/// Why something cannot be written. Nothing is half-written under its name.
+#[derive(Debug, Error)]
+pub enum WriteError {
+    #[error("{path} cannot be written")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("index cannot be written")]
+    Index(#[from] IndexError),
+    #[error("blob cannot be kept")]
+    TooLarge(#[from] BlobTooLarge),
+}
+
+/// Why a file is not imported.
+#[derive(Debug, Error)]
+pub enum ImportError {
+    #[error("{path} cannot be read")]
+    Source { path: PathBuf, source: io::Error },
+    #[error("{path} changed while it was read")]
+    Changed { path: PathBuf },
+    #[error("{path} is too large")]
+    TooLarge { path: PathBuf, source: BlobTooLarge },
+    #[error("store does not take it")]
+    Write(#[from] WriteError),
+}
+
+/// Why something cannot be read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    #[error("{digest} is not here")]
+    NotHere { digest: Digest },
+    #[error("{digest} has changed since it was verified")]
+    Unverified { digest: Digest },
+    #[error("{digest} is damaged")]
+    Damaged { digest: Digest },
+    #[error("{digest} has {size} bytes, at most {max} are read")]
+    TooLarge { digest: Digest, size: u64, max: u64 },
+    #[error("{digest} has no verified piece {piece}")]
+    NoPiece { digest: Digest, piece: PieceIndex },
+    #[error("{path} cannot be read")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("index cannot be read")]
+    Index(#[from] IndexError),
+    #[error("what was found damaged cannot be set aside")]
+    SetAside(#[source] Box<WriteError>),
+    #[error("reading was interrupted")]
+    Interrupted,
+}
+
+/// Why a partial blob cannot be opened, checkpointed or finished.
+#[derive(Debug, Error)]
+pub enum PartialError {
+    #[error("states of {digest} are those of another size")]
+    OtherSize { digest: Digest },
+    #[error("{digest} lacks {missing} pieces")]
+    Incomplete { digest: Digest, missing: u32 },
+    #[error("{path} cannot be used")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("store does not take it")]
+    Write(#[from] WriteError),
+}
+
+/// Why a piece is not written.
+#[derive(Debug, Error)]
+pub enum WritePieceError {
+    #[error("piece {piece} of {digest} does not match its states")]
+    Mismatch { digest: Digest, piece: PieceIndex },
+    #[error("{path} cannot be written")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("progress cannot be recorded")]
+    Checkpoint(#[source] Box<PartialError>),
+}
+
+/// Why there is no room.
+#[derive(Debug, Error)]
+pub enum ReserveError {
+    #[error("{bytes} bytes are needed, and the cache may hold {max_size}")]
+    TooLarge { bytes: u64, max_size: u64 },
+    #[error(
+        "{bytes} bytes are needed, and no more can be evicted: {used} of {max_size} bytes are pinned or in use"
+    )]
+    CacheFull { bytes: u64, used: u64, max_size: u64 },
+    #[error("{bytes} bytes are needed, {free} are free on the disk, and {min_free} are to stay free")]
+    DiskFull { bytes: u64, free: u64, min_free: u64 },
+    #[error("cache cannot be looked through")]
+    Read(#[from] ReadError),
+    #[error("cache cannot be evicted from")]
+    Write(#[from] WriteError),
+}
+
+/// Why a blob is not put into a directory.
+#[derive(Debug, Error)]
+pub enum PlaceError {
+    #[error("blob cannot be read")]
+    Read(#[from] ReadError),
+    #[error("{path} cannot be written")]
+    Io { path: PathBuf, source: io::Error },
+}
+
+impl WriteError {
+    /// Tells whether the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_full(source),
+            Self::Index(error) => error.is_disk_full(),
+            Self::TooLarge(_) => false,
+        }
+    }
+}
+
+impl ImportError {
+    /// Tells whether the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Write(error) if error.is_disk_full())
+    }
+}
+
+impl PartialError {
+    /// Tells whether the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_full(source),
+            Self::Write(error) => error.is_disk_full(),
+            Self::OtherSize { .. } | Self::Incomplete { .. } => false,
+        }
+    }
+}
+
+impl WritePieceError {
+    /// Tells whether the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_full(source),
+            Self::Checkpoint(error) => error.is_disk_full(),
+            Self::Mismatch { .. } => false,
+        }
+    }
+}
+
+impl PlaceError {
+    /// Tells whether the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_full(source))
+    }
+}

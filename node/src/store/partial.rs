@@ -1,0 +1,311 @@
+//! [`Partial`]: a blob that is on its way, piece by piece, each verified before it is written.
+//!
+//! Partial data is keyed by the blob and the list of states it is checked by, because a list is only a claim until it has
+//! closed: a false one spoils nothing but its own pieces, which nobody can make.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use reg_proto::digest::Digest;
+use reg_proto::piece::{BlobLayout, PieceIndex, PieceSet};
+use reg_proto::states::{Hashed, PieceStates};
+
+use super::error::{PartialError, ReadError, WriteError, WritePieceError};
+use super::store::Store;
+use super::{disk, paths};
+
+/// Bytes that are written between two checkpoints at most: what is rehashed after a crash.
+const CHECKPOINT_BYTES: u64 = 256 << 20;
+/// Time between two checkpoints at most, while pieces are written.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A partial blob. Cheap to clone; several threads may write different pieces at once.
+#[derive(Debug, Clone)]
+pub struct Partial(Arc<Inner>);
+
+/// The partial blobs that are open, by blob and states.
+pub(super) type Partials = Mutex<BTreeMap<(Digest, Digest), Partial>>;
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    digest: Digest,
+    states: PieceStates,
+    states_digest: Digest,
+    dir: PathBuf,
+    data: File,
+    progress: Mutex<Progress>,
+    /// Held while a checkpoint is made, so that there is one at a time.
+    checkpoint: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Progress {
+    have: PieceSet,
+    /// Verified and written, but not yet in the index.
+    unrecorded: BTreeSet<PieceIndex>,
+    bytes: u64,
+    since: Instant,
+}
+
+impl Store {
+    /// Opens a partial blob, making it where there is none. After a crash, what was written and not recorded is rehashed.
+    ///
+    /// # Errors
+    /// The states are those of another size, or the disk does not take it.
+    pub fn partial(&self, digest: Digest, size: u64, states: PieceStates) -> Result<Partial, PartialError> {
+        if states.layout().size() != size {
+            return Err(PartialError::OtherSize { digest });
+        }
+        let key = (digest, states.digest());
+        if let Some(partial) = lock(self.partials()).get(&key) {
+            partial.rescan()?;
+            return Ok(partial.clone());
+        }
+        let dir = self.paths().partial(&key.0, &key.1);
+        let io = |source| PartialError::Io { path: dir.clone(), source };
+        fs::create_dir_all(&dir).map_err(io)?;
+        self.paths().write_file(&dir.join("states"), &states.to_bytes())?;
+        let data = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(dir.join("data"))
+            .map_err(io)?;
+        data.set_len(size).map_err(io)?;
+        disk::sync_dir(&dir).map_err(io)?;
+        disk::sync_dir(&self.paths().partials()).map_err(io)?;
+        let partial = self.load(digest, states, dir.clone(), data)?;
+        partial.rescan()?;
+        lock(self.partials()).insert(key, partial.clone());
+        Ok(partial)
+    }
+
+    /// Returns the partial copies of a blob, one for each list of states.
+    pub fn open_partial(&self, digest: &Digest) -> Vec<Partial> {
+        let from = (*digest, Digest::from_bytes([0; 32]));
+        let partials = lock(self.partials());
+        partials
+            .range(from..)
+            .take_while(|((blob, _), _)| blob == digest)
+            .map(|(_, partial)| partial.clone())
+            .collect()
+    }
+
+    fn load(
+        &self,
+        digest: Digest,
+        states: PieceStates,
+        dir: PathBuf,
+        data: File,
+    ) -> Result<Partial, PartialError> {
+        let states_digest = states.digest();
+        let have = self
+            .index()
+            .pieces(&digest, &states_digest, states.layout().piece_count())
+            .map_err(|error| PartialError::Write(error.into()))?;
+        let progress = Progress { have, unrecorded: BTreeSet::new(), bytes: 0, since: Instant::now() };
+        Ok(Partial(Arc::new(Inner {
+            store: self.clone(),
+            digest,
+            states,
+            states_digest,
+            dir,
+            data,
+            progress: Mutex::new(progress),
+            checkpoint: Mutex::new(()),
+        })))
+    }
+
+    /// Opens every partial blob on the disk as far as it is recorded, so that it can be served; what is no partial blob
+    /// is left alone.
+    pub(super) fn load_partials(&self) -> Result<(), std::io::Error> {
+        for entry in fs::read_dir(self.paths().partials())? {
+            let dir = entry?.path();
+            let name = dir.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('-'));
+            let Some((Ok(digest), Ok(named))) =
+                name.map(|(blob, it)| (Digest::from_hex(blob), Digest::from_hex(it)))
+            else {
+                continue;
+            };
+            let Ok(data) = OpenOptions::new().read(true).write(true).open(dir.join("data")) else { continue };
+            let Ok(layout) = BlobLayout::new(data.metadata()?.len()) else { continue };
+            let Ok(bytes) = fs::read(dir.join("states")) else { continue };
+            let Ok(states) = PieceStates::parse(layout, &bytes) else { continue };
+            if states.digest() != named {
+                continue;
+            }
+            if let Ok(partial) = self.load(digest, states, dir, data) {
+                lock(self.partials()).insert((digest, named), partial);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Partial {
+    /// Returns which blob this is.
+    pub fn digest(&self) -> Digest {
+        self.0.digest
+    }
+
+    /// Returns the states it is checked by.
+    pub fn states(&self) -> &PieceStates {
+        &self.0.states
+    }
+
+    /// Returns the verified pieces.
+    pub fn have(&self) -> PieceSet {
+        lock(&self.0.progress).have.clone()
+    }
+
+    /// Verifies a piece and writes it.
+    ///
+    /// # Errors
+    /// It does not match the states, or the disk does not take it; then nothing of it counts.
+    pub fn write_piece(&self, piece: PieceIndex, bytes: &[u8]) -> Result<(), WritePieceError> {
+        let Inner { digest, states, data, dir, .. } = &*self.0;
+        if !states.verify(digest, piece, bytes) {
+            return Err(WritePieceError::Mismatch { digest: *digest, piece });
+        }
+        disk::write_at(data, bytes, states.layout().offset(piece))
+            .map_err(|source| WritePieceError::Io { path: dir.join("data"), source })?;
+        let due = {
+            let mut progress = lock(&self.0.progress);
+            progress.have.insert(piece);
+            progress.unrecorded.insert(piece);
+            progress.bytes += bytes.len() as u64;
+            progress.bytes >= CHECKPOINT_BYTES || progress.since.elapsed() >= CHECKPOINT_INTERVAL
+        };
+        if due && let Ok(_first) = self.0.checkpoint.try_lock() {
+            self.record().map_err(|error| WritePieceError::Checkpoint(Box::new(error)))?;
+        }
+        Ok(())
+    }
+
+    /// Reads a verified piece into `bytes`, replacing what is there.
+    ///
+    /// # Errors
+    /// The piece is not here, or cannot be read.
+    pub fn read_piece(&self, piece: PieceIndex, bytes: &mut Vec<u8>) -> Result<(), ReadError> {
+        let Inner { digest, states, data, dir, .. } = &*self.0;
+        if !lock(&self.0.progress).have.contains(piece) {
+            return Err(ReadError::NoPiece { digest: *digest, piece });
+        }
+        bytes.resize(states.layout().piece_len(piece), 0);
+        disk::read_at(data, bytes, states.layout().offset(piece))
+            .map_err(|source| ReadError::Io { path: dir.join("data"), source })
+    }
+
+    /// Makes what is verified last, and records it.
+    ///
+    /// # Errors
+    /// The disk or the index does not take it.
+    pub fn checkpoint(&self) -> Result<(), PartialError> {
+        let _one = lock(&self.0.checkpoint);
+        self.record()
+    }
+
+    /// Data first, then the record: what the index says is always on the disk.
+    fn record(&self) -> Result<(), PartialError> {
+        let Inner { store, digest, states_digest, data, dir, .. } = &*self.0;
+        let (have, unrecorded) = {
+            let mut progress = lock(&self.0.progress);
+            progress.bytes = 0;
+            progress.since = Instant::now();
+            (progress.have.clone(), std::mem::take(&mut progress.unrecorded))
+        };
+        data.sync_data().map_err(|source| PartialError::Io { path: dir.join("data"), source })?;
+        let recorded = store
+            .index()
+            .put_pieces(digest, states_digest, &have, unrecorded.into_iter())
+            .and_then(|()| store.index().commit());
+        recorded.map_err(|error| PartialError::Write(error.into()))
+    }
+
+    /// Rehashes what was written and not recorded.
+    fn rescan(&self) -> Result<(), PartialError> {
+        let Inner { digest, states, data, dir, .. } = &*self.0;
+        let layout = states.layout();
+        let have = self.have();
+        let mut buffer = Vec::new();
+        for extent in disk::data_extents(data, layout.size()) {
+            let first = u32::try_from(extent.start / reg_proto::piece::PIECE_LEN).unwrap_or(u32::MAX);
+            let end = u32::try_from(extent.end.div_ceil(reg_proto::piece::PIECE_LEN)).unwrap_or(u32::MAX);
+            for piece in
+                (first..end).filter_map(|index| layout.piece(index)).filter(|piece| !have.contains(*piece))
+            {
+                buffer.resize(layout.piece_len(piece), 0);
+                disk::read_at(data, &mut buffer, layout.offset(piece))
+                    .map_err(|source| PartialError::Io { path: dir.join("data"), source })?;
+                if states.verify(digest, piece, &buffer) {
+                    let mut progress = lock(&self.0.progress);
+                    progress.have.insert(piece);
+                    progress.unrecorded.insert(piece);
+                }
+            }
+        }
+        self.checkpoint()
+    }
+
+    /// Gives the blob its final name: every piece has been verified, so the whole is what its digest says.
+    ///
+    /// # Errors
+    /// Pieces are missing, or the disk does not take it.
+    pub fn finish(&self) -> Result<(), PartialError> {
+        let Inner { store, digest, states, data, dir, .. } = &*self.0;
+        let _one = lock(&self.0.checkpoint);
+        let have = self.have();
+        if !have.is_full() {
+            return Err(PartialError::Incomplete { digest: *digest, missing: have.len() - have.count() });
+        }
+        data.sync_all().map_err(|source| PartialError::Io { path: dir.join("data"), source })?;
+        if dir.join("data").exists() {
+            store.keep(&Hashed { digest: *digest, states: states.clone() }, &dir.join("data"))?;
+            store.settle_leases(digest, states.layout().size());
+        }
+        self.forget()?;
+        store.index().commit().map_err(|error| PartialError::Write(error.into()))
+    }
+
+    /// Throws away what was fetched.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn discard(&self) -> Result<(), PartialError> {
+        let _one = lock(&self.0.checkpoint);
+        self.forget()
+    }
+
+    fn forget(&self) -> Result<(), PartialError> {
+        let Inner { store, digest, states_digest, dir, .. } = &*self.0;
+        lock(store.partials()).remove(&(*digest, *states_digest));
+        store
+            .index()
+            .remove_pieces(digest, states_digest)
+            .map_err(|error| PartialError::Write(error.into()))?;
+        paths::remove(&dir.join("data"))?;
+        paths::remove(&dir.join("states"))?;
+        match fs::remove_dir(dir) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(WriteError::Io { path: dir.clone(), source }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns how many bytes are verified.
+    pub(super) fn verified_bytes(&self) -> u64 {
+        let layout = self.0.states.layout();
+        self.have().iter().map(|piece| layout.piece_len(piece) as u64).sum()
+    }
+}
+
+/// The locks here guard plain data that is right after every statement, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,120 @@
+//! Where everything is: the directories of a store, and the writing of a file so that it is whole or not there.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use reg_proto::digest::Digest;
+
+use super::disk;
+use super::error::WriteError;
+
+/// The directories of a store.
+#[derive(Debug)]
+pub(super) struct Paths {
+    root: PathBuf,
+    temporary: AtomicU64,
+}
+
+impl Paths {
+    pub(super) const fn new(root: PathBuf) -> Self {
+        Self { root, temporary: AtomicU64::new(0) }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    pub(super) fn version(&self) -> PathBuf {
+        self.root.join("VERSION")
+    }
+
+    pub(super) fn index(&self) -> PathBuf {
+        self.root.join("index")
+    }
+
+    pub(super) fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    pub(super) fn blobs(&self) -> PathBuf {
+        self.root.join("blobs").join("sha256")
+    }
+
+    pub(super) fn blob(&self, digest: &Digest) -> PathBuf {
+        fan_out(&self.blobs(), &digest.hex())
+    }
+
+    pub(super) fn states(&self, digest: &Digest) -> PathBuf {
+        fan_out(&self.root.join("states"), &digest.hex())
+    }
+
+    pub(super) fn partials(&self) -> PathBuf {
+        self.root.join("partial")
+    }
+
+    pub(super) fn partial(&self, blob: &Digest, states: &Digest) -> PathBuf {
+        self.partials().join(format!("{}-{}", blob.hex(), states.hex()))
+    }
+
+    pub(super) fn documents(&self, kind: &str) -> PathBuf {
+        self.root.join("documents").join(kind)
+    }
+
+    pub(super) fn document(&self, kind: &str, key: &str) -> PathBuf {
+        fan_out(&self.documents(kind), &Digest::of(key.as_bytes()).hex())
+    }
+
+    /// Returns a name in `tmp` that is used once.
+    pub(super) fn temporary(&self) -> PathBuf {
+        let number = self.temporary.fetch_add(1, Ordering::Relaxed);
+        self.tmp().join(format!("{}-{number}", std::process::id()))
+    }
+
+    /// Writes `path` so that it is there whole, also after a power cut, or not at all.
+    pub(super) fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+        let temporary = self.temporary();
+        let written = write_new(&temporary, bytes).and_then(|()| move_into_place(&temporary, path));
+        written.map_err(|source| {
+            drop(fs::remove_file(&temporary));
+            WriteError::Io { path: path.to_owned(), source }
+        })
+    }
+}
+
+/// `dir/ab/abcdef…`: no directory gets too many entries.
+fn fan_out(dir: &Path, hex: &str) -> PathBuf {
+    dir.join(&hex[..2]).join(hex)
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Renames a synced file to its final name and makes that last.
+pub(super) fn move_into_place(from: &Path, to: &Path) -> io::Result<()> {
+    let dir = to.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    if !dir.is_dir() {
+        fs::create_dir_all(dir)?;
+        dir.parent().map_or(Ok(()), disk::sync_dir)?;
+    }
+    fs::rename(from, to)?;
+    disk::sync_dir(dir)
+}
+
+/// Removes a file and makes that last; one that is not there is fine.
+pub(super) fn remove(path: &Path) -> Result<(), WriteError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(WriteError::Io { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,82 @@
+//! Putting a blob into a user's directory without a second copy of its bytes, where the file system can.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use reg_proto::digest::Digest;
+use reg_proto::piece::PIECE_LEN;
+
+use super::error::{PlaceError, ReadError, WriteError};
+use super::store::Store;
+
+/// How a blob may be put into a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaceMode {
+    /// By reflink, else hard link, else copy. A blob of one piece is never hard-linked: people edit small files in place.
+    Auto,
+    Copy,
+}
+
+/// How a blob was put into a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    Reflink,
+    HardLink,
+    Copy,
+}
+
+impl Store {
+    /// Puts a verified blob at `path`, replacing a file that is there; it appears whole or not at all.
+    ///
+    /// # Errors
+    /// The blob is not here or has changed, or the directory does not take it.
+    pub fn place(&self, digest: &Digest, path: &Path, mode: PlaceMode) -> Result<Placed, PlaceError> {
+        let blob = match self.open_blob(digest) {
+            Err(ReadError::Unverified { .. }) => {
+                self.recheck(digest, &|_| {})?;
+                self.open_blob(digest)?
+            }
+            blob => blob?,
+        };
+        let io = |source| PlaceError::Io { path: path.to_owned(), source };
+        let name = path.file_name().ok_or_else(|| io(io::ErrorKind::InvalidInput.into()))?;
+        let temporary = path.with_file_name(format!(".{}.{}.part", digest.hex(), std::process::id()));
+        drop(fs::remove_file(&temporary));
+        let small = blob.layout().size() <= PIECE_LEN;
+        let placed = bring(&self.paths().blob(digest), &temporary, mode, small)
+            .and_then(|placed| fs::rename(&temporary, path.with_file_name(name)).map(|()| placed));
+        let placed = placed.map_err(|source| {
+            drop(fs::remove_file(&temporary));
+            io(source)
+        })?;
+        if placed == Placed::HardLink {
+            // The link moved the time of change; the open file tells whether anything else did.
+            self.is_verified(digest);
+        }
+        Ok(placed)
+    }
+}
+
+fn bring(from: &Path, to: &Path, mode: PlaceMode, small: bool) -> io::Result<Placed> {
+    if mode == PlaceMode::Auto {
+        if reflink_copy::reflink(from, to).is_ok() {
+            super::disk::make_writable(to)?;
+            return Ok(Placed::Reflink);
+        }
+        if !small && fs::hard_link(from, to).is_ok() {
+            return Ok(Placed::HardLink);
+        }
+    }
+    fs::copy(from, to)?;
+    super::disk::make_writable(to)?;
+    fs::File::open(to)?.sync_all()?;
+    Ok(Placed::Copy)
+}
+
+/// What a read error means for a write that needed the blob.
+impl From<WriteError> for PlaceError {
+    fn from(error: WriteError) -> Self {
+        Self::Read(ReadError::SetAside(Box::new(error)))
+    }
+}

@@ -1,0 +1,308 @@
+//! The promises of the store, each with what could break it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+
+use reg_proto::digest::Digest;
+use reg_proto::piece::{PIECE_LEN, PieceIndex};
+use reg_proto::states::{Hashed, StateHasher};
+
+use super::*;
+use crate::store::{PlaceMode, Placed, ReadError, Recheck, WritePieceError};
+
+const MIB: usize = PIECE_LEN as usize;
+
+fn bytes(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..length.div_ceil(8)).flat_map(|_| next()).take(length).collect()
+}
+
+fn hash(bytes: &[u8]) -> Hashed {
+    let mut hasher = StateHasher::new();
+    hasher.update(bytes);
+    hasher.finish().unwrap()
+}
+
+fn open(dir: &Path) -> Store {
+    Store::open(dir, CacheLimits::default()).unwrap()
+}
+
+fn import(store: &Store, dir: &Path, bytes: &[u8]) -> Digest {
+    let path = dir.join("source");
+    fs::write(&path, bytes).unwrap();
+    store.import_file(&path, &|_| {}).unwrap().digest
+}
+
+fn write_all(partial: &Partial, bytes: &[u8], skip: &[u32]) {
+    let layout = partial.states().layout();
+    for piece in layout.pieces().filter(|piece| !skip.contains(&piece.get())) {
+        let start = layout.offset(piece) as usize;
+        partial.write_piece(piece, &bytes[start..start + layout.piece_len(piece)]).unwrap();
+    }
+}
+
+/// Writes into a file behind the store's back.
+fn damage(path: &Path, at: u64) {
+    let mut permissions = fs::metadata(path).unwrap().permissions();
+    #[expect(clippy::permissions_set_readonly_false, reason = "a user who edits a linked copy does this")]
+    permissions.set_readonly(false);
+    fs::set_permissions(path, permissions).unwrap();
+    let mut file = File::options().read(true).write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(b"\xff\x00\xff").unwrap();
+}
+
+#[test]
+fn a_store_is_used_by_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    assert!(matches!(Store::open(dir.path(), CacheLimits::default()), Err(OpenError::InUse { .. })));
+    drop(store);
+    open(dir.path());
+}
+
+#[test]
+fn what_is_imported_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = bytes(3 * MIB + 5, 1);
+    let store = open(dir.path());
+    let digest = import(&store, dir.path(), &content);
+    assert_eq!(digest, Digest::of(&content));
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.read_blob(&digest, u64::MAX).unwrap(), content);
+    assert_eq!(store.states(&digest).unwrap(), hash(&content).states);
+    assert_eq!(store.read_range(&digest, 10, 20).unwrap(), content[10..30]);
+    let blob = store.open_blob(&digest).unwrap();
+    let mut piece = Vec::new();
+    blob.read_piece(blob.layout().last(), &mut piece).unwrap();
+    assert_eq!(piece, content[3 * MIB..]);
+}
+
+#[test]
+fn pieces_that_were_written_and_not_recorded_are_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = bytes(5 * MIB + 100, 2);
+    let Hashed { digest, states } = hash(&content);
+    let store = open(dir.path());
+    let partial = store.partial(digest, content.len() as u64, states.clone()).unwrap();
+    write_all(&partial, &content, &[1, 4]);
+    // As after a kill: nothing is closed, nothing recorded.
+    std::mem::forget(partial);
+    let copy = tempfile::tempdir().unwrap();
+    copy_tree(dir.path(), copy.path());
+    let store = open(copy.path());
+    let partial = store.partial(digest, content.len() as u64, states).unwrap();
+    assert_eq!(partial.have().iter_missing().map(PieceIndex::get).collect::<Vec<_>>(), [1, 4]);
+    assert!(!store.contains(&digest));
+    write_all(&partial, &content, &[]);
+    partial.finish().unwrap();
+    assert_eq!(store.read_blob(&digest, u64::MAX).unwrap(), content);
+    assert!(store.open_partial(&digest).is_empty());
+}
+
+#[test]
+fn a_wrong_piece_is_not_written_and_a_false_list_spoils_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = bytes(2 * MIB + 1, 3);
+    let Hashed { digest, states } = hash(&content);
+    let store = open(dir.path());
+    let mut forged = states.to_bytes();
+    forged[0] ^= 1;
+    let forged = reg_proto::states::PieceStates::parse(states.layout(), &forged).unwrap();
+    let poisoned = store.partial(digest, content.len() as u64, forged).unwrap();
+    let honest = store.partial(digest, content.len() as u64, states).unwrap();
+    let first = honest.states().layout().piece(0).unwrap();
+    let refused = poisoned.write_piece(first, &content[..MIB]);
+    assert!(matches!(refused, Err(WritePieceError::Mismatch { .. })));
+    write_all(&honest, &content, &[]);
+    honest.finish().unwrap();
+    assert_eq!(store.read_blob(&digest, u64::MAX).unwrap(), content);
+    poisoned.discard().unwrap();
+}
+
+#[test]
+fn a_lost_or_damaged_index_is_made_anew_from_the_files() {
+    let runs = if std::env::var_os("REG_FULL").is_some() { 200 } else { 12 };
+    let dir = tempfile::tempdir().unwrap();
+    let content = bytes(2 * MIB + 9, 4);
+    let small = b"small".as_slice();
+    let store = open(dir.path());
+    let digest = import(&store, dir.path(), &content);
+    store.put_blob(small).unwrap();
+    store.put_document(DocumentKind::Seen, "a/b:c", b"{}").unwrap();
+    store.put_document(DocumentKind::Model, "long", &bytes(9000, 5)).unwrap();
+    let partial_content = bytes(3 * MIB, 6);
+    let other = hash(&partial_content);
+    let partial = store.partial(other.digest, 3 << 20, other.states.clone()).unwrap();
+    write_all(&partial, &partial_content, &[1]);
+    partial.checkpoint().unwrap();
+    drop((partial, store));
+    for seed in 0..runs {
+        let copy = tempfile::tempdir().unwrap();
+        copy_tree(dir.path(), copy.path());
+        harm_index(&copy.path().join("index"), seed);
+        let store = Store::open(copy.path(), CacheLimits::default())
+            .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(store.read_blob(&digest, u64::MAX).unwrap(), content, "seed {seed}");
+        assert_eq!(
+            store.get_document(DocumentKind::Seen, "a/b:c").unwrap().as_deref(),
+            Some(&b"{}"[..]),
+            "seed {seed}"
+        );
+        assert_eq!(
+            store.list_documents(DocumentKind::Model, "").unwrap()[0].1,
+            bytes(9000, 5),
+            "seed {seed}"
+        );
+        let partial = store.partial(other.digest, 3 << 20, other.states.clone()).unwrap();
+        assert_eq!(partial.have().count(), 2, "seed {seed}");
+        if store.open_blob(&digest).is_err() {
+            assert_eq!(store.recheck(&digest, &|_| {}).unwrap(), Recheck::Intact, "seed {seed}");
+        }
+        assert!(store.open_blob(&digest).is_ok(), "seed {seed}");
+    }
+}
+
+/// Deletes, truncates or flips bits of the index's files.
+fn harm_index(index: &Path, seed: u64) {
+    if seed % 4 == 0 {
+        fs::remove_dir_all(index).unwrap();
+        return;
+    }
+    let mut files = Vec::new();
+    let mut dirs = vec![index.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { dirs.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    for (number, path) in files.iter().enumerate() {
+        let mut content = fs::read(path).unwrap();
+        let random = bytes(64, seed * 31 + number as u64);
+        match seed % 4 {
+            1 => content.truncate(content.len() * usize::from(random[0]) / 256),
+            2 => random.chunks(8).for_each(|chunk| {
+                let at = u64::from_le_bytes(chunk.try_into().unwrap()) as usize;
+                if !content.is_empty() {
+                    let at = at % content.len();
+                    content[at] ^= 1 << (chunk[0] % 8);
+                }
+            }),
+            _ => content.fill(0),
+        }
+        fs::write(path, content).unwrap();
+    }
+}
+
+#[test]
+fn what_changes_is_not_served_and_only_its_damaged_pieces_are_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = bytes(4 * MIB, 7);
+    let store = open(dir.path());
+    let digest = import(&store, dir.path(), &content);
+    let linked = dir.path().join("copy.safetensors");
+    let placed = store.place(&digest, &linked, PlaceMode::Auto).unwrap();
+    let blob = store.open_blob(&digest).unwrap();
+    if placed != Placed::HardLink {
+        return;
+    }
+    damage(&linked, 2 * PIECE_LEN + 7);
+    assert!(matches!(
+        blob.read_piece(blob.layout().last(), &mut Vec::new()),
+        Err(ReadError::Unverified { .. })
+    ));
+    assert!(matches!(store.open_blob(&digest), Err(ReadError::Unverified { .. })));
+    let Recheck::Damaged { bad } = store.recheck(&digest, &|_| {}).unwrap() else {
+        panic!("damage is not found")
+    };
+    assert_eq!(bad.iter().map(|piece| piece.get()).collect::<Vec<_>>(), [2]);
+    assert!(!store.contains(&digest));
+    let partial = store.partial(digest, content.len() as u64, hash(&content).states).unwrap();
+    assert_eq!(partial.have().iter_missing().map(PieceIndex::get).collect::<Vec<_>>(), [2]);
+    write_all(&partial, &content, &[0, 1, 3]);
+    partial.finish().unwrap();
+    assert_eq!(store.read_blob(&digest, u64::MAX).unwrap(), content);
+    assert_ne!(fs::read(&linked).unwrap(), content, "the user's own copy is not ours to mend");
+}
+
+#[test]
+fn removing_a_linked_copy_is_no_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let digest = import(&store, dir.path(), &bytes(2 * MIB, 8));
+    let linked = dir.path().join("copy");
+    store.place(&digest, &linked, PlaceMode::Auto).unwrap();
+    assert!(store.open_blob(&digest).is_ok());
+    fs::remove_file(&linked).unwrap();
+    assert!(store.open_blob(&digest).is_ok());
+    drop(store);
+    assert!(open(dir.path()).open_blob(&digest).is_ok());
+}
+
+#[test]
+fn the_cache_stays_below_its_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = CacheLimits { max_size: Some(10 << 20), min_free: 0 };
+    let store = Store::open(dir.path(), limits).unwrap();
+    let mut kept = Vec::new();
+    for round in 0..20u64 {
+        let content = bytes(3 * MIB, 100 + round);
+        let lease = store.reserve(content.len() as u64, &BTreeSet::from([Digest::of(&content)])).unwrap();
+        let digest = import(&store, dir.path(), &content);
+        store.settle_leases(&digest, content.len() as u64);
+        let model = Digest::of(&round.to_be_bytes());
+        let document = format!("{{\"blobs\":[\"{digest}\"]}}");
+        store.put_document(DocumentKind::Model, &model.to_string(), document.as_bytes()).unwrap();
+        if round == 0 {
+            store.put_document(DocumentKind::Pin, &model.to_string(), b"").unwrap();
+        }
+        store.touch(&model);
+        drop(lease);
+        assert!(store.usage().unwrap().bytes <= 10 << 20, "round {round}");
+        kept.push(digest);
+    }
+    let here: Vec<bool> = kept.iter().map(|digest| store.contains(digest)).collect();
+    assert!(here[0], "what is pinned stays");
+    assert_eq!(here[1..].iter().rposition(|here| !here), Some(16), "the newest stay: {here:?}");
+    assert!(matches!(
+        store.reserve(11 << 20, &BTreeSet::new()),
+        Err(crate::store::ReserveError::TooLarge { .. })
+    ));
+}
+
+#[test]
+fn sled_holds_small_records_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    import(&store, dir.path(), &bytes(9 * MIB, 9));
+    for n in 0..100 {
+        store.put_document(DocumentKind::Tag, &format!("k{n}"), &bytes(6000, n)).unwrap();
+    }
+    store.commit();
+    let blobs = dir.path().join("index/blobs");
+    assert!(!blobs.exists() || fs::read_dir(blobs).unwrap().next().is_none());
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir_all(&target).unwrap();
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), &target).unwrap();
+        }
+    }
+}
