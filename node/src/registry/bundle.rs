@@ -35,6 +35,11 @@ const IGNORED_ALWAYS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitign
 /// Where the stock tool writes the signature itself; left out unless the model has a file of its own there.
 const SIGNATURE_FILE: &str = "model.sig";
 
+/// Bytes before the signed part of a certificate: a DER sequence of 256 to 65,535 bytes begins with four.
+const CERTIFICATE_HEADER_BYTES: usize = 4;
+/// What stands between the signed part and the signature: the algorithm ed25519 (RFC 8410), a bit string of 64 bytes.
+const SIGNATURE_HEADER: [u8; 10] = [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x41, 0x00];
+
 /// Why a bundle is not made, or is not one of this publisher about these files.
 #[derive(Debug, Error)]
 pub enum BundleError {
@@ -226,14 +231,15 @@ pub fn check(text: &str, keys: &[PublicKey], files: &[(SafePath, Digest)]) -> Re
 
 /// Returns the key that signed, if one of `keys` has certified it and vouches for the authority's certificate too.
 fn check_chain(
-    leaf: &[u8],
-    authority: &[u8],
+    leaf_der: &[u8],
+    authority_der: &[u8],
     keys: &[PublicKey],
 ) -> Result<ecdsa::VerifyingKey, BundleError> {
-    let (leaf, authority) = (certificate(leaf)?, certificate(authority)?);
+    let (leaf, authority) = (certificate(leaf_der)?, certificate(authority_der)?);
     let by = keys.iter().find(|key| key.as_bytes()[..] == *authority.public_key().subject_public_key.data);
     let by = by.ok_or(BundleError::OtherAuthority)?;
-    if !is_signed_by(&authority, by) || !is_signed_by(&leaf, by) || leaf.issuer() != authority.subject() {
+    let signed = is_signed_by(authority_der, &authority, by) && is_signed_by(leaf_der, &leaf, by);
+    if !signed || leaf.issuer() != authority.subject() {
         return Err(BundleError::OtherAuthority);
     }
     let usage = leaf.key_usage().map_err(|_| BundleError::Unsuitable)?;
@@ -251,11 +257,14 @@ fn certificate(der: &[u8]) -> Result<X509Certificate<'_>, X509Error> {
     }
 }
 
-fn is_signed_by(certificate: &X509Certificate<'_>, key: &PublicKey) -> bool {
-    let signature = Signature::from_slice(&certificate.signature_value.data);
-    let key = VerifyingKey::from_bytes(key.as_bytes());
-    let (Ok(signature), Ok(key)) = (signature, key) else { return false };
-    key.verify_strict(certificate.tbs_certificate.as_ref(), &signature).is_ok()
+/// What is around the signed part of a certificate is not signed itself, so it must be what it can only be.
+fn is_signed_by(der: &[u8], certificate: &X509Certificate<'_>, key: &PublicKey) -> bool {
+    let signed = certificate.tbs_certificate.as_ref();
+    let Some((rest, signature)) = der.split_last_chunk() else { return false };
+    let Some(rest) = rest.strip_suffix(&SIGNATURE_HEADER) else { return false };
+    let Ok(key) = VerifyingKey::from_bytes(key.as_bytes()) else { return false };
+    rest.len() == CERTIFICATE_HEADER_BYTES + signed.len()
+        && key.verify_strict(signed, &Signature::from_bytes(signature)).is_ok()
 }
 
 fn check_statement(payload: &[u8], files: &[(SafePath, Digest)]) -> Result<(), BundleError> {
@@ -443,6 +452,25 @@ mod tests {
         assert!(refused(&mine, &mine).is_ok());
         assert!(matches!(refused(&theirs, &mine), Err(BundleError::OtherAuthority)));
         assert!(matches!(refused(&mine, &theirs), Err(BundleError::OtherAuthority)));
+    }
+
+    /// Left as it is, the stock tool would refuse what we have let pass.
+    #[test]
+    fn what_is_around_the_signed_part_of_a_certificate_is_seen_too() {
+        let (prepared, bundle) = sample(&key(1));
+        let bundle: Value = serde_json::from_str(&bundle).unwrap();
+        let ed25519 = [0x2b, 0x65, 0x70];
+        for certificate in 0..2 {
+            let mut changed = bundle.clone();
+            let text = &mut changed["verificationMaterial"]["x509CertificateChain"]["certificates"]
+                [certificate]["rawBytes"];
+            let mut der = BASE64.decode(text.as_str().unwrap().as_bytes()).unwrap();
+            let at = der.windows(3).rposition(|it| it == ed25519).unwrap();
+            der[at] ^= 0x80;
+            *text = BASE64.encode(&der).into();
+            let found = check(&changed.to_string(), &[key(1).public_key()], &prepared.resources);
+            assert!(matches!(found, Err(BundleError::OtherAuthority)));
+        }
     }
 
     proptest! {
