@@ -1,1 +1,30 @@
 //! libp2p behind a handle: finding peers, asking them, and streams of pieces.
+//!
+//! [`Network`] is what the rest of the node holds: cloneable, and free of libp2p's types. Behind it one task owns the
+//! swarm. Every protocol has a struct of its own with what it waits for; the event loop only dispatches. What peers ask
+//! of us arrives in [`Inbound`], on bounded channels.
+
+mod inbound;
+mod network;
+
+mod frames;
+
+mod event_loop;
+
+mod behaviour;
+mod protocol;
+
+mod links;
+mod reach;
+mod transport;
+
+mod limits;
+
+pub use self::frames::{FrameError, FrameReader, FrameWriter};
+pub use self::inbound::{
+    Inbound, InboundAnnouncement, InboundRequest, InboundStream, PeerEvent, Responder, Verdict,
+};
+pub use self::links::PeerInfo;
+pub use self::network::{
+    AskError, ConnectError, DhtMode, Network, NetworkConfig, OpenStreamError, StartError,
+};

@@ -1,0 +1,25 @@
+//! The protocols of a node, as a list without logic.
+
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{
+    connection_limits, gossipsub, identify, kad, mdns, memory_connection_limits, ping, request_response,
+};
+
+use super::protocol::blobs;
+use super::protocol::record_store::RecordStore;
+use super::protocol::records::RecordsCodec;
+
+/// Every protocol that the swarm speaks. Limits come first: what they refuse, no other sees.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    pub(super) limits: connection_limits::Behaviour,
+    pub(super) memory: memory_connection_limits::Behaviour,
+    pub(super) identify: identify::Behaviour,
+    pub(super) ping: ping::Behaviour,
+    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(super) kad: Toggle<kad::Behaviour<RecordStore>>,
+    pub(super) gossip: Toggle<gossipsub::Behaviour>,
+    pub(super) records: request_response::Behaviour<RecordsCodec>,
+    pub(super) blobs: blobs::Behaviour,
+}

@@ -1,0 +1,464 @@
+//! The task that owns the swarm: `select!` names what happened, each protocol handles its own.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures::StreamExt;
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use libp2p::{Multiaddr, Swarm, connection_limits, identify, mdns, memory_connection_limits, ping, swarm};
+use reg_proto::announcement::Announcement;
+use reg_proto::dht::DhtKey;
+use reg_proto::peer::{Address, PeerId};
+use reg_proto::wire::{DHT_PROTOCOL, IDENTIFY_PROTOCOL, Request, Response};
+use tokio::sync::{mpsc, oneshot};
+
+use super::behaviour::{Behaviour, BehaviourEvent};
+use super::inbound::{Inbound, PeerEvent};
+use super::limits::{
+    ADDRESSES_PER_PEER_MAX, COMMANDS_MAX, CONNECTIONS_INCOMING_MAX, CONNECTIONS_MAX, CONNECTIONS_PENDING_MAX,
+    CONNECTIONS_PER_PEER_MAX, IDLE_TIMEOUT, INBOUND_MAX, MEMORY_MAX, TICK,
+};
+use super::links::{Links, PeerInfo, from_libp2p, to_libp2p};
+use super::network::{AskError, ConnectError, NetworkConfig, OpenStreamError, Opened, StartError};
+use super::protocol::{blobs, discovery, gossip, records};
+use super::reach::{OpenRanges, Range, range};
+use super::transport;
+
+/// What the handle asks for.
+#[derive(Debug)]
+pub(super) enum Command {
+    ListenAddresses(oneshot::Sender<Vec<Address>>),
+    AddressesFor { peer: PeerId, reply: oneshot::Sender<Vec<Address>> },
+    Connect { shown: Address, address: Multiaddr, reply: oneshot::Sender<Result<PeerId, ConnectError>> },
+    DialHint { peer: PeerId, addresses: Vec<Address>, told_by: Option<PeerId>, reply: oneshot::Sender<()> },
+    Ask { peer: PeerId, request: Request, reply: oneshot::Sender<Result<Response, AskError>> },
+    OpenStream { peer: PeerId, reply: oneshot::Sender<Result<Opened, OpenStreamError>> },
+    Providers { key: DhtKey, found: mpsc::Sender<PeerId> },
+    Provide(DhtKey),
+    Announce(Box<Announcement>),
+    Connected(oneshot::Sender<Vec<PeerId>>),
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// Who waits for a dial.
+enum Dialling {
+    Connect { shown: Address, reply: oneshot::Sender<Result<PeerId, ConnectError>> },
+    Hint(oneshot::Sender<()>),
+}
+
+struct EventLoop {
+    swarm: Swarm<Behaviour>,
+    ranges: OpenRanges,
+    links: Links,
+    dialling: HashMap<ConnectionId, Dialling>,
+    records: records::Records,
+    discovery: discovery::Discovery,
+    gossip: gossip::Gossip,
+    peers: mpsc::Sender<PeerEvent>,
+}
+
+/// Builds the swarm, listens, and starts the task.
+pub(super) async fn start(
+    config: NetworkConfig,
+) -> Result<(PeerId, mpsc::Sender<Command>, Inbound), StartError> {
+    let keypair = Keypair::ed25519_from_bytes(config.seed).expect("any 32 bytes are an ed25519 secret");
+    let peer = from_libp2p(&keypair.public().to_peer_id()).expect("the key is ed25519");
+    let (requests_in, requests) = mpsc::channel(INBOUND_MAX);
+    let (streams_in, streams) = mpsc::channel(INBOUND_MAX);
+    let (announcements_in, announcements) = mpsc::channel(INBOUND_MAX);
+    let (peers_in, peers) = mpsc::channel(INBOUND_MAX);
+    let ranges = OpenRanges::default();
+    let behaviour = behaviour(&config, &keypair, streams_in)?;
+    let transport = transport::build(&keypair, ranges.clone())?;
+    let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+    let mut swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), swarm_config);
+    listen(&mut swarm, &config.listen).await?;
+    let bootstrap = config.bootstrap.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    bootstrap.iter().for_each(|address| ranges.open(address));
+    let discovery = discovery::Discovery::new(*swarm.local_peer_id(), config.dht, bootstrap);
+    let (commands, received) = mpsc::channel(COMMANDS_MAX);
+    let event_loop = EventLoop {
+        swarm,
+        ranges,
+        links: Links::default(),
+        dialling: HashMap::new(),
+        records: records::Records::new(requests_in),
+        discovery,
+        gossip: gossip::Gossip::new(announcements_in),
+        peers: peers_in,
+    };
+    tokio::spawn(event_loop.run(received));
+    Ok((peer, commands, Inbound { requests, streams, announcements, peers }))
+}
+
+fn parse(address: &Address) -> Result<Multiaddr, StartError> {
+    address.as_str().parse().map_err(|source| StartError::Address { address: address.clone(), source })
+}
+
+/// Listens on every address, and waits until each is bound: a port that is taken is an error at once.
+async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[Address]) -> Result<(), StartError> {
+    for address in addresses {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Listen {
+            address: address.clone(),
+            source,
+        };
+        let parsed = parse(address)?;
+        check_free(&parsed).map_err(|error| failed(Box::new(error)))?;
+        let id = swarm.listen_on(parsed).map_err(|error| failed(Box::new(error)))?;
+        loop {
+            match swarm.select_next_some().await {
+                SwarmEvent::NewListenAddr { listener_id, .. } if listener_id == id => break,
+                SwarmEvent::ListenerClosed { listener_id, reason, .. } if listener_id == id => {
+                    let error = reason.err().unwrap_or_else(|| std::io::ErrorKind::AddrNotAvailable.into());
+                    return Err(failed(Box::new(error)));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// libp2p listens with SO_REUSEPORT, so that two nodes could share a port and each get half of the connections.
+fn check_free(address: &Multiaddr) -> std::io::Result<()> {
+    let mut parts = address.iter();
+    let ip: IpAddr = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => std::net::TcpListener::bind((ip, port)).map(drop),
+        _ => Ok(()),
+    }
+}
+
+fn behaviour(
+    config: &NetworkConfig,
+    keypair: &Keypair,
+    streams: mpsc::Sender<super::InboundStream>,
+) -> Result<Behaviour, StartError> {
+    let own = keypair.public().to_peer_id();
+    let limits = connection_limits::ConnectionLimits::default()
+        .with_max_established(Some(CONNECTIONS_MAX))
+        .with_max_established_incoming(Some(CONNECTIONS_INCOMING_MAX))
+        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX))
+        .with_max_pending_incoming(Some(CONNECTIONS_PENDING_MAX))
+        .with_max_pending_outgoing(Some(CONNECTIONS_PENDING_MAX));
+    let identify = identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), keypair.public())
+        .with_agent_version(concat!("reg/", env!("CARGO_PKG_VERSION")).to_owned())
+        .with_push_listen_addr_updates(true);
+    let mdns = match config.mdns {
+        true => Some(mdns::tokio::Behaviour::new(mdns::Config::default(), own).map_err(StartError::Mdns)?),
+        false => None,
+    };
+    let gossip = if config.gossip { Some(gossip::behaviour(keypair)?) } else { None };
+    Ok(Behaviour {
+        limits: connection_limits::Behaviour::new(limits),
+        memory: memory_connection_limits::Behaviour::with_max_bytes(MEMORY_MAX),
+        identify: identify::Behaviour::new(identify),
+        ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(20))),
+        mdns: Toggle::from(mdns),
+        kad: Toggle::from(discovery::behaviour(own, config.dht)),
+        gossip: Toggle::from(gossip),
+        records: records::behaviour(),
+        blobs: blobs::Behaviour::new(streams),
+    })
+}
+
+impl EventLoop {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_swarm(event),
+                command = commands.recv() => match command {
+                    Some(Command::Shutdown(reply)) => {
+                        let _heard = reply.send(());
+                        return;
+                    }
+                    Some(command) => self.on_command(command),
+                    None => return,
+                },
+                Some(answered) = self.records.answering.next() => {
+                    records::Records::answered(&mut self.swarm.behaviour_mut().records, answered);
+                }
+                Some(judged) = self.gossip.judging.next() => {
+                    if let Some(gossip) = self.swarm.behaviour_mut().gossip.as_mut() {
+                        gossip::Gossip::judged(gossip, judged);
+                    }
+                }
+                _ = tick.tick() => self.on_tick(),
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::ListenAddresses(reply) => drop(reply.send(self.own_addresses(|_| true))),
+            Command::AddressesFor { peer, reply } => drop(reply.send(self.addresses_for(&peer))),
+            Command::Connect { shown, address, reply } => self.connect(shown, address, reply),
+            Command::DialHint { peer, addresses, told_by, reply } => {
+                self.dial_hint(peer, &addresses, told_by, reply)
+            }
+            Command::Ask { peer, request, reply } => {
+                self.records.ask(&mut self.swarm.behaviour_mut().records, &peer, request, reply);
+            }
+            Command::OpenStream { peer, reply } => {
+                self.swarm.behaviour_mut().blobs.open(to_libp2p(&peer), reply);
+            }
+            Command::Providers { key, found } => {
+                if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
+                    self.discovery.providers(kad, &key, found);
+                }
+            }
+            Command::Provide(key) => {
+                if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
+                    self.discovery.provide(kad, key);
+                }
+            }
+            Command::Announce(announcement) => {
+                if let Some(gossip) = self.swarm.behaviour_mut().gossip.as_mut() {
+                    self.gossip.announce(gossip, &announcement);
+                }
+            }
+            Command::Connected(reply) => drop(reply.send(self.links.ours())),
+            Command::Peers(reply) => drop(reply.send(self.links.infos())),
+            Command::Shutdown(_) => {}
+        }
+    }
+
+    fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.on_connected(peer_id, connection_id, endpoint.get_remote_address());
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, endpoint, .. } => {
+                self.on_disconnected(&peer_id, connection_id, endpoint.get_remote_address());
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                self.on_dial_failed(connection_id, error);
+            }
+            event => tracing::trace!(?event, "swarm"),
+        }
+    }
+
+    fn on_behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Identify(event) => self.on_identify(event),
+            BehaviourEvent::Ping(ping::Event { peer, result: Ok(rtt), .. }) => {
+                from_libp2p(&peer).into_iter().for_each(|peer| self.links.pinged(peer, rtt));
+            }
+            BehaviourEvent::Mdns(event) => self.on_mdns(event),
+            BehaviourEvent::Kad(event) => self.on_kad(event),
+            BehaviourEvent::Gossip(event) => {
+                if let Some(gossip) = self.swarm.behaviour_mut().gossip.as_mut() {
+                    self.gossip.on_event(gossip, event);
+                }
+            }
+            BehaviourEvent::Records(event) => {
+                self.records.on_event(&mut self.swarm.behaviour_mut().records, event);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let is_connected =
+            |address: &Multiaddr| peer_of(address).is_some_and(|peer| self.swarm.is_connected(&peer));
+        for address in self.discovery.due_bootstrap(is_connected) {
+            if let Err(error) = self.swarm.dial(dial_options(&address)) {
+                tracing::debug!(%address, %error, "a bootstrap peer is not dialled");
+            }
+        }
+        let is_reachable = self.swarm.external_addresses().any(|it| range(it) == Some(Range::Global));
+        if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
+            self.discovery.choose_mode(kad, self.links.any_global(), is_reachable);
+            self.discovery.tick(kad);
+        }
+    }
+
+    fn on_connected(&mut self, peer: libp2p::PeerId, connection: ConnectionId, address: &Multiaddr) {
+        self.ranges.connected(address);
+        let Some(ours) = from_libp2p(&peer) else {
+            let _was_connected = self.swarm.disconnect_peer_id(peer);
+            return;
+        };
+        self.links.connected(ours, connection, address.clone());
+        match self.dialling.remove(&connection) {
+            Some(Dialling::Connect { reply, .. }) => drop(reply.send(Ok(ours))),
+            Some(Dialling::Hint(reply)) => {
+                let _heard = reply.send(());
+            }
+            None => {}
+        }
+    }
+
+    fn on_disconnected(&mut self, peer: &libp2p::PeerId, connection: ConnectionId, address: &Multiaddr) {
+        self.ranges.disconnected(address);
+        let Some(peer) = from_libp2p(peer) else { return };
+        if self.links.disconnected(peer, connection) {
+            let _heard = self.peers.try_send(PeerEvent::Disconnected(peer));
+        }
+    }
+
+    fn on_dial_failed(&mut self, connection: ConnectionId, error: DialError) {
+        match self.dialling.remove(&connection) {
+            Some(Dialling::Connect { shown: address, reply }) => drop(reply.send(Err(match error {
+                DialError::LocalPeerId { .. } => ConnectError::Own { address },
+                error => ConnectError::Dial { address, source: Box::new(error) },
+            }))),
+            Some(Dialling::Hint(reply)) => {
+                let _heard = reply.send(());
+            }
+            None => tracing::debug!(%error, "a dial failed"),
+        }
+    }
+
+    fn on_identify(&mut self, event: identify::Event) {
+        let identify::Event::Received { peer_id, info, .. } = event else { return };
+        if info.protocol_version != IDENTIFY_PROTOCOL {
+            tracing::debug!(peer = %peer_id, protocol = info.protocol_version, "a peer of another network is left");
+            let _was_connected = self.swarm.disconnect_peer_id(peer_id);
+            return;
+        }
+        let Some(peer) = from_libp2p(&peer_id) else { return };
+        let ranges = self.links.ranges_of(&peer);
+        let in_dht = info.protocols.iter().any(|protocol| protocol.as_ref() == DHT_PROTOCOL);
+        let fit =
+            |it: &Multiaddr| range(it).is_none_or(|range| range == Range::Global || ranges.contains(&range));
+        for address in info.listen_addrs.into_iter().filter(fit).take(ADDRESSES_PER_PEER_MAX) {
+            self.swarm.add_peer_address(peer_id, address.clone());
+            if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut().filter(|_| in_dht) {
+                kad.add_address(&peer_id, address);
+            }
+        }
+        if self.links.identified(peer, info.agent_version) {
+            let _heard = self.peers.try_send(PeerEvent::Connected(peer));
+        }
+    }
+
+    fn on_mdns(&mut self, event: mdns::Event) {
+        let mdns::Event::Discovered(found) = event else { return };
+        for (peer, address) in found {
+            self.ranges.open(&address);
+            let condition = PeerCondition::DisconnectedAndNotDialing;
+            let options = DialOpts::peer_id(peer).condition(condition).addresses(vec![address]).build();
+            if let Err(error) = self.swarm.dial(options) {
+                tracing::trace!(%peer, %error, "a neighbour is not dialled");
+            }
+        }
+    }
+
+    fn on_kad(&mut self, event: libp2p::kad::Event) {
+        let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() else { return };
+        for peer in self.discovery.on_kad(kad, event) {
+            if !self.swarm.is_connected(&peer) {
+                drop(self.swarm.dial(DialOpts::peer_id(peer).build()));
+            }
+        }
+    }
+
+    fn connect(
+        &mut self,
+        shown: Address,
+        address: Multiaddr,
+        reply: oneshot::Sender<Result<PeerId, ConnectError>>,
+    ) {
+        self.ranges.open(&address);
+        if let Some(peer) = peer_of(&address).and_then(|peer| from_libp2p(&peer))
+            && self.links.is_connected(&peer)
+        {
+            return drop(reply.send(Ok(peer)));
+        }
+        let options = dial_options(&address);
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => drop(self.dialling.insert(connection, Dialling::Connect { shown, reply })),
+            Err(DialError::LocalPeerId { .. }) => drop(reply.send(Err(ConnectError::Own { address: shown }))),
+            Err(error) => {
+                drop(reply.send(Err(ConnectError::Dial { address: shown, source: Box::new(error) })));
+            }
+        }
+    }
+
+    fn dial_hint(
+        &mut self,
+        peer: PeerId,
+        addresses: &[Address],
+        told_by: Option<PeerId>,
+        reply: oneshot::Sender<()>,
+    ) {
+        let ranges = told_by.map(|teller| self.links.ranges_of(&teller));
+        let fit = |address: &Multiaddr| match range(address) {
+            Some(Range::Global) | None => true,
+            Some(range) => ranges.as_ref().is_none_or(|ranges| ranges.contains(&range)),
+        };
+        let addresses: Vec<Multiaddr> = addresses
+            .iter()
+            .take(ADDRESSES_PER_PEER_MAX)
+            .filter_map(|address| address.as_str().parse().ok())
+            .filter(fit)
+            .collect();
+        if addresses.is_empty() || self.links.is_connected(&peer) {
+            let _heard = reply.send(());
+            return;
+        }
+        let condition = PeerCondition::DisconnectedAndNotDialing;
+        let options = DialOpts::peer_id(to_libp2p(&peer)).condition(condition).addresses(addresses).build();
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => drop(self.dialling.insert(connection, Dialling::Hint(reply))),
+            Err(_) => {
+                let _heard = reply.send(());
+            }
+        }
+    }
+
+    fn addresses_for(&self, peer: &PeerId) -> Vec<Address> {
+        let ranges = self.links.ranges_of(peer);
+        self.own_addresses(|address| {
+            range(address).is_none_or(|range| range == Range::Global || ranges.contains(&range))
+        })
+    }
+
+    fn own_addresses(&self, fit: impl Fn(&Multiaddr) -> bool) -> Vec<Address> {
+        let own = Protocol::P2p(*self.swarm.local_peer_id());
+        let known = self.swarm.listeners().chain(self.swarm.external_addresses());
+        let mut addresses: Vec<Address> = known
+            .filter(|address| fit(address))
+            .filter_map(|address| address.clone().with_p2p(*self.swarm.local_peer_id()).ok())
+            .filter(|address| address.iter().last() == Some(own.clone()))
+            .filter_map(|address| address.to_string().parse().ok())
+            .collect();
+        addresses.sort();
+        addresses.dedup();
+        addresses
+    }
+}
+
+/// Returns the peer that an address names.
+fn peer_of(address: &Multiaddr) -> Option<libp2p::PeerId> {
+    address.iter().find_map(|part| match part {
+        Protocol::P2p(peer) => Some(peer),
+        _ => None,
+    })
+}
+
+/// Dials an address as it was given, whoever is connected already.
+fn dial_options(address: &Multiaddr) -> DialOpts {
+    match peer_of(address) {
+        Some(peer) => DialOpts::peer_id(peer)
+            .condition(PeerCondition::Disconnected)
+            .addresses(vec![address.clone()])
+            .build(),
+        None => DialOpts::unknown_peer_id().address(address.clone()).build(),
+    }
+}

@@ -1,0 +1,154 @@
+//! Frames on a blob stream: reading and writing them, each end on its own.
+
+use std::fmt;
+use std::io;
+
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use reg_proto::limits::FRAME_HEADER_BYTES_MAX;
+use reg_proto::wire::{Frame, Message, PREFIX_LEN, WireError};
+use thiserror::Error;
+
+/// A stream of a peer, whatever carries it.
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for T {}
+
+/// Why no further frame can be read or written on a stream.
+#[derive(Debug, Error)]
+pub enum FrameError {
+    #[error("stream broke")]
+    Io(#[from] io::Error),
+    #[error("peer sent a frame that is refused")]
+    Wire(#[from] WireError),
+    #[error("peer sent {length} bytes of piece states where at most {max} are expected")]
+    UnexpectedStates { length: usize, max: usize },
+}
+
+/// The half of a blob stream that is read from.
+pub struct FrameReader {
+    stream: ReadHalf<Box<dyn ByteStream>>,
+    states_max: usize,
+}
+
+/// The half of a blob stream that is written to. Dropping both halves closes the stream.
+pub struct FrameWriter {
+    stream: WriteHalf<Box<dyn ByteStream>>,
+}
+
+/// Splits a stream into its halves.
+pub(super) fn split(stream: impl ByteStream) -> (FrameReader, FrameWriter) {
+    let stream: Box<dyn ByteStream> = Box::new(stream);
+    let (read, write) = stream.split();
+    (FrameReader { stream: read, states_max: 0 }, FrameWriter { stream: write })
+}
+
+impl FrameReader {
+    /// Sets how many bytes of piece states are taken: none until they have been asked for, since they may be 32 MiB.
+    pub fn set_states_max(&mut self, bytes: usize) {
+        self.states_max = bytes;
+    }
+
+    /// Reads the next frame, `None` where the peer has closed the stream between two frames.
+    ///
+    /// # Errors
+    /// The stream breaks, or the peer sends what is no frame; then the stream is of no more use.
+    pub async fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+        let mut prefix = [0; PREFIX_LEN];
+        if self.stream.read(&mut prefix[..1]).await? == 0 {
+            return Ok(None);
+        }
+        self.stream.read_exact(&mut prefix[1..]).await?;
+        let (header, payload) = Frame::lengths(prefix)?;
+        debug_assert!(header <= FRAME_HEADER_BYTES_MAX);
+        let mut bytes = vec![0; header];
+        self.stream.read_exact(&mut bytes).await?;
+        let mut frame = Frame::from_header(&bytes, payload)?;
+        if matches!(frame, Frame::States { .. }) && payload > self.states_max {
+            return Err(FrameError::UnexpectedStates { length: payload, max: self.states_max });
+        }
+        if payload > 0 {
+            let mut bytes = vec![0; payload];
+            self.stream.read_exact(&mut bytes).await?;
+            frame.set_payload(bytes);
+        }
+        Ok(Some(frame))
+    }
+}
+
+impl FrameWriter {
+    /// Writes a frame and flushes it.
+    ///
+    /// # Errors
+    /// The stream breaks.
+    pub async fn send(&mut self, frame: &Frame) -> Result<(), FrameError> {
+        self.write(&frame.head(), frame.payload()).await
+    }
+
+    /// Writes a piece and flushes it, without owning its bytes.
+    ///
+    /// # Errors
+    /// The stream breaks.
+    pub async fn send_piece(&mut self, id: u32, piece: u32, bytes: &[u8]) -> Result<(), FrameError> {
+        let mut head = Frame::Piece { id, piece, bytes: Vec::new() }.head();
+        let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        head[PREFIX_LEN - 4..PREFIX_LEN].copy_from_slice(&length.to_be_bytes());
+        self.write(&head, bytes).await
+    }
+
+    async fn write(&mut self, head: &[u8], payload: &[u8]) -> Result<(), FrameError> {
+        self.stream.write_all(head).await?;
+        self.stream.write_all(payload).await?;
+        self.stream.flush().await?;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for FrameReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FrameReader")
+    }
+}
+
+impl fmt::Debug for FrameWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FrameWriter")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::io::Cursor;
+    use reg_proto::digest::Digest;
+
+    use super::*;
+
+    async fn read(bytes: Vec<u8>, states_max: usize) -> Result<Option<Frame>, FrameError> {
+        let (mut reader, _) = split(Cursor::new(bytes));
+        reader.set_states_max(states_max);
+        reader.next().await
+    }
+
+    #[tokio::test]
+    async fn frames_come_out_as_they_went_in() {
+        let frame = Frame::Piece { id: 3, piece: 9, bytes: vec![7; 1000] };
+        assert_eq!(read(frame.to_bytes(), 0).await.unwrap(), Some(frame));
+        assert_eq!(read(Vec::new(), 0).await.unwrap(), None);
+        assert!(read(vec![0, 0], 0).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_was_not_asked_for_is_refused_before_it_is_held() {
+        let states = Frame::States { blob: Digest::of(b""), bytes: vec![0; 64] };
+        assert!(matches!(
+            read(states.to_bytes(), 0).await,
+            Err(FrameError::UnexpectedStates { length: 64, max: 0 })
+        ));
+        assert_eq!(read(states.to_bytes(), 64).await.unwrap(), Some(states));
+        let mut lying = Frame::Cancel { id: 1 }.to_bytes();
+        lying[..4].copy_from_slice(&u32::MAX.to_be_bytes());
+        assert!(matches!(read(lying, 0).await, Err(FrameError::Wire(WireError::HeaderTooLarge { .. }))));
+        let mut long = Frame::Piece { id: 1, piece: 0, bytes: Vec::new() }.head();
+        long[4..8].copy_from_slice(&((1u32 << 20) + 1).to_be_bytes());
+        assert!(matches!(read(long, 0).await, Err(FrameError::Wire(WireError::PayloadTooLarge { .. }))));
+    }
+}

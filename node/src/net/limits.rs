@@ -1,0 +1,77 @@
+//! Every bound of the network, with its reason.
+
+use std::time::Duration;
+
+/// Commands waiting for the event loop; whoever sends one more waits.
+pub(super) const COMMANDS_MAX: usize = 256;
+/// Questions, streams and announcements waiting for the registry; beyond it peers are told "busy", or dropped.
+pub(super) const INBOUND_MAX: usize = 64;
+/// Verdicts waiting for the event loop: one for each announcement that is being judged.
+pub(super) const VERDICTS_MAX: usize = 128;
+/// Providers of one key that are told; one that is popular has more, and any of them tells of others.
+pub(super) const PROVIDERS_TOLD_MAX: usize = 64;
+
+/// Connections in all. Each costs a task, its TLS state and its yamux windows: some 100 KiB when idle.
+pub(super) const CONNECTIONS_MAX: u32 = 512;
+/// Connections that others have opened: the rest is kept for those we open.
+pub(super) const CONNECTIONS_INCOMING_MAX: u32 = 384;
+/// Connections to one peer: one for each transport and direction, and some that are being replaced.
+pub(super) const CONNECTIONS_PER_PEER_MAX: u32 = 8;
+/// Connections that are being set up, in each direction.
+pub(super) const CONNECTIONS_PENDING_MAX: u32 = 64;
+/// Memory of the process above which no connection is taken.
+pub(super) const MEMORY_MAX: usize = 1 << 30;
+/// Streams of one connection: the protocols use fewer than twenty, and a swarm a few more.
+pub(super) const STREAMS_PER_CONNECTION_MAX: usize = 128;
+
+/// A connection that nothing uses is closed after this: long enough for a person to type the next command.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a dial may take, a slow DNS server included.
+pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a question may take: a manifest of 4 MiB over 3 Mbit/s.
+pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(15);
+/// Questions of one connection under way at once, in each direction.
+pub(super) const QUESTIONS_MAX: usize = 32;
+
+/// Streams that wait for a connection to their peer.
+pub(super) const OPENS_WAITING_MAX: usize = 256;
+
+/// Peers whose agent and addresses are remembered.
+pub(super) const PEERS_MAX: usize = 1024;
+/// Addresses remembered of one peer.
+pub(super) const ADDRESSES_PER_PEER_MAX: usize = 16;
+
+/// A bootstrap peer that is not connected is dialled again after this, then after twice as long, and so on.
+pub(super) const BOOTSTRAP_RETRY: Duration = Duration::from_secs(2);
+/// ... up to this.
+pub(super) const BOOTSTRAP_RETRY_MAX: Duration = Duration::from_secs(120);
+/// How often the event loop looks after what is due.
+pub(super) const TICK: Duration = Duration::from_secs(1);
+
+/// Keys of other peers that the DHT's store keeps: at some 300 bytes each, 5 MiB.
+pub(super) const DHT_RECORDS_MAX: usize = 16_384;
+/// Providers of one key that are kept.
+pub(super) const DHT_PROVIDERS_PER_KEY_MAX: usize = 64;
+/// Keys that one peer may provide here.
+pub(super) const DHT_KEYS_PER_PEER_MAX: usize = 1024;
+/// Keys that this node provides: some three for each model.
+pub(super) const DHT_OWN_KEYS_MAX: usize = 16_384;
+/// Queries of the DHT under way at once.
+pub(super) const DHT_QUERIES_MAX: usize = 64;
+/// How long a query of the DHT may take.
+pub(super) const DHT_QUERY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a provider record lives at others.
+pub(super) const DHT_RECORD_TTL: Duration = Duration::from_secs(24 * 3600);
+/// After this an own key is provided anew.
+pub(super) const DHT_PROVIDE_AGAIN: Duration = Duration::from_secs(10 * 3600);
+/// Own keys that are provided anew in one tick, so that a mirror's many keys spread over time.
+pub(super) const DHT_PROVIDE_PER_TICK: usize = 8;
+/// While fewer peers than this are known to the DHT, own keys are told to every new one.
+pub(super) const DHT_SMALL: usize = 40;
+/// ... but not more often than this.
+pub(super) const DHT_PROVIDE_SMALL: Duration = Duration::from_secs(3);
+
+/// Announcements of one peer that are looked at in a minute; more are ignored.
+pub(super) const ANNOUNCEMENTS_PER_MINUTE: u32 = 120;
+/// Own announcements that wait for the first peer to listen.
+pub(super) const ANNOUNCEMENTS_WAITING_MAX: usize = 256;

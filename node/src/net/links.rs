@@ -1,0 +1,110 @@
+//! [`Links`]: the connections of this node, and what is known of the peers at their other ends.
+
+use std::collections::BTreeMap;
+
+use libp2p::Multiaddr;
+use libp2p::swarm::ConnectionId;
+use reg_proto::peer::{Address, PeerId};
+
+use super::limits::ADDRESSES_PER_PEER_MAX;
+use super::reach::{self, Range};
+
+/// A peer this node is connected to.
+#[derive(Debug, Clone)]
+pub struct PeerInfo {
+    pub peer: PeerId,
+    /// Remote addresses of the connections.
+    pub addresses: Vec<Address>,
+    pub agent: Option<String>,
+    /// `tcp` or `quic`.
+    pub transport: Option<String>,
+    pub rtt_ms: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    connections: BTreeMap<ConnectionId, Multiaddr>,
+    agent: Option<String>,
+    is_ours: bool,
+    rtt_ms: Option<u64>,
+}
+
+/// The connections, by peer.
+#[derive(Debug, Default)]
+pub(super) struct Links(BTreeMap<PeerId, Link>);
+
+impl Links {
+    pub(super) fn connected(&mut self, peer: PeerId, connection: ConnectionId, address: Multiaddr) {
+        self.0.entry(peer).or_default().connections.insert(connection, address);
+    }
+
+    /// Takes a connection off, and tells whether the peer, one of ours, is gone with it.
+    pub(super) fn disconnected(&mut self, peer: PeerId, connection: ConnectionId) -> bool {
+        let Some(link) = self.0.get_mut(&peer) else { return false };
+        link.connections.remove(&connection);
+        if !link.connections.is_empty() {
+            return false;
+        }
+        self.0.remove(&peer).is_some_and(|link| link.is_ours)
+    }
+
+    /// Notes that a peer speaks our protocols, and tells whether that is news.
+    pub(super) fn identified(&mut self, peer: PeerId, agent: String) -> bool {
+        let Some(link) = self.0.get_mut(&peer) else { return false };
+        link.agent = Some(agent);
+        !std::mem::replace(&mut link.is_ours, true)
+    }
+
+    pub(super) fn pinged(&mut self, peer: PeerId, rtt: std::time::Duration) {
+        if let Some(link) = self.0.get_mut(&peer) {
+            link.rtt_ms = u64::try_from(rtt.as_millis()).ok();
+        }
+    }
+
+    pub(super) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.0.contains_key(peer)
+    }
+
+    /// Returns the peers that speak our protocols.
+    pub(super) fn ours(&self) -> Vec<PeerId> {
+        self.0.iter().filter(|(_, link)| link.is_ours).map(|(peer, _)| *peer).collect()
+    }
+
+    /// Returns the ranges that a peer is connected over.
+    pub(super) fn ranges_of(&self, peer: &PeerId) -> Vec<Range> {
+        let addresses = self.0.get(peer).into_iter().flat_map(|link| link.connections.values());
+        addresses.filter_map(reach::range).collect()
+    }
+
+    /// Tells whether some peer is connected over a public address.
+    pub(super) fn any_global(&self) -> bool {
+        let mut addresses = self.0.values().flat_map(|link| link.connections.values());
+        addresses.any(|address| matches!(reach::range(address), Some(Range::Global)))
+    }
+
+    pub(super) fn infos(&self) -> Vec<PeerInfo> {
+        let infos = self.0.iter().map(|(peer, link)| {
+            let quic = link.connections.values().any(|address| address.to_string().contains("/quic"));
+            let addresses = link.connections.values().take(ADDRESSES_PER_PEER_MAX);
+            PeerInfo {
+                peer: *peer,
+                addresses: addresses.filter_map(|address| address.to_string().parse().ok()).collect(),
+                agent: link.agent.clone(),
+                transport: Some(if quic { "quic" } else { "tcp" }.to_owned()),
+                rtt_ms: link.rtt_ms,
+            }
+        });
+        infos.collect()
+    }
+}
+
+/// Returns our name of a libp2p peer, `None` for a peer without an ed25519 key.
+pub(super) fn from_libp2p(peer: &libp2p::PeerId) -> Option<PeerId> {
+    PeerId::from_multihash_bytes(&peer.to_bytes()).ok()
+}
+
+/// Returns libp2p's name of a peer.
+pub(super) fn to_libp2p(peer: &PeerId) -> libp2p::PeerId {
+    libp2p::PeerId::from_bytes(&peer.to_multihash_bytes())
+        .expect("the multihash of an ed25519 key is a peer id")
+}

@@ -1,0 +1,252 @@
+//! [`Network`]: the handle, cloneable and free of libp2p's types.
+
+use std::fmt;
+use std::io;
+
+use libp2p::Multiaddr;
+use reg_proto::announcement::Announcement;
+use reg_proto::dht::DhtKey;
+use reg_proto::peer::{Address, PeerId};
+use reg_proto::wire::{Request, Response};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+use super::event_loop::{self, Command};
+use super::frames::{FrameReader, FrameWriter};
+use super::inbound::Inbound;
+use super::limits::PROVIDERS_TOLD_MAX;
+use super::links::PeerInfo;
+
+/// Both halves of a blob stream.
+pub(super) type Opened = (FrameReader, FrameWriter);
+
+/// How a node takes part in the DHT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DhtMode {
+    /// A server where others can reach this node, as far as it knows; else a client.
+    #[default]
+    Auto,
+    Server,
+    Client,
+    Off,
+}
+
+/// How a node is connected.
+#[derive(Clone)]
+pub struct NetworkConfig {
+    /// Secret half of the node's ed25519 key: its identity on the network, never a publisher's key.
+    pub seed: [u8; 32],
+    pub listen: Vec<Address>,
+    pub bootstrap: Vec<Address>,
+    pub mdns: bool,
+    pub dht: DhtMode,
+    pub gossip: bool,
+}
+
+impl fmt::Debug for NetworkConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed: _, listen, bootstrap, mdns, dht, gossip } = self;
+        write!(
+            f,
+            "NetworkConfig {{ {listen:?}, {bootstrap:?}, mdns: {mdns}, dht: {dht:?}, gossip: {gossip} }}"
+        )
+    }
+}
+
+/// Why a node cannot be connected.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("TLS cannot be set up")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("noise cannot be set up")]
+    Noise(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("DNS cannot be set up")]
+    Dns(#[source] io::Error),
+    #[error("mDNS cannot be set up")]
+    Mdns(#[source] io::Error),
+    #[error("gossip cannot be set up")]
+    Gossip(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("{address} is not an address")]
+    Address { address: Address, source: libp2p::multiaddr::Error },
+    #[error("{address} cannot be listened on")]
+    Listen { address: Address, source: Box<dyn std::error::Error + Send + Sync> },
+}
+
+/// Why a peer cannot be connected to.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    #[error("the node is offline")]
+    Offline,
+    #[error("{address} is not an address that can be dialled")]
+    Address { address: Address, source: libp2p::multiaddr::Error },
+    #[error("{address} cannot be reached")]
+    Dial { address: Address, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("{address} is this node itself")]
+    Own { address: Address },
+}
+
+/// Why a question was not answered.
+#[derive(Debug, Error)]
+pub enum AskError {
+    #[error("the node is offline")]
+    Offline,
+    #[error("peer cannot be reached")]
+    Unreachable,
+    #[error("peer did not answer in time")]
+    Timeout,
+    #[error("peer does not speak our protocol")]
+    OtherNetwork,
+    #[error("the exchange broke")]
+    Broken(#[source] io::Error),
+}
+
+/// Why there is no stream to a peer.
+#[derive(Debug, Error)]
+pub enum OpenStreamError {
+    #[error("the node is offline")]
+    Offline,
+    #[error("peer cannot be reached")]
+    Unreachable,
+    #[error("peer did not answer in time")]
+    Timeout,
+    #[error("peer does not speak our protocol")]
+    OtherNetwork,
+    #[error("too many streams are being opened")]
+    TooMany,
+    #[error("the stream broke")]
+    Broken(#[source] io::Error),
+}
+
+/// The network as the rest of the node sees it. Cheap to clone. When the last one is gone, the node disconnects.
+#[derive(Debug, Clone)]
+pub struct Network {
+    peer: PeerId,
+    gossips: bool,
+    /// `None` offline.
+    commands: Option<mpsc::Sender<Command>>,
+}
+
+impl Network {
+    /// Connects a node.
+    ///
+    /// # Errors
+    /// An address that is none or cannot be listened on, or a protocol that cannot be set up.
+    pub async fn start(config: NetworkConfig) -> Result<(Self, Inbound), StartError> {
+        let gossips = config.gossip;
+        let (peer, commands, inbound) = event_loop::start(config).await?;
+        Ok((Self { peer, gossips, commands: Some(commands) }, inbound))
+    }
+
+    /// Returns a network of nobody: every call says that the node is offline, or finds nothing.
+    pub const fn offline(peer: PeerId) -> Self {
+        Self { peer, gossips: false, commands: None }
+    }
+
+    /// Tells whether this node has been told not to connect.
+    pub const fn is_offline(&self) -> bool {
+        self.commands.is_none()
+    }
+
+    /// Tells whether this node takes part in gossip.
+    pub const fn gossips(&self) -> bool {
+        self.gossips
+    }
+
+    /// Returns who this node is.
+    pub const fn peer_id(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Returns the addresses that this node listens on, each with its peer id.
+    pub async fn listen_addresses(&self) -> Vec<Address> {
+        self.call(Command::ListenAddresses).await.unwrap_or_default()
+    }
+
+    /// Returns the addresses of this node that are fit to be told to `peer`: private ones only where it is connected over
+    /// the same kind of network.
+    pub async fn addresses_for(&self, peer: PeerId) -> Vec<Address> {
+        self.call(|reply| Command::AddressesFor { peer, reply }).await.unwrap_or_default()
+    }
+
+    /// Connects to an address that the user gave, and returns who is there. Its range is open from then on.
+    ///
+    /// # Errors
+    /// No address, nobody there, or this node itself.
+    pub async fn connect(&self, address: &Address) -> Result<PeerId, ConnectError> {
+        let parsed: Multiaddr = address
+            .as_str()
+            .parse()
+            .map_err(|source| ConnectError::Address { address: address.clone(), source })?;
+        let shown = address.clone();
+        self.call(|reply| Command::Connect { shown, address: parsed, reply })
+            .await
+            .unwrap_or(Err(ConnectError::Offline))
+    }
+
+    /// Connects to a peer that somebody told of, as far as its addresses may be dialled; returns when that is done or has
+    /// failed.
+    pub async fn dial_hint(&self, peer: PeerId, addresses: Vec<Address>, told_by: Option<PeerId>) {
+        self.call(|reply| Command::DialHint { peer, addresses, told_by, reply }).await;
+    }
+
+    /// Asks a peer, connecting to it where an address is known.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn ask(&self, peer: PeerId, request: Request) -> Result<Response, AskError> {
+        self.call(|reply| Command::Ask { peer, request, reply }).await.unwrap_or(Err(AskError::Offline))
+    }
+
+    /// Opens a blob stream to a peer, connecting to it where an address is known.
+    ///
+    /// # Errors
+    /// See [`OpenStreamError`].
+    pub async fn open_stream(&self, peer: PeerId) -> Result<Opened, OpenStreamError> {
+        self.call(|reply| Command::OpenStream { peer, reply }).await.unwrap_or(Err(OpenStreamError::Offline))
+    }
+
+    /// Looks for providers of a key in the DHT; they come as they are found, until the query ends.
+    pub async fn providers(&self, key: DhtKey) -> mpsc::Receiver<PeerId> {
+        let (found, providers) = mpsc::channel(PROVIDERS_TOLD_MAX);
+        self.tell(Command::Providers { key, found }).await;
+        providers
+    }
+
+    /// Provides a key in the DHT for as long as the node lives.
+    pub async fn provide(&self, key: DhtKey) {
+        self.tell(Command::Provide(key)).await;
+    }
+
+    /// Gossips an announcement.
+    pub async fn announce(&self, announcement: Announcement) {
+        self.tell(Command::Announce(Box::new(announcement))).await;
+    }
+
+    /// Returns the peers that are connected and speak our protocols.
+    pub async fn connected(&self) -> Vec<PeerId> {
+        self.call(Command::Connected).await.unwrap_or_default()
+    }
+
+    /// Returns what is known of the peers that are connected.
+    pub async fn peers(&self) -> Vec<PeerInfo> {
+        self.call(Command::Peers).await.unwrap_or_default()
+    }
+
+    /// Disconnects.
+    pub async fn shutdown(&self) {
+        self.call(Command::Shutdown).await;
+    }
+
+    async fn tell(&self, command: Command) {
+        if let Some(commands) = &self.commands {
+            drop(commands.send(command).await);
+        }
+    }
+
+    /// Sends a command and waits for its answer; `None` offline, or where the event loop has ended.
+    async fn call<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.as_ref()?.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}

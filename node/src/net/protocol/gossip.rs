@@ -1,0 +1,146 @@
+//! Gossip of signed tags: a hint that there is something new, never the truth.
+//!
+//! Strict signing of messages, ids that are hashes of the content, and no message travels before the registry has judged
+//! it. What is lost is repaired when peers connect and compare what they have heard of.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use libp2p::gossipsub::{
+    self, ConfigBuilder, Event, IdentTopic, MessageAcceptance, MessageAuthenticity, MessageId,
+    PeerScoreParams, PeerScoreThresholds, PublishError, ValidationMode,
+};
+use libp2p::identity::Keypair;
+use reg_proto::announcement::Announcement;
+use reg_proto::digest::Digest;
+use reg_proto::limits::ANNOUNCEMENT_BYTES_MAX;
+use reg_proto::wire::TAGS_TOPIC;
+use tokio::sync::mpsc;
+
+use crate::net::inbound::{InboundAnnouncement, Responder, Verdict};
+use crate::net::limits::{ANNOUNCEMENTS_PER_MINUTE, ANNOUNCEMENTS_WAITING_MAX, PEERS_MAX, VERDICTS_MAX};
+use crate::net::links::from_libp2p;
+use crate::net::network::StartError;
+
+/// A message that the registry has judged, and who passed it on.
+type Judged = (MessageId, libp2p::PeerId, Verdict);
+
+/// The state of the protocol.
+pub(crate) struct Gossip {
+    inbound: mpsc::Sender<InboundAnnouncement>,
+    pub(crate) judging: FuturesUnordered<BoxFuture<'static, Judged>>,
+    /// Own announcements that nobody was there to hear.
+    waiting: VecDeque<Vec<u8>>,
+    /// Announcements of each peer in the present minute.
+    heard: BTreeMap<libp2p::PeerId, u32>,
+    minute: Instant,
+}
+
+fn topic() -> IdentTopic {
+    IdentTopic::new(TAGS_TOPIC)
+}
+
+/// Returns the behaviour of the protocol.
+pub(crate) fn behaviour(keypair: &Keypair) -> Result<gossipsub::Behaviour, StartError> {
+    /// A message's envelope around the announcement: its signature, key, source and topic.
+    const ENVELOPE_BYTES: usize = 1024;
+    let refused = |error: String| StartError::Gossip(error.into());
+    let config = ConfigBuilder::default()
+        .validation_mode(ValidationMode::Strict)
+        .validate_messages()
+        .max_transmit_size(ANNOUNCEMENT_BYTES_MAX + ENVELOPE_BYTES)
+        .message_id_fn(|message| MessageId::new(Digest::of(&message.data).as_bytes()))
+        .build()
+        .map_err(|error| refused(error.to_string()))?;
+    let mut behaviour = gossipsub::Behaviour::new(MessageAuthenticity::Signed(keypair.clone()), config)
+        .map_err(|error| refused(error.to_owned()))?;
+    let loopback = [[127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()];
+    let scores = PeerScoreParams {
+        ip_colocation_factor_whitelist: loopback.into_iter().collect(),
+        ..PeerScoreParams::default()
+    };
+    behaviour.with_peer_score(scores, PeerScoreThresholds::default()).map_err(refused)?;
+    behaviour.subscribe(&topic()).map_err(|error| refused(error.to_string()))?;
+    Ok(behaviour)
+}
+
+impl Gossip {
+    pub(crate) fn new(inbound: mpsc::Sender<InboundAnnouncement>) -> Self {
+        Self {
+            inbound,
+            judging: FuturesUnordered::new(),
+            waiting: VecDeque::new(),
+            heard: BTreeMap::new(),
+            minute: Instant::now(),
+        }
+    }
+
+    /// Tells everybody, or, where nobody listens yet, the first who does.
+    pub(crate) fn announce(&mut self, behaviour: &mut gossipsub::Behaviour, announcement: &Announcement) {
+        self.publish(behaviour, announcement.to_bytes());
+    }
+
+    fn publish(&mut self, behaviour: &mut gossipsub::Behaviour, bytes: Vec<u8>) {
+        match behaviour.publish(topic(), bytes.clone()) {
+            Ok(_) | Err(PublishError::Duplicate) => {}
+            Err(PublishError::NoPeersSubscribedToTopic) => {
+                if self.waiting.len() >= ANNOUNCEMENTS_WAITING_MAX {
+                    self.waiting.pop_front();
+                }
+                self.waiting.push_back(bytes);
+            }
+            Err(error) => tracing::warn!(%error, "an announcement was not gossiped"),
+        }
+    }
+
+    pub(crate) fn on_event(&mut self, behaviour: &mut gossipsub::Behaviour, event: Event) {
+        match event {
+            Event::Message { propagation_source, message_id, message } => {
+                let verdict = self.judge(propagation_source, &message_id, &message.data);
+                if let Some(verdict) = verdict {
+                    Self::judged(behaviour, (message_id, propagation_source, verdict));
+                }
+            }
+            Event::Subscribed { .. } => {
+                for bytes in std::mem::take(&mut self.waiting) {
+                    self.publish(behaviour, bytes);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Hands an announcement to the registry, or judges it at once.
+    fn judge(&mut self, source: libp2p::PeerId, id: &MessageId, data: &[u8]) -> Option<Verdict> {
+        if self.minute.elapsed() > Duration::from_secs(60) || self.heard.len() > PEERS_MAX {
+            self.heard.clear();
+            self.minute = Instant::now();
+        }
+        let heard = self.heard.entry(source).or_default();
+        *heard += 1;
+        if *heard > ANNOUNCEMENTS_PER_MINUTE || self.judging.len() >= VERDICTS_MAX {
+            return Some(Verdict::Ignore);
+        }
+        let Some(from) = from_libp2p(&source) else { return Some(Verdict::Reject) };
+        let Ok(announcement) = Announcement::from_bytes(data) else { return Some(Verdict::Reject) };
+        let (verdict, judged) = Responder::new();
+        if self.inbound.try_send(InboundAnnouncement { from, announcement, verdict }).is_err() {
+            return Some(Verdict::Ignore);
+        }
+        let id = id.clone();
+        self.judging.push(Box::pin(async move { (id, source, judged.await.unwrap_or(Verdict::Ignore)) }));
+        None
+    }
+
+    /// Lets a message travel on, or not.
+    pub(crate) fn judged(behaviour: &mut gossipsub::Behaviour, (id, source, verdict): Judged) {
+        let acceptance = match verdict {
+            Verdict::Accept => MessageAcceptance::Accept,
+            Verdict::Ignore => MessageAcceptance::Ignore,
+            Verdict::Reject => MessageAcceptance::Reject,
+        };
+        behaviour.report_message_validation_result(&id, &source, acceptance);
+    }
+}

@@ -1,0 +1,206 @@
+//! [`RecordStore`]: the DHT's records that this node keeps, its own apart from those of others.
+//!
+//! libp2p's `MemoryStore` holds 1,024 keys for everybody together, never forgets expired ones of its own accord, and lets
+//! the first 20 providers of a key keep all later ones out: strangers can fill it so that this node cannot provide what it
+//! holds. Here every bound is per peer or per key, the oldest gives way, and own records are in a budget of their own.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, VecDeque, hash_map};
+use std::time::Instant;
+
+use libp2p::PeerId;
+use libp2p::kad::store::{Error, RecordStore as KadStore, Result};
+use libp2p::kad::{ProviderRecord, Record, RecordKey};
+
+use crate::net::limits::{
+    DHT_KEYS_PER_PEER_MAX, DHT_OWN_KEYS_MAX, DHT_PROVIDERS_PER_KEY_MAX, DHT_RECORDS_MAX,
+};
+
+/// Provider records; values are not kept at all.
+pub(crate) struct RecordStore {
+    own: PeerId,
+    provided: HashMap<RecordKey, ProviderRecord>,
+    remote: HashMap<RecordKey, Vec<ProviderRecord>>,
+    /// How many keys each peer provides here.
+    per_peer: BTreeMap<PeerId, usize>,
+    /// The order in which records came, oldest first; a record that is gone may linger here.
+    order: VecDeque<(RecordKey, PeerId)>,
+    count: usize,
+}
+
+impl RecordStore {
+    pub(crate) fn new(own: PeerId) -> Self {
+        Self {
+            own,
+            provided: HashMap::new(),
+            remote: HashMap::new(),
+            per_peer: BTreeMap::new(),
+            order: VecDeque::new(),
+            count: 0,
+        }
+    }
+
+    fn add_remote(&mut self, record: ProviderRecord) -> Result<()> {
+        let (key, provider) = (record.key.clone(), record.provider);
+        let known = self.remote.entry(key.clone()).or_default();
+        if let Some(same) = known.iter_mut().find(|it| it.provider == provider) {
+            *same = record;
+            return Ok(());
+        }
+        if self.per_peer.get(&provider).copied().unwrap_or(0) >= DHT_KEYS_PER_PEER_MAX {
+            if known.is_empty() {
+                self.remote.remove(&key);
+            }
+            return Err(Error::MaxProvidedKeys);
+        }
+        let crowded = known.len() >= DHT_PROVIDERS_PER_KEY_MAX;
+        let oldest = crowded.then(|| known[0].provider);
+        known.push(record);
+        self.count += 1;
+        *self.per_peer.entry(provider).or_default() += 1;
+        self.order.push_back((key.clone(), provider));
+        if let Some(oldest) = oldest {
+            self.forget(&key, &oldest);
+        }
+        while self.count > DHT_RECORDS_MAX {
+            let Some((key, provider)) = self.order.pop_front() else { break };
+            self.forget(&key, &provider);
+        }
+        if self.order.len() > 2 * DHT_RECORDS_MAX {
+            let remote = &self.remote;
+            self.order.retain(|(key, provider)| {
+                remote.get(key).is_some_and(|all| all.iter().any(|it| it.provider == *provider))
+            });
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, key: &RecordKey, provider: &PeerId) {
+        let Some(known) = self.remote.get_mut(key) else { return };
+        let before = known.len();
+        known.retain(|it| it.provider != *provider);
+        if known.len() == before {
+            return;
+        }
+        if known.is_empty() {
+            self.remote.remove(key);
+        }
+        self.count -= 1;
+        if let Some(count) = self.per_peer.get_mut(provider) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_peer.remove(provider);
+            }
+        }
+    }
+
+    /// Forgets what has expired; called from time to time, so that nothing waits for somebody to ask for it.
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        let expired: Vec<(RecordKey, PeerId)> = self
+            .remote
+            .values()
+            .flatten()
+            .filter(|record| record.is_expired(now))
+            .map(|record| (record.key.clone(), record.provider))
+            .collect();
+        for (key, provider) in expired {
+            self.forget(&key, &provider);
+        }
+    }
+}
+
+impl KadStore for RecordStore {
+    type RecordsIter<'a> = std::iter::Empty<Cow<'a, Record>>;
+    type ProvidedIter<'a> = std::iter::Map<
+        hash_map::Values<'a, RecordKey, ProviderRecord>,
+        fn(&'a ProviderRecord) -> Cow<'a, ProviderRecord>,
+    >;
+
+    fn get(&self, _: &RecordKey) -> Option<Cow<'_, Record>> {
+        None
+    }
+
+    fn put(&mut self, _: Record) -> Result<()> {
+        Err(Error::MaxRecords)
+    }
+
+    fn remove(&mut self, _: &RecordKey) {}
+
+    fn records(&self) -> Self::RecordsIter<'_> {
+        std::iter::empty()
+    }
+
+    fn add_provider(&mut self, record: ProviderRecord) -> Result<()> {
+        if record.provider != self.own {
+            return self.add_remote(record);
+        }
+        if self.provided.len() >= DHT_OWN_KEYS_MAX && !self.provided.contains_key(&record.key) {
+            return Err(Error::MaxProvidedKeys);
+        }
+        self.provided.insert(record.key.clone(), record);
+        Ok(())
+    }
+
+    fn providers(&self, key: &RecordKey) -> Vec<ProviderRecord> {
+        self.provided
+            .get(key)
+            .into_iter()
+            .chain(self.remote.get(key).into_iter().flatten())
+            .cloned()
+            .collect()
+    }
+
+    fn provided(&self) -> Self::ProvidedIter<'_> {
+        self.provided.values().map(Cow::Borrowed)
+    }
+
+    fn remove_provider(&mut self, key: &RecordKey, provider: &PeerId) {
+        if *provider == self.own {
+            self.provided.remove(key);
+        } else {
+            self.forget(key, provider);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn record(key: u32, provider: PeerId) -> ProviderRecord {
+        let expires = Some(Instant::now() + Duration::from_secs(60));
+        ProviderRecord { key: RecordKey::new(&key.to_be_bytes()), provider, expires, addresses: Vec::new() }
+    }
+
+    #[test]
+    fn strangers_never_keep_own_records_out() {
+        let own = PeerId::random();
+        let mut store = RecordStore::new(own);
+        let strangers: Vec<PeerId> = (0..30).map(|_| PeerId::random()).collect();
+        for n in 0..40_000u32 {
+            drop(store.add_provider(record(n, strangers[n as usize % strangers.len()])));
+        }
+        assert!(store.count <= DHT_RECORDS_MAX && store.order.len() <= 2 * DHT_RECORDS_MAX + 1);
+        assert!(store.per_peer.values().all(|count| *count <= DHT_KEYS_PER_PEER_MAX));
+        for n in 0..100 {
+            store.add_provider(record(n, own)).unwrap();
+        }
+        assert_eq!(store.provided().count(), 100);
+    }
+
+    #[test]
+    fn a_crowded_key_takes_newcomers_and_forgets_the_oldest() {
+        let mut store = RecordStore::new(PeerId::random());
+        let peers: Vec<PeerId> = (0..DHT_PROVIDERS_PER_KEY_MAX + 5).map(|_| PeerId::random()).collect();
+        for peer in &peers {
+            store.add_provider(record(1, *peer)).unwrap();
+        }
+        let providers = store.providers(&RecordKey::new(&1u32.to_be_bytes()));
+        assert_eq!(providers.len(), DHT_PROVIDERS_PER_KEY_MAX);
+        assert_eq!(providers.last().unwrap().provider, *peers.last().unwrap());
+        store.sweep(Instant::now() + Duration::from_secs(61));
+        assert_eq!((store.count, store.remote.len(), store.per_peer.len()), (0, 0, 0));
+    }
+}

@@ -1,0 +1,208 @@
+//! Questions with one answer: `/reg/records/1`, on libp2p's request-response with a codec that checks before it allocates.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures::stream::FuturesUnordered;
+use libp2p::StreamProtocol;
+use libp2p::request_response::{
+    self, Codec, Event, InboundRequestId, Message as Exchange, OutboundFailure, OutboundRequestId,
+    ProtocolSupport, ResponseChannel,
+};
+use reg_proto::peer::PeerId;
+use reg_proto::wire::{Message, PREFIX_LEN, RECORDS_PROTOCOL, Request, Response};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::net::inbound::{InboundRequest, Responder};
+use crate::net::limits::{ASK_TIMEOUT, QUESTIONS_MAX};
+use crate::net::links::{from_libp2p, to_libp2p};
+use crate::net::network::AskError;
+
+/// What a peer is told when there is no room for its question.
+const BUSY: Response = Response::Busy { retry_ms: 1000 };
+
+/// Returns the behaviour of the protocol.
+pub(crate) fn behaviour() -> request_response::Behaviour<RecordsCodec> {
+    let config = request_response::Config::default()
+        .with_request_timeout(ASK_TIMEOUT)
+        .with_max_concurrent_streams(QUESTIONS_MAX);
+    request_response::Behaviour::new([(StreamProtocol::new(RECORDS_PROTOCOL), ProtocolSupport::Full)], config)
+}
+
+/// An answer that the registry has given, on its way back.
+type Answered = (ResponseChannel<Response>, Option<Response>);
+
+/// The questions under way.
+pub(crate) struct Records {
+    asked: BTreeMap<OutboundRequestId, oneshot::Sender<Result<Response, AskError>>>,
+    /// Questions of peers that the registry is answering.
+    pub(crate) answering: FuturesUnordered<futures::future::BoxFuture<'static, Answered>>,
+    inbound: mpsc::Sender<InboundRequest>,
+}
+
+impl Records {
+    pub(crate) fn new(inbound: mpsc::Sender<InboundRequest>) -> Self {
+        Self { asked: BTreeMap::new(), answering: FuturesUnordered::new(), inbound }
+    }
+
+    /// Asks a peer, dialling it where it is not connected.
+    pub(crate) fn ask(
+        &mut self,
+        behaviour: &mut request_response::Behaviour<RecordsCodec>,
+        peer: &PeerId,
+        request: Request,
+        reply: oneshot::Sender<Result<Response, AskError>>,
+    ) {
+        let id = behaviour.send_request(&to_libp2p(peer), request);
+        self.asked.insert(id, reply);
+    }
+
+    pub(crate) fn on_event(
+        &mut self,
+        behaviour: &mut request_response::Behaviour<RecordsCodec>,
+        event: Event<Request, Response>,
+    ) {
+        match event {
+            Event::Message { message: Exchange::Response { request_id, response }, .. } => {
+                self.settle(request_id, Ok(response));
+            }
+            Event::OutboundFailure { request_id, error, .. } => {
+                self.settle(request_id, Err(ask_error(error)))
+            }
+            Event::Message { peer, message: Exchange::Request { request, channel, request_id }, .. } => {
+                self.take(behaviour, &peer, request, channel, request_id);
+            }
+            Event::InboundFailure { peer, error, .. } => {
+                tracing::debug!(%peer, %error, "a question broke off")
+            }
+            Event::ResponseSent { .. } => {}
+        }
+    }
+
+    fn settle(&mut self, id: OutboundRequestId, answer: Result<Response, AskError>) {
+        if let Some(reply) = self.asked.remove(&id) {
+            drop(reply.send(answer));
+        }
+    }
+
+    fn take(
+        &mut self,
+        behaviour: &mut request_response::Behaviour<RecordsCodec>,
+        peer: &libp2p::PeerId,
+        request: Request,
+        channel: ResponseChannel<Response>,
+        id: InboundRequestId,
+    ) {
+        let Some(peer) = from_libp2p(peer) else { return };
+        let (reply, answer) = Responder::new();
+        if self.inbound.try_send(InboundRequest { peer, request, reply }).is_err() {
+            tracing::debug!(%peer, %id, "a question finds no room");
+            drop(behaviour.send_response(channel, BUSY));
+            return;
+        }
+        self.answering.push(Box::pin(async move { (channel, answer.await.ok()) }));
+    }
+
+    /// Sends an answer of the registry.
+    pub(crate) fn answered(behaviour: &mut request_response::Behaviour<RecordsCodec>, answered: Answered) {
+        let (channel, response) = answered;
+        drop(behaviour.send_response(channel, response.unwrap_or(BUSY)));
+    }
+}
+
+fn ask_error(error: OutboundFailure) -> AskError {
+    match error {
+        OutboundFailure::DialFailure | OutboundFailure::ConnectionClosed => AskError::Unreachable,
+        OutboundFailure::Timeout => AskError::Timeout,
+        OutboundFailure::UnsupportedProtocols => AskError::OtherNetwork,
+        OutboundFailure::Io(source) => AskError::Broken(source),
+    }
+}
+
+/// Reads and writes messages: the prefix first, and nothing is allocated that the limits do not allow.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RecordsCodec;
+
+async fn read<M: Message>(stream: &mut (impl AsyncRead + Unpin + Send)) -> io::Result<M> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut prefix = [0; PREFIX_LEN];
+    stream.read_exact(&mut prefix).await?;
+    let (header, payload) = M::lengths(prefix).map_err(invalid)?;
+    let mut bytes = vec![0; header];
+    stream.read_exact(&mut bytes).await?;
+    let mut message = M::from_header(&bytes, payload).map_err(invalid)?;
+    let mut bytes = vec![0; payload];
+    stream.read_exact(&mut bytes).await?;
+    message.set_payload(bytes);
+    Ok(message)
+}
+
+async fn write<M: Message + Sync>(
+    stream: &mut (impl AsyncWrite + Unpin + Send),
+    message: &M,
+) -> io::Result<()> {
+    stream.write_all(&message.head()).await?;
+    stream.write_all(message.payload()).await?;
+    stream.close().await
+}
+
+impl Codec for RecordsCodec {
+    type Protocol = StreamProtocol;
+    type Request = Request;
+    type Response = Response;
+
+    async fn read_request<T: AsyncRead + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> io::Result<Request> {
+        read(io).await
+    }
+
+    async fn read_response<T: AsyncRead + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> io::Result<Response> {
+        read(io).await
+    }
+
+    async fn write_request<T: AsyncWrite + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        request: Request,
+    ) -> io::Result<()> {
+        write(io, &request).await
+    }
+
+    async fn write_response<T: AsyncWrite + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        response: Response,
+    ) -> io::Result<()> {
+        write(io, &response).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::io::Cursor;
+    use reg_proto::limits::RESPONSE_DOCUMENT_BYTES_MAX;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn lengths_are_judged_before_anything_is_allocated() {
+        let mut head = Response::Document { bytes: Vec::new() }.head();
+        head[4..8].copy_from_slice(&(RESPONSE_DOCUMENT_BYTES_MAX as u32 + 1).to_be_bytes());
+        assert!(read::<Response>(&mut Cursor::new(head)).await.is_err());
+        assert!(read::<Request>(&mut Cursor::new(vec![0xff; 64])).await.is_err());
+        let mut bytes = Cursor::new(Vec::new());
+        write(&mut bytes, &Request::GetHeads { after: None }).await.unwrap();
+        let read_back: Request = read(&mut Cursor::new(bytes.into_inner())).await.unwrap();
+        assert_eq!(read_back, Request::GetHeads { after: None });
+    }
+}

@@ -1,0 +1,201 @@
+//! Which addresses may be dialled: global ones always, others only where their range has been opened.
+//!
+//! A peer could otherwise make us knock on doors inside our own network. A range is opened by an address that the user,
+//! the configuration or mDNS gave, and by a live connection over it.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+
+/// The kind of network that an address lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Range {
+    Global,
+    Loopback,
+    /// 10.0.0.0/8, RFC 1918.
+    Private10,
+    /// 172.16.0.0/12, RFC 1918.
+    Private172,
+    /// 192.168.0.0/16, RFC 1918.
+    Private192,
+    /// 100.64.0.0/10, RFC 6598.
+    CarrierNat,
+    /// 169.254.0.0/16 but for cloud metadata, fe80::/10.
+    LinkLocal,
+    /// fc00::/7, RFC 4193.
+    UniqueLocal,
+    /// Documentation and benchmark networks, which test beds use.
+    TestBed,
+    /// Nothing that can be dialled: unspecified, multicast, broadcast, reserved, cloud metadata.
+    Never,
+}
+
+/// Returns the range of an address, by its first IP address; a name is judged when it has been resolved.
+pub(super) fn range(address: &Multiaddr) -> Option<Range> {
+    address.iter().find_map(|part| match part {
+        Protocol::Ip4(ip) => Some(range_v4(ip)),
+        Protocol::Ip6(ip) => Some(range_v6(ip)),
+        _ => None,
+    })
+}
+
+fn range_v4(ip: Ipv4Addr) -> Range {
+    match ip.octets() {
+        [169, 254, 169, 254] | [0, ..] | [224..=255, ..] | [192, 0, 0, _] => Range::Never,
+        [127, ..] => Range::Loopback,
+        [10, ..] => Range::Private10,
+        [172, 16..=31, ..] => Range::Private172,
+        [192, 168, ..] => Range::Private192,
+        [100, 64..=127, ..] => Range::CarrierNat,
+        [169, 254, ..] => Range::LinkLocal,
+        [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] | [198, 18..=19, ..] => Range::TestBed,
+        _ => Range::Global,
+    }
+}
+
+fn range_v6(ip: Ipv6Addr) -> Range {
+    if let Some(ip) = ip.to_ipv4_mapped() {
+        return range_v4(ip);
+    }
+    match ip.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 1] => Range::Loopback,
+        // Unspecified, and the deprecated IPv4-compatible form.
+        [0, 0, 0, 0, 0, 0, _, _] => Range::Never,
+        // NAT64 and 6to4 carry an IPv4 address that is judged instead.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => range_v4(embedded(high, low)),
+        [0x2002, high, low, ..] => range_v4(embedded(high, low)),
+        [0xfe80..=0xfebf, ..] => Range::LinkLocal,
+        [0xfc00..=0xfdff, ..] => Range::UniqueLocal,
+        [0xff00..=0xffff, ..] => Range::Never,
+        [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Range::TestBed,
+        [0x2000..=0x3fff, ..] => Range::Global,
+        _ => Range::Never,
+    }
+}
+
+fn embedded(high: u16, low: u16) -> Ipv4Addr {
+    let [a, b] = high.to_be_bytes();
+    let [c, d] = low.to_be_bytes();
+    Ipv4Addr::new(a, b, c, d)
+}
+
+/// The ranges that are open. Cheap to clone; the transport and the event loop share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OpenRanges(Arc<Mutex<BTreeMap<Range, usize>>>);
+
+impl OpenRanges {
+    /// Opens the range of an address that the user, the configuration or mDNS gave, for good.
+    pub(super) fn open(&self, address: &Multiaddr) {
+        self.connected(address);
+    }
+
+    /// Opens the range of a connection's remote address, for as long as it lives.
+    pub(super) fn connected(&self, address: &Multiaddr) {
+        if let Some(range) = range(address) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(range).or_default() += 1;
+        }
+    }
+
+    /// A connection over this address is gone.
+    pub(super) fn disconnected(&self, address: &Multiaddr) {
+        let Some(range) = range(address) else { return };
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&range) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&range);
+            }
+        }
+    }
+
+    /// Tells whether an address may be dialled.
+    pub(super) fn may_dial(&self, address: &Multiaddr) -> bool {
+        match range(address) {
+            Some(Range::Global) => true,
+            Some(Range::Never) => false,
+            Some(range) => self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&range),
+            // A name: what it resolves to comes by again.
+            None => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The forms of T15: each would reach something inside, and is not dialled unless its range is open.
+    #[test]
+    fn private_addresses_are_not_dialled_unless_their_range_is_open() {
+        let closed = OpenRanges::default();
+        for ip in [
+            "127.0.0.1",
+            "127.1.2.3",
+            "10.0.0.1",
+            "10.255.255.255",
+            "172.16.0.1",
+            "172.31.255.254",
+            "192.168.0.1",
+            "192.168.178.1",
+            "100.64.0.1",
+            "100.127.255.255",
+            "169.254.1.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "0.1.2.3",
+            "224.0.0.1",
+            "239.255.255.255",
+            "255.255.255.255",
+            "240.0.0.1",
+            "192.0.0.1",
+            "198.18.0.1",
+        ] {
+            let address = format!("/ip4/{ip}/tcp/80").parse().unwrap();
+            assert!(!closed.may_dial(&address), "{ip}");
+        }
+        for ip in [
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::ffff:169.254.169.254",
+            "::127.0.0.1",
+            "fe80::1",
+            "fc00::1",
+            "fd00::1",
+            "ff02::1",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a00:1",
+            "2002:7f00:1::",
+            "2002:c0a8:1::",
+        ] {
+            let address = format!("/ip6/{ip}/tcp/80").parse().unwrap();
+            assert!(!closed.may_dial(&address), "{ip}");
+        }
+        for address in [
+            "/ip4/1.1.1.1/tcp/1",
+            "/ip4/172.32.0.1/tcp/1",
+            "/ip6/2606:4700::1111/tcp/1",
+            "/dns4/example.org/tcp/1",
+        ] {
+            assert!(closed.may_dial(&address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_range_is_open_as_long_as_somebody_holds_it_open() {
+        let ranges = OpenRanges::default();
+        let (one, two): (Multiaddr, Multiaddr) =
+            ("/ip4/192.168.1.1/tcp/1".parse().unwrap(), "/ip4/192.168.7.7/tcp/2".parse().unwrap());
+        ranges.connected(&one);
+        assert!(ranges.may_dial(&two) && !ranges.may_dial(&"/ip4/10.0.0.1/tcp/1".parse().unwrap()));
+        ranges.disconnected(&one);
+        assert!(!ranges.may_dial(&two));
+        ranges.open(&one);
+        assert!(ranges.may_dial(&two));
+        assert!(!ranges.may_dial(&"/ip4/169.254.169.254/tcp/80".parse().unwrap()));
+    }
+}

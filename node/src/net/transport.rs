@@ -1,0 +1,134 @@
+//! How connections are made: TCP with TLS (or noise) and yamux, QUIC, names by DNS; and the gate before all of them.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::TryFutureExt;
+use futures::future::{BoxFuture, Either};
+use futures::io::{AsyncRead, AsyncWrite};
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::{Boxed, DialOpts, ListenerId, OrTransport, TransportError, TransportEvent};
+use libp2p::core::upgrade::{
+    InboundConnectionUpgrade, OutboundConnectionUpgrade, SelectUpgrade, UpgradeInfo, Version,
+};
+use libp2p::identity::Keypair;
+use libp2p::{Multiaddr, PeerId, Transport, dns, noise, quic, tcp, tls, yamux};
+
+use super::limits::{DIAL_TIMEOUT, STREAMS_PER_CONNECTION_MAX};
+use super::network::StartError;
+use super::reach::OpenRanges;
+
+/// Builds the transport of a node. TLS is offered before noise: it is faster.
+pub(super) fn build(
+    keypair: &Keypair,
+    ranges: OpenRanges,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, StartError> {
+    let security = Security(SelectUpgrade::new(
+        tls::Config::new(keypair).map_err(|error| StartError::Tls(Box::new(error)))?,
+        noise::Config::new(keypair).map_err(|error| StartError::Noise(Box::new(error)))?,
+    ));
+    let mut muxer = yamux::Config::default();
+    muxer.set_max_num_streams(STREAMS_PER_CONNECTION_MAX);
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(security)
+        .multiplex(muxer)
+        .timeout(DIAL_TIMEOUT)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let quic = quic::tokio::Transport::new(quic::Config::new(keypair))
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    let direct = OrTransport::new(quic, tcp).map(|either, _| either.into_inner());
+    let gated = Gate { inner: direct.boxed(), ranges };
+    // The gate stands behind DNS, so that a name which resolves to a private address is judged by it.
+    let named = dns::tokio::Transport::system(gated);
+    Ok(named.map_err(StartError::Dns)?.boxed())
+}
+
+/// TLS or noise, as the two ends agree; either tells who is there.
+#[derive(Clone)]
+struct Security(SelectUpgrade<tls::Config, noise::Config>);
+
+impl UpgradeInfo for Security {
+    type Info = <SelectUpgrade<tls::Config, noise::Config> as UpgradeInfo>::Info;
+    type InfoIter = <SelectUpgrade<tls::Config, noise::Config> as UpgradeInfo>::InfoIter;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        self.0.protocol_info()
+    }
+}
+
+/// A stream that TLS or noise protects.
+type Secured<C> = Either<tls::TlsStream<C>, noise::Output<C>>;
+
+fn secured<C>(
+    either: Either<(PeerId, tls::TlsStream<C>), (PeerId, noise::Output<C>)>,
+) -> (PeerId, Secured<C>) {
+    match either {
+        Either::Left((peer, stream)) => (peer, Either::Left(stream)),
+        Either::Right((peer, stream)) => (peer, Either::Right(stream)),
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> InboundConnectionUpgrade<C> for Security {
+    type Output = (PeerId, Secured<C>);
+    type Error = io::Error;
+    type Future = BoxFuture<'static, Result<Self::Output, Self::Error>>;
+
+    fn upgrade_inbound(self, socket: C, info: Self::Info) -> Self::Future {
+        Box::pin(self.0.upgrade_inbound(socket, info).map_ok(secured).map_err(io::Error::other))
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> OutboundConnectionUpgrade<C> for Security {
+    type Output = (PeerId, Secured<C>);
+    type Error = io::Error;
+    type Future = BoxFuture<'static, Result<Self::Output, Self::Error>>;
+
+    fn upgrade_outbound(self, socket: C, info: Self::Info) -> Self::Future {
+        Box::pin(self.0.upgrade_outbound(socket, info).map_ok(secured).map_err(io::Error::other))
+    }
+}
+
+/// Lets only addresses through that may be dialled.
+struct Gate {
+    inner: Boxed<(PeerId, StreamMuxerBox)>,
+    ranges: OpenRanges,
+}
+
+impl Transport for Gate {
+    type Output = (PeerId, StreamMuxerBox);
+    type Error = io::Error;
+    type ListenerUpgrade = <Boxed<(PeerId, StreamMuxerBox)> as Transport>::ListenerUpgrade;
+    type Dial = <Boxed<(PeerId, StreamMuxerBox)> as Transport>::Dial;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<io::Error>> {
+        self.inner.listen_on(id, address)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.inner.remove_listener(id)
+    }
+
+    fn dial(
+        &mut self,
+        address: Multiaddr,
+        options: DialOpts,
+    ) -> Result<Self::Dial, TransportError<io::Error>> {
+        if !self.ranges.may_dial(&address) {
+            tracing::debug!(%address, "an address in a range that is not open is not dialled");
+            return Err(TransportError::Other(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "private address that neither the user nor a neighbour gave",
+            )));
+        }
+        self.inner.dial(address, options)
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
+        Pin::new(&mut self.inner).poll(cx)
+    }
+}
