@@ -1,113 +1,59 @@
 //! What a node can do, as methods of [`Registry`]: the API that knows no HTTP and no libp2p.
+//!
+//! A model is a signed manifest of blobs. Publishing makes one, resolving proves one, pulling brings one here from
+//! everybody who has it, and seeding gives it to others. Policies stand in [`judge`]; trust stands in `resolve`, `tags`
+//! and [`key_pin`].
+
+mod registry;
+
+pub mod report;
+pub mod request;
+
+mod publish;
+mod pull;
+mod seed;
+
+mod answer;
+mod catalogue;
+mod verify;
+
+pub mod key_pin;
+mod resolve;
+mod tags;
+pub mod trust;
+
+mod checkout;
+mod describe;
+mod documents;
+mod heads;
+pub mod judge;
+mod model;
+mod states;
+mod tree;
+
+mod dispute;
+mod downloader;
+mod finder;
+mod source;
 
 pub mod bundle;
 mod certificate;
-mod durable;
-pub mod fault;
-pub mod key_pin;
 pub mod keyring;
 pub mod publisher_key;
-pub mod report;
-pub mod request;
-pub mod trust;
 
-use reg_proto::digest::Digest;
-use reg_proto::name::{Petname, PublisherId, Reference};
-use tokio::sync::mpsc;
+mod bans;
+mod clock;
+mod durable;
+pub mod fault;
+mod limits;
+mod reporter;
+mod traffic;
 
-use self::report::{
-    Collected, FileInfo, ModelInfo, ModelSummary, PeerReport, Prepared, Progress, Published, Pulled, Signed,
-    Status, TrustEntry, Verified,
-};
-use self::request::{PublishRequest, PullRequest, VerifyRequest};
+pub use self::catalogue::{CatalogueError, shown};
+pub use self::publish::PublishError;
+pub use self::pull::PullError;
+pub use self::registry::{Registry, RegistryParts};
+pub use self::reporter::Reporter;
+pub use self::verify::VerifyError;
 
-/// Where progress goes; a slow listener misses events, it does not slow the work.
-#[derive(Debug, Clone)]
-pub struct Reporter(mpsc::Sender<Progress>);
-
-impl Reporter {
-    /// Returns a reporter that sends to `listener`.
-    pub const fn new(listener: mpsc::Sender<Progress>) -> Self {
-        Self(listener)
-    }
-
-    /// Tells the listener, if it keeps up.
-    pub fn tell(&self, progress: Progress) {
-        drop(self.0.try_send(progress));
-    }
-}
-
-/// A temporary stand-in while the use cases are written.
-#[derive(Debug, thiserror::Error)]
-#[error("not built yet")]
-pub struct Unbuilt;
-
-impl fault::Fault for Unbuilt {
-    fn kind(&self) -> fault::FaultKind {
-        fault::FaultKind::Internal
-    }
-}
-
-/// The use cases of a node. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Registry {}
-
-#[expect(clippy::unused_async, clippy::missing_errors_doc, reason = "signatures first, bodies follow")]
-impl Registry {
-    pub async fn prepare_publish(&self, _: PublishRequest, _: &Reporter) -> Result<Prepared, Unbuilt> {
-        Err(Unbuilt)
-    }
-    pub async fn commit_publish(&self, _id: u64, _: Signed, _: &Reporter) -> Result<Published, Unbuilt> {
-        Err(Unbuilt)
-    }
-    /// Counts the peers known to hold the whole model, this node not counted.
-    pub async fn holders(&self, _manifest: &Digest) -> Result<usize, Unbuilt> {
-        Err(Unbuilt)
-    }
-    pub async fn pull(&self, _: PullRequest, _: &Reporter) -> Result<Pulled, Unbuilt> {
-        Err(Unbuilt)
-    }
-    pub async fn list(&self) -> Result<Vec<ModelSummary>, Unbuilt> {
-        Err(Unbuilt)
-    }
-    pub async fn info(&self, _: &Reference) -> Result<ModelInfo, Unbuilt> {
-        Err(Unbuilt)
-    }
-    pub async fn files(&self, _: &Reference) -> Result<Vec<FileInfo>, Unbuilt> {
-        Err(Unbuilt)
-    }
-    pub async fn verify(&self, _: VerifyRequest, _: &Reporter) -> Result<Verified, Unbuilt> {
-        Err(Unbuilt)
-    }
-    pub async fn peers(&self) -> Result<Vec<PeerReport>, Unbuilt> {
-        Err(Unbuilt)
-    }
-    pub async fn status(&self) -> Result<Status, Unbuilt> {
-        Err(Unbuilt)
-    }
-    pub async fn pin(&self, _: &Reference) -> Result<Digest, Unbuilt> {
-        Err(Unbuilt)
-    }
-    pub async fn unpin(&self, _: &Reference) -> Result<Digest, Unbuilt> {
-        Err(Unbuilt)
-    }
-    /// Forgets the model (all tags, or the one named) and removes blobs that no other model needs.
-    pub async fn remove(&self, _: &Reference) -> Result<Collected, Unbuilt> {
-        Err(Unbuilt)
-    }
-    pub async fn gc(&self, _dry_run: bool) -> Result<Collected, Unbuilt> {
-        Err(Unbuilt)
-    }
-    pub async fn trust_add(&self, _: Petname, _: PublisherId) -> Result<TrustEntry, Unbuilt> {
-        Err(Unbuilt)
-    }
-    pub async fn trust_list(&self) -> Result<Vec<TrustEntry>, Unbuilt> {
-        Err(Unbuilt)
-    }
-    /// Returns the OpenSSF bundle that the publisher made for this model.
-    pub async fn signature(&self, _: &Reference) -> Result<String, Unbuilt> {
-        Err(Unbuilt)
-    }
-    /// Ends the background tasks and waits for them.
-    pub async fn shutdown(&self) {}
-}
+use self::registry::Inner;

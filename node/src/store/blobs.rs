@@ -236,11 +236,11 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Opens a verified blob as something to read from its start.
+    /// Opens a verified blob's file, to be read only.
     ///
     /// # Errors
     /// It is not here, or its file has changed since it was verified.
-    pub fn reader(&self, digest: &Digest) -> Result<impl Read + Send + 'static, ReadError> {
+    pub fn open_file(&self, digest: &Digest) -> Result<File, ReadError> {
         Ok(self.open_blob(digest)?.file)
     }
 

@@ -1,7 +1,254 @@
-//! Placeholder until the readers land.
+//! [`Metadata`]: what is known of a model, in two parts that are never mixed.
+
+mod weights;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// What is known of a model's content.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Metadata {}
+use super::card::Card;
+use super::chat_template::ChatTemplate;
+use super::gguf::Gguf;
+use super::inspect::{Facts, Inspected};
+use super::kind::ContentKind;
+use super::label::Label;
+use super::model_config::{ModelConfig, Quantization};
+use crate::digest::Digest;
+use crate::path::SafePath;
+
+pub use weights::WeightSet;
+use weights::WeightSets;
+
+/// What is known of a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metadata {
+    pub computed: Computed,
+    pub claimed: Claimed,
+}
+
+/// What follows from the bytes that a loader would use: whoever has them computes the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Computed {
+    /// The kinds of its weight files.
+    pub formats: BTreeSet<ContentKind>,
+    /// Weight files by the sets they form, such as the shards of one model.
+    pub weights: Vec<WeightSet>,
+    /// Elements of the tensors of the set that has the most. Packed weights count as they are stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<Label>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_type: Option<Label>,
+    /// Tokens that the model was made to see at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_length: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<Label>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
+    /// The file that holds the vocabulary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<ChatTemplate>,
+    /// The file that holds the licence's text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_text: Option<Digest>,
+    /// Files that are no mere data.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub risky: BTreeMap<SafePath, ContentKind>,
+    /// Whether a trusting loader would fetch and run Python code from somewhere (`auto_map`).
+    pub remote_code: bool,
+    /// Files that an index names and the model does not have.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub missing: BTreeSet<SafePath>,
+    /// Files that should say something and could not be read, so that less is known than could be.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub not_understood: BTreeSet<SafePath>,
+}
+
+/// What somebody wrote into the model card or a header's notes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Claimed {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Label>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub licenses: Vec<Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license_name: Option<Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license_link: Option<Label>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub base_models: Vec<Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_model_relation: Option<Label>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub languages: Vec<Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipeline_tag: Option<Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library_name: Option<Label>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Label>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub datasets: Vec<Label>,
+}
+
+/// Gathers the files of a model, in any order, into its [`Metadata`].
+#[derive(Debug, Default)]
+pub struct MetadataBuilder {
+    paths: BTreeSet<SafePath>,
+    risky: BTreeMap<SafePath, ContentKind>,
+    not_understood: BTreeSet<SafePath>,
+    indexed: BTreeSet<SafePath>,
+    weights: WeightSets,
+    config: ModelConfig,
+    card: Card,
+    gguf: Option<(SafePath, GgufHead)>,
+    remote_code: bool,
+    /// Candidates by how much they are to be preferred, the lowest first.
+    tokenizers: BTreeMap<usize, Digest>,
+    licenses: BTreeMap<usize, Digest>,
+    chat_templates: BTreeMap<usize, ChatTemplate>,
+}
+
+/// What one GGUF file says of the model beside its tensors.
+#[derive(Debug)]
+struct GgufHead {
+    architecture: Option<Label>,
+    name: Option<Label>,
+    license: Option<Label>,
+    context_length: Option<u64>,
+    chat_template: Option<ChatTemplate>,
+}
+
+/// Files that hold a vocabulary, the one that loaders prefer first.
+const TOKENIZERS: [&str; 8] = [
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tekken.json",
+    "vocab.json",
+    "vocab.txt",
+    "tiktoken.model",
+];
+/// Files that hold a licence's text.
+const LICENSES: [&str; 7] =
+    ["LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", "COPYING", "license.txt"];
+
+const TEMPLATE_FILE: usize = 0;
+const TEMPLATE_IN_TOKENIZER_CONFIG: usize = 1;
+
+impl MetadataBuilder {
+    /// Takes what [`super::inspect::inspect`] found in the file at `path`, which has `size` bytes and this digest.
+    pub fn file(&mut self, path: &SafePath, size: u64, digest: Digest, inspected: &Inspected) {
+        let Inspected { kind, facts } = inspected;
+        self.paths.insert(path.clone());
+        if kind.risk().is_some() {
+            self.risky.insert(path.clone(), *kind);
+        }
+        self.weights.file(path, size, *kind, facts);
+        let rank = |names: &[&str]| names.iter().position(|name| *name == path.as_str());
+        self.tokenizers.extend(rank(&TOKENIZERS).map(|rank| (rank, digest)));
+        self.licenses.extend(rank(&LICENSES).map(|rank| (rank, digest)));
+        match facts {
+            Facts::Safetensors(_) | Facts::None => {}
+            Facts::Gguf(gguf) => self.gguf(path, gguf),
+            Facts::ModelConfig(config) => self.config = config.clone(),
+            Facts::TokenizerConfig(config) => {
+                let template = config.chat_template.clone();
+                self.chat_templates.extend(template.map(|it| (TEMPLATE_IN_TOKENIZER_CONFIG, it)));
+                self.remote_code |= config.remote_code;
+            }
+            Facts::ChatTemplate(template) => {
+                self.chat_templates.insert(TEMPLATE_FILE, template.clone());
+            }
+            Facts::WeightIndex(index) => {
+                self.indexed.extend(index.files.iter().filter_map(|file| beside(path, file)));
+            }
+            Facts::Card(card) => self.card = card.clone(),
+            Facts::NotUnderstood => {
+                self.not_understood.insert(path.clone());
+            }
+        }
+    }
+
+    /// Keeps the file whose path comes first.
+    fn gguf(&mut self, path: &SafePath, gguf: &Gguf) {
+        if self.gguf.as_ref().is_none_or(|(first, _)| path < first) {
+            let head = GgufHead {
+                architecture: gguf.architecture.clone(),
+                name: gguf.name.clone(),
+                license: gguf.license.clone(),
+                context_length: gguf.context_length,
+                chat_template: gguf.chat_template.clone(),
+            };
+            self.gguf = Some((path.clone(), head));
+        }
+    }
+
+    /// Returns what is known of the model.
+    pub fn finish(self) -> Metadata {
+        let gguf = self.gguf.map(|(_, gguf)| gguf);
+        let from_gguf = |read: fn(&GgufHead) -> Option<Label>| gguf.as_ref().and_then(read);
+        let weights = self.weights.finish();
+        let ModelConfig { architectures, model_type, context_length, dtype, quantization, remote_code } =
+            self.config;
+        let computed = Computed {
+            formats: weights.iter().map(|set| set.format).collect(),
+            parameters: weights.iter().filter_map(WeightSet::parameters).max(),
+            quantization: quantization.or_else(|| weights::only_quantization(&weights)),
+            weights,
+            architecture: architectures
+                .into_iter()
+                .next()
+                .or_else(|| from_gguf(|it| it.architecture.clone())),
+            model_type,
+            context_length: context_length.or_else(|| gguf.as_ref()?.context_length),
+            dtype,
+            tokenizer: self.tokenizers.into_values().next(),
+            chat_template: self
+                .chat_templates
+                .into_values()
+                .next()
+                .or_else(|| gguf.as_ref()?.chat_template.clone()),
+            license_text: self.licenses.into_values().next(),
+            risky: self.risky,
+            remote_code: remote_code || self.remote_code,
+            missing: self.indexed.difference(&self.paths).cloned().collect(),
+            not_understood: self.not_understood,
+        };
+        let card = self.card;
+        let license = from_gguf(|it| it.license.clone()).filter(|_| card.licenses.is_empty());
+        let claimed = Claimed {
+            name: from_gguf(|it| it.name.clone()),
+            licenses: card.licenses.into_iter().chain(license).collect(),
+            license_name: card.license_name,
+            license_link: card.license_link,
+            base_models: card.base_models,
+            base_model_relation: card.base_model_relation,
+            languages: card.languages,
+            pipeline_tag: card.pipeline_tag,
+            library_name: card.library_name,
+            tags: card.tags,
+            datasets: card.datasets,
+        };
+        Metadata { computed, claimed }
+    }
+}
+
+/// Returns the path of a file that stands in the same directory as `path`, `None` if that is no path.
+fn beside(path: &SafePath, file: &SafePath) -> Option<SafePath> {
+    match path.as_str().rsplit_once('/') {
+        None => Some(file.clone()),
+        Some((directory, _)) => format!("{directory}/{file}").parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! Putting a model into a user's directory: by reflink, else hard link, else copy; never outside, never half.
+
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use reg_proto::digest::Digest;
+use reg_proto::manifest::{Manifest, ModelFile};
+use reg_proto::states::StateHasher;
+use thiserror::Error;
+
+use super::fault::{Fault, FaultKind};
+use crate::store::{DocumentKind, PlaceError, PlaceMode, ReadError, Store, WriteError};
+
+/// Why a model was not put into a directory. Files that were placed before stay; each is whole.
+#[derive(Debug, Error)]
+pub enum CheckoutError {
+    #[error("{path} cannot be made")]
+    Make { path: PathBuf, source: io::Error },
+    #[error("{path} cannot be read")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path} is a link: nothing is written through links")]
+    Link { path: PathBuf },
+    #[error("{path} is there and is something else")]
+    Occupied { path: PathBuf },
+    #[error("{path} cannot be placed")]
+    Place { path: PathBuf, source: PlaceError },
+    #[error("{path} cannot be remembered as a copy of the model")]
+    Remember { path: PathBuf, source: WriteError },
+}
+
+impl Fault for CheckoutError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Make { source, .. } | Self::Read { source, .. }
+                if source.kind() == ErrorKind::StorageFull =>
+            {
+                FaultKind::DiskFull
+            }
+            Self::Place { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Remember { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Place { .. } | Self::Remember { .. } => FaultKind::Internal,
+            _ => FaultKind::Invalid,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Occupied { .. } => {
+                Some("choose an empty directory, or replace the files with --overwrite".into())
+            }
+            Self::Link { .. } => Some("choose another directory, or remove the link".into()),
+            _ => None,
+        }
+    }
+}
+
+/// Puts the files of a model, all of which are here, into `dest`, and remembers that it did.
+pub(super) fn check_out(
+    store: &Store,
+    manifest_digest: &Digest,
+    manifest: &Manifest,
+    dest: &Path,
+    copy: bool,
+    overwrite: bool,
+) -> Result<(), CheckoutError> {
+    fs::create_dir_all(dest).map_err(|source| CheckoutError::Make { path: dest.to_owned(), source })?;
+    let dest = dest.canonicalize().map_err(|source| CheckoutError::Read { path: dest.to_owned(), source })?;
+    let mode = if copy { PlaceMode::Copy } else { PlaceMode::Auto };
+    let mut to_place = Vec::new();
+    for file in manifest.files() {
+        if needs_placing(&dest, file, overwrite)? {
+            to_place.push(file);
+        }
+    }
+    for file in to_place {
+        let path = make_parents(&dest, file)?;
+        store.place(&file.digest, &path, mode).map_err(|source| CheckoutError::Place { path, source })?;
+    }
+    let key = dest.to_string_lossy().into_owned();
+    store
+        .put_document(DocumentKind::Checkout, &key, manifest_digest.to_string().as_bytes())
+        .map_err(|source| CheckoutError::Remember { path: dest, source })
+}
+
+/// Returns the manifest that a directory was checked out from.
+pub(super) fn checked_out(store: &Store, dir: &Path) -> Result<Option<Digest>, ReadError> {
+    let document = store.get_document(DocumentKind::Checkout, &dir.to_string_lossy())?;
+    Ok(document.and_then(|bytes| String::from_utf8_lossy(&bytes).parse().ok()))
+}
+
+/// Tells whether a file is still to be placed; one that is there and equal is left alone.
+fn needs_placing(dest: &Path, file: &ModelFile, overwrite: bool) -> Result<bool, CheckoutError> {
+    let Some((path, metadata)) = walk(dest, file)? else { return Ok(true) };
+    if !metadata.is_file() {
+        return Err(CheckoutError::Occupied { path });
+    }
+    let same = metadata.len() == file.layout.size() && hash_file(&path)? == file.digest;
+    if !same && !overwrite {
+        return Err(CheckoutError::Occupied { path });
+    }
+    Ok(!same)
+}
+
+/// Looks at every step from `dest` to the file without following links; `None` where the way ends before it.
+pub(super) fn walk(dest: &Path, file: &ModelFile) -> Result<Option<(PathBuf, Metadata)>, CheckoutError> {
+    let mut path = dest.to_owned();
+    let mut found = None;
+    let mut segments = file.path.segments().peekable();
+    while let Some(segment) = segments.next() {
+        path.push(segment);
+        let metadata = match fs::symlink_metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(CheckoutError::Read { path, source }),
+        };
+        if metadata.is_symlink() {
+            return Err(CheckoutError::Link { path });
+        }
+        if segments.peek().is_some() && !metadata.is_dir() {
+            return Err(CheckoutError::Occupied { path });
+        }
+        found = Some(metadata);
+    }
+    Ok(found.map(|metadata| (path, metadata)))
+}
+
+fn make_parents(dest: &Path, file: &ModelFile) -> Result<PathBuf, CheckoutError> {
+    let path: PathBuf =
+        std::iter::once(dest.as_os_str()).chain(file.path.segments().map(AsRef::as_ref)).collect();
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)
+            .map_err(|source| CheckoutError::Make { path: parent.to_owned(), source })?;
+    }
+    Ok(path)
+}
+
+/// Returns the SHA-256 of a file, read once in pieces.
+pub(super) fn hash_file(path: &Path) -> Result<Digest, CheckoutError> {
+    let read = |source| CheckoutError::Read { path: path.to_owned(), source };
+    let mut file = fs::File::open(path).map_err(read)?;
+    let mut hasher = StateHasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer).map_err(read)? {
+            0 => break,
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+    Ok(hasher.finish().map_err(|error| read(io::Error::other(error)))?.digest)
+}

@@ -1,0 +1,100 @@
+//! [`Description`]: what is computed of a model's files, and the verdict on each.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use reg_proto::content::inspect::{Facts, InspectError, Inspected, inspect};
+use reg_proto::content::kind::{ContentKind, HEAD_LEN, sniff};
+use reg_proto::content::metadata::{Metadata, MetadataBuilder};
+use reg_proto::digest::Digest;
+use reg_proto::path::SafePath;
+use thiserror::Error;
+
+use super::judge::{Verdict, judge};
+use crate::store::{ReadError, Store};
+
+/// Why a file is not taken into a model.
+#[derive(Debug, Error)]
+pub enum DescribeError {
+    #[error("{path} is of kind {kind}, which is refused: {reason}")]
+    Denied { path: SafePath, kind: ContentKind, reason: &'static str },
+    #[error("{path} is refused")]
+    Malformed { path: SafePath, source: InspectError },
+    #[error("{path} cannot be read from the cache")]
+    Read { path: SafePath, source: ReadError },
+    #[error("{path} cannot be read")]
+    Io { path: SafePath, source: std::io::Error },
+}
+
+impl DescribeError {
+    /// Tells whether the user's consent would be enough.
+    pub fn is_consent_missing(&self) -> bool {
+        matches!(self, Self::Denied { .. } | Self::Malformed { .. })
+    }
+}
+
+/// Gathers the files of a model, each inspected and judged.
+#[derive(Debug, Default)]
+pub(super) struct Description {
+    builder: MetadataBuilder,
+    kinds: BTreeMap<String, usize>,
+}
+
+impl Description {
+    /// Judges a file before it is imported, so that what is refused is not read whole.
+    pub(super) fn judge_source(
+        path: &SafePath,
+        source: &Path,
+        size: u64,
+        allow_unsafe: bool,
+    ) -> Result<(), DescribeError> {
+        let file = File::open(source).map_err(|source| DescribeError::Io { path: path.clone(), source })?;
+        look(path, file, size, allow_unsafe).map(drop)
+    }
+
+    /// Inspects and judges a file that is in the cache, and returns its kind.
+    pub(super) fn add(
+        &mut self,
+        store: &Store,
+        path: &SafePath,
+        digest: &Digest,
+        size: u64,
+        allow_unsafe: bool,
+    ) -> Result<ContentKind, DescribeError> {
+        let read = |source| DescribeError::Read { path: path.clone(), source };
+        let inspected = look(path, store.open_file(digest).map_err(read)?, size, allow_unsafe)?;
+        let kind = inspected.kind;
+        self.builder.file(path, size, *digest, &inspected);
+        *self.kinds.entry(kind.to_string()).or_default() += 1;
+        Ok(kind)
+    }
+
+    /// Returns what is known of the model, and its files by kind.
+    pub(super) fn finish(self) -> (Metadata, BTreeMap<String, usize>) {
+        (self.builder.finish(), self.kinds)
+    }
+}
+
+fn look(path: &SafePath, mut file: File, size: u64, allow_unsafe: bool) -> Result<Inspected, DescribeError> {
+    let inspected = match inspect(path, &mut file, size) {
+        Ok(inspected) => inspected,
+        Err(InspectError::Io { path, source }) => return Err(DescribeError::Io { path, source }),
+        Err(source) if !allow_unsafe => return Err(DescribeError::Malformed { path: path.clone(), source }),
+        Err(_) => Inspected { kind: malformed_kind(path, &mut file, size), facts: Facts::NotUnderstood },
+    };
+    match judge(inspected.kind) {
+        Verdict::Deny { reason } if !allow_unsafe => {
+            Err(DescribeError::Denied { path: path.clone(), kind: inspected.kind, reason })
+        }
+        _ => Ok(inspected),
+    }
+}
+
+/// The kind that a file shows itself to be although its header is refused.
+fn malformed_kind(path: &SafePath, file: &mut File, size: u64) -> ContentKind {
+    use std::io::{Read, Seek};
+    let mut head = Vec::new();
+    let read = file.rewind().and_then(|()| file.take(HEAD_LEN as u64).read_to_end(&mut head));
+    if read.is_err() { ContentKind::UnknownBinary } else { sniff(path.as_str(), &head, &head, size) }
+}

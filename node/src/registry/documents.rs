@@ -1,0 +1,170 @@
+//! [`Documents`]: manifests, referrers and what they carry, from here or from whoever holds them.
+//!
+//! A document is named by its digest, so it does not matter who sends it; it is checked before it is believed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use reg_proto::digest::Digest;
+use reg_proto::limits::RESPONSE_DOCUMENT_BYTES_MAX;
+use reg_proto::peer::PeerId;
+use reg_proto::referrer::{EMPTY_BLOB, PROVENANCE_ARTIFACT_TYPE, Referrer};
+use reg_proto::wire::{Request, Response};
+use thiserror::Error;
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::Inner;
+use super::finder::Finder;
+use super::limits::FIND_TIMEOUT;
+use super::model::{self, ModelRecord};
+use super::resolve::until;
+
+/// A document could not be had.
+#[derive(Debug, Error)]
+#[error("document {digest} was asked of {asked} peers and none sent it")]
+pub struct DocumentError {
+    pub digest: Digest,
+    pub asked: usize,
+}
+
+/// Fetches documents for one reference, and keeps what it has fetched.
+pub(super) struct Documents<'a> {
+    inner: &'a Inner,
+    /// Peers to ask, the one that answered last first.
+    peers: VecDeque<PeerId>,
+    finder: Option<&'a mut Finder>,
+    fetched: BTreeMap<Digest, Vec<u8>>,
+    end: Instant,
+}
+
+/// The referrers of a manifest that could be had.
+#[derive(Debug, Default)]
+pub(super) struct Referrers {
+    found: Vec<(Digest, Referrer, Vec<u8>)>,
+}
+
+impl Referrers {
+    /// Returns the provenance statements among them, in their envelopes.
+    pub(super) fn provenances(&self) -> impl Iterator<Item = &str> {
+        let provenances = self.found.iter().filter(|(_, it, _)| it.artifact_type == PROVENANCE_ARTIFACT_TYPE);
+        provenances.filter_map(|(_, _, document)| std::str::from_utf8(document).ok())
+    }
+
+    /// Returns the digests of the referrers' manifests.
+    pub(super) fn manifests(&self) -> Vec<Digest> {
+        self.found.iter().map(|(digest, _, _)| *digest).collect()
+    }
+}
+
+impl<'a> Documents<'a> {
+    /// Begins with `peers`, and goes on with whom `finder` turns up.
+    pub(super) fn new(inner: &'a Inner, peers: Vec<PeerId>, finder: Option<&'a mut Finder>) -> Self {
+        Self {
+            inner,
+            peers: peers.into(),
+            finder,
+            fetched: BTreeMap::new(),
+            end: Instant::now() + FIND_TIMEOUT,
+        }
+    }
+
+    /// Returns the peers that were of use, and what was fetched.
+    pub(super) fn into_parts(self) -> (Vec<PeerId>, BTreeMap<Digest, Vec<u8>>) {
+        (self.peers.into(), self.fetched)
+    }
+
+    /// Returns the document named `digest`.
+    pub(super) async fn get(&mut self, digest: Digest) -> Result<Vec<u8>, DocumentError> {
+        if let Some(bytes) = self.here(&digest) {
+            return Ok(bytes);
+        }
+        let mut asked = 0;
+        let mut left = self.peers.len();
+        loop {
+            let peer = if left > 0 {
+                left -= 1;
+                self.peers.pop_front()
+            } else {
+                self.next_peer().await
+            };
+            let Some(peer) = peer else { return Err(DocumentError { digest, asked }) };
+            asked += 1;
+            match self.inner.network.ask(peer, Request::GetDocument { digest }).await {
+                Ok(Response::Document { bytes }) if Digest::of(&bytes) == digest => {
+                    self.peers.push_front(peer);
+                    self.fetched.insert(digest, bytes.clone());
+                    return Ok(bytes);
+                }
+                Ok(Response::Document { .. }) => {
+                    debug!(%peer, %digest, "a peer sent another document than the one asked for");
+                    self.inner.bans.ban(peer);
+                }
+                answer => {
+                    debug!(%peer, %digest, ?answer, "a peer does not have a document");
+                    self.peers.push_back(peer);
+                }
+            }
+        }
+    }
+
+    fn here(&mut self, digest: &Digest) -> Option<Vec<u8>> {
+        if Digest::of(EMPTY_BLOB) == *digest {
+            return Some(EMPTY_BLOB.to_vec());
+        }
+        let bytes = match self.fetched.get(digest) {
+            Some(bytes) => bytes.clone(),
+            None => self.inner.store.read_blob(digest, RESPONSE_DOCUMENT_BYTES_MAX as u64).ok()?,
+        };
+        self.fetched.insert(*digest, bytes.clone());
+        Some(bytes)
+    }
+
+    async fn next_peer(&mut self) -> Option<PeerId> {
+        let finder = self.finder.as_mut()?;
+        until(self.end, finder.next()).await.flatten()
+    }
+
+    /// Returns the referrers of `subject`: those that are here, else those of the first peer that has any.
+    pub(super) async fn referrers(&mut self, subject: Digest) -> Referrers {
+        let here = match ModelRecord::load(&self.inner.store, &subject) {
+            Ok(Some(record)) => self.read_referrers(subject, record.referrers).await,
+            _ => Referrers::default(),
+        };
+        if here.provenances().next().is_some() {
+            return here;
+        }
+        for peer in self.peers.clone() {
+            let request = Request::Referrers { subject, artifact_type: None };
+            let Ok(Response::Referrers { manifests }) = self.inner.network.ask(peer, request).await else {
+                continue;
+            };
+            let digests = manifests.iter().map(|it| it.digest).collect();
+            let found = self.read_referrers(subject, digests).await;
+            if found.provenances().next().is_some() {
+                return found;
+            }
+        }
+        Referrers::default()
+    }
+
+    async fn read_referrers(&mut self, subject: Digest, digests: Vec<Digest>) -> Referrers {
+        let mut found = Vec::new();
+        for digest in digests {
+            let Ok(bytes) = self.get(digest).await else { continue };
+            let Ok(referrer) = Referrer::from_bytes(&bytes) else { continue };
+            if referrer.subject.digest != subject {
+                continue;
+            }
+            if let Ok(document) = self.get(referrer.document.digest).await {
+                found.push((digest, referrer, document));
+            }
+        }
+        Referrers { found }
+    }
+}
+
+/// Reads the referrers of a manifest that are here.
+pub(super) fn referrers_here(inner: &Inner, record: &ModelRecord) -> Vec<(Digest, Referrer)> {
+    let read = |digest: &Digest| Referrer::from_bytes(&model::document(&inner.store, digest)?).ok();
+    record.referrers.iter().filter_map(|digest| Some((*digest, read(digest)?))).collect()
+}

@@ -1,0 +1,406 @@
+//! [`Downloader`]: the one loop that joins the scheduler to the network and the store.
+//!
+//! It names what happened, lets the scheduler decide, and executes: every piece is verified and written before it counts.
+//! What a peer sends that was not asked of it is thrown away; who sends wrong bytes is not asked again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use reg_proto::digest::Digest;
+use reg_proto::peer::PeerId;
+use reg_proto::piece::PieceIndex;
+use reg_proto::states::PieceStates;
+use reg_proto::wire::{Frame, Held, Rejection};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::Reporter;
+use super::dispute::{self, Dispute, Ruling};
+use super::finder::Finder;
+use super::limits::{
+    DISPUTE_TIMEOUT, FRAMES_WAITING_MAX, SOURCES_MAX, SOURCES_WAITING_MAX, STARVED_TIMEOUT, WRITES_AT_ONCE,
+};
+use super::report::Progress;
+use super::source::{Source, SourceEvent};
+use super::{Inner, bans::Bans};
+use crate::store::{Partial, WritePieceError};
+use crate::transfer::{self, Input, Output, RequestId, Scheduler};
+
+/// Why a download ends without its blobs. What was fetched stays, and is not fetched again.
+#[derive(Debug, Error)]
+pub enum DownloadError {
+    #[error("no peer has sent anything for {seconds} s; {missing} of {total} bytes are missing")]
+    Starved { seconds: u64, missing: u64, total: u64 },
+    #[error("piece states that were signed for {blob} do not belong to it: a peer's copy proves it")]
+    FalseStates { blob: Digest },
+    #[error("piece {piece} of {blob} cannot be written")]
+    Write { blob: Digest, piece: PieceIndex, source: WritePieceError },
+}
+
+/// What a download has brought.
+#[derive(Debug, Default)]
+pub(super) struct Downloaded {
+    /// Bytes of verified pieces by the peer that sent them.
+    pub(super) peers: BTreeMap<PeerId, u64>,
+}
+
+/// A piece that has been verified and written, or not.
+struct Written {
+    peer: PeerId,
+    request: RequestId,
+    blob: Digest,
+    piece: PieceIndex,
+    bytes: usize,
+    result: Result<(), WritePieceError>,
+}
+
+/// Something that happened, named by the loop.
+enum Happened {
+    Found(Option<PeerId>),
+    Opened(PeerId, Option<Source>),
+    Source(SourceEvent),
+    Written(Written),
+    Tick,
+}
+
+/// One download of one or more blobs.
+pub(super) struct Downloader<'a> {
+    inner: &'a Inner,
+    scheduler: Scheduler,
+    start: Instant,
+    partials: BTreeMap<Digest, Partial>,
+    /// Blobs that are not complete yet.
+    missing: BTreeSet<Digest>,
+    sources: BTreeMap<PeerId, Source>,
+    waiting: VecDeque<PeerId>,
+    opening: JoinSet<(PeerId, Option<Source>)>,
+    events: (mpsc::Sender<SourceEvent>, mpsc::Receiver<SourceEvent>),
+    writes: JoinSet<Written>,
+    disputes: BTreeMap<(PeerId, Digest), (Dispute, Instant)>,
+    /// Requests whose answer settles a dispute, apart from those of the scheduler.
+    next_dispute_request: u32,
+    dispute_requests: BTreeMap<u32, (PeerId, Digest)>,
+    last_progress: Instant,
+    downloaded: Downloaded,
+    total: u64,
+    done: u64,
+}
+
+/// Requests above this number settle disputes; the scheduler counts from 1 and never gets here.
+const DISPUTE_REQUESTS_FROM: u32 = 1 << 31;
+
+impl<'a> Downloader<'a> {
+    /// Prepares the download of what is missing in `partials`.
+    pub(super) fn new(inner: &'a Inner, partials: Vec<Partial>) -> Self {
+        let mut scheduler = Scheduler::new();
+        let (mut total, mut done) = (0, 0);
+        for partial in &partials {
+            let (layout, have) = (partial.states().layout(), partial.have());
+            total += layout.size();
+            done += have.iter().map(|piece| layout.piece_len(piece) as u64).sum::<u64>();
+            scheduler
+                .handle(transfer::Instant::default(), Input::Want { blob: partial.digest(), stored: have });
+        }
+        let now = Instant::now();
+        Self {
+            inner,
+            scheduler,
+            start: now,
+            missing: partials.iter().map(Partial::digest).collect(),
+            partials: partials.into_iter().map(|partial| (partial.digest(), partial)).collect(),
+            sources: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            opening: JoinSet::new(),
+            events: mpsc::channel(FRAMES_WAITING_MAX),
+            writes: JoinSet::new(),
+            disputes: BTreeMap::new(),
+            next_dispute_request: DISPUTE_REQUESTS_FROM,
+            dispute_requests: BTreeMap::new(),
+            last_progress: now,
+            downloaded: Downloaded::default(),
+            total,
+            done,
+        }
+    }
+
+    /// Runs until every blob is complete.
+    ///
+    /// # Errors
+    /// Nobody sends anything, the signed states are false, or the disk does not take more.
+    pub(super) async fn run(
+        mut self,
+        first: Vec<PeerId>,
+        mut finder: Option<Finder>,
+        reporter: &Reporter,
+    ) -> Result<Downloaded, DownloadError> {
+        first.into_iter().for_each(|peer| self.consider(peer));
+        self.execute();
+        let mut report = tokio::time::interval(Duration::from_millis(200));
+        while !self.missing.is_empty() {
+            let happened = tokio::select! {
+                biased;
+                Some(Ok(written)) = self.writes.join_next() => Happened::Written(written),
+                Some(Ok((peer, source))) = self.opening.join_next() => Happened::Opened(peer, source),
+                Some(event) = self.events.1.recv(), if self.writes.len() < WRITES_AT_ONCE => Happened::Source(event),
+                peer = next_peer(&mut finder) => Happened::Found(peer),
+                _ = report.tick() => Happened::Tick,
+            };
+            match happened {
+                Happened::Found(Some(peer)) => self.consider(peer),
+                Happened::Found(None) => finder = None,
+                Happened::Opened(peer, source) => self.opened(peer, source),
+                Happened::Source(event) => self.on_source(event)?,
+                Happened::Written(written) => self.on_written(written)?,
+                Happened::Tick => self.tick(reporter)?,
+            }
+            self.execute();
+        }
+        Ok(self.downloaded)
+    }
+
+    fn now(&self) -> transfer::Instant {
+        transfer::Instant::after_start(self.start.elapsed())
+    }
+
+    fn feed(&mut self, input: Input) {
+        let now = self.now();
+        self.scheduler.handle(now, input);
+    }
+
+    /// Does what the scheduler has decided.
+    fn execute(&mut self) {
+        while let Some(output) = self.scheduler.poll_output() {
+            match output {
+                Output::Request { request: RequestId(id), peer, blob, first, count } => {
+                    self.send(peer, Frame::Request { id, blob, first: first.get(), count });
+                }
+                Output::Cancel { request: RequestId(id), peer } => self.send(peer, Frame::Cancel { id }),
+                Output::Complete { blob } => self.complete(blob),
+            }
+        }
+    }
+
+    fn complete(&mut self, blob: Digest) {
+        self.missing.remove(&blob);
+        for source in self.sources.values_mut() {
+            source.follow(&self.missing);
+        }
+    }
+
+    fn send(&self, peer: PeerId, frame: Frame) {
+        if let Some(source) = self.sources.get(&peer) {
+            source.send(frame);
+        }
+    }
+
+    /// A peer may have something: open a stream to it, now or when there is room.
+    fn consider(&mut self, peer: PeerId) {
+        let known = self.sources.contains_key(&peer) || self.waiting.contains(&peer);
+        if known || self.inner.bans.is_banned(&peer) || self.waiting.len() >= SOURCES_WAITING_MAX {
+            return;
+        }
+        self.waiting.push_back(peer);
+        self.open_waiting();
+    }
+
+    fn open_waiting(&mut self) {
+        while self.sources.len() + self.opening.len() < SOURCES_MAX {
+            let Some(peer) = self.waiting.pop_front() else { return };
+            let (network, events) = (self.inner.network.clone(), self.events.0.clone());
+            let states_max = self
+                .partials
+                .values()
+                .map(|it| PieceStates::byte_len(it.states().layout()))
+                .max()
+                .unwrap_or(0);
+            self.opening.spawn(async move { (peer, Source::open(&network, peer, states_max, events).await) });
+        }
+    }
+
+    fn opened(&mut self, peer: PeerId, source: Option<Source>) {
+        match source {
+            Some(mut source) => {
+                source.follow(&self.missing);
+                self.sources.insert(peer, source);
+            }
+            None => self.open_waiting(),
+        }
+    }
+
+    fn drop_source(&mut self, peer: PeerId) {
+        self.sources.remove(&peer);
+        self.disputes.retain(|(of, _), _| *of != peer);
+        self.dispute_requests.retain(|_, (of, _)| *of != peer);
+        self.feed(Input::PeerLeft { peer });
+        self.open_waiting();
+    }
+
+    fn on_source(&mut self, event: SourceEvent) -> Result<(), DownloadError> {
+        match event {
+            SourceEvent::Gone { peer } => self.drop_source(peer),
+            SourceEvent::Frame { peer, frame } => match frame {
+                Frame::Holds { blob, pieces } => self.on_holds(peer, blob, &pieces),
+                Frame::Piece { id, piece, bytes } => self.on_piece(peer, id, piece, bytes)?,
+                Frame::Reject { id, reason } => self.on_reject(peer, id, reason),
+                Frame::States { blob, bytes } => self.on_states(peer, blob, &bytes),
+                Frame::NoStates { blob } => self.on_states(peer, blob, b"none"),
+                frame => debug!(%peer, ?frame, "a peer sent a frame that only pullers send"),
+            },
+        }
+        Ok(())
+    }
+
+    fn on_holds(&mut self, peer: PeerId, blob: Digest, pieces: &Held) {
+        let Some(partial) = self.partials.get(&blob) else { return };
+        match pieces.to_set(partial.states().layout()) {
+            Ok(pieces) => {
+                let Some(source) = self.sources.get_mut(&peer) else { return };
+                source.holds_any |= !pieces.is_empty();
+                if !self.disputes.contains_key(&(peer, blob)) {
+                    self.feed(Input::PeerHolds { peer, blob, pieces });
+                }
+            }
+            Err(error) => {
+                debug!(%peer, %blob, %error, "a peer sent a bitmap that is none");
+                self.drop_source(peer);
+            }
+        }
+    }
+
+    fn on_reject(&mut self, peer: PeerId, id: u32, reason: Rejection) {
+        let busy = match reason {
+            Rejection::Busy { retry_ms } => Some(Duration::from_millis(retry_ms.into())),
+            Rejection::NotHere | Rejection::Unverified | Rejection::Malformed => None,
+        };
+        let request = RequestId(id);
+        if self.scheduler.request(request).is_some_and(|(of, _)| of == peer) {
+            self.feed(Input::Rejected { request, busy });
+        }
+    }
+
+    fn on_piece(&mut self, peer: PeerId, id: u32, piece: u32, bytes: Vec<u8>) -> Result<(), DownloadError> {
+        if let Some((of, blob)) = self.dispute_requests.get(&id).copied() {
+            return if of == peer { self.settle_dispute(peer, blob, &bytes) } else { Ok(()) };
+        }
+        let request = RequestId(id);
+        let Some((of, blob)) = self.scheduler.request(request) else { return Ok(()) };
+        let Some(partial) = self.partials.get(&blob) else { return Ok(()) };
+        let Some(piece) = partial.states().layout().piece(piece) else { return Ok(()) };
+        if of != peer || !self.scheduler.is_owed(request, piece) {
+            return Ok(());
+        }
+        let partial = partial.clone();
+        self.writes.spawn_blocking(move || {
+            let result = partial.write_piece(piece, &bytes);
+            Written { peer, request, blob, piece, bytes: bytes.len(), result }
+        });
+        Ok(())
+    }
+
+    fn on_written(&mut self, written: Written) -> Result<(), DownloadError> {
+        let Written { peer, request, blob, piece, bytes, result } = written;
+        match result {
+            Ok(()) => {
+                self.last_progress = Instant::now();
+                self.done += bytes as u64;
+                self.inner.traffic.count_fetched(peer, bytes as u64);
+                *self.downloaded.peers.entry(peer).or_default() += bytes as u64;
+                self.feed(Input::Stored { request, piece });
+                Ok(())
+            }
+            Err(WritePieceError::Mismatch { .. }) => {
+                self.feed(Input::Failed { request, piece });
+                self.on_mismatch(peer, blob, piece);
+                Ok(())
+            }
+            Err(source) => Err(DownloadError::Write { blob, piece, source }),
+        }
+    }
+
+    /// A piece did not match: the peer is asked for nothing more until it is known who is wrong.
+    fn on_mismatch(&mut self, peer: PeerId, blob: Digest, piece: PieceIndex) {
+        if !self.sources.contains_key(&peer) || self.disputes.contains_key(&(peer, blob)) {
+            return;
+        }
+        info!(%peer, %blob, %piece, "a piece does not match");
+        self.send(peer, Frame::Complain { blob, piece: piece.get() });
+        self.feed(Input::PeerLeft { peer });
+        let single = self.partials.get(&blob).is_none_or(|it| it.states().layout().piece_count() == 1);
+        if single {
+            self.ban(peer);
+            return;
+        }
+        self.send(peer, Frame::GetStates { blob });
+        self.disputes.insert((peer, blob), (Dispute::AwaitingStates, Instant::now() + DISPUTE_TIMEOUT));
+    }
+
+    fn on_states(&mut self, peer: PeerId, blob: Digest, theirs: &[u8]) {
+        let Some((Dispute::AwaitingStates, deadline)) = self.disputes.get(&(peer, blob)) else { return };
+        let deadline = *deadline;
+        let Some(partial) = self.partials.get(&blob) else { return };
+        match dispute::on_states(partial.states(), theirs) {
+            Ruling::Ask { piece, dispute } => {
+                let id = self.next_dispute_request;
+                self.next_dispute_request = id.wrapping_add(1).max(DISPUTE_REQUESTS_FROM);
+                self.dispute_requests.insert(id, (peer, blob));
+                self.disputes.insert((peer, blob), (dispute, deadline));
+                self.send(peer, Frame::Request { id, blob, first: piece.get(), count: 1 });
+            }
+            Ruling::PeerLies | Ruling::ListIsFalse => self.ban(peer),
+        }
+    }
+
+    fn settle_dispute(&mut self, peer: PeerId, blob: Digest, bytes: &[u8]) -> Result<(), DownloadError> {
+        let Some((Dispute::AwaitingPiece { theirs, piece }, _)) = self.disputes.get(&(peer, blob)) else {
+            return Ok(());
+        };
+        let Some(partial) = self.partials.get(&blob) else { return Ok(()) };
+        match dispute::on_piece(&blob, partial.states(), theirs, *piece, bytes) {
+            Ruling::ListIsFalse => Err(DownloadError::FalseStates { blob }),
+            Ruling::PeerLies | Ruling::Ask { .. } => {
+                self.ban(peer);
+                Ok(())
+            }
+        }
+    }
+
+    fn ban(&mut self, peer: PeerId) {
+        info!(%peer, "a peer sent wrong bytes and is not asked again");
+        Bans::ban(&self.inner.bans, peer);
+        self.drop_source(peer);
+    }
+
+    fn tick(&mut self, reporter: &Reporter) -> Result<(), DownloadError> {
+        let now = Instant::now();
+        let late: Vec<PeerId> = self
+            .disputes
+            .iter()
+            .filter(|(_, (_, deadline))| *deadline < now)
+            .map(|((peer, _), _)| *peer)
+            .collect();
+        late.into_iter().for_each(|peer| self.drop_source(peer));
+        if !self.waiting.is_empty() {
+            let useless: Vec<PeerId> =
+                self.sources.iter().filter(|(_, it)| it.is_useless()).map(|(peer, _)| *peer).collect();
+            useless.into_iter().for_each(|peer| self.drop_source(peer));
+        }
+        self.feed(Input::Tick);
+        reporter.tell(Progress::Bytes { done: self.done, total: self.total, peers: self.sources.len() });
+        let quiet = self.last_progress.elapsed();
+        if quiet < STARVED_TIMEOUT {
+            return Ok(());
+        }
+        let missing = self.total.saturating_sub(self.done);
+        Err(DownloadError::Starved { seconds: quiet.as_secs(), missing, total: self.total })
+    }
+}
+
+async fn next_peer(finder: &mut Option<Finder>) -> Option<PeerId> {
+    match finder {
+        Some(finder) => finder.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,123 @@
+//! [`Finder`]: a stream of peers that may have something, from every source at once.
+//!
+//! Peers that the user named, peers that are connected (mDNS and bootstrap bring those), holders that others told of, and
+//! providers from the DHT: each alone can be poisoned, and none is waited for.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use reg_proto::announcement::Holder;
+use reg_proto::dht::DhtKey;
+use reg_proto::peer::{Address, PeerId};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::debug;
+
+use super::limits::{ASK_DHT_AGAIN, CANDIDATES_MAX, LOOK_AGAIN};
+use crate::net::Network;
+
+/// What is searched, and where to begin.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    /// Addresses that the user gave.
+    pub(super) from: Vec<Address>,
+    /// Keys under which the DHT may know providers.
+    pub(super) keys: Vec<DhtKey>,
+    /// Holders that somebody told of, with who told it where that is known.
+    pub(super) hints: Vec<(Holder, Option<PeerId>)>,
+}
+
+/// Peers as they turn up, each once. Dropping it ends the search.
+#[derive(Debug)]
+pub(super) struct Finder {
+    found: mpsc::Receiver<PeerId>,
+    hints: mpsc::Sender<(Holder, Option<PeerId>)>,
+    _tasks: JoinSet<()>,
+}
+
+impl Finder {
+    /// Starts a search that goes on until it is dropped.
+    pub(super) fn start(network: &Network, search: Search) -> Self {
+        let (found_sender, found) = mpsc::channel(CANDIDATES_MAX);
+        let (hints, hinted) = mpsc::channel(CANDIDATES_MAX);
+        for hint in search.hints {
+            drop(hints.try_send(hint));
+        }
+        let mut tasks = JoinSet::new();
+        let (raw, candidates) = mpsc::channel(CANDIDATES_MAX);
+        for address in search.from {
+            tasks.spawn(connect(network.clone(), address, raw.clone()));
+        }
+        for key in search.keys {
+            tasks.spawn(ask_dht(network.clone(), key, raw.clone()));
+        }
+        tasks.spawn(watch_connected(network.clone(), raw.clone()));
+        tasks.spawn(follow_hints(network.clone(), hinted, raw));
+        tasks.spawn(each_once(network.peer_id(), candidates, found_sender));
+        Self { found, hints, _tasks: tasks }
+    }
+
+    /// Returns the next peer, `None` when no more can turn up.
+    pub(super) async fn next(&mut self) -> Option<PeerId> {
+        self.found.recv().await
+    }
+
+    /// Adds a holder that `told_by` told of.
+    pub(super) fn hint(&self, holder: Holder, told_by: PeerId) {
+        drop(self.hints.try_send((holder, Some(told_by))));
+    }
+}
+
+async fn connect(network: Network, address: Address, found: mpsc::Sender<PeerId>) {
+    match network.connect(&address).await {
+        Ok(peer) => drop(found.send(peer).await),
+        Err(error) => debug!(%address, %error, "a peer that the user named cannot be reached"),
+    }
+}
+
+async fn ask_dht(network: Network, key: DhtKey, found: mpsc::Sender<PeerId>) {
+    loop {
+        let asked = Instant::now();
+        let mut providers = network.providers(key).await;
+        while let Some(peer) = providers.recv().await {
+            if found.send(peer).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(ASK_DHT_AGAIN.saturating_sub(asked.elapsed()).max(LOOK_AGAIN)).await;
+    }
+}
+
+async fn watch_connected(network: Network, found: mpsc::Sender<PeerId>) {
+    loop {
+        for peer in network.connected().await {
+            if found.send(peer).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+async fn follow_hints(
+    network: Network,
+    mut hints: mpsc::Receiver<(Holder, Option<PeerId>)>,
+    found: mpsc::Sender<PeerId>,
+) {
+    while let Some((holder, told_by)) = hints.recv().await {
+        network.dial_hint(holder.peer, holder.addresses.into_vec(), told_by).await;
+        if found.send(holder.peer).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Passes every peer on once, this node never.
+async fn each_once(own: PeerId, mut candidates: mpsc::Receiver<PeerId>, found: mpsc::Sender<PeerId>) {
+    let mut seen = BTreeSet::from([own]);
+    while let Some(peer) = candidates.recv().await {
+        if seen.len() <= CANDIDATES_MAX && seen.insert(peer) && found.send(peer).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! [`Heads`]: the newest tag records this node has heard of, with who is said to hold the models.
+//!
+//! Filled by gossip and by other peers' pages, lost with the process, bounded. A head is verified before it comes in;
+//! a holder is a hint.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use reg_proto::announcement::{Announcement, Holder};
+use reg_proto::bounded::Bounded;
+use reg_proto::digest::Digest;
+use reg_proto::envelope::{Envelope, EnvelopeError};
+use reg_proto::json::JsonError;
+use reg_proto::key::{KeyError, KeyHistory};
+use reg_proto::limits::{HEADS_PER_PAGE_MAX, TAG_ENVELOPE_BYTES_MAX};
+use reg_proto::name::{ModelName, PublisherId, Tag};
+use reg_proto::peer::PeerId;
+use reg_proto::tag::{SignedTag, TagError, TagRecord};
+use thiserror::Error;
+
+use super::limits::{HEADS_BYTES_MAX, HEADS_MAX, HOLDERS_PER_HEAD_MAX};
+
+/// Holders of one tag that a page tells: the newest, so that one popular model does not fill it.
+const HOLDERS_PER_HEAD_IN_PAGE: usize = 4;
+
+/// A tag of a model of a publisher: models are told apart without case.
+pub(super) type HeadKey = (PublisherId, String, Tag);
+
+/// A verified tag record, and who is said to hold its model.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub(super) tag: SignedTag,
+    pub(super) keys: KeyHistory,
+    /// The newest hint last.
+    pub(super) holders: Vec<Holder>,
+}
+
+/// What came of an announcement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It told of a newer record, or of another holder.
+    New,
+    /// It told nothing new.
+    Known,
+}
+
+/// Why an announcement is not passed on.
+#[derive(Debug, Error)]
+pub(super) enum AnnouncementError {
+    #[error("announcement has a tag record that is no envelope")]
+    Envelope(#[from] EnvelopeError),
+    #[error("announcement has a tag record that is not understood")]
+    Json(#[from] JsonError),
+    #[error("announcement has keys that are not its publisher's")]
+    Keys(#[from] KeyError),
+    #[error("announcement has a tag record that is not its publisher's")]
+    Tag(#[from] TagError),
+}
+
+/// The heads, by tag.
+#[derive(Debug, Default)]
+pub(super) struct Heads {
+    heads: BTreeMap<HeadKey, Head>,
+    /// The order in which heads came in, oldest first, for forgetting.
+    order: BTreeMap<u64, HeadKey>,
+    places: BTreeMap<HeadKey, u64>,
+    /// The order of pages.
+    by_payload: BTreeMap<Digest, HeadKey>,
+    bytes: usize,
+    counter: u64,
+}
+
+impl Head {
+    /// Verifies an announcement.
+    pub(super) fn verify(announcement: &Announcement) -> Result<Self, AnnouncementError> {
+        let envelope = Envelope::from_bytes(announcement.tag.as_bytes(), TAG_ENVELOPE_BYTES_MAX)?;
+        let publisher = TagRecord::from_payload(&envelope.payload)?.publisher;
+        let keys = KeyHistory::verify(publisher, &announcement.key_documents)?;
+        let tag = SignedTag::verify(&announcement.tag, &keys)?;
+        Ok(Self { tag, keys, holders: vec![announcement.holder.clone()] })
+    }
+
+    fn key(&self) -> HeadKey {
+        let record = self.tag.record();
+        (record.publisher, record.model.folded(), record.tag.clone())
+    }
+
+    fn bytes(&self) -> usize {
+        self.tag.envelope().len() + self.keys.envelopes().iter().map(String::len).sum::<usize>()
+    }
+
+    fn announcements(&self) -> impl Iterator<Item = Announcement> + '_ {
+        self.holders.iter().map(|holder| Announcement {
+            tag: self.tag.envelope().to_owned(),
+            key_documents: Bounded::first_of(self.keys.envelopes().iter().cloned()),
+            holder: holder.clone(),
+        })
+    }
+}
+
+impl Heads {
+    /// Takes a verified head: the higher number wins, equal records join their holders.
+    pub(super) fn hear(&mut self, mut head: Head) -> Heard {
+        let key = head.key();
+        if let Some(known) = self.heads.get_mut(&key) {
+            let (seq, known_seq) = (head.tag.record().seq, known.tag.record().seq);
+            if seq < known_seq
+                || (seq == known_seq && head.tag.payload_digest() != known.tag.payload_digest())
+            {
+                return Heard::Known;
+            }
+            if seq == known_seq {
+                return known.join(head.holders);
+            }
+            self.forget(&key);
+        }
+        head.holders.truncate(HOLDERS_PER_HEAD_MAX);
+        self.bytes += head.bytes();
+        self.counter += 1;
+        self.order.insert(self.counter, key.clone());
+        self.places.insert(key.clone(), self.counter);
+        self.by_payload.insert(head.tag.payload_digest(), key.clone());
+        self.heads.insert(key, head);
+        while self.heads.len() > HEADS_MAX || self.bytes > HEADS_BYTES_MAX {
+            let Some((_, oldest)) = self.order.first_key_value() else { break };
+            let oldest = oldest.clone();
+            self.forget(&oldest);
+        }
+        Heard::New
+    }
+
+    fn forget(&mut self, key: &HeadKey) {
+        if let Some(head) = self.heads.remove(key) {
+            self.bytes -= head.bytes();
+            self.by_payload.remove(&head.tag.payload_digest());
+        }
+        if let Some(place) = self.places.remove(key) {
+            self.order.remove(&place);
+        }
+    }
+
+    /// Returns the heads of a publisher, of one model, or the head of one tag.
+    pub(super) fn of(
+        &self,
+        publisher: PublisherId,
+        model: Option<&ModelName>,
+        tag: Option<&Tag>,
+    ) -> Vec<&Head> {
+        let model = model.map(ModelName::folded);
+        self.heads
+            .range((publisher, String::new(), Tag::latest())..)
+            .take_while(|((owner, _, _), _)| *owner == publisher)
+            .filter(|((_, name, of), _)| {
+                model.as_ref().is_none_or(|model| model == name) && tag.is_none_or(|tag| tag == of)
+            })
+            .map(|(_, head)| head)
+            .collect()
+    }
+
+    /// Returns who is said to hold a manifest.
+    pub(super) fn holders(&self, manifest: &Digest) -> Vec<Holder> {
+        let heads = self.heads.values().filter(|head| head.tag.record().manifest.digest == *manifest);
+        heads.flat_map(|head| head.holders.iter().cloned()).collect()
+    }
+
+    /// Returns a page of announcements: those of the tag records whose payload's digest is above `after`, in that order.
+    pub(super) fn page(&self, after: Option<&Digest>) -> Bounded<Announcement, HEADS_PER_PAGE_MAX> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let heads =
+            self.by_payload.range((start, Bound::Unbounded)).filter_map(|(_, key)| self.heads.get(key));
+        let mut page = Vec::new();
+        for head in heads {
+            let newest = head.holders.len().saturating_sub(HOLDERS_PER_HEAD_IN_PAGE);
+            let announcements: Vec<Announcement> = head.announcements().skip(newest).collect();
+            if page.len() + announcements.len() > HEADS_PER_PAGE_MAX {
+                break;
+            }
+            page.extend(announcements);
+        }
+        Bounded::first_of(page)
+    }
+}
+
+impl Head {
+    /// Adds hints; the newest replaces what was known of the same peer.
+    fn join(&mut self, holders: Vec<Holder>) -> Heard {
+        let mut heard = Heard::Known;
+        for holder in holders {
+            if self.holders.contains(&holder) {
+                continue;
+            }
+            heard = Heard::New;
+            self.holders.retain(|known| known.peer != holder.peer);
+            self.holders.push(holder);
+        }
+        if self.holders.len() > HOLDERS_PER_HEAD_MAX {
+            self.holders.drain(..self.holders.len() - HOLDERS_PER_HEAD_MAX);
+        }
+        heard
+    }
+}

@@ -1,0 +1,67 @@
+//! Every bound of the registry, with its reason.
+
+use std::time::Duration;
+
+/// How long a name is looked for before the answer is "nobody has it". A DHT look-up may take 20 s.
+pub(super) const FIND_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a name is looked for where a copy is here already: long enough for peers that are connected.
+pub(super) const REFRESH_TIMEOUT: Duration = Duration::from_secs(4);
+/// After the first valid answer, how long others may still tell of a newer record.
+pub(super) const SETTLE: Duration = Duration::from_millis(700);
+/// How long a pull goes on without a byte from anybody before it gives up; what is here stays here.
+pub(super) const STARVED_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often connected peers and the DHT are looked through anew while something is missing.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How often the DHT is asked anew while something is missing.
+pub(super) const ASK_DHT_AGAIN: Duration = Duration::from_secs(10);
+
+/// Questions under way at once: a slow peer delays nobody, and a swarm is not asked all at once.
+pub(super) const QUESTIONS_AT_ONCE: usize = 8;
+/// Peers that one search turns up at most: more would not make an answer more likely.
+pub(super) const CANDIDATES_MAX: usize = 256;
+/// Peers that one pull fetches from at once: their windows, 16 MiB each, bound what is in memory and what a kill wastes.
+pub(super) const SOURCES_MAX: usize = 8;
+/// Peers that wait for a place among the sources.
+pub(super) const SOURCES_WAITING_MAX: usize = 64;
+/// A source that holds nothing of what is wanted gives its place to a waiting peer after this long.
+pub(super) const SAY_SOMETHING: Duration = Duration::from_secs(3);
+/// Frames waiting between a peer's reader and the downloader: one piece each at most, for all sources together.
+pub(super) const FRAMES_WAITING_MAX: usize = 16;
+/// Pieces being verified and written at once; each is 1 MiB and a thread.
+pub(super) const WRITES_AT_ONCE: usize = 8;
+/// Small frames waiting to be sent to one peer.
+pub(super) const FRAMES_TO_SEND_MAX: usize = 1024;
+/// How long a peer may take to say which states it goes by once a piece of it did not match.
+pub(super) const DISPUTE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a peer that has sent wrong bytes is not pulled from. Kept in memory only, and never told to others.
+pub(super) const BAN: Duration = Duration::from_secs(3600);
+/// Banned peers remembered; beyond it the oldest ban is forgotten.
+pub(super) const BANS_MAX: usize = 4096;
+
+/// Streams served at once: each may hold one piece in memory.
+pub(super) const STREAMS_SERVED_MAX: usize = 64;
+/// Streams of one peer served at once.
+pub(super) const STREAMS_PER_PEER_MAX: usize = 8;
+/// Questions answered at once: each may hold a document in memory.
+pub(super) const ANSWERS_AT_ONCE: usize = 16;
+/// What a peer that finds no place is told to wait.
+pub(super) const BUSY_RETRY_MS: u32 = 1000;
+/// How often a peer that follows a blob is told of pieces that have come meanwhile.
+pub(super) const NEWS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Tags remembered from gossip and from other peers' pages; a tag takes about 3 KiB.
+pub(super) const HEADS_MAX: usize = 4096;
+/// Bytes of all remembered tags together.
+pub(super) const HEADS_BYTES_MAX: usize = 16 << 20;
+/// Holders remembered of one tag: the newest ones.
+pub(super) const HOLDERS_PER_HEAD_MAX: usize = 16;
+/// Pages of heads taken from one peer when it connects: 256 heads.
+pub(super) const HEAD_PAGES_MAX: usize = 8;
+
+/// How long a preparation waits for its signatures before it is forgotten.
+pub(super) const PREPARATION_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Preparations that wait for their signatures.
+pub(super) const PREPARATIONS_MAX: usize = 64;
+
+/// How often a daemon says anew to the DHT what it holds is the network's business; how often it looks at its cache:
+pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(60);

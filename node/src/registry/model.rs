@@ -1,0 +1,99 @@
+//! [`ModelRecord`]: what the store remembers of a model that is here, or on its way.
+
+use std::collections::BTreeSet;
+
+use reg_proto::content::metadata::Metadata;
+use reg_proto::digest::Digest;
+use reg_proto::json::{self, JsonError};
+use reg_proto::limits::{MANIFEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX};
+use reg_proto::manifest::{Manifest, ManifestError};
+use reg_proto::name::{ModelName, PublisherId};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::store::{DocumentKind, ReadError, Store, WriteError};
+
+/// Bytes of a record: a model of 20,000 files has as many digests of 75 bytes.
+const RECORD_BYTES_MAX: usize = 4 << 20;
+
+/// A model that is here, or on its way. The store reads `blobs` to know what belongs together.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct ModelRecord {
+    pub(super) publisher: PublisherId,
+    pub(super) model: ModelName,
+    /// Everything of the model: the manifest, the config, the files, the referrers and their documents, states apart.
+    pub(super) blobs: BTreeSet<Digest>,
+    /// Manifests that say something about this one: provenance, OpenSSF bundle.
+    pub(super) referrers: Vec<Digest>,
+    pub(super) bytes: u64,
+    pub(super) files: usize,
+    /// Whether every blob is here; else a pull has begun and not ended.
+    pub(super) complete: bool,
+    pub(super) metadata: Metadata,
+    /// Files by kind of content.
+    pub(super) kinds: std::collections::BTreeMap<String, usize>,
+}
+
+/// Why a model's record or manifest cannot be read.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    #[error("model {manifest} is not here")]
+    NotHere { manifest: Digest },
+    #[error("record of model {manifest} is not understood")]
+    Record { manifest: Digest, source: JsonError },
+    #[error("manifest {manifest} cannot be read")]
+    Read { manifest: Digest, source: ReadError },
+    #[error("manifest {manifest} is not that of a model")]
+    Manifest { manifest: Digest, source: ManifestError },
+}
+
+impl ModelRecord {
+    /// Reads the record of a model, `None` where it is not here.
+    pub(super) fn load(store: &Store, manifest: &Digest) -> Result<Option<Self>, ModelError> {
+        let record = store
+            .get_document(DocumentKind::Model, &manifest.to_string())
+            .map_err(|source| ModelError::Read { manifest: *manifest, source })?;
+        record.map(|bytes| Self::parse(*manifest, &bytes)).transpose()
+    }
+
+    /// Reads the records of all models; one that is not understood is left out and logged.
+    pub(super) fn all(store: &Store) -> Result<Vec<(Digest, Self)>, ReadError> {
+        let documents = store.list_documents(DocumentKind::Model, "")?;
+        let records = documents.into_iter().filter_map(|(key, bytes)| {
+            let manifest = key.parse().ok()?;
+            match Self::parse(manifest, &bytes) {
+                Ok(record) => Some((manifest, record)),
+                Err(error) => {
+                    tracing::warn!(%manifest, %error, "record of a model is left out");
+                    None
+                }
+            }
+        });
+        Ok(records.collect())
+    }
+
+    fn parse(manifest: Digest, bytes: &[u8]) -> Result<Self, ModelError> {
+        json::from_slice(bytes, RECORD_BYTES_MAX).map_err(|source| ModelError::Record { manifest, source })
+    }
+
+    /// Writes the record, fsynced.
+    pub(super) fn save(&self, store: &Store, manifest: &Digest) -> Result<(), WriteError> {
+        store.put_document(DocumentKind::Model, &manifest.to_string(), &json::to_vec(self))
+    }
+}
+
+/// Reads a manifest that is here.
+pub(super) fn manifest(store: &Store, digest: &Digest) -> Result<Manifest, ModelError> {
+    if !store.contains(digest) {
+        return Err(ModelError::NotHere { manifest: *digest });
+    }
+    let bytes = store
+        .read_blob(digest, MANIFEST_BYTES_MAX as u64)
+        .map_err(|source| ModelError::Read { manifest: *digest, source })?;
+    Manifest::from_bytes(&bytes).map_err(|source| ModelError::Manifest { manifest: *digest, source })
+}
+
+/// Reads a document that is here: a referrer, an envelope, a bundle.
+pub(super) fn document(store: &Store, digest: &Digest) -> Option<Vec<u8>> {
+    store.read_blob(digest, RESPONSE_DOCUMENT_BYTES_MAX as u64).ok()
+}

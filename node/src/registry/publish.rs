@@ -1,0 +1,496 @@
+//! Publishing: import → describe → judge → sign → store → tag → announce → provide.
+//!
+//! It comes in two halves, because only the command that holds the key signs: [`Registry::prepare_publish`] makes
+//! everything but the signatures, and shows it to nobody; [`Registry::commit_publish`] checks the signatures like a
+//! stranger's, and only then moves the tag.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use reg_proto::announcement::Announcement;
+use reg_proto::bounded::Bounded;
+use reg_proto::content::class::ModelPackClass;
+use reg_proto::content::metadata::Metadata;
+use reg_proto::descriptor::Descriptor;
+use reg_proto::dht::DhtKey;
+use reg_proto::digest::Digest;
+use reg_proto::envelope::{Envelope, EnvelopeError};
+use reg_proto::key::{KeyError, KeyHistory, publisher_id};
+use reg_proto::limits::{BUNDLE_BYTES_MAX, KEY_ENVELOPE_BYTES_MAX};
+use reg_proto::manifest::{
+    MANIFEST_TYPE, MODEL_CONFIG_TYPE, Manifest, ManifestError, ModelConfig, ModelDescriptor, ModelFile,
+};
+use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
+use reg_proto::peer::PeerId;
+use reg_proto::provenance::{Provenance, ProvenanceError};
+use reg_proto::referrer::{
+    BUNDLE_ARTIFACT_TYPE, EMPTY_BLOB, ENVELOPE_MEDIA_TYPE, PROVENANCE_ARTIFACT_TYPE, Referrer,
+};
+use reg_proto::tag::{ManifestPointer, SignedTag, TagError, TagRecord};
+use reg_proto::wire::{Request, Response};
+use thiserror::Error;
+use tokio::task::{JoinError, JoinSet};
+
+use super::bundle::{self, BundleError};
+use super::describe::{DescribeError, Description};
+use super::fault::{Fault, FaultKind};
+use super::heads::Head;
+use super::limits::{PREPARATION_TIMEOUT, PREPARATIONS_MAX, QUESTIONS_AT_ONCE};
+use super::model::ModelRecord;
+use super::report::{Prepared, Progress, Published, Signed};
+use super::request::{Claims, PublishRequest};
+use super::resolve::{ResolveError, holder_of};
+use super::tags::{self, TagsError};
+use super::tree::{self, SourceFile, TreeError};
+use super::{Inner, Registry, Reporter, clock};
+use crate::store::{ImportError, Lease, ReserveError, WriteError};
+
+/// A model that waits for its signatures.
+#[derive(Debug)]
+pub(super) struct Preparation {
+    prepared: Prepared,
+    manifest: Manifest,
+    descriptor: Descriptor,
+    metadata: Metadata,
+    kinds: BTreeMap<String, usize>,
+    since: Instant,
+    /// Keeps the blobs from being evicted meanwhile.
+    _lease: Lease,
+}
+
+/// Why a model is not published. Nothing of it is visible to anyone then.
+#[derive(Debug, Error)]
+pub enum PublishError {
+    #[error("key document of the publisher is refused")]
+    KeyDocument(#[from] EnvelopeError),
+    #[error("keys of the publisher are refused")]
+    Keys(#[from] KeyError),
+    #[error("nothing to publish")]
+    Tree(#[from] TreeError),
+    #[error("{path} cannot be imported")]
+    Import { path: PathBuf, source: ImportError },
+    #[error("a file is not published")]
+    Describe(#[from] DescribeError),
+    #[error("{blob} is gone from the cache since the model was prepared")]
+    Evicted { blob: Digest },
+    #[error("signed bundle is refused")]
+    BundleRefused(#[from] BundleError),
+    #[error("files do not make a model")]
+    Manifest(#[from] ManifestError),
+    #[error("store does not take the model")]
+    Write(#[from] WriteError),
+    #[error("there is no room for the model")]
+    Reserve(#[from] ReserveError),
+    #[error("tag cannot be moved")]
+    Tags(#[from] TagsError),
+    #[error("newest record of the tag cannot be found out")]
+    Newest(#[source] Box<ResolveError>),
+    #[error("model name {wanted} is taken: this publisher has {existing}, the same but for case")]
+    NameTaken { wanted: ModelName, existing: ModelName },
+    #[error("preparation {id} is not known: it has expired, or the daemon was started anew")]
+    NoPreparation { id: u64 },
+    #[error("{PREPARATIONS_MAX} models wait for their signatures already")]
+    TooManyPreparations,
+    #[error("signed provenance is refused")]
+    Provenance(#[from] ProvenanceError),
+    #[error("signed tag record is refused")]
+    Tag(#[from] TagError),
+    #[error("what was signed is not what was prepared")]
+    OtherThanPrepared,
+    #[error("bundle has {size} bytes, at most {BUNDLE_BYTES_MAX} are taken")]
+    Bundle { size: usize },
+    #[error("a task ended early")]
+    Interrupted(#[from] JoinError),
+}
+
+impl Fault for PublishError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Describe(error) if error.is_consent_missing() => FaultKind::Denied,
+            Self::Evicted { .. } => FaultKind::RetryLater,
+            Self::BundleRefused(_) => FaultKind::Verification,
+            Self::Import { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Reserve(_) => FaultKind::DiskFull,
+            Self::Tree(TreeError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                FaultKind::NotFound
+            }
+            Self::Keys(_) | Self::Provenance(_) | Self::Tag(_) | Self::OtherThanPrepared => {
+                FaultKind::Verification
+            }
+            Self::Newest(source) => source.kind(),
+            Self::Tags(TagsError::Rollback { .. } | TagsError::Equivocation { .. }) => {
+                FaultKind::Verification
+            }
+            Self::NoPreparation { .. } => FaultKind::NotFound,
+            Self::TooManyPreparations => FaultKind::RetryLater,
+            Self::Write(_) | Self::Tags(_) | Self::Interrupted(_) => FaultKind::Internal,
+            _ => FaultKind::Invalid,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Describe(error) if error.is_consent_missing() => {
+                Some("publish it all the same with --allow-unsafe; who pulls it must agree too".into())
+            }
+            Self::Evicted { .. } => Some("publish again".into()),
+            Self::NameTaken { existing, .. } => {
+                Some(format!("publish as {existing}, or choose another name"))
+            }
+            Self::Tree(TreeError::LinkOutside { .. }) => Some("copy the file into the directory".into()),
+            Self::Tree(TreeError::Name { .. }) => Some("rename the file".into()),
+            Self::Reserve(_) => Some("make room with `reg gc`, or raise cache.max_size".into()),
+            Self::NoPreparation { .. } => Some("publish again".into()),
+            _ => None,
+        }
+    }
+}
+
+impl Registry {
+    /// Imports the files, computes what is known of them, and returns what is to be signed.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; nothing is visible to anyone afterwards.
+    pub async fn prepare_publish(
+        &self,
+        request: PublishRequest,
+        reporter: &Reporter,
+    ) -> Result<Prepared, PublishError> {
+        let keys = first_keys(&request.key_document)?;
+        let newest = self.newest_record(&keys, &request.model, &request.tag, reporter).await?;
+        let (inner, reporter) = (self.inner.clone(), reporter.clone());
+        tokio::task::spawn_blocking(move || inner.prepare(request, &keys, newest, &reporter)).await?
+    }
+
+    /// Checks the signatures, keeps the model, moves the tag, and tells the network.
+    ///
+    /// # Errors
+    /// See [`PublishError`]. Once it returns, the model is there after a crash too.
+    pub async fn commit_publish(
+        &self,
+        id: u64,
+        signed: Signed,
+        reporter: &Reporter,
+    ) -> Result<Published, PublishError> {
+        let inner = self.inner.clone();
+        let (published, tag, keys) = tokio::task::spawn_blocking(move || inner.commit(id, &signed)).await??;
+        reporter.stage("announcing", &published.reference);
+        self.inner.seed_model(&published.manifest).await;
+        self.inner.announce(&tag, &keys).await;
+        let holders = self.holders(&published.manifest).await;
+        Ok(Published { holders, ..published })
+    }
+
+    /// Counts the connected peers that say they hold the whole model, this node not counted.
+    pub async fn holders(&self, manifest: &Digest) -> usize {
+        let manifest = *manifest;
+        let mut peers = self.inner.network.connected().await.into_iter();
+        let mut asked: JoinSet<(PeerId, bool)> = JoinSet::new();
+        let mut holders = BTreeSet::new();
+        loop {
+            while asked.len() < QUESTIONS_AT_ONCE {
+                let Some(peer) = peers.next() else { break };
+                let network = self.inner.network.clone();
+                asked.spawn(async move {
+                    let answer = network.ask(peer, Request::GetHolders { manifest }).await;
+                    let holds = matches!(answer, Ok(Response::Holders { holders })
+                        if holders.iter().any(|holder| holder.peer == peer));
+                    (peer, holds)
+                });
+            }
+            match asked.join_next().await {
+                Some(Ok((peer, true))) => drop(holders.insert(peer)),
+                Some(_) => {}
+                None => return holders.len(),
+            }
+        }
+    }
+
+    /// The newest record of a tag that is here or at any peer: what a new record must follow.
+    async fn newest_record(
+        &self,
+        keys: &KeyHistory,
+        model: &ModelName,
+        tag: &Tag,
+        reporter: &Reporter,
+    ) -> Result<Option<SignedTag>, PublishError> {
+        let reference = Reference {
+            publisher: Publisher::Id(keys.publisher()),
+            model: model.clone(),
+            tag: Some(tag.clone()),
+            digest: None,
+        };
+        if self.inner.network.connected().await.is_empty() {
+            return Ok(tags::record(&self.inner.store, keys.publisher(), model, tag)?);
+        }
+        match self.inner.newest_tag(&reference, reporter).await {
+            Ok(tag) => Ok(tag),
+            Err(error) if error.kind() == FaultKind::Verification => {
+                Err(PublishError::Newest(Box::new(error)))
+            }
+            Err(_) => Ok(tags::record(&self.inner.store, keys.publisher(), model, tag)?),
+        }
+    }
+}
+
+/// Reads the envelope of a first key document, whose payload's digest is the publisher's id.
+fn first_keys(envelope: &str) -> Result<KeyHistory, PublishError> {
+    let read = Envelope::from_bytes(envelope.as_bytes(), KEY_ENVELOPE_BYTES_MAX)?;
+    Ok(KeyHistory::verify(publisher_id(&read.payload), &[envelope.to_owned()])?)
+}
+
+impl Inner {
+    fn prepare(
+        &self,
+        request: PublishRequest,
+        keys: &KeyHistory,
+        newest: Option<SignedTag>,
+        reporter: &Reporter,
+    ) -> Result<Prepared, PublishError> {
+        let PublishRequest { path, model, tag, claims, allow_unsafe, fresh_for, .. } = request;
+        let publisher = keys.publisher();
+        self.check_name(publisher, &model)?;
+        let sources = tree::list(&path)?;
+        let total = sources.iter().map(|it| it.size).sum();
+        let lease = self.store.reserve(total, &BTreeSet::new())?;
+        let (files, description) = self.import(&sources, total, allow_unsafe, reporter)?;
+        let states = files.iter().filter(|(file, _)| file.layout.piece_count() > 1);
+        let states = states.map(|(file, states)| (file.digest, *states)).collect();
+        let files: Vec<ModelFile> = files.into_iter().map(|(file, _)| file).collect();
+        let config = ModelConfig::new(descriptor(claims), &files).to_bytes();
+        let manifest = Manifest::new(Descriptor::of(MODEL_CONFIG_TYPE, &config), files)?;
+        self.store.put_blob(&config)?;
+        let bytes = manifest.to_bytes();
+        let digest = self.store.put_blob(&bytes)?;
+        let issued = clock::now();
+        let provenance =
+            Provenance { publisher, model: model.clone(), key_document: keys.version(), issued, states };
+        let record = TagRecord {
+            publisher,
+            model: model.clone(),
+            tag: tag.clone(),
+            seq: self.next_seq(publisher, &model, &tag, newest.as_ref())?,
+            prev: newest.as_ref().map(SignedTag::payload_digest),
+            manifest: ManifestPointer { digest, size: bytes.len() as u64 },
+            key_document: keys.version(),
+            issued,
+            fresh_until: fresh_for.map(|seconds| issued.saturating_add(seconds)),
+            expires: None,
+        };
+        let prepared = Prepared {
+            id: self.next_id(),
+            publisher,
+            model,
+            tag,
+            manifest: digest,
+            files: manifest.files().len(),
+            bytes: manifest.total_bytes(),
+            provenance: String::from_utf8_lossy(&provenance.to_payload(&digest)).into_owned(),
+            tag_record: String::from_utf8_lossy(&record.to_payload()).into_owned(),
+            resources: manifest.files().iter().map(|file| (file.path.clone(), file.digest)).collect(),
+            issued,
+        };
+        let descriptor = Descriptor::of(MANIFEST_TYPE, &bytes);
+        let (metadata, kinds) = description.finish();
+        self.remember(Preparation {
+            prepared: prepared.clone(),
+            manifest,
+            descriptor,
+            metadata,
+            kinds,
+            since: Instant::now(),
+            _lease: lease,
+        })?;
+        Ok(prepared)
+    }
+
+    /// Models are unique per publisher without case: `Tiny` beside `tiny` would be one name to OCI.
+    fn check_name(&self, publisher: PublisherId, wanted: &ModelName) -> Result<(), PublishError> {
+        let existing = tags::records(&self.store, publisher, Some(wanted))?
+            .into_iter()
+            .map(|it| it.record().model.clone());
+        match existing.into_iter().find(|it| it != wanted) {
+            Some(existing) => Err(PublishError::NameTaken { wanted: wanted.clone(), existing }),
+            None => Ok(()),
+        }
+    }
+
+    fn next_seq(
+        &self,
+        publisher: PublisherId,
+        model: &ModelName,
+        tag: &Tag,
+        newest: Option<&SignedTag>,
+    ) -> Result<u64, PublishError> {
+        let seen = tags::seen(&self.store, publisher, model, tag)?.map_or(0, |seen| seen.seq);
+        let newest = newest.map_or(0, |tag| tag.record().seq);
+        Ok(seen.max(newest).saturating_add(1))
+    }
+
+    /// Imports every file, with one read each, and judges and describes it.
+    fn import(
+        &self,
+        sources: &[SourceFile],
+        total: u64,
+        allow_unsafe: bool,
+        reporter: &Reporter,
+    ) -> Result<(Vec<(ModelFile, Digest)>, Description), PublishError> {
+        reporter.stage("hashing", format_args!("{} files", sources.len()));
+        let done = std::cell::Cell::new(0u64);
+        let tell = |bytes: u64| {
+            done.set(done.get() + bytes);
+            reporter.tell(Progress::Bytes { done: done.get(), total, peers: 0 });
+        };
+        let mut description = Description::default();
+        let mut files = Vec::new();
+        for SourceFile { path, source, size } in sources {
+            Description::judge_source(path, source, *size, allow_unsafe)?;
+            let imported = self
+                .store
+                .import_file(source, &tell)
+                .map_err(|error| PublishError::Import { path: source.clone(), source: error })?;
+            let kind = description.add(&self.store, path, &imported.digest, imported.size, allow_unsafe)?;
+            let media_type = raw_layer_type(ModelPackClass::of(path.as_str(), kind));
+            let layout = imported.states.layout();
+            files.push((
+                ModelFile { path: path.clone(), digest: imported.digest, layout, media_type },
+                imported.states.digest(),
+            ));
+        }
+        Ok((files, description))
+    }
+
+    fn remember(&self, preparation: Preparation) -> Result<(), PublishError> {
+        let mut preparations = self.preparations.lock().expect("no holder of this lock panics");
+        preparations.retain(|_, it| it.since.elapsed() < PREPARATION_TIMEOUT);
+        if preparations.len() >= PREPARATIONS_MAX {
+            return Err(PublishError::TooManyPreparations);
+        }
+        preparations.insert(preparation.prepared.id, preparation);
+        Ok(())
+    }
+
+    fn commit(&self, id: u64, signed: &Signed) -> Result<(Published, SignedTag, KeyHistory), PublishError> {
+        let preparation = self.preparations.lock().expect("no holder of this lock panics").remove(&id);
+        let preparation = preparation.ok_or(PublishError::NoPreparation { id })?;
+        let Preparation { prepared, manifest, descriptor, metadata, kinds, .. } = &preparation;
+        let keys = first_keys(&signed.key_document)?;
+        let provenance =
+            Provenance::verify(&signed.provenance, &keys, &prepared.model, &prepared.manifest, manifest)?;
+        let tag = SignedTag::verify(&signed.tag_record, &keys)?;
+        let same = tag.record().to_payload() == prepared.tag_record.as_bytes()
+            && provenance.to_payload(&prepared.manifest) == prepared.provenance.as_bytes();
+        if !same {
+            return Err(PublishError::OtherThanPrepared);
+        }
+        if signed.bundle.len() > BUNDLE_BYTES_MAX {
+            return Err(PublishError::Bundle { size: signed.bundle.len() });
+        }
+        let signers = keys.document(keys.version()).map(|document| document.keys.clone()).unwrap_or_default();
+        bundle::check(&signed.bundle, &signers, &prepared.resources)?;
+        if let Some(blob) = manifest.blobs().into_keys().find(|blob| !self.store.contains(blob)) {
+            return Err(PublishError::Evicted { blob });
+        }
+        let mut record = ModelRecord {
+            publisher: prepared.publisher,
+            model: prepared.model.clone(),
+            blobs: manifest.blobs().into_keys().chain([prepared.manifest]).collect(),
+            referrers: Vec::new(),
+            bytes: prepared.bytes,
+            files: prepared.files,
+            complete: true,
+            metadata: metadata.clone(),
+            kinds: kinds.clone(),
+        };
+        self.refer(
+            &mut record,
+            descriptor,
+            PROVENANCE_ARTIFACT_TYPE,
+            ENVELOPE_MEDIA_TYPE,
+            &signed.provenance,
+        )?;
+        self.refer(&mut record, descriptor, BUNDLE_ARTIFACT_TYPE, BUNDLE_ARTIFACT_TYPE, &signed.bundle)?;
+        tags::pin_keys(&self.store, &keys)?;
+        record.save(&self.store, &prepared.manifest)?;
+        tags::see(&self.store, &tag)?;
+        tags::keep(&self.store, &tag)?;
+        self.store.touch(&prepared.manifest);
+        let published = Published {
+            reference: Reference {
+                publisher: Publisher::Id(prepared.publisher),
+                model: prepared.model.clone(),
+                tag: Some(prepared.tag.clone()),
+                digest: None,
+            },
+            publisher: prepared.publisher,
+            model: prepared.model.clone(),
+            tag: prepared.tag.clone(),
+            manifest: prepared.manifest,
+            bytes: prepared.bytes,
+            files: prepared.files,
+            seq: tag.record().seq,
+            holders: 0,
+        };
+        Ok((published, tag, keys))
+    }
+
+    /// Keeps a document about a model, as an OCI referrer of its manifest.
+    fn refer(
+        &self,
+        record: &mut ModelRecord,
+        subject: &Descriptor,
+        artifact_type: &str,
+        media_type: &str,
+        document: &str,
+    ) -> Result<(), WriteError> {
+        let referrer = Referrer {
+            artifact_type: artifact_type.to_owned(),
+            subject: subject.clone(),
+            document: Descriptor::of(media_type, document.as_bytes()),
+        };
+        let digest = self.store.put_blob(&referrer.to_bytes())?;
+        record.blobs.extend([
+            digest,
+            self.store.put_blob(document.as_bytes())?,
+            self.store.put_blob(EMPTY_BLOB)?,
+        ]);
+        record.referrers.push(digest);
+        Ok(())
+    }
+
+    /// Tells the network what a tag now means, and that this node holds it.
+    pub(super) async fn announce(&self, tag: &SignedTag, keys: &KeyHistory) {
+        let own = self.network.peer_id();
+        let announcement = Announcement {
+            tag: tag.envelope().to_owned(),
+            key_documents: Bounded::first_of(keys.envelopes().iter().cloned()),
+            holder: holder_of(own, self.network.listen_addresses().await),
+        };
+        if let Ok(head) = Head::verify(&announcement) {
+            self.take_head(head);
+        }
+        self.network.announce(announcement).await;
+    }
+
+    /// Provides a model in the DHT: its publisher's records, its manifest, and its large blobs.
+    pub(super) async fn seed_model(&self, manifest: &Digest) {
+        let Ok(Some(record)) = ModelRecord::load(&self.store, manifest) else { return };
+        let large = record.blobs.iter().filter_map(|blob| DhtKey::blob(blob, self.store.blob_size(blob)?));
+        let keys: Vec<DhtKey> =
+            large.chain([DhtKey::publisher(&record.publisher), DhtKey::manifest(manifest)]).collect();
+        for key in keys {
+            self.network.provide(key).await;
+        }
+    }
+}
+
+fn raw_layer_type(class: ModelPackClass) -> String {
+    format!("application/vnd.cncf.model.{class}.v1.raw")
+}
+
+fn descriptor(claims: Claims) -> ModelDescriptor {
+    let Claims { licenses, title, description, version, source_url } = claims;
+    ModelDescriptor { title, description, version, licenses, source_url }
+}

@@ -1,0 +1,294 @@
+//! Pulling: resolve → reserve → fetch from everybody at once → judge → keep → seed → place.
+//!
+//! What has been verified is never fetched again: a pull that was killed goes on where it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use reg_proto::dht::DhtKey;
+use reg_proto::digest::Digest;
+use reg_proto::manifest::Manifest;
+use reg_proto::name::{Publisher, Reference};
+use reg_proto::piece::BlobLayout;
+use reg_proto::states::PieceStates;
+use thiserror::Error;
+use tokio::task::JoinError;
+
+use super::bundle::BundleError;
+use super::checkout::{CheckoutError, check_out};
+use super::describe::{DescribeError, Description};
+use super::downloader::{DownloadError, Downloaded, Downloader};
+use super::fault::{Fault, FaultKind};
+use super::model::ModelRecord;
+use super::report::Pulled;
+use super::request::PullRequest;
+use super::resolve::{ResolveError, ResolveOptions, Resolved};
+use super::tags::{self, TagsError};
+use super::{Inner, Registry, Reporter};
+use crate::store::{Lease, Partial, PartialError, ReserveError, WriteError};
+
+/// Why a model was not pulled, or not whole. What was fetched and verified stays here.
+#[derive(Debug, Error)]
+pub enum PullError {
+    #[error("model cannot be resolved")]
+    Resolve(#[from] ResolveError),
+    #[error("model is not whole here, and no peer is asked because the node is offline")]
+    Offline,
+    #[error("there is no room for the model")]
+    Reserve(#[from] ReserveError),
+    #[error("piece states that were signed for {blob} could not be had from any peer")]
+    States { blob: Digest },
+    #[error("{blob} cannot be written to the cache")]
+    Partial { blob: Digest, source: PartialError },
+    #[error("fetching stopped")]
+    Download(#[from] DownloadError),
+    #[error("store does not take the model")]
+    Write(#[from] WriteError),
+    #[error("tag cannot be remembered")]
+    Tags(#[from] TagsError),
+    #[error("a file is not taken")]
+    Describe(#[from] DescribeError),
+    #[error("OpenSSF bundle is refused")]
+    Bundle(#[from] BundleError),
+    #[error("model is in the cache, but cannot be put into {dest}")]
+    Checkout { dest: PathBuf, source: CheckoutError },
+    #[error("a task ended early")]
+    Interrupted(#[from] JoinError),
+}
+
+impl Fault for PullError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Resolve(source) => source.kind(),
+            Self::Offline | Self::Download(DownloadError::Starved { .. }) => FaultKind::Unreachable,
+            Self::States { .. } => FaultKind::Unreachable,
+            Self::Reserve(_) => FaultKind::DiskFull,
+            Self::Partial { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Download(DownloadError::Write { source, .. }) if source.is_disk_full() => {
+                FaultKind::DiskFull
+            }
+            Self::Checkout { source, .. } => source.kind(),
+            Self::Download(DownloadError::FalseStates { .. }) | Self::Bundle(_) => FaultKind::Verification,
+            Self::Describe(error) if error.is_consent_missing() => FaultKind::Denied,
+            Self::Partial { .. }
+            | Self::Write(_)
+            | Self::Tags(_)
+            | Self::Interrupted(_)
+            | Self::Download(_)
+            | Self::Describe(_) => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Resolve(source) => source.hint(),
+            Self::Reserve(_) => {
+                Some("make room with `reg gc`, raise cache.max_size, or free the disk".into())
+            }
+            Self::Describe(error) if error.is_consent_missing() => {
+                Some("take it all the same with --allow-unsafe".into())
+            }
+            Self::Download(DownloadError::Starved { .. }) => Some(
+                "run the same command again: what was fetched is kept; --from MULTIADDR names a peer".into(),
+            ),
+            Self::Download(DownloadError::FalseStates { .. }) => Some(
+                "the publisher has to publish again; nothing of this blob was kept under its name".into(),
+            ),
+            Self::Checkout { source, .. } => source.hint(),
+            error if error.kind() == FaultKind::DiskFull => {
+                Some("free the disk and run the same command again: what was fetched is kept".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Registry {
+    /// Pulls a model: from here what is here, from peers the rest.
+    ///
+    /// # Errors
+    /// See [`PullError`].
+    pub async fn pull(&self, request: PullRequest, reporter: &Reporter) -> Result<Pulled, PullError> {
+        let start = Instant::now();
+        let options = ResolveOptions {
+            from: request.from.clone(),
+            offline: request.offline,
+            allow_expired: request.allow_expired,
+        };
+        let mut resolved = self.inner.resolve(&request.reference, &options, reporter).await?;
+        for note in &resolved.notes {
+            reporter.note(note);
+        }
+        let offline = request.offline || self.inner.network.is_offline();
+        let fetched = self.inner.fetch(&mut resolved, request.allow_unsafe, offline, reporter).await?;
+        if fetched.is_new {
+            self.inner.seed_model(&resolved.digest).await;
+        }
+        if let (Some(tag), false) = (&resolved.tag, offline) {
+            self.inner.announce(tag, &resolved.keys).await;
+        }
+        if let Some(dest) = &request.dest {
+            reporter.stage("placing", dest.display());
+            let (inner, dest, copy, overwrite) =
+                (self.inner.clone(), dest.clone(), request.copy, request.overwrite);
+            let (manifest, digest) = (resolved.manifest.clone(), resolved.digest);
+            tokio::task::spawn_blocking(move || {
+                check_out(&inner.store, &digest, &manifest, &dest, copy, overwrite)
+                    .map_err(|source| PullError::Checkout { dest, source })
+            })
+            .await??;
+        }
+        let bytes = resolved.manifest.total_bytes();
+        let bytes_fetched = fetched.peers.values().sum();
+        Ok(Pulled {
+            reference: Reference {
+                publisher: Publisher::Id(resolved.keys.publisher()),
+                model: resolved.model.clone(),
+                tag: resolved.tag.as_ref().map(|it| it.record().tag.clone()),
+                digest: resolved.tag.is_none().then_some(resolved.digest),
+            },
+            publisher: resolved.keys.publisher(),
+            model: resolved.model,
+            tag: resolved.tag.map(|it| it.record().tag.clone()),
+            manifest: resolved.digest,
+            bytes,
+            files: resolved.manifest.files().len(),
+            dest: request.dest,
+            bytes_fetched,
+            bytes_local: bytes.saturating_sub(bytes_fetched),
+            peers: fetched.peers,
+            seconds: start.elapsed().as_secs_f64(),
+            notes: resolved.notes,
+        })
+    }
+}
+
+/// What fetching a model has brought.
+struct Fetched {
+    peers: BTreeMap<reg_proto::peer::PeerId, u64>,
+    /// Whether the model was not whole here before.
+    is_new: bool,
+}
+
+impl Inner {
+    /// Brings every blob of a resolved model here, keeps its documents, and remembers it.
+    async fn fetch(
+        &self,
+        resolved: &mut Resolved,
+        allow_unsafe: bool,
+        offline: bool,
+        reporter: &Reporter,
+    ) -> Result<Fetched, PullError> {
+        let missing = self.missing(&resolved.manifest);
+        let needed = missing.values().map(|layout| layout.size()).sum();
+        let wanted: BTreeSet<Digest> = resolved.manifest.blobs().into_keys().collect();
+        let lease = self.store.reserve(needed, &wanted)?;
+        self.keep_documents(resolved)?;
+        let was_complete = missing.is_empty() && self.is_complete(&resolved.digest);
+        let mut peers = BTreeMap::new();
+        if !missing.is_empty() {
+            if offline {
+                return Err(PullError::Offline);
+            }
+            self.record(resolved, None)?.save(&self.store, &resolved.digest)?;
+            self.seed_while_pulling(resolved).await;
+            reporter.stage("fetching", format_args!("{needed} bytes in {} blobs", missing.len()));
+            peers = self.download(resolved, &missing, reporter).await?.peers;
+        }
+        let description = self.describe(resolved, allow_unsafe)?;
+        if !was_complete {
+            self.record(resolved, Some(description))?.save(&self.store, &resolved.digest)?;
+        }
+        if let Some(tag) = &resolved.tag {
+            tags::keep(&self.store, tag)?;
+        }
+        self.store.touch(&resolved.digest);
+        drop::<Lease>(lease);
+        Ok(Fetched { peers, is_new: !was_complete })
+    }
+
+    /// Fetches blobs that are missing, each piece verified before it is written.
+    pub(super) async fn download(
+        &self,
+        resolved: &mut Resolved,
+        missing: &BTreeMap<Digest, BlobLayout>,
+        reporter: &Reporter,
+    ) -> Result<Downloaded, PullError> {
+        let states = self.states_of(missing, resolved).await?;
+        let store = self.store.clone();
+        let open = tokio::task::spawn_blocking(move || {
+            let open = |(blob, states): (Digest, PieceStates)| {
+                let size = states.layout().size();
+                store.partial(blob, size, states).map_err(|source| PullError::Partial { blob, source })
+            };
+            states.into_iter().map(open).collect::<Result<Vec<Partial>, PullError>>()
+        });
+        let partials = open.await??;
+        let downloader = Downloader::new(self, partials.clone());
+        let first = resolved.holders.clone();
+        let result = downloader.run(first, resolved.finder.take(), reporter).await;
+        if let Err(DownloadError::FalseStates { blob }) = &result {
+            for partial in partials.iter().filter(|it| it.digest() == *blob) {
+                partial.discard().map_err(|source| PullError::Partial { blob: *blob, source })?;
+            }
+        }
+        let finished = tokio::task::spawn_blocking(move || {
+            for partial in partials {
+                let done = if partial.have().is_full() { partial.finish() } else { partial.checkpoint() };
+                done.map_err(|source| PullError::Partial { blob: partial.digest(), source })?;
+            }
+            Ok::<_, PullError>(())
+        });
+        finished.await.map_err(PullError::from).flatten().or_else(|error| match &result {
+            Ok(_) => Err(error),
+            Err(_) => Ok(()),
+        })?;
+        Ok(result?)
+    }
+
+    /// The blobs of a model that are not here.
+    pub(super) fn missing(&self, manifest: &Manifest) -> BTreeMap<Digest, BlobLayout> {
+        manifest.blobs().into_iter().filter(|(blob, _)| !self.store.contains(blob)).collect()
+    }
+
+    /// Keeps the manifest, the referrers and what they carry: small, verified, and needed to serve the model.
+    fn keep_documents(&self, resolved: &Resolved) -> Result<(), PullError> {
+        for bytes in resolved.documents.values() {
+            self.store.put_blob(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Others may fetch what has come so far while the rest is coming.
+    async fn seed_while_pulling(&self, resolved: &Resolved) {
+        self.network.provide(DhtKey::publisher(&resolved.keys.publisher())).await;
+    }
+
+    fn record(&self, resolved: &Resolved, described: Option<Description>) -> Result<ModelRecord, PullError> {
+        let blobs = resolved.manifest.blobs().into_keys().chain(resolved.documents.keys().copied());
+        let complete = described.is_some();
+        let (metadata, kinds) = described.map(Description::finish).unwrap_or_default();
+        Ok(ModelRecord {
+            publisher: resolved.keys.publisher(),
+            model: resolved.model.clone(),
+            blobs: blobs.chain([resolved.digest]).collect(),
+            referrers: resolved.referrers.clone(),
+            bytes: resolved.manifest.total_bytes(),
+            files: resolved.manifest.files().len(),
+            complete,
+            metadata,
+            kinds,
+        })
+    }
+
+    /// Looks at every file and judges it. A model that is here may have been taken with consent that is not given now.
+    fn describe(&self, resolved: &Resolved, allow_unsafe: bool) -> Result<Description, PullError> {
+        let mut description = Description::default();
+        for file in resolved.manifest.files() {
+            description.add(&self.store, &file.path, &file.digest, file.layout.size(), allow_unsafe)?;
+        }
+        Ok(description)
+    }
+}

@@ -1,0 +1,209 @@
+//! [`Registry`]: the use cases of a node, and what they share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use reg_proto::peer::PeerId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tracing::debug;
+
+use super::bans::Bans;
+use super::heads::Heads;
+use super::limits::{ANSWERS_AT_ONCE, HOUSEKEEPING, STREAMS_PER_PEER_MAX, STREAMS_SERVED_MAX};
+use super::model::ModelRecord;
+use super::publish::Preparation;
+use super::seed::{self, Suspects};
+use super::traffic::Traffic;
+use super::trust::TrustFile;
+use super::{answer, clock, tags};
+use crate::net::{Inbound, InboundStream, Network, PeerEvent};
+use crate::store::Store;
+
+/// What a registry is made of.
+#[derive(Debug)]
+pub struct RegistryParts {
+    pub store: Store,
+    pub network: Network,
+    /// What peers ask; `None` offline.
+    pub inbound: Option<Inbound>,
+    /// The file that holds the user's petnames.
+    pub trust: PathBuf,
+}
+
+/// The use cases of a node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    pub(super) inner: Arc<Inner>,
+    tasks: Arc<tokio::sync::Mutex<JoinSet<()>>>,
+}
+
+/// What the use cases share.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) store: Store,
+    pub(super) network: Network,
+    pub(super) trust: TrustFile,
+    pub(super) heads: Mutex<Heads>,
+    pub(super) bans: Bans,
+    pub(super) traffic: Traffic,
+    pub(super) preparations: Mutex<BTreeMap<u64, Preparation>>,
+    /// Blobs that are being looked at, which are not served meanwhile.
+    pub(super) suspects: Arc<Mutex<Suspects>>,
+    /// Seconds since 1970 at which this began.
+    pub(super) started: u64,
+    ids: AtomicU64,
+    streams: Arc<Semaphore>,
+    streams_by_peer: Mutex<BTreeMap<PeerId, usize>>,
+}
+
+impl Registry {
+    /// Starts serving what is here, and answering peers.
+    pub fn start(parts: RegistryParts) -> Self {
+        let RegistryParts { store, network, inbound, trust } = parts;
+        let inner = Arc::new(Inner {
+            store,
+            network,
+            trust: TrustFile::open(trust),
+            heads: Mutex::default(),
+            bans: Bans::default(),
+            traffic: Traffic::default(),
+            preparations: Mutex::default(),
+            suspects: Arc::default(),
+            started: clock::now(),
+            ids: AtomicU64::new(1),
+            streams: Arc::new(Semaphore::new(STREAMS_SERVED_MAX)),
+            streams_by_peer: Mutex::default(),
+        });
+        let mut tasks = JoinSet::new();
+        if let Some(inbound) = inbound {
+            tasks.spawn(serve_all(inner.clone(), inbound));
+            tasks.spawn(seed_all(inner.clone()));
+        }
+        tasks.spawn(keep_house(inner.clone()));
+        Self { inner, tasks: Arc::new(tokio::sync::Mutex::new(tasks)) }
+    }
+
+    /// Ends what runs in the background, and makes the index last.
+    pub async fn shutdown(&self) {
+        self.tasks.lock().await.shutdown().await;
+        self.inner.network.shutdown().await;
+        let store = self.inner.store.clone();
+        drop(tokio::task::spawn_blocking(move || store.commit()).await);
+    }
+}
+
+impl Inner {
+    pub(super) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Lets a stream in, if there is room for it.
+    fn admit(self: &Arc<Self>, peer: PeerId) -> Option<Admitted> {
+        let permit = self.streams.clone().try_acquire_owned().ok()?;
+        let mut by_peer = self.streams_by_peer.lock().expect("no holder of this lock panics");
+        let streams = by_peer.entry(peer).or_default();
+        if *streams >= STREAMS_PER_PEER_MAX {
+            return None;
+        }
+        *streams += 1;
+        Some(Admitted { inner: self.clone(), peer, _permit: permit })
+    }
+}
+
+/// A stream that is being served.
+struct Admitted {
+    inner: Arc<Inner>,
+    peer: PeerId,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut by_peer = self.inner.streams_by_peer.lock().expect("no holder of this lock panics");
+        if let Some(streams) = by_peer.get_mut(&self.peer) {
+            *streams -= 1;
+            if *streams == 0 {
+                by_peer.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// Hands everything that comes in to whoever answers it.
+async fn serve_all(inner: Arc<Inner>, mut inbound: Inbound) {
+    let mut tasks = JoinSet::new();
+    let answers = Arc::new(Semaphore::new(ANSWERS_AT_ONCE));
+    loop {
+        tokio::select! {
+            Some(request) = inbound.requests.recv() => {
+                let (inner, answers) = (inner.clone(), answers.clone());
+                tasks.spawn(async move {
+                    let _turn = answers.acquire_owned().await;
+                    answer::answer(inner, request).await;
+                });
+            }
+            Some(stream) = inbound.streams.recv() => serve_stream(&inner, stream, &mut tasks),
+            Some(announcement) = inbound.announcements.recv() => inner.hear(announcement),
+            Some(event) = inbound.peers.recv() => greet(&inner, event, &mut tasks),
+            Some(_done) = tasks.join_next() => {}
+            else => return,
+        }
+    }
+}
+
+fn serve_stream(inner: &Arc<Inner>, stream: InboundStream, tasks: &mut JoinSet<()>) {
+    let peer = stream.peer;
+    match inner.admit(peer) {
+        Some(admitted) => {
+            let inner = inner.clone();
+            tasks.spawn(async move {
+                seed::serve(inner, stream).await;
+                drop(admitted);
+            });
+        }
+        None => debug!(%peer, "a peer's stream finds no room"),
+    }
+}
+
+/// Compares what was heard of with a peer that has just come.
+fn greet(inner: &Arc<Inner>, event: PeerEvent, tasks: &mut JoinSet<()>) {
+    if let (PeerEvent::Connected(peer), true) = (event, inner.network.gossips()) {
+        let inner = inner.clone();
+        tasks.spawn(async move { inner.take_heads_of(peer).await });
+    }
+}
+
+/// Provides and announces what is here already.
+async fn seed_all(inner: Arc<Inner>) {
+    let store = inner.store.clone();
+    let Ok(Ok(models)) = tokio::task::spawn_blocking(move || ModelRecord::all(&store)).await else { return };
+    let mut publishers = BTreeSet::new();
+    for (manifest, record) in models {
+        if record.complete {
+            inner.seed_model(&manifest).await;
+            publishers.insert(record.publisher);
+        }
+    }
+    for publisher in publishers {
+        let Ok(Some(keys)) = tags::keys(&inner.store, publisher) else { continue };
+        for tag in tags::records(&inner.store, publisher, None).unwrap_or_default() {
+            if inner.is_complete(&tag.record().manifest.digest) {
+                inner.announce(&tag, &keys).await;
+            }
+        }
+    }
+}
+
+/// Looks after the cache from time to time.
+async fn keep_house(inner: Arc<Inner>) {
+    let mut due = tokio::time::interval(HOUSEKEEPING);
+    due.tick().await;
+    loop {
+        due.tick().await;
+        let store = inner.store.clone();
+        drop(tokio::task::spawn_blocking(move || store.commit()).await);
+    }
+}

@@ -1,0 +1,494 @@
+//! From a reference to a manifest that is proven: name → tag record → manifest → provenance.
+//!
+//! Nothing else is fetched before the signature and the provenance have been checked. Several holders are asked, because
+//! one may be stale or lie: the highest valid number wins.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reg_proto::announcement::Holder;
+use reg_proto::dht::DhtKey;
+use reg_proto::digest::Digest;
+use reg_proto::key::{KeyError, KeyHistory};
+use reg_proto::manifest::{Manifest, ManifestError};
+use reg_proto::name::{ModelName, PublisherId, Reference, Tag};
+use reg_proto::peer::{Address, PeerId};
+use reg_proto::provenance::{Provenance, ProvenanceError};
+use reg_proto::tag::{SignedTag, TagError};
+use reg_proto::wire::{Records, Request, Response};
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
+
+use super::documents::{DocumentError, Documents};
+use super::fault::{Fault, FaultKind};
+use super::finder::{Finder, Search};
+use super::limits::{FIND_TIMEOUT, QUESTIONS_AT_ONCE, REFRESH_TIMEOUT, SETTLE};
+use super::model::{self, ModelError};
+use super::tags::{self, TagsError};
+use super::trust::TrustError;
+use super::{Inner, Reporter, clock};
+
+/// A reference whose every step has been verified.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) keys: KeyHistory,
+    pub(super) model: ModelName,
+    /// The record of the tag, where a tag was asked for or is known.
+    pub(super) tag: Option<SignedTag>,
+    pub(super) digest: Digest,
+    pub(super) manifest: Manifest,
+    pub(super) provenance: Provenance,
+    /// Every document that was needed, by its digest: the manifest, referrers, envelopes, bundle.
+    pub(super) documents: BTreeMap<Digest, Vec<u8>>,
+    /// The manifests that refer to this one.
+    pub(super) referrers: Vec<Digest>,
+    /// What the user should know.
+    pub(super) notes: Vec<String>,
+    /// The search goes on: whoever turns up next may be a source.
+    pub(super) finder: Option<Finder>,
+    /// Peers that have answered for this publisher.
+    pub(super) holders: Vec<PeerId>,
+}
+
+/// How a reference is to be resolved.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ResolveOptions {
+    pub(super) from: Vec<Address>,
+    pub(super) offline: bool,
+    pub(super) allow_expired: bool,
+}
+
+/// Why a reference leads nowhere, or is not followed.
+#[derive(Debug, Error)]
+pub enum ResolveError {
+    #[error("publisher of {reference} is not known")]
+    Trust { reference: Reference, source: TrustError },
+    #[error("{reference} is not here")]
+    NotHere { reference: Reference },
+    #[error("{reference} is not here, and no peer was asked because the node is offline")]
+    Offline { reference: Reference },
+    #[error("{reference} was not found: no peer could be reached")]
+    NoPeers { reference: Reference },
+    #[error("{reference} was not found: {asked} peers were asked and none has it")]
+    NotFound { reference: Reference, asked: usize },
+    #[error("{reference} was offered by a peer with keys that are not its publisher's")]
+    Keys { reference: Reference, source: KeyError },
+    #[error("{reference} was offered with a tag record that is not its publisher's")]
+    Tag { reference: Reference, source: TagError },
+    #[error("{reference} is not followed")]
+    Tags { reference: Reference, source: TagsError },
+    #[error("tag {tag} says manifest {tagged}, and the reference asks for {asked}")]
+    TagMoved { tag: Tag, tagged: Digest, asked: Digest },
+    #[error("tag {tag} expired {seconds} s ago, says its publisher")]
+    Expired { tag: Tag, seconds: u64 },
+    #[error("manifest of {reference} could not be had from any peer")]
+    Document { reference: Reference, source: DocumentError },
+    #[error("manifest {digest} is refused")]
+    Manifest { digest: Digest, source: ManifestError },
+    #[error("manifest {digest} has {found} bytes, the tag record says {stated}")]
+    ManifestSize { digest: Digest, found: usize, stated: u64 },
+    #[error("manifest {digest} has no provenance by {publisher}")]
+    NoProvenance { digest: Digest, publisher: PublisherId },
+    #[error("manifest {digest} has a provenance that is refused")]
+    Provenance { digest: Digest, source: ProvenanceError },
+    #[error("model that is here cannot be read")]
+    Here(#[from] ModelError),
+    #[error("a task of the search ended early")]
+    Search,
+}
+
+impl Fault for ResolveError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Trust { source, .. } => source.kind(),
+            Self::Offline { .. } | Self::NoPeers { .. } => FaultKind::Unreachable,
+            Self::NotHere { .. } | Self::NotFound { .. } | Self::Document { .. } => FaultKind::NotFound,
+            Self::Expired { .. } => FaultKind::Denied,
+            Self::Keys { .. }
+            | Self::Tag { .. }
+            | Self::TagMoved { .. }
+            | Self::Manifest { .. }
+            | Self::ManifestSize { .. }
+            | Self::NoProvenance { .. }
+            | Self::Provenance { .. } => FaultKind::Verification,
+            Self::Tags { source, .. } => match source {
+                TagsError::Read { .. } | TagsError::Write { .. } | TagsError::Json { .. } => {
+                    FaultKind::Internal
+                }
+                _ => FaultKind::Verification,
+            },
+            Self::Here(_) | Self::Search => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Trust { source, .. } => source.hint(),
+            Self::NotHere { .. } => Some("`reg ls` shows what is here, `reg pull REF` fetches".to_owned()),
+            Self::Offline { .. } => Some("run it without --offline".to_owned()),
+            Self::NoPeers { .. } => Some(
+                "name a peer with --from MULTIADDR, or start the daemon with --bootstrap MULTIADDR"
+                    .to_owned(),
+            ),
+            Self::NotFound { .. } => {
+                Some("check the spelling, or name a peer that has it with --from MULTIADDR".to_owned())
+            }
+            Self::Expired { .. } => Some("take it all the same with --allow-expired".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// What peers have told of a name so far.
+#[derive(Default)]
+struct Told {
+    keys: Option<KeyHistory>,
+    tag: Option<SignedTag>,
+    holders: Vec<PeerId>,
+    asked: usize,
+    /// The last refusal, told only where nobody had anything valid.
+    refusal: Option<ResolveError>,
+}
+
+impl Inner {
+    /// Resolves a reference: from what is here, and from peers unless told to stay offline.
+    pub(super) async fn resolve(
+        &self,
+        reference: &Reference,
+        options: &ResolveOptions,
+        reporter: &Reporter,
+    ) -> Result<Resolved, ResolveError> {
+        let publisher = self
+            .trust
+            .resolve(&reference.publisher)
+            .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
+        let mut told = self.told_here(publisher, reference)?;
+        let offline = options.offline || self.network.is_offline();
+        let mut finder = None;
+        if !offline {
+            reporter.stage("finding", reference);
+            let mut search = Finder::start(&self.network, self.search(publisher, reference, &options.from));
+            let here = told.is_enough(reference) && self.is_complete_here(reference, &told);
+            let patience = if here { REFRESH_TIMEOUT } else { FIND_TIMEOUT };
+            self.ask_peers(publisher, reference, &mut told, &mut search, patience).await;
+            finder = Some(search);
+        }
+        let mut resolved = self.judge_told(publisher, reference, told, options, offline)?;
+        resolved.holders.dedup();
+        let finder_ref = if offline { None } else { finder.as_mut() };
+        self.fetch_documents(reference, resolved, finder_ref).await.map(|it| Resolved { finder, ..it })
+    }
+
+    fn search(&self, publisher: PublisherId, reference: &Reference, from: &[Address]) -> Search {
+        let mut keys = vec![DhtKey::publisher(&publisher)];
+        keys.extend(reference.digest.as_ref().map(DhtKey::manifest));
+        let heads = self.heads.lock().expect("no holder of this lock panics");
+        let known = heads.of(publisher, Some(&reference.model), None);
+        let hints =
+            known.iter().flat_map(|head| head.holders.iter().cloned()).map(|holder| (holder, None)).collect();
+        Search { from: from.to_vec(), keys, hints }
+    }
+
+    fn told_here(&self, publisher: PublisherId, reference: &Reference) -> Result<Told, ResolveError> {
+        let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
+        let mut told = Told { keys: tags::keys(&self.store, publisher).map_err(failed)?, ..Told::default() };
+        if let Some(tag) = wanted_tag(reference) {
+            told.tag = tags::record(&self.store, publisher, &reference.model, &tag).map_err(failed)?;
+        }
+        let heads = self.heads.lock().expect("no holder of this lock panics");
+        for head in heads.of(publisher, Some(&reference.model), wanted_tag(reference).as_ref()) {
+            told.take(head.keys.clone(), Some(head.tag.clone()));
+        }
+        Ok(told)
+    }
+
+    /// Returns the newest record of a tag that is here or at a peer that answers soon; nothing is remembered.
+    pub(super) async fn newest_tag(
+        &self,
+        reference: &Reference,
+        reporter: &Reporter,
+    ) -> Result<Option<SignedTag>, ResolveError> {
+        reporter.stage("finding", reference);
+        let publisher = self
+            .trust
+            .resolve(&reference.publisher)
+            .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
+        let mut told = self.told_here(publisher, reference)?;
+        let mut finder = Finder::start(&self.network, self.search(publisher, reference, &[]));
+        self.ask_peers(publisher, reference, &mut told, &mut finder, REFRESH_TIMEOUT).await;
+        Ok(told.tag)
+    }
+
+    /// Asks peers as they turn up, until one has answered and others have had time to know better.
+    async fn ask_peers(
+        &self,
+        publisher: PublisherId,
+        reference: &Reference,
+        told: &mut Told,
+        finder: &mut Finder,
+        patience: Duration,
+    ) {
+        let mut end = Instant::now() + patience;
+        let mut heard = false;
+        let mut questions = JoinSet::new();
+        loop {
+            tokio::select! {
+                peer = finder.next(), if questions.len() < QUESTIONS_AT_ONCE => match peer {
+                    Some(peer) => drop(questions.spawn(self.ask_records(peer, publisher, reference))),
+                    None => return,
+                },
+                Some(answer) = questions.join_next() => {
+                    let Ok((peer, records)) = answer else { continue };
+                    told.asked += 1;
+                    let Some(records) = records else { continue };
+                    self.take_records(publisher, reference, told, peer, &records, finder);
+                    if !heard && !told.holders.is_empty() && told.is_enough(reference) {
+                        heard = true;
+                        end = end.min(Instant::now() + SETTLE);
+                    }
+                }
+                () = tokio::time::sleep_until(end) => return,
+            }
+        }
+    }
+
+    fn is_complete_here(&self, reference: &Reference, told: &Told) -> bool {
+        let digest = reference.digest.or_else(|| told.tag.as_ref().map(|tag| tag.record().manifest.digest));
+        digest.is_some_and(
+            |digest| matches!(model::ModelRecord::load(&self.store, &digest), Ok(Some(it)) if it.complete),
+        )
+    }
+
+    fn ask_records(
+        &self,
+        peer: PeerId,
+        publisher: PublisherId,
+        reference: &Reference,
+    ) -> impl Future<Output = (PeerId, Option<Records>)> + Send + 'static {
+        let network = self.network.clone();
+        let (model, tag) = (Some(reference.model.clone()), wanted_tag(reference));
+        async move {
+            match network.ask(peer, Request::GetRecords { publisher, model, tag }).await {
+                Ok(Response::Records(records)) => (peer, Some(records)),
+                Ok(_) => (peer, None),
+                Err(error) => {
+                    debug!(%peer, %error, "a peer did not answer for a name");
+                    (peer, None)
+                }
+            }
+        }
+    }
+
+    fn take_records(
+        &self,
+        publisher: PublisherId,
+        reference: &Reference,
+        told: &mut Told,
+        peer: PeerId,
+        records: &Records,
+        finder: &Finder,
+    ) {
+        for holder in records.holders.iter() {
+            finder.hint(holder.clone(), peer);
+        }
+        if records.key_documents.is_empty() {
+            return;
+        }
+        let keys = match KeyHistory::verify(publisher, &records.key_documents) {
+            Ok(keys) => keys,
+            Err(source) => {
+                debug!(%peer, error = %source, "a peer offered keys that are not the publisher's");
+                told.refusal = Some(ResolveError::Keys { reference: reference.clone(), source });
+                return;
+            }
+        };
+        told.holders.push(peer);
+        told.take(keys.clone(), None);
+        for text in records.tags.iter() {
+            match SignedTag::verify(text, &keys) {
+                Ok(tag) if is_about(&tag, reference) => told.take(keys.clone(), Some(tag)),
+                Ok(_) => {}
+                Err(source) => {
+                    debug!(%peer, error = %source, "a peer offered a tag record that is not the publisher's");
+                    told.refusal = Some(ResolveError::Tag { reference: reference.clone(), source });
+                }
+            }
+        }
+    }
+
+    /// Decides on what was told, and remembers it before anything is done with it.
+    fn judge_told(
+        &self,
+        publisher: PublisherId,
+        reference: &Reference,
+        told: Told,
+        options: &ResolveOptions,
+        offline: bool,
+    ) -> Result<Chosen, ResolveError> {
+        let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
+        let Told { keys, tag, holders, asked, refusal } = told;
+        let Some(keys) = keys.filter(|_| tag.is_some() || reference.digest.is_some()) else {
+            return Err(match refusal {
+                Some(refusal) => refusal,
+                None if offline => ResolveError::Offline { reference: reference.clone() },
+                None if asked == 0 => ResolveError::NoPeers { reference: reference.clone() },
+                None => ResolveError::NotFound { reference: reference.clone(), asked },
+            });
+        };
+        let mut notes = Vec::new();
+        if tags::keys(&self.store, publisher).map_err(failed)?.is_none() {
+            notes.push(format!(
+                "first model of publisher {publisher} here: its keys are remembered from now on"
+            ));
+        }
+        tags::pin_keys(&self.store, &keys).map_err(failed)?;
+        if let Some(tag) = &tag {
+            tags::see(&self.store, tag).map_err(failed)?;
+            check_dates(tag, options.allow_expired, &mut notes)?;
+        }
+        let digest = match (&tag, reference.digest) {
+            (Some(tag), Some(asked)) if reference.tag.is_some() && tag.record().manifest.digest != asked => {
+                let TagsAsked { tag, tagged } = TagsAsked::of(tag);
+                return Err(ResolveError::TagMoved { tag, tagged, asked });
+            }
+            (_, Some(asked)) => asked,
+            (Some(tag), None) => tag.record().manifest.digest,
+            (None, None) => return Err(ResolveError::NotFound { reference: reference.clone(), asked }),
+        };
+        let tag = tag.filter(|tag| tag.record().manifest.digest == digest);
+        let model = tag.as_ref().map_or_else(|| reference.model.clone(), |tag| tag.record().model.clone());
+        Ok(Chosen { keys, model, tag, digest, holders, notes })
+    }
+
+    /// Fetches and verifies the manifest and its provenance.
+    async fn fetch_documents(
+        &self,
+        reference: &Reference,
+        chosen: Chosen,
+        finder: Option<&mut Finder>,
+    ) -> Result<Resolved, ResolveError> {
+        let Chosen { keys, model, tag, digest, holders, notes } = chosen;
+        let mut documents = Documents::new(self, holders, finder);
+        let bytes = documents
+            .get(digest)
+            .await
+            .map_err(|source| ResolveError::Document { reference: reference.clone(), source })?;
+        if let Some(stated) =
+            tag.as_ref().map(|tag| tag.record().manifest.size).filter(|it| *it != bytes.len() as u64)
+        {
+            return Err(ResolveError::ManifestSize { digest, found: bytes.len(), stated });
+        }
+        let manifest =
+            Manifest::from_bytes(&bytes).map_err(|source| ResolveError::Manifest { digest, source })?;
+        let mut refusal = ResolveError::NoProvenance { digest, publisher: keys.publisher() };
+        let candidates = documents.referrers(digest).await;
+        let mut provenance = None;
+        for text in candidates.provenances() {
+            match Provenance::verify(text, &keys, &model, &digest, &manifest) {
+                Ok(valid) => provenance = provenance.or(Some(valid)),
+                Err(source) => refusal = ResolveError::Provenance { digest, source },
+            }
+        }
+        let provenance = provenance.ok_or(refusal)?;
+        let referrers = candidates.manifests();
+        let (holders, documents) = documents.into_parts();
+        let model = provenance.model.clone();
+        Ok(Resolved {
+            keys,
+            model,
+            tag,
+            digest,
+            manifest,
+            provenance,
+            documents,
+            referrers,
+            notes,
+            finder: None,
+            holders,
+        })
+    }
+}
+
+/// What was decided before any document is fetched.
+struct Chosen {
+    keys: KeyHistory,
+    model: ModelName,
+    tag: Option<SignedTag>,
+    digest: Digest,
+    holders: Vec<PeerId>,
+    notes: Vec<String>,
+}
+
+struct TagsAsked {
+    tag: Tag,
+    tagged: Digest,
+}
+
+impl TagsAsked {
+    fn of(tag: &SignedTag) -> Self {
+        Self { tag: tag.record().tag.clone(), tagged: tag.record().manifest.digest }
+    }
+}
+
+impl Told {
+    /// Takes what one peer proved: longer histories and higher numbers win.
+    fn take(&mut self, keys: KeyHistory, tag: Option<SignedTag>) {
+        if self.keys.as_ref().is_none_or(|known| known.is_prefix_of(&keys)) {
+            self.keys = Some(keys);
+        }
+        if let Some(tag) = tag
+            && self.tag.as_ref().is_none_or(|known| known.record().seq < tag.record().seq)
+        {
+            self.tag = Some(tag);
+        }
+    }
+
+    fn is_enough(&self, reference: &Reference) -> bool {
+        self.keys.is_some() && (self.tag.is_some() || reference.digest.is_some())
+    }
+}
+
+/// Returns the tag that a reference means: the one it names, `latest` where it names neither tag nor digest.
+pub(super) fn wanted_tag(reference: &Reference) -> Option<Tag> {
+    match (&reference.tag, reference.digest) {
+        (Some(tag), _) => Some(tag.clone()),
+        (None, None) => Some(Tag::latest()),
+        (None, Some(_)) => None,
+    }
+}
+
+fn is_about(tag: &SignedTag, reference: &Reference) -> bool {
+    let record = tag.record();
+    record.model.folded() == reference.model.folded()
+        && wanted_tag(reference).is_none_or(|it| it == record.tag)
+}
+
+fn check_dates(tag: &SignedTag, allow_expired: bool, notes: &mut Vec<String>) -> Result<(), ResolveError> {
+    let (record, now) = (tag.record(), clock::now());
+    if let Some(seconds) = record.expires.and_then(|expires| now.checked_sub(expires)).filter(|it| *it > 0) {
+        if !allow_expired {
+            return Err(ResolveError::Expired { tag: record.tag.clone(), seconds });
+        }
+        notes.push(format!("tag {} expired {seconds} s ago, taken because it was asked for", record.tag));
+    }
+    if let Some(late) = record.fresh_until.and_then(|until| now.checked_sub(until)).filter(|it| *it > 0) {
+        let age = Duration::from_secs(now.saturating_sub(record.issued)).as_secs() / 86_400;
+        notes.push(format!(
+            "tag {} is {age} days old and {late} s past its freshness: there may be a newer one",
+            record.tag
+        ));
+    }
+    Ok(())
+}
+
+/// Waits for `future` until `end`.
+pub(super) async fn until<T>(end: Instant, future: impl Future<Output = T>) -> Option<T> {
+    timeout_at(end, future).await.ok()
+}
+
+/// A holder as this node tells it of itself and others.
+pub(super) fn holder_of(peer: PeerId, addresses: Vec<Address>) -> Holder {
+    Holder { peer, addresses: reg_proto::bounded::Bounded::first_of(addresses) }
+}

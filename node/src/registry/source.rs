@@ -1,0 +1,112 @@
+//! [`Source`]: one peer that pieces are fetched from: a stream, a task that reads it and a task that writes it.
+//!
+//! Reading and writing are apart, so that a peer which does not read cannot keep us from reading.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use reg_proto::digest::Digest;
+use reg_proto::limits::BLOBS_FOLLOWED_MAX;
+use reg_proto::peer::PeerId;
+use reg_proto::wire::Frame;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::debug;
+
+use super::limits::{FRAMES_TO_SEND_MAX, SAY_SOMETHING};
+use crate::net::{FrameReader, FrameWriter, Network};
+
+/// What a source tells the downloader.
+#[derive(Debug)]
+pub(super) enum SourceEvent {
+    Frame { peer: PeerId, frame: Frame },
+    Gone { peer: PeerId },
+}
+
+/// A peer with an open stream. Dropping it closes the stream.
+#[derive(Debug)]
+pub(super) struct Source {
+    frames: mpsc::Sender<Frame>,
+    followed: BTreeSet<Digest>,
+    opened: Instant,
+    /// Whether it has said that it holds any piece of what is wanted.
+    pub(super) holds_any: bool,
+    _tasks: JoinSet<()>,
+}
+
+impl Source {
+    /// Opens a stream to `peer`; at most `states_max` bytes of piece states are taken from it at once.
+    pub(super) async fn open(
+        network: &Network,
+        peer: PeerId,
+        states_max: usize,
+        events: mpsc::Sender<SourceEvent>,
+    ) -> Option<Self> {
+        let (mut reader, writer) = match network.open_stream(peer).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                debug!(%peer, %error, "no stream to a peer");
+                return None;
+            }
+        };
+        reader.set_states_max(states_max);
+        let (frames, to_send) = mpsc::channel(FRAMES_TO_SEND_MAX);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(read(peer, reader, events));
+        tasks.spawn(write(peer, writer, to_send));
+        let (followed, opened) = (BTreeSet::new(), Instant::now());
+        Some(Self { frames, followed, opened, holds_any: false, _tasks: tasks })
+    }
+
+    /// Follows as many of the blobs that are missing as a stream may, and no other.
+    pub(super) fn follow(&mut self, missing: &BTreeSet<Digest>) {
+        let done: Vec<Digest> = self.followed.difference(missing).copied().collect();
+        for blob in done {
+            self.followed.remove(&blob);
+            self.send(Frame::Unfollow { blob });
+        }
+        let room = BLOBS_FOLLOWED_MAX.saturating_sub(self.followed.len());
+        let more: Vec<Digest> = missing.difference(&self.followed).copied().take(room).collect();
+        for blob in more {
+            self.followed.insert(blob);
+            self.send(Frame::Follow { blob });
+        }
+    }
+
+    /// Tells whether it has had time to say what it holds, and holds nothing.
+    pub(super) fn is_useless(&self) -> bool {
+        !self.holds_any && self.opened.elapsed() > SAY_SOMETHING
+    }
+
+    /// Sends a small frame; a peer that lets a thousand of them pile up is told nothing more.
+    pub(super) fn send(&self, frame: Frame) -> bool {
+        self.frames.try_send(frame).is_ok()
+    }
+}
+
+async fn read(peer: PeerId, mut reader: FrameReader, events: mpsc::Sender<SourceEvent>) {
+    loop {
+        match reader.next().await {
+            Ok(Some(frame)) => {
+                if events.send(SourceEvent::Frame { peer, frame }).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => break,
+            Err(error) => {
+                debug!(%peer, %error, "a peer's stream broke");
+                break;
+            }
+        }
+    }
+    drop(events.send(SourceEvent::Gone { peer }).await);
+}
+
+async fn write(peer: PeerId, mut writer: FrameWriter, mut frames: mpsc::Receiver<Frame>) {
+    while let Some(frame) = frames.recv().await {
+        if let Err(error) = writer.send(&frame).await {
+            debug!(%peer, %error, "a peer's stream does not take more");
+            return;
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Piece states for the blobs of a pull: those that are here, else from whoever holds the blobs.
+//!
+//! The provenance names each list by its digest, so it does not matter who sends it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use reg_proto::digest::Digest;
+use reg_proto::peer::PeerId;
+use reg_proto::piece::BlobLayout;
+use reg_proto::states::PieceStates;
+use reg_proto::wire::Frame;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::Inner;
+use super::limits::{DISPUTE_TIMEOUT, FIND_TIMEOUT};
+use super::pull::PullError;
+use super::resolve::{Resolved, until};
+use crate::store::Partial;
+
+impl Inner {
+    /// Returns the states of every blob in `missing`; peers that turn up are added to the pull's holders.
+    pub(super) async fn states_of(
+        &self,
+        missing: &BTreeMap<Digest, BlobLayout>,
+        resolved: &mut Resolved,
+    ) -> Result<BTreeMap<Digest, PieceStates>, PullError> {
+        let mut found = BTreeMap::new();
+        let mut lacking = BTreeMap::new();
+        for (blob, layout) in missing {
+            let named = resolved.provenance.states.get(blob).filter(|_| layout.piece_count() > 1);
+            match named
+                .map_or_else(|| PieceStates::parse(*layout, &[]).ok(), |named| self.states_here(blob, named))
+            {
+                Some(states) => drop(found.insert(*blob, states)),
+                None => drop(lacking.insert(*blob, *layout)),
+            }
+        }
+        let end = Instant::now() + FIND_TIMEOUT;
+        let mut untried: VecDeque<PeerId> = resolved.holders.clone().into();
+        let mut tried = BTreeSet::new();
+        while let Some(blob) = lacking.keys().next().copied() {
+            let peer = match (untried.pop_front(), &mut resolved.finder) {
+                (Some(peer), _) => Some(peer),
+                (None, Some(finder)) => until(end, finder.next()).await.flatten(),
+                (None, None) => None,
+            };
+            let Some(peer) = peer else { return Err(PullError::States { blob }) };
+            if tried.insert(peer) && !self.bans.is_banned(&peer) {
+                self.ask_states(peer, resolved, &mut lacking, &mut found).await;
+                if !resolved.holders.contains(&peer) {
+                    resolved.holders.push(peer);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The list that the provenance names, from a pull that did not end.
+    fn states_here(&self, blob: &Digest, named: &Digest) -> Option<PieceStates> {
+        let partials = self.store.open_partial(blob);
+        partials.iter().map(Partial::states).find(|states| states.digest() == *named).cloned()
+    }
+
+    /// Asks one peer for all the lists that are lacking.
+    async fn ask_states(
+        &self,
+        peer: PeerId,
+        resolved: &Resolved,
+        lacking: &mut BTreeMap<Digest, BlobLayout>,
+        found: &mut BTreeMap<Digest, PieceStates>,
+    ) {
+        let Ok((mut reader, mut writer)) = self.network.open_stream(peer).await else { return };
+        for (blob, layout) in lacking.clone() {
+            reader.set_states_max(PieceStates::byte_len(layout));
+            if writer.send(&Frame::GetStates { blob }).await.is_err() {
+                return;
+            }
+            let bytes = match timeout(DISPUTE_TIMEOUT, reader.next()).await {
+                Ok(Ok(Some(Frame::States { blob: of, bytes }))) if of == blob => bytes,
+                Ok(Ok(Some(Frame::NoStates { .. }))) => continue,
+                answer => {
+                    debug!(%peer, %blob, ?answer, "a peer did not send the states it was asked for");
+                    return;
+                }
+            };
+            let named = resolved.provenance.states.get(&blob);
+            if named != Some(&Digest::of(&bytes)) {
+                debug!(%peer, %blob, "a peer goes by other states than those that were signed");
+                continue;
+            }
+            if let Ok(states) = PieceStates::parse(layout, &bytes) {
+                lacking.remove(&blob);
+                found.insert(blob, states);
+            }
+        }
+    }
+}

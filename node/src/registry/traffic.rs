@@ -1,0 +1,57 @@
+//! How many bytes of pieces have gone to and come from each peer since the start.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use reg_proto::peer::PeerId;
+
+/// Peers counted one by one; beyond it only the sums go on.
+const PEERS_MAX: usize = 4096;
+
+/// The counters. Payload bytes of pieces, nothing else.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    served: AtomicU64,
+    fetched: AtomicU64,
+    peers: Mutex<BTreeMap<PeerId, Bytes>>,
+}
+
+/// Bytes exchanged with one peer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Bytes {
+    pub(super) served: u64,
+    pub(super) fetched: u64,
+}
+
+impl Traffic {
+    pub(super) fn count_served(&self, peer: PeerId, bytes: u64) {
+        self.served.fetch_add(bytes, Ordering::Relaxed);
+        self.with(peer, |it| it.served += bytes);
+    }
+
+    pub(super) fn count_fetched(&self, peer: PeerId, bytes: u64) {
+        self.fetched.fetch_add(bytes, Ordering::Relaxed);
+        self.with(peer, |it| it.fetched += bytes);
+    }
+
+    pub(super) fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn fetched(&self) -> u64 {
+        self.fetched.load(Ordering::Relaxed)
+    }
+
+    /// Returns what was exchanged with one peer.
+    pub(super) fn with_peer(&self, peer: &PeerId) -> Bytes {
+        self.peers.lock().expect("no holder of this lock panics").get(peer).copied().unwrap_or_default()
+    }
+
+    fn with(&self, peer: PeerId, count: impl FnOnce(&mut Bytes)) {
+        let mut peers = self.peers.lock().expect("no holder of this lock panics");
+        if peers.len() < PEERS_MAX || peers.contains_key(&peer) {
+            count(peers.entry(peer).or_default());
+        }
+    }
+}

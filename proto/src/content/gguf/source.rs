@@ -1,0 +1,104 @@
+//! [`Source`]: a reader that never goes beyond the header's cap or the file's end.
+
+use std::io::{BufRead, BufReader, Read};
+
+use super::super::label::Label;
+use super::{GgufError, HEADER_BYTES_MAX};
+
+/// Bytes read at once.
+const BUFFER_LEN: usize = 64 << 10;
+
+pub(super) struct Source<'a> {
+    reader: BufReader<&'a mut dyn Read>,
+    position: u64,
+    file_size: u64,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(reader: &'a mut dyn Read, file_size: u64) -> Self {
+        Self { reader: BufReader::with_capacity(BUFFER_LEN, reader), position: 0, file_size }
+    }
+
+    /// Returns how many bytes have been read.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Counts `count` bytes as read, if they may be.
+    fn advance(&mut self, count: u64) -> Result<(), GgufError> {
+        match self.position.checked_add(count) {
+            Some(end) if end > self.file_size => Err(GgufError::Truncated),
+            Some(end) if end <= HEADER_BYTES_MAX => {
+                self.position = end;
+                Ok(())
+            }
+            None => Err(GgufError::Truncated),
+            Some(_) => Err(GgufError::HeaderTooLarge),
+        }
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], GgufError> {
+        self.advance(N as u64)?;
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), GgufError> {
+        self.reader.read_exact(bytes).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => GgufError::Truncated,
+            _ => GgufError::Io(error),
+        })
+    }
+
+    pub(super) fn skip(&mut self, count: u64) -> Result<(), GgufError> {
+        self.advance(count)?;
+        let mut left = count;
+        while left > 0 {
+            let here = self.reader.fill_buf().map_err(GgufError::Io)?.len();
+            if here == 0 {
+                return Err(GgufError::Truncated);
+            }
+            let step = left.min(here as u64);
+            // The step is no longer than the buffer, whose length is a usize.
+            self.reader.consume(step as usize);
+            left -= step;
+        }
+        Ok(())
+    }
+
+    /// Reads how many of something follow.
+    pub(super) fn count(&mut self, what: &'static str, max: u64) -> Result<u64, GgufError> {
+        let count = u64::from_le_bytes(self.array()?);
+        if count > max { Err(GgufError::TooMany { what, count, max }) } else { Ok(count) }
+    }
+
+    /// Reads a text of at most `max` bytes, its length before it.
+    pub(super) fn text(&mut self, what: &'static str, max: u64) -> Result<String, GgufError> {
+        let length = u64::from_le_bytes(self.array()?);
+        if length > max {
+            return Err(GgufError::TooMany { what, count: length, max });
+        }
+        self.advance(length)?;
+        let mut bytes = vec![0; length as usize];
+        self.fill(&mut bytes)?;
+        String::from_utf8(bytes).map_err(|_| GgufError::Text { what })
+    }
+
+    /// Reads a text that is to be shown, `None` if it is longer than `max` bytes or not fit for that.
+    pub(super) fn label(&mut self, max: u64) -> Result<Option<Label>, GgufError> {
+        let length = u64::from_le_bytes(self.array()?);
+        if length > max {
+            return self.skip(length).map(|()| None);
+        }
+        self.advance(length)?;
+        let mut bytes = vec![0; length as usize];
+        self.fill(&mut bytes)?;
+        Ok(std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok()))
+    }
+
+    pub(super) fn skip_text(&mut self) -> Result<(), GgufError> {
+        let length = u64::from_le_bytes(self.array()?);
+        self.skip(length)
+    }
+}

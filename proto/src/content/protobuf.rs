@@ -1,0 +1,152 @@
+//! Recognises the protobuf messages of model files by the shape of their first fields, without decoding them.
+
+/// A field of a message, as far as it lies in the bytes that are here.
+#[derive(Debug, PartialEq, Eq)]
+struct Field<'a> {
+    number: u64,
+    value: Value<'a>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Value<'a> {
+    Varint(u64),
+    Fixed,
+    /// The bytes that are here, and how many there are in all.
+    Bytes(&'a [u8], u64),
+}
+
+/// Walks the fields of a message of which only a prefix may be here.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// Returns the next field, `None` where the bytes end or are no field.
+    fn next(&mut self) -> Option<Field<'a>> {
+        let tag = self.varint()?;
+        let value = match tag & 7 {
+            0 => Value::Varint(self.varint()?),
+            1 => self.skip(8).map(|_| Value::Fixed)?,
+            2 => {
+                let length = self.varint()?;
+                let here = usize::try_from(length).map_or(self.0.len(), |length| length.min(self.0.len()));
+                Value::Bytes(self.skip(here)?, length)
+            }
+            5 => self.skip(4).map(|_| Value::Fixed)?,
+            _ => return None,
+        };
+        Some(Field { number: tag >> 3, value })
+    }
+
+    fn skip(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (skipped, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(skipped)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.skip(1)?[0];
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+/// Newest `ir_version` that is believed; ONNX 1.20 writes 13.
+const ONNX_IR_VERSION_MAX: u64 = 64;
+
+/// Whether a file of `size` bytes with this head is an ONNX `ModelProto`: an `ir_version`, fields of that message with
+/// their types, and the graph among them.
+pub(super) fn is_onnx(head: &[u8], size: u64) -> bool {
+    let mut fields = Fields(head);
+    let Some(Field { number: 1, value: Value::Varint(1..=ONNX_IR_VERSION_MAX) }) = fields.next() else {
+        return false;
+    };
+    while let Some(field) = fields.next() {
+        match field {
+            Field { number: 7, value: Value::Bytes(_, length) } => return (1..size).contains(&length),
+            Field { number: 5, value: Value::Varint(_) } => {}
+            Field { number: 2 | 3 | 4 | 6 | 8 | 14 | 20 | 25 | 26, value: Value::Bytes(_, length) }
+                if length < size => {}
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Pieces that are looked at before a file passes for a vocabulary.
+const VOCABULARY_PIECES: usize = 3;
+
+/// Whether a file with this head is a SentencePiece `ModelProto`: it begins with pieces, each a text, a score and at
+/// most a type.
+pub(super) fn is_sentencepiece(head: &[u8]) -> bool {
+    let mut fields = Fields(head);
+    (0..VOCABULARY_PIECES).all(|_| match fields.next() {
+        Some(Field { number: 1, value: Value::Bytes(piece, length) }) if piece.len() as u64 == length => {
+            is_piece(piece)
+        }
+        _ => false,
+    })
+}
+
+fn is_piece(piece: &[u8]) -> bool {
+    let mut fields = Fields(piece);
+    let Some(Field { number: 1, value: Value::Bytes(text, length) }) = fields.next() else { return false };
+    let score = fields.next();
+    let kind = fields.next();
+    text.len() as u64 == length
+        && std::str::from_utf8(text).is_ok()
+        && score == Some(Field { number: 2, value: Value::Fixed })
+        && (kind.is_none() || matches!(kind, Some(Field { number: 3, value: Value::Varint(1..=6) })))
+        && fields.0.is_empty()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The start of an ONNX file with a graph of `graph` bytes.
+    pub(crate) fn onnx(graph: u8) -> Vec<u8> {
+        let mut bytes = b"\x08\x08\x12\x07pytorch\x1a\x052.5.1\x28\x00\x3a".to_vec();
+        bytes.push(graph);
+        bytes.extend(vec![0; usize::from(graph)]);
+        bytes
+    }
+
+    /// A vocabulary of four pieces.
+    pub(crate) fn sentencepiece() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for text in ["<unk>", "<s>", "\u{2581}the", "a"] {
+            let mut piece = vec![0x0a, u8::try_from(text.len()).unwrap()];
+            piece.extend(text.as_bytes());
+            piece.extend(b"\x15\0\0\0\0\x18\x02");
+            bytes.extend([0x0a, u8::try_from(piece.len()).unwrap()]);
+            bytes.extend(piece);
+        }
+        bytes.extend(b"\x12\x00");
+        bytes
+    }
+
+    #[test]
+    fn knows_onnx() {
+        let bytes = onnx(40);
+        assert!(is_onnx(&bytes, bytes.len() as u64));
+        assert!(is_onnx(&bytes[..30], bytes.len() as u64));
+        for other in
+            [b"\x08\x08".as_slice(), b"\x08\x08\x3a\xff\xff\xff\x0f", b"\x08\x00\x3a\x01\0", b"\x0a\x01\0"]
+        {
+            assert!(!is_onnx(other, other.len() as u64), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn knows_sentencepiece() {
+        assert!(is_sentencepiece(&sentencepiece()));
+        assert!(!is_sentencepiece(&sentencepiece()[..20]));
+        assert!(!is_sentencepiece(&onnx(4)));
+        assert!(!is_sentencepiece(b""));
+    }
+}

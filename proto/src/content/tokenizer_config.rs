@@ -1,0 +1,79 @@
+//! Reads a `tokenizer_config.json` for its chat template.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::chat_template::ChatTemplate;
+use crate::json::{self, JsonError};
+
+/// Bytes of a `tokenizer_config.json`: those that list every added token have 2 MB.
+pub const TOKENIZER_CONFIG_BYTES_MAX: usize = 8 << 20;
+
+/// What a `tokenizer_config.json` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenizerConfig {
+    /// The template that is used unless another is asked for.
+    pub chat_template: Option<ChatTemplate>,
+    /// Whether it names Python code that a trusting loader would fetch and run (`auto_map`).
+    pub remote_code: bool,
+}
+
+/// Reads the bytes of a `tokenizer_config.json`.
+///
+/// # Errors
+/// More than [`TOKENIZER_CONFIG_BYTES_MAX`] bytes, no JSON object, keys given twice, or a template that is none.
+pub fn parse(bytes: &[u8]) -> Result<TokenizerConfig, JsonError> {
+    let raw: Raw = json::from_slice(bytes, TOKENIZER_CONFIG_BYTES_MAX)?;
+    let template = match raw.chat_template {
+        Some(RawTemplate::One(template)) => Some(template),
+        Some(RawTemplate::Named(named)) => {
+            named.into_iter().find(|it| it.name == "default").map(|it| it.template)
+        }
+        None => None,
+    };
+    Ok(TokenizerConfig {
+        chat_template: template.as_deref().map(ChatTemplate::of),
+        remote_code: raw.auto_map.is_some(),
+    })
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    chat_template: Option<RawTemplate>,
+    auto_map: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawTemplate {
+    One(String),
+    Named(Vec<Named>),
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+    template: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_template() {
+        let template = |text: &str| parse(text.as_bytes()).unwrap().chat_template;
+        assert_eq!(
+            template(r#"{"chat_template":"{{ x }}","added":{"1":{"content":"a"}}}"#),
+            Some(ChatTemplate::of("{{ x }}"))
+        );
+        let named =
+            r#"{"chat_template":[{"name":"tool_use","template":"t"},{"name":"default","template":"d"}]}"#;
+        assert_eq!(template(named), Some(ChatTemplate::of("d")));
+        assert_eq!(template("{}"), None);
+        assert!(parse(br#"{"auto_map":{"AutoTokenizer":["t.T",null]}}"#).unwrap().remote_code);
+        for text in ["", "1", r#"{"chat_template":1}"#, r#"{"chat_template":"a","chat_template":"b"}"#] {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}
