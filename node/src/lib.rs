@@ -3,7 +3,12 @@
 //! Modules depend downwards only: `daemon` puts all together, `gateway` → `registry` → {`net`, `store`,
 //! `transfer`} → [`reg_proto`]. `net`, `store` and `transfer` never name each other.
 
-pub mod net;
+pub mod daemon;
+
+pub mod gateway;
+
 pub mod registry;
+
+pub mod net;
 pub mod store;
 pub mod transfer;

@@ -14,7 +14,6 @@ use reg_proto::json::JsonError;
 use reg_proto::key::{KeyError, KeyHistory};
 use reg_proto::limits::{HEADS_PER_PAGE_MAX, TAG_ENVELOPE_BYTES_MAX};
 use reg_proto::name::{ModelName, PublisherId, Tag};
-use reg_proto::peer::PeerId;
 use reg_proto::tag::{SignedTag, TagError, TagRecord};
 use thiserror::Error;
 

@@ -1,0 +1,297 @@
+//! The configuration, typed twice: [`RawConfig`] as written, [`Config`] as meant.
+//!
+//! Flags win over `REG_*` variables, which win over the file. A default stands in one place: [`Config::new`].
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use reg_proto::peer::{Address, AddressError};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::home::Home;
+use crate::net::DhtMode;
+use crate::store::CacheLimits;
+
+/// What `reg config init` writes: every key with its default, as a comment.
+pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_* variables, which win over this file.
+
+[node]
+# Addresses to listen on for peers.
+# listen = ["/ip4/0.0.0.0/tcp/4600", "/ip4/0.0.0.0/udp/4600/quic-v1"]
+# Peers to connect to at the start.
+# bootstrap = ["/ip4/192.0.2.1/tcp/4600/p2p/12D3KooW…"]
+# Find peers on the local network.
+# mdns = true
+# Take part in the DHT: auto, server, client or off.
+# dht = "auto"
+# Hear and tell of new tags by gossip.
+# gossip = true
+# Connect to nobody.
+# offline = false
+
+[http]
+# Address of the local API. Loopback only.
+# listen = "127.0.0.1:4610"
+
+[cache]
+# How large the cache may be: least recently used models go first, pinned ones stay.
+# max_size = "200 GiB"
+# What stays free on the disk.
+# min_free = "1 GiB"
+
+[log]
+# As in RUST_LOG.
+# filter = "info,libp2p=warn"
+"#;
+
+/// The configuration file as written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawConfig {
+    pub node: RawNode,
+    pub http: RawHttp,
+    pub cache: RawCache,
+    pub log: RawLog,
+}
+
+/// Section `[node]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawNode {
+    pub listen: Option<Vec<String>>,
+    pub bootstrap: Option<Vec<String>>,
+    pub mdns: Option<bool>,
+    pub dht: Option<String>,
+    pub gossip: Option<bool>,
+    pub offline: Option<bool>,
+}
+
+/// Section `[http]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawHttp {
+    pub listen: Option<String>,
+}
+
+/// Section `[cache]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawCache {
+    pub max_size: Option<String>,
+    pub min_free: Option<String>,
+}
+
+/// Section `[log]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLog {
+    pub filter: Option<String>,
+}
+
+/// What flags and variables say; each wins over the file where it says something.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    pub listen: Vec<String>,
+    pub bootstrap: Vec<String>,
+    pub http: Option<String>,
+    pub mdns: Option<bool>,
+    pub dht: Option<String>,
+    pub gossip: Option<bool>,
+    pub offline: Option<bool>,
+    pub cache_max_size: Option<String>,
+    pub cache_min_free: Option<String>,
+}
+
+/// The configuration as meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub listen: Vec<Address>,
+    pub bootstrap: Vec<Address>,
+    pub mdns: bool,
+    pub dht: DhtMode,
+    pub gossip: bool,
+    pub offline: bool,
+    pub http: SocketAddr,
+    pub cache: CacheLimits,
+    pub log_filter: String,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("{path} cannot be read")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path} is refused:\n{source}")]
+    Parse { path: PathBuf, source: toml::de::Error },
+    #[error("{key} = {text:?} is not an address")]
+    Address { key: &'static str, text: String, source: AddressError },
+    #[error("{key} = {text:?} is not a socket address, as in 127.0.0.1:4610")]
+    Socket { key: &'static str, text: String },
+    #[error("http.listen = {address} is not on loopback: the local API is for this machine")]
+    NotLoopback { address: SocketAddr },
+    #[error("{key} = {text:?} is not a size, as in \"50 GiB\" or \"500 MB\"")]
+    Size { key: &'static str, text: String },
+    #[error("node.dht = {text:?} is none of auto, server, client, off")]
+    Dht { text: String },
+}
+
+impl RawConfig {
+    /// Reads the file at `path`; one that is not there is empty.
+    ///
+    /// # Errors
+    /// It cannot be read, is no TOML, or has a key that is not known.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
+        };
+        toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })
+    }
+}
+
+impl Config {
+    /// Reads the file of a home and applies what flags and variables say.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn load(home: &Home, overrides: Overrides) -> Result<Self, ConfigError> {
+        Self::new(RawConfig::read(&home.config())?, overrides)
+    }
+
+    /// Says what a configuration means.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn new(raw: RawConfig, overrides: Overrides) -> Result<Self, ConfigError> {
+        let given =
+            |over: Vec<String>, file: Option<Vec<String>>| if over.is_empty() { file } else { Some(over) };
+        let listen = given(overrides.listen, raw.node.listen)
+            .unwrap_or_else(|| vec!["/ip4/0.0.0.0/tcp/4600".into(), "/ip4/0.0.0.0/udp/4600/quic-v1".into()]);
+        let bootstrap = given(overrides.bootstrap, raw.node.bootstrap).unwrap_or_default();
+        let http = overrides.http.or(raw.http.listen).unwrap_or_else(|| "127.0.0.1:4610".into());
+        let max_size = overrides.cache_max_size.or(raw.cache.max_size);
+        let min_free = overrides.cache_min_free.or(raw.cache.min_free).unwrap_or_else(|| "1 GiB".into());
+        let dht = overrides.dht.or(raw.node.dht).unwrap_or_else(|| "auto".into());
+        Ok(Self {
+            listen: addresses("node.listen", listen)?,
+            bootstrap: addresses("node.bootstrap", bootstrap)?,
+            mdns: overrides.mdns.or(raw.node.mdns).unwrap_or(true),
+            dht: dht_mode(&dht)?,
+            gossip: overrides.gossip.or(raw.node.gossip).unwrap_or(true),
+            offline: overrides.offline.or(raw.node.offline).unwrap_or(false),
+            http: loopback(&http)?,
+            cache: CacheLimits {
+                max_size: max_size.map(|text| size("cache.max_size", &text)).transpose()?,
+                min_free: size("cache.min_free", &min_free)?,
+            },
+            log_filter: raw.log.filter.unwrap_or_else(|| "info,libp2p=warn".into()),
+        })
+    }
+}
+
+fn addresses(key: &'static str, texts: Vec<String>) -> Result<Vec<Address>, ConfigError> {
+    let parse = |text: String| text.parse().map_err(|source| ConfigError::Address { key, text, source });
+    texts.into_iter().map(parse).collect()
+}
+
+fn dht_mode(text: &str) -> Result<DhtMode, ConfigError> {
+    match text {
+        "auto" => Ok(DhtMode::Auto),
+        "server" => Ok(DhtMode::Server),
+        "client" => Ok(DhtMode::Client),
+        "off" => Ok(DhtMode::Off),
+        _ => Err(ConfigError::Dht { text: text.to_owned() }),
+    }
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, ConfigError> {
+    let address: SocketAddr =
+        text.parse().map_err(|_| ConfigError::Socket { key: "http.listen", text: text.to_owned() })?;
+    if address.ip().is_loopback() { Ok(address) } else { Err(ConfigError::NotLoopback { address }) }
+}
+
+fn size(key: &'static str, text: &str) -> Result<u64, ConfigError> {
+    parse_size(text).ok_or_else(|| ConfigError::Size { key, text: text.to_owned() })
+}
+
+/// Reads a size in bytes: a whole or decimal number and a unit of 1000 (`kB`, `MB`, `GB`, `TB`) or 1024 (`KiB` …).
+pub fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let end = text.find(|it: char| !it.is_ascii_digit() && it != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1000,
+        "m" | "mb" => 1000_u64.pow(2),
+        "g" | "gb" => 1000_u64.pow(3),
+        "t" | "tb" => 1000_u64.pow(4),
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u64 = whole.parse().ok()?;
+    let part = match fraction {
+        "" => 0,
+        digits if digits.len() <= 6 => digits.parse::<u64>().ok()? * factor / 10_u64.pow(digits.len() as u32),
+        _ => return None,
+    };
+    whole.checked_mul(factor)?.checked_add(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_is_the_default() {
+        let commented: String = SAMPLE
+            .lines()
+            .map(|line| {
+                line.strip_prefix("# ")
+                    .filter(|it| it.contains(" = ") && !it.contains("192.0.2.1"))
+                    .unwrap_or(if line.starts_with('#') { "" } else { line })
+            })
+            .fold(String::new(), |text, line| text + line + "\n");
+        let raw: RawConfig = toml::from_str(&commented.replace("max_size = \"200 GiB\"", "")).unwrap();
+        assert!(raw.node.listen.is_some() && raw.http.listen.is_some() && raw.log.filter.is_some());
+        let default = Config::new(RawConfig::default(), Overrides::default()).unwrap();
+        assert_eq!(Config::new(raw, Overrides::default()).unwrap(), default);
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_unknown_keys_are_refused() {
+        let raw: RawConfig =
+            toml::from_str("[node]\nmdns = true\ndht = 'client'\n[cache]\nmax_size = '1.5 GiB'").unwrap();
+        let overrides = Overrides { mdns: Some(false), ..Overrides::default() };
+        let config = Config::new(raw, overrides).unwrap();
+        assert_eq!((config.mdns, config.dht, config.cache.max_size), (false, DhtMode::Client, Some(3 << 29)));
+        let error = toml::from_str::<RawConfig>("[node]\nmdsn = true").unwrap_err().to_string();
+        assert!(error.contains("mdsn") && error.contains("line 2"), "{error}");
+        for (file, what) in [
+            ("[node]\ndht = 'x'", "dht"),
+            ("[cache]\nmax_size = '1 XB'", "max_size"),
+            ("[http]\nlisten = '0.0.0.0:1'", "loopback"),
+            ("[node]\nlisten = ['x']", "listen"),
+        ] {
+            let error =
+                Config::new(toml::from_str(file).unwrap(), Overrides::default()).unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(parse_size("50 GiB"), Some(50 << 30));
+        assert_eq!(parse_size("500MB"), Some(500_000_000));
+        assert_eq!(parse_size("123"), Some(123));
+        for text in ["", "GiB", "-1", "1 XB", "1e9", "99999999999999999999", "1.0000000001 GB"] {
+            assert_eq!(parse_size(text), None, "{text}");
+        }
+    }
+}

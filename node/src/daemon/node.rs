@@ -1,0 +1,128 @@
+//! [`Node`]: every part by name, started and stopped in order.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use reg_proto::peer::{Address, PeerId};
+use thiserror::Error;
+
+use super::config::Config;
+use super::home::{Home, HomeError};
+use super::identity::{self, IdentityError};
+use crate::gateway::server::{ServeError, Server};
+use crate::gateway::{self};
+use crate::net::{Network, NetworkConfig, StartError};
+use crate::registry::{Registry, RegistryParts};
+use crate::store::{OpenError, Store};
+
+/// What a node is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// A daemon: it listens where it is told to, and serves the local API.
+    Daemon,
+    /// A node that lives as long as one command, and listens on ports of its own.
+    Command,
+    /// The same, without a network.
+    Local,
+}
+
+/// Why a node does not start.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    #[error("no place for the node's files")]
+    Home(#[from] HomeError),
+    #[error("node's key cannot be had")]
+    Identity(#[from] IdentityError),
+    #[error("store cannot be opened")]
+    Store(#[from] OpenError),
+    #[error("network cannot be started")]
+    Network(#[from] StartError),
+    #[error("local API cannot be served")]
+    Serve(#[from] ServeError),
+    #[error("a task ended early")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    registry: Registry,
+    network: Network,
+    router: Router,
+    server: Option<Server>,
+}
+
+impl Node {
+    /// Starts the parts of a node.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub async fn start(home: &Home, config: &Config, mode: Mode) -> Result<Self, NodeError> {
+        home.make()?;
+        let seed = identity::secret(&home.identity())?;
+        let (path, limits) = (home.store(), config.cache);
+        let store = tokio::task::spawn_blocking(move || Store::open(&path, limits)).await??;
+        let (network, inbound) = if mode == Mode::Local || config.offline {
+            (Network::offline(own_peer(seed)), None)
+        } else {
+            let (network, inbound) = Network::start(network_config(seed, config, mode)).await?;
+            (network, Some(inbound))
+        };
+        let parts = RegistryParts { store, network: network.clone(), inbound, trust: home.trust() };
+        let registry = Registry::start(parts);
+        let router = gateway::router(registry.clone());
+        let server = match mode {
+            Mode::Daemon => {
+                let token = identity::token(&home.token())?;
+                Some(Server::start(router.clone(), config.http, &home.socket(), token).await?)
+            }
+            Mode::Command | Mode::Local => None,
+        };
+        Ok(Self { registry, network, router, server })
+    }
+
+    /// Returns the local API, to be called in this process.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Returns who this node is.
+    pub fn peer_id(&self) -> PeerId {
+        self.network.peer_id()
+    }
+
+    /// Returns where peers reach it.
+    pub async fn listen_addresses(&self) -> Vec<Address> {
+        self.network.listen_addresses().await
+    }
+
+    /// Returns where the local API is served.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.server.as_ref().map(Server::address)
+    }
+
+    /// Stops: first the API, then what runs in the background, then the network; the index last.
+    pub async fn shutdown(self) {
+        if let Some(server) = self.server {
+            server.shutdown().await;
+        }
+        self.registry.shutdown().await;
+    }
+}
+
+fn own_peer(seed: [u8; 32]) -> PeerId {
+    PeerId::from_public_key(ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes())
+}
+
+fn network_config(seed: [u8; 32], config: &Config, mode: Mode) -> NetworkConfig {
+    let any_port =
+        || ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"].map(|it| it.parse().expect("an address"));
+    NetworkConfig {
+        seed,
+        listen: if mode == Mode::Daemon { config.listen.clone() } else { any_port().to_vec() },
+        bootstrap: config.bootstrap.clone(),
+        mdns: config.mdns,
+        dht: config.dht,
+        gossip: config.gossip,
+    }
+}

@@ -1,0 +1,81 @@
+//! Errors as this dialect tells them: a status, and a document with what happened, why, and what to do next.
+
+use std::error::Error;
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::registry::fault::{Fault, FaultKind};
+
+/// An error as it travels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorDocument {
+    /// One of `invalid`, `not_found`, `verification`, `unreachable`, `denied`, `disk_full`, `retry_later`, `internal`.
+    pub kind: String,
+    pub message: String,
+    /// Why, from the outside in.
+    pub causes: Vec<String>,
+    /// What to do next, where that is known.
+    pub hint: Option<String>,
+}
+
+impl ErrorDocument {
+    /// Tells of an error of a use case.
+    pub fn of(error: &dyn Fault) -> Self {
+        let mut causes = Vec::new();
+        let mut source = Error::source(error);
+        while let Some(cause) = source {
+            causes.push(cause.to_string());
+            source = cause.source();
+        }
+        Self { kind: name(error.kind()).to_owned(), message: error.to_string(), causes, hint: error.hint() }
+    }
+}
+
+/// Returns a document without causes.
+pub(super) fn document(kind: &str, message: &str) -> ErrorDocument {
+    ErrorDocument { kind: kind.to_owned(), message: message.to_owned(), causes: Vec::new(), hint: None }
+}
+
+/// An error as a response.
+pub(super) struct Failed(StatusCode, ErrorDocument);
+
+impl<E: Fault> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self(status(error.kind()), ErrorDocument::of(&error))
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        (self.0, Json(self.1)).into_response()
+    }
+}
+
+const fn name(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::Invalid => "invalid",
+        FaultKind::NotFound => "not_found",
+        FaultKind::Verification => "verification",
+        FaultKind::Unreachable => "unreachable",
+        FaultKind::Denied => "denied",
+        FaultKind::DiskFull => "disk_full",
+        FaultKind::RetryLater => "retry_later",
+        FaultKind::Internal => "internal",
+    }
+}
+
+const fn status(kind: FaultKind) -> StatusCode {
+    match kind {
+        FaultKind::Invalid => StatusCode::BAD_REQUEST,
+        FaultKind::NotFound => StatusCode::NOT_FOUND,
+        FaultKind::Verification => StatusCode::BAD_GATEWAY,
+        FaultKind::Unreachable => StatusCode::GATEWAY_TIMEOUT,
+        FaultKind::Denied => StatusCode::FORBIDDEN,
+        FaultKind::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+        FaultKind::RetryLater => StatusCode::SERVICE_UNAVAILABLE,
+        FaultKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

@@ -1,0 +1,154 @@
+//! The local API that the command line uses: use cases of the registry as JSON over HTTP.
+
+pub mod error;
+pub mod guard;
+mod stream;
+
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use reg_proto::digest::Digest;
+use reg_proto::name::{Petname, PublisherId, Reference};
+use serde::{Deserialize, Serialize};
+
+use self::error::Failed;
+use self::stream::streamed;
+use crate::registry::Registry;
+use crate::registry::report::{
+    Collected, FileInfo, ModelInfo, ModelSummary, PeerReport, Signed, Status, TrustEntry,
+};
+use crate::registry::request::{PublishRequest, PullRequest, VerifyRequest};
+
+/// Bytes of a request: signatures and bundle of a model with 20,000 files are the largest.
+const BODY_BYTES_MAX: usize = 16 << 20;
+
+/// The signatures of a model that was prepared.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CommitRequest {
+    pub id: u64,
+    pub signed: Signed,
+}
+
+/// A reference as a parameter.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Named {
+    pub reference: Reference,
+}
+
+/// A manifest as a parameter.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    pub manifest: Digest,
+}
+
+/// What a collection may do.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct GcRequest {
+    pub dry_run: bool,
+}
+
+/// A petname and whom it means.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TrustRequest {
+    pub petname: Petname,
+    pub publisher: PublisherId,
+}
+
+/// Returns the routes of this dialect.
+pub fn router(registry: Registry) -> Router {
+    Router::new()
+        .route("/v1/publish/prepare", post(prepare))
+        .route("/v1/publish/commit", post(commit))
+        .route("/v1/pull", post(pull))
+        .route("/v1/verify", post(verify))
+        .route("/v1/models", get(list))
+        .route("/v1/info", get(info))
+        .route("/v1/files", get(files))
+        .route("/v1/signature", get(signature))
+        .route("/v1/holders", get(holders))
+        .route("/v1/peers", get(peers))
+        .route("/v1/status", get(status))
+        .route("/v1/pin", post(pin))
+        .route("/v1/unpin", post(unpin))
+        .route("/v1/remove", post(remove))
+        .route("/v1/gc", post(gc))
+        .route("/v1/trust", get(trust_list).post(trust_add))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(registry)
+}
+
+type Answer<T> = Result<Json<T>, Failed>;
+
+async fn prepare(State(registry): State<Registry>, Json(request): Json<PublishRequest>) -> Response {
+    streamed(move |reporter| async move { registry.prepare_publish(request, &reporter).await })
+}
+
+async fn commit(State(registry): State<Registry>, Json(request): Json<CommitRequest>) -> Response {
+    streamed(
+        move |reporter| async move { registry.commit_publish(request.id, request.signed, &reporter).await },
+    )
+}
+
+async fn pull(State(registry): State<Registry>, Json(request): Json<PullRequest>) -> Response {
+    streamed(move |reporter| async move { registry.pull(request, &reporter).await })
+}
+
+async fn verify(State(registry): State<Registry>, Json(request): Json<VerifyRequest>) -> Response {
+    streamed(move |reporter| async move { registry.verify(request, &reporter).await })
+}
+
+async fn list(State(registry): State<Registry>) -> Answer<Vec<ModelSummary>> {
+    Ok(Json(registry.list().await?))
+}
+
+async fn info(State(registry): State<Registry>, Query(named): Query<Named>) -> Answer<ModelInfo> {
+    Ok(Json(registry.info(&named.reference).await?))
+}
+
+async fn files(State(registry): State<Registry>, Query(named): Query<Named>) -> Answer<Vec<FileInfo>> {
+    Ok(Json(registry.files(&named.reference).await?))
+}
+
+async fn signature(State(registry): State<Registry>, Query(named): Query<Named>) -> Answer<String> {
+    Ok(Json(registry.signature(&named.reference).await?))
+}
+
+async fn holders(State(registry): State<Registry>, Query(model): Query<Manifest>) -> Json<usize> {
+    Json(registry.holders(&model.manifest).await)
+}
+
+async fn peers(State(registry): State<Registry>) -> Json<Vec<PeerReport>> {
+    Json(registry.peers().await)
+}
+
+async fn status(State(registry): State<Registry>) -> Answer<Status> {
+    Ok(Json(registry.status().await?))
+}
+
+async fn pin(State(registry): State<Registry>, Json(named): Json<Named>) -> Answer<Digest> {
+    Ok(Json(registry.pin(&named.reference).await?))
+}
+
+async fn unpin(State(registry): State<Registry>, Json(named): Json<Named>) -> Answer<Digest> {
+    Ok(Json(registry.unpin(&named.reference).await?))
+}
+
+async fn remove(State(registry): State<Registry>, Json(named): Json<Named>) -> Answer<Collected> {
+    Ok(Json(registry.remove(&named.reference).await?))
+}
+
+async fn gc(State(registry): State<Registry>, Json(request): Json<GcRequest>) -> Answer<Collected> {
+    Ok(Json(registry.gc(request.dry_run).await?))
+}
+
+async fn trust_list(State(registry): State<Registry>) -> Answer<Vec<TrustEntry>> {
+    Ok(Json(registry.trust_list().await?))
+}
+
+async fn trust_add(
+    State(registry): State<Registry>,
+    Json(request): Json<TrustRequest>,
+) -> Answer<TrustEntry> {
+    Ok(Json(registry.trust_add(request.petname, request.publisher).await?))
+}

@@ -1,0 +1,51 @@
+//! Long use cases as a stream of JSON lines: progress, and at the end the result or the error.
+//!
+//! Who hangs up ends the work: it runs in the response's own body, and what was verified stays.
+
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::error::ErrorDocument;
+use crate::registry::Reporter;
+use crate::registry::fault::Fault;
+
+/// Progress that waits for a slow listener; more is left out.
+const EVENTS_MAX: usize = 64;
+
+/// Answers with the progress of `work`, and what it comes to.
+pub(super) fn streamed<T, E, F>(work: impl FnOnce(Reporter) -> F) -> Response
+where
+    T: Serialize + Send + 'static,
+    E: Fault + 'static,
+    F: Future<Output = Result<T, E>> + Send + 'static,
+{
+    let (listener, events) = mpsc::channel(EVENTS_MAX);
+    let work = Box::pin(work(Reporter::new(listener)));
+    let lines = stream::unfold((events, Some(work)), |(mut events, work)| async move {
+        let mut work = work?;
+        let line = tokio::select! {
+            biased;
+            Some(event) = events.recv() => json!(event),
+            result = &mut work => {
+                let end = match result {
+                    Ok(result) => json!({ "event": "done", "result": result }),
+                    Err(error) => json!({ "event": "failed", "error": ErrorDocument::of(&error) }),
+                };
+                return Some((line(&end), (events, None)));
+            }
+        };
+        Some((self::line(&line), (events, Some(work))))
+    });
+    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+fn line(value: &serde_json::Value) -> Result<Bytes, Infallible> {
+    Ok(Bytes::from(format!("{value}\n")))
+}
