@@ -1,1 +1,35 @@
-fn main() {}
+//! `reg`: publish, find, pull and share open model weights. One command, one file under `command/`.
+
+#![expect(unreachable_pub, reason = "nothing is outside of a binary")]
+
+mod args;
+mod client;
+mod command;
+mod error;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Args;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let json = args.global.json;
+    let code = match runtime.block_on(command::run(args)) {
+        Ok(code) => code,
+        Err(error) => error.report(json),
+    };
+    // A blocking task that is still reading must not keep the user waiting.
+    runtime.shutdown_background();
+    code
+}

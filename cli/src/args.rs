@@ -1,0 +1,289 @@
+//! What can be typed. Doc comments are the help.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use reg_node::registry::keyring::KeyName;
+use reg_proto::name::{ModelName, Petname, PublisherId, Reference, Tag};
+use reg_proto::peer::Address;
+
+/// A registry without a centre for open model weights.
+///
+/// Publishers sign, every node verifies, and every node that has a model shares it.
+#[derive(Debug, Parser)]
+#[command(name = "reg", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  reg daemon                                   run a node
+  reg key new me                               make a key to sign with
+  reg publish ./my-model my-model:v1 --key me  sign and publish a directory
+  reg pull acme/my-model:v1                    fetch it, verified, into ./my-model
+  reg pull ID/my-model --from /ip4/192.0.2.7/tcp/4600
+
+Exit codes: 0 ok, 1 other, 2 usage, 3 not found, 4 verification failed, 5 unreachable, 6 denied,
+7 disk full, 75 retry later, 130 interrupted";
+
+/// Flags of every command.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Global {
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print ids only, and no progress
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Keep all state under this folder, instead of the XDG directories
+    #[arg(long, global = true, env = "REG_HOME", value_name = "DIR", hide_env_values = true)]
+    pub home: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node: find peers, share what is here, serve the local API
+    Daemon(Daemon),
+    /// Make and show the keys that models are signed with
+    #[command(subcommand)]
+    Key(Key),
+    /// Sign a directory or file and publish it as MODEL[:TAG]
+    Publish(Publish),
+    /// Fetch a model, verified, and share it
+    Pull(Pull),
+    /// List the models that are here
+    Ls,
+    /// Show all that is known of a model: who signed it, what is computed, what is claimed
+    Info(Named),
+    /// List the files of a model
+    Files(Named),
+    /// Rehash what is here against what was signed
+    Verify(Verify),
+    /// List the peers the daemon is connected to
+    Peers,
+    /// Show the node in figures
+    Status,
+    /// Give publishers names of your own
+    #[command(subcommand)]
+    Trust(Trust),
+    /// Keep a model from being evicted
+    Pin(Named),
+    /// Let a model be evicted again
+    Unpin(Named),
+    /// Forget a model and remove the files that no other model needs
+    Rm(Named),
+    /// Remove what no model needs, and what is over the cache's size
+    Gc {
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print the OpenSSF Model Signing bundle of a model, for `model_signing verify certificate`
+    ExportSignature(Named),
+    /// Print a completion script for a shell
+    Completion { shell: clap_complete::Shell },
+    /// Show or begin the configuration
+    #[command(subcommand)]
+    Config(Config),
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg daemon
+  reg daemon --listen /ip4/0.0.0.0/tcp/4600 --bootstrap /ip4/192.0.2.7/tcp/4600
+  reg daemon --offline --http 127.0.0.1:8080")]
+pub struct Daemon {
+    /// Address to listen on for peers (repeatable)
+    #[arg(long, value_name = "MULTIADDR", env = "REG_LISTEN", value_delimiter = ',')]
+    pub listen: Vec<String>,
+    /// Address of the local API; port 0 picks one
+    #[arg(long, value_name = "ADDR", env = "REG_HTTP")]
+    pub http: Option<String>,
+    #[command(flatten)]
+    pub net: Net,
+    /// How large the cache may be, as in "200 GiB"
+    #[arg(long, value_name = "SIZE", env = "REG_CACHE_MAX_SIZE")]
+    pub cache_max_size: Option<String>,
+}
+
+/// How a node finds peers.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct Net {
+    /// Peer to connect to (repeatable)
+    #[arg(long, value_name = "MULTIADDR", env = "REG_BOOTSTRAP", value_delimiter = ',')]
+    pub bootstrap: Vec<String>,
+    /// Do not look for peers on the local network
+    #[arg(long, env = "REG_NO_MDNS", value_parser = clap::builder::BoolishValueParser::new())]
+    pub no_mdns: bool,
+    /// Part in the DHT: auto, server, client, off
+    #[arg(long, value_name = "MODE", env = "REG_DHT")]
+    pub dht: Option<String>,
+    /// Do not take part in gossip
+    #[arg(long, env = "REG_NO_GOSSIP", value_parser = clap::builder::BoolishValueParser::new())]
+    pub no_gossip: bool,
+    /// Connect to nobody
+    #[arg(long, env = "REG_OFFLINE", value_parser = clap::builder::BoolishValueParser::new())]
+    pub offline: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Make a key; its publisher id is what others know you by
+    New { name: KeyName },
+    /// List the keys that are here
+    Ls,
+    /// Show a key's publisher id and where the key is
+    Show { name: KeyName },
+    /// Print the key's certificate authority (PEM), for `model_signing verify certificate`
+    ExportCa { name: KeyName },
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg publish ./my-model my-model --key me
+  reg publish ./my-model my-model:v1 --key me --license apache-2.0
+  reg publish model.gguf my-model:q4 --key me --seed-until 2")]
+pub struct Publish {
+    /// Directory or file
+    pub path: PathBuf,
+    /// MODEL[:TAG]; the tag is `latest` where none is named
+    #[arg(value_parser = model_and_tag)]
+    pub model: (ModelName, Tag),
+    /// Key to sign with (`reg key new NAME` makes one)
+    #[arg(long, value_name = "NAME")]
+    pub key: KeyName,
+    /// Licence that you publish under (repeatable)
+    #[arg(long, value_name = "SPDX")]
+    pub license: Vec<String>,
+    #[arg(long)]
+    pub title: Option<String>,
+    #[arg(long)]
+    pub description: Option<String>,
+    /// Version, as you count them
+    #[arg(long)]
+    pub version: Option<String>,
+    /// Where the model comes from
+    #[arg(long, value_name = "URL")]
+    pub source_url: Option<String>,
+    /// Publish files that run code when they are loaded, archives, and what is not recognised
+    #[arg(long)]
+    pub allow_unsafe: bool,
+    /// Warn who pulls the tag after this many days that there may be a newer one
+    #[arg(long, value_name = "DAYS")]
+    pub fresh_for: Option<u64>,
+    /// Wait until this many other peers hold the whole model
+    #[arg(long, value_name = "N")]
+    pub seed_until: Option<usize>,
+    #[command(flatten)]
+    pub net: Net,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg pull acme/my-model               latest, into ./my-model
+  reg pull acme/my-model:v1 /models/x  a tag, into a directory
+  reg pull ID/my-model@sha256:…        exactly this
+  reg pull acme/my-model --from /ip4/192.0.2.7/tcp/4600/p2p/12D3KooW…")]
+pub struct Pull {
+    /// publisher/model[:tag][@sha256:…]; the publisher is an id or a name of yours (`reg trust add`)
+    pub reference: Reference,
+    /// Directory to put the files into; ./MODEL where none is named
+    pub dest: Option<PathBuf>,
+    /// Peer to ask (repeatable)
+    #[arg(long, value_name = "MULTIADDR")]
+    pub from: Vec<Address>,
+    /// Fetch into the cache only, and share from there
+    #[arg(long, conflicts_with = "dest")]
+    pub cache_only: bool,
+    /// Copy the files instead of sharing their bytes with the cache by reflink or hard link
+    #[arg(long)]
+    pub copy: bool,
+    /// Replace files in the directory that differ
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Take files that run code when they are loaded, archives, and what is not recognised
+    #[arg(long)]
+    pub allow_unsafe: bool,
+    /// Take a tag that its publisher has let expire
+    #[arg(long)]
+    pub allow_expired: bool,
+    #[command(flatten)]
+    pub net: Net,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Named {
+    /// publisher/model[:tag][@sha256:…]
+    pub reference: Reference,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg verify                       everything in the cache
+  reg verify acme/my-model         one model
+  reg verify ./my-model            a directory that was pulled
+  reg verify acme/my-model --repair")]
+pub struct Verify {
+    /// A model, or a directory that was pulled; everything in the cache where none is named
+    #[arg(value_name = "REF|PATH")]
+    pub target: Option<String>,
+    /// Fetch what is damaged from peers
+    #[arg(long)]
+    pub repair: bool,
+    /// Peer to ask (repeatable)
+    #[arg(long, value_name = "MULTIADDR")]
+    pub from: Vec<Address>,
+    #[command(flatten)]
+    pub net: Net,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Trust {
+    /// Call a publisher by a name of yours
+    Add { petname: Petname, publisher: PublisherId },
+    /// List the publishers you have named
+    Ls,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Print where the configuration is
+    Path,
+    /// Print what it means, defaults included
+    Show,
+    /// Write a file with every key and its default, as comments
+    Init,
+}
+
+fn model_and_tag(text: &str) -> Result<(ModelName, Tag), String> {
+    let (model, tag) = match text.split_once(':') {
+        Some((model, tag)) => (model, tag.parse().map_err(|error| format!("{error}"))?),
+        None => (text, Tag::latest()),
+    };
+    if model.contains('/') {
+        return Err(format!("{model:?} names a publisher: that is said by --key, name the model alone"));
+    }
+    Ok((model.parse().map_err(|error| format!("{error}"))?, tag))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Args::command().debug_assert();
+        assert!(model_and_tag("acme/x").is_err());
+        assert_eq!(model_and_tag("x").unwrap().1, Tag::latest());
+    }
+}

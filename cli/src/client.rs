@@ -1,0 +1,250 @@
+//! [`Client`]: the local API, of the daemon where one runs, else of a node that lives as long as the command.
+//!
+//! Both are asked the same way: the same routes, over the daemon's socket or in this process.
+
+use std::path::Path;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use reg_node::daemon::{Config, ConfigError, Home, HomeError, Mode, Node, NodeError, Overrides};
+use reg_node::gateway::admin::error::ErrorDocument;
+use reg_node::registry::report::Progress;
+use reg_node::store::OpenError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::args::{Global, Net};
+use crate::error::CliError;
+use crate::progress::Shown;
+
+/// Bytes of one line of a stream, or of an answer that is not one: a listing of many models.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// Who answers.
+#[derive(Debug)]
+pub struct Client {
+    target: Target,
+    quiet: bool,
+}
+
+#[derive(Debug)]
+enum Target {
+    Daemon(std::path::PathBuf),
+    Here(Box<Node>),
+}
+
+/// Finds the folders of this user.
+pub fn home(global: &Global) -> Result<Home, CliError> {
+    Home::find(global.home.as_deref()).map_err(|error: HomeError| CliError::from_error("invalid", &error))
+}
+
+/// Reads the configuration.
+pub fn config(home: &Home, overrides: Overrides) -> Result<Config, CliError> {
+    Config::load(home, overrides).map_err(|error: ConfigError| {
+        CliError::from_error("invalid", &error)
+            .hint("`reg config init` writes a sample, `reg config path` tells where")
+    })
+}
+
+/// What the flags of a command say of the network.
+pub fn overrides(net: &Net) -> Overrides {
+    Overrides {
+        bootstrap: net.bootstrap.clone(),
+        mdns: net.no_mdns.then_some(false),
+        dht: net.dht.clone(),
+        gossip: net.no_gossip.then_some(false),
+        offline: net.offline.then_some(true),
+        ..Overrides::default()
+    }
+}
+
+impl Client {
+    /// Connects to the daemon, or starts a node in this process: with a network where `net` is given.
+    pub async fn open(global: &Global, net: Option<&Net>) -> Result<Self, CliError> {
+        let home = home(global)?;
+        let socket = home.socket();
+        if is_alive(&socket).await {
+            return Ok(Self { target: Target::Daemon(socket), quiet: global.quiet });
+        }
+        let mode = if net.is_some() { Mode::Command } else { Mode::Local };
+        let config = config(&home, net.map(overrides).unwrap_or_default())?;
+        // A command's own node speaks on standard error only when something is wrong.
+        reg_node::daemon::telemetry::start("error");
+        let node = Node::start(&home, &config, mode).await.map_err(node_error)?;
+        Ok(Self { target: Target::Here(Box::new(node)), quiet: global.quiet })
+    }
+
+    /// Tells whether a daemon answers, which goes on when this command ends.
+    pub const fn is_daemon(&self) -> bool {
+        matches!(self.target, Target::Daemon(_))
+    }
+
+    /// Stops the node of this process, if there is one.
+    pub async fn close(self) {
+        if let Target::Here(node) = self.target {
+            node.shutdown().await;
+        }
+    }
+
+    /// Asks for something.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<T, CliError> {
+        let query: Vec<String> =
+            query.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
+        let path = if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) };
+        self.whole(self.request(Method::GET, &path, Bytes::new()).await?).await
+    }
+
+    /// Tells something to be done.
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
+        self.whole(self.request(Method::POST, path, encode(body)?).await?).await
+    }
+
+    /// Tells something long to be done, and shows how far it is.
+    pub async fn stream<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        let mut response = self.request(Method::POST, path, encode(body)?).await?;
+        if response.status() != StatusCode::OK {
+            return self.whole(response).await;
+        }
+        let mut shown = Shown::new(self.quiet);
+        let mut pending = Vec::new();
+        while let Some(frame) = response.body_mut().frame().await {
+            let frame =
+                frame.map_err(|error| CliError::new("other", format_args!("the node hung up: {error}")))?;
+            pending.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data.as_ref()));
+            while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = pending.drain(..=end).collect();
+                if let Some(result) = take_line(&line, &mut shown)? {
+                    return Ok(result);
+                }
+            }
+            if pending.len() > ANSWER_BYTES_MAX {
+                break;
+            }
+        }
+        Err(CliError::new("other", "the node hung up before it was done")
+            .hint("run the command again: what was done is kept"))
+    }
+
+    async fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Body>, CliError> {
+        let broken = |error: &dyn std::fmt::Display| {
+            CliError::new("unreachable", format_args!("the node does not answer: {error}"))
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .header("content-type", "application/json");
+        match &self.target {
+            Target::Here(node) => {
+                let request = request.body(Body::from(body)).map_err(|error| broken(&error))?;
+                let router: Router = node.router();
+                router.oneshot(request).await.map_err(|never| match never {})
+            }
+            Target::Daemon(socket) => {
+                let stream = connect(socket).await.map_err(|error| broken(&error))?;
+                let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+                let (mut sender, connection) = handshake.map_err(|error| broken(&error))?;
+                tokio::spawn(connection);
+                let request = request.body(Full::new(body)).map_err(|error| broken(&error))?;
+                let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+                Ok(response.map(Body::new))
+            }
+        }
+    }
+
+    async fn whole<T: DeserializeOwned>(&self, response: Response<Body>) -> Result<T, CliError> {
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), ANSWER_BYTES_MAX).await;
+        let body = body
+            .map_err(|error| CliError::new("other", format_args!("the node's answer broke off: {error}")))?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(not_understood);
+        }
+        match serde_json::from_slice::<ErrorDocument>(&body) {
+            Ok(document) => Err(document.into()),
+            Err(_) => Err(CliError::new("invalid", String::from_utf8_lossy(&body))),
+        }
+    }
+}
+
+/// Shows a line of a stream; returns the result if it is the last one.
+fn take_line<T: DeserializeOwned>(line: &[u8], shown: &mut Shown) -> Result<Option<T>, CliError> {
+    let value: Value = serde_json::from_slice(line).map_err(not_understood)?;
+    match value.get("event").and_then(Value::as_str) {
+        Some("done") => serde_json::from_value(value["result"].clone()).map(Some).map_err(not_understood),
+        Some("failed") => {
+            let document: ErrorDocument =
+                serde_json::from_value(value["error"].clone()).map_err(not_understood)?;
+            Err(document.into())
+        }
+        _ => {
+            if let Ok(progress) = serde_json::from_value::<Progress>(value) {
+                shown.show(&progress);
+            }
+            Ok(None)
+        }
+    }
+}
+
+fn not_understood(error: serde_json::Error) -> CliError {
+    CliError::new("other", format_args!("the node's answer is not understood: {error}"))
+        .hint("is the daemon of another version? stop it and start it anew")
+}
+
+fn encode(body: &impl Serialize) -> Result<Bytes, CliError> {
+    serde_json::to_vec(body).map(Bytes::from).map_err(not_understood)
+}
+
+/// Escapes what has a meaning in a query.
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                escaped.push(byte.into())
+            }
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+/// Why a node of this process does not start, with what to do next.
+pub fn node_error(error: NodeError) -> CliError {
+    match &error {
+        NodeError::Store(OpenError::InUse { .. }) => CliError::from_error("retry_later", &error).hint(
+            "another `reg` works on this store, and no daemon answers on its socket: wait for it to end",
+        ),
+        NodeError::Network(_) | NodeError::Serve(_) => CliError::from_error("invalid", &error)
+            .hint("is another daemon running? choose other addresses with --listen and --http"),
+        _ => CliError::from_error("other", &error),
+    }
+}
+
+#[cfg(unix)]
+async fn connect(socket: &Path) -> std::io::Result<tokio::net::UnixStream> {
+    tokio::net::UnixStream::connect(socket).await
+}
+
+#[cfg(not(unix))]
+async fn connect(_: &Path) -> std::io::Result<tokio::net::TcpStream> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+async fn is_alive(socket: &Path) -> bool {
+    connect(socket).await.is_ok()
+}

@@ -1,0 +1,52 @@
+//! `reg daemon`: run a node until it is told to stop.
+
+use std::process::ExitCode;
+
+use reg_node::daemon::{Mode, Node, Overrides, telemetry};
+use serde_json::json;
+
+use crate::args::{Daemon, Global};
+use crate::client::{config, home, node_error, overrides};
+use crate::error::CliError;
+use crate::output;
+
+pub async fn run(global: &Global, args: Daemon) -> Result<ExitCode, CliError> {
+    let home = home(global)?;
+    let Daemon { listen, http, net, cache_max_size } = args;
+    let overrides = Overrides { listen, http, cache_max_size, ..overrides(&net) };
+    let config = config(&home, overrides)?;
+    telemetry::start(&config.log_filter);
+    let node = Node::start(&home, &config, Mode::Daemon).await.map_err(node_error)?;
+    let listen = node.listen_addresses().await;
+    let http = node.http().map(|address| address.to_string());
+    if global.json {
+        output::json(&json!({ "peer_id": node.peer_id(), "listen": listen, "http": http }))?;
+    } else {
+        output::line(format!("peer id  {}", node.peer_id()))?;
+        for address in &listen {
+            output::line(format!("listen   {address}"))?;
+        }
+        output::line(format!("http     http://{}", http.unwrap_or_default()))?;
+        output::line(format!("home     {}", home.data_dir.display()))?;
+    }
+    stop_signal().await;
+    tracing::info!("stopping");
+    node.shutdown().await;
+    Ok(output::ok())
+}
+
+/// Waits until somebody wants the daemon to stop.
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    drop(tokio::signal::ctrl_c().await);
+}

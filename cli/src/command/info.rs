@@ -1,0 +1,57 @@
+//! `reg info`: all that is known of a model; what is computed and what is claimed stand apart.
+
+use std::process::ExitCode;
+
+use reg_node::registry::report::ModelInfo;
+use serde_json::Value;
+
+use crate::args::{Global, Named};
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{self, size};
+
+pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
+    let client = Client::open(global, None).await?;
+    let info: ModelInfo = client.get("/v1/info", &[("reference", args.reference.to_string())]).await?;
+    client.close().await;
+    if global.json {
+        output::json(&info)?;
+        return Ok(output::ok());
+    }
+    let summary = &info.summary;
+    let tags: Vec<&str> = summary.tags.iter().map(|tag| tag.as_str()).collect();
+    let mut rows = vec![
+        vec!["publisher".into(), summary.publisher.to_string()],
+        vec!["model".into(), summary.model.to_string()],
+        vec!["tags".into(), tags.join(", ")],
+        vec!["manifest".into(), summary.manifest.to_string()],
+        vec!["size".into(), format!("{} in {} files", size(summary.bytes), summary.files)],
+        vec!["complete".into(), summary.complete.to_string()],
+        vec!["pinned".into(), summary.pinned.to_string()],
+        vec!["key document".into(), info.key_document_version.to_string()],
+    ];
+    rows.extend(info.seq.map(|seq| vec!["tag record".into(), format!("number {seq}")]));
+    output::table(&rows)?;
+    let metadata = serde_json::to_value(&info.metadata).map_err(|error| CliError::new("other", error))?;
+    section("computed from the files", &metadata["computed"])?;
+    section("claimed by the publisher", &metadata["claimed"])?;
+    Ok(output::ok())
+}
+
+fn section(title: &str, facts: &Value) -> Result<(), CliError> {
+    let empty = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+        _ => false,
+    };
+    let facts: Vec<(&String, &Value)> =
+        facts.as_object().into_iter().flatten().filter(|(_, it)| !empty(it)).collect();
+    output::line(format!("\n{title}{}", if facts.is_empty() { ": nothing" } else { "" }))?;
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let rows: Vec<Vec<String>> = facts
+        .iter()
+        .map(|(name, value)| vec![format!("  {}", name.replace('_', " ")), text(value)])
+        .collect();
+    output::table(&rows)
+}

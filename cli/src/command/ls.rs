@@ -1,0 +1,41 @@
+//! `reg ls`: the models that are here.
+
+use std::process::ExitCode;
+
+use reg_node::registry::report::ModelSummary;
+use reg_node::registry::shown;
+
+use crate::args::Global;
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{self, short, size};
+
+pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
+    let client = Client::open(global, None).await?;
+    let models: Vec<ModelSummary> = client.get("/v1/models", &[]).await?;
+    client.close().await;
+    if global.json {
+        output::json(&models)?;
+    } else if global.quiet {
+        models.iter().try_for_each(|model| output::line(model.manifest.to_string()))?;
+    } else {
+        let mut rows = vec![["MODEL", "TAGS", "SIZE", "FILES", "MANIFEST", ""].map(str::to_owned).to_vec()];
+        rows.extend(models.iter().map(row));
+        output::table(&rows)?;
+    }
+    Ok(output::ok())
+}
+
+fn row(model: &ModelSummary) -> Vec<String> {
+    let tags: Vec<&str> = model.tags.iter().map(|tag| tag.as_str()).collect();
+    let marks = [(model.pinned, "pinned"), (!model.complete, "incomplete")];
+    let marks: Vec<&str> = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
+    vec![
+        format!("{}/{}", shown(model.publisher, model.petname.as_ref()), model.model),
+        tags.join(","),
+        size(model.bytes),
+        model.files.to_string(),
+        short(&model.manifest),
+        marks.join(","),
+    ]
+}

@@ -1,0 +1,49 @@
+//! One verb, one file.
+
+mod completion;
+mod config;
+mod daemon;
+mod export_signature;
+mod files;
+mod gc;
+mod info;
+mod key;
+mod ls;
+mod peers;
+mod pin;
+mod publish;
+mod pull;
+mod rm;
+mod status;
+mod trust;
+mod verify;
+
+use std::process::ExitCode;
+
+use crate::args::{Args, Command};
+use crate::error::CliError;
+
+/// Runs what was typed.
+pub async fn run(args: Args) -> Result<ExitCode, CliError> {
+    let Args { global, command } = args;
+    match command {
+        Command::Daemon(args) => daemon::run(&global, args).await,
+        Command::Key(command) => key::run(&global, command),
+        Command::Publish(args) => publish::run(&global, args).await,
+        Command::Pull(args) => pull::run(&global, args).await,
+        Command::Ls => ls::run(&global).await,
+        Command::Info(args) => info::run(&global, args).await,
+        Command::Files(args) => files::run(&global, args).await,
+        Command::Verify(args) => verify::run(&global, args).await,
+        Command::Peers => peers::run(&global).await,
+        Command::Status => status::run(&global).await,
+        Command::Trust(command) => trust::run(&global, command).await,
+        Command::Pin(args) => pin::pin(&global, args).await,
+        Command::Unpin(args) => pin::unpin(&global, args).await,
+        Command::Rm(args) => rm::run(&global, args).await,
+        Command::Gc { dry_run } => gc::run(&global, dry_run).await,
+        Command::ExportSignature(args) => export_signature::run(&global, args).await,
+        Command::Completion { shell } => completion::run(shell),
+        Command::Config(command) => config::run(&global, &command),
+    }
+}

@@ -1,0 +1,42 @@
+//! `reg peers`: whom the daemon is connected to.
+
+use std::process::ExitCode;
+
+use reg_node::registry::report::PeerReport;
+
+use crate::args::Global;
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{self, size};
+
+pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
+    let client = Client::open(global, None).await?;
+    let is_daemon = client.is_daemon();
+    let peers: Vec<PeerReport> = client.get("/v1/peers", &[]).await?;
+    client.close().await;
+    if global.json {
+        output::json(&peers)?;
+    } else if global.quiet {
+        peers.iter().try_for_each(|peer| output::line(peer.peer.to_string()))?;
+    } else {
+        let mut rows =
+            vec![["PEER", "OVER", "RTT", "FETCHED", "SERVED", "ADDRESS"].map(str::to_owned).to_vec()];
+        rows.extend(peers.iter().map(row));
+        output::table(&rows)?;
+        if !is_daemon {
+            eprintln!("note: no daemon runs here: start one with `reg daemon`");
+        }
+    }
+    Ok(output::ok())
+}
+
+fn row(peer: &PeerReport) -> Vec<String> {
+    vec![
+        peer.peer.to_string(),
+        peer.transport.clone().unwrap_or_default(),
+        peer.rtt_ms.map_or_else(String::new, |rtt| format!("{rtt} ms")),
+        size(peer.bytes_fetched),
+        size(peer.bytes_served),
+        peer.addresses.first().map(ToString::to_string).unwrap_or_default(),
+    ]
+}

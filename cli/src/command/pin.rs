@@ -1,0 +1,33 @@
+//! `reg pin` and `reg unpin`: keep a model from being evicted, or let it go.
+
+use std::process::ExitCode;
+
+use reg_node::gateway::admin::Named as Request;
+use reg_proto::digest::Digest;
+use serde_json::json;
+
+use crate::args::{Global, Named};
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output;
+
+pub async fn pin(global: &Global, args: Named) -> Result<ExitCode, CliError> {
+    set(global, args, "/v1/pin", "pinned").await
+}
+
+pub async fn unpin(global: &Global, args: Named) -> Result<ExitCode, CliError> {
+    set(global, args, "/v1/unpin", "unpinned").await
+}
+
+async fn set(global: &Global, args: Named, path: &str, done: &str) -> Result<ExitCode, CliError> {
+    let client = Client::open(global, None).await?;
+    let reference = args.reference.clone();
+    let manifest: Digest = client.post(path, &Request { reference: args.reference }).await?;
+    client.close().await;
+    if global.json {
+        output::json(&json!({ "reference": reference, "manifest": manifest, "pinned": done == "pinned" }))?;
+    } else if !global.quiet {
+        output::line(format!("{done} {reference} ({manifest})"))?;
+    }
+    Ok(output::ok())
+}

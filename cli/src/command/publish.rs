@@ -1,0 +1,119 @@
+//! `reg publish`: prepare at the node, sign here, commit at the node. The key never leaves this process.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use reg_node::gateway::admin::CommitRequest;
+use reg_node::registry::keyring::Keyring;
+use reg_node::registry::report::{Prepared, Published};
+use reg_node::registry::request::{Claims, PublishRequest};
+use serde_json::json;
+
+use crate::args::{Global, Publish};
+use crate::client::{Client, home};
+use crate::command::key::keyring_error;
+use crate::error::CliError;
+use crate::output::{self, size};
+
+/// Time between two looks at who holds the model.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const DAY: u64 = 86_400;
+
+pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
+    let home = home(global)?;
+    home.make().map_err(|error| CliError::from_error("other", &error))?;
+    let key = Keyring::open(home.keys()).load(&args.key).map_err(keyring_error)?;
+    let path = args.path.canonicalize().map_err(|error| {
+        CliError::new("not_found", format_args!("{}: {error}", args.path.display()))
+            .hint("name a directory or a file")
+    })?;
+    let (model, tag) = args.model.clone();
+    let client = Client::open(global, Some(&args.net)).await?;
+    let request = PublishRequest {
+        path,
+        key_document: key.key_document(),
+        model: model.clone(),
+        tag: tag.clone(),
+        claims: Claims {
+            licenses: args.license,
+            title: args.title,
+            description: args.description,
+            version: args.version,
+            source_url: args.source_url,
+        },
+        allow_unsafe: args.allow_unsafe,
+        fresh_for: args.fresh_for.map(|days| days.saturating_mul(DAY)),
+    };
+    let prepared: Prepared = client.stream("/v1/publish/prepare", &request).await?;
+    if (&prepared.model, &prepared.tag) != (&model, &tag) {
+        return Err(CliError::new(
+            "verification",
+            "the node has prepared another model than the one that was named",
+        ));
+    }
+    let signed = key.sign(&prepared).map_err(|error| CliError::from_error("verification", &error))?;
+    let commit = CommitRequest { id: prepared.id, signed };
+    let mut published: Published = client.stream("/v1/publish/commit", &commit).await?;
+    if let Some(wanted) = args.seed_until {
+        published.holders = seed_until(global, &client, &published, wanted).await?;
+    }
+    report(global, &published, client.is_daemon(), args.seed_until.is_some())?;
+    client.close().await;
+    Ok(output::ok())
+}
+
+/// Waits until enough others hold the model.
+async fn seed_until(
+    global: &Global,
+    client: &Client,
+    published: &Published,
+    wanted: usize,
+) -> Result<usize, CliError> {
+    let query = [("manifest", published.manifest.to_string())];
+    let mut shown = None;
+    loop {
+        let holders: usize = client.get("/v1/holders", &query).await?;
+        if shown != Some(holders) && !global.quiet {
+            eprintln!("held by {holders} of {wanted} peers");
+            shown = Some(holders);
+        }
+        if holders >= wanted {
+            return Ok(holders);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = tokio::signal::ctrl_c() => {
+                return Err(CliError::interrupted("the model is published; a daemon goes on seeding it"));
+            }
+        }
+    }
+}
+
+fn report(global: &Global, published: &Published, is_daemon: bool, has_seeded: bool) -> Result<(), CliError> {
+    if global.json {
+        return output::json(&json!({
+            "reference": published.reference,
+            "publisher": published.publisher,
+            "model": published.model,
+            "tag": published.tag,
+            "manifest": published.manifest,
+            "bytes": published.bytes,
+            "files": published.files,
+            "seq": published.seq,
+            "holders": published.holders,
+        }));
+    }
+    output::line(published.reference.to_string())?;
+    if global.quiet {
+        return Ok(());
+    }
+    let Published { manifest, bytes, files, holders, .. } = published;
+    eprintln!("{files} files, {}, {manifest}", size(*bytes));
+    eprintln!("held by {holders} other peer{}", if *holders == 1 { "" } else { "s" });
+    if !is_daemon && !has_seeded {
+        eprintln!(
+            "note: no daemon runs here, so nobody can fetch it from this machine: start one with `reg daemon`"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! `reg pull`: fetch a model, verified, and put it into a directory.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use reg_node::registry::report::Pulled;
+use reg_node::registry::request::PullRequest;
+
+use crate::args::{Global, Pull};
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{self, size};
+
+pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
+    let dest = destination(&args)?;
+    let client = Client::open(global, Some(&args.net)).await?;
+    let request = PullRequest {
+        reference: args.reference,
+        dest,
+        from: args.from,
+        allow_unsafe: args.allow_unsafe,
+        offline: args.net.offline,
+        copy: args.copy,
+        overwrite: args.overwrite,
+        allow_expired: args.allow_expired,
+    };
+    let pulled: Result<Pulled, CliError> = tokio::select! {
+        pulled = client.stream("/v1/pull", &request) => pulled,
+        _ = tokio::signal::ctrl_c() => {
+            Err(CliError::interrupted("run the same command again: what was fetched is kept"))
+        }
+    };
+    let closing = client.close();
+    let pulled = match pulled {
+        Ok(pulled) => pulled,
+        Err(error) => {
+            closing.await;
+            return Err(error);
+        }
+    };
+    report(global, &pulled)?;
+    closing.await;
+    Ok(output::ok())
+}
+
+/// Where the files go: as named, else into a directory of the model's name, else nowhere.
+fn destination(args: &Pull) -> Result<Option<PathBuf>, CliError> {
+    if args.cache_only {
+        return Ok(None);
+    }
+    let dest = args.dest.clone().unwrap_or_else(|| PathBuf::from(args.reference.model.as_str()));
+    let dest = std::path::absolute(&dest);
+    dest.map(Some)
+        .map_err(|error| CliError::new("invalid", format_args!("the directory is not known: {error}")))
+}
+
+fn report(global: &Global, pulled: &Pulled) -> Result<(), CliError> {
+    if global.json {
+        return output::json(pulled);
+    }
+    match &pulled.dest {
+        Some(dest) => output::line(dest.display().to_string())?,
+        None => output::line(pulled.manifest.to_string())?,
+    }
+    if global.quiet {
+        return Ok(());
+    }
+    let Pulled { files, bytes, bytes_fetched, peers, seconds, publisher, manifest, .. } = pulled;
+    eprintln!("{files} files, {}, {manifest}", size(*bytes));
+    eprintln!("signed by {publisher}");
+    if *bytes_fetched > 0 {
+        let rate = *bytes_fetched as f64 / seconds.max(0.001);
+        eprintln!("{} fetched in {seconds:.1} s, {}/s, from:", size(*bytes_fetched), size(rate as u64));
+        for (peer, bytes) in peers {
+            eprintln!("  {peer}  {}", size(*bytes));
+        }
+    } else {
+        eprintln!("all of it was here");
+    }
+    Ok(())
+}

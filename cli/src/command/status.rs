@@ -1,0 +1,39 @@
+//! `reg status`: the node in figures.
+
+use std::process::ExitCode;
+
+use reg_node::registry::report::Status;
+
+use crate::args::Global;
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{self, size};
+
+pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
+    let client = Client::open(global, None).await?;
+    let is_daemon = client.is_daemon();
+    let status: Status = client.get("/v1/status", &[]).await?;
+    client.close().await;
+    if global.json {
+        output::json(&status)?;
+        return Ok(output::ok());
+    }
+    let mut rows = vec![
+        vec!["daemon".to_owned(), if is_daemon { "running" } else { "not running" }.to_owned()],
+        vec!["peer id".into(), status.peer_id.to_string()],
+    ];
+    rows.extend(status.listen.iter().map(|address| vec!["listen".into(), address.to_string()]));
+    let max = status.cache_max_bytes.map_or_else(|| "no limit".into(), |max| format!("of {}", size(max)));
+    rows.extend([
+        vec!["peers".into(), status.peers.to_string()],
+        vec!["models".into(), status.models.to_string()],
+        vec!["cache".into(), format!("{} in {} blobs, {max}", size(status.bytes), status.blobs)],
+        vec!["on its way".into(), size(status.partial_bytes)],
+        vec!["served".into(), size(status.bytes_served)],
+        vec!["fetched".into(), size(status.bytes_fetched)],
+        vec!["up".into(), format!("{} s", status.uptime_seconds)],
+        vec!["version".into(), status.version],
+    ]);
+    output::table(&rows)?;
+    Ok(output::ok())
+}

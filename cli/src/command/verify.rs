@@ -1,0 +1,63 @@
+//! `reg verify`: rehash what is here against what was signed.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use reg_node::registry::report::Verified;
+use reg_node::registry::request::{VerifyRequest, VerifyTarget};
+
+use crate::args::{Global, Verify};
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{self, size};
+
+/// Exit code where damage was found and not repaired.
+const DAMAGED: u8 = 4;
+
+pub async fn run(global: &Global, args: Verify) -> Result<ExitCode, CliError> {
+    let target = target(args.target.as_deref())?;
+    let net = args.repair.then_some(&args.net);
+    let client = Client::open(global, net).await?;
+    let request = VerifyRequest { target, repair: args.repair, from: args.from };
+    let verified: Verified = client.stream("/v1/verify", &request).await?;
+    client.close().await;
+    let left = verified.damaged.iter().filter(|damage| !damage.repaired).count();
+    if global.json {
+        output::json(&verified)?;
+    } else {
+        for damage in &verified.damaged {
+            let what = damage
+                .path
+                .as_ref()
+                .map_or_else(|| damage.digest.to_string(), |path| path.display().to_string());
+            let end = if damage.repaired { "repaired" } else { "damaged" };
+            output::line(format!("{end}: {what}: {}", damage.problem))?;
+        }
+        for path in &verified.unlisted {
+            output::line(format!("unlisted: {path}: the model does not have it"))?;
+        }
+        if !global.quiet {
+            eprintln!("{} checked, {}, {left} damaged", verified.checked, size(verified.bytes));
+            if left > 0 && !args.repair {
+                eprintln!("hint: fetch what is damaged anew with `reg verify --repair`");
+            }
+        }
+    }
+    Ok(if left == 0 { output::ok() } else { ExitCode::from(DAMAGED) })
+}
+
+/// A directory that exists is a directory; anything else must be a reference.
+fn target(text: Option<&str>) -> Result<VerifyTarget, CliError> {
+    let Some(text) = text else { return Ok(VerifyTarget::Everything) };
+    let is_path = text.starts_with(['.', '/']) || Path::new(text).is_dir();
+    if is_path {
+        let path = Path::new(text)
+            .canonicalize()
+            .map_err(|error| CliError::new("not_found", format_args!("{text}: {error}")))?;
+        return Ok(VerifyTarget::Directory(path));
+    }
+    text.parse().map(VerifyTarget::Model).map_err(|error| {
+        CliError::from_error("invalid", &error)
+            .hint("name publisher/model[:tag], or a directory that was pulled")
+    })
+}

@@ -1,0 +1,93 @@
+//! Showing how far a long command is: a bar on a terminal, else a line from time to time; on standard error only.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use reg_node::registry::report::Progress;
+
+use crate::output::size;
+
+/// Time between two lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// What is shown at the moment.
+pub struct Shown {
+    bar: Option<ProgressBar>,
+    quiet: bool,
+    last_line: Instant,
+}
+
+impl Shown {
+    /// Returns a display that shows nothing yet, and never anything where `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal() && !quiet;
+        let bar = terminal.then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            bar.set_style(ProgressStyle::default_spinner());
+            bar
+        });
+        Self { bar, quiet, last_line: Instant::now() }
+    }
+
+    /// Shows what has happened.
+    pub fn show(&mut self, progress: &Progress) {
+        if self.quiet {
+            return;
+        }
+        match progress {
+            Progress::Stage { stage, detail } => self.stage(stage, detail),
+            Progress::Bytes { done, total, peers } => self.bytes(*done, *total, *peers),
+            Progress::Note { text } => self.line(&format!("note: {text}")),
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    fn stage(&mut self, stage: &str, detail: &str) {
+        match &self.bar {
+            Some(bar) => {
+                bar.reset();
+                bar.set_style(ProgressStyle::default_spinner());
+                bar.set_message(format!("{stage} {detail}"));
+                bar.enable_steady_tick(Duration::from_millis(120));
+            }
+            None => eprintln!("{stage} {detail}"),
+        }
+    }
+
+    fn bytes(&mut self, done: u64, total: u64, peers: usize) {
+        let from = if peers > 0 {
+            format!(" from {peers} peer{}", if peers == 1 { "" } else { "s" })
+        } else {
+            String::new()
+        };
+        if let Some(bar) = &self.bar {
+            if bar.length() != Some(total) {
+                let template = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} {msg}";
+                bar.set_style(
+                    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+                );
+                bar.set_length(total);
+            }
+            bar.set_position(done);
+            bar.set_message(from);
+        } else if self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            eprintln!("{} of {}{from}", size(done), size(total));
+        }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
