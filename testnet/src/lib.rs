@@ -1,1 +1,10 @@
+//! Worlds we control: real nodes as processes on loopback, real models to move between them, and peers that lie.
+//!
+//! The product is used from outside only, by its command line; the peers that lie speak its protocols themselves.
 
+pub mod process;
+
+pub mod model;
+pub mod tree;
+
+pub mod evil;

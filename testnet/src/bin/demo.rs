@@ -1,0 +1,123 @@
+//! `cargo demo [MODEL]`: the main job, step by step, on three real nodes on loopback.
+//!
+//! A publishes; B, which knows only A, pulls by name; A is stopped; C, which knows only B, pulls from B. Exits with 0 only
+//! if every SHA-256 is equal.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Parser;
+use reg_testnet::model::{self, SILERO_VAD};
+use reg_testnet::process::{Daemon, Home, text};
+use reg_testnet::tree;
+use serde_json::Value;
+
+/// Publish a model on one node, pull it on a second, stop the first, pull it from the second on a third.
+#[derive(Parser)]
+struct Args {
+    /// A model: a directory or a file. Without it, Silero VAD out of its PyPI package
+    model: Option<PathBuf>,
+    /// Keep the state of the nodes
+    #[arg(long)]
+    keep: bool,
+}
+
+struct Demo {
+    start: Instant,
+    step: u32,
+}
+
+impl Demo {
+    fn step(&mut self, what: &str) {
+        self.step += 1;
+        println!("\n{:6.2} s  {}. {what}", self.start.elapsed().as_secs_f64(), self.step);
+    }
+
+    fn say(&self, what: impl AsRef<str>) {
+        println!("          {}", what.as_ref());
+    }
+}
+
+fn main() {
+    let args = Args::parse();
+    let mut demo = Demo { start: Instant::now(), step: 0 };
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let model = choose_model(&args, scratch.path());
+    println!("model: {}", model.display());
+    let homes = ["A", "B", "C"].map(Home::new);
+    run(&mut demo, &homes, &model, scratch.path());
+    if args.keep {
+        for home in homes {
+            println!("kept: {}", home.keep().display());
+        }
+    }
+    println!("\nEvery SHA-256 is equal. Done in {:.1} s.", demo.start.elapsed().as_secs_f64());
+}
+
+/// The model that was named, else a real one, else, without network and cache, a generated one.
+fn choose_model(args: &Args, scratch: &Path) -> PathBuf {
+    if let Some(model) = &args.model {
+        return model.clone();
+    }
+    match SILERO_VAD.get() {
+        Ok(model) => model,
+        Err(error) => {
+            println!("{error}");
+            println!("no real model is to be had, so a small one is generated");
+            let dir = scratch.join("generated");
+            model::generate(&dir, 5 << 20, 1);
+            dir
+        }
+    }
+}
+
+fn run(demo: &mut Demo, [a, b, c]: &[Home; 3], model: &Path, scratch: &Path) {
+    demo.step("A makes a key and starts");
+    let publisher = a.key("demo");
+    let daemon_a = Daemon::start(a, [""; 0]);
+    demo.say(format!("publisher {publisher}"));
+    demo.say(format!("A listens on {}", daemon_a.address()));
+
+    demo.step("A signs and publishes the model");
+    let reference = a.publish(model, "demo-model:v1", "demo");
+    demo.say(&reference);
+
+    demo.step("B starts; it knows A's address and nothing else, and pulls by name");
+    let daemon_b = Daemon::start(b, ["--bootstrap", &daemon_a.address()]);
+    pull(demo, b, &reference, &scratch.join("b"), &[]);
+
+    demo.step("A is stopped");
+    daemon_a.stop();
+
+    demo.step("C starts; it knows B's address and nothing else, and pulls by name");
+    let daemon_c = Daemon::start(c, ["--bootstrap", &daemon_b.address()]);
+    pull(demo, c, &reference, &scratch.join("c"), &[]);
+
+    demo.step("every SHA-256 is compared");
+    tree::assert_equal(&scratch.join("b"), &scratch.join("c"));
+    for (path, digest) in tree::digests(&scratch.join("c")) {
+        let original = if model.is_dir() { model.join(&path) } else { model.to_owned() };
+        assert_eq!(tree::digest(&original), digest, "{path} is not what was published");
+        demo.say(format!("{digest}  {path}"));
+    }
+    daemon_b.stop();
+    daemon_c.stop();
+}
+
+fn pull(demo: &Demo, home: &Home, reference: &str, dest: &Path, flags: &[&str]) {
+    let dest = dest.to_string_lossy().into_owned();
+    let args: Vec<&str> = ["pull", reference, &dest].into_iter().chain(flags.iter().copied()).collect();
+    let pulled = home.json(args);
+    let number = |value: &Value| value.as_f64().unwrap_or_default();
+    let (bytes, seconds) = (number(&pulled["bytes_fetched"]), number(&pulled["seconds"]));
+    demo.say(format!(
+        "{:.1} MB in {seconds:.2} s, {:.1} MB/s, {} files",
+        bytes / 1e6,
+        bytes / 1e6 / seconds,
+        pulled["files"]
+    ));
+    for (peer, bytes) in pulled["peers"].as_object().into_iter().flatten() {
+        demo.say(format!("{:.1} MB from {peer}", number(bytes) / 1e6));
+    }
+    demo.say(format!("signed by {}", text(&pulled["publisher"])));
+}

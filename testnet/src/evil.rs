@@ -1,0 +1,118 @@
+//! Peers that lie: nodes of our own that speak the protocols and answer as they are told to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use reg_node::net::{DhtMode, FrameReader, FrameWriter, Inbound, Network, NetworkConfig};
+use reg_proto::digest::Digest;
+use reg_proto::piece::{BlobLayout, PIECE_LEN};
+use reg_proto::states::PieceStates;
+use reg_proto::wire::{Frame, Held, Request, Response};
+
+/// What a lying peer says.
+#[derive(Debug, Default)]
+pub struct Script {
+    /// Answers by the question's JSON; a question that is not here is answered "not found".
+    pub answers: BTreeMap<String, Response>,
+    /// Blobs it holds: bytes that it sends piece by piece, whatever their digest is.
+    pub blobs: BTreeMap<Digest, Arc<Vec<u8>>>,
+    /// States that it says it goes by.
+    pub states: BTreeMap<Digest, PieceStates>,
+}
+
+impl Script {
+    /// Answers this question so.
+    pub fn answer(&mut self, request: &Request, response: Response) {
+        let key = serde_json::to_string(request).expect("a question is JSON");
+        self.answers.insert(key, response);
+    }
+}
+
+/// A running peer that lies.
+#[derive(Debug)]
+pub struct Liar {
+    pub network: Network,
+}
+
+impl Liar {
+    /// Starts a lying peer on loopback.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub async fn start(seed: u8, script: Script) -> Self {
+        let config = NetworkConfig {
+            seed: [seed; 32],
+            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")],
+            bootstrap: Vec::new(),
+            mdns: false,
+            dht: DhtMode::Off,
+            gossip: false,
+        };
+        let (network, inbound) = Network::start(config).await.expect("it starts");
+        tokio::spawn(lie(inbound, Arc::new(script)));
+        Self { network }
+    }
+
+    /// Returns where it is reached.
+    ///
+    /// # Panics
+    /// It listens nowhere.
+    pub async fn address(&self) -> String {
+        self.network.listen_addresses().await.first().expect("it listens").to_string()
+    }
+}
+
+async fn lie(inbound: Inbound, script: Arc<Script>) {
+    let Inbound { mut requests, mut streams, announcements: _announcements, peers: _peers } = inbound;
+    loop {
+        tokio::select! {
+            Some(asked) = requests.recv() => {
+                let key = serde_json::to_string(&asked.request).expect("a question is JSON");
+                asked.reply.send(script.answers.get(&key).cloned().unwrap_or(Response::NotFound));
+            }
+            Some(stream) = streams.recv() => {
+                tokio::spawn(serve(stream.reader, stream.writer, script.clone()));
+            }
+            else => return,
+        }
+    }
+}
+
+async fn serve(mut reader: FrameReader, mut writer: FrameWriter, script: Arc<Script>) {
+    while let Ok(Some(frame)) = reader.next().await {
+        let sent = match frame {
+            Frame::Follow { blob } => {
+                let pieces = if script.blobs.contains_key(&blob) { Held::All } else { Held::None };
+                writer.send(&Frame::Holds { blob, pieces }).await
+            }
+            Frame::GetStates { blob } => match script.states.get(&blob) {
+                Some(states) => writer.send(&Frame::States { blob, bytes: states.to_bytes() }).await,
+                None => writer.send(&Frame::NoStates { blob }).await,
+            },
+            Frame::Request { id, blob, first, count } => {
+                let Some(bytes) = script.blobs.get(&blob) else { return };
+                send_pieces(&mut writer, bytes, id, first, count).await
+            }
+            _ => Ok(()),
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+async fn send_pieces(
+    writer: &mut FrameWriter,
+    bytes: &[u8],
+    id: u32,
+    first: u32,
+    count: u32,
+) -> Result<(), reg_node::net::FrameError> {
+    let layout = BlobLayout::new(bytes.len() as u64).expect("a blob of a test is small");
+    for index in first..first + count {
+        let Some(piece) = layout.piece(index) else { return Ok(()) };
+        let start = (u64::from(index) * PIECE_LEN) as usize;
+        writer.send_piece(id, index, &bytes[start..start + layout.piece_len(piece)]).await?;
+    }
+    Ok(())
+}

