@@ -156,7 +156,6 @@ impl Ran {
     ///
     /// # Panics
     /// It failed.
-    #[must_use]
     pub fn ok(self) -> Self {
         assert!(self.output.status.success(), "{} failed: {}\n{}", self.name, self.stdout(), self.stderr());
         self
@@ -166,7 +165,6 @@ impl Ran {
     ///
     /// # Panics
     /// It did not.
-    #[must_use]
     pub fn failed(self, code: i32, what: &str) -> Self {
         let said = self.stderr();
         assert_eq!(self.code(), code, "{}: {said}", self.name);

@@ -40,6 +40,8 @@ impl Demo {
 
 fn main() {
     let args = Args::parse();
+    println!("building the node");
+    reg_testnet::process::reg_binary();
     let mut demo = Demo { start: Instant::now(), step: 0 };
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let model = choose_model(&args, scratch.path());

@@ -1,0 +1,126 @@
+//! The main job between real processes: publish, find, pull, verify, share.
+
+use std::time::{Duration, Instant};
+
+use reg_testnet::model::{self, SILERO_VAD};
+use reg_testnet::process::{Daemon, Home, Ran};
+use reg_testnet::tree;
+
+const MIB: u64 = 1 << 20;
+
+fn pull(home: &Home, reference: &str, name: &str, flags: &[&str]) -> Ran {
+    let dest = home.path().join(name).to_string_lossy().into_owned();
+    let args: Vec<&str> = ["pull", reference, &dest].into_iter().chain(flags.iter().copied()).collect();
+    home.run(args.into_iter().chain(["--json"]))
+}
+
+#[test]
+fn what_was_pulled_is_served_when_the_first_node_has_gone() {
+    let [a, b, c] = ["A", "B", "C"].map(Home::new);
+    let scratch = tempfile::tempdir().expect("a folder");
+    let model = match SILERO_VAD.get() {
+        Ok(file) => {
+            std::fs::copy(&file, scratch.path().join("silero_vad_16k.safetensors")).expect("copied");
+            scratch.path().to_owned()
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let daemon_a = Daemon::start(&a, [""; 0]);
+    a.key("me");
+    let reference = a.publish(&model, "silero-vad:v6", "me");
+    let daemon_b = Daemon::start(&b, ["--bootstrap", &daemon_a.address()]);
+    let pulled = pull(&b, &reference, "out", &[]).ok().json();
+    assert_eq!(pulled["bytes_fetched"].as_u64().map(|it| it >= 1_239_748), Some(true), "{pulled}");
+    assert_eq!(pulled["peers"].as_object().map(serde_json::Map::len), Some(1));
+    daemon_a.stop();
+    let daemon_c = Daemon::start(&c, ["--bootstrap", &daemon_b.address()]);
+    pull(&c, &reference, "out", &[]).ok();
+    tree::assert_equal(&model, &b.path().join("out"));
+    tree::assert_equal(&model, &c.path().join("out"));
+    c.run(["verify", &c.path().join("out").to_string_lossy()]).ok();
+    daemon_b.stop();
+    daemon_c.stop();
+}
+
+#[test]
+fn a_large_model_comes_from_two_peers_at_once_without_a_daemon() {
+    let [a, b, c] = ["A", "B", "C"].map(Home::new);
+    let model = a.path().join("model");
+    model::generate(&model, 48 * MIB, 7);
+    a.key("me");
+    let daemon_a = Daemon::start(&a, [""; 0]);
+    let reference = a.publish(&model, "big", "me");
+    let daemon_b = Daemon::start(&b, ["--bootstrap", &daemon_a.address()]);
+    pull(&b, &reference, "out", &[]).ok();
+    let (from_a, from_b) = (daemon_a.address(), daemon_b.address());
+    let pulled =
+        pull(&c, &reference, "out", &["--from", &from_a, "--from", &from_b, "--no-mdns"]).ok().json();
+    let peers = pulled["peers"].as_object().expect("bytes by peer");
+    assert_eq!(peers.len(), 2, "{pulled}");
+    let sum: u64 = peers.values().filter_map(serde_json::Value::as_u64).sum();
+    assert_eq!(Some(sum), pulled["bytes_fetched"].as_u64());
+    tree::assert_equal(&model, &c.path().join("out"));
+    let again = pull(&c, &reference, "again", &["--offline"]).ok().json();
+    assert_eq!(again["bytes_fetched"], 0);
+    tree::assert_equal(&model, &c.path().join("again"));
+}
+
+#[test]
+fn neighbours_find_each_other_with_no_address_at_all() {
+    let [a, b] = ["A", "B"].map(Home::new);
+    let model = a.path().join("model");
+    model::generate(&model, 3 * MIB, 3);
+    a.key("me");
+    // mDNS tells of addresses of a real interface, so these two listen everywhere.
+    let everywhere = ["--listen", "/ip4/0.0.0.0/tcp/0"];
+    let _daemon_a = Daemon::start_with(&a, everywhere);
+    let reference = a.publish(&model, "near", "me");
+    let _daemon_b = Daemon::start_with(&b, everywhere);
+    pull(&b, &reference, "out", &[]).ok();
+    tree::assert_equal(&model, &b.path().join("out"));
+}
+
+/// Twenty nodes: all know K, which holds nothing; D, who comes last, knows only K.
+fn through_a_node_that_holds_nothing(flags: &[&str]) {
+    const OTHERS: usize = 17;
+    let known = Home::new("K");
+    let daemon_k = Daemon::start(&known, flags);
+    let bootstrap = daemon_k.address();
+    let with_bootstrap: Vec<&str> = flags.iter().copied().chain(["--bootstrap", &bootstrap]).collect();
+    let homes: Vec<Home> = (0..OTHERS).map(|n| Home::new(&format!("N{n}"))).collect();
+    let _others: Vec<Daemon> = homes.iter().map(|home| Daemon::start(home, &with_bootstrap)).collect();
+    let holder = Home::new("H");
+    holder.key("me");
+    let model = holder.path().join("model");
+    model::generate(&model, 5 * MIB, 20);
+    let _daemon_h = Daemon::start(&holder, &with_bootstrap);
+    std::thread::sleep(Duration::from_secs(1));
+    let reference = holder.publish(&model, "far:v1", "me");
+    std::thread::sleep(Duration::from_secs(2));
+    let last = Home::new("D");
+    let _daemon_d = Daemon::start(&last, &with_bootstrap);
+    let start = Instant::now();
+    let pulled = pull(&last, &reference, "out", &[]).ok().json();
+    println!("{flags:?}: found and pulled in {:.1} s: {}", start.elapsed().as_secs_f64(), pulled["peers"]);
+    tree::assert_equal(&model, &last.path().join("out"));
+}
+
+#[test]
+fn a_stranger_finds_a_model_with_gossip_off() {
+    through_a_node_that_holds_nothing(&["--no-gossip", "--dht", "server"]);
+}
+
+#[test]
+fn a_stranger_finds_a_model_with_the_dht_off() {
+    through_a_node_that_holds_nothing(&["--dht", "off"]);
+}
+
+#[test]
+fn what_nobody_has_is_not_found_and_says_what_to_do() {
+    let home = Home::new("A");
+    let nobody = "w3wvhlx6okxgeref7vz7cfr7y3m5wm5paa6xejkogaqe2j3bj5gq/none";
+    let refused = home.run(["pull", nobody, "--offline", "--cache-only"]).failed(5, "offline");
+    assert!(refused.stderr().contains("hint:"));
+    home.run(["pull", "stranger/model", "--offline"]).failed(2, "reg trust add");
+    home.run(["pull", "no-reference"]).failed(2, "publisher/model");
+}
