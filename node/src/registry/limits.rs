@@ -8,6 +8,8 @@ pub(super) const FIND_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) const REFRESH_TIMEOUT: Duration = Duration::from_secs(4);
 /// After the first valid answer, how long others may still tell of a newer record.
 pub(super) const SETTLE: Duration = Duration::from_millis(700);
+/// After an answer that was refused, how long an honest one is waited for.
+pub(super) const REFUSED_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a pull goes on without a byte from anybody before it gives up; what is here stays here.
 pub(super) const STARVED_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often connected peers and the DHT are looked through anew while something is missing.

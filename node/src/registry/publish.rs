@@ -417,6 +417,7 @@ impl Inner {
         tags::see(&self.store, &tag)?;
         tags::keep(&self.store, &tag)?;
         self.store.touch(&prepared.manifest);
+        self.store.commit();
         let published = Published {
             reference: Reference {
                 publisher: Publisher::Id(prepared.publisher),

@@ -26,7 +26,7 @@ use super::request::PullRequest;
 use super::resolve::{ResolveError, ResolveOptions, Resolved};
 use super::tags::{self, TagsError};
 use super::{Inner, Registry, Reporter};
-use crate::store::{Lease, Partial, PartialError, ReserveError, WriteError};
+use crate::store::{Lease, Partial, PartialError, ReadError, Recheck, ReserveError, Store, WriteError};
 
 /// Why a model was not pulled, or not whole. What was fetched and verified stays here.
 #[derive(Debug, Error)]
@@ -181,7 +181,7 @@ impl Inner {
         offline: bool,
         reporter: &Reporter,
     ) -> Result<Fetched, PullError> {
-        let missing = self.missing(&resolved.manifest);
+        let missing = self.missing(&resolved.manifest).await?;
         let needed = missing.values().map(|layout| layout.size()).sum();
         let wanted: BTreeSet<Digest> = resolved.manifest.blobs().into_keys().collect();
         let lease = self.store.reserve(needed, &wanted)?;
@@ -205,6 +205,7 @@ impl Inner {
             tags::keep(&self.store, tag)?;
         }
         self.store.touch(&resolved.digest);
+        self.store.commit();
         drop::<Lease>(lease);
         Ok(Fetched { peers, is_new: !was_complete })
     }
@@ -248,9 +249,15 @@ impl Inner {
         Ok(result?)
     }
 
-    /// The blobs of a model that are not here.
-    pub(super) fn missing(&self, manifest: &Manifest) -> BTreeMap<Digest, BlobLayout> {
-        manifest.blobs().into_iter().filter(|(blob, _)| !self.store.contains(blob)).collect()
+    /// The blobs of a model that are not here. One that has changed since it was verified is rehashed first, and is
+    /// missing as far as it is damaged.
+    async fn missing(&self, manifest: &Manifest) -> Result<BTreeMap<Digest, BlobLayout>, PullError> {
+        let (store, mut blobs) = (self.store.clone(), manifest.blobs());
+        let check = tokio::task::spawn_blocking(move || {
+            blobs.retain(|blob, _| !is_whole(&store, blob));
+            blobs
+        });
+        Ok(check.await?)
     }
 
     /// Keeps the manifest, the referrers and what they carry: small, verified, and needed to serve the model.
@@ -290,5 +297,14 @@ impl Inner {
             description.add(&self.store, &file.path, &file.digest, file.layout.size(), allow_unsafe)?;
         }
         Ok(description)
+    }
+}
+
+/// Tells whether a blob is here and what its name says, after a look at its bytes where that is not known.
+fn is_whole(store: &Store, blob: &Digest) -> bool {
+    match store.open_blob(blob) {
+        Ok(_) => true,
+        Err(ReadError::Unverified { .. }) => matches!(store.recheck(blob, &|_| {}), Ok(Recheck::Intact)),
+        Err(_) => false,
     }
 }

@@ -24,7 +24,7 @@ use tracing::debug;
 use super::documents::{DocumentError, Documents};
 use super::fault::{Fault, FaultKind};
 use super::finder::{Finder, Search};
-use super::limits::{FIND_TIMEOUT, QUESTIONS_AT_ONCE, REFRESH_TIMEOUT, SETTLE};
+use super::limits::{FIND_TIMEOUT, QUESTIONS_AT_ONCE, REFRESH_TIMEOUT, REFUSED_PATIENCE, SETTLE};
 use super::model::{self, ModelError};
 use super::tags::{self, TagsError};
 use super::trust::TrustError;
@@ -147,6 +147,8 @@ struct Told {
     keys: Option<KeyHistory>,
     tag: Option<SignedTag>,
     holders: Vec<PeerId>,
+    /// Everybody who was asked: who knows nothing of the name may still hold the blobs.
+    others: Vec<PeerId>,
     asked: usize,
     /// The last refusal, told only where nobody had anything valid.
     refusal: Option<ResolveError>,
@@ -175,8 +177,7 @@ impl Inner {
             self.ask_peers(publisher, reference, &mut told, &mut search, patience).await;
             finder = Some(search);
         }
-        let mut resolved = self.judge_told(publisher, reference, told, options, offline)?;
-        resolved.holders.dedup();
+        let resolved = self.judge_told(publisher, reference, told, options, offline)?;
         let finder_ref = if offline { None } else { finder.as_mut() };
         self.fetch_documents(reference, resolved, finder_ref).await.map(|it| Resolved { finder, ..it })
     }
@@ -236,7 +237,10 @@ impl Inner {
         loop {
             tokio::select! {
                 peer = finder.next(), if questions.len() < QUESTIONS_AT_ONCE => match peer {
-                    Some(peer) => drop(questions.spawn(self.ask_records(peer, publisher, reference))),
+                    Some(peer) => {
+                        told.others.push(peer);
+                        questions.spawn(self.ask_records(peer, publisher, reference));
+                    }
                     None => return,
                 },
                 Some(answer) = questions.join_next() => {
@@ -247,6 +251,8 @@ impl Inner {
                     if !heard && !told.holders.is_empty() && told.is_enough(reference) {
                         heard = true;
                         end = end.min(Instant::now() + SETTLE);
+                    } else if told.refusal.is_some() {
+                        end = end.min(Instant::now() + REFUSED_PATIENCE);
                     }
                 }
                 () = tokio::time::sleep_until(end) => return,
@@ -328,7 +334,9 @@ impl Inner {
         offline: bool,
     ) -> Result<Chosen, ResolveError> {
         let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
-        let Told { keys, tag, holders, asked, refusal } = told;
+        let Told { keys, tag, mut holders, others, asked, refusal } = told;
+        let strangers: Vec<PeerId> = others.into_iter().filter(|peer| !holders.contains(peer)).collect();
+        holders.extend(strangers);
         let Some(keys) = keys.filter(|_| tag.is_some() || reference.digest.is_some()) else {
             return Err(match refusal {
                 Some(refusal) => refusal,

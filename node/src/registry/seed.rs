@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::Inner;
 use super::limits::{BUSY_RETRY_MS, NEWS_INTERVAL};
-use crate::net::{FrameReader, FrameWriter, InboundStream};
+use crate::net::{FrameError, FrameReader, FrameWriter, InboundStream};
 use crate::store::{BlobFile, Partial, ReadError};
 
 /// Frames read and not yet answered: what a stream may have waiting, and its small frames.
@@ -87,7 +87,7 @@ async fn read(peer: PeerId, mut reader: FrameReader, frames: mpsc::Sender<Frame>
 }
 
 impl Server {
-    async fn run(mut self, mut frames: mpsc::Receiver<Frame>) -> Result<(), crate::net::FrameError> {
+    async fn run(mut self, mut frames: mpsc::Receiver<Frame>) -> Result<(), FrameError> {
         let mut news = tokio::time::interval(NEWS_INTERVAL);
         news.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -103,7 +103,7 @@ impl Server {
         }
     }
 
-    async fn on_frame(&mut self, frame: Frame) -> Result<(), crate::net::FrameError> {
+    async fn on_frame(&mut self, frame: Frame) -> Result<(), FrameError> {
         match frame {
             Frame::Follow { blob } => self.follow(blob).await,
             Frame::Unfollow { blob } => {
@@ -129,7 +129,7 @@ impl Server {
         }
     }
 
-    async fn follow(&mut self, blob: Digest) -> Result<(), crate::net::FrameError> {
+    async fn follow(&mut self, blob: Digest) -> Result<(), FrameError> {
         if self.followed.len() >= BLOBS_FOLLOWED_MAX && !self.followed.contains_key(&blob) {
             return Ok(());
         }
@@ -139,7 +139,7 @@ impl Server {
     }
 
     /// Tells of pieces that have come, or gone, since it was last told.
-    async fn tell_news(&mut self) -> Result<(), crate::net::FrameError> {
+    async fn tell_news(&mut self) -> Result<(), FrameError> {
         let changed: Vec<(Digest, Held)> = self
             .followed
             .iter()
@@ -155,7 +155,7 @@ impl Server {
         Ok(())
     }
 
-    async fn enqueue(&mut self, request: Waiting) -> Result<(), crate::net::FrameError> {
+    async fn enqueue(&mut self, request: Waiting) -> Result<(), FrameError> {
         let Waiting { id, count, .. } = request;
         if count == 0 || count > REQUEST_PIECES_MAX {
             return self.reject(id, Rejection::Malformed).await;
@@ -167,16 +167,25 @@ impl Server {
         Ok(())
     }
 
-    async fn reject(&mut self, id: u32, reason: Rejection) -> Result<(), crate::net::FrameError> {
+    async fn reject(&mut self, id: u32, reason: Rejection) -> Result<(), FrameError> {
         self.writer.send(&Frame::Reject { id, reason }).await
     }
 
+    /// Rejects a request for a blob that is not as it was thought to be: what is held of it next will be news.
+    async fn refuse(&mut self, id: u32, blob: Digest, reason: Rejection) -> Result<(), FrameError> {
+        self.open.remove(&blob);
+        if let Some(told) = self.followed.get_mut(&blob) {
+            *told = Held::None;
+        }
+        self.reject(id, reason).await
+    }
+
     /// Sends one piece of the request whose turn it is, so that frames are looked at between pieces.
-    async fn serve_next(&mut self) -> Result<(), crate::net::FrameError> {
+    async fn serve_next(&mut self) -> Result<(), FrameError> {
         let Some(Waiting { id, blob, first, count }) = self.queue.pop_front() else { return Ok(()) };
         let serving = match self.serving(blob).await {
             Ok(serving) => serving,
-            Err(reason) => return self.reject(id, reason).await,
+            Err(reason) => return self.refuse(id, blob, reason).await,
         };
         let Some(piece) = serving.layout().piece(first) else {
             return self.reject(id, Rejection::Malformed).await;
@@ -196,8 +205,8 @@ impl Server {
                 Ok(())
             }
             Err(error) => {
-                self.open.remove(&blob);
-                self.reject(id, self.inner.on_read_error(blob, &error)).await
+                let reason = self.inner.on_read_error(blob, &error);
+                self.refuse(id, blob, reason).await
             }
         }
     }
@@ -217,7 +226,7 @@ impl Server {
         Ok(serving)
     }
 
-    async fn send_states(&mut self, blob: Digest) -> Result<(), crate::net::FrameError> {
+    async fn send_states(&mut self, blob: Digest) -> Result<(), FrameError> {
         let store = self.inner.store.clone();
         let states = tokio::task::spawn_blocking(move || store.states(&blob)).await;
         match states {
