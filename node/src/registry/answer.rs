@@ -93,8 +93,11 @@ impl Inner {
     }
 
     fn answer_referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Response {
-        let Ok(Some(record)) = ModelRecord::load(&self.store, subject) else { return Response::NotFound };
-        let referrers = referrers_here(self, &record).into_iter();
+        let records = ModelRecord::of_manifest(&self.store, subject);
+        if records.is_empty() {
+            return Response::NotFound;
+        }
+        let referrers = records.iter().flat_map(|record| referrers_here(self, record));
         let wanted =
             referrers.filter(|(_, it)| artifact_type.is_none_or(|wanted| wanted == it.artifact_type));
         Response::Referrers { manifests: Bounded::first_of(wanted.map(|(digest, it)| it.descriptor(digest))) }
@@ -115,8 +118,8 @@ impl Inner {
 
     /// Tells whether every blob of a model is here.
     pub(super) fn is_complete(&self, manifest: &Digest) -> bool {
-        let record = ModelRecord::load(&self.store, manifest);
-        matches!(record, Ok(Some(it)) if it.complete && it.blobs.iter().all(|blob| self.store.contains(blob)))
+        let whole = |it: &ModelRecord| it.complete && it.blobs.iter().all(|blob| self.store.contains(blob));
+        ModelRecord::of_manifest(&self.store, manifest).iter().any(whole)
     }
 
     /// Judges a gossiped announcement: what does not verify is rejected, what is not new goes no further.

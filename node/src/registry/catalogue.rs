@@ -75,7 +75,7 @@ impl Registry {
     pub async fn list(&self) -> Result<Vec<ModelSummary>, CatalogueError> {
         self.here(|inner| {
             let petnames = inner.petnames();
-            let tags = inner.tags_by_manifest()?;
+            let tags = inner.tags_by_model()?;
             let records = ModelRecord::all(&inner.store)?;
             let mut models: Vec<ModelSummary> = records
                 .iter()
@@ -98,7 +98,7 @@ impl Registry {
         self.here(move |inner| {
             let (manifest, record) = inner.model_here(&reference)?;
             let publisher = record.publisher;
-            let summary = inner.summary(manifest, &record, &inner.petnames(), &inner.tags_by_manifest()?);
+            let summary = inner.summary(manifest, &record, &inner.petnames(), &inner.tags_by_model()?);
             let tag = match wanted_tag(&reference) {
                 Some(tag) => tags::record(&inner.store, publisher, &record.model, &tag)?,
                 None => tags::records(&inner.store, publisher, Some(&record.model))?
@@ -168,9 +168,9 @@ impl Registry {
     pub async fn pin(&self, reference: &Reference) -> Result<Digest, CatalogueError> {
         let reference = reference.clone();
         self.here(move |inner| {
-            let (manifest, _) = inner.model_here(&reference)?;
-            let name = reference.to_string();
-            inner.store.put_document(DocumentKind::Pin, &manifest.to_string(), name.as_bytes())?;
+            let (manifest, record) = inner.model_here(&reference)?;
+            let (key, name) = (key_of(&manifest, &record), reference.to_string());
+            inner.store.put_document(DocumentKind::Pin, &key, name.as_bytes())?;
             Ok(manifest)
         })
         .await
@@ -183,8 +183,8 @@ impl Registry {
     pub async fn unpin(&self, reference: &Reference) -> Result<Digest, CatalogueError> {
         let reference = reference.clone();
         self.here(move |inner| {
-            let (manifest, _) = inner.model_here(&reference)?;
-            inner.store.remove_document(DocumentKind::Pin, &manifest.to_string())?;
+            let (manifest, record) = inner.model_here(&reference)?;
+            inner.store.remove_document(DocumentKind::Pin, &key_of(&manifest, &record))?;
             Ok(manifest)
         })
         .await
@@ -204,7 +204,7 @@ impl Registry {
                 .into_iter()
                 .filter(|it| it.record().manifest.digest == manifest)
                 .partition(|it| wanted_tag(&reference).is_none_or(|tag| tag == it.record().tag));
-            if others.is_empty() && inner.is_pinned(&manifest) {
+            if others.is_empty() && inner.is_pinned(&manifest, &record) {
                 return Err(CatalogueError::Pinned { reference });
             }
             for tag in &named {
@@ -213,7 +213,7 @@ impl Registry {
             if !others.is_empty() {
                 return Ok(Collected::default());
             }
-            inner.store.remove_document(DocumentKind::Model, &manifest.to_string())?;
+            inner.store.remove_document(DocumentKind::Model, &key_of(&manifest, &record))?;
             let report = inner.store.gc(false)?;
             Ok(Collected { models: vec![manifest], blobs: report.blobs, bytes: report.bytes, dry_run: false })
         })
@@ -333,10 +333,8 @@ impl Inner {
             None => None,
         };
         let manifest = reference.digest.or(tagged).ok_or_else(missing)?;
-        let record = ModelRecord::load(&self.store, &manifest)?.ok_or_else(missing)?;
-        if record.publisher != publisher || record.model.folded() != reference.model.folded() {
-            return Err(missing());
-        }
+        let record =
+            ModelRecord::load(&self.store, &manifest, publisher, &reference.model)?.ok_or_else(missing)?;
         Ok((manifest, record))
     }
 
@@ -345,39 +343,45 @@ impl Inner {
         manifest: Digest,
         record: &ModelRecord,
         petnames: &BTreeMap<PublisherId, Petname>,
-        tags: &BTreeMap<Digest, Vec<Tag>>,
+        tags: &BTreeMap<String, Vec<Tag>>,
     ) -> ModelSummary {
         ModelSummary {
             publisher: record.publisher,
             petname: petnames.get(&record.publisher).cloned(),
             model: record.model.clone(),
-            tags: tags.get(&manifest).cloned().unwrap_or_default(),
+            tags: tags.get(&key_of(&manifest, record)).cloned().unwrap_or_default(),
             manifest,
             bytes: record.bytes,
             files: record.files,
-            pinned: self.is_pinned(&manifest),
+            pinned: self.is_pinned(&manifest, record),
             complete: record.complete && record.blobs.iter().all(|blob| self.store.contains(blob)),
             last_used: self.store.last_used(&manifest),
         }
     }
 
-    fn is_pinned(&self, manifest: &Digest) -> bool {
-        matches!(self.store.get_document(DocumentKind::Pin, &manifest.to_string()), Ok(Some(_)))
+    fn is_pinned(&self, manifest: &Digest, record: &ModelRecord) -> bool {
+        matches!(self.store.get_document(DocumentKind::Pin, &key_of(manifest, record)), Ok(Some(_)))
     }
 
     fn petnames(&self) -> BTreeMap<PublisherId, Petname> {
         self.trust.list().unwrap_or_default().into_iter().map(|(petname, id)| (id, petname)).collect()
     }
 
-    fn tags_by_manifest(&self) -> Result<BTreeMap<Digest, Vec<Tag>>, CatalogueError> {
-        let mut tags: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
+    fn tags_by_model(&self) -> Result<BTreeMap<String, Vec<Tag>>, CatalogueError> {
+        let mut tags: BTreeMap<String, Vec<Tag>> = BTreeMap::new();
         for publisher in tags::publishers(&self.store)? {
             for tag in tags::records(&self.store, publisher, None)? {
-                tags.entry(tag.record().manifest.digest).or_default().push(tag.record().tag.clone());
+                let record = tag.record();
+                let key = ModelRecord::key(&record.manifest.digest, publisher, &record.model);
+                tags.entry(key).or_default().push(record.tag.clone());
             }
         }
         Ok(tags)
     }
+}
+
+fn key_of(manifest: &Digest, record: &ModelRecord) -> String {
+    ModelRecord::key(manifest, record.publisher, &record.model)
 }
 
 /// Shows a publisher by the user's own name for it, where there is one.

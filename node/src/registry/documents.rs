@@ -50,9 +50,9 @@ impl Referrers {
         provenances.filter_map(|(_, _, document)| std::str::from_utf8(document).ok())
     }
 
-    /// Returns the digests of the referrers' manifests.
-    pub(super) fn manifests(&self) -> Vec<Digest> {
-        self.found.iter().map(|(digest, _, _)| *digest).collect()
+    /// Returns the digest of each, what it is, and the document it carries.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(Digest, Referrer, Vec<u8>)> {
+        self.found.iter()
     }
 }
 
@@ -124,15 +124,11 @@ impl<'a> Documents<'a> {
         until(self.end, finder.next()).await.flatten()
     }
 
-    /// Returns the referrers of `subject`: those that are here, else those of the first peer that has any.
+    /// Returns the referrers of `subject`: those that are here, and those of the first peer that has a provenance.
     pub(super) async fn referrers(&mut self, subject: Digest) -> Referrers {
-        let here = match ModelRecord::load(&self.inner.store, &subject) {
-            Ok(Some(record)) => self.read_referrers(subject, record.referrers).await,
-            _ => Referrers::default(),
-        };
-        if here.provenances().next().is_some() {
-            return here;
-        }
+        let records = ModelRecord::of_manifest(&self.inner.store, &subject);
+        let here = records.into_iter().flat_map(|record| record.referrers).collect();
+        let mut all = self.read_referrers(subject, here).await;
         for peer in self.peers.clone() {
             let request = Request::Referrers { subject, artifact_type: None };
             let Ok(Response::Referrers { manifests }) = self.inner.network.ask(peer, request).await else {
@@ -140,11 +136,13 @@ impl<'a> Documents<'a> {
             };
             let digests = manifests.iter().map(|it| it.digest).collect();
             let found = self.read_referrers(subject, digests).await;
-            if found.provenances().next().is_some() {
-                return found;
+            let is_enough = found.provenances().next().is_some();
+            all.found.extend(found.found);
+            if is_enough {
+                break;
             }
         }
-        Referrers::default()
+        all
     }
 
     async fn read_referrers(&mut self, subject: Digest, digests: Vec<Digest>) -> Referrers {

@@ -21,7 +21,8 @@ use super::Reporter;
 use super::dispute::{self, Dispute, Ruling};
 use super::finder::Finder;
 use super::limits::{
-    DISPUTE_TIMEOUT, FRAMES_WAITING_MAX, SOURCES_MAX, SOURCES_WAITING_MAX, STARVED_TIMEOUT, WRITES_AT_ONCE,
+    DISPUTE_TIMEOUT, FRAMES_WAITING_MAX, NOBODY_TIMEOUT, SOURCES_MAX, SOURCES_WAITING_MAX, STARVED_TIMEOUT,
+    WRITES_AT_ONCE,
 };
 use super::report::Progress;
 use super::source::{Source, SourceEvent};
@@ -389,8 +390,10 @@ impl<'a> Downloader<'a> {
         }
         self.feed(Input::Tick);
         reporter.tell(Progress::Bytes { done: self.done, total: self.total, peers: self.sources.len() });
+        let nobody = self.sources.is_empty() && self.opening.is_empty() && self.waiting.is_empty();
+        let patience = if nobody { NOBODY_TIMEOUT } else { STARVED_TIMEOUT };
         let quiet = self.last_progress.elapsed();
-        if quiet < STARVED_TIMEOUT {
+        if quiet < patience {
             return Ok(());
         }
         let missing = self.total.saturating_sub(self.done);

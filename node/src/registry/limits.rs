@@ -12,6 +12,8 @@ pub(super) const SETTLE: Duration = Duration::from_millis(700);
 pub(super) const REFUSED_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a pull goes on without a byte from anybody before it gives up; what is here stays here.
 pub(super) const STARVED_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a pull goes on where nobody at all is left to ask.
+pub(super) const NOBODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often connected peers and the DHT are looked through anew while something is missing.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How often the DHT is asked anew while something is missing.

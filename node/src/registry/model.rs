@@ -48,19 +48,40 @@ pub enum ModelError {
 }
 
 impl ModelRecord {
-    /// Reads the record of a model, `None` where it is not here.
-    pub(super) fn load(store: &Store, manifest: &Digest) -> Result<Option<Self>, ModelError> {
+    /// Returns the key of the record: two publishers may have the same manifest, and each has a record of its own.
+    pub(super) fn key(manifest: &Digest, publisher: PublisherId, model: &ModelName) -> String {
+        format!("{manifest} {publisher}/{}", model.folded())
+    }
+
+    /// Reads the record of a publisher's model, `None` where it is not here.
+    pub(super) fn load(
+        store: &Store,
+        manifest: &Digest,
+        publisher: PublisherId,
+        model: &ModelName,
+    ) -> Result<Option<Self>, ModelError> {
+        let key = Self::key(manifest, publisher, model);
         let record = store
-            .get_document(DocumentKind::Model, &manifest.to_string())
+            .get_document(DocumentKind::Model, &key)
             .map_err(|source| ModelError::Read { manifest: *manifest, source })?;
         record.map(|bytes| Self::parse(*manifest, &bytes)).transpose()
     }
 
     /// Reads the records of all models; one that is not understood is left out and logged.
     pub(super) fn all(store: &Store) -> Result<Vec<(Digest, Self)>, ReadError> {
-        let documents = store.list_documents(DocumentKind::Model, "")?;
+        Self::list(store, "")
+    }
+
+    /// Reads the records of all models that have this manifest, whoever has published them.
+    pub(super) fn of_manifest(store: &Store, manifest: &Digest) -> Vec<Self> {
+        let records = Self::list(store, &format!("{manifest} ")).unwrap_or_default();
+        records.into_iter().map(|(_, record)| record).collect()
+    }
+
+    fn list(store: &Store, prefix: &str) -> Result<Vec<(Digest, Self)>, ReadError> {
+        let documents = store.list_documents(DocumentKind::Model, prefix)?;
         let records = documents.into_iter().filter_map(|(key, bytes)| {
-            let manifest = key.parse().ok()?;
+            let manifest = key.split(' ').next()?.parse().ok()?;
             match Self::parse(manifest, &bytes) {
                 Ok(record) => Some((manifest, record)),
                 Err(error) => {
@@ -78,7 +99,11 @@ impl ModelRecord {
 
     /// Writes the record, fsynced.
     pub(super) fn save(&self, store: &Store, manifest: &Digest) -> Result<(), WriteError> {
-        store.put_document(DocumentKind::Model, &manifest.to_string(), &json::to_vec(self))
+        store.put_document(
+            DocumentKind::Model,
+            &Self::key(manifest, self.publisher, &self.model),
+            &json::to_vec(self),
+        )
     }
 }
 

@@ -477,10 +477,13 @@ impl Inner {
 
     /// Provides a model in the DHT: its publisher's records, its manifest, and its large blobs.
     pub(super) async fn seed_model(&self, manifest: &Digest) {
-        let Ok(Some(record)) = ModelRecord::load(&self.store, manifest) else { return };
-        let large = record.blobs.iter().filter_map(|blob| DhtKey::blob(blob, self.store.blob_size(blob)?));
-        let keys: Vec<DhtKey> =
-            large.chain([DhtKey::publisher(&record.publisher), DhtKey::manifest(manifest)]).collect();
+        let mut keys = BTreeSet::from([DhtKey::manifest(manifest)]);
+        for record in ModelRecord::of_manifest(&self.store, manifest) {
+            keys.insert(DhtKey::publisher(&record.publisher));
+            keys.extend(
+                record.blobs.iter().filter_map(|blob| DhtKey::blob(blob, self.store.blob_size(blob)?)),
+            );
+        }
         for key in keys {
             self.network.provide(key).await;
         }

@@ -183,10 +183,13 @@ impl Inner {
     ) -> Result<Fetched, PullError> {
         let missing = self.missing(&resolved.manifest).await?;
         let needed = missing.values().map(|layout| layout.size()).sum();
-        let wanted: BTreeSet<Digest> = resolved.manifest.blobs().into_keys().collect();
+        let blobs = resolved.manifest.blobs().into_keys();
+        let wanted: BTreeSet<Digest> = blobs.chain([resolved.digest]).collect();
         let lease = self.store.reserve(needed, &wanted)?;
         self.keep_documents(resolved)?;
-        let was_complete = missing.is_empty() && self.is_complete(&resolved.digest);
+        let publisher = resolved.keys.publisher();
+        let record = ModelRecord::load(&self.store, &resolved.digest, publisher, &resolved.model);
+        let was_complete = missing.is_empty() && matches!(record, Ok(Some(record)) if record.complete);
         let mut peers = BTreeMap::new();
         if !missing.is_empty() {
             if offline {

@@ -3,7 +3,7 @@
 //! Nothing else is fetched before the signature and the provenance have been checked. Several holders are asked, because
 //! one may be stale or lie: the highest valid number wins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use reg_proto::announcement::Holder;
@@ -12,8 +12,10 @@ use reg_proto::digest::Digest;
 use reg_proto::key::{KeyError, KeyHistory};
 use reg_proto::manifest::{Manifest, ManifestError};
 use reg_proto::name::{ModelName, PublisherId, Reference, Tag};
+use reg_proto::path::SafePath;
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::provenance::{Provenance, ProvenanceError};
+use reg_proto::referrer::{BUNDLE_ARTIFACT_TYPE, EMPTY_BLOB, PROVENANCE_ARTIFACT_TYPE};
 use reg_proto::tag::{SignedTag, TagError};
 use reg_proto::wire::{Records, Request, Response};
 use thiserror::Error;
@@ -21,11 +23,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-use super::documents::{DocumentError, Documents};
+use super::bundle;
+use super::documents::{DocumentError, Documents, Referrers};
 use super::fault::{Fault, FaultKind};
 use super::finder::{Finder, Search};
 use super::limits::{FIND_TIMEOUT, QUESTIONS_AT_ONCE, REFRESH_TIMEOUT, REFUSED_PATIENCE, SETTLE};
-use super::model::{self, ModelError};
+use super::model::ModelError;
 use super::tags::{self, TagsError};
 use super::trust::TrustError;
 use super::{Inner, Reporter, clock};
@@ -262,9 +265,7 @@ impl Inner {
 
     fn is_complete_here(&self, reference: &Reference, told: &Told) -> bool {
         let digest = reference.digest.or_else(|| told.tag.as_ref().map(|tag| tag.record().manifest.digest));
-        digest.is_some_and(
-            |digest| matches!(model::ModelRecord::load(&self.store, &digest), Ok(Some(it)) if it.complete),
-        )
+        digest.is_some_and(|digest| self.is_complete(&digest))
     }
 
     fn ask_records(
@@ -390,18 +391,11 @@ impl Inner {
         }
         let manifest =
             Manifest::from_bytes(&bytes).map_err(|source| ResolveError::Manifest { digest, source })?;
-        let mut refusal = ResolveError::NoProvenance { digest, publisher: keys.publisher() };
         let candidates = documents.referrers(digest).await;
-        let mut provenance = None;
-        for text in candidates.provenances() {
-            match Provenance::verify(text, &keys, &model, &digest, &manifest) {
-                Ok(valid) => provenance = provenance.or(Some(valid)),
-                Err(source) => refusal = ResolveError::Provenance { digest, source },
-            }
-        }
-        let provenance = provenance.ok_or(refusal)?;
-        let referrers = candidates.manifests();
-        let (holders, documents) = documents.into_parts();
+        let accepted = accept(&candidates, &keys, &model, digest, &manifest)?;
+        let (holders, mut documents) = documents.into_parts();
+        documents.retain(|it, _| *it == digest || accepted.documents.contains(it));
+        let Accepted { provenance, referrers, .. } = accepted;
         let model = provenance.model.clone();
         Ok(Resolved {
             keys,
@@ -417,6 +411,54 @@ impl Inner {
             holders,
         })
     }
+}
+
+/// What is kept of the referrers of a manifest.
+struct Accepted {
+    provenance: Provenance,
+    referrers: Vec<Digest>,
+    /// The referrers and what they carry.
+    documents: BTreeSet<Digest>,
+}
+
+/// Takes the publisher's provenance and its OpenSSF bundle; whatever else a peer offers is left.
+fn accept(
+    candidates: &Referrers,
+    keys: &KeyHistory,
+    model: &ModelName,
+    digest: Digest,
+    manifest: &Manifest,
+) -> Result<Accepted, ResolveError> {
+    let mut refusal = ResolveError::NoProvenance { digest, publisher: keys.publisher() };
+    let mut provenance = None;
+    let mut accepted: Vec<(Digest, Digest)> = Vec::new();
+    for (referrer_digest, referrer, document) in candidates.iter() {
+        if provenance.is_some() || referrer.artifact_type != PROVENANCE_ARTIFACT_TYPE {
+            continue;
+        }
+        match Provenance::verify(&String::from_utf8_lossy(document), keys, model, &digest, manifest) {
+            Ok(valid) => {
+                provenance = Some(valid);
+                accepted.push((*referrer_digest, referrer.document.digest));
+            }
+            Err(source) => refusal = ResolveError::Provenance { digest, source },
+        }
+    }
+    let provenance = provenance.ok_or(refusal)?;
+    let signers = keys.document(provenance.key_document).map(|it| it.keys.clone()).unwrap_or_default();
+    let files: Vec<(SafePath, Digest)> =
+        manifest.files().iter().map(|file| (file.path.clone(), file.digest)).collect();
+    let bundle = candidates.iter().find(|(_, referrer, document)| {
+        let text = String::from_utf8_lossy(document);
+        referrer.artifact_type == BUNDLE_ARTIFACT_TYPE && bundle::check(&text, &signers, &files).is_ok()
+    });
+    accepted
+        .extend(bundle.map(|(referrer_digest, referrer, _)| (*referrer_digest, referrer.document.digest)));
+    let referrers = accepted.iter().map(|(referrer, _)| *referrer).collect();
+    let empty = Digest::of(EMPTY_BLOB);
+    let documents =
+        accepted.into_iter().flat_map(|(referrer, document)| [referrer, document]).chain([empty]).collect();
+    Ok(Accepted { provenance, referrers, documents })
 }
 
 /// What was decided before any document is fetched.

@@ -66,6 +66,7 @@ impl Drop for Lease {
 /// A model as far as the store knows it.
 #[derive(Debug, Clone)]
 struct Model {
+    manifest: Digest,
     blobs: BTreeSet<Digest>,
     pinned: bool,
     last_used: u64,
@@ -74,7 +75,8 @@ struct Model {
 /// All that eviction is decided by.
 #[derive(Debug, Default)]
 struct Snapshot {
-    models: BTreeMap<Digest, Model>,
+    /// By the key of their document.
+    models: BTreeMap<String, Model>,
     /// Size of each blob that is here.
     blobs: BTreeMap<Digest, u64>,
     /// What live leases protect: blobs, and models by their manifest.
@@ -86,7 +88,7 @@ struct Snapshot {
 /// What is to be removed, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
-    models: Vec<Digest>,
+    models: Vec<(String, Digest)>,
     blobs: Vec<Digest>,
     bytes: u64,
 }
@@ -108,16 +110,16 @@ fn plan(snapshot: &Snapshot, excess: u64) -> Plan {
         plan.blobs.push(*blob);
         plan.bytes += size;
     }
-    let mut models: Vec<(&Digest, &Model)> = snapshot.models.iter().collect();
-    models.sort_by_key(|(digest, model)| (model.last_used, **digest));
-    for (digest, model) in models {
+    let mut models: Vec<(&String, &Model)> = snapshot.models.iter().collect();
+    models.sort_by_key(|(key, model)| (model.last_used, key.as_str()));
+    for (key, model) in models {
         if plan.bytes >= excess {
             break;
         }
-        if model.pinned || snapshot.protected.contains(digest) {
+        if model.pinned || snapshot.protected.contains(&model.manifest) {
             continue;
         }
-        plan.models.push(*digest);
+        plan.models.push((key.clone(), model.manifest));
         for blob in &model.blobs {
             let left = users.entry(*blob).or_default();
             *left = left.saturating_sub(1);
@@ -187,8 +189,11 @@ impl Store {
             .max_size
             .map_or(0, |max_size| (self.used() + self.reserved()).saturating_sub(max_size));
         let planned = plan(&snapshot, excess);
-        let mut report =
-            GcReport { models: planned.models.clone(), blobs: planned.blobs.len(), bytes: planned.bytes };
+        let mut report = GcReport {
+            models: planned.models.iter().map(|(_, manifest)| *manifest).collect(),
+            blobs: planned.blobs.len(),
+            bytes: planned.bytes,
+        };
         let waited_for: BTreeSet<&Digest> = snapshot.models.values().flat_map(|model| &model.blobs).collect();
         let stale = self
             .all_partials()
@@ -225,9 +230,9 @@ impl Store {
     }
 
     fn remove_planned(&self, plan: &Plan) -> Result<(), WriteError> {
-        for manifest in &plan.models {
-            tracing::info!(%manifest, "a model is evicted");
-            self.remove_document(DocumentKind::Model, &manifest.to_string())?;
+        for (key, manifest) in &plan.models {
+            tracing::info!(model = key, "a model is evicted");
+            self.remove_document(DocumentKind::Model, key)?;
             self.index().forget_used(manifest)?;
         }
         for blob in &plan.blobs {
@@ -241,10 +246,11 @@ impl Store {
             self.list_documents(DocumentKind::Pin, "")?.into_iter().map(|(key, _)| key).collect();
         let mut snapshot = Snapshot { protected: self.protected(), ..Snapshot::default() };
         for (key, bytes) in self.list_documents(DocumentKind::Model, "")? {
-            let Ok(digest) = key.parse::<Digest>() else { continue };
+            let Some(manifest) = key.split(' ').next().and_then(|it| it.parse().ok()) else { continue };
             let Ok(ModelBlobs { blobs }) = serde_json::from_slice(&bytes) else { continue };
-            let last_used = self.last_used(&digest).unwrap_or(0);
-            snapshot.models.insert(digest, Model { blobs, pinned: pins.contains(&key), last_used });
+            let last_used = self.last_used(&manifest).unwrap_or(0);
+            let pinned = pins.contains(&key);
+            snapshot.models.insert(key, Model { manifest, blobs, pinned, last_used });
         }
         let since = self.oldest_lease();
         for (digest, record) in self.index().blobs()? {
@@ -306,10 +312,15 @@ mod tests {
         Digest::from_bytes([n; 32])
     }
 
+    fn named(n: u8) -> (String, Digest) {
+        (n.to_string(), digest(n))
+    }
+
     fn snapshot(models: &[(u8, &[u8], bool, u64)], blobs: &[(u8, u64)]) -> Snapshot {
         let models = models.iter().map(|(name, blobs, pinned, last_used)| {
             let blobs = blobs.iter().map(|blob| digest(*blob)).collect();
-            (digest(*name), Model { blobs, pinned: *pinned, last_used: *last_used })
+            let manifest = digest(*name);
+            (name.to_string(), Model { manifest, blobs, pinned: *pinned, last_used: *last_used })
         });
         Snapshot {
             models: models.collect(),
@@ -325,8 +336,8 @@ mod tests {
             &[(10, 100), (11, 100), (12, 100)],
         );
         let planned = plan(&here, 50);
-        assert_eq!((planned.models, planned.blobs, planned.bytes), (vec![digest(1)], vec![digest(10)], 100));
-        assert_eq!(plan(&here, 150).models, [digest(1), digest(2)]);
+        assert_eq!((planned.models, planned.blobs, planned.bytes), (vec![named(1)], vec![digest(10)], 100));
+        assert_eq!(plan(&here, 150).models, [named(1), named(2)]);
         assert_eq!(plan(&here, 0), Plan::default());
     }
 
@@ -344,16 +355,17 @@ mod tests {
             };
             for (name, (blobs, pinned, last_used)) in (100u8..).zip(models) {
                 let blobs = blobs.into_iter().map(digest).collect();
-                here.models.insert(digest(name), Model { blobs, pinned, last_used });
+                here.models.insert(name.to_string(), Model { manifest: digest(name), blobs, pinned, last_used });
             }
             let planned = plan(&here, excess);
+            let gone: BTreeSet<&String> = planned.models.iter().map(|(name, _)| name).collect();
             let kept: BTreeSet<&Digest> = here.models.iter()
-                .filter(|(name, _)| !planned.models.contains(name))
+                .filter(|(name, _)| !gone.contains(name))
                 .flat_map(|(_, model)| &model.blobs).collect();
             for blob in &planned.blobs {
                 prop_assert!(!kept.contains(blob) && !here.protected.contains(blob));
             }
-            prop_assert!(planned.models.iter().all(|name| !here.models[name].pinned));
+            prop_assert!(gone.iter().all(|name| !here.models[*name].pinned));
             prop_assert_eq!(planned.bytes, planned.blobs.len() as u64 * 100);
             let distinct: BTreeSet<&Digest> = planned.blobs.iter().collect();
             prop_assert_eq!(distinct.len(), planned.blobs.len());

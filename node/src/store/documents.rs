@@ -17,9 +17,10 @@ pub enum DocumentKind {
     Tag,
     /// The highest number ever seen of a tag.
     Seen,
-    /// What belongs to a model: JSON with a list `blobs`, which is all the store reads of it.
+    /// What belongs to a model: JSON with a list `blobs`, which is all the store reads of it. The key is the manifest's
+    /// digest, a space, and whose model it is: two publishers may have the same bytes.
     Model,
-    /// A model that is never evicted.
+    /// A model that is never evicted, by the key of its document.
     Pin,
     /// A directory that a model was put into.
     Checkout,

@@ -1,0 +1,205 @@
+//! Every parser of this crate against 10,000 hostile inputs each: none may panic, or hold more than its limits allow.
+
+use proptest::prelude::*;
+use reg_proto::announcement::Announcement;
+use reg_proto::content::inspect::inspect;
+use reg_proto::content::{card, gguf, model_config, safetensors};
+use reg_proto::digest::Digest;
+use reg_proto::envelope::{Envelope, PublicKey};
+use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
+use reg_proto::manifest::{Manifest, ModelConfig};
+use reg_proto::name::{ModelName, Publisher, Reference, Tag};
+use reg_proto::path::SafePath;
+use reg_proto::peer::{Address, PeerId};
+use reg_proto::piece::{BlobLayout, PieceSet};
+use reg_proto::provenance::Provenance;
+use reg_proto::referrer::Referrer;
+use reg_proto::states::PieceStates;
+use reg_proto::tag::TagRecord;
+use reg_proto::wire::{Frame, Message, Request, Response};
+
+const CASES: u32 = 10_000;
+
+/// A parser, which says whether it took the bytes.
+type Parser = fn(&[u8]) -> bool;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Every parser by name. The fuzz targets run the same list.
+const PARSERS: [(&str, Parser); 25] = [
+    ("digest", |bytes| text(bytes).parse::<Digest>().is_ok()),
+    ("reference", |bytes| text(bytes).parse::<Reference>().is_ok()),
+    ("publisher", |bytes| text(bytes).parse::<Publisher>().is_ok()),
+    ("model name", |bytes| text(bytes).parse::<ModelName>().is_ok()),
+    ("tag", |bytes| text(bytes).parse::<Tag>().is_ok()),
+    ("path", |bytes| text(bytes).parse::<SafePath>().is_ok()),
+    ("peer id", |bytes| text(bytes).parse::<PeerId>().is_ok()),
+    ("address", |bytes| text(bytes).parse::<Address>().is_ok()),
+    ("public key", |bytes| text(bytes).parse::<PublicKey>().is_ok()),
+    ("envelope", |bytes| Envelope::from_bytes(bytes, 1 << 20).is_ok()),
+    ("key history", |bytes| KeyHistory::verify(publisher_id(b""), &[text(bytes)]).is_ok()),
+    ("tag record", |bytes| TagRecord::from_payload(bytes).is_ok()),
+    ("provenance", |bytes| Provenance::from_payload(bytes, &Digest::of(b"")).is_ok()),
+    ("manifest", |bytes| Manifest::from_bytes(bytes).is_ok()),
+    ("model config", |bytes| ModelConfig::from_bytes(bytes).is_ok()),
+    ("referrer", |bytes| Referrer::from_bytes(bytes).is_ok()),
+    ("announcement", |bytes| Announcement::from_bytes(bytes).is_ok()),
+    ("request", |bytes| Request::from_bytes(bytes).is_ok()),
+    ("response", |bytes| Response::from_bytes(bytes).is_ok()),
+    ("frame", |bytes| Frame::from_bytes(bytes).is_ok()),
+    ("piece set", |bytes| PieceSet::from_bytes(bytes.len() as u32 * 8, bytes).is_ok()),
+    ("states", |bytes| {
+        BlobLayout::new(1 + ((bytes.len() as u64) << 15))
+            .is_ok_and(|layout| PieceStates::parse(layout, bytes).is_ok())
+    }),
+    ("safetensors", |bytes| safetensors::parse(bytes, bytes.len() as u64 + 8).is_ok()),
+    ("gguf", |bytes| gguf::read(&mut { bytes }, bytes.len() as u64).is_ok()),
+    ("card, config.json and files of any kind", |bytes| {
+        let mut any = card::parse(bytes).is_ok() | model_config::parse(bytes).is_ok();
+        for name in [
+            "README.md",
+            "config.json",
+            "tokenizer_config.json",
+            "m.safetensors",
+            "m.gguf",
+            "a.index.json",
+            "x.bin",
+        ] {
+            let path: SafePath = name.parse().expect("a path");
+            any |= inspect(&path, &mut std::io::Cursor::new(bytes), bytes.len() as u64).is_ok();
+        }
+        any
+    }),
+];
+
+/// Valid samples, whose mutations get further into a parser than random bytes.
+fn seeds() -> Vec<Vec<u8>> {
+    let golden = [include_str!("golden/formats.txt"), include_str!("golden/manifest.json")];
+    let mut seeds: Vec<Vec<u8>> =
+        golden.iter().flat_map(|it| it.lines()).map(|line| line.as_bytes().to_vec()).collect();
+    let from_hex: Vec<Vec<u8>> =
+        seeds.iter().filter_map(|line| data_encoding::HEXLOWER.decode(line).ok()).collect();
+    seeds.extend(from_hex);
+    seeds
+        .push(br#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"__metadata__":{"a":"b"}}"#.to_vec());
+    let mut gguf = b"GGUF\x03\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0name\x08\0\0\0\x01\0\0\0\0\0\0\0x".to_vec();
+    gguf.extend(b"\x01\0\0\0\0\0\0\0w\x01\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    gguf.resize(160, 0);
+    seeds.push(gguf);
+    seeds.push(b"---\nlicense: mit\nbase_model: [a/b, &x c/d, *x]\ntags: {a: [1, 2]}\n---\n# x".to_vec());
+    seeds.push(
+        b"publisher/model:tag@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+            .to_vec(),
+    );
+    seeds
+}
+
+/// Random bytes, or a sample that was cut, bent, repeated or spliced.
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let seeds = seeds();
+    let bent = (
+        prop::sample::select(seeds.clone()),
+        prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        any::<prop::sample::Index>(),
+        prop::sample::select(seeds),
+        0u8..4,
+    )
+        .prop_map(|(mut seed, edits, at, other, how)| {
+            for (place, byte) in edits {
+                if !seed.is_empty() {
+                    let place = place.index(seed.len());
+                    seed[place] = byte;
+                }
+            }
+            let cut = if seed.is_empty() { 0 } else { at.index(seed.len()) };
+            match how {
+                0 => seed.truncate(cut),
+                1 => {
+                    seed.truncate(cut);
+                    seed.extend(other);
+                }
+                2 => seed.extend_from_within(cut..),
+                _ => {}
+            }
+            seed
+        });
+    prop_oneof![1 => prop::collection::vec(any::<u8>(), 0..300), 4 => bent]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, max_shrink_iters: 1000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_input_makes_a_parser_panic(bytes in hostile()) {
+        for (_, parse) in PARSERS {
+            parse(&bytes);
+        }
+    }
+}
+
+#[test]
+fn every_parser_takes_some_sample() {
+    let mut seeds = seeds();
+    seeds.extend([
+        "acme".into(),
+        "/ip4/1.2.3.4".into(),
+        Digest::of(b"").to_string().into_bytes(),
+        vec![0; 64],
+        Vec::new(),
+    ]);
+    seeds.push(PeerId::from_public_key([3; 32]).to_string().into_bytes());
+    let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+    seeds.push(PublicKey::of(&key).to_string().into_bytes());
+    seeds.push(br#"{"descriptor":{},"modelfs":{"type":"layers","diffIds":[]}}"#.to_vec());
+    // Signed for one publisher and one manifest each, these take nothing that is fixed here.
+    let other = ["key history", "provenance", "states", "safetensors"];
+    for (name, parse) in PARSERS {
+        assert!(other.contains(&name) || seeds.iter().any(|seed| parse(seed)), "{name} takes no sample");
+    }
+}
+
+#[test]
+fn our_own_records_take_no_unknown_missing_or_double_field() {
+    let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+    let document = String::from_utf8(KeyDocument::first(PublicKey::of(&key)).to_payload()).expect("text");
+    let golden: Vec<&str> = include_str!("golden/formats.txt").lines().collect();
+    let (record, statement) = (golden[2], golden[4]);
+    let manifest = Digest::of(b"manifest");
+    let takes_document = |text: &str| {
+        let envelope =
+            Envelope::sign(reg_proto::key::KEY_DOCUMENT_TYPE, text.as_bytes().to_vec(), &[&key]).to_json();
+        KeyHistory::verify(publisher_id(text.as_bytes()), &[envelope]).is_ok()
+    };
+    let takes_record = |text: &str| TagRecord::from_payload(text.as_bytes()).is_ok();
+    let takes_statement = |text: &str| Provenance::from_payload(text.as_bytes(), &manifest).is_ok();
+    bend(&document, &["version", "keys", "threshold", "previous", "next"], &takes_document);
+    let fields = [
+        "publisher",
+        "model",
+        "tag",
+        "seq",
+        "prev",
+        "manifest",
+        "key_document",
+        "issued",
+        "fresh_until",
+        "expires",
+    ];
+    bend(record, &fields, &takes_record);
+    bend(statement, &["publisher", "model", "key_document", "issued", "states"], &takes_statement);
+}
+
+/// Renames, repeats and adds fields of a record that is taken as it is.
+fn bend(text: &str, fields: &[&str], takes: &dyn Fn(&str) -> bool) {
+    assert!(takes(text), "{text}");
+    for field in fields {
+        let named = format!("\"{field}\":");
+        let at = text.rfind(&named).expect("the field is there");
+        let with = |insert: &str| format!("{}{insert}{}", &text[..at], &text[at..]);
+        assert!(!takes(&text.replace(&named, &format!("\"{field}x\":"))), "{field} is missing");
+        assert!(!takes(&with("\"unknown\":1,")), "a field before {field} is unknown");
+        assert!(!takes(&with(&format!("{named}null,"))), "{field} is there twice");
+    }
+}
