@@ -3,6 +3,7 @@
 //! Both are asked the same way: the same routes, over the daemon's socket or in this process.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -25,6 +26,9 @@ use crate::progress::Shown;
 
 /// Bytes of one line of a stream, or of an answer that is not one: a listing of many models.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// How long a command waits for another one that uses the store.
+const IN_USE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who answers.
 #[derive(Debug)]
@@ -68,16 +72,25 @@ impl Client {
     /// Connects to the daemon, or starts a node in this process: with a network where `net` is given.
     pub async fn open(global: &Global, net: Option<&Net>) -> Result<Self, CliError> {
         let home = home(global)?;
-        let socket = home.socket();
-        if is_alive(&socket).await {
-            return Ok(Self { target: Target::Daemon(socket), quiet: global.quiet });
-        }
         let mode = if net.is_some() { Mode::Command } else { Mode::Local };
         let config = config(&home, net.map(overrides).unwrap_or_default())?;
         // A command's own node speaks on standard error only when something is wrong.
         reg_node::daemon::telemetry::start("error");
-        let node = Node::start(&home, &config, mode).await.map_err(node_error)?;
-        Ok(Self { target: Target::Here(Box::new(node)), quiet: global.quiet })
+        let start = Instant::now();
+        loop {
+            let socket = home.socket();
+            if is_alive(&socket).await {
+                return Ok(Self { target: Target::Daemon(socket), quiet: global.quiet });
+            }
+            match Node::start(&home, &config, mode).await {
+                Ok(node) => return Ok(Self { target: Target::Here(Box::new(node)), quiet: global.quiet }),
+                // Another command is at work, or a daemon is just starting.
+                Err(NodeError::Store(OpenError::InUse { .. })) if start.elapsed() < IN_USE_PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => return Err(node_error(error)),
+            }
+        }
     }
 
     /// Tells whether a daemon answers, which goes on when this command ends.

@@ -127,7 +127,7 @@ async fn a_stranger_finds_a_provider_through_a_node_that_holds_nothing() {
     let search = async {
         loop {
             let mut providers = stranger.providers(key).await;
-            while let Some(peer) = providers.recv().await {
+            if let Some(peer) = providers.recv().await {
                 return peer;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;

@@ -205,7 +205,7 @@ fn names(list: &serde_json::Value) -> Vec<String> {
 
 /// Removes the index, or writes rubbish into its files.
 fn harm(index: &Path, run: u64, moments: &mut Moments) {
-    if run % 3 == 0 {
+    if run.is_multiple_of(3) {
         std::fs::remove_dir_all(index).expect("removed");
         return;
     }

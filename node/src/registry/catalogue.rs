@@ -22,7 +22,7 @@ use crate::store::{DocumentKind, ReadError, WriteError};
 /// Why something about what is here cannot be told or changed.
 #[derive(Debug, Error)]
 pub enum CatalogueError {
-    #[error("model cannot be found")]
+    #[error(transparent)]
     Resolve(#[from] ResolveError),
     #[error("model cannot be read")]
     Model(#[from] ModelError),

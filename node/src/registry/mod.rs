@@ -4,7 +4,7 @@
 //! everybody who has it, and seeding gives it to others. Policies stand in [`judge`]; trust stands in `resolve`, `tags`
 //! and [`key_pin`].
 
-mod registry;
+mod shared;
 
 pub mod report;
 pub mod request;
@@ -52,8 +52,8 @@ mod traffic;
 pub use self::catalogue::{CatalogueError, shown};
 pub use self::publish::PublishError;
 pub use self::pull::PullError;
-pub use self::registry::{Registry, RegistryParts};
 pub use self::reporter::Reporter;
+pub use self::shared::{Registry, RegistryParts};
 pub use self::verify::VerifyError;
 
-use self::registry::Inner;
+use self::shared::Inner;

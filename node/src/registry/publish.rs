@@ -66,11 +66,11 @@ pub enum PublishError {
     KeyDocument(#[from] EnvelopeError),
     #[error("keys of the publisher are refused")]
     Keys(#[from] KeyError),
-    #[error("nothing to publish")]
+    #[error(transparent)]
     Tree(#[from] TreeError),
     #[error("{path} cannot be imported")]
     Import { path: PathBuf, source: ImportError },
-    #[error("a file is not published")]
+    #[error(transparent)]
     Describe(#[from] DescribeError),
     #[error("{blob} is gone from the cache since the model was prepared")]
     Evicted { blob: Digest },

@@ -31,7 +31,7 @@ use crate::store::{Lease, Partial, PartialError, ReadError, Recheck, ReserveErro
 /// Why a model was not pulled, or not whole. What was fetched and verified stays here.
 #[derive(Debug, Error)]
 pub enum PullError {
-    #[error("model cannot be resolved")]
+    #[error(transparent)]
     Resolve(#[from] ResolveError),
     #[error("model is not whole here, and no peer is asked because the node is offline")]
     Offline,
@@ -47,7 +47,7 @@ pub enum PullError {
     Write(#[from] WriteError),
     #[error("tag cannot be remembered")]
     Tags(#[from] TagsError),
-    #[error("a file is not taken")]
+    #[error(transparent)]
     Describe(#[from] DescribeError),
     #[error("OpenSSF bundle is refused")]
     Bundle(#[from] BundleError),

@@ -24,7 +24,7 @@ use crate::store::{ReadError, Recheck};
 /// Why a verification could not be made. What it finds is no error of its own.
 #[derive(Debug, Error)]
 pub enum VerifyError {
-    #[error("model cannot be found")]
+    #[error(transparent)]
     Resolve(#[from] ResolveError),
     #[error("model cannot be read")]
     Model(#[from] ModelError),

@@ -10,8 +10,8 @@ use reg_proto::states::{Hashed, PieceStates, StateHasher};
 
 use super::error::{ImportError, ReadError, WriteError};
 use super::fingerprint::{Compared, Fingerprint};
+use super::front::Store;
 use super::index::BlobRecord;
-use super::store::Store;
 use super::{disk, paths};
 
 /// A file that was imported.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::disk;
 use super::documents::DocumentKind;
 use super::error::{ReadError, ReserveError, WriteError};
-use super::store::Store;
+use super::front::Store;
 
 /// How large the cache may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -4,9 +4,9 @@ use std::fs;
 use std::io::ErrorKind;
 
 use super::error::{ReadError, WriteError};
+use super::front::Store;
 use super::index::DocumentCopy;
 use super::paths;
-use super::store::Store;
 
 /// What a document is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

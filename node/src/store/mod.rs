@@ -18,7 +18,7 @@
 //! A blob is served while its file is what it was when it was verified: device, inode, size and times. What has changed
 //! is rehashed first, and what is damaged becomes a partial blob that lacks the damaged pieces.
 
-mod store;
+mod front;
 
 mod blobs;
 mod cache;
@@ -41,7 +41,7 @@ pub use self::documents::DocumentKind;
 pub use self::error::{
     ImportError, OpenError, PartialError, PlaceError, ReadError, ReserveError, WriteError, WritePieceError,
 };
+pub use self::front::{Store, Usage};
 pub use self::partial::Partial;
 pub use self::place::{PlaceMode, Placed};
 pub use self::recheck::Recheck;
-pub use self::store::{Store, Usage};

@@ -14,7 +14,7 @@ use reg_proto::piece::{BlobLayout, PieceIndex, PieceSet};
 use reg_proto::states::{Hashed, PieceStates};
 
 use super::error::{PartialError, ReadError, WriteError, WritePieceError};
-use super::store::Store;
+use super::front::Store;
 use super::{disk, paths};
 
 /// Bytes that are written between two checkpoints at most: what is rehashed after a crash.

@@ -8,7 +8,7 @@ use reg_proto::digest::Digest;
 use reg_proto::piece::PIECE_LEN;
 
 use super::error::{PlaceError, ReadError, WriteError};
-use super::store::Store;
+use super::front::Store;
 
 /// How a blob may be put into a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

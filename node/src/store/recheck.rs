@@ -8,8 +8,8 @@ use reg_proto::states::PieceStates;
 
 use super::disk;
 use super::error::{PartialError, ReadError, WriteError};
+use super::front::Store;
 use super::partial::Partial;
-use super::store::Store;
 
 /// What a rehash has found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use reg_proto::digest::Digest;
 
 use super::documents::{DocumentKind, split_key};
 use super::error::OpenError;
+use super::front::Store;
 use super::index::{BlobRecord, DocumentCopy};
-use super::store::Store;
 
 impl Store {
     /// Goes through all files once: names are looked at, not bytes. A blob that the index does not know is rehashed

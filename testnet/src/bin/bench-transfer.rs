@@ -32,6 +32,9 @@ struct Cost {
     cpu: f64,
 }
 
+/// What is measured, and how it is measured once.
+type Part = (&'static str, fn(&mut World) -> Option<Cost>);
+
 struct World {
     scratch: tempfile::TempDir,
     model: PathBuf,
@@ -46,7 +49,7 @@ fn main() {
     let args = Args::parse();
     let mut world = World::new(args.mib);
     println!("{} MiB, {} rounds, medians", args.mib, args.rounds);
-    let mut parts: Vec<(&str, fn(&mut World) -> Option<Cost>)> = vec![
+    let mut parts: Vec<Part> = vec![
         ("hashing alone: reg, states on the way, 1 thread", |world| Some(world.hash_reg())),
         ("hashing alone: openssl dgst -sha256", |world| Some(world.hash_openssl())),
         ("reg pull, one peer", |world| Some(world.pull(1))),
@@ -68,7 +71,7 @@ fn main() {
     report(&args, &world, &parts, &costs);
 }
 
-fn report(args: &Args, world: &World, parts: &[(&str, fn(&mut World) -> Option<Cost>)], costs: &[Vec<Cost>]) {
+fn report(args: &Args, world: &World, parts: &[Part], costs: &[Vec<Cost>]) {
     let gigabytes = args.mib as f64 * 1_048_576.0 / 1e9;
     let medians: Vec<Cost> = costs.iter().map(|costs| median(costs)).collect();
     let reference = medians.last().expect("there are parts").seconds;

@@ -30,7 +30,7 @@ where
     let work = Box::pin(work(Reporter::new(listener)));
     let lines = stream::unfold((events, Some(work)), |(mut events, work)| async move {
         let mut work = work?;
-        let line = tokio::select! {
+        let event = tokio::select! {
             biased;
             Some(event) = events.recv() => json!(event),
             result = &mut work => {
@@ -38,14 +38,13 @@ where
                     Ok(result) => json!({ "event": "done", "result": result }),
                     Err(error) => json!({ "event": "failed", "error": ErrorDocument::of(&error) }),
                 };
-                return Some((line(&end), (events, None)));
+                // What was told before the end, and not yet passed on.
+                let told = std::iter::from_fn(|| events.try_recv().ok()).map(|event| json!(event));
+                let last: String = told.chain([end]).map(|value| format!("{value}\n")).collect();
+                return Some((Ok(Bytes::from(last)), (events, None)));
             }
         };
-        Some((self::line(&line), (events, Some(work))))
+        Some((Ok::<_, Infallible>(Bytes::from(format!("{event}\n"))), (events, Some(work))))
     });
     ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
-}
-
-fn line(value: &serde_json::Value) -> Result<Bytes, Infallible> {
-    Ok(Bytes::from(format!("{value}\n")))
 }

@@ -174,7 +174,7 @@ fn a_lost_or_damaged_index_is_made_anew_from_the_files() {
 
 /// Deletes, truncates or flips bits of the index's files.
 fn harm_index(index: &Path, seed: u64) {
-    if seed % 4 == 0 {
+    if seed.is_multiple_of(4) {
         fs::remove_dir_all(index).unwrap();
         return;
     }
