@@ -74,7 +74,7 @@ fn modules_of_the_node_depend_downwards_only() {
             }
         }
     }
-    assert_eq!(used("use crate::net::Network; // crate::x"), ["net"]);
+    assert_eq!(used("use crate::net::Network;\n// crate::x"), ["net"]);
 }
 
 /// Words that only some folders may name.

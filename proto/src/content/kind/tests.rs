@@ -1,3 +1,5 @@
+//! What the reader of `kind` takes and what it refuses.
+
 use proptest::prelude::*;
 
 use super::*;

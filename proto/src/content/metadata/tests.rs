@@ -1,3 +1,5 @@
+//! What the reader of `metadata` takes and what it refuses.
+
 use proptest::prelude::*;
 
 use super::*;

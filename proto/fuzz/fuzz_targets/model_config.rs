@@ -1,0 +1,10 @@
+//! Hostile bytes for: model config.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use reg_proto::content::model_config;
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = model_config::parse(bytes);
+});

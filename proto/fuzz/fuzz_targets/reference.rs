@@ -1,0 +1,12 @@
+//! Hostile bytes for: reference.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use reg_proto::name::{ModelName, Publisher, Reference, Tag};
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = (text.parse::<Reference>(), text.parse::<Publisher>(), text.parse::<ModelName>(), text.parse::<Tag>());
+    }
+});
