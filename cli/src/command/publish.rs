@@ -70,6 +70,9 @@ async fn seed_until(
     wanted: usize,
 ) -> Result<usize, CliError> {
     let query = [("manifest", published.manifest.to_string())];
+    if !global.quiet {
+        eprintln!("published {}", published.reference);
+    }
     let mut shown = None;
     loop {
         let holders: usize = client.get("/v1/holders", &query).await?;

@@ -43,7 +43,7 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 
 [log]
 # As in RUST_LOG.
-# filter = "info,libp2p=warn"
+# filter = "info,libp2p_kad=error,sled=error"
 "#;
 
 /// The configuration file as written.
@@ -187,7 +187,7 @@ impl Config {
                 max_size: max_size.map(|text| size("cache.max_size", &text)).transpose()?,
                 min_free: size("cache.min_free", &min_free)?,
             },
-            log_filter: raw.log.filter.unwrap_or_else(|| "info,libp2p=warn".into()),
+            log_filter: raw.log.filter.unwrap_or_else(|| "info,libp2p_kad=error,sled=error".into()),
         })
     }
 }

@@ -4,6 +4,7 @@
 //! providers from the DHT: each alone can be poisoned, and none is waited for.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::time::Instant;
 
 use reg_proto::announcement::Holder;
@@ -13,11 +14,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::debug;
 
+use super::Reporter;
 use super::limits::{ASK_DHT_AGAIN, CANDIDATES_MAX, LOOK_AGAIN};
 use crate::net::Network;
 
 /// What is searched, and where to begin.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Search {
     /// Addresses that the user gave.
     pub(super) from: Vec<Address>,
@@ -25,6 +27,8 @@ pub(super) struct Search {
     pub(super) keys: Vec<DhtKey>,
     /// Holders that somebody told of, with who told it where that is known.
     pub(super) hints: Vec<(Holder, Option<PeerId>)>,
+    /// Is told when a peer that the user named cannot be reached.
+    pub(super) reporter: Reporter,
 }
 
 /// Peers as they turn up, each once. Dropping it ends the search.
@@ -46,7 +50,7 @@ impl Finder {
         let mut tasks = JoinSet::new();
         let (raw, candidates) = mpsc::channel(CANDIDATES_MAX);
         for address in search.from {
-            tasks.spawn(connect(network.clone(), address, raw.clone()));
+            tasks.spawn(connect(network.clone(), address, raw.clone(), search.reporter.clone()));
         }
         for key in search.keys {
             tasks.spawn(ask_dht(network.clone(), key, raw.clone()));
@@ -68,10 +72,14 @@ impl Finder {
     }
 }
 
-async fn connect(network: Network, address: Address, found: mpsc::Sender<PeerId>) {
+async fn connect(network: Network, address: Address, found: mpsc::Sender<PeerId>, reporter: Reporter) {
     match network.connect(&address).await {
         Ok(peer) => drop(found.send(peer).await),
-        Err(error) => debug!(%address, %error, "a peer that the user named cannot be reached"),
+        Err(error) => {
+            debug!(%address, ?error, "a peer that the user named cannot be reached");
+            let cause = error.source().map_or_else(String::new, |source| format!(": {source}"));
+            reporter.note(format_args!("{error}{cause}"));
+        }
     }
 }
 

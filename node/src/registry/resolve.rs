@@ -174,7 +174,8 @@ impl Inner {
         let mut finder = None;
         if !offline {
             reporter.stage("finding", reference);
-            let mut search = Finder::start(&self.network, self.search(publisher, reference, &options.from));
+            let mut search =
+                Finder::start(&self.network, self.search(publisher, reference, &options.from, reporter));
             let here = told.is_enough(reference) && self.is_complete_here(reference, &told);
             let patience = if here { REFRESH_TIMEOUT } else { FIND_TIMEOUT };
             self.ask_peers(publisher, reference, &mut told, &mut search, patience).await;
@@ -185,14 +186,20 @@ impl Inner {
         self.fetch_documents(reference, resolved, finder_ref).await.map(|it| Resolved { finder, ..it })
     }
 
-    fn search(&self, publisher: PublisherId, reference: &Reference, from: &[Address]) -> Search {
+    fn search(
+        &self,
+        publisher: PublisherId,
+        reference: &Reference,
+        from: &[Address],
+        reporter: &Reporter,
+    ) -> Search {
         let mut keys = vec![DhtKey::publisher(&publisher)];
         keys.extend(reference.digest.as_ref().map(DhtKey::manifest));
         let heads = self.heads.lock().expect("no holder of this lock panics");
         let known = heads.of(publisher, Some(&reference.model), None);
         let hints =
             known.iter().flat_map(|head| head.holders.iter().cloned()).map(|holder| (holder, None)).collect();
-        Search { from: from.to_vec(), keys, hints }
+        Search { from: from.to_vec(), keys, hints, reporter: reporter.clone() }
     }
 
     fn told_here(&self, publisher: PublisherId, reference: &Reference) -> Result<Told, ResolveError> {
@@ -220,7 +227,7 @@ impl Inner {
             .resolve(&reference.publisher)
             .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
         let mut told = self.told_here(publisher, reference)?;
-        let mut finder = Finder::start(&self.network, self.search(publisher, reference, &[]));
+        let mut finder = Finder::start(&self.network, self.search(publisher, reference, &[], reporter));
         self.ask_peers(publisher, reference, &mut told, &mut finder, REFRESH_TIMEOUT).await;
         Ok(told.tag)
     }
