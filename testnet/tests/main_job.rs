@@ -86,6 +86,40 @@ fn neighbours_find_each_other_with_no_address_at_all() {
 }
 
 #[test]
+fn a_tag_that_moves_is_followed_and_another_publisher_may_have_the_same_bytes() {
+    let [a, b, c] = ["A", "B", "C"].map(Home::new);
+    let model = a.path().join("model");
+    model::generate(&model, 2 * MIB, 5);
+    a.key("me");
+    a.key("other");
+    let daemon = Daemon::start(&a, [""; 0]);
+    let reference = a.publish(&model, "moving", "me");
+    let same = a.publish(&model, "moving", "other");
+    let daemon_b = Daemon::start(&b, ["--bootstrap", &daemon.address()]);
+    let first = pull(&b, &reference, "one", &[]).ok().json();
+    let twin = pull(&b, &same, "twin", &[]).ok().json();
+    assert_eq!(first["manifest"], twin["manifest"]);
+    assert_ne!(first["publisher"], twin["publisher"]);
+    assert_eq!(twin["bytes_fetched"], 0, "the bytes were here: {twin}");
+    std::fs::write(model.join("README.md"), "# second").expect("written");
+    a.publish(&model, "moving", "me");
+    let second = pull(&b, &reference, "two", &[]).ok().json();
+    assert_ne!(first["manifest"], second["manifest"]);
+    assert_eq!(second["bytes_fetched"], 8, "only what has changed is fetched: {second}");
+    tree::assert_equal(&model, &b.path().join("two"));
+    // What is only here is pulled by its digest too, from B alone.
+    let old = format!(
+        "{}@{}",
+        reference.trim_end_matches(":latest"),
+        first["manifest"].as_str().expect("a digest")
+    );
+    daemon.stop();
+    let by_digest = pull(&c, &old, "old", &["--from", &daemon_b.address(), "--no-mdns"]).ok().json();
+    assert_eq!(by_digest["manifest"], first["manifest"]);
+    tree::assert_equal(&b.path().join("one"), &c.path().join("old"));
+}
+
+#[test]
 fn a_publisher_without_a_daemon_seeds_until_another_holds_the_model() {
     let [a, b] = ["A", "B"].map(Home::new);
     let model = a.path().join("model");

@@ -182,3 +182,89 @@ fn keep_proof(store: &Store, offered: &SignedTag) -> Result<(), TagsError> {
         .put_document(DocumentKind::Proof, &key, &json::to_vec(&proof))
         .map_err(|source| TagsError::Write { publisher, source })
 }
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+    use reg_proto::envelope::{Envelope, PublicKey};
+    use reg_proto::key::{KeyDocument, publisher_id};
+    use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE, TagRecord};
+
+    use super::*;
+    use crate::store::CacheLimits;
+
+    struct Publisher {
+        key: SigningKey,
+        keys: KeyHistory,
+    }
+
+    impl Publisher {
+        fn new() -> Self {
+            let key = SigningKey::from_bytes(&[1; 32]);
+            let first = KeyDocument::first(PublicKey::of(&key));
+            let keys =
+                KeyHistory::verify(publisher_id(&first.to_payload()), &[first.sign(&key).to_json()]).unwrap();
+            Self { key, keys }
+        }
+
+        fn tag(&self, seq: u64, content: &str) -> SignedTag {
+            let record = TagRecord {
+                publisher: self.keys.publisher(),
+                model: "tiny".parse().unwrap(),
+                tag: Tag::latest(),
+                seq,
+                prev: None,
+                manifest: ManifestPointer { digest: Digest::of(content.as_bytes()), size: 1 },
+                key_document: 1,
+                issued: 1_700_000_000,
+                fresh_until: None,
+                expires: None,
+            };
+            let envelope = Envelope::sign(TAG_RECORD_TYPE, record.to_payload(), &[&self.key]).to_json();
+            SignedTag::verify(&envelope, &self.keys).unwrap()
+        }
+    }
+
+    #[test]
+    fn no_old_record_is_ever_taken_again_not_even_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Store::open(dir.path(), CacheLimits::default()).unwrap();
+        let publisher = Publisher::new();
+        let mut store = open();
+        for seq in [1, 2, 5] {
+            see(&store, &publisher.tag(seq, "x")).unwrap();
+            drop(store);
+            store = open();
+            for old in 0..seq {
+                let refused = see(&store, &publisher.tag(old, "x"));
+                assert!(
+                    matches!(refused, Err(TagsError::Rollback { seen, .. }) if seen == seq),
+                    "{old} after {seq}"
+                );
+            }
+            see(&store, &publisher.tag(seq, "x")).unwrap();
+        }
+    }
+
+    #[test]
+    fn two_records_of_one_number_are_refused_and_kept_as_proof() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), CacheLimits::default()).unwrap();
+        let publisher = Publisher::new();
+        pin_keys(&store, &publisher.keys).unwrap();
+        let (one, two) = (publisher.tag(3, "one"), publisher.tag(3, "two"));
+        see(&store, &one).unwrap();
+        keep(&store, &one).unwrap();
+        assert!(matches!(see(&store, &two), Err(TagsError::Equivocation { seq: 3, .. })));
+        let proofs = store.list_documents(DocumentKind::Proof, "").unwrap();
+        let envelopes: Vec<String> = serde_json::from_slice(&proofs[0].1).unwrap();
+        let proof: Vec<SignedTag> =
+            envelopes.iter().map(|text| SignedTag::verify(text, &publisher.keys).unwrap()).collect();
+        assert!(proof[0].contradicts(&proof[1]), "anyone can check it");
+        forget(&store, &one).unwrap();
+        assert!(
+            see(&store, &publisher.tag(2, "x")).is_err(),
+            "what was seen stays when the tag is forgotten"
+        );
+    }
+}
