@@ -105,7 +105,8 @@ fn a_tag_that_moves_is_followed_and_another_publisher_may_have_the_same_bytes() 
     a.publish(&model, "moving", "me");
     let second = pull(&b, &reference, "two", &[]).ok().json();
     assert_ne!(first["manifest"], second["manifest"]);
-    assert_eq!(second["bytes_fetched"], 8, "only what has changed is fetched: {second}");
+    let fetched = second["bytes_fetched"].as_u64().expect("a number");
+    assert!(fetched < 1024, "only the card and the config have changed: {second}");
     tree::assert_equal(&model, &b.path().join("two"));
     // What is only here is pulled by its digest too, from B alone.
     let old = format!(
