@@ -35,6 +35,8 @@ use crate::transfer::{self, Input, Output, RequestId, Scheduler};
 pub enum DownloadError {
     #[error("no peer has sent anything for {seconds} s; {missing} of {total} bytes are missing")]
     Starved { seconds: u64, missing: u64, total: u64 },
+    #[error("everybody who was asked ({liars} peers) sent bytes that are not what was signed")]
+    OnlyWrongBytes { liars: usize },
     #[error("piece states that were signed for {blob} do not belong to it: a peer's copy proves it")]
     FalseStates { blob: Digest },
     #[error("piece {piece} of {blob} cannot be written")]
@@ -85,6 +87,8 @@ pub(super) struct Downloader<'a> {
     next_dispute_request: u32,
     dispute_requests: BTreeMap<u32, (PeerId, Digest)>,
     last_progress: Instant,
+    /// Peers that have sent wrong bytes.
+    liars: usize,
     downloaded: Downloaded,
     total: u64,
     done: u64,
@@ -121,6 +125,7 @@ impl<'a> Downloader<'a> {
             next_dispute_request: DISPUTE_REQUESTS_FROM,
             dispute_requests: BTreeMap::new(),
             last_progress: now,
+            liars: 0,
             downloaded: Downloaded::default(),
             total,
             done,
@@ -370,6 +375,7 @@ impl<'a> Downloader<'a> {
 
     fn ban(&mut self, peer: PeerId) {
         info!(%peer, "a peer sent wrong bytes and is not asked again");
+        self.liars += 1;
         Bans::ban(&self.inner.bans, peer);
         self.drop_source(peer);
     }
@@ -395,6 +401,9 @@ impl<'a> Downloader<'a> {
         let quiet = self.last_progress.elapsed();
         if quiet < patience {
             return Ok(());
+        }
+        if nobody && self.liars > 0 {
+            return Err(DownloadError::OnlyWrongBytes { liars: self.liars });
         }
         let missing = self.total.saturating_sub(self.done);
         Err(DownloadError::Starved { seconds: quiet.as_secs(), missing, total: self.total })

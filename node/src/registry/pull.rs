@@ -70,7 +70,8 @@ impl Fault for PullError {
                 FaultKind::DiskFull
             }
             Self::Checkout { source, .. } => source.kind(),
-            Self::Download(DownloadError::FalseStates { .. }) | Self::Bundle(_) => FaultKind::Verification,
+            Self::Download(DownloadError::FalseStates { .. } | DownloadError::OnlyWrongBytes { .. })
+            | Self::Bundle(_) => FaultKind::Verification,
             Self::Describe(error) if error.is_consent_missing() => FaultKind::Denied,
             Self::Partial { .. }
             | Self::Write(_)
