@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use libp2p::identity::Keypair;
@@ -273,11 +273,12 @@ impl EventLoop {
     fn on_tick(&mut self) {
         let is_connected =
             |address: &Multiaddr| peer_of(address).is_some_and(|peer| self.swarm.is_connected(&peer));
-        for address in self.discovery.due_bootstrap(is_connected) {
+        for address in self.discovery.due_bootstrap(Instant::now(), is_connected) {
             if let Err(error) = self.swarm.dial(dial_options(&address)) {
                 tracing::debug!(%address, %error, "a bootstrap peer is not dialled");
             }
         }
+        self.dial_neighbours();
         let is_reachable = self.swarm.external_addresses().any(|it| range(it) == Some(Range::Global));
         if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
             self.discovery.choose_mode(kad, self.links.any_global(), is_reachable);
@@ -346,12 +347,30 @@ impl EventLoop {
     }
 
     fn on_mdns(&mut self, event: mdns::Event) {
-        let mdns::Event::Discovered(found) = event else { return };
-        for (peer, address) in found {
-            self.ranges.open(&address);
+        match event {
+            mdns::Event::Discovered(found) => {
+                for (peer, address) in found {
+                    self.ranges.open(&address);
+                    self.discovery.neighbour_found(peer, address);
+                }
+                self.dial_neighbours();
+            }
+            mdns::Event::Expired(lost) => {
+                lost.iter().for_each(|(peer, address)| self.discovery.neighbour_lost(peer, address));
+            }
+        }
+    }
+
+    /// From a port of their own: two that dial each other from their listening ports in the same instant open one
+    /// connection with no listener, and both wait for the other to answer.
+    fn dial_neighbours(&mut self) {
+        let swarm = &self.swarm;
+        for (peer, addresses) in
+            self.discovery.due_neighbours(Instant::now(), |peer| swarm.is_connected(peer))
+        {
             let condition = PeerCondition::DisconnectedAndNotDialing;
-            let options = DialOpts::peer_id(peer).condition(condition).addresses(vec![address]).build();
-            if let Err(error) = self.swarm.dial(options) {
+            let options = DialOpts::peer_id(peer).condition(condition).addresses(addresses);
+            if let Err(error) = self.swarm.dial(options.allocate_new_port().build()) {
                 tracing::trace!(%peer, %error, "a neighbour is not dialled");
             }
         }

@@ -41,7 +41,10 @@ pub(super) const PEERS_MAX: usize = 1024;
 /// Addresses remembered of one peer.
 pub(super) const ADDRESSES_PER_PEER_MAX: usize = 16;
 
-/// A bootstrap peer that is not connected is dialled again after this, then after twice as long, and so on.
+/// Neighbours remembered that mDNS told of: an office, not a conference.
+pub(super) const NEIGHBOURS_MAX: usize = 256;
+
+/// A bootstrap peer or a neighbour that is not connected is dialled again after this, then after twice as long, and so on.
 pub(super) const BOOTSTRAP_RETRY: Duration = Duration::from_secs(2);
 /// ... up to this.
 pub(super) const BOOTSTRAP_RETRY_MAX: Duration = Duration::from_secs(120);

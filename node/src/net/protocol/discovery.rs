@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 
 use super::record_store::RecordStore;
 use crate::net::limits::{
-    BOOTSTRAP_RETRY, BOOTSTRAP_RETRY_MAX, DHT_OWN_KEYS_MAX, DHT_PROVIDE_AGAIN, DHT_PROVIDE_PER_TICK,
-    DHT_PROVIDE_SMALL, DHT_QUERIES_MAX, DHT_QUERY_TIMEOUT, DHT_RECORD_TTL, DHT_SMALL,
+    ADDRESSES_PER_PEER_MAX, BOOTSTRAP_RETRY, BOOTSTRAP_RETRY_MAX, DHT_OWN_KEYS_MAX, DHT_PROVIDE_AGAIN,
+    DHT_PROVIDE_PER_TICK, DHT_PROVIDE_SMALL, DHT_QUERIES_MAX, DHT_QUERY_TIMEOUT, DHT_RECORD_TTL, DHT_SMALL,
+    NEIGHBOURS_MAX,
 };
 use crate::net::links::from_libp2p;
 use crate::net::network::DhtMode;
@@ -41,12 +42,38 @@ pub(crate) fn behaviour(own: PeerId, mode: DhtMode) -> Option<Kad> {
     Some(behaviour)
 }
 
-/// A peer that the configuration names.
+/// When a peer that is to stay connected is dialled next.
 #[derive(Debug)]
-struct Bootstrap {
-    address: Multiaddr,
+struct Redial {
     due: Instant,
     wait: Duration,
+}
+
+impl Redial {
+    fn at_once() -> Self {
+        Self { due: Instant::now(), wait: BOOTSTRAP_RETRY }
+    }
+
+    /// Tells whether to dial now, and if so puts the next time off.
+    fn is_due(&mut self, now: Instant, is_connected: bool) -> bool {
+        if is_connected {
+            *self = Self { due: now + BOOTSTRAP_RETRY, wait: BOOTSTRAP_RETRY };
+            return false;
+        }
+        let is_due = self.due <= now;
+        if is_due {
+            self.due = now + self.wait;
+            self.wait = (self.wait * 2).min(BOOTSTRAP_RETRY_MAX);
+        }
+        is_due
+    }
+}
+
+/// A peer that mDNS told of: a dial can fail where both sides dial in the same instant, so it is tried again.
+#[derive(Debug)]
+struct Neighbour {
+    addresses: Vec<Multiaddr>,
+    redial: Redial,
 }
 
 /// What discovery waits for, and what it does by the clock.
@@ -59,7 +86,9 @@ pub(crate) struct Discovery {
     /// Whether a peer has come while the network is small, to whom everything is to be told.
     is_news: bool,
     told_all: Instant,
-    bootstrap: Vec<Bootstrap>,
+    /// Addresses that the configuration names.
+    bootstrap: Vec<(Multiaddr, Redial)>,
+    neighbours: BTreeMap<PeerId, Neighbour>,
     swept: Instant,
 }
 
@@ -70,7 +99,6 @@ fn record_key(key: &DhtKey) -> RecordKey {
 impl Discovery {
     pub(crate) fn new(own: PeerId, mode: DhtMode, bootstrap: Vec<Multiaddr>) -> Self {
         let now = Instant::now();
-        let entry = |address| Bootstrap { address, due: now, wait: BOOTSTRAP_RETRY };
         Self {
             mode,
             own,
@@ -78,7 +106,8 @@ impl Discovery {
             provided: BTreeMap::new(),
             is_news: false,
             told_all: now,
-            bootstrap: bootstrap.into_iter().map(entry).collect(),
+            bootstrap: bootstrap.into_iter().map(|address| (address, Redial::at_once())).collect(),
+            neighbours: BTreeMap::new(),
             swept: now,
         }
     }
@@ -171,26 +200,77 @@ impl Discovery {
         }
     }
 
-    /// Returns the bootstrap addresses that are to be dialled now.
-    pub(crate) fn due_bootstrap(&mut self, is_connected: impl Fn(&Multiaddr) -> bool) -> Vec<Multiaddr> {
-        let now = Instant::now();
-        let mut due = Vec::new();
-        for entry in &mut self.bootstrap {
-            if is_connected(&entry.address) {
-                entry.wait = BOOTSTRAP_RETRY;
-                entry.due = now + BOOTSTRAP_RETRY;
-            } else if entry.due <= now {
-                entry.due = now + entry.wait;
-                entry.wait = (entry.wait * 2).min(BOOTSTRAP_RETRY_MAX);
-                due.push(entry.address.clone());
-            }
+    /// Returns the bootstrap addresses that are to be dialled at `now`.
+    pub(crate) fn due_bootstrap(
+        &mut self,
+        now: Instant,
+        is_connected: impl Fn(&Multiaddr) -> bool,
+    ) -> Vec<Multiaddr> {
+        let due = self.bootstrap.iter_mut().filter_map(|(address, redial)| {
+            redial.is_due(now, is_connected(address)).then(|| address.clone())
+        });
+        due.collect()
+    }
+
+    /// mDNS tells of an address of a peer.
+    pub(crate) fn neighbour_found(&mut self, peer: PeerId, address: Multiaddr) {
+        if self.neighbours.len() >= NEIGHBOURS_MAX && !self.neighbours.contains_key(&peer) {
+            return;
         }
-        due
+        let new = || Neighbour { addresses: Vec::new(), redial: Redial::at_once() };
+        let neighbour = self.neighbours.entry(peer).or_insert_with(new);
+        if neighbour.addresses.len() < ADDRESSES_PER_PEER_MAX && !neighbour.addresses.contains(&address) {
+            neighbour.addresses.push(address);
+        }
+    }
+
+    /// mDNS has not heard of an address of a peer for its time to live.
+    pub(crate) fn neighbour_lost(&mut self, peer: &PeerId, address: &Multiaddr) {
+        let Some(neighbour) = self.neighbours.get_mut(peer) else { return };
+        neighbour.addresses.retain(|known| known != address);
+        if neighbour.addresses.is_empty() {
+            self.neighbours.remove(peer);
+        }
+    }
+
+    /// Returns the neighbours that are to be dialled at `now`, each with all its addresses.
+    pub(crate) fn due_neighbours(
+        &mut self,
+        now: Instant,
+        is_connected: impl Fn(&PeerId) -> bool,
+    ) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let due = self.neighbours.iter_mut().filter_map(|(peer, neighbour)| {
+            let is_due = neighbour.redial.is_due(now, is_connected(peer));
+            is_due.then(|| (*peer, neighbour.addresses.clone()))
+        });
+        due.collect()
     }
 }
 
 fn start_providing(kad: &mut Kad, key: &DhtKey) {
     if let Err(error) = kad.start_providing(record_key(key)) {
         tracing::warn!(%error, "a key is not provided");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two nodes that dial each other in the same instant may both fail: then they have to dial again.
+    #[test]
+    fn a_neighbour_is_dialled_until_it_is_connected() {
+        let mut discovery = Discovery::new(PeerId::random(), DhtMode::Off, Vec::new());
+        let (peer, address) =
+            (PeerId::random(), "/ip4/192.168.1.2/tcp/4001".parse::<Multiaddr>().expect("parsed"));
+        discovery.neighbour_found(peer, address.clone());
+        let start = Instant::now();
+        assert_eq!(discovery.due_neighbours(start, |_| false).len(), 1);
+        assert!(discovery.due_neighbours(start, |_| false).is_empty(), "not twice at once");
+        let later = start + BOOTSTRAP_RETRY;
+        assert_eq!(discovery.due_neighbours(later, |_| false), [(peer, vec![address.clone()])]);
+        assert!(discovery.due_neighbours(later + BOOTSTRAP_RETRY_MAX, |_| true).is_empty());
+        discovery.neighbour_lost(&peer, &address);
+        assert!(discovery.due_neighbours(later + 2 * BOOTSTRAP_RETRY_MAX, |_| false).is_empty());
     }
 }
