@@ -101,7 +101,7 @@ pub struct Daemon {
     /// Address to listen on for peers (repeatable)
     #[arg(long, value_name = "MULTIADDR", env = "REG_LISTEN", value_delimiter = ',')]
     pub listen: Vec<String>,
-    /// Address of the local API; port 0 picks one
+    /// Address of the local API and the gateways; port 0 picks one
     #[arg(long, value_name = "ADDR", env = "REG_HTTP")]
     pub http: Option<String>,
     #[command(flatten)]
@@ -109,6 +109,15 @@ pub struct Daemon {
     /// How large the cache may be, as in "200 GiB"
     #[arg(long, value_name = "SIZE", env = "REG_CACHE_MAX_SIZE")]
     pub cache_max_size: Option<String>,
+    /// Key that uploads through the gateways are signed with (`hf upload`, `skopeo copy`); without one they are refused
+    #[arg(long, value_name = "NAME", env = "REG_PUBLISH_KEY")]
+    pub publish_key: Option<String>,
+    /// Let the gateways serve files that run code when they are loaded, archives, and what is not recognised
+    #[arg(long, env = "REG_ALLOW_UNSAFE", value_parser = clap::builder::BoolishValueParser::new())]
+    pub allow_unsafe: bool,
+    /// Look up names that are neither an id nor a name of yours at a Hugging Face endpoint (HF_ENDPOINT)
+    #[arg(long, value_name = "hf", env = "REG_UPSTREAM")]
+    pub upstream: Option<String>,
 }
 
 /// How a node finds peers.

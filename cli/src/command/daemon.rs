@@ -12,8 +12,16 @@ use crate::output;
 
 pub async fn run(global: &Global, args: Daemon) -> Result<ExitCode, CliError> {
     let home = home(global)?;
-    let Daemon { listen, http, net, cache_max_size } = args;
-    let overrides = Overrides { listen, http, cache_max_size, ..overrides(&net) };
+    let Daemon { listen, http, net, cache_max_size, publish_key, allow_unsafe, upstream } = args;
+    let overrides = Overrides {
+        listen,
+        http,
+        cache_max_size,
+        publish_key,
+        allow_unsafe: allow_unsafe.then_some(true),
+        upstream,
+        ..overrides(&net)
+    };
     let config = config(&home, overrides)?;
     telemetry::start(&config.log_filter);
     let node = Node::start(&home, &config, Mode::Daemon).await.map_err(node_error)?;

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::home::Home;
 use crate::net::DhtMode;
+use crate::registry::keyring::{KeyName, KeyNameError};
 use crate::store::CacheLimits;
 
 /// What `reg config init` writes: every key with its default, as a comment.
@@ -32,8 +33,16 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # offline = false
 
 [http]
-# Address of the local API. Loopback only.
+# Address of the local API and the gateways. Beyond loopback, every request needs the token (`reg env` shows it).
 # listen = "127.0.0.1:4610"
+
+[gateway]
+# Key that uploads through the gateways are signed with (`hf upload`, `skopeo copy`). Without one they are refused.
+# publish_key = "me"
+# Serve files that run code when they are loaded, archives, and what is not recognised.
+# allow_unsafe = false
+# Where names are looked up that are neither an id nor a name of yours: "hf" (see HF_ENDPOINT), or nowhere.
+# upstream = "hf"
 
 [cache]
 # How large the cache may be: least recently used models go first, pinned ones stay.
@@ -52,6 +61,7 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 pub struct RawConfig {
     pub node: RawNode,
     pub http: RawHttp,
+    pub gateway: RawGateway,
     pub cache: RawCache,
     pub log: RawLog,
 }
@@ -73,6 +83,15 @@ pub struct RawNode {
 #[serde(deny_unknown_fields, default)]
 pub struct RawHttp {
     pub listen: Option<String>,
+}
+
+/// Section `[gateway]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawGateway {
+    pub publish_key: Option<String>,
+    pub allow_unsafe: Option<bool>,
+    pub upstream: Option<String>,
 }
 
 /// Section `[cache]`.
@@ -100,6 +119,9 @@ pub struct Overrides {
     pub dht: Option<String>,
     pub gossip: Option<bool>,
     pub offline: Option<bool>,
+    pub publish_key: Option<String>,
+    pub allow_unsafe: Option<bool>,
+    pub upstream: Option<String>,
     pub cache_max_size: Option<String>,
     pub cache_min_free: Option<String>,
 }
@@ -113,7 +135,12 @@ pub struct Config {
     pub dht: DhtMode,
     pub gossip: bool,
     pub offline: bool,
+    /// Where the local API and the gateways are served; beyond loopback every request needs the token.
     pub http: SocketAddr,
+    pub publish_key: Option<KeyName>,
+    pub allow_unsafe: bool,
+    /// Whether names that are neither an id nor a petname are looked up at a Hugging Face endpoint.
+    pub upstream: bool,
     pub cache: CacheLimits,
     pub log_filter: String,
 }
@@ -129,8 +156,10 @@ pub enum ConfigError {
     Address { key: &'static str, text: String, source: AddressError },
     #[error("{key} = {text:?} is not a socket address, as in 127.0.0.1:4610")]
     Socket { key: &'static str, text: String },
-    #[error("http.listen = {address} is not on loopback: the local API is for this machine")]
-    NotLoopback { address: SocketAddr },
+    #[error("gateway.publish_key = {text:?} is not the name of a key")]
+    KeyName { text: String, source: KeyNameError },
+    #[error("gateway.upstream = {text:?} is not \"hf\"")]
+    Upstream { text: String },
     #[error("{key} = {text:?} is not a size, as in \"50 GiB\" or \"500 MB\"")]
     Size { key: &'static str, text: String },
     #[error("node.dht = {text:?} is none of auto, server, client, off")]
@@ -172,6 +201,8 @@ impl Config {
             .unwrap_or_else(|| vec!["/ip4/0.0.0.0/tcp/4600".into(), "/ip4/0.0.0.0/udp/4600/quic-v1".into()]);
         let bootstrap = given(overrides.bootstrap, raw.node.bootstrap).unwrap_or_default();
         let http = overrides.http.or(raw.http.listen).unwrap_or_else(|| "127.0.0.1:4610".into());
+        let publish_key = overrides.publish_key.or(raw.gateway.publish_key);
+        let upstream = overrides.upstream.or(raw.gateway.upstream);
         let max_size = overrides.cache_max_size.or(raw.cache.max_size);
         let min_free = overrides.cache_min_free.or(raw.cache.min_free).unwrap_or_else(|| "1 GiB".into());
         let dht = overrides.dht.or(raw.node.dht).unwrap_or_else(|| "auto".into());
@@ -182,7 +213,10 @@ impl Config {
             dht: dht_mode(&dht)?,
             gossip: overrides.gossip.or(raw.node.gossip).unwrap_or(true),
             offline: overrides.offline.or(raw.node.offline).unwrap_or(false),
-            http: loopback(&http)?,
+            http: socket("http.listen", &http)?,
+            publish_key: publish_key.map(key_name).transpose()?,
+            allow_unsafe: overrides.allow_unsafe.or(raw.gateway.allow_unsafe).unwrap_or(false),
+            upstream: upstream.map_or(Ok(false), |text| is_hf(&text))?,
             cache: CacheLimits {
                 max_size: max_size.map(|text| size("cache.max_size", &text)).transpose()?,
                 min_free: size("cache.min_free", &min_free)?,
@@ -207,10 +241,16 @@ fn dht_mode(text: &str) -> Result<DhtMode, ConfigError> {
     }
 }
 
-fn loopback(text: &str) -> Result<SocketAddr, ConfigError> {
-    let address: SocketAddr =
-        text.parse().map_err(|_| ConfigError::Socket { key: "http.listen", text: text.to_owned() })?;
-    if address.ip().is_loopback() { Ok(address) } else { Err(ConfigError::NotLoopback { address }) }
+fn socket(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| ConfigError::Socket { key, text: text.to_owned() })
+}
+
+fn key_name(text: String) -> Result<KeyName, ConfigError> {
+    text.parse().map_err(|source| ConfigError::KeyName { text, source })
+}
+
+fn is_hf(text: &str) -> Result<bool, ConfigError> {
+    if text == "hf" { Ok(true) } else { Err(ConfigError::Upstream { text: text.to_owned() }) }
 }
 
 fn size(key: &'static str, text: &str) -> Result<u64, ConfigError> {
@@ -255,6 +295,7 @@ mod tests {
             .map(|line| {
                 line.strip_prefix("# ")
                     .filter(|it| it.contains(" = ") && !it.contains("192.0.2.1"))
+                    .filter(|it| !it.starts_with("publish_key") && !it.starts_with("upstream"))
                     .unwrap_or(if line.starts_with('#') { "" } else { line })
             })
             .fold(String::new(), |text, line| text + line + "\n");
@@ -276,7 +317,9 @@ mod tests {
         for (file, what) in [
             ("[node]\ndht = 'x'", "dht"),
             ("[cache]\nmax_size = '1 XB'", "max_size"),
-            ("[http]\nlisten = '0.0.0.0:1'", "loopback"),
+            ("[http]\nlisten = 'everywhere'", "http.listen"),
+            ("[gateway]\nupstream = 'x'", "upstream"),
+            ("[gateway]\npublish_key = '../x'", "publish_key"),
             ("[node]\nlisten = ['x']", "listen"),
         ] {
             let error =

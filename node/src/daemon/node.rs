@@ -2,16 +2,18 @@
 
 use std::net::SocketAddr;
 
-use axum::Router;
+use axum::{Extension, Router};
 use reg_proto::peer::{Address, PeerId};
 use thiserror::Error;
 
 use super::config::Config;
 use super::home::{Home, HomeError};
 use super::identity::{self, IdentityError};
+use crate::gateway::guard::Caller;
 use crate::gateway::server::{ServeError, Server};
-use crate::gateway::{self};
+use crate::gateway::{self, Signer};
 use crate::net::{Network, NetworkConfig, StartError};
+use crate::registry::keyring::{Keyring, KeyringError};
 use crate::registry::{Registry, RegistryParts};
 use crate::store::{OpenError, Store};
 
@@ -39,6 +41,8 @@ pub enum NodeError {
     Network(#[from] StartError),
     #[error("local API cannot be served")]
     Serve(#[from] ServeError),
+    #[error("key that uploads are to be signed with cannot be had")]
+    PublishKey(#[from] KeyringError),
     #[error("a task ended early")]
     Interrupted(#[from] tokio::task::JoinError),
 }
@@ -68,9 +72,21 @@ impl Node {
             let (network, inbound) = Network::start(network_config(seed, config, mode)).await?;
             (network, Some(inbound))
         };
-        let parts = RegistryParts { store, network: network.clone(), inbound, trust: home.trust() };
+        let parts = RegistryParts {
+            store,
+            network: network.clone(),
+            inbound,
+            trust: home.trust(),
+            allow_unsafe: config.allow_unsafe,
+        };
         let registry = Registry::start(parts);
-        let router = gateway::router(registry.clone());
+        let signer = match (&config.publish_key, mode) {
+            (Some(name), Mode::Daemon) => {
+                Some(Signer::new(name.clone(), Keyring::open(home.keys()).load(name)?))
+            }
+            _ => None,
+        };
+        let router = gateway::router(registry.clone(), signer);
         let server = match mode {
             Mode::Daemon => {
                 let token = identity::token(&home.token())?;
@@ -83,7 +99,7 @@ impl Node {
 
     /// Returns the local API, to be called in this process.
     pub fn router(&self) -> Router {
-        self.router.clone()
+        self.router.clone().layer(Extension(Caller::Owner))
     }
 
     /// Returns who this node is.

@@ -1,13 +1,19 @@
 //! Who may ask the registry for what, in which dialect. One folder for each dialect, and one `merge` here.
 
 pub mod admin;
+mod hf;
+
+mod blob;
+pub mod guard;
 pub mod server;
+mod signer;
 
 use axum::Router;
 
+pub use self::signer::Signer;
 use crate::registry::Registry;
 
-/// Returns the routes of every dialect.
-pub fn router(registry: Registry) -> Router {
-    Router::new().merge(admin::router(registry))
+/// Returns the routes of every dialect; `signer` signs what is uploaded, without one nothing is taken.
+pub fn router(registry: Registry, signer: Option<Signer>) -> Router {
+    Router::new().merge(admin::router(registry.clone())).merge(hf::router(registry, signer))
 }

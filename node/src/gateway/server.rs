@@ -1,23 +1,37 @@
-//! Serving the routes: on a loopback port behind a guard, and on a Unix socket that only its owner can open.
+//! Serving the routes: on a port behind a guard, and on a Unix socket that only its owner can open.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::serve::Listener;
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::admin::guard::Guard;
+use super::guard::{Caller, Guard};
 
 /// How long requests under way may take once the server is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
+/// Connections at once; more wait in the system's queue. Ollama opens 16 for each blob, Hugging Face's clients 8.
+const CONNECTIONS_MAX: usize = 256;
+/// Bytes of a request's head: the longest name takes 1 KiB, a token 100 bytes.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Header fields of a request.
+const HEADERS_MAX: usize = 100;
+/// How long a client may take to send a request's head, and to begin the next one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Why the local API is not served.
+/// Why nothing is served.
 #[derive(Debug, Error)]
 pub enum ServeError {
     #[error("{address} cannot be listened on")]
@@ -51,13 +65,16 @@ impl Server {
         let address = listener.local_addr().map_err(bind)?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let guarded = Guard::new(address, token).protect(router.clone());
-        tasks.spawn(serve(axum::serve(listener, guarded).with_graceful_shutdown(told(stopped.clone()))));
+        let (own_room, own_stopped) = (room.clone(), stopped.clone());
+        tasks.spawn(serve(listener, guarded, own_room, own_stopped));
         #[cfg(unix)]
         {
             let made = unix_listener(socket)
                 .map_err(|source| ServeError::Socket { path: socket.to_owned(), source })?;
-            tasks.spawn(serve(axum::serve(made, router).with_graceful_shutdown(told(stopped))));
+            let owned = router.layer(Extension(Caller::Owner));
+            tasks.spawn(serve(made, owned, room, stopped));
         }
         Ok(Self { address, socket: socket.to_owned(), stop, tasks })
     }
@@ -78,9 +95,50 @@ impl Server {
     }
 }
 
-async fn serve(server: impl IntoFuture<Output = io::Result<()>>) {
-    if let Err(error) = server.await {
-        tracing::warn!(%error, "the local API stopped");
+/// Takes connections until it is told to stop, then waits for those that are being served.
+async fn serve(
+    mut listener: impl Listener,
+    router: Router,
+    room: Arc<Semaphore>,
+    stopped: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        tokio::select! {
+            (stream, _) = listener.accept() => {
+                connections.spawn(converse(stream, router.clone(), stopped.clone(), permit));
+            }
+            () = told(stopped.clone()) => break,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+/// Serves one connection; told to stop, it ends after the request that is under way.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+    _permit: OwnedSemaphorePermit,
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = told(stopped) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended early");
     }
 }
 

@@ -4,6 +4,7 @@
 //! What a peer sends that was not asked of it is thrown away; who sends wrong bytes is not asked again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reg_proto::digest::Digest;
@@ -19,11 +20,12 @@ use tracing::{debug, info};
 
 use super::Reporter;
 use super::dispute::{self, Dispute, Ruling};
-use super::finder::Finder;
+use super::finder::{Finder, Search};
 use super::limits::{
-    DISPUTE_TIMEOUT, FRAMES_WAITING_MAX, NOBODY_TIMEOUT, SOURCES_MAX, SOURCES_WAITING_MAX, STARVED_TIMEOUT,
-    WRITES_AT_ONCE,
+    DISPUTE_TIMEOUT, FRAMES_WAITING_MAX, NOBODY_TIMEOUT, RELAY_LOOK_ANEW, SOURCES_MAX, SOURCES_WAITING_MAX,
+    STARVED_TIMEOUT, WRITES_AT_ONCE,
 };
+use super::relay::Relay;
 use super::report::Progress;
 use super::source::{Source, SourceEvent};
 use super::{Inner, bans::Bans};
@@ -66,6 +68,8 @@ enum Happened {
     Opened(PeerId, Option<Source>),
     Source(SourceEvent),
     Written(Written),
+    /// What is read through a relay has changed.
+    Asked,
     Tick,
 }
 
@@ -92,6 +96,12 @@ pub(super) struct Downloader<'a> {
     downloaded: Downloaded,
     total: u64,
     done: u64,
+    /// Who reads what while it is fetched; `None` where all of it is wanted.
+    relay: Option<Arc<Relay>>,
+    /// Bytes of piece states that one peer may send at once.
+    states_max: usize,
+    /// How to look for peers anew once all are gone, and when that was done last.
+    search: Option<(Search, Instant)>,
 }
 
 /// Requests above this number settle disputes; the scheduler counts from 1 and never gets here.
@@ -110,6 +120,8 @@ impl<'a> Downloader<'a> {
                 .handle(transfer::Instant::default(), Input::Want { blob: partial.digest(), stored: have });
         }
         let now = Instant::now();
+        let states_max =
+            partials.iter().map(|it| PieceStates::byte_len(it.states().layout())).max().unwrap_or(0);
         Self {
             inner,
             scheduler,
@@ -129,7 +141,22 @@ impl<'a> Downloader<'a> {
             downloaded: Downloaded::default(),
             total,
             done,
+            relay: None,
+            states_max,
+            search: None,
         }
+    }
+
+    /// Prepares a download of what is read through `relay`, for as long as somebody reads.
+    pub(super) fn for_relay(inner: &'a Inner, relay: Arc<Relay>) -> Self {
+        let layouts = relay.view().manifest().blobs().into_values();
+        let states_max = layouts.map(PieceStates::byte_len).max().unwrap_or(0);
+        Self { relay: Some(relay), states_max, ..Self::new(inner, Vec::new()) }
+    }
+
+    /// Makes it look for peers anew, by `search`, whenever all are gone.
+    pub(super) fn looking_anew(self, search: Search) -> Self {
+        Self { search: Some((search, Instant::now())), ..self }
     }
 
     /// Runs until every blob is complete.
@@ -145,13 +172,15 @@ impl<'a> Downloader<'a> {
         first.into_iter().for_each(|peer| self.consider(peer));
         self.execute();
         let mut report = tokio::time::interval(Duration::from_millis(200));
-        while !self.missing.is_empty() {
+        while self.is_wanted() {
+            let relay = self.relay.clone();
             let happened = tokio::select! {
                 biased;
                 Some(Ok(written)) = self.writes.join_next() => Happened::Written(written),
                 Some(Ok((peer, source))) = self.opening.join_next() => Happened::Opened(peer, source),
                 Some(event) = self.events.1.recv(), if self.writes.len() < WRITES_AT_ONCE => Happened::Source(event),
                 peer = next_peer(&mut finder) => Happened::Found(peer),
+                () = asked(relay.as_deref()) => Happened::Asked,
                 _ = report.tick() => Happened::Tick,
             };
             match happened {
@@ -160,11 +189,54 @@ impl<'a> Downloader<'a> {
                 Happened::Opened(peer, source) => self.opened(peer, source),
                 Happened::Source(event) => self.on_source(event)?,
                 Happened::Written(written) => self.on_written(written)?,
-                Happened::Tick => self.tick(reporter)?,
+                Happened::Asked => self.take_readings(),
+                Happened::Tick => {
+                    self.tick(reporter)?;
+                    if let Some(anew) = self.look_anew() {
+                        finder = Some(anew);
+                    }
+                }
             }
             self.execute();
         }
         Ok(self.downloaded)
+    }
+
+    /// A finder names each peer once: where all are gone, those that come back are found by a new one.
+    fn look_anew(&mut self) -> Option<Finder> {
+        let nobody = self.sources.is_empty() && self.opening.is_empty() && self.waiting.is_empty();
+        let (search, last) =
+            self.search.as_mut().filter(|(_, last)| nobody && last.elapsed() >= RELAY_LOOK_ANEW)?;
+        *last = Instant::now();
+        Some(Finder::start(&self.inner.network, search.clone()))
+    }
+
+    fn is_wanted(&self) -> bool {
+        match &self.relay {
+            Some(relay) => !relay.is_over() || !self.writes.is_empty(),
+            None => !self.missing.is_empty(),
+        }
+    }
+
+    /// Wants what is read now, from where it is read, and no more.
+    fn take_readings(&mut self) {
+        let Some(relay) = self.relay.clone() else { return };
+        for partial in relay.partials() {
+            let (blob, have) = (partial.digest(), partial.have());
+            if have.is_full() || self.partials.contains_key(&blob) {
+                continue;
+            }
+            self.missing.insert(blob);
+            self.partials.insert(blob, partial);
+            self.feed(Input::Want { blob, stored: have });
+        }
+        for source in self.sources.values_mut() {
+            source.follow(&self.missing);
+        }
+        let runs = relay.runs();
+        for blob in self.missing.clone() {
+            self.feed(Input::Focus { blob, runs: runs.get(&blob).cloned().unwrap_or_default() });
+        }
     }
 
     fn now(&self) -> transfer::Instant {
@@ -191,6 +263,10 @@ impl<'a> Downloader<'a> {
 
     fn complete(&mut self, blob: Digest) {
         self.missing.remove(&blob);
+        if let Some(relay) = &self.relay {
+            self.partials.remove(&blob);
+            relay.complete(blob);
+        }
         for source in self.sources.values_mut() {
             source.follow(&self.missing);
         }
@@ -216,12 +292,7 @@ impl<'a> Downloader<'a> {
         while self.sources.len() + self.opening.len() < SOURCES_MAX {
             let Some(peer) = self.waiting.pop_front() else { return };
             let (network, events) = (self.inner.network.clone(), self.events.0.clone());
-            let states_max = self
-                .partials
-                .values()
-                .map(|it| PieceStates::byte_len(it.states().layout()))
-                .max()
-                .unwrap_or(0);
+            let states_max = self.states_max;
             self.opening.spawn(async move { (peer, Source::open(&network, peer, states_max, events).await) });
         }
     }
@@ -315,6 +386,9 @@ impl<'a> Downloader<'a> {
                 self.inner.traffic.count_fetched(peer, bytes as u64);
                 *self.downloaded.peers.entry(peer).or_default() += bytes as u64;
                 self.feed(Input::Stored { request, piece });
+                if let Some(relay) = &self.relay {
+                    relay.tell();
+                }
                 Ok(())
             }
             Err(WritePieceError::Mismatch { .. }) => {
@@ -396,6 +470,10 @@ impl<'a> Downloader<'a> {
         }
         self.feed(Input::Tick);
         reporter.tell(Progress::Bytes { done: self.done, total: self.total, peers: self.sources.len() });
+        if self.relay.is_some() {
+            // Who reads has a patience of its own, and peers may come back for as long as somebody does.
+            return Ok(());
+        }
         let nobody = self.sources.is_empty() && self.opening.is_empty() && self.waiting.is_empty();
         let patience = if nobody { NOBODY_TIMEOUT } else { STARVED_TIMEOUT };
         let quiet = self.last_progress.elapsed();
@@ -407,6 +485,13 @@ impl<'a> Downloader<'a> {
         }
         let missing = self.total.saturating_sub(self.done);
         Err(DownloadError::Starved { seconds: quiet.as_secs(), missing, total: self.total })
+    }
+}
+
+async fn asked(relay: Option<&Relay>) {
+    match relay {
+        Some(relay) => relay.asked().await,
+        None => std::future::pending().await,
     }
 }
 

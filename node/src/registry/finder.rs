@@ -19,7 +19,7 @@ use super::limits::{ASK_DHT_AGAIN, CANDIDATES_MAX, LOOK_AGAIN};
 use crate::net::Network;
 
 /// What is searched, and where to begin.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Search {
     /// Addresses that the user gave.
     pub(super) from: Vec<Address>,

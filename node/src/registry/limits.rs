@@ -69,3 +69,34 @@ pub(super) const PREPARATIONS_MAX: usize = 64;
 
 /// How often a daemon says anew to the DHT what it holds is the network's business; how often it looks at its cache:
 pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(60);
+
+/// How long a gateway's client waits for a model to be resolved: Hugging Face's clients give up after 10 s without a byte.
+pub(super) const VIEW_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long peers are asked for a model that is not here, for a gateway's client.
+pub(super) const VIEW_PATIENCE: Duration = Duration::from_secs(6);
+/// How long peers are asked whether a tag of a model that is here has moved, for a gateway's client.
+pub(super) const REFRESH_QUICK: Duration = Duration::from_millis(1500);
+/// How long a gateway takes a tag to mean what it meant.
+pub(super) const TAG_FRESH: Duration = Duration::from_secs(20);
+/// Models that gateways have resolved lately; a manifest may have 4 MiB, most have some kilobytes.
+pub(super) const VIEWS_MAX: usize = 128;
+/// How long peers are asked for all tags of a model.
+pub(super) const TAGS_TIMEOUT: Duration = Duration::from_secs(4);
+/// Peers that are asked for all tags of a model.
+pub(super) const PEERS_ASKED_FOR_TAGS: usize = 8;
+/// How long a relay that nobody reads from stays, with its peers: a client that reads file after file comes back soon.
+pub(super) const RELAY_LINGER: Duration = Duration::from_secs(5);
+/// How long a relay without any source waits before it looks for peers anew.
+pub(super) const RELAY_LOOK_ANEW: Duration = Duration::from_secs(2);
+/// How long a reader waits for any piece to come: Hugging Face's clients give up after 10 s without a byte.
+pub(super) const READ_PATIENCE: Duration = Duration::from_secs(8);
+/// Pieces that are read before the client has taken those before: 2 MiB for each client.
+pub(super) const READ_AHEAD: usize = 2;
+/// Files that gateways serve at once: 3 MiB each in memory at most.
+pub(super) const READERS_MAX: usize = 48;
+/// How long a client waits for its turn before it is told to come back.
+pub(super) const READER_TURN: Duration = Duration::from_secs(8);
+/// Files of one model of which it is remembered whether they may be served: as many as a model may have.
+pub(super) const ADMISSIONS_MAX: usize = reg_proto::limits::FILES_MAX;
+/// How long a client may take nothing of what it asked for before it loses its place.
+pub(super) const CLIENT_STALL: Duration = Duration::from_secs(60);

@@ -17,6 +17,11 @@ mod answer;
 mod catalogue;
 mod verify;
 
+mod admit;
+mod read;
+mod relay;
+mod view;
+
 pub mod key_pin;
 mod resolve;
 mod tags;
@@ -49,11 +54,15 @@ mod limits;
 mod reporter;
 mod traffic;
 
+pub use self::admit::AdmitError;
 pub use self::catalogue::{CatalogueError, shown};
 pub use self::publish::PublishError;
 pub use self::pull::PullError;
+pub use self::read::BlobReader;
+pub use self::relay::RelayError;
 pub use self::reporter::Reporter;
 pub use self::shared::{Registry, RegistryParts};
 pub use self::verify::VerifyError;
+pub use self::view::{ModelView, Revision, ViewError};
 
 use self::shared::Inner;

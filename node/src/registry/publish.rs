@@ -176,6 +176,7 @@ impl Registry {
     ) -> Result<Published, PublishError> {
         let inner = self.inner.clone();
         let (published, tag, keys) = tokio::task::spawn_blocking(move || inner.commit(id, &signed)).await??;
+        self.inner.views.forget(published.publisher, &published.model);
         reporter.stage("announcing", &published.reference);
         self.inner.seed_model(&published.manifest).await;
         self.inner.announce(&tag, &keys).await;

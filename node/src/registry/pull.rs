@@ -117,6 +117,7 @@ impl Registry {
             from: request.from.clone(),
             offline: request.offline,
             allow_expired: request.allow_expired,
+            patience: None,
         };
         let mut resolved = self.inner.resolve(&request.reference, &options, reporter).await?;
         for note in &resolved.notes {
@@ -196,14 +197,14 @@ impl Inner {
             if offline {
                 return Err(PullError::Offline);
             }
-            self.record(resolved, None)?.save(&self.store, &resolved.digest)?;
+            self.record(resolved, None).save(&self.store, &resolved.digest)?;
             self.seed_while_pulling(resolved).await;
             reporter.stage("fetching", format_args!("{needed} bytes in {} blobs", missing.len()));
             peers = self.download(resolved, &missing, reporter).await?.peers;
         }
-        let description = self.describe(resolved, allow_unsafe)?;
+        let description = self.describe(&resolved.manifest, allow_unsafe)?;
         if !was_complete {
-            self.record(resolved, Some(description))?.save(&self.store, &resolved.digest)?;
+            self.record(resolved, Some(description)).save(&self.store, &resolved.digest)?;
         }
         if let Some(tag) = &resolved.tag {
             tags::keep(&self.store, tag)?;
@@ -265,7 +266,7 @@ impl Inner {
     }
 
     /// Keeps the manifest, the referrers and what they carry: small, verified, and needed to serve the model.
-    fn keep_documents(&self, resolved: &Resolved) -> Result<(), PullError> {
+    pub(super) fn keep_documents(&self, resolved: &Resolved) -> Result<(), PullError> {
         for bytes in resolved.documents.values() {
             self.store.put_blob(bytes)?;
         }
@@ -277,11 +278,11 @@ impl Inner {
         self.network.provide(DhtKey::publisher(&resolved.keys.publisher())).await;
     }
 
-    fn record(&self, resolved: &Resolved, described: Option<Description>) -> Result<ModelRecord, PullError> {
+    pub(super) fn record(&self, resolved: &Resolved, described: Option<Description>) -> ModelRecord {
         let blobs = resolved.manifest.blobs().into_keys().chain(resolved.documents.keys().copied());
         let complete = described.is_some();
         let (metadata, kinds) = described.map(Description::finish).unwrap_or_default();
-        Ok(ModelRecord {
+        ModelRecord {
             publisher: resolved.keys.publisher(),
             model: resolved.model.clone(),
             blobs: blobs.chain([resolved.digest]).collect(),
@@ -291,13 +292,17 @@ impl Inner {
             complete,
             metadata,
             kinds,
-        })
+        }
     }
 
     /// Looks at every file and judges it. A model that is here may have been taken with consent that is not given now.
-    fn describe(&self, resolved: &Resolved, allow_unsafe: bool) -> Result<Description, PullError> {
+    pub(super) fn describe(
+        &self,
+        manifest: &Manifest,
+        allow_unsafe: bool,
+    ) -> Result<Description, DescribeError> {
         let mut description = Description::default();
-        for file in resolved.manifest.files() {
+        for file in manifest.files() {
             description.add(&self.store, &file.path, &file.digest, file.layout.size(), allow_unsafe)?;
         }
         Ok(description)
@@ -305,7 +310,7 @@ impl Inner {
 }
 
 /// Tells whether a blob is here and what its name says, after a look at its bytes where that is not known.
-fn is_whole(store: &Store, blob: &Digest) -> bool {
+pub(super) fn is_whole(store: &Store, blob: &Digest) -> bool {
     match store.open_blob(blob) {
         Ok(_) => true,
         Err(ReadError::Unverified { .. }) => matches!(store.recheck(blob, &|_| {}), Ok(Recheck::Intact)),

@@ -61,6 +61,8 @@ pub(super) struct ResolveOptions {
     pub(super) from: Vec<Address>,
     pub(super) offline: bool,
     pub(super) allow_expired: bool,
+    /// How long peers are asked; `None`: as long as a user who waits for a pull would.
+    pub(super) patience: Option<Duration>,
 }
 
 /// Why a reference leads nowhere, or is not followed.
@@ -177,7 +179,7 @@ impl Inner {
             let mut search =
                 Finder::start(&self.network, self.search(publisher, reference, &options.from, reporter));
             let here = told.is_enough(reference) && self.is_complete_here(reference, &told);
-            let patience = if here { REFRESH_TIMEOUT } else { FIND_TIMEOUT };
+            let patience = options.patience.unwrap_or(if here { REFRESH_TIMEOUT } else { FIND_TIMEOUT });
             self.ask_peers(publisher, reference, &mut told, &mut search, patience).await;
             finder = Some(search);
         }
@@ -186,7 +188,7 @@ impl Inner {
         self.fetch_documents(reference, resolved, finder_ref).await.map(|it| Resolved { finder, ..it })
     }
 
-    fn search(
+    pub(super) fn search(
         &self,
         publisher: PublisherId,
         reference: &Reference,

@@ -12,12 +12,14 @@ use tracing::debug;
 
 use super::bans::Bans;
 use super::heads::Heads;
-use super::limits::{ANSWERS_AT_ONCE, HOUSEKEEPING, STREAMS_PER_PEER_MAX, STREAMS_SERVED_MAX};
+use super::limits::{ANSWERS_AT_ONCE, HOUSEKEEPING, READERS_MAX, STREAMS_PER_PEER_MAX, STREAMS_SERVED_MAX};
 use super::model::ModelRecord;
 use super::publish::Preparation;
+use super::relay::Relays;
 use super::seed::{self, Suspects};
 use super::traffic::Traffic;
 use super::trust::TrustFile;
+use super::view::Views;
 use super::{answer, clock, tags};
 use crate::net::{Inbound, InboundStream, Network, PeerEvent};
 use crate::store::Store;
@@ -31,6 +33,8 @@ pub struct RegistryParts {
     pub inbound: Option<Inbound>,
     /// The file that holds the user's petnames.
     pub trust: PathBuf,
+    /// Whether gateways serve files that run code when they are loaded, archives, and what is not recognised.
+    pub allow_unsafe: bool,
 }
 
 /// The use cases of a node. Cheap to clone.
@@ -49,6 +53,11 @@ pub(super) struct Inner {
     pub(super) heads: Mutex<Heads>,
     pub(super) bans: Bans,
     pub(super) traffic: Traffic,
+    pub(super) views: Views,
+    pub(super) relays: Relays,
+    /// Who reads blobs through gateways.
+    pub(super) readers: Arc<Semaphore>,
+    pub(super) allow_unsafe: bool,
     pub(super) preparations: Mutex<BTreeMap<u64, Preparation>>,
     /// Blobs that are being looked at, which are not served meanwhile.
     pub(super) suspects: Arc<Mutex<Suspects>>,
@@ -62,7 +71,7 @@ pub(super) struct Inner {
 impl Registry {
     /// Starts serving what is here, and answering peers.
     pub fn start(parts: RegistryParts) -> Self {
-        let RegistryParts { store, network, inbound, trust } = parts;
+        let RegistryParts { store, network, inbound, trust, allow_unsafe } = parts;
         let inner = Arc::new(Inner {
             store,
             network,
@@ -70,6 +79,10 @@ impl Registry {
             heads: Mutex::default(),
             bans: Bans::default(),
             traffic: Traffic::default(),
+            views: Views::default(),
+            relays: Relays::default(),
+            readers: Arc::new(Semaphore::new(READERS_MAX)),
+            allow_unsafe,
             preparations: Mutex::default(),
             suspects: Arc::default(),
             started: clock::now(),

@@ -47,7 +47,7 @@ impl Inner {
             };
             let Some(peer) = peer else { return Err(PullError::States { blob }) };
             if tried.insert(peer) && !self.bans.is_banned(&peer) {
-                self.ask_states(peer, resolved, &mut lacking, &mut found).await;
+                self.ask_states(peer, &resolved.provenance.states, &mut lacking, &mut found).await;
                 if !resolved.holders.contains(&peer) {
                     resolved.holders.push(peer);
                 }
@@ -57,16 +57,16 @@ impl Inner {
     }
 
     /// The list that the provenance names, from a pull that did not end.
-    fn states_here(&self, blob: &Digest, named: &Digest) -> Option<PieceStates> {
+    pub(super) fn states_here(&self, blob: &Digest, named: &Digest) -> Option<PieceStates> {
         let partials = self.store.open_partial(blob);
         partials.iter().map(Partial::states).find(|states| states.digest() == *named).cloned()
     }
 
-    /// Asks one peer for all the lists that are lacking.
-    async fn ask_states(
+    /// Asks one peer for all the lists that are lacking; `named` are the digests that were signed.
+    pub(super) async fn ask_states(
         &self,
         peer: PeerId,
-        resolved: &Resolved,
+        named: &BTreeMap<Digest, Digest>,
         lacking: &mut BTreeMap<Digest, BlobLayout>,
         found: &mut BTreeMap<Digest, PieceStates>,
     ) {
@@ -84,8 +84,7 @@ impl Inner {
                     return;
                 }
             };
-            let named = resolved.provenance.states.get(&blob);
-            if named != Some(&Digest::of(&bytes)) {
+            if named.get(&blob) != Some(&Digest::of(&bytes)) {
                 debug!(%peer, %blob, "a peer goes by other states than those that were signed");
                 continue;
             }

@@ -163,6 +163,11 @@ impl Partial {
         lock(&self.0.progress).have.clone()
     }
 
+    /// Tells whether a piece is verified and here.
+    pub fn has(&self, piece: PieceIndex) -> bool {
+        lock(&self.0.progress).have.contains(piece)
+    }
+
     /// Verifies a piece and writes it.
     ///
     /// # Errors

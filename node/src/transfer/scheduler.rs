@@ -1,9 +1,10 @@
 //! [`Scheduler`]: the whole public surface of this module, and its present policy.
 //!
-//! The policy is simple: every peer with room is asked for the first run of open pieces that it holds. What a stalled
-//! peer owes goes to others.
+//! The policy is simple: every peer with room is asked for the first run of open pieces that it holds; blobs that somebody
+//! reads have their turns before the others. What a stalled peer owes goes to others.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
 
 use reg_proto::digest::Digest;
@@ -24,6 +25,9 @@ pub struct RequestId(pub u32);
 pub enum Input {
     /// A blob is wanted of which these pieces are here.
     Want { blob: Digest, stored: PieceSet },
+    /// Only these runs of a wanted blob's pieces are wanted now, each from its first on, in turn. Replaces what was said
+    /// before; without any, nothing more of the blob is asked for.
+    Focus { blob: Digest, runs: Vec<Range<u32>> },
     /// A blob is no longer wanted.
     Unwant { blob: Digest },
     /// A peer says what it holds of a blob; this replaces what it said before.
@@ -69,6 +73,8 @@ pub struct Scheduler {
     requests: BTreeMap<RequestId, Request>,
     outputs: VecDeque<Output>,
     last_request: u32,
+    /// The blob whose reader had the last turn.
+    last_read: Option<Digest>,
 }
 
 impl Scheduler {
@@ -81,6 +87,7 @@ impl Scheduler {
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::Want { blob, stored } => self.want(blob, stored),
+            Input::Focus { blob, runs } => self.focus(blob, runs),
             Input::Unwant { blob } => self.unwant(&blob),
             Input::PeerHolds { peer, blob, pieces } => self.peer_holds(now, peer, blob, pieces),
             Input::PeerLeft { peer } => self.peer_left(&peer),
@@ -130,6 +137,13 @@ impl Scheduler {
             self.outputs.push_back(Output::Complete { blob });
         } else {
             self.wants.insert(blob, want);
+            self.open.insert(blob);
+        }
+    }
+
+    fn focus(&mut self, blob: Digest, runs: Vec<Range<u32>>) {
+        if let Some(want) = self.wants.get_mut(&blob) {
+            want.focus(runs);
             self.open.insert(blob);
         }
     }
@@ -216,22 +230,45 @@ impl Scheduler {
     /// Asks every peer with room for what it holds and nobody has been asked for, those without trouble first.
     fn ask(&mut self, now: Instant) {
         self.open.retain(|blob| self.wants.get(blob).is_some_and(|want| !want.is_all_asked()));
-        let mut peers: Vec<(&PeerId, &mut Peer)> = self.peers.iter_mut().collect();
-        peers.sort_by_key(|(_, peer)| peer.trouble);
-        for (id, peer) in peers {
-            for blob in &self.open {
-                if peer.room(now) == 0 {
-                    break;
-                }
-                let Some(want) = self.wants.get_mut(blob) else { continue };
-                while let Some((first, owed)) = peer.take_run(blob, want, now) {
-                    self.last_request = self.last_request.wrapping_add(1);
-                    let (request, count) = (RequestId(self.last_request), owed.len() as u32);
-                    self.requests.insert(request, Request { peer: *id, blob: *blob, owed });
-                    self.outputs.push_back(Output::Request { request, peer: *id, blob: *blob, first, count });
+        let mut peers: Vec<(PeerId, u32)> = self.peers.iter().map(|(id, peer)| (*id, peer.trouble)).collect();
+        peers.sort_by_key(|(_, trouble)| *trouble);
+        let is_read = |blob: &Digest| self.wants.get(blob).is_some_and(Want::is_focused);
+        let (read, plain): (Vec<Digest>, Vec<Digest>) = self.open.iter().copied().partition(is_read);
+        for (peer, _) in peers {
+            self.ask_for_readers(now, peer, &read);
+            for blob in &plain {
+                while self.ask_one(now, peer, *blob) {}
+            }
+        }
+    }
+
+    /// Gives every blob that is read one request in turn, for as long as the peer has room.
+    fn ask_for_readers(&mut self, now: Instant, peer: PeerId, read: &[Digest]) {
+        let after = read.partition_point(|blob| Some(*blob) <= self.last_read);
+        let turns: Vec<Digest> = read[after..].iter().chain(&read[..after]).copied().collect();
+        let mut any = true;
+        while any {
+            any = false;
+            for blob in &turns {
+                if self.ask_one(now, peer, *blob) {
+                    self.last_read = Some(*blob);
+                    any = true;
                 }
             }
         }
+    }
+
+    /// Asks a peer for one run of a blob, if it has room and holds one.
+    fn ask_one(&mut self, now: Instant, peer: PeerId, blob: Digest) -> bool {
+        let (Some(want), Some(it)) = (self.wants.get_mut(&blob), self.peers.get_mut(&peer)) else {
+            return false;
+        };
+        let Some((first, owed)) = it.take_run(&blob, want, now) else { return false };
+        self.last_request = self.last_request.wrapping_add(1);
+        let (request, count) = (RequestId(self.last_request), owed.len() as u32);
+        self.requests.insert(request, Request { peer, blob, owed });
+        self.outputs.push_back(Output::Request { request, peer, blob, first, count });
+        true
     }
 
     /// Takes a piece off a request's debt and returns the blob, or `None` where it is not owed.

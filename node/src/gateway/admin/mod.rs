@@ -1,11 +1,13 @@
 //! The local API that the command line uses: use cases of the registry as JSON over HTTP.
 
 pub mod error;
-pub mod guard;
 mod stream;
 
-use axum::extract::{DefaultBodyLimit, Query, State};
-use axum::response::Response;
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use reg_proto::digest::Digest;
@@ -14,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::error::Failed;
 use self::stream::streamed;
+use super::guard::{Caller, unauthorized};
 use crate::registry::Registry;
 use crate::registry::report::{
     Collected, FileInfo, ModelInfo, ModelSummary, PeerReport, Signed, Status, TrustEntry,
@@ -75,7 +78,23 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/gc", post(gc))
         .route("/v1/trust", get(trust_list).post(trust_add))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(check))
         .with_state(registry)
+}
+
+/// What changes anything is for the owner, and is JSON: no form of a web page can send that.
+async fn check(request: Request, next: Next) -> Response {
+    if request.method() == Method::GET || request.method() == Method::HEAD {
+        return next.run(request).await;
+    }
+    if request.extensions().get() != Some(&Caller::Owner) {
+        return unauthorized();
+    }
+    if request.headers().get(CONTENT_TYPE).is_none_or(|it| it != "application/json") {
+        let document = error::document("denied", "content type is not application/json");
+        return (StatusCode::FORBIDDEN, Json(document)).into_response();
+    }
+    next.run(request).await
 }
 
 type Answer<T> = Result<Json<T>, Failed>;

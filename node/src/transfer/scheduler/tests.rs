@@ -132,3 +132,37 @@ fn an_empty_want_is_complete_at_once() {
     assert_eq!(scheduler.poll_output(), Some(Output::Complete { blob: blob(0) }));
     assert_eq!(scheduler.next_tick(), None);
 }
+
+#[test]
+fn only_what_is_read_is_asked_for_and_every_reader_has_its_turn() {
+    let mut scheduler = Scheduler::new();
+    let now = Instant::default();
+    for n in [1, 2] {
+        scheduler.handle(now, Input::Want { blob: blob(n), stored: PieceSet::new(1000) });
+        scheduler.handle(now, Input::Focus { blob: blob(n), runs: Vec::new() });
+        scheduler
+            .handle(now, Input::PeerHolds { peer: peer(0), blob: blob(n), pieces: PieceSet::full(1000) });
+    }
+    assert_eq!(scheduler.poll_output(), None, "nobody reads");
+    scheduler.handle(now, Input::Focus { blob: blob(1), runs: vec![10..13, 500..1000] });
+    scheduler.handle(now, Input::Focus { blob: blob(2), runs: vec![0..1000] });
+    let mut asked = Vec::new();
+    while let Some(output) = scheduler.poll_output() {
+        let Output::Request { request, blob, first, count, .. } = output else { continue };
+        asked.push((blob, first.get(), count));
+        if asked.len() < 40 {
+            let pieces = (first.get()..first.get() + count).map(|it| PieceSet::full(1000).piece(it).unwrap());
+            for piece in pieces {
+                scheduler.handle(now, Input::Stored { request, piece });
+            }
+        }
+    }
+    assert_eq!(asked[0], (blob(1), 10, 3));
+    assert!(asked.contains(&(blob(1), 500, 4)), "{asked:?}");
+    assert!(asked.iter().any(|(it, first, _)| (*it, *first) == (blob(2), 0)), "{asked:?}");
+    let of = |n| asked.iter().filter(|(it, ..)| *it == blob(n)).count();
+    assert!(of(1).abs_diff(of(2)) <= 6, "turns: {asked:?}");
+    scheduler.handle(now, Input::Focus { blob: blob(1), runs: Vec::new() });
+    scheduler.handle(now, Input::Focus { blob: blob(2), runs: Vec::new() });
+    assert!(scheduler.open.is_empty(), "nobody reads any more");
+}

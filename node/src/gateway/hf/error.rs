@@ -1,0 +1,139 @@
+//! Errors as this dialect tells them: a status, `X-Error-Code`, and `X-Error-Message`, which clients show.
+
+use std::error::Error;
+
+use axum::Json;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::name::commit;
+use crate::registry::fault::{Fault, FaultKind};
+use crate::registry::{ModelView, ViewError};
+
+/// Seconds after which a client may try again what did not come in time.
+const RETRY_SECONDS: u32 = 5;
+
+pub(super) const X_REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
+const X_ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
+const X_ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
+
+/// Why a request of this dialect is not answered as asked.
+#[derive(Debug)]
+pub(super) enum HubError {
+    RepoNotFound(String),
+    RevisionNotFound(String),
+    /// A file that this version does not have; clients remember that by the commit.
+    EntryNotFound {
+        path: String,
+        commit: String,
+    },
+    Invalid(String),
+    Unauthorized(String),
+    #[expect(dead_code, reason = "uploads come next")]
+    Forbidden(String),
+    #[expect(dead_code, reason = "uploads come next")]
+    Conflict(String),
+    Failed {
+        kind: FaultKind,
+        message: String,
+    },
+}
+
+impl HubError {
+    /// A file that `view` does not have.
+    pub(super) fn no_entry(view: &ModelView, path: &str) -> Self {
+        Self::EntryNotFound { path: path.to_owned(), commit: commit(&view.digest()) }
+    }
+
+    /// An error of a use case, with its causes and what to do next.
+    pub(super) fn of(error: &dyn Fault) -> Self {
+        Self::Failed { kind: error.kind(), message: told(error) }
+    }
+
+    /// A model that cannot be read from.
+    pub(super) fn of_view(error: &ViewError) -> Self {
+        match error {
+            ViewError::NoSuchPrefix { .. } | ViewError::Ambiguous { .. } => {
+                Self::RevisionNotFound(error.to_string())
+            }
+            error if matches!(error.kind(), FaultKind::NotFound | FaultKind::Invalid) => {
+                Self::RepoNotFound(told(error))
+            }
+            error => Self::of(error),
+        }
+    }
+
+    fn parts(&self) -> (StatusCode, Option<&'static str>, String) {
+        match self {
+            Self::RepoNotFound(message) => (StatusCode::NOT_FOUND, Some("RepoNotFound"), message.clone()),
+            Self::RevisionNotFound(message) => {
+                (StatusCode::NOT_FOUND, Some("RevisionNotFound"), format!("revision not found: {message}"))
+            }
+            Self::EntryNotFound { path, .. } => (
+                StatusCode::NOT_FOUND,
+                Some("EntryNotFound"),
+                format!("{path} does not exist in this version"),
+            ),
+            Self::Invalid(message) => (StatusCode::BAD_REQUEST, None, message.clone()),
+            Self::Unauthorized(message) => (StatusCode::UNAUTHORIZED, None, message.clone()),
+            Self::Forbidden(message) => (StatusCode::FORBIDDEN, None, message.clone()),
+            Self::Conflict(message) => (StatusCode::CONFLICT, None, message.clone()),
+            Self::Failed { kind, message } => (status(*kind), None, message.clone()),
+        }
+    }
+}
+
+/// An error, its causes, and what to do next, in one line.
+fn told(error: &dyn Fault) -> String {
+    let mut text = error.to_string();
+    let mut source = Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    match error.hint() {
+        Some(hint) => format!("{text} ({hint})"),
+        None => text,
+    }
+}
+
+const fn status(kind: FaultKind) -> StatusCode {
+    match kind {
+        FaultKind::Invalid => StatusCode::BAD_REQUEST,
+        FaultKind::NotFound => StatusCode::NOT_FOUND,
+        FaultKind::Verification => StatusCode::BAD_GATEWAY,
+        // Clients take a 504 for the end of it, and come back after a 503.
+        FaultKind::Unreachable | FaultKind::RetryLater => StatusCode::SERVICE_UNAVAILABLE,
+        FaultKind::Denied => StatusCode::FORBIDDEN,
+        FaultKind::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+        FaultKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl IntoResponse for HubError {
+    fn into_response(self) -> Response {
+        let (status, code, message) = self.parts();
+        let mut response = (status, Json(json!({ "error": message }))).into_response();
+        let headers = response.headers_mut();
+        // A header takes one line of printable ASCII.
+        let line: String =
+            message.chars().map(|it| if it.is_ascii_graphic() { it } else { ' ' }).take(500).collect();
+        if let Ok(value) = HeaderValue::try_from(line) {
+            headers.insert(X_ERROR_MESSAGE, value);
+        }
+        if let Some(code) = code {
+            headers.insert(X_ERROR_CODE, HeaderValue::from_static(code));
+        }
+        if let Self::EntryNotFound { commit, .. } = &self
+            && let Ok(value) = HeaderValue::try_from(commit)
+        {
+            headers.insert(X_REPO_COMMIT, value);
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, RETRY_SECONDS.into());
+        }
+        response
+    }
+}

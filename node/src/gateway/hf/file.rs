@@ -1,0 +1,132 @@
+//! Files: `resolve` serves them, `raw` too but for those in LFS, of which it serves the pointer.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::response::{IntoResponse, Response};
+use reg_proto::manifest::ModelFile;
+use reg_proto::path::SafePath;
+
+use super::Hub;
+use super::error::{HubError, X_REPO_COMMIT};
+use super::name::{At, commit, revision};
+use super::oid::{Oid, pointer};
+use crate::gateway::blob::{Wanted, respond};
+use crate::registry::ModelView;
+
+/// Hugging Face's client refuses larger files over plain HTTP where it is told their size beforehand
+/// (`MAX_HTTP_DOWNLOAD_SIZE`, 50 GB): it is told the size of those by the download alone.
+const SIZE_TOLD_MAX: u64 = 50_000_000_000;
+
+const X_LINKED_ETAG: HeaderName = HeaderName::from_static("x-linked-etag");
+const X_LINKED_SIZE: HeaderName = HeaderName::from_static("x-linked-size");
+
+/// `GET` and `HEAD /{owner}/{model}/resolve/{revision}/{path}`.
+pub(super) async fn resolve(
+    State(hub): State<Hub>,
+    Path(at): Path<At>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, HubError> {
+    let (view, file) = hub.file(&at).await?;
+    let oid = hub.oid(&view, &file).await?;
+    serve(&hub, &view, &file, &oid, &method, &headers).await
+}
+
+/// `GET` and `HEAD /{owner}/{model}/raw/{revision}/{path}`.
+pub(super) async fn raw(
+    State(hub): State<Hub>,
+    Path(at): Path<At>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, HubError> {
+    let (view, file) = hub.file(&at).await?;
+    match hub.oid(&view, &file).await? {
+        Oid::Lfs(digest) => {
+            let text = pointer(&digest, file.layout.size());
+            let mut response = text.into_response();
+            label(response.headers_mut(), &view, &file);
+            Ok(response)
+        }
+        oid => serve(&hub, &view, &file, &oid, &method, &headers).await,
+    }
+}
+
+impl Hub {
+    /// Finds a file of a version.
+    async fn file(&self, at: &At) -> Result<(Arc<ModelView>, ModelFile), HubError> {
+        let view = self.view(at).await?;
+        let path: SafePath = at.path.parse().map_err(|_| HubError::no_entry(&view, &at.path))?;
+        let file = view.file(&path).cloned().ok_or_else(|| HubError::no_entry(&view, &at.path))?;
+        Ok((view, file))
+    }
+
+    /// Finds a version of a repository.
+    pub(super) async fn view(&self, at: &At) -> Result<Arc<ModelView>, HubError> {
+        let (publisher, model) = at.names()?;
+        let wanted = revision(&at.revision)?;
+        match self.registry().view(&publisher, &model, &wanted).await {
+            Ok(view) => Ok(view),
+            Err(error) => {
+                let error = HubError::of_view(&error);
+                // A tag that a known model does not have is a revision that is missing, not a repository.
+                let tags = self.registry().tags(&publisher, &model);
+                match error {
+                    HubError::RepoNotFound(_) if tags.await.is_ok_and(|tags| !tags.is_empty()) => {
+                        Err(HubError::RevisionNotFound(at.revision.clone()))
+                    }
+                    error => Err(error),
+                }
+            }
+        }
+    }
+}
+
+async fn serve(
+    hub: &Hub,
+    view: &Arc<ModelView>,
+    file: &ModelFile,
+    oid: &Oid,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, HubError> {
+    hub.registry().admit(view, file).await.map_err(|error| HubError::of(&error))?;
+    let (size, etag) = (file.layout.size(), oid.etag());
+    let wanted = Wanted::of(headers, size, &etag);
+    let range = wanted.range(size);
+    let reader = if method == Method::HEAD || range.is_empty() {
+        None
+    } else {
+        let reader = hub.registry().read(view, file.digest, file.layout, range).await;
+        Some(reader.map_err(|error| HubError::of(&error))?)
+    };
+    let mut response = respond(&wanted, size, &etag, reader);
+    let headers = response.headers_mut();
+    label(headers, view, file);
+    let is_told = size <= SIZE_TOLD_MAX;
+    if let Oid::Lfs(digest) = oid {
+        let etag = HeaderValue::try_from(format!("\"{}\"", digest.hex()));
+        headers.extend(etag.ok().map(|it| (X_LINKED_ETAG, it)));
+        headers.extend(is_told.then(|| (X_LINKED_SIZE, size.into())));
+    }
+    if method == Method::HEAD && !is_told {
+        headers.remove(CONTENT_LENGTH);
+    }
+    Ok(response)
+}
+
+/// What every answer about a file says. No browser is to show it as a page of ours.
+fn label(headers: &mut HeaderMap, view: &ModelView, file: &ModelFile) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let name = file.path.segments().last().unwrap_or_default();
+    let ascii: String = name
+        .chars()
+        .map(|it| if it.is_ascii_alphanumeric() || "-_.".contains(it) { it } else { '_' })
+        .collect();
+    let disposition = HeaderValue::try_from(format!("attachment; filename=\"{ascii}\""));
+    headers.extend(disposition.ok().map(|it| (CONTENT_DISPOSITION, it)));
+    headers.extend(HeaderValue::try_from(commit(&view.digest())).ok().map(|it| (X_REPO_COMMIT, it)));
+}

@@ -1,0 +1,167 @@
+//! What is known of a repository: `GET /api/models/…`, and its branches and tags.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use reg_proto::content::metadata::Metadata;
+use reg_proto::name::Tag;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::Hub;
+use super::error::HubError;
+use super::listing::Flag;
+use super::name::{At, Repo, commit};
+use super::oid::Oid;
+use super::search::iso_time;
+use crate::registry::ModelView;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct InfoQuery {
+    /// Whether the files' sizes and names are wanted too.
+    #[serde(default)]
+    blobs: Flag,
+}
+
+/// `GET /api/models/{owner}/{model}`.
+pub(super) async fn default(
+    State(hub): State<Hub>,
+    Path(Repo { owner, model }): Path<Repo>,
+    Query(query): Query<InfoQuery>,
+) -> Result<Json<Value>, HubError> {
+    let at = At { owner, model, revision: "main".to_owned(), path: String::new() };
+    info(&hub, &at, &query).await
+}
+
+/// `GET /api/models/{owner}/{model}/revision/{revision}`.
+pub(super) async fn at(
+    State(hub): State<Hub>,
+    Path(at): Path<At>,
+    Query(query): Query<InfoQuery>,
+) -> Result<Json<Value>, HubError> {
+    info(&hub, &at, &query).await
+}
+
+async fn info(hub: &Hub, at: &At, query: &InfoQuery) -> Result<Json<Value>, HubError> {
+    let view = hub.view(at).await?;
+    let metadata = hub.registry().metadata(&view).await;
+    let mut info = summary(&at.id(), &view, metadata.as_ref());
+    info.insert("siblings".to_owned(), siblings(hub, &view, query.blobs.0).await?);
+    Ok(Json(Value::Object(info)))
+}
+
+async fn siblings(hub: &Hub, view: &std::sync::Arc<ModelView>, with_blobs: bool) -> Result<Value, HubError> {
+    let files = view.manifest().files();
+    if !with_blobs {
+        return Ok(files.iter().map(|file| json!({ "rfilename": file.path.as_str() })).collect());
+    }
+    let oids = hub.plain_oids(view).await?;
+    let sibling = |file: &reg_proto::manifest::ModelFile| {
+        let size = file.layout.size();
+        let oid = oids.get(&file.digest).cloned().unwrap_or(Oid::Lfs(file.digest));
+        let mut sibling = json!({ "rfilename": file.path.as_str(), "size": size, "blobId": oid.etag() });
+        if let Oid::Lfs(digest) = oid {
+            let pointer = super::oid::pointer(&digest, size).len();
+            sibling["lfs"] = json!({ "sha256": digest.hex(), "size": size, "pointerSize": pointer });
+        }
+        sibling
+    };
+    Ok(files.iter().map(sibling).collect())
+}
+
+/// What stands in a repository's info, its files apart.
+pub(super) fn summary(id: &str, view: &ModelView, metadata: Option<&Metadata>) -> Map<String, Value> {
+    let when = iso_time(view.issued());
+    let owner = id.split('/').next().unwrap_or_default();
+    let sha = commit(&view.digest());
+    let mut info = Map::new();
+    let plain = json!({
+        "_id": &sha[..24], "id": id, "modelId": id, "author": owner, "sha": sha,
+        "createdAt": when, "lastModified": when,
+        "private": false, "gated": false, "disabled": false, "downloads": 0, "likes": 0,
+        "usedStorage": view.manifest().total_bytes(),
+        "tags": tags(metadata), "pipeline_tag": null, "library_name": null,
+    });
+    info.extend(plain.as_object().cloned().unwrap_or_default());
+    let Some(Metadata { computed, claimed }) = metadata else { return info };
+    info.insert("pipeline_tag".to_owned(), json!(claimed.pipeline_tag));
+    info.insert("library_name".to_owned(), json!(claimed.library_name));
+    let mut card = Map::new();
+    if let [license] = claimed.licenses.as_slice() {
+        card.insert("license".to_owned(), json!(license));
+    }
+    for (name, values) in [("base_model", &claimed.base_models), ("language", &claimed.languages)] {
+        if !values.is_empty() {
+            card.insert(name.to_owned(), json!(values));
+        }
+    }
+    card.insert("pipeline_tag".to_owned(), json!(claimed.pipeline_tag));
+    card.insert("library_name".to_owned(), json!(claimed.library_name));
+    card.insert("tags".to_owned(), json!(claimed.tags));
+    info.insert("cardData".to_owned(), Value::Object(card));
+    let config = json!({ "architectures": computed.architecture.as_ref().map(|it| [it]), "model_type": computed.model_type });
+    info.insert("config".to_owned(), config);
+    if let Some(total) = computed.parameters {
+        for set in &computed.weights {
+            match set.format.name() {
+                "safetensors" => {
+                    let parameters = json!({ "parameters": set.elements, "total": total });
+                    info.insert("safetensors".to_owned(), parameters);
+                }
+                "gguf" => {
+                    let gguf = json!({
+                        "total": total, "architecture": computed.architecture,
+                        "context_length": computed.context_length,
+                    });
+                    info.insert("gguf".to_owned(), gguf);
+                }
+                _ => {}
+            }
+        }
+    }
+    info
+}
+
+/// The tags that a hub would show: what the card says, its licence, and the formats.
+pub(super) fn tags(metadata: Option<&Metadata>) -> Vec<String> {
+    let Some(Metadata { computed, claimed }) = metadata else { return Vec::new() };
+    let said = claimed
+        .library_name
+        .iter()
+        .chain(&claimed.tags)
+        .chain(&claimed.pipeline_tag)
+        .chain(&claimed.languages);
+    let formats = computed.formats.iter().map(|kind| kind.name().to_owned());
+    let licenses = claimed.licenses.iter().map(|it| format!("license:{it}"));
+    let bases = claimed.base_models.iter().map(|it| format!("base_model:{it}"));
+    let mut tags: Vec<String> =
+        said.map(ToString::to_string).chain(formats).chain(licenses).chain(bases).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    tags.retain(|tag| seen.insert(tag.clone()));
+    tags
+}
+
+/// `GET /api/models/{owner}/{model}/refs`.
+pub(super) async fn refs(State(hub): State<Hub>, Path(repo): Path<Repo>) -> Result<Json<Value>, HubError> {
+    let (publisher, model) = repo.names()?;
+    let known = hub.registry().tags(&publisher, &model).await.map_err(|error| HubError::of_view(&error))?;
+    if known.is_empty() {
+        // Whether it exists at all is what a look-up tells.
+        let at =
+            At { owner: repo.owner, model: repo.model, revision: "main".to_owned(), path: String::new() };
+        let view = hub.view(&at).await?;
+        return Ok(Json(listed(&[(Tag::latest(), view.digest())])));
+    }
+    Ok(Json(listed(&known)))
+}
+
+fn listed(tags: &[(Tag, reg_proto::digest::Digest)]) -> Value {
+    let latest = tags.iter().filter(|(tag, _)| *tag == Tag::latest());
+    let branches: Vec<Value> = latest
+        .map(
+            |(_, digest)| json!({ "name": "main", "ref": "refs/heads/main", "targetCommit": commit(digest) }),
+        )
+        .collect();
+    let named = |(tag, digest): &(Tag, _)| json!({ "name": tag, "ref": format!("refs/tags/{tag}"), "targetCommit": commit(digest) });
+    let tags: Vec<Value> = tags.iter().map(named).collect();
+    json!({ "branches": branches, "converts": [], "tags": tags, "pullRequests": [] })
+}

@@ -1,0 +1,68 @@
+//! The Hugging Face Hub API, as its clients use it: a publisher's model is a repository, a manifest is a commit.
+//!
+//! What each client sends was found by running it. Namespaces are publisher ids or the user's petnames. `main` means the
+//! tag `latest`, a commit is the first 40 hex digits of a manifest's digest.
+
+mod error;
+mod file;
+mod info;
+mod listing;
+mod name;
+mod oid;
+mod search;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+
+use self::oid::GitOids;
+use super::Signer;
+use crate::registry::Registry;
+
+/// Bytes of a request that is read whole: the paths of a large model.
+const BODY_BYTES_MAX: usize = 8 << 20;
+
+/// What this dialect works with.
+#[derive(Debug, Clone)]
+pub(super) struct Hub(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    signer: Option<Signer>,
+    oids: GitOids,
+}
+
+impl Hub {
+    fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    fn oids(&self) -> &GitOids {
+        &self.0.oids
+    }
+
+    fn signer(&self) -> Option<&Signer> {
+        self.0.signer.as_ref()
+    }
+}
+
+/// Returns the routes of this dialect.
+pub(super) fn router(registry: Registry, signer: Option<Signer>) -> Router {
+    let hub = Hub(Arc::new(Inner { registry, signer, oids: GitOids::default() }));
+    Router::new()
+        .route("/api/models", get(search::search))
+        .route("/api/whoami-v2", get(search::whoami))
+        .route("/api/models/{owner}/{model}", get(info::default))
+        .route("/api/models/{owner}/{model}/revision/{revision}", get(info::at))
+        .route("/api/models/{owner}/{model}/refs", get(info::refs))
+        .route("/api/models/{owner}/{model}/tree/{revision}", get(listing::root))
+        .route("/api/models/{owner}/{model}/tree/{revision}/{*path}", get(listing::folder))
+        .route("/api/models/{owner}/{model}/paths-info/{revision}", post(listing::paths))
+        .route("/{owner}/{model}/resolve/{revision}/{*path}", get(file::resolve))
+        .route("/{owner}/{model}/raw/{revision}/{*path}", get(file::raw))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(hub)
+}

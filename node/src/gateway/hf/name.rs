@@ -1,0 +1,100 @@
+//! Repository names and revisions, from this dialect's words to ours.
+
+use reg_proto::name::{ModelName, Petname, Publisher, PublisherId, Tag};
+use serde::Deserialize;
+
+use super::error::HubError;
+use crate::registry::Revision;
+
+/// Hex digits of a commit id.
+pub(super) const COMMIT_DIGITS: usize = 40;
+
+/// A repository as it stands in an address.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Repo {
+    pub(super) owner: String,
+    pub(super) model: String,
+}
+
+/// A repository and a revision of it, and a path inside where there is one.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct At {
+    pub(super) owner: String,
+    pub(super) model: String,
+    pub(super) revision: String,
+    #[serde(default)]
+    pub(super) path: String,
+}
+
+impl Repo {
+    /// Returns whose model is meant, and which.
+    pub(super) fn names(&self) -> Result<(Publisher, ModelName), HubError> {
+        names(&self.owner, &self.model)
+    }
+}
+
+impl At {
+    /// Returns whose model is meant, and which.
+    pub(super) fn names(&self) -> Result<(Publisher, ModelName), HubError> {
+        names(&self.owner, &self.model)
+    }
+
+    /// Returns the name of the repository.
+    pub(super) fn id(&self) -> String {
+        format!("{}/{}", self.owner, self.model)
+    }
+}
+
+/// Reads `owner/model`; what can be no such name is a repository that does not exist.
+pub(super) fn names(owner: &str, model: &str) -> Result<(Publisher, ModelName), HubError> {
+    let missing = |why: &dyn std::fmt::Display| HubError::RepoNotFound(format!("{owner}/{model}: {why}"));
+    let publisher = match owner.parse::<PublisherId>() {
+        Ok(id) => Publisher::Id(id),
+        Err(_) => Publisher::Petname(owner.parse::<Petname>().map_err(|error| missing(&error))?),
+    };
+    Ok((publisher, model.parse().map_err(|error| missing(&error))?))
+}
+
+/// Reads a revision: `main` and `HEAD` are the tag `latest`, hex digits are a commit or a whole digest.
+pub(super) fn revision(text: &str) -> Result<Revision, HubError> {
+    let text = text.strip_prefix("refs/heads/").or_else(|| text.strip_prefix("refs/tags/")).unwrap_or(text);
+    let is_hex = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    if matches!(text, "main" | "HEAD") {
+        return Ok(Revision::Tag(Tag::latest()));
+    }
+    if let Ok(digest) = text.parse() {
+        return Ok(Revision::Digest(digest));
+    }
+    if is_hex && text.len() == 2 * reg_proto::digest::Digest::LEN {
+        let digest = format!("sha256:{text}").parse();
+        return digest.map(Revision::Digest).map_err(|_| HubError::RevisionNotFound(text.to_owned()));
+    }
+    if is_hex && text.len() == COMMIT_DIGITS {
+        return Ok(Revision::Prefix(text.to_owned()));
+    }
+    text.parse().map(Revision::Tag).map_err(|error| HubError::RevisionNotFound(format!("{text}: {error}")))
+}
+
+/// Returns the commit id of a manifest.
+pub(super) fn commit(digest: &reg_proto::digest::Digest) -> String {
+    digest.hex().chars().take(COMMIT_DIGITS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revisions_are_read_as_clients_write_them() {
+        assert_eq!(revision("main").unwrap(), Revision::Tag(Tag::latest()));
+        assert_eq!(revision("HEAD").unwrap(), Revision::Tag(Tag::latest()));
+        assert_eq!(revision("refs/heads/main").unwrap(), Revision::Tag(Tag::latest()));
+        assert_eq!(revision("v1.0").unwrap(), Revision::Tag("v1.0".parse().unwrap()));
+        assert_eq!(revision(&"a".repeat(40)).unwrap(), Revision::Prefix("a".repeat(40)));
+        assert!(matches!(revision(&"a".repeat(64)).unwrap(), Revision::Digest(_)));
+        assert!(matches!(revision("refs/pr/1"), Err(HubError::RevisionNotFound(_))));
+        for (owner, model) in [("..", "x"), ("a b", "x"), ("acme", "../x"), ("acme", ""), ("acme", "a/b")] {
+            assert!(matches!(names(owner, model), Err(HubError::RepoNotFound(_))), "{owner}/{model}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What this node knows of: search over the models that are here, and who the caller is.
+
+use axum::extract::{Query, State};
+use axum::{Extension, Json};
+use reg_proto::name::Tag;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::Hub;
+use super::error::HubError;
+use super::info::{summary, tags};
+use crate::gateway::guard::Caller;
+use crate::registry::{Revision, shown};
+
+/// Models that one answer lists at most.
+const RESULTS_MAX: usize = 1000;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct SearchQuery {
+    search: Option<String>,
+    author: Option<String>,
+    /// Tags that a model must have, separated by commas.
+    filter: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `GET /api/models`.
+pub(super) async fn search(
+    State(hub): State<Hub>,
+    Query(query): Query<SearchQuery>,
+) -> Result<Json<Vec<Value>>, HubError> {
+    let models = hub.registry().list().await.map_err(|error| HubError::of(&error))?;
+    let wanted = query.search.unwrap_or_default().to_lowercase();
+    let filters: Vec<&str> =
+        query.filter.iter().flat_map(|it| it.split(',')).filter(|it| !it.is_empty()).collect();
+    let limit = query.limit.unwrap_or(RESULTS_MAX).min(RESULTS_MAX);
+    let mut found = Vec::new();
+    for model in models.into_iter().filter(|it| it.complete && it.tags.contains(&Tag::latest())) {
+        let publisher = shown(model.publisher, model.petname.as_ref());
+        let id = format!("{publisher}/{}", model.model);
+        let by = |author: &String| *author == publisher.to_string() || *author == model.publisher.to_string();
+        if !id.to_lowercase().contains(&wanted) || !query.author.as_ref().is_none_or(by) {
+            continue;
+        }
+        let digest = Revision::Digest(model.manifest);
+        let Ok(view) = hub.registry().view(&publisher, &model.model, &digest).await else { continue };
+        let metadata = hub.registry().metadata(&view).await;
+        let tags = tags(metadata.as_ref());
+        if filters.iter().all(|filter| tags.iter().any(|tag| tag == filter)) {
+            found.push(Value::Object(summary(&id, &view, metadata.as_ref())));
+        }
+        if found.len() >= limit {
+            break;
+        }
+    }
+    Ok(Json(found))
+}
+
+/// `GET /api/whoami-v2`: the key that uploads are signed with, to who may use it.
+pub(super) async fn whoami(
+    State(hub): State<Hub>,
+    caller: Option<Extension<Caller>>,
+) -> Result<Json<Value>, HubError> {
+    if caller.map(|it| it.0) != Some(Caller::Owner) {
+        return Err(HubError::Unauthorized(
+            "the token is not this node's: `reg env hf` prints what to export".to_owned(),
+        ));
+    }
+    let name = hub.signer().map_or_else(|| "reader".to_owned(), |signer| signer.name().to_owned());
+    let role = if hub.signer().is_some() { "write" } else { "read" };
+    Ok(Json(json!({
+        "type": "user", "id": name, "name": name, "fullname": name, "email": null, "emailVerified": false,
+        "canPay": false, "periodEnd": null, "isPro": false, "avatarUrl": "", "orgs": [],
+        "auth": { "type": "access_token", "accessToken": { "displayName": "reg", "role": role } },
+    })))
+}
+
+/// Returns seconds since 1970 as this dialect writes a time.
+pub(super) fn iso_time(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|it| OffsetDateTime::from_unix_timestamp(it).ok());
+    let time = time.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (date, clock) = (time.date(), time.time());
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.000Z",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        clock.hour(),
+        clock.minute(),
+        clock.second()
+    )
+}

@@ -1,0 +1,40 @@
+//! [`Signer`]: the key that the user has allowed this daemon to sign uploads with (`--publish-key`).
+
+use std::sync::Arc;
+
+use reg_proto::name::PublisherId;
+
+use crate::registry::keyring::KeyName;
+use crate::registry::publisher_key::PublisherKey;
+
+/// A key and its name. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Signer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: KeyName,
+    key: PublisherKey,
+}
+
+impl Signer {
+    /// Returns a signer with `key`, which the user calls `name`.
+    pub fn new(name: KeyName, key: PublisherKey) -> Self {
+        Self(Arc::new(Inner { name, key }))
+    }
+
+    /// Returns what the user calls the key.
+    pub fn name(&self) -> &str {
+        self.0.name.as_str()
+    }
+
+    /// Returns who signs.
+    pub fn publisher(&self) -> PublisherId {
+        self.0.key.publisher_id()
+    }
+
+    /// Returns the key.
+    pub(super) fn key(&self) -> &PublisherKey {
+        &self.0.key
+    }
+}

@@ -1,0 +1,184 @@
+//! [`BlobReader`]: the verified bytes of a blob in order, from here, or from peers as they come.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use reg_proto::digest::Digest;
+use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::limits::{CLIENT_STALL, READ_AHEAD, READ_PATIENCE, READER_TURN};
+use super::pull::is_whole;
+use super::relay::{Joined, RelayError};
+use super::view::ModelView;
+use super::{Inner, Registry};
+use crate::store::{BlobFile, Partial, ReadError};
+
+/// Bytes of a blob, each verified; dropping it ends the fetching that was done for it.
+#[derive(Debug)]
+pub struct BlobReader {
+    first: Option<Bytes>,
+    rest: mpsc::Receiver<Result<Bytes, RelayError>>,
+    task: JoinHandle<()>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl BlobReader {
+    /// Returns the next bytes, `None` at the end.
+    pub async fn next(&mut self) -> Option<Result<Bytes, RelayError>> {
+        match self.first.take() {
+            Some(first) => Some(Ok(first)),
+            None => self.rest.recv().await,
+        }
+    }
+
+    /// Returns all that is left, of at most `max` bytes.
+    ///
+    /// # Errors
+    /// The bytes do not come. Beyond `max` it ends early.
+    pub async fn to_end(mut self, max: usize) -> Result<Vec<u8>, RelayError> {
+        let mut all = Vec::new();
+        while let Some(bytes) = self.next().await {
+            all.extend_from_slice(&bytes?);
+            if all.len() > max {
+                break;
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Drop for BlobReader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Registry {
+    /// Reads `range` (in bytes) of a blob of a model. It returns once the first bytes are here.
+    ///
+    /// # Errors
+    /// The first bytes do not come within 9 s, or there is no room for them.
+    pub async fn read(
+        &self,
+        view: &Arc<ModelView>,
+        blob: Digest,
+        layout: BlobLayout,
+        range: Range<u64>,
+    ) -> Result<BlobReader, RelayError> {
+        let inner = &self.inner;
+        let turn = timeout(READER_TURN, inner.readers.clone().acquire_owned()).await;
+        let turn = turn.map_err(|_| RelayError::Busy)?.map_err(|_| RelayError::Interrupted)?;
+        inner.store.touch(&view.digest());
+        let (sender, mut rest) = mpsc::channel(READ_AHEAD);
+        let cut = Cut { layout, range };
+        let task = match inner.open_whole(blob).await? {
+            Some(file) => {
+                let runtime = Handle::current();
+                tokio::task::spawn_blocking(move || send_whole(&runtime, blob, &file, &cut, &sender))
+            }
+            None if inner.network.is_offline() => return Err(RelayError::Offline { blob }),
+            None => {
+                let joined = inner.join_relay(view);
+                let partial = joined.relay().open(blob, layout).await?;
+                tokio::spawn(send_relayed(joined, partial, cut, sender))
+            }
+        };
+        let first = match rest.recv().await {
+            Some(first) => Some(first.inspect_err(|_| task.abort())?),
+            None => None,
+        };
+        Ok(BlobReader { first, rest, task, _turn: turn })
+    }
+}
+
+impl Inner {
+    /// Opens a blob that is here whole, after a look at its bytes where it has changed.
+    async fn open_whole(&self, blob: Digest) -> Result<Option<BlobFile>, RelayError> {
+        let store = self.store.clone();
+        let open = move || match store.open_blob(&blob) {
+            Err(ReadError::Unverified { .. }) if is_whole(&store, &blob) => store.open_blob(&blob).ok(),
+            opened => opened.ok(),
+        };
+        tokio::task::spawn_blocking(open).await.map_err(|_| RelayError::Interrupted)
+    }
+}
+
+/// Which bytes of a blob are read.
+#[derive(Debug, Clone)]
+struct Cut {
+    layout: BlobLayout,
+    range: Range<u64>,
+}
+
+impl Cut {
+    fn pieces(&self) -> Range<u32> {
+        let index = |at: u64| u32::try_from(at).unwrap_or(u32::MAX);
+        if self.range.is_empty() {
+            return 0..0;
+        }
+        index(self.range.start / PIECE_LEN)..index(self.range.end.div_ceil(PIECE_LEN))
+    }
+
+    /// The part of a piece that is read.
+    fn part(&self, piece: PieceIndex, bytes: Vec<u8>) -> Bytes {
+        let offset = self.layout.offset(piece);
+        let within =
+            |at: u64| usize::try_from(at.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
+        let (start, end) = (within(self.range.start), within(self.range.end));
+        Bytes::from(bytes).slice(start..end)
+    }
+}
+
+type Sender = mpsc::Sender<Result<Bytes, RelayError>>;
+
+fn send_whole(runtime: &Handle, blob: Digest, file: &BlobFile, cut: &Cut, sender: &Sender) {
+    for piece in cut.pieces().filter_map(|index| cut.layout.piece(index)) {
+        let mut bytes = Vec::new();
+        let read = file.read_piece(piece, &mut bytes);
+        let part = read
+            .map(|()| cut.part(piece, bytes))
+            .map_err(|source| RelayError::Read { blob, source: Arc::new(source) });
+        let failed = part.is_err();
+        if runtime.block_on(sender.send_timeout(part, CLIENT_STALL)).is_err() || failed {
+            return;
+        }
+    }
+}
+
+async fn send_relayed(joined: Joined, partial: Partial, cut: Cut, sender: Sender) {
+    let relay = joined.relay();
+    let _reading = relay.read(partial.digest(), cut.pieces());
+    let mut news = relay.news();
+    for piece in cut.pieces().filter_map(|index| cut.layout.piece(index)) {
+        while !partial.has(piece) {
+            if let Some(failure) = relay.failure() {
+                drop(sender.send(Err(failure)).await);
+                return;
+            }
+            if timeout(READ_PATIENCE, news.changed()).await.is_err() {
+                let starved = RelayError::Starved { seconds: READ_PATIENCE.as_secs() };
+                drop(sender.send(Err(starved)).await);
+                return;
+            }
+        }
+        let (partial, blob) = (partial.clone(), partial.digest());
+        let read = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            partial.read_piece(piece, &mut bytes).map(|()| bytes)
+        });
+        let part = match read.await {
+            Ok(Ok(bytes)) => Ok(cut.part(piece, bytes)),
+            Ok(Err(source)) => Err(RelayError::Read { blob, source: Arc::new(source) }),
+            Err(_) => Err(RelayError::Interrupted),
+        };
+        let failed = part.is_err();
+        if sender.send_timeout(part, CLIENT_STALL).await.is_err() || failed {
+            return;
+        }
+    }
+}

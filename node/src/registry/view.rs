@@ -1,0 +1,385 @@
+//! [`ModelView`]: a model to read from, proven by name and signature, whether its bytes are here or not yet.
+//!
+//! Gateways ask for the same model many times over, so what was resolved is kept for a while, and is resolved once where
+//! several ask at the same moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use reg_proto::content::metadata::Metadata;
+use reg_proto::digest::Digest;
+use reg_proto::key::KeyHistory;
+use reg_proto::manifest::{Manifest, ModelFile};
+use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
+use reg_proto::path::SafePath;
+use reg_proto::peer::PeerId;
+use reg_proto::tag::SignedTag;
+use reg_proto::wire::{Request, Response};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::fault::{Fault, FaultKind};
+use super::finder::Finder;
+use super::limits::{
+    PEERS_ASKED_FOR_TAGS, REFRESH_QUICK, SETTLE, TAG_FRESH, TAGS_TIMEOUT, VIEW_PATIENCE, VIEW_TIMEOUT,
+    VIEWS_MAX,
+};
+use super::model::ModelRecord;
+use super::resolve::{ResolveError, ResolveOptions, Resolved, until};
+use super::{Inner, Registry, Reporter, tags};
+
+/// Which version of a model is meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Revision {
+    Tag(Tag),
+    Digest(Digest),
+    /// The first hex digits of a manifest's digest, looked up within one publisher's model.
+    Prefix(String),
+}
+
+/// A model whose manifest and provenance have been verified.
+#[derive(Debug)]
+pub struct ModelView {
+    pub(super) reference: Reference,
+    pub(super) keys: KeyHistory,
+    pub(super) tag: Option<SignedTag>,
+    pub(super) states: BTreeMap<Digest, Digest>,
+    pub(super) holders: Vec<PeerId>,
+    /// What is remembered of it until every blob is here.
+    pub(super) record: ModelRecord,
+    /// Files that were looked at before they were served, and whether they may be.
+    pub(super) admitted: Mutex<BTreeMap<Digest, super::admit::Admission>>,
+    digest: Digest,
+    manifest: Manifest,
+    issued: u64,
+}
+
+/// Why a model cannot be read from.
+#[derive(Debug, Error)]
+pub enum ViewError {
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error("{reference} was not found within {seconds} s; peers are still being asked")]
+    Slow { reference: Reference, seconds: u64 },
+    #[error("{reference} has no version whose digest begins with {prefix}")]
+    NoSuchPrefix { reference: Reference, prefix: String },
+    #[error("{reference} has {count} versions whose digests begin with {prefix}")]
+    Ambiguous { reference: Reference, prefix: String, count: usize },
+    #[error("documents of {reference} cannot be kept")]
+    Keep { reference: Reference, source: Box<super::PullError> },
+}
+
+impl Fault for ViewError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Resolve(source) => source.kind(),
+            Self::Slow { .. } => FaultKind::RetryLater,
+            Self::NoSuchPrefix { .. } => FaultKind::NotFound,
+            Self::Ambiguous { .. } => FaultKind::Invalid,
+            Self::Keep { source, .. } => source.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Resolve(source) => source.hint(),
+            Self::Slow { .. } => Some("try again; `reg peers` shows who is connected".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl ModelView {
+    /// Returns who published it.
+    pub fn publisher(&self) -> PublisherId {
+        self.keys.publisher()
+    }
+
+    /// Returns its name, in the case that its publisher uses.
+    pub const fn model(&self) -> &ModelName {
+        &self.record.model
+    }
+
+    /// Returns the tag by which it was asked for, where it was.
+    pub fn tag(&self) -> Option<&Tag> {
+        self.tag.as_ref().map(|it| &it.record().tag)
+    }
+
+    /// Returns the digest of its manifest.
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Returns what it is made of.
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Returns when it was signed, in seconds since 1970.
+    pub const fn issued(&self) -> u64 {
+        self.issued
+    }
+
+    /// Returns the manifests that refer to it: provenance, OpenSSF bundle, key documents.
+    pub fn referrers(&self) -> &[Digest] {
+        &self.record.referrers
+    }
+
+    /// Returns the file at `path`.
+    pub fn file(&self, path: &SafePath) -> Option<&ModelFile> {
+        let files = self.manifest.files();
+        files.binary_search_by(|file| file.path.cmp(path)).ok().map_or_else(
+            // A manifest that another tool made may be in any order.
+            || files.iter().find(|file| file.path == *path),
+            |place| files.get(place),
+        )
+    }
+
+    fn new(reference: Reference, resolved: Resolved, record: ModelRecord) -> Self {
+        let Resolved { keys, tag, digest, manifest, provenance, holders, .. } = resolved;
+        Self {
+            reference,
+            keys,
+            tag,
+            issued: provenance.issued,
+            states: provenance.states,
+            holders,
+            record,
+            admitted: Mutex::default(),
+            digest,
+            manifest,
+        }
+    }
+}
+
+/// What was resolved lately.
+#[derive(Debug, Default)]
+pub(super) struct Views(Mutex<BTreeMap<ViewKey, Arc<Slot>>>);
+
+type ViewKey = (PublisherId, String, Revision);
+/// Held while it is resolved: who asks meanwhile waits for the same answer.
+type Slot = tokio::sync::Mutex<Option<(Arc<ModelView>, Instant)>>;
+
+impl Views {
+    fn slot(&self, key: ViewKey) -> Arc<Slot> {
+        let mut slots = self.0.lock().expect("no holder of this lock panics");
+        if slots.len() >= VIEWS_MAX && !slots.contains_key(&key) {
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+        }
+        slots.entry(key).or_default().clone()
+    }
+
+    /// Forgets what was resolved of a publisher's model: it has a new version here.
+    pub(super) fn forget(&self, publisher: PublisherId, model: &ModelName) {
+        let model = model.folded();
+        let mut slots = self.0.lock().expect("no holder of this lock panics");
+        slots.retain(|(of, name, _), _| (*of, name.as_str()) != (publisher, model.as_str()));
+    }
+
+    /// Returns what was resolved of a publisher's model.
+    fn known(&self, publisher: PublisherId, model: &ModelName) -> Vec<Digest> {
+        let model = model.folded();
+        let slots = self.0.lock().expect("no holder of this lock panics");
+        let of =
+            slots.iter().filter(|((of, name, _), _)| (*of, name.as_str()) == (publisher, model.as_str()));
+        of.filter_map(|(_, slot)| slot.try_lock().ok()?.as_ref().map(|(view, _)| view.digest)).collect()
+    }
+}
+
+impl Registry {
+    /// Returns a model to read from: from here if it is whole here and was looked up lately, else as peers tell it.
+    ///
+    /// # Errors
+    /// See [`ViewError`]; it answers within 10 s.
+    pub async fn view(
+        &self,
+        publisher: &Publisher,
+        model: &ModelName,
+        revision: &Revision,
+    ) -> Result<Arc<ModelView>, ViewError> {
+        let reference = reference(publisher.clone(), model, revision);
+        let inner = &self.inner;
+        let publisher = inner
+            .trust
+            .resolve(publisher)
+            .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
+        let slot = inner.views.slot((publisher, model.folded(), revision.clone()));
+        let look = async {
+            let mut slot = slot.lock().await;
+            if let Some((view, since)) = slot.as_ref().filter(|(_, since)| since.elapsed() < TAG_FRESH) {
+                tracing::trace!(age = ?since.elapsed(), "a view is used again");
+                return Ok(view.clone());
+            }
+            let view = Arc::new(inner.look(publisher, model, revision).await?);
+            *slot = Some((view.clone(), Instant::now()));
+            Ok(view)
+        };
+        let seconds = VIEW_TIMEOUT.as_secs();
+        timeout(VIEW_TIMEOUT, look).await.unwrap_or(Err(ViewError::Slow { reference, seconds }))
+    }
+
+    /// Returns the newest record of each tag of a model: those that are known here, else those that peers tell of.
+    ///
+    /// # Errors
+    /// The publisher or what is remembered of it cannot be read.
+    pub async fn tags(
+        &self,
+        publisher: &Publisher,
+        model: &ModelName,
+    ) -> Result<Vec<(Tag, Digest)>, ViewError> {
+        let reference = reference(publisher.clone(), model, &Revision::Tag(Tag::latest()));
+        let inner = &self.inner;
+        let publisher = inner
+            .trust
+            .resolve(publisher)
+            .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
+        let mut known = inner.tags_known(publisher, model)?;
+        if known.is_empty() && !inner.network.is_offline() {
+            known = inner.tags_of_peers(publisher, model).await;
+        }
+        Ok(known.into_iter().map(|tag| (tag.record().tag.clone(), tag.record().manifest.digest)).collect())
+    }
+
+    /// Returns what was computed of a model, once every file of it is here.
+    pub async fn metadata(&self, view: &ModelView) -> Option<Metadata> {
+        let (inner, digest) = (self.inner.clone(), view.digest);
+        let (publisher, model) = (view.publisher(), view.model().clone());
+        let load = move || ModelRecord::load(&inner.store, &digest, publisher, &model).ok().flatten();
+        let record = tokio::task::spawn_blocking(load).await.ok().flatten()?;
+        record.complete.then_some(record.metadata)
+    }
+}
+
+fn reference(publisher: Publisher, model: &ModelName, revision: &Revision) -> Reference {
+    let (tag, digest) = match revision {
+        Revision::Tag(tag) => (Some(tag.clone()), None),
+        Revision::Digest(digest) => (None, Some(*digest)),
+        Revision::Prefix(_) => (None, None),
+    };
+    Reference { publisher, model: model.clone(), tag, digest }
+}
+
+impl Inner {
+    async fn look(
+        &self,
+        publisher: PublisherId,
+        model: &ModelName,
+        revision: &Revision,
+    ) -> Result<ModelView, ViewError> {
+        let revision = match revision {
+            Revision::Prefix(prefix) => Revision::Digest(self.with_prefix(publisher, model, prefix).await?),
+            revision => revision.clone(),
+        };
+        let reference = reference(Publisher::Id(publisher), model, &revision);
+        let here = |patience| ResolveOptions { offline: true, patience, ..ResolveOptions::default() };
+        let online = |patience| ResolveOptions { patience: Some(patience), ..ResolveOptions::default() };
+        let silent = Reporter::silent();
+        let is_here = self.model_here(&reference).is_ok_and(|(digest, _)| self.is_complete(&digest));
+        let resolved = match (&revision, is_here) {
+            // What a digest means does not change.
+            (Revision::Digest(_), _) => match self.resolve(&reference, &here(None), &silent).await {
+                Ok(resolved) => resolved,
+                Err(_) => self.resolve(&reference, &online(VIEW_PATIENCE), &silent).await?,
+            },
+            (_, true) => match self.resolve(&reference, &online(REFRESH_QUICK), &silent).await {
+                Err(error) if error.kind() != FaultKind::Verification => {
+                    self.resolve(&reference, &here(None), &silent).await?
+                }
+                resolved => resolved?,
+            },
+            (_, false) => self.resolve(&reference, &online(VIEW_PATIENCE), &silent).await?,
+        };
+        self.keep_view(reference, resolved)
+    }
+
+    /// Keeps what proves the model, so that it can be read and served by digest from now on.
+    fn keep_view(&self, reference: Reference, resolved: Resolved) -> Result<ModelView, ViewError> {
+        let keep = |source| ViewError::Keep { reference: reference.clone(), source: Box::new(source) };
+        self.keep_documents(&resolved).map_err(keep)?;
+        let record = self.record(&resolved, None);
+        let known = ModelRecord::load(&self.store, &resolved.digest, record.publisher, &record.model);
+        if !matches!(known, Ok(Some(_))) {
+            record.save(&self.store, &resolved.digest).map_err(|error| keep(error.into()))?;
+        }
+        if let Some(tag) = &resolved.tag {
+            tags::keep(&self.store, tag).map_err(|error| keep(error.into()))?;
+        }
+        self.store.touch(&resolved.digest);
+        Ok(ModelView::new(reference, resolved, record))
+    }
+
+    /// Finds the one version of a model whose digest begins with these hex digits.
+    async fn with_prefix(
+        &self,
+        publisher: PublisherId,
+        model: &ModelName,
+        prefix: &str,
+    ) -> Result<Digest, ViewError> {
+        let reference = reference(Publisher::Id(publisher), model, &Revision::Prefix(prefix.to_owned()));
+        let records = ModelRecord::all(&self.store).unwrap_or_default();
+        let of = records
+            .into_iter()
+            .filter(|(_, record)| record.publisher == publisher && record.model.folded() == model.folded());
+        let tagged = self.tags_known(publisher, model)?;
+        let mut found: BTreeSet<Digest> = of
+            .map(|(digest, _)| digest)
+            .chain(tagged.iter().map(|tag| tag.record().manifest.digest))
+            .chain(self.views.known(publisher, model))
+            .filter(|digest| digest.hex().starts_with(prefix))
+            .collect();
+        if found.is_empty() && !self.network.is_offline() {
+            let told = self.tags_of_peers(publisher, model).await;
+            let told = told.iter().map(|tag| tag.record().manifest.digest);
+            found = told.filter(|digest| digest.hex().starts_with(prefix)).collect();
+        }
+        let (count, prefix) = (found.len(), prefix.to_owned());
+        match (found.pop_first(), count) {
+            (Some(digest), 1) => Ok(digest),
+            (Some(_), count) => Err(ViewError::Ambiguous { reference, prefix, count }),
+            (None, _) => Err(ViewError::NoSuchPrefix { reference, prefix }),
+        }
+    }
+
+    /// The newest record of each tag that is here or was heard of.
+    fn tags_known(&self, publisher: PublisherId, model: &ModelName) -> Result<Vec<SignedTag>, ViewError> {
+        let reference = || reference(Publisher::Id(publisher), model, &Revision::Tag(Tag::latest()));
+        let here = tags::records(&self.store, publisher, Some(model))
+            .map_err(|source| ResolveError::Tags { reference: reference(), source })?;
+        let heads = self.heads.lock().expect("no holder of this lock panics");
+        let heard = heads.of(publisher, Some(model), None).into_iter().map(|head| head.tag.clone());
+        Ok(newest(here.into_iter().chain(heard)))
+    }
+
+    /// The newest record of each tag that the first peers which know the model tell of.
+    async fn tags_of_peers(&self, publisher: PublisherId, model: &ModelName) -> Vec<SignedTag> {
+        let reference = reference(Publisher::Id(publisher), model, &Revision::Tag(Tag::latest()));
+        let mut finder =
+            Finder::start(&self.network, self.search(publisher, &reference, &[], &Reporter::silent()));
+        let mut end = tokio::time::Instant::now() + TAGS_TIMEOUT;
+        let mut told = Vec::new();
+        for _peer in 0..PEERS_ASKED_FOR_TAGS {
+            let Some(Some(peer)) = until(end, finder.next()).await else { break };
+            let request = Request::GetRecords { publisher, model: Some(model.clone()), tag: None };
+            let Some(Ok(Response::Records(records))) = until(end, self.network.ask(peer, request)).await
+            else {
+                continue;
+            };
+            let Ok(keys) = KeyHistory::verify(publisher, &records.key_documents) else { continue };
+            told.extend(records.tags.iter().filter_map(|text| SignedTag::verify(text, &keys).ok()));
+            end = end.min(tokio::time::Instant::now() + SETTLE);
+        }
+        newest(told.into_iter().filter(|tag| tag.record().model.folded() == model.folded()))
+    }
+}
+
+fn newest(tags: impl Iterator<Item = SignedTag>) -> Vec<SignedTag> {
+    let mut newest: BTreeMap<Tag, SignedTag> = BTreeMap::new();
+    for tag in tags {
+        let name = tag.record().tag.clone();
+        if newest.get(&name).is_none_or(|known| known.record().seq < tag.record().seq) {
+            newest.insert(name, tag);
+        }
+    }
+    newest.into_values().collect()
+}
