@@ -218,6 +218,12 @@ impl StateHasher {
     }
 }
 
+impl fmt::Debug for StateHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateHasher").field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
 impl Default for StateHasher {
     fn default() -> Self {
         Self::new()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reg_node::gateway::admin::CommitRequest;
 use reg_node::registry::keyring::Keyring;
 use reg_node::registry::report::{Prepared, Published};
-use reg_node::registry::request::{Claims, PublishRequest};
+use reg_node::registry::request::{Claims, PublishRequest, PublishSource};
 use serde_json::json;
 
 use crate::args::{Global, Publish};
@@ -30,7 +30,7 @@ pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
     let (model, tag) = args.model.clone();
     let client = Client::open(global, Some(&args.net)).await?;
     let request = PublishRequest {
-        path,
+        source: PublishSource::Path(path),
         key_document: key.key_document(),
         model: model.clone(),
         tag: tag.clone(),

@@ -5,8 +5,10 @@ mod hf;
 
 mod blob;
 pub mod guard;
+mod owner;
 pub mod server;
 mod signer;
+mod uploads;
 
 use axum::Router;
 
@@ -15,5 +17,8 @@ use crate::registry::Registry;
 
 /// Returns the routes of every dialect; `signer` signs what is uploaded, without one nothing is taken.
 pub fn router(registry: Registry, signer: Option<Signer>) -> Router {
-    Router::new().merge(admin::router(registry.clone())).merge(hf::router(registry, signer))
+    Router::new()
+        .merge(admin::router(registry.clone()))
+        .merge(uploads::router(registry.clone()))
+        .merge(hf::router(registry, signer))
 }

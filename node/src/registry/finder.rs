@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use reg_proto::announcement::Holder;
@@ -36,6 +38,8 @@ pub(super) struct Search {
 pub(super) struct Finder {
     found: mpsc::Receiver<PeerId>,
     hints: mpsc::Sender<(Holder, Option<PeerId>)>,
+    /// Addresses and questions to the DHT that have not been answered once.
+    pending: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -48,22 +52,33 @@ impl Finder {
             drop(hints.try_send(hint));
         }
         let mut tasks = JoinSet::new();
+        let pending = Arc::new(AtomicUsize::new(search.from.len() + search.keys.len()));
         let (raw, candidates) = mpsc::channel(CANDIDATES_MAX);
         for address in search.from {
-            tasks.spawn(connect(network.clone(), address, raw.clone(), search.reporter.clone()));
+            let connecting = connect(network.clone(), address, raw.clone(), search.reporter.clone());
+            let pending = pending.clone();
+            tasks.spawn(async move {
+                connecting.await;
+                pending.fetch_sub(1, Ordering::Relaxed);
+            });
         }
         for key in search.keys {
-            tasks.spawn(ask_dht(network.clone(), key, raw.clone()));
+            tasks.spawn(ask_dht(network.clone(), key, raw.clone(), pending.clone()));
         }
         tasks.spawn(watch_connected(network.clone(), raw.clone()));
         tasks.spawn(follow_hints(network.clone(), hinted, raw));
         tasks.spawn(each_once(network.peer_id(), candidates, found_sender));
-        Self { found, hints, _tasks: tasks }
+        Self { found, hints, pending, _tasks: tasks }
     }
 
     /// Returns the next peer, `None` when no more can turn up.
     pub(super) async fn next(&mut self) -> Option<PeerId> {
         self.found.recv().await
+    }
+
+    /// Tells whether an address or the DHT has not answered yet.
+    pub(super) fn is_searching(&self) -> bool {
+        self.pending.load(Ordering::Relaxed) > 0
     }
 
     /// Adds a holder that `told_by` told of.
@@ -83,7 +98,8 @@ async fn connect(network: Network, address: Address, found: mpsc::Sender<PeerId>
     }
 }
 
-async fn ask_dht(network: Network, key: DhtKey, found: mpsc::Sender<PeerId>) {
+async fn ask_dht(network: Network, key: DhtKey, found: mpsc::Sender<PeerId>, pending: Arc<AtomicUsize>) {
+    let mut is_first = true;
     loop {
         let asked = Instant::now();
         let mut providers = network.providers(key).await;
@@ -91,6 +107,9 @@ async fn ask_dht(network: Network, key: DhtKey, found: mpsc::Sender<PeerId>) {
             if found.send(peer).await.is_err() {
                 return;
             }
+        }
+        if std::mem::take(&mut is_first) {
+            pending.fetch_sub(1, Ordering::Relaxed);
         }
         tokio::time::sleep(ASK_DHT_AGAIN.saturating_sub(asked.elapsed()).max(LOOK_AGAIN)).await;
     }

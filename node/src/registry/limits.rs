@@ -8,6 +8,9 @@ pub(super) const FIND_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) const REFRESH_TIMEOUT: Duration = Duration::from_secs(4);
 /// After the first valid answer, how long others may still tell of a newer record.
 pub(super) const SETTLE: Duration = Duration::from_millis(700);
+/// Once everybody who turned up has answered and the DHT has too, how long somebody else may still turn up: two looks at
+/// who is connected.
+pub(super) const QUIET: Duration = Duration::from_millis(1200);
 /// After an answer that was refused, how long an honest one is waited for.
 pub(super) const REFUSED_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a pull goes on without a byte from anybody before it gives up; what is here stays here.
@@ -100,3 +103,10 @@ pub(super) const READER_TURN: Duration = Duration::from_secs(8);
 pub(super) const ADMISSIONS_MAX: usize = reg_proto::limits::FILES_MAX;
 /// How long a client may take nothing of what it asked for before it loses its place.
 pub(super) const CLIENT_STALL: Duration = Duration::from_secs(60);
+
+/// Uploads through gateways that are under way at once.
+pub(super) const UPLOADS_MAX: usize = 256;
+/// How long an upload may lie without a byte, and how long what was uploaded waits to become part of a model.
+pub(super) const UPLOAD_IDLE: Duration = Duration::from_secs(3600);
+/// Blobs that were uploaded and wait to become part of a model: as many as a model may have.
+pub(super) const UPLOADED_MAX: usize = reg_proto::limits::FILES_MAX;

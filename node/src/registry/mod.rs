@@ -20,6 +20,7 @@ mod verify;
 mod admit;
 mod read;
 mod relay;
+mod upload;
 mod view;
 
 pub mod key_pin;
@@ -27,6 +28,7 @@ mod resolve;
 mod tags;
 pub mod trust;
 
+mod assemble;
 mod checkout;
 mod describe;
 mod documents;
@@ -55,6 +57,7 @@ mod reporter;
 mod traffic;
 
 pub use self::admit::AdmitError;
+pub use self::assemble::AssembleError;
 pub use self::catalogue::{CatalogueError, shown};
 pub use self::publish::PublishError;
 pub use self::pull::PullError;
@@ -62,6 +65,7 @@ pub use self::read::BlobReader;
 pub use self::relay::RelayError;
 pub use self::reporter::Reporter;
 pub use self::shared::{Registry, RegistryParts};
+pub use self::upload::UploadError;
 pub use self::verify::VerifyError;
 pub use self::view::{ModelView, Revision, ViewError};
 

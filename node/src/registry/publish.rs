@@ -5,12 +5,10 @@
 //! stranger's, and only then moves the tag.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::time::Instant;
 
 use reg_proto::announcement::Announcement;
 use reg_proto::bounded::Bounded;
-use reg_proto::content::class::ModelPackClass;
 use reg_proto::content::metadata::Metadata;
 use reg_proto::descriptor::Descriptor;
 use reg_proto::dht::DhtKey;
@@ -18,9 +16,7 @@ use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, EnvelopeError};
 use reg_proto::key::{KeyError, KeyHistory, publisher_id};
 use reg_proto::limits::{BUNDLE_BYTES_MAX, KEY_ENVELOPE_BYTES_MAX};
-use reg_proto::manifest::{
-    MANIFEST_TYPE, MODEL_CONFIG_TYPE, Manifest, ManifestError, ModelConfig, ModelDescriptor, ModelFile,
-};
+use reg_proto::manifest::{MANIFEST_TYPE, Manifest};
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
 use reg_proto::peer::PeerId;
 use reg_proto::provenance::{Provenance, ProvenanceError};
@@ -32,19 +28,19 @@ use reg_proto::wire::{Request, Response};
 use thiserror::Error;
 use tokio::task::{JoinError, JoinSet};
 
+use super::assemble::{AssembleError, Assembled};
 use super::bundle::{self, BundleError};
-use super::describe::{DescribeError, Description};
 use super::fault::{Fault, FaultKind};
 use super::heads::Head;
 use super::limits::{PREPARATION_TIMEOUT, PREPARATIONS_MAX, QUESTIONS_AT_ONCE};
 use super::model::ModelRecord;
-use super::report::{Prepared, Progress, Published, Signed};
-use super::request::{Claims, PublishRequest};
+use super::publisher_key::{PublisherKey, SignError};
+use super::report::{Prepared, Published, Signed};
+use super::request::PublishRequest;
 use super::resolve::{ResolveError, holder_of};
 use super::tags::{self, TagsError};
-use super::tree::{self, SourceFile, TreeError};
 use super::{Inner, Registry, Reporter, clock};
-use crate::store::{ImportError, Lease, ReserveError, WriteError};
+use crate::store::{Lease, WriteError};
 
 /// A model that waits for its signatures.
 #[derive(Debug)]
@@ -67,21 +63,13 @@ pub enum PublishError {
     #[error("keys of the publisher are refused")]
     Keys(#[from] KeyError),
     #[error(transparent)]
-    Tree(#[from] TreeError),
-    #[error("{path} cannot be imported")]
-    Import { path: PathBuf, source: ImportError },
-    #[error(transparent)]
-    Describe(#[from] DescribeError),
+    Assemble(#[from] AssembleError),
     #[error("{blob} is gone from the cache since the model was prepared")]
     Evicted { blob: Digest },
     #[error("signed bundle is refused")]
     BundleRefused(#[from] BundleError),
-    #[error("files do not make a model")]
-    Manifest(#[from] ManifestError),
     #[error("store does not take the model")]
     Write(#[from] WriteError),
-    #[error("there is no room for the model")]
-    Reserve(#[from] ReserveError),
     #[error("tag cannot be moved")]
     Tags(#[from] TagsError),
     #[error("newest record of the tag cannot be found out")]
@@ -100,6 +88,8 @@ pub enum PublishError {
     OtherThanPrepared,
     #[error("bundle has {size} bytes, at most {BUNDLE_BYTES_MAX} are taken")]
     Bundle { size: usize },
+    #[error("model cannot be signed")]
+    Sign(#[from] SignError),
     #[error("a task ended early")]
     Interrupted(#[from] JoinError),
 }
@@ -107,16 +97,11 @@ pub enum PublishError {
 impl Fault for PublishError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Describe(error) if error.is_consent_missing() => FaultKind::Denied,
+            Self::Assemble(source) => source.kind(),
             Self::Evicted { .. } => FaultKind::RetryLater,
             Self::BundleRefused(_) => FaultKind::Verification,
-            Self::Import { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
             Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
-            Self::Reserve(_) => FaultKind::DiskFull,
-            Self::Tree(TreeError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                FaultKind::NotFound
-            }
-            Self::Keys(_) | Self::Provenance(_) | Self::Tag(_) | Self::OtherThanPrepared => {
+            Self::Keys(_) | Self::Provenance(_) | Self::Tag(_) | Self::Sign(_) | Self::OtherThanPrepared => {
                 FaultKind::Verification
             }
             Self::Newest(source) => source.kind(),
@@ -132,16 +117,11 @@ impl Fault for PublishError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Describe(error) if error.is_consent_missing() => {
-                Some("publish it all the same with --allow-unsafe; who pulls it must agree too".into())
-            }
+            Self::Assemble(source) => source.hint(),
             Self::Evicted { .. } => Some("publish again".into()),
             Self::NameTaken { existing, .. } => {
                 Some(format!("publish as {existing}, or choose another name"))
             }
-            Self::Tree(TreeError::LinkOutside { .. }) => Some("copy the file into the directory".into()),
-            Self::Tree(TreeError::Name { .. }) => Some("rename the file".into()),
-            Self::Reserve(_) => Some("make room with `reg gc`, or raise cache.max_size".into()),
             Self::NoPreparation { .. } => Some("publish again".into()),
             _ => None,
         }
@@ -182,6 +162,22 @@ impl Registry {
         self.inner.announce(&tag, &keys).await;
         let holders = self.holders(&published.manifest).await;
         Ok(Published { holders, ..published })
+    }
+
+    /// Publishes with a key that is at hand: prepares, signs, commits.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn publish(
+        &self,
+        key: &PublisherKey,
+        request: PublishRequest,
+        reporter: &Reporter,
+    ) -> Result<Published, PublishError> {
+        let request = PublishRequest { key_document: key.key_document(), ..request };
+        let prepared = self.prepare_publish(request, reporter).await?;
+        let signed = key.sign(&prepared)?;
+        self.commit_publish(prepared.id, signed, reporter).await
     }
 
     /// Counts the connected peers that say they hold the whole model, this node not counted.
@@ -250,20 +246,11 @@ impl Inner {
         newest: Option<SignedTag>,
         reporter: &Reporter,
     ) -> Result<Prepared, PublishError> {
-        let PublishRequest { path, model, tag, claims, allow_unsafe, fresh_for, .. } = request;
+        let PublishRequest { source, model, tag, claims, allow_unsafe, fresh_for, .. } = request;
         let publisher = keys.publisher();
         self.check_name(publisher, &model)?;
-        let sources = tree::list(&path)?;
-        let total = sources.iter().map(|it| it.size).sum();
-        let lease = self.store.reserve(total, &BTreeSet::new())?;
-        let (files, description) = self.import(&sources, total, allow_unsafe, reporter)?;
-        let states = files.iter().filter(|(file, _)| file.layout.piece_count() > 1);
-        let states = states.map(|(file, states)| (file.digest, *states)).collect();
-        let files: Vec<ModelFile> = files.into_iter().map(|(file, _)| file).collect();
-        let config = ModelConfig::new(descriptor(claims), &files).to_bytes();
-        let manifest = Manifest::new(Descriptor::of(MODEL_CONFIG_TYPE, &config), files)?;
-        self.store.put_blob(&config)?;
-        let bytes = manifest.to_bytes();
+        let Assembled { manifest, bytes, states, metadata, kinds, lease } =
+            self.assemble(source, claims, allow_unsafe, reporter)?;
         let digest = self.store.put_blob(&bytes)?;
         let issued = clock::now();
         let provenance =
@@ -294,7 +281,6 @@ impl Inner {
             issued,
         };
         let descriptor = Descriptor::of(MANIFEST_TYPE, &bytes);
-        let (metadata, kinds) = description.finish();
         self.remember(Preparation {
             prepared: prepared.clone(),
             manifest,
@@ -328,39 +314,6 @@ impl Inner {
         let seen = tags::seen(&self.store, publisher, model, tag)?.map_or(0, |seen| seen.seq);
         let newest = newest.map_or(0, |tag| tag.record().seq);
         Ok(seen.max(newest).saturating_add(1))
-    }
-
-    /// Imports every file, with one read each, and judges and describes it.
-    fn import(
-        &self,
-        sources: &[SourceFile],
-        total: u64,
-        allow_unsafe: bool,
-        reporter: &Reporter,
-    ) -> Result<(Vec<(ModelFile, Digest)>, Description), PublishError> {
-        reporter.stage("hashing", format_args!("{} files", sources.len()));
-        let done = std::cell::Cell::new(0u64);
-        let tell = |bytes: u64| {
-            done.set(done.get() + bytes);
-            reporter.tell(Progress::Bytes { done: done.get(), total, peers: 0 });
-        };
-        let mut description = Description::default();
-        let mut files = Vec::new();
-        for SourceFile { path, source, size } in sources {
-            Description::judge_source(path, source, *size, allow_unsafe)?;
-            let imported = self
-                .store
-                .import_file(source, &tell)
-                .map_err(|error| PublishError::Import { path: source.clone(), source: error })?;
-            let kind = description.add(&self.store, path, &imported.digest, imported.size, allow_unsafe)?;
-            let media_type = raw_layer_type(ModelPackClass::of(path.as_str(), kind));
-            let layout = imported.states.layout();
-            files.push((
-                ModelFile { path: path.clone(), digest: imported.digest, layout, media_type },
-                imported.states.digest(),
-            ));
-        }
-        Ok((files, description))
     }
 
     fn remember(&self, preparation: Preparation) -> Result<(), PublishError> {
@@ -489,13 +442,4 @@ impl Inner {
             self.network.provide(key).await;
         }
     }
-}
-
-fn raw_layer_type(class: ModelPackClass) -> String {
-    format!("application/vnd.cncf.model.{class}.v1.raw")
-}
-
-fn descriptor(claims: Claims) -> ModelDescriptor {
-    let Claims { licenses, title, description, version, source_url } = claims;
-    ModelDescriptor { title, description, version, licenses, source_url }
 }

@@ -2,15 +2,28 @@
 
 use std::path::PathBuf;
 
+use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, PublisherId, Reference, Tag};
+use reg_proto::path::SafePath;
 use reg_proto::peer::Address;
 use serde::{Deserialize, Serialize};
 
-/// Publish the directory or file at `path` as `model:tag`.
+/// What a model is made from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PublishSource {
+    /// A directory or file: absolute, as the node sees it.
+    Path(PathBuf),
+    /// Blobs that are here, and what each is called.
+    Blobs(Vec<(SafePath, Digest)>),
+    /// The manifest of a ModelPack that is here, as it is, with all its blobs.
+    Pack(Digest),
+}
+
+/// Publish `source` as `model:tag`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PublishRequest {
-    /// Absolute, as the node sees it.
-    pub path: PathBuf,
+    pub source: PublishSource,
     /// The envelope (DSSE's JSON form) of the publisher's first key document; the digest of its payload is the
     /// publisher's id.
     pub key_document: String,

@@ -27,7 +27,9 @@ use super::bundle;
 use super::documents::{DocumentError, Documents, Referrers};
 use super::fault::{Fault, FaultKind};
 use super::finder::{Finder, Search};
-use super::limits::{FIND_TIMEOUT, QUESTIONS_AT_ONCE, REFRESH_TIMEOUT, REFUSED_PATIENCE, SETTLE};
+use super::limits::{
+    FIND_TIMEOUT, LOOK_AGAIN, QUESTIONS_AT_ONCE, QUIET, REFRESH_TIMEOUT, REFUSED_PATIENCE, SETTLE,
+};
 use super::model::ModelError;
 use super::tags::{self, TagsError};
 use super::trust::TrustError;
@@ -246,10 +248,16 @@ impl Inner {
         let mut end = Instant::now() + patience;
         let mut heard = false;
         let mut questions = JoinSet::new();
+        let mut last_news = Instant::now();
         loop {
+            let is_quiet = told.asked > 0 && questions.is_empty() && !finder.is_searching();
             tokio::select! {
+                // Everybody was asked, and nobody else turns up.
+                () = tokio::time::sleep_until(last_news + QUIET), if is_quiet => return,
+                () = tokio::time::sleep(LOOK_AGAIN), if !is_quiet => {}
                 peer = finder.next(), if questions.len() < QUESTIONS_AT_ONCE => match peer {
                     Some(peer) => {
+                        last_news = Instant::now();
                         told.others.push(peer);
                         questions.spawn(self.ask_records(peer, publisher, reference));
                     }
@@ -257,6 +265,7 @@ impl Inner {
                 },
                 Some(answer) = questions.join_next() => {
                     let Ok((peer, records)) = answer else { continue };
+                    last_news = Instant::now();
                     told.asked += 1;
                     let Some(records) = records else { continue };
                     self.take_records(publisher, reference, told, peer, &records, finder);

@@ -19,6 +19,7 @@ use super::relay::Relays;
 use super::seed::{self, Suspects};
 use super::traffic::Traffic;
 use super::trust::TrustFile;
+use super::upload::Uploads;
 use super::view::Views;
 use super::{answer, clock, tags};
 use crate::net::{Inbound, InboundStream, Network, PeerEvent};
@@ -58,6 +59,7 @@ pub(super) struct Inner {
     /// Who reads blobs through gateways.
     pub(super) readers: Arc<Semaphore>,
     pub(super) allow_unsafe: bool,
+    pub(super) uploads: Uploads,
     pub(super) preparations: Mutex<BTreeMap<u64, Preparation>>,
     /// Blobs that are being looked at, which are not served meanwhile.
     pub(super) suspects: Arc<Mutex<Suspects>>,
@@ -83,6 +85,7 @@ impl Registry {
             relays: Relays::default(),
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             allow_unsafe,
+            uploads: Uploads::default(),
             preparations: Mutex::default(),
             suspects: Arc::default(),
             started: clock::now(),

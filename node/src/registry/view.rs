@@ -27,6 +27,7 @@ use super::limits::{
 };
 use super::model::ModelRecord;
 use super::resolve::{ResolveError, ResolveOptions, Resolved, until};
+use super::trust::TrustError;
 use super::{Inner, Registry, Reporter, tags};
 
 /// Which version of a model is meant.
@@ -219,6 +220,19 @@ impl Registry {
         timeout(VIEW_TIMEOUT, look).await.unwrap_or(Err(ViewError::Slow { reference, seconds }))
     }
 
+    /// Returns what a tag of a model means here, whoever may know better.
+    pub async fn view_here(
+        &self,
+        publisher: &Publisher,
+        model: &ModelName,
+        tag: &Tag,
+    ) -> Option<Arc<ModelView>> {
+        let reference = reference(publisher.clone(), model, &Revision::Tag(tag.clone()));
+        let options = ResolveOptions { offline: true, ..ResolveOptions::default() };
+        let resolved = self.inner.resolve(&reference, &options, &Reporter::silent()).await.ok()?;
+        self.inner.keep_view(reference, resolved).ok().map(Arc::new)
+    }
+
     /// Returns the newest record of each tag of a model: those that are known here, else those that peers tell of.
     ///
     /// # Errors
@@ -239,6 +253,21 @@ impl Registry {
             known = inner.tags_of_peers(publisher, model).await;
         }
         Ok(known.into_iter().map(|tag| (tag.record().tag.clone(), tag.record().manifest.digest)).collect())
+    }
+
+    /// Returns the id of a publisher, by the user's own name for it where that was given.
+    ///
+    /// # Errors
+    /// The petname is not known.
+    pub async fn publisher(&self, publisher: &Publisher) -> Result<PublisherId, TrustError> {
+        let (inner, publisher) = (self.inner.clone(), publisher.clone());
+        let resolve = tokio::task::spawn_blocking(move || inner.trust.resolve(&publisher));
+        resolve.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// Tells whether the user lets the gateways take and serve what runs code when it is loaded.
+    pub fn allows_unsafe(&self) -> bool {
+        self.inner.allow_unsafe
     }
 
     /// Returns what was computed of a model, once every file of it is here.

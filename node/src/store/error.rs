@@ -51,6 +51,15 @@ pub enum ImportError {
     Write(#[from] WriteError),
 }
 
+/// Why an upload is not kept.
+#[derive(Debug, Error)]
+pub enum UploadError {
+    #[error("what was uploaded is {found}, not {expected}")]
+    Digest { expected: Digest, found: Digest },
+    #[error("store does not take it")]
+    Write(#[from] WriteError),
+}
+
 /// Why something cannot be read.
 #[derive(Debug, Error)]
 pub enum ReadError {

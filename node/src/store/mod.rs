@@ -26,6 +26,7 @@ mod documents;
 mod partial;
 mod place;
 mod recheck;
+mod upload;
 
 mod fingerprint;
 mod index;
@@ -39,9 +40,11 @@ pub use self::blobs::{BlobFile, Imported};
 pub use self::cache::{CacheLimits, GcReport, Lease};
 pub use self::documents::DocumentKind;
 pub use self::error::{
-    ImportError, OpenError, PartialError, PlaceError, ReadError, ReserveError, WriteError, WritePieceError,
+    ImportError, OpenError, PartialError, PlaceError, ReadError, ReserveError, UploadError, WriteError,
+    WritePieceError,
 };
 pub use self::front::{Store, Usage};
 pub use self::partial::Partial;
 pub use self::place::{PlaceMode, Placed};
 pub use self::recheck::Recheck;
+pub use self::upload::Upload;

@@ -40,7 +40,7 @@ pub(super) fn document(kind: &str, message: &str) -> ErrorDocument {
 }
 
 /// An error as a response.
-pub(super) struct Failed(StatusCode, ErrorDocument);
+pub(in crate::gateway) struct Failed(StatusCode, ErrorDocument);
 
 impl<E: Fault> From<E> for Failed {
     fn from(error: E) -> Self {

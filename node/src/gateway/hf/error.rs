@@ -31,9 +31,7 @@ pub(super) enum HubError {
     },
     Invalid(String),
     Unauthorized(String),
-    #[expect(dead_code, reason = "uploads come next")]
     Forbidden(String),
-    #[expect(dead_code, reason = "uploads come next")]
     Conflict(String),
     Failed {
         kind: FaultKind,

@@ -65,7 +65,7 @@ impl Hub {
 
     /// Finds a version of a repository.
     pub(super) async fn view(&self, at: &At) -> Result<Arc<ModelView>, HubError> {
-        let (publisher, model) = at.names()?;
+        let (publisher, model) = self.names(&at.owner, &at.model)?;
         let wanted = revision(&at.revision)?;
         match self.registry().view(&publisher, &model, &wanted).await {
             Ok(view) => Ok(view),

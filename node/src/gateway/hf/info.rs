@@ -142,7 +142,7 @@ pub(super) fn tags(metadata: Option<&Metadata>) -> Vec<String> {
 
 /// `GET /api/models/{owner}/{model}/refs`.
 pub(super) async fn refs(State(hub): State<Hub>, Path(repo): Path<Repo>) -> Result<Json<Value>, HubError> {
-    let (publisher, model) = repo.names()?;
+    let (publisher, model) = hub.names(&repo.owner, &repo.model)?;
     let known = hub.registry().tags(&publisher, &model).await.map_err(|error| HubError::of_view(&error))?;
     if known.is_empty() {
         // Whether it exists at all is what a look-up tells.

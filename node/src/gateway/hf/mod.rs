@@ -6,10 +6,12 @@
 mod error;
 mod file;
 mod info;
+mod lfs;
 mod listing;
 mod name;
 mod oid;
 mod search;
+mod upload;
 
 use std::sync::Arc;
 
@@ -17,12 +19,19 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
+use reg_proto::name::{ModelName, Publisher};
+
+use self::error::HubError;
 use self::oid::GitOids;
 use super::Signer;
+use super::owner::publisher;
 use crate::registry::Registry;
 
 /// Bytes of a request that is read whole: the paths of a large model.
 const BODY_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes of a commit: a thousand files of the size that is sent within it, in base64.
+const COMMIT_BYTES_MAX: usize = 96 << 20;
 
 /// What this dialect works with.
 #[derive(Debug, Clone)]
@@ -44,6 +53,13 @@ impl Hub {
         &self.0.oids
     }
 
+    /// Returns whose model is meant, and which; what can be no such name is a repository that does not exist.
+    fn names(&self, owner: &str, model: &str) -> Result<(Publisher, ModelName), HubError> {
+        let missing = |why: &dyn std::fmt::Display| HubError::RepoNotFound(format!("{owner}/{model}: {why}"));
+        let publisher = publisher(owner, self.signer()).map_err(|error| missing(&error))?;
+        Ok((publisher, model.parse().map_err(|error| missing(&error))?))
+    }
+
     fn signer(&self) -> Option<&Signer> {
         self.0.signer.as_ref()
     }
@@ -63,6 +79,14 @@ pub(super) fn router(registry: Registry, signer: Option<Signer>) -> Router {
         .route("/api/models/{owner}/{model}/paths-info/{revision}", post(listing::paths))
         .route("/{owner}/{model}/resolve/{revision}/{*path}", get(file::resolve))
         .route("/{owner}/{model}/raw/{revision}/{*path}", get(file::raw))
+        .route("/api/repos/create", post(upload::create))
+        .route("/api/validate-yaml", post(upload::validate_yaml))
+        .route("/api/models/{owner}/{model}/preupload/{revision}", post(upload::preupload))
+        .route("/{owner}/{model}/info/lfs/objects/batch", post(lfs::batch))
+        .route(
+            "/api/models/{owner}/{model}/commit/{revision}",
+            post(upload::commit_files).layer(DefaultBodyLimit::max(COMMIT_BYTES_MAX)),
+        )
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(hub)
 }

@@ -1,6 +1,6 @@
 //! Repository names and revisions, from this dialect's words to ours.
 
-use reg_proto::name::{ModelName, Petname, Publisher, PublisherId, Tag};
+use reg_proto::name::Tag;
 use serde::Deserialize;
 
 use super::error::HubError;
@@ -26,33 +26,11 @@ pub(super) struct At {
     pub(super) path: String,
 }
 
-impl Repo {
-    /// Returns whose model is meant, and which.
-    pub(super) fn names(&self) -> Result<(Publisher, ModelName), HubError> {
-        names(&self.owner, &self.model)
-    }
-}
-
 impl At {
-    /// Returns whose model is meant, and which.
-    pub(super) fn names(&self) -> Result<(Publisher, ModelName), HubError> {
-        names(&self.owner, &self.model)
-    }
-
     /// Returns the name of the repository.
     pub(super) fn id(&self) -> String {
         format!("{}/{}", self.owner, self.model)
     }
-}
-
-/// Reads `owner/model`; what can be no such name is a repository that does not exist.
-pub(super) fn names(owner: &str, model: &str) -> Result<(Publisher, ModelName), HubError> {
-    let missing = |why: &dyn std::fmt::Display| HubError::RepoNotFound(format!("{owner}/{model}: {why}"));
-    let publisher = match owner.parse::<PublisherId>() {
-        Ok(id) => Publisher::Id(id),
-        Err(_) => Publisher::Petname(owner.parse::<Petname>().map_err(|error| missing(&error))?),
-    };
-    Ok((publisher, model.parse().map_err(|error| missing(&error))?))
 }
 
 /// Reads a revision: `main` and `HEAD` are the tag `latest`, hex digits are a commit or a whole digest.
@@ -93,8 +71,5 @@ mod tests {
         assert_eq!(revision(&"a".repeat(40)).unwrap(), Revision::Prefix("a".repeat(40)));
         assert!(matches!(revision(&"a".repeat(64)).unwrap(), Revision::Digest(_)));
         assert!(matches!(revision("refs/pr/1"), Err(HubError::RevisionNotFound(_))));
-        for (owner, model) in [("..", "x"), ("a b", "x"), ("acme", "../x"), ("acme", ""), ("acme", "a/b")] {
-            assert!(matches!(names(owner, model), Err(HubError::RepoNotFound(_))), "{owner}/{model}");
-        }
     }
 }

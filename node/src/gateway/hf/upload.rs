@@ -1,0 +1,271 @@
+//! `hf upload`: creating a repository, and commits, each of which becomes a signed version.
+
+use std::collections::BTreeMap;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use data_encoding::BASE64;
+use reg_proto::digest::Digest;
+use reg_proto::name::{ModelName, Publisher, Tag};
+use reg_proto::path::SafePath;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Hub;
+use super::error::HubError;
+use super::lfs::base;
+use super::name::{At, commit, revision};
+use crate::gateway::Signer;
+use crate::gateway::guard::Caller;
+use crate::gateway::owner::{NotTaken, permitted};
+use crate::registry::request::{Claims, PublishRequest, PublishSource};
+use crate::registry::{Reporter, Revision};
+
+/// Bytes of a file that is sent within a commit; larger ones are sent by themselves.
+const INLINE_BYTES_MAX: u64 = 64 << 10;
+/// Files that one question about how to send them may name (as the hub's own limit).
+const PREUPLOAD_MAX: usize = 1000;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Create {
+    name: String,
+    organization: Option<String>,
+    r#type: Option<String>,
+}
+
+/// `POST /api/repos/create`.
+pub(super) async fn create(
+    State(hub): State<Hub>,
+    caller: Option<Extension<Caller>>,
+    headers: axum::http::HeaderMap,
+    Json(request): Json<Create>,
+) -> Result<Response, HubError> {
+    if request.r#type.as_deref().is_some_and(|it| it != "model") {
+        return Err(HubError::Invalid("only models can be published here".to_owned()));
+    }
+    let own = hub.signer().map(|it| it.name().to_owned()).unwrap_or_default();
+    let owner = request.organization.unwrap_or(own);
+    let (_, model) = hub.may_publish(caller, &owner, &request.name).await?;
+    let (publisher, _) = hub.names(&owner, &request.name)?;
+    let known = hub.registry().view_here(&publisher, &model, &Tag::latest()).await;
+    let id = format!("{owner}/{model}");
+    let url = format!("{}/{id}", base(&headers));
+    let mut answer = json!({ "url": url, "name": id, "id": id });
+    if known.is_some() {
+        answer["error"] = json!(format!("{id} exists already"));
+        return Ok((StatusCode::CONFLICT, Json(answer)).into_response());
+    }
+    Ok(Json(answer).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Card {
+    content: String,
+}
+
+/// `POST /api/validate-yaml`.
+pub(super) async fn validate_yaml(Json(card): Json<Card>) -> Json<Value> {
+    let errors: Vec<Value> = match reg_proto::content::card::parse(card.content.as_bytes()) {
+        Ok(_) => Vec::new(),
+        Err(error) => vec![json!({ "message": error.to_string() })],
+    };
+    Json(json!({ "errors": errors, "warnings": [] }))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Preupload {
+    files: Vec<Sample>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Sample {
+    path: String,
+    size: u64,
+}
+
+/// `POST /api/models/{owner}/{model}/preupload/{revision}`.
+pub(super) async fn preupload(
+    State(hub): State<Hub>,
+    Path(at): Path<At>,
+    caller: Option<Extension<Caller>>,
+    Json(request): Json<Preupload>,
+) -> Result<Json<Value>, HubError> {
+    hub.may_publish(caller, &at.owner, &at.model).await?;
+    if request.files.len() > PREUPLOAD_MAX {
+        return Err(HubError::Invalid(format!("more than {PREUPLOAD_MAX} files in one question")));
+    }
+    let mode = |file: &Sample| {
+        let mode = if file.size <= INLINE_BYTES_MAX { "regular" } else { "lfs" };
+        json!({ "path": file.path, "uploadMode": mode, "shouldIgnore": false, "oid": null })
+    };
+    Ok(Json(json!({ "files": request.files.iter().map(mode).collect::<Vec<_>>() })))
+}
+
+/// A line of a commit.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "key", content = "value", rename_all = "camelCase")]
+enum Line {
+    Header(Header),
+    File(Inline),
+    LfsFile(InLfs),
+    DeletedFile(Named),
+    DeletedFolder(Named),
+    #[serde(untagged)]
+    Other(Value),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Header {
+    parent_commit: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Inline {
+    path: String,
+    content: String,
+    encoding: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct InLfs {
+    path: String,
+    oid: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    path: String,
+}
+
+/// `POST /api/models/{owner}/{model}/commit/{revision}`.
+pub(super) async fn commit_files(
+    State(hub): State<Hub>,
+    Path(at): Path<At>,
+    caller: Option<Extension<Caller>>,
+    headers: axum::http::HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, HubError> {
+    let (signer, model) = hub.may_publish(caller, &at.owner, &at.model).await?;
+    let Revision::Tag(tag) = revision(&at.revision)? else {
+        return Err(HubError::Invalid(format!("{}: a commit goes to a tag, or to main", at.revision)));
+    };
+    let publisher = Publisher::Id(signer.publisher());
+    let current = hub.registry().view_here(&publisher, &model, &tag).await;
+    let mut files: BTreeMap<SafePath, Digest> = BTreeMap::new();
+    if let Some(view) = &current {
+        files.extend(view.manifest().files().iter().map(|file| (file.path.clone(), file.digest)));
+    }
+    for line in body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+        let line: Line = serde_json::from_slice(line)
+            .map_err(|error| HubError::Invalid(format!("a line of the commit is not understood: {error}")))?;
+        let parent = current.as_ref().map(|view| commit(&view.digest()));
+        hub.apply(line, parent.as_deref(), &mut files).await?;
+    }
+    let blobs: Vec<(SafePath, Digest)> = files.into_iter().collect();
+    let unchanged = current.as_ref().filter(|view| {
+        let known = view.manifest().files().iter().map(|file| (&file.path, &file.digest));
+        known.eq(blobs.iter().map(|(path, digest)| (path, digest)))
+    });
+    let digest = match unchanged {
+        Some(view) => view.digest(),
+        None => hub.publish(signer, blobs, model, tag).await?,
+    };
+    let oid = commit(&digest);
+    let url = format!("{}/{}/commit/{oid}", base(&headers), at.id());
+    Ok(Json(json!({
+        "success": true, "commitOid": oid, "commitUrl": url, "hookOutput": "", "pullRequestUrl": null,
+    })))
+}
+
+impl Hub {
+    /// Returns the key to sign with and the model's name, if the caller may have something published there.
+    pub(super) async fn may_publish(
+        &self,
+        caller: Option<Extension<Caller>>,
+        owner: &str,
+        model: &str,
+    ) -> Result<(&Signer, ModelName), HubError> {
+        let (publisher, model) = self.names(owner, model)?;
+        let resolved = self.registry().publisher(&publisher).await.ok();
+        permitted(caller, owner, resolved, self.signer()).map(|signer| (signer, model)).map_err(|why| {
+            match why {
+                NotTaken::Token => HubError::Unauthorized(why.message()),
+                NotTaken::NoKey | NotTaken::Other { .. } => HubError::Forbidden(why.message()),
+            }
+        })
+    }
+
+    async fn apply(
+        &self,
+        line: Line,
+        parent: Option<&str>,
+        files: &mut BTreeMap<SafePath, Digest>,
+    ) -> Result<(), HubError> {
+        match line {
+            Line::Header(Header { parent_commit: Some(wanted) }) if Some(wanted.as_str()) != parent => {
+                let message = format!("the branch is at {}, not at {wanted}", parent.unwrap_or("no commit"));
+                return Err(HubError::Conflict(message));
+            }
+            Line::Header(_) => {}
+            Line::File(Inline { path, content, encoding }) => {
+                let bytes = match encoding.as_deref() {
+                    Some("base64") => BASE64.decode(content.as_bytes()).map_err(|error| {
+                        HubError::Invalid(format!("{path}: content is not base64: {error}"))
+                    })?,
+                    _ => content.into_bytes(),
+                };
+                let digest = self.registry().put_small(bytes).await.map_err(|error| HubError::of(&error))?;
+                files.insert(safe(&path)?, digest);
+            }
+            Line::LfsFile(InLfs { path, oid }) => {
+                let digest = Digest::from_hex(&oid)
+                    .map_err(|error| HubError::Invalid(format!("{path}: oid {oid:?}: {error}")))?;
+                if self.registry().blob_size(&digest).is_none() {
+                    return Err(HubError::Invalid(format!("{path}: {oid} has not been uploaded")));
+                }
+                files.insert(safe(&path)?, digest);
+            }
+            Line::DeletedFile(Named { path }) => drop(files.remove(&safe(&path)?)),
+            Line::DeletedFolder(Named { path }) => {
+                let prefix = format!("{}/", path.trim_end_matches('/'));
+                files.retain(|path, _| !path.as_str().starts_with(&prefix));
+            }
+            Line::Other(value) => {
+                let key =
+                    value["key"].as_str().unwrap_or("without a key").chars().take(40).collect::<String>();
+                return Err(HubError::Invalid(format!("a line {key} of a commit is not known here")));
+            }
+        }
+        Ok(())
+    }
+
+    async fn publish(
+        &self,
+        signer: &Signer,
+        blobs: Vec<(SafePath, Digest)>,
+        model: ModelName,
+        tag: Tag,
+    ) -> Result<Digest, HubError> {
+        // What a hub's clients send along, and a model does not hold.
+        let blobs = blobs.into_iter().filter(|(path, _)| path.as_str() != ".gitattributes").collect();
+        let request = PublishRequest {
+            source: PublishSource::Blobs(blobs),
+            key_document: String::new(),
+            model,
+            tag,
+            claims: Claims::default(),
+            allow_unsafe: self.registry().allows_unsafe(),
+            fresh_for: None,
+        };
+        let published = self.registry().publish(signer.key(), request, &Reporter::silent()).await;
+        published.map(|it| it.manifest).map_err(|error| HubError::of(&error))
+    }
+}
+
+fn safe(path: &str) -> Result<SafePath, HubError> {
+    path.parse().map_err(|error| HubError::Invalid(format!("{path:?}: {error}")))
+}

@@ -1,0 +1,56 @@
+//! `PUT /uploads/{id}`: where one blob is sent to. The id was handed out to who may upload, for this blob alone, and is a
+//! capability: clients send nothing else with it.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::put;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+
+use super::admin::error::Failed;
+use super::guard::UPLOADS;
+use crate::registry::{Registry, UploadError};
+
+/// Bytes that are hashed and written at once.
+const WRITTEN_AT_ONCE: usize = 1 << 20;
+
+/// Returns the route.
+pub(super) fn router(registry: Registry) -> Router {
+    Router::new().route(&format!("{UPLOADS}{{id}}"), put(receive)).with_state(registry)
+}
+
+async fn receive(State(registry): State<Registry>, Path(id): Path<String>, body: Body) -> Response {
+    let received = async {
+        // What an earlier try has sent is sent anew.
+        registry.restart_upload(&id).await?;
+        append(&registry, &id, Some(0), body).await?;
+        Ok::<_, UploadError>(registry.finish_upload(&id, None).await?)
+    };
+    match received.await {
+        Ok(_) => StatusCode::OK.into_response(),
+        Err(error) => Failed::from(error).into_response(),
+    }
+}
+
+/// Adds a request's body to an upload, at `offset` where that is said, and returns how many bytes have come.
+pub(super) async fn append(
+    registry: &Registry,
+    id: &str,
+    offset: Option<u64>,
+    body: Body,
+) -> Result<u64, UploadError> {
+    let mut stream = body.into_data_stream();
+    let mut at = offset;
+    let mut gathered = BytesMut::new();
+    while let Some(chunk) = stream.next().await {
+        gathered.extend_from_slice(&chunk.map_err(|_| UploadError::Interrupted)?);
+        if gathered.len() >= WRITTEN_AT_ONCE {
+            at = Some(registry.append_upload(id, at, gathered.split().freeze()).await?);
+        }
+    }
+    let rest: Bytes = gathered.freeze();
+    registry.append_upload(id, at, rest).await
+}

@@ -1,0 +1,98 @@
+//! [`Upload`]: a blob that comes in order from somebody who does not say what it is until the end, or not truly.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+
+use reg_proto::digest::Digest;
+use reg_proto::states::StateHasher;
+
+use super::blobs::Imported;
+use super::error::{UploadError, WriteError};
+use super::front::Store;
+
+/// A blob that is being written, hashed on the way. Dropping it throws away what has come.
+#[derive(Debug)]
+pub struct Upload {
+    store: Store,
+    path: PathBuf,
+    file: File,
+    hasher: StateHasher,
+    size: u64,
+}
+
+impl Store {
+    /// Begins an upload.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn upload(&self) -> Result<Upload, WriteError> {
+        let path = self.paths().temporary();
+        let file = File::create_new(&path).map_err(|source| WriteError::Io { path: path.clone(), source })?;
+        Ok(Upload { store: self.clone(), path, file, hasher: StateHasher::new(), size: 0 })
+    }
+}
+
+impl Upload {
+    /// Returns how many bytes have come.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Adds bytes at the end.
+    ///
+    /// # Errors
+    /// The disk does not take them; the upload is of no use then.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.file.write_all(bytes).map_err(|source| WriteError::Io { path: self.path.clone(), source })?;
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Keeps what has come under its name.
+    ///
+    /// # Errors
+    /// It is not `expected`, or the disk does not take it; then it is thrown away.
+    pub fn finish(mut self, expected: Digest) -> Result<Imported, UploadError> {
+        let write = |source| WriteError::Io { path: self.path.clone(), source };
+        let hashed = std::mem::take(&mut self.hasher).finish().map_err(WriteError::from)?;
+        if hashed.digest != expected {
+            return Err(UploadError::Digest { expected, found: hashed.digest });
+        }
+        self.file.sync_all().map_err(write)?;
+        self.store.keep(&hashed, &self.path)?;
+        Ok(Imported { digest: hashed.digest, size: self.size, states: hashed.states })
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        // Once it has its name, it is no longer here.
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::CacheLimits;
+
+    #[test]
+    fn what_is_not_what_it_was_said_to_be_is_thrown_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), CacheLimits { max_size: None, min_free: 0 }).unwrap();
+        let expected = Digest::of(b"hello world");
+        let mut upload = store.upload().unwrap();
+        upload.write(b"hello ").unwrap();
+        upload.write(b"world").unwrap();
+        assert_eq!(upload.size(), 11);
+        assert_eq!(upload.finish(expected).unwrap().digest, expected);
+        assert!(store.is_verified(&expected));
+        let mut other = store.upload().unwrap();
+        other.write(b"hello").unwrap();
+        assert!(matches!(other.finish(expected), Err(UploadError::Digest { .. })));
+        drop(store.upload().unwrap());
+        assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
+    }
+}
