@@ -18,6 +18,10 @@ pub const ENVELOPE_MEDIA_TYPE: &str = "application/vnd.dsse.envelope.v1+json";
 /// Artifact type and layer type of an OpenSSF Model Signing bundle, which is a Sigstore bundle.
 pub const BUNDLE_ARTIFACT_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
+/// Artifact type and layer type of a publisher's key documents: a JSON array of their DSSE envelopes, the first one first.
+/// They travel with a model, so that who has only the registry that carries it can verify it.
+pub const KEYS_ARTIFACT_TYPE: &str = "application/vnd.reg.publisher.keys.v1+json";
+
 /// OCI's empty descriptor: what stands where a manifest needs a config and has none.
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// The two bytes of OCI's empty blob.

@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod hf;
+mod oci;
 
 mod blob;
 pub mod guard;
@@ -20,5 +21,6 @@ pub fn router(registry: Registry, signer: Option<Signer>) -> Router {
     Router::new()
         .merge(admin::router(registry.clone()))
         .merge(uploads::router(registry.clone()))
-        .merge(hf::router(registry, signer))
+        .merge(hf::router(registry.clone(), signer.clone()))
+        .merge(oci::router(registry, signer))
 }

@@ -92,7 +92,7 @@ impl Registry {
 
 /// Why a model that has come whole is not kept as one.
 #[derive(Debug, Error)]
-pub(super) enum ConcludeError {
+pub enum ConcludeError {
     #[error("model is refused")]
     Describe(#[from] DescribeError),
     #[error("model cannot be remembered")]

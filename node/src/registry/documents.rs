@@ -46,8 +46,18 @@ pub(super) struct Referrers {
 impl Referrers {
     /// Returns the provenance statements among them, in their envelopes.
     pub(super) fn provenances(&self) -> impl Iterator<Item = &str> {
-        let provenances = self.found.iter().filter(|(_, it, _)| it.artifact_type == PROVENANCE_ARTIFACT_TYPE);
-        provenances.filter_map(|(_, _, document)| std::str::from_utf8(document).ok())
+        self.of_type(PROVENANCE_ARTIFACT_TYPE)
+    }
+
+    /// Returns the documents of one type among them.
+    pub(super) fn of_type(&self, artifact_type: &'static str) -> impl Iterator<Item = &str> {
+        let of_type = self.found.iter().filter(move |(_, it, _)| it.artifact_type == artifact_type);
+        of_type.filter_map(|(_, _, document)| std::str::from_utf8(document).ok())
+    }
+
+    /// Adds one that is here.
+    pub(super) fn add(&mut self, digest: Digest, referrer: Referrer, document: Vec<u8>) {
+        self.found.push((digest, referrer, document));
     }
 
     /// Returns the digest of each, what it is, and the document it carries.

@@ -110,3 +110,5 @@ pub(super) const UPLOADS_MAX: usize = 256;
 pub(super) const UPLOAD_IDLE: Duration = Duration::from_secs(3600);
 /// Blobs that were uploaded and wait to become part of a model: as many as a model may have.
 pub(super) const UPLOADED_MAX: usize = reg_proto::limits::FILES_MAX;
+/// Manifests that were pushed and wait for their provenance, of 4 MiB each at most; most have some kilobytes.
+pub(super) const HELD_MAX: usize = 256;

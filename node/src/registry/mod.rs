@@ -18,6 +18,7 @@ mod catalogue;
 mod verify;
 
 mod admit;
+mod push;
 mod read;
 mod relay;
 mod upload;
@@ -56,11 +57,12 @@ mod limits;
 mod reporter;
 mod traffic;
 
-pub use self::admit::AdmitError;
+pub use self::admit::{AdmitError, ConcludeError};
 pub use self::assemble::AssembleError;
 pub use self::catalogue::{CatalogueError, shown};
 pub use self::publish::PublishError;
 pub use self::pull::PullError;
+pub use self::push::{INDEX_TYPE, PushError, Pushed};
 pub use self::read::BlobReader;
 pub use self::relay::RelayError;
 pub use self::reporter::Reporter;

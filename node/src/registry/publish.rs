@@ -14,6 +14,7 @@ use reg_proto::descriptor::Descriptor;
 use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, EnvelopeError};
+use reg_proto::json;
 use reg_proto::key::{KeyError, KeyHistory, publisher_id};
 use reg_proto::limits::{BUNDLE_BYTES_MAX, KEY_ENVELOPE_BYTES_MAX};
 use reg_proto::manifest::{MANIFEST_TYPE, Manifest};
@@ -21,7 +22,8 @@ use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
 use reg_proto::peer::PeerId;
 use reg_proto::provenance::{Provenance, ProvenanceError};
 use reg_proto::referrer::{
-    BUNDLE_ARTIFACT_TYPE, EMPTY_BLOB, ENVELOPE_MEDIA_TYPE, PROVENANCE_ARTIFACT_TYPE, Referrer,
+    BUNDLE_ARTIFACT_TYPE, EMPTY_BLOB, ENVELOPE_MEDIA_TYPE, KEYS_ARTIFACT_TYPE, PROVENANCE_ARTIFACT_TYPE,
+    Referrer,
 };
 use reg_proto::tag::{ManifestPointer, SignedTag, TagError, TagRecord};
 use reg_proto::wire::{Request, Response};
@@ -366,6 +368,8 @@ impl Inner {
             &signed.provenance,
         )?;
         self.refer(&mut record, descriptor, BUNDLE_ARTIFACT_TYPE, BUNDLE_ARTIFACT_TYPE, &signed.bundle)?;
+        let documents = String::from_utf8_lossy(&json::to_vec(&keys.envelopes())).into_owned();
+        self.refer(&mut record, descriptor, KEYS_ARTIFACT_TYPE, KEYS_ARTIFACT_TYPE, &documents)?;
         tags::pin_keys(&self.store, &keys)?;
         record.save(&self.store, &prepared.manifest)?;
         tags::see(&self.store, &tag)?;

@@ -15,7 +15,7 @@ use reg_proto::name::{ModelName, PublisherId, Reference, Tag};
 use reg_proto::path::SafePath;
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::provenance::{Provenance, ProvenanceError};
-use reg_proto::referrer::{BUNDLE_ARTIFACT_TYPE, EMPTY_BLOB, PROVENANCE_ARTIFACT_TYPE};
+use reg_proto::referrer::{BUNDLE_ARTIFACT_TYPE, EMPTY_BLOB, KEYS_ARTIFACT_TYPE, PROVENANCE_ARTIFACT_TYPE};
 use reg_proto::tag::{SignedTag, TagError};
 use reg_proto::wire::{Records, Request, Response};
 use thiserror::Error;
@@ -31,6 +31,7 @@ use super::limits::{
     FIND_TIMEOUT, LOOK_AGAIN, QUESTIONS_AT_ONCE, QUIET, REFRESH_TIMEOUT, REFUSED_PATIENCE, SETTLE,
 };
 use super::model::ModelError;
+use super::push::read_keys;
 use super::tags::{self, TagsError};
 use super::trust::TrustError;
 use super::{Inner, Reporter, clock};
@@ -432,15 +433,15 @@ impl Inner {
 }
 
 /// What is kept of the referrers of a manifest.
-struct Accepted {
-    provenance: Provenance,
-    referrers: Vec<Digest>,
+pub(super) struct Accepted {
+    pub(super) provenance: Provenance,
+    pub(super) referrers: Vec<Digest>,
     /// The referrers and what they carry.
     documents: BTreeSet<Digest>,
 }
 
-/// Takes the publisher's provenance and its OpenSSF bundle; whatever else a peer offers is left.
-fn accept(
+/// Takes the publisher's provenance, its OpenSSF bundle and its key documents; whatever else a peer offers is left.
+pub(super) fn accept(
     candidates: &Referrers,
     keys: &KeyHistory,
     model: &ModelName,
@@ -472,6 +473,12 @@ fn accept(
     });
     accepted
         .extend(bundle.map(|(referrer_digest, referrer, _)| (*referrer_digest, referrer.document.digest)));
+    let with_keys = candidates.iter().find(|(_, referrer, document)| {
+        let text = String::from_utf8_lossy(document);
+        referrer.artifact_type == KEYS_ARTIFACT_TYPE && read_keys(keys.publisher(), &text).is_some()
+    });
+    accepted
+        .extend(with_keys.map(|(referrer_digest, referrer, _)| (*referrer_digest, referrer.document.digest)));
     let referrers = accepted.iter().map(|(referrer, _)| *referrer).collect();
     let empty = Digest::of(EMPTY_BLOB);
     let documents =

@@ -15,6 +15,7 @@ use super::heads::Heads;
 use super::limits::{ANSWERS_AT_ONCE, HOUSEKEEPING, READERS_MAX, STREAMS_PER_PEER_MAX, STREAMS_SERVED_MAX};
 use super::model::ModelRecord;
 use super::publish::Preparation;
+use super::push::Held;
 use super::relay::Relays;
 use super::seed::{self, Suspects};
 use super::traffic::Traffic;
@@ -60,6 +61,7 @@ pub(super) struct Inner {
     pub(super) readers: Arc<Semaphore>,
     pub(super) allow_unsafe: bool,
     pub(super) uploads: Uploads,
+    pub(super) held: Held,
     pub(super) preparations: Mutex<BTreeMap<u64, Preparation>>,
     /// Blobs that are being looked at, which are not served meanwhile.
     pub(super) suspects: Arc<Mutex<Suspects>>,
@@ -86,6 +88,7 @@ impl Registry {
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             allow_unsafe,
             uploads: Uploads::default(),
+            held: Held::default(),
             preparations: Mutex::default(),
             suspects: Arc::default(),
             started: clock::now(),

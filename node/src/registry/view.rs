@@ -25,7 +25,7 @@ use super::limits::{
     PEERS_ASKED_FOR_TAGS, REFRESH_QUICK, SETTLE, TAG_FRESH, TAGS_TIMEOUT, VIEW_PATIENCE, VIEW_TIMEOUT,
     VIEWS_MAX,
 };
-use super::model::ModelRecord;
+use super::model::{self, ModelRecord};
 use super::resolve::{ResolveError, ResolveOptions, Resolved, until};
 use super::trust::TrustError;
 use super::{Inner, Registry, Reporter, tags};
@@ -220,6 +220,31 @@ impl Registry {
         timeout(VIEW_TIMEOUT, look).await.unwrap_or(Err(ViewError::Slow { reference, seconds }))
     }
 
+    /// Returns a version of a model that has this blob, or says something in it, among those that are known here.
+    pub async fn view_with(
+        &self,
+        publisher: &Publisher,
+        model: &ModelName,
+        blob: &Digest,
+    ) -> Option<Arc<ModelView>> {
+        let id = self.publisher(publisher).await.ok()?;
+        let (inner, name, blob) = (self.inner.clone(), model.folded(), *blob);
+        let find = move || {
+            let records = ModelRecord::all(&inner.store).unwrap_or_default();
+            let mut of =
+                records.into_iter().filter(|(_, it)| it.publisher == id && it.model.folded() == name);
+            of.find(|(_, it)| it.blobs.contains(&blob)).map(|(digest, _)| digest)
+        };
+        let digest = tokio::task::spawn_blocking(find).await.ok().flatten()?;
+        self.view(publisher, model, &Revision::Digest(digest)).await.ok()
+    }
+
+    /// Returns a small document that is here: a manifest, a referrer, what it carries.
+    pub async fn document(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let (inner, digest) = (self.inner.clone(), *digest);
+        tokio::task::spawn_blocking(move || model::document(&inner.store, &digest)).await.ok().flatten()
+    }
+
     /// Returns what a tag of a model means here, whoever may know better.
     pub async fn view_here(
         &self,
@@ -323,7 +348,7 @@ impl Inner {
     }
 
     /// Keeps what proves the model, so that it can be read and served by digest from now on.
-    fn keep_view(&self, reference: Reference, resolved: Resolved) -> Result<ModelView, ViewError> {
+    pub(super) fn keep_view(&self, reference: Reference, resolved: Resolved) -> Result<ModelView, ViewError> {
         let keep = |source| ViewError::Keep { reference: reference.clone(), source: Box::new(source) };
         self.keep_documents(&resolved).map_err(keep)?;
         let record = self.record(&resolved, None);

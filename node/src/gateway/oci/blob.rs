@@ -1,0 +1,118 @@
+//! Blobs: the files of models, and the small documents that go with them.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::response::{IntoResponse, Response};
+use reg_proto::digest::Digest;
+use reg_proto::limits::RESPONSE_DOCUMENT_BYTES_MAX;
+
+use super::error::{Code, OciError};
+use super::{API_VERSION, At, DOCKER_CONTENT_DIGEST, Oci};
+use crate::gateway::blob::{Wanted, respond};
+use crate::registry::ModelView;
+
+/// `GET` and `HEAD /v2/{owner}/{model}/blobs/{digest}`.
+pub(super) async fn get(
+    State(oci): State<Oci>,
+    Path(at): Path<At>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, OciError> {
+    let digest = digest(&at.reference)?;
+    let (publisher, model) = oci.names(&at.owner, &at.model)?;
+    let mut response = if let Some(bytes) = oci.synthesised().get(&digest) {
+        small(bytes.to_vec(), &digest, &method, &headers)
+    } else if let Some(view) = oci.registry().view_with(&publisher, &model, &digest).await {
+        of_view(&oci, &view, digest, &method, &headers).await?
+    } else if let Some(size) = oci.registry().blob_size(&digest).filter(|_| method == Method::HEAD) {
+        // It is here, if not as a part of this: who pushes need not send it.
+        respond(&Wanted::Whole, size, &digest.to_string(), None)
+    } else if let Some(bytes) = oci.registry().document(&digest).await {
+        small(bytes, &digest, &method, &headers)
+    } else {
+        return Err(OciError::new(
+            Code::BlobUnknown,
+            format!("{digest} is not part of {}/{}", at.owner, at.model),
+        ));
+    };
+    let location = format!("/v2/{}/{}/blobs/{digest}", at.owner, at.model);
+    label(response.headers_mut(), &digest, &location);
+    Ok(response)
+}
+
+async fn of_view(
+    oci: &Oci,
+    view: &Arc<ModelView>,
+    digest: Digest,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, OciError> {
+    let failed = |error| OciError::of(&error, Code::BlobUnknown);
+    if let Some(file) = view.manifest().files().iter().find(|file| file.digest == digest) {
+        let admitted = oci.registry().admit(view, file).await;
+        admitted.map_err(|error| OciError::of(&error, Code::BlobUnknown))?;
+    }
+    let Some(layout) = view.manifest().blobs().remove(&digest) else {
+        let bytes = oci.registry().document(&digest).await;
+        let bytes = bytes.ok_or_else(|| OciError::new(Code::BlobUnknown, format!("{digest} is not here")))?;
+        return Ok(small(bytes, &digest, method, headers));
+    };
+    let size = layout.size();
+    let wanted = Wanted::of(headers, size, &digest.to_string());
+    let range = wanted.range(size);
+    let reader = if *method == Method::HEAD || range.is_empty() {
+        None
+    } else {
+        Some(oci.registry().read(view, digest, layout, range).await.map_err(failed)?)
+    };
+    Ok(respond(&wanted, size, &digest.to_string(), reader))
+}
+
+/// Answers with a small blob that is in memory.
+fn small(bytes: Vec<u8>, digest: &Digest, method: &Method, headers: &HeaderMap) -> Response {
+    let size = bytes.len() as u64;
+    debug_assert!(bytes.len() <= RESPONSE_DOCUMENT_BYTES_MAX, "only documents are answered so");
+    let wanted = Wanted::of(headers, size, &digest.to_string());
+    let range = wanted.range(size);
+    let mut response = respond(&wanted, size, &digest.to_string(), None);
+    if *method != Method::HEAD {
+        let within = |at: u64| usize::try_from(at).unwrap_or(bytes.len()).min(bytes.len());
+        *response.body_mut() = Body::from(bytes[within(range.start)..within(range.end)].to_vec());
+    }
+    response
+}
+
+/// What every answer about a blob says. Ollama follows `Location` even where the blob itself is the answer.
+fn label(headers: &mut HeaderMap, digest: &Digest, location: &str) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.extend([API_VERSION]);
+    headers.extend(HeaderValue::try_from(digest.to_string()).ok().map(|it| (DOCKER_CONTENT_DIGEST, it)));
+    headers.extend(HeaderValue::try_from(location).ok().map(|it| (LOCATION, it)));
+}
+
+/// `DELETE /v2/{owner}/{model}/blobs/{digest}`.
+pub(super) async fn delete(Path(at): Path<At>) -> Result<Response, OciError> {
+    digest(&at.reference)?;
+    let message = "blobs go when no model needs them: delete the manifest, or use `reg rm`";
+    Err(OciError::new(Code::Unsupported, message))
+}
+
+/// Reads a digest; other hashes than SHA-256 are refused.
+pub(super) fn digest(text: &str) -> Result<Digest, OciError> {
+    text.parse().map_err(|error| OciError::new(Code::DigestInvalid, format!("{text:?}: {error}")))
+}
+
+/// An answer without a body that tells where a blob is.
+pub(super) fn created(status: axum::http::StatusCode, location: &str, digest: &Digest) -> Response {
+    let mut response = status.into_response();
+    let headers = response.headers_mut();
+    label(headers, digest, location);
+    headers.remove(CONTENT_TYPE);
+    headers.insert(CONTENT_LENGTH, 0.into());
+    response
+}

@@ -1,0 +1,110 @@
+//! Errors as this dialect tells them (distribution-spec, "Error Codes").
+
+use std::error::Error;
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::registry::fault::{Fault, FaultKind};
+
+/// Seconds after which a client may try again what did not come in time.
+const RETRY_SECONDS: u32 = 5;
+
+/// The codes of the specification that are used here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Code {
+    BlobUnknown,
+    BlobUploadInvalid,
+    BlobUploadUnknown,
+    DigestInvalid,
+    ManifestInvalid,
+    ManifestUnknown,
+    NameInvalid,
+    NameUnknown,
+    SizeInvalid,
+    Unauthorized,
+    Denied,
+    Unsupported,
+    /// Not of the specification, which has none for a registry that cannot answer now.
+    Unavailable,
+    Unknown,
+}
+
+impl Code {
+    const fn parts(self) -> (&'static str, StatusCode) {
+        match self {
+            Self::BlobUnknown => ("BLOB_UNKNOWN", StatusCode::NOT_FOUND),
+            Self::BlobUploadInvalid => ("BLOB_UPLOAD_INVALID", StatusCode::RANGE_NOT_SATISFIABLE),
+            Self::BlobUploadUnknown => ("BLOB_UPLOAD_UNKNOWN", StatusCode::NOT_FOUND),
+            Self::DigestInvalid => ("DIGEST_INVALID", StatusCode::BAD_REQUEST),
+            Self::ManifestInvalid => ("MANIFEST_INVALID", StatusCode::BAD_REQUEST),
+            Self::ManifestUnknown => ("MANIFEST_UNKNOWN", StatusCode::NOT_FOUND),
+            Self::NameInvalid => ("NAME_INVALID", StatusCode::BAD_REQUEST),
+            Self::NameUnknown => ("NAME_UNKNOWN", StatusCode::NOT_FOUND),
+            Self::SizeInvalid => ("SIZE_INVALID", StatusCode::BAD_REQUEST),
+            Self::Unauthorized => ("UNAUTHORIZED", StatusCode::UNAUTHORIZED),
+            Self::Denied => ("DENIED", StatusCode::FORBIDDEN),
+            Self::Unsupported => ("UNSUPPORTED", StatusCode::METHOD_NOT_ALLOWED),
+            Self::Unavailable => ("UNAVAILABLE", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Unknown => ("UNKNOWN", StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+}
+
+/// Why a request of this dialect is not answered as asked.
+#[derive(Debug)]
+pub(super) struct OciError {
+    code: Code,
+    message: String,
+}
+
+impl OciError {
+    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// The token is missing or wrong.
+    pub(super) fn unauthorized() -> Self {
+        Self::new(
+            Code::Unauthorized,
+            "pushing needs the token as the password: `reg env oci` prints how to log in",
+        )
+    }
+
+    /// An error of a use case, with its causes; `missing` is said where something is not found, or cannot be meant.
+    pub(super) fn of(error: &dyn Fault, missing: Code) -> Self {
+        let mut message = error.to_string();
+        let mut source = Error::source(error);
+        while let Some(cause) = source {
+            message = format!("{message}: {cause}");
+            source = cause.source();
+        }
+        if let Some(hint) = error.hint() {
+            message = format!("{message} ({hint})");
+        }
+        let code = match error.kind() {
+            FaultKind::NotFound | FaultKind::Invalid => missing,
+            FaultKind::Denied | FaultKind::Verification => Code::Denied,
+            FaultKind::Unreachable | FaultKind::RetryLater => Code::Unavailable,
+            FaultKind::DiskFull | FaultKind::Internal => Code::Unknown,
+        };
+        Self { code, message }
+    }
+}
+
+impl IntoResponse for OciError {
+    fn into_response(self) -> Response {
+        let (code, status) = self.code.parts();
+        let document = json!({ "errors": [{ "code": code, "message": self.message, "detail": null }] });
+        let mut response = (status, Json(document)).into_response();
+        let headers = response.headers_mut();
+        headers.extend([super::API_VERSION]);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, RETRY_SECONDS.into());
+        }
+        response
+    }
+}

@@ -1,0 +1,206 @@
+//! Manifests: of models, and of the documents about them.
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, ETAG, WARNING};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use reg_proto::descriptor::Descriptor;
+use reg_proto::digest::Digest;
+use reg_proto::manifest::MANIFEST_TYPE;
+use reg_proto::name::{ModelName, Publisher, Reference, Tag};
+use serde_json::{Value, json};
+
+use super::blob::{created, digest};
+use super::error::{Code, OciError};
+use super::{API_VERSION, At, DOCKER_CONTENT_DIGEST, Oci, ollama};
+use crate::gateway::guard::Caller;
+use crate::registry::{INDEX_TYPE, Pushed, Revision};
+
+const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+
+/// A manifest's bytes, and of what type they are.
+pub(super) struct Found {
+    pub(super) bytes: Vec<u8>,
+    pub(super) media_type: String,
+}
+
+/// `GET` and `HEAD /v2/{owner}/{model}/manifests/{reference}`.
+pub(super) async fn get(
+    State(oci): State<Oci>,
+    Path(at): Path<At>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, OciError> {
+    let (publisher, model) = oci.names(&at.owner, &at.model)?;
+    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok()).collect();
+    let found = if ollama::is_meant(&accept) {
+        ollama::manifest(&oci, &publisher, &model, &at.reference).await?
+    } else if let Some(subject) = fallback_subject(&at.reference) {
+        fallback_index(&oci, &publisher, &model, subject).await?
+    } else {
+        find(&oci, &publisher, &model, &at.reference).await?
+    };
+    let digest = Digest::of(&found.bytes);
+    let length = found.bytes.len();
+    let body = if method == Method::HEAD { Body::empty() } else { Body::from(found.bytes) };
+    let mut response = (StatusCode::OK, body).into_response();
+    let headers = response.headers_mut();
+    headers.extend([API_VERSION]);
+    headers.insert(CONTENT_LENGTH, length.into());
+    let told = [
+        (CONTENT_TYPE, found.media_type),
+        (DOCKER_CONTENT_DIGEST, digest.to_string()),
+        (ETAG, format!("\"{digest}\"")),
+    ];
+    headers.extend(
+        told.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?))),
+    );
+    Ok(response)
+}
+
+async fn find(
+    oci: &Oci,
+    publisher: &Publisher,
+    model: &ModelName,
+    reference: &str,
+) -> Result<Found, OciError> {
+    let unknown = |why: String| OciError::new(Code::ManifestUnknown, why);
+    let found = |bytes| Found { bytes, media_type: MANIFEST_TYPE.to_owned() };
+    let wanted = if reference.contains(':') {
+        let digest = digest(reference)?;
+        // What was pushed, and documents about versions that are known here, are found by digest alone.
+        let id = oci.registry().publisher(publisher).await.ok();
+        if let Some(bytes) = id.and_then(|id| oci.registry().held_manifest(id, model, &digest)) {
+            let media_type = media_type(&bytes);
+            return Ok(Found { bytes, media_type });
+        }
+        let view = oci.registry().view_with(publisher, model, &digest).await;
+        if view.is_some_and(|view| view.digest() == digest || view.referrers().contains(&digest))
+            && let Some(bytes) = oci.registry().document(&digest).await
+        {
+            return Ok(found(bytes));
+        }
+        Revision::Digest(digest)
+    } else {
+        Revision::Tag(reference.parse().map_err(|error| unknown(format!("{reference}: {error}")))?)
+    };
+    let view = oci.registry().view(publisher, model, &wanted).await;
+    let view = view.map_err(|error| OciError::of(&error, Code::ManifestUnknown))?;
+    let bytes = oci.registry().document(&view.digest()).await;
+    bytes.map(found).ok_or_else(|| unknown(format!("{} is not here any more", view.digest())))
+}
+
+fn media_type(bytes: &[u8]) -> String {
+    let json: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    json["mediaType"].as_str().unwrap_or(MANIFEST_TYPE).to_owned()
+}
+
+/// The subject of a tag `sha256-<hex>`, under which registries without a referrers API keep a list of referrers.
+fn fallback_subject(reference: &str) -> Option<Digest> {
+    Digest::from_hex(reference.strip_prefix("sha256-")?).ok()
+}
+
+async fn fallback_index(
+    oci: &Oci,
+    publisher: &Publisher,
+    model: &ModelName,
+    subject: Digest,
+) -> Result<Found, OciError> {
+    let referrers = referrers_of(oci, publisher, model, subject).await;
+    if referrers.is_empty() {
+        return Err(OciError::new(Code::ManifestUnknown, format!("nothing is known about {subject}")));
+    }
+    let bytes = serde_json::to_vec(&index(&referrers)).unwrap_or_default();
+    Ok(Found { bytes, media_type: INDEX_TYPE.to_owned() })
+}
+
+/// Returns the documents about a manifest: those that are kept or at peers, and those that were pushed.
+pub(super) async fn referrers_of(
+    oci: &Oci,
+    publisher: &Publisher,
+    model: &ModelName,
+    subject: Digest,
+) -> Vec<Descriptor> {
+    match oci.registry().view(publisher, model, &Revision::Digest(subject)).await {
+        Ok(view) => oci.registry().referrers(&view).await,
+        Err(_) => oci.registry().held_referrers(subject),
+    }
+}
+
+/// Returns an OCI index of these manifests.
+pub(super) fn index(manifests: &[Descriptor]) -> Value {
+    json!({ "schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": manifests })
+}
+
+/// `PUT /v2/{owner}/{model}/manifests/{reference}`.
+pub(super) async fn put(
+    State(oci): State<Oci>,
+    Path(at): Path<At>,
+    caller: Option<Extension<Caller>>,
+    body: Bytes,
+) -> Result<Response, OciError> {
+    let (id, model) = oci.may_push(caller, &at.owner, &at.model).await?;
+    let own = Digest::of(&body);
+    let tag: Option<Tag> =
+        if at.reference.contains(':') {
+            if digest(&at.reference)? != own {
+                return Err(OciError::new(
+                    Code::DigestInvalid,
+                    format!("the manifest is {own}, not {}", at.reference),
+                ));
+            }
+            None
+        } else {
+            let parsed = at.reference.parse();
+            Some(parsed.map_err(|error| {
+                OciError::new(Code::ManifestInvalid, format!("{}: {error}", at.reference))
+            })?)
+        };
+    let location = format!("/v2/{}/{}/manifests/{own}", at.owner, at.model);
+    let mut response = created(StatusCode::CREATED, &location, &own);
+    if media_type(&body) == INDEX_TYPE {
+        // A list of referrers, as clients keep it for registries that have no referrers API; here it is computed.
+        return Ok(response);
+    }
+    let key = oci.signer().map(crate::gateway::Signer::key);
+    let pushed = oci.registry().push_manifest(id, &model, tag, body.to_vec(), key).await;
+    match pushed.map_err(|error| OciError::of(&error, Code::ManifestInvalid))? {
+        Pushed::Published(_) | Pushed::Adopted { .. } => {}
+        Pushed::Referrer { subject, .. } => {
+            let value = HeaderValue::try_from(subject.to_string()).ok();
+            response.headers_mut().extend(value.map(|it| (OCI_SUBJECT, it)));
+        }
+        Pushed::Held { .. } => {
+            let warning = "299 - \"held until its provenance is here: push its referrers, or push under the name of \
+                           the key of --publish-key\"";
+            response.headers_mut().insert(WARNING, HeaderValue::from_static(warning));
+        }
+    }
+    Ok(response)
+}
+
+/// `DELETE /v2/{owner}/{model}/manifests/{reference}`.
+pub(super) async fn delete(
+    State(oci): State<Oci>,
+    Path(at): Path<At>,
+    caller: Option<Extension<Caller>>,
+) -> Result<Response, OciError> {
+    let (id, model) = oci.may_push(caller, &at.owner, &at.model).await?;
+    let (mut tag, mut by_digest) = (None, None);
+    if at.reference.contains(':') {
+        let digest = digest(&at.reference)?;
+        if oci.registry().drop_held(&digest) {
+            return Ok(StatusCode::ACCEPTED.into_response());
+        }
+        by_digest = Some(digest);
+    } else {
+        let parsed = at.reference.parse();
+        tag = Some(parsed.map_err(|_| OciError::new(Code::ManifestUnknown, at.reference.clone()))?);
+    }
+    let reference = Reference { publisher: Publisher::Id(id), model, tag, digest: by_digest };
+    let removed = oci.registry().remove(&reference).await;
+    removed.map_err(|error| OciError::of(&error, Code::ManifestUnknown))?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}

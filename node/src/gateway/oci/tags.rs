@@ -1,0 +1,113 @@
+//! Lists: tags of a model, documents about a version, repositories that are here.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::header::{CONTENT_TYPE, LINK};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::blob::digest;
+use super::error::{Code, OciError};
+use super::manifest::{index, referrers_of};
+use super::{API_VERSION, At, Oci, Repo, base};
+use crate::registry::{INDEX_TYPE, Revision, shown};
+
+/// Names on one page at most.
+const PAGE_MAX: usize = 1000;
+
+const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Page {
+    n: Option<usize>,
+    last: Option<String>,
+}
+
+impl Page {
+    /// Takes a page of names, and tells whether there are more.
+    fn take(&self, mut names: Vec<String>) -> (Vec<String>, bool) {
+        names.sort();
+        names.dedup();
+        names.retain(|name| self.last.as_ref().is_none_or(|last| name > last));
+        let max = self.n.unwrap_or(PAGE_MAX).min(PAGE_MAX);
+        let more = names.len() > max;
+        names.truncate(max);
+        (names, more && max > 0)
+    }
+
+    fn link(path: &str, headers: &HeaderMap, names: &[String]) -> Option<(HeaderName, HeaderValue)> {
+        let last = names.last()?;
+        let link = format!("<{}{path}?n={}&last={last}>; rel=\"next\"", base(headers), names.len());
+        Some((LINK, HeaderValue::try_from(link).ok()?))
+    }
+}
+
+/// `GET /v2/{owner}/{model}/tags/list`.
+pub(super) async fn list(
+    State(oci): State<Oci>,
+    Path(repo): Path<Repo>,
+    Query(page): Query<Page>,
+    headers: HeaderMap,
+) -> Result<Response, OciError> {
+    let (publisher, model) = oci.names(&repo.owner, &repo.model)?;
+    let failed = |error| OciError::of(&error, Code::NameUnknown);
+    let tags = oci.registry().tags(&publisher, &model).await.map_err(failed)?;
+    if tags.is_empty() {
+        let latest = Revision::Tag(reg_proto::name::Tag::latest());
+        oci.registry().view(&publisher, &model, &latest).await.map_err(failed)?;
+    }
+    let (tags, more) = page.take(tags.into_iter().map(|(tag, _)| tag.to_string()).collect());
+    let path = format!("/v2/{}/{}/tags/list", repo.owner, repo.model);
+    let link = if more { Page::link(&path, &headers, &tags) } else { None };
+    let name = format!("{}/{}", repo.owner, repo.model);
+    let mut response = Json(json!({ "name": name, "tags": tags })).into_response();
+    response.headers_mut().extend(link.into_iter().chain([API_VERSION]));
+    Ok(response)
+}
+
+/// `GET /v2/_catalog`.
+pub(super) async fn catalog(
+    State(oci): State<Oci>,
+    Query(page): Query<Page>,
+    headers: HeaderMap,
+) -> Result<Response, OciError> {
+    let models = oci.registry().list().await.map_err(|error| OciError::of(&error, Code::NameUnknown))?;
+    let name = |it: crate::registry::report::ModelSummary| {
+        format!("{}/{}", shown(it.publisher, it.petname.as_ref()), it.model.folded())
+    };
+    let (names, more) = page.take(models.into_iter().filter(|it| it.complete).map(name).collect());
+    let link = if more { Page::link("/v2/_catalog", &headers, &names) } else { None };
+    let mut response = Json(json!({ "repositories": names })).into_response();
+    response.headers_mut().extend(link.into_iter().chain([API_VERSION]));
+    Ok(response)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReferrersQuery {
+    artifact_type: Option<String>,
+}
+
+/// `GET /v2/{owner}/{model}/referrers/{digest}`: an index, empty where nothing is known.
+pub(super) async fn referrers(
+    State(oci): State<Oci>,
+    Path(at): Path<At>,
+    Query(query): Query<ReferrersQuery>,
+) -> Result<Response, OciError> {
+    let (publisher, model) = oci.names(&at.owner, &at.model)?;
+    let mut found = referrers_of(&oci, &publisher, &model, digest(&at.reference)?).await;
+    if let Some(wanted) = &query.artifact_type {
+        found.retain(|it| it.artifact_type.as_ref() == Some(wanted));
+    }
+    let document: Value = index(&found);
+    let mut response = Json(document).into_response();
+    let headers = response.headers_mut();
+    headers.extend([API_VERSION]);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(INDEX_TYPE));
+    if query.artifact_type.is_some() {
+        headers.insert(OCI_FILTERS_APPLIED, HeaderValue::from_static("artifactType"));
+    }
+    Ok(response)
+}

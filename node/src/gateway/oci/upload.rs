@@ -1,0 +1,156 @@
+//! Pushing blobs: at once, in chunks, or by pointing at what is here already.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::blob::{created, digest};
+use super::error::{Code, OciError};
+use super::{API_VERSION, At, Oci, Repo, base};
+use crate::gateway::guard::Caller;
+use crate::gateway::uploads::append;
+use crate::registry::UploadError;
+
+const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+
+#[derive(Debug, Deserialize)]
+pub(super) struct BeginQuery {
+    mount: Option<String>,
+    digest: Option<String>,
+}
+
+/// `POST /v2/{owner}/{model}/blobs/uploads/`.
+pub(super) async fn begin(
+    State(oci): State<Oci>,
+    Path(repo): Path<Repo>,
+    Query(query): Query<BeginQuery>,
+    caller: Option<Extension<Caller>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, OciError> {
+    oci.may_push(caller, &repo.owner, &repo.model).await?;
+    let blob = |digest| format!("/v2/{}/{}/blobs/{digest}", repo.owner, repo.model);
+    if let Some(mount) = &query.mount {
+        let mount = digest(mount)?;
+        if oci.registry().blob_size(&mount).is_some() {
+            return Ok(created(StatusCode::CREATED, &blob(mount), &mount));
+        }
+    }
+    let wanted = query.digest.as_deref().map(digest).transpose()?;
+    let id = oci.registry().begin_upload(None).await.map_err(failed)?;
+    let Some(wanted) = wanted else { return Ok(at(&headers, &repo, &id, 0, StatusCode::ACCEPTED)) };
+    append(oci.registry(), &id, Some(0), body).await.map_err(failed)?;
+    oci.registry().finish_upload(&id, Some(wanted)).await.map_err(failed)?;
+    Ok(created(StatusCode::CREATED, &blob(wanted), &wanted))
+}
+
+/// `GET /v2/{owner}/{model}/blobs/uploads/{id}`: how much has come.
+pub(super) async fn status(
+    State(oci): State<Oci>,
+    Path(upload): Path<At>,
+    caller: Option<Extension<Caller>>,
+    headers: HeaderMap,
+) -> Result<Response, OciError> {
+    oci.may_push(caller, &upload.owner, &upload.model).await?;
+    let size = oci.registry().upload_size(&upload.reference).await.map_err(failed)?;
+    let repo = Repo { owner: upload.owner, model: upload.model };
+    Ok(at(&headers, &repo, &upload.reference, size, StatusCode::NO_CONTENT))
+}
+
+/// `PATCH /v2/{owner}/{model}/blobs/uploads/{id}`: more bytes.
+pub(super) async fn patch(
+    State(oci): State<Oci>,
+    Path(upload): Path<At>,
+    caller: Option<Extension<Caller>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, OciError> {
+    oci.may_push(caller, &upload.owner, &upload.model).await?;
+    let size = append(oci.registry(), &upload.reference, offset(&headers)?, body).await.map_err(failed)?;
+    let repo = Repo { owner: upload.owner, model: upload.model };
+    Ok(at(&headers, &repo, &upload.reference, size, StatusCode::ACCEPTED))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct FinishQuery {
+    digest: Option<String>,
+}
+
+/// `PUT /v2/{owner}/{model}/blobs/uploads/{id}?digest=…`: the last bytes, and what it is.
+pub(super) async fn finish(
+    State(oci): State<Oci>,
+    Path(upload): Path<At>,
+    Query(query): Query<FinishQuery>,
+    caller: Option<Extension<Caller>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, OciError> {
+    oci.may_push(caller, &upload.owner, &upload.model).await?;
+    let missing = || OciError::new(Code::DigestInvalid, "the digest of the upload is missing");
+    let wanted = digest(&query.digest.ok_or_else(missing)?)?;
+    append(oci.registry(), &upload.reference, offset(&headers)?, body).await.map_err(failed)?;
+    oci.registry().finish_upload(&upload.reference, Some(wanted)).await.map_err(failed)?;
+    let location = format!("/v2/{}/{}/blobs/{wanted}", upload.owner, upload.model);
+    Ok(created(StatusCode::CREATED, &location, &wanted))
+}
+
+/// `DELETE /v2/{owner}/{model}/blobs/uploads/{id}`.
+pub(super) async fn cancel(
+    State(oci): State<Oci>,
+    Path(upload): Path<At>,
+    caller: Option<Extension<Caller>>,
+) -> Result<Response, OciError> {
+    oci.may_push(caller, &upload.owner, &upload.model).await?;
+    if oci.registry().cancel_upload(&upload.reference) {
+        Ok(StatusCode::NO_CONTENT.into_response())
+    } else {
+        Err(OciError::new(Code::BlobUploadUnknown, "the upload is not known"))
+    }
+}
+
+fn failed(error: UploadError) -> OciError {
+    let code = match &error {
+        UploadError::NotKnown => Code::BlobUploadUnknown,
+        UploadError::OtherOffset { .. } => Code::BlobUploadInvalid,
+        UploadError::TooLong { .. } | UploadError::TooShort { .. } => Code::SizeInvalid,
+        UploadError::Finish(_) => Code::DigestInvalid,
+        _ => Code::Unknown,
+    };
+    OciError::of(&error, code)
+}
+
+/// Reads where a chunk begins: `Content-Range: <start>-<end>`, by some written as `bytes <start>-<end>/*`.
+fn offset(headers: &HeaderMap) -> Result<Option<u64>, OciError> {
+    let Some(value) = headers.get(CONTENT_RANGE) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    let first =
+        text.trim().trim_start_matches("bytes").trim().split('-').next().and_then(|it| it.parse().ok());
+    match first {
+        Some(first) => Ok(Some(first)),
+        None => Err(OciError::new(Code::BlobUploadInvalid, format!("{text:?} is not a range"))),
+    }
+}
+
+/// Tells where an upload goes on, as an absolute address: Ollama parses it as one.
+fn at(headers: &HeaderMap, repo: &Repo, id: &str, size: u64, status: StatusCode) -> Response {
+    let location = format!("{}/v2/{}/{}/blobs/uploads/{id}", base(headers), repo.owner, repo.model);
+    let mut response = status.into_response();
+    let headers = response.headers_mut();
+    headers.extend([API_VERSION]);
+    let told = [
+        (LOCATION, location),
+        (RANGE, format!("0-{}", size.saturating_sub(1))),
+        (DOCKER_UPLOAD_UUID, id.to_owned()),
+    ];
+    headers.extend(
+        told.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?))),
+    );
+    if status != StatusCode::NO_CONTENT {
+        headers.insert(CONTENT_LENGTH, 0.into());
+    }
+    response
+}
