@@ -7,4 +7,7 @@ pub mod process;
 pub mod model;
 pub mod tree;
 
+pub mod clients;
+pub mod http;
+
 pub mod evil;

@@ -1,35 +1,11 @@
 //! The stock verifier of OpenSSF Model Signing judges a pulled model by two files of ours.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
-use reg_testnet::model;
+use reg_testnet::{clients, model};
 use reg_testnet::process::{Daemon, Home};
-
-/// What is installed, pinned: 1.1.1 imports pyOpenSSL and does not say so.
-const PACKAGES: [&str; 2] = ["model-signing==1.1.1", "pyOpenSSL==25.3.0"];
-
-/// Returns the verifier, installed into the cache folder where it is not there yet.
-fn verifier() -> PathBuf {
-    let cache = model::cache_dir();
-    fs::create_dir_all(&cache).expect("a cache folder");
-    let lock = fs::File::create(cache.join("model-signing.lock")).expect("a lock");
-    lock.lock().expect("locked");
-    let venv = cache.join("model-signing-1.1.1");
-    let program = venv.join("bin/model_signing");
-    if !venv.join("complete").exists() {
-        drop(fs::remove_dir_all(&venv));
-        let made = Command::new("python3").args(["-m", "venv"]).arg(&venv).status().expect("python3 runs");
-        assert!(made.success(), "a virtual environment cannot be made: is python3-venv installed?");
-        let pip = venv.join("bin/pip");
-        let installed =
-            Command::new(pip).args(["install", "--quiet"]).args(PACKAGES).output().expect("pip runs");
-        assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
-        fs::write(venv.join("complete"), "").expect("written");
-    }
-    program
-}
 
 fn verify(program: &Path, model: &Path, signature: &Path, ca: &Path) -> Output {
     Command::new(program)
@@ -45,7 +21,11 @@ fn verify(program: &Path, model: &Path, signature: &Path, ca: &Path) -> Output {
 
 #[test]
 fn a_pulled_model_is_accepted_and_one_changed_byte_is_not() {
-    let program = verifier();
+    let client = clients::python("model-signing", &clients::MODEL_SIGNING);
+    if clients::is_left_out(&client) {
+        return;
+    }
+    let program = client.expect("the verifier is installed").program("model_signing");
     let [a, b] = ["A", "B"].map(Home::new);
     let model = a.path().join("model");
     model::generate(&model, 3 << 20, 4);

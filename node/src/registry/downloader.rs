@@ -336,6 +336,9 @@ impl<'a> Downloader<'a> {
             Ok(pieces) => {
                 let Some(source) = self.sources.get_mut(&peer) else { return };
                 source.holds_any |= !pieces.is_empty();
+                if let (Some(relay), true) = (&self.relay, source.holds_any) {
+                    relay.note_sources(true);
+                }
                 if !self.disputes.contains_key(&(peer, blob)) {
                     self.feed(Input::PeerHolds { peer, blob, pieces });
                 }
@@ -470,7 +473,8 @@ impl<'a> Downloader<'a> {
         }
         self.feed(Input::Tick);
         reporter.tell(Progress::Bytes { done: self.done, total: self.total, peers: self.sources.len() });
-        if self.relay.is_some() {
+        if let Some(relay) = &self.relay {
+            relay.note_sources(self.sources.values().any(|source| source.holds_any));
             // Who reads has a patience of its own, and peers may come back for as long as somebody does.
             return Ok(());
         }

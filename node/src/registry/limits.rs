@@ -112,3 +112,5 @@ pub(super) const UPLOAD_IDLE: Duration = Duration::from_secs(3600);
 pub(super) const UPLOADED_MAX: usize = reg_proto::limits::FILES_MAX;
 /// Manifests that were pushed and wait for their provenance, of 4 MiB each at most; most have some kilobytes.
 pub(super) const HELD_MAX: usize = 256;
+/// How long a reader waits where there is nobody at all to fetch from: a peer that comes back does so in seconds.
+pub(super) const DESERTED_PATIENCE: Duration = Duration::from_secs(3);

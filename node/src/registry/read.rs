@@ -9,9 +9,9 @@ use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::limits::{CLIENT_STALL, READ_AHEAD, READ_PATIENCE, READER_TURN};
+use super::limits::{CLIENT_STALL, LOOK_AGAIN, READ_AHEAD, READ_PATIENCE, READER_TURN};
 use super::pull::is_whole;
 use super::relay::{Joined, RelayError};
 use super::view::ModelView;
@@ -155,15 +155,20 @@ async fn send_relayed(joined: Joined, partial: Partial, cut: Cut, sender: Sender
     let _reading = relay.read(partial.digest(), cut.pieces());
     let mut news = relay.news();
     for piece in cut.pieces().filter_map(|index| cut.layout.piece(index)) {
+        let mut last_news = Instant::now();
         while !partial.has(piece) {
-            if let Some(failure) = relay.failure() {
-                drop(sender.send(Err(failure)).await);
+            let starved = RelayError::Starved { seconds: READ_PATIENCE.as_secs() };
+            let why = match relay.failure() {
+                None if relay.is_deserted() => Some(RelayError::Deserted { blob: partial.digest() }),
+                None => (last_news.elapsed() >= READ_PATIENCE).then_some(starved),
+                failure => failure,
+            };
+            if let Some(why) = why {
+                drop(sender.send(Err(why)).await);
                 return;
             }
-            if timeout(READ_PATIENCE, news.changed()).await.is_err() {
-                let starved = RelayError::Starved { seconds: READ_PATIENCE.as_secs() };
-                drop(sender.send(Err(starved)).await);
-                return;
+            if timeout(LOOK_AGAIN, news.changed()).await.is_ok() {
+                last_news = Instant::now();
             }
         }
         let (partial, blob) = (partial.clone(), partial.digest());

