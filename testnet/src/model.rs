@@ -154,3 +154,37 @@ pub fn generate(dir: &Path, bytes: u64, seed: u64) {
 pub fn weights_digest(dir: &Path) -> Digest {
     tree::digest(&dir.join("model.safetensors"))
 }
+
+/// Writes a GGUF file with one tensor of about `bytes` bytes (ggml, docs/gguf.md), and returns its digest.
+///
+/// # Panics
+/// The file cannot be written.
+pub fn gguf(path: &Path, bytes: u64) -> Digest {
+    let elements = bytes / 4 / 32 * 32;
+    let mut head = b"GGUF".to_vec();
+    head.extend(3u32.to_le_bytes());
+    head.extend(1u64.to_le_bytes());
+    head.extend(2u64.to_le_bytes());
+    let text = |head: &mut Vec<u8>, text: &str| {
+        head.extend((text.len() as u64).to_le_bytes());
+        head.extend(text.as_bytes());
+    };
+    const STRING: u32 = 8;
+    const UINT32: u32 = 4;
+    text(&mut head, "general.architecture");
+    head.extend(STRING.to_le_bytes());
+    text(&mut head, "llama");
+    text(&mut head, "llama.context_length");
+    head.extend(UINT32.to_le_bytes());
+    head.extend(2048u32.to_le_bytes());
+    text(&mut head, "weight");
+    head.extend(1u32.to_le_bytes());
+    head.extend(elements.to_le_bytes());
+    const F32: u32 = 0;
+    head.extend(F32.to_le_bytes());
+    head.extend(0u64.to_le_bytes());
+    head.resize(head.len().next_multiple_of(32), 0);
+    let values = (0..elements).flat_map(|it| (it as f32).to_le_bytes());
+    fs::write(path, head.into_iter().chain(values).collect::<Vec<u8>>()).expect("written");
+    tree::digest(path)
+}

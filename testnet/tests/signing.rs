@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use reg_testnet::{clients, model};
 use reg_testnet::process::{Daemon, Home};
+use reg_testnet::{clients, model};
 
 fn verify(program: &Path, model: &Path, signature: &Path, ca: &Path) -> Output {
     Command::new(program)

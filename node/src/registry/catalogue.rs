@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use reg_proto::digest::Digest;
 use reg_proto::name::{Petname, Publisher, PublisherId, Reference, Tag};
 use reg_proto::referrer::BUNDLE_ARTIFACT_TYPE;
-use reg_proto::tag::SignedTag;
+use reg_proto::tag::{SignedTag, TagRecord};
 use thiserror::Error;
 use tokio::task::JoinError;
 
@@ -209,6 +209,9 @@ impl Registry {
             }
             for tag in &named {
                 tags::forget(&inner.store, tag)?;
+                let TagRecord { publisher, model, tag, .. } = tag.record();
+                inner.heads.lock().expect("no holder of this lock panics").remove(*publisher, model, tag);
+                inner.views.forget(*publisher, model);
             }
             if !others.is_empty() {
                 return Ok(Collected::default());

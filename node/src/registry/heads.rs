@@ -128,6 +128,11 @@ impl Heads {
         Heard::New
     }
 
+    /// Forgets a tag that was removed here.
+    pub(super) fn remove(&mut self, publisher: PublisherId, model: &ModelName, tag: &Tag) {
+        self.forget(&(publisher, model.folded(), tag.clone()));
+    }
+
     fn forget(&mut self, key: &HeadKey) {
         if let Some(head) = self.heads.remove(key) {
             self.bytes -= head.bytes();

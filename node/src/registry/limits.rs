@@ -90,7 +90,7 @@ pub(super) const PEERS_ASKED_FOR_TAGS: usize = 8;
 /// How long a relay that nobody reads from stays, with its peers: a client that reads file after file comes back soon.
 pub(super) const RELAY_LINGER: Duration = Duration::from_secs(5);
 /// How long a relay without any source waits before it looks for peers anew.
-pub(super) const RELAY_LOOK_ANEW: Duration = Duration::from_secs(2);
+pub(super) const RELAY_LOOK_ANEW: Duration = Duration::from_secs(1);
 /// How long a reader waits for any piece to come: Hugging Face's clients give up after 10 s without a byte.
 pub(super) const READ_PATIENCE: Duration = Duration::from_secs(8);
 /// Pieces that are read before the client has taken those before: 2 MiB for each client.
@@ -113,4 +113,4 @@ pub(super) const UPLOADED_MAX: usize = reg_proto::limits::FILES_MAX;
 /// Manifests that were pushed and wait for their provenance, of 4 MiB each at most; most have some kilobytes.
 pub(super) const HELD_MAX: usize = 256;
 /// How long a reader waits where there is nobody at all to fetch from: a peer that comes back does so in seconds.
-pub(super) const DESERTED_PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const DESERTED_PATIENCE: Duration = Duration::from_secs(4);

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::limits::{CLIENT_STALL, LOOK_AGAIN, READ_AHEAD, READ_PATIENCE, READER_TURN};
+use super::limits::{CLIENT_STALL, DESERTED_PATIENCE, LOOK_AGAIN, READ_AHEAD, READ_PATIENCE, READER_TURN};
 use super::pull::is_whole;
 use super::relay::{Joined, RelayError};
 use super::view::ModelView;
@@ -159,7 +159,9 @@ async fn send_relayed(joined: Joined, partial: Partial, cut: Cut, sender: Sender
         while !partial.has(piece) {
             let starved = RelayError::Starved { seconds: READ_PATIENCE.as_secs() };
             let why = match relay.failure() {
-                None if relay.is_deserted() => Some(RelayError::Deserted { blob: partial.digest() }),
+                None if relay.is_deserted() && last_news.elapsed() >= DESERTED_PATIENCE => {
+                    Some(RelayError::Deserted { blob: partial.digest() })
+                }
                 None => (last_news.elapsed() >= READ_PATIENCE).then_some(starved),
                 failure => failure,
             };
