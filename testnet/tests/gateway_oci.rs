@@ -75,9 +75,9 @@ fn skopeo_and_oras_carry_a_model_out_and_in_and_its_digest_stays() {
     }
     let oras = oras.expect("oras is installed");
     let script = ORAS
-        .replace("FROM", &format!("{}/{repo}:v1", host(&daemon)))
-        .replace("TO", &format!("{}/me/oras:v1", host(&third)));
-    let script = script.replace("TOKEN", &token).replace("DIR", &c.path().join("oras").to_string_lossy());
+        .replace("@FROM@", &format!("{}/{repo}:v1", host(&daemon)))
+        .replace("@TO@", &format!("{}/me/oras:v1", host(&third)));
+    let script = script.replace("@TOKEN@", &token).replace("@DIR@", &c.path().join("oras").to_string_lossy());
     fs::create_dir_all(c.path().join("oras")).expect("a folder");
     let output = Command::new(oras.program("python")).args(["-c", &script]).output().expect("oras runs");
     let said =
@@ -92,15 +92,15 @@ const ORAS: &str = r#"
 import hashlib, json, os
 import oras.client, oras.provider
 out = oras.client.OrasClient(insecure=True, tls_verify=False)
-source = out.get_container("FROM")
+source = out.get_container("@FROM@")
 manifest = out.get_manifest(source)
 raw = out.do_request(f"{out.prefix}://{source.manifest_url()}", "GET", headers={"Accept": "application/vnd.oci.image.manifest.v1+json"}).content
-print(out.get_tags("FROM"))
+print(out.get_tags("@FROM@"))
 into = oras.client.OrasClient(insecure=True, tls_verify=False)
-into.auth.set_basic_auth("reg", "TOKEN")
-target = into.get_container("TO")
+into.auth.set_basic_auth("reg", "@TOKEN@")
+target = into.get_container("@TO@")
 for blob in manifest["layers"] + [manifest["config"]]:
-    path = os.path.join("DIR", blob["digest"].split(":")[1])
+    path = os.path.join("@DIR@", blob["digest"].split(":")[1])
     with open(path, "wb") as file:
         file.write(out.get_blob(source, blob["digest"]).content)
     assert "sha256:" + hashlib.sha256(open(path, "rb").read()).hexdigest() == blob["digest"]
