@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reg_testnet::clients::{self, Python};
+use reg_testnet::evil::{Liar, Script};
 use reg_testnet::http::{self, Served};
 use reg_testnet::model::{self, MINILM};
 use reg_testnet::process::{Daemon, Home, text};
@@ -418,4 +420,41 @@ fn code_is_not_served_to_who_has_not_consented() {
     let daemon = Daemon::start(&b, ["--bootstrap", &server.address(), "--allow-unsafe"]);
     let url = format!("{}/{publisher}/risky/resolve/main/pytorch_model.bin", http::base(&daemon));
     assert_eq!(http::get(&url, &[]).status, 200);
+}
+
+#[test]
+fn beside_a_peer_that_sends_wrong_bytes_the_clients_file_is_right() {
+    let Some(python) = client() else { return };
+    let [a, b] = ["A", "B"].map(Home::new);
+    let model = a.path().join("model");
+    model::generate(&model, 48 * MIB, 16);
+    a.key("me");
+    let server = Daemon::start(&a, [""; 0]);
+    let reference = a.publish(&model, "beside", "me");
+    let repo = reference.trim_end_matches(":latest");
+    let mut wrong = fs::read(model.join("model.safetensors")).expect("read");
+    let last = wrong.len() - 1;
+    for at in (0..last).step_by(100_000) {
+        wrong[at] ^= 1;
+    }
+    let mut script = Script::default();
+    script.blobs.insert(model::weights_digest(&model), Arc::new(wrong));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (liar, address) = runtime.block_on(async {
+        let liar = Liar::start(7, script).await;
+        let address = liar.address().await;
+        (liar, address)
+    });
+    let daemon = Daemon::start(&b, ["--bootstrap", &server.address(), "--bootstrap", &address]);
+    let start = Instant::now();
+    while b.json(["status"])["peers"].as_u64() != Some(2) {
+        assert!(start.elapsed() < Duration::from_secs(30), "both peers are met");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let out = b.path().join("out");
+    let mut download = hf(&python, "hf", &daemon, &b.path().join("home"));
+    ok(&download.args(["download", repo, "--local-dir"]).arg(&out).output().expect("hf runs"));
+    assert_same(&model, &out);
+    assert!(daemon.log().contains("sent wrong bytes"), "the liar was asked, and found out:\n{}", daemon.log());
+    drop((liar, runtime));
 }
