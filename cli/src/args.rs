@@ -84,6 +84,8 @@ pub enum Command {
     },
     /// Print the OpenSSF Model Signing bundle of a model, for `model_signing verify certificate`
     ExportSignature(Named),
+    /// Print what other tools need to use this node, or run one of them with it
+    Env(Env),
     /// Print a completion script for a shell
     Completion { shell: clap_complete::Shell },
     /// Show or begin the configuration
@@ -252,6 +254,42 @@ pub struct Verify {
     pub from: Vec<Address>,
     #[command(flatten)]
     pub net: Net,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  eval \"$(reg env hf)\"                        for this shell
+  reg env hf -- hf download acme/my-model       for one command
+  reg env hf -- hf upload me/my-model . .       signed by the daemon's --publish-key
+  reg env oci -- skopeo copy --dest-tls-verify=false oci:my-model docker://127.0.0.1:4610/me/my-model")]
+pub struct Env {
+    /// The tools that are to use this node
+    pub dialect: Dialect,
+    /// Command to run; without one the variables are printed
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// A protocol that a gateway speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Dialect {
+    /// Hugging Face's clients: hf, transformers, vLLM, llama.cpp
+    Hf,
+    /// Tools of containers: skopeo, podman, oras
+    Oci,
+    /// Ollama
+    Ollama,
+}
+
+impl std::fmt::Display for Dialect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Hf => "hf",
+            Self::Oci => "oci",
+            Self::Ollama => "ollama",
+        })
+    }
 }
 
 #[derive(Debug, Subcommand)]

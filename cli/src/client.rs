@@ -258,6 +258,6 @@ async fn connect(_: &Path) -> std::io::Result<tokio::net::TcpStream> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
-async fn is_alive(socket: &Path) -> bool {
+pub async fn is_alive(socket: &Path) -> bool {
     connect(socket).await.is_ok()
 }

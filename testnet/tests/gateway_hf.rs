@@ -455,6 +455,10 @@ fn beside_a_peer_that_sends_wrong_bytes_the_clients_file_is_right() {
     let mut download = hf(&python, "hf", &daemon, &b.path().join("home"));
     ok(&download.args(["download", repo, "--local-dir"]).arg(&out).output().expect("hf runs"));
     assert_same(&model, &out);
-    assert!(daemon.log().contains("sent wrong bytes"), "the liar was asked, and found out:\n{}", daemon.log());
+    assert!(
+        daemon.log().contains("sent wrong bytes"),
+        "the liar was asked, and found out:\n{}",
+        daemon.log()
+    );
     drop((liar, runtime));
 }

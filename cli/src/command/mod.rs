@@ -3,6 +3,7 @@
 mod completion;
 mod config;
 mod daemon;
+mod env;
 mod export_signature;
 mod files;
 mod gc;
@@ -43,6 +44,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Rm(args) => rm::run(&global, args).await,
         Command::Gc { dry_run } => gc::run(&global, dry_run).await,
         Command::ExportSignature(args) => export_signature::run(&global, args).await,
+        Command::Env(args) => env::run(&global, args).await,
         Command::Completion { shell } => completion::run(shell),
         Command::Config(command) => config::run(&global, &command),
     }

@@ -93,6 +93,16 @@ impl Home {
         self.data_dir.join("admin.token")
     }
 
+    /// Returns the file that says where the running daemon serves its gateways.
+    pub fn gateway(&self) -> PathBuf {
+        self.data_dir.join("gateway")
+    }
+
+    /// Returns the folder of the file by which tools of containers log in.
+    pub fn login(&self) -> PathBuf {
+        self.data_dir.join("login")
+    }
+
     /// Returns where the daemon's socket is: beside the rest, or, where that path is too long for a socket, in the
     /// temporary folder under a name that only this home has.
     pub fn socket(&self) -> PathBuf {

@@ -1,12 +1,14 @@
 //! Puts the parts of a node together: reads the configuration, starts them in order, stops them in order.
 
 mod config;
+mod gateway;
 mod home;
 mod identity;
 mod node;
 pub mod telemetry;
 
 pub use self::config::{Config, ConfigError, Overrides, RawConfig, SAMPLE, parse_size};
+pub use self::gateway::{Gateway, GatewayError};
 pub use self::home::{Home, HomeError};
 pub use self::identity::IdentityError;
 pub use self::node::{Mode, Node, NodeError};

@@ -7,6 +7,7 @@ use reg_proto::peer::{Address, PeerId};
 use thiserror::Error;
 
 use super::config::Config;
+use super::gateway::Gateway;
 use super::home::{Home, HomeError};
 use super::identity::{self, IdentityError};
 use crate::gateway::guard::Caller;
@@ -41,6 +42,8 @@ pub enum NodeError {
     Network(#[from] StartError),
     #[error("local API cannot be served")]
     Serve(#[from] ServeError),
+    #[error("where the gateways are cannot be written down")]
+    Announce(#[source] std::io::Error),
     #[error("key that uploads are to be signed with cannot be had")]
     PublishKey(#[from] KeyringError),
     #[error("a task ended early")]
@@ -90,7 +93,9 @@ impl Node {
         let server = match mode {
             Mode::Daemon => {
                 let token = identity::token(&home.token())?;
-                Some(Server::start(router.clone(), config.http, &home.socket(), token).await?)
+                let server = Server::start(router.clone(), config.http, &home.socket(), token).await?;
+                Gateway::announce(home, server.address()).map_err(NodeError::Announce)?;
+                Some(server)
             }
             Mode::Command | Mode::Local => None,
         };
