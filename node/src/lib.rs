@@ -1,7 +1,7 @@
 //! The node as a library: what a `reg` daemon is made of, from the pure scheduler up to the HTTP gateways.
 //!
 //! Modules depend downwards only: `daemon` puts all together, `gateway` → `registry` → {`net`, `store`,
-//! `transfer`} → [`reg_proto`]. `net`, `store` and `transfer` never name each other.
+//! `hub`, `transfer`} → [`reg_proto`]. `net`, `store`, `hub` and `transfer` never name each other.
 
 pub mod daemon;
 
@@ -9,6 +9,7 @@ pub mod gateway;
 
 pub mod registry;
 
+pub mod hub;
 pub mod net;
 pub mod store;
 pub mod transfer;

@@ -19,6 +19,7 @@ pub mod descriptor;
 pub mod manifest;
 pub mod referrer;
 
+pub mod attestation;
 pub mod envelope;
 pub mod key;
 pub mod provenance;

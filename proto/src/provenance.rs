@@ -79,15 +79,8 @@ struct Subject {
 impl Provenance {
     /// Returns the statement about `manifest` that is to be signed.
     pub fn to_payload(&self, manifest: &Digest) -> Vec<u8> {
-        json::to_vec(&Statement {
-            kind: STATEMENT_TYPE.to_owned(),
-            subject: vec![Subject {
-                name: format!("{}/{}", self.publisher, self.model),
-                digest: BTreeMap::from([("sha256".to_owned(), manifest.hex())]),
-            }],
-            predicate_type: PREDICATE_TYPE.to_owned(),
-            predicate: serde_json::to_value(self).expect("the predicate has only text keys"),
-        })
+        let predicate = serde_json::to_value(self).expect("the predicate has only text keys");
+        write_statement(&format!("{}/{}", self.publisher, self.model), manifest, PREDICATE_TYPE, predicate)
     }
 
     /// Verifies the envelope `text`: signed by `keys`, about `digest` as `model`, with states for just its large blobs.
@@ -122,19 +115,7 @@ impl Provenance {
     /// # Errors
     /// Not an in-toto statement of our kind about this manifest.
     pub fn from_payload(payload: &[u8], manifest: &Digest) -> Result<Self, ProvenanceError> {
-        let Statement { kind, subject, predicate_type, predicate } =
-            json::from_slice(payload, PROVENANCE_BYTES_MAX)?;
-        if kind != STATEMENT_TYPE {
-            return Err(ProvenanceError::Kind { found: kind });
-        }
-        if predicate_type != PREDICATE_TYPE {
-            return Err(ProvenanceError::Kind { found: predicate_type });
-        }
-        let found: Vec<String> =
-            subject.iter().take(8).filter_map(|it| it.digest.get("sha256").cloned()).collect();
-        if subject.len() != 1 || found != [manifest.hex()] {
-            return Err(ProvenanceError::Subject { found, expected: *manifest });
-        }
+        let predicate = read_statement(payload, manifest, PREDICATE_TYPE)?;
         serde_json::from_value(predicate).map_err(|error| JsonError::Invalid(error).into())
     }
 
@@ -149,6 +130,46 @@ impl Provenance {
             None => Ok(()),
         }
     }
+}
+
+/// Writes an in-toto statement about a manifest, which is called `name`.
+pub(crate) fn write_statement(
+    name: &str,
+    manifest: &Digest,
+    predicate_type: &str,
+    predicate: serde_json::Value,
+) -> Vec<u8> {
+    json::to_vec(&Statement {
+        kind: STATEMENT_TYPE.to_owned(),
+        subject: vec![Subject {
+            name: name.to_owned(),
+            digest: BTreeMap::from([("sha256".to_owned(), manifest.hex())]),
+        }],
+        predicate_type: predicate_type.to_owned(),
+        predicate,
+    })
+}
+
+/// Reads the predicate of an in-toto statement of one type about one manifest.
+pub(crate) fn read_statement(
+    payload: &[u8],
+    manifest: &Digest,
+    expected: &str,
+) -> Result<serde_json::Value, ProvenanceError> {
+    let Statement { kind, subject, predicate_type, predicate } =
+        json::from_slice(payload, PROVENANCE_BYTES_MAX)?;
+    if kind != STATEMENT_TYPE {
+        return Err(ProvenanceError::Kind { found: kind });
+    }
+    if predicate_type != expected {
+        return Err(ProvenanceError::Kind { found: predicate_type });
+    }
+    let found: Vec<String> =
+        subject.iter().take(8).filter_map(|it| it.digest.get("sha256").cloned()).collect();
+    if subject.len() != 1 || found != [manifest.hex()] {
+        return Err(ProvenanceError::Subject { found, expected: *manifest });
+    }
+    Ok(predicate)
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
         },
         allow_unsafe: args.allow_unsafe,
         fresh_for: args.fresh_for.map(|days| days.saturating_mul(DAY)),
+        origin: None,
     };
     let prepared: Prepared = client.stream("/v1/publish/prepare", &request).await?;
     if (&prepared.model, &prepared.tag) != (&model, &tag) {

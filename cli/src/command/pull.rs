@@ -23,6 +23,7 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         copy: args.copy,
         overwrite: args.overwrite,
         allow_expired: args.allow_expired,
+        hub_cache: None,
     };
     let pulled: Result<Pulled, CliError> = tokio::select! {
         pulled = client.stream("/v1/pull", &request) => pulled,

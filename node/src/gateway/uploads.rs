@@ -27,7 +27,7 @@ async fn receive(State(registry): State<Registry>, Path(id): Path<String>, body:
         // What an earlier try has sent is sent anew.
         registry.restart_upload(&id).await?;
         append(&registry, &id, Some(0), body).await?;
-        Ok::<_, UploadError>(registry.finish_upload(&id, None).await?)
+        registry.finish_upload(&id, None).await
     };
     match received.await {
         Ok(_) => StatusCode::OK.into_response(),

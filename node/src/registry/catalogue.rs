@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Mirror};
 use reg_proto::digest::Digest;
 use reg_proto::name::{Petname, Publisher, PublisherId, Reference, Tag};
 use reg_proto::referrer::BUNDLE_ARTIFACT_TYPE;
@@ -106,7 +107,15 @@ impl Registry {
                     .find(|it| it.record().manifest.digest == manifest),
             };
             let tag = tag.as_ref().map(SignedTag::record);
-            let version = tags::keys(&inner.store, publisher)?.map_or(0, |keys| keys.version());
+            let keys = tags::keys(&inner.store, publisher)?;
+            let mirror = keys.as_ref().and_then(|keys| {
+                let referrers = referrers_here(&inner, &record);
+                let (_, said) =
+                    referrers.iter().find(|(_, it)| it.artifact_type == ATTESTATION_ARTIFACT_TYPE)?;
+                let document = model::document(&inner.store, &said.document.digest)?;
+                Mirror::verify(&String::from_utf8_lossy(&document), keys, &manifest).ok()
+            });
+            let version = keys.map_or(0, |keys| keys.version());
             Ok(ModelInfo {
                 reference,
                 key_document_version: tag.map_or(version, |it| it.key_document),
@@ -117,6 +126,7 @@ impl Registry {
                 metadata: record.metadata.clone(),
                 referrers: record.referrers.clone(),
                 kinds: record.kinds.clone(),
+                mirror,
                 summary,
             })
         })

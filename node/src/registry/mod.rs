@@ -17,6 +17,9 @@ mod answer;
 mod catalogue;
 mod verify;
 
+pub mod hub_cache;
+pub mod import;
+
 mod admit;
 mod push;
 mod read;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use reg_proto::announcement::Announcement;
+use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Mirror};
 use reg_proto::bounded::Bounded;
 use reg_proto::content::metadata::Metadata;
 use reg_proto::descriptor::Descriptor;
@@ -38,7 +39,7 @@ use super::limits::{PREPARATION_TIMEOUT, PREPARATIONS_MAX, QUESTIONS_AT_ONCE};
 use super::model::ModelRecord;
 use super::publisher_key::{PublisherKey, SignError};
 use super::report::{Prepared, Published, Signed};
-use super::request::PublishRequest;
+use super::request::{Origin, PublishRequest};
 use super::resolve::{ResolveError, holder_of};
 use super::tags::{self, TagsError};
 use super::{Inner, Registry, Reporter, clock};
@@ -248,7 +249,7 @@ impl Inner {
         newest: Option<SignedTag>,
         reporter: &Reporter,
     ) -> Result<Prepared, PublishError> {
-        let PublishRequest { source, model, tag, claims, allow_unsafe, fresh_for, .. } = request;
+        let PublishRequest { source, model, tag, claims, allow_unsafe, fresh_for, origin, .. } = request;
         let publisher = keys.publisher();
         self.check_name(publisher, &model)?;
         let Assembled { manifest, bytes, states, metadata, kinds, lease } =
@@ -281,6 +282,12 @@ impl Inner {
             tag_record: String::from_utf8_lossy(&record.to_payload()).into_owned(),
             resources: manifest.files().iter().map(|file| (file.path.clone(), file.digest)).collect(),
             issued,
+            attestation: origin.map(|Origin { endpoint, repository, commit }| {
+                let repository = repository.to_string();
+                let mirror =
+                    Mirror { publisher, key_document: keys.version(), issued, endpoint, repository, commit };
+                String::from_utf8_lossy(&mirror.to_payload(&digest)).into_owned()
+            }),
         };
         let descriptor = Descriptor::of(MANIFEST_TYPE, &bytes);
         self.remember(Preparation {
@@ -368,6 +375,13 @@ impl Inner {
             &signed.provenance,
         )?;
         self.refer(&mut record, descriptor, BUNDLE_ARTIFACT_TYPE, BUNDLE_ARTIFACT_TYPE, &signed.bundle)?;
+        if let (Some(payload), Some(envelope)) = (&prepared.attestation, &signed.attestation) {
+            let mirror = Mirror::verify(envelope, &keys, &prepared.manifest)?;
+            if mirror.to_payload(&prepared.manifest) != payload.as_bytes() {
+                return Err(PublishError::OtherThanPrepared);
+            }
+            self.refer(&mut record, descriptor, ATTESTATION_ARTIFACT_TYPE, ENVELOPE_MEDIA_TYPE, envelope)?;
+        }
         let documents = String::from_utf8_lossy(&json::to_vec(&keys.envelopes())).into_owned();
         self.refer(&mut record, descriptor, KEYS_ARTIFACT_TYPE, KEYS_ARTIFACT_TYPE, &documents)?;
         tags::pin_keys(&self.store, &keys)?;

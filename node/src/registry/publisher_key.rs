@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ed25519_dalek::SigningKey;
+use reg_proto::attestation::Mirror;
 use reg_proto::envelope::{Envelope, PublicKey};
 use reg_proto::json::JsonError;
 use reg_proto::key::{KeyDocument, publisher_id};
@@ -117,7 +118,15 @@ impl PublisherKey {
         let sign = |payload_type: &str, payload: &str| {
             Envelope::sign(payload_type, payload.as_bytes().to_vec(), &[&self.key]).to_json()
         };
+        let attestation = match &prepared.attestation {
+            Some(payload) => {
+                self.check_attestation(prepared, payload)?;
+                Some(sign(STATEMENT_PAYLOAD_TYPE, payload))
+            }
+            None => None,
+        };
         Ok(Signed {
+            attestation,
             provenance: sign(STATEMENT_PAYLOAD_TYPE, &prepared.provenance),
             tag_record: sign(TAG_RECORD_TYPE, &prepared.tag_record),
             key_document: self.key_document(),
@@ -136,6 +145,19 @@ impl PublisherKey {
                 ("key document", found.key_document == KEY_DOCUMENT_VERSION),
                 ("time", found.issued == prepared.issued),
                 ("form", found.to_payload(&prepared.manifest) == payload),
+            ],
+        )
+    }
+
+    fn check_attestation(&self, prepared: &Prepared, payload: &str) -> Result<(), SignError> {
+        let found = Mirror::from_payload(payload.as_bytes(), &prepared.manifest)?;
+        check_fields(
+            "attestation",
+            [
+                ("publisher", found.publisher == self.publisher),
+                ("key document", found.key_document == KEY_DOCUMENT_VERSION),
+                ("time", found.issued == prepared.issued),
+                ("form", found.to_payload(&prepared.manifest) == payload.as_bytes()),
             ],
         )
     }
@@ -220,6 +242,7 @@ pub(super) mod tests {
             bytes: files.iter().map(|(_, bytes)| bytes.len() as u64).sum(),
             provenance: text(provenance.to_payload(&manifest)),
             tag_record: text(record.to_payload()),
+            attestation: None,
             resources,
             issued,
         }

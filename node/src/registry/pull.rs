@@ -20,6 +20,7 @@ use super::checkout::{CheckoutError, check_out};
 use super::describe::{DescribeError, Description};
 use super::downloader::{DownloadError, Downloaded, Downloader};
 use super::fault::{Fault, FaultKind};
+use super::hub_cache;
 use super::model::ModelRecord;
 use super::report::Pulled;
 use super::request::PullRequest;
@@ -142,6 +143,17 @@ impl Registry {
             })
             .await??;
         }
+        let mut placed = request.dest;
+        if let Some(cache) = request.hub_cache {
+            reporter.stage("placing", cache.dir.display());
+            let (store, manifest, digest) =
+                (self.inner.store.clone(), resolved.manifest.clone(), resolved.digest);
+            let filled = tokio::task::spawn_blocking(move || {
+                hub_cache::fill(&store, &digest, &manifest, &cache)
+                    .map_err(|source| PullError::Checkout { dest: cache.dir, source })
+            });
+            placed = Some(filled.await??);
+        }
         let bytes = resolved.manifest.total_bytes();
         let bytes_fetched = fetched.peers.values().sum();
         Ok(Pulled {
@@ -157,7 +169,7 @@ impl Registry {
             manifest: resolved.digest,
             bytes,
             files: resolved.manifest.files().len(),
-            dest: request.dest,
+            dest: placed,
             bytes_fetched,
             bytes_local: bytes.saturating_sub(bytes_fetched),
             peers: fetched.peers,

@@ -150,6 +150,7 @@ impl Registry {
                 claims: Claims::default(),
                 allow_unsafe: self.inner.allow_unsafe,
                 fresh_for: None,
+                origin: None,
             };
             let published = self.publish(key, request, &Reporter::silent()).await?;
             return Ok(Pushed::Published(Box::new(published)));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use reg_proto::attestation::Mirror;
 use reg_proto::content::metadata::Metadata;
 use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, Petname, PublisherId, Reference, Tag};
@@ -29,6 +30,9 @@ pub struct Prepared {
     pub resources: Vec<(SafePath, Digest)>,
     /// Seconds since 1970 at which the statements were made.
     pub issued: u64,
+    /// The in-toto statement of where the files come from, as it is to be signed.
+    #[serde(default)]
+    pub attestation: Option<String>,
 }
 
 /// What the holder of the key adds to a [`Prepared`] model.
@@ -44,6 +48,9 @@ pub struct Signed {
     pub key_document: String,
     /// The OpenSSF Model Signing bundle (Sigstore bundle JSON).
     pub bundle: String,
+    /// The DSSE envelope of the attestation, where there is one.
+    #[serde(default)]
+    pub attestation: Option<String>,
 }
 
 /// A model that has been published.
@@ -129,6 +136,9 @@ pub struct ModelInfo {
     pub metadata: Metadata,
     pub referrers: Vec<Digest>,
     pub kinds: BTreeMap<String, usize>,
+    /// Where its publisher says the files come from.
+    #[serde(default)]
+    pub mirror: Option<Mirror>,
 }
 
 /// A file of a model.

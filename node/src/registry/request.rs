@@ -8,6 +8,8 @@ use reg_proto::path::SafePath;
 use reg_proto::peer::Address;
 use serde::{Deserialize, Serialize};
 
+use super::import::RepositoryName;
+
 /// What a model is made from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -38,6 +40,17 @@ pub struct PublishRequest {
     /// Seconds for which the tag is fresh; later a pull warns. `None`: for ever.
     #[serde(default)]
     pub fresh_for: Option<u64>,
+    /// Where the files come from, to be attested.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+}
+
+/// A version of a repository that the files of a model were copied from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    pub endpoint: String,
+    pub repository: RepositoryName,
+    pub commit: String,
 }
 
 /// What a publisher claims of a model; it ends up in the ModelPack config, and so in the manifest's digest.
@@ -80,6 +93,20 @@ pub struct PullRequest {
     /// Take a tag whose publisher's expiry date has passed.
     #[serde(default)]
     pub allow_expired: bool,
+    /// Fill Hugging Face's cache, so that its clients find the model there.
+    #[serde(default)]
+    pub hub_cache: Option<HubCache>,
+}
+
+/// A repository in the cache of Hugging Face's clients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubCache {
+    /// The folder that holds `models--org--name`: absolute, as the node sees it.
+    pub dir: PathBuf,
+    /// What clients will call it.
+    pub repository: RepositoryName,
+    /// A branch, tag or commit.
+    pub revision: String,
 }
 
 /// What to verify.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use reg_proto::announcement::Holder;
+use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Mirror};
 use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
 use reg_proto::key::{KeyError, KeyHistory};
@@ -440,7 +441,7 @@ pub(super) struct Accepted {
     documents: BTreeSet<Digest>,
 }
 
-/// Takes the publisher's provenance, its OpenSSF bundle and its key documents; whatever else a peer offers is left.
+/// Takes the publisher's provenance, its OpenSSF bundle, its key documents, and where it says the files come from; whatever else a peer offers is left.
 pub(super) fn accept(
     candidates: &Referrers,
     keys: &KeyHistory,
@@ -479,6 +480,12 @@ pub(super) fn accept(
     });
     accepted
         .extend(with_keys.map(|(referrer_digest, referrer, _)| (*referrer_digest, referrer.document.digest)));
+    let mirror = candidates.iter().find(|(_, referrer, document)| {
+        let text = String::from_utf8_lossy(document);
+        referrer.artifact_type == ATTESTATION_ARTIFACT_TYPE && Mirror::verify(&text, keys, &digest).is_ok()
+    });
+    accepted
+        .extend(mirror.map(|(referrer_digest, referrer, _)| (*referrer_digest, referrer.document.digest)));
     let referrers = accepted.iter().map(|(referrer, _)| *referrer).collect();
     let empty = Digest::of(EMPTY_BLOB);
     let documents =

@@ -67,10 +67,12 @@ struct Inner {
     uploaded: BTreeMap<Digest, (Lease, Instant)>,
 }
 
+/// Taken out while bytes are being written.
+type SharedUpload = Arc<tokio::sync::Mutex<Option<Upload>>>;
+
 #[derive(Debug)]
 struct Session {
-    /// Taken out while bytes are being written.
-    upload: Arc<tokio::sync::Mutex<Option<Upload>>>,
+    upload: SharedUpload,
     expected: Option<(Digest, u64)>,
     lease: Option<Lease>,
     last_use: Instant,
@@ -84,10 +86,7 @@ impl Uploads {
         inner
     }
 
-    fn session(
-        &self,
-        id: &str,
-    ) -> Result<(Arc<tokio::sync::Mutex<Option<Upload>>>, Option<(Digest, u64)>), UploadError> {
+    fn session(&self, id: &str) -> Result<(SharedUpload, Option<(Digest, u64)>), UploadError> {
         let mut inner = self.lock();
         let session = inner.sessions.get_mut(id).ok_or(UploadError::NotKnown)?;
         session.last_use = Instant::now();
@@ -226,6 +225,20 @@ impl Registry {
                 uploads.uploaded.insert(digest, (lease, Instant::now()));
             }
             Ok(digest)
+        };
+        tokio::task::spawn_blocking(keep).await.map_err(|_| UploadError::Interrupted)?
+    }
+
+    /// Keeps a blob that is here from being evicted until it is part of a model.
+    pub(super) async fn keep_uploaded(&self, digest: Digest) -> Result<(), UploadError> {
+        let inner = self.inner.clone();
+        let keep = move || {
+            let lease = inner.store.reserve(0, &BTreeSet::from([digest]))?;
+            let mut uploads = inner.uploads.lock();
+            if uploads.uploaded.len() < UPLOADED_MAX {
+                uploads.uploaded.insert(digest, (lease, Instant::now()));
+            }
+            Ok(())
         };
         tokio::task::spawn_blocking(keep).await.map_err(|_| UploadError::Interrupted)?
     }

@@ -103,6 +103,7 @@ impl Registry {
                 copy: false,
                 overwrite: true,
                 allow_expired: true,
+                hub_cache: None,
             };
             if let Err(error) = self.pull(request, reporter).await {
                 reporter.note(format_args!(

@@ -6,6 +6,7 @@
 //!   blobs/sha256/ab/<hex>              whole and verified, read-only: the name is the truth
 //!   states/ab/<hex>                    the piece states of a blob of more than one piece
 //!   partial/<blob hex>-<states hex>/   {data, states}: what is verified stands in the index
+//!   imports/<blob hex>                 blobs that come in order from elsewhere, not whole yet
 //!   documents/<kind>/ab/<hex of key>   records, each an fsynced file of its own
 //!   index/                             sled: a copy of all this, and what was last used
 //!   tmp/                               swept at every start

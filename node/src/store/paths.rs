@@ -70,6 +70,11 @@ impl Paths {
         fan_out(&self.documents(kind), &Digest::of(key.as_bytes()).hex())
     }
 
+    /// Returns where blobs lie that come in order and are not whole.
+    pub(super) fn imports(&self) -> PathBuf {
+        self.root().join("imports")
+    }
+
     /// Returns a name in `tmp` that is used once.
     pub(super) fn temporary(&self) -> PathBuf {
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);

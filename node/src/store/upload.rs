@@ -1,14 +1,16 @@
 //! [`Upload`]: a blob that comes in order from somebody who does not say what it is until the end, or not truly.
 
 use std::fs::{self, File};
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
 use reg_proto::digest::Digest;
+use reg_proto::piece::PIECE_LEN;
 use reg_proto::states::StateHasher;
 
 use super::blobs::Imported;
-use super::error::{UploadError, WriteError};
+use super::error::{ImportError, UploadError, WriteError};
+use super::fingerprint::{Compared, Fingerprint};
 use super::front::Store;
 
 /// A blob that is being written, hashed on the way. Dropping it throws away what has come.
@@ -19,9 +21,93 @@ pub struct Upload {
     file: File,
     hasher: StateHasher,
     size: u64,
+    /// Whether what has come stays when this is dropped, to go on from there.
+    is_kept: bool,
 }
 
 impl Store {
+    /// Goes on with an upload of `digest` that an earlier process may have begun: what is there is read and hashed anew.
+    /// What has come stays when this is dropped, until it has its name or is not what it was said to be.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn resume_upload(&self, digest: &Digest) -> Result<Upload, WriteError> {
+        let dir = self.paths().imports();
+        let path = dir.join(digest.hex());
+        let io = |source| WriteError::Io { path: path.clone(), source };
+        fs::create_dir_all(&dir).map_err(io)?;
+        let mut file = File::options().read(true).append(true).create(true).open(&path).map_err(io)?;
+        let mut hasher = StateHasher::new();
+        let mut size = 0;
+        let mut buffer = vec![0; PIECE_LEN as usize];
+        loop {
+            match file.read(&mut buffer).map_err(io)? {
+                0 => break,
+                length => {
+                    hasher.update(&buffer[..length]);
+                    size += length as u64;
+                }
+            }
+        }
+        Ok(Upload { store: self.clone(), path, file, hasher, size, is_kept: true })
+    }
+
+    /// Takes a file of the user's into the store by its inode, without copying its bytes: one read proves its name, then
+    /// both names are links of one file. Falls back to a copy where the file system has no links.
+    ///
+    /// # Errors
+    /// As for an import; a file that is not `expected` is refused.
+    pub fn adopt_file(
+        &self,
+        path: &Path,
+        expected: Option<&Digest>,
+        on_bytes: &dyn Fn(u64),
+    ) -> Result<Imported, ImportError> {
+        let source = |source| ImportError::Source { path: path.to_owned(), source };
+        let path = path.canonicalize().map_err(source)?;
+        let temporary = self.paths().temporary();
+        if fs::hard_link(&path, &temporary).is_err() {
+            return self.import_file(&path, on_bytes);
+        }
+        let adopted = self.adopt_link(&path, &temporary, expected, on_bytes);
+        if adopted.is_err() {
+            drop(fs::remove_file(&temporary));
+        }
+        adopted
+    }
+
+    fn adopt_link(
+        &self,
+        path: &Path,
+        link: &Path,
+        expected: Option<&Digest>,
+        on_bytes: &dyn Fn(u64),
+    ) -> Result<Imported, ImportError> {
+        let source = |source| ImportError::Source { path: path.to_owned(), source };
+        let mut file = File::open(link).map_err(source)?;
+        let before = Fingerprint::of(&file.metadata().map_err(source)?);
+        let mut hasher = StateHasher::new();
+        let mut buffer = vec![0; PIECE_LEN as usize];
+        loop {
+            match file.read(&mut buffer).map_err(source)? {
+                0 => break,
+                length => {
+                    hasher.update(&buffer[..length]);
+                    on_bytes(length as u64);
+                }
+            }
+        }
+        let hashed =
+            hasher.finish().map_err(|source| ImportError::TooLarge { path: path.to_owned(), source })?;
+        let after = Fingerprint::of(&file.metadata().map_err(source)?);
+        if before.compare(&after) == Compared::Changed || expected.is_some_and(|it| *it != hashed.digest) {
+            return Err(ImportError::Changed { path: path.to_owned() });
+        }
+        file.sync_all().map_err(source)?;
+        self.keep(&hashed, link)?;
+        Ok(Imported { digest: hashed.digest, size: hashed.states.layout().size(), states: hashed.states })
+    }
+
     /// Begins an upload.
     ///
     /// # Errors
@@ -29,7 +115,7 @@ impl Store {
     pub fn upload(&self) -> Result<Upload, WriteError> {
         let path = self.paths().temporary();
         let file = File::create_new(&path).map_err(|source| WriteError::Io { path: path.clone(), source })?;
-        Ok(Upload { store: self.clone(), path, file, hasher: StateHasher::new(), size: 0 })
+        Ok(Upload { store: self.clone(), path, file, hasher: StateHasher::new(), size: 0, is_kept: false })
     }
 }
 
@@ -57,6 +143,7 @@ impl Upload {
     pub fn finish(mut self, expected: Digest) -> Result<Imported, UploadError> {
         let write = |source| WriteError::Io { path: self.path.clone(), source };
         let hashed = std::mem::take(&mut self.hasher).finish().map_err(WriteError::from)?;
+        self.is_kept = false;
         if hashed.digest != expected {
             return Err(UploadError::Digest { expected, found: hashed.digest });
         }
@@ -68,8 +155,10 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        // Once it has its name, it is no longer here.
-        drop(fs::remove_file(&self.path));
+        if !self.is_kept {
+            // Once it has its name, it is no longer here.
+            drop(fs::remove_file(&self.path));
+        }
     }
 }
 

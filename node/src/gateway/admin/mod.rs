@@ -18,10 +18,11 @@ use self::error::Failed;
 use self::stream::streamed;
 use super::guard::{Caller, unauthorized};
 use crate::registry::Registry;
+use crate::registry::import::ImportRequest;
 use crate::registry::report::{
     Collected, FileInfo, ModelInfo, ModelSummary, PeerReport, Signed, Status, TrustEntry,
 };
-use crate::registry::request::{PublishRequest, PullRequest, VerifyRequest};
+use crate::registry::request::{HubCache, PublishRequest, PullRequest, VerifyRequest};
 
 /// Bytes of a request: signatures and bundle of a model with 20,000 files are the largest.
 const BODY_BYTES_MAX: usize = 16 << 20;
@@ -63,6 +64,8 @@ pub fn router(registry: Registry) -> Router {
     Router::new()
         .route("/v1/publish/prepare", post(prepare))
         .route("/v1/publish/commit", post(commit))
+        .route("/v1/import/repository", post(import_repository))
+        .route("/v1/import/hub-cache", post(adopt_hub_cache))
         .route("/v1/pull", post(pull))
         .route("/v1/verify", post(verify))
         .route("/v1/models", get(list))
@@ -107,6 +110,14 @@ async fn commit(State(registry): State<Registry>, Json(request): Json<CommitRequ
     streamed(
         move |reporter| async move { registry.commit_publish(request.id, request.signed, &reporter).await },
     )
+}
+
+async fn import_repository(State(registry): State<Registry>, Json(request): Json<ImportRequest>) -> Response {
+    streamed(move |reporter| async move { registry.import_repository(request, &reporter).await })
+}
+
+async fn adopt_hub_cache(State(registry): State<Registry>, Json(request): Json<HubCache>) -> Response {
+    streamed(move |reporter| async move { registry.adopt_hub_cache(request, &reporter).await })
 }
 
 async fn pull(State(registry): State<Registry>, Json(request): Json<PullRequest>) -> Response {

@@ -6,8 +6,7 @@ use serde::Deserialize;
 use super::error::HubError;
 use crate::registry::Revision;
 
-/// Hex digits of a commit id.
-pub(super) const COMMIT_DIGITS: usize = 40;
+pub(super) use crate::registry::hub_cache::{COMMIT_DIGITS, commit};
 
 /// A repository as it stands in an address.
 #[derive(Debug, Clone, Deserialize)]
@@ -51,11 +50,6 @@ pub(super) fn revision(text: &str) -> Result<Revision, HubError> {
         return Ok(Revision::Prefix(text.to_owned()));
     }
     text.parse().map(Revision::Tag).map_err(|error| HubError::RevisionNotFound(format!("{text}: {error}")))
-}
-
-/// Returns the commit id of a manifest.
-pub(super) fn commit(digest: &reg_proto::digest::Digest) -> String {
-    digest.hex().chars().take(COMMIT_DIGITS).collect()
 }
 
 #[cfg(test)]

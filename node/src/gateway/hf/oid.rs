@@ -8,17 +8,14 @@ use std::sync::{Arc, Mutex};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use reg_proto::digest::Digest;
-use reg_proto::manifest::{ModelFile, RAW_LAYER_TYPES};
-use sha1::{Digest as _, Sha1};
+use reg_proto::manifest::ModelFile;
 
 use super::Hub;
 use super::error::HubError;
 use crate::registry::ModelView;
+use crate::registry::hub_cache::{PLAIN_BYTES_MAX, plain_files};
+use crate::registry::import::git_blob;
 
-/// Bytes of a plain file at most: a tokenizer fits, weights do not.
-const PLAIN_BYTES_MAX: u64 = 1 << 20;
-/// Bytes of all plain files of a model: what is fetched at most before it can be listed.
-const PLAIN_BYTES_SUM: u64 = 32 << 20;
 /// Names that are remembered, of 52 bytes each.
 const OIDS_MAX: usize = 100_000;
 /// Plain files that are fetched at once.
@@ -46,26 +43,10 @@ impl Oid {
 #[derive(Debug, Default)]
 pub(super) struct GitOids(Mutex<BTreeMap<Digest, [u8; 20]>>);
 
-/// Returns the plain files of a model, by their digests.
-fn plain(view: &ModelView) -> Vec<&ModelFile> {
-    let mut sum = 0;
-    let small = view
-        .manifest()
-        .files()
-        .iter()
-        .filter(|file| file.layout.size() <= PLAIN_BYTES_MAX && file.media_type != RAW_LAYER_TYPES[0]);
-    small
-        .take_while(|file| {
-            sum += file.layout.size();
-            sum <= PLAIN_BYTES_SUM
-        })
-        .collect()
-}
-
 impl Hub {
     /// Returns what one file is named by.
     pub(super) async fn oid(&self, view: &Arc<ModelView>, file: &ModelFile) -> Result<Oid, HubError> {
-        if plain(view).iter().any(|it| it.digest == file.digest) {
+        if plain_files(view.manifest()).any(|it| it.digest == file.digest) {
             self.git_oid(view, file).await.map(|(_, oid)| oid)
         } else {
             Ok(Oid::Lfs(file.digest))
@@ -74,7 +55,7 @@ impl Hub {
 
     /// Returns what each of a model's plain files is named by; the others are named by their digests.
     pub(super) async fn plain_oids(&self, view: &Arc<ModelView>) -> Result<BTreeMap<Digest, Oid>, HubError> {
-        let oids = plain(view).into_iter().map(|file| self.git_oid(view, file));
+        let oids = plain_files(view.manifest()).map(|file| self.git_oid(view, file));
         let oids: Vec<_> = oids.collect();
         stream::iter(oids).buffer_unordered(FETCHED_AT_ONCE).try_collect().await
     }
@@ -99,13 +80,6 @@ impl Hub {
         };
         Ok((file.digest, Oid::Git(data_encoding::HEXLOWER.encode(&oid))))
     }
-}
-
-fn git_blob(bytes: &[u8]) -> [u8; 20] {
-    let mut hasher = Sha1::new();
-    hasher.update(format!("blob {}\0", bytes.len()));
-    hasher.update(bytes);
-    hasher.finalize().into()
 }
 
 /// Returns the text that stands for a file in LFS (git-lfs, docs/spec.md).

@@ -260,6 +260,7 @@ impl Hub {
             claims: Claims::default(),
             allow_unsafe: self.registry().allows_unsafe(),
             fresh_for: None,
+            origin: None,
         };
         let published = self.registry().publish(signer.key(), request, &Reporter::silent()).await;
         published.map(|it| it.manifest).map_err(|error| HubError::of(&error))

@@ -145,7 +145,7 @@ fn only_what_is_read_is_asked_for_and_every_reader_has_its_turn() {
     }
     assert_eq!(scheduler.poll_output(), None, "nobody reads");
     scheduler.handle(now, Input::Focus { blob: blob(1), runs: vec![10..13, 500..1000] });
-    scheduler.handle(now, Input::Focus { blob: blob(2), runs: vec![0..1000] });
+    scheduler.handle(now, Input::Focus { blob: blob(2), runs: std::iter::once(0..1000).collect() });
     let mut asked = Vec::new();
     while let Some(output) = scheduler.poll_output() {
         let Output::Request { request, blob, first, count, .. } = output else { continue };

@@ -1,0 +1,335 @@
+//! Importing a repository from a Hugging Face endpoint: each file is fetched, checked against the name that the listing
+//! gives it, and kept as a blob. What was fetched of a large file is not fetched again after a crash.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use reg_proto::digest::Digest;
+use reg_proto::path::{PathError, SafePath};
+use serde::{Deserialize, Serialize};
+use sha1::{Digest as _, Sha1};
+use thiserror::Error;
+
+use super::fault::{Fault, FaultKind};
+use super::report::Progress;
+use super::tree::is_left_out;
+use super::upload::UploadError;
+use super::{Registry, Reporter};
+use crate::hub::{Hub, HubError, RemoteFile, RemoteName};
+use crate::store::{ReserveError, Upload, UploadError as StoreError, WriteError};
+
+/// Bytes that are hashed and written at once.
+const WRITTEN_AT_ONCE: usize = 1 << 20;
+/// Bytes of a plain file: hubs keep larger ones in LFS.
+const PLAIN_BYTES_MAX: u64 = 64 << 20;
+
+/// A repository as Hugging Face names it: `org/name`, or a name alone; at most 96 characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RepositoryName(String);
+
+/// Why a text is no repository's name.
+#[derive(Debug, Error)]
+#[error("{text:?} is not a repository, as in org/name")]
+pub struct RepositoryNameError {
+    pub text: String,
+}
+
+impl RepositoryName {
+    /// Returns it as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the last part of it.
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+}
+
+impl FromStr for RepositoryName {
+    type Err = RepositoryNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_part = |part: &str| {
+            let plain = |it: char| it.is_ascii_alphanumeric() || "._-".contains(it);
+            !part.is_empty() && part.chars().all(plain) && !part.starts_with('.') && !part.contains("..")
+        };
+        let parts = text.split('/').count();
+        if text.len() <= 96 && parts <= 2 && text.split('/').all(is_part) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(RepositoryNameError { text: text.chars().take(100).collect() })
+    }
+}
+
+impl TryFrom<String> for RepositoryName {
+    type Error = RepositoryNameError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<RepositoryName> for String {
+    fn from(name: RepositoryName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Copy a repository from an endpoint.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ImportRequest {
+    /// As in `https://huggingface.co`.
+    pub endpoint: String,
+    pub repository: RepositoryName,
+    /// A branch, tag or commit.
+    pub revision: String,
+    /// What the endpoint wants to be shown, where it wants that.
+    #[serde(default)]
+    pub token: Option<String>,
+}
+
+/// A repository whose files are here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ImportedRepository {
+    /// The commit that the revision meant.
+    pub commit: String,
+    pub files: Vec<(SafePath, Digest)>,
+    pub bytes: u64,
+    pub bytes_fetched: u64,
+}
+
+/// Why a repository is not imported. What was fetched and checked stays for an hour, and large files for longer.
+#[derive(Debug, Error)]
+pub enum ImportRepositoryError {
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    #[error("{path:?} is a path that is refused")]
+    Path { path: String, source: PathError },
+    #[error("{path} has {size} bytes, and is not in LFS")]
+    PlainTooLarge { path: SafePath, size: u64 },
+    #[error("{path} is not what the endpoint lists: what came has another hash")]
+    Other { path: SafePath },
+    #[error("{path} has {found} bytes of {expected}")]
+    Short { path: SafePath, expected: u64, found: u64 },
+    #[error("there is no room for it")]
+    Reserve(#[from] ReserveError),
+    #[error("store does not take it")]
+    Write(#[from] WriteError),
+    #[error("blob cannot be kept")]
+    Keep(#[from] UploadError),
+    #[error("a task ended early")]
+    Interrupted,
+}
+
+impl Fault for ImportRepositoryError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Hub(HubError::NotFound { .. }) => FaultKind::NotFound,
+            Self::Hub(HubError::Denied { .. }) => FaultKind::Denied,
+            Self::Hub(HubError::Transport { .. } | HubError::Status { .. }) | Self::Short { .. } => {
+                FaultKind::Unreachable
+            }
+            Self::Other { .. } | Self::Hub(HubError::Oid { .. }) => FaultKind::Verification,
+            Self::Reserve(_) => FaultKind::DiskFull,
+            Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Path { .. } | Self::PlainTooLarge { .. } => FaultKind::Invalid,
+            _ => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Hub(HubError::Denied { .. }) => Some("set HF_TOKEN to a token that may read it".to_owned()),
+            Self::Hub(HubError::Transport { .. }) => {
+                Some("HF_ENDPOINT names another endpoint; run it again: what was fetched is kept".to_owned())
+            }
+            Self::Short { .. } => Some("run it again: what was fetched is kept".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl Registry {
+    /// Copies the files of a repository here.
+    ///
+    /// # Errors
+    /// See [`ImportRepositoryError`].
+    pub async fn import_repository(
+        &self,
+        request: ImportRequest,
+        reporter: &Reporter,
+    ) -> Result<ImportedRepository, ImportRepositoryError> {
+        let ImportRequest { endpoint, repository, revision, token } = request;
+        let hub = Hub::new(&endpoint, token)?;
+        reporter.stage("finding", format_args!("{repository} at {endpoint}"));
+        let commit = hub.commit(repository.as_str(), &revision).await?;
+        let mut wanted = Vec::new();
+        for file in hub.files(repository.as_str(), &commit).await? {
+            let path: SafePath = file
+                .path
+                .parse()
+                .map_err(|source| ImportRepositoryError::Path { path: file.path.clone(), source })?;
+            if !path.segments().any(is_left_out) {
+                wanted.push((path, file));
+            }
+        }
+        let total = wanted.iter().map(|(_, file)| file.size).sum();
+        reporter.stage("fetching", format_args!("{} files", wanted.len()));
+        let mut told = Told { done: 0, fetched: 0, total, reporter };
+        let mut files = Vec::new();
+        for (path, file) in wanted {
+            let source = Source { hub: &hub, repository: repository.as_str(), commit: &commit };
+            let digest = self.import_file_of(&source, &path, &file, &mut told).await?;
+            files.push((path, digest));
+        }
+        Ok(ImportedRepository { commit, files, bytes: total, bytes_fetched: told.fetched })
+    }
+
+    async fn import_file_of(
+        &self,
+        source: &Source<'_>,
+        path: &SafePath,
+        file: &RemoteFile,
+        told: &mut Told<'_>,
+    ) -> Result<Digest, ImportRepositoryError> {
+        match file.name {
+            RemoteName::Git(oid) => {
+                if file.size > PLAIN_BYTES_MAX {
+                    return Err(ImportRepositoryError::PlainTooLarge { path: path.clone(), size: file.size });
+                }
+                let mut stream = Box::pin(source.open(file, 0).await?);
+                let mut bytes = Vec::new();
+                while let Some(chunk) = stream.next().await {
+                    bytes.extend_from_slice(&chunk?);
+                    if bytes.len() as u64 > file.size {
+                        break;
+                    }
+                }
+                told.came(bytes.len() as u64);
+                if git_blob(&bytes) != oid {
+                    return Err(ImportRepositoryError::Other { path: path.clone() });
+                }
+                Ok(self.put_small(bytes).await?)
+            }
+            RemoteName::Lfs(digest) => {
+                if self.blob_size(&digest) == Some(file.size) {
+                    told.had(file.size);
+                } else {
+                    self.import_large(source, path, file, digest, told).await?;
+                }
+                self.keep_uploaded(digest).await?;
+                Ok(digest)
+            }
+        }
+    }
+
+    async fn import_large(
+        &self,
+        source: &Source<'_>,
+        path: &SafePath,
+        file: &RemoteFile,
+        digest: Digest,
+        told: &mut Told<'_>,
+    ) -> Result<(), ImportRepositoryError> {
+        let store = self.inner.store.clone();
+        let size = file.size;
+        let begun = tokio::task::spawn_blocking(move || {
+            let lease = store.reserve(size, &BTreeSet::new())?;
+            Ok::<_, ImportRepositoryError>((store.resume_upload(&digest)?, lease))
+        });
+        let (mut upload, _lease) = begun.await.map_err(|_| ImportRepositoryError::Interrupted)??;
+        told.had(upload.size().min(size));
+        if upload.size() < size {
+            let mut stream = Box::pin(source.open(file, upload.size()).await?);
+            let mut gathered = BytesMut::new();
+            loop {
+                let chunk = stream.next().await;
+                let is_last = !matches!(chunk, Some(Ok(_)));
+                if let Some(Ok(chunk)) = &chunk {
+                    gathered.extend_from_slice(chunk);
+                    told.came(chunk.len() as u64);
+                }
+                if gathered.len() >= WRITTEN_AT_ONCE || (is_last && !gathered.is_empty()) {
+                    upload = written(upload, gathered.split().freeze()).await?;
+                }
+                if let Some(Err(error)) = chunk {
+                    return Err(error.into());
+                }
+                if is_last || upload.size() > size {
+                    break;
+                }
+            }
+        }
+        if upload.size() < size {
+            let found = upload.size();
+            return Err(ImportRepositoryError::Short { path: path.clone(), expected: size, found });
+        }
+        let finished = tokio::task::spawn_blocking(move || upload.finish(digest));
+        match finished.await.map_err(|_| ImportRepositoryError::Interrupted)? {
+            Ok(_) => Ok(()),
+            Err(StoreError::Digest { .. }) => Err(ImportRepositoryError::Other { path: path.clone() }),
+            Err(StoreError::Write(error)) => Err(error.into()),
+        }
+    }
+}
+
+async fn written(mut upload: Upload, bytes: Bytes) -> Result<Upload, ImportRepositoryError> {
+    let write = tokio::task::spawn_blocking(move || upload.write(&bytes).map(|()| upload));
+    Ok(write.await.map_err(|_| ImportRepositoryError::Interrupted)??)
+}
+
+/// One version of a repository.
+struct Source<'a> {
+    hub: &'a Hub,
+    repository: &'a str,
+    commit: &'a str,
+}
+
+impl Source<'_> {
+    async fn open(
+        &self,
+        file: &RemoteFile,
+        from: u64,
+    ) -> Result<impl Stream<Item = Result<Bytes, HubError>> + Send + use<>, HubError> {
+        self.hub.open(self.repository, self.commit, &file.path, from).await
+    }
+}
+
+/// How far an import is.
+struct Told<'a> {
+    done: u64,
+    fetched: u64,
+    total: u64,
+    reporter: &'a Reporter,
+}
+
+impl Told<'_> {
+    fn came(&mut self, bytes: u64) {
+        self.fetched += bytes;
+        self.had(bytes);
+    }
+
+    fn had(&mut self, bytes: u64) {
+        self.done += bytes;
+        self.reporter.tell(Progress::Bytes { done: self.done, total: self.total, peers: 1 });
+    }
+}
+
+/// Git's name of a file: SHA-1 of `blob <length>\0` and the bytes.
+pub fn git_blob(bytes: &[u8]) -> [u8; 20] {
+    let mut hasher = Sha1::new();
+    hasher.update(format!("blob {}\0", bytes.len()));
+    hasher.update(bytes);
+    hasher.finalize().into()
+}
