@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sha2::block_api::compress256;
+use reg_sha256x2::{BLOCK_LEN, Block, compress, compress2};
 use thiserror::Error;
 
 use crate::digest::Digest;
@@ -28,8 +28,6 @@ const IV: State = State([
     0x1f83_d9ab,
     0x5be0_cd19,
 ]);
-
-const BLOCK_LEN: usize = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct State([u32; 8]);
@@ -59,7 +57,7 @@ impl State {
         padded[rest.len()] = 0x80;
         let end = if rest.len() < BLOCK_LEN - 8 { BLOCK_LEN } else { 2 * BLOCK_LEN };
         padded[end - 8..end].copy_from_slice(&(size * 8).to_be_bytes());
-        compress256(&mut self.0, padded[..end].as_chunks().0);
+        compress(&mut self.0, padded[..end].as_chunks().0);
         Digest::from_bytes(self.to_bytes())
     }
 }
@@ -115,20 +113,10 @@ impl PieceStates {
 
     /// Tells whether `bytes` are piece `piece` of the blob named `blob`, if these are its states.
     pub fn verify(&self, blob: &Digest, piece: PieceIndex, bytes: &[u8]) -> bool {
-        if piece > self.layout.last() || bytes.len() != self.layout.piece_len(piece) {
-            return false;
-        }
-        let index = piece.get() as usize;
-        let mut state = match index.checked_sub(1).and_then(|before| self.states.get(before)) {
-            Some(bytes) => State::from_bytes(bytes),
-            None => IV,
-        };
-        let (blocks, rest) = bytes.as_chunks();
-        compress256(&mut state.0, blocks);
-        match self.states.get(index) {
-            Some(after) => state.to_bytes() == *after,
-            None => state.close(rest, self.layout.size()) == *blob,
-        }
+        let claim = Claim { states: self, blob, piece, bytes };
+        let Some((mut state, blocks)) = claim.begin() else { return false };
+        compress(&mut state.0, blocks);
+        claim.holds(state)
     }
 
     /// Returns the piece that settles a dispute between two lists for one blob, `None` where they are equal.
@@ -144,6 +132,55 @@ impl PieceStates {
 impl fmt::Debug for PieceStates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} states of a blob of {} bytes", self.states.len(), self.layout.size())
+    }
+}
+
+/// Some bytes are said to be a piece of a blob, whose states are said to be these.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    pub states: &'a PieceStates,
+    pub blob: &'a Digest,
+    pub piece: PieceIndex,
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Claim<'a> {
+    /// Verifies two pieces, of one blob or of two, nearly as fast on one core as one: their rounds are done in turn.
+    pub fn verify_two(first: Self, second: Self) -> (bool, bool) {
+        match (first.begin(), second.begin()) {
+            (Some((mut one, blocks)), Some((mut two, others))) => {
+                compress2(&mut one.0, blocks, &mut two.0, others);
+                (first.holds(one), second.holds(two))
+            }
+            _ => (first.verify(), second.verify()),
+        }
+    }
+
+    /// Verifies this one alone.
+    pub fn verify(self) -> bool {
+        self.states.verify(self.blob, self.piece, self.bytes)
+    }
+
+    /// Returns the state before the piece, and its whole blocks; `None` where it cannot be such a piece.
+    fn begin(&self) -> Option<(State, &'a [Block])> {
+        let layout = self.states.layout;
+        if self.piece > layout.last() || self.bytes.len() != layout.piece_len(self.piece) {
+            return None;
+        }
+        let before =
+            self.piece.get().checked_sub(1).and_then(|before| self.states.states.get(before as usize));
+        Some((before.map_or(IV, State::from_bytes), self.bytes.as_chunks().0))
+    }
+
+    /// Tells whether `state`, which all whole blocks are in, is what the piece must end with.
+    fn holds(&self, state: State) -> bool {
+        match self.states.states.get(self.piece.get() as usize) {
+            Some(after) => state.to_bytes() == *after,
+            None => {
+                let rest = self.bytes.as_chunks::<BLOCK_LEN>().1;
+                state.close(rest, self.states.layout.size()) == *self.blob
+            }
+        }
     }
 }
 
@@ -173,33 +210,53 @@ impl StateHasher {
     /// Takes the next bytes.
     pub fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let to_boundary = PIECE_LEN - self.size % PIECE_LEN;
-            let now = usize::try_from(to_boundary).map_or(bytes.len(), |length| length.min(bytes.len()));
-            let (here, later) = bytes.split_at(now);
-            self.within_piece(here);
-            if self.size.is_multiple_of(PIECE_LEN) {
-                self.states.push(self.state.to_bytes());
-            }
+            let (blocks, later) = self.take(bytes);
+            compress(&mut self.state.0, blocks);
+            self.keep();
             bytes = later;
         }
     }
 
-    /// Takes bytes that do not reach beyond the end of the piece.
-    fn within_piece(&mut self, mut bytes: &[u8]) {
+    /// Takes the next bytes of two blobs, nearly as fast on one core as those of one: their rounds are done in turn.
+    pub fn update_two(first: &mut Self, mut bytes: &[u8], second: &mut Self, mut others: &[u8]) {
+        while !bytes.is_empty() && !others.is_empty() {
+            let ((blocks, later), (other_blocks, others_later)) = (first.take(bytes), second.take(others));
+            compress2(&mut first.state.0, blocks, &mut second.state.0, other_blocks);
+            first.keep();
+            second.keep();
+            (bytes, others) = (later, others_later);
+        }
+        first.update(bytes);
+        second.update(others);
+    }
+
+    /// Takes bytes up to the end of the piece at most. Returns the whole blocks of them, which the caller puts into the
+    /// state before it takes more, and the bytes that come later.
+    fn take<'a>(&mut self, bytes: &'a [u8]) -> (&'a [Block], &'a [u8]) {
+        let to_boundary = PIECE_LEN - self.size % PIECE_LEN;
+        let now = usize::try_from(to_boundary).map_or(bytes.len(), |length| length.min(bytes.len()));
+        let (mut here, later) = bytes.split_at(now);
         let held = self.held();
-        self.size += bytes.len() as u64;
+        self.size += here.len() as u64;
         if held > 0 {
-            let (fill, later) = bytes.split_at(bytes.len().min(BLOCK_LEN - held));
+            let (fill, after) = here.split_at(here.len().min(BLOCK_LEN - held));
             self.rest[held..held + fill.len()].copy_from_slice(fill);
             if held + fill.len() < BLOCK_LEN {
-                return;
+                return (&[], later);
             }
-            compress256(&mut self.state.0, &[self.rest]);
-            bytes = later;
+            compress(&mut self.state.0, &[self.rest]);
+            here = after;
         }
-        let (blocks, rest) = bytes.as_chunks();
-        compress256(&mut self.state.0, blocks);
+        let (blocks, rest) = here.as_chunks();
         self.rest[..rest.len()].copy_from_slice(rest);
+        (blocks, later)
+    }
+
+    /// Keeps the state where a piece has ended.
+    fn keep(&mut self) {
+        if self.size.is_multiple_of(PIECE_LEN) {
+            self.states.push(self.state.to_bytes());
+        }
     }
 
     fn held(&self) -> usize {
@@ -295,6 +352,37 @@ mod tests {
             prop_assert_eq!(PieceStates::parse(states.layout(), &states.to_bytes()), Ok(states.clone()));
             for at in states.layout().pieces() {
                 prop_assert!(states.verify(&digest, at, piece(&bytes, states.layout(), at)));
+            }
+        }
+
+        #[test]
+        fn two_at_once_equal_one_after_the_other(
+            lengths in (0usize..3_000_000, 0usize..3_000_000),
+            cuts in (1usize..200_000, 1usize..200_000),
+            seed: u8,
+        ) {
+            let (one, two) = (sample(lengths.0, seed), sample(lengths.1, !seed));
+            let (mut first, mut second) = (StateHasher::new(), StateHasher::new());
+            let (mut here, mut there) = (&one[..], &two[..]);
+            while !here.is_empty() || !there.is_empty() {
+                let (now, later) = here.split_at(cuts.0.min(here.len()));
+                let (other, others) = there.split_at(cuts.1.min(there.len()));
+                StateHasher::update_two(&mut first, now, &mut second, other);
+                (here, there) = (later, others);
+            }
+            let (first, second) = (first.finish().unwrap(), second.finish().unwrap());
+            prop_assert_eq!(&first, &hash(&one));
+            prop_assert_eq!(&second, &hash(&two));
+            for (at, other) in first.states.layout().pieces().zip(second.states.layout().pieces()) {
+                let bytes = piece(&one, first.states.layout(), at);
+                let claim = Claim { states: &first.states, blob: &first.digest, piece: at, bytes };
+                let bytes = piece(&two, second.states.layout(), other);
+                let right = Claim { states: &second.states, blob: &second.digest, piece: other, bytes };
+                let flipped: Vec<u8> = bytes.iter().map(|byte| byte ^ 1).collect();
+                let wrong = Claim { bytes: &flipped, ..right };
+                prop_assert_eq!(Claim::verify_two(claim, right), (true, true));
+                prop_assert_eq!(Claim::verify_two(wrong, claim), (bytes.is_empty(), true));
+                prop_assert_eq!(Claim::verify_two(claim, Claim { bytes: &[1], ..right }), (true, bytes == [1]));
             }
         }
 

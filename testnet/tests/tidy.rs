@@ -140,6 +140,22 @@ fn proto_reaches_nothing_that_does_io() {
 }
 
 #[test]
+fn unsafe_code_is_one_call_for_each_kind_of_machine_in_one_file() {
+    let mut found = 0;
+    for (path, text) in all() {
+        let code = code(&text);
+        let words = ["{", "fn", "impl", "extern"].map(|after| ["unsafe", after].join(" "));
+        let blocks: usize = words.iter().map(|word| code.matches(word).count()).sum();
+        if path.ends_with("proto/sha256x2/src/lib.rs") {
+            found = blocks;
+        } else {
+            assert_eq!(blocks, 0, "{} holds unsafe code", path.display());
+        }
+    }
+    assert_eq!(found, 2, "the calls for x86-64 and AArch64");
+}
+
+#[test]
 fn every_file_says_what_it_is_and_can_be_read_in_one_sitting() {
     for (path, text) in all() {
         let shown = path.display();
