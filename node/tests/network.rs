@@ -152,6 +152,8 @@ async fn an_announcement_travels_only_as_far_as_it_is_accepted() {
         tag: tag.to_owned(),
         key_documents: Bounded::empty(),
         holder: Holder { peer: first.peer_id(), addresses: Bounded::empty() },
+        contradicted_by: None,
+        revocations: Bounded::empty(),
     };
     for (tag, verdict) in [("bad", Verdict::Reject), ("good", Verdict::Accept)] {
         first.announce(announcement(tag)).await;

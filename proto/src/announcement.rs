@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded::Bounded;
 use crate::json::{self, JsonError};
-use crate::limits::{ADDRESSES_MAX, ANNOUNCEMENT_BYTES_MAX, KEY_DOCUMENTS_MAX};
+use crate::limits::{ADDRESSES_MAX, ANNOUNCEMENT_BYTES_MAX, KEY_DOCUMENTS_MAX, REVOCATIONS_GOSSIPED_MAX};
 use crate::peer::{Address, PeerId};
 
 /// A peer that says it holds something, and where it may be reached. A hint: nobody has signed it.
@@ -25,6 +25,16 @@ pub struct Announcement {
     /// The publisher's key documents from the first, which the publisher's id names, to the newest.
     pub key_documents: Bounded<String, KEY_DOCUMENTS_MAX>,
     pub holder: Holder,
+    /// The envelope of another record that contradicts `tag`: then the two are a proof, and not news.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contradicted_by: Option<String>,
+    /// What the publisher has revoked lately.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub revocations: Bounded<String, REVOCATIONS_GOSSIPED_MAX>,
+}
+
+fn is_empty(list: &[String]) -> bool {
+    list.is_empty()
 }
 
 impl Announcement {

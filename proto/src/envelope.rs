@@ -63,6 +63,10 @@ pub enum SignatureError {
     PayloadType { found: String, expected: &'static str },
     #[error("{valid} of the {threshold} signatures that are needed are valid")]
     TooFew { valid: usize, threshold: usize },
+    #[error(
+        "{valid} of the {threshold} signatures that are needed are valid, and the publisher has revoked {revoked} of the keys"
+    )]
+    Revoked { valid: usize, threshold: usize, revoked: usize },
 }
 
 /// DSSE's JSON form; unknown fields are ignored.

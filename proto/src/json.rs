@@ -59,6 +59,13 @@ pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Option::deserialize(deserializer)
 }
 
+/// Deserialises a field that is either left out or says something: `null` would be a second way to say nothing.
+pub(crate) fn stated<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// Walks a document, keeps nothing but the keys of the objects it is in.
 struct Strict {
     depth: usize,

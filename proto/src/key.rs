@@ -9,9 +9,10 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::envelope::{Envelope, EnvelopeError, PublicKey, SignatureError};
-use crate::json::{self, JsonError, present};
-use crate::limits::{KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX, KEYS_MAX};
+use crate::json::{self, JsonError, present, stated};
+use crate::limits::{KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX, KEYS_MAX, SEQ_MAX};
 use crate::name::PublisherId;
+use crate::revocation::{Revocation, Revocations, Revoked};
 
 /// Payload type of a key document.
 pub const KEY_DOCUMENT_TYPE: &str = "application/vnd.reg.key-document.v1+json";
@@ -31,6 +32,21 @@ pub struct KeyDocument {
     /// A commitment to the next document's keys: [`KeyDocument::commitment`]. `None` leaves them open.
     #[serde(deserialize_with = "present")]
     pub next: Option<Digest>,
+    /// Records that this document signs are numbered from here on, and what older ones have signed counts only below it:
+    /// the way out where a stolen key has used up numbers. Left out where none is stated.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    pub floor: Option<u64>,
+}
+
+/// Why a number is not one that a publisher's keys can have given a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SeqError {
+    #[error("number {seq} is not one: 1 to {SEQ_MAX}")]
+    OutOfRange { seq: u64 },
+    #[error("number {seq} is below {floor}, from which key document {version} counts")]
+    BelowFloor { seq: u64, floor: u64, version: u64 },
+    #[error("number {seq} is voided by key document {version}, by which older keys count only below {floor}")]
+    Voided { seq: u64, floor: u64, version: u64 },
 }
 
 /// Why a list of envelopes is not a publisher's key history.
@@ -56,12 +72,14 @@ pub enum KeyError {
     Threshold { version: u64, keys: usize, threshold: usize },
     #[error("key document {version} is not signed as it must be")]
     Signature { version: u64, source: SignatureError },
+    #[error("key document {version} states a first number that is none: 1 to {SEQ_MAX}")]
+    Floor { version: u64 },
 }
 
 impl KeyDocument {
     /// Returns the first document of a publisher with one key.
     pub fn first(key: PublicKey) -> Self {
-        Self { version: 1, keys: vec![key], threshold: 1, previous: None, next: None }
+        Self { version: 1, keys: vec![key], threshold: 1, previous: None, next: None, floor: None }
     }
 
     /// Returns the bytes that are signed, and whose digest names the publisher where this is the first document.
@@ -79,7 +97,11 @@ impl KeyDocument {
         Envelope::sign(KEY_DOCUMENT_TYPE, self.to_payload(), &[key])
     }
 
-    fn from_payload(payload: &[u8]) -> Result<Self, KeyError> {
+    /// Reads a payload; no signature is checked.
+    ///
+    /// # Errors
+    /// Not a key document, or a threshold or a floor that cannot be.
+    pub fn from_payload(payload: &[u8]) -> Result<Self, KeyError> {
         let document: Self = json::from_slice(payload, KEY_ENVELOPE_BYTES_MAX)?;
         let keys = document.keys.len();
         if keys > KEYS_MAX || !(1..=keys).contains(&document.threshold) {
@@ -88,6 +110,9 @@ impl KeyDocument {
                 keys,
                 threshold: document.threshold,
             });
+        }
+        if document.floor.is_some_and(|floor| !(1..=SEQ_MAX).contains(&floor)) {
+            return Err(KeyError::Floor { version: document.version });
         }
         Ok(document)
     }
@@ -99,12 +124,13 @@ impl KeyDocument {
     }
 }
 
-/// The key documents of one publisher, every step of which has been verified. Holding it proves it.
+/// The key documents of one publisher, every step of which has been verified, and what it has revoked. Holding it proves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyHistory {
     publisher: PublisherId,
     documents: Vec<(KeyDocument, Digest)>,
     envelopes: Vec<String>,
+    revocations: Revocations,
 }
 
 impl KeyHistory {
@@ -131,7 +157,7 @@ impl KeyHistory {
         if documents.is_empty() {
             return Err(KeyError::Empty);
         }
-        Ok(Self { publisher, documents, envelopes: envelopes.to_vec() })
+        Ok(Self { publisher, documents, envelopes: envelopes.to_vec(), revocations: Revocations::default() })
     }
 
     /// Returns whose keys these are.
@@ -165,7 +191,40 @@ impl KeyHistory {
         other.documents.starts_with(&self.documents)
     }
 
-    /// Checks that `envelope` is of this type and signed by the threshold of key document `version`.
+    /// Returns the newest document.
+    pub fn newest(&self) -> &KeyDocument {
+        &self.documents.last().expect("a history has a first document").0
+    }
+
+    /// Takes those of `envelopes` that are revocations by this publisher, and leaves others out. None is ever taken back.
+    pub fn take_revocations<'a>(&mut self, envelopes: impl IntoIterator<Item = &'a str>) {
+        let documents: Vec<&KeyDocument> = self.documents.iter().map(|(document, _)| document).collect();
+        self.revocations.take(self.publisher, &documents, envelopes);
+    }
+
+    /// Returns the revocations that count, each with its envelope.
+    pub fn revocations(&self) -> impl Iterator<Item = (&Revocation, &str)> {
+        self.revocations.iter()
+    }
+
+    /// Returns what the publisher has said when it revoked this.
+    pub fn revocation(&self, subject: &Revoked) -> Option<&Revocation> {
+        self.revocations.get(subject)
+    }
+
+    /// Returns the keys of document `version` that are not revoked.
+    pub fn signers(&self, version: u64) -> Vec<PublicKey> {
+        let keys = self.document(version).map(|document| document.keys.iter()).into_iter().flatten();
+        keys.filter(|key| !self.revocations.is_revoked(key)).copied().collect()
+    }
+
+    /// Tells whether the newest keys can sign nothing any more, because too many of them are revoked.
+    pub fn is_dead(&self) -> bool {
+        self.signers(self.version()).len() < self.newest().threshold
+    }
+
+    /// Checks that `envelope` is of this type and signed by the threshold of key document `version`; what revoked keys have
+    /// signed does not count.
     ///
     /// # Errors
     /// No such document, another payload type, or too few valid signatures.
@@ -178,7 +237,33 @@ impl KeyHistory {
         let Some(document) = self.document(version) else {
             return Err(SignatureError::TooFew { valid: 0, threshold: 1 });
         };
-        envelope.verify(payload_type, &document.keys, document.threshold)
+        let signers = self.signers(version);
+        let revoked = document.keys.len() - signers.len();
+        match envelope.verify(payload_type, &signers, document.threshold) {
+            Err(SignatureError::TooFew { valid, threshold }) if revoked > 0 => {
+                Err(SignatureError::Revoked { valid, threshold, revoked })
+            }
+            checked => checked,
+        }
+    }
+
+    /// Checks that a record signed by key document `version` may have this number.
+    ///
+    /// # Errors
+    /// A number that is none, below the floor of its document, or voided by that of a later one.
+    pub fn check_seq(&self, version: u64, seq: u64) -> Result<(), SeqError> {
+        if !(1..=SEQ_MAX).contains(&seq) {
+            return Err(SeqError::OutOfRange { seq });
+        }
+        let floors = self.documents.iter().filter_map(|(it, _)| Some((it.version, it.floor?)));
+        let (own, later): (Vec<_>, Vec<_>) = floors.partition(|(stated_by, _)| *stated_by <= version);
+        if let Some((version, floor)) = own.into_iter().next_back().filter(|(_, floor)| seq < *floor) {
+            return Err(SeqError::BelowFloor { seq, floor, version });
+        }
+        match later.into_iter().find(|(_, floor)| seq >= *floor) {
+            Some((version, floor)) => Err(SeqError::Voided { seq, floor, version }),
+            None => Ok(()),
+        }
     }
 }
 

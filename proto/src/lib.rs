@@ -22,6 +22,11 @@ pub mod referrer;
 pub mod attestation;
 pub mod envelope;
 pub mod key;
+pub mod revocation;
+
+pub mod delegation;
+pub mod equivocation;
+pub mod glob;
 pub mod provenance;
 pub mod tag;
 

@@ -43,6 +43,29 @@ pub const SIGNATURES_MAX: usize = 2 * KEYS_MAX;
 pub const KEY_ENVELOPE_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a tag record in its envelope.
 pub const TAG_ENVELOPE_BYTES_MAX: usize = 16 << 10;
+/// The highest number of a tag record: what every reader of JSON holds exactly.
+pub const SEQ_MAX: u64 = (1 << 53) - 1;
+/// How far one record's number may be above the last one that was seen: a record a minute for two years. So a stolen key
+/// cannot use up the numbers of a tag.
+pub const SEQ_JUMP_MAX: u64 = 1 << 20;
+/// Records that one tag record settles: a few accidents; each takes 74 bytes.
+pub const SETTLES_MAX: usize = 16;
+/// Bytes of a revocation in its envelope: 16 signatures and a reason take 3 KiB.
+pub const REVOCATION_BYTES_MAX: usize = 4 << 10;
+/// Characters of the reason of a revocation: a line.
+pub const REASON_CHARS_MAX: usize = 200;
+/// Revocations of one publisher: all keys it ever had, and some models.
+pub const REVOCATIONS_MAX: usize = 128;
+/// Revocations that travel with a gossiped announcement, the newest: who connects gets all of them.
+pub const REVOCATIONS_GOSSIPED_MAX: usize = 4;
+/// Bytes of a delegation in its envelope.
+pub const DELEGATION_BYTES_MAX: usize = 4 << 10;
+/// Delegations of one publisher: teams, not users.
+pub const DELEGATIONS_MAX: usize = 32;
+/// Delegations that are followed from one name: a foundation, its lab, the lab's contractor.
+pub const DELEGATION_DEPTH_MAX: usize = 3;
+/// Proofs of equivocation in one response: two records of 2 KiB each.
+pub const PROOFS_PER_RESPONSE_MAX: usize = 16;
 /// Bytes of a provenance statement in its envelope: 20,000 files' states digests of 160 bytes, in base64.
 pub const PROVENANCE_BYTES_MAX: usize = 5 << 20;
 /// Bytes of an OpenSSF bundle: as provenance, with two certificates.

@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::bounded::Bounded;
 use crate::digest::Digest;
 use crate::envelope::{Envelope, EnvelopeError, SignatureError};
 use crate::json::{self, JsonError, present};
-use crate::key::KeyHistory;
-use crate::limits::TAG_ENVELOPE_BYTES_MAX;
+use crate::key::{KeyHistory, SeqError};
+use crate::limits::{SETTLES_MAX, TAG_ENVELOPE_BYTES_MAX};
 use crate::name::{ModelName, PublisherId, Tag};
 
 /// Payload type of a tag record.
@@ -22,7 +23,7 @@ pub struct TagRecord {
     pub tag: Tag,
     /// One more than that of the record before.
     pub seq: u64,
-    /// The digest of the payload of the record before; `None` in the first.
+    /// The digest of the payload of the record before, so far as its signer knew it; `None` in the first.
     #[serde(deserialize_with = "present")]
     pub prev: Option<Digest>,
     pub manifest: ManifestPointer,
@@ -35,6 +36,10 @@ pub struct TagRecord {
     /// After this the tag is refused unless the user asks for it.
     #[serde(deserialize_with = "present")]
     pub expires: Option<u64>,
+    /// Digests of the payloads of records that contradicted each other: this one, and each after it that names them too,
+    /// says what holds instead. Left out where there are none.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub settles: Bounded<Digest, SETTLES_MAX>,
 }
 
 /// The manifest that a tag means.
@@ -57,6 +62,8 @@ pub enum TagError {
     OtherPublisher { found: PublisherId, expected: PublisherId },
     #[error("tag record {tag} of {model} is not signed by key document {version} of its publisher")]
     Signature { model: ModelName, tag: Tag, version: u64, source: SignatureError },
+    #[error("tag record {tag} of {model} has a number that its publisher's keys do not allow")]
+    Seq { model: ModelName, tag: Tag, source: SeqError },
 }
 
 /// A tag record whose signature has been verified, with the envelope it came in.
@@ -67,7 +74,16 @@ pub struct SignedTag {
     envelope: String,
 }
 
+fn is_empty(settles: &[Digest]) -> bool {
+    settles.is_empty()
+}
+
 impl TagRecord {
+    /// Returns what records of one tag are ordered by: what newer keys say counts more than any number of older ones.
+    pub const fn order(&self) -> (u64, u64) {
+        (self.key_document, self.seq)
+    }
+
     /// Returns the bytes that are signed.
     pub fn to_payload(&self) -> Vec<u8> {
         json::to_vec(self)
@@ -86,7 +102,8 @@ impl SignedTag {
     /// Verifies the envelope `text` against a publisher's keys.
     ///
     /// # Errors
-    /// No envelope, no tag record, one of another publisher, or one that the publisher's keys have not signed.
+    /// No envelope, no tag record, one of another publisher, one that the publisher's keys have not signed, or a number
+    /// that a key document rules out.
     pub fn verify(text: &str, keys: &KeyHistory) -> Result<Self, TagError> {
         let envelope = Envelope::from_bytes(text.as_bytes(), TAG_ENVELOPE_BYTES_MAX)?;
         let record = TagRecord::from_payload(&envelope.payload)?;
@@ -96,6 +113,10 @@ impl SignedTag {
         if let Err(source) = keys.check(&envelope, TAG_RECORD_TYPE, record.key_document) {
             let TagRecord { model, tag, key_document: version, .. } = record;
             return Err(TagError::Signature { model, tag, version, source });
+        }
+        if let Err(source) = keys.check_seq(record.key_document, record.seq) {
+            let TagRecord { model, tag, .. } = record;
+            return Err(TagError::Seq { model, tag, source });
         }
         Ok(Self { record, payload: Digest::of(&envelope.payload), envelope: text.to_owned() })
     }
@@ -115,10 +136,18 @@ impl SignedTag {
         &self.envelope
     }
 
-    /// Tells whether the two records cannot both be honest: the same tag and number, another content.
-    pub fn contradicts(&self, other: &Self) -> bool {
-        let name = |it: &TagRecord| (it.publisher, it.model.folded(), it.tag.clone(), it.seq);
-        name(&self.record) == name(&other.record) && self.payload != other.payload
+    /// Tells whether the two records cannot both be honest: of one tag, by one key document, and either with one number
+    /// and another content, or `later` is the next and names another one as that before it.
+    ///
+    /// Keys that were rotated away prove nothing against those that came after them.
+    pub fn contradicts(&self, later: &Self) -> bool {
+        let name = |it: &TagRecord| (it.publisher, it.model.folded(), it.tag.clone(), it.key_document);
+        if name(&self.record) != name(&later.record) || self.payload == later.payload {
+            return false;
+        }
+        let (seq, next) = (self.record.seq, later.record.seq);
+        let follows = later.record.prev == Some(self.payload) || later.record.settles.contains(&self.payload);
+        seq == next || (seq.checked_add(1) == Some(next) && !follows)
     }
 }
 
@@ -128,6 +157,7 @@ mod tests {
 
     use super::*;
     use crate::envelope::PublicKey;
+    use crate::equivocation::Equivocation;
     use crate::key::{KeyDocument, publisher_id};
 
     fn keys(seed: u8) -> (SigningKey, KeyHistory) {
@@ -150,6 +180,7 @@ mod tests {
             issued: 1_700_000_000,
             fresh_until: None,
             expires: None,
+            settles: Bounded::empty(),
         }
     }
 
@@ -181,11 +212,26 @@ mod tests {
         let one = record(history.publisher());
         let two =
             TagRecord { manifest: ManifestPointer { digest: Digest::of(b"n"), size: 1 }, ..one.clone() };
-        let next = TagRecord { seq: 2, ..two.clone() };
-        let [one, two, next] =
-            [one, two, next].map(|it| SignedTag::verify(&sign(&it, &key), &history).unwrap());
-        assert!(one.contradicts(&two));
-        assert!(!one.contradicts(&next) && !one.contradicts(&one));
+        let after =
+            |it: &TagRecord| TagRecord { seq: 2, prev: Some(Digest::of(&it.to_payload())), ..two.clone() };
+        let (next, far) = (after(&one), TagRecord { seq: 9, ..after(&two) });
+        let settled = TagRecord {
+            seq: 2,
+            settles: Bounded::first_of([&one, &two].map(|it| Digest::of(&it.to_payload()))),
+            ..two.clone()
+        };
+        let [one, two, next, far, settled] =
+            [one, two, next, far, settled].map(|it| SignedTag::verify(&sign(&it, &key), &history).unwrap());
+        assert!(one.contradicts(&two) && two.contradicts(&one));
+        assert!(two.contradicts(&next), "it names another one as that before it");
+        assert!(!one.contradicts(&next) && !one.contradicts(&one) && !one.contradicts(&far));
+        let proof = Equivocation::of(&two, &one).unwrap();
+        assert_eq!(Equivocation::verify(&proof.to_claim(), &history).unwrap(), proof);
+        assert!(proof.is_settled_by(settled.record()));
+        for other in [&one, &two, &next, &far] {
+            assert!(!proof.is_settled_by(other.record()), "{}", other.record().seq);
+        }
+        assert!(!one.contradicts(&settled) && !two.contradicts(&settled));
     }
 
     #[test]

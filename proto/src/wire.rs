@@ -12,11 +12,12 @@ use crate::announcement::{Announcement, Holder};
 use crate::bounded::Bounded;
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
+use crate::equivocation::EquivocationClaim;
 use crate::json::{self, JsonError};
 use crate::limits::{
-    FRAME_HEADER_BYTES_MAX, HEADS_PER_PAGE_MAX, HOLDERS_MAX, KEY_DOCUMENTS_MAX, REFERRERS_MAX,
-    REQUEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX, STATES_BYTES_MAX,
-    TAGS_PER_RESPONSE_MAX,
+    DELEGATIONS_MAX, FRAME_HEADER_BYTES_MAX, HEADS_PER_PAGE_MAX, HOLDERS_MAX, KEY_DOCUMENTS_MAX,
+    PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX,
+    RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX, STATES_BYTES_MAX, TAGS_PER_RESPONSE_MAX,
 };
 use crate::name::{ModelName, PublisherId, Tag};
 use crate::piece::{BlobLayout, PIECE_LEN, PieceSet, PieceSetError};
@@ -112,6 +113,19 @@ pub struct Records {
     /// Peers known to hold the newest of these models.
     #[serde(default)]
     pub holders: Bounded<Holder, HOLDERS_MAX>,
+    /// Everything the publisher has revoked.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub revocations: Bounded<String, REVOCATIONS_MAX>,
+    /// Who speaks for models of this publisher.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub delegations: Bounded<String, DELEGATIONS_MAX>,
+    /// Records of these tags that contradict each other.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub proofs: Bounded<EquivocationClaim, PROOFS_PER_RESPONSE_MAX>,
+}
+
+fn is_empty<T>(list: &[T]) -> bool {
+    list.is_empty()
 }
 
 /// A frame on a blob stream. The puller opens the stream and sends the first group; the server sends the second.

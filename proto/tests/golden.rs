@@ -3,9 +3,11 @@
 use ed25519_dalek::SigningKey;
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::bounded::Bounded;
+use reg_proto::delegation::{DELEGATION_TYPE, Delegation};
 use reg_proto::descriptor::Descriptor;
 use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, PublicKey};
+use reg_proto::equivocation::EquivocationClaim;
 use reg_proto::key::{KeyDocument, publisher_id};
 use reg_proto::manifest::MANIFEST_TYPE;
 use reg_proto::name::Tag;
@@ -13,6 +15,7 @@ use reg_proto::peer::PeerId;
 use reg_proto::piece::PieceSet;
 use reg_proto::provenance::{Provenance, STATEMENT_PAYLOAD_TYPE};
 use reg_proto::referrer::{ENVELOPE_MEDIA_TYPE, PROVENANCE_ARTIFACT_TYPE, Referrer};
+use reg_proto::revocation::{REVOCATION_TYPE, Revocation, Revoked};
 use reg_proto::states::StateHasher;
 use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE, TagRecord};
 use reg_proto::wire::{Frame, Held, Message, Records, Rejection, Request, Response};
@@ -54,6 +57,7 @@ fn samples() -> String {
         issued: 1_700_000_000,
         fresh_until: Some(1_800_000_000),
         expires: None,
+        settles: Bounded::empty(),
     };
     let provenance = Provenance {
         publisher,
@@ -75,7 +79,13 @@ fn samples() -> String {
         addresses: Bounded::first_of(["/ip4/192.0.2.1/tcp/4600".parse().expect("an address")]),
     };
     let documents = || Bounded::first_of([document.sign(&key).to_json()]);
-    let announcement = Announcement { tag: tag.clone(), key_documents: documents(), holder: holder.clone() };
+    let announcement = Announcement {
+        tag: tag.clone(),
+        key_documents: documents(),
+        holder: holder.clone(),
+        contradicted_by: None,
+        revocations: Bounded::empty(),
+    };
     let mut pieces = PieceSet::new(9);
     pieces.insert(pieces.piece(8).expect("a piece"));
     let (blob, subject) = (Digest::of(b"blob"), manifest);
@@ -98,7 +108,7 @@ fn samples() -> String {
         Request::GetHeads { after: Some(blob) },
     ];
     let records =
-        Records { key_documents: documents(), tags: Bounded::first_of([tag]), holders: Bounded::empty() };
+        Records { key_documents: documents(), tags: Bounded::first_of([tag.clone()]), ..Records::default() };
     let responses = [
         Response::Records(records),
         Response::Document { bytes: b"{}".to_vec() },
@@ -126,6 +136,47 @@ fn samples() -> String {
     lines.extend(requests.iter().map(|it| hex(it.to_bytes())));
     lines.extend(responses.iter().map(|it| hex(it.to_bytes())));
     lines.extend(frames.iter().map(|it| hex(it.to_bytes())));
+    // What came later stands below, so that the lines above stay where they are.
+    let floored = KeyDocument { floor: Some(9), ..document.clone() };
+    let settling = TagRecord { settles: Bounded::first_of([manifest, blob]), ..record.clone() };
+    let revocation = |subject| Revocation {
+        publisher,
+        subject,
+        key_document: 1,
+        issued: 1_700_000_000,
+        reason: "withdrawn".parse().expect("a line"),
+    };
+    let revoked = [Revoked::Key(PublicKey::of(&key)), Revoked::Manifest(manifest), Revoked::Delegation(blob)];
+    let delegation = Delegation {
+        publisher,
+        models: "tiny-*".parse().expect("a pattern"),
+        to: publisher_id(b"friend"),
+        key_document: 1,
+        issued: 1_700_000_000,
+        expires: 1_800_000_000,
+    };
+    lines.push(text(floored.to_payload()));
+    lines.push(text(settling.to_payload()));
+    lines.extend(revoked.map(|subject| text(revocation(subject).to_payload())));
+    lines.push(text(delegation.to_payload()));
+    let revocation = sign(REVOCATION_TYPE, revocation(revoked[0]).to_payload());
+    let delegation = sign(DELEGATION_TYPE, delegation.to_payload());
+    let settling = sign(TAG_RECORD_TYPE, settling.to_payload());
+    let proof = EquivocationClaim { one: announcement.tag.clone(), two: settling.clone() };
+    let announcement = Announcement {
+        contradicted_by: Some(settling),
+        revocations: Bounded::first_of([revocation.clone()]),
+        ..announcement
+    };
+    lines.push(text(announcement.to_bytes()));
+    let records = Records {
+        key_documents: documents(),
+        revocations: Bounded::first_of([revocation]),
+        delegations: Bounded::first_of([delegation]),
+        proofs: Bounded::first_of([proof]),
+        ..Records::default()
+    };
+    lines.push(hex(Response::Records(records).to_bytes()));
     lines.join("\n") + "\n"
 }
 

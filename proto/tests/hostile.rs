@@ -4,8 +4,11 @@ use proptest::prelude::*;
 use reg_proto::announcement::Announcement;
 use reg_proto::content::inspect::inspect;
 use reg_proto::content::{card, gguf, model_config, safetensors};
+use reg_proto::delegation::{Delegation, SignedDelegation};
 use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, PublicKey};
+use reg_proto::equivocation::{Equivocation, EquivocationClaim};
+use reg_proto::glob::ModelGlob;
 use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
 use reg_proto::manifest::{Manifest, ModelConfig};
 use reg_proto::name::{ModelName, Publisher, Reference, Tag};
@@ -14,6 +17,7 @@ use reg_proto::peer::{Address, PeerId};
 use reg_proto::piece::{BlobLayout, PieceSet};
 use reg_proto::provenance::Provenance;
 use reg_proto::referrer::Referrer;
+use reg_proto::revocation::Revocation;
 use reg_proto::states::PieceStates;
 use reg_proto::tag::TagRecord;
 use reg_proto::wire::{Frame, Message, Request, Response};
@@ -27,8 +31,21 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// The keys that the golden records are signed with.
+fn keys() -> KeyHistory {
+    let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+    let document = KeyDocument::first(PublicKey::of(&key));
+    KeyHistory::verify(publisher_id(&document.to_payload()), &[document.sign(&key).to_json()]).expect("keys")
+}
+
+fn takes_revocation(text: &str) -> bool {
+    let mut keys = keys();
+    keys.take_revocations([text]);
+    keys.revocations().count() > 0
+}
+
 /// Every parser by name. The fuzz targets run the same list.
-const PARSERS: [(&str, Parser); 25] = [
+const PARSERS: [(&str, Parser); 29] = [
     ("digest", |bytes| text(bytes).parse::<Digest>().is_ok()),
     ("reference", |bytes| text(bytes).parse::<Reference>().is_ok()),
     ("publisher", |bytes| text(bytes).parse::<Publisher>().is_ok()),
@@ -41,6 +58,18 @@ const PARSERS: [(&str, Parser); 25] = [
     ("envelope", |bytes| Envelope::from_bytes(bytes, 1 << 20).is_ok()),
     ("key history", |bytes| KeyHistory::verify(publisher_id(b""), &[text(bytes)]).is_ok()),
     ("tag record", |bytes| TagRecord::from_payload(bytes).is_ok()),
+    ("revocation", |bytes| Revocation::from_payload(bytes).is_ok() | takes_revocation(&text(bytes))),
+    ("delegation", |bytes| {
+        Delegation::from_payload(bytes).is_ok() | SignedDelegation::verify(&text(bytes), &keys()).is_ok()
+    }),
+    ("pattern", |bytes| {
+        let model: ModelName = "a-model.b".parse().expect("a name");
+        text(bytes).parse::<ModelGlob>().map(|glob| glob.covers(&model)).is_ok()
+    }),
+    ("equivocation", |bytes| {
+        serde_json::from_slice::<EquivocationClaim>(bytes)
+            .is_ok_and(|claim| Equivocation::verify(&claim, &keys()).is_ok())
+    }),
     ("provenance", |bytes| Provenance::from_payload(bytes, &Digest::of(b"")).is_ok()),
     ("manifest", |bytes| Manifest::from_bytes(bytes).is_ok()),
     ("model config", |bytes| ModelConfig::from_bytes(bytes).is_ok()),
@@ -154,7 +183,7 @@ fn every_parser_takes_some_sample() {
     seeds.push(PublicKey::of(&key).to_string().into_bytes());
     seeds.push(br#"{"descriptor":{},"modelfs":{"type":"layers","diffIds":[]}}"#.to_vec());
     // Signed for one publisher and one manifest each, these take nothing that is fixed here.
-    let other = ["key history", "provenance", "states", "safetensors"];
+    let other = ["key history", "equivocation", "provenance", "states", "safetensors"];
     for (name, parse) in PARSERS {
         assert!(other.contains(&name) || seeds.iter().any(|seed| parse(seed)), "{name} takes no sample");
     }
@@ -188,6 +217,20 @@ fn our_own_records_take_no_unknown_missing_or_double_field() {
         "expires",
     ];
     bend(record, &fields, &takes_record);
+    let line = |begins: &str| {
+        *golden
+            .iter()
+            .find(|line| line.starts_with("{\"publisher\"") && line.contains(begins))
+            .expect("a line")
+    };
+    let takes_revoked = |text: &str| Revocation::from_payload(text.as_bytes()).is_ok();
+    let fields = ["publisher", "subject", "key_document", "issued", "reason"];
+    bend(line("\"subject\""), &fields, &takes_revoked);
+    let takes_delegation = |text: &str| Delegation::from_payload(text.as_bytes()).is_ok();
+    let fields = ["publisher", "models", "to", "key_document", "issued", "expires"];
+    bend(line("\"models\""), &fields, &takes_delegation);
+    let with_null = |text: &str, field: &str| text.replace('}', &format!(",\"{field}\":null}}"));
+    assert!(!takes_document(&with_null(&document, "floor")), "what is left out is not said twice");
     bend(statement, &["publisher", "model", "key_document", "issued", "states"], &takes_statement);
 }
 

@@ -120,6 +120,7 @@ impl Tale {
             issued: 1_700_000_000,
             fresh_until: None,
             expires: None,
+            settles: Bounded::empty(),
         };
         let provenance = Provenance {
             publisher: self.publisher,
@@ -141,7 +142,7 @@ impl Tale {
         let records = Records {
             key_documents: Bounded::first_of([self.key_document.clone()]),
             tags: Bounded::first_of([tag]),
-            holders: Bounded::empty(),
+            ..Records::default()
         };
         for tag in [Some(Tag::latest()), None] {
             let ask = Request::GetRecords { publisher: self.publisher, model: Some(self.asked.clone()), tag };

@@ -78,6 +78,7 @@ impl Inner {
             key_documents: Bounded::first_of(keys.envelopes().iter().cloned()),
             tags: Bounded::first_of(records.iter().map(|it| it.envelope().to_owned())),
             holders: Bounded::first_of(holders),
+            ..Records::default()
         })
     }
 

@@ -93,6 +93,8 @@ impl Head {
             tag: self.tag.envelope().to_owned(),
             key_documents: Bounded::first_of(self.keys.envelopes().iter().cloned()),
             holder: holder.clone(),
+            contradicted_by: None,
+            revocations: Bounded::empty(),
         })
     }
 }

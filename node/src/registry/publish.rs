@@ -269,6 +269,7 @@ impl Inner {
             issued,
             fresh_until: fresh_for.map(|seconds| issued.saturating_add(seconds)),
             expires: None,
+            settles: Bounded::empty(),
         };
         let prepared = Prepared {
             id: self.next_id(),
@@ -440,6 +441,8 @@ impl Inner {
             tag: tag.envelope().to_owned(),
             key_documents: Bounded::first_of(keys.envelopes().iter().cloned()),
             holder: holder_of(own, self.network.listen_addresses().await),
+            contradicted_by: None,
+            revocations: Bounded::empty(),
         };
         if let Ok(head) = Head::verify(&announcement) {
             self.take_head(head);

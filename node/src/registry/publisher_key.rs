@@ -231,6 +231,7 @@ pub(super) mod tests {
             issued,
             fresh_until: None,
             expires: None,
+            settles: reg_proto::bounded::Bounded::empty(),
         };
         Prepared {
             id: 1,

@@ -219,6 +219,7 @@ mod tests {
                 issued: 1_700_000_000,
                 fresh_until: None,
                 expires: None,
+                settles: reg_proto::bounded::Bounded::empty(),
             };
             let envelope = Envelope::sign(TAG_RECORD_TYPE, record.to_payload(), &[&self.key]).to_json();
             SignedTag::verify(&envelope, &self.keys).unwrap()

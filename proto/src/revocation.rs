@@ -1,0 +1,198 @@
+//! [`Revocation`]: "do not believe this any more", by the publisher who once said it.
+//!
+//! Revocations only add up: nothing takes one back, and whoever has seen one keeps it and hands it on. So there is no
+//! order among them that could be played back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Deserializer, Serialize};
+use thiserror::Error;
+
+use crate::digest::Digest;
+use crate::envelope::{Envelope, EnvelopeError, PublicKey};
+use crate::json::{self, JsonError};
+use crate::key::KeyDocument;
+use crate::limits::{REASON_CHARS_MAX, REVOCATION_BYTES_MAX, REVOCATIONS_MAX};
+use crate::name::PublisherId;
+
+/// Payload type of a revocation.
+pub const REVOCATION_TYPE: &str = "application/vnd.reg.revocation.v1+json";
+
+/// What a publisher takes back, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revocation {
+    pub publisher: PublisherId,
+    pub subject: Revoked,
+    /// Version of the key document whose threshold has signed; a key may also revoke itself alone.
+    pub key_document: u64,
+    /// Seconds since 1970-01-01T00:00:00Z.
+    pub issued: u64,
+    pub reason: Reason,
+}
+
+/// What is revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Revoked {
+    /// Nothing that only this key has signed counts any more.
+    Key(PublicKey),
+    /// No tag means this manifest any more, and it is not pulled by its digest either.
+    Manifest(Digest),
+    /// The delegation whose payload has this digest ends.
+    Delegation(Digest),
+}
+
+/// The publisher's words: a line without control characters, which a terminal would obey.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Reason(String);
+
+/// Why a revocation cannot be read.
+#[derive(Debug, Error)]
+pub enum RevocationError {
+    #[error("revocation is not an envelope")]
+    Envelope(#[from] EnvelopeError),
+    #[error("revocation is not understood")]
+    Json(#[from] JsonError),
+}
+
+/// A text is no reason.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a reason is one line of at most {REASON_CHARS_MAX} characters")]
+pub struct ReasonError;
+
+impl Reason {
+    /// Returns the words.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for Reason {
+    type Err = ReasonError;
+
+    fn from_str(text: &str) -> Result<Self, ReasonError> {
+        // Beside control characters, those that change the direction of what follows.
+        let hidden = |it: char| {
+            it.is_control()
+                || matches!(it, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        if text.chars().count() > REASON_CHARS_MAX || text.chars().any(hidden) {
+            return Err(ReasonError);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        json::text(deserializer)
+    }
+}
+
+impl Revocation {
+    /// Returns the bytes that are signed.
+    pub fn to_payload(&self) -> Vec<u8> {
+        json::to_vec(self)
+    }
+
+    /// Reads a payload; nothing is verified.
+    ///
+    /// # Errors
+    /// Not a revocation.
+    pub fn from_payload(payload: &[u8]) -> Result<Self, JsonError> {
+        json::from_slice(payload, REVOCATION_BYTES_MAX)
+    }
+}
+
+/// A revocation as it came, with its signatures not yet weighed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Candidate {
+    revocation: Revocation,
+    envelope: Envelope,
+    text: String,
+}
+
+/// The revocations of one publisher that count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Revocations {
+    by_subject: BTreeMap<Revoked, Candidate>,
+}
+
+impl Revocations {
+    /// Adds those of `texts` that the publisher has signed; others are left out.
+    pub(crate) fn take<'a>(
+        &mut self,
+        publisher: PublisherId,
+        documents: &[&KeyDocument],
+        texts: impl IntoIterator<Item = &'a str>,
+    ) {
+        let read = texts.into_iter().take(REVOCATIONS_MAX).filter_map(|text| Candidate::read(text).ok());
+        let mut candidates: Vec<Candidate> = read
+            .chain(self.by_subject.values().cloned())
+            .filter(|it| it.revocation.publisher == publisher)
+            .collect();
+        // Which of two about one subject stays must not depend on which came first.
+        candidates.sort_by_key(|it| (it.revocation.issued, Digest::of(&it.envelope.payload)));
+        let mut by_subject = BTreeMap::new();
+        let mut revoked = BTreeSet::new();
+        // Newer key documents first: what a revoked key of an older one has signed does not count.
+        for version in (1..=documents.len()).rev() {
+            let document = documents[version - 1];
+            let of_version = |it: &&Candidate| it.revocation.key_document == version as u64;
+            let keys: Vec<&Candidate> = candidates.iter().filter(of_version).collect();
+            let mut now = BTreeSet::new();
+            for candidate in keys {
+                let Revoked::Key(key) = candidate.revocation.subject else { continue };
+                let known = documents[..version].iter().any(|it| it.keys.contains(&key));
+                if known && (candidate.is_signed(document, &revoked) || candidate.is_signed_by(key)) {
+                    now.insert(key);
+                    by_subject.entry(candidate.revocation.subject).or_insert_with(|| candidate.clone());
+                }
+            }
+            revoked.extend(now);
+        }
+        for candidate in &candidates {
+            let subject = candidate.revocation.subject;
+            let version = usize::try_from(candidate.revocation.key_document).unwrap_or(0);
+            let document = version.checked_sub(1).and_then(|index| documents.get(index));
+            let counts = document.is_some_and(|document| candidate.is_signed(document, &revoked));
+            if !matches!(subject, Revoked::Key(_)) && counts && by_subject.len() < REVOCATIONS_MAX {
+                by_subject.entry(subject).or_insert_with(|| candidate.clone());
+            }
+        }
+        self.by_subject = by_subject;
+    }
+
+    /// Returns what was said of this subject.
+    pub(crate) fn get(&self, subject: &Revoked) -> Option<&Revocation> {
+        self.by_subject.get(subject).map(|it| &it.revocation)
+    }
+
+    pub(crate) fn is_revoked(&self, key: &PublicKey) -> bool {
+        self.by_subject.contains_key(&Revoked::Key(*key))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Revocation, &str)> {
+        self.by_subject.values().map(|it| (&it.revocation, it.text.as_str()))
+    }
+}
+
+impl Candidate {
+    fn read(text: &str) -> Result<Self, RevocationError> {
+        let envelope = Envelope::from_bytes(text.as_bytes(), REVOCATION_BYTES_MAX)?;
+        let revocation = Revocation::from_payload(&envelope.payload)?;
+        Ok(Self { revocation, envelope, text: text.to_owned() })
+    }
+
+    fn is_signed(&self, document: &KeyDocument, revoked: &BTreeSet<PublicKey>) -> bool {
+        let keys: Vec<PublicKey> =
+            document.keys.iter().filter(|key| !revoked.contains(key)).copied().collect();
+        self.envelope.verify(REVOCATION_TYPE, &keys, document.threshold).is_ok()
+    }
+
+    fn is_signed_by(&self, key: PublicKey) -> bool {
+        self.envelope.verify(REVOCATION_TYPE, &[key], 1).is_ok()
+    }
+}
