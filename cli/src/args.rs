@@ -7,6 +7,8 @@ use reg_node::registry::keyring::KeyName;
 use reg_proto::name::{ModelName, Petname, PublisherId, Reference, Tag};
 use reg_proto::peer::Address;
 
+use crate::choice::Choice;
+
 /// A registry without a centre for open model weights.
 ///
 /// Publishers sign, every node verifies, and every node that has a model shares it.
@@ -28,7 +30,7 @@ Examples:
   reg pull ID/my-model --from /ip4/192.0.2.7/tcp/4600
 
 Exit codes: 0 ok, 1 other, 2 usage, 3 not found, 4 verification failed, 5 unreachable, 6 denied,
-7 disk full, 75 retry later, 130 interrupted";
+7 disk full, 8 a pattern matches nothing, 75 retry later, 130 interrupted";
 
 /// Flags of every command.
 #[derive(Debug, Clone, ClapArgs)]
@@ -201,6 +203,8 @@ Examples:
   reg pull acme/my-model               latest, into ./my-model
   reg pull acme/my-model:v1 /models/x  a tag, into a directory
   reg pull ID/my-model@sha256:…        exactly this
+  reg pull acme/my-model --quant Q4_K_M                        one quantisation and its documents
+  reg pull acme/my-model --include '*.json' --exclude 'onnx/'  some files
   reg pull acme/my-model --from /ip4/192.0.2.7/tcp/4600/p2p/12D3KooW…")]
 pub struct Pull {
     /// publisher/model[:tag][@sha256:…]; the publisher is an id or a name of yours (`reg trust add`)
@@ -210,6 +214,8 @@ pub struct Pull {
     /// Peer to ask (repeatable)
     #[arg(long, value_name = "MULTIADDR")]
     pub from: Vec<Address>,
+    #[command(flatten)]
+    pub choice: Choice,
     /// Fetch into the cache only, and share from there
     #[arg(long, conflicts_with = "dest")]
     pub cache_only: bool,

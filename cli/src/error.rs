@@ -82,7 +82,7 @@ fn code(kind: &str) -> u8 {
         "unreachable" => 5,
         "denied" => 6,
         "disk_full" => 7,
-        "partial" => 8,
+        "no_match" => 8,
         "retry_later" => 75,
         _ => 1,
     }

@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "nothing is outside of a binary")]
 
 mod args;
+mod choice;
 mod client;
 mod command;
 mod error;

@@ -30,6 +30,10 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
         vec!["pinned".into(), summary.pinned.to_string()],
         vec!["key document".into(), info.key_document_version.to_string()],
     ];
+    if let (false, Some(part)) = (summary.complete, &summary.part) {
+        let of = if part.complete { "all of them here" } else { "not all of them here" };
+        rows.push(vec!["chosen".into(), format!("{} in {} files, {of}", size(part.bytes), part.files)]);
+    }
     rows.extend(info.seq.map(|seq| vec!["tag record".into(), format!("number {seq}")]));
     output::table(&rows)?;
     let metadata = serde_json::to_value(&info.metadata).map_err(|error| CliError::new("other", error))?;

@@ -28,14 +28,21 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
 
 fn row(model: &ModelSummary) -> Vec<String> {
     let tags: Vec<&str> = model.tags.iter().map(|tag| tag.as_str()).collect();
-    let marks = [(model.pinned, "pinned"), (!model.complete, "incomplete")];
-    let marks: Vec<&str> = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
+    let state = match &model.part {
+        _ if model.complete => None,
+        Some(part) => {
+            let end = if part.complete { "" } else { ", incomplete" };
+            Some(format!("part: {} files, {}{end}", part.files, size(part.bytes)))
+        }
+        None => Some("incomplete".to_owned()),
+    };
+    let marks: Vec<String> = model.pinned.then(|| "pinned".to_owned()).into_iter().chain(state).collect();
     vec![
         format!("{}/{}", shown(model.publisher, model.petname.as_ref()), model.model),
         tags.join(","),
         size(model.bytes),
         model.files.to_string(),
         short(&model.manifest),
-        marks.join(","),
+        marks.join("; "),
     ]
 }

@@ -3,6 +3,7 @@
 mod completion;
 mod config;
 mod daemon;
+mod dry_run;
 mod env;
 mod export_signature;
 mod files;

@@ -8,12 +8,14 @@ use reg_node::registry::request::PullRequest;
 
 use crate::args::{Global, Pull};
 use crate::client::Client;
+use crate::command::dry_run;
 use crate::error::CliError;
 use crate::output::{self, size};
 
 pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
     let dest = destination(&args)?;
     let client = Client::open(global, Some(&args.net)).await?;
+    let dry_run = args.choice.dry_run;
     let request = PullRequest {
         reference: args.reference,
         dest,
@@ -23,8 +25,12 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         copy: args.copy,
         overwrite: args.overwrite,
         allow_expired: args.allow_expired,
+        selection: args.choice.selection(),
         hub_cache: None,
     };
+    if dry_run {
+        return dry_run::run(global, client, &request).await;
+    }
     let pulled: Result<Pulled, CliError> = tokio::select! {
         pulled = client.stream("/v1/pull", &request) => pulled,
         _ = tokio::signal::ctrl_c() => {
@@ -65,6 +71,9 @@ fn report(global: &Global, pulled: &Pulled) -> Result<(), CliError> {
     }
     if global.quiet {
         return Ok(());
+    }
+    if !pulled.complete {
+        eprintln!("a part of the model: pull it again without a choice of files for the rest");
     }
     let Pulled { files, bytes, bytes_fetched, peers, seconds, publisher, manifest, .. } = pulled;
     eprintln!("{files} files, {}, {manifest}", size(*bytes));

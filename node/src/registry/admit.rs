@@ -108,7 +108,7 @@ impl Inner {
             return Ok(());
         }
         let (metadata, kinds) = self.describe(manifest, self.allow_unsafe)?.finish();
-        let record = ModelRecord { complete: true, metadata, kinds, ..view.record.clone() };
+        let record = ModelRecord { complete: true, chosen: None, metadata, kinds, ..view.record.clone() };
         record.save(store, &view.digest()).map_err(|error| Box::new(PullError::from(error)))?;
         store.touch(&view.digest());
         store.commit();

@@ -13,7 +13,9 @@ use tokio::task::JoinError;
 use super::documents::referrers_here;
 use super::fault::{Fault, FaultKind};
 use super::model::{self, ModelError, ModelRecord};
-use super::report::{Collected, FileInfo, ModelInfo, ModelSummary, PeerReport, Status, TrustEntry};
+use super::report::{
+    Collected, FileInfo, ModelInfo, ModelSummary, PartSummary, PeerReport, Status, TrustEntry,
+};
 use super::resolve::{ResolveError, wanted_tag};
 use super::tags::{self, TagsError};
 use super::trust::TrustError;
@@ -367,9 +369,20 @@ impl Inner {
             bytes: record.bytes,
             files: record.files,
             pinned: self.is_pinned(&manifest, record),
+            part: record.chosen.as_ref().and_then(|_| self.part_summary(&manifest, record)),
             complete: record.complete && record.blobs.iter().all(|blob| self.store.contains(blob)),
             last_used: self.store.last_used(&manifest),
         }
+    }
+
+    /// What of a model was chosen, and whether it is here.
+    fn part_summary(&self, manifest: &Digest, record: &ModelRecord) -> Option<PartSummary> {
+        let (part, manifest) = (record.part(), model::manifest(&self.store, manifest).ok()?);
+        Some(PartSummary {
+            files: part.files(&manifest).count(),
+            bytes: part.bytes(&manifest),
+            complete: part.blobs(&manifest).keys().all(|blob| self.store.contains(blob)),
+        })
     }
 
     fn is_pinned(&self, manifest: &Digest, record: &ModelRecord) -> bool {

@@ -1,15 +1,18 @@
 //! Putting a model into a user's directory: by reflink, else hard link, else copy; never outside, never half.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use reg_proto::digest::Digest;
 use reg_proto::manifest::{Manifest, ModelFile};
+use reg_proto::path::SafePath;
 use reg_proto::states::StateHasher;
 use thiserror::Error;
 
 use super::fault::{Fault, FaultKind};
+use super::selection::Part;
 use crate::store::{DocumentKind, PlaceError, PlaceMode, ReadError, Store, WriteError};
 
 /// Why a model was not put into a directory. Files that were placed before stay; each is whole.
@@ -55,11 +58,12 @@ impl Fault for CheckoutError {
     }
 }
 
-/// Puts the files of a model, all of which are here, into `dest`, and remembers that it did.
+/// Puts the files of a part of a model, all of which are here, into `dest`, and remembers that it did.
 pub(super) fn check_out(
     store: &Store,
     manifest_digest: &Digest,
     manifest: &Manifest,
+    part: &Part,
     dest: &Path,
     copy: bool,
     overwrite: bool,
@@ -68,7 +72,7 @@ pub(super) fn check_out(
     let dest = dest.canonicalize().map_err(|source| CheckoutError::Read { path: dest.to_owned(), source })?;
     let mode = if copy { PlaceMode::Copy } else { PlaceMode::Auto };
     let mut to_place = Vec::new();
-    for file in manifest.files() {
+    for file in part.files(manifest) {
         if needs_placing(&dest, file, overwrite)? {
             to_place.push(file);
         }
@@ -77,16 +81,26 @@ pub(super) fn check_out(
         let path = make_parents(&dest, file)?;
         store.place(&file.digest, &path, mode).map_err(|source| CheckoutError::Place { path, source })?;
     }
-    let key = dest.to_string_lossy().into_owned();
+    let part = match checked_out(store, &dest) {
+        Ok(Some((digest, Part::Files(before)))) if digest == *manifest_digest => part.with(&before, manifest),
+        _ => part.clone(),
+    };
+    let paths = part.paths().into_iter().flatten().map(|path| format!("\n{path}"));
+    let document: String = std::iter::once(manifest_digest.to_string()).chain(paths).collect();
     store
-        .put_document(DocumentKind::Checkout, &key, manifest_digest.to_string().as_bytes())
+        .put_document(DocumentKind::Checkout, &dest.to_string_lossy(), document.as_bytes())
         .map_err(|source| CheckoutError::Remember { path: dest, source })
 }
 
-/// Returns the manifest that a directory was checked out from.
-pub(super) fn checked_out(store: &Store, dir: &Path) -> Result<Option<Digest>, ReadError> {
+/// Returns the manifest that a directory was checked out from, and which of its files: a line for the digest, and one
+/// for each file where they are not all.
+pub(super) fn checked_out(store: &Store, dir: &Path) -> Result<Option<(Digest, Part)>, ReadError> {
     let document = store.get_document(DocumentKind::Checkout, &dir.to_string_lossy())?;
-    Ok(document.and_then(|bytes| String::from_utf8_lossy(&bytes).parse().ok()))
+    let text = String::from_utf8_lossy(&document.unwrap_or_default()).into_owned();
+    let mut lines = text.lines();
+    let Some(digest) = lines.next().and_then(|line| line.parse().ok()) else { return Ok(None) };
+    let files: BTreeSet<SafePath> = lines.filter_map(|line| line.parse().ok()).collect();
+    Ok(Some((digest, if files.is_empty() { Part::Whole } else { Part::Files(files) })))
 }
 
 /// Tells whether a file is still to be placed; one that is there and equal is left alone.

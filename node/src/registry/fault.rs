@@ -7,6 +7,8 @@ pub enum FaultKind {
     Invalid,
     /// There is no such model, tag, file or key here or at any peer that was asked.
     NotFound,
+    /// The model is there, and what was asked of it is not: a pattern matches none of its files.
+    NoMatch,
     /// What was found is not what was signed.
     Verification,
     /// No peer could be reached, or the node is offline.

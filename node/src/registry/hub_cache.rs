@@ -23,6 +23,7 @@ use super::fault::{Fault, FaultKind};
 use super::import::{ImportedRepository, RepositoryName, git_blob};
 use super::report::Progress;
 use super::request::HubCache;
+use super::selection::Part;
 use super::tree::{self, TreeError};
 use super::upload::UploadError;
 use super::{Registry, Reporter};
@@ -188,6 +189,7 @@ pub(super) fn fill(
     store: &Store,
     digest: &Digest,
     manifest: &Manifest,
+    part: &Part,
     cache: &HubCache,
 ) -> Result<PathBuf, CheckoutError> {
     let root = repository_dir(cache);
@@ -197,7 +199,7 @@ pub(super) fn fill(
     for dir in [&root.join("blobs"), &snapshot] {
         fs::create_dir_all(dir).map_err(|source| CheckoutError::Make { path: dir.clone(), source })?;
     }
-    for file in manifest.files() {
+    for file in part.files(manifest) {
         let name = if plain.contains(&file.digest) {
             let bytes = store.read_blob(&file.digest, PLAIN_BYTES_MAX);
             let placed = |source| CheckoutError::Place { path: root.clone(), source };

@@ -9,9 +9,11 @@ mod shared;
 pub mod report;
 pub mod request;
 
+mod plan;
 mod publish;
 mod pull;
 mod seed;
+pub mod selection;
 
 mod answer;
 mod catalogue;

@@ -8,13 +8,15 @@ use reg_proto::json::{self, JsonError};
 use reg_proto::limits::{MANIFEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX};
 use reg_proto::manifest::{Manifest, ManifestError};
 use reg_proto::name::{ModelName, PublisherId};
+use reg_proto::path::SafePath;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::selection::Part;
 use crate::store::{DocumentKind, ReadError, Store, WriteError};
 
-/// Bytes of a record: a model of 20,000 files has as many digests of 75 bytes.
-const RECORD_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a record: a model of 20,000 files has as many digests of 75 bytes, and at most 4 MiB of paths.
+const RECORD_BYTES_MAX: usize = 8 << 20;
 
 /// A model that is here, or on its way. The store reads `blobs` to know what belongs together.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +31,9 @@ pub(super) struct ModelRecord {
     pub(super) files: usize,
     /// Whether every blob is here; else a pull has begun and not ended.
     pub(super) complete: bool,
+    /// The files that were chosen, where a part of the model is all that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) chosen: Option<BTreeSet<SafePath>>,
     pub(super) metadata: Metadata,
     /// Files by kind of content.
     pub(super) kinds: std::collections::BTreeMap<String, usize>,
@@ -95,6 +100,20 @@ impl ModelRecord {
 
     fn parse(manifest: Digest, bytes: &[u8]) -> Result<Self, ModelError> {
         json::from_slice(bytes, RECORD_BYTES_MAX).map_err(|source| ModelError::Record { manifest, source })
+    }
+
+    /// Returns what is wanted of the model once `part` is wanted too.
+    pub(super) fn with(&self, part: &Part, manifest: &Manifest) -> Part {
+        match &self.chosen {
+            _ if self.complete => Part::Whole,
+            Some(chosen) => part.with(chosen, manifest),
+            None => part.clone(),
+        }
+    }
+
+    /// Returns the part of the model that is wanted here.
+    pub(super) fn part(&self) -> Part {
+        self.chosen.clone().map_or(Part::Whole, Part::Files)
     }
 
     /// Writes the record, fsynced.

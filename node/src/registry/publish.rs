@@ -365,6 +365,7 @@ impl Inner {
             bytes: prepared.bytes,
             files: prepared.files,
             complete: true,
+            chosen: None,
             metadata: metadata.clone(),
             kinds: kinds.clone(),
         };
@@ -450,10 +451,12 @@ impl Inner {
         self.network.announce(announcement).await;
     }
 
-    /// Provides a model in the DHT: its publisher's records, its manifest, and its large blobs.
+    /// Provides a model in the DHT: its publisher's records, its large blobs as far as they are here, and its manifest
+    /// where it is here whole.
     pub(super) async fn seed_model(&self, manifest: &Digest) {
-        let mut keys = BTreeSet::from([DhtKey::manifest(manifest)]);
+        let mut keys = BTreeSet::new();
         for record in ModelRecord::of_manifest(&self.store, manifest) {
+            keys.extend(record.complete.then(|| DhtKey::manifest(manifest)));
             keys.insert(DhtKey::publisher(&record.publisher));
             keys.extend(
                 record.blobs.iter().filter_map(|blob| DhtKey::blob(blob, self.store.blob_size(blob)?)),

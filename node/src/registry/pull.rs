@@ -25,6 +25,7 @@ use super::model::ModelRecord;
 use super::report::Pulled;
 use super::request::PullRequest;
 use super::resolve::{ResolveError, ResolveOptions, Resolved};
+use super::selection::{Part, SelectError};
 use super::tags::{self, TagsError};
 use super::{Inner, Registry, Reporter};
 use crate::store::{Lease, Partial, PartialError, ReadError, Recheck, ReserveError, Store, WriteError};
@@ -34,6 +35,8 @@ use crate::store::{Lease, Partial, PartialError, ReadError, Recheck, ReserveErro
 pub enum PullError {
     #[error(transparent)]
     Resolve(#[from] ResolveError),
+    #[error(transparent)]
+    Select(#[from] SelectError),
     #[error("model is not whole here, and no peer is asked because the node is offline")]
     Offline,
     #[error("there is no room for the model")]
@@ -62,6 +65,7 @@ impl Fault for PullError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Resolve(source) => source.kind(),
+            Self::Select(_) => FaultKind::NoMatch,
             Self::Offline | Self::Download(DownloadError::Starved { .. }) => FaultKind::Unreachable,
             Self::States { .. } => FaultKind::Unreachable,
             Self::Reserve(_) => FaultKind::DiskFull,
@@ -86,6 +90,7 @@ impl Fault for PullError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Resolve(source) => source.hint(),
+            Self::Select(source) => source.hint(),
             Self::Reserve(_) => {
                 Some("make room with `reg gc`, raise cache.max_size, or free the disk".into())
             }
@@ -121,24 +126,25 @@ impl Registry {
             patience: None,
         };
         let mut resolved = self.inner.resolve(&request.reference, &options, reporter).await?;
+        let part = request.selection.choose(&resolved.manifest, &mut resolved.notes)?;
         for note in &resolved.notes {
             reporter.note(note);
         }
         let offline = request.offline || self.inner.network.is_offline();
-        let fetched = self.inner.fetch(&mut resolved, request.allow_unsafe, offline, reporter).await?;
+        let fetched = self.inner.fetch(&mut resolved, &part, request.allow_unsafe, offline, reporter).await?;
         if fetched.is_new {
             self.inner.seed_model(&resolved.digest).await;
         }
-        if let (Some(tag), false) = (&resolved.tag, offline) {
+        if let (Some(tag), true) = (&resolved.tag, fetched.is_whole && !offline) {
             self.inner.announce(tag, &resolved.keys).await;
         }
         if let Some(dest) = &request.dest {
             reporter.stage("placing", dest.display());
             let (inner, dest, copy, overwrite) =
                 (self.inner.clone(), dest.clone(), request.copy, request.overwrite);
-            let (manifest, digest) = (resolved.manifest.clone(), resolved.digest);
+            let (manifest, digest, part) = (resolved.manifest.clone(), resolved.digest, part.clone());
             tokio::task::spawn_blocking(move || {
-                check_out(&inner.store, &digest, &manifest, &dest, copy, overwrite)
+                check_out(&inner.store, &digest, &manifest, &part, &dest, copy, overwrite)
                     .map_err(|source| PullError::Checkout { dest, source })
             })
             .await??;
@@ -146,15 +152,15 @@ impl Registry {
         let mut placed = request.dest;
         if let Some(cache) = request.hub_cache {
             reporter.stage("placing", cache.dir.display());
-            let (store, manifest, digest) =
-                (self.inner.store.clone(), resolved.manifest.clone(), resolved.digest);
+            let (store, manifest, digest, part) =
+                (self.inner.store.clone(), resolved.manifest.clone(), resolved.digest, part.clone());
             let filled = tokio::task::spawn_blocking(move || {
-                hub_cache::fill(&store, &digest, &manifest, &cache)
+                hub_cache::fill(&store, &digest, &manifest, &part, &cache)
                     .map_err(|source| PullError::Checkout { dest: cache.dir, source })
             });
             placed = Some(filled.await??);
         }
-        let bytes = resolved.manifest.total_bytes();
+        let bytes = part.bytes(&resolved.manifest);
         let bytes_fetched = fetched.peers.values().sum();
         Ok(Pulled {
             reference: Reference {
@@ -168,8 +174,9 @@ impl Registry {
             tag: resolved.tag.map(|it| it.record().tag.clone()),
             manifest: resolved.digest,
             bytes,
-            files: resolved.manifest.files().len(),
+            files: part.files(&resolved.manifest).count(),
             dest: placed,
+            complete: fetched.is_whole,
             bytes_fetched,
             bytes_local: bytes.saturating_sub(bytes_fetched),
             peers: fetched.peers,
@@ -182,41 +189,55 @@ impl Registry {
 /// What fetching a model has brought.
 struct Fetched {
     peers: BTreeMap<reg_proto::peer::PeerId, u64>,
-    /// Whether the model was not whole here before.
+    /// Whether there is something here that was not before.
     is_new: bool,
+    /// Whether every file of the model is here now.
+    is_whole: bool,
 }
 
 impl Inner {
-    /// Brings every blob of a resolved model here, keeps its documents, and remembers it.
+    /// Brings the blobs of a part of a resolved model here, keeps its documents, and remembers it.
     async fn fetch(
         &self,
         resolved: &mut Resolved,
+        part: &Part,
         allow_unsafe: bool,
         offline: bool,
         reporter: &Reporter,
     ) -> Result<Fetched, PullError> {
-        let missing = self.missing(&resolved.manifest).await?;
+        let missing = self.missing(part.blobs(&resolved.manifest)).await?;
         let needed = missing.values().map(|layout| layout.size()).sum();
         let blobs = resolved.manifest.blobs().into_keys();
         let wanted: BTreeSet<Digest> = blobs.chain([resolved.digest]).collect();
         let lease = self.store.reserve(needed, &wanted)?;
         self.keep_documents(resolved)?;
         let publisher = resolved.keys.publisher();
-        let record = ModelRecord::load(&self.store, &resolved.digest, publisher, &resolved.model);
-        let was_complete = missing.is_empty() && matches!(record, Ok(Some(record)) if record.complete);
+        let known =
+            ModelRecord::load(&self.store, &resolved.digest, publisher, &resolved.model).ok().flatten();
+        let all = known.as_ref().map_or_else(|| part.clone(), |it| it.with(part, &resolved.manifest));
+        let chosen = all.paths().cloned();
+        let was_complete = known.as_ref().is_some_and(|it| it.complete);
+        let is_known = known.is_some_and(|it| it.complete || (it.chosen == chosen && !it.kinds.is_empty()));
         let mut peers = BTreeMap::new();
         if !missing.is_empty() {
             if offline {
                 return Err(PullError::Offline);
             }
-            self.record(resolved, None).save(&self.store, &resolved.digest)?;
+            if !is_known {
+                let chosen = chosen.clone();
+                ModelRecord { chosen, ..self.record(resolved, None) }.save(&self.store, &resolved.digest)?;
+            }
             self.seed_while_pulling(resolved).await;
             reporter.stage("fetching", format_args!("{needed} bytes in {} blobs", missing.len()));
             peers = self.download(resolved, &missing, reporter).await?.peers;
         }
-        let description = self.describe(&resolved.manifest, allow_unsafe)?;
-        if !was_complete {
-            self.record(resolved, Some(description)).save(&self.store, &resolved.digest)?;
+        let description = self.describe_part(&resolved.manifest, &all, part, allow_unsafe)?;
+        let is_whole = self.missing(resolved.manifest.blobs()).await?.is_empty();
+        let is_new = !missing.is_empty() || !is_known || (is_whole && !was_complete);
+        if is_new {
+            let chosen = if is_whole { None } else { chosen };
+            let record = self.record(resolved, Some(description));
+            ModelRecord { chosen, complete: is_whole, ..record }.save(&self.store, &resolved.digest)?;
         }
         if let Some(tag) = &resolved.tag {
             tags::keep(&self.store, tag)?;
@@ -224,7 +245,7 @@ impl Inner {
         self.store.touch(&resolved.digest);
         self.store.commit();
         drop::<Lease>(lease);
-        Ok(Fetched { peers, is_new: !was_complete })
+        Ok(Fetched { peers, is_new, is_whole })
     }
 
     /// Fetches blobs that are missing, each piece verified before it is written.
@@ -266,10 +287,13 @@ impl Inner {
         Ok(result?)
     }
 
-    /// The blobs of a model that are not here. One that has changed since it was verified is rehashed first, and is
-    /// missing as far as it is damaged.
-    async fn missing(&self, manifest: &Manifest) -> Result<BTreeMap<Digest, BlobLayout>, PullError> {
-        let (store, mut blobs) = (self.store.clone(), manifest.blobs());
+    /// Those of `blobs` that are not here. One that has changed since it was verified is rehashed first, and is missing
+    /// as far as it is damaged.
+    pub(super) async fn missing(
+        &self,
+        mut blobs: BTreeMap<Digest, BlobLayout>,
+    ) -> Result<BTreeMap<Digest, BlobLayout>, PullError> {
+        let store = self.store.clone();
         let check = tokio::task::spawn_blocking(move || {
             blobs.retain(|blob, _| !is_whole(&store, blob));
             blobs
@@ -302,9 +326,26 @@ impl Inner {
             bytes: resolved.manifest.total_bytes(),
             files: resolved.manifest.files().len(),
             complete,
+            chosen: None,
             metadata,
             kinds,
         }
+    }
+
+    /// Looks at the files of `all` that are here, and judges those of `part`: the others were taken before.
+    fn describe_part(
+        &self,
+        manifest: &Manifest,
+        all: &Part,
+        part: &Part,
+        allow_unsafe: bool,
+    ) -> Result<Description, DescribeError> {
+        let mut description = Description::default();
+        for file in all.files(manifest).filter(|file| self.store.contains(&file.digest)) {
+            let is_taken = allow_unsafe || !part.contains(&file.path);
+            description.add(&self.store, &file.path, &file.digest, file.layout.size(), is_taken)?;
+        }
+        Ok(description)
     }
 
     /// Looks at every file and judges it. A model that is here may have been taken with consent that is not given now.

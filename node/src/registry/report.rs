@@ -80,6 +80,8 @@ pub struct Pulled {
     pub bytes: u64,
     pub files: usize,
     pub dest: Option<PathBuf>,
+    /// Whether every file of the model is here now; else what was chosen of it, which `files` and `bytes` count.
+    pub complete: bool,
     /// Bytes that came from peers.
     pub bytes_fetched: u64,
     /// Bytes that were here already.
@@ -89,6 +91,45 @@ pub struct Pulled {
     pub seconds: f64,
     /// What the user should know: a tag past its freshness, a publisher seen for the first time.
     pub notes: Vec<String>,
+}
+
+/// What a pull would do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Planned {
+    pub reference: Reference,
+    pub manifest: Digest,
+    /// Of what was chosen.
+    pub files: usize,
+    pub bytes: u64,
+    /// Of the whole model.
+    pub model_files: usize,
+    pub model_bytes: u64,
+    pub bytes_to_fetch: u64,
+    pub bytes_local: u64,
+    /// Where room is needed: the cache, and the directory where it lies on another disk.
+    pub disks: Vec<DiskNeed>,
+    pub cache_max_bytes: Option<u64>,
+    /// The files that were chosen.
+    pub entries: Vec<PlannedFile>,
+    pub notes: Vec<String>,
+}
+
+/// A file that a pull would bring.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlannedFile {
+    pub path: SafePath,
+    pub size: u64,
+    pub digest: Digest,
+    pub bytes_to_fetch: u64,
+}
+
+/// Room that is needed on a disk, in bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DiskNeed {
+    pub path: PathBuf,
+    pub needed: u64,
+    /// `None` where it is not known.
+    pub free: Option<u64>,
 }
 
 /// What happens during a long use case, as it happens.
@@ -116,8 +157,20 @@ pub struct ModelSummary {
     pub pinned: bool,
     /// Whether every blob is here and was verified.
     pub complete: bool,
+    /// What was chosen of the model, where a part is all that was asked for.
+    #[serde(default)]
+    pub part: Option<PartSummary>,
     /// Seconds since 1970; `None` when it is not known.
     pub last_used: Option<u64>,
+}
+
+/// Some files of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartSummary {
+    pub files: usize,
+    pub bytes: u64,
+    /// Whether all of them are here.
+    pub complete: bool,
 }
 
 /// All that is known of one model.

@@ -9,6 +9,7 @@ use reg_proto::peer::Address;
 use serde::{Deserialize, Serialize};
 
 use super::import::RepositoryName;
+use super::selection::Selection;
 
 /// What a model is made from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -93,6 +94,9 @@ pub struct PullRequest {
     /// Take a tag whose publisher's expiry date has passed.
     #[serde(default)]
     pub allow_expired: bool,
+    /// Which of its files; all where nothing is said.
+    #[serde(default)]
+    pub selection: Selection,
     /// Fill Hugging Face's cache, so that its clients find the model there.
     #[serde(default)]
     pub hub_cache: Option<HubCache>,

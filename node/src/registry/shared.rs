@@ -201,7 +201,8 @@ async fn seed_all(inner: Arc<Inner>) {
     let Ok(Ok(models)) = tokio::task::spawn_blocking(move || ModelRecord::all(&store)).await else { return };
     let mut publishers = BTreeSet::new();
     for (manifest, record) in models {
-        if record.complete {
+        // Of what was chosen of a model, its publisher's records and its large blobs are provided, not the model.
+        if record.complete || record.chosen.is_some() {
             inner.seed_model(&manifest).await;
             publishers.insert(record.publisher);
         }

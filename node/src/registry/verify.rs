@@ -17,6 +17,7 @@ use super::model::{self, ModelError, ModelRecord};
 use super::report::{Damage, Progress, Verified};
 use super::request::{PullRequest, VerifyRequest, VerifyTarget};
 use super::resolve::ResolveError;
+use super::selection::{Pattern, Selection};
 use super::tree;
 use super::{Inner, Registry, Reporter};
 use crate::store::{ReadError, Recheck};
@@ -94,6 +95,9 @@ impl Registry {
                 VerifyTarget::Directory(path) => Some(path.clone()),
                 _ => None,
             };
+            let chosen = record.chosen.iter().flatten();
+            let selection =
+                Selection { include: chosen.filter_map(Pattern::exactly).collect(), ..Selection::default() };
             let request = PullRequest {
                 reference: reference_of(&record, manifest),
                 dest,
@@ -103,6 +107,7 @@ impl Registry {
                 copy: false,
                 overwrite: true,
                 allow_expired: true,
+                selection,
                 hub_cache: None,
             };
             if let Err(error) = self.pull(request, reporter).await {
@@ -146,11 +151,19 @@ impl Inner {
                 self.verify_blobs(&blobs, reporter)
             }
             VerifyTarget::Model(reference) => {
-                let (_, record) = self.model_here(reference)?;
-                self.verify_blobs(&record.blobs, reporter)
+                let (digest, record) = self.model_here(reference)?;
+                self.verify_blobs(&self.wanted_blobs(&digest, &record)?, reporter)
             }
             VerifyTarget::Directory(path) => self.verify_directory(path, reporter),
         }
+    }
+
+    /// The blobs of a model that should be here: all, or those of the files that were chosen, and what proves them.
+    fn wanted_blobs(&self, digest: &Digest, record: &ModelRecord) -> Result<BTreeSet<Digest>, VerifyError> {
+        let manifest = model::manifest(&self.store, digest)?;
+        let (all, wanted) = (manifest.blobs(), record.part().blobs(&manifest));
+        let is_wanted = |blob: &&Digest| !all.contains_key(*blob) || wanted.contains_key(*blob);
+        Ok(record.blobs.iter().filter(is_wanted).copied().collect())
     }
 
     fn verify_blobs(&self, blobs: &BTreeSet<Digest>, reporter: &Reporter) -> Result<Verified, VerifyError> {
@@ -186,12 +199,13 @@ impl Inner {
     fn verify_directory(&self, path: &Path, reporter: &Reporter) -> Result<Verified, VerifyError> {
         let dir =
             path.canonicalize().map_err(|source| VerifyError::Directory { path: path.to_owned(), source })?;
-        let manifest = checkout::checked_out(&self.store, &dir)?;
-        let digest = manifest.ok_or_else(|| VerifyError::NotPulled { path: dir.clone() })?;
+        let found = checkout::checked_out(&self.store, &dir)?;
+        let (digest, part) = found.ok_or_else(|| VerifyError::NotPulled { path: dir.clone() })?;
         let manifest = model::manifest(&self.store, &digest)?;
         reporter.stage("verifying", dir.display());
+        let total = part.bytes(&manifest);
         let mut verified = Verified::default();
-        for file in manifest.files() {
+        for file in part.files(&manifest) {
             let problem = match checkout::walk(&dir, file) {
                 Ok(None) => Some("it is missing".to_owned()),
                 Ok(Some((path, _))) => (checkout::hash_file(&path)? != file.digest)
@@ -200,7 +214,7 @@ impl Inner {
             };
             verified.checked += 1;
             verified.bytes += file.layout.size();
-            reporter.tell(Progress::Bytes { done: verified.bytes, total: manifest.total_bytes(), peers: 0 });
+            reporter.tell(Progress::Bytes { done: verified.bytes, total, peers: 0 });
             if let Some(problem) = problem {
                 let path = Some(dir.join(file.path.as_str()));
                 verified.damaged.push(Damage { digest: file.digest, path, problem, repaired: false });

@@ -51,18 +51,38 @@ pub(super) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<
     }
 }
 
-/// Returns how many bytes an ordinary user may still write where `path` is, `u64::MAX` where that is not known.
-pub(super) fn free_space(path: &Path) -> io::Result<u64> {
+/// Returns how many bytes an ordinary user may still write where `path` is or would be, `None` where that is not known.
+pub fn free_space(path: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
-        let stat = rustix::fs::statvfs(path)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        let stat = rustix::fs::statvfs(existing(path)?).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
     #[cfg(not(unix))]
     {
         let _ = path;
-        Ok(u64::MAX)
+        None
     }
+}
+
+/// Tells whether two paths are or would be on one file system, so that one file can be linked at both.
+pub fn on_one_disk(one: &Path, two: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let device = |path| Some(fs::metadata(existing(path)?).ok()?.dev());
+        device(one).is_some_and(|it| Some(it) == device(two))
+    }
+    #[cfg(not(unix))]
+    {
+        one.components().next() == two.components().next()
+    }
+}
+
+/// Returns the nearest directory above `path`, or itself, that is there.
+#[cfg(unix)]
+fn existing(path: &Path) -> Option<&Path> {
+    path.ancestors().find(|path| path.exists())
 }
 
 /// Returns the parts of a file that may hold data; holes read as zeros and need not be looked at.

@@ -77,6 +77,11 @@ impl Store {
         Ok(store)
     }
 
+    /// Returns where it is.
+    pub fn root(&self) -> &Path {
+        self.paths().root()
+    }
+
     /// Returns the limits it was opened with.
     pub fn limits(&self) -> CacheLimits {
         self.0.limits

@@ -39,6 +39,7 @@ mod paths;
 
 pub use self::blobs::{BlobFile, Imported};
 pub use self::cache::{CacheLimits, GcReport, Lease};
+pub use self::disk::{free_space, on_one_disk};
 pub use self::documents::DocumentKind;
 pub use self::error::{
     ImportError, OpenError, PartialError, PlaceError, ReadError, ReserveError, UploadError, WriteError,

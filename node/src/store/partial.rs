@@ -304,7 +304,7 @@ impl Partial {
     }
 
     /// Returns how many bytes are verified.
-    pub(super) fn verified_bytes(&self) -> u64 {
+    pub fn verified_bytes(&self) -> u64 {
         let layout = self.0.states.layout();
         self.have().iter().map(|piece| layout.piece_len(piece) as u64).sum()
     }

@@ -12,7 +12,7 @@ use crate::registry::fault::{Fault, FaultKind};
 /// An error as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorDocument {
-    /// One of `invalid`, `not_found`, `verification`, `unreachable`, `denied`, `disk_full`, `retry_later`, `internal`.
+    /// One of `invalid`, `not_found`, `no_match`, `verification`, `unreachable`, `denied`, `disk_full`, `retry_later`, `internal`.
     pub kind: String,
     pub message: String,
     /// Why, from the outside in.
@@ -58,6 +58,7 @@ const fn name(kind: FaultKind) -> &'static str {
     match kind {
         FaultKind::Invalid => "invalid",
         FaultKind::NotFound => "not_found",
+        FaultKind::NoMatch => "no_match",
         FaultKind::Verification => "verification",
         FaultKind::Unreachable => "unreachable",
         FaultKind::Denied => "denied",
@@ -70,7 +71,7 @@ const fn name(kind: FaultKind) -> &'static str {
 const fn status(kind: FaultKind) -> StatusCode {
     match kind {
         FaultKind::Invalid => StatusCode::BAD_REQUEST,
-        FaultKind::NotFound => StatusCode::NOT_FOUND,
+        FaultKind::NotFound | FaultKind::NoMatch => StatusCode::NOT_FOUND,
         FaultKind::Verification => StatusCode::BAD_GATEWAY,
         FaultKind::Unreachable => StatusCode::GATEWAY_TIMEOUT,
         FaultKind::Denied => StatusCode::FORBIDDEN,

@@ -67,6 +67,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/import/repository", post(import_repository))
         .route("/v1/import/hub-cache", post(adopt_hub_cache))
         .route("/v1/pull", post(pull))
+        .route("/v1/plan", post(plan))
         .route("/v1/verify", post(verify))
         .route("/v1/models", get(list))
         .route("/v1/info", get(info))
@@ -122,6 +123,10 @@ async fn adopt_hub_cache(State(registry): State<Registry>, Json(request): Json<H
 
 async fn pull(State(registry): State<Registry>, Json(request): Json<PullRequest>) -> Response {
     streamed(move |reporter| async move { registry.pull(request, &reporter).await })
+}
+
+async fn plan(State(registry): State<Registry>, Json(request): Json<PullRequest>) -> Response {
+    streamed(move |reporter| async move { registry.plan(request, &reporter).await })
 }
 
 async fn verify(State(registry): State<Registry>, Json(request): Json<VerifyRequest>) -> Response {

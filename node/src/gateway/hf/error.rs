@@ -100,7 +100,7 @@ fn told(error: &dyn Fault) -> String {
 const fn status(kind: FaultKind) -> StatusCode {
     match kind {
         FaultKind::Invalid => StatusCode::BAD_REQUEST,
-        FaultKind::NotFound => StatusCode::NOT_FOUND,
+        FaultKind::NotFound | FaultKind::NoMatch => StatusCode::NOT_FOUND,
         FaultKind::Verification => StatusCode::BAD_GATEWAY,
         // Clients take a 504 for the end of it, and come back after a 503.
         FaultKind::Unreachable | FaultKind::RetryLater => StatusCode::SERVICE_UNAVAILABLE,

@@ -86,7 +86,7 @@ impl OciError {
             message = format!("{message} ({hint})");
         }
         let code = match error.kind() {
-            FaultKind::NotFound | FaultKind::Invalid => missing,
+            FaultKind::NotFound | FaultKind::NoMatch | FaultKind::Invalid => missing,
             FaultKind::Denied | FaultKind::Verification => Code::Denied,
             FaultKind::Unreachable | FaultKind::RetryLater => Code::Unavailable,
             FaultKind::DiskFull | FaultKind::Internal => Code::Unknown,

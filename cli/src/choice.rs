@@ -1,0 +1,30 @@
+//! What of a model a pull is about, as flags.
+
+use clap::Args as ClapArgs;
+use reg_node::registry::selection::{Pattern, Quant, Selection};
+
+/// The files that are wanted.
+#[derive(Debug, Clone, Default, ClapArgs)]
+#[command(next_help_heading = "What of the model")]
+pub struct Choice {
+    /// Only files whose path matches, as in .gitignore: `*.gguf`, `onnx/`, `/config.json` (repeatable)
+    #[arg(long, value_name = "GLOB")]
+    pub include: Vec<Pattern>,
+    /// Not these files (repeatable)
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<Pattern>,
+    /// Only the GGUF files of one quantisation, as in Q4_K_M, with their projector and the model's documents
+    #[arg(long, value_name = "TAG")]
+    pub quant: Option<Quant>,
+    /// Only say what would be fetched, what is here already, and what the disk needs
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+impl Choice {
+    /// Returns which files are wanted.
+    pub fn selection(&self) -> Selection {
+        let Self { include, exclude, quant, .. } = self.clone();
+        Selection { include, exclude, quant }
+    }
+}

@@ -1,0 +1,55 @@
+//! `reg pull --dry-run`: what would be fetched, what is here, and what the disk needs.
+
+use std::process::ExitCode;
+
+use reg_node::registry::report::{DiskNeed, Planned, PlannedFile};
+use reg_node::registry::request::PullRequest;
+
+use crate::args::Global;
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{self, size};
+
+pub async fn run(global: &Global, client: Client, request: &PullRequest) -> Result<ExitCode, CliError> {
+    let planned: Result<Planned, CliError> = client.stream("/v1/plan", request).await;
+    client.close().await;
+    let planned = planned?;
+    if global.json {
+        output::json(&planned)?;
+    } else if global.quiet {
+        planned.entries.iter().try_for_each(|file| output::line(file.path.as_str()))?;
+    } else {
+        output::table(&planned.entries.iter().map(row).collect::<Vec<_>>())?;
+        output::write(&summary(&planned))?;
+    }
+    Ok(output::ok())
+}
+
+fn row(file: &PlannedFile) -> Vec<String> {
+    let state = match file.bytes_to_fetch {
+        0 => "here".to_owned(),
+        left if left == file.size => "to fetch".to_owned(),
+        left => format!("{} to fetch", size(left)),
+    };
+    vec![size(file.size), state, file.path.to_string()]
+}
+
+fn summary(planned: &Planned) -> String {
+    let Planned { files, bytes, model_files, model_bytes, bytes_to_fetch, bytes_local, .. } = planned;
+    let of = if files == model_files {
+        String::new()
+    } else {
+        format!(" of {model_files} files, {}", size(*model_bytes))
+    };
+    let mut text = format!("\n{files} files, {}{of}\n", size(*bytes));
+    text.push_str(&format!("to fetch   {}\nhere       {}\n", size(*bytes_to_fetch), size(*bytes_local)));
+    for DiskNeed { path, needed, free } in &planned.disks {
+        let free =
+            free.map_or_else(|| "free space not known".to_owned(), |free| format!("{} free", size(free)));
+        text.push_str(&format!("disk       {}, {free}, at {}\n", size(*needed), path.display()));
+    }
+    if let Some(max) = planned.cache_max_bytes {
+        text.push_str(&format!("cache      {} at most; what was used longest ago makes room\n", size(max)));
+    }
+    text
+}
