@@ -24,6 +24,7 @@ mod front;
 mod blobs;
 mod cache;
 mod documents;
+mod intake;
 mod partial;
 mod place;
 mod recheck;
@@ -46,6 +47,7 @@ pub use self::error::{
     WritePieceError,
 };
 pub use self::front::{Store, Usage};
+pub use self::intake::{Intake, PIECES_WAITING_MAX};
 pub use self::partial::Partial;
 pub use self::place::{PlaceMode, Placed};
 pub use self::recheck::Recheck;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use reg_proto::digest::Digest;
 use reg_proto::piece::{BlobLayout, PieceIndex, PieceSet};
-use reg_proto::states::{Hashed, PieceStates};
+use reg_proto::states::{Claim, Hashed, PieceStates};
 
 use super::error::{PartialError, ReadError, WriteError, WritePieceError};
 use super::front::Store;
@@ -173,8 +173,31 @@ impl Partial {
     /// # Errors
     /// It does not match the states, or the disk does not take it; then nothing of it counts.
     pub fn write_piece(&self, piece: PieceIndex, bytes: &[u8]) -> Result<(), WritePieceError> {
+        let matches = self.claim(piece, bytes).verify();
+        self.write_if(matches, piece, bytes)
+    }
+
+    /// Verifies two pieces, of one partial blob or of two, on one core in little more than the time for one, and writes
+    /// those that match. Each has an outcome of its own.
+    ///
+    /// # Errors
+    /// As for [`Self::write_piece`], for each.
+    pub fn write_two(
+        first: (&Self, PieceIndex, &[u8]),
+        second: (&Self, PieceIndex, &[u8]),
+    ) -> [Result<(), WritePieceError>; 2] {
+        let claims = [first, second].map(|(partial, piece, bytes)| partial.claim(piece, bytes));
+        let matches = Claim::verify_two(claims[0], claims[1]);
+        [first.0.write_if(matches.0, first.1, first.2), second.0.write_if(matches.1, second.1, second.2)]
+    }
+
+    fn claim<'a>(&'a self, piece: PieceIndex, bytes: &'a [u8]) -> Claim<'a> {
+        Claim { states: &self.0.states, blob: &self.0.digest, piece, bytes }
+    }
+
+    fn write_if(&self, matches: bool, piece: PieceIndex, bytes: &[u8]) -> Result<(), WritePieceError> {
         let Inner { digest, states, data, dir, .. } = &*self.0;
-        if !states.verify(digest, piece, bytes) {
+        if !matches {
             return Err(WritePieceError::Mismatch { digest: *digest, piece });
         }
         disk::write_at(data, bytes, states.layout().offset(piece))
