@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use reg_node::registry::import::RepositoryName;
 use reg_node::registry::keyring::KeyName;
 use reg_proto::name::{ModelName, Petname, PublisherId, Reference, Tag};
 use reg_proto::peer::Address;
 
 use crate::choice::Choice;
+use crate::hugging_face::ImportSource;
 
 /// A registry without a centre for open model weights.
 ///
@@ -27,6 +29,7 @@ Examples:
   reg key new me                               make a key to sign with
   reg publish ./my-model my-model:v1 --key me  sign and publish a directory
   reg pull acme/my-model:v1                    fetch it, verified, into ./my-model
+  reg import hf:org/name --key me              copy and sign what a Hugging Face endpoint has
   reg pull ID/my-model --from /ip4/192.0.2.7/tcp/4600
 
 Exit codes: 0 ok, 1 other, 2 usage, 3 not found, 4 verification failed, 5 unreachable, 6 denied,
@@ -55,6 +58,8 @@ pub enum Command {
     Key(Key),
     /// Sign a directory or file and publish it as MODEL[:TAG]
     Publish(Publish),
+    /// Copy a model from a Hugging Face endpoint, or out of the cache of its clients, and publish it as MODEL[:TAG]
+    Import(Import),
     /// Fetch a model, verified, and share it
     Pull(Pull),
     /// List the models that are here
@@ -200,11 +205,50 @@ pub struct Publish {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
+  reg import hf:org/name --key me                  as name:latest
+  reg import hf:org/name@v1.0 my-name:v1 --key me  a branch, tag or commit, under another name
+  reg import --from hf-cache org/name --key me     what `hf download org/name` has brought, without a second copy
+  HF_ENDPOINT=http://192.0.2.7:4610 reg import hf:acme/my-model --key me
+
+HF_ENDPOINT names the endpoint, HF_TOKEN a token for what is private. HF_HUB_CACHE or HF_HOME tell where the cache is.
+Where the files come from, the endpoint and the commit, is attested under your key; `reg info` shows it.")]
+pub struct Import {
+    /// hf:ORG/NAME[@REVISION]; with --from hf-cache the same without `hf:`
+    #[arg(value_name = "SOURCE")]
+    pub source: ImportSource,
+    /// MODEL[:TAG]; NAME:latest where none is named
+    #[arg(value_parser = model_and_tag)]
+    pub model: Option<(ModelName, Tag)>,
+    /// Key to sign with (`reg key new NAME` makes one)
+    #[arg(long, value_name = "NAME")]
+    pub key: KeyName,
+    /// Take what is on this machine already: the cache of Hugging Face's clients
+    #[arg(long, value_name = "WHERE")]
+    pub from: Option<ImportFrom>,
+    /// Publish files that run code when they are loaded, archives, and what is not recognised
+    #[arg(long)]
+    pub allow_unsafe: bool,
+    #[command(flatten)]
+    pub net: Net,
+}
+
+/// Where a model is copied from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ImportFrom {
+    /// The cache of Hugging Face's clients (HF_HUB_CACHE, HF_HOME)
+    HfCache,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
   reg pull acme/my-model               latest, into ./my-model
   reg pull acme/my-model:v1 /models/x  a tag, into a directory
   reg pull ID/my-model@sha256:…        exactly this
   reg pull acme/my-model --quant Q4_K_M                        one quantisation and its documents
   reg pull acme/my-model --include '*.json' --exclude 'onnx/'  some files
+  reg pull acme/my-model --to-hf-cache           for from_pretrained(\"acme/my-model\"), offline too
+  reg pull acme/my-model --to-hf-cache=org/name  the same under another name
   reg pull acme/my-model --from /ip4/192.0.2.7/tcp/4600/p2p/12D3KooW…")]
 pub struct Pull {
     /// publisher/model[:tag][@sha256:…]; the publisher is an id or a name of yours (`reg trust add`)
@@ -219,6 +263,10 @@ pub struct Pull {
     /// Fetch into the cache only, and share from there
     #[arg(long, conflicts_with = "dest")]
     pub cache_only: bool,
+    /// Put it into the cache of Hugging Face's clients (HF_HUB_CACHE, HF_HOME) without a second copy of large files, under
+    /// the name by which it was pulled or another one
+    #[arg(long, value_name = "ORG/NAME", num_args = 0..=1, require_equals = true, conflicts_with_all = ["dest", "cache_only"])]
+    pub to_hf_cache: Option<Option<RepositoryName>>,
     /// Copy the files instead of sharing their bytes with the cache by reflink or hard link
     #[arg(long)]
     pub copy: bool,

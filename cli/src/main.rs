@@ -7,6 +7,7 @@ mod choice;
 mod client;
 mod command;
 mod error;
+mod hugging_face;
 mod output;
 mod progress;
 

@@ -99,6 +99,7 @@ fn every_shell_gets_a_completion_and_every_command_helps() {
         "daemon",
         "key",
         "publish",
+        "import",
         "pull",
         "ls",
         "info",

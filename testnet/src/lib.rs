@@ -10,4 +10,6 @@ pub mod tree;
 pub mod clients;
 pub mod http;
 
+pub mod endpoint;
+
 pub mod evil;

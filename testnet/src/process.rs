@@ -93,6 +93,14 @@ impl Home {
         Ran { output: self.command(args).output().expect("reg runs"), name: self.name.clone() }
     }
 
+    /// Runs a command that was made by [`Home::command`] to its end.
+    ///
+    /// # Panics
+    /// It cannot be run.
+    pub fn ran(&self, command: &mut Command) -> Ran {
+        Ran { output: command.output().expect("reg runs"), name: self.name.clone() }
+    }
+
     /// Runs a command with `--json` that must succeed, and returns what it printed.
     ///
     /// # Panics

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use reg_node::registry::report::ModelInfo;
+use reg_proto::attestation::Mirror;
 use serde_json::Value;
 
 use crate::args::{Global, Named};
@@ -35,6 +36,10 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
         rows.push(vec!["chosen".into(), format!("{} in {} files, {of}", size(part.bytes), part.files)]);
     }
     rows.extend(info.seq.map(|seq| vec!["tag record".into(), format!("number {seq}")]));
+    rows.extend(info.mirror.as_ref().map(|mirror| {
+        let Mirror { endpoint, repository, commit, .. } = mirror;
+        vec!["attested origin".into(), format!("{endpoint}/{repository} at {commit}")]
+    }));
     output::table(&rows)?;
     let metadata = serde_json::to_value(&info.metadata).map_err(|error| CliError::new("other", error))?;
     section("computed from the files", &metadata["computed"])?;

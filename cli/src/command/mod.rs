@@ -8,6 +8,7 @@ mod env;
 mod export_signature;
 mod files;
 mod gc;
+mod import;
 mod info;
 mod key;
 mod ls;
@@ -32,6 +33,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Daemon(args) => daemon::run(&global, args).await,
         Command::Key(command) => key::run(&global, command),
         Command::Publish(args) => publish::run(&global, args).await,
+        Command::Import(args) => import::run(&global, args).await,
         Command::Pull(args) => pull::run(&global, args).await,
         Command::Ls => ls::run(&global).await,
         Command::Info(args) => info::run(&global, args).await,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reg_node::gateway::admin::CommitRequest;
 use reg_node::registry::keyring::Keyring;
+use reg_node::registry::publisher_key::PublisherKey;
 use reg_node::registry::report::{Prepared, Published};
 use reg_node::registry::request::{Claims, PublishRequest, PublishSource};
 use serde_json::json;
@@ -27,13 +28,13 @@ pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
         CliError::new("not_found", format_args!("{}: {error}", args.path.display()))
             .hint("name a directory or a file")
     })?;
-    let (model, tag) = args.model.clone();
+    let (model, tag) = args.model;
     let client = Client::open(global, Some(&args.net)).await?;
     let request = PublishRequest {
         source: PublishSource::Path(path),
         key_document: key.key_document(),
-        model: model.clone(),
-        tag: tag.clone(),
+        model,
+        tag,
         claims: Claims {
             licenses: args.license,
             title: args.title,
@@ -45,22 +46,33 @@ pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
         fresh_for: args.fresh_for.map(|days| days.saturating_mul(DAY)),
         origin: None,
     };
-    let prepared: Prepared = client.stream("/v1/publish/prepare", &request).await?;
-    if (&prepared.model, &prepared.tag) != (&model, &tag) {
-        return Err(CliError::new(
-            "verification",
-            "the node has prepared another model than the one that was named",
-        ));
-    }
-    let signed = key.sign(&prepared).map_err(|error| CliError::from_error("verification", &error))?;
-    let commit = CommitRequest { id: prepared.id, signed };
-    let mut published: Published = client.stream("/v1/publish/commit", &commit).await?;
+    let mut published = sign_and_commit(&client, &key, request).await?;
     if let Some(wanted) = args.seed_until {
         published.holders = seed_until(global, &client, &published, wanted).await?;
     }
     report(global, &published, client.is_daemon(), args.seed_until.is_some())?;
     client.close().await;
     Ok(output::ok())
+}
+
+/// Has a model prepared, signs what is the model that was named, and has it published.
+pub async fn sign_and_commit(
+    client: &Client,
+    key: &PublisherKey,
+    request: PublishRequest,
+) -> Result<Published, CliError> {
+    let prepared: Prepared = client.stream("/v1/publish/prepare", &request).await?;
+    let PublishRequest { model, tag, origin, .. } = request;
+    if (&prepared.model, &prepared.tag) != (&model, &tag)
+        || prepared.attestation.is_some() != origin.is_some()
+    {
+        return Err(CliError::new(
+            "verification",
+            "the node has prepared another model than the one that was named",
+        ));
+    }
+    let signed = key.sign(&prepared).map_err(|error| CliError::from_error("verification", &error))?;
+    client.stream("/v1/publish/commit", &CommitRequest { id: prepared.id, signed }).await
 }
 
 /// Waits until enough others hold the model.

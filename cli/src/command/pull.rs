@@ -1,19 +1,24 @@
-//! `reg pull`: fetch a model, verified, and put it into a directory.
+//! `reg pull`: fetch a model, verified, and put it into a directory, or into the cache of Hugging Face's clients.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use reg_node::registry::hub_cache::commit;
+use reg_node::registry::import::RepositoryNameError;
 use reg_node::registry::report::Pulled;
-use reg_node::registry::request::PullRequest;
+use reg_node::registry::request::{HubCache, PullRequest};
+use reg_proto::name::{Reference, Tag};
 
 use crate::args::{Global, Pull};
 use crate::client::Client;
 use crate::command::dry_run;
 use crate::error::CliError;
+use crate::hugging_face;
 use crate::output::{self, size};
 
 pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
     let dest = destination(&args)?;
+    let hub_cache = hub_cache(&args)?;
     let client = Client::open(global, Some(&args.net)).await?;
     let dry_run = args.choice.dry_run;
     let request = PullRequest {
@@ -26,7 +31,7 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         overwrite: args.overwrite,
         allow_expired: args.allow_expired,
         selection: args.choice.selection(),
-        hub_cache: None,
+        hub_cache,
     };
     if dry_run {
         return dry_run::run(global, client, &request).await;
@@ -52,13 +57,36 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
 
 /// Where the files go: as named, else into a directory of the model's name, else nowhere.
 fn destination(args: &Pull) -> Result<Option<PathBuf>, CliError> {
-    if args.cache_only {
+    if args.cache_only || args.to_hf_cache.is_some() {
         return Ok(None);
     }
     let dest = args.dest.clone().unwrap_or_else(|| PathBuf::from(args.reference.model.as_str()));
     let dest = std::path::absolute(&dest);
     dest.map(Some)
         .map_err(|error| CliError::new("invalid", format_args!("the directory is not known: {error}")))
+}
+
+/// The place in the cache of Hugging Face's clients, where it is to go there: `latest` is called `main`, and a digest is a
+/// commit.
+fn hub_cache(args: &Pull) -> Result<Option<HubCache>, CliError> {
+    let Some(named) = &args.to_hf_cache else { return Ok(None) };
+    let Reference { publisher, model, tag, digest } = &args.reference;
+    let dir = hugging_face::cache_dir().ok_or_else(|| {
+        CliError::new("invalid", "no home directory is known").hint("set HF_HOME to a folder")
+    })?;
+    let own = || {
+        format!("{publisher}/{model}").parse().map_err(|error| {
+            CliError::from_error("invalid", &error as &RepositoryNameError)
+                .hint("name the repository, as in --to-hf-cache=org/name")
+        })
+    };
+    let repository = named.clone().map_or_else(own, Ok)?;
+    let revision = match (tag, digest) {
+        (Some(tag), _) if *tag != Tag::latest() => tag.to_string(),
+        (None, Some(digest)) => commit(digest),
+        _ => hugging_face::MAIN.to_owned(),
+    };
+    Ok(Some(HubCache { dir, repository, revision }))
 }
 
 fn report(global: &Global, pulled: &Pulled) -> Result<(), CliError> {

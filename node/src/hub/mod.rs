@@ -70,6 +70,8 @@ pub enum HubError {
     Oid { url: String, path: String, oid: String },
     #[error("{url} lists more than {FILES_MAX} files")]
     TooManyFiles { url: String },
+    #[error("{url} names a commit by {commit:?}, which is no hash")]
+    Commit { url: String, commit: String },
     #[error("{url} does not go on at byte {from}")]
     NoRange { url: String, from: u64 },
     #[error("client for HTTP cannot be made")]
@@ -125,9 +127,13 @@ impl Hub {
     /// # Errors
     /// See [`HubError`].
     pub async fn commit(&self, repository: &str, revision: &str) -> Result<String, HubError> {
-        let url = format!("{}/api/models/{repository}/revision/{}", self.endpoint, escape(revision));
-        let info: Info = self.json(&url).await?.0;
-        Ok(info.sha)
+        let revision = escape(revision).replace('/', "%2F");
+        let url = format!("{}/api/models/{repository}/revision/{revision}", self.endpoint);
+        let Info { sha } = self.json(&url).await?.0;
+        if is_commit(&sha) {
+            return Ok(sha);
+        }
+        Err(HubError::Commit { url, commit: sha.chars().take(100).collect() })
     }
 
     /// Lists the files of a version.
@@ -136,6 +142,7 @@ impl Hub {
     /// See [`HubError`].
     pub async fn files(&self, repository: &str, commit: &str) -> Result<Vec<RemoteFile>, HubError> {
         let mut url = format!("{}/api/models/{repository}/tree/{commit}?recursive=true", self.endpoint);
+        let own = format!("{}/", self.endpoint);
         let mut files = Vec::new();
         for _page in 0..PAGES_MAX {
             let (entries, next): (Vec<Entry>, _) = self.json(&url).await?;
@@ -145,7 +152,7 @@ impl Hub {
             if files.len() > FILES_MAX {
                 return Err(HubError::TooManyFiles { url });
             }
-            match next.filter(|next| next.starts_with(&self.endpoint)) {
+            match next.filter(|next| next.starts_with(&own)) {
                 Some(next) => url = next,
                 None => break,
             }
@@ -271,7 +278,12 @@ fn next_page(link: &str) -> Option<String> {
     Some(next.split_once('<')?.1.split_once('>')?.0.to_owned())
 }
 
-/// Escapes a path or a revision for an address; slashes stay, but for those of a revision, which are none of a path.
+/// Tells whether a text is a hash as git writes it: SHA-1, or SHA-256.
+fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|it| it.is_ascii_digit() || (b'a'..=b'f').contains(&it))
+}
+
+/// Escapes a path for an address; slashes stay.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
@@ -304,5 +316,6 @@ mod tests {
         assert_eq!(next_page(r#"<https://h/x?c=1>; rel="next""#).as_deref(), Some("https://h/x?c=1"));
         assert_eq!(next_page(r#"<https://h/x>; rel="prev""#), None);
         assert_eq!(escape("a b/ü?#"), "a%20b/%C3%BC%3F%23");
+        assert!(is_commit(&"0a".repeat(20)) && !is_commit("main") && !is_commit(&"../".repeat(14)));
     }
 }

@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use super::describe::{DescribeError, Description};
 use super::fault::{Fault, FaultKind};
+use super::pull::is_whole;
 use super::report::Progress;
 use super::request::{Claims, PublishSource};
 use super::tree::{self, SourceFile, TreeError};
@@ -112,6 +113,10 @@ impl Inner {
         let mut description = Description::default();
         let mut files = Vec::new();
         for (path, digest) in blobs {
+            // What came before a crash was never looked at since.
+            if !is_whole(&self.store, &digest) {
+                return Err(AssembleError::Missing { blob: digest });
+            }
             let size = self.store.blob_size(&digest).ok_or(AssembleError::Missing { blob: digest })?;
             let layout =
                 BlobLayout::new(size).map_err(|source| AssembleError::TooLarge { blob: digest, source })?;
@@ -134,7 +139,8 @@ impl Inner {
         let lease = self.store.reserve(0, &manifest.blobs().into_keys().chain([digest]).collect())?;
         for (blob, layout) in manifest.blobs() {
             let (stated, found) = (layout.size(), self.store.blob_size(&blob));
-            let found = found.ok_or(AssembleError::Missing { blob })?;
+            let found =
+                found.filter(|_| is_whole(&self.store, &blob)).ok_or(AssembleError::Missing { blob })?;
             if found != stated {
                 return Err(AssembleError::OtherSize { blob, found, stated });
             }

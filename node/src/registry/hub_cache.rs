@@ -208,12 +208,14 @@ pub(super) fn fill(
             file.digest.hex()
         };
         let blob = root.join("blobs").join(&name);
-        if !blob.exists() {
-            store
-                .place(&file.digest, &blob, PlaceMode::Auto)
-                .map_err(|source| CheckoutError::Place { path: blob.clone(), source })?;
-        }
+        // What lies there may be what a client took for it: its clients do not look.
+        store
+            .place(&file.digest, &blob, PlaceMode::Auto)
+            .map_err(|source| CheckoutError::Place { path: blob.clone(), source })?;
         link(&snapshot, &file.path, &blob, &name)?;
+    }
+    if cache.revision == commit {
+        return Ok(snapshot);
     }
     let reference = root.join("refs").join(&cache.revision);
     let made = |source| CheckoutError::Make { path: reference.clone(), source };

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
@@ -14,17 +15,22 @@ use sha1::{Digest as _, Sha1};
 use thiserror::Error;
 
 use super::fault::{Fault, FaultKind};
+use super::pull::is_whole;
 use super::report::Progress;
 use super::tree::is_left_out;
 use super::upload::UploadError;
 use super::{Registry, Reporter};
 use crate::hub::{Hub, HubError, RemoteFile, RemoteName};
-use crate::store::{ReserveError, Upload, UploadError as StoreError, WriteError};
+use crate::store::{ReserveError, ResumeError, Upload, UploadError as StoreError, WriteError};
 
 /// Bytes that are hashed and written at once.
 const WRITTEN_AT_ONCE: usize = 1 << 20;
 /// Bytes of a plain file: hubs keep larger ones in LFS.
 const PLAIN_BYTES_MAX: u64 = 64 << 20;
+/// How often a file that breaks off is gone on with, without a byte in between.
+const BREAKS_MAX: u32 = 5;
+/// How long is waited before it is gone on with.
+const BREAK_WAIT: Duration = Duration::from_secs(1);
 
 /// A repository as Hugging Face names it: `org/name`, or a name alone; at most 96 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -126,6 +132,8 @@ pub enum ImportRepositoryError {
     Reserve(#[from] ReserveError),
     #[error("store does not take it")]
     Write(#[from] WriteError),
+    #[error("it cannot be gone on with")]
+    Resume(#[from] ResumeError),
     #[error("blob cannot be kept")]
     Keep(#[from] UploadError),
     #[error("a task ended early")]
@@ -140,7 +148,11 @@ impl Fault for ImportRepositoryError {
             Self::Hub(HubError::Transport { .. } | HubError::Status { .. }) | Self::Short { .. } => {
                 FaultKind::Unreachable
             }
-            Self::Other { .. } | Self::Hub(HubError::Oid { .. }) => FaultKind::Verification,
+            Self::Other { .. } | Self::Hub(HubError::Oid { .. } | HubError::Commit { .. }) => {
+                FaultKind::Verification
+            }
+            Self::Resume(ResumeError::Busy { .. }) => FaultKind::RetryLater,
+            Self::Resume(ResumeError::Write(source)) if source.is_disk_full() => FaultKind::DiskFull,
             Self::Reserve(_) => FaultKind::DiskFull,
             Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
             Self::Path { .. } | Self::PlainTooLarge { .. } => FaultKind::Invalid,
@@ -151,6 +163,14 @@ impl Fault for ImportRepositoryError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Hub(HubError::Denied { .. }) => Some("set HF_TOKEN to a token that may read it".to_owned()),
+            Self::Hub(HubError::NotFound { .. }) => {
+                Some("HF_ENDPOINT names another endpoint, HF_TOKEN a token for what is private".to_owned())
+            }
+            Self::Other { .. } => Some(
+                "nothing of it was kept; if it stays so, the endpoint or what stands before it is broken"
+                    .to_owned(),
+            ),
+            Self::Resume(ResumeError::Busy { .. }) => Some("wait for the other import to end".to_owned()),
             Self::Hub(HubError::Transport { .. }) => {
                 Some("HF_ENDPOINT names another endpoint; run it again: what was fetched is kept".to_owned())
             }
@@ -208,22 +228,13 @@ impl Registry {
                 if file.size > PLAIN_BYTES_MAX {
                     return Err(ImportRepositoryError::PlainTooLarge { path: path.clone(), size: file.size });
                 }
-                let mut stream = Box::pin(source.open(file, 0).await?);
-                let mut bytes = Vec::new();
-                while let Some(chunk) = stream.next().await {
-                    bytes.extend_from_slice(&chunk?);
-                    if bytes.len() as u64 > file.size {
-                        break;
-                    }
-                }
-                told.came(bytes.len() as u64);
-                if git_blob(&bytes) != oid {
-                    return Err(ImportRepositoryError::Other { path: path.clone() });
-                }
-                Ok(self.put_small(bytes).await?)
+                self.import_plain(source, path, file, oid, told).await
             }
             RemoteName::Lfs(digest) => {
-                if self.blob_size(&digest) == Some(file.size) {
+                let store = self.inner.store.clone();
+                let look = move || store.contains(&digest) && is_whole(&store, &digest);
+                let is_here = tokio::task::spawn_blocking(look).await;
+                if is_here.map_err(|_| ImportRepositoryError::Interrupted)? {
                     told.had(file.size);
                 } else {
                     self.import_large(source, path, file, digest, told).await?;
@@ -232,6 +243,46 @@ impl Registry {
                 Ok(digest)
             }
         }
+    }
+
+    /// Imports a file whose name is git's; one that an earlier import has brought is not fetched again.
+    async fn import_plain(
+        &self,
+        source: &Source<'_>,
+        path: &SafePath,
+        file: &RemoteFile,
+        oid: [u8; 20],
+        told: &mut Told<'_>,
+    ) -> Result<Digest, ImportRepositoryError> {
+        let name = data_encoding::HEXLOWER.encode(&oid);
+        let (store, noted) = (self.inner.store.clone(), name.clone());
+        let known = tokio::task::spawn_blocking(move || {
+            let digest = store.noted_import(&noted)?;
+            let bytes = store.read_blob(&digest, PLAIN_BYTES_MAX).ok()?;
+            (git_blob(&bytes) == oid).then_some(digest)
+        });
+        if let Some(digest) = known.await.map_err(|_| ImportRepositoryError::Interrupted)? {
+            told.had(file.size);
+            self.keep_uploaded(digest).await?;
+            return Ok(digest);
+        }
+        let mut stream = Box::pin(source.open(file, 0).await?);
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            bytes.extend_from_slice(&chunk?);
+            if bytes.len() as u64 > file.size {
+                break;
+            }
+        }
+        told.came(bytes.len() as u64);
+        if git_blob(&bytes) != oid {
+            return Err(ImportRepositoryError::Other { path: path.clone() });
+        }
+        let digest = self.put_small(bytes).await?;
+        let store = self.inner.store.clone();
+        let note = tokio::task::spawn_blocking(move || store.note_import(&name, &digest));
+        note.await.map_err(|_| ImportRepositoryError::Interrupted)??;
+        Ok(digest)
     }
 
     async fn import_large(
@@ -250,25 +301,16 @@ impl Registry {
         });
         let (mut upload, _lease) = begun.await.map_err(|_| ImportRepositoryError::Interrupted)??;
         told.had(upload.size().min(size));
-        if upload.size() < size {
-            let mut stream = Box::pin(source.open(file, upload.size()).await?);
-            let mut gathered = BytesMut::new();
-            loop {
-                let chunk = stream.next().await;
-                let is_last = !matches!(chunk, Some(Ok(_)));
-                if let Some(Ok(chunk)) = &chunk {
-                    gathered.extend_from_slice(chunk);
-                    told.came(chunk.len() as u64);
-                }
-                if gathered.len() >= WRITTEN_AT_ONCE || (is_last && !gathered.is_empty()) {
-                    upload = written(upload, gathered.split().freeze()).await?;
-                }
-                if let Some(Err(error)) = chunk {
-                    return Err(error.into());
-                }
-                if is_last || upload.size() > size {
-                    break;
-                }
+        let mut breaks = 0;
+        while upload.size() < size {
+            let before = upload.size();
+            let broke;
+            (upload, broke) = fetch_rest(upload, source, file, told).await?;
+            breaks = if upload.size() > before { 0 } else { breaks + 1 };
+            match broke {
+                Some(error) if breaks > BREAKS_MAX => return Err(error.into()),
+                Some(_) => tokio::time::sleep(BREAK_WAIT).await,
+                None => break,
             }
         }
         if upload.size() < size {
@@ -280,6 +322,35 @@ impl Registry {
             Ok(_) => Ok(()),
             Err(StoreError::Digest { .. }) => Err(ImportRepositoryError::Other { path: path.clone() }),
             Err(StoreError::Write(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// Adds what the endpoint sends of a file, from where it is, and returns why it broke off, if it did. It ends too once
+/// more has come than the file has.
+async fn fetch_rest(
+    mut upload: Upload,
+    source: &Source<'_>,
+    file: &RemoteFile,
+    told: &mut Told<'_>,
+) -> Result<(Upload, Option<HubError>), ImportRepositoryError> {
+    let mut stream = Box::pin(source.open(file, upload.size()).await?);
+    let mut gathered = BytesMut::new();
+    loop {
+        let chunk = stream.next().await;
+        let is_last = !matches!(chunk, Some(Ok(_)));
+        if let Some(Ok(chunk)) = &chunk {
+            gathered.extend_from_slice(chunk);
+            told.came(chunk.len() as u64);
+        }
+        if gathered.len() >= WRITTEN_AT_ONCE || (is_last && !gathered.is_empty()) {
+            upload = written(upload, gathered.split().freeze()).await?;
+        }
+        match chunk {
+            Some(Err(error)) => return Ok((upload, Some(error))),
+            None => return Ok((upload, None)),
+            Some(Ok(_)) if upload.size() > file.size => return Ok((upload, None)),
+            Some(Ok(_)) => {}
         }
     }
 }

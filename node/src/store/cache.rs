@@ -207,8 +207,7 @@ impl Store {
             }
         }
         if !dry_run {
-            // What was not imported to its end; an import that is under way has it open, and begins anew.
-            drop(fs::remove_dir_all(self.paths().imports()));
+            self.clear_imports();
             self.remove_planned(&planned).map_err(|error| ReadError::SetAside(Box::new(error)))?;
             self.index().commit()?;
         }

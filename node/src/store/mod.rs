@@ -6,7 +6,7 @@
 //!   blobs/sha256/ab/<hex>              whole and verified, read-only: the name is the truth
 //!   states/ab/<hex>                    the piece states of a blob of more than one piece
 //!   partial/<blob hex>-<states hex>/   {data, states}: what is verified stands in the index
-//!   imports/<blob hex>                 blobs that come in order from elsewhere, not whole yet
+//!   imports/<blob hex>                 blobs that come in order from elsewhere, not whole yet; notes of what others call them
 //!   documents/<kind>/ab/<hex of key>   records, each an fsynced file of its own
 //!   index/                             sled: a copy of all this, and what was last used
 //!   tmp/                               swept at every start
@@ -24,6 +24,7 @@ mod front;
 mod blobs;
 mod cache;
 mod documents;
+mod imports;
 mod intake;
 mod partial;
 mod place;
@@ -47,6 +48,7 @@ pub use self::error::{
     WritePieceError,
 };
 pub use self::front::{Store, Usage};
+pub use self::imports::ResumeError;
 pub use self::intake::{Intake, PIECES_WAITING_MAX};
 pub use self::partial::Partial;
 pub use self::place::{PlaceMode, Placed};

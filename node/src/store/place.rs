@@ -46,10 +46,9 @@ impl Store {
         let small = blob.layout().size() <= PIECE_LEN;
         let placed = bring(&self.paths().blob(digest), &temporary, mode, small)
             .and_then(|placed| fs::rename(&temporary, path.with_file_name(name)).map(|()| placed));
-        let placed = placed.map_err(|source| {
-            drop(fs::remove_file(&temporary));
-            io(source)
-        })?;
+        // It is still there after a failure, and where it was a link of the very file that it was to replace.
+        drop(fs::remove_file(&temporary));
+        let placed = placed.map_err(io)?;
         if placed == Placed::HardLink {
             // The link moved the time of change; the open file tells whether anything else did.
             self.is_verified(digest);

@@ -26,32 +26,6 @@ pub struct Upload {
 }
 
 impl Store {
-    /// Goes on with an upload of `digest` that an earlier process may have begun: what is there is read and hashed anew.
-    /// What has come stays when this is dropped, until it has its name or is not what it was said to be.
-    ///
-    /// # Errors
-    /// The disk does not take it.
-    pub fn resume_upload(&self, digest: &Digest) -> Result<Upload, WriteError> {
-        let dir = self.paths().imports();
-        let path = dir.join(digest.hex());
-        let io = |source| WriteError::Io { path: path.clone(), source };
-        fs::create_dir_all(&dir).map_err(io)?;
-        let mut file = File::options().read(true).append(true).create(true).open(&path).map_err(io)?;
-        let mut hasher = StateHasher::new();
-        let mut size = 0;
-        let mut buffer = vec![0; PIECE_LEN as usize];
-        loop {
-            match file.read(&mut buffer).map_err(io)? {
-                0 => break,
-                length => {
-                    hasher.update(&buffer[..length]);
-                    size += length as u64;
-                }
-            }
-        }
-        Ok(Upload { store: self.clone(), path, file, hasher, size, is_kept: true })
-    }
-
     /// Takes a file of the user's into the store by its inode, without copying its bytes: one read proves its name, then
     /// both names are links of one file. Falls back to a copy where the file system has no links.
     ///
@@ -120,6 +94,17 @@ impl Store {
 }
 
 impl Upload {
+    /// Makes an upload of what has come in `file`, which stays when this is dropped.
+    pub(super) const fn kept(
+        store: Store,
+        path: PathBuf,
+        file: File,
+        hasher: StateHasher,
+        size: u64,
+    ) -> Self {
+        Self { store, path, file, hasher, size, is_kept: true }
+    }
+
     /// Returns how many bytes have come.
     pub const fn size(&self) -> u64 {
         self.size

@@ -1,0 +1,166 @@
+//! `reg import`: copy a repository from a Hugging Face endpoint, or take it over from its clients' cache, and publish it.
+
+use std::process::ExitCode;
+
+use reg_node::daemon::{Gateway, Home};
+use reg_node::registry::import::{ImportRequest, ImportedRepository};
+use reg_node::registry::keyring::Keyring;
+use reg_node::registry::report::Published;
+use reg_node::registry::request::{Claims, HubCache, Origin, PublishRequest, PublishSource};
+use reg_proto::name::{ModelName, Tag};
+use serde_json::json;
+
+use crate::args::{Global, Import, ImportFrom};
+use crate::client::{Client, home};
+use crate::command::key::keyring_error;
+use crate::command::publish::sign_and_commit;
+use crate::error::CliError;
+use crate::hugging_face::{self, ImportSource};
+use crate::output::{self, size};
+
+pub async fn run(global: &Global, args: Import) -> Result<ExitCode, CliError> {
+    let home = home(global)?;
+    home.make().map_err(|error| CliError::from_error("other", &error))?;
+    let key = Keyring::open(home.keys()).load(&args.key).map_err(keyring_error)?;
+    let (model, tag) = named(&args)?;
+    let from = From::of(&home, &args)?;
+    let client = Client::open(global, Some(&args.net)).await?;
+    let work = async {
+        let (imported, origin) = from.fetch(&client).await?;
+        let request = PublishRequest {
+            source: PublishSource::Blobs(imported.files.clone()),
+            key_document: key.key_document(),
+            model,
+            tag,
+            claims: Claims::default(),
+            allow_unsafe: args.allow_unsafe,
+            fresh_for: None,
+            origin: origin.clone(),
+        };
+        let published = sign_and_commit(&client, &key, request).await?;
+        Ok::<_, CliError>((imported, origin, published))
+    };
+    let done = tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => {
+            Err(CliError::interrupted("run the same command again: what was fetched is kept"))
+        }
+    };
+    let is_daemon = client.is_daemon();
+    client.close().await;
+    let (imported, origin, published) = done?;
+    report(global, &args.source, &imported, origin.as_ref(), &published, is_daemon)?;
+    Ok(output::ok())
+}
+
+/// The name to publish under: as typed, else the repository's own.
+fn named(args: &Import) -> Result<(ModelName, Tag), CliError> {
+    if let Some(named) = &args.model {
+        return Ok(named.clone());
+    }
+    let name = args.source.repository.name();
+    let model = name.parse().map_err(|error| {
+        CliError::new("invalid", format_args!("{name:?} is no name of a model: {error}"))
+            .hint("name the model after the source, as in `reg import hf:org/name my-name --key me`")
+    })?;
+    Ok((model, Tag::latest()))
+}
+
+/// Where the files come from.
+enum From {
+    Endpoint(ImportRequest),
+    Cache(HubCache),
+}
+
+impl From {
+    fn of(home: &Home, args: &Import) -> Result<Self, CliError> {
+        let ImportSource { is_remote, repository, revision } = args.source.clone();
+        match (args.from, is_remote) {
+            (Some(ImportFrom::HfCache), _) => {
+                let dir = hugging_face::cache_dir().ok_or_else(|| {
+                    CliError::new("invalid", "no home directory is known").hint("set HF_HOME to a folder")
+                })?;
+                Ok(Self::Cache(HubCache { dir, repository, revision }))
+            }
+            (None, true) => {
+                let endpoint = hugging_face::endpoint();
+                let own = Gateway::of(home).is_ok_and(|it| endpoint == format!("http://{}", it.address));
+                if own {
+                    return Err(CliError::new(
+                        "invalid",
+                        format_args!("HF_ENDPOINT is this node: {endpoint}"),
+                    )
+                    .hint("unset HF_ENDPOINT and HF_TOKEN, which `reg env hf` has set"));
+                }
+                let token = hugging_face::token();
+                Ok(Self::Endpoint(ImportRequest { endpoint, repository, revision, token }))
+            }
+            (None, false) => {
+                Err(CliError::new("invalid", format_args!("it is not said where {repository} is to be had"))
+                    .hint(format_args!(
+                        "hf:{repository} means a Hugging Face endpoint, --from hf-cache its clients' cache"
+                    )))
+            }
+        }
+    }
+
+    /// Brings the files here. What stands in a cache does not tell which endpoint it came from, so nothing is attested.
+    async fn fetch(self, client: &Client) -> Result<(ImportedRepository, Option<Origin>), CliError> {
+        match self {
+            Self::Endpoint(request) => {
+                let imported: ImportedRepository = client.stream("/v1/import/repository", &request).await?;
+                let ImportRequest { endpoint, repository, .. } = request;
+                let origin = Origin { endpoint, repository, commit: imported.commit.clone() };
+                Ok((imported, Some(origin)))
+            }
+            Self::Cache(cache) => Ok((client.stream("/v1/import/hub-cache", &cache).await?, None)),
+        }
+    }
+}
+
+fn report(
+    global: &Global,
+    source: &ImportSource,
+    imported: &ImportedRepository,
+    origin: Option<&Origin>,
+    published: &Published,
+    is_daemon: bool,
+) -> Result<(), CliError> {
+    if global.json {
+        return output::json(&json!({
+            "reference": published.reference,
+            "publisher": published.publisher,
+            "model": published.model,
+            "tag": published.tag,
+            "manifest": published.manifest,
+            "bytes": published.bytes,
+            "bytes_fetched": imported.bytes_fetched,
+            "files": published.files,
+            "seq": published.seq,
+            "holders": published.holders,
+            "repository": source.repository,
+            "commit": imported.commit,
+            "endpoint": origin.map(|it| &it.endpoint),
+        }));
+    }
+    output::line(published.reference.to_string())?;
+    if global.quiet {
+        return Ok(());
+    }
+    let Published { manifest, bytes, files, .. } = published;
+    eprintln!("{files} files, {}, {manifest}", size(*bytes));
+    let repository = &source.repository;
+    match origin {
+        Some(Origin { endpoint, commit, .. }) => {
+            eprintln!("from {endpoint}/{repository} at {commit}, which is attested");
+            eprintln!("{} fetched", size(imported.bytes_fetched));
+        }
+        None => eprintln!("from the cache of {repository} at {}", imported.commit),
+    }
+    if !is_daemon {
+        eprintln!(
+            "note: no daemon runs here, so nobody can fetch it from this machine: start one with `reg daemon`"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! Hugging Face's variables and names, as its own clients read them: which endpoint, which token, where the cache is.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use reg_node::registry::import::RepositoryName;
+
+/// The endpoint where no other is named.
+const ENDPOINT: &str = "https://huggingface.co";
+/// The branch where no revision is named.
+pub const MAIN: &str = "main";
+
+/// A repository that is to be imported, as typed: `hf:org/name[@revision]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportSource {
+    /// Whether `hf:` stands before it.
+    pub is_remote: bool,
+    pub repository: RepositoryName,
+    pub revision: String,
+}
+
+impl FromStr for ImportSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (is_remote, name) = match text.strip_prefix("hf:") {
+            Some(name) => (true, name.trim_start_matches("//")),
+            None => (false, text),
+        };
+        let (repository, revision) = name.split_once('@').unwrap_or((name, MAIN));
+        let is_fine = |part: &str| {
+            let plain = |it: char| it.is_ascii_alphanumeric() || "._-".contains(it);
+            !part.is_empty() && part.chars().all(plain) && !part.starts_with('.')
+        };
+        if !revision.split('/').all(is_fine) {
+            return Err(format!("{revision:?} is no branch, tag or commit"));
+        }
+        let repository = repository.parse().map_err(|error| format!("{error}"))?;
+        Ok(Self { is_remote, repository, revision: revision.to_owned() })
+    }
+}
+
+/// Returns the endpoint that clients use.
+pub fn endpoint() -> String {
+    variable("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned()).trim_end_matches('/').to_owned()
+}
+
+/// Returns the token that clients show.
+pub fn token() -> Option<String> {
+    variable("HF_TOKEN")
+}
+
+/// Returns the folder of the clients' cache: `HF_HUB_CACHE`, else `hub` below `HF_HOME`, else below the user's cache.
+pub fn cache_dir() -> Option<PathBuf> {
+    let path = |name| variable(name).map(PathBuf::from);
+    let cache = || path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")));
+    let home = || path("HF_HOME").or_else(|| Some(cache()?.join("huggingface")));
+    let dir = path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE"));
+    std::path::absolute(dir.or_else(|| Some(home()?.join("hub")))?).ok()
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().map(|it| it.trim().to_owned()).filter(|it| !it.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_read_as_they_are_typed() {
+        let source: ImportSource = "hf:org/name@v1.0".parse().unwrap();
+        assert_eq!((source.is_remote, source.repository.as_str()), (true, "org/name"));
+        assert_eq!(source.revision, "v1.0");
+        assert_eq!("hf://org/name".parse::<ImportSource>().unwrap().revision, MAIN);
+        assert_eq!("hf:org/name@refs/pr/1".parse::<ImportSource>().unwrap().revision, "refs/pr/1");
+        assert!(!"gpt2".parse::<ImportSource>().unwrap().is_remote);
+        for wrong in ["", "hf:", "hf:a/b/c", "hf:a/b@", "hf:a/b@../x", "hf:../b", "hf:a b", "hf:a/b@/etc"] {
+            assert!(wrong.parse::<ImportSource>().is_err(), "{wrong}");
+        }
+    }
+}

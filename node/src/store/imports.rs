@@ -1,0 +1,127 @@
+//! Imports: blobs that come in order from elsewhere and whose digest is known beforehand. What has come of one stays, so
+//! that a later process goes on from there; it is read and hashed anew, so it need not be believed.
+
+use std::fs::{self, File, TryLockError};
+use std::io::Read;
+
+use reg_proto::digest::Digest;
+use reg_proto::piece::PIECE_LEN;
+use reg_proto::states::StateHasher;
+use thiserror::Error;
+
+use super::error::WriteError;
+use super::front::Store;
+use super::upload::Upload;
+
+/// Why an import does not go on.
+#[derive(Debug, Error)]
+pub enum ResumeError {
+    #[error("{digest} is being imported already")]
+    Busy { digest: Digest },
+    #[error("store does not take it")]
+    Write(#[from] WriteError),
+}
+
+impl Store {
+    /// Goes on with an import of `digest` that an earlier process may have begun. What has come stays when this is
+    /// dropped, until it has its name or is not what it was said to be.
+    ///
+    /// # Errors
+    /// Somebody else imports it at this moment, or the disk does not take it.
+    pub fn resume_upload(&self, digest: &Digest) -> Result<Upload, ResumeError> {
+        let dir = self.paths().imports();
+        let path = dir.join(digest.hex());
+        let io = |source| WriteError::Io { path: path.clone(), source };
+        fs::create_dir_all(&dir).map_err(io)?;
+        let mut file = File::options().read(true).append(true).create(true).open(&path).map_err(io)?;
+        // Two that write would mix their bytes.
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(ResumeError::Busy { digest: *digest }),
+            Err(TryLockError::Error(source)) => return Err(io(source).into()),
+        }
+        let mut hasher = StateHasher::new();
+        let mut size = 0;
+        let mut buffer = vec![0; PIECE_LEN as usize];
+        loop {
+            match file.read(&mut buffer).map_err(io)? {
+                0 => break,
+                length => {
+                    hasher.update(&buffer[..length]);
+                    size += length as u64;
+                }
+            }
+        }
+        Ok(Upload::kept(self.clone(), path, file, hasher, size))
+    }
+
+    /// Notes that what others call `name`, some hex digits, is this blob.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn note_import(&self, name: &str, digest: &Digest) -> Result<(), WriteError> {
+        let dir = self.paths().imports();
+        let path = dir.join(name);
+        let io = |source| WriteError::Io { path: path.clone(), source };
+        fs::create_dir_all(&dir).and_then(|()| fs::write(&path, digest.to_string())).map_err(io)
+    }
+
+    /// Returns the blob that was noted under `name`: a hint, which whoever asks has to check.
+    pub fn noted_import(&self, name: &str) -> Option<Digest> {
+        fs::read_to_string(self.paths().imports().join(name)).ok()?.parse().ok()
+    }
+
+    /// Throws away what was not imported to its end, but for what is being imported now.
+    pub(super) fn clear_imports(&self) {
+        for entry in fs::read_dir(self.paths().imports()).into_iter().flatten().flatten() {
+            let is_free = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+            if is_free {
+                drop(fs::remove_file(entry.path()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{CacheLimits, UploadError};
+
+    fn open(dir: &std::path::Path) -> Store {
+        Store::open(dir, CacheLimits { max_size: None, min_free: 0 }).unwrap()
+    }
+
+    #[test]
+    fn an_import_goes_on_where_it_was_and_is_one_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let expected = Digest::of(b"hello world");
+        let store = open(dir.path());
+        let mut import = store.resume_upload(&expected).unwrap();
+        import.write(b"hello ").unwrap();
+        assert!(matches!(store.resume_upload(&expected), Err(ResumeError::Busy { .. })));
+        drop(import);
+        drop(store);
+        let store = open(dir.path());
+        let mut import = store.resume_upload(&expected).unwrap();
+        assert_eq!(import.size(), 6);
+        store.gc(false).unwrap();
+        import.write(b"world").unwrap();
+        assert_eq!(import.finish(expected).unwrap().digest, expected, "a collection leaves it alone");
+        assert_eq!(store.read_blob(&expected, 100).unwrap(), b"hello world");
+    }
+
+    #[test]
+    fn what_is_wrong_is_thrown_away_and_what_is_stale_is_collected() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let expected = Digest::of(b"hello world");
+        let mut import = store.resume_upload(&expected).unwrap();
+        import.write(b"HELLO world").unwrap();
+        assert!(matches!(import.finish(expected), Err(UploadError::Digest { .. })));
+        assert_eq!(store.resume_upload(&expected).unwrap().size(), 0, "it begins anew");
+        store.note_import("ce013625030ba8dba906f756967f9e9ca394464a", &expected).unwrap();
+        assert_eq!(store.noted_import("ce013625030ba8dba906f756967f9e9ca394464a"), Some(expected));
+        store.gc(false).unwrap();
+        assert_eq!(fs::read_dir(dir.path().join("imports")).unwrap().count(), 0);
+    }
+}
