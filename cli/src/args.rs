@@ -105,7 +105,8 @@ pub enum Command {
 Examples:
   reg daemon
   reg daemon --listen /ip4/0.0.0.0/tcp/4600 --bootstrap /ip4/192.0.2.7/tcp/4600
-  reg daemon --offline --http 127.0.0.1:8080")]
+  reg daemon --offline --http 127.0.0.1:8080
+  reg daemon --relay on --external /ip4/198.51.100.7/tcp/4600")]
 pub struct Daemon {
     /// Address to listen on for peers (repeatable)
     #[arg(long, value_name = "MULTIADDR", env = "REG_LISTEN", value_delimiter = ',')]
@@ -115,6 +116,15 @@ pub struct Daemon {
     pub http: Option<String>,
     #[command(flatten)]
     pub net: Net,
+    /// Carry the first words between nodes that cannot be reached, never their pieces: auto, on, off
+    #[arg(long, value_name = "MODE", env = "REG_RELAY")]
+    pub relay: Option<String>,
+    /// Do not ask the router to open a port (UPnP)
+    #[arg(long, env = "REG_NO_UPNP", value_parser = clap::builder::BoolishValueParser::new())]
+    pub no_upnp: bool,
+    /// Address at which others reach this node, where it cannot know (repeatable)
+    #[arg(long, value_name = "MULTIADDR", env = "REG_EXTERNAL", value_delimiter = ',')]
+    pub external: Vec<String>,
     /// How large the cache may be, as in "200 GiB"
     #[arg(long, value_name = "SIZE", env = "REG_CACHE_MAX_SIZE")]
     pub cache_max_size: Option<String>,

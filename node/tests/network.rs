@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use reg_node::net::{DhtMode, Inbound, InboundRequest, InboundStream, Network, NetworkConfig, Verdict};
+use reg_node::net::{
+    DhtMode, Inbound, InboundRequest, InboundStream, NatConfig, Network, NetworkConfig, Verdict,
+};
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::bounded::Bounded;
 use reg_proto::dht::DhtKey;
@@ -20,6 +22,7 @@ fn config(seed: u8, listen: &str) -> NetworkConfig {
         mdns: false,
         dht: DhtMode::Server,
         gossip: true,
+        nat: NatConfig::default(),
     }
 }
 

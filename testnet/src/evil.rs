@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reg_node::net::{DhtMode, FrameReader, FrameWriter, Inbound, Network, NetworkConfig};
+use reg_node::net::{DhtMode, FrameReader, FrameWriter, Inbound, NatConfig, Network, NetworkConfig};
 use reg_proto::digest::Digest;
 use reg_proto::piece::{BlobLayout, PIECE_LEN};
 use reg_proto::states::PieceStates;
@@ -47,6 +47,7 @@ impl Liar {
             mdns: false,
             dht: DhtMode::Off,
             gossip: false,
+            nat: NatConfig::default(),
         };
         let (network, inbound) = Network::start(config).await.expect("it starts");
         tokio::spawn(lie(inbound, Arc::new(script)));

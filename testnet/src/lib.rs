@@ -13,3 +13,6 @@ pub mod http;
 pub mod endpoint;
 
 pub mod evil;
+
+pub mod delay;
+pub mod netns;

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::netns::Machine;
+
 /// How long a daemon may take until it is ready, on a machine that is busy.
 const READY: Duration = Duration::from_secs(30);
 /// How long a daemon may take to stop.
@@ -56,6 +58,8 @@ pub fn workspace() -> &'static Path {
 pub struct Home {
     dir: tempfile::TempDir,
     name: String,
+    /// Where its processes run, if not on this machine itself.
+    machine: Option<Machine>,
 }
 
 impl Home {
@@ -65,7 +69,15 @@ impl Home {
     /// There is no room for it.
     pub fn new(name: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("reg-").tempdir().expect("a temporary folder");
-        Self { dir, name: name.to_owned() }
+        Self { dir, name: name.to_owned(), machine: None }
+    }
+
+    /// Makes a home whose processes run on `machine`.
+    ///
+    /// # Panics
+    /// There is no room for it.
+    pub fn on(machine: &Machine, name: &str) -> Self {
+        Self { machine: Some(machine.clone()), ..Self::new(name) }
     }
 
     /// Returns the folder.
@@ -80,7 +92,10 @@ impl Home {
 
     /// Returns a command of `reg` in this home.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(reg_binary());
+        let mut command = match &self.machine {
+            Some(machine) => machine.command(reg_binary()),
+            None => Command::new(reg_binary()),
+        };
         command.args(args).env("REG_HOME", self.path()).env_remove("RUST_LOG").stdin(Stdio::null());
         command
     }
@@ -214,9 +229,22 @@ impl Daemon {
     /// # Panics
     /// It does not get ready.
     pub fn start_with<S: AsRef<OsStr>>(home: &Home, flags: impl IntoIterator<Item = S>) -> Self {
+        Self::start_at(home, &["/ip4/127.0.0.1/tcp/0"], flags)
+    }
+
+    /// Starts a daemon that listens at these addresses, with these flags beside.
+    ///
+    /// # Panics
+    /// It does not get ready.
+    pub fn start_at<S: AsRef<OsStr>>(
+        home: &Home,
+        listen: &[&str],
+        flags: impl IntoIterator<Item = S>,
+    ) -> Self {
         let log = home.path().join("daemon.log");
         let out = home.path().join("ready.json");
-        let base = ["daemon", "--json", "--listen", "/ip4/127.0.0.1/tcp/0", "--http", "127.0.0.1:0"];
+        let base = ["daemon", "--json", "--http", "127.0.0.1:0"].into_iter();
+        let base = base.chain(listen.iter().flat_map(|address| ["--listen", address]));
         let child = home
             .command(base)
             .args(flags)

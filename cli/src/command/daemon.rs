@@ -12,10 +12,24 @@ use crate::output;
 
 pub async fn run(global: &Global, args: Daemon) -> Result<ExitCode, CliError> {
     let home = home(global)?;
-    let Daemon { listen, http, net, cache_max_size, publish_key, allow_unsafe, upstream } = args;
+    let Daemon {
+        listen,
+        http,
+        net,
+        relay,
+        no_upnp,
+        external,
+        cache_max_size,
+        publish_key,
+        allow_unsafe,
+        upstream,
+    } = args;
     let overrides = Overrides {
         listen,
         http,
+        relay,
+        upnp: no_upnp.then_some(false),
+        external,
         cache_max_size,
         publish_key,
         allow_unsafe: allow_unsafe.then_some(true),

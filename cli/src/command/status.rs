@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use reg_node::net::Reachability;
 use reg_node::registry::report::Status;
 
 use crate::args::Global;
@@ -23,6 +24,9 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
         vec!["peer id".into(), status.peer_id.to_string()],
     ];
     rows.extend(status.listen.iter().map(|address| vec!["listen".into(), address.to_string()]));
+    if let Some(reachability) = status.reachability {
+        rows.push(vec!["reached".into(), reached(reachability).to_owned()]);
+    }
     let max = status.cache_max_bytes.map_or_else(|| "no limit".into(), |max| format!("of {}", size(max)));
     rows.extend([
         vec!["peers".into(), status.peers.to_string()],
@@ -36,4 +40,12 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
     ]);
     output::table(&rows)?;
     Ok(output::ok())
+}
+
+const fn reached(reachability: Reachability) -> &'static str {
+    match reachability {
+        Reachability::Public => "by everybody",
+        Reachability::Relayed => "through a relay, and directly where the NATs let it",
+        Reachability::Unknown => "not known: nobody outside has tried",
+    }
 }

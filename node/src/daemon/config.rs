@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::home::Home;
-use crate::net::DhtMode;
+use crate::net::{DhtMode, NatConfig, RelayMode};
 use crate::registry::keyring::{KeyName, KeyNameError};
 use crate::store::CacheLimits;
 
@@ -31,6 +31,12 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # gossip = true
 # Connect to nobody.
 # offline = false
+# Carry the first words between nodes that cannot be reached, never their pieces: auto (where this node is reached), on or off.
+# relay = "auto"
+# Ask the router to open a port (UPnP).
+# upnp = true
+# Addresses at which others reach this node, where it cannot know: a forwarded port, a cloud's public address.
+# external = []
 
 [http]
 # Address of the local API and the gateways. Beyond loopback, every request needs the token (`reg env` shows it).
@@ -76,6 +82,9 @@ pub struct RawNode {
     pub dht: Option<String>,
     pub gossip: Option<bool>,
     pub offline: Option<bool>,
+    pub relay: Option<String>,
+    pub upnp: Option<bool>,
+    pub external: Option<Vec<String>>,
 }
 
 /// Section `[http]`.
@@ -119,6 +128,9 @@ pub struct Overrides {
     pub dht: Option<String>,
     pub gossip: Option<bool>,
     pub offline: Option<bool>,
+    pub relay: Option<String>,
+    pub upnp: Option<bool>,
+    pub external: Vec<String>,
     pub publish_key: Option<String>,
     pub allow_unsafe: Option<bool>,
     pub upstream: Option<String>,
@@ -135,6 +147,7 @@ pub struct Config {
     pub dht: DhtMode,
     pub gossip: bool,
     pub offline: bool,
+    pub nat: NatConfig,
     /// Where the local API and the gateways are served; beyond loopback every request needs the token.
     pub http: SocketAddr,
     pub publish_key: Option<KeyName>,
@@ -164,6 +177,8 @@ pub enum ConfigError {
     Size { key: &'static str, text: String },
     #[error("node.dht = {text:?} is none of auto, server, client, off")]
     Dht { text: String },
+    #[error("node.relay = {text:?} is none of auto, on, off")]
+    Relay { text: String },
 }
 
 impl RawConfig {
@@ -206,7 +221,15 @@ impl Config {
         let max_size = overrides.cache_max_size.or(raw.cache.max_size);
         let min_free = overrides.cache_min_free.or(raw.cache.min_free).unwrap_or_else(|| "1 GiB".into());
         let dht = overrides.dht.or(raw.node.dht).unwrap_or_else(|| "auto".into());
+        let relay = overrides.relay.or(raw.node.relay).unwrap_or_else(|| "auto".into());
+        let external = given(overrides.external, raw.node.external).unwrap_or_default();
+        let nat = NatConfig {
+            relay: relay_mode(&relay)?,
+            upnp: overrides.upnp.or(raw.node.upnp).unwrap_or(true),
+            external: addresses("node.external", external)?,
+        };
         Ok(Self {
+            nat,
             listen: addresses("node.listen", listen)?,
             bootstrap: addresses("node.bootstrap", bootstrap)?,
             mdns: overrides.mdns.or(raw.node.mdns).unwrap_or(true),
@@ -238,6 +261,15 @@ fn dht_mode(text: &str) -> Result<DhtMode, ConfigError> {
         "client" => Ok(DhtMode::Client),
         "off" => Ok(DhtMode::Off),
         _ => Err(ConfigError::Dht { text: text.to_owned() }),
+    }
+}
+
+fn relay_mode(text: &str) -> Result<RelayMode, ConfigError> {
+    match text {
+        "auto" => Ok(RelayMode::Auto),
+        "on" => Ok(RelayMode::On),
+        "off" => Ok(RelayMode::Off),
+        _ => Err(ConfigError::Relay { text: text.to_owned() }),
     }
 }
 
@@ -316,6 +348,8 @@ mod tests {
         assert!(error.contains("mdsn") && error.contains("line 2"), "{error}");
         for (file, what) in [
             ("[node]\ndht = 'x'", "dht"),
+            ("[node]\nrelay = 'yes'", "relay"),
+            ("[node]\nexternal = ['x']", "external"),
             ("[cache]\nmax_size = '1 XB'", "max_size"),
             ("[http]\nlisten = 'everywhere'", "http.listen"),
             ("[gateway]\nupstream = 'x'", "upstream"),

@@ -13,7 +13,7 @@ use super::identity::{self, IdentityError};
 use crate::gateway::guard::Caller;
 use crate::gateway::server::{ServeError, Server};
 use crate::gateway::{self, Signer};
-use crate::net::{Network, NetworkConfig, StartError};
+use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, StartError};
 use crate::registry::keyring::{Keyring, KeyringError};
 use crate::registry::{Registry, RegistryParts};
 use crate::store::{OpenError, Store};
@@ -145,5 +145,10 @@ fn network_config(seed: [u8; 32], config: &Config, mode: Mode) -> NetworkConfig 
         mdns: config.mdns,
         dht: config.dht,
         gossip: config.gossip,
+        nat: match mode {
+            Mode::Daemon => config.nat.clone(),
+            // It is gone before a relay or an open port is of use.
+            Mode::Command | Mode::Local => NatConfig { relay: RelayMode::Off, ..NatConfig::default() },
+        },
     }
 }

@@ -3,7 +3,8 @@
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
-    connection_limits, gossipsub, identify, kad, mdns, memory_connection_limits, ping, request_response,
+    allow_block_list, autonat, connection_limits, dcutr, gossipsub, identify, kad, mdns,
+    memory_connection_limits, ping, relay, request_response, upnp,
 };
 
 use super::protocol::blobs;
@@ -15,6 +16,7 @@ use super::protocol::records::RecordsCodec;
 pub(super) struct Behaviour {
     pub(super) limits: connection_limits::Behaviour,
     pub(super) memory: memory_connection_limits::Behaviour,
+    pub(super) members: Toggle<allow_block_list::Behaviour<allow_block_list::AllowedPeers>>,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
@@ -22,4 +24,10 @@ pub(super) struct Behaviour {
     pub(super) gossip: Toggle<gossipsub::Behaviour>,
     pub(super) records: request_response::Behaviour<RecordsCodec>,
     pub(super) blobs: blobs::Behaviour,
+    pub(super) reach_client: Toggle<autonat::v2::client::Behaviour>,
+    pub(super) reach_server: Toggle<autonat::v2::server::Behaviour>,
+    pub(super) upnp: Toggle<upnp::tokio::Behaviour>,
+    pub(super) relay: relay::Behaviour,
+    pub(super) relayed: relay::client::Behaviour,
+    pub(super) punch: dcutr::Behaviour,
 }

@@ -5,12 +5,17 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use libp2p::core::ConnectedPoint;
+use libp2p::core::transport::ListenerId;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, Swarm, connection_limits, identify, mdns, memory_connection_limits, ping, swarm};
+use libp2p::{
+    Multiaddr, Swarm, connection_limits, dcutr, identify, mdns, memory_connection_limits, ping,
+    relay as circuit, swarm,
+};
 use reg_proto::announcement::Announcement;
 use reg_proto::dht::DhtKey;
 use reg_proto::peer::{Address, PeerId};
@@ -25,7 +30,8 @@ use super::limits::{
 };
 use super::links::{Links, PeerInfo, from_libp2p, to_libp2p};
 use super::network::{AskError, ConnectError, NetworkConfig, OpenStreamError, Opened, StartError};
-use super::protocol::{blobs, discovery, gossip, records};
+use super::protocol::reachability::{self, Reachability};
+use super::protocol::{blobs, discovery, gossip, records, relay};
 use super::reach::{OpenRanges, Range, range};
 use super::transport;
 
@@ -41,6 +47,7 @@ pub(super) enum Command {
     Providers { key: DhtKey, found: mpsc::Sender<PeerId> },
     Provide(DhtKey),
     Announce(Box<Announcement>),
+    Reachability(oneshot::Sender<Reachability>),
     Connected(oneshot::Sender<Vec<PeerId>>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     Shutdown(oneshot::Sender<()>),
@@ -60,6 +67,7 @@ struct EventLoop {
     records: records::Records,
     discovery: discovery::Discovery,
     gossip: gossip::Gossip,
+    relays: relay::Relays,
     peers: mpsc::Sender<PeerEvent>,
 }
 
@@ -74,11 +82,15 @@ pub(super) async fn start(
     let (announcements_in, announcements) = mpsc::channel(INBOUND_MAX);
     let (peers_in, peers) = mpsc::channel(INBOUND_MAX);
     let ranges = OpenRanges::default();
-    let behaviour = behaviour(&config, &keypair, streams_in)?;
-    let transport = transport::build(&keypair, ranges.clone())?;
+    let (relayed, calls) = circuit::client::new(keypair.public().to_peer_id());
+    let behaviour = behaviour(&config, &keypair, streams_in, calls)?;
+    let transport = transport::build(&keypair, relayed, ranges.clone())?;
     let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
     let mut swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), swarm_config);
     listen(&mut swarm, &config.listen).await?;
+    for address in config.nat.external.iter().map(parse) {
+        swarm.add_external_address(address?);
+    }
     let bootstrap = config.bootstrap.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     bootstrap.iter().for_each(|address| ranges.open(address));
     let discovery = discovery::Discovery::new(*swarm.local_peer_id(), config.dht, bootstrap);
@@ -91,6 +103,7 @@ pub(super) async fn start(
         records: records::Records::new(requests_in),
         discovery,
         gossip: gossip::Gossip::new(announcements_in),
+        relays: relay::Relays::new(config.nat.relay),
         peers: peers_in,
     };
     tokio::spawn(event_loop.run(received));
@@ -143,6 +156,7 @@ fn behaviour(
     config: &NetworkConfig,
     keypair: &Keypair,
     streams: mpsc::Sender<super::InboundStream>,
+    calls: circuit::client::Behaviour,
 ) -> Result<Behaviour, StartError> {
     let own = keypair.public().to_peer_id();
     let limits = connection_limits::ConnectionLimits::default()
@@ -159,9 +173,11 @@ fn behaviour(
         false => None,
     };
     let gossip = if config.gossip { Some(gossip::behaviour(keypair)?) } else { None };
+    let reach = reachability::behaviours(config);
     Ok(Behaviour {
         limits: connection_limits::Behaviour::new(limits),
         memory: memory_connection_limits::Behaviour::with_max_bytes(MEMORY_MAX),
+        members: Toggle::from(None),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(20))),
         mdns: Toggle::from(mdns),
@@ -169,6 +185,12 @@ fn behaviour(
         gossip: Toggle::from(gossip),
         records: records::behaviour(),
         blobs: blobs::Behaviour::new(streams),
+        reach_client: reach.client,
+        reach_server: reach.server,
+        upnp: reach.upnp,
+        relay: relay::server(own),
+        relayed: calls,
+        punch: dcutr::Behaviour::new(own),
     })
 }
 
@@ -228,6 +250,7 @@ impl EventLoop {
                     self.gossip.announce(gossip, &announcement);
                 }
             }
+            Command::Reachability(reply) => drop(reply.send(self.reachability())),
             Command::Connected(reply) => drop(reply.send(self.links.ours())),
             Command::Peers(reply) => drop(reply.send(self.links.infos())),
             Command::Shutdown(_) => {}
@@ -238,13 +261,18 @@ impl EventLoop {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                self.on_connected(peer_id, connection_id, endpoint.get_remote_address());
+                self.on_connected(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, endpoint, .. } => {
-                self.on_disconnected(&peer_id, connection_id, endpoint.get_remote_address());
+                self.on_disconnected(&peer_id, connection_id, &endpoint);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.on_dial_failed(connection_id, error);
+            }
+            SwarmEvent::ListenerClosed { listener_id, .. } => self.relays.closed(listener_id, Instant::now()),
+            SwarmEvent::ExternalAddrConfirmed { address } => {
+                tracing::info!(%address, "others reach this node here");
+                self.discovery.own_addresses_changed();
             }
             event => tracing::trace!(?event, "swarm"),
         }
@@ -266,6 +294,11 @@ impl EventLoop {
             BehaviourEvent::Records(event) => {
                 self.records.on_event(&mut self.swarm.behaviour_mut().records, event);
             }
+            BehaviourEvent::Punch(event) => self.on_punch(event),
+            event @ (BehaviourEvent::ReachClient(_)
+            | BehaviourEvent::Upnp(_)
+            | BehaviourEvent::Relayed(_)
+            | BehaviourEvent::Relay(_)) => tracing::debug!(?event, "reach"),
             _ => {}
         }
     }
@@ -279,20 +312,67 @@ impl EventLoop {
             }
         }
         self.dial_neighbours();
-        let is_reachable = self.swarm.external_addresses().any(|it| range(it) == Some(Range::Global));
+        let is_reachable = self.reachability() == Reachability::Public;
+        self.run_errands(is_reachable);
+        self.swarm.behaviour_mut().blobs.tick(Instant::now());
+        for needless in self.links.needless() {
+            self.swarm.close_connection(needless);
+        }
         if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
             self.discovery.choose_mode(kad, self.links.any_global(), is_reachable);
             self.discovery.tick(kad);
         }
     }
 
-    fn on_connected(&mut self, peer: libp2p::PeerId, connection: ConnectionId, address: &Multiaddr) {
-        self.ranges.connected(address);
+    fn reachability(&self) -> Reachability {
+        reachability::reachability(self.swarm.external_addresses())
+    }
+
+    /// Offers this node as a relay, or looks for some.
+    fn run_errands(&mut self, is_reachable: bool) {
+        let serves = self.relays.is_to_serve(is_reachable);
+        if self.relays.is_forced() {
+            let known = |address: &Multiaddr| self.swarm.external_addresses().any(|it| it == address);
+            let public = self.swarm.listeners().filter(|it| reachability::is_public(it) && !known(it));
+            for address in public.cloned().collect::<Vec<_>>() {
+                self.swarm.add_external_address(address);
+            }
+        }
+        let status = if serves { circuit::Status::Enable } else { circuit::Status::Disable };
+        self.swarm.behaviour_mut().relay.set_status(Some(status));
+        let errands = self.relays.errands(is_reachable || serves, Instant::now());
+        errands.release.into_iter().for_each(|listener: ListenerId| {
+            let _was_open = self.swarm.remove_listener(listener);
+        });
+        for (peer, address) in errands.reserve {
+            match self.swarm.listen_on(address) {
+                Ok(listener) => self.relays.asked(&peer, listener),
+                Err(error) => tracing::debug!(%peer, %error, "a relay is not asked"),
+            }
+        }
+    }
+
+    /// Two nodes behind NATs have tried to reach each other directly.
+    fn on_punch(&mut self, event: dcutr::Event) {
+        let dcutr::Event { remote_peer_id: peer, result } = event;
+        match result {
+            Ok(_) => tracing::info!(%peer, "reached directly, through the NATs"),
+            Err(error) => {
+                tracing::info!(%peer, %error, "not reached directly");
+                self.swarm.behaviour_mut().blobs.punch_failed(&peer);
+            }
+        }
+    }
+
+    fn on_connected(&mut self, peer: libp2p::PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
+        if !endpoint.is_relayed() {
+            self.ranges.connected(endpoint.get_remote_address());
+        }
         let Some(ours) = from_libp2p(&peer) else {
             let _was_connected = self.swarm.disconnect_peer_id(peer);
             return;
         };
-        self.links.connected(ours, connection, address.clone());
+        self.links.connected(ours, connection, endpoint);
         match self.dialling.remove(&connection) {
             Some(Dialling::Connect { reply, .. }) => drop(reply.send(Ok(ours))),
             Some(Dialling::Hint(reply)) => {
@@ -302,10 +382,19 @@ impl EventLoop {
         }
     }
 
-    fn on_disconnected(&mut self, peer: &libp2p::PeerId, connection: ConnectionId, address: &Multiaddr) {
-        self.ranges.disconnected(address);
-        let Some(peer) = from_libp2p(peer) else { return };
-        if self.links.disconnected(peer, connection) {
+    fn on_disconnected(
+        &mut self,
+        peer: &libp2p::PeerId,
+        connection: ConnectionId,
+        endpoint: &ConnectedPoint,
+    ) {
+        if !endpoint.is_relayed() {
+            self.ranges.disconnected(endpoint.get_remote_address());
+        }
+        let Some(ours) = from_libp2p(peer) else { return };
+        if self.links.disconnected(ours, connection) {
+            self.relays.withdrawn(peer);
+            let peer = ours;
             let _heard = self.peers.try_send(PeerEvent::Disconnected(peer));
         }
     }
@@ -340,6 +429,12 @@ impl EventLoop {
             if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut().filter(|_| in_dht) {
                 kad.add_address(&peer_id, address);
             }
+        }
+        match self.links.dialled(&peer) {
+            Some(address) if relay::is_offered(&info.protocols) => {
+                self.relays.offered(peer_id, address, Instant::now());
+            }
+            _ => {}
         }
         if self.links.identified(peer, info.agent_version) {
             let _heard = self.peers.try_send(PeerEvent::Connected(peer));

@@ -78,3 +78,28 @@ pub(super) const DHT_PROVIDE_SMALL: Duration = Duration::from_secs(3);
 pub(super) const ANNOUNCEMENTS_PER_MINUTE: u32 = 120;
 /// Own announcements that wait for the first peer to listen.
 pub(super) const ANNOUNCEMENTS_WAITING_MAX: usize = 256;
+
+/// Relays that this node holds a reservation with: one may go away.
+pub(super) const RELAYS_MAX: usize = 2;
+/// Peers remembered that offer to relay.
+pub(super) const RELAYS_OFFERED_MAX: usize = 16;
+/// A relay that refused, or lost its reservation, is asked again after this.
+pub(super) const RELAY_RETRY: Duration = Duration::from_secs(30);
+/// Nodes that may be called through this one: each costs an idle connection that is there anyway.
+pub(super) const RESERVATIONS_MAX: usize = 256;
+/// Reservations of one peer: one for each of its connections.
+pub(super) const RESERVATIONS_PER_PEER_MAX: usize = 2;
+/// How long a reservation is good for; it is renewed before.
+pub(super) const RESERVATION_DURATION: Duration = Duration::from_secs(3600);
+/// Circuits through this node at once.
+pub(super) const CIRCUITS_MAX: usize = 64;
+/// Circuits of one peer at once.
+pub(super) const CIRCUITS_PER_PEER_MAX: usize = 8;
+/// How long a circuit lives: longer than three attempts to get through the NATs.
+pub(super) const CIRCUIT_DURATION_MAX: Duration = Duration::from_secs(60);
+/// Bytes through a circuit: names, records and most manifests, never a piece.
+pub(super) const CIRCUIT_BYTES_MAX: u64 = 256 << 10;
+
+/// How long a stream of pieces waits for a direct connection to a peer that is reached through a relay. Where NATs can be
+/// got through, the first attempt mostly does, in a few round trips; a dial into a wall takes its whole time-out.
+pub(super) const PUNCH_PATIENCE: Duration = Duration::from_secs(12);

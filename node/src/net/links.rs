@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use libp2p::Multiaddr;
+use libp2p::core::ConnectedPoint;
 use libp2p::swarm::ConnectionId;
 use reg_proto::peer::{Address, PeerId};
 
@@ -16,17 +17,40 @@ pub struct PeerInfo {
     /// Remote addresses of the connections.
     pub addresses: Vec<Address>,
     pub agent: Option<String>,
-    /// `tcp` or `quic`.
+    /// `tcp`, `quic`, or `relay` where no connection is direct.
     pub transport: Option<String>,
     pub rtt_ms: Option<u64>,
 }
 
+#[derive(Debug)]
+struct Connection {
+    /// The peer's address.
+    address: Multiaddr,
+    is_relayed: bool,
+    /// Whether this node dialled it.
+    is_outgoing: bool,
+}
+
 #[derive(Debug, Default)]
 struct Link {
-    connections: BTreeMap<ConnectionId, Multiaddr>,
+    connections: BTreeMap<ConnectionId, Connection>,
     agent: Option<String>,
     is_ours: bool,
     rtt_ms: Option<u64>,
+}
+
+impl Link {
+    fn direct(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.values().filter(|it| !it.is_relayed)
+    }
+
+    fn transport(&self) -> &'static str {
+        let mut direct = self.direct().peekable();
+        if direct.peek().is_none() {
+            return "relay";
+        }
+        if direct.any(|it| it.address.to_string().contains("/quic")) { "quic" } else { "tcp" }
+    }
 }
 
 /// The connections, by peer.
@@ -34,8 +58,13 @@ struct Link {
 pub(super) struct Links(BTreeMap<PeerId, Link>);
 
 impl Links {
-    pub(super) fn connected(&mut self, peer: PeerId, connection: ConnectionId, address: Multiaddr) {
-        self.0.entry(peer).or_default().connections.insert(connection, address);
+    pub(super) fn connected(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        let connection = Connection {
+            address: endpoint.get_remote_address().clone(),
+            is_relayed: endpoint.is_relayed(),
+            is_outgoing: endpoint.is_dialer(),
+        };
+        self.0.entry(peer).or_default().connections.insert(id, connection);
     }
 
     /// Takes a connection off, and tells whether the peer, one of ours, is gone with it.
@@ -70,27 +99,46 @@ impl Links {
         self.0.iter().filter(|(_, link)| link.is_ours).map(|(peer, _)| *peer).collect()
     }
 
-    /// Returns the ranges that a peer is connected over.
+    /// Returns the ranges that a peer is connected over; a relay's range says nothing of the peer behind it.
     pub(super) fn ranges_of(&self, peer: &PeerId) -> Vec<Range> {
-        let addresses = self.0.get(peer).into_iter().flat_map(|link| link.connections.values());
-        addresses.filter_map(reach::range).collect()
+        self.0
+            .get(peer)
+            .into_iter()
+            .flat_map(Link::direct)
+            .filter_map(|it| reach::range(&it.address))
+            .collect()
     }
 
     /// Tells whether some peer is connected over a public address.
     pub(super) fn any_global(&self) -> bool {
-        let mut addresses = self.0.values().flat_map(|link| link.connections.values());
-        addresses.any(|address| matches!(reach::range(address), Some(Range::Global)))
+        let mut direct = self.0.values().flat_map(Link::direct);
+        direct.any(|it| matches!(reach::range(&it.address), Some(Range::Global)))
+    }
+
+    /// Returns the address at which this node has reached a peer directly, outside its own network.
+    pub(super) fn dialled(&self, peer: &PeerId) -> Option<Multiaddr> {
+        let mut outgoing = self.0.get(peer)?.direct().filter(|it| it.is_outgoing);
+        let is_outside = |it: &&Connection| {
+            matches!(reach::range(&it.address), Some(Range::Global | Range::TestBed | Range::CarrierNat))
+        };
+        outgoing.find(is_outside).map(|it| it.address.clone())
+    }
+
+    /// Returns the connections through relays to peers that are connected directly as well: they are of no more use.
+    pub(super) fn needless(&self) -> Vec<ConnectionId> {
+        let direct = self.0.values().filter(|link| link.direct().next().is_some());
+        let connections = direct.flat_map(|link| &link.connections);
+        connections.filter(|(_, it)| it.is_relayed).map(|(id, _)| *id).collect()
     }
 
     pub(super) fn infos(&self) -> Vec<PeerInfo> {
         let infos = self.0.iter().map(|(peer, link)| {
-            let quic = link.connections.values().any(|address| address.to_string().contains("/quic"));
             let addresses = link.connections.values().take(ADDRESSES_PER_PEER_MAX);
             PeerInfo {
                 peer: *peer,
-                addresses: addresses.filter_map(|address| address.to_string().parse().ok()).collect(),
+                addresses: addresses.filter_map(|it| it.address.to_string().parse().ok()).collect(),
                 agent: link.agent.clone(),
-                transport: Some(if quic { "quic" } else { "tcp" }.to_owned()),
+                transport: Some(link.transport().to_owned()),
                 rtt_ms: link.rtt_ms,
             }
         });

@@ -26,5 +26,7 @@ pub use self::inbound::{
 };
 pub use self::links::PeerInfo;
 pub use self::network::{
-    AskError, ConnectError, DhtMode, Network, NetworkConfig, OpenStreamError, StartError,
+    AskError, ConnectError, DhtMode, NatConfig, Network, NetworkConfig, OpenStreamError, RelayMode,
+    StartError,
 };
+pub use self::protocol::reachability::Reachability;

@@ -16,6 +16,7 @@ use super::frames::{FrameReader, FrameWriter};
 use super::inbound::Inbound;
 use super::limits::PROVIDERS_TOLD_MAX;
 use super::links::PeerInfo;
+use super::protocol::reachability::Reachability;
 
 /// Both halves of a blob stream.
 pub(super) type Opened = (FrameReader, FrameWriter);
@@ -31,6 +32,26 @@ pub enum DhtMode {
     Off,
 }
 
+/// Whether a node carries the first words between others that cannot be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RelayMode {
+    /// Where it is known that others reach this node.
+    #[default]
+    Auto,
+    On,
+    Off,
+}
+
+/// How a node is reached from outside its own network.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NatConfig {
+    pub relay: RelayMode,
+    /// Whether the router is asked to open a port.
+    pub upnp: bool,
+    /// Addresses at which others reach this node, as the user knows.
+    pub external: Vec<Address>,
+}
+
 /// How a node is connected.
 #[derive(Clone)]
 pub struct NetworkConfig {
@@ -41,14 +62,15 @@ pub struct NetworkConfig {
     pub mdns: bool,
     pub dht: DhtMode,
     pub gossip: bool,
+    pub nat: NatConfig,
 }
 
 impl fmt::Debug for NetworkConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed: _, listen, bootstrap, mdns, dht, gossip } = self;
+        let Self { seed: _, listen, bootstrap, mdns, dht, gossip, nat } = self;
         write!(
             f,
-            "NetworkConfig {{ {listen:?}, {bootstrap:?}, mdns: {mdns}, dht: {dht:?}, gossip: {gossip} }}"
+            "NetworkConfig {{ {listen:?}, {bootstrap:?}, mdns: {mdns}, dht: {dht:?}, gossip: {gossip}, {nat:?} }}"
         )
     }
 }
@@ -111,6 +133,8 @@ pub enum OpenStreamError {
     Timeout,
     #[error("peer does not speak our protocol")]
     OtherNetwork,
+    #[error("peer is behind a NAT that cannot be got through (a symmetric one?), and relays carry no pieces")]
+    BehindNat,
     #[error("too many streams are being opened")]
     TooMany,
     #[error("the stream broke")]
@@ -220,6 +244,11 @@ impl Network {
     /// Gossips an announcement.
     pub async fn announce(&self, announcement: Announcement) {
         self.tell(Command::Announce(Box::new(announcement))).await;
+    }
+
+    /// Tells whether others reach this node; `None` offline.
+    pub async fn reachability(&self) -> Option<Reachability> {
+        self.call(Command::Reachability).await
     }
 
     /// Returns the peers that are connected and speak our protocols.

@@ -1,4 +1,5 @@
-//! How connections are made: TCP with TLS (or noise) and yamux, QUIC, names by DNS; and the gate before all of them.
+//! How connections are made: TCP with TLS (or noise) and yamux, QUIC, names by DNS, circuits through relays; and the gate
+//! before all of them.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use libp2p::core::upgrade::{
     InboundConnectionUpgrade, OutboundConnectionUpgrade, SelectUpgrade, UpgradeInfo, Version,
 };
 use libp2p::identity::Keypair;
-use libp2p::{Multiaddr, PeerId, Transport, dns, noise, quic, tcp, tls, yamux};
+use libp2p::{Multiaddr, PeerId, Transport, dns, noise, quic, relay, tcp, tls, yamux};
 
 use super::limits::{DIAL_TIMEOUT, STREAMS_PER_CONNECTION_MAX};
 use super::network::StartError;
@@ -22,6 +23,7 @@ use super::reach::OpenRanges;
 /// Builds the transport of a node. TLS is offered before noise: it is faster.
 pub(super) fn build(
     keypair: &Keypair,
+    relayed: relay::client::Transport,
     ranges: OpenRanges,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, StartError> {
     let security = Security(SelectUpgrade::new(
@@ -30,6 +32,12 @@ pub(super) fn build(
     ));
     let mut muxer = yamux::Config::default();
     muxer.set_max_num_streams(STREAMS_PER_CONNECTION_MAX);
+    let relayed = relayed
+        .upgrade(Version::V1Lazy)
+        .authenticate(security.clone())
+        .multiplex(muxer.clone())
+        .timeout(DIAL_TIMEOUT)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(security)
@@ -41,8 +49,9 @@ pub(super) fn build(
     let direct = OrTransport::new(quic, tcp).map(|either, _| either.into_inner());
     let gated = Gate { inner: direct.boxed(), ranges };
     // The gate stands behind DNS, so that a name which resolves to a private address is judged by it.
-    let named = dns::tokio::Transport::system(gated);
-    Ok(named.map_err(StartError::Dns)?.boxed())
+    // What a circuit leads over is dialled by itself, and passes the gate then.
+    let named = dns::tokio::Transport::system(gated).map_err(StartError::Dns)?;
+    Ok(OrTransport::new(relayed, named).map(|either, _| either.into_inner()).boxed())
 }
 
 /// TLS or noise, as the two ends agree; either tells who is there.

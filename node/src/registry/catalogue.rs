@@ -303,11 +303,13 @@ impl Registry {
     pub async fn status(&self) -> Result<Status, CatalogueError> {
         let (listen, peers) =
             (self.inner.network.listen_addresses().await, self.inner.network.connected().await.len());
+        let reachability = self.inner.network.reachability().await;
         self.here(move |inner| {
             let usage = inner.store.usage()?;
             Ok(Status {
                 peer_id: inner.network.peer_id(),
                 listen,
+                reachability,
                 peers,
                 models: ModelRecord::all(&inner.store)?.len(),
                 blobs: usage.blobs,

@@ -29,6 +29,7 @@ use super::relay::Relay;
 use super::report::Progress;
 use super::source::{Source, SourceEvent};
 use super::{Inner, bans::Bans};
+use crate::net::OpenStreamError;
 use crate::store::{Partial, WritePieceError};
 use crate::transfer::{self, Input, Output, RequestId, Scheduler};
 
@@ -37,6 +38,11 @@ use crate::transfer::{self, Input, Output, RequestId, Scheduler};
 pub enum DownloadError {
     #[error("no peer has sent anything for {seconds} s; {missing} of {total} bytes are missing")]
     Starved { seconds: u64, missing: u64, total: u64 },
+    #[error(
+        "every peer that was found ({peers}) is behind a NAT that cannot be got through; {missing} of {total} bytes \
+         are missing"
+    )]
+    BehindNat { peers: usize, missing: u64, total: u64 },
     #[error("everybody who was asked ({liars} peers) sent bytes that are not what was signed")]
     OnlyWrongBytes { liars: usize },
     #[error("piece states that were signed for {blob} do not belong to it: a peer's copy proves it")]
@@ -65,7 +71,7 @@ struct Written {
 /// Something that happened, named by the loop.
 enum Happened {
     Found(Option<PeerId>),
-    Opened(PeerId, Option<Source>),
+    Opened(PeerId, Result<Source, OpenStreamError>),
     Source(SourceEvent),
     Written(Written),
     /// What is read through a relay has changed.
@@ -83,7 +89,7 @@ pub(super) struct Downloader<'a> {
     missing: BTreeSet<Digest>,
     sources: BTreeMap<PeerId, Source>,
     waiting: VecDeque<PeerId>,
-    opening: JoinSet<(PeerId, Option<Source>)>,
+    opening: JoinSet<(PeerId, Result<Source, OpenStreamError>)>,
     events: (mpsc::Sender<SourceEvent>, mpsc::Receiver<SourceEvent>),
     writes: JoinSet<Written>,
     disputes: BTreeMap<(PeerId, Digest), (Dispute, Instant)>,
@@ -93,6 +99,8 @@ pub(super) struct Downloader<'a> {
     last_progress: Instant,
     /// Peers that have sent wrong bytes.
     liars: usize,
+    /// Peers that are reached through relays only.
+    behind_nat: usize,
     downloaded: Downloaded,
     total: u64,
     done: u64,
@@ -138,6 +146,7 @@ impl<'a> Downloader<'a> {
             dispute_requests: BTreeMap::new(),
             last_progress: now,
             liars: 0,
+            behind_nat: 0,
             downloaded: Downloaded::default(),
             total,
             done,
@@ -186,7 +195,7 @@ impl<'a> Downloader<'a> {
             match happened {
                 Happened::Found(Some(peer)) => self.consider(peer),
                 Happened::Found(None) => finder = None,
-                Happened::Opened(peer, source) => self.opened(peer, source),
+                Happened::Opened(peer, source) => self.opened(peer, source, reporter),
                 Happened::Source(event) => self.on_source(event)?,
                 Happened::Written(written) => self.on_written(written)?,
                 Happened::Asked => self.take_readings(),
@@ -297,13 +306,20 @@ impl<'a> Downloader<'a> {
         }
     }
 
-    fn opened(&mut self, peer: PeerId, source: Option<Source>) {
+    fn opened(&mut self, peer: PeerId, source: Result<Source, OpenStreamError>, reporter: &Reporter) {
         match source {
-            Some(mut source) => {
+            Ok(mut source) => {
                 source.follow(&self.missing);
                 self.sources.insert(peer, source);
             }
-            None => self.open_waiting(),
+            Err(error) => {
+                debug!(%peer, %error, "no stream to a peer");
+                if matches!(error, OpenStreamError::BehindNat) {
+                    self.behind_nat += 1;
+                    reporter.note(format_args!("{peer} is not pulled from: {error}"));
+                }
+                self.open_waiting();
+            }
         }
     }
 
@@ -488,6 +504,9 @@ impl<'a> Downloader<'a> {
             return Err(DownloadError::OnlyWrongBytes { liars: self.liars });
         }
         let missing = self.total.saturating_sub(self.done);
+        if nobody && self.behind_nat > 0 {
+            return Err(DownloadError::BehindNat { peers: self.behind_nat, missing, total: self.total });
+        }
         Err(DownloadError::Starved { seconds: quiet.as_secs(), missing, total: self.total })
     }
 }

@@ -43,6 +43,8 @@ pub enum PullError {
     Reserve(#[from] ReserveError),
     #[error("piece states that were signed for {blob} could not be had from any peer")]
     States { blob: Digest },
+    #[error("every peer that has the model ({peers}) is behind a NAT that cannot be got through")]
+    BehindNat { peers: usize },
     #[error("{blob} cannot be written to the cache")]
     Partial { blob: Digest, source: PartialError },
     #[error("fetching stopped")]
@@ -67,7 +69,8 @@ impl Fault for PullError {
             Self::Resolve(source) => source.kind(),
             Self::Select(_) => FaultKind::NoMatch,
             Self::Offline | Self::Download(DownloadError::Starved { .. }) => FaultKind::Unreachable,
-            Self::States { .. } => FaultKind::Unreachable,
+            Self::Download(DownloadError::BehindNat { .. }) => FaultKind::Unreachable,
+            Self::States { .. } | Self::BehindNat { .. } => FaultKind::Unreachable,
             Self::Reserve(_) => FaultKind::DiskFull,
             Self::Partial { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
             Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
@@ -99,6 +102,11 @@ impl Fault for PullError {
             }
             Self::Download(DownloadError::Starved { .. }) => Some(
                 "run the same command again: what was fetched is kept; --from MULTIADDR names a peer".into(),
+            ),
+            Self::BehindNat { .. } | Self::Download(DownloadError::BehindNat { .. }) => Some(
+                "forward a port to a node at either end and name it there with --external, or pull from a node that is \
+                 reached directly: --from MULTIADDR"
+                    .into(),
             ),
             Self::Download(DownloadError::FalseStates { .. }) => Some(
                 "the publisher has to publish again; nothing of this blob was kept under its name".into(),
@@ -255,7 +263,7 @@ impl Inner {
         missing: &BTreeMap<Digest, BlobLayout>,
         reporter: &Reporter,
     ) -> Result<Downloaded, PullError> {
-        let states = self.states_of(missing, resolved).await?;
+        let states = self.states_of(missing, resolved, reporter).await?;
         let store = self.store.clone();
         let open = tokio::task::spawn_blocking(move || {
             let open = |(blob, states): (Digest, PieceStates)| {

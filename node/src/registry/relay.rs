@@ -13,7 +13,7 @@ use reg_proto::piece::BlobLayout;
 use reg_proto::states::PieceStates;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::downloader::{DownloadError, Downloader};
 use super::fault::{Fault, FaultKind};
@@ -225,8 +225,10 @@ impl Relay {
         let mut found = BTreeMap::new();
         let connected = self.inner.network.connected().await;
         for peer in self.view.holders.iter().copied().chain(connected) {
-            if !self.inner.bans.is_banned(&peer) {
-                self.inner.ask_states(peer, named, &mut lacking, &mut found).await;
+            if !self.inner.bans.is_banned(&peer)
+                && let Err(error) = self.inner.ask_states(peer, named, &mut lacking, &mut found).await
+            {
+                debug!(%peer, %error, "no states from a peer");
             }
             if let Some(states) = found.remove(&blob) {
                 return Some(states);

@@ -11,6 +11,8 @@ use reg_proto::path::SafePath;
 use reg_proto::peer::{Address, PeerId};
 use serde::{Deserialize, Serialize};
 
+use crate::net::Reachability;
+
 /// What is to be signed before a model can be published. Nothing is visible to anyone yet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Prepared {
@@ -241,6 +243,9 @@ pub struct PeerReport {
 pub struct Status {
     pub peer_id: PeerId,
     pub listen: Vec<Address>,
+    /// Whether others reach this node: `public`, `relayed` or `unknown`; nothing offline.
+    #[serde(default)]
+    pub reachability: Option<Reachability>,
     pub peers: usize,
     pub models: usize,
     pub blobs: usize,

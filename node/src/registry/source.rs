@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use super::limits::{FRAMES_TO_SEND_MAX, SAY_SOMETHING};
-use crate::net::{FrameReader, FrameWriter, Network};
+use crate::net::{FrameReader, FrameWriter, Network, OpenStreamError};
 
 /// What a source tells the downloader.
 #[derive(Debug)]
@@ -41,21 +41,15 @@ impl Source {
         peer: PeerId,
         states_max: usize,
         events: mpsc::Sender<SourceEvent>,
-    ) -> Option<Self> {
-        let (mut reader, writer) = match network.open_stream(peer).await {
-            Ok(stream) => stream,
-            Err(error) => {
-                debug!(%peer, %error, "no stream to a peer");
-                return None;
-            }
-        };
+    ) -> Result<Self, OpenStreamError> {
+        let (mut reader, writer) = network.open_stream(peer).await?;
         reader.set_states_max(states_max);
         let (frames, to_send) = mpsc::channel(FRAMES_TO_SEND_MAX);
         let mut tasks = JoinSet::new();
         tasks.spawn(read(peer, reader, events));
         tasks.spawn(write(peer, writer, to_send));
         let (followed, opened) = (BTreeSet::new(), Instant::now());
-        Some(Self { frames, followed, opened, holds_any: false, _tasks: tasks })
+        Ok(Self { frames, followed, opened, holds_any: false, _tasks: tasks })
     }
 
     /// Follows as many of the blobs that are missing as a stream may, and no other.

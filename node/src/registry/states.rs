@@ -12,10 +12,11 @@ use reg_proto::wire::Frame;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use super::Inner;
 use super::limits::{DISPUTE_TIMEOUT, FIND_TIMEOUT};
 use super::pull::PullError;
 use super::resolve::{Resolved, until};
+use super::{Inner, Reporter};
+use crate::net::OpenStreamError;
 use crate::store::Partial;
 
 impl Inner {
@@ -24,6 +25,7 @@ impl Inner {
         &self,
         missing: &BTreeMap<Digest, BlobLayout>,
         resolved: &mut Resolved,
+        reporter: &Reporter,
     ) -> Result<BTreeMap<Digest, PieceStates>, PullError> {
         let mut found = BTreeMap::new();
         let mut lacking = BTreeMap::new();
@@ -38,16 +40,28 @@ impl Inner {
         }
         let end = Instant::now() + FIND_TIMEOUT;
         let mut untried: VecDeque<PeerId> = resolved.holders.clone().into();
-        let mut tried = BTreeSet::new();
+        let (mut tried, mut behind_nat) = (BTreeSet::new(), 0);
         while let Some(blob) = lacking.keys().next().copied() {
             let peer = match (untried.pop_front(), &mut resolved.finder) {
                 (Some(peer), _) => Some(peer),
                 (None, Some(finder)) => until(end, finder.next()).await.flatten(),
                 (None, None) => None,
             };
-            let Some(peer) = peer else { return Err(PullError::States { blob }) };
+            let Some(peer) = peer else {
+                return Err(match behind_nat {
+                    0 => PullError::States { blob },
+                    peers => PullError::BehindNat { peers },
+                });
+            };
             if tried.insert(peer) && !self.bans.is_banned(&peer) {
-                self.ask_states(peer, &resolved.provenance.states, &mut lacking, &mut found).await;
+                let named = &resolved.provenance.states;
+                if let Err(error) = self.ask_states(peer, named, &mut lacking, &mut found).await {
+                    debug!(%peer, %error, "no states from a peer");
+                    if matches!(error, OpenStreamError::BehindNat) {
+                        behind_nat += 1;
+                        reporter.note(format_args!("{peer} is not pulled from: {error}"));
+                    }
+                }
                 if !resolved.holders.contains(&peer) {
                     resolved.holders.push(peer);
                 }
@@ -69,19 +83,19 @@ impl Inner {
         named: &BTreeMap<Digest, Digest>,
         lacking: &mut BTreeMap<Digest, BlobLayout>,
         found: &mut BTreeMap<Digest, PieceStates>,
-    ) {
-        let Ok((mut reader, mut writer)) = self.network.open_stream(peer).await else { return };
+    ) -> Result<(), OpenStreamError> {
+        let (mut reader, mut writer) = self.network.open_stream(peer).await?;
         for (blob, layout) in lacking.clone() {
             reader.set_states_max(PieceStates::byte_len(layout));
             if writer.send(&Frame::GetStates { blob }).await.is_err() {
-                return;
+                return Ok(());
             }
             let bytes = match timeout(DISPUTE_TIMEOUT, reader.next()).await {
                 Ok(Ok(Some(Frame::States { blob: of, bytes }))) if of == blob => bytes,
                 Ok(Ok(Some(Frame::NoStates { .. }))) => continue,
                 answer => {
                     debug!(%peer, %blob, ?answer, "a peer did not send the states it was asked for");
-                    return;
+                    return Ok(());
                 }
             };
             if named.get(&blob) != Some(&Digest::of(&bytes)) {
@@ -93,5 +107,6 @@ impl Inner {
                 found.insert(blob, states);
             }
         }
+        Ok(())
     }
 }

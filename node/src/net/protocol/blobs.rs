@@ -2,12 +2,15 @@
 //!
 //! libp2p-stream is alpha, drops inbound streams silently when nobody is ready for them, and opens streams on a random
 //! connection. Here a stream is opened on the first direct connection, what waits is bounded and answered, and an inbound
-//! stream that finds no room is refused with a warning.
+//! stream that finds no room is refused with a warning. On a connection through a relay no stream is opened or taken: who
+//! wants one waits for a direct connection, which the two ends are about to make (DCUtR), or cannot.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
+use either::Either;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::ReadyUpgrade;
@@ -17,7 +20,7 @@ use libp2p::swarm::handler::{
 };
 use libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, DialError, FromSwarm,
-    NetworkBehaviour, NotifyHandler, Stream, SubstreamProtocol, THandlerInEvent, ToSwarm,
+    NetworkBehaviour, NotifyHandler, Stream, SubstreamProtocol, THandlerInEvent, ToSwarm, dummy,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use reg_proto::wire::BLOB_PROTOCOL;
@@ -25,9 +28,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::net::frames::split;
 use crate::net::inbound::InboundStream;
-use crate::net::limits::OPENS_WAITING_MAX;
+use crate::net::limits::{OPENS_WAITING_MAX, PUNCH_PATIENCE};
 use crate::net::links::from_libp2p;
 use crate::net::network::{OpenStreamError, Opened};
+
+use super::relay::is_relayed;
 
 /// Who waits for a stream.
 pub(crate) type Reply = oneshot::Sender<Result<Opened, OpenStreamError>>;
@@ -35,11 +40,21 @@ pub(crate) type Reply = oneshot::Sender<Result<Opened, OpenStreamError>>;
 /// Opens and accepts blob streams.
 pub(crate) struct Behaviour {
     inbound: mpsc::Sender<InboundStream>,
+    /// Direct connections.
     connections: BTreeMap<PeerId, Vec<ConnectionId>>,
+    /// Peers that are reached through relays.
+    relayed: BTreeMap<PeerId, Relayed>,
     /// Who waits for a connection to a peer.
     waiting: BTreeMap<PeerId, Vec<Reply>>,
-    events: VecDeque<ToSwarm<Infallible, Open>>,
+    events: VecDeque<ToSwarm<Infallible, Either<Open, Infallible>>>,
     waker: Option<Waker>,
+}
+
+/// The connections to a peer through relays.
+struct Relayed {
+    connections: Vec<ConnectionId>,
+    /// Until when a direct connection may come of it; `None` where it is known that none does.
+    until: Option<Instant>,
 }
 
 /// Asks a connection's handler for a stream.
@@ -51,6 +66,7 @@ impl Behaviour {
         Self {
             inbound,
             connections: BTreeMap::new(),
+            relayed: BTreeMap::new(),
             waiting: BTreeMap::new(),
             events: VecDeque::new(),
             waker: None,
@@ -61,34 +77,95 @@ impl Behaviour {
     pub(crate) fn open(&mut self, peer: PeerId, reply: Reply) {
         if let Some(connection) = self.connections.get(&peer).and_then(|all| all.first()) {
             let handler = NotifyHandler::One(*connection);
-            self.push(ToSwarm::NotifyHandler { peer_id: peer, handler, event: Open(reply) });
+            self.push(ToSwarm::NotifyHandler { peer_id: peer, handler, event: Either::Left(Open(reply)) });
             return;
         }
+        let relayed = self.relayed.get(&peer);
+        if relayed.is_some_and(|it| it.until.is_none_or(|until| until < Instant::now())) {
+            drop(reply.send(Err(OpenStreamError::BehindNat)));
+            return;
+        }
+        let is_relayed = relayed.is_some();
         if self.waiting.values().map(Vec::len).sum::<usize>() >= OPENS_WAITING_MAX {
             drop(reply.send(Err(OpenStreamError::TooMany)));
             return;
         }
         self.waiting.entry(peer).or_default().push(reply);
-        let condition = PeerCondition::DisconnectedAndNotDialing;
-        self.push(ToSwarm::Dial { opts: DialOpts::peer_id(peer).condition(condition).build() });
+        if !is_relayed {
+            let condition = PeerCondition::DisconnectedAndNotDialing;
+            self.push(ToSwarm::Dial { opts: DialOpts::peer_id(peer).condition(condition).build() });
+        }
     }
 
-    fn push(&mut self, event: ToSwarm<Infallible, Open>) {
+    /// It is known that no direct connection to a peer will come of the one through a relay.
+    pub(crate) fn punch_failed(&mut self, peer: &PeerId) {
+        if let Some(relayed) = self.relayed.get_mut(peer) {
+            relayed.until = None;
+            self.fail(peer, || OpenStreamError::BehindNat);
+        }
+    }
+
+    /// Lets nobody wait any longer for a direct connection that does not come.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        let late = |relayed: &Relayed| relayed.until.is_some_and(|until| until < now);
+        let late: Vec<PeerId> =
+            self.relayed.iter().filter(|(_, relayed)| late(relayed)).map(|(peer, _)| *peer).collect();
+        late.iter().for_each(|peer| self.punch_failed(peer));
+    }
+
+    fn push(&mut self, event: ToSwarm<Infallible, Either<Open, Infallible>>) {
         self.events.push_back(event);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
 
-    fn fail(&mut self, peer: &PeerId) {
+    fn fail(&mut self, peer: &PeerId, error: impl Fn() -> OpenStreamError) {
         for reply in self.waiting.remove(peer).into_iter().flatten() {
-            drop(reply.send(Err(OpenStreamError::Unreachable)));
+            drop(reply.send(Err(error())));
         }
     }
 
-    fn handler(&self, peer: &PeerId) -> Result<Handler, ConnectionDenied> {
+    fn handler(
+        &self,
+        peer: &PeerId,
+        is_relayed: bool,
+    ) -> Result<Either<Handler, dummy::ConnectionHandler>, ConnectionDenied> {
         let peer = from_libp2p(peer).ok_or_else(|| ConnectionDenied::new(NotEd25519))?;
-        Ok(Handler { peer, inbound: self.inbound.clone(), opening: VecDeque::new(), waker: None })
+        if is_relayed {
+            return Ok(Either::Right(dummy::ConnectionHandler));
+        }
+        let (inbound, opening) = (self.inbound.clone(), VecDeque::new());
+        Ok(Either::Left(Handler { peer, inbound, opening, waker: None }))
+    }
+
+    fn connected(&mut self, peer: PeerId, connection: ConnectionId, is_relayed: bool) {
+        if is_relayed {
+            let until = Some(Instant::now() + PUNCH_PATIENCE);
+            let relayed = self.relayed.entry(peer).or_insert(Relayed { connections: Vec::new(), until });
+            relayed.connections.push(connection);
+            return;
+        }
+        self.connections.entry(peer).or_default().push(connection);
+        for reply in self.waiting.remove(&peer).into_iter().flatten() {
+            self.open(peer, reply);
+        }
+    }
+
+    fn disconnected(&mut self, peer: PeerId, connection: ConnectionId) {
+        if let Some(all) = self.connections.get_mut(&peer) {
+            all.retain(|it| *it != connection);
+            if all.is_empty() {
+                self.connections.remove(&peer);
+            }
+        }
+        if let Some(relayed) = self.relayed.get_mut(&peer) {
+            relayed.connections.retain(|it| *it != connection);
+            if relayed.connections.is_empty() {
+                self.relayed.remove(&peer);
+                self.fail(&peer, || OpenStreamError::BehindNat);
+            }
+        }
     }
 }
 
@@ -98,59 +175,58 @@ impl Behaviour {
 struct NotEd25519;
 
 impl NetworkBehaviour for Behaviour {
-    type ConnectionHandler = Handler;
+    type ConnectionHandler = Either<Handler, dummy::ConnectionHandler>;
     type ToSwarm = Infallible;
 
     fn handle_established_inbound_connection(
         &mut self,
         _: ConnectionId,
         peer: PeerId,
+        local: &Multiaddr,
         _: &Multiaddr,
-        _: &Multiaddr,
-    ) -> Result<Handler, ConnectionDenied> {
-        self.handler(&peer)
+    ) -> Result<Self::ConnectionHandler, ConnectionDenied> {
+        self.handler(&peer, is_relayed(local))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        address: &Multiaddr,
         _: Endpoint,
         _: PortUse,
-    ) -> Result<Handler, ConnectionDenied> {
-        self.handler(&peer)
+    ) -> Result<Self::ConnectionHandler, ConnectionDenied> {
+        self.handler(&peer, is_relayed(address))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(it) => {
-                self.connections.entry(it.peer_id).or_default().push(it.connection_id);
-                for reply in self.waiting.remove(&it.peer_id).into_iter().flatten() {
-                    self.open(it.peer_id, reply);
-                }
+                self.connected(it.peer_id, it.connection_id, it.endpoint.is_relayed());
             }
-            FromSwarm::ConnectionClosed(it) => {
-                if let Some(all) = self.connections.get_mut(&it.peer_id) {
-                    all.retain(|connection| *connection != it.connection_id);
-                    if all.is_empty() {
-                        self.connections.remove(&it.peer_id);
-                    }
-                }
-            }
+            FromSwarm::ConnectionClosed(it) => self.disconnected(it.peer_id, it.connection_id),
             FromSwarm::DialFailure(it) => {
                 // A dial that was not made because another is under way fails nobody: that one will tell.
                 let under_way = matches!(it.error, DialError::DialPeerConditionFalse(_));
-                if let (Some(peer), false) = (it.peer_id, under_way) {
-                    self.fail(&peer);
+                if let (Some(peer), false) = (it.peer_id, under_way)
+                    && !self.relayed.contains_key(&peer)
+                {
+                    self.fail(&peer, || OpenStreamError::Unreachable);
                 }
             }
             _ => {}
         }
     }
 
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: Infallible) {
-        match event {}
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: ConnectionId,
+        event: Either<Infallible, Infallible>,
+    ) {
+        match event {
+            Either::Left(never) | Either::Right(never) => match never {},
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {

@@ -169,6 +169,11 @@ impl Discovery {
         providers
     }
 
+    /// This node is reached at another address than before: who was told what it provides is told again.
+    pub(crate) fn own_addresses_changed(&mut self) {
+        self.is_news = true;
+    }
+
     /// Chooses the DHT's mode where it is left to us: a server where others can reach us, as far as we know.
     pub(crate) fn choose_mode(&self, kad: &mut Kad, any_global_peer: bool, is_reachable: bool) {
         if self.mode == DhtMode::Auto {

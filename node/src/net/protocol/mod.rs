@@ -3,5 +3,7 @@
 pub(super) mod blobs;
 pub(super) mod discovery;
 pub(super) mod gossip;
+pub(super) mod reachability;
 pub(super) mod record_store;
 pub(super) mod records;
+pub(super) mod relay;

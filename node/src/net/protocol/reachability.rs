@@ -1,0 +1,74 @@
+//! Can others reach this node? Peers that are asked (AutoNAT v2) dial back to see, and a router that is asked (UPnP)
+//! opens a port.
+
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{Multiaddr, autonat, upnp};
+
+use super::relay::is_relayed;
+use crate::net::network::NetworkConfig;
+use crate::net::reach::{Range, range};
+
+/// Whether others reach this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reachability {
+    /// Nobody has told yet.
+    Unknown,
+    /// At an address of its own.
+    Public,
+    /// Through a relay, and then, where the NATs allow it, directly.
+    Relayed,
+}
+
+/// The behaviours that find out, and those that help.
+pub(crate) struct Behaviours {
+    pub(crate) client: Toggle<autonat::v2::client::Behaviour>,
+    pub(crate) server: Toggle<autonat::v2::server::Behaviour>,
+    pub(crate) upnp: Toggle<upnp::tokio::Behaviour>,
+}
+
+/// A node that listens on loopback only has nothing to find out.
+pub(crate) fn behaviours(config: &NetworkConfig) -> Behaviours {
+    let address = |it: &reg_proto::peer::Address| it.as_str().parse::<Multiaddr>().ok();
+    let mut listen = config.listen.iter().filter_map(address);
+    let is_worldly = listen.any(|address| range(&address) != Some(Range::Loopback));
+    let client = is_worldly.then(autonat::v2::client::Behaviour::default);
+    let server = is_worldly.then(autonat::v2::server::Behaviour::default);
+    let upnp = (is_worldly && config.nat.upnp).then(upnp::tokio::Behaviour::default);
+    Behaviours { client: client.into(), server: server.into(), upnp: upnp.into() }
+}
+
+/// Tells whether an address of this node, as others have confirmed it, is one that everybody reaches.
+pub(crate) fn is_public(address: &Multiaddr) -> bool {
+    !is_relayed(address) && range(address) == Some(Range::Global)
+}
+
+/// Sums up what is known of this node's own addresses.
+pub(crate) fn reachability<'a>(confirmed: impl Iterator<Item = &'a Multiaddr>) -> Reachability {
+    let mut sum = Reachability::Unknown;
+    for address in confirmed {
+        match (is_public(address), is_relayed(address)) {
+            (true, _) => return Reachability::Public,
+            (false, true) => sum = Reachability::Relayed,
+            (false, false) => {}
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_through_a_relay_is_not_public() {
+        let relayed =
+            "/ip4/1.1.1.1/tcp/1/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA/p2p-circuit";
+        let [own, relayed, private]: [Multiaddr; 3] =
+            ["/ip4/1.1.1.1/tcp/1", relayed, "/ip4/10.0.0.1/tcp/1"].map(|it| it.parse().unwrap());
+        assert_eq!(reachability([].into_iter()), Reachability::Unknown);
+        assert_eq!(reachability([&private].into_iter()), Reachability::Unknown);
+        assert_eq!(reachability([&relayed, &private].into_iter()), Reachability::Relayed);
+        assert_eq!(reachability([&relayed, &own].into_iter()), Reachability::Public);
+    }
+}

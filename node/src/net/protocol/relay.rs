@@ -1,0 +1,179 @@
+//! Relays: a node that cannot be reached keeps a reservation with some that can, and is called through them.
+//!
+//! A relay carries the first words between two nodes (who is there, what do you have, let us both dial now), never
+//! pieces: its circuits are short and small, and blob streams do not open on them (`protocol/blobs.rs`).
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use libp2p::core::transport::ListenerId;
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId, StreamProtocol, relay};
+
+use crate::net::limits::{
+    CIRCUIT_BYTES_MAX, CIRCUIT_DURATION_MAX, CIRCUITS_MAX, CIRCUITS_PER_PEER_MAX, RELAY_RETRY, RELAYS_MAX,
+    RELAYS_OFFERED_MAX, RESERVATION_DURATION, RESERVATIONS_MAX, RESERVATIONS_PER_PEER_MAX,
+};
+use crate::net::network::RelayMode;
+
+/// Returns the relay of a node: it offers itself only once it is told to.
+pub(crate) fn server(own: PeerId) -> relay::Behaviour {
+    let config = relay::Config {
+        max_reservations: RESERVATIONS_MAX,
+        max_reservations_per_peer: RESERVATIONS_PER_PEER_MAX,
+        reservation_duration: RESERVATION_DURATION,
+        max_circuits: CIRCUITS_MAX,
+        max_circuits_per_peer: CIRCUITS_PER_PEER_MAX,
+        max_circuit_duration: CIRCUIT_DURATION_MAX,
+        max_circuit_bytes: CIRCUIT_BYTES_MAX,
+        ..relay::Config::default()
+    };
+    let mut behaviour = relay::Behaviour::new(own, config);
+    behaviour.set_status(Some(relay::Status::Disable));
+    behaviour
+}
+
+/// Tells whether an address leads through a relay.
+pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// Tells whether a peer that speaks these protocols offers to relay.
+pub(crate) fn is_offered(protocols: &[StreamProtocol]) -> bool {
+    protocols.contains(&relay::HOP_PROTOCOL_NAME)
+}
+
+/// A relay's reservation, or the wish for one.
+#[derive(Debug)]
+struct Offer {
+    address: Multiaddr,
+    listener: Option<ListenerId>,
+    /// When to ask for a reservation next.
+    due: Instant,
+}
+
+/// The relays that this node knows, and its reservations with some of them.
+#[derive(Debug)]
+pub(crate) struct Relays {
+    mode: RelayMode,
+    offers: BTreeMap<PeerId, Offer>,
+}
+
+/// What is to be done about reservations.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Errands {
+    /// Addresses to listen on, each through a relay.
+    pub(crate) reserve: Vec<(PeerId, Multiaddr)>,
+    pub(crate) release: Vec<ListenerId>,
+}
+
+impl Relays {
+    pub(crate) const fn new(mode: RelayMode) -> Self {
+        Self { mode, offers: BTreeMap::new() }
+    }
+
+    /// Tells whether this node is to offer itself as a relay.
+    pub(crate) fn is_to_serve(&self, is_reachable: bool) -> bool {
+        match self.mode {
+            RelayMode::Auto => is_reachable,
+            RelayMode::On => true,
+            RelayMode::Off => false,
+        }
+    }
+
+    /// Tells whether the user says that this node is reached, so that its public addresses need no confirmation.
+    pub(crate) fn is_forced(&self) -> bool {
+        self.mode == RelayMode::On
+    }
+
+    /// A peer that was reached at `address`, no relay in between, offers to relay.
+    pub(crate) fn offered(&mut self, peer: PeerId, mut address: Multiaddr, now: Instant) {
+        if self.offers.contains_key(&peer) || self.offers.len() >= RELAYS_OFFERED_MAX {
+            return;
+        }
+        if let Some(Protocol::P2p(_)) = address.iter().last() {
+            address.pop();
+        }
+        self.offers.insert(peer, Offer { address, listener: None, due: now });
+    }
+
+    /// A peer is gone, or offers to relay no more.
+    pub(crate) fn withdrawn(&mut self, peer: &PeerId) {
+        self.offers.remove(peer);
+    }
+
+    /// A reservation is asked for at `peer`, over this listener.
+    pub(crate) fn asked(&mut self, peer: &PeerId, listener: ListenerId) {
+        if let Some(offer) = self.offers.get_mut(peer) {
+            offer.listener = Some(listener);
+        }
+    }
+
+    /// A listener is closed: where it was a reservation, another is asked for after a while.
+    pub(crate) fn closed(&mut self, listener: ListenerId, now: Instant) {
+        for offer in self.offers.values_mut().filter(|it| it.listener == Some(listener)) {
+            offer.listener = None;
+            offer.due = now + RELAY_RETRY;
+        }
+    }
+
+    /// Says what is to be done: who is reachable needs no relay, who is not needs some.
+    pub(crate) fn errands(&mut self, is_reachable: bool, now: Instant) -> Errands {
+        let mut errands = Errands::default();
+        if is_reachable {
+            errands.release = self.offers.values_mut().filter_map(|offer| offer.listener.take()).collect();
+            return errands;
+        }
+        let held = self.offers.values().filter(|offer| offer.listener.is_some()).count();
+        let due = self.offers.iter_mut().filter(|(_, offer)| offer.listener.is_none() && offer.due <= now);
+        for (peer, offer) in due.take(RELAYS_MAX.saturating_sub(held)) {
+            offer.due = now + RELAY_RETRY;
+            let address = offer.address.clone().with(Protocol::P2p(*peer)).with(Protocol::P2pCircuit);
+            errands.reserve.push((*peer, address));
+        }
+        errands
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_cannot_be_reached_reserves_with_a_few_and_releases_when_it_can() {
+        let mut relays = Relays::new(RelayMode::Auto);
+        let now = Instant::now();
+        let peers: Vec<PeerId> = (0..RELAYS_OFFERED_MAX + 3).map(|_| PeerId::random()).collect();
+        for peer in &peers {
+            let address = format!("/ip4/192.0.2.1/tcp/1/p2p/{peer}").parse().unwrap();
+            relays.offered(*peer, address, now);
+        }
+        assert_eq!(relays.offers.len(), RELAYS_OFFERED_MAX);
+        let errands = relays.errands(false, now);
+        assert_eq!((errands.reserve.len(), errands.release.len()), (RELAYS_MAX, 0));
+        for (peer, address) in &errands.reserve {
+            assert_eq!(address.to_string(), format!("/ip4/192.0.2.1/tcp/1/p2p/{peer}/p2p-circuit"));
+            relays.asked(peer, ListenerId::next());
+        }
+        assert_eq!(relays.errands(false, now), Errands::default(), "enough are held");
+        let released = relays.errands(true, now).release;
+        assert_eq!(released.len(), RELAYS_MAX);
+        assert!(relays.is_to_serve(true) && !relays.is_to_serve(false));
+    }
+
+    #[test]
+    fn a_reservation_that_is_refused_is_asked_for_again_later() {
+        let mut relays = Relays::new(RelayMode::Off);
+        let (now, peer, listener) = (Instant::now(), PeerId::random(), ListenerId::next());
+        relays.offered(peer, "/ip4/192.0.2.1/tcp/1".parse().unwrap(), now);
+        assert_eq!(relays.errands(false, now).reserve.len(), 1);
+        relays.asked(&peer, listener);
+        relays.closed(listener, now);
+        assert!(relays.errands(false, now + Duration::from_secs(1)).reserve.is_empty());
+        assert_eq!(relays.errands(false, now + RELAY_RETRY).reserve.len(), 1);
+        relays.withdrawn(&peer);
+        assert!(relays.errands(false, now + 2 * RELAY_RETRY).reserve.is_empty());
+    }
+}

@@ -1,0 +1,255 @@
+//! Networks on one machine: namespaces on a bridge that plays the internet, some of them behind routers with a NAT.
+//!
+//! Everything stands in namespaces of its own, the bridge too, so that nothing of the machine is touched; all of it is
+//! removed when the [`World`] is dropped, and what a killed test left behind when the next one begins. Rates are shaped by
+//! `tbf`, loss comes from `nft`, delay from a proxy of our own ([`crate::delay`]), since `netem` is not everywhere.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Every namespace of ours begins so, with the process's id and a number after it.
+const PREFIX: &str = "regnet";
+
+/// How a router maps the addresses behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nat {
+    /// A port inside is the same port outside, whoever is talked to: two of these can be got through.
+    Cone,
+    /// Every connection gets a port of its own, which nobody can foresee.
+    Symmetric,
+}
+
+/// Some namespaces on one bridge.
+#[derive(Debug)]
+pub struct World {
+    prefix: String,
+    names: Vec<String>,
+    links: u32,
+}
+
+/// A machine of the world: a namespace with one address.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    namespace: String,
+    pub ip: Ipv4Addr,
+}
+
+/// Returns why no world can be made here, `None` where one can.
+pub fn lacking() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("namespaces need root".into());
+    }
+    for tool in [["ip", "-V"], ["tc", "-V"], ["nft", "-v"]] {
+        let run = Command::new(tool[0]).arg(tool[1]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if !run.is_ok_and(|status| status.success()) {
+            return Some(format!("{} is not here (iproute2, nftables)", tool[0]));
+        }
+    }
+    let probe = format!("{PREFIX}-{}-probe", std::process::id());
+    let is_made = try_run(["ip", "netns", "add", &probe]).is_ok();
+    let _gone = try_run(["ip", "netns", "delete", &probe]);
+    (!is_made).then(|| "this machine lets nobody make namespaces".into())
+}
+
+impl World {
+    /// Makes an internet with nobody on it.
+    ///
+    /// # Panics
+    /// The machine does not let it.
+    pub fn new() -> Self {
+        static WORLDS: AtomicU32 = AtomicU32::new(0);
+        sweep();
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("{PREFIX}-{}-{number}", std::process::id());
+        let mut world = Self { prefix, names: Vec::new(), links: 0 };
+        let internet = world.add("internet");
+        within(&internet, ["ip", "link", "add", "br0", "type", "bridge"]);
+        within(&internet, ["ip", "link", "set", "br0", "up"]);
+        world
+    }
+
+    /// Adds a machine on the internet, in its one network of 65,534 addresses.
+    ///
+    /// # Panics
+    /// The machine does not let it.
+    pub fn machine(&mut self, name: &str, ip: Ipv4Addr) -> Machine {
+        let namespace = self.add(name);
+        self.plug(&namespace, "eth0", ip);
+        Machine { namespace, ip }
+    }
+
+    /// Adds a router on the internet at `ip`, and one machine behind it at `inside`, in a network of 254 addresses. What
+    /// comes from outside and belongs to no connection is dropped without a word, as home routers do.
+    ///
+    /// # Panics
+    /// The machine does not let it.
+    pub fn behind(&mut self, nat: Nat, name: &str, ip: Ipv4Addr, inside: Ipv4Addr) -> Machine {
+        let router = self.add(&format!("{name}-nat"));
+        self.plug(&router, "wan", ip);
+        within(&router, ["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+        let flags = match nat {
+            Nat::Cone => "",
+            Nat::Symmetric => "fully-random",
+        };
+        rules(
+            &router,
+            &format!(
+                "table ip nat {{
+                    chain post {{ type nat hook postrouting priority 100; oifname \"wan\" masquerade {flags}; }}
+                }}
+                table ip wall {{
+                    chain known {{ iifname \"wan\" ct state established,related accept; iifname \"wan\" drop; }}
+                    chain input {{ type filter hook input priority 0; jump known; }}
+                    chain forward {{ type filter hook forward priority 0; jump known; }}
+                }}"
+            ),
+        );
+        let machine = self.add(name);
+        let [a, b, c, _] = inside.octets();
+        let gateway = Ipv4Addr::new(a, b, c, 1);
+        within(
+            &router,
+            ["ip", "link", "add", "lan", "type", "veth", "peer", "name", "eth0", "netns", &machine],
+        );
+        within(&router, ["ip", "address", "add", &format!("{gateway}/24"), "dev", "lan"]);
+        within(&router, ["ip", "link", "set", "lan", "up"]);
+        within(&machine, ["ip", "address", "add", &format!("{inside}/24"), "dev", "eth0"]);
+        within(&machine, ["ip", "link", "set", "eth0", "up"]);
+        within(&machine, ["ip", "route", "add", "default", "via", &gateway.to_string()]);
+        Machine { namespace: machine, ip: inside }
+    }
+
+    fn add(&mut self, name: &str) -> String {
+        let namespace = format!("{}-{name}", self.prefix);
+        run(["ip", "netns", "add", &namespace]);
+        self.names.push(namespace.clone());
+        within(&namespace, ["ip", "link", "set", "lo", "up"]);
+        namespace
+    }
+
+    /// Joins a namespace to the bridge.
+    fn plug(&mut self, namespace: &str, device: &str, ip: Ipv4Addr) {
+        let internet = format!("{}-internet", self.prefix);
+        self.links += 1;
+        let port = format!("port{}", self.links);
+        within(
+            &internet,
+            ["ip", "link", "add", &port, "type", "veth", "peer", "name", device, "netns", namespace],
+        );
+        within(&internet, ["ip", "link", "set", &port, "master", "br0", "up"]);
+        within(namespace, ["ip", "address", "add", &format!("{ip}/16"), "dev", device]);
+        within(namespace, ["ip", "link", "set", device, "up"]);
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for name in self.names.iter().rev() {
+            remove(name);
+        }
+    }
+}
+
+impl Machine {
+    /// Returns a command that runs on this machine.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace]).arg(program);
+        command
+    }
+
+    /// Lets at most so much leave this machine.
+    ///
+    /// # Panics
+    /// `tc` does not take it.
+    pub fn shape_uplink(&self, mbit_per_second: u32) {
+        let rate = format!("{mbit_per_second}mbit");
+        // A burst of 1/250 s keeps the rate, and a queue of 50 ms is what a good router has.
+        let burst = format!("{}b", (mbit_per_second * 1_000_000 / 8 / 250).max(16_384));
+        within(
+            &self.namespace,
+            [
+                "tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", &rate, "burst", &burst,
+                "latency", "50ms",
+            ],
+        );
+    }
+
+    /// Loses so many of a hundred packets that come in.
+    ///
+    /// # Panics
+    /// `nft` does not take it.
+    pub fn lose(&self, percent: u32) {
+        rules(
+            &self.namespace,
+            &format!(
+                "table ip loss {{
+                    chain in {{ type filter hook prerouting priority -300; iifname \"eth0\" numgen random mod 100 < {percent} drop; }}
+                }}"
+            ),
+        );
+    }
+}
+
+fn within<'a>(namespace: &'a str, args: impl IntoIterator<Item = &'a str>) {
+    run(["ip", "netns", "exec", namespace].into_iter().chain(args));
+}
+
+/// Loads rules of `nft`.
+fn rules(namespace: &str, rules: &str) {
+    let mut nft = Command::new("ip");
+    nft.args(["netns", "exec", namespace, "nft", "-f", "-"]).stdin(Stdio::piped());
+    let mut child = nft.spawn().expect("nft runs");
+    child.stdin.take().expect("it was piped").write_all(rules.as_bytes()).expect("nft reads");
+    assert!(child.wait().expect("nft ends").success(), "nft does not take\n{rules}");
+}
+
+fn run<'a>(args: impl IntoIterator<Item = &'a str>) {
+    if let Err(said) = try_run(args) {
+        panic!("{said}");
+    }
+}
+
+fn try_run<'a>(args: impl IntoIterator<Item = &'a str>) -> Result<(), String> {
+    let args: Vec<&OsStr> = args.into_iter().map(OsStr::new).collect();
+    let ran =
+        Command::new(args[0]).args(&args[1..]).output().map_err(|error| format!("{args:?}: {error}"))?;
+    let mut said = String::new();
+    if !ran.status.success() {
+        let _fits = write!(said, "{args:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        return Err(said);
+    }
+    Ok(())
+}
+
+/// Removes a namespace; what still runs in it is a process of ours, and ends.
+fn remove(name: &str) {
+    let pids =
+        Command::new("ip").args(["netns", "pids", name]).output().map(|it| it.stdout).unwrap_or_default();
+    for pid in String::from_utf8_lossy(&pids).split_whitespace().filter_map(|pid| pid.parse().ok()) {
+        crate::process::signal(pid, rustix::process::Signal::KILL);
+    }
+    let _gone = try_run(["ip", "netns", "delete", name]);
+}
+
+/// Removes what tests have left behind that were killed.
+fn sweep() {
+    let list = Command::new("ip").args(["netns", "list"]).output().map(|it| it.stdout).unwrap_or_default();
+    let is_stale = |name: &&str| {
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').nth(1));
+        pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
+    };
+    let list = String::from_utf8_lossy(&list).into_owned();
+    list.lines().filter_map(|line| line.split_whitespace().next()).filter(is_stale).for_each(remove);
+}
