@@ -143,7 +143,7 @@ pub(super) fn walk(dest: &Path, file: &ModelFile) -> Result<Option<(PathBuf, Met
     Ok(found.map(|metadata| (path, metadata)))
 }
 
-fn make_parents(dest: &Path, file: &ModelFile) -> Result<PathBuf, CheckoutError> {
+pub(super) fn make_parents(dest: &Path, file: &ModelFile) -> Result<PathBuf, CheckoutError> {
     let path: PathBuf =
         std::iter::once(dest.as_os_str()).chain(file.path.segments().map(AsRef::as_ref)).collect();
     if let Some(parent) = path.parent() {

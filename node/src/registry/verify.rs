@@ -109,6 +109,7 @@ impl Registry {
                 overwrite: true,
                 allow_expired: true,
                 selection,
+                tensors: Vec::new(),
                 hub_cache: None,
             };
             if let Err(error) = self.pull(request, reporter).await {

@@ -30,6 +30,15 @@ impl BlobFile {
         self.layout
     }
 
+    /// Fills `bytes` from `offset`. Who reads this way verifies what was read: it may have changed.
+    ///
+    /// # Errors
+    /// The file ends before, or cannot be read.
+    pub fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), ReadError> {
+        let io = |source| ReadError::Io { path: self.path.clone(), source };
+        disk::read_at(&self.file, bytes, offset).map_err(io)
+    }
+
     /// Reads a piece into `bytes`, replacing what is there.
     ///
     /// # Errors
