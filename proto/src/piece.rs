@@ -198,6 +198,11 @@ impl PieceSet {
             .take_while(move |piece| piece.0 < len)
     }
 
+    /// Returns the set as words, piece 0 in the lowest bit of the first; bits beyond the last piece are 0.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
     /// Returns the bitmap: piece 0 is the lowest bit of the first byte, bits beyond the last piece are 0.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();

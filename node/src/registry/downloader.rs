@@ -4,7 +4,6 @@
 //! What a peer sends that was not asked of it is thrown away; who sends wrong bytes is not asked again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,8 +56,6 @@ pub enum DownloadError {
 pub(super) struct Downloaded {
     /// Bytes of verified pieces by the peer that sent them.
     pub(super) peers: BTreeMap<PeerId, u64>,
-    /// Bytes that were taken from other models that are here.
-    pub(super) reused: u64,
 }
 
 /// A piece that has been verified and written, or not.
@@ -107,8 +104,6 @@ pub(super) struct Downloader<'a> {
     downloaded: Downloaded,
     total: u64,
     done: u64,
-    /// The pieces that are wanted and not stored, where only some are.
-    only: Option<BTreeSet<(Digest, u32)>>,
     /// Who reads what while it is fetched; `None` where all of it is wanted.
     relay: Option<Arc<Relay>>,
     /// Bytes of piece states that one peer may send at once.
@@ -123,7 +118,7 @@ const DISPUTE_REQUESTS_FROM: u32 = 1 << 31;
 impl<'a> Downloader<'a> {
     /// Prepares the download of what is missing in `partials`.
     pub(super) fn new(inner: &'a Inner, partials: Vec<Partial>) -> Self {
-        let mut scheduler = Scheduler::new();
+        let mut scheduler = Scheduler::new(seed_of(inner.network.peer_id()));
         let (mut total, mut done) = (0, 0);
         for partial in &partials {
             let (layout, have) = (partial.states().layout(), partial.have());
@@ -155,29 +150,10 @@ impl<'a> Downloader<'a> {
             downloaded: Downloaded::default(),
             total,
             done,
-            only: None,
             relay: None,
             states_max,
             search: None,
         }
-    }
-
-    /// Makes it fetch these runs of pieces and no others, and end with them.
-    pub(super) fn only(mut self, runs: BTreeMap<Digest, Vec<Range<u32>>>) -> Self {
-        let mut left = BTreeSet::new();
-        (self.total, self.done) = (0, 0);
-        for blob in self.partials.keys().copied().collect::<Vec<_>>() {
-            let (partial, runs) = (&self.partials[&blob], runs.get(&blob).cloned().unwrap_or_default());
-            let (layout, have) = (partial.states().layout(), partial.have());
-            for piece in runs.iter().cloned().flatten().filter_map(|index| layout.piece(index)) {
-                if !have.contains(piece) && left.insert((blob, piece.get())) {
-                    self.total += layout.piece_len(piece) as u64;
-                }
-            }
-            self.feed(Input::Focus { blob, runs });
-        }
-        self.only = Some(left);
-        self
     }
 
     /// Prepares a download of what is read through `relay`, for as long as somebody reads.
@@ -245,10 +221,9 @@ impl<'a> Downloader<'a> {
     }
 
     fn is_wanted(&self) -> bool {
-        match (&self.relay, &self.only) {
-            (Some(relay), _) => !relay.is_over() || !self.writes.is_empty(),
-            (None, Some(left)) => !left.is_empty(),
-            (None, None) => !self.missing.is_empty(),
+        match &self.relay {
+            Some(relay) => !relay.is_over() || !self.writes.is_empty(),
+            None => !self.missing.is_empty(),
         }
     }
 
@@ -430,9 +405,6 @@ impl<'a> Downloader<'a> {
                 self.inner.traffic.count_fetched(peer, bytes as u64);
                 *self.downloaded.peers.entry(peer).or_default() += bytes as u64;
                 self.feed(Input::Stored { request, piece });
-                if let Some(left) = &mut self.only {
-                    left.remove(&(blob, piece.get()));
-                }
                 if let Some(relay) = &self.relay {
                     relay.tell();
                 }
@@ -537,6 +509,12 @@ impl<'a> Downloader<'a> {
         }
         Err(DownloadError::Starved { seconds: quiet.as_secs(), missing, total: self.total })
     }
+}
+
+/// Returns a seed of its own for each node: what is equally rare is chosen differently by each.
+fn seed_of(peer: PeerId) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *peer.public_key();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 async fn asked(relay: Option<&Relay>) {

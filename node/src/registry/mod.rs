@@ -14,7 +14,6 @@ mod publish;
 mod pull;
 mod seed;
 pub mod selection;
-mod tensors;
 
 mod answer;
 mod catalogue;
@@ -39,11 +38,9 @@ mod assemble;
 mod checkout;
 mod describe;
 mod documents;
-mod header;
 mod heads;
 pub mod judge;
 mod model;
-mod reuse;
 mod states;
 mod tree;
 

@@ -33,10 +33,8 @@ struct Inner {
     last_use: AtomicU64,
     /// Held while something is evicted.
     cache: Mutex<()>,
-    /// Held while a blob is rehashed: one at a time takes all cores.
+    /// Held while a blob is rehashed: one at a time is as fast as the disk.
     recheck: Mutex<()>,
-    /// Held while a blob is recorded and counted, so that one that comes twice at once is counted once.
-    records: Mutex<()>,
     /// Locked for as long as this process uses the store.
     _lock: File,
 }
@@ -72,7 +70,6 @@ impl Store {
             last_use: AtomicU64::new(0),
             cache: Mutex::new(()),
             recheck: Mutex::new(()),
-            records: Mutex::new(()),
             _lock: lock,
         }));
         store.reconcile()?;
@@ -132,10 +129,6 @@ impl Store {
 
     pub(super) fn recheck_lock(&self) -> MutexGuard<'_, ()> {
         self.0.recheck.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn records_lock(&self) -> MutexGuard<'_, ()> {
-        self.0.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes of whole blobs.

@@ -5,11 +5,27 @@
 //! the next input.
 
 mod limits;
-mod peer;
 mod scheduler;
-mod time;
+
 mod want;
 
+mod bits;
+mod focus;
+mod rarity;
+mod unit;
+
+mod peer;
+
+mod rate;
+
+mod chance;
+mod time;
+
+mod spread;
+
+pub use self::chance::Chance;
 pub use self::limits::{PIECES_IN_FLIGHT_PER_PEER, UNIT_PIECES};
+pub use self::peer::Nearness;
 pub use self::scheduler::{Input, Output, RequestId, Scheduler};
+pub use self::spread::Spread;
 pub use self::time::Instant;

@@ -1,85 +1,139 @@
-//! [`Peer`]: what one peer holds, owes, and how it has behaved.
+//! [`Peer`]: what one peer owes, how fast it is, and how it has behaved.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
-use reg_proto::digest::Digest;
-use reg_proto::piece::{PieceIndex, PieceSet};
-
-use super::limits::{PIECES_IN_FLIGHT_PER_PEER, SILENCE, STALL, UNIT_PIECES};
+use super::limits::{
+    BUSY_MIN, GAIN, PIECES_IN_FLIGHT_PER_PEER, QUICK_DRIFT, RATE_UNKNOWN, SILENCE, SLACK, STALL,
+    START_PIECES, WINDOW_UNITS_MIN,
+};
+use super::rate::Rate;
 use super::time::Instant;
-use super::want::Want;
 
-/// A peer that can be asked for pieces.
+/// Where a peer is, the nearest first: who is nearer is asked first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Nearness {
+    /// On this machine.
+    Host,
+    /// On this network, or in the zone that the user has named.
+    Zone,
+    /// Anywhere else.
+    #[default]
+    Far,
+    /// A server of HTTP: one that serves many, and counts.
+    Web,
+}
+
+impl Nearness {
+    /// Tells whether what it holds need not be fetched from farther away.
+    pub const fn is_near(self) -> bool {
+        matches!(self, Self::Host | Self::Zone)
+    }
+}
+
+/// A source that can be asked for pieces.
 #[derive(Debug)]
-pub(super) struct Peer {
-    /// What it says it holds.
-    pub(super) holds: BTreeMap<Digest, PieceSet>,
-    /// Pieces it has not delivered although it was asked: not asked for again while others hold them.
-    pub(super) refused: BTreeMap<Digest, PieceSet>,
+pub(super) struct Peer<P> {
+    pub(super) id: P,
+    pub(super) nearness: Nearness,
     /// Pieces asked of it and not yet stored.
     pub(super) in_flight: u32,
     /// When it last delivered a piece, or was first asked for one after it owed none.
     pub(super) last_progress: Instant,
     /// Not to be asked before.
     pub(super) busy_until: Instant,
-    /// How often it was busy or silent since it last delivered: it is asked after others, and for one piece at a time.
+    /// How often it said that it is busy since it last delivered.
+    pub(super) refusals: u32,
+    /// How often it was silent since it last delivered: it is asked after others, and for one piece at a time.
     pub(super) trouble: u32,
+    /// It owes pieces and has been quiet for longer than it should: what it owes is not waited for.
+    pub(super) is_late: bool,
+    /// It holds nothing that is open, as far as is known.
+    pub(super) is_drained: bool,
+    /// Pieces it may owe.
+    window: u32,
+    rate: Rate,
+    /// How long a request takes that waits behind none of ours.
+    quick: Option<Duration>,
 }
 
-impl Peer {
-    /// Returns a peer that is known to hold nothing yet.
-    pub(super) const fn new(now: Instant) -> Self {
+/// Returns the quickest of what was seen lately: what is slower counts a little.
+pub(super) fn quickest(known: Option<Duration>, seen: Duration) -> Duration {
+    known.map_or(seen, |known| known.min(seen) + seen.saturating_sub(known) / QUICK_DRIFT)
+}
+
+/// Returns the pieces that are under way in this time at this rate, and half as many more, so that a rate can grow.
+pub(super) fn under_way(rate: Option<f32>, time: Duration) -> u32 {
+    rate.map_or(0, |rate| 1 + (GAIN * rate * (time + SLACK).as_secs_f32()) as u32)
+}
+
+impl<P> Peer<P> {
+    /// Returns a peer that has not been asked for anything.
+    pub(super) fn new(id: P, now: Instant) -> Self {
         Self {
-            holds: BTreeMap::new(),
-            refused: BTreeMap::new(),
+            id,
+            nearness: Nearness::default(),
             in_flight: 0,
             last_progress: now,
             busy_until: now,
+            refusals: 0,
             trouble: 0,
+            is_late: false,
+            is_drained: false,
+            window: START_PIECES,
+            rate: Rate::default(),
+            quick: None,
         }
     }
 
-    /// Returns how many more pieces it may be asked for.
-    pub(super) fn room(&self, now: Instant) -> u32 {
-        if now < self.busy_until {
+    /// Returns how many more pieces it may be asked for, where a unit has so many.
+    pub(super) fn room(&self, now: Instant, unit: u32) -> u32 {
+        if now < self.busy_until || self.is_late {
             return 0;
         }
-        let window = if self.trouble > 0 { 1 } else { PIECES_IN_FLIGHT_PER_PEER };
-        window.saturating_sub(self.in_flight)
-    }
-
-    /// Tells whether it owes pieces and has been quiet for so long that another holder should be asked.
-    pub(super) fn is_stalled(&self, now: Instant) -> bool {
-        self.in_flight > 0 && now.since(self.last_progress) >= STALL
-    }
-
-    /// Tells whether it owes pieces and has been quiet for so long that it is asked anew at best.
-    pub(super) fn is_silent(&self, now: Instant) -> bool {
-        self.in_flight > 0 && now.since(self.last_progress) >= SILENCE
-    }
-
-    /// Takes the next run of open pieces of a wanted blob that this peer holds and has room for.
-    pub(super) fn take_run(
-        &mut self,
-        blob: &Digest,
-        want: &mut Want,
-        now: Instant,
-    ) -> Option<(PieceIndex, Vec<PieceIndex>)> {
-        let room = self.room(now).min(UNIT_PIECES);
-        if room == 0 {
-            return None;
+        if self.trouble > 0 {
+            return 1u32.saturating_sub(self.in_flight);
         }
-        let holds = self.holds.get(blob)?;
-        let (first, count) = want.take_run(holds, self.refused.get(blob), room)?;
+        let floor = if self.quick.is_some() { unit * WINDOW_UNITS_MIN } else { unit };
+        self.window.max(floor).saturating_sub(self.in_flight)
+    }
+
+    /// Returns how many seconds another request would take to come; next to nothing where it is not known yet.
+    pub(super) fn wait_for(&self, pieces: u32) -> f32 {
+        let queued = (self.in_flight + pieces) as f32;
+        let quick = self.quick.map_or(0.0, |it| it.as_secs_f32());
+        quick + queued / self.rate.per_second().unwrap_or(RATE_UNKNOWN)
+    }
+
+    /// Tells whether it owes pieces and has been quiet for so long.
+    pub(super) fn is_quiet(&self, now: Instant, time: Duration) -> bool {
+        self.in_flight > 0 && now.since(self.last_progress) >= time
+    }
+
+    /// Notes that it has been asked for pieces.
+    pub(super) fn asked(&mut self, now: Instant, pieces: u32) {
         if self.in_flight == 0 {
             self.last_progress = now;
         }
-        self.in_flight += count;
-        Some((first, (0..count).filter_map(|step| holds.piece(first.get() + step)).collect()))
+        self.in_flight += pieces;
     }
 
-    /// Notes that one piece it owed is settled.
-    pub(super) fn settled(&mut self) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+    /// Notes that a piece came, the first one of a request that waited behind no other after `quick`.
+    pub(super) fn delivered(&mut self, now: Instant, quick: Option<Duration>) {
+        self.rate.came(1, now.since(self.last_progress));
+        self.last_progress = now;
+        self.trouble = 0;
+        self.refusals = 0;
+        if let Some(quick) = quick {
+            self.quick = Some(quickest(self.quick, quick));
+        }
+        let window = self.quick.map_or(0, |quick| under_way(self.rate.per_second(), quick));
+        self.window = window.clamp(START_PIECES, PIECES_IN_FLIGHT_PER_PEER);
+    }
+
+    /// Notes that it has been silent, and leaves it alone for a while.
+    pub(super) fn was_silent(&mut self, now: Instant, since_long: bool) {
+        self.trouble = self.trouble.saturating_add(1);
+        self.busy_until = now + if since_long { BUSY_MIN } else { SILENCE - STALL };
+        self.last_progress = now;
     }
 }

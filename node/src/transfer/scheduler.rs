@@ -1,7 +1,11 @@
-//! [`Scheduler`]: the whole public surface of this module, and its present policy.
+//! [`Scheduler`]: the whole public surface of this module.
 //!
-//! The policy is simple: every peer with room is asked for the first run of open pieces that it holds; blobs that somebody
-//! reads have their turns before the others. What a stalled peer owes goes to others.
+//! Who has room is asked for the rarest unit that it holds, whole; who is near goes first, and farther peers are asked for
+//! what nobody near holds. Blobs that somebody reads go before the others, in order. What is under way is bounded by rate
+//! × delay, for each peer and together. Once nothing is open, slow requests are asked of a second peer (`hedge`).
+
+mod ask;
+mod hedge;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -11,8 +15,12 @@ use reg_proto::digest::Digest;
 use reg_proto::peer::PeerId;
 use reg_proto::piece::{PieceIndex, PieceSet};
 
-use super::limits::{BUSY_MAX, BUSY_MIN, SILENCE, STALL};
-use super::peer::Peer;
+use super::chance::Chance;
+use super::limits::{
+    BUSY_DOUBLINGS, BUSY_MAX, BUSY_MIN, LATE_FACTOR, LATE_MIN, SILENCE, STALL, START_PIECES,
+};
+use super::peer::{Nearness, Peer, quickest};
+use super::rate::Rate;
 use super::time::Instant;
 use super::want::Want;
 
@@ -20,9 +28,9 @@ use super::want::Want;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u32);
 
-/// Something that has happened.
+/// Something that has happened. `P` is how the driver names those whom it can ask.
 #[derive(Debug, Clone)]
-pub enum Input {
+pub enum Input<P = PeerId> {
     /// A blob is wanted of which these pieces are here.
     Want { blob: Digest, stored: PieceSet },
     /// Only these runs of a wanted blob's pieces are wanted now, each from its first on, in turn. Replaces what was said
@@ -30,13 +38,17 @@ pub enum Input {
     Focus { blob: Digest, runs: Vec<Range<u32>> },
     /// A blob is no longer wanted.
     Unwant { blob: Digest },
+    /// Where a peer is; [`Nearness::Far`] until it is said.
+    PeerIs { peer: P, nearness: Nearness },
     /// A peer says what it holds of a blob; this replaces what it said before.
-    PeerHolds { peer: PeerId, blob: Digest, pieces: PieceSet },
+    PeerHolds { peer: P, blob: Digest, pieces: PieceSet },
+    /// A peer that has said what it holds of a blob says that it holds these pieces too.
+    PeerHas { peer: P, blob: Digest, pieces: Range<u32> },
     /// A peer is gone, or is not to be asked any more.
-    PeerLeft { peer: PeerId },
+    PeerLeft { peer: P },
     /// A piece that was asked for has passed verification and is written.
     Stored { request: RequestId, piece: PieceIndex },
-    /// A piece that was asked for came and is not to be used: it failed verification, or could not be written.
+    /// A piece that was asked for came and failed verification: who sent it is never asked again.
     Failed { request: RequestId, piece: PieceIndex },
     /// A peer does not serve (the rest of) a request.
     Rejected { request: RequestId, busy: Option<Duration> },
@@ -46,53 +58,113 @@ pub enum Input {
 
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
+pub enum Output<P = PeerId> {
     /// Ask `peer` for `count` pieces from `first` on.
-    Request { request: RequestId, peer: PeerId, blob: Digest, first: PieceIndex, count: u32 },
+    Request { request: RequestId, peer: P, blob: Digest, first: PieceIndex, count: u32 },
     /// Tell `peer` that the rest of a request is not needed.
-    Cancel { request: RequestId, peer: PeerId },
+    Cancel { request: RequestId, peer: P },
     /// Every piece of a blob is stored.
     Complete { blob: Digest },
 }
 
 #[derive(Debug)]
 struct Request {
-    peer: PeerId,
+    slot: u32,
     blob: Digest,
-    /// Pieces that are neither stored nor given up.
-    owed: Vec<PieceIndex>,
+    first: u32,
+    /// A bit for each piece from the first on that is neither stored nor given up; a request has at most 16.
+    owed: u16,
+    asked_at: Instant,
+    /// The peer owed nothing else when it was asked.
+    is_alone: bool,
+    /// The request that the same pieces were asked for by once more.
+    twin: Option<RequestId>,
+}
+
+impl Request {
+    fn owed(&self) -> impl Iterator<Item = u32> + use<> {
+        let (first, owed) = (self.first, self.owed);
+        (0..u16::BITS).filter(move |bit| owed >> bit & 1 == 1).map(move |bit| first + bit)
+    }
+
+    fn bit(&self, piece: u32) -> u16 {
+        piece.checked_sub(self.first).filter(|bit| *bit < u16::BITS).map_or(0, |bit| 1 << bit)
+    }
 }
 
 /// Decides which piece is asked of which peer.
-#[derive(Debug, Default)]
-pub struct Scheduler {
+#[derive(Debug)]
+pub struct Scheduler<P = PeerId> {
     wants: BTreeMap<Digest, Want>,
     /// Wanted blobs with pieces that nobody has been asked for; one without any may linger until the next look.
     open: BTreeSet<Digest>,
-    peers: BTreeMap<PeerId, Peer>,
+    /// Those of them that somebody reads.
+    read: BTreeSet<Digest>,
+    slots: BTreeMap<P, u32>,
+    peers: Vec<Option<Peer<P>>>,
+    /// Peers that have sent wrong bytes.
+    out: BTreeSet<P>,
     requests: BTreeMap<RequestId, Request>,
-    outputs: VecDeque<Output>,
+    outputs: VecDeque<Output<P>>,
     last_request: u32,
     /// The blob whose reader had the last turn.
     last_read: Option<Digest>,
+    /// Pieces of the largest unit of what is wanted.
+    unit: u32,
+    /// Pieces that should be waited for.
+    demand: u32,
+    /// Pieces that are waited for from peers that are not late.
+    in_flight: u32,
+    /// Pieces that are waited for from peers that are not near.
+    in_flight_far: u32,
+    /// Some peer is near, and neither late nor in trouble.
+    has_near: bool,
+    rate: Rate,
+    last_stored: Instant,
+    /// How long the quickest requests take.
+    quick: Option<Duration>,
+    chance: Chance,
 }
 
-impl Scheduler {
-    /// Returns a scheduler that wants nothing and knows nobody.
-    pub fn new() -> Self {
-        Self::default()
+impl<P: Copy + Ord> Scheduler<P> {
+    /// Returns a scheduler that wants nothing and knows nobody. Those of one swarm should have different seeds: what is
+    /// equally rare is chosen by chance.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            wants: BTreeMap::new(),
+            open: BTreeSet::new(),
+            read: BTreeSet::new(),
+            slots: BTreeMap::new(),
+            peers: Vec::new(),
+            out: BTreeSet::new(),
+            requests: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            last_request: 0,
+            last_read: None,
+            unit: 1,
+            demand: START_PIECES,
+            in_flight: 0,
+            in_flight_far: 0,
+            has_near: false,
+            rate: Rate::default(),
+            last_stored: Instant::default(),
+            quick: None,
+            chance: Chance::new(seed),
+        }
     }
 
     /// Takes what has happened, at `now`. Drain [`Self::poll_output`] before the next one.
-    pub fn handle(&mut self, now: Instant, input: Input) {
+    pub fn handle(&mut self, now: Instant, input: Input<P>) {
         match input {
             Input::Want { blob, stored } => self.want(blob, stored),
             Input::Focus { blob, runs } => self.focus(blob, runs),
             Input::Unwant { blob } => self.unwant(&blob),
-            Input::PeerHolds { peer, blob, pieces } => self.peer_holds(now, peer, blob, pieces),
+            Input::PeerIs { peer, nearness } => self.peer_is(now, peer, nearness),
+            Input::PeerHolds { peer, blob, pieces } => self.peer_holds(now, peer, blob, &pieces),
+            Input::PeerHas { peer, blob, pieces } => return self.peer_has(now, &peer, &blob, pieces),
             Input::PeerLeft { peer } => self.peer_left(&peer),
             Input::Stored { request, piece } => self.stored(now, request, piece),
-            Input::Failed { request, piece } => self.failed(now, request, piece),
+            Input::Failed { request, piece } => self.failed(request, piece),
             Input::Rejected { request, busy } => self.rejected(now, request, busy),
             Input::Tick => self.tick(now),
         }
@@ -100,227 +172,360 @@ impl Scheduler {
     }
 
     /// Returns the next thing to do.
-    pub fn poll_output(&mut self) -> Option<Output> {
+    pub fn poll_output(&mut self) -> Option<Output<P>> {
         self.outputs.pop_front()
     }
 
     /// Returns when [`Input::Tick`] is due, `None` while nothing is waited for.
     pub fn next_tick(&self) -> Option<Instant> {
-        let deadline = |peer: &Peer| (peer.in_flight > 0).then(|| peer.last_progress + STALL);
-        let busy = |peer: &Peer| (peer.busy_until > peer.last_progress).then_some(peer.busy_until);
-        self.peers.values().flat_map(|peer| [deadline(peer), busy(peer)]).flatten().min()
+        let deadline = |peer: &Peer<P>| (peer.in_flight > 0).then(|| peer.last_progress + LATE_MIN);
+        let busy = |peer: &Peer<P>| (peer.busy_until > peer.last_progress).then_some(peer.busy_until);
+        self.peers.iter().flatten().flat_map(|peer| [deadline(peer), busy(peer)]).flatten().min()
     }
 
     /// Tells which blob and peer a request is for, while it owes pieces.
-    pub fn request(&self, request: RequestId) -> Option<(PeerId, Digest)> {
-        self.requests.get(&request).map(|it| (it.peer, it.blob))
+    pub fn request(&self, request: RequestId) -> Option<(P, Digest)> {
+        let request = self.requests.get(&request)?;
+        Some((self.peer(request.slot)?.id, request.blob))
     }
 
     /// Tells whether `piece` is owed by a request: whether it may be taken from the peer.
     pub fn is_owed(&self, request: RequestId, piece: PieceIndex) -> bool {
-        self.requests.get(&request).is_some_and(|it| it.owed.contains(&piece))
+        self.requests.get(&request).is_some_and(|it| it.owed & it.bit(piece.get()) != 0)
     }
 
-    /// Returns the wanted blobs of which some piece is held by no known peer.
+    /// Returns how many pieces a peer owes.
+    pub fn in_flight(&self, peer: &P) -> u32 {
+        self.slots.get(peer).and_then(|slot| self.peer(*slot)).map_or(0, |it| it.in_flight)
+    }
+
+    /// Returns the wanted blobs of which some piece is open and held by no known peer.
     pub fn without_holder(&self) -> impl Iterator<Item = Digest> + '_ {
-        self.wants.iter().filter(|(blob, want)| self.lacks_holder(blob, want)).map(|(blob, _)| *blob)
+        let lacks = |want: &Want| want.is_wanted && !want.is_all_asked() && !want.has_holder();
+        self.wants.iter().filter(move |(_, want)| lacks(want)).map(|(blob, _)| *blob)
     }
 
-    fn lacks_holder(&self, blob: &Digest, want: &Want) -> bool {
-        let held = self.peers.values().filter_map(|peer| peer.holds.get(blob));
-        !want.is_complete() && !want.is_all_asked() && !held.into_iter().any(|holds| want.can_use(holds))
+    fn peer(&self, slot: u32) -> Option<&Peer<P>> {
+        self.peers.get(slot as usize).and_then(Option::as_ref)
+    }
+
+    fn peer_mut(&mut self, slot: u32) -> Option<&mut Peer<P>> {
+        self.peers.get_mut(slot as usize).and_then(Option::as_mut)
+    }
+
+    /// Something may be open now that was not: everybody is looked at again.
+    fn something_opened(&mut self) {
+        for peer in self.peers.iter_mut().flatten() {
+            peer.is_drained = false;
+        }
     }
 
     fn want(&mut self, blob: Digest, stored: PieceSet) {
-        let want = Want::new(stored);
-        if want.is_complete() {
+        if stored.is_full() {
             self.outputs.push_back(Output::Complete { blob });
-        } else {
-            self.wants.insert(blob, want);
-            self.open.insert(blob);
+            return;
+        }
+        match self.wants.get_mut(&blob) {
+            Some(want) => want.want(stored, &mut self.chance),
+            None => drop(self.wants.insert(blob, Want::new(stored, true, &mut self.chance))),
+        }
+        self.unit = self.wants.get(&blob).map_or(1, |want| want.units().pieces()).max(self.unit);
+        self.set_demand();
+        self.is_open_again(blob);
+        self.something_opened();
+    }
+
+    /// A blob may have an open piece again.
+    fn is_open_again(&mut self, blob: Digest) {
+        match self.wants.get(&blob) {
+            Some(want) if want.is_wanted && want.is_focused() => drop(self.read.insert(blob)),
+            Some(want) if want.is_wanted => drop(self.open.insert(blob)),
+            _ => {}
         }
     }
 
     fn focus(&mut self, blob: Digest, runs: Vec<Range<u32>>) {
-        if let Some(want) = self.wants.get_mut(&blob) {
+        if let Some(want) = self.wants.get_mut(&blob).filter(|want| want.is_wanted) {
             want.focus(runs);
-            self.open.insert(blob);
+            self.open.remove(&blob);
+            self.is_open_again(blob);
+            self.something_opened();
         }
     }
 
     fn unwant(&mut self, blob: &Digest) {
         self.wants.remove(blob);
-        let ids: Vec<RequestId> =
-            self.requests.iter().filter(|(_, it)| it.blob == *blob).map(|(id, _)| *id).collect();
+        self.open.remove(blob);
+        self.read.remove(blob);
+        let of_blob = self.requests.iter().filter(|(_, it)| it.blob == *blob);
+        let ids: Vec<RequestId> = of_blob.map(|(id, _)| *id).collect();
         for id in ids {
             self.give_up(id, true);
         }
     }
 
-    fn peer_holds(&mut self, now: Instant, peer: PeerId, blob: Digest, pieces: PieceSet) {
-        let peer = self.peers.entry(peer).or_insert_with(|| Peer::new(now));
-        peer.refused.remove(&blob);
-        peer.holds.insert(blob, pieces);
+    /// Returns the slot of a peer, a new one where it has none; `None` where it is out.
+    fn slot(&mut self, now: Instant, peer: P) -> Option<u32> {
+        if let Some(slot) = self.slots.get(&peer) {
+            return Some(*slot);
+        }
+        if self.out.contains(&peer) {
+            return None;
+        }
+        let place = self.peers.iter().position(Option::is_none).unwrap_or(self.peers.len());
+        if place == self.peers.len() {
+            self.peers.push(None);
+        }
+        self.peers[place] = Some(Peer::new(peer, now));
+        let slot = place as u32;
+        self.slots.insert(peer, slot);
+        Some(slot)
     }
 
-    fn peer_left(&mut self, peer: &PeerId) {
-        for id in self.requests_of(peer) {
+    fn peer_is(&mut self, now: Instant, peer: P, nearness: Nearness) {
+        let Some(slot) = self.slot(now, peer) else { return };
+        let Some(it) = self.peer_mut(slot) else { return };
+        let before = std::mem::replace(&mut it.nearness, nearness);
+        let in_flight = it.in_flight;
+        if before.is_near() != nearness.is_near() {
+            self.in_flight_far = match nearness.is_near() {
+                true => self.in_flight_far.saturating_sub(in_flight),
+                false => self.in_flight_far + in_flight,
+            };
+            self.wants.values_mut().for_each(|want| want.set_near(slot, nearness.is_near()));
+        }
+        self.look_for_near();
+        self.something_opened();
+    }
+
+    fn look_for_near(&mut self) {
+        let fine = |it: &Peer<P>| it.nearness.is_near() && !it.is_late && it.trouble == 0;
+        let has_near = self.peers.iter().flatten().any(fine);
+        if std::mem::replace(&mut self.has_near, has_near) && !has_near {
+            self.something_opened();
+        }
+    }
+
+    fn peer_holds(&mut self, now: Instant, peer: P, blob: Digest, pieces: &PieceSet) {
+        let Some(slot) = self.slot(now, peer) else { return };
+        let Some(it) = self.peer_mut(slot) else { return };
+        it.is_drained = false;
+        let is_near = it.nearness.is_near();
+        let chance = &mut self.chance;
+        let empty = || PieceSet::new(pieces.len());
+        let want = self.wants.entry(blob).or_insert_with(|| Want::new(empty(), false, chance));
+        want.holds(slot, pieces, is_near, &mut self.chance);
+    }
+
+    /// News of a peer's pieces come more often than all else: only that peer is looked at.
+    fn peer_has(&mut self, now: Instant, peer: &P, blob: &Digest, pieces: Range<u32>) {
+        let Some(slot) = self.slots.get(peer).copied() else { return };
+        let Some(want) = self.wants.get_mut(blob) else { return };
+        if want.also_holds(slot, pieces, &mut self.chance)
+            && let Some(peer) = self.peer_mut(slot)
+        {
+            peer.is_drained = false;
+            self.ask_peer(now, slot);
+        }
+    }
+
+    fn peer_left(&mut self, peer: &P) {
+        let Some(slot) = self.slots.remove(peer) else { return };
+        for id in self.requests_of(slot) {
             self.give_up(id, false);
         }
-        self.peers.remove(peer);
+        for want in self.wants.values_mut() {
+            want.forget(slot, &mut self.chance);
+        }
+        self.peers[slot as usize] = None;
+        self.look_for_near();
+        self.something_opened();
     }
 
-    fn stored(&mut self, now: Instant, request: RequestId, piece: PieceIndex) {
-        let Some(blob) = self.settle(now, request, piece, true) else { return };
+    fn stored(&mut self, now: Instant, id: RequestId, piece: PieceIndex) {
+        let Some(request) = self.requests.get(&id) else { return };
+        let (slot, quick) = (request.slot, request.is_alone.then(|| now.since(request.asked_at)));
+        let Some((blob, twin)) = self.settle(id, piece.get()) else { return };
+        self.delivered(now, slot, quick);
+        if let Some(twin) = twin {
+            self.settle_twin(twin, piece.get());
+        }
         let Some(want) = self.wants.get_mut(&blob) else { return };
-        want.store(piece);
+        want.store(piece.get(), &mut self.chance);
         if want.is_complete() {
             self.wants.remove(&blob);
+            self.open.remove(&blob);
+            self.read.remove(&blob);
             self.outputs.push_back(Output::Complete { blob });
         }
     }
 
-    fn failed(&mut self, now: Instant, request: RequestId, piece: PieceIndex) {
-        let Some(peer) = self.requests.get(&request).map(|it| it.peer) else { return };
-        let Some(blob) = self.settle(now, request, piece, false) else { return };
-        self.refuse(&peer, blob, piece);
+    /// Notes that a peer delivered a piece.
+    fn delivered(&mut self, now: Instant, slot: u32, quick: Option<Duration>) {
+        self.rate.came(1, now.since(self.last_stored));
+        self.last_stored = now;
+        if let Some(quick) = quick {
+            self.quick = Some(quickest(self.quick, quick));
+        }
+        self.set_demand();
+        let Some(peer) = self.peer_mut(slot) else { return };
+        let was_in_trouble = peer.trouble > 0 || peer.is_late;
+        peer.delivered(now, quick);
+        if std::mem::take(&mut peer.is_late) {
+            let in_flight = peer.in_flight;
+            self.in_flight += in_flight;
+        }
+        if was_in_trouble {
+            self.look_for_near();
+        }
     }
 
-    fn rejected(&mut self, now: Instant, request: RequestId, busy: Option<Duration>) {
-        let Some((peer, blob)) = self.request(request) else { return };
-        let owed = self.give_up(request, false);
+    /// Whoever sends wrong bytes is out: the first piece proves it.
+    fn failed(&mut self, id: RequestId, piece: PieceIndex) {
+        let Some(slot) = self.requests.get(&id).map(|it| it.slot) else { return };
+        if !self.is_owed(id, piece) {
+            return;
+        }
+        if let Some(peer) = self.peer(slot).map(|it| it.id) {
+            self.out.insert(peer);
+            self.peer_left(&peer);
+        }
+    }
+
+    fn rejected(&mut self, now: Instant, id: RequestId, busy: Option<Duration>) {
+        let Some(request) = self.requests.get(&id) else { return };
+        let (slot, blob, owed) = (request.slot, request.blob, request.owed());
+        self.give_up(id, false);
         match busy {
             Some(wait) => {
-                if let Some(peer) = self.peers.get_mut(&peer) {
-                    let wait = wait.max(BUSY_MIN).saturating_mul(1 << peer.trouble.min(8)).min(BUSY_MAX);
+                if let Some(peer) = self.peer_mut(slot) {
+                    let wait = wait
+                        .max(BUSY_MIN)
+                        .saturating_mul(1 << peer.refusals.min(BUSY_DOUBLINGS))
+                        .min(BUSY_MAX);
                     peer.busy_until = now + wait;
-                    peer.trouble = peer.trouble.saturating_add(1);
+                    peer.refusals = peer.refusals.saturating_add(1);
                 }
             }
-            None => owed.into_iter().for_each(|piece| self.refuse(&peer, blob, piece)),
+            None => {
+                let Some(want) = self.wants.get_mut(&blob) else { return };
+                owed.for_each(|piece| want.holds_no_more(slot, piece, &mut self.chance));
+            }
         }
     }
 
     /// Takes the pieces away from peers that have been quiet for too long.
     fn tick(&mut self, now: Instant) {
-        let stalled: Vec<PeerId> =
-            self.peers.iter().filter(|(_, it)| it.is_stalled(now)).map(|(peer, _)| *peer).collect();
-        for peer in stalled {
-            let silent = self.peers.get(&peer).is_some_and(|it| it.is_silent(now));
-            for id in self.requests_of(&peer) {
-                if silent || self.others_hold(&peer, id) {
-                    self.give_up(id, true);
-                }
+        let late = self.quick.map_or(LATE_MIN, |quick| (quick * LATE_FACTOR).max(LATE_MIN));
+        let mut stalled: Vec<u32> = Vec::new();
+        let mut any_late = false;
+        for (peer, slot) in self.peers.iter_mut().zip(0u32..) {
+            let Some(peer) = peer.as_mut().filter(|it| it.is_quiet(now, late.min(STALL))) else { continue };
+            if !std::mem::replace(&mut peer.is_late, true) {
+                self.in_flight = self.in_flight.saturating_sub(peer.in_flight);
+                any_late = true;
             }
-            if let Some(it) = self.peers.get_mut(&peer) {
-                it.trouble = it.trouble.saturating_add(1);
-                it.busy_until = now + if silent { BUSY_MIN } else { SILENCE - STALL };
-                it.last_progress = now;
+            if peer.is_quiet(now, STALL) {
+                stalled.push(slot);
             }
+        }
+        for slot in stalled {
+            self.stalled(now, slot);
+        }
+        if any_late {
+            self.look_for_near();
         }
     }
 
-    fn others_hold(&self, peer: &PeerId, request: RequestId) -> bool {
-        let Some(Request { blob, owed, .. }) = self.requests.get(&request) else { return false };
-        let others = self.peers.iter().filter(|(id, _)| *id != peer);
-        let sets: Vec<&PieceSet> = others.filter_map(|(_, other)| other.holds.get(blob)).collect();
-        owed.iter().any(|piece| sets.iter().any(|set| set.contains(*piece)))
-    }
-
-    /// Asks every peer with room for what it holds and nobody has been asked for, those without trouble first.
-    fn ask(&mut self, now: Instant) {
-        self.open.retain(|blob| self.wants.get(blob).is_some_and(|want| !want.is_all_asked()));
-        let mut peers: Vec<(PeerId, u32)> = self.peers.iter().map(|(id, peer)| (*id, peer.trouble)).collect();
-        peers.sort_by_key(|(_, trouble)| *trouble);
-        let is_read = |blob: &Digest| self.wants.get(blob).is_some_and(Want::is_focused);
-        let (read, plain): (Vec<Digest>, Vec<Digest>) = self.open.iter().copied().partition(is_read);
-        for (peer, _) in peers {
-            self.ask_for_readers(now, peer, &read);
-            for blob in &plain {
-                while self.ask_one(now, peer, *blob) {}
+    fn stalled(&mut self, now: Instant, slot: u32) {
+        let silent = self.peer(slot).is_some_and(|it| it.is_quiet(now, SILENCE));
+        for id in self.requests_of(slot) {
+            if silent || self.others_hold(slot, id) {
+                self.give_up(id, true);
             }
         }
+        let Some(peer) = self.peer_mut(slot) else { return };
+        peer.was_silent(now, silent);
+        self.look_for_near();
     }
 
-    /// Gives every blob that is read one request in turn, for as long as the peer has room.
-    fn ask_for_readers(&mut self, now: Instant, peer: PeerId, read: &[Digest]) {
-        let after = read.partition_point(|blob| Some(*blob) <= self.last_read);
-        let turns: Vec<Digest> = read[after..].iter().chain(&read[..after]).copied().collect();
-        let mut any = true;
-        while any {
-            any = false;
-            for blob in &turns {
-                if self.ask_one(now, peer, *blob) {
-                    self.last_read = Some(*blob);
-                    any = true;
-                }
-            }
-        }
+    fn others_hold(&self, slot: u32, id: RequestId) -> bool {
+        let Some(request) = self.requests.get(&id) else { return false };
+        let Some(want) = self.wants.get(&request.blob) else { return true };
+        request.owed().any(|piece| want.is_held_beside(slot, piece))
     }
 
-    /// Asks a peer for one run of a blob, if it has room and holds one.
-    fn ask_one(&mut self, now: Instant, peer: PeerId, blob: Digest) -> bool {
-        let (Some(want), Some(it)) = (self.wants.get_mut(&blob), self.peers.get_mut(&peer)) else {
-            return false;
-        };
-        let Some((first, owed)) = it.take_run(&blob, want, now) else { return false };
-        self.last_request = self.last_request.wrapping_add(1);
-        let (request, count) = (RequestId(self.last_request), owed.len() as u32);
-        self.requests.insert(request, Request { peer, blob, owed });
-        self.outputs.push_back(Output::Request { request, peer, blob, first, count });
-        true
-    }
-
-    /// Takes a piece off a request's debt and returns the blob, or `None` where it is not owed.
-    fn settle(&mut self, now: Instant, id: RequestId, piece: PieceIndex, good: bool) -> Option<Digest> {
+    /// Takes a piece off a request's debt and returns the blob and the request's twin, `None` where it is not owed.
+    fn settle(&mut self, id: RequestId, piece: u32) -> Option<(Digest, Option<RequestId>)> {
         let request = self.requests.get_mut(&id)?;
-        let place = request.owed.iter().position(|owed| *owed == piece)?;
-        request.owed.swap_remove(place);
-        let (peer, blob) = (request.peer, request.blob);
-        if request.owed.is_empty() {
+        let bit = request.bit(piece);
+        if request.owed & bit == 0 {
+            return None;
+        }
+        request.owed &= !bit;
+        let (slot, blob, twin) = (request.slot, request.blob, request.twin);
+        if request.owed == 0 {
             self.requests.remove(&id);
         }
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.settled();
-            if good {
-                peer.last_progress = now;
-                peer.trouble = 0;
-            }
-        }
-        if !good && let Some(want) = self.wants.get_mut(&blob) {
-            want.give_back(piece);
-            self.open.insert(blob);
-        }
-        Some(blob)
+        self.owes_less(slot, 1);
+        Some((blob, twin))
     }
 
-    /// Opens all that a request owes for others, and returns it.
-    fn give_up(&mut self, id: RequestId, tell: bool) -> Vec<PieceIndex> {
-        let Some(Request { peer, blob, owed }) = self.requests.remove(&id) else { return Vec::new() };
-        for piece in &owed {
-            if let Some(want) = self.wants.get_mut(&blob) {
-                want.give_back(*piece);
-                self.open.insert(blob);
+    /// A piece has come by another request: this one need not bring it, and is called off when it owes nothing more.
+    fn settle_twin(&mut self, id: RequestId, piece: u32) {
+        let Some(slot) = self.requests.get(&id).map(|it| it.slot) else { return };
+        if self.settle(id, piece).is_some() && !self.requests.contains_key(&id) {
+            self.cancel(id, slot);
+        }
+    }
+
+    fn cancel(&mut self, request: RequestId, slot: u32) {
+        if let Some(peer) = self.peer(slot).map(|it| it.id) {
+            self.outputs.push_back(Output::Cancel { request, peer });
+        }
+    }
+
+    fn owes_less(&mut self, slot: u32, pieces: u32) {
+        let Some(peer) = self.peer_mut(slot) else { return };
+        peer.in_flight = peer.in_flight.saturating_sub(pieces);
+        let (is_near, mut is_late) = (peer.nearness.is_near(), peer.is_late);
+        if peer.in_flight == 0 {
+            is_late = std::mem::take(&mut peer.is_late);
+        }
+        if !is_late {
+            self.in_flight = self.in_flight.saturating_sub(pieces);
+        }
+        if !is_near {
+            self.in_flight_far = self.in_flight_far.saturating_sub(pieces);
+        }
+    }
+
+    /// Opens all that a request owes for others, but for what its twin owes too.
+    fn give_up(&mut self, id: RequestId, tell: bool) {
+        let Some(request) = self.requests.remove(&id) else { return };
+        let twins = request.twin.and_then(|twin| self.still_owed(twin, &request)).unwrap_or(0);
+        self.owes_less(request.slot, request.owed.count_ones());
+        if let Some(want) = self.wants.get_mut(&request.blob) {
+            for piece in request.owed().filter(|piece| request.bit(*piece) & twins == 0) {
+                want.give_back(piece, &mut self.chance);
             }
-            if let Some(peer) = self.peers.get_mut(&peer) {
-                peer.settled();
-            }
+            self.is_open_again(request.blob);
         }
         if tell {
-            self.outputs.push_back(Output::Cancel { request: id, peer });
+            self.cancel(id, request.slot);
         }
-        owed
+        self.something_opened();
     }
 
-    fn refuse(&mut self, peer: &PeerId, blob: Digest, piece: PieceIndex) {
-        let Some(peer) = self.peers.get_mut(peer) else { return };
-        let Some(holds) = peer.holds.get(&blob) else { return };
-        let len = holds.len();
-        peer.refused.entry(blob).or_insert_with(|| PieceSet::new(len)).insert(piece);
+    /// Returns which pieces of a request its twin owes too, and makes the twin single again.
+    fn still_owed(&mut self, twin: RequestId, request: &Request) -> Option<u16> {
+        let twin = self.requests.get_mut(&twin)?;
+        twin.twin = None;
+        Some(twin.owed().map(|piece| request.bit(piece)).fold(0, |all, bit| all | bit))
     }
 
-    fn requests_of(&self, peer: &PeerId) -> Vec<RequestId> {
-        self.requests.iter().filter(|(_, it)| it.peer == *peer).map(|(id, _)| *id).collect()
+    fn requests_of(&self, slot: u32) -> Vec<RequestId> {
+        self.requests.iter().filter(|(_, it)| it.slot == slot).map(|(id, _)| *id).collect()
     }
 }
 

@@ -1,52 +1,111 @@
-//! [`Want`]: one blob that is being fetched, and where each of its pieces stands.
+//! [`Want`]: one blob, where each of its pieces stands, and who holds them.
 
 use std::ops::Range;
 
-use reg_proto::limits::REQUEST_PIECES_MAX;
 use reg_proto::piece::{PieceIndex, PieceSet};
 
-/// A wanted blob. A piece is stored, or asked for, or neither: never both.
+use super::bits::Bits;
+use super::chance::Chance;
+use super::focus::Focus;
+use super::rarity::Rarity;
+use super::unit::Units;
+
+/// A blob that is wanted, or of which peers have said that they hold it. A piece is stored, or asked for, or open.
 #[derive(Debug)]
 pub(super) struct Want {
+    pub(super) is_wanted: bool,
     stored: PieceSet,
-    asked: PieceSet,
-    /// No piece before this one is neither stored nor asked for: searches begin here.
-    first_open: u32,
+    asked: Bits,
+    units: Units,
+    /// Units with an open piece.
+    open: Bits,
+    rarity: Rarity,
+    /// What each peer holds, by its slot.
+    holders: Vec<Option<Holding>>,
+    /// Peers that hold all of it and are not counted unit by unit.
+    seeds: u32,
+    /// Units that some near peer holds whole.
+    near: Bits,
     /// The runs that are read now, where only those are wanted.
     focus: Option<Focus>,
+    /// Pieces that were asked of two peers at once so far.
+    pub(super) duplicates: u32,
 }
 
-/// Runs of pieces that somebody reads, served in turn.
+/// What one peer holds.
 #[derive(Debug)]
-struct Focus {
-    runs: Vec<Run>,
-    turn: usize,
+struct Holding {
+    pieces: Bits,
+    /// Units that it holds whole; `None` where a unit is a piece.
+    units: Option<Bits>,
+    is_seed: bool,
+    is_near: bool,
 }
 
-#[derive(Debug)]
-struct Run {
-    first: u32,
-    end: u32,
-    /// No piece of the run before this one is open.
-    first_open: u32,
+impl Holding {
+    fn units(&self) -> &Bits {
+        self.units.as_ref().unwrap_or(&self.pieces)
+    }
+}
+
+/// From whom a unit may be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Whatever the peer holds.
+    All,
+    /// Only what no near peer holds.
+    NotNear,
 }
 
 impl Want {
-    /// Returns a want for the pieces that are not in `stored`.
-    pub(super) fn new(stored: PieceSet) -> Self {
-        let asked = PieceSet::new(stored.len());
-        Self { stored, asked, first_open: 0, focus: None }
+    /// Returns a blob of which these pieces are here, and that nobody is known to hold.
+    pub(super) fn new(stored: PieceSet, is_wanted: bool, chance: &mut Chance) -> Self {
+        let units = Units::new(stored.len());
+        let mut want = Self {
+            is_wanted,
+            asked: Bits::new(stored.len()),
+            units,
+            open: Bits::new(units.count()),
+            rarity: Rarity::new(units.count(), chance),
+            holders: Vec::new(),
+            seeds: 0,
+            near: Bits::new(units.count()),
+            focus: None,
+            duplicates: 0,
+            stored,
+        };
+        for unit in 0..units.count() {
+            want.open.insert(unit);
+            want.look_at(unit, chance);
+        }
+        want
     }
 
-    /// Says which runs of pieces are wanted now, each from its first on; no other piece is taken until this changes.
+    /// It is wanted from now on, and these pieces are here.
+    pub(super) fn want(&mut self, stored: PieceSet, chance: &mut Chance) {
+        self.is_wanted = true;
+        if stored.len() == self.stored.len() {
+            self.stored = stored;
+            (0..self.units.count()).for_each(|unit| self.look_at(unit, chance));
+        }
+    }
+
+    pub(super) const fn units(&self) -> Units {
+        self.units
+    }
+
+    pub(super) const fn pieces(&self) -> u32 {
+        self.stored.len()
+    }
+
+    /// Returns piece number `index`, where there is one.
+    pub(super) fn piece(&self, index: u32) -> Option<PieceIndex> {
+        self.stored.piece(index)
+    }
+
+    /// Says which runs of pieces are wanted now; no other piece is taken until this changes.
     pub(super) fn focus(&mut self, runs: Vec<Range<u32>>) {
-        let runs = runs.into_iter().map(|run| Run {
-            first: run.start,
-            end: run.end.min(self.stored.len()),
-            first_open: run.start,
-        });
-        let turn = self.focus.as_ref().map_or(0, |focus| focus.turn);
-        self.focus = Some(Focus { runs: runs.collect(), turn });
+        self.focus = Some(Focus::new(runs, self.stored.len(), self.focus.as_ref()));
     }
 
     /// Tells whether only some of its pieces are wanted now.
@@ -61,99 +120,243 @@ impl Want {
 
     /// Tells whether every piece that is wanted now is stored or asked for.
     pub(super) fn is_all_asked(&self) -> bool {
-        let Some(focus) = &self.focus else {
-            return self.stored.count() + self.asked.count() == self.stored.len();
-        };
-        let is_open = |index| self.index(index).is_some_and(|piece| self.is_open(piece));
-        !focus.runs.iter().any(|run| (run.first_open..run.end).any(is_open))
+        match &self.focus {
+            None => self.rarity.open_len() == 0,
+            Some(focus) => !focus.any(|piece| self.is_open(piece)),
+        }
     }
 
-    /// Tells whether `holds` has a piece that is neither stored nor asked for.
-    pub(super) fn can_use(&self, holds: &PieceSet) -> bool {
-        self.stored.iter_missing().any(|piece| holds.contains(piece) && !self.asked.contains(piece))
+    /// Tells whether some peer holds an open piece.
+    pub(super) fn has_holder(&self) -> bool {
+        let held = |it: &Holding| it.pieces.iter().any(|piece| self.is_open(piece));
+        self.holders.iter().flatten().any(held)
     }
 
-    /// Takes the first run of at most `max` open pieces that a peer holds, and marks it as asked for. Where only some
-    /// runs are wanted, each has its turn.
-    pub(super) fn take_run(
-        &mut self,
-        holds: &PieceSet,
-        refused: Option<&PieceSet>,
-        max: u32,
-    ) -> Option<(PieceIndex, u32)> {
-        let Some(mut focus) = self.focus.take() else {
-            self.first_open = self.skip_closed(self.first_open, self.stored.len());
-            return self.take_within(self.first_open..self.stored.len(), holds, refused, max);
-        };
-        let count = focus.runs.len();
-        let mut taken = None;
-        for step in 0..count {
-            let place = (focus.turn + step) % count;
-            let run = &mut focus.runs[place];
-            run.first_open = self.skip_closed(run.first_open, run.end);
-            taken = self.take_within(run.first_open..run.end, holds, refused, max);
-            if taken.is_some() {
-                focus.turn = place + 1;
-                break;
+    /// Notes all that a peer holds, in place of what it said before.
+    pub(super) fn holds(&mut self, slot: u32, pieces: &PieceSet, is_near: bool, chance: &mut Chance) {
+        if pieces.len() != self.stored.len() {
+            return;
+        }
+        self.forget(slot, chance);
+        let bits = Bits::from(pieces);
+        let whole = |unit: &u32| self.units.range(*unit).all(|piece| bits.contains(piece));
+        let units = (self.units.pieces() > 1).then(|| {
+            let mut units = Bits::new(self.units.count());
+            (0..self.units.count()).filter(whole).for_each(|unit| units.insert(unit));
+            units
+        });
+        let holding = Holding { pieces: bits, units, is_seed: pieces.is_full(), is_near };
+        if holding.is_seed {
+            self.seeds += 1;
+        } else {
+            holding.units().iter().for_each(|unit| self.rarity.held_by_one_more(unit, chance));
+        }
+        if is_near {
+            holding.units().iter().for_each(|unit| self.near.insert(unit));
+        }
+        let place = slot as usize;
+        if self.holders.len() <= place {
+            self.holders.resize_with(place + 1, || None);
+        }
+        self.holders[place] = Some(holding);
+    }
+
+    /// Notes that a peer holds these pieces too, and tells whether any of them is open.
+    pub(super) fn also_holds(&mut self, slot: u32, pieces: Range<u32>, chance: &mut Chance) -> bool {
+        let Some(Some(holding)) = self.holders.get_mut(slot as usize) else { return false };
+        let mut of_use = false;
+        for piece in pieces.start..pieces.end.min(self.stored.len()) {
+            if holding.pieces.contains(piece) {
+                continue;
+            }
+            holding.pieces.insert(piece);
+            let unit = self.units.of(piece);
+            of_use |= self.open.contains(unit);
+            let is_whole = match &mut holding.units {
+                None => true,
+                Some(units) => {
+                    let whole = self.units.range(unit).all(|piece| holding.pieces.contains(piece));
+                    if whole {
+                        units.insert(unit);
+                    }
+                    whole
+                }
+            };
+            if is_whole {
+                self.rarity.held_by_one_more(unit, chance);
+                if holding.is_near {
+                    self.near.insert(unit);
+                }
             }
         }
-        self.focus = Some(focus);
-        taken
+        of_use
     }
 
-    fn take_within(
+    /// Notes that a peer does not give a piece: as if it did not hold it, until it says so anew.
+    pub(super) fn holds_no_more(&mut self, slot: u32, piece: u32, chance: &mut Chance) {
+        let Some(Some(holding)) = self.holders.get_mut(slot as usize) else { return };
+        if !holding.pieces.contains(piece) {
+            return;
+        }
+        if std::mem::take(&mut holding.is_seed) {
+            self.seeds -= 1;
+            (0..self.units.count()).for_each(|unit| self.rarity.held_by_one_more(unit, chance));
+        }
+        let unit = self.units.of(piece);
+        let was_whole = holding.units().contains(unit);
+        holding.pieces.remove(piece);
+        if let Some(units) = &mut holding.units {
+            units.remove(unit);
+        }
+        if was_whole {
+            self.rarity.held_by_one_less(unit, chance);
+        }
+        if holding.is_near {
+            self.gather_near();
+        }
+    }
+
+    /// A peer is gone.
+    pub(super) fn forget(&mut self, slot: u32, chance: &mut Chance) {
+        let Some(holding) = self.holders.get_mut(slot as usize).and_then(Option::take) else { return };
+        if holding.is_seed {
+            self.seeds -= 1;
+        } else {
+            holding.units().iter().for_each(|unit| self.rarity.held_by_one_less(unit, chance));
+        }
+        if holding.is_near {
+            self.gather_near();
+        }
+    }
+
+    /// Notes whether a peer is near.
+    pub(super) fn set_near(&mut self, slot: u32, is_near: bool) {
+        if let Some(Some(holding)) = self.holders.get_mut(slot as usize) {
+            holding.is_near = is_near;
+            self.gather_near();
+        }
+    }
+
+    fn gather_near(&mut self) {
+        self.near = Bits::new(self.units.count());
+        for holding in self.holders.iter().flatten().filter(|it| it.is_near) {
+            holding.units().iter().for_each(|unit| self.near.insert(unit));
+        }
+    }
+
+    /// Takes the next run of open pieces that a peer holds, and marks them as asked for: in order where it is read, else
+    /// the rarest unit, whole. A run has `max` pieces at most, one that is read `in_order_max`.
+    pub(super) fn take(
         &mut self,
-        run: Range<u32>,
-        holds: &PieceSet,
-        refused: Option<&PieceSet>,
+        slot: u32,
+        reach: Reach,
         max: u32,
-    ) -> Option<(PieceIndex, u32)> {
-        let usable = |want: &Self, piece: PieceIndex| {
-            want.is_open(piece) && holds.contains(piece) && !refused.is_some_and(|set| set.contains(piece))
+        in_order_max: u32,
+        chance: &mut Chance,
+    ) -> Option<Range<u32>> {
+        let run = if self.focus.is_some() {
+            self.next_in_order(slot, in_order_max)?
+        } else {
+            self.next_rarest(slot, reach, max)?
         };
-        let end = run.end;
-        let first = run.filter_map(|index| self.index(index)).find(|piece| usable(self, *piece))?;
-        let mut count = 0;
-        while count < max.min(REQUEST_PIECES_MAX)
-            && first.get() + count < end
-            && self.index(first.get() + count).is_some_and(|piece| usable(self, piece))
-        {
-            self.asked.insert(self.index(first.get() + count)?);
-            count += 1;
+        for piece in run.clone() {
+            self.asked.insert(piece);
         }
-        Some((first, count))
+        for unit in self.units.of(run.start)..=self.units.of(run.end - 1) {
+            self.look_at(unit, chance);
+        }
+        Some(run)
     }
 
-    fn skip_closed(&self, from: u32, end: u32) -> u32 {
-        let mut index = from;
-        while index < end && self.index(index).is_some_and(|piece| !self.is_open(piece)) {
-            index += 1;
+    fn next_in_order(&mut self, slot: u32, max: u32) -> Option<Range<u32>> {
+        let mut focus = self.focus.take()?;
+        let holding = self.holders.get(slot as usize).and_then(Option::as_ref);
+        let run = holding
+            .and_then(|it| focus.next(|piece| self.is_open(piece), |piece| it.pieces.contains(piece), max));
+        self.focus = Some(focus);
+        run
+    }
+
+    fn next_rarest(&self, slot: u32, reach: Reach, max: u32) -> Option<Range<u32>> {
+        let holding = self.holders.get(slot as usize)?.as_ref()?;
+        let unit = self.rarest(holding.units(), reach);
+        let unit = unit.or_else(|| holding.units.as_ref().and_then(|_| self.only_in_part(holding)))?;
+        let fits = |piece: &u32| self.is_open(*piece) && holding.pieces.contains(*piece);
+        let first = self.units.range(unit).find(fits)?;
+        // Only who serves many at once is asked for more than a unit.
+        let end = if max > self.units.pieces() { first + max } else { self.units.range(unit).end };
+        let end = end.min(first + max).min(self.stored.len());
+        let last = (first..end).take_while(fits).last()?;
+        Some(first..last + 1)
+    }
+
+    /// Returns the rarest open unit of these: by the places of the few, or by going through the order.
+    fn rarest(&self, held: &Bits, reach: Reach) -> Option<u32> {
+        let usable = |unit: &u32| reach == Reach::All || !self.near.contains(*unit);
+        let candidates = self.open.count_in_both(held);
+        if candidates.saturating_mul(candidates) <= self.rarity.open_len() {
+            let of_both = self.open.in_both(held).filter(usable);
+            return of_both.min_by_key(|unit| self.rarity.place(*unit));
         }
-        index
+        self.rarity.open().iter().copied().find(|unit| held.contains(*unit) && usable(unit))
+    }
+
+    /// Returns an open unit that nobody holds whole, and of which this peer holds an open piece.
+    fn only_in_part(&self, holding: &Holding) -> Option<u32> {
+        if self.seeds > 0 {
+            return None;
+        }
+        let parts = self.rarity.open().iter().copied().take_while(|unit| self.rarity.count(*unit) == 0);
+        let has = |piece: u32| self.is_open(piece) && holding.pieces.contains(piece);
+        parts.into_iter().find(|unit| self.units.range(*unit).any(has))
+    }
+
+    /// Tells whether a peer holds all of these pieces.
+    pub(super) fn is_held_by(&self, slot: u32, mut pieces: impl Iterator<Item = u32>) -> bool {
+        let holding = self.holders.get(slot as usize).and_then(Option::as_ref);
+        holding.is_some_and(|it| pieces.all(|piece| it.pieces.contains(piece)))
+    }
+
+    /// Tells whether a peer other than this one holds a piece.
+    pub(super) fn is_held_beside(&self, slot: u32, piece: u32) -> bool {
+        let others = self.holders.iter().zip(0u32..).filter(|(_, other)| *other != slot);
+        others.filter_map(|(holding, _)| holding.as_ref()).any(|it| it.pieces.contains(piece))
     }
 
     /// Gives a piece back: it is open again unless it has been stored meanwhile.
-    pub(super) fn give_back(&mut self, piece: PieceIndex) {
+    pub(super) fn give_back(&mut self, piece: u32, chance: &mut Chance) {
         self.asked.remove(piece);
-        self.first_open = self.first_open.min(piece.get());
-        for run in self.focus.iter_mut().flat_map(|focus| &mut focus.runs) {
-            if (run.first..run.end).contains(&piece.get()) {
-                run.first_open = run.first_open.min(piece.get());
-            }
+        if let Some(focus) = &mut self.focus {
+            focus.reopen(piece);
+        }
+        self.look_at(self.units.of(piece), chance);
+    }
+
+    /// Marks a piece as stored.
+    pub(super) fn store(&mut self, piece: u32, chance: &mut Chance) {
+        self.asked.remove(piece);
+        if let Some(piece) = self.stored.piece(piece) {
+            self.stored.insert(piece);
+        }
+        self.look_at(self.units.of(piece), chance);
+    }
+
+    /// Opens or closes a unit, by whether it has an open piece.
+    fn look_at(&mut self, unit: u32, chance: &mut Chance) {
+        let is_open = self.units.range(unit).any(|piece| self.is_open(piece));
+        if is_open == self.open.contains(unit) {
+            return;
+        }
+        if is_open {
+            self.open.insert(unit);
+            self.rarity.reopen(unit, chance);
+        } else {
+            self.open.remove(unit);
+            self.rarity.close(unit);
         }
     }
 
-    /// Marks a piece as stored, and tells whether it was not before.
-    pub(super) fn store(&mut self, piece: PieceIndex) -> bool {
-        self.asked.remove(piece);
-        self.stored.insert(piece)
-    }
-
-    fn is_open(&self, piece: PieceIndex) -> bool {
-        !self.stored.contains(piece) && !self.asked.contains(piece)
-    }
-
-    fn index(&self, index: u32) -> Option<PieceIndex> {
-        self.stored.piece(index)
+    fn is_open(&self, piece: u32) -> bool {
+        !self.asked.contains(piece) && self.stored.piece(piece).is_some_and(|it| !self.stored.contains(it))
     }
 }

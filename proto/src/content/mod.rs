@@ -25,5 +25,4 @@ pub mod tokenizer_config;
 pub mod weight_index;
 
 pub mod inspect;
-pub mod layout;
 pub mod metadata;

@@ -1,0 +1,177 @@
+//! Asking: who is asked next, and for what.
+
+use std::ops::Bound::{Excluded, Unbounded};
+
+use reg_proto::digest::Digest;
+use reg_proto::limits::REQUEST_PIECES_MAX;
+
+use super::super::limits::{DEMAND_UNITS_MIN, START_PIECES, UNIT_PIECES};
+use super::super::peer::{Nearness, Peer, under_way};
+use super::super::time::Instant;
+use super::super::want::{Reach, Want};
+use super::{Output, Request, RequestId, Scheduler};
+
+impl<P: Copy + Ord> Scheduler<P> {
+    /// Asks those with room for what they hold and nobody has been asked for, until enough is under way.
+    pub(super) fn ask(&mut self, now: Instant) {
+        if self.open.is_empty() && self.read.is_empty() && self.requests.is_empty() {
+            return;
+        }
+        while self.in_flight < self.demand {
+            let Some(slot) = self.next_peer(now) else { break };
+            self.ask_one(now, slot);
+        }
+        if self.in_flight < self.demand && self.open.is_empty() && self.read.is_empty() {
+            self.hedge(now);
+        }
+    }
+
+    /// Asks one peer, where it has room and not enough is under way.
+    pub(super) fn ask_peer(&mut self, now: Instant, slot: u32) {
+        while self.in_flight < self.demand
+            && self.peer(slot).is_some_and(|it| self.may_be_asked(it, now))
+            && self.ask_one(now, slot)
+        {}
+    }
+
+    /// Sets how many pieces should be under way from everybody together.
+    pub(super) fn set_demand(&mut self) {
+        let rate = self.quick.map_or(0, |quick| under_way(self.rate.per_second(), quick));
+        self.demand = rate.max(DEMAND_UNITS_MIN * self.unit).max(START_PIECES);
+    }
+
+    /// Tells whether a peer has room and may hold something that is open and is to be taken from where it is.
+    fn may_be_asked(&self, peer: &Peer<P>, now: Instant) -> bool {
+        if peer.is_drained || (self.has_near && self.in_flight_far > 0 && !peer.nearness.is_near()) {
+            return false;
+        }
+        let room = peer.room(now, self.unit);
+        room >= self.unit || (room > 0 && peer.in_flight == 0)
+    }
+
+    /// Returns who should be asked next of those who have room and may hold something that is open: who is in no trouble
+    /// first, then who is nearer, then who will have sent a unit the soonest; who is equal, by chance.
+    fn next_peer(&mut self, now: Instant) -> Option<u32> {
+        let len = self.peers.len();
+        let start = self.chance.below(len as u32) as usize;
+        let mut best: Option<(u32, Nearness, f32)> = None;
+        let mut chosen = None;
+        for step in 0..len {
+            let place = if start + step < len { start + step } else { start + step - len };
+            let Some(peer) = self.peers[place].as_ref().filter(|it| self.may_be_asked(it, now)) else {
+                continue;
+            };
+            let key = (peer.trouble, peer.nearness, peer.wait_for(self.unit));
+            if best.is_none_or(|best| key < best) {
+                best = Some(key);
+                chosen = Some(place as u32);
+            }
+        }
+        chosen
+    }
+
+    /// Asks a peer for one run; one that holds nothing open is not looked at again until something changes.
+    fn ask_one(&mut self, now: Instant, slot: u32) -> bool {
+        let is_asked = self.ask_for_any(now, slot);
+        if !is_asked && let Some(peer) = self.peer_mut(slot) {
+            peer.is_drained = true;
+        }
+        is_asked
+    }
+
+    /// Asks a peer for one run of any blob, of what is read before all else.
+    fn ask_for_any(&mut self, now: Instant, slot: u32) -> bool {
+        if !self.read.is_empty() && self.ask_for_reader(now, slot) {
+            return true;
+        }
+        let mut last = Unbounded;
+        while let Some(blob) = self.open.range((last, Unbounded)).next().copied() {
+            if self.ask_for(now, slot, blob) {
+                return true;
+            }
+            self.strike_off(&blob);
+            last = Excluded(blob);
+        }
+        false
+    }
+
+    /// Asks a peer for one run of what is read, every reader in turn.
+    fn ask_for_reader(&mut self, now: Instant, slot: u32) -> bool {
+        let after = self.last_read.map_or(Unbounded, Excluded);
+        let later = self.read.range((after, Unbounded)).copied();
+        let turns: Vec<Digest> = later.chain(self.read.iter().copied()).take(self.read.len()).collect();
+        for blob in turns {
+            if self.ask_for(now, slot, blob) {
+                self.last_read = Some(blob);
+                return true;
+            }
+            self.strike_off(&blob);
+        }
+        false
+    }
+
+    /// A blob without an open piece is not looked through again.
+    fn strike_off(&mut self, blob: &Digest) {
+        if self.wants.get(blob).is_none_or(Want::is_all_asked) {
+            self.open.remove(blob);
+            self.read.remove(blob);
+        }
+    }
+
+    /// Asks a peer for one run of a blob, if it holds one.
+    fn ask_for(&mut self, now: Instant, slot: u32, blob: Digest) -> bool {
+        let (has_near, unit) = (self.has_near, self.unit);
+        let Some(peer) = self.peers.get(slot as usize).and_then(Option::as_ref) else { return false };
+        let Some(want) = self.wants.get_mut(&blob) else { return false };
+        let is_far = !peer.nearness.is_near();
+        let reach = if is_far && has_near { Reach::NotNear } else { Reach::All };
+        let most = run_max(peer, want);
+        let in_order = if peer.trouble > 0 { 1 } else { peer.room(now, unit).clamp(1, UNIT_PIECES) };
+        let Some(run) = want.take(slot, reach, most, in_order, &mut self.chance) else { return false };
+        let count = run.end - run.start;
+        let owed = if count >= u16::BITS { u16::MAX } else { (1 << count) - 1 };
+        self.send(now, slot, blob, run.start, owed, None);
+        true
+    }
+
+    /// Sends a request for a run of pieces, of which these bits are owed.
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        blob: Digest,
+        first: u32,
+        owed: u16,
+        twin: Option<RequestId>,
+    ) {
+        let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(want) = self.wants.get(&blob) else { return };
+        let Some(first_piece) = want.piece(first) else { return };
+        let (count, id, is_alone) = (owed.count_ones(), peer.id, peer.in_flight == 0);
+        peer.asked(now, count);
+        if self.in_flight == 0 {
+            self.last_stored = now;
+        }
+        self.in_flight += count;
+        if !peer.nearness.is_near() {
+            self.in_flight_far += count;
+        }
+        self.last_request = self.last_request.wrapping_add(1);
+        let request = RequestId(self.last_request);
+        self.requests.insert(request, Request { slot, blob, first, owed, asked_at: now, is_alone, twin });
+        if let Some(other) = twin.and_then(|twin| self.requests.get_mut(&twin)) {
+            other.twin = Some(request);
+        }
+        self.outputs.push_back(Output::Request { request, peer: id, blob, first: first_piece, count });
+    }
+}
+
+/// Returns how many pieces a run may have: a unit; one, of who is in trouble; as many as may be, of a web server, which
+/// counts requests.
+fn run_max<P>(peer: &Peer<P>, want: &Want) -> u32 {
+    match peer.nearness {
+        _ if peer.trouble > 0 => 1,
+        Nearness::Web => REQUEST_PIECES_MAX,
+        _ => want.units().pieces(),
+    }
+}
