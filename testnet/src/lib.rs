@@ -16,3 +16,5 @@ pub mod evil;
 
 pub mod delay;
 pub mod netns;
+
+pub mod sim;
