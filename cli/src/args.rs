@@ -257,6 +257,7 @@ Examples:
   reg pull ID/my-model@sha256:…        exactly this
   reg pull acme/my-model --quant Q4_K_M                        one quantisation and its documents
   reg pull acme/my-model --include '*.json' --exclude 'onnx/'  some files
+  reg pull acme/my-model ./part --tensors 'model.layers.0.*'   some tensors
   reg pull acme/my-model --to-hf-cache           for from_pretrained(\"acme/my-model\"), offline too
   reg pull acme/my-model --to-hf-cache=org/name  the same under another name
   reg pull acme/my-model --from /ip4/192.0.2.7/tcp/4600/p2p/12D3KooW…")]

@@ -16,6 +16,9 @@ pub struct Choice {
     /// Only the GGUF files of one quantisation, as in Q4_K_M, with their projector and the model's documents
     #[arg(long, value_name = "TAG")]
     pub quant: Option<Quant>,
+    /// Only the tensors whose names match, as in `model.layers.0.*`, in safetensors files with no others (repeatable)
+    #[arg(long, value_name = "GLOB", conflicts_with_all = ["quant", "dry_run", "to_hf_cache"])]
+    pub tensors: Vec<Pattern>,
     /// Only say what would be fetched, what is here already, and what the disk needs
     #[arg(long)]
     pub dry_run: bool,

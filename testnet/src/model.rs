@@ -147,6 +147,47 @@ pub fn generate(dir: &Path, bytes: u64, seed: u64) {
     fs::write(dir.join("README.md"), "---\nlicense: mit\n---\n\nGenerated for a test.\n").expect("written");
 }
 
+/// A tensor of a generated file.
+#[derive(Debug, Clone)]
+pub struct Made {
+    pub name: String,
+    /// Elements of four bytes.
+    pub elements: u64,
+    /// The same bytes for the same seed.
+    pub seed: u64,
+}
+
+/// Writes a safetensors file with these tensors.
+///
+/// # Panics
+/// The file cannot be written.
+pub fn safetensors(path: &Path, tensors: &[Made]) {
+    let mut begin = 0;
+    let entries: Vec<String> = tensors
+        .iter()
+        .map(|Made { name, elements, .. }| {
+            let (from, to) = (begin, begin + elements * 4);
+            begin = to;
+            format!(r#""{name}":{{"dtype":"F32","shape":[{elements}],"data_offsets":[{from},{to}]}}"#)
+        })
+        .collect();
+    let header = format!("{{{}}}", entries.join(","));
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).expect("a file"));
+    file.write_all(&(header.len() as u64).to_le_bytes()).expect("written");
+    file.write_all(header.as_bytes()).expect("written");
+    for Made { elements, seed, .. } in tensors {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        for _ in 0..*elements {
+            // xorshift64: Marsaglia, "Xorshift RNGs", 2003.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            file.write_all(&state.to_le_bytes()[..4]).expect("written");
+        }
+    }
+    file.into_inner().expect("flushed");
+}
+
 /// Returns the digest of the large file of a generated model.
 ///
 /// # Panics

@@ -31,6 +31,7 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         overwrite: args.overwrite,
         allow_expired: args.allow_expired,
         selection: args.choice.selection(),
+        tensors: args.choice.tensors,
         hub_cache,
     };
     if dry_run {
@@ -106,6 +107,9 @@ fn report(global: &Global, pulled: &Pulled) -> Result<(), CliError> {
     let Pulled { files, bytes, bytes_fetched, peers, seconds, publisher, manifest, .. } = pulled;
     eprintln!("{files} files, {}, {manifest}", size(*bytes));
     eprintln!("signed by {publisher}");
+    if pulled.bytes_reused > 0 {
+        eprintln!("{} taken from other models that are here", size(pulled.bytes_reused));
+    }
     if *bytes_fetched > 0 {
         let rate = *bytes_fetched as f64 / seconds.max(0.001);
         eprintln!("{} fetched in {seconds:.1} s, {}/s, from:", size(*bytes_fetched), size(rate as u64));

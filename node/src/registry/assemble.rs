@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use reg_proto::content::class::ModelPackClass;
 use reg_proto::content::metadata::Metadata;
@@ -23,7 +24,7 @@ use super::report::Progress;
 use super::request::{Claims, PublishSource};
 use super::tree::{self, SourceFile, TreeError};
 use super::{Inner, Reporter};
-use crate::store::{ImportError, Lease, ReadError, ReserveError, WriteError};
+use crate::store::{ImportError, Lease, ReadError, ReserveError, Taking, ToImport, WriteError};
 
 /// A model that is whole here, but signed by nobody.
 #[derive(Debug)]
@@ -171,7 +172,7 @@ impl Inner {
         Ok(Assembled { manifest, bytes, states, metadata, kinds, lease })
     }
 
-    /// Imports every file below a path, with one read each; what is refused is not read whole.
+    /// Imports every file below a path, with one read each, on all cores; what is refused is seen before any is read whole.
     fn import(
         &self,
         path: &Path,
@@ -182,20 +183,21 @@ impl Inner {
         let total = sources.iter().map(|it| it.size).sum();
         let lease = self.store.reserve(total, &BTreeSet::new())?;
         reporter.stage("hashing", format_args!("{} files", sources.len()));
-        let done = std::cell::Cell::new(0u64);
-        let tell = |bytes: u64| {
-            done.set(done.get() + bytes);
-            reporter.tell(Progress::Bytes { done: done.get(), total, peers: 0 });
-        };
-        let mut blobs = Vec::new();
-        for SourceFile { path, source, size } in sources {
-            Description::judge_source(&path, &source, size, allow_unsafe)?;
-            let imported = self
-                .store
-                .import_file(&source, &tell)
-                .map_err(|error| AssembleError::Import { path: source, source: error })?;
-            blobs.push((path, imported.digest));
+        for SourceFile { path, source, size } in &sources {
+            Description::judge_source(path, source, *size, allow_unsafe)?;
         }
+        let done = AtomicU64::new(0);
+        let tell = |bytes: u64| {
+            let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            reporter.tell(Progress::Bytes { done, total, peers: 0 });
+        };
+        let (paths, files): (Vec<_>, Vec<_>) = sources
+            .into_iter()
+            .map(|it| (it.path, ToImport { path: it.source, taking: Taking::Copy }))
+            .unzip();
+        let imported = self.store.import_files(&files, &tell);
+        let imported = imported.map_err(|(path, source)| AssembleError::Import { path, source })?;
+        let blobs = paths.into_iter().zip(imported).map(|(path, imported)| (path, imported.digest)).collect();
         Ok((blobs, lease))
     }
 }

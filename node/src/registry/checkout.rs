@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use reg_proto::digest::Digest;
 use reg_proto::manifest::{Manifest, ModelFile};
 use reg_proto::path::SafePath;
-use reg_proto::states::StateHasher;
 use thiserror::Error;
 
 use super::fault::{Fault, FaultKind};
@@ -73,7 +72,7 @@ pub(super) fn check_out(
     let mode = if copy { PlaceMode::Copy } else { PlaceMode::Auto };
     let mut to_place = Vec::new();
     for file in part.files(manifest) {
-        if needs_placing(&dest, file, overwrite)? {
+        if needs_placing(store, &dest, file, overwrite)? {
             to_place.push(file);
         }
     }
@@ -104,12 +103,17 @@ pub(super) fn checked_out(store: &Store, dir: &Path) -> Result<Option<(Digest, P
 }
 
 /// Tells whether a file is still to be placed; one that is there and equal is left alone.
-fn needs_placing(dest: &Path, file: &ModelFile, overwrite: bool) -> Result<bool, CheckoutError> {
+fn needs_placing(
+    store: &Store,
+    dest: &Path,
+    file: &ModelFile,
+    overwrite: bool,
+) -> Result<bool, CheckoutError> {
     let Some((path, metadata)) = walk(dest, file)? else { return Ok(true) };
     if !metadata.is_file() {
         return Err(CheckoutError::Occupied { path });
     }
-    let same = metadata.len() == file.layout.size() && hash_file(&path)? == file.digest;
+    let same = metadata.len() == file.layout.size() && is_there(store, &path, file, &|_| {})?;
     if !same && !overwrite {
         return Err(CheckoutError::Occupied { path });
     }
@@ -139,7 +143,7 @@ pub(super) fn walk(dest: &Path, file: &ModelFile) -> Result<Option<(PathBuf, Met
     Ok(found.map(|metadata| (path, metadata)))
 }
 
-fn make_parents(dest: &Path, file: &ModelFile) -> Result<PathBuf, CheckoutError> {
+pub(super) fn make_parents(dest: &Path, file: &ModelFile) -> Result<PathBuf, CheckoutError> {
     let path: PathBuf =
         std::iter::once(dest.as_os_str()).chain(file.path.segments().map(AsRef::as_ref)).collect();
     if let Some(parent) = path.parent() {
@@ -149,17 +153,15 @@ fn make_parents(dest: &Path, file: &ModelFile) -> Result<PathBuf, CheckoutError>
     Ok(path)
 }
 
-/// Returns the SHA-256 of a file, read once in pieces.
-pub(super) fn hash_file(path: &Path) -> Result<Digest, CheckoutError> {
-    let read = |source| CheckoutError::Read { path: path.to_owned(), source };
-    let mut file = fs::File::open(path).map_err(read)?;
-    let mut hasher = StateHasher::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(read)? {
-            0 => break,
-            length => hasher.update(&buffer[..length]),
-        }
-    }
-    Ok(hasher.finish().map_err(|error| read(io::Error::other(error)))?.digest)
+/// Tells whether the file at `path` is that file of the model.
+pub(super) fn is_there(
+    store: &Store,
+    path: &Path,
+    file: &ModelFile,
+    on_bytes: &(dyn Fn(u64) + Sync),
+) -> Result<bool, CheckoutError> {
+    store.is_file_of(path, &file.digest, file.layout.size(), on_bytes).map_err(|error| match error {
+        ReadError::Io { path, source } => CheckoutError::Read { path, source },
+        error => CheckoutError::Read { path: path.to_owned(), source: io::Error::other(error) },
+    })
 }

@@ -4,6 +4,7 @@
 //! What a peer sends that was not asked of it is thrown away; who sends wrong bytes is not asked again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub enum DownloadError {
 pub(super) struct Downloaded {
     /// Bytes of verified pieces by the peer that sent them.
     pub(super) peers: BTreeMap<PeerId, u64>,
+    /// Bytes that were taken from other models that are here.
+    pub(super) reused: u64,
 }
 
 /// A piece that has been verified and written, or not.
@@ -104,6 +107,8 @@ pub(super) struct Downloader<'a> {
     downloaded: Downloaded,
     total: u64,
     done: u64,
+    /// The pieces that are wanted and not stored, where only some are.
+    only: Option<BTreeSet<(Digest, u32)>>,
     /// Who reads what while it is fetched; `None` where all of it is wanted.
     relay: Option<Arc<Relay>>,
     /// Bytes of piece states that one peer may send at once.
@@ -150,10 +155,29 @@ impl<'a> Downloader<'a> {
             downloaded: Downloaded::default(),
             total,
             done,
+            only: None,
             relay: None,
             states_max,
             search: None,
         }
+    }
+
+    /// Makes it fetch these runs of pieces and no others, and end with them.
+    pub(super) fn only(mut self, runs: BTreeMap<Digest, Vec<Range<u32>>>) -> Self {
+        let mut left = BTreeSet::new();
+        (self.total, self.done) = (0, 0);
+        for blob in self.partials.keys().copied().collect::<Vec<_>>() {
+            let (partial, runs) = (&self.partials[&blob], runs.get(&blob).cloned().unwrap_or_default());
+            let (layout, have) = (partial.states().layout(), partial.have());
+            for piece in runs.iter().cloned().flatten().filter_map(|index| layout.piece(index)) {
+                if !have.contains(piece) && left.insert((blob, piece.get())) {
+                    self.total += layout.piece_len(piece) as u64;
+                }
+            }
+            self.feed(Input::Focus { blob, runs });
+        }
+        self.only = Some(left);
+        self
     }
 
     /// Prepares a download of what is read through `relay`, for as long as somebody reads.
@@ -221,9 +245,10 @@ impl<'a> Downloader<'a> {
     }
 
     fn is_wanted(&self) -> bool {
-        match &self.relay {
-            Some(relay) => !relay.is_over() || !self.writes.is_empty(),
-            None => !self.missing.is_empty(),
+        match (&self.relay, &self.only) {
+            (Some(relay), _) => !relay.is_over() || !self.writes.is_empty(),
+            (None, Some(left)) => !left.is_empty(),
+            (None, None) => !self.missing.is_empty(),
         }
     }
 
@@ -405,6 +430,9 @@ impl<'a> Downloader<'a> {
                 self.inner.traffic.count_fetched(peer, bytes as u64);
                 *self.downloaded.peers.entry(peer).or_default() += bytes as u64;
                 self.feed(Input::Stored { request, piece });
+                if let Some(left) = &mut self.only {
+                    left.remove(&(blob, piece.get()));
+                }
                 if let Some(relay) = &self.relay {
                     relay.tell();
                 }

@@ -11,6 +11,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use data_encoding::HEXLOWER;
 use reg_proto::digest::Digest;
@@ -27,7 +28,7 @@ use super::selection::Part;
 use super::tree::{self, TreeError};
 use super::upload::UploadError;
 use super::{Registry, Reporter};
-use crate::store::{ImportError, PlaceError, PlaceMode, ReadError, Store};
+use crate::store::{ImportError, PlaceError, PlaceMode, ReadError, Store, Taking, ToImport};
 
 /// Bytes of a plain file at most: a tokenizer fits, weights do not.
 pub const PLAIN_BYTES_MAX: u64 = 1 << 20;
@@ -141,21 +142,19 @@ fn adopt(store: &Store, from: &HubCache, reporter: &Reporter) -> Result<Imported
     let sources = tree::list(&snapshot)?;
     let total: u64 = sources.iter().map(|it| it.size).sum();
     reporter.stage("hashing", format_args!("{} files", sources.len()));
-    let done = std::cell::Cell::new(0);
+    let done = AtomicU64::new(0);
+    let tell = |bytes: u64| {
+        let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        reporter.tell(Progress::Bytes { done, total, peers: 0 });
+    };
+    let taking = |size| if size > PLAIN_BYTES_MAX { Taking::Link } else { Taking::Copy };
+    let wanted: Vec<ToImport> =
+        sources.iter().map(|it| ToImport { path: it.source.clone(), taking: taking(it.size) }).collect();
+    let imported = store.import_files(&wanted, &tell);
+    let imported = imported.map_err(|(path, source)| AdoptError::Import { path, source })?;
     let mut files = Vec::new();
-    for source in sources {
-        let tell = |bytes: u64| {
-            done.set(done.get() + bytes);
-            reporter.tell(Progress::Bytes { done: done.get(), total, peers: 0 });
-        };
+    for (source, imported) in sources.into_iter().zip(imported) {
         let name = source.source.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        let imported = if source.size > PLAIN_BYTES_MAX {
-            store.adopt_file(&source.source, None, &tell)
-        } else {
-            store.import_file(&source.source, &tell)
-        };
-        let path = source.source.clone();
-        let imported = imported.map_err(|source| AdoptError::Import { path, source })?;
         check_name(store, &source.source, &name, &imported.digest)?;
         files.push((source.path, imported.digest));
     }

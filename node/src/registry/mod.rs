@@ -14,6 +14,7 @@ mod publish;
 mod pull;
 mod seed;
 pub mod selection;
+mod tensors;
 
 mod answer;
 mod catalogue;
@@ -38,9 +39,11 @@ mod assemble;
 mod checkout;
 mod describe;
 mod documents;
+mod header;
 mod heads;
 pub mod judge;
 mod model;
+mod reuse;
 mod states;
 mod tree;
 

@@ -27,6 +27,7 @@ use super::request::PullRequest;
 use super::resolve::{ResolveError, ResolveOptions, Resolved};
 use super::selection::{Part, SelectError};
 use super::tags::{self, TagsError};
+use super::tensors::TensorsError;
 use super::{Inner, Registry, Reporter};
 use crate::store::{Lease, Partial, PartialError, ReadError, Recheck, ReserveError, Store, WriteError};
 
@@ -37,6 +38,8 @@ pub enum PullError {
     Resolve(#[from] ResolveError),
     #[error(transparent)]
     Select(#[from] SelectError),
+    #[error(transparent)]
+    Tensors(#[from] TensorsError),
     #[error("model is not whole here, and no peer is asked because the node is offline")]
     Offline,
     #[error("there is no room for the model")]
@@ -68,6 +71,7 @@ impl Fault for PullError {
         match self {
             Self::Resolve(source) => source.kind(),
             Self::Select(_) => FaultKind::NoMatch,
+            Self::Tensors(source) => source.kind(),
             Self::Offline | Self::Download(DownloadError::Starved { .. }) => FaultKind::Unreachable,
             Self::Download(DownloadError::BehindNat { .. }) => FaultKind::Unreachable,
             Self::States { .. } | Self::BehindNat { .. } => FaultKind::Unreachable,
@@ -94,6 +98,7 @@ impl Fault for PullError {
         match self {
             Self::Resolve(source) => source.hint(),
             Self::Select(source) => source.hint(),
+            Self::Tensors(source) => source.hint(),
             Self::Reserve(_) => {
                 Some("make room with `reg gc`, raise cache.max_size, or free the disk".into())
             }
@@ -139,6 +144,9 @@ impl Registry {
             reporter.note(note);
         }
         let offline = request.offline || self.inner.network.is_offline();
+        if !request.tensors.is_empty() {
+            return self.pull_tensors(request, resolved, &part, start, reporter).await;
+        }
         let fetched = self.inner.fetch(&mut resolved, &part, request.allow_unsafe, offline, reporter).await?;
         if fetched.is_new {
             self.inner.seed_model(&resolved.digest).await;
@@ -169,7 +177,7 @@ impl Registry {
             placed = Some(filled.await??);
         }
         let bytes = part.bytes(&resolved.manifest);
-        let bytes_fetched = fetched.peers.values().sum();
+        let bytes_fetched = fetched.downloaded.peers.values().sum();
         Ok(Pulled {
             reference: Reference {
                 publisher: Publisher::Id(resolved.keys.publisher()),
@@ -187,7 +195,8 @@ impl Registry {
             complete: fetched.is_whole,
             bytes_fetched,
             bytes_local: bytes.saturating_sub(bytes_fetched),
-            peers: fetched.peers,
+            bytes_reused: fetched.downloaded.reused,
+            peers: fetched.downloaded.peers,
             seconds: start.elapsed().as_secs_f64(),
             notes: resolved.notes,
         })
@@ -196,7 +205,7 @@ impl Registry {
 
 /// What fetching a model has brought.
 struct Fetched {
-    peers: BTreeMap<reg_proto::peer::PeerId, u64>,
+    downloaded: Downloaded,
     /// Whether there is something here that was not before.
     is_new: bool,
     /// Whether every file of the model is here now.
@@ -226,7 +235,7 @@ impl Inner {
         let chosen = all.paths().cloned();
         let was_complete = known.as_ref().is_some_and(|it| it.complete);
         let is_known = known.is_some_and(|it| it.complete || (it.chosen == chosen && !it.kinds.is_empty()));
-        let mut peers = BTreeMap::new();
+        let mut downloaded = Downloaded::default();
         if !missing.is_empty() {
             if offline {
                 return Err(PullError::Offline);
@@ -237,7 +246,7 @@ impl Inner {
             }
             self.seed_while_pulling(resolved).await;
             reporter.stage("fetching", format_args!("{needed} bytes in {} blobs", missing.len()));
-            peers = self.download(resolved, &missing, reporter).await?.peers;
+            downloaded = self.download(resolved, &missing, reporter).await?;
         }
         let description = self.describe_part(&resolved.manifest, &all, part, allow_unsafe)?;
         let is_whole = self.missing(resolved.manifest.blobs()).await?.is_empty();
@@ -253,7 +262,7 @@ impl Inner {
         self.store.touch(&resolved.digest);
         self.store.commit();
         drop::<Lease>(lease);
-        Ok(Fetched { peers, is_new, is_whole })
+        Ok(Fetched { downloaded, is_new, is_whole })
     }
 
     /// Fetches blobs that are missing, each piece verified before it is written.
@@ -263,16 +272,8 @@ impl Inner {
         missing: &BTreeMap<Digest, BlobLayout>,
         reporter: &Reporter,
     ) -> Result<Downloaded, PullError> {
-        let states = self.states_of(missing, resolved, reporter).await?;
-        let store = self.store.clone();
-        let open = tokio::task::spawn_blocking(move || {
-            let open = |(blob, states): (Digest, PieceStates)| {
-                let size = states.layout().size();
-                store.partial(blob, size, states).map_err(|source| PullError::Partial { blob, source })
-            };
-            states.into_iter().map(open).collect::<Result<Vec<Partial>, PullError>>()
-        });
-        let partials = open.await??;
+        let partials = self.open_partials(missing, resolved, reporter).await?;
+        let reused = self.reuse(&partials, resolved, reporter).await;
         let downloader = Downloader::new(self, partials.clone());
         let first = resolved.holders.clone();
         let result = downloader.run(first, resolved.finder.take(), reporter).await;
@@ -292,7 +293,30 @@ impl Inner {
             Ok(_) => Err(error),
             Err(_) => Ok(()),
         })?;
-        Ok(result?)
+        let mut downloaded = result?;
+        for (peer, bytes) in reused.peers {
+            *downloaded.peers.entry(peer).or_default() += bytes;
+        }
+        Ok(Downloaded { reused: reused.bytes, ..downloaded })
+    }
+
+    /// Opens the partial blobs of what is missing, with the states that the provenance names.
+    pub(super) async fn open_partials(
+        &self,
+        missing: &BTreeMap<Digest, BlobLayout>,
+        resolved: &mut Resolved,
+        reporter: &Reporter,
+    ) -> Result<Vec<Partial>, PullError> {
+        let states = self.states_of(missing, resolved, reporter).await?;
+        let store = self.store.clone();
+        let open = tokio::task::spawn_blocking(move || {
+            let open = |(blob, states): (Digest, PieceStates)| {
+                let size = states.layout().size();
+                store.partial(blob, size, states).map_err(|source| PullError::Partial { blob, source })
+            };
+            states.into_iter().map(open).collect::<Result<Vec<Partial>, PullError>>()
+        });
+        open.await?
     }
 
     /// Those of `blobs` that are not here. One that has changed since it was verified is rehashed first, and is missing

@@ -88,6 +88,9 @@ pub struct Pulled {
     pub bytes_fetched: u64,
     /// Bytes that were here already.
     pub bytes_local: u64,
+    /// Of these, bytes of tensors that other models here have too.
+    #[serde(default)]
+    pub bytes_reused: u64,
     /// Bytes by the peer that sent them.
     pub peers: BTreeMap<PeerId, u64>,
     pub seconds: f64,

@@ -9,7 +9,7 @@ use reg_proto::peer::Address;
 use serde::{Deserialize, Serialize};
 
 use super::import::RepositoryName;
-use super::selection::Selection;
+use super::selection::{Pattern, Selection};
 
 /// What a model is made from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -97,6 +97,9 @@ pub struct PullRequest {
     /// Which of its files; all where nothing is said.
     #[serde(default)]
     pub selection: Selection,
+    /// Only the tensors whose names match any of these, in safetensors files with no others.
+    #[serde(default)]
+    pub tensors: Vec<Pattern>,
     /// Fill Hugging Face's cache, so that its clients find the model there.
     #[serde(default)]
     pub hub_cache: Option<HubCache>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use reg_proto::digest::Digest;
 use reg_proto::manifest::Manifest;
@@ -108,6 +109,7 @@ impl Registry {
                 overwrite: true,
                 allow_expired: true,
                 selection,
+                tensors: Vec::new(),
                 hub_cache: None,
             };
             if let Err(error) = self.pull(request, reporter).await {
@@ -117,12 +119,14 @@ impl Registry {
                 ));
             }
         }
+        let store = &self.inner.store;
         for damage in &mut verified.damaged {
-            damage.repaired = self.inner.store.open_blob(&damage.digest).is_ok()
-                && damage
-                    .path
-                    .as_deref()
-                    .is_none_or(|path| checkout::hash_file(path).is_ok_and(|digest| digest == damage.digest));
+            let is_right = |path: &Path| {
+                let size = store.blob_size(&damage.digest).unwrap_or(0);
+                store.is_file_of(path, &damage.digest, size, &|_| {}).unwrap_or(false)
+            };
+            damage.repaired =
+                store.open_blob(&damage.digest).is_ok() && damage.path.as_deref().is_none_or(is_right);
         }
         Ok(())
     }
@@ -172,11 +176,11 @@ impl Inner {
         let mut verified = Verified::default();
         for blob in blobs {
             let before = verified.bytes;
-            let done = std::cell::Cell::new(before);
+            let done = AtomicU64::new(before);
             let size = self.store.blob_size(blob).unwrap_or(0);
             let tell = |bytes: u64| {
-                done.set(done.get() + bytes);
-                reporter.tell(Progress::Bytes { done: done.get(), total, peers: 0 });
+                let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                reporter.tell(Progress::Bytes { done, total, peers: 0 });
             };
             let problem = match self.store.recheck(blob, &tell) {
                 Ok(Recheck::Intact) => None,
@@ -206,9 +210,14 @@ impl Inner {
         let total = part.bytes(&manifest);
         let mut verified = Verified::default();
         for file in part.files(&manifest) {
+            let done = AtomicU64::new(verified.bytes);
+            let tell = |bytes: u64| {
+                let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                reporter.tell(Progress::Bytes { done, total, peers: 0 });
+            };
             let problem = match checkout::walk(&dir, file) {
                 Ok(None) => Some("it is missing".to_owned()),
-                Ok(Some((path, _))) => (checkout::hash_file(&path)? != file.digest)
+                Ok(Some((path, _))) => (!checkout::is_there(&self.store, &path, file, &tell)?)
                     .then(|| "it is not what was signed".to_owned()),
                 Err(error) => Some(error.to_string()),
             };

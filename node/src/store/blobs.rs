@@ -1,27 +1,18 @@
-//! Whole blobs: importing, keeping, reading.
+//! Whole blobs: keeping, reading.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use reg_proto::digest::Digest;
 use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
 use reg_proto::states::{Hashed, PieceStates, StateHasher};
 
-use super::error::{ImportError, ReadError, WriteError};
+use super::error::{ReadError, WriteError};
 use super::fingerprint::{Compared, Fingerprint};
 use super::front::Store;
 use super::index::BlobRecord;
 use super::{disk, paths};
-
-/// A file that was imported.
-#[derive(Debug, Clone)]
-pub struct Imported {
-    pub digest: Digest,
-    /// Bytes.
-    pub size: u64,
-    pub states: PieceStates,
-}
 
 /// A verified blob that is open for serving.
 #[derive(Debug)]
@@ -37,6 +28,15 @@ impl BlobFile {
     /// Returns how the blob is cut.
     pub const fn layout(&self) -> BlobLayout {
         self.layout
+    }
+
+    /// Fills `bytes` from `offset`. Who reads this way verifies what was read: it may have changed.
+    ///
+    /// # Errors
+    /// The file ends before, or cannot be read.
+    pub fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), ReadError> {
+        let io = |source| ReadError::Io { path: self.path.clone(), source };
+        disk::read_at(&self.file, bytes, offset).map_err(io)
     }
 
     /// Reads a piece into `bytes`, replacing what is there.
@@ -57,56 +57,6 @@ impl BlobFile {
 }
 
 impl Store {
-    /// Imports a file: one read, hashed on the way. `on_bytes` is told of every 1 MiB.
-    ///
-    /// # Errors
-    /// The file cannot be read, changes meanwhile, is larger than a blob may be, or the disk does not take it.
-    pub fn import_file(&self, path: &Path, on_bytes: &dyn Fn(u64)) -> Result<Imported, ImportError> {
-        let source = |source| ImportError::Source { path: path.to_owned(), source };
-        let mut from = File::open(path).map_err(source)?;
-        let before = Fingerprint::of(&from.metadata().map_err(source)?);
-        let temporary = self.paths().temporary();
-        let imported = self.copy_hashed(&mut from, path, &temporary, on_bytes);
-        let after = from.metadata().map(|metadata| Fingerprint::of(&metadata)).map_err(source);
-        let kept = imported.and_then(|hashed| {
-            if before.compare(&after?) == Compared::Changed {
-                return Err(ImportError::Changed { path: path.to_owned() });
-            }
-            self.keep(&hashed, &temporary)?;
-            Ok(Imported { digest: hashed.digest, size: hashed.states.layout().size(), states: hashed.states })
-        });
-        if kept.is_err() {
-            drop(fs::remove_file(&temporary));
-        }
-        kept
-    }
-
-    fn copy_hashed(
-        &self,
-        from: &mut File,
-        path: &Path,
-        temporary: &Path,
-        on_bytes: &dyn Fn(u64),
-    ) -> Result<Hashed, ImportError> {
-        let write = |source| ImportError::Write(WriteError::Io { path: temporary.to_owned(), source });
-        let mut to = File::create_new(temporary).map_err(write)?;
-        let mut hasher = StateHasher::new();
-        let mut buffer = vec![0; PIECE_LEN as usize];
-        loop {
-            let length = match from.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(length) => length,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(source) => return Err(ImportError::Source { path: path.to_owned(), source }),
-            };
-            hasher.update(&buffer[..length]);
-            to.write_all(&buffer[..length]).map_err(write)?;
-            on_bytes(length as u64);
-        }
-        to.sync_all().map_err(write)?;
-        hasher.finish().map_err(|source| ImportError::TooLarge { path: path.to_owned(), source })
-    }
-
     /// Keeps a small blob.
     ///
     /// # Errors
@@ -151,6 +101,7 @@ impl Store {
         let path = self.paths().blob(digest);
         let metadata = fs::metadata(&path).map_err(|source| WriteError::Io { path, source })?;
         let record = BlobRecord { size: metadata.len(), verified: Some(Fingerprint::of(&metadata)) };
+        let _one = self.records_lock();
         let before = self.index().blob(digest)?;
         self.index().put_blob(digest, &record)?;
         self.count(record.size, before.map_or(0, |it| it.size));
@@ -279,25 +230,14 @@ impl Store {
     pub(super) fn hash_blob(&self, digest: &Digest, on_bytes: &dyn Fn(u64)) -> Result<Hashed, ReadError> {
         let path = self.paths().blob(digest);
         let io = |source| ReadError::Io { path: path.clone(), source };
-        let mut file = match File::open(&path) {
+        let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(ReadError::NotHere { digest: *digest });
             }
             Err(source) => return Err(io(source)),
         };
-        let mut hasher = StateHasher::new();
-        let mut buffer = vec![0; PIECE_LEN as usize];
-        loop {
-            match file.read(&mut buffer).map_err(io)? {
-                0 => break,
-                length => {
-                    hasher.update(&buffer[..length]);
-                    on_bytes(length as u64);
-                }
-            }
-        }
-        hasher.finish().map_err(|_| ReadError::Damaged { digest: *digest })
+        hash(file, on_bytes).map_err(io)?.ok_or(ReadError::Damaged { digest: *digest })
     }
 
     /// Removes a blob and its states.
@@ -308,5 +248,22 @@ impl Store {
         paths::remove(&self.paths().states(digest))?;
         self.count(0, size);
         Ok(size)
+    }
+}
+
+/// Hashes a file from its first byte to its last, whatever it is now; `None` where it is larger than a blob may be.
+pub(super) fn hash(mut file: File, on_bytes: &dyn Fn(u64)) -> io::Result<Option<Hashed>> {
+    let mut hasher = StateHasher::new();
+    let mut buffer = vec![0; PIECE_LEN as usize];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finish().ok()),
+            Ok(length) => {
+                hasher.update(&buffer[..length]);
+                on_bytes(length as u64);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }

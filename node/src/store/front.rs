@@ -33,8 +33,10 @@ struct Inner {
     last_use: AtomicU64,
     /// Held while something is evicted.
     cache: Mutex<()>,
-    /// Held while a blob is rehashed: one at a time is as fast as the disk.
+    /// Held while a blob is rehashed: one at a time takes all cores.
     recheck: Mutex<()>,
+    /// Held while a blob is recorded and counted, so that one that comes twice at once is counted once.
+    records: Mutex<()>,
     /// Locked for as long as this process uses the store.
     _lock: File,
 }
@@ -70,6 +72,7 @@ impl Store {
             last_use: AtomicU64::new(0),
             cache: Mutex::new(()),
             recheck: Mutex::new(()),
+            records: Mutex::new(()),
             _lock: lock,
         }));
         store.reconcile()?;
@@ -129,6 +132,10 @@ impl Store {
 
     pub(super) fn recheck_lock(&self) -> MutexGuard<'_, ()> {
         self.0.recheck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn records_lock(&self) -> MutexGuard<'_, ()> {
+        self.0.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes of whole blobs.

@@ -24,11 +24,13 @@ mod front;
 mod blobs;
 mod cache;
 mod documents;
+mod import_files;
 mod imports;
 mod intake;
 mod partial;
 mod place;
 mod recheck;
+mod rehash;
 mod upload;
 
 mod fingerprint;
@@ -39,7 +41,7 @@ mod disk;
 mod error;
 mod paths;
 
-pub use self::blobs::{BlobFile, Imported};
+pub use self::blobs::BlobFile;
 pub use self::cache::{CacheLimits, GcReport, Lease};
 pub use self::disk::{free_space, on_one_disk};
 pub use self::documents::DocumentKind;
@@ -48,6 +50,7 @@ pub use self::error::{
     WritePieceError,
 };
 pub use self::front::{Store, Usage};
+pub use self::import_files::{Imported, Taking, ToImport};
 pub use self::imports::ResumeError;
 pub use self::intake::{Intake, PIECES_WAITING_MAX};
 pub use self::partial::Partial;

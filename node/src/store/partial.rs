@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use reg_proto::digest::Digest;
-use reg_proto::piece::{BlobLayout, PieceIndex, PieceSet};
+use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex, PieceSet};
 use reg_proto::states::{Claim, Hashed, PieceStates};
 
 use super::error::{PartialError, ReadError, WriteError, WritePieceError};
 use super::front::Store;
+use super::rehash::{self, Search};
 use super::{disk, paths};
 
 /// Bytes that are written between two checkpoints at most: what is rehashed after a crash.
@@ -260,23 +261,22 @@ impl Partial {
         let Inner { digest, states, data, dir, .. } = &*self.0;
         let layout = states.layout();
         let have = self.have();
-        let mut buffer = Vec::new();
+        let mut found = Vec::new();
         for extent in disk::data_extents(data, layout.size()) {
-            let first = u32::try_from(extent.start / reg_proto::piece::PIECE_LEN).unwrap_or(u32::MAX);
-            let end = u32::try_from(extent.end.div_ceil(reg_proto::piece::PIECE_LEN)).unwrap_or(u32::MAX);
-            for piece in
-                (first..end).filter_map(|index| layout.piece(index)).filter(|piece| !have.contains(*piece))
-            {
-                buffer.resize(layout.piece_len(piece), 0);
-                disk::read_at(data, &mut buffer, layout.offset(piece))
-                    .map_err(|source| PartialError::Io { path: dir.join("data"), source })?;
-                if states.verify(digest, piece, &buffer) {
-                    let mut progress = lock(&self.0.progress);
-                    progress.have.insert(piece);
-                    progress.unrecorded.insert(piece);
-                }
-            }
+            let first = u32::try_from(extent.start / PIECE_LEN).unwrap_or(u32::MAX);
+            let end = u32::try_from(extent.end.div_ceil(PIECE_LEN)).unwrap_or(u32::MAX);
+            let pieces = (first..end).filter_map(|index| layout.piece(index));
+            found.extend(pieces.filter(|piece| !have.contains(*piece)));
         }
+        found.dedup();
+        let wrong = rehash::wrong_pieces(data, (digest, states), &found, Search::All, &|_| {})
+            .map_err(|source| PartialError::Io { path: dir.join("data"), source })?;
+        let mut progress = lock(&self.0.progress);
+        for piece in found.into_iter().filter(|piece| wrong.binary_search(piece).is_err()) {
+            progress.have.insert(piece);
+            progress.unrecorded.insert(piece);
+        }
+        drop(progress);
         self.checkpoint()
     }
 

@@ -1,17 +1,15 @@
 //! [`Upload`]: a blob that comes in order from somebody who does not say what it is until the end, or not truly.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
 use reg_proto::digest::Digest;
-use reg_proto::piece::PIECE_LEN;
 use reg_proto::states::StateHasher;
 
-use super::blobs::Imported;
-use super::error::{ImportError, UploadError, WriteError};
-use super::fingerprint::{Compared, Fingerprint};
+use super::error::{UploadError, WriteError};
 use super::front::Store;
+use super::import_files::Imported;
 
 /// A blob that is being written, hashed on the way. Dropping it throws away what has come.
 #[derive(Debug)]
@@ -26,62 +24,6 @@ pub struct Upload {
 }
 
 impl Store {
-    /// Takes a file of the user's into the store by its inode, without copying its bytes: one read proves its name, then
-    /// both names are links of one file. Falls back to a copy where the file system has no links.
-    ///
-    /// # Errors
-    /// As for an import; a file that is not `expected` is refused.
-    pub fn adopt_file(
-        &self,
-        path: &Path,
-        expected: Option<&Digest>,
-        on_bytes: &dyn Fn(u64),
-    ) -> Result<Imported, ImportError> {
-        let source = |source| ImportError::Source { path: path.to_owned(), source };
-        let path = path.canonicalize().map_err(source)?;
-        let temporary = self.paths().temporary();
-        if fs::hard_link(&path, &temporary).is_err() {
-            return self.import_file(&path, on_bytes);
-        }
-        let adopted = self.adopt_link(&path, &temporary, expected, on_bytes);
-        if adopted.is_err() {
-            drop(fs::remove_file(&temporary));
-        }
-        adopted
-    }
-
-    fn adopt_link(
-        &self,
-        path: &Path,
-        link: &Path,
-        expected: Option<&Digest>,
-        on_bytes: &dyn Fn(u64),
-    ) -> Result<Imported, ImportError> {
-        let source = |source| ImportError::Source { path: path.to_owned(), source };
-        let mut file = File::open(link).map_err(source)?;
-        let before = Fingerprint::of(&file.metadata().map_err(source)?);
-        let mut hasher = StateHasher::new();
-        let mut buffer = vec![0; PIECE_LEN as usize];
-        loop {
-            match file.read(&mut buffer).map_err(source)? {
-                0 => break,
-                length => {
-                    hasher.update(&buffer[..length]);
-                    on_bytes(length as u64);
-                }
-            }
-        }
-        let hashed =
-            hasher.finish().map_err(|source| ImportError::TooLarge { path: path.to_owned(), source })?;
-        let after = Fingerprint::of(&file.metadata().map_err(source)?);
-        if before.compare(&after) == Compared::Changed || expected.is_some_and(|it| *it != hashed.digest) {
-            return Err(ImportError::Changed { path: path.to_owned() });
-        }
-        file.sync_all().map_err(source)?;
-        self.keep(&hashed, link)?;
-        Ok(Imported { digest: hashed.digest, size: hashed.states.layout().size(), states: hashed.states })
-    }
-
     /// Begins an upload.
     ///
     /// # Errors

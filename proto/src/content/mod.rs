@@ -25,4 +25,5 @@ pub mod tokenizer_config;
 pub mod weight_index;
 
 pub mod inspect;
+pub mod layout;
 pub mod metadata;

@@ -4,6 +4,8 @@
 //! the format forbids is refused here even where other readers let it pass: a name or field given twice, tensors that
 //! overlap, bytes that belong to no tensor.
 
+mod subset;
+
 use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 

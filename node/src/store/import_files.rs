@@ -1,0 +1,375 @@
+//! Importing files: each is read once, hashed on the way, and kept under its digest.
+//!
+//! A file whose states nobody knows is one chain from its first byte to its last, and no two cores can share it. So what
+//! runs beside each other is files: a thread for each core, two files on each, hashed in turn. What is hashed goes to
+//! other threads, which wait for the disk. `reg publish` of one large file is bound by one chain on one core.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use reg_proto::digest::Digest;
+use reg_proto::piece::PIECE_LEN;
+use reg_proto::states::{Hashed, PieceStates, StateHasher};
+
+use super::error::{ImportError, WriteError};
+use super::fingerprint::{Compared, Fingerprint};
+use super::front::Store;
+use super::rehash::threads;
+
+/// Files that are synced and named at once: a file system puts several into one commit.
+const FINISHED_AT_ONCE: usize = 4;
+
+/// A file that was imported.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+    pub states: PieceStates,
+}
+
+/// A file that is to be imported.
+#[derive(Debug, Clone)]
+pub struct ToImport {
+    pub path: PathBuf,
+    pub taking: Taking,
+}
+
+/// How a file comes into the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taking {
+    /// A copy of its own, which takes no room where the file system shares extents.
+    Copy,
+    /// Its inode: both names are links of one file. Falls back to a copy where the file system has no links.
+    Link,
+}
+
+impl Store {
+    /// Imports a file: one read, hashed on the way. `on_bytes` is told of every 1 MiB.
+    ///
+    /// # Errors
+    /// The file cannot be read, changes meanwhile, is larger than a blob may be, or the disk does not take it.
+    pub fn import_file(&self, path: &Path, on_bytes: &dyn Fn(u64)) -> Result<Imported, ImportError> {
+        let mut import = Import::begin(self, path, Taking::Copy)?;
+        let mut buffer = vec![0; PIECE_LEN as usize];
+        loop {
+            match import.read(&mut buffer)? {
+                0 => break import.hashed()?.keep(self),
+                length => {
+                    import.hasher.update(&buffer[..length]);
+                    on_bytes(length as u64);
+                }
+            }
+        }
+    }
+
+    /// Imports files on all cores, and returns what they are, in the same order. `on_bytes` is told of every 1 MiB.
+    ///
+    /// # Errors
+    /// As for [`Self::import_file`], for the first file where something goes wrong; others may have been kept.
+    pub fn import_files(
+        &self,
+        sources: &[ToImport],
+        on_bytes: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<Imported>, (PathBuf, ImportError)> {
+        let hashers = threads(sources.len());
+        let queue =
+            Queue { waiting: Mutex::new((hashers..sources.len()).collect()), stop: AtomicBool::new(false) };
+        let (queue, results) = (&queue, Mutex::new(vec![None; sources.len()]));
+        let (to_keep, hashed) = sync_channel::<(usize, HashedFile)>(FINISHED_AT_ONCE);
+        let hashed = Mutex::new(hashed);
+        let outcomes: Vec<Outcome> = thread::scope(|scope| {
+            let keepers: Vec<_> = (0..FINISHED_AT_ONCE.min(sources.len()))
+                .map(|_| scope.spawn(|| self.keep_all(&hashed, &results, queue)))
+                .collect();
+            let running: Vec<_> = (0..hashers)
+                .map(|first| {
+                    let to_keep = to_keep.clone();
+                    scope.spawn(move || self.hash_two_and_two(sources, first, queue, &to_keep, on_bytes))
+                })
+                .collect();
+            drop(to_keep);
+            running.into_iter().chain(keepers).map(|it| it.join().unwrap_or_else(|_| interrupted())).collect()
+        });
+        if let Some((index, error)) = outcomes.into_iter().find_map(Result::err) {
+            return Err((sources.get(index).map_or_else(PathBuf::new, |it| it.path.clone()), error));
+        }
+        let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(results.into_iter().flatten().collect())
+    }
+
+    /// Hashes files, two in turn, from `first` on and then from the queue, until there are no more.
+    fn hash_two_and_two(
+        &self,
+        sources: &[ToImport],
+        first: usize,
+        queue: &Queue,
+        to_keep: &SyncSender<(usize, HashedFile)>,
+        on_bytes: &(dyn Fn(u64) + Sync),
+    ) -> Outcome {
+        let begin = |index: usize| match sources.get(index) {
+            Some(source) => match Import::begin(self, &source.path, source.taking) {
+                Ok(import) => Ok(Some((index, import))),
+                Err(error) => Err(queue.stopped(index, error)),
+            },
+            None => Ok(None),
+        };
+        let next = || queue.next().map_or(Ok(None), begin);
+        let mut two = [begin(first)?, next()?];
+        let mut buffers = [(); 2].map(|()| vec![0; PIECE_LEN as usize]);
+        while two.iter().any(Option::is_some) && !queue.stop.load(Ordering::Relaxed) {
+            let mut lengths = [0; 2];
+            for ((slot, buffer), length) in two.iter_mut().zip(&mut buffers).zip(&mut lengths) {
+                let Some((index, import)) = slot else { continue };
+                *length = import.read(buffer).map_err(|error| queue.stopped(*index, error))?;
+                if *length == 0 {
+                    let (index, import) = slot.take().expect("it was there a line ago");
+                    let hashed = import.hashed().map_err(|error| queue.stopped(index, error))?;
+                    if to_keep.send((index, hashed)).is_err() {
+                        return Ok(());
+                    }
+                    *slot = next()?;
+                }
+            }
+            match (&mut two, lengths) {
+                ([Some((_, one)), Some((_, other))], [here, there]) if here > 0 && there > 0 => {
+                    StateHasher::update_two(
+                        &mut one.hasher,
+                        &buffers[0][..here],
+                        &mut other.hasher,
+                        &buffers[1][..there],
+                    )
+                }
+                ([one, other], _) => {
+                    for ((slot, buffer), length) in [one, other].into_iter().zip(&buffers).zip(lengths) {
+                        if let (Some((_, import)), 1..) = (slot, length) {
+                            import.hasher.update(&buffer[..length]);
+                        }
+                    }
+                }
+            }
+            on_bytes(lengths.iter().sum::<usize>() as u64);
+        }
+        Ok(())
+    }
+
+    /// Keeps what was hashed, until nothing more comes.
+    fn keep_all(
+        &self,
+        hashed: &Mutex<Receiver<(usize, HashedFile)>>,
+        results: &Mutex<Vec<Option<Imported>>>,
+        queue: &Queue,
+    ) -> Outcome {
+        loop {
+            let next = hashed.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok((index, file)) = next else { return Ok(()) };
+            if queue.stop.load(Ordering::Relaxed) {
+                continue;
+            }
+            let imported = file.keep(self).map_err(|error| queue.stopped(index, error));
+            match imported {
+                Ok(imported) => {
+                    results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(imported);
+                }
+                // Whoever still hashes must not wait for room in the channel.
+                Err(failed) => {
+                    while hashed.lock().unwrap_or_else(PoisonError::into_inner).recv().is_ok() {}
+                    return Err(failed);
+                }
+            }
+        }
+    }
+}
+
+/// What a thread ends with: nothing, or the file that it could not import.
+type Outcome = Result<(), (usize, ImportError)>;
+
+/// Files that nobody has taken yet, and whether all is to end.
+struct Queue {
+    waiting: Mutex<VecDeque<usize>>,
+    stop: AtomicBool,
+}
+
+impl Queue {
+    fn next(&self) -> Option<usize> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Tells the other threads to end.
+    fn stopped(&self, index: usize, error: ImportError) -> (usize, ImportError) {
+        self.stop.store(true, Ordering::Relaxed);
+        (index, error)
+    }
+}
+
+fn interrupted() -> Outcome {
+    let source = io::Error::from(ErrorKind::Interrupted);
+    Err((0, ImportError::Source { path: PathBuf::new(), source }))
+}
+
+/// A file that is being read.
+struct Import {
+    /// As the user named it.
+    path: PathBuf,
+    from: File,
+    before: Fingerprint,
+    /// Where a copy is written; `None` where the temporary file shares the bytes already.
+    to: Option<File>,
+    temporary: Temporary,
+    hasher: StateHasher,
+}
+
+/// A file that was read to its end and is not kept yet.
+struct HashedFile {
+    path: PathBuf,
+    file: File,
+    temporary: Temporary,
+    hashed: Hashed,
+}
+
+/// A temporary file, removed when this is dropped; once it has its name, it is no longer there.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+    }
+}
+
+impl Import {
+    fn begin(store: &Store, path: &Path, taking: Taking) -> Result<Self, ImportError> {
+        let source = |source| ImportError::Source { path: path.to_owned(), source };
+        let real = path.canonicalize().map_err(source)?;
+        let temporary = Temporary(store.paths().temporary());
+        let is_shared = match taking {
+            Taking::Link => fs::hard_link(&real, &temporary.0).is_ok(),
+            Taking::Copy => reflink_copy::reflink(&real, &temporary.0).is_ok(),
+        };
+        let from = File::open(if is_shared { &temporary.0 } else { &real }).map_err(source)?;
+        let before = Fingerprint::of(&from.metadata().map_err(source)?);
+        let to = if is_shared {
+            None
+        } else {
+            drop(fs::remove_file(&temporary.0));
+            let made = File::create_new(&temporary.0);
+            Some(made.map_err(|source| WriteError::Io { path: temporary.0.clone(), source })?)
+        };
+        Ok(Self { path: path.to_owned(), from, before, to, temporary, hasher: StateHasher::new() })
+    }
+
+    /// Reads the next bytes, which the caller hashes, and writes them where a copy is made; 0 at the end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ImportError> {
+        let length = loop {
+            match self.from.read(buffer) {
+                Ok(length) => break length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(source) => return Err(ImportError::Source { path: self.path.clone(), source }),
+            }
+        };
+        if let Some(to) = &mut self.to {
+            let path = &self.temporary.0;
+            to.write_all(&buffer[..length])
+                .map_err(|source| WriteError::Io { path: path.clone(), source })?;
+        }
+        Ok(length)
+    }
+
+    /// Closes the chain, once all is read.
+    fn hashed(self) -> Result<HashedFile, ImportError> {
+        let Self { path, from, before, to, temporary, hasher } = self;
+        let metadata =
+            from.metadata().map_err(|source| ImportError::Source { path: path.clone(), source })?;
+        if before.compare(&Fingerprint::of(&metadata)) == Compared::Changed {
+            return Err(ImportError::Changed { path });
+        }
+        let hashed =
+            hasher.finish().map_err(|source| ImportError::TooLarge { path: path.clone(), source })?;
+        Ok(HashedFile { path, file: to.unwrap_or(from), temporary, hashed })
+    }
+}
+
+impl HashedFile {
+    fn keep(self, store: &Store) -> Result<Imported, ImportError> {
+        let Self { path, file, temporary, hashed } = self;
+        file.sync_all().map_err(|source| ImportError::Source { path, source })?;
+        store.keep(&hashed, &temporary.0)?;
+        Ok(Imported { digest: hashed.digest, size: hashed.states.layout().size(), states: hashed.states })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::CacheLimits;
+
+    fn store(dir: &Path) -> Store {
+        Store::open(dir, CacheLimits { max_size: None, min_free: 0 }).unwrap()
+    }
+
+    fn temporaries(dir: &Path) -> usize {
+        fs::read_dir(dir.join("tmp")).unwrap().count()
+    }
+
+    #[test]
+    fn many_files_at_once_are_what_each_is_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let sizes = [0, 1, 64, 1 << 20, (1 << 20) + 1, 3 << 20, 70_000, 5_000_001, 12, 12];
+        let sources: Vec<ToImport> = (0..30)
+            .map(|index| {
+                let path = dir.path().join(format!("file-{index}"));
+                let size = sizes[index % sizes.len()];
+                // The last ten are the first ten again: one blob may come twice at once.
+                let bytes: Vec<u8> =
+                    (0..size).map(|at| (at as u8) ^ (at >> 9) as u8 ^ (index % 20) as u8).collect();
+                fs::write(&path, bytes).unwrap();
+                ToImport { path, taking: if index % 2 == 0 { Taking::Copy } else { Taking::Link } }
+            })
+            .collect();
+        let store = store(&dir.path().join("store"));
+        let told = std::sync::atomic::AtomicU64::new(0);
+        let tell = |bytes| {
+            told.fetch_add(bytes, Ordering::Relaxed);
+        };
+        let imported = store.import_files(&sources, &tell).unwrap();
+        assert_eq!(imported.len(), sources.len());
+        let mut total = 0;
+        let mut blobs = std::collections::BTreeMap::new();
+        for (source, imported) in sources.iter().zip(&imported) {
+            let bytes = fs::read(&source.path).unwrap();
+            assert_eq!((imported.digest, imported.size), (Digest::of(&bytes), bytes.len() as u64));
+            assert_eq!(store.states(&imported.digest).unwrap(), imported.states);
+            assert_eq!(store.read_blob(&imported.digest, u64::MAX).unwrap(), bytes);
+            total += imported.size;
+            blobs.insert(imported.digest, imported.size);
+        }
+        assert_eq!(told.into_inner(), total);
+        assert_eq!(store.usage().unwrap().bytes, blobs.values().sum::<u64>());
+        assert_eq!(temporaries(&dir.path().join("store")), 0);
+    }
+
+    #[test]
+    fn one_file_that_cannot_be_read_ends_all_and_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sources: Vec<ToImport> = (0..20)
+            .map(|index| {
+                let path = dir.path().join(format!("file-{index}"));
+                fs::write(&path, vec![index as u8; 2 << 20]).unwrap();
+                ToImport { path, taking: Taking::Copy }
+            })
+            .collect();
+        fs::remove_file(&sources[13].path).unwrap();
+        let store = store(&dir.path().join("store"));
+        let (path, error) = store.import_files(&sources, &|_| {}).unwrap_err();
+        assert_eq!(path, sources[13].path);
+        assert!(matches!(error, ImportError::Source { .. }), "{error}");
+        assert_eq!(temporaries(&dir.path().join("store")), 0);
+        sources.clear();
+        assert!(store.import_files(&sources, &|_| {}).unwrap().is_empty());
+    }
+}
