@@ -6,6 +6,7 @@
 mod plan;
 
 mod graph;
+mod news;
 mod node;
 mod uplink;
 mod world;

@@ -32,9 +32,6 @@ pub(super) struct Node {
     /// How often it has been started; what was on its way to an earlier life is lost.
     pub(super) life: u32,
     pub(super) done_at: Option<Instant>,
-    /// News of neighbours' pieces that arrive at the next tick, and at the one after it.
-    pub(super) arriving: Vec<(u32, u32)>,
-    pub(super) under_way: Vec<(u32, u32)>,
 }
 
 impl Node {
@@ -50,8 +47,6 @@ impl Node {
             is_up: true,
             life: 0,
             done_at: None,
-            arriving: Vec::new(),
-            under_way: Vec::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The world: what happens to whom, and when.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
@@ -11,13 +11,14 @@ use reg_proto::digest::Digest;
 use reg_proto::piece::PieceSet;
 
 use super::graph;
+use super::news::News;
 use super::node::{Edge, Node};
 use super::outcome::Outcome;
 use super::plan::{Manner, Plan};
 use super::uplink::Waiting;
 
 /// Ticks of one delay after which every node is told the time.
-const TOLD_EVERY: u64 = 4;
+const TOLD_EVERY: u64 = 12;
 
 /// When what was put off is offered again, as a server's news are told.
 const OFFERED_AGAIN: Duration = Duration::from_millis(500);
@@ -25,8 +26,43 @@ const OFFERED_AGAIN: Duration = Duration::from_millis(500);
 /// A simulation that takes this many times the bound has come to a standstill.
 const STANDSTILL: u32 = 40;
 
+/// An event and when it happens; those of one moment in the order in which they were scheduled.
+#[derive(Debug)]
+struct Scheduled {
+    at: u64,
+    order: u64,
+    event: Event,
+}
+
+impl Scheduled {
+    const fn key(&self) -> u128 {
+        (self.at as u128) << 64 | self.order as u128
+    }
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // The earliest is the greatest: the heap gives it first.
+        other.key().cmp(&self.key())
+    }
+}
+
 /// Something that is to happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy)]
 enum Event {
     Asked { node: u32, slot: u32, life: u32, request: u32, piece: u32, count: u32 },
     Cancelled { node: u32, slot: u32, request: u32 },
@@ -42,7 +78,8 @@ enum Event {
 struct World<'a> {
     plan: &'a Plan,
     nodes: Vec<Node>,
-    events: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    events: BinaryHeap<Scheduled>,
+    news: News,
     now: u64,
     /// Events that were scheduled: those of one moment happen in this order.
     scheduled: u64,
@@ -63,7 +100,7 @@ pub fn run(plan: &Plan) -> Outcome {
     let mut world = World::new(plan);
     world.connect();
     while world.left > 0 {
-        let Some(Reverse((at, order, event))) = world.events.pop() else {
+        let Some(Scheduled { at, order, event }) = world.events.pop() else {
             panic!("seed {}: nothing more happens, {} nodes want something", plan.seed, world.left)
         };
         world.now = at;
@@ -98,7 +135,8 @@ impl<'a> World<'a> {
         let left = nodes.iter().filter(|node| node.fetches()).count() as u32;
         let events = BinaryHeap::new();
         let outcome = Outcome::new(plan);
-        Self { plan, nodes, events, now: 0, scheduled: 0, ticks: 0, chance, left, outcome }
+        let news = News::new(plan);
+        Self { plan, nodes, events, news, now: 0, scheduled: 0, ticks: 0, chance, left, outcome }
     }
 
     /// Everybody meets, and says what it holds, or what it wants to be taken for.
@@ -137,6 +175,7 @@ impl<'a> World<'a> {
             return;
         }
         let stored = self.nodes[id as usize].has.clone();
+        self.news.start(id);
         self.feed(id, Input::Want { blob: BLOB, stored });
         for slot in 0..self.nodes[id as usize].edges.len() {
             self.meet(id, slot as u32);
@@ -166,7 +205,7 @@ impl<'a> World<'a> {
 
     fn at_moment(&mut self, moment: u64, event: Event) {
         self.scheduled += 1;
-        self.events.push(Reverse((moment, self.scheduled, event)));
+        self.events.push(Scheduled { at: moment, order: self.scheduled, event });
     }
 
     fn happen(&mut self, event: Event) {
@@ -229,8 +268,7 @@ impl<'a> World<'a> {
         let node = &mut self.nodes[id as usize];
         assert!(node.has.is_full(), "seed {}: node {id} is complete without all pieces", self.plan.seed);
         node.done_at = Some(now);
-        node.arriving = Vec::new();
-        node.under_way = Vec::new();
+        self.news.stop(id);
         self.left -= 1;
         self.outcome.completed(Duration::from_micros(self.now));
     }
@@ -324,15 +362,11 @@ impl<'a> World<'a> {
         self.announce(id, piece);
     }
 
-    /// Tells all neighbours that fetch and lack it of a piece; those that have it would make nothing of it.
+    /// Tells all neighbours of a piece.
     fn announce(&mut self, id: u32, piece: u32) {
-        for place in 0..self.nodes[id as usize].edges.len() {
-            let Edge { node: to, back, .. } = self.nodes[id as usize].edges[place];
-            let to = &mut self.nodes[to as usize];
-            let has = to.has.piece(piece).is_some_and(|it| to.has.contains(it));
-            if !has && to.fetches() {
-                to.under_way.push((back, piece));
-            }
+        self.news.has(id, piece);
+        for edge in &self.nodes[id as usize].edges {
+            self.news.tell(edge.node, edge.back, piece);
         }
     }
 
@@ -355,6 +389,7 @@ impl<'a> World<'a> {
         }
         node.is_up = false;
         node.life += 1;
+        self.news.stop(id);
         node.uplink.clear();
         for place in 0..self.nodes[id as usize].edges.len() {
             let Edge { node: other, back, .. } = self.nodes[id as usize].edges[place];
@@ -369,8 +404,6 @@ impl<'a> World<'a> {
         let node = &mut self.nodes[id as usize];
         node.is_up = true;
         node.scheduler = Scheduler::new(self.chance.next());
-        node.arriving.clear();
-        node.under_way.clear();
         node.edges.iter_mut().for_each(|edge| edge.is_out = false);
         if self.nodes[id as usize].fetches() {
             self.left += 1;
@@ -386,21 +419,16 @@ impl<'a> World<'a> {
     fn tick(&mut self) {
         self.ticks += 1;
         for id in 0..self.plan.nodes {
-            let node = &mut self.nodes[id as usize];
-            if !node.fetches() {
+            if !self.news.is_told(id) {
                 continue;
             }
-            let mut arriving = std::mem::take(&mut node.under_way);
-            std::mem::swap(&mut arriving, &mut node.arriving);
+            let mut arriving = self.news.arriving(id);
             for (peer, piece) in arriving.drain(..) {
-                let has = self.nodes[id as usize].has.piece(piece);
-                if has.is_some_and(|it| !self.nodes[id as usize].has.contains(it)) {
+                if !self.news.knows(id, piece) {
                     self.feed(id, Input::PeerHas { peer, blob: BLOB, pieces: piece..piece + 1 });
                 }
             }
-            if self.nodes[id as usize].under_way.capacity() == 0 {
-                self.nodes[id as usize].under_way = arriving;
-            }
+            self.news.give_back(id, arriving);
             if (u64::from(id) + self.ticks).is_multiple_of(TOLD_EVERY) {
                 self.feed(id, Input::Tick);
             }
