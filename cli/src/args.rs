@@ -157,6 +157,9 @@ pub struct Net {
     /// Connect to nobody
     #[arg(long, env = "REG_OFFLINE", value_parser = clap::builder::BoolishValueParser::new())]
     pub offline: bool,
+    /// Carry pieces over the swarm's own streams only, not over lanes beside it
+    #[arg(long, env = "REG_NO_LANES", value_parser = clap::builder::BoolishValueParser::new())]
+    pub no_lanes: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -64,6 +64,7 @@ pub fn overrides(net: &Net) -> Overrides {
         dht: net.dht.clone(),
         gossip: net.no_gossip.then_some(false),
         offline: net.offline.then_some(true),
+        lanes: net.no_lanes.then_some(false),
         ..Overrides::default()
     }
 }

@@ -23,6 +23,7 @@ fn config(seed: u8, listen: &str) -> NetworkConfig {
         dht: DhtMode::Server,
         gossip: true,
         nat: NatConfig::default(),
+        lanes: true,
     }
 }
 

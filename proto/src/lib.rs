@@ -32,6 +32,7 @@ pub mod tag;
 
 pub mod announcement;
 pub mod dht;
+pub mod lane;
 pub mod wire;
 
 pub mod content;

@@ -14,6 +14,7 @@ use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::equivocation::EquivocationClaim;
 use crate::json::{self, JsonError};
+use crate::lane::{LANE_PORTS_MAX, LaneToken};
 use crate::limits::{
     DELEGATIONS_MAX, FRAME_HEADER_BYTES_MAX, HEADS_PER_PAGE_MAX, HOLDERS_MAX, KEY_DOCUMENTS_MAX,
     PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX,
@@ -144,6 +145,8 @@ pub enum Frame {
     Cancel { id: u32 },
     /// The piece you sent does not match: look at your copy.
     Complain { blob: Digest, piece: u32 },
+    /// I take pieces over a lane as well: offer me one.
+    WantLane,
 
     /// What I hold of this blob.
     Holds { blob: Digest, pieces: Held },
@@ -164,6 +167,12 @@ pub enum Frame {
     Reject { id: u32, reason: Rejection },
     /// I have no states of this blob.
     NoStates { blob: Digest },
+    /// Connect to one of these ports, at the address by which you reach me, and show the token within seconds.
+    LaneOffer { ports: Bounded<u16, LANE_PORTS_MAX>, token: LaneToken },
+    /// I offer no (further) lane.
+    NoLane,
+    /// The first frame on a lane: you are admitted.
+    LaneOpen,
 }
 
 /// Which pieces of a blob a peer holds.
@@ -399,6 +408,26 @@ mod tests {
         assert!(read(r#"{"ask":"get_heads","hop":3}"#).is_ok());
         assert!(read(r#"{"ask":"get_everything"}"#).is_err());
         assert!(read(r#"{"ask":"get_heads","ask":"get_heads"}"#).is_err());
+    }
+
+    #[test]
+    fn an_offer_of_a_lane_reads_back_and_is_bounded() {
+        let token = LaneToken::from_bytes([0xab; 16]);
+        let offer = Frame::LaneOffer { ports: Bounded::first_of([4601, 4602]), token };
+        let text = String::from_utf8(offer.head()[PREFIX_LEN..].to_vec()).unwrap();
+        assert_eq!(
+            text,
+            format!(r#"{{"frame":"lane_offer","ports":[4601,4602],"token":"{}"}}"#, "ab".repeat(16))
+        );
+        for frame in [offer.clone(), Frame::WantLane, Frame::NoLane, Frame::LaneOpen] {
+            assert_eq!(Frame::from_bytes(&frame.to_bytes()).unwrap(), frame);
+        }
+        for wrong in
+            [text.replace("4602", "4602,1,2,3"), text.replace("abab", "ab"), text.replace("4601", "65536")]
+        {
+            assert!(Frame::from_header(wrong.as_bytes(), 0).is_err(), "{wrong}");
+        }
+        assert!(!format!("{offer:?}").contains("abab"), "a token is not logged");
     }
 
     #[test]

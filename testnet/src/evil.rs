@@ -48,6 +48,7 @@ impl Liar {
             dht: DhtMode::Off,
             gossip: false,
             nat: NatConfig::default(),
+            lanes: false,
         };
         let (network, inbound) = Network::start(config).await.expect("it starts");
         tokio::spawn(lie(inbound, Arc::new(script)));

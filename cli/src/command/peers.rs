@@ -20,7 +20,7 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
         peers.iter().try_for_each(|peer| output::line(peer.peer.to_string()))?;
     } else {
         let mut rows =
-            vec![["PEER", "OVER", "RTT", "FETCHED", "SERVED", "ADDRESS"].map(str::to_owned).to_vec()];
+            vec![["PEER", "OVER", "BULK", "RTT", "FETCHED", "SERVED", "ADDRESS"].map(str::to_owned).to_vec()];
         rows.extend(peers.iter().map(row));
         output::table(&rows)?;
         if !is_daemon {
@@ -34,9 +34,21 @@ fn row(peer: &PeerReport) -> Vec<String> {
     vec![
         peer.peer.to_string(),
         peer.transport.clone().unwrap_or_default(),
+        bulk(peer),
         peer.rtt_ms.map_or_else(String::new, |rtt| format!("{rtt} ms")),
         size(peer.bytes_fetched),
         size(peer.bytes_served),
         peer.addresses.first().map(ToString::to_string).unwrap_or_default(),
     ]
+}
+
+/// What carries pieces: lanes that are open, else what carried the last ones.
+fn bulk(peer: &PeerReport) -> String {
+    match peer.lanes {
+        0 if peer.bytes_by_lane > 0 => "lanes".to_owned(),
+        0 if peer.bytes_fetched + peer.bytes_served > 0 => "stream".to_owned(),
+        0 => String::new(),
+        1 => "1 lane".to_owned(),
+        lanes => format!("{lanes} lanes"),
+    }
 }

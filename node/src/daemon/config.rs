@@ -38,6 +38,10 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # Addresses at which others reach this node, where it cannot know: a forwarded port, a cloud's public address.
 # external = []
 
+[transfer]
+# Carry pieces over connections of their own beside the swarm (lanes), on the port above that of each TCP address.
+# lanes = true
+
 [http]
 # Address of the local API and the gateways. Beyond loopback, every request needs the token (`reg env` shows it).
 # listen = "127.0.0.1:4610"
@@ -66,6 +70,7 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 #[serde(deny_unknown_fields, default)]
 pub struct RawConfig {
     pub node: RawNode,
+    pub transfer: RawTransfer,
     pub http: RawHttp,
     pub gateway: RawGateway,
     pub cache: RawCache,
@@ -85,6 +90,13 @@ pub struct RawNode {
     pub relay: Option<String>,
     pub upnp: Option<bool>,
     pub external: Option<Vec<String>>,
+}
+
+/// Section `[transfer]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawTransfer {
+    pub lanes: Option<bool>,
 }
 
 /// Section `[http]`.
@@ -131,6 +143,7 @@ pub struct Overrides {
     pub relay: Option<String>,
     pub upnp: Option<bool>,
     pub external: Vec<String>,
+    pub lanes: Option<bool>,
     pub publish_key: Option<String>,
     pub allow_unsafe: Option<bool>,
     pub upstream: Option<String>,
@@ -148,6 +161,8 @@ pub struct Config {
     pub gossip: bool,
     pub offline: bool,
     pub nat: NatConfig,
+    /// Whether bulk goes over lanes where they connect.
+    pub lanes: bool,
     /// Where the local API and the gateways are served; beyond loopback every request needs the token.
     pub http: SocketAddr,
     pub publish_key: Option<KeyName>,
@@ -236,6 +251,7 @@ impl Config {
             dht: dht_mode(&dht)?,
             gossip: overrides.gossip.or(raw.node.gossip).unwrap_or(true),
             offline: overrides.offline.or(raw.node.offline).unwrap_or(false),
+            lanes: overrides.lanes.or(raw.transfer.lanes).unwrap_or(true),
             http: socket("http.listen", &http)?,
             publish_key: publish_key.map(key_name).transpose()?,
             allow_unsafe: overrides.allow_unsafe.or(raw.gateway.allow_unsafe).unwrap_or(false),

@@ -150,5 +150,6 @@ fn network_config(seed: [u8; 32], config: &Config, mode: Mode) -> NetworkConfig 
             // It is gone before a relay or an open port is of use.
             Mode::Command | Mode::Local => NatConfig { relay: RelayMode::Off, ..NatConfig::default() },
         },
+        lanes: config.lanes,
     }
 }

@@ -1,7 +1,7 @@
 //! The task that owns the swarm: `select!` names what happened, each protocol handles its own.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::inbound::{Inbound, PeerEvent};
+use super::lane::Lanes;
 use super::limits::{
     ADDRESSES_PER_PEER_MAX, COMMANDS_MAX, CONNECTIONS_INCOMING_MAX, CONNECTIONS_MAX, CONNECTIONS_PENDING_MAX,
     CONNECTIONS_PER_PEER_MAX, IDLE_TIMEOUT, INBOUND_MAX, MEMORY_MAX, TICK,
@@ -50,6 +51,7 @@ pub(super) enum Command {
     Reachability(oneshot::Sender<Reachability>),
     Connected(oneshot::Sender<Vec<PeerId>>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
+    RemoteIps { peer: PeerId, reply: oneshot::Sender<Vec<IpAddr>> },
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -74,7 +76,7 @@ struct EventLoop {
 /// Builds the swarm, listens, and starts the task.
 pub(super) async fn start(
     config: NetworkConfig,
-) -> Result<(PeerId, mpsc::Sender<Command>, Inbound), StartError> {
+) -> Result<(PeerId, mpsc::Sender<Command>, Inbound, Option<Lanes>), StartError> {
     let keypair = Keypair::ed25519_from_bytes(config.seed).expect("any 32 bytes are an ed25519 secret");
     let peer = from_libp2p(&keypair.public().to_peer_id()).expect("the key is ed25519");
     let (requests_in, requests) = mpsc::channel(INBOUND_MAX);
@@ -87,10 +89,16 @@ pub(super) async fn start(
     let transport = transport::build(&keypair, relayed, ranges.clone())?;
     let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
     let mut swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), swarm_config);
-    listen(&mut swarm, &config.listen).await?;
     for address in config.nat.external.iter().map(parse) {
         swarm.add_external_address(address?);
     }
+    let beside = listen(&mut swarm, &config.listen).await?;
+    let lanes = if config.lanes {
+        let lanes = Lanes::start(&keypair, &beside).await;
+        Some(lanes.map_err(|error| StartError::Lanes(Box::new(error)))?)
+    } else {
+        None
+    };
     let bootstrap = config.bootstrap.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     bootstrap.iter().for_each(|address| ranges.open(address));
     let discovery = discovery::Discovery::new(*swarm.local_peer_id(), config.dht, bootstrap);
@@ -107,22 +115,29 @@ pub(super) async fn start(
         peers: peers_in,
     };
     tokio::spawn(event_loop.run(received));
-    Ok((peer, commands, Inbound { requests, streams, announcements, peers }))
+    Ok((peer, commands, Inbound { requests, streams, announcements, peers }, lanes))
 }
 
 fn parse(address: &Address) -> Result<Multiaddr, StartError> {
     address.as_str().parse().map_err(|source| StartError::Address { address: address.clone(), source })
 }
 
-/// Listens on every address, and waits until each is bound: a port that is taken is an error at once.
-async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[Address]) -> Result<(), StartError> {
+/// Listens on every address, and waits until each is bound: a port that is taken is an error at once. Returns the TCP
+/// sockets, as they were asked for.
+async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[Address]) -> Result<Vec<SocketAddr>, StartError> {
+    let mut sockets = Vec::new();
     for address in addresses {
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Listen {
             address: address.clone(),
             source,
         };
         let parsed = parse(address)?;
-        check_free(&parsed).map_err(|error| failed(Box::new(error)))?;
+        let socket = tcp_socket(&parsed);
+        // libp2p listens with SO_REUSEPORT, so that two nodes could share a port and each get half of the connections.
+        if let Some(socket) = socket.filter(|it| it.port() != 0) {
+            std::net::TcpListener::bind(socket).map_err(|error| failed(Box::new(error)))?;
+        }
+        sockets.extend(socket);
         let id = swarm.listen_on(parsed).map_err(|error| failed(Box::new(error)))?;
         loop {
             match swarm.select_next_some().await {
@@ -135,20 +150,20 @@ async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[Address]) -> Result<(
             }
         }
     }
-    Ok(())
+    Ok(sockets)
 }
 
-/// libp2p listens with SO_REUSEPORT, so that two nodes could share a port and each get half of the connections.
-fn check_free(address: &Multiaddr) -> std::io::Result<()> {
+/// Returns the socket that a TCP address names.
+fn tcp_socket(address: &Multiaddr) -> Option<SocketAddr> {
     let mut parts = address.iter();
-    let ip: IpAddr = match parts.next() {
-        Some(Protocol::Ip4(ip)) => ip.into(),
-        Some(Protocol::Ip6(ip)) => ip.into(),
-        _ => return Ok(()),
+    let ip: IpAddr = match parts.next()? {
+        Protocol::Ip4(ip) => ip.into(),
+        Protocol::Ip6(ip) => ip.into(),
+        _ => return None,
     };
-    match parts.next() {
-        Some(Protocol::Tcp(port)) if port != 0 => std::net::TcpListener::bind((ip, port)).map(drop),
-        _ => Ok(()),
+    match parts.next()? {
+        Protocol::Tcp(port) => Some(SocketAddr::new(ip, port)),
+        _ => None,
     }
 }
 
@@ -253,6 +268,7 @@ impl EventLoop {
             Command::Reachability(reply) => drop(reply.send(self.reachability())),
             Command::Connected(reply) => drop(reply.send(self.links.ours())),
             Command::Peers(reply) => drop(reply.send(self.links.infos())),
+            Command::RemoteIps { peer, reply } => drop(reply.send(self.links.remote_ips(&peer))),
             Command::Shutdown(_) => {}
         }
     }

@@ -8,6 +8,8 @@ use reg_proto::limits::FRAME_HEADER_BYTES_MAX;
 use reg_proto::wire::{Frame, Message, PREFIX_LEN, WireError};
 use thiserror::Error;
 
+use super::pool::{PieceBytes, PiecePool};
+
 /// A stream of a peer, whatever carries it.
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
@@ -22,6 +24,18 @@ pub enum FrameError {
     Wire(#[from] WireError),
     #[error("peer sent {length} bytes of piece states where at most {max} are expected")]
     UnexpectedStates { length: usize, max: usize },
+}
+
+/// What a puller receives.
+#[derive(Debug)]
+pub enum Received {
+    Frame(Frame),
+    /// A piece, in a buffer of its own.
+    Piece {
+        id: u32,
+        piece: u32,
+        bytes: PieceBytes,
+    },
 }
 
 /// The half of a blob stream that is read from.
@@ -53,6 +67,37 @@ impl FrameReader {
     /// # Errors
     /// The stream breaks, or the peer sends what is no frame; then the stream is of no more use.
     pub async fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+        let Some((mut frame, payload)) = self.next_head().await? else { return Ok(None) };
+        if payload > 0 {
+            let mut bytes = vec![0; payload];
+            self.stream.read_exact(&mut bytes).await?;
+            frame.set_payload(bytes);
+        }
+        Ok(Some(frame))
+    }
+
+    /// The same for a puller: a piece is read into a buffer of `pool`.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn receive(&mut self, pool: &PiecePool) -> Result<Option<Received>, FrameError> {
+        let Some((mut frame, payload)) = self.next_head().await? else { return Ok(None) };
+        if let Frame::Piece { id, piece, .. } = frame {
+            let mut bytes = pool.take().await;
+            self.stream.read_exact(&mut bytes.buffer_mut()[..payload]).await?;
+            bytes.set_len(payload);
+            return Ok(Some(Received::Piece { id, piece, bytes }));
+        }
+        if payload > 0 {
+            let mut bytes = vec![0; payload];
+            self.stream.read_exact(&mut bytes).await?;
+            frame.set_payload(bytes);
+        }
+        Ok(Some(Received::Frame(frame)))
+    }
+
+    /// Reads a header, and returns how many bytes of payload follow it: at most as many as its frame may have.
+    async fn next_head(&mut self) -> Result<Option<(Frame, usize)>, FrameError> {
         let mut prefix = [0; PREFIX_LEN];
         if self.stream.read(&mut prefix[..1]).await? == 0 {
             return Ok(None);
@@ -62,16 +107,11 @@ impl FrameReader {
         debug_assert!(header <= FRAME_HEADER_BYTES_MAX);
         let mut bytes = vec![0; header];
         self.stream.read_exact(&mut bytes).await?;
-        let mut frame = Frame::from_header(&bytes, payload)?;
+        let frame = Frame::from_header(&bytes, payload)?;
         if matches!(frame, Frame::States { .. }) && payload > self.states_max {
             return Err(FrameError::UnexpectedStates { length: payload, max: self.states_max });
         }
-        if payload > 0 {
-            let mut bytes = vec![0; payload];
-            self.stream.read_exact(&mut bytes).await?;
-            frame.set_payload(bytes);
-        }
-        Ok(Some(frame))
+        Ok(Some((frame, payload)))
     }
 }
 

@@ -103,3 +103,33 @@ pub(super) const CIRCUIT_BYTES_MAX: u64 = 256 << 10;
 /// How long a stream of pieces waits for a direct connection to a peer that is reached through a relay. Where NATs can be
 /// got through, the first attempt mostly does, in a few round trips; a dial into a wall takes its whole time-out.
 pub(super) const PUNCH_PATIENCE: Duration = Duration::from_secs(12);
+/// Lanes that this node serves at once: each costs a thread and 2 MiB of buffers.
+pub(super) const LANES_SERVED_MAX: usize = 64;
+/// Lanes to one peer: one core encrypts some GB/s, and a link of 40 Gbit/s is what a disk writes.
+pub const LANES_PER_PEER_MAX: usize = 4;
+/// Tokens that wait for their connection.
+pub(super) const LANE_TOKENS_MAX: usize = 256;
+/// Tokens of one peer that wait: its lanes, and as many tries.
+pub(super) const LANE_TOKENS_PER_PEER_MAX: usize = 2 * LANES_PER_PEER_MAX;
+/// How long a token waits: a connection and a handshake over a satellite.
+pub(super) const LANE_TOKEN_TTL: Duration = Duration::from_secs(20);
+/// Handshakes of lanes under way at once, each with some 40 KiB; further connections are closed.
+pub(super) const LANE_HANDSHAKES_MAX: usize = 32;
+/// ... of one address, so that nobody takes all of them: the lanes of one peer.
+pub(super) const LANE_HANDSHAKES_PER_ADDRESS_MAX: usize = LANES_PER_PEER_MAX;
+/// How long a handshake may take, the token included.
+pub(super) const LANE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connecting to a lane may take: a firewall that drops what it does not know says nothing.
+pub(super) const LANE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a puller may take nothing from its lane before it loses it.
+pub(super) const LANE_STALL: Duration = Duration::from_secs(30);
+/// Records sealed by one key: 64 GiB in records of 16 KiB, far below AES-GCM's 2^24.5 (RFC 8446, section 5.5). Then the lane
+/// ends and another is opened.
+pub(super) const LANE_RECORDS_MAX: u64 = 1 << 22;
+/// Bytes taken from a lane's socket at once: they stay in a core's cache until they are opened.
+pub(super) const LANE_RECEIVE_BYTES: usize = 256 << 10;
+/// Bytes of a piece sealed and written to a lane's socket at once: as above.
+pub(super) const LANE_SEND_BYTES: usize = 256 << 10;
+
+/// Buffers for pieces in memory, for all pulls together: 64 MiB. Whoever reads from a peer waits while all are in use.
+pub(super) const PIECES_IN_MEMORY_MAX: usize = 64;

@@ -1,9 +1,11 @@
 //! [`Links`]: the connections of this node, and what is known of the peers at their other ends.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use libp2p::Multiaddr;
 use libp2p::core::ConnectedPoint;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
 use reg_proto::peer::{Address, PeerId};
 
@@ -20,6 +22,8 @@ pub struct PeerInfo {
     /// `tcp`, `quic`, or `relay` where no connection is direct.
     pub transport: Option<String>,
     pub rtt_ms: Option<u64>,
+    /// Lanes that are open to it and from it.
+    pub lanes: usize,
 }
 
 #[derive(Debug)]
@@ -109,6 +113,16 @@ impl Links {
             .collect()
     }
 
+    /// Returns the addresses at the other ends of a peer's direct connections, each once.
+    pub(super) fn remote_ips(&self, peer: &PeerId) -> Vec<IpAddr> {
+        let direct = self.0.get(peer).into_iter().flat_map(Link::direct);
+        let mut ips: Vec<IpAddr> = direct.filter_map(|it| ip_of(&it.address)).collect();
+        ips.sort();
+        ips.dedup();
+        ips.truncate(ADDRESSES_PER_PEER_MAX);
+        ips
+    }
+
     /// Tells whether some peer is connected over a public address.
     pub(super) fn any_global(&self) -> bool {
         let mut direct = self.0.values().flat_map(Link::direct);
@@ -140,9 +154,19 @@ impl Links {
                 agent: link.agent.clone(),
                 transport: Some(link.transport().to_owned()),
                 rtt_ms: link.rtt_ms,
+                lanes: 0,
             }
         });
         infos.collect()
+    }
+}
+
+/// Returns the IP address at the other end of a direct connection.
+fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(ip.into()),
+        Protocol::Ip6(ip) => Some(ip.to_canonical()),
+        _ => None,
     }
 }
 

@@ -8,6 +8,8 @@ mod inbound;
 mod network;
 
 mod frames;
+mod lane;
+mod pool;
 
 mod event_loop;
 
@@ -20,13 +22,16 @@ mod transport;
 
 mod limits;
 
-pub use self::frames::{FrameError, FrameReader, FrameWriter};
+pub use self::frames::{FrameError, FrameReader, FrameWriter, Received};
 pub use self::inbound::{
     Inbound, InboundAnnouncement, InboundRequest, InboundStream, PeerEvent, Responder, Verdict,
 };
+pub use self::lane::{LaneEnd, LaneError, LaneReader, LaneTicket, LaneWriter};
+pub use self::limits::LANES_PER_PEER_MAX;
 pub use self::links::PeerInfo;
 pub use self::network::{
     AskError, ConnectError, DhtMode, NatConfig, Network, NetworkConfig, OpenStreamError, RelayMode,
     StartError,
 };
+pub use self::pool::{PieceBytes, PiecePool, PoolUse};
 pub use self::protocol::reachability::Reachability;

@@ -6,6 +6,7 @@ use std::io;
 use libp2p::Multiaddr;
 use reg_proto::announcement::Announcement;
 use reg_proto::dht::DhtKey;
+use reg_proto::lane::LaneToken;
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::wire::{Request, Response};
 use thiserror::Error;
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::event_loop::{self, Command};
 use super::frames::{FrameReader, FrameWriter};
 use super::inbound::Inbound;
+use super::lane::{LaneError, LaneReader, LaneTicket, Lanes};
 use super::limits::PROVIDERS_TOLD_MAX;
 use super::links::PeerInfo;
 use super::protocol::reachability::Reachability;
@@ -63,14 +65,16 @@ pub struct NetworkConfig {
     pub dht: DhtMode,
     pub gossip: bool,
     pub nat: NatConfig,
+    /// Whether bulk goes over lanes where they connect.
+    pub lanes: bool,
 }
 
 impl fmt::Debug for NetworkConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed: _, listen, bootstrap, mdns, dht, gossip, nat } = self;
+        let Self { seed: _, listen, bootstrap, mdns, dht, gossip, nat, lanes } = self;
         write!(
             f,
-            "NetworkConfig {{ {listen:?}, {bootstrap:?}, mdns: {mdns}, dht: {dht:?}, gossip: {gossip}, {nat:?} }}"
+            "NetworkConfig {{ {listen:?}, {bootstrap:?}, mdns: {mdns}, dht: {dht:?}, gossip: {gossip}, {nat:?}, lanes: {lanes} }}"
         )
     }
 }
@@ -88,6 +92,8 @@ pub enum StartError {
     Mdns(#[source] io::Error),
     #[error("gossip cannot be set up")]
     Gossip(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("lanes cannot be set up")]
+    Lanes(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("{address} is not an address")]
     Address { address: Address, source: libp2p::multiaddr::Error },
     #[error("{address} cannot be listened on")]
@@ -148,6 +154,8 @@ pub struct Network {
     gossips: bool,
     /// `None` offline.
     commands: Option<mpsc::Sender<Command>>,
+    /// `None` where there are none.
+    lanes: Option<Lanes>,
 }
 
 impl Network {
@@ -157,13 +165,13 @@ impl Network {
     /// An address that is none or cannot be listened on, or a protocol that cannot be set up.
     pub async fn start(config: NetworkConfig) -> Result<(Self, Inbound), StartError> {
         let gossips = config.gossip;
-        let (peer, commands, inbound) = event_loop::start(config).await?;
-        Ok((Self { peer, gossips, commands: Some(commands) }, inbound))
+        let (peer, commands, inbound, lanes) = event_loop::start(config).await?;
+        Ok((Self { peer, gossips, commands: Some(commands), lanes }, inbound))
     }
 
     /// Returns a network of nobody: every call says that the node is offline, or finds nothing.
     pub const fn offline(peer: PeerId) -> Self {
-        Self { peer, gossips: false, commands: None }
+        Self { peer, gossips: false, commands: None, lanes: None }
     }
 
     /// Tells whether this node has been told not to connect.
@@ -229,6 +237,31 @@ impl Network {
         self.call(|reply| Command::OpenStream { peer, reply }).await.unwrap_or(Err(OpenStreamError::Offline))
     }
 
+    /// Makes an offer of a lane to a puller, if this node has lanes and room for one.
+    pub fn offer_lane(&self, peer: PeerId) -> Option<LaneTicket> {
+        self.lanes.as_ref()?.offer(peer)
+    }
+
+    /// Tells whether this node takes lanes.
+    pub const fn has_lanes(&self) -> bool {
+        self.lanes.is_some()
+    }
+
+    /// Connects to a lane that `peer` has offered, at an address by which it is connected directly and nowhere else.
+    ///
+    /// # Errors
+    /// See [`LaneError`].
+    pub async fn dial_lane(
+        &self,
+        peer: PeerId,
+        ports: &[u16],
+        token: LaneToken,
+    ) -> Result<LaneReader, LaneError> {
+        let lanes = self.lanes.as_ref().ok_or(LaneError::Off)?;
+        let addresses = self.call(|reply| Command::RemoteIps { peer, reply }).await.unwrap_or_default();
+        lanes.dial(peer, &addresses, ports, token).await
+    }
+
     /// Looks for providers of a key in the DHT; they come as they are found, until the query ends.
     pub async fn providers(&self, key: DhtKey) -> mpsc::Receiver<PeerId> {
         let (found, providers) = mpsc::channel(PROVIDERS_TOLD_MAX);
@@ -258,7 +291,11 @@ impl Network {
 
     /// Returns what is known of the peers that are connected.
     pub async fn peers(&self) -> Vec<PeerInfo> {
-        self.call(Command::Peers).await.unwrap_or_default()
+        let mut peers = self.call(Command::Peers).await.unwrap_or_default();
+        for info in &mut peers {
+            info.lanes = self.lanes.as_ref().map_or(0, |lanes| lanes.count(&info.peer));
+        }
+        peers
     }
 
     /// Disconnects.

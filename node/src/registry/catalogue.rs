@@ -289,8 +289,10 @@ impl Registry {
                 agent: info.agent,
                 transport: info.transport,
                 rtt_ms: info.rtt_ms,
+                lanes: info.lanes,
                 bytes_fetched: bytes.fetched,
                 bytes_served: bytes.served,
+                bytes_by_lane: bytes.by_lane,
             }
         });
         peers.collect()

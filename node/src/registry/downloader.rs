@@ -29,8 +29,9 @@ use super::limits::{
 use super::relay::Relay;
 use super::report::Progress;
 use super::source::{Source, SourceEvent};
+use super::traffic::Way;
 use super::{Inner, bans::Bans};
-use crate::net::OpenStreamError;
+use crate::net::{OpenStreamError, PieceBytes, PoolUse};
 use crate::store::{Partial, WritePieceError};
 use crate::transfer::{self, Input, Output, RequestId, Scheduler};
 
@@ -62,12 +63,14 @@ pub(super) struct Downloaded {
 }
 
 /// A piece that has been verified and written, or not.
+#[derive(Debug)]
 struct Written {
     peer: PeerId,
     request: RequestId,
     blob: Digest,
     piece: PieceIndex,
     bytes: usize,
+    way: Way,
     result: Result<(), WritePieceError>,
 }
 
@@ -94,7 +97,9 @@ pub(super) struct Downloader<'a> {
     waiting: VecDeque<PeerId>,
     opening: JoinSet<(PeerId, Result<Source, OpenStreamError>)>,
     events: (mpsc::Sender<SourceEvent>, mpsc::Receiver<SourceEvent>),
-    writes: JoinSet<Written>,
+    written: (mpsc::Sender<Written>, mpsc::Receiver<Written>),
+    /// Pieces that are being verified and written.
+    writing: usize,
     disputes: BTreeMap<(PeerId, Digest), (Dispute, Instant)>,
     /// Requests whose answer settles a dispute, apart from those of the scheduler.
     next_dispute_request: u32,
@@ -105,6 +110,8 @@ pub(super) struct Downloader<'a> {
     /// Peers that are reached through relays only.
     behind_nat: usize,
     downloaded: Downloaded,
+    /// Keeps the buffers that pieces come in for as long as this runs.
+    _buffers: PoolUse,
     total: u64,
     done: u64,
     /// The pieces that are wanted and not stored, where only some are.
@@ -145,7 +152,8 @@ impl<'a> Downloader<'a> {
             waiting: VecDeque::new(),
             opening: JoinSet::new(),
             events: mpsc::channel(FRAMES_WAITING_MAX),
-            writes: JoinSet::new(),
+            written: mpsc::channel(WRITES_AT_ONCE),
+            writing: 0,
             disputes: BTreeMap::new(),
             next_dispute_request: DISPUTE_REQUESTS_FROM,
             dispute_requests: BTreeMap::new(),
@@ -153,6 +161,7 @@ impl<'a> Downloader<'a> {
             liars: 0,
             behind_nat: 0,
             downloaded: Downloaded::default(),
+            _buffers: inner.pool.enter(),
             total,
             done,
             only: None,
@@ -209,9 +218,9 @@ impl<'a> Downloader<'a> {
             let relay = self.relay.clone();
             let happened = tokio::select! {
                 biased;
-                Some(Ok(written)) = self.writes.join_next() => Happened::Written(written),
+                Some(written) = self.written.1.recv() => Happened::Written(written),
                 Some(Ok((peer, source))) = self.opening.join_next() => Happened::Opened(peer, source),
-                Some(event) = self.events.1.recv(), if self.writes.len() < WRITES_AT_ONCE => Happened::Source(event),
+                Some(event) = self.events.1.recv(), if self.writing < WRITES_AT_ONCE => Happened::Source(event),
                 peer = next_peer(&mut finder) => Happened::Found(peer),
                 () = asked(relay.as_deref()) => Happened::Asked,
                 _ = report.tick() => Happened::Tick,
@@ -246,7 +255,7 @@ impl<'a> Downloader<'a> {
 
     fn is_wanted(&self) -> bool {
         match (&self.relay, &self.only) {
-            (Some(relay), _) => !relay.is_over() || !self.writes.is_empty(),
+            (Some(relay), _) => !relay.is_over() || self.writing > 0,
             (None, Some(left)) => !left.is_empty(),
             (None, None) => !self.missing.is_empty(),
         }
@@ -327,7 +336,9 @@ impl<'a> Downloader<'a> {
             let Some(peer) = self.waiting.pop_front() else { return };
             let (network, events) = (self.inner.network.clone(), self.events.0.clone());
             let states_max = self.states_max;
-            self.opening.spawn(async move { (peer, Source::open(&network, peer, states_max, events).await) });
+            let pool = self.inner.pool.clone();
+            self.opening
+                .spawn(async move { (peer, Source::open(&network, peer, states_max, pool, events).await) });
         }
     }
 
@@ -359,9 +370,11 @@ impl<'a> Downloader<'a> {
     fn on_source(&mut self, event: SourceEvent) -> Result<(), DownloadError> {
         match event {
             SourceEvent::Gone { peer } => self.drop_source(peer),
+            SourceEvent::Piece { peer, id, piece, bytes, way } => {
+                self.on_piece(peer, id, piece, bytes, way)?
+            }
             SourceEvent::Frame { peer, frame } => match frame {
                 Frame::Holds { blob, pieces } => self.on_holds(peer, blob, &pieces),
-                Frame::Piece { id, piece, bytes } => self.on_piece(peer, id, piece, bytes)?,
                 Frame::Reject { id, reason } => self.on_reject(peer, id, reason),
                 Frame::States { blob, bytes } => self.on_states(peer, blob, &bytes),
                 Frame::NoStates { blob } => self.on_states(peer, blob, b"none"),
@@ -402,7 +415,14 @@ impl<'a> Downloader<'a> {
         }
     }
 
-    fn on_piece(&mut self, peer: PeerId, id: u32, piece: u32, bytes: Vec<u8>) -> Result<(), DownloadError> {
+    fn on_piece(
+        &mut self,
+        peer: PeerId,
+        id: u32,
+        piece: u32,
+        bytes: PieceBytes,
+        way: Way,
+    ) -> Result<(), DownloadError> {
         if let Some((of, blob)) = self.dispute_requests.get(&id).copied() {
             return if of == peer { self.settle_dispute(peer, blob, &bytes) } else { Ok(()) };
         }
@@ -413,21 +433,25 @@ impl<'a> Downloader<'a> {
         if of != peer || !self.scheduler.is_owed(request, piece) {
             return Ok(());
         }
-        let partial = partial.clone();
-        self.writes.spawn_blocking(move || {
-            let result = partial.write_piece(piece, &bytes);
-            Written { peer, request, blob, piece, bytes: bytes.len(), result }
+        let (partial, tell) = (partial.clone(), self.written.0.clone());
+        self.writing += 1;
+        self.inner.intake.submit(partial, piece, bytes, move |bytes, result| {
+            let written = Written { peer, request, blob, piece, bytes: bytes.len(), way, result };
+            // The buffer is free before anybody hears of it, and there is room for as many as are being written.
+            drop(bytes);
+            drop(tell.try_send(written));
         });
         Ok(())
     }
 
     fn on_written(&mut self, written: Written) -> Result<(), DownloadError> {
-        let Written { peer, request, blob, piece, bytes, result } = written;
+        let Written { peer, request, blob, piece, bytes, way, result } = written;
+        self.writing -= 1;
         match result {
             Ok(()) => {
                 self.last_progress = Instant::now();
                 self.done += bytes as u64;
-                self.inner.traffic.count_fetched(peer, bytes as u64);
+                self.inner.traffic.count_fetched(peer, bytes as u64, way);
                 *self.downloaded.peers.entry(peer).or_default() += bytes as u64;
                 self.feed(Input::Stored { request, piece });
                 if let Some(left) = &mut self.only {

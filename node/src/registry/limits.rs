@@ -34,8 +34,19 @@ pub(super) const SOURCES_WAITING_MAX: usize = 64;
 pub(super) const SAY_SOMETHING: Duration = Duration::from_secs(3);
 /// Frames waiting between a peer's reader and the downloader: one piece each at most, for all sources together.
 pub(super) const FRAMES_WAITING_MAX: usize = 16;
-/// Pieces being verified and written at once; each is 1 MiB and a thread.
-pub(super) const WRITES_AT_ONCE: usize = 8;
+/// Pieces of one download being verified and written at once: two for each of eight threads that do it, and a quarter of
+/// those that may wait for them, so that handing one over does not wait.
+pub(super) const WRITES_AT_ONCE: usize = 16;
+/// Answers to the wish for a lane that wait, and lanes offered on one stream that have not come.
+pub(super) const LANE_ANSWERS_MAX: usize = 8;
+/// How long a peer may take to offer a lane, and a lane that was offered to come.
+pub(super) const LANE_ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often it is looked whether another lane is worth it.
+pub(super) const LANE_LOOK: Duration = Duration::from_millis(500);
+/// After a lane that did not come to be, how long until it is tried again.
+pub(super) const LANE_TRY_AGAIN: Duration = Duration::from_secs(10);
+/// Tries that failed one after the other, after which a stream does without lanes.
+pub(super) const LANE_TRIES_MAX: u32 = 3;
 /// Small frames waiting to be sent to one peer.
 pub(super) const FRAMES_TO_SEND_MAX: usize = 1024;
 /// How long a peer may take to say which states it goes by once a piece of it did not match.

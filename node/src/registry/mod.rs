@@ -13,7 +13,9 @@ mod plan;
 mod publish;
 mod pull;
 mod seed;
+mod seed_lane;
 pub mod selection;
+mod serving;
 mod tensors;
 
 mod answer;
@@ -50,6 +52,7 @@ mod tree;
 mod dispute;
 mod downloader;
 mod finder;
+mod lanes;
 mod source;
 
 pub mod bundle;

@@ -237,8 +237,14 @@ pub struct PeerReport {
     pub agent: Option<String>,
     pub transport: Option<String>,
     pub rtt_ms: Option<u64>,
+    /// Lanes that are open to it and from it.
+    #[serde(default)]
+    pub lanes: usize,
     pub bytes_fetched: u64,
     pub bytes_served: u64,
+    /// How many of both went over lanes; the rest went over the swarm's streams.
+    #[serde(default)]
+    pub bytes_by_lane: u64,
 }
 
 /// The node in figures.

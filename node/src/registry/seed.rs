@@ -1,9 +1,9 @@
-//! Serving: what is here and verified goes to whoever asks for it on a blob stream.
+//! Serving: what is here and verified goes to whoever asks for it on a blob stream, over its lanes where it has any.
 //!
 //! One task reads a stream's frames and one answers them, so that a puller which does not read its pieces can still
 //! cancel. Partial blobs are served as far as they are verified.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reg_proto::digest::Digest;
@@ -12,42 +12,37 @@ use reg_proto::peer::PeerId;
 use reg_proto::piece::{BlobLayout, PieceIndex, PieceSet};
 use reg_proto::wire::{Frame, Held, Rejection};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::Inner;
-use super::limits::{BUSY_RETRY_MS, NEWS_INTERVAL};
-use crate::net::{FrameError, FrameReader, FrameWriter, InboundStream};
-use crate::store::{BlobFile, Partial, ReadError};
+use super::limits::{BUSY_RETRY_MS, LANE_ANSWER_TIMEOUT, LANE_ANSWERS_MAX, NEWS_INTERVAL};
+use super::seed_lane::{self, Said, ServingLane};
+use super::serving::{PieceReader, Requests, Turn, Waiting};
+use super::traffic::Way;
+use crate::net::{FrameError, FrameReader, FrameWriter, InboundStream, LaneWriter};
+use crate::store::{Partial, ReadError};
 
 /// Frames read and not yet answered: what a stream may have waiting, and its small frames.
 const FRAMES_WAITING_MAX: usize = REQUESTS_WAITING_MAX + BLOBS_FOLLOWED_MAX;
-/// Blob files one stream keeps open: a sharded model's files are asked for one after another.
-const OPEN_BLOBS_MAX: usize = 8;
-
-/// A request that waits for its turn.
-struct Waiting {
-    id: u32,
-    blob: Digest,
-    first: u32,
-    count: u32,
-}
-
-/// Where a blob's bytes are served from.
-#[derive(Clone)]
-enum Serving {
-    Whole(Arc<BlobFile>),
-    Part(Partial),
-}
 
 /// What one stream has asked for.
 struct Server {
     inner: Arc<Inner>,
     peer: PeerId,
     writer: FrameWriter,
-    queue: VecDeque<Waiting>,
+    requests: Arc<Requests>,
     /// What was last said of each blob that is followed.
     followed: BTreeMap<Digest, Held>,
-    open: BTreeMap<Digest, Serving>,
+    /// Lent to a blocking task while it reads.
+    reader: Option<PieceReader>,
+    lanes: Vec<ServingLane>,
+    /// Lanes whose thread runs.
+    serving: usize,
+    /// Lanes that were offered.
+    offered: JoinSet<Option<LaneWriter>>,
+    said: (mpsc::Sender<Said>, mpsc::Receiver<Said>),
 }
 
 /// Serves one stream until the peer closes it, or says something that nobody may say.
@@ -55,18 +50,29 @@ pub(super) async fn serve(inner: Arc<Inner>, stream: InboundStream) {
     let InboundStream { peer, reader, writer } = stream;
     let (frames, received) = mpsc::channel(FRAMES_WAITING_MAX);
     let reading = tokio::spawn(read(peer, reader, frames));
+    let requests = Arc::new(Requests::default());
     let server = Server {
+        reader: Some(PieceReader::new(inner.clone(), requests.clone())),
         inner,
         peer,
         writer,
-        queue: VecDeque::new(),
+        requests,
         followed: BTreeMap::new(),
-        open: BTreeMap::new(),
+        lanes: Vec::new(),
+        serving: 0,
+        offered: JoinSet::new(),
+        said: mpsc::channel(LANE_ANSWERS_MAX),
     };
     if let Err(error) = server.run(received).await {
         debug!(%peer, %error, "a stream that was served broke");
     }
     reading.abort();
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.requests.end();
+    }
 }
 
 async fn read(peer: PeerId, mut reader: FrameReader, frames: mpsc::Sender<Frame>) {
@@ -97,8 +103,12 @@ impl Server {
                     Some(frame) => self.on_frame(frame).await?,
                     None => return Ok(()),
                 },
+                Some(said) = self.said.1.recv() => self.on_said(said).await?,
+                Some(lane) = self.offered.join_next() => self.on_lane(lane.ok().flatten()),
                 _ = news.tick() => self.tell_news().await?,
-                () = std::future::ready(()), if !self.queue.is_empty() => self.serve_next().await?,
+                () = std::future::ready(()), if self.serving == 0 && !self.requests.is_empty() => {
+                    self.serve_next().await?;
+                }
             }
         }
     }
@@ -114,9 +124,10 @@ impl Server {
                 self.enqueue(Waiting { id, blob, first, count }).await
             }
             Frame::Cancel { id } => {
-                self.queue.retain(|it| it.id != id);
+                self.requests.cancel(id);
                 Ok(())
             }
+            Frame::WantLane => self.offer_lane().await,
             Frame::GetStates { blob } => self.send_states(blob).await,
             Frame::Complain { blob, piece } => {
                 self.look_at(blob, piece);
@@ -148,7 +159,7 @@ impl Server {
             .map(|(blob, _, held)| (blob, held))
             .collect();
         for (blob, pieces) in changed {
-            self.open.remove(&blob);
+            self.requests.change();
             self.followed.insert(blob, pieces.clone());
             self.writer.send(&Frame::Holds { blob, pieces }).await?;
         }
@@ -160,11 +171,41 @@ impl Server {
         if count == 0 || count > REQUEST_PIECES_MAX {
             return self.reject(id, Rejection::Malformed).await;
         }
-        if self.queue.len() >= REQUESTS_WAITING_MAX {
-            return self.reject(id, Rejection::Busy { retry_ms: BUSY_RETRY_MS }).await;
+        if self.requests.add(request) {
+            return Ok(());
         }
-        self.queue.push_back(request);
-        Ok(())
+        self.reject(id, Rejection::Busy { retry_ms: BUSY_RETRY_MS }).await
+    }
+
+    async fn offer_lane(&mut self) -> Result<(), FrameError> {
+        let ticket =
+            self.inner.network.offer_lane(self.peer).filter(|_| self.offered.len() < LANE_ANSWERS_MAX);
+        let Some(ticket) = ticket else { return self.writer.send(&Frame::NoLane).await };
+        self.offered.spawn(async move { timeout(LANE_ANSWER_TIMEOUT, ticket.lane).await.ok()?.ok() });
+        self.writer.send(&Frame::LaneOffer { ports: ticket.ports, token: ticket.token }).await
+    }
+
+    /// A lane that was offered has come, or not.
+    fn on_lane(&mut self, lane: Option<LaneWriter>) {
+        let Some(lane) = lane else { return };
+        let (inner, says) = (self.inner.clone(), self.said.0.clone());
+        match seed_lane::start(inner, self.peer, self.requests.clone(), lane, says) {
+            Ok(lane) => {
+                self.lanes.push(lane);
+                self.serving += 1;
+            }
+            Err(error) => warn!(peer = %self.peer, %error, "a lane cannot be served"),
+        }
+    }
+
+    async fn on_said(&mut self, said: Said) -> Result<(), FrameError> {
+        match said {
+            Said::Refused { id, blob, reason } => self.refuse(id, blob, reason).await,
+            Said::Ended => {
+                self.serving = self.serving.saturating_sub(1);
+                Ok(())
+            }
+        }
     }
 
     async fn reject(&mut self, id: u32, reason: Rejection) -> Result<(), FrameError> {
@@ -173,7 +214,7 @@ impl Server {
 
     /// Rejects a request for a blob that is not as it was thought to be: what is held of it next will be news.
     async fn refuse(&mut self, id: u32, blob: Digest, reason: Rejection) -> Result<(), FrameError> {
-        self.open.remove(&blob);
+        self.requests.change();
         if let Some(told) = self.followed.get_mut(&blob) {
             *told = Held::None;
         }
@@ -182,48 +223,32 @@ impl Server {
 
     /// Sends one piece of the request whose turn it is, so that frames are looked at between pieces.
     async fn serve_next(&mut self) -> Result<(), FrameError> {
-        let Some(Waiting { id, blob, first, count }) = self.queue.pop_front() else { return Ok(()) };
-        let serving = match self.serving(blob).await {
-            Ok(serving) => serving,
-            Err(reason) => return self.refuse(id, blob, reason).await,
-        };
-        let Some(piece) = serving.layout().piece(first) else {
-            return self.reject(id, Rejection::Malformed).await;
-        };
-        match serving.read(piece).await {
-            Ok(bytes) => {
-                self.inner.traffic.count_served(self.peer, bytes.len() as u64);
-                self.writer.send_piece(id, first, &bytes).await?;
-                if count > 1 {
-                    self.queue.push_front(Waiting {
-                        id,
-                        blob,
-                        first: first.saturating_add(1),
-                        count: count - 1,
-                    });
-                }
+        let Some(turn) = self.requests.take() else { return Ok(()) };
+        let Turn { id, blob, piece } = turn;
+        let reader = self.reader.take();
+        let mut reader =
+            reader.unwrap_or_else(|| PieceReader::new(self.inner.clone(), self.requests.clone()));
+        let read = tokio::task::spawn_blocking(move || {
+            let refused = reader.read(&turn).err();
+            (reader, refused)
+        });
+        match read.await {
+            Ok((reader, None)) => {
+                self.inner.traffic.count_served(self.peer, reader.bytes().len() as u64, Way::Stream);
+                self.writer.send_piece(id, piece, reader.bytes()).await?;
+                self.reader = Some(reader);
                 Ok(())
             }
-            Err(error) => {
-                let reason = self.inner.on_read_error(blob, &error);
+            Ok((reader, Some(reason))) => {
+                self.reader = Some(reader);
+                self.requests.cancel(id);
                 self.refuse(id, blob, reason).await
             }
+            Err(_) => {
+                self.requests.cancel(id);
+                self.refuse(id, blob, Rejection::NotHere).await
+            }
         }
-    }
-
-    async fn serving(&mut self, blob: Digest) -> Result<Serving, Rejection> {
-        if let Some(serving) = self.open.get(&blob) {
-            return Ok(serving.clone());
-        }
-        let inner = self.inner.clone();
-        let serving = tokio::task::spawn_blocking(move || inner.open_serving(blob))
-            .await
-            .unwrap_or(Err(Rejection::NotHere))?;
-        if self.open.len() >= OPEN_BLOBS_MAX {
-            self.open.pop_first();
-        }
-        self.open.insert(blob, serving.clone());
-        Ok(serving)
     }
 
     async fn send_states(&mut self, blob: Digest) -> Result<(), FrameError> {
@@ -243,28 +268,6 @@ impl Server {
     }
 }
 
-impl Serving {
-    fn layout(&self) -> BlobLayout {
-        match self {
-            Self::Whole(file) => file.layout(),
-            Self::Part(partial) => partial.states().layout(),
-        }
-    }
-
-    async fn read(&self, piece: PieceIndex) -> Result<Vec<u8>, ReadError> {
-        let serving = self.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let mut bytes = Vec::new();
-            match serving {
-                Self::Whole(file) => file.read_piece(piece, &mut bytes)?,
-                Self::Part(partial) => partial.read_piece(piece, &mut bytes)?,
-            }
-            Ok(bytes)
-        });
-        read.await.unwrap_or(Err(ReadError::Interrupted))
-    }
-}
-
 impl Inner {
     /// Returns what this node holds of a blob, as it tells peers.
     fn held(&self, blob: &Digest) -> Held {
@@ -276,21 +279,7 @@ impl Inner {
         best.map_or(Held::None, |pieces| Held::from_set(&pieces))
     }
 
-    fn open_serving(&self, blob: Digest) -> Result<Serving, Rejection> {
-        if self.is_suspect(&blob) {
-            return Err(Rejection::Unverified);
-        }
-        match self.store.open_blob(&blob) {
-            Ok(file) => return Ok(Serving::Whole(Arc::new(file))),
-            Err(ReadError::NotHere { .. }) => {}
-            Err(error) => return Err(self.on_read_error(blob, &error)),
-        }
-        let partials = self.store.open_partial(&blob);
-        let best = partials.into_iter().max_by_key(|partial| partial.have().count());
-        best.map(Serving::Part).ok_or(Rejection::NotHere)
-    }
-
-    fn on_read_error(&self, blob: Digest, error: &ReadError) -> Rejection {
+    pub(super) fn on_read_error(&self, blob: Digest, error: &ReadError) -> Rejection {
         match error {
             ReadError::Unverified { .. } => {
                 self.recheck_later(blob, None);
@@ -304,7 +293,7 @@ impl Inner {
         }
     }
 
-    fn is_suspect(&self, blob: &Digest) -> bool {
+    pub(super) fn is_suspect(&self, blob: &Digest) -> bool {
         self.suspects.lock().expect("no holder of this lock panics").contains(blob)
     }
 

@@ -23,8 +23,8 @@ use super::trust::TrustFile;
 use super::upload::Uploads;
 use super::view::Views;
 use super::{answer, clock, tags};
-use crate::net::{Inbound, InboundStream, Network, PeerEvent};
-use crate::store::Store;
+use crate::net::{Inbound, InboundStream, Network, PeerEvent, PieceBytes, PiecePool};
+use crate::store::{Intake, Store};
 
 /// What a registry is made of.
 #[derive(Debug)]
@@ -57,6 +57,10 @@ pub(super) struct Inner {
     pub(super) traffic: Traffic,
     pub(super) views: Views,
     pub(super) relays: Relays,
+    /// Buffers for pieces that come in.
+    pub(super) pool: PiecePool,
+    /// Verifies and writes them.
+    pub(super) intake: Intake<PieceBytes>,
     /// Who reads blobs through gateways.
     pub(super) readers: Arc<Semaphore>,
     pub(super) allow_unsafe: bool,
@@ -85,6 +89,8 @@ impl Registry {
             traffic: Traffic::default(),
             views: Views::default(),
             relays: Relays::default(),
+            pool: PiecePool::new(),
+            intake: Intake::start(),
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             allow_unsafe,
             uploads: Uploads::default(),

@@ -1,4 +1,5 @@
-//! [`Source`]: one peer that pieces are fetched from: a stream, a task that reads it and a task that writes it.
+//! [`Source`]: one peer that pieces are fetched from: a control stream, a task that reads it, a task that writes it, and the
+//! lanes that carry its pieces where they connect.
 //!
 //! Reading and writing are apart, so that a peer which does not read cannot keep us from reading.
 
@@ -13,17 +14,20 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::debug;
 
-use super::limits::{FRAMES_TO_SEND_MAX, SAY_SOMETHING};
-use crate::net::{FrameReader, FrameWriter, Network, OpenStreamError};
+use super::lanes::{self, Answer, Deliver};
+use super::limits::{FRAMES_TO_SEND_MAX, LANE_ANSWERS_MAX, SAY_SOMETHING};
+use super::traffic::Way;
+use crate::net::{FrameReader, FrameWriter, Network, OpenStreamError, PieceBytes, PiecePool, Received};
 
 /// What a source tells the downloader.
 #[derive(Debug)]
 pub(super) enum SourceEvent {
     Frame { peer: PeerId, frame: Frame },
+    Piece { peer: PeerId, id: u32, piece: u32, bytes: PieceBytes, way: Way },
     Gone { peer: PeerId },
 }
 
-/// A peer with an open stream. Dropping it closes the stream.
+/// A peer with an open stream. Dropping it closes the stream and its lanes.
 #[derive(Debug)]
 pub(super) struct Source {
     frames: mpsc::Sender<Frame>,
@@ -40,13 +44,19 @@ impl Source {
         network: &Network,
         peer: PeerId,
         states_max: usize,
+        pool: PiecePool,
         events: mpsc::Sender<SourceEvent>,
     ) -> Result<Self, OpenStreamError> {
         let (mut reader, writer) = network.open_stream(peer).await?;
         reader.set_states_max(states_max);
         let (frames, to_send) = mpsc::channel(FRAMES_TO_SEND_MAX);
+        let (answers, answered) = mpsc::channel(LANE_ANSWERS_MAX);
         let mut tasks = JoinSet::new();
-        tasks.spawn(read(peer, reader, events));
+        let deliver = Deliver { peer, pool, events };
+        if network.has_lanes() {
+            tasks.spawn(lanes::keep(network.clone(), frames.clone(), answered, deliver.clone()));
+        }
+        tasks.spawn(read(reader, answers, deliver));
         tasks.spawn(write(peer, writer, to_send));
         let (followed, opened) = (BTreeSet::new(), Instant::now());
         Ok(Self { frames, followed, opened, holds_any: false, _tasks: tasks })
@@ -78,19 +88,31 @@ impl Source {
     }
 }
 
-async fn read(peer: PeerId, mut reader: FrameReader, events: mpsc::Sender<SourceEvent>) {
+async fn read(mut reader: FrameReader, answers: mpsc::Sender<Answer>, deliver: Deliver) {
+    let Deliver { peer, pool, events } = deliver;
     loop {
-        match reader.next().await {
-            Ok(Some(frame)) => {
-                if events.send(SourceEvent::Frame { peer, frame }).await.is_err() {
-                    return;
-                }
+        let event = match reader.receive(&pool).await {
+            Ok(Some(Received::Piece { id, piece, bytes })) => {
+                SourceEvent::Piece { peer, id, piece, bytes, way: Way::Stream }
             }
+            Ok(Some(Received::Frame(Frame::LaneOffer { ports, token }))) => {
+                // More answers than questions: what does not fit is not missed.
+                drop(answers.try_send(Answer::Offer { ports, token }));
+                continue;
+            }
+            Ok(Some(Received::Frame(Frame::NoLane))) => {
+                drop(answers.try_send(Answer::None));
+                continue;
+            }
+            Ok(Some(Received::Frame(frame))) => SourceEvent::Frame { peer, frame },
             Ok(None) => break,
             Err(error) => {
                 debug!(%peer, %error, "a peer's stream broke");
                 break;
             }
+        };
+        if events.send(event).await.is_err() {
+            return;
         }
     }
     drop(events.send(SourceEvent::Gone { peer }).await);

@@ -22,17 +22,35 @@ pub(super) struct Traffic {
 pub(super) struct Bytes {
     pub(super) served: u64,
     pub(super) fetched: u64,
+    /// How many of both went over lanes.
+    pub(super) by_lane: u64,
+}
+
+/// What carried a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Lane,
+    Stream,
+}
+
+impl Bytes {
+    fn count(&mut self, bytes: u64, way: Way, of: fn(&mut Self) -> &mut u64) {
+        *of(self) += bytes;
+        if way == Way::Lane {
+            self.by_lane += bytes;
+        }
+    }
 }
 
 impl Traffic {
-    pub(super) fn count_served(&self, peer: PeerId, bytes: u64) {
+    pub(super) fn count_served(&self, peer: PeerId, bytes: u64, way: Way) {
         self.served.fetch_add(bytes, Ordering::Relaxed);
-        self.with(peer, |it| it.served += bytes);
+        self.with(peer, |it| it.count(bytes, way, |it| &mut it.served));
     }
 
-    pub(super) fn count_fetched(&self, peer: PeerId, bytes: u64) {
+    pub(super) fn count_fetched(&self, peer: PeerId, bytes: u64, way: Way) {
         self.fetched.fetch_add(bytes, Ordering::Relaxed);
-        self.with(peer, |it| it.fetched += bytes);
+        self.with(peer, |it| it.count(bytes, way, |it| &mut it.fetched));
     }
 
     pub(super) fn served(&self) -> u64 {

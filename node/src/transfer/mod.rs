@@ -23,7 +23,10 @@ mod time;
 
 mod spread;
 
+mod lanes;
+
 pub use self::chance::Chance;
+pub use self::lanes::{LaneFacts, lanes_wanted};
 pub use self::limits::{PIECES_IN_FLIGHT_PER_PEER, UNIT_PIECES};
 pub use self::peer::Nearness;
 pub use self::scheduler::{Input, Output, RequestId, Scheduler};

@@ -1,0 +1,332 @@
+//! [`Lanes`]: listening for lanes, offering them, and connecting to those of others.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use libp2p::identity::Keypair;
+use reg_proto::bounded::Bounded;
+use reg_proto::lane::{LANE_PORTS_MAX, LANE_TOKEN_LEN, LaneToken};
+use reg_proto::peer::PeerId;
+use reg_proto::wire::Frame;
+use rustls::{ClientConfig, ServerConfig};
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tracing::{debug, info};
+
+use super::record::{Opener, Sealer};
+use super::tokens::Tokens;
+use super::{LaneEnd, LaneError, LaneReader, LaneWriter, tls};
+use crate::net::limits::{
+    LANE_CONNECT_TIMEOUT, LANE_HANDSHAKE_TIMEOUT, LANE_HANDSHAKES_MAX, LANE_HANDSHAKES_PER_ADDRESS_MAX,
+    LANE_STALL, LANES_PER_PEER_MAX, LANES_SERVED_MAX,
+};
+
+/// Why a node has no lanes.
+#[derive(Debug, Error)]
+pub(in crate::net) enum LanesError {
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
+    #[error("{address} cannot be listened on")]
+    Listen { address: SocketAddr, source: io::Error },
+}
+
+/// The lanes of a node. Cheap to clone; when the last one is gone, it listens no more.
+#[derive(Debug, Clone)]
+pub(in crate::net) struct Lanes {
+    host: Arc<Host>,
+    _accepting: Arc<JoinSet<()>>,
+}
+
+#[derive(Debug)]
+struct Host {
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+    /// Where lanes are listened for.
+    ports: Vec<u16>,
+    tokens: Mutex<Tokens<oneshot::Sender<LaneWriter>>>,
+    /// Lanes that are open, by peer and whether we serve.
+    open: Mutex<BTreeMap<(PeerId, bool), usize>>,
+    handshakes: Arc<Semaphore>,
+    handshakes_by_address: Mutex<BTreeMap<IpAddr, usize>>,
+}
+
+/// What is told to a puller, and the lane once it has come.
+#[derive(Debug)]
+pub struct LaneTicket {
+    pub ports: Bounded<u16, LANE_PORTS_MAX>,
+    pub token: LaneToken,
+    /// Ends without a lane where none comes in time.
+    pub lane: oneshot::Receiver<LaneWriter>,
+}
+
+/// A lane's place, for as long as it lives.
+#[derive(Debug)]
+pub(super) struct OpenLane {
+    /// `None` in tests of one end alone.
+    host: Option<Arc<Host>>,
+    key: (PeerId, bool),
+}
+
+impl OpenLane {
+    #[cfg(test)]
+    pub(super) fn of_nobody() -> Self {
+        Self { host: None, key: (PeerId::from_public_key([0; 32]), false) }
+    }
+}
+
+impl Lanes {
+    /// Listens beside each TCP address of the swarm: on the next port where that is free, else on any.
+    pub(in crate::net) async fn start(keypair: &Keypair, beside: &[SocketAddr]) -> Result<Self, LanesError> {
+        let (client, server) = tls::configs(keypair)?;
+        let mut listeners = Vec::new();
+        for address in beside.iter().take(LANE_PORTS_MAX) {
+            listeners.push(listen(*address).await?);
+        }
+        let mut ports: Vec<u16> =
+            listeners.iter().filter_map(|it| it.local_addr().ok()).map(|it| it.port()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let host = Arc::new(Host {
+            client,
+            server,
+            ports,
+            tokens: Mutex::new(Tokens::new()),
+            open: Mutex::default(),
+            handshakes: Arc::new(Semaphore::new(LANE_HANDSHAKES_MAX)),
+            handshakes_by_address: Mutex::default(),
+        });
+        let mut accepting = JoinSet::new();
+        for listener in listeners {
+            accepting.spawn(accept_all(host.clone(), listener));
+        }
+        Ok(Self { host, _accepting: Arc::new(accepting) })
+    }
+
+    /// Makes an offer to a puller, if there is room for its lane.
+    pub(in crate::net) fn offer(&self, peer: PeerId) -> Option<LaneTicket> {
+        let host = &self.host;
+        if host.ports.is_empty() || !host.has_room(&(peer, true)) {
+            return None;
+        }
+        let mut bytes = [0; LANE_TOKEN_LEN];
+        getrandom::fill(&mut bytes).ok()?;
+        let (token, (admits, lane)) = (LaneToken::from_bytes(bytes), oneshot::channel());
+        lock(&host.tokens).add(Instant::now(), token, peer, admits).then(|| LaneTicket {
+            ports: Bounded::first_of(host.ports.iter().copied()),
+            token,
+            lane,
+        })
+    }
+
+    /// Connects to a lane that `peer` has offered, at the addresses by which it is connected.
+    pub(in crate::net) async fn dial(
+        &self,
+        peer: PeerId,
+        addresses: &[IpAddr],
+        ports: &[u16],
+        token: LaneToken,
+    ) -> Result<LaneReader, LaneError> {
+        let open = self.host.enter((peer, false)).ok_or(LaneError::Refused)?;
+        let socket = connect(addresses, ports).await?;
+        let handshake = shake_hands(self.host.client.clone(), socket, peer, token);
+        let (socket, opener) =
+            timeout(LANE_HANDSHAKE_TIMEOUT, handshake).await.map_err(|_| LaneError::Timeout)??;
+        let end = LaneEnd::of(&socket)?;
+        let admitted = tokio::task::spawn_blocking(move || {
+            let mut reader = LaneReader::new(socket, opener, open);
+            reader.wait_open().map(|()| reader)
+        });
+        match timeout(LANE_HANDSHAKE_TIMEOUT, admitted).await {
+            Ok(admitted) => admitted.unwrap_or(Err(LaneError::Refused)),
+            Err(_) => {
+                end.close();
+                Err(LaneError::Timeout)
+            }
+        }
+    }
+
+    /// Returns how many lanes are open to a peer and from it.
+    pub(in crate::net) fn count(&self, peer: &PeerId) -> usize {
+        let open = lock(&self.host.open);
+        [false, true].iter().filter_map(|serving| open.get(&(*peer, *serving))).sum()
+    }
+}
+
+/// Binds next to an address of the swarm.
+async fn listen(beside: SocketAddr) -> Result<TcpListener, LanesError> {
+    let next = beside.port().checked_add(1).filter(|_| beside.port() != 0);
+    if let Some(port) = next
+        && let Ok(listener) = TcpListener::bind(SocketAddr::new(beside.ip(), port)).await
+    {
+        return Ok(listener);
+    }
+    let address = SocketAddr::new(beside.ip(), 0);
+    TcpListener::bind(address).await.map_err(|source| LanesError::Listen { address, source })
+}
+
+/// Tries each port at each address, in turn.
+async fn connect(addresses: &[IpAddr], ports: &[u16]) -> Result<TcpStream, LaneError> {
+    let mut failed = LaneError::NoAddress;
+    for address in addresses {
+        for port in ports {
+            match timeout(LANE_CONNECT_TIMEOUT, TcpStream::connect((*address, *port))).await {
+                Ok(Ok(socket)) => return Ok(socket),
+                Ok(Err(error)) => failed = LaneError::Unreachable(error),
+                Err(_) => failed = LaneError::Timeout,
+            }
+        }
+    }
+    Err(failed)
+}
+
+/// Proves both peers to each other, shows the token, and takes the keys over from rustls.
+async fn shake_hands(
+    config: Arc<ClientConfig>,
+    socket: TcpStream,
+    peer: PeerId,
+    token: LaneToken,
+) -> Result<(std::net::TcpStream, Opener), LaneError> {
+    socket.set_nodelay(true)?;
+    // The name is not sent, and means nothing: the peer id is what is proven.
+    let name = "lane.invalid".try_into().map_err(|_| LaneError::OtherProtocol)?;
+    let mut stream = TlsConnector::from(config).connect(name, socket).await.map_err(LaneError::Handshake)?;
+    if tls::peer_of(stream.get_ref().1)? != peer {
+        return Err(LaneError::OtherPeer);
+    }
+    stream.write_all(token.as_bytes()).await?;
+    stream.flush().await?;
+    let (socket, connection) = stream.into_inner();
+    let secrets = connection.dangerous_extract_secrets().map_err(|_| LaneError::OtherProtocol)?;
+    Ok((blocking(socket)?, Opener::new(secrets.rx)?))
+}
+
+fn blocking(socket: TcpStream) -> io::Result<std::net::TcpStream> {
+    let socket = socket.into_std()?;
+    socket.set_nonblocking(false)?;
+    Ok(socket)
+}
+
+async fn accept_all(host: Arc<Host>, listener: TcpListener) {
+    let mut handshakes = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, address)) => {
+                    // Nobody is expected, or too many knock: not one more byte is spent on it.
+                    let Some(turn) = host.turn(address.ip()) else { continue };
+                    let host = host.clone();
+                    handshakes.spawn(async move {
+                        let admitted = timeout(LANE_HANDSHAKE_TIMEOUT, admit(&host, socket)).await;
+                        match admitted.unwrap_or(Err(LaneError::Timeout)) {
+                            Ok(peer) => debug!(%peer, "a lane is open"),
+                            Err(error) => debug!(%address, %error, "a lane is not admitted"),
+                        }
+                        drop(turn);
+                    });
+                }
+                Err(error) => {
+                    info!(%error, "lanes cannot be accepted for a moment");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_done) = handshakes.join_next() => {}
+        }
+    }
+}
+
+/// Lets a puller in that shows its token.
+async fn admit(host: &Arc<Host>, socket: TcpStream) -> Result<PeerId, LaneError> {
+    socket.set_nodelay(true)?;
+    let acceptor = TlsAcceptor::from(host.server.clone());
+    let mut stream = acceptor.accept(socket).await.map_err(LaneError::Handshake)?;
+    let peer = tls::peer_of(stream.get_ref().1)?;
+    let mut token = [0; LANE_TOKEN_LEN];
+    stream.read_exact(&mut token).await?;
+    let admits = lock(&host.tokens).redeem(Instant::now(), &LaneToken::from_bytes(token), &peer);
+    let admits = admits.ok_or(LaneError::Refused)?;
+    let open = host.enter((peer, true)).ok_or(LaneError::Refused)?;
+    let (socket, connection) = stream.into_inner();
+    let secrets = connection.dangerous_extract_secrets().map_err(|_| LaneError::OtherProtocol)?;
+    let socket = blocking(socket)?;
+    socket.set_write_timeout(Some(LANE_STALL))?;
+    let mut writer = LaneWriter::new(socket, Sealer::new(secrets.tx)?, open);
+    // Some bytes into an empty socket: this does not block.
+    writer.send(&Frame::LaneOpen)?;
+    admits.send(writer).map_err(|_| LaneError::Refused)?;
+    Ok(peer)
+}
+
+impl Host {
+    fn has_room(&self, key: &(PeerId, bool)) -> bool {
+        let open = lock(&self.open);
+        let served: usize = open.iter().filter(|((_, serving), _)| *serving).map(|(_, lanes)| lanes).sum();
+        let of_peer = open.get(key).copied().unwrap_or(0);
+        of_peer < LANES_PER_PEER_MAX && !(key.1 && served >= LANES_SERVED_MAX)
+    }
+
+    fn enter(self: &Arc<Self>, key: (PeerId, bool)) -> Option<OpenLane> {
+        if !self.has_room(&key) {
+            return None;
+        }
+        *lock(&self.open).entry(key).or_default() += 1;
+        Some(OpenLane { host: Some(self.clone()), key })
+    }
+
+    /// Gives a connection that has just come its turn to shake hands.
+    fn turn(self: &Arc<Self>, address: IpAddr) -> Option<Turn> {
+        if !lock(&self.tokens).is_any(Instant::now()) {
+            return None;
+        }
+        let permit = self.handshakes.clone().try_acquire_owned().ok()?;
+        let mut by_address = lock(&self.handshakes_by_address);
+        let under_way = by_address.entry(address).or_default();
+        if *under_way >= LANE_HANDSHAKES_PER_ADDRESS_MAX {
+            return None;
+        }
+        *under_way += 1;
+        Some(Turn { host: self.clone(), address, _permit: permit })
+    }
+}
+
+/// A handshake that is under way.
+struct Turn {
+    host: Arc<Host>,
+    address: IpAddr,
+    _permit: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        count_down(&mut lock(&self.host.handshakes_by_address), self.address);
+    }
+}
+
+impl Drop for OpenLane {
+    fn drop(&mut self) {
+        if let Some(host) = &self.host {
+            count_down(&mut lock(&host.open), self.key);
+        }
+    }
+}
+
+fn count_down<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
+}
+
+/// The locks here guard plain data that is right after every statement, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

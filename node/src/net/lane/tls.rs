@@ -1,0 +1,181 @@
+//! The handshake of a lane: TLS 1.3, AES-128-GCM first, both ends with libp2p's certificate.
+//!
+//! The certificate is self-signed and carries the peer's own key with its signature (libp2p's TLS specification), so the
+//! peer id is what is proven. The handshake takes any; who it must be is checked after it, before anything is said.
+
+use std::io;
+use std::sync::Arc;
+
+use libp2p::identity::Keypair;
+use libp2p::tls::certificate;
+use reg_proto::lane::LANE_PROTOCOL;
+use reg_proto::peer::PeerId;
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{self, cipher_suite};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{
+    ClientConfig, CommonState, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+};
+
+use super::LaneError;
+use crate::net::links::from_libp2p;
+
+/// What a certificate of libp2p is signed with, as far as we make them.
+const SCHEMES: [SignatureScheme; 1] = [SignatureScheme::ECDSA_NISTP256_SHA256];
+
+/// Makes the two sides of a node's lanes, with one certificate for as long as it runs.
+pub(super) fn configs(keypair: &Keypair) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), Error> {
+    let failed = |error: certificate::GenError| Error::General(error.to_string());
+    let (certificate, key) = certificate::generate(keypair).map_err(failed)?;
+    let key = aws_lc_rs::sign::any_ecdsa_type(&key)?;
+    let own = Arc::new(SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key)));
+    let provider = Arc::new(CryptoProvider {
+        cipher_suites: vec![
+            cipher_suite::TLS13_AES_128_GCM_SHA256,
+            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        ..aws_lc_rs::default_provider()
+    });
+    let mut client = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyPeer))
+        .with_client_cert_resolver(own.clone());
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(Arc::new(AnyPeer))
+        .with_cert_resolver(own);
+    client.alpn_protocols = vec![LANE_PROTOCOL.to_vec()];
+    server.alpn_protocols = vec![LANE_PROTOCOL.to_vec()];
+    client.enable_sni = false;
+    // Nothing is resumed, and the server says nothing of its own: after the handshake comes what we send, and only that.
+    client.resumption = Resumption::disabled();
+    server.send_tls13_tickets = 0;
+    client.enable_secret_extraction = true;
+    server.enable_secret_extraction = true;
+    Ok((Arc::new(client), Arc::new(server)))
+}
+
+/// Returns who is at the other end, once the handshake is over and both mean a lane.
+pub(super) fn peer_of(connection: &CommonState) -> Result<PeerId, LaneError> {
+    if connection.alpn_protocol() != Some(LANE_PROTOCOL) {
+        return Err(LaneError::OtherProtocol);
+    }
+    let certificate = connection.peer_certificates().and_then(<[_]>::first).ok_or(LaneError::OtherPeer)?;
+    let parsed =
+        certificate::parse(certificate).map_err(|error| LaneError::Handshake(io::Error::other(error)))?;
+    from_libp2p(&parsed.peer_id()).ok_or(LaneError::OtherPeer)
+}
+
+/// Takes every certificate that proves some peer id.
+#[derive(Debug)]
+struct AnyPeer;
+
+fn check(certificate: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Result<(), Error> {
+    if !others.is_empty() {
+        return Err(Error::General("more than one certificate".to_owned()));
+    }
+    certificate::parse(certificate)?;
+    Ok(())
+}
+
+fn check_signature(
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    certificate::parse(certificate)?.verify_signature(signed.scheme, message, signed.signature())?;
+    Ok(HandshakeSignatureValid::assertion())
+}
+
+/// TLS 1.2 is not offered, so its signatures are none.
+fn no_tls12() -> Result<HandshakeSignatureValid, Error> {
+    Err(Error::General("TLS 1.2 is not spoken".to_owned()))
+}
+
+impl ServerCertVerifier for AnyPeer {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        check(certificate, others).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        no_tls12()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        check_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        SCHEMES.to_vec()
+    }
+}
+
+impl ClientCertVerifier for AnyPeer {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        check(certificate, others).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        no_tls12()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        check_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        SCHEMES.to_vec()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A client and a server, each with a key of its own.
+    pub(in crate::net::lane) fn configs() -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+        let of = |seed| super::configs(&Keypair::ed25519_from_bytes([seed; 32]).unwrap()).unwrap();
+        (of(1).0, of(2).1)
+    }
+}

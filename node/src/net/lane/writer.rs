@@ -1,0 +1,76 @@
+//! [`LaneWriter`]: the end of a lane that serves. It blocks: a lane has a thread of its own.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::TcpStream;
+
+use reg_proto::limits::FRAME_HEADER_BYTES_MAX;
+use reg_proto::wire::{Frame, Message, PREFIX_LEN};
+
+use super::record::{CONTENT_MAX, Sealer};
+use super::{LaneEnd, LaneError, OpenLane};
+use crate::net::limits::LANE_SEND_BYTES;
+
+/// A lane to a puller. Dropping it closes it.
+pub struct LaneWriter {
+    socket: TcpStream,
+    sealer: Sealer,
+    /// Sealed records on their way to the socket.
+    sealed: Vec<u8>,
+    _open: OpenLane,
+}
+
+impl LaneWriter {
+    pub(super) const fn new(socket: TcpStream, sealer: Sealer, open: OpenLane) -> Self {
+        Self { socket, sealer, sealed: Vec::new(), _open: open }
+    }
+
+    /// Returns what ends this lane from outside.
+    ///
+    /// # Errors
+    /// The system has no more file descriptors.
+    pub fn end(&self) -> io::Result<LaneEnd> {
+        LaneEnd::of(&self.socket)
+    }
+
+    /// Sends a piece.
+    ///
+    /// # Errors
+    /// The puller takes nothing for too long or is gone, or the lane's key is used up.
+    pub fn send_piece(&mut self, id: u32, piece: u32, bytes: &[u8]) -> Result<(), LaneError> {
+        let mut head = Frame::Piece { id, piece, bytes: Vec::new() }.head();
+        let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        head[PREFIX_LEN - 4..PREFIX_LEN].copy_from_slice(&length.to_be_bytes());
+        self.send_head(&head)?;
+        for run in bytes.chunks(LANE_SEND_BYTES) {
+            for content in run.chunks(CONTENT_MAX) {
+                self.sealer.seal(content, &mut self.sealed)?;
+            }
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Sends a frame without a payload.
+    pub(super) fn send(&mut self, frame: &Frame) -> Result<(), LaneError> {
+        self.send_head(&frame.head())?;
+        self.flush()
+    }
+
+    fn send_head(&mut self, head: &[u8]) -> Result<(), LaneError> {
+        debug_assert!(head.len() <= CONTENT_MAX.min(FRAME_HEADER_BYTES_MAX));
+        self.sealer.seal(head, &mut self.sealed)
+    }
+
+    fn flush(&mut self) -> Result<(), LaneError> {
+        self.socket.write_all(&self.sealed)?;
+        self.sealed.clear();
+        Ok(())
+    }
+}
+
+impl fmt::Debug for LaneWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LaneWriter")
+    }
+}

@@ -1,0 +1,169 @@
+//! [`PiecePool`]: buffers for pieces that are used again, and a bound on how many there are.
+//!
+//! A megabyte that is allocated for every piece is given back to the system and zeroed by it each time, which costs as much
+//! as hashing it. Whoever receives waits while all buffers are in use, so a slow disk holds back the sockets.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reg_proto::piece::PIECE_LEN;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::limits::PIECES_IN_MEMORY_MAX;
+
+/// A piece, and one byte more for the type that TLS keeps behind every record.
+const BUFFER_LEN: usize = PIECE_LEN as usize + 1;
+
+/// The buffers of a node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PiecePool(Arc<Pool>);
+
+pub(super) struct Pool {
+    room: Arc<Semaphore>,
+    free: Mutex<Vec<Vec<u8>>>,
+    users: AtomicUsize,
+}
+
+/// The bytes of a piece, in a buffer that goes back to its pool.
+pub struct PieceBytes {
+    buffer: Vec<u8>,
+    length: usize,
+    pool: Arc<Pool>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl PiecePool {
+    /// Returns a pool without any buffer yet.
+    pub fn new() -> Self {
+        let room = Arc::new(Semaphore::new(PIECES_IN_MEMORY_MAX));
+        Self(Arc::new(Pool { room, free: Mutex::default(), users: AtomicUsize::new(0) }))
+    }
+
+    /// Waits for a buffer; what it holds is of no meaning, and [`PieceBytes::set_len`] says how much of it is a piece.
+    pub(super) async fn take(&self) -> PieceBytes {
+        let room = self.0.room.clone().acquire_owned().await.expect("nobody closes this semaphore");
+        self.buffer(room)
+    }
+
+    /// The same, on a thread of its own.
+    pub(super) fn take_blocking(&self, runtime: &Handle) -> PieceBytes {
+        match self.0.room.clone().try_acquire_owned() {
+            Ok(room) => self.buffer(room),
+            Err(_) => runtime.block_on(self.take()),
+        }
+    }
+
+    fn buffer(&self, room: OwnedSemaphorePermit) -> PieceBytes {
+        let free = self.0.free().pop();
+        let buffer = free.unwrap_or_else(|| vec![0; BUFFER_LEN]);
+        PieceBytes { buffer, length: 0, pool: self.0.clone(), _room: room }
+    }
+
+    /// Keeps buffers that nobody uses for as long as the guard lives; once nobody does, their memory is given back.
+    pub fn enter(&self) -> PoolUse {
+        self.0.users.fetch_add(1, Ordering::AcqRel);
+        PoolUse(self.0.clone())
+    }
+}
+
+/// Somebody will want buffers again and again.
+#[derive(Debug)]
+pub struct PoolUse(Arc<Pool>);
+
+impl Drop for PoolUse {
+    fn drop(&mut self) {
+        if self.0.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.free().clear();
+        }
+    }
+}
+
+impl Default for PiecePool {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Pool {
+    fn free(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PieceBytes {
+    /// Says how many of the bytes are the piece.
+    pub(super) fn set_len(&mut self, length: usize) {
+        self.length = length.min(PIECE_LEN as usize);
+    }
+
+    /// Returns the whole buffer, to be written to.
+    pub(super) fn buffer_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+}
+
+impl Deref for PieceBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.buffer[..self.length]
+    }
+}
+
+impl AsRef<[u8]> for PieceBytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Drop for PieceBytes {
+    fn drop(&mut self) {
+        if self.pool.users.load(Ordering::Acquire) > 0 {
+            self.pool.free().push(std::mem::take(&mut self.buffer));
+        }
+    }
+}
+
+impl fmt::Debug for PieceBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a piece of {} bytes", self.length)
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} buffers not in use", self.free().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn buffers_come_back_and_there_are_only_so_many() {
+        let pool = PiecePool::new();
+        let using = pool.enter();
+        let mut taken = Vec::new();
+        for _ in 0..PIECES_IN_MEMORY_MAX {
+            taken.push(pool.take().await);
+        }
+        assert!(futures::FutureExt::now_or_never(Box::pin(pool.take())).is_none());
+        let mut one = taken.pop().unwrap();
+        one.buffer_mut()[0] = 7;
+        one.set_len(1);
+        assert_eq!(&*one, [7]);
+        drop(one);
+        let again = pool.take().await;
+        assert!(again.is_empty(), "what was there before is not shown");
+        drop((again, taken));
+        assert_eq!(pool.0.free().len(), PIECES_IN_MEMORY_MAX);
+        drop(using);
+        assert!(pool.0.free().is_empty(), "nobody wants them any more");
+        drop(pool.take().await);
+        assert!(pool.0.free().is_empty());
+    }
+}

@@ -1,0 +1,84 @@
+//! Serving over a lane: a thread that sends the pieces whose turn it is, until the lane or its stream ends.
+
+use std::sync::Arc;
+use std::thread;
+
+use reg_proto::digest::Digest;
+use reg_proto::peer::PeerId;
+use reg_proto::wire::Rejection;
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use super::Inner;
+use super::serving::{PieceReader, Requests};
+use super::traffic::Way;
+use crate::net::{LaneEnd, LaneError, LaneWriter};
+
+/// What a lane tells its stream.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// A request is not served (any further).
+    Refused { id: u32, blob: Digest, reason: Rejection },
+    /// The lane is gone.
+    Ended,
+}
+
+/// A lane that serves; dropping it ends its thread.
+#[derive(Debug)]
+pub(super) struct ServingLane(LaneEnd);
+
+impl Drop for ServingLane {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Starts a lane's thread.
+///
+/// # Errors
+/// The system has no more threads or file descriptors.
+pub(super) fn start(
+    inner: Arc<Inner>,
+    peer: PeerId,
+    requests: Arc<Requests>,
+    lane: LaneWriter,
+    says: mpsc::Sender<Said>,
+) -> Result<ServingLane, LaneError> {
+    let end = lane.end()?;
+    thread::Builder::new().name("serve".to_owned()).spawn(move || {
+        if let Err(error) = serve(&inner, peer, &requests, lane, &says) {
+            debug!(%peer, %error, "a lane that was served broke");
+        }
+        drop(says.blocking_send(Said::Ended));
+    })?;
+    Ok(ServingLane(end))
+}
+
+fn serve(
+    inner: &Arc<Inner>,
+    peer: PeerId,
+    requests: &Arc<Requests>,
+    mut lane: LaneWriter,
+    says: &mpsc::Sender<Said>,
+) -> Result<(), LaneError> {
+    let mut reader = PieceReader::new(inner.clone(), requests.clone());
+    while let Some(turn) = requests.wait() {
+        match reader.read(&turn) {
+            Ok(bytes) => {
+                if let Err(error) = lane.send_piece(turn.id, turn.piece, bytes) {
+                    requests.give_back(turn);
+                    return Err(error);
+                }
+                inner.traffic.count_served(peer, bytes.len() as u64, Way::Lane);
+            }
+            Err(reason) => {
+                requests.cancel(turn.id);
+                let refused = Said::Refused { id: turn.id, blob: turn.blob, reason };
+                if says.blocking_send(refused).is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
