@@ -15,7 +15,7 @@ use crate::hugging_face::ImportSource;
 ///
 /// Publishers sign, every node verifies, and every node that has a model shares it.
 #[derive(Debug, Parser)]
-#[command(name = "reg", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "reg", version, after_help = EXAMPLES, max_term_width = 100, arg_required_else_help = true)]
 pub struct Args {
     #[command(flatten)]
     pub global: Global,
@@ -54,7 +54,10 @@ pub enum Command {
     /// Run a node: find peers, share what is here, serve the local API
     Daemon(Daemon),
     /// Make and show the keys that models are signed with
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  reg key new me                  make a key; its id is what others know you by\n  reg key ls\n  reg key export-ca me > ca.pem"
+    )]
     Key(Key),
     /// Sign a directory or file and publish it as MODEL[:TAG]
     Publish(Publish),
@@ -63,40 +66,59 @@ pub enum Command {
     /// Fetch a model, verified, and share it
     Pull(Pull),
     /// List the models that are here
+    #[command(after_help = "Examples:\n  reg ls\n  reg ls --json")]
     Ls,
     /// Show all that is known of a model: who signed it, what is computed, what is claimed
+    #[command(after_help = "Examples:\n  reg info acme/my-model:v1\n  reg info acme/my-model --json")]
     Info(Named),
     /// List the files of a model
+    #[command(after_help = "Examples:\n  reg files acme/my-model:v1")]
     Files(Named),
     /// Rehash what is here against what was signed
     Verify(Verify),
     /// List the peers the daemon is connected to
+    #[command(after_help = "Examples:\n  reg peers")]
     Peers,
     /// Show the node in figures
+    #[command(after_help = "Examples:\n  reg status\n  reg status --json")]
     Status,
     /// Give publishers names of your own
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  reg trust add acme ID           from now on acme/my-model is a name\n  reg trust ls"
+    )]
     Trust(Trust),
     /// Keep a model from being evicted
+    #[command(after_help = "Examples:\n  reg pin acme/my-model:v1")]
     Pin(Named),
     /// Let a model be evicted again
+    #[command(after_help = "Examples:\n  reg unpin acme/my-model:v1")]
     Unpin(Named),
     /// Forget a model and remove the files that no other model needs
+    #[command(
+        after_help = "Examples:\n  reg rm acme/my-model:v1         this tag, and the model if no other tag means it"
+    )]
     Rm(Named),
     /// Remove what no model needs, and what is over the cache's size
+    #[command(after_help = "Examples:\n  reg gc --dry-run\n  reg gc")]
     Gc {
         /// Only say what would be removed
         #[arg(long)]
         dry_run: bool,
     },
     /// Print the OpenSSF Model Signing bundle of a model, for `model_signing verify certificate`
+    #[command(after_help = "Examples:\n  reg export-signature acme/my-model:v1 > model.sig")]
     ExportSignature(Named),
     /// Print what other tools need to use this node, or run one of them with it
     Env(Env),
     /// Print a completion script for a shell
+    #[command(after_help = "Examples:\n  reg completion bash > /etc/bash_completion.d/reg")]
     Completion { shell: clap_complete::Shell },
     /// Show or begin the configuration
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  reg config init                 a file with every key and its default\n  reg config show"
+    )]
     Config(Config),
 }
 
@@ -398,6 +420,10 @@ mod tests {
     #[test]
     fn the_grammar_is_sound() {
         Args::command().debug_assert();
+        for command in Args::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.starts_with("Examples:"), "{} has no examples", command.get_name());
+        }
         assert!(model_and_tag("acme/x").is_err());
         assert_eq!(model_and_tag("x").unwrap().1, Tag::latest());
     }

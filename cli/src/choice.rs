@@ -3,24 +3,25 @@
 use clap::Args as ClapArgs;
 use reg_node::registry::selection::{Pattern, Quant, Selection};
 
+const HEADING: &str = "What of the model";
+
 /// The files that are wanted.
 #[derive(Debug, Clone, Default, ClapArgs)]
-#[command(next_help_heading = "What of the model")]
 pub struct Choice {
     /// Only files whose path matches, as in .gitignore: `*.gguf`, `onnx/`, `/config.json` (repeatable)
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, help_heading = HEADING, value_name = "GLOB")]
     pub include: Vec<Pattern>,
     /// Not these files (repeatable)
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, help_heading = HEADING, value_name = "GLOB")]
     pub exclude: Vec<Pattern>,
     /// Only the GGUF files of one quantisation, as in Q4_K_M, with their projector and the model's documents
-    #[arg(long, value_name = "TAG")]
+    #[arg(long, help_heading = HEADING, value_name = "TAG")]
     pub quant: Option<Quant>,
     /// Only the tensors whose names match, as in `model.layers.0.*`, in safetensors files with no others (repeatable)
-    #[arg(long, value_name = "GLOB", conflicts_with_all = ["quant", "dry_run", "to_hf_cache"])]
+    #[arg(long, help_heading = HEADING, value_name = "GLOB", conflicts_with_all = ["quant", "dry_run", "to_hf_cache"])]
     pub tensors: Vec<Pattern>,
     /// Only say what would be fetched, what is here already, and what the disk needs
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING)]
     pub dry_run: bool,
 }
 

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use reg_node::daemon::{Overrides, SAMPLE};
-use serde_json::json;
 
 use crate::args::{Config, Global};
 use crate::client::{config, home};
@@ -17,19 +16,12 @@ pub fn run(global: &Global, command: &Config) -> Result<ExitCode, CliError> {
     match command {
         Config::Path => output::line(home.config().display().to_string())?,
         Config::Show => {
-            let meant = config(&home, Overrides::default())?;
-            output::json(&json!({
-                "listen": meant.listen,
-                "bootstrap": meant.bootstrap,
-                "mdns": meant.mdns,
-                "dht": format!("{:?}", meant.dht).to_lowercase(),
-                "gossip": meant.gossip,
-                "offline": meant.offline,
-                "http": meant.http.to_string(),
-                "cache_max_size": meant.cache.max_size,
-                "cache_min_free": meant.cache.min_free,
-                "log_filter": meant.log_filter,
-            }))?;
+            let written = config(&home, Overrides::default())?.written();
+            if global.json {
+                output::json(&written)?;
+            } else {
+                output::write(&written.to_toml())?;
+            }
         }
         Config::Init => {
             home.make().map_err(|error| CliError::from_error("other", &error))?;

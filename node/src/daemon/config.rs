@@ -211,6 +211,13 @@ impl RawConfig {
     }
 }
 
+impl RawConfig {
+    /// Returns it as the text of a file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("sections of texts, numbers and lists are TOML")
+    }
+}
+
 impl Config {
     /// Reads the file of a home and applies what flags and variables say.
     ///
@@ -218,6 +225,36 @@ impl Config {
     /// See [`ConfigError`].
     pub fn load(home: &Home, overrides: Overrides) -> Result<Self, ConfigError> {
         Self::new(RawConfig::read(&home.config())?, overrides)
+    }
+
+    /// Returns the configuration as a file would have it that says everything.
+    pub fn written(&self) -> RawConfig {
+        let texts = |list: &[Address]| Some(list.iter().map(ToString::to_string).collect());
+        let bytes = |bytes: u64| format!("{bytes} B");
+        RawConfig {
+            node: RawNode {
+                listen: texts(&self.listen),
+                bootstrap: texts(&self.bootstrap),
+                mdns: Some(self.mdns),
+                dht: Some(format!("{:?}", self.dht).to_lowercase()),
+                gossip: Some(self.gossip),
+                offline: Some(self.offline),
+                relay: Some(format!("{:?}", self.nat.relay).to_lowercase()),
+                upnp: Some(self.nat.upnp),
+                external: texts(&self.nat.external),
+            },
+            http: RawHttp { listen: Some(self.http.to_string()) },
+            gateway: RawGateway {
+                publish_key: self.publish_key.as_ref().map(ToString::to_string),
+                allow_unsafe: Some(self.allow_unsafe),
+                upstream: self.upstream.then(|| "hf".to_owned()),
+            },
+            cache: RawCache {
+                max_size: self.cache.max_size.map(bytes),
+                min_free: Some(bytes(self.cache.min_free)),
+            },
+            log: RawLog { filter: Some(self.log_filter.clone()) },
+        }
     }
 
     /// Says what a configuration means.
@@ -351,6 +388,19 @@ mod tests {
         assert!(raw.node.listen.is_some() && raw.http.listen.is_some() && raw.log.filter.is_some());
         let default = Config::new(RawConfig::default(), Overrides::default()).unwrap();
         assert_eq!(Config::new(raw, Overrides::default()).unwrap(), default);
+    }
+
+    #[test]
+    fn what_is_shown_says_every_key_and_means_the_same() {
+        let set = "[node]\nbootstrap = ['/ip4/192.0.2.1/tcp/1']\nexternal = ['/ip4/192.0.2.2/tcp/1']\ndht = 'client'\nrelay = 'off'\n\
+                   upnp = false\n[gateway]\npublish_key = 'me'\nupstream = 'hf'\n[cache]\nmax_size = '1.5 GiB'";
+        let meant = Config::new(toml::from_str(set).unwrap(), Overrides::default()).unwrap();
+        let written = meant.written().to_toml();
+        assert_eq!(Config::new(toml::from_str(&written).unwrap(), Overrides::default()).unwrap(), meant);
+        let keys = SAMPLE.lines().filter_map(|line| line.strip_prefix("# ")?.split_once(" = "));
+        for (key, _) in keys.filter(|(key, _)| !key.contains(' ')) {
+            assert!(written.contains(&format!("{key} = ")), "{key} is not shown");
+        }
     }
 
     #[test]
