@@ -1,4 +1,5 @@
-//! Real clients, pinned, put into a cache folder that git ignores, without being root: from PyPI, npm and Debian.
+//! Real clients, pinned, put into a cache folder that git ignores, without being root: from PyPI, npm, Debian and
+//! crates.io.
 //!
 //! A registry that cannot be reached is a failure, unless `REG_TEST_OFFLINE` says that there is none: then the tests that
 //! need one are left out, and say so.
@@ -63,7 +64,9 @@ pub struct Debian {
 impl Debian {
     /// Returns a command of an unpacked program, which finds its libraries.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.root.join("usr/bin").join(program));
+        let places = ["usr/bin", "usr/sbin"].map(|dir| self.root.join(dir).join(program));
+        let [usual, _] = &places;
+        let mut command = Command::new(places.iter().find(|it| it.exists()).unwrap_or(usual));
         let library_dirs = fs::read_dir(self.root.join("usr/lib")).into_iter().flatten().flatten();
         let here: Vec<PathBuf> = library_dirs.map(|entry| entry.path()).filter(|it| it.is_dir()).collect();
         let roots = fs::read_dir(self.root.join("lib")).into_iter().flatten().flatten().map(|it| it.path());
@@ -151,6 +154,21 @@ pub fn debian(name: &str, packages: &[&str]) -> Result<Debian, ClientError> {
     .map(|root| Debian { root })
 }
 
+/// Builds a program from crates.io, given as `name@version`, without its default features, and returns the folder that holds
+/// its `bin`. It takes minutes, once.
+///
+/// # Errors
+/// See [`ClientError`].
+pub fn cargo(name: &str, package: &str) -> Result<PathBuf, ClientError> {
+    installed(&format!("cargo-{name}"), &[package], |dir| {
+        let built = dir.join("target");
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(["install", "--quiet", "--locked", "--no-default-features", "--root"]).arg(dir);
+        run(command.arg(package).env("CARGO_TARGET_DIR", &built), package)?;
+        fs::remove_dir_all(&built).map_err(|source| ClientError::Cache { path: built, source })
+    })
+}
+
 /// Returns the folder of a client, installing it where it is not there with just these packages.
 fn installed(
     name: &str,
@@ -184,6 +202,6 @@ fn run(command: &mut Command, what: &str) -> Result<(), ClientError> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let said = format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     Err(ClientError::Fetch { what: what.to_owned(), said })
 }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use reg_proto::digest::Digest;
-use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
+use reg_proto::piece::{BlobLayout, PieceIndex};
 use reg_proto::states::{Hashed, PieceStates, StateHasher};
 
 use super::error::{ReadError, WriteError};
@@ -254,7 +254,7 @@ impl Store {
 /// Hashes a file from its first byte to its last, whatever it is now; `None` where it is larger than a blob may be.
 pub(super) fn hash(mut file: File, on_bytes: &dyn Fn(u64)) -> io::Result<Option<Hashed>> {
     let mut hasher = StateHasher::new();
-    let mut buffer = vec![0; PIECE_LEN as usize];
+    let mut buffer = vec![0; super::import_files::READ_AT_ONCE];
     loop {
         match file.read(&mut buffer) {
             Ok(0) => return Ok(hasher.finish().ok()),

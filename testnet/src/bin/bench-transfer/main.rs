@@ -1,0 +1,176 @@
+//! `cargo bench-transfer`: how fast a model is hashed and moved, beside what others do and what the machine can do.
+//!
+//! Rounds are interleaved and medians are compared, because these machines are noisy. Every part reads from the page cache,
+//! begins when nothing waits to be written, and ends with its bytes on the disk, synced, where it writes any.
+
+mod contenders;
+mod cost;
+mod floor;
+mod hashing;
+mod reg;
+mod world;
+
+use std::time::Instant;
+
+use clap::Parser;
+use reg_testnet::process::Daemon;
+
+use self::cost::Cost;
+use self::world::World;
+
+/// Measures hashing, publishing and pulling beside a floor, curl with openssl, aria2, libtorrent and sendme.
+#[derive(Parser)]
+#[command(after_help = "\
+Examples:
+  cargo bench-transfer                    2 GiB moved, 4 GiB hashed and published, 3 rounds
+  cargo bench-transfer --quick            the same, one round
+  cargo bench-transfer --only hashing     one of: hashing, store, transfer
+  cargo bench-transfer --mib 256 --rounds 1")]
+struct Args {
+    /// Size of the file that is moved; twice as much is hashed and published
+    #[arg(long, default_value_t = 2048, value_name = "MIB")]
+    mib: u64,
+    /// How often each part is measured
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// One round
+    #[arg(long)]
+    quick: bool,
+    /// Only one of the tables
+    #[arg(long)]
+    only: Option<Table>,
+}
+
+/// What is compared with each other.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Table {
+    /// Twice the size, out of the page cache
+    Hashing,
+    /// Twice the size, into and in the store
+    Store,
+    /// The size, over loopback, verified, on the disk
+    Transfer,
+}
+
+/// What is measured, and how it is measured once.
+type Part = (&'static str, fn(&mut World) -> Option<Cost>);
+
+impl Table {
+    const ALL: [Self; 3] = [Self::Hashing, Self::Store, Self::Transfer];
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Hashing => "hashing alone, 4 files out of the page cache",
+            Self::Store => "publishing and verifying 4 files",
+            Self::Transfer => "one file over loopback, verified, on the disk",
+        }
+    }
+
+    /// The parts; the first is what the others are compared with.
+    const fn parts(self) -> &'static [Part] {
+        match self {
+            Self::Hashing => &[
+                ("openssl dgst -sha256", hashing::openssl),
+                ("sha2, no states", hashing::sha2),
+                ("one chain with states", hashing::one_chain),
+                ("two chains in turn, one core", hashing::two_chains),
+                ("two chains in turn, all cores", hashing::two_chains_on_all_cores),
+                ("pieces, two in turn, one core", hashing::pieces),
+                ("pieces, two in turn, all cores", hashing::pieces_on_all_cores),
+            ],
+            Self::Store => &[
+                ("openssl dgst -sha256", hashing::openssl),
+                ("copy and sync, nothing hashed", reg::copy),
+                ("reg publish, one core", reg::publish_on_one_core),
+                ("reg publish, all cores", reg::publish_on_all_cores),
+                ("reg verify, one core", reg::verify_on_one_core),
+                ("reg verify, all cores", reg::verify_on_all_cores),
+            ],
+            Self::Transfer => &[
+                ("curl from nginx, sync, openssl", |world| world.curl.as_ref()?.measure()),
+                ("the floor: plain sockets, hash, write", |world| world.floor.measure()),
+                ("reg pull, one peer", reg::pull),
+                ("reg pull, one peer, libp2p stream", reg::pull_over_streams),
+                ("reg pull, two peers", reg::pull_from_two),
+                ("aria2, 4 connections, checksum", |world| world.aria2.as_ref()?.measure()),
+                ("libtorrent, TCP, tuned queues", |world| world.libtorrent.as_ref()?.measure()),
+                ("sendme (iroh)", |world| world.sendme.as_ref()?.measure()),
+            ],
+        }
+    }
+
+    /// Bytes that each part of it handles.
+    const fn bytes(self, mib: u64) -> u64 {
+        match self {
+            Self::Hashing | Self::Store => (2 * mib) << 20,
+            Self::Transfer => mib << 20,
+        }
+    }
+}
+
+fn main() {
+    if floor::run_as_told().is_some() {
+        return;
+    }
+    let args = Args::parse();
+    let rounds = if args.quick { 1 } else { args.rounds };
+    let start = Instant::now();
+    let mut world = World::new(args.mib);
+    let tables = Table::ALL.into_iter().filter(|table| args.only.is_none_or(|only| only == *table));
+    for table in tables {
+        let costs = measure(&mut world, table, rounds);
+        report(table, args.mib, rounds, &costs);
+    }
+    let servers: Vec<u64> = world.servers.iter().map(|server| server.peak_rss() >> 20).collect();
+    println!("peak memory of the two nodes that served: {servers:?} MiB");
+    for (number, server) in world.servers.iter().enumerate() {
+        println!("node {} used {:.1} CPU s in all", number + 1, Daemon::cpu_seconds(server));
+    }
+    println!("all of it took {:.0} s", start.elapsed().as_secs_f64());
+}
+
+fn measure(world: &mut World, table: Table, rounds: usize) -> Vec<Vec<Cost>> {
+    println!("\n{}", table.title());
+    let mut costs = vec![Vec::new(); table.parts().len()];
+    for round in 1..=rounds {
+        for ((name, part), costs) in table.parts().iter().zip(&mut costs) {
+            // What the part before has written is not written while this one runs.
+            rustix::fs::sync();
+            let cost = part(world);
+            match cost {
+                Some(Cost { seconds, cpu, .. }) => {
+                    println!("  round {round} {name}: {seconds:.2} s, {cpu:.2} CPU s");
+                }
+                None => println!("  round {round} {name}: not measured"),
+            }
+            costs.extend(cost);
+        }
+    }
+    costs
+}
+
+fn report(table: Table, mib: u64, rounds: usize, costs: &[Vec<Cost>]) {
+    let gigabytes = table.bytes(mib) as f64 / 1e9;
+    let medians: Vec<Option<Cost>> = costs.iter().map(|costs| Cost::median(costs)).collect();
+    let first = medians.first().copied().flatten();
+    let floor = (table == Table::Transfer).then(|| medians.get(1).copied().flatten()).flatten();
+    println!("\n{}: {} MiB, medians of {rounds}", table.title(), table.bytes(mib) >> 20);
+    println!("| | s | CPU s | GB/s | GB/CPU s | peak MiB | x {} | x floor |", table.parts()[0].0);
+    println!("|---|---|---|---|---|---|---|---|");
+    for ((name, _), median) in table.parts().iter().zip(&medians) {
+        let Some(Cost { seconds, cpu, memory }) = *median else {
+            println!("| {name} | not measured | | | | | | |");
+            continue;
+        };
+        let against =
+            |other: Option<Cost>| other.map_or(String::new(), |it| format!("{:.2}", it.seconds / seconds));
+        let memory = if memory == 0 { String::new() } else { format!("{}", memory >> 20) };
+        println!(
+            "| {name} | {seconds:.2} | {cpu:.2} | {:.2} | {:.2} | {memory} | {} | {} |",
+            gigabytes / seconds,
+            gigabytes / cpu.max(0.01),
+            against(first),
+            against(floor)
+        );
+    }
+}
