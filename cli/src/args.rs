@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use reg_node::registry::import::RepositoryName;
 use reg_node::registry::keyring::KeyName;
+use reg_proto::digest::Digest;
+use reg_proto::glob::ModelGlob;
 use reg_proto::name::{ModelName, Petname, PublisherId, Reference, Tag};
 use reg_proto::peer::Address;
+use reg_proto::revocation::Reason;
 
 use crate::choice::Choice;
 use crate::hugging_face::ImportSource;
@@ -59,6 +62,10 @@ pub enum Command {
         after_help = "Examples:\n  reg key new me                  make a key; its id is what others know you by\n  reg key ls\n  reg key export-ca me > ca.pem"
     )]
     Key(Key),
+    /// Sign what was prepared elsewhere
+    Sign(Sign),
+    /// Show what was seen of a tag, record by record, and what its publisher has revoked
+    Log(Named),
     /// Sign a directory or file and publish it as MODEL[:TAG]
     Publish(Publish),
     /// Copy a model from a Hugging Face endpoint, or out of the cache of its clients, and publish it as MODEL[:TAG]
@@ -187,11 +194,29 @@ pub struct Net {
 #[derive(Debug, Subcommand)]
 pub enum Key {
     /// Make a key; its publisher id is what others know you by
-    New { name: KeyName },
+    New(NewKey),
+    /// Bring a key along: from OpenSSH's file, or one that ssh-agent holds; or a publisher's key documents
+    Import(ImportKey),
     /// List the keys that are here
     Ls,
-    /// Show a key's publisher id and where the key is
+    /// Show a key's publisher id, who signs for it, and where the key is
     Show { name: KeyName },
+    /// Print the publisher's key documents, which are no secret, for another machine (`reg key import NAME --documents FILE`)
+    Documents { name: KeyName },
+    /// Put other keys in the place of those that sign now
+    Rotate(RotateKey),
+    /// Take something back for ever: a key that was lost or stolen, a manifest, a delegation
+    Revoke(RevokeKey),
+    /// Let another publisher speak for some of your models, until a day
+    Delegate(DelegateKey),
+    /// Put to use what others have signed with `reg sign`: new keys, a revocation, a delegation
+    Finish {
+        /// What was written by --out and signed by those who must
+        file: PathBuf,
+        /// What you call the publisher, where its key documents are new
+        #[arg(long, value_name = "NAME")]
+        name: Option<KeyName>,
+    },
     /// Print the key's certificate authority (PEM), for `model_signing verify certificate`
     ExportCa { name: KeyName },
 }
@@ -199,18 +224,186 @@ pub enum Key {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  reg publish ./my-model my-model --key me
-  reg publish ./my-model my-model:v1 --key me --license apache-2.0
-  reg publish model.gguf my-model:q4 --key me --seed-until 2")]
-pub struct Publish {
-    /// Directory or file
-    pub path: PathBuf,
-    /// MODEL[:TAG]; the tag is `latest` where none is named
-    #[arg(value_parser = model_and_tag)]
-    pub model: (ModelName, Tag),
-    /// Key to sign with (`reg key new NAME` makes one)
+  reg key new me
+  reg key new me --passphrase
+  reg key new board --threshold 2 --with alice --with ed25519:5f3c… --out board.sign
+  reg sign board.sign --key bob                on the other machine
+  reg key finish board.sign --name board")]
+pub struct NewKey {
+    pub name: KeyName,
+    /// Protect the key file by a passphrase (asked for, or the first line of the file in REG_KEY_PASSPHRASE_FILE)
+    #[arg(long)]
+    pub passphrase: bool,
+    #[command(flatten)]
+    pub board: BoardArgs,
+    /// Another key that signs for the publisher: the name of a key here, or ed25519:HEX (repeatable)
+    #[arg(long = "with", value_name = "KEY")]
+    pub with: Vec<String>,
+}
+
+/// How many keys must sign, and which come next.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct BoardArgs {
+    /// How many of the keys must sign
+    #[arg(long, value_name = "K")]
+    pub threshold: Option<usize>,
+    /// Commit to a key that will sign next: nobody can rotate to another, also with stolen keys (repeatable)
+    #[arg(long, value_name = "KEY")]
+    pub next: Vec<String>,
+    /// How many of the next keys must sign; 1 where it is not said
+    #[arg(long, value_name = "K", requires = "next")]
+    pub next_threshold: Option<usize>,
+    /// Write what others must sign to this file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  ssh-keygen -t ed25519 -f release && reg key import release --ssh release
+  ssh-add && reg key import me --agent ~/.ssh/id_ed25519.pub
+  reg key import board --documents board.json")]
+pub struct ImportKey {
+    pub name: KeyName,
+    /// OpenSSH's private key file, without a passphrase
+    #[arg(long, value_name = "FILE", group = "from")]
+    pub ssh: Option<PathBuf>,
+    /// OpenSSH's public key file of a key that ssh-agent holds: the secret stays there
+    #[arg(long, value_name = "FILE.pub", group = "from")]
+    pub agent: Option<PathBuf>,
+    /// A publisher's key documents, as `reg key documents` prints them
+    #[arg(long, value_name = "FILE", group = "from")]
+    pub documents: Option<PathBuf>,
+    /// Protect the key file by a passphrase
+    #[arg(long)]
+    pub passphrase: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg key rotate me                             a new key takes over
+  reg key rotate me --to release                to a key that is here
+  reg key rotate me --floor 8                   and every number from 8 on that the old key has signed is void
+  reg key rotate board --add carol --remove bob --out board.sign
+
+Models that the old key has signed stay valid. If it was stolen, revoke it too: reg key revoke me --key KEY")]
+pub struct RotateKey {
+    pub name: KeyName,
+    /// Key that takes over: the name of a key here, or ed25519:HEX (repeatable); without --to, --add and --remove a new one is made
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["add", "remove"])]
+    pub to: Vec<String>,
+    /// Key that signs beside those there are (repeatable)
+    #[arg(long, value_name = "KEY")]
+    pub add: Vec<String>,
+    /// Key that signs no more (repeatable)
+    #[arg(long, value_name = "KEY")]
+    pub remove: Vec<String>,
+    /// Protect a key that is made here by a passphrase
+    #[arg(long)]
+    pub passphrase: bool,
+    /// Number tags from here on, and void what older keys have signed from there on
+    #[arg(long, value_name = "N")]
+    pub floor: Option<u64>,
+    #[command(flatten)]
+    pub board: BoardArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg key revoke me --manifest sha256:5f3c… --reason \"trained on a wrong set\"
+  reg key revoke me --key ed25519:5f3c… --reason stolen
+Nothing takes a revocation back.")]
+pub struct RevokeKey {
+    /// Publisher
+    pub name: KeyName,
+    /// Manifest that is not pulled any more
+    #[arg(long, value_name = "DIGEST", group = "subject")]
+    pub manifest: Option<Digest>,
+    /// Key whose signatures do not count any more: the name of a key here, or ed25519:HEX
+    #[arg(long, value_name = "KEY", group = "subject")]
+    pub key: Option<String>,
+    /// Delegation that ends, by the digest that `reg log` shows
+    #[arg(long, value_name = "DIGEST", group = "subject")]
+    pub delegation: Option<Digest>,
+    /// Why, in a line that everybody sees
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: Reason,
+    /// Write what others must sign to this file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg key delegate me 'llama-*' PUBLISHER-ID --expires 365")]
+pub struct DelegateKey {
+    /// Publisher
+    pub name: KeyName,
+    /// Models: a name, or a pattern with * in it
+    pub models: ModelGlob,
+    /// Who speaks for them
+    pub to: PublisherId,
+    /// After this many days it ends
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
+    pub expires: u64,
+    /// Write what others must sign to this file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg publish ./my-model my-model:v1 --key board --prepare v1.sign     on the machine with the model
+  reg sign v1.sign --key alice                                         on alice's
+  reg sign v1.sign --key bob                                           on bob's
+  reg publish --signed v1.sign                                         on the first again
+Look at what it says it signs: that is all it can tell you.")]
+pub struct Sign {
+    /// What is to be signed; the signature is added to it
+    pub file: PathBuf,
+    /// Key to sign with
     #[arg(long, value_name = "NAME")]
     pub key: KeyName,
+    /// Only say what would be signed
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg publish ./my-model my-model --key me
+  reg publish ./my-model my-model:v1 --key me --license apache-2.0
+  reg publish model.gguf my-model:q4 --key me --seed-until 2
+  reg publish ./my-model my-model --key board --prepare FILE    the keys are elsewhere: see reg sign --help
+  reg publish --signed FILE")]
+pub struct Publish {
+    /// Directory or file
+    #[arg(required_unless_present = "signed")]
+    pub path: Option<PathBuf>,
+    /// MODEL[:TAG]; the tag is `latest` where none is named
+    #[arg(value_parser = model_and_tag, required_unless_present = "signed")]
+    pub model: Option<(ModelName, Tag)>,
+    /// Key to sign with (`reg key new NAME` makes one)
+    #[arg(long, value_name = "NAME", required_unless_present = "signed")]
+    pub key: Option<KeyName>,
+    /// Sign nothing here: write what is to be signed to this file
+    #[arg(long, value_name = "FILE")]
+    pub prepare: Option<PathBuf>,
+    /// Publish what was prepared and signed by `reg sign`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "model", "key", "prepare"])]
+    pub signed: Option<PathBuf>,
+    /// Settle a tag that is frozen: both records that contradict each other are yours
+    #[arg(long)]
+    pub settle: bool,
+    /// Refuse the tag to whoever pulls it after this many days
+    #[arg(long, value_name = "DAYS")]
+    pub expires_in: Option<u64>,
     /// Licence that you publish under (repeatable)
     #[arg(long, value_name = "SPDX")]
     pub license: Vec<String>,

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use reg_node::gateway::admin::error::ErrorDocument;
+use reg_node::registry::fault::Fault;
 use serde_json::json;
 
 /// An error that ends a command.
@@ -36,6 +37,11 @@ impl CliError {
             source = cause.source();
         }
         it
+    }
+
+    /// Tells of an error that knows its kind and what to do next.
+    pub fn from_fault(error: &dyn Fault) -> Self {
+        ErrorDocument::of(error).into()
     }
 
     /// Adds what to do next.

@@ -60,6 +60,13 @@ pub fn size(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
+/// Returns a time as people read it, in UTC: `2026-11-24 10:17`.
+pub fn time(seconds: u64) -> String {
+    let form = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]");
+    let time = i64::try_from(seconds).ok().and_then(|it| time::OffsetDateTime::from_unix_timestamp(it).ok());
+    time.and_then(|time| time.format(form).ok()).unwrap_or_else(|| format!("{seconds} s after 1970"))
+}
+
 /// Returns the first twelve digits of a digest, enough to tell models apart by eye.
 pub fn short(digest: &reg_proto::digest::Digest) -> String {
     format!("sha256:{}", &digest.hex()[..12])

@@ -122,6 +122,24 @@ impl Envelope {
         Self { payload_type: payload_type.to_owned(), payload, signatures }
     }
 
+    /// Returns `payload` before anybody has signed it.
+    pub fn unsigned(payload_type: &str, payload: Vec<u8>) -> Self {
+        Self { payload_type: payload_type.to_owned(), payload, signatures: Vec::new() }
+    }
+
+    /// Adds what `key` has signed; a key signs once.
+    pub fn add(&mut self, key: &PublicKey, signature: [u8; 64]) {
+        let key_id = key.key_id();
+        self.signatures.retain(|it| it.key_id != key_id);
+        self.signatures.push(KeySignature { key_id, signature });
+    }
+
+    /// Returns those of `keys` that have signed.
+    pub fn signers(&self, keys: &[PublicKey]) -> Vec<PublicKey> {
+        let message = pae(&self.payload_type, &self.payload);
+        keys.iter().filter(|key| self.is_signed_by(key, &message)).copied().collect()
+    }
+
     /// Reads an envelope of at most `max` bytes.
     ///
     /// # Errors

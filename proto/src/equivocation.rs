@@ -63,7 +63,8 @@ impl Equivocation {
         [self.one.payload_digest(), self.two.payload_digest()]
     }
 
-    /// Tells whether `record` says which of the two holds: it is newer than both and names both, or newer keys have signed it.
+    /// Tells whether `record` says which of the two holds: it is newer than both and names
+    /// both, or newer keys have signed it.
     pub fn is_settled_by(&self, record: &TagRecord) -> bool {
         let last = self.two.record();
         if (record.publisher, record.model.folded(), &record.tag)
@@ -71,8 +72,11 @@ impl Equivocation {
         {
             return false;
         }
-        let names_both = self.heads().iter().all(|head| record.settles.contains(head));
+        let mut named = self.heads().into_iter().map(|head| record.settles.contains(&head));
+        // Where a chain goes on from one of two heads, its later records contradict the other head as well: they are settled
+        // along with the two.
+        let names = if self.one.record().seq == last.seq { named.all(|it| it) } else { named.any(|it| it) };
         record.key_document > last.key_document
-            || (record.key_document == last.key_document && record.seq > last.seq && names_both)
+            || (record.key_document == last.key_document && record.seq > last.seq && names)
     }
 }

@@ -175,6 +175,11 @@ impl KeyHistory {
         self.documents.last().expect("a history has a first document").1
     }
 
+    /// Returns the documents, the first one first.
+    pub fn documents(&self) -> impl DoubleEndedIterator<Item = &KeyDocument> {
+        self.documents.iter().map(|(document, _)| document)
+    }
+
     /// Returns the document of this version.
     pub fn document(&self, version: u64) -> Option<&KeyDocument> {
         let index = usize::try_from(version.checked_sub(1)?).ok()?;

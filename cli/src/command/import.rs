@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use reg_node::daemon::{Gateway, Home};
 use reg_node::registry::import::{ImportRequest, ImportedRepository};
-use reg_node::registry::keyring::Keyring;
 use reg_node::registry::report::Published;
 use reg_node::registry::request::{Claims, HubCache, Origin, PublishRequest, PublishSource};
 use reg_proto::name::{ModelName, Tag};
@@ -12,7 +11,7 @@ use serde_json::json;
 
 use crate::args::{Global, Import, ImportFrom};
 use crate::client::{Client, home};
-use crate::command::key::keyring_error;
+use crate::command::key::{keyring, keyring_error};
 use crate::command::publish::sign_and_commit;
 use crate::error::CliError;
 use crate::hugging_face::{self, ImportSource};
@@ -21,7 +20,7 @@ use crate::output::{self, size};
 pub async fn run(global: &Global, args: Import) -> Result<ExitCode, CliError> {
     let home = home(global)?;
     home.make().map_err(|error| CliError::from_error("other", &error))?;
-    let key = Keyring::open(home.keys()).load(&args.key).map_err(keyring_error)?;
+    let key = keyring(&home).load(&args.key).map_err(keyring_error)?;
     let (model, tag) = named(&args)?;
     let from = From::of(&home, &args)?;
     let client = Client::open(global, Some(&args.net)).await?;
@@ -29,12 +28,14 @@ pub async fn run(global: &Global, args: Import) -> Result<ExitCode, CliError> {
         let (imported, origin) = from.fetch(&client).await?;
         let request = PublishRequest {
             source: PublishSource::Blobs(imported.files.clone()),
-            key_document: key.key_document(),
+            key_documents: key.key_documents().to_vec(),
             model,
             tag,
             claims: Claims::default(),
             allow_unsafe: args.allow_unsafe,
             fresh_for: None,
+            expires_in: None,
+            settle: false,
             origin: origin.clone(),
         };
         let published = sign_and_commit(&client, &key, request).await?;

@@ -11,12 +11,15 @@ mod gc;
 mod import;
 mod info;
 mod key;
+mod log;
 mod ls;
 mod peers;
 mod pin;
 mod publish;
 mod pull;
 mod rm;
+mod rotate;
+mod sign;
 mod status;
 mod trust;
 mod verify;
@@ -31,7 +34,9 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let Args { global, command } = args;
     match command {
         Command::Daemon(args) => daemon::run(&global, args).await,
-        Command::Key(command) => key::run(&global, command),
+        Command::Key(command) => key::run(&global, command).await,
+        Command::Sign(args) => sign::run(&global, &args),
+        Command::Log(args) => log::run(&global, args).await,
         Command::Publish(args) => publish::run(&global, args).await,
         Command::Import(args) => import::run(&global, args).await,
         Command::Pull(args) => pull::run(&global, args).await,

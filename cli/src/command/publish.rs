@@ -3,16 +3,16 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use reg_node::gateway::admin::CommitRequest;
-use reg_node::registry::keyring::Keyring;
+use reg_node::gateway::admin::{CommitRequest, SignedRequest};
 use reg_node::registry::publisher_key::PublisherKey;
 use reg_node::registry::report::{Prepared, Published};
 use reg_node::registry::request::{Claims, PublishRequest, PublishSource};
+use reg_node::registry::signing::SigningFile;
 use serde_json::json;
 
 use crate::args::{Global, Publish};
 use crate::client::{Client, home};
-use crate::command::key::keyring_error;
+use crate::command::key::{keyring, keyring_error};
 use crate::error::CliError;
 use crate::output::{self, size};
 
@@ -23,30 +23,68 @@ const DAY: u64 = 86_400;
 pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
     let home = home(global)?;
     home.make().map_err(|error| CliError::from_error("other", &error))?;
-    let key = Keyring::open(home.keys()).load(&args.key).map_err(keyring_error)?;
-    let path = args.path.canonicalize().map_err(|error| {
-        CliError::new("not_found", format_args!("{}: {error}", args.path.display()))
+    if let Some(file) = &args.signed {
+        let file = SigningFile::read(file).map_err(|error| CliError::from_fault(&error))?;
+        file.describe().map_err(|error| CliError::from_fault(&error))?;
+        return publish_signed(global, file, &args).await;
+    }
+    let (Some(path), Some((model, tag)), Some(name)) = (&args.path, args.model.clone(), &args.key) else {
+        return Err(CliError::new("invalid", "name what to publish: reg publish PATH MODEL --key NAME"));
+    };
+    let key = keyring(&home).load(name).map_err(keyring_error)?;
+    let path = path.canonicalize().map_err(|error| {
+        CliError::new("not_found", format_args!("{}: {error}", path.display()))
             .hint("name a directory or a file")
     })?;
-    let (model, tag) = args.model;
     let client = Client::open(global, Some(&args.net)).await?;
     let request = PublishRequest {
         source: PublishSource::Path(path),
-        key_document: key.key_document(),
+        key_documents: key.key_documents().to_vec(),
         model,
         tag,
         claims: Claims {
-            licenses: args.license,
-            title: args.title,
-            description: args.description,
-            version: args.version,
-            source_url: args.source_url,
+            licenses: args.license.clone(),
+            title: args.title.clone(),
+            description: args.description.clone(),
+            version: args.version.clone(),
+            source_url: args.source_url.clone(),
         },
         allow_unsafe: args.allow_unsafe,
         fresh_for: args.fresh_for.map(|days| days.saturating_mul(DAY)),
+        expires_in: args.expires_in.map(|days| days.saturating_mul(DAY)),
+        settle: args.settle,
         origin: None,
     };
-    let mut published = sign_and_commit(&client, &key, request).await?;
+    if let Some(out) = &args.prepare {
+        let prepared = prepare(&client, &request).await?;
+        client.close().await;
+        let file = SigningFile::of_publication(request, prepared);
+        file.write(out).map_err(|error| CliError::from_fault(&error))?;
+        output::line(out.display().to_string())?;
+        if !global.quiet {
+            eprintln!("sign it: reg sign {0} --key NAME; then: reg publish --signed {0}", out.display());
+        }
+        return Ok(output::ok());
+    }
+    let published = sign_and_commit(&client, &key, request).await?;
+    conclude(global, client, published, &args).await
+}
+
+/// Publishes what was prepared some time ago and signed meanwhile.
+async fn publish_signed(global: &Global, file: SigningFile, args: &Publish) -> Result<ExitCode, CliError> {
+    let (request, prepared, signed) = file.publication().map_err(|error| CliError::from_fault(&error))?;
+    let client = Client::open(global, Some(&args.net)).await?;
+    let request = SignedRequest { request, prepared, signed };
+    let published: Published = client.stream("/v1/publish/signed", &request).await?;
+    conclude(global, client, published, args).await
+}
+
+async fn conclude(
+    global: &Global,
+    client: Client,
+    mut published: Published,
+    args: &Publish,
+) -> Result<ExitCode, CliError> {
     if let Some(wanted) = args.seed_until {
         published.holders = seed_until(global, &client, &published, wanted).await?;
     }
@@ -55,23 +93,28 @@ pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
     Ok(output::ok())
 }
 
-/// Has a model prepared, signs what is the model that was named, and has it published.
-pub async fn sign_and_commit(
-    client: &Client,
-    key: &PublisherKey,
-    request: PublishRequest,
-) -> Result<Published, CliError> {
-    let prepared: Prepared = client.stream("/v1/publish/prepare", &request).await?;
+/// Has a model prepared, and checks that it is the one that was named.
+async fn prepare(client: &Client, request: &PublishRequest) -> Result<Prepared, CliError> {
+    let prepared: Prepared = client.stream("/v1/publish/prepare", request).await?;
     let PublishRequest { model, tag, origin, .. } = request;
-    if (&prepared.model, &prepared.tag) != (&model, &tag)
-        || prepared.attestation.is_some() != origin.is_some()
+    if (&prepared.model, &prepared.tag) != (model, tag) || prepared.attestation.is_some() != origin.is_some()
     {
         return Err(CliError::new(
             "verification",
             "the node has prepared another model than the one that was named",
         ));
     }
-    let signed = key.sign(&prepared).map_err(|error| CliError::from_error("verification", &error))?;
+    Ok(prepared)
+}
+
+/// Has a model prepared, signs what is the model that was named, and has it published.
+pub async fn sign_and_commit(
+    client: &Client,
+    key: &PublisherKey,
+    request: PublishRequest,
+) -> Result<Published, CliError> {
+    let prepared = prepare(client, &request).await?;
+    let signed = key.sign(&prepared).map_err(|error| CliError::from_fault(&error))?;
     client.stream("/v1/publish/commit", &CommitRequest { id: prepared.id, signed }).await
 }
 

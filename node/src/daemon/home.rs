@@ -9,6 +9,9 @@ use directories::ProjectDirs;
 use reg_proto::digest::Digest;
 use thiserror::Error;
 
+use crate::registry::key_file::Passphrases;
+use crate::registry::keyring::Keyring;
+
 /// Bytes of a Unix socket's path, as the smallest common limit (macOS) has it.
 const SOCKET_PATH_MAX: usize = 100;
 
@@ -71,6 +74,15 @@ impl Home {
     /// Returns where the petnames are.
     pub fn trust(&self) -> PathBuf {
         self.config_dir.join("trust.toml")
+    }
+
+    /// Returns the ring of publisher keys, with passphrases from the file that `REG_KEY_PASSPHRASE_FILE` names, and with the
+    /// ssh-agent that `SSH_AUTH_SOCK` names.
+    pub fn keyring(&self) -> Keyring {
+        let file = std::env::var_os("REG_KEY_PASSPHRASE_FILE").filter(|it| !it.is_empty());
+        let passphrases = file.map_or(Passphrases::Nowhere, |file| Passphrases::File(file.into()));
+        let agent = std::env::var_os("SSH_AUTH_SOCK").filter(|it| !it.is_empty());
+        Keyring::open(self.keys()).with_passphrases(passphrases).with_agent(agent.map(PathBuf::from))
     }
 
     /// Returns where the publisher keys are.

@@ -14,7 +14,7 @@ use crate::gateway::guard::Caller;
 use crate::gateway::server::{ServeError, Server};
 use crate::gateway::{self, Signer};
 use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, StartError};
-use crate::registry::keyring::{Keyring, KeyringError};
+use crate::registry::keyring::KeyringError;
 use crate::registry::{Registry, RegistryParts};
 use crate::store::{OpenError, Store};
 
@@ -84,9 +84,7 @@ impl Node {
         };
         let registry = Registry::start(parts);
         let signer = match (&config.publish_key, mode) {
-            (Some(name), Mode::Daemon) => {
-                Some(Signer::new(name.clone(), Keyring::open(home.keys()).load(name)?))
-            }
+            (Some(name), Mode::Daemon) => Some(Signer::new(name.clone(), home.keyring().load(name)?)),
             _ => None,
         };
         let router = gateway::router(registry.clone(), signer);

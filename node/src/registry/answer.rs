@@ -5,19 +5,22 @@ use std::sync::Arc;
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::bounded::Bounded;
 use reg_proto::digest::Digest;
-use reg_proto::limits::{HEADS_PER_PAGE_MAX, RESPONSE_DOCUMENT_BYTES_MAX};
+use reg_proto::envelope::Envelope;
+use reg_proto::equivocation::Equivocation;
+use reg_proto::key::KeyHistory;
+use reg_proto::limits::{HEADS_PER_PAGE_MAX, RESPONSE_DOCUMENT_BYTES_MAX, TAG_ENVELOPE_BYTES_MAX};
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::peer::PeerId;
 use reg_proto::tag::SignedTag;
 use reg_proto::wire::{Records, Request, Response};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::documents::referrers_here;
-use super::heads::{Head, Heard};
+use super::heads::{self, AnnouncementError, Head, Heard};
 use super::limits::{BUSY_RETRY_MS, HEAD_PAGES_MAX};
 use super::model::ModelRecord;
 use super::resolve::holder_of;
-use super::{Inner, tags};
+use super::{Inner, history, proofs, tags, vows};
 use crate::net::{InboundAnnouncement, InboundRequest, Verdict};
 
 /// Answers one question.
@@ -58,27 +61,35 @@ impl Inner {
         if records.iter().any(|it| self.is_complete(&it.record().manifest.digest)) {
             holders.push(own);
         }
+        let mut contradictions: Vec<Equivocation> = Vec::new();
         let heads = self.heads.lock().expect("no holder of this lock panics");
         for head in heads.of(publisher, model, tag) {
             holders.extend(head.holders.iter().cloned());
-            if keys.as_ref().is_none_or(|known| known.is_prefix_of(&head.keys)) {
-                keys = Some(head.keys.clone());
-            }
+            keys = Some(match keys {
+                Some(known) => joined(known, &head.keys),
+                None => head.keys.clone(),
+            });
+            contradictions.extend(head.proofs.iter().cloned());
             let record = head.tag.record();
             let same = |it: &SignedTag| {
                 it.record().model.folded() == record.model.folded() && it.record().tag == record.tag
             };
-            if !records.iter().any(|it| same(it) && it.record().seq >= record.seq) {
+            if !records.iter().any(|it| same(it) && it.record().order() >= record.order()) {
                 records.retain(|it| !same(it));
                 records.push(head.tag.clone());
             }
         }
+        drop(heads);
         let Some(keys) = keys else { return Response::NotFound };
+        contradictions.extend(proofs::all(&self.store, &keys, model, tag).unwrap_or_default());
+        let delegations = vows::delegations(&self.store, &keys).unwrap_or_default();
         Response::Records(Records {
             key_documents: Bounded::first_of(keys.envelopes().iter().cloned()),
             tags: Bounded::first_of(records.iter().map(|it| it.envelope().to_owned())),
             holders: Bounded::first_of(holders),
-            ..Records::default()
+            revocations: Bounded::first_of(keys.revocations().map(|(_, text)| text.to_owned())),
+            delegations: Bounded::first_of(delegations.iter().map(|it| it.envelope().to_owned())),
+            proofs: Bounded::first_of(contradictions.iter().map(Equivocation::to_claim)),
         })
     }
 
@@ -124,13 +135,11 @@ impl Inner {
     }
 
     /// Judges a gossiped announcement: what does not verify is rejected, what is not new goes no further.
-    pub(super) fn hear(&self, inbound: InboundAnnouncement) {
+    pub(super) fn hear(self: &Arc<Self>, inbound: InboundAnnouncement) {
         let InboundAnnouncement { from, announcement, verdict } = inbound;
-        verdict.send(match Head::verify(&announcement) {
-            Ok(head) => match self.take_head(head) {
-                Heard::New => Verdict::Accept,
-                Heard::Known => Verdict::Ignore,
-            },
+        verdict.send(match self.take_announcement(&announcement) {
+            Ok(Heard::New) => Verdict::Accept,
+            Ok(Heard::Known) => Verdict::Ignore,
             Err(error) => {
                 info!(peer = %from, %error, "an announcement is refused");
                 Verdict::Reject
@@ -138,12 +147,75 @@ impl Inner {
         });
     }
 
-    pub(super) fn take_head(&self, head: Head) -> Heard {
-        self.heads.lock().expect("no holder of this lock panics").hear(head)
+    /// Takes what an announcement says: revocations first, then the record, then what contradicts it.
+    pub(super) fn take_announcement(
+        self: &Arc<Self>,
+        announcement: &Announcement,
+    ) -> Result<Heard, AnnouncementError> {
+        let brought = heads::keys_of(announcement)?;
+        let pinned = tags::keys(&self.store, brought.publisher()).ok().flatten();
+        let (keys, revoked) = match pinned {
+            Some(pinned) => {
+                let before = pinned.revocations().count();
+                let keys = joined(pinned, &brought);
+                let revoked = keys.revocations().count() > before;
+                if revoked && let Err(error) = vows::keep_revocations(&self.store, &keys) {
+                    warn!(%error, "what a publisher has revoked cannot be remembered");
+                }
+                (keys, revoked)
+            }
+            None => (brought, false),
+        };
+        if revoked {
+            self.heads.lock().expect("no holder of this lock panics").revoke(&keys);
+        }
+        let heard = match Head::verify(announcement, keys) {
+            Ok(head) => self.take_head(head),
+            // What the record says counts no more, and that is the news.
+            Err(_) if revoked => Heard::Known,
+            Err(error) => return Err(error),
+        };
+        Ok(if revoked { Heard::New } else { heard })
+    }
+
+    /// Takes a verified head. What contradicts it here is kept as proof and passed on.
+    pub(super) fn take_head(self: &Arc<Self>, mut head: Head) -> Heard {
+        let record = head.tag.record();
+        let (publisher, model, tag) = (record.publisher, record.model.clone(), record.tag.clone());
+        let seen = history::records(&self.store, &head.keys, &model, &tag).unwrap_or_default();
+        let told = head.proofs.clone();
+        head.proofs.extend(seen.iter().filter_map(|it| Equivocation::of(it, &head.tag)));
+        let keys = head.keys.clone();
+        let (heard, proofs) = {
+            let mut heads = self.heads.lock().expect("no holder of this lock panics");
+            let heard = heads.hear(head);
+            let known = heads.of(publisher, Some(&model), Some(&tag));
+            (heard, known.first().map(|head| head.proofs.clone()).unwrap_or_default())
+        };
+        for proof in proofs {
+            match proofs::keep(&self.store, &proof) {
+                // Whoever passes on a proof that came as one need not say it again.
+                Ok(true) if !told.iter().any(|it| it.heads() == proof.heads()) => {
+                    self.pass_on(&proof, &keys);
+                }
+                Ok(_) => {}
+                Err(error) => warn!(%error, "a proof of equivocation cannot be kept"),
+            }
+        }
+        heard
+    }
+
+    /// Tells everybody of a proof that was found here.
+    pub(super) fn pass_on(self: &Arc<Self>, proof: &Equivocation, keys: &KeyHistory) {
+        let (inner, proof, keys) = (self.clone(), proof.clone(), keys.clone());
+        tokio::spawn(async move {
+            let own = holder_of(inner.network.peer_id(), inner.network.listen_addresses().await);
+            inner.network.announce(heads::proof_announcement(&proof, &keys, own)).await;
+        });
     }
 
     /// Takes the heads that a peer which has just connected knows: gossip is a hint, this repairs what it lost.
-    pub(super) async fn take_heads_of(&self, peer: PeerId) {
+    pub(super) async fn take_heads_of(self: &Arc<Self>, peer: PeerId) {
         let mut after = None;
         for _page in 0..HEAD_PAGES_MAX {
             let Ok(Response::Heads { announcements }) =
@@ -155,17 +227,23 @@ impl Inner {
                 return;
             }
             for announcement in announcements.iter() {
-                match Head::verify(announcement) {
-                    Ok(head) => {
-                        after = after.max(Some(head.tag.payload_digest()));
-                        self.take_head(head);
-                    }
-                    Err(error) => {
-                        info!(%peer, %error, "a peer's page of announcements is refused");
-                        return;
-                    }
+                // The order of pages is that of the records' payloads; a proof's stand beside, and may be anywhere.
+                if announcement.contradicted_by.is_none() {
+                    let payload = Envelope::from_bytes(announcement.tag.as_bytes(), TAG_ENVELOPE_BYTES_MAX);
+                    after = after.max(payload.ok().map(|it| Digest::of(&it.payload)));
+                }
+                if let Err(error) = self.take_announcement(announcement) {
+                    info!(%peer, %error, "what a peer tells of a tag is refused");
                 }
             }
         }
     }
+}
+
+/// Returns the longer of two histories of one publisher, with what either has revoked. Where they part, what is known stays.
+pub(super) fn joined(known: KeyHistory, other: &KeyHistory) -> KeyHistory {
+    let (mut longer, shorter) =
+        if known.is_prefix_of(other) { (other.clone(), &known) } else { (known.clone(), other) };
+    longer.take_revocations(shorter.revocations().map(|(_, text)| text));
+    longer
 }

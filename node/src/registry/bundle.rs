@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
-use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, VerifyingKey};
 use p256::ecdsa::signature::{Signer, Verifier};
 use p256::ecdsa::{self, DerSignature};
 use p256::pkcs8::DecodePublicKey;
@@ -24,8 +24,9 @@ use thiserror::Error;
 use x509_parser::error::X509Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::certificate;
+use super::certificate::{self, CertificateError};
 use super::report::Prepared;
+use super::secret_key::SecretKey;
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
@@ -61,6 +62,8 @@ pub enum BundleError {
     Certificate(#[from] X509Error),
     #[error("bundle is certified by another key than the publisher's")]
     OtherAuthority,
+    #[error("bundle's certificate cannot be made")]
+    Make(#[from] CertificateError),
     #[error("bundle's certificate is not one for signing by ECDSA with P-256")]
     Unsuitable,
     #[error("bundle's signature is wrong")]
@@ -155,7 +158,7 @@ struct Resource {
 
 /// Makes the bundle of a prepared model. `leaf_seed` is 32 random bytes that are used for nothing else.
 pub(super) fn make(
-    key: &SigningKey,
+    key: &SecretKey,
     prepared: &Prepared,
     leaf_seed: &[u8; 32],
 ) -> Result<String, BundleError> {
@@ -170,10 +173,10 @@ pub(super) fn make(
         predicate: Predicate::of(&files),
     });
     let leaf = leaf_key(leaf_seed);
-    let authority = certificate::authority(key, &prepared.publisher);
+    let authority = certificate::authority(key, &prepared.publisher)?;
     let point = leaf.verifying_key().to_sec1_point(false);
     let certificate =
-        certificate::for_signature(key, &prepared.publisher, &authority, point.as_bytes(), prepared.issued);
+        certificate::for_signature(key, &prepared.publisher, &authority, point.as_bytes(), prepared.issued)?;
     let signature: DerSignature = leaf.sign(&pae(STATEMENT_PAYLOAD_TYPE, &statement));
     let chain = [certificate.der(), authority.der()];
     let text = json::to_vec(&BundleJson {
@@ -331,6 +334,7 @@ fn base64(text: &str) -> Result<Vec<u8>, BundleError> {
 
 #[cfg(test)]
 mod tests {
+    use ed25519_dalek::SigningKey;
     use proptest::prelude::*;
     use serde_json::Value;
 
@@ -351,7 +355,7 @@ mod tests {
 
     fn sample(signer: &PublisherKey) -> (Prepared, String) {
         let prepared = prepared(signer, &FILES);
-        let bundle = make(&SigningKey::from_bytes(&[1; 32]), &prepared, &[9; 32]).unwrap();
+        let bundle = make(&SigningKey::from_bytes(&[1; 32]).into(), &prepared, &[9; 32]).unwrap();
         (prepared, bundle)
     }
 
@@ -391,7 +395,7 @@ mod tests {
     fn a_signature_that_is_part_of_the_model_is_listed() {
         for name in ["model.sig", "model.sig/part"] {
             let prepared = prepared(&key(1), &[("a", b"a"), (name, b"another's")]);
-            let bundle = make(&SigningKey::from_bytes(&[1; 32]), &prepared, &[9; 32]).unwrap();
+            let bundle = make(&SigningKey::from_bytes(&[1; 32]).into(), &prepared, &[9; 32]).unwrap();
             let predicate = &statement(&bundle)["predicate"];
             assert_eq!(predicate["resources"][1]["name"], name);
             let ignored = predicate["serialization"]["ignore_paths"].as_array().unwrap();
@@ -411,8 +415,9 @@ mod tests {
 
     #[test]
     fn there_must_be_files_and_each_once() {
-        let make =
-            |files| make(&SigningKey::from_bytes(&[1; 32]), &prepared(&key(1), files), &[9; 32]).unwrap_err();
+        let make = |files| {
+            make(&SigningKey::from_bytes(&[1; 32]).into(), &prepared(&key(1), files), &[9; 32]).unwrap_err()
+        };
         assert!(matches!(make(&[]), BundleError::NoFiles));
         assert!(matches!(make(&[(".gitignore", b"x"), (".github/x", b"y")]), BundleError::NoFiles));
         assert!(matches!(make(&[("a", b"x"), ("a", b"y")]), BundleError::Twice { .. }));
@@ -438,7 +443,7 @@ mod tests {
     #[test]
     fn an_authority_of_one_key_gives_another_no_leaf() {
         let (prepared, mine) = sample(&key(1));
-        let theirs = make(&SigningKey::from_bytes(&[2; 32]), &prepared, &[9; 32]).unwrap();
+        let theirs = make(&SigningKey::from_bytes(&[2; 32]).into(), &prepared, &[9; 32]).unwrap();
         let [mine, theirs] = [mine, theirs].map(|it| serde_json::from_str::<Value>(&it).unwrap());
         let refused = |leaf: &Value, authority: &Value| {
             let mut mixed = mine.clone();

@@ -4,7 +4,6 @@
 //! key is forgotten as soon as it has signed, so its certificate need not end: a model's signature can be checked when its
 //! publisher is long gone.
 
-use ed25519_dalek::{Signer, SigningKey};
 use pem::{EncodeConfig, LineEnding, Pem};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CustomExtension, DistinguishedName, DnType,
@@ -13,7 +12,10 @@ use rcgen::{
 };
 use reg_proto::digest::Digest;
 use reg_proto::name::PublisherId;
+use thiserror::Error;
 use time::OffsetDateTime;
+
+use super::secret_key::{SecretKey, SecretKeyError};
 
 /// 2000-01-01T00:00:00Z: before any model, so that a certificate for one can never begin before its authority does.
 const AUTHORITY_BEGINS: i64 = 946_684_800;
@@ -29,27 +31,36 @@ const KEY_USAGE: [u64; 4] = [2, 5, 29, 15];
 const DIGITAL_SIGNATURE: [u8; 4] = [0x03, 2, 7, 0b1000_0000];
 const KEY_CERT_SIGN: [u8; 4] = [0x03, 2, 2, 0b0000_0100];
 
+/// A certificate was not made.
+#[derive(Debug, Error)]
+pub enum CertificateError {
+    #[error(transparent)]
+    Key(SecretKeyError),
+    #[error("certificate cannot be written")]
+    Encode(#[source] rcgen::Error),
+}
+
 /// Returns the publisher's certificate authority: for one key and publisher the same bytes each time.
-pub(super) fn authority(key: &SigningKey, publisher: &PublisherId) -> Certificate {
+pub(super) fn authority(key: &SecretKey, publisher: &PublisherId) -> Result<Certificate, CertificateError> {
     let signer = Authority::key_pair(key);
     let mut params = params("reg publisher", publisher, signer.public_key_raw());
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.custom_extensions = vec![key_usage(KEY_CERT_SIGN)];
     params.not_before = at(AUTHORITY_BEGINS);
     params.not_after = at(NEVER_ENDS);
-    params.self_signed(&signer).expect("fixed fields always encode, and a key in memory always signs")
+    made(params.self_signed(&signer), key)
 }
 
 /// Returns the certificate for a P-256 key that signs one model, issued by the publisher's authority.
 ///
 /// `leaf` is the public key as an uncompressed SEC1 point; `issued` is in seconds since 1970.
 pub(super) fn for_signature(
-    key: &SigningKey,
+    key: &SecretKey,
     publisher: &PublisherId,
     authority: &Certificate,
     leaf: &[u8],
     issued: u64,
-) -> Certificate {
+) -> Result<Certificate, CertificateError> {
     let mut params = params("reg model signature", publisher, leaf);
     // Said by leaving it out: rcgen's explicit form writes a default, which DER forbids and the stock tool refuses.
     params.is_ca = IsCa::NoCa;
@@ -59,9 +70,18 @@ pub(super) fn for_signature(
     let begins = i64::try_from(issued.saturating_sub(CLOCK_SKEW)).unwrap_or(NEVER_ENDS);
     params.not_before = at(begins.clamp(AUTHORITY_BEGINS, NEVER_ENDS));
     params.not_after = at(NEVER_ENDS);
-    params
-        .signed_by(&LeafKey(leaf), authority, &Authority::key_pair(key))
-        .expect("fixed fields always encode, and a key in memory always signs")
+    made(params.signed_by(&LeafKey(leaf), authority, &Authority::key_pair(key)), key)
+}
+
+/// rcgen forgets why a remote key did not sign: it is asked once more.
+fn made(
+    certificate: Result<Certificate, rcgen::Error>,
+    key: &SecretKey,
+) -> Result<Certificate, CertificateError> {
+    certificate.map_err(|error| match key.sign_bytes(b"") {
+        Err(source) if error == rcgen::Error::RemoteKeyError => CertificateError::Key(source),
+        _ => CertificateError::Encode(error),
+    })
 }
 
 /// Returns the PEM form, the same on every system.
@@ -100,13 +120,13 @@ fn at(seconds: i64) -> OffsetDateTime {
 
 /// A publisher's key as rcgen takes it: rcgen asks for signatures and never sees the secret.
 struct Authority {
-    key: SigningKey,
+    key: SecretKey,
     public_key: [u8; 32],
 }
 
 impl Authority {
-    fn key_pair(key: &SigningKey) -> KeyPair {
-        let remote = Self { key: key.clone(), public_key: key.verifying_key().to_bytes() };
+    fn key_pair(key: &SecretKey) -> KeyPair {
+        let remote = Self { key: key.clone(), public_key: *key.public_key().as_bytes() };
         KeyPair::from_remote(Box::new(remote)).expect("rcgen takes any remote key")
     }
 }
@@ -117,7 +137,7 @@ impl RemoteKeyPair for Authority {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        Ok(self.key.sign(message).to_vec())
+        self.key.sign_bytes(message).map(|it| it.to_vec()).map_err(|_| rcgen::Error::RemoteKeyError)
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {
@@ -139,31 +159,31 @@ impl PublicKeyData for LeafKey<'_> {
 
 #[cfg(test)]
 mod tests {
-    use reg_proto::envelope::PublicKey;
+    use ed25519_dalek::SigningKey;
     use reg_proto::key::{KeyDocument, publisher_id};
     use x509_parser::prelude::{FromDer, X509Certificate};
 
     use super::*;
 
-    fn publisher(key: &SigningKey) -> PublisherId {
-        publisher_id(&KeyDocument::first(PublicKey::of(key)).to_payload())
+    fn publisher(key: &SecretKey) -> PublisherId {
+        publisher_id(&KeyDocument::first(key.public_key()).to_payload())
     }
 
     /// Whoever has exported the file once must never need another one.
     #[test]
     fn the_authority_of_a_key_is_golden() {
-        let key = SigningKey::from_bytes(&[7; 32]);
-        let pem = to_pem(authority(&key, &publisher(&key)).der());
+        let key = SecretKey::from(SigningKey::from_bytes(&[7; 32]));
+        let pem = to_pem(authority(&key, &publisher(&key)).unwrap().der());
         assert_eq!(pem, include_str!("../../tests/golden/authority.pem"));
     }
 
     #[test]
     fn a_signature_certificate_lies_within_its_authority() {
-        let key = SigningKey::from_bytes(&[7; 32]);
+        let key = SecretKey::from(SigningKey::from_bytes(&[7; 32]));
         let publisher = publisher(&key);
-        let authority = authority(&key, &publisher);
+        let authority = authority(&key, &publisher).unwrap();
         for issued in [0, 1_700_000_000, u64::MAX] {
-            let leaf = for_signature(&key, &publisher, &authority, &[4; 65], issued);
+            let leaf = for_signature(&key, &publisher, &authority, &[4; 65], issued).unwrap();
             let (_, authority) = X509Certificate::from_der(authority.der()).unwrap();
             let (rest, leaf) = X509Certificate::from_der(leaf.der()).unwrap();
             assert!(rest.is_empty());

@@ -10,6 +10,7 @@ use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::bounded::Bounded;
 use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, EnvelopeError};
+use reg_proto::equivocation::{Equivocation, EquivocationClaim, EquivocationError};
 use reg_proto::json::JsonError;
 use reg_proto::key::{KeyError, KeyHistory};
 use reg_proto::limits::{HEADS_PER_PAGE_MAX, TAG_ENVELOPE_BYTES_MAX};
@@ -17,7 +18,7 @@ use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::tag::{SignedTag, TagError, TagRecord};
 use thiserror::Error;
 
-use super::limits::{HEADS_BYTES_MAX, HEADS_MAX, HOLDERS_PER_HEAD_MAX};
+use super::limits::{HEADS_BYTES_MAX, HEADS_MAX, HOLDERS_PER_HEAD_MAX, PROOFS_PER_HEAD_MAX};
 
 /// Holders of one tag that a page tells: the newest, so that one popular model does not fill it.
 const HOLDERS_PER_HEAD_IN_PAGE: usize = 4;
@@ -32,6 +33,8 @@ pub(super) struct Head {
     pub(super) keys: KeyHistory,
     /// The newest hint last.
     pub(super) holders: Vec<Holder>,
+    /// Contradictions among records of this tag.
+    pub(super) proofs: Vec<Equivocation>,
 }
 
 /// What came of an announcement.
@@ -54,6 +57,8 @@ pub(super) enum AnnouncementError {
     Keys(#[from] KeyError),
     #[error("announcement has a tag record that is not its publisher's")]
     Tag(#[from] TagError),
+    #[error("announcement has a proof that is none")]
+    Proof(#[from] EquivocationError),
 }
 
 /// The heads, by tag.
@@ -69,14 +74,27 @@ pub(super) struct Heads {
     counter: u64,
 }
 
+/// Returns the keys that an announcement brings, with the revocations among them; its tag record is not looked at.
+pub(super) fn keys_of(announcement: &Announcement) -> Result<KeyHistory, AnnouncementError> {
+    let envelope = Envelope::from_bytes(announcement.tag.as_bytes(), TAG_ENVELOPE_BYTES_MAX)?;
+    let publisher = TagRecord::from_payload(&envelope.payload)?.publisher;
+    let mut keys = KeyHistory::verify(publisher, &announcement.key_documents)?;
+    keys.take_revocations(announcement.revocations.iter().map(String::as_str));
+    Ok(keys)
+}
+
 impl Head {
-    /// Verifies an announcement.
-    pub(super) fn verify(announcement: &Announcement) -> Result<Self, AnnouncementError> {
-        let envelope = Envelope::from_bytes(announcement.tag.as_bytes(), TAG_ENVELOPE_BYTES_MAX)?;
-        let publisher = TagRecord::from_payload(&envelope.payload)?.publisher;
-        let keys = KeyHistory::verify(publisher, &announcement.key_documents)?;
+    /// Verifies an announcement against the keys it brings, or newer ones of the same publisher.
+    pub(super) fn verify(announcement: &Announcement, keys: KeyHistory) -> Result<Self, AnnouncementError> {
         let tag = SignedTag::verify(&announcement.tag, &keys)?;
-        Ok(Self { tag, keys, holders: vec![announcement.holder.clone()] })
+        let proofs = match &announcement.contradicted_by {
+            Some(other) => {
+                let claim = EquivocationClaim { one: announcement.tag.clone(), two: other.clone() };
+                vec![Equivocation::verify(&claim, &keys)?]
+            }
+            None => Vec::new(),
+        };
+        Ok(Self { tag, keys, holders: vec![announcement.holder.clone()], proofs })
     }
 
     fn key(&self) -> HeadKey {
@@ -88,34 +106,68 @@ impl Head {
         self.tag.envelope().len() + self.keys.envelopes().iter().map(String::len).sum::<usize>()
     }
 
-    fn announcements(&self) -> impl Iterator<Item = Announcement> + '_ {
-        self.holders.iter().map(|holder| Announcement {
-            tag: self.tag.envelope().to_owned(),
-            key_documents: Bounded::first_of(self.keys.envelopes().iter().cloned()),
-            holder: holder.clone(),
-            contradicted_by: None,
-            revocations: Bounded::empty(),
-        })
+    /// Returns what to tell of this tag: the record with each holder, and each contradiction.
+    fn announcements(&self) -> Vec<Announcement> {
+        let newest = self.holders.len().saturating_sub(HOLDERS_PER_HEAD_IN_PAGE);
+        let holders = &self.holders[newest..];
+        let records =
+            holders.iter().map(|holder| announcement(self.tag.envelope(), &self.keys, holder.clone(), None));
+        let proofs = self.proofs.iter().filter_map(|proof| {
+            let holder = self.holders.last()?.clone();
+            Some(proof_announcement(proof, &self.keys, holder))
+        });
+        records.chain(proofs).collect()
     }
 }
 
+/// Returns what is gossiped of a record, or of a record that another one contradicts.
+pub(super) fn announcement(
+    tag: &str,
+    keys: &KeyHistory,
+    holder: Holder,
+    contradicted_by: Option<String>,
+) -> Announcement {
+    let mut revocations: Vec<(u64, String)> =
+        keys.revocations().map(|(revocation, text)| (revocation.issued, text.to_owned())).collect();
+    revocations.sort_by_key(|(issued, _)| std::cmp::Reverse(*issued));
+    Announcement {
+        tag: tag.to_owned(),
+        key_documents: Bounded::first_of(keys.envelopes().iter().cloned()),
+        holder,
+        contradicted_by,
+        revocations: Bounded::first_of(revocations.into_iter().map(|(_, text)| text)),
+    }
+}
+
+/// Returns how a proof is gossiped.
+pub(super) fn proof_announcement(proof: &Equivocation, keys: &KeyHistory, holder: Holder) -> Announcement {
+    let [one, two] = proof.records();
+    announcement(one.envelope(), keys, holder, Some(two.envelope().to_owned()))
+}
+
 impl Heads {
-    /// Takes a verified head: the higher number wins, equal records join their holders.
+    /// Takes a verified head: the newer record wins, equal records join their holders, contradictions are kept.
     pub(super) fn hear(&mut self, mut head: Head) -> Heard {
         let key = head.key();
+        let mut proofs = std::mem::take(&mut head.proofs);
         if let Some(known) = self.heads.get_mut(&key) {
-            let (seq, known_seq) = (head.tag.record().seq, known.tag.record().seq);
-            if seq < known_seq
-                || (seq == known_seq && head.tag.payload_digest() != known.tag.payload_digest())
-            {
-                return Heard::Known;
+            proofs.extend(Equivocation::of(&known.tag, &head.tag));
+            let news = known.learn(proofs);
+            let (order, known_order) = (head.tag.record().order(), known.tag.record().order());
+            let other = head.tag.payload_digest() != known.tag.payload_digest();
+            if order < known_order || (order == known_order && other) {
+                return news;
             }
-            if seq == known_seq {
-                return known.join(head.holders);
+            if order == known_order {
+                return news.or(known.join(head.holders));
             }
+            head.proofs = std::mem::take(&mut known.proofs);
             self.forget(&key);
+        } else {
+            head.learn(proofs);
         }
         head.holders.truncate(HOLDERS_PER_HEAD_MAX);
+        head.proofs.retain(|proof| !proof.is_settled_by(head.tag.record()));
         self.bytes += head.bytes();
         self.counter += 1;
         self.order.insert(self.counter, key.clone());
@@ -128,6 +180,15 @@ impl Heads {
             self.forget(&oldest);
         }
         Heard::New
+    }
+
+    /// Forgets what `keys` no longer stand for, of their publisher.
+    pub(super) fn revoke(&mut self, keys: &KeyHistory) {
+        let of = self.of(keys.publisher(), None, None);
+        let void = of.into_iter().filter(|head| SignedTag::verify(head.tag.envelope(), keys).is_err());
+        for key in void.map(Head::key).collect::<Vec<_>>() {
+            self.forget(&key);
+        }
     }
 
     /// Forgets a tag that was removed here.
@@ -176,8 +237,7 @@ impl Heads {
             self.by_payload.range((start, Bound::Unbounded)).filter_map(|(_, key)| self.heads.get(key));
         let mut page = Vec::new();
         for head in heads {
-            let newest = head.holders.len().saturating_sub(HOLDERS_PER_HEAD_IN_PAGE);
-            let announcements: Vec<Announcement> = head.announcements().skip(newest).collect();
+            let announcements = head.announcements();
             if page.len() + announcements.len() > HEADS_PER_PAGE_MAX {
                 break;
             }
@@ -187,7 +247,26 @@ impl Heads {
     }
 }
 
+impl Heard {
+    fn or(self, other: Self) -> Self {
+        if self == Self::New { self } else { other }
+    }
+}
+
 impl Head {
+    /// Adds proofs that are not known, up to the bound, but those that the record settles.
+    pub(super) fn learn(&mut self, proofs: Vec<Equivocation>) -> Heard {
+        let mut heard = Heard::Known;
+        for proof in proofs {
+            let known = self.proofs.iter().any(|it| it.heads() == proof.heads());
+            if !known && self.proofs.len() < PROOFS_PER_HEAD_MAX && !proof.is_settled_by(self.tag.record()) {
+                self.proofs.push(proof);
+                heard = Heard::New;
+            }
+        }
+        heard
+    }
+
     /// Adds hints; the newest replaces what was known of the same peer.
     fn join(&mut self, holders: Vec<Holder>) -> Heard {
         let mut heard = Heard::Known;

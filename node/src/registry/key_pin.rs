@@ -28,6 +28,10 @@ pub enum KeyPinError {
         "keys of {publisher} are not those, nor a rotation of those, that this node has seen (version {pinned})"
     )]
     Forked { publisher: PublisherId, pinned: u64 },
+    #[error(
+        "keys of {publisher} are revoked (version {pinned}), and no other keys were committed to: nothing can follow them"
+    )]
+    Dead { publisher: PublisherId, pinned: u64 },
     #[error("keys of {offered} are held against those of {pinned}")]
     OtherPublisher { offered: PublisherId, pinned: PublisherId },
 }
@@ -45,6 +49,10 @@ pub fn follow(pinned: Option<&KeyHistory>, offered: &KeyHistory) -> Result<KeyPi
     let same_length = pinned.version() == offered.version();
     match (pinned.is_prefix_of(offered), offered.is_prefix_of(pinned)) {
         (true, _) if same_length => Ok(KeyPinStep::Same),
+        // Whoever has the revoked keys can sign a rotation. Only keys that were committed to before tell the publisher from them.
+        (true, _) if pinned.is_dead() && pinned.newest().next.is_none() => {
+            Err(KeyPinError::Dead { publisher, pinned: pinned.version() })
+        }
         (true, _) => Ok(KeyPinStep::Newer),
         (false, true) => {
             Err(KeyPinError::Older { publisher, offered: offered.version(), pinned: pinned.version() })
@@ -107,6 +115,7 @@ mod tests {
                 follow(pinned.map(history).as_ref(), &history(offered)).map_err(|error| match error {
                     KeyPinError::Older { .. } => "older",
                     KeyPinError::Forked { .. } => "forked",
+                    KeyPinError::Dead { .. } => "dead",
                     KeyPinError::OtherPublisher { .. } => "other",
                 });
             assert_eq!(found, expected, "{pinned:?} {offered:?}");

@@ -1,6 +1,9 @@
 //! [`Keyring`]: the publisher keys of one user: a directory with one PKCS#8 PEM file for each.
 //!
-//! The files are those that `openssl genpkey -algorithm ed25519` writes, so keys can be brought along and taken away.
+//! The files are those that `openssl genpkey -algorithm ed25519` writes, so keys can be brought along and taken away. Beside a
+//! key may lie `NAME.pub`, its public half where the file itself needs a passphrase; `NAME.agent` in place of `NAME.pem` for a
+//! key that ssh-agent holds; and `NAME.json`, the key documents of the publisher of this name, once it has had more than one
+//! key. None of these is secret.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -9,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::UNIX_EPOCH;
 
-use ed25519_dalek::SigningKey;
-use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{self, DecodePrivateKey, EncodePrivateKey, KeypairBytes};
+use ed25519_dalek::{SigningKey, pkcs8};
 use reg_proto::envelope::PublicKey;
+use reg_proto::json;
+use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
+use reg_proto::limits::{KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX};
 use reg_proto::name::{Petname, PublisherId};
 use reg_proto::path::SafePath;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -21,11 +25,19 @@ use zeroize::Zeroizing;
 
 use super::durable;
 use super::fault::{Fault, FaultKind};
-use super::publisher_key::PublisherKey;
+use super::key_file::{self, PASSPHRASE_BYTES_MAX, Passphrases, Protection};
+use super::publish::{PublishError, keys_of};
+use super::publisher_key::{PublisherKey, SignError};
+use super::secret_key::SecretKey;
+use super::ssh_agent::AgentKey;
+use super::ssh_key::{self, SshKeyError};
 
 /// Bytes of a key file: an ed25519 key takes 119, with its public half 190; comments before it are allowed.
 const KEY_FILE_BYTES_MAX: usize = 4 << 10;
 const EXTENSION: &str = "pem";
+const AGENT_EXTENSION: &str = "agent";
+const PUBLIC_EXTENSION: &str = "pub";
+const DOCUMENTS_EXTENSION: &str = "json";
 
 /// What the user calls a key: spelled like a petname, and a file name everywhere.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +61,13 @@ pub struct KeyInfo {
     pub path: PathBuf,
     /// Seconds since 1970 at which the file was written; `None` where the file system does not say.
     pub created: Option<u64>,
+    pub protection: Protection,
+    /// The publisher's key documents, as far as they are here.
+    pub documents: u64,
+    /// How many keys must sign for the publisher.
+    pub threshold: usize,
+    /// The keys that sign for the publisher now.
+    pub keys: Vec<PublicKey>,
 }
 
 /// What a key directory holds.
@@ -81,6 +100,22 @@ pub enum KeyringError {
     Read { path: PathBuf, source: io::Error },
     #[error("{path} cannot be written")]
     Write { path: PathBuf, source: io::Error },
+    #[error("key {name} is protected by a passphrase, and nobody can be asked for it")]
+    NoPassphrase { name: KeyName },
+    #[error("passphrase of key {name} is wrong")]
+    WrongPassphrase { name: KeyName },
+    #[error("passphrase of key {name} cannot be had")]
+    Passphrase { name: KeyName, source: io::Error },
+    #[error("key {name} is in ssh-agent, and no agent is known: SSH_AUTH_SOCK is not set")]
+    NoAgent { name: KeyName },
+    #[error("{path} is no public key")]
+    NotPublic { path: PathBuf },
+    #[error("key file cannot be imported")]
+    Ssh(#[from] SshKeyError),
+    #[error("key documents in {path} are refused")]
+    Documents { path: PathBuf, source: Box<PublishError> },
+    #[error("key cannot be used")]
+    Sign(#[source] Box<SignError>),
     #[error("operating system gives no random numbers")]
     Random(#[from] getrandom::Error),
 }
@@ -91,10 +126,19 @@ impl Fault for KeyringError {
             Self::Exists { .. } | Self::NotAKey { .. } | Self::NotText { .. } | Self::Name { .. } => {
                 FaultKind::Invalid
             }
+            Self::NotPublic { .. } | Self::Ssh(_) => FaultKind::Invalid,
             Self::NotFound { .. } => FaultKind::NotFound,
-            Self::FileExposed { .. } | Self::DirectoryExposed { .. } => FaultKind::Denied,
+            Self::FileExposed { .. }
+            | Self::DirectoryExposed { .. }
+            | Self::NoPassphrase { .. }
+            | Self::WrongPassphrase { .. } => FaultKind::Denied,
+            Self::NoAgent { .. } => FaultKind::Unreachable,
+            Self::Documents { .. } => FaultKind::Verification,
+            Self::Sign(source) => source.kind(),
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => FaultKind::DiskFull,
-            Self::Read { .. } | Self::Write { .. } | Self::Random(_) => FaultKind::Internal,
+            Self::Read { .. } | Self::Write { .. } | Self::Passphrase { .. } | Self::Random(_) => {
+                FaultKind::Internal
+            }
         }
     }
 
@@ -112,6 +156,16 @@ impl Fault for KeyringError {
             }
             Self::FileExposed { path, .. } => Some(format!("chmod 600 {}", quoted(path))),
             Self::DirectoryExposed { path, .. } => Some(format!("chmod 700 {}", quoted(path))),
+            Self::NoPassphrase { .. } => {
+                Some("run it where it can ask, or name a file that holds it: REG_KEY_PASSPHRASE_FILE".to_owned())
+            }
+            Self::NoAgent { .. } => Some("eval \"$(ssh-agent)\" && ssh-add".to_owned()),
+            Self::Ssh(SshKeyError::Encrypted) => Some(
+                "leave it where it is and sign through the agent: ssh-add FILE, then reg key import NAME --agent FILE.pub"
+                    .to_owned(),
+            ),
+            Self::Ssh(SshKeyError::Algorithm) => Some("make one: ssh-keygen -t ed25519".to_owned()),
+            Self::Sign(source) => source.hint(),
             _ => None,
         }
     }
@@ -121,12 +175,27 @@ impl Fault for KeyringError {
 #[derive(Debug, Clone)]
 pub struct Keyring {
     directory: PathBuf,
+    passphrases: Passphrases,
+    /// Where ssh-agent listens.
+    agent: Option<PathBuf>,
 }
 
 impl Keyring {
     /// Returns the key ring of this directory, which need not exist yet.
     pub const fn open(directory: PathBuf) -> Self {
-        Self { directory }
+        Self { directory, passphrases: Passphrases::Nowhere, agent: None }
+    }
+
+    /// Takes passphrases from there.
+    #[must_use]
+    pub fn with_passphrases(self, passphrases: Passphrases) -> Self {
+        Self { passphrases, ..self }
+    }
+
+    /// Takes keys that ssh-agent holds from the agent that listens there.
+    #[must_use]
+    pub fn with_agent(self, agent: Option<PathBuf>) -> Self {
+        Self { agent, ..self }
     }
 
     /// Makes a key and writes it to a file of mode 0600 that was not there before.
@@ -135,27 +204,100 @@ impl Keyring {
     /// A key of this name exists (it is never replaced), or the file cannot be written. Once this returns, the key is
     /// there after a power cut too.
     pub fn create(&self, name: &KeyName) -> Result<KeyInfo, KeyringError> {
-        let mut seed = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *seed)?;
-        self.create_from_seed(name, &seed)
+        self.create_protected(name, None)
     }
 
-    fn create_from_seed(&self, name: &KeyName, seed: &[u8; 32]) -> Result<KeyInfo, KeyringError> {
-        let failed = |path: &Path, source| KeyringError::Write { path: path.to_owned(), source };
-        durable::create_directory(&self.directory).map_err(|source| failed(&self.directory, source))?;
-        self.check_directory()?;
-        let path = self.path(name);
-        // Without the public half (PKCS#8 version 1): OpenSSL reads no other.
-        let pem = KeypairBytes { secret_key: *seed, public_key: None }.to_pkcs8_pem(LineEnding::LF);
-        let pem = pem.map_err(|source| KeyringError::NotAKey { path: path.clone(), source })?;
-        match durable::create(&path, pem.as_bytes()) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(KeyringError::Exists { name: name.clone(), path });
-            }
-            Err(source) => return Err(failed(&path, source)),
+    /// Makes a key as [`Keyring::create`] does; only who knows the passphrase can use it.
+    ///
+    /// # Errors
+    /// As [`Keyring::create`].
+    pub fn create_protected(
+        &self,
+        name: &KeyName,
+        passphrase: Option<&str>,
+    ) -> Result<KeyInfo, KeyringError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *seed)?;
+        self.create_from_seed(name, &seed, passphrase)
+    }
+
+    /// Takes a private key in OpenSSH's form along.
+    ///
+    /// # Errors
+    /// Not an ed25519 key, one that has a passphrase, or as [`Keyring::create`].
+    pub fn import_ssh(
+        &self,
+        name: &KeyName,
+        path: &Path,
+        passphrase: Option<&str>,
+    ) -> Result<KeyInfo, KeyringError> {
+        #[cfg(target_os = "linux")]
+        forbid_core_dumps();
+        let failed = |source| KeyringError::Read { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        check_exposed(&metadata, 0o077)
+            .map_err(|mode| KeyringError::FileExposed { path: path.to_owned(), mode })?;
+        let bytes = durable::read(&file, KEY_FILE_BYTES_MAX).map_err(failed)?;
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| KeyringError::NotText { path: path.to_owned() })?;
+        let seed = Zeroizing::new(ssh_key::read(text)?.to_bytes());
+        self.create_from_seed(name, &seed, passphrase)
+    }
+
+    /// Remembers a key that ssh-agent holds, by its public half.
+    ///
+    /// # Errors
+    /// As [`Keyring::create`].
+    pub fn import_agent(&self, name: &KeyName, key: PublicKey) -> Result<KeyInfo, KeyringError> {
+        self.make_directory()?;
+        if self.path(name, EXTENSION).exists() {
+            return Err(KeyringError::Exists { name: name.clone(), path: self.path(name, EXTENSION) });
         }
-        self.read(name).map(|(_, info)| info)
+        self.write_new(name, AGENT_EXTENSION, format!("{key}\n").as_bytes())?;
+        self.info(name)
+    }
+
+    fn create_from_seed(
+        &self,
+        name: &KeyName,
+        seed: &[u8; 32],
+        passphrase: Option<&str>,
+    ) -> Result<KeyInfo, KeyringError> {
+        #[cfg(target_os = "linux")]
+        forbid_core_dumps();
+        self.make_directory()?;
+        if self.path(name, AGENT_EXTENSION).exists() {
+            return Err(KeyringError::Exists { name: name.clone(), path: self.path(name, AGENT_EXTENSION) });
+        }
+        let pem = key_file::encode(seed, passphrase)
+            .map_err(|source| KeyringError::NotAKey { path: self.path(name, EXTENSION), source })?;
+        self.write_new(name, EXTENSION, pem.as_bytes())?;
+        if passphrase.is_some() {
+            let public = PublicKey::of(&SigningKey::from_bytes(seed));
+            let path = self.path(name, PUBLIC_EXTENSION);
+            durable::replace(&path, format!("{public}\n").as_bytes())
+                .map_err(|source| KeyringError::Write { path, source })?;
+        }
+        self.info(name)
+    }
+
+    fn make_directory(&self) -> Result<(), KeyringError> {
+        let path = &self.directory;
+        durable::create_directory(path)
+            .map_err(|source| KeyringError::Write { path: path.clone(), source })?;
+        self.check_directory()
+    }
+
+    fn write_new(&self, name: &KeyName, extension: &str, bytes: &[u8]) -> Result<(), KeyringError> {
+        let path = self.path(name, extension);
+        match durable::create(&path, bytes) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(KeyringError::Exists { name: name.clone(), path })
+            }
+            Err(source) => Err(KeyringError::Write { path, source }),
+        }
     }
 
     /// Returns the keys, without their secrets.
@@ -173,8 +315,8 @@ impl Keyring {
         let mut list = KeyList::default();
         for entry in entries {
             let path = entry.map_err(failed)?.path();
-            match name_of(&path).map(|name| name.and_then(|name| self.read(&name))) {
-                Some(Ok((_, info))) => list.keys.push(info),
+            match name_of(&path).map(|name| name.and_then(|name| self.info(&name))) {
+                Some(Ok(info)) => list.keys.push(info),
                 Some(Err(refused)) => list.refused.push(refused),
                 None => {}
             }
@@ -183,19 +325,152 @@ impl Keyring {
         Ok(list)
     }
 
-    /// Returns the key of this name, for signing. On Linux the process leaves no core dump from now on.
+    /// Returns the publisher of this name with those of its keys that are here, for signing. On Linux the process leaves no
+    /// core dump from now on.
     ///
     /// # Errors
-    /// There is none (the error names those that exist), other users may read it, or it is no ed25519 key.
+    /// There is none (the error names those that exist), other users may read a key, or it is no ed25519 key.
     pub fn load(&self, name: &KeyName) -> Result<PublisherKey, KeyringError> {
         #[cfg(target_os = "linux")]
         forbid_core_dumps();
         self.check_directory()?;
-        self.read(name).map(|(key, _)| key)
+        match self.documents(name)? {
+            Some(history) => {
+                let wanted = history.newest().keys.clone();
+                let keys = self.secrets(&wanted, history.newest().threshold)?;
+                Ok(PublisherKey::new(keys, history))
+            }
+            None => self.found(name),
+        }
     }
 
-    fn read(&self, name: &KeyName) -> Result<(PublisherKey, KeyInfo), KeyringError> {
-        let path = self.path(name);
+    fn found(&self, name: &KeyName) -> Result<PublisherKey, KeyringError> {
+        PublisherKey::found(self.secret(name)?).map_err(|error| KeyringError::Sign(Box::new(error)))
+    }
+
+    /// Returns the secret of one key, for signing in whose name soever.
+    ///
+    /// # Errors
+    /// As [`Keyring::load`].
+    pub fn secret(&self, name: &KeyName) -> Result<SecretKey, KeyringError> {
+        #[cfg(target_os = "linux")]
+        forbid_core_dumps();
+        self.check_directory()?;
+        if self.path(name, AGENT_EXTENSION).exists() && !self.path(name, EXTENSION).exists() {
+            let key = self.read_public(name, AGENT_EXTENSION)?;
+            let Some(agent) = self.agent.clone() else {
+                return Err(KeyringError::NoAgent { name: name.clone() });
+            };
+            return Ok(AgentKey::new(key, agent).into());
+        }
+        let (path, pem, _) = self.read_pem(name)?;
+        if !key_file::is_encrypted(&pem) {
+            let key = key_file::decode(&pem, None);
+            return Ok(key.map_err(|source| KeyringError::NotAKey { path, source })?.into());
+        }
+        let passphrase = self.passphrase(name)?;
+        match key_file::decode(&pem, Some(&passphrase)) {
+            Ok(key) => Ok(key.into()),
+            Err(pkcs8::Error::EncryptedPrivateKey(_)) => {
+                Err(KeyringError::WrongPassphrase { name: name.clone() })
+            }
+            Err(source) => Err(KeyringError::NotAKey { path, source }),
+        }
+    }
+
+    /// Returns up to `enough` of the keys with these public halves, as far as they are here.
+    ///
+    /// # Errors
+    /// As [`Keyring::load`].
+    pub fn secrets(&self, wanted: &[PublicKey], enough: usize) -> Result<Vec<SecretKey>, KeyringError> {
+        let here = self.list()?.keys.into_iter().filter(|it| wanted.contains(&it.public_key));
+        let mut keys: Vec<SecretKey> = Vec::new();
+        for info in here {
+            let known = keys.iter().any(|key| key.public_key() == info.public_key);
+            if keys.len() < enough && !known {
+                keys.push(self.secret(&info.name)?);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Returns the key documents of the publisher of this name, where it has had more than one key.
+    ///
+    /// # Errors
+    /// They cannot be read, or do not verify.
+    pub fn documents(&self, name: &KeyName) -> Result<Option<KeyHistory>, KeyringError> {
+        let path = self.path(name, DOCUMENTS_EXTENSION);
+        let failed = |source| KeyringError::Read { path: path.clone(), source };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(failed(source)),
+        };
+        let max = KEY_DOCUMENTS_MAX * 2 * KEY_ENVELOPE_BYTES_MAX;
+        let bytes = durable::read(&file, max).map_err(failed)?;
+        let refused = |source| KeyringError::Documents { path: path.clone(), source: Box::new(source) };
+        let envelopes: Vec<String> = json::from_slice(&bytes, max).map_err(|error| refused(error.into()))?;
+        keys_of(&envelopes).map(Some).map_err(refused)
+    }
+
+    /// Keeps the key documents of the publisher of this name, in place of those that were here.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn keep_documents(&self, name: &KeyName, history: &KeyHistory) -> Result<(), KeyringError> {
+        self.make_directory()?;
+        let path = self.path(name, DOCUMENTS_EXTENSION);
+        durable::replace(&path, &json::to_vec(&history.envelopes()))
+            .map_err(|source| KeyringError::Write { path, source })
+    }
+
+    /// Returns what is known of a key without its secret.
+    ///
+    /// # Errors
+    /// There is none, other users may read it, it is no ed25519 key, or it has a passphrase and no public half beside it.
+    pub fn info(&self, name: &KeyName) -> Result<KeyInfo, KeyringError> {
+        let agent = self.path(name, AGENT_EXTENSION);
+        let (path, public_key, protection, metadata) =
+            if agent.exists() && !self.path(name, EXTENSION).exists() {
+                let metadata = fs::metadata(&agent).ok();
+                let key = self.read_public(name, AGENT_EXTENSION)?;
+                (agent, key, Protection::Agent, metadata)
+            } else {
+                let (path, pem, metadata) = self.read_pem(name)?;
+                let (key, protection) = if key_file::is_encrypted(&pem) {
+                    let key = match self.read_public(name, PUBLIC_EXTENSION) {
+                        Ok(key) => key,
+                        Err(_) => self.secret(name)?.public_key(),
+                    };
+                    (key, Protection::Passphrase)
+                } else {
+                    let key = key_file::decode(&pem, None)
+                        .map_err(|source| KeyringError::NotAKey { path: path.clone(), source })?;
+                    (PublicKey::of(&key), Protection::Mode)
+                };
+                (path, key, protection, Some(metadata))
+            };
+        let history = self.documents(name)?;
+        let first = KeyDocument::first(public_key);
+        let newest = history.as_ref().map_or(&first, KeyHistory::newest);
+        let created = metadata.and_then(|it| it.modified().ok()?.duration_since(UNIX_EPOCH).ok());
+        Ok(KeyInfo {
+            name: name.clone(),
+            publisher: history
+                .as_ref()
+                .map_or_else(|| publisher_id(&first.to_payload()), KeyHistory::publisher),
+            public_key,
+            created: created.map(|since| since.as_secs()),
+            protection,
+            documents: newest.version,
+            threshold: newest.threshold,
+            keys: newest.keys.clone(),
+            path,
+        })
+    }
+
+    fn read_pem(&self, name: &KeyName) -> Result<(PathBuf, Zeroizing<String>, fs::Metadata), KeyringError> {
+        let path = self.path(name, EXTENSION);
         let failed = |source| KeyringError::Read { path: path.clone(), source };
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -207,18 +482,24 @@ impl Keyring {
             .map_err(|mode| KeyringError::FileExposed { path: path.clone(), mode })?;
         let bytes = durable::read(&file, KEY_FILE_BYTES_MAX).map_err(failed)?;
         let pem = std::str::from_utf8(&bytes).map_err(|_| KeyringError::NotText { path: path.clone() })?;
-        let key = SigningKey::from_pkcs8_pem(pem)
-            .map_err(|source| KeyringError::NotAKey { path: path.clone(), source })?;
-        let key = PublisherKey::new(key);
-        let created = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let info = KeyInfo {
-            name: name.clone(),
-            publisher: key.publisher_id(),
-            public_key: key.public_key(),
-            created: created.map(|since| since.as_secs()),
-            path,
-        };
-        Ok((key, info))
+        let pem = Zeroizing::new(pem.to_owned());
+        Ok((path, pem, metadata))
+    }
+
+    fn read_public(&self, name: &KeyName, extension: &str) -> Result<PublicKey, KeyringError> {
+        let path = self.path(name, extension);
+        let text =
+            fs::read_to_string(&path).map_err(|source| KeyringError::Read { path: path.clone(), source })?;
+        text.trim().parse().map_err(|_| KeyringError::NotPublic { path })
+    }
+
+    fn passphrase(&self, name: &KeyName) -> Result<Zeroizing<String>, KeyringError> {
+        let failed = |source| KeyringError::Passphrase { name: name.clone(), source };
+        match &self.passphrases {
+            Passphrases::Nowhere => Err(KeyringError::NoPassphrase { name: name.clone() }),
+            Passphrases::Asked(ask) => ask(name).map_err(failed),
+            Passphrases::File(path) => read_passphrase(path),
+        }
     }
 
     fn not_found(&self, name: &KeyName) -> KeyringError {
@@ -230,8 +511,8 @@ impl Keyring {
         }
     }
 
-    fn path(&self, name: &KeyName) -> PathBuf {
-        self.directory.join(format!("{name}.{EXTENSION}"))
+    fn path(&self, name: &KeyName, extension: &str) -> PathBuf {
+        self.directory.join(format!("{name}.{extension}"))
     }
 
     /// Who may write the directory may put another key in the place of this one.
@@ -242,9 +523,24 @@ impl Keyring {
     }
 }
 
+/// Returns the first line of a file that only its owner may read.
+///
+/// # Errors
+/// It cannot be read, others may read it, or it is no line of text.
+pub fn read_passphrase(path: &Path) -> Result<Zeroizing<String>, KeyringError> {
+    let failed = |source| KeyringError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    check_exposed(&file.metadata().map_err(failed)?, 0o077)
+        .map_err(|mode| KeyringError::FileExposed { path: path.to_owned(), mode })?;
+    let bytes = durable::read(&file, PASSPHRASE_BYTES_MAX).map_err(failed)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| KeyringError::NotText { path: path.to_owned() })?;
+    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+}
+
 /// Returns the name of the key in a file; `None` for files that are no key files.
 fn name_of(path: &Path) -> Option<Result<KeyName, KeyringError>> {
-    if path.extension()? != EXTENSION {
+    let extension = path.extension()?;
+    if extension != EXTENSION && extension != AGENT_EXTENSION {
         return None;
     }
     let name = path.file_stem()?.to_string_lossy();
@@ -324,6 +620,8 @@ impl<'de> Deserialize<'de> for KeyName {
 
 #[cfg(test)]
 mod tests {
+    use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+    use ed25519_dalek::pkcs8::{EncodePrivateKey, KeypairBytes};
     use tempfile::TempDir;
 
     use super::*;
@@ -384,20 +682,20 @@ mod tests {
     #[test]
     fn takes_the_keys_of_other_tools() {
         let (_home, keyring) = keyring();
-        let made = keyring.create_from_seed(&name("ours"), &[7; 32]).unwrap();
+        let made = keyring.create_from_seed(&name("ours"), &[7; 32], None).unwrap();
         let openssl = "-----BEGIN PRIVATE KEY-----\n\
             MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n\
             -----END PRIVATE KEY-----\n";
         assert_eq!(fs::read_to_string(&made.path).unwrap(), openssl);
         let with_public = SigningKey::from_bytes(&[7; 32]).to_pkcs8_pem(LineEnding::CRLF).unwrap();
-        durable::create(&keyring.path(&name("theirs")), with_public.as_bytes()).unwrap();
+        durable::create(&keyring.path(&name("theirs"), EXTENSION), with_public.as_bytes()).unwrap();
         assert_eq!(keyring.load(&name("theirs")).unwrap().publisher_id(), made.publisher);
         let mixed = KeypairBytes {
             secret_key: [7; 32],
             public_key: KeypairBytes::from(&SigningKey::from_bytes(&[8; 32])).public_key,
         };
         let mixed = mixed.to_pkcs8_pem(LineEnding::LF).unwrap();
-        durable::create(&keyring.path(&name("mixed")), mixed.as_bytes()).unwrap();
+        durable::create(&keyring.path(&name("mixed"), EXTENSION), mixed.as_bytes()).unwrap();
         assert!(matches!(keyring.load(&name("mixed")), Err(KeyringError::NotAKey { .. })));
     }
 

@@ -125,3 +125,14 @@ pub(super) const UPLOADED_MAX: usize = reg_proto::limits::FILES_MAX;
 pub(super) const HELD_MAX: usize = 256;
 /// How long a reader waits where there is nobody at all to fetch from: a peer that comes back does so in seconds.
 pub(super) const DESERTED_PATIENCE: Duration = Duration::from_secs(4);
+
+/// Records that are remembered of one tag: a release a week for five years; each takes 2 KiB.
+pub(super) const HISTORY_MAX: usize = 256;
+/// Proofs of equivocation that are kept of one tag: the first one freezes it.
+pub(super) const PROOFS_PER_TAG_MAX: usize = 16;
+/// Proofs of equivocation that are kept while those of publishers nobody here has pulled from are among them: 4 MiB.
+pub(super) const PROOFS_OF_STRANGERS_MAX: usize = 1024;
+/// Proofs that are told with one head, in gossip and in pages.
+pub(super) const PROOFS_PER_HEAD_MAX: usize = 4;
+/// Different records of one tag that are weighed in one search: a few stale ones, and those that contradict each other.
+pub(super) const TAGS_TOLD_MAX: usize = 64;

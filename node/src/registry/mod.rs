@@ -32,10 +32,14 @@ mod relay;
 mod upload;
 mod view;
 
+mod history;
 pub mod key_pin;
+pub mod log;
+mod proofs;
 mod resolve;
 mod tags;
 pub mod trust;
+mod vows;
 
 mod assemble;
 mod checkout;
@@ -55,10 +59,16 @@ mod finder;
 mod lanes;
 mod source;
 
+pub mod board;
 pub mod bundle;
 mod certificate;
+pub mod key_file;
 pub mod keyring;
 pub mod publisher_key;
+pub mod secret_key;
+pub mod signing;
+pub mod ssh_agent;
+mod ssh_key;
 
 mod bans;
 mod clock;

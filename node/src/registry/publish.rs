@@ -5,9 +5,9 @@
 //! stranger's, and only then moves the tag.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
-use reg_proto::announcement::Announcement;
 use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Mirror};
 use reg_proto::bounded::Bounded;
 use reg_proto::content::metadata::Metadata;
@@ -15,9 +15,9 @@ use reg_proto::descriptor::Descriptor;
 use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, EnvelopeError};
-use reg_proto::json;
+use reg_proto::json::{self, JsonError};
 use reg_proto::key::{KeyError, KeyHistory, publisher_id};
-use reg_proto::limits::{BUNDLE_BYTES_MAX, KEY_ENVELOPE_BYTES_MAX};
+use reg_proto::limits::{BUNDLE_BYTES_MAX, KEY_ENVELOPE_BYTES_MAX, SETTLES_MAX};
 use reg_proto::manifest::{MANIFEST_TYPE, Manifest};
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
 use reg_proto::peer::PeerId;
@@ -30,11 +30,13 @@ use reg_proto::tag::{ManifestPointer, SignedTag, TagError, TagRecord};
 use reg_proto::wire::{Request, Response};
 use thiserror::Error;
 use tokio::task::{JoinError, JoinSet};
+use tracing::debug;
 
 use super::assemble::{AssembleError, Assembled};
 use super::bundle::{self, BundleError};
 use super::fault::{Fault, FaultKind};
-use super::heads::Head;
+use super::heads::{self, Head};
+use super::key_pin::{self, KeyPinError};
 use super::limits::{PREPARATION_TIMEOUT, PREPARATIONS_MAX, QUESTIONS_AT_ONCE};
 use super::model::ModelRecord;
 use super::publisher_key::{PublisherKey, SignError};
@@ -42,7 +44,7 @@ use super::report::{Prepared, Published, Signed};
 use super::request::{Origin, PublishRequest};
 use super::resolve::{ResolveError, holder_of};
 use super::tags::{self, TagsError};
-use super::{Inner, Registry, Reporter, clock};
+use super::{Inner, Registry, Reporter, clock, proofs, vows};
 use crate::store::{Lease, WriteError};
 
 /// A model that waits for its signatures.
@@ -75,6 +77,12 @@ pub enum PublishError {
     Write(#[from] WriteError),
     #[error("tag cannot be moved")]
     Tags(#[from] TagsError),
+    #[error("tag cannot be moved")]
+    Frozen { source: TagsError },
+    #[error("tag record that was prepared is not understood")]
+    Record(#[from] JsonError),
+    #[error("files are not those that were prepared: their manifest is {found}, not {prepared}")]
+    OtherFiles { prepared: Digest, found: Digest },
     #[error("newest record of the tag cannot be found out")]
     Newest(#[source] Box<ResolveError>),
     #[error("model name {wanted} is taken: this publisher has {existing}, the same but for case")]
@@ -108,12 +116,11 @@ impl Fault for PublishError {
                 FaultKind::Verification
             }
             Self::Newest(source) => source.kind(),
-            Self::Tags(TagsError::Rollback { .. } | TagsError::Equivocation { .. }) => {
-                FaultKind::Verification
-            }
+            Self::Tags(source) | Self::Frozen { source } => source.kind(),
+            Self::OtherFiles { .. } => FaultKind::Verification,
             Self::NoPreparation { .. } => FaultKind::NotFound,
             Self::TooManyPreparations => FaultKind::RetryLater,
-            Self::Write(_) | Self::Tags(_) | Self::Interrupted(_) => FaultKind::Internal,
+            Self::Write(_) | Self::Interrupted(_) => FaultKind::Internal,
             _ => FaultKind::Invalid,
         }
     }
@@ -126,6 +133,13 @@ impl Fault for PublishError {
                 Some(format!("publish as {existing}, or choose another name"))
             }
             Self::NoPreparation { .. } => Some("publish again".into()),
+            Self::OtherFiles { .. } => Some("prepare anew: reg publish … --prepare FILE".into()),
+            Self::Frozen { .. } => Some(
+                "if you have signed both, publish with --settle; if not, your key is stolen: reg key rotate NAME --floor N"
+                    .into(),
+            ),
+            Self::Newest(source) => source.hint(),
+            Self::Tags(source) => source.hint(),
             _ => None,
         }
     }
@@ -141,10 +155,29 @@ impl Registry {
         request: PublishRequest,
         reporter: &Reporter,
     ) -> Result<Prepared, PublishError> {
-        let keys = first_keys(&request.key_document)?;
+        let keys = keys_of(&request.key_documents)?;
         let newest = self.newest_record(&keys, &request.model, &request.tag, reporter).await?;
         let (inner, reporter) = (self.inner.clone(), reporter.clone());
-        tokio::task::spawn_blocking(move || inner.prepare(request, &keys, newest, &reporter)).await?
+        tokio::task::spawn_blocking(move || inner.prepare(request, keys, newest, None, &reporter)).await?
+    }
+
+    /// Publishes what was prepared some time ago, perhaps by another node, and signed meanwhile somewhere else: the files
+    /// are read anew, and must be those that were signed.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn publish_signed(
+        &self,
+        request: PublishRequest,
+        prepared: Prepared,
+        signed: Signed,
+        reporter: &Reporter,
+    ) -> Result<Published, PublishError> {
+        let keys = keys_of(&request.key_documents)?;
+        let (inner, silent) = (self.inner.clone(), reporter.clone());
+        let again =
+            tokio::task::spawn_blocking(move || inner.prepare(request, keys, None, Some(&prepared), &silent));
+        self.commit_publish(again.await??.id, signed, reporter).await
     }
 
     /// Checks the signatures, keeps the model, moves the tag, and tells the network.
@@ -177,7 +210,7 @@ impl Registry {
         request: PublishRequest,
         reporter: &Reporter,
     ) -> Result<Published, PublishError> {
-        let request = PublishRequest { key_document: key.key_document(), ..request };
+        let request = PublishRequest { key_documents: key.key_documents().to_vec(), ..request };
         let prepared = self.prepare_publish(request, reporter).await?;
         let signed = key.sign(&prepared)?;
         self.commit_publish(prepared.id, signed, reporter).await
@@ -226,7 +259,16 @@ impl Registry {
             return Ok(tags::record(&self.inner.store, keys.publisher(), model, tag)?);
         }
         match self.inner.newest_tag(&reference, reporter).await {
-            Ok(tag) => Ok(tag),
+            Ok((tag, told)) => {
+                // Whoever holds older keys than others have seen must not sign with them.
+                if let Some(told) = told {
+                    match key_pin::follow(Some(&told), keys) {
+                        Ok(_) | Err(KeyPinError::Dead { .. }) => {}
+                        Err(error) => return Err(PublishError::Tags(error.into())),
+                    }
+                }
+                Ok(tag)
+            }
             Err(error) if error.kind() == FaultKind::Verification => {
                 Err(PublishError::Newest(Box::new(error)))
             }
@@ -235,41 +277,61 @@ impl Registry {
     }
 }
 
-/// Reads the envelope of a first key document, whose payload's digest is the publisher's id.
-fn first_keys(envelope: &str) -> Result<KeyHistory, PublishError> {
-    let read = Envelope::from_bytes(envelope.as_bytes(), KEY_ENVELOPE_BYTES_MAX)?;
-    Ok(KeyHistory::verify(publisher_id(&read.payload), &[envelope.to_owned()])?)
+/// Verifies the key documents of a publisher, the first of which names it.
+pub(super) fn keys_of(envelopes: &[String]) -> Result<KeyHistory, PublishError> {
+    let first = envelopes.first().ok_or(KeyError::Empty)?;
+    let read = Envelope::from_bytes(first.as_bytes(), KEY_ENVELOPE_BYTES_MAX)?;
+    Ok(KeyHistory::verify(publisher_id(&read.payload), envelopes)?)
 }
 
 impl Inner {
     fn prepare(
         &self,
         request: PublishRequest,
-        keys: &KeyHistory,
+        mut keys: KeyHistory,
         newest: Option<SignedTag>,
+        again: Option<&Prepared>,
         reporter: &Reporter,
     ) -> Result<Prepared, PublishError> {
-        let PublishRequest { source, model, tag, claims, allow_unsafe, fresh_for, origin, .. } = request;
+        let PublishRequest { source, model, tag, claims, allow_unsafe, fresh_for, origin, settle, .. } =
+            request;
+        let expires_in = request.expires_in;
         let publisher = keys.publisher();
+        key_pin::follow(tags::keys(&self.store, publisher)?.as_ref(), &keys).map_err(TagsError::from)?;
+        vows::revoke(&self.store, &mut keys)?;
         self.check_name(publisher, &model)?;
         let Assembled { manifest, bytes, states, metadata, kinds, lease } =
             self.assemble(source, claims, allow_unsafe, reporter)?;
         let digest = self.store.put_blob(&bytes)?;
-        let issued = clock::now();
+        let issued = again.map_or_else(clock::now, |it| it.issued);
         let provenance =
             Provenance { publisher, model: model.clone(), key_document: keys.version(), issued, states };
-        let record = TagRecord {
-            publisher,
-            model: model.clone(),
-            tag: tag.clone(),
-            seq: self.next_seq(publisher, &model, &tag, newest.as_ref())?,
-            prev: newest.as_ref().map(SignedTag::payload_digest),
-            manifest: ManifestPointer { digest, size: bytes.len() as u64 },
-            key_document: keys.version(),
-            issued,
-            fresh_until: fresh_for.map(|seconds| issued.saturating_add(seconds)),
-            expires: None,
-            settles: Bounded::empty(),
+        let pointer = ManifestPointer { digest, size: bytes.len() as u64 };
+        let record = match again {
+            Some(again) => {
+                let record = TagRecord::from_payload(again.tag_record.as_bytes())?;
+                if (again.manifest, record.manifest) != (digest, pointer) {
+                    return Err(PublishError::OtherFiles { prepared: again.manifest, found: digest });
+                }
+                record
+            }
+            None => {
+                let settles = self.settles(&keys, &model, &tag, newest.as_ref(), settle)?;
+                let next = tags::reserve(&self.store, &keys, &model, &tag, newest.as_ref())?;
+                TagRecord {
+                    publisher,
+                    model: model.clone(),
+                    tag: tag.clone(),
+                    seq: next.seq,
+                    prev: next.prev,
+                    manifest: pointer,
+                    key_document: keys.version(),
+                    issued,
+                    fresh_until: fresh_for.map(|seconds| issued.saturating_add(seconds)),
+                    expires: expires_in.map(|seconds| issued.saturating_add(seconds)),
+                    settles,
+                }
+            }
         };
         let prepared = Prepared {
             id: self.next_id(),
@@ -314,16 +376,33 @@ impl Inner {
         }
     }
 
-    fn next_seq(
+    /// Returns the heads that the next record settles: those that the last one did, and, where the publisher says so, those
+    /// of the contradictions that freeze the tag.
+    fn settles(
         &self,
-        publisher: PublisherId,
+        keys: &KeyHistory,
         model: &ModelName,
         tag: &Tag,
         newest: Option<&SignedTag>,
-    ) -> Result<u64, PublishError> {
-        let seen = tags::seen(&self.store, publisher, model, tag)?.map_or(0, |seen| seen.seq);
-        let newest = newest.map_or(0, |tag| tag.record().seq);
-        Ok(seen.max(newest).saturating_add(1))
+        settle: bool,
+    ) -> Result<Bounded<Digest, SETTLES_MAX>, PublishError> {
+        let record = newest.map(SignedTag::record);
+        let carried = record.into_iter().flat_map(|it| it.settles.iter().copied());
+        let proofs = proofs::all(&self.store, keys, Some(model), Some(tag))?;
+        let mut settles: Vec<Digest> = carried.collect();
+        for proof in &proofs {
+            if record.is_some_and(|record| proof.is_settled_by(record)) {
+                continue;
+            }
+            if !settle && proofs::freezing(&self.store, keys, model, tag, &[])?.is_some() {
+                return Err(PublishError::Frozen { source: tags::frozen(proof) });
+            }
+            settles
+                .extend(proof.heads().into_iter().filter(|head| !settles.contains(head)).collect::<Vec<_>>());
+        }
+        // The newest contradictions are those that are still passed around.
+        let begin = settles.len().saturating_sub(SETTLES_MAX);
+        Ok(Bounded::first_of(settles.split_off(begin)))
     }
 
     fn remember(&self, preparation: Preparation) -> Result<(), PublishError> {
@@ -340,7 +419,8 @@ impl Inner {
         let preparation = self.preparations.lock().expect("no holder of this lock panics").remove(&id);
         let preparation = preparation.ok_or(PublishError::NoPreparation { id })?;
         let Preparation { prepared, manifest, descriptor, metadata, kinds, .. } = &preparation;
-        let keys = first_keys(&signed.key_document)?;
+        let mut keys = keys_of(&signed.key_documents)?;
+        vows::revoke(&self.store, &mut keys)?;
         let provenance =
             Provenance::verify(&signed.provenance, &keys, &prepared.model, &prepared.manifest, manifest)?;
         let tag = SignedTag::verify(&signed.tag_record, &keys)?;
@@ -352,8 +432,7 @@ impl Inner {
         if signed.bundle.len() > BUNDLE_BYTES_MAX {
             return Err(PublishError::Bundle { size: signed.bundle.len() });
         }
-        let signers = keys.document(keys.version()).map(|document| document.keys.clone()).unwrap_or_default();
-        bundle::check(&signed.bundle, &signers, &prepared.resources)?;
+        bundle::check(&signed.bundle, &keys.signers(keys.version()), &prepared.resources)?;
         if let Some(blob) = manifest.blobs().into_keys().find(|blob| !self.store.contains(blob)) {
             return Err(PublishError::Evicted { blob });
         }
@@ -388,7 +467,7 @@ impl Inner {
         self.refer(&mut record, descriptor, KEYS_ARTIFACT_TYPE, KEYS_ARTIFACT_TYPE, &documents)?;
         tags::pin_keys(&self.store, &keys)?;
         record.save(&self.store, &prepared.manifest)?;
-        tags::see(&self.store, &tag)?;
+        tags::see(&self.store, &keys, &tag)?;
         tags::keep(&self.store, &tag)?;
         self.store.touch(&prepared.manifest);
         self.store.commit();
@@ -436,17 +515,18 @@ impl Inner {
     }
 
     /// Tells the network what a tag now means, and that this node holds it.
-    pub(super) async fn announce(&self, tag: &SignedTag, keys: &KeyHistory) {
+    pub(super) async fn announce(self: &Arc<Self>, tag: &SignedTag, keys: &KeyHistory) {
+        self.announce_text(tag.envelope(), keys).await;
+    }
+
+    /// Tells the network a tag record, or that its keys are revoked.
+    pub(super) async fn announce_text(self: &Arc<Self>, tag: &str, keys: &KeyHistory) {
         let own = self.network.peer_id();
-        let announcement = Announcement {
-            tag: tag.envelope().to_owned(),
-            key_documents: Bounded::first_of(keys.envelopes().iter().cloned()),
-            holder: holder_of(own, self.network.listen_addresses().await),
-            contradicted_by: None,
-            revocations: Bounded::empty(),
-        };
-        if let Ok(head) = Head::verify(&announcement) {
-            self.take_head(head);
+        let holder = holder_of(own, self.network.listen_addresses().await);
+        let announcement = heads::announcement(tag, keys, holder, None);
+        match Head::verify(&announcement, keys.clone()) {
+            Ok(head) => drop(self.take_head(head)),
+            Err(error) => debug!(%error, "a tag record that is revoked is told along with its revocation"),
         }
         self.network.announce(announcement).await;
     }

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use ed25519_dalek::SigningKey;
 use reg_proto::attestation::Mirror;
 use reg_proto::envelope::{Envelope, PublicKey};
 use reg_proto::json::JsonError;
-use reg_proto::key::{KeyDocument, publisher_id};
+use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, KeyError, KeyHistory, publisher_id};
 use reg_proto::name::PublisherId;
 use reg_proto::provenance::{Provenance, ProvenanceError, STATEMENT_PAYLOAD_TYPE};
 use reg_proto::tag::{TAG_RECORD_TYPE, TagRecord};
@@ -14,18 +13,15 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::bundle::{self, BundleError};
-use super::certificate;
+use super::certificate::{self, CertificateError};
 use super::fault::{Fault, FaultKind};
 use super::report::{Prepared, Signed};
+use super::secret_key::{SecretKey, SecretKeyError};
 
-/// Version of the key document by which a single key speaks for its publisher.
-const KEY_DOCUMENT_VERSION: u64 = 1;
-
-/// A publisher's ed25519 key; its secret is wiped from memory when it is dropped, and no text shows it.
+/// Who signs in a publisher's name: its key documents, and those of its keys that are at hand.
 pub struct PublisherKey {
-    key: SigningKey,
-    document: KeyDocument,
-    publisher: PublisherId,
+    keys: Vec<SecretKey>,
+    history: KeyHistory,
 }
 
 /// Why a key does not sign what it is given.
@@ -39,6 +35,16 @@ pub enum SignError {
     TagRecord(#[from] JsonError),
     #[error("{document} that is to be signed says something else than what was prepared: {field}")]
     Differs { document: &'static str, field: &'static str },
+    #[error("{have} of the {threshold} keys that must sign for {publisher} are here")]
+    TooFew { publisher: PublisherId, have: usize, threshold: usize },
+    #[error("none of the keys here is one of {publisher}'s: they were rotated away")]
+    NotOne { publisher: PublisherId },
+    #[error(transparent)]
+    Key(#[from] SecretKeyError),
+    #[error("certificate authority cannot be made")]
+    Certificate(#[from] CertificateError),
+    #[error("key documents of the publisher are refused")]
+    History(#[from] KeyError),
     #[error("OpenSSF bundle cannot be made")]
     Bundle(#[from] BundleError),
     #[error("operating system gives no random numbers")]
@@ -51,45 +57,84 @@ impl Fault for SignError {
             Self::OtherPublisher { .. } | Self::Provenance(_) | Self::TagRecord(_) | Self::Differs { .. } => {
                 FaultKind::Verification
             }
-            Self::Bundle(_) => FaultKind::Invalid,
+            Self::TooFew { .. } | Self::NotOne { .. } => FaultKind::Denied,
+            Self::Key(_) => FaultKind::Unreachable,
+            Self::History(_) => FaultKind::Verification,
+            Self::Bundle(_) | Self::Certificate(_) => FaultKind::Invalid,
             Self::Random(_) => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::TooFew { .. } => Some(
+                "write what is to be signed to a file (--prepare FILE), let the others sign it (reg sign FILE --key NAME), \
+                 then go on with it (reg publish --signed FILE)"
+                    .to_owned(),
+            ),
+            Self::Key(_) => Some("ssh-add -l shows what the agent holds".to_owned()),
+            _ => None,
         }
     }
 }
 
 impl PublisherKey {
-    pub(super) fn new(key: SigningKey) -> Self {
-        let document = KeyDocument::first(PublicKey::of(&key));
-        let publisher = publisher_id(&document.to_payload());
-        Self { key, document, publisher }
-    }
-
-    /// Returns the id of the publisher that this key founds.
-    pub const fn publisher_id(&self) -> PublisherId {
-        self.publisher
-    }
-
-    /// Returns the public half.
-    pub fn public_key(&self) -> PublicKey {
-        PublicKey::of(&self.key)
-    }
-
-    /// Returns the publisher's first key document as the text that every request and answer carries: its envelope, signed.
+    /// Returns the publisher that one key founds.
     ///
-    /// The publisher's id is the digest of the payload in it, [`PublisherKey::key_document_payload`]. The text is the same
-    /// each time.
-    pub fn key_document(&self) -> String {
-        self.document.sign(&self.key).to_json()
+    /// # Errors
+    /// The key does not sign.
+    pub(super) fn found(key: SecretKey) -> Result<Self, SignError> {
+        let payload = KeyDocument::first(key.public_key()).to_payload();
+        let mut envelope = Envelope::unsigned(KEY_DOCUMENT_TYPE, payload);
+        envelope.add(&key.public_key(), key.sign(KEY_DOCUMENT_TYPE, &envelope.payload)?);
+        let history = KeyHistory::verify(publisher_id(&envelope.payload), &[envelope.to_json()])?;
+        Ok(Self { keys: vec![key], history })
     }
 
-    /// Returns the bytes of the first key document itself, whose digest is the publisher's id.
-    pub fn key_document_payload(&self) -> Vec<u8> {
-        self.document.to_payload()
+    /// Returns the publisher of `history`, with the keys that are at hand.
+    pub(super) const fn new(keys: Vec<SecretKey>, history: KeyHistory) -> Self {
+        Self { keys, history }
     }
 
-    /// Returns the certificate by which tools that know X.509 trust this key: a PEM file, the same each time.
-    pub fn ca_pem(&self) -> String {
-        certificate::to_pem(certificate::authority(&self.key, &self.publisher).der())
+    /// Returns the id of the publisher.
+    pub const fn publisher_id(&self) -> PublisherId {
+        self.history.publisher()
+    }
+
+    /// Returns the publisher's key documents.
+    pub const fn history(&self) -> &KeyHistory {
+        &self.history
+    }
+
+    /// Returns the public half of the first of the keys that sign now.
+    pub fn public_key(&self) -> PublicKey {
+        let signs = |key: &&PublicKey| self.keys.iter().any(|it| it.public_key() == **key);
+        let keys = &self.history.newest().keys;
+        keys.iter().find(signs).or(keys.first()).copied().expect("a key document has keys")
+    }
+
+    /// Returns the key documents as every request and answer carries them: their envelopes, the first one first.
+    ///
+    /// The publisher's id is the digest of the payload in the first.
+    pub fn key_documents(&self) -> &[String] {
+        self.history.envelopes()
+    }
+
+    /// Returns the certificate by which tools that know X.509 trust the key that signs now: a PEM file, the same each time.
+    ///
+    /// # Errors
+    /// None of the publisher's keys is at hand, or it does not sign.
+    pub fn ca_pem(&self) -> Result<String, SignError> {
+        Ok(certificate::to_pem(certificate::authority(self.any_signer()?, &self.publisher_id())?.der()))
+    }
+
+    /// Returns the keys at hand that the newest document names.
+    pub(super) fn signers(&self) -> impl Iterator<Item = &SecretKey> {
+        self.keys.iter().filter(|key| self.history.newest().keys.contains(&key.public_key()))
+    }
+
+    fn any_signer(&self) -> Result<&SecretKey, SignError> {
+        self.signers().next().ok_or(SignError::NotOne { publisher: self.publisher_id() })
     }
 
     /// Signs a prepared model: its provenance, its tag record and its OpenSSF bundle.
@@ -99,86 +144,108 @@ impl PublisherKey {
     /// compares.
     ///
     /// # Errors
-    /// The preparation is of another publisher, or says different things in different places.
+    /// The preparation is of another publisher, or says different things in different places; or the keys that are at hand
+    /// are too few.
     pub fn sign(&self, prepared: &Prepared) -> Result<Signed, SignError> {
+        let (have, threshold) = (self.signers().count(), self.history.newest().threshold);
+        if have < threshold {
+            return Err(SignError::TooFew { publisher: self.publisher_id(), have, threshold });
+        }
         let mut leaf_seed = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *leaf_seed)?;
         self.sign_with_leaf(prepared, &leaf_seed)
     }
 
     fn sign_with_leaf(&self, prepared: &Prepared, leaf_seed: &[u8; 32]) -> Result<Signed, SignError> {
-        if prepared.publisher != self.publisher {
-            return Err(SignError::OtherPublisher { found: prepared.publisher, expected: self.publisher });
-        }
-        if prepared.resources.len() != prepared.files {
-            return Err(SignError::Differs { document: "list of files", field: "files" });
-        }
-        self.check_provenance(prepared)?;
-        self.check_tag_record(prepared)?;
+        self.check(prepared)?;
         let sign = |payload_type: &str, payload: &str| {
-            Envelope::sign(payload_type, payload.as_bytes().to_vec(), &[&self.key]).to_json()
-        };
-        let attestation = match &prepared.attestation {
-            Some(payload) => {
-                self.check_attestation(prepared, payload)?;
-                Some(sign(STATEMENT_PAYLOAD_TYPE, payload))
+            let mut envelope = Envelope::unsigned(payload_type, payload.as_bytes().to_vec());
+            for key in self.signers() {
+                envelope.add(&key.public_key(), key.sign(payload_type, &envelope.payload)?);
             }
-            None => None,
+            Ok::<_, SignError>(envelope.to_json())
         };
+        let attestation =
+            prepared.attestation.as_ref().map(|payload| sign(STATEMENT_PAYLOAD_TYPE, payload)).transpose()?;
         Ok(Signed {
             attestation,
-            provenance: sign(STATEMENT_PAYLOAD_TYPE, &prepared.provenance),
-            tag_record: sign(TAG_RECORD_TYPE, &prepared.tag_record),
-            key_document: self.key_document(),
-            bundle: bundle::make(&self.key, prepared, leaf_seed)?,
+            provenance: sign(STATEMENT_PAYLOAD_TYPE, &prepared.provenance)?,
+            tag_record: sign(TAG_RECORD_TYPE, &prepared.tag_record)?,
+            key_documents: self.key_documents().to_vec(),
+            bundle: bundle::make(self.any_signer()?, prepared, leaf_seed)?,
         })
     }
 
-    fn check_provenance(&self, prepared: &Prepared) -> Result<(), SignError> {
-        let payload = prepared.provenance.as_bytes();
-        let found = Provenance::from_payload(payload, &prepared.manifest)?;
-        check_fields(
-            "provenance",
-            [
-                ("publisher", found.publisher == self.publisher),
-                ("model", found.model == prepared.model),
-                ("key document", found.key_document == KEY_DOCUMENT_VERSION),
-                ("time", found.issued == prepared.issued),
-                ("form", found.to_payload(&prepared.manifest) == payload),
-            ],
-        )
+    /// Checks that a preparation says one thing, about this publisher.
+    pub(super) fn check(&self, prepared: &Prepared) -> Result<(), SignError> {
+        check_prepared(prepared, self.publisher_id(), self.history.version())
     }
+}
 
-    fn check_attestation(&self, prepared: &Prepared, payload: &str) -> Result<(), SignError> {
-        let found = Mirror::from_payload(payload.as_bytes(), &prepared.manifest)?;
-        check_fields(
-            "attestation",
-            [
-                ("publisher", found.publisher == self.publisher),
-                ("key document", found.key_document == KEY_DOCUMENT_VERSION),
-                ("time", found.issued == prepared.issued),
-                ("form", found.to_payload(&prepared.manifest) == payload.as_bytes()),
-            ],
-        )
+/// Checks that a preparation says one thing in all its parts, about `publisher` and for its key document `version`.
+pub(super) fn check_prepared(
+    prepared: &Prepared,
+    publisher: PublisherId,
+    version: u64,
+) -> Result<(), SignError> {
+    if prepared.publisher != publisher {
+        return Err(SignError::OtherPublisher { found: prepared.publisher, expected: publisher });
     }
+    if prepared.resources.len() != prepared.files {
+        return Err(SignError::Differs { document: "list of files", field: "files" });
+    }
+    check_provenance(prepared, version)?;
+    check_tag_record(prepared, version)?;
+    match &prepared.attestation {
+        Some(payload) => check_attestation(prepared, payload, version),
+        None => Ok(()),
+    }
+}
 
-    fn check_tag_record(&self, prepared: &Prepared) -> Result<(), SignError> {
-        let payload = prepared.tag_record.as_bytes();
-        let found = TagRecord::from_payload(payload)?;
-        check_fields(
-            "tag record",
-            [
-                ("publisher", found.publisher == self.publisher),
-                ("model", found.model == prepared.model),
-                ("tag", found.tag == prepared.tag),
-                ("manifest", found.manifest.digest == prepared.manifest),
-                ("key document", found.key_document == KEY_DOCUMENT_VERSION),
-                ("time", found.issued == prepared.issued),
-                ("number", found.seq >= 1 && (found.seq == 1) == found.prev.is_none()),
-                ("form", found.to_payload() == payload),
-            ],
-        )
-    }
+fn check_provenance(prepared: &Prepared, version: u64) -> Result<(), SignError> {
+    let payload = prepared.provenance.as_bytes();
+    let found = Provenance::from_payload(payload, &prepared.manifest)?;
+    check_fields(
+        "provenance",
+        [
+            ("publisher", found.publisher == prepared.publisher),
+            ("model", found.model == prepared.model),
+            ("key document", found.key_document == version),
+            ("time", found.issued == prepared.issued),
+            ("form", found.to_payload(&prepared.manifest) == payload),
+        ],
+    )
+}
+
+fn check_attestation(prepared: &Prepared, payload: &str, version: u64) -> Result<(), SignError> {
+    let found = Mirror::from_payload(payload.as_bytes(), &prepared.manifest)?;
+    check_fields(
+        "attestation",
+        [
+            ("publisher", found.publisher == prepared.publisher),
+            ("key document", found.key_document == version),
+            ("time", found.issued == prepared.issued),
+            ("form", found.to_payload(&prepared.manifest) == payload.as_bytes()),
+        ],
+    )
+}
+
+fn check_tag_record(prepared: &Prepared, version: u64) -> Result<(), SignError> {
+    let payload = prepared.tag_record.as_bytes();
+    let found = TagRecord::from_payload(payload)?;
+    check_fields(
+        "tag record",
+        [
+            ("publisher", found.publisher == prepared.publisher),
+            ("model", found.model == prepared.model),
+            ("tag", found.tag == prepared.tag),
+            ("manifest", found.manifest.digest == prepared.manifest),
+            ("key document", found.key_document == version),
+            ("time", found.issued == prepared.issued),
+            ("number", found.seq >= 1 && (found.seq > 1 || found.prev.is_none())),
+            ("form", found.to_payload() == payload),
+        ],
+    )
 }
 
 fn check_fields<const N: usize>(
@@ -193,7 +260,10 @@ fn check_fields<const N: usize>(
 
 impl fmt::Debug for PublisherKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PublisherKey").field("publisher", &self.publisher).finish_non_exhaustive()
+        f.debug_struct("PublisherKey")
+            .field("publisher", &self.publisher_id())
+            .field("keys", &self.keys)
+            .finish()
     }
 }
 
@@ -201,8 +271,8 @@ impl fmt::Debug for PublisherKey {
 pub(super) mod tests {
     use std::collections::BTreeMap;
 
+    use ed25519_dalek::SigningKey;
     use reg_proto::digest::Digest;
-    use reg_proto::key::KeyHistory;
     use reg_proto::name::Tag;
     use reg_proto::path::SafePath;
     use reg_proto::tag::{ManifestPointer, SignedTag};
@@ -210,7 +280,7 @@ pub(super) mod tests {
     use super::*;
 
     pub(in crate::registry) fn key(seed: u8) -> PublisherKey {
-        PublisherKey::new(SigningKey::from_bytes(&[seed; 32]))
+        PublisherKey::found(SigningKey::from_bytes(&[seed; 32]).into()).unwrap()
     }
 
     /// A model with a file of these bytes under each name, prepared for `key` to sign.
@@ -278,16 +348,15 @@ pub(super) mod tests {
         let key = key(1);
         let prepared = prepared(&key, &[("a", b"a")]);
         let signed = key.sign(&prepared).unwrap();
-        assert_eq!(publisher_id(&key.key_document_payload()), key.publisher_id());
-        let history = KeyHistory::verify(key.publisher_id(), &[signed.key_document]).unwrap();
-        assert_eq!(history.head(), Digest::of(&key.key_document_payload()));
+        let history = KeyHistory::verify(key.publisher_id(), &signed.key_documents).unwrap();
+        assert_eq!(publisher_id(&history.newest().to_payload()), key.publisher_id());
         let tag = SignedTag::verify(&signed.tag_record, &history).unwrap();
         assert_eq!(tag.record().to_payload(), prepared.tag_record.as_bytes());
         let envelope = Envelope::from_bytes(signed.provenance.as_bytes(), 1 << 20).unwrap();
         assert_eq!(envelope.payload, prepared.provenance.as_bytes());
         assert_eq!(history.check(&envelope, STATEMENT_PAYLOAD_TYPE, 1), Ok(()));
         bundle::check(&signed.bundle, &[key.public_key()], &prepared.resources).unwrap();
-        assert_eq!(key.key_document(), history.envelopes()[0]);
+        assert_eq!(key.key_documents(), history.envelopes());
     }
 
     #[test]
@@ -326,7 +395,8 @@ pub(super) mod tests {
         assert_eq!(change("\"key_document\":1", "\"key_document\":2"), "tag record: key document");
         assert_eq!(change("1700000000", "1700000001"), "tag record: time");
         assert_eq!(change("\"seq\":1", "\"seq\":0"), "tag record: number");
-        assert_eq!(change("\"seq\":1", "\"seq\":2"), "tag record: number");
+        let prev = format!("\"prev\":\"{}\"", Digest::of(b"x"));
+        assert_eq!(change("\"prev\":null", &prev), "tag record: number");
         let (this, other) = (manifest.to_string(), Digest::of(b"x").to_string());
         assert_eq!(change(&this, &other), "tag record: manifest");
     }

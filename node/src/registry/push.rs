@@ -144,12 +144,14 @@ impl Registry {
         {
             let request = PublishRequest {
                 source: PublishSource::Pack(digest),
-                key_document: String::new(),
+                key_documents: Vec::new(),
                 model: self.inner.spelling(publisher, model),
                 tag: tag.clone(),
                 claims: Claims::default(),
                 allow_unsafe: self.inner.allow_unsafe,
                 fresh_for: None,
+                expires_in: None,
+                settle: false,
                 origin: None,
             };
             let published = self.publish(key, request, &Reporter::silent()).await?;

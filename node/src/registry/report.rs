@@ -44,10 +44,10 @@ pub struct Signed {
     pub provenance: String,
     /// The DSSE envelope of the tag record.
     pub tag_record: String,
-    /// The DSSE envelope of the publisher's first key document, as in [`PublishRequest::key_document`].
+    /// The DSSE envelopes of the publisher's key documents, as in [`PublishRequest::key_documents`].
     ///
-    /// [`PublishRequest::key_document`]: super::request::PublishRequest::key_document
-    pub key_document: String,
+    /// [`PublishRequest::key_documents`]: super::request::PublishRequest::key_documents
+    pub key_documents: Vec<String>,
     /// The OpenSSF Model Signing bundle (Sigstore bundle JSON).
     pub bundle: String,
     /// The DSSE envelope of the attestation, where there is one.

@@ -27,9 +27,9 @@ pub enum PublishSource {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PublishRequest {
     pub source: PublishSource,
-    /// The envelope (DSSE's JSON form) of the publisher's first key document; the digest of its payload is the
+    /// The envelopes (DSSE's JSON form) of the publisher's key documents; the digest of the first one's payload is the
     /// publisher's id.
-    pub key_document: String,
+    pub key_documents: Vec<String>,
     pub model: ModelName,
     pub tag: Tag,
     /// What the publisher says of the model; shown apart from what is computed.
@@ -41,6 +41,12 @@ pub struct PublishRequest {
     /// Seconds for which the tag is fresh; later a pull warns. `None`: for ever.
     #[serde(default)]
     pub fresh_for: Option<u64>,
+    /// Seconds after which the tag is refused. `None`: never.
+    #[serde(default)]
+    pub expires_in: Option<u64>,
+    /// Settle what froze the tag: both records that contradict each other are the publisher's own.
+    #[serde(default)]
+    pub settle: bool,
     /// Where the files come from, to be attested.
     #[serde(default)]
     pub origin: Option<Origin>,

@@ -10,13 +10,17 @@ use reg_proto::announcement::Holder;
 use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Mirror};
 use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
+use reg_proto::envelope::SignatureError;
+use reg_proto::equivocation::Equivocation;
 use reg_proto::key::{KeyError, KeyHistory};
+use reg_proto::limits::DELEGATION_DEPTH_MAX;
 use reg_proto::manifest::{Manifest, ManifestError};
-use reg_proto::name::{ModelName, PublisherId, Reference, Tag};
+use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
 use reg_proto::path::SafePath;
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::provenance::{Provenance, ProvenanceError};
 use reg_proto::referrer::{BUNDLE_ARTIFACT_TYPE, EMPTY_BLOB, KEYS_ARTIFACT_TYPE, PROVENANCE_ARTIFACT_TYPE};
+use reg_proto::revocation::Revoked;
 use reg_proto::tag::{SignedTag, TagError};
 use reg_proto::wire::{Records, Request, Response};
 use thiserror::Error;
@@ -30,12 +34,13 @@ use super::fault::{Fault, FaultKind};
 use super::finder::{Finder, Search};
 use super::limits::{
     FIND_TIMEOUT, LOOK_AGAIN, QUESTIONS_AT_ONCE, QUIET, REFRESH_TIMEOUT, REFUSED_PATIENCE, SETTLE,
+    TAGS_TOLD_MAX,
 };
 use super::model::ModelError;
 use super::push::read_keys;
 use super::tags::{self, TagsError};
 use super::trust::TrustError;
-use super::{Inner, Reporter, clock};
+use super::{Inner, Reporter, answer, clock, key_pin, proofs, vows};
 
 /// A reference whose every step has been verified.
 #[derive(Debug)]
@@ -92,6 +97,12 @@ pub enum ResolveError {
     TagMoved { tag: Tag, tagged: Digest, asked: Digest },
     #[error("tag {tag} expired {seconds} s ago, says its publisher")]
     Expired { tag: Tag, seconds: u64 },
+    #[error("{digest} was withdrawn by its publisher{}", because(.reason))]
+    Withdrawn { digest: Digest, reason: String },
+    #[error(
+        "{reference} leads on to another publisher more than {DELEGATION_DEPTH_MAX} times, or in a circle"
+    )]
+    Delegations { reference: Reference },
     #[error("manifest of {reference} could not be had from any peer")]
     Document { reference: Reference, source: DocumentError },
     #[error("manifest {digest} is refused")]
@@ -108,26 +119,26 @@ pub enum ResolveError {
     Search,
 }
 
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason:?}") }
+}
+
 impl Fault for ResolveError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Trust { source, .. } => source.kind(),
             Self::Offline { .. } | Self::NoPeers { .. } => FaultKind::Unreachable,
             Self::NotHere { .. } | Self::NotFound { .. } | Self::Document { .. } => FaultKind::NotFound,
-            Self::Expired { .. } => FaultKind::Denied,
+            Self::Expired { .. } | Self::Withdrawn { .. } => FaultKind::Denied,
             Self::Keys { .. }
             | Self::Tag { .. }
             | Self::TagMoved { .. }
+            | Self::Delegations { .. }
             | Self::Manifest { .. }
             | Self::ManifestSize { .. }
             | Self::NoProvenance { .. }
             | Self::Provenance { .. } => FaultKind::Verification,
-            Self::Tags { source, .. } => match source {
-                TagsError::Read { .. } | TagsError::Write { .. } | TagsError::Json { .. } => {
-                    FaultKind::Internal
-                }
-                _ => FaultKind::Verification,
-            },
+            Self::Tags { source, .. } => source.kind(),
             Self::Here(_) | Self::Search => FaultKind::Internal,
         }
     }
@@ -135,6 +146,12 @@ impl Fault for ResolveError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Trust { source, .. } => source.hint(),
+            Self::Tags { source, .. } => source.hint(),
+            Self::Tag { source: TagError::Signature { source: SignatureError::Revoked { .. }, .. }, .. } => Some(
+                "its publisher must sign it anew with keys that are not revoked; `reg log REF` shows what was revoked"
+                    .to_owned(),
+            ),
+            Self::Withdrawn { .. } => Some("`reg log REF` shows the versions that are not".to_owned()),
             Self::NotHere { .. } => Some("`reg ls` shows what is here, `reg pull REF` fetches".to_owned()),
             Self::Offline { .. } => Some("run it without --offline".to_owned()),
             Self::NoPeers { .. } => Some(
@@ -154,7 +171,14 @@ impl Fault for ResolveError {
 #[derive(Default)]
 struct Told {
     keys: Option<KeyHistory>,
-    tag: Option<SignedTag>,
+    /// Different records of the tag, the newest of which will count: some may be void under keys that come later.
+    tags: Vec<SignedTag>,
+    /// The keys that are remembered here.
+    pinned: Option<KeyHistory>,
+    /// Two valid histories part after what is remembered: one of them is a thief's.
+    parted: bool,
+    /// Somebody speaks for this model in its publisher's place.
+    delegated: bool,
     holders: Vec<PeerId>,
     /// Everybody who was asked: who knows nothing of the name may still hold the blobs.
     others: Vec<PeerId>,
@@ -164,8 +188,70 @@ struct Told {
 }
 
 impl Inner {
-    /// Resolves a reference: from what is here, and from peers unless told to stay offline.
+    /// Resolves a reference: from what is here, and from peers unless told to stay offline. Where its publisher has nothing
+    /// of that name and lets another one speak for it, that one's model is meant.
     pub(super) async fn resolve(
+        &self,
+        reference: &Reference,
+        options: &ResolveOptions,
+        reporter: &Reporter,
+    ) -> Result<Resolved, ResolveError> {
+        let mut asked = reference.clone();
+        let mut notes = Vec::new();
+        for _step in 0..=DELEGATION_DEPTH_MAX {
+            let error = match self.resolve_at(&asked, options, reporter).await {
+                Ok(mut resolved) => {
+                    resolved.notes.splice(0..0, notes);
+                    return Ok(resolved);
+                }
+                Err(error) => error,
+            };
+            let Some((to, note)) = self.delegate(&asked, &error)? else { return Err(error) };
+            reporter.note(format_args!("{note}"));
+            notes.push(note);
+            asked.publisher = Publisher::Id(to);
+        }
+        Err(ResolveError::Delegations { reference: reference.clone() })
+    }
+
+    /// Returns who is to be asked for a model that its publisher does not have, with what to tell the user.
+    fn delegate(
+        &self,
+        reference: &Reference,
+        error: &ResolveError,
+    ) -> Result<Option<(PublisherId, String)>, ResolveError> {
+        let has_none = matches!(
+            error,
+            ResolveError::NotHere { .. }
+                | ResolveError::Offline { .. }
+                | ResolveError::NotFound { .. }
+                | ResolveError::NoPeers { .. }
+                | ResolveError::NoProvenance { .. }
+                | ResolveError::Document { .. }
+        );
+        let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
+        let Ok(publisher) = self.trust.resolve(&reference.publisher) else { return Ok(None) };
+        let keys = tags::keys(&self.store, publisher).map_err(failed)?;
+        let Some(keys) = keys.filter(|_| has_none) else { return Ok(None) };
+        // Where the publisher itself was seen to have the tag, hiding it brings nobody else in.
+        if let Some(tag) = wanted_tag(reference)
+            && tags::seen(&self.store, &keys, &reference.model, &tag).map_err(failed)?.is_some()
+        {
+            return Ok(None);
+        }
+        let signed = vows::delegate(&self.store, &keys, &reference.model, clock::now()).map_err(failed)?;
+        Ok(signed.map(|signed| {
+            let it = signed.delegation();
+            let days = it.expires.saturating_sub(clock::now()) / 86_400;
+            let note = format!(
+                "{publisher} lets {} speak for {} ({days} days left): {}/{} is meant",
+                it.to, it.models, it.to, reference.model
+            );
+            (it.to, note)
+        }))
+    }
+
+    async fn resolve_at(
         &self,
         reference: &Reference,
         options: &ResolveOptions,
@@ -210,23 +296,46 @@ impl Inner {
 
     fn told_here(&self, publisher: PublisherId, reference: &Reference) -> Result<Told, ResolveError> {
         let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
-        let mut told = Told { keys: tags::keys(&self.store, publisher).map_err(failed)?, ..Told::default() };
-        if let Some(tag) = wanted_tag(reference) {
-            told.tag = tags::record(&self.store, publisher, &reference.model, &tag).map_err(failed)?;
+        let mut told = Told::default();
+        if let Some(keys) = tags::keys(&self.store, publisher).map_err(failed)? {
+            if let Some(tag) = wanted_tag(reference) {
+                let here = tags::envelope(&self.store, publisher, &reference.model, &tag).map_err(failed)?;
+                match here.map(|text| SignedTag::verify(&text, &keys)) {
+                    Some(Ok(tag)) => told.take_tag(tag),
+                    Some(Err(source)) => {
+                        told.refusal = Some(ResolveError::Tag { reference: reference.clone(), source });
+                    }
+                    None => {}
+                }
+            }
+            told.delegated = self.is_delegated(&keys, reference);
+            told.pinned = Some(keys.clone());
+            told.keys = Some(keys);
         }
         let heads = self.heads.lock().expect("no holder of this lock panics");
         for head in heads.of(publisher, Some(&reference.model), wanted_tag(reference).as_ref()) {
-            told.take(head.keys.clone(), Some(head.tag.clone()));
+            if told.take_keys(head.keys.clone(), reference) {
+                told.take_tag(head.tag.clone());
+                head.proofs
+                    .iter()
+                    .flat_map(|proof| proof.records())
+                    .for_each(|tag| told.take_tag(tag.clone()));
+            }
         }
         Ok(told)
     }
 
-    /// Returns the newest record of a tag that is here or at a peer that answers soon; nothing is remembered.
+    fn is_delegated(&self, keys: &KeyHistory, reference: &Reference) -> bool {
+        matches!(vows::delegate(&self.store, keys, &reference.model, clock::now()), Ok(Some(_)))
+    }
+
+    /// Returns the newest record of a tag that is here or at a peer that answers soon, with the keys that were told; of it
+    /// all only what the publisher has revoked and what contradicts itself is remembered.
     pub(super) async fn newest_tag(
         &self,
         reference: &Reference,
         reporter: &Reporter,
-    ) -> Result<Option<SignedTag>, ResolveError> {
+    ) -> Result<(Option<SignedTag>, Option<KeyHistory>), ResolveError> {
         reporter.stage("finding", reference);
         let publisher = self
             .trust
@@ -235,7 +344,23 @@ impl Inner {
         let mut told = self.told_here(publisher, reference)?;
         let mut finder = Finder::start(&self.network, self.search(publisher, reference, &[], reporter));
         self.ask_peers(publisher, reference, &mut told, &mut finder, REFRESH_TIMEOUT).await;
-        Ok(told.tag)
+        let Some(keys) = told.keys.clone() else { return Ok((None, None)) };
+        let newest = self
+            .weigh(&keys, &told.tags)
+            .map_err(|source| ResolveError::Tags { reference: reference.clone(), source })?;
+        Ok((newest, Some(keys)))
+    }
+
+    /// Returns the newest of the records that the keys stand for; those that contradict each other are kept as proof.
+    fn weigh(&self, keys: &KeyHistory, told: &[SignedTag]) -> Result<Option<SignedTag>, TagsError> {
+        let valid: Vec<SignedTag> =
+            told.iter().filter_map(|tag| SignedTag::verify(tag.envelope(), keys).ok()).collect();
+        for (index, one) in valid.iter().enumerate() {
+            for proof in valid[index + 1..].iter().filter_map(|two| Equivocation::of(one, two)) {
+                proofs::keep(&self.store, &proof)?;
+            }
+        }
+        Ok(valid.into_iter().max_by_key(|tag| (tag.record().order(), tag.payload_digest())))
     }
 
     /// Asks peers as they turn up, until one has answered and others have had time to know better.
@@ -284,7 +409,8 @@ impl Inner {
     }
 
     fn is_complete_here(&self, reference: &Reference, told: &Told) -> bool {
-        let digest = reference.digest.or_else(|| told.tag.as_ref().map(|tag| tag.record().manifest.digest));
+        let newest = told.tags.iter().max_by_key(|tag| tag.record().order());
+        let digest = reference.digest.or_else(|| newest.map(|tag| tag.record().manifest.digest));
         digest.is_some_and(|digest| self.is_complete(&digest))
     }
 
@@ -323,7 +449,7 @@ impl Inner {
         if records.key_documents.is_empty() {
             return;
         }
-        let keys = match KeyHistory::verify(publisher, &records.key_documents) {
+        let mut keys = match KeyHistory::verify(publisher, &records.key_documents) {
             Ok(keys) => keys,
             Err(source) => {
                 debug!(%peer, error = %source, "a peer offered keys that are not the publisher's");
@@ -331,11 +457,21 @@ impl Inner {
                 return;
             }
         };
+        keys.take_revocations(records.revocations.iter().map(String::as_str));
         told.holders.push(peer);
-        told.take(keys.clone(), None);
-        for text in records.tags.iter() {
+        if !told.take_keys(keys.clone(), reference) {
+            debug!(%peer, "a peer offered keys that part from those that are known");
+            return;
+        }
+        let delegations = records.delegations.iter().map(String::as_str);
+        if let Err(error) = vows::keep_delegations(&self.store, &keys, delegations) {
+            debug!(%error, "delegations cannot be kept");
+        }
+        told.delegated |= self.is_delegated(&keys, reference);
+        let contradicting = records.proofs.iter().flat_map(|it| [&it.one, &it.two]);
+        for text in records.tags.iter().chain(contradicting) {
             match SignedTag::verify(text, &keys) {
-                Ok(tag) if is_about(&tag, reference) => told.take(keys.clone(), Some(tag)),
+                Ok(tag) if is_about(&tag, reference) => told.take_tag(tag),
                 Ok(_) => {}
                 Err(source) => {
                     debug!(%peer, error = %source, "a peer offered a tag record that is not the publisher's");
@@ -355,11 +491,24 @@ impl Inner {
         offline: bool,
     ) -> Result<Chosen, ResolveError> {
         let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
-        let Told { keys, tag, mut holders, others, asked, refusal } = told;
+        let Told { keys, tags: tags_told, parted, delegated, mut holders, others, asked, refusal, .. } = told;
+        let refusal = match refusal {
+            Some(refusal) if parted => return Err(refusal),
+            refusal => refusal,
+        };
         let strangers: Vec<PeerId> = others.into_iter().filter(|peer| !holders.contains(peer)).collect();
         holders.extend(strangers);
+        let tag = match &keys {
+            Some(keys) => self.weigh(keys, &tags_told).map_err(failed)?,
+            None => None,
+        };
+        if let Some(keys) = &keys
+            && (tag.is_some() || delegated)
+        {
+            self.pin_told(keys).map_err(failed)?;
+        }
         let Some(keys) = keys.filter(|_| tag.is_some() || reference.digest.is_some()) else {
-            return Err(match refusal {
+            return Err(match refusal.filter(|_| !delegated) {
                 Some(refusal) => refusal,
                 None if offline => ResolveError::Offline { reference: reference.clone() },
                 None if asked == 0 => ResolveError::NoPeers { reference: reference.clone() },
@@ -374,7 +523,7 @@ impl Inner {
         }
         tags::pin_keys(&self.store, &keys).map_err(failed)?;
         if let Some(tag) = &tag {
-            tags::see(&self.store, tag).map_err(failed)?;
+            tags::see(&self.store, &keys, tag).map_err(failed)?;
             check_dates(tag, options.allow_expired, &mut notes)?;
         }
         let digest = match (&tag, reference.digest) {
@@ -386,9 +535,17 @@ impl Inner {
             (Some(tag), None) => tag.record().manifest.digest,
             (None, None) => return Err(ResolveError::NotFound { reference: reference.clone(), asked }),
         };
+        if let Some(revocation) = keys.revocation(&Revoked::Manifest(digest)) {
+            return Err(ResolveError::Withdrawn { digest, reason: revocation.reason.as_str().to_owned() });
+        }
         let tag = tag.filter(|tag| tag.record().manifest.digest == digest);
         let model = tag.as_ref().map_or_else(|| reference.model.clone(), |tag| tag.record().model.clone());
         Ok(Chosen { keys, model, tag, digest, holders, notes })
+    }
+
+    /// Remembers a publisher that has shown something, also where that is only who speaks for it.
+    fn pin_told(&self, keys: &KeyHistory) -> Result<(), TagsError> {
+        tags::pin_keys(&self.store, keys)
     }
 
     /// Fetches and verifies the manifest and its provenance.
@@ -465,7 +622,7 @@ pub(super) fn accept(
         }
     }
     let provenance = provenance.ok_or(refusal)?;
-    let signers = keys.document(provenance.key_document).map(|it| it.keys.clone()).unwrap_or_default();
+    let signers = keys.signers(provenance.key_document);
     let files: Vec<(SafePath, Digest)> =
         manifest.files().iter().map(|file| (file.path.clone(), file.digest)).collect();
     let bundle = candidates.iter().find(|(_, referrer, document)| {
@@ -515,20 +672,37 @@ impl TagsAsked {
 }
 
 impl Told {
-    /// Takes what one peer proved: longer histories and higher numbers win.
-    fn take(&mut self, keys: KeyHistory, tag: Option<SignedTag>) {
-        if self.keys.as_ref().is_none_or(|known| known.is_prefix_of(&keys)) {
+    /// Takes keys that a peer proved: the longer history, and what either says is revoked. Where two part, neither can be told
+    /// from a thief's, and the answer says so.
+    fn take_keys(&mut self, keys: KeyHistory, reference: &Reference) -> bool {
+        let Some(known) = self.keys.take() else {
             self.keys = Some(keys);
+            return true;
+        };
+        let parted = !known.is_prefix_of(&keys) && !keys.is_prefix_of(&known);
+        if parted {
+            let source = TagsError::KeyPin(key_pin::KeyPinError::Forked {
+                publisher: known.publisher(),
+                pinned: known.version(),
+            });
+            self.refusal = Some(ResolveError::Tags { reference: reference.clone(), source });
+            self.parted |= self.pinned.as_ref().is_none_or(|pinned| pinned.is_prefix_of(&keys));
+            self.keys = Some(known);
+            return false;
         }
-        if let Some(tag) = tag
-            && self.tag.as_ref().is_none_or(|known| known.record().seq < tag.record().seq)
-        {
-            self.tag = Some(tag);
+        self.keys = Some(answer::joined(known, &keys));
+        true
+    }
+
+    fn take_tag(&mut self, tag: SignedTag) {
+        let known = self.tags.iter().any(|it| it.payload_digest() == tag.payload_digest());
+        if !known && self.tags.len() < TAGS_TOLD_MAX {
+            self.tags.push(tag);
         }
     }
 
     fn is_enough(&self, reference: &Reference) -> bool {
-        self.keys.is_some() && (self.tag.is_some() || reference.digest.is_some())
+        self.keys.is_some() && (!self.tags.is_empty() || reference.digest.is_some() || self.delegated)
     }
 }
 

@@ -28,7 +28,7 @@ use super::limits::{
 use super::model::{self, ModelRecord};
 use super::resolve::{ResolveError, ResolveOptions, Resolved, until};
 use super::trust::TrustError;
-use super::{Inner, Registry, Reporter, tags};
+use super::{Inner, Registry, Reporter, tags, vows};
 
 /// Which version of a model is meant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -419,7 +419,11 @@ impl Inner {
             else {
                 continue;
             };
-            let Ok(keys) = KeyHistory::verify(publisher, &records.key_documents) else { continue };
+            let Ok(mut keys) = KeyHistory::verify(publisher, &records.key_documents) else { continue };
+            keys.take_revocations(records.revocations.iter().map(String::as_str));
+            if vows::revoke(&self.store, &mut keys).is_err() {
+                continue;
+            }
             told.extend(records.tags.iter().filter_map(|text| SignedTag::verify(text, &keys).ok()));
             end = end.min(tokio::time::Instant::now() + SETTLE);
         }
@@ -431,7 +435,7 @@ fn newest(tags: impl Iterator<Item = SignedTag>) -> Vec<SignedTag> {
     let mut newest: BTreeMap<Tag, SignedTag> = BTreeMap::new();
     for tag in tags {
         let name = tag.record().tag.clone();
-        if newest.get(&name).is_none_or(|known| known.record().seq < tag.record().seq) {
+        if newest.get(&name).is_none_or(|known| known.record().order() < tag.record().order()) {
             newest.insert(name, tag);
         }
     }

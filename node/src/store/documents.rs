@@ -26,12 +26,31 @@ pub enum DocumentKind {
     Checkout,
     /// Two records that contradict each other.
     Proof,
+    /// A record that was seen of a tag, and when.
+    History,
+    /// A number of a tag that was given out for signing.
+    Reserved,
+    /// Something that a publisher has taken back.
+    Revocation,
+    /// Who speaks for models of a publisher.
+    Delegation,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub(super) const ALL: [Self; 7] =
-        [Self::Publisher, Self::Tag, Self::Seen, Self::Model, Self::Pin, Self::Checkout, Self::Proof];
+    pub(super) const ALL: [Self; 11] = [
+        Self::Publisher,
+        Self::Tag,
+        Self::Seen,
+        Self::Model,
+        Self::Pin,
+        Self::Checkout,
+        Self::Proof,
+        Self::History,
+        Self::Reserved,
+        Self::Revocation,
+        Self::Delegation,
+    ];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -42,6 +61,10 @@ impl DocumentKind {
             Self::Pin => "pin",
             Self::Checkout => "checkout",
             Self::Proof => "proof",
+            Self::History => "history",
+            Self::Reserved => "reserved",
+            Self::Revocation => "revocation",
+            Self::Delegation => "delegation",
         }
     }
 }

@@ -18,9 +18,11 @@ use self::error::Failed;
 use self::stream::streamed;
 use super::guard::{Caller, unauthorized};
 use crate::registry::Registry;
+use crate::registry::board::{Vows, VowsTaken};
 use crate::registry::import::ImportRequest;
+use crate::registry::log::TagLog;
 use crate::registry::report::{
-    Collected, FileInfo, ModelInfo, ModelSummary, PeerReport, Signed, Status, TrustEntry,
+    Collected, FileInfo, ModelInfo, ModelSummary, PeerReport, Prepared, Signed, Status, TrustEntry,
 };
 use crate::registry::request::{HubCache, PublishRequest, PullRequest, VerifyRequest};
 
@@ -31,6 +33,14 @@ const BODY_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CommitRequest {
     pub id: u64,
+    pub signed: Signed,
+}
+
+/// A model that was prepared some time ago, and its signatures.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SignedRequest {
+    pub request: PublishRequest,
+    pub prepared: Prepared,
     pub signed: Signed,
 }
 
@@ -64,6 +74,9 @@ pub fn router(registry: Registry) -> Router {
     Router::new()
         .route("/v1/publish/prepare", post(prepare))
         .route("/v1/publish/commit", post(commit))
+        .route("/v1/publish/signed", post(publish_signed))
+        .route("/v1/vows", post(vows))
+        .route("/v1/log", get(log))
         .route("/v1/import/repository", post(import_repository))
         .route("/v1/import/hub-cache", post(adopt_hub_cache))
         .route("/v1/pull", post(pull))
@@ -111,6 +124,21 @@ async fn commit(State(registry): State<Registry>, Json(request): Json<CommitRequ
     streamed(
         move |reporter| async move { registry.commit_publish(request.id, request.signed, &reporter).await },
     )
+}
+
+async fn publish_signed(State(registry): State<Registry>, Json(request): Json<SignedRequest>) -> Response {
+    let SignedRequest { request, prepared, signed } = request;
+    streamed(
+        move |reporter| async move { registry.publish_signed(request, prepared, signed, &reporter).await },
+    )
+}
+
+async fn vows(State(registry): State<Registry>, Json(told): Json<Vows>) -> Answer<VowsTaken> {
+    Ok(Json(registry.take_vows(told).await?))
+}
+
+async fn log(State(registry): State<Registry>, Query(named): Query<Named>) -> Answer<TagLog> {
+    Ok(Json(registry.log(&named.reference).await?))
 }
 
 async fn import_repository(State(registry): State<Registry>, Json(request): Json<ImportRequest>) -> Response {

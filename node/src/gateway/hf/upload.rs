@@ -254,12 +254,14 @@ impl Hub {
         let blobs = blobs.into_iter().filter(|(path, _)| path.as_str() != ".gitattributes").collect();
         let request = PublishRequest {
             source: PublishSource::Blobs(blobs),
-            key_document: String::new(),
+            key_documents: Vec::new(),
             model,
             tag,
             claims: Claims::default(),
             allow_unsafe: self.registry().allows_unsafe(),
             fresh_for: None,
+            expires_in: None,
+            settle: false,
             origin: None,
         };
         let published = self.registry().publish(signer.key(), request, &Reporter::silent()).await;
