@@ -243,6 +243,7 @@ impl Config {
                 upnp: Some(self.nat.upnp),
                 external: texts(&self.nat.external),
             },
+            transfer: RawTransfer { lanes: Some(self.lanes) },
             http: RawHttp { listen: Some(self.http.to_string()) },
             gateway: RawGateway {
                 publish_key: self.publish_key.as_ref().map(ToString::to_string),
