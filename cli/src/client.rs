@@ -243,6 +243,8 @@ pub fn node_error(error: NodeError) -> CliError {
         NodeError::Store(OpenError::InUse { .. }) => CliError::from_error("retry_later", &error).hint(
             "another `reg` works on this store, and no daemon answers on its socket: wait for it to end",
         ),
+        NodeError::OwnUpstream { .. } => CliError::from_error("invalid", &error)
+            .hint("unset HF_ENDPOINT and HF_TOKEN, which `reg env hf` has set"),
         NodeError::Network(_) | NodeError::Serve(_) => CliError::from_error("invalid", &error)
             .hint("is another daemon running? choose other addresses with --listen and --http"),
         _ => CliError::from_error("other", &error),

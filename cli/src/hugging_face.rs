@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use reg_node::daemon::HubAccount;
 use reg_node::registry::import::RepositoryName;
 
-/// The endpoint where no other is named.
-const ENDPOINT: &str = "https://huggingface.co";
 /// The branch where no revision is named.
 pub const MAIN: &str = "main";
 
@@ -42,7 +41,7 @@ impl FromStr for ImportSource {
 
 /// Returns the endpoint that clients use.
 pub fn endpoint() -> String {
-    variable("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned()).trim_end_matches('/').to_owned()
+    variable("HF_ENDPOINT").unwrap_or_else(|| HubAccount::default().endpoint).trim_end_matches('/').to_owned()
 }
 
 /// Returns the token that clients show.

@@ -241,6 +241,24 @@ impl Daemon {
         listen: &[&str],
         flags: impl IntoIterator<Item = S>,
     ) -> Self {
+        Self::start_with_variables(home, listen, flags, &[])
+    }
+
+    /// Starts a daemon as [`Daemon::start`] does, with these variables beside.
+    ///
+    /// # Panics
+    /// It does not get ready.
+    pub fn start_in(home: &Home, flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        let flags = flags.iter().chain(&["--no-mdns"]);
+        Self::start_with_variables(home, &["/ip4/127.0.0.1/tcp/0"], flags, variables)
+    }
+
+    fn start_with_variables<S: AsRef<OsStr>>(
+        home: &Home,
+        listen: &[&str],
+        flags: impl IntoIterator<Item = S>,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let log = home.path().join("daemon.log");
         let out = home.path().join("ready.json");
         let base = ["daemon", "--json", "--http", "127.0.0.1:0"].into_iter();
@@ -248,6 +266,7 @@ impl Daemon {
         let child = home
             .command(base)
             .args(flags)
+            .envs(variables.iter().copied())
             .stdout(File::create(&out).expect("a file"))
             .stderr(File::options().create(true).append(true).open(&log).expect("a file"))
             .spawn()

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use reg_node::daemon::{Mode, Node, Overrides, telemetry};
+use reg_node::daemon::{HubAccount, Mode, Node, Overrides, telemetry};
 use serde_json::json;
 
 use crate::args::{Daemon, Global};
 use crate::client::{config, home, node_error, overrides};
 use crate::error::CliError;
+use crate::hugging_face;
 use crate::output;
 
 pub async fn run(global: &Global, args: Daemon) -> Result<ExitCode, CliError> {
@@ -34,6 +35,7 @@ pub async fn run(global: &Global, args: Daemon) -> Result<ExitCode, CliError> {
         publish_key,
         allow_unsafe: allow_unsafe.then_some(true),
         upstream,
+        hub: HubAccount { endpoint: hugging_face::endpoint(), token: hugging_face::token() },
         ..overrides(&net)
     };
     let config = config(&home, overrides)?;

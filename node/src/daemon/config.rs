@@ -2,6 +2,7 @@
 //!
 //! Flags win over `REG_*` variables, which win over the file. A default stands in one place: [`Config::new`].
 
+use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -130,6 +131,26 @@ pub struct RawLog {
     pub filter: Option<String>,
 }
 
+/// A Hugging Face endpoint, and the user's token for it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HubAccount {
+    /// As in `https://huggingface.co`.
+    pub endpoint: String,
+    pub token: Option<String>,
+}
+
+impl Default for HubAccount {
+    fn default() -> Self {
+        Self { endpoint: "https://huggingface.co".to_owned(), token: None }
+    }
+}
+
+impl fmt::Debug for HubAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubAccount").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
 /// What flags and variables say; each wins over the file where it says something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
@@ -147,6 +168,8 @@ pub struct Overrides {
     pub publish_key: Option<String>,
     pub allow_unsafe: Option<bool>,
     pub upstream: Option<String>,
+    /// What `upstream` means.
+    pub hub: HubAccount,
     pub cache_max_size: Option<String>,
     pub cache_min_free: Option<String>,
 }
@@ -167,8 +190,8 @@ pub struct Config {
     pub http: SocketAddr,
     pub publish_key: Option<KeyName>,
     pub allow_unsafe: bool,
-    /// Whether names that are neither an id nor a petname are looked up at a Hugging Face endpoint.
-    pub upstream: bool,
+    /// Where names are looked up that are neither an id nor a petname.
+    pub upstream: Option<HubAccount>,
     pub cache: CacheLimits,
     pub log_filter: String,
 }
@@ -245,10 +268,11 @@ impl Config {
             },
             transfer: RawTransfer { lanes: Some(self.lanes) },
             http: RawHttp { listen: Some(self.http.to_string()) },
+            transfer: RawTransfer { lanes: Some(self.lanes) },
             gateway: RawGateway {
                 publish_key: self.publish_key.as_ref().map(ToString::to_string),
                 allow_unsafe: Some(self.allow_unsafe),
-                upstream: self.upstream.then(|| "hf".to_owned()),
+                upstream: self.upstream.as_ref().map(|_| "hf".to_owned()),
             },
             cache: RawCache {
                 max_size: self.cache.max_size.map(bytes),
@@ -293,7 +317,7 @@ impl Config {
             http: socket("http.listen", &http)?,
             publish_key: publish_key.map(key_name).transpose()?,
             allow_unsafe: overrides.allow_unsafe.or(raw.gateway.allow_unsafe).unwrap_or(false),
-            upstream: upstream.map_or(Ok(false), |text| is_hf(&text))?,
+            upstream: upstream.map(|text| is_hf(&text)).transpose()?.map(|()| overrides.hub),
             cache: CacheLimits {
                 max_size: max_size.map(|text| size("cache.max_size", &text)).transpose()?,
                 min_free: size("cache.min_free", &min_free)?,
@@ -335,8 +359,8 @@ fn key_name(text: String) -> Result<KeyName, ConfigError> {
     text.parse().map_err(|source| ConfigError::KeyName { text, source })
 }
 
-fn is_hf(text: &str) -> Result<bool, ConfigError> {
-    if text == "hf" { Ok(true) } else { Err(ConfigError::Upstream { text: text.to_owned() }) }
+fn is_hf(text: &str) -> Result<(), ConfigError> {
+    if text == "hf" { Ok(()) } else { Err(ConfigError::Upstream { text: text.to_owned() }) }
 }
 
 fn size(key: &'static str, text: &str) -> Result<u64, ConfigError> {

@@ -6,7 +6,7 @@ use axum::{Extension, Router};
 use reg_proto::peer::{Address, PeerId};
 use thiserror::Error;
 
-use super::config::Config;
+use super::config::{Config, HubAccount};
 use super::gateway::Gateway;
 use super::home::{Home, HomeError};
 use super::identity::{self, IdentityError};
@@ -15,6 +15,7 @@ use crate::gateway::server::{ServeError, Server};
 use crate::gateway::{self, Signer};
 use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, StartError};
 use crate::registry::keyring::KeyringError;
+use crate::registry::upstream::{Upstream, UpstreamUnusable};
 use crate::registry::{Registry, RegistryParts};
 use crate::store::{OpenError, Store};
 
@@ -46,6 +47,10 @@ pub enum NodeError {
     Announce(#[source] std::io::Error),
     #[error("key that uploads are to be signed with cannot be had")]
     PublishKey(#[from] KeyringError),
+    #[error("upstream cannot be used")]
+    Upstream(#[from] UpstreamUnusable),
+    #[error("upstream {endpoint} is this node itself")]
+    OwnUpstream { endpoint: String },
     #[error("a task ended early")]
     Interrupted(#[from] tokio::task::JoinError),
 }
@@ -87,11 +92,21 @@ impl Node {
             (Some(name), Mode::Daemon) => Some(Signer::new(name.clone(), home.keyring().load(name)?)),
             _ => None,
         };
-        let router = gateway::router(registry.clone(), signer);
+        let upstream = match (&config.upstream, mode) {
+            (Some(HubAccount { endpoint, token }), Mode::Daemon) => {
+                Some(Upstream::new(registry.clone(), endpoint, token.clone())?)
+            }
+            _ => None,
+        };
+        let router = gateway::router(registry.clone(), signer, upstream);
         let server = match mode {
             Mode::Daemon => {
                 let token = identity::token(&home.token())?;
                 let server = Server::start(router.clone(), config.http, &home.socket(), token).await?;
+                let own = format!("http://{}", server.address());
+                if config.upstream.as_ref().is_some_and(|it| it.endpoint == own) {
+                    return Err(NodeError::OwnUpstream { endpoint: own });
+                }
                 Gateway::announce(home, server.address()).map_err(NodeError::Announce)?;
                 Some(server)
             }

@@ -97,6 +97,18 @@ pub(super) fn respond(wanted: &Wanted, size: u64, etag: &str, reader: Option<Blo
     response
 }
 
+/// Answers with bytes that are in memory, or the part of them that is wanted; for `HEAD` the body is left out.
+pub(super) fn respond_with(wanted: &Wanted, etag: &str, bytes: &[u8], is_head: bool) -> Response {
+    let size = bytes.len() as u64;
+    let mut response = respond(wanted, size, etag, None);
+    if !is_head {
+        let within = |at: u64| usize::try_from(at).unwrap_or(bytes.len()).min(bytes.len());
+        let range = wanted.range(size);
+        *response.body_mut() = Body::from(bytes[within(range.start)..within(range.end)].to_vec());
+    }
+    response
+}
+
 /// The bytes as a body. Where they stop coming, the connection is broken off: the client sees that something is missing.
 fn stream_of(reader: BlobReader) -> Body {
     Body::from_stream(stream::unfold(reader, |mut reader| async move {

@@ -2,6 +2,9 @@
 //!
 //! Nothing of it is believed by itself: who calls checks each file against the name that the listing gives it.
 
+mod questions;
+
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,9 +12,12 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use reg_proto::digest::Digest;
 use reg_proto::limits::FILES_MAX;
 use reqwest::header::{AUTHORIZATION, CONTENT_RANGE, LINK, RANGE, RETRY_AFTER};
+use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use thiserror::Error;
+
+pub use self::questions::{Answer, Described, Question};
 
 /// Bytes of one JSON answer: a page of a thousand files takes about 300 kB.
 const JSON_BYTES_MAX: usize = 64 << 20;
@@ -21,17 +27,29 @@ const PAGES_MAX: usize = 64;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an endpoint may send nothing.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an endpoint may send nothing where somebody waits who gives up after 10 s.
+const NEAR_TIMEOUT: Duration = Duration::from_secs(8);
+/// Redirects within the endpoint that are followed: a repository that has moved is one.
+const NEAR_REDIRECTS_MAX: usize = 4;
 /// How often something is asked for anew that did not come.
 const TRIES: u32 = 5;
 /// How long is waited between two tries at most, whatever the endpoint asks for.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// An endpoint, and a token for it where the user has one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Hub {
     client: Client,
+    /// Follows no redirect to elsewhere.
+    near: Client,
     endpoint: String,
     token: Option<String>,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
 }
 
 /// A file of a repository.
@@ -108,13 +126,16 @@ impl Hub {
     pub fn new(endpoint: &str, token: Option<String>) -> Result<Self, HubError> {
         // Another part of the program may have chosen one already: any will do.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let client = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .user_agent(concat!("reg/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(HubError::Client)?;
-        Ok(Self { client, endpoint: endpoint.trim_end_matches('/').to_owned(), token })
+        let builder = |patience| {
+            Client::builder()
+                .connect_timeout(CONNECT_TIMEOUT.min(patience))
+                .read_timeout(patience)
+                .user_agent(concat!("reg/", env!("CARGO_PKG_VERSION")))
+        };
+        let client = builder(READ_TIMEOUT).build().map_err(HubError::Client)?;
+        let near =
+            builder(NEAR_TIMEOUT).redirect(Policy::custom(stay_near)).build().map_err(HubError::Client)?;
+        Ok(Self { client, near, endpoint: endpoint.trim_end_matches('/').to_owned(), token })
     }
 
     /// Returns the endpoint.
@@ -172,24 +193,29 @@ impl Hub {
         from: u64,
     ) -> Result<impl Stream<Item = Result<Bytes, HubError>> + Send + use<>, HubError> {
         let url = format!("{}/{repository}/resolve/{commit}/{}", self.endpoint, escape(path));
-        let mut request = self.client.get(&url);
+        let response = self.get_from(&url, from, true).await?;
+        Ok(response.bytes_stream().map_err(move |source| HubError::Transport { url: url.clone(), source }))
+    }
+
+    async fn get_from(&self, url: &str, from: u64, shows_token: bool) -> Result<Response, HubError> {
+        let mut request = self.client.get(url);
         if from > 0 {
             request = request.header(RANGE, format!("bytes={from}-"));
         }
-        let response = self.send(&url, request).await?;
+        let response = self.send(url, request, shows_token).await?;
         let goes_on = response
             .headers()
             .get(CONTENT_RANGE)
             .and_then(|value| value.to_str().ok())
             .is_some_and(|value| value.starts_with(&format!("bytes {from}-")));
         if from > 0 && !(response.status() == StatusCode::PARTIAL_CONTENT && goes_on) {
-            return Err(HubError::NoRange { url, from });
+            return Err(HubError::NoRange { url: url.to_owned(), from });
         }
-        Ok(response.bytes_stream().map_err(move |source| HubError::Transport { url: url.clone(), source }))
+        Ok(response)
     }
 
     async fn json<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<(T, Option<String>), HubError> {
-        let response = self.send(url, self.client.get(url)).await?;
+        let response = self.send(url, self.client.get(url), true).await?;
         let link = response.headers().get(LINK).and_then(|value| value.to_str().ok()).and_then(next_page);
         let mut stream = response.bytes_stream();
         let mut body = Vec::new();
@@ -207,10 +233,15 @@ impl Hub {
     }
 
     /// Sends a request, anew where the endpoint cannot answer now.
-    async fn send(&self, url: &str, request: RequestBuilder) -> Result<Response, HubError> {
+    async fn send(
+        &self,
+        url: &str,
+        request: RequestBuilder,
+        shows_token: bool,
+    ) -> Result<Response, HubError> {
         let request = match &self.token {
-            Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
-            None => request,
+            Some(token) if shows_token => request.header(AUTHORIZATION, format!("Bearer {token}")),
+            _ => request,
         };
         let mut tried = 0;
         loop {
@@ -228,6 +259,11 @@ impl Hub {
                 .await;
         }
     }
+}
+
+fn stay_near(attempt: Attempt<'_>) -> Action {
+    let is_near = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
+    if is_near && attempt.previous().len() <= NEAR_REDIRECTS_MAX { attempt.follow() } else { attempt.stop() }
 }
 
 fn is_passing(status: StatusCode) -> bool {

@@ -136,3 +136,16 @@ pub(super) const PROOFS_OF_STRANGERS_MAX: usize = 1024;
 pub(super) const PROOFS_PER_HEAD_MAX: usize = 4;
 /// Different records of one tag that are weighed in one search: a few stale ones, and those that contradict each other.
 pub(super) const TAGS_TOLD_MAX: usize = 64;
+
+/// How long a client waits for the first bytes of an endpoint's file: Hugging Face's clients give up after 10 s.
+pub(super) const REMOTE_PATIENCE: Duration = Duration::from_secs(8);
+/// Files of the endpoint that are fetched at once: as many as a client asks for, twice over.
+pub(super) const REMOTE_FETCHES_MAX: usize = 16;
+/// How long a file of the endpoint is fetched on that nobody reads: a client that was told to come back does.
+pub(super) const REMOTE_LINGER: Duration = Duration::from_secs(30);
+/// How long peers may take to say that they hold a file of the endpoint, which could send it meanwhile.
+pub(super) const REMOTE_PEERS_PATIENCE: Duration = Duration::from_secs(2);
+/// How long peers may send nothing of it before the endpoint is asked.
+pub(super) const REMOTE_PEERS_STALL: Duration = Duration::from_secs(5);
+/// Peers that are asked whether they hold a file of the endpoint.
+pub(super) const PEERS_ASKED_FOR_BLOB: usize = 32;

@@ -29,7 +29,9 @@ mod admit;
 mod push;
 mod read;
 mod relay;
+mod remote;
 mod upload;
+pub mod upstream;
 mod view;
 
 mod history;

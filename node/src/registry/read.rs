@@ -28,6 +28,18 @@ pub struct BlobReader {
 }
 
 impl BlobReader {
+    /// Returns a reader of what `start` sends.
+    pub(super) fn new(turn: OwnedSemaphorePermit, start: impl FnOnce(Sender) -> JoinHandle<()>) -> Self {
+        let (sender, rest) = mpsc::channel(READ_AHEAD);
+        Self { first: None, rest, task: start(sender), _turn: turn }
+    }
+
+    /// Returns it once its first bytes are here.
+    pub(super) async fn begun(mut self) -> Result<Self, RelayError> {
+        self.first = self.rest.recv().await.transpose()?;
+        Ok(self)
+    }
+
     /// Returns the next bytes, `None` at the end.
     pub async fn next(&mut self) -> Option<Result<Bytes, RelayError>> {
         match self.first.take() {
@@ -71,34 +83,55 @@ impl Registry {
         range: Range<u64>,
     ) -> Result<BlobReader, RelayError> {
         let inner = &self.inner;
-        let turn = timeout(READER_TURN, inner.readers.clone().acquire_owned()).await;
-        let turn = turn.map_err(|_| RelayError::Busy)?.map_err(|_| RelayError::Interrupted)?;
+        let turn = self.turn().await?;
         inner.store.touch(&view.digest());
-        let (sender, mut rest) = mpsc::channel(READ_AHEAD);
         let cut = Cut { layout, range };
-        let task = match inner.open_whole(blob).await? {
-            Some(file) => {
-                let runtime = Handle::current();
-                tokio::task::spawn_blocking(move || send_whole(&runtime, blob, &file, &cut, &sender))
-            }
+        let reader = match inner.open_whole(blob).await? {
+            Some(file) => BlobReader::new(turn, |sender| send_in_order(blob, file, cut, sender)),
             None if inner.network.is_offline() => return Err(RelayError::Offline { blob }),
             None => {
                 let joined = inner.join_relay(view);
                 let partial = joined.relay().open(blob, layout).await?;
-                tokio::spawn(send_relayed(joined, partial, cut, sender))
+                BlobReader::new(turn, |sender| tokio::spawn(send_relayed(joined, partial, cut, sender)))
             }
         };
-        let first = match rest.recv().await {
-            Some(first) => Some(first.inspect_err(|_| task.abort())?),
-            None => None,
-        };
-        Ok(BlobReader { first, rest, task, _turn: turn })
+        reader.begun().await
     }
+
+    /// Reads `range` (in bytes) of a blob that is here whole; the first bytes may not be here yet when it returns.
+    pub(super) async fn read_whole(
+        &self,
+        blob: Digest,
+        layout: BlobLayout,
+        range: Range<u64>,
+    ) -> Result<BlobReader, RelayError> {
+        let turn = self.turn().await?;
+        let file = self.inner.open_whole(blob).await?.ok_or(RelayError::Offline { blob })?;
+        Ok(BlobReader::new(turn, |sender| send_in_order(blob, file, Cut { layout, range }, sender)))
+    }
+
+    /// Waits for a place among those that read.
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, RelayError> {
+        let turn = timeout(READER_TURN, self.inner.readers.clone().acquire_owned()).await;
+        turn.map_err(|_| RelayError::Busy)?.map_err(|_| RelayError::Interrupted)
+    }
+}
+
+/// Sends `range` (in bytes) of a blob that is here whole.
+pub(super) async fn send_from_store(
+    registry: &Registry,
+    blob: Digest,
+    layout: BlobLayout,
+    range: Range<u64>,
+    sender: Sender,
+) -> Result<(), RelayError> {
+    let file = registry.inner.open_whole(blob).await?.ok_or(RelayError::Offline { blob })?;
+    send_in_order(blob, file, Cut { layout, range }, sender).await.map_err(|_| RelayError::Interrupted)
 }
 
 impl Inner {
     /// Opens a blob that is here whole, after a look at its bytes where it has changed.
-    async fn open_whole(&self, blob: Digest) -> Result<Option<BlobFile>, RelayError> {
+    pub(super) async fn open_whole(&self, blob: Digest) -> Result<Option<BlobFile>, RelayError> {
         let store = self.store.clone();
         let open = move || match store.open_blob(&blob) {
             Err(ReadError::Unverified { .. }) if is_whole(&store, &blob) => store.open_blob(&blob).ok(),
@@ -134,7 +167,13 @@ impl Cut {
     }
 }
 
-type Sender = mpsc::Sender<Result<Bytes, RelayError>>;
+/// Where the bytes of a reader come from.
+pub(super) type Sender = mpsc::Sender<Result<Bytes, RelayError>>;
+
+fn send_in_order(blob: Digest, file: BlobFile, cut: Cut, sender: Sender) -> JoinHandle<()> {
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || send_whole(&runtime, blob, &file, &cut, &sender))
+}
 
 fn send_whole(runtime: &Handle, blob: Digest, file: &BlobFile, cut: &Cut, sender: &Sender) {
     for piece in cut.pieces().filter_map(|index| cut.layout.piece(index)) {

@@ -19,6 +19,7 @@ use super::downloader::{DownloadError, Downloader};
 use super::fault::{Fault, FaultKind};
 use super::finder::Finder;
 use super::limits::{DESERTED_PATIENCE, RELAY_LINGER};
+use super::upstream::UpstreamError;
 use super::view::ModelView;
 use super::{Inner, Reporter};
 use crate::store::{Lease, Partial, PartialError, ReadError, ReserveError};
@@ -44,6 +45,8 @@ pub enum RelayError {
     Read { blob: Digest, source: Arc<ReadError> },
     #[error("too many files are being read at once")]
     Busy,
+    #[error(transparent)]
+    Upstream(Arc<UpstreamError>),
     #[error("a task ended early")]
     Interrupted,
 }
@@ -64,6 +67,7 @@ impl Fault for RelayError {
                 _ => FaultKind::Unreachable,
             },
             Self::Busy => FaultKind::RetryLater,
+            Self::Upstream(source) => source.kind(),
             Self::Partial { .. } | Self::Read { .. } | Self::Interrupted => FaultKind::Internal,
         }
     }

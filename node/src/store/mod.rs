@@ -56,4 +56,4 @@ pub use self::intake::{Intake, PIECES_WAITING_MAX};
 pub use self::partial::Partial;
 pub use self::place::{PlaceMode, Placed};
 pub use self::recheck::Recheck;
-pub use self::upload::Upload;
+pub use self::upload::{Upload, UploadReader};

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use reg_proto::digest::Digest;
 use reg_proto::states::StateHasher;
 
-use super::error::{UploadError, WriteError};
+use super::disk;
+use super::error::{ReadError, UploadError, WriteError};
 use super::front::Store;
 use super::import_files::Imported;
 
@@ -35,6 +36,29 @@ impl Store {
     }
 }
 
+/// What has come of an upload, to be read while more comes.
+#[derive(Debug)]
+pub struct UploadReader {
+    path: PathBuf,
+    file: File,
+}
+
+impl UploadReader {
+    /// Reads at most `length` bytes from `offset`, fewer at the end of what has come.
+    ///
+    /// # Errors
+    /// The disk does not give them.
+    pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, ReadError> {
+        let read = || {
+            let left = self.file.metadata()?.len().saturating_sub(offset);
+            let mut bytes = vec![0; usize::try_from(left).map_or(length, |left| left.min(length))];
+            disk::read_at(&self.file, &mut bytes, offset)?;
+            Ok(bytes)
+        };
+        read().map_err(|source| ReadError::Io { path: self.path.clone(), source })
+    }
+}
+
 impl Upload {
     /// Makes an upload of what has come in `file`, which stays when this is dropped.
     pub(super) const fn kept(
@@ -50,6 +74,16 @@ impl Upload {
     /// Returns how many bytes have come.
     pub const fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Returns a reader of what has come, which goes on reading once it has its name.
+    ///
+    /// # Errors
+    /// The disk does not give it.
+    pub fn reader(&self) -> Result<UploadReader, ReadError> {
+        let path = self.path.clone();
+        let file = File::open(&path).map_err(|source| ReadError::Io { path: path.clone(), source })?;
+        Ok(UploadReader { path, file })
     }
 
     /// Adds bytes at the end.

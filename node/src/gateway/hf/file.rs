@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
+use reg_proto::digest::Digest;
 use reg_proto::manifest::ModelFile;
 use reg_proto::path::SafePath;
 
@@ -105,28 +106,55 @@ async fn serve(
     let mut response = respond(&wanted, size, &etag, reader);
     let headers = response.headers_mut();
     label(headers, view, file);
-    let is_told = size <= SIZE_TOLD_MAX;
     if let Oid::Lfs(digest) = oid {
-        let etag = HeaderValue::try_from(format!("\"{}\"", digest.hex()));
-        headers.extend(etag.ok().map(|it| (X_LINKED_ETAG, it)));
-        headers.extend(is_told.then(|| (X_LINKED_SIZE, size.into())));
-    }
-    if method == Method::HEAD && !is_told {
-        headers.remove(CONTENT_LENGTH);
+        label_as_large(headers, digest, size, method);
     }
     Ok(response)
 }
 
+/// What is said of a file in LFS: its name and size, as far as they help.
+pub(super) fn label_as_large(headers: &mut HeaderMap, digest: &Digest, size: u64, method: &Method) {
+    let etag = HeaderValue::try_from(format!("\"{}\"", digest.hex()));
+    headers.extend(etag.ok().map(|it| (X_LINKED_ETAG, it)));
+    if size <= SIZE_TOLD_MAX {
+        headers.insert(X_LINKED_SIZE, size.into());
+    } else if method == Method::HEAD {
+        headers.remove(CONTENT_LENGTH);
+    }
+}
+
 /// What every answer about a file says. No browser is to show it as a page of ours.
 fn label(headers: &mut HeaderMap, view: &ModelView, file: &ModelFile) {
+    label_as_file(headers, file.path.segments().last().unwrap_or_default());
+    headers.extend(HeaderValue::try_from(commit(&view.digest())).ok().map(|it| (X_REPO_COMMIT, it)));
+}
+
+/// What keeps a browser from showing a file of this name.
+pub(super) fn label_as_file(headers: &mut HeaderMap, name: &str) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let name = file.path.segments().last().unwrap_or_default();
     let ascii: String = name
         .chars()
         .map(|it| if it.is_ascii_alphanumeric() || "-_.".contains(it) { it } else { '_' })
         .collect();
     let disposition = HeaderValue::try_from(format!("attachment; filename=\"{ascii}\""));
     headers.extend(disposition.ok().map(|it| (CONTENT_DISPOSITION, it)));
-    headers.extend(HeaderValue::try_from(commit(&view.digest())).ok().map(|it| (X_REPO_COMMIT, it)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_a_file_that_clients_would_refuse_is_told_by_the_download_alone() {
+        let digest = Digest::of(b"weights");
+        let said = |size: u64, method| {
+            let mut headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(size))]);
+            label_as_large(&mut headers, &digest, size, &method);
+            (headers.contains_key(CONTENT_LENGTH), headers.contains_key(X_LINKED_SIZE))
+        };
+        assert_eq!(said(50_000_000_000, Method::HEAD), (true, true));
+        assert_eq!(said(50_000_000_001, Method::HEAD), (false, false));
+        assert_eq!(said(50_000_000_001, Method::GET), (true, false));
+    }
 }

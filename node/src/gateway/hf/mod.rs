@@ -1,7 +1,7 @@
 //! The Hugging Face Hub API, as its clients use it: a publisher's model is a repository, a manifest is a commit.
 //!
 //! What each client sends was found by running it. Namespaces are publisher ids or the user's petnames. `main` means the
-//! tag `latest`, a commit is the first 40 hex digits of a manifest's digest.
+//! tag `latest`, a commit is the first 40 hex digits of a manifest's digest. Other namespaces are an [`upstream`]'s.
 
 mod error;
 mod file;
@@ -12,11 +12,13 @@ mod name;
 mod oid;
 mod search;
 mod upload;
+mod upstream;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware;
 use axum::routing::{get, post};
 
 use reg_proto::name::{ModelName, Publisher};
@@ -26,6 +28,7 @@ use self::oid::GitOids;
 use super::Signer;
 use super::owner::publisher;
 use crate::registry::Registry;
+use crate::registry::upstream::Upstream;
 
 /// Bytes of a request that is read whole: the paths of a large model.
 const BODY_BYTES_MAX: usize = 8 << 20;
@@ -41,6 +44,7 @@ pub(super) struct Hub(Arc<Inner>);
 struct Inner {
     registry: Registry,
     signer: Option<Signer>,
+    upstream: Option<Upstream>,
     oids: GitOids,
 }
 
@@ -60,14 +64,18 @@ impl Hub {
         Ok((publisher, model.parse().map_err(|error| missing(&error))?))
     }
 
+    fn upstream(&self) -> Option<&Upstream> {
+        self.0.upstream.as_ref()
+    }
+
     fn signer(&self) -> Option<&Signer> {
         self.0.signer.as_ref()
     }
 }
 
 /// Returns the routes of this dialect.
-pub(super) fn router(registry: Registry, signer: Option<Signer>) -> Router {
-    let hub = Hub(Arc::new(Inner { registry, signer, oids: GitOids::default() }));
+pub(super) fn router(registry: Registry, signer: Option<Signer>, upstream: Option<Upstream>) -> Router {
+    let hub = Hub(Arc::new(Inner { registry, signer, upstream, oids: GitOids::default() }));
     Router::new()
         .route("/api/models", get(search::search))
         .route("/api/whoami-v2", get(search::whoami))
@@ -88,5 +96,6 @@ pub(super) fn router(registry: Registry, signer: Option<Signer>) -> Router {
             post(upload::commit_files).layer(DefaultBodyLimit::max(COMMIT_BYTES_MAX)),
         )
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(hub.clone(), upstream::pass_on))
         .with_state(hub)
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Method};
@@ -12,7 +11,7 @@ use reg_proto::limits::RESPONSE_DOCUMENT_BYTES_MAX;
 
 use super::error::{Code, OciError};
 use super::{API_VERSION, At, DOCKER_CONTENT_DIGEST, Oci};
-use crate::gateway::blob::{Wanted, respond};
+use crate::gateway::blob::{Wanted, respond, respond_with};
 use crate::registry::ModelView;
 
 /// `GET` and `HEAD /v2/{owner}/{model}/blobs/{digest}`.
@@ -74,16 +73,9 @@ async fn of_view(
 
 /// Answers with a small blob that is in memory.
 fn small(bytes: Vec<u8>, digest: &Digest, method: &Method, headers: &HeaderMap) -> Response {
-    let size = bytes.len() as u64;
     debug_assert!(bytes.len() <= RESPONSE_DOCUMENT_BYTES_MAX, "only documents are answered so");
-    let wanted = Wanted::of(headers, size, &digest.to_string());
-    let range = wanted.range(size);
-    let mut response = respond(&wanted, size, &digest.to_string(), None);
-    if *method != Method::HEAD {
-        let within = |at: u64| usize::try_from(at).unwrap_or(bytes.len()).min(bytes.len());
-        *response.body_mut() = Body::from(bytes[within(range.start)..within(range.end)].to_vec());
-    }
-    response
+    let wanted = Wanted::of(headers, bytes.len() as u64, &digest.to_string());
+    respond_with(&wanted, &digest.to_string(), &bytes, *method == Method::HEAD)
 }
 
 /// What every answer about a blob says. Ollama follows `Location` even where the blob itself is the answer.

@@ -1,0 +1,330 @@
+//! Repositories whose owner is nobody that is known here are asked of the upstream, where the user has named one. What it
+//! answers is marked as signed by nobody, and cleaned of whatever leads clients past this node: Xet, and its own addresses.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, HOST, LINK, RETRY_AFTER, VIA, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use data_encoding::HEXLOWER;
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use super::error::{HubError, X_REPO_COMMIT};
+use super::file::{label_as_file, label_as_large};
+use super::{BODY_BYTES_MAX, Hub};
+use crate::gateway::blob::{Wanted, respond, respond_with};
+use crate::gateway::guard::Caller;
+use crate::gateway::owner::publisher;
+use crate::registry::fault::Fault;
+use crate::registry::upstream::{Answer, Kept, Question, RemoteFile, Upstream, UpstreamError};
+
+/// Nodes that a question passes on its way to an endpoint at most: one that comes round would come round for ever.
+const NODES_PASSED_MAX: usize = 3;
+/// Seconds after which a file that is on its way may be asked for again.
+const COMING_SECONDS: u32 = 2;
+
+const X_REG_SIGNED: HeaderName = HeaderName::from_static("x-reg-signed");
+const X_REG_UPSTREAM: HeaderName = HeaderName::from_static("x-reg-upstream");
+const X_HF_WARNING: HeaderName = HeaderName::from_static("x-hf-warning");
+
+/// What of an answer's head is passed on.
+const PASSED_ON: [&str; 6] =
+    ["x-error-code", "x-error-message", "x-repo-commit", "retry-after", "ratelimit", "ratelimit-policy"];
+
+/// What is asked for of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    /// Its info, its branches, a listing: JSON.
+    Told,
+    /// A file, by its path.
+    File(String),
+    /// A file as git has it.
+    Raw,
+}
+
+/// Passes on what is asked of repositories that nobody here can have.
+pub(super) async fn pass_on(State(hub): State<Hub>, request: Request, next: Next) -> Response {
+    let Some(upstream) = hub.upstream().cloned() else { return next.run(request).await };
+    let Some((owner, model, part)) = asked(request.method(), request.uri().path()) else {
+        return next.run(request).await;
+    };
+    if hub.is_known(&owner).await || is_round(request.headers()) {
+        return next.run(request).await;
+    }
+    let mut response = match answer(&upstream, request, part).await {
+        Ok(response) => response,
+        Err(error) => error,
+    };
+    let headers = response.headers_mut();
+    let warning = format!(
+        "unsigned; {owner}/{model} comes from {}: nobody whom this node knows has signed it",
+        upstream.endpoint()
+    );
+    let told = [
+        (X_REG_SIGNED, "false".to_owned()),
+        (X_REG_UPSTREAM, upstream.endpoint().to_owned()),
+        (X_HF_WARNING, warning),
+    ];
+    headers
+        .extend(told.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text).ok()?))));
+    response
+}
+
+impl Hub {
+    /// Tells whether a namespace is an id, a petname, or the name of the key that is signed with.
+    async fn is_known(&self, owner: &str) -> bool {
+        match publisher(owner, self.signer()) {
+            Ok(publisher) => self.registry().publisher(&publisher).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+}
+
+fn is_round(headers: &HeaderMap) -> bool {
+    let passed = headers.get_all(VIA).iter().filter_map(|it| it.to_str().ok());
+    passed.flat_map(|it| it.split(',')).filter(|it| it.trim().ends_with(" reg")).count() >= NODES_PASSED_MAX
+}
+
+/// Reads what is asked for out of an address; what is none of a repository's, or climbs, is nothing.
+fn asked(method: &Method, path: &str) -> Option<(String, String, Part)> {
+    let decoded = percent_decode_str(path).decode_utf8().ok()?;
+    if decoded.split('/').any(|it| matches!(it, "." | "..")) || decoded.chars().any(char::is_control) {
+        return None;
+    }
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    if let Some(rest) = path.strip_prefix("/api/models/") {
+        let parts: Vec<&str> = rest.split('/').collect();
+        let [owner, model, rest @ ..] = parts.as_slice() else { return None };
+        let is_told = match rest {
+            [] | ["revision", _] | ["refs"] | ["tree", _, ..] => reads,
+            ["paths-info", _] => *method == Method::POST,
+            _ => false,
+        };
+        return is_told.then(|| ((*owner).to_owned(), (*model).to_owned(), Part::Told));
+    }
+    let mut parts = path.strip_prefix('/')?.splitn(5, '/');
+    let (owner, model) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+    let (kind, _revision, file) = (parts.next()?, parts.next()?, parts.next()?);
+    let file = percent_decode_str(file).decode_utf8().ok()?.into_owned();
+    match kind {
+        "resolve" if reads => Some((owner, model, Part::File(file))),
+        "raw" if reads => Some((owner, model, Part::Raw)),
+        _ => None,
+    }
+}
+
+async fn answer(upstream: &Upstream, request: Request, part: Part) -> Result<Response, Response> {
+    let (head, body) = request.into_parts();
+    let is_owner = head.extensions.get() == Some(&Caller::Owner);
+    let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await;
+    let body = body.map_err(|error| HubError::Invalid(error.to_string()).into_response())?;
+    let kind = head.headers.get(CONTENT_TYPE).cloned();
+    let question = Question {
+        method: head.method.clone(),
+        path_and_query: head.uri.path_and_query().map_or("/", |it| it.as_str()).to_owned(),
+        body: kind.filter(|_| head.method == Method::POST).map(|kind| (kind, body)),
+        via: head.headers.get_all(VIA).iter().cloned().collect(),
+        shows_token: false,
+    };
+    match part {
+        Part::Told => {
+            let (answer, _) = upstream.ask(question, is_owner).await.map_err(failed)?;
+            Ok(told(upstream, answer, &head.method, &head.headers))
+        }
+        Part::Raw => {
+            let (answer, _) = upstream.ask(question, is_owner).await.map_err(failed)?;
+            let mut response = passed(&answer);
+            if answer.status.is_success() {
+                response.headers_mut().insert(CONTENT_LENGTH, answer.body.len().into());
+                label_as_file(response.headers_mut(), "raw");
+                if head.method != Method::HEAD {
+                    *response.body_mut() = Body::from(answer.body);
+                }
+            }
+            Ok(response)
+        }
+        Part::File(path) => {
+            let question = Question { method: Method::HEAD, ..question };
+            match upstream.describe(question, &path, is_owner).await.map_err(failed)? {
+                Ok(file) => serve(upstream, &file, &path, &head.method, &head.headers).await,
+                Err(answer) => Ok(passed(&answer)),
+            }
+        }
+    }
+}
+
+async fn serve(
+    upstream: &Upstream,
+    file: &RemoteFile,
+    path: &str,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Response> {
+    let mut response = match file.kept().map_err(failed)? {
+        Kept::Plain(oid) => {
+            let etag = HEXLOWER.encode(&oid);
+            match (method == Method::HEAD, file.size()) {
+                (true, Some(size)) => respond(&Wanted::Whole, size, &etag, None),
+                _ => {
+                    let bytes = upstream.plain(file, oid).await.map_err(failed)?;
+                    let wanted = Wanted::of(headers, bytes.len() as u64, &etag);
+                    respond_with(&wanted, &etag, &bytes, method == Method::HEAD)
+                }
+            }
+        }
+        Kept::Large(digest, layout) => {
+            let (size, etag) = (layout.size(), digest.hex());
+            let wanted = match Wanted::of(headers, size, &etag) {
+                // What nobody has proven yet must not be joined to a part that a client has from before.
+                Wanted::Part(_) if file.is_private() || upstream.must_begin_anew(&digest) => Wanted::Whole,
+                wanted => wanted,
+            };
+            let range = wanted.range(size);
+            let reader = if method == Method::HEAD || range.is_empty() {
+                None
+            } else {
+                Some(upstream.read(file, digest, layout, range).await.map_err(failed)?)
+            };
+            let mut response = respond(&wanted, size, &etag, reader);
+            label_as_large(response.headers_mut(), &digest, size, method);
+            response
+        }
+    };
+    label_as_file(response.headers_mut(), path.rsplit('/').next().unwrap_or_default());
+    response.headers_mut().extend(HeaderValue::try_from(file.commit()).ok().map(|it| (X_REPO_COMMIT, it)));
+    Ok(response)
+}
+
+/// What the endpoint said of something that it does not give, without a body that a browser might show.
+fn passed(answer: &Answer) -> Response {
+    let status = if answer.status.is_redirection() { StatusCode::BAD_GATEWAY } else { answer.status };
+    let mut response = status.into_response();
+    let known = PASSED_ON
+        .iter()
+        .filter_map(|name| Some((HeaderName::from_static(name), answer.headers.get(*name)?.clone())));
+    response.headers_mut().extend(known);
+    response
+}
+
+/// What the endpoint tells of a repository, without Xet, with its next page here, and marked.
+fn told(upstream: &Upstream, answer: Answer, method: &Method, asked: &HeaderMap) -> Response {
+    let mut response = passed(&answer);
+    if !answer.status.is_success() {
+        return response;
+    }
+    let Ok(mut value) = serde_json::from_slice::<Value>(&answer.body) else {
+        return HubError::of(&UpstreamError::NoName { path: "its answer".to_owned() }).into_response();
+    };
+    strip_xet(&mut value);
+    if let Some(info) = value.as_object_mut().filter(|it| it.contains_key("sha")) {
+        info.insert("reg".to_owned(), json!({ "signed": false, "endpoint": upstream.endpoint() }));
+        if let Some(tags) = info.get_mut("tags").and_then(Value::as_array_mut) {
+            tags.push("unsigned".into());
+        }
+    }
+    let host = asked.get(HOST).and_then(|it| it.to_str().ok()).unwrap_or("localhost");
+    let next = answer.headers.get(LINK).and_then(|it| it.to_str().ok());
+    let next = next.and_then(|link| next_here(link, upstream.endpoint(), host));
+    let headers = response.headers_mut();
+    headers.extend(next.and_then(|it| Some((LINK, HeaderValue::try_from(it).ok()?))));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let bytes = Bytes::from(value.to_string());
+    headers.insert(CONTENT_LENGTH, bytes.len().into());
+    headers.remove(CONTENT_DISPOSITION);
+    if method != Method::HEAD {
+        *response.body_mut() = Body::from(bytes);
+    }
+    response
+}
+
+/// Removes whatever would send a client to Xet, whose protocol goes past this node.
+fn strip_xet(value: &mut Value) {
+    match value {
+        Value::Object(entries) => {
+            entries.retain(|name, _| !name.starts_with("xet"));
+            entries.values_mut().for_each(strip_xet);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_xet),
+        _ => {}
+    }
+}
+
+/// The address of the next page, at this node.
+fn next_here(link: &str, endpoint: &str, host: &str) -> Option<String> {
+    let next = link.split(',').find(|it| it.contains("rel=\"next\""))?;
+    let address = next.split_once('<')?.1.split_once('>')?.0;
+    let rest = address.strip_prefix(endpoint).unwrap_or(address);
+    rest.starts_with('/').then(|| format!("<http://{host}{rest}>; rel=\"next\""))
+}
+
+fn failed(error: UpstreamError) -> Response {
+    let is_coming = matches!(error, UpstreamError::Coming { .. });
+    let mut response = HubError::of(&error as &dyn Fault).into_response();
+    if is_coming {
+        // Clients give a file up that answers 503, and come back after this.
+        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        response.headers_mut().insert(RETRY_AFTER, COMING_SECONDS.into());
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(method: Method, path: &str) -> Option<Part> {
+        asked(&method, path).map(|(_, _, part)| part)
+    }
+
+    #[test]
+    fn only_what_is_a_repositorys_is_passed_on() {
+        for path in [
+            "/api/models/org/name",
+            "/api/models/org/name/revision/main",
+            "/api/models/org/name/refs",
+            "/api/models/org/name/tree/main",
+            "/api/models/org/name/tree/refs%2Fpr%2F1/a/b",
+        ] {
+            assert_eq!(part(Method::GET, path), Some(Part::Told), "{path}");
+        }
+        let file = Part::File("a b/c".to_owned());
+        assert_eq!(part(Method::HEAD, "/org/name/resolve/main/a%20b/c"), Some(file));
+        assert_eq!(part(Method::GET, "/org/name/raw/main/a"), Some(Part::Raw));
+        assert_eq!(part(Method::POST, "/api/models/org/name/paths-info/main"), Some(Part::Told));
+        for path in [
+            "/api/models",
+            "/api/models/org",
+            "/api/models/org/name/xet-read-token/main",
+            "/api/models/org/name/revision/../../../../whoami-v2",
+            "/api/models/org/name/tree/%2e%2e/x",
+            "/org/name/resolve/main/../../x",
+            "/org/name/resolve/main/%2e%2e%2fx",
+            "/org/name/resolve/main",
+            "/api/whoami-v2",
+            "/v2/org/name/manifests/latest",
+        ] {
+            assert_eq!(part(Method::GET, path), None, "{path}");
+        }
+        assert_eq!(part(Method::POST, "/org/name/resolve/main/a"), None);
+    }
+
+    #[test]
+    fn nothing_leads_past_this_node() {
+        let mut listing = json!([{ "path": "a", "xetHash": "e", "lfs": { "oid": "o", "xet_hash": "e" } }]);
+        strip_xet(&mut listing);
+        assert_eq!(listing, json!([{ "path": "a", "lfs": { "oid": "o" } }]));
+        let here = |link| next_here(link, "https://hub.example", "127.0.0.1:4610");
+        let next = "<http://127.0.0.1:4610/api/x?cursor=1>; rel=\"next\"";
+        assert_eq!(here("<https://hub.example/api/x?cursor=1>; rel=\"next\"").as_deref(), Some(next));
+        assert_eq!(here("<https://elsewhere.example/api/x>; rel=\"next\""), None);
+        assert_eq!(here("<https://hub.example/api/xet>; rel=\"xet-auth\""), None);
+        let round =
+            |via: &'static str| is_round(&HeaderMap::from_iter([(VIA, HeaderValue::from_static(via))]));
+        assert!(!round("1.1 reg, 1.1 varnish, 1.1 reg") && round("1.1 reg, 1.1 reg,1.1 reg"));
+    }
+}

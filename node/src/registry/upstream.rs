@@ -1,0 +1,328 @@
+//! [`Upstream`]: a Hugging Face endpoint that is asked for repositories whose owner is nobody that is known here.
+//!
+//! Nobody has signed what it answers, and that is said with it. A file is still proven by the name that the endpoint gives
+//! it; a large one has a digest, so it may come from peers, is kept, and is shared by that digest alone. What needed the
+//! user's token is passed through: it is neither kept nor shared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use reg_proto::content::kind::{ContentKind, sniff};
+use reg_proto::digest::Digest;
+use reg_proto::piece::{BlobLayout, BlobTooLarge};
+use thiserror::Error;
+use tokio::time::timeout;
+
+pub use crate::hub::{Answer, HubError as UpstreamUnusable, Question};
+
+use super::Registry;
+use super::fault::{Fault, FaultKind};
+use super::import::git_blob;
+use super::judge::{Verdict, judge};
+use super::limits::REMOTE_PATIENCE;
+use super::read::BlobReader;
+use super::relay::RelayError;
+use super::remote::Fetch;
+use super::upload::UploadError;
+use crate::hub::{Described, Hub, HubError, RemoteName};
+use crate::store::{PartialError, ReadError, ReserveError, ResumeError, WriteError};
+
+/// Bytes of a plain file: hubs keep larger ones in LFS.
+const PLAIN_BYTES_MAX: u64 = 64 << 20;
+/// Files whose bytes were wrong that are remembered.
+const DISTRUSTED_MAX: usize = 4096;
+
+/// An endpoint and what is being fetched from it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Upstream(pub(super) Arc<Inner>);
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) registry: Registry,
+    pub(super) hub: Hub,
+    /// Large files that are on their way.
+    pub(super) fetches: Mutex<BTreeMap<Digest, Arc<Fetch>>>,
+    /// Files of which wrong bytes may have been passed on: who has a part of them must begin anew.
+    distrusted: Mutex<BTreeSet<Digest>>,
+}
+
+/// A file at the endpoint.
+#[derive(Debug, Clone)]
+pub struct RemoteFile {
+    pub(super) described: Described,
+    pub(super) question: Question,
+    /// Its path in the repository, for what may be served.
+    pub(super) path: String,
+}
+
+/// What a file is named by there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Git's SHA-1 of a plain file.
+    Plain([u8; 20]),
+    /// The digest of a large one, and its size.
+    Large(Digest, BlobLayout),
+}
+
+/// Why the endpoint does not give what was asked for.
+#[derive(Debug, Error)]
+pub enum UpstreamError {
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    #[error("{path} has no name there that proves it")]
+    NoName { path: String },
+    #[error("{path} is not what the endpoint says: what came has another hash")]
+    Other { path: String },
+    #[error("{path} ended after {found} of {expected} bytes")]
+    Short { path: String, expected: u64, found: u64 },
+    #[error("{path} has more than {PLAIN_BYTES_MAX} bytes, and is not in LFS")]
+    PlainTooLarge { path: String },
+    #[error("{path} is too large")]
+    TooLarge { path: String, source: BlobTooLarge },
+    #[error("{path} is of kind {kind}, which is refused: {reason}")]
+    Denied { path: String, kind: ContentKind, reason: &'static str },
+    #[error("{path} is on its way")]
+    Coming { path: String },
+    #[error("too many files are being fetched at once")]
+    Busy,
+    #[error("there is no room for it")]
+    Reserve(#[from] ReserveError),
+    #[error("it cannot be gone on with")]
+    Resume(#[from] ResumeError),
+    #[error("store does not take it")]
+    Write(#[from] WriteError),
+    #[error("store does not take it")]
+    Partial(#[from] PartialError),
+    #[error("it cannot be read")]
+    Read(#[from] ReadError),
+    #[error("blob cannot be kept")]
+    Keep(#[from] UploadError),
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+    #[error("a task ended early")]
+    Interrupted,
+}
+
+impl Fault for UpstreamError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Hub(HubError::NotFound { .. }) => FaultKind::NotFound,
+            Self::Hub(HubError::Denied { .. }) | Self::Denied { .. } => FaultKind::Denied,
+            Self::Hub(_) | Self::Short { .. } => FaultKind::Unreachable,
+            Self::NoName { .. } | Self::Other { .. } => FaultKind::Verification,
+            Self::Coming { .. } | Self::Busy | Self::Resume(ResumeError::Busy { .. }) => {
+                FaultKind::RetryLater
+            }
+            Self::Reserve(_) => FaultKind::DiskFull,
+            Self::Write(source) | Self::Resume(ResumeError::Write(source)) if source.is_disk_full() => {
+                FaultKind::DiskFull
+            }
+            Self::Partial(source) if source.is_disk_full() => FaultKind::DiskFull,
+            Self::PlainTooLarge { .. } | Self::TooLarge { .. } => FaultKind::Invalid,
+            Self::Relay(source) => source.kind(),
+            Self::Resume(_)
+            | Self::Write(_)
+            | Self::Partial(_)
+            | Self::Keep(_)
+            | Self::Read(_)
+            | Self::Interrupted => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Coming { .. } => Some("ask again: what has come is kept".to_owned()),
+            Self::Denied { .. } => {
+                Some("leave the file out, or start the daemon with --allow-unsafe".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl RemoteFile {
+    /// Returns the commit that the revision meant.
+    pub fn commit(&self) -> &str {
+        &self.described.commit
+    }
+
+    /// Returns its size in bytes, where the endpoint tells it.
+    pub const fn size(&self) -> Option<u64> {
+        self.described.size
+    }
+
+    /// Returns what it is named by.
+    ///
+    /// # Errors
+    /// It is large and its size is not told, or is no size of a blob.
+    pub fn kept(&self) -> Result<Kept, UpstreamError> {
+        match (&self.described.name, self.described.size) {
+            (RemoteName::Git(oid), _) => Ok(Kept::Plain(*oid)),
+            (RemoteName::Lfs(digest), Some(size)) => match BlobLayout::new(size) {
+                Ok(layout) => Ok(Kept::Large(*digest, layout)),
+                Err(source) => Err(UpstreamError::TooLarge { path: self.path.clone(), source }),
+            },
+            (RemoteName::Lfs(_), None) => Err(UpstreamError::NoName { path: self.path.clone() }),
+        }
+    }
+
+    /// Tells whether it was shown to the user's token only.
+    pub const fn is_private(&self) -> bool {
+        self.question.shows_token
+    }
+
+    /// Judges it by its first and last bytes.
+    pub(super) fn judge(&self, head: &[u8], tail: &[u8], size: u64) -> Result<(), UpstreamError> {
+        let kind = sniff(&self.path, head, tail, size);
+        match judge(kind) {
+            Verdict::Allow => Ok(()),
+            Verdict::Deny { reason } => Err(UpstreamError::Denied { path: self.path.clone(), kind, reason }),
+        }
+    }
+}
+
+impl Upstream {
+    /// Returns the endpoint at `endpoint`; `token` is shown where it says nothing without, to the owner of this node.
+    ///
+    /// # Errors
+    /// The system's certificates cannot be read.
+    pub fn new(registry: Registry, endpoint: &str, token: Option<String>) -> Result<Self, HubError> {
+        let (fetches, distrusted) = (Mutex::default(), Mutex::default());
+        Ok(Self(Arc::new(Inner { registry, hub: Hub::new(endpoint, token)?, fetches, distrusted })))
+    }
+
+    /// Returns where it is.
+    pub fn endpoint(&self) -> &str {
+        self.0.hub.endpoint()
+    }
+
+    /// Asks without the user's token, and with it where nothing is said without and `is_owner` asks.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`]; the endpoint's own errors are answers.
+    pub async fn ask(&self, question: Question, is_owner: bool) -> Result<(Answer, Question), UpstreamError> {
+        let question = Question { shows_token: false, ..question };
+        let answer = self.0.hub.ask(&question).await?;
+        if !answer.is_withheld() || !is_owner || !self.0.hub.has_token() {
+            return Ok((answer, question));
+        }
+        let question = Question { shows_token: true, ..question };
+        Ok((self.0.hub.ask(&question).await?, question))
+    }
+
+    /// Asks about a file, whose path in its repository is `path`; where the endpoint has none, its answer says why.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`].
+    pub async fn describe(
+        &self,
+        question: Question,
+        path: &str,
+        is_owner: bool,
+    ) -> Result<Result<RemoteFile, Answer>, UpstreamError> {
+        let (answer, question) = self.ask(question, is_owner).await?;
+        if !answer.status.is_success() && !answer.status.is_redirection() {
+            return Ok(Err(answer));
+        }
+        let no_name = || UpstreamError::NoName { path: path.to_owned() };
+        let described = Described::of(&answer.headers).ok_or_else(no_name)?;
+        let question = Question { method: reqwest::Method::GET, ..question };
+        Ok(Ok(RemoteFile { described, question, path: path.to_owned() }))
+    }
+
+    /// Returns the bytes of a plain file, proven by git's name.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`].
+    pub async fn plain(&self, file: &RemoteFile, oid: [u8; 20]) -> Result<Bytes, UpstreamError> {
+        let name = data_encoding::HEXLOWER.encode(&oid);
+        let (store, noted) = (self.0.registry.inner.store.clone(), name.clone());
+        let known = tokio::task::spawn_blocking(move || {
+            let bytes = store.read_blob(&store.noted_import(&noted)?, PLAIN_BYTES_MAX).ok()?;
+            (git_blob(&bytes) == oid).then_some(bytes)
+        });
+        let bytes = match known.await.map_err(|_| UpstreamError::Interrupted)? {
+            Some(bytes) => bytes,
+            None => self.fetch_plain(file, oid, name).await?,
+        };
+        if !self.0.registry.allows_unsafe() {
+            file.judge(&bytes, &bytes, bytes.len() as u64)?;
+        }
+        Ok(bytes.into())
+    }
+
+    async fn fetch_plain(
+        &self,
+        file: &RemoteFile,
+        oid: [u8; 20],
+        name: String,
+    ) -> Result<Vec<u8>, UpstreamError> {
+        let mut stream = self.0.hub.fetch(&file.question, 0).await?.bytes_stream();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            let url = || file.question.path_and_query.clone();
+            bytes.extend_from_slice(&chunk.map_err(|source| HubError::Transport { url: url(), source })?);
+            if bytes.len() as u64 > PLAIN_BYTES_MAX {
+                return Err(UpstreamError::PlainTooLarge { path: file.path.clone() });
+            }
+        }
+        if git_blob(&bytes) != oid {
+            return Err(UpstreamError::Other { path: file.path.clone() });
+        }
+        if !file.is_private() {
+            let digest = self.0.registry.put_small(bytes.clone()).await?;
+            let store = self.0.registry.inner.store.clone();
+            let note = tokio::task::spawn_blocking(move || store.note_import(&name, &digest));
+            note.await.map_err(|_| UpstreamError::Interrupted)??;
+        }
+        Ok(bytes)
+    }
+
+    /// Reads `range` (in bytes) of a large file: from here, else from peers or the endpoint. It returns once the first
+    /// bytes are here. The last ones come only once the digest is right.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`]; [`UpstreamError::Coming`] where the first bytes do not come within 8 s.
+    pub async fn read(
+        &self,
+        file: &RemoteFile,
+        digest: Digest,
+        layout: BlobLayout,
+        range: Range<u64>,
+    ) -> Result<BlobReader, UpstreamError> {
+        let registry = &self.0.registry;
+        let is_whole = registry.inner.open_whole(digest).await?.is_some();
+        if is_whole && !registry.allows_unsafe() {
+            self.judge_whole(file, digest, layout.size()).await?;
+        }
+        let begun = if is_whole {
+            registry.read_whole(digest, layout, range).await?
+        } else if file.is_private() {
+            self.pass_through(file, digest, layout.size(), range).await?
+        } else {
+            self.read_coming(file, digest, layout, range).await?
+        };
+        match timeout(REMOTE_PATIENCE, begun.begun()).await {
+            Ok(Ok(reader)) => Ok(reader),
+            Ok(Err(RelayError::Upstream(error))) => Err(Arc::try_unwrap(error)
+                .unwrap_or_else(|shared| UpstreamError::Relay(RelayError::Upstream(shared)))),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(UpstreamError::Coming { path: file.path.clone() }),
+        }
+    }
+
+    /// Tells whether a client must not go on from a part of this file that it has.
+    pub fn must_begin_anew(&self, digest: &Digest) -> bool {
+        self.0.distrusted.lock().expect("no holder of this lock panics").contains(digest)
+    }
+
+    pub(super) fn distrust(&self, digest: Digest) {
+        let mut distrusted = self.0.distrusted.lock().expect("no holder of this lock panics");
+        if distrusted.len() < DISTRUSTED_MAX {
+            distrusted.insert(digest);
+        }
+    }
+}
