@@ -31,6 +31,9 @@ pub const SKOPEO: [&str; 5] = ["skopeo", "libgpgme11", "libassuan0", "libgpg-err
 /// The registry that everybody has.
 pub const DOCKER_REGISTRY: [&str; 1] = ["docker-registry"];
 
+/// Serves files; for machines that have none.
+pub const NGINX: [&str; 1] = ["nginx"];
+
 /// Why a client cannot be had.
 #[derive(Debug, Error)]
 pub enum ClientError {

@@ -12,6 +12,9 @@ pub mod http;
 
 pub mod endpoint;
 
+pub mod measure;
+pub mod nginx;
+
 pub mod evil;
 
 pub mod delay;

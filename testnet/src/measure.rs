@@ -1,0 +1,56 @@
+//! Measuring what processes cost: wall-clock and CPU seconds, and medians, because machines are noisy.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::process::{cpu_seconds, peak_rss, wait_until};
+
+/// One measurement: wall-clock and CPU seconds of all processes that took part.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    pub seconds: f64,
+    pub cpu: f64,
+}
+
+/// Returns the median of each.
+///
+/// # Panics
+/// There is none.
+pub fn median(costs: &[Cost]) -> Cost {
+    let middle = |read: fn(&Cost) -> f64| {
+        let mut values: Vec<f64> = costs.iter().map(read).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    Cost { seconds: middle(|cost| cost.seconds), cpu: middle(|cost| cost.cpu) }
+}
+
+/// Runs a command to its end and returns what it cost, and the most memory it had.
+///
+/// # Panics
+/// It cannot be run, or fails.
+pub fn timed(command: &mut Command) -> (Cost, u64) {
+    let start = Instant::now();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let (mut cpu, mut peak) = (0.0, 0);
+    loop {
+        // A process that has ended but was not waited for still tells its CPU seconds.
+        cpu = cpu_seconds(child.id()).unwrap_or(cpu);
+        peak = peak.max(peak_rss(child.id()).unwrap_or(0));
+        if is_zombie(child.id()) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    cpu = cpu_seconds(child.id()).unwrap_or(cpu);
+    let status = wait_until(&mut child, Instant::now() + Duration::from_secs(5));
+    assert!(status.is_some_and(|status| status.success()), "{command:?} failed");
+    (Cost { seconds, cpu }, peak)
+}
+
+fn is_zombie(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z'))
+}
