@@ -334,6 +334,78 @@ fn when_all_peers_go_the_client_is_told_and_goes_on_once_they_are_back() {
 }
 
 #[test]
+fn listings_and_heads_are_answered_as_each_client_needs_them() {
+    let a = Home::new("A");
+    let publisher = a.key("me");
+    let model = a.path().join("model");
+    model::generate(&model, 2 * MIB, 17);
+    fs::create_dir_all(model.join("onnx/deep")).expect("a folder");
+    fs::write(model.join("onnx/deep/notes.txt"), "a note\n").expect("written");
+    let daemon = Daemon::start(&a, [""; 0]);
+    let first = a.publish(&model, "listed", "me");
+    a.publish(&model, "listed:v1", "me");
+    let commit = text(&a.json(["info", &first])["summary"]["manifest"])["sha256:".len()..][..40].to_owned();
+    let api = format!("{}/api/models/{publisher}/listed", http::base(&daemon));
+    for revision in ["", "/revision/main", "/revision/HEAD", "/revision/v1", &format!("/revision/{commit}")] {
+        let url = format!("{api}{revision}");
+        assert_eq!(text(&http::get(&url, &[]).json()["sha"]), commit, "{revision}");
+        assert_eq!(http::head(&url).status, 200, "HEAD of {revision}");
+    }
+    let paths = |query: &str| {
+        let listed = http::get(&format!("{api}/tree/{query}"), &[]);
+        assert_eq!(listed.header("link"), None, "one page");
+        let entries = listed.json().as_array().cloned().expect("a list");
+        entries.iter().map(|it| format!("{} {}", text(&it["type"]), text(&it["path"]))).collect::<Vec<_>>()
+    };
+    let top = ["directory onnx", "file README.md", "file config.json", "file model.safetensors"];
+    assert_eq!(paths("main"), top);
+    assert_eq!(paths("main/onnx"), ["directory onnx/deep"]);
+    assert_eq!(paths("v1/onnx?recursive=true"), ["directory onnx/deep", "file onnx/deep/notes.txt"]);
+    assert_eq!(paths("main?recursive=True&expand=True").len(), 6);
+    let expanded = http::get(&format!("{api}/tree/main?expand=true"), &[]).json();
+    assert_eq!(text(&expanded[1]["lastCommit"]["id"]), commit);
+    let weights = model::weights_digest(&model).hex();
+    assert_eq!(text(&expanded[3]["lfs"]["oid"]), weights);
+    assert_eq!(expanded[1].get("lfs"), None, "a small file is plain");
+    assert_eq!(
+        http::get(&format!("{api}/tree/main/nope"), &[]).header("x-error-code").as_deref(),
+        Some("EntryNotFound")
+    );
+    let refs = http::get(&format!("{api}/refs?include_prs=1"), &[]).json();
+    assert_eq!(text(&refs["branches"][0]["targetCommit"]), commit);
+    assert_eq!(refs["tags"].as_array().map(Vec::len), Some(2));
+    let asked = http::send(
+        "POST",
+        &format!("{api}/paths-info/main"),
+        &[("content-type", "application/x-www-form-urlencoded")],
+        b"paths=config.json&paths=onnx&paths=nope&expand=True",
+    );
+    let found: Vec<String> =
+        asked.json().as_array().expect("a list").iter().map(|it| text(&it["path"])).collect();
+    assert_eq!(found, ["config.json", "onnx"]);
+    let file = format!("{}/{publisher}/listed/resolve/{commit}/model.safetensors", http::base(&daemon));
+    let head = http::head(&file);
+    assert_eq!(head.header("x-repo-commit"), Some(commit.clone()));
+    assert_eq!(head.header("x-linked-etag"), Some(format!("\"{weights}\"")));
+    assert!(!head.headers.iter().any(|(name, _)| name.contains("xet")), "nothing leads to Xet");
+    let plain = http::head(&file.replace("model.safetensors", "config.json"));
+    assert_eq!(plain.header("etag").map(|it| it.len()), Some(42), "git's name of a plain file");
+    assert_eq!(plain.header("x-linked-etag"), None);
+    assert_eq!(http::get(&file, &[("if-none-match", &format!("\"{weights}\""))]).status, 304);
+    let unknown =
+        format!("{}/api/models/{publisher}/listed/revision/{}", http::base(&daemon), "0".repeat(40));
+    let unknown = http::get(&unknown, &[]);
+    assert_eq!((unknown.status, unknown.header("x-error-code").as_deref()), (404, Some("RevisionNotFound")));
+    let found = |query: &str| http::get(&format!("{}/api/models?{query}", http::base(&daemon)), &[]).json();
+    assert_eq!(found("search=LIST&full=true").as_array().map(Vec::len), Some(1));
+    assert_eq!(found("filter=safetensors,license:mit").as_array().map(Vec::len), Some(1));
+    assert_eq!(found(&format!("author={publisher}&limit=1")).as_array().map(Vec::len), Some(1));
+    for nothing in ["search=absent", "filter=gguf", "author=somebody"] {
+        assert_eq!(found(nothing).as_array().map(Vec::len), Some(0), "{nothing}");
+    }
+}
+
+#[test]
 fn an_upload_is_signed_published_and_fetched_from_another_node() {
     let Some(python) = client() else { return };
     let [a, b] = ["A", "B"].map(Home::new);

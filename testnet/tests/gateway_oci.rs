@@ -354,6 +354,54 @@ fn manifests_tags_and_referrers_are_answered_as_the_specification_says() {
     let nothing = http::get(&format!("{repo}/referrers/{}", Digest::of(b"unknown")), &[]);
     assert_eq!((nothing.status, nothing.json()["manifests"].as_array().map(Vec::len)), (200, Some(0)));
 
+    // A referrer that is pushed names its subject in the answer, and is listed.
+    let empty = Digest::of(b"{}");
+    let pushed = owned(&token, "POST", &format!("{repo}/blobs/uploads/?digest={empty}"), &[], b"{}");
+    assert_eq!(pushed.status, 201, "{}", pushed.text());
+    let subject =
+        format!(r#"{{"mediaType":"{MANIFEST}","digest":"{digest}","size":{}}}"#, manifest.bytes.len());
+    let empty_blob =
+        format!(r#"{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"{empty}","size":2}}"#);
+    let referrer = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","artifactType":"application/vnd.example.note","config":{empty_blob},"layers":[{empty_blob}],"subject":{subject}}}"#
+    );
+    let named = Digest::of(referrer.as_bytes());
+    let put = owned(
+        &token,
+        "PUT",
+        &format!("{repo}/manifests/{named}"),
+        &[("content-type", MANIFEST)],
+        referrer.as_bytes(),
+    );
+    assert_eq!((put.status, put.header("oci-subject")), (201, Some(digest.clone())), "{}", put.text());
+    let listed =
+        http::get(&format!("{repo}/referrers/{digest}?artifactType=application/vnd.example.note"), &[]);
+    assert_eq!(listed.json()["manifests"][0]["digest"], serde_json::json!(named), "{}", listed.text());
+
+    // Ranges of blobs, and what is not there.
+    let weights = model::weights_digest(&model);
+    let part = http::get(&format!("{repo}/blobs/{weights}"), &[("range", "bytes=10-19")]);
+    let bytes = fs::read(model.join("model.safetensors")).expect("read");
+    assert_eq!((part.status, part.bytes.as_slice()), (206, &bytes[10..20]));
+    assert_eq!(part.header("content-range"), Some(format!("bytes 10-19/{}", bytes.len())));
+    let beyond =
+        http::get(&format!("{repo}/blobs/{weights}"), &[("range", &format!("bytes={}-", bytes.len()))]);
+    assert_eq!(beyond.status, 416);
+    let head = http::head(&format!("{repo}/manifests/v99"));
+    assert!(matches!(head.status, 404 | 503) && head.bytes.is_empty(), "{}", head.status);
+    let elsewhere = format!("{}/v2/{publisher}/never/blobs/{weights}", http::base(&daemon));
+    assert_eq!(
+        code(&http::get(&elsewhere, &[])),
+        "BLOB_UNKNOWN",
+        "a blob is had from a repository that has it"
+    );
+    let odd = format!("{}/v2/UPPER..case/tagged/tags/list", http::base(&daemon));
+    assert_eq!(code(&http::get(&odd, &[])), "NAME_INVALID");
+    let listed = http::get(&format!("{repo}/tags/list?n=2&last=v2"), &[]).json();
+    assert_eq!(listed["tags"], serde_json::json!(["v3"]));
+    let catalog = http::get(&format!("{}/v2/_catalog", http::base(&daemon)), &[]).json();
+    assert_eq!(catalog["repositories"], serde_json::json!([format!("{publisher}/tagged")]));
+
     // What is no model, what says another digest, what has blobs that nobody has sent.
     let image = format!(
         r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{digest}","size":2}},"layers":[]}}"#
