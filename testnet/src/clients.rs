@@ -32,7 +32,7 @@ pub const SKOPEO: [&str; 5] = ["skopeo", "libgpgme11", "libassuan0", "libgpg-err
 pub const DOCKER_REGISTRY: [&str; 1] = ["docker-registry"];
 
 /// Serves files; for machines that have none.
-pub const NGINX: [&str; 1] = ["nginx"];
+pub const NGINX: [&str; 2] = ["nginx", "libpcre2-8-0"];
 
 /// Why a client cannot be had.
 #[derive(Debug, Error)]
