@@ -261,11 +261,15 @@ impl Daemon {
     ) -> Self {
         let log = home.path().join("daemon.log");
         let out = home.path().join("ready.json");
-        let base = ["daemon", "--json", "--http", "127.0.0.1:0"].into_iter();
-        let base = base.chain(listen.iter().flat_map(|address| ["--listen", address]));
+        let flags: Vec<S> = flags.into_iter().collect();
+        let mut base = vec!["daemon", "--json"];
+        base.extend(listen.iter().flat_map(|address| ["--listen", address]));
+        if !flags.iter().any(|flag| flag.as_ref() == "--http") {
+            base.extend(["--http", "127.0.0.1:0"]);
+        }
         let child = home
             .command(base)
-            .args(flags)
+            .args(&flags)
             .envs(variables.iter().copied())
             .stdout(File::create(&out).expect("a file"))
             .stderr(File::options().create(true).append(true).open(&log).expect("a file"))

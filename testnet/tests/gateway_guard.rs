@@ -133,7 +133,8 @@ fn heads_bodies_and_connections_have_bounds() {
         )
     };
     assert_eq!(get(""), 200);
-    assert_eq!(get(&format!("x-long: {}\r\n", "x".repeat(70 << 10))), 431, "a head of 70 KiB");
+    let long = get(&format!("x-long: {}\r\n", "x".repeat(1 << 20)));
+    assert!(matches!(long, 431 | 0), "a head of 1 MiB: {long}");
     let many: String = (0..150).map(|n| format!("x-{n}: 1\r\n")).collect();
     assert_eq!(get(&many), 431, "150 fields");
 
@@ -157,18 +158,18 @@ fn heads_bodies_and_connections_have_bounds() {
         assert_ne!(http::send(method, &format!("http://{host}{path}"), &headers, b"{}").status, 413);
     }
 
-    // More connections than it serves wait for one of those to end, and nobody is turned away.
-    let mut idle: Vec<TcpStream> = (0..256).map(|_| TcpStream::connect(&host).expect("connected")).collect();
+    // It serves 256 connections at once, its socket's among them; more wait for one of those to end.
+    let mut idle: Vec<TcpStream> =
+        (0..300).map(|_| TcpStream::connect(&host).expect("the system takes it")).collect();
+    let request = format!("GET /api/models HTTP/1.1\r\nhost: {host}\r\n\r\n");
     for stream in &mut idle {
-        stream
-            .write_all(format!("GET /api/models HTTP/1.1\r\nhost: {host}\r\n\r\n").as_bytes())
-            .expect("sent");
+        stream.write_all(request.as_bytes()).expect("sent");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
+    }
+    for stream in &mut idle[..200] {
         assert!(stream.read(&mut [0; 16]).is_ok_and(|length| length > 0), "each of them is served");
     }
-    let mut late = TcpStream::connect(&host).expect("the system takes it");
-    let request = format!("GET /api/models HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
-    late.write_all(request.as_bytes()).expect("sent");
+    let mut late = idle.pop().expect("there are 300");
     late.set_read_timeout(Some(Duration::from_millis(500))).expect("set");
     assert!(late.read(&mut [0; 1]).is_err(), "it waits");
     drop(idle);

@@ -488,6 +488,11 @@ fn code_is_not_served_to_who_has_not_consented() {
     let refused = http::get(&url("pytorch_model.bin"), &[]);
     assert_eq!(refused.status, 403);
     assert!(refused.text().contains("pickle"), "{}", refused.text());
+    let pickle = tree::digest(&model.join("pytorch_model.bin"));
+    for name in ["risky", "another"] {
+        let blob = http::get(&format!("{}/v2/{publisher}/{name}/blobs/{pickle}", http::base(&daemon)), &[]);
+        assert_eq!(blob.status, 403, "as a blob of {name}");
+    }
     daemon.stop();
     let daemon = Daemon::start(&b, ["--bootstrap", &server.address(), "--allow-unsafe"]);
     let url = format!("{}/{publisher}/risky/resolve/main/pytorch_model.bin", http::base(&daemon));

@@ -2,23 +2,28 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
+use reg_proto::content::kind::sniff;
 use reg_proto::digest::Digest;
 use reg_proto::limits::RESPONSE_DOCUMENT_BYTES_MAX;
 
 use super::error::{Code, OciError};
 use super::{API_VERSION, At, DOCKER_CONTENT_DIGEST, Oci};
 use crate::gateway::blob::{Wanted, respond, respond_with};
+use crate::gateway::guard::Caller;
 use crate::registry::ModelView;
+use crate::registry::judge::{Verdict, judge};
 
 /// `GET` and `HEAD /v2/{owner}/{model}/blobs/{digest}`.
 pub(super) async fn get(
     State(oci): State<Oci>,
     Path(at): Path<At>,
     method: Method,
+    caller: Option<Extension<Caller>>,
     headers: HeaderMap,
 ) -> Result<Response, OciError> {
     let digest = digest(&at.reference)?;
@@ -31,6 +36,7 @@ pub(super) async fn get(
         // It is here, if not as a part of this: who pushes need not send it.
         respond(&Wanted::Whole, size, &digest.to_string(), None)
     } else if let Some(bytes) = oci.registry().document(&digest).await {
+        oci.may_have(&bytes, caller)?;
         small(bytes, &digest, &method, &headers)
     } else {
         return Err(OciError::new(
@@ -41,6 +47,25 @@ pub(super) async fn get(
     let location = format!("/v2/{}/{}/blobs/{digest}", at.owner, at.model);
     label(response.headers_mut(), &digest, &location);
     Ok(response)
+}
+
+impl Oci {
+    /// What belongs to no model that is known by this name is judged by its bytes alone; who may push may have it.
+    fn may_have(&self, bytes: &[u8], caller: Option<Extension<Caller>>) -> Result<(), OciError> {
+        if self.registry().allows_unsafe() || caller.map(|it| it.0) == Some(Caller::Owner) {
+            return Ok(());
+        }
+        let kind = sniff("", bytes, bytes, bytes.len() as u64);
+        match judge(kind) {
+            Verdict::Allow => Ok(()),
+            Verdict::Deny { reason } => Err(OciError::new(
+                Code::Denied,
+                format!(
+                    "it is of kind {kind}, which is refused: {reason} (start the daemon with --allow-unsafe)"
+                ),
+            )),
+        }
+    }
 }
 
 async fn of_view(
