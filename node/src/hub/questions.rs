@@ -50,6 +50,14 @@ pub struct Described {
     pub size: Option<u64>,
 }
 
+impl Question {
+    /// Returns the same question, about the thing itself.
+    #[must_use]
+    pub fn getting(self) -> Self {
+        Self { method: Method::GET, ..self }
+    }
+}
+
 impl Answer {
     /// Tells whether more might be said to who shows a token: endpoints say of what they do not show that it is not there.
     pub fn is_withheld(&self) -> bool {

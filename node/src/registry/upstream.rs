@@ -229,8 +229,7 @@ impl Upstream {
         }
         let no_name = || UpstreamError::NoName { path: path.to_owned() };
         let described = Described::of(&answer.headers).ok_or_else(no_name)?;
-        let question = Question { method: reqwest::Method::GET, ..question };
-        Ok(Ok(RemoteFile { described, question, path: path.to_owned() }))
+        Ok(Ok(RemoteFile { described, question: question.getting(), path: path.to_owned() }))
     }
 
     /// Returns the bytes of a plain file, proven by git's name.
