@@ -99,7 +99,10 @@ fn a_part_is_planned_pulled_served_verified_and_made_whole() {
     tree::assert_equal(&source, &b.path().join("out"));
     assert_eq!(b.json(["ls"])[0]["part"], Value::Null);
     assert_eq!(number(&a.json(["publish", &source.to_string_lossy(), "x", "--key", "me"])["holders"]), 1);
-    // A choice of files of a model that is whole takes nothing from it.
+    // A choice of files of a model that is whole takes nothing from it, nor from a directory that is.
+    pull(&b, &reference, "out", &quant).ok();
+    std::fs::remove_file(b.path().join("out/extra/notes.txt")).expect("removed");
+    b.run(["verify", &out]).failed(4, "1 damaged");
     pull(&b, &reference, "some", &quant).ok();
     assert_eq!(b.json(["ls"])[0]["complete"], true);
 }

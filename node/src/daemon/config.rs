@@ -254,32 +254,25 @@ impl Config {
     pub fn written(&self) -> RawConfig {
         let texts = |list: &[Address]| Some(list.iter().map(ToString::to_string).collect());
         let bytes = |bytes: u64| format!("{bytes} B");
-        RawConfig {
-            node: RawNode {
-                listen: texts(&self.listen),
-                bootstrap: texts(&self.bootstrap),
-                mdns: Some(self.mdns),
-                dht: Some(format!("{:?}", self.dht).to_lowercase()),
-                gossip: Some(self.gossip),
-                offline: Some(self.offline),
-                relay: Some(format!("{:?}", self.nat.relay).to_lowercase()),
-                upnp: Some(self.nat.upnp),
-                external: texts(&self.nat.external),
-            },
-            transfer: RawTransfer { lanes: Some(self.lanes) },
-            http: RawHttp { listen: Some(self.http.to_string()) },
-            transfer: RawTransfer { lanes: Some(self.lanes) },
-            gateway: RawGateway {
-                publish_key: self.publish_key.as_ref().map(ToString::to_string),
-                allow_unsafe: Some(self.allow_unsafe),
-                upstream: self.upstream.as_ref().map(|_| "hf".to_owned()),
-            },
-            cache: RawCache {
-                max_size: self.cache.max_size.map(bytes),
-                min_free: Some(bytes(self.cache.min_free)),
-            },
-            log: RawLog { filter: Some(self.log_filter.clone()) },
-        }
+        let mut raw = RawConfig::default();
+        raw.node.listen = texts(&self.listen);
+        raw.node.bootstrap = texts(&self.bootstrap);
+        raw.node.mdns = Some(self.mdns);
+        raw.node.dht = Some(format!("{:?}", self.dht).to_lowercase());
+        raw.node.gossip = Some(self.gossip);
+        raw.node.offline = Some(self.offline);
+        raw.node.relay = Some(format!("{:?}", self.nat.relay).to_lowercase());
+        raw.node.upnp = Some(self.nat.upnp);
+        raw.node.external = texts(&self.nat.external);
+        raw.transfer.lanes = Some(self.lanes);
+        raw.http.listen = Some(self.http.to_string());
+        raw.gateway.publish_key = self.publish_key.as_ref().map(ToString::to_string);
+        raw.gateway.allow_unsafe = Some(self.allow_unsafe);
+        raw.gateway.upstream = self.upstream.as_ref().map(|_| "hf".to_owned());
+        raw.cache.max_size = self.cache.max_size.map(bytes);
+        raw.cache.min_free = Some(bytes(self.cache.min_free));
+        raw.log.filter = Some(self.log_filter.clone());
+        raw
     }
 
     /// Says what a configuration means.

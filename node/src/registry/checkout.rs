@@ -81,6 +81,7 @@ pub(super) fn check_out(
         store.place(&file.digest, &path, mode).map_err(|source| CheckoutError::Place { path, source })?;
     }
     let part = match checked_out(store, &dest) {
+        Ok(Some((digest, Part::Whole))) if digest == *manifest_digest => Part::Whole,
         Ok(Some((digest, Part::Files(before)))) if digest == *manifest_digest => part.with(&before, manifest),
         _ => part.clone(),
     };
