@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use reg_node::registry::import::RepositoryName;
 use reg_node::registry::keyring::KeyName;
+use reg_node::registry::request::Priority;
 use reg_proto::digest::Digest;
 use reg_proto::glob::ModelGlob;
 use reg_proto::name::{ModelName, Petname, PublisherId, Reference, Tag};
@@ -95,6 +96,10 @@ pub enum Command {
         after_help = "Examples:\n  reg trust add acme ID           from now on acme/my-model is a name\n  reg trust ls"
     )]
     Trust(Trust),
+    /// Let the daemon's transfers wait: those of a model, or all, what is served to peers included
+    Pause(Meant),
+    /// Let the daemon's transfers go on
+    Resume(Meant),
     /// Keep a model from being evicted
     #[command(after_help = "Examples:\n  reg pin acme/my-model:v1")]
     Pin(Named),
@@ -168,7 +173,18 @@ pub struct Daemon {
     pub upstream: Option<String>,
 }
 
-/// How a node finds peers.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg pause                    all pulls, and what is served to peers
+  reg pause acme/my-model      the pulls of one model
+  reg resume                   everything, what was paused alone included")]
+pub struct Meant {
+    /// publisher/model[:tag][@sha256:…] that is being pulled; everything where none is named
+    pub reference: Option<Reference>,
+}
+
+/// How a node finds peers and talks to them.
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub struct Net {
     /// Peer to connect to (repeatable)
@@ -189,6 +205,15 @@ pub struct Net {
     /// Carry pieces over the swarm's own streams only, not over lanes beside it
     #[arg(long, env = "REG_NO_LANES", value_parser = clap::builder::BoolishValueParser::new())]
     pub no_lanes: bool,
+    /// How fast to send to peers: a rate as in "2 MB/s", "none", or "auto" (as fast as the line takes it without a queue)
+    #[arg(long, value_name = "RATE", env = "REG_LIMIT_UP")]
+    pub limit_up: Option<String>,
+    /// How fast to fetch from peers: a rate of at least 64 kB/s, or "none"
+    #[arg(long, value_name = "RATE", env = "REG_LIMIT_DOWN")]
+    pub limit_down: Option<String>,
+    /// Let the limits hold for peers on this machine and in private networks as well
+    #[arg(long, env = "REG_LIMIT_LOCAL", value_parser = clap::builder::BoolishValueParser::new())]
+    pub limit_local: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -473,6 +498,7 @@ Examples:
   reg pull acme/my-model               latest, into ./my-model
   reg pull acme/my-model:v1 /models/x  a tag, into a directory
   reg pull ID/my-model@sha256:…        exactly this
+  reg pull acme/my-model --limit-down '2 MB/s' --priority low
   reg pull acme/my-model --quant Q4_K_M                        one quantisation and its documents
   reg pull acme/my-model --include '*.json' --exclude 'onnx/'  some files
   reg pull acme/my-model ./part --tensors 'model.layers.0.*'   some tensors
@@ -508,6 +534,9 @@ pub struct Pull {
     /// Take a tag that its publisher has let expire
     #[arg(long)]
     pub allow_expired: bool,
+    /// Which pull goes first where the daemon has several: low, normal, high
+    #[arg(long, value_name = "PRIORITY", default_value = "normal")]
+    pub priority: Priority,
     #[command(flatten)]
     pub net: Net,
 }

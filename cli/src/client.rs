@@ -65,6 +65,9 @@ pub fn overrides(net: &Net) -> Overrides {
         gossip: net.no_gossip.then_some(false),
         offline: net.offline.then_some(true),
         lanes: net.no_lanes.then_some(false),
+        limit_up: net.limit_up.clone(),
+        limit_down: net.limit_down.clone(),
+        limit_local: net.limit_local.then_some(true),
         ..Overrides::default()
     }
 }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use reg_node::net::{
-    DhtMode, Inbound, LaneError, LaneTicket, NatConfig, Network, NetworkConfig, PiecePool, Received,
+    DhtMode, Inbound, LaneError, LaneTicket, NatConfig, Network, NetworkConfig, Pace, PiecePool, Received,
     StartError,
 };
 use reg_proto::lane::LaneToken;
@@ -66,13 +66,14 @@ async fn pieces_come_over_a_lane_as_they_were_sent() {
         move |n: usize| (0..lengths[n]).map(|at| (at as u8) ^ (at >> 8) as u8 ^ n as u8).collect::<Vec<u8>>();
     let sending = std::thread::spawn(move || {
         for n in 0..lengths.len() {
-            writer.send_piece(7, n as u32, &pattern(n)).expect("the puller reads");
+            writer.send_piece(7, n as u32, &pattern(n), Pace::Free).expect("the puller reads");
         }
     });
     let (pool, runtime) = (PiecePool::new(), Handle::current());
     let received = tokio::task::spawn_blocking(move || {
         let mut received = Vec::new();
-        while let Some(Received::Piece { id, piece, bytes }) = reader.receive(&pool, &runtime).expect("whole")
+        while let Some(Received::Piece { id, piece, bytes }) =
+            reader.receive(&pool, &runtime, Pace::Free).expect("whole")
         {
             received.push((id, piece, bytes.to_vec()));
         }

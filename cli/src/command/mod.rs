@@ -13,6 +13,7 @@ mod info;
 mod key;
 mod log;
 mod ls;
+mod pause;
 mod peers;
 mod pin;
 mod publish;
@@ -47,6 +48,8 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Peers => peers::run(&global).await,
         Command::Status => status::run(&global).await,
         Command::Trust(command) => trust::run(&global, command).await,
+        Command::Pause(args) => pause::pause(&global, args).await,
+        Command::Resume(args) => pause::resume(&global, args).await,
         Command::Pin(args) => pin::pin(&global, args).await,
         Command::Unpin(args) => pin::unpin(&global, args).await,
         Command::Rm(args) => rm::run(&global, args).await,

@@ -33,6 +33,9 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         selection: args.choice.selection(),
         tensors: args.choice.tensors,
         hub_cache,
+        priority: args.priority,
+        // What is written in the configuration or refused there holds for the node, this for the pull.
+        limit_down: args.net.limit_down.as_deref().and_then(reg_node::daemon::parse_rate),
     };
     if dry_run {
         return dry_run::run(global, client, &request).await;

@@ -27,6 +27,9 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
     if let Some(reachability) = status.reachability {
         rows.push(vec!["reached".into(), reached(reachability).to_owned()]);
     }
+    if status.paused {
+        rows.push(vec!["paused".into(), "everything, until `reg resume`".into()]);
+    }
     let max = status.cache_max_bytes.map_or_else(|| "no limit".into(), |max| format!("of {}", size(max)));
     rows.extend([
         vec!["peers".into(), status.peers.to_string()],

@@ -14,6 +14,7 @@ use thiserror::Error;
 use super::home::Home;
 use crate::net::{DhtMode, NatConfig, RelayMode};
 use crate::registry::keyring::{KeyName, KeyNameError};
+use crate::registry::{TransferLimits, UpLimit};
 use crate::store::CacheLimits;
 
 /// What `reg config init` writes: every key with its default, as a comment.
@@ -42,6 +43,12 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 [transfer]
 # Carry pieces over connections of their own beside the swarm (lanes), on the port above that of each TCP address.
 # lanes = true
+# How fast to send to the world: "auto" (as fast as the line takes it without a queue), "none", or a rate as in "2 MB/s".
+# limit_up = "auto"
+# How fast to fetch from the world: "none", or a rate of at least 64 kB/s.
+# limit_down = "none"
+# Let the limits hold for peers on this machine and in private networks as well.
+# limit_local = false
 
 [http]
 # Address of the local API and the gateways. Beyond loopback, every request needs the token (`reg env` shows it).
@@ -98,6 +105,9 @@ pub struct RawNode {
 #[serde(deny_unknown_fields, default)]
 pub struct RawTransfer {
     pub lanes: Option<bool>,
+    pub limit_up: Option<String>,
+    pub limit_down: Option<String>,
+    pub limit_local: Option<bool>,
 }
 
 /// Section `[http]`.
@@ -165,6 +175,9 @@ pub struct Overrides {
     pub upnp: Option<bool>,
     pub external: Vec<String>,
     pub lanes: Option<bool>,
+    pub limit_up: Option<String>,
+    pub limit_down: Option<String>,
+    pub limit_local: Option<bool>,
     pub publish_key: Option<String>,
     pub allow_unsafe: Option<bool>,
     pub upstream: Option<String>,
@@ -186,6 +199,7 @@ pub struct Config {
     pub nat: NatConfig,
     /// Whether bulk goes over lanes where they connect.
     pub lanes: bool,
+    pub limits: TransferLimits,
     /// Where the local API and the gateways are served; beyond loopback every request needs the token.
     pub http: SocketAddr,
     pub publish_key: Option<KeyName>,
@@ -213,6 +227,8 @@ pub enum ConfigError {
     Upstream { text: String },
     #[error("{key} = {text:?} is not a size, as in \"50 GiB\" or \"500 MB\"")]
     Size { key: &'static str, text: String },
+    #[error("{key} = {text:?} is not a rate of at least 64 kB/s, as in \"2 MB/s\"")]
+    Rate { key: &'static str, text: String },
     #[error("node.dht = {text:?} is none of auto, server, client, off")]
     Dht { text: String },
     #[error("node.relay = {text:?} is none of auto, on, off")]
@@ -265,6 +281,13 @@ impl Config {
         raw.node.upnp = Some(self.nat.upnp);
         raw.node.external = texts(&self.nat.external);
         raw.transfer.lanes = Some(self.lanes);
+        raw.transfer.limit_up = Some(match self.limits.up {
+            UpLimit::Auto => "auto".to_owned(),
+            UpLimit::None => "none".to_owned(),
+            UpLimit::Rate(rate) => bytes(rate),
+        });
+        raw.transfer.limit_down = Some(self.limits.down.map_or_else(|| "none".to_owned(), bytes));
+        raw.transfer.limit_local = Some(self.limits.local);
         raw.http.listen = Some(self.http.to_string());
         raw.gateway.publish_key = self.publish_key.as_ref().map(ToString::to_string);
         raw.gateway.allow_unsafe = Some(self.allow_unsafe);
@@ -307,6 +330,11 @@ impl Config {
             gossip: overrides.gossip.or(raw.node.gossip).unwrap_or(true),
             offline: overrides.offline.or(raw.node.offline).unwrap_or(false),
             lanes: overrides.lanes.or(raw.transfer.lanes).unwrap_or(true),
+            limits: TransferLimits {
+                up: up_limit(overrides.limit_up.or(raw.transfer.limit_up))?,
+                down: down_limit(overrides.limit_down.or(raw.transfer.limit_down))?,
+                local: overrides.limit_local.or(raw.transfer.limit_local).unwrap_or(false),
+            },
             http: socket("http.listen", &http)?,
             publish_key: publish_key.map(key_name).transpose()?,
             allow_unsafe: overrides.allow_unsafe.or(raw.gateway.allow_unsafe).unwrap_or(false),
@@ -318,6 +346,31 @@ impl Config {
             log_filter: raw.log.filter.unwrap_or_else(|| "info,libp2p_kad=error,sled=error".into()),
         })
     }
+}
+
+fn up_limit(text: Option<String>) -> Result<UpLimit, ConfigError> {
+    match text.as_deref() {
+        None | Some("auto") => Ok(UpLimit::Auto),
+        Some("none") => Ok(UpLimit::None),
+        Some(text) => rate("transfer.limit_up", text).map(UpLimit::Rate),
+    }
+}
+
+fn down_limit(text: Option<String>) -> Result<Option<u64>, ConfigError> {
+    text.filter(|text| text != "none").map(|text| rate("transfer.limit_down", &text)).transpose()
+}
+
+fn rate(key: &'static str, text: &str) -> Result<u64, ConfigError> {
+    parse_rate(text).ok_or_else(|| ConfigError::Rate { key, text: text.to_owned() })
+}
+
+/// Least rate of a limit, in bytes per second: below it a piece takes longer than a peer may be silent.
+const RATE_MIN: u64 = 64_000;
+
+/// Reads a rate in bytes per second: a size as of [`parse_size`], with or without `/s`, of at least 64 kB.
+pub fn parse_rate(text: &str) -> Option<u64> {
+    let text = text.trim();
+    parse_size(text.strip_suffix("/s").unwrap_or(text)).filter(|rate| *rate >= RATE_MIN)
 }
 
 fn addresses(key: &'static str, texts: Vec<String>) -> Result<Vec<Address>, ConfigError> {
@@ -431,6 +484,8 @@ mod tests {
         let error = toml::from_str::<RawConfig>("[node]\nmdsn = true").unwrap_err().to_string();
         assert!(error.contains("mdsn") && error.contains("line 2"), "{error}");
         for (file, what) in [
+            ("[transfer]\nlimit_up = '10 kB/s'", "limit_up"),
+            ("[transfer]\nlimit_down = 'auto'", "limit_down"),
             ("[node]\ndht = 'x'", "dht"),
             ("[node]\nrelay = 'yes'", "relay"),
             ("[node]\nexternal = ['x']", "external"),
@@ -444,6 +499,22 @@ mod tests {
                 Config::new(toml::from_str(file).unwrap(), Overrides::default()).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");
         }
+    }
+
+    #[test]
+    fn limits_are_read_in_their_order() {
+        let file = || toml::from_str("[transfer]\nlimit_up = '2 MB/s'\nlimit_down = '1 MiB'").unwrap();
+        let config = Config::new(file(), Overrides::default()).unwrap();
+        assert_eq!((config.limits.up, config.limits.down), (UpLimit::Rate(2_000_000), Some(1 << 20)));
+        let overrides = Overrides {
+            limit_up: Some("none".into()),
+            limit_down: Some("none".into()),
+            ..Overrides::default()
+        };
+        let config = Config::new(file(), overrides).unwrap();
+        assert_eq!((config.limits.up, config.limits.down), (UpLimit::None, None));
+        assert_eq!(parse_rate("64kB/s"), Some(64_000));
+        assert_eq!((parse_rate("63kB/s"), parse_rate("/s")), (None, None));
     }
 
     #[test]

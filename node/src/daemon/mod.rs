@@ -7,7 +7,9 @@ mod identity;
 mod node;
 pub mod telemetry;
 
-pub use self::config::{Config, ConfigError, HubAccount, Overrides, RawConfig, SAMPLE, parse_size};
+pub use self::config::{
+    Config, ConfigError, HubAccount, Overrides, RawConfig, SAMPLE, parse_rate, parse_size,
+};
 pub use self::gateway::{Gateway, GatewayError};
 pub use self::home::{Home, HomeError};
 pub use self::identity::IdentityError;

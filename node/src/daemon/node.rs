@@ -86,6 +86,7 @@ impl Node {
             inbound,
             trust: home.trust(),
             allow_unsafe: config.allow_unsafe,
+            limits: config.limits,
         };
         let registry = Registry::start(parts);
         let signer = match (&config.publish_key, mode) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
@@ -27,7 +27,7 @@ use super::inbound::{Inbound, PeerEvent};
 use super::lane::Lanes;
 use super::limits::{
     ADDRESSES_PER_PEER_MAX, COMMANDS_MAX, CONNECTIONS_INCOMING_MAX, CONNECTIONS_MAX, CONNECTIONS_PENDING_MAX,
-    CONNECTIONS_PER_PEER_MAX, IDLE_TIMEOUT, INBOUND_MAX, MEMORY_MAX, TICK,
+    CONNECTIONS_PER_PEER_MAX, IDLE_TIMEOUT, INBOUND_MAX, MEMORY_MAX, PING_INTERVAL, TICK,
 };
 use super::links::{Links, PeerInfo, from_libp2p, to_libp2p};
 use super::network::{AskError, ConnectError, NetworkConfig, OpenStreamError, Opened, StartError};
@@ -194,7 +194,7 @@ fn behaviour(
         memory: memory_connection_limits::Behaviour::with_max_bytes(MEMORY_MAX),
         members: Toggle::from(None),
         identify: identify::Behaviour::new(identify),
-        ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(20))),
+        ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
         mdns: Toggle::from(mdns),
         kad: Toggle::from(discovery::behaviour(own, config.dht)),
         gossip: Toggle::from(gossip),

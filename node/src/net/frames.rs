@@ -5,9 +5,11 @@ use std::io;
 
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use reg_proto::limits::FRAME_HEADER_BYTES_MAX;
+use reg_proto::piece::PIECE_LEN;
 use reg_proto::wire::{Frame, Message, PREFIX_LEN, WireError};
 use thiserror::Error;
 
+use super::pace::Pace;
 use super::pool::{PieceBytes, PiecePool};
 
 /// A stream of a peer, whatever carries it.
@@ -76,15 +78,22 @@ impl FrameReader {
         Ok(Some(frame))
     }
 
-    /// The same for a puller: a piece is read into a buffer of `pool`.
+    /// The same for a puller: a piece is read into a buffer of `pool`, at a pace.
     ///
     /// # Errors
     /// As [`Self::next`].
-    pub async fn receive(&mut self, pool: &PiecePool) -> Result<Option<Received>, FrameError> {
+    pub async fn receive(
+        &mut self,
+        pool: &PiecePool,
+        pace: Pace<'_>,
+    ) -> Result<Option<Received>, FrameError> {
         let Some((mut frame, payload)) = self.next_head().await? else { return Ok(None) };
         if let Frame::Piece { id, piece, .. } = frame {
             let mut bytes = pool.take().await;
-            self.stream.read_exact(&mut bytes.buffer_mut()[..payload]).await?;
+            for run in bytes.buffer_mut()[..payload].chunks_mut(pace.run(PIECE_LEN as usize)) {
+                pace.pass(run.len()).await;
+                self.stream.read_exact(run).await?;
+            }
             bytes.set_len(payload);
             return Ok(Some(Received::Piece { id, piece, bytes }));
         }
@@ -129,10 +138,30 @@ impl FrameWriter {
     /// # Errors
     /// The stream breaks.
     pub async fn send_piece(&mut self, id: u32, piece: u32, bytes: &[u8]) -> Result<(), FrameError> {
+        self.send_paced(id, piece, bytes, Pace::Free).await
+    }
+
+    /// The same at a pace.
+    ///
+    /// # Errors
+    /// The stream breaks.
+    pub async fn send_paced(
+        &mut self,
+        id: u32,
+        piece: u32,
+        bytes: &[u8],
+        pace: Pace<'_>,
+    ) -> Result<(), FrameError> {
         let mut head = Frame::Piece { id, piece, bytes: Vec::new() }.head();
         let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
         head[PREFIX_LEN - 4..PREFIX_LEN].copy_from_slice(&length.to_be_bytes());
-        self.write(&head, bytes).await
+        self.stream.write_all(&head).await?;
+        for run in bytes.chunks(pace.run(PIECE_LEN as usize)) {
+            pace.pass(run.len()).await;
+            self.stream.write_all(run).await?;
+        }
+        self.stream.flush().await?;
+        Ok(())
     }
 
     async fn write(&mut self, head: &[u8], payload: &[u8]) -> Result<(), FrameError> {

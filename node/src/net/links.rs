@@ -22,6 +22,8 @@ pub struct PeerInfo {
     /// `tcp`, `quic`, or `relay` where no connection is direct.
     pub transport: Option<String>,
     pub rtt_ms: Option<u64>,
+    /// Whether it is in a network of one's own, over every connection to it.
+    pub near: bool,
     /// Lanes that are open to it and from it.
     pub lanes: usize,
 }
@@ -154,6 +156,10 @@ impl Links {
                 agent: link.agent.clone(),
                 transport: Some(link.transport().to_owned()),
                 rtt_ms: link.rtt_ms,
+                near: link
+                    .connections
+                    .values()
+                    .all(|it| !it.is_relayed && ip_of(&it.address).is_some_and(reach::is_near)),
                 lanes: 0,
             }
         });

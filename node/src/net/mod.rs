@@ -9,6 +9,7 @@ mod network;
 
 mod frames;
 mod lane;
+mod pace;
 mod pool;
 
 mod event_loop;
@@ -33,5 +34,6 @@ pub use self::network::{
     AskError, ConnectError, DhtMode, NatConfig, Network, NetworkConfig, OpenStreamError, RelayMode,
     StartError,
 };
+pub use self::pace::Pace;
 pub use self::pool::{PieceBytes, PiecePool, PoolUse};
 pub use self::protocol::reachability::Reachability;

@@ -19,6 +19,7 @@ use super::lane::{LaneError, LaneReader, LaneTicket, Lanes};
 use super::limits::PROVIDERS_TOLD_MAX;
 use super::links::PeerInfo;
 use super::protocol::reachability::Reachability;
+use super::reach::is_near;
 
 /// Both halves of a blob stream.
 pub(super) type Opened = (FrameReader, FrameWriter);
@@ -152,6 +153,7 @@ pub enum OpenStreamError {
 pub struct Network {
     peer: PeerId,
     gossips: bool,
+    finds_others: bool,
     /// `None` offline.
     commands: Option<mpsc::Sender<Command>>,
     /// `None` where there are none.
@@ -165,13 +167,14 @@ impl Network {
     /// An address that is none or cannot be listened on, or a protocol that cannot be set up.
     pub async fn start(config: NetworkConfig) -> Result<(Self, Inbound), StartError> {
         let gossips = config.gossip;
+        let finds_others = config.mdns || config.dht != DhtMode::Off || !config.bootstrap.is_empty();
         let (peer, commands, inbound, lanes) = event_loop::start(config).await?;
-        Ok((Self { peer, gossips, commands: Some(commands), lanes }, inbound))
+        Ok((Self { peer, gossips, finds_others, commands: Some(commands), lanes }, inbound))
     }
 
     /// Returns a network of nobody: every call says that the node is offline, or finds nothing.
     pub const fn offline(peer: PeerId) -> Self {
-        Self { peer, gossips: false, commands: None, lanes: None }
+        Self { peer, gossips: false, finds_others: false, commands: None, lanes: None }
     }
 
     /// Tells whether this node has been told not to connect.
@@ -182,6 +185,11 @@ impl Network {
     /// Tells whether this node takes part in gossip.
     pub const fn gossips(&self) -> bool {
         self.gossips
+    }
+
+    /// Tells whether this node gets to know peers by itself: from neighbours, the DHT, or peers to connect to at the start.
+    pub const fn finds_others(&self) -> bool {
+        self.finds_others
     }
 
     /// Returns who this node is.
@@ -240,6 +248,12 @@ impl Network {
     /// Makes an offer of a lane to a puller, if this node has lanes and room for one.
     pub fn offer_lane(&self, peer: PeerId) -> Option<LaneTicket> {
         self.lanes.as_ref()?.offer(peer)
+    }
+
+    /// Tells whether a peer is in a network of one's own, over every connection to it; a relay's is not.
+    pub async fn is_near(&self, peer: PeerId) -> bool {
+        let addresses = self.call(|reply| Command::RemoteIps { peer, reply }).await.unwrap_or_default();
+        !addresses.is_empty() && addresses.into_iter().all(is_near)
     }
 
     /// Tells whether this node takes lanes.

@@ -4,7 +4,7 @@
 //! the configuration or mDNS gave, and by a live connection over it.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libp2p::Multiaddr;
@@ -40,6 +40,24 @@ pub(super) fn range(address: &Multiaddr) -> Option<Range> {
         Protocol::Ip6(ip) => Some(range_v6(ip)),
         _ => None,
     })
+}
+
+/// Tells whether an address lies in a network of one's own: nobody pays for what goes there.
+pub(super) fn is_near(ip: IpAddr) -> bool {
+    let range = match ip {
+        IpAddr::V4(ip) => range_v4(ip),
+        IpAddr::V6(ip) => range_v6(ip),
+    };
+    match range {
+        Range::Loopback
+        | Range::Private10
+        | Range::Private172
+        | Range::Private192
+        | Range::LinkLocal
+        | Range::UniqueLocal => true,
+        // Behind a carrier's NAT are its other customers.
+        Range::Global | Range::CarrierNat | Range::TestBed | Range::Never => false,
+    }
 }
 
 fn range_v4(ip: Ipv4Addr) -> Range {

@@ -13,8 +13,9 @@ use tokio::task::JoinError;
 use super::documents::referrers_here;
 use super::fault::{Fault, FaultKind};
 use super::model::{self, ModelError, ModelRecord};
+use super::pulls::Meant;
 use super::report::{
-    Collected, FileInfo, ModelInfo, ModelSummary, PartSummary, PeerReport, Status, TrustEntry,
+    Collected, FileInfo, ModelInfo, ModelSummary, PartSummary, Paused, PeerReport, Status, TrustEntry,
 };
 use super::resolve::{ResolveError, wanted_tag};
 use super::tags::{self, TagsError};
@@ -279,6 +280,27 @@ impl Registry {
         .await
     }
 
+    /// Pauses or resumes what runs.
+    ///
+    /// # Errors
+    /// The publisher is not known.
+    pub fn set_paused(
+        &self,
+        reference: Option<&Reference>,
+        is_paused: bool,
+    ) -> Result<Paused, CatalogueError> {
+        let meant = match reference {
+            Some(reference) => Some(Meant {
+                publisher: self.inner.trust.resolve(&reference.publisher)?,
+                model: reference.model.clone(),
+                tag: reference.tag.clone(),
+                digest: reference.digest,
+            }),
+            None => None,
+        };
+        Ok(self.inner.pulls.set_paused(meant.as_ref(), is_paused))
+    }
+
     /// Lists the peers that this node is connected to.
     pub async fn peers(&self) -> Vec<PeerReport> {
         let peers = self.inner.network.peers().await.into_iter().map(|info| {
@@ -320,6 +342,7 @@ impl Registry {
                 cache_max_bytes: inner.store.limits().max_size,
                 bytes_served: inner.traffic.served(),
                 bytes_fetched: inner.traffic.fetched(),
+                paused: inner.pulls.is_all_paused(),
                 uptime_seconds: clock::now().saturating_sub(inner.started),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             })

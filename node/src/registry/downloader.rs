@@ -22,13 +22,16 @@ use tracing::{debug, info};
 use super::Reporter;
 use super::dispute::{self, Dispute, Ruling};
 use super::finder::{Finder, Search};
+use super::lanes::Deliver;
 use super::limits::{
-    DISPUTE_TIMEOUT, FRAMES_WAITING_MAX, NOBODY_TIMEOUT, RELAY_LOOK_ANEW, SOURCES_MAX, SOURCES_WAITING_MAX,
-    STARVED_TIMEOUT, WRITES_AT_ONCE,
+    DISPUTE_TIMEOUT, FRAMES_WAITING_MAX, LIMIT_PER_SOURCE, NOBODY_TIMEOUT, RELAY_LOOK_ANEW, SOURCES_MAX,
+    SOURCES_WAITING_MAX, STARVED_TIMEOUT, WRITES_AT_ONCE,
 };
+use super::pulls::Pull;
 use super::relay::Relay;
 use super::report::Progress;
 use super::source::{Source, SourceEvent};
+use super::throttle::Throttle;
 use super::traffic::Way;
 use super::{Inner, bans::Bans};
 use crate::net::{OpenStreamError, PieceBytes, PoolUse};
@@ -110,6 +113,12 @@ pub(super) struct Downloader<'a> {
     /// Peers that are reached through relays only.
     behind_nat: usize,
     downloaded: Downloaded,
+    /// Says whether it may go on; `None` for one that always may.
+    pull: Option<Pull>,
+    /// Whether it has hung up because it may not.
+    is_held: bool,
+    /// The limit of this download alone.
+    throttle: Option<Arc<Throttle>>,
     /// Keeps the buffers that pieces come in for as long as this runs.
     _buffers: PoolUse,
     total: u64,
@@ -161,6 +170,9 @@ impl<'a> Downloader<'a> {
             liars: 0,
             behind_nat: 0,
             downloaded: Downloaded::default(),
+            pull: None,
+            is_held: false,
+            throttle: None,
             _buffers: inner.pool.enter(),
             total,
             done,
@@ -194,6 +206,11 @@ impl<'a> Downloader<'a> {
         let layouts = relay.view().manifest().blobs().into_values();
         let states_max = layouts.map(PieceStates::byte_len).max().unwrap_or(0);
         Self { relay: Some(relay), states_max, ..Self::new(inner, Vec::new()) }
+    }
+
+    /// Makes it wait while `pull` may not go on, and fetch no faster than `limit` bytes per second.
+    pub(super) fn on_terms(self, pull: Pull, limit: Option<u64>) -> Self {
+        Self { pull: Some(pull), throttle: limit.map(Throttle::new), ..self }
     }
 
     /// Makes it look for peers anew, by `search`, whenever all are gone.
@@ -332,18 +349,57 @@ impl<'a> Downloader<'a> {
     }
 
     fn open_waiting(&mut self) {
-        while self.sources.len() + self.opening.len() < SOURCES_MAX {
+        while !self.is_held && self.sources.len() + self.opening.len() < self.sources_max() {
             let Some(peer) = self.waiting.pop_front() else { return };
             let (network, events) = (self.inner.network.clone(), self.events.0.clone());
             let states_max = self.states_max;
-            let pool = self.inner.pool.clone();
-            self.opening
-                .spawn(async move { (peer, Source::open(&network, peer, states_max, pool, events).await) });
+            let (pool, limits) = (self.inner.pool.clone(), self.inner.limits);
+            let throttles: Arc<[Arc<Throttle>]> = self.throttles().cloned().collect();
+            self.opening.spawn(async move {
+                let is_free = throttles.is_empty() || (!limits.local && network.is_near(peer).await);
+                let throttles = if is_free { Arc::default() } else { throttles };
+                let deliver = Deliver { peer, pool, events, throttles };
+                (peer, Source::open(&network, peer, states_max, deliver).await)
+            });
         }
+    }
+
+    /// The limits on what is fetched.
+    fn throttles(&self) -> impl Iterator<Item = &Arc<Throttle>> {
+        self.throttle.iter().chain(&self.inner.throttle)
+    }
+
+    /// Peers to fetch from at once: fewer where a limit would leave each too little to bring a piece in time.
+    fn sources_max(&self) -> usize {
+        let by_rate =
+            self.throttles().map(|it| usize::try_from(it.rate() / LIMIT_PER_SOURCE).unwrap_or(SOURCES_MAX));
+        by_rate.min().map_or(SOURCES_MAX, |most| most.clamp(1, SOURCES_MAX))
+    }
+
+    /// Hangs up while it may not go on, and calls the same peers again once it may.
+    fn obey(&mut self) {
+        let may_go_on = self.pull.as_ref().is_none_or(|pull| pull.may_go_on(std::time::Instant::now()));
+        if !may_go_on {
+            // Waiting is no starving.
+            self.last_progress = Instant::now();
+        }
+        if self.is_held != may_go_on {
+            return;
+        }
+        self.is_held = !may_go_on;
+        if self.is_held {
+            let peers: Vec<PeerId> = self.sources.keys().copied().collect();
+            for peer in peers {
+                self.drop_source(peer);
+                self.waiting.push_front(peer);
+            }
+        }
+        self.open_waiting();
     }
 
     fn opened(&mut self, peer: PeerId, source: Result<Source, OpenStreamError>, reporter: &Reporter) {
         match source {
+            Ok(_) if self.is_held => self.waiting.push_back(peer),
             Ok(mut source) => {
                 source.follow(&self.missing);
                 self.sources.insert(peer, source);
@@ -450,6 +506,7 @@ impl<'a> Downloader<'a> {
         match result {
             Ok(()) => {
                 self.last_progress = Instant::now();
+                self.pull.iter().for_each(Pull::got_on);
                 self.done += bytes as u64;
                 self.inner.traffic.count_fetched(peer, bytes as u64, way);
                 *self.downloaded.peers.entry(peer).or_default() += bytes as u64;
@@ -526,6 +583,7 @@ impl<'a> Downloader<'a> {
     }
 
     fn tick(&mut self, reporter: &Reporter) -> Result<(), DownloadError> {
+        self.obey();
         let now = Instant::now();
         let late: Vec<PeerId> = self
             .disputes

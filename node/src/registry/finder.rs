@@ -38,8 +38,11 @@ pub(super) struct Search {
 pub(super) struct Finder {
     found: mpsc::Receiver<PeerId>,
     hints: mpsc::Sender<(Holder, Option<PeerId>)>,
-    /// Addresses and questions to the DHT that have not been answered once.
+    /// Addresses, questions to the DHT, and the look at who is connected, that have not been answered once.
     pending: Arc<AtomicUsize>,
+    /// Whether the user named peers, and whether others did.
+    is_named: bool,
+    is_hinted: bool,
     _tasks: JoinSet<()>,
 }
 
@@ -48,11 +51,12 @@ impl Finder {
     pub(super) fn start(network: &Network, search: Search) -> Self {
         let (found_sender, found) = mpsc::channel(CANDIDATES_MAX);
         let (hints, hinted) = mpsc::channel(CANDIDATES_MAX);
+        let (is_named, is_hinted) = (!search.from.is_empty(), !search.hints.is_empty());
         for hint in search.hints {
             drop(hints.try_send(hint));
         }
         let mut tasks = JoinSet::new();
-        let pending = Arc::new(AtomicUsize::new(search.from.len() + search.keys.len()));
+        let pending = Arc::new(AtomicUsize::new(search.from.len() + search.keys.len() + 1));
         let (raw, candidates) = mpsc::channel(CANDIDATES_MAX);
         for address in search.from {
             let connecting = connect(network.clone(), address, raw.clone(), search.reporter.clone());
@@ -65,10 +69,10 @@ impl Finder {
         for key in search.keys {
             tasks.spawn(ask_dht(network.clone(), key, raw.clone(), pending.clone()));
         }
-        tasks.spawn(watch_connected(network.clone(), raw.clone()));
+        tasks.spawn(watch_connected(network.clone(), raw.clone(), pending.clone()));
         tasks.spawn(follow_hints(network.clone(), hinted, raw));
         tasks.spawn(each_once(network.peer_id(), candidates, found_sender));
-        Self { found, hints, pending, _tasks: tasks }
+        Self { found, hints, pending, is_named, is_hinted, _tasks: tasks }
     }
 
     /// Returns the next peer, `None` when no more can turn up.
@@ -76,7 +80,17 @@ impl Finder {
         self.found.recv().await
     }
 
-    /// Tells whether an address or the DHT has not answered yet.
+    /// Tells whether the user named peers to begin with.
+    pub(super) const fn is_named(&self) -> bool {
+        self.is_named
+    }
+
+    /// Tells whether nobody can turn up beside those the user named and those that are connected.
+    pub(super) const fn is_all(&self, network: &Network) -> bool {
+        !self.is_hinted && !network.finds_others()
+    }
+
+    /// Tells whether an address or the DHT has not answered yet, or nobody has looked yet at who is connected.
     pub(super) fn is_searching(&self) -> bool {
         self.pending.load(Ordering::Relaxed) > 0
     }
@@ -115,12 +129,16 @@ async fn ask_dht(network: Network, key: DhtKey, found: mpsc::Sender<PeerId>, pen
     }
 }
 
-async fn watch_connected(network: Network, found: mpsc::Sender<PeerId>) {
+async fn watch_connected(network: Network, found: mpsc::Sender<PeerId>, pending: Arc<AtomicUsize>) {
+    let mut is_first = true;
     loop {
         for peer in network.connected().await {
             if found.send(peer).await.is_err() {
                 return;
             }
+        }
+        if std::mem::take(&mut is_first) {
+            pending.fetch_sub(1, Ordering::Relaxed);
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }

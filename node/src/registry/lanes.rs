@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reg_proto::bounded::Bounded;
 use reg_proto::lane::{LANE_PORTS_MAX, LaneToken};
@@ -17,8 +17,9 @@ use tracing::debug;
 
 use super::limits::{LANE_ANSWER_TIMEOUT, LANE_LOOK, LANE_TRIES_MAX, LANE_TRY_AGAIN};
 use super::source::SourceEvent;
+use super::throttle::Throttle;
 use super::traffic::Way;
-use crate::net::{LANES_PER_PEER_MAX, LaneEnd, LaneReader, Network, PiecePool, Received};
+use crate::net::{LANES_PER_PEER_MAX, LaneEnd, LaneReader, Network, Pace, PiecePool, Received};
 use crate::transfer::{LaneFacts, lanes_wanted};
 
 /// What a peer answers to the wish for a lane.
@@ -34,6 +35,15 @@ pub(super) struct Deliver {
     pub(super) peer: PeerId,
     pub(super) pool: PiecePool,
     pub(super) events: mpsc::Sender<SourceEvent>,
+    /// Limits that hold for this peer.
+    pub(super) throttles: Arc<[Arc<Throttle>]>,
+}
+
+impl Deliver {
+    /// How long to wait before these bytes are read, where there is a limit.
+    pub(super) fn wait(&self, bytes: usize) -> Duration {
+        self.throttles.iter().map(|throttle| throttle.pace(bytes)).max().unwrap_or_default()
+    }
 }
 
 /// A lane and its thread; dropping it ends both.
@@ -118,9 +128,11 @@ fn start(lane: LaneReader, deliver: Deliver) -> Result<Running, crate::net::Lane
 }
 
 fn receive(mut lane: LaneReader, deliver: &Deliver, runtime: &Handle, counter: &AtomicU64) {
-    let Deliver { peer, pool, events } = deliver;
+    let Deliver { peer, pool, events, throttles } = deliver;
+    let wait = |bytes: usize| deliver.wait(bytes);
     loop {
-        match lane.receive(pool, runtime) {
+        let pace = if throttles.is_empty() { Pace::Free } else { Pace::Kept(&wait) };
+        match lane.receive(pool, runtime, pace) {
             Ok(Some(Received::Piece { id, piece, bytes })) => {
                 counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 let piece = SourceEvent::Piece { peer: *peer, id, piece, bytes, way: Way::Lane };

@@ -11,6 +11,8 @@ pub(super) const SETTLE: Duration = Duration::from_millis(700);
 /// Once everybody who turned up has answered and the DHT has too, how long somebody else may still turn up: two looks at
 /// who is connected.
 pub(super) const QUIET: Duration = Duration::from_millis(1200);
+/// The same where the user named peers and they have answered: a look at who is connected.
+pub(super) const QUIET_NAMED: Duration = Duration::from_millis(250);
 /// After an answer that was refused, how long an honest one is waited for.
 pub(super) const REFUSED_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a pull goes on without a byte from anybody before it gives up; what is here stays here.
@@ -37,6 +39,14 @@ pub(super) const FRAMES_WAITING_MAX: usize = 16;
 /// Pieces of one download being verified and written at once: two for each of eight threads that do it, and a quarter of
 /// those that may wait for them, so that handing one over does not wait.
 pub(super) const WRITES_AT_ONCE: usize = 16;
+/// How long a pull of higher priority may bring nothing before one of lower priority goes on.
+pub(super) const PULL_GETS_ON: Duration = Duration::from_secs(5);
+/// Bytes per second of a limit on fetching for each source: fewer are asked at once, so that a piece comes in seconds.
+pub(super) const LIMIT_PER_SOURCE: u64 = 256 << 10;
+/// What a puller is told to wait while everything is paused.
+pub(super) const PAUSED_RETRY_MS: u32 = 5000;
+/// How often it is looked whether what is sent makes a queue.
+pub(super) const COURTESY_LOOK: Duration = Duration::from_secs(5);
 /// Answers to the wish for a lane that wait, and lanes offered on one stream that have not come.
 pub(super) const LANE_ANSWERS_MAX: usize = 8;
 /// How long a peer may take to offer a lane, and a lane that was offered to come.

@@ -59,7 +59,10 @@ mod dispute;
 mod downloader;
 mod finder;
 mod lanes;
+mod pulls;
 mod source;
+mod throttle;
+mod turns;
 
 pub mod board;
 pub mod bundle;
@@ -90,6 +93,7 @@ pub use self::read::BlobReader;
 pub use self::relay::RelayError;
 pub use self::reporter::Reporter;
 pub use self::shared::{Registry, RegistryParts};
+pub use self::throttle::{TransferLimits, UpLimit};
 pub use self::upload::UploadError;
 pub use self::verify::VerifyError;
 pub use self::view::{ModelView, Revision, ViewError};

@@ -22,8 +22,9 @@ use super::downloader::{DownloadError, Downloaded, Downloader};
 use super::fault::{Fault, FaultKind};
 use super::hub_cache;
 use super::model::ModelRecord;
+use super::pulls::{Pull, Pulling};
 use super::report::Pulled;
-use super::request::PullRequest;
+use super::request::{Priority, PullRequest};
 use super::resolve::{ResolveError, ResolveOptions, Resolved};
 use super::selection::{Part, SelectError};
 use super::tags::{self, TagsError};
@@ -147,7 +148,7 @@ impl Registry {
         if !request.tensors.is_empty() {
             return self.pull_tensors(request, resolved, &part, start, reporter).await;
         }
-        let fetched = self.inner.fetch(&mut resolved, &part, request.allow_unsafe, offline, reporter).await?;
+        let fetched = self.inner.fetch(&mut resolved, &part, &request, offline, reporter).await?;
         if fetched.is_new {
             self.inner.seed_model(&resolved.digest).await;
         }
@@ -203,6 +204,13 @@ impl Registry {
     }
 }
 
+/// How a download takes its place among others.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Terms {
+    pub(super) priority: Priority,
+    pub(super) limit_down: Option<u64>,
+}
+
 /// What fetching a model has brought.
 struct Fetched {
     downloaded: Downloaded,
@@ -218,10 +226,11 @@ impl Inner {
         &self,
         resolved: &mut Resolved,
         part: &Part,
-        allow_unsafe: bool,
+        request: &PullRequest,
         offline: bool,
         reporter: &Reporter,
     ) -> Result<Fetched, PullError> {
+        let terms = Terms { priority: request.priority, limit_down: request.limit_down };
         let missing = self.missing(part.blobs(&resolved.manifest)).await?;
         let needed = missing.values().map(|layout| layout.size()).sum();
         let blobs = resolved.manifest.blobs().into_keys();
@@ -246,9 +255,9 @@ impl Inner {
             }
             self.seed_while_pulling(resolved).await;
             reporter.stage("fetching", format_args!("{needed} bytes in {} blobs", missing.len()));
-            downloaded = self.download(resolved, &missing, reporter).await?;
+            downloaded = self.download(resolved, &missing, terms, reporter).await?;
         }
-        let description = self.describe_part(&resolved.manifest, &all, part, allow_unsafe)?;
+        let description = self.describe_part(&resolved.manifest, &all, part, request.allow_unsafe)?;
         let is_whole = self.missing(resolved.manifest.blobs()).await?.is_empty();
         let is_new = !missing.is_empty() || !is_known || (is_whole && !was_complete);
         if is_new {
@@ -265,16 +274,29 @@ impl Inner {
         Ok(Fetched { downloaded, is_new, is_whole })
     }
 
+    /// Gives a pull its place among others.
+    pub(super) fn enter(&self, resolved: &Resolved, priority: Priority) -> Pull {
+        let pulling = Pulling {
+            publisher: resolved.keys.publisher(),
+            model: resolved.model.clone(),
+            tag: resolved.tag.as_ref().map(|it| it.record().tag.clone()),
+            manifest: resolved.digest,
+        };
+        self.pulls.enter(pulling, priority)
+    }
+
     /// Fetches blobs that are missing, each piece verified before it is written.
     pub(super) async fn download(
         &self,
         resolved: &mut Resolved,
         missing: &BTreeMap<Digest, BlobLayout>,
+        terms: Terms,
         reporter: &Reporter,
     ) -> Result<Downloaded, PullError> {
+        let pull = self.enter(resolved, terms.priority);
         let partials = self.open_partials(missing, resolved, reporter).await?;
         let reused = self.reuse(&partials, resolved, reporter).await;
-        let downloader = Downloader::new(self, partials.clone());
+        let downloader = Downloader::new(self, partials.clone()).on_terms(pull, terms.limit_down);
         let first = resolved.holders.clone();
         let result = downloader.run(first, resolved.finder.take(), reporter).await;
         if let Err(DownloadError::FalseStates { blob }) = &result {

@@ -265,6 +265,9 @@ pub struct Status {
     pub bytes_served: u64,
     /// Payload bytes of pieces taken from peers since the start.
     pub bytes_fetched: u64,
+    /// Whether everything is paused (`reg pause`).
+    #[serde(default)]
+    pub paused: bool,
     pub uptime_seconds: u64,
     pub version: String,
 }
@@ -276,6 +279,15 @@ pub struct Collected {
     pub blobs: usize,
     pub bytes: u64,
     pub dry_run: bool,
+}
+
+/// What pausing or resuming has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Pulls that run and were meant.
+    pub pulls: usize,
+    /// Whether everything is paused now.
+    pub all: bool,
 }
 
 /// A publisher the user has named.

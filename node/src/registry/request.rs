@@ -1,12 +1,14 @@
 //! What can be asked of the registry: one struct for each use case that takes more than a reference.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, PublisherId, Reference, Tag};
 use reg_proto::path::SafePath;
 use reg_proto::peer::Address;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::import::RepositoryName;
 use super::selection::{Pattern, Selection};
@@ -109,6 +111,49 @@ pub struct PullRequest {
     /// Fill Hugging Face's cache, so that its clients find the model there.
     #[serde(default)]
     pub hub_cache: Option<HubCache>,
+    /// Which pull goes first where there are several.
+    #[serde(default)]
+    pub priority: Priority,
+    /// Bytes per second for this pull alone; `None` for any.
+    #[serde(default)]
+    pub limit_down: Option<u64>,
+}
+
+/// Which pull goes first: one waits while another of higher priority gets on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    Low,
+    #[default]
+    Normal,
+    High,
+}
+
+/// Some text is no priority.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{text:?} is none of low, normal, high")]
+pub struct PriorityError {
+    text: String,
+}
+
+impl FromStr for Priority {
+    type Err = PriorityError;
+
+    fn from_str(text: &str) -> Result<Self, PriorityError> {
+        match text {
+            "low" => Ok(Self::Low),
+            "normal" => Ok(Self::Normal),
+            "high" => Ok(Self::High),
+            _ => Err(PriorityError { text: text.to_owned() }),
+        }
+    }
+}
+
+/// Pause or resume the pulls of a model; without one everything: pulls, and what is served to peers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseRequest {
+    #[serde(default)]
+    pub reference: Option<Reference>,
 }
 
 /// A repository in the cache of Hugging Face's clients.

@@ -33,8 +33,8 @@ use super::documents::{DocumentError, Documents, Referrers};
 use super::fault::{Fault, FaultKind};
 use super::finder::{Finder, Search};
 use super::limits::{
-    FIND_TIMEOUT, LOOK_AGAIN, QUESTIONS_AT_ONCE, QUIET, REFRESH_TIMEOUT, REFUSED_PATIENCE, SETTLE,
-    TAGS_TOLD_MAX,
+    FIND_TIMEOUT, LOOK_AGAIN, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED, REFRESH_TIMEOUT, REFUSED_PATIENCE,
+    SETTLE, TAGS_TOLD_MAX,
 };
 use super::model::ModelError;
 use super::push::read_keys;
@@ -378,9 +378,14 @@ impl Inner {
         let mut last_news = Instant::now();
         loop {
             let is_quiet = told.asked > 0 && questions.is_empty() && !finder.is_searching();
+            let quiet = match () {
+                () if heard && finder.is_all(&self.network) => Duration::ZERO,
+                () if heard && finder.is_named() => QUIET_NAMED,
+                () => QUIET,
+            };
             tokio::select! {
                 // Everybody was asked, and nobody else turns up.
-                () = tokio::time::sleep_until(last_news + QUIET), if is_quiet => return,
+                () = tokio::time::sleep_until(last_news + quiet), if is_quiet => return,
                 () = tokio::time::sleep(LOOK_AGAIN), if !is_quiet => {}
                 peer = finder.next(), if questions.len() < QUESTIONS_AT_ONCE => match peer {
                     Some(peer) => {

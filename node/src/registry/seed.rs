@@ -17,11 +17,12 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::Inner;
-use super::limits::{BUSY_RETRY_MS, LANE_ANSWER_TIMEOUT, LANE_ANSWERS_MAX, NEWS_INTERVAL};
+use super::limits::{BUSY_RETRY_MS, LANE_ANSWER_TIMEOUT, LANE_ANSWERS_MAX, NEWS_INTERVAL, PAUSED_RETRY_MS};
 use super::seed_lane::{self, Said, ServingLane};
 use super::serving::{PieceReader, Requests, Turn, Waiting};
 use super::traffic::Way;
-use crate::net::{FrameError, FrameReader, FrameWriter, InboundStream, LaneWriter};
+use super::turns::Turns;
+use crate::net::{FrameError, FrameReader, FrameWriter, InboundStream, LaneWriter, Pace};
 use crate::store::{Partial, ReadError};
 
 /// Frames read and not yet answered: what a stream may have waiting, and its small frames.
@@ -33,13 +34,13 @@ struct Server {
     peer: PeerId,
     writer: FrameWriter,
     requests: Arc<Requests>,
+    turns: Arc<Turns>,
     /// What was last said of each blob that is followed.
     followed: BTreeMap<Digest, Held>,
     /// Lent to a blocking task while it reads.
     reader: Option<PieceReader>,
-    lanes: Vec<ServingLane>,
-    /// Lanes whose thread runs.
-    serving: usize,
+    /// Lanes whose thread runs, by number.
+    lanes: BTreeMap<u64, ServingLane>,
     /// Lanes that were offered.
     offered: JoinSet<Option<LaneWriter>>,
     said: (mpsc::Sender<Said>, mpsc::Receiver<Said>),
@@ -53,13 +54,13 @@ pub(super) async fn serve(inner: Arc<Inner>, stream: InboundStream) {
     let requests = Arc::new(Requests::default());
     let server = Server {
         reader: Some(PieceReader::new(inner.clone(), requests.clone())),
+        turns: inner.turns(peer).await,
         inner,
         peer,
         writer,
         requests,
         followed: BTreeMap::new(),
-        lanes: Vec::new(),
-        serving: 0,
+        lanes: BTreeMap::new(),
         offered: JoinSet::new(),
         said: mpsc::channel(LANE_ANSWERS_MAX),
     };
@@ -106,7 +107,7 @@ impl Server {
                 Some(said) = self.said.1.recv() => self.on_said(said).await?,
                 Some(lane) = self.offered.join_next() => self.on_lane(lane.ok().flatten()),
                 _ = news.tick() => self.tell_news().await?,
-                () = std::future::ready(()), if self.serving == 0 && !self.requests.is_empty() => {
+                () = std::future::ready(()), if self.lanes.is_empty() && !self.requests.is_empty() => {
                     self.serve_next().await?;
                 }
             }
@@ -151,6 +152,12 @@ impl Server {
 
     /// Tells of pieces that have come, or gone, since it was last told.
     async fn tell_news(&mut self) -> Result<(), FrameError> {
+        while self.inner.pulls.is_all_paused()
+            && let Some(Turn { id, .. }) = self.requests.take()
+        {
+            self.requests.cancel(id);
+            self.reject(id, Rejection::Busy { retry_ms: PAUSED_RETRY_MS }).await?;
+        }
         let changed: Vec<(Digest, Held)> = self
             .followed
             .iter()
@@ -171,6 +178,9 @@ impl Server {
         if count == 0 || count > REQUEST_PIECES_MAX {
             return self.reject(id, Rejection::Malformed).await;
         }
+        if self.inner.pulls.is_all_paused() {
+            return self.reject(id, Rejection::Busy { retry_ms: PAUSED_RETRY_MS }).await;
+        }
         if self.requests.add(request) {
             return Ok(());
         }
@@ -188,11 +198,18 @@ impl Server {
     /// A lane that was offered has come, or not.
     fn on_lane(&mut self, lane: Option<LaneWriter>) {
         let Some(lane) = lane else { return };
-        let (inner, says) = (self.inner.clone(), self.said.0.clone());
-        match seed_lane::start(inner, self.peer, self.requests.clone(), lane, says) {
+        let (inner, says, number) = (self.inner.clone(), self.said.0.clone(), self.inner.next_id());
+        match seed_lane::start(
+            inner,
+            self.peer,
+            self.requests.clone(),
+            self.turns.clone(),
+            lane,
+            number,
+            says,
+        ) {
             Ok(lane) => {
-                self.lanes.push(lane);
-                self.serving += 1;
+                self.lanes.insert(number, lane);
             }
             Err(error) => warn!(peer = %self.peer, %error, "a lane cannot be served"),
         }
@@ -201,8 +218,8 @@ impl Server {
     async fn on_said(&mut self, said: Said) -> Result<(), FrameError> {
         match said {
             Said::Refused { id, blob, reason } => self.refuse(id, blob, reason).await,
-            Said::Ended => {
-                self.serving = self.serving.saturating_sub(1);
+            Said::Ended { lane } => {
+                self.lanes.remove(&lane);
                 Ok(())
             }
         }
@@ -235,7 +252,10 @@ impl Server {
         match read.await {
             Ok((reader, None)) => {
                 self.inner.traffic.count_served(self.peer, reader.bytes().len() as u64, Way::Stream);
-                self.writer.send_piece(id, piece, reader.bytes()).await?;
+                let slot = self.turns.slot(self.peer, reader.bytes().len()).await;
+                let pace = |bytes: usize| slot.pace(bytes);
+                let pace = if self.turns.is_limited() { Pace::Kept(&pace) } else { Pace::Free };
+                self.writer.send_paced(id, piece, reader.bytes(), pace).await?;
                 self.reader = Some(reader);
                 Ok(())
             }

@@ -6,21 +6,23 @@ use std::thread;
 use reg_proto::digest::Digest;
 use reg_proto::peer::PeerId;
 use reg_proto::wire::Rejection;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::Inner;
 use super::serving::{PieceReader, Requests};
 use super::traffic::Way;
-use crate::net::{LaneEnd, LaneError, LaneWriter};
+use super::turns::Turns;
+use crate::net::{LaneEnd, LaneError, LaneWriter, Pace};
 
 /// What a lane tells its stream.
 #[derive(Debug)]
 pub(super) enum Said {
     /// A request is not served (any further).
     Refused { id: u32, blob: Digest, reason: Rejection },
-    /// The lane is gone.
-    Ended,
+    /// The lane of this number is gone.
+    Ended { lane: u64 },
 }
 
 /// A lane that serves; dropping it ends its thread.
@@ -41,15 +43,17 @@ pub(super) fn start(
     inner: Arc<Inner>,
     peer: PeerId,
     requests: Arc<Requests>,
+    turns: Arc<Turns>,
     lane: LaneWriter,
+    number: u64,
     says: mpsc::Sender<Said>,
 ) -> Result<ServingLane, LaneError> {
-    let end = lane.end()?;
+    let (end, runtime) = (lane.end()?, Handle::current());
     thread::Builder::new().name("serve".to_owned()).spawn(move || {
-        if let Err(error) = serve(&inner, peer, &requests, lane, &says) {
+        if let Err(error) = serve(&inner, peer, &requests, &turns, &runtime, lane, &says) {
             debug!(%peer, %error, "a lane that was served broke");
         }
-        drop(says.blocking_send(Said::Ended));
+        drop(says.blocking_send(Said::Ended { lane: number }));
     })?;
     Ok(ServingLane(end))
 }
@@ -58,6 +62,8 @@ fn serve(
     inner: &Arc<Inner>,
     peer: PeerId,
     requests: &Arc<Requests>,
+    turns: &Arc<Turns>,
+    runtime: &Handle,
     mut lane: LaneWriter,
     says: &mpsc::Sender<Said>,
 ) -> Result<(), LaneError> {
@@ -65,7 +71,10 @@ fn serve(
     while let Some(turn) = requests.wait() {
         match reader.read(&turn) {
             Ok(bytes) => {
-                if let Err(error) = lane.send_piece(turn.id, turn.piece, bytes) {
+                let slot = turns.slot_blocking(peer, bytes.len(), runtime);
+                let pace = |bytes: usize| slot.pace(bytes);
+                let pace = if turns.is_limited() { Pace::Kept(&pace) } else { Pace::Free };
+                if let Err(error) = lane.send_piece(turn.id, turn.piece, bytes, pace) {
                     requests.give_back(turn);
                     return Err(error);
                 }

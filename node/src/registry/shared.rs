@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use reg_proto::peer::PeerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,19 +13,25 @@ use tracing::debug;
 
 use super::bans::Bans;
 use super::heads::Heads;
-use super::limits::{ANSWERS_AT_ONCE, HOUSEKEEPING, READERS_MAX, STREAMS_PER_PEER_MAX, STREAMS_SERVED_MAX};
+use super::limits::{
+    ANSWERS_AT_ONCE, COURTESY_LOOK, HOUSEKEEPING, READERS_MAX, STREAMS_PER_PEER_MAX, STREAMS_SERVED_MAX,
+};
 use super::model::ModelRecord;
 use super::publish::Preparation;
+use super::pulls::Pulls;
 use super::push::Held;
 use super::relay::Relays;
 use super::seed::{self, Suspects};
+use super::throttle::{Throttle, TransferLimits, UpLimit};
 use super::traffic::Traffic;
 use super::trust::TrustFile;
+use super::turns::Turns;
 use super::upload::Uploads;
 use super::view::Views;
 use super::{answer, clock, tags};
 use crate::net::{Inbound, InboundStream, Network, PeerEvent, PieceBytes, PiecePool};
 use crate::store::{Intake, Store};
+use crate::transfer::Courtesy;
 
 /// What a registry is made of.
 #[derive(Debug)]
@@ -37,6 +44,7 @@ pub struct RegistryParts {
     pub trust: PathBuf,
     /// Whether gateways serve files that run code when they are loaded, archives, and what is not recognised.
     pub allow_unsafe: bool,
+    pub limits: TransferLimits,
 }
 
 /// The use cases of a node. Cheap to clone.
@@ -61,6 +69,13 @@ pub(super) struct Inner {
     pub(super) pool: PiecePool,
     /// Verifies and writes them.
     pub(super) intake: Intake<PieceBytes>,
+    pub(super) pulls: Pulls,
+    pub(super) limits: TransferLimits,
+    /// The limit on what is fetched, for all pulls together.
+    pub(super) throttle: Option<Arc<Throttle>>,
+    /// Serving peers in networks of one's own, and the others.
+    near: Arc<Turns>,
+    far: Arc<Turns>,
     /// Who reads blobs through gateways.
     pub(super) readers: Arc<Semaphore>,
     pub(super) allow_unsafe: bool,
@@ -79,7 +94,11 @@ pub(super) struct Inner {
 impl Registry {
     /// Starts serving what is here, and answering peers.
     pub fn start(parts: RegistryParts) -> Self {
-        let RegistryParts { store, network, inbound, trust, allow_unsafe } = parts;
+        let RegistryParts { store, network, inbound, trust, allow_unsafe, limits } = parts;
+        let up = match limits.up {
+            UpLimit::Rate(rate) => Some(rate),
+            UpLimit::Auto | UpLimit::None => None,
+        };
         let inner = Arc::new(Inner {
             store,
             network,
@@ -91,6 +110,11 @@ impl Registry {
             relays: Relays::default(),
             pool: PiecePool::new(),
             intake: Intake::start(),
+            pulls: Pulls::default(),
+            limits,
+            throttle: limits.down.map(Throttle::new),
+            near: Turns::new(None),
+            far: Turns::new(up),
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             allow_unsafe,
             uploads: Uploads::default(),
@@ -106,6 +130,9 @@ impl Registry {
         if let Some(inbound) = inbound {
             tasks.spawn(serve_all(inner.clone(), inbound));
             tasks.spawn(seed_all(inner.clone()));
+            if limits.up == UpLimit::Auto {
+                tasks.spawn(be_courteous(inner.clone()));
+            }
         }
         tasks.spawn(keep_house(inner.clone()));
         Self { inner, tasks: Arc::new(tokio::sync::Mutex::new(tasks)) }
@@ -123,6 +150,16 @@ impl Registry {
 impl Inner {
     pub(super) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Tells whether the limits hold for a peer.
+    pub(super) async fn is_limited(&self, peer: PeerId) -> bool {
+        self.limits.local || !self.network.is_near(peer).await
+    }
+
+    /// Returns the turns in which a peer is served.
+    pub(super) async fn turns(&self, peer: PeerId) -> Arc<Turns> {
+        if self.is_limited(peer).await { self.far.clone() } else { self.near.clone() }
     }
 
     /// Lets a stream in, if there is room for it.
@@ -220,6 +257,22 @@ async fn seed_all(inner: Arc<Inner>) {
                 inner.announce(&tag, &keys).await;
             }
         }
+    }
+}
+
+/// Sends to the world no faster than the line takes without a queue.
+async fn be_courteous(inner: Arc<Inner>) {
+    let (start, mut courtesy) = (std::time::Instant::now(), Courtesy::default());
+    let mut due = tokio::time::interval(COURTESY_LOOK);
+    loop {
+        due.tick().await;
+        let peers = inner.network.peers().await;
+        let far = peers.into_iter().filter(|it| !it.near);
+        let round_trips: Vec<(PeerId, Duration)> =
+            far.filter_map(|it| Some((it.peer, Duration::from_millis(it.rtt_ms?)))).collect();
+        let now = crate::transfer::Instant::after_start(start.elapsed());
+        let sent = inner.far.take_sent() / COURTESY_LOOK.as_secs();
+        inner.far.set_rate(courtesy.look(now, sent, &round_trips));
     }
 }
 

@@ -17,7 +17,7 @@ use tracing::debug;
 use super::lanes::{self, Answer, Deliver};
 use super::limits::{FRAMES_TO_SEND_MAX, LANE_ANSWERS_MAX, SAY_SOMETHING};
 use super::traffic::Way;
-use crate::net::{FrameReader, FrameWriter, Network, OpenStreamError, PieceBytes, PiecePool, Received};
+use crate::net::{FrameReader, FrameWriter, Network, OpenStreamError, Pace, PieceBytes, Received};
 
 /// What a source tells the downloader.
 #[derive(Debug)]
@@ -44,15 +44,13 @@ impl Source {
         network: &Network,
         peer: PeerId,
         states_max: usize,
-        pool: PiecePool,
-        events: mpsc::Sender<SourceEvent>,
+        deliver: Deliver,
     ) -> Result<Self, OpenStreamError> {
         let (mut reader, writer) = network.open_stream(peer).await?;
         reader.set_states_max(states_max);
         let (frames, to_send) = mpsc::channel(FRAMES_TO_SEND_MAX);
         let (answers, answered) = mpsc::channel(LANE_ANSWERS_MAX);
         let mut tasks = JoinSet::new();
-        let deliver = Deliver { peer, pool, events };
         if network.has_lanes() {
             tasks.spawn(lanes::keep(network.clone(), frames.clone(), answered, deliver.clone()));
         }
@@ -89,9 +87,11 @@ impl Source {
 }
 
 async fn read(mut reader: FrameReader, answers: mpsc::Sender<Answer>, deliver: Deliver) {
-    let Deliver { peer, pool, events } = deliver;
+    let Deliver { peer, pool, events, throttles } = &deliver;
+    let (peer, wait) = (*peer, |bytes: usize| deliver.wait(bytes));
     loop {
-        let event = match reader.receive(&pool).await {
+        let pace = if throttles.is_empty() { Pace::Free } else { Pace::Kept(&wait) };
+        let event = match reader.receive(pool, pace).await {
             Ok(Some(Received::Piece { id, piece, bytes })) => {
                 SourceEvent::Piece { peer, id, piece, bytes, way: Way::Stream }
             }

@@ -157,7 +157,9 @@ impl Registry {
                 return Err(PullError::Offline);
             }
             reporter.stage("fetching", format_args!("{needed} bytes of {wanted} tensors"));
-            let downloader = Downloader::new(inner, partials.clone()).only(runs);
+            let pull = inner.enter(&resolved, request.priority);
+            let downloader =
+                Downloader::new(inner, partials.clone()).only(runs).on_terms(pull, request.limit_down);
             let holders = resolved.holders.clone();
             let downloaded = downloader.run(holders, resolved.finder.take(), reporter).await?;
             for (peer, bytes) in downloaded.peers {

@@ -16,7 +16,7 @@ use super::checkout::{self, CheckoutError};
 use super::fault::{Fault, FaultKind};
 use super::model::{self, ModelError, ModelRecord};
 use super::report::{Damage, Progress, Verified};
-use super::request::{PullRequest, VerifyRequest, VerifyTarget};
+use super::request::{Priority, PullRequest, VerifyRequest, VerifyTarget};
 use super::resolve::ResolveError;
 use super::selection::{Pattern, Selection};
 use super::tree;
@@ -111,6 +111,8 @@ impl Registry {
                 selection,
                 tensors: Vec::new(),
                 hub_cache: None,
+                priority: Priority::default(),
+                limit_down: None,
             };
             if let Err(error) = self.pull(request, reporter).await {
                 reporter.note(format_args!(

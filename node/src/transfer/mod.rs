@@ -25,10 +25,17 @@ mod spread;
 
 mod lanes;
 
+mod bucket;
+mod courtesy;
+mod uplink;
+
+pub use self::bucket::TokenBucket;
 pub use self::chance::Chance;
+pub use self::courtesy::{COURTESY_MIN, Courtesy};
 pub use self::lanes::{LaneFacts, lanes_wanted};
 pub use self::limits::{PIECES_IN_FLIGHT_PER_PEER, UNIT_PIECES};
 pub use self::peer::Nearness;
 pub use self::scheduler::{Input, Output, RequestId, Scheduler};
 pub use self::spread::Spread;
 pub use self::time::Instant;
+pub use self::uplink::{SLOT_HOLD, Ticket, UPLOAD_SLOTS, Uplink};

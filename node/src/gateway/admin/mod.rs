@@ -22,9 +22,9 @@ use crate::registry::board::{Vows, VowsTaken};
 use crate::registry::import::ImportRequest;
 use crate::registry::log::TagLog;
 use crate::registry::report::{
-    Collected, FileInfo, ModelInfo, ModelSummary, PeerReport, Prepared, Signed, Status, TrustEntry,
+    Collected, FileInfo, ModelInfo, ModelSummary, Paused, PeerReport, Prepared, Signed, Status, TrustEntry,
 };
-use crate::registry::request::{HubCache, PublishRequest, PullRequest, VerifyRequest};
+use crate::registry::request::{HubCache, PauseRequest, PublishRequest, PullRequest, VerifyRequest};
 
 /// Bytes of a request: signatures and bundle of a model with 20,000 files are the largest.
 const BODY_BYTES_MAX: usize = 16 << 20;
@@ -89,6 +89,8 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/holders", get(holders))
         .route("/v1/peers", get(peers))
         .route("/v1/status", get(status))
+        .route("/v1/pause", post(pause))
+        .route("/v1/resume", post(resume))
         .route("/v1/pin", post(pin))
         .route("/v1/unpin", post(unpin))
         .route("/v1/remove", post(remove))
@@ -187,6 +189,14 @@ async fn peers(State(registry): State<Registry>) -> Json<Vec<PeerReport>> {
 
 async fn status(State(registry): State<Registry>) -> Answer<Status> {
     Ok(Json(registry.status().await?))
+}
+
+async fn pause(State(registry): State<Registry>, Json(request): Json<PauseRequest>) -> Answer<Paused> {
+    Ok(Json(registry.set_paused(request.reference.as_ref(), true)?))
+}
+
+async fn resume(State(registry): State<Registry>, Json(request): Json<PauseRequest>) -> Answer<Paused> {
+    Ok(Json(registry.set_paused(request.reference.as_ref(), false)?))
 }
 
 async fn pin(State(registry): State<Registry>, Json(named): Json<Named>) -> Answer<Digest> {

@@ -139,17 +139,19 @@ impl Lanes {
         let handshake = shake_hands(self.host.client.clone(), socket, peer, token);
         let (socket, opener) =
             timeout(LANE_HANDSHAKE_TIMEOUT, handshake).await.map_err(|_| LaneError::Timeout)??;
-        let end = LaneEnd::of(&socket)?;
+        let mut end = UntilOpen(Some(LaneEnd::of(&socket)?));
         let admitted = tokio::task::spawn_blocking(move || {
             let mut reader = LaneReader::new(socket, opener, open);
             reader.wait_open().map(|()| reader)
         });
         match timeout(LANE_HANDSHAKE_TIMEOUT, admitted).await {
-            Ok(admitted) => admitted.unwrap_or(Err(LaneError::Refused)),
-            Err(_) => {
-                end.close();
-                Err(LaneError::Timeout)
+            Ok(Ok(Ok(reader))) => {
+                end.0 = None;
+                Ok(reader)
             }
+            Ok(Ok(Err(error))) => Err(error),
+            Ok(Err(_)) => Err(LaneError::Refused),
+            Err(_) => Err(LaneError::Timeout),
         }
     }
 
@@ -157,6 +159,15 @@ impl Lanes {
     pub(in crate::net) fn count(&self, peer: &PeerId) -> usize {
         let open = lock(&self.host.open);
         [false, true].iter().filter_map(|serving| open.get(&(*peer, *serving))).sum()
+    }
+}
+
+/// Closes a lane that nobody waits for any more before it was open, so that its thread ends.
+struct UntilOpen(Option<LaneEnd>);
+
+impl Drop for UntilOpen {
+    fn drop(&mut self) {
+        self.0.iter().for_each(LaneEnd::close);
     }
 }
 

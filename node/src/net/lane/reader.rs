@@ -11,6 +11,7 @@ use super::record::{CONTENT_MAX, HEADER, Opener};
 use super::{LaneEnd, LaneError, OpenLane};
 use crate::net::frames::Received;
 use crate::net::limits::LANE_RECEIVE_BYTES;
+use crate::net::pace::Pace;
 use crate::net::pool::PiecePool;
 
 /// A lane from a server. Dropping it closes it.
@@ -53,16 +54,23 @@ impl LaneReader {
         }
     }
 
-    /// Receives the next piece into a buffer of `pool`, `None` where the server has closed the lane between two.
+    /// Receives the next piece into a buffer of `pool`, at a pace; `None` where the server has closed the lane between two.
     ///
     /// # Errors
     /// The lane breaks, or the server sends what is no piece; then the lane is of no more use.
-    pub fn receive(&mut self, pool: &PiecePool, runtime: &Handle) -> Result<Option<Received>, LaneError> {
+    pub fn receive(
+        &mut self,
+        pool: &PiecePool,
+        runtime: &Handle,
+        pace: Pace<'_>,
+    ) -> Result<Option<Received>, LaneError> {
         let Some((frame, payload)) = self.next_head()? else { return Ok(None) };
         let Frame::Piece { id, piece, .. } = frame else { return Err(LaneError::Unexpected) };
         let mut bytes = pool.take_blocking(runtime);
         let mut at = 0;
         while at < payload {
+            // A record at a time: what is not read waits at the server.
+            pace.sleep(CONTENT_MAX.min(payload - at));
             let content = self.next_record()?.ok_or_else(cut_off)?;
             if content == 0 || content > payload - at {
                 return Err(LaneError::Record { length: content });
@@ -150,7 +158,7 @@ mod tests {
     use rustls::ConnectionTrafficSecrets;
     use rustls::crypto::cipher::{AeadKey, Iv};
 
-    use super::super::record::Sealer;
+    use super::super::record::{RECORD_MAX, Sealer};
     use super::*;
 
     fn secrets() -> (u64, ConnectionTrafficSecrets) {
@@ -164,7 +172,11 @@ mod tests {
         let socket = listener.accept().unwrap().0;
         let sending = std::thread::spawn(move || {
             let (mut sealer, mut sealed) = (Sealer::new(secrets()).unwrap(), Vec::new());
-            records.iter().for_each(|record| sealer.seal(record, &mut sealed).unwrap());
+            for record in &records {
+                let mut one = vec![0; RECORD_MAX];
+                let length = sealer.seal(record, &mut one).unwrap();
+                sealed.extend_from_slice(&one[..length]);
+            }
             // The other end may have hung up already.
             drop(server.write_all(&sealed));
         });
@@ -173,7 +185,7 @@ mod tests {
             let mut reader = LaneReader::new(socket, Opener::new(secrets()).unwrap(), OpenLane::of_nobody());
             let mut received = Vec::new();
             loop {
-                match reader.receive(&pool, &runtime) {
+                match reader.receive(&pool, &runtime, Pace::Free) {
                     Ok(Some(Received::Piece { bytes, .. })) => received.push(Ok(bytes.len())),
                     Ok(_) => return received,
                     Err(error) => {

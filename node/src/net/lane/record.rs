@@ -19,6 +19,8 @@ pub(super) const CONTENT_MAX: usize = 16 << 10;
 /// Bytes after the content: its type, and the tag.
 const TRAILER: usize = 1 + TAG;
 const TAG: usize = 16;
+/// Bytes of a record at most.
+pub(super) const RECORD_MAX: usize = HEADER + CONTENT_MAX + TRAILER;
 const APPLICATION_DATA: u8 = 0x17;
 
 /// A key, its nonces, and how many records it has seen.
@@ -71,17 +73,25 @@ impl Sealer {
         Key::new(secrets).map(Self)
     }
 
-    /// Appends `content`, of at most [`CONTENT_MAX`] bytes, to `out` as one record.
-    pub(super) fn seal(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<(), LaneError> {
+    /// Writes `content`, of at most [`CONTENT_MAX`] bytes, to the begin of `out` as one record, and returns how long it is:
+    /// at most [`RECORD_MAX`].
+    pub(super) fn seal(&mut self, content: &[u8], out: &mut [u8]) -> Result<usize, LaneError> {
         debug_assert!(content.len() <= CONTENT_MAX);
-        let header = header(content.len());
-        let start = out.len() + HEADER;
-        out.extend_from_slice(&header);
-        out.resize(start + content.len() + TRAILER, 0);
-        let (sealed, trailer) = out[start..].split_at_mut(content.len());
+        let (header, length) = (header(content.len()), HEADER + content.len() + TRAILER);
+        let (start, body) = out[..length].split_at_mut(HEADER);
+        start.copy_from_slice(&header);
+        let (sealed, trailer) = body.split_at_mut(content.len());
         let (nonce, key) = (self.0.nonce()?, &self.0.key);
-        key.seal_out_of_place_scatter(nonce, Aad::from(header), content, sealed, &[APPLICATION_DATA], trailer)
-            .map_err(|_| LaneError::Forged)
+        key.seal_out_of_place_scatter(
+            nonce,
+            Aad::from(header),
+            content,
+            sealed,
+            &[APPLICATION_DATA],
+            trailer,
+        )
+        .map_err(|_| LaneError::Forged)?;
+        Ok(length)
     }
 }
 
@@ -166,9 +176,9 @@ mod tests {
         let (mut client, server) = ends();
         let mut sealer = Sealer::new(server.dangerous_extract_secrets().unwrap().tx).unwrap();
         for content in contents() {
-            let mut sealed = Vec::new();
-            sealer.seal(&content, &mut sealed).unwrap();
-            receive(&mut client, &sealed);
+            let mut sealed = vec![0; RECORD_MAX];
+            let length = sealer.seal(&content, &mut sealed).unwrap();
+            receive(&mut client, &sealed[..length]);
             let mut opened = vec![0; content.len()];
             client.reader().read_exact(&mut opened).unwrap();
             assert_eq!(opened, content);
@@ -215,7 +225,7 @@ mod tests {
         let (_client, server) = ends();
         let (_, secrets) = server.dangerous_extract_secrets().unwrap().tx;
         let mut sealer = Sealer::new((LANE_RECORDS_MAX - 1, secrets)).unwrap();
-        assert!(sealer.seal(b"last", &mut Vec::new()).is_ok());
-        assert!(matches!(sealer.seal(b"one more", &mut Vec::new()), Err(LaneError::Spent)));
+        assert!(sealer.seal(b"last", &mut [0; 64]).is_ok());
+        assert!(matches!(sealer.seal(b"one more", &mut [0; 64]), Err(LaneError::Spent)));
     }
 }

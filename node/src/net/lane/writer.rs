@@ -7,22 +7,26 @@ use std::net::TcpStream;
 use reg_proto::limits::FRAME_HEADER_BYTES_MAX;
 use reg_proto::wire::{Frame, Message, PREFIX_LEN};
 
-use super::record::{CONTENT_MAX, Sealer};
+use super::record::{CONTENT_MAX, RECORD_MAX, Sealer};
 use super::{LaneEnd, LaneError, OpenLane};
 use crate::net::limits::LANE_SEND_BYTES;
+use crate::net::pace::Pace;
 
 /// A lane to a puller. Dropping it closes it.
 pub struct LaneWriter {
     socket: TcpStream,
     sealer: Sealer,
-    /// Sealed records on their way to the socket.
+    /// Sealed records on their way to the socket, up to `end`.
     sealed: Vec<u8>,
+    end: usize,
     _open: OpenLane,
 }
 
 impl LaneWriter {
-    pub(super) const fn new(socket: TcpStream, sealer: Sealer, open: OpenLane) -> Self {
-        Self { socket, sealer, sealed: Vec::new(), _open: open }
+    pub(super) fn new(socket: TcpStream, sealer: Sealer, open: OpenLane) -> Self {
+        // A frame's header goes with the first run of its payload.
+        let records = 1 + LANE_SEND_BYTES.div_ceil(CONTENT_MAX);
+        Self { socket, sealer, sealed: vec![0; records * RECORD_MAX], end: 0, _open: open }
     }
 
     /// Returns what ends this lane from outside.
@@ -33,18 +37,19 @@ impl LaneWriter {
         LaneEnd::of(&self.socket)
     }
 
-    /// Sends a piece.
+    /// Sends a piece, at a pace.
     ///
     /// # Errors
     /// The puller takes nothing for too long or is gone, or the lane's key is used up.
-    pub fn send_piece(&mut self, id: u32, piece: u32, bytes: &[u8]) -> Result<(), LaneError> {
+    pub fn send_piece(&mut self, id: u32, piece: u32, bytes: &[u8], pace: Pace<'_>) -> Result<(), LaneError> {
         let mut head = Frame::Piece { id, piece, bytes: Vec::new() }.head();
         let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
         head[PREFIX_LEN - 4..PREFIX_LEN].copy_from_slice(&length.to_be_bytes());
         self.send_head(&head)?;
-        for run in bytes.chunks(LANE_SEND_BYTES) {
+        for run in bytes.chunks(pace.run(LANE_SEND_BYTES)) {
+            pace.sleep(run.len());
             for content in run.chunks(CONTENT_MAX) {
-                self.sealer.seal(content, &mut self.sealed)?;
+                self.seal(content)?;
             }
             self.flush()?;
         }
@@ -59,12 +64,16 @@ impl LaneWriter {
 
     fn send_head(&mut self, head: &[u8]) -> Result<(), LaneError> {
         debug_assert!(head.len() <= CONTENT_MAX.min(FRAME_HEADER_BYTES_MAX));
-        self.sealer.seal(head, &mut self.sealed)
+        self.seal(head)
+    }
+
+    fn seal(&mut self, content: &[u8]) -> Result<(), LaneError> {
+        self.end += self.sealer.seal(content, &mut self.sealed[self.end..])?;
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), LaneError> {
-        self.socket.write_all(&self.sealed)?;
-        self.sealed.clear();
+        self.socket.write_all(&self.sealed[..std::mem::take(&mut self.end)])?;
         Ok(())
     }
 }

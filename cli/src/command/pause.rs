@@ -1,0 +1,45 @@
+//! `reg pause` and `reg resume`: let the daemon's transfers wait, or go on.
+
+use std::process::ExitCode;
+
+use reg_node::registry::report::Paused;
+use reg_node::registry::request::PauseRequest;
+
+use crate::args::{Global, Meant};
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output;
+
+pub async fn pause(global: &Global, args: Meant) -> Result<ExitCode, CliError> {
+    set(global, args, "/v1/pause", "paused").await
+}
+
+pub async fn resume(global: &Global, args: Meant) -> Result<ExitCode, CliError> {
+    set(global, args, "/v1/resume", "resumed").await
+}
+
+async fn set(global: &Global, args: Meant, path: &str, done: &str) -> Result<ExitCode, CliError> {
+    let client = Client::open(global, None).await?;
+    if !client.is_daemon() {
+        client.close().await;
+        return Err(CliError::new(
+            "unreachable",
+            "no daemon runs here, so there is nothing to pause or resume",
+        )
+        .hint("a pull without a daemon is interrupted with Ctrl-C, and goes on when it is run again"));
+    }
+    let reference = args.reference.clone();
+    let paused: Paused = client.post(path, &PauseRequest { reference: args.reference }).await?;
+    client.close().await;
+    if let (Some(reference), 0) = (&reference, paused.pulls) {
+        return Err(CliError::new("not_found", format_args!("{reference} is not being pulled"))
+            .hint("`reg pause` without a reference pauses everything"));
+    }
+    if global.json {
+        output::json(&paused)?;
+    } else if !global.quiet {
+        let what = reference.map_or_else(|| "everything".to_owned(), |it| it.to_string());
+        output::line(format!("{done} {what} ({} pulls under way)", paused.pulls))?;
+    }
+    Ok(output::ok())
+}
