@@ -115,7 +115,8 @@ fn main() {
     let args = Args::parse();
     let rounds = if args.quick { 1 } else { args.rounds };
     let start = Instant::now();
-    let mut world = World::new(args.mib);
+    let others = args.only.is_none_or(|only| only == Table::Transfer);
+    let mut world = World::new(args.mib, others);
     let tables = Table::ALL.into_iter().filter(|table| args.only.is_none_or(|only| only == *table));
     for table in tables {
         let costs = measure(&mut world, table, rounds);

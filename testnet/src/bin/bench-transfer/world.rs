@@ -34,8 +34,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Makes all of it; who cannot be had is named, and left out.
-    pub(crate) fn new(mib: u64) -> Self {
+    /// Makes all of it; who cannot be had is named, and left out. Without `others`, nobody else is fetched or started.
+    pub(crate) fn new(mib: u64, others: bool) -> Self {
         let scratch = tempfile::Builder::new().prefix("reg-bench-").tempdir().expect("a temporary folder");
         let dir = scratch.path();
         // nginx may run as another user.
@@ -51,14 +51,15 @@ impl World {
         let reference = a.publish(&model, "bench", "bench");
         let daemon_b = Daemon::start(&b, ["--bootstrap", &daemon_a.address()]);
         b.run(["pull", &reference, "--cache-only", "--no-mdns"]).ok();
-        println!("starting the others");
+        type Start<'a> = &'a dyn Fn() -> Result<Contender, String>;
+        let start = |name: &str, start: Start<'_>| others.then(|| named(name, start())).flatten();
         let floor = Floor::start(&weights, dir);
         let digest: Digest = model::weights_digest(&model);
         Self {
-            curl: named("curl from nginx", contenders::curl(&weights, dir)),
-            aria2: named("aria2", contenders::aria2(&weights, digest, dir)),
-            libtorrent: named("libtorrent", contenders::libtorrent(&weights, dir)),
-            sendme: named("sendme", contenders::sendme(&weights, dir)),
+            curl: start("curl from nginx", &|| contenders::curl(&weights, dir)),
+            aria2: start("aria2", &|| contenders::aria2(&weights, digest, dir)),
+            libtorrent: start("libtorrent", &|| contenders::libtorrent(&weights, dir)),
+            sendme: start("sendme", &|| contenders::sendme(&weights, dir)),
             sharded,
             reference,
             servers: vec![daemon_a, daemon_b],
