@@ -1,12 +1,18 @@
-//! [`Mirror`]: "these files are the ones that this repository had at this commit", as an in-toto statement about a manifest.
+//! What anybody says of a manifest, as in-toto statements: [`Attestation`] for scans, reviews and licences, [`Mirror`] for
+//! "these files are the ones that this repository had at this commit".
 //!
-//! It grants nothing by itself: it says where a model comes from, and who says so.
+//! They grant nothing by themselves: a policy may ask for some of them. Neither says what a model will do.
+
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
+use crate::content::label::Label;
 use crate::digest::Digest;
 use crate::envelope::Envelope;
-use crate::json::JsonError;
+use crate::json::{JsonError, present};
 use crate::key::KeyHistory;
 use crate::limits::KEY_ENVELOPE_BYTES_MAX;
 use crate::name::PublisherId;
@@ -14,7 +20,225 @@ use crate::provenance::{ProvenanceError, STATEMENT_PAYLOAD_TYPE, read_statement,
 
 /// Artifact type of an attestation in its DSSE envelope.
 pub const ATTESTATION_ARTIFACT_TYPE: &str = "application/vnd.reg.attestation.v1+json";
-const PREDICATE_TYPE: &str = "urn:reg:attestation:mirror:v1";
+const MIRROR_PREDICATE_TYPE: &str = "urn:reg:attestation:mirror:v1";
+const PREDICATE_TYPE: &str = "urn:reg:attestation:v1";
+
+/// What an attestation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttestationKind {
+    /// A tool has looked for code and known flaws.
+    Scan,
+    /// The files are those of a repository elsewhere.
+    Mirror,
+    /// Somebody has looked at the terms.
+    Licence,
+    /// Somebody has looked at the model.
+    Review,
+}
+
+/// How it came out. What was not looked at is said, not left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttestationResult {
+    Pass,
+    Fail,
+    NotDone,
+}
+
+/// A text names neither.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{text:?} is none of {known}")]
+pub struct AttestationWordError {
+    text: String,
+    known: String,
+}
+
+/// What somebody says of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attestation {
+    /// Who says so.
+    pub publisher: PublisherId,
+    /// Version of the key document whose threshold has signed.
+    pub key_document: u64,
+    /// Seconds since 1970-01-01T00:00:00Z.
+    pub issued: u64,
+    pub kind: AttestationKind,
+    pub result: AttestationResult,
+    /// What it was found with, with its version and rules, as in `picklescan 0.0.32`.
+    #[serde(deserialize_with = "present")]
+    pub tool: Option<Label>,
+    /// What else there is to say, as in an SPDX expression or `org/name@commit`.
+    #[serde(deserialize_with = "present")]
+    pub note: Option<Label>,
+}
+
+impl AttestationKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Scan, Self::Mirror, Self::Licence, Self::Review];
+
+    /// Returns its name, which never changes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scan => "scan",
+            Self::Mirror => "mirror",
+            Self::Licence => "licence",
+            Self::Review => "review",
+        }
+    }
+}
+
+impl AttestationResult {
+    /// Every result.
+    pub const ALL: [Self; 3] = [Self::Pass, Self::Fail, Self::NotDone];
+
+    /// Returns its name, which never changes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::NotDone => "not_done",
+        }
+    }
+}
+
+fn by_name<T: Copy>(
+    text: &str,
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+) -> Result<T, AttestationWordError> {
+    all.iter().copied().find(|it| name(*it) == text).ok_or_else(|| AttestationWordError {
+        text: text.chars().take(64).collect(),
+        known: all.iter().map(|it| name(*it)).collect::<Vec<_>>().join(", "),
+    })
+}
+
+impl FromStr for AttestationKind {
+    type Err = AttestationWordError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        by_name(text, &Self::ALL, Self::name)
+    }
+}
+
+impl FromStr for AttestationResult {
+    type Err = AttestationWordError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        by_name(text, &Self::ALL, Self::name)
+    }
+}
+
+impl fmt::Display for AttestationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for AttestationResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Attestation {
+    /// Returns the statement about `manifest` that is to be signed.
+    pub fn to_payload(&self, manifest: &Digest) -> Vec<u8> {
+        let predicate = serde_json::to_value(self).expect("the predicate has only text keys");
+        write_statement(&manifest.to_string(), manifest, PREDICATE_TYPE, predicate)
+    }
+
+    /// Reads the statement about `manifest`; no signature is checked.
+    ///
+    /// # Errors
+    /// Not an in-toto statement of this kind about this manifest.
+    pub fn from_payload(payload: &[u8], manifest: &Digest) -> Result<Self, ProvenanceError> {
+        let predicate = read_statement(payload, manifest, PREDICATE_TYPE)?;
+        serde_json::from_value(predicate).map_err(|error| JsonError::Invalid(error).into())
+    }
+}
+
+/// Any attestation in its envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    Attestation(Attestation),
+    Mirror(Mirror),
+}
+
+impl Said {
+    /// Reads the envelope `text` about `manifest`. Its signature is not checked: it tells whose keys are needed for that.
+    ///
+    /// # Errors
+    /// Not an envelope with a statement of these kinds about this manifest.
+    pub fn read(text: &str, manifest: &Digest) -> Result<(Self, Envelope), ProvenanceError> {
+        let envelope = Envelope::from_bytes(text.as_bytes(), KEY_ENVELOPE_BYTES_MAX)?;
+        let said = match Mirror::from_payload(&envelope.payload, manifest) {
+            Ok(mirror) => Self::Mirror(mirror),
+            Err(ProvenanceError::Kind { .. }) => {
+                Self::Attestation(Attestation::from_payload(&envelope.payload, manifest)?)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok((said, envelope))
+    }
+
+    /// Verifies the envelope `text`: signed by `keys`, about `manifest`.
+    ///
+    /// # Errors
+    /// Whatever of this does not hold.
+    pub fn verify(text: &str, keys: &KeyHistory, manifest: &Digest) -> Result<Self, ProvenanceError> {
+        let (said, envelope) = Self::read(text, manifest)?;
+        let (found, expected) = (said.by(), keys.publisher());
+        if found != expected {
+            return Err(ProvenanceError::Publisher { found, expected });
+        }
+        let version = said.key_document();
+        keys.check(&envelope, STATEMENT_PAYLOAD_TYPE, version)
+            .map_err(|source| ProvenanceError::Signature { publisher: found, version, source })?;
+        Ok(said)
+    }
+
+    /// Returns who says so.
+    pub const fn by(&self) -> PublisherId {
+        match self {
+            Self::Attestation(it) => it.publisher,
+            Self::Mirror(it) => it.publisher,
+        }
+    }
+
+    /// Returns the version of the key document whose threshold has signed.
+    pub const fn key_document(&self) -> u64 {
+        match self {
+            Self::Attestation(it) => it.key_document,
+            Self::Mirror(it) => it.key_document,
+        }
+    }
+
+    /// Returns when it was signed, in seconds since 1970.
+    pub const fn issued(&self) -> u64 {
+        match self {
+            Self::Attestation(it) => it.issued,
+            Self::Mirror(it) => it.issued,
+        }
+    }
+
+    /// Returns what it is about.
+    pub const fn kind(&self) -> AttestationKind {
+        match self {
+            Self::Attestation(it) => it.kind,
+            Self::Mirror(_) => AttestationKind::Mirror,
+        }
+    }
+
+    /// Returns how it came out.
+    pub const fn result(&self) -> AttestationResult {
+        match self {
+            Self::Attestation(it) => it.result,
+            Self::Mirror(_) => AttestationResult::Pass,
+        }
+    }
+}
 
 /// Where somebody says the files of a model come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +265,7 @@ impl Mirror {
         write_statement(
             &format!("{}/{}", self.endpoint, self.repository),
             manifest,
-            PREDICATE_TYPE,
+            MIRROR_PREDICATE_TYPE,
             predicate,
         )
     }
@@ -51,7 +275,7 @@ impl Mirror {
     /// # Errors
     /// Not an in-toto statement of this kind about this manifest.
     pub fn from_payload(payload: &[u8], manifest: &Digest) -> Result<Self, ProvenanceError> {
-        let predicate = read_statement(payload, manifest, PREDICATE_TYPE)?;
+        let predicate = read_statement(payload, manifest, MIRROR_PREDICATE_TYPE)?;
         serde_json::from_value(predicate).map_err(|error| JsonError::Invalid(error).into())
     }
 
@@ -100,7 +324,59 @@ mod tests {
         let sign =
             |key: &SigningKey| Envelope::sign(STATEMENT_PAYLOAD_TYPE, payload.clone(), &[key]).to_json();
         assert_eq!(Mirror::verify(&sign(&key), &keys, &manifest).unwrap(), mirror);
+        assert!(matches!(Said::verify(&sign(&key), &keys, &manifest), Ok(Said::Mirror(it)) if it == mirror));
         assert!(Mirror::verify(&sign(&key), &keys, &Digest::of(b"another")).is_err());
         assert!(Mirror::verify(&sign(&SigningKey::from_bytes(&[2; 32])), &keys, &manifest).is_err());
+    }
+
+    #[test]
+    fn an_attestation_is_about_one_manifest_and_by_whom_it_names() {
+        let keys = |seed: u8| {
+            let key = SigningKey::from_bytes(&[seed; 32]);
+            let document = KeyDocument::first(PublicKey::of(&key));
+            let publisher = publisher_id(&document.to_payload());
+            (KeyHistory::verify(publisher, &[document.sign(&key).to_json()]).unwrap(), key)
+        };
+        let ((mine, key), (theirs, other)) = (keys(1), keys(2));
+        let attestation = Attestation {
+            publisher: mine.publisher(),
+            key_document: 1,
+            issued: 1_700_000_000,
+            kind: AttestationKind::Scan,
+            result: AttestationResult::NotDone,
+            tool: Some("scanner 1.2".parse().unwrap()),
+            note: None,
+        };
+        let manifest = Digest::of(b"manifest");
+        let payload = attestation.to_payload(&manifest);
+        let sign = |key: &SigningKey, kind: &str| Envelope::sign(kind, payload.clone(), &[key]).to_json();
+        let good = sign(&key, STATEMENT_PAYLOAD_TYPE);
+        let said = Said::verify(&good, &mine, &manifest).unwrap();
+        assert_eq!((said.by(), said.kind()), (mine.publisher(), AttestationKind::Scan));
+        assert_eq!(said, Said::Attestation(attestation));
+        assert!(matches!(Said::verify(&good, &theirs, &manifest), Err(ProvenanceError::Publisher { .. })));
+        assert!(matches!(
+            Said::verify(&good, &mine, &Digest::of(b"another")),
+            Err(ProvenanceError::Subject { .. })
+        ));
+        for forged in [sign(&other, STATEMENT_PAYLOAD_TYPE), sign(&key, "text/plain")] {
+            assert!(matches!(
+                Said::verify(&forged, &mine, &manifest),
+                Err(ProvenanceError::Signature { .. })
+            ));
+        }
+        assert!(Mirror::verify(&good, &mine, &manifest).is_err(), "one kind is not read as another");
+    }
+
+    #[test]
+    fn words_are_read_back_and_no_others() {
+        for kind in AttestationKind::ALL {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        for result in AttestationResult::ALL {
+            assert_eq!(result.to_string().parse(), Ok(result));
+        }
+        let error = "Scan".parse::<AttestationKind>().unwrap_err();
+        assert_eq!(error.to_string(), "\"Scan\" is none of scan, mirror, licence, review");
     }
 }

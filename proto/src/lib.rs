@@ -20,6 +20,7 @@ pub mod manifest;
 pub mod referrer;
 
 pub mod attestation;
+pub mod denylist;
 pub mod envelope;
 pub mod key;
 pub mod revocation;

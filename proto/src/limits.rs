@@ -71,6 +71,15 @@ pub const PROVENANCE_BYTES_MAX: usize = 5 << 20;
 /// Bytes of an OpenSSF bundle: as provenance, with two certificates.
 pub const BUNDLE_BYTES_MAX: usize = 8 << 20;
 
+/// Attestations of one manifest that are kept and shown: eight attestors who say four things each.
+pub const ATTESTATIONS_MAX: usize = 32;
+/// Attestations by one attestor about one manifest: one of each kind.
+pub const ATTESTATIONS_BY_ONE_MAX: usize = 4;
+/// Entries of a denylist: far above what any list of bad models has today.
+pub const DENYLIST_ENTRIES_MAX: usize = 10_000;
+/// Bytes of a denylist: 10,000 entries with a reason of 256 bytes each.
+pub const DENYLIST_BYTES_MAX: usize = 4 << 20;
+
 /// Bytes of a multiaddr as text: two IPv6 hops, certificates' hashes and two peer ids fit.
 pub const ADDRESS_BYTES_MAX: usize = 256;
 /// Addresses told of one peer: TCP and QUIC on four networks, both IP versions.

@@ -2,9 +2,11 @@
 
 use proptest::prelude::*;
 use reg_proto::announcement::Announcement;
+use reg_proto::attestation::{Attestation, Mirror, Said};
 use reg_proto::content::inspect::inspect;
 use reg_proto::content::{card, gguf, model_config, safetensors};
 use reg_proto::delegation::{Delegation, SignedDelegation};
+use reg_proto::denylist::Denylist;
 use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, PublicKey};
 use reg_proto::equivocation::{Equivocation, EquivocationClaim};
@@ -45,7 +47,7 @@ fn takes_revocation(text: &str) -> bool {
 }
 
 /// Every parser by name. The fuzz targets run the same list.
-const PARSERS: [(&str, Parser); 29] = [
+const PARSERS: [(&str, Parser); 31] = [
     ("digest", |bytes| text(bytes).parse::<Digest>().is_ok()),
     ("reference", |bytes| text(bytes).parse::<Reference>().is_ok()),
     ("publisher", |bytes| text(bytes).parse::<Publisher>().is_ok()),
@@ -71,6 +73,13 @@ const PARSERS: [(&str, Parser); 29] = [
             .is_ok_and(|claim| Equivocation::verify(&claim, &keys()).is_ok())
     }),
     ("provenance", |bytes| Provenance::from_payload(bytes, &Digest::of(b"")).is_ok()),
+    ("attestation", |bytes| {
+        let manifest = Digest::of(b"manifest");
+        Attestation::from_payload(bytes, &manifest).is_ok()
+            | Mirror::from_payload(bytes, &manifest).is_ok()
+            | Said::read(&text(bytes), &manifest).is_ok()
+    }),
+    ("denylist", |bytes| Denylist::from_bytes(bytes).is_ok()),
     ("manifest", |bytes| Manifest::from_bytes(bytes).is_ok()),
     ("model config", |bytes| ModelConfig::from_bytes(bytes).is_ok()),
     ("referrer", |bytes| Referrer::from_bytes(bytes).is_ok()),
@@ -105,7 +114,11 @@ const PARSERS: [(&str, Parser); 29] = [
 
 /// Valid samples, whose mutations get further into a parser than random bytes.
 fn seeds() -> Vec<Vec<u8>> {
-    let golden = [include_str!("golden/formats.txt"), include_str!("golden/manifest.json")];
+    let golden = [
+        include_str!("golden/formats.txt"),
+        include_str!("golden/trust.txt"),
+        include_str!("golden/manifest.json"),
+    ];
     let mut seeds: Vec<Vec<u8>> =
         golden.iter().flat_map(|it| it.lines()).map(|line| line.as_bytes().to_vec()).collect();
     let from_hex: Vec<Vec<u8>> =
@@ -194,6 +207,7 @@ fn our_own_records_take_no_unknown_missing_or_double_field() {
     let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
     let document = String::from_utf8(KeyDocument::first(PublicKey::of(&key)).to_payload()).expect("text");
     let golden: Vec<&str> = include_str!("golden/formats.txt").lines().collect();
+    let trust: Vec<&str> = include_str!("golden/trust.txt").lines().collect();
     let (record, statement) = (golden[2], golden[4]);
     let manifest = Digest::of(b"manifest");
     let takes_document = |text: &str| {
@@ -203,6 +217,12 @@ fn our_own_records_take_no_unknown_missing_or_double_field() {
     };
     let takes_record = |text: &str| TagRecord::from_payload(text.as_bytes()).is_ok();
     let takes_statement = |text: &str| Provenance::from_payload(text.as_bytes(), &manifest).is_ok();
+    let takes_attestation = |text: &str| Attestation::from_payload(text.as_bytes(), &manifest).is_ok();
+    let takes_list = |text: &str| Denylist::from_bytes(text.as_bytes()).is_ok();
+    let (attestation, list) = (trust[0], trust[4]);
+    let said = ["publisher", "key_document", "issued", "kind", "result", "tool", "note"];
+    bend(attestation, &said, &takes_attestation);
+    bend(list, &["version", "expires", "entries", "deny", "reason"], &takes_list);
     bend(&document, &["version", "keys", "threshold", "previous", "next"], &takes_document);
     let fields = [
         "publisher",
