@@ -6,9 +6,11 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use reg_node::registry::import::RepositoryName;
 use reg_node::registry::keyring::KeyName;
 use reg_node::registry::request::Priority;
+use reg_proto::attestation::{AttestationKind, AttestationResult};
+use reg_proto::content::label::Label;
 use reg_proto::digest::Digest;
 use reg_proto::glob::ModelGlob;
-use reg_proto::name::{ModelName, Petname, PublisherId, Reference, Tag};
+use reg_proto::name::{ModelName, Petname, Publisher, PublisherId, Reference, Tag};
 use reg_proto::peer::Address;
 use reg_proto::revocation::Reason;
 
@@ -79,6 +81,12 @@ pub enum Command {
     /// Show all that is known of a model: who signed it, what is computed, what is claimed
     #[command(after_help = "Examples:\n  reg info acme/my-model:v1\n  reg info acme/my-model --json")]
     Info(Named),
+    /// Show what differs between two models or versions that are here: files, what is computed, the chat template
+    Diff {
+        /// publisher/model[:tag][@sha256:…]
+        one: Reference,
+        two: Reference,
+    },
     /// List the files of a model
     #[command(after_help = "Examples:\n  reg files acme/my-model:v1")]
     Files(Named),
@@ -90,16 +98,15 @@ pub enum Command {
     /// Show the node in figures
     #[command(after_help = "Examples:\n  reg status\n  reg status --json")]
     Status,
-    /// Give publishers names of your own
-    #[command(
-        subcommand,
-        after_help = "Examples:\n  reg trust add acme ID           from now on acme/my-model is a name\n  reg trust ls"
-    )]
+    /// Name publishers, say what models must show, and whose warnings count
+    #[command(subcommand, after_help = TRUST_EXAMPLES)]
     Trust(Trust),
     /// Let the daemon's transfers wait: those of a model, or all, what is served to peers included
     Pause(Meant),
     /// Let the daemon's transfers go on
     Resume(Meant),
+    /// Sign what you say of a model that is here: a scan, a review, a licence, where it comes from
+    Attest(Attest),
     /// Keep a model from being evicted
     #[command(after_help = "Examples:\n  reg pin acme/my-model:v1")]
     Pin(Named),
@@ -537,6 +544,12 @@ pub struct Pull {
     /// Which pull goes first where the daemon has several: low, normal, high
     #[arg(long, value_name = "PRIORITY", default_value = "normal")]
     pub priority: Priority,
+    /// Show every check with its result, where the bytes came from, and what bounded the speed
+    #[arg(long)]
+    pub explain: bool,
+    /// Write down, as JSON, what was verified, against which keys, and when
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
     #[command(flatten)]
     pub net: Net,
 }
@@ -553,7 +566,9 @@ Examples:
   reg verify                       everything in the cache
   reg verify acme/my-model         one model
   reg verify ./my-model            a directory that was pulled
-  reg verify acme/my-model --repair")]
+  reg verify acme/my-model --repair
+  reg verify ./my-model --bundle model.sig --key signer.pub
+  reg verify ./my-model --bundle model.sig --ca authority.pem --unsigned .gitattributes")]
 pub struct Verify {
     /// A model, or a directory that was pulled; everything in the cache where none is named
     #[arg(value_name = "REF|PATH")]
@@ -561,6 +576,18 @@ pub struct Verify {
     /// Fetch what is damaged from peers
     #[arg(long)]
     pub repair: bool,
+    /// Verify a directory by an OpenSSF Model Signing bundle that anybody made, without a node
+    #[arg(long, value_name = "FILE", conflicts_with = "repair")]
+    pub bundle: Option<PathBuf>,
+    /// Public key (PEM) that the bundle must be signed with
+    #[arg(long, value_name = "FILE", requires = "bundle", conflicts_with = "ca")]
+    pub key: Option<PathBuf>,
+    /// Certificates (PEM) of which one must vouch for who signed the bundle
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    pub ca: Option<PathBuf>,
+    /// Entry at the top of the directory that may lie there unsigned, such as .gitattributes (repeatable)
+    #[arg(long, value_name = "NAME", requires = "bundle")]
+    pub unsigned: Vec<String>,
     /// Peer to ask (repeatable)
     #[arg(long, value_name = "MULTIADDR")]
     pub from: Vec<Address>,
@@ -608,8 +635,105 @@ impl std::fmt::Display for Dialect {
 pub enum Trust {
     /// Call a publisher by a name of yours
     Add { petname: Petname, publisher: PublisherId },
+    /// Let a name of yours mean another publisher than before
+    Accept { petname: Petname, publisher: PublisherId },
     /// List the publishers you have named
     Ls,
+    /// Show what you have said of a publisher, or all of it: names, rules, lists
+    Show { publisher: Option<Publisher> },
+    /// Take a name back
+    Rm { petname: Petname },
+    /// Require something of models before they are fetched or served
+    Require(Require),
+    /// Take back what was required of these models
+    Waive {
+        #[arg(value_name = "PUBLISHER/MODELS")]
+        models: String,
+    },
+    /// Fetch a list of models to refuse, and follow it from now on
+    Subscribe {
+        #[arg(value_name = "PUBLISHER/LIST")]
+        list: String,
+        #[command(flatten)]
+        net: Net,
+    },
+    /// Follow a list no longer
+    Unsubscribe {
+        #[arg(value_name = "PUBLISHER/LIST")]
+        list: String,
+    },
+    /// Take and serve something although a list warns of it
+    Allow {
+        #[arg(value_name = "DIGEST|ID")]
+        what: String,
+    },
+    /// End such an exception
+    Disallow {
+        #[arg(value_name = "DIGEST|ID")]
+        what: String,
+    },
+}
+
+/// What models must show.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg trust require '*/*' --known-publisher
+  reg trust require 'acme/llama-*' --attested scan=2:alice,bob,carol
+  reg trust require '*/*' --license apache-2.0 --license mit
+  reg trust require '*/*' --format safetensors --format json --format text --format tokenizer_model")]
+pub struct Require {
+    /// Which models: a publisher (id, name of yours, or *), a slash, and a pattern with *
+    #[arg(value_name = "PUBLISHER/MODELS")]
+    pub models: String,
+    /// Their publisher has a name of yours
+    #[arg(long)]
+    pub known_publisher: bool,
+    /// So many attestations of a kind say pass, by these, or by whomever you have named (repeatable)
+    #[arg(long, value_name = "KIND[=COUNT[:NAME,…]]")]
+    pub attested: Vec<String>,
+    /// Their publisher claims one of these licences (repeatable)
+    #[arg(long, value_name = "SPDX")]
+    pub license: Vec<String>,
+    /// Their files are of these kinds, by their bytes (repeatable)
+    #[arg(long, value_name = "KIND")]
+    pub format: Vec<String>,
+}
+
+const TRUST_EXAMPLES: &str = "\
+Examples:
+  reg trust add acme ID                             call a publisher acme
+  reg trust require 'acme/*' --attested scan=1      at least one scan by somebody you have named
+  reg trust subscribe acme/denylist                 refuse what acme warns of
+  reg trust allow sha256:…                          but not this
+  reg trust show";
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg attest acme/my-model --kind scan --result pass --tool 'picklescan 0.0.32' --key me
+  reg attest acme/my-model --kind licence --result pass --note apache-2.0 --key me
+  reg attest acme/my-model:v1 --kind review --result fail --note 'answers with adverts' --key me")]
+pub struct Attest {
+    /// publisher/model[:tag][@sha256:…], which must be here
+    pub reference: Reference,
+    /// What you have looked at: scan, mirror, licence, review
+    #[arg(long)]
+    pub kind: AttestationKind,
+    /// How it came out: pass, fail, not_done
+    #[arg(long)]
+    pub result: AttestationResult,
+    /// What you have looked with, and its version
+    #[arg(long)]
+    pub tool: Option<Label>,
+    /// What else there is to say, in a line
+    #[arg(long)]
+    pub note: Option<Label>,
+    /// Key to sign with (`reg key new NAME` makes one)
+    #[arg(long, value_name = "NAME")]
+    pub key: KeyName,
+    #[command(flatten)]
+    pub net: Net,
 }
 
 #[derive(Debug, Subcommand)]

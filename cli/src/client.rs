@@ -35,6 +35,8 @@ const IN_USE_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Client {
     target: Target,
     quiet: bool,
+    /// Whether every check is shown as it is made.
+    explain: bool,
 }
 
 #[derive(Debug)]
@@ -84,10 +86,16 @@ impl Client {
         loop {
             let socket = home.socket();
             if is_alive(&socket).await {
-                return Ok(Self { target: Target::Daemon(socket), quiet: global.quiet });
+                return Ok(Self { target: Target::Daemon(socket), quiet: global.quiet, explain: false });
             }
             match Node::start(&home, &config, mode).await {
-                Ok(node) => return Ok(Self { target: Target::Here(Box::new(node)), quiet: global.quiet }),
+                Ok(node) => {
+                    return Ok(Self {
+                        target: Target::Here(Box::new(node)),
+                        quiet: global.quiet,
+                        explain: false,
+                    });
+                }
                 // Another command is at work, or a daemon is just starting.
                 Err(NodeError::Store(OpenError::InUse { .. })) if start.elapsed() < IN_USE_PATIENCE => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -95,6 +103,11 @@ impl Client {
                 Err(error) => return Err(node_error(error)),
             }
         }
+    }
+
+    /// Shows every check of what is done, as it is made.
+    pub fn explaining(self, explain: bool) -> Self {
+        Self { explain, ..self }
     }
 
     /// Tells whether a daemon answers, which goes on when this command ends.
@@ -136,7 +149,7 @@ impl Client {
         if response.status() != StatusCode::OK {
             return self.whole(response).await;
         }
-        let mut shown = Shown::new(self.quiet);
+        let mut shown = Shown::new(self.quiet, self.explain);
         let mut pending = Vec::new();
         while let Some(frame) = response.body_mut().frame().await {
             let frame =

@@ -15,19 +15,20 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 pub struct Shown {
     bar: Option<ProgressBar>,
     quiet: bool,
+    explain: bool,
     last_line: Instant,
 }
 
 impl Shown {
     /// Returns a display that shows nothing yet, and never anything where `quiet`.
-    pub fn new(quiet: bool) -> Self {
+    pub fn new(quiet: bool, explain: bool) -> Self {
         let terminal = std::io::stderr().is_terminal() && !quiet;
         let bar = terminal.then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.set_style(ProgressStyle::default_spinner());
             bar
         });
-        Self { bar, quiet, last_line: Instant::now() }
+        Self { bar, quiet, explain, last_line: Instant::now() }
     }
 
     /// Shows what has happened.
@@ -39,6 +40,10 @@ impl Shown {
             Progress::Stage { stage, detail } => self.stage(stage, detail),
             Progress::Bytes { done, total, peers } => self.bytes(*done, *total, *peers),
             Progress::Note { text } => self.line(&format!("note: {text}")),
+            Progress::Check(check) if self.explain => {
+                self.line(&format!("{:8}  {}: {}", check.result.to_string(), check.check, check.detail));
+            }
+            Progress::Check(_) => {}
         }
     }
 

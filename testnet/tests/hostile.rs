@@ -362,3 +362,220 @@ fn unsafe_content_needs_consent_on_both_sides() {
     b.run(pull.into_iter().chain(["--allow-unsafe".to_owned()])).ok();
     tree::assert_equal(&dir, &b.path().join("out"));
 }
+
+/// Names that lead out of a folder, mean a device or a stream, hide what they are, or are one where a file system folds
+/// them; each entry is the files of one model.
+fn hostile_names() -> Vec<Vec<String>> {
+    let one = [
+        "..",
+        ".",
+        "../x",
+        "../../etc/x",
+        "a/../../x",
+        "a/..",
+        "a/../x",
+        "./x",
+        "a/./x",
+        "a//x",
+        "a/",
+        "/",
+        "//",
+        "//x",
+        "/etc/x",
+        "/tmp/x",
+        "~/x/../../y",
+        "\\",
+        "a\\x",
+        "..\\x",
+        "..\\..\\x",
+        "\\x",
+        "\\\\server\\share\\x",
+        "C:\\x",
+        "C:x",
+        "C:/x",
+        "c:",
+        "file:x",
+        "x:stream",
+        "x::$DATA",
+        "a/x:y",
+        "x\0",
+        "\0",
+        "x\0.json",
+        "a/\0/x",
+        "x\n",
+        "x\r",
+        "x\ty",
+        "\u{1b}[2J",
+        "\u{7f}",
+        "\u{80}",
+        "\u{9f}x",
+        "CON",
+        "con",
+        "PRN",
+        "AUX",
+        "NUL",
+        "nul",
+        "COM1",
+        "com9",
+        "LPT1",
+        "lpt9",
+        "CON.json",
+        "nul.tar.gz",
+        "a/NUL",
+        "a/aux.txt/b",
+        "CONIN$",
+        "x.",
+        "x ",
+        "x..",
+        "a./x",
+        "a /x",
+        "...",
+        "x. .",
+        " x",
+        "a/ x",
+        "\u{202e}gpj.x",
+        "x\u{202d}y",
+        "x\u{2066}y",
+        "x\u{2069}",
+        "\u{200e}x",
+        "x\u{200f}",
+        "\u{200b}x",
+        "x\u{200c}y",
+        "x\u{200d}y",
+        "x\u{2060}y",
+        "\u{feff}x",
+        "x\u{ad}y",
+        "e\u{301}",
+        "a/e\u{301}/x",
+        "\u{212b}ngstrom",
+        "x\u{2028}y",
+        "x\u{2029}y",
+        "x*y",
+        "x?y",
+        "x<y",
+        "x>y",
+        "x|y",
+        "x\"y",
+        "\u{e000}\u{202e}",
+        "COM\u{b9}",
+        "LPT\u{b2}",
+        "",
+        "a/b/../../../c",
+        "%2e%2e\\x",
+        "x/..\u{0}",
+        "..\u{0}/x",
+        "\u{1}",
+        "x\u{b}",
+        "a/b/c/../../../../d",
+        "x\u{61c}y",
+        "\u{2067}x",
+    ];
+    let long =
+        ["x".repeat(256), format!("a/{}", "y".repeat(300)), vec!["a"; 40].join("/"), "ab/".repeat(600) + "x"];
+    let several: [&[&str]; 12] = [
+        &["x", "x"],
+        &["x", "X"],
+        &["a/x", "A/x"],
+        &["a/x", "A/y"],
+        &["a", "a/x"],
+        &["A", "a/x"],
+        &["a/b", "a/b/c"],
+        &["stra\u{df}e", "STRASSE"],
+        &["\u{e9}", "\u{c9}"],
+        &["\u{3c3}", "\u{3c2}"],
+        &["model.safetensors", "MODEL.safetensors"],
+        &["i", "\u{130}"],
+    ];
+    let one = one.iter().map(|it| vec![(*it).to_owned()]).chain(long.map(|it| vec![it]));
+    one.chain(several.iter().map(|names| names.iter().map(|it| (*it).to_owned()).collect())).collect()
+}
+
+/// A true tale of a model whose files have these names.
+fn named(publisher: &Publisher, number: usize, names: &[String]) -> Tale {
+    let mut told = tale(publisher, b"{}");
+    let model: ModelName = format!("tale-{number}").parse().expect("a name");
+    told.edit_manifest(|json| {
+        let layer = json["layers"][0].clone();
+        let layers = names.iter().map(|name| {
+            let mut layer = layer.clone();
+            layer["annotations"]["org.cncf.model.filepath"] = name.as_str().into();
+            layer
+        });
+        json["layers"] = layers.collect::<Vec<_>>().into();
+    });
+    Tale { model: model.clone(), asked: model.clone(), provenance_model: model, ..told }
+}
+
+/// Everything in a home but what the node keeps for itself, and nothing beyond it.
+fn strange_files(home: &Home) -> Vec<String> {
+    let own =
+        ["store/", "cache/", "config/", "state/", "daemon.log", "ready.json", "node.key", "admin.token"];
+    let all = tree::digests(home.path()).into_keys().map(|path| path.trim_start_matches('/').to_owned());
+    all.filter(|path| !own.iter().any(|it| path.starts_with(it) || path.contains(it))).collect()
+}
+
+#[test]
+fn no_hostile_name_leaves_a_folder_a_hub_cache_or_a_push() {
+    let publisher = Publisher::new(9);
+    let tales: Vec<(Vec<String>, Tale)> = hostile_names()
+        .into_iter()
+        .enumerate()
+        .map(|(number, names)| (names.clone(), named(&publisher, number, &names)))
+        .collect();
+    assert!(tales.len() >= 100, "{} names", tales.len());
+    for (names, tale) in &tales {
+        assert!(Manifest::from_bytes(&tale.manifest).is_err(), "{names:?} are taken");
+    }
+    // Pulled from a peer that tells of them, into a folder and into the hub's cache.
+    let mut script = Script::default();
+    for (_, tale) in &tales {
+        let told = tale.script();
+        script.answers.extend(told.answers);
+        script.blobs.extend(told.blobs);
+    }
+    let mut world = World::new();
+    let address = world.liar(script);
+    let home = Home::new("P");
+    let _daemon = Daemon::start(&home, ["--bootstrap", &address, "--dht", "off"]);
+    let hub = home.path().join("hub");
+    let every = if reg_testnet::process::is_full() { 1 } else { 12 };
+    for (names, tale) in tales.iter().step_by(every) {
+        let reference = format!("{}/{}", tale.publisher, tale.asked);
+        let into_folder = pull(&home, &reference, &[&address]);
+        assert_eq!(into_folder.code(), 4, "{names:?}: {}", into_folder.stderr());
+        let args = ["pull", &reference, "--no-mdns", "--to-hf-cache=org/name", "--from", &address];
+        let into_hub =
+            home.command(args).env("HF_HUB_CACHE", &hub).env("HF_HOME", &hub).output().expect("reg runs");
+        assert_eq!(
+            into_hub.status.code(),
+            Some(4),
+            "{names:?}: {}",
+            String::from_utf8_lossy(&into_hub.stderr)
+        );
+    }
+    assert!(!hub.exists() || tree::digests(&hub).is_empty(), "something lies in the hub's cache");
+    assert!(!home.path().join("out").exists(), "something was put into the folder");
+    assert_eq!(strange_files(&home), Vec::<String>::new());
+    // Pushed by the owner of a node, as OCI clients do.
+    let owner = Home::new("O");
+    owner.key("me");
+    let daemon = Daemon::start(&owner, ["--offline", "--publish-key", "me"]);
+    let token = format!("Bearer {}", reg_testnet::http::token(&owner));
+    let base = format!("{}/v2/me", reg_testnet::http::base(&daemon));
+    let owned = [("authorization", token.as_str()), ("content-type", MANIFEST_TYPE)];
+    for blob in tales[0].1.blobs.values() {
+        let url = format!("{base}/pushed/blobs/uploads/?digest={}", Digest::of(blob));
+        assert_eq!(reg_testnet::http::send("POST", &url, &owned, blob).status, 201);
+    }
+    for (names, tale) in &tales {
+        let url = format!("{base}/pushed/manifests/v1");
+        let pushed = reg_testnet::http::send("PUT", &url, &owned, &tale.manifest);
+        assert!((400..500).contains(&pushed.status), "{names:?}: {}", pushed.text());
+        assert_eq!(reg_testnet::http::send("GET", &url, &[], &[]).status, 404, "{names:?} can be fetched");
+    }
+    assert_eq!(owner.json(["ls"]), serde_json::json!([]));
+    for outside in ["/etc/x", "/tmp/x", "/x"] {
+        assert!(!Path::new(outside).exists(), "{outside}");
+    }
+    println!("{} names, every {every}th by real pulls: 0 outside, 0 collisions", tales.len());
+}

@@ -16,7 +16,8 @@ fn model(home: &Home, name: &str, licence: &str) -> PathBuf {
 }
 
 fn pull(home: &Home, reference: &str, from: &[&Daemon]) -> Ran {
-    let mut args = vec!["pull".to_owned(), reference.to_owned(), "--cache-only".to_owned(), "--no-mdns".to_owned()];
+    let mut args =
+        vec!["pull".to_owned(), reference.to_owned(), "--cache-only".to_owned(), "--no-mdns".to_owned()];
     args.extend(["--dht".to_owned(), "off".to_owned()]);
     for daemon in from {
         args.extend(["--from".to_owned(), daemon.address()]);
@@ -40,12 +41,16 @@ fn rules_count_attestations_of_whom_the_user_has_named_and_refuse_before_anythin
     pull(&b, &reference, &[]).ok();
     let scanner = b.key("scanner");
     let attest = |home: &Home, key: &str, kind: &str, result: &str| {
-        home.json(["attest", &reference, "--kind", kind, "--result", result, "--tool", "scan 1", "--key", key])
+        home.json([
+            "attest", &reference, "--kind", kind, "--result", result, "--tool", "scan 1", "--key", key,
+        ])
     };
     let made = attest(&b, "scanner", "scan", "pass");
     assert_eq!(made["by"], json!(scanner));
     assert_eq!(said(&b, &reference).len(), 1);
-    for (scope, flags) in [("*/*", ["--known-publisher"; 1]), ("*/tiny", ["--attested=scan=2:scanner,other"; 1])] {
+    for (scope, flags) in
+        [("*/*", ["--known-publisher"; 1]), ("*/tiny", ["--attested=scan=2:scanner,other"; 1])]
+    {
         if scope == "*/tiny" {
             c.run(["trust", "add", "scanner", &scanner]).ok();
             c.run(["trust", "add", "other", &a.key("other")]).ok();
@@ -162,4 +167,56 @@ fn a_name_means_whom_the_user_has_said_until_they_say_otherwise() {
     a.run(["trust", "rm", "acme"]).ok();
     a.run(["trust", "rm", "acme"]).failed(3, "acme is not in the trust file");
     a.run(["trust", "show", "acme"]).failed(3, "no name of yours");
+}
+
+/// Every check by name and result, in both forms, and what was written down.
+#[test]
+fn a_pull_explains_itself_and_leaves_a_receipt() {
+    let [a, b] = ["A", "B"].map(Home::new);
+    let daemon = Daemon::start(&a, [""; 0]);
+    a.key("me");
+    let reference = a.publish(&model(&a, "tiny", "mit"), "tiny:v1", "me");
+    let (publisher, _) = reference.split_once('/').expect("a reference");
+    let receipt = b.path().join("receipt.json");
+    let from = daemon.address();
+    let written = receipt.to_string_lossy().into_owned();
+    let args = |more: &[&str]| {
+        let base = ["pull", &reference, "--cache-only", "--no-mdns", "--from", &from];
+        base.iter().chain(more).map(|it| (*it).to_owned()).collect::<Vec<String>>()
+    };
+    let said = b.run(args(&["--explain", "--receipt", &written])).ok().stderr();
+    for line in [
+        "pass      publisher: ",
+        "pass      keys: key document 1, 1 of 1 must sign: ed25519:",
+        "pass      tag record: v1 number 1, signed by key document 1",
+        "note      resolving: first model of publisher",
+        "pass      manifest: sha256:",
+        "pass      provenance: says it is tiny, signed by key document 1",
+        "pass      OpenSSF bundle: ",
+        "not done  denylists: none is subscribed to",
+        "not done  rules: ",
+        "pass      content: 1 json, 1 text",
+        "pass      bytes: 3 blobs have the SHA-256 that was signed",
+    ] {
+        assert!(said.contains(line), "{line:?} is not in:\n{said}");
+    }
+    assert!(said.contains(&format!("from peer {}", daemon.peer_id())), "{said}");
+    let receipt: Value = serde_json::from_slice(&fs::read(receipt).expect("written")).expect("JSON");
+    assert_eq!((&receipt["version"], &receipt["publisher"]), (&json!(1), &json!(publisher)));
+    assert_eq!(receipt["files"].as_array().map(Vec::len), Some(2));
+    assert_eq!(receipt["tag"]["seq"], json!(1));
+    assert!(text(&receipt["keys"]["keys"][0]).starts_with("ed25519:"), "{receipt}");
+    assert!(text(&receipt["provenance"]["digest"]).starts_with("sha256:"), "{receipt}");
+    assert_eq!(receipt["sources"][0]["kind"], json!("peer"));
+    let pulled = b.run(args(&["--json"])).ok().json();
+    assert_eq!(pulled["pace"]["bounded_by"], json!("nothing"));
+    assert_eq!(pulled["sources"][0]["kind"], json!("cache"));
+    // What refuses is shown after what passed.
+    b.run(["trust", "require", "*/*", "--attested", "review"]).ok();
+    let refused = b.run(args(&["--explain"]));
+    let said = refused.failed(6, "refused by a policy of yours: review attestations").stderr();
+    assert!(
+        said.contains("pass      provenance") && said.contains("refused   review attestations"),
+        "{said}"
+    );
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use reg_node::registry::policy::Check;
 use reg_node::registry::report::ModelInfo;
 use reg_proto::attestation::Mirror;
 use serde_json::Value;
@@ -44,6 +45,15 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
     let metadata = serde_json::to_value(&info.metadata).map_err(|error| CliError::new("other", error))?;
     section("computed from the files", &metadata["computed"])?;
     section("claimed by the publisher", &metadata["claimed"])?;
+    if !info.attestations.is_empty() {
+        output::line("\nsaid of it")?;
+        for said in &info.attestations {
+            output::line(format!("  {}", super::attest::line(said)))?;
+        }
+    }
+    output::line("\nby your lists and rules")?;
+    let row = |it: &Check| vec![format!("  {}", it.check), it.result.to_string(), it.detail.clone()];
+    output::table(&info.checks.iter().map(row).collect::<Vec<_>>())?;
     Ok(output::ok())
 }
 

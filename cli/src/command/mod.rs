@@ -1,8 +1,10 @@
 //! One verb, one file.
 
+mod attest;
 mod completion;
 mod config;
 mod daemon;
+mod diff;
 mod dry_run;
 mod env;
 mod export_signature;
@@ -24,6 +26,7 @@ mod sign;
 mod status;
 mod trust;
 mod verify;
+mod verify_bundle;
 
 use std::process::ExitCode;
 
@@ -47,6 +50,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Verify(args) => verify::run(&global, args).await,
         Command::Peers => peers::run(&global).await,
         Command::Status => status::run(&global).await,
+        Command::Attest(args) => attest::run(&global, args).await,
         Command::Trust(command) => trust::run(&global, command).await,
         Command::Pause(args) => pause::pause(&global, args).await,
         Command::Resume(args) => pause::resume(&global, args).await,
@@ -55,6 +59,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Rm(args) => rm::run(&global, args).await,
         Command::Gc { dry_run } => gc::run(&global, dry_run).await,
         Command::ExportSignature(args) => export_signature::run(&global, args).await,
+        Command::Diff { one, two } => diff::run(&global, &one, &two).await,
         Command::Env(args) => env::run(&global, args).await,
         Command::Completion { shell } => completion::run(shell),
         Command::Config(command) => config::run(&global, &command),

@@ -1,8 +1,9 @@
 //! `reg pull`: fetch a model, verified, and put it into a directory, or into the cache of Hugging Face's clients.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use reg_node::registry::explain::{Pace, Receipt};
 use reg_node::registry::hub_cache::commit;
 use reg_node::registry::import::RepositoryNameError;
 use reg_node::registry::report::Pulled;
@@ -19,7 +20,7 @@ use crate::output::{self, size};
 pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
     let dest = destination(&args)?;
     let hub_cache = hub_cache(&args)?;
-    let client = Client::open(global, Some(&args.net)).await?;
+    let client = Client::open(global, Some(&args.net)).await?.explaining(args.explain);
     let dry_run = args.choice.dry_run;
     let request = PullRequest {
         reference: args.reference,
@@ -36,6 +37,7 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         priority: args.priority,
         // What is written in the configuration or refused there holds for the node, this for the pull.
         limit_down: args.net.limit_down.as_deref().and_then(reg_node::daemon::parse_rate),
+        receipt: args.receipt.is_some(),
     };
     if dry_run {
         return dry_run::run(global, client, &request).await;
@@ -54,9 +56,46 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
             return Err(error);
         }
     };
+    if let (Some(path), Some(receipt)) = (&args.receipt, &pulled.receipt) {
+        write_receipt(path, receipt)?;
+    }
     report(global, &pulled)?;
+    if args.explain && !global.json && !global.quiet {
+        explain(&pulled);
+    }
     closing.await;
     Ok(output::ok())
+}
+
+fn write_receipt(path: &Path, receipt: &Receipt) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(receipt).map_err(|error| CliError::new("other", error))?;
+    std::fs::write(path, text + "\n").map_err(|error| {
+        CliError::new("other", format_args!("receipt {} is not written: {error}", path.display()))
+            .hint("the model is here; name another file")
+    })
+}
+
+/// Where the bytes came from, and what was in the way of more speed.
+fn explain(pulled: &Pulled) {
+    for source in &pulled.sources {
+        let from = source.peer.map_or_else(|| source.kind.clone(), |peer| format!("{} {peer}", source.kind));
+        eprintln!("{} from {from}", size(source.bytes));
+    }
+    let Pace { finding_seconds, fetching_seconds, placing_seconds, bounded_by, .. } = &pulled.pace;
+    eprintln!(
+        "found in {finding_seconds:.1} s, fetched in {fetching_seconds:.1} s, placed in {placing_seconds:.1} s"
+    );
+    eprintln!(
+        "{}",
+        match bounded_by.as_str() {
+            "nothing" => "nothing was fetched",
+            "finding" => "finding it took longest",
+            "placing" => "putting it into the directory took longest",
+            "verification" => "verifying bounded the speed: the processor",
+            "disk" => "writing bounded the speed: the disk",
+            _ => "the peers' rate bounded the speed",
+        }
+    );
 }
 
 /// Where the files go: as named, else into a directory of the model's name, else nowhere.

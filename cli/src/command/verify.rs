@@ -8,6 +8,7 @@ use reg_node::registry::request::{VerifyRequest, VerifyTarget};
 
 use crate::args::{Global, Verify};
 use crate::client::Client;
+use crate::command::verify_bundle;
 use crate::error::CliError;
 use crate::output::{self, size};
 
@@ -15,6 +16,9 @@ use crate::output::{self, size};
 const DAMAGED: u8 = 4;
 
 pub async fn run(global: &Global, args: Verify) -> Result<ExitCode, CliError> {
+    if let Some(bundle) = &args.bundle {
+        return verify_bundle::run(global, &args, bundle);
+    }
     let target = target(args.target.as_deref())?;
     let net = args.repair.then_some(&args.net);
     let client = Client::open(global, net).await?;

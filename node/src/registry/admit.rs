@@ -11,9 +11,9 @@ use thiserror::Error;
 
 use super::describe::DescribeError;
 use super::fault::{Fault, FaultKind};
-use super::judge::{Verdict, judge};
 use super::limits::ADMISSIONS_MAX;
 use super::model::ModelRecord;
+use super::policy::{Verdict, judge};
 use super::relay::RelayError;
 use super::view::ModelView;
 use super::{Inner, PullError, Registry};

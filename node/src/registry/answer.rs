@@ -95,6 +95,9 @@ impl Inner {
 
     /// Documents are small: a blob of more bytes is fetched on a blob stream.
     fn answer_document(&self, digest: &Digest) -> Response {
+        if self.is_unserved(digest) {
+            return Response::NotFound;
+        }
         match self.store.read_blob(digest, RESPONSE_DOCUMENT_BYTES_MAX as u64) {
             Ok(bytes) => Response::Document { bytes },
             Err(error) => {
@@ -106,7 +109,7 @@ impl Inner {
 
     fn answer_referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Response {
         let records = ModelRecord::of_manifest(&self.store, subject);
-        if records.is_empty() {
+        if records.is_empty() || self.is_unserved(subject) {
             return Response::NotFound;
         }
         let referrers = records.iter().flat_map(|record| referrers_here(self, record));
@@ -117,7 +120,7 @@ impl Inner {
 
     fn answer_holders(&self, manifest: &Digest, own: Holder) -> Response {
         let mut holders = Vec::new();
-        if self.is_complete(manifest) {
+        if self.is_complete(manifest) && !self.is_unserved(manifest) {
             holders.push(own);
         }
         holders.extend(self.heads.lock().expect("no holder of this lock panics").holders(manifest));

@@ -10,13 +10,12 @@ use reg_proto::tag::{SignedTag, TagRecord};
 use thiserror::Error;
 use tokio::task::JoinError;
 
+use super::attest::AttestationInfo;
 use super::documents::referrers_here;
 use super::fault::{Fault, FaultKind};
 use super::model::{self, ModelError, ModelRecord};
 use super::pulls::Meant;
-use super::report::{
-    Collected, FileInfo, ModelInfo, ModelSummary, PartSummary, Paused, PeerReport, Status, TrustEntry,
-};
+use super::report::{Collected, FileInfo, ModelInfo, ModelSummary, PartSummary, Paused, PeerReport, Status};
 use super::resolve::{ResolveError, wanted_tag};
 use super::tags::{self, TagsError};
 use super::trust::TrustError;
@@ -118,6 +117,10 @@ impl Registry {
                 let document = model::document(&inner.store, &said.document.digest)?;
                 Mirror::verify(&String::from_utf8_lossy(&document), keys, &manifest).ok()
             });
+            let said = inner.said_here(&manifest, &record);
+            let petnames = inner.petnames();
+            let attestations = said.iter().map(|it| AttestationInfo::of(it, &petnames)).collect();
+            let checks = inner.judge_here(&manifest, &record, &said)?;
             let version = keys.map_or(0, |keys| keys.version());
             Ok(ModelInfo {
                 reference,
@@ -130,6 +133,8 @@ impl Registry {
                 referrers: record.referrers.clone(),
                 kinds: record.kinds.clone(),
                 mirror,
+                attestations,
+                checks,
                 summary,
             })
         })
@@ -248,38 +253,6 @@ impl Registry {
         .await
     }
 
-    /// Gives a publisher a petname.
-    ///
-    /// # Errors
-    /// See [`CatalogueError`].
-    pub async fn trust_add(
-        &self,
-        petname: Petname,
-        publisher: PublisherId,
-    ) -> Result<TrustEntry, CatalogueError> {
-        self.here(move |inner| {
-            inner.trust.add(&petname, publisher)?;
-            let keys = tags::keys(&inner.store, publisher)?;
-            Ok(TrustEntry { petname, publisher, key_document_version: keys.map(|keys| keys.version()) })
-        })
-        .await
-    }
-
-    /// Lists the publishers that have petnames.
-    ///
-    /// # Errors
-    /// See [`CatalogueError`].
-    pub async fn trust_list(&self) -> Result<Vec<TrustEntry>, CatalogueError> {
-        self.here(|inner| {
-            let entries = inner.trust.list()?.into_iter().map(|(petname, publisher)| {
-                let keys = tags::keys(&inner.store, publisher)?;
-                Ok(TrustEntry { petname, publisher, key_document_version: keys.map(|keys| keys.version()) })
-            });
-            entries.collect()
-        })
-        .await
-    }
-
     /// Pauses or resumes what runs.
     ///
     /// # Errors
@@ -351,7 +324,7 @@ impl Registry {
     }
 
     /// Runs what reads or writes the store off the tasks of the network.
-    async fn here<T: Send + 'static>(
+    pub(super) async fn here<T: Send + 'static>(
         &self,
         work: impl FnOnce(std::sync::Arc<Inner>) -> Result<T, CatalogueError> + Send + 'static,
     ) -> Result<T, CatalogueError> {
@@ -416,7 +389,7 @@ impl Inner {
         matches!(self.store.get_document(DocumentKind::Pin, &key_of(manifest, record)), Ok(Some(_)))
     }
 
-    fn petnames(&self) -> BTreeMap<PublisherId, Petname> {
+    pub(super) fn petnames(&self) -> BTreeMap<PublisherId, Petname> {
         self.trust.list().unwrap_or_default().into_iter().map(|(petname, id)| (id, petname)).collect()
     }
 

@@ -11,7 +11,7 @@ use reg_proto::digest::Digest;
 use reg_proto::path::SafePath;
 use thiserror::Error;
 
-use super::judge::{Verdict, judge};
+use super::policy::{Verdict, judge};
 use crate::store::{ReadError, Store};
 
 /// Why a file is not taken into a model.
@@ -39,6 +39,7 @@ impl DescribeError {
 pub(super) struct Description {
     builder: MetadataBuilder,
     kinds: BTreeMap<String, usize>,
+    files: Vec<(String, ContentKind)>,
 }
 
 impl Description {
@@ -63,11 +64,20 @@ impl Description {
         allow_unsafe: bool,
     ) -> Result<ContentKind, DescribeError> {
         let read = |source| DescribeError::Read { path: path.clone(), source };
-        let inspected = look(path, store.open_file(digest).map_err(read)?, size, allow_unsafe)?;
+        let (inspected, malformed) = look(path, store.open_file(digest).map_err(read)?, size, allow_unsafe)?;
+        if let Some(reason) = malformed {
+            self.builder.malformed(path, &reason);
+        }
         let kind = inspected.kind;
         self.builder.file(path, size, *digest, &inspected);
         *self.kinds.entry(kind.to_string()).or_default() += 1;
+        self.files.push((path.to_string(), kind));
         Ok(kind)
+    }
+
+    /// Returns every file with its kind.
+    pub(super) fn files(&self) -> &[(String, ContentKind)] {
+        &self.files
     }
 
     /// Returns what is known of the model, and its files by kind.
@@ -76,18 +86,28 @@ impl Description {
     }
 }
 
-fn look(path: &SafePath, mut file: File, size: u64, allow_unsafe: bool) -> Result<Inspected, DescribeError> {
+/// What a file is, and what its format forbids of its header, where that is taken by consent.
+fn look(
+    path: &SafePath,
+    mut file: File,
+    size: u64,
+    allow_unsafe: bool,
+) -> Result<(Inspected, Option<String>), DescribeError> {
+    let mut malformed = None;
     let inspected = match inspect(path, &mut file, size) {
         Ok(inspected) => inspected,
         Err(InspectError::Io { path, source }) => return Err(DescribeError::Io { path, source }),
         Err(source) if !allow_unsafe => return Err(DescribeError::Malformed { path: path.clone(), source }),
-        Err(_) => Inspected { kind: malformed_kind(path, &mut file, size), facts: Facts::NotUnderstood },
+        Err(error) => {
+            malformed = std::error::Error::source(&error).map(ToString::to_string);
+            Inspected { kind: malformed_kind(path, &mut file, size), facts: Facts::NotUnderstood }
+        }
     };
     match judge(inspected.kind) {
         Verdict::Deny { reason } if !allow_unsafe => {
             Err(DescribeError::Denied { path: path.clone(), kind: inspected.kind, reason })
         }
-        _ => Ok(inspected),
+        _ => Ok((inspected, malformed)),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A document is named by its digest, so it does not matter who sends it; it is checked before it is believed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use reg_proto::digest::Digest;
 use reg_proto::limits::RESPONSE_DOCUMENT_BYTES_MAX;
@@ -10,12 +10,13 @@ use reg_proto::peer::PeerId;
 use reg_proto::referrer::{EMPTY_BLOB, PROVENANCE_ARTIFACT_TYPE, Referrer};
 use reg_proto::wire::{Request, Response};
 use thiserror::Error;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::Inner;
 use super::finder::Finder;
-use super::limits::FIND_TIMEOUT;
+use super::limits::{FIND_TIMEOUT, REFERRER_PEERS_AT_ONCE, REFERRERS_READ_MAX, SETTLE};
 use super::model::{self, ModelRecord};
 use super::resolve::until;
 
@@ -134,21 +135,36 @@ impl<'a> Documents<'a> {
         until(self.end, finder.next()).await.flatten()
     }
 
-    /// Returns the referrers of `subject`: those that are here, and those of the first peer that has a provenance.
+    /// Returns the referrers of `subject`: those that are here, and those of peers, several at a time, until one of them
+    /// has a provenance. Peers differ: who attests tells those it is connected to.
     pub(super) async fn referrers(&mut self, subject: Digest) -> Referrers {
         let records = ModelRecord::of_manifest(&self.inner.store, &subject);
-        let here = records.into_iter().flat_map(|record| record.referrers).collect();
-        let mut all = self.read_referrers(subject, here).await;
-        for peer in self.peers.clone() {
-            let request = Request::Referrers { subject, artifact_type: None };
-            let Ok(Response::Referrers { manifests }) = self.inner.network.ask(peer, request).await else {
-                continue;
-            };
-            let digests = manifests.iter().map(|it| it.digest).collect();
-            let found = self.read_referrers(subject, digests).await;
-            let is_enough = found.provenances().next().is_some();
-            all.found.extend(found.found);
-            if is_enough {
+        let here: BTreeSet<Digest> = records.into_iter().flat_map(|record| record.referrers).collect();
+        let mut seen = here.clone();
+        let mut all = self.read_referrers(subject, here.into_iter().collect()).await;
+        let peers: Vec<PeerId> = self.peers.iter().copied().collect();
+        for some in peers.chunks(REFERRER_PEERS_AT_ONCE) {
+            let mut asked = JoinSet::new();
+            for peer in some.iter().copied() {
+                let network = self.inner.network.clone();
+                let request = Request::Referrers { subject, artifact_type: None };
+                asked.spawn(async move { network.ask(peer, request).await });
+            }
+            let (mut end, mut is_enough) = (self.end, false);
+            while let Some(Some(answer)) = until(end, asked.join_next()).await {
+                let Ok(Ok(Response::Referrers { manifests })) = answer else { continue };
+                let new = manifests.iter().map(|it| it.digest).filter(|it| seen.insert(*it)).collect();
+                let found = self.read_referrers(subject, new).await;
+                if found.provenances().next().is_some() {
+                    is_enough = true;
+                    end = end.min(Instant::now() + SETTLE);
+                }
+                all.found.extend(found.found);
+                if all.found.len() >= REFERRERS_READ_MAX {
+                    return all;
+                }
+            }
+            if is_enough || all.provenances().next().is_some() {
                 break;
             }
         }

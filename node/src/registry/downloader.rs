@@ -63,6 +63,8 @@ pub(super) struct Downloaded {
     pub(super) peers: BTreeMap<PeerId, u64>,
     /// Bytes that were taken from other models that are here.
     pub(super) reused: u64,
+    /// How long pieces were verified and written, of all threads together.
+    pub(super) busy: (Duration, Duration),
 }
 
 /// A piece that has been verified and written, or not.

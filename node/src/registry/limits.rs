@@ -26,6 +26,14 @@ pub(super) const ASK_DHT_AGAIN: Duration = Duration::from_secs(10);
 
 /// Questions under way at once: a slow peer delays nobody, and a swarm is not asked all at once.
 pub(super) const QUESTIONS_AT_ONCE: usize = 8;
+/// Peers asked at once for what is said of a manifest: some know attestations that others do not.
+pub(super) const REFERRER_PEERS_AT_ONCE: usize = 8;
+/// Referrers of one manifest that are read in one search: two peers' full answers.
+pub(super) const REFERRERS_READ_MAX: usize = 128;
+/// How often the lists that the user has subscribed to are fetched anew.
+pub(super) const DENYLISTS_REFRESH: Duration = Duration::from_secs(3600);
+/// How often the trust file is looked at for what is not to be served, where nobody has said that it has changed.
+pub(super) const DENIALS_RELOAD: Duration = Duration::from_secs(60);
 /// Peers that one search turns up at most: more would not make an answer more likely.
 pub(super) const CANDIDATES_MAX: usize = 256;
 /// Peers that one pull fetches from at once: their windows, 16 MiB each, bound what is in memory and what a kill wastes.

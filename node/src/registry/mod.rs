@@ -1,14 +1,17 @@
 //! What a node can do, as methods of [`Registry`]: the API that knows no HTTP and no libp2p.
 //!
 //! A model is a signed manifest of blobs. Publishing makes one, resolving proves one, pulling brings one here from
-//! everybody who has it, and seeding gives it to others. Policies stand in [`judge`]; trust stands in `resolve`, `tags`
+//! everybody who has it, and seeding gives it to others. Policies stand in [`policy`]; trust stands in `resolve`, `tags`
 //! and [`key_pin`].
 
 mod shared;
 
+pub mod explain;
 pub mod report;
 pub mod request;
 
+mod attest;
+mod denylists;
 mod plan;
 mod publish;
 mod pull;
@@ -34,6 +37,8 @@ mod upload;
 pub mod upstream;
 mod view;
 
+mod attested;
+mod consent;
 mod history;
 pub mod key_pin;
 pub mod log;
@@ -41,6 +46,7 @@ mod proofs;
 mod resolve;
 mod tags;
 pub mod trust;
+mod trust_use;
 mod vows;
 
 mod assemble;
@@ -49,8 +55,8 @@ mod describe;
 mod documents;
 mod header;
 mod heads;
-pub mod judge;
 mod model;
+pub mod policy;
 mod reuse;
 mod states;
 mod tree;
@@ -71,6 +77,7 @@ pub mod key_file;
 pub mod keyring;
 pub mod publisher_key;
 pub mod secret_key;
+pub mod signed_directory;
 pub mod signing;
 pub mod ssh_agent;
 mod ssh_key;
@@ -85,7 +92,10 @@ mod traffic;
 
 pub use self::admit::{AdmitError, ConcludeError};
 pub use self::assemble::AssembleError;
+pub use self::attest::{AttestError, AttestRequest, AttestationInfo};
 pub use self::catalogue::{CatalogueError, shown};
+pub use self::consent::PolicyError;
+pub use self::denylists::SubscribeError;
 pub use self::publish::PublishError;
 pub use self::pull::PullError;
 pub use self::push::{INDEX_TYPE, PushError, Pushed};

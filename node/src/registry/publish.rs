@@ -491,7 +491,7 @@ impl Inner {
     }
 
     /// Keeps a document about a model, as an OCI referrer of its manifest.
-    fn refer(
+    pub(super) fn refer(
         &self,
         record: &mut ModelRecord,
         subject: &Descriptor,

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use reg_proto::attestation::Mirror;
+use reg_proto::attestation::{Attestation, AttestationKind, AttestationResult, Mirror};
+use reg_proto::content::label::Label;
+use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, PublicKey};
 use reg_proto::json::JsonError;
 use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, KeyError, KeyHistory, publisher_id};
@@ -14,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::bundle::{self, BundleError};
 use super::certificate::{self, CertificateError};
+use super::clock;
 use super::fault::{Fault, FaultKind};
 use super::report::{Prepared, Signed};
 use super::secret_key::{SecretKey, SecretKeyError};
@@ -147,10 +150,7 @@ impl PublisherKey {
     /// The preparation is of another publisher, or says different things in different places; or the keys that are at hand
     /// are too few.
     pub fn sign(&self, prepared: &Prepared) -> Result<Signed, SignError> {
-        let (have, threshold) = (self.signers().count(), self.history.newest().threshold);
-        if have < threshold {
-            return Err(SignError::TooFew { publisher: self.publisher_id(), have, threshold });
-        }
+        self.check_enough()?;
         let mut leaf_seed = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *leaf_seed)?;
         self.sign_with_leaf(prepared, &leaf_seed)
@@ -158,13 +158,8 @@ impl PublisherKey {
 
     fn sign_with_leaf(&self, prepared: &Prepared, leaf_seed: &[u8; 32]) -> Result<Signed, SignError> {
         self.check(prepared)?;
-        let sign = |payload_type: &str, payload: &str| {
-            let mut envelope = Envelope::unsigned(payload_type, payload.as_bytes().to_vec());
-            for key in self.signers() {
-                envelope.add(&key.public_key(), key.sign(payload_type, &envelope.payload)?);
-            }
-            Ok::<_, SignError>(envelope.to_json())
-        };
+        let sign =
+            |payload_type: &str, payload: &str| self.envelope(payload_type, payload.as_bytes().to_vec());
         let attestation =
             prepared.attestation.as_ref().map(|payload| sign(STATEMENT_PAYLOAD_TYPE, payload)).transpose()?;
         Ok(Signed {
@@ -174,6 +169,40 @@ impl PublisherKey {
             key_documents: self.key_documents().to_vec(),
             bundle: bundle::make(self.any_signer()?, prepared, leaf_seed)?,
         })
+    }
+
+    /// Signs what its holder says of a manifest, now; returns the envelope.
+    ///
+    /// # Errors
+    /// The keys that are at hand are too few, or one does not sign.
+    pub fn attest(
+        &self,
+        manifest: &Digest,
+        kind: AttestationKind,
+        result: AttestationResult,
+        tool: Option<Label>,
+        note: Option<Label>,
+    ) -> Result<String, SignError> {
+        let (publisher, key_document, issued) = (self.publisher_id(), self.history.version(), clock::now());
+        self.check_enough()?;
+        let said = Attestation { publisher, key_document, issued, kind, result, tool, note };
+        self.envelope(STATEMENT_PAYLOAD_TYPE, said.to_payload(manifest))
+    }
+
+    fn check_enough(&self) -> Result<(), SignError> {
+        let (have, threshold) = (self.signers().count(), self.history.newest().threshold);
+        if have < threshold {
+            return Err(SignError::TooFew { publisher: self.publisher_id(), have, threshold });
+        }
+        Ok(())
+    }
+
+    fn envelope(&self, payload_type: &str, payload: Vec<u8>) -> Result<String, SignError> {
+        let mut envelope = Envelope::unsigned(payload_type, payload);
+        for key in self.signers() {
+            envelope.add(&key.public_key(), key.sign(payload_type, &envelope.payload)?);
+        }
+        Ok(envelope.to_json())
     }
 
     /// Checks that a preparation says one thing, about this publisher.
@@ -272,7 +301,6 @@ pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use ed25519_dalek::SigningKey;
-    use reg_proto::digest::Digest;
     use reg_proto::name::Tag;
     use reg_proto::path::SafePath;
     use reg_proto::tag::{ManifestPointer, SignedTag};

@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use reg_proto::content::kind::ContentKind;
 use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
 use reg_proto::manifest::Manifest;
@@ -17,11 +18,14 @@ use tokio::task::JoinError;
 
 use super::bundle::BundleError;
 use super::checkout::{CheckoutError, check_out};
+use super::consent::{PolicyError, refuse};
 use super::describe::{DescribeError, Description};
 use super::downloader::{DownloadError, Downloaded, Downloader};
+use super::explain::{self, Measured, ReceiptFile};
 use super::fault::{Fault, FaultKind};
 use super::hub_cache;
 use super::model::ModelRecord;
+use super::policy::Check;
 use super::pulls::{Pull, Pulling};
 use super::report::Pulled;
 use super::request::{Priority, PullRequest};
@@ -59,6 +63,8 @@ pub enum PullError {
     Tags(#[from] TagsError),
     #[error(transparent)]
     Describe(#[from] DescribeError),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     #[error("OpenSSF bundle is refused")]
     Bundle(#[from] BundleError),
     #[error("model is in the cache, but cannot be put into {dest}")]
@@ -83,6 +89,7 @@ impl Fault for PullError {
                 FaultKind::DiskFull
             }
             Self::Checkout { source, .. } => source.kind(),
+            Self::Policy(source) => source.kind(),
             Self::Download(DownloadError::FalseStates { .. } | DownloadError::OnlyWrongBytes { .. })
             | Self::Bundle(_) => FaultKind::Verification,
             Self::Describe(error) if error.is_consent_missing() => FaultKind::Denied,
@@ -118,6 +125,7 @@ impl Fault for PullError {
                 "the publisher has to publish again; nothing of this blob was kept under its name".into(),
             ),
             Self::Checkout { source, .. } => source.hint(),
+            Self::Policy(source) => source.hint(),
             error if error.kind() == FaultKind::DiskFull => {
                 Some("free the disk and run the same command again: what was fetched is kept".into())
             }
@@ -144,11 +152,18 @@ impl Registry {
         for note in &resolved.notes {
             reporter.note(note);
         }
+        let mut checks = Vec::new();
+        reporter.checks(explain::proven(&resolved, &self.inner.petnames()), &mut checks);
+        reporter.checks(self.inner.consent(&resolved).await?, &mut checks);
+        refuse(&checks, resolved.keys.publisher(), &resolved.model)?;
+        let finding = start.elapsed();
         let offline = request.offline || self.inner.network.is_offline();
         if !request.tensors.is_empty() {
-            return self.pull_tensors(request, resolved, &part, start, reporter).await;
+            let pulled = self.pull_tensors(request, resolved, &part, start, reporter).await?;
+            return Ok(Pulled { checks, ..pulled });
         }
         let fetched = self.inner.fetch(&mut resolved, &part, &request, offline, reporter).await?;
+        let fetching = start.elapsed().saturating_sub(finding);
         if fetched.is_new {
             self.inner.seed_model(&resolved.digest).await;
         }
@@ -179,13 +194,33 @@ impl Registry {
         }
         let bytes = part.bytes(&resolved.manifest);
         let bytes_fetched = fetched.downloaded.peers.values().sum();
+        let placing = start.elapsed().saturating_sub(finding + fetching);
+        let blobs = part.blobs(&resolved.manifest).len();
+        reporter.checks(explain::content(&fetched.files, blobs, bytes_fetched), &mut checks);
+        reporter.checks(fetched.formats, &mut checks);
+        let (verifying, writing) = fetched.downloaded.busy;
+        let pace = Measured { finding, fetching, verifying, writing, placing, bytes_fetched }.pace();
+        let sources = explain::sources(&fetched.downloaded.peers, bytes.saturating_sub(bytes_fetched));
+        let reference = Reference {
+            publisher: Publisher::Id(resolved.keys.publisher()),
+            model: resolved.model.clone(),
+            tag: resolved.tag.as_ref().map(|it| it.record().tag.clone()),
+            digest: resolved.tag.is_none().then_some(resolved.digest),
+        };
+        let receipt = request.receipt.then(|| {
+            let files = part.files(&resolved.manifest).map(|file| ReceiptFile {
+                path: file.path.clone(),
+                size: file.layout.size(),
+                digest: file.digest,
+            });
+            explain::receipt(&resolved, reference.clone(), files.collect(), checks.clone(), sources.clone())
+        });
         Ok(Pulled {
-            reference: Reference {
-                publisher: Publisher::Id(resolved.keys.publisher()),
-                model: resolved.model.clone(),
-                tag: resolved.tag.as_ref().map(|it| it.record().tag.clone()),
-                digest: resolved.tag.is_none().then_some(resolved.digest),
-            },
+            reference,
+            checks,
+            sources,
+            pace,
+            receipt,
             publisher: resolved.keys.publisher(),
             model: resolved.model,
             tag: resolved.tag.map(|it| it.record().tag.clone()),
@@ -218,6 +253,10 @@ struct Fetched {
     is_new: bool,
     /// Whether every file of the model is here now.
     is_whole: bool,
+    /// Every file with what its bytes are.
+    files: Vec<(String, ContentKind)>,
+    /// What the user's rules say of them.
+    formats: Vec<Check>,
 }
 
 impl Inner {
@@ -243,6 +282,7 @@ impl Inner {
         let all = known.as_ref().map_or_else(|| part.clone(), |it| it.with(part, &resolved.manifest));
         let chosen = all.paths().cloned();
         let was_complete = known.as_ref().is_some_and(|it| it.complete);
+        let says_the_same = known.as_ref().is_some_and(|it| it.referrers == resolved.referrers);
         let is_known = known.is_some_and(|it| it.complete || (it.chosen == chosen && !it.kinds.is_empty()));
         let mut downloaded = Downloaded::default();
         if !missing.is_empty() {
@@ -258,9 +298,11 @@ impl Inner {
             downloaded = self.download(resolved, &missing, terms, reporter).await?;
         }
         let description = self.describe_part(&resolved.manifest, &all, part, request.allow_unsafe)?;
+        let files = description.files().to_vec();
+        let formats = self.consent_to_formats(publisher, &resolved.model, &files)?;
         let is_whole = self.missing(resolved.manifest.blobs()).await?.is_empty();
         let is_new = !missing.is_empty() || !is_known || (is_whole && !was_complete);
-        if is_new {
+        if is_new || !says_the_same {
             let chosen = if is_whole { None } else { chosen };
             let record = self.record(resolved, Some(description));
             ModelRecord { chosen, complete: is_whole, ..record }.save(&self.store, &resolved.digest)?;
@@ -271,7 +313,7 @@ impl Inner {
         self.store.touch(&resolved.digest);
         self.store.commit();
         drop::<Lease>(lease);
-        Ok(Fetched { downloaded, is_new, is_whole })
+        Ok(Fetched { downloaded, is_new, is_whole, files, formats })
     }
 
     /// Gives a pull its place among others.
@@ -296,6 +338,7 @@ impl Inner {
         let pull = self.enter(resolved, terms.priority);
         let partials = self.open_partials(missing, resolved, reporter).await?;
         let reused = self.reuse(&partials, resolved, reporter).await;
+        let before = busy(&partials);
         let downloader = Downloader::new(self, partials.clone()).on_terms(pull, terms.limit_down);
         let first = resolved.holders.clone();
         let result = downloader.run(first, resolved.finder.take(), reporter).await;
@@ -304,6 +347,7 @@ impl Inner {
                 partial.discard().map_err(|source| PullError::Partial { blob: *blob, source })?;
             }
         }
+        let after = busy(&partials);
         let finished = tokio::task::spawn_blocking(move || {
             for partial in partials {
                 let done = if partial.have().is_full() { partial.finish() } else { partial.checkpoint() };
@@ -319,7 +363,8 @@ impl Inner {
         for (peer, bytes) in reused.peers {
             *downloaded.peers.entry(peer).or_default() += bytes;
         }
-        Ok(Downloaded { reused: reused.bytes, ..downloaded })
+        let busy = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
+        Ok(Downloaded { reused: reused.bytes, busy, ..downloaded })
     }
 
     /// Opens the partial blobs of what is missing, with the states that the provenance names.
@@ -414,6 +459,12 @@ impl Inner {
         }
         Ok(description)
     }
+}
+
+/// Returns how long pieces of these blobs were verified and written, of all threads together.
+fn busy(partials: &[Partial]) -> (Duration, Duration) {
+    let each = partials.iter().map(Partial::busy);
+    each.fold(Default::default(), |sum, it| (sum.0 + it.0, sum.1 + it.1))
 }
 
 /// Tells whether a blob is here and what its name says, after a look at its bytes where that is not known.

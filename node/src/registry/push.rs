@@ -276,7 +276,7 @@ impl Inner {
         let known = tags::keys(&self.store, publisher).ok().flatten();
         let pushed = candidates.of_type(KEYS_ARTIFACT_TYPE).find_map(|text| read_keys(publisher, text));
         let keys = known.or(pushed)?;
-        let accepted = accept(&candidates, &keys, model, digest, &manifest).ok()?;
+        let accepted = accept(&candidates, &keys, model, digest, &manifest, &self.attestors()).ok()?;
         tags::pin_keys(&self.store, &keys).ok()?;
         let mut documents = BTreeMap::from([(digest, bytes)]);
         for (referrer, parsed, document) in candidates.iter() {
@@ -298,6 +298,7 @@ impl Inner {
             provenance: accepted.provenance,
             documents,
             referrers: accepted.referrers,
+            said: accepted.said,
             notes: Vec::new(),
             finder: None,
             holders: Vec::new(),

@@ -11,6 +11,9 @@ use reg_proto::path::SafePath;
 use reg_proto::peer::{Address, PeerId};
 use serde::{Deserialize, Serialize};
 
+use super::attest::AttestationInfo;
+use super::explain::{ByteSource, Pace, Receipt};
+use super::policy::{Check, Rule};
 use crate::net::Reachability;
 
 /// What is to be signed before a model can be published. Nothing is visible to anyone yet.
@@ -96,6 +99,14 @@ pub struct Pulled {
     pub seconds: f64,
     /// What the user should know: a tag past its freshness, a publisher seen for the first time.
     pub notes: Vec<String>,
+    /// Everything that was looked at, in that order.
+    pub checks: Vec<Check>,
+    /// Where the bytes came from, the largest part first, the cache last.
+    pub sources: Vec<ByteSource>,
+    pub pace: Pace,
+    /// Where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
 }
 
 /// What a pull would do.
@@ -147,6 +158,8 @@ pub enum Progress {
     Bytes { done: u64, total: u64, peers: usize },
     /// Something the user should know now.
     Note { text: String },
+    /// Something was looked at.
+    Check(Check),
 }
 
 /// A model that is here.
@@ -197,6 +210,12 @@ pub struct ModelInfo {
     /// Where its publisher says the files come from.
     #[serde(default)]
     pub mirror: Option<Mirror>,
+    /// What anybody says of it, verified.
+    #[serde(default)]
+    pub attestations: Vec<AttestationInfo>,
+    /// What the user's lists and rules say of it now.
+    #[serde(default)]
+    pub checks: Vec<Check>,
 }
 
 /// A file of a model.
@@ -297,4 +316,52 @@ pub struct TrustEntry {
     pub publisher: PublisherId,
     /// Highest key document seen, where any was.
     pub key_document_version: Option<u64>,
+}
+
+/// All that the trust file says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TrustReport {
+    pub petnames: Vec<TrustEntry>,
+    pub rules: Vec<RuleReport>,
+    /// Lists that are subscribed to.
+    pub denylists: Vec<String>,
+    /// What is taken and served, whatever a list says.
+    pub allowed: Vec<String>,
+    /// How many manifests, blobs and publishers the lists warn of.
+    pub denied: usize,
+    /// What should be known of the lists.
+    pub notes: Vec<String>,
+}
+
+/// What is required of the models of one scope.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RuleReport {
+    pub models: String,
+    /// Each as a sentence.
+    pub requires: Vec<String>,
+}
+
+impl RuleReport {
+    pub(super) fn of(rule: &Rule) -> Self {
+        let mut requires = Vec::new();
+        if rule.known_publisher {
+            requires.push("a publisher that you have named".to_owned());
+        }
+        for it in &rule.attestations {
+            let of = match it.by.len() {
+                0 => "of publishers that you have named".to_owned(),
+                count => format!("of {count} attestors"),
+            };
+            requires.push(format!("{} {} attestations {of} that say pass", it.count, it.kind));
+        }
+        if !rule.licenses.is_empty() {
+            let all: Vec<&str> = rule.licenses.iter().map(String::as_str).collect();
+            requires.push(format!("licences among {}", all.join(", ")));
+        }
+        if !rule.formats.is_empty() {
+            let all: Vec<&str> = rule.formats.iter().map(|it| it.name()).collect();
+            requires.push(format!("files of kind {}", all.join(", ")));
+        }
+        Self { models: rule.scope.to_string(), requires }
+    }
 }

@@ -2,6 +2,7 @@
 
 use tokio::sync::mpsc;
 
+use super::policy::Check;
 use super::report::Progress;
 
 /// Where progress goes; a slow listener misses events, it does not slow the work. Cheap to clone.
@@ -27,6 +28,14 @@ impl Reporter {
     /// Tells that a new stage begins.
     pub fn stage(&self, stage: &str, detail: impl ToString) {
         self.tell(Progress::Stage { stage: stage.to_owned(), detail: detail.to_string() });
+    }
+
+    /// Tells what was looked at, and keeps it.
+    pub(super) fn checks(&self, new: Vec<Check>, all: &mut Vec<Check>) {
+        for check in new {
+            self.tell(Progress::Check(check.clone()));
+            all.push(check);
+        }
     }
 
     /// Tells something the user should know now.

@@ -117,6 +117,31 @@ pub struct PullRequest {
     /// Bytes per second for this pull alone; `None` for any.
     #[serde(default)]
     pub limit_down: Option<u64>,
+    /// Write down what was verified, against which keys.
+    #[serde(default)]
+    pub receipt: bool,
+}
+
+impl PullRequest {
+    /// Asks for a model in the cache, without anything that a user may add.
+    pub(super) fn into_cache(reference: Reference) -> Self {
+        Self {
+            reference,
+            dest: None,
+            from: Vec::new(),
+            allow_unsafe: false,
+            offline: false,
+            copy: false,
+            overwrite: false,
+            allow_expired: false,
+            selection: Selection::default(),
+            tensors: Vec::new(),
+            hub_cache: None,
+            priority: Priority::Low,
+            limit_down: None,
+            receipt: false,
+        }
+    }
 }
 
 /// Which pull goes first: one waits while another of higher priority gets on.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use reg_proto::announcement::Holder;
-use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Mirror};
+use reg_proto::attestation::Said;
 use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
 use reg_proto::envelope::SignatureError;
@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+use super::attested::Attestors;
 use super::bundle;
 use super::documents::{DocumentError, Documents, Referrers};
 use super::fault::{Fault, FaultKind};
@@ -56,6 +57,8 @@ pub(super) struct Resolved {
     pub(super) documents: BTreeMap<Digest, Vec<u8>>,
     /// The manifests that refer to this one.
     pub(super) referrers: Vec<Digest>,
+    /// What others say of it.
+    pub(super) said: Vec<Said>,
     /// What the user should know.
     pub(super) notes: Vec<String>,
     /// The search goes on: whoever turns up next may be a source.
@@ -574,10 +577,10 @@ impl Inner {
         let manifest =
             Manifest::from_bytes(&bytes).map_err(|source| ResolveError::Manifest { digest, source })?;
         let candidates = documents.referrers(digest).await;
-        let accepted = accept(&candidates, &keys, &model, digest, &manifest)?;
+        let accepted = accept(&candidates, &keys, &model, digest, &manifest, &self.attestors())?;
         let (holders, mut documents) = documents.into_parts();
         documents.retain(|it, _| *it == digest || accepted.documents.contains(it));
-        let Accepted { provenance, referrers, .. } = accepted;
+        let Accepted { provenance, referrers, said, .. } = accepted;
         let model = provenance.model.clone();
         Ok(Resolved {
             keys,
@@ -588,6 +591,7 @@ impl Inner {
             provenance,
             documents,
             referrers,
+            said,
             notes,
             finder: None,
             holders,
@@ -599,17 +603,21 @@ impl Inner {
 pub(super) struct Accepted {
     pub(super) provenance: Provenance,
     pub(super) referrers: Vec<Digest>,
+    /// What others say of it, and its publisher beside the provenance.
+    pub(super) said: Vec<Said>,
     /// The referrers and what they carry.
     documents: BTreeSet<Digest>,
 }
 
-/// Takes the publisher's provenance, its OpenSSF bundle, its key documents, and where it says the files come from; whatever else a peer offers is left.
+/// Takes the publisher's provenance, its OpenSSF bundle, its key documents, and attestations that verify; whatever else a
+/// peer offers is left.
 pub(super) fn accept(
     candidates: &Referrers,
     keys: &KeyHistory,
     model: &ModelName,
     digest: Digest,
     manifest: &Manifest,
+    attestors: &Attestors<'_>,
 ) -> Result<Accepted, ResolveError> {
     let mut refusal = ResolveError::NoProvenance { digest, publisher: keys.publisher() };
     let mut provenance = None;
@@ -642,17 +650,13 @@ pub(super) fn accept(
     });
     accepted
         .extend(with_keys.map(|(referrer_digest, referrer, _)| (*referrer_digest, referrer.document.digest)));
-    let mirror = candidates.iter().find(|(_, referrer, document)| {
-        let text = String::from_utf8_lossy(document);
-        referrer.artifact_type == ATTESTATION_ARTIFACT_TYPE && Mirror::verify(&text, keys, &digest).is_ok()
-    });
-    accepted
-        .extend(mirror.map(|(referrer_digest, referrer, _)| (*referrer_digest, referrer.document.digest)));
+    let attested = attestors.gather(candidates, keys, &digest);
+    accepted.extend(attested.referrers);
     let referrers = accepted.iter().map(|(referrer, _)| *referrer).collect();
     let empty = Digest::of(EMPTY_BLOB);
     let documents =
         accepted.into_iter().flat_map(|(referrer, document)| [referrer, document]).chain([empty]).collect();
-    Ok(Accepted { provenance, referrers, documents })
+    Ok(Accepted { provenance, referrers, said: attested.said, documents })
 }
 
 /// What was decided before any document is fetched.

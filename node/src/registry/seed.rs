@@ -291,6 +291,9 @@ impl Server {
 impl Inner {
     /// Returns what this node holds of a blob, as it tells peers.
     fn held(&self, blob: &Digest) -> Held {
+        if self.is_unserved(blob) {
+            return Held::None;
+        }
         if self.store.contains(blob) && !self.is_suspect(blob) {
             return Held::All;
         }

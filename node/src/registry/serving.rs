@@ -190,6 +190,9 @@ impl Inner {
         if self.is_suspect(&blob) {
             return Err(Rejection::Unverified);
         }
+        if self.is_unserved(&blob) {
+            return Err(Rejection::NotHere);
+        }
         match self.store.open_blob(&blob) {
             Ok(file) => return Ok(Serving::Whole(file)),
             Err(ReadError::NotHere { .. }) => {}

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use super::bans::Bans;
+use super::denylists::{self, Unserved};
 use super::heads::Heads;
 use super::limits::{
     ANSWERS_AT_ONCE, COURTESY_LOOK, HOUSEKEEPING, READERS_MAX, STREAMS_PER_PEER_MAX, STREAMS_SERVED_MAX,
@@ -79,6 +80,8 @@ pub(super) struct Inner {
     /// Who reads blobs through gateways.
     pub(super) readers: Arc<Semaphore>,
     pub(super) allow_unsafe: bool,
+    /// What lists that the user follows warn of.
+    pub(super) unserved: Unserved,
     pub(super) uploads: Uploads,
     pub(super) held: Held,
     pub(super) preparations: Mutex<BTreeMap<u64, Preparation>>,
@@ -117,6 +120,7 @@ impl Registry {
             far: Turns::new(up),
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             allow_unsafe,
+            unserved: Unserved::default(),
             uploads: Uploads::default(),
             held: Held::default(),
             preparations: Mutex::default(),
@@ -135,7 +139,14 @@ impl Registry {
             }
         }
         tasks.spawn(keep_house(inner.clone()));
-        Self { inner, tasks: Arc::new(tokio::sync::Mutex::new(tasks)) }
+        let registry = Self { inner, tasks: Arc::default() };
+        tasks.spawn(denylists::keep_lists(registry.without_tasks()));
+        Self { tasks: Arc::new(tokio::sync::Mutex::new(tasks)), ..registry }
+    }
+
+    /// The same for a task of its own, which must not hold what holds it.
+    fn without_tasks(&self) -> Self {
+        Self { inner: self.inner.clone(), tasks: Arc::default() }
     }
 
     /// Ends what runs in the background, and makes the index last.

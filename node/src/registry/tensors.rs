@@ -20,6 +20,7 @@ use thiserror::Error;
 
 use super::checkout::{self, CheckoutError};
 use super::downloader::Downloader;
+use super::explain::{self, Pace};
 use super::fault::{Fault, FaultKind};
 use super::header::{self, Header, Headers};
 use super::model::ModelRecord;
@@ -190,6 +191,7 @@ impl Registry {
         reporter.note(&note);
         resolved.notes.push(note);
         let bytes_fetched = peers.values().sum();
+        let byte_sources = explain::sources(&peers, bytes.saturating_sub(bytes_fetched));
         Ok(Pulled {
             reference: Reference {
                 publisher: Publisher::Id(resolved.keys.publisher()),
@@ -211,6 +213,10 @@ impl Registry {
             peers,
             seconds: start.elapsed().as_secs_f64(),
             notes: resolved.notes,
+            checks: Vec::new(),
+            sources: byte_sources,
+            pace: Pace::default(),
+            receipt: None,
         })
     }
 }

@@ -113,6 +113,7 @@ impl Registry {
                 hub_cache: None,
                 priority: Priority::default(),
                 limit_down: None,
+                receipt: false,
             };
             if let Err(error) = self.pull(request, reporter).await {
                 reporter.note(format_args!(

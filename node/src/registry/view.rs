@@ -19,6 +19,7 @@ use reg_proto::wire::{Request, Response};
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::consent::{PolicyError, refuse};
 use super::fault::{Fault, FaultKind};
 use super::finder::Finder;
 use super::limits::{
@@ -67,6 +68,8 @@ pub enum ViewError {
     NoSuchPrefix { reference: Reference, prefix: String },
     #[error("{reference} has {count} versions whose digests begin with {prefix}")]
     Ambiguous { reference: Reference, prefix: String, count: usize },
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     #[error("documents of {reference} cannot be kept")]
     Keep { reference: Reference, source: Box<super::PullError> },
 }
@@ -78,6 +81,7 @@ impl Fault for ViewError {
             Self::Slow { .. } => FaultKind::RetryLater,
             Self::NoSuchPrefix { .. } => FaultKind::NotFound,
             Self::Ambiguous { .. } => FaultKind::Invalid,
+            Self::Policy(source) => source.kind(),
             Self::Keep { source, .. } => source.kind(),
         }
     }
@@ -85,6 +89,7 @@ impl Fault for ViewError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Resolve(source) => source.hint(),
+            Self::Policy(source) => source.hint(),
             Self::Slow { .. } => Some("try again; `reg peers` shows who is connected".to_owned()),
             _ => None,
         }
@@ -176,6 +181,11 @@ impl Views {
         let model = model.folded();
         let mut slots = self.0.lock().expect("no holder of this lock panics");
         slots.retain(|(of, name, _), _| (*of, name.as_str()) != (publisher, model.as_str()));
+    }
+
+    /// Forgets everything that was resolved: what the user wants has changed.
+    pub(super) fn forget_all(&self) {
+        self.0.lock().expect("no holder of this lock panics").clear();
     }
 
     /// Returns what was resolved of a publisher's model.
@@ -344,6 +354,7 @@ impl Inner {
             },
             (_, false) => self.resolve(&reference, &online(VIEW_PATIENCE), &silent).await?,
         };
+        refuse(&self.consent(&resolved).await?, publisher, &resolved.model)?;
         self.keep_view(reference, resolved)
     }
 

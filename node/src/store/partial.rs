@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,25 @@ struct Inner {
     progress: Mutex<Progress>,
     /// Held while a checkpoint is made, so that there is one at a time.
     checkpoint: Mutex<()>,
+    busy: Busy,
+}
+
+/// Microseconds that threads took over pieces, so that it can be told what a pull waited for.
+#[derive(Debug, Default)]
+struct Busy {
+    verifying: AtomicU64,
+    writing: AtomicU64,
+}
+
+impl Busy {
+    /// Runs `work` and counts its time.
+    fn count<T>(counter: &AtomicU64, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let done = work();
+        let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        counter.fetch_add(micros, Ordering::Relaxed);
+        done
+    }
 }
 
 #[derive(Debug)]
@@ -118,6 +138,7 @@ impl Store {
             dir,
             data,
             progress: Mutex::new(progress),
+            busy: Busy::default(),
             checkpoint: Mutex::new(()),
         })))
     }
@@ -174,8 +195,8 @@ impl Partial {
     /// # Errors
     /// It does not match the states, or the disk does not take it; then nothing of it counts.
     pub fn write_piece(&self, piece: PieceIndex, bytes: &[u8]) -> Result<(), WritePieceError> {
-        let matches = self.claim(piece, bytes).verify();
-        self.write_if(matches, piece, bytes)
+        let matches = Busy::count(&self.0.busy.verifying, || self.claim(piece, bytes).verify());
+        Busy::count(&self.0.busy.writing, || self.write_if(matches, piece, bytes))
     }
 
     /// Verifies two pieces, of one partial blob or of two, on one core in little more than the time for one, and writes
@@ -188,8 +209,10 @@ impl Partial {
         second: (&Self, PieceIndex, &[u8]),
     ) -> [Result<(), WritePieceError>; 2] {
         let claims = [first, second].map(|(partial, piece, bytes)| partial.claim(piece, bytes));
-        let matches = Claim::verify_two(claims[0], claims[1]);
-        [first.0.write_if(matches.0, first.1, first.2), second.0.write_if(matches.1, second.1, second.2)]
+        let matches = Busy::count(&first.0.0.busy.verifying, || Claim::verify_two(claims[0], claims[1]));
+        [(first, matches.0), (second, matches.1)].map(|((partial, piece, bytes), matches)| {
+            Busy::count(&partial.0.busy.writing, || partial.write_if(matches, piece, bytes))
+        })
     }
 
     fn claim<'a>(&'a self, piece: PieceIndex, bytes: &'a [u8]) -> Claim<'a> {
@@ -324,6 +347,15 @@ impl Partial {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns how long threads took to verify and to write, since this was opened.
+    pub fn busy(&self) -> (Duration, Duration) {
+        let Busy { verifying, writing } = &self.0.busy;
+        (
+            Duration::from_micros(verifying.load(Ordering::Relaxed)),
+            Duration::from_micros(writing.load(Ordering::Relaxed)),
+        )
     }
 
     /// Returns how many bytes are verified.

@@ -11,7 +11,7 @@ use super::chat_template::ChatTemplate;
 use super::gguf::Gguf;
 use super::inspect::{Facts, Inspected};
 use super::kind::ContentKind;
-use super::label::Label;
+use super::label::{LABEL_BYTES_MAX, Label};
 use super::model_config::{ModelConfig, Quantization};
 use crate::digest::Digest;
 use crate::path::SafePath;
@@ -68,6 +68,10 @@ pub struct Computed {
     /// Files that should say something and could not be read, so that less is known than could be.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub not_understood: BTreeSet<SafePath>,
+    /// Weight files whose header their format forbids, and why: holes, overlaps, names that are there twice. They are
+    /// taken by consent only; two loaders may read them differently.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub malformed: BTreeMap<SafePath, Label>,
 }
 
 /// What somebody wrote into the model card or a header's notes.
@@ -104,6 +108,7 @@ pub struct MetadataBuilder {
     paths: BTreeSet<SafePath>,
     risky: BTreeMap<SafePath, ContentKind>,
     not_understood: BTreeSet<SafePath>,
+    malformed: BTreeMap<SafePath, Label>,
     indexed: BTreeSet<SafePath>,
     weights: WeightSets,
     config: ModelConfig,
@@ -178,6 +183,17 @@ impl MetadataBuilder {
         }
     }
 
+    /// Notes why the header of the file at `path` is one that its format forbids.
+    pub fn malformed(&mut self, path: &SafePath, reason: &str) {
+        let mut short = reason.len().min(LABEL_BYTES_MAX);
+        while !reason.is_char_boundary(short) {
+            short -= 1;
+        }
+        let reason = reason[..short].parse();
+        let unreadable = || "its header cannot be shown".parse().expect("a short line is a label");
+        self.malformed.insert(path.clone(), reason.unwrap_or_else(|_| unreadable()));
+    }
+
     /// Keeps the file whose path comes first.
     fn gguf(&mut self, path: &SafePath, gguf: &Gguf) {
         if self.gguf.as_ref().is_none_or(|(first, _)| path < first) {
@@ -222,6 +238,7 @@ impl MetadataBuilder {
             remote_code: remote_code || self.remote_code,
             missing: self.indexed.difference(&self.paths).cloned().collect(),
             not_understood: self.not_understood,
+            malformed: self.malformed,
         };
         let card = self.card;
         let license = from_gguf(|it| it.license.clone()).filter(|_| card.licenses.is_empty());

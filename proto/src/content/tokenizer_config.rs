@@ -24,23 +24,31 @@ pub struct TokenizerConfig {
 /// More than [`TOKENIZER_CONFIG_BYTES_MAX`] bytes, no JSON object, keys given twice, or a template that is none.
 pub fn parse(bytes: &[u8]) -> Result<TokenizerConfig, JsonError> {
     let raw: Raw = json::from_slice(bytes, TOKENIZER_CONFIG_BYTES_MAX)?;
-    let template = match raw.chat_template {
-        Some(RawTemplate::One(template)) => Some(template),
-        Some(RawTemplate::Named(named)) => {
-            named.into_iter().find(|it| it.name == "default").map(|it| it.template)
-        }
-        None => None,
-    };
-    Ok(TokenizerConfig {
-        chat_template: template.as_deref().map(ChatTemplate::of),
-        remote_code: raw.auto_map.is_some(),
-    })
+    let remote_code = raw.auto_map.is_some();
+    Ok(TokenizerConfig { chat_template: raw.template().as_deref().map(ChatTemplate::of), remote_code })
+}
+
+/// Returns the text of the template that is used unless another is asked for.
+pub fn template_text(bytes: &[u8]) -> Option<String> {
+    let raw: Raw = json::from_slice(bytes, TOKENIZER_CONFIG_BYTES_MAX).ok()?;
+    raw.template()
 }
 
 #[derive(Deserialize)]
 struct Raw {
     chat_template: Option<RawTemplate>,
     auto_map: Option<IgnoredAny>,
+}
+
+impl Raw {
+    fn template(self) -> Option<String> {
+        match self.chat_template? {
+            RawTemplate::One(template) => Some(template),
+            RawTemplate::Named(named) => {
+                named.into_iter().find(|it| it.name == "default").map(|it| it.template)
+            }
+        }
+    }
 }
 
 #[derive(Deserialize)]

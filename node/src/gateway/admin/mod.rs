@@ -2,6 +2,7 @@
 
 pub mod error;
 mod stream;
+pub mod trust;
 
 use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::header::CONTENT_TYPE;
@@ -11,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use reg_proto::digest::Digest;
-use reg_proto::name::{Petname, PublisherId, Reference};
+use reg_proto::name::Reference;
 use serde::{Deserialize, Serialize};
 
 use self::error::Failed;
@@ -22,7 +23,7 @@ use crate::registry::board::{Vows, VowsTaken};
 use crate::registry::import::ImportRequest;
 use crate::registry::log::TagLog;
 use crate::registry::report::{
-    Collected, FileInfo, ModelInfo, ModelSummary, Paused, PeerReport, Prepared, Signed, Status, TrustEntry,
+    Collected, FileInfo, ModelInfo, ModelSummary, Paused, PeerReport, Prepared, Signed, Status,
 };
 use crate::registry::request::{HubCache, PauseRequest, PublishRequest, PullRequest, VerifyRequest};
 
@@ -62,13 +63,6 @@ pub struct GcRequest {
     pub dry_run: bool,
 }
 
-/// A petname and whom it means.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct TrustRequest {
-    pub petname: Petname,
-    pub publisher: PublisherId,
-}
-
 /// Returns the routes of this dialect.
 pub fn router(registry: Registry) -> Router {
     Router::new()
@@ -95,7 +89,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/unpin", post(unpin))
         .route("/v1/remove", post(remove))
         .route("/v1/gc", post(gc))
-        .route("/v1/trust", get(trust_list).post(trust_add))
+        .merge(trust::router())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(check))
         .with_state(registry)
@@ -213,15 +207,4 @@ async fn remove(State(registry): State<Registry>, Json(named): Json<Named>) -> A
 
 async fn gc(State(registry): State<Registry>, Json(request): Json<GcRequest>) -> Answer<Collected> {
     Ok(Json(registry.gc(request.dry_run).await?))
-}
-
-async fn trust_list(State(registry): State<Registry>) -> Answer<Vec<TrustEntry>> {
-    Ok(Json(registry.trust_list().await?))
-}
-
-async fn trust_add(
-    State(registry): State<Registry>,
-    Json(request): Json<TrustRequest>,
-) -> Answer<TrustEntry> {
-    Ok(Json(registry.trust_add(request.petname, request.publisher).await?))
 }

@@ -16,7 +16,7 @@ use super::{API_VERSION, At, DOCKER_CONTENT_DIGEST, Oci};
 use crate::gateway::blob::{Wanted, respond, respond_with};
 use crate::gateway::guard::Caller;
 use crate::registry::ModelView;
-use crate::registry::judge::{Verdict, judge};
+use crate::registry::policy::{Verdict, judge};
 
 /// `GET` and `HEAD /v2/{owner}/{model}/blobs/{digest}`.
 pub(super) async fn get(

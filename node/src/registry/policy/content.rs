@@ -1,4 +1,4 @@
-//! The one hook where policies stand: from a file's kind to a [`Verdict`]. Today a table.
+//! [`judge`]: from a file's kind to a [`Verdict`], whoever has published it.
 //!
 //! Weights and documents pass. What runs when it is loaded, programs, archives and bytes that nobody recognises need the
 //! user's consent, on publish and on pull. Nothing here says that a file is safe.

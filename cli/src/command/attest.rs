@@ -1,0 +1,55 @@
+//! `reg attest`: sign what you say of a model, and keep it beside the model.
+
+use std::process::ExitCode;
+
+use reg_node::registry::keyring::Keyring;
+use reg_node::registry::report::ModelInfo;
+use reg_node::registry::{AttestRequest, AttestationInfo};
+
+use crate::args::{Attest, Global};
+use crate::client::{Client, home};
+use crate::command::key::keyring_error;
+use crate::error::CliError;
+use crate::output;
+
+pub async fn run(global: &Global, args: Attest) -> Result<ExitCode, CliError> {
+    let home = home(global)?;
+    let key = Keyring::open(home.keys()).load(&args.key).map_err(keyring_error)?;
+    let client = Client::open(global, Some(&args.net)).await?;
+    let named = [("reference", args.reference.to_string())];
+    let info: ModelInfo = client.get("/v1/info", &named).await?;
+    let manifest = info.summary.manifest;
+    let envelope = key
+        .attest(&manifest, args.kind, args.result, args.tool, args.note)
+        .map_err(|error| CliError::from_error("verification", &error))?;
+    let request = AttestRequest {
+        reference: args.reference,
+        envelope,
+        key_documents: key.key_documents().to_vec(),
+        attestor: key.publisher_id(),
+    };
+    let said: AttestationInfo = client.post("/v1/attest", &request).await?;
+    client.close().await;
+    if global.json {
+        output::json(&said)?;
+    } else if !global.quiet {
+        output::line(format!("{} {} of {manifest}, by {}", said.kind, said.result, said.by))?;
+    }
+    Ok(output::ok())
+}
+
+/// An attestation as one line: who says what, and since when.
+pub fn line(said: &AttestationInfo) -> String {
+    let who = match &said.petname {
+        Some(petname) => petname.to_string(),
+        None => said.by.to_string(),
+    };
+    let mut text = format!("{} {} by {who}", said.kind, said.result);
+    if let Some(tool) = &said.tool {
+        text.push_str(&format!(", with {tool}"));
+    }
+    if let Some(note) = &said.note {
+        text.push_str(&format!(": {note}"));
+    }
+    text
+}

@@ -1,0 +1,108 @@
+//! Routes about whom the user trusts with what: names, rules, lists, attestations.
+
+use axum::extract::{Query, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use reg_proto::name::{Petname, PublisherId};
+use serde::{Deserialize, Serialize};
+
+use super::stream::streamed;
+use super::{Answer, Named};
+use crate::registry::report::{TrustEntry, TrustReport};
+use crate::registry::trust::RawRule;
+use crate::registry::{AttestRequest, AttestationInfo, Registry};
+
+/// A petname and whom it means.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TrustRequest {
+    pub petname: Petname,
+    pub publisher: PublisherId,
+    /// Whether it may mean somebody else until now.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// A petname that is taken away.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PetnameRequest {
+    pub petname: Petname,
+}
+
+/// A scope as text.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ScopeRequest {
+    pub models: String,
+}
+
+/// A denylist, or what one denies, and whether it counts from now on.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SwitchRequest {
+    pub name: String,
+    pub on: bool,
+}
+
+pub(super) fn router() -> Router<Registry> {
+    Router::new()
+        .route("/v1/trust", get(list).post(add))
+        .route("/v1/trust/all", get(show))
+        .route("/v1/trust/remove", post(remove))
+        .route("/v1/trust/require", post(require))
+        .route("/v1/trust/waive", post(waive))
+        .route("/v1/trust/subscribe", post(subscribe))
+        .route("/v1/trust/unsubscribe", post(unsubscribe))
+        .route("/v1/trust/allow", post(allow))
+        .route("/v1/attest", post(attest))
+        .route("/v1/chat-template", get(chat_template))
+}
+
+async fn list(State(registry): State<Registry>) -> Answer<Vec<TrustEntry>> {
+    Ok(Json(registry.trust_list().await?))
+}
+
+async fn show(State(registry): State<Registry>) -> Answer<TrustReport> {
+    Ok(Json(registry.trust_show().await?))
+}
+
+async fn add(State(registry): State<Registry>, Json(request): Json<TrustRequest>) -> Answer<TrustEntry> {
+    let TrustRequest { petname, publisher, replace } = request;
+    Ok(Json(registry.trust_add(petname, publisher, replace).await?))
+}
+
+async fn remove(State(registry): State<Registry>, Json(request): Json<PetnameRequest>) -> Answer<()> {
+    Ok(Json(registry.trust_remove(request.petname).await?))
+}
+
+async fn require(State(registry): State<Registry>, Json(rule): Json<RawRule>) -> Answer<()> {
+    Ok(Json(registry.trust_require(rule).await?))
+}
+
+async fn waive(State(registry): State<Registry>, Json(request): Json<ScopeRequest>) -> Answer<usize> {
+    Ok(Json(registry.trust_waive(request.models).await?))
+}
+
+async fn subscribe(State(registry): State<Registry>, Json(request): Json<SwitchRequest>) -> Response {
+    streamed(move |reporter| async move { registry.subscribe(&request.name, &reporter).await })
+}
+
+async fn unsubscribe(State(registry): State<Registry>, Json(request): Json<SwitchRequest>) -> Answer<()> {
+    Ok(Json(registry.trust_unsubscribe(request.name).await?))
+}
+
+async fn allow(State(registry): State<Registry>, Json(request): Json<SwitchRequest>) -> Answer<bool> {
+    Ok(Json(registry.trust_allow(request.name, request.on).await?))
+}
+
+async fn attest(
+    State(registry): State<Registry>,
+    Json(request): Json<AttestRequest>,
+) -> Answer<AttestationInfo> {
+    Ok(Json(registry.attest(request).await?))
+}
+
+async fn chat_template(
+    State(registry): State<Registry>,
+    Query(named): Query<Named>,
+) -> Answer<Option<String>> {
+    Ok(Json(registry.chat_template(&named.reference).await?))
+}
