@@ -13,8 +13,10 @@ pub const MANIFEST_BYTES_MAX: usize = 4 << 20;
 pub const FILES_MAX: usize = 20_000;
 /// Annotations of a descriptor or manifest: ModelPack defines fewer than ten.
 pub const ANNOTATIONS_MAX: usize = 64;
-/// Bytes of a ModelPack config blob: a handful of short texts.
-pub const CONFIG_BYTES_MAX: usize = 256 << 10;
+/// Bytes of a ModelPack config, which names the digest of every file: 74 bytes for each of [`FILES_MAX`].
+pub const CONFIG_BYTES_MAX: usize = 2 << 20;
+const _: () =
+    assert!(FILES_MAX * 75 < CONFIG_BYTES_MAX, "a model of as many files as are allowed has a config");
 
 /// Nesting of any JSON document: OCI, in-toto and our own records stay below ten.
 pub const JSON_DEPTH_MAX: usize = 32;
