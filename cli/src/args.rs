@@ -206,6 +206,9 @@ pub struct Net {
     /// Do not take part in gossip
     #[arg(long, env = "REG_NO_GOSSIP", value_parser = clap::builder::BoolishValueParser::new())]
     pub no_gossip: bool,
+    /// Key of a private swarm: nodes with another, or none, have nothing to say to this one
+    #[arg(long, value_name = "KEY", env = "REG_SWARM_KEY", hide_env_values = true)]
+    pub swarm_key: Option<String>,
     /// Connect to nobody
     #[arg(long, env = "REG_OFFLINE", value_parser = clap::builder::BoolishValueParser::new())]
     pub offline: bool,

@@ -64,6 +64,7 @@ pub fn overrides(net: &Net) -> Overrides {
         bootstrap: net.bootstrap.clone(),
         mdns: net.no_mdns.then_some(false),
         dht: net.dht.clone(),
+        swarm_key: net.swarm_key.clone(),
         gossip: net.no_gossip.then_some(false),
         offline: net.offline.then_some(true),
         lanes: net.no_lanes.then_some(false),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reg_node::net::{
     DhtMode, Inbound, LaneError, LaneTicket, NatConfig, Network, NetworkConfig, Pace, PiecePool, Received,
-    StartError,
+    StartError, SwarmConfig,
 };
 use reg_proto::lane::LaneToken;
 use tokio::runtime::Handle;
@@ -23,6 +23,7 @@ async fn start(seed: u8, lanes: bool) -> Result<(Network, Inbound), StartError> 
         dht: DhtMode::Off,
         gossip: false,
         nat: NatConfig::default(),
+        swarm: SwarmConfig::default(),
         lanes,
     })
     .await

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reg_node::net::{
-    DhtMode, Inbound, InboundRequest, InboundStream, NatConfig, Network, NetworkConfig, Verdict,
+    DhtMode, Inbound, InboundRequest, InboundStream, NatConfig, Network, NetworkConfig, SwarmConfig, Verdict,
 };
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::bounded::Bounded;
@@ -24,6 +24,7 @@ fn config(seed: u8, listen: &str) -> NetworkConfig {
         gossip: true,
         nat: NatConfig::default(),
         lanes: true,
+        swarm: SwarmConfig::default(),
     }
 }
 

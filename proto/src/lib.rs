@@ -34,6 +34,7 @@ pub mod tag;
 pub mod announcement;
 pub mod dht;
 pub mod lane;
+pub mod swarm;
 pub mod wire;
 
 pub mod content;

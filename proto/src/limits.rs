@@ -88,6 +88,8 @@ pub const ADDRESS_BYTES_MAX: usize = 256;
 pub const ADDRESSES_MAX: usize = 16;
 /// Holders told of one model in one message: enough to begin, more are learnt from them.
 pub const HOLDERS_MAX: usize = 16;
+/// Peers told of at once by who is asked whom it knows: half of what a node is connected to at most.
+pub const PEERS_TOLD_MAX: usize = 256;
 /// Bytes of a gossiped announcement: a tag record, some key documents and one holder's addresses.
 pub const ANNOUNCEMENT_BYTES_MAX: usize = 48 << 10;
 

@@ -17,22 +17,11 @@ use crate::json::{self, JsonError};
 use crate::lane::{LANE_PORTS_MAX, LaneToken};
 use crate::limits::{
     DELEGATIONS_MAX, FRAME_HEADER_BYTES_MAX, HEADS_PER_PAGE_MAX, HOLDERS_MAX, KEY_DOCUMENTS_MAX,
-    PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX,
+    PEERS_TOLD_MAX, PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX,
     RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX, STATES_BYTES_MAX, TAGS_PER_RESPONSE_MAX,
 };
 use crate::name::{ModelName, PublisherId, Tag};
 use crate::piece::{BlobLayout, PIECE_LEN, PieceSet, PieceSetError};
-
-/// Protocol id of questions and answers.
-pub const RECORDS_PROTOCOL: &str = "/reg/records/1";
-/// Protocol id of blob streams.
-pub const BLOB_PROTOCOL: &str = "/reg/blob/1";
-/// Protocol id of the DHT: our own network, with our own record store.
-pub const DHT_PROTOCOL: &str = "/reg/kad/1";
-/// Gossip topic of signed tags.
-pub const TAGS_TOPIC: &str = "reg/tags/1";
-/// What identify says this network speaks.
-pub const IDENTIFY_PROTOCOL: &str = "reg/1";
 
 /// Bytes before every header: its length and the payload's.
 pub const PREFIX_LEN: usize = 8;
@@ -72,6 +61,8 @@ pub enum Request {
     },
     /// Which peers do you know that hold this model?
     GetHolders { manifest: Digest },
+    /// Whom are you connected to?
+    GetPeers,
     /// A page of the announcements you know, those whose digest is above `after`.
     GetHeads {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,6 +85,9 @@ pub enum Response {
     },
     Holders {
         holders: Bounded<Holder, HOLDERS_MAX>,
+    },
+    Peers {
+        peers: Bounded<Holder, PEERS_TOLD_MAX>,
     },
     Heads {
         announcements: Bounded<Announcement, HEADS_PER_PAGE_MAX>,

@@ -113,7 +113,7 @@ fn samples() -> String {
         Response::Records(records),
         Response::Document { bytes: b"{}".to_vec() },
         Response::Referrers { manifests: Bounded::empty() },
-        Response::Holders { holders: Bounded::first_of([holder]) },
+        Response::Holders { holders: Bounded::first_of([holder.clone()]) },
         Response::Heads { announcements: Bounded::empty() },
         Response::NotFound,
         Response::Busy { retry_ms: 5 },
@@ -177,6 +177,8 @@ fn samples() -> String {
         ..Records::default()
     };
     lines.push(hex(Response::Records(records).to_bytes()));
+    lines.push(hex(Request::GetPeers.to_bytes()));
+    lines.push(hex(Response::Peers { peers: Bounded::first_of([holder]) }.to_bytes()));
     lines.join("\n") + "\n"
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reg_node::net::{DhtMode, FrameReader, FrameWriter, Inbound, NatConfig, Network, NetworkConfig};
+use reg_node::net::{
+    DhtMode, FrameReader, FrameWriter, Inbound, NatConfig, Network, NetworkConfig, SwarmConfig,
+};
 use reg_proto::digest::Digest;
 use reg_proto::piece::{BlobLayout, PIECE_LEN};
 use reg_proto::states::PieceStates;
@@ -49,6 +51,7 @@ impl Liar {
             gossip: false,
             nat: NatConfig::default(),
             lanes: false,
+            swarm: SwarmConfig::default(),
         };
         let (network, inbound) = Network::start(config).await.expect("it starts");
         tokio::spawn(lie(inbound, Arc::new(script)));

@@ -16,6 +16,7 @@ pub mod measure;
 pub mod nginx;
 
 pub mod evil;
+pub mod sybil;
 
 pub mod delay;
 pub mod netns;

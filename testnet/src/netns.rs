@@ -200,6 +200,21 @@ impl Machine {
             ),
         );
     }
+
+    /// Lets nothing in but what comes from one address.
+    ///
+    /// # Panics
+    /// `nft` does not take it.
+    pub fn hear_only(&self, from: Ipv4Addr) {
+        rules(
+            &self.namespace,
+            &format!(
+                "table ip only {{
+                    chain in {{ type filter hook prerouting priority -300; iifname \"eth0\" ip saddr != {from} drop; }}
+                }}"
+            ),
+        );
+    }
 }
 
 fn within<'a>(namespace: &'a str, args: impl IntoIterator<Item = &'a str>) {

@@ -7,13 +7,15 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use reg_proto::peer::{Address, AddressError};
+use reg_proto::name::NameError;
+use reg_proto::peer::{Address, AddressError, PeerIdError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::home::Home;
-use crate::net::{DhtMode, NatConfig, RelayMode};
+use crate::net::{DhtMode, NatConfig, RelayMode, SwarmConfig};
 use crate::registry::keyring::{KeyName, KeyNameError};
+use crate::registry::sharing::{PatternError, SharingRules};
 use crate::registry::{TransferLimits, UpLimit};
 use crate::store::CacheLimits;
 
@@ -68,6 +70,16 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # What stays free on the disk.
 # min_free = "1 GiB"
 
+[swarm]
+# A private swarm: nodes with another key, or none, have nothing to say to this one. It separates and hides nothing.
+# key = "our-lab"
+# The only peers that this node talks to, by peer id; anybody else's connections are refused.
+# peers = []
+# The only publishers whose models come here, by id or by a name of yours.
+# publishers = []
+# The only models that are given to others and told of, as PUBLISHER/MODEL; * stands for any characters.
+# share = ["*/*"]
+
 [log]
 # As in RUST_LOG.
 # filter = "info,libp2p_kad=error,sled=error"
@@ -82,6 +94,7 @@ pub struct RawConfig {
     pub http: RawHttp,
     pub gateway: RawGateway,
     pub cache: RawCache,
+    pub swarm: RawSwarm,
     pub log: RawLog,
 }
 
@@ -134,6 +147,16 @@ pub struct RawCache {
     pub min_free: Option<String>,
 }
 
+/// Section `[swarm]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawSwarm {
+    pub key: Option<String>,
+    pub peers: Option<Vec<String>>,
+    pub publishers: Option<Vec<String>>,
+    pub share: Option<Vec<String>>,
+}
+
 /// Section `[log]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -178,6 +201,7 @@ pub struct Overrides {
     pub limit_up: Option<String>,
     pub limit_down: Option<String>,
     pub limit_local: Option<bool>,
+    pub swarm_key: Option<String>,
     pub publish_key: Option<String>,
     pub allow_unsafe: Option<bool>,
     pub upstream: Option<String>,
@@ -200,6 +224,8 @@ pub struct Config {
     /// Whether bulk goes over lanes where they connect.
     pub lanes: bool,
     pub limits: TransferLimits,
+    pub swarm: SwarmConfig,
+    pub sharing: SharingRules,
     /// Where the local API and the gateways are served; beyond loopback every request needs the token.
     pub http: SocketAddr,
     pub publish_key: Option<KeyName>,
@@ -231,6 +257,14 @@ pub enum ConfigError {
     Rate { key: &'static str, text: String },
     #[error("node.dht = {text:?} is none of auto, server, client, off")]
     Dht { text: String },
+    #[error("swarm.peers has {text:?}, which is no peer id, as `reg status` shows it")]
+    Peer { text: String, source: PeerIdError },
+    #[error("swarm.publishers has {text:?}, which is neither an id nor a name")]
+    Publisher { text: String, source: NameError },
+    #[error("swarm.share is refused")]
+    Share(#[from] PatternError),
+    #[error("swarm.key is empty")]
+    SwarmKey,
     #[error("node.relay = {text:?} is none of auto, on, off")]
     Relay { text: String },
 }
@@ -294,6 +328,10 @@ impl Config {
         raw.gateway.upstream = self.upstream.as_ref().map(|_| "hf".to_owned());
         raw.cache.max_size = self.cache.max_size.map(bytes);
         raw.cache.min_free = Some(bytes(self.cache.min_free));
+        raw.swarm.key = self.swarm.key.clone();
+        raw.swarm.peers = self.swarm.peers.as_ref().map(|all| all.iter().map(ToString::to_string).collect());
+        raw.swarm.publishers = self.sharing.publishers.as_deref().map(shown);
+        raw.swarm.share = self.sharing.share.as_deref().map(shown);
         raw.log.filter = Some(self.log_filter.clone());
         raw
     }
@@ -321,7 +359,11 @@ impl Config {
             upnp: overrides.upnp.or(raw.node.upnp).unwrap_or(true),
             external: addresses("node.external", external)?,
         };
+        let swarm = swarm(overrides.swarm_key.or(raw.swarm.key), raw.swarm.peers)?;
+        let sharing = sharing(raw.swarm.publishers, raw.swarm.share)?;
         Ok(Self {
+            swarm,
+            sharing,
             nat,
             listen: addresses("node.listen", listen)?,
             bootstrap: addresses("node.bootstrap", bootstrap)?,
@@ -386,6 +428,26 @@ fn dht_mode(text: &str) -> Result<DhtMode, ConfigError> {
         "off" => Ok(DhtMode::Off),
         _ => Err(ConfigError::Dht { text: text.to_owned() }),
     }
+}
+
+fn shown(all: &[impl ToString]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
+}
+
+fn swarm(key: Option<String>, peers: Option<Vec<String>>) -> Result<SwarmConfig, ConfigError> {
+    if key.as_ref().is_some_and(String::is_empty) {
+        return Err(ConfigError::SwarmKey);
+    }
+    let parse = |text: String| text.parse().map_err(|source| ConfigError::Peer { text, source });
+    let peers = peers.map(|all| all.into_iter().map(parse).collect()).transpose()?;
+    Ok(SwarmConfig { key, peers })
+}
+
+fn sharing(publishers: Option<Vec<String>>, share: Option<Vec<String>>) -> Result<SharingRules, ConfigError> {
+    let parse = |text: String| text.parse().map_err(|source| ConfigError::Publisher { text, source });
+    let publishers = publishers.map(|all| all.into_iter().map(parse).collect()).transpose()?;
+    let share = share.map(|all| all.iter().map(|text| text.parse()).collect()).transpose()?;
+    Ok(SharingRules { publishers, share })
 }
 
 fn relay_mode(text: &str) -> Result<RelayMode, ConfigError> {
@@ -489,6 +551,10 @@ mod tests {
             ("[node]\ndht = 'x'", "dht"),
             ("[node]\nrelay = 'yes'", "relay"),
             ("[node]\nexternal = ['x']", "external"),
+            ("[swarm]\npeers = ['x']", "swarm.peers"),
+            ("[swarm]\nkey = ''", "swarm.key"),
+            ("[swarm]\npublishers = ['X!']", "swarm.publishers"),
+            ("[swarm]\nshare = ['x']", "swarm.share"),
             ("[cache]\nmax_size = '1 XB'", "max_size"),
             ("[http]\nlisten = 'everywhere'", "http.listen"),
             ("[gateway]\nupstream = 'x'", "upstream"),

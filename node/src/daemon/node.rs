@@ -15,6 +15,7 @@ use crate::gateway::server::{ServeError, Server};
 use crate::gateway::{self, Signer};
 use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, StartError};
 use crate::registry::keyring::KeyringError;
+use crate::registry::trust::TrustError;
 use crate::registry::upstream::{Upstream, UpstreamUnusable};
 use crate::registry::{Registry, RegistryParts};
 use crate::store::{OpenError, Store};
@@ -39,6 +40,8 @@ pub enum NodeError {
     Identity(#[from] IdentityError),
     #[error("store cannot be opened")]
     Store(#[from] OpenError),
+    #[error("the rules of sharing cannot be followed")]
+    Sharing(#[from] TrustError),
     #[error("network cannot be started")]
     Network(#[from] StartError),
     #[error("local API cannot be served")]
@@ -87,8 +90,9 @@ impl Node {
             trust: home.trust(),
             allow_unsafe: config.allow_unsafe,
             limits: config.limits,
+            sharing: config.sharing.clone(),
         };
-        let registry = Registry::start(parts);
+        let registry = Registry::start(parts)?;
         let signer = match (&config.publish_key, mode) {
             (Some(name), Mode::Daemon) => Some(Signer::new(name.clone(), home.keyring().load(name)?)),
             _ => None,
@@ -159,6 +163,7 @@ fn network_config(seed: [u8; 32], config: &Config, mode: Mode) -> NetworkConfig 
         mdns: config.mdns,
         dht: config.dht,
         gossip: config.gossip,
+        swarm: config.swarm.clone(),
         nat: match mode {
             Mode::Daemon => config.nat.clone(),
             // It is gone before a relay or an open port is of use.

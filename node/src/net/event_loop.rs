@@ -16,10 +16,12 @@ use libp2p::{
     Multiaddr, Swarm, connection_limits, dcutr, identify, mdns, memory_connection_limits, ping,
     relay as circuit, swarm,
 };
-use reg_proto::announcement::Announcement;
+use reg_proto::announcement::{Announcement, Holder};
+use reg_proto::bounded::Bounded;
 use reg_proto::dht::DhtKey;
 use reg_proto::peer::{Address, PeerId};
-use reg_proto::wire::{DHT_PROTOCOL, IDENTIFY_PROTOCOL, Request, Response};
+use reg_proto::swarm::Protocols;
+use reg_proto::wire::{Request, Response};
 use tokio::sync::{mpsc, oneshot};
 
 use super::behaviour::{Behaviour, BehaviourEvent};
@@ -30,6 +32,7 @@ use super::limits::{
     CONNECTIONS_PER_PEER_MAX, IDLE_TIMEOUT, INBOUND_MAX, MEMORY_MAX, PING_INTERVAL, TICK,
 };
 use super::links::{Links, PeerInfo, from_libp2p, to_libp2p};
+use super::members::Members;
 use super::network::{AskError, ConnectError, NetworkConfig, OpenStreamError, Opened, StartError};
 use super::protocol::reachability::{self, Reachability};
 use super::protocol::{blobs, discovery, gossip, records, relay};
@@ -48,6 +51,7 @@ pub(super) enum Command {
     Providers { key: DhtKey, found: mpsc::Sender<PeerId> },
     Provide(DhtKey),
     Announce(Box<Announcement>),
+    Acquaintances { asker: PeerId, reply: oneshot::Sender<Vec<Holder>> },
     Reachability(oneshot::Sender<Reachability>),
     Connected(oneshot::Sender<Vec<PeerId>>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
@@ -63,6 +67,8 @@ enum Dialling {
 
 struct EventLoop {
     swarm: Swarm<Behaviour>,
+    /// What this swarm calls its protocols.
+    names: Protocols,
     ranges: OpenRanges,
     links: Links,
     dialling: HashMap<ConnectionId, Dialling>,
@@ -84,8 +90,10 @@ pub(super) async fn start(
     let (announcements_in, announcements) = mpsc::channel(INBOUND_MAX);
     let (peers_in, peers) = mpsc::channel(INBOUND_MAX);
     let ranges = OpenRanges::default();
+    let names = config.swarm.key.as_deref().map_or_else(Protocols::public, Protocols::of_swarm);
+    let members = Members::new(config.swarm.peers.clone());
     let (relayed, calls) = circuit::client::new(keypair.public().to_peer_id());
-    let behaviour = behaviour(&config, &keypair, streams_in, calls)?;
+    let behaviour = behaviour(&config, &names, &members, &keypair, streams_in, calls)?;
     let transport = transport::build(&keypair, relayed, ranges.clone())?;
     let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
     let mut swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), swarm_config);
@@ -108,9 +116,10 @@ pub(super) async fn start(
         ranges,
         links: Links::default(),
         dialling: HashMap::new(),
-        records: records::Records::new(requests_in),
+        records: records::Records::new(requests_in, members),
         discovery,
-        gossip: gossip::Gossip::new(announcements_in),
+        gossip: gossip::Gossip::new(announcements_in, &names),
+        names,
         relays: relay::Relays::new(config.nat.relay),
         peers: peers_in,
     };
@@ -169,6 +178,8 @@ fn tcp_socket(address: &Multiaddr) -> Option<SocketAddr> {
 
 fn behaviour(
     config: &NetworkConfig,
+    names: &Protocols,
+    members: &Members,
     keypair: &Keypair,
     streams: mpsc::Sender<super::InboundStream>,
     calls: circuit::client::Behaviour,
@@ -180,26 +191,26 @@ fn behaviour(
         .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX))
         .with_max_pending_incoming(Some(CONNECTIONS_PENDING_MAX))
         .with_max_pending_outgoing(Some(CONNECTIONS_PENDING_MAX));
-    let identify = identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), keypair.public())
+    let identify = identify::Config::new(names.identify.clone(), keypair.public())
         .with_agent_version(concat!("reg/", env!("CARGO_PKG_VERSION")).to_owned())
         .with_push_listen_addr_updates(true);
     let mdns = match config.mdns {
         true => Some(mdns::tokio::Behaviour::new(mdns::Config::default(), own).map_err(StartError::Mdns)?),
         false => None,
     };
-    let gossip = if config.gossip { Some(gossip::behaviour(keypair)?) } else { None };
+    let gossip = if config.gossip { Some(gossip::behaviour(keypair, names)?) } else { None };
     let reach = reachability::behaviours(config);
     Ok(Behaviour {
         limits: connection_limits::Behaviour::new(limits),
         memory: memory_connection_limits::Behaviour::with_max_bytes(MEMORY_MAX),
-        members: Toggle::from(None),
+        members: Toggle::from(members.behaviour()),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
         mdns: Toggle::from(mdns),
-        kad: Toggle::from(discovery::behaviour(own, config.dht)),
+        kad: Toggle::from(discovery::behaviour(own, config.dht, names)),
         gossip: Toggle::from(gossip),
-        records: records::behaviour(),
-        blobs: blobs::Behaviour::new(streams),
+        records: records::behaviour(names),
+        blobs: blobs::Behaviour::new(streams, members.clone(), names),
         reach_client: reach.client,
         reach_server: reach.server,
         upnp: reach.upnp,
@@ -265,6 +276,7 @@ impl EventLoop {
                     self.gossip.announce(gossip, &announcement);
                 }
             }
+            Command::Acquaintances { asker, reply } => drop(reply.send(self.acquaintances(&asker))),
             Command::Reachability(reply) => drop(reply.send(self.reachability())),
             Command::Connected(reply) => drop(reply.send(self.links.ours())),
             Command::Peers(reply) => drop(reply.send(self.links.infos())),
@@ -307,7 +319,11 @@ impl EventLoop {
                     self.gossip.on_event(gossip, event);
                 }
             }
+            BehaviourEvent::Blobs(blobs::Taken(peer)) => self.links.used(&peer),
             BehaviourEvent::Records(event) => {
+                if let Some(peer) = records::asker(&event) {
+                    self.links.used(&peer);
+                }
                 self.records.on_event(&mut self.swarm.behaviour_mut().records, event);
             }
             BehaviourEvent::Punch(event) => self.on_punch(event),
@@ -389,6 +405,12 @@ impl EventLoop {
             return;
         };
         self.links.connected(ours, connection, endpoint);
+        if endpoint.is_listener()
+            && let Some(useless) = self.links.to_make_room()
+        {
+            tracing::debug!(peer = %useless, "a peer that asks for nothing makes room");
+            let _was_connected = self.swarm.disconnect_peer_id(to_libp2p(&useless));
+        }
         match self.dialling.remove(&connection) {
             Some(Dialling::Connect { reply, .. }) => drop(reply.send(Ok(ours))),
             Some(Dialling::Hint(reply)) => {
@@ -430,17 +452,20 @@ impl EventLoop {
 
     fn on_identify(&mut self, event: identify::Event) {
         let identify::Event::Received { peer_id, info, .. } = event else { return };
-        if info.protocol_version != IDENTIFY_PROTOCOL {
+        if info.protocol_version != self.names.identify {
             tracing::debug!(peer = %peer_id, protocol = info.protocol_version, "a peer of another network is left");
             let _was_connected = self.swarm.disconnect_peer_id(peer_id);
             return;
         }
         let Some(peer) = from_libp2p(&peer_id) else { return };
         let ranges = self.links.ranges_of(&peer);
-        let in_dht = info.protocols.iter().any(|protocol| protocol.as_ref() == DHT_PROTOCOL);
+        let in_dht = info.protocols.iter().any(|protocol| protocol.as_ref() == self.names.dht);
         let fit =
             |it: &Multiaddr| range(it).is_none_or(|range| range == Range::Global || ranges.contains(&range));
-        for address in info.listen_addrs.into_iter().filter(fit).take(ADDRESSES_PER_PEER_MAX) {
+        let listens: Vec<Multiaddr> =
+            info.listen_addrs.into_iter().filter(fit).take(ADDRESSES_PER_PEER_MAX).collect();
+        self.links.listens(&peer, listens.clone());
+        for address in listens {
             self.swarm.add_peer_address(peer_id, address.clone());
             if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut().filter(|_| in_dht) {
                 kad.add_address(&peer_id, address);
@@ -557,6 +582,14 @@ impl EventLoop {
         self.own_addresses(|address| {
             range(address).is_none_or(|range| range == Range::Global || ranges.contains(&range))
         })
+    }
+
+    fn acquaintances(&self, asker: &PeerId) -> Vec<Holder> {
+        let named = self.links.acquaintances(asker).into_iter().map(|(peer, addresses)| {
+            let addresses = addresses.iter().filter_map(|address| address.to_string().parse().ok());
+            Holder { peer, addresses: Bounded::first_of(addresses) }
+        });
+        named.collect()
     }
 
     fn own_addresses(&self, fit: impl Fn(&Multiaddr) -> bool) -> Vec<Address> {

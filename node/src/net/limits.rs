@@ -15,6 +15,11 @@ pub(super) const PROVIDERS_TOLD_MAX: usize = 64;
 pub(super) const CONNECTIONS_MAX: u32 = 512;
 /// Connections that others have opened: the rest is kept for those we open.
 pub(super) const CONNECTIONS_INCOMING_MAX: u32 = 384;
+/// From here on, who has connected and been of no use for longest makes room for who comes: an honest newcomer finds a
+/// place in any crowd that only sits there.
+pub(super) const CONNECTIONS_INCOMING_CROWDED: usize = 352;
+/// Addresses of one peer told to another.
+pub(super) const ADDRESSES_TOLD_MAX: usize = 4;
 /// Connections to one peer: one for each transport and direction, and some that are being replaced.
 pub(super) const CONNECTIONS_PER_PEER_MAX: u32 = 8;
 /// Connections that are being set up, in each direction.

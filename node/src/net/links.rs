@@ -7,9 +7,10 @@ use libp2p::Multiaddr;
 use libp2p::core::ConnectedPoint;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
+use reg_proto::limits::PEERS_TOLD_MAX;
 use reg_proto::peer::{Address, PeerId};
 
-use super::limits::ADDRESSES_PER_PEER_MAX;
+use super::limits::{ADDRESSES_PER_PEER_MAX, ADDRESSES_TOLD_MAX, CONNECTIONS_INCOMING_CROWDED};
 use super::reach::{self, Range};
 
 /// A peer this node is connected to.
@@ -43,6 +44,11 @@ struct Link {
     agent: Option<String>,
     is_ours: bool,
     rtt_ms: Option<u64>,
+    /// Where it says that it listens.
+    listens: Vec<Multiaddr>,
+    /// When it came, and when it was last of use: counted in events, not in time.
+    since: u64,
+    used: u64,
 }
 
 impl Link {
@@ -61,7 +67,10 @@ impl Link {
 
 /// The connections, by peer.
 #[derive(Debug, Default)]
-pub(super) struct Links(BTreeMap<PeerId, Link>);
+pub(super) struct Links {
+    peers: BTreeMap<PeerId, Link>,
+    events: u64,
+}
 
 impl Links {
     pub(super) fn connected(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
@@ -70,44 +79,96 @@ impl Links {
             is_relayed: endpoint.is_relayed(),
             is_outgoing: endpoint.is_dialer(),
         };
-        self.0.entry(peer).or_default().connections.insert(id, connection);
+        self.events += 1;
+        let since = self.events;
+        let link = self.peers.entry(peer).or_insert_with(|| Link { since, ..Link::default() });
+        link.connections.insert(id, connection);
     }
 
     /// Takes a connection off, and tells whether the peer, one of ours, is gone with it.
     pub(super) fn disconnected(&mut self, peer: PeerId, connection: ConnectionId) -> bool {
-        let Some(link) = self.0.get_mut(&peer) else { return false };
+        let Some(link) = self.peers.get_mut(&peer) else { return false };
         link.connections.remove(&connection);
         if !link.connections.is_empty() {
             return false;
         }
-        self.0.remove(&peer).is_some_and(|link| link.is_ours)
+        self.peers.remove(&peer).is_some_and(|link| link.is_ours)
     }
 
     /// Notes that a peer speaks our protocols, and tells whether that is news.
     pub(super) fn identified(&mut self, peer: PeerId, agent: String) -> bool {
-        let Some(link) = self.0.get_mut(&peer) else { return false };
+        let Some(link) = self.peers.get_mut(&peer) else { return false };
         link.agent = Some(agent);
         !std::mem::replace(&mut link.is_ours, true)
     }
 
+    /// Notes where a peer says that it listens.
+    pub(super) fn listens(&mut self, peer: &PeerId, addresses: Vec<Multiaddr>) {
+        if let Some(link) = self.peers.get_mut(peer) {
+            link.listens = addresses;
+        }
+    }
+
+    /// Notes that a peer has asked for something.
+    pub(super) fn used(&mut self, peer: &PeerId) {
+        self.events += 1;
+        if let Some(link) = self.peers.get_mut(peer) {
+            link.used = self.events;
+        }
+    }
+
+    /// Returns the peer whose connection, which it made itself, has been of no use for the longest time, where so many of
+    /// them are here that others would soon find no place.
+    pub(super) fn to_make_room(&self) -> Option<PeerId> {
+        let came = self.peers.iter().filter(|(_, link)| !link.connections.values().any(|it| it.is_outgoing));
+        if came.clone().count() <= CONNECTIONS_INCOMING_CROWDED {
+            return None;
+        }
+        came.min_by_key(|(_, link)| (link.used, link.since)).map(|(peer, _)| *peer)
+    }
+
+    /// Returns whom this node would name to `asker`: who has been here longest, and of the others some, with the addresses
+    /// that are fit for it.
+    pub(super) fn acquaintances(&self, asker: &PeerId) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let ranges = self.ranges_of(asker);
+        let is_fit = |it: &&Multiaddr| {
+            reach::range(it).is_none_or(|range| range == Range::Global || ranges.contains(&range))
+        };
+        let mut named: Vec<(u64, PeerId, Vec<Multiaddr>)> = self
+            .peers
+            .iter()
+            .filter(|(peer, link)| link.is_ours && *peer != asker)
+            .map(|(peer, link)| {
+                let fit = link.listens.iter().filter(is_fit).take(ADDRESSES_TOLD_MAX).cloned().collect();
+                (link.since, *peer, fit)
+            })
+            .filter(|(_, _, addresses): &(u64, PeerId, Vec<Multiaddr>)| !addresses.is_empty())
+            .collect();
+        named.sort_by_key(|(since, _, _)| *since);
+        let rest = named.split_off(named.len().min(PEERS_TOLD_MAX / 2));
+        let step = rest.len().div_ceil(PEERS_TOLD_MAX / 2).max(1);
+        let named = named.into_iter().chain(rest.into_iter().step_by(step));
+        named.map(|(_, peer, addresses)| (peer, addresses)).collect()
+    }
+
     pub(super) fn pinged(&mut self, peer: PeerId, rtt: std::time::Duration) {
-        if let Some(link) = self.0.get_mut(&peer) {
+        if let Some(link) = self.peers.get_mut(&peer) {
             link.rtt_ms = u64::try_from(rtt.as_millis()).ok();
         }
     }
 
     pub(super) fn is_connected(&self, peer: &PeerId) -> bool {
-        self.0.contains_key(peer)
+        self.peers.contains_key(peer)
     }
 
     /// Returns the peers that speak our protocols.
     pub(super) fn ours(&self) -> Vec<PeerId> {
-        self.0.iter().filter(|(_, link)| link.is_ours).map(|(peer, _)| *peer).collect()
+        self.peers.iter().filter(|(_, link)| link.is_ours).map(|(peer, _)| *peer).collect()
     }
 
     /// Returns the ranges that a peer is connected over; a relay's range says nothing of the peer behind it.
     pub(super) fn ranges_of(&self, peer: &PeerId) -> Vec<Range> {
-        self.0
+        self.peers
             .get(peer)
             .into_iter()
             .flat_map(Link::direct)
@@ -117,7 +178,7 @@ impl Links {
 
     /// Returns the addresses at the other ends of a peer's direct connections, each once.
     pub(super) fn remote_ips(&self, peer: &PeerId) -> Vec<IpAddr> {
-        let direct = self.0.get(peer).into_iter().flat_map(Link::direct);
+        let direct = self.peers.get(peer).into_iter().flat_map(Link::direct);
         let mut ips: Vec<IpAddr> = direct.filter_map(|it| ip_of(&it.address)).collect();
         ips.sort();
         ips.dedup();
@@ -127,13 +188,13 @@ impl Links {
 
     /// Tells whether some peer is connected over a public address.
     pub(super) fn any_global(&self) -> bool {
-        let mut direct = self.0.values().flat_map(Link::direct);
+        let mut direct = self.peers.values().flat_map(Link::direct);
         direct.any(|it| matches!(reach::range(&it.address), Some(Range::Global)))
     }
 
     /// Returns the address at which this node has reached a peer directly, outside its own network.
     pub(super) fn dialled(&self, peer: &PeerId) -> Option<Multiaddr> {
-        let mut outgoing = self.0.get(peer)?.direct().filter(|it| it.is_outgoing);
+        let mut outgoing = self.peers.get(peer)?.direct().filter(|it| it.is_outgoing);
         let is_outside = |it: &&Connection| {
             matches!(reach::range(&it.address), Some(Range::Global | Range::TestBed | Range::CarrierNat))
         };
@@ -142,13 +203,13 @@ impl Links {
 
     /// Returns the connections through relays to peers that are connected directly as well: they are of no more use.
     pub(super) fn needless(&self) -> Vec<ConnectionId> {
-        let direct = self.0.values().filter(|link| link.direct().next().is_some());
+        let direct = self.peers.values().filter(|link| link.direct().next().is_some());
         let connections = direct.flat_map(|link| &link.connections);
         connections.filter(|(_, it)| it.is_relayed).map(|(id, _)| *id).collect()
     }
 
     pub(super) fn infos(&self) -> Vec<PeerInfo> {
-        let infos = self.0.iter().map(|(peer, link)| {
+        let infos = self.peers.iter().map(|(peer, link)| {
             let addresses = link.connections.values().take(ADDRESSES_PER_PEER_MAX);
             PeerInfo {
                 peer: *peer,
@@ -185,4 +246,56 @@ pub(super) fn from_libp2p(peer: &libp2p::PeerId) -> Option<PeerId> {
 pub(super) fn to_libp2p(peer: &PeerId) -> libp2p::PeerId {
     libp2p::PeerId::from_bytes(&peer.to_multihash_bytes())
         .expect("the multihash of an ed25519 key is a peer id")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrive(links: &mut Links, byte: u16, connection: usize) -> PeerId {
+        let mut key = [0; 32];
+        key[..2].copy_from_slice(&byte.to_be_bytes());
+        let peer = PeerId::from_public_key(key);
+        let endpoint = ConnectedPoint::Listener {
+            local_addr: "/ip4/127.0.0.1/tcp/1".parse().unwrap(),
+            send_back_addr: "/ip4/127.0.0.1/tcp/2".parse().unwrap(),
+        };
+        links.connected(peer, ConnectionId::new_unchecked(connection), &endpoint);
+        peer
+    }
+
+    #[test]
+    fn who_has_been_of_no_use_for_longest_makes_room() {
+        let mut links = Links::default();
+        let peers: Vec<PeerId> =
+            (0..CONNECTIONS_INCOMING_CROWDED).map(|n| arrive(&mut links, n as u16, n)).collect();
+        assert_eq!(links.to_make_room(), None, "there is room");
+        links.used(&peers[0]);
+        let newcomer = arrive(&mut links, u16::MAX, usize::MAX);
+        assert_eq!(links.to_make_room(), Some(peers[1]), "not who is of use, and not who has just come");
+        links.disconnected(peers[1], ConnectionId::new_unchecked(1));
+        assert!(links.is_connected(&newcomer) && links.to_make_room().is_none());
+    }
+
+    #[test]
+    fn those_who_came_first_are_named_whatever_crowd_comes_after() {
+        let mut links = Links::default();
+        for n in 0..600 {
+            let peer = arrive(&mut links, n, n.into());
+            links.identified(peer, "reg/0".into());
+            links.listens(
+                &peer,
+                vec!["/ip4/127.0.0.1/tcp/3".parse().unwrap(), "/ip4/10.0.0.1/tcp/3".parse().unwrap()],
+            );
+        }
+        let asker = arrive(&mut links, 600, 600);
+        let named = links.acquaintances(&asker);
+        assert!(named.len() <= PEERS_TOLD_MAX && named.len() > PEERS_TOLD_MAX / 2);
+        let first = arrive(&mut links, 0, 601);
+        assert_eq!(named[0].0, first);
+        assert!(
+            named.iter().all(|(_, addresses)| addresses.len() == 1),
+            "no private address but over its own range"
+        );
+    }
 }

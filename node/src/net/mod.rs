@@ -18,6 +18,7 @@ mod behaviour;
 mod protocol;
 
 mod links;
+mod members;
 mod reach;
 mod transport;
 
@@ -32,7 +33,7 @@ pub use self::limits::LANES_PER_PEER_MAX;
 pub use self::links::PeerInfo;
 pub use self::network::{
     AskError, ConnectError, DhtMode, NatConfig, Network, NetworkConfig, OpenStreamError, RelayMode,
-    StartError,
+    StartError, SwarmConfig,
 };
 pub use self::pace::Pace;
 pub use self::pool::{PieceBytes, PiecePool, PoolUse};

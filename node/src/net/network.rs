@@ -1,10 +1,11 @@
 //! [`Network`]: the handle, cloneable and free of libp2p's types.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 
 use libp2p::Multiaddr;
-use reg_proto::announcement::Announcement;
+use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::dht::DhtKey;
 use reg_proto::lane::LaneToken;
 use reg_proto::peer::{Address, PeerId};
@@ -55,6 +56,15 @@ pub struct NatConfig {
     pub external: Vec<Address>,
 }
 
+/// Which swarm a node belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SwarmConfig {
+    /// What the names of its protocols are derived from; `None`: the swarm that everybody belongs to.
+    pub key: Option<String>,
+    /// The only peers that it talks to; `None`: everybody.
+    pub peers: Option<BTreeSet<PeerId>>,
+}
+
 /// How a node is connected.
 #[derive(Clone)]
 pub struct NetworkConfig {
@@ -68,11 +78,12 @@ pub struct NetworkConfig {
     pub nat: NatConfig,
     /// Whether bulk goes over lanes where they connect.
     pub lanes: bool,
+    pub swarm: SwarmConfig,
 }
 
 impl fmt::Debug for NetworkConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed: _, listen, bootstrap, mdns, dht, gossip, nat, lanes } = self;
+        let Self { seed: _, listen, bootstrap, mdns, dht, gossip, nat, lanes, swarm: _ } = self;
         write!(
             f,
             "NetworkConfig {{ {listen:?}, {bootstrap:?}, mdns: {mdns}, dht: {dht:?}, gossip: {gossip}, {nat:?}, lanes: {lanes} }}"
@@ -296,6 +307,11 @@ impl Network {
     /// Tells whether others reach this node; `None` offline.
     pub async fn reachability(&self) -> Option<Reachability> {
         self.call(Command::Reachability).await
+    }
+
+    /// Returns whom this node is connected to, as it would tell `asker`: with the addresses that are fit for it.
+    pub async fn acquaintances(&self, asker: PeerId) -> Vec<Holder> {
+        self.call(|reply| Command::Acquaintances { asker, reply }).await.unwrap_or_default()
     }
 
     /// Returns the peers that are connected and speak our protocols.

@@ -8,7 +8,9 @@ use reg_proto::digest::Digest;
 use reg_proto::envelope::Envelope;
 use reg_proto::equivocation::Equivocation;
 use reg_proto::key::KeyHistory;
-use reg_proto::limits::{HEADS_PER_PAGE_MAX, RESPONSE_DOCUMENT_BYTES_MAX, TAG_ENVELOPE_BYTES_MAX};
+use reg_proto::limits::{
+    HEADS_PER_PAGE_MAX, HOLDERS_MAX, RESPONSE_DOCUMENT_BYTES_MAX, TAG_ENVELOPE_BYTES_MAX,
+};
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::peer::PeerId;
 use reg_proto::tag::SignedTag;
@@ -26,7 +28,16 @@ use crate::net::{InboundAnnouncement, InboundRequest, Verdict};
 /// Answers one question.
 pub(super) async fn answer(inner: Arc<Inner>, asked: InboundRequest) {
     let InboundRequest { peer, request, reply } = asked;
+    if request == Request::GetPeers {
+        let peers = Bounded::first_of(inner.network.acquaintances(peer).await);
+        return reply.send(Response::Peers { peers });
+    }
     let own = holder_of(inner.network.peer_id(), inner.network.addresses_for(peer).await);
+    if let Request::GetHolders { manifest } = request {
+        let known = inner.network.acquaintances(peer).await;
+        let answer = tokio::task::spawn_blocking(move || inner.answer_holders(&manifest, own, &known, &peer));
+        return reply.send(answer.await.unwrap_or(Response::Busy { retry_ms: BUSY_RETRY_MS }));
+    }
     let response = tokio::task::spawn_blocking(move || inner.answer(request, own)).await;
     reply.send(response.unwrap_or(Response::Busy { retry_ms: BUSY_RETRY_MS }));
 }
@@ -41,7 +52,8 @@ impl Inner {
             Request::Referrers { subject, artifact_type } => {
                 self.answer_referrers(&subject, artifact_type.as_deref())
             }
-            Request::GetHolders { manifest } => self.answer_holders(&manifest, own),
+            // Those are answered where it is known who asks.
+            Request::GetHolders { .. } | Request::GetPeers => Response::NotFound,
             Request::GetHeads { after } => Response::Heads { announcements: self.heads_page(after.as_ref()) },
         }
     }
@@ -54,16 +66,17 @@ impl Inner {
         tag: Option<&Tag>,
         own: Holder,
     ) -> Response {
+        let gives = |it: &SignedTag| self.sharing.gives(&publisher, &it.record().model);
         let mut keys = tags::keys(&self.store, publisher).ok().flatten();
         let mut records: Vec<SignedTag> = tags::records(&self.store, publisher, model).unwrap_or_default();
-        records.retain(|it| tag.is_none_or(|tag| *tag == it.record().tag));
+        records.retain(|it| tag.is_none_or(|tag| *tag == it.record().tag) && gives(it));
         let mut holders = Vec::new();
         if records.iter().any(|it| self.is_complete(&it.record().manifest.digest)) {
             holders.push(own);
         }
         let mut contradictions: Vec<Equivocation> = Vec::new();
         let heads = self.heads.lock().expect("no holder of this lock panics");
-        for head in heads.of(publisher, model, tag) {
+        for head in heads.of(publisher, model, tag).into_iter().filter(|head| gives(&head.tag)) {
             holders.extend(head.holders.iter().cloned());
             keys = Some(match keys {
                 Some(known) => joined(known, &head.keys),
@@ -80,6 +93,9 @@ impl Inner {
             }
         }
         drop(heads);
+        if records.is_empty() && !self.sharing.gives_all() {
+            return Response::NotFound;
+        }
         let Some(keys) = keys else { return Response::NotFound };
         contradictions.extend(proofs::all(&self.store, &keys, model, tag).unwrap_or_default());
         let delegations = vows::delegations(&self.store, &keys).unwrap_or_default();
@@ -95,7 +111,7 @@ impl Inner {
 
     /// Documents are small: a blob of more bytes is fetched on a blob stream.
     fn answer_document(&self, digest: &Digest) -> Response {
-        if self.is_unserved(digest) {
+        if self.is_unserved(digest) || !self.gives_blob(digest) {
             return Response::NotFound;
         }
         match self.store.read_blob(digest, RESPONSE_DOCUMENT_BYTES_MAX as u64) {
@@ -108,7 +124,8 @@ impl Inner {
     }
 
     fn answer_referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Response {
-        let records = ModelRecord::of_manifest(&self.store, subject);
+        let mut records = ModelRecord::of_manifest(&self.store, subject);
+        records.retain(|it| self.sharing.gives(&it.publisher, &it.model));
         if records.is_empty() || self.is_unserved(subject) {
             return Response::NotFound;
         }
@@ -118,17 +135,31 @@ impl Inner {
         Response::Referrers { manifests: Bounded::first_of(wanted.map(|(digest, it)| it.descriptor(digest))) }
     }
 
-    fn answer_holders(&self, manifest: &Digest, own: Holder) -> Response {
+    /// Who has the whole of a model, and then who is pulling it from here, and so has some of it soon.
+    fn answer_holders(&self, manifest: &Digest, own: Holder, known: &[Holder], asker: &PeerId) -> Response {
         let mut holders = Vec::new();
-        if self.is_complete(manifest) && !self.is_unserved(manifest) {
+        if self.is_complete(manifest) && !self.is_unserved(manifest) && self.gives_blob(manifest) {
             holders.push(own);
         }
-        holders.extend(self.heads.lock().expect("no holder of this lock panics").holders(manifest));
+        let heads = self.heads.lock().expect("no holder of this lock panics").holders(manifest);
+        let told = HOLDERS_MAX / 2;
+        holders.extend(heads.into_iter().take(told));
+        if self.gives_blob(manifest) {
+            let records = ModelRecord::of_manifest(&self.store, manifest);
+            let pullers = self.pullers.of(records.iter().flat_map(|record| &record.blobs), asker);
+            let known = |peer: &PeerId| known.iter().find(|holder| holder.peer == *peer).cloned();
+            let pullers: Vec<Holder> = pullers.iter().filter_map(known).collect();
+            holders.retain(|holder| !pullers.iter().any(|it| it.peer == holder.peer));
+            holders.extend(pullers);
+        }
         Response::Holders { holders: Bounded::first_of(holders) }
     }
 
     fn heads_page(&self, after: Option<&Digest>) -> Bounded<Announcement, HEADS_PER_PAGE_MAX> {
-        self.heads.lock().expect("no holder of this lock panics").page(after)
+        self.heads
+            .lock()
+            .expect("no holder of this lock panics")
+            .page(after, |record| self.sharing.gives(&record.publisher, &record.model))
     }
 
     /// Tells whether every blob of a model is here.

@@ -1,23 +1,29 @@
 //! [`Finder`]: a stream of peers that may have something, from every source at once.
 //!
-//! Peers that the user named, peers that are connected (mDNS and bootstrap bring those), holders that others told of, and
-//! providers from the DHT: each alone can be poisoned, and none is waited for.
+//! Peers that the user named, peers that are connected (mDNS and bootstrap bring those), holders that others told of,
+//! providers from the DHT, and, where all of these know nothing, whom the connected peers are connected to: each alone can
+//! be poisoned, and none is waited for. One honest peer is enough, even if all it does is to introduce others.
 
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use reg_proto::announcement::Holder;
 use reg_proto::dht::DhtKey;
+use reg_proto::digest::Digest;
 use reg_proto::peer::{Address, PeerId};
+use reg_proto::wire::{Request, Response};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::debug;
 
 use super::Reporter;
-use super::limits::{ASK_DHT_AGAIN, CANDIDATES_MAX, LOOK_AGAIN};
+use super::limits::{
+    ASK_AROUND_AFTER, ASK_DHT_AGAIN, ASKED_AROUND_MAX, CANDIDATES_MAX, DIALS_AT_ONCE, EXCHANGE_FIRST,
+    EXCHANGE_LATER, LOOK_AGAIN,
+};
 use crate::net::Network;
 
 /// What is searched, and where to begin.
@@ -43,7 +49,8 @@ pub(super) struct Finder {
     /// Whether the user named peers, and whether others did.
     is_named: bool,
     is_hinted: bool,
-    _tasks: JoinSet<()>,
+    is_settled: Arc<AtomicBool>,
+    tasks: JoinSet<()>,
 }
 
 impl Finder {
@@ -69,10 +76,12 @@ impl Finder {
         for key in search.keys {
             tasks.spawn(ask_dht(network.clone(), key, raw.clone(), pending.clone()));
         }
+        let is_settled = Arc::new(AtomicBool::new(false));
+        tasks.spawn(ask_around(network.clone(), raw.clone(), pending.clone(), is_settled.clone()));
         tasks.spawn(watch_connected(network.clone(), raw.clone(), pending.clone()));
         tasks.spawn(follow_hints(network.clone(), hinted, raw));
         tasks.spawn(each_once(network.peer_id(), candidates, found_sender));
-        Self { found, hints, pending, is_named, is_hinted, _tasks: tasks }
+        Self { found, hints, pending, is_named, is_hinted, is_settled, tasks }
     }
 
     /// Returns the next peer, `None` when no more can turn up.
@@ -93,6 +102,17 @@ impl Finder {
     /// Tells whether an address or the DHT has not answered yet, or nobody has looked yet at who is connected.
     pub(super) fn is_searching(&self) -> bool {
         self.pending.load(Ordering::Relaxed) > 0
+    }
+
+    /// Asks those who are connected, from now on, who else has a model or is pulling it.
+    pub(super) fn exchange(&mut self, network: &Network, manifest: Digest) {
+        self.settle();
+        self.tasks.spawn(exchange(network.clone(), manifest, self.hints.clone()));
+    }
+
+    /// Somebody has told what was looked for: nobody is asked whom they know.
+    pub(super) fn settle(&self) {
+        self.is_settled.store(true, Ordering::Relaxed);
     }
 
     /// Adds a holder that `told_by` told of.
@@ -129,6 +149,67 @@ async fn ask_dht(network: Network, key: DhtKey, found: mpsc::Sender<PeerId>, pen
     }
 }
 
+/// Asks those who are connected whom they know, once, unless the search has come to something before.
+async fn ask_around(
+    network: Network,
+    found: mpsc::Sender<PeerId>,
+    pending: Arc<AtomicUsize>,
+    is_settled: Arc<AtomicBool>,
+) {
+    tokio::time::sleep(ASK_AROUND_AFTER).await;
+    let connected = network.connected().await;
+    let mut known: BTreeSet<PeerId> = connected.iter().copied().chain([network.peer_id()]).collect();
+    let mut dials = JoinSet::new();
+    for teller in connected.into_iter().take(ASKED_AROUND_MAX) {
+        if is_settled.load(Ordering::Relaxed) {
+            break;
+        }
+        let Ok(Response::Peers { peers }) = network.ask(teller, Request::GetPeers).await else { continue };
+        for Holder { peer, addresses } in peers.into_vec() {
+            if !known.insert(peer) || known.len() > CANDIDATES_MAX {
+                continue;
+            }
+            if dials.len() >= DIALS_AT_ONCE
+                && let Some(Ok(peer)) = dials.join_next().await
+            {
+                let _heard = found.send(peer).await;
+            }
+            let network = network.clone();
+            dials.spawn(async move {
+                network.dial_hint(peer, addresses.into_vec(), Some(teller)).await;
+                peer
+            });
+        }
+    }
+    while let Some(dialled) = dials.join_next().await {
+        if let Ok(peer) = dialled {
+            let _heard = found.send(peer).await;
+        }
+    }
+    pending.fetch_sub(1, Ordering::Relaxed);
+}
+
+async fn exchange(network: Network, manifest: Digest, hints: mpsc::Sender<(Holder, Option<PeerId>)>) {
+    let mut wait = EXCHANGE_FIRST;
+    let mut known = BTreeSet::from([network.peer_id()]);
+    loop {
+        for teller in network.connected().await.into_iter().take(ASKED_AROUND_MAX) {
+            let Ok(Response::Holders { holders }) =
+                network.ask(teller, Request::GetHolders { manifest }).await
+            else {
+                continue;
+            };
+            for holder in holders.into_vec() {
+                if known.len() <= CANDIDATES_MAX && known.insert(holder.peer) {
+                    drop(hints.try_send((holder, Some(teller))));
+                }
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(EXCHANGE_LATER);
+    }
+}
+
 async fn watch_connected(network: Network, found: mpsc::Sender<PeerId>, pending: Arc<AtomicUsize>) {
     let mut is_first = true;
     loop {
@@ -149,10 +230,24 @@ async fn follow_hints(
     mut hints: mpsc::Receiver<(Holder, Option<PeerId>)>,
     found: mpsc::Sender<PeerId>,
 ) {
-    while let Some((holder, told_by)) = hints.recv().await {
-        network.dial_hint(holder.peer, holder.addresses.into_vec(), told_by).await;
-        if found.send(holder.peer).await.is_err() {
-            return;
+    let mut dials = JoinSet::new();
+    loop {
+        tokio::select! {
+            hint = hints.recv(), if dials.len() < DIALS_AT_ONCE => {
+                let Some((Holder { peer, addresses }, told_by)) = hint else { return };
+                let network = network.clone();
+                dials.spawn(async move {
+                    network.dial_hint(peer, addresses.into_vec(), told_by).await;
+                    peer
+                });
+            }
+            Some(dialled) = dials.join_next() => {
+                if let Ok(peer) = dialled
+                    && found.send(peer).await.is_err()
+                {
+                    return;
+                }
+            }
         }
     }
 }

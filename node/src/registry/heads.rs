@@ -231,10 +231,17 @@ impl Heads {
     }
 
     /// Returns a page of announcements: those of the tag records whose payload's digest is above `after`, in that order.
-    pub(super) fn page(&self, after: Option<&Digest>) -> Bounded<Announcement, HEADS_PER_PAGE_MAX> {
+    pub(super) fn page(
+        &self,
+        after: Option<&Digest>,
+        is_given: impl Fn(&TagRecord) -> bool,
+    ) -> Bounded<Announcement, HEADS_PER_PAGE_MAX> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let heads =
-            self.by_payload.range((start, Bound::Unbounded)).filter_map(|(_, key)| self.heads.get(key));
+        let heads = self
+            .by_payload
+            .range((start, Bound::Unbounded))
+            .filter_map(|(_, key)| self.heads.get(key))
+            .filter(|head| is_given(head.tag.record()));
         let mut page = Vec::new();
         for head in heads {
             let announcements = head.announcements();

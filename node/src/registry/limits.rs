@@ -24,6 +24,17 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How often the DHT is asked anew while something is missing.
 pub(super) const ASK_DHT_AGAIN: Duration = Duration::from_secs(10);
 
+/// A name that nobody has told of by then is looked for at those whom the connected peers know.
+pub(super) const ASK_AROUND_AFTER: Duration = Duration::from_millis(700);
+/// Connected peers that are asked whom they know.
+pub(super) const ASKED_AROUND_MAX: usize = 8;
+/// While something is missing, those who are connected are asked this often who else is pulling it: at first,
+pub(super) const EXCHANGE_FIRST: Duration = Duration::from_millis(500);
+/// ... and after a while.
+pub(super) const EXCHANGE_LATER: Duration = Duration::from_secs(15);
+/// Dials to peers that others have named, at once.
+pub(super) const DIALS_AT_ONCE: usize = 16;
+
 /// Questions under way at once: a slow peer delays nobody, and a swarm is not asked all at once.
 pub(super) const QUESTIONS_AT_ONCE: usize = 8;
 /// Peers asked at once for what is said of a manifest: some know attestations that others do not.
@@ -167,3 +178,6 @@ pub(super) const REMOTE_PEERS_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) const REMOTE_PEERS_STALL: Duration = Duration::from_secs(5);
 /// Peers that are asked whether they hold a file of the endpoint.
 pub(super) const PEERS_ASKED_FOR_BLOB: usize = 32;
+
+/// How long it is remembered which blobs are given to others: a model that has just come waits that long at most.
+pub(super) const GIVEN_FRESH: Duration = Duration::from_secs(1);

@@ -44,6 +44,7 @@ pub mod key_pin;
 pub mod log;
 mod proofs;
 mod resolve;
+pub mod sharing;
 mod tags;
 pub mod trust;
 mod trust_use;
@@ -87,6 +88,7 @@ mod clock;
 mod durable;
 pub mod fault;
 mod limits;
+mod pullers;
 mod reporter;
 mod traffic;
 

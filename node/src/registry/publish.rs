@@ -516,7 +516,9 @@ impl Inner {
 
     /// Tells the network what a tag now means, and that this node holds it.
     pub(super) async fn announce(self: &Arc<Self>, tag: &SignedTag, keys: &KeyHistory) {
-        self.announce_text(tag.envelope(), keys).await;
+        if self.sharing.gives(&tag.record().publisher, &tag.record().model) {
+            self.announce_text(tag.envelope(), keys).await;
+        }
     }
 
     /// Tells the network a tag record, or that its keys are revoked.
@@ -535,7 +537,8 @@ impl Inner {
     /// where it is here whole.
     pub(super) async fn seed_model(&self, manifest: &Digest) {
         let mut keys = BTreeSet::new();
-        for record in ModelRecord::of_manifest(&self.store, manifest) {
+        let records = ModelRecord::of_manifest(&self.store, manifest);
+        for record in records.iter().filter(|it| self.sharing.gives(&it.publisher, &it.model)) {
             keys.extend(record.complete.then(|| DhtKey::manifest(manifest)));
             keys.insert(DhtKey::publisher(&record.publisher));
             keys.extend(

@@ -341,6 +341,9 @@ impl Inner {
         let before = busy(&partials);
         let downloader = Downloader::new(self, partials.clone()).on_terms(pull, terms.limit_down);
         let first = resolved.holders.clone();
+        if let Some(finder) = &mut resolved.finder {
+            finder.exchange(&self.network, resolved.digest);
+        }
         let result = downloader.run(first, resolved.finder.take(), reporter).await;
         if let Err(DownloadError::FalseStates { blob }) = &result {
             for partial in partials.iter().filter(|it| it.digest() == *blob) {
@@ -410,7 +413,9 @@ impl Inner {
 
     /// Others may fetch what has come so far while the rest is coming.
     async fn seed_while_pulling(&self, resolved: &Resolved) {
-        self.network.provide(DhtKey::publisher(&resolved.keys.publisher())).await;
+        if self.sharing.gives(&resolved.keys.publisher(), &resolved.model) {
+            self.network.provide(DhtKey::publisher(&resolved.keys.publisher())).await;
+        }
     }
 
     pub(super) fn record(&self, resolved: &Resolved, described: Option<Description>) -> ModelRecord {

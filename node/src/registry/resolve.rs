@@ -82,6 +82,8 @@ pub(super) struct ResolveOptions {
 pub enum ResolveError {
     #[error("publisher of {reference} is not known")]
     Trust { reference: Reference, source: TrustError },
+    #[error("{publisher} is none of the publishers whose models come here")]
+    NotTaken { publisher: PublisherId },
     #[error("{reference} is not here")]
     NotHere { reference: Reference },
     #[error("{reference} is not here, and no peer was asked because the node is offline")]
@@ -132,7 +134,7 @@ impl Fault for ResolveError {
             Self::Trust { source, .. } => source.kind(),
             Self::Offline { .. } | Self::NoPeers { .. } => FaultKind::Unreachable,
             Self::NotHere { .. } | Self::NotFound { .. } | Self::Document { .. } => FaultKind::NotFound,
-            Self::Expired { .. } | Self::Withdrawn { .. } => FaultKind::Denied,
+            Self::Expired { .. } | Self::Withdrawn { .. } | Self::NotTaken { .. } => FaultKind::Denied,
             Self::Keys { .. }
             | Self::Tag { .. }
             | Self::TagMoved { .. }
@@ -164,6 +166,7 @@ impl Fault for ResolveError {
             Self::NotFound { .. } => {
                 Some("check the spelling, or name a peer that has it with --from MULTIADDR".to_owned())
             }
+            Self::NotTaken { .. } => Some("swarm.publishers in the configuration names them".to_owned()),
             Self::Expired { .. } => Some("take it all the same with --allow-expired".to_owned()),
             _ => None,
         }
@@ -264,6 +267,9 @@ impl Inner {
             .trust
             .resolve(&reference.publisher)
             .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
+        if !self.sharing.takes(&publisher) {
+            return Err(ResolveError::NotTaken { publisher });
+        }
         let mut told = self.told_here(publisher, reference)?;
         let offline = options.offline || self.network.is_offline();
         let mut finder = None;
@@ -406,6 +412,7 @@ impl Inner {
                     self.take_records(publisher, reference, told, peer, &records, finder);
                     if !heard && !told.holders.is_empty() && told.is_enough(reference) {
                         heard = true;
+                        finder.settle();
                         end = end.min(Instant::now() + SETTLE);
                     } else if told.refusal.is_some() {
                         end = end.min(Instant::now() + REFUSED_PATIENCE);

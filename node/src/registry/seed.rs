@@ -73,6 +73,7 @@ pub(super) async fn serve(inner: Arc<Inner>, stream: InboundStream) {
 impl Drop for Server {
     fn drop(&mut self) {
         self.requests.end();
+        self.followed.keys().for_each(|blob| self.inner.pullers.left(blob, &self.peer));
     }
 }
 
@@ -118,7 +119,9 @@ impl Server {
         match frame {
             Frame::Follow { blob } => self.follow(blob).await,
             Frame::Unfollow { blob } => {
-                self.followed.remove(&blob);
+                if self.followed.remove(&blob).is_some() {
+                    self.inner.pullers.left(&blob, &self.peer);
+                }
                 Ok(())
             }
             Frame::Request { id, blob, first, count } => {
@@ -146,7 +149,9 @@ impl Server {
             return Ok(());
         }
         let pieces = self.inner.held(&blob);
-        self.followed.insert(blob, pieces.clone());
+        if self.followed.insert(blob, pieces.clone()).is_none() {
+            self.inner.pullers.joined(blob, self.peer);
+        }
         self.writer.send(&Frame::Holds { blob, pieces }).await
     }
 
@@ -272,10 +277,12 @@ impl Server {
     }
 
     async fn send_states(&mut self, blob: Digest) -> Result<(), FrameError> {
-        let store = self.inner.store.clone();
-        let states = tokio::task::spawn_blocking(move || store.states(&blob)).await;
+        let inner = self.inner.clone();
+        let states =
+            tokio::task::spawn_blocking(move || inner.gives_blob(&blob).then(|| inner.store.states(&blob)))
+                .await;
         match states {
-            Ok(Ok(states)) => self.writer.send(&Frame::States { blob, bytes: states.to_bytes() }).await,
+            Ok(Some(Ok(states))) => self.writer.send(&Frame::States { blob, bytes: states.to_bytes() }).await,
             _ => self.writer.send(&Frame::NoStates { blob }).await,
         }
     }
@@ -291,7 +298,7 @@ impl Server {
 impl Inner {
     /// Returns what this node holds of a blob, as it tells peers.
     fn held(&self, blob: &Digest) -> Held {
-        if self.is_unserved(blob) {
+        if self.is_unserved(blob) || !self.gives_blob(blob) {
             return Held::None;
         }
         if self.store.contains(blob) && !self.is_suspect(blob) {

@@ -187,6 +187,9 @@ impl PieceReader {
 
 impl Inner {
     fn open_serving(&self, blob: Digest) -> Result<Serving, Rejection> {
+        if !self.gives_blob(&blob) {
+            return Err(Rejection::NotHere);
+        }
         if self.is_suspect(&blob) {
             return Err(Rejection::Unverified);
         }

@@ -19,13 +19,15 @@ use super::limits::{
 };
 use super::model::ModelRecord;
 use super::publish::Preparation;
+use super::pullers::Pullers;
 use super::pulls::Pulls;
 use super::push::Held;
 use super::relay::Relays;
 use super::seed::{self, Suspects};
+use super::sharing::{Given, Sharing, SharingRules};
 use super::throttle::{Throttle, TransferLimits, UpLimit};
 use super::traffic::Traffic;
-use super::trust::TrustFile;
+use super::trust::{TrustError, TrustFile};
 use super::turns::Turns;
 use super::upload::Uploads;
 use super::view::Views;
@@ -46,6 +48,8 @@ pub struct RegistryParts {
     /// Whether gateways serve files that run code when they are loaded, archives, and what is not recognised.
     pub allow_unsafe: bool,
     pub limits: TransferLimits,
+    /// Whose models come here, and which are given to others.
+    pub sharing: SharingRules,
 }
 
 /// The use cases of a node. Cheap to clone.
@@ -63,6 +67,7 @@ pub(super) struct Inner {
     pub(super) trust: TrustFile,
     pub(super) heads: Mutex<Heads>,
     pub(super) bans: Bans,
+    pub(super) pullers: Pullers,
     pub(super) traffic: Traffic,
     pub(super) views: Views,
     pub(super) relays: Relays,
@@ -82,6 +87,8 @@ pub(super) struct Inner {
     pub(super) allow_unsafe: bool,
     /// What lists that the user follows warn of.
     pub(super) unserved: Unserved,
+    pub(super) sharing: Sharing,
+    pub(super) given: Mutex<Given>,
     pub(super) uploads: Uploads,
     pub(super) held: Held,
     pub(super) preparations: Mutex<BTreeMap<u64, Preparation>>,
@@ -96,8 +103,13 @@ pub(super) struct Inner {
 
 impl Registry {
     /// Starts serving what is here, and answering peers.
-    pub fn start(parts: RegistryParts) -> Self {
-        let RegistryParts { store, network, inbound, trust, allow_unsafe, limits } = parts;
+    ///
+    /// # Errors
+    /// The rules of sharing name a petname that means nobody.
+    pub fn start(parts: RegistryParts) -> Result<Self, TrustError> {
+        let RegistryParts { store, network, inbound, trust, allow_unsafe, limits, sharing } = parts;
+        let trust = TrustFile::open(trust);
+        let sharing = Sharing::new(&sharing, &trust)?;
         let up = match limits.up {
             UpLimit::Rate(rate) => Some(rate),
             UpLimit::Auto | UpLimit::None => None,
@@ -105,9 +117,10 @@ impl Registry {
         let inner = Arc::new(Inner {
             store,
             network,
-            trust: TrustFile::open(trust),
+            trust,
             heads: Mutex::default(),
             bans: Bans::default(),
+            pullers: Pullers::default(),
             traffic: Traffic::default(),
             views: Views::default(),
             relays: Relays::default(),
@@ -121,6 +134,8 @@ impl Registry {
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             allow_unsafe,
             unserved: Unserved::default(),
+            sharing,
+            given: Mutex::default(),
             uploads: Uploads::default(),
             held: Held::default(),
             preparations: Mutex::default(),
@@ -141,7 +156,7 @@ impl Registry {
         tasks.spawn(keep_house(inner.clone()));
         let registry = Self { inner, tasks: Arc::default() };
         tasks.spawn(denylists::keep_lists(registry.without_tasks()));
-        Self { tasks: Arc::new(tokio::sync::Mutex::new(tasks)), ..registry }
+        Ok(Self { tasks: Arc::new(tokio::sync::Mutex::new(tasks)), ..registry })
     }
 
     /// The same for a task of its own, which must not hold what holds it.

@@ -23,15 +23,17 @@ use libp2p::swarm::{
     NetworkBehaviour, NotifyHandler, Stream, SubstreamProtocol, THandlerInEvent, ToSwarm, dummy,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
-use reg_proto::wire::BLOB_PROTOCOL;
+use reg_proto::swarm::Protocols;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::net::frames::split;
 use crate::net::inbound::InboundStream;
 use crate::net::limits::{OPENS_WAITING_MAX, PUNCH_PATIENCE};
 use crate::net::links::from_libp2p;
+use crate::net::members::Members;
 use crate::net::network::{OpenStreamError, Opened};
 
+use super::protocol;
 use super::relay::is_relayed;
 
 /// Who waits for a stream.
@@ -40,13 +42,15 @@ pub(crate) type Reply = oneshot::Sender<Result<Opened, OpenStreamError>>;
 /// Opens and accepts blob streams.
 pub(crate) struct Behaviour {
     inbound: mpsc::Sender<InboundStream>,
+    members: Members,
+    protocol: StreamProtocol,
     /// Direct connections.
     connections: BTreeMap<PeerId, Vec<ConnectionId>>,
     /// Peers that are reached through relays.
     relayed: BTreeMap<PeerId, Relayed>,
     /// Who waits for a connection to a peer.
     waiting: BTreeMap<PeerId, Vec<Reply>>,
-    events: VecDeque<ToSwarm<Infallible, Either<Open, Infallible>>>,
+    events: VecDeque<ToSwarm<Taken, Either<Open, Infallible>>>,
     waker: Option<Waker>,
 }
 
@@ -57,14 +61,20 @@ struct Relayed {
     until: Option<Instant>,
 }
 
+/// A peer's stream was taken.
+#[derive(Debug)]
+pub(crate) struct Taken(pub(crate) reg_proto::peer::PeerId);
+
 /// Asks a connection's handler for a stream.
 #[derive(Debug)]
 pub(crate) struct Open(Reply);
 
 impl Behaviour {
-    pub(crate) const fn new(inbound: mpsc::Sender<InboundStream>) -> Self {
+    pub(crate) fn new(inbound: mpsc::Sender<InboundStream>, members: Members, names: &Protocols) -> Self {
         Self {
             inbound,
+            members,
+            protocol: protocol(&names.blobs),
             connections: BTreeMap::new(),
             relayed: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -113,7 +123,7 @@ impl Behaviour {
         late.iter().for_each(|peer| self.punch_failed(peer));
     }
 
-    fn push(&mut self, event: ToSwarm<Infallible, Either<Open, Infallible>>) {
+    fn push(&mut self, event: ToSwarm<Taken, Either<Open, Infallible>>) {
         self.events.push_back(event);
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -135,8 +145,15 @@ impl Behaviour {
         if is_relayed {
             return Ok(Either::Right(dummy::ConnectionHandler));
         }
-        let (inbound, opening) = (self.inbound.clone(), VecDeque::new());
-        Ok(Either::Left(Handler { peer, inbound, opening, waker: None }))
+        Ok(Either::Left(Handler {
+            peer,
+            protocol: self.protocol.clone(),
+            is_member: self.members.admit(&peer),
+            inbound: self.inbound.clone(),
+            opening: VecDeque::new(),
+            taken: 0,
+            waker: None,
+        }))
     }
 
     fn connected(&mut self, peer: PeerId, connection: ConnectionId, is_relayed: bool) {
@@ -176,7 +193,7 @@ struct NotEd25519;
 
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = Either<Handler, dummy::ConnectionHandler>;
-    type ToSwarm = Infallible;
+    type ToSwarm = Taken;
 
     fn handle_established_inbound_connection(
         &mut self,
@@ -218,18 +235,14 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 
-    fn on_connection_handler_event(
-        &mut self,
-        _: PeerId,
-        _: ConnectionId,
-        event: Either<Infallible, Infallible>,
-    ) {
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: Either<Taken, Infallible>) {
         match event {
-            Either::Left(never) | Either::Right(never) => match never {},
+            Either::Left(taken) => self.push(ToSwarm::GenerateEvent(taken)),
+            Either::Right(never) => match never {},
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Taken, THandlerInEvent<Self>>> {
         match self.events.pop_front() {
             Some(event) => Poll::Ready(event),
             None => {
@@ -243,40 +256,57 @@ impl NetworkBehaviour for Behaviour {
 /// The blob streams of one connection.
 pub(crate) struct Handler {
     peer: reg_proto::peer::PeerId,
+    protocol: StreamProtocol,
+    /// Whether the peer's streams are taken.
+    is_member: bool,
     inbound: mpsc::Sender<InboundStream>,
     opening: VecDeque<Reply>,
+    /// Streams that were taken and of which nobody has been told.
+    taken: usize,
     waker: Option<Waker>,
 }
 
 impl Handler {
-    fn accept(&self, stream: Stream) {
+    fn accept(&mut self, stream: Stream) {
+        if !self.is_member {
+            return;
+        }
         let (reader, writer) = split(stream);
         let peer = self.peer;
         if self.inbound.try_send(InboundStream { peer, reader, writer }).is_err() {
             tracing::warn!(%peer, "a blob stream finds no room and is closed");
+            return;
+        }
+        self.taken += 1;
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
         }
     }
 }
 
 impl ConnectionHandler for Handler {
     type FromBehaviour = Open;
-    type ToBehaviour = Infallible;
+    type ToBehaviour = Taken;
     type InboundProtocol = ReadyUpgrade<StreamProtocol>;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
     type InboundOpenInfo = ();
     type OutboundOpenInfo = Reply;
 
     fn listen_protocol(&self) -> SubstreamProtocol<ReadyUpgrade<StreamProtocol>> {
-        SubstreamProtocol::new(ReadyUpgrade::new(StreamProtocol::new(BLOB_PROTOCOL)), ())
+        SubstreamProtocol::new(ReadyUpgrade::new(self.protocol.clone()), ())
     }
 
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, Reply, Infallible>> {
+    ) -> Poll<ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, Reply, Taken>> {
+        if self.taken > 0 {
+            self.taken -= 1;
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(Taken(self.peer)));
+        }
         match self.opening.pop_front() {
             Some(reply) => {
-                let upgrade = ReadyUpgrade::new(StreamProtocol::new(BLOB_PROTOCOL));
+                let upgrade = ReadyUpgrade::new(self.protocol.clone());
                 let protocol = SubstreamProtocol::new(upgrade, reply);
                 Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol })
             }

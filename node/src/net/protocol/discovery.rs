@@ -7,11 +7,12 @@ use libp2p::kad::{
     self, GetProvidersOk, InboundRequest, Mode, QueryId, QueryResult, RecordKey, StoreInserts,
     store::RecordStore as _,
 };
-use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use libp2p::{Multiaddr, PeerId};
 use reg_proto::dht::DhtKey;
-use reg_proto::wire::DHT_PROTOCOL;
+use reg_proto::swarm::Protocols;
 use tokio::sync::mpsc;
 
+use super::protocol;
 use super::record_store::RecordStore;
 use crate::net::limits::{
     ADDRESSES_PER_PEER_MAX, BOOTSTRAP_RETRY, BOOTSTRAP_RETRY_MAX, DHT_OWN_KEYS_MAX, DHT_PROVIDE_AGAIN,
@@ -24,11 +25,11 @@ use crate::net::network::DhtMode;
 type Kad = kad::Behaviour<RecordStore>;
 
 /// Returns the DHT of a node, with a protocol id and a store of its own.
-pub(crate) fn behaviour(own: PeerId, mode: DhtMode) -> Option<Kad> {
+pub(crate) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -> Option<Kad> {
     if mode == DhtMode::Off {
         return None;
     }
-    let mut config = kad::Config::new(StreamProtocol::new(DHT_PROTOCOL));
+    let mut config = kad::Config::new(protocol(&names.dht));
     config
         .set_query_timeout(DHT_QUERY_TIMEOUT)
         .set_record_filtering(StoreInserts::FilterBoth)

@@ -16,7 +16,7 @@ use libp2p::identity::Keypair;
 use reg_proto::announcement::Announcement;
 use reg_proto::digest::Digest;
 use reg_proto::limits::ANNOUNCEMENT_BYTES_MAX;
-use reg_proto::wire::TAGS_TOPIC;
+use reg_proto::swarm::Protocols;
 use tokio::sync::mpsc;
 
 use crate::net::inbound::{InboundAnnouncement, Responder, Verdict};
@@ -36,18 +36,16 @@ pub(crate) struct Gossip {
     /// Announcements of each peer in the present minute.
     heard: BTreeMap<libp2p::PeerId, u32>,
     minute: Instant,
-}
-
-fn topic() -> IdentTopic {
-    IdentTopic::new(TAGS_TOPIC)
+    topic: IdentTopic,
 }
 
 /// Returns the behaviour of the protocol.
-pub(crate) fn behaviour(keypair: &Keypair) -> Result<gossipsub::Behaviour, StartError> {
+pub(crate) fn behaviour(keypair: &Keypair, names: &Protocols) -> Result<gossipsub::Behaviour, StartError> {
     /// A message's envelope around the announcement: its signature, key, source and topic.
     const ENVELOPE_BYTES: usize = 1024;
     let refused = |error: String| StartError::Gossip(error.into());
     let config = ConfigBuilder::default()
+        .protocol_id_prefix(names.gossip.clone())
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
         .max_transmit_size(ANNOUNCEMENT_BYTES_MAX + ENVELOPE_BYTES)
@@ -62,18 +60,19 @@ pub(crate) fn behaviour(keypair: &Keypair) -> Result<gossipsub::Behaviour, Start
         ..PeerScoreParams::default()
     };
     behaviour.with_peer_score(scores, PeerScoreThresholds::default()).map_err(refused)?;
-    behaviour.subscribe(&topic()).map_err(|error| refused(error.to_string()))?;
+    behaviour.subscribe(&IdentTopic::new(&names.tags_topic)).map_err(|error| refused(error.to_string()))?;
     Ok(behaviour)
 }
 
 impl Gossip {
-    pub(crate) fn new(inbound: mpsc::Sender<InboundAnnouncement>) -> Self {
+    pub(crate) fn new(inbound: mpsc::Sender<InboundAnnouncement>, names: &Protocols) -> Self {
         Self {
             inbound,
             judging: FuturesUnordered::new(),
             waiting: VecDeque::new(),
             heard: BTreeMap::new(),
             minute: Instant::now(),
+            topic: IdentTopic::new(&names.tags_topic),
         }
     }
 
@@ -83,7 +82,7 @@ impl Gossip {
     }
 
     fn publish(&mut self, behaviour: &mut gossipsub::Behaviour, bytes: Vec<u8>) {
-        match behaviour.publish(topic(), bytes.clone()) {
+        match behaviour.publish(self.topic.clone(), bytes.clone()) {
             Ok(_) | Err(PublishError::Duplicate) => {}
             Err(PublishError::NoPeersSubscribedToTopic) => {
                 if self.waiting.len() >= ANNOUNCEMENTS_WAITING_MAX {

@@ -11,23 +11,27 @@ use libp2p::request_response::{
     ProtocolSupport, ResponseChannel,
 };
 use reg_proto::peer::PeerId;
-use reg_proto::wire::{Message, PREFIX_LEN, RECORDS_PROTOCOL, Request, Response};
+use reg_proto::swarm::Protocols;
+use reg_proto::wire::{Message, PREFIX_LEN, Request, Response};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::net::inbound::{InboundRequest, Responder};
 use crate::net::limits::{ASK_TIMEOUT, QUESTIONS_MAX};
 use crate::net::links::{from_libp2p, to_libp2p};
+use crate::net::members::Members;
 use crate::net::network::AskError;
+
+use super::protocol;
 
 /// What a peer is told when there is no room for its question.
 const BUSY: Response = Response::Busy { retry_ms: 1000 };
 
 /// Returns the behaviour of the protocol.
-pub(crate) fn behaviour() -> request_response::Behaviour<RecordsCodec> {
+pub(crate) fn behaviour(names: &Protocols) -> request_response::Behaviour<RecordsCodec> {
     let config = request_response::Config::default()
         .with_request_timeout(ASK_TIMEOUT)
         .with_max_concurrent_streams(QUESTIONS_MAX);
-    request_response::Behaviour::new([(StreamProtocol::new(RECORDS_PROTOCOL), ProtocolSupport::Full)], config)
+    request_response::Behaviour::new([(protocol(&names.records), ProtocolSupport::Full)], config)
 }
 
 /// An answer that the registry has given, on its way back.
@@ -39,11 +43,12 @@ pub(crate) struct Records {
     /// Questions of peers that the registry is answering.
     pub(crate) answering: FuturesUnordered<futures::future::BoxFuture<'static, Answered>>,
     inbound: mpsc::Sender<InboundRequest>,
+    members: Members,
 }
 
 impl Records {
-    pub(crate) fn new(inbound: mpsc::Sender<InboundRequest>) -> Self {
-        Self { asked: BTreeMap::new(), answering: FuturesUnordered::new(), inbound }
+    pub(crate) fn new(inbound: mpsc::Sender<InboundRequest>, members: Members) -> Self {
+        Self { asked: BTreeMap::new(), answering: FuturesUnordered::new(), inbound, members }
     }
 
     /// Asks a peer, dialling it where it is not connected.
@@ -95,6 +100,10 @@ impl Records {
         id: InboundRequestId,
     ) {
         let Some(peer) = from_libp2p(peer) else { return };
+        if !self.members.admit(&peer) {
+            tracing::debug!(%peer, "a stranger's question is not looked at");
+            return;
+        }
         let (reply, answer) = Responder::new();
         if self.inbound.try_send(InboundRequest { peer, request, reply }).is_err() {
             tracing::debug!(%peer, %id, "a question finds no room");
@@ -108,6 +117,14 @@ impl Records {
     pub(crate) fn answered(behaviour: &mut request_response::Behaviour<RecordsCodec>, answered: Answered) {
         let (channel, response) = answered;
         drop(behaviour.send_response(channel, response.unwrap_or(BUSY)));
+    }
+}
+
+/// Returns who asks, where an event is a peer's question.
+pub(crate) fn asker(event: &Event<Request, Response>) -> Option<PeerId> {
+    match event {
+        Event::Message { peer, message: Exchange::Request { .. }, .. } => from_libp2p(peer),
+        _ => None,
     }
 }
 

@@ -1,0 +1,94 @@
+//! An eclipse: 200 Sybils around the key under which a publisher's records are found. A single honest peer that is known,
+//! and holds neither the model nor its tag, is enough: it tells whom it knows.
+
+use std::time::{Duration, Instant};
+
+use reg_node::net::{DhtMode, Inbound, NatConfig, Network, NetworkConfig, SwarmConfig};
+use reg_proto::dht::DhtKey;
+use reg_proto::name::PublisherId;
+use reg_testnet::process::{Daemon, Home, is_full};
+use reg_testnet::sybil::{self, Sybils};
+use reg_testnet::{model, tree};
+
+const MIB: u64 = 1 << 20;
+
+/// An honest node that has nothing: what most of a network is made of.
+async fn bystander(number: u8, known: &str) -> (Network, Inbound) {
+    let config = NetworkConfig {
+        seed: [number; 32],
+        listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")],
+        bootstrap: vec![known.parse().expect("an address")],
+        mdns: false,
+        dht: DhtMode::Server,
+        gossip: false,
+        nat: NatConfig::default(),
+        swarm: SwarmConfig::default(),
+        lanes: false,
+    };
+    Network::start(config).await.expect("it starts")
+}
+
+/// Asks the DHT alone, as a newcomer that is led in by a bystander: is the holder found?
+async fn found_by_dht_alone(number: u8, through: &Network, key: DhtKey, holder: &str) -> bool {
+    let address = through.listen_addresses().await.remove(0);
+    let (newcomer, _inbound) = bystander(number, address.as_str()).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let search = async {
+        let mut providers = newcomer.providers(key).await;
+        while let Some(peer) = providers.recv().await {
+            if peer.to_string() == holder {
+                return true;
+            }
+        }
+        false
+    };
+    tokio::time::timeout(Duration::from_secs(25), search).await.unwrap_or(false)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_honest_peer_that_only_introduces_others_is_enough() {
+    let (sybils, tries, pulls, asked) = if is_full() { (200, 400_000, 100, 20) } else { (60, 60_000, 6, 4) };
+    let [known, holder] = ["known", "holder"].map(Home::new);
+    let publisher = holder.key("me");
+    let key = DhtKey::publisher(&publisher.parse::<PublisherId>().expect("an id"));
+    let (secrets, bits) =
+        tokio::task::spawn_blocking(move || sybil::grind(&key, sybils, tries)).await.expect("found");
+    // It hears no gossip, so that it does not hold the tag either.
+    let daemon_known = Daemon::start(&known, ["--dht", "server", "--no-gossip"]);
+    let mut bystanders = Vec::new();
+    for number in 1..=12 {
+        bystanders.push(bystander(number, &daemon_known.address()).await);
+    }
+    let sybils = Sybils::start(secrets, bits, daemon_known.address().parse().expect("an address")).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let model = holder.path().join("model");
+    model::generate(&model, MIB, 12);
+    let daemon_holder =
+        Daemon::start(&holder, ["--dht", "server", "--no-gossip", "--bootstrap", &daemon_known.address()]);
+    let reference = holder.publish(&model, "hidden", "me");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(known.json(["ls"]).as_array().map(Vec::len), Some(0), "the peer that is known holds nothing");
+    let mut by_dht = 0;
+    for number in 0..asked {
+        let through = &bystanders[usize::from(number) % bystanders.len()].0;
+        by_dht += u32::from(found_by_dht_alone(100 + number, through, key, &daemon_holder.peer_id()).await);
+    }
+    let (mut whole, mut slowest) = (0, Duration::ZERO);
+    for number in 0..pulls {
+        let puller = Home::new(&format!("puller {number}"));
+        let (start, out) = (Instant::now(), puller.path().join("out"));
+        let out = out.to_string_lossy();
+        let flags = ["--from", &daemon_known.address(), "--no-mdns", "--no-gossip"];
+        puller.run(["pull", &reference, &out].into_iter().chain(flags)).ok();
+        tree::assert_equal(&model, &puller.path().join("out"));
+        whole += 1;
+        slowest = slowest.max(start.elapsed());
+    }
+    println!(
+        "{} Sybils that share {} bits or more with the key: {whole} of {pulls} pulls through one honest peer that \
+         introduces others, the slowest in {slowest:.1?}; by the DHT alone {by_dht} of {asked}",
+        sybils.peers.len(),
+        sybils.bits
+    );
+    drop((sybils, bystanders, daemon_known, daemon_holder));
+}
