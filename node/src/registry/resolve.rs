@@ -513,8 +513,21 @@ impl Inner {
         };
         let strangers: Vec<PeerId> = others.into_iter().filter(|peer| !holders.contains(peer)).collect();
         holders.extend(strangers);
+        // What was signed, and is void under keys that came after it, is told where nothing else is there.
+        let void = keys
+            .as_ref()
+            .and_then(|keys| tags_told.iter().find_map(|tag| SignedTag::verify(tag.envelope(), keys).err()));
+        let refusal =
+            refusal.or(void.map(|source| ResolveError::Tag { reference: reference.clone(), source }));
         let tag = match &keys {
-            Some(keys) => self.weigh(keys, &tags_told).map_err(failed)?,
+            Some(keys) => {
+                let means = |tag: &SignedTag| Some(tag.record().manifest.digest) == reference.digest;
+                let told: Vec<SignedTag> = tags_told
+                    .into_iter()
+                    .filter(|tag| wanted_tag(reference).is_some() || means(tag))
+                    .collect();
+                self.weigh(keys, &told).map_err(failed)?
+            }
             None => None,
         };
         if let Some(keys) = &keys
@@ -537,10 +550,17 @@ impl Inner {
             ));
         }
         tags::pin_keys(&self.store, &keys).map_err(failed)?;
-        if let Some(tag) = &tag {
-            tags::see(&self.store, &keys, tag).map_err(failed)?;
-            check_dates(tag, options.allow_expired, &mut notes)?;
-        }
+        // What a digest means does not change: a tag that happens to mean it is remembered, and cannot refuse it.
+        let by_digest = reference.tag.is_none() && reference.digest.is_some();
+        let tag = match tag {
+            Some(tag) if by_digest => tags::see(&self.store, &keys, &tag).is_ok().then_some(tag),
+            Some(tag) => {
+                tags::see(&self.store, &keys, &tag).map_err(failed)?;
+                check_dates(&tag, options.allow_expired, &mut notes)?;
+                Some(tag)
+            }
+            None => None,
+        };
         let digest = match (&tag, reference.digest) {
             (Some(tag), Some(asked)) if reference.tag.is_some() && tag.record().manifest.digest != asked => {
                 let TagsAsked { tag, tagged } = TagsAsked::of(tag);

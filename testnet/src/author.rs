@@ -1,0 +1,163 @@
+//! A publisher whose records are made here, true or not: what a thief of the key, or a publisher with two tongues, can sign.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::KeypairBytes;
+use ed25519_dalek::pkcs8::{EncodePrivateKey, spki::der::pem::LineEnding};
+use reg_proto::bounded::Bounded;
+use reg_proto::descriptor::Descriptor;
+use reg_proto::digest::Digest;
+use reg_proto::envelope::{Envelope, PublicKey};
+use reg_proto::key::{KeyDocument, publisher_id};
+use reg_proto::manifest::{
+    MANIFEST_TYPE, MODEL_CONFIG_TYPE, Manifest, ModelConfig, ModelDescriptor, ModelFile, RAW_LAYER_TYPES,
+};
+use reg_proto::name::{ModelName, PublisherId, Tag};
+use reg_proto::piece::BlobLayout;
+use reg_proto::provenance::{Provenance, STATEMENT_PAYLOAD_TYPE};
+use reg_proto::referrer::{ENVELOPE_MEDIA_TYPE, PROVENANCE_ARTIFACT_TYPE, Referrer};
+use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE, TagRecord};
+use reg_proto::wire::{Records, Request, Response};
+
+use crate::evil::Script;
+
+/// Seconds since 1970 at which everything here was signed.
+pub const ISSUED: u64 = 1_700_000_000;
+
+/// A publisher with one key.
+#[derive(Debug, Clone)]
+pub struct Author {
+    key: SigningKey,
+    document: String,
+    pub id: PublisherId,
+}
+
+/// A version of a model: one small file, its manifest, and what is said of it.
+#[derive(Debug, Clone)]
+pub struct Version {
+    pub model: ModelName,
+    content: Vec<u8>,
+    config: Vec<u8>,
+    manifest: Vec<u8>,
+    pub digest: Digest,
+}
+
+impl Author {
+    /// Returns the publisher that the key with this byte all through founds.
+    pub fn new(seed: u8) -> Self {
+        Self::of(SigningKey::from_bytes(&[seed; 32]))
+    }
+
+    /// Returns the publisher that this key founds.
+    pub fn of(key: SigningKey) -> Self {
+        let first = KeyDocument::first(PublicKey::of(&key));
+        Self { document: first.sign(&key).to_json(), id: publisher_id(&first.to_payload()), key }
+    }
+
+    /// Writes the key where `reg` finds it as `name`.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn give_key(&self, home: &Path, name: &str) {
+        let keys = home.join("keys");
+        std::fs::create_dir_all(&keys).expect("a folder");
+        let pair = KeypairBytes { secret_key: self.key.to_bytes(), public_key: None };
+        let path = keys.join(format!("{name}.pem"));
+        std::fs::write(&path, pair.to_pkcs8_pem(LineEnding::LF).expect("a key").as_bytes()).expect("written");
+        for (path, mode) in [(&keys, 0o700), (&path, 0o600)] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(path, mode).expect("ours");
+        }
+    }
+
+    /// Returns a version of a model with this content.
+    ///
+    /// # Panics
+    /// The name is none.
+    pub fn version(&self, model: &str, content: &str) -> Version {
+        let content = format!("{{\"model_type\":\"{content}\"}}").into_bytes();
+        let file = ModelFile {
+            path: "config.json".parse().expect("a path"),
+            digest: Digest::of(&content),
+            layout: BlobLayout::new(content.len() as u64).expect("small"),
+            media_type: RAW_LAYER_TYPES[1].to_owned(),
+        };
+        let config = ModelConfig::new(ModelDescriptor::default(), std::slice::from_ref(&file)).to_bytes();
+        let manifest = Manifest::new(Descriptor::of(MODEL_CONFIG_TYPE, &config), vec![file]);
+        let manifest = manifest.expect("a manifest").to_bytes();
+        let model = model.parse().expect("a name");
+        Version { model, content, config, digest: Digest::of(&manifest), manifest }
+    }
+
+    /// Returns the record that `tag` means this version.
+    pub fn record(&self, version: &Version, tag: &str, seq: u64, prev: Option<Digest>) -> TagRecord {
+        TagRecord {
+            publisher: self.id,
+            model: version.model.clone(),
+            tag: tag.parse().unwrap_or_else(|_| Tag::latest()),
+            seq,
+            prev,
+            manifest: ManifestPointer { digest: version.digest, size: version.manifest.len() as u64 },
+            key_document: 1,
+            issued: ISSUED,
+            fresh_until: None,
+            expires: None,
+            settles: Bounded::empty(),
+        }
+    }
+
+    /// Returns a record in its envelope.
+    pub fn sign(&self, record: &TagRecord) -> String {
+        Envelope::sign(TAG_RECORD_TYPE, record.to_payload(), &[&self.key]).to_json()
+    }
+
+    /// Answers for `model:tag` of this publisher with these records, and for the documents and blobs of these versions.
+    pub fn script(&self, model: &ModelName, tag: &str, tags: &[String], versions: &[&Version]) -> Script {
+        let mut script = Script::default();
+        let records = Records {
+            key_documents: Bounded::first_of([self.document.clone()]),
+            tags: Bounded::first_of(tags.iter().cloned()),
+            ..Records::default()
+        };
+        for tag in [tag.parse().ok(), None] {
+            let ask = Request::GetRecords { publisher: self.id, model: Some(model.clone()), tag };
+            script.answer(&ask, Response::Records(records.clone()));
+        }
+        for version in versions {
+            self.tell(version, version, &mut script);
+        }
+        script
+    }
+
+    /// Tells the documents of `version`, with the provenance of `vouched`.
+    pub fn tell(&self, version: &Version, vouched: &Version, script: &mut Script) {
+        let provenance = Provenance {
+            publisher: self.id,
+            model: vouched.model.clone(),
+            key_document: 1,
+            issued: ISSUED,
+            states: [].into(),
+        };
+        let statement =
+            Envelope::sign(STATEMENT_PAYLOAD_TYPE, provenance.to_payload(&vouched.digest), &[&self.key]);
+        let statement = statement.to_json().into_bytes();
+        let referrer = Referrer {
+            artifact_type: PROVENANCE_ARTIFACT_TYPE.to_owned(),
+            subject: Descriptor::of(MANIFEST_TYPE, &version.manifest),
+            document: Descriptor::of(ENVELOPE_MEDIA_TYPE, &statement),
+        };
+        let bytes = referrer.to_bytes();
+        let listed = referrer.descriptor(Digest::of(&bytes));
+        let ask = Request::Referrers { subject: version.digest, artifact_type: None };
+        script.answer(&ask, Response::Referrers { manifests: Bounded::first_of([listed]) });
+        for bytes in [version.manifest.clone(), bytes, statement] {
+            let ask = Request::GetDocument { digest: Digest::of(&bytes) };
+            script.answer(&ask, Response::Document { bytes });
+        }
+        for bytes in [&version.content, &version.config] {
+            script.blobs.insert(Digest::of(bytes), Arc::new(bytes.clone()));
+        }
+    }
+}

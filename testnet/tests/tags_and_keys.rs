@@ -1,0 +1,479 @@
+//! Tags that cannot be rolled back, and keys over time, between real nodes: what a peer, or a thief of the key, replays.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use reg_proto::digest::Digest;
+use reg_proto::limits::{SEQ_JUMP_MAX, SEQ_MAX};
+use reg_proto::tag::TagRecord;
+use reg_testnet::author::{Author, ISSUED};
+use reg_testnet::evil::{Liar, Script};
+use reg_testnet::process::{Daemon, Home, Ran, is_full, text};
+use serde_json::Value;
+
+/// How long news may take to be everywhere, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct World {
+    runtime: tokio::runtime::Runtime,
+    liars: Vec<Liar>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { runtime: tokio::runtime::Runtime::new().expect("a runtime"), liars: Vec::new() }
+    }
+
+    fn liar(&mut self, script: Script) -> String {
+        let seed = 100 + self.liars.len() as u8;
+        let liar = self.runtime.block_on(Liar::start(seed, script));
+        let address = self.runtime.block_on(liar.address());
+        self.liars.push(liar);
+        address
+    }
+}
+
+fn pull(home: &Home, reference: &str, from: &[&str]) -> Ran {
+    pull_with(home, reference, from, &["--dht", "off", "--no-gossip"])
+}
+
+fn pull_with(home: &Home, reference: &str, from: &[&str], flags: &[&str]) -> Ran {
+    let dest = home.path().join("out").to_string_lossy().into_owned();
+    let mut args = vec!["pull", reference, &dest, "--no-mdns", "--overwrite", "--json"];
+    args.extend(flags);
+    from.iter().for_each(|address| args.extend(["--from", address]));
+    home.run(args)
+}
+
+/// A model of one file in a folder.
+fn model(home: &Home, content: &str) -> std::path::PathBuf {
+    let dir = home.path().join(format!("model-{content}"));
+    std::fs::create_dir_all(&dir).expect("a folder");
+    std::fs::write(dir.join("config.json"), format!("{{\"model_type\":\"{content}\"}}")).expect("written");
+    dir
+}
+
+fn publish(home: &Home, content: &str, name: &str, flags: &[&str]) -> Ran {
+    let path = model(home, content).to_string_lossy().into_owned();
+    home.run(["publish", &path, name, "--key", "me", "--json"].iter().chain(flags))
+}
+
+fn pulled_content(home: &Home) -> String {
+    std::fs::read_to_string(home.path().join("out/config.json")).unwrap_or_default()
+}
+
+/// Asks again until it is so.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "{what}: not after {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    start.elapsed()
+}
+
+/// Records 1 to `count` of one tag, each naming the one before.
+fn chain(author: &Author, count: u64) -> Vec<(TagRecord, reg_testnet::author::Version)> {
+    let mut records: Vec<(TagRecord, reg_testnet::author::Version)> = Vec::new();
+    for seq in 1..=count {
+        let prev = records.last().map(|(record, _)| Digest::of(&record.to_payload()));
+        let version = author.version("tale", &format!("v{seq}"));
+        records.push((author.record(&version, "latest", seq, prev), version));
+    }
+    records
+}
+
+#[test]
+fn rollback_every_old_record_is_refused_by_who_has_seen_a_newer_one() {
+    let author = Author::new(11);
+    let count = if is_full() { 40 } else { 6 };
+    let records = chain(&author, count);
+    let mut world = World::new();
+    let home = Home::new("P");
+    let reference = format!("{}/tale", author.id);
+    let mut tell = |index: usize| {
+        let (record, version) = &records[index];
+        world.liar(author.script(&version.model, "latest", &[author.sign(record)], &[version]))
+    };
+    let newest = tell(records.len() - 1);
+    pull(&home, &reference, &[&newest]).ok();
+    // The model is removed, so that nothing here hides what a peer offers; what was seen stays.
+    home.run(["rm", &reference]).ok();
+    let mut accepted = 0;
+    for old in 0..records.len() - 1 {
+        let from = tell(old);
+        let ran = pull(&home, &reference, &[&from]).failed(4, "goes back");
+        accepted += usize::from(ran.code() == 0);
+    }
+    assert_eq!(accepted, 0);
+    pull(&home, &reference, &[&newest]).ok();
+    assert!(pulled_content(&home).contains(&format!("v{count}")));
+}
+
+#[test]
+fn rollback_is_refused_after_the_index_was_lost_too() {
+    let author = Author::new(12);
+    let records = chain(&author, 3);
+    let mut world = World::new();
+    let home = Home::new("P");
+    let reference = format!("{}/tale", author.id);
+    let mut tell = |index: usize| {
+        let (record, version) = &records[index];
+        world.liar(author.script(&version.model, "latest", &[author.sign(record)], &[version]))
+    };
+    let newest = tell(2);
+    pull(&home, &reference, &[&newest]).ok();
+    home.run(["rm", &reference]).ok();
+    std::fs::remove_dir_all(home.path().join("store/index")).expect("the index");
+    let old = tell(0);
+    pull(&home, &reference, &[&old]).failed(4, "goes back");
+}
+
+#[test]
+fn freeze_is_told_by_age_and_an_expired_tag_is_refused() {
+    let author = Author::new(13);
+    let version = author.version("tale", "old");
+    let mut world = World::new();
+    let reference = format!("{}/tale", author.id);
+    let fresh = TagRecord { fresh_until: Some(ISSUED + 60), ..author.record(&version, "latest", 1, None) };
+    let stale = world.liar(author.script(&version.model, "latest", &[author.sign(&fresh)], &[&version]));
+    let home = Home::new("P");
+    let pulled = pull(&home, &reference, &[&stale]).ok().json();
+    assert!(pulled["notes"].to_string().contains("past its freshness"), "{pulled}");
+    assert!(pulled["notes"].to_string().contains("days old"), "{pulled}");
+    let ended = TagRecord { expires: Some(ISSUED + 60), ..author.record(&version, "latest", 1, None) };
+    let ended = world.liar(author.script(&version.model, "latest", &[author.sign(&ended)], &[&version]));
+    let home = Home::new("Q");
+    pull(&home, &reference, &[&ended]).failed(6, "expired");
+    pull_with(&home, &reference, &[&ended], &["--dht", "off", "--no-gossip", "--allow-expired"]).ok();
+    // Of one peer that holds back and one that does not, the newer record counts.
+    let new = author.version("tale", "new");
+    let prev = Digest::of(&fresh.to_payload());
+    let second = author.record(&new, "latest", 2, Some(prev));
+    let honest = world.liar(author.script(&new.model, "latest", &[author.sign(&second)], &[&new]));
+    let home = Home::new("R");
+    pull(&home, &reference, &[&stale, &honest]).ok();
+    assert!(pulled_content(&home).contains("new"));
+}
+
+#[test]
+fn mix_and_match_of_two_versions_is_refused() {
+    let author = Author::new(14);
+    let (one, two) = (author.version("tale", "one"), author.version("tale", "two"));
+    let mut world = World::new();
+    let reference = format!("{}/tale", author.id);
+    let tag = author.sign(&author.record(&two, "latest", 2, None));
+    // The newest tag record, beside the provenance of an older version.
+    let mut script = author.script(&two.model, "latest", std::slice::from_ref(&tag), &[]);
+    author.tell(&two, &one, &mut script);
+    let liar = world.liar(script);
+    let home = Home::new("P");
+    pull(&home, &reference, &[&liar]).failed(4, "provenance");
+    // The newest tag record, with the digest of an older version asked for by name.
+    let both = author.script(&two.model, "latest", &[tag], &[&one, &two]);
+    let liar = world.liar(both);
+    let home = Home::new("Q");
+    pull(&home, &format!("{reference}:latest@{}", one.digest), &[&liar]).failed(4, "says manifest");
+}
+
+#[test]
+fn replay_under_another_name_is_refused() {
+    let (author, other) = (Author::new(15), Author::new(16));
+    let version = author.version("tale", "x");
+    let tag = author.sign(&author.record(&version, "v1", 1, None));
+    let mut world = World::new();
+    // As the record of another model, of another tag, and of another publisher.
+    let asked = "other".parse().expect("a name");
+    let liar = world.liar(author.script(&asked, "v1", std::slice::from_ref(&tag), &[&version]));
+    pull(&Home::new("P"), &format!("{}/other:v1", author.id), &[&liar]).failed(3, "none has it");
+    let liar = world.liar(author.script(&version.model, "v2", std::slice::from_ref(&tag), &[&version]));
+    pull(&Home::new("Q"), &format!("{}/tale:v2", author.id), &[&liar]).failed(3, "none has it");
+    let liar = world.liar(other.script(&version.model, "v1", &[tag], &[&version]));
+    pull(&Home::new("R"), &format!("{}/tale:v1", other.id), &[&liar]).failed(4, "not of");
+}
+
+#[test]
+fn fast_forward_is_bounded_and_a_floor_is_the_way_out() {
+    let author = Author::new(17);
+    let [a, seen, fresh] = ["A", "seen", "fresh"].map(Home::new);
+    author.give_key(a.path(), "me");
+    let daemon = Daemon::start(&a, [""; 0]);
+    let reference = format!("{}/tale", author.id);
+    publish(&a, "first", "tale", &[]).ok();
+    pull(&seen, &reference, &[&daemon.address()]).ok();
+    let mut world = World::new();
+    let thief = author.version("tale", "thief");
+    let mut steal = |seq: u64| {
+        let record = author.record(&thief, "latest", seq, None);
+        world.liar(author.script(&thief.model, "latest", &[author.sign(&record)], &[&thief]))
+    };
+    let highest = steal(SEQ_MAX);
+    for seq in [SEQ_JUMP_MAX + 2, SEQ_MAX] {
+        let from = steal(seq);
+        pull(&seen, &reference, &[&from]).failed(4, "jumps from record 1");
+    }
+    let beyond = steal(u64::MAX);
+    pull(&Home::new("other"), &reference, &[&beyond]).failed(4, "number");
+    // Who has seen nothing yet cannot know better, until the publisher rotates the stolen key away.
+    pull(&fresh, &reference, &[&highest]).ok();
+    assert!(pulled_content(&fresh).contains("thief"));
+    a.run(["key", "rotate", "me", "--floor", "2"]).ok();
+    let published = publish(&a, "second", "tale", &[]).ok().json();
+    assert_eq!(published["seq"], 2);
+    for home in [&seen, &fresh] {
+        pull(home, &reference, &[&daemon.address()]).ok();
+        assert!(pulled_content(home).contains("second"));
+        home.run(["rm", &reference]).ok();
+        pull(home, &reference, &[&highest]).failed(4, "");
+    }
+}
+
+fn log(home: &Home, reference: &str) -> Option<Value> {
+    let ran = home.run(["log", reference, "--json"]);
+    (ran.code() == 0).then(|| ran.json())
+}
+
+/// A publisher's two machines say two things to two ends of a network.
+#[test]
+fn two_heads_at_one_number_freeze_the_tag_everywhere_until_it_is_settled() {
+    let author = Author::new(18);
+    let count = if is_full() { 18 } else { 4 };
+    let homes: Vec<Home> = (0..count).map(|it| Home::new(&format!("N{it}"))).collect();
+    let mut nodes: Vec<Daemon> = Vec::new();
+    for home in &homes {
+        // Two neighbours each, so that no single one is between the ends.
+        let known: Vec<String> = nodes.iter().rev().take(2).map(Daemon::address).collect();
+        let flags = known.iter().flat_map(|address| ["--bootstrap", address]);
+        nodes.push(Daemon::start(home, flags.chain(["--dht", "off"])));
+    }
+    let reference = format!("{}/tale", author.id);
+    let [x, y] = ["X", "Y"].map(Home::new);
+    for (home, content) in [(&x, "one"), (&y, "two")] {
+        author.give_key(home.path(), "me");
+        publish(home, content, "tale", &["--offline"]).ok();
+    }
+    let first = nodes.first().expect("nodes").address();
+    let last = nodes.last().expect("nodes").address();
+    let x_daemon = Daemon::start(&x, ["--bootstrap", &first, "--dht", "off"]);
+    let y_daemon = Daemon::start(&y, ["--bootstrap", &last, "--dht", "off"]);
+    let took = until("every node holds the proof", || {
+        homes.iter().chain([&x, &y]).all(|home| {
+            log(home, &reference).is_some_and(|log| {
+                log["frozen"] == true && log["proofs"].as_array().is_some_and(|it| it.len() == 1)
+            })
+        })
+    });
+    println!("{} nodes hold the proof after {took:?}", count + 2);
+    let middle = &homes[count / 2];
+    pull_with(middle, &reference, &[&x_daemon.address()], &[]).failed(4, "is frozen");
+    pull_with(&x, &reference, &[], &[]).failed(4, "is frozen");
+    // A version that is known is pulled by its digest, a newcomer is told of the proof, and the proof survives a restart.
+    let log_x = log(&x, &reference).expect("a log");
+    let digest = text(&log_x["records"][0]["record"]["manifest"]["digest"]);
+    pull_with(middle, &format!("{reference}@{digest}"), &[&x_daemon.address(), &y_daemon.address()], &[])
+        .ok();
+    pull(&Home::new("newcomer"), &reference, &[&nodes[0].address()]).failed(4, "is frozen");
+    let again = nodes.remove(count / 2);
+    again.stop();
+    pull_with(middle, &reference, &[&x_daemon.address()], &[]).failed(4, "is frozen");
+    nodes.insert(count / 2, Daemon::start(middle, ["--bootstrap", &first, "--dht", "off"]));
+    // The publisher does not move it by accident, and says which holds when it means to.
+    publish(&x, "three", "tale", &[]).failed(4, "is frozen");
+    publish(&x, "three", "tale", &["--settle"]).ok();
+    pull_with(middle, &reference, &[&x_daemon.address()], &[]).ok();
+    assert!(pulled_content(middle).contains("three"));
+    until("every node has thawed", || {
+        homes.iter().all(|home| log(home, &reference).is_some_and(|log| log["frozen"] == false))
+    });
+    drop(nodes);
+}
+
+#[test]
+fn keys_rotate_and_what_was_revoked_is_refused_everywhere() {
+    let author = Author::new(19);
+    let [a, b, c] = ["A", "B", "C"].map(Home::new);
+    author.give_key(a.path(), "me");
+    let a_daemon = Daemon::start(&a, ["--dht", "off"]);
+    let b_daemon = Daemon::start(&b, ["--bootstrap", &a_daemon.address(), "--dht", "off"]);
+    let reference = format!("{}/tale", author.id);
+    let first = publish(&a, "first", "tale", &[]).ok().json();
+    pull_with(&b, &reference, &[], &[]).ok();
+    a.run(["key", "rotate", "me"]).ok();
+    let second = publish(&a, "second", "tale", &[]).ok().json();
+    assert_eq!(second["publisher"], first["publisher"], "the name stays");
+    pull_with(&b, &reference, &[], &[]).ok();
+    assert!(pulled_content(&b).contains("second"));
+    // Whoever has the old key moves nothing any more, whatever number it takes.
+    let thief = author.version("tale", "thief");
+    let mut world = World::new();
+    for seq in [2, 3, 1000] {
+        let record = author.record(&thief, "latest", seq, None);
+        let script = author.script(&thief.model, "latest", &[author.sign(&record)], &[&thief]);
+        let liar = world.liar(script);
+        pull_with(&b, &reference, &[&liar], &[]).ok();
+        assert!(pulled_content(&b).contains("second"));
+    }
+    // What the old key signed before stays valid, until the key is revoked.
+    let old = format!("{reference}@{}", text(&first["manifest"]));
+    pull_with(&b, &old, &[], &[]).ok();
+    a.run(["key", "revoke", "me", "--key", "me", "--reason", "stolen"]).ok();
+    until("the revocation is told", || {
+        log(&b, &reference).is_some_and(|log| log["revocations"].to_string().contains("stolen"))
+    });
+    pull_with(&b, &old, &[], &[]).failed(4, "revoked");
+    pull(&c, &old, &[&b_daemon.address()]).failed(4, "revoked");
+    pull_with(&b, &reference, &[], &[]).ok();
+    // A manifest that is withdrawn is not pulled, by whichever name, from whomsoever; and it is not forgotten.
+    a.run(["key", "revoke", "me", "--manifest", &text(&second["manifest"]), "--reason", "wrong set"]).ok();
+    until("the withdrawal is told", || {
+        log(&b, &reference).is_some_and(|log| log["revocations"].to_string().contains("wrong set"))
+    });
+    pull_with(&b, &reference, &[], &[]).failed(6, "wrong set");
+    a_daemon.stop();
+    pull(&c, &format!("{reference}@{}", text(&second["manifest"])), &[&b_daemon.address()])
+        .failed(6, "withdrawn");
+    b_daemon.stop();
+    pull_with(&b, &reference, &[], &["--offline"]).failed(6, "withdrawn");
+}
+
+#[test]
+fn a_delegate_speaks_for_some_models_and_a_hidden_record_lets_nobody_in() {
+    let [a, b, c] = ["A", "B", "C"].map(Home::new);
+    let (lab, friend) = (a.key("me"), b.key("me"));
+    let a_daemon = Daemon::start(&a, ["--dht", "off"]);
+    let b_daemon = Daemon::start(&b, ["--bootstrap", &a_daemon.address(), "--dht", "off"]);
+    publish(&a, "own", "own", &[]).ok();
+    publish(&b, "theirs", "llama-1", &[]).ok();
+    publish(&b, "theirs", "mistral", &[]).ok();
+    let from = [&a_daemon.address()[..], &b_daemon.address()[..]];
+    pull(&c, &format!("{lab}/llama-1"), &from).failed(3, "none has it");
+    a.run(["key", "delegate", "me", "llama-*", &friend, "--expires", "30"]).ok();
+    let pulled = pull(&c, &format!("{lab}/llama-1"), &from).ok().json();
+    assert_eq!(pulled["publisher"], friend.as_str(), "who signed is said");
+    assert!(pulled["notes"].to_string().contains("speak for llama-*"), "{pulled}");
+    pull(&c, &format!("{lab}/mistral"), &from).failed(3, "none has it");
+    // Once it was seen that the publisher has the tag itself, nobody brings in another one by hiding it.
+    publish(&a, "mine", "llama-1", &[]).ok();
+    pull(&c, &format!("{lab}/llama-1"), &from).ok();
+    assert!(pulled_content(&c).contains("mine"));
+    c.run(["rm", &format!("{lab}/llama-1")]).ok();
+    a.run(["rm", &format!("{lab}/llama-1")]).ok();
+    let ran = pull(&c, &format!("{lab}/llama-1"), &[&b_daemon.address()]);
+    assert_ne!((ran.code(), pulled_content(&c).contains("theirs")), (0, true));
+    let other = Home::new("D");
+    let log = log(&a, &format!("{lab}/own")).expect("a log");
+    a.run(["key", "revoke", "me", "--delegation", &text(&log["delegations"][0]["payload"])]).ok();
+    pull(&other, &format!("{lab}/llama-2"), &from).failed(3, "none has it");
+}
+
+/// Every file below a folder but the keys themselves.
+fn files(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_none_or(|it| it != "pem") {
+            found.push(path);
+        }
+    }
+}
+
+/// Looks for some bytes in very many: std looks for the first of them quickly, also where this is not optimised.
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Ok(read) = std::io::BufRead::skip_until(&mut rest, needle[0]) {
+        let at = bytes.len() - rest.len();
+        if read == 0 {
+            return false;
+        }
+        if bytes[at - 1..].starts_with(needle) {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn no_byte_of_a_key_is_in_logs_the_store_or_a_core() {
+    let home = Home::new("A");
+    // A key whose bytes do not come up by chance.
+    let seed: Vec<u8> = (0..32).map(|it| (it * 37 + 11) as u8).collect();
+    let key = ed25519_dalek::SigningKey::from_bytes(&seed[..].try_into().expect("32 bytes"));
+    Author::of(key).give_key(home.path(), "me");
+    let command = |args: &[&str]| {
+        let mut command = home.command(args);
+        command.env("RUST_LOG", "trace").current_dir(home.path());
+        command
+    };
+    let mut daemon =
+        command(&["daemon", "--json", "--listen", "/ip4/127.0.0.1/tcp/0", "--http", "127.0.0.1:0"]);
+    daemon.args(["--no-mdns", "--publish-key", "me"]);
+    let log = std::fs::File::create(home.path().join("trace.log")).expect("a file");
+    let mut daemon = daemon.stdout(log.try_clone().expect("a file")).stderr(log).spawn().expect("it starts");
+    let ready = until("the daemon is ready", || {
+        std::fs::read_to_string(home.path().join("trace.log")).is_ok_and(|it| it.contains("peer_id"))
+    });
+    println!("ready after {ready:?}");
+    let path = model(&home, "x").to_string_lossy().into_owned();
+    let mut said = Vec::new();
+    for args in [
+        &["publish", &path, "tale", "--key", "me"][..],
+        &["publish", &path, "tale", "--key", "me", "--prepare", "to.sign"],
+        &["sign", "to.sign", "--key", "me"],
+        &["publish", "--signed", "to.sign"],
+        &["key", "show", "me", "--json"],
+        &["key", "rotate", "me", "--json"],
+        &[
+            "key",
+            "delegate",
+            "me",
+            "x-*",
+            "olaj5gtfzpohiq4tvx2dri5u5qa3y2cbutpcu4lqpwgjerc7blyq",
+            "--expires",
+            "1",
+        ],
+    ] {
+        let output = command(args).output().expect("it runs");
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        said.extend([output.stdout, output.stderr].concat());
+    }
+    // What a crash leaves: the process holds a key, so that must be nothing. What a debugger sees of one without a key, below.
+    let limit = rustix::process::Rlimit { current: None, maximum: None };
+    let pid = rustix::process::Pid::from_child(&daemon);
+    let _unlimited = rustix::process::prlimit(Some(pid), rustix::process::Resource::Core, limit);
+    reg_testnet::process::signal(daemon.id(), rustix::process::Signal::ABORT);
+    daemon.wait().expect("it has ended");
+    let cores = |dir: &Path| {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.filter(|it| it.file_name().to_string_lossy().starts_with("core")).count()
+    };
+    assert_eq!(cores(home.path()), 0, "a process that holds a key leaves no core");
+    let without = Daemon::start(&home, [""; 0]);
+    publish(&home, "y", "tale", &[]).ok();
+    let core = home.path().join("seen");
+    let gcore =
+        std::process::Command::new("gcore").arg("-o").arg(&core).arg(without.pid().to_string()).output();
+    let has_core = gcore.is_ok_and(|it| it.status.success());
+    without.kill();
+    let mut all = Vec::new();
+    files(home.path(), &mut all);
+    assert!(has_core == all.iter().any(|it| it.to_string_lossy().contains("/seen.")), "{all:?}");
+    println!("{} files looked through, a core among them: {has_core}", all.len());
+    let hex = data_encoding::HEXLOWER.encode(&seed);
+    // Base64 of a key inside PKCS#8 begins at its 16th byte: 15 whole bytes of it are 20 digits wherever it stands.
+    let base64 = [0, 1, 2].map(|skip| data_encoding::BASE64.encode(&seed[skip..skip + 24]));
+    let mut needles: Vec<Vec<u8>> = vec![seed[..16].to_vec(), seed[16..].to_vec()];
+    needles.extend([hex[..24].into(), hex.to_uppercase()[..24].into()]);
+    needles.extend(base64.iter().map(|it| it.as_bytes()[..20].to_vec()));
+    let find = |bytes: &[u8], of: &str| {
+        for needle in &needles {
+            assert!(!contains(bytes, needle), "a part of the key is in {of}");
+        }
+    };
+    let pem = std::fs::read(home.path().join("keys/me.pem")).expect("the key");
+    assert!(needles.iter().any(|needle| contains(&pem, needle)), "the needles find a key");
+    find(&said, "what was printed");
+    for path in all {
+        find(&std::fs::read(&path).unwrap_or_default(), &path.display().to_string());
+    }
+}
