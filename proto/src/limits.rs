@@ -108,6 +108,8 @@ pub const HEADS_PER_PAGE_MAX: usize = 32;
 
 /// Bytes of a frame's header on a blob stream, a bitmap of the largest blob included (2^20 bits in base64).
 pub const FRAME_HEADER_BYTES_MAX: usize = 192 << 10;
+/// Runs of pieces in one frame of news: what comes within the time between two of them; more is told by a bitmap.
+pub const NEWS_RUNS_MAX: usize = 128;
 /// Pieces of one request: 16 MiB from one peer in one run, the largest unit of the scheduler.
 pub const REQUEST_PIECES_MAX: u32 = 16;
 /// Requests that one stream may have waiting at the server before it is told `Busy`.

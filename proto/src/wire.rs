@@ -17,8 +17,9 @@ use crate::json::{self, JsonError};
 use crate::lane::{LANE_PORTS_MAX, LaneToken};
 use crate::limits::{
     DELEGATIONS_MAX, FRAME_HEADER_BYTES_MAX, HEADS_PER_PAGE_MAX, HOLDERS_MAX, KEY_DOCUMENTS_MAX,
-    PEERS_TOLD_MAX, PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX,
-    RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX, STATES_BYTES_MAX, TAGS_PER_RESPONSE_MAX,
+    NEWS_RUNS_MAX, PEERS_TOLD_MAX, PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX,
+    RESPONSE_DOCUMENT_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX, STATES_BYTES_MAX,
+    TAGS_PER_RESPONSE_MAX,
 };
 use crate::name::{ModelName, PublisherId, Tag};
 use crate::piece::{BlobLayout, PIECE_LEN, PieceSet, PieceSetError};
@@ -144,6 +145,8 @@ pub enum Frame {
 
     /// What I hold of this blob.
     Holds { blob: Digest, pieces: Held },
+    /// What I hold of this blob beside what I told of it last: runs, as first piece and count.
+    Has { blob: Digest, runs: Bounded<(u32, u32), NEWS_RUNS_MAX> },
     /// The payload holds the piece states of this blob.
     States {
         blob: Digest,
@@ -207,6 +210,27 @@ impl Held {
         } else {
             Self::Some(Bitmap(pieces.to_bytes()))
         }
+    }
+
+    /// Returns the runs of pieces that are held beside what was told before; `None` where that is told better by a bitmap:
+    /// where some are gone, all are held, or there are too many runs.
+    pub fn gained_since(&self, told: &Self) -> Option<Bounded<(u32, u32), NEWS_RUNS_MAX>> {
+        let (Self::Some(Bitmap(now)), Self::Some(Bitmap(before))) = (self, told) else { return None };
+        if now.len() != before.len() || now.iter().zip(before).any(|(now, before)| before & !now != 0) {
+            return None;
+        }
+        let bits = now.iter().zip(before).flat_map(|(now, before)| {
+            let new = now & !before;
+            (0..8).map(move |bit| new >> bit & 1 == 1)
+        });
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for (piece, _) in (0u32..).zip(bits).filter(|(_, is_new)| *is_new) {
+            match runs.last_mut() {
+                Some((first, count)) if *first + *count == piece => *count += 1,
+                _ => runs.push((piece, 1)),
+            }
+        }
+        runs.try_into().ok()
     }
 
     /// Returns the pieces of a blob with this layout that the peer says it holds.
@@ -422,6 +446,26 @@ mod tests {
             assert!(Frame::from_header(wrong.as_bytes(), 0).is_err(), "{wrong}");
         }
         assert!(!format!("{offer:?}").contains("abab"), "a token is not logged");
+    }
+
+    #[test]
+    fn news_are_what_is_new() {
+        let held = |pieces: &[u32]| {
+            let mut set = PieceSet::new(1000);
+            for index in pieces {
+                set.insert(set.piece(*index).unwrap());
+            }
+            Held::from_set(&set)
+        };
+        let told = held(&[0, 9]);
+        let gained = held(&[0, 3, 4, 9, 999]).gained_since(&told).unwrap();
+        assert_eq!(gained.into_vec(), [(3, 2), (999, 1)]);
+        assert_eq!(held(&[9, 10]).gained_since(&told), None, "a piece is gone");
+        assert_eq!(Held::All.gained_since(&told), None);
+        let many: Vec<u32> = (0..500).map(|n| n * 2).chain([9]).collect();
+        assert_eq!(held(&many).gained_since(&told), None, "too many runs");
+        let frame = Frame::Has { blob: Digest::of(b""), runs: Bounded::first_of([(3, 2)]) };
+        assert_eq!(Frame::from_bytes(&frame.to_bytes()).unwrap(), frame);
     }
 
     #[test]

@@ -27,6 +27,7 @@ use super::limits::{
     DISPUTE_TIMEOUT, FRAMES_WAITING_MAX, LIMIT_PER_SOURCE, NOBODY_TIMEOUT, RELAY_LOOK_ANEW, SOURCES_MAX,
     SOURCES_WAITING_MAX, STARVED_TIMEOUT, WRITES_AT_ONCE,
 };
+use super::nearness;
 use super::pulls::Pull;
 use super::relay::Relay;
 use super::report::Progress;
@@ -36,7 +37,7 @@ use super::traffic::Way;
 use super::{Inner, bans::Bans};
 use crate::net::{OpenStreamError, PieceBytes, PoolUse};
 use crate::store::{Partial, WritePieceError};
-use crate::transfer::{self, Input, Output, RequestId, Scheduler};
+use crate::transfer::{self, Input, Nearness, Output, RequestId, Scheduler};
 
 /// Why a download ends without its blobs. What was fetched stays, and is not fetched again.
 #[derive(Debug, Error)]
@@ -85,6 +86,7 @@ enum Happened {
     Opened(PeerId, Result<Source, OpenStreamError>),
     Source(SourceEvent),
     Written(Written),
+    Placed(PeerId, Nearness),
     /// What is read through a relay has changed.
     Asked,
     Tick,
@@ -101,6 +103,8 @@ pub(super) struct Downloader<'a> {
     sources: BTreeMap<PeerId, Source>,
     waiting: VecDeque<PeerId>,
     opening: JoinSet<(PeerId, Result<Source, OpenStreamError>)>,
+    /// Sources that are being looked at for how near they are.
+    placing: JoinSet<(PeerId, Nearness)>,
     events: (mpsc::Sender<SourceEvent>, mpsc::Receiver<SourceEvent>),
     written: (mpsc::Sender<Written>, mpsc::Receiver<Written>),
     /// Pieces that are being verified and written.
@@ -162,6 +166,7 @@ impl<'a> Downloader<'a> {
             sources: BTreeMap::new(),
             waiting: VecDeque::new(),
             opening: JoinSet::new(),
+            placing: JoinSet::new(),
             events: mpsc::channel(FRAMES_WAITING_MAX),
             written: mpsc::channel(WRITES_AT_ONCE),
             writing: 0,
@@ -240,6 +245,7 @@ impl<'a> Downloader<'a> {
                 Some(written) = self.written.1.recv() => Happened::Written(written),
                 Some(Ok((peer, source))) = self.opening.join_next() => Happened::Opened(peer, source),
                 Some(event) = self.events.1.recv(), if self.writing < WRITES_AT_ONCE => Happened::Source(event),
+                Some(Ok((peer, nearness))) = self.placing.join_next() => Happened::Placed(peer, nearness),
                 peer = next_peer(&mut finder) => Happened::Found(peer),
                 () = asked(relay.as_deref()) => Happened::Asked,
                 _ = report.tick() => Happened::Tick,
@@ -250,6 +256,7 @@ impl<'a> Downloader<'a> {
                 Happened::Opened(peer, source) => self.opened(peer, source, reporter),
                 Happened::Source(event) => self.on_source(event)?,
                 Happened::Written(written) => self.on_written(written)?,
+                Happened::Placed(peer, nearness) => self.placed(peer, nearness),
                 Happened::Asked => self.take_readings(),
                 Happened::Tick => {
                     self.tick(reporter)?;
@@ -405,6 +412,8 @@ impl<'a> Downloader<'a> {
             Ok(mut source) => {
                 source.follow(&self.missing);
                 self.sources.insert(peer, source);
+                let network = self.inner.network.clone();
+                self.placing.spawn(async move { (peer, nearness::of(&network, peer).await) });
             }
             Err(error) => {
                 debug!(%peer, %error, "no stream to a peer");
@@ -414,6 +423,12 @@ impl<'a> Downloader<'a> {
                 }
                 self.open_waiting();
             }
+        }
+    }
+
+    fn placed(&mut self, peer: PeerId, nearness: Nearness) {
+        if self.sources.contains_key(&peer) {
+            self.feed(Input::PeerIs { peer, nearness });
         }
     }
 
@@ -433,6 +448,7 @@ impl<'a> Downloader<'a> {
             }
             SourceEvent::Frame { peer, frame } => match frame {
                 Frame::Holds { blob, pieces } => self.on_holds(peer, blob, &pieces),
+                Frame::Has { blob, runs } => self.on_has(peer, blob, &runs),
                 Frame::Reject { id, reason } => self.on_reject(peer, id, reason),
                 Frame::States { blob, bytes } => self.on_states(peer, blob, &bytes),
                 Frame::NoStates { blob } => self.on_states(peer, blob, b"none"),
@@ -459,6 +475,17 @@ impl<'a> Downloader<'a> {
                 debug!(%peer, %blob, %error, "a peer sent a bitmap that is none");
                 self.drop_source(peer);
             }
+        }
+    }
+
+    /// Runs beyond the blob's end are cut off there.
+    fn on_has(&mut self, peer: PeerId, blob: Digest, runs: &[(u32, u32)]) {
+        if !self.sources.contains_key(&peer) || self.disputes.contains_key(&(peer, blob)) {
+            return;
+        }
+        for (first, count) in runs {
+            let pieces = *first..first.saturating_add(*count);
+            self.feed(Input::PeerHas { peer, blob, pieces });
         }
     }
 
@@ -506,6 +533,8 @@ impl<'a> Downloader<'a> {
         let Written { peer, request, blob, piece, bytes, way, result } = written;
         self.writing -= 1;
         match result {
+            // It came twice, as the end of a blob may.
+            Ok(()) if !self.scheduler.is_owed(request, piece) => Ok(()),
             Ok(()) => {
                 self.last_progress = Instant::now();
                 self.pull.iter().for_each(Pull::got_on);

@@ -66,6 +66,7 @@ mod dispute;
 mod downloader;
 mod finder;
 mod lanes;
+mod nearness;
 mod pulls;
 mod source;
 mod throttle;

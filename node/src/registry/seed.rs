@@ -172,8 +172,13 @@ impl Server {
             .collect();
         for (blob, pieces) in changed {
             self.requests.change();
-            self.followed.insert(blob, pieces.clone());
-            self.writer.send(&Frame::Holds { blob, pieces }).await?;
+            let told = self.followed.insert(blob, pieces.clone());
+            let gained = told.and_then(|told| pieces.gained_since(&told));
+            let news = match gained {
+                Some(runs) => Frame::Has { blob, runs },
+                None => Frame::Holds { blob, pieces },
+            };
+            self.writer.send(&news).await?;
         }
         Ok(())
     }

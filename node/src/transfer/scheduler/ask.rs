@@ -42,11 +42,17 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     /// Tells whether a peer has room and may hold something that is open and is to be taken from where it is.
     fn may_be_asked(&self, peer: &Peer<P>, now: Instant) -> bool {
-        if peer.is_drained || (self.has_near && self.in_flight_far > 0 && !peer.nearness.is_near()) {
+        if peer.is_drained || (!peer.nearness.is_near() && self.in_flight_far > 0 && self.is_fed_by_near()) {
             return false;
         }
         let room = peer.room(now, self.unit);
         room >= self.unit || (room > 0 && peer.in_flight == 0)
+    }
+
+    /// Tells whether some near peer brings something, or could: then one request at a time goes farther.
+    fn is_fed_by_near(&self) -> bool {
+        let mut near = self.peers.iter().flatten().filter(|it| it.nearness.is_near() && !it.is_late);
+        self.has_near && near.any(|it| it.in_flight > 0 || !it.is_drained)
     }
 
     /// Returns who should be asked next of those who have room and may hold something that is open: who is in no trouble
