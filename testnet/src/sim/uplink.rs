@@ -1,6 +1,8 @@
 //! [`Uplink`]: what a node sends, one piece after another, and what waits for it.
 
-use reg_node::transfer::{RequestId, Spread};
+use std::collections::VecDeque;
+
+use reg_node::transfer::RequestId;
 
 /// Requests that wait at a node beside the one that is answered; more are told to come back. As with a server's slots, few:
 /// what waits long was asked for by what was rare long ago.
@@ -18,25 +20,19 @@ pub(super) struct Waiting {
 }
 
 /// The way out of a node.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Uplink {
-    waiting: Vec<Waiting>,
+    waiting: VecDeque<Waiting>,
     sending: Option<Waiting>,
-    /// Askers are named by their places among the neighbours.
-    pub(super) spread: Spread<u32>,
     pub(super) sent: u32,
 }
 
 impl Uplink {
-    pub(super) fn new(pieces: u32) -> Self {
-        Self { waiting: Vec::new(), sending: None, spread: Spread::new(pieces), sent: 0 }
-    }
-
     /// Takes a request, and tells whether there was room for it.
     pub(super) fn take(&mut self, request: Waiting) -> bool {
         let has_room = self.waiting.len() < WAITING_MAX;
         if has_room {
-            self.waiting.push(request);
+            self.waiting.push_back(request);
         }
         has_room
     }
@@ -46,9 +42,7 @@ impl Uplink {
         if self.sending.is_some() {
             return false;
         }
-        let Some(place) = self.spread.first(self.waiting.iter().map(|it| it.piece)) else { return false };
-        let waiting = self.waiting.remove(place);
-        self.spread.sent(waiting.piece);
+        let Some(waiting) = self.waiting.pop_front() else { return false };
         self.sending = Some(waiting);
         true
     }
@@ -58,7 +52,7 @@ impl Uplink {
         let sent = self.sending.take()?;
         self.sent += 1;
         if sent.count > 1 {
-            self.waiting.insert(0, Waiting { piece: sent.piece + 1, count: sent.count - 1, ..sent });
+            self.waiting.push_front(Waiting { piece: sent.piece + 1, count: sent.count - 1, ..sent });
         }
         Some(sent)
     }
