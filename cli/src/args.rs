@@ -68,6 +68,7 @@ pub enum Command {
     /// Sign what was prepared elsewhere
     Sign(Sign),
     /// Show what was seen of a tag, record by record, and what its publisher has revoked
+    #[command(after_help = "Examples:\n  reg log acme/my-model:v1\n  reg log acme/my-model --json")]
     Log(Named),
     /// Sign a directory or file and publish it as MODEL[:TAG]
     Publish(Publish),
@@ -82,6 +83,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  reg info acme/my-model:v1\n  reg info acme/my-model --json")]
     Info(Named),
     /// Show what differs between two models or versions that are here: files, what is computed, the chat template
+    #[command(after_help = "Examples:\n  reg diff acme/my-model:v1 acme/my-model:v2")]
     Diff {
         /// publisher/model[:tag][@sha256:…]
         one: Reference,

@@ -506,6 +506,9 @@ pub fn parse_size(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// Keys of which the sample shows an example: by default they say nothing.
+    const EXAMPLES: [&str; 6] = ["publish_key", "upstream", "key ", "peers", "publishers", "share"];
+
     #[test]
     fn the_sample_is_the_default() {
         let commented: String = SAMPLE
@@ -513,7 +516,7 @@ mod tests {
             .map(|line| {
                 line.strip_prefix("# ")
                     .filter(|it| it.contains(" = ") && !it.contains("192.0.2.1"))
-                    .filter(|it| !it.starts_with("publish_key") && !it.starts_with("upstream"))
+                    .filter(|it| !EXAMPLES.iter().any(|key| it.starts_with(key)))
                     .unwrap_or(if line.starts_with('#') { "" } else { line })
             })
             .fold(String::new(), |text, line| text + line + "\n");
@@ -526,7 +529,8 @@ mod tests {
     #[test]
     fn what_is_shown_says_every_key_and_means_the_same() {
         let set = "[node]\nbootstrap = ['/ip4/192.0.2.1/tcp/1']\nexternal = ['/ip4/192.0.2.2/tcp/1']\ndht = 'client'\nrelay = 'off'\n\
-                   upnp = false\n[gateway]\npublish_key = 'me'\nupstream = 'hf'\n[cache]\nmax_size = '1.5 GiB'";
+                   upnp = false\n[gateway]\npublish_key = 'me'\nupstream = 'hf'\n[cache]\nmax_size = '1.5 GiB'\n\
+                   [swarm]\nkey = 'lab'\npeers = []\npublishers = []\nshare = ['*']";
         let meant = Config::new(toml::from_str(set).unwrap(), Overrides::default()).unwrap();
         let written = meant.written().to_toml();
         assert_eq!(Config::new(toml::from_str(&written).unwrap(), Overrides::default()).unwrap(), meant);

@@ -158,7 +158,7 @@ fn only_what_is_read_is_asked_for_and_every_reader_has_its_turn() {
         }
     }
     assert_eq!(asked[0], (blob(1), 10, 3));
-    assert!(asked.contains(&(blob(1), 500, 4)), "{asked:?}");
+    assert!(asked.iter().any(|(it, first, _)| (*it, *first) == (blob(1), 500)), "{asked:?}");
     assert!(asked.iter().any(|(it, first, _)| (*it, *first) == (blob(2), 0)), "{asked:?}");
     let of = |n| asked.iter().filter(|(it, ..)| *it == blob(n)).count();
     assert!(of(1).abs_diff(of(2)) <= 6, "turns: {asked:?}");
