@@ -530,7 +530,7 @@ mod tests {
     fn what_is_shown_says_every_key_and_means_the_same() {
         let set = "[node]\nbootstrap = ['/ip4/192.0.2.1/tcp/1']\nexternal = ['/ip4/192.0.2.2/tcp/1']\ndht = 'client'\nrelay = 'off'\n\
                    upnp = false\n[gateway]\npublish_key = 'me'\nupstream = 'hf'\n[cache]\nmax_size = '1.5 GiB'\n\
-                   [swarm]\nkey = 'lab'\npeers = []\npublishers = []\nshare = ['*']";
+                   [swarm]\nkey = 'lab'\npeers = []\npublishers = []\nshare = ['*/*']";
         let meant = Config::new(toml::from_str(set).unwrap(), Overrides::default()).unwrap();
         let written = meant.written().to_toml();
         assert_eq!(Config::new(toml::from_str(&written).unwrap(), Overrides::default()).unwrap(), meant);

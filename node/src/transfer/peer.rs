@@ -104,6 +104,11 @@ impl<P> Peer<P> {
         quick + queued / self.rate.per_second().unwrap_or(RATE_UNKNOWN)
     }
 
+    /// Tells whether it has brought pieces, so that its rate is known.
+    pub(super) fn has_brought(&self) -> bool {
+        self.rate.per_second().is_some()
+    }
+
     /// Tells whether it owes pieces and has been quiet for so long.
     pub(super) fn is_quiet(&self, now: Instant, time: Duration) -> bool {
         self.in_flight > 0 && now.since(self.last_progress) >= time

@@ -1,6 +1,7 @@
 //! The end of a blob: once nothing is open, what is slow to come is asked of a second peer, within a cap.
 
 use super::super::limits::{DUPLICATES_MIN, DUPLICATES_ONE_IN, HEDGE_FACTOR, STEAL_FACTOR};
+use super::super::peer::Peer;
 use super::super::time::Instant;
 use super::{RequestId, Scheduler};
 
@@ -21,7 +22,8 @@ impl<P: Copy + Ord> Scheduler<P> {
                 want.duplicates += count;
                 let skipped = owed.trailing_zeros();
                 self.send(now, thief, blob, first + skipped, owed >> skipped, Some(id));
-            } else if factor >= STEAL_FACTOR {
+            } else if factor >= STEAL_FACTOR && self.peer(thief).is_some_and(Peer::has_brought) {
+                // From a peer that may just be slow nothing is taken for one that has brought nothing yet.
                 self.give_up(id, true);
                 if let Some(slow) = self.peer_mut(slot) {
                     slow.trouble = slow.trouble.saturating_add(1);
