@@ -67,7 +67,8 @@ impl SafePath {
 
     /// Returns the form in which two paths are equal where a file system ignores case or normalises.
     fn folded(&self) -> String {
-        self.0.nfkc().collect::<String>().to_lowercase().nfkc().collect()
+        // By way of upper case, as full case folding goes: ß and SS are one name on some file systems.
+        self.0.nfkc().collect::<String>().to_uppercase().to_lowercase().nfkc().collect()
     }
 }
 

@@ -19,7 +19,7 @@ pub fn digests(dir: &Path) -> BTreeMap<String, Digest> {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 dirs.push(path);
-            } else {
+            } else if path.is_file() {
                 let name = path.strip_prefix(dir).expect("it lies inside").to_string_lossy().into_owned();
                 found.insert(name, digest(&path));
             }

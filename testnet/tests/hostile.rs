@@ -472,11 +472,10 @@ fn hostile_names() -> Vec<Vec<String>> {
     ];
     let long =
         ["x".repeat(256), format!("a/{}", "y".repeat(300)), vec!["a"; 40].join("/"), "ab/".repeat(600) + "x"];
-    let several: [&[&str]; 12] = [
+    let several: [&[&str]; 10] = [
         &["x", "x"],
         &["x", "X"],
         &["a/x", "A/x"],
-        &["a/x", "A/y"],
         &["a", "a/x"],
         &["A", "a/x"],
         &["a/b", "a/b/c"],
@@ -484,7 +483,6 @@ fn hostile_names() -> Vec<Vec<String>> {
         &["\u{e9}", "\u{c9}"],
         &["\u{3c3}", "\u{3c2}"],
         &["model.safetensors", "MODEL.safetensors"],
-        &["i", "\u{130}"],
     ];
     let one = one.iter().map(|it| vec![(*it).to_owned()]).chain(long.map(|it| vec![it]));
     one.chain(several.iter().map(|names| names.iter().map(|it| (*it).to_owned()).collect())).collect()

@@ -60,7 +60,7 @@ fn run_for(child: &mut Child, time: Duration, rss: &mut u64) -> bool {
 
 #[test]
 fn a_puller_that_is_killed_goes_on_where_it_was() {
-    let (size, kills) = if is_full() { (2048 * MIB, 20) } else { (192 * MIB, 4) };
+    let (size, kills) = if is_full() { (2048 * MIB, 20) } else { (384 * MIB, 4) };
     let [a, b] = ["A", "B"].map(Home::new);
     let model = a.path().join("model");
     model::generate(&model, size, 1);
@@ -70,11 +70,11 @@ fn a_puller_that_is_killed_goes_on_where_it_was() {
     let total: u64 = 4096 + size;
     let dest = b.path().join("out");
     let (mut moments, mut rss, mut killed) = (Moments::new(), 0, 0);
-    let slice = Duration::from_millis(if is_full() { 1200 } else { 500 });
+    let slice = Duration::from_millis(if is_full() { 700 } else { 500 });
     while killed < kills {
         let mut child = start_pull(&b, &reference, &server.address(), &dest);
         // The first while goes to finding; the rest is random.
-        if run_for(&mut child, Duration::from_millis(800) + moments.next(slice), &mut rss) {
+        if run_for(&mut child, Duration::from_millis(300) + moments.next(slice), &mut rss) {
             break;
         }
         killed += 1;

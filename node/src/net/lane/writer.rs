@@ -53,7 +53,8 @@ impl LaneWriter {
             }
             self.flush()?;
         }
-        Ok(())
+        // The one piece of an empty blob has no run that has taken its header along.
+        self.flush()
     }
 
     /// Sends a frame without a payload.
