@@ -24,7 +24,10 @@ fn every_threat_names_tests_that_exist() {
             let at = source.find(&function).unwrap_or_else(|| panic!("{number}: {file} has no {name}"));
             // A test, not a function that happens to be called so: its attribute stands just before it.
             let before: Vec<&str> = source[..at].lines().rev().take(4).collect();
-            assert!(before.iter().any(|line| line.contains("test]") || line.contains("::test(")), "{number}: {name} is no test");
+            assert!(
+                before.iter().any(|line| line.contains("test]") || line.contains("::test(")),
+                "{number}: {name} is no test"
+            );
             proofs += 1;
         }
     }

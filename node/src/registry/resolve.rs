@@ -530,6 +530,7 @@ impl Inner {
             }
             None => None,
         };
+        let is_first = tags::keys(&self.store, publisher).map_err(failed)?.is_none();
         if let Some(keys) = &keys
             && (tag.is_some() || delegated)
         {
@@ -544,7 +545,7 @@ impl Inner {
             });
         };
         let mut notes = Vec::new();
-        if tags::keys(&self.store, publisher).map_err(failed)?.is_none() {
+        if is_first {
             notes.push(format!(
                 "first model of publisher {publisher} here: its keys are remembered from now on"
             ));
