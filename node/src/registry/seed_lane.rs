@@ -50,6 +50,8 @@ pub(super) fn start(
 ) -> Result<ServingLane, LaneError> {
     let (end, runtime) = (lane.end()?, Handle::current());
     thread::Builder::new().name("serve".to_owned()).spawn(move || {
+        // A blob that turns out to have changed is rehashed by a task.
+        let _in_runtime = runtime.enter();
         if let Err(error) = serve(&inner, peer, &requests, &turns, &runtime, lane, &says) {
             debug!(%peer, %error, "a lane that was served broke");
         }
