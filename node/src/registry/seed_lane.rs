@@ -25,6 +25,18 @@ pub(super) enum Said {
     Ended { lane: u64 },
 }
 
+/// Tells the stream that a lane is gone, however its thread ends: the stream then serves what is asked for itself.
+struct Ending {
+    lane: u64,
+    says: mpsc::Sender<Said>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        drop(self.says.blocking_send(Said::Ended { lane: self.lane }));
+    }
+}
+
 /// A lane that serves; dropping it ends its thread.
 #[derive(Debug)]
 pub(super) struct ServingLane(LaneEnd);
@@ -52,10 +64,10 @@ pub(super) fn start(
     thread::Builder::new().name("serve".to_owned()).spawn(move || {
         // A blob that turns out to have changed is rehashed by a task.
         let _in_runtime = runtime.enter();
-        if let Err(error) = serve(&inner, peer, &requests, &turns, &runtime, lane, &says) {
+        let ending = Ending { lane: number, says };
+        if let Err(error) = serve(&inner, peer, &requests, &turns, &runtime, lane, &ending.says) {
             debug!(%peer, %error, "a lane that was served broke");
         }
-        drop(says.blocking_send(Said::Ended { lane: number }));
     })?;
     Ok(ServingLane(end))
 }
