@@ -21,6 +21,8 @@ mod rate;
 mod chance;
 mod time;
 
+mod spread;
+
 mod lanes;
 
 mod bucket;
@@ -34,5 +36,6 @@ pub use self::lanes::{LaneFacts, lanes_wanted};
 pub use self::limits::{PIECES_IN_FLIGHT_PER_PEER, UNIT_PIECES};
 pub use self::peer::Nearness;
 pub use self::scheduler::{Input, Output, RequestId, Scheduler};
+pub use self::spread::Spread;
 pub use self::time::Instant;
 pub use self::uplink::{SLOT_HOLD, Ticket, UPLOAD_SLOTS, Uplink};

@@ -39,7 +39,7 @@ impl Node {
         Self {
             scheduler: Scheduler::new(chance.next()),
             edges: Vec::new(),
-            uplink: Uplink::default(),
+            uplink: Uplink::new(has.len()),
             has,
             piece_time,
             down_free: 0,

@@ -1,8 +1,6 @@
 //! [`Uplink`]: what a node sends, one piece after another, and what waits for it.
 
-use std::collections::VecDeque;
-
-use reg_node::transfer::RequestId;
+use reg_node::transfer::{RequestId, Spread};
 
 /// Requests that wait at a node beside the one that is answered; more are told to come back. As with a server's slots, few:
 /// what waits long was asked for by what was rare long ago.
@@ -20,19 +18,25 @@ pub(super) struct Waiting {
 }
 
 /// The way out of a node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Uplink {
-    waiting: VecDeque<Waiting>,
+    waiting: Vec<Waiting>,
     sending: Option<Waiting>,
+    /// Askers are named by their places among the neighbours.
+    pub(super) spread: Spread<u32>,
     pub(super) sent: u32,
 }
 
 impl Uplink {
+    pub(super) fn new(pieces: u32) -> Self {
+        Self { waiting: Vec::new(), sending: None, spread: Spread::new(pieces), sent: 0 }
+    }
+
     /// Takes a request, and tells whether there was room for it.
     pub(super) fn take(&mut self, request: Waiting) -> bool {
         let has_room = self.waiting.len() < WAITING_MAX;
         if has_room {
-            self.waiting.push_back(request);
+            self.waiting.push(request);
         }
         has_room
     }
@@ -42,7 +46,9 @@ impl Uplink {
         if self.sending.is_some() {
             return false;
         }
-        let Some(waiting) = self.waiting.pop_front() else { return false };
+        let Some(place) = self.spread.first(self.waiting.iter().map(|it| it.piece)) else { return false };
+        let waiting = self.waiting.remove(place);
+        self.spread.sent(waiting.piece);
         self.sending = Some(waiting);
         true
     }
@@ -52,7 +58,7 @@ impl Uplink {
         let sent = self.sending.take()?;
         self.sent += 1;
         if sent.count > 1 {
-            self.waiting.push_front(Waiting { piece: sent.piece + 1, count: sent.count - 1, ..sent });
+            self.waiting.insert(0, Waiting { piece: sent.piece + 1, count: sent.count - 1, ..sent });
         }
         Some(sent)
     }

@@ -20,6 +20,9 @@ use super::uplink::Waiting;
 /// Ticks of one delay after which every node is told the time.
 const TOLD_EVERY: u64 = 12;
 
+/// When what was put off is offered again, as a server's news are told.
+const OFFERED_AGAIN: Duration = Duration::from_millis(500);
+
 /// A simulation that takes this many times the bound has come to a standstill.
 const STANDSTILL: u32 = 40;
 
@@ -66,6 +69,7 @@ enum Event {
     Sent { node: u32, life: u32 },
     Came { node: u32, slot: u32, life: u32, request: u32, piece: u32, good: bool },
     Refused { node: u32, slot: u32, life: u32, request: u32, busy: bool },
+    Offered { node: u32, slot: u32, life: u32, piece: u32 },
     Leaves { node: u32 },
     Returns { node: u32 },
     Tick,
@@ -222,6 +226,11 @@ impl<'a> World<'a> {
             Event::Refused { node, slot, life, request, busy } => {
                 self.refused(node, slot, life, RequestId(request), busy);
             }
+            Event::Offered { node, slot, life, piece } => {
+                if self.nodes[node as usize].life == life && self.nodes[node as usize].fetches() {
+                    self.feed(node, Input::PeerHas { peer: slot, blob: BLOB, pieces: piece..piece + 1 });
+                }
+            }
             Event::Leaves { node } => self.leaves(node),
             Event::Returns { node } => self.returns(node),
             Event::Tick => self.tick(),
@@ -274,6 +283,13 @@ impl<'a> World<'a> {
         let holds = |piece| node.has.piece(piece).is_some_and(|it| node.has.contains(it));
         let busy = match node.manner {
             Manner::Stalls => return,
+            Manner::Honest
+                if node.has.is_full() && node.uplink.spread.puts_off(waiting.slot, waiting.piece) =>
+            {
+                let (node, slot, life, piece) = (edge.node, edge.back, waiting.life, waiting.piece);
+                self.at(OFFERED_AGAIN, Event::Offered { node, slot, life, piece });
+                false
+            }
             Manner::Honest if holds(waiting.piece) => true,
             Manner::Lies | Manner::Truncates => true,
             Manner::Honest | Manner::Boasts => false,
