@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Every namespace of ours begins so, with the process's id and a number after it.
@@ -39,8 +40,13 @@ pub struct Machine {
     pub ip: Ipv4Addr,
 }
 
-/// Returns why no world can be made here, `None` where one can.
+/// Returns why no world can be made here, `None` where one can. Asked once for all tests of a process.
 pub fn lacking() -> Option<String> {
+    static LACKING: LazyLock<Option<String>> = LazyLock::new(what_lacks);
+    LACKING.clone()
+}
+
+fn what_lacks() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("namespaces need root".into());
     }
@@ -51,9 +57,9 @@ pub fn lacking() -> Option<String> {
         }
     }
     let probe = format!("{PREFIX}-{}-probe", std::process::id());
-    let is_made = try_run(["ip", "netns", "add", &probe]).is_ok();
+    let made = try_run(["ip", "netns", "add", &probe]);
     let _gone = try_run(["ip", "netns", "delete", &probe]);
-    (!is_made).then(|| "this machine lets nobody make namespaces".into())
+    made.err().map(|error| format!("this machine lets nobody make namespaces: {error}"))
 }
 
 impl World {

@@ -214,7 +214,7 @@ fn behaviour(
         reach_client: reach.client,
         reach_server: reach.server,
         upnp: reach.upnp,
-        relay: relay::server(own),
+        relay: relay::Server::new(own),
         relayed: calls,
         punch: dcutr::Behaviour::new(own),
     })
@@ -370,8 +370,7 @@ impl EventLoop {
                 self.swarm.add_external_address(address);
             }
         }
-        let status = if serves { circuit::Status::Enable } else { circuit::Status::Disable };
-        self.swarm.behaviour_mut().relay.set_status(Some(status));
+        self.swarm.behaviour_mut().relay.offer(serves);
         let errands = self.relays.errands(is_reachable || serves, Instant::now());
         errands.release.into_iter().for_each(|listener: ListenerId| {
             let _was_open = self.swarm.remove_listener(listener);

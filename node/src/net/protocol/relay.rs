@@ -4,10 +4,17 @@
 //! pieces: its circuits are short and small, and blob streams do not open on them (`protocol/blobs.rs`).
 
 use std::collections::BTreeMap;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use libp2p::core::transport::ListenerId;
+use libp2p::core::transport::{ListenerId, PortUse};
+use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::multiaddr::Protocol;
+use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
+    ToSwarm,
+};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, relay};
 
 use crate::net::limits::{
@@ -16,21 +23,85 @@ use crate::net::limits::{
 };
 use crate::net::network::RelayMode;
 
-/// Returns the relay of a node: it offers itself only once it is told to.
-pub(crate) fn server(own: PeerId) -> relay::Behaviour {
-    let config = relay::Config {
-        max_reservations: RESERVATIONS_MAX,
-        max_reservations_per_peer: RESERVATIONS_PER_PEER_MAX,
-        reservation_duration: RESERVATION_DURATION,
-        max_circuits: CIRCUITS_MAX,
-        max_circuits_per_peer: CIRCUITS_PER_PEER_MAX,
-        max_circuit_duration: CIRCUIT_DURATION_MAX,
-        max_circuit_bytes: CIRCUIT_BYTES_MAX,
-        ..relay::Config::default()
-    };
-    let mut behaviour = relay::Behaviour::new(own, config);
-    behaviour.set_status(Some(relay::Status::Disable));
-    behaviour
+/// The relay of a node, which sees the direct connections only.
+///
+/// libp2p-relay 0.22 tells its new status to the handlers of all connections, and those of relayed connections are
+/// dummies that panic when they are told anything; the connection is then never seen to close.
+pub(crate) struct Server(relay::Behaviour);
+
+impl Server {
+    /// Returns a relay that offers itself only once it is told to.
+    pub(crate) fn new(own: PeerId) -> Self {
+        let config = relay::Config {
+            max_reservations: RESERVATIONS_MAX,
+            max_reservations_per_peer: RESERVATIONS_PER_PEER_MAX,
+            reservation_duration: RESERVATION_DURATION,
+            max_circuits: CIRCUITS_MAX,
+            max_circuits_per_peer: CIRCUITS_PER_PEER_MAX,
+            max_circuit_duration: CIRCUIT_DURATION_MAX,
+            max_circuit_bytes: CIRCUIT_BYTES_MAX,
+            ..relay::Config::default()
+        };
+        let mut behaviour = relay::Behaviour::new(own, config);
+        behaviour.set_status(Some(relay::Status::Disable));
+        Self(behaviour)
+    }
+
+    /// Offers this node to others, or no more.
+    pub(crate) fn offer(&mut self, is_offered: bool) {
+        let status = if is_offered { relay::Status::Enable } else { relay::Status::Disable };
+        self.0.set_status(Some(status));
+    }
+}
+
+impl NetworkBehaviour for Server {
+    type ConnectionHandler = <relay::Behaviour as NetworkBehaviour>::ConnectionHandler;
+    type ToSwarm = relay::Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.0.handle_established_inbound_connection(connection, peer, local, remote)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role: Endpoint,
+        port_use: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.0.handle_established_outbound_connection(connection, peer, address, role, port_use)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        let endpoint: Option<&ConnectedPoint> = match &event {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished { endpoint, .. })
+            | FromSwarm::ConnectionClosed(ConnectionClosed { endpoint, .. }) => Some(endpoint),
+            _ => None,
+        };
+        if endpoint.is_none_or(|it| !it.is_relayed()) {
+            self.0.on_swarm_event(event);
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        self.0.on_connection_handler_event(peer, connection, event);
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        self.0.poll(context)
+    }
 }
 
 /// Tells whether an address leads through a relay.
