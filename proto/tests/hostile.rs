@@ -2,26 +2,29 @@
 
 use proptest::prelude::*;
 use reg_proto::announcement::Announcement;
-use reg_proto::attestation::{Attestation, Mirror, Said};
+use reg_proto::attestation::{Attestation, AttestationKind, AttestationResult, Mirror, Said};
 use reg_proto::content::inspect::inspect;
-use reg_proto::content::{card, gguf, model_config, safetensors};
+use reg_proto::content::kind::{ContentKind, sniff};
+use reg_proto::content::label::Label;
+use reg_proto::content::{card, gguf, model_config, safetensors, tokenizer_config, weight_index};
 use reg_proto::delegation::{Delegation, SignedDelegation};
-use reg_proto::denylist::Denylist;
+use reg_proto::denylist::{Denied, Denylist};
 use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, PublicKey};
 use reg_proto::equivocation::{Equivocation, EquivocationClaim};
 use reg_proto::glob::ModelGlob;
+use reg_proto::json;
 use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
 use reg_proto::manifest::{Manifest, ModelConfig};
-use reg_proto::name::{ModelName, Publisher, Reference, Tag};
+use reg_proto::name::{ModelName, Petname, Publisher, PublisherId, Reference, Tag};
 use reg_proto::path::SafePath;
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::piece::{BlobLayout, PieceSet};
 use reg_proto::provenance::Provenance;
 use reg_proto::referrer::Referrer;
-use reg_proto::revocation::Revocation;
+use reg_proto::revocation::{Reason, Revocation};
 use reg_proto::states::PieceStates;
-use reg_proto::tag::TagRecord;
+use reg_proto::tag::{SignedTag, TagRecord};
 use reg_proto::wire::{Frame, Message, Request, Response};
 
 const CASES: u32 = 10_000;
@@ -47,19 +50,29 @@ fn takes_revocation(text: &str) -> bool {
 }
 
 /// Every parser by name. The fuzz targets run the same list.
-const PARSERS: [(&str, Parser); 31] = [
-    ("digest", |bytes| text(bytes).parse::<Digest>().is_ok()),
+const PARSERS: [(&str, Parser); 36] = [
+    ("digest", |bytes| text(bytes).parse::<Digest>().is_ok() | Digest::from_hex(&text(bytes)).is_ok()),
     ("reference", |bytes| text(bytes).parse::<Reference>().is_ok()),
     ("publisher", |bytes| text(bytes).parse::<Publisher>().is_ok()),
     ("model name", |bytes| text(bytes).parse::<ModelName>().is_ok()),
     ("tag", |bytes| text(bytes).parse::<Tag>().is_ok()),
     ("path", |bytes| text(bytes).parse::<SafePath>().is_ok()),
-    ("peer id", |bytes| text(bytes).parse::<PeerId>().is_ok()),
+    ("peer id", |bytes| text(bytes).parse::<PeerId>().is_ok() | PeerId::from_multihash_bytes(bytes).is_ok()),
     ("address", |bytes| text(bytes).parse::<Address>().is_ok()),
     ("public key", |bytes| text(bytes).parse::<PublicKey>().is_ok()),
     ("envelope", |bytes| Envelope::from_bytes(bytes, 1 << 20).is_ok()),
+    ("word", |bytes| {
+        let text = text(bytes);
+        let shown = text.parse::<Label>().is_ok() | text.parse::<Reason>().is_ok();
+        let named = text.parse::<Petname>().is_ok() | text.parse::<PublisherId>().is_ok();
+        let kind = text.parse::<AttestationKind>().is_ok() | text.parse::<AttestationResult>().is_ok();
+        shown | named | kind | text.parse::<Denied>().is_ok()
+    }),
+    ("key document", |bytes| KeyDocument::from_payload(bytes).is_ok()),
     ("key history", |bytes| KeyHistory::verify(publisher_id(b""), &[text(bytes)]).is_ok()),
-    ("tag record", |bytes| TagRecord::from_payload(bytes).is_ok()),
+    ("tag record", |bytes| {
+        TagRecord::from_payload(bytes).is_ok() | SignedTag::verify(&text(bytes), &keys()).is_ok()
+    }),
     ("revocation", |bytes| Revocation::from_payload(bytes).is_ok() | takes_revocation(&text(bytes))),
     ("delegation", |bytes| {
         Delegation::from_payload(bytes).is_ok() | SignedDelegation::verify(&text(bytes), &keys()).is_ok()
@@ -69,10 +82,10 @@ const PARSERS: [(&str, Parser); 31] = [
         text(bytes).parse::<ModelGlob>().map(|glob| glob.covers(&model)).is_ok()
     }),
     ("equivocation", |bytes| {
-        serde_json::from_slice::<EquivocationClaim>(bytes)
+        json::from_slice::<EquivocationClaim>(bytes, 1 << 20)
             .is_ok_and(|claim| Equivocation::verify(&claim, &keys()).is_ok())
     }),
-    ("provenance", |bytes| Provenance::from_payload(bytes, &Digest::of(b"")).is_ok()),
+    ("provenance", |bytes| Provenance::from_payload(bytes, &Digest::of(b"manifest")).is_ok()),
     ("attestation", |bytes| {
         let manifest = Digest::of(b"manifest");
         Attestation::from_payload(bytes, &manifest).is_ok()
@@ -92,8 +105,33 @@ const PARSERS: [(&str, Parser); 31] = [
         BlobLayout::new(1 + ((bytes.len() as u64) << 15))
             .is_ok_and(|layout| PieceStates::parse(layout, bytes).is_ok())
     }),
-    ("safetensors", |bytes| safetensors::parse(bytes, bytes.len() as u64 + 8).is_ok()),
-    ("gguf", |bytes| gguf::read(&mut { bytes }, bytes.len() as u64).is_ok()),
+    ("safetensors", |bytes| {
+        let header = bytes.len() as u64;
+        [0, 8, 1 << 20, u64::MAX - 8 - header].iter().any(|data| {
+            safetensors::parse(bytes, 8 + header + data).is_ok_and(|file| {
+                file.places(header)
+                    .iter()
+                    .for_each(|it| assert!(it.begin <= it.end && it.end <= 8 + header + data));
+                file.subset(&file.tensors.iter().collect::<Vec<_>>()).len() > 8
+            })
+        })
+    }),
+    ("gguf", |bytes| {
+        let size = bytes.len() as u64;
+        [size, size + (1 << 20), u64::MAX].iter().any(|size| {
+            gguf::read(&mut { bytes }, *size).is_ok_and(|file| file.places().iter().all(|it| it.end <= *size))
+        })
+    }),
+    ("tokenizer's configuration", |bytes| {
+        tokenizer_config::parse(bytes).is_ok() | tokenizer_config::template_text(bytes).is_some()
+    }),
+    ("index of weights", |bytes| weight_index::parse(bytes).is_ok()),
+    ("kind", |bytes| {
+        let (head, tail) = bytes.split_at(bytes.len() / 2);
+        [sniff("README.md", bytes, bytes, bytes.len() as u64), sniff("weights.dat", head, tail, u64::MAX)]
+            .iter()
+            .any(|kind| *kind != ContentKind::UnknownBinary)
+    }),
     ("card, config.json and files of any kind", |bytes| {
         let mut any = card::parse(bytes).is_ok() | model_config::parse(bytes).is_ok();
         for name in [
@@ -195,8 +233,10 @@ fn every_parser_takes_some_sample() {
     let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
     seeds.push(PublicKey::of(&key).to_string().into_bytes());
     seeds.push(br#"{"descriptor":{},"modelfs":{"type":"layers","diffIds":[]}}"#.to_vec());
+    seeds.push(KeyDocument::first(PublicKey::of(&key)).to_payload());
+    seeds.push(br#"{"weight_map":{"w":"model-00001-of-00002.safetensors"}}"#.to_vec());
     // Signed for one publisher and one manifest each, these take nothing that is fixed here.
-    let other = ["key history", "equivocation", "provenance", "states", "safetensors"];
+    let other = ["key history", "equivocation", "states"];
     for (name, parse) in PARSERS {
         assert!(other.contains(&name) || seeds.iter().any(|seed| parse(seed)), "{name} takes no sample");
     }

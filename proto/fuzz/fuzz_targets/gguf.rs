@@ -1,4 +1,4 @@
-//! Hostile bytes for: gguf.
+//! Hostile bytes for: GGUF, by files of several sizes.
 
 #![no_main]
 
@@ -6,5 +6,13 @@ use libfuzzer_sys::fuzz_target;
 use reg_proto::content::gguf;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = gguf::read(&mut { bytes }, bytes.len() as u64);
+    for more in [0, 1 << 20, u64::MAX - bytes.len() as u64] {
+        let size = bytes.len() as u64 + more;
+        if let Ok(parsed) = gguf::read(&mut { bytes }, size) {
+            let _ = parsed.parameters();
+            for place in parsed.places() {
+                assert!(place.begin <= place.end && place.end <= size);
+            }
+        }
+    }
 });

@@ -1,11 +1,16 @@
-//! Hostile bytes for: key history.
+//! Hostile bytes for: key documents, bare, in an envelope, and signed as somebody's first.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use reg_proto::key::{KeyHistory, publisher_id};
+use reg_proto::envelope::Envelope;
+use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, KeyHistory, publisher_id};
 
 fuzz_target!(|bytes: &[u8]| {
+    let _ = KeyDocument::from_payload(bytes);
     let text = String::from_utf8_lossy(bytes).into_owned();
     let _ = KeyHistory::verify(publisher_id(b""), &[text]);
+    let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+    let signed = Envelope::sign(KEY_DOCUMENT_TYPE, bytes.to_vec(), &[&key]).to_json();
+    let _ = KeyHistory::verify(publisher_id(bytes), &[signed]);
 });
