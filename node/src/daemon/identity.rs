@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use thiserror::Error;
 
+use crate::registry::keyring::forbid_core_dumps;
+
 /// Why the node's key, or its token, cannot be had.
 #[derive(Debug, Error)]
 pub enum IdentityError {
@@ -18,8 +20,10 @@ pub enum IdentityError {
     Random(#[from] getrandom::Error),
 }
 
-/// Returns the secret in the file at `path`: 32 random bytes in hex, made where there is none, for its owner's eyes only.
+/// Returns the secret in the file at `path`: 32 random bytes in hex, made where there is none, for its owner's eyes only. On
+/// Linux the process leaves no core dump from now on.
 pub(super) fn secret(path: &Path) -> Result<[u8; 32], IdentityError> {
+    forbid_core_dumps();
     let io = |source| IdentityError::Io { path: path.to_owned(), source };
     match fs::read_to_string(path) {
         Ok(text) => {

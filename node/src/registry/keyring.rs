@@ -231,7 +231,6 @@ impl Keyring {
         path: &Path,
         passphrase: Option<&str>,
     ) -> Result<KeyInfo, KeyringError> {
-        #[cfg(target_os = "linux")]
         forbid_core_dumps();
         let failed = |source| KeyringError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
@@ -264,7 +263,6 @@ impl Keyring {
         seed: &[u8; 32],
         passphrase: Option<&str>,
     ) -> Result<KeyInfo, KeyringError> {
-        #[cfg(target_os = "linux")]
         forbid_core_dumps();
         self.make_directory()?;
         if self.path(name, AGENT_EXTENSION).exists() {
@@ -331,7 +329,6 @@ impl Keyring {
     /// # Errors
     /// There is none (the error names those that exist), other users may read a key, or it is no ed25519 key.
     pub fn load(&self, name: &KeyName) -> Result<PublisherKey, KeyringError> {
-        #[cfg(target_os = "linux")]
         forbid_core_dumps();
         self.check_directory()?;
         match self.documents(name)? {
@@ -353,7 +350,6 @@ impl Keyring {
     /// # Errors
     /// As [`Keyring::load`].
     pub fn secret(&self, name: &KeyName) -> Result<SecretKey, KeyringError> {
-        #[cfg(target_os = "linux")]
         forbid_core_dumps();
         self.check_directory()?;
         if self.path(name, AGENT_EXTENSION).exists() && !self.path(name, EXTENSION).exists() {
@@ -560,12 +556,14 @@ fn check_exposed(metadata: &fs::Metadata, rights: u32) -> Result<(), u32> {
     Ok(())
 }
 
-/// Keys are in memory from now on. A kernel that refuses leaves dumps as the system has set them.
-#[cfg(target_os = "linux")]
-fn forbid_core_dumps() {
-    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "a crash of this process may leave keys in a core dump");
+/// Keys are in memory from now on. A kernel that refuses leaves dumps as the system has set them, and other systems too.
+pub(crate) fn forbid_core_dumps() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+            tracing::warn!(%error, "a crash of this process may leave keys in a core dump");
+        }
     }
 }
 
