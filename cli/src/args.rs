@@ -6,6 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use reg_node::registry::import::RepositoryName;
 use reg_node::registry::keyring::KeyName;
 use reg_node::registry::request::Priority;
+use reg_node::web::WebSeed;
 use reg_proto::attestation::{AttestationKind, AttestationResult};
 use reg_proto::content::label::Label;
 use reg_proto::digest::Digest;
@@ -226,6 +227,9 @@ pub struct Net {
     /// Let the limits hold for peers on this machine and in private networks as well
     #[arg(long, env = "REG_LIMIT_LOCAL", value_parser = clap::builder::BoolishValueParser::new())]
     pub limit_local: bool,
+    /// Server of HTTP to ask beside peers: a folder with the model's files, or an address with {path} or {digest} (repeatable)
+    #[arg(long = "web-seed", value_name = "URL", env = "REG_WEB_SEEDS", value_delimiter = ',')]
+    pub web_seeds: Vec<WebSeed>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -516,6 +520,7 @@ Examples:
   reg pull acme/my-model ./part --tensors 'model.layers.0.*'   some tensors
   reg pull acme/my-model --to-hf-cache           for from_pretrained(\"acme/my-model\"), offline too
   reg pull acme/my-model --to-hf-cache=org/name  the same under another name
+  reg pull acme/my-model --web-seed https://huggingface.co/acme/my-model/resolve/main/
   reg pull acme/my-model --from /ip4/192.0.2.7/tcp/4600/p2p/12D3KooW…")]
 pub struct Pull {
     /// publisher/model[:tag][@sha256:…]; the publisher is an id or a name of yours (`reg trust add`)

@@ -71,6 +71,7 @@ pub fn overrides(net: &Net) -> Overrides {
         limit_up: net.limit_up.clone(),
         limit_down: net.limit_down.clone(),
         limit_local: net.limit_local.then_some(true),
+        web_seeds: net.web_seeds.iter().map(ToString::to_string).collect(),
         ..Overrides::default()
     }
 }

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
 use reg_node::registry::import::git_blob;
@@ -36,6 +36,10 @@ pub struct Manner {
     pub listed: Option<Value>,
     /// Files in LFS are sent by another address, and named by Xet too.
     pub redirects: bool,
+    /// Files are sent whole, whatever range is asked for.
+    pub ignores_ranges: bool,
+    /// Files are not sent; who asks is to come back after so many seconds.
+    pub busy: Option<u64>,
 }
 
 /// A question it was asked.
@@ -45,6 +49,8 @@ pub struct Asked {
     pub path: String,
     pub range: Option<String>,
     pub authorization: Option<String>,
+    /// When it was asked.
+    pub at: Instant,
 }
 
 /// A running endpoint with one repository.
@@ -172,6 +178,7 @@ impl Inner {
             path: first.next().unwrap_or_default().to_owned(),
             range: header("range"),
             authorization: header("authorization"),
+            at: Instant::now(),
         };
         let length = header("content-length").and_then(|it| it.parse().ok()).unwrap_or(0);
         io::copy(&mut (&stream).take(length), &mut io::sink())?;
@@ -254,6 +261,10 @@ impl Inner {
 
     fn file(&self, path: &str, manner: &Manner) -> Answer {
         let commit = ("x-repo-commit", self.commit.clone());
+        if let Some(seconds) = manner.busy {
+            let headers = vec![("retry-after", seconds.to_string())];
+            return Answer { status: "429 Too Many Requests", headers, body: Vec::new(), file: None };
+        }
         let Some(bytes) = self.files.get(path) else {
             let mut missing = Answer::error("404 Not Found", "EntryNotFound");
             missing.headers.push(commit);
@@ -280,7 +291,8 @@ impl Inner {
         let Answer { mut status, headers, body, file } = answer;
         let whole = body.len();
         let mut from = 0;
-        let range = asked.range.as_deref().filter(|_| file.is_some());
+        let has_ranges = file.is_some() && !self.state().manner.ignores_ranges;
+        let range = asked.range.as_deref().filter(|_| has_ranges);
         let mut head = String::new();
         let mut to = whole;
         if let Some((first, last)) = range.and_then(|it| it.strip_prefix("bytes=")?.split_once('-')) {

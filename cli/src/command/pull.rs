@@ -26,6 +26,7 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         reference: args.reference,
         dest,
         from: args.from,
+        web_seeds: args.net.web_seeds,
         allow_unsafe: args.allow_unsafe,
         offline: args.net.offline,
         copy: args.copy,
@@ -78,7 +79,11 @@ fn write_receipt(path: &Path, receipt: &Receipt) -> Result<(), CliError> {
 /// Where the bytes came from, and what was in the way of more speed.
 fn explain(pulled: &Pulled) {
     for source in &pulled.sources {
-        let from = source.peer.map_or_else(|| source.kind.clone(), |peer| format!("{} {peer}", source.kind));
+        let from = match (&source.peer, &source.seed) {
+            (Some(peer), _) => format!("{} {peer}", source.kind),
+            (None, Some(seed)) => format!("{} {seed}", source.kind),
+            (None, None) => source.kind.clone(),
+        };
         eprintln!("{} from {from}", size(source.bytes));
     }
     let Pace { finding_seconds, fetching_seconds, placing_seconds, bounded_by, .. } = &pulled.pace;
@@ -146,7 +151,7 @@ fn report(global: &Global, pulled: &Pulled) -> Result<(), CliError> {
     if !pulled.complete {
         eprintln!("a part of the model: pull it again without a choice of files for the rest");
     }
-    let Pulled { files, bytes, bytes_fetched, peers, seconds, publisher, manifest, .. } = pulled;
+    let Pulled { files, bytes, bytes_fetched, peers, web, seconds, publisher, manifest, .. } = pulled;
     eprintln!("{files} files, {}, {manifest}", size(*bytes));
     eprintln!("signed by {publisher}");
     if pulled.bytes_reused > 0 {
@@ -157,6 +162,9 @@ fn report(global: &Global, pulled: &Pulled) -> Result<(), CliError> {
         eprintln!("{} fetched in {seconds:.1} s, {}/s, from:", size(*bytes_fetched), size(rate as u64));
         for (peer, bytes) in peers {
             eprintln!("  {peer}  {}", size(*bytes));
+        }
+        for (seed, bytes) in web {
+            eprintln!("  {seed}  {}", size(*bytes));
         }
     } else {
         eprintln!("all of it was here");

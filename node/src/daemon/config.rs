@@ -18,6 +18,7 @@ use crate::registry::keyring::{KeyName, KeyNameError};
 use crate::registry::sharing::{PatternError, SharingRules};
 use crate::registry::{TransferLimits, UpLimit};
 use crate::store::CacheLimits;
+use crate::web::{SeedError, WebSeed};
 
 /// What `reg config init` writes: every key with its default, as a comment.
 pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_* variables, which win over this file.
@@ -51,6 +52,9 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # limit_down = "none"
 # Let the limits hold for peers on this machine and in private networks as well.
 # limit_local = false
+# Servers of HTTP that every pull asks beside peers: a folder, or a template with {path}, {digest} or {hex}, and {publisher},
+# {model} and {manifest} where they are of use.
+# web_seeds = []
 
 [http]
 # Address of the local API and the gateways. Beyond loopback, every request needs the token (`reg env` shows it).
@@ -121,6 +125,7 @@ pub struct RawTransfer {
     pub limit_up: Option<String>,
     pub limit_down: Option<String>,
     pub limit_local: Option<bool>,
+    pub web_seeds: Option<Vec<String>>,
 }
 
 /// Section `[http]`.
@@ -201,6 +206,7 @@ pub struct Overrides {
     pub limit_up: Option<String>,
     pub limit_down: Option<String>,
     pub limit_local: Option<bool>,
+    pub web_seeds: Vec<String>,
     pub swarm_key: Option<String>,
     pub publish_key: Option<String>,
     pub allow_unsafe: Option<bool>,
@@ -224,6 +230,8 @@ pub struct Config {
     /// Whether bulk goes over lanes where they connect.
     pub lanes: bool,
     pub limits: TransferLimits,
+    /// Servers of HTTP that every pull asks beside peers.
+    pub web_seeds: Vec<WebSeed>,
     pub swarm: SwarmConfig,
     pub sharing: SharingRules,
     /// Where the local API and the gateways are served; beyond loopback every request needs the token.
@@ -261,6 +269,8 @@ pub enum ConfigError {
     Peer { text: String, source: PeerIdError },
     #[error("swarm.publishers has {text:?}, which is neither an id nor a name")]
     Publisher { text: String, source: NameError },
+    #[error("transfer.web_seeds is refused")]
+    WebSeed(#[from] SeedError),
     #[error("swarm.share is refused")]
     Share(#[from] PatternError),
     #[error("swarm.key is empty")]
@@ -322,6 +332,7 @@ impl Config {
         });
         raw.transfer.limit_down = Some(self.limits.down.map_or_else(|| "none".to_owned(), bytes));
         raw.transfer.limit_local = Some(self.limits.local);
+        raw.transfer.web_seeds = Some(shown(&self.web_seeds));
         raw.http.listen = Some(self.http.to_string());
         raw.gateway.publish_key = self.publish_key.as_ref().map(ToString::to_string);
         raw.gateway.allow_unsafe = Some(self.allow_unsafe);
@@ -359,6 +370,7 @@ impl Config {
             upnp: overrides.upnp.or(raw.node.upnp).unwrap_or(true),
             external: addresses("node.external", external)?,
         };
+        let web_seeds = given(overrides.web_seeds, raw.transfer.web_seeds).unwrap_or_default();
         let swarm = swarm(overrides.swarm_key.or(raw.swarm.key), raw.swarm.peers)?;
         let sharing = sharing(raw.swarm.publishers, raw.swarm.share)?;
         Ok(Self {
@@ -377,6 +389,7 @@ impl Config {
                 down: down_limit(overrides.limit_down.or(raw.transfer.limit_down))?,
                 local: overrides.limit_local.or(raw.transfer.limit_local).unwrap_or(false),
             },
+            web_seeds: web_seeds.iter().map(|text| text.parse()).collect::<Result<_, SeedError>>()?,
             http: socket("http.listen", &http)?,
             publish_key: publish_key.map(key_name).transpose()?,
             allow_unsafe: overrides.allow_unsafe.or(raw.gateway.allow_unsafe).unwrap_or(false),
@@ -552,6 +565,7 @@ mod tests {
         for (file, what) in [
             ("[transfer]\nlimit_up = '10 kB/s'", "limit_up"),
             ("[transfer]\nlimit_down = 'auto'", "limit_down"),
+            ("[transfer]\nweb_seeds = ['ftp://x']", "web_seeds"),
             ("[node]\ndht = 'x'", "dht"),
             ("[node]\nrelay = 'yes'", "relay"),
             ("[node]\nexternal = ['x']", "external"),

@@ -90,6 +90,7 @@ impl Node {
             trust: home.trust(),
             allow_unsafe: config.allow_unsafe,
             limits: config.limits,
+            web_seeds: config.web_seeds.clone(),
             sharing: config.sharing.clone(),
         };
         let registry = Registry::start(parts)?;

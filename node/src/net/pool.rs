@@ -43,7 +43,7 @@ impl PiecePool {
     }
 
     /// Waits for a buffer; what it holds is of no meaning, and [`PieceBytes::set_len`] says how much of it is a piece.
-    pub(super) async fn take(&self) -> PieceBytes {
+    pub async fn take(&self) -> PieceBytes {
         let room = self.0.room.clone().acquire_owned().await.expect("nobody closes this semaphore");
         self.buffer(room)
     }
@@ -95,12 +95,12 @@ impl Pool {
 
 impl PieceBytes {
     /// Says how many of the bytes are the piece.
-    pub(super) fn set_len(&mut self, length: usize) {
+    pub fn set_len(&mut self, length: usize) {
         self.length = length.min(PIECE_LEN as usize);
     }
 
     /// Returns the whole buffer, to be written to.
-    pub(super) fn buffer_mut(&mut self) -> &mut [u8] {
+    pub fn buffer_mut(&mut self) -> &mut [u8] {
         &mut self.buffer
     }
 }

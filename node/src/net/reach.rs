@@ -43,12 +43,8 @@ pub(super) fn range(address: &Multiaddr) -> Option<Range> {
 }
 
 /// Tells whether an address lies in a network of one's own: nobody pays for what goes there.
-pub(super) fn is_near(ip: IpAddr) -> bool {
-    let range = match ip {
-        IpAddr::V4(ip) => range_v4(ip),
-        IpAddr::V6(ip) => range_v6(ip),
-    };
-    match range {
+pub fn is_near(ip: IpAddr) -> bool {
+    match range_of(ip) {
         Range::Loopback
         | Range::Private10
         | Range::Private172
@@ -57,6 +53,18 @@ pub(super) fn is_near(ip: IpAddr) -> bool {
         | Range::UniqueLocal => true,
         // Behind a carrier's NAT are its other customers.
         Range::Global | Range::CarrierNat | Range::TestBed | Range::Never => false,
+    }
+}
+
+/// Tells whether an address is one of the world's, which anybody may lead us to.
+pub fn is_global(ip: IpAddr) -> bool {
+    range_of(ip) == Range::Global
+}
+
+fn range_of(ip: IpAddr) -> Range {
+    match ip {
+        IpAddr::V4(ip) => range_v4(ip),
+        IpAddr::V6(ip) => range_v6(ip),
     }
 }
 

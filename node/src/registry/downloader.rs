@@ -31,9 +31,10 @@ use super::nearness;
 use super::pulls::Pull;
 use super::relay::Relay;
 use super::report::Progress;
-use super::source::{Source, SourceEvent};
+use super::source::{Source, SourceEvent, SourceId};
 use super::throttle::Throttle;
 use super::traffic::Way;
+use super::web::{WebSeeds, WebSources};
 use super::{Inner, bans::Bans};
 use crate::net::{OpenStreamError, PieceBytes, PoolUse};
 use crate::store::{Partial, WritePieceError};
@@ -49,7 +50,9 @@ pub enum DownloadError {
          are missing"
     )]
     BehindNat { peers: usize, missing: u64, total: u64 },
-    #[error("everybody who was asked ({liars} peers) sent bytes that are not what was signed")]
+    #[error("{seed} asks to be left alone for {seconds} s; {missing} of {total} bytes are missing")]
+    LeftAlone { seed: String, seconds: u64, missing: u64, total: u64 },
+    #[error("everybody who was asked ({liars} sources) sent bytes that are not what was signed")]
     OnlyWrongBytes { liars: usize },
     #[error("piece states that were signed for {blob} do not belong to it: a peer's copy proves it")]
     FalseStates { blob: Digest },
@@ -62,6 +65,8 @@ pub enum DownloadError {
 pub(super) struct Downloaded {
     /// Bytes of verified pieces by the peer that sent them.
     pub(super) peers: BTreeMap<PeerId, u64>,
+    /// Bytes of verified pieces by the web seed that sent them.
+    pub(super) web: BTreeMap<String, u64>,
     /// Bytes that were taken from other models that are here.
     pub(super) reused: u64,
     /// How long pieces were verified and written, of all threads together.
@@ -71,7 +76,7 @@ pub(super) struct Downloaded {
 /// A piece that has been verified and written, or not.
 #[derive(Debug)]
 struct Written {
-    peer: PeerId,
+    source: SourceId,
     request: RequestId,
     blob: Digest,
     piece: PieceIndex,
@@ -94,18 +99,19 @@ enum Happened {
 
 /// One download of one or more blobs.
 pub(super) struct Downloader<'a> {
-    inner: &'a Inner,
-    scheduler: Scheduler,
-    start: Instant,
-    partials: BTreeMap<Digest, Partial>,
+    pub(super) inner: &'a Inner,
+    pub(super) scheduler: Scheduler<SourceId>,
+    pub(super) start: Instant,
+    pub(super) partials: BTreeMap<Digest, Partial>,
     /// Blobs that are not complete yet.
-    missing: BTreeSet<Digest>,
-    sources: BTreeMap<PeerId, Source>,
+    pub(super) missing: BTreeSet<Digest>,
+    pub(super) sources: BTreeMap<PeerId, Source>,
     waiting: VecDeque<PeerId>,
     opening: JoinSet<(PeerId, Result<Source, OpenStreamError>)>,
     /// Sources that are being looked at for how near they are.
     placing: JoinSet<(PeerId, Nearness)>,
-    events: (mpsc::Sender<SourceEvent>, mpsc::Receiver<SourceEvent>),
+    pub(super) web: WebSources,
+    pub(super) events: (mpsc::Sender<SourceEvent>, mpsc::Receiver<SourceEvent>),
     written: (mpsc::Sender<Written>, mpsc::Receiver<Written>),
     /// Pieces that are being verified and written.
     writing: usize,
@@ -113,26 +119,26 @@ pub(super) struct Downloader<'a> {
     /// Requests whose answer settles a dispute, apart from those of the scheduler.
     next_dispute_request: u32,
     dispute_requests: BTreeMap<u32, (PeerId, Digest)>,
-    last_progress: Instant,
+    pub(super) last_progress: Instant,
     /// Peers that have sent wrong bytes.
-    liars: usize,
+    pub(super) liars: usize,
     /// Peers that are reached through relays only.
     behind_nat: usize,
     downloaded: Downloaded,
     /// Says whether it may go on; `None` for one that always may.
     pull: Option<Pull>,
     /// Whether it has hung up because it may not.
-    is_held: bool,
+    pub(super) is_held: bool,
     /// The limit of this download alone.
     throttle: Option<Arc<Throttle>>,
     /// Keeps the buffers that pieces come in for as long as this runs.
     _buffers: PoolUse,
-    total: u64,
+    pub(super) total: u64,
     done: u64,
     /// The pieces that are wanted and not stored, where only some are.
     only: Option<BTreeSet<(Digest, u32)>>,
     /// Who reads what while it is fetched; `None` where all of it is wanted.
-    relay: Option<Arc<Relay>>,
+    pub(super) relay: Option<Arc<Relay>>,
     /// Bytes of piece states that one peer may send at once.
     states_max: usize,
     /// How to look for peers anew once all are gone, and when that was done last.
@@ -167,6 +173,7 @@ impl<'a> Downloader<'a> {
             waiting: VecDeque::new(),
             opening: JoinSet::new(),
             placing: JoinSet::new(),
+            web: WebSources::new(WebSeeds::default()),
             events: mpsc::channel(FRAMES_WAITING_MAX),
             written: mpsc::channel(WRITES_AT_ONCE),
             writing: 0,
@@ -218,6 +225,11 @@ impl<'a> Downloader<'a> {
     /// Makes it wait while `pull` may not go on, and fetch no faster than `limit` bytes per second.
     pub(super) fn on_terms(self, pull: Pull, limit: Option<u64>) -> Self {
         Self { pull: Some(pull), throttle: limit.map(Throttle::new), ..self }
+    }
+
+    /// Gives it servers of HTTP to ask beside peers.
+    pub(super) fn with_web(self, seeds: WebSeeds) -> Self {
+        Self { web: WebSources::new(seeds), ..self }
     }
 
     /// Makes it look for peers anew, by `search`, whenever all are gone.
@@ -272,11 +284,16 @@ impl<'a> Downloader<'a> {
 
     /// A finder names each peer once: where all are gone, those that come back are found by a new one.
     fn look_anew(&mut self) -> Option<Finder> {
-        let nobody = self.sources.is_empty() && self.opening.is_empty() && self.waiting.is_empty();
+        let nobody = self.has_no_peer();
         let (search, last) =
             self.search.as_mut().filter(|(_, last)| nobody && last.elapsed() >= RELAY_LOOK_ANEW)?;
         *last = Instant::now();
         Some(Finder::start(&self.inner.network, search.clone()))
+    }
+
+    /// Tells whether no peer is asked, nor about to be.
+    pub(super) fn has_no_peer(&self) -> bool {
+        self.sources.is_empty() && self.opening.is_empty() && self.waiting.is_empty()
     }
 
     fn is_wanted(&self) -> bool {
@@ -298,6 +315,7 @@ impl<'a> Downloader<'a> {
             self.missing.insert(blob);
             self.partials.insert(blob, partial);
             self.feed(Input::Want { blob, stored: have });
+            self.tell_what_web_has(blob);
         }
         for source in self.sources.values_mut() {
             source.follow(&self.missing);
@@ -312,7 +330,7 @@ impl<'a> Downloader<'a> {
         transfer::Instant::after_start(self.start.elapsed())
     }
 
-    fn feed(&mut self, input: Input) {
+    pub(super) fn feed(&mut self, input: Input<SourceId>) {
         let now = self.now();
         self.scheduler.handle(now, input);
     }
@@ -321,10 +339,16 @@ impl<'a> Downloader<'a> {
     fn execute(&mut self) {
         while let Some(output) = self.scheduler.poll_output() {
             match output {
-                Output::Request { request: RequestId(id), peer, blob, first, count } => {
-                    self.send(peer, Frame::Request { id, blob, first: first.get(), count });
-                }
-                Output::Cancel { request: RequestId(id), peer } => self.send(peer, Frame::Cancel { id }),
+                Output::Request { request: RequestId(id), peer, blob, first, count } => match peer {
+                    SourceId::Peer(peer) => {
+                        self.send(peer, Frame::Request { id, blob, first: first.get(), count });
+                    }
+                    SourceId::Web(seed) => self.ask_web(seed, id, blob, first, count),
+                },
+                Output::Cancel { request: RequestId(id), peer } => match peer {
+                    SourceId::Peer(peer) => self.send(peer, Frame::Cancel { id }),
+                    SourceId::Web(seed) => self.web.cancel(seed, id),
+                },
                 Output::Complete { blob } => self.complete(blob),
             }
         }
@@ -374,7 +398,7 @@ impl<'a> Downloader<'a> {
     }
 
     /// The limits on what is fetched.
-    fn throttles(&self) -> impl Iterator<Item = &Arc<Throttle>> {
+    pub(super) fn throttles(&self) -> impl Iterator<Item = &Arc<Throttle>> {
         self.throttle.iter().chain(&self.inner.throttle)
     }
 
@@ -403,6 +427,7 @@ impl<'a> Downloader<'a> {
                 self.waiting.push_front(peer);
             }
         }
+        self.hold_web(self.is_held);
         self.open_waiting();
     }
 
@@ -428,7 +453,7 @@ impl<'a> Downloader<'a> {
 
     fn placed(&mut self, peer: PeerId, nearness: Nearness) {
         if self.sources.contains_key(&peer) {
-            self.feed(Input::PeerIs { peer, nearness });
+            self.feed(Input::PeerIs { peer: SourceId::Peer(peer), nearness });
         }
     }
 
@@ -436,7 +461,7 @@ impl<'a> Downloader<'a> {
         self.sources.remove(&peer);
         self.disputes.retain(|(of, _), _| *of != peer);
         self.dispute_requests.retain(|_, (of, _)| *of != peer);
-        self.feed(Input::PeerLeft { peer });
+        self.feed(Input::PeerLeft { peer: SourceId::Peer(peer) });
         self.open_waiting();
     }
 
@@ -444,8 +469,15 @@ impl<'a> Downloader<'a> {
         match event {
             SourceEvent::Gone { peer } => self.drop_source(peer),
             SourceEvent::Piece { peer, id, piece, bytes, way } => {
-                self.on_piece(peer, id, piece, bytes, way)?
+                if let Some((of, blob)) = self.dispute_requests.get(&id).copied() {
+                    return if of == peer { self.settle_dispute(peer, blob, &bytes) } else { Ok(()) };
+                }
+                self.on_piece(SourceId::Peer(peer), id, piece, bytes, way);
             }
+            SourceEvent::WebPiece { id, request, piece, bytes } => {
+                self.on_piece(SourceId::Web(id), request, piece, bytes, Way::Stream);
+            }
+            SourceEvent::Web { id, news } => self.on_web(id, news),
             SourceEvent::Frame { peer, frame } => match frame {
                 Frame::Holds { blob, pieces } => self.on_holds(peer, blob, &pieces),
                 Frame::Has { blob, runs } => self.on_has(peer, blob, &runs),
@@ -468,7 +500,7 @@ impl<'a> Downloader<'a> {
                     relay.note_sources(true);
                 }
                 if !self.disputes.contains_key(&(peer, blob)) {
-                    self.feed(Input::PeerHolds { peer, blob, pieces });
+                    self.feed(Input::PeerHolds { peer: SourceId::Peer(peer), blob, pieces });
                 }
             }
             Err(error) => {
@@ -485,7 +517,7 @@ impl<'a> Downloader<'a> {
         }
         for (first, count) in runs {
             let pieces = *first..first.saturating_add(*count);
-            self.feed(Input::PeerHas { peer, blob, pieces });
+            self.feed(Input::PeerHas { peer: SourceId::Peer(peer), blob, pieces });
         }
     }
 
@@ -495,42 +527,31 @@ impl<'a> Downloader<'a> {
             Rejection::NotHere | Rejection::Unverified | Rejection::Malformed => None,
         };
         let request = RequestId(id);
-        if self.scheduler.request(request).is_some_and(|(of, _)| of == peer) {
+        if self.scheduler.request(request).is_some_and(|(of, _)| of == SourceId::Peer(peer)) {
             self.feed(Input::Rejected { request, busy });
         }
     }
 
-    fn on_piece(
-        &mut self,
-        peer: PeerId,
-        id: u32,
-        piece: u32,
-        bytes: PieceBytes,
-        way: Way,
-    ) -> Result<(), DownloadError> {
-        if let Some((of, blob)) = self.dispute_requests.get(&id).copied() {
-            return if of == peer { self.settle_dispute(peer, blob, &bytes) } else { Ok(()) };
-        }
+    fn on_piece(&mut self, source: SourceId, id: u32, piece: u32, bytes: PieceBytes, way: Way) {
         let request = RequestId(id);
-        let Some((of, blob)) = self.scheduler.request(request) else { return Ok(()) };
-        let Some(partial) = self.partials.get(&blob) else { return Ok(()) };
-        let Some(piece) = partial.states().layout().piece(piece) else { return Ok(()) };
-        if of != peer || !self.scheduler.is_owed(request, piece) {
-            return Ok(());
+        let Some((of, blob)) = self.scheduler.request(request) else { return };
+        let Some(partial) = self.partials.get(&blob) else { return };
+        let Some(piece) = partial.states().layout().piece(piece) else { return };
+        if of != source || !self.scheduler.is_owed(request, piece) {
+            return;
         }
         let (partial, tell) = (partial.clone(), self.written.0.clone());
         self.writing += 1;
         self.inner.intake.submit(partial, piece, bytes, move |bytes, result| {
-            let written = Written { peer, request, blob, piece, bytes: bytes.len(), way, result };
+            let written = Written { source, request, blob, piece, bytes: bytes.len(), way, result };
             // The buffer is free before anybody hears of it, and there is room for as many as are being written.
             drop(bytes);
             drop(tell.try_send(written));
         });
-        Ok(())
     }
 
     fn on_written(&mut self, written: Written) -> Result<(), DownloadError> {
-        let Written { peer, request, blob, piece, bytes, way, result } = written;
+        let Written { source, request, blob, piece, bytes, way, result } = written;
         self.writing -= 1;
         match result {
             // It came twice, as the end of a blob may.
@@ -539,8 +560,7 @@ impl<'a> Downloader<'a> {
                 self.last_progress = Instant::now();
                 self.pull.iter().for_each(Pull::got_on);
                 self.done += bytes as u64;
-                self.inner.traffic.count_fetched(peer, bytes as u64, way);
-                *self.downloaded.peers.entry(peer).or_default() += bytes as u64;
+                self.count(source, bytes as u64, way);
                 self.feed(Input::Stored { request, piece });
                 if let Some(left) = &mut self.only {
                     left.remove(&(blob, piece.get()));
@@ -552,10 +572,26 @@ impl<'a> Downloader<'a> {
             }
             Err(WritePieceError::Mismatch { .. }) => {
                 self.feed(Input::Failed { request, piece });
-                self.on_mismatch(peer, blob, piece);
+                match source {
+                    SourceId::Peer(peer) => self.on_mismatch(peer, blob, piece),
+                    SourceId::Web(seed) => self.on_web_mismatch(seed, blob, piece),
+                }
                 Ok(())
             }
-            Err(source) => Err(DownloadError::Write { blob, piece, source }),
+            Err(error) => Err(DownloadError::Write { blob, piece, source: error }),
+        }
+    }
+
+    fn count(&mut self, source: SourceId, bytes: u64, way: Way) {
+        match source {
+            SourceId::Peer(peer) => {
+                self.inner.traffic.count_fetched(peer, bytes, way);
+                *self.downloaded.peers.entry(peer).or_default() += bytes;
+            }
+            SourceId::Web(seed) => {
+                self.inner.traffic.count_web(bytes);
+                *self.downloaded.web.entry(self.web.name(seed)).or_default() += bytes;
+            }
         }
     }
 
@@ -566,7 +602,7 @@ impl<'a> Downloader<'a> {
         }
         info!(%peer, %blob, %piece, "a piece does not match");
         self.send(peer, Frame::Complain { blob, piece: piece.get() });
-        self.feed(Input::PeerLeft { peer });
+        self.feed(Input::PeerLeft { peer: SourceId::Peer(peer) });
         let single = self.partials.get(&blob).is_none_or(|it| it.states().layout().piece_count() == 1);
         if single {
             self.ban(peer);
@@ -628,15 +664,23 @@ impl<'a> Downloader<'a> {
                 self.sources.iter().filter(|(_, it)| it.is_useless()).map(|(peer, _)| *peer).collect();
             useless.into_iter().for_each(|peer| self.drop_source(peer));
         }
+        self.begin_web(reporter);
         self.feed(Input::Tick);
-        reporter.tell(Progress::Bytes { done: self.done, total: self.total, peers: self.sources.len() });
+        let web = self.web_seeds();
+        reporter.tell(Progress::Bytes {
+            done: self.done,
+            total: self.total,
+            peers: self.sources.len() + web,
+        });
         if let Some(relay) = &self.relay {
-            relay.note_sources(self.sources.values().any(|source| source.holds_any));
+            relay.note_sources(web > 0 || self.sources.values().any(|source| source.holds_any));
             // Who reads has a patience of its own, and peers may come back for as long as somebody does.
             return Ok(());
         }
-        let nobody = self.sources.is_empty() && self.opening.is_empty() && self.waiting.is_empty();
-        let patience = if nobody { NOBODY_TIMEOUT } else { STARVED_TIMEOUT };
+        let missing = self.total.saturating_sub(self.done);
+        let paused = self.patience_with_web(missing)?;
+        let nobody = web == 0 && self.has_no_peer();
+        let patience = paused.unwrap_or(if nobody { NOBODY_TIMEOUT } else { STARVED_TIMEOUT });
         let quiet = self.last_progress.elapsed();
         if quiet < patience {
             return Ok(());
@@ -644,7 +688,6 @@ impl<'a> Downloader<'a> {
         if nobody && self.liars > 0 {
             return Err(DownloadError::OnlyWrongBytes { liars: self.liars });
         }
-        let missing = self.total.saturating_sub(self.done);
         if nobody && self.behind_nat > 0 {
             return Err(DownloadError::BehindNat { peers: self.behind_nat, missing, total: self.total });
         }

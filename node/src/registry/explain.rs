@@ -82,6 +82,9 @@ pub struct ByteSource {
     /// `peer`, `cache` or `web`.
     pub kind: String,
     pub peer: Option<PeerId>,
+    /// Of a web seed, as it was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<String>,
     pub bytes: u64,
 }
 
@@ -206,16 +209,27 @@ pub(super) fn content(files: &[(String, ContentKind)], blobs: usize, fetched: u6
 }
 
 /// Returns where the bytes came from, the largest part first.
-pub(super) fn sources(peers: &BTreeMap<PeerId, u64>, local: u64) -> Vec<ByteSource> {
+pub(super) fn sources(
+    peers: &BTreeMap<PeerId, u64>,
+    web: &BTreeMap<String, u64>,
+    local: u64,
+) -> Vec<ByteSource> {
     let of_peer = |(peer, bytes): (&PeerId, &u64)| ByteSource {
         kind: "peer".to_owned(),
         peer: Some(*peer),
+        seed: None,
         bytes: *bytes,
     };
-    let mut sources: Vec<ByteSource> = peers.iter().map(of_peer).collect();
+    let of_web = |(seed, bytes): (&String, &u64)| ByteSource {
+        kind: "web".to_owned(),
+        peer: None,
+        seed: Some(seed.clone()),
+        bytes: *bytes,
+    };
+    let mut sources: Vec<ByteSource> = peers.iter().map(of_peer).chain(web.iter().map(of_web)).collect();
     sources.sort_by_key(|it| std::cmp::Reverse(it.bytes));
     if local > 0 {
-        sources.push(ByteSource { kind: "cache".to_owned(), peer: None, bytes: local });
+        sources.push(ByteSource { kind: "cache".to_owned(), peer: None, seed: None, bytes: local });
     }
     sources
 }
@@ -324,7 +338,7 @@ mod tests {
                 Check::pass("manifest", "whole"),
                 Check::not_done("denylists", "none is subscribed to"),
             ],
-            sources: vec![ByteSource { kind: "cache".to_owned(), peer: None, bytes: 1 }],
+            sources: vec![ByteSource { kind: "cache".to_owned(), peer: None, seed: None, bytes: 1 }],
         };
         let text = serde_json::to_string_pretty(&receipt).unwrap() + "\n";
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/receipt.json");

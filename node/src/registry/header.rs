@@ -11,6 +11,7 @@ use reg_proto::peer::PeerId;
 use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
 
 use super::downloader::{DownloadError, Downloader};
+use super::web::WebSeeds;
 use super::{Inner, Reporter};
 use crate::store::{BlobFile, Partial, ReadError};
 
@@ -114,11 +115,12 @@ fn of_partial(partial: &Partial) -> Looked {
     look_through(partial.states().layout(), |piece, buffer| partial.read_piece(piece, buffer).is_ok())
 }
 
-/// The headers that were had, and the bytes that each peer sent for them.
+/// The headers that were had, and the bytes that each peer and web seed sent for them.
 #[derive(Debug, Default)]
 pub(super) struct Headers {
     pub(super) of: BTreeMap<Digest, Header>,
     pub(super) peers: BTreeMap<PeerId, u64>,
+    pub(super) web: BTreeMap<String, u64>,
 }
 
 impl Inner {
@@ -130,6 +132,7 @@ impl Inner {
         &self,
         partials: &[Partial],
         holders: &[PeerId],
+        web: &WebSeeds,
         reporter: &Reporter,
     ) -> Result<Headers, DownloadError> {
         let mut headers = Headers::default();
@@ -155,10 +158,13 @@ impl Inner {
             if left.is_empty() {
                 break;
             }
-            let downloader = Downloader::new(self, left.clone()).only(runs);
+            let downloader = Downloader::new(self, left.clone()).only(runs).with_web(web.clone());
             let downloaded = downloader.run(holders.to_vec(), None, reporter).await?;
             for (peer, bytes) in downloaded.peers {
                 *headers.peers.entry(peer).or_default() += bytes;
+            }
+            for (seed, bytes) in downloaded.web {
+                *headers.web.entry(seed).or_default() += bytes;
             }
         }
         Ok(headers)

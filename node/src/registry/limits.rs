@@ -81,6 +81,22 @@ pub(super) const LANE_TRIES_MAX: u32 = 3;
 pub(super) const FRAMES_TO_SEND_MAX: usize = 1024;
 /// How long a peer may take to say which states it goes by once a piece of it did not match.
 pub(super) const DISPUTE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Web seeds of one pull: each costs connections of its own.
+pub(super) const WEB_SEEDS_MAX: usize = 8;
+/// Requests to one web seed at once: what browsers allow themselves is 6, and a mirror counts.
+pub(super) const WEB_CONNECTIONS_PER_SEED: usize = 4;
+/// Failures of a web seed, one after the other, after which it is not asked again.
+pub(super) const WEB_FAILURES_MAX: usize = 5;
+/// How long peers may bring something before web seeds are asked as well: a peer costs nobody money.
+pub(super) const WEB_HEAD_START: Duration = Duration::from_secs(1);
+/// How long a web seed is left alone that does not answer, or is busy and does not say for how long; each time longer.
+pub(super) const WEB_PAUSE_DEFAULT: Duration = Duration::from_secs(1);
+/// How long a web seed is left alone at most: who asks for more is asked again all the same.
+pub(super) const WEB_PAUSE_MAX: Duration = Duration::from_secs(3600);
+/// How long a pull waits for a web seed that is all that is left to ask: Hugging Face counts in five minutes.
+pub(super) const WEB_WAIT_MAX: Duration = Duration::from_secs(300);
+/// How long a pull goes on without a byte while web seeds ask for one pause after the other.
+pub(super) const WEB_PATIENCE: Duration = Duration::from_secs(600);
 /// How long a peer that has sent wrong bytes is not pulled from. Kept in memory only, and never told to others.
 pub(super) const BAN: Duration = Duration::from_secs(3600);
 /// Banned peers remembered; beyond it the oldest ban is forgotten.

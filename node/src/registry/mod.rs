@@ -71,6 +71,7 @@ mod pulls;
 mod source;
 mod throttle;
 mod turns;
+mod web;
 
 pub mod board;
 pub mod bundle;

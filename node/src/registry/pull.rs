@@ -33,8 +33,10 @@ use super::resolve::{ResolveError, ResolveOptions, Resolved};
 use super::selection::{Part, SelectError};
 use super::tags::{self, TagsError};
 use super::tensors::TensorsError;
+use super::web::WebSeeds;
 use super::{Inner, Registry, Reporter};
 use crate::store::{Lease, Partial, PartialError, ReadError, Recheck, ReserveError, Store, WriteError};
+use crate::web::WebSeed;
 
 /// Why a model was not pulled, or not whole. What was fetched and verified stays here.
 #[derive(Debug, Error)]
@@ -81,6 +83,7 @@ impl Fault for PullError {
             Self::Tensors(source) => source.kind(),
             Self::Offline | Self::Download(DownloadError::Starved { .. }) => FaultKind::Unreachable,
             Self::Download(DownloadError::BehindNat { .. }) => FaultKind::Unreachable,
+            Self::Download(DownloadError::LeftAlone { .. }) => FaultKind::RetryLater,
             Self::States { .. } | Self::BehindNat { .. } => FaultKind::Unreachable,
             Self::Reserve(_) => FaultKind::DiskFull,
             Self::Partial { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
@@ -112,6 +115,9 @@ impl Fault for PullError {
             }
             Self::Describe(error) if error.is_consent_missing() => {
                 Some("take it all the same with --allow-unsafe".into())
+            }
+            Self::Download(DownloadError::LeftAlone { .. }) => {
+                Some("run the same command again after that time: what was fetched is kept".into())
             }
             Self::Download(DownloadError::Starved { .. }) => Some(
                 "run the same command again: what was fetched is kept; --from MULTIADDR names a peer".into(),
@@ -193,14 +199,15 @@ impl Registry {
             placed = Some(filled.await??);
         }
         let bytes = part.bytes(&resolved.manifest);
-        let bytes_fetched = fetched.downloaded.peers.values().sum();
+        let Downloaded { peers, web, .. } = &fetched.downloaded;
+        let bytes_fetched = peers.values().chain(web.values()).sum();
         let placing = start.elapsed().saturating_sub(finding + fetching);
         let blobs = part.blobs(&resolved.manifest).len();
         reporter.checks(explain::content(&fetched.files, blobs, bytes_fetched), &mut checks);
         reporter.checks(fetched.formats, &mut checks);
         let (verifying, writing) = fetched.downloaded.busy;
         let pace = Measured { finding, fetching, verifying, writing, placing, bytes_fetched }.pace();
-        let sources = explain::sources(&fetched.downloaded.peers, bytes.saturating_sub(bytes_fetched));
+        let sources = explain::sources(peers, web, bytes.saturating_sub(bytes_fetched));
         let reference = Reference {
             publisher: Publisher::Id(resolved.keys.publisher()),
             model: resolved.model.clone(),
@@ -233,6 +240,7 @@ impl Registry {
             bytes_local: bytes.saturating_sub(bytes_fetched),
             bytes_reused: fetched.downloaded.reused,
             peers: fetched.downloaded.peers,
+            web: fetched.downloaded.web,
             seconds: start.elapsed().as_secs_f64(),
             notes: resolved.notes,
         })
@@ -240,10 +248,11 @@ impl Registry {
 }
 
 /// How a download takes its place among others.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Terms {
     pub(super) priority: Priority,
     pub(super) limit_down: Option<u64>,
+    pub(super) web: WebSeeds,
 }
 
 /// What fetching a model has brought.
@@ -269,7 +278,8 @@ impl Inner {
         offline: bool,
         reporter: &Reporter,
     ) -> Result<Fetched, PullError> {
-        let terms = Terms { priority: request.priority, limit_down: request.limit_down };
+        let web = self.web_seeds_of(resolved, &request.web_seeds);
+        let terms = Terms { priority: request.priority, limit_down: request.limit_down, web };
         let missing = self.missing(part.blobs(&resolved.manifest)).await?;
         let needed = missing.values().map(|layout| layout.size()).sum();
         let blobs = resolved.manifest.blobs().into_keys();
@@ -316,6 +326,13 @@ impl Inner {
         Ok(Fetched { downloaded, is_new, is_whole, files, formats })
     }
 
+    /// Returns where the blobs of a model lie on the servers that the user has named, for this pull and for all.
+    pub(super) fn web_seeds_of(&self, resolved: &Resolved, more: &[WebSeed]) -> WebSeeds {
+        let seeds = more.iter().chain(&self.web_seeds);
+        let Resolved { keys, model, digest, manifest, .. } = resolved;
+        WebSeeds::new(seeds, &keys.publisher(), model, digest, manifest)
+    }
+
     /// Gives a pull its place among others.
     pub(super) fn enter(&self, resolved: &Resolved, priority: Priority) -> Pull {
         let pulling = Pulling {
@@ -337,9 +354,10 @@ impl Inner {
     ) -> Result<Downloaded, PullError> {
         let pull = self.enter(resolved, terms.priority);
         let partials = self.open_partials(missing, resolved, reporter).await?;
-        let reused = self.reuse(&partials, resolved, reporter).await;
+        let reused = self.reuse(&partials, resolved, &terms.web, reporter).await;
         let before = busy(&partials);
-        let downloader = Downloader::new(self, partials.clone()).on_terms(pull, terms.limit_down);
+        let downloader = Downloader::new(self, partials.clone());
+        let downloader = downloader.on_terms(pull, terms.limit_down).with_web(terms.web);
         let first = resolved.holders.clone();
         if let Some(finder) = &mut resolved.finder {
             finder.exchange(&self.network, resolved.digest);
@@ -365,6 +383,9 @@ impl Inner {
         let mut downloaded = result?;
         for (peer, bytes) in reused.peers {
             *downloaded.peers.entry(peer).or_default() += bytes;
+        }
+        for (seed, bytes) in reused.web {
+            *downloaded.web.entry(seed).or_default() += bytes;
         }
         let busy = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
         Ok(Downloaded { reused: reused.bytes, busy, ..downloaded })

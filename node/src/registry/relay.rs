@@ -21,6 +21,7 @@ use super::finder::Finder;
 use super::limits::{DESERTED_PATIENCE, RELAY_LINGER};
 use super::upstream::UpstreamError;
 use super::view::ModelView;
+use super::web::WebSeeds;
 use super::{Inner, Reporter};
 use crate::store::{Lease, Partial, PartialError, ReadError, ReserveError};
 
@@ -334,7 +335,8 @@ impl Relay {
             let search = inner.search(self.view.publisher(), &self.view.reference, &[], &Reporter::silent());
             let finder = Finder::start(&inner.network, search.clone());
             let config_read = self.read(config.digest, 0..1);
-            let download = Downloader::for_relay(&inner, self.clone()).looking_anew(search);
+            let download =
+                Downloader::for_relay(&inner, self.clone()).looking_anew(search).with_web(self.web_seeds());
             let result = download.run(self.view.holders.clone(), Some(finder), &Reporter::silent()).await;
             drop(config_read);
             if let Err(error) = result {
@@ -355,6 +357,11 @@ impl Relay {
                 }
             }
         });
+    }
+
+    fn web_seeds(&self) -> WebSeeds {
+        let (view, seeds) = (&self.view, self.inner.web_seeds.iter());
+        WebSeeds::new(seeds, &view.publisher(), view.model(), &view.digest(), view.manifest())
     }
 
     fn fail(&self, error: DownloadError) {

@@ -87,7 +87,7 @@ pub struct Pulled {
     pub dest: Option<PathBuf>,
     /// Whether every file of the model is here now; else what was chosen of it, which `files` and `bytes` count.
     pub complete: bool,
-    /// Bytes that came from peers.
+    /// Bytes that came from peers and web seeds.
     pub bytes_fetched: u64,
     /// Bytes that were here already.
     pub bytes_local: u64,
@@ -96,6 +96,9 @@ pub struct Pulled {
     pub bytes_reused: u64,
     /// Bytes by the peer that sent them.
     pub peers: BTreeMap<PeerId, u64>,
+    /// Bytes by the web seed that sent them, as it was named.
+    #[serde(default)]
+    pub web: BTreeMap<String, u64>,
     pub seconds: f64,
     /// What the user should know: a tag past its freshness, a publisher seen for the first time.
     pub notes: Vec<String>,

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::import::RepositoryName;
 use super::selection::{Pattern, Selection};
+use crate::web::WebSeed;
 
 /// What a model is made from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -87,6 +88,9 @@ pub struct PullRequest {
     /// Peers to ask first.
     #[serde(default)]
     pub from: Vec<Address>,
+    /// Servers of HTTP to ask beside peers.
+    #[serde(default)]
+    pub web_seeds: Vec<WebSeed>,
     /// Take content that runs code when it is loaded, such as pickle.
     #[serde(default)]
     pub allow_unsafe: bool,
@@ -129,6 +133,7 @@ impl PullRequest {
             reference,
             dest: None,
             from: Vec::new(),
+            web_seeds: Vec::new(),
             allow_unsafe: false,
             offline: false,
             copy: false,

@@ -22,6 +22,7 @@ use tracing::{debug, info};
 use self::fill::{Filled, fill};
 use self::local::{LocalFile, Wanted, local_files};
 use super::resolve::Resolved;
+use super::web::WebSeeds;
 use super::{Inner, Reporter};
 use crate::store::Partial;
 
@@ -37,6 +38,8 @@ pub(super) struct Reused {
     pub(super) bytes: u64,
     /// Bytes of headers by the peer that sent them.
     pub(super) peers: BTreeMap<PeerId, u64>,
+    /// The same by web seed.
+    pub(super) web: BTreeMap<String, u64>,
 }
 
 /// Tells whether a file is one of weights whose header is read here, by its name.
@@ -51,6 +54,7 @@ impl Inner {
         &self,
         partials: &[Partial],
         resolved: &Resolved,
+        web: &WebSeeds,
         reporter: &Reporter,
     ) -> Reused {
         let mut reused = Reused::default();
@@ -66,7 +70,7 @@ impl Inner {
         }
         reporter.stage("reusing", format_args!("tensors of {} files that are here", files.len()));
         let headers =
-            match timeout(HEADERS_TIMEOUT, self.headers(&targets, &resolved.holders, reporter)).await {
+            match timeout(HEADERS_TIMEOUT, self.headers(&targets, &resolved.holders, web, reporter)).await {
                 Ok(Ok(headers)) => headers,
                 Ok(Err(error)) => {
                     debug!(%error, "headers of weight files do not come: nothing is reused");
@@ -74,7 +78,7 @@ impl Inner {
                 }
                 Err(_) => return reused,
             };
-        reused.peers = headers.peers;
+        (reused.peers, reused.web) = (headers.peers, headers.web);
         let (store, teller) = (self.store.clone(), reporter.clone());
         let wanted: Vec<(Partial, Wanted)> = targets
             .into_iter()

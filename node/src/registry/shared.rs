@@ -35,6 +35,7 @@ use super::{answer, clock, tags};
 use crate::net::{Inbound, InboundStream, Network, PeerEvent, PieceBytes, PiecePool};
 use crate::store::{Intake, Store};
 use crate::transfer::Courtesy;
+use crate::web::WebSeed;
 
 /// What a registry is made of.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub struct RegistryParts {
     /// Whether gateways serve files that run code when they are loaded, archives, and what is not recognised.
     pub allow_unsafe: bool,
     pub limits: TransferLimits,
+    /// Servers of HTTP that are asked beside peers, in every pull.
+    pub web_seeds: Vec<WebSeed>,
     /// Whose models come here, and which are given to others.
     pub sharing: SharingRules,
 }
@@ -77,6 +80,7 @@ pub(super) struct Inner {
     pub(super) intake: Intake<PieceBytes>,
     pub(super) pulls: Pulls,
     pub(super) limits: TransferLimits,
+    pub(super) web_seeds: Vec<WebSeed>,
     /// The limit on what is fetched, for all pulls together.
     pub(super) throttle: Option<Arc<Throttle>>,
     /// Serving peers in networks of one's own, and the others.
@@ -107,7 +111,8 @@ impl Registry {
     /// # Errors
     /// The rules of sharing name a petname that means nobody.
     pub fn start(parts: RegistryParts) -> Result<Self, TrustError> {
-        let RegistryParts { store, network, inbound, trust, allow_unsafe, limits, sharing } = parts;
+        let RegistryParts { store, network, inbound, trust, allow_unsafe, limits, web_seeds, sharing } =
+            parts;
         let trust = TrustFile::open(trust);
         let sharing = Sharing::new(&sharing, &trust)?;
         let up = match limits.up {
@@ -128,6 +133,7 @@ impl Registry {
             intake: Intake::start(),
             pulls: Pulls::default(),
             limits,
+            web_seeds,
             throttle: limits.down.map(Throttle::new),
             near: Turns::new(None),
             far: Turns::new(up),

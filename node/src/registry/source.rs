@@ -17,7 +17,15 @@ use tracing::debug;
 use super::lanes::{self, Answer, Deliver};
 use super::limits::{FRAMES_TO_SEND_MAX, LANE_ANSWERS_MAX, SAY_SOMETHING};
 use super::traffic::Way;
+use super::web::{WebId, WebNews};
 use crate::net::{FrameReader, FrameWriter, Network, OpenStreamError, Pace, PieceBytes, Received};
+
+/// Who can be asked for pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SourceId {
+    Peer(PeerId),
+    Web(WebId),
+}
 
 /// What a source tells the downloader.
 #[derive(Debug)]
@@ -25,6 +33,8 @@ pub(super) enum SourceEvent {
     Frame { peer: PeerId, frame: Frame },
     Piece { peer: PeerId, id: u32, piece: u32, bytes: PieceBytes, way: Way },
     Gone { peer: PeerId },
+    WebPiece { id: WebId, request: u32, piece: u32, bytes: PieceBytes },
+    Web { id: WebId, news: WebNews },
 }
 
 /// A peer with an open stream. Dropping it closes the stream and its lanes.

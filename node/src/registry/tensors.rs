@@ -28,6 +28,7 @@ use super::report::Pulled;
 use super::request::PullRequest;
 use super::resolve::Resolved;
 use super::selection::{Part, Pattern};
+use super::web::WebSeeds;
 use super::{Inner, PullError, Registry, Reporter, tags};
 use crate::store::{BlobFile, Partial, ReadError};
 
@@ -142,11 +143,13 @@ impl Registry {
         reporter: &Reporter,
     ) -> Result<Pulled, PullError> {
         let inner = &self.inner;
-        let (mut sources, partials, headers) = inner.open_sources(&mut resolved, part, reporter).await?;
+        let web_seeds = inner.web_seeds_of(&resolved, &request.web_seeds);
+        let (mut sources, partials, headers) =
+            inner.open_sources(&mut resolved, part, &web_seeds, reporter).await?;
         choose(&mut sources, &request.tensors)?;
         sources.retain(|source| !source.wanted.is_empty());
         let (total, wanted) = count(&sources);
-        let mut peers = headers.peers;
+        let (mut peers, mut web) = (headers.peers, headers.web);
         let runs: BTreeMap<Digest, Vec<Range<u32>>> =
             sources.iter().map(|source| (source.file.digest, source.runs())).collect();
         let needed = lacking(&partials, &runs);
@@ -159,12 +162,15 @@ impl Registry {
             }
             reporter.stage("fetching", format_args!("{needed} bytes of {wanted} tensors"));
             let pull = inner.enter(&resolved, request.priority);
-            let downloader =
-                Downloader::new(inner, partials.clone()).only(runs).on_terms(pull, request.limit_down);
+            let downloader = Downloader::new(inner, partials.clone()).only(runs);
+            let downloader = downloader.on_terms(pull, request.limit_down).with_web(web_seeds);
             let holders = resolved.holders.clone();
             let downloaded = downloader.run(holders, resolved.finder.take(), reporter).await?;
             for (peer, bytes) in downloaded.peers {
                 *peers.entry(peer).or_default() += bytes;
+            }
+            for (seed, bytes) in downloaded.web {
+                *web.entry(seed).or_default() += bytes;
             }
         }
         if let Some(tag) = &resolved.tag {
@@ -190,8 +196,8 @@ impl Registry {
         );
         reporter.note(&note);
         resolved.notes.push(note);
-        let bytes_fetched = peers.values().sum();
-        let byte_sources = explain::sources(&peers, bytes.saturating_sub(bytes_fetched));
+        let bytes_fetched = peers.values().chain(web.values()).sum();
+        let byte_sources = explain::sources(&peers, &web, bytes.saturating_sub(bytes_fetched));
         Ok(Pulled {
             reference: Reference {
                 publisher: Publisher::Id(resolved.keys.publisher()),
@@ -211,6 +217,7 @@ impl Registry {
             bytes_local: bytes.saturating_sub(bytes_fetched),
             bytes_reused: 0,
             peers,
+            web,
             seconds: start.elapsed().as_secs_f64(),
             notes: resolved.notes,
             checks: Vec::new(),
@@ -227,6 +234,7 @@ impl Inner {
         &self,
         resolved: &mut Resolved,
         part: &Part,
+        web: &WebSeeds,
         reporter: &Reporter,
     ) -> Result<(Vec<Source>, Vec<Partial>, Headers), PullError> {
         let is_taken =
@@ -247,7 +255,7 @@ impl Inner {
         let missing = self.missing(blobs).await?;
         let partials = self.open_partials(&missing, resolved, reporter).await?;
         reporter.stage("fetching", format_args!("headers of {} files", files.len()));
-        let mut headers = self.headers(&partials, &resolved.holders, reporter).await?;
+        let mut headers = self.headers(&partials, &resolved.holders, web, reporter).await?;
         let mut sources = Vec::new();
         for file in files {
             let header_missing = || TensorsError::Header { path: file.path.clone() };

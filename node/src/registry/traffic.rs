@@ -53,6 +53,10 @@ impl Traffic {
         self.with(peer, |it| it.count(bytes, way, |it| &mut it.fetched));
     }
 
+    pub(super) fn count_web(&self, bytes: u64) {
+        self.fetched.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub(super) fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
     }

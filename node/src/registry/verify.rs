@@ -103,6 +103,7 @@ impl Registry {
                 reference: reference_of(&record, manifest),
                 dest,
                 from: from.to_vec(),
+                web_seeds: Vec::new(),
                 allow_unsafe: true,
                 offline: false,
                 copy: false,

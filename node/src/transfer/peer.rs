@@ -43,6 +43,10 @@ pub(super) struct Peer<P> {
     pub(super) busy_until: Instant,
     /// How often it said that it is busy since it last delivered.
     pub(super) refusals: u32,
+    /// Since when it has refused all that it was asked for with "busy".
+    pub(super) refused_since: Option<Instant>,
+    /// It has refused for so long that it counts for nobody who feeds us.
+    pub(super) is_refusing: bool,
     /// How often it was silent since it last delivered: it is asked after others, and for one piece at a time.
     pub(super) trouble: u32,
     /// It owes pieces and has been quiet for longer than it should: what it owes is not waited for.
@@ -76,6 +80,8 @@ impl<P> Peer<P> {
             last_progress: now,
             busy_until: now,
             refusals: 0,
+            refused_since: None,
+            is_refusing: false,
             trouble: 0,
             is_late: false,
             is_drained: false,
@@ -128,11 +134,18 @@ impl<P> Peer<P> {
         self.last_progress = now;
         self.trouble = 0;
         self.refusals = 0;
+        (self.refused_since, self.is_refusing) = (None, false);
         if let Some(quick) = quick {
             self.quick = Some(quickest(self.quick, quick));
         }
         let window = self.quick.map_or(0, |quick| under_way(self.rate.per_second(), quick));
         self.window = window.clamp(START_PIECES, PIECES_IN_FLIGHT_PER_PEER);
+    }
+
+    /// Notes whether it has refused for too long by now, and tells whether that is news.
+    pub(super) fn look_for_refusing(&mut self, now: Instant) -> bool {
+        let refuses = self.refused_since.is_some_and(|since| now.since(since) >= STALL);
+        refuses && !std::mem::replace(&mut self.is_refusing, true)
     }
 
     /// Notes that it has been silent, and leaves it alone for a while.

@@ -299,7 +299,7 @@ impl<P: Copy + Ord> Scheduler<P> {
     }
 
     fn look_for_near(&mut self) {
-        let fine = |it: &Peer<P>| it.nearness.is_near() && !it.is_late && it.trouble == 0;
+        let fine = |it: &Peer<P>| it.nearness.is_near() && !it.is_late && !it.is_refusing && it.trouble == 0;
         let has_near = self.peers.iter().flatten().any(fine);
         if std::mem::replace(&mut self.has_near, has_near) && !has_near {
             self.something_opened();
@@ -369,7 +369,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         }
         self.set_demand();
         let Some(peer) = self.peer_mut(slot) else { return };
-        let was_in_trouble = peer.trouble > 0 || peer.is_late;
+        let was_in_trouble = peer.trouble > 0 || peer.is_late || peer.is_refusing;
         peer.delivered(now, quick);
         if std::mem::take(&mut peer.is_late) {
             let in_flight = peer.in_flight;
@@ -405,6 +405,7 @@ impl<P: Copy + Ord> Scheduler<P> {
                         .min(BUSY_MAX);
                     peer.busy_until = now + wait;
                     peer.refusals = peer.refusals.saturating_add(1);
+                    peer.refused_since.get_or_insert(now);
                 }
             }
             None => {
@@ -419,6 +420,9 @@ impl<P: Copy + Ord> Scheduler<P> {
         let late = self.quick.map_or(LATE_MIN, |quick| (quick * LATE_FACTOR).max(LATE_MIN));
         let mut stalled: Vec<u32> = Vec::new();
         let mut any_late = false;
+        for peer in self.peers.iter_mut().flatten() {
+            any_late |= peer.look_for_refusing(now);
+        }
         for (peer, slot) in self.peers.iter_mut().zip(0u32..) {
             let Some(peer) = peer.as_mut().filter(|it| it.is_quiet(now, late.min(STALL))) else { continue };
             if !std::mem::replace(&mut peer.is_late, true) {

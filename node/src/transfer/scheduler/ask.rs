@@ -51,7 +51,8 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     /// Tells whether some near peer brings something, or could: then one request at a time goes farther.
     fn is_fed_by_near(&self) -> bool {
-        let mut near = self.peers.iter().flatten().filter(|it| it.nearness.is_near() && !it.is_late);
+        let mut near =
+            self.peers.iter().flatten().filter(|it| it.nearness.is_near() && !it.is_late && !it.is_refusing);
         self.has_near && near.any(|it| it.in_flight > 0 || !it.is_drained)
     }
 
