@@ -45,6 +45,41 @@ async fn found_by_dht_alone(number: u8, through: &Network, key: DhtKey, holder: 
     tokio::time::timeout(Duration::from_secs(25), search).await.unwrap_or(false)
 }
 
+/// Waits until a daemon is connected to so many.
+async fn connected(home: &Home, count: u64) {
+    let start = Instant::now();
+    while home.json(["status"])["peers"].as_u64() < Some(count) {
+        assert!(start.elapsed() < Duration::from_secs(120), "{}", home.json(["status"]));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// Questions to them wait until they time out: twenty-four of them in lines of eight took longer than a search may.
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_that_say_nothing_hold_up_nobody() {
+    const SILENT: u8 = 24;
+    let [known, holder, puller] = ["known", "holder", "puller"].map(Home::new);
+    holder.key("me");
+    let daemon_known = Daemon::start(&known, ["--dht", "off", "--no-gossip"]);
+    let mut silent = Vec::new();
+    for number in 1..=SILENT {
+        // What comes in waits to be read, and nobody reads it.
+        silent.push(bystander(number, &daemon_known.address()).await);
+    }
+    connected(&known, SILENT.into()).await;
+    let daemon_holder =
+        Daemon::start(&holder, ["--dht", "off", "--no-gossip", "--bootstrap", &daemon_known.address()]);
+    let model = holder.path().join("model");
+    model::generate(&model, MIB, 12);
+    let reference = holder.publish(&model, "hidden", "me");
+    connected(&known, u64::from(SILENT) + 1).await;
+    let out = puller.path().join("out");
+    let from = ["--from", &daemon_known.address(), "--no-mdns", "--no-gossip", "--dht", "off"];
+    puller.run(["pull", &reference, &out.to_string_lossy()].into_iter().chain(from)).ok();
+    tree::assert_equal(&model, &out);
+    drop((silent, daemon_holder));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_honest_peer_that_only_introduces_others_is_enough() {
     let (sybils, tries, pulls, asked) = if is_full() { (200, 400_000, 100, 20) } else { (60, 60_000, 6, 4) };

@@ -161,9 +161,12 @@ impl Links {
         self.peers.contains_key(peer)
     }
 
-    /// Returns the peers that speak our protocols.
+    /// Returns the peers that speak our protocols, who has been here for longest first: a crowd comes later.
     pub(super) fn ours(&self) -> Vec<PeerId> {
-        self.peers.iter().filter(|(_, link)| link.is_ours).map(|(peer, _)| *peer).collect()
+        let ours = self.peers.iter().filter(|(_, link)| link.is_ours);
+        let mut ours: Vec<(u64, PeerId)> = ours.map(|(peer, link)| (link.since, *peer)).collect();
+        ours.sort();
+        ours.into_iter().map(|(_, peer)| peer).collect()
     }
 
     /// Returns the ranges that a peer is connected over; a relay's range says nothing of the peer behind it.

@@ -314,7 +314,7 @@ impl Network {
         self.call(|reply| Command::Acquaintances { asker, reply }).await.unwrap_or_default()
     }
 
-    /// Returns the peers that are connected and speak our protocols.
+    /// Returns the peers that are connected and speak our protocols, who has been here for longest first.
     pub async fn connected(&self) -> Vec<PeerId> {
         self.call(Command::Connected).await.unwrap_or_default()
     }

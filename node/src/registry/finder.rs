@@ -20,10 +20,12 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use super::Reporter;
+use super::introductions::Introductions;
 use super::limits::{
-    ASK_AROUND_AFTER, ASK_DHT_AGAIN, ASKED_AROUND_MAX, CANDIDATES_MAX, DIALS_AT_ONCE, EXCHANGE_FIRST,
-    EXCHANGE_LATER, LOOK_AGAIN,
+    ASK_AROUND_AFTER, ASK_DHT_AGAIN, ASKED_AROUND_MAX, CANDIDATES_IN_ALL_MAX, CANDIDATES_MAX, DIAL_SLOW,
+    DIALS_AT_ONCE, DIALS_MAX, EXCHANGE_FIRST, EXCHANGE_LATER, LOOK_AGAIN,
 };
+use super::places::Places;
 use crate::net::Network;
 
 /// What is searched, and where to begin.
@@ -65,11 +67,15 @@ impl Finder {
         let mut tasks = JoinSet::new();
         let pending = Arc::new(AtomicUsize::new(search.from.len() + search.keys.len() + 1));
         let (raw, candidates) = mpsc::channel(CANDIDATES_MAX);
+        let (trust, trusted) = mpsc::channel(search.from.len().max(1));
         for address in search.from {
-            let connecting = connect(network.clone(), address, raw.clone(), search.reporter.clone());
-            let pending = pending.clone();
+            let connecting = connect(network.clone(), address, search.reporter.clone());
+            let (raw, trust, pending) = (raw.clone(), trust.clone(), pending.clone());
             tasks.spawn(async move {
-                connecting.await;
+                if let Some(peer) = connecting.await {
+                    let _asked = trust.try_send(peer);
+                    let _heard = raw.send(peer).await;
+                }
                 pending.fetch_sub(1, Ordering::Relaxed);
             });
         }
@@ -77,7 +83,7 @@ impl Finder {
             tasks.spawn(ask_dht(network.clone(), key, raw.clone(), pending.clone()));
         }
         let is_settled = Arc::new(AtomicBool::new(false));
-        tasks.spawn(ask_around(network.clone(), raw.clone(), pending.clone(), is_settled.clone()));
+        tasks.spawn(ask_around(network.clone(), trusted, raw.clone(), pending.clone(), is_settled.clone()));
         tasks.spawn(watch_connected(network.clone(), raw.clone(), pending.clone()));
         tasks.spawn(follow_hints(network.clone(), hinted, raw));
         tasks.spawn(each_once(network.peer_id(), candidates, found_sender));
@@ -121,13 +127,14 @@ impl Finder {
     }
 }
 
-async fn connect(network: Network, address: Address, found: mpsc::Sender<PeerId>, reporter: Reporter) {
+async fn connect(network: Network, address: Address, reporter: Reporter) -> Option<PeerId> {
     match network.connect(&address).await {
-        Ok(peer) => drop(found.send(peer).await),
+        Ok(peer) => Some(peer),
         Err(error) => {
             debug!(%address, ?error, "a peer that the user named cannot be reached");
             let cause = error.source().map_or_else(String::new, |source| format!(": {source}"));
             reporter.note(format_args!("{error}{cause}"));
+            None
         }
     }
 }
@@ -149,44 +156,29 @@ async fn ask_dht(network: Network, key: DhtKey, found: mpsc::Sender<PeerId>, pen
     }
 }
 
-/// Asks those who are connected whom they know, once, unless the search has come to something before.
+/// Asks those who are connected whom they know, unless the search has come to something before.
 async fn ask_around(
     network: Network,
+    mut trusted: mpsc::Receiver<PeerId>,
     found: mpsc::Sender<PeerId>,
     pending: Arc<AtomicUsize>,
     is_settled: Arc<AtomicBool>,
 ) {
     tokio::time::sleep(ASK_AROUND_AFTER).await;
-    let connected = network.connected().await;
-    let mut known: BTreeSet<PeerId> = connected.iter().copied().chain([network.peer_id()]).collect();
-    let mut dials = JoinSet::new();
-    for teller in connected.into_iter().take(ASKED_AROUND_MAX) {
-        if is_settled.load(Ordering::Relaxed) {
-            break;
+    let mut introductions = Introductions::new(network);
+    introductions.look().await;
+    let mut is_first = true;
+    loop {
+        let is_over = is_settled.load(Ordering::Relaxed);
+        if is_first && (is_over || introductions.is_done()) {
+            is_first = false;
+            pending.fetch_sub(1, Ordering::Relaxed);
         }
-        let Ok(Response::Peers { peers }) = network.ask(teller, Request::GetPeers).await else { continue };
-        for Holder { peer, addresses } in peers.into_vec() {
-            if !known.insert(peer) || known.len() > CANDIDATES_MAX {
-                continue;
-            }
-            if dials.len() >= DIALS_AT_ONCE
-                && let Some(Ok(peer)) = dials.join_next().await
-            {
-                let _heard = found.send(peer).await;
-            }
-            let network = network.clone();
-            dials.spawn(async move {
-                network.dial_hint(peer, addresses.into_vec(), Some(teller)).await;
-                peer
-            });
+        if is_over {
+            return;
         }
+        introductions.step(&mut trusted, &found).await;
     }
-    while let Some(dialled) = dials.join_next().await {
-        if let Ok(peer) = dialled {
-            let _heard = found.send(peer).await;
-        }
-    }
-    pending.fetch_sub(1, Ordering::Relaxed);
 }
 
 async fn exchange(network: Network, manifest: Digest, hints: mpsc::Sender<(Holder, Option<PeerId>)>) {
@@ -231,15 +223,17 @@ async fn follow_hints(
     found: mpsc::Sender<PeerId>,
 ) {
     let mut dials = JoinSet::new();
+    let places = Places::new(DIALS_AT_ONCE, DIAL_SLOW);
     loop {
+        let next = async { (places.place().await, hints.recv().await) };
         tokio::select! {
-            hint = hints.recv(), if dials.len() < DIALS_AT_ONCE => {
+            (place, hint) = next, if dials.len() < DIALS_MAX => {
                 let Some((Holder { peer, addresses }, told_by)) = hint else { return };
                 let network = network.clone();
-                dials.spawn(async move {
+                dials.spawn(place.hold(async move {
                     network.dial_hint(peer, addresses.into_vec(), told_by).await;
                     peer
-                });
+                }));
             }
             Some(dialled) = dials.join_next() => {
                 if let Ok(peer) = dialled
@@ -256,7 +250,7 @@ async fn follow_hints(
 async fn each_once(own: PeerId, mut candidates: mpsc::Receiver<PeerId>, found: mpsc::Sender<PeerId>) {
     let mut seen = BTreeSet::from([own]);
     while let Some(peer) = candidates.recv().await {
-        if seen.len() <= CANDIDATES_MAX && seen.insert(peer) && found.send(peer).await.is_err() {
+        if seen.len() <= CANDIDATES_IN_ALL_MAX && seen.insert(peer) && found.send(peer).await.is_err() {
             return;
         }
     }

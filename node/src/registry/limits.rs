@@ -32,11 +32,18 @@ pub(super) const ASKED_AROUND_MAX: usize = 8;
 pub(super) const EXCHANGE_FIRST: Duration = Duration::from_millis(500);
 /// ... and after a while.
 pub(super) const EXCHANGE_LATER: Duration = Duration::from_secs(15);
-/// Dials to peers that others have named, at once.
+/// Dials to peers that others have named, at once: a quarter of what may be pending.
 pub(super) const DIALS_AT_ONCE: usize = 16;
+/// A dial that has not come to anything by then leaves its place to the next, and goes on beside, up to
+pub(super) const DIAL_SLOW: Duration = Duration::from_secs(1);
+/// ... so many: half of what may be pending, as the DHT dials too.
+pub(super) const DIALS_MAX: usize = 32;
 
-/// Questions under way at once: a slow peer delays nobody, and a swarm is not asked all at once.
+/// Questions under way at once: a swarm is not asked all at once.
 pub(super) const QUESTIONS_AT_ONCE: usize = 8;
+/// A question that has not been answered by then leaves its place to the next, and goes on beside: whoever lets questions
+/// wait, or cannot be dialled, holds nobody up. A round trip around the world takes less.
+pub(super) const QUESTION_SLOW: Duration = Duration::from_millis(500);
 /// Peers asked at once for what is said of a manifest: some know attestations that others do not.
 pub(super) const REFERRER_PEERS_AT_ONCE: usize = 8;
 /// Referrers of one manifest that are read in one search: two peers' full answers.
@@ -45,8 +52,10 @@ pub(super) const REFERRERS_READ_MAX: usize = 128;
 pub(super) const DENYLISTS_REFRESH: Duration = Duration::from_secs(3600);
 /// How often the trust file is looked at for what is not to be served, where nobody has said that it has changed.
 pub(super) const DENIALS_RELOAD: Duration = Duration::from_secs(60);
-/// Peers that one search turns up at most: more would not make an answer more likely.
+/// Peers that one source of a search turns up at most: each has a share of its own, so that none crowds out the others.
 pub(super) const CANDIDATES_MAX: usize = 256;
+/// Peers that a search turns up at most: of those who are connected, of hints, of introductions, and of the DHT.
+pub(super) const CANDIDATES_IN_ALL_MAX: usize = 4 * CANDIDATES_MAX;
 /// Peers that one pull fetches from at once. In simulation a degree of 40 is near the bound; each costs a stream and two
 /// tasks. What is under way from all together is bounded by the scheduler.
 pub(super) const SOURCES_MAX: usize = 32;

@@ -34,10 +34,11 @@ use super::documents::{DocumentError, Documents, Referrers};
 use super::fault::{Fault, FaultKind};
 use super::finder::{Finder, Search};
 use super::limits::{
-    FIND_TIMEOUT, LOOK_AGAIN, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED, REFRESH_TIMEOUT, REFUSED_PATIENCE,
-    SETTLE, TAGS_TOLD_MAX,
+    FIND_TIMEOUT, LOOK_AGAIN, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED, REFRESH_TIMEOUT,
+    REFUSED_PATIENCE, SETTLE, TAGS_TOLD_MAX,
 };
 use super::model::ModelError;
+use super::places::Places;
 use super::push::read_keys;
 use super::tags::{self, TagsError};
 use super::trust::TrustError;
@@ -384,6 +385,7 @@ impl Inner {
         let mut end = Instant::now() + patience;
         let mut heard = false;
         let mut questions = JoinSet::new();
+        let places = Places::new(QUESTIONS_AT_ONCE, QUESTION_SLOW);
         let mut last_news = Instant::now();
         loop {
             let is_quiet = told.asked > 0 && questions.is_empty() && !finder.is_searching();
@@ -396,13 +398,13 @@ impl Inner {
                 // Everybody was asked, and nobody else turns up.
                 () = tokio::time::sleep_until(last_news + quiet), if is_quiet => return,
                 () = tokio::time::sleep(LOOK_AGAIN), if !is_quiet => {}
-                peer = finder.next(), if questions.len() < QUESTIONS_AT_ONCE => match peer {
-                    Some(peer) => {
+                next = async { let place = places.place().await; (finder.next().await, place) } => match next {
+                    (Some(peer), place) => {
                         last_news = Instant::now();
                         told.others.push(peer);
-                        questions.spawn(self.ask_records(peer, publisher, reference));
+                        questions.spawn(place.hold(self.ask_records(peer, publisher, reference)));
                     }
-                    None => return,
+                    (None, _) => return,
                 },
                 Some(answer) = questions.join_next() => {
                     let Ok((peer, records)) = answer else { continue };

@@ -1,0 +1,72 @@
+//! [`Places`]: so many things at once, of which what is slow gives its place to the next and goes on beside.
+//!
+//! Peers that let a question wait until it times out would else hold up everybody behind them.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// Places to be had. How many are slow beside them is for the caller to bound.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    slow: Duration,
+}
+
+/// The right to begin something.
+#[derive(Debug)]
+pub(super) struct Place {
+    permit: OwnedSemaphorePermit,
+    slow: Duration,
+}
+
+impl Places {
+    /// Returns `count` places, each left after `slow`.
+    pub(super) fn new(count: usize, slow: Duration) -> Self {
+        Self { free: Arc::new(Semaphore::new(count)), slow }
+    }
+
+    /// Waits for a place.
+    pub(super) async fn place(&self) -> Place {
+        let permit = self.free.clone().acquire_owned().await.expect("it is never closed");
+        Place { permit, slow: self.slow }
+    }
+}
+
+impl Place {
+    /// Does `task`, holding the place until it is done or slow.
+    pub(super) async fn hold<T>(self, task: impl Future<Output = T>) -> T {
+        let mut task = pin!(task);
+        match timeout(self.slow, &mut task).await {
+            Ok(done) => done,
+            Err(_) => {
+                drop(self.permit);
+                task.await
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_never_ends_holds_up_nothing() {
+        let places = Places::new(2, Duration::from_millis(1));
+        let mut stuck = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let place = places.place().await;
+            stuck.spawn(place.hold(std::future::pending::<()>()));
+        }
+        let done = places.place().await.hold(async { 7 }).await;
+        assert_eq!((done, stuck.len()), (7, 20));
+        let (_one, _two) = (places.place().await, places.place().await);
+        assert!(places.place().now_or_never().is_none(), "no more than two at once are not slow");
+    }
+}
