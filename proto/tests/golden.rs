@@ -179,6 +179,7 @@ fn samples() -> String {
     lines.push(hex(Response::Records(records).to_bytes()));
     lines.push(hex(Request::GetPeers.to_bytes()));
     lines.push(hex(Response::Peers { peers: Bounded::first_of([holder]) }.to_bytes()));
+    lines.push(hex(Frame::Has { blob, runs: Bounded::first_of([(3, 2), (9, 1)]) }.to_bytes()));
     lines.join("\n") + "\n"
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reg_node::net::{
     DhtMode, FrameReader, FrameWriter, Inbound, NatConfig, Network, NetworkConfig, SwarmConfig,
@@ -9,7 +10,7 @@ use reg_node::net::{
 use reg_proto::digest::Digest;
 use reg_proto::piece::{BlobLayout, PIECE_LEN};
 use reg_proto::states::PieceStates;
-use reg_proto::wire::{Frame, Held, Request, Response};
+use reg_proto::wire::{Frame, Held, Rejection, Request, Response};
 
 /// What a lying peer says.
 #[derive(Debug, Default)]
@@ -20,6 +21,28 @@ pub struct Script {
     pub blobs: BTreeMap<Digest, Arc<Vec<u8>>>,
     /// States that it says it goes by.
     pub states: BTreeMap<Digest, PieceStates>,
+    pub manner: Manner,
+}
+
+/// How a peer answers those who ask it for pieces that it says it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Manner {
+    /// It sends its bytes, right or wrong.
+    #[default]
+    Sends,
+    /// It sends nothing.
+    Stalls,
+    /// It sends the first half of each piece as if that were all.
+    Truncates,
+    /// It says then that it does not hold them.
+    Boasts,
+}
+
+/// What a peer has been asked.
+#[derive(Debug, Default)]
+pub struct Asked {
+    pub streams: AtomicUsize,
+    pub requests: AtomicUsize,
 }
 
 impl Script {
@@ -34,6 +57,7 @@ impl Script {
 #[derive(Debug)]
 pub struct Liar {
     pub network: Network,
+    pub asked: Arc<Asked>,
 }
 
 impl Liar {
@@ -54,8 +78,9 @@ impl Liar {
             swarm: SwarmConfig::default(),
         };
         let (network, inbound) = Network::start(config).await.expect("it starts");
-        tokio::spawn(lie(inbound, Arc::new(script)));
-        Self { network }
+        let asked = Arc::<Asked>::default();
+        tokio::spawn(lie(inbound, Arc::new(script), asked.clone()));
+        Self { network, asked }
     }
 
     /// Returns where it is reached.
@@ -67,7 +92,7 @@ impl Liar {
     }
 }
 
-async fn lie(inbound: Inbound, script: Arc<Script>) {
+async fn lie(inbound: Inbound, script: Arc<Script>, asked_of: Arc<Asked>) {
     let Inbound { mut requests, mut streams, announcements: _announcements, peers: _peers } = inbound;
     loop {
         tokio::select! {
@@ -76,14 +101,15 @@ async fn lie(inbound: Inbound, script: Arc<Script>) {
                 asked.reply.send(script.answers.get(&key).cloned().unwrap_or(Response::NotFound));
             }
             Some(stream) = streams.recv() => {
-                tokio::spawn(serve(stream.reader, stream.writer, script.clone()));
+                asked_of.streams.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(serve(stream.reader, stream.writer, script.clone(), asked_of.clone()));
             }
             else => return,
         }
     }
 }
 
-async fn serve(mut reader: FrameReader, mut writer: FrameWriter, script: Arc<Script>) {
+async fn serve(mut reader: FrameReader, mut writer: FrameWriter, script: Arc<Script>, asked: Arc<Asked>) {
     while let Ok(Some(frame)) = reader.next().await {
         let sent = match frame {
             Frame::Follow { blob } => {
@@ -95,8 +121,14 @@ async fn serve(mut reader: FrameReader, mut writer: FrameWriter, script: Arc<Scr
                 None => writer.send(&Frame::NoStates { blob }).await,
             },
             Frame::Request { id, blob, first, count } => {
+                asked.requests.fetch_add(1, Ordering::Relaxed);
                 let Some(bytes) = script.blobs.get(&blob) else { return };
-                send_pieces(&mut writer, bytes, id, first, count).await
+                match script.manner {
+                    Manner::Stalls => Ok(()),
+                    Manner::Boasts => writer.send(&Frame::Reject { id, reason: Rejection::NotHere }).await,
+                    Manner::Sends => send_pieces(&mut writer, bytes, id, first, count, 1).await,
+                    Manner::Truncates => send_pieces(&mut writer, bytes, id, first, count, 2).await,
+                }
             }
             _ => Ok(()),
         };
@@ -106,18 +138,20 @@ async fn serve(mut reader: FrameReader, mut writer: FrameWriter, script: Arc<Scr
     }
 }
 
+/// Sends pieces, or that part of each.
 async fn send_pieces(
     writer: &mut FrameWriter,
     bytes: &[u8],
     id: u32,
     first: u32,
     count: u32,
+    part: usize,
 ) -> Result<(), reg_node::net::FrameError> {
     let layout = BlobLayout::new(bytes.len() as u64).expect("a blob of a test is small");
     for index in first..first + count {
         let Some(piece) = layout.piece(index) else { return Ok(()) };
         let start = (u64::from(index) * PIECE_LEN) as usize;
-        writer.send_piece(id, index, &bytes[start..start + layout.piece_len(piece)]).await?;
+        writer.send_piece(id, index, &bytes[start..start + layout.piece_len(piece) / part]).await?;
     }
     Ok(())
 }

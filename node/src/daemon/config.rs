@@ -16,7 +16,7 @@ use super::home::Home;
 use crate::net::{DhtMode, NatConfig, RelayMode, SwarmConfig};
 use crate::registry::keyring::{KeyName, KeyNameError};
 use crate::registry::sharing::{PatternError, SharingRules};
-use crate::registry::{TransferLimits, UpLimit};
+use crate::registry::{SubnetError, TransferLimits, UpLimit, Zone};
 use crate::store::CacheLimits;
 use crate::web::{SeedError, WebSeed};
 
@@ -55,6 +55,8 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # Servers of HTTP that every pull asks beside peers: a folder, or a template with {path}, {digest} or {hex}, and {publisher},
 # {model} and {manifest} where they are of use.
 # web_seeds = []
+# Who is near, and asked first: peers in these subnets, as of a rack or a site. Without it, all in private networks.
+# zone = ["10.1.0.0/16"]
 
 [http]
 # Address of the local API and the gateways. Beyond loopback, every request needs the token (`reg env` shows it).
@@ -126,6 +128,7 @@ pub struct RawTransfer {
     pub limit_down: Option<String>,
     pub limit_local: Option<bool>,
     pub web_seeds: Option<Vec<String>>,
+    pub zone: Option<Vec<String>>,
 }
 
 /// Section `[http]`.
@@ -232,6 +235,8 @@ pub struct Config {
     pub limits: TransferLimits,
     /// Servers of HTTP that every pull asks beside peers.
     pub web_seeds: Vec<WebSeed>,
+    /// Who is near, and asked first.
+    pub zone: Zone,
     pub swarm: SwarmConfig,
     pub sharing: SharingRules,
     /// Where the local API and the gateways are served; beyond loopback every request needs the token.
@@ -263,6 +268,8 @@ pub enum ConfigError {
     Size { key: &'static str, text: String },
     #[error("{key} = {text:?} is not a rate of at least 64 kB/s, as in \"2 MB/s\"")]
     Rate { key: &'static str, text: String },
+    #[error("transfer.zone is refused")]
+    Zone(#[from] SubnetError),
     #[error("node.dht = {text:?} is none of auto, server, client, off")]
     Dht { text: String },
     #[error("swarm.peers has {text:?}, which is no peer id, as `reg status` shows it")]
@@ -333,6 +340,7 @@ impl Config {
         raw.transfer.limit_down = Some(self.limits.down.map_or_else(|| "none".to_owned(), bytes));
         raw.transfer.limit_local = Some(self.limits.local);
         raw.transfer.web_seeds = Some(shown(&self.web_seeds));
+        raw.transfer.zone = self.zone.subnets().map(shown);
         raw.http.listen = Some(self.http.to_string());
         raw.gateway.publish_key = self.publish_key.as_ref().map(ToString::to_string);
         raw.gateway.allow_unsafe = Some(self.allow_unsafe);
@@ -390,6 +398,7 @@ impl Config {
                 local: overrides.limit_local.or(raw.transfer.limit_local).unwrap_or(false),
             },
             web_seeds: web_seeds.iter().map(|text| text.parse()).collect::<Result<_, SeedError>>()?,
+            zone: zone(raw.transfer.zone)?,
             http: socket("http.listen", &http)?,
             publish_key: publish_key.map(key_name).transpose()?,
             allow_unsafe: overrides.allow_unsafe.or(raw.gateway.allow_unsafe).unwrap_or(false),
@@ -401,6 +410,11 @@ impl Config {
             log_filter: raw.log.filter.unwrap_or_else(|| "info,libp2p_kad=error,sled=error".into()),
         })
     }
+}
+
+fn zone(subnets: Option<Vec<String>>) -> Result<Zone, ConfigError> {
+    let parse = |all: Vec<String>| all.iter().map(|text| text.parse()).collect::<Result<_, SubnetError>>();
+    Ok(subnets.map(parse).transpose()?.map_or_else(Zone::default, Zone::of))
 }
 
 fn up_limit(text: Option<String>) -> Result<UpLimit, ConfigError> {
@@ -520,7 +534,7 @@ mod tests {
     use super::*;
 
     /// Keys of which the sample shows an example: by default they say nothing.
-    const EXAMPLES: [&str; 6] = ["publish_key", "upstream", "key ", "peers", "publishers", "share"];
+    const EXAMPLES: [&str; 7] = ["publish_key", "upstream", "key ", "peers", "publishers", "share", "zone"];
 
     #[test]
     fn the_sample_is_the_default() {
@@ -542,7 +556,7 @@ mod tests {
     #[test]
     fn what_is_shown_says_every_key_and_means_the_same() {
         let set = "[node]\nbootstrap = ['/ip4/192.0.2.1/tcp/1']\nexternal = ['/ip4/192.0.2.2/tcp/1']\ndht = 'client'\nrelay = 'off'\n\
-                   upnp = false\n[gateway]\npublish_key = 'me'\nupstream = 'hf'\n[cache]\nmax_size = '1.5 GiB'\n\
+                   upnp = false\n[transfer]\nzone = ['10.1.2.3/16']\n[gateway]\npublish_key = 'me'\nupstream = 'hf'\n[cache]\nmax_size = '1.5 GiB'\n\
                    [swarm]\nkey = 'lab'\npeers = []\npublishers = []\nshare = ['*/*']";
         let meant = Config::new(toml::from_str(set).unwrap(), Overrides::default()).unwrap();
         let written = meant.written().to_toml();
@@ -566,6 +580,7 @@ mod tests {
             ("[transfer]\nlimit_up = '10 kB/s'", "limit_up"),
             ("[transfer]\nlimit_down = 'auto'", "limit_down"),
             ("[transfer]\nweb_seeds = ['ftp://x']", "web_seeds"),
+            ("[transfer]\nzone = ['rack 1']", "transfer.zone"),
             ("[node]\ndht = 'x'", "dht"),
             ("[node]\nrelay = 'yes'", "relay"),
             ("[node]\nexternal = ['x']", "external"),

@@ -91,6 +91,7 @@ impl Node {
             allow_unsafe: config.allow_unsafe,
             limits: config.limits,
             web_seeds: config.web_seeds.clone(),
+            zone: config.zone.clone(),
             sharing: config.sharing.clone(),
         };
         let registry = Registry::start(parts)?;

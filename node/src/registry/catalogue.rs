@@ -314,6 +314,7 @@ impl Registry {
                 partial_bytes: usage.partial_bytes,
                 cache_max_bytes: inner.store.limits().max_size,
                 bytes_served: inner.traffic.served(),
+                bytes_served_first: inner.traffic.served_first(),
                 bytes_fetched: inner.traffic.fetched(),
                 paused: inner.pulls.is_all_paused(),
                 uptime_seconds: clock::now().saturating_sub(inner.started),

@@ -119,6 +119,8 @@ pub(super) struct Downloader<'a> {
     /// Requests whose answer settles a dispute, apart from those of the scheduler.
     next_dispute_request: u32,
     dispute_requests: BTreeMap<u32, (PeerId, Digest)>,
+    /// Those of them that a busy peer has refused, and that are sent again at the next look.
+    dispute_refused: BTreeSet<u32>,
     pub(super) last_progress: Instant,
     /// Peers that have sent wrong bytes.
     pub(super) liars: usize,
@@ -180,6 +182,7 @@ impl<'a> Downloader<'a> {
             disputes: BTreeMap::new(),
             next_dispute_request: DISPUTE_REQUESTS_FROM,
             dispute_requests: BTreeMap::new(),
+            dispute_refused: BTreeSet::new(),
             last_progress: now,
             liars: 0,
             behind_nat: 0,
@@ -437,8 +440,8 @@ impl<'a> Downloader<'a> {
             Ok(mut source) => {
                 source.follow(&self.missing);
                 self.sources.insert(peer, source);
-                let network = self.inner.network.clone();
-                self.placing.spawn(async move { (peer, nearness::of(&network, peer).await) });
+                let (network, zone) = (self.inner.network.clone(), self.inner.zone.clone());
+                self.placing.spawn(async move { (peer, nearness::of(&network, peer, &zone).await) });
             }
             Err(error) => {
                 debug!(%peer, %error, "no stream to a peer");
@@ -526,6 +529,10 @@ impl<'a> Downloader<'a> {
             Rejection::Busy { retry_ms } => Some(Duration::from_millis(retry_ms.into())),
             Rejection::NotHere | Rejection::Unverified | Rejection::Malformed => None,
         };
+        if busy.is_some() && self.dispute_requests.get(&id).is_some_and(|(of, _)| *of == peer) {
+            self.dispute_refused.insert(id);
+            return;
+        }
         let request = RequestId(id);
         if self.scheduler.request(request).is_some_and(|(of, _)| of == SourceId::Peer(peer)) {
             self.feed(Input::Rejected { request, busy });
@@ -628,6 +635,17 @@ impl<'a> Downloader<'a> {
         }
     }
 
+    /// Asks a peer that was busy again for the piece that settles a dispute; the dispute's end is where it was.
+    fn ask_refused_again(&mut self) {
+        for id in std::mem::take(&mut self.dispute_refused) {
+            let Some((peer, blob)) = self.dispute_requests.get(&id).copied() else { continue };
+            if let Some((Dispute::AwaitingPiece { piece, .. }, _)) = self.disputes.get(&(peer, blob)) {
+                let first = piece.get();
+                self.send(peer, Frame::Request { id, blob, first, count: 1 });
+            }
+        }
+    }
+
     fn settle_dispute(&mut self, peer: PeerId, blob: Digest, bytes: &[u8]) -> Result<(), DownloadError> {
         let Some((Dispute::AwaitingPiece { theirs, piece }, _)) = self.disputes.get(&(peer, blob)) else {
             return Ok(());
@@ -659,6 +677,7 @@ impl<'a> Downloader<'a> {
             .map(|((peer, _), _)| *peer)
             .collect();
         late.into_iter().for_each(|peer| self.drop_source(peer));
+        self.ask_refused_again();
         if !self.waiting.is_empty() {
             let useless: Vec<PeerId> =
                 self.sources.iter().filter(|(_, it)| it.is_useless()).map(|(peer, _)| *peer).collect();

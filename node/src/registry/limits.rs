@@ -118,7 +118,9 @@ pub(super) const STREAMS_PER_PEER_MAX: usize = 8;
 /// Questions answered at once: each may hold a document in memory.
 pub(super) const ANSWERS_AT_ONCE: usize = 16;
 /// What a peer that finds no place is told to wait.
-pub(super) const BUSY_RETRY_MS: u32 = 1000;
+pub(super) const BUSY_RETRY: Duration = Duration::from_secs(1);
+/// The same as messages have it.
+pub(super) const BUSY_RETRY_MS: u32 = BUSY_RETRY.as_millis() as u32;
 /// How often a peer that follows a blob is told of pieces that have come meanwhile.
 pub(super) const NEWS_INTERVAL: Duration = Duration::from_millis(200);
 

@@ -102,6 +102,7 @@ pub use self::attest::{AttestError, AttestRequest, AttestationInfo};
 pub use self::catalogue::{CatalogueError, shown};
 pub use self::consent::PolicyError;
 pub use self::denylists::SubscribeError;
+pub use self::nearness::{Subnet, SubnetError, Zone};
 pub use self::publish::PublishError;
 pub use self::pull::PullError;
 pub use self::push::{INDEX_TYPE, PushError, Pushed};

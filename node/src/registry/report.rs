@@ -285,6 +285,9 @@ pub struct Status {
     pub cache_max_bytes: Option<u64>,
     /// Payload bytes of pieces written to peers since the start.
     pub bytes_served: u64,
+    /// How many of these were of pieces that had been sent to nobody before: a swarm needs no more of them from one seed.
+    #[serde(default)]
+    pub bytes_served_first: u64,
     /// Payload bytes of pieces taken from peers since the start.
     pub bytes_fetched: u64,
     /// Whether everything is paused (`reg pause`).

@@ -17,13 +17,14 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::Inner;
-use super::limits::{BUSY_RETRY_MS, LANE_ANSWER_TIMEOUT, LANE_ANSWERS_MAX, NEWS_INTERVAL, PAUSED_RETRY_MS};
+use super::limits::{LANE_ANSWER_TIMEOUT, LANE_ANSWERS_MAX, NEWS_INTERVAL, PAUSED_RETRY_MS};
 use super::seed_lane::{self, Said, ServingLane};
-use super::serving::{PieceReader, Requests, Turn, Waiting};
+use super::serving::{PieceReader, Requests};
 use super::traffic::Way;
-use super::turns::Turns;
+use super::turns::Slot;
 use crate::net::{FrameError, FrameReader, FrameWriter, InboundStream, LaneWriter, Pace};
 use crate::store::{Partial, ReadError};
+use crate::transfer::{Asked, Turn};
 
 /// Frames read and not yet answered: what a stream may have waiting, and its small frames.
 const FRAMES_WAITING_MAX: usize = REQUESTS_WAITING_MAX + BLOBS_FOLLOWED_MAX;
@@ -34,7 +35,6 @@ struct Server {
     peer: PeerId,
     writer: FrameWriter,
     requests: Arc<Requests>,
-    turns: Arc<Turns>,
     /// What was last said of each blob that is followed.
     followed: BTreeMap<Digest, Held>,
     /// Lent to a blocking task while it reads.
@@ -51,10 +51,9 @@ pub(super) async fn serve(inner: Arc<Inner>, stream: InboundStream) {
     let InboundStream { peer, reader, writer } = stream;
     let (frames, received) = mpsc::channel(FRAMES_WAITING_MAX);
     let reading = tokio::spawn(read(peer, reader, frames));
-    let requests = Arc::new(Requests::default());
+    let requests = Arc::new(Requests::new(inner.turns(peer).await.join(peer)));
     let server = Server {
         reader: Some(PieceReader::new(inner.clone(), requests.clone())),
-        turns: inner.turns(peer).await,
         inner,
         peer,
         writer,
@@ -72,7 +71,7 @@ pub(super) async fn serve(inner: Arc<Inner>, stream: InboundStream) {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.requests.end();
+        self.requests.place.end();
         self.followed.keys().for_each(|blob| self.inner.pullers.left(blob, &self.peer));
     }
 }
@@ -108,9 +107,7 @@ impl Server {
                 Some(said) = self.said.1.recv() => self.on_said(said).await?,
                 Some(lane) = self.offered.join_next() => self.on_lane(lane.ok().flatten()),
                 _ = news.tick() => self.tell_news().await?,
-                () = std::future::ready(()), if self.lanes.is_empty() && !self.requests.is_empty() => {
-                    self.serve_next().await?;
-                }
+                slot = self.requests.place.turn(), if self.lanes.is_empty() => self.serve_next(slot).await?,
             }
         }
     }
@@ -124,11 +121,9 @@ impl Server {
                 }
                 Ok(())
             }
-            Frame::Request { id, blob, first, count } => {
-                self.enqueue(Waiting { id, blob, first, count }).await
-            }
+            Frame::Request { id, blob, first, count } => self.enqueue(Asked { id, blob, first, count }).await,
             Frame::Cancel { id } => {
-                self.requests.cancel(id);
+                self.requests.place.cancel(id);
                 Ok(())
             }
             Frame::WantLane => self.offer_lane().await,
@@ -158,9 +153,9 @@ impl Server {
     /// Tells of pieces that have come, or gone, since it was last told.
     async fn tell_news(&mut self) -> Result<(), FrameError> {
         while self.inner.pulls.is_all_paused()
-            && let Some(Turn { id, .. }) = self.requests.take()
+            && let Some(id) = self.requests.place.any()
         {
-            self.requests.cancel(id);
+            self.requests.place.cancel(id);
             self.reject(id, Rejection::Busy { retry_ms: PAUSED_RETRY_MS }).await?;
         }
         let changed: Vec<(Digest, Held)> = self
@@ -183,18 +178,21 @@ impl Server {
         Ok(())
     }
 
-    async fn enqueue(&mut self, request: Waiting) -> Result<(), FrameError> {
-        let Waiting { id, count, .. } = request;
+    async fn enqueue(&mut self, asked: Asked) -> Result<(), FrameError> {
+        let Asked { id, count, .. } = asked;
         if count == 0 || count > REQUEST_PIECES_MAX {
             return self.reject(id, Rejection::Malformed).await;
         }
         if self.inner.pulls.is_all_paused() {
             return self.reject(id, Rejection::Busy { retry_ms: PAUSED_RETRY_MS }).await;
         }
-        if self.requests.add(request) {
-            return Ok(());
+        match self.requests.place.add(asked) {
+            Ok(()) => Ok(()),
+            Err(retry) => {
+                let retry_ms = u32::try_from(retry.as_millis()).unwrap_or(u32::MAX);
+                self.reject(id, Rejection::Busy { retry_ms }).await
+            }
         }
-        self.reject(id, Rejection::Busy { retry_ms: BUSY_RETRY_MS }).await
     }
 
     async fn offer_lane(&mut self) -> Result<(), FrameError> {
@@ -209,15 +207,7 @@ impl Server {
     fn on_lane(&mut self, lane: Option<LaneWriter>) {
         let Some(lane) = lane else { return };
         let (inner, says, number) = (self.inner.clone(), self.said.0.clone(), self.inner.next_id());
-        match seed_lane::start(
-            inner,
-            self.peer,
-            self.requests.clone(),
-            self.turns.clone(),
-            lane,
-            number,
-            says,
-        ) {
+        match seed_lane::start(inner, self.peer, self.requests.clone(), lane, number, says) {
             Ok(lane) => {
                 self.lanes.insert(number, lane);
             }
@@ -248,10 +238,10 @@ impl Server {
         self.reject(id, reason).await
     }
 
-    /// Sends one piece of the request whose turn it is, so that frames are looked at between pieces.
-    async fn serve_next(&mut self) -> Result<(), FrameError> {
-        let Some(turn) = self.requests.take() else { return Ok(()) };
-        let Turn { id, blob, piece } = turn;
+    /// Sends the piece whose turn it is, so that frames are looked at between pieces.
+    async fn serve_next(&mut self, slot: Slot) -> Result<(), FrameError> {
+        let turn = slot.turn();
+        let Turn { id, blob, piece, is_first, .. } = turn;
         let reader = self.reader.take();
         let mut reader =
             reader.unwrap_or_else(|| PieceReader::new(self.inner.clone(), self.requests.clone()));
@@ -261,21 +251,24 @@ impl Server {
         });
         match read.await {
             Ok((reader, None)) => {
-                self.inner.traffic.count_served(self.peer, reader.bytes().len() as u64, Way::Stream);
-                let slot = self.turns.slot(self.peer, reader.bytes().len()).await;
+                let bytes = reader.bytes().len();
                 let pace = |bytes: usize| slot.pace(bytes);
-                let pace = if self.turns.is_limited() { Pace::Kept(&pace) } else { Pace::Free };
+                let pace = if self.requests.place.is_limited() { Pace::Kept(&pace) } else { Pace::Free };
                 self.writer.send_paced(id, piece, reader.bytes(), pace).await?;
+                self.inner.traffic.count_served(self.peer, bytes as u64, is_first, Way::Stream);
+                slot.sent(bytes);
                 self.reader = Some(reader);
                 Ok(())
             }
             Ok((reader, Some(reason))) => {
                 self.reader = Some(reader);
-                self.requests.cancel(id);
+                self.requests.place.cancel(id);
+                drop(slot);
                 self.refuse(id, blob, reason).await
             }
             Err(_) => {
-                self.requests.cancel(id);
+                self.requests.place.cancel(id);
+                drop(slot);
                 self.refuse(id, blob, Rejection::NotHere).await
             }
         }

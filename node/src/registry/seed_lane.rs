@@ -13,7 +13,6 @@ use tracing::debug;
 use super::Inner;
 use super::serving::{PieceReader, Requests};
 use super::traffic::Way;
-use super::turns::Turns;
 use crate::net::{LaneEnd, LaneError, LaneWriter, Pace};
 
 /// What a lane tells its stream.
@@ -55,7 +54,6 @@ pub(super) fn start(
     inner: Arc<Inner>,
     peer: PeerId,
     requests: Arc<Requests>,
-    turns: Arc<Turns>,
     lane: LaneWriter,
     number: u64,
     says: mpsc::Sender<Said>,
@@ -65,7 +63,7 @@ pub(super) fn start(
         // A blob that turns out to have changed is rehashed by a task.
         let _in_runtime = runtime.enter();
         let ending = Ending { lane: number, says };
-        if let Err(error) = serve(&inner, peer, &requests, &turns, &runtime, lane, &ending.says) {
+        if let Err(error) = serve(&inner, peer, &requests, lane, &ending.says) {
             debug!(%peer, %error, "a lane that was served broke");
         }
     })?;
@@ -76,26 +74,26 @@ fn serve(
     inner: &Arc<Inner>,
     peer: PeerId,
     requests: &Arc<Requests>,
-    turns: &Arc<Turns>,
-    runtime: &Handle,
     mut lane: LaneWriter,
     says: &mpsc::Sender<Said>,
 ) -> Result<(), LaneError> {
     let mut reader = PieceReader::new(inner.clone(), requests.clone());
-    while let Some(turn) = requests.wait() {
+    while let Some(slot) = requests.place.turn_blocking() {
+        let turn = slot.turn();
         match reader.read(&turn) {
             Ok(bytes) => {
-                let slot = turns.slot_blocking(peer, bytes.len(), runtime);
                 let pace = |bytes: usize| slot.pace(bytes);
-                let pace = if turns.is_limited() { Pace::Kept(&pace) } else { Pace::Free };
+                let pace = if requests.place.is_limited() { Pace::Kept(&pace) } else { Pace::Free };
                 if let Err(error) = lane.send_piece(turn.id, turn.piece, bytes, pace) {
-                    requests.give_back(turn);
+                    requests.place.give_back(slot);
                     return Err(error);
                 }
-                inner.traffic.count_served(peer, bytes.len() as u64, Way::Lane);
+                inner.traffic.count_served(peer, bytes.len() as u64, turn.is_first, Way::Lane);
+                slot.sent(bytes.len());
             }
             Err(reason) => {
-                requests.cancel(turn.id);
+                requests.place.cancel(turn.id);
+                drop(slot);
                 let refused = Said::Refused { id: turn.id, blob: turn.blob, reason };
                 if says.blocking_send(refused).is_err() {
                     return Ok(());

@@ -18,6 +18,7 @@ use super::limits::{
     ANSWERS_AT_ONCE, COURTESY_LOOK, HOUSEKEEPING, READERS_MAX, STREAMS_PER_PEER_MAX, STREAMS_SERVED_MAX,
 };
 use super::model::ModelRecord;
+use super::nearness::Zone;
 use super::publish::Preparation;
 use super::pullers::Pullers;
 use super::pulls::Pulls;
@@ -51,6 +52,8 @@ pub struct RegistryParts {
     pub limits: TransferLimits,
     /// Servers of HTTP that are asked beside peers, in every pull.
     pub web_seeds: Vec<WebSeed>,
+    /// Who is near.
+    pub zone: Zone,
     /// Whose models come here, and which are given to others.
     pub sharing: SharingRules,
 }
@@ -81,6 +84,8 @@ pub(super) struct Inner {
     pub(super) pulls: Pulls,
     pub(super) limits: TransferLimits,
     pub(super) web_seeds: Vec<WebSeed>,
+    /// Who is near.
+    pub(super) zone: Arc<Zone>,
     /// The limit on what is fetched, for all pulls together.
     pub(super) throttle: Option<Arc<Throttle>>,
     /// Serving peers in networks of one's own, and the others.
@@ -111,7 +116,7 @@ impl Registry {
     /// # Errors
     /// The rules of sharing name a petname that means nobody.
     pub fn start(parts: RegistryParts) -> Result<Self, TrustError> {
-        let RegistryParts { store, network, inbound, trust, allow_unsafe, limits, web_seeds, sharing } =
+        let RegistryParts { store, network, inbound, trust, allow_unsafe, limits, web_seeds, zone, sharing } =
             parts;
         let trust = TrustFile::open(trust);
         let sharing = Sharing::new(&sharing, &trust)?;
@@ -134,6 +139,7 @@ impl Registry {
             pulls: Pulls::default(),
             limits,
             web_seeds,
+            zone: Arc::new(zone),
             throttle: limits.down.map(Throttle::new),
             near: Turns::new(None),
             far: Turns::new(up),

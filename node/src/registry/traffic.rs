@@ -13,6 +13,8 @@ const PEERS_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     served: AtomicU64,
+    /// How much of it was sent for the first time.
+    served_first: AtomicU64,
     fetched: AtomicU64,
     peers: Mutex<BTreeMap<PeerId, Bytes>>,
 }
@@ -43,8 +45,11 @@ impl Bytes {
 }
 
 impl Traffic {
-    pub(super) fn count_served(&self, peer: PeerId, bytes: u64, way: Way) {
+    pub(super) fn count_served(&self, peer: PeerId, bytes: u64, is_first: bool, way: Way) {
         self.served.fetch_add(bytes, Ordering::Relaxed);
+        if is_first {
+            self.served_first.fetch_add(bytes, Ordering::Relaxed);
+        }
         self.with(peer, |it| it.count(bytes, way, |it| &mut it.served));
     }
 
@@ -59,6 +64,10 @@ impl Traffic {
 
     pub(super) fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn served_first(&self) -> u64 {
+        self.served_first.load(Ordering::Relaxed)
     }
 
     pub(super) fn fetched(&self) -> u64 {

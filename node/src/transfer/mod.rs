@@ -21,13 +21,13 @@ mod rate;
 mod chance;
 mod time;
 
-mod spread;
-
 mod lanes;
+
+mod uplink;
 
 mod bucket;
 mod courtesy;
-mod uplink;
+mod spread;
 
 pub use self::bucket::TokenBucket;
 pub use self::chance::Chance;
@@ -36,6 +36,5 @@ pub use self::lanes::{LaneFacts, lanes_wanted};
 pub use self::limits::{PIECES_IN_FLIGHT_PER_PEER, UNIT_PIECES};
 pub use self::peer::Nearness;
 pub use self::scheduler::{Input, Output, RequestId, Scheduler};
-pub use self::spread::Spread;
 pub use self::time::Instant;
-pub use self::uplink::{SLOT_HOLD, Ticket, UPLOAD_SLOTS, Uplink};
+pub use self::uplink::{Asked, Line, SLOT_HOLD, Ticket, Turn, UPLOAD_SLOTS, Uplink, slots_at};

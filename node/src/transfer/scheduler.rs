@@ -510,15 +510,22 @@ impl<P: Copy + Ord> Scheduler<P> {
         let twins = request.twin.and_then(|twin| self.still_owed(twin, &request)).unwrap_or(0);
         self.owes_less(request.slot, request.owed.count_ones());
         if let Some(want) = self.wants.get_mut(&request.blob) {
-            for piece in request.owed().filter(|piece| request.bit(*piece) & twins == 0) {
-                want.give_back(piece, &mut self.chance);
+            let open: Vec<u32> = request.owed().filter(|piece| request.bit(*piece) & twins == 0).collect();
+            for piece in &open {
+                want.give_back(*piece, &mut self.chance);
+            }
+            for (peer, slot) in self.peers.iter_mut().zip(0u32..) {
+                if let Some(peer) = peer.as_mut().filter(|it| it.is_drained)
+                    && open.iter().any(|piece| want.is_held_by(slot, std::iter::once(*piece)))
+                {
+                    peer.is_drained = false;
+                }
             }
             self.is_open_again(request.blob);
         }
         if tell {
             self.cancel(id, request.slot);
         }
-        self.something_opened();
     }
 
     /// Returns which pieces of a request its twin owes too, and makes the twin single again.

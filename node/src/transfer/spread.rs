@@ -1,59 +1,74 @@
-//! [`Spread`]: what a server answers first, so that what it alone holds spreads the fastest (super-seeding).
+//! [`Spread`]: how often each piece has been sent, so that what was sent the least can go first (super-seeding).
 //!
 //! A piece that a sole holder sends a second time before all have been sent once is time lost for the whole swarm: who has
-//! the first copy could pass it on meanwhile. So what was sent the least goes first, and a repeat is put off once.
+//! the first copy could pass it on meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-/// Requests that are remembered to have been put off; beyond it nothing more is put off: the bound of what a crowd of
-/// askers can make us remember.
-const PUT_OFF_MAX: usize = 4096;
+use reg_proto::digest::Digest;
+use reg_proto::limits::BLOB_BYTES_MAX;
+use reg_proto::piece::PIECE_LEN;
 
-/// How often each piece of a blob has been sent, and who has been put off. `A` names an asker.
-#[derive(Debug, Clone)]
-pub struct Spread<A> {
-    times: Vec<u16>,
-    /// Pieces that have been sent at all.
-    distinct: u32,
-    put_off: BTreeSet<(A, u32)>,
+/// Pieces of all blobs together that are remembered: two of the largest blobs, 4 MiB. Beyond it, the blob is forgotten that
+/// was sent from the longest ago.
+const PIECES_REMEMBERED_MAX: usize = 2 * BLOB_PIECES_MAX as usize;
+/// Pieces of the largest blob; nothing is remembered of a piece beyond, which no blob has.
+const BLOB_PIECES_MAX: u32 = (BLOB_BYTES_MAX / PIECE_LEN) as u32;
+
+/// How often each piece of each blob has been sent, to anybody.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Spread {
+    blobs: BTreeMap<Digest, Sent>,
+    /// Pieces that there is room for, of all blobs.
+    remembered: usize,
+    /// Counts what has been sent.
+    clock: u64,
 }
 
-impl<A: Copy + Ord> Spread<A> {
-    /// Returns the spread of a blob of so many pieces of which nothing has been sent.
-    pub fn new(pieces: u32) -> Self {
-        Self { times: vec![0; pieces as usize], distinct: 0, put_off: BTreeSet::new() }
-    }
+#[derive(Debug, Clone, Default)]
+struct Sent {
+    times: Vec<u16>,
+    last: u64,
+}
 
-    /// Notes that a piece has been sent, to anybody.
-    pub fn sent(&mut self, piece: u32) {
-        if let Some(times) = self.times.get_mut(piece as usize) {
-            self.distinct += u32::from(*times == 0);
-            *times = times.saturating_add(1);
-        }
-    }
-
+impl Spread {
     /// Returns how often a piece has been sent.
-    pub fn times(&self, piece: u32) -> u16 {
-        self.times.get(piece as usize).copied().unwrap_or(0)
+    pub(super) fn times(&self, blob: &Digest, piece: u32) -> u16 {
+        self.blobs.get(blob).and_then(|sent| sent.times.get(piece as usize)).copied().unwrap_or(0)
     }
 
-    /// Tells whether a request for a piece should be put off by a sole holder: it has been sent to somebody, others have
-    /// not been sent to anybody, and this asker has not been put off before.
-    pub fn puts_off(&mut self, asker: A, piece: u32) -> bool {
-        let is_first_round = (self.distinct as usize) < self.times.len();
-        if !is_first_round {
-            self.put_off.clear();
+    /// Notes that a piece is sent.
+    pub(super) fn sent(&mut self, blob: Digest, piece: u32) {
+        if piece >= BLOB_PIECES_MAX {
+            return;
         }
-        is_first_round
-            && self.times(piece) > 0
-            && self.put_off.len() < PUT_OFF_MAX
-            && self.put_off.insert((asker, piece))
+        self.clock += 1;
+        let sent = self.blobs.entry(blob).or_default();
+        sent.last = self.clock;
+        let len = piece as usize + 1;
+        if sent.times.len() < len {
+            self.remembered += len - sent.times.len();
+            sent.times.resize(len, 0);
+        }
+        let times = &mut sent.times[piece as usize];
+        *times = times.saturating_add(1);
+        while self.remembered > PIECES_REMEMBERED_MAX {
+            self.forget_one();
+        }
     }
 
-    /// Returns the place of the request to answer first among those that wait, told by their first pieces: what has been
-    /// sent the least, and of those the first.
-    pub fn first(&self, waiting: impl Iterator<Item = u32>) -> Option<usize> {
-        waiting.enumerate().min_by_key(|(place, piece)| (self.times(*piece), *place)).map(|(place, _)| place)
+    /// Notes that a piece was not sent after all.
+    pub(super) fn unsent(&mut self, blob: &Digest, piece: u32) {
+        let times = self.blobs.get_mut(blob).and_then(|sent| sent.times.get_mut(piece as usize));
+        if let Some(times) = times {
+            *times = times.saturating_sub(1);
+        }
+    }
+
+    fn forget_one(&mut self) {
+        let oldest = self.blobs.iter().min_by_key(|(_, sent)| sent.last).map(|(blob, _)| *blob);
+        let forgotten = oldest.and_then(|blob| self.blobs.remove(&blob));
+        self.remembered -= forgotten.map_or(self.remembered, |sent| sent.times.len());
     }
 }
 
@@ -61,25 +76,30 @@ impl<A: Copy + Ord> Spread<A> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_was_sent_the_least_goes_first() {
-        let mut spread: Spread<u8> = Spread::new(10);
-        for piece in [4, 4, 7, 99] {
-            spread.sent(piece);
-        }
-        assert_eq!(spread.first([4, 7, 9, 2].into_iter()), Some(2));
-        assert_eq!(spread.first([4, 7].into_iter()), Some(1));
-        assert_eq!(spread.first(std::iter::empty()), None);
+    fn blob(n: u8) -> Digest {
+        Digest::from_bytes([n; 32])
     }
 
     #[test]
-    fn a_repeat_is_put_off_once_and_only_in_the_first_round() {
-        let mut spread: Spread<u8> = Spread::new(2);
-        assert!(!spread.puts_off(1, 0), "never sent");
-        spread.sent(0);
-        assert!(spread.puts_off(1, 0) && spread.puts_off(2, 0));
-        assert!(!spread.puts_off(1, 0), "once");
-        spread.sent(1);
-        assert!(!spread.puts_off(3, 0), "all have been sent");
+    fn what_is_sent_is_counted_for_each_blob_and_can_be_taken_back() {
+        let mut spread = Spread::default();
+        for piece in [4, 4, 7, u32::MAX] {
+            spread.sent(blob(1), piece);
+        }
+        spread.unsent(&blob(1), 7);
+        spread.unsent(&blob(1), 9);
+        assert_eq!([4, 7, 9, u32::MAX].map(|piece| spread.times(&blob(1), piece)), [2, 0, 0, 0]);
+        assert_eq!(spread.times(&blob(2), 4), 0);
+    }
+
+    #[test]
+    fn whoever_asks_for_whatever_what_is_remembered_is_bounded() {
+        let mut spread = Spread::default();
+        for n in 0..20 {
+            spread.sent(blob(n), BLOB_PIECES_MAX - 1 - u32::from(n));
+            spread.sent(blob(100), 0);
+        }
+        assert!(spread.blobs.values().map(|sent| sent.times.len()).sum::<usize>() <= PIECES_REMEMBERED_MAX);
+        assert_eq!((spread.times(&blob(100), 0), spread.times(&blob(0), BLOB_PIECES_MAX - 1)), (20, 0));
     }
 }

@@ -52,9 +52,9 @@ fn main() -> std::io::Result<()> {
     let args = Args::parse();
     println!("T >= (M - 1 + ceil(log2 N)) x unit/B: M units, N nodes with links of B, one seed\n");
     println!(
-        "| scenario | N | M | degree | seeds | T/bound: worst | mean | all nodes' mean | copies into a zone | twice, % | wrong | real s |"
+        "| scenario | N | M | degree | seeds | T/bound: worst | mean | all nodes' mean | copies into a zone | twice, % | first copy: copies | at | wrong | real s |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     let mut curves = Vec::new();
     match args.nodes {
         Some(nodes) => {
@@ -106,12 +106,14 @@ fn scenario(name: &str, first: u64, seeds: u64, plan: impl Fn(u64) -> Plan) -> O
     let mean = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).sum::<f64>() / count;
     let most = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).fold(0.0, f64::max);
     println!(
-        "| {name} | {nodes} | {pieces} | {degree} | {seeds} | {:.3} | {:.3} | {:.3} | {:.2} | {:.2} | {} | {:.1} |",
+        "| {name} | {nodes} | {pieces} | {degree} | {seeds} | {:.3} | {:.3} | {:.3} | {:.2} | {:.2} | {:.3} | {:.3} | {} | {:.1} |",
         most(Outcome::last),
         mean(Outcome::last),
         mean(Outcome::mean),
         most(Outcome::copies_into_a_zone),
         most(Outcome::wasted_percent),
+        most(Outcome::copies_for_the_first),
+        most(Outcome::first_copy_at),
         outcomes.iter().map(|it| it.wrong).sum::<u64>(),
         start.elapsed().as_secs_f64(),
     );

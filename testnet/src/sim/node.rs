@@ -39,7 +39,7 @@ impl Node {
         Self {
             scheduler: Scheduler::new(chance.next()),
             edges: Vec::new(),
-            uplink: Uplink::new(has.len()),
+            uplink: Uplink::new(),
             has,
             piece_time,
             down_free: 0,

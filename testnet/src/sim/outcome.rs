@@ -18,6 +18,8 @@ pub struct Outcome {
     pub wrong: u64,
     /// Requests that were refused.
     pub refused: u64,
+    /// Pieces that the seed had sent when the others had every piece among them, and when that was.
+    first_copy: Option<(u32, Duration)>,
     /// Pieces that came into each zone from others.
     crossings: Vec<u64>,
     pieces: u32,
@@ -34,6 +36,7 @@ impl Outcome {
             wasted: 0,
             wrong: 0,
             refused: 0,
+            first_copy: None,
             crossings: vec![0; plan.zones as usize],
             pieces: plan.pieces,
             trace: 0xcbf2_9ce4_8422_2325,
@@ -53,6 +56,10 @@ impl Outcome {
         }
     }
 
+    pub(super) fn first_copy(&mut self, sent: u32, at: Duration) {
+        self.first_copy = Some((sent, at));
+    }
+
     pub(super) fn trace(&mut self, at: u64, order: u64) {
         for word in [at, order] {
             self.trace = (self.trace ^ word).wrapping_mul(0x0100_0000_01b3);
@@ -68,6 +75,16 @@ impl Outcome {
     pub fn mean(&self) -> f64 {
         let all: f64 = self.completions.iter().map(Duration::as_secs_f64).sum();
         all / self.completions.len().max(1) as f64 / self.bound.as_secs_f64()
+    }
+
+    /// Returns how many copies the seed had sent when the others had one among them.
+    pub fn copies_for_the_first(&self) -> f64 {
+        self.first_copy.map_or(0.0, |(sent, _)| f64::from(sent) / f64::from(self.pieces))
+    }
+
+    /// Returns when the others had a copy among them, in terms of the bound.
+    pub fn first_copy_at(&self) -> f64 {
+        self.first_copy.map_or(0.0, |(_, at)| at.as_secs_f64() / self.bound.as_secs_f64())
     }
 
     /// Returns how many copies of the blob came into the zone that most came into.

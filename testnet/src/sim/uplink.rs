@@ -1,10 +1,13 @@
-//! [`Uplink`]: what a node sends, one piece after another, and what waits for it.
+//! [`Uplink`]: what a node sends: the node's own choice of what goes next, one piece after another.
 
-use reg_node::transfer::{RequestId, Spread};
+use std::time::Duration;
 
-/// Requests that wait at a node beside the one that is answered; more are told to come back. As with a server's slots, few:
-/// what waits long was asked for by what was rare long ago.
-const WAITING_MAX: usize = 6;
+use reg_node::transfer::{Asked, Instant, Line, RequestId, Turn, Uplink as Queue};
+use reg_proto::digest::Digest;
+use reg_proto::piece::PIECE_LEN;
+
+/// When a neighbour that has too much waiting alone comes back.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// A request for one piece after another.
 #[derive(Debug, Clone, Copy)]
@@ -17,63 +20,86 @@ pub(super) struct Waiting {
     pub(super) count: u32,
 }
 
+/// A neighbour that waits, or has waited.
+#[derive(Debug, Clone, Copy)]
+struct Asker {
+    line: Line,
+    life: u32,
+}
+
 /// The way out of a node.
 #[derive(Debug)]
 pub(super) struct Uplink {
-    waiting: Vec<Waiting>,
-    sending: Option<Waiting>,
-    /// Askers are named by their places among the neighbours.
-    pub(super) spread: Spread<u32>,
+    queue: Queue<u32>,
+    /// By their places among the neighbours.
+    askers: Vec<Option<Asker>>,
+    sending: Option<(Turn, Waiting)>,
     pub(super) sent: u32,
 }
 
 impl Uplink {
-    pub(super) fn new(pieces: u32) -> Self {
-        Self { waiting: Vec::new(), sending: None, spread: Spread::new(pieces), sent: 0 }
+    pub(super) fn new() -> Self {
+        // Links are sent on one piece at a time.
+        Self { queue: Queue::new(1), askers: Vec::new(), sending: None, sent: 0 }
     }
 
-    /// Takes a request, and tells whether there was room for it.
-    pub(super) fn take(&mut self, request: Waiting) -> bool {
-        let has_room = self.waiting.len() < WAITING_MAX;
-        if has_room {
-            self.waiting.push(request);
+    /// Takes a request, or says after how long it should be asked again.
+    pub(super) fn take(&mut self, blob: Digest, request: Waiting) -> Result<(), Duration> {
+        let place = request.slot as usize;
+        if self.askers.len() <= place {
+            self.askers.resize(place + 1, None);
         }
-        has_room
+        if let Some(gone) = self.askers[place].filter(|it| it.life != request.life) {
+            self.queue.leave(gone.line);
+            self.askers[place] = None;
+        }
+        let queue = &mut self.queue;
+        let asker = self.askers[place].get_or_insert_with(|| {
+            let line = queue.join(request.slot);
+            queue.ready(line);
+            Asker { line, life: request.life }
+        });
+        let Waiting { request: RequestId(id), piece: first, count, .. } = request;
+        match self.queue.is_full() {
+            Some(retry) => Err(retry),
+            None => self.queue.ask(asker.line, Asked { id, blob, first, count }).then_some(()).ok_or(RETRY),
+        }
     }
 
     /// Begins to send the next piece, where nothing is being sent.
-    pub(super) fn begin(&mut self) -> bool {
+    pub(super) fn begin(&mut self, now: Instant) -> bool {
         if self.sending.is_some() {
             return false;
         }
-        let Some(place) = self.spread.first(self.waiting.iter().map(|it| it.piece)) else { return false };
-        let waiting = self.waiting.remove(place);
-        self.spread.sent(waiting.piece);
-        self.sending = Some(waiting);
+        let Some(turn) = self.queue.grant(now) else { return false };
+        let askers = (0u32..).zip(&self.askers).filter_map(|(slot, it)| Some((slot, (*it)?)));
+        let Some((slot, Asker { life, .. })) = askers.into_iter().find(|(_, it)| it.line == turn.line) else {
+            return false;
+        };
+        let request = RequestId(turn.id);
+        self.sending = Some((turn, Waiting { slot, life, request, piece: turn.piece, count: 1 }));
         true
     }
 
-    /// Ends sending a piece; the rest of its request goes on first.
-    pub(super) fn end(&mut self) -> Option<Waiting> {
-        let sent = self.sending.take()?;
+    /// Ends sending a piece.
+    pub(super) fn end(&mut self, now: Instant) -> Option<Waiting> {
+        let (turn, sent) = self.sending.take()?;
         self.sent += 1;
-        if sent.count > 1 {
-            self.waiting.insert(0, Waiting { piece: sent.piece + 1, count: sent.count - 1, ..sent });
-        }
+        self.queue.sent(now, turn.ticket, PIECE_LEN);
+        self.queue.ready(turn.line);
         Some(sent)
     }
 
     /// Forgets a request of a neighbour, or all of them.
     pub(super) fn cancel(&mut self, slot: u32, request: Option<RequestId>) {
-        let is_meant = |it: &Waiting| it.slot == slot && request.is_none_or(|request| request == it.request);
-        self.waiting.retain(|it| !is_meant(it));
-        if let Some(sending) = self.sending.as_mut().filter(|it| is_meant(it)) {
-            sending.count = 1;
+        let Some(asker) = self.askers.get_mut(slot as usize) else { return };
+        match request {
+            Some(RequestId(id)) => asker.iter().for_each(|it| self.queue.cancel(it.line, id)),
+            None => asker.take().into_iter().for_each(|it| self.queue.leave(it.line)),
         }
     }
 
     pub(super) fn clear(&mut self) {
-        self.waiting.clear();
-        self.sending = None;
+        *self = Self { sent: self.sent, ..Self::new() };
     }
 }

@@ -20,9 +20,6 @@ use super::uplink::Waiting;
 /// Ticks of one delay after which every node is told the time.
 const TOLD_EVERY: u64 = 12;
 
-/// When what was put off is offered again, as a server's news are told.
-const OFFERED_AGAIN: Duration = Duration::from_millis(500);
-
 /// A simulation that takes this many times the bound has come to a standstill.
 const STANDSTILL: u32 = 40;
 
@@ -68,8 +65,7 @@ enum Event {
     Cancelled { node: u32, slot: u32, request: u32 },
     Sent { node: u32, life: u32 },
     Came { node: u32, slot: u32, life: u32, request: u32, piece: u32, good: bool },
-    Refused { node: u32, slot: u32, life: u32, request: u32, busy: bool },
-    Offered { node: u32, slot: u32, life: u32, piece: u32 },
+    Refused { node: u32, slot: u32, life: u32, request: u32, busy: Option<Duration> },
     Leaves { node: u32 },
     Returns { node: u32 },
     Tick,
@@ -85,6 +81,8 @@ struct World<'a> {
     scheduled: u64,
     ticks: u64,
     chance: Chance,
+    /// Pieces that some node beside the seed has got.
+    spread: PieceSet,
     /// Nodes that are up and have not got everything.
     left: u32,
     outcome: Outcome,
@@ -136,7 +134,8 @@ impl<'a> World<'a> {
         let events = BinaryHeap::new();
         let outcome = Outcome::new(plan);
         let news = News::new(plan);
-        Self { plan, nodes, events, news, now: 0, scheduled: 0, ticks: 0, chance, left, outcome }
+        let spread = PieceSet::new(plan.pieces);
+        Self { plan, nodes, events, news, now: 0, scheduled: 0, ticks: 0, chance, spread, left, outcome }
     }
 
     /// Everybody meets, and says what it holds, or what it wants to be taken for.
@@ -208,6 +207,10 @@ impl<'a> World<'a> {
         self.events.push(Scheduled { at: moment, order: self.scheduled, event });
     }
 
+    fn instant(&self) -> Instant {
+        Instant::after_start(Duration::from_micros(self.now))
+    }
+
     fn happen(&mut self, event: Event) {
         match event {
             Event::Asked { node, slot, life, request, piece, count } => {
@@ -226,11 +229,6 @@ impl<'a> World<'a> {
             Event::Refused { node, slot, life, request, busy } => {
                 self.refused(node, slot, life, RequestId(request), busy);
             }
-            Event::Offered { node, slot, life, piece } => {
-                if self.nodes[node as usize].life == life && self.nodes[node as usize].fetches() {
-                    self.feed(node, Input::PeerHas { peer: slot, blob: BLOB, pieces: piece..piece + 1 });
-                }
-            }
             Event::Leaves { node } => self.leaves(node),
             Event::Returns { node } => self.returns(node),
             Event::Tick => self.tick(),
@@ -239,7 +237,7 @@ impl<'a> World<'a> {
 
     /// Tells a node's scheduler something, and does what it decides.
     fn feed(&mut self, id: u32, input: Input<u32>) {
-        let now = Instant::after_start(Duration::from_micros(self.now));
+        let now = self.instant();
         self.nodes[id as usize].scheduler.handle(now, input);
         while let Some(output) = self.nodes[id as usize].scheduler.poll_output() {
             let node = &self.nodes[id as usize];
@@ -281,33 +279,27 @@ impl<'a> World<'a> {
         }
         let node = &mut self.nodes[id as usize];
         let holds = |piece| node.has.piece(piece).is_some_and(|it| node.has.contains(it));
-        let busy = match node.manner {
+        let is_served = match node.manner {
             Manner::Stalls => return,
-            Manner::Honest
-                if node.has.is_full() && node.uplink.spread.puts_off(waiting.slot, waiting.piece) =>
-            {
-                let (node, slot, life, piece) = (edge.node, edge.back, waiting.life, waiting.piece);
-                self.at(OFFERED_AGAIN, Event::Offered { node, slot, life, piece });
-                false
-            }
-            Manner::Honest if holds(waiting.piece) => true,
+            Manner::Honest => holds(waiting.piece),
             Manner::Lies | Manner::Truncates => true,
-            Manner::Honest | Manner::Boasts => false,
+            Manner::Boasts => false,
         };
-        if busy && self.nodes[id as usize].uplink.take(waiting) {
-            self.send_next(id);
-        } else {
-            let (life, request) = (waiting.life, waiting.request.0);
-            self.at(
-                self.plan.delay,
-                Event::Refused { node: edge.node, slot: edge.back, life, request, busy },
-            );
-        }
+        let taken = is_served.then(|| self.nodes[id as usize].uplink.take(BLOB, waiting));
+        let busy = match taken {
+            Some(Ok(())) => return self.send_next(id),
+            Some(Err(retry)) => Some(retry),
+            None => None,
+        };
+        let (life, request) = (waiting.life, waiting.request.0);
+        let refused = Event::Refused { node: edge.node, slot: edge.back, life, request, busy };
+        self.at(self.plan.delay, refused);
     }
 
     fn send_next(&mut self, id: u32) {
+        let now = self.instant();
         let node = &mut self.nodes[id as usize];
-        if node.uplink.begin() {
+        if node.uplink.begin(now) {
             let (time, life) = (node.piece_time, node.life);
             self.at_moment(self.now + time, Event::Sent { node: id, life });
         }
@@ -318,7 +310,8 @@ impl<'a> World<'a> {
         if self.nodes[id as usize].life != life || !self.nodes[id as usize].is_up {
             return;
         }
-        let Some(sent) = self.nodes[id as usize].uplink.end() else { return };
+        let now = self.instant();
+        let Some(sent) = self.nodes[id as usize].uplink.end(now) else { return };
         let (edge, manner) = {
             let node = &self.nodes[id as usize];
             (node.edges[sent.slot as usize], node.manner)
@@ -358,6 +351,9 @@ impl<'a> World<'a> {
         let from = edge.node;
         assert!(node.has.insert(index), "seed {}: node {id} stores piece {piece} twice", self.plan.seed);
         self.outcome.stored(self.plan.zone(from), self.plan.zone(id));
+        if self.spread.insert(index) && self.spread.is_full() {
+            self.outcome.first_copy(self.nodes[0].uplink.sent, Duration::from_micros(self.now));
+        }
         self.feed(id, Input::Stored { request, piece: index });
         self.announce(id, piece);
     }
@@ -370,7 +366,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn refused(&mut self, id: u32, slot: u32, life: u32, request: RequestId, busy: bool) {
+    fn refused(&mut self, id: u32, slot: u32, life: u32, request: RequestId, busy: Option<Duration>) {
         let node = &self.nodes[id as usize];
         if node.life != life
             || !node.fetches()
@@ -379,7 +375,7 @@ impl<'a> World<'a> {
             return;
         }
         self.outcome.refused += 1;
-        self.feed(id, Input::Rejected { request, busy: busy.then_some(self.plan.piece_time) });
+        self.feed(id, Input::Rejected { request, busy });
     }
 
     fn leaves(&mut self, id: u32) {
