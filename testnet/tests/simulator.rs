@@ -60,13 +60,33 @@ fn one_honest_peer_of_eight_is_enough() {
     }
 }
 
+/// Super-seeding: what the seed sends twice before all has been sent once is time that the whole swarm loses.
+#[test]
+fn a_single_seed_sends_little_twice_before_the_others_have_a_copy_among_them() {
+    let ((nodes, pieces, degree), most) =
+        if is_full() { ((1000, 1000, 40), 1.1) } else { ((60, 200, 20), 1.25) };
+    for (seed, outcome) in outcomes(2, 20, |seed| Plan::new(seed, nodes, pieces, degree)) {
+        let copies = outcome.copies_for_the_first();
+        assert!((1.0..=most).contains(&copies), "seed {seed}: {copies:.3} copies");
+    }
+}
+
 #[test]
 fn a_blob_survives_its_seed() {
-    let (nodes, pieces, degree) = if is_full() { (1000, 1000, 40) } else { (40, 100, 16) };
-    let plan =
-        |seed| Plan { seed_dies_after: Some(pieces * 21 / 20), ..Plan::new(seed, nodes, pieces, degree) };
-    for (seed, outcome) in outcomes(2, 20, plan) {
-        assert_eq!(outcome.completions.len(), nodes as usize - 1, "seed {seed}");
+    let ((nodes, pieces, degree), enough) =
+        if is_full() { ((1000, 1000, 40), 1200) } else { ((60, 200, 20), 260) };
+    let plan = |sent, seed_returns| {
+        move |seed| Plan {
+            seed_dies_after: Some(sent),
+            seed_returns,
+            ..Plan::new(seed, nodes, pieces, degree)
+        }
+    };
+    // After 1.2 copies (1.3 of a small blob) the others need it no more; after half of one they wait for it.
+    for plan in [plan(enough, false), plan(pieces / 2, true)] {
+        for (seed, outcome) in outcomes(2, 20, plan) {
+            assert_eq!(outcome.completions.len(), nodes as usize - 1, "seed {seed}");
+        }
     }
 }
 

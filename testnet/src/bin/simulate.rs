@@ -85,8 +85,8 @@ fn whole(seed: u64, seeds: u64) -> Vec<(String, Outcome)> {
     }));
     curves
         .extend(scenario("8 zones", seed, seeds, |seed| Plan { zones: 8, ..Plan::new(seed, 256, 1024, 32) }));
-    curves.extend(scenario("the seed dies after 1.05 copies", seed, seeds, |seed| Plan {
-        seed_dies_after: Some(1050),
+    curves.extend(scenario("the seed dies after 1.2 copies", seed, seeds, |seed| Plan {
+        seed_dies_after: Some(1200),
         ..Plan::new(seed, 1000, 1000, 40)
     }));
     curves.extend(scenario("7 of 8 peers bad", seed, 100.max(seeds), |seed| Plan {

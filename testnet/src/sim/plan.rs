@@ -27,8 +27,10 @@ pub struct Plan {
     pub churn_percent: u32,
     /// Bad nodes, by their manner: node 1 and those after it.
     pub bad: Vec<Manner>,
-    /// The seed leaves for good once it has sent this many pieces.
+    /// The seed leaves once it has sent this many pieces.
     pub seed_dies_after: Option<u32>,
+    /// ... and comes back after a tenth of the bound.
+    pub seed_returns: bool,
 }
 
 /// How a node behaves.
@@ -71,6 +73,7 @@ impl Plan {
             churn_percent: 0,
             bad: Vec::new(),
             seed_dies_after: None,
+            seed_returns: false,
         }
     }
 

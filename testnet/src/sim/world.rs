@@ -324,8 +324,11 @@ impl<'a> World<'a> {
             Event::Came { node: edge.node, slot: edge.back, life, request: sent.request.0, piece, good };
         self.at_moment(arrives, came);
         self.send_next(id);
-        if id == 0 && self.plan.seed_dies_after.is_some_and(|pieces| self.nodes[0].uplink.sent >= pieces) {
+        if id == 0 && self.plan.seed_dies_after.is_some_and(|pieces| self.nodes[0].uplink.sent == pieces) {
             self.leaves(0);
+            if self.plan.seed_returns {
+                self.at(self.plan.bound() / 10, Event::Returns { node: 0 });
+            }
         }
     }
 
