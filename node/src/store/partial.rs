@@ -39,6 +39,9 @@ struct Inner {
     states_digest: Digest,
     dir: PathBuf,
     data: File,
+    /// Held by the thread that writes: a file system lets one thread at a time write to a file and has the others spin, and
+    /// here they sleep.
+    writing: Mutex<()>,
     progress: Mutex<Progress>,
     /// Held while a checkpoint is made, so that there is one at a time.
     checkpoint: Mutex<()>,
@@ -137,6 +140,7 @@ impl Store {
             states_digest,
             dir,
             data,
+            writing: Mutex::new(()),
             progress: Mutex::new(progress),
             busy: Busy::default(),
             checkpoint: Mutex::new(()),
@@ -224,8 +228,11 @@ impl Partial {
         if !matches {
             return Err(WritePieceError::Mismatch { digest: *digest, piece });
         }
-        disk::write_at(data, bytes, states.layout().offset(piece))
-            .map_err(|source| WritePieceError::Io { path: dir.join("data"), source })?;
+        let written = {
+            let _alone = lock(&self.0.writing);
+            disk::write_at(data, bytes, states.layout().offset(piece))
+        };
+        written.map_err(|source| WritePieceError::Io { path: dir.join("data"), source })?;
         let due = {
             let mut progress = lock(&self.0.progress);
             progress.have.insert(piece);
