@@ -5,11 +5,12 @@
 //! key that ssh-agent holds; and `NAME.json`, the key documents of the publisher of this name, once it has had more than one
 //! key. None of these is secret.
 
-use std::fmt;
+mod error;
+mod name;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::UNIX_EPOCH;
 
 use ed25519_dalek::{SigningKey, pkcs8};
@@ -17,20 +18,20 @@ use reg_proto::envelope::PublicKey;
 use reg_proto::json;
 use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
 use reg_proto::limits::{KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX};
-use reg_proto::name::{Petname, PublisherId};
-use reg_proto::path::SafePath;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use thiserror::Error;
+use reg_proto::name::PublisherId;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::durable;
-use super::fault::{Fault, FaultKind};
 use super::key_file::{self, PASSPHRASE_BYTES_MAX, Passphrases, Protection};
-use super::publish::{PublishError, keys_of};
-use super::publisher_key::{PublisherKey, SignError};
+use super::publish::keys_of;
+use super::publisher_key::PublisherKey;
 use super::secret_key::SecretKey;
 use super::ssh_agent::AgentKey;
-use super::ssh_key::{self, SshKeyError};
+use super::ssh_key;
+
+pub use self::error::KeyringError;
+pub use self::name::{KeyName, KeyNameError};
 
 /// Bytes of a key file: an ed25519 key takes 119, with its public half 190; comments before it are allowed.
 const KEY_FILE_BYTES_MAX: usize = 4 << 10;
@@ -38,19 +39,6 @@ const EXTENSION: &str = "pem";
 const AGENT_EXTENSION: &str = "agent";
 const PUBLIC_EXTENSION: &str = "pub";
 const DOCUMENTS_EXTENSION: &str = "json";
-
-/// What the user calls a key: spelled like a petname, and a file name everywhere.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyName(String);
-
-/// A text is not the name of a key.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "{text:?} is not a key name: lower-case letters, digits, single . _ - between them, at most 32, no device of Windows"
-)]
-pub struct KeyNameError {
-    text: String,
-}
 
 /// A key, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,98 +65,6 @@ pub struct KeyList {
     pub keys: Vec<KeyInfo>,
     /// Why other `.pem` files there are not keys that can be used.
     pub refused: Vec<KeyringError>,
-}
-
-/// Why a key is not made, found or used.
-#[derive(Debug, Error)]
-pub enum KeyringError {
-    #[error("key {name} exists: {path}")]
-    Exists { name: KeyName, path: PathBuf },
-    #[error("there is no key {name} in {directory}")]
-    NotFound { name: KeyName, directory: PathBuf, existing: Vec<KeyName> },
-    #[error("key file {path} is open to other users (mode {mode:03o})")]
-    FileExposed { path: PathBuf, mode: u32 },
-    #[error("other users may change the key directory {path} (mode {mode:03o})")]
-    DirectoryExposed { path: PathBuf, mode: u32 },
-    #[error("{path} is no ed25519 private key in PKCS#8 PEM form")]
-    NotAKey { path: PathBuf, source: pkcs8::Error },
-    #[error("{path} is not text")]
-    NotText { path: PathBuf },
-    #[error("key file {path} has a name that no key can have")]
-    Name { path: PathBuf, source: KeyNameError },
-    #[error("{path} cannot be read")]
-    Read { path: PathBuf, source: io::Error },
-    #[error("{path} cannot be written")]
-    Write { path: PathBuf, source: io::Error },
-    #[error("key {name} is protected by a passphrase, and nobody can be asked for it")]
-    NoPassphrase { name: KeyName },
-    #[error("passphrase of key {name} is wrong")]
-    WrongPassphrase { name: KeyName },
-    #[error("passphrase of key {name} cannot be had")]
-    Passphrase { name: KeyName, source: io::Error },
-    #[error("key {name} is in ssh-agent, and no agent is known: SSH_AUTH_SOCK is not set")]
-    NoAgent { name: KeyName },
-    #[error("{path} is no public key")]
-    NotPublic { path: PathBuf },
-    #[error("key file cannot be imported")]
-    Ssh(#[from] SshKeyError),
-    #[error("key documents in {path} are refused")]
-    Documents { path: PathBuf, source: Box<PublishError> },
-    #[error("key cannot be used")]
-    Sign(#[source] Box<SignError>),
-    #[error("operating system gives no random numbers")]
-    Random(#[from] getrandom::Error),
-}
-
-impl Fault for KeyringError {
-    fn kind(&self) -> FaultKind {
-        match self {
-            Self::Exists { .. } | Self::NotAKey { .. } | Self::NotText { .. } | Self::Name { .. } => {
-                FaultKind::Invalid
-            }
-            Self::NotPublic { .. } | Self::Ssh(_) => FaultKind::Invalid,
-            Self::NotFound { .. } => FaultKind::NotFound,
-            Self::FileExposed { .. }
-            | Self::DirectoryExposed { .. }
-            | Self::NoPassphrase { .. }
-            | Self::WrongPassphrase { .. } => FaultKind::Denied,
-            Self::NoAgent { .. } => FaultKind::Unreachable,
-            Self::Documents { .. } => FaultKind::Verification,
-            Self::Sign(source) => source.kind(),
-            Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => FaultKind::DiskFull,
-            Self::Read { .. } | Self::Write { .. } | Self::Passphrase { .. } | Self::Random(_) => {
-                FaultKind::Internal
-            }
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Exists { name, .. } => {
-                Some(format!("it is never replaced; publish with `--key {name}`, or choose another name"))
-            }
-            Self::NotFound { name, existing, .. } if existing.is_empty() => {
-                Some(format!("make it: reg key new {name}"))
-            }
-            Self::NotFound { name, existing, .. } => {
-                let existing: Vec<&str> = existing.iter().map(KeyName::as_str).collect();
-                Some(format!("there are: {}; or make it: reg key new {name}", existing.join(", ")))
-            }
-            Self::FileExposed { path, .. } => Some(format!("chmod 600 {}", quoted(path))),
-            Self::DirectoryExposed { path, .. } => Some(format!("chmod 700 {}", quoted(path))),
-            Self::NoPassphrase { .. } => {
-                Some("run it where it can ask, or name a file that holds it: REG_KEY_PASSPHRASE_FILE".to_owned())
-            }
-            Self::NoAgent { .. } => Some("eval \"$(ssh-agent)\" && ssh-add".to_owned()),
-            Self::Ssh(SshKeyError::Encrypted) => Some(
-                "leave it where it is and sign through the agent: ssh-add FILE, then reg key import NAME --agent FILE.pub"
-                    .to_owned(),
-            ),
-            Self::Ssh(SshKeyError::Algorithm) => Some("make one: ssh-keygen -t ed25519".to_owned()),
-            Self::Sign(source) => source.hint(),
-            _ => None,
-        }
-    }
 }
 
 /// A directory of publisher keys.
@@ -567,179 +463,5 @@ pub(crate) fn forbid_core_dumps() {
     }
 }
 
-/// Returns the path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
-}
-
-impl KeyName {
-    /// Returns the name as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for KeyName {
-    type Err = KeyNameError;
-
-    fn from_str(text: &str) -> Result<Self, KeyNameError> {
-        let is_file_name = || format!("{text}.{EXTENSION}").parse::<SafePath>().is_ok();
-        if text.parse::<Petname>().is_ok() && is_file_name() {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(KeyNameError { text: text.chars().take(80).collect() })
-        }
-    }
-}
-
-impl fmt::Display for KeyName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for KeyName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for KeyName {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for KeyName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-    use ed25519_dalek::pkcs8::{EncodePrivateKey, KeypairBytes};
-    use tempfile::TempDir;
-
-    use super::*;
-
-    fn name(text: &str) -> KeyName {
-        text.parse().unwrap()
-    }
-
-    fn keyring() -> (TempDir, Keyring) {
-        let home = tempfile::tempdir().unwrap();
-        let keyring = Keyring::open(home.path().join("state/keys"));
-        (home, keyring)
-    }
-
-    #[test]
-    fn a_key_is_made_once_and_found_again() {
-        let (_home, keyring) = keyring();
-        assert!(keyring.list().unwrap().keys.is_empty());
-        let made = keyring.create(&name("main")).unwrap();
-        let before = fs::read(&made.path).unwrap();
-        assert!(matches!(keyring.create(&name("main")), Err(KeyringError::Exists { .. })));
-        assert_eq!(fs::read(&made.path).unwrap(), before);
-        let other = keyring.create(&name("a-other")).unwrap();
-        assert_ne!(made.publisher, other.publisher);
-        assert_eq!(keyring.list().unwrap().keys, [other, made.clone()]);
-        let loaded = keyring.load(&name("main")).unwrap();
-        assert_eq!((loaded.publisher_id(), loaded.public_key()), (made.publisher, made.public_key));
-    }
-
-    #[test]
-    fn a_missing_key_is_told_with_those_that_are_there() {
-        let (_home, keyring) = keyring();
-        let hint = |wanted: &str| keyring.load(&name(wanted)).unwrap_err().hint().unwrap();
-        assert_eq!(hint("main"), "make it: reg key new main");
-        keyring.create(&name("one")).unwrap();
-        keyring.create(&name("two")).unwrap();
-        assert_eq!(hint("main"), "there are: one, two; or make it: reg key new main");
-    }
-
-    #[test]
-    fn what_is_not_a_key_hides_no_key() {
-        let (_home, keyring) = keyring();
-        keyring.create(&name("good")).unwrap();
-        let file = |name: &str, bytes: &[u8]| durable::create(&keyring.directory.join(name), bytes).unwrap();
-        file("empty.pem", b"");
-        file("latin.pem", b"\xff");
-        file("Upper.pem", b"");
-        file("large.pem", &[b'#'; KEY_FILE_BYTES_MAX + 1]);
-        file("notes.txt", b"");
-        let list = keyring.list().unwrap();
-        assert_eq!((list.keys.len(), list.refused.len()), (1, 4), "{:?}", list.refused);
-        assert!(matches!(keyring.load(&name("empty")), Err(KeyringError::NotAKey { .. })));
-        assert!(matches!(keyring.load(&name("latin")), Err(KeyringError::NotText { .. })));
-        assert!(matches!(keyring.load(&name("large")), Err(KeyringError::Read { .. })));
-    }
-
-    /// With and without the public half, as `openssl genpkey` and other tools write them.
-    #[test]
-    fn takes_the_keys_of_other_tools() {
-        let (_home, keyring) = keyring();
-        let made = keyring.create_from_seed(&name("ours"), &[7; 32], None).unwrap();
-        let openssl = "-----BEGIN PRIVATE KEY-----\n\
-            MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n\
-            -----END PRIVATE KEY-----\n";
-        assert_eq!(fs::read_to_string(&made.path).unwrap(), openssl);
-        let with_public = SigningKey::from_bytes(&[7; 32]).to_pkcs8_pem(LineEnding::CRLF).unwrap();
-        durable::create(&keyring.path(&name("theirs"), EXTENSION), with_public.as_bytes()).unwrap();
-        assert_eq!(keyring.load(&name("theirs")).unwrap().publisher_id(), made.publisher);
-        let mixed = KeypairBytes {
-            secret_key: [7; 32],
-            public_key: KeypairBytes::from(&SigningKey::from_bytes(&[8; 32])).public_key,
-        };
-        let mixed = mixed.to_pkcs8_pem(LineEnding::LF).unwrap();
-        durable::create(&keyring.path(&name("mixed"), EXTENSION), mixed.as_bytes()).unwrap();
-        assert!(matches!(keyring.load(&name("mixed")), Err(KeyringError::NotAKey { .. })));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn only_the_owner_may_read_a_key() {
-        use std::os::unix::fs::PermissionsExt;
-        let (_home, keyring) = keyring();
-        let made = keyring.create(&name("main")).unwrap();
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-        assert_eq!((mode(&made.path), mode(&keyring.directory)), (0o600, 0o700));
-        for open in [0o640, 0o604, 0o660, 0o644, 0o610] {
-            set(&made.path, open);
-            let refused = keyring.load(&name("main")).unwrap_err();
-            assert_eq!(refused.hint().unwrap(), format!("chmod 600 '{}'", made.path.display()));
-            assert_eq!(refused.kind(), FaultKind::Denied);
-            assert_eq!(keyring.list().unwrap().refused.len(), 1);
-        }
-        set(&made.path, 0o400);
-        assert!(keyring.load(&name("main")).is_ok());
-        set(&keyring.directory, 0o777);
-        assert!(matches!(keyring.load(&name("main")), Err(KeyringError::DirectoryExposed { .. })));
-        assert!(matches!(keyring.create(&name("new")), Err(KeyringError::DirectoryExposed { .. })));
-        set(&keyring.directory, 0o755);
-        assert!(keyring.load(&name("main")).is_ok());
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_process_that_has_loaded_a_key_dumps_no_core() {
-        use rustix::process::{DumpableBehavior, dumpable_behavior};
-        let (_home, keyring) = keyring();
-        keyring.create(&name("main")).unwrap();
-        keyring.load(&name("main")).unwrap();
-        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
-    }
-
-    #[test]
-    fn names_are_file_names_everywhere() {
-        for refused in ["", ".", "..", "a/b", "../a", "A", "a b", "con", "nul", "com1", "-a", &"a".repeat(33)]
-        {
-            assert!(refused.parse::<KeyName>().is_err(), "{refused:?}");
-        }
-        for taken in ["main", "acme-2026", "a.b_c", &"a".repeat(32)] {
-            assert!(taken.parse::<KeyName>().is_ok(), "{taken:?}");
-        }
-    }
-}
+mod tests;

@@ -4,22 +4,25 @@
 //! The file is the user's own: it is read anew each time, so that an edit counts at once, and what a command changes leaves
 //! the rest, comments too, as it was.
 
+mod written;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 
-use reg_proto::attestation::{AttestationKind, AttestationWordError};
-use reg_proto::content::kind::ContentKind;
+use reg_proto::attestation::AttestationWordError;
 use reg_proto::denylist::{Denied, DeniedError};
 use reg_proto::name::{ModelName, NameError, Petname, Publisher, PublisherId, Reference};
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 
 use super::durable;
 use super::fault::{Fault, FaultKind};
-use super::policy::{Quorum, Rule, Scope, ScopeError};
+use super::policy::{Rule, Scope, ScopeError};
+
+use self::written::RawTrust;
+pub use self::written::{RawQuorum, RawRule};
 
 /// Bytes of a trust file: ten thousand publishers at 60 bytes each, and as much again for comments.
 const TRUST_FILE_BYTES_MAX: usize = 1 << 20;
@@ -115,54 +118,6 @@ impl Fault for TrustError {
             _ => None,
         }
     }
-}
-
-/// The file as it is written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTrust {
-    #[serde(default)]
-    petnames: BTreeMap<String, String>,
-    #[serde(default)]
-    rules: Vec<RawRule>,
-    #[serde(default)]
-    denylists: RawDenylists,
-}
-
-/// A rule as it is written, and as commands send it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct RawRule {
-    /// PUBLISHER/MODELS, where both may be `*`.
-    pub models: String,
-    #[serde(default)]
-    pub known_publisher: bool,
-    #[serde(default)]
-    pub licenses: Vec<String>,
-    #[serde(default)]
-    pub formats: Vec<String>,
-    #[serde(default)]
-    pub attestations: Vec<RawQuorum>,
-}
-
-/// A number of attestations, as it is written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawQuorum {
-    pub kind: String,
-    pub count: usize,
-    /// Petnames or ids; empty: everybody with a petname.
-    #[serde(default)]
-    pub by: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDenylists {
-    #[serde(default)]
-    subscribed: Vec<String>,
-    #[serde(default)]
-    allow: Vec<String>,
 }
 
 /// The file as it is meant.
@@ -436,302 +391,5 @@ impl TrustFile {
     }
 }
 
-impl RawTrust {
-    fn mean(self) -> Result<Trust, EntryError> {
-        let petnames = self.petnames.into_iter().map(|(petname, id)| Ok((petname.parse()?, id.parse()?)));
-        let petnames: BTreeMap<Petname, PublisherId> = petnames.collect::<Result<_, NameError>>()?;
-        let too_many = |what, count, max| Err(EntryError::TooMany { what, count, max });
-        let (rules, lists) = (self.rules.len(), self.denylists.subscribed.len());
-        if rules > RULES_MAX {
-            return too_many("rules", rules, RULES_MAX);
-        }
-        if lists > DENYLISTS_MAX {
-            return too_many("denylists", lists, DENYLISTS_MAX);
-        }
-        let rules = self.rules.iter().map(|rule| rule.mean(&petnames)).collect::<Result<_, _>>()?;
-        let denylists = self.denylists.subscribed.iter().map(|list| {
-            let text: Reference = list.parse()?;
-            if text.tag.is_some() || text.digest.is_some() {
-                return Err(EntryError::List { text });
-            }
-            let publisher = id_of(&text.publisher, &petnames)?;
-            Ok(Subscription { name: list.clone(), publisher, model: text.model })
-        });
-        let denylists = denylists.collect::<Result<_, EntryError>>()?;
-        let allowed = self.denylists.allow.iter().map(|it| it.parse()).collect::<Result<_, DeniedError>>()?;
-        Ok(Trust { petnames, rules, denylists, allowed })
-    }
-}
-
-impl RawRule {
-    fn mean(&self, petnames: &BTreeMap<Petname, PublisherId>) -> Result<Rule, EntryError> {
-        let scope: Scope = self.models.parse()?;
-        let publisher = scope.publisher.as_ref().map(|it| id_of(it, petnames)).transpose()?;
-        let formats = self.formats.iter().map(|text| {
-            let known = ContentKind::ALL.into_iter().find(|it| it.name() == text);
-            known.ok_or_else(|| EntryError::Format { text: text.clone() })
-        });
-        let attestations = self.attestations.iter().map(|it| {
-            let kind: AttestationKind = it.kind.parse()?;
-            let by = it.by.iter().map(|who| id_of(&who.parse()?, petnames));
-            let by: BTreeSet<PublisherId> = by.collect::<Result<_, EntryError>>()?;
-            let count = it.count;
-            if count == 0 || (!by.is_empty() && by.len() < count) {
-                return Err(EntryError::Count { scope: scope.clone(), count, by: by.len() });
-            }
-            Ok(Quorum { kind, count, by })
-        });
-        let rule = Rule {
-            attestations: attestations.collect::<Result<_, EntryError>>()?,
-            known_publisher: self.known_publisher,
-            licenses: self.licenses.iter().map(|it| it.to_lowercase()).collect(),
-            formats: formats.collect::<Result<_, EntryError>>()?,
-            publisher,
-            scope,
-        };
-        let requires = rule.known_publisher
-            || !(rule.attestations.is_empty() && rule.licenses.is_empty() && rule.formats.is_empty());
-        if requires { Ok(rule) } else { Err(EntryError::Nothing { scope: rule.scope }) }
-    }
-
-    fn to_table(&self) -> Table {
-        let texts = |all: &[String]| value(all.iter().map(String::as_str).collect::<toml_edit::Array>());
-        let mut table = Table::new();
-        table.insert("models", value(&self.models));
-        if self.known_publisher {
-            table.insert("known-publisher", value(true));
-        }
-        if !self.licenses.is_empty() {
-            table.insert("licenses", texts(&self.licenses));
-        }
-        if !self.formats.is_empty() {
-            table.insert("formats", texts(&self.formats));
-        }
-        let quorums = self.attestations.iter().map(|it| {
-            let mut quorum = toml_edit::InlineTable::new();
-            quorum.insert("kind", it.kind.as_str().into());
-            quorum.insert("count", i64::try_from(it.count).unwrap_or(i64::MAX).into());
-            quorum.insert("by", it.by.iter().map(String::as_str).collect::<toml_edit::Array>().into());
-            quorum
-        });
-        if !self.attestations.is_empty() {
-            table.insert("attestations", value(quorums.collect::<toml_edit::Array>()));
-        }
-        table
-    }
-}
-
-fn id_of(
-    publisher: &Publisher,
-    petnames: &BTreeMap<Petname, PublisherId>,
-) -> Result<PublisherId, EntryError> {
-    match publisher {
-        Publisher::Id(id) => Ok(*id),
-        Publisher::Petname(petname) => {
-            let known = petnames.get(petname).copied();
-            known.ok_or_else(|| EntryError::Petname { petname: petname.clone() })
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use tempfile::TempDir;
-
-    use super::*;
-
-    fn id(byte: u8) -> PublisherId {
-        PublisherId::from_bytes([byte; 32])
-    }
-
-    fn petname(text: &str) -> Petname {
-        text.parse().unwrap()
-    }
-
-    fn with_text(text: &str) -> (TempDir, TrustFile) {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("trust.toml");
-        fs::write(&path, text).unwrap();
-        (home, TrustFile::open(path))
-    }
-
-    #[test]
-    fn means_what_was_given_and_nothing_else() {
-        let home = tempfile::tempdir().unwrap();
-        let trust = TrustFile::open(home.path().join("config/trust.toml"));
-        assert!(trust.list().unwrap().is_empty());
-        let acme = Publisher::Petname(petname("acme"));
-        let unknown = trust.resolve(&acme).unwrap_err();
-        assert_eq!(unknown.to_string(), "acme is not a petname you have given");
-        assert_eq!(unknown.hint().as_deref(), Some("reg trust add acme ID"));
-        assert!(trust.add(&petname("acme"), id(1)).unwrap());
-        assert!(!trust.add(&petname("acme"), id(1)).unwrap());
-        assert_eq!(trust.resolve(&acme).unwrap(), id(1));
-        assert_eq!(trust.resolve(&Publisher::Id(id(9))).unwrap(), id(9));
-        let taken = trust.add(&petname("acme"), id(2)).unwrap_err();
-        assert!(matches!(&taken, TrustError::Taken { publisher, .. } if *publisher == id(1)));
-        assert!(taken.to_string().contains(&id(1).to_string()));
-        assert!(trust.add(&petname("acme.labs"), id(1)).unwrap());
-        assert_eq!(trust.list().unwrap().len(), 2);
-    }
-
-    #[test]
-    fn an_added_line_leaves_the_users_own_as_they_were() {
-        let text = format!("# mine\n[petnames]\n  acme = \"{}\" # since 2024", id(1));
-        let (home, trust) = with_text(&text);
-        trust.add(&petname("zeta"), id(2)).unwrap();
-        let after = fs::read_to_string(home.path().join("trust.toml")).unwrap();
-        assert!(after.starts_with(&text), "{after}");
-        assert_eq!(trust.list().unwrap().len(), 2);
-        for text in ["", "[petnames]\n", "petnames = {}\n", &format!("petnames.acme = \"{}\"\n", id(1))] {
-            let (_home, trust) = with_text(text);
-            let before = trust.list().unwrap().len();
-            trust.add(&petname("zeta"), id(2)).unwrap();
-            assert_eq!(trust.list().unwrap().len(), before + 1, "{text}");
-        }
-    }
-
-    #[test]
-    fn refuses_what_it_does_not_understand() {
-        let line = |name: &str, value: &str| format!("[petnames]\n{name} = \"{value}\"\n");
-        for text in [
-            "petname = 1\n".to_owned(),
-            "[petnames]\nacme = 1\n".to_owned(),
-            line("Acme", &id(1).to_string()),
-            line("acme", "abc"),
-            line("acme", &id(1).to_string().to_uppercase()),
-            line(&id(2).to_string(), &id(1).to_string()),
-            line("acme", &id(1).to_string()) + &format!("acme = \"{}\"\n", id(2)),
-            line("acme", &id(1).to_string()) + "[other]\n",
-        ] {
-            let (home, trust) = with_text(&text);
-            assert!(trust.list().is_err(), "{text}");
-            assert!(trust.add(&petname("zeta"), id(3)).is_err());
-            assert_eq!(fs::read_to_string(home.path().join("trust.toml")).unwrap(), text);
-        }
-        let (_home, trust) = with_text(&"#".repeat(TRUST_FILE_BYTES_MAX + 1));
-        assert!(matches!(trust.list(), Err(TrustError::Read { .. })));
-    }
-
-    #[test]
-    fn two_that_add_at_once_lose_nothing() {
-        let (_home, trust) = with_text("");
-        std::thread::scope(|scope| {
-            for thread in 0..4u8 {
-                let trust = trust.clone();
-                scope.spawn(move || {
-                    for it in 0..8u8 {
-                        trust.add(&petname(&format!("p{thread}-{it}")), id(it)).unwrap();
-                    }
-                });
-            }
-        });
-        assert_eq!(trust.list().unwrap().len(), 32);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_link_stays_a_link() {
-        let (home, trust) = with_text("");
-        let link = home.path().join("link.toml");
-        std::os::unix::fs::symlink(home.path().join("trust.toml"), &link).unwrap();
-        TrustFile::open(link.clone()).add(&petname("acme"), id(1)).unwrap();
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(trust.list().unwrap().len(), 1);
-    }
-
-    fn rule() -> RawRule {
-        RawRule {
-            models: "acme/*".to_owned(),
-            known_publisher: true,
-            licenses: vec!["MIT".to_owned()],
-            formats: vec!["safetensors".to_owned()],
-            attestations: vec![RawQuorum {
-                kind: "scan".to_owned(),
-                count: 2,
-                by: vec!["acme".to_owned(), id(7).to_string()],
-            }],
-        }
-    }
-
-    #[test]
-    fn rules_lists_and_exceptions_come_and_go_and_comments_stay() {
-        let text = format!("# mine\n[petnames]\nacme = \"{}\" # since 2024\n# the end\n", id(1));
-        let (home, trust) = with_text(&text);
-        trust.require(&rule()).unwrap();
-        assert!(trust.subscribe("acme/denylist", true).unwrap());
-        assert!(!trust.subscribe("acme/denylist", true).unwrap());
-        let denied: Denied = id(9).to_string().parse().unwrap();
-        assert!(trust.allow(&denied, true).unwrap());
-        trust.add(&petname("zeta"), id(2)).unwrap();
-        let meant = trust.load().unwrap();
-        assert_eq!(meant.rules[0].publisher, Some(id(1)));
-        assert_eq!(meant.rules[0].attestations[0].by, [id(1), id(7)].into());
-        assert_eq!(meant.rules[0].licenses, ["mit".to_owned()].into());
-        assert_eq!((meant.denylists[0].publisher, meant.allowed.len()), (id(1), 1));
-        let file = home.path().join("trust.toml");
-        let after = fs::read_to_string(&file).unwrap();
-        for kept in ["# mine", "# since 2024", "# the end"] {
-            assert!(after.contains(kept), "{after}");
-        }
-        assert!(trust.accept(&petname("acme"), id(5)).unwrap());
-        assert!(fs::read_to_string(&file).unwrap().contains("# since 2024"));
-        assert_eq!(trust.load().unwrap().rules[0].publisher, Some(id(5)), "a rule follows the name");
-        let needed = trust.remove(&petname("acme")).unwrap_err();
-        assert!(matches!(needed, TrustError::Entry { source: EntryError::Petname { .. }, .. }));
-        assert_eq!(trust.waive(&"acme/*".parse().unwrap()).unwrap(), 1);
-        assert!(matches!(trust.waive(&"acme/*".parse().unwrap()), Err(TrustError::Missing { .. })));
-        trust.subscribe("acme/denylist", false).unwrap();
-        assert!(trust.subscribe("acme/denylist", false).is_err());
-        trust.allow(&denied, false).unwrap();
-        trust.remove(&petname("acme")).unwrap();
-        let meant = trust.load().unwrap();
-        assert_eq!(meant, Trust { petnames: [(petname("zeta"), id(2))].into(), ..Trust::default() });
-    }
-
-    #[test]
-    fn rules_that_cannot_be_meant_are_refused_and_change_nothing() {
-        let text = format!("[petnames]\nacme = \"{}\"\n", id(1));
-        let (home, trust) = with_text(&text);
-        let with = |change: fn(&mut RawRule)| {
-            let mut rule = rule();
-            change(&mut rule);
-            rule
-        };
-        for rule in [
-            with(|it| it.models = "acme".to_owned()),
-            with(|it| it.models = "nobody/*".to_owned()),
-            with(|it| it.formats = vec!["exe".to_owned()]),
-            with(|it| it.attestations[0].kind = "scans".to_owned()),
-            with(|it| it.attestations[0].count = 0),
-            with(|it| it.attestations[0].count = 3),
-            with(|it| it.attestations[0].by = vec!["nobody".to_owned()]),
-            RawRule { models: "*/*".to_owned(), ..RawRule::default() },
-        ] {
-            assert!(trust.require(&rule).is_err(), "{rule:?}");
-        }
-        for list in ["denylist", "nobody/denylist", "acme/denylist:v1"] {
-            assert!(trust.subscribe(list, true).is_err(), "{list}");
-        }
-        assert_eq!(fs::read_to_string(home.path().join("trust.toml")).unwrap(), text);
-    }
-
-    proptest! {
-        #[test]
-        fn a_damaged_file_is_an_error_at_most(
-            text in "(\\[petnames\\]\n|\\[\\[rules\\]\\]\n|\\[denylists\\]\nallow=\\[\\]\n|[a-z\"=.\n#\\[\\]{} ]|\\PC){0,60}"
-        ) {
-            let trust = TrustFile::open(PathBuf::from("trust.toml"));
-            if let Ok(before) = trust.parse(&text) {
-                let name = petname("added-by-test");
-                let added = trust.changed(&text, |document, _| trust.point(document, &name, id(1)));
-                if let Ok(Some(after)) = added {
-                    let mut wanted = before;
-                    wanted.petnames.insert(name, id(1));
-                    prop_assert_eq!(trust.parse(&after).unwrap(), wanted);
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,159 @@
+//! The trust file as it is written, and what that means.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reg_proto::attestation::AttestationKind;
+use reg_proto::content::kind::ContentKind;
+use reg_proto::denylist::DeniedError;
+use reg_proto::name::{NameError, Petname, Publisher, PublisherId, Reference};
+use serde::{Deserialize, Serialize};
+use toml_edit::{Table, value};
+
+use super::super::policy::{Quorum, Rule, Scope};
+use super::{DENYLISTS_MAX, EntryError, RULES_MAX, Subscription, Trust};
+
+/// The file as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTrust {
+    #[serde(default)]
+    petnames: BTreeMap<String, String>,
+    #[serde(default)]
+    rules: Vec<RawRule>,
+    #[serde(default)]
+    denylists: RawDenylists,
+}
+
+/// A rule as it is written, and as commands send it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawRule {
+    /// PUBLISHER/MODELS, where both may be `*`.
+    pub models: String,
+    #[serde(default)]
+    pub known_publisher: bool,
+    #[serde(default)]
+    pub licenses: Vec<String>,
+    #[serde(default)]
+    pub formats: Vec<String>,
+    #[serde(default)]
+    pub attestations: Vec<RawQuorum>,
+}
+
+/// A number of attestations, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawQuorum {
+    pub kind: String,
+    pub count: usize,
+    /// Petnames or ids; empty: everybody with a petname.
+    #[serde(default)]
+    pub by: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDenylists {
+    #[serde(default)]
+    subscribed: Vec<String>,
+    #[serde(default)]
+    allow: Vec<String>,
+}
+
+impl RawTrust {
+    pub(super) fn mean(self) -> Result<Trust, EntryError> {
+        let petnames = self.petnames.into_iter().map(|(petname, id)| Ok((petname.parse()?, id.parse()?)));
+        let petnames: BTreeMap<Petname, PublisherId> = petnames.collect::<Result<_, NameError>>()?;
+        let too_many = |what, count, max| Err(EntryError::TooMany { what, count, max });
+        let (rules, lists) = (self.rules.len(), self.denylists.subscribed.len());
+        if rules > RULES_MAX {
+            return too_many("rules", rules, RULES_MAX);
+        }
+        if lists > DENYLISTS_MAX {
+            return too_many("denylists", lists, DENYLISTS_MAX);
+        }
+        let rules = self.rules.iter().map(|rule| rule.mean(&petnames)).collect::<Result<_, _>>()?;
+        let denylists = self.denylists.subscribed.iter().map(|list| {
+            let text: Reference = list.parse()?;
+            if text.tag.is_some() || text.digest.is_some() {
+                return Err(EntryError::List { text });
+            }
+            let publisher = id_of(&text.publisher, &petnames)?;
+            Ok(Subscription { name: list.clone(), publisher, model: text.model })
+        });
+        let denylists = denylists.collect::<Result<_, EntryError>>()?;
+        let allowed = self.denylists.allow.iter().map(|it| it.parse()).collect::<Result<_, DeniedError>>()?;
+        Ok(Trust { petnames, rules, denylists, allowed })
+    }
+}
+
+impl RawRule {
+    fn mean(&self, petnames: &BTreeMap<Petname, PublisherId>) -> Result<Rule, EntryError> {
+        let scope: Scope = self.models.parse()?;
+        let publisher = scope.publisher.as_ref().map(|it| id_of(it, petnames)).transpose()?;
+        let formats = self.formats.iter().map(|text| {
+            let known = ContentKind::ALL.into_iter().find(|it| it.name() == text);
+            known.ok_or_else(|| EntryError::Format { text: text.clone() })
+        });
+        let attestations = self.attestations.iter().map(|it| {
+            let kind: AttestationKind = it.kind.parse()?;
+            let by = it.by.iter().map(|who| id_of(&who.parse()?, petnames));
+            let by: BTreeSet<PublisherId> = by.collect::<Result<_, EntryError>>()?;
+            let count = it.count;
+            if count == 0 || (!by.is_empty() && by.len() < count) {
+                return Err(EntryError::Count { scope: scope.clone(), count, by: by.len() });
+            }
+            Ok(Quorum { kind, count, by })
+        });
+        let rule = Rule {
+            attestations: attestations.collect::<Result<_, EntryError>>()?,
+            known_publisher: self.known_publisher,
+            licenses: self.licenses.iter().map(|it| it.to_lowercase()).collect(),
+            formats: formats.collect::<Result<_, EntryError>>()?,
+            publisher,
+            scope,
+        };
+        let requires = rule.known_publisher
+            || !(rule.attestations.is_empty() && rule.licenses.is_empty() && rule.formats.is_empty());
+        if requires { Ok(rule) } else { Err(EntryError::Nothing { scope: rule.scope }) }
+    }
+
+    pub(super) fn to_table(&self) -> Table {
+        let texts = |all: &[String]| value(all.iter().map(String::as_str).collect::<toml_edit::Array>());
+        let mut table = Table::new();
+        table.insert("models", value(&self.models));
+        if self.known_publisher {
+            table.insert("known-publisher", value(true));
+        }
+        if !self.licenses.is_empty() {
+            table.insert("licenses", texts(&self.licenses));
+        }
+        if !self.formats.is_empty() {
+            table.insert("formats", texts(&self.formats));
+        }
+        let quorums = self.attestations.iter().map(|it| {
+            let mut quorum = toml_edit::InlineTable::new();
+            quorum.insert("kind", it.kind.as_str().into());
+            quorum.insert("count", i64::try_from(it.count).unwrap_or(i64::MAX).into());
+            quorum.insert("by", it.by.iter().map(String::as_str).collect::<toml_edit::Array>().into());
+            quorum
+        });
+        if !self.attestations.is_empty() {
+            table.insert("attestations", value(quorums.collect::<toml_edit::Array>()));
+        }
+        table
+    }
+}
+
+fn id_of(
+    publisher: &Publisher,
+    petnames: &BTreeMap<Petname, PublisherId>,
+) -> Result<PublisherId, EntryError> {
+    match publisher {
+        Publisher::Id(id) => Ok(*id),
+        Publisher::Petname(petname) => {
+            let known = petnames.get(petname).copied();
+            known.ok_or_else(|| EntryError::Petname { petname: petname.clone() })
+        }
+    }
+}
