@@ -92,6 +92,30 @@ impl Liar {
     }
 }
 
+/// Lying peers of one test, which end with it.
+#[derive(Debug)]
+pub struct Liars {
+    runtime: tokio::runtime::Runtime,
+    started: Vec<Liar>,
+}
+
+impl Default for Liars {
+    fn default() -> Self {
+        Self { runtime: tokio::runtime::Runtime::new().expect("a runtime"), started: Vec::new() }
+    }
+}
+
+impl Liars {
+    /// Starts one more, and returns its address.
+    pub fn tell(&mut self, script: Script) -> String {
+        let seed = 100 + self.started.len() as u8;
+        let liar = self.runtime.block_on(Liar::start(seed, script));
+        let address = self.runtime.block_on(liar.address());
+        self.started.push(liar);
+        address
+    }
+}
+
 async fn lie(inbound: Inbound, script: Arc<Script>, asked_of: Arc<Asked>) {
     let Inbound { mut requests, mut streams, announcements: _announcements, peers: _peers } = inbound;
     loop {

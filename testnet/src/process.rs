@@ -134,6 +134,18 @@ impl Home {
         text(&self.json(["key", "new", name])["publisher"])
     }
 
+    /// Pulls into `out`, from these peers alone, with these flags beside.
+    ///
+    /// # Panics
+    /// It cannot be run.
+    pub fn pull(&self, reference: &str, from: &[&str], flags: &[&str]) -> Ran {
+        let out = self.path().join("out").to_string_lossy().into_owned();
+        let mut args = vec!["pull", reference, &out, "--no-mdns", "--json"];
+        args.extend(flags);
+        from.iter().for_each(|address| args.extend(["--from", address]));
+        self.run(args)
+    }
+
     /// Publishes a model and returns its reference.
     ///
     /// # Panics
@@ -370,6 +382,22 @@ impl Drop for Daemon {
             eprintln!("--- log of {}:\n{}", self.name, self.log());
         }
     }
+}
+
+/// How long news may take to be everywhere, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Asks again until it is so, and returns how long that took.
+///
+/// # Panics
+/// It does not come to be so.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "{what}: not after {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    start.elapsed()
 }
 
 /// Sends a signal to a process of ours.

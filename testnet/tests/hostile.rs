@@ -20,7 +20,7 @@ use reg_proto::referrer::{ENVELOPE_MEDIA_TYPE, PROVENANCE_ARTIFACT_TYPE, Referre
 use reg_proto::states::{Hashed, PieceStates, StateHasher};
 use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE, TagRecord};
 use reg_proto::wire::{Records, Request, Response};
-use reg_testnet::evil::{Liar, Script};
+use reg_testnet::evil::{Liars, Script};
 use reg_testnet::model;
 use reg_testnet::process::{Daemon, Home, Ran};
 use reg_testnet::tree;
@@ -160,31 +160,8 @@ impl Tale {
     }
 }
 
-struct World {
-    runtime: tokio::runtime::Runtime,
-    liars: Vec<Liar>,
-}
-
-impl World {
-    fn new() -> Self {
-        Self { runtime: tokio::runtime::Runtime::new().expect("a runtime"), liars: Vec::new() }
-    }
-
-    /// Starts a liar and returns its address.
-    fn liar(&mut self, script: Script) -> String {
-        let seed = 100 + self.liars.len() as u8;
-        let liar = self.runtime.block_on(Liar::start(seed, script));
-        let address = self.runtime.block_on(liar.address());
-        self.liars.push(liar);
-        address
-    }
-}
-
 fn pull(home: &Home, reference: &str, from: &[&str]) -> Ran {
-    let dest = home.path().join("out").to_string_lossy().into_owned();
-    let mut args = vec!["pull", reference, &dest, "--no-mdns", "--dht", "off", "--no-gossip", "--json"];
-    from.iter().for_each(|address| args.extend(["--from", address]));
-    home.run(args)
+    home.pull(reference, from, &["--dht", "off", "--no-gossip"])
 }
 
 /// Nothing may lie under the name of a blob that was not verified.
@@ -204,8 +181,8 @@ fn refused(code: i32, what: &str, bend: impl FnOnce(&mut Tale)) {
     let publisher = Publisher::new(1);
     let mut tale = tale(&publisher, &weights(1));
     bend(&mut tale);
-    let mut world = World::new();
-    let address = world.liar(tale.script());
+    let mut liars = Liars::default();
+    let address = liars.tell(tale.script());
     let home = Home::new("P");
     let reference = format!("{}/{}", tale.publisher, tale.asked);
     pull(&home, &reference, &[&address]).failed(code, what);
@@ -216,8 +193,8 @@ fn refused(code: i32, what: &str, bend: impl FnOnce(&mut Tale)) {
 fn a_true_tale_is_believed() {
     let publisher = Publisher::new(1);
     let told = tale(&publisher, &weights(1));
-    let mut world = World::new();
-    let address = world.liar(told.script());
+    let mut liars = Liars::default();
+    let address = liars.tell(told.script());
     let home = Home::new("P");
     pull(&home, &format!("{}/tale", publisher.id), &[&address]).ok();
     assert_eq!(tree::digests(&home.path().join("out")).len(), 1);
@@ -237,8 +214,8 @@ fn a_model_passed_off_as_another_by_digest_is_refused() {
     let mut told = tale(&publisher, &weights(1));
     told.asked = "other".parse().expect("a name");
     let digest = Digest::of(&told.manifest);
-    let mut world = World::new();
-    let address = world.liar(told.script());
+    let mut liars = Liars::default();
+    let address = liars.tell(told.script());
     let home = Home::new("P");
     pull(&home, &format!("{}/other@{digest}", publisher.id), &[&address])
         .failed(4, "model tale, not of other");
@@ -273,8 +250,8 @@ fn a_size_that_lies_is_refused_at_the_first_piece() {
     let longer = [content.as_slice(), b"x"].concat();
     told.states.insert(digest, hashed(&longer).states);
     told.blobs.insert(digest, Arc::new(longer));
-    let mut world = World::new();
-    let address = world.liar(told.script());
+    let mut liars = Liars::default();
+    let address = liars.tell(told.script());
     let home = Home::new("P");
     pull(&home, &format!("{}/tale", publisher.id), &[&address]).failed(4, "not what was signed");
     assert_nothing_unverified(&home);
@@ -300,14 +277,14 @@ fn a_peer_that_sends_wrong_bytes_is_dropped_at_the_first_piece_and_the_pull_comp
     let mut wrong = content.clone();
     wrong.iter_mut().for_each(|byte| *byte ^= 1);
     // One liar goes by the true list, one by a list of its own.
-    let mut world = World::new();
+    let mut liars = Liars::default();
     let script = |states: PieceStates| Script {
         blobs: BTreeMap::from([(digest, Arc::new(wrong.clone()))]),
         states: BTreeMap::from([(digest, states)]),
         ..Script::default()
     };
-    let one = world.liar(script(states));
-    let two = world.liar(script(hashed(&wrong).states));
+    let one = liars.tell(script(states));
+    let two = liars.tell(script(hashed(&wrong).states));
     let home = Home::new("P");
     let pulled = pull(&home, &reference, &[&one, &two, &daemon.address()]).ok().json();
     let peers: Vec<&String> = pulled["peers"].as_object().expect("peers").keys().collect();
@@ -328,8 +305,8 @@ fn false_states_get_no_honest_peer_banned_and_poison_nothing() {
     let layout = told.states[&digest].layout();
     told.states.insert(digest, PieceStates::parse(layout, &bent).expect("states"));
     told.blobs.remove(&digest);
-    let mut world = World::new();
-    let liar = world.liar(told.script());
+    let mut liars = Liars::default();
+    let liar = liars.tell(told.script());
     let home = Home::new("P");
     let _daemon = Daemon::start(&home, ["--dht", "off", "--no-gossip"]);
     pull(&home, &format!("{}/tale", publisher.id), &[&liar, &daemon.address()])
@@ -540,8 +517,8 @@ fn no_hostile_name_leaves_a_folder_a_hub_cache_or_a_push() {
         script.answers.extend(told.answers);
         script.blobs.extend(told.blobs);
     }
-    let mut world = World::new();
-    let address = world.liar(script);
+    let mut liars = Liars::default();
+    let address = liars.tell(script);
     let home = Home::new("P");
     let _daemon = Daemon::start(&home, ["--bootstrap", &address, "--dht", "off"]);
     let hub = home.path().join("hub");

@@ -1,48 +1,22 @@
 //! Tags that cannot be rolled back, and keys over time, between real nodes: what a peer, or a thief of the key, replays.
 
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use reg_proto::digest::Digest;
 use reg_proto::limits::{SEQ_JUMP_MAX, SEQ_MAX};
 use reg_proto::tag::TagRecord;
 use reg_testnet::author::{Author, ISSUED};
-use reg_testnet::evil::{Liar, Script};
-use reg_testnet::process::{Daemon, Home, Ran, is_full, text};
+use reg_testnet::evil::Liars;
+use reg_testnet::process::{Daemon, Home, Ran, is_full, text, until};
 use serde_json::Value;
-
-/// How long news may take to be everywhere, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-struct World {
-    runtime: tokio::runtime::Runtime,
-    liars: Vec<Liar>,
-}
-
-impl World {
-    fn new() -> Self {
-        Self { runtime: tokio::runtime::Runtime::new().expect("a runtime"), liars: Vec::new() }
-    }
-
-    fn liar(&mut self, script: Script) -> String {
-        let seed = 100 + self.liars.len() as u8;
-        let liar = self.runtime.block_on(Liar::start(seed, script));
-        let address = self.runtime.block_on(liar.address());
-        self.liars.push(liar);
-        address
-    }
-}
 
 fn pull(home: &Home, reference: &str, from: &[&str]) -> Ran {
     pull_with(home, reference, from, &["--dht", "off", "--no-gossip"])
 }
 
 fn pull_with(home: &Home, reference: &str, from: &[&str], flags: &[&str]) -> Ran {
-    let dest = home.path().join("out").to_string_lossy().into_owned();
-    let mut args = vec!["pull", reference, &dest, "--no-mdns", "--overwrite", "--json"];
-    args.extend(flags);
-    from.iter().for_each(|address| args.extend(["--from", address]));
-    home.run(args)
+    home.pull(reference, from, &[flags, &["--overwrite"]].concat())
 }
 
 /// A model of one file in a folder.
@@ -62,16 +36,6 @@ fn pulled_content(home: &Home) -> String {
     std::fs::read_to_string(home.path().join("out/config.json")).unwrap_or_default()
 }
 
-/// Asks again until it is so.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "{what}: not after {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    start.elapsed()
-}
-
 /// Records 1 to `count` of one tag, each naming the one before.
 fn chain(author: &Author, count: u64) -> Vec<(TagRecord, reg_testnet::author::Version)> {
     let mut records: Vec<(TagRecord, reg_testnet::author::Version)> = Vec::new();
@@ -88,12 +52,12 @@ fn rollback_every_old_record_is_refused_by_who_has_seen_a_newer_one() {
     let author = Author::new(11);
     let count = if is_full() { 40 } else { 6 };
     let records = chain(&author, count);
-    let mut world = World::new();
+    let mut liars = Liars::default();
     let home = Home::new("P");
     let reference = format!("{}/tale", author.id);
     let mut tell = |index: usize| {
         let (record, version) = &records[index];
-        world.liar(author.script(&version.model, "latest", &[author.sign(record)], &[version]))
+        liars.tell(author.script(&version.model, "latest", &[author.sign(record)], &[version]))
     };
     let newest = tell(records.len() - 1);
     pull(&home, &reference, &[&newest]).ok();
@@ -114,12 +78,12 @@ fn rollback_every_old_record_is_refused_by_who_has_seen_a_newer_one() {
 fn rollback_is_refused_after_the_index_was_lost_too() {
     let author = Author::new(12);
     let records = chain(&author, 3);
-    let mut world = World::new();
+    let mut liars = Liars::default();
     let home = Home::new("P");
     let reference = format!("{}/tale", author.id);
     let mut tell = |index: usize| {
         let (record, version) = &records[index];
-        world.liar(author.script(&version.model, "latest", &[author.sign(record)], &[version]))
+        liars.tell(author.script(&version.model, "latest", &[author.sign(record)], &[version]))
     };
     let newest = tell(2);
     pull(&home, &reference, &[&newest]).ok();
@@ -133,16 +97,16 @@ fn rollback_is_refused_after_the_index_was_lost_too() {
 fn freeze_is_told_by_age_and_an_expired_tag_is_refused() {
     let author = Author::new(13);
     let version = author.version("tale", "old");
-    let mut world = World::new();
+    let mut liars = Liars::default();
     let reference = format!("{}/tale", author.id);
     let fresh = TagRecord { fresh_until: Some(ISSUED + 60), ..author.record(&version, "latest", 1, None) };
-    let stale = world.liar(author.script(&version.model, "latest", &[author.sign(&fresh)], &[&version]));
+    let stale = liars.tell(author.script(&version.model, "latest", &[author.sign(&fresh)], &[&version]));
     let home = Home::new("P");
     let pulled = pull(&home, &reference, &[&stale]).ok().json();
     assert!(pulled["notes"].to_string().contains("past its freshness"), "{pulled}");
     assert!(pulled["notes"].to_string().contains("days old"), "{pulled}");
     let ended = TagRecord { expires: Some(ISSUED + 60), ..author.record(&version, "latest", 1, None) };
-    let ended = world.liar(author.script(&version.model, "latest", &[author.sign(&ended)], &[&version]));
+    let ended = liars.tell(author.script(&version.model, "latest", &[author.sign(&ended)], &[&version]));
     let home = Home::new("Q");
     pull(&home, &reference, &[&ended]).failed(6, "expired");
     pull_with(&home, &reference, &[&ended], &["--dht", "off", "--no-gossip", "--allow-expired"]).ok();
@@ -150,7 +114,7 @@ fn freeze_is_told_by_age_and_an_expired_tag_is_refused() {
     let new = author.version("tale", "new");
     let prev = Digest::of(&fresh.to_payload());
     let second = author.record(&new, "latest", 2, Some(prev));
-    let honest = world.liar(author.script(&new.model, "latest", &[author.sign(&second)], &[&new]));
+    let honest = liars.tell(author.script(&new.model, "latest", &[author.sign(&second)], &[&new]));
     let home = Home::new("R");
     pull(&home, &reference, &[&stale, &honest]).ok();
     assert!(pulled_content(&home).contains("new"));
@@ -160,18 +124,18 @@ fn freeze_is_told_by_age_and_an_expired_tag_is_refused() {
 fn mix_and_match_of_two_versions_is_refused() {
     let author = Author::new(14);
     let (one, two) = (author.version("tale", "one"), author.version("tale", "two"));
-    let mut world = World::new();
+    let mut liars = Liars::default();
     let reference = format!("{}/tale", author.id);
     let tag = author.sign(&author.record(&two, "latest", 2, None));
     // The newest tag record, beside the provenance of an older version.
     let mut script = author.script(&two.model, "latest", std::slice::from_ref(&tag), &[]);
     author.tell(&two, &one, &mut script);
-    let liar = world.liar(script);
+    let liar = liars.tell(script);
     let home = Home::new("P");
     pull(&home, &reference, &[&liar]).failed(4, "provenance");
     // The newest tag record, with the digest of an older version asked for by name.
     let both = author.script(&two.model, "latest", &[tag], &[&one, &two]);
-    let liar = world.liar(both);
+    let liar = liars.tell(both);
     let home = Home::new("Q");
     pull(&home, &format!("{reference}:latest@{}", one.digest), &[&liar]).failed(4, "says manifest");
 }
@@ -181,14 +145,14 @@ fn replay_under_another_name_is_refused() {
     let (author, other) = (Author::new(15), Author::new(16));
     let version = author.version("tale", "x");
     let tag = author.sign(&author.record(&version, "v1", 1, None));
-    let mut world = World::new();
+    let mut liars = Liars::default();
     // As the record of another model, of another tag, and of another publisher.
     let asked = "other".parse().expect("a name");
-    let liar = world.liar(author.script(&asked, "v1", std::slice::from_ref(&tag), &[&version]));
+    let liar = liars.tell(author.script(&asked, "v1", std::slice::from_ref(&tag), &[&version]));
     pull(&Home::new("P"), &format!("{}/other:v1", author.id), &[&liar]).failed(3, "none has it");
-    let liar = world.liar(author.script(&version.model, "v2", std::slice::from_ref(&tag), &[&version]));
+    let liar = liars.tell(author.script(&version.model, "v2", std::slice::from_ref(&tag), &[&version]));
     pull(&Home::new("Q"), &format!("{}/tale:v2", author.id), &[&liar]).failed(3, "none has it");
-    let liar = world.liar(other.script(&version.model, "v1", &[tag], &[&version]));
+    let liar = liars.tell(other.script(&version.model, "v1", &[tag], &[&version]));
     pull(&Home::new("R"), &format!("{}/tale:v1", other.id), &[&liar]).failed(4, "not of");
 }
 
@@ -201,11 +165,11 @@ fn fast_forward_is_bounded_and_a_floor_is_the_way_out() {
     let reference = format!("{}/tale", author.id);
     publish(&a, "first", "tale", &[]).ok();
     pull(&seen, &reference, &[&daemon.address()]).ok();
-    let mut world = World::new();
+    let mut liars = Liars::default();
     let thief = author.version("tale", "thief");
     let mut steal = |seq: u64| {
         let record = author.record(&thief, "latest", seq, None);
-        world.liar(author.script(&thief.model, "latest", &[author.sign(&record)], &[&thief]))
+        liars.tell(author.script(&thief.model, "latest", &[author.sign(&record)], &[&thief]))
     };
     let highest = steal(SEQ_MAX);
     for seq in [SEQ_JUMP_MAX + 2, SEQ_MAX] {
@@ -322,11 +286,11 @@ fn keys_rotate_and_what_was_revoked_is_refused_everywhere() {
     assert!(pulled_content(&b).contains("second"));
     // Whoever has the old key moves nothing any more, whatever number it takes.
     let thief = author.version("tale", "thief");
-    let mut world = World::new();
+    let mut liars = Liars::default();
     for seq in [2, 3, 1000] {
         let record = author.record(&thief, "latest", seq, None);
         let script = author.script(&thief.model, "latest", &[author.sign(&record)], &[&thief]);
-        let liar = world.liar(script);
+        let liar = liars.tell(script);
         pull_with(&b, &reference, &[&liar], &[]).ok();
         assert!(pulled_content(&b).contains("second"));
     }
