@@ -14,7 +14,7 @@ use reg_proto::name::{ModelName, Reference, Tag};
 use reg_proto::peer::Address;
 
 use crate::choice::Choice;
-use crate::hugging_face::ImportSource;
+use crate::hugging_face::ImportWhat;
 
 pub use self::key::{BoardArgs, DelegateKey, ImportKey, Key, NewKey, RevokeKey, RotateKey};
 use self::trust::TRUST_EXAMPLES;
@@ -75,7 +75,7 @@ pub enum Command {
     Log(Named),
     /// Sign a directory or file and publish it as MODEL[:TAG]
     Publish(Publish),
-    /// Copy a model from a Hugging Face endpoint, or out of the cache of its clients, and publish it as MODEL[:TAG]
+    /// Copy a model from a Hugging Face endpoint, out of the cache of its clients, or one that another has signed, and publish it
     Import(Import),
     /// Fetch a model, verified, and share it
     Pull(Pull),
@@ -316,13 +316,14 @@ Examples:
   reg import hf:org/name@v1.0 my-name:v1 --key me  a branch, tag or commit, under another name
   reg import --from hf-cache org/name --key me     what `hf download org/name` has brought, without a second copy
   HF_ENDPOINT=http://192.0.2.7:4610 reg import hf:acme/my-model --key me
+  reg import ./my-model my-model:v1 --key me --bundle my-model/model.sig --ca authority.pem
 
 HF_ENDPOINT names the endpoint, HF_TOKEN a token for what is private. HF_HUB_CACHE or HF_HOME tell where the cache is.
 Where the files come from, the endpoint and the commit, is attested under your key; `reg info` shows it.")]
 pub struct Import {
-    /// hf:ORG/NAME[@REVISION]; with --from hf-cache the same without `hf:`
+    /// hf:ORG/NAME[@REVISION]; with --from hf-cache the same without `hf:`; with --bundle a directory, as in ./my-model
     #[arg(value_name = "SOURCE")]
-    pub source: ImportSource,
+    pub source: ImportWhat,
     /// MODEL[:TAG]; NAME:latest where none is named
     #[arg(value_parser = model_and_tag)]
     pub model: Option<(ModelName, Tag)>,
@@ -332,6 +333,18 @@ pub struct Import {
     /// Take what is on this machine already: the cache of Hugging Face's clients
     #[arg(long, value_name = "WHERE")]
     pub from: Option<ImportFrom>,
+    /// Take a directory that somebody else has signed with OpenSSF Model Signing, by this bundle
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    pub bundle: Option<PathBuf>,
+    /// Public key (PEM) that the bundle must be signed with
+    #[arg(long, value_name = "FILE", requires = "bundle", conflicts_with = "ca")]
+    pub signer: Option<PathBuf>,
+    /// Certificates (PEM) of which one must vouch for who signed the bundle
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    pub ca: Option<PathBuf>,
+    /// Entry at the top of the directory that may lie there unsigned and is not published, such as .gitattributes (repeatable)
+    #[arg(long, value_name = "NAME", requires = "bundle")]
+    pub unsigned: Vec<String>,
     /// Publish files that run code when they are loaded, archives, and what is not recognised
     #[arg(long)]
     pub allow_unsafe: bool,
@@ -482,10 +495,13 @@ impl std::fmt::Display for Dialect {
 #[derive(Debug, Subcommand)]
 pub enum Config {
     /// Print where the configuration is
+    #[command(after_help = "Examples:\n  reg config path")]
     Path,
     /// Print what it means, defaults included
+    #[command(after_help = "Examples:\n  reg config show")]
     Show,
     /// Write a file with every key and its default, as comments
+    #[command(after_help = "Examples:\n  reg config init")]
     Init,
 }
 
@@ -509,9 +525,11 @@ mod tests {
     #[test]
     fn the_grammar_is_sound() {
         Args::command().debug_assert();
-        for command in Args::command().get_subcommands() {
+        let mut open: Vec<clap::Command> = Args::command().get_subcommands().cloned().collect();
+        while let Some(command) = open.pop() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.starts_with("Examples:"), "{} has no examples", command.get_name());
+            open.extend(command.get_subcommands().cloned());
         }
         assert!(model_and_tag("acme/x").is_err());
         assert_eq!(model_and_tag("x").unwrap().1, Tag::latest());

@@ -18,6 +18,25 @@ pub struct ImportSource {
     pub revision: String,
 }
 
+/// What is to be imported, as typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImportWhat {
+    Repository(ImportSource),
+    /// Begins with `.` or `/`, as no repository does.
+    Directory(PathBuf),
+}
+
+impl FromStr for ImportWhat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.starts_with(['.', '/']) {
+            true => Ok(Self::Directory(PathBuf::from(text))),
+            false => text.parse().map(Self::Repository),
+        }
+    }
+}
+
 impl FromStr for ImportSource {
     type Err = String;
 

@@ -57,6 +57,7 @@ fn publish_offline_and_ask_about_it() {
         "bytes_local",
         "peers",
         "seconds",
+        "tag_age",
     ] {
         assert!(!pulled[field].is_null(), "{field} is missing in {pulled}");
     }
@@ -76,7 +77,8 @@ fn publish_offline_and_ask_about_it() {
     ok(&home, &["unpin", reference]);
     ok(&home, &["rm", reference]);
     assert_eq!(json(&home, &["ls"]).as_array().map(Vec::len), Some(0));
-    assert!(ok(&home, &["key", "export-ca", "me"]).starts_with("-----BEGIN CERTIFICATE-----"));
+    let authority = ok(&home, &["key", "export-ca", "me"]);
+    assert!(authority.starts_with("# ed25519:") && authority.ends_with("-----END CERTIFICATE-----\n"));
 }
 
 #[test]

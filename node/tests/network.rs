@@ -154,7 +154,7 @@ async fn an_announcement_travels_only_as_far_as_it_is_accepted() {
     answer(first_inbound);
     tokio::time::sleep(Duration::from_secs(3)).await;
     let announcement = |tag: &str| Announcement {
-        tag: tag.to_owned(),
+        tag: Some(tag.to_owned()),
         key_documents: Bounded::empty(),
         holder: Holder { peer: first.peer_id(), addresses: Bounded::empty() },
         contradicted_by: None,
@@ -164,10 +164,10 @@ async fn an_announcement_travels_only_as_far_as_it_is_accepted() {
         first.announce(announcement(tag)).await;
         let heard =
             timeout(PATIENCE, middle_inbound.announcements.recv()).await.expect("in time").expect("heard");
-        assert_eq!(heard.announcement.tag, tag);
+        assert_eq!(heard.announcement.tag.as_deref(), Some(tag));
         heard.verdict.send(verdict);
     }
     let heard = timeout(PATIENCE, last_inbound.announcements.recv()).await.expect("in time").expect("heard");
-    assert_eq!(heard.announcement.tag, "good", "what was rejected has not travelled");
+    assert_eq!(heard.announcement.tag.as_deref(), Some("good"), "what was rejected has not travelled");
     drop((middle, last));
 }

@@ -1,4 +1,5 @@
-//! [`Announcement`]: "this tag now means that, and I hold it", as it is gossiped and handed on.
+//! [`Announcement`]: "this tag now means that, and I hold it", or "this publisher has said that", as it is gossiped and
+//! handed on.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +16,15 @@ pub struct Holder {
     pub addresses: Bounded<Address, ADDRESSES_MAX>,
 }
 
-/// A signed tag record on its way through the network.
+/// A signed tag record, or what a publisher has said beside its tags, on its way through the network.
 ///
 /// `tag` and `key_documents` are envelopes, byte for byte as they were signed, so whoever passes the announcement on can
 /// check it and cannot change it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announcement {
-    pub tag: String,
+    /// `None` where the keys and what they revoke are all the news.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
     /// The publisher's key documents from the first, which the publisher's id names, to the newest.
     pub key_documents: Bounded<String, KEY_DOCUMENTS_MAX>,
     pub holder: Holder,

@@ -207,6 +207,14 @@ impl KeyHistory {
         self.revocations.take(self.publisher, &documents, envelopes);
     }
 
+    /// Takes what `later` revokes, where that goes on from this history: it counts here too, though the keys that came later
+    /// are not followed. What a thief could say that way, a thief of these keys can say without.
+    pub fn heed(&mut self, later: &Self) {
+        if self.publisher == later.publisher && self.is_prefix_of(later) {
+            self.revocations.heed(&later.revocations);
+        }
+    }
+
     /// Returns the revocations that count, each with its envelope.
     pub fn revocations(&self) -> impl Iterator<Item = (&Revocation, &str)> {
         self.revocations.iter()

@@ -105,6 +105,8 @@ pub const TAGS_PER_RESPONSE_MAX: usize = 64;
 pub const REFERRERS_MAX: usize = 64;
 /// Announcements in one page of heads.
 pub const HEADS_PER_PAGE_MAX: usize = 32;
+/// Publishers in one page of what was revoked.
+pub const VOWS_PER_PAGE_MAX: usize = 32;
 
 /// Bytes of a frame's header on a blob stream, a bitmap of the largest blob included (2^20 bits in base64).
 pub const FRAME_HEADER_BYTES_MAX: usize = 192 << 10;

@@ -62,6 +62,16 @@ pub enum RevocationError {
 #[error("a reason is one line of at most {REASON_CHARS_MAX} characters")]
 pub struct ReasonError;
 
+impl Revoked {
+    /// Returns the key, where a key is revoked.
+    pub const fn key(&self) -> Option<PublicKey> {
+        match self {
+            Self::Key(key) => Some(*key),
+            Self::Manifest(_) | Self::Delegation(_) => None,
+        }
+    }
+}
+
 impl Reason {
     /// Returns the words.
     pub fn as_str(&self) -> &str {
@@ -118,6 +128,8 @@ struct Candidate {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Revocations {
     by_subject: BTreeMap<Revoked, Candidate>,
+    /// What later keys than those that are followed here have said.
+    heeded: BTreeMap<Revoked, Candidate>,
 }
 
 impl Revocations {
@@ -165,17 +177,31 @@ impl Revocations {
         self.by_subject = by_subject;
     }
 
+    /// Adds all that counts in `later`, whose keys need not be followed here.
+    pub(crate) fn heed(&mut self, later: &Self) {
+        for (subject, candidate) in later.all() {
+            if self.heeded.len() < REVOCATIONS_MAX {
+                self.heeded.entry(*subject).or_insert_with(|| candidate.clone());
+            }
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&Revoked, &Candidate)> {
+        let heeded = self.heeded.iter().filter(|(subject, _)| !self.by_subject.contains_key(subject));
+        self.by_subject.iter().chain(heeded)
+    }
+
     /// Returns what was said of this subject.
     pub(crate) fn get(&self, subject: &Revoked) -> Option<&Revocation> {
-        self.by_subject.get(subject).map(|it| &it.revocation)
+        self.by_subject.get(subject).or_else(|| self.heeded.get(subject)).map(|it| &it.revocation)
     }
 
     pub(crate) fn is_revoked(&self, key: &PublicKey) -> bool {
-        self.by_subject.contains_key(&Revoked::Key(*key))
+        self.get(&Revoked::Key(*key)).is_some()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Revocation, &str)> {
-        self.by_subject.values().map(|it| (&it.revocation, it.text.as_str()))
+        self.all().map(|(_, it)| (&it.revocation, it.text.as_str()))
     }
 }
 

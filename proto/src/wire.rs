@@ -19,7 +19,7 @@ use crate::limits::{
     DELEGATIONS_MAX, FRAME_HEADER_BYTES_MAX, HEADS_PER_PAGE_MAX, HOLDERS_MAX, KEY_DOCUMENTS_MAX,
     NEWS_RUNS_MAX, PEERS_TOLD_MAX, PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX,
     RESPONSE_DOCUMENT_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX, STATES_BYTES_MAX,
-    TAGS_PER_RESPONSE_MAX,
+    TAGS_PER_RESPONSE_MAX, VOWS_PER_PAGE_MAX,
 };
 use crate::name::{ModelName, PublisherId, Tag};
 use crate::piece::{BlobLayout, PIECE_LEN, PieceSet, PieceSetError};
@@ -69,6 +69,11 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<Digest>,
     },
+    /// What have publishers revoked that you know? Of those whose id is above `after`.
+    GetVows {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<PublisherId>,
+    },
 }
 
 /// The answer to a [`Request`].
@@ -92,6 +97,10 @@ pub enum Response {
     },
     Heads {
         announcements: Bounded<Announcement, HEADS_PER_PAGE_MAX>,
+    },
+    /// In the order of the publishers' ids.
+    Vows {
+        publishers: Bounded<PublisherVows, VOWS_PER_PAGE_MAX>,
     },
     NotFound,
     /// Ask again after this many milliseconds, or ask somebody else.
@@ -118,6 +127,13 @@ pub struct Records {
     /// Records of these tags that contradict each other.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub proofs: Bounded<EquivocationClaim, PROOFS_PER_RESPONSE_MAX>,
+}
+
+/// What a publisher has revoked, with the keys that say so: envelopes, byte for byte as they were signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublisherVows {
+    pub key_documents: Bounded<String, KEY_DOCUMENTS_MAX>,
+    pub revocations: Bounded<String, REVOCATIONS_MAX>,
 }
 
 fn is_empty<T>(list: &[T]) -> bool {

@@ -18,7 +18,7 @@ use reg_proto::referrer::{ENVELOPE_MEDIA_TYPE, PROVENANCE_ARTIFACT_TYPE, Referre
 use reg_proto::revocation::{REVOCATION_TYPE, Revocation, Revoked};
 use reg_proto::states::StateHasher;
 use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE, TagRecord};
-use reg_proto::wire::{Frame, Held, Message, Records, Rejection, Request, Response};
+use reg_proto::wire::{Frame, Held, Message, PublisherVows, Records, Rejection, Request, Response};
 
 /// Size, digest, digest of the states, states: computed by a pure-Python SHA-256 written from FIPS 180-4, which shares no
 /// code with this crate. The bytes are `(7 i + (i >> 8)) mod 256`.
@@ -80,7 +80,7 @@ fn samples() -> String {
     };
     let documents = || Bounded::first_of([document.sign(&key).to_json()]);
     let announcement = Announcement {
-        tag: tag.clone(),
+        tag: Some(tag.clone()),
         key_documents: documents(),
         holder: holder.clone(),
         contradicted_by: None,
@@ -162,13 +162,16 @@ fn samples() -> String {
     let revocation = sign(REVOCATION_TYPE, revocation(revoked[0]).to_payload());
     let delegation = sign(DELEGATION_TYPE, delegation.to_payload());
     let settling = sign(TAG_RECORD_TYPE, settling.to_payload());
-    let proof = EquivocationClaim { one: announcement.tag.clone(), two: settling.clone() };
+    let proof = EquivocationClaim { one: tag, two: settling.clone() };
     let announcement = Announcement {
         contradicted_by: Some(settling),
         revocations: Bounded::first_of([revocation.clone()]),
         ..announcement
     };
     lines.push(text(announcement.to_bytes()));
+    let vows =
+        PublisherVows { key_documents: documents(), revocations: Bounded::first_of([revocation.clone()]) };
+    let without_tag = Announcement { tag: None, contradicted_by: None, ..announcement };
     let records = Records {
         key_documents: documents(),
         revocations: Bounded::first_of([revocation]),
@@ -180,6 +183,9 @@ fn samples() -> String {
     lines.push(hex(Request::GetPeers.to_bytes()));
     lines.push(hex(Response::Peers { peers: Bounded::first_of([holder]) }.to_bytes()));
     lines.push(hex(Frame::Has { blob, runs: Bounded::first_of([(3, 2), (9, 1)]) }.to_bytes()));
+    lines.push(text(without_tag.to_bytes()));
+    lines.push(hex(Request::GetVows { after: None }.to_bytes()));
+    lines.push(hex(Response::Vows { publishers: Bounded::first_of([vows]) }.to_bytes()));
     lines.join("\n") + "\n"
 }
 

@@ -119,7 +119,9 @@ const PARSERS: [(&str, Parser); 36] = [
     ("gguf", |bytes| {
         let size = bytes.len() as u64;
         [size, size + (1 << 20), u64::MAX].iter().any(|size| {
-            gguf::read(&mut { bytes }, *size).is_ok_and(|file| file.places().iter().all(|it| it.end <= *size))
+            gguf::read_chat_template(&mut { bytes }, *size).is_ok()
+                & gguf::read(&mut { bytes }, *size)
+                    .is_ok_and(|file| file.places().iter().all(|it| it.end <= *size))
         })
     }),
     ("tokenizer's configuration", |bytes| {

@@ -7,6 +7,7 @@ use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::KeypairBytes;
 use ed25519_dalek::pkcs8::{EncodePrivateKey, spki::der::pem::LineEnding};
 use reg_proto::bounded::Bounded;
+use reg_proto::delegation::{DELEGATION_TYPE, Delegation};
 use reg_proto::descriptor::Descriptor;
 use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, PublicKey};
@@ -129,6 +130,35 @@ impl Author {
             self.tell(version, version, &mut script);
         }
         script
+    }
+
+    /// Returns a delegation in its envelope.
+    ///
+    /// # Panics
+    /// The pattern is none.
+    pub fn delegate(&self, models: &str, to: PublisherId, expires: u64) -> String {
+        let delegation = Delegation {
+            publisher: self.id,
+            models: models.parse().expect("a pattern"),
+            to,
+            key_document: 1,
+            issued: ISSUED,
+            expires,
+        };
+        Envelope::sign(DELEGATION_TYPE, delegation.to_payload(), &[&self.key]).to_json()
+    }
+
+    /// Answers for `model` of this publisher with no record of its own, and with who speaks for it.
+    pub fn tell_delegations(&self, model: &ModelName, delegations: &[String], script: &mut Script) {
+        let records = Records {
+            key_documents: Bounded::first_of([self.document.clone()]),
+            delegations: Bounded::first_of(delegations.iter().cloned()),
+            ..Records::default()
+        };
+        for tag in [Some(Tag::latest()), None] {
+            let ask = Request::GetRecords { publisher: self.id, model: Some(model.clone()), tag };
+            script.answer(&ask, Response::Records(records.clone()));
+        }
     }
 
     /// Tells the documents of `version`, with the provenance of `vouched`.

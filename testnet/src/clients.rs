@@ -34,6 +34,13 @@ pub const DOCKER_REGISTRY: [&str; 1] = ["docker-registry"];
 /// Serves files; for machines that have none.
 pub const NGINX: [&str; 2] = ["nginx", "libpcre2-8-0"];
 
+/// Reads and writes key files; for machines that have none.
+pub const OPENSSL: [&str; 2] = ["openssl", "libssl3"];
+/// Holds keys and signs with them; for machines that have none.
+pub const OPENSSH: [&str; 5] = ["openssh-client", "libedit2", "libbsd0", "libfido2-1", "libcbor0.8"];
+/// Bends the clock of one process.
+pub const FAKETIME: [&str; 1] = ["libfaketime"];
+
 /// Why a client cannot be had.
 #[derive(Debug, Error)]
 pub enum ClientError {
@@ -77,6 +84,52 @@ impl Debian {
         command.env("LD_LIBRARY_PATH", paths);
         command
     }
+}
+
+/// A program of this machine, or one of Debian's where this machine has none.
+#[derive(Debug, Clone)]
+pub enum Tool {
+    Here(PathBuf),
+    Unpacked(Debian, String),
+}
+
+impl Tool {
+    /// Returns a command of it.
+    pub fn command(&self) -> Command {
+        match self {
+            Self::Here(path) => Command::new(path),
+            Self::Unpacked(debian, program) => debian.command(program),
+        }
+    }
+}
+
+/// Finds a program on this machine, else unpacks it from Debian's packages.
+///
+/// # Errors
+/// See [`ClientError`].
+pub fn tool(program: &str, packages: &[&str]) -> Result<Tool, ClientError> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let here = std::env::split_paths(&path).map(|dir| dir.join(program)).find(|it| it.is_file());
+    match here {
+        Some(here) => Ok(Tool::Here(here)),
+        None => Ok(Tool::Unpacked(debian(packages[0], packages)?, program.to_owned())),
+    }
+}
+
+/// Returns the library that bends the clock of a process which loads it first (`LD_PRELOAD`, `FAKETIME=+30d`).
+///
+/// # Errors
+/// See [`ClientError`].
+pub fn faketime() -> Result<PathBuf, ClientError> {
+    let Debian { root } = debian("faketime", &FAKETIME)?;
+    let below = |dir: &Path| -> Vec<PathBuf> {
+        fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path()).collect()
+    };
+    let found = below(&root.join("usr/lib")).into_iter().map(|it| it.join("faketime/libfaketime.so.1"));
+    found.into_iter().find(|it| it.is_file()).ok_or(ClientError::Fetch {
+        what: "libfaketime.so.1".to_owned(),
+        said: "the package has no such file".to_owned(),
+    })
 }
 
 /// Tells whether tests that need a client are left out: there is no registry, and `REG_TEST_OFFLINE` says so.

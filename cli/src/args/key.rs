@@ -16,10 +16,13 @@ pub enum Key {
     /// Bring a key along: from OpenSSH's file, or one that ssh-agent holds; or a publisher's key documents
     Import(ImportKey),
     /// List the keys that are here
+    #[command(after_help = "Examples:\n  reg key ls\n  reg key ls --json")]
     Ls,
     /// Show a key's publisher id, who signs for it, and where the key is
+    #[command(after_help = "Examples:\n  reg key show me")]
     Show { name: KeyName },
     /// Print the publisher's key documents, which are no secret, for another machine (`reg key import NAME --documents FILE`)
+    #[command(after_help = "Examples:\n  reg key documents board > board.json")]
     Documents { name: KeyName },
     /// Put other keys in the place of those that sign now
     Rotate(RotateKey),
@@ -28,6 +31,9 @@ pub enum Key {
     /// Let another publisher speak for some of your models, until a day
     Delegate(DelegateKey),
     /// Put to use what others have signed with `reg sign`: new keys, a revocation, a delegation
+    #[command(
+        after_help = "Examples:\n  reg key finish board.sign --name board\n  reg key finish revocation.sign"
+    )]
     Finish {
         /// What was written by --out and signed by those who must
         file: PathBuf,
@@ -35,9 +41,22 @@ pub enum Key {
         #[arg(long, value_name = "NAME")]
         name: Option<KeyName>,
     },
-    /// Print the key's certificate authority (PEM), for `model_signing verify certificate`
-    ExportCa { name: KeyName },
+    /// Print a certificate authority (PEM) for each key that the publisher has or had, for `model_signing verify certificate`
+    #[command(after_help = EXPORT_CA_EXAMPLES)]
+    ExportCa {
+        /// Publisher
+        name: KeyName,
+    },
 }
+
+const EXPORT_CA_EXAMPLES: &str = "\
+Examples:
+  reg key export-ca me > ca.pem
+  model_signing verify certificate DIR --signature model.sig --certificate_chain ca.pem
+
+Each authority proves a key, not the publisher's id: that a key speaks for a publisher is proven
+by key documents, which `reg pull` checks and other tools do not know. Keys that are revoked are
+left out; an older copy of the file still has them.";
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
@@ -108,6 +127,7 @@ Examples:
 
 Models that the old key has signed stay valid. If it was stolen, revoke it too: reg key revoke me --key KEY")]
 pub struct RotateKey {
+    /// Publisher
     pub name: KeyName,
     /// Key that takes over: the name of a key here, or ed25519:HEX (repeatable); without --to, --add and --remove a new one is made
     #[arg(long, value_name = "KEY", conflicts_with_all = ["add", "remove"])]

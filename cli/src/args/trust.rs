@@ -11,23 +11,30 @@ use super::Net;
 #[derive(Debug, Subcommand)]
 pub enum Trust {
     /// Call a publisher by a name of yours
+    #[command(after_help = "Examples:\n  reg trust add acme ID")]
     Add { petname: Petname, publisher: PublisherId },
     /// Let a name of yours mean another publisher than before
+    #[command(after_help = "Examples:\n  reg trust accept acme NEW-ID")]
     Accept { petname: Petname, publisher: PublisherId },
     /// List the publishers you have named
+    #[command(after_help = "Examples:\n  reg trust ls")]
     Ls,
     /// Show what you have said of a publisher, or all of it: names, rules, lists
+    #[command(after_help = "Examples:\n  reg trust show\n  reg trust show acme --json")]
     Show { publisher: Option<Publisher> },
     /// Take a name back
+    #[command(after_help = "Examples:\n  reg trust rm acme")]
     Rm { petname: Petname },
     /// Require something of models before they are fetched or served
     Require(Require),
     /// Take back what was required of these models
+    #[command(after_help = "Examples:\n  reg trust waive 'acme/*'")]
     Waive {
         #[arg(value_name = "PUBLISHER/MODELS")]
         models: String,
     },
     /// Fetch a list of models to refuse, and follow it from now on
+    #[command(after_help = "Examples:\n  reg trust subscribe acme/denylist")]
     Subscribe {
         #[arg(value_name = "PUBLISHER/LIST")]
         list: String,
@@ -35,16 +42,19 @@ pub enum Trust {
         net: Net,
     },
     /// Follow a list no longer
+    #[command(after_help = "Examples:\n  reg trust unsubscribe acme/denylist")]
     Unsubscribe {
         #[arg(value_name = "PUBLISHER/LIST")]
         list: String,
     },
     /// Take and serve something although a list warns of it
+    #[command(after_help = "Examples:\n  reg trust allow sha256:…\n  reg trust allow PUBLISHER-ID")]
     Allow {
         #[arg(value_name = "DIGEST|ID")]
         what: String,
     },
     /// End such an exception
+    #[command(after_help = "Examples:\n  reg trust disallow sha256:…")]
     Disallow {
         #[arg(value_name = "DIGEST|ID")]
         what: String,

@@ -2,19 +2,18 @@
 
 use std::process::ExitCode;
 
-use reg_node::registry::keyring::Keyring;
 use reg_node::registry::report::ModelInfo;
 use reg_node::registry::{AttestRequest, AttestationInfo};
 
 use crate::args::{Attest, Global};
 use crate::client::{Client, home};
-use crate::command::key::keyring_error;
+use crate::command::key::{keyring, keyring_error};
 use crate::error::CliError;
 use crate::output;
 
 pub async fn run(global: &Global, args: Attest) -> Result<ExitCode, CliError> {
     let home = home(global)?;
-    let key = Keyring::open(home.keys()).load(&args.key).map_err(keyring_error)?;
+    let key = keyring(&home).load(&args.key).map_err(keyring_error)?;
     let client = Client::open(global, Some(&args.net)).await?;
     let named = [("reference", args.reference.to_string())];
     let info: ModelInfo = client.get("/v1/info", &named).await?;

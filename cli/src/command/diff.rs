@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use reg_node::registry::report::{FileInfo, ModelInfo};
+use reg_proto::digest::Digest;
 use reg_proto::name::Reference;
 use serde_json::{Value, json};
 
@@ -14,6 +15,8 @@ use crate::output;
 
 /// Lines of a template that are compared one by one: the longest known ones have some hundreds.
 const LINES_MAX: usize = 2000;
+/// Lines that are the same in both, shown before and after those that are not.
+const CONTEXT_LINES: usize = 2;
 
 /// What is known of one side.
 struct Side {
@@ -44,12 +47,17 @@ pub async fn run(global: &Global, one: &Reference, two: &Reference) -> Result<Ex
     for (sign, path) in &files {
         output::line(format!("{sign} {path}"))?;
     }
-    for (name, one, two) in &facts {
+    // The digests of two templates stand above their lines.
+    for (name, one, two) in facts.iter().filter(|(name, ..)| name != "computed chat template") {
         output::line(format!("{name}: {one} -> {two}"))?;
     }
-    for line in &template {
-        output::line(line)?;
+    if one.template != two.template {
+        let digest = |side: &Side| side.template.as_ref().map(|it| Digest::of(it.as_bytes()).to_string());
+        for (sign, side) in [("---", &one), ("+++", &two)] {
+            output::line(format!("{sign} chat template {}", digest(side).as_deref().unwrap_or("none")))?;
+        }
     }
+    template.iter().try_for_each(output::line)?;
     Ok(output::ok())
 }
 
@@ -99,12 +107,69 @@ fn facts(one: &ModelInfo, two: &ModelInfo) -> Result<Vec<(String, Value, Value)>
     Ok(differing)
 }
 
-/// The lines that only one of two templates has, in their order.
+/// One line of two texts, and where it stands in each, counted from 0.
+#[derive(Debug, Clone, Copy)]
+struct Line<'a> {
+    sign: char,
+    text: &'a str,
+    one: usize,
+    two: usize,
+}
+
+/// The lines that only one of two templates has, in hunks with some that both have, as `diff -u` writes them.
 fn lines(one: Option<&str>, two: Option<&str>) -> Vec<String> {
     let [one, two] = [one, two].map(|it| it.unwrap_or_default().lines().collect::<Vec<&str>>());
-    if one == two || one.len().max(two.len()) > LINES_MAX {
+    if one == two {
         return Vec::new();
     }
+    if one.len().max(two.len()) > LINES_MAX {
+        return vec![format!(
+            "templates of {} and {} lines are not compared: at most {LINES_MAX} are",
+            one.len(),
+            two.len()
+        )];
+    }
+    let script = script(&one, &two);
+    let is_change = |index: &usize| script[*index].sign != ' ';
+    let mut shown = Vec::new();
+    let mut next = 0;
+    while let Some(first) = (next..script.len()).find(is_change) {
+        let begin = first.saturating_sub(CONTEXT_LINES).max(next);
+        let mut end = first + 1;
+        // What changes again before the context ends is in the same hunk.
+        while let Some(more) = (end..script.len().min(end + 2 * CONTEXT_LINES + 1)).find(is_change) {
+            end = more + 1;
+        }
+        next = script.len().min(end + CONTEXT_LINES);
+        let hunk = &script[begin..next];
+        let count = |sign: char| hunk.iter().filter(|it| it.sign != sign).count();
+        let range =
+            |start: usize, count: usize| format!("{},{count}", if count == 0 { start } else { start + 1 });
+        shown.push(format!("@@ -{} +{} @@", range(hunk[0].one, count('+')), range(hunk[0].two, count('-'))));
+        shown.extend(hunk.iter().map(|it| format!("{}{}", it.sign, plain(it.text))));
+    }
+    shown
+}
+
+/// Returns a line in which nothing moves the cursor of who reads it, or turns what follows around.
+fn plain(line: &str) -> String {
+    let hides = |it: char| {
+        it.is_control()
+            || matches!(it, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let mut text = String::with_capacity(line.len());
+    for it in line.chars() {
+        if hides(it) {
+            text.extend(it.escape_default());
+        } else {
+            text.push(it);
+        }
+    }
+    text
+}
+
+/// How one text becomes the other, line by line, with as few changes as can be.
+fn script<'a>(one: &[&'a str], two: &[&'a str]) -> Vec<Line<'a>> {
     // Lengths of the longest common rest, from each pair of lines on.
     let mut rest = vec![vec![0usize; two.len() + 1]; one.len() + 1];
     for i in (0..one.len()).rev() {
@@ -113,19 +178,21 @@ fn lines(one: Option<&str>, two: Option<&str>) -> Vec<String> {
                 if one[i] == two[j] { rest[i + 1][j + 1] + 1 } else { rest[i + 1][j].max(rest[i][j + 1]) };
         }
     }
-    let (mut i, mut j, mut shown) = (0, 0, Vec::new());
+    let (mut i, mut j, mut script) = (0, 0, Vec::new());
     while i < one.len() || j < two.len() {
+        let line = |sign, text| Line { sign, text, one: i, two: j };
         if i < one.len() && j < two.len() && one[i] == two[j] {
+            script.push(line(' ', one[i]));
             (i, j) = (i + 1, j + 1);
         } else if j == two.len() || (i < one.len() && rest[i + 1][j] >= rest[i][j + 1]) {
-            shown.push(format!("-{}", one[i].escape_debug()));
+            script.push(line('-', one[i]));
             i += 1;
         } else {
-            shown.push(format!("+{}", two[j].escape_debug()));
+            script.push(line('+', two[j]));
             j += 1;
         }
     }
-    shown
+    script
 }
 
 #[cfg(test)]
@@ -135,9 +202,55 @@ mod tests {
     #[test]
     fn lines_that_only_one_has_are_shown_in_order() {
         assert!(lines(Some("a\nb"), Some("a\nb")).is_empty());
-        assert_eq!(lines(Some("a\nb\nc"), Some("a\nx\nc\nd")), ["-b", "+x", "+d"]);
-        assert_eq!(lines(None, Some("a")), ["+a"]);
-        assert_eq!(lines(Some("\u{1b}[2J"), None), ["-\\u{1b}[2J"], "nothing moves the cursor");
-        assert!(lines(Some(&"x\n".repeat(LINES_MAX + 1)), None).is_empty());
+        assert_eq!(
+            lines(Some("a\nb\nc"), Some("a\nx\nc\nd")),
+            ["@@ -1,3 +1,4 @@", " a", "-b", "+x", " c", "+d"]
+        );
+        assert_eq!(lines(None, Some("a")), ["@@ -0,0 +1,1 @@", "+a"]);
+        assert_eq!(
+            lines(Some("\u{1b}[2J"), None),
+            ["@@ -1,1 +0,0 @@", "-\\u{1b}[2J"],
+            "nothing moves the cursor"
+        );
+        assert_eq!(
+            lines(Some("'\\n' é\u{202e}"), None)[1],
+            "-'\\n' é\\u{202e}",
+            "what is seen stays as it is"
+        );
+        let long = lines(Some(&"x\n".repeat(LINES_MAX + 1)), None);
+        assert!(long.len() == 1 && long[0].contains("not compared"), "{long:?}");
+    }
+
+    #[test]
+    fn far_changes_stand_in_hunks_of_their_own() {
+        let text = |changed: &[usize]| {
+            let line = |it: usize| format!("{it}{}\n", if changed.contains(&it) { "!" } else { "" });
+            (1..=20).map(line).collect::<String>()
+        };
+        let found = lines(Some(&text(&[])), Some(&text(&[3, 5, 15])));
+        let hunks: Vec<&String> = found.iter().filter(|it| it.starts_with("@@")).collect();
+        assert_eq!(hunks, ["@@ -1,7 +1,7 @@", "@@ -13,5 +13,5 @@"]);
+        assert_eq!(found.iter().filter(|it| it.starts_with('+')).count(), 3);
+    }
+
+    /// What is shown is enough for `patch`: that the script, played, gives the second text.
+    #[test]
+    fn the_script_leads_from_one_to_the_other() {
+        let words = ["a", "b", "c"];
+        for seed in 0..300usize {
+            let text = |mut seed: usize| {
+                let mut lines = Vec::new();
+                while seed > 0 {
+                    lines.push(words[seed % 3]);
+                    seed /= 3;
+                }
+                lines
+            };
+            let (one, two) = (text(seed), text(seed * 7 % 300));
+            let script = script(&one, &two);
+            let side =
+                |but: char| script.iter().filter(|it| it.sign != but).map(|it| it.text).collect::<Vec<_>>();
+            assert_eq!((side('+'), side('-')), (one, two));
+        }
     }
 }

@@ -11,18 +11,23 @@ use serde_json::json;
 
 use crate::args::{Global, Import, ImportFrom};
 use crate::client::{Client, home};
+use crate::command::import_signed;
 use crate::command::key::{keyring, keyring_error};
 use crate::command::publish::sign_and_commit;
 use crate::error::CliError;
-use crate::hugging_face::{self, ImportSource};
+use crate::hugging_face::{self, ImportSource, ImportWhat};
 use crate::output::{self, size};
 
 pub async fn run(global: &Global, args: Import) -> Result<ExitCode, CliError> {
+    let source = match &args.source {
+        ImportWhat::Directory(dir) => return import_signed::run(global, &args, dir).await,
+        ImportWhat::Repository(source) => source.clone(),
+    };
     let home = home(global)?;
     home.make().map_err(|error| CliError::from_error("other", &error))?;
     let key = keyring(&home).load(&args.key).map_err(keyring_error)?;
-    let (model, tag) = named(&args)?;
-    let from = From::of(&home, &args)?;
+    let (model, tag) = named(&args, &source)?;
+    let from = From::of(&home, args.from, &source)?;
     let client = Client::open(global, Some(&args.net)).await?;
     let work = async {
         let (imported, origin) = from.fetch(&client).await?;
@@ -50,16 +55,16 @@ pub async fn run(global: &Global, args: Import) -> Result<ExitCode, CliError> {
     let is_daemon = client.is_daemon();
     client.close().await;
     let (imported, origin, published) = done?;
-    report(global, &args.source, &imported, origin.as_ref(), &published, is_daemon)?;
+    report(global, &source, &imported, origin.as_ref(), &published, is_daemon)?;
     Ok(output::ok())
 }
 
 /// The name to publish under: as typed, else the repository's own.
-fn named(args: &Import) -> Result<(ModelName, Tag), CliError> {
+fn named(args: &Import, source: &ImportSource) -> Result<(ModelName, Tag), CliError> {
     if let Some(named) = &args.model {
         return Ok(named.clone());
     }
-    let name = args.source.repository.name();
+    let name = source.repository.name();
     let model = name.parse().map_err(|error| {
         CliError::new("invalid", format_args!("{name:?} is no name of a model: {error}"))
             .hint("name the model after the source, as in `reg import hf:org/name my-name --key me`")
@@ -74,9 +79,9 @@ enum From {
 }
 
 impl From {
-    fn of(home: &Home, args: &Import) -> Result<Self, CliError> {
-        let ImportSource { is_remote, repository, revision } = args.source.clone();
-        match (args.from, is_remote) {
+    fn of(home: &Home, from: Option<ImportFrom>, source: &ImportSource) -> Result<Self, CliError> {
+        let ImportSource { is_remote, repository, revision } = source.clone();
+        match (from, is_remote) {
             (Some(ImportFrom::HfCache), _) => {
                 let dir = hugging_face::cache_dir().ok_or_else(|| {
                     CliError::new("invalid", "no home directory is known").hint("set HF_HOME to a folder")

@@ -67,10 +67,16 @@ fn section(title: &str, facts: &Value) -> Result<(), CliError> {
     let facts: Vec<(&String, &Value)> =
         facts.as_object().into_iter().flatten().filter(|(_, it)| !empty(it)).collect();
     output::line(format!("\n{title}{}", if facts.is_empty() { ": nothing" } else { "" }))?;
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let text = |name: &str, value: &Value| match (name, value["sha256"].as_str()) {
+        ("chat_template", Some(sha256)) if value["reaches_out"] == true => {
+            format!("{sha256}, names what leads out of its sandbox")
+        }
+        ("chat_template", Some(sha256)) => sha256.to_owned(),
+        _ => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+    };
     let rows: Vec<Vec<String>> = facts
         .iter()
-        .map(|(name, value)| vec![format!("  {}", name.replace('_', " ")), text(value)])
+        .map(|(name, value)| vec![format!("  {}", name.replace('_', " ")), text(name, value)])
         .collect();
     output::table(&rows)
 }

@@ -1,4 +1,4 @@
-//! `reg key new|import|ls|show|documents|export-ca`: the keys that models are signed with. They never leave this command's
+//! `reg key new|import|ls|show|documents`: the keys that models are signed with. They never leave this command's
 //! process.
 
 use std::io;
@@ -12,11 +12,12 @@ use reg_node::registry::keyring::{KeyInfo, KeyName, Keyring, KeyringError, read_
 use reg_node::registry::ssh_agent;
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
+use reg_proto::limits::KEY_ENVELOPE_BYTES_MAX;
 use zeroize::Zeroizing;
 
 use crate::args::{BoardArgs, Global, ImportKey, Key, NewKey};
 use crate::client::home;
-use crate::command::rotate;
+use crate::command::{export_ca, rotate};
 use crate::error::CliError;
 use crate::output;
 
@@ -42,11 +43,7 @@ pub async fn run(global: &Global, command: Key) -> Result<ExitCode, CliError> {
         Key::Revoke(args) => rotate::revoke(global, &keyring, args).await,
         Key::Delegate(args) => rotate::delegate(global, &keyring, args).await,
         Key::Finish { file, name } => rotate::finish(global, &keyring, &file, name.as_ref()).await,
-        Key::ExportCa { name } => {
-            let ca = keyring.load(&name).map_err(keyring_error)?.ca_pem();
-            output::write(&ca.map_err(|error| CliError::from_fault(&error))?)?;
-            Ok(output::ok())
-        }
+        Key::ExportCa { name } => export_ca::run(global, &keyring, &name).await,
     }
 }
 
@@ -168,7 +165,12 @@ fn import(global: &Global, keyring: &Keyring, args: &ImportKey) -> Result<ExitCo
             keyring.import_agent(name, key).map_err(keyring_error)?
         }
         (_, _, Some(path)) => {
-            let history = documents(&read(path)?)?;
+            let history = documents(&read(path)?).map_err(|error| {
+                CliError::from_error("verification", &*error).hint(format_args!(
+                    "`reg key documents NAME` prints such a file; {} is none",
+                    path.display()
+                ))
+            })?;
             // A newer history may come in the place of an older one, and nothing else.
             if let Some(known) = keyring.documents(name).map_err(keyring_error)?
                 && !known.is_prefix_of(&history)
@@ -185,12 +187,11 @@ fn import(global: &Global, keyring: &Keyring, args: &ImportKey) -> Result<ExitCo
     created(global, &key)
 }
 
-fn documents(text: &str) -> Result<KeyHistory, CliError> {
-    let invalid = |error: &dyn std::error::Error| CliError::from_error("verification", error);
-    let envelopes: Vec<String> = serde_json::from_str(text).map_err(|error| invalid(&error))?;
+fn documents(text: &str) -> Result<KeyHistory, Box<dyn std::error::Error>> {
+    let envelopes: Vec<String> = serde_json::from_str(text)?;
     let first = envelopes.first().map(String::as_bytes).unwrap_or_default();
-    let first = reg_proto::envelope::Envelope::from_bytes(first, 1 << 20).map_err(|error| invalid(&error))?;
-    KeyHistory::verify(publisher_id(&first.payload), &envelopes).map_err(|error| invalid(&error))
+    let first = reg_proto::envelope::Envelope::from_bytes(first, KEY_ENVELOPE_BYTES_MAX)?;
+    Ok(KeyHistory::verify(publisher_id(&first.payload), &envelopes)?)
 }
 
 fn read(path: &std::path::Path) -> Result<String, CliError> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use reg_node::registry::log::TagLog;
-use reg_proto::revocation::Revoked;
+use reg_proto::revocation::{Revocation, Revoked};
 
 use crate::args::{Global, Named};
 use crate::client::Client;
@@ -55,13 +55,7 @@ fn show(log: &TagLog) -> Result<(), CliError> {
         output::line(format!("proof      number {}: {} and {}, {state}", proof.seq, short(one), short(two)))?;
     }
     for revocation in &log.revocations {
-        let what = match &revocation.subject {
-            Revoked::Key(key) => format!("key {key}"),
-            Revoked::Manifest(digest) => format!("manifest {digest}"),
-            Revoked::Delegation(digest) => format!("delegation {digest}"),
-        };
-        let (when, reason) = (output::time(revocation.issued), revocation.reason.as_str());
-        output::line(format!("revoked    {what}, {when}: {reason:?}"))?;
+        output::line(format!("revoked    {}", revoked(revocation)))?;
     }
     for it in &log.delegations {
         output::line(format!(
@@ -73,4 +67,14 @@ fn show(log: &TagLog) -> Result<(), CliError> {
         ))?;
     }
     Ok(())
+}
+
+/// What is revoked, since when, and why.
+pub fn revoked(revocation: &Revocation) -> String {
+    let what = match &revocation.subject {
+        Revoked::Key(key) => format!("key {key}"),
+        Revoked::Manifest(digest) => format!("manifest {digest}"),
+        Revoked::Delegation(digest) => format!("delegation {digest}"),
+    };
+    format!("{what}, {}: {:?}", output::time(revocation.issued), revocation.reason.as_str())
 }

@@ -94,7 +94,7 @@ async fn conclude(
 }
 
 /// Has a model prepared, and checks that it is the one that was named.
-async fn prepare(client: &Client, request: &PublishRequest) -> Result<Prepared, CliError> {
+pub async fn prepare(client: &Client, request: &PublishRequest) -> Result<Prepared, CliError> {
     let prepared: Prepared = client.stream("/v1/publish/prepare", request).await?;
     let PublishRequest { model, tag, origin, .. } = request;
     if (&prepared.model, &prepared.tag) != (model, tag) || prepared.attestation.is_some() != origin.is_some()
@@ -114,6 +114,15 @@ pub async fn sign_and_commit(
     request: PublishRequest,
 ) -> Result<Published, CliError> {
     let prepared = prepare(client, &request).await?;
+    sign_and_commit_prepared(client, key, prepared).await
+}
+
+/// Signs what was prepared, and has it published.
+pub async fn sign_and_commit_prepared(
+    client: &Client,
+    key: &PublisherKey,
+    prepared: Prepared,
+) -> Result<Published, CliError> {
     let signed = key.sign(&prepared).map_err(|error| CliError::from_fault(&error))?;
     client.stream("/v1/publish/commit", &CommitRequest { id: prepared.id, signed }).await
 }

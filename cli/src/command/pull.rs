@@ -154,6 +154,9 @@ fn report(global: &Global, pulled: &Pulled) -> Result<(), CliError> {
     let Pulled { files, bytes, bytes_fetched, peers, web, seconds, publisher, manifest, .. } = pulled;
     eprintln!("{files} files, {}, {manifest}", size(*bytes));
     eprintln!("signed by {publisher}");
+    if let Some(age) = &pulled.tag_age {
+        eprintln!("{age}");
+    }
     if pulled.bytes_reused > 0 {
         eprintln!("{} taken from other models that are here", size(pulled.bytes_reused));
     }

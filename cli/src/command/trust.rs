@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::args::{Global, Require, Trust};
 use crate::client::Client;
+use crate::command::log::revoked;
 use crate::error::CliError;
 use crate::output;
 
@@ -116,6 +117,7 @@ async fn show(global: &Global, client: &Client, of: Option<&Publisher>) -> Resul
             None => "no keys seen yet".to_owned(),
         };
         output::line(format!("{} is {} ({seen})", entry.petname, entry.publisher))?;
+        entry.revocations.iter().try_for_each(|it| output::line(format!("  revoked: {}", revoked(it))))?;
     }
     for rule in &report.rules {
         output::line(format!("{} must have {}", rule.models, rule.requires.join("; ")))?;

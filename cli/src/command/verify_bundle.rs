@@ -5,27 +5,37 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use reg_node::registry::fault::{Fault, FaultKind};
-use reg_node::registry::signed_directory::{Authority, SignedDirectoryError, verify_directory};
+use reg_node::registry::signed_directory::{
+    Authority, SignedDirectory, SignedDirectoryError, verify_directory,
+};
 
 use crate::args::{Global, Verify};
 use crate::error::CliError;
 use crate::output::{self, size};
 
+/// What a directory is to be verified by.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    pub bundle: &'a Path,
+    /// The signer's public key.
+    pub key: Option<&'a Path>,
+    /// Certificates that vouch for the signer's.
+    pub ca: Option<&'a Path>,
+    /// What may lie there unsigned.
+    pub unsigned: &'a [String],
+}
+
 pub fn run(global: &Global, args: &Verify, bundle: &Path) -> Result<ExitCode, CliError> {
     let Some(dir) = &args.target else {
         return Err(CliError::new("invalid", "no directory is named").hint("reg verify DIR --bundle FILE"));
     };
-    let authority = match (&args.key, &args.ca) {
-        (Some(key), _) => Authority::key(key),
-        (_, Some(ca)) => Authority::certificates(ca),
-        _ => {
-            return Err(CliError::new("invalid", "it is not said whose signature counts")
-                .hint("name a public key with --key, or an authority with --ca"));
-        }
-    };
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |it| it.as_secs());
-    let authority = authority.map_err(refusal)?;
-    let found = verify_directory(Path::new(dir), bundle, &authority, now, &args.unsigned).map_err(refusal)?;
+    let evidence =
+        Evidence { bundle, key: args.key.as_deref(), ca: args.ca.as_deref(), unsigned: &args.unsigned };
+    if evidence.key.is_none() && evidence.ca.is_none() {
+        return Err(CliError::new("invalid", "it is not said whose signature counts")
+            .hint("name a public key with --key, or an authority with --ca"));
+    }
+    let found = verify(Path::new(dir), &evidence)?;
     if global.json {
         output::json(&found)?;
     } else if !global.quiet {
@@ -38,6 +48,21 @@ pub fn run(global: &Global, args: &Verify, bundle: &Path) -> Result<ExitCode, Cl
         }
     }
     Ok(output::ok())
+}
+
+/// Verifies a directory; dates are judged by the clock of this machine.
+pub fn verify(dir: &Path, evidence: &Evidence<'_>) -> Result<SignedDirectory, CliError> {
+    let Evidence { bundle, key, ca, unsigned } = evidence;
+    let authority = match (key, ca) {
+        (Some(key), _) => Authority::key(key),
+        (_, Some(ca)) => Authority::certificates(ca),
+        _ => {
+            return Err(CliError::new("invalid", "it is not said whose signature counts")
+                .hint("name a public key with --signer, or an authority with --ca"));
+        }
+    };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |it| it.as_secs());
+    verify_directory(dir, bundle, &authority.map_err(refusal)?, now, unsigned).map_err(refusal)
 }
 
 fn refusal(error: SignedDirectoryError) -> CliError {

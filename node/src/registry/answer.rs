@@ -55,6 +55,13 @@ impl Inner {
             // Those are answered where it is known who asks.
             Request::GetHolders { .. } | Request::GetPeers => Response::NotFound,
             Request::GetHeads { after } => Response::Heads { announcements: self.heads_page(after.as_ref()) },
+            Request::GetVows { after } => match self.vows_page(after.as_ref()) {
+                Ok(publishers) => Response::Vows { publishers },
+                Err(error) => {
+                    warn!(%error, "what publishers have revoked cannot be told");
+                    Response::NotFound
+                }
+            },
         }
     }
 
@@ -187,23 +194,9 @@ impl Inner {
         announcement: &Announcement,
     ) -> Result<Heard, AnnouncementError> {
         let brought = heads::keys_of(announcement)?;
-        let pinned = tags::keys(&self.store, brought.publisher()).ok().flatten();
-        let (keys, revoked) = match pinned {
-            Some(pinned) => {
-                let before = pinned.revocations().count();
-                let keys = joined(pinned, &brought);
-                let revoked = keys.revocations().count() > before;
-                if revoked && let Err(error) = vows::keep_revocations(&self.store, &keys) {
-                    warn!(%error, "what a publisher has revoked cannot be remembered");
-                }
-                (keys, revoked)
-            }
-            None => (brought, false),
-        };
-        if revoked {
-            self.heads.lock().expect("no holder of this lock panics").revoke(&keys);
-        }
-        let heard = match Head::verify(announcement, keys) {
+        let Some(text) = &announcement.tag else { return Ok(self.hear_vows(brought)) };
+        let (keys, revoked) = self.take_vows_of(brought);
+        let heard = match Head::verify(text, announcement, keys) {
             Ok(head) => self.take_head(head),
             // What the record says counts no more, and that is the news.
             Err(_) if revoked => Heard::Known,
@@ -262,8 +255,8 @@ impl Inner {
             }
             for announcement in announcements.iter() {
                 // The order of pages is that of the records' payloads; a proof's stand beside, and may be anywhere.
-                if announcement.contradicted_by.is_none() {
-                    let payload = Envelope::from_bytes(announcement.tag.as_bytes(), TAG_ENVELOPE_BYTES_MAX);
+                if let (Some(tag), None) = (&announcement.tag, &announcement.contradicted_by) {
+                    let payload = Envelope::from_bytes(tag.as_bytes(), TAG_ENVELOPE_BYTES_MAX);
                     after = after.max(payload.ok().map(|it| Digest::of(&it.payload)));
                 }
                 if let Err(error) = self.take_announcement(announcement) {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use reg_proto::delegation::{DELEGATION_TYPE, Delegation, SignedDelegation};
+use reg_proto::delegation::{DELEGATION_TYPE, Delegation, DelegationError, SignedDelegation};
 use reg_proto::digest::Digest;
 use reg_proto::envelope::PublicKey;
 use reg_proto::glob::ModelGlob;
@@ -64,8 +64,8 @@ pub enum VowsError {
     Tags(#[from] TagsError),
     #[error("a revocation is not signed by those who may revoke this")]
     Revocation,
-    #[error("a delegation is not signed by its publisher's keys")]
-    Delegation,
+    #[error("delegation is refused")]
+    Delegation(#[from] DelegationError),
     #[error("a task ended early")]
     Interrupted(#[from] JoinError),
 }
@@ -75,7 +75,7 @@ impl Fault for VowsError {
         match self {
             Self::Keys(source) => source.kind(),
             Self::Tags(source) => source.kind(),
-            Self::Revocation | Self::Delegation => FaultKind::Verification,
+            Self::Revocation | Self::Delegation(_) => FaultKind::Verification,
             Self::Interrupted(_) => FaultKind::Internal,
         }
     }
@@ -169,8 +169,8 @@ impl Inner {
                 return Err(VowsError::Revocation);
             }
         }
-        if told.delegations.iter().any(|it| SignedDelegation::verify(it, &keys).is_err()) {
-            return Err(VowsError::Delegation);
+        for delegation in &told.delegations {
+            SignedDelegation::verify(delegation, &keys)?;
         }
         tags::pin_keys(&self.store, &keys)?;
         vows::keep_delegations(&self.store, &keys, told.delegations.iter().map(String::as_str))?;
@@ -184,10 +184,11 @@ impl Inner {
         Ok((keys, taken))
     }
 
-    /// Announces every tag of a publisher that is here anew: so its newest keys and revocations reach everybody.
+    /// Announces the keys of a publisher and what it has revoked, and every tag of its that is here anew.
     async fn announce_all(self: &Arc<Self>, keys: &KeyHistory) -> usize {
         self.heads.lock().expect("no holder of this lock panics").revoke(keys);
         let records = tags::envelopes(&self.store, keys.publisher()).unwrap_or_default();
+        self.announce_vows(keys).await;
         for text in &records {
             self.announce_text(text, keys).await;
         }

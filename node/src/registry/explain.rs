@@ -280,7 +280,8 @@ fn document_of(resolved: &Resolved, artifact_type: &str) -> Option<Digest> {
     referrers.find(|it| it.artifact_type == artifact_type).map(|it| it.document.digest)
 }
 
-fn age(seconds: u64) -> String {
+/// Returns a length of time as people read it.
+pub(super) fn age(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),

@@ -12,8 +12,8 @@ use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, EnvelopeError};
 use reg_proto::equivocation::{Equivocation, EquivocationClaim, EquivocationError};
 use reg_proto::json::JsonError;
-use reg_proto::key::{KeyError, KeyHistory};
-use reg_proto::limits::{HEADS_PER_PAGE_MAX, TAG_ENVELOPE_BYTES_MAX};
+use reg_proto::key::{KeyError, KeyHistory, publisher_id};
+use reg_proto::limits::{HEADS_PER_PAGE_MAX, KEY_ENVELOPE_BYTES_MAX, TAG_ENVELOPE_BYTES_MAX};
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::tag::{SignedTag, TagError, TagRecord};
 use thiserror::Error;
@@ -76,20 +76,39 @@ pub(super) struct Heads {
 
 /// Returns the keys that an announcement brings, with the revocations among them; its tag record is not looked at.
 pub(super) fn keys_of(announcement: &Announcement) -> Result<KeyHistory, AnnouncementError> {
-    let envelope = Envelope::from_bytes(announcement.tag.as_bytes(), TAG_ENVELOPE_BYTES_MAX)?;
+    let Announcement { tag, key_documents, revocations, .. } = announcement;
+    let Some(tag) = tag else { return keys_from(key_documents, revocations) };
+    let envelope = Envelope::from_bytes(tag.as_bytes(), TAG_ENVELOPE_BYTES_MAX)?;
     let publisher = TagRecord::from_payload(&envelope.payload)?.publisher;
-    let mut keys = KeyHistory::verify(publisher, &announcement.key_documents)?;
-    keys.take_revocations(announcement.revocations.iter().map(String::as_str));
+    let mut keys = KeyHistory::verify(publisher, key_documents)?;
+    keys.take_revocations(revocations.iter().map(String::as_str));
+    Ok(keys)
+}
+
+/// Returns the keys of the publisher that the first of these documents names, with the revocations among those that are
+/// offered.
+pub(super) fn keys_from(
+    documents: &[String],
+    revocations: &[String],
+) -> Result<KeyHistory, AnnouncementError> {
+    let first = documents.first().ok_or(KeyError::Empty)?;
+    let publisher = publisher_id(&Envelope::from_bytes(first.as_bytes(), KEY_ENVELOPE_BYTES_MAX)?.payload);
+    let mut keys = KeyHistory::verify(publisher, documents)?;
+    keys.take_revocations(revocations.iter().map(String::as_str));
     Ok(keys)
 }
 
 impl Head {
-    /// Verifies an announcement against the keys it brings, or newer ones of the same publisher.
-    pub(super) fn verify(announcement: &Announcement, keys: KeyHistory) -> Result<Self, AnnouncementError> {
-        let tag = SignedTag::verify(&announcement.tag, &keys)?;
+    /// Verifies the record that is announced against the keys that come with it, or newer ones of the same publisher.
+    pub(super) fn verify(
+        text: &str,
+        announcement: &Announcement,
+        keys: KeyHistory,
+    ) -> Result<Self, AnnouncementError> {
+        let tag = SignedTag::verify(text, &keys)?;
         let proofs = match &announcement.contradicted_by {
             Some(other) => {
-                let claim = EquivocationClaim { one: announcement.tag.clone(), two: other.clone() };
+                let claim = EquivocationClaim { one: text.to_owned(), two: other.clone() };
                 vec![Equivocation::verify(&claim, &keys)?]
             }
             None => Vec::new(),
@@ -110,8 +129,9 @@ impl Head {
     fn announcements(&self) -> Vec<Announcement> {
         let newest = self.holders.len().saturating_sub(HOLDERS_PER_HEAD_IN_PAGE);
         let holders = &self.holders[newest..];
-        let records =
-            holders.iter().map(|holder| announcement(self.tag.envelope(), &self.keys, holder.clone(), None));
+        let records = holders
+            .iter()
+            .map(|holder| announcement(Some(self.tag.envelope()), &self.keys, holder.clone(), None));
         let proofs = self.proofs.iter().filter_map(|proof| {
             let holder = self.holders.last()?.clone();
             Some(proof_announcement(proof, &self.keys, holder))
@@ -120,9 +140,9 @@ impl Head {
     }
 }
 
-/// Returns what is gossiped of a record, or of a record that another one contradicts.
+/// Returns what is gossiped of a record, or of a record that another one contradicts; without one, of keys alone.
 pub(super) fn announcement(
-    tag: &str,
+    tag: Option<&str>,
     keys: &KeyHistory,
     holder: Holder,
     contradicted_by: Option<String>,
@@ -131,7 +151,7 @@ pub(super) fn announcement(
         keys.revocations().map(|(revocation, text)| (revocation.issued, text.to_owned())).collect();
     revocations.sort_by_key(|(issued, _)| std::cmp::Reverse(*issued));
     Announcement {
-        tag: tag.to_owned(),
+        tag: tag.map(str::to_owned),
         key_documents: Bounded::first_of(keys.envelopes().iter().cloned()),
         holder,
         contradicted_by,
@@ -142,7 +162,7 @@ pub(super) fn announcement(
 /// Returns how a proof is gossiped.
 pub(super) fn proof_announcement(proof: &Equivocation, keys: &KeyHistory, holder: Holder) -> Announcement {
     let [one, two] = proof.records();
-    announcement(one.envelope(), keys, holder, Some(two.envelope().to_owned()))
+    announcement(Some(one.envelope()), keys, holder, Some(two.envelope().to_owned()))
 }
 
 impl Heads {

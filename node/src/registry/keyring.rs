@@ -22,6 +22,7 @@ use reg_proto::name::PublisherId;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::authorities::Authorities;
 use super::durable;
 use super::key_file::{self, PASSPHRASE_BYTES_MAX, Passphrases, Protection};
 use super::publish::keys_of;
@@ -268,6 +269,23 @@ impl Keyring {
             }
             Err(source) => Err(KeyringError::NotAKey { path, source }),
         }
+    }
+
+    /// Returns the certificate authorities of every key that the publisher of this name has or had, as far as they are here
+    /// and not among those that are revoked.
+    ///
+    /// # Errors
+    /// None of them is here, or as [`Keyring::load`].
+    pub fn authorities(&self, name: &KeyName, revoked: &[PublicKey]) -> Result<Authorities, KeyringError> {
+        let publisher = match self.documents(name)? {
+            Some(history) => {
+                let ever = history.documents().flat_map(|it| it.keys.iter().copied());
+                let wanted: Vec<PublicKey> = ever.filter(|it| !revoked.contains(it)).collect();
+                PublisherKey::new(self.secrets(&wanted, wanted.len())?, history)
+            }
+            None => self.load(name)?,
+        };
+        publisher.authorities(revoked).map_err(|error| KeyringError::Sign(Box::new(error)))
     }
 
     /// Returns up to `enough` of the keys with these public halves, as far as they are here.

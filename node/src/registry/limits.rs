@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use reg_proto::limits::RESPONSE_HEADER_BYTES_MAX;
+
 /// How long a name is looked for before the answer is "nobody has it". A DHT look-up may take 20 s.
 pub(super) const FIND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a name is looked for where a copy is here already: long enough for peers that are connected.
@@ -132,6 +134,16 @@ pub(super) const HEADS_BYTES_MAX: usize = 16 << 20;
 pub(super) const HOLDERS_PER_HEAD_MAX: usize = 16;
 /// Pages of heads taken from one peer when it connects: 256 heads.
 pub(super) const HEAD_PAGES_MAX: usize = 8;
+/// Pages of what publishers have revoked taken from one peer when it connects: 256 publishers.
+pub(super) const VOW_PAGES_MAX: usize = 8;
+/// Bytes of the envelopes in one page of what publishers have revoked: half of what an answer's header may have, because
+/// quotes in JSON within JSON take a second byte.
+pub(super) const VOW_PAGE_BYTES_MAX: usize = RESPONSE_HEADER_BYTES_MAX / 2;
+/// Key histories of one publisher that are not followed and kept for what they revoke: the publisher's, and a few that a thief
+/// of an old key may have made before.
+pub(super) const WITNESSES_MAX: usize = 4;
+/// What publishers without a tag have said that was passed on: so much is remembered, lest it go round again.
+pub(super) const VOWS_PASSED_MAX: usize = 4096;
 
 /// How long a preparation waits for its signatures before it is forgotten.
 pub(super) const PREPARATION_TIMEOUT: Duration = Duration::from_secs(3600);

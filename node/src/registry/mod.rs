@@ -23,6 +23,7 @@ mod tensors;
 
 mod answer;
 mod catalogue;
+mod chat_template;
 mod verify;
 
 pub mod hub_cache;
@@ -37,8 +38,10 @@ mod upload;
 pub mod upstream;
 mod view;
 
+mod accept;
 mod attested;
 mod consent;
+pub mod freshness;
 mod history;
 pub mod key_pin;
 pub mod log;
@@ -48,6 +51,7 @@ pub mod sharing;
 mod tags;
 pub mod trust;
 mod trust_use;
+mod vow_news;
 mod vows;
 
 mod assemble;
@@ -75,6 +79,7 @@ mod throttle;
 mod turns;
 mod web;
 
+pub mod authorities;
 pub mod board;
 pub mod bundle;
 mod certificate;

@@ -525,8 +525,8 @@ impl Inner {
     pub(super) async fn announce_text(self: &Arc<Self>, tag: &str, keys: &KeyHistory) {
         let own = self.network.peer_id();
         let holder = holder_of(own, self.network.listen_addresses().await);
-        let announcement = heads::announcement(tag, keys, holder, None);
-        match Head::verify(&announcement, keys.clone()) {
+        let announcement = heads::announcement(Some(tag), keys, holder, None);
+        match Head::verify(tag, &announcement, keys.clone()) {
             Ok(head) => drop(self.take_head(head)),
             Err(error) => debug!(%error, "a tag record that is revoked is told along with its revocation"),
         }

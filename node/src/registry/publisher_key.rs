@@ -14,8 +14,9 @@ use reg_proto::tag::{TAG_RECORD_TYPE, TagRecord};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::authorities::Authorities;
 use super::bundle::{self, BundleError};
-use super::certificate::{self, CertificateError};
+use super::certificate::CertificateError;
 use super::clock;
 use super::fault::{Fault, FaultKind};
 use super::report::{Prepared, Signed};
@@ -42,6 +43,8 @@ pub enum SignError {
     TooFew { publisher: PublisherId, have: usize, threshold: usize },
     #[error("none of the keys here is one of {publisher}'s: they were rotated away")]
     NotOne { publisher: PublisherId },
+    #[error("no key that {publisher} has or had is here and not revoked")]
+    NoneHere { publisher: PublisherId },
     #[error(transparent)]
     Key(#[from] SecretKeyError),
     #[error("certificate authority cannot be made")]
@@ -60,7 +63,7 @@ impl Fault for SignError {
             Self::OtherPublisher { .. } | Self::Provenance(_) | Self::TagRecord(_) | Self::Differs { .. } => {
                 FaultKind::Verification
             }
-            Self::TooFew { .. } | Self::NotOne { .. } => FaultKind::Denied,
+            Self::TooFew { .. } | Self::NotOne { .. } | Self::NoneHere { .. } => FaultKind::Denied,
             Self::Key(_) => FaultKind::Unreachable,
             Self::History(_) => FaultKind::Verification,
             Self::Bundle(_) | Self::Certificate(_) => FaultKind::Invalid,
@@ -123,12 +126,9 @@ impl PublisherKey {
         self.history.envelopes()
     }
 
-    /// Returns the certificate by which tools that know X.509 trust the key that signs now: a PEM file, the same each time.
-    ///
-    /// # Errors
-    /// None of the publisher's keys is at hand, or it does not sign.
-    pub fn ca_pem(&self) -> Result<String, SignError> {
-        Ok(certificate::to_pem(certificate::authority(self.any_signer()?, &self.publisher_id())?.der()))
+    /// Returns the certificate authorities of the keys that are at hand and not among those that are revoked.
+    pub(super) fn authorities(&self, revoked: &[PublicKey]) -> Result<Authorities, SignError> {
+        Authorities::of(&self.history, &self.keys, revoked)
     }
 
     /// Returns the keys at hand that the newest document names.

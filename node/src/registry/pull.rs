@@ -229,6 +229,7 @@ impl Registry {
             pace,
             receipt,
             publisher: resolved.keys.publisher(),
+            tag_age: resolved.tag_age(),
             model: resolved.model,
             tag: resolved.tag.map(|it| it.record().tag.clone()),
             manifest: resolved.digest,

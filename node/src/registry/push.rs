@@ -17,6 +17,7 @@ use reg_proto::referrer::{KEYS_ARTIFACT_TYPE, Referrer};
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::accept::accept;
 use super::admit::ConcludeError;
 use super::documents::Referrers;
 use super::fault::{Fault, FaultKind};
@@ -24,7 +25,7 @@ use super::limits::{HELD_MAX, UPLOAD_IDLE};
 use super::publisher_key::PublisherKey;
 use super::report::Published;
 use super::request::{Claims, PublishRequest, PublishSource};
-use super::resolve::{Resolved, accept};
+use super::resolve::Resolved;
 use super::upload::UploadError;
 use super::view::{ModelView, Revision, ViewError};
 use super::{Inner, PublishError, Registry, Reporter, model, tags};

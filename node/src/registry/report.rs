@@ -6,13 +6,16 @@ use std::path::PathBuf;
 use reg_proto::attestation::Mirror;
 use reg_proto::content::metadata::Metadata;
 use reg_proto::digest::Digest;
+use reg_proto::envelope::PublicKey;
 use reg_proto::name::{ModelName, Petname, PublisherId, Reference, Tag};
 use reg_proto::path::SafePath;
 use reg_proto::peer::{Address, PeerId};
+use reg_proto::revocation::Revocation;
 use serde::{Deserialize, Serialize};
 
 use super::attest::AttestationInfo;
 use super::explain::{ByteSource, Pace, Receipt};
+use super::freshness::TagAge;
 use super::policy::{Check, Rule};
 use crate::net::Reachability;
 
@@ -81,6 +84,9 @@ pub struct Pulled {
     pub publisher: PublisherId,
     pub model: ModelName,
     pub tag: Option<Tag>,
+    /// How old the record of the tag is; `None` where a digest was asked for that no tag means.
+    #[serde(default)]
+    pub tag_age: Option<TagAge>,
     pub manifest: Digest,
     pub bytes: u64,
     pub files: usize,
@@ -322,6 +328,23 @@ pub struct TrustEntry {
     pub publisher: PublisherId,
     /// Highest key document seen, where any was.
     pub key_document_version: Option<u64>,
+    /// What it has revoked.
+    #[serde(default)]
+    pub revocations: Vec<Revocation>,
+}
+
+/// What is remembered of a publisher here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PublisherReport {
+    pub publisher: PublisherId,
+    /// Highest key document seen, where any was.
+    pub key_document: Option<u64>,
+    /// How many keys must sign for it; 0 where no key document was seen.
+    pub threshold: usize,
+    /// The keys that sign for it now.
+    pub keys: Vec<PublicKey>,
+    /// What it has revoked.
+    pub revocations: Vec<Revocation>,
 }
 
 /// All that the trust file says.

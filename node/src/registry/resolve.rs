@@ -3,7 +3,7 @@
 //! Nothing else is fetched before the signature and the provenance have been checked. Several holders are asked, because
 //! one may be stale or lie: the highest valid number wins.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reg_proto::announcement::Holder;
@@ -16,10 +16,8 @@ use reg_proto::key::{KeyError, KeyHistory};
 use reg_proto::limits::DELEGATION_DEPTH_MAX;
 use reg_proto::manifest::{Manifest, ManifestError};
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
-use reg_proto::path::SafePath;
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::provenance::{Provenance, ProvenanceError};
-use reg_proto::referrer::{BUNDLE_ARTIFACT_TYPE, EMPTY_BLOB, KEYS_ARTIFACT_TYPE, PROVENANCE_ARTIFACT_TYPE};
 use reg_proto::revocation::Revoked;
 use reg_proto::tag::{SignedTag, TagError};
 use reg_proto::wire::{Records, Request, Response};
@@ -28,18 +26,18 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-use super::attested::Attestors;
-use super::bundle;
-use super::documents::{DocumentError, Documents, Referrers};
+use super::accept::{Accepted, accept};
+use super::documents::{DocumentError, Documents};
+use super::explain::age;
 use super::fault::{Fault, FaultKind};
 use super::finder::{Finder, Search};
+use super::freshness::TagAge;
 use super::limits::{
     FIND_TIMEOUT, LOOK_AGAIN, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED, REFRESH_TIMEOUT,
     REFUSED_PATIENCE, SETTLE, TAGS_TOLD_MAX,
 };
 use super::model::ModelError;
 use super::places::Places;
-use super::push::read_keys;
 use super::tags::{self, TagsError};
 use super::trust::TrustError;
 use super::{Inner, Reporter, answer, clock, key_pin, proofs, vows};
@@ -66,6 +64,13 @@ pub(super) struct Resolved {
     pub(super) finder: Option<Finder>,
     /// Peers that have answered for this publisher.
     pub(super) holders: Vec<PeerId>,
+}
+
+impl Resolved {
+    /// Returns how old the record of the tag is.
+    pub(super) fn tag_age(&self) -> Option<TagAge> {
+        self.tag.as_ref().map(|tag| TagAge::of(tag.record(), clock::now()))
+    }
 }
 
 /// How a reference is to be resolved.
@@ -213,7 +218,7 @@ impl Inner {
                 }
                 Err(error) => error,
             };
-            let Some((to, note)) = self.delegate(&asked, &error)? else { return Err(error) };
+            let Some((to, note)) = self.delegate(&asked, &error, reporter)? else { return Err(error) };
             reporter.note(format_args!("{note}"));
             notes.push(note);
             asked.publisher = Publisher::Id(to);
@@ -226,6 +231,7 @@ impl Inner {
         &self,
         reference: &Reference,
         error: &ResolveError,
+        reporter: &Reporter,
     ) -> Result<Option<(PublisherId, String)>, ResolveError> {
         let has_none = matches!(
             error,
@@ -247,6 +253,14 @@ impl Inner {
             return Ok(None);
         }
         let signed = vows::delegate(&self.store, &keys, &reference.model, clock::now()).map_err(failed)?;
+        if signed.is_none()
+            && let Some(ended) = vows::ended(&self.store, &keys, &reference.model).map_err(failed)?
+        {
+            let (it, now) = (ended.delegation(), clock::now());
+            let since = age(now.saturating_sub(it.expires));
+            reporter
+                .note(format_args!("{publisher} let {} speak for {}, until {since} ago", it.to, it.models));
+        }
         Ok(signed.map(|signed| {
             let it = signed.delegation();
             let days = it.expires.saturating_sub(clock::now()) / 86_400;
@@ -508,7 +522,13 @@ impl Inner {
         offline: bool,
     ) -> Result<Chosen, ResolveError> {
         let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
-        let Told { keys, tags: tags_told, parted, delegated, mut holders, others, asked, refusal, .. } = told;
+        let Told {
+            mut keys, tags: tags_told, parted, delegated, mut holders, others, asked, refusal, ..
+        } = told;
+        // What was heard before of a publisher that nobody has followed here counts from its first model on.
+        if let Some(keys) = &mut keys {
+            vows::revoke(&self.store, keys).map_err(failed)?;
+        }
         let refusal = match refusal {
             Some(refusal) if parted => return Err(refusal),
             refusal => refusal,
@@ -559,7 +579,7 @@ impl Inner {
             Some(tag) if by_digest => tags::see(&self.store, &keys, &tag).is_ok().then_some(tag),
             Some(tag) => {
                 tags::see(&self.store, &keys, &tag).map_err(failed)?;
-                check_dates(&tag, options.allow_expired, &mut notes)?;
+                TagAge::of(tag.record(), clock::now()).judge(options.allow_expired, &mut notes)?;
                 Some(tag)
             }
             None => None,
@@ -627,66 +647,6 @@ impl Inner {
             holders,
         })
     }
-}
-
-/// What is kept of the referrers of a manifest.
-pub(super) struct Accepted {
-    pub(super) provenance: Provenance,
-    pub(super) referrers: Vec<Digest>,
-    /// What others say of it, and its publisher beside the provenance.
-    pub(super) said: Vec<Said>,
-    /// The referrers and what they carry.
-    documents: BTreeSet<Digest>,
-}
-
-/// Takes the publisher's provenance, its OpenSSF bundle, its key documents, and attestations that verify; whatever else a
-/// peer offers is left.
-pub(super) fn accept(
-    candidates: &Referrers,
-    keys: &KeyHistory,
-    model: &ModelName,
-    digest: Digest,
-    manifest: &Manifest,
-    attestors: &Attestors<'_>,
-) -> Result<Accepted, ResolveError> {
-    let mut refusal = ResolveError::NoProvenance { digest, publisher: keys.publisher() };
-    let mut provenance = None;
-    let mut accepted: Vec<(Digest, Digest)> = Vec::new();
-    for (referrer_digest, referrer, document) in candidates.iter() {
-        if provenance.is_some() || referrer.artifact_type != PROVENANCE_ARTIFACT_TYPE {
-            continue;
-        }
-        match Provenance::verify(&String::from_utf8_lossy(document), keys, model, &digest, manifest) {
-            Ok(valid) => {
-                provenance = Some(valid);
-                accepted.push((*referrer_digest, referrer.document.digest));
-            }
-            Err(source) => refusal = ResolveError::Provenance { digest, source },
-        }
-    }
-    let provenance = provenance.ok_or(refusal)?;
-    let signers = keys.signers(provenance.key_document);
-    let files: Vec<(SafePath, Digest)> =
-        manifest.files().iter().map(|file| (file.path.clone(), file.digest)).collect();
-    let bundle = candidates.iter().find(|(_, referrer, document)| {
-        let text = String::from_utf8_lossy(document);
-        referrer.artifact_type == BUNDLE_ARTIFACT_TYPE && bundle::check(&text, &signers, &files).is_ok()
-    });
-    accepted
-        .extend(bundle.map(|(referrer_digest, referrer, _)| (*referrer_digest, referrer.document.digest)));
-    let with_keys = candidates.iter().find(|(_, referrer, document)| {
-        let text = String::from_utf8_lossy(document);
-        referrer.artifact_type == KEYS_ARTIFACT_TYPE && read_keys(keys.publisher(), &text).is_some()
-    });
-    accepted
-        .extend(with_keys.map(|(referrer_digest, referrer, _)| (*referrer_digest, referrer.document.digest)));
-    let attested = attestors.gather(candidates, keys, &digest);
-    accepted.extend(attested.referrers);
-    let referrers = accepted.iter().map(|(referrer, _)| *referrer).collect();
-    let empty = Digest::of(EMPTY_BLOB);
-    let documents =
-        accepted.into_iter().flat_map(|(referrer, document)| [referrer, document]).chain([empty]).collect();
-    Ok(Accepted { provenance, referrers, said: attested.said, documents })
 }
 
 /// What was decided before any document is fetched.
@@ -758,24 +718,6 @@ fn is_about(tag: &SignedTag, reference: &Reference) -> bool {
     let record = tag.record();
     record.model.folded() == reference.model.folded()
         && wanted_tag(reference).is_none_or(|it| it == record.tag)
-}
-
-fn check_dates(tag: &SignedTag, allow_expired: bool, notes: &mut Vec<String>) -> Result<(), ResolveError> {
-    let (record, now) = (tag.record(), clock::now());
-    if let Some(seconds) = record.expires.and_then(|expires| now.checked_sub(expires)).filter(|it| *it > 0) {
-        if !allow_expired {
-            return Err(ResolveError::Expired { tag: record.tag.clone(), seconds });
-        }
-        notes.push(format!("tag {} expired {seconds} s ago, taken because it was asked for", record.tag));
-    }
-    if let Some(late) = record.fresh_until.and_then(|until| now.checked_sub(until)).filter(|it| *it > 0) {
-        let age = Duration::from_secs(now.saturating_sub(record.issued)).as_secs() / 86_400;
-        notes.push(format!(
-            "tag {} is {age} days old and {late} s past its freshness: there may be a newer one",
-            record.tag
-        ));
-    }
-    Ok(())
 }
 
 /// Waits for `future` until `end`.

@@ -32,6 +32,7 @@ use super::trust::{TrustError, TrustFile};
 use super::turns::Turns;
 use super::upload::Uploads;
 use super::view::Views;
+use super::vow_news::VowsPassed;
 use super::{answer, clock, tags};
 use crate::net::{Inbound, InboundStream, Network, PeerEvent, PieceBytes, PiecePool};
 use crate::store::{Intake, Store};
@@ -72,6 +73,7 @@ pub(super) struct Inner {
     pub(super) network: Network,
     pub(super) trust: TrustFile,
     pub(super) heads: Mutex<Heads>,
+    pub(super) vows_passed: Mutex<VowsPassed>,
     pub(super) bans: Bans,
     pub(super) pullers: Pullers,
     pub(super) traffic: Traffic,
@@ -129,6 +131,7 @@ impl Registry {
             network,
             trust,
             heads: Mutex::default(),
+            vows_passed: Mutex::default(),
             bans: Bans::default(),
             pullers: Pullers::default(),
             traffic: Traffic::default(),
@@ -272,7 +275,10 @@ fn serve_stream(inner: &Arc<Inner>, stream: InboundStream, tasks: &mut JoinSet<(
 fn greet(inner: &Arc<Inner>, event: PeerEvent, tasks: &mut JoinSet<()>) {
     if let (PeerEvent::Connected(peer), true) = (event, inner.network.gossips()) {
         let inner = inner.clone();
-        tasks.spawn(async move { inner.take_heads_of(peer).await });
+        tasks.spawn(async move {
+            inner.ask_for_vows(peer).await;
+            inner.take_heads_of(peer).await;
+        });
     }
 }
 

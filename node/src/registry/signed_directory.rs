@@ -56,6 +56,11 @@ pub struct SignedDirectory {
     pub certificate: Option<String>,
     /// What lies there unsigned, by the user's leave.
     pub unsigned: Vec<String>,
+    /// The bundle that was read.
+    pub bundle: Digest,
+    /// What it signs.
+    #[serde(skip)]
+    pub signed: BTreeMap<SafePath, Digest>,
 }
 
 /// Why a directory is not what a bundle says, or the bundle says nothing.
@@ -122,7 +127,8 @@ impl Fault for SignedDirectoryError {
             Self::Method { found: "a key", .. } => Some("name the public key with --key".to_owned()),
             Self::Method { .. } => Some("name the authority with --ca".to_owned()),
             Self::Unsigned { path } => {
-                Some(format!("the stock tool may let it pass; take it away, or add --unsigned {path}"))
+                let top = path.split('/').next().unwrap_or_default();
+                Some(format!("the stock tool may let it pass; take it away, or add --unsigned {top}"))
             }
             _ => None,
         }
@@ -256,7 +262,8 @@ pub fn verify_directory(
     now: u64,
     unsigned: &[String],
 ) -> Result<SignedDirectory, SignedDirectoryError> {
-    let (signed, root, certificate) = verify_bundle(&read(bundle)?, authority, now)?;
+    let text = read(bundle)?;
+    let (signed, root, certificate) = verify_bundle(&text, authority, now)?;
     let there = walk(dir)?;
     let own = bundle.canonicalize().ok();
     let mut left = Vec::new();
@@ -280,7 +287,8 @@ pub fn verify_directory(
         }
         bytes += fs::metadata(file).map_or(0, |it| it.len());
     }
-    Ok(SignedDirectory { files: signed.len(), bytes, root, certificate, unsigned: left })
+    let (files, bundle) = (signed.len(), Digest::of(&text));
+    Ok(SignedDirectory { files, bytes, root, certificate, unsigned: left, bundle, signed })
 }
 
 /// What a bundle signs, the digest of that list, and the certificate that did.

@@ -129,6 +129,7 @@ pub(super) fn pin_keys(store: &Store, offered: &KeyHistory) -> Result<(), TagsEr
         store
             .put_document(DocumentKind::Publisher, &publisher.to_string(), &envelopes)
             .map_err(|source| TagsError::Write { publisher, source })?;
+        vows::forget_witnesses(store, offered)?;
     }
     vows::keep_revocations(store, offered)
 }

@@ -206,6 +206,7 @@ impl Registry {
                 digest: resolved.tag.is_none().then_some(resolved.digest),
             },
             publisher: resolved.keys.publisher(),
+            tag_age: resolved.tag_age(),
             model: resolved.model,
             tag: resolved.tag.map(|it| it.record().tag.clone()),
             manifest: resolved.digest,

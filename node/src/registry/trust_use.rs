@@ -1,18 +1,17 @@
 //! What a user says of trust, as use cases: names, rules, lists; and what it means for a model that is here.
 
 use reg_proto::attestation::Said;
-use reg_proto::content::chat_template::CHAT_TEMPLATE_BYTES_MAX;
-use reg_proto::content::tokenizer_config::{self, TOKENIZER_CONFIG_BYTES_MAX};
 use reg_proto::denylist::Denied;
 use reg_proto::digest::Digest;
-use reg_proto::name::{Petname, PublisherId, Reference};
+use reg_proto::key::KeyHistory;
+use reg_proto::name::{Petname, PublisherId};
 
 use super::catalogue::CatalogueError;
 use super::model::{self, ModelRecord};
 use super::policy::{Check, Facts, judge_trust};
-use super::report::{RuleReport, TrustEntry, TrustReport};
+use super::report::{PublisherReport, RuleReport, TrustEntry, TrustReport};
 use super::trust::{EntryError, RawRule, TrustError};
-use super::{Inner, Registry, tags};
+use super::{Inner, Registry, tags, vows};
 
 impl Registry {
     /// Gives a publisher a petname; with `replace` one that has meant somebody else.
@@ -62,6 +61,25 @@ impl Registry {
                 allowed: trust.allowed.iter().map(ToString::to_string).collect(),
                 denied: denials.denied.len(),
                 notes: denials.notes,
+            })
+        })
+        .await
+    }
+
+    /// Returns what is remembered of a publisher.
+    ///
+    /// # Errors
+    /// See [`CatalogueError`].
+    pub async fn seen_of(&self, publisher: PublisherId) -> Result<PublisherReport, CatalogueError> {
+        self.here(move |inner| {
+            let keys = tags::keys(&inner.store, publisher)?;
+            let newest = keys.as_ref().map(KeyHistory::newest);
+            Ok(PublisherReport {
+                publisher,
+                key_document: newest.map(|it| it.version),
+                threshold: newest.map_or(0, |it| it.threshold),
+                keys: newest.map(|it| it.keys.clone()).unwrap_or_default(),
+                revocations: vows::revocations(&inner.store, publisher)?,
             })
         })
         .await
@@ -124,35 +142,15 @@ impl Registry {
     }
 }
 
-impl Registry {
-    /// Returns the text of a model's chat template, where it lies in a file of its own or in the tokenizer's settings.
-    ///
-    /// # Errors
-    /// See [`CatalogueError`].
-    pub async fn chat_template(&self, reference: &Reference) -> Result<Option<String>, CatalogueError> {
-        let reference = reference.clone();
-        self.here(move |inner| {
-            let (digest, _) = inner.model_here(&reference)?;
-            let manifest = model::manifest(&inner.store, &digest)?;
-            let read = |name: &str, max: u64| {
-                let file = manifest.files().iter().find(|it| it.path.as_str() == name)?;
-                inner.store.read_blob(&file.digest, max).ok()
-            };
-            let own = read("chat_template.jinja", CHAT_TEMPLATE_BYTES_MAX)
-                .and_then(|it| String::from_utf8(it).ok());
-            Ok(own.or_else(|| {
-                let settings = read("tokenizer_config.json", TOKENIZER_CONFIG_BYTES_MAX as u64)?;
-                tokenizer_config::template_text(&settings)
-            }))
-        })
-        .await
-    }
-}
-
 impl Inner {
     fn entry(&self, petname: Petname, publisher: PublisherId) -> Result<TrustEntry, CatalogueError> {
         let keys = tags::keys(&self.store, publisher)?;
-        Ok(TrustEntry { petname, publisher, key_document_version: keys.map(|keys| keys.version()) })
+        Ok(TrustEntry {
+            petname,
+            publisher,
+            key_document_version: keys.map(|keys| keys.version()),
+            revocations: vows::revocations(&self.store, publisher)?,
+        })
     }
 
     /// Judges a model that is here by what the user wants now.

@@ -2,18 +2,98 @@
 
 use reg_proto::delegation::SignedDelegation;
 use reg_proto::digest::Digest;
+use reg_proto::json;
 use reg_proto::key::KeyHistory;
-use reg_proto::limits::DELEGATIONS_MAX;
+use reg_proto::limits::{DELEGATIONS_MAX, KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX};
 use reg_proto::name::{ModelName, PublisherId};
+use reg_proto::revocation::Revocation;
 
-use super::tags::TagsError;
-use crate::store::{DocumentKind, Store};
+use super::limits::WITNESSES_MAX;
+use super::tags::{self, TagsError};
+use crate::store::{DocumentKind, ReadError, Store};
 
-/// Applies to `keys` what is remembered that their publisher has revoked.
+/// Bytes of a history that is kept as a witness: envelopes in JSON once more.
+const WITNESS_BYTES_MAX: usize = KEY_DOCUMENTS_MAX * 2 * KEY_ENVELOPE_BYTES_MAX;
+
+/// Applies to `keys` what is remembered that their publisher has revoked, also with keys that came later.
 pub(super) fn revoke(store: &Store, keys: &mut KeyHistory) -> Result<(), TagsError> {
     let texts = texts(store, DocumentKind::Revocation, keys.publisher())?;
+    if texts.is_empty() {
+        return Ok(());
+    }
     keys.take_revocations(texts.iter().map(String::as_str));
+    witnesses(store, keys.publisher())?.iter().for_each(|witness| keys.heed(witness));
     Ok(())
+}
+
+/// Remembers what a publisher has revoked, whether its newest keys are followed here or not, and returns whether any of it
+/// is news. Keys that are not followed are kept beside it: without them nobody could tell later that it counts.
+pub(super) fn remember(store: &Store, keys: &KeyHistory) -> Result<bool, TagsError> {
+    let publisher = keys.publisher();
+    let before = revocations(store, publisher)?.len();
+    if keys.revocations().next().is_none() {
+        return Ok(false);
+    }
+    keep_revocations(store, keys)?;
+    let followed = tags::keys(store, publisher)?;
+    if followed.is_none_or(|followed| followed.version() < keys.version() && followed.is_prefix_of(keys)) {
+        let known = witnesses(store, publisher)?;
+        if known.len() < WITNESSES_MAX && !known.iter().any(|it| keys.is_prefix_of(it)) {
+            let envelopes = json::to_vec(&keys.envelopes());
+            store
+                .put_document(DocumentKind::Witness, &key(publisher, &keys.head()), &envelopes)
+                .map_err(|source| TagsError::Write { publisher, source })?;
+        }
+    }
+    Ok(revocations(store, publisher)?.len() > before)
+}
+
+/// Forgets the witnesses that say nothing which the keys that are followed do not say.
+pub(super) fn forget_witnesses(store: &Store, followed: &KeyHistory) -> Result<(), TagsError> {
+    let publisher = followed.publisher();
+    for witness in witnesses(store, publisher)?.iter().filter(|it| it.is_prefix_of(followed)) {
+        store
+            .remove_document(DocumentKind::Witness, &key(publisher, &witness.head()))
+            .map_err(|source| TagsError::Write { publisher, source })?;
+    }
+    Ok(())
+}
+
+/// Returns what a publisher has revoked, by the keys that are followed, or, where none are, by those that were heard of.
+pub(super) fn revocations(store: &Store, publisher: PublisherId) -> Result<Vec<Revocation>, TagsError> {
+    let said_by = match tags::keys(store, publisher)? {
+        Some(followed) => vec![followed],
+        None => witnesses(store, publisher)?,
+    };
+    let mut found: Vec<Revocation> = Vec::new();
+    for (revocation, _) in said_by.iter().flat_map(KeyHistory::revocations) {
+        if !found.iter().any(|it| it.subject == revocation.subject) {
+            found.push(revocation.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the histories that are kept for what they revoke, with that.
+pub(super) fn witnesses(store: &Store, publisher: PublisherId) -> Result<Vec<KeyHistory>, TagsError> {
+    let revocations = texts(store, DocumentKind::Revocation, publisher)?;
+    let read = |text: String| {
+        let envelopes: Vec<String> = json::from_slice(text.as_bytes(), WITNESS_BYTES_MAX).ok()?;
+        let mut keys = KeyHistory::verify(publisher, &envelopes).ok()?;
+        keys.take_revocations(revocations.iter().map(String::as_str));
+        Some(keys)
+    };
+    Ok(texts(store, DocumentKind::Witness, publisher)?.into_iter().filter_map(read).collect())
+}
+
+/// Returns the publishers of which something that they have revoked is kept, in the order of their ids.
+pub(super) fn revoking(store: &Store) -> Result<Vec<PublisherId>, ReadError> {
+    let documents = store.list_documents(DocumentKind::Revocation, "")?;
+    let mut found: Vec<PublisherId> =
+        documents.iter().filter_map(|(key, _)| key.split('/').next()?.parse().ok()).collect();
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
 }
 
 /// Remembers what a publisher has revoked: it is never forgotten.
@@ -64,6 +144,16 @@ pub(super) fn delegate(
 ) -> Result<Option<SignedDelegation>, TagsError> {
     let all = delegations(store, keys)?.into_iter().filter(|it| it.delegation().covers(model, now));
     Ok(all.max_by_key(|it| (it.delegation().key_document, it.delegation().issued, it.payload_digest())))
+}
+
+/// Returns the delegation for a model that ended last.
+pub(super) fn ended(
+    store: &Store,
+    keys: &KeyHistory,
+    model: &ModelName,
+) -> Result<Option<SignedDelegation>, TagsError> {
+    let all = delegations(store, keys)?.into_iter().filter(|it| it.delegation().models.covers(model));
+    Ok(all.max_by_key(|it| it.delegation().expires))
 }
 
 fn key(publisher: PublisherId, payload: &Digest) -> String {

@@ -34,11 +34,13 @@ pub enum DocumentKind {
     Revocation,
     /// Who speaks for models of a publisher.
     Delegation,
+    /// Key documents of a publisher that are not followed here, and are kept for what they revoke.
+    Witness,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Publisher,
         Self::Tag,
         Self::Seen,
@@ -50,6 +52,7 @@ impl DocumentKind {
         Self::Reserved,
         Self::Revocation,
         Self::Delegation,
+        Self::Witness,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -65,6 +68,7 @@ impl DocumentKind {
             Self::Reserved => "reserved",
             Self::Revocation => "revocation",
             Self::Delegation => "delegation",
+            Self::Witness => "witness",
         }
     }
 }

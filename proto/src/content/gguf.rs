@@ -124,13 +124,7 @@ impl Gguf {
 /// A failing reader, or anything that the format forbids, with what it is.
 pub fn read(reader: &mut dyn Read, file_size: u64) -> Result<Gguf, GgufError> {
     let mut source = Source::new(reader, file_size);
-    let version = read_version(&mut source)?;
-    let tensor_count = source.count("tensors", TENSORS_MAX)?;
-    let setting_count = source.count("settings", SETTINGS_MAX)?;
-    let mut settings = Settings::default();
-    for _ in 0..setting_count {
-        settings.read_one(&mut source)?;
-    }
+    let (version, tensor_count, settings) = read_settings(&mut source)?;
     let alignment = settings.alignment()?;
     let mut tensors = Vec::new();
     for _ in 0..tensor_count {
@@ -151,10 +145,30 @@ pub fn read(reader: &mut dyn Read, file_size: u64) -> Result<Gguf, GgufError> {
         name: settings.label("general.name"),
         license: settings.label("general.license"),
         file_type: settings.number("general.file_type"),
-        chat_template: settings.chat_template,
+        chat_template: settings.chat_template.as_deref().map(ChatTemplate::of),
         data_begin,
         tensors: tensors.into_iter().map(|it| it.tensor).collect(),
     })
+}
+
+/// Returns the text of the chat template, if there is one, and reads no further than the settings.
+///
+/// # Errors
+/// As [`read`], for the settings.
+pub fn read_chat_template(reader: &mut dyn Read, file_size: u64) -> Result<Option<String>, GgufError> {
+    let (_, _, settings) = read_settings(&mut Source::new(reader, file_size))?;
+    Ok(settings.chat_template)
+}
+
+fn read_settings(source: &mut Source<'_>) -> Result<(u32, u64, Settings), GgufError> {
+    let version = read_version(source)?;
+    let tensor_count = source.count("tensors", TENSORS_MAX)?;
+    let setting_count = source.count("settings", SETTINGS_MAX)?;
+    let mut settings = Settings::default();
+    for _ in 0..setting_count {
+        settings.read_one(source)?;
+    }
+    Ok((version, tensor_count, settings))
 }
 
 fn read_version(source: &mut Source<'_>) -> Result<u32, GgufError> {
@@ -180,7 +194,7 @@ struct Settings {
     keys: BTreeSet<String>,
     numbers: BTreeMap<String, u64>,
     labels: BTreeMap<String, Label>,
-    chat_template: Option<ChatTemplate>,
+    chat_template: Option<String>,
 }
 
 impl Settings {
@@ -210,8 +224,7 @@ impl Settings {
 
     fn read_text(&mut self, key: &str, source: &mut Source<'_>) -> Result<(), GgufError> {
         if key == CHAT_TEMPLATE_KEY {
-            let template = source.text("the chat template", CHAT_TEMPLATE_BYTES_MAX)?;
-            self.chat_template = Some(ChatTemplate::of(&template));
+            self.chat_template = Some(source.text("the chat template", CHAT_TEMPLATE_BYTES_MAX)?);
         } else if let Some(label) = source.label(LABEL_BYTES_MAX as u64)? {
             self.labels.insert(key.to_owned(), label);
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stream::streamed;
 use super::{Answer, Named};
-use crate::registry::report::{TrustEntry, TrustReport};
+use crate::registry::report::{PublisherReport, TrustEntry, TrustReport};
 use crate::registry::trust::RawRule;
 use crate::registry::{AttestRequest, AttestationInfo, Registry};
 
@@ -52,8 +52,22 @@ pub(super) fn router() -> Router<Registry> {
         .route("/v1/trust/subscribe", post(subscribe))
         .route("/v1/trust/unsubscribe", post(unsubscribe))
         .route("/v1/trust/allow", post(allow))
+        .route("/v1/publisher", get(publisher))
         .route("/v1/attest", post(attest))
         .route("/v1/chat-template", get(chat_template))
+}
+
+/// The publisher that is asked about.
+#[derive(Debug, Deserialize)]
+struct PublisherQuery {
+    publisher: PublisherId,
+}
+
+async fn publisher(
+    State(registry): State<Registry>,
+    Query(query): Query<PublisherQuery>,
+) -> Answer<PublisherReport> {
+    Ok(Json(registry.seen_of(query.publisher).await?))
 }
 
 async fn list(State(registry): State<Registry>) -> Answer<Vec<TrustEntry>> {

@@ -107,6 +107,9 @@ fn reads_a_file() {
     assert_eq!(file.license.as_ref().map(Label::as_str), Some("mit"));
     assert_eq!((file.file_type, file.context_length), (Some(15), Some(4096)));
     assert_eq!(file.chat_template, Some(ChatTemplate::of(TEMPLATE)));
+    let bytes = sample();
+    let template = read_chat_template(&mut &*bytes, bytes.len() as u64).unwrap();
+    assert_eq!(template.as_deref(), Some(TEMPLATE));
     let parameters: Vec<_> =
         file.parameters().into_iter().map(|(kind, count)| (kind.to_string(), count)).collect();
     assert_eq!(parameters, [("F32".to_owned(), 3), ("F16".to_owned(), 16), ("Q4_K".to_owned(), 768)]);
