@@ -175,11 +175,14 @@ fn random_trees_verify_both_ways() {
     println!("{count} trees, both ways, with both methods");
 }
 
-/// An envelope of ours by somebody else's code: securesystemslib comes with the stock tool.
+/// Envelopes and statements of ours by other people's code: securesystemslib and in-toto-attestation come with the stock tool.
 #[test]
-fn a_provenance_verifies_with_the_dsse_code_of_securesystemslib() {
+fn provenances_and_attestations_verify_with_the_dsse_code_of_securesystemslib() {
     const CHECK: &str = r#"
 import json, sys
+from google.protobuf import json_format
+from in_toto_attestation.v1 import statement_pb2
+from in_toto_attestation.v1.statement import Statement
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey
@@ -188,8 +191,9 @@ def key(public):
     return SSlibKey(order["keyid"], "ed25519", "ed25519", {"public": public})
 envelope = Envelope.from_dict(order["envelope"])
 print(list(envelope.verify([key(order["public"])], 1)))
-statement = json.loads(envelope.payload)
-print(statement["_type"], statement["subject"][0]["digest"]["sha256"])
+statement = Statement.copy_from_pb(json_format.Parse(envelope.payload, statement_pb2.Statement()))
+statement.validate()
+print(statement.pb.type, statement.pb.subject[0].digest["sha256"], statement.pb.predicate_type)
 for wrong in (key("00" * 31 + "01"), ):
     try:
         envelope.verify([wrong], 1)
@@ -206,22 +210,113 @@ except VerificationError:
     let Some(client) = stock() else { return };
     let home = Home::new("A");
     let publisher = home.key("me");
-    let public = text(&home.json(["key", "show", "me"])["public_key"]);
-    let public = public.strip_prefix("ed25519:").expect("an ed25519 key").to_owned();
+    home.key("scanner");
     let dir = home.path().join("model");
     model::generate(&dir, 2 << 20, 3);
     let daemon = Daemon::start(&home, ["--offline"]);
-    home.publish(&dir, "tiny:v1", "me");
-    let manifest = text(&home.json(["info", &format!("{publisher}/tiny:v1")])["summary"]["manifest"]);
+    let reference = home.publish(&dir, "tiny:v1", "me");
+    let said = ["--kind", "scan", "--result", "pass", "--tool", "scan 1", "--key", "scanner"];
+    home.run([&["attest", &reference][..], &said].concat()).ok();
+    let manifest = text(&home.json(["info", &reference])["summary"]["manifest"]);
     let base = format!("{}/v2/{publisher}/tiny", http::base(&daemon));
-    let of_type = format!("{base}/referrers/{manifest}?artifactType=application/vnd.in-toto%2Bjson");
-    let listed = http::get(&of_type, &[]).json();
-    let referrer = text(&listed["manifests"][0]["digest"]);
-    let referrer = http::get(&format!("{base}/manifests/{referrer}"), &[]).json();
-    let envelope = http::get(&format!("{base}/blobs/{}", text(&referrer["layers"][0]["digest"])), &[]).json();
-    let keyid = text(&envelope["signatures"][0]["keyid"]);
-    let order = json!({ "envelope": envelope, "public": public, "keyid": keyid });
-    let said = python(&client, CHECK, &[], &order.to_string());
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    assert!(said.contains(&format!("https://in-toto.io/Statement/v1 {}", &manifest[7..])), "{said}");
+    for (signer, artifact_type, predicate) in [
+        ("me", "application/vnd.in-toto%2Bjson", "urn:reg:provenance:v1"),
+        ("scanner", "application/vnd.reg.attestation.v1%2Bjson", "urn:reg:attestation:v1"),
+    ] {
+        let public = text(&home.json(["key", "show", signer])["public_key"]);
+        let public = public.strip_prefix("ed25519:").expect("an ed25519 key").to_owned();
+        let of_type = format!("{base}/referrers/{manifest}?artifactType={artifact_type}");
+        let listed = http::get(&of_type, &[]).json();
+        let referrer = text(&listed["manifests"][0]["digest"]);
+        let referrer = http::get(&format!("{base}/manifests/{referrer}"), &[]).json();
+        let envelope =
+            http::get(&format!("{base}/blobs/{}", text(&referrer["layers"][0]["digest"])), &[]).json();
+        let keyid = text(&envelope["signatures"][0]["keyid"]);
+        let order = json!({ "envelope": envelope, "public": public, "keyid": keyid });
+        let said = python(&client, CHECK, &[], &order.to_string());
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let expected = format!("https://in-toto.io/Statement/v1 {} {predicate}", &manifest[7..]);
+        assert!(said.contains(&expected), "{said}");
+    }
+}
+
+/// What somebody has signed with the stock tool is published under a key of ours, whole and nothing else.
+#[test]
+fn a_directory_that_the_stock_tool_has_signed_is_imported_as_it_was_signed() {
+    let Some(client) = stock() else { return };
+    let [home, puller] = ["A", "B"].map(Home::new);
+    home.key("me");
+    let keys = home.path().join("stock");
+    fs::create_dir_all(&keys).expect("a folder");
+    python(&client, KEYS, &[&keys.to_string_lossy()], "");
+    let dir = home.path().join("tree");
+    let write = |path: &str, text: &str| {
+        let path = dir.join(path);
+        fs::create_dir_all(path.parent().expect("below a folder")).expect("a folder");
+        fs::write(path, text).expect("written");
+    };
+    write("config.json", "{\"model_type\":\"tiny\"}");
+    write("sub/README.md", "# tiny\n");
+    let program = client.program("model_signing");
+    let sign = |method: &str, flags: &[(&str, &Path)]| {
+        let mut command = Command::new(&program);
+        command.args(["sign", method]).arg(&dir);
+        for (flag, path) in flags {
+            command.arg(flag).arg(path);
+        }
+        let output = command.output().expect("the stock tool runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let bundle = dir.join("model.sig");
+    let [key, public, leaf_key, leaf, ca] =
+        ["key.pem", "key.pub", "leaf.pem", "leaf.crt", "ca.crt"].map(|it| keys.join(it));
+    let import = |name: &str, flag: &str, by: &Path| {
+        let [dir, bundle, by] = [&*dir, &*bundle, by].map(|it| it.to_string_lossy().into_owned());
+        home.run(["import", &dir, name, "--key", "me", "--bundle", &bundle, flag, &by])
+    };
+    let files = |reference: &str| home.json(["info", reference])["summary"]["files"].clone();
+    sign("key", &[("--signature", &bundle), ("--private_key", &key)]);
+    let by_key = import("by-key", "--signer", &public).ok().stdout();
+    // The bundle lies beside the files, so whoever pulls the model can ask it too.
+    assert_eq!(files(by_key.trim()), json!(3));
+    let flags = [("--signature", &*bundle), ("--private_key", &leaf_key), ("--signing_certificate", &leaf)];
+    sign("certificate", &[&flags[..], &[("--certificate_chain", &ca)]].concat());
+    let by_certificate = import("by-certificate", "--ca", &ca).ok();
+    assert!(by_certificate.stderr().contains("what CN=signer has signed"), "{}", by_certificate.stderr());
+    let daemon = Daemon::start(&home, ["--dht", "off"]);
+    let flags = ["--dht", "off", "--no-gossip", "--copy"];
+    puller.pull(by_certificate.stdout().trim(), &[&daemon.address()], &flags).ok();
+    let out = puller.path().join("out");
+    let sig = out.join("model.sig");
+    let [dir_text, sig, ca_text] = [&out, &sig, &ca].map(|it| it.to_string_lossy().into_owned());
+    puller.run(["verify", &dir_text, "--bundle", &sig, "--ca", &ca_text]).ok();
+    // Whom nobody vouches for, what was changed, and what nobody has signed is not published, under whatever name.
+    let refused = |code: i32, what: &str, flag: &str, by: &Path| {
+        import("refused", flag, by).failed(code, what);
+    };
+    refused(2, "made with a certificate", "--signer", &public);
+    let own_ca = home.path().join("own.pem");
+    fs::write(&own_ca, home.run(["key", "export-ca", "me"]).ok().stdout()).expect("written");
+    refused(4, "not vouched for", "--ca", &own_ca);
+    write(".github/x.py", "import os");
+    refused(4, "\".github/x.py\" is not signed", "--ca", &ca);
+    fs::remove_dir_all(dir.join(".github")).expect("ours");
+    write("notes.txt", "not signed");
+    let unsigned = ["--unsigned", "notes.txt"];
+    let args =
+        ["import", &dir.to_string_lossy(), "refused", "--key", "me", "--bundle", &bundle.to_string_lossy()]
+            .map(str::to_owned);
+    let args: Vec<String> =
+        args.into_iter().chain(["--ca".to_owned(), ca.to_string_lossy().into_owned()]).collect();
+    home.run(args.iter().map(String::as_str).chain(unsigned)).failed(4, "would be published along");
+    fs::remove_file(dir.join("notes.txt")).expect("ours");
+    write(".gitattributes", "*.bin filter=lfs");
+    refused(4, "is not signed", "--ca", &ca);
+    home.run(args.iter().map(String::as_str).chain(["--unsigned", ".gitattributes"])).ok();
+    fs::remove_file(dir.join(".gitattributes")).expect("ours");
+    write("config.json", "{}");
+    refused(4, "config.json is not what was signed", "--ca", &ca);
+    let listed = home.json(["ls"]).to_string();
+    assert_eq!(listed.matches("\"refused\"").count(), 1, "{listed}");
+    home.run(["import", &dir.to_string_lossy(), "x", "--key", "me"]).failed(2, "who has signed");
 }

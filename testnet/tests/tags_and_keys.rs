@@ -105,6 +105,9 @@ fn freeze_is_told_by_age_and_an_expired_tag_is_refused() {
     let pulled = pull(&home, &reference, &[&stale]).ok().json();
     assert!(pulled["notes"].to_string().contains("past its freshness"), "{pulled}");
     assert!(pulled["notes"].to_string().contains("days old"), "{pulled}");
+    let age = &pulled["tag_age"];
+    assert_eq!((&age["issued"], &age["fresh_until"]), (&ISSUED.into(), &(ISSUED + 60).into()), "{pulled}");
+    assert_eq!(age["fresh_seconds"], 0);
     let ended = TagRecord { expires: Some(ISSUED + 60), ..author.record(&version, "latest", 1, None) };
     let ended = liars.tell(author.script(&version.model, "latest", &[author.sign(&ended)], &[&version]));
     let home = Home::new("Q");
