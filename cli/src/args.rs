@@ -188,7 +188,7 @@ pub struct Daemon {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  reg pause                    all pulls, and what is served to peers
+  reg pause                    all pulls, what gateways fetch from peers, and what is served to peers
   reg pause acme/my-model      the pulls of one model
   reg resume                   everything, what was paused alone included")]
 pub struct Meant {

@@ -1,8 +1,9 @@
 //! Hugging Face's clients, real and unmodified, pull through a node what was published on another.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -331,6 +332,55 @@ fn when_all_peers_go_the_client_is_told_and_goes_on_once_they_are_back() {
         "{served} bytes were served anew, {kept} of {whole} were here"
     );
     drop(back);
+}
+
+#[test]
+fn what_is_paused_is_not_fetched_for_a_reader_either() {
+    let [a, b] = ["A", "B"].map(Home::new);
+    let model = a.path().join("model");
+    model::generate(&model, 6 * MIB, 22);
+    a.key("me");
+    let server = Daemon::start(&a, [""; 0]);
+    let reference = a.publish(&model, "paused", "me");
+    let daemon = Daemon::start(&b, ["--bootstrap", &server.address()]);
+    let repo = reference.trim_end_matches(":latest");
+    let url = format!("{}/{repo}/resolve/main/model.safetensors", http::base(&daemon));
+    b.run(["pause"]).ok();
+    let refused = http::get(&url, &[]);
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.header("retry-after").is_some());
+    assert!(refused.text().contains("paused"), "{}", refused.text());
+    b.run(["resume"]).ok();
+    assert_eq!(http::get(&url, &[]).digest(), model::weights_digest(&model));
+}
+
+#[test]
+fn a_client_that_was_killed_goes_on_without_fetching_verified_pieces_again() {
+    let Some(python) = client() else { return };
+    let [a, b] = ["A", "B"].map(Home::new);
+    let model = a.path().join("model");
+    model::generate(&model, 96 * MIB, 21);
+    a.key("me");
+    // Slow enough that the client is killed before the end.
+    let server = Daemon::start(&a, ["--limit-up", "20 MB/s", "--limit-local"]);
+    let reference = a.publish(&model, "killed", "me");
+    let daemon = Daemon::start(&b, ["--bootstrap", &server.address()]);
+    let out = b.path().join("out");
+    let mut download = hf(&python, "hf", &daemon, &b.path().join("home"));
+    download.args(["download", reference.trim_end_matches(":latest"), "--local-dir"]).arg(&out);
+    let mut killed = download.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("hf runs");
+    wait_for(&b, 24 * MIB);
+    killed.kill().expect("killed, by -9");
+    let status = killed.wait().expect("ended");
+    assert_eq!(status.signal(), Some(9), "it was under way");
+    let whole: u64 = tree::digests(&model).into_keys().map(|path| size(&model.join(path))).sum();
+    assert!(fetched(&b) < whole, "killed too late to show anything");
+    ok(&download.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("hf runs"));
+    assert_same(&model, &out);
+    // Each piece counts once it is verified: the description of the model is all there is beside its files.
+    assert!((whole..whole + 4096).contains(&fetched(&b)), "{} of {whole} bytes", fetched(&b));
+    let served = server_bytes(&a);
+    assert!(served < whole + 16 * MIB, "{served} bytes were served for {whole}");
 }
 
 #[test]

@@ -96,6 +96,41 @@ fn another_nodes_gateway_is_an_upstream_for_a_real_client_and_the_result_is_mark
 }
 
 #[test]
+fn names_without_an_owner_are_passed_on_for_a_real_client() {
+    let client = clients::python("hf", &clients::HUGGING_FACE);
+    if clients::is_left_out(&client) {
+        return;
+    }
+    let python = client.expect("the client is installed");
+    let b = Home::new("B");
+    let model = b.path().join("model");
+    model::generate(&model, 3 * MIB, 44);
+    let endpoint = Endpoint::start("gpt2", &model, Manner::default());
+    let node = daemon(&b, endpoint.url(), None, &[]);
+    let out = b.path().join("out");
+    let mut download = Command::new(python.program("hf"));
+    download.args(["download", "gpt2", "--local-dir"]).arg(&out).env("HF_ENDPOINT", http::base(&node));
+    download.env("HF_HOME", b.path().join("hf")).env_remove("HF_TOKEN").env("HF_HUB_DISABLE_TELEMETRY", "1");
+    let output = download.output().expect("hf runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("unsigned; gpt2 comes from"), "the client shows it: {said}");
+    let mut found = tree::digests(&out);
+    found.retain(|name, _| !name.starts_with(".cache/"));
+    assert_eq!(found, tree::digests(&model));
+
+    // Without an upstream it is nobody's.
+    node.stop();
+    fs::remove_file(b.path().join("config.toml")).expect("the upstream is named there");
+    let alone = Daemon::start(&b, [""; 0]);
+    for path in ["api/models/gpt2", "api/models/gpt2/tree/main", "gpt2/resolve/main/config.json"] {
+        let answer = http::get(&format!("{}/{path}", http::base(&alone)), &[]);
+        let code = answer.header("x-error-code");
+        assert_eq!((answer.status, code.as_deref()), (404, Some("RepoNotFound")), "{path}");
+    }
+}
+
+#[test]
 fn large_files_are_fetched_once_and_shared_with_peers_by_digest() {
     let [b, c] = ["B", "C"].map(Home::new);
     let model = b.path().join("model");

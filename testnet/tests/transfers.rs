@@ -63,6 +63,8 @@ fn pieces_go_over_a_lane_and_over_the_stream_where_there_is_none() {
         assert!(lane <= bytes);
         let shown = b.run(["peers"]).ok().stdout();
         assert!(shown.contains("BULK") && shown.contains(if by_lane { "lane" } else { "stream" }), "{shown}");
+        let why = peer["no_lane"].as_str();
+        assert!(by_lane || why == Some("this node has no lanes"), "{peer}");
         daemon_b.stop();
     }
 }
@@ -71,9 +73,14 @@ fn pieces_go_over_a_lane_and_over_the_stream_where_there_is_none() {
 fn a_lane_that_does_not_connect_is_done_without() {
     let (a, daemon_a, reference) = seed("A", 6 * MIB, &["--no-lanes"]);
     let b = Home::new("B");
+    let _daemon_b = Daemon::start(&b, [""; 0]);
     let dest = b.path().join("out").to_string_lossy().into_owned();
     b.run(pull_args(&reference, &dest, &daemon_a.address())).ok();
     tree::assert_equal(&a.path().join("model"), &b.path().join("out"));
+    let peer = peer_of(&b, &daemon_a.peer_id());
+    assert_eq!(peer["no_lane"].as_str(), Some("the peer offers no lane"), "{peer}");
+    let said = b.run(["peers"]).ok().stderr();
+    assert!(said.contains("not a lane: the peer offers no lane"), "{said}");
 }
 
 /// How many bytes per second a pull of 6 MiB brings at most, if a limit holds.

@@ -23,6 +23,11 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
             vec![["PEER", "OVER", "BULK", "RTT", "FETCHED", "SERVED", "ADDRESS"].map(str::to_owned).to_vec()];
         rows.extend(peers.iter().map(row));
         output::table(&rows)?;
+        for peer in &peers {
+            if let (Some(why), "stream") = (&peer.no_lane, bulk(peer).as_str()) {
+                eprintln!("note: the swarm's stream carries pieces of {}, not a lane: {why}", peer.peer);
+            }
+        }
         if !is_daemon {
             eprintln!("note: no daemon runs here: start one with `reg daemon`");
         }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Peers of which it is remembered why no lane goes to them; each takes a hundred bytes.
+pub(super) const LANE_NOTES_MAX: usize = 1024;
+
 /// Commands waiting for the event loop; whoever sends one more waits.
 pub(super) const COMMANDS_MAX: usize = 256;
 /// Questions, streams and announcements waiting for the registry; beyond it peers are told "busy", or dropped.

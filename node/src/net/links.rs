@@ -27,6 +27,8 @@ pub struct PeerInfo {
     pub near: bool,
     /// Lanes that are open to it and from it.
     pub lanes: usize,
+    /// Why there is none, where one was wanted.
+    pub no_lane: Option<String>,
 }
 
 #[derive(Debug)]
@@ -225,6 +227,7 @@ impl Links {
                     .values()
                     .all(|it| !it.is_relayed && ip_of(&it.address).is_some_and(reach::is_near)),
                 lanes: 0,
+                no_lane: None,
             }
         });
         infos.collect()

@@ -272,6 +272,13 @@ impl Network {
         self.lanes.is_some()
     }
 
+    /// Notes that a peer has offered no lane though it was asked for one.
+    pub fn note_no_offer(&self, peer: PeerId) {
+        if let Some(lanes) = &self.lanes {
+            lanes.note(peer, "the peer offers no lane");
+        }
+    }
+
     /// Connects to a lane that `peer` has offered, at an address by which it is connected directly and nowhere else.
     ///
     /// # Errors
@@ -323,7 +330,13 @@ impl Network {
     pub async fn peers(&self) -> Vec<PeerInfo> {
         let mut peers = self.call(Command::Peers).await.unwrap_or_default();
         for info in &mut peers {
-            info.lanes = self.lanes.as_ref().map_or(0, |lanes| lanes.count(&info.peer));
+            match &self.lanes {
+                Some(lanes) => {
+                    info.lanes = lanes.count(&info.peer);
+                    info.no_lane = lanes.missing(&info.peer).filter(|_| info.lanes == 0);
+                }
+                None => info.no_lane = Some("this node has no lanes".to_owned()),
+            }
         }
         peers
     }

@@ -285,6 +285,7 @@ impl Registry {
                 transport: info.transport,
                 rtt_ms: info.rtt_ms,
                 lanes: info.lanes,
+                no_lane: info.no_lane,
                 bytes_fetched: bytes.fetched,
                 bytes_served: bytes.served,
                 bytes_by_lane: bytes.by_lane,

@@ -102,6 +102,7 @@ async fn open(
     while answers.try_recv().is_ok() {}
     frames.send(Frame::WantLane).await.ok()?;
     let Ok(Some(Answer::Offer { ports, token })) = timeout(LANE_ANSWER_TIMEOUT, answers.recv()).await else {
+        network.note_no_offer(peer);
         debug!(%peer, "a peer offers no lane");
         return None;
     };

@@ -161,6 +161,9 @@ pub(super) const VIEW_PATIENCE: Duration = Duration::from_secs(6);
 pub(super) const REFRESH_QUICK: Duration = Duration::from_millis(1500);
 /// How long a gateway takes a tag to mean what it meant.
 pub(super) const TAG_FRESH: Duration = Duration::from_secs(20);
+/// How long a gateway goes on to answer by what a tag meant while it looks anew, unless something newer has been heard of: a
+/// look takes a second, which every client would wait for.
+pub(super) const TAG_STALE: Duration = Duration::from_secs(120);
 /// Models that gateways have resolved lately; a manifest may have 4 MiB, most have some kilobytes.
 pub(super) const VIEWS_MAX: usize = 128;
 /// How long peers are asked for all tags of a model.

@@ -9,7 +9,7 @@ use reg_proto::piece::{BlobLayout, PIECE_LEN};
 
 use super::report::{DiskNeed, Planned, PlannedFile};
 use super::request::PullRequest;
-use super::resolve::{ResolveOptions, Resolved};
+use super::resolve::Resolved;
 use super::selection::Part;
 use super::{Inner, PullError, Registry, Reporter};
 use crate::store::{Partial, free_space, on_one_disk};
@@ -20,17 +20,7 @@ impl Registry {
     /// # Errors
     /// See [`PullError`].
     pub async fn plan(&self, request: PullRequest, reporter: &Reporter) -> Result<Planned, PullError> {
-        let options = ResolveOptions {
-            from: request.from.clone(),
-            offline: request.offline,
-            allow_expired: request.allow_expired,
-            patience: None,
-        };
-        let mut resolved = self.inner.resolve(&request.reference, &options, reporter).await?;
-        let part = request.selection.choose(&resolved.manifest, &mut resolved.notes)?;
-        for note in &resolved.notes {
-            reporter.note(note);
-        }
+        let (resolved, part) = self.inner.find(&request, reporter).await?;
         let inner = self.inner.clone();
         Ok(tokio::task::spawn_blocking(move || inner.plan(&request, &resolved, &part)).await?)
     }

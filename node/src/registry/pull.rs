@@ -147,17 +147,7 @@ impl Registry {
     /// See [`PullError`].
     pub async fn pull(&self, request: PullRequest, reporter: &Reporter) -> Result<Pulled, PullError> {
         let start = Instant::now();
-        let options = ResolveOptions {
-            from: request.from.clone(),
-            offline: request.offline,
-            allow_expired: request.allow_expired,
-            patience: None,
-        };
-        let mut resolved = self.inner.resolve(&request.reference, &options, reporter).await?;
-        let part = request.selection.choose(&resolved.manifest, &mut resolved.notes)?;
-        for note in &resolved.notes {
-            reporter.note(note);
-        }
+        let (mut resolved, part) = self.inner.find(&request, reporter).await?;
         let mut checks = Vec::new();
         reporter.checks(explain::proven(&resolved, &self.inner.petnames()), &mut checks);
         reporter.checks(self.inner.consent(&resolved).await?, &mut checks);
@@ -270,6 +260,26 @@ struct Fetched {
 }
 
 impl Inner {
+    /// Resolves what is asked for, and chooses the files of it that are wanted.
+    pub(super) async fn find(
+        &self,
+        request: &PullRequest,
+        reporter: &Reporter,
+    ) -> Result<(Resolved, Part), PullError> {
+        let options = ResolveOptions {
+            from: request.from.clone(),
+            offline: request.offline,
+            allow_expired: request.allow_expired,
+            patience: None,
+        };
+        let mut resolved = self.resolve(&request.reference, &options, reporter).await?;
+        let part = request.selection.choose(&resolved.manifest, &mut resolved.notes)?;
+        for note in &resolved.notes {
+            reporter.note(note);
+        }
+        Ok((resolved, part))
+    }
+
     /// Brings the blobs of a part of a resolved model here, keeps its documents, and remembers it.
     async fn fetch(
         &self,

@@ -44,6 +44,8 @@ struct Entry {
     what: Pulling,
     priority: Priority,
     is_paused: bool,
+    /// It fetches what somebody reads: it is paused like others, and neither waits for priorities nor holds up others.
+    is_read: bool,
     /// When a piece of it last came, or when it began.
     got_on: Instant,
 }
@@ -70,10 +72,19 @@ pub(super) struct Pull {
 impl Pulls {
     /// Takes a pull in.
     pub(super) fn enter(&self, what: Pulling, priority: Priority) -> Pull {
+        self.enter_as(what, priority, false)
+    }
+
+    /// Takes in what is fetched while a gateway's client reads it.
+    pub(super) fn enter_reading(&self, what: Pulling) -> Pull {
+        self.enter_as(what, Priority::Normal, true)
+    }
+
+    fn enter_as(&self, what: Pulling, priority: Priority, is_read: bool) -> Pull {
         let mut state = self.state();
         state.next += 1;
         let id = state.next;
-        state.entries.insert(id, Entry { what, priority, is_paused: false, got_on: Instant::now() });
+        state.entries.insert(id, Entry { what, priority, is_paused: false, is_read, got_on: Instant::now() });
         Pull { pulls: self.clone(), id }
     }
 
@@ -95,6 +106,12 @@ impl Pulls {
             state.all = is_paused;
         }
         Paused { pulls, all: state.all }
+    }
+
+    /// Tells whether pulls of exactly this are paused, alone or with everything.
+    pub(super) fn is_paused(&self, what: &Pulling) -> bool {
+        let state = self.state();
+        state.all || state.entries.values().any(|it| it.is_paused && it.what == *what)
     }
 
     /// Tells whether everything is paused.
@@ -123,11 +140,13 @@ impl Pull {
             return false;
         }
         // One that has nobody to pull from holds up nobody.
-        !state.entries.values().any(|other| {
-            other.priority > own.priority
-                && !other.is_paused
-                && now.saturating_duration_since(other.got_on) < PULL_GETS_ON
-        })
+        own.is_read
+            || !state.entries.values().any(|other| {
+                !other.is_read
+                    && other.priority > own.priority
+                    && !other.is_paused
+                    && now.saturating_duration_since(other.got_on) < PULL_GETS_ON
+            })
     }
 }
 
@@ -188,5 +207,11 @@ mod tests {
         assert!(normal.may_go_on(now) && !low.may_go_on(now));
         pulls.set_paused(Some(&meant("normal", None)), true);
         assert!(low.may_go_on(Instant::now()), "what is paused holds up nobody");
+        let read = pulls.enter_reading(pulling("read", "v1"));
+        let _high = pulls.enter(pulling("high", "v1"), Priority::High);
+        assert!(read.may_go_on(Instant::now()), "a reader waits for nobody");
+        pulls.set_paused(Some(&meant("read", None)), true);
+        assert!(!read.may_go_on(Instant::now()) && pulls.is_paused(&pulling("read", "v1")));
+        assert!(!pulls.is_paused(&pulling("high", "v1")));
     }
 }

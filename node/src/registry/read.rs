@@ -1,7 +1,7 @@
 //! [`BlobReader`]: the verified bytes of a blob in order, from here, or from peers as they come.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use reg_proto::digest::Digest;
@@ -158,12 +158,45 @@ impl Cut {
     }
 
     /// The part of a piece that is read.
-    fn part(&self, piece: PieceIndex, bytes: Vec<u8>) -> Bytes {
+    fn part(&self, piece: PieceIndex, bytes: Bytes) -> Bytes {
         let offset = self.layout.offset(piece);
         let within =
             |at: u64| usize::try_from(at.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
-        let (start, end) = (within(self.range.start), within(self.range.end));
-        Bytes::from(bytes).slice(start..end)
+        bytes.slice(within(self.range.start)..within(self.range.end))
+    }
+}
+
+/// The buffers of one reader, used again once the client has what was in them: memory that is touched for the first time
+/// costs more than reading a piece into it. There are as many as are read ahead, and those on their way out.
+#[derive(Debug, Default)]
+struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
+
+/// A buffer that goes back when nobody reads it any more.
+struct Lent {
+    bytes: Vec<u8>,
+    home: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Buffers {
+    /// Reads into a buffer.
+    fn read<E>(&self, read: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Bytes, E> {
+        let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut lent = Lent { bytes: free.unwrap_or_default(), home: self.0.clone() };
+        read(&mut lent.bytes)?;
+        Ok(Bytes::from_owner(lent))
+    }
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.home.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
     }
 }
 
@@ -176,11 +209,11 @@ fn send_in_order(blob: Digest, file: BlobFile, cut: Cut, sender: Sender) -> Join
 }
 
 fn send_whole(runtime: &Handle, blob: Digest, file: &BlobFile, cut: &Cut, sender: &Sender) {
+    let buffers = Buffers::default();
     for piece in cut.pieces().filter_map(|index| cut.layout.piece(index)) {
-        let mut bytes = Vec::new();
-        let read = file.read_piece(piece, &mut bytes);
+        let read = buffers.read(|buffer| file.read_piece(piece, buffer));
         let part = read
-            .map(|()| cut.part(piece, bytes))
+            .map(|bytes| cut.part(piece, bytes))
             .map_err(|source| RelayError::Read { blob, source: Arc::new(source) });
         let failed = part.is_err();
         if runtime.block_on(sender.send_timeout(part, CLIENT_STALL)).is_err() || failed {
@@ -198,6 +231,7 @@ async fn send_relayed(joined: Joined, partial: Partial, cut: Cut, sender: Sender
         while !partial.has(piece) {
             let starved = RelayError::Starved { seconds: READ_PATIENCE.as_secs() };
             let why = match relay.failure() {
+                None if relay.is_paused() => Some(RelayError::Paused { blob: partial.digest() }),
                 None if relay.is_deserted() && last_news.elapsed() >= DESERTED_PATIENCE => {
                     Some(RelayError::Deserted { blob: partial.digest() })
                 }
@@ -218,7 +252,7 @@ async fn send_relayed(joined: Joined, partial: Partial, cut: Cut, sender: Sender
             partial.read_piece(piece, &mut bytes).map(|()| bytes)
         });
         let part = match read.await {
-            Ok(Ok(bytes)) => Ok(cut.part(piece, bytes)),
+            Ok(Ok(bytes)) => Ok(cut.part(piece, Bytes::from(bytes))),
             Ok(Err(source)) => Err(RelayError::Read { blob, source: Arc::new(source) }),
             Err(_) => Err(RelayError::Interrupted),
         };

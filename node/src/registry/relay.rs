@@ -19,6 +19,7 @@ use super::downloader::{DownloadError, Downloader};
 use super::fault::{Fault, FaultKind};
 use super::finder::Finder;
 use super::limits::{DESERTED_PATIENCE, RELAY_LINGER};
+use super::pulls::Pulling;
 use super::upstream::UpstreamError;
 use super::view::ModelView;
 use super::web::WebSeeds;
@@ -44,6 +45,8 @@ pub enum RelayError {
     Download(#[from] Arc<DownloadError>),
     #[error("{blob} cannot be read from the cache")]
     Read { blob: Digest, source: Arc<ReadError> },
+    #[error("{blob} is not here whole, and fetching is paused")]
+    Paused { blob: Digest },
     #[error("too many files are being read at once")]
     Busy,
     #[error(transparent)]
@@ -67,13 +70,16 @@ impl Fault for RelayError {
                 DownloadError::Write { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
                 _ => FaultKind::Unreachable,
             },
-            Self::Busy => FaultKind::RetryLater,
+            Self::Busy | Self::Paused { .. } => FaultKind::RetryLater,
             Self::Upstream(source) => source.kind(),
             Self::Partial { .. } | Self::Read { .. } | Self::Interrupted => FaultKind::Internal,
         }
     }
 
     fn hint(&self) -> Option<String> {
+        if matches!(self, Self::Paused { .. }) {
+            return Some("`reg resume` lets it go on".to_owned());
+        }
         match self.kind() {
             FaultKind::Unreachable => {
                 Some("try again when a peer that has it is there: what was fetched is kept".to_owned())
@@ -264,6 +270,20 @@ impl Relay {
         failure.clone().map(RelayError::Download)
     }
 
+    /// Tells whether the user has paused it.
+    pub(super) fn is_paused(&self) -> bool {
+        self.inner.pulls.is_paused(&self.pulling())
+    }
+
+    fn pulling(&self) -> Pulling {
+        Pulling {
+            publisher: self.view.publisher(),
+            model: self.view.model().clone(),
+            tag: self.view.tag().cloned(),
+            manifest: self.view.digest(),
+        }
+    }
+
     /// Notes whether there is anybody to fetch from.
     pub(super) fn note_sources(&self, any: bool) {
         let mut deserted = self.deserted.lock().expect("no holder of this lock panics");
@@ -335,8 +355,9 @@ impl Relay {
             let search = inner.search(self.view.publisher(), &self.view.reference, &[], &Reporter::silent());
             let finder = Finder::start(&inner.network, search.clone());
             let config_read = self.read(config.digest, 0..1);
-            let download =
-                Downloader::for_relay(&inner, self.clone()).looking_anew(search).with_web(self.web_seeds());
+            let pull = inner.pulls.enter_reading(self.pulling());
+            let download = Downloader::for_relay(&inner, self.clone()).on_terms(pull, None);
+            let download = download.looking_anew(search).with_web(self.web_seeds());
             let result = download.run(self.view.holders.clone(), Some(finder), &Reporter::silent()).await;
             drop(config_read);
             if let Err(error) = result {

@@ -268,6 +268,9 @@ pub struct PeerReport {
     /// Lanes that are open to it and from it.
     #[serde(default)]
     pub lanes: usize,
+    /// Why there is none, where one was wanted: then the swarm's streams carry pieces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_lane: Option<String>,
     pub bytes_fetched: u64,
     pub bytes_served: u64,
     /// How many of both went over lanes; the rest went over the swarm's streams.

@@ -4,6 +4,7 @@
 //! several ask at the same moment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -23,8 +24,8 @@ use super::consent::{PolicyError, refuse};
 use super::fault::{Fault, FaultKind};
 use super::finder::Finder;
 use super::limits::{
-    PEERS_ASKED_FOR_TAGS, REFRESH_QUICK, SETTLE, TAG_FRESH, TAGS_TIMEOUT, VIEW_PATIENCE, VIEW_TIMEOUT,
-    VIEWS_MAX,
+    PEERS_ASKED_FOR_TAGS, REFRESH_QUICK, SETTLE, TAG_FRESH, TAG_STALE, TAGS_TIMEOUT, VIEW_PATIENCE,
+    VIEW_TIMEOUT, VIEWS_MAX,
 };
 use super::model::{self, ModelRecord};
 use super::resolve::{ResolveError, ResolveOptions, Resolved, until};
@@ -164,8 +165,15 @@ impl ModelView {
 pub(super) struct Views(Mutex<BTreeMap<ViewKey, Arc<Slot>>>);
 
 type ViewKey = (PublisherId, String, Revision);
-/// Held while it is resolved: who asks meanwhile waits for the same answer.
-type Slot = tokio::sync::Mutex<Option<(Arc<ModelView>, Instant)>>;
+
+/// What was resolved of one revision, and when.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Held while it is resolved: who asks meanwhile waits for the same answer.
+    view: tokio::sync::Mutex<Option<(Arc<ModelView>, Instant)>>,
+    /// Whether it is looked at anew behind those who are answered by it.
+    is_looked_at: AtomicBool,
+}
 
 impl Views {
     fn slot(&self, key: ViewKey) -> Arc<Slot> {
@@ -194,7 +202,7 @@ impl Views {
         let slots = self.0.lock().expect("no holder of this lock panics");
         let of =
             slots.iter().filter(|((of, name, _), _)| (*of, name.as_str()) == (publisher, model.as_str()));
-        of.filter_map(|(_, slot)| slot.try_lock().ok()?.as_ref().map(|(view, _)| view.digest)).collect()
+        of.filter_map(|(_, slot)| slot.view.try_lock().ok()?.as_ref().map(|(view, _)| view.digest)).collect()
     }
 }
 
@@ -217,13 +225,20 @@ impl Registry {
             .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
         let slot = inner.views.slot((publisher, model.folded(), revision.clone()));
         let look = async {
-            let mut slot = slot.lock().await;
-            if let Some((view, since)) = slot.as_ref().filter(|(_, since)| since.elapsed() < TAG_FRESH) {
-                tracing::trace!(age = ?since.elapsed(), "a view is used again");
-                return Ok(view.clone());
+            let mut known = slot.view.lock().await;
+            if let Some((view, since)) = known.as_ref().filter(|(_, since)| since.elapsed() < TAG_STALE) {
+                let age = since.elapsed();
+                tracing::trace!(?age, "a view is used again");
+                if age < TAG_FRESH {
+                    return Ok(view.clone());
+                }
+                if inner.is_newest_here(view) {
+                    inner.look_behind(&slot, publisher, model, revision);
+                    return Ok(view.clone());
+                }
             }
             let view = Arc::new(inner.look(publisher, model, revision).await?);
-            *slot = Some((view.clone(), Instant::now()));
+            *known = Some((view.clone(), Instant::now()));
             Ok(view)
         };
         let seconds = VIEW_TIMEOUT.as_secs();
@@ -325,6 +340,35 @@ fn reference(publisher: Publisher, model: &ModelName, revision: &Revision) -> Re
 }
 
 impl Inner {
+    /// Tells whether nothing newer has been heard of the tag that a view is of.
+    fn is_newest_here(&self, view: &ModelView) -> bool {
+        let Some(tag) = view.tag.as_ref().map(SignedTag::record) else { return true };
+        let known = self.tags_known(view.publisher(), view.model());
+        let is_newer = |it: &SignedTag| it.record().tag == tag.tag && it.record().order() > tag.order();
+        known.is_ok_and(|known| !known.iter().any(is_newer))
+    }
+
+    /// Looks a revision up anew while those who ask are answered by what it meant.
+    fn look_behind(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        publisher: PublisherId,
+        model: &ModelName,
+        revision: &Revision,
+    ) {
+        if slot.is_looked_at.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (inner, slot, model, revision) = (self.clone(), slot.clone(), model.clone(), revision.clone());
+        tokio::spawn(async move {
+            let looked = timeout(VIEW_TIMEOUT, inner.look(publisher, &model, &revision)).await;
+            // What is refused from now on is not answered by what it was; who asks next hears why.
+            let view = looked.ok().and_then(Result::ok).map(|view| (Arc::new(view), Instant::now()));
+            *slot.view.lock().await = view;
+            slot.is_looked_at.store(false, Ordering::Release);
+        });
+    }
+
     async fn look(
         &self,
         publisher: PublisherId,

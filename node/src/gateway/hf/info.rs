@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::http::Uri;
 use reg_proto::content::metadata::Metadata;
 use reg_proto::name::Tag;
 use serde::Deserialize;
@@ -30,6 +31,11 @@ pub(super) async fn default(
 ) -> Result<Json<Value>, HubError> {
     let at = At { owner, model, revision: "main".to_owned(), path: String::new() };
     info(&hub, &at, &query).await
+}
+
+/// Whatever is asked of a name without an owner, where no upstream has answered before: a publisher's model has one.
+pub(super) async fn nobodys(uri: Uri) -> HubError {
+    HubError::RepoNotFound(format!("{}: a name without an owner is nobody's here", uri.path()))
 }
 
 /// `GET /api/models/{owner}/{model}/revision/{revision}`.

@@ -1,6 +1,8 @@
 //! Repositories whose owner is nobody that is known here are asked of the upstream, where the user has named one. What it
 //! answers is marked as signed by nobody, and cleaned of whatever leads clients past this node: Xet, and its own addresses.
 
+use std::fmt;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -35,6 +37,20 @@ const X_HF_WARNING: HeaderName = HeaderName::from_static("x-hf-warning");
 const PASSED_ON: [&str; 6] =
     ["x-error-code", "x-error-message", "x-repo-commit", "retry-after", "ratelimit", "ratelimit-policy"];
 
+/// A repository as it stands in an address; the oldest ones have no owner, as gpt2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Name {
+    owner: Option<String>,
+    model: String,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.owner.iter().try_for_each(|owner| write!(f, "{owner}/"))?;
+        f.write_str(&self.model)
+    }
+}
+
 /// What is asked for of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
@@ -49,10 +65,14 @@ enum Part {
 /// Passes on what is asked of repositories that nobody here can have.
 pub(super) async fn pass_on(State(hub): State<Hub>, request: Request, next: Next) -> Response {
     let Some(upstream) = hub.upstream().cloned() else { return next.run(request).await };
-    let Some((owner, model, part)) = asked(request.method(), request.uri().path()) else {
+    let Some((name, part)) = asked(request.method(), request.uri().path()) else {
         return next.run(request).await;
     };
-    if hub.is_known(&owner).await || is_round(request.headers()) {
+    let is_known = match &name.owner {
+        Some(owner) => hub.is_known(owner).await,
+        None => false,
+    };
+    if is_known || is_round(request.headers()) {
         return next.run(request).await;
     }
     let mut response = match answer(&upstream, request, part).await {
@@ -61,7 +81,7 @@ pub(super) async fn pass_on(State(hub): State<Hub>, request: Request, next: Next
     };
     let headers = response.headers_mut();
     let warning = format!(
-        "unsigned; {owner}/{model} comes from {}: nobody whom this node knows has signed it",
+        "unsigned; {name} comes from {}: nobody whom this node knows has signed it",
         upstream.endpoint()
     );
     let told = [
@@ -90,31 +110,57 @@ fn is_round(headers: &HeaderMap) -> bool {
 }
 
 /// Reads what is asked for out of an address; what is none of a repository's, or climbs, is nothing.
-fn asked(method: &Method, path: &str) -> Option<(String, String, Part)> {
+fn asked(method: &Method, path: &str) -> Option<(Name, Part)> {
     let decoded = percent_decode_str(path).decode_utf8().ok()?;
     if decoded.split('/').any(|it| matches!(it, "." | "..")) || decoded.chars().any(char::is_control) {
         return None;
     }
-    let reads = matches!(*method, Method::GET | Method::HEAD);
     if let Some(rest) = path.strip_prefix("/api/models/") {
         let parts: Vec<&str> = rest.split('/').collect();
-        let [owner, model, rest @ ..] = parts.as_slice() else { return None };
-        let is_told = match rest {
-            [] | ["revision", _] | ["refs"] | ["tree", _, ..] => reads,
-            ["paths-info", _] => *method == Method::POST,
-            _ => false,
+        return match parts.as_slice() {
+            [owner, model, rest @ ..] if is_told(method, rest) => {
+                Some((named(Some(owner), model), Part::Told))
+            }
+            [model, rest @ ..] if is_told(method, rest) => Some((named(None, model), Part::Told)),
+            _ => None,
         };
-        return is_told.then(|| ((*owner).to_owned(), (*model).to_owned(), Part::Told));
     }
-    let mut parts = path.strip_prefix('/')?.splitn(5, '/');
-    let (owner, model) = (parts.next()?.to_owned(), parts.next()?.to_owned());
-    let (kind, _revision, file) = (parts.next()?, parts.next()?, parts.next()?);
+    let path = path.strip_prefix('/')?;
+    let of_file = |owner: Option<&str>, rest: &str| {
+        let mut parts = rest.splitn(4, '/');
+        let (model, kind) = (parts.next()?, parts.next()?);
+        let (_revision, file) = (parts.next()?, parts.next()?);
+        Some((named(owner, model), part(method, kind, file)?))
+    };
+    let owned = path.split_once('/').and_then(|(owner, rest)| of_file(Some(owner), rest));
+    owned.or_else(|| of_file(None, path))
+}
+
+fn named(owner: Option<&str>, model: &str) -> Name {
+    Name { owner: owner.map(str::to_owned), model: model.to_owned() }
+}
+
+/// Tells whether JSON is asked for by what follows a repository's name.
+fn is_told(method: &Method, rest: &[&str]) -> bool {
+    match rest {
+        [] | ["revision", _] | ["refs"] | ["tree", _, ..] => reads(method),
+        ["paths-info", _] => *method == Method::POST,
+        _ => false,
+    }
+}
+
+/// Returns what is asked for of a file.
+fn part(method: &Method, kind: &str, file: &str) -> Option<Part> {
     let file = percent_decode_str(file).decode_utf8().ok()?.into_owned();
     match kind {
-        "resolve" if reads => Some((owner, model, Part::File(file))),
-        "raw" if reads => Some((owner, model, Part::Raw)),
+        "resolve" if reads(method) => Some(Part::File(file)),
+        "raw" if reads(method) => Some(Part::Raw),
         _ => None,
     }
+}
+
+fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 async fn answer(upstream: &Upstream, request: Request, part: Part) -> Result<Response, Response> {
@@ -278,7 +324,26 @@ mod tests {
     use super::*;
 
     fn part(method: Method, path: &str) -> Option<Part> {
-        asked(&method, path).map(|(_, _, part)| part)
+        asked(&method, path).map(|(_, part)| part)
+    }
+
+    #[test]
+    fn the_oldest_repositories_have_no_owner() {
+        for (path, name) in [
+            ("/api/models/gpt2", "gpt2"),
+            ("/api/models/gpt2/revision/main", "gpt2"),
+            ("/api/models/gpt2/tree/main", "gpt2"),
+            ("/api/models/gpt2/tree/main/onnx", "gpt2"),
+            ("/gpt2/resolve/main/onnx/a.json", "gpt2"),
+            ("/gpt2/raw/main/a", "gpt2"),
+            ("/api/models/org/name", "org/name"),
+            ("/api/models/org/name/revision/main", "org/name"),
+            ("/org/name/resolve/main/resolve/a", "org/name"),
+            ("/org/resolve/resolve/main/a", "org/resolve"),
+        ] {
+            let asked = asked(&Method::GET, path).map(|(name, _)| name.to_string());
+            assert_eq!(asked.as_deref(), Some(name), "{path}");
+        }
     }
 
     #[test]
@@ -298,7 +363,6 @@ mod tests {
         assert_eq!(part(Method::POST, "/api/models/org/name/paths-info/main"), Some(Part::Told));
         for path in [
             "/api/models",
-            "/api/models/org",
             "/api/models/org/name/xet-read-token/main",
             "/api/models/org/name/revision/../../../../whoami-v2",
             "/api/models/org/name/tree/%2e%2e/x",

@@ -1,6 +1,7 @@
 //! [`Lanes`]: listening for lanes, offering them, and connecting to those of others.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +27,7 @@ use super::tokens::Tokens;
 use super::{LaneEnd, LaneError, LaneReader, LaneWriter, tls};
 use crate::net::limits::{
     LANE_CONNECT_TIMEOUT, LANE_HANDSHAKE_TIMEOUT, LANE_HANDSHAKES_MAX, LANE_HANDSHAKES_PER_ADDRESS_MAX,
-    LANE_STALL, LANES_PER_PEER_MAX, LANES_SERVED_MAX,
+    LANE_NOTES_MAX, LANE_STALL, LANES_PER_PEER_MAX, LANES_SERVED_MAX,
 };
 
 /// Why a node has no lanes.
@@ -54,6 +55,8 @@ struct Host {
     tokens: Mutex<Tokens<oneshot::Sender<LaneWriter>>>,
     /// Lanes that are open, by peer and whether we serve.
     open: Mutex<BTreeMap<(PeerId, bool), usize>>,
+    /// Why there is no lane to a peer, or from it.
+    missing: Mutex<BTreeMap<PeerId, String>>,
     handshakes: Arc<Semaphore>,
     handshakes_by_address: Mutex<BTreeMap<IpAddr, usize>>,
 }
@@ -100,6 +103,7 @@ impl Lanes {
             ports,
             tokens: Mutex::new(Tokens::new()),
             open: Mutex::default(),
+            missing: Mutex::default(),
             handshakes: Arc::new(Semaphore::new(LANE_HANDSHAKES_MAX)),
             handshakes_by_address: Mutex::default(),
         });
@@ -119,11 +123,9 @@ impl Lanes {
         let mut bytes = [0; LANE_TOKEN_LEN];
         getrandom::fill(&mut bytes).ok()?;
         let (token, (admits, lane)) = (LaneToken::from_bytes(bytes), oneshot::channel());
-        lock(&host.tokens).add(Instant::now(), token, peer, admits).then(|| LaneTicket {
-            ports: Bounded::first_of(host.ports.iter().copied()),
-            token,
-            lane,
-        })
+        let is_added = lock(&host.tokens).add(Instant::now(), token, peer, admits);
+        host.note(peer, "a lane was offered, and the peer has not come");
+        is_added.then(|| LaneTicket { ports: Bounded::first_of(host.ports.iter().copied()), token, lane })
     }
 
     /// Connects to a lane that `peer` has offered, at the addresses by which it is connected.
@@ -134,8 +136,23 @@ impl Lanes {
         ports: &[u16],
         token: LaneToken,
     ) -> Result<LaneReader, LaneError> {
+        let lane = self.connect(peer, addresses, ports, token).await;
+        if let Err(error) = &lane {
+            let cause = error.source().map_or_else(String::new, |source| format!(": {source}"));
+            self.host.note(peer, &format!("{error}{cause} (port {})", shown(ports)));
+        }
+        lane
+    }
+
+    async fn connect(
+        &self,
+        peer: PeerId,
+        addresses: &[IpAddr],
+        ports: &[u16],
+        token: LaneToken,
+    ) -> Result<LaneReader, LaneError> {
         let open = self.host.enter((peer, false)).ok_or(LaneError::Refused)?;
-        let socket = connect(addresses, ports).await?;
+        let socket = reach(addresses, ports).await?;
         let handshake = shake_hands(self.host.client.clone(), socket, peer, token);
         let (socket, opener) =
             timeout(LANE_HANDSHAKE_TIMEOUT, handshake).await.map_err(|_| LaneError::Timeout)??;
@@ -147,6 +164,7 @@ impl Lanes {
         match timeout(LANE_HANDSHAKE_TIMEOUT, admitted).await {
             Ok(Ok(Ok(reader))) => {
                 end.0 = None;
+                lock(&self.host.missing).remove(&peer);
                 Ok(reader)
             }
             Ok(Ok(Err(error))) => Err(error),
@@ -155,11 +173,25 @@ impl Lanes {
         }
     }
 
+    /// Notes why there is no lane to a peer.
+    pub(in crate::net) fn note(&self, peer: PeerId, why: &str) {
+        self.host.note(peer, why);
+    }
+
+    /// Returns why there is no lane to a peer or from it, where one was wanted.
+    pub(in crate::net) fn missing(&self, peer: &PeerId) -> Option<String> {
+        lock(&self.host.missing).get(peer).cloned()
+    }
+
     /// Returns how many lanes are open to a peer and from it.
     pub(in crate::net) fn count(&self, peer: &PeerId) -> usize {
         let open = lock(&self.host.open);
         [false, true].iter().filter_map(|serving| open.get(&(*peer, *serving))).sum()
     }
+}
+
+fn shown(ports: &[u16]) -> String {
+    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Closes a lane that nobody waits for any more before it was open, so that its thread ends.
@@ -184,7 +216,7 @@ async fn listen(beside: SocketAddr) -> Result<TcpListener, LanesError> {
 }
 
 /// Tries each port at each address, in turn.
-async fn connect(addresses: &[IpAddr], ports: &[u16]) -> Result<TcpStream, LaneError> {
+async fn reach(addresses: &[IpAddr], ports: &[u16]) -> Result<TcpStream, LaneError> {
     let mut failed = LaneError::NoAddress;
     for address in addresses {
         for port in ports {
@@ -272,6 +304,7 @@ async fn admit(host: &Arc<Host>, socket: TcpStream) -> Result<PeerId, LaneError>
     // Some bytes into an empty socket: this does not block.
     writer.send(&Frame::LaneOpen)?;
     admits.send(writer).map_err(|_| LaneError::Refused)?;
+    lock(&host.missing).remove(&peer);
     Ok(peer)
 }
 
@@ -281,6 +314,13 @@ impl Host {
         let served: usize = open.iter().filter(|((_, serving), _)| *serving).map(|(_, lanes)| lanes).sum();
         let of_peer = open.get(key).copied().unwrap_or(0);
         of_peer < LANES_PER_PEER_MAX && !(key.1 && served >= LANES_SERVED_MAX)
+    }
+
+    fn note(&self, peer: PeerId, why: &str) {
+        let mut missing = lock(&self.missing);
+        if missing.len() < LANE_NOTES_MAX || missing.contains_key(&peer) {
+            missing.insert(peer, why.to_owned());
+        }
     }
 
     fn enter(self: &Arc<Self>, key: (PeerId, bool)) -> Option<OpenLane> {
