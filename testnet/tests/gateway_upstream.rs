@@ -114,7 +114,10 @@ fn names_without_an_owner_are_passed_on_for_a_real_client() {
     let output = download.output().expect("hf runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("gpt2 comes from") && said.contains("has signed it"), "the client shows it: {said}");
+    assert!(
+        said.contains("gpt2 comes from") && said.contains("has signed it"),
+        "the client shows it: {said}"
+    );
     let mut found = tree::digests(&out);
     found.retain(|name, _| !name.starts_with(".cache/"));
     assert_eq!(found, tree::digests(&model));
