@@ -17,6 +17,9 @@ use reg_proto::digest::Digest;
 use reg_proto::swarm::Protocols;
 use tokio::task::JoinSet;
 
+/// Sybils look for each other: all connected to all for long, two hundred would take forty thousand files.
+const IDLE: Duration = Duration::from_secs(10);
+
 #[derive(NetworkBehaviour)]
 struct Behaviour {
     kad: kad::Behaviour<MemoryStore>,
@@ -118,7 +121,7 @@ fn swarm(secret: [u8; 32]) -> libp2p::Swarm<Behaviour> {
             Behaviour { kad, identify }
         })
         .expect("the behaviour can be set up")
-        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
+        .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE))
         .build()
 }
 

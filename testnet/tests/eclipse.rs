@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use libp2p::futures::future::join_all;
 use reg_node::net::{DhtMode, Inbound, NatConfig, Network, NetworkConfig, SwarmConfig};
 use reg_proto::dht::DhtKey;
 use reg_proto::name::PublisherId;
@@ -104,9 +105,15 @@ async fn one_honest_peer_that_only_introduces_others_is_enough() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(known.json(["ls"]).as_array().map(Vec::len), Some(0), "the peer that is known holds nothing");
     let mut by_dht = 0;
-    for number in 0..asked {
-        let through = &bystanders[usize::from(number) % bystanders.len()].0;
-        by_dht += u32::from(found_by_dht_alone(100 + number, through, key, &daemon_holder.peer_id()).await);
+    let holder_id = daemon_holder.peer_id();
+    let numbers: Vec<u8> = (0..asked).collect();
+    for at_once in numbers.chunks(5) {
+        let ask = |number: &u8| {
+            let through = &bystanders[usize::from(*number) % bystanders.len()].0;
+            found_by_dht_alone(100 + number, through, key, &holder_id)
+        };
+        let found = join_all(at_once.iter().map(ask)).await;
+        by_dht += found.into_iter().filter(|it| *it).count();
     }
     let (mut whole, mut slowest) = (0, Duration::ZERO);
     for number in 0..pulls {

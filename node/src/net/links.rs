@@ -51,6 +51,8 @@ struct Link {
     /// When it came, and when it was last of use: counted in events, not in time.
     since: u64,
     used: u64,
+    /// Whether it was told to go, to make room.
+    is_leaving: bool,
 }
 
 impl Link {
@@ -120,13 +122,20 @@ impl Links {
     }
 
     /// Returns the peer whose connection, which it made itself, has been of no use for the longest time, where so many of
-    /// them are here that others would soon find no place.
-    pub(super) fn to_make_room(&self) -> Option<PeerId> {
-        let came = self.peers.iter().filter(|(_, link)| !link.connections.values().any(|it| it.is_outgoing));
-        if came.clone().count() <= CONNECTIONS_INCOMING_CROWDED {
+    /// them are here that others would soon find no place. It is to be disconnected, which takes a while: of those who come
+    /// meanwhile each has another one go.
+    pub(super) fn to_make_room(&mut self) -> Option<PeerId> {
+        let came = self
+            .peers
+            .iter_mut()
+            .filter(|(_, link)| !link.is_leaving && !link.connections.values().any(|it| it.is_outgoing));
+        let came: Vec<(&PeerId, &mut Link)> = came.collect();
+        if came.len() <= CONNECTIONS_INCOMING_CROWDED {
             return None;
         }
-        came.min_by_key(|(_, link)| (link.used, link.since)).map(|(peer, _)| *peer)
+        let (peer, link) = came.into_iter().min_by_key(|(_, link)| (link.used, link.since))?;
+        link.is_leaving = true;
+        Some(*peer)
     }
 
     /// Returns whom this node would name to `asker`: who has been here longest, and of the others some, with the addresses
@@ -279,6 +288,9 @@ mod tests {
         links.used(&peers[0]);
         let newcomer = arrive(&mut links, u16::MAX, usize::MAX);
         assert_eq!(links.to_make_room(), Some(peers[1]), "not who is of use, and not who has just come");
+        assert_eq!(links.to_make_room(), None, "one goes for one that comes");
+        arrive(&mut links, 9999, 9999);
+        assert_eq!(links.to_make_room(), Some(peers[2]), "another one, while the first is still going");
         links.disconnected(peers[1], ConnectionId::new_unchecked(1));
         assert!(links.is_connected(&newcomer) && links.to_make_room().is_none());
     }

@@ -79,6 +79,7 @@ impl Finder {
                 pending.fetch_sub(1, Ordering::Relaxed);
             });
         }
+        drop(trust);
         for key in search.keys {
             tasks.spawn(ask_dht(network.clone(), key, raw.clone(), pending.clone()));
         }
@@ -167,13 +168,17 @@ async fn ask_around(
     tokio::time::sleep(ASK_AROUND_AFTER).await;
     let mut introductions = Introductions::new(network);
     introductions.look().await;
-    let mut is_first = true;
+    // Counted as pending until it is done for the first time, and whenever there is more to do.
+    let mut is_pending = true;
     loop {
         let is_over = is_settled.load(Ordering::Relaxed);
-        if is_first && (is_over || introductions.is_done()) {
-            is_first = false;
-            pending.fetch_sub(1, Ordering::Relaxed);
+        let has_more = !is_over && !introductions.is_done(&trusted);
+        match (is_pending, has_more) {
+            (true, false) => _ = pending.fetch_sub(1, Ordering::Relaxed),
+            (false, true) => _ = pending.fetch_add(1, Ordering::Relaxed),
+            _ => {}
         }
+        is_pending = has_more;
         if is_over {
             return;
         }

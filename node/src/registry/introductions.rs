@@ -4,6 +4,7 @@
 //! its share, and who says nothing, or cannot be dialled, holds nobody up.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use reg_proto::announcement::Holder;
 use reg_proto::peer::PeerId;
@@ -11,9 +12,12 @@ use reg_proto::wire::{Request, Response};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::limits::{ASKED_AROUND_MAX, CANDIDATES_MAX, DIAL_SLOW, DIALS_AT_ONCE, DIALS_MAX, LOOK_AGAIN};
+use super::limits::{
+    ASKED_AROUND_MAX, BUSY_TRIES, BUSY_WAIT_MAX, CANDIDATES_MAX, DIAL_SLOW, DIALS_AT_ONCE, DIALS_MAX,
+    LOOK_AGAIN,
+};
 use super::places::{Place, Places};
-use crate::net::Network;
+use crate::net::{AskError, Network};
 
 /// Who was asked, and whom they have named.
 pub(super) struct Introductions {
@@ -76,9 +80,10 @@ impl Introductions {
         }
     }
 
-    /// Tells whether all who were asked have answered and all whom they named were dialled.
-    pub(super) fn is_done(&self) -> bool {
-        self.tellers.is_empty() && self.named.is_empty() && self.dials.is_empty()
+    /// Tells whether all who were asked have answered, all whom they named were dialled, and nobody `trusted` is to come.
+    pub(super) fn is_done(&self, trusted: &mpsc::Receiver<PeerId>) -> bool {
+        let nobody_comes = trusted.is_closed() && trusted.is_empty();
+        nobody_comes && self.tellers.is_empty() && self.named.is_empty() && self.dials.is_empty()
     }
 
     fn ask(&mut self, peer: PeerId) {
@@ -87,7 +92,7 @@ impl Introductions {
         }
         let network = self.network.clone();
         self.tellers.spawn(async move {
-            match network.ask(peer, Request::GetPeers).await {
+            match ask_patiently(&network, peer, Request::GetPeers).await {
                 Ok(Response::Peers { peers }) => (peer, peers.into_vec()),
                 _ => (peer, Vec::new()),
             }
@@ -113,4 +118,21 @@ impl Introductions {
             return;
         }
     }
+}
+
+/// Asks a peer, and, where it is busy, asks it again: a crowd around it is no answer.
+pub(super) async fn ask_patiently(
+    network: &Network,
+    peer: PeerId,
+    request: Request,
+) -> Result<Response, AskError> {
+    for _again in 1..BUSY_TRIES {
+        match network.ask(peer, request.clone()).await {
+            Ok(Response::Busy { retry_ms }) => {
+                tokio::time::sleep(Duration::from_millis(retry_ms.into()).min(BUSY_WAIT_MAX)).await;
+            }
+            answer => return answer,
+        }
+    }
+    network.ask(peer, request).await
 }

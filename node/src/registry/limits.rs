@@ -54,6 +54,9 @@ pub(super) const REFERRERS_READ_MAX: usize = 128;
 pub(super) const DENYLISTS_REFRESH: Duration = Duration::from_secs(3600);
 /// How often the trust file is looked at for what is not to be served, where nobody has said that it has changed.
 pub(super) const DENIALS_RELOAD: Duration = Duration::from_secs(60);
+/// How often a peer that is busy is asked again, and how long is waited for that at most, whatever it says.
+pub(super) const BUSY_TRIES: u32 = 3;
+pub(super) const BUSY_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Peers that one source of a search turns up at most: each has a share of its own, so that none crowds out the others.
 pub(super) const CANDIDATES_MAX: usize = 256;
 /// Peers that a search turns up at most: of those who are connected, of hints, of introductions, and of the DHT.

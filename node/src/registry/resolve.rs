@@ -32,6 +32,7 @@ use super::explain::age;
 use super::fault::{Fault, FaultKind};
 use super::finder::{Finder, Search};
 use super::freshness::TagAge;
+use super::introductions::ask_patiently;
 use super::limits::{
     FIND_TIMEOUT, LOOK_AGAIN, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED, REFRESH_TIMEOUT,
     REFUSED_PATIENCE, SETTLE, TAGS_TOLD_MAX,
@@ -454,7 +455,7 @@ impl Inner {
         let network = self.network.clone();
         let (model, tag) = (Some(reference.model.clone()), wanted_tag(reference));
         async move {
-            match network.ask(peer, Request::GetRecords { publisher, model, tag }).await {
+            match ask_patiently(&network, peer, Request::GetRecords { publisher, model, tag }).await {
                 Ok(Response::Records(records)) => (peer, Some(records)),
                 Ok(_) => (peer, None),
                 Err(error) => {
