@@ -402,28 +402,7 @@ fn no_byte_of_a_key_is_in_logs_the_store_or_a_core() {
     };
     let mut daemon = start("with.log", &["--publish-key", "me"]);
     let path = model(&home, "x").to_string_lossy().into_owned();
-    let mut said = Vec::new();
-    for args in [
-        &["publish", &path, "tale", "--key", "me"][..],
-        &["publish", &path, "tale", "--key", "me", "--prepare", "to.sign"],
-        &["sign", "to.sign", "--key", "me"],
-        &["publish", "--signed", "to.sign"],
-        &["key", "show", "me", "--json"],
-        &["key", "rotate", "me", "--json"],
-        &[
-            "key",
-            "delegate",
-            "me",
-            "x-*",
-            "olaj5gtfzpohiq4tvx2dri5u5qa3y2cbutpcu4lqpwgjerc7blyq",
-            "--expires",
-            "1",
-        ],
-    ] {
-        let output = command(args).output().expect("it runs");
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        said.extend([output.stdout, output.stderr].concat());
-    }
+    let said = sign_in_every_way(&path, &command);
     crash(&mut daemon);
     assert_eq!(cores(home.path()), 0, "a process that holds a publisher's key leaves no core");
     let mut without = start("without.log", &[]);
@@ -465,6 +444,33 @@ fn no_byte_of_a_key_is_in_logs_the_store_or_a_core() {
             find(&own, &bytes, &of);
         }
     }
+}
+
+/// Runs every command that loads a key, and returns what they print.
+fn sign_in_every_way(path: &str, command: impl Fn(&[&str]) -> std::process::Command) -> Vec<u8> {
+    let mut said = Vec::new();
+    for args in [
+        &["publish", path, "tale", "--key", "me"][..],
+        &["publish", path, "tale", "--key", "me", "--prepare", "to.sign"],
+        &["sign", "to.sign", "--key", "me"],
+        &["publish", "--signed", "to.sign"],
+        &["key", "show", "me", "--json"],
+        &["key", "rotate", "me", "--json"],
+        &[
+            "key",
+            "delegate",
+            "me",
+            "x-*",
+            "olaj5gtfzpohiq4tvx2dri5u5qa3y2cbutpcu4lqpwgjerc7blyq",
+            "--expires",
+            "1",
+        ],
+    ] {
+        let output = command(args).output().expect("it runs");
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        said.extend([output.stdout, output.stderr].concat());
+    }
+    said
 }
 
 /// What parts of a key look like: raw, in hex, in Base64.
