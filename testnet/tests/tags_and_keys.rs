@@ -402,7 +402,7 @@ fn no_byte_of_a_key_is_in_logs_the_store_or_a_core() {
     };
     let mut daemon = start("with.log", &["--publish-key", "me"]);
     let path = model(&home, "x").to_string_lossy().into_owned();
-    let said = sign_in_every_way(&path, &command);
+    let said = sign_in_every_way(&path, command);
     crash(&mut daemon);
     assert_eq!(cores(home.path()), 0, "a process that holds a publisher's key leaves no core");
     let mut without = start("without.log", &[]);

@@ -405,7 +405,7 @@ impl EventLoop {
         };
         self.links.connected(ours, connection, endpoint);
         if endpoint.is_listener()
-            && let Some(useless) = self.links.to_make_room()
+            && let Some(useless) = self.links.make_room()
         {
             tracing::debug!(peer = %useless, "a peer that asks for nothing makes room");
             let _was_connected = self.swarm.disconnect_peer_id(to_libp2p(&useless));

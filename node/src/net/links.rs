@@ -124,7 +124,7 @@ impl Links {
     /// Returns the peer whose connection, which it made itself, has been of no use for the longest time, where so many of
     /// them are here that others would soon find no place. It is to be disconnected, which takes a while: of those who come
     /// meanwhile each has another one go.
-    pub(super) fn to_make_room(&mut self) -> Option<PeerId> {
+    pub(super) fn make_room(&mut self) -> Option<PeerId> {
         let came = self
             .peers
             .iter_mut()
@@ -284,15 +284,15 @@ mod tests {
         let mut links = Links::default();
         let peers: Vec<PeerId> =
             (0..CONNECTIONS_INCOMING_CROWDED).map(|n| arrive(&mut links, n as u16, n)).collect();
-        assert_eq!(links.to_make_room(), None, "there is room");
+        assert_eq!(links.make_room(), None, "there is room");
         links.used(&peers[0]);
         let newcomer = arrive(&mut links, u16::MAX, usize::MAX);
-        assert_eq!(links.to_make_room(), Some(peers[1]), "not who is of use, and not who has just come");
-        assert_eq!(links.to_make_room(), None, "one goes for one that comes");
+        assert_eq!(links.make_room(), Some(peers[1]), "not who is of use, and not who has just come");
+        assert_eq!(links.make_room(), None, "one goes for one that comes");
         arrive(&mut links, 9999, 9999);
-        assert_eq!(links.to_make_room(), Some(peers[2]), "another one, while the first is still going");
+        assert_eq!(links.make_room(), Some(peers[2]), "another one, while the first is still going");
         links.disconnected(peers[1], ConnectionId::new_unchecked(1));
-        assert!(links.is_connected(&newcomer) && links.to_make_room().is_none());
+        assert!(links.is_connected(&newcomer) && links.make_room().is_none());
     }
 
     #[test]
