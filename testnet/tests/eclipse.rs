@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use libp2p::futures::future::join_all;
 use reg_node::net::{DhtMode, Inbound, NatConfig, Network, NetworkConfig, SwarmConfig};
 use reg_proto::dht::DhtKey;
 use reg_proto::name::PublisherId;
 use reg_testnet::process::{Daemon, Home, is_full};
 use reg_testnet::sybil::{self, Sybils};
 use reg_testnet::{model, tree};
+use tokio::task::JoinSet;
 
 const MIB: u64 = 1 << 20;
 
@@ -108,12 +108,13 @@ async fn one_honest_peer_that_only_introduces_others_is_enough() {
     let holder_id = daemon_holder.peer_id();
     let numbers: Vec<u8> = (0..asked).collect();
     for at_once in numbers.chunks(5) {
-        let ask = |number: &u8| {
-            let through = &bystanders[usize::from(*number) % bystanders.len()].0;
-            found_by_dht_alone(100 + number, through, key, &holder_id)
-        };
-        let found = join_all(at_once.iter().map(ask)).await;
-        by_dht += found.into_iter().filter(|it| *it).count();
+        let mut asking = JoinSet::new();
+        for number in at_once.iter().copied() {
+            let through = bystanders[usize::from(number) % bystanders.len()].0.clone();
+            let holder_id = holder_id.clone();
+            asking.spawn(async move { found_by_dht_alone(100 + number, &through, key, &holder_id).await });
+        }
+        by_dht += asking.join_all().await.into_iter().filter(|it| *it).count();
     }
     let (mut whole, mut slowest) = (0, Duration::ZERO);
     for number in 0..pulls {

@@ -464,7 +464,7 @@ impl EventLoop {
         let listens: Vec<Multiaddr> =
             info.listen_addrs.into_iter().filter(fit).take(ADDRESSES_PER_PEER_MAX).collect();
         self.links.listens(&peer, listens.clone());
-        for address in listens {
+        for address in listens.iter().cloned() {
             self.swarm.add_peer_address(peer_id, address.clone());
             if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut().filter(|_| in_dht) {
                 kad.add_address(&peer_id, address);
@@ -478,6 +478,20 @@ impl EventLoop {
         }
         if self.links.identified(peer, info.agent_version) {
             let _heard = self.peers.try_send(PeerEvent::Connected(peer));
+            self.dial_past_relay(&peer, listens);
+        }
+    }
+
+    /// Dials a peer that is connected through a relay only, at its public addresses. Dialling at one moment from both ends,
+    /// as for two NATs, would have both ends of a connection that comes through wait for the other's first word.
+    fn dial_past_relay(&mut self, peer: &PeerId, mut addresses: Vec<Multiaddr>) {
+        addresses.retain(reachability::is_public);
+        if addresses.is_empty() || self.links.is_direct(peer) {
+            return;
+        }
+        let options = DialOpts::peer_id(to_libp2p(peer)).condition(PeerCondition::Always);
+        if let Err(error) = self.swarm.dial(options.addresses(addresses).build()) {
+            tracing::debug!(%peer, %error, "a peer behind a relay is not dialled");
         }
     }
 

@@ -200,6 +200,11 @@ impl Links {
         ips
     }
 
+    /// Tells whether a peer is connected without a relay in between.
+    pub(super) fn is_direct(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|link| link.direct().next().is_some())
+    }
+
     /// Tells whether some peer is connected over a public address.
     pub(super) fn any_global(&self) -> bool {
         let mut direct = self.peers.values().flat_map(Link::direct);

@@ -1,3 +1,5 @@
+//! What a keyring promises, each with what could break it.
+
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{EncodePrivateKey, KeypairBytes};
 use tempfile::TempDir;

@@ -1,3 +1,5 @@
+//! What a trust file promises, each with what could break it.
+
 use proptest::prelude::*;
 use tempfile::TempDir;
 
