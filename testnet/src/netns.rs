@@ -130,6 +130,19 @@ impl World {
         Machine { namespace: machine, ip: inside }
     }
 
+    /// Returns the bytes that each machine has sent so far, in the order in which they were added.
+    ///
+    /// # Panics
+    /// The kernel does not say.
+    pub fn sent(&self) -> Vec<u64> {
+        let internet = format!("{}-internet", self.prefix);
+        let counters = (1..=self.links).map(|n| format!("/sys/class/net/port{n}/statistics/rx_bytes"));
+        let mut cat = Command::new("ip");
+        cat.args(["netns", "exec", &internet, "cat"]).args(counters);
+        let said = cat.output().expect("ip runs").stdout;
+        String::from_utf8_lossy(&said).lines().map(|line| line.parse().expect("a number")).collect()
+    }
+
     fn add(&mut self, name: &str) -> String {
         let namespace = format!("{}-{name}", self.prefix);
         run(["ip", "netns", "add", &namespace]);

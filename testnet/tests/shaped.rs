@@ -56,7 +56,7 @@ fn one_seed_fills_many_in_about_the_time_that_its_uplink_takes() {
     let daemons: Vec<Daemon> =
         homes[1..].iter().map(|home| daemon(home, &["--bootstrap", &address])).collect();
     std::thread::sleep(Duration::from_secs(3));
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), world.sent());
     let done: Vec<f64> = std::thread::scope(|scope| {
         let pulls: Vec<_> = homes[1..]
             .iter()
@@ -77,6 +77,11 @@ fn one_seed_fills_many_in_about_the_time_that_its_uplink_takes() {
         bytes / MIB,
         last / bound
     );
+    let use_of = |(after, before): (u64, u64)| {
+        (after - before) as f64 * 8.0 / (last * f64::from(UPLINK_MBIT) * 1e6) * 100.0
+    };
+    let used: Vec<f64> = world.sent().into_iter().zip(before).map(use_of).collect();
+    println!("used of each uplink meanwhile, the seed's first, %: {used:.0?}");
     for home in &homes[1..] {
         tree::assert_equal(&model, &home.path().join("out"));
     }

@@ -8,7 +8,6 @@ use reg_proto::peer::PeerId;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::limits::BUSY_RETRY;
 use crate::transfer::{Asked, Instant, Line, SLOT_HOLD, TokenBucket, Turn, Uplink, slots_at};
 
 /// Which piece is sent next, and when.
@@ -158,12 +157,9 @@ impl Place {
     pub(super) fn add(&self, asked: Asked) -> Result<(), Duration> {
         let now = self.turns.now();
         let mut state = self.turns.state();
-        if let Some(retry) = state.uplink.is_full() {
-            return Err(retry);
-        }
-        let has_room = state.uplink.ask(self.line, asked);
+        state.uplink.admit(now, self.line, asked)?;
         state.give(now);
-        has_room.then_some(()).ok_or(BUSY_RETRY)
+        Ok(())
     }
 
     /// Forgets a request.

@@ -27,6 +27,7 @@ mod uplink;
 
 mod bucket;
 mod courtesy;
+mod promised;
 mod spread;
 
 pub use self::bucket::TokenBucket;

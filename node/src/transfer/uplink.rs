@@ -13,6 +13,7 @@ use reg_proto::limits::REQUESTS_WAITING_MAX;
 use reg_proto::peer::PeerId;
 use reg_proto::piece::PIECE_LEN;
 
+use super::promised::Promised;
 use super::rate::Rate;
 use super::spread::Spread;
 use super::time::Instant;
@@ -113,6 +114,7 @@ pub struct Uplink<P = PeerId> {
     credits: BTreeMap<P, u64>,
     sending: BTreeMap<Ticket, Sending<P>>,
     spread: Spread,
+    promised: Promised<P>,
     /// How fast pieces go, and when one went last or the first was begun.
     rate: Rate,
     last_sent: Instant,
@@ -128,6 +130,7 @@ impl<P: Copy + Ord> Uplink<P> {
             credits: BTreeMap::new(),
             sending: BTreeMap::new(),
             spread: Spread::default(),
+            promised: Promised::default(),
             rate: Rate::default(),
             last_sent: Instant::default(),
             last: 0,
@@ -151,8 +154,35 @@ impl<P: Copy + Ord> Uplink<P> {
         self.lines.remove(&line);
     }
 
+    /// Takes a request in, or tells after how long another should be made: where enough waits already, or where what it asks
+    /// for is on its way to somebody else who can pass it on, while something waits that nobody has.
+    ///
+    /// # Errors
+    /// After how long to ask again.
+    pub fn admit(&mut self, now: Instant, line: Line, asked: Asked) -> Result<(), Duration> {
+        let peer = self.lines.get(&line).map(|it| it.peer).ok_or(RETRY_MAX)?;
+        if let Some(retry) = self.is_full() {
+            return Err(retry);
+        }
+        let Asked { blob, first, .. } = asked;
+        if self.promised.to_another(now, peer, blob, first) && self.has_unsent() {
+            return Err(RETRY_MIN);
+        }
+        if !self.ask(line, asked) {
+            return Err(RETRY_MAX);
+        }
+        self.promised.note(now, peer, blob, first);
+        Ok(())
+    }
+
+    /// Tells whether something waits that was sent to nobody yet.
+    fn has_unsent(&self) -> bool {
+        let mut waiting = self.lines.values().flat_map(|it| &it.waiting);
+        waiting.any(|it| self.spread.times(&it.asked.blob, it.asked.first) == 0)
+    }
+
     /// Tells that no other request finds room, and after how long it should be made again: enough waits already.
-    pub fn is_full(&self) -> Option<Duration> {
+    fn is_full(&self) -> Option<Duration> {
         let requests = self.lines.values().flat_map(|it| &it.waiting);
         let waiting: u32 = requests.map(|it| it.asked.count).sum();
         let Some(per_second) = self.rate.per_second() else {
@@ -164,7 +194,7 @@ impl<P: Copy + Ord> Uplink<P> {
     }
 
     /// Takes a request in, and tells whether there was room.
-    pub fn ask(&mut self, line: Line, asked: Asked) -> bool {
+    fn ask(&mut self, line: Line, asked: Asked) -> bool {
         let order = self.next_number();
         let Some(puller) = self.lines.get_mut(&line) else { return false };
         if puller.waiting.len() >= REQUESTS_WAITING_MAX || asked.count == 0 {
@@ -503,6 +533,24 @@ mod tests {
                 "{retry:?}"
             );
         }
+    }
+
+    /// Two pullers ask for the same: the second one is told to choose anew, as long as there is something better to send.
+    #[test]
+    fn what_is_on_its_way_to_another_waits_behind_what_nobody_has() {
+        let (mut uplink, lines) = lines(1, 2);
+        assert_eq!(uplink.admit(at(0), lines[0], asked(1, 7, 1)), Ok(()));
+        let turn = uplink.grant(at(0)).unwrap();
+        assert_eq!(uplink.admit(at(1), lines[1], asked(1, 7, 1)), Ok(()), "nothing else waits");
+        uplink.cancel(lines[1], 1);
+        assert_eq!(uplink.admit(at(1), lines[0], asked(2, 8, 1)), Ok(()));
+        // Whether it waits, is being sent or has just been sent.
+        assert_eq!(uplink.admit(at(2), lines[1], asked(2, 8, 1)), Err(RETRY_MIN));
+        uplink.sent(at(3), turn.ticket, PIECE_LEN);
+        assert_eq!(uplink.admit(at(4), lines[0], asked(3, 7, 1)), Err(RETRY_MIN), "the other one asked last");
+        assert_eq!(uplink.admit(at(4), lines[1], asked(3, 9, 1)), Ok(()));
+        // Whoever was promised it may be gone.
+        assert_eq!(uplink.admit(at(4_000), lines[1], asked(4, 8, 1)), Ok(()));
     }
 
     #[test]

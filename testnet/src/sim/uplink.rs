@@ -6,9 +6,6 @@ use reg_node::transfer::{Asked, Instant, Line, RequestId, Turn, Uplink as Queue}
 use reg_proto::digest::Digest;
 use reg_proto::piece::PIECE_LEN;
 
-/// When a neighbour that has too much waiting alone comes back.
-const RETRY: Duration = Duration::from_secs(1);
-
 /// A request for one piece after another.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waiting {
@@ -44,7 +41,7 @@ impl Uplink {
     }
 
     /// Takes a request, or says after how long it should be asked again.
-    pub(super) fn take(&mut self, blob: Digest, request: Waiting) -> Result<(), Duration> {
+    pub(super) fn take(&mut self, now: Instant, blob: Digest, request: Waiting) -> Result<(), Duration> {
         let place = request.slot as usize;
         if self.askers.len() <= place {
             self.askers.resize(place + 1, None);
@@ -60,10 +57,7 @@ impl Uplink {
             Asker { line, life: request.life }
         });
         let Waiting { request: RequestId(id), piece: first, count, .. } = request;
-        match self.queue.is_full() {
-            Some(retry) => Err(retry),
-            None => self.queue.ask(asker.line, Asked { id, blob, first, count }).then_some(()).ok_or(RETRY),
-        }
+        self.queue.admit(now, asker.line, Asked { id, blob, first, count })
     }
 
     /// Begins to send the next piece, where nothing is being sent.

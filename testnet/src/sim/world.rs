@@ -285,7 +285,8 @@ impl<'a> World<'a> {
             Manner::Lies | Manner::Truncates => true,
             Manner::Boasts => false,
         };
-        let taken = is_served.then(|| self.nodes[id as usize].uplink.take(BLOB, waiting));
+        let now = self.instant();
+        let taken = is_served.then(|| self.nodes[id as usize].uplink.take(now, BLOB, waiting));
         let busy = match taken {
             Some(Ok(())) => return self.send_next(id),
             Some(Err(retry)) => Some(retry),
