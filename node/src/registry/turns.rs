@@ -341,7 +341,7 @@ mod tests {
         let turns = Turns::new(None);
         let mut taken = all_taken(&turns).await;
         let (next, gone) = (place(&turns, 99), place(&turns, 98));
-        assert!(next.add(asked(7, 50, 2)).is_ok() && gone.add(asked(1, 0, 1)).is_ok());
+        assert!(next.add(asked(7, 50, 2)).is_ok() && gone.add(asked(1, 60, 1)).is_ok());
         let mut waits = Waits::begin(&next);
         assert!(waits.take().is_none(), "all slots are taken");
         drop(gone);
