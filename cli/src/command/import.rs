@@ -14,6 +14,7 @@ use crate::client::{Client, home};
 use crate::command::import_signed;
 use crate::command::key::{keyring, keyring_error};
 use crate::command::publish::sign_and_commit;
+use crate::command::published;
 use crate::error::CliError;
 use crate::hugging_face::{self, ImportSource, ImportWhat};
 use crate::output::{self, size};
@@ -132,29 +133,15 @@ fn report(
     published: &Published,
     is_daemon: bool,
 ) -> Result<(), CliError> {
-    if global.json {
-        return output::json(&json!({
-            "reference": published.reference,
-            "publisher": published.publisher,
-            "model": published.model,
-            "tag": published.tag,
-            "manifest": published.manifest,
-            "bytes": published.bytes,
-            "bytes_fetched": imported.bytes_fetched,
-            "files": published.files,
-            "seq": published.seq,
-            "holders": published.holders,
-            "repository": source.repository,
-            "commit": imported.commit,
-            "endpoint": origin.map(|it| &it.endpoint),
-        }));
-    }
-    output::line(published.reference.to_string())?;
-    if global.quiet {
+    let more = json!({
+        "bytes_fetched": imported.bytes_fetched,
+        "repository": source.repository,
+        "commit": imported.commit,
+        "endpoint": origin.map(|it| &it.endpoint),
+    });
+    if !published::tell(global, published, more)? {
         return Ok(());
     }
-    let Published { manifest, bytes, files, .. } = published;
-    eprintln!("{files} files, {}, {manifest}", size(*bytes));
     let repository = &source.repository;
     match origin {
         Some(Origin { endpoint, commit, .. }) => {
@@ -164,9 +151,7 @@ fn report(
         None => eprintln!("from the cache of {repository} at {}", imported.commit),
     }
     if !is_daemon {
-        eprintln!(
-            "note: no daemon runs here, so nobody can fetch it from this machine: start one with `reg daemon`"
-        );
+        published::note_no_daemon();
     }
     Ok(())
 }

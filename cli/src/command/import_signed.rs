@@ -16,9 +16,10 @@ use crate::args::{Global, Import};
 use crate::client::{Client, home};
 use crate::command::key::{keyring, keyring_error};
 use crate::command::publish::{prepare, sign_and_commit_prepared};
+use crate::command::published;
 use crate::command::verify_bundle::{self, Evidence};
 use crate::error::CliError;
-use crate::output::{self, size};
+use crate::output;
 
 pub async fn run(global: &Global, args: &Import, dir: &Path) -> Result<ExitCode, CliError> {
     let Some(bundle) = &args.bundle else {
@@ -70,9 +71,7 @@ pub async fn run(global: &Global, args: &Import, dir: &Path) -> Result<ExitCode,
         eprintln!("note: the bundle lies outside of the directory, so it does not travel with the model");
     }
     if !is_daemon {
-        eprintln!(
-            "note: no daemon runs here, so nobody can fetch it from this machine: start one with `reg daemon`"
-        );
+        published::note_no_daemon();
     }
     Ok(output::ok())
 }
@@ -83,27 +82,10 @@ fn report(
     published: &Published,
     left_out: &[SafePath],
 ) -> Result<(), CliError> {
-    if global.json {
-        return output::json(&json!({
-            "reference": published.reference,
-            "publisher": published.publisher,
-            "model": published.model,
-            "tag": published.tag,
-            "manifest": published.manifest,
-            "bytes": published.bytes,
-            "files": published.files,
-            "seq": published.seq,
-            "holders": published.holders,
-            "certificate": found.certificate,
-            "root": found.root,
-            "left_out": left_out,
-        }));
-    }
-    output::line(published.reference.to_string())?;
-    if global.quiet {
+    let more = json!({ "certificate": found.certificate, "root": found.root, "left_out": left_out });
+    if !published::tell(global, published, more)? {
         return Ok(());
     }
-    eprintln!("{} files, {}, {}", published.files, size(published.bytes), published.manifest);
     match &found.certificate {
         Some(subject) => eprintln!("what {subject} has signed, signed by you from now on"),
         None => eprintln!("what the key in --signer has signed, signed by you from now on"),

@@ -21,6 +21,7 @@ mod pause;
 mod peers;
 mod pin;
 mod publish;
+mod published;
 mod pull;
 mod rm;
 mod rotate;

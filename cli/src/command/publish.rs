@@ -8,13 +8,14 @@ use reg_node::registry::publisher_key::PublisherKey;
 use reg_node::registry::report::{Prepared, Published};
 use reg_node::registry::request::{Claims, PublishRequest, PublishSource};
 use reg_node::registry::signing::SigningFile;
-use serde_json::json;
+use serde_json::Value;
 
 use crate::args::{Global, Publish};
 use crate::client::{Client, home};
 use crate::command::key::{keyring, keyring_error};
+use crate::command::published;
 use crate::error::CliError;
-use crate::output::{self, size};
+use crate::output;
 
 /// Time between two looks at who holds the model.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -158,30 +159,13 @@ async fn seed_until(
 }
 
 fn report(global: &Global, published: &Published, is_daemon: bool, has_seeded: bool) -> Result<(), CliError> {
-    if global.json {
-        return output::json(&json!({
-            "reference": published.reference,
-            "publisher": published.publisher,
-            "model": published.model,
-            "tag": published.tag,
-            "manifest": published.manifest,
-            "bytes": published.bytes,
-            "files": published.files,
-            "seq": published.seq,
-            "holders": published.holders,
-        }));
-    }
-    output::line(published.reference.to_string())?;
-    if global.quiet {
+    if !published::tell(global, published, Value::Null)? {
         return Ok(());
     }
-    let Published { manifest, bytes, files, holders, .. } = published;
-    eprintln!("{files} files, {}, {manifest}", size(*bytes));
-    eprintln!("held by {holders} other peer{}", if *holders == 1 { "" } else { "s" });
+    let holders = published.holders;
+    eprintln!("held by {holders} other peer{}", if holders == 1 { "" } else { "s" });
     if !is_daemon && !has_seeded {
-        eprintln!(
-            "note: no daemon runs here, so nobody can fetch it from this machine: start one with `reg daemon`"
-        );
+        published::note_no_daemon();
     }
     Ok(())
 }
