@@ -298,7 +298,7 @@ fn when_all_peers_go_the_client_is_told_and_goes_on_once_they_are_back() {
     let whole = size(&model.join("model.safetensors"));
 
     // The client is killed, as by -9: its connection ends, and what has come stays.
-    let mut client = Command::new("curl").args(["-sf", "-o", "/dev/null", &url]).spawn().expect("curl runs");
+    let mut client = Command::new("curl").args(["-sS", "-o", "/dev/null", &url]).spawn().expect("curl runs");
     wait_for(&b, 32 * MIB);
     client.kill().expect("killed");
     client.wait().expect("ended");

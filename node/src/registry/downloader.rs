@@ -3,7 +3,7 @@
 //! It names what happened, lets the scheduler decide, and executes: every piece is verified and written before it counts.
 //! What a peer sends that was not asked of it is thrown away; who sends wrong bytes is not asked again.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +20,13 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::Reporter;
+use super::calls::Calls;
 use super::dispute::{self, Dispute, Ruling};
 use super::finder::{Finder, Search};
 use super::lanes::Deliver;
 use super::limits::{
     DISPUTE_TIMEOUT, FRAMES_WAITING_MAX, LIMIT_PER_SOURCE, NOBODY_TIMEOUT, RELAY_LOOK_ANEW, SOURCES_MAX,
-    SOURCES_WAITING_MAX, STARVED_TIMEOUT, WRITES_AT_ONCE,
+    STARVED_TIMEOUT, WRITES_AT_ONCE,
 };
 use super::nearness;
 use super::pulls::Pull;
@@ -106,7 +107,7 @@ pub(super) struct Downloader<'a> {
     /// Blobs that are not complete yet.
     pub(super) missing: BTreeSet<Digest>,
     pub(super) sources: BTreeMap<PeerId, Source>,
-    waiting: VecDeque<PeerId>,
+    calls: Calls,
     opening: JoinSet<(PeerId, Result<Source, OpenStreamError>)>,
     /// Sources that are being looked at for how near they are.
     placing: JoinSet<(PeerId, Nearness)>,
@@ -172,7 +173,7 @@ impl<'a> Downloader<'a> {
             missing: partials.iter().map(Partial::digest).collect(),
             partials: partials.into_iter().map(|partial| (partial.digest(), partial)).collect(),
             sources: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            calls: Calls::default(),
             opening: JoinSet::new(),
             placing: JoinSet::new(),
             web: WebSources::new(WebSeeds::default()),
@@ -296,7 +297,7 @@ impl<'a> Downloader<'a> {
 
     /// Tells whether no peer is asked, nor about to be.
     pub(super) fn has_no_peer(&self) -> bool {
-        self.sources.is_empty() && self.opening.is_empty() && self.waiting.is_empty()
+        self.sources.is_empty() && self.calls.is_empty()
     }
 
     fn is_wanted(&self) -> bool {
@@ -376,17 +377,16 @@ impl<'a> Downloader<'a> {
 
     /// A peer may have something: open a stream to it, now or when there is room.
     fn consider(&mut self, peer: PeerId) {
-        let known = self.sources.contains_key(&peer) || self.waiting.contains(&peer);
-        if known || self.inner.bans.is_banned(&peer) || self.waiting.len() >= SOURCES_WAITING_MAX {
-            return;
+        if !self.sources.contains_key(&peer) && !self.inner.bans.is_banned(&peer) {
+            self.calls.add(peer);
+            self.open_waiting();
         }
-        self.waiting.push_back(peer);
-        self.open_waiting();
     }
 
     fn open_waiting(&mut self) {
-        while !self.is_held && self.sources.len() + self.opening.len() < self.sources_max() {
-            let Some(peer) = self.waiting.pop_front() else { return };
+        while !self.is_held {
+            let places = self.sources_max().saturating_sub(self.sources.len());
+            let Some(peer) = self.calls.next(places) else { return };
             let (network, events) = (self.inner.network.clone(), self.events.0.clone());
             let states_max = self.states_max;
             let (pool, limits) = (self.inner.pool.clone(), self.inner.limits);
@@ -427,7 +427,7 @@ impl<'a> Downloader<'a> {
             let peers: Vec<PeerId> = self.sources.keys().copied().collect();
             for peer in peers {
                 self.drop_source(peer);
-                self.waiting.push_front(peer);
+                self.calls.call_again(peer);
             }
         }
         self.hold_web(self.is_held);
@@ -435,8 +435,9 @@ impl<'a> Downloader<'a> {
     }
 
     fn opened(&mut self, peer: PeerId, source: Result<Source, OpenStreamError>, reporter: &Reporter) {
+        self.calls.ended(&peer);
         match source {
-            Ok(_) if self.is_held => self.waiting.push_back(peer),
+            Ok(_) if self.is_held => self.calls.add(peer),
             Ok(mut source) => {
                 source.follow(&self.missing);
                 self.sources.insert(peer, source);
@@ -678,7 +679,7 @@ impl<'a> Downloader<'a> {
             .collect();
         late.into_iter().for_each(|peer| self.drop_source(peer));
         self.ask_refused_again();
-        if !self.waiting.is_empty() {
+        if self.calls.are_waiting() {
             let useless: Vec<PeerId> =
                 self.sources.iter().filter(|(_, it)| it.is_useless()).map(|(peer, _)| *peer).collect();
             useless.into_iter().for_each(|peer| self.drop_source(peer));

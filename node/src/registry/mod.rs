@@ -82,6 +82,7 @@ mod web;
 pub mod authorities;
 pub mod board;
 pub mod bundle;
+mod calls;
 mod certificate;
 pub mod key_file;
 pub mod keyring;
