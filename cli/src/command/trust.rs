@@ -46,7 +46,11 @@ async fn act(global: &Global, client: &Client, command: Trust) -> Result<(), Cli
         }
         Trust::Waive { models } => {
             let count: usize = client.post("/v1/trust/waive", &ScopeRequest { models }).await?;
-            say(global, &json!({ "rules": count }), format!("{count} rules taken back"))
+            say(
+                global,
+                &json!({ "rules": count }),
+                format!("{count} {} taken back", if count == 1 { "rule" } else { "rules" }),
+            )
         }
         Trust::Subscribe { list, net: _ } => {
             let request = SwitchRequest { name: list.clone(), on: true };

@@ -83,7 +83,6 @@ pub(super) async fn keep(
                 Some(lane) => {
                     failures = 0;
                     running.push(lane);
-                    continue;
                 }
                 None => failures += 1,
             }

@@ -1,8 +1,8 @@
 //! How many lanes to one peer are worth their cost.
 
-/// Bytes per second that a lane carries before another one may help: what one core can encrypt and copy is some three times
-/// as much, so that the second is open before the first is full.
-const LANE_BUSY: u64 = 400_000_000;
+/// Bytes per second that a lane carries before another one may help: more than a link of 1 Gbit/s brings, and less than one
+/// core can decrypt and copy even on a virtual machine whose memory is touched for the first time.
+const LANE_BUSY: u64 = 160_000_000;
 
 /// What the number of lanes is decided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,13 +17,13 @@ pub struct LaneFacts {
     pub max: usize,
 }
 
-/// Returns how many lanes there should be: one to begin with, one more for each that is busy while cores are left for
-/// verifying and writing what they bring. A lane that is open stays: it costs nothing while it is idle.
+/// Returns how many lanes there should be: one to begin with, one more for each that is busy, and no more than there are
+/// cores to read them. What one lane brings stands still while its thread waits for anything; with two, the other goes on. A
+/// lane that is open stays: it costs nothing while it is idle.
 pub fn lanes_wanted(facts: LaneFacts) -> usize {
     let LaneFacts { open, rate, cores, max } = facts;
     let by_rate = usize::try_from(rate / LANE_BUSY).unwrap_or(max).saturating_add(1);
-    let by_cores = (cores / 2).max(1);
-    by_rate.min(by_cores).min(open + 1).max(open).min(max)
+    by_rate.min(cores.max(1)).min(open + 1).max(open).min(max)
 }
 
 #[cfg(test)]
@@ -37,13 +37,15 @@ mod tests {
     #[test]
     fn one_lane_begins_and_more_come_one_by_one_where_they_help() {
         assert_eq!(wanted(0, 0, 2), 1, "one begins");
-        assert_eq!(wanted(1, 100_000_000, 16), 1, "a gigabit needs one");
+        assert_eq!(wanted(1, 120_000_000, 16), 1, "a gigabit needs one");
         assert_eq!(wanted(1, 900_000_000, 16), 2);
         assert_eq!(wanted(1, 4_000_000_000, 16), 2, "one after the other");
         assert_eq!(wanted(2, 900_000_000, 16), 3);
         assert_eq!(wanted(3, 1_300_000_000, 16), 4);
         assert_eq!(wanted(4, 9_000_000_000, 64), 4, "never more than may be");
-        assert_eq!(wanted(1, 900_000_000, 2), 1, "two cores have enough to do with one");
+        assert_eq!(wanted(1, 900_000_000, 2), 2);
+        assert_eq!(wanted(2, 900_000_000, 2), 2, "no more than there are cores");
+        assert_eq!(wanted(1, 900_000_000, 1), 1);
         assert_eq!(wanted(3, 0, 2), 3, "none is closed for being idle");
     }
 }

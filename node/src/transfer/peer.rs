@@ -65,7 +65,7 @@ pub(super) fn quickest(known: Option<Duration>, seen: Duration) -> Duration {
     known.map_or(seen, |known| known.min(seen) + seen.saturating_sub(known) / QUICK_DRIFT)
 }
 
-/// Returns the pieces that are under way in this time at this rate, and half as many more, so that a rate can grow.
+/// Returns the pieces that are under way in this time at this rate, and a fifth more, so that a rate can grow.
 pub(super) fn under_way(rate: Option<f32>, time: Duration) -> u32 {
     rate.map_or(0, |rate| 1 + (GAIN * rate * (time + SLACK).as_secs_f32()) as u32)
 }

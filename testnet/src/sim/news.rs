@@ -3,7 +3,7 @@
 use super::plan::Plan;
 
 /// News on their way: a neighbour's place, and the piece that it holds.
-type Told = Vec<(u32, u32)>;
+pub(super) type Told = Vec<(u32, u32)>;
 
 /// What nodes hold, as their neighbours hear of it.
 #[derive(Debug)]
@@ -64,16 +64,14 @@ impl News {
         self.listens[node as usize]
     }
 
-    /// Returns what arrives at a node now, and lets what is under way arrive the next time.
-    pub(super) fn arriving(&mut self, node: u32) -> Told {
-        let after = std::mem::take(&mut self.after[node as usize]);
-        std::mem::replace(&mut self.next[node as usize], after)
+    /// Returns what arrives at each node now, and lets what is under way arrive the next time.
+    pub(super) fn arriving(&mut self) -> Vec<Told> {
+        std::mem::replace(&mut self.next, std::mem::take(&mut self.after))
     }
 
-    /// Takes back the empty vessel of what has arrived.
-    pub(super) fn give_back(&mut self, node: u32, vessel: Told) {
-        if self.listens[node as usize] {
-            self.after[node as usize] = vessel;
-        }
+    /// Takes back the vessels of what has arrived.
+    pub(super) fn give_back(&mut self, mut vessels: Vec<Told>) {
+        vessels.iter_mut().for_each(Told::clear);
+        self.after = vessels;
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use reg_node::transfer::{
@@ -11,7 +12,7 @@ use reg_proto::digest::Digest;
 use reg_proto::piece::PieceSet;
 
 use super::graph;
-use super::news::News;
+use super::news::{News, Told};
 use super::node::{Edge, Node};
 use super::outcome::Outcome;
 use super::plan::{Manner, Plan};
@@ -19,6 +20,9 @@ use super::uplink::Waiting;
 
 /// Ticks of one delay after which every node is told the time.
 const TOLD_EVERY: u64 = 12;
+
+/// Fewer nodes than these are not worth a thread of their own.
+const NODES_IN_A_PART: usize = 500;
 
 /// A simulation that takes this many times the bound has come to a standstill.
 const STANDSTILL: u32 = 40;
@@ -86,6 +90,7 @@ struct World<'a> {
     /// Nodes that are up and have not got everything.
     left: u32,
     outcome: Outcome,
+    processors: usize,
 }
 
 const BLOB: Digest = Digest::from_bytes([7; 32]);
@@ -135,7 +140,21 @@ impl<'a> World<'a> {
         let outcome = Outcome::new(plan);
         let news = News::new(plan);
         let spread = PieceSet::new(plan.pieces);
-        Self { plan, nodes, events, news, now: 0, scheduled: 0, ticks: 0, chance, spread, left, outcome }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            plan,
+            nodes,
+            events,
+            news,
+            now: 0,
+            scheduled: 0,
+            ticks: 0,
+            chance,
+            spread,
+            left,
+            outcome,
+            processors,
+        }
     }
 
     /// Everybody meets, and says what it holds, or what it wants to be taken for.
@@ -240,25 +259,27 @@ impl<'a> World<'a> {
         let now = self.instant();
         self.nodes[id as usize].scheduler.handle(now, input);
         while let Some(output) = self.nodes[id as usize].scheduler.poll_output() {
-            let node = &self.nodes[id as usize];
-            match output {
-                Output::Request { request, peer, first, count, .. } => {
-                    let Edge { node: to, back, is_out, .. } = node.edges[peer as usize];
-                    assert!(!is_out, "seed {}: node {id} asks {to}, which is out", self.plan.seed);
-                    let owed = node.scheduler.in_flight(&peer);
-                    assert!(owed <= PIECES_IN_FLIGHT_PER_PEER, "seed {}: {owed} in flight", self.plan.seed);
-                    let (life, request, piece) = (node.life, request.0, first.get());
-                    self.at(
-                        self.plan.delay,
-                        Event::Asked { node: to, slot: back, life, request, piece, count },
-                    );
-                }
-                Output::Cancel { request: RequestId(request), peer } => {
-                    let Edge { node: to, back, .. } = node.edges[peer as usize];
-                    self.at(self.plan.delay, Event::Cancelled { node: to, slot: back, request });
-                }
-                Output::Complete { .. } => self.complete(id, now),
+            self.execute(id, output);
+        }
+    }
+
+    /// Does what a node's scheduler has decided.
+    fn execute(&mut self, id: u32, output: Output<u32>) {
+        let node = &self.nodes[id as usize];
+        match output {
+            Output::Request { request, peer, first, count, .. } => {
+                let Edge { node: to, back, is_out, .. } = node.edges[peer as usize];
+                assert!(!is_out, "seed {}: node {id} asks {to}, which is out", self.plan.seed);
+                let owed = node.scheduler.in_flight(&peer);
+                assert!(owed <= PIECES_IN_FLIGHT_PER_PEER, "seed {}: {owed} in flight", self.plan.seed);
+                let (life, request, piece) = (node.life, request.0, first.get());
+                self.at(self.plan.delay, Event::Asked { node: to, slot: back, life, request, piece, count });
             }
+            Output::Cancel { request: RequestId(request), peer } => {
+                let Edge { node: to, back, .. } = node.edges[peer as usize];
+                self.at(self.plan.delay, Event::Cancelled { node: to, slot: back, request });
+            }
+            Output::Complete { .. } => self.complete(id, self.instant()),
         }
     }
 
@@ -415,24 +436,54 @@ impl<'a> World<'a> {
         }
     }
 
-    /// News arrive a delay after they were told; the time is told to everybody now and then.
+    /// News arrive a delay after they were told; the time is told to everybody now and then. What a node hears concerns its
+    /// own scheduler alone, so that every processor takes a part of the nodes; what they decide is done in their order.
     fn tick(&mut self) {
         self.ticks += 1;
-        for id in 0..self.plan.nodes {
-            if !self.news.is_told(id) {
-                continue;
-            }
-            let mut arriving = self.news.arriving(id);
-            for (peer, piece) in arriving.drain(..) {
-                if !self.news.knows(id, piece) {
-                    self.feed(id, Input::PeerHas { peer, blob: BLOB, pieces: piece..piece + 1 });
-                }
-            }
-            self.news.give_back(id, arriving);
-            if (u64::from(id) + self.ticks).is_multiple_of(TOLD_EVERY) {
-                self.feed(id, Input::Tick);
-            }
+        let (now, ticks) = (self.instant(), self.ticks);
+        let arriving = self.news.arriving();
+        let news = &self.news;
+        let part = self.nodes.len().div_ceil(self.processors).max(NODES_IN_A_PART);
+        let decided: Vec<Vec<(u32, Output<u32>)>> = std::thread::scope(|scope| {
+            let parts = self.nodes.chunks_mut(part).zip(arriving.chunks(part)).zip((0u32..).step_by(part));
+            let hear = |((nodes, arriving), first)| move || hear(nodes, arriving, first, news, now, ticks);
+            let mut parts = parts.map(hear);
+            let own = parts.next();
+            let others: Vec<_> = parts.map(|part| scope.spawn(part)).collect();
+            let own = own.map(|part| part());
+            let others = others.into_iter().map(|part| part.join().unwrap_or_else(|why| resume_unwind(why)));
+            own.into_iter().chain(others).collect()
+        });
+        self.news.give_back(arriving);
+        for (id, output) in decided.into_iter().flatten() {
+            self.execute(id, output);
         }
         self.at(self.plan.delay, Event::Tick);
     }
+}
+
+/// Tells a part of the nodes, the first of which has this number, what arrives at them; returns what they decide.
+fn hear(
+    nodes: &mut [Node],
+    arriving: &[Told],
+    first: u32,
+    news: &News,
+    now: Instant,
+    ticks: u64,
+) -> Vec<(u32, Output<u32>)> {
+    let mut decided = Vec::new();
+    for ((node, told), id) in nodes.iter_mut().zip(arriving).zip(first..) {
+        if !news.is_told(id) {
+            continue;
+        }
+        for (peer, piece) in told.iter().copied().filter(|(_, piece)| !news.knows(id, *piece)) {
+            node.scheduler.handle(now, Input::PeerHas { peer, blob: BLOB, pieces: piece..piece + 1 });
+            decided.extend(std::iter::from_fn(|| node.scheduler.poll_output()).map(|it| (id, it)));
+        }
+        if (u64::from(id) + ticks).is_multiple_of(TOLD_EVERY) {
+            node.scheduler.handle(now, Input::Tick);
+            decided.extend(std::iter::from_fn(|| node.scheduler.poll_output()).map(|it| (id, it)));
+        }
+    }
+    decided
 }
