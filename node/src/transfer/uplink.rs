@@ -98,6 +98,13 @@ struct Puller<P> {
     senders: usize,
 }
 
+impl<P> Puller<P> {
+    /// Pieces that wait on this line.
+    fn pieces(&self) -> u64 {
+        self.waiting.iter().map(|it| u64::from(it.asked.count)).sum()
+    }
+}
+
 #[derive(Debug)]
 struct Sending<P> {
     peer: P,
@@ -110,6 +117,8 @@ struct Sending<P> {
 pub struct Uplink<P = PeerId> {
     slots: usize,
     lines: BTreeMap<Line, Puller<P>>,
+    /// Pieces that wait on all lines together.
+    waiting: u64,
     /// Bytes that each puller may still be sent in this round; a piece is counted as a whole one until it has gone.
     credits: BTreeMap<P, u64>,
     sending: BTreeMap<Ticket, Sending<P>>,
@@ -127,6 +136,7 @@ impl<P: Copy + Ord> Uplink<P> {
         Self {
             slots,
             lines: BTreeMap::new(),
+            waiting: 0,
             credits: BTreeMap::new(),
             sending: BTreeMap::new(),
             spread: Spread::default(),
@@ -151,7 +161,8 @@ impl<P: Copy + Ord> Uplink<P> {
 
     /// A stream waits for nothing any more.
     pub fn leave(&mut self, line: Line) {
-        self.lines.remove(&line);
+        let gone = self.lines.remove(&line);
+        self.waiting -= gone.map_or(0, |it| it.pieces());
     }
 
     /// Takes a request in, or tells after how long another should be made: where enough waits already, or where what it asks
@@ -183,14 +194,13 @@ impl<P: Copy + Ord> Uplink<P> {
 
     /// Tells that no other request finds room, and after how long it should be made again: enough waits already.
     fn is_full(&self) -> Option<Duration> {
-        let requests = self.lines.values().flat_map(|it| &it.waiting);
-        let waiting: u32 = requests.map(|it| it.asked.count).sum();
+        let waiting = self.waiting;
         let Some(per_second) = self.rate.per_second() else {
-            return (waiting >= WAITING_AT_FIRST).then_some(RETRY_MIN);
+            return (waiting >= WAITING_AT_FIRST.into()).then_some(RETRY_MIN);
         };
         let most = ((per_second * WAITING_SECONDS) as u32).max(WAITING_MIN);
         let a_piece = Duration::from_secs_f32(per_second.recip().min(RETRY_MAX.as_secs_f32()));
-        (waiting >= most).then(|| a_piece.max(RETRY_MIN))
+        (waiting >= most.into()).then(|| a_piece.max(RETRY_MIN))
     }
 
     /// Takes a request in, and tells whether there was room.
@@ -201,13 +211,16 @@ impl<P: Copy + Ord> Uplink<P> {
             return false;
         }
         puller.waiting.push_back(Waiting { asked, order, is_begun: false, passed_over: 0 });
+        self.waiting += u64::from(asked.count);
         true
     }
 
     /// Forgets a request.
     pub fn cancel(&mut self, line: Line, id: u32) {
         if let Some(puller) = self.lines.get_mut(&line) {
+            let before = puller.pieces();
             puller.waiting.retain(|it| it.asked.id != id);
+            self.waiting -= before - puller.pieces();
         }
     }
 
@@ -254,6 +267,7 @@ impl<P: Copy + Ord> Uplink<P> {
             puller.waiting.push_front(Waiting { asked, order, is_begun: true, passed_over: 0 });
         }
         puller.senders -= 1;
+        self.waiting -= 1;
         let is_first = self.spread.times(&blob, piece) == 0;
         let (peer, turn) = (puller.peer, Turn { ticket, line, id, blob, piece, is_first });
         let credit = self.credits.entry(peer).or_insert(QUANTUM);
@@ -297,12 +311,13 @@ impl<P: Copy + Ord> Uplink<P> {
         if let Some(puller) = self.lines.get_mut(&turn.line) {
             let asked = Asked { id: turn.id, blob: turn.blob, first: turn.piece, count: 1 };
             puller.waiting.push_front(Waiting { asked, order, is_begun: true, passed_over: 0 });
+            self.waiting += 1;
         }
     }
 
     /// Tells whether any piece waits.
     pub fn is_waiting(&self) -> bool {
-        self.lines.values().any(|puller| !puller.waiting.is_empty())
+        self.waiting > 0
     }
 
     /// Returns how often a piece has been sent.

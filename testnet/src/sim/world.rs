@@ -1,7 +1,7 @@
 //! The world: what happens to whom, and when.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::panic::resume_unwind;
 use std::time::Duration;
 
@@ -79,6 +79,8 @@ struct World<'a> {
     plan: &'a Plan,
     nodes: Vec<Node>,
     events: BinaryHeap<Scheduled>,
+    /// Those of them that happen one delay after they were scheduled, which most do: they happen in their order.
+    soon: VecDeque<Scheduled>,
     news: News,
     now: u64,
     /// Events that were scheduled: those of one moment happen in this order.
@@ -103,7 +105,7 @@ pub fn run(plan: &Plan) -> Outcome {
     let mut world = World::new(plan);
     world.connect();
     while world.left > 0 {
-        let Some(Scheduled { at, order, event }) = world.events.pop() else {
+        let Some(Scheduled { at, order, event }) = world.next() else {
             panic!("seed {}: nothing more happens, {} nodes want something", plan.seed, world.left)
         };
         world.now = at;
@@ -145,6 +147,7 @@ impl<'a> World<'a> {
             plan,
             nodes,
             events,
+            soon: VecDeque::new(),
             news,
             now: 0,
             scheduled: 0,
@@ -218,12 +221,26 @@ impl<'a> World<'a> {
     }
 
     fn at(&mut self, wait: Duration, event: Event) {
-        self.at_moment(self.now + micros(wait), event);
+        if wait == self.plan.delay {
+            self.scheduled += 1;
+            self.soon.push_back(Scheduled { at: self.now + micros(wait), order: self.scheduled, event });
+        } else {
+            self.at_moment(self.now + micros(wait), event);
+        }
     }
 
     fn at_moment(&mut self, moment: u64, event: Event) {
         self.scheduled += 1;
         self.events.push(Scheduled { at: moment, order: self.scheduled, event });
+    }
+
+    /// Takes the next event out.
+    fn next(&mut self) -> Option<Scheduled> {
+        match (self.soon.front(), self.events.peek()) {
+            (Some(soon), Some(later)) if later.key() < soon.key() => self.events.pop(),
+            (Some(_), _) => self.soon.pop_front(),
+            (None, _) => self.events.pop(),
+        }
     }
 
     fn instant(&self) -> Instant {
