@@ -18,7 +18,7 @@ use reg_proto::swarm::Protocols;
 use tokio::task::JoinSet;
 
 /// Sybils look for each other: all connected to all for long, two hundred would take forty thousand files.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(2);
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
