@@ -46,6 +46,46 @@ async fn found_by_dht_alone(number: u8, through: &Network, key: DhtKey, holder: 
     tokio::time::timeout(Duration::from_secs(25), search).await.unwrap_or(false)
 }
 
+/// Asks the DHT alone as so many newcomers, each led in by a bystander: how many of them find the holder?
+async fn count_by_dht_alone(asked: u8, through: &[(Network, Inbound)], key: DhtKey, holder: &str) -> usize {
+    let numbers: Vec<u8> = (0..asked).collect();
+    let mut found = 0;
+    for at_once in numbers.chunks(5) {
+        let mut asking = JoinSet::new();
+        for number in at_once.iter().copied() {
+            let through = through[usize::from(number) % through.len()].0.clone();
+            let holder = holder.to_owned();
+            asking.spawn(async move { found_by_dht_alone(100 + number, &through, key, &holder).await });
+        }
+        found += asking.join_all().await.into_iter().filter(|it| *it).count();
+    }
+    found
+}
+
+/// What the next test is compared to.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_sybils_the_dht_alone_finds_the_holder() {
+    let asked = if is_full() { 20 } else { 4 };
+    let [known, holder] = ["known", "holder"].map(Home::new);
+    let publisher = holder.key("me");
+    let key = DhtKey::publisher(&publisher.parse::<PublisherId>().expect("an id"));
+    let daemon_known = Daemon::start(&known, ["--dht", "server", "--no-gossip"]);
+    let mut bystanders = Vec::new();
+    for number in 31..=42 {
+        bystanders.push(bystander(number, &daemon_known.address()).await);
+    }
+    let model = holder.path().join("model");
+    model::generate(&model, MIB, 12);
+    let daemon_holder =
+        Daemon::start(&holder, ["--dht", "server", "--no-gossip", "--bootstrap", &daemon_known.address()]);
+    holder.publish(&model, "open", "me");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let found = count_by_dht_alone(asked, &bystanders, key, &daemon_holder.peer_id()).await;
+    println!("without Sybils: by the DHT alone {found} of {asked}");
+    assert!(found > 0, "the DHT finds nobody, with or without Sybils");
+    drop((bystanders, daemon_known));
+}
+
 /// Waits until a daemon is connected to so many.
 async fn connected(home: &Home, count: u64) {
     let start = Instant::now();
@@ -104,18 +144,7 @@ async fn one_honest_peer_that_only_introduces_others_is_enough() {
     let reference = holder.publish(&model, "hidden", "me");
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(known.json(["ls"]).as_array().map(Vec::len), Some(0), "the peer that is known holds nothing");
-    let mut by_dht = 0;
-    let holder_id = daemon_holder.peer_id();
-    let numbers: Vec<u8> = (0..asked).collect();
-    for at_once in numbers.chunks(5) {
-        let mut asking = JoinSet::new();
-        for number in at_once.iter().copied() {
-            let through = bystanders[usize::from(number) % bystanders.len()].0.clone();
-            let holder_id = holder_id.clone();
-            asking.spawn(async move { found_by_dht_alone(100 + number, &through, key, &holder_id).await });
-        }
-        by_dht += asking.join_all().await.into_iter().filter(|it| *it).count();
-    }
+    let by_dht = count_by_dht_alone(asked, &bystanders, key, &daemon_holder.peer_id()).await;
     let (mut whole, mut slowest) = (0, Duration::ZERO);
     for number in 0..pulls {
         let puller = Home::new(&format!("puller {number}"));
