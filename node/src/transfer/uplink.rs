@@ -398,9 +398,15 @@ mod tests {
         (uplink, lines)
     }
 
+    /// What is counted is what waits.
+    fn assert_counted(uplink: &Uplink<u8>) {
+        assert_eq!(uplink.waiting, uplink.lines.values().map(Puller::pieces).sum::<u64>());
+    }
+
     /// Sends the next piece, if any waits, and returns whose it is and which.
     fn send(uplink: &mut Uplink<u8>, bytes: u64) -> Option<(Line, u32)> {
         let turn = uplink.grant(at(0))?;
+        assert_counted(uplink);
         uplink.sent(at(0), turn.ticket, bytes);
         uplink.ready(turn.line);
         Some((turn.line, turn.piece))
@@ -513,10 +519,12 @@ mod tests {
         (0..4).for_each(|n| assert!(uplink.ask(lines[n], asked(1, n as u32, 1))));
         uplink.cancel(lines[0], 1);
         uplink.leave(lines[1]);
+        assert_counted(&uplink);
         let turns: Vec<Turn> = std::iter::from_fn(|| uplink.grant(at(0))).collect();
         assert_eq!(turns.iter().map(|turn| turn.piece).collect::<Vec<_>>(), [2, 3]);
         assert!(!uplink.is_waiting() && !uplink.unready(lines[2]));
         uplink.give_back(&turns[0]);
+        assert_counted(&uplink);
         uplink.ready(lines[2]);
         assert_eq!((uplink.times_sent(&blob(), 2), uplink.times_sent(&blob(), 3)), (0, 1));
         let again = uplink.grant(at(0)).unwrap();
