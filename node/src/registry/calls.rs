@@ -17,22 +17,24 @@ impl Calls {
     /// Takes a peer in. Somebody who waits or is being called is not called twice: the second stream would push the first
     /// one aside, with everything that was asked through it.
     pub(super) fn add(&mut self, peer: PeerId) {
-        let is_known = self.waiting.contains(&peer) || self.calling.contains(&peer);
-        if !is_known && self.waiting.len() < SOURCES_WAITING_MAX {
+        if !self.knows(&peer) && self.waiting.len() < SOURCES_WAITING_MAX {
             self.waiting.push_back(peer);
         }
     }
 
     /// Takes a peer back in that was there before, ahead of all that wait.
     pub(super) fn call_again(&mut self, peer: PeerId) {
-        if !self.waiting.contains(&peer) && !self.calling.contains(&peer) {
+        if !self.knows(&peer) {
             self.waiting.push_front(peer);
         }
     }
 
     /// Returns who is to be called now, while fewer than `max` are.
     pub(super) fn next(&mut self, max: usize) -> Option<PeerId> {
-        let peer = if self.calling.len() < max { self.waiting.pop_front()? } else { return None };
+        if self.calling.len() >= max {
+            return None;
+        }
+        let peer = self.waiting.pop_front()?;
         self.calling.insert(peer);
         Some(peer)
     }
@@ -40,6 +42,10 @@ impl Calls {
     /// Notes that a call has ended, however it did.
     pub(super) fn ended(&mut self, peer: &PeerId) {
         self.calling.remove(peer);
+    }
+
+    fn knows(&self, peer: &PeerId) -> bool {
+        self.waiting.contains(peer) || self.calling.contains(peer)
     }
 
     /// Tells whether somebody waits to be called.

@@ -194,13 +194,12 @@ impl<P: Copy + Ord> Uplink<P> {
 
     /// Tells that no other request finds room, and after how long it should be made again: enough waits already.
     fn is_full(&self) -> Option<Duration> {
-        let waiting = self.waiting;
         let Some(per_second) = self.rate.per_second() else {
-            return (waiting >= WAITING_AT_FIRST.into()).then_some(RETRY_MIN);
+            return (self.waiting >= WAITING_AT_FIRST.into()).then_some(RETRY_MIN);
         };
         let most = ((per_second * WAITING_SECONDS) as u32).max(WAITING_MIN);
         let a_piece = Duration::from_secs_f32(per_second.recip().min(RETRY_MAX.as_secs_f32()));
-        (waiting >= most.into()).then(|| a_piece.max(RETRY_MIN))
+        (self.waiting >= most.into()).then(|| a_piece.max(RETRY_MIN))
     }
 
     /// Takes a request in, and tells whether there was room.
