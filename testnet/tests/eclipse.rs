@@ -1,6 +1,7 @@
 //! An eclipse: 200 Sybils around the key under which a publisher's records are found. A single honest peer that is known,
 //! and holds neither the model nor its tag, is enough: it tells whom it knows.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use reg_node::net::{DhtMode, Inbound, NatConfig, Network, NetworkConfig, SwarmConfig};
@@ -27,6 +28,15 @@ async fn bystander(number: u8, known: &str) -> (Network, Inbound) {
         lanes: false,
     };
     Network::start(config).await.expect("it starts")
+}
+
+/// Honest nodes of these numbers, which all know one.
+async fn bystanders(numbers: RangeInclusive<u8>, known: &str) -> Vec<(Network, Inbound)> {
+    let mut started = Vec::new();
+    for number in numbers {
+        started.push(bystander(number, known).await);
+    }
+    started
 }
 
 /// Asks the DHT alone, as a newcomer that is led in by a bystander: is the holder found?
@@ -70,10 +80,7 @@ async fn without_sybils_the_dht_alone_finds_the_holder() {
     let publisher = holder.key("me");
     let key = DhtKey::publisher(&publisher.parse::<PublisherId>().expect("an id"));
     let daemon_known = Daemon::start(&known, ["--dht", "server", "--no-gossip"]);
-    let mut bystanders = Vec::new();
-    for number in 31..=42 {
-        bystanders.push(bystander(number, &daemon_known.address()).await);
-    }
+    let bystanders = bystanders(31..=42, &daemon_known.address()).await;
     let model = holder.path().join("model");
     model::generate(&model, MIB, 12);
     let daemon_holder =
@@ -102,11 +109,8 @@ async fn peers_that_say_nothing_hold_up_nobody() {
     let [known, holder, puller] = ["known", "holder", "puller"].map(Home::new);
     holder.key("me");
     let daemon_known = Daemon::start(&known, ["--dht", "off", "--no-gossip"]);
-    let mut silent = Vec::new();
-    for number in 1..=SILENT {
-        // What comes in waits to be read, and nobody reads it.
-        silent.push(bystander(number, &daemon_known.address()).await);
-    }
+    // What comes in waits to be read, and nobody reads it.
+    let silent = bystanders(1..=SILENT, &daemon_known.address()).await;
     connected(&known, SILENT.into()).await;
     let daemon_holder =
         Daemon::start(&holder, ["--dht", "off", "--no-gossip", "--bootstrap", &daemon_known.address()]);
@@ -131,10 +135,7 @@ async fn one_honest_peer_that_only_introduces_others_is_enough() {
         tokio::task::spawn_blocking(move || sybil::grind(&key, sybils, tries)).await.expect("found");
     // It hears no gossip, so that it does not hold the tag either.
     let daemon_known = Daemon::start(&known, ["--dht", "server", "--no-gossip"]);
-    let mut bystanders = Vec::new();
-    for number in 1..=12 {
-        bystanders.push(bystander(number, &daemon_known.address()).await);
-    }
+    let bystanders = bystanders(1..=12, &daemon_known.address()).await;
     let sybils = Sybils::start(secrets, bits, daemon_known.address().parse().expect("an address")).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     let model = holder.path().join("model");
