@@ -5,16 +5,19 @@
 
 mod plan;
 
+mod event;
 mod graph;
 mod news;
 mod node;
+mod post;
+mod step;
 mod uplink;
 mod world;
 
 mod outcome;
 mod picture;
 
-pub use self::outcome::Outcome;
+pub use self::outcome::{Outcome, Trace};
 pub use self::picture::picture;
 pub use self::plan::{Manner, Plan};
 pub use self::world::run;

@@ -1,77 +1,64 @@
-//! [`News`]: who has been told of which pieces. Kept beside the nodes, for it is looked at more than all else together.
+//! [`News`]: what nodes know of each other beside what they send. Kept beside them, for it is looked at more than all else
+//! together, and by all processors at once.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::plan::Plan;
 
-/// News on their way: a neighbour's place, and the piece that it holds.
-pub(super) type Told = Vec<(u32, u32)>;
-
-/// What nodes hold, as their neighbours hear of it.
+/// Who lives, who listens, and what each holds.
+///
+/// Who has a piece already, or listens no more, need not be told of it. Whether that is seen at once or a moment later
+/// depends on the processors, and makes no difference: who is told looks at it again.
 #[derive(Debug)]
 pub(super) struct News {
     words: usize,
     /// A bit for each piece of each node.
-    held: Vec<u64>,
-    /// Nodes that listen.
-    listens: Vec<bool>,
-    /// News that arrive at the next tick, and at the one after it.
-    next: Vec<Told>,
-    after: Vec<Told>,
+    held: Vec<AtomicU64>,
+    listens: Vec<AtomicBool>,
+    /// How often each node has been up; what was on its way to an earlier life is lost.
+    lives: Vec<u32>,
 }
 
 impl News {
     pub(super) fn new(plan: &Plan) -> Self {
         let (nodes, words) = (plan.nodes as usize, plan.pieces.div_ceil(64) as usize);
-        Self {
-            words,
-            held: vec![0; nodes * words],
-            listens: vec![false; nodes],
-            next: vec![Told::new(); nodes],
-            after: vec![Told::new(); nodes],
-        }
+        let held = std::iter::repeat_with(AtomicU64::default).take(nodes * words);
+        let listens = std::iter::repeat_with(AtomicBool::default).take(nodes);
+        Self { words, held: held.collect(), listens: listens.collect(), lives: vec![0; nodes] }
     }
 
-    /// A node listens from now on.
-    pub(super) fn start(&mut self, node: u32) {
-        self.listens[node as usize] = true;
+    /// Notes whether a node listens.
+    pub(super) fn listens(&self, node: u32, listens: bool) {
+        self.listens[node as usize].store(listens, Relaxed);
     }
 
-    /// A node does not listen any more; what was on its way to it is lost.
-    pub(super) fn stop(&mut self, node: u32) {
-        self.listens[node as usize] = false;
-        self.next[node as usize] = Told::new();
-        self.after[node as usize] = Told::new();
+    /// Returns in which life a node is.
+    pub(super) fn life(&self, node: u32) -> u32 {
+        self.lives[node as usize]
+    }
+
+    /// Notes that a node has gone: its next life begins.
+    pub(super) fn has_gone(&mut self, node: u32) {
+        self.lives[node as usize] += 1;
+        self.listens(node, false);
     }
 
     /// Notes that a node has a piece.
-    pub(super) fn has(&mut self, node: u32, piece: u32) {
-        self.held[node as usize * self.words + (piece / 64) as usize] |= 1 << (piece % 64);
+    pub(super) fn has(&self, node: u32, piece: u32) {
+        self.word(node, piece).fetch_or(1 << (piece % 64), Relaxed);
     }
 
     /// Tells whether a node has a piece: news of it would make no difference.
     pub(super) fn knows(&self, node: u32, piece: u32) -> bool {
-        self.held[node as usize * self.words + (piece / 64) as usize] >> (piece % 64) & 1 == 1
+        self.word(node, piece).load(Relaxed) >> (piece % 64) & 1 == 1
     }
 
-    /// Tells a node, where it listens, that the neighbour at this place has a piece.
-    pub(super) fn tell(&mut self, node: u32, place: u32, piece: u32) {
-        if self.listens[node as usize] && !self.knows(node, piece) {
-            self.after[node as usize].push((place, piece));
-        }
+    /// Tells whether a node should be told of a piece.
+    pub(super) fn is_for(&self, node: u32, piece: u32) -> bool {
+        self.listens[node as usize].load(Relaxed) && !self.knows(node, piece)
     }
 
-    /// Tells whether a node listens.
-    pub(super) fn is_told(&self, node: u32) -> bool {
-        self.listens[node as usize]
-    }
-
-    /// Returns what arrives at each node now, and lets what is under way arrive the next time.
-    pub(super) fn arriving(&mut self) -> Vec<Told> {
-        std::mem::replace(&mut self.next, std::mem::take(&mut self.after))
-    }
-
-    /// Takes back the vessels of what has arrived.
-    pub(super) fn give_back(&mut self, mut vessels: Vec<Told>) {
-        vessels.iter_mut().for_each(Told::clear);
-        self.after = vessels;
+    fn word(&self, node: u32, piece: u32) -> &AtomicU64 {
+        &self.held[node as usize * self.words + (piece / 64) as usize]
     }
 }

@@ -1,8 +1,12 @@
-//! [`Node`]: one simulated node: a scheduler, its neighbours, its links.
+//! [`Node`]: one simulated node: a scheduler, its neighbours, its links, and what is to happen to it.
 
-use reg_node::transfer::{Chance, Instant, Scheduler};
+use std::collections::BinaryHeap;
+
+use reg_node::transfer::{Chance, Scheduler};
 use reg_proto::piece::PieceSet;
 
+use super::event::{Event, What};
+use super::outcome::Trace;
 use super::plan::Manner;
 use super::uplink::Uplink;
 
@@ -19,39 +23,59 @@ pub(super) struct Edge {
 /// One node of the swarm. Its scheduler names its neighbours by their places among its edges.
 #[derive(Debug)]
 pub(super) struct Node {
+    pub(super) id: u32,
     pub(super) scheduler: Scheduler<u32>,
     pub(super) edges: Vec<Edge>,
     pub(super) has: PieceSet,
     pub(super) uplink: Uplink,
+    pub(super) events: BinaryHeap<Event>,
     /// Microseconds that a piece takes through its links.
     pub(super) piece_time: u64,
     /// Until when its way in is in use.
     pub(super) down_free: u64,
     pub(super) manner: Manner,
     pub(super) is_up: bool,
-    /// How often it has been started; what was on its way to an earlier life is lost.
-    pub(super) life: u32,
-    pub(super) done_at: Option<Instant>,
+    pub(super) is_done: bool,
+    /// All that has happened to it.
+    pub(super) trace: Trace,
+    /// How much it has caused.
+    caused: u32,
 }
 
 impl Node {
-    pub(super) fn new(manner: Manner, has: PieceSet, piece_time: u64, chance: &mut Chance) -> Self {
+    pub(super) fn new(id: u32, manner: Manner, has: PieceSet, piece_time: u64, chance: &mut Chance) -> Self {
         Self {
+            id,
             scheduler: Scheduler::new(chance.next()),
             edges: Vec::new(),
             uplink: Uplink::new(),
+            events: BinaryHeap::new(),
+            is_done: has.is_full(),
             has,
             piece_time,
             down_free: 0,
             manner,
             is_up: true,
-            life: 0,
-            done_at: None,
+            trace: Trace::default(),
+            caused: 0,
         }
     }
 
     /// Tells whether it wants anything.
     pub(super) fn fetches(&self) -> bool {
-        self.is_up && self.manner == Manner::Honest && self.done_at.is_none()
+        self.is_up && self.manner == Manner::Honest && !self.is_done
+    }
+
+    /// Returns an event that it causes.
+    pub(super) const fn causes(&mut self, at: u64, what: What) -> Event {
+        self.caused += 1;
+        Event { at, from: self.id, order: self.caused, what }
+    }
+
+    /// Takes out what happens next, where that is before a moment.
+    pub(super) fn next_before(&mut self, until: u64) -> Option<Event> {
+        let next = self.events.peek().filter(|event| event.at < until)?;
+        self.trace.note(next.at, next.from, next.order);
+        self.events.pop()
     }
 }

@@ -2,7 +2,79 @@
 
 use std::time::Duration;
 
+use reg_proto::piece::PieceIndex;
+
 use super::plan::Plan;
+
+/// A hash of all that happened (FNV-1a, a word at a time): equal for equal plans, on however many processors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trace(u64);
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Trace {
+    /// Notes what happens at a moment, and who has caused it as its how-many-eth deed.
+    pub(super) const fn note(&mut self, at: u64, from: u32, order: u32) {
+        self.word(at);
+        self.word((from as u64) << 32 | order as u64);
+    }
+
+    const fn word(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x0100_0000_01b3);
+    }
+}
+
+impl FromIterator<Self> for Trace {
+    fn from_iter<T: IntoIterator<Item = Self>>(traces: T) -> Self {
+        let mut all = Self::default();
+        traces.into_iter().for_each(|trace| all.word(trace.0));
+        all
+    }
+}
+
+/// What has come of a part of the nodes in a window.
+#[derive(Debug)]
+pub(super) struct Tally {
+    /// When nodes had everything.
+    pub(super) completed: Vec<u64>,
+    /// Pieces that nobody but the seed had when the window began, and when they came.
+    pub(super) first: Vec<(PieceIndex, u64)>,
+    pub(super) wasted: u64,
+    pub(super) wrong: u64,
+    pub(super) refused: u64,
+    pub(super) seed_has_died: bool,
+    stored: u64,
+    crossings: Vec<u64>,
+}
+
+impl Tally {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            completed: Vec::new(),
+            first: Vec::new(),
+            wasted: 0,
+            wrong: 0,
+            refused: 0,
+            seed_has_died: false,
+            stored: 0,
+            crossings: vec![0; plan.zones as usize],
+        }
+    }
+
+    /// Notes that a piece has come from one zone to another.
+    pub(super) fn stored(&mut self, from: u32, to: u32) {
+        self.stored += 1;
+        if from != to
+            && let Some(crossings) = self.crossings.get_mut(to as usize)
+        {
+            *crossings += 1;
+        }
+    }
+}
 
 /// What came of a plan.
 #[derive(Debug, Clone)]
@@ -23,8 +95,7 @@ pub struct Outcome {
     /// Pieces that came into each zone from others.
     crossings: Vec<u64>,
     pieces: u32,
-    /// A hash of all that happened: equal for equal plans.
-    pub trace: u64,
+    pub trace: Trace,
 }
 
 impl Outcome {
@@ -39,31 +110,21 @@ impl Outcome {
             first_copy: None,
             crossings: vec![0; plan.zones as usize],
             pieces: plan.pieces,
-            trace: 0xcbf2_9ce4_8422_2325,
+            trace: Trace::default(),
         }
     }
 
-    pub(super) fn completed(&mut self, at: Duration) {
-        self.completions.push(at);
-    }
-
-    pub(super) fn stored(&mut self, from: u32, to: u32) {
-        self.stored += 1;
-        if from != to
-            && let Some(crossings) = self.crossings.get_mut(to as usize)
-        {
-            *crossings += 1;
-        }
+    pub(super) fn count(&mut self, tally: Tally) {
+        self.completions.extend(tally.completed.into_iter().map(Duration::from_micros));
+        self.stored += tally.stored;
+        self.wasted += tally.wasted;
+        self.wrong += tally.wrong;
+        self.refused += tally.refused;
+        self.crossings.iter_mut().zip(tally.crossings).for_each(|(all, more)| *all += more);
     }
 
     pub(super) fn first_copy(&mut self, sent: u32, at: Duration) {
         self.first_copy = Some((sent, at));
-    }
-
-    pub(super) fn trace(&mut self, at: u64, order: u64) {
-        for word in [at, order] {
-            self.trace = (self.trace ^ word).wrapping_mul(0x0100_0000_01b3);
-        }
     }
 
     /// Returns when the last node had everything, in terms of the bound.

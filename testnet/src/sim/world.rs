@@ -1,25 +1,23 @@
-//! The world: what happens to whom, and when.
+//! The world: time, and who comes and goes.
+//!
+//! Nothing that a node does is felt by another in less than the delay between them. So the nodes are dealt out to the
+//! processors, each of which takes its own through a window of one delay, one node after another, and hands over what that
+//! causes at others; who comes or goes does so between two windows. Which processor has a node makes no difference to it.
 
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-use reg_node::transfer::{
-    Chance, Input, Instant, Nearness, Output, PIECES_IN_FLIGHT_PER_PEER, RequestId, Scheduler,
-};
-use reg_proto::digest::Digest;
+use reg_node::transfer::{Chance, Input, Nearness, Scheduler};
 use reg_proto::piece::PieceSet;
 
 use super::graph;
-use super::news::{News, Told};
+use super::news::News;
 use super::node::{Edge, Node};
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Tally};
 use super::plan::{Manner, Plan};
-use super::uplink::Waiting;
-
-/// Ticks of one delay after which every node is told the time.
-const TOLD_EVERY: u64 = 12;
+use super::post::{Post, Told};
+use super::step::{BLOB, Step, Surroundings, micros};
 
 /// Fewer nodes than these are not worth a thread of their own.
 const NODES_IN_A_PART: usize = 500;
@@ -27,136 +25,89 @@ const NODES_IN_A_PART: usize = 500;
 /// A simulation that takes this many times the bound has come to a standstill.
 const STANDSTILL: u32 = 40;
 
-/// An event and when it happens; those of one moment in the order in which they were scheduled.
-#[derive(Debug)]
-struct Scheduled {
-    at: u64,
-    order: u64,
-    event: Event,
-}
-
-impl Scheduled {
-    const fn key(&self) -> u128 {
-        (self.at as u128) << 64 | self.order as u128
-    }
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> Ordering {
-        // The earliest is the greatest: the heap gives it first.
-        other.key().cmp(&self.key())
-    }
-}
-
-/// Something that is to happen.
+/// Who comes or goes.
 #[derive(Debug, Clone, Copy)]
-enum Event {
-    Asked { node: u32, slot: u32, life: u32, request: u32, piece: u32, count: u32 },
-    Cancelled { node: u32, slot: u32, request: u32 },
-    Sent { node: u32, life: u32 },
-    Came { node: u32, slot: u32, life: u32, request: u32, piece: u32, good: bool },
-    Refused { node: u32, slot: u32, life: u32, request: u32, busy: Option<Duration> },
-    Leaves { node: u32 },
-    Returns { node: u32 },
-    Tick,
+enum Change {
+    Leaves,
+    Returns,
 }
 
 struct World<'a> {
     plan: &'a Plan,
     nodes: Vec<Node>,
-    events: BinaryHeap<Scheduled>,
-    /// Those of them that happen one delay after they were scheduled, which most do: they happen in their order.
-    soon: VecDeque<Scheduled>,
+    /// News that each node hears when the next window begins.
+    told: Vec<Told>,
+    /// What each part of the nodes has caused in the window before, and what it causes in this one.
+    before: Vec<Post>,
+    post: Vec<Post>,
+    nodes_in_a_part: usize,
     news: News,
+    changes: BTreeMap<(u64, u32), Change>,
     now: u64,
-    /// Events that were scheduled: those of one moment happen in this order.
-    scheduled: u64,
-    ticks: u64,
+    windows: u64,
     chance: Chance,
     /// Pieces that some node beside the seed has got.
     spread: PieceSet,
     /// Nodes that are up and have not got everything.
     left: u32,
     outcome: Outcome,
-    processors: usize,
 }
-
-const BLOB: Digest = Digest::from_bytes([7; 32]);
 
 /// Runs a plan to its end.
 ///
 /// # Panics
 /// An invariant is broken, or nothing goes on; the message names the seed.
 pub fn run(plan: &Plan) -> Outcome {
-    let mut world = World::new(plan);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    run_in_parts_of((plan.nodes as usize).div_ceil(processors).max(NODES_IN_A_PART), plan)
+}
+
+fn run_in_parts_of(nodes: usize, plan: &Plan) -> Outcome {
+    let mut world = World::new(nodes, plan);
     world.connect();
     while world.left > 0 {
-        let Some(Scheduled { at, order, event }) = world.next() else {
-            panic!("seed {}: nothing more happens, {} nodes want something", plan.seed, world.left)
-        };
-        world.now = at;
-        world.outcome.trace(at, order);
         assert!(
-            at < micros(plan.bound() * STANDSTILL),
+            world.now < micros(plan.bound() * STANDSTILL),
             "seed {}: {} nodes have come to a standstill",
             plan.seed,
             world.left
         );
-        world.happen(event);
+        world.change();
+        world.window();
     }
+    world.outcome.completions.sort_unstable();
+    world.outcome.trace = world.nodes.iter().map(|node| node.trace).collect();
     world.outcome
 }
 
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
 impl<'a> World<'a> {
-    fn new(plan: &'a Plan) -> Self {
+    fn new(nodes_in_a_part: usize, plan: &'a Plan) -> Self {
         let mut chance = Chance::new(plan.seed);
         let nodes = (0..plan.nodes).map(|id| {
             let has = if id == 0 { PieceSet::full(plan.pieces) } else { PieceSet::new(plan.pieces) };
             let slow = id > 0 && chance.below(100) < plan.slow_percent;
             let piece_time = micros(plan.piece_time) * if slow { 4 } else { 1 };
-            let mut node = Node::new(plan.manner(id), has, piece_time, &mut chance);
-            node.done_at = (id == 0).then(Instant::default);
-            node
+            Node::new(id, plan.manner(id), has, piece_time, &mut chance)
         });
         let nodes: Vec<Node> = nodes.collect();
         let left = nodes.iter().filter(|node| node.fetches()).count() as u32;
-        let events = BinaryHeap::new();
-        let outcome = Outcome::new(plan);
-        let news = News::new(plan);
-        let spread = PieceSet::new(plan.pieces);
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let parts = nodes.len().div_ceil(nodes_in_a_part);
+        let post = || (0..parts).map(|_| Post::new(nodes_in_a_part, parts)).collect();
         Self {
             plan,
+            told: vec![Told::new(); nodes.len()],
             nodes,
-            events,
-            soon: VecDeque::new(),
-            news,
+            before: post(),
+            post: post(),
+            nodes_in_a_part,
+            news: News::new(plan),
+            changes: BTreeMap::new(),
             now: 0,
-            scheduled: 0,
-            ticks: 0,
+            windows: 0,
             chance,
-            spread,
+            spread: PieceSet::new(plan.pieces),
             left,
-            outcome,
-            processors,
+            outcome: Outcome::new(plan),
         }
     }
 
@@ -174,17 +125,16 @@ impl<'a> World<'a> {
             self.start(node);
         }
         self.plan_churn();
-        self.at(self.plan.delay, Event::Tick);
     }
 
     fn plan_churn(&mut self) {
         let (first, bound) = (1 + self.plan.bad.len() as u32, micros(self.plan.bound()));
         for node in first..self.plan.nodes {
             if self.chance.below(100) < self.plan.churn_percent {
-                let leaves = Duration::from_micros(self.chance.next() % bound);
-                self.at(leaves, Event::Leaves { node });
+                let leaves = self.chance.next() % bound;
+                self.changes.insert((leaves, node), Change::Leaves);
                 if self.chance.below(2) == 0 {
-                    self.at(leaves + self.plan.bound() / 20, Event::Returns { node });
+                    self.changes.insert((leaves + bound / 20, node), Change::Returns);
                 }
             }
         }
@@ -195,8 +145,8 @@ impl<'a> World<'a> {
         if !self.nodes[id as usize].fetches() {
             return;
         }
+        self.news.listens(id, true);
         let stored = self.nodes[id as usize].has.clone();
-        self.news.start(id);
         self.feed(id, Input::Want { blob: BLOB, stored });
         for slot in 0..self.nodes[id as usize].edges.len() {
             self.meet(id, slot as u32);
@@ -220,204 +170,74 @@ impl<'a> World<'a> {
         self.feed(id, Input::PeerHolds { peer: slot, blob: BLOB, pieces });
     }
 
-    fn at(&mut self, wait: Duration, event: Event) {
-        if wait == self.plan.delay {
-            self.scheduled += 1;
-            self.soon.push_back(Scheduled { at: self.now + micros(wait), order: self.scheduled, event });
-        } else {
-            self.at_moment(self.now + micros(wait), event);
-        }
-    }
-
-    fn at_moment(&mut self, moment: u64, event: Event) {
-        self.scheduled += 1;
-        self.events.push(Scheduled { at: moment, order: self.scheduled, event });
-    }
-
-    /// Takes the next event out.
-    fn next(&mut self) -> Option<Scheduled> {
-        match (self.soon.front(), self.events.peek()) {
-            (Some(soon), Some(later)) if later.key() < soon.key() => self.events.pop(),
-            (Some(_), _) => self.soon.pop_front(),
-            (None, _) => self.events.pop(),
-        }
-    }
-
-    fn instant(&self) -> Instant {
-        Instant::after_start(Duration::from_micros(self.now))
-    }
-
-    fn happen(&mut self, event: Event) {
-        match event {
-            Event::Asked { node, slot, life, request, piece, count } => {
-                let request = RequestId(request);
-                self.asked(node, Waiting { slot, life, request, piece, count });
-            }
-            Event::Cancelled { node, slot, request } => {
-                self.nodes[node as usize].uplink.cancel(slot, Some(RequestId(request)));
-            }
-            Event::Sent { node, life } => self.sent(node, life),
-            Event::Came { node, slot, life, request, piece, good } => {
-                if self.nodes[node as usize].life == life && self.nodes[node as usize].fetches() {
-                    self.came(node, slot, RequestId(request), piece, good);
-                }
-            }
-            Event::Refused { node, slot, life, request, busy } => {
-                self.refused(node, slot, life, RequestId(request), busy);
-            }
-            Event::Leaves { node } => self.leaves(node),
-            Event::Returns { node } => self.returns(node),
-            Event::Tick => self.tick(),
-        }
-    }
-
-    /// Tells a node's scheduler something, and does what it decides.
+    /// Tells a node's scheduler something between two windows.
     fn feed(&mut self, id: u32, input: Input<u32>) {
-        let now = self.instant();
-        self.nodes[id as usize].scheduler.handle(now, input);
-        while let Some(output) = self.nodes[id as usize].scheduler.poll_output() {
-            self.execute(id, output);
-        }
+        let around = Surroundings { plan: self.plan, news: &self.news, spread: &self.spread };
+        let (node, post) = (&mut self.nodes[id as usize], &mut self.before[0]);
+        let mut tally = Tally::new(self.plan);
+        Step { around, node, post, tally: &mut tally, now: self.now }.feed(input);
+        self.count(tally);
     }
 
-    /// Does what a node's scheduler has decided.
-    fn execute(&mut self, id: u32, output: Output<u32>) {
-        let node = &self.nodes[id as usize];
-        match output {
-            Output::Request { request, peer, first, count, .. } => {
-                let Edge { node: to, back, is_out, .. } = node.edges[peer as usize];
-                assert!(!is_out, "seed {}: node {id} asks {to}, which is out", self.plan.seed);
-                let owed = node.scheduler.in_flight(&peer);
-                assert!(owed <= PIECES_IN_FLIGHT_PER_PEER, "seed {}: {owed} in flight", self.plan.seed);
-                let (life, request, piece) = (node.life, request.0, first.get());
-                self.at(self.plan.delay, Event::Asked { node: to, slot: back, life, request, piece, count });
+    /// Takes all nodes through a window of one delay.
+    fn window(&mut self) {
+        let until = self.now + micros(self.plan.delay);
+        let around = Surroundings { plan: self.plan, news: &self.news, spread: &self.spread };
+        let (now, number, before) = (self.now, self.windows, &self.before);
+        let nodes = self.nodes.chunks_mut(self.nodes_in_a_part);
+        let told = self.told.chunks_mut(self.nodes_in_a_part);
+        let parts = nodes.zip(told).zip(&mut self.post).enumerate();
+        let tallies: Vec<Tally> = std::thread::scope(|scope| {
+            let mut parts = parts.map(|(place, ((nodes, told), post))| {
+                move || {
+                    deliver(nodes, before, place);
+                    let mut tally = Tally::new(around.plan);
+                    for (node, told) in nodes.iter_mut().zip(&mut *told) {
+                        Step { around, node, post, tally: &mut tally, now }.window(told, number, until);
+                    }
+                    tell(told, nodes, before, place);
+                    tally
+                }
+            });
+            let own = parts.next();
+            let others: Vec<_> = parts.map(|part| scope.spawn(part)).collect();
+            let own = own.map(|mut part| part());
+            let others = others.into_iter().map(|part| part.join().unwrap_or_else(|why| resume_unwind(why)));
+            own.into_iter().chain(others).collect()
+        });
+        std::mem::swap(&mut self.before, &mut self.post);
+        self.post.iter_mut().for_each(Post::clear);
+        (self.now, self.windows) = (until, number + 1);
+        tallies.into_iter().for_each(|tally| self.count(tally));
+    }
+
+    /// Counts what has come of a part of the nodes.
+    fn count(&mut self, tally: Tally) {
+        self.left -= tally.completed.len() as u32;
+        for (piece, at) in &tally.first {
+            if self.spread.insert(*piece) && self.spread.is_full() {
+                let sent = self.nodes[0].uplink.sent;
+                self.outcome.first_copy(sent, Duration::from_micros(*at));
             }
-            Output::Cancel { request: RequestId(request), peer } => {
-                let Edge { node: to, back, .. } = node.edges[peer as usize];
-                self.at(self.plan.delay, Event::Cancelled { node: to, slot: back, request });
-            }
-            Output::Complete { .. } => self.complete(id, self.instant()),
         }
-    }
-
-    fn complete(&mut self, id: u32, now: Instant) {
-        let node = &mut self.nodes[id as usize];
-        assert!(node.has.is_full(), "seed {}: node {id} is complete without all pieces", self.plan.seed);
-        node.done_at = Some(now);
-        self.news.stop(id);
-        self.left -= 1;
-        self.outcome.completed(Duration::from_micros(self.now));
-    }
-
-    fn asked(&mut self, id: u32, waiting: Waiting) {
-        let node = &mut self.nodes[id as usize];
-        let edge = node.edges[waiting.slot as usize];
-        if !node.is_up || self.nodes[edge.node as usize].life != waiting.life {
-            return;
-        }
-        let node = &mut self.nodes[id as usize];
-        let holds = |piece| node.has.piece(piece).is_some_and(|it| node.has.contains(it));
-        let is_served = match node.manner {
-            Manner::Stalls => return,
-            Manner::Honest => holds(waiting.piece),
-            Manner::Lies | Manner::Truncates => true,
-            Manner::Boasts => false,
-        };
-        let now = self.instant();
-        let taken = is_served.then(|| self.nodes[id as usize].uplink.take(now, BLOB, waiting));
-        let busy = match taken {
-            Some(Ok(())) => return self.send_next(id),
-            Some(Err(retry)) => Some(retry),
-            None => None,
-        };
-        let (life, request) = (waiting.life, waiting.request.0);
-        let refused = Event::Refused { node: edge.node, slot: edge.back, life, request, busy };
-        self.at(self.plan.delay, refused);
-    }
-
-    fn send_next(&mut self, id: u32) {
-        let now = self.instant();
-        let node = &mut self.nodes[id as usize];
-        if node.uplink.begin(now) {
-            let (time, life) = (node.piece_time, node.life);
-            self.at_moment(self.now + time, Event::Sent { node: id, life });
-        }
-    }
-
-    /// A piece has left: it arrives after the delay, and after what is before it on the receiver's link.
-    fn sent(&mut self, id: u32, life: u32) {
-        if self.nodes[id as usize].life != life || !self.nodes[id as usize].is_up {
-            return;
-        }
-        let now = self.instant();
-        let Some(sent) = self.nodes[id as usize].uplink.end(now) else { return };
-        let (edge, manner) = {
-            let node = &self.nodes[id as usize];
-            (node.edges[sent.slot as usize], node.manner)
-        };
-        let to = &mut self.nodes[edge.node as usize];
-        let arrives = (self.now + micros(self.plan.delay)).max(to.down_free + to.piece_time);
-        to.down_free = arrives;
-        let (good, Waiting { life, piece, .. }) = (!manner.sends_wrong(), sent);
-        let came =
-            Event::Came { node: edge.node, slot: edge.back, life, request: sent.request.0, piece, good };
-        self.at_moment(arrives, came);
-        self.send_next(id);
-        if id == 0 && self.plan.seed_dies_after.is_some_and(|pieces| self.nodes[0].uplink.sent == pieces) {
+        if tally.seed_has_died {
             self.leaves(0);
             if self.plan.seed_returns {
-                self.at(self.plan.bound() / 10, Event::Returns { node: 0 });
+                self.changes.insert((self.now + micros(self.plan.bound() / 10), 0), Change::Returns);
             }
         }
+        self.outcome.count(tally);
     }
 
-    fn came(&mut self, id: u32, slot: u32, request: RequestId, piece: u32, good: bool) {
-        let node = &mut self.nodes[id as usize];
-        let Some(index) = node.has.piece(piece) else { return };
-        if !node.scheduler.is_owed(request, index) {
-            self.outcome.wasted += 1;
-            return;
+    /// Lets those come and go whose time it is.
+    fn change(&mut self) {
+        while let Some(change) = self.changes.first_entry().filter(|change| change.key().0 <= self.now) {
+            let (_, node) = *change.key();
+            match change.remove() {
+                Change::Leaves => self.leaves(node),
+                Change::Returns => self.returns(node),
+            }
         }
-        let edge = &mut node.edges[slot as usize];
-        assert!(
-            !edge.is_out,
-            "seed {}: node {id} takes a piece of {}, which is out",
-            self.plan.seed, edge.node
-        );
-        if !good {
-            edge.is_out = true;
-            self.outcome.wrong += 1;
-            self.feed(id, Input::Failed { request, piece: index });
-            return;
-        }
-        let from = edge.node;
-        assert!(node.has.insert(index), "seed {}: node {id} stores piece {piece} twice", self.plan.seed);
-        self.outcome.stored(self.plan.zone(from), self.plan.zone(id));
-        if self.spread.insert(index) && self.spread.is_full() {
-            self.outcome.first_copy(self.nodes[0].uplink.sent, Duration::from_micros(self.now));
-        }
-        self.feed(id, Input::Stored { request, piece: index });
-        self.announce(id, piece);
-    }
-
-    /// Tells all neighbours of a piece.
-    fn announce(&mut self, id: u32, piece: u32) {
-        self.news.has(id, piece);
-        for edge in &self.nodes[id as usize].edges {
-            self.news.tell(edge.node, edge.back, piece);
-        }
-    }
-
-    fn refused(&mut self, id: u32, slot: u32, life: u32, request: RequestId, busy: Option<Duration>) {
-        let node = &self.nodes[id as usize];
-        if node.life != life
-            || !node.fetches()
-            || node.scheduler.request(request).is_none_or(|(of, _)| of != slot)
-        {
-            return;
-        }
-        self.outcome.refused += 1;
-        self.feed(id, Input::Rejected { request, busy });
     }
 
     fn leaves(&mut self, id: u32) {
@@ -426,9 +246,8 @@ impl<'a> World<'a> {
             self.left -= 1;
         }
         node.is_up = false;
-        node.life += 1;
-        self.news.stop(id);
         node.uplink.clear();
+        self.news.has_gone(id);
         for place in 0..self.nodes[id as usize].edges.len() {
             let Edge { node: other, back, .. } = self.nodes[id as usize].edges[place];
             self.nodes[other as usize].uplink.cancel(back, None);
@@ -452,55 +271,39 @@ impl<'a> World<'a> {
             self.meet(other, back);
         }
     }
+}
 
-    /// News arrive a delay after they were told; the time is told to everybody now and then. What a node hears concerns its
-    /// own scheduler alone, so that every processor takes a part of the nodes; what they decide is done in their order.
-    fn tick(&mut self) {
-        self.ticks += 1;
-        let (now, ticks) = (self.instant(), self.ticks);
-        let arriving = self.news.arriving();
-        let news = &self.news;
-        let part = self.nodes.len().div_ceil(self.processors).max(NODES_IN_A_PART);
-        let decided: Vec<Vec<(u32, Output<u32>)>> = std::thread::scope(|scope| {
-            let parts = self.nodes.chunks_mut(part).zip(arriving.chunks(part)).zip((0u32..).step_by(part));
-            let hear = |((nodes, arriving), first)| move || hear(nodes, arriving, first, news, now, ticks);
-            let mut parts = parts.map(hear);
-            let own = parts.next();
-            let others: Vec<_> = parts.map(|part| scope.spawn(part)).collect();
-            let own = own.map(|part| part());
-            let others = others.into_iter().map(|part| part.join().unwrap_or_else(|why| resume_unwind(why)));
-            own.into_iter().chain(others).collect()
-        });
-        self.news.give_back(arriving);
-        for (id, output) in decided.into_iter().flatten() {
-            self.execute(id, output);
-        }
-        self.at(self.plan.delay, Event::Tick);
+/// Hands over what is to happen to the nodes of a part.
+fn deliver(nodes: &mut [Node], before: &[Post], part: usize) {
+    let first = nodes.first().map_or(0, |node| node.id);
+    for (node, event) in before.iter().flat_map(|post| post.of(part).0) {
+        nodes[(node - first) as usize].events.push(*event);
     }
 }
 
-/// Tells a part of the nodes, the first of which has this number, what arrives at them; returns what they decide.
-fn hear(
-    nodes: &mut [Node],
-    arriving: &[Told],
-    first: u32,
-    news: &News,
-    now: Instant,
-    ticks: u64,
-) -> Vec<(u32, Output<u32>)> {
-    let mut decided = Vec::new();
-    for ((node, told), id) in nodes.iter_mut().zip(arriving).zip(first..) {
-        if !news.is_told(id) {
-            continue;
-        }
-        for (peer, piece) in told.iter().copied().filter(|(_, piece)| !news.knows(id, *piece)) {
-            node.scheduler.handle(now, Input::PeerHas { peer, blob: BLOB, pieces: piece..piece + 1 });
-            decided.extend(std::iter::from_fn(|| node.scheduler.poll_output()).map(|it| (id, it)));
-        }
-        if (u64::from(id) + ticks).is_multiple_of(TOLD_EVERY) {
-            node.scheduler.handle(now, Input::Tick);
-            decided.extend(std::iter::from_fn(|| node.scheduler.poll_output()).map(|it| (id, it)));
-        }
+/// Tells the nodes of a part what they hear when the next window begins.
+fn tell(told: &mut [Told], nodes: &[Node], before: &[Post], part: usize) {
+    let first = nodes.first().map_or(0, |node| node.id);
+    for (node, place, piece) in before.iter().flat_map(|post| post.of(part).1) {
+        told[(node - first) as usize].push((*place, *piece));
     }
-    decided
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who comes and goes, lies, or dies is seen alike by all, whoever has them.
+    #[test]
+    fn on_how_many_processors_it_runs_makes_no_difference() {
+        let (seed_dies_after, seed_returns) = (Some(30), true);
+        let plan = Plan { churn_percent: 20, seed_dies_after, seed_returns, ..Plan::new(3, 40, 60, 10) };
+        let plan = plan.with_liars(10);
+        let outcome = |nodes| {
+            let outcome = run_in_parts_of(nodes, &plan);
+            (outcome.trace, outcome.completions, outcome.stored, outcome.wrong, outcome.refused)
+        };
+        let alone = outcome(40);
+        assert_eq!([20, 7, 1].map(outcome), [(); 3].map(|()| alone.clone()));
+    }
 }
