@@ -125,6 +125,11 @@ impl Endpoint {
         std::mem::take(&mut self.inner.state().asked)
     }
 
+    /// Tells whether it was asked anything since.
+    pub fn has_been_asked(&self) -> bool {
+        !self.inner.state().asked.is_empty()
+    }
+
     /// Returns how many bytes of a file it has sent.
     pub fn sent(&self, path: &str) -> u64 {
         self.inner.state().sent.get(path).copied().unwrap_or(0)

@@ -44,6 +44,18 @@ impl World {
         home
     }
 
+    /// Pulls from a web seed alone until something has happened, then from the peer too.
+    fn pull_alone_until(&self, home: &Home, seed: &str, more: &[&str], happened: impl Fn() -> bool) -> Ran {
+        std::thread::scope(|scope| {
+            let pull = scope.spawn(|| self.pull(home, &[seed], more));
+            while !happened() && !pull.is_finished() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            self.home.run(["resume"]).ok();
+            pull.join().expect("a pull")
+        })
+    }
+
     /// Bytes of the files but the smallest.
     fn bytes(&self) -> u64 {
         ["config.json", WEIGHTS].iter().map(|path| len(&self.model.join(path))).sum()
@@ -107,14 +119,14 @@ fn nginx_beside_a_peer_takes_its_part() {
 
 #[test]
 fn a_web_server_that_lies_is_out_after_one_piece() {
-    let world = World::new(24 * MIB, 73, &["--limit-up", "3 MB/s", "--limit-local"]);
+    let world = World::new(24 * MIB, 73, &[]);
     let mut wrong = fs::read(world.model.join(WEIGHTS)).expect("weights");
     wrong.iter_mut().for_each(|byte| *byte ^= 1);
     let wrong = [(WEIGHTS.to_owned(), wrong)].into();
     let liar = Endpoint::start("org/m", &world.model, Manner { wrong, ..Manner::default() });
     let seed = format!("{}/org/m/resolve/main/", liar.url());
-    let home = Home::new("puller");
-    let ran = world.pull(&home, &[&seed], &[]);
+    let home = world.puller_alone();
+    let ran = world.pull_alone_until(&home, &seed, &[], || liar.sent(WEIGHTS) > 0);
     assert!(ran.stderr().contains("sent wrong bytes"), "{}", ran.stderr());
     let pulled = ran.ok().json();
     world.is_pulled(&home);
@@ -205,11 +217,12 @@ fn redirects_are_followed_and_kept_and_do_not_lead_into_ones_own_network() {
     assert!(sent > resolved, "{resolved} questions where it is, {sent} for its bytes");
 
     // The same by another name of this machine: where it leads to is a private address that nobody has named.
-    let world = World::new(18 * MIB, 79, &["--limit-up", "3 MB/s", "--limit-local"]);
+    let world = World::new(18 * MIB, 79, &[]);
     let server = Endpoint::start("org/m", &world.model, Manner { redirects: true, ..Manner::default() });
-    let other = Home::new("other");
-    let by_name = server.url().replace("127.0.0.1", "localhost");
-    let ran = world.pull(&other, &[&format!("{by_name}/org/m/resolve/main/")], &["--include", WEIGHTS]);
+    let other = world.puller_alone();
+    let by_name = format!("{}/org/m/resolve/main/", server.url().replace("127.0.0.1", "localhost"));
+    let is_asked = || server.has_been_asked();
+    let ran = world.pull_alone_until(&other, &by_name, &["--include", WEIGHTS], is_asked);
     assert!(ran.stderr().contains("is not followed"), "{}", ran.stderr());
     ran.ok();
     let asked = server.take_asked();

@@ -5,7 +5,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 use reg_proto::digest::Digest;
 use reg_proto::limits::REQUEST_PIECES_MAX;
 
-use super::super::limits::{DEMAND_UNITS_MIN, START_PIECES, UNIT_PIECES};
+use super::super::limits::{DEMAND_UNITS_MIN, START_PIECES, UNIT_PIECES, WEB_PATIENCE};
 use super::super::peer::{Nearness, Peer, under_way};
 use super::super::time::Instant;
 use super::super::want::{Reach, Want};
@@ -68,18 +68,21 @@ impl<P: Copy + Ord> Scheduler<P> {
     }
 
     /// Returns who should be asked next of those who have room and may hold something that is open: who is in no trouble
-    /// first, then who is nearer, then who will have sent a unit the soonest; who is equal, by chance.
+    /// first, then who is nearer, then who will have sent a unit the soonest; who is equal, by chance. A web server is as
+    /// far as a far peer, and never the sooner of the two within [`WEB_PATIENCE`].
     fn next_peer(&mut self, now: Instant) -> Option<u32> {
         let len = self.peers.len();
         let start = self.chance.below(len as u32) as usize;
-        let mut best: Option<(u32, Nearness, f32)> = None;
+        let mut best: Option<(u32, Nearness, f32, f32)> = None;
         let mut chosen = None;
         for step in 0..len {
             let place = if start + step < len { start + step } else { start + step - len };
             let Some(peer) = self.peers[place].as_ref().filter(|it| self.may_be_asked(it, now)) else {
                 continue;
             };
-            let key = (peer.trouble, peer.nearness, peer.wait_for(self.unit));
+            let wait = peer.wait_for(self.unit);
+            let least = if peer.nearness == Nearness::Web { WEB_PATIENCE } else { 0.0 };
+            let key = (peer.trouble, peer.nearness.min(Nearness::Far), wait.max(least), wait);
             if best.is_none_or(|best| key < best) {
                 best = Some(key);
                 chosen = Some(place as u32);
@@ -143,7 +146,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         let Some(want) = self.wants.get_mut(&blob) else { return false };
         let is_far = !peer.nearness.is_near();
         let reach = if is_far && has_near { Reach::NotNear } else { Reach::All };
-        let most = run_max(peer, want);
+        let most = run_max(peer, want, now);
         let in_order = if peer.trouble > 0 { 1 } else { peer.room(now, unit).clamp(1, UNIT_PIECES) };
         let Some(run) = want.take(slot, reach, most, in_order, &mut self.chance) else { return false };
         let count = run.end - run.start;
@@ -184,12 +187,13 @@ impl<P: Copy + Ord> Scheduler<P> {
     }
 }
 
-/// Returns how many pieces a run may have: a unit; one, of who is in trouble; as many as may be, of a web server, which
-/// counts requests.
-fn run_max<P>(peer: &Peer<P>, want: &Want) -> u32 {
+/// Returns how many pieces a run may have: a unit; one, of who is in trouble; as many as it has room for, of a web
+/// server, because it counts requests.
+fn run_max<P>(peer: &Peer<P>, want: &Want, now: Instant) -> u32 {
+    let unit = want.units().pieces();
     match peer.nearness {
         _ if peer.trouble > 0 => 1,
-        Nearness::Web => REQUEST_PIECES_MAX,
-        _ => want.units().pieces(),
+        Nearness::Web => peer.room(now, unit).clamp(unit, REQUEST_PIECES_MAX),
+        _ => unit,
     }
 }

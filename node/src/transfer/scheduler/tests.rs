@@ -166,3 +166,39 @@ fn only_what_is_read_is_asked_for_and_every_reader_has_its_turn() {
     scheduler.handle(now, Input::Focus { blob: blob(2), runs: Vec::new() });
     assert!(scheduler.open.is_empty() && scheduler.without_holder().count() == 0, "nobody reads any more");
 }
+
+/// Returns how many of 300 pieces a peer brings, and how many a web server, at so many pieces a second each.
+fn brought(peer_rate: u64, web_rate: u64) -> [u32; 2] {
+    let (mut scheduler, mut now, mut brought) = (Scheduler::new(1), Instant::default(), [0; 2]);
+    let mut free = [Instant::default(); 2];
+    let mut coming = BTreeSet::new();
+    scheduler.handle(now, Input::Want { blob: blob(0), stored: PieceSet::new(300) });
+    for (id, nearness) in [(0, Nearness::Far), (1, Nearness::Web)] {
+        scheduler.handle(now, Input::PeerIs { peer: id, nearness });
+        scheduler.handle(now, Input::PeerHolds { peer: id, blob: blob(0), pieces: PieceSet::full(300) });
+    }
+    loop {
+        while let Some(output) = scheduler.poll_output() {
+            let Output::Request { request, peer, first, count, .. } = output else { continue };
+            let each = SECOND / [peer_rate, web_rate][peer] as u32;
+            for piece in first.get()..first.get() + count {
+                free[peer] = free[peer].max(now) + each;
+                coming.insert((free[peer], peer, request, piece));
+            }
+        }
+        let Some((at, from, request, piece)) = coming.pop_first() else { return brought };
+        now = at;
+        let piece = PieceSet::new(300).piece(piece).unwrap();
+        if scheduler.is_owed(request, piece) {
+            brought[from] += 1;
+            scheduler.handle(now, Input::Stored { request, piece });
+        }
+    }
+}
+
+#[test]
+fn a_web_server_is_asked_where_peers_are_slow_and_left_alone_where_they_are_not() {
+    let [by_slow_peer, by_web] = brought(3, 60);
+    assert!(by_web > 4 * by_slow_peer && by_slow_peer > 0, "{by_slow_peer} and {by_web}");
+    assert_eq!(brought(60, 60), [300, 0]);
+}
