@@ -33,10 +33,14 @@ impl Post {
         self.parts[node as usize / self.nodes_in_a_part].news.push((node, place, piece));
     }
 
-    /// Returns what is for a part: events, and news (node, place of the neighbour, piece).
-    pub(super) fn of(&self, part: usize) -> (&[(u32, Event)], &[(u32, u32, u32)]) {
-        let Parcel { events, news } = &self.parts[part];
-        (events, news)
+    /// Returns what is to happen to nodes of a part.
+    pub(super) fn events_for(&self, part: usize) -> &[(u32, Event)] {
+        &self.parts[part].events
+    }
+
+    /// Returns what nodes of a part are told: the node, the place of its neighbour, the piece.
+    pub(super) fn news_for(&self, part: usize) -> &[(u32, u32, u32)] {
+        &self.parts[part].news
     }
 
     /// Forgets what has been read.

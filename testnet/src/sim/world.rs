@@ -276,7 +276,7 @@ impl<'a> World<'a> {
 /// Hands over what is to happen to the nodes of a part.
 fn deliver(nodes: &mut [Node], before: &[Post], part: usize) {
     let first = nodes.first().map_or(0, |node| node.id);
-    for (node, event) in before.iter().flat_map(|post| post.of(part).0) {
+    for (node, event) in before.iter().flat_map(|post| post.events_for(part)) {
         nodes[(node - first) as usize].events.push(*event);
     }
 }
@@ -284,7 +284,7 @@ fn deliver(nodes: &mut [Node], before: &[Post], part: usize) {
 /// Tells the nodes of a part what they hear when the next window begins.
 fn tell(told: &mut [Told], nodes: &[Node], before: &[Post], part: usize) {
     let first = nodes.first().map_or(0, |node| node.id);
-    for (node, place, piece) in before.iter().flat_map(|post| post.of(part).1) {
+    for (node, place, piece) in before.iter().flat_map(|post| post.news_for(part)) {
         told[(node - first) as usize].push((*place, *piece));
     }
 }
