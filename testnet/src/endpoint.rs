@@ -125,7 +125,7 @@ impl Endpoint {
         std::mem::take(&mut self.inner.state().asked)
     }
 
-    /// Tells whether it was asked anything since.
+    /// Tells whether it was asked anything since [`Self::take_asked`] last forgot it.
     pub fn has_been_asked(&self) -> bool {
         !self.inner.state().asked.is_empty()
     }

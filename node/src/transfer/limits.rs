@@ -25,9 +25,9 @@ pub(super) const DEMAND_UNITS_MIN: u32 = 6;
 /// Pieces per second that a peer is taken for which has not answered yet: so it is tried before those that are known.
 pub(super) const RATE_UNKNOWN: f32 = 1e6;
 
-/// Seconds within which a peer that will have sent a unit goes before any web server: a swarm that is fast enough costs
-/// nobody else traffic, and one slow peer does not keep a fast server idle.
-pub(super) const WEB_PATIENCE: f32 = 1.0;
+/// No web server is asked while a far peer would bring another piece within this time: a swarm that is fast enough costs
+/// nobody else traffic, and a slow far peer does not keep a fast server idle.
+pub(super) const WEB_AFTER: Duration = Duration::from_secs(1);
 
 /// Under way is kept this much more than rate × delay says, so that a rate can grow. In simulation 1.5 takes 1.138 of the
 /// bound where 1.2 takes 1.106: more of it lets those who are ahead crowd out those who are behind.

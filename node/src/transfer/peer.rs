@@ -19,7 +19,7 @@ pub enum Nearness {
     /// Anywhere else.
     #[default]
     Far,
-    /// A server of HTTP: one that serves many, and counts.
+    /// A server of HTTP, which serves many, and counts: as far as [`Self::Far`], and asked where that is slow.
     Web,
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 pub(super) struct Event {
     /// Microseconds from the beginning.
     pub(super) at: u64,
-    /// Who has caused it, and how much it had caused before.
+    /// Who has caused it.
     pub(super) from: u32,
+    /// Its how-many-eth deed it is, from 1.
     pub(super) order: u32,
     pub(super) what: What,
 }

@@ -15,7 +15,7 @@ pub(super) struct News {
     /// A bit for each piece of each node.
     held: Vec<AtomicU64>,
     listens: Vec<AtomicBool>,
-    /// How often each node has been up; what was on its way to an earlier life is lost.
+    /// How often each node has gone; what was on its way to an earlier life is lost.
     lives: Vec<u32>,
 }
 

@@ -41,11 +41,12 @@ impl FromIterator<Self> for Trace {
 pub(super) struct Tally {
     /// When nodes had everything.
     pub(super) completed: Vec<u64>,
-    /// Pieces that nobody but the seed had when the window began, and when they came.
-    pub(super) first: Vec<(PieceIndex, u64)>,
+    /// Pieces that nobody but the seed had when the window began.
+    pub(super) first: Vec<PieceIndex>,
     pub(super) wasted: u64,
     pub(super) wrong: u64,
     pub(super) refused: u64,
+    /// The seed has sent all that it was to send.
     pub(super) seed_has_died: bool,
     stored: u64,
     crossings: Vec<u64>,
@@ -77,7 +78,7 @@ impl Tally {
 }
 
 /// What came of a plan.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// When each node had everything, in order.
     pub completions: Vec<Duration>,
@@ -90,7 +91,7 @@ pub struct Outcome {
     pub wrong: u64,
     /// Requests that were refused.
     pub refused: u64,
-    /// Pieces that the seed had sent when the others had every piece among them, and when that was.
+    /// Pieces that the seed had sent when the others had every piece among them, and when that was, to within a delay.
     first_copy: Option<(u32, Duration)>,
     /// Pieces that came into each zone from others.
     crossings: Vec<u64>,

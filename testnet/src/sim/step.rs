@@ -6,7 +6,7 @@ use reg_node::transfer::{Input, Instant, Output, PIECES_IN_FLIGHT_PER_PEER, Requ
 use reg_proto::digest::Digest;
 use reg_proto::piece::PieceSet;
 
-use super::event::{Event, Sent, What};
+use super::event::{Sent, What};
 use super::news::News;
 use super::node::{Edge, Node};
 use super::outcome::Tally;
@@ -53,7 +53,7 @@ impl Step<'_> {
     }
 
     fn hear(&mut self, told: &mut Told) {
-        // By whom it is told depends on nobody's speed.
+        // In the order of the neighbours' places, whichever parts they are in.
         told.sort_unstable();
         for (peer, piece) in told.drain(..) {
             if self.node.fetches() && !self.around.news.knows(self.node.id, piece) {
@@ -96,7 +96,7 @@ impl Step<'_> {
 
     /// Something happens to another node, one delay from now.
     fn cause(&mut self, node: u32, what: What) {
-        let event: Event = self.node.causes(self.now + micros(self.around.plan.delay), what);
+        let event = self.node.causes(self.now + micros(self.around.plan.delay), what);
         self.post.send(node, event);
     }
 
@@ -176,6 +176,7 @@ impl Step<'_> {
         self.cause(to, What::Arrives(Sent { slot: back, life, request, piece, good }));
         let plan = self.around.plan;
         if self.node.id == 0 && plan.seed_dies_after == Some(self.node.uplink.sent) {
+            // It only falls silent here; that it has gone, the world tells the others when the window ends.
             self.node.is_up = false;
             self.tally.seed_has_died = true;
             return;
@@ -208,7 +209,7 @@ impl Step<'_> {
         assert!(self.node.has.insert(index), "seed {seed}: node {id} stores piece {piece} twice");
         self.tally.stored(self.around.plan.zone(from), self.around.plan.zone(id));
         if !self.around.spread.contains(index) {
-            self.tally.first.push((index, self.now));
+            self.tally.first.push(index);
         }
         self.feed(Input::Stored { request, piece: index });
         self.announce(piece);

@@ -5,7 +5,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 use reg_proto::digest::Digest;
 use reg_proto::limits::REQUEST_PIECES_MAX;
 
-use super::super::limits::{DEMAND_UNITS_MIN, START_PIECES, UNIT_PIECES, WEB_PATIENCE};
+use super::super::limits::{DEMAND_UNITS_MIN, START_PIECES, UNIT_PIECES, WEB_AFTER};
 use super::super::peer::{Nearness, Peer, under_way};
 use super::super::time::Instant;
 use super::super::want::{Reach, Want};
@@ -45,8 +45,18 @@ impl<P: Copy + Ord> Scheduler<P> {
         if peer.is_drained || (!peer.nearness.is_near() && !self.may_go_far()) {
             return false;
         }
+        if peer.nearness == Nearness::Web && self.is_quick_without_web(now) {
+            return false;
+        }
         let room = peer.room(now, self.unit);
         room >= self.unit || (room > 0 && peer.in_flight == 0)
+    }
+
+    /// Tells whether a far peer would bring a piece soon, whether it has room now or not.
+    fn is_quick_without_web(&self, now: Instant) -> bool {
+        let far = self.peers.iter().flatten().filter(|it| it.nearness == Nearness::Far);
+        let able = far.filter(|it| !it.is_drained && !it.is_late && it.trouble == 0 && it.busy_until <= now);
+        able.into_iter().any(|it| it.wait_for(1) < WEB_AFTER.as_secs_f32())
     }
 
     /// Tells whether somebody may be asked who is not near. Where anybody is, that is one request at a time while near peers
@@ -68,21 +78,19 @@ impl<P: Copy + Ord> Scheduler<P> {
     }
 
     /// Returns who should be asked next of those who have room and may hold something that is open: who is in no trouble
-    /// first, then who is nearer, then who will have sent a unit the soonest; who is equal, by chance. A web server is as
-    /// far as a far peer, and never the sooner of the two within [`WEB_PATIENCE`].
+    /// first, then who is nearer, then who will have sent a unit the soonest; who is equal, by chance. A web server is
+    /// as far as a far peer.
     fn next_peer(&mut self, now: Instant) -> Option<u32> {
         let len = self.peers.len();
         let start = self.chance.below(len as u32) as usize;
-        let mut best: Option<(u32, Nearness, f32, f32)> = None;
+        let mut best: Option<(u32, Nearness, f32)> = None;
         let mut chosen = None;
         for step in 0..len {
             let place = if start + step < len { start + step } else { start + step - len };
             let Some(peer) = self.peers[place].as_ref().filter(|it| self.may_be_asked(it, now)) else {
                 continue;
             };
-            let wait = peer.wait_for(self.unit);
-            let least = if peer.nearness == Nearness::Web { WEB_PATIENCE } else { 0.0 };
-            let key = (peer.trouble, peer.nearness.min(Nearness::Far), wait.max(least), wait);
+            let key = (peer.trouble, peer.nearness.min(Nearness::Far), peer.wait_for(self.unit));
             if best.is_none_or(|best| key < best) {
                 best = Some(key);
                 chosen = Some(place as u32);

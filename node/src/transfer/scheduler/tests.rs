@@ -167,15 +167,15 @@ fn only_what_is_read_is_asked_for_and_every_reader_has_its_turn() {
     assert!(scheduler.open.is_empty() && scheduler.without_holder().count() == 0, "nobody reads any more");
 }
 
-/// Returns how many of 300 pieces a peer brings, and how many a web server, at so many pieces a second each.
-fn brought(peer_rate: u64, web_rate: u64) -> [u32; 2] {
+/// Returns how many of these pieces a peer brings, and how many a web server, at so many pieces a second each.
+fn brought(pieces: u32, peer_rate: u64, web_rate: u64) -> [u32; 2] {
     let (mut scheduler, mut now, mut brought) = (Scheduler::new(1), Instant::default(), [0; 2]);
     let mut free = [Instant::default(); 2];
     let mut coming = BTreeSet::new();
-    scheduler.handle(now, Input::Want { blob: blob(0), stored: PieceSet::new(300) });
+    scheduler.handle(now, Input::Want { blob: blob(0), stored: PieceSet::new(pieces) });
     for (id, nearness) in [(0, Nearness::Far), (1, Nearness::Web)] {
         scheduler.handle(now, Input::PeerIs { peer: id, nearness });
-        scheduler.handle(now, Input::PeerHolds { peer: id, blob: blob(0), pieces: PieceSet::full(300) });
+        scheduler.handle(now, Input::PeerHolds { peer: id, blob: blob(0), pieces: PieceSet::full(pieces) });
     }
     loop {
         while let Some(output) = scheduler.poll_output() {
@@ -188,7 +188,7 @@ fn brought(peer_rate: u64, web_rate: u64) -> [u32; 2] {
         }
         let Some((at, from, request, piece)) = coming.pop_first() else { return brought };
         now = at;
-        let piece = PieceSet::new(300).piece(piece).unwrap();
+        let piece = PieceSet::new(pieces).piece(piece).unwrap();
         if scheduler.is_owed(request, piece) {
             brought[from] += 1;
             scheduler.handle(now, Input::Stored { request, piece });
@@ -198,7 +198,8 @@ fn brought(peer_rate: u64, web_rate: u64) -> [u32; 2] {
 
 #[test]
 fn a_web_server_is_asked_where_peers_are_slow_and_left_alone_where_they_are_not() {
-    let [by_slow_peer, by_web] = brought(3, 60);
+    let [by_slow_peer, by_web] = brought(300, 3, 60);
     assert!(by_web > 4 * by_slow_peer && by_slow_peer > 0, "{by_slow_peer} and {by_web}");
-    assert_eq!(brought(60, 60), [300, 0]);
+    // Units of one piece, and of four, of which few fit into what may be under way.
+    assert_eq!([300, 4000].map(|pieces| brought(pieces, 60, 60)), [[300, 0], [4000, 0]]);
 }
