@@ -1,11 +1,10 @@
 //! [`Event`]: what happens to a node, and when.
 
-use std::cmp::Ordering;
 use std::time::Duration;
 
 /// Something that is to happen to a node. The earliest comes first; of one moment, in the order of the nodes that have caused
 /// them, and of each of these in the order in which it has.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Event {
     /// Microseconds from the beginning.
     pub(super) at: u64,
@@ -17,7 +16,7 @@ pub(super) struct Event {
 }
 
 /// What happens. Neighbours are named by their places; `life` is that of who has asked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum What {
     /// A neighbour asks for pieces.
     Asked { slot: u32, life: u32, request: u32, piece: u32, count: u32 },
@@ -34,38 +33,11 @@ pub(super) enum What {
 }
 
 /// A piece on its way.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Sent {
     pub(super) slot: u32,
     pub(super) life: u32,
     pub(super) request: u32,
     pub(super) piece: u32,
     pub(super) good: bool,
-}
-
-impl Event {
-    const fn key(&self) -> (u64, u32, u32) {
-        (self.at, self.from, self.order)
-    }
-}
-
-impl PartialEq for Event {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Event {}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> Ordering {
-        // The earliest is the greatest: the heap gives it first.
-        other.key().cmp(&self.key())
-    }
 }

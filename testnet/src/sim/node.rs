@@ -1,5 +1,6 @@
 //! [`Node`]: one simulated node: a scheduler, its neighbours, its links, and what is to happen to it.
 
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use reg_node::transfer::{Chance, Scheduler};
@@ -28,7 +29,8 @@ pub(super) struct Node {
     pub(super) edges: Vec<Edge>,
     pub(super) has: PieceSet,
     pub(super) uplink: Uplink,
-    pub(super) events: BinaryHeap<Event>,
+    /// What is to happen to it, the earliest first.
+    pub(super) events: BinaryHeap<Reverse<Event>>,
     /// Microseconds that a piece takes through its links.
     pub(super) piece_time: u64,
     /// Until when its way in is in use.
@@ -74,8 +76,9 @@ impl Node {
 
     /// Takes out what happens next, where that is before a moment.
     pub(super) fn next_before(&mut self, until: u64) -> Option<Event> {
-        let next = self.events.peek().filter(|event| event.at < until)?;
+        self.events.peek().filter(|Reverse(event)| event.at < until)?;
+        let Reverse(next) = self.events.pop()?;
         self.trace.note(next.at, next.from, next.order);
-        self.events.pop()
+        Some(next)
     }
 }

@@ -1,5 +1,6 @@
 //! [`Step`]: what happens to one node, which touches nothing but the node: what it causes at others goes into the post.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use reg_node::transfer::{Input, Instant, Output, PIECES_IN_FLIGHT_PER_PEER, RequestId};
@@ -91,7 +92,7 @@ impl Step<'_> {
     /// Something happens to the node itself, at a moment.
     fn later(&mut self, at: u64, what: What) {
         let event = self.node.causes(at, what);
-        self.node.events.push(event);
+        self.node.events.push(Reverse(event));
     }
 
     /// Something happens to another node, one delay from now.

@@ -4,6 +4,7 @@
 //! processors, each of which takes its own through a window of one delay, one node after another, and hands over what that
 //! causes at others; who comes or goes does so between two windows. Which processor has a node makes no difference to it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::time::Duration;
@@ -280,7 +281,7 @@ impl<'a> World<'a> {
 fn deliver(nodes: &mut [Node], before: &[Post], part: usize) {
     let first = nodes.first().map_or(0, |node| node.id);
     for (node, event) in before.iter().flat_map(|post| post.events_for(part)) {
-        nodes[(node - first) as usize].events.push(*event);
+        nodes[(node - first) as usize].events.push(Reverse(*event));
     }
 }
 

@@ -54,9 +54,9 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     /// Tells whether a far peer would bring a piece soon, whether it has room now or not.
     fn is_quick_without_web(&self, now: Instant) -> bool {
-        let far = self.peers.iter().flatten().filter(|it| it.nearness == Nearness::Far);
-        let able = far.filter(|it| !it.is_drained && !it.is_late && it.trouble == 0 && it.busy_until <= now);
-        able.into_iter().any(|it| it.wait_for(1) < WEB_AFTER.as_secs_f32())
+        let is_able = |it: &Peer<P>| !it.is_drained && !it.is_late && it.trouble == 0 && it.busy_until <= now;
+        let mut far = self.peers.iter().flatten().filter(|it| it.nearness == Nearness::Far);
+        far.any(|it| is_able(it) && it.wait_for(1) < WEB_AFTER.as_secs_f32())
     }
 
     /// Tells whether somebody may be asked who is not near. Where anybody is, that is one request at a time while near peers
