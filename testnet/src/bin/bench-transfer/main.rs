@@ -1,12 +1,14 @@
 //! `cargo bench-transfer`: how fast a model is hashed and moved, beside what others do and what the machine can do.
 //!
 //! Rounds are interleaved and medians are compared, because these machines are noisy. Every part reads from the page cache,
-//! begins when nothing waits to be written, and ends with its bytes on the disk, synced, where it writes any.
+//! begins when nothing waits to be written and free memory has just been in use, and ends with its bytes on the disk,
+//! synced, where it writes any.
 
 mod contenders;
 mod cost;
 mod floor;
 mod hashing;
+mod memory;
 mod reg;
 mod world;
 
@@ -25,6 +27,7 @@ Examples:
   cargo bench-transfer                    2 GiB moved, 4 GiB hashed and published, 3 rounds
   cargo bench-transfer --quick            the same, one round
   cargo bench-transfer --only hashing     one of: hashing, store, transfer
+  cargo bench-transfer --only transfer --part reg
   cargo bench-transfer --mib 256 --rounds 1")]
 struct Args {
     /// Size of the file that is moved; twice as much is hashed and published
@@ -39,6 +42,9 @@ struct Args {
     /// Only one of the tables
     #[arg(long)]
     only: Option<Table>,
+    /// Only the parts whose names contain this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    part: String,
 }
 
 /// What is compared with each other.
@@ -119,7 +125,7 @@ fn main() {
     let mut world = World::new(args.mib, others);
     let tables = Table::ALL.into_iter().filter(|table| args.only.is_none_or(|only| only == *table));
     for table in tables {
-        let costs = measure(&mut world, table, rounds);
+        let costs = measure(&mut world, table, rounds, &args.part);
         report(table, args.mib, rounds, &costs);
     }
     let servers: Vec<u64> = world.servers.iter().map(|server| server.peak_rss() >> 20).collect();
@@ -130,13 +136,15 @@ fn main() {
     println!("all of it took {:.0} s", start.elapsed().as_secs_f64());
 }
 
-fn measure(world: &mut World, table: Table, rounds: usize) -> Vec<Vec<Cost>> {
+fn measure(world: &mut World, table: Table, rounds: usize, named: &str) -> Vec<Vec<Cost>> {
     println!("\n{}", table.title());
     let mut costs = vec![Vec::new(); table.parts().len()];
     for round in 1..=rounds {
-        for ((name, part), costs) in table.parts().iter().zip(&mut costs) {
+        let parts = table.parts().iter().zip(&mut costs).filter(|((name, _), _)| name.contains(named));
+        for ((name, part), costs) in parts {
             // What the part before has written is not written while this one runs.
             rustix::fs::sync();
+            memory::touch();
             let cost = part(world);
             match cost {
                 Some(Cost { seconds, cpu, .. }) => {
