@@ -85,8 +85,8 @@ pub(super) const COURTESY_LOOK: Duration = Duration::from_secs(5);
 pub(super) const LANE_ANSWERS_MAX: usize = 8;
 /// How long a peer may take to offer a lane, and a lane that was offered to come.
 pub(super) const LANE_ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often it is looked whether another lane is worth it.
-pub(super) const LANE_LOOK: Duration = Duration::from_millis(150);
+/// How often it is looked whether another lane is worth it: a pull of 2 GiB may be over in 2 s.
+pub(super) const LANE_LOOK: Duration = Duration::from_millis(50);
 /// After a lane that did not come to be, how long until it is tried again.
 pub(super) const LANE_TRY_AGAIN: Duration = Duration::from_secs(10);
 /// Tries that failed one after the other, after which a stream does without lanes.

@@ -365,6 +365,7 @@ impl Inner {
     ) -> Result<Downloaded, PullError> {
         let pull = self.enter(resolved, terms.priority);
         let partials = self.open_partials(missing, resolved, reporter).await?;
+        let partials = tokio::task::spawn_blocking(move || set_aside(partials)).await??;
         let reused = self.reuse(&partials, resolved, &terms.web, reporter).await;
         let before = busy(&partials);
         let downloader = Downloader::new(self, partials.clone());
@@ -382,7 +383,11 @@ impl Inner {
         let after = busy(&partials);
         let finished = tokio::task::spawn_blocking(move || {
             for partial in partials {
-                let done = if partial.have().is_full() { partial.finish() } else { partial.checkpoint() };
+                let done = if partial.have().is_full() {
+                    partial.finish()
+                } else {
+                    partial.checkpoint().inspect(|()| partial.give_back())
+                };
                 done.map_err(|source| PullError::Partial { blob: partial.digest(), source })?;
             }
             Ok::<_, PullError>(())
@@ -496,6 +501,17 @@ impl Inner {
         }
         Ok(description)
     }
+}
+
+/// Sets the disk's room for these blobs aside.
+fn set_aside(partials: Vec<Partial>) -> Result<Vec<Partial>, PullError> {
+    for partial in &partials {
+        if let Err(source) = partial.set_aside() {
+            partials.iter().for_each(Partial::give_back);
+            return Err(PullError::Partial { blob: partial.digest(), source });
+        }
+    }
+    Ok(partials)
 }
 
 /// Returns how long pieces of these blobs were verified and written, of all threads together.

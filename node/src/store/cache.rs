@@ -11,7 +11,6 @@ use std::time::SystemTime;
 use reg_proto::digest::Digest;
 use serde::Deserialize;
 
-use super::disk;
 use super::documents::DocumentKind;
 use super::error::{ReadError, ReserveError, WriteError};
 use super::front::Store;
@@ -159,7 +158,7 @@ impl Store {
         let reserved = self.reserved();
         let excess = |store: &Self| {
             let over = max_size.map_or(0, |max_size| (store.used() + reserved).saturating_sub(max_size));
-            let free = disk::free_space(store.root()).unwrap_or(u64::MAX);
+            let free = store.free_space().unwrap_or(u64::MAX);
             over.max((reserved + min_free).saturating_sub(free))
         };
         let wanted = excess(self);
@@ -170,7 +169,7 @@ impl Store {
         if let Some(max_size) = max_size.filter(|max_size| used + reserved > *max_size) {
             return Err(ReserveError::CacheFull { bytes, used, max_size });
         }
-        let free = disk::free_space(self.root()).unwrap_or(u64::MAX);
+        let free = self.free_space().unwrap_or(u64::MAX);
         if free < reserved.saturating_add(min_free) {
             return Err(ReserveError::DiskFull { bytes, free, min_free });
         }

@@ -51,6 +51,62 @@ pub(super) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<
     }
 }
 
+/// Sets room for `size` bytes of a file aside, where the file system can; else it takes room as it is written.
+///
+/// # Errors
+/// There is no room for so much; then none is set aside.
+pub(super) fn set_aside(file: &File, size: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if size > 0 {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::{Errno, retry_on_intr};
+        return match retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, size)) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => {
+                give_back(file, size);
+                Err(error.into())
+            }
+        };
+    }
+    let _ = (file, size);
+    Ok(())
+}
+
+/// Gives the room back that was set aside for a file of `size` bytes, and holds nothing.
+pub(super) fn give_back(file: &File, size: u64) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{FallocateFlags, fallocate};
+        let mut at = 0;
+        for data in data_extents(file, size).into_iter().chain([size..size]) {
+            if at < data.start {
+                let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                if let Err(error) = fallocate(file, flags, at, data.start - at) {
+                    tracing::debug!(%error, "room that was set aside is not given back");
+                    return;
+                }
+            }
+            at = data.end;
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, size);
+}
+
+/// Returns how many bytes of the disk a file takes; none where that is not known.
+pub(super) fn taken(file: &File) -> u64 {
+    #[cfg(unix)]
+    {
+        // POSIX leaves the unit open; it is 512 bytes on every system this runs on.
+        file.metadata().map_or(0, |it| std::os::unix::fs::MetadataExt::blocks(&it).saturating_mul(512))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        0
+    }
+}
+
 /// Returns how many bytes an ordinary user may still write where `path` is or would be, `None` where that is not known.
 pub fn free_space(path: &Path) -> Option<u64> {
     #[cfg(unix)]

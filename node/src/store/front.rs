@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cache::{CacheLimits, Leases};
+use super::disk;
 use super::documents::DocumentKind;
 use super::error::{OpenError, ReadError};
 use super::index::Index;
@@ -120,6 +121,13 @@ impl Store {
 
     pub(super) fn leases(&self) -> &Arc<Leases> {
         &self.0.leases
+    }
+
+    /// Returns how many bytes may still be written here, what is set aside for partial blobs included; `None` where that is
+    /// not known.
+    pub fn free_space(&self) -> Option<u64> {
+        let unused: u64 = self.all_partials().iter().map(Partial::unused_bytes).sum();
+        Some(disk::free_space(self.root())?.saturating_add(unused))
     }
 
     pub(super) fn all_partials(&self) -> Vec<Partial> {

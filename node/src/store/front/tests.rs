@@ -109,6 +109,33 @@ fn pieces_that_were_written_and_not_recorded_are_not_lost() {
     assert!(store.open_partial(&digest).is_empty());
 }
 
+/// Room that is set aside counts as free for what is fetched, and is given back where nothing was written to it.
+#[test]
+fn room_that_is_set_aside_is_used_or_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = bytes(64 * MIB, 4);
+    let Hashed { digest, states } = hash(&content);
+    let store = open(dir.path());
+    let partial = store.partial(digest, content.len() as u64, states).unwrap();
+    let unused = |least: usize, most: usize| {
+        let unused = partial.unused_bytes() as usize;
+        assert!((least..=most).contains(&unused), "{unused} of {least} to {most}");
+    };
+    unused(0, MIB);
+    partial.set_aside().unwrap();
+    // A file system that sets nothing aside takes nothing.
+    let whole = partial.unused_bytes() as usize / MIB * MIB;
+    assert!(whole == 0 || whole == 64 * MIB, "{whole}");
+    let (all_but_the_last, the_last): (Vec<u32>, Vec<u32>) = (0..64).partition(|piece| *piece < 62);
+    write_all(&partial, &content, &all_but_the_last);
+    unused(whole.saturating_sub(2 * MIB), whole);
+    partial.give_back();
+    unused(0, MIB);
+    write_all(&partial, &content, &the_last);
+    partial.finish().unwrap();
+    assert_eq!(store.read_blob(&digest, u64::MAX).unwrap(), content);
+}
+
 #[test]
 fn a_wrong_piece_is_not_written_and_a_false_list_spoils_nothing() {
     let dir = tempfile::tempdir().unwrap();
