@@ -2,8 +2,8 @@
 
 use super::event::Event;
 
-/// A neighbour's place, and the piece that it holds.
-pub(super) type Told = Vec<(u32, u32)>;
+/// What a node is told: a neighbour's place, and the piece that it holds.
+pub(super) type Told = (u32, u32);
 
 /// What leaves one part of the nodes, by the part that it is for.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Post {
 #[derive(Debug, Clone, Default)]
 struct Parcel {
     events: Vec<(u32, Event)>,
-    news: Vec<(u32, u32, u32)>,
+    news: Vec<(u32, Told)>,
 }
 
 impl Post {
@@ -30,7 +30,7 @@ impl Post {
 
     /// A node is told that the neighbour at this place has a piece.
     pub(super) fn tell(&mut self, node: u32, place: u32, piece: u32) {
-        self.parts[node as usize / self.nodes_in_a_part].news.push((node, place, piece));
+        self.parts[node as usize / self.nodes_in_a_part].news.push((node, (place, piece)));
     }
 
     /// Returns what is to happen to nodes of a part.
@@ -38,8 +38,8 @@ impl Post {
         &self.parts[part].events
     }
 
-    /// Returns what nodes of a part are told: the node, the place of its neighbour, the piece.
-    pub(super) fn news_for(&self, part: usize) -> &[(u32, u32, u32)] {
+    /// Returns what nodes of a part are told.
+    pub(super) fn news_for(&self, part: usize) -> &[(u32, Told)] {
         &self.parts[part].news
     }
 
@@ -49,5 +49,60 @@ impl Post {
             events.clear();
             news.clear();
         }
+    }
+}
+
+/// What is for the nodes of one part, in one row, node by node: to write to each node itself would be to wait for memory
+/// every time.
+#[derive(Debug)]
+pub(super) struct ByNode<T> {
+    /// Where what is for each node ends.
+    ends: Vec<u32>,
+    row: Vec<T>,
+}
+
+impl<T: Copy> ByNode<T> {
+    /// Returns nothing for so many nodes.
+    pub(super) fn new(nodes: usize) -> Self {
+        Self { ends: vec![0; nodes], row: Vec::new() }
+    }
+
+    /// Takes what is for so many nodes from `first` on, in place of what was here. What is for one node keeps its order.
+    pub(super) fn fill<'a>(
+        &mut self,
+        first: u32,
+        nodes: usize,
+        things: impl Iterator<Item = &'a (u32, T)> + Clone,
+    ) where
+        T: 'a,
+    {
+        // A place more than there are nodes: each thing moves the next node's begin, which is this one's end.
+        self.ends.clear();
+        self.ends.resize(nodes + 1, 0);
+        for (node, _) in things.clone() {
+            self.ends[(node - first) as usize + 1] += 1;
+        }
+        let mut end = 0;
+        for begin in &mut self.ends {
+            end += *begin;
+            *begin = end;
+        }
+        let Some((_, any)) = things.clone().next() else { return self.row.clear() };
+        self.row.resize(end as usize, *any);
+        for (node, thing) in things {
+            let place = &mut self.ends[(node - first) as usize];
+            self.row[*place as usize] = *thing;
+            *place += 1;
+        }
+    }
+
+    /// Returns what is for each node of the part.
+    pub(super) fn each(&mut self) -> impl Iterator<Item = &mut [T]> {
+        let (mut begin, mut rest) = (0, self.row.as_mut_slice());
+        self.ends.iter().map(move |end| {
+            let (these, others) = std::mem::take(&mut rest).split_at_mut((end - begin) as usize);
+            (begin, rest) = (*end, others);
+            these
+        })
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct Step<'a> {
 
 impl Step<'_> {
     /// Lets the news that have arrived be heard, and then happen what happens before a moment.
-    pub(super) fn window(&mut self, told: &mut Told, number: u64, until: u64) {
+    pub(super) fn window(&mut self, told: &mut [Told], number: u64, until: u64) {
         self.hear(told);
         if self.node.fetches() && (u64::from(self.node.id) + number).is_multiple_of(TOLD_EVERY) {
             self.feed(Input::Tick);
@@ -53,10 +53,10 @@ impl Step<'_> {
         }
     }
 
-    fn hear(&mut self, told: &mut Told) {
+    fn hear(&mut self, told: &mut [Told]) {
         // In the order of the neighbours' places, whichever parts they are in.
         told.sort_unstable();
-        for (peer, piece) in told.drain(..) {
+        for (peer, piece) in told.iter().copied() {
             if self.node.fetches() && !self.around.news.knows(self.node.id, piece) {
                 self.feed(Input::PeerHas { peer, blob: BLOB, pieces: piece..piece + 1 });
             }

@@ -17,7 +17,8 @@ use super::news::News;
 use super::node::{Edge, Node};
 use super::outcome::{Outcome, Tally};
 use super::plan::{Manner, Plan};
-use super::post::{Post, Told};
+use super::event::Event;
+use super::post::{ByNode, Post, Told};
 use super::step::{BLOB, Step, Surroundings, micros};
 
 /// Fewer nodes than these are not worth a thread of their own.
@@ -37,8 +38,9 @@ enum Change {
 struct World<'a> {
     plan: &'a Plan,
     nodes: Vec<Node>,
-    /// News that each node hears when the next window begins.
-    told: Vec<Told>,
+    /// For each part of the nodes: what is to happen to each, and what each is told when the next window begins.
+    events: Vec<ByNode<Event>>,
+    told: Vec<ByNode<Told>>,
     /// What each part of the nodes has caused in the window before, and what it causes in this one.
     before: Vec<Post>,
     post: Vec<Post>,
@@ -98,7 +100,8 @@ impl<'a> World<'a> {
         let post = || (0..parts).map(|_| Post::new(nodes_in_a_part, parts)).collect();
         Self {
             plan,
-            told: vec![Told::new(); nodes.len()],
+            events: nodes.chunks(nodes_in_a_part).map(|part| ByNode::new(part.len())).collect(),
+            told: nodes.chunks(nodes_in_a_part).map(|part| ByNode::new(part.len())).collect(),
             nodes,
             before: post(),
             post: post(),
@@ -189,17 +192,18 @@ impl<'a> World<'a> {
         let around = Surroundings { plan: self.plan, news: &self.news, spread: &self.spread };
         let (now, number, before) = (self.now, self.windows, &self.before);
         let nodes = self.nodes.chunks_mut(self.nodes_in_a_part);
-        let told = self.told.chunks_mut(self.nodes_in_a_part);
-        let parts = nodes.zip(told).zip(&mut self.post).enumerate();
+        let parts = nodes.zip(&mut self.events).zip(&mut self.told).zip(&mut self.post).enumerate();
         let tallies: Vec<Tally> = std::thread::scope(|scope| {
-            let mut parts = parts.map(|(place, ((nodes, told), post))| {
+            let mut parts = parts.map(|(place, (((nodes, events), told), post))| {
                 move || {
-                    deliver(nodes, before, place);
+                    let (first, count) = (nodes.first().map_or(0, |node| node.id), nodes.len());
+                    events.fill(first, count, before.iter().flat_map(|post| post.events_for(place)));
                     let mut tally = Tally::new(around.plan);
-                    for (node, told) in nodes.iter_mut().zip(&mut *told) {
+                    for ((node, events), told) in nodes.iter_mut().zip(events.each()).zip(told.each()) {
+                        node.events.extend(events.iter().copied().map(Reverse));
                         Step { around, node, post, tally: &mut tally, now }.window(told, number, until);
                     }
-                    tell(told, nodes, before, place);
+                    told.fill(first, count, before.iter().flat_map(|post| post.news_for(place)));
                     tally
                 }
             });
@@ -274,22 +278,6 @@ impl<'a> World<'a> {
             let Edge { node: other, back, .. } = self.nodes[id as usize].edges[place];
             self.meet(other, back);
         }
-    }
-}
-
-/// Hands over what is to happen to the nodes of a part.
-fn deliver(nodes: &mut [Node], before: &[Post], part: usize) {
-    let first = nodes.first().map_or(0, |node| node.id);
-    for (node, event) in before.iter().flat_map(|post| post.events_for(part)) {
-        nodes[(node - first) as usize].events.push(Reverse(*event));
-    }
-}
-
-/// Tells the nodes of a part what they hear when the next window begins.
-fn tell(told: &mut [Told], nodes: &[Node], before: &[Post], part: usize) {
-    let first = nodes.first().map_or(0, |node| node.id);
-    for (node, place, piece) in before.iter().flat_map(|post| post.news_for(part)) {
-        told[(node - first) as usize].push((*place, *piece));
     }
 }
 
