@@ -1,7 +1,7 @@
 //! `cargo bench-transfer`: how fast a model is hashed and moved, beside what others do and what the machine can do.
 //!
 //! Rounds are interleaved and medians are compared, because these machines are noisy. Every part reads from the page cache,
-//! begins when nothing waits to be written and free memory has just been in use, and ends with its bytes on the disk,
+//! begins when nothing waits to be written, with memory that has just been in use, and ends with its bytes on the disk,
 //! synced, where it writes any.
 
 mod contenders;
@@ -125,7 +125,7 @@ fn main() {
     let mut world = World::new(args.mib, others);
     let tables = Table::ALL.into_iter().filter(|table| args.only.is_none_or(|only| only == *table));
     for table in tables {
-        let costs = measure(&mut world, table, rounds, &args.part);
+        let costs = measure(&mut world, table, (args.mib, rounds), &args.part);
         report(table, args.mib, rounds, &costs);
     }
     let servers: Vec<u64> = world.servers.iter().map(|server| server.peak_rss() >> 20).collect();
@@ -136,15 +136,15 @@ fn main() {
     println!("all of it took {:.0} s", start.elapsed().as_secs_f64());
 }
 
-fn measure(world: &mut World, table: Table, rounds: usize, named: &str) -> Vec<Vec<Cost>> {
+fn measure(world: &mut World, table: Table, (mib, rounds): (u64, usize), named: &str) -> Vec<Vec<Cost>> {
     println!("\n{}", table.title());
     let mut costs = vec![Vec::new(); table.parts().len()];
     for round in 1..=rounds {
         let parts = table.parts().iter().zip(&mut costs).filter(|((name, _), _)| name.contains(named));
         for ((name, part), costs) in parts {
+            memory::warm(world.scratch.path(), mib);
             // What the part before has written is not written while this one runs.
             rustix::fs::sync();
-            memory::touch();
             let cost = part(world);
             match cost {
                 Some(Cost { seconds, cpu, .. }) => {
