@@ -11,10 +11,12 @@ mod want;
 
 mod bits;
 mod focus;
+mod holders;
 mod rarity;
 mod unit;
 
 mod peer;
+mod slots;
 
 mod rate;
 

@@ -51,8 +51,6 @@ pub(super) struct Peer<P> {
     pub(super) trouble: u32,
     /// It owes pieces and has been quiet for longer than it should: what it owes is not waited for.
     pub(super) is_late: bool,
-    /// It holds nothing that is open, as far as is known.
-    pub(super) is_drained: bool,
     /// Pieces it may owe.
     window: u32,
     rate: Rate,
@@ -84,7 +82,6 @@ impl<P> Peer<P> {
             is_refusing: false,
             trouble: 0,
             is_late: false,
-            is_drained: false,
             window: START_PIECES,
             rate: Rate::default(),
             quick: None,

@@ -15,12 +15,14 @@ use reg_proto::digest::Digest;
 use reg_proto::peer::PeerId;
 use reg_proto::piece::{PieceIndex, PieceSet};
 
+use super::bits::Bits;
 use super::chance::Chance;
 use super::limits::{
     BUSY_DOUBLINGS, BUSY_MAX, BUSY_MIN, LATE_FACTOR, LATE_MIN, SILENCE, STALL, START_PIECES,
 };
 use super::peer::{Nearness, Peer, quickest};
 use super::rate::Rate;
+use super::slots::Slots;
 use super::time::Instant;
 use super::want::Want;
 
@@ -100,8 +102,10 @@ pub struct Scheduler<P = PeerId> {
     open: BTreeSet<Digest>,
     /// Those of them that somebody reads.
     read: BTreeSet<Digest>,
-    slots: BTreeMap<P, u32>,
+    slots: Slots<P>,
     peers: Vec<Option<Peer<P>>>,
+    /// Slots of peers that hold nothing that is open, as far as is known.
+    drained: Bits<Vec<u64>>,
     /// Peers that have sent wrong bytes.
     out: BTreeSet<P>,
     requests: BTreeMap<RequestId, Request>,
@@ -134,8 +138,9 @@ impl<P: Copy + Ord> Scheduler<P> {
             wants: BTreeMap::new(),
             open: BTreeSet::new(),
             read: BTreeSet::new(),
-            slots: BTreeMap::new(),
+            slots: Slots::new(),
             peers: Vec::new(),
+            drained: Bits(Vec::new()),
             out: BTreeSet::new(),
             requests: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -196,7 +201,7 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     /// Returns how many pieces a peer owes.
     pub fn in_flight(&self, peer: &P) -> u32 {
-        self.slots.get(peer).and_then(|slot| self.peer(*slot)).map_or(0, |it| it.in_flight)
+        self.slots.get(peer).and_then(|slot| self.peer(slot)).map_or(0, |it| it.in_flight)
     }
 
     /// Returns the wanted blobs of which some piece is open and held by no known peer.
@@ -215,9 +220,7 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     /// Something may be open now that was not: everybody is looked at again.
     fn something_opened(&mut self) {
-        for peer in self.peers.iter_mut().flatten() {
-            peer.is_drained = false;
-        }
+        self.drained.0.fill(0);
     }
 
     fn want(&mut self, blob: Digest, stored: PieceSet) {
@@ -267,7 +270,7 @@ impl<P: Copy + Ord> Scheduler<P> {
     /// Returns the slot of a peer, a new one where it has none; `None` where it is out.
     fn slot(&mut self, now: Instant, peer: P) -> Option<u32> {
         if let Some(slot) = self.slots.get(&peer) {
-            return Some(*slot);
+            return Some(slot);
         }
         if self.out.contains(&peer) {
             return None;
@@ -275,9 +278,11 @@ impl<P: Copy + Ord> Scheduler<P> {
         let place = self.peers.iter().position(Option::is_none).unwrap_or(self.peers.len());
         if place == self.peers.len() {
             self.peers.push(None);
+            self.drained.0.resize(self.peers.len().div_ceil(64), 0);
         }
         self.peers[place] = Some(Peer::new(peer, now));
         let slot = place as u32;
+        self.drained.remove(slot);
         self.slots.insert(peer, slot);
         Some(slot)
     }
@@ -308,9 +313,9 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     fn peer_holds(&mut self, now: Instant, peer: P, blob: Digest, pieces: &PieceSet) {
         let Some(slot) = self.slot(now, peer) else { return };
-        let Some(it) = self.peer_mut(slot) else { return };
-        it.is_drained = false;
+        let Some(it) = self.peer(slot) else { return };
         let is_near = it.nearness.is_near();
+        self.drained.remove(slot);
         let chance = &mut self.chance;
         let empty = || PieceSet::new(pieces.len());
         let want = self.wants.entry(blob).or_insert_with(|| Want::new(empty(), false, chance));
@@ -319,12 +324,10 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     /// News of a peer's pieces come more often than all else: only that peer is looked at.
     fn peer_has(&mut self, now: Instant, peer: &P, blob: &Digest, pieces: Range<u32>) {
-        let Some(slot) = self.slots.get(peer).copied() else { return };
+        let Some(slot) = self.slots.get(peer) else { return };
         let Some(want) = self.wants.get_mut(blob) else { return };
-        if want.also_holds(slot, pieces, &mut self.chance)
-            && let Some(peer) = self.peer_mut(slot)
-        {
-            peer.is_drained = false;
+        if want.also_holds(slot, pieces, &mut self.chance) {
+            self.drained.remove(slot);
             self.ask_peer(now, slot);
         }
     }
@@ -514,13 +517,10 @@ impl<P: Copy + Ord> Scheduler<P> {
             for piece in &open {
                 want.give_back(*piece, &mut self.chance);
             }
-            for (peer, slot) in self.peers.iter_mut().zip(0u32..) {
-                if let Some(peer) = peer.as_mut().filter(|it| it.is_drained)
-                    && open.iter().any(|piece| want.is_held_by(slot, std::iter::once(*piece)))
-                {
-                    peer.is_drained = false;
-                }
-            }
+            let holds_any =
+                |slot: &u32| open.iter().any(|piece| want.is_held_by(*slot, std::iter::once(*piece)));
+            let holders: Vec<u32> = self.drained.iter().filter(holds_any).collect();
+            holders.into_iter().for_each(|slot| self.drained.remove(slot));
             self.is_open_again(request.blob);
         }
         if tell {

@@ -7,6 +7,7 @@ use reg_proto::piece::{PieceIndex, PieceSet};
 use super::bits::Bits;
 use super::chance::Chance;
 use super::focus::Focus;
+use super::holders::{Gained, Holders, Holding};
 use super::rarity::Rarity;
 use super::unit::Units;
 
@@ -20,8 +21,7 @@ pub(super) struct Want {
     /// Units with an open piece.
     open: Bits,
     rarity: Rarity,
-    /// What each peer holds, by its slot.
-    holders: Vec<Option<Holding>>,
+    holders: Holders,
     /// Peers that hold all of it and are not counted unit by unit.
     seeds: u32,
     /// Units that some near peer holds whole.
@@ -30,22 +30,6 @@ pub(super) struct Want {
     focus: Option<Focus>,
     /// Pieces that were asked of two peers at once so far.
     pub(super) duplicates: u32,
-}
-
-/// What one peer holds.
-#[derive(Debug)]
-struct Holding {
-    pieces: Bits,
-    /// Units that it holds whole; `None` where a unit is a piece.
-    units: Option<Bits>,
-    is_seed: bool,
-    is_near: bool,
-}
-
-impl Holding {
-    fn units(&self) -> &Bits {
-        self.units.as_ref().unwrap_or(&self.pieces)
-    }
 }
 
 /// From whom a unit may be taken.
@@ -67,7 +51,7 @@ impl Want {
             units,
             open: Bits::new(units.count()),
             rarity: Rarity::new(units.count(), chance),
-            holders: Vec::new(),
+            holders: Holders::new(units, stored.len()),
             seeds: 0,
             near: Bits::new(units.count()),
             focus: None,
@@ -128,8 +112,7 @@ impl Want {
 
     /// Tells whether some peer holds an open piece.
     pub(super) fn has_holder(&self) -> bool {
-        let held = |it: &Holding| it.pieces.iter().any(|piece| self.is_open(piece));
-        self.holders.iter().flatten().any(held)
+        self.holders.iter().any(|(_, it)| it.pieces.iter().any(|piece| self.is_open(piece)))
     }
 
     /// Notes all that a peer holds, in place of what it said before.
@@ -138,53 +121,28 @@ impl Want {
             return;
         }
         self.forget(slot, chance);
-        let bits = Bits::from(pieces);
-        let whole = |unit: &u32| self.units.range(*unit).all(|piece| bits.contains(piece));
-        let units = (self.units.pieces() > 1).then(|| {
-            let mut units = Bits::new(self.units.count());
-            (0..self.units.count()).filter(whole).for_each(|unit| units.insert(unit));
-            units
-        });
-        let holding = Holding { pieces: bits, units, is_seed: pieces.is_full(), is_near };
+        self.holders.insert(slot, pieces, is_near);
+        let Some(holding) = self.holders.get(slot) else { return };
         if holding.is_seed {
             self.seeds += 1;
         } else {
-            holding.units().iter().for_each(|unit| self.rarity.held_by_one_more(unit, chance));
+            holding.units.iter().for_each(|unit| self.rarity.held_by_one_more(unit, chance));
         }
         if is_near {
-            holding.units().iter().for_each(|unit| self.near.insert(unit));
+            holding.units.iter().for_each(|unit| self.near.insert(unit));
         }
-        let place = slot as usize;
-        if self.holders.len() <= place {
-            self.holders.resize_with(place + 1, || None);
-        }
-        self.holders[place] = Some(holding);
     }
 
     /// Notes that a peer holds these pieces too, and tells whether any of them is open.
     pub(super) fn also_holds(&mut self, slot: u32, pieces: Range<u32>, chance: &mut Chance) -> bool {
-        let Some(Some(holding)) = self.holders.get_mut(slot as usize) else { return false };
         let mut of_use = false;
         for piece in pieces.start..pieces.end.min(self.stored.len()) {
-            if holding.pieces.contains(piece) {
-                continue;
-            }
-            holding.pieces.insert(piece);
             let unit = self.units.of(piece);
-            of_use |= self.open.contains(unit);
-            let is_whole = match &mut holding.units {
-                None => true,
-                Some(units) => {
-                    let whole = self.units.range(unit).all(|piece| holding.pieces.contains(piece));
-                    if whole {
-                        units.insert(unit);
-                    }
-                    whole
-                }
-            };
-            if is_whole {
+            let gained = self.holders.gain(slot, piece);
+            of_use |= gained != Gained::Nothing && self.open.contains(unit);
+            if let Gained::Unit { is_near } = gained {
                 self.rarity.held_by_one_more(unit, chance);
-                if holding.is_near {
+                if is_near {
                     self.near.insert(unit);
                 }
             }
@@ -194,53 +152,48 @@ impl Want {
 
     /// Notes that a peer does not give a piece: as if it did not hold it, until it says so anew.
     pub(super) fn holds_no_more(&mut self, slot: u32, piece: u32, chance: &mut Chance) {
-        let Some(Some(holding)) = self.holders.get_mut(slot as usize) else { return };
-        if !holding.pieces.contains(piece) {
-            return;
-        }
-        if std::mem::take(&mut holding.is_seed) {
+        let Some(holding) = self.holders.get(slot).filter(|it| it.pieces.contains(piece)) else { return };
+        let (Holding { is_seed, is_near, .. }, unit) = (holding, self.units.of(piece));
+        let was_whole = holding.units.contains(unit);
+        if is_seed {
             self.seeds -= 1;
             (0..self.units.count()).for_each(|unit| self.rarity.held_by_one_more(unit, chance));
         }
-        let unit = self.units.of(piece);
-        let was_whole = holding.units().contains(unit);
-        holding.pieces.remove(piece);
-        if let Some(units) = &mut holding.units {
-            units.remove(unit);
-        }
+        self.holders.lose(slot, piece);
         if was_whole {
             self.rarity.held_by_one_less(unit, chance);
         }
-        if holding.is_near {
+        if is_near {
             self.gather_near();
         }
     }
 
     /// A peer is gone.
     pub(super) fn forget(&mut self, slot: u32, chance: &mut Chance) {
-        let Some(holding) = self.holders.get_mut(slot as usize).and_then(Option::take) else { return };
+        let Some(holding) = self.holders.get(slot) else { return };
         if holding.is_seed {
             self.seeds -= 1;
         } else {
-            holding.units().iter().for_each(|unit| self.rarity.held_by_one_less(unit, chance));
+            holding.units.iter().for_each(|unit| self.rarity.held_by_one_less(unit, chance));
         }
-        if holding.is_near {
+        let is_near = holding.is_near;
+        self.holders.forget(slot);
+        if is_near {
             self.gather_near();
         }
     }
 
     /// Notes whether a peer is near.
     pub(super) fn set_near(&mut self, slot: u32, is_near: bool) {
-        if let Some(Some(holding)) = self.holders.get_mut(slot as usize) {
-            holding.is_near = is_near;
+        if self.holders.set_near(slot, is_near) {
             self.gather_near();
         }
     }
 
     fn gather_near(&mut self) {
         self.near = Bits::new(self.units.count());
-        for holding in self.holders.iter().flatten().filter(|it| it.is_near) {
-            holding.units().iter().for_each(|unit| self.near.insert(unit));
+        for (_, holding) in self.holders.iter().filter(|(_, it)| it.is_near) {
+            holding.units.iter().for_each(|unit| self.near.insert(unit));
         }
     }
 
@@ -270,7 +223,7 @@ impl Want {
 
     fn next_in_order(&mut self, slot: u32, max: u32) -> Option<Range<u32>> {
         let mut focus = self.focus.take()?;
-        let holding = self.holders.get(slot as usize).and_then(Option::as_ref);
+        let holding = self.holders.get(slot);
         let run = holding
             .and_then(|it| focus.next(|piece| self.is_open(piece), |piece| it.pieces.contains(piece), max));
         self.focus = Some(focus);
@@ -278,9 +231,9 @@ impl Want {
     }
 
     fn next_rarest(&self, slot: u32, reach: Reach, max: u32) -> Option<Range<u32>> {
-        let holding = self.holders.get(slot as usize)?.as_ref()?;
-        let unit = self.rarest(holding.units(), reach);
-        let unit = unit.or_else(|| holding.units.as_ref().and_then(|_| self.only_in_part(holding)))?;
+        let holding = self.holders.get(slot)?;
+        let in_part = || (self.units.pieces() > 1).then(|| self.only_in_part(holding)).flatten();
+        let unit = self.rarest(holding.units, reach).or_else(in_part)?;
         let fits = |piece: &u32| self.is_open(*piece) && holding.pieces.contains(*piece);
         let first = self.units.range(unit).find(fits)?;
         // Only who serves many at once is asked for more than a unit.
@@ -291,18 +244,18 @@ impl Want {
     }
 
     /// Returns the rarest open unit of these: by the places of the few, or by going through the order.
-    fn rarest(&self, held: &Bits, reach: Reach) -> Option<u32> {
+    fn rarest(&self, held: Bits<&[u64]>, reach: Reach) -> Option<u32> {
         let usable = |unit: &u32| reach == Reach::All || !self.near.contains(*unit);
-        let candidates = self.open.count_in_both(held);
+        let candidates = self.open.count_in_both(&held);
         if candidates.saturating_mul(candidates) <= self.rarity.open_len() {
-            let of_both = self.open.in_both(held).filter(usable);
+            let of_both = self.open.in_both(&held).filter(usable);
             return of_both.min_by_key(|unit| self.rarity.place(*unit));
         }
         self.rarity.open().iter().copied().find(|unit| held.contains(*unit) && usable(unit))
     }
 
     /// Returns an open unit that nobody holds whole, and of which this peer holds an open piece.
-    fn only_in_part(&self, holding: &Holding) -> Option<u32> {
+    fn only_in_part(&self, holding: Holding<'_>) -> Option<u32> {
         if self.seeds > 0 {
             return None;
         }
@@ -313,14 +266,12 @@ impl Want {
 
     /// Tells whether a peer holds all of these pieces.
     pub(super) fn is_held_by(&self, slot: u32, mut pieces: impl Iterator<Item = u32>) -> bool {
-        let holding = self.holders.get(slot as usize).and_then(Option::as_ref);
-        holding.is_some_and(|it| pieces.all(|piece| it.pieces.contains(piece)))
+        self.holders.get(slot).is_some_and(|it| pieces.all(|piece| it.pieces.contains(piece)))
     }
 
     /// Tells whether a peer other than this one holds a piece.
     pub(super) fn is_held_beside(&self, slot: u32, piece: u32) -> bool {
-        let others = self.holders.iter().zip(0u32..).filter(|(_, other)| *other != slot);
-        others.filter_map(|(holding, _)| holding.as_ref()).any(|it| it.pieces.contains(piece))
+        self.holders.iter().any(|(other, it)| other != slot && it.pieces.contains(piece))
     }
 
     /// Gives a piece back: it is open again unless it has been stored meanwhile.

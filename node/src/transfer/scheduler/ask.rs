@@ -29,7 +29,7 @@ impl<P: Copy + Ord> Scheduler<P> {
     /// Asks one peer, where it has room and not enough is under way.
     pub(super) fn ask_peer(&mut self, now: Instant, slot: u32) {
         while self.in_flight < self.demand
-            && self.peer(slot).is_some_and(|it| self.may_be_asked(it, now))
+            && self.may_be_asked(slot, now).is_some()
             && self.ask_one(now, slot)
         {}
     }
@@ -40,22 +40,30 @@ impl<P: Copy + Ord> Scheduler<P> {
         self.demand = rate.max(DEMAND_UNITS_MIN * self.unit).max(START_PIECES);
     }
 
-    /// Tells whether a peer has room and may hold something that is open and is to be taken from where it is.
-    fn may_be_asked(&self, peer: &Peer<P>, now: Instant) -> bool {
-        if peer.is_drained || (!peer.nearness.is_near() && !self.may_go_far()) {
-            return false;
+    /// Returns a peer if it has room and may hold something that is open and is to be taken from where it is.
+    fn may_be_asked(&self, slot: u32, now: Instant) -> Option<&Peer<P>> {
+        if self.drained.contains(slot) {
+            return None;
         }
-        if peer.nearness == Nearness::Web && self.is_quick_without_web(now) {
-            return false;
+        let peer = self.peer(slot)?;
+        let is_too_far = !peer.nearness.is_near() && !self.may_go_far();
+        if is_too_far || (peer.nearness == Nearness::Web && self.is_quick_without_web(now)) {
+            return None;
         }
         let room = peer.room(now, self.unit);
-        room >= self.unit || (room > 0 && peer.in_flight == 0)
+        (room >= self.unit || (room > 0 && peer.in_flight == 0)).then_some(peer)
+    }
+
+    /// Returns those who may hold something that is open.
+    fn undrained(&self) -> impl Iterator<Item = &Peer<P>> {
+        let slots = (0u32..).zip(&self.peers).filter(|(slot, _)| !self.drained.contains(*slot));
+        slots.filter_map(|(_, peer)| peer.as_ref())
     }
 
     /// Tells whether a far peer would bring a piece soon, whether it has room now or not.
     fn is_quick_without_web(&self, now: Instant) -> bool {
-        let is_able = |it: &Peer<P>| !it.is_drained && !it.is_late && it.trouble == 0 && it.busy_until <= now;
-        let mut far = self.peers.iter().flatten().filter(|it| it.nearness == Nearness::Far);
+        let is_able = |it: &Peer<P>| !it.is_late && it.trouble == 0 && it.busy_until <= now;
+        let mut far = self.undrained().filter(|it| it.nearness == Nearness::Far);
         far.any(|it| is_able(it) && it.wait_for(1) < WEB_AFTER.as_secs_f32())
     }
 
@@ -66,15 +74,15 @@ impl<P: Copy + Ord> Scheduler<P> {
         if !self.has_near {
             return true;
         }
-        let near = || {
-            let near = self.peers.iter().flatten().filter(|it| it.nearness.is_near());
-            near.filter(|it| !it.is_late && !it.is_refusing)
-        };
-        let holds_more = near().any(|it| !it.is_drained && it.trouble == 0);
+        let near = |it: &&Peer<P>| it.nearness.is_near() && !it.is_late && !it.is_refusing;
+        let holds_more = self.undrained().filter(near).any(|it| it.trouble == 0);
         if holds_more && self.in_flight > self.in_flight_far {
             return false;
         }
-        self.in_flight_far == 0 || !near().any(|it| it.in_flight > 0 || !it.is_drained)
+        let brings_any = |it: &Peer<P>| it.in_flight > 0;
+        self.in_flight_far == 0
+            || !(self.undrained().any(|it| near(&it))
+                || self.peers.iter().flatten().filter(near).any(brings_any))
     }
 
     /// Returns who should be asked next of those who have room and may hold something that is open: who is in no trouble
@@ -87,9 +95,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         let mut chosen = None;
         for step in 0..len {
             let place = if start + step < len { start + step } else { start + step - len };
-            let Some(peer) = self.peers[place].as_ref().filter(|it| self.may_be_asked(it, now)) else {
-                continue;
-            };
+            let Some(peer) = self.may_be_asked(place as u32, now) else { continue };
             let key = (peer.trouble, peer.nearness.min(Nearness::Far), peer.wait_for(self.unit));
             if best.is_none_or(|best| key < best) {
                 best = Some(key);
@@ -102,8 +108,8 @@ impl<P: Copy + Ord> Scheduler<P> {
     /// Asks a peer for one run; one that holds nothing open is not looked at again until something changes.
     fn ask_one(&mut self, now: Instant, slot: u32) -> bool {
         let is_asked = self.ask_for_any(now, slot);
-        if !is_asked && let Some(peer) = self.peer_mut(slot) {
-            peer.is_drained = true;
+        if !is_asked {
+            self.drained.insert(slot);
         }
         is_asked
     }

@@ -1,0 +1,164 @@
+//! [`Holders`]: what each peer holds of a blob. The rows of all peers lie side by side, because news of a piece come more
+//! often than all else, and what takes time then is to wait for memory.
+
+use reg_proto::piece::PieceSet;
+
+use super::bits::Bits;
+use super::unit::Units;
+
+/// What peers hold of one blob, by their slots.
+#[derive(Debug)]
+pub(super) struct Holders {
+    units: Units,
+    /// `None` of a peer that has said nothing.
+    known: Vec<Option<Known>>,
+    /// A bit for each piece.
+    pieces: Rows,
+    /// A bit for each unit that is held whole; nothing where a unit is a piece.
+    whole: Rows,
+}
+
+/// What is known of a peer beside its pieces.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    is_seed: bool,
+    is_near: bool,
+}
+
+/// What one peer holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Holding<'a> {
+    pub(super) pieces: Bits<&'a [u64]>,
+    /// Units that it holds whole.
+    pub(super) units: Bits<&'a [u64]>,
+    /// It held all when it said what it holds, and is not counted unit by unit.
+    pub(super) is_seed: bool,
+    pub(super) is_near: bool,
+}
+
+/// What came of a piece that a peer holds too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gained {
+    /// Nothing: it was known, or there is no such peer.
+    Nothing,
+    /// The piece.
+    Piece,
+    /// The piece, and with it the whole unit.
+    Unit { is_near: bool },
+}
+
+impl Holders {
+    /// Returns what is known of nobody, of a blob with these units of `pieces`.
+    pub(super) fn new(units: Units, pieces: u32) -> Self {
+        let whole = if units.pieces() > 1 { units.count() } else { 0 };
+        Self { units, known: Vec::new(), pieces: Rows::new(pieces), whole: Rows::new(whole) }
+    }
+
+    /// Returns what a peer holds, where it has said so.
+    pub(super) fn get(&self, slot: u32) -> Option<Holding<'_>> {
+        let Known { is_seed, is_near } = (*self.known.get(slot as usize)?)?;
+        let pieces = self.pieces.row(slot);
+        let units = if self.units.pieces() > 1 { self.whole.row(slot) } else { pieces };
+        Some(Holding { pieces, units, is_seed, is_near })
+    }
+
+    /// Returns what everybody holds who has said so.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, Holding<'_>)> {
+        (0..self.known.len() as u32).filter_map(|slot| Some((slot, self.get(slot)?)))
+    }
+
+    /// Notes all that a peer holds, in place of what is known of it.
+    pub(super) fn insert(&mut self, slot: u32, pieces: &PieceSet, is_near: bool) {
+        let slots = self.known.len().max(slot as usize + 1);
+        self.known.resize(slots, None);
+        self.pieces.grow(slots);
+        self.whole.grow(slots);
+        self.known[slot as usize] = Some(Known { is_seed: pieces.is_full(), is_near });
+        self.pieces.row_mut(slot).0.copy_from_slice(pieces.words());
+        if self.units.pieces() > 1 {
+            for unit in 0..self.units.count() {
+                self.look_at(slot, unit);
+            }
+        }
+    }
+
+    /// Notes that a peer holds a piece too.
+    pub(super) fn gain(&mut self, slot: u32, piece: u32) -> Gained {
+        let Some(Some(Known { is_near, .. })) = self.known.get(slot as usize).copied() else {
+            return Gained::Nothing;
+        };
+        let mut row = self.pieces.row_mut(slot);
+        if row.contains(piece) {
+            return Gained::Nothing;
+        }
+        row.insert(piece);
+        if self.units.pieces() == 1 || self.look_at(slot, self.units.of(piece)) {
+            Gained::Unit { is_near }
+        } else {
+            Gained::Piece
+        }
+    }
+
+    /// Notes that a peer does not hold a piece; it is no seed then.
+    pub(super) fn lose(&mut self, slot: u32, piece: u32) {
+        if let Some(Some(known)) = self.known.get_mut(slot as usize) {
+            known.is_seed = false;
+            self.pieces.row_mut(slot).remove(piece);
+            if self.units.pieces() > 1 {
+                self.whole.row_mut(slot).remove(self.units.of(piece));
+            }
+        }
+    }
+
+    /// Forgets a peer.
+    pub(super) fn forget(&mut self, slot: u32) {
+        if let Some(known) = self.known.get_mut(slot as usize).filter(|it| it.is_some()) {
+            *known = None;
+            self.pieces.row_mut(slot).0.fill(0);
+            self.whole.row_mut(slot).0.fill(0);
+        }
+    }
+
+    /// Notes whether a peer is near, and tells whether it is known.
+    pub(super) fn set_near(&mut self, slot: u32, is_near: bool) -> bool {
+        let known = self.known.get_mut(slot as usize).and_then(Option::as_mut);
+        known.map(|known| known.is_near = is_near).is_some()
+    }
+
+    /// Notes whether a peer holds a unit whole, and tells it.
+    fn look_at(&mut self, slot: u32, unit: u32) -> bool {
+        let pieces = self.pieces.row(slot);
+        let is_whole = self.units.range(unit).all(|piece| pieces.contains(piece));
+        if is_whole {
+            self.whole.row_mut(slot).insert(unit);
+        }
+        is_whole
+    }
+}
+
+/// Sets of numbers below a length, one for each slot.
+#[derive(Debug)]
+struct Rows {
+    words: usize,
+    bits: Vec<u64>,
+}
+
+impl Rows {
+    fn new(len: u32) -> Self {
+        Self { words: len.div_ceil(64) as usize, bits: Vec::new() }
+    }
+
+    fn grow(&mut self, slots: usize) {
+        self.bits.resize(slots * self.words, 0);
+    }
+
+    fn row(&self, slot: u32) -> Bits<&[u64]> {
+        let start = slot as usize * self.words;
+        Bits(&self.bits[start..start + self.words])
+    }
+
+    fn row_mut(&mut self, slot: u32) -> Bits<&mut [u64]> {
+        let start = slot as usize * self.words;
+        Bits(&mut self.bits[start..start + self.words])
+    }
+}
