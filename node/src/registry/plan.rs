@@ -77,7 +77,8 @@ impl Inner {
     /// What the cache needs, and what the directory needs beside it: nothing for what is shared with the cache.
     fn disks(&self, request: &PullRequest, files: &[PlannedFile], bytes_to_fetch: u64) -> Vec<DiskNeed> {
         let root = self.store.root();
-        let mut cache = DiskNeed { path: root.to_owned(), needed: bytes_to_fetch, free: self.store.free_space() };
+        let mut cache =
+            DiskNeed { path: root.to_owned(), needed: bytes_to_fetch, free: self.store.free_space() };
         let Some(dest) = request.dest.as_deref() else { return vec![cache] };
         let is_shared = on_one_disk(root, dest);
         let copied = |file: &&PlannedFile| {

@@ -366,7 +366,8 @@ impl Partial {
     pub fn set_aside(&self) -> Result<(), PartialError> {
         let Inner { states, data, dir, .. } = &*self.0;
         let path = || dir.join("data");
-        disk::set_aside(data, states.layout().size()).map_err(|source| PartialError::Io { path: path(), source })
+        disk::set_aside(data, states.layout().size())
+            .map_err(|source| PartialError::Io { path: path(), source })
     }
 
     /// Gives the room back that is set aside and not written to: whoever goes on later sets it aside again.

@@ -36,7 +36,10 @@ impl<S: AsRef<[u64]>> Bits<S> {
     }
 
     /// Returns the numbers in both sets, in order.
-    pub(super) fn in_both<'a, T: AsRef<[u64]>>(&'a self, other: &'a Bits<T>) -> impl Iterator<Item = u32> + 'a {
+    pub(super) fn in_both<'a, T: AsRef<[u64]>>(
+        &'a self,
+        other: &'a Bits<T>,
+    ) -> impl Iterator<Item = u32> + 'a {
         let words = self.0.as_ref().iter().zip(other.0.as_ref());
         words.zip((0u32..).step_by(64)).flat_map(|((one, two), base)| {
             let mut left = one & two;

@@ -12,12 +12,12 @@ use std::time::Duration;
 use reg_node::transfer::{Chance, Input, Nearness, Scheduler};
 use reg_proto::piece::PieceSet;
 
+use super::event::Event;
 use super::graph;
 use super::news::News;
 use super::node::{Edge, Node};
 use super::outcome::{Outcome, Tally};
 use super::plan::{Manner, Plan};
-use super::event::Event;
 use super::post::{ByNode, Post, Told};
 use super::step::{BLOB, Step, Surroundings, micros};
 
