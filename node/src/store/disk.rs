@@ -78,7 +78,7 @@ pub(super) fn give_back(file: &File, size: u64) {
     {
         use rustix::fs::{FallocateFlags, fallocate};
         let mut at = 0;
-        for data in data_extents(file, size).into_iter().chain([size..size]) {
+        for data in data_extents(file, size).into_iter().chain(std::iter::once(size..size)) {
             if at < data.start {
                 let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
                 if let Err(error) = fallocate(file, flags, at, data.start - at) {
