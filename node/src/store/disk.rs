@@ -148,14 +148,15 @@ pub(super) fn data_extents(file: &File, size: u64) -> Vec<Range<u64>> {
         use rustix::fs::{SeekFrom, seek};
         let (mut extents, mut at) = (Vec::new(), 0);
         while at < size {
-            let Ok(start) = seek(file, SeekFrom::Data(at)) else {
-                // ENXIO: nothing but a hole is left. A file system without holes says so too, or answers with the end.
-                return extents;
+            let start = match seek(file, SeekFrom::Data(at)) {
+                Ok(start) => start,
+                // Nothing but a hole is left. A file system without holes answers with the end.
+                Err(rustix::io::Errno::NXIO) => return extents,
+                // Whatever is there may be data.
+                Err(_) => at,
             };
             let end = seek(file, SeekFrom::Hole(start)).unwrap_or(size).min(size);
-            if end <= start {
-                break;
-            }
+            let end = if end <= start { size } else { end };
             extents.push(start..end);
             at = end;
         }

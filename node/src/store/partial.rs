@@ -40,8 +40,8 @@ struct Inner {
     states_digest: Digest,
     dir: PathBuf,
     data: File,
-    /// Held by the thread that writes: a file system lets one thread at a time write to a file and has the others spin, and
-    /// here they sleep.
+    /// Held by the thread that writes, or gives room back: a file system lets one thread at a time write to a file and has
+    /// the others spin, and here they sleep.
     writing: Mutex<()>,
     progress: Mutex<Progress>,
     /// Held while a checkpoint is made, so that there is one at a time.
@@ -365,13 +365,15 @@ impl Partial {
     /// The disk is full.
     pub fn set_aside(&self) -> Result<(), PartialError> {
         let Inner { states, data, dir, .. } = &*self.0;
-        let path = || dir.join("data");
-        disk::set_aside(data, states.layout().size())
-            .map_err(|source| PartialError::Io { path: path(), source })
+        let _alone = lock(&self.0.writing);
+        let set_aside = disk::set_aside(data, states.layout().size());
+        set_aside.map_err(|source| PartialError::Io { path: dir.join("data"), source })
     }
 
     /// Gives the room back that is set aside and not written to: whoever goes on later sets it aside again.
     pub fn give_back(&self) {
+        // Nobody writes between the look for what holds nothing and its going.
+        let _alone = lock(&self.0.writing);
         disk::give_back(&self.0.data, self.0.states.layout().size());
     }
 
