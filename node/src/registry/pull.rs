@@ -365,7 +365,8 @@ impl Inner {
     ) -> Result<Downloaded, PullError> {
         let pull = self.enter(resolved, terms.priority);
         let partials = self.open_partials(missing, resolved, reporter).await?;
-        let partials = tokio::task::spawn_blocking(move || set_aside(partials)).await??;
+        let wanted = partials.clone();
+        let room = tokio::task::spawn_blocking(move || Room::set_aside(wanted)).await??;
         let reused = self.reuse(&partials, resolved, &terms.web, reporter).await;
         let before = busy(&partials);
         let downloader = Downloader::new(self, partials.clone());
@@ -383,13 +384,10 @@ impl Inner {
         let after = busy(&partials);
         let finished = tokio::task::spawn_blocking(move || {
             for partial in partials {
-                let done = if partial.have().is_full() {
-                    partial.finish()
-                } else {
-                    partial.checkpoint().inspect(|()| partial.give_back())
-                };
+                let done = if partial.have().is_full() { partial.finish() } else { partial.checkpoint() };
                 done.map_err(|source| PullError::Partial { blob: partial.digest(), source })?;
             }
+            room.give_back();
             Ok::<_, PullError>(())
         });
         finished.await.map_err(PullError::from).flatten().or_else(|error| match &result {
@@ -503,15 +501,34 @@ impl Inner {
     }
 }
 
-/// Sets the disk's room for these blobs aside.
-fn set_aside(partials: Vec<Partial>) -> Result<Vec<Partial>, PullError> {
-    for partial in &partials {
-        if let Err(source) = partial.set_aside() {
-            partials.iter().for_each(Partial::give_back);
-            return Err(PullError::Partial { blob: partial.digest(), source });
+/// Room of the disk for blobs that are on their way. What is not used of it is given back when their pull ends, however it
+/// ends.
+struct Room(Vec<Partial>);
+
+impl Room {
+    fn set_aside(partials: Vec<Partial>) -> Result<Self, PullError> {
+        let room = Self(partials);
+        for partial in &room.0 {
+            let blob = partial.digest();
+            partial.set_aside().map_err(|source| PullError::Partial { blob, source })?;
+        }
+        Ok(room)
+    }
+
+    /// Gives back what is not used. Blocks.
+    fn give_back(mut self) {
+        std::mem::take(&mut self.0).iter().for_each(Partial::give_back);
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let partials = std::mem::take(&mut self.0);
+        // Whoever drops a pull must not wait for the disk. Outside a runtime, the next start gives the room back.
+        if let Some(runtime) = tokio::runtime::Handle::try_current().ok().filter(|_| !partials.is_empty()) {
+            runtime.spawn_blocking(move || partials.iter().for_each(Partial::give_back));
         }
     }
-    Ok(partials)
 }
 
 /// Returns how long pieces of these blobs were verified and written, of all threads together.

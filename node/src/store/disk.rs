@@ -61,10 +61,14 @@ pub(super) fn set_aside(file: &File, size: u64) -> io::Result<()> {
         use rustix::fs::{FallocateFlags, fallocate};
         use rustix::io::{Errno, retry_on_intr};
         return match retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, size)) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            Err(error) => {
+            Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
                 give_back(file, size);
                 Err(error.into())
+            }
+            // Not every file system can do it, and each says so in its own way.
+            result => {
+                tracing::debug!(?result, size, "room is set aside");
+                Ok(())
             }
         };
     }
@@ -81,7 +85,8 @@ pub(super) fn give_back(file: &File, size: u64) {
         for data in data_extents(file, size).into_iter().chain(std::iter::once(size..size)) {
             if at < data.start {
                 let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-                if let Err(error) = fallocate(file, flags, at, data.start - at) {
+                let punched = rustix::io::retry_on_intr(|| fallocate(file, flags, at, data.start - at));
+                if let Err(error) = punched {
                     tracing::debug!(%error, "room that was set aside is not given back");
                     return;
                 }
@@ -149,11 +154,11 @@ pub(super) fn data_extents(file: &File, size: u64) -> Vec<Range<u64>> {
         let (mut extents, mut at) = (Vec::new(), 0);
         while at < size {
             let start = match seek(file, SeekFrom::Data(at)) {
-                Ok(start) => start,
-                // Nothing but a hole is left. A file system without holes answers with the end.
+                Ok(start) if start < size => start,
+                // Nothing but a hole is left.
                 Err(rustix::io::Errno::NXIO) => return extents,
                 // Whatever is there may be data.
-                Err(_) => at,
+                _ => at,
             };
             let end = seek(file, SeekFrom::Hole(start)).unwrap_or(size).min(size);
             let end = if end <= start { size } else { end };

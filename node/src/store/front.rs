@@ -123,11 +123,12 @@ impl Store {
         &self.0.leases
     }
 
-    /// Returns how many bytes may still be written here, what is set aside for partial blobs included; `None` where that is
-    /// not known.
+    /// Returns how many bytes may still be written here, what is set aside for partial blobs included, since a lease counts
+    /// it already; `None` where that is not known.
     pub fn free_space(&self) -> Option<u64> {
-        let unused: u64 = self.all_partials().iter().map(Partial::unused_bytes).sum();
-        Some(disk::free_space(self.root())?.saturating_add(unused))
+        // In this order, what is given back meanwhile is not counted twice.
+        let free = disk::free_space(self.root())?;
+        Some(free.saturating_add(self.all_partials().iter().map(Partial::unused_bytes).sum()))
     }
 
     pub(super) fn all_partials(&self) -> Vec<Partial> {

@@ -366,6 +366,9 @@ impl Partial {
     pub fn set_aside(&self) -> Result<(), PartialError> {
         let Inner { states, data, dir, .. } = &*self.0;
         let _alone = lock(&self.0.writing);
+        if self.have().is_full() {
+            return Ok(());
+        }
         let set_aside = disk::set_aside(data, states.layout().size());
         set_aside.map_err(|source| PartialError::Io { path: dir.join("data"), source })
     }
@@ -374,7 +377,10 @@ impl Partial {
     pub fn give_back(&self) {
         // Nobody writes between the look for what holds nothing and its going.
         let _alone = lock(&self.0.writing);
-        disk::give_back(&self.0.data, self.0.states.layout().size());
+        // What is whole may be in use elsewhere by now, and has no room to spare.
+        if !self.have().is_full() {
+            disk::give_back(&self.0.data, self.0.states.layout().size());
+        }
     }
 
     /// Returns how many bytes of the disk it takes for pieces that are not here yet.

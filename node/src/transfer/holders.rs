@@ -67,7 +67,7 @@ impl Holders {
         (0..self.known.len() as u32).filter_map(|slot| Some((slot, self.get(slot)?)))
     }
 
-    /// Notes all that a peer holds, in place of what is known of it.
+    /// Notes all that a peer holds, in place of what is known of it; `pieces` are as many as the blob has.
     pub(super) fn insert(&mut self, slot: u32, pieces: &PieceSet, is_near: bool) {
         let slots = self.known.len().max(slot as usize + 1);
         self.known.resize(slots, None);
@@ -76,6 +76,7 @@ impl Holders {
         self.known[slot as usize] = Some(Known { is_seed: pieces.is_full(), is_near });
         self.pieces.row_mut(slot).0.copy_from_slice(pieces.words());
         if self.units.pieces() > 1 {
+            self.whole.row_mut(slot).0.fill(0);
             for unit in 0..self.units.count() {
                 self.look_at(slot, unit);
             }
@@ -136,7 +137,8 @@ impl Holders {
     }
 }
 
-/// Sets of numbers below a length, one for each slot.
+/// Sets of numbers below a length, one for each slot up to the highest that was used: a bit for each piece and source, 1 MiB
+/// where 64 sources are asked for a blob of 128 GiB.
 #[derive(Debug)]
 struct Rows {
     words: usize,
@@ -160,5 +162,67 @@ impl Rows {
     fn row_mut(&mut self, slot: u32) -> Bits<&mut [u64]> {
         let start = slot as usize * self.words;
         Bits(&mut self.bits[start..start + self.words])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever peers say, in whatever order: it is known of each as if it had a set of its own.
+        #[test]
+        fn what_each_peer_holds_is_kept_apart(
+            large in any::<bool>(),
+            said in prop::collection::vec((0u8..4, 0u32..5, 0u32..4100), 0..60),
+        ) {
+            // Units of one piece, and of two.
+            let pieces = if large { 4100 } else { 130 };
+            let units = Units::new(pieces);
+            prop_assert_eq!(units.pieces() > 1, large);
+            let mut holders = Holders::new(units, pieces);
+            let mut model: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+            for (kind, slot, piece) in said {
+                let piece = piece % pieces;
+                match kind {
+                    0 => {
+                        let mut set = PieceSet::new(pieces);
+                        let held: BTreeSet<u32> = (piece..pieces.min(piece + 9)).collect();
+                        for piece in &held {
+                            let index = set.piece(*piece).expect("it is below the length");
+                            set.insert(index);
+                        }
+                        holders.insert(slot, &set, false);
+                        model.insert(slot, held);
+                    }
+                    1 => {
+                        let gained = holders.gain(slot, piece);
+                        let is_new = model.get_mut(&slot).is_some_and(|held| held.insert(piece));
+                        prop_assert_eq!(gained != Gained::Nothing, is_new);
+                    }
+                    2 => {
+                        holders.lose(slot, piece);
+                        model.get_mut(&slot).map(|held| held.remove(&piece));
+                    }
+                    _ => {
+                        holders.forget(slot);
+                        model.remove(&slot);
+                    }
+                }
+                for slot in 0..5 {
+                    let held = holders.get(slot).map(|it| it.pieces.iter().collect::<BTreeSet<_>>());
+                    prop_assert_eq!(held.as_ref(), model.get(&slot));
+                    let Some(held) = held else { continue };
+                    let whole = |unit: &u32| units.range(*unit).all(|piece| held.contains(&piece));
+                    let expected: Vec<u32> = (0..units.count()).filter(whole).collect();
+                    let found = holders.get(slot).map(|it| it.units.iter().collect::<Vec<_>>());
+                    prop_assert_eq!(found, Some(expected));
+                }
+            }
+        }
     }
 }

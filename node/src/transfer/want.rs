@@ -135,6 +135,9 @@ impl Want {
 
     /// Notes that a peer holds these pieces too, and tells whether any of them is open.
     pub(super) fn also_holds(&mut self, slot: u32, pieces: Range<u32>, chance: &mut Chance) -> bool {
+        if self.holders.get(slot).is_none() {
+            return false;
+        }
         let mut of_use = false;
         for piece in pieces.start..pieces.end.min(self.stored.len()) {
             let unit = self.units.of(piece);

@@ -87,8 +87,9 @@ impl<T: Copy> ByNode<T> {
             end += *begin;
             *begin = end;
         }
-        let Some((_, any)) = things.clone().next() else { return self.row.clear() };
-        self.row.resize(end as usize, *any);
+        self.ends.pop();
+        self.row.clear();
+        self.row.extend(things.clone().map(|(_, thing)| *thing));
         for (node, thing) in things {
             let place = &mut self.ends[(node - first) as usize];
             self.row[*place as usize] = *thing;
@@ -104,5 +105,23 @@ impl<T: Copy> ByNode<T> {
             (begin, rest) = (*end, others);
             these
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_node_gets_its_own_in_the_order_it_came() {
+        let mut row: ByNode<char> = ByNode::new(3);
+        let each = |row: &mut ByNode<char>| row.each().map(|it| it.iter().collect()).collect::<Vec<String>>();
+        assert_eq!(each(&mut row), ["", "", ""]);
+        row.fill(10, 3, [(12, 'a'), (10, 'b'), (12, 'c'), (12, 'd')].iter());
+        assert_eq!(each(&mut row), ["b", "", "acd"]);
+        row.fill(10, 3, [(11, 'e')].iter());
+        assert_eq!(each(&mut row), ["", "e", ""]);
+        row.fill(10, 3, [].iter());
+        assert_eq!(each(&mut row), ["", "", ""]);
     }
 }

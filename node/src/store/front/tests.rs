@@ -136,6 +136,49 @@ fn room_that_is_set_aside_is_used_or_given_back() {
     assert_eq!(store.read_blob(&digest, u64::MAX).unwrap(), content);
 }
 
+/// Whoever gives room back does not take what is being written.
+#[test]
+fn room_is_given_back_while_pieces_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = bytes(48 * MIB, 5);
+    let Hashed { digest, states } = hash(&content);
+    let store = open(dir.path());
+    let partial = store.partial(digest, content.len() as u64, states).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| write_all(&partial, &content, &[]));
+        while !writer.is_finished() {
+            partial.set_aside().unwrap();
+            partial.give_back();
+        }
+    });
+    partial.finish().unwrap();
+    assert!(store.read_blob(&digest, u64::MAX).unwrap() == content);
+}
+
+/// A node that was killed in a pull gives the room back when it starts again.
+#[test]
+fn room_of_a_killed_pull_is_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = bytes(16 * MIB, 6);
+    let Hashed { digest, states } = hash(&content);
+    let store = open(dir.path());
+    let partial = store.partial(digest, content.len() as u64, states).unwrap();
+    // As after a kill: nothing is closed.
+    std::mem::forget(partial);
+    let copy = tempfile::tempdir().unwrap();
+    copy_tree(dir.path(), copy.path());
+    let partials = store.paths().partials();
+    let partials = copy.path().join(partials.strip_prefix(dir.path()).unwrap());
+    let data = fs::read_dir(partials).unwrap().next().unwrap().unwrap().path().join("data");
+    let file = fs::File::options().write(true).open(data).unwrap();
+    // The copy has zeros where there was nothing.
+    [0, content.len() as u64].map(|length| file.set_len(length).unwrap());
+    disk::set_aside(&file, content.len() as u64).unwrap();
+    let store = open(copy.path());
+    let unused: u64 = store.open_partial(&digest).iter().map(|partial| partial.unused_bytes()).sum();
+    assert!(unused < MIB as u64, "{unused}");
+}
+
 #[test]
 fn a_wrong_piece_is_not_written_and_a_false_list_spoils_nothing() {
     let dir = tempfile::tempdir().unwrap();
