@@ -170,7 +170,7 @@ fn room_of_a_killed_pull_is_given_back() {
     let partials = store.paths().partials();
     let partials = copy.path().join(partials.strip_prefix(dir.path()).unwrap());
     let data = fs::read_dir(partials).unwrap().next().unwrap().unwrap().path().join("data");
-    let file = fs::File::options().write(true).open(data).unwrap();
+    let file = File::options().write(true).open(data).unwrap();
     // The copy has zeros where there was nothing.
     [0, content.len() as u64].map(|length| file.set_len(length).unwrap());
     disk::set_aside(&file, content.len() as u64).unwrap();

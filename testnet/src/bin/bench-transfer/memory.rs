@@ -1,7 +1,7 @@
 //! The same memory for every part.
 //!
 //! A virtual machine gives memory that has been free for a while back to its host, and takes ten times as long to write to it
-//! again: 2 GiB into the page cache took 0.4 s or 6 s, by what had run before. So before each part a file is written and
+//! again: 2 GiB into the page cache took 0.4 s or 5 to 6 s, by what had run before. So before each part a file is written and
 //! removed again. The system takes first what was freed last, and nobody is measured by what the part before has left.
 
 use std::fs::{self, File};
