@@ -172,7 +172,8 @@ fn room_of_a_killed_pull_is_given_back() {
     let data = fs::read_dir(partials).unwrap().next().unwrap().unwrap().path().join("data");
     let file = File::options().write(true).open(data).unwrap();
     // The copy has zeros where there was nothing.
-    [0, content.len() as u64].map(|length| file.set_len(length).unwrap());
+    file.set_len(0).unwrap();
+    file.set_len(content.len() as u64).unwrap();
     disk::set_aside(&file, content.len() as u64).unwrap();
     let store = open(copy.path());
     let unused: u64 = store.open_partial(&digest).iter().map(|partial| partial.unused_bytes()).sum();
