@@ -6,10 +6,10 @@ mod trust;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use reg_node::registry::import::RepositoryName;
-use reg_node::registry::keyring::KeyName;
-use reg_node::registry::request::Priority;
-use reg_node::web::WebSeed;
+use reg_api::repository_name::RepositoryName;
+use reg_api::request::Priority;
+use reg_api::web_seed::WebSeed;
+use reg_keys::keyring::KeyName;
 use reg_proto::name::{ModelName, Reference, Tag};
 use reg_proto::peer::Address;
 

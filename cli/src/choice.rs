@@ -1,7 +1,9 @@
 //! What of a model a pull is about, as flags.
 
 use clap::Args as ClapArgs;
-use reg_node::registry::selection::{Pattern, Quant, Selection};
+use reg_api::selection::Pattern;
+use reg_api::selection::Quant;
+use reg_api::selection::Selection;
 
 const HEADING: &str = "What of the model";
 

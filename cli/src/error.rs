@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use reg_api::fault::Fault;
 use reg_node::gateway::admin::error::ErrorDocument;
-use reg_node::registry::fault::Fault;
 use serde_json::json;
 
 /// An error that ends a command.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use reg_api::repository_name::RepositoryName;
 use reg_node::daemon::HubAccount;
-use reg_node::registry::import::RepositoryName;
 
 /// The branch where no revision is named.
 pub const MAIN: &str = "main";

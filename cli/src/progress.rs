@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use reg_node::registry::report::Progress;
+use reg_api::progress::Progress;
 
 use crate::output::size;
 

@@ -160,6 +160,27 @@ impl KeyHistory {
         Ok(Self { publisher, documents, envelopes: envelopes.to_vec(), revocations: Revocations::default() })
     }
 
+    /// Verifies `envelopes` as the documents of the publisher that the first of them names: its id is the digest of the
+    /// first payload.
+    ///
+    /// # Errors
+    /// No document, or documents that do not follow each other.
+    pub fn read(envelopes: &[String]) -> Result<Self, KeyError> {
+        let first = envelopes.first().ok_or(KeyError::Empty)?;
+        let envelope = Envelope::from_bytes(first.as_bytes(), KEY_ENVELOPE_BYTES_MAX)?;
+        Self::verify(publisher_id(&envelope.payload), envelopes)
+    }
+
+    /// Verifies the documents of `publisher` in a JSON array of envelopes, as they travel beside a manifest.
+    ///
+    /// # Errors
+    /// Text that is no such array or is too long, and what [`Self::verify`] refuses.
+    pub fn from_json(publisher: PublisherId, text: &str) -> Result<Self, KeyError> {
+        let max = KEY_DOCUMENTS_MAX * 2 * KEY_ENVELOPE_BYTES_MAX;
+        let envelopes: Vec<String> = json::from_slice(text.as_bytes(), max)?;
+        Self::verify(publisher, &envelopes)
+    }
+
     /// Returns whose keys these are.
     pub const fn publisher(&self) -> PublisherId {
         self.publisher

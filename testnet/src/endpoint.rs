@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
-use reg_node::registry::import::git_blob;
+use reg_node::registry::model::git_blob;
 use reg_proto::digest::Digest;
 use serde_json::{Value, json};
 

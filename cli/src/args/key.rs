@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand};
-use reg_node::registry::keyring::KeyName;
+use reg_keys::keyring::KeyName;
 use reg_proto::digest::Digest;
 use reg_proto::glob::ModelGlob;
 use reg_proto::name::PublisherId;

@@ -1,7 +1,7 @@
 //! What can be typed of trust: `reg trust`, `reg attest`.
 
 use clap::{Args as ClapArgs, Subcommand};
-use reg_node::registry::keyring::KeyName;
+use reg_keys::keyring::KeyName;
 use reg_proto::attestation::{AttestationKind, AttestationResult};
 use reg_proto::content::label::Label;
 use reg_proto::name::{Petname, Publisher, PublisherId, Reference};

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use reg_node::registry::report::ModelInfo;
-use reg_node::registry::{AttestRequest, AttestationInfo};
+use reg_api::report::{AttestationInfo, ModelInfo};
+use reg_api::request::AttestRequest;
 
 use crate::args::{Attest, Global};
 use crate::client::{Client, home};

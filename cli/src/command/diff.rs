@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-use reg_node::registry::report::{FileInfo, ModelInfo};
+use reg_api::report::{FileInfo, ModelInfo};
 use reg_proto::digest::Digest;
 use reg_proto::name::Reference;
 use serde_json::{Value, json};

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use reg_node::registry::report::{DiskNeed, Planned, PlannedFile};
-use reg_node::registry::request::PullRequest;
+use reg_api::report::{DiskNeed, Planned, PlannedFile};
+use reg_api::request::PullRequest;
 
 use crate::args::Global;
 use crate::client::Client;

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use reg_node::registry::authorities::KeyAuthority;
-use reg_node::registry::keyring::{KeyName, Keyring};
-use reg_node::registry::report::PublisherReport;
+use reg_api::report::PublisherReport;
+use reg_keys::authorities::KeyAuthority;
+use reg_keys::keyring::KeyName;
+use reg_keys::keyring::Keyring;
 
 use crate::args::Global;
 use crate::client::Client;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use reg_node::registry::report::FileInfo;
+use reg_api::report::FileInfo;
 
 use crate::args::{Global, Named};
 use crate::client::Client;

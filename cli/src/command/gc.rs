@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use reg_api::report::Collected;
 use reg_node::gateway::admin::GcRequest;
-use reg_node::registry::report::Collected;
 
 use crate::args::Global;
 use crate::client::Client;

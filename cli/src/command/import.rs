@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
+use reg_api::report::{ImportedRepository, Published};
+use reg_api::request::{Claims, HubCache, ImportRequest, Origin, PublishRequest, PublishSource};
 use reg_node::daemon::{Gateway, Home};
-use reg_node::registry::import::{ImportRequest, ImportedRepository};
-use reg_node::registry::report::Published;
-use reg_node::registry::request::{Claims, HubCache, Origin, PublishRequest, PublishSource};
 use reg_proto::name::{ModelName, Tag};
 use serde_json::json;
 

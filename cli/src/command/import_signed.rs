@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-use reg_node::registry::report::{Prepared, Published};
-use reg_node::registry::request::{Claims, PublishRequest, PublishSource};
-use reg_node::registry::signed_directory::SignedDirectory;
+use reg_api::prepared::Prepared;
+use reg_api::report::Published;
+use reg_api::request::{Claims, PublishRequest, PublishSource};
+use reg_keys::oms::directory::SignedDirectory;
 use reg_proto::digest::Digest;
 use reg_proto::path::SafePath;
 use serde_json::json;

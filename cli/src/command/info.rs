@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use reg_node::registry::policy::Check;
-use reg_node::registry::report::ModelInfo;
+use reg_api::check::Check;
+use reg_api::report::ModelInfo;
 use reg_proto::attestation::Mirror;
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
     if !info.attestations.is_empty() {
         output::line("\nsaid of it")?;
         for said in &info.attestations {
-            output::line(format!("  {}", super::attest::line(said)))?;
+            output::line(format!("  {}", crate::command::attest::line(said)))?;
         }
     }
     output::line("\nby your lists and rules")?;

@@ -4,12 +4,14 @@
 use std::io;
 use std::process::ExitCode;
 
+use reg_api::fault::Fault;
+use reg_keys::key_changes::{self, Board};
+use reg_keys::key_file::Passphrases;
+use reg_keys::keyring::KeyName;
+use reg_keys::keyring::KeyringError;
+use reg_keys::keyring::{KeyInfo, Keyring, read_passphrase};
+use reg_keys::ssh_agent;
 use reg_node::daemon::Home;
-use reg_node::registry::board::{self, Board};
-use reg_node::registry::fault::Fault;
-use reg_node::registry::key_file::Passphrases;
-use reg_node::registry::keyring::{KeyInfo, KeyName, Keyring, KeyringError, read_passphrase};
-use reg_node::registry::ssh_agent;
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
 use reg_proto::limits::KEY_ENVELOPE_BYTES_MAX;
@@ -143,7 +145,7 @@ async fn new_board(global: &Global, keyring: &Keyring, args: NewKey) -> Result<E
     let own = keyring.create_protected(&args.name, passphrase.as_ref().map(|it| it.as_str()));
     let own = own.map_err(keyring_error)?.public_key;
     let keys: Vec<PublicKey> = others.into_iter().chain([own]).collect();
-    let file = board::found(args.board.board(keyring, keys, 1, None)?);
+    let file = key_changes::found(args.board.board(keyring, keys, 1, None)?);
     rotate::settle(global, keyring, Some(&args.name), file, args.board.out.as_deref()).await
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use reg_node::registry::log::TagLog;
+use reg_node::registry::local::TagLog;
 use reg_proto::revocation::{Revocation, Revoked};
 
 use crate::args::{Global, Named};
@@ -31,7 +31,7 @@ fn show(log: &TagLog) -> Result<(), CliError> {
     if log.frozen {
         output::line("frozen     two records contradict each other: nothing is pulled by this tag")?;
     }
-    let row = |it: &reg_node::registry::log::LoggedRecord| {
+    let row = |it: &reg_node::registry::local::LoggedRecord| {
         let record = &it.record;
         let mut remarks = Vec::new();
         remarks.extend(record.fresh_until.map(|time| format!("fresh until {}", output::time(time))));

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use reg_node::registry::report::ModelSummary;
-use reg_node::registry::shown;
+use reg_api::report::ModelSummary;
+use reg_node::registry::local::shown;
 
 use crate::args::Global;
 use crate::client::Client;

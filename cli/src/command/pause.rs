@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use reg_node::registry::report::Paused;
-use reg_node::registry::request::PauseRequest;
+use reg_api::report::Paused;
+use reg_api::request::PauseRequest;
 
 use crate::args::{Global, Meant};
 use crate::client::Client;

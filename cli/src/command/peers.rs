@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use reg_node::registry::report::PeerReport;
+use reg_api::report::PeerReport;
 
 use crate::args::Global;
 use crate::client::Client;

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use reg_api::prepared::Prepared;
+use reg_api::report::Published;
+use reg_api::request::{Claims, PublishRequest, PublishSource};
+use reg_keys::publisher_key::PublisherKey;
+use reg_keys::signing_file::SigningFile;
 use reg_node::gateway::admin::{CommitRequest, SignedRequest};
-use reg_node::registry::publisher_key::PublisherKey;
-use reg_node::registry::report::{Prepared, Published};
-use reg_node::registry::request::{Claims, PublishRequest, PublishSource};
-use reg_node::registry::signing::SigningFile;
 use serde_json::Value;
 
 use crate::args::{Global, Publish};

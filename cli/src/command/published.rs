@@ -1,6 +1,6 @@
 //! What is told of a publication, whichever command has made it.
 
-use reg_node::registry::report::Published;
+use reg_api::report::Published;
 use serde_json::{Value, json};
 
 use crate::args::Global;

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use reg_node::registry::explain::{Pace, Receipt};
-use reg_node::registry::hub_cache::commit;
-use reg_node::registry::import::RepositoryNameError;
-use reg_node::registry::report::Pulled;
-use reg_node::registry::request::{HubCache, PullRequest};
+use reg_api::receipt::{Pace, Receipt};
+use reg_api::report::Pulled;
+use reg_api::repository_name::RepositoryNameError;
+use reg_api::request::{HubCache, PullRequest};
+use reg_node::registry::pull::commit;
 use reg_proto::name::{Reference, Tag};
 
 use crate::args::{Global, Pull};

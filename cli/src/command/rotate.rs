@@ -4,9 +4,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use reg_node::registry::board::{self, VowsTaken};
-use reg_node::registry::keyring::{KeyName, Keyring};
-use reg_node::registry::signing::{SigningError, SigningFile};
+use reg_api::declarations::VowsTaken;
+use reg_keys::key_changes;
+use reg_keys::keyring::KeyName;
+use reg_keys::keyring::Keyring;
+use reg_keys::signing_file::{SigningError, SigningFile};
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::KEY_DOCUMENT_TYPE;
 use reg_proto::limits::SIGNATURES_MAX;
@@ -47,7 +49,7 @@ pub async fn rotate(global: &Global, keyring: &Keyring, args: RotateKey) -> Resu
         stay.chain(all(&args.add)?).collect()
     };
     let threshold = old.threshold.min(keys.len());
-    let file = board::rotate(history, args.board.board(keyring, keys, threshold, args.floor)?);
+    let file = key_changes::rotate(history, args.board.board(keyring, keys, threshold, args.floor)?);
     settle(global, keyring, Some(&args.name), file, args.board.out.as_deref()).await
 }
 
@@ -71,13 +73,14 @@ pub async fn revoke(global: &Global, keyring: &Keyring, args: RevokeKey) -> Resu
         }
     };
     let publisher = keyring.load(&args.name).map_err(keyring_error)?;
-    let file = board::revoke(publisher.history(), subject, args.reason);
+    let file = key_changes::revoke(publisher.history(), subject, args.reason);
     settle(global, keyring, Some(&args.name), file, args.out.as_deref()).await
 }
 
 pub async fn delegate(global: &Global, keyring: &Keyring, args: DelegateKey) -> Result<ExitCode, CliError> {
     let publisher = keyring.load(&args.name).map_err(keyring_error)?;
-    let file = board::delegate(publisher.history(), args.models, args.to, args.expires.saturating_mul(DAY));
+    let file =
+        key_changes::delegate(publisher.history(), args.models, args.to, args.expires.saturating_mul(DAY));
     settle(global, keyring, Some(&args.name), file, args.out.as_deref()).await
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use reg_node::registry::signing::SigningFile;
+use reg_keys::signing_file::SigningFile;
 use serde_json::json;
 
 use crate::args::{Global, Sign};

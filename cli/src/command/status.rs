@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use reg_node::net::Reachability;
-use reg_node::registry::report::Status;
+use reg_api::reachability::Reachability;
+use reg_api::report::Status;
 
 use crate::args::Global;
 use crate::client::Client;

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use reg_api::report::{TrustEntry, TrustReport};
 use reg_node::gateway::admin::trust::{PetnameRequest, ScopeRequest, SwitchRequest, TrustRequest};
-use reg_node::registry::report::{TrustEntry, TrustReport};
 use reg_node::registry::trust::{RawQuorum, RawRule};
 use reg_proto::name::{Publisher, PublisherId};
 use serde_json::json;

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use reg_node::registry::report::Verified;
-use reg_node::registry::request::{VerifyRequest, VerifyTarget};
+use reg_api::report::Verified;
+use reg_api::request::{VerifyRequest, VerifyTarget};
 
 use crate::args::{Global, Verify};
 use crate::client::Client;

@@ -4,10 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use reg_node::registry::fault::{Fault, FaultKind};
-use reg_node::registry::signed_directory::{
-    Authority, SignedDirectory, SignedDirectoryError, verify_directory,
-};
+use reg_api::fault::{Fault, FaultKind};
+use reg_keys::oms::directory::{Authority, SignedDirectory, SignedDirectoryError, verify_directory};
 
 use crate::args::{Global, Verify};
 use crate::error::CliError;

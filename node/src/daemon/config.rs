@@ -7,6 +7,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use reg_api::web_seed::{SeedError, WebSeed};
+use reg_keys::keyring::{KeyName, KeyNameError};
 use reg_proto::name::NameError;
 use reg_proto::peer::{Address, AddressError, PeerIdError};
 use serde::{Deserialize, Serialize};
@@ -14,11 +16,9 @@ use thiserror::Error;
 
 use super::home::Home;
 use crate::net::{DhtMode, NatConfig, RelayMode, SwarmConfig};
-use crate::registry::keyring::{KeyName, KeyNameError};
-use crate::registry::sharing::{PatternError, SharingRules};
-use crate::registry::{SubnetError, TransferLimits, UpLimit, Zone};
+use crate::registry::fetch::{SubnetError, TransferLimits, UpLimit, Zone};
+use crate::registry::trust::{PatternError, SharingRules};
 use crate::store::CacheLimits;
-use crate::web::{SeedError, WebSeed};
 
 /// What `reg config init` writes: every key with its default, as a comment.
 pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_* variables, which win over this file.

@@ -6,11 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use directories::ProjectDirs;
+use reg_keys::key_file::Passphrases;
+use reg_keys::keyring::Keyring;
 use reg_proto::digest::Digest;
 use thiserror::Error;
-
-use crate::registry::key_file::Passphrases;
-use crate::registry::keyring::Keyring;
 
 /// Bytes of a Unix socket's path, as the smallest common limit (macOS) has it.
 const SOCKET_PATH_MAX: usize = 100;

@@ -5,9 +5,8 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
+use reg_keys::keyring::forbid_core_dumps;
 use thiserror::Error;
-
-use crate::registry::keyring::forbid_core_dumps;
 
 /// Why the node's key, or its token, cannot be had.
 #[derive(Debug, Error)]

@@ -1,8 +1,10 @@
 //! [`Node`]: every part by name, started and stopped in order.
 
+use crate::registry::upstream::UpstreamUnusable;
 use std::net::SocketAddr;
 
 use axum::{Extension, Router};
+use reg_keys::keyring::KeyringError;
 use reg_proto::peer::{Address, PeerId};
 use thiserror::Error;
 
@@ -14,9 +16,7 @@ use crate::gateway::guard::Caller;
 use crate::gateway::server::{ServeError, Server};
 use crate::gateway::{self, Signer};
 use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, StartError};
-use crate::registry::keyring::KeyringError;
 use crate::registry::trust::TrustError;
-use crate::registry::upstream::{Upstream, UpstreamUnusable};
 use crate::registry::{Registry, RegistryParts};
 use crate::store::{OpenError, Store};
 
@@ -101,7 +101,7 @@ impl Node {
         };
         let upstream = match (&config.upstream, mode) {
             (Some(HubAccount { endpoint, token }), Mode::Daemon) => {
-                Some(Upstream::new(registry.clone(), endpoint, token.clone())?)
+                Some(registry.upstream(endpoint, token.clone())?)
             }
             _ => None,
         };

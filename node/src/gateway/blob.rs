@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 
-use crate::registry::{BlobReader, RelayError};
+use crate::registry::read::{BlobReader, ReaderError};
 
 /// What a request wants of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +112,7 @@ pub(super) fn respond_with(wanted: &Wanted, etag: &str, bytes: &[u8], is_head: b
 /// The bytes as a body. Where they stop coming, the connection is broken off: the client sees that something is missing.
 fn stream_of(reader: BlobReader) -> Body {
     Body::from_stream(stream::unfold(reader, |mut reader| async move {
-        let next: Result<_, RelayError> = reader.next().await?;
+        let next: Result<_, ReaderError> = reader.next().await?;
         if let Err(error) = &next {
             tracing::warn!(%error, "a client gets no more of a file");
         }

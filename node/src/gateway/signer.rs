@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use reg_api::prepared::Prepared;
+use reg_keys::keyring::KeyName;
+use reg_keys::publisher_key::PublisherKey;
 use reg_proto::name::PublisherId;
 
-use crate::registry::keyring::KeyName;
-use crate::registry::publisher_key::PublisherKey;
+use crate::registry::publish::Signatory;
 
 /// A key and its name. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Signer(Arc<Inner>);
+pub struct Signer(Arc<Held>);
 
 #[derive(Debug)]
-struct Inner {
+struct Held {
     name: KeyName,
     key: PublisherKey,
 }
@@ -20,7 +22,7 @@ struct Inner {
 impl Signer {
     /// Returns a signer with `key`, which the user calls `name`.
     pub fn new(name: KeyName, key: PublisherKey) -> Self {
-        Self(Arc::new(Inner { name, key }))
+        Self(Arc::new(Held { name, key }))
     }
 
     /// Returns what the user calls the key.
@@ -33,8 +35,11 @@ impl Signer {
         self.0.key.publisher_id()
     }
 
-    /// Returns the key.
-    pub(super) fn key(&self) -> &PublisherKey {
-        &self.0.key
+    /// Lets `use_it` publish in the name of the key, which never leaves here.
+    pub(super) async fn lend<T>(&self, use_it: impl AsyncFnOnce(Signatory<'_>) -> T) -> T {
+        let key = &self.0.key;
+        let sign = |prepared: &Prepared| key.sign(prepared);
+        use_it(Signatory { publisher: key.publisher_id(), key_documents: key.key_documents(), sign: &sign })
+            .await
     }
 }

@@ -12,7 +12,8 @@ use futures::StreamExt;
 
 use super::admin::error::Failed;
 use super::guard::UPLOADS;
-use crate::registry::{Registry, UploadError};
+use crate::registry::Registry;
+use crate::registry::import::UploadError;
 
 /// Bytes that are hashed and written at once.
 const WRITTEN_AT_ONCE: usize = 1 << 20;

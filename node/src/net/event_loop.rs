@@ -16,6 +16,7 @@ use libp2p::{
     Multiaddr, Swarm, connection_limits, dcutr, identify, mdns, memory_connection_limits, ping,
     relay as circuit, swarm,
 };
+use reg_api::reachability::Reachability;
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::bounded::Bounded;
 use reg_proto::dht::DhtKey;
@@ -34,7 +35,7 @@ use super::limits::{
 use super::links::{Links, PeerInfo, from_libp2p, to_libp2p};
 use super::members::Members;
 use super::network::{AskError, ConnectError, NetworkConfig, OpenStreamError, Opened, StartError};
-use super::protocol::reachability::{self, Reachability};
+use super::protocol::reachability;
 use super::protocol::{blobs, discovery, gossip, records, relay};
 use super::reach::{OpenRanges, Range, range};
 use super::transport;
@@ -181,7 +182,7 @@ fn behaviour(
     names: &Protocols,
     members: &Members,
     keypair: &Keypair,
-    streams: mpsc::Sender<super::InboundStream>,
+    streams: mpsc::Sender<crate::net::InboundStream>,
     calls: circuit::client::Behaviour,
 ) -> Result<Behaviour, StartError> {
     let own = keypair.public().to_peer_id();

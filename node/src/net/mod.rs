@@ -37,5 +37,4 @@ pub use self::network::{
 };
 pub use self::pace::Pace;
 pub use self::pool::{PieceBytes, PiecePool, PoolUse};
-pub use self::protocol::reachability::Reachability;
 pub use self::reach::{is_global, is_near};

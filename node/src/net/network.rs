@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use libp2p::Multiaddr;
+use reg_api::reachability::Reachability;
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::dht::DhtKey;
 use reg_proto::lane::LaneToken;
@@ -19,7 +20,6 @@ use super::inbound::Inbound;
 use super::lane::{LaneError, LaneReader, LaneTicket, Lanes};
 use super::limits::PROVIDERS_TOLD_MAX;
 use super::links::PeerInfo;
-use super::protocol::reachability::Reachability;
 use super::reach::is_near;
 
 /// Both halves of a blob stream.

@@ -254,7 +254,7 @@ impl Store {
 /// Hashes a file from its first byte to its last, whatever it is now; `None` where it is larger than a blob may be.
 pub(super) fn hash(mut file: File, on_bytes: &dyn Fn(u64)) -> io::Result<Option<Hashed>> {
     let mut hasher = StateHasher::new();
-    let mut buffer = vec![0; super::import_files::READ_AT_ONCE];
+    let mut buffer = vec![0; crate::store::import_files::READ_AT_ONCE];
     loop {
         match file.read(&mut buffer) {
             Ok(0) => return Ok(hasher.finish().ok()),

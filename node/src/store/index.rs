@@ -41,7 +41,7 @@ impl IndexError {
     /// Tells whether the disk is full.
     pub fn is_disk_full(&self) -> bool {
         match self {
-            Self::Sled(sled::Error::Io(error)) | Self::Sync(error) => super::error::is_full(error),
+            Self::Sled(sled::Error::Io(error)) | Self::Sync(error) => crate::store::error::is_full(error),
             _ => false,
         }
     }

@@ -60,7 +60,7 @@ impl Store {
 fn bring(from: &Path, to: &Path, mode: PlaceMode, small: bool) -> io::Result<Placed> {
     if mode == PlaceMode::Auto {
         if reflink_copy::reflink(from, to).is_ok() {
-            super::disk::make_writable(to)?;
+            crate::store::disk::make_writable(to)?;
             return Ok(Placed::Reflink);
         }
         if !small && fs::hard_link(from, to).is_ok() {
@@ -68,7 +68,7 @@ fn bring(from: &Path, to: &Path, mode: PlaceMode, small: bool) -> io::Result<Pla
         }
     }
     fs::copy(from, to)?;
-    super::disk::make_writable(to)?;
+    crate::store::disk::make_writable(to)?;
     fs::File::open(to)?.sync_all()?;
     Ok(Placed::Copy)
 }

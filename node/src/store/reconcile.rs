@@ -69,7 +69,7 @@ impl Store {
             let copy = self.index().document(name, key).map_err(io::Error::other)?;
             let same = match copy {
                 Some(DocumentCopy::Inline(copy)) => copy == document,
-                Some(DocumentCopy::InFile) => document.len() >= super::index::RECORD_BYTES_MAX,
+                Some(DocumentCopy::InFile) => document.len() >= crate::store::index::RECORD_BYTES_MAX,
                 None => false,
             };
             if !same {

@@ -126,7 +126,7 @@ impl Store {
             }
         }
         // No states, or states that may be what is wrong: the digest alone decides.
-        let hashed = super::blobs::hash(file, &|_| {}).map_err(io)?;
+        let hashed = crate::store::blobs::hash(file, &|_| {}).map_err(io)?;
         Ok(hashed.is_some_and(|hashed| hashed.digest == *digest))
     }
 }
@@ -157,7 +157,7 @@ mod tests {
         let mut bytes = sample(9 * MIB + 5);
         let whole = file(&bytes);
         let Hashed { digest, states } =
-            super::super::blobs::hash(File::open(whole.path()).unwrap(), &|_| {}).unwrap().unwrap();
+            crate::store::blobs::hash(File::open(whole.path()).unwrap(), &|_| {}).unwrap().unwrap();
         let pieces: Vec<PieceIndex> = states.layout().pieces().collect();
         let told = std::sync::atomic::AtomicU64::new(0);
         let tell = |bytes| {

@@ -5,9 +5,8 @@ use std::error::Error;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use reg_api::fault::{Fault, FaultKind};
 use serde::{Deserialize, Serialize};
-
-use crate::registry::fault::{Fault, FaultKind};
 
 /// An error as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,6 +11,10 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use reg_api::declarations::{Vows, VowsTaken};
+use reg_api::prepared::{Prepared, Signed};
+use reg_api::report::{Collected, FileInfo, ModelInfo, ModelSummary, Paused, PeerReport, Status};
+use reg_api::request::{HubCache, ImportRequest, PauseRequest, PublishRequest, PullRequest, VerifyRequest};
 use reg_proto::digest::Digest;
 use reg_proto::name::Reference;
 use serde::{Deserialize, Serialize};
@@ -19,13 +23,7 @@ use self::error::Failed;
 use self::stream::streamed;
 use super::guard::{Caller, unauthorized};
 use crate::registry::Registry;
-use crate::registry::board::{Vows, VowsTaken};
-use crate::registry::import::ImportRequest;
-use crate::registry::log::TagLog;
-use crate::registry::report::{
-    Collected, FileInfo, ModelInfo, ModelSummary, Paused, PeerReport, Prepared, Signed, Status,
-};
-use crate::registry::request::{HubCache, PauseRequest, PublishRequest, PullRequest, VerifyRequest};
+use crate::registry::local::TagLog;
 
 /// Bytes of a request: signatures and bundle of a model with 20,000 files are the largest.
 const BODY_BYTES_MAX: usize = 16 << 20;

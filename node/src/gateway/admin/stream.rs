@@ -8,13 +8,13 @@ use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
+use reg_api::fault::Fault;
+use reg_api::reporter::Reporter;
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::error::ErrorDocument;
-use crate::registry::Reporter;
-use crate::registry::fault::Fault;
 
 /// Progress that waits for a slow listener; more is left out.
 const EVENTS_MAX: usize = 64;

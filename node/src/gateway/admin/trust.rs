@@ -4,14 +4,15 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use reg_api::report::{AttestationInfo, PublisherReport, TrustEntry, TrustReport};
+use reg_api::request::AttestRequest;
 use reg_proto::name::{Petname, PublisherId};
 use serde::{Deserialize, Serialize};
 
 use super::stream::streamed;
 use super::{Answer, Named};
-use crate::registry::report::{PublisherReport, TrustEntry, TrustReport};
+use crate::registry::Registry;
 use crate::registry::trust::RawRule;
-use crate::registry::{AttestRequest, AttestationInfo, Registry};
 
 /// A petname and whom it means.
 #[derive(Debug, Serialize, Deserialize)]

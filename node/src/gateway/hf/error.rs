@@ -6,11 +6,11 @@ use axum::Json;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use reg_api::fault::{Fault, FaultKind};
 use serde_json::json;
 
 use super::name::commit;
-use crate::registry::fault::{Fault, FaultKind};
-use crate::registry::{ModelView, ViewError};
+use crate::registry::resolve::{ModelView, ViewError};
 
 /// Seconds after which a client may try again what did not come in time.
 const RETRY_SECONDS: u32 = 5;

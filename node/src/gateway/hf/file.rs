@@ -15,7 +15,7 @@ use super::error::{HubError, X_REPO_COMMIT};
 use super::name::{At, commit, revision};
 use super::oid::{Oid, pointer};
 use crate::gateway::blob::{Wanted, respond};
-use crate::registry::ModelView;
+use crate::registry::resolve::ModelView;
 
 /// Hugging Face's client refuses larger files over plain HTTP where it is told their size beforehand
 /// (`MAX_HTTP_DOWNLOAD_SIZE`, 50 GB): it is told the size of those by the download alone.

@@ -14,7 +14,7 @@ use super::listing::Flag;
 use super::name::{At, Repo, commit};
 use super::oid::Oid;
 use super::search::iso_time;
-use crate::registry::ModelView;
+use crate::registry::resolve::ModelView;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct InfoQuery {
@@ -66,7 +66,7 @@ async fn siblings(hub: &Hub, view: &std::sync::Arc<ModelView>, with_blobs: bool)
         let oid = oids.get(&file.digest).cloned().unwrap_or(Oid::Lfs(file.digest));
         let mut sibling = json!({ "rfilename": file.path.as_str(), "size": size, "blobId": oid.etag() });
         if let Oid::Lfs(digest) = oid {
-            let pointer = super::oid::pointer(&digest, size).len();
+            let pointer = crate::gateway::hf::oid::pointer(&digest, size).len();
             sibling["lfs"] = json!({ "sha256": digest.hex(), "size": size, "pointerSize": pointer });
         }
         sibling

@@ -20,7 +20,7 @@ use super::error::HubError;
 use super::name::{At, COMMIT_DIGITS, commit};
 use super::oid::{Oid, pointer};
 use super::search::iso_time;
-use crate::registry::ModelView;
+use crate::registry::resolve::ModelView;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct TreeQuery {

@@ -4,9 +4,8 @@ use reg_proto::name::Tag;
 use serde::Deserialize;
 
 use super::error::HubError;
-use crate::registry::Revision;
-
-pub(super) use crate::registry::hub_cache::{COMMIT_DIGITS, commit};
+pub(super) use crate::registry::pull::{COMMIT_DIGITS, commit};
+use crate::registry::resolve::Revision;
 
 /// A repository as it stands in an address.
 #[derive(Debug, Clone, Deserialize)]

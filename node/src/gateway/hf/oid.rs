@@ -12,9 +12,9 @@ use reg_proto::manifest::ModelFile;
 
 use super::Hub;
 use super::error::HubError;
-use crate::registry::ModelView;
-use crate::registry::hub_cache::{PLAIN_BYTES_MAX, plain_files};
-use crate::registry::import::git_blob;
+use crate::registry::model::git_blob;
+use crate::registry::pull::{PLAIN_BYTES_MAX, plain_files};
+use crate::registry::resolve::ModelView;
 
 /// Names that are remembered, of 52 bytes each.
 const OIDS_MAX: usize = 100_000;

@@ -11,7 +11,8 @@ use super::Hub;
 use super::error::HubError;
 use super::info::{summary, tags};
 use crate::gateway::guard::Caller;
-use crate::registry::{Revision, shown};
+use crate::registry::local::shown;
+use crate::registry::resolve::Revision;
 
 /// Models that one answer lists at most.
 const RESULTS_MAX: usize = 1000;

@@ -1,5 +1,6 @@
 //! `hf upload`: creating a repository, and commits, each of which becomes a signed version.
 
+use crate::registry::publish::Signatory;
 use std::collections::BTreeMap;
 
 use axum::body::Bytes;
@@ -8,6 +9,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use data_encoding::BASE64;
+use reg_api::reporter::Reporter;
+use reg_api::request::{Claims, PublishRequest, PublishSource};
 use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, Publisher, Tag};
 use reg_proto::path::SafePath;
@@ -21,8 +24,7 @@ use super::name::{At, commit, revision};
 use crate::gateway::Signer;
 use crate::gateway::guard::Caller;
 use crate::gateway::owner::{NotTaken, permitted};
-use crate::registry::request::{Claims, PublishRequest, PublishSource};
-use crate::registry::{Reporter, Revision};
+use crate::registry::resolve::Revision;
 
 /// Bytes of a file that is sent within a commit; larger ones are sent by themselves.
 const INLINE_BYTES_MAX: u64 = 64 << 10;
@@ -264,7 +266,9 @@ impl Hub {
             settle: false,
             origin: None,
         };
-        let published = self.registry().publish(signer.key(), request, &Reporter::silent()).await;
+        let silent = Reporter::silent();
+        let publish = async |by: Signatory<'_>| self.registry().publish(by, request, &silent).await;
+        let published = signer.lend(publish).await;
         published.map(|it| it.manifest).map_err(|error| HubError::of(&error))
     }
 }

@@ -13,16 +13,17 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER;
 use percent_encoding::percent_decode_str;
+use reg_api::fault::Fault;
 use serde_json::{Value, json};
 
 use super::error::{HubError, X_REPO_COMMIT};
 use super::file::{label_as_file, label_as_large};
 use super::{BODY_BYTES_MAX, Hub};
+use crate::endpoint::questions::{Answer, Question};
 use crate::gateway::blob::{Wanted, respond, respond_with};
 use crate::gateway::guard::Caller;
 use crate::gateway::owner::publisher;
-use crate::registry::fault::Fault;
-use crate::registry::upstream::{Answer, Kept, Question, RemoteFile, Upstream, UpstreamError};
+use crate::registry::upstream::{Kept, RemoteFile, Upstream, UpstreamError};
 
 /// Nodes that a question passes on its way to an endpoint at most: one that comes round would come round for ever.
 const NODES_PASSED_MAX: usize = 3;

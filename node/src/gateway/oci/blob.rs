@@ -15,8 +15,8 @@ use super::error::{Code, OciError};
 use super::{API_VERSION, At, DOCKER_CONTENT_DIGEST, Oci};
 use crate::gateway::blob::{Wanted, respond, respond_with};
 use crate::gateway::guard::Caller;
-use crate::registry::ModelView;
 use crate::registry::policy::{Verdict, judge};
+use crate::registry::resolve::ModelView;
 
 /// `GET` and `HEAD /v2/{owner}/{model}/blobs/{digest}`.
 pub(super) async fn get(

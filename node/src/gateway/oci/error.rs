@@ -6,9 +6,8 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
+use reg_api::fault::{Fault, FaultKind};
 use serde_json::json;
-
-use crate::registry::fault::{Fault, FaultKind};
 
 /// Seconds after which a client may try again what did not come in time.
 const RETRY_SECONDS: u32 = 5;
@@ -101,7 +100,7 @@ impl IntoResponse for OciError {
         let document = json!({ "errors": [{ "code": code, "message": self.message, "detail": null }] });
         let mut response = (status, Json(document)).into_response();
         let headers = response.headers_mut();
-        headers.extend([super::API_VERSION]);
+        headers.extend([crate::gateway::oci::API_VERSION]);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, RETRY_SECONDS.into());
         }

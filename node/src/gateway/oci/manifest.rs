@@ -1,5 +1,6 @@
 //! Manifests: of models, and of the documents about them.
 
+use crate::registry::publish::Signatory;
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
@@ -16,7 +17,8 @@ use super::blob::{created, digest};
 use super::error::{Code, OciError};
 use super::{API_VERSION, At, DOCKER_CONTENT_DIGEST, Oci, ollama};
 use crate::gateway::guard::Caller;
-use crate::registry::{INDEX_TYPE, Pushed, Revision};
+use crate::registry::publish::{INDEX_TYPE, Pushed};
+use crate::registry::resolve::Revision;
 
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
@@ -164,8 +166,15 @@ pub(super) async fn put(
         // A list of referrers, as clients keep it for registries that have no referrers API; here it is computed.
         return Ok(response);
     }
-    let key = oci.signer().map(crate::gateway::Signer::key);
-    let pushed = oci.registry().push_manifest(id, &model, tag, body.to_vec(), key).await;
+    let pushed = match oci.signer() {
+        Some(signer) => {
+            let push = async |by: Signatory<'_>| {
+                oci.registry().push_manifest(id, &model, tag, body.to_vec(), Some(by)).await
+            };
+            signer.lend(push).await
+        }
+        None => oci.registry().push_manifest(id, &model, tag, body.to_vec(), None).await,
+    };
     match pushed.map_err(|error| OciError::of(&error, Code::ManifestInvalid))? {
         Pushed::Published(_) | Pushed::Adopted { .. } => {}
         Pushed::Referrer { subject, .. } => {

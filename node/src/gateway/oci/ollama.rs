@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Oci;
 use super::error::{Code, OciError};
 use super::manifest::Found;
-use crate::registry::{ModelView, Revision};
+use crate::registry::resolve::{ModelView, Revision};
 
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";

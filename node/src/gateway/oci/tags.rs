@@ -12,7 +12,9 @@ use super::blob::digest;
 use super::error::{Code, OciError};
 use super::manifest::{index, referrers_of};
 use super::{API_VERSION, At, Oci, Repo, base};
-use crate::registry::{INDEX_TYPE, Revision, shown};
+use crate::registry::local::shown;
+use crate::registry::publish::INDEX_TYPE;
+use crate::registry::resolve::Revision;
 
 /// Names on one page at most.
 const PAGE_MAX: usize = 1000;
@@ -74,7 +76,7 @@ pub(super) async fn catalog(
     headers: HeaderMap,
 ) -> Result<Response, OciError> {
     let models = oci.registry().list().await.map_err(|error| OciError::of(&error, Code::NameUnknown))?;
-    let name = |it: crate::registry::report::ModelSummary| {
+    let name = |it: reg_api::report::ModelSummary| {
         format!("{}/{}", shown(it.publisher, it.petname.as_ref()), it.model.folded())
     };
     let (names, more) = page.take(models.into_iter().filter(|it| it.complete).map(name).collect());

@@ -13,7 +13,7 @@ use super::error::{Code, OciError};
 use super::{API_VERSION, At, Oci, Repo, base};
 use crate::gateway::guard::Caller;
 use crate::gateway::uploads::append;
-use crate::registry::UploadError;
+use crate::registry::import::UploadError;
 
 const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 

@@ -3,22 +3,11 @@
 
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{Multiaddr, autonat, upnp};
+use reg_api::reachability::Reachability;
 
 use super::relay::is_relayed;
 use crate::net::network::NetworkConfig;
 use crate::net::reach::{Range, range};
-
-/// Whether others reach this node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reachability {
-    /// Nobody has told yet.
-    Unknown,
-    /// At an address of its own.
-    Public,
-    /// Through a relay, and then, where the NATs allow it, directly.
-    Relayed,
-}
 
 /// The behaviours that find out, and those that help.
 pub(crate) struct Behaviours {

@@ -2,14 +2,12 @@
 //!
 //! What the facts are is found out elsewhere (`registry/consent`); what the user wants stands in the trust file.
 
-mod check;
-mod content;
-mod denial;
-mod rule;
-mod trust;
+mod admission;
+mod denials;
+mod formats;
+mod rules;
 
-pub use self::check::{Check, CheckResult};
-pub use self::content::{Verdict, judge};
-pub use self::denial::{Denial, Denials};
-pub use self::rule::{Quorum, Rule, Scope, ScopeError};
-pub use self::trust::{Facts, judge_formats, judge_trust};
+pub use self::admission::Admission;
+pub use self::denials::{Denial, Denials};
+pub use self::formats::{Verdict, judge};
+pub use self::rules::{Facts, judge_formats, judge_trust};

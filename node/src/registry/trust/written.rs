@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use reg_api::rule::{Quorum, Rule, Scope};
 use reg_proto::attestation::AttestationKind;
 use reg_proto::content::kind::ContentKind;
 use reg_proto::denylist::DeniedError;
@@ -9,8 +10,8 @@ use reg_proto::name::{NameError, Petname, Publisher, PublisherId, Reference};
 use serde::{Deserialize, Serialize};
 use toml_edit::{Table, value};
 
-use super::super::policy::{Quorum, Rule, Scope};
-use super::{DENYLISTS_MAX, EntryError, RULES_MAX, Subscription, Trust};
+use super::file::{DENYLISTS_MAX, RULES_MAX};
+use super::said::{EntryError, Subscription, TrustEntries};
 
 /// The file as it is written.
 #[derive(Debug, Default, Deserialize)]
@@ -61,7 +62,7 @@ struct RawDenylists {
 }
 
 impl RawTrust {
-    pub(super) fn mean(self) -> Result<Trust, EntryError> {
+    pub(super) fn mean(self) -> Result<TrustEntries, EntryError> {
         let petnames = self.petnames.into_iter().map(|(petname, id)| Ok((petname.parse()?, id.parse()?)));
         let petnames: BTreeMap<Petname, PublisherId> = petnames.collect::<Result<_, NameError>>()?;
         let too_many = |what, count, max| Err(EntryError::TooMany { what, count, max });
@@ -83,7 +84,7 @@ impl RawTrust {
         });
         let denylists = denylists.collect::<Result<_, EntryError>>()?;
         let allowed = self.denylists.allow.iter().map(|it| it.parse()).collect::<Result<_, DeniedError>>()?;
-        Ok(Trust { petnames, rules, denylists, allowed })
+        Ok(TrustEntries { petnames, rules, denylists, allowed })
     }
 }
 
@@ -118,7 +119,7 @@ impl RawRule {
         if requires { Ok(rule) } else { Err(EntryError::Nothing { scope: rule.scope }) }
     }
 
-    pub(super) fn to_table(&self) -> Table {
+    pub fn to_table(&self) -> Table {
         let texts = |all: &[String]| value(all.iter().map(String::as_str).collect::<toml_edit::Array>());
         let mut table = Table::new();
         table.insert("models", value(&self.models));

@@ -1,0 +1,26 @@
+//! What a node is asked, and what it answers: requests, reports, progress, receipts, and the selection of files.
+//!
+//! Every type is data: the command line builds requests, the local API carries them as JSON, the registry answers with
+//! reports. The crate must not open a file, ask a peer or hold a key; it reads the clock in one place ([`clock`]).
+
+pub mod repository_name;
+pub mod request;
+pub mod selection;
+pub mod web_seed;
+
+pub mod check;
+pub mod reachability;
+pub mod receipt;
+pub mod report;
+pub mod rule;
+pub mod tag_age;
+
+pub mod declarations;
+pub mod prepared;
+
+pub mod progress;
+pub mod reporter;
+
+pub mod fault;
+
+pub mod clock;

@@ -1,0 +1,48 @@
+//! What is to be signed before a model is published, and what is signed.
+
+use reg_proto::digest::Digest;
+use reg_proto::name::{ModelName, PublisherId, Tag};
+use reg_proto::path::SafePath;
+use serde::{Deserialize, Serialize};
+
+/// What is to be signed before a model can be published. Nothing is visible to anyone yet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Prepared {
+    /// Names the preparation at the node that holds it, until it is committed or has expired.
+    pub id: u64,
+    pub publisher: PublisherId,
+    pub model: ModelName,
+    pub tag: Tag,
+    pub manifest: Digest,
+    pub files: usize,
+    pub bytes: u64,
+    /// The in-toto statement, as it is to be signed.
+    pub provenance: String,
+    /// The tag record, as it is to be signed.
+    pub tag_record: String,
+    /// The files in the order of their names, for the OpenSSF bundle.
+    pub resources: Vec<(SafePath, Digest)>,
+    /// Seconds since 1970 at which the statements were made.
+    pub issued: u64,
+    /// The in-toto statement of where the files come from, as it is to be signed.
+    #[serde(default)]
+    pub attestation: Option<String>,
+}
+
+/// What the holder of the key adds to a [`Prepared`] model.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Signed {
+    /// The DSSE envelope of the provenance statement.
+    pub provenance: String,
+    /// The DSSE envelope of the tag record.
+    pub tag_record: String,
+    /// The DSSE envelopes of the publisher's key documents, as in [`PublishRequest::key_documents`].
+    ///
+    /// [`PublishRequest::key_documents`]: crate::request::PublishRequest::key_documents
+    pub key_documents: Vec<String>,
+    /// The OpenSSF Model Signing bundle (Sigstore bundle JSON).
+    pub bundle: String,
+    /// The DSSE envelope of the attestation, where there is one.
+    #[serde(default)]
+    pub attestation: Option<String>,
+}

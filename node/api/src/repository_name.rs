@@ -1,0 +1,67 @@
+//! [`RepositoryName`]: a repository as Hugging Face names it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A repository as Hugging Face names it: `org/name`, or a name alone; at most 96 characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RepositoryName(String);
+
+/// Why a text is no repository's name.
+#[derive(Debug, Error)]
+#[error("{text:?} is not a repository, as in org/name")]
+pub struct RepositoryNameError {
+    pub text: String,
+}
+
+impl RepositoryName {
+    /// Returns it as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the last part of it.
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+}
+
+impl FromStr for RepositoryName {
+    type Err = RepositoryNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_part = |part: &str| {
+            let plain = |it: char| it.is_ascii_alphanumeric() || "._-".contains(it);
+            !part.is_empty() && part.chars().all(plain) && !part.starts_with('.') && !part.contains("..")
+        };
+        let parts = text.split('/').count();
+        if text.len() <= 96 && parts <= 2 && text.split('/').all(is_part) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(RepositoryNameError { text: text.chars().take(100).collect() })
+    }
+}
+
+impl TryFrom<String> for RepositoryName {
+    type Error = RepositoryNameError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<RepositoryName> for String {
+    fn from(name: RepositoryName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

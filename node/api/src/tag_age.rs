@@ -1,0 +1,143 @@
+//! [`TagAge`]: how old a tag record is, and until when its publisher calls it fresh: told at every pull by a tag.
+//!
+//! Whoever is kept from the network sees an old record that is valid in every other way; its age is all that shows it.
+
+use std::fmt;
+
+use reg_proto::name::Tag;
+use reg_proto::tag::TagRecord;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::age;
+
+/// How old a tag record is. Times are seconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagAge {
+    pub tag: Tag,
+    pub seq: u64,
+    pub issued: u64,
+    pub age_seconds: u64,
+    /// Until when its publisher calls it fresh; `None` where it says nothing of that.
+    pub fresh_until: Option<u64>,
+    /// How long it is fresh yet; 0 where that is past, or nothing is said.
+    pub fresh_seconds: u64,
+    /// When it is refused; `None`: never.
+    pub expires: Option<u64>,
+}
+
+/// A tag record is past the date after which its publisher wants it refused, by this many seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    pub tag: Tag,
+    pub seconds: u64,
+}
+
+impl TagAge {
+    /// Returns the age of a record at `now`.
+    pub fn of(record: &TagRecord, now: u64) -> Self {
+        Self {
+            tag: record.tag.clone(),
+            seq: record.seq,
+            issued: record.issued,
+            age_seconds: now.saturating_sub(record.issued),
+            fresh_until: record.fresh_until,
+            fresh_seconds: record.fresh_until.map_or(0, |until| until.saturating_sub(now)),
+            expires: record.expires,
+        }
+    }
+
+    /// Refuses a record that has expired, unless it is wanted all the same, and notes what should be known of its dates.
+    ///
+    /// # Errors
+    /// The record is past its date, and `allow_expired` is false.
+    pub fn judge(&self, allow_expired: bool, notes: &mut Vec<String>) -> Result<(), Expired> {
+        let Self { tag, issued, age_seconds, fresh_until, expires, .. } = self;
+        let now = issued.saturating_add(*age_seconds);
+        let late = |until: &Option<u64>| until.and_then(|it| now.checked_sub(it)).filter(|it| *it > 0);
+        if let Some(seconds) = late(expires) {
+            if !allow_expired {
+                return Err(Expired { tag: tag.clone(), seconds });
+            }
+            notes.push(format!("tag {tag} expired {seconds} s ago, taken because it was asked for"));
+        }
+        if let Some(late) = late(fresh_until) {
+            let days = age_seconds / 86_400;
+            notes.push(format!(
+                "tag {tag} is {days} days old and {late} s past its freshness: there may be a newer one"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for TagAge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tag, seq, issued, age_seconds, fresh_until, fresh_seconds, expires } = self;
+        write!(f, "tag {tag}: record {seq}, signed {} ago, ", age(*age_seconds))?;
+        let now = issued.saturating_add(*age_seconds);
+        match fresh_until {
+            None => f.write_str("its publisher sets no date until which it is fresh")?,
+            Some(until) if *fresh_seconds == 0 => {
+                write!(f, "not fresh since {}", age(now.saturating_sub(*until)))?
+            }
+            Some(_) => write!(f, "fresh for {} more", age(*fresh_seconds))?,
+        }
+        match expires.map(|it| (it.saturating_sub(now), now.saturating_sub(it))) {
+            None => Ok(()),
+            Some((0, past)) => write!(f, ", expired {} ago", age(past)),
+            Some((left, _)) => write!(f, ", expires in {}", age(left)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reg_proto::bounded::Bounded;
+    use reg_proto::digest::Digest;
+    use reg_proto::name::PublisherId;
+    use reg_proto::tag::ManifestPointer;
+
+    use super::*;
+
+    const DAY: u64 = 86_400;
+
+    #[test]
+    fn every_age_is_told_and_what_is_past_is_noted_or_refused() {
+        let base = TagRecord {
+            publisher: PublisherId::from_bytes([1; 32]),
+            model: "tiny".parse().unwrap(),
+            tag: Tag::latest(),
+            seq: 3,
+            prev: None,
+            manifest: ManifestPointer { digest: Digest::of(b"x"), size: 1 },
+            key_document: 1,
+            issued: 100 * DAY,
+            fresh_until: None,
+            expires: None,
+            settles: Bounded::empty(),
+        };
+        let with = |fresh: Option<u64>, expires: Option<u64>| TagRecord {
+            fresh_until: fresh.map(|it| it * DAY),
+            expires: expires.map(|it| it * DAY),
+            ..base.clone()
+        };
+        let begin = "tag latest: record 3, signed 5 days ago, ";
+        for (record, said, noted, refused) in [
+            (with(None, None), "its publisher sets no date until which it is fresh", 0, false),
+            (with(Some(115), None), "fresh for 10 days more", 0, false),
+            (with(Some(102), None), "not fresh since 3 days", 1, false),
+            (with(Some(115), Some(130)), "fresh for 10 days more, expires in 25 days", 0, false),
+            (with(Some(102), Some(103)), "not fresh since 3 days, expired 2 days ago", 2, true),
+        ] {
+            let age = TagAge::of(&record, 105 * DAY);
+            assert_eq!(age.to_string(), format!("{begin}{said}"));
+            let mut notes = Vec::new();
+            assert_eq!(age.judge(false, &mut notes).is_err(), refused);
+            notes.clear();
+            age.judge(true, &mut notes).unwrap();
+            assert_eq!(notes.len(), noted, "{notes:?}");
+        }
+        // A clock that is behind the publisher's.
+        assert_eq!(TagAge::of(&with(Some(101), None), 99 * DAY).age_seconds, 0);
+    }
+}

@@ -1,0 +1,483 @@
+//! [`Keyring`]: the publisher keys of one user: a directory with one PKCS#8 PEM file for each.
+//!
+//! The files are those that `openssl genpkey -algorithm ed25519` writes, so keys can be brought along and taken away. Beside a
+//! key may lie `NAME.pub`, its public half where the file itself needs a passphrase; `NAME.agent` in place of `NAME.pem` for a
+//! key that ssh-agent holds; and `NAME.json`, the key documents of the publisher of this name, once it has had more than one
+//! key. None of these is secret.
+
+mod error;
+mod name;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use ed25519_dalek::{SigningKey, pkcs8};
+use reg_proto::envelope::PublicKey;
+use reg_proto::json;
+use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
+use reg_proto::limits::{KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX};
+use reg_proto::name::PublisherId;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::authorities::Authorities;
+use crate::key_file::{self, PASSPHRASE_BYTES_MAX, Passphrases, Protection};
+use crate::publisher_key::PublisherKey;
+use crate::secret_key::SecretKey;
+use crate::ssh_agent::AgentKey;
+use crate::{durable, ssh_key};
+
+pub use self::error::KeyringError;
+pub use self::name::{KeyName, KeyNameError};
+
+/// Bytes of a key file: an ed25519 key takes 119, with its public half 190; comments before it are allowed.
+const KEY_FILE_BYTES_MAX: usize = 4 << 10;
+const EXTENSION: &str = "pem";
+const AGENT_EXTENSION: &str = "agent";
+const PUBLIC_EXTENSION: &str = "pub";
+const DOCUMENTS_EXTENSION: &str = "json";
+
+/// A key, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyInfo {
+    pub name: KeyName,
+    pub publisher: PublisherId,
+    pub public_key: PublicKey,
+    pub path: PathBuf,
+    /// Seconds since 1970 at which the file was written; `None` where the file system does not say.
+    pub created: Option<u64>,
+    pub protection: Protection,
+    /// The publisher's key documents, as far as they are here.
+    pub documents: u64,
+    /// How many keys must sign for the publisher.
+    pub threshold: usize,
+    /// The keys that sign for the publisher now.
+    pub keys: Vec<PublicKey>,
+}
+
+/// What a key directory holds.
+#[derive(Debug, Default)]
+pub struct KeyList {
+    /// In the order of their names.
+    pub keys: Vec<KeyInfo>,
+    /// Why other `.pem` files there are not keys that can be used.
+    pub refused: Vec<KeyringError>,
+}
+
+/// A directory of publisher keys.
+#[derive(Debug, Clone)]
+pub struct Keyring {
+    directory: PathBuf,
+    passphrases: Passphrases,
+    /// Where ssh-agent listens.
+    agent: Option<PathBuf>,
+}
+
+impl Keyring {
+    /// Returns the key ring of this directory, which need not exist yet.
+    pub const fn open(directory: PathBuf) -> Self {
+        Self { directory, passphrases: Passphrases::Nowhere, agent: None }
+    }
+
+    /// Takes passphrases from there.
+    #[must_use]
+    pub fn with_passphrases(self, passphrases: Passphrases) -> Self {
+        Self { passphrases, ..self }
+    }
+
+    /// Takes keys that ssh-agent holds from the agent that listens there.
+    #[must_use]
+    pub fn with_agent(self, agent: Option<PathBuf>) -> Self {
+        Self { agent, ..self }
+    }
+
+    /// Makes a key and writes it to a file of mode 0600 that was not there before.
+    ///
+    /// # Errors
+    /// A key of this name exists (it is never replaced), or the file cannot be written. Once this returns, the key is
+    /// there after a power cut too.
+    pub fn create(&self, name: &KeyName) -> Result<KeyInfo, KeyringError> {
+        self.create_protected(name, None)
+    }
+
+    /// Makes a key as [`Keyring::create`] does; only who knows the passphrase can use it.
+    ///
+    /// # Errors
+    /// As [`Keyring::create`].
+    pub fn create_protected(
+        &self,
+        name: &KeyName,
+        passphrase: Option<&str>,
+    ) -> Result<KeyInfo, KeyringError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *seed)?;
+        self.create_from_seed(name, &seed, passphrase)
+    }
+
+    /// Takes a private key in OpenSSH's form along.
+    ///
+    /// # Errors
+    /// Not an ed25519 key, one that has a passphrase, or as [`Keyring::create`].
+    pub fn import_ssh(
+        &self,
+        name: &KeyName,
+        path: &Path,
+        passphrase: Option<&str>,
+    ) -> Result<KeyInfo, KeyringError> {
+        forbid_core_dumps();
+        let failed = |source| KeyringError::Read { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        check_exposed(&metadata, 0o077)
+            .map_err(|mode| KeyringError::FileExposed { path: path.to_owned(), mode })?;
+        let bytes = durable::read(&file, KEY_FILE_BYTES_MAX).map_err(failed)?;
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| KeyringError::NotText { path: path.to_owned() })?;
+        let seed = Zeroizing::new(ssh_key::read(text)?.to_bytes());
+        self.create_from_seed(name, &seed, passphrase)
+    }
+
+    /// Remembers a key that ssh-agent holds, by its public half.
+    ///
+    /// # Errors
+    /// As [`Keyring::create`].
+    pub fn import_agent(&self, name: &KeyName, key: PublicKey) -> Result<KeyInfo, KeyringError> {
+        self.make_directory()?;
+        if self.path(name, EXTENSION).exists() {
+            return Err(KeyringError::Exists { name: name.clone(), path: self.path(name, EXTENSION) });
+        }
+        self.write_new(name, AGENT_EXTENSION, format!("{key}\n").as_bytes())?;
+        self.info(name)
+    }
+
+    fn create_from_seed(
+        &self,
+        name: &KeyName,
+        seed: &[u8; 32],
+        passphrase: Option<&str>,
+    ) -> Result<KeyInfo, KeyringError> {
+        forbid_core_dumps();
+        self.make_directory()?;
+        if self.path(name, AGENT_EXTENSION).exists() {
+            return Err(KeyringError::Exists { name: name.clone(), path: self.path(name, AGENT_EXTENSION) });
+        }
+        let pem = key_file::encode(seed, passphrase)
+            .map_err(|source| KeyringError::NotAKey { path: self.path(name, EXTENSION), source })?;
+        self.write_new(name, EXTENSION, pem.as_bytes())?;
+        if passphrase.is_some() {
+            let public = PublicKey::of(&SigningKey::from_bytes(seed));
+            let path = self.path(name, PUBLIC_EXTENSION);
+            durable::replace(&path, format!("{public}\n").as_bytes())
+                .map_err(|source| KeyringError::Write { path, source })?;
+        }
+        self.info(name)
+    }
+
+    fn make_directory(&self) -> Result<(), KeyringError> {
+        let path = &self.directory;
+        durable::create_directory(path)
+            .map_err(|source| KeyringError::Write { path: path.clone(), source })?;
+        self.check_directory()
+    }
+
+    fn write_new(&self, name: &KeyName, extension: &str, bytes: &[u8]) -> Result<(), KeyringError> {
+        let path = self.path(name, extension);
+        match durable::create(&path, bytes) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(KeyringError::Exists { name: name.clone(), path })
+            }
+            Err(source) => Err(KeyringError::Write { path, source }),
+        }
+    }
+
+    /// Returns the keys, without their secrets.
+    ///
+    /// # Errors
+    /// The directory cannot be read. One that is not there holds no keys.
+    pub fn list(&self) -> Result<KeyList, KeyringError> {
+        let failed = |source| KeyringError::Read { path: self.directory.clone(), source };
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeyList::default()),
+            Err(source) => return Err(failed(source)),
+        };
+        self.check_directory()?;
+        let mut list = KeyList::default();
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            match name_of(&path).map(|name| name.and_then(|name| self.info(&name))) {
+                Some(Ok(info)) => list.keys.push(info),
+                Some(Err(refused)) => list.refused.push(refused),
+                None => {}
+            }
+        }
+        list.keys.sort_by(|one, two| one.name.cmp(&two.name));
+        Ok(list)
+    }
+
+    /// Returns the publisher of this name with those of its keys that are here, for signing. On Linux the process leaves no
+    /// core dump from now on.
+    ///
+    /// # Errors
+    /// There is none (the error names those that exist), other users may read a key, or it is no ed25519 key.
+    pub fn load(&self, name: &KeyName) -> Result<PublisherKey, KeyringError> {
+        forbid_core_dumps();
+        self.check_directory()?;
+        match self.documents(name)? {
+            Some(history) => {
+                let wanted = history.newest().keys.clone();
+                let keys = self.secrets(&wanted, history.newest().threshold)?;
+                Ok(PublisherKey::new(keys, history))
+            }
+            None => self.found(name),
+        }
+    }
+
+    fn found(&self, name: &KeyName) -> Result<PublisherKey, KeyringError> {
+        PublisherKey::found(self.secret(name)?).map_err(|error| KeyringError::Sign(Box::new(error)))
+    }
+
+    /// Returns the secret of one key, for signing in whose name soever.
+    ///
+    /// # Errors
+    /// As [`Keyring::load`].
+    pub fn secret(&self, name: &KeyName) -> Result<SecretKey, KeyringError> {
+        forbid_core_dumps();
+        self.check_directory()?;
+        if self.path(name, AGENT_EXTENSION).exists() && !self.path(name, EXTENSION).exists() {
+            let key = self.read_public(name, AGENT_EXTENSION)?;
+            let Some(agent) = self.agent.clone() else {
+                return Err(KeyringError::NoAgent { name: name.clone() });
+            };
+            return Ok(AgentKey::new(key, agent).into());
+        }
+        let (path, pem, _) = self.read_pem(name)?;
+        if !key_file::is_encrypted(&pem) {
+            let key = key_file::decode(&pem, None);
+            return Ok(key.map_err(|source| KeyringError::NotAKey { path, source })?.into());
+        }
+        let passphrase = self.passphrase(name)?;
+        match key_file::decode(&pem, Some(&passphrase)) {
+            Ok(key) => Ok(key.into()),
+            Err(pkcs8::Error::EncryptedPrivateKey(_)) => {
+                Err(KeyringError::WrongPassphrase { name: name.clone() })
+            }
+            Err(source) => Err(KeyringError::NotAKey { path, source }),
+        }
+    }
+
+    /// Returns the certificate authorities of every key that the publisher of this name has or had, as far as they are here
+    /// and not among those that are revoked.
+    ///
+    /// # Errors
+    /// None of them is here, or as [`Keyring::load`].
+    pub fn authorities(&self, name: &KeyName, revoked: &[PublicKey]) -> Result<Authorities, KeyringError> {
+        let publisher = match self.documents(name)? {
+            Some(history) => {
+                let ever = history.documents().flat_map(|it| it.keys.iter().copied());
+                let wanted: Vec<PublicKey> = ever.filter(|it| !revoked.contains(it)).collect();
+                PublisherKey::new(self.secrets(&wanted, wanted.len())?, history)
+            }
+            None => self.load(name)?,
+        };
+        publisher.authorities(revoked).map_err(|error| KeyringError::Sign(Box::new(error)))
+    }
+
+    /// Returns up to `enough` of the keys with these public halves, as far as they are here.
+    ///
+    /// # Errors
+    /// As [`Keyring::load`].
+    pub fn secrets(&self, wanted: &[PublicKey], enough: usize) -> Result<Vec<SecretKey>, KeyringError> {
+        let here = self.list()?.keys.into_iter().filter(|it| wanted.contains(&it.public_key));
+        let mut keys: Vec<SecretKey> = Vec::new();
+        for info in here {
+            let known = keys.iter().any(|key| key.public_key() == info.public_key);
+            if keys.len() < enough && !known {
+                keys.push(self.secret(&info.name)?);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Returns the key documents of the publisher of this name, where it has had more than one key.
+    ///
+    /// # Errors
+    /// They cannot be read, or do not verify.
+    pub fn documents(&self, name: &KeyName) -> Result<Option<KeyHistory>, KeyringError> {
+        let path = self.path(name, DOCUMENTS_EXTENSION);
+        let failed = |source| KeyringError::Read { path: path.clone(), source };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(failed(source)),
+        };
+        let max = KEY_DOCUMENTS_MAX * 2 * KEY_ENVELOPE_BYTES_MAX;
+        let bytes = durable::read(&file, max).map_err(failed)?;
+        let refused = |source| KeyringError::Documents { path: path.clone(), source: Box::new(source) };
+        let envelopes: Vec<String> = json::from_slice(&bytes, max).map_err(|error| refused(error.into()))?;
+        KeyHistory::read(&envelopes).map(Some).map_err(refused)
+    }
+
+    /// Keeps the key documents of the publisher of this name, in place of those that were here.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn keep_documents(&self, name: &KeyName, history: &KeyHistory) -> Result<(), KeyringError> {
+        self.make_directory()?;
+        let path = self.path(name, DOCUMENTS_EXTENSION);
+        durable::replace(&path, &json::to_vec(&history.envelopes()))
+            .map_err(|source| KeyringError::Write { path, source })
+    }
+
+    /// Returns what is known of a key without its secret.
+    ///
+    /// # Errors
+    /// There is none, other users may read it, it is no ed25519 key, or it has a passphrase and no public half beside it.
+    pub fn info(&self, name: &KeyName) -> Result<KeyInfo, KeyringError> {
+        let agent = self.path(name, AGENT_EXTENSION);
+        let (path, public_key, protection, metadata) =
+            if agent.exists() && !self.path(name, EXTENSION).exists() {
+                let metadata = fs::metadata(&agent).ok();
+                let key = self.read_public(name, AGENT_EXTENSION)?;
+                (agent, key, Protection::Agent, metadata)
+            } else {
+                let (path, pem, metadata) = self.read_pem(name)?;
+                let (key, protection) = if key_file::is_encrypted(&pem) {
+                    let key = match self.read_public(name, PUBLIC_EXTENSION) {
+                        Ok(key) => key,
+                        Err(_) => self.secret(name)?.public_key(),
+                    };
+                    (key, Protection::Passphrase)
+                } else {
+                    let key = key_file::decode(&pem, None)
+                        .map_err(|source| KeyringError::NotAKey { path: path.clone(), source })?;
+                    (PublicKey::of(&key), Protection::Mode)
+                };
+                (path, key, protection, Some(metadata))
+            };
+        let history = self.documents(name)?;
+        let first = KeyDocument::first(public_key);
+        let newest = history.as_ref().map_or(&first, KeyHistory::newest);
+        let created = metadata.and_then(|it| it.modified().ok()?.duration_since(UNIX_EPOCH).ok());
+        Ok(KeyInfo {
+            name: name.clone(),
+            publisher: history
+                .as_ref()
+                .map_or_else(|| publisher_id(&first.to_payload()), KeyHistory::publisher),
+            public_key,
+            created: created.map(|since| since.as_secs()),
+            protection,
+            documents: newest.version,
+            threshold: newest.threshold,
+            keys: newest.keys.clone(),
+            path,
+        })
+    }
+
+    fn read_pem(&self, name: &KeyName) -> Result<(PathBuf, Zeroizing<String>, fs::Metadata), KeyringError> {
+        let path = self.path(name, EXTENSION);
+        let failed = |source| KeyringError::Read { path: path.clone(), source };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.not_found(name)),
+            Err(source) => return Err(failed(source)),
+        };
+        let metadata = file.metadata().map_err(failed)?;
+        check_exposed(&metadata, 0o077)
+            .map_err(|mode| KeyringError::FileExposed { path: path.clone(), mode })?;
+        let bytes = durable::read(&file, KEY_FILE_BYTES_MAX).map_err(failed)?;
+        let pem = std::str::from_utf8(&bytes).map_err(|_| KeyringError::NotText { path: path.clone() })?;
+        let pem = Zeroizing::new(pem.to_owned());
+        Ok((path, pem, metadata))
+    }
+
+    fn read_public(&self, name: &KeyName, extension: &str) -> Result<PublicKey, KeyringError> {
+        let path = self.path(name, extension);
+        let text =
+            fs::read_to_string(&path).map_err(|source| KeyringError::Read { path: path.clone(), source })?;
+        text.trim().parse().map_err(|_| KeyringError::NotPublic { path })
+    }
+
+    fn passphrase(&self, name: &KeyName) -> Result<Zeroizing<String>, KeyringError> {
+        let failed = |source| KeyringError::Passphrase { name: name.clone(), source };
+        match &self.passphrases {
+            Passphrases::Nowhere => Err(KeyringError::NoPassphrase { name: name.clone() }),
+            Passphrases::Asked(ask) => ask(name).map_err(failed),
+            Passphrases::File(path) => read_passphrase(path),
+        }
+    }
+
+    fn not_found(&self, name: &KeyName) -> KeyringError {
+        let existing = self.list().map(|list| list.keys.into_iter().map(|key| key.name).collect());
+        KeyringError::NotFound {
+            name: name.clone(),
+            directory: self.directory.clone(),
+            existing: existing.unwrap_or_default(),
+        }
+    }
+
+    fn path(&self, name: &KeyName, extension: &str) -> PathBuf {
+        self.directory.join(format!("{name}.{extension}"))
+    }
+
+    /// Who may write the directory may put another key in the place of this one.
+    fn check_directory(&self) -> Result<(), KeyringError> {
+        let Ok(metadata) = fs::metadata(&self.directory) else { return Ok(()) };
+        check_exposed(&metadata, 0o022)
+            .map_err(|mode| KeyringError::DirectoryExposed { path: self.directory.clone(), mode })
+    }
+}
+
+/// Returns the first line of a file that only its owner may read.
+///
+/// # Errors
+/// It cannot be read, others may read it, or it is no line of text.
+pub fn read_passphrase(path: &Path) -> Result<Zeroizing<String>, KeyringError> {
+    let failed = |source| KeyringError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    check_exposed(&file.metadata().map_err(failed)?, 0o077)
+        .map_err(|mode| KeyringError::FileExposed { path: path.to_owned(), mode })?;
+    let bytes = durable::read(&file, PASSPHRASE_BYTES_MAX).map_err(failed)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| KeyringError::NotText { path: path.to_owned() })?;
+    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+/// Returns the name of the key in a file; `None` for files that are no key files.
+fn name_of(path: &Path) -> Option<Result<KeyName, KeyringError>> {
+    let extension = path.extension()?;
+    if extension != EXTENSION && extension != AGENT_EXTENSION {
+        return None;
+    }
+    let name = path.file_stem()?.to_string_lossy();
+    Some(name.parse().map_err(|source| KeyringError::Name { path: path.to_owned(), source }))
+}
+
+/// Refuses a file that others have any of these rights to, with its mode. Windows keeps a user's files apart itself.
+#[cfg_attr(not(unix), expect(unused_variables, reason = "only Unix has modes"))]
+fn check_exposed(metadata: &fs::Metadata, rights: u32) -> Result<(), u32> {
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
+        if mode & rights != 0 {
+            return Err(mode);
+        }
+    }
+    Ok(())
+}
+
+/// Keys are in memory from now on. A kernel that refuses leaves dumps as the system has set them, and other systems too.
+pub fn forbid_core_dumps() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+            tracing::warn!(%error, "a crash of this process may leave keys in a core dump");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

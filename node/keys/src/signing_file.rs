@@ -1,0 +1,400 @@
+//! [`SigningFile`]: what is to be signed, on its way between machines.
+//!
+//! Whoever prepares it needs no key, whoever signs it needs no network, and it may pass several signers before it is used.
+//! A signer reads what it signs and says what that is; whether it is what was agreed on is for people to see.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use reg_api::declarations::Vows;
+use reg_api::fault::{Fault, FaultKind};
+use reg_api::prepared::{Prepared, Signed};
+use reg_api::request::PublishRequest;
+use reg_proto::delegation::{DELEGATION_TYPE, Delegation};
+use reg_proto::envelope::{Envelope, EnvelopeError, PublicKey};
+use reg_proto::json::{self, JsonError};
+use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, KeyError, KeyHistory};
+use reg_proto::limits::KEY_ENVELOPE_BYTES_MAX;
+use reg_proto::name::PublisherId;
+use reg_proto::provenance::STATEMENT_PAYLOAD_TYPE;
+use reg_proto::revocation::{REVOCATION_TYPE, Revocation, Revoked};
+use reg_proto::tag::TAG_RECORD_TYPE;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::durable;
+use crate::error::SignError;
+use crate::oms::bundle;
+use crate::publisher_key::check_prepared;
+use crate::secret_key::SecretKey;
+
+/// Bytes of a signing file: a model of 20,000 files, with its bundle.
+const SIGNING_FILE_BYTES_MAX: usize = 32 << 20;
+
+/// Documents that wait for signatures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SigningFile {
+    /// The form of this file: 1.
+    pub signing_file: u32,
+    pub publisher: PublisherId,
+    /// The publisher's key documents; none where the first is what is to be signed.
+    pub key_documents: Vec<String>,
+    pub documents: Vec<ToSign>,
+    /// What the documents are about, where they publish a model.
+    pub publication: Option<Publication>,
+}
+
+/// One payload and who has signed it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToSign {
+    pub payload_type: String,
+    pub payload: String,
+    /// The envelope with the signatures that are there; `None` before the first.
+    pub signed: Option<String>,
+}
+
+/// A model that waits for its signatures outside the node that will publish it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publication {
+    pub request: PublishRequest,
+    pub prepared: Prepared,
+    /// The OpenSSF bundle, which the first signer makes.
+    pub bundle: Option<String>,
+}
+
+/// Why a file is not signed or used.
+#[derive(Debug, Error)]
+pub enum SigningError {
+    #[error("signing file {path} cannot be read")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("signing file {path} cannot be written")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("signing file is not understood")]
+    Json(#[from] JsonError),
+    #[error("signing file is of form {found}, and this version knows form 1")]
+    Form { found: u32 },
+    #[error("key {key} is none of those that may sign this")]
+    NotAsked { key: PublicKey },
+    #[error("a document in it is of type {payload_type:?}, which nobody signs this way")]
+    Type { payload_type: String },
+    #[error("a document in it is one of publisher {found}, the file is about {expected}")]
+    OtherPublisher { found: PublisherId, expected: PublisherId },
+    #[error("documents in it are not those of the model it is about")]
+    OtherModel,
+    #[error("key document in it is refused")]
+    Key(#[from] KeyError),
+    #[error("key documents in it are refused")]
+    Keys(#[source] KeyError),
+    #[error("envelope in it is refused")]
+    Envelope(#[from] EnvelopeError),
+    #[error("envelope in it is around something else than what stands beside it")]
+    OtherPayload,
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    #[error("{have} of the {threshold} signatures that are needed are there")]
+    Unfinished { have: usize, threshold: usize },
+    #[error("it does not publish a model")]
+    NoModel,
+}
+
+impl Fault for SigningError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => FaultKind::NotFound,
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => FaultKind::DiskFull,
+            Self::Read { .. } | Self::Write { .. } => FaultKind::Internal,
+            Self::Json(_) | Self::Form { .. } | Self::Type { .. } | Self::NoModel => FaultKind::Invalid,
+            Self::NotAsked { .. } | Self::Unfinished { .. } => FaultKind::Denied,
+            Self::Sign(source) => source.kind(),
+            _ => FaultKind::Verification,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unfinished { .. } => Some("let others sign it: reg sign FILE --key NAME".to_owned()),
+            Self::Sign(source) => source.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl SigningFile {
+    /// Returns a file with nothing in it yet.
+    pub const fn new(publisher: PublisherId, key_documents: Vec<String>) -> Self {
+        Self { signing_file: 1, publisher, key_documents, documents: Vec::new(), publication: None }
+    }
+
+    /// Returns the file of a model that was prepared.
+    pub fn of_publication(request: PublishRequest, prepared: Prepared) -> Self {
+        let mut file = Self::new(prepared.publisher, request.key_documents.clone());
+        file.add(STATEMENT_PAYLOAD_TYPE, prepared.provenance.clone());
+        file.add(TAG_RECORD_TYPE, prepared.tag_record.clone());
+        if let Some(attestation) = &prepared.attestation {
+            file.add(STATEMENT_PAYLOAD_TYPE, attestation.clone());
+        }
+        file.publication = Some(Publication { request, prepared, bundle: None });
+        file
+    }
+
+    /// Adds a payload that is to be signed.
+    pub fn add(&mut self, payload_type: &str, payload: String) {
+        self.documents.push(ToSign { payload_type: payload_type.to_owned(), payload, signed: None });
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is none.
+    pub fn read(path: &Path) -> Result<Self, SigningError> {
+        let failed = |source| SigningError::Read { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        let bytes = durable::read(&file, SIGNING_FILE_BYTES_MAX).map_err(failed)?;
+        let file: Self = json::from_slice(&bytes, SIGNING_FILE_BYTES_MAX)?;
+        if file.signing_file != 1 {
+            return Err(SigningError::Form { found: file.signing_file });
+        }
+        Ok(file)
+    }
+
+    /// Writes the file, in place of the one that is there, if any.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), SigningError> {
+        durable::replace(path, &json::to_vec(self))
+            .map_err(|source| SigningError::Write { path: path.to_owned(), source })
+    }
+
+    /// Says what would be signed, a line each, after it has checked that this is one thing about one publisher.
+    ///
+    /// # Errors
+    /// Documents that are not understood, of another publisher, or that say different things.
+    pub fn describe(&self) -> Result<Vec<String>, SigningError> {
+        if let Some(Publication { request, prepared, .. }) = &self.publication {
+            let history = self.history()?;
+            let history = history.as_ref().ok_or(KeyError::Empty)?;
+            check_prepared(prepared, self.publisher, history.version())?;
+            let expected =
+                [&prepared.provenance, &prepared.tag_record].into_iter().chain(&prepared.attestation);
+            let same = self.documents.iter().map(|it| &it.payload).eq(expected)
+                && (&request.model, &request.tag) == (&prepared.model, &prepared.tag)
+                && request.key_documents == self.key_documents;
+            if !same {
+                return Err(SigningError::OtherModel);
+            }
+            let Prepared { model, tag, files, bytes, manifest, .. } = prepared;
+            return Ok(vec![format!("publish {model}:{tag}: {files} files, {bytes} bytes, {manifest}")]);
+        }
+        self.documents.iter().map(|document| self.describe_one(document)).collect()
+    }
+
+    fn describe_one(&self, document: &ToSign) -> Result<String, SigningError> {
+        let bytes = document.payload.as_bytes();
+        let own = |found: PublisherId| {
+            if found == self.publisher {
+                Ok(())
+            } else {
+                Err(SigningError::OtherPublisher { found, expected: self.publisher })
+            }
+        };
+        match document.payload_type.as_str() {
+            KEY_DOCUMENT_TYPE => {
+                let KeyDocument { version, keys, threshold, floor, next, .. } =
+                    KeyDocument::from_payload(bytes)?;
+                let keys: Vec<String> = keys.iter().map(PublicKey::to_string).collect();
+                let floor = floor.map_or_else(String::new, |floor| format!(", numbers from {floor} on"));
+                let next = if next.is_some() { ", committed to the next keys" } else { "" };
+                Ok(format!("key document {version}: {threshold} of {}{floor}{next}", keys.join(", ")))
+            }
+            REVOCATION_TYPE => {
+                let Revocation { publisher, subject, reason, .. } = Revocation::from_payload(bytes)?;
+                own(publisher)?;
+                let what = match subject {
+                    Revoked::Key(key) => format!("key {key}"),
+                    Revoked::Manifest(digest) => format!("manifest {digest}"),
+                    Revoked::Delegation(digest) => format!("delegation {digest}"),
+                };
+                Ok(format!("revoke {what} for ever: {:?}", reason.as_str()))
+            }
+            DELEGATION_TYPE => {
+                let Delegation { publisher, models, to, expires, .. } = Delegation::from_payload(bytes)?;
+                own(publisher)?;
+                Ok(format!("let {to} speak for {models} until {expires} (seconds since 1970)"))
+            }
+            _ => Err(SigningError::Type { payload_type: document.payload_type.clone() }),
+        }
+    }
+
+    /// Returns the keys whose signatures count for some of the documents.
+    ///
+    /// # Errors
+    /// Documents that are not understood.
+    pub fn wanted(&self) -> Result<Vec<PublicKey>, SigningError> {
+        let mut wanted: Vec<PublicKey> =
+            self.history()?.iter().flat_map(|it| it.newest().keys.clone()).collect();
+        for document in &self.documents {
+            let bytes = document.payload.as_bytes();
+            match document.payload_type.as_str() {
+                KEY_DOCUMENT_TYPE => wanted.extend(KeyDocument::from_payload(bytes)?.keys),
+                REVOCATION_TYPE => match Revocation::from_payload(bytes)?.subject {
+                    Revoked::Key(key) => wanted.push(key),
+                    Revoked::Manifest(_) | Revoked::Delegation(_) => {}
+                },
+                _ => {}
+            }
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        Ok(wanted)
+    }
+
+    /// Returns what was signed, once enough have, for the registry to take; and the publisher's key documents, with the new
+    /// one where there is one.
+    ///
+    /// # Errors
+    /// Signatures are missing, or a new key document does not follow the last one.
+    pub fn vows(&self) -> Result<(KeyHistory, Vows), SigningError> {
+        let mut vows = Vows { key_documents: self.key_documents.clone(), ..Vows::default() };
+        for (document, envelope) in self.documents.iter().zip(self.finished()?) {
+            match document.payload_type.as_str() {
+                KEY_DOCUMENT_TYPE => vows.key_documents.push(envelope),
+                REVOCATION_TYPE => vows.revocations.push(envelope),
+                DELEGATION_TYPE => vows.delegations.push(envelope),
+                _ => return Err(SigningError::Type { payload_type: document.payload_type.clone() }),
+            }
+        }
+        let history = KeyHistory::read(&vows.key_documents).map_err(SigningError::Keys)?;
+        Ok((history, vows))
+    }
+
+    /// Adds the signatures of one key to every document, after [`SigningFile::describe`] has found nothing wrong.
+    ///
+    /// # Errors
+    /// As there; or the key is none of those whose signature counts.
+    pub fn sign(&mut self, key: &SecretKey) -> Result<(), SigningError> {
+        self.describe()?;
+        let public = key.public_key();
+        let history = self.history()?;
+        for index in 0..self.documents.len() {
+            let document = &self.documents[index];
+            let asked = match (document.payload_type.as_str(), &history) {
+                (KEY_DOCUMENT_TYPE, _) => {
+                    let new = KeyDocument::from_payload(document.payload.as_bytes())?;
+                    let old = history.iter().flat_map(|it| it.newest().keys.iter());
+                    new.keys.iter().chain(old).any(|it| *it == public)
+                }
+                // A key may revoke itself, also when it has been rotated away.
+                (REVOCATION_TYPE, Some(history)) => {
+                    let revocation = Revocation::from_payload(document.payload.as_bytes())?;
+                    revocation.subject == Revoked::Key(public) || history.newest().keys.contains(&public)
+                }
+                (_, Some(history)) => history.newest().keys.contains(&public),
+                (_, None) => false,
+            };
+            if !asked {
+                return Err(SigningError::NotAsked { key: public });
+            }
+            let document = &mut self.documents[index];
+            let mut envelope = document.envelope()?;
+            let signature = key.sign(&envelope.payload_type, &envelope.payload).map_err(SignError::from)?;
+            envelope.add(&public, signature);
+            document.signed = Some(envelope.to_json());
+        }
+        if let Some(publication) = &mut self.publication
+            && publication.bundle.is_none()
+        {
+            let mut seed = Zeroizing::new([0; 32]);
+            getrandom::fill(&mut *seed).map_err(SignError::from)?;
+            let bundle = bundle::make(key, &publication.prepared, &seed).map_err(SignError::from)?;
+            publication.bundle = Some(bundle);
+        }
+        Ok(())
+    }
+
+    /// Returns the publisher's key documents; `None` where the first is what is to be signed.
+    ///
+    /// # Errors
+    /// They do not verify, or are another publisher's.
+    pub fn history(&self) -> Result<Option<KeyHistory>, SigningError> {
+        if self.key_documents.is_empty() {
+            return Ok(None);
+        }
+        let keys = KeyHistory::read(&self.key_documents).map_err(SigningError::Keys)?;
+        if keys.publisher() != self.publisher {
+            let (found, expected) = (keys.publisher(), self.publisher);
+            return Err(SigningError::OtherPublisher { found, expected });
+        }
+        Ok(Some(keys))
+    }
+
+    /// Returns the envelopes of the documents, once enough of those who must sign have.
+    ///
+    /// # Errors
+    /// Signatures are missing.
+    pub fn finished(&self) -> Result<Vec<String>, SigningError> {
+        let history = self.history()?;
+        let mut envelopes = Vec::new();
+        for document in &self.documents {
+            let envelope = document.envelope()?;
+            let mut boards: Vec<KeyDocument> = history.iter().map(|it| it.newest().clone()).collect();
+            if document.payload_type == KEY_DOCUMENT_TYPE {
+                boards.push(KeyDocument::from_payload(document.payload.as_bytes())?);
+            }
+            let alone = Revocation::from_payload(document.payload.as_bytes());
+            let itself = alone.is_ok_and(
+                |it| matches!(it.subject, Revoked::Key(key) if !envelope.signers(&[key]).is_empty()),
+            );
+            for board in boards.iter().filter(|_| !itself) {
+                let have = envelope.signers(&board.keys).len();
+                if have < board.threshold {
+                    return Err(SigningError::Unfinished { have, threshold: board.threshold });
+                }
+            }
+            envelopes.push(envelope.to_json());
+        }
+        Ok(envelopes)
+    }
+
+    /// Returns what is needed to publish the model, once it is signed.
+    ///
+    /// # Errors
+    /// Signatures are missing, or it does not publish a model.
+    pub fn publication(self) -> Result<(PublishRequest, Prepared, Signed), SigningError> {
+        let mut envelopes = self.finished()?.into_iter();
+        let Some(Publication { request, prepared, bundle }) = self.publication else {
+            return Err(SigningError::NoModel);
+        };
+        let missing = SigningError::Unfinished { have: 0, threshold: 1 };
+        let (Some(provenance), Some(tag_record), Some(bundle)) = (envelopes.next(), envelopes.next(), bundle)
+        else {
+            return Err(missing);
+        };
+        let signed = Signed {
+            provenance,
+            tag_record,
+            key_documents: self.key_documents,
+            bundle,
+            attestation: envelopes.next(),
+        };
+        Ok((request, prepared, signed))
+    }
+}
+
+impl ToSign {
+    fn envelope(&self) -> Result<Envelope, SigningError> {
+        let Some(signed) = &self.signed else {
+            return Ok(Envelope::unsigned(&self.payload_type, self.payload.clone().into_bytes()));
+        };
+        let envelope = Envelope::from_bytes(signed.as_bytes(), signed.len().max(KEY_ENVELOPE_BYTES_MAX))?;
+        if envelope.payload_type != self.payload_type || envelope.payload != self.payload.as_bytes() {
+            return Err(SigningError::OtherPayload);
+        }
+        Ok(envelope)
+    }
+}

@@ -1,0 +1,303 @@
+//! [`Heads`]: the newest tag records this node has heard of, with who is said to hold the models.
+//!
+//! Filled by gossip and by other peers' pages, lost with the process, bounded. A head is verified before it comes in;
+//! a holder is a hint.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use reg_proto::announcement::{Announcement, Holder};
+use reg_proto::bounded::Bounded;
+use reg_proto::digest::Digest;
+use reg_proto::envelope::{Envelope, EnvelopeError};
+use reg_proto::equivocation::{Equivocation, EquivocationClaim, EquivocationError};
+use reg_proto::json::JsonError;
+use reg_proto::key::{KeyError, KeyHistory};
+use reg_proto::limits::{HEADS_PER_PAGE_MAX, TAG_ENVELOPE_BYTES_MAX};
+use reg_proto::name::{ModelName, PublisherId, Tag};
+use reg_proto::tag::{SignedTag, TagError, TagRecord};
+use thiserror::Error;
+
+use crate::registry::limits::{HEADS_BYTES_MAX, HEADS_MAX, HOLDERS_PER_HEAD_MAX, PROOFS_PER_HEAD_MAX};
+
+/// Holders of one tag that a page tells: the newest, so that one popular model does not fill it.
+const HOLDERS_PER_HEAD_IN_PAGE: usize = 4;
+
+/// A tag of a model of a publisher: models are told apart without case.
+pub type HeadKey = (PublisherId, String, Tag);
+
+/// A verified tag record, and who is said to hold its model.
+#[derive(Debug, Clone)]
+pub struct Head {
+    pub tag: SignedTag,
+    pub keys: KeyHistory,
+    /// The newest hint last.
+    pub holders: Vec<Holder>,
+    /// Contradictions among records of this tag.
+    pub proofs: Vec<Equivocation>,
+}
+
+/// What came of an announcement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It told of a newer record, or of another holder.
+    New,
+    /// It told nothing new.
+    Known,
+}
+
+/// Why an announcement is not passed on.
+#[derive(Debug, Error)]
+pub enum AnnouncementError {
+    #[error("announcement has a tag record that is no envelope")]
+    Envelope(#[from] EnvelopeError),
+    #[error("announcement has a tag record that is not understood")]
+    Json(#[from] JsonError),
+    #[error("announcement has keys that are not its publisher's")]
+    Keys(#[from] KeyError),
+    #[error("announcement has a tag record that is not its publisher's")]
+    Tag(#[from] TagError),
+    #[error("announcement has a proof that is none")]
+    Proof(#[from] EquivocationError),
+}
+
+/// The heads, by tag.
+#[derive(Debug, Default)]
+pub struct Heads {
+    heads: BTreeMap<HeadKey, Head>,
+    /// The order in which heads came in, oldest first, for forgetting.
+    order: BTreeMap<u64, HeadKey>,
+    places: BTreeMap<HeadKey, u64>,
+    /// The order of pages.
+    by_payload: BTreeMap<Digest, HeadKey>,
+    bytes: usize,
+    counter: u64,
+}
+
+/// Returns the keys that an announcement brings, with the revocations among them; its tag record is not looked at.
+pub fn keys_of(announcement: &Announcement) -> Result<KeyHistory, AnnouncementError> {
+    let Announcement { tag, key_documents, revocations, .. } = announcement;
+    let Some(tag) = tag else { return keys_from(key_documents, revocations) };
+    let envelope = Envelope::from_bytes(tag.as_bytes(), TAG_ENVELOPE_BYTES_MAX)?;
+    let publisher = TagRecord::from_payload(&envelope.payload)?.publisher;
+    let mut keys = KeyHistory::verify(publisher, key_documents)?;
+    keys.take_revocations(revocations.iter().map(String::as_str));
+    Ok(keys)
+}
+
+/// Returns the keys of the publisher that the first of these documents names, with the revocations among those that are
+/// offered.
+pub fn keys_from(documents: &[String], revocations: &[String]) -> Result<KeyHistory, AnnouncementError> {
+    let mut keys = KeyHistory::read(documents)?;
+    keys.take_revocations(revocations.iter().map(String::as_str));
+    Ok(keys)
+}
+
+impl Head {
+    /// Verifies the record that is announced against the keys that come with it, or newer ones of the same publisher.
+    pub fn verify(
+        text: &str,
+        announcement: &Announcement,
+        keys: KeyHistory,
+    ) -> Result<Self, AnnouncementError> {
+        let tag = SignedTag::verify(text, &keys)?;
+        let proofs = match &announcement.contradicted_by {
+            Some(other) => {
+                let claim = EquivocationClaim { one: text.to_owned(), two: other.clone() };
+                vec![Equivocation::verify(&claim, &keys)?]
+            }
+            None => Vec::new(),
+        };
+        Ok(Self { tag, keys, holders: vec![announcement.holder.clone()], proofs })
+    }
+
+    fn key(&self) -> HeadKey {
+        let record = self.tag.record();
+        (record.publisher, record.model.folded(), record.tag.clone())
+    }
+
+    fn bytes(&self) -> usize {
+        self.tag.envelope().len() + self.keys.envelopes().iter().map(String::len).sum::<usize>()
+    }
+
+    /// Returns what to tell of this tag: the record with each holder, and each contradiction.
+    fn announcements(&self) -> Vec<Announcement> {
+        let newest = self.holders.len().saturating_sub(HOLDERS_PER_HEAD_IN_PAGE);
+        let holders = &self.holders[newest..];
+        let records = holders
+            .iter()
+            .map(|holder| announcement(Some(self.tag.envelope()), &self.keys, holder.clone(), None));
+        let proofs = self.proofs.iter().filter_map(|proof| {
+            let holder = self.holders.last()?.clone();
+            Some(proof_announcement(proof, &self.keys, holder))
+        });
+        records.chain(proofs).collect()
+    }
+}
+
+/// Returns what is gossiped of a record, or of a record that another one contradicts; without one, of keys alone.
+pub fn announcement(
+    tag: Option<&str>,
+    keys: &KeyHistory,
+    holder: Holder,
+    contradicted_by: Option<String>,
+) -> Announcement {
+    let mut revocations: Vec<(u64, String)> =
+        keys.revocations().map(|(revocation, text)| (revocation.issued, text.to_owned())).collect();
+    revocations.sort_by_key(|(issued, _)| std::cmp::Reverse(*issued));
+    Announcement {
+        tag: tag.map(str::to_owned),
+        key_documents: Bounded::first_of(keys.envelopes().iter().cloned()),
+        holder,
+        contradicted_by,
+        revocations: Bounded::first_of(revocations.into_iter().map(|(_, text)| text)),
+    }
+}
+
+/// Returns how a proof is gossiped.
+pub fn proof_announcement(proof: &Equivocation, keys: &KeyHistory, holder: Holder) -> Announcement {
+    let [one, two] = proof.records();
+    announcement(Some(one.envelope()), keys, holder, Some(two.envelope().to_owned()))
+}
+
+impl Heads {
+    /// Takes a verified head: the newer record wins, equal records join their holders, contradictions are kept.
+    pub fn hear(&mut self, mut head: Head) -> Heard {
+        let key = head.key();
+        let mut proofs = std::mem::take(&mut head.proofs);
+        if let Some(known) = self.heads.get_mut(&key) {
+            proofs.extend(Equivocation::of(&known.tag, &head.tag));
+            let news = known.learn(proofs);
+            let (order, known_order) = (head.tag.record().order(), known.tag.record().order());
+            let other = head.tag.payload_digest() != known.tag.payload_digest();
+            if order < known_order || (order == known_order && other) {
+                return news;
+            }
+            if order == known_order {
+                return news.or(known.join(head.holders));
+            }
+            head.proofs = std::mem::take(&mut known.proofs);
+            self.forget(&key);
+        } else {
+            head.learn(proofs);
+        }
+        head.holders.truncate(HOLDERS_PER_HEAD_MAX);
+        head.proofs.retain(|proof| !proof.is_settled_by(head.tag.record()));
+        self.bytes += head.bytes();
+        self.counter += 1;
+        self.order.insert(self.counter, key.clone());
+        self.places.insert(key.clone(), self.counter);
+        self.by_payload.insert(head.tag.payload_digest(), key.clone());
+        self.heads.insert(key, head);
+        while self.heads.len() > HEADS_MAX || self.bytes > HEADS_BYTES_MAX {
+            let Some((_, oldest)) = self.order.first_key_value() else { break };
+            let oldest = oldest.clone();
+            self.forget(&oldest);
+        }
+        Heard::New
+    }
+
+    /// Forgets what `keys` no longer stand for, of their publisher.
+    pub fn revoke(&mut self, keys: &KeyHistory) {
+        let of = self.of(keys.publisher(), None, None);
+        let void = of.into_iter().filter(|head| SignedTag::verify(head.tag.envelope(), keys).is_err());
+        for key in void.map(Head::key).collect::<Vec<_>>() {
+            self.forget(&key);
+        }
+    }
+
+    /// Forgets a tag that was removed here.
+    pub fn remove(&mut self, publisher: PublisherId, model: &ModelName, tag: &Tag) {
+        self.forget(&(publisher, model.folded(), tag.clone()));
+    }
+
+    fn forget(&mut self, key: &HeadKey) {
+        if let Some(head) = self.heads.remove(key) {
+            self.bytes -= head.bytes();
+            self.by_payload.remove(&head.tag.payload_digest());
+        }
+        if let Some(place) = self.places.remove(key) {
+            self.order.remove(&place);
+        }
+    }
+
+    /// Returns the heads of a publisher, of one model, or the head of one tag.
+    pub fn of(&self, publisher: PublisherId, model: Option<&ModelName>, tag: Option<&Tag>) -> Vec<&Head> {
+        let model = model.map(ModelName::folded);
+        self.heads
+            .range((publisher, String::new(), Tag::latest())..)
+            .take_while(|((owner, _, _), _)| *owner == publisher)
+            .filter(|((_, name, of), _)| {
+                model.as_ref().is_none_or(|model| model == name) && tag.is_none_or(|tag| tag == of)
+            })
+            .map(|(_, head)| head)
+            .collect()
+    }
+
+    /// Returns who is said to hold a manifest.
+    pub fn holders(&self, manifest: &Digest) -> Vec<Holder> {
+        let heads = self.heads.values().filter(|head| head.tag.record().manifest.digest == *manifest);
+        heads.flat_map(|head| head.holders.iter().cloned()).collect()
+    }
+
+    /// Returns a page of announcements: those of the tag records whose payload's digest is above `after`, in that order.
+    pub fn page(
+        &self,
+        after: Option<&Digest>,
+        is_given: impl Fn(&TagRecord) -> bool,
+    ) -> Bounded<Announcement, HEADS_PER_PAGE_MAX> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let heads = self
+            .by_payload
+            .range((start, Bound::Unbounded))
+            .filter_map(|(_, key)| self.heads.get(key))
+            .filter(|head| is_given(head.tag.record()));
+        let mut page = Vec::new();
+        for head in heads {
+            let announcements = head.announcements();
+            if page.len() + announcements.len() > HEADS_PER_PAGE_MAX {
+                break;
+            }
+            page.extend(announcements);
+        }
+        Bounded::first_of(page)
+    }
+}
+
+impl Heard {
+    fn or(self, other: Self) -> Self {
+        if self == Self::New { self } else { other }
+    }
+}
+
+impl Head {
+    /// Adds proofs that are not known, up to the bound, but those that the record settles.
+    pub fn learn(&mut self, proofs: Vec<Equivocation>) -> Heard {
+        let mut heard = Heard::Known;
+        for proof in proofs {
+            let known = self.proofs.iter().any(|it| it.heads() == proof.heads());
+            if !known && self.proofs.len() < PROOFS_PER_HEAD_MAX && !proof.is_settled_by(self.tag.record()) {
+                self.proofs.push(proof);
+                heard = Heard::New;
+            }
+        }
+        heard
+    }
+
+    /// Adds hints; the newest replaces what was known of the same peer.
+    fn join(&mut self, holders: Vec<Holder>) -> Heard {
+        let mut heard = Heard::Known;
+        for holder in holders {
+            if self.holders.contains(&holder) {
+                continue;
+            }
+            heard = Heard::New;
+            self.holders.retain(|known| known.peer != holder.peer);
+            self.holders.push(holder);
+        }
+        if self.holders.len() > HOLDERS_PER_HEAD_MAX {
+            self.holders.drain(..self.holders.len() - HOLDERS_PER_HEAD_MAX);
+        }
+        heard
+    }
+}

@@ -1,0 +1,121 @@
+//! Hears what peers say of tags: gossip, and the pages of heads that a new neighbour sends.
+
+use std::sync::Arc;
+
+use reg_proto::announcement::Announcement;
+use reg_proto::bounded::Bounded;
+use reg_proto::digest::Digest;
+use reg_proto::envelope::Envelope;
+use reg_proto::equivocation::Equivocation;
+use reg_proto::key::KeyHistory;
+use reg_proto::limits::{HEADS_PER_PAGE_MAX, TAG_ENVELOPE_BYTES_MAX};
+use reg_proto::peer::PeerId;
+use reg_proto::wire::{Request, Response};
+use tracing::{info, warn};
+
+use crate::net::{InboundAnnouncement, Verdict};
+use crate::registry::announce::heads::{self, AnnouncementError, Head, Heard};
+use crate::registry::announce::{News, holder_of};
+use crate::registry::limits::HEAD_PAGES_MAX;
+use crate::registry::publishers::{history, proofs};
+
+impl News {
+    /// Returns a page of the heads that are told of, after the one with this payload.
+    pub fn heads_page(&self, after: Option<&Digest>) -> Bounded<Announcement, HEADS_PER_PAGE_MAX> {
+        self.heads
+            .lock()
+            .expect("no holder of this lock panics")
+            .page(after, |record| self.trust.sharing.gives(&record.publisher, &record.model))
+    }
+
+    /// Judges a gossiped announcement: what does not verify is rejected, what is not new goes no further.
+    pub fn hear(self: &Arc<Self>, inbound: InboundAnnouncement) {
+        let InboundAnnouncement { from, announcement, verdict } = inbound;
+        verdict.send(match self.take_announcement(&announcement) {
+            Ok(Heard::New) => Verdict::Accept,
+            Ok(Heard::Known) => Verdict::Ignore,
+            Err(error) => {
+                info!(peer = %from, %error, "an announcement is refused");
+                Verdict::Reject
+            }
+        });
+    }
+
+    /// Takes what an announcement says: revocations first, then the record, then what contradicts it.
+    pub fn take_announcement(
+        self: &Arc<Self>,
+        announcement: &Announcement,
+    ) -> Result<Heard, AnnouncementError> {
+        let brought = heads::keys_of(announcement)?;
+        let Some(text) = &announcement.tag else { return Ok(self.hear_vows(brought)) };
+        let (keys, revoked) = self.take_vows_of(brought);
+        let heard = match Head::verify(text, announcement, keys) {
+            Ok(head) => self.take_head(head),
+            // What the record says counts no more, and that is the news.
+            Err(_) if revoked => Heard::Known,
+            Err(error) => return Err(error),
+        };
+        Ok(if revoked { Heard::New } else { heard })
+    }
+
+    /// Takes a verified head. What contradicts it here is kept as proof and passed on.
+    pub fn take_head(self: &Arc<Self>, mut head: Head) -> Heard {
+        let record = head.tag.record();
+        let (publisher, model, tag) = (record.publisher, record.model.clone(), record.tag.clone());
+        let seen = history::records(&self.store, &head.keys, &model, &tag).unwrap_or_default();
+        let told = head.proofs.clone();
+        head.proofs.extend(seen.iter().filter_map(|it| Equivocation::of(it, &head.tag)));
+        let keys = head.keys.clone();
+        let (heard, proofs) = {
+            let mut heads = self.heads.lock().expect("no holder of this lock panics");
+            let heard = heads.hear(head);
+            let known = heads.of(publisher, Some(&model), Some(&tag));
+            (heard, known.first().map(|head| head.proofs.clone()).unwrap_or_default())
+        };
+        for proof in proofs {
+            match proofs::keep(&self.store, &proof) {
+                // Whoever passes on a proof that came as one need not say it again.
+                Ok(true) if !told.iter().any(|it| it.heads() == proof.heads()) => {
+                    self.pass_on(&proof, &keys);
+                }
+                Ok(_) => {}
+                Err(error) => warn!(%error, "a proof of equivocation cannot be kept"),
+            }
+        }
+        heard
+    }
+
+    /// Tells everybody of a proof that was found here.
+    pub fn pass_on(self: &Arc<Self>, proof: &Equivocation, keys: &KeyHistory) {
+        let (news, proof, keys) = (self.clone(), proof.clone(), keys.clone());
+        tokio::spawn(async move {
+            let own = holder_of(news.network.peer_id(), news.network.listen_addresses().await);
+            news.network.announce(heads::proof_announcement(&proof, &keys, own)).await;
+        });
+    }
+
+    /// Takes the heads that a peer which has just connected knows: gossip is a hint, this repairs what it lost.
+    pub async fn take_heads_of(self: &Arc<Self>, peer: PeerId) {
+        let mut after = None;
+        for _page in 0..HEAD_PAGES_MAX {
+            let Ok(Response::Heads { announcements }) =
+                self.network.ask(peer, Request::GetHeads { after }).await
+            else {
+                return;
+            };
+            if announcements.is_empty() {
+                return;
+            }
+            for announcement in announcements.iter() {
+                // The order of pages is that of the records' payloads; a proof's stand beside, and may be anywhere.
+                if let (Some(tag), None) = (&announcement.tag, &announcement.contradicted_by) {
+                    let payload = Envelope::from_bytes(tag.as_bytes(), TAG_ENVELOPE_BYTES_MAX);
+                    after = after.max(payload.ok().map(|it| Digest::of(&it.payload)));
+                }
+                if let Err(error) = self.take_announcement(announcement) {
+                    info!(%peer, %error, "what a peer tells of a tag is refused");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Tells peers of a tag, a model and its holders: gossip and the DHT.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use reg_proto::dht::DhtKey;
+use reg_proto::digest::Digest;
+use reg_proto::key::KeyHistory;
+use reg_proto::name::{ModelName, PublisherId};
+use reg_proto::peer::PeerId;
+use reg_proto::tag::SignedTag;
+use reg_proto::wire::{Request, Response};
+use tokio::task::JoinSet;
+use tracing::debug;
+
+use crate::registry::announce::heads::{self, Head};
+use crate::registry::announce::{News, holder_of};
+use crate::registry::limits::QUESTIONS_AT_ONCE;
+use crate::registry::model::record::ModelRecord;
+use crate::registry::model::whole;
+use crate::registry::publishers::{keys, tags};
+
+impl News {
+    /// Counts the connected peers that say they hold the whole model, this node not counted.
+    pub async fn holders(&self, manifest: &Digest) -> usize {
+        let manifest = *manifest;
+        let mut peers = self.network.connected().await.into_iter();
+        let mut asked: JoinSet<(PeerId, bool)> = JoinSet::new();
+        let mut holders = BTreeSet::new();
+        loop {
+            while asked.len() < QUESTIONS_AT_ONCE {
+                let Some(peer) = peers.next() else { break };
+                let network = self.network.clone();
+                asked.spawn(async move {
+                    let answer = network.ask(peer, Request::GetHolders { manifest }).await;
+                    let holds = matches!(answer, Ok(Response::Holders { holders })
+                        if holders.iter().any(|holder| holder.peer == peer));
+                    (peer, holds)
+                });
+            }
+            match asked.join_next().await {
+                Some(Ok((peer, true))) => drop(holders.insert(peer)),
+                Some(_) => {}
+                None => return holders.len(),
+            }
+        }
+    }
+
+    /// Tells the network what a tag now means, and that this node holds it.
+    pub async fn announce(self: &Arc<Self>, tag: &SignedTag, keys: &KeyHistory) {
+        if self.trust.sharing.gives(&tag.record().publisher, &tag.record().model) {
+            self.announce_text(tag.envelope(), keys).await;
+        }
+    }
+
+    /// Tells the network a tag record, or that its keys are revoked.
+    pub async fn announce_text(self: &Arc<Self>, tag: &str, keys: &KeyHistory) {
+        let own = self.network.peer_id();
+        let holder = holder_of(own, self.network.listen_addresses().await);
+        let announcement = heads::announcement(Some(tag), keys, holder, None);
+        match Head::verify(tag, &announcement, keys.clone()) {
+            Ok(head) => drop(self.take_head(head)),
+            Err(error) => debug!(%error, "a tag record that is revoked is told along with its revocation"),
+        }
+        self.network.announce(announcement).await;
+    }
+
+    /// Provides a model in the DHT: its publisher's records, its large blobs as far as they are here, and its manifest
+    /// where it is here whole.
+    pub async fn seed_model(&self, manifest: &Digest) {
+        let mut keys = BTreeSet::new();
+        let records = ModelRecord::of_manifest(&self.store, manifest);
+        for record in records.iter().filter(|it| self.trust.sharing.gives(&it.publisher, &it.model)) {
+            keys.extend(record.complete.then(|| DhtKey::manifest(manifest)));
+            keys.insert(DhtKey::publisher(&record.publisher));
+            keys.extend(
+                record.blobs.iter().filter_map(|blob| DhtKey::blob(blob, self.store.blob_size(blob)?)),
+            );
+        }
+        for key in keys {
+            self.network.provide(key).await;
+        }
+    }
+
+    /// Provides the publisher of a model that is being pulled: others may fetch what has come so far.
+    pub async fn seed_while_pulling(&self, publisher: &PublisherId, model: &ModelName) {
+        if self.trust.sharing.gives(publisher, model) {
+            self.network.provide(DhtKey::publisher(publisher)).await;
+        }
+    }
+}
+
+/// Provides and announces what is here already.
+pub async fn seed_all(news: Arc<News>) {
+    let store = news.store.clone();
+    let Ok(Ok(models)) = tokio::task::spawn_blocking(move || ModelRecord::all(&store)).await else { return };
+    let mut publishers = BTreeSet::new();
+    for (manifest, record) in models {
+        // Of what was chosen of a model, its publisher's records and its large blobs are provided, not the model.
+        if record.complete || record.chosen.is_some() {
+            news.seed_model(&manifest).await;
+            publishers.insert(record.publisher);
+        }
+    }
+    for publisher in publishers {
+        let Ok(Some(keys)) = keys::keys(&news.store, publisher) else { continue };
+        for tag in tags::records(&news.store, publisher, None).unwrap_or_default() {
+            if whole::is_complete(&news.store, &tag.record().manifest.digest) {
+                news.announce(&tag, &keys).await;
+            }
+        }
+    }
+}

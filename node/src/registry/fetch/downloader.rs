@@ -1,0 +1,651 @@
+//! [`Downloader`]: the one loop that joins the scheduler to the network and the store.
+//!
+//! It names what happened, lets the scheduler decide, and executes: every piece is verified and written before it counts.
+//! What a peer sends that was not asked of it is thrown away; who sends wrong bytes is not asked again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reg_api::progress::Progress;
+use reg_api::reporter::Reporter;
+use reg_proto::digest::Digest;
+use reg_proto::peer::PeerId;
+use reg_proto::piece::PieceIndex;
+use reg_proto::states::PieceStates;
+use reg_proto::wire::{Frame, Held, Rejection};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::demand::Demand;
+use super::dispute::Ruling;
+use super::disputes::{Answered, Disputes, Question};
+use super::event::{Deliver, SourceEvent, SourceId};
+use super::goal::Goal;
+use super::peer_source::Source;
+use super::peers::{Met, Peers};
+use super::priorities::Pull;
+use super::throttle::Throttle;
+use super::traffic::Way;
+use super::web_source::{WebSeeds, WebSources};
+use crate::net::{OpenStreamError, PieceBytes, PoolUse};
+use crate::registry::fetch::Fetching;
+use crate::registry::limits::{
+    FRAMES_WAITING_MAX, LIMIT_PER_SOURCE, NOBODY_TIMEOUT, SOURCES_MAX, STARVED_TIMEOUT, WRITES_AT_ONCE,
+};
+use crate::registry::resolve::{Bans, Finder, Search};
+use crate::store::{Partial, WritePieceError};
+use crate::transfer::{self, Input, Nearness, Output, RequestId, Scheduler};
+
+/// Why a download ends without its blobs. What was fetched stays, and is not fetched again.
+#[derive(Debug, Error)]
+pub enum DownloadError {
+    #[error("no peer has sent anything for {seconds} s; {missing} of {total} bytes are missing")]
+    Starved { seconds: u64, missing: u64, total: u64 },
+    #[error(
+        "every peer that was found ({peers}) is behind a NAT that cannot be got through; {missing} of {total} bytes \
+         are missing"
+    )]
+    BehindNat { peers: usize, missing: u64, total: u64 },
+    #[error("{seed} asks to be left alone for {seconds} s; {missing} of {total} bytes are missing")]
+    LeftAlone { seed: String, seconds: u64, missing: u64, total: u64 },
+    #[error("everybody who was asked ({liars} sources) sent bytes that are not what was signed")]
+    OnlyWrongBytes { liars: usize },
+    #[error("piece states that were signed for {blob} do not belong to it: a peer's copy proves it")]
+    FalseStates { blob: Digest },
+    #[error("piece {piece} of {blob} cannot be written")]
+    Write { blob: Digest, piece: PieceIndex, source: WritePieceError },
+}
+
+/// What a download has brought.
+#[derive(Debug, Default)]
+pub struct Downloaded {
+    /// Bytes of verified pieces by the peer that sent them.
+    pub peers: BTreeMap<PeerId, u64>,
+    /// Bytes of verified pieces by the web seed that sent them.
+    pub web: BTreeMap<String, u64>,
+    /// Bytes that were taken from other models that are here.
+    pub reused: u64,
+    /// How long pieces were verified and written, of all threads together.
+    pub busy: (Duration, Duration),
+}
+
+/// A piece that has been verified and written, or not.
+#[derive(Debug)]
+struct Written {
+    source: SourceId,
+    request: RequestId,
+    blob: Digest,
+    piece: PieceIndex,
+    bytes: usize,
+    way: Way,
+    result: Result<(), WritePieceError>,
+}
+
+/// Something that happened, named by the loop.
+enum Happened {
+    Found(Option<PeerId>),
+    Met(Met),
+    Source(SourceEvent),
+    Written(Written),
+    /// What readers ask for has changed.
+    Asked,
+    Tick,
+}
+
+/// One download of one or more blobs.
+pub struct Downloader<'a> {
+    pub fetching: &'a Fetching,
+    pub scheduler: Scheduler<SourceId>,
+    pub start: Instant,
+    pub partials: BTreeMap<Digest, Partial>,
+    /// Blobs that are not complete yet.
+    pub missing: BTreeSet<Digest>,
+    goal: Goal,
+    peers: Peers,
+    pub web: WebSources,
+    pub events: (mpsc::Sender<SourceEvent>, mpsc::Receiver<SourceEvent>),
+    writes: Writes,
+    disputes: Disputes,
+    pub tally: Tally,
+    pub permit: Permit,
+    /// Keeps the buffers that pieces come in for as long as this runs.
+    _buffers: PoolUse,
+}
+
+/// Pieces that are being verified and written.
+struct Writes {
+    written: (mpsc::Sender<Written>, mpsc::Receiver<Written>),
+    count: usize,
+}
+
+/// How far a download is.
+pub struct Tally {
+    /// Bytes that are wanted, and those of them that are stored.
+    pub total: u64,
+    done: u64,
+    pub last_progress: Instant,
+    /// Sources that have sent wrong bytes.
+    pub liars: usize,
+    downloaded: Downloaded,
+}
+
+/// Whether a download may go on, and how fast.
+#[derive(Default)]
+pub struct Permit {
+    /// Says whether it may go on; `None` for one that always may.
+    pull: Option<Pull>,
+    /// Whether it has hung up because it may not.
+    pub is_held: bool,
+    /// The limit of this download alone.
+    throttle: Option<Arc<Throttle>>,
+}
+
+impl<'a> Downloader<'a> {
+    /// Prepares the download of what is missing in `partials`.
+    pub fn new(fetching: &'a Fetching, partials: Vec<Partial>) -> Self {
+        let mut scheduler = Scheduler::new(seed_of(fetching.network.peer_id()));
+        let (mut total, mut done) = (0, 0);
+        for partial in &partials {
+            let (layout, have) = (partial.states().layout(), partial.have());
+            total += layout.size();
+            done += have.iter().map(|piece| layout.piece_len(piece) as u64).sum::<u64>();
+            scheduler
+                .handle(transfer::Instant::default(), Input::Want { blob: partial.digest(), stored: have });
+        }
+        let now = Instant::now();
+        let states_max =
+            partials.iter().map(|it| PieceStates::byte_len(it.states().layout())).max().unwrap_or(0);
+        Self {
+            fetching,
+            scheduler,
+            start: now,
+            missing: partials.iter().map(Partial::digest).collect(),
+            partials: partials.into_iter().map(|partial| (partial.digest(), partial)).collect(),
+            goal: Goal::Whole,
+            peers: Peers::new(states_max),
+            web: WebSources::new(WebSeeds::default()),
+            events: mpsc::channel(FRAMES_WAITING_MAX),
+            writes: Writes { written: mpsc::channel(WRITES_AT_ONCE), count: 0 },
+            disputes: Disputes::default(),
+            tally: Tally { total, done, last_progress: now, liars: 0, downloaded: Downloaded::default() },
+            permit: Permit::default(),
+            _buffers: fetching.pool.enter(),
+        }
+    }
+
+    /// Makes it fetch these runs of pieces and no others, and end with them.
+    pub fn only(mut self, runs: BTreeMap<Digest, Vec<Range<u32>>>) -> Self {
+        let mut left = BTreeSet::new();
+        (self.tally.total, self.tally.done) = (0, 0);
+        for blob in self.partials.keys().copied().collect::<Vec<_>>() {
+            let (partial, runs) = (&self.partials[&blob], runs.get(&blob).cloned().unwrap_or_default());
+            let (layout, have) = (partial.states().layout(), partial.have());
+            for piece in runs.iter().cloned().flatten().filter_map(|index| layout.piece(index)) {
+                if !have.contains(piece) && left.insert((blob, piece.get())) {
+                    self.tally.total += layout.piece_len(piece) as u64;
+                }
+            }
+            self.feed(Input::Focus { blob, runs });
+        }
+        self.goal = Goal::Pieces(left);
+        self
+    }
+
+    /// Prepares a download of what readers ask for, for as long as they read; a peer may send at most `states_max` bytes of
+    /// piece states at once.
+    pub fn on_demand(fetching: &'a Fetching, demand: Arc<Demand>, states_max: usize) -> Self {
+        let mut download = Self::new(fetching, Vec::new());
+        download.goal = Goal::Demand(demand);
+        download.peers = Peers::new(states_max);
+        download
+    }
+
+    /// Makes it wait while `pull` may not go on, and fetch no faster than `limit` bytes per second.
+    pub fn on_terms(mut self, pull: Pull, limit: Option<u64>) -> Self {
+        self.permit = Permit { pull: Some(pull), throttle: limit.map(Throttle::new), is_held: false };
+        self
+    }
+
+    /// Gives it servers of HTTP to ask beside peers.
+    pub fn with_web(self, seeds: WebSeeds) -> Self {
+        Self { web: WebSources::new(seeds), ..self }
+    }
+
+    /// Makes it look for peers anew, by `search`, whenever all are gone.
+    pub fn looking_anew(mut self, search: Search) -> Self {
+        self.peers.search = Some((search, Instant::now()));
+        self
+    }
+
+    /// Runs until every blob is complete.
+    ///
+    /// # Errors
+    /// Nobody sends anything, the signed states are false, or the disk does not take more.
+    pub async fn run(
+        mut self,
+        first: Vec<PeerId>,
+        mut finder: Option<Finder>,
+        reporter: &Reporter,
+    ) -> Result<Downloaded, DownloadError> {
+        first.into_iter().for_each(|peer| self.consider(peer));
+        self.execute();
+        let mut report = tokio::time::interval(Duration::from_millis(200));
+        while self.goal.is_wanted(&self.missing, self.writes.count) {
+            let happened = tokio::select! {
+                biased;
+                Some(written) = self.writes.written.1.recv() => Happened::Written(written),
+                Some(met) = self.peers.next() => Happened::Met(met),
+                Some(event) = self.events.1.recv(), if self.writes.count < WRITES_AT_ONCE => Happened::Source(event),
+                peer = next_peer(&mut finder) => Happened::Found(peer),
+                () = self.goal.changed() => Happened::Asked,
+                _ = report.tick() => Happened::Tick,
+            };
+            match happened {
+                Happened::Found(Some(peer)) => self.consider(peer),
+                Happened::Found(None) => finder = None,
+                Happened::Met(Met::Opened(peer, source)) => self.opened(peer, source, reporter),
+                Happened::Met(Met::Placed(peer, nearness)) => self.placed(peer, nearness),
+                Happened::Source(event) => self.on_source(event)?,
+                Happened::Written(written) => self.on_written(written)?,
+                Happened::Asked => self.take_readings(),
+                Happened::Tick => {
+                    self.tick(reporter)?;
+                    if let Some(anew) = self.peers.look_anew(&self.fetching.network) {
+                        finder = Some(anew);
+                    }
+                }
+            }
+            self.execute();
+        }
+        Ok(self.tally.downloaded)
+    }
+
+    /// Tells whether no peer is asked, nor about to be.
+    pub fn has_no_peer(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    /// Wants what is read now, from where it is read, and no more.
+    fn take_readings(&mut self) {
+        let Some(demand) = self.goal.demand().cloned() else { return };
+        for partial in demand.partials() {
+            let (blob, have) = (partial.digest(), partial.have());
+            if have.is_full() || self.partials.contains_key(&blob) {
+                continue;
+            }
+            self.missing.insert(blob);
+            self.partials.insert(blob, partial);
+            self.feed(Input::Want { blob, stored: have });
+            self.tell_what_web_has(blob);
+        }
+        self.peers.follow(&self.missing);
+        let runs = demand.runs();
+        for blob in self.missing.clone() {
+            self.feed(Input::Focus { blob, runs: runs.get(&blob).cloned().unwrap_or_default() });
+        }
+    }
+
+    fn now(&self) -> transfer::Instant {
+        transfer::Instant::after_start(self.start.elapsed())
+    }
+
+    pub fn feed(&mut self, input: Input<SourceId>) {
+        let now = self.now();
+        self.scheduler.handle(now, input);
+    }
+
+    /// Does what the scheduler has decided.
+    fn execute(&mut self) {
+        while let Some(output) = self.scheduler.poll_output() {
+            match output {
+                Output::Request { request: RequestId(id), peer, blob, first, count } => match peer {
+                    SourceId::Peer(peer) => {
+                        self.peers.send(peer, Frame::Request { id, blob, first: first.get(), count });
+                    }
+                    SourceId::Web(seed) => self.ask_web(seed, id, blob, first, count),
+                },
+                Output::Cancel { request: RequestId(id), peer } => match peer {
+                    SourceId::Peer(peer) => self.peers.send(peer, Frame::Cancel { id }),
+                    SourceId::Web(seed) => self.web.cancel(seed, id),
+                },
+                Output::Complete { blob } => self.complete(blob),
+            }
+        }
+    }
+
+    fn complete(&mut self, blob: Digest) {
+        self.missing.remove(&blob);
+        if let Some(demand) = self.goal.demand() {
+            self.partials.remove(&blob);
+            demand.complete(blob);
+        }
+        self.peers.follow(&self.missing);
+    }
+
+    /// A peer may have something: open a stream to it, now or when there is room.
+    fn consider(&mut self, peer: PeerId) {
+        if !self.peers.contains(&peer) && !self.fetching.resolver.bans.is_banned(&peer) {
+            self.peers.dialling.add(peer);
+            self.open_waiting();
+        }
+    }
+
+    fn open_waiting(&mut self) {
+        while !self.permit.is_held {
+            let free = self.sources_max().saturating_sub(self.peers.len());
+            let Some(peer) = self.peers.dialling.next(free) else { return };
+            let (network, events) = (self.fetching.network.clone(), self.events.0.clone());
+            let (pool, limits) = (self.fetching.pool.clone(), self.fetching.limits);
+            let throttles: Arc<[Arc<Throttle>]> = self.throttles().cloned().collect();
+            let deliver = async move {
+                let is_free = throttles.is_empty() || (!limits.local && network.is_near(peer).await);
+                Deliver { peer, pool, events, throttles: if is_free { Arc::default() } else { throttles } }
+            };
+            self.peers.open(&self.fetching.network, peer, deliver);
+        }
+    }
+
+    /// The limits on what is fetched.
+    pub fn throttles(&self) -> impl Iterator<Item = &Arc<Throttle>> {
+        self.permit.throttle.iter().chain(&self.fetching.throttle)
+    }
+
+    /// Peers to fetch from at once: fewer where a limit would leave each too little to bring a piece in time.
+    fn sources_max(&self) -> usize {
+        let by_rate =
+            self.throttles().map(|it| usize::try_from(it.rate() / LIMIT_PER_SOURCE).unwrap_or(SOURCES_MAX));
+        by_rate.min().map_or(SOURCES_MAX, |most| most.clamp(1, SOURCES_MAX))
+    }
+
+    /// Hangs up while it may not go on, and calls the same peers again once it may.
+    fn obey(&mut self) {
+        let may_go_on =
+            self.permit.pull.as_ref().is_none_or(|pull| pull.may_go_on(std::time::Instant::now()));
+        if !may_go_on {
+            // Waiting is no starving.
+            self.tally.last_progress = Instant::now();
+        }
+        if self.permit.is_held != may_go_on {
+            return;
+        }
+        self.permit.is_held = !may_go_on;
+        if self.permit.is_held {
+            for peer in self.peers.ids() {
+                self.drop_source(peer);
+                self.peers.dialling.call_again(peer);
+            }
+        }
+        self.hold_web(self.permit.is_held);
+        self.open_waiting();
+    }
+
+    fn opened(&mut self, peer: PeerId, source: Result<Source, OpenStreamError>, reporter: &Reporter) {
+        self.peers.dialling.ended(&peer);
+        match source {
+            Ok(_) if self.permit.is_held => self.peers.dialling.add(peer),
+            Ok(source) => {
+                let Fetching { network, zone, .. } = self.fetching;
+                self.peers.insert(peer, source, &self.missing, network, zone);
+            }
+            Err(error) => {
+                debug!(%peer, %error, "no stream to a peer");
+                if matches!(error, OpenStreamError::BehindNat) {
+                    self.peers.behind_nat += 1;
+                    reporter.note(format_args!("{peer} is not pulled from: {error}"));
+                }
+                self.open_waiting();
+            }
+        }
+    }
+
+    fn placed(&mut self, peer: PeerId, nearness: Nearness) {
+        if self.peers.contains(&peer) {
+            self.feed(Input::PeerIs { peer: SourceId::Peer(peer), nearness });
+        }
+    }
+
+    fn drop_source(&mut self, peer: PeerId) {
+        self.peers.remove(&peer);
+        self.disputes.forget(peer);
+        self.feed(Input::PeerLeft { peer: SourceId::Peer(peer) });
+        self.open_waiting();
+    }
+
+    fn on_source(&mut self, event: SourceEvent) -> Result<(), DownloadError> {
+        match event {
+            SourceEvent::Gone { peer } => self.drop_source(peer),
+            SourceEvent::Piece { peer, id, piece, bytes, way } => {
+                if let Some((of, blob)) = self.disputes.of_request(id) {
+                    return if of == peer { self.settle_dispute(peer, blob, &bytes) } else { Ok(()) };
+                }
+                self.on_piece(SourceId::Peer(peer), id, piece, bytes, way);
+            }
+            SourceEvent::WebPiece { id, request, piece, bytes } => {
+                self.on_piece(SourceId::Web(id), request, piece, bytes, Way::Stream);
+            }
+            SourceEvent::Web { id, news } => self.on_web(id, news),
+            SourceEvent::Frame { peer, frame } => match frame {
+                Frame::Holds { blob, pieces } => self.on_holds(peer, blob, &pieces),
+                Frame::Has { blob, runs } => self.on_has(peer, blob, &runs),
+                Frame::Reject { id, reason } => self.on_reject(peer, id, reason),
+                Frame::States { blob, bytes } => self.on_states(peer, blob, &bytes),
+                Frame::NoStates { blob } => self.on_states(peer, blob, b"none"),
+                frame => debug!(%peer, ?frame, "a peer sent a frame that only pullers send"),
+            },
+        }
+        Ok(())
+    }
+
+    fn on_holds(&mut self, peer: PeerId, blob: Digest, pieces: &Held) {
+        let Some(partial) = self.partials.get(&blob) else { return };
+        match pieces.to_set(partial.states().layout()) {
+            Ok(pieces) => {
+                let Some(holds_any) = self.peers.note_holds(peer, !pieces.is_empty()) else { return };
+                if let (Some(demand), true) = (self.goal.demand(), holds_any) {
+                    demand.note_sources(true);
+                }
+                if !self.disputes.is_open(peer, blob) {
+                    self.feed(Input::PeerHolds { peer: SourceId::Peer(peer), blob, pieces });
+                }
+            }
+            Err(error) => {
+                debug!(%peer, %blob, %error, "a peer sent a bitmap that is none");
+                self.drop_source(peer);
+            }
+        }
+    }
+
+    /// Runs beyond the blob's end are cut off there.
+    fn on_has(&mut self, peer: PeerId, blob: Digest, runs: &[(u32, u32)]) {
+        if !self.peers.contains(&peer) || self.disputes.is_open(peer, blob) {
+            return;
+        }
+        for (first, count) in runs {
+            let pieces = *first..first.saturating_add(*count);
+            self.feed(Input::PeerHas { peer: SourceId::Peer(peer), blob, pieces });
+        }
+    }
+
+    fn on_reject(&mut self, peer: PeerId, id: u32, reason: Rejection) {
+        let busy = match reason {
+            Rejection::Busy { retry_ms } => Some(Duration::from_millis(retry_ms.into())),
+            Rejection::NotHere | Rejection::Unverified | Rejection::Malformed => None,
+        };
+        if busy.is_some() && self.disputes.refuse(peer, id) {
+            return;
+        }
+        let request = RequestId(id);
+        if self.scheduler.request(request).is_some_and(|(of, _)| of == SourceId::Peer(peer)) {
+            self.feed(Input::Rejected { request, busy });
+        }
+    }
+
+    fn on_piece(&mut self, source: SourceId, id: u32, piece: u32, bytes: PieceBytes, way: Way) {
+        let request = RequestId(id);
+        let Some((of, blob)) = self.scheduler.request(request) else { return };
+        let Some(partial) = self.partials.get(&blob) else { return };
+        let Some(piece) = partial.states().layout().piece(piece) else { return };
+        if of != source || !self.scheduler.is_owed(request, piece) {
+            return;
+        }
+        let (partial, tell) = (partial.clone(), self.writes.written.0.clone());
+        self.writes.count += 1;
+        self.fetching.intake.submit(partial, piece, bytes, move |bytes, result| {
+            let written = Written { source, request, blob, piece, bytes: bytes.len(), way, result };
+            // The buffer is free before anybody hears of it, and there is room for as many as are being written.
+            drop(bytes);
+            drop(tell.try_send(written));
+        });
+    }
+
+    fn on_written(&mut self, written: Written) -> Result<(), DownloadError> {
+        let Written { source, request, blob, piece, bytes, way, result } = written;
+        self.writes.count -= 1;
+        match result {
+            // It came twice, as the end of a blob may.
+            Ok(()) if !self.scheduler.is_owed(request, piece) => Ok(()),
+            Ok(()) => {
+                self.tally.last_progress = Instant::now();
+                self.permit.pull.iter().for_each(Pull::got_on);
+                self.tally.done += bytes as u64;
+                self.count(source, bytes as u64, way);
+                self.feed(Input::Stored { request, piece });
+                self.goal.stored(blob, piece);
+                Ok(())
+            }
+            Err(WritePieceError::Mismatch { .. }) => {
+                self.feed(Input::Failed { request, piece });
+                match source {
+                    SourceId::Peer(peer) => self.on_mismatch(peer, blob, piece),
+                    SourceId::Web(seed) => self.on_web_mismatch(seed, blob, piece),
+                }
+                Ok(())
+            }
+            Err(error) => Err(DownloadError::Write { blob, piece, source: error }),
+        }
+    }
+
+    fn count(&mut self, source: SourceId, bytes: u64, way: Way) {
+        match source {
+            SourceId::Peer(peer) => {
+                self.fetching.traffic.count_fetched(peer, bytes, way);
+                *self.tally.downloaded.peers.entry(peer).or_default() += bytes;
+            }
+            SourceId::Web(seed) => {
+                self.fetching.traffic.count_web(bytes);
+                *self.tally.downloaded.web.entry(self.web.name(seed)).or_default() += bytes;
+            }
+        }
+    }
+
+    /// A piece did not match: the peer is asked for nothing more until it is known who is wrong.
+    fn on_mismatch(&mut self, peer: PeerId, blob: Digest, piece: PieceIndex) {
+        if !self.peers.contains(&peer) || self.disputes.is_open(peer, blob) {
+            return;
+        }
+        info!(%peer, %blob, %piece, "a piece does not match");
+        self.peers.send(peer, Frame::Complain { blob, piece: piece.get() });
+        self.feed(Input::PeerLeft { peer: SourceId::Peer(peer) });
+        let single = self.partials.get(&blob).is_none_or(|it| it.states().layout().piece_count() == 1);
+        if single {
+            self.ban(peer);
+            return;
+        }
+        self.peers.send(peer, Frame::GetStates { blob });
+        self.disputes.begin(peer, blob, Instant::now());
+    }
+
+    fn on_states(&mut self, peer: PeerId, blob: Digest, theirs: &[u8]) {
+        let Some(partial) = self.partials.get(&blob) else { return };
+        match self.disputes.on_states(peer, blob, partial.states(), theirs) {
+            Some(Answered::Ask(question)) => self.ask(question),
+            Some(Answered::PeerLies) => self.ban(peer),
+            None => {}
+        }
+    }
+
+    /// Asks a peer for the piece that settles a dispute.
+    fn ask(&self, question: Question) {
+        let Question { peer, id, blob, piece } = question;
+        self.peers.send(peer, Frame::Request { id, blob, first: piece.get(), count: 1 });
+    }
+
+    fn settle_dispute(&mut self, peer: PeerId, blob: Digest, bytes: &[u8]) -> Result<(), DownloadError> {
+        let Some(partial) = self.partials.get(&blob) else { return Ok(()) };
+        match self.disputes.on_piece(peer, blob, partial.states(), bytes) {
+            Some(Ruling::ListIsFalse) => Err(DownloadError::FalseStates { blob }),
+            Some(Ruling::PeerLies | Ruling::Ask { .. }) => {
+                self.ban(peer);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn ban(&mut self, peer: PeerId) {
+        info!(%peer, "a peer sent wrong bytes and is not asked again");
+        self.tally.liars += 1;
+        Bans::ban(&self.fetching.resolver.bans, peer);
+        self.drop_source(peer);
+    }
+
+    fn tick(&mut self, reporter: &Reporter) -> Result<(), DownloadError> {
+        self.obey();
+        self.disputes.late(Instant::now()).into_iter().for_each(|peer| self.drop_source(peer));
+        for question in self.disputes.take_refused() {
+            self.ask(question);
+        }
+        if self.peers.dialling.are_waiting() {
+            self.peers.useless().into_iter().for_each(|peer| self.drop_source(peer));
+        }
+        self.begin_web(reporter);
+        self.feed(Input::Tick);
+        let web = self.web_seeds();
+        reporter.tell(Progress::Bytes {
+            done: self.tally.done,
+            total: self.tally.total,
+            peers: self.peers.len() + web,
+        });
+        if let Some(demand) = self.goal.demand() {
+            demand.note_sources(web > 0 || self.peers.any_holds());
+            // Who reads has a patience of its own, and peers may come back for as long as somebody does.
+            return Ok(());
+        }
+        let missing = self.tally.total.saturating_sub(self.tally.done);
+        let paused = self.patience_with_web(missing)?;
+        let nobody = web == 0 && self.has_no_peer();
+        let patience = paused.unwrap_or(if nobody { NOBODY_TIMEOUT } else { STARVED_TIMEOUT });
+        let quiet = self.tally.last_progress.elapsed();
+        if quiet < patience {
+            return Ok(());
+        }
+        if nobody && self.tally.liars > 0 {
+            return Err(DownloadError::OnlyWrongBytes { liars: self.tally.liars });
+        }
+        if nobody && self.peers.behind_nat > 0 {
+            return Err(DownloadError::BehindNat {
+                peers: self.peers.behind_nat,
+                missing,
+                total: self.tally.total,
+            });
+        }
+        Err(DownloadError::Starved { seconds: quiet.as_secs(), missing, total: self.tally.total })
+    }
+}
+
+/// Returns a seed of its own for each node: what is equally rare is chosen differently by each.
+fn seed_of(peer: PeerId) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *peer.public_key();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+async fn next_peer(finder: &mut Option<Finder>) -> Option<PeerId> {
+    match finder {
+        Some(finder) => finder.next().await,
+        None => std::future::pending().await,
+    }
+}

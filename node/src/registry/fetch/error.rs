@@ -1,0 +1,45 @@
+//! [`OpenError`]: why fetching does not begin.
+
+use reg_api::fault::{Fault, FaultKind};
+use reg_proto::digest::Digest;
+use thiserror::Error;
+use tokio::task::JoinError;
+
+use crate::store::PartialError;
+
+/// Why the blobs of a model cannot be fetched at all.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    #[error("piece states that were signed for {blob} could not be had from any peer")]
+    States { blob: Digest },
+    #[error("every peer that has the model ({peers}) is behind a NAT that cannot be got through")]
+    BehindNat { peers: usize },
+    #[error("{blob} cannot be written to the cache")]
+    Partial { blob: Digest, source: PartialError },
+    #[error("a task ended early")]
+    Interrupted(#[from] JoinError),
+}
+
+impl Fault for OpenError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::States { .. } | Self::BehindNat { .. } => FaultKind::Unreachable,
+            Self::Partial { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Partial { .. } | Self::Interrupted(_) => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::BehindNat { .. } => Some(NAT_HINT.into()),
+            error if error.kind() == FaultKind::DiskFull => {
+                Some("free the disk and run the same command again: what was fetched is kept".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What to do about peers that no connection reaches.
+pub const NAT_HINT: &str = "forward a port to a node at either end and name it there with --external, or pull from a node \
+                            that is reached directly: --from MULTIADDR";

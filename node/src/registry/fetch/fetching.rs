@@ -1,0 +1,60 @@
+//! Begins fetching: partial blobs, priorities and web seeds of one model.
+
+use std::collections::BTreeMap;
+
+use reg_api::reporter::Reporter;
+use reg_api::request::Priority;
+use reg_api::web_seed::WebSeed;
+use reg_proto::digest::Digest;
+use reg_proto::peer::PeerId;
+use reg_proto::piece::BlobLayout;
+use reg_proto::states::PieceStates;
+
+use super::error::OpenError;
+use crate::registry::fetch::{Fetching, Pull, Pulling, WebSeeds};
+use crate::registry::resolve::Resolved;
+use crate::store::Partial;
+
+impl Fetching {
+    /// Returns where the blobs of a model lie on the servers that the user has named, for this pull and for all.
+    pub fn web_seeds_of(&self, resolved: &Resolved, more: &[WebSeed]) -> WebSeeds {
+        let seeds = more.iter().chain(&self.web_seeds);
+        let Resolved { keys, model, digest, manifest, .. } = resolved;
+        WebSeeds::new(seeds, &keys.publisher(), model, digest, manifest)
+    }
+
+    /// Gives a pull its place among others.
+    pub fn enter(&self, resolved: &Resolved, priority: Priority) -> Pull {
+        let pulling = Pulling {
+            publisher: resolved.keys.publisher(),
+            model: resolved.model.clone(),
+            tag: resolved.tag.as_ref().map(|it| it.record().tag.clone()),
+            manifest: resolved.digest,
+        };
+        self.priorities.enter(pulling, priority)
+    }
+
+    /// Opens the partial blobs of what is missing, with the states that the provenance names.
+    pub async fn open_partials(
+        &self,
+        missing: &BTreeMap<Digest, BlobLayout>,
+        resolved: &mut Resolved,
+        reporter: &Reporter,
+    ) -> Result<Vec<Partial>, OpenError> {
+        let states = self.states_of(missing, resolved, reporter).await?;
+        let store = self.store.clone();
+        let open = tokio::task::spawn_blocking(move || {
+            let open = |(blob, states): (Digest, PieceStates)| {
+                let size = states.layout().size();
+                store.partial(blob, size, states).map_err(|source| OpenError::Partial { blob, source })
+            };
+            states.into_iter().map(open).collect::<Result<Vec<Partial>, OpenError>>()
+        });
+        open.await?
+    }
+
+    /// Tells whether the limits hold for a peer.
+    pub async fn is_limited(&self, peer: PeerId) -> bool {
+        self.limits.local || !self.network.is_near(peer).await
+    }
+}

@@ -1,0 +1,96 @@
+//! Brings pieces of blobs from peers and web seeds into the store.
+//!
+//! In: partial blobs with their piece states, and where to look for holders. Out: verified pieces, written, and how many
+//! bytes each source sent. Promise: a piece counts once it is verified and written; a peer that sends wrong bytes is banned.
+
+mod error;
+mod fetching;
+mod priorities;
+mod room;
+mod states;
+mod terms;
+
+mod demand;
+mod dialling;
+mod dispute;
+mod disputes;
+mod downloader;
+mod event;
+mod goal;
+mod lanes;
+mod nearness;
+mod peer_source;
+mod peers;
+mod throttle;
+mod traffic;
+
+mod web_download;
+mod web_request;
+mod web_server;
+mod web_source;
+
+use std::sync::Arc;
+
+use reg_api::web_seed::WebSeed;
+
+use crate::net::{Network, PieceBytes, PiecePool};
+use crate::registry::resolve::Resolver;
+use crate::store::{Intake, Store};
+
+pub use self::demand::{Demand, Read};
+pub use self::downloader::{DownloadError, Downloaded, Downloader};
+pub use self::error::{NAT_HINT, OpenError};
+pub use self::nearness::{Subnet, SubnetError, Zone};
+pub use self::priorities::{Meant, Priorities, Pull, Pulling};
+pub use self::room::{Room, busy};
+pub use self::terms::Terms;
+pub use self::throttle::{Throttle, TransferLimits, UpLimit};
+pub use self::traffic::{Traffic, Way};
+pub use self::web_source::WebSeeds;
+
+/// What all downloads of a node share.
+#[derive(Debug)]
+pub struct Fetching {
+    store: Store,
+    network: Network,
+    pub resolver: Arc<Resolver>,
+    /// Buffers for pieces that come in.
+    pub pool: PiecePool,
+    /// Verifies and writes them.
+    pub intake: Intake<PieceBytes>,
+    pub priorities: Priorities,
+    pub traffic: Traffic,
+    pub limits: TransferLimits,
+    /// The limit on what is fetched, for all pulls together.
+    pub throttle: Option<Arc<Throttle>>,
+    /// Servers of HTTP that are asked beside peers, in every pull.
+    pub web_seeds: Vec<WebSeed>,
+    /// Which peers are near.
+    pub zone: Arc<Zone>,
+}
+
+impl Fetching {
+    /// Returns what downloads share, before the first of them.
+    pub fn new(
+        store: Store,
+        network: Network,
+        resolver: Arc<Resolver>,
+        limits: TransferLimits,
+        web_seeds: Vec<WebSeed>,
+        zone: Zone,
+    ) -> Self {
+        Self {
+            store,
+            network,
+            resolver,
+            pool: PiecePool::new(),
+            intake: Intake::start(),
+            priorities: Priorities::default(),
+            traffic: Traffic::default(),
+            limits,
+            throttle: limits.down.map(Throttle::new),
+            web_seeds,
+            zone: Arc::new(zone),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! [`Source`]: one peer that pieces are fetched from: a control stream, a task that reads it, a task that writes it, and the
+//! lanes that carry its pieces where they connect.
+//!
+//! Reading and writing are apart, so that a peer which does not read cannot keep us from reading.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use reg_proto::digest::Digest;
+use reg_proto::limits::BLOBS_FOLLOWED_MAX;
+use reg_proto::peer::PeerId;
+use reg_proto::wire::Frame;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::debug;
+
+use super::event::{Answer, Deliver, SourceEvent};
+use super::lanes;
+use super::traffic::Way;
+use crate::net::{FrameReader, FrameWriter, Network, OpenStreamError, Pace, Received};
+use crate::registry::limits::{FRAMES_TO_SEND_MAX, LANE_ANSWERS_MAX, SAY_SOMETHING};
+
+/// A peer with an open stream. Dropping it closes the stream and its lanes.
+#[derive(Debug)]
+pub(super) struct Source {
+    frames: mpsc::Sender<Frame>,
+    followed: BTreeSet<Digest>,
+    opened: Instant,
+    /// Whether it has said that it holds any piece of what is wanted.
+    pub holds_any: bool,
+    _tasks: JoinSet<()>,
+}
+
+impl Source {
+    /// Opens a stream to `peer`; at most `states_max` bytes of piece states are taken from it at once.
+    pub(super) async fn open(
+        network: &Network,
+        peer: PeerId,
+        states_max: usize,
+        deliver: Deliver,
+    ) -> Result<Self, OpenStreamError> {
+        let (mut reader, writer) = network.open_stream(peer).await?;
+        reader.set_states_max(states_max);
+        let (frames, to_send) = mpsc::channel(FRAMES_TO_SEND_MAX);
+        let (answers, answered) = mpsc::channel(LANE_ANSWERS_MAX);
+        let mut tasks = JoinSet::new();
+        if network.has_lanes() {
+            tasks.spawn(lanes::keep(network.clone(), frames.clone(), answered, deliver.clone()));
+        }
+        tasks.spawn(read(reader, answers, deliver));
+        tasks.spawn(write(peer, writer, to_send));
+        let (followed, opened) = (BTreeSet::new(), Instant::now());
+        Ok(Self { frames, followed, opened, holds_any: false, _tasks: tasks })
+    }
+
+    /// Follows as many of the blobs that are missing as a stream may, and no other.
+    pub(super) fn follow(&mut self, missing: &BTreeSet<Digest>) {
+        let done: Vec<Digest> = self.followed.difference(missing).copied().collect();
+        for blob in done {
+            self.followed.remove(&blob);
+            self.send(Frame::Unfollow { blob });
+        }
+        let room = BLOBS_FOLLOWED_MAX.saturating_sub(self.followed.len());
+        let more: Vec<Digest> = missing.difference(&self.followed).copied().take(room).collect();
+        for blob in more {
+            self.followed.insert(blob);
+            self.send(Frame::Follow { blob });
+        }
+    }
+
+    /// Tells whether it has had time to say what it holds, and holds nothing.
+    pub(super) fn is_useless(&self) -> bool {
+        !self.holds_any && self.opened.elapsed() > SAY_SOMETHING
+    }
+
+    /// Sends a small frame; a peer that lets a thousand of them pile up is told nothing more.
+    pub(super) fn send(&self, frame: Frame) -> bool {
+        self.frames.try_send(frame).is_ok()
+    }
+}
+
+async fn read(mut reader: FrameReader, answers: mpsc::Sender<Answer>, deliver: Deliver) {
+    let Deliver { peer, pool, events, throttles } = &deliver;
+    let (peer, wait) = (*peer, |bytes: usize| deliver.wait(bytes));
+    loop {
+        let pace = if throttles.is_empty() { Pace::Free } else { Pace::Kept(&wait) };
+        let event = match reader.receive(pool, pace).await {
+            Ok(Some(Received::Piece { id, piece, bytes })) => {
+                SourceEvent::Piece { peer, id, piece, bytes, way: Way::Stream }
+            }
+            Ok(Some(Received::Frame(Frame::LaneOffer { ports, token }))) => {
+                // More answers than questions: what does not fit is not missed.
+                drop(answers.try_send(Answer::Offer { ports, token }));
+                continue;
+            }
+            Ok(Some(Received::Frame(Frame::NoLane))) => {
+                drop(answers.try_send(Answer::None));
+                continue;
+            }
+            Ok(Some(Received::Frame(frame))) => SourceEvent::Frame { peer, frame },
+            Ok(None) => break,
+            Err(error) => {
+                debug!(%peer, %error, "a peer's stream broke");
+                break;
+            }
+        };
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+    drop(events.send(SourceEvent::Gone { peer }).await);
+}
+
+async fn write(peer: PeerId, mut writer: FrameWriter, mut frames: mpsc::Receiver<Frame>) {
+    while let Some(frame) = frames.recv().await {
+        if let Err(error) = writer.send(&frame).await {
+            debug!(%peer, %error, "a peer's stream does not take more");
+            return;
+        }
+    }
+}

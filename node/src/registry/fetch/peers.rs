@@ -1,0 +1,153 @@
+//! [`Peers`]: the peers of one download, from the moment they are found until their stream ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reg_proto::digest::Digest;
+use reg_proto::peer::PeerId;
+use reg_proto::wire::Frame;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::dialling::Dialling;
+use super::event::Deliver;
+use super::nearness::{self, Zone};
+use super::peer_source::Source;
+use crate::net::{Network, OpenStreamError};
+use crate::registry::limits::RELAY_LOOK_ANEW;
+use crate::registry::resolve::{Finder, Search};
+use crate::transfer::Nearness;
+
+/// Peers that are dialled, and those that pieces are fetched from.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    /// Those with an open stream.
+    sources: BTreeMap<PeerId, Source>,
+    pub dialling: Dialling,
+    opening: JoinSet<(PeerId, Result<Source, OpenStreamError>)>,
+    /// Sources that are being looked at for how near they are.
+    placing: JoinSet<(PeerId, Nearness)>,
+    /// How many are reached through relays only.
+    pub behind_nat: usize,
+    /// Bytes of piece states that one peer may send at once.
+    states_max: usize,
+    /// How to look for peers anew once all are gone, and when that was done last.
+    pub search: Option<(Search, Instant)>,
+}
+
+/// What came of a peer that was dialled.
+#[derive(Debug)]
+pub(super) enum Met {
+    /// Its stream, or why there is none.
+    Opened(PeerId, Result<Source, OpenStreamError>),
+    /// How near it is.
+    Placed(PeerId, Nearness),
+}
+
+impl Peers {
+    /// Returns no peers yet; each may send at most `states_max` bytes of piece states at once.
+    pub(super) fn new(states_max: usize) -> Self {
+        Self { states_max, ..Self::default() }
+    }
+
+    /// Returns how many have an open stream.
+    pub(super) fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Tells whether a peer has an open stream.
+    pub(super) fn contains(&self, peer: &PeerId) -> bool {
+        self.sources.contains_key(peer)
+    }
+
+    /// Returns the peers with an open stream.
+    pub(super) fn ids(&self) -> Vec<PeerId> {
+        self.sources.keys().copied().collect()
+    }
+
+    /// Tells whether no peer is asked, nor about to be.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.dialling.is_empty()
+    }
+
+    /// Opens a stream to a peer; the answer comes out of [`Self::next_opened`].
+    pub(super) fn open(
+        &mut self,
+        network: &Network,
+        peer: PeerId,
+        deliver: impl Future<Output = Deliver> + Send + 'static,
+    ) {
+        let (network, states_max) = (network.clone(), self.states_max);
+        self.opening.spawn(async move {
+            let deliver = deliver.await;
+            (peer, Source::open(&network, peer, states_max, deliver).await)
+        });
+    }
+
+    /// Returns what came of the next peer; `None` while none is being opened or looked at.
+    pub(super) async fn next(&mut self) -> Option<Met> {
+        tokio::select! {
+            biased;
+            Some(Ok((peer, source))) = self.opening.join_next() => Some(Met::Opened(peer, source)),
+            Some(Ok((peer, nearness))) = self.placing.join_next() => Some(Met::Placed(peer, nearness)),
+            else => None,
+        }
+    }
+
+    /// Takes a stream in, which follows these blobs, and looks how near its peer is.
+    pub(super) fn insert(
+        &mut self,
+        peer: PeerId,
+        mut source: Source,
+        follows: &BTreeSet<Digest>,
+        network: &Network,
+        zone: &std::sync::Arc<Zone>,
+    ) {
+        source.follow(follows);
+        self.sources.insert(peer, source);
+        let (network, zone) = (network.clone(), zone.clone());
+        self.placing.spawn(async move { (peer, nearness::of(&network, peer, &zone).await) });
+    }
+
+    /// Closes the stream of a peer.
+    pub(super) fn remove(&mut self, peer: &PeerId) {
+        self.sources.remove(peer);
+    }
+
+    /// Makes every stream follow these blobs and no others.
+    pub(super) fn follow(&mut self, blobs: &BTreeSet<Digest>) {
+        self.sources.values_mut().for_each(|source| source.follow(blobs));
+    }
+
+    /// Sends a frame to a peer that has a stream.
+    pub(super) fn send(&self, peer: PeerId, frame: Frame) {
+        if let Some(source) = self.sources.get(&peer) {
+            source.send(frame);
+        }
+    }
+
+    /// Notes that a peer holds a piece of something; `None` where it has no stream.
+    pub(super) fn note_holds(&mut self, peer: PeerId, any: bool) -> Option<bool> {
+        let source = self.sources.get_mut(&peer)?;
+        source.holds_any |= any;
+        Some(source.holds_any)
+    }
+
+    /// Tells whether any peer holds a piece of something.
+    pub(super) fn any_holds(&self) -> bool {
+        self.sources.values().any(|source| source.holds_any)
+    }
+
+    /// Returns the peers that have held nothing for a while.
+    pub(super) fn useless(&self) -> Vec<PeerId> {
+        self.sources.iter().filter(|(_, it)| it.is_useless()).map(|(peer, _)| *peer).collect()
+    }
+
+    /// A finder names each peer once: where all are gone, returns a new one, for those that come back.
+    pub(super) fn look_anew(&mut self, network: &Network) -> Option<Finder> {
+        let is_empty = self.is_empty();
+        let (search, last) =
+            self.search.as_mut().filter(|(_, last)| is_empty && last.elapsed() >= RELAY_LOOK_ANEW)?;
+        *last = Instant::now();
+        Some(Finder::start(network, search.clone()))
+    }
+}

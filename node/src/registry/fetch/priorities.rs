@@ -1,0 +1,217 @@
+//! [`Priorities`]: the pulls that run, and which of them may go on: not those that are paused, and not while one of a higher
+//! priority gets on.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use reg_api::report::Paused;
+use reg_api::request::Priority;
+use reg_proto::digest::Digest;
+use reg_proto::name::{ModelName, PublisherId, Tag};
+
+use crate::registry::limits::PULL_GETS_ON;
+
+/// What a pull is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulling {
+    pub publisher: PublisherId,
+    pub model: ModelName,
+    pub tag: Option<Tag>,
+    pub manifest: Digest,
+}
+
+/// Which pulls are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meant {
+    pub publisher: PublisherId,
+    pub model: ModelName,
+    pub tag: Option<Tag>,
+    pub digest: Option<Digest>,
+}
+
+impl Meant {
+    fn covers(&self, pulling: &Pulling) -> bool {
+        self.publisher == pulling.publisher
+            && self.model.folded() == pulling.model.folded()
+            && self.digest.is_none_or(|digest| digest == pulling.manifest)
+            && self.tag.as_ref().is_none_or(|tag| pulling.tag.as_ref() == Some(tag))
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    what: Pulling,
+    priority: Priority,
+    is_paused: bool,
+    /// It fetches what somebody reads: it is paused like others, and neither waits for priorities nor holds up others.
+    is_read: bool,
+    /// When a piece of it last came, or when it began.
+    got_on: Instant,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: BTreeMap<u64, Entry>,
+    next: u64,
+    /// Everything is paused: pulls, and what is served to peers.
+    all: bool,
+}
+
+/// The pulls of a node, and which of them go first.
+#[derive(Debug, Clone, Default)]
+pub struct Priorities(Arc<Mutex<State>>);
+
+/// A pull that runs, for as long as it lives.
+#[derive(Debug)]
+pub struct Pull {
+    priorities: Priorities,
+    id: u64,
+}
+
+impl Priorities {
+    /// Takes a pull in.
+    pub fn enter(&self, what: Pulling, priority: Priority) -> Pull {
+        self.enter_as(what, priority, false)
+    }
+
+    /// Takes in what is fetched while a gateway's client reads it.
+    pub fn enter_reading(&self, what: Pulling) -> Pull {
+        self.enter_as(what, Priority::Normal, true)
+    }
+
+    fn enter_as(&self, what: Pulling, priority: Priority, is_read: bool) -> Pull {
+        let mut state = self.state();
+        state.next += 1;
+        let id = state.next;
+        state.entries.insert(id, Entry { what, priority, is_paused: false, is_read, got_on: Instant::now() });
+        Pull { priorities: self.clone(), id }
+    }
+
+    /// Pauses or resumes the pulls that are meant, or everything. Returns what it has come to.
+    pub fn set_paused(&self, meant: Option<&Meant>, is_paused: bool) -> Paused {
+        let mut state = self.state();
+        let mut pulls = 0;
+        for entry in state.entries.values_mut() {
+            if meant.is_none_or(|meant| meant.covers(&entry.what)) {
+                // Resuming everything resumes what was paused alone as well.
+                if meant.is_some() || !is_paused {
+                    entry.is_paused = is_paused;
+                }
+                entry.got_on = Instant::now();
+                pulls += 1;
+            }
+        }
+        if meant.is_none() {
+            state.all = is_paused;
+        }
+        Paused { pulls, all: state.all }
+    }
+
+    /// Tells whether pulls of exactly this are paused, alone or with everything.
+    pub fn is_paused(&self, what: &Pulling) -> bool {
+        let state = self.state();
+        state.all || state.entries.values().any(|it| it.is_paused && it.what == *what)
+    }
+
+    /// Tells whether everything is paused.
+    pub fn is_all_paused(&self) -> bool {
+        self.state().all
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pull {
+    /// Notes that a piece has come.
+    pub fn got_on(&self) {
+        if let Some(entry) = self.priorities.state().entries.get_mut(&self.id) {
+            entry.got_on = Instant::now();
+        }
+    }
+
+    /// Tells whether it may go on at `now`.
+    pub fn may_go_on(&self, now: Instant) -> bool {
+        let state = self.priorities.state();
+        let Some(own) = state.entries.get(&self.id) else { return true };
+        if state.all || own.is_paused {
+            return false;
+        }
+        // One that has nobody to pull from holds up nobody.
+        own.is_read
+            || !state.entries.values().any(|other| {
+                !other.is_read
+                    && other.priority > own.priority
+                    && !other.is_paused
+                    && now.saturating_duration_since(other.got_on) < PULL_GETS_ON
+            })
+    }
+}
+
+impl Drop for Pull {
+    fn drop(&mut self) {
+        self.priorities.state().entries.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pulling(model: &str, tag: &str) -> Pulling {
+        Pulling {
+            publisher: PublisherId::from_bytes([1; 32]),
+            model: model.parse().unwrap(),
+            tag: Some(tag.parse().unwrap()),
+            manifest: Digest::of(model.as_bytes()),
+        }
+    }
+
+    fn meant(model: &str, tag: Option<&str>) -> Meant {
+        let Pulling { publisher, model, .. } = pulling(model, "v1");
+        Meant { publisher, model, tag: tag.map(|tag| tag.parse().unwrap()), digest: None }
+    }
+
+    #[test]
+    fn one_is_paused_or_all_are() {
+        let pulls = Priorities::default();
+        let one = pulls.enter(pulling("one", "v1"), Priority::Normal);
+        let two = pulls.enter(pulling("two", "v1"), Priority::Normal);
+        let now = Instant::now;
+        assert_eq!(pulls.set_paused(Some(&meant("ONE", None)), true), Paused { pulls: 1, all: false });
+        assert!(!one.may_go_on(now()) && two.may_go_on(now()), "case does not matter");
+        assert_eq!(pulls.set_paused(Some(&meant("two", Some("v2"))), true).pulls, 0, "another tag");
+        assert_eq!(pulls.set_paused(None, true), Paused { pulls: 2, all: true });
+        assert!(!two.may_go_on(now()) && pulls.is_all_paused());
+        let three = pulls.enter(pulling("three", "v1"), Priority::High);
+        assert!(!three.may_go_on(now()), "what begins meanwhile waits too");
+        assert_eq!(pulls.set_paused(None, false), Paused { pulls: 3, all: false });
+        assert!(!one.may_go_on(now()), "three is of higher priority");
+        drop(three);
+        assert!(one.may_go_on(now()) && two.may_go_on(now()));
+    }
+
+    #[test]
+    fn a_higher_priority_goes_first_for_as_long_as_it_gets_on() {
+        let pulls = Priorities::default();
+        let low = pulls.enter(pulling("low", "v1"), Priority::Low);
+        let normal = pulls.enter(pulling("normal", "v1"), Priority::Normal);
+        let high = pulls.enter(pulling("high", "v1"), Priority::High);
+        let now = Instant::now();
+        assert!(high.may_go_on(now) && !normal.may_go_on(now) && !low.may_go_on(now));
+        let later = now + PULL_GETS_ON + PULL_GETS_ON;
+        assert!(low.may_go_on(later), "nobody of higher priority gets on");
+        drop(high);
+        assert!(normal.may_go_on(now) && !low.may_go_on(now));
+        pulls.set_paused(Some(&meant("normal", None)), true);
+        assert!(low.may_go_on(Instant::now()), "what is paused holds up nobody");
+        let read = pulls.enter_reading(pulling("read", "v1"));
+        let _high = pulls.enter(pulling("high", "v1"), Priority::High);
+        assert!(read.may_go_on(Instant::now()), "a reader waits for nobody");
+        pulls.set_paused(Some(&meant("read", None)), true);
+        assert!(!read.may_go_on(Instant::now()) && pulls.is_paused(&pulling("read", "v1")));
+        assert!(!pulls.is_paused(&pulling("high", "v1")));
+    }
+}

@@ -1,0 +1,93 @@
+//! One web seed that is asked: its pauses, redirects and places for requests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reg_proto::digest::Digest;
+use reg_proto::piece::{BlobLayout, PieceIndex};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::event::SourceEvent;
+use super::throttle::Throttle;
+use crate::net::PiecePool;
+use crate::registry::limits::WEB_CONNECTIONS_PER_SEED;
+
+/// What the requests to one seed share.
+#[derive(Debug)]
+pub(super) struct Server {
+    /// Not to be asked before.
+    pub(super) not_before: Mutex<Option<Instant>>,
+    /// Where redirects have led to.
+    pub(super) locations: Mutex<BTreeMap<Digest, String>>,
+    pub(super) turns: Semaphore,
+    /// Failures one after the other.
+    pub(super) failures: AtomicUsize,
+}
+
+/// A seed that is asked.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) server: Arc<Server>,
+    pub(super) requests: BTreeMap<u32, AbortHandle>,
+    /// Blobs that it was believed to have, and has not.
+    pub(super) lost: BTreeSet<Digest>,
+    /// It is asked for nothing more.
+    pub(super) is_out: bool,
+}
+
+/// Where pieces go, and what holds them back.
+#[derive(Debug, Clone)]
+pub struct Sink {
+    pub pool: PiecePool,
+    pub events: mpsc::Sender<SourceEvent>,
+    pub throttles: Arc<[Arc<Throttle>]>,
+}
+
+/// Pieces that are asked for.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub request: u32,
+    pub blob: Digest,
+    pub layout: BlobLayout,
+    pub first: PieceIndex,
+    pub count: u32,
+}
+
+impl Asked {
+    pub(super) fn new() -> Self {
+        let server = Arc::new(Server {
+            not_before: Mutex::default(),
+            locations: Mutex::default(),
+            turns: Semaphore::new(WEB_CONNECTIONS_PER_SEED),
+            failures: AtomicUsize::new(0),
+        });
+        Self { server, requests: BTreeMap::new(), lost: BTreeSet::new(), is_out: false }
+    }
+
+    pub(super) fn hang_up(&mut self) {
+        std::mem::take(&mut self.requests).into_values().for_each(|task| task.abort());
+    }
+}
+
+impl Server {
+    /// How long it wants to be left alone from now on.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let left = lock(&self.not_before).as_ref()?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Leaves it alone for so long.
+    pub(super) fn leave_alone(&self, pause: Duration) {
+        let until = Instant::now().checked_add(pause);
+        let mut not_before = lock(&self.not_before);
+        *not_before = (*not_before).max(until);
+    }
+}
+
+pub(super) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}

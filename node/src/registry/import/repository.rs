@@ -1,0 +1,316 @@
+//! Importing a repository from a Hugging Face endpoint: each file is fetched, checked against the name that the listing
+//! gives it, and kept as a blob. What was fetched of a large file is not fetched again after a crash.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use reg_api::fault::{Fault, FaultKind};
+use reg_api::progress::Progress;
+use reg_api::report::ImportedRepository;
+use reg_api::reporter::Reporter;
+use reg_api::request::ImportRequest;
+use reg_proto::digest::Digest;
+use reg_proto::path::{PathError, SafePath};
+use thiserror::Error;
+
+use super::upload::UploadError;
+use crate::endpoint::{Hub, HubError, RemoteFile, RemoteName};
+use crate::registry::import::Importing;
+use crate::registry::model::git_blob;
+use crate::registry::model::tree::is_left_out;
+use crate::registry::model::whole::is_whole;
+use crate::store::{ReserveError, ResumeError, Upload, UploadError as StoreError, WriteError};
+
+/// Bytes that are hashed and written at once.
+const WRITTEN_AT_ONCE: usize = 1 << 20;
+/// Bytes of a plain file: hubs keep larger ones in LFS.
+const PLAIN_BYTES_MAX: u64 = 64 << 20;
+/// How often a file that breaks off is gone on with, without a byte in between.
+const BREAKS_MAX: u32 = 5;
+/// How long is waited before it is gone on with.
+const BREAK_WAIT: Duration = Duration::from_secs(1);
+
+/// Why a repository is not imported. What was fetched and checked stays for an hour, and large files for longer.
+#[derive(Debug, Error)]
+pub enum ImportRepositoryError {
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    #[error("{path:?} is a path that is refused")]
+    Path { path: String, source: PathError },
+    #[error("{path} has {size} bytes, and is not in LFS")]
+    PlainTooLarge { path: SafePath, size: u64 },
+    #[error("{path} is not what the endpoint lists: what came has another hash")]
+    Other { path: SafePath },
+    #[error("{path} has {found} bytes of {expected}")]
+    Short { path: SafePath, expected: u64, found: u64 },
+    #[error("there is no room for it")]
+    Reserve(#[from] ReserveError),
+    #[error("store does not take it")]
+    Write(#[from] WriteError),
+    #[error("it cannot be gone on with")]
+    Resume(#[from] ResumeError),
+    #[error("blob cannot be kept")]
+    Keep(#[from] UploadError),
+    #[error("a task ended early")]
+    Interrupted,
+}
+
+impl Fault for ImportRepositoryError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Hub(HubError::NotFound { .. }) => FaultKind::NotFound,
+            Self::Hub(HubError::Denied { .. }) => FaultKind::Denied,
+            Self::Hub(HubError::Transport { .. } | HubError::Status { .. }) | Self::Short { .. } => {
+                FaultKind::Unreachable
+            }
+            Self::Other { .. } | Self::Hub(HubError::Oid { .. } | HubError::Commit { .. }) => {
+                FaultKind::Verification
+            }
+            Self::Resume(ResumeError::Busy { .. }) => FaultKind::RetryLater,
+            Self::Resume(ResumeError::Write(source)) if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Reserve(_) => FaultKind::DiskFull,
+            Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Path { .. } | Self::PlainTooLarge { .. } => FaultKind::Invalid,
+            _ => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Hub(HubError::Denied { .. }) => Some("set HF_TOKEN to a token that may read it".to_owned()),
+            Self::Hub(HubError::NotFound { .. }) => {
+                Some("HF_ENDPOINT names another endpoint, HF_TOKEN a token for what is private".to_owned())
+            }
+            Self::Other { .. } => Some(
+                "nothing of it was kept; if it stays so, the endpoint or what stands before it is broken"
+                    .to_owned(),
+            ),
+            Self::Resume(ResumeError::Busy { .. }) => Some("wait for the other import to end".to_owned()),
+            Self::Hub(HubError::Transport { .. }) => {
+                Some("HF_ENDPOINT names another endpoint; run it again: what was fetched is kept".to_owned())
+            }
+            Self::Short { .. } => Some("run it again: what was fetched is kept".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl Importing {
+    /// Copies the files of a repository here.
+    ///
+    /// # Errors
+    /// See [`ImportRepositoryError`].
+    pub async fn import_repository(
+        self: &Arc<Self>,
+        request: ImportRequest,
+        reporter: &Reporter,
+    ) -> Result<ImportedRepository, ImportRepositoryError> {
+        let ImportRequest { endpoint, repository, revision, token } = request;
+        let hub = Hub::new(&endpoint, token)?;
+        reporter.stage("finding", format_args!("{repository} at {endpoint}"));
+        let commit = hub.commit(repository.as_str(), &revision).await?;
+        let mut wanted = Vec::new();
+        for file in hub.files(repository.as_str(), &commit).await? {
+            let path: SafePath = file
+                .path
+                .parse()
+                .map_err(|source| ImportRepositoryError::Path { path: file.path.clone(), source })?;
+            if !path.segments().any(is_left_out) {
+                wanted.push((path, file));
+            }
+        }
+        let total = wanted.iter().map(|(_, file)| file.size).sum();
+        reporter.stage("fetching", format_args!("{} files", wanted.len()));
+        let mut told = Told { done: 0, fetched: 0, total, reporter };
+        let mut files = Vec::new();
+        for (path, file) in wanted {
+            let source = Source { hub: &hub, repository: repository.as_str(), commit: &commit };
+            let digest = self.import_file_of(&source, &path, &file, &mut told).await?;
+            files.push((path, digest));
+        }
+        Ok(ImportedRepository { commit, files, bytes: total, bytes_fetched: told.fetched })
+    }
+
+    async fn import_file_of(
+        self: &Arc<Self>,
+        source: &Source<'_>,
+        path: &SafePath,
+        file: &RemoteFile,
+        told: &mut Told<'_>,
+    ) -> Result<Digest, ImportRepositoryError> {
+        match file.name {
+            RemoteName::Git(oid) => {
+                if file.size > PLAIN_BYTES_MAX {
+                    return Err(ImportRepositoryError::PlainTooLarge { path: path.clone(), size: file.size });
+                }
+                self.import_plain(source, path, file, oid, told).await
+            }
+            RemoteName::Lfs(digest) => {
+                let store = self.store.clone();
+                let look = move || store.contains(&digest) && is_whole(&store, &digest);
+                let is_here = tokio::task::spawn_blocking(look).await;
+                if is_here.map_err(|_| ImportRepositoryError::Interrupted)? {
+                    told.had(file.size);
+                } else {
+                    self.import_large(source, path, file, digest, told).await?;
+                }
+                self.keep_uploaded(digest).await?;
+                Ok(digest)
+            }
+        }
+    }
+
+    /// Imports a file whose name is git's; one that an earlier import has brought is not fetched again.
+    async fn import_plain(
+        self: &Arc<Self>,
+        source: &Source<'_>,
+        path: &SafePath,
+        file: &RemoteFile,
+        oid: [u8; 20],
+        told: &mut Told<'_>,
+    ) -> Result<Digest, ImportRepositoryError> {
+        let name = data_encoding::HEXLOWER.encode(&oid);
+        let (store, noted) = (self.store.clone(), name.clone());
+        let known = tokio::task::spawn_blocking(move || {
+            let digest = store.noted_import(&noted)?;
+            let bytes = store.read_blob(&digest, PLAIN_BYTES_MAX).ok()?;
+            (git_blob(&bytes) == oid).then_some(digest)
+        });
+        if let Some(digest) = known.await.map_err(|_| ImportRepositoryError::Interrupted)? {
+            told.had(file.size);
+            self.keep_uploaded(digest).await?;
+            return Ok(digest);
+        }
+        let mut stream = Box::pin(source.open(file, 0).await?);
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            bytes.extend_from_slice(&chunk?);
+            if bytes.len() as u64 > file.size {
+                break;
+            }
+        }
+        told.came(bytes.len() as u64);
+        if git_blob(&bytes) != oid {
+            return Err(ImportRepositoryError::Other { path: path.clone() });
+        }
+        let digest = self.put_small(bytes).await?;
+        let store = self.store.clone();
+        let note = tokio::task::spawn_blocking(move || store.note_import(&name, &digest));
+        note.await.map_err(|_| ImportRepositoryError::Interrupted)??;
+        Ok(digest)
+    }
+
+    async fn import_large(
+        &self,
+        source: &Source<'_>,
+        path: &SafePath,
+        file: &RemoteFile,
+        digest: Digest,
+        told: &mut Told<'_>,
+    ) -> Result<(), ImportRepositoryError> {
+        let store = self.store.clone();
+        let size = file.size;
+        let begun = tokio::task::spawn_blocking(move || {
+            let lease = store.reserve(size, &BTreeSet::new())?;
+            Ok::<_, ImportRepositoryError>((store.resume_upload(&digest)?, lease))
+        });
+        let (mut upload, _lease) = begun.await.map_err(|_| ImportRepositoryError::Interrupted)??;
+        told.had(upload.size().min(size));
+        let mut breaks = 0;
+        while upload.size() < size {
+            let before = upload.size();
+            let broke;
+            (upload, broke) = fetch_rest(upload, source, file, told).await?;
+            breaks = if upload.size() > before { 0 } else { breaks + 1 };
+            match broke {
+                Some(error) if breaks > BREAKS_MAX => return Err(error.into()),
+                Some(_) => tokio::time::sleep(BREAK_WAIT).await,
+                None => break,
+            }
+        }
+        if upload.size() < size {
+            let found = upload.size();
+            return Err(ImportRepositoryError::Short { path: path.clone(), expected: size, found });
+        }
+        let finished = tokio::task::spawn_blocking(move || upload.finish(digest));
+        match finished.await.map_err(|_| ImportRepositoryError::Interrupted)? {
+            Ok(_) => Ok(()),
+            Err(StoreError::Digest { .. }) => Err(ImportRepositoryError::Other { path: path.clone() }),
+            Err(StoreError::Write(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// Adds what the endpoint sends of a file, from where it is, and returns why it broke off, if it did. It ends too once
+/// more has come than the file has.
+async fn fetch_rest(
+    mut upload: Upload,
+    source: &Source<'_>,
+    file: &RemoteFile,
+    told: &mut Told<'_>,
+) -> Result<(Upload, Option<HubError>), ImportRepositoryError> {
+    let mut stream = Box::pin(source.open(file, upload.size()).await?);
+    let mut gathered = BytesMut::new();
+    loop {
+        let chunk = stream.next().await;
+        let is_last = !matches!(chunk, Some(Ok(_)));
+        if let Some(Ok(chunk)) = &chunk {
+            gathered.extend_from_slice(chunk);
+            told.came(chunk.len() as u64);
+        }
+        if gathered.len() >= WRITTEN_AT_ONCE || (is_last && !gathered.is_empty()) {
+            upload = written(upload, gathered.split().freeze()).await?;
+        }
+        match chunk {
+            Some(Err(error)) => return Ok((upload, Some(error))),
+            None => return Ok((upload, None)),
+            Some(Ok(_)) if upload.size() > file.size => return Ok((upload, None)),
+            Some(Ok(_)) => {}
+        }
+    }
+}
+
+pub async fn written(mut upload: Upload, bytes: Bytes) -> Result<Upload, ImportRepositoryError> {
+    let write = tokio::task::spawn_blocking(move || upload.write(&bytes).map(|()| upload));
+    Ok(write.await.map_err(|_| ImportRepositoryError::Interrupted)??)
+}
+
+/// One version of a repository.
+struct Source<'a> {
+    hub: &'a Hub,
+    repository: &'a str,
+    commit: &'a str,
+}
+
+impl Source<'_> {
+    async fn open(
+        &self,
+        file: &RemoteFile,
+        from: u64,
+    ) -> Result<impl Stream<Item = Result<Bytes, HubError>> + Send + use<>, HubError> {
+        self.hub.open(self.repository, self.commit, &file.path, from).await
+    }
+}
+
+/// How far an import is.
+struct Told<'a> {
+    done: u64,
+    fetched: u64,
+    total: u64,
+    reporter: &'a Reporter,
+}
+
+impl Told<'_> {
+    fn came(&mut self, bytes: u64) {
+        self.fetched += bytes;
+        self.had(bytes);
+    }
+
+    fn had(&mut self, bytes: u64) {
+        self.done += bytes;
+        self.reporter.tell(Progress::Bytes { done: self.done, total: self.total, peers: 1 });
+    }
+}

@@ -1,0 +1,402 @@
+//! What is here: listing, describing, pinning, removing, collecting.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use reg_api::clock;
+use reg_api::fault::{Fault, FaultKind};
+use reg_api::report::{
+    AttestationInfo, Collected, FileInfo, ModelInfo, ModelSummary, PartSummary, Paused, PeerReport, Status,
+};
+use reg_api::request::wanted_tag;
+use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Mirror};
+use reg_proto::digest::Digest;
+use reg_proto::name::{Petname, Publisher, PublisherId, Reference, Tag};
+use reg_proto::referrer::BUNDLE_ARTIFACT_TYPE;
+use reg_proto::tag::{SignedTag, TagRecord};
+use thiserror::Error;
+use tokio::task::JoinError;
+
+use crate::registry::fetch::Meant;
+use crate::registry::local::Local;
+use crate::registry::model::record::{self, ModelError, ModelRecord, referrers_here};
+use crate::registry::publishers::{TagsError, keys, tags};
+use crate::registry::resolve::ResolveError;
+use crate::registry::trust::TrustError;
+use crate::store::{DocumentKind, ReadError, WriteError};
+
+/// Why something about what is here cannot be told or changed.
+#[derive(Debug, Error)]
+pub enum CatalogueError {
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error("model cannot be read")]
+    Model(#[from] ModelError),
+    #[error("cache cannot be read")]
+    Read(#[from] ReadError),
+    #[error("cache cannot be changed")]
+    Write(#[from] WriteError),
+    #[error("tags cannot be read or changed")]
+    Tags(#[from] TagsError),
+    #[error("{reference} is pinned")]
+    Pinned { reference: Reference },
+    #[error("{reference} has no OpenSSF bundle")]
+    NoBundle { reference: Reference },
+    #[error("trust file cannot be used")]
+    Trust(#[from] TrustError),
+    #[error("a task ended early")]
+    Interrupted(#[from] JoinError),
+}
+
+impl Fault for CatalogueError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Resolve(source) => source.kind(),
+            Self::Model(ModelError::NotHere { .. }) | Self::NoBundle { .. } => FaultKind::NotFound,
+            Self::Pinned { .. } => FaultKind::Denied,
+            Self::Trust(source) => source.kind(),
+            Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
+            _ => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Resolve(ResolveError::Offline { .. }) | Self::Model(ModelError::NotHere { .. }) => {
+                Some("`reg ls` shows what is here, `reg pull REF` fetches".into())
+            }
+            Self::Resolve(source) => source.hint(),
+            Self::Pinned { reference } => Some(format!("release it first: reg unpin {reference}")),
+            Self::Trust(source) => source.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl Local {
+    /// Lists the models that are here, whole or in part.
+    ///
+    /// # Errors
+    /// See [`CatalogueError`].
+    pub async fn list(self: &Arc<Self>) -> Result<Vec<ModelSummary>, CatalogueError> {
+        self.here(|local| {
+            let petnames = local.trust.petnames();
+            let tags = local.tags_by_model()?;
+            let records = ModelRecord::all(&local.store)?;
+            let mut models: Vec<ModelSummary> = records
+                .iter()
+                .map(|(manifest, record)| local.summary(*manifest, record, &petnames, &tags))
+                .collect();
+            models.sort_by(|one, two| {
+                (&one.publisher, &one.model, &one.tags).cmp(&(&two.publisher, &two.model, &two.tags))
+            });
+            Ok(models)
+        })
+        .await
+    }
+
+    /// Returns all that is known of a model that is here.
+    ///
+    /// # Errors
+    /// See [`CatalogueError`].
+    pub async fn info(self: &Arc<Self>, reference: &Reference) -> Result<ModelInfo, CatalogueError> {
+        let reference = reference.clone();
+        self.here(move |local| {
+            let (manifest, record) = local.resolver.model_here(&reference)?;
+            let publisher = record.publisher;
+            let summary = local.summary(manifest, &record, &local.trust.petnames(), &local.tags_by_model()?);
+            let tag = match wanted_tag(&reference) {
+                Some(tag) => tags::record(&local.store, publisher, &record.model, &tag)?,
+                None => tags::records(&local.store, publisher, Some(&record.model))?
+                    .into_iter()
+                    .find(|it| it.record().manifest.digest == manifest),
+            };
+            let tag = tag.as_ref().map(SignedTag::record);
+            let keys = keys::keys(&local.store, publisher)?;
+            let mirror = keys.as_ref().and_then(|keys| {
+                let referrers = referrers_here(&local.store, &record);
+                let (_, said) =
+                    referrers.iter().find(|(_, it)| it.artifact_type == ATTESTATION_ARTIFACT_TYPE)?;
+                let document = record::document(&local.store, &said.document.digest)?;
+                Mirror::verify(&String::from_utf8_lossy(&document), keys, &manifest).ok()
+            });
+            let said = local.resolver.said_here(&manifest, &record);
+            let petnames = local.trust.petnames();
+            let attestations = said.iter().map(|it| AttestationInfo::of(it, &petnames)).collect();
+            let checks = local.trust.judge_here(&manifest, &record, &said)?;
+            let version = keys.map_or(0, |keys| keys.version());
+            Ok(ModelInfo {
+                reference,
+                key_document_version: tag.map_or(version, |it| it.key_document),
+                seq: tag.map(|it| it.seq),
+                issued: tag.map(|it| it.issued),
+                fresh_until: tag.and_then(|it| it.fresh_until),
+                expires: tag.and_then(|it| it.expires),
+                metadata: record.metadata.clone(),
+                referrers: record.referrers.clone(),
+                kinds: record.kinds.clone(),
+                mirror,
+                attestations,
+                checks,
+                summary,
+            })
+        })
+        .await
+    }
+
+    /// Lists the files of a model that is here.
+    ///
+    /// # Errors
+    /// See [`CatalogueError`].
+    pub async fn files(self: &Arc<Self>, reference: &Reference) -> Result<Vec<FileInfo>, CatalogueError> {
+        let reference = reference.clone();
+        self.here(move |local| {
+            let (digest, _) = local.resolver.model_here(&reference)?;
+            let manifest = record::manifest(&local.store, &digest)?;
+            let info = |file: &reg_proto::manifest::ModelFile| FileInfo {
+                path: file.path.clone(),
+                size: file.layout.size(),
+                digest: file.digest,
+                media_type: file.media_type.clone(),
+                here: local.store.contains(&file.digest),
+            };
+            Ok(manifest.files().iter().map(info).collect())
+        })
+        .await
+    }
+
+    /// Returns the OpenSSF bundle that the publisher made for this model.
+    ///
+    /// # Errors
+    /// See [`CatalogueError`].
+    pub async fn signature(self: &Arc<Self>, reference: &Reference) -> Result<String, CatalogueError> {
+        let reference = reference.clone();
+        self.here(move |local| {
+            let (_, record) = local.resolver.model_here(&reference)?;
+            let referrers = referrers_here(&local.store, &record);
+            let bundle = referrers.iter().find(|(_, it)| it.artifact_type == BUNDLE_ARTIFACT_TYPE);
+            let document = bundle.and_then(|(_, it)| record::document(&local.store, &it.document.digest));
+            let text = document.and_then(|bytes| String::from_utf8(bytes).ok());
+            text.ok_or(CatalogueError::NoBundle { reference })
+        })
+        .await
+    }
+
+    /// Keeps a model from being evicted.
+    ///
+    /// # Errors
+    /// See [`CatalogueError`].
+    pub async fn pin(self: &Arc<Self>, reference: &Reference) -> Result<Digest, CatalogueError> {
+        let reference = reference.clone();
+        self.here(move |local| {
+            let (manifest, record) = local.resolver.model_here(&reference)?;
+            let (key, name) = (key_of(&manifest, &record), reference.to_string());
+            local.store.put_document(DocumentKind::Pin, &key, name.as_bytes())?;
+            Ok(manifest)
+        })
+        .await
+    }
+
+    /// Lets a model be evicted again.
+    ///
+    /// # Errors
+    /// See [`CatalogueError`].
+    pub async fn unpin(self: &Arc<Self>, reference: &Reference) -> Result<Digest, CatalogueError> {
+        let reference = reference.clone();
+        self.here(move |local| {
+            let (manifest, record) = local.resolver.model_here(&reference)?;
+            local.store.remove_document(DocumentKind::Pin, &key_of(&manifest, &record))?;
+            Ok(manifest)
+        })
+        .await
+    }
+
+    /// Forgets a model and its tags here, and removes the blobs that no other model needs. A reference by tag forgets
+    /// just that tag while others mean the same manifest.
+    ///
+    /// # Errors
+    /// See [`CatalogueError`]; a pinned model is not removed.
+    pub async fn remove(self: &Arc<Self>, reference: &Reference) -> Result<Collected, CatalogueError> {
+        let reference = reference.clone();
+        self.here(move |local| {
+            let (manifest, record) = local.resolver.model_here(&reference)?;
+            let tags = tags::records(&local.store, record.publisher, Some(&record.model))?;
+            let (named, others): (Vec<SignedTag>, Vec<SignedTag>) = tags
+                .into_iter()
+                .filter(|it| it.record().manifest.digest == manifest)
+                .partition(|it| wanted_tag(&reference).is_none_or(|tag| tag == it.record().tag));
+            if others.is_empty() && local.is_pinned(&manifest, &record) {
+                return Err(CatalogueError::Pinned { reference });
+            }
+            for tag in &named {
+                tags::forget(&local.store, tag)?;
+                let TagRecord { publisher, model, tag, .. } = tag.record();
+                local
+                    .news
+                    .heads
+                    .lock()
+                    .expect("no holder of this lock panics")
+                    .remove(*publisher, model, tag);
+                local.resolver.views.forget(*publisher, model);
+            }
+            if !others.is_empty() {
+                return Ok(Collected::default());
+            }
+            local.store.remove_document(DocumentKind::Model, &key_of(&manifest, &record))?;
+            let report = local.store.gc(false)?;
+            Ok(Collected { models: vec![manifest], blobs: report.blobs, bytes: report.bytes, dry_run: false })
+        })
+        .await
+    }
+
+    /// Removes blobs that no model needs, and models that are least recently used while the cache is above its size.
+    ///
+    /// # Errors
+    /// See [`CatalogueError`].
+    pub async fn gc(self: &Arc<Self>, dry_run: bool) -> Result<Collected, CatalogueError> {
+        self.here(move |local| {
+            let report = local.store.gc(dry_run)?;
+            Ok(Collected { models: report.models, blobs: report.blobs, bytes: report.bytes, dry_run })
+        })
+        .await
+    }
+
+    /// Pauses or resumes what runs.
+    ///
+    /// # Errors
+    /// The publisher is not known.
+    pub fn set_paused(
+        &self,
+        reference: Option<&Reference>,
+        is_paused: bool,
+    ) -> Result<Paused, CatalogueError> {
+        let meant = match reference {
+            Some(reference) => Some(Meant {
+                publisher: self.trust.file.resolve(&reference.publisher)?,
+                model: reference.model.clone(),
+                tag: reference.tag.clone(),
+                digest: reference.digest,
+            }),
+            None => None,
+        };
+        Ok(self.fetching.priorities.set_paused(meant.as_ref(), is_paused))
+    }
+
+    /// Lists the peers that this node is connected to.
+    pub async fn peers(&self) -> Vec<PeerReport> {
+        let peers = self.network.peers().await.into_iter().map(|info| {
+            let bytes = self.fetching.traffic.with_peer(&info.peer);
+            PeerReport {
+                peer: info.peer,
+                addresses: info.addresses,
+                agent: info.agent,
+                transport: info.transport,
+                rtt_ms: info.rtt_ms,
+                lanes: info.lanes,
+                no_lane: info.no_lane,
+                bytes_fetched: bytes.fetched,
+                bytes_served: bytes.served,
+                bytes_by_lane: bytes.by_lane,
+            }
+        });
+        peers.collect()
+    }
+
+    /// Returns the node in figures.
+    ///
+    /// # Errors
+    /// See [`CatalogueError`].
+    pub async fn status(self: &Arc<Self>) -> Result<Status, CatalogueError> {
+        let (listen, peers) = (self.network.listen_addresses().await, self.network.connected().await.len());
+        let reachability = self.network.reachability().await;
+        self.here(move |local| {
+            let usage = local.store.usage()?;
+            Ok(Status {
+                peer_id: local.network.peer_id(),
+                listen,
+                reachability,
+                peers,
+                models: ModelRecord::all(&local.store)?.len(),
+                blobs: usage.blobs,
+                bytes: usage.bytes,
+                partial_bytes: usage.partial_bytes,
+                cache_max_bytes: local.store.limits().max_size,
+                bytes_served: local.fetching.traffic.served(),
+                bytes_served_first: local.fetching.traffic.served_first(),
+                bytes_fetched: local.fetching.traffic.fetched(),
+                paused: local.fetching.priorities.is_all_paused(),
+                uptime_seconds: clock::now().saturating_sub(local.started),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            })
+        })
+        .await
+    }
+
+    /// Runs what reads or writes the store off the tasks of the network.
+    pub async fn here<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Arc<Self>) -> Result<T, CatalogueError> + Send + 'static,
+    ) -> Result<T, CatalogueError> {
+        let local = self.clone();
+        tokio::task::spawn_blocking(move || work(local)).await?
+    }
+}
+
+impl Local {
+    fn summary(
+        &self,
+        manifest: Digest,
+        record: &ModelRecord,
+        petnames: &BTreeMap<PublisherId, Petname>,
+        tags: &BTreeMap<String, Vec<Tag>>,
+    ) -> ModelSummary {
+        ModelSummary {
+            publisher: record.publisher,
+            petname: petnames.get(&record.publisher).cloned(),
+            model: record.model.clone(),
+            tags: tags.get(&key_of(&manifest, record)).cloned().unwrap_or_default(),
+            manifest,
+            bytes: record.bytes,
+            files: record.files,
+            pinned: self.is_pinned(&manifest, record),
+            part: record.chosen.as_ref().and_then(|_| self.part_summary(&manifest, record)),
+            complete: record.complete && record.blobs.iter().all(|blob| self.store.contains(blob)),
+            last_used: self.store.last_used(&manifest),
+        }
+    }
+
+    /// What of a model was chosen, and whether it is here.
+    fn part_summary(&self, manifest: &Digest, record: &ModelRecord) -> Option<PartSummary> {
+        let (part, manifest) = (record.part(), record::manifest(&self.store, manifest).ok()?);
+        Some(PartSummary {
+            files: part.files(&manifest).count(),
+            bytes: part.bytes(&manifest),
+            complete: part.blobs(&manifest).keys().all(|blob| self.store.contains(blob)),
+        })
+    }
+
+    fn is_pinned(&self, manifest: &Digest, record: &ModelRecord) -> bool {
+        matches!(self.store.get_document(DocumentKind::Pin, &key_of(manifest, record)), Ok(Some(_)))
+    }
+
+    fn tags_by_model(&self) -> Result<BTreeMap<String, Vec<Tag>>, CatalogueError> {
+        let mut tags: BTreeMap<String, Vec<Tag>> = BTreeMap::new();
+        for publisher in keys::publishers(&self.store)? {
+            for tag in tags::records(&self.store, publisher, None)? {
+                let record = tag.record();
+                let key = ModelRecord::key(&record.manifest.digest, publisher, &record.model);
+                tags.entry(key).or_default().push(record.tag.clone());
+            }
+        }
+        Ok(tags)
+    }
+}
+
+fn key_of(manifest: &Digest, record: &ModelRecord) -> String {
+    ModelRecord::key(manifest, record.publisher, &record.model)
+}
+
+/// Shows a publisher by the user's own name for it, where there is one.
+pub fn shown(publisher: PublisherId, petname: Option<&Petname>) -> Publisher {
+    petname.map_or(Publisher::Id(publisher), |petname| Publisher::Petname(petname.clone()))
+}

@@ -1,0 +1,49 @@
+//! What the owner of a node asks of it: what is in the store, its tags' history, names and rules, denylists, status.
+//!
+//! In: the owner's questions and changes. Out: reports. Promise: nothing here asks peers but the fetching of denylists.
+
+mod chat_template;
+mod inventory;
+mod log;
+mod subscriptions;
+mod trust;
+
+use std::sync::Arc;
+
+use reg_api::clock;
+
+use crate::net::Network;
+use crate::registry::announce::News;
+use crate::registry::fetch::Fetching;
+use crate::registry::pull::Puller;
+use crate::registry::resolve::Resolver;
+use crate::registry::trust::Trust;
+use crate::store::Store;
+
+pub use self::inventory::{CatalogueError, shown};
+pub use self::log::{LogError, LoggedRecord, TagLog};
+pub use self::subscriptions::{SubscribeError, keep_lists};
+
+/// Answers the owner of a node.
+#[derive(Debug)]
+pub struct Local {
+    store: Store,
+    network: Network,
+    trust: Arc<Trust>,
+    news: Arc<News>,
+    resolver: Arc<Resolver>,
+    fetching: Arc<Fetching>,
+    puller: Arc<Puller>,
+    /// Seconds since 1970 at which this began.
+    started: u64,
+}
+
+impl Local {
+    /// Returns the owner's side of a node, which begins now.
+    pub fn new(puller: Arc<Puller>) -> Self {
+        let (store, network) = (puller.store.clone(), puller.network.clone());
+        let (trust, news, resolver) = (puller.trust.clone(), puller.news.clone(), puller.resolver.clone());
+        let fetching = puller.fetching.clone();
+        Self { store, network, trust, news, resolver, fetching, puller, started: clock::now() }
+    }
+}

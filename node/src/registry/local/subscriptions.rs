@@ -1,0 +1,142 @@
+//! Denylists that the user has subscribed to: fetched like models, kept, and applied to what is pulled and what is served.
+//!
+//! A list that cannot be fetched anew goes on to count as it is here; its age is told.
+
+use std::sync::Arc;
+
+use reg_api::fault::{Fault, FaultKind};
+use reg_api::reporter::Reporter;
+use reg_api::request::PullRequest;
+use reg_proto::denylist::DENYLIST_FILE;
+use reg_proto::digest::Digest;
+use reg_proto::name::{Publisher, Reference, Tag};
+use tracing::{info, warn};
+
+use crate::registry::limits::{DENIALS_RELOAD, DENYLISTS_REFRESH};
+use crate::registry::local::Local;
+use crate::registry::model::record::ModelRecord;
+use crate::registry::pull::PullError;
+use crate::registry::trust::Subscription;
+use crate::store::DocumentKind;
+
+/// Why a list is not subscribed to.
+#[derive(Debug, thiserror::Error)]
+pub enum SubscribeError {
+    #[error("list cannot be fetched")]
+    Pull(#[from] Box<PullError>),
+    #[error("{name} is no denylist: it has no readable {DENYLIST_FILE}")]
+    NotAList { name: String },
+    #[error(transparent)]
+    Trust(#[from] crate::registry::trust::TrustError),
+}
+
+impl Fault for SubscribeError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Pull(source) => source.kind(),
+            Self::NotAList { .. } => FaultKind::Invalid,
+            Self::Trust(source) => source.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Pull(source) => source.hint(),
+            Self::NotAList { .. } => None,
+            Self::Trust(source) => source.hint(),
+        }
+    }
+}
+
+impl Local {
+    /// Fetches a list and subscribes to it; returns how many entries it has.
+    ///
+    /// # Errors
+    /// It cannot be had, or is no list.
+    pub async fn subscribe(
+        self: &Arc<Self>,
+        list: &str,
+        reporter: &Reporter,
+    ) -> Result<usize, SubscribeError> {
+        self.trust.file.subscribe(list, true)?;
+        let subscribed = self.fetch_list(list, reporter).await;
+        match &subscribed {
+            Ok(_) => self.reload_denials().await,
+            Err(_) => drop(self.trust.file.subscribe(list, false)?),
+        }
+        subscribed
+    }
+
+    async fn fetch_list(self: &Arc<Self>, name: &str, reporter: &Reporter) -> Result<usize, SubscribeError> {
+        let trust = self.trust.file.load()?;
+        let not_a_list = || SubscribeError::NotAList { name: name.to_owned() };
+        let list = trust.denylists.into_iter().find(|it| it.name == name).ok_or_else(not_a_list)?;
+        let pulled = self.puller.pull(PullRequest::into_cache(reference(&list)), reporter).await;
+        let pulled = pulled.map_err(Box::new)?;
+        let local = self.clone();
+        let entries = tokio::task::spawn_blocking(move || {
+            let (_, list_file) = local.trust.read_list(&list)?;
+            local.keep_only(&list, pulled.manifest);
+            Some(list_file.entries.len())
+        });
+        entries.await.ok().flatten().ok_or_else(not_a_list)
+    }
+
+    /// Reads anew what is not to be served.
+    pub async fn reload_denials(&self) {
+        let trust = self.trust.clone();
+        drop(tokio::task::spawn_blocking(move || trust.reload_denials()).await);
+    }
+}
+
+/// Keeps the lists current, and what is not served with them.
+pub async fn keep_lists(local: Arc<Local>) {
+    let mut reload = tokio::time::interval(DENIALS_RELOAD);
+    let mut refreshed: Option<tokio::time::Instant> = None;
+    loop {
+        reload.tick().await;
+        if refreshed.is_none_or(|since| since.elapsed() >= DENYLISTS_REFRESH) {
+            let lists = local.trust.file.load().map(|it| it.denylists).unwrap_or_default();
+            for list in lists {
+                match local.fetch_list(&list.name, &Reporter::silent()).await {
+                    Ok(entries) => info!(list = %list.name, entries, "a denylist is current"),
+                    Err(error) => {
+                        warn!(list = %list.name, %error, "a denylist is not fetched anew: it counts as it is here");
+                    }
+                }
+            }
+            refreshed = Some(tokio::time::Instant::now());
+        }
+        local.reload_denials().await;
+    }
+}
+
+/// Returns the newest version of a list.
+fn reference(list: &Subscription) -> Reference {
+    Reference {
+        publisher: Publisher::Id(list.publisher),
+        model: list.model.clone(),
+        tag: Some(Tag::latest()),
+        digest: None,
+    }
+}
+
+impl Local {
+    /// Pins the newest version of a list, and lets older ones go.
+    fn keep_only(&self, list: &Subscription, manifest: Digest) {
+        let records = ModelRecord::all(&self.store).unwrap_or_default();
+        let of =
+            |it: &ModelRecord| it.publisher == list.publisher && it.model.folded() == list.model.folded();
+        for (digest, record) in records.into_iter().filter(|(_, it)| of(it)) {
+            let key = ModelRecord::key(&digest, record.publisher, &record.model);
+            let done = if digest == manifest {
+                self.store.put_document(DocumentKind::Pin, &key, list.name.as_bytes())
+            } else {
+                self.store.remove_document(DocumentKind::Pin, &key)
+            };
+            if let Err(error) = done {
+                warn!(list = %list.name, %error, "a denylist is not pinned");
+            }
+        }
+    }
+}

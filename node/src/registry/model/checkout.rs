@@ -1,0 +1,168 @@
+//! Putting a model into a user's directory: by reflink, else hard link, else copy; never outside, never half.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use reg_api::fault::{Fault, FaultKind};
+use reg_api::selection::Part;
+use reg_proto::digest::Digest;
+use reg_proto::manifest::{Manifest, ModelFile};
+use reg_proto::path::SafePath;
+use thiserror::Error;
+
+use crate::store::{DocumentKind, PlaceError, PlaceMode, ReadError, Store, WriteError};
+
+/// Why a model was not put into a directory. Files that were placed before stay; each is whole.
+#[derive(Debug, Error)]
+pub enum CheckoutError {
+    #[error("{path} cannot be made")]
+    Make { path: PathBuf, source: io::Error },
+    #[error("{path} cannot be read")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path} is a link: nothing is written through links")]
+    Link { path: PathBuf },
+    #[error("{path} is there and is something else")]
+    Occupied { path: PathBuf },
+    #[error("{path} cannot be placed")]
+    Place { path: PathBuf, source: PlaceError },
+    #[error("{path} cannot be remembered as a copy of the model")]
+    Remember { path: PathBuf, source: WriteError },
+}
+
+impl Fault for CheckoutError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Make { source, .. } | Self::Read { source, .. }
+                if source.kind() == ErrorKind::StorageFull =>
+            {
+                FaultKind::DiskFull
+            }
+            Self::Place { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Remember { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Place { .. } | Self::Remember { .. } => FaultKind::Internal,
+            _ => FaultKind::Invalid,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Occupied { .. } => {
+                Some("choose an empty directory, or replace the files with --overwrite".into())
+            }
+            Self::Link { .. } => Some("choose another directory, or remove the link".into()),
+            _ => None,
+        }
+    }
+}
+
+/// Puts the files of a part of a model, all of which are here, into `dest`, and remembers that it did.
+pub fn check_out(
+    store: &Store,
+    manifest_digest: &Digest,
+    manifest: &Manifest,
+    part: &Part,
+    dest: &Path,
+    copy: bool,
+    overwrite: bool,
+) -> Result<(), CheckoutError> {
+    fs::create_dir_all(dest).map_err(|source| CheckoutError::Make { path: dest.to_owned(), source })?;
+    let dest = dest.canonicalize().map_err(|source| CheckoutError::Read { path: dest.to_owned(), source })?;
+    let mode = if copy { PlaceMode::Copy } else { PlaceMode::Auto };
+    let mut to_place = Vec::new();
+    for file in part.files(manifest) {
+        if needs_placing(store, &dest, file, overwrite)? {
+            to_place.push(file);
+        }
+    }
+    for file in to_place {
+        let path = make_parents(&dest, file)?;
+        store.place(&file.digest, &path, mode).map_err(|source| CheckoutError::Place { path, source })?;
+    }
+    let part = match checked_out(store, &dest) {
+        Ok(Some((digest, Part::Whole))) if digest == *manifest_digest => Part::Whole,
+        Ok(Some((digest, Part::Files(before)))) if digest == *manifest_digest => part.with(&before, manifest),
+        _ => part.clone(),
+    };
+    let paths = part.paths().into_iter().flatten().map(|path| format!("\n{path}"));
+    let document: String = std::iter::once(manifest_digest.to_string()).chain(paths).collect();
+    store
+        .put_document(DocumentKind::Checkout, &dest.to_string_lossy(), document.as_bytes())
+        .map_err(|source| CheckoutError::Remember { path: dest, source })
+}
+
+/// Returns the manifest that a directory was checked out from, and which of its files: a line for the digest, and one
+/// for each file where they are not all.
+pub fn checked_out(store: &Store, dir: &Path) -> Result<Option<(Digest, Part)>, ReadError> {
+    let document = store.get_document(DocumentKind::Checkout, &dir.to_string_lossy())?;
+    let text = String::from_utf8_lossy(&document.unwrap_or_default()).into_owned();
+    let mut lines = text.lines();
+    let Some(digest) = lines.next().and_then(|line| line.parse().ok()) else { return Ok(None) };
+    let files: BTreeSet<SafePath> = lines.filter_map(|line| line.parse().ok()).collect();
+    Ok(Some((digest, if files.is_empty() { Part::Whole } else { Part::Files(files) })))
+}
+
+/// Tells whether a file is still to be placed; one that is there and equal is left alone.
+fn needs_placing(
+    store: &Store,
+    dest: &Path,
+    file: &ModelFile,
+    overwrite: bool,
+) -> Result<bool, CheckoutError> {
+    let Some((path, metadata)) = walk(dest, file)? else { return Ok(true) };
+    if !metadata.is_file() {
+        return Err(CheckoutError::Occupied { path });
+    }
+    let same = metadata.len() == file.layout.size() && is_there(store, &path, file, &|_| {})?;
+    if !same && !overwrite {
+        return Err(CheckoutError::Occupied { path });
+    }
+    Ok(!same)
+}
+
+/// Looks at every step from `dest` to the file without following links; `None` where the way ends before it.
+pub fn walk(dest: &Path, file: &ModelFile) -> Result<Option<(PathBuf, Metadata)>, CheckoutError> {
+    let mut path = dest.to_owned();
+    let mut found = None;
+    let mut segments = file.path.segments().peekable();
+    while let Some(segment) = segments.next() {
+        path.push(segment);
+        let metadata = match fs::symlink_metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(CheckoutError::Read { path, source }),
+        };
+        if metadata.is_symlink() {
+            return Err(CheckoutError::Link { path });
+        }
+        if segments.peek().is_some() && !metadata.is_dir() {
+            return Err(CheckoutError::Occupied { path });
+        }
+        found = Some(metadata);
+    }
+    Ok(found.map(|metadata| (path, metadata)))
+}
+
+pub fn make_parents(dest: &Path, file: &ModelFile) -> Result<PathBuf, CheckoutError> {
+    let path: PathBuf =
+        std::iter::once(dest.as_os_str()).chain(file.path.segments().map(AsRef::as_ref)).collect();
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)
+            .map_err(|source| CheckoutError::Make { path: parent.to_owned(), source })?;
+    }
+    Ok(path)
+}
+
+/// Tells whether the file at `path` is that file of the model.
+pub fn is_there(
+    store: &Store,
+    path: &Path,
+    file: &ModelFile,
+    on_bytes: &(dyn Fn(u64) + Sync),
+) -> Result<bool, CheckoutError> {
+    store.is_file_of(path, &file.digest, file.layout.size(), on_bytes).map_err(|error| match error {
+        ReadError::Io { path, source } => CheckoutError::Read { path, source },
+        error => CheckoutError::Read { path: path.to_owned(), source: io::Error::other(error) },
+    })
+}

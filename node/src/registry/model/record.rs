@@ -1,0 +1,151 @@
+//! [`ModelRecord`]: what the store remembers of a model that is here, or on its way.
+
+use std::collections::BTreeSet;
+
+use reg_api::selection::Part;
+use reg_proto::content::metadata::Metadata;
+use reg_proto::digest::Digest;
+use reg_proto::json::{self, JsonError};
+use reg_proto::limits::{MANIFEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX};
+use reg_proto::manifest::{Manifest, ManifestError};
+use reg_proto::name::{ModelName, PublisherId};
+use reg_proto::path::SafePath;
+use reg_proto::referrer::Referrer;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::store::{DocumentKind, ReadError, Store, WriteError};
+
+/// Bytes of a record: a model of 20,000 files has as many digests of 75 bytes, and at most 4 MiB of paths.
+const RECORD_BYTES_MAX: usize = 8 << 20;
+
+/// A model that is here, or on its way. The store reads `blobs` to know what belongs together.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModelRecord {
+    pub publisher: PublisherId,
+    pub model: ModelName,
+    /// Everything of the model: the manifest, the config, the files, the referrers and their documents, states apart.
+    pub blobs: BTreeSet<Digest>,
+    /// Manifests that say something about this one: provenance, OpenSSF bundle.
+    pub referrers: Vec<Digest>,
+    pub bytes: u64,
+    pub files: usize,
+    /// Whether every blob is here; else a pull has begun and not ended.
+    pub complete: bool,
+    /// The files that were chosen, where a part of the model is all that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<BTreeSet<SafePath>>,
+    pub metadata: Metadata,
+    /// Files by kind of content.
+    pub kinds: std::collections::BTreeMap<String, usize>,
+}
+
+/// Why a model's record or manifest cannot be read.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    #[error("model {manifest} is not here")]
+    NotHere { manifest: Digest },
+    #[error("record of model {manifest} is not understood")]
+    Record { manifest: Digest, source: JsonError },
+    #[error("manifest {manifest} cannot be read")]
+    Read { manifest: Digest, source: ReadError },
+    #[error("manifest {manifest} is not that of a model")]
+    Manifest { manifest: Digest, source: ManifestError },
+}
+
+impl ModelRecord {
+    /// Returns the key of the record: two publishers may have the same manifest, and each has a record of its own.
+    pub fn key(manifest: &Digest, publisher: PublisherId, model: &ModelName) -> String {
+        format!("{manifest} {publisher}/{}", model.folded())
+    }
+
+    /// Reads the record of a publisher's model, `None` where it is not here.
+    pub fn load(
+        store: &Store,
+        manifest: &Digest,
+        publisher: PublisherId,
+        model: &ModelName,
+    ) -> Result<Option<Self>, ModelError> {
+        let key = Self::key(manifest, publisher, model);
+        let record = store
+            .get_document(DocumentKind::Model, &key)
+            .map_err(|source| ModelError::Read { manifest: *manifest, source })?;
+        record.map(|bytes| Self::parse(*manifest, &bytes)).transpose()
+    }
+
+    /// Reads the records of all models; one that is not understood is left out and logged.
+    pub fn all(store: &Store) -> Result<Vec<(Digest, Self)>, ReadError> {
+        Self::list(store, "")
+    }
+
+    /// Reads the records of all models that have this manifest, whoever has published them.
+    pub fn of_manifest(store: &Store, manifest: &Digest) -> Vec<Self> {
+        let records = Self::list(store, &format!("{manifest} ")).unwrap_or_default();
+        records.into_iter().map(|(_, record)| record).collect()
+    }
+
+    fn list(store: &Store, prefix: &str) -> Result<Vec<(Digest, Self)>, ReadError> {
+        let documents = store.list_documents(DocumentKind::Model, prefix)?;
+        let records = documents.into_iter().filter_map(|(key, bytes)| {
+            let manifest = key.split(' ').next()?.parse().ok()?;
+            match Self::parse(manifest, &bytes) {
+                Ok(record) => Some((manifest, record)),
+                Err(error) => {
+                    tracing::warn!(%manifest, %error, "record of a model is left out");
+                    None
+                }
+            }
+        });
+        Ok(records.collect())
+    }
+
+    fn parse(manifest: Digest, bytes: &[u8]) -> Result<Self, ModelError> {
+        json::from_slice(bytes, RECORD_BYTES_MAX).map_err(|source| ModelError::Record { manifest, source })
+    }
+
+    /// Returns what is wanted of the model once `part` is wanted too.
+    pub fn with(&self, part: &Part, manifest: &Manifest) -> Part {
+        match &self.chosen {
+            _ if self.complete => Part::Whole,
+            Some(chosen) => part.with(chosen, manifest),
+            None => part.clone(),
+        }
+    }
+
+    /// Returns the part of the model that is wanted here.
+    pub fn part(&self) -> Part {
+        self.chosen.clone().map_or(Part::Whole, Part::Files)
+    }
+
+    /// Writes the record, fsynced.
+    pub fn save(&self, store: &Store, manifest: &Digest) -> Result<(), WriteError> {
+        store.put_document(
+            DocumentKind::Model,
+            &Self::key(manifest, self.publisher, &self.model),
+            &json::to_vec(self),
+        )
+    }
+}
+
+/// Reads a manifest that is here.
+pub fn manifest(store: &Store, digest: &Digest) -> Result<Manifest, ModelError> {
+    if !store.contains(digest) {
+        return Err(ModelError::NotHere { manifest: *digest });
+    }
+    let bytes = store
+        .read_blob(digest, MANIFEST_BYTES_MAX as u64)
+        .map_err(|source| ModelError::Read { manifest: *digest, source })?;
+    Manifest::from_bytes(&bytes).map_err(|source| ModelError::Manifest { manifest: *digest, source })
+}
+
+/// Reads a document that is here: a referrer, an envelope, a bundle.
+pub fn document(store: &Store, digest: &Digest) -> Option<Vec<u8>> {
+    store.read_blob(digest, RESPONSE_DOCUMENT_BYTES_MAX as u64).ok()
+}
+
+/// Reads the referrers of a manifest that are here.
+/// Returns the referrers of a model that are in the store.
+pub fn referrers_here(store: &Store, record: &ModelRecord) -> Vec<(Digest, Referrer)> {
+    let read = |digest: &Digest| Referrer::from_bytes(&document(store, digest)?).ok();
+    record.referrers.iter().filter_map(|digest| Some((*digest, read(digest)?))).collect()
+}

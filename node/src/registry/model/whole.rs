@@ -1,0 +1,39 @@
+//! Whether the blobs of a model are in the store, and which are missing.
+
+use std::collections::BTreeMap;
+
+use reg_proto::digest::Digest;
+use reg_proto::piece::BlobLayout;
+use tokio::task::JoinError;
+
+use crate::registry::model::record::ModelRecord;
+use crate::store::{ReadError, Recheck, Store};
+
+/// Tells whether a blob is here and what its name says, after a look at its bytes where that is not known.
+pub fn is_whole(store: &Store, blob: &Digest) -> bool {
+    match store.open_blob(blob) {
+        Ok(_) => true,
+        Err(ReadError::Unverified { .. }) => matches!(store.recheck(blob, &|_| {}), Ok(Recheck::Intact)),
+        Err(_) => false,
+    }
+}
+
+/// Tells whether every blob of a model is in the store.
+pub fn is_complete(store: &Store, manifest: &Digest) -> bool {
+    let whole = |it: &ModelRecord| it.complete && it.blobs.iter().all(|blob| store.contains(blob));
+    ModelRecord::of_manifest(store, manifest).iter().any(whole)
+}
+
+/// Returns those of `blobs` that are not in the store. One that has changed since it was verified is rehashed first, and is missing
+/// as far as it is damaged.
+pub async fn missing(
+    store: &Store,
+    mut blobs: BTreeMap<Digest, BlobLayout>,
+) -> Result<BTreeMap<Digest, BlobLayout>, JoinError> {
+    let store = store.clone();
+    let check = tokio::task::spawn_blocking(move || {
+        blobs.retain(|blob, _| !is_whole(&store, blob));
+        blobs
+    });
+    check.await
+}

@@ -1,0 +1,106 @@
+//! TODO.
+
+use reg_api::fault::{Fault, FaultKind};
+use reg_keys::error::SignError;
+use reg_keys::oms::bundle::BundleError;
+use reg_proto::digest::Digest;
+use reg_proto::envelope::EnvelopeError;
+use reg_proto::json::JsonError;
+use reg_proto::key::KeyError;
+use reg_proto::limits::BUNDLE_BYTES_MAX;
+use reg_proto::name::ModelName;
+use reg_proto::provenance::ProvenanceError;
+use reg_proto::tag::TagError;
+use thiserror::Error;
+use tokio::task::JoinError;
+
+use super::assemble::AssembleError;
+use crate::registry::limits::PREPARATIONS_MAX;
+use crate::registry::publishers::TagsError;
+use crate::registry::resolve::ResolveError;
+use crate::store::WriteError;
+
+/// Why a model is not published. Nothing of it is visible to anyone then.
+#[derive(Debug, Error)]
+pub enum PublishError {
+    #[error("key document of the publisher is refused")]
+    KeyDocument(#[from] EnvelopeError),
+    #[error("keys of the publisher are refused")]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    #[error("{blob} is gone from the cache since the model was prepared")]
+    Evicted { blob: Digest },
+    #[error("signed bundle is refused")]
+    BundleRefused(#[from] BundleError),
+    #[error("store does not take the model")]
+    Write(#[from] WriteError),
+    #[error("tag cannot be moved")]
+    Tags(#[from] TagsError),
+    #[error("tag cannot be moved")]
+    Frozen { source: TagsError },
+    #[error("tag record that was prepared is not understood")]
+    Record(#[from] JsonError),
+    #[error("files are not those that were prepared: their manifest is {found}, not {prepared}")]
+    OtherFiles { prepared: Digest, found: Digest },
+    #[error("newest record of the tag cannot be found out")]
+    Newest(#[source] Box<ResolveError>),
+    #[error("model name {wanted} is taken: this publisher has {existing}, the same but for case")]
+    NameTaken { wanted: ModelName, existing: ModelName },
+    #[error("preparation {id} is not known: it has expired, or the daemon was started anew")]
+    NoPreparation { id: u64 },
+    #[error("{PREPARATIONS_MAX} models wait for their signatures already")]
+    TooManyPreparations,
+    #[error("signed provenance is refused")]
+    Provenance(#[from] ProvenanceError),
+    #[error("signed tag record is refused")]
+    Tag(#[from] TagError),
+    #[error("what was signed is not what was prepared")]
+    OtherThanPrepared,
+    #[error("bundle has {size} bytes, at most {BUNDLE_BYTES_MAX} are taken")]
+    Bundle { size: usize },
+    #[error("model cannot be signed")]
+    Sign(#[from] SignError),
+    #[error("a task ended early")]
+    Interrupted(#[from] JoinError),
+}
+
+impl Fault for PublishError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Assemble(source) => source.kind(),
+            Self::Evicted { .. } => FaultKind::RetryLater,
+            Self::BundleRefused(_) => FaultKind::Verification,
+            Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Keys(_) | Self::Provenance(_) | Self::Tag(_) | Self::Sign(_) | Self::OtherThanPrepared => {
+                FaultKind::Verification
+            }
+            Self::Newest(source) => source.kind(),
+            Self::Tags(source) | Self::Frozen { source } => source.kind(),
+            Self::OtherFiles { .. } => FaultKind::Verification,
+            Self::NoPreparation { .. } => FaultKind::NotFound,
+            Self::TooManyPreparations => FaultKind::RetryLater,
+            Self::Write(_) | Self::Interrupted(_) => FaultKind::Internal,
+            _ => FaultKind::Invalid,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Assemble(source) => source.hint(),
+            Self::Evicted { .. } => Some("publish again".into()),
+            Self::NameTaken { existing, .. } => {
+                Some(format!("publish as {existing}, or choose another name"))
+            }
+            Self::NoPreparation { .. } => Some("publish again".into()),
+            Self::OtherFiles { .. } => Some("prepare anew: reg publish … --prepare FILE".into()),
+            Self::Frozen { .. } => Some(
+                "if you have signed both, publish with --settle; if not, your key is stolen: reg key rotate NAME --floor N"
+                    .into(),
+            ),
+            Self::Newest(source) => source.hint(),
+            Self::Tags(source) => source.hint(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! [`Signatory`]: a publisher's leave to sign what this node prepares. The registry sees key documents, never a key.
+
+use reg_api::prepared::{Prepared, Signed};
+use reg_keys::error::SignError;
+use reg_proto::name::PublisherId;
+
+/// Signs what is prepared, when it is called.
+pub type Sign<'a> = &'a (dyn Fn(&Prepared) -> Result<Signed, SignError> + Sync);
+
+/// The publisher that signs, and how.
+#[derive(Clone, Copy)]
+pub struct Signatory<'a> {
+    pub publisher: PublisherId,
+    /// The envelopes of the publisher's key documents.
+    pub key_documents: &'a [String],
+    pub sign: Sign<'a>,
+}

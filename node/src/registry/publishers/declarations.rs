@@ -1,0 +1,103 @@
+//! What publishers have said beside their tags: what they revoke, and whom they let speak for some of their models.
+
+use reg_proto::delegation::SignedDelegation;
+use reg_proto::json;
+use reg_proto::key::KeyHistory;
+use reg_proto::limits::DELEGATIONS_MAX;
+use reg_proto::name::{ModelName, PublisherId};
+use reg_proto::revocation::Revocation;
+
+use super::documents::{key, put, texts};
+use super::error::TagsError;
+use super::keys;
+use super::revoked::{keep_revocations, witnesses};
+use crate::registry::limits::WITNESSES_MAX;
+use crate::store::{DocumentKind, Store};
+
+/// Remembers what a publisher has revoked, whether its newest keys are followed here or not, and returns whether any of it
+/// is news. Keys that are not followed are kept beside it: without them nobody could tell later that it counts.
+pub fn remember(store: &Store, keys: &KeyHistory) -> Result<bool, TagsError> {
+    let publisher = keys.publisher();
+    let before = revocations(store, publisher)?.len();
+    if keys.revocations().next().is_none() {
+        return Ok(false);
+    }
+    keep_revocations(store, keys)?;
+    let followed = keys::keys(store, publisher)?;
+    if followed.is_none_or(|followed| followed.version() < keys.version() && followed.is_prefix_of(keys)) {
+        let known = witnesses(store, publisher)?;
+        if known.len() < WITNESSES_MAX && !known.iter().any(|it| keys.is_prefix_of(it)) {
+            let envelopes = json::to_vec(&keys.envelopes());
+            store
+                .put_document(DocumentKind::Witness, &key(publisher, &keys.head()), &envelopes)
+                .map_err(|source| TagsError::Write { publisher, source })?;
+        }
+    }
+    Ok(revocations(store, publisher)?.len() > before)
+}
+
+/// Returns what a publisher has revoked, by the keys that are followed, or, where none are, by those that were heard of.
+pub fn revocations(store: &Store, publisher: PublisherId) -> Result<Vec<Revocation>, TagsError> {
+    let said_by = match keys::keys(store, publisher)? {
+        Some(followed) => vec![followed],
+        None => witnesses(store, publisher)?,
+    };
+    let mut found: Vec<Revocation> = Vec::new();
+    for (revocation, _) in said_by.iter().flat_map(KeyHistory::revocations) {
+        if !found.iter().any(|it| it.subject == revocation.subject) {
+            found.push(revocation.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// Remembers those of `offered` that are delegations by the publisher of `keys`; beyond the bound those that expire first
+/// are forgotten.
+pub fn keep_delegations<'a>(
+    store: &Store,
+    keys: &KeyHistory,
+    offered: impl IntoIterator<Item = &'a str>,
+) -> Result<(), TagsError> {
+    let publisher = keys.publisher();
+    for text in offered {
+        if let Ok(signed) = SignedDelegation::verify(text, keys) {
+            put(store, DocumentKind::Delegation, publisher, &signed.delegation().to_payload(), text)?;
+        }
+    }
+    let mut known = delegations(store, keys)?;
+    known.sort_by_key(|it| it.delegation().expires);
+    for old in known.iter().take(known.len().saturating_sub(DELEGATIONS_MAX)) {
+        let key = key(publisher, &old.payload_digest());
+        store
+            .remove_document(DocumentKind::Delegation, &key)
+            .map_err(|source| TagsError::Write { publisher, source })?;
+    }
+    Ok(())
+}
+
+/// Returns the delegations by a publisher that count, expired ones too.
+pub fn delegations(store: &Store, keys: &KeyHistory) -> Result<Vec<SignedDelegation>, TagsError> {
+    let texts = texts(store, DocumentKind::Delegation, keys.publisher())?;
+    Ok(texts.iter().filter_map(|text| SignedDelegation::verify(text, keys).ok()).collect())
+}
+
+/// Returns whom the publisher lets speak for a model now: the delegation that was made last.
+pub fn delegate(
+    store: &Store,
+    keys: &KeyHistory,
+    model: &ModelName,
+    now: u64,
+) -> Result<Option<SignedDelegation>, TagsError> {
+    let all = delegations(store, keys)?.into_iter().filter(|it| it.delegation().covers(model, now));
+    Ok(all.max_by_key(|it| (it.delegation().key_document, it.delegation().issued, it.payload_digest())))
+}
+
+/// Returns the delegation for a model that ended last.
+pub fn ended(
+    store: &Store,
+    keys: &KeyHistory,
+    model: &ModelName,
+) -> Result<Option<SignedDelegation>, TagsError> {
+    let all = delegations(store, keys)?.into_iter().filter(|it| it.delegation().models.covers(model));
+    Ok(all.max_by_key(|it| it.delegation().expires))
+}

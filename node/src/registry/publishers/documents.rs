@@ -1,0 +1,64 @@
+//! The documents of publishers as they lie in the store: how they are named, read and put.
+
+use reg_proto::digest::Digest;
+use reg_proto::name::{ModelName, PublisherId, Tag};
+use reg_proto::tag::TagRecord;
+
+use super::error::TagsError;
+use crate::store::{DocumentKind, Store};
+
+pub fn tag_key(publisher: &PublisherId, model: &ModelName, tag: &Tag) -> String {
+    format!("{publisher}/{}:{tag}", model.folded())
+}
+
+pub fn key_of(record: &TagRecord) -> String {
+    tag_key(&record.publisher, &record.model, &record.tag)
+}
+
+/// Returns the envelope that is here of one tag, whether its signature still counts or not.
+pub fn envelope(
+    store: &Store,
+    publisher: PublisherId,
+    model: &ModelName,
+    tag: &Tag,
+) -> Result<Option<String>, TagsError> {
+    let read = store.get_document(DocumentKind::Tag, &tag_key(&publisher, model, tag));
+    let bytes = read.map_err(|source| TagsError::Read { publisher, source })?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Returns the envelopes that are here of all tags of a publisher, whether their signatures still count or not.
+pub fn envelopes(store: &Store, publisher: PublisherId) -> Result<Vec<String>, TagsError> {
+    let documents = store
+        .list_documents(DocumentKind::Tag, &format!("{publisher}/"))
+        .map_err(|source| TagsError::Read { publisher, source })?;
+    Ok(documents.into_iter().map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()).collect())
+}
+
+pub fn key(publisher: PublisherId, payload: &Digest) -> String {
+    format!("{publisher}/{}", payload.hex())
+}
+
+pub fn texts(store: &Store, kind: DocumentKind, publisher: PublisherId) -> Result<Vec<String>, TagsError> {
+    let documents = store
+        .list_documents(kind, &format!("{publisher}/"))
+        .map_err(|source| TagsError::Read { publisher, source })?;
+    Ok(documents.into_iter().map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()).collect())
+}
+
+pub fn put(
+    store: &Store,
+    kind: DocumentKind,
+    publisher: PublisherId,
+    payload: &[u8],
+    envelope: &str,
+) -> Result<(), TagsError> {
+    let key = key(publisher, &Digest::of(payload));
+    let known = store.get_document(kind, &key).map_err(|source| TagsError::Read { publisher, source })?;
+    if known.is_some() {
+        return Ok(());
+    }
+    store
+        .put_document(kind, &key, envelope.as_bytes())
+        .map_err(|source| TagsError::Write { publisher, source })
+}

@@ -1,0 +1,78 @@
+//! [`TagsError`]: why a tag record, or a publisher's keys, are not followed.
+
+use reg_api::fault::{Fault, FaultKind};
+use reg_proto::digest::Digest;
+use reg_proto::json::JsonError;
+use reg_proto::key::KeyError;
+use reg_proto::limits::{SEQ_JUMP_MAX, SEQ_MAX};
+use reg_proto::name::{ModelName, PublisherId, Tag};
+use reg_proto::tag::TagError;
+use thiserror::Error;
+
+use super::key_pin::KeyPinError;
+use crate::store::{ReadError, WriteError};
+
+/// Why a tag record, or a publisher's keys, are not followed.
+#[derive(Debug, Error)]
+pub enum TagsError {
+    #[error(
+        "tag {tag} of {model} goes back: record {offered} is older than {seen}, which this node has seen"
+    )]
+    Rollback { model: ModelName, tag: Tag, offered: u64, seen: u64 },
+    #[error(
+        "tag {tag} of {model} jumps from record {seen} to {offered}: at most {SEQ_JUMP_MAX} numbers at once are followed"
+    )]
+    Jump { model: ModelName, tag: Tag, offered: u64, seen: u64 },
+    #[error(
+        "tag {tag} of {model} is frozen: its publisher, or a thief of the key, has signed two records that contradict each other at number {seq}"
+    )]
+    Frozen { model: ModelName, tag: Tag, seq: u64, heads: [Digest; 2] },
+    #[error("tag {tag} of {model} has no number left below {SEQ_MAX}")]
+    UsedUp { model: ModelName, tag: Tag },
+    #[error("publisher's keys are not followed")]
+    KeyPin(#[from] KeyPinError),
+    #[error("what is remembered of {publisher} cannot be read")]
+    Read { publisher: PublisherId, source: ReadError },
+    #[error("what is to be remembered of {publisher} cannot be written")]
+    Write { publisher: PublisherId, source: WriteError },
+    #[error("what is remembered of {publisher} is not understood")]
+    Json { publisher: PublisherId, source: JsonError },
+    #[error("key documents that are remembered of {publisher} do not verify")]
+    Keys { publisher: PublisherId, source: KeyError },
+    #[error("tag record that is remembered of {publisher} does not verify")]
+    Tag { publisher: PublisherId, source: TagError },
+}
+
+impl Fault for TagsError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Write { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Read { .. } | Self::Write { .. } | Self::Json { .. } => FaultKind::Internal,
+            _ => FaultKind::Verification,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Frozen { .. } => Some(
+                "`reg log REF` shows both records; a version that you know is pulled by its digest; the tag moves again \
+                 when its publisher settles it (`reg publish --settle`) or rotates the key"
+                    .to_owned(),
+            ),
+            Self::Rollback { .. } => {
+                Some("the peers that were asked are behind, or hide what is newer: ask others with --from".to_owned())
+            }
+            Self::Jump { .. } | Self::UsedUp { .. } => Some(
+                "a stolen key may have used up the numbers: its publisher gets out of it with \
+                 `reg key rotate NAME --floor N`"
+                    .to_owned(),
+            ),
+            Self::KeyPin(KeyPinError::Forked { .. } | KeyPinError::Dead { .. }) => Some(
+                "it can never be accepted under this id; if the publisher has told you of a new one, name that: \
+                 `reg trust add NAME ID`"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Trust on first use: the keys of a publisher that were seen first are followed, and nothing that contradicts them.
+//!
+//! A policy without a store: the caller keeps the history that is followed, as a document that survives the index.
+
+use reg_proto::key::KeyHistory;
+use reg_proto::name::PublisherId;
+use thiserror::Error;
+
+/// What a verified history is to one that is pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyPinStep {
+    /// Nothing was pinned: remember it, and say so.
+    First,
+    /// It is the history that is pinned.
+    Same,
+    /// It goes on where the pinned one ends, by valid rotations: remember it.
+    Newer,
+}
+
+/// Why a publisher's keys are not followed, though every signature among them is valid.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum KeyPinError {
+    #[error(
+        "keys of {publisher} go back: version {offered} is older than {pinned}, which this node has seen"
+    )]
+    Older { publisher: PublisherId, offered: u64, pinned: u64 },
+    #[error(
+        "keys of {publisher} are not those, nor a rotation of those, that this node has seen (version {pinned})"
+    )]
+    Forked { publisher: PublisherId, pinned: u64 },
+    #[error(
+        "keys of {publisher} are revoked (version {pinned}), and no other keys were committed to: nothing can follow them"
+    )]
+    Dead { publisher: PublisherId, pinned: u64 },
+    #[error("keys of {offered} are held against those of {pinned}")]
+    OtherPublisher { offered: PublisherId, pinned: PublisherId },
+}
+
+/// Decides whether the keys in `offered` are to be followed, where those in `pinned` were until now.
+///
+/// # Errors
+/// The offered history is older than the pinned one, leaves it at some version, or is another publisher's.
+pub fn follow(pinned: Option<&KeyHistory>, offered: &KeyHistory) -> Result<KeyPinStep, KeyPinError> {
+    let Some(pinned) = pinned else { return Ok(KeyPinStep::First) };
+    let publisher = pinned.publisher();
+    if offered.publisher() != publisher {
+        return Err(KeyPinError::OtherPublisher { offered: offered.publisher(), pinned: publisher });
+    }
+    let same_length = pinned.version() == offered.version();
+    match (pinned.is_prefix_of(offered), offered.is_prefix_of(pinned)) {
+        (true, _) if same_length => Ok(KeyPinStep::Same),
+        // Whoever has the revoked keys can sign a rotation. Only keys that were committed to before tell the publisher from them.
+        (true, _) if pinned.is_dead() && pinned.newest().next.is_none() => {
+            Err(KeyPinError::Dead { publisher, pinned: pinned.version() })
+        }
+        (true, _) => Ok(KeyPinStep::Newer),
+        (false, true) => {
+            Err(KeyPinError::Older { publisher, offered: offered.version(), pinned: pinned.version() })
+        }
+        (false, false) => Err(KeyPinError::Forked { publisher, pinned: pinned.version() }),
+    }
+}
+
+/// Returns the longer of two histories of one publisher, with what either has revoked. Where they part, what is known stays.
+pub fn joined(known: KeyHistory, other: &KeyHistory) -> KeyHistory {
+    let (mut longer, shorter) =
+        if known.is_prefix_of(other) { (other.clone(), &known) } else { (known.clone(), other) };
+    longer.take_revocations(shorter.revocations().map(|(_, text)| text));
+    longer
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+    use reg_proto::digest::Digest;
+    use reg_proto::envelope::{Envelope, PublicKey};
+    use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, publisher_id};
+
+    use super::*;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
+    }
+
+    /// A publisher whose key was rotated to each of `seeds` in turn.
+    fn history(seeds: &[u8]) -> KeyHistory {
+        let mut envelopes = Vec::new();
+        let mut before: Option<(KeyDocument, SigningKey)> = None;
+        let mut publisher = None;
+        for seed in seeds {
+            let key = key(*seed);
+            let mut document = KeyDocument::first(PublicKey::of(&key));
+            let mut signers = vec![&key];
+            if let Some((previous, signer)) = &before {
+                document.version = previous.version + 1;
+                document.previous = Some(Digest::of(&previous.to_payload()));
+                signers.push(signer);
+            }
+            let payload = document.to_payload();
+            publisher.get_or_insert_with(|| publisher_id(&payload));
+            envelopes.push(Envelope::sign(KEY_DOCUMENT_TYPE, payload, &signers).to_json());
+            before = Some((document, key));
+        }
+        KeyHistory::verify(publisher.unwrap(), &envelopes).unwrap()
+    }
+
+    #[test]
+    fn follows_rotations_and_nothing_else() {
+        type Row = (Option<&'static [u8]>, &'static [u8], Result<KeyPinStep, &'static str>);
+        let table: [Row; 9] = [
+            (None, &[1], Ok(KeyPinStep::First)),
+            (None, &[1, 2, 3], Ok(KeyPinStep::First)),
+            (Some(&[1]), &[1], Ok(KeyPinStep::Same)),
+            (Some(&[1, 2]), &[1, 2], Ok(KeyPinStep::Same)),
+            (Some(&[1]), &[1, 2], Ok(KeyPinStep::Newer)),
+            (Some(&[1, 2]), &[1], Err("older")),
+            (Some(&[1, 2]), &[1, 3], Err("forked")),
+            (Some(&[1, 2]), &[1, 3, 2], Err("forked")),
+            (Some(&[1]), &[2], Err("other")),
+        ];
+        for (pinned, offered, expected) in table {
+            let found =
+                follow(pinned.map(history).as_ref(), &history(offered)).map_err(|error| match error {
+                    KeyPinError::Older { .. } => "older",
+                    KeyPinError::Forked { .. } => "forked",
+                    KeyPinError::Dead { .. } => "dead",
+                    KeyPinError::OtherPublisher { .. } => "other",
+                });
+            assert_eq!(found, expected, "{pinned:?} {offered:?}");
+        }
+    }
+}

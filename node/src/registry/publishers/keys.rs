@@ -1,0 +1,44 @@
+//! The keys that are followed for each publisher: pinned on first use, then only continued.
+
+use reg_proto::json;
+use reg_proto::key::KeyHistory;
+use reg_proto::limits::{KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX};
+use reg_proto::name::PublisherId;
+
+use super::error::TagsError;
+use super::key_pin::{self, KeyPinStep};
+use super::revoked;
+use crate::store::{DocumentKind, ReadError, Store};
+
+/// Returns the key history of a publisher, if any was seen, with what it has revoked.
+pub fn keys(store: &Store, publisher: PublisherId) -> Result<Option<KeyHistory>, TagsError> {
+    let read = store.get_document(DocumentKind::Publisher, &publisher.to_string());
+    let Some(bytes) = read.map_err(|source| TagsError::Read { publisher, source })? else { return Ok(None) };
+    let max = KEY_DOCUMENTS_MAX * 2 * KEY_ENVELOPE_BYTES_MAX;
+    let envelopes: Vec<String> =
+        json::from_slice(&bytes, max).map_err(|source| TagsError::Json { publisher, source })?;
+    let mut keys =
+        KeyHistory::verify(publisher, &envelopes).map_err(|source| TagsError::Keys { publisher, source })?;
+    revoked::revoke(store, &mut keys)?;
+    Ok(Some(keys))
+}
+
+/// Pins a publisher's keys, and what it has revoked: the first that are seen, then only what continues them.
+pub fn pin_keys(store: &Store, offered: &KeyHistory) -> Result<(), TagsError> {
+    let publisher = offered.publisher();
+    let pinned = keys(store, publisher)?;
+    if key_pin::follow(pinned.as_ref(), offered)? != KeyPinStep::Same {
+        let envelopes = json::to_vec(&offered.envelopes());
+        store
+            .put_document(DocumentKind::Publisher, &publisher.to_string(), &envelopes)
+            .map_err(|source| TagsError::Write { publisher, source })?;
+        revoked::forget_witnesses(store, offered)?;
+    }
+    revoked::keep_revocations(store, offered)
+}
+
+/// Returns the publishers whose keys are remembered.
+pub fn publishers(store: &Store) -> Result<Vec<PublisherId>, ReadError> {
+    let documents = store.list_documents(DocumentKind::Publisher, "")?;
+    Ok(documents.into_iter().filter_map(|(key, _)| key.parse().ok()).collect())
+}

@@ -1,0 +1,66 @@
+//! What publishers have revoked: applied to keys that are read, kept for ever, and told by witnesses.
+
+use reg_proto::json;
+use reg_proto::key::KeyHistory;
+use reg_proto::limits::{KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX};
+use reg_proto::name::PublisherId;
+
+use super::documents::{key, put, texts};
+use super::error::TagsError;
+use crate::store::{DocumentKind, ReadError, Store};
+
+/// Bytes of a history that is kept as a witness: envelopes in JSON once more.
+const WITNESS_BYTES_MAX: usize = KEY_DOCUMENTS_MAX * 2 * KEY_ENVELOPE_BYTES_MAX;
+
+/// Applies to `keys` what is remembered that their publisher has revoked, also with keys that came later.
+pub fn revoke(store: &Store, keys: &mut KeyHistory) -> Result<(), TagsError> {
+    let texts = texts(store, DocumentKind::Revocation, keys.publisher())?;
+    if texts.is_empty() {
+        return Ok(());
+    }
+    keys.take_revocations(texts.iter().map(String::as_str));
+    witnesses(store, keys.publisher())?.iter().for_each(|witness| keys.heed(witness));
+    Ok(())
+}
+
+/// Forgets the witnesses that say nothing which the keys that are followed do not say.
+pub fn forget_witnesses(store: &Store, followed: &KeyHistory) -> Result<(), TagsError> {
+    let publisher = followed.publisher();
+    for witness in witnesses(store, publisher)?.iter().filter(|it| it.is_prefix_of(followed)) {
+        store
+            .remove_document(DocumentKind::Witness, &key(publisher, &witness.head()))
+            .map_err(|source| TagsError::Write { publisher, source })?;
+    }
+    Ok(())
+}
+
+/// Returns the histories that are kept for what they revoke, with that.
+pub fn witnesses(store: &Store, publisher: PublisherId) -> Result<Vec<KeyHistory>, TagsError> {
+    let revocations = texts(store, DocumentKind::Revocation, publisher)?;
+    let read = |text: String| {
+        let envelopes: Vec<String> = json::from_slice(text.as_bytes(), WITNESS_BYTES_MAX).ok()?;
+        let mut keys = KeyHistory::verify(publisher, &envelopes).ok()?;
+        keys.take_revocations(revocations.iter().map(String::as_str));
+        Some(keys)
+    };
+    Ok(texts(store, DocumentKind::Witness, publisher)?.into_iter().filter_map(read).collect())
+}
+
+/// Returns the publishers of which something that they have revoked is kept, in the order of their ids.
+pub fn revoking(store: &Store) -> Result<Vec<PublisherId>, ReadError> {
+    let documents = store.list_documents(DocumentKind::Revocation, "")?;
+    let mut found: Vec<PublisherId> =
+        documents.iter().filter_map(|(key, _)| key.split('/').next()?.parse().ok()).collect();
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// Remembers what a publisher has revoked: it is never forgotten.
+pub fn keep_revocations(store: &Store, keys: &KeyHistory) -> Result<(), TagsError> {
+    let publisher = keys.publisher();
+    for (revocation, envelope) in keys.revocations() {
+        put(store, DocumentKind::Revocation, publisher, &revocation.to_payload(), envelope)?;
+    }
+    Ok(())
+}

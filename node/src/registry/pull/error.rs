@@ -1,0 +1,108 @@
+//! [`PullError`]: why a model was not pulled, and what to do about it.
+
+use std::path::PathBuf;
+
+use reg_api::fault::{Fault, FaultKind};
+use reg_api::selection::SelectError;
+use reg_keys::oms::bundle::BundleError;
+use thiserror::Error;
+use tokio::task::JoinError;
+
+use super::tensors::TensorsError;
+use crate::registry::fetch::{DownloadError, NAT_HINT, OpenError};
+use crate::registry::model::checkout::CheckoutError;
+use crate::registry::model::describe::DescribeError;
+use crate::registry::publishers::TagsError;
+use crate::registry::resolve::{PolicyError, ResolveError};
+use crate::store::{ReserveError, WriteError};
+
+/// Why a model was not pulled, or not whole. What was fetched and verified stays here.
+#[derive(Debug, Error)]
+pub enum PullError {
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    #[error(transparent)]
+    Tensors(#[from] TensorsError),
+    #[error("model is not whole here, and no peer is asked because the node is offline")]
+    Offline,
+    #[error("there is no room for the model")]
+    Reserve(#[from] ReserveError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("fetching stopped")]
+    Download(#[from] DownloadError),
+    #[error("store does not take the model")]
+    Write(#[from] WriteError),
+    #[error("tag cannot be remembered")]
+    Tags(#[from] TagsError),
+    #[error(transparent)]
+    Describe(#[from] DescribeError),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error("OpenSSF bundle is refused")]
+    Bundle(#[from] BundleError),
+    #[error("model is in the cache, but cannot be put into {dest}")]
+    Checkout { dest: PathBuf, source: CheckoutError },
+    #[error("a task ended early")]
+    Interrupted(#[from] JoinError),
+}
+
+impl Fault for PullError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Resolve(source) => source.kind(),
+            Self::Select(_) => FaultKind::NoMatch,
+            Self::Tensors(source) => source.kind(),
+            Self::Offline | Self::Download(DownloadError::Starved { .. }) => FaultKind::Unreachable,
+            Self::Download(DownloadError::BehindNat { .. }) => FaultKind::Unreachable,
+            Self::Download(DownloadError::LeftAlone { .. }) => FaultKind::RetryLater,
+            Self::Open(source) => source.kind(),
+            Self::Reserve(_) => FaultKind::DiskFull,
+            Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Download(DownloadError::Write { source, .. }) if source.is_disk_full() => {
+                FaultKind::DiskFull
+            }
+            Self::Checkout { source, .. } => source.kind(),
+            Self::Policy(source) => source.kind(),
+            Self::Download(DownloadError::FalseStates { .. } | DownloadError::OnlyWrongBytes { .. })
+            | Self::Bundle(_) => FaultKind::Verification,
+            Self::Describe(error) if error.is_consent_missing() => FaultKind::Denied,
+            Self::Write(_) | Self::Tags(_) | Self::Interrupted(_) | Self::Download(_) | Self::Describe(_) => {
+                FaultKind::Internal
+            }
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Resolve(source) => source.hint(),
+            Self::Select(source) => source.hint(),
+            Self::Tensors(source) => source.hint(),
+            Self::Reserve(_) => {
+                Some("make room with `reg gc`, raise cache.max_size, or free the disk".into())
+            }
+            Self::Describe(error) if error.is_consent_missing() => {
+                Some("take it all the same with --allow-unsafe".into())
+            }
+            Self::Download(DownloadError::LeftAlone { .. }) => {
+                Some("run the same command again after that time: what was fetched is kept".into())
+            }
+            Self::Download(DownloadError::Starved { .. }) => Some(
+                "run the same command again: what was fetched is kept; --from MULTIADDR names a peer".into(),
+            ),
+            Self::Open(source) => source.hint(),
+            Self::Download(DownloadError::BehindNat { .. }) => Some(NAT_HINT.into()),
+            Self::Download(DownloadError::FalseStates { .. }) => Some(
+                "the publisher has to publish again; nothing of this blob was kept under its name".into(),
+            ),
+            Self::Checkout { source, .. } => source.hint(),
+            Self::Policy(source) => source.hint(),
+            error if error.kind() == FaultKind::DiskFull => {
+                Some("free the disk and run the same command again: what was fetched is kept".into())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The headers of weight files that are on their way: read from pieces that have been verified, fetching those that lack.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use reg_api::reporter::Reporter;
+use reg_proto::content::gguf::{self, GgufError};
+use reg_proto::content::layout::TensorPlace;
+use reg_proto::content::safetensors::{self, PREFIX_LEN, Safetensors};
+use reg_proto::digest::Digest;
+use reg_proto::peer::PeerId;
+use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
+
+use crate::registry::fetch::{DownloadError, Downloader, WebSeeds};
+use crate::registry::pull::Puller;
+use crate::store::{BlobFile, Partial, ReadError};
+
+/// Pieces of a header: what safetensors allows and a large vocabulary in GGUF take half of it.
+const HEADER_PIECES_MAX: u32 = 64;
+
+/// What a weight file says of its tensors.
+#[derive(Debug)]
+pub enum Header {
+    /// The tensors, and the header's length.
+    Safetensors(Safetensors, u64),
+    Gguf(Vec<TensorPlace>),
+}
+
+impl Header {
+    /// Returns where the tensors lie in the file.
+    pub fn places(&self) -> Vec<TensorPlace> {
+        match self {
+            Self::Safetensors(file, header_len) => file.places(*header_len),
+            Self::Gguf(places) => places.clone(),
+        }
+    }
+}
+
+/// What the first bytes of a file come to.
+enum Looked {
+    Header(Header),
+    /// This many pieces from the first are needed.
+    Need(u32),
+    /// It is no weight file, or one whose header is refused.
+    None,
+}
+
+/// Reads a header from the first bytes of a file of `size` bytes.
+fn look(head: &[u8], size: u64) -> Looked {
+    let pieces = u32::try_from(head.len() as u64 / PIECE_LEN).unwrap_or(u32::MAX);
+    if head.starts_with(b"GGUF") {
+        return match gguf::read(&mut &head[..], size) {
+            Ok(file) => Looked::Header(Header::Gguf(file.places())),
+            Err(GgufError::Truncated) if (head.len() as u64) < size => {
+                Looked::Need(pieces.saturating_mul(2).max(1))
+            }
+            Err(_) => Looked::None,
+        };
+    }
+    let Some(prefix) = head.first_chunk() else {
+        return if (head.len() as u64) < size { Looked::Need(1) } else { Looked::None };
+    };
+    let Ok(length) = safetensors::header_len(*prefix, size) else { return Looked::None };
+    match head.get(PREFIX_LEN as usize..).and_then(|rest| rest.get(..length as usize)) {
+        Some(header) => match safetensors::parse(header, size) {
+            Ok(file) => Looked::Header(Header::Safetensors(file, length)),
+            Err(_) => Looked::None,
+        },
+        None => Looked::Need(u32::try_from((PREFIX_LEN + length).div_ceil(PIECE_LEN)).unwrap_or(u32::MAX)),
+    }
+}
+
+/// Reads the pieces from the first that `read` has, as many as a header may have and no more than are `wanted`.
+fn head(layout: BlobLayout, wanted: u32, mut read: impl FnMut(PieceIndex, &mut Vec<u8>) -> bool) -> Vec<u8> {
+    let (mut head, mut buffer) = (Vec::new(), Vec::new());
+    for piece in layout.pieces().take(wanted.min(HEADER_PIECES_MAX) as usize) {
+        if !read(piece, &mut buffer) {
+            break;
+        }
+        head.extend_from_slice(&buffer);
+    }
+    head
+}
+
+/// Reads a header with as few pieces as will do.
+fn look_through(layout: BlobLayout, mut read: impl FnMut(PieceIndex, &mut Vec<u8>) -> bool) -> Looked {
+    let mut wanted = 1;
+    loop {
+        let bytes = head(layout, wanted, &mut read);
+        let is_all = bytes.len() as u64 >= layout.size().min(u64::from(wanted) * PIECE_LEN);
+        match look(&bytes, layout.size()) {
+            Looked::Need(more) if more > HEADER_PIECES_MAX => return Looked::None,
+            Looked::Need(more) if !is_all => return Looked::Need(more.max(wanted)),
+            Looked::Need(_) if wanted >= layout.piece_count() => return Looked::None,
+            Looked::Need(more) => wanted = more.max(wanted + 1),
+            looked => return looked,
+        }
+    }
+}
+
+/// Reads the header of a weight file that is here whole; `None` where it is none.
+pub(super) fn of_blob(file: &BlobFile) -> Result<Option<Header>, ReadError> {
+    let mut failed = None;
+    let looked = look_through(file.layout(), |piece, buffer| {
+        file.read_piece(piece, buffer).map_err(|error| failed = Some(error)).is_ok()
+    });
+    match (looked, failed) {
+        (_, Some(error)) => Err(error),
+        (Looked::Header(header), None) => Ok(Some(header)),
+        _ => Ok(None),
+    }
+}
+
+fn of_partial(partial: &Partial) -> Looked {
+    look_through(partial.states().layout(), |piece, buffer| partial.read_piece(piece, buffer).is_ok())
+}
+
+/// The headers that were had, and the bytes that each peer and web seed sent for them.
+#[derive(Debug, Default)]
+pub struct Headers {
+    pub of: BTreeMap<Digest, Header>,
+    pub peers: BTreeMap<PeerId, u64>,
+    pub web: BTreeMap<String, u64>,
+}
+
+impl Puller {
+    /// Reads the headers of those of `partials` that are weight files, fetching the pieces they are in.
+    ///
+    /// # Errors
+    /// Nobody sends them, or the disk does not take them.
+    pub async fn headers(
+        &self,
+        partials: &[Partial],
+        holders: &[PeerId],
+        web: &WebSeeds,
+        reporter: &Reporter,
+    ) -> Result<Headers, DownloadError> {
+        let mut headers = Headers::default();
+        let mut left: Vec<Partial> = partials.to_vec();
+        while !left.is_empty() {
+            let look = move || -> Vec<(Partial, Looked)> {
+                left.into_iter().map(|partial| (partial.clone(), of_partial(&partial))).collect()
+            };
+            let Ok(looked) = tokio::task::spawn_blocking(look).await else { return Ok(headers) };
+            let mut runs: BTreeMap<Digest, Vec<Range<u32>>> = BTreeMap::new();
+            left = Vec::new();
+            for (partial, looked) in looked {
+                match looked {
+                    Looked::Header(header) => drop(headers.of.insert(partial.digest(), header)),
+                    Looked::Need(pieces) => {
+                        let run = 0..pieces.min(partial.states().layout().piece_count());
+                        runs.insert(partial.digest(), vec![run]);
+                        left.push(partial);
+                    }
+                    Looked::None => {}
+                }
+            }
+            if left.is_empty() {
+                break;
+            }
+            let downloader = Downloader::new(&self.fetching, left.clone()).only(runs).with_web(web.clone());
+            let downloaded = downloader.run(holders.to_vec(), None, reporter).await?;
+            for (peer, bytes) in downloaded.peers {
+                *headers.peers.entry(peer).or_default() += bytes;
+            }
+            for (seed, bytes) in downloaded.web {
+                *headers.web.entry(seed).or_default() += bytes;
+            }
+        }
+        Ok(headers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn safetensors(header: &str, data: usize) -> Vec<u8> {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(header.as_bytes());
+        bytes.resize(bytes.len() + data, 0);
+        bytes
+    }
+
+    fn looked(bytes: &[u8], have: u32) -> Result<usize, Option<u32>> {
+        let layout = BlobLayout::new(bytes.len() as u64).expect("small");
+        let read = |piece: PieceIndex, buffer: &mut Vec<u8>| {
+            let begin = layout.offset(piece) as usize;
+            *buffer = bytes[begin..begin + layout.piece_len(piece)].to_vec();
+            piece.get() < have
+        };
+        match look_through(layout, read) {
+            Looked::Header(header) => Ok(header.places().len()),
+            Looked::Need(pieces) => Err(Some(pieces)),
+            Looked::None => Err(None),
+        }
+    }
+
+    #[test]
+    fn asks_for_what_a_header_takes_and_no_more() {
+        let notes = "x".repeat(3 << 20);
+        let header = format!(
+            r#"{{"__metadata__":{{"n":"{notes}"}},"w":{{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}}}"#
+        );
+        let long = safetensors(&header, 4);
+        assert_eq!(looked(&long, 0), Err(Some(1)));
+        assert_eq!(looked(&long, 1), Err(Some(4)));
+        assert_eq!(looked(&long, 3), Err(Some(4)));
+        assert_eq!(looked(&long, 4), Ok(1));
+        let short = safetensors(r#"{"w":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}"#, 4);
+        assert_eq!(looked(&short, 1), Ok(1));
+        assert_eq!(looked(b"no weights at all, but some text", 1), Err(None));
+        assert_eq!(looked(b"", 1), Err(None));
+        assert_eq!(looked(b"short", 1), Err(None));
+    }
+
+    #[test]
+    fn a_vocabulary_of_many_pieces_is_asked_for_in_growing_steps() {
+        let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+        bytes.extend(0_u64.to_le_bytes());
+        bytes.extend(1_u64.to_le_bytes());
+        bytes.extend(1_u64.to_le_bytes());
+        bytes.extend(b"t");
+        bytes.extend(9_u32.to_le_bytes());
+        bytes.extend(0_u32.to_le_bytes());
+        bytes.extend((5_u64 << 20).to_le_bytes());
+        bytes.resize(bytes.len() + (5 << 20), 1);
+        bytes.resize(bytes.len().next_multiple_of(32), 0);
+        assert_eq!(looked(&bytes, 1), Err(Some(2)));
+        assert_eq!(looked(&bytes, 2), Err(Some(4)));
+        assert_eq!(looked(&bytes, 4), Err(Some(8)));
+        assert_eq!(looked(&bytes, 6), Ok(0));
+    }
+}

@@ -1,0 +1,39 @@
+//! Priorities a model: proves it, fetches what is missing, judges its files, records it and puts it into the user's directory.
+//!
+//! In: a pull request. Out: a report with every check and source, or a plan of what would be fetched. Promise: what is placed
+//! or recorded was verified whole; what was fetched before an error is kept.
+
+mod conclude;
+mod error;
+mod headers;
+mod into_hf_cache;
+mod plan;
+mod puller;
+mod reuse;
+mod tensors;
+mod verify;
+
+use std::sync::Arc;
+
+use crate::net::Network;
+use crate::registry::announce::News;
+use crate::registry::fetch::Fetching;
+use crate::registry::resolve::Resolver;
+use crate::registry::trust::Trust;
+use crate::store::Store;
+
+pub use self::conclude::ConcludeError;
+pub use self::error::PullError;
+pub use self::into_hf_cache::{COMMIT_DIGITS, PLAIN_BYTES_MAX, commit, plain_files, repository_dir};
+pub use self::verify::VerifyError;
+
+/// Priorities models.
+#[derive(Debug)]
+pub struct Puller {
+    pub store: Store,
+    pub network: Network,
+    pub trust: Arc<Trust>,
+    pub news: Arc<News>,
+    pub resolver: Arc<Resolver>,
+    pub fetching: Arc<Fetching>,
+}

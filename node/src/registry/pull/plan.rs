@@ -1,0 +1,107 @@
+//! Planning: what a pull would fetch and need, with no more fetched than the manifest and what proves it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use reg_api::report::{DiskNeed, Planned, PlannedFile};
+use reg_api::reporter::Reporter;
+use reg_api::request::PullRequest;
+use reg_api::selection::Part;
+use reg_proto::digest::Digest;
+use reg_proto::name::{Publisher, Reference};
+use reg_proto::piece::{BlobLayout, PIECE_LEN};
+
+use super::error::PullError;
+use crate::registry::pull::Puller;
+use crate::registry::resolve::Resolved;
+use crate::store::{Partial, free_space, on_one_disk};
+
+impl Puller {
+    /// Tells what [`Registry::pull`] would do with the same request.
+    ///
+    /// # Errors
+    /// See [`PullError`].
+    pub async fn plan(
+        self: &Arc<Self>,
+        request: PullRequest,
+        reporter: &Reporter,
+    ) -> Result<Planned, PullError> {
+        let (resolved, part) = self.find(&request, reporter).await?;
+        let puller = self.clone();
+        Ok(tokio::task::spawn_blocking(move || puller.planned(&request, &resolved, &part)).await?)
+    }
+}
+
+impl Puller {
+    fn planned(&self, request: &PullRequest, resolved: &Resolved, part: &Part) -> Planned {
+        let manifest = &resolved.manifest;
+        let lacking: BTreeMap<Digest, u64> = part
+            .blobs(manifest)
+            .into_iter()
+            .map(|(blob, layout)| (blob, self.lacking(&blob, layout, resolved)))
+            .collect();
+        let file = |file: &reg_proto::manifest::ModelFile| PlannedFile {
+            path: file.path.clone(),
+            size: file.layout.size(),
+            digest: file.digest,
+            bytes_to_fetch: lacking.get(&file.digest).copied().unwrap_or(0),
+        };
+        let entries: Vec<PlannedFile> = part.files(manifest).map(file).collect();
+        let (bytes, bytes_to_fetch) = (part.bytes(manifest), lacking.values().sum());
+        Planned {
+            reference: Reference {
+                publisher: Publisher::Id(resolved.keys.publisher()),
+                model: resolved.model.clone(),
+                tag: resolved.tag.as_ref().map(|it| it.record().tag.clone()),
+                digest: resolved.tag.is_none().then_some(resolved.digest),
+            },
+            manifest: resolved.digest,
+            files: entries.len(),
+            bytes,
+            model_files: manifest.files().len(),
+            model_bytes: manifest.total_bytes(),
+            bytes_to_fetch,
+            bytes_local: bytes.saturating_sub(bytes_to_fetch),
+            disks: self.disks(request, &entries, bytes_to_fetch),
+            cache_max_bytes: self.store.limits().max_size,
+            entries,
+            notes: resolved.notes.clone(),
+        }
+    }
+
+    /// How many bytes of a blob are neither here whole nor in a part that was fetched before.
+    fn lacking(&self, blob: &Digest, layout: BlobLayout, resolved: &Resolved) -> u64 {
+        if self.store.contains(blob) {
+            return 0;
+        }
+        let named = resolved.provenance.states.get(blob);
+        let partials = self.store.open_partial(blob);
+        let of_list = |it: &&Partial| named.is_none_or(|named| it.states().digest() == *named);
+        layout.size() - partials.iter().find(of_list).map_or(0, Partial::verified_bytes)
+    }
+
+    /// What the cache needs, and what the directory needs beside it: nothing for what is shared with the cache.
+    fn disks(&self, request: &PullRequest, files: &[PlannedFile], bytes_to_fetch: u64) -> Vec<DiskNeed> {
+        let root = self.store.root();
+        let mut cache =
+            DiskNeed { path: root.to_owned(), needed: bytes_to_fetch, free: self.store.free_space() };
+        let Some(dest) = request.dest.as_deref() else { return vec![cache] };
+        let is_shared = on_one_disk(root, dest);
+        let copied = |file: &&PlannedFile| {
+            !is_there(dest, file) && (request.copy || !is_shared || file.size <= PIECE_LEN)
+        };
+        let needed: u64 = files.iter().filter(copied).map(|file| file.size).sum();
+        if is_shared {
+            cache.needed += needed;
+            return vec![cache];
+        }
+        vec![cache, DiskNeed { path: dest.to_owned(), needed, free: free_space(dest) }]
+    }
+}
+
+/// Tells whether a file of that size lies there; whether it is the same is seen when it is placed.
+fn is_there(dest: &Path, file: &PlannedFile) -> bool {
+    let path = file.path.segments().fold(dest.to_owned(), |dir, segment| dir.join(segment));
+    std::fs::symlink_metadata(path).is_ok_and(|it| it.is_file() && it.len() == file.size)
+}

@@ -1,0 +1,275 @@
+//! Pulling: resolve → reserve → fetch from everybody at once → judge → keep → seed → place.
+//!
+//! What has been verified is never fetched again: a pull that was killed goes on where it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use reg_api::check::Check;
+use reg_api::receipt::{Measured, ReceiptFile};
+use reg_api::report::Pulled;
+use reg_api::reporter::Reporter;
+use reg_api::request::PullRequest;
+use reg_api::selection::Part;
+use reg_proto::content::kind::ContentKind;
+use reg_proto::digest::Digest;
+use reg_proto::name::{Publisher, Reference};
+use reg_proto::piece::BlobLayout;
+
+use super::error::PullError;
+use super::into_hf_cache;
+use crate::registry::fetch::{DownloadError, Downloaded, Downloader, OpenError, Room, Terms, busy};
+use crate::registry::model::checkout::check_out;
+use crate::registry::model::record::ModelRecord;
+use crate::registry::model::{describe, whole};
+use crate::registry::publishers::tags;
+use crate::registry::pull::Puller;
+use crate::registry::resolve::{ResolveOptions, Resolved, checks, refuse};
+use crate::store::Lease;
+
+impl Puller {
+    /// Pulls a model: from here what is here, from peers the rest.
+    ///
+    /// # Errors
+    /// See [`PullError`].
+    pub async fn pull(
+        self: &Arc<Self>,
+        request: PullRequest,
+        reporter: &Reporter,
+    ) -> Result<Pulled, PullError> {
+        let start = Instant::now();
+        let (mut resolved, part) = self.find(&request, reporter).await?;
+        let mut checks = Vec::new();
+        reporter.checks(checks::proven(&resolved, &self.trust.petnames()), &mut checks);
+        reporter.checks(self.resolver.consent(&resolved).await?, &mut checks);
+        refuse(&checks, resolved.keys.publisher(), &resolved.model)?;
+        let finding = start.elapsed();
+        let offline = request.offline || self.network.is_offline();
+        if !request.tensors.is_empty() {
+            let pulled = self.pull_tensors(request, resolved, &part, start, reporter).await?;
+            return Ok(Pulled { checks, ..pulled });
+        }
+        let fetched = self.fetch(&mut resolved, &part, &request, offline, reporter).await?;
+        let fetching = start.elapsed().saturating_sub(finding);
+        if fetched.is_new {
+            self.news.seed_model(&resolved.digest).await;
+        }
+        if let (Some(tag), true) = (&resolved.tag, fetched.is_whole && !offline) {
+            self.news.announce(tag, &resolved.keys).await;
+        }
+        if let Some(dest) = &request.dest {
+            reporter.stage("placing", dest.display());
+            let (puller, dest, copy, overwrite) =
+                (self.clone(), dest.clone(), request.copy, request.overwrite);
+            let (manifest, digest, part) = (resolved.manifest.clone(), resolved.digest, part.clone());
+            tokio::task::spawn_blocking(move || {
+                check_out(&puller.store, &digest, &manifest, &part, &dest, copy, overwrite)
+                    .map_err(|source| PullError::Checkout { dest, source })
+            })
+            .await??;
+        }
+        let mut placed = request.dest;
+        if let Some(cache) = request.hub_cache {
+            reporter.stage("placing", cache.dir.display());
+            let (store, manifest, digest, part) =
+                (self.store.clone(), resolved.manifest.clone(), resolved.digest, part.clone());
+            let filled = tokio::task::spawn_blocking(move || {
+                into_hf_cache::fill(&store, &digest, &manifest, &part, &cache)
+                    .map_err(|source| PullError::Checkout { dest: cache.dir, source })
+            });
+            placed = Some(filled.await??);
+        }
+        let bytes = part.bytes(&resolved.manifest);
+        let Downloaded { peers, web, .. } = &fetched.downloaded;
+        let bytes_fetched = peers.values().chain(web.values()).sum();
+        let placing = start.elapsed().saturating_sub(finding + fetching);
+        let blobs = part.blobs(&resolved.manifest).len();
+        reporter.checks(checks::content(&fetched.files, blobs, bytes_fetched), &mut checks);
+        reporter.checks(fetched.formats, &mut checks);
+        let (verifying, writing) = fetched.downloaded.busy;
+        let pace = Measured { finding, fetching, verifying, writing, placing, bytes_fetched }.pace();
+        let sources = checks::sources(peers, web, bytes.saturating_sub(bytes_fetched));
+        let reference = Reference {
+            publisher: Publisher::Id(resolved.keys.publisher()),
+            model: resolved.model.clone(),
+            tag: resolved.tag.as_ref().map(|it| it.record().tag.clone()),
+            digest: resolved.tag.is_none().then_some(resolved.digest),
+        };
+        let receipt = request.receipt.then(|| {
+            let files = part.files(&resolved.manifest).map(|file| ReceiptFile {
+                path: file.path.clone(),
+                size: file.layout.size(),
+                digest: file.digest,
+            });
+            checks::receipt(&resolved, reference.clone(), files.collect(), checks.clone(), sources.clone())
+        });
+        Ok(Pulled {
+            reference,
+            checks,
+            sources,
+            pace,
+            receipt,
+            publisher: resolved.keys.publisher(),
+            tag_age: resolved.tag_age(),
+            model: resolved.model,
+            tag: resolved.tag.map(|it| it.record().tag.clone()),
+            manifest: resolved.digest,
+            bytes,
+            files: part.files(&resolved.manifest).count(),
+            dest: placed,
+            complete: fetched.is_whole,
+            bytes_fetched,
+            bytes_local: bytes.saturating_sub(bytes_fetched),
+            bytes_reused: fetched.downloaded.reused,
+            peers: fetched.downloaded.peers,
+            web: fetched.downloaded.web,
+            seconds: start.elapsed().as_secs_f64(),
+            notes: resolved.notes,
+        })
+    }
+}
+
+/// What fetching a model has brought.
+struct Fetched {
+    downloaded: Downloaded,
+    /// Whether there is something here that was not before.
+    is_new: bool,
+    /// Whether every file of the model is here now.
+    is_whole: bool,
+    /// Every file with what its bytes are.
+    files: Vec<(String, ContentKind)>,
+    /// What the user's rules say of them.
+    formats: Vec<Check>,
+}
+
+impl Puller {
+    /// Resolves what is asked for, and chooses the files of it that are wanted.
+    pub async fn find(
+        &self,
+        request: &PullRequest,
+        reporter: &Reporter,
+    ) -> Result<(Resolved, Part), PullError> {
+        let options = ResolveOptions {
+            from: request.from.clone(),
+            offline: request.offline,
+            allow_expired: request.allow_expired,
+            patience: None,
+        };
+        let mut resolved = self.resolver.resolve(&request.reference, &options, reporter).await?;
+        let part = request.selection.choose(&resolved.manifest, &mut resolved.notes)?;
+        for note in &resolved.notes {
+            reporter.note(note);
+        }
+        Ok((resolved, part))
+    }
+
+    /// Brings the blobs of a part of a resolved model here, keeps its documents, and remembers it.
+    async fn fetch(
+        &self,
+        resolved: &mut Resolved,
+        part: &Part,
+        request: &PullRequest,
+        offline: bool,
+        reporter: &Reporter,
+    ) -> Result<Fetched, PullError> {
+        let web = self.fetching.web_seeds_of(resolved, &request.web_seeds);
+        let terms = Terms { priority: request.priority, limit_down: request.limit_down, web };
+        let missing = whole::missing(&self.store, part.blobs(&resolved.manifest)).await?;
+        let needed = missing.values().map(|layout| layout.size()).sum();
+        let blobs = resolved.manifest.blobs().into_keys();
+        let wanted: BTreeSet<Digest> = blobs.chain([resolved.digest]).collect();
+        let lease = self.store.reserve(needed, &wanted)?;
+        self.resolver.keep_documents(resolved)?;
+        let publisher = resolved.keys.publisher();
+        let known =
+            ModelRecord::load(&self.store, &resolved.digest, publisher, &resolved.model).ok().flatten();
+        let all = known.as_ref().map_or_else(|| part.clone(), |it| it.with(part, &resolved.manifest));
+        let chosen = all.paths().cloned();
+        let was_complete = known.as_ref().is_some_and(|it| it.complete);
+        let says_the_same = known.as_ref().is_some_and(|it| it.referrers == resolved.referrers);
+        let is_known = known.is_some_and(|it| it.complete || (it.chosen == chosen && !it.kinds.is_empty()));
+        let mut downloaded = Downloaded::default();
+        if !missing.is_empty() {
+            if offline {
+                return Err(PullError::Offline);
+            }
+            if !is_known {
+                let chosen = chosen.clone();
+                ModelRecord { chosen, ..self.resolver.record(resolved, None) }
+                    .save(&self.store, &resolved.digest)?;
+            }
+            self.news.seed_while_pulling(&publisher, &resolved.model).await;
+            reporter.stage("fetching", format_args!("{needed} bytes in {} blobs", missing.len()));
+            downloaded = self.download(resolved, &missing, terms, reporter).await?;
+        }
+        let description =
+            describe::describe_part(&self.store, &resolved.manifest, &all, part, request.allow_unsafe)?;
+        let files = description.files().to_vec();
+        let formats = self.resolver.consent_to_formats(publisher, &resolved.model, &files)?;
+        let is_whole = whole::missing(&self.store, resolved.manifest.blobs()).await?.is_empty();
+        let is_new = !missing.is_empty() || !is_known || (is_whole && !was_complete);
+        if is_new || !says_the_same {
+            let chosen = if is_whole { None } else { chosen };
+            let record = self.resolver.record(resolved, Some(description));
+            ModelRecord { chosen, complete: is_whole, ..record }.save(&self.store, &resolved.digest)?;
+        }
+        if let Some(tag) = &resolved.tag {
+            tags::keep(&self.store, tag)?;
+        }
+        self.store.touch(&resolved.digest);
+        self.store.commit();
+        drop::<Lease>(lease);
+        Ok(Fetched { downloaded, is_new, is_whole, files, formats })
+    }
+
+    /// Fetches blobs that are missing, each piece verified before it is written.
+    pub async fn download(
+        &self,
+        resolved: &mut Resolved,
+        missing: &BTreeMap<Digest, BlobLayout>,
+        terms: Terms,
+        reporter: &Reporter,
+    ) -> Result<Downloaded, PullError> {
+        let pull = self.fetching.enter(resolved, terms.priority);
+        let partials = self.fetching.open_partials(missing, resolved, reporter).await?;
+        let wanted = partials.clone();
+        let room = tokio::task::spawn_blocking(move || Room::set_aside(wanted)).await??;
+        let reused = self.reuse(&partials, resolved, &terms.web, reporter).await;
+        let before = busy(&partials);
+        let downloader = Downloader::new(&self.fetching, partials.clone());
+        let downloader = downloader.on_terms(pull, terms.limit_down).with_web(terms.web);
+        let first = resolved.holders.clone();
+        if let Some(finder) = &mut resolved.finder {
+            finder.exchange(&self.network, resolved.digest);
+        }
+        let result = downloader.run(first, resolved.finder.take(), reporter).await;
+        if let Err(DownloadError::FalseStates { blob }) = &result {
+            for partial in partials.iter().filter(|it| it.digest() == *blob) {
+                partial.discard().map_err(|source| OpenError::Partial { blob: *blob, source })?;
+            }
+        }
+        let after = busy(&partials);
+        let finished = tokio::task::spawn_blocking(move || {
+            for partial in partials {
+                let done = if partial.have().is_full() { partial.finish() } else { partial.checkpoint() };
+                done.map_err(|source| OpenError::Partial { blob: partial.digest(), source })?;
+            }
+            room.give_back();
+            Ok::<_, PullError>(())
+        });
+        finished.await.map_err(PullError::from).flatten().or_else(|error| match &result {
+            Ok(_) => Err(error),
+            Err(_) => Ok(()),
+        })?;
+        let mut downloaded = result?;
+        for (peer, bytes) in reused.peers {
+            *downloaded.peers.entry(peer).or_default() += bytes;
+        }
+        for (seed, bytes) in reused.web {
+            *downloaded.web.entry(seed).or_default() += bytes;
+        }
+        let busy = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
+        Ok(Downloaded { reused: reused.bytes, busy, ..downloaded })
+    }
+}

@@ -1,0 +1,97 @@
+//! Which tensors of local files may be those that are wanted: by name and length, made anew for each pull.
+//!
+//! It is not kept: reading the headers of a hundred local files takes less time than one piece from a peer, and what is
+//! not kept cannot be wrong. Only tensors that are wanted are remembered, a few places for each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reg_proto::content::layout::TensorPlace;
+use reg_proto::digest::Digest;
+
+use crate::registry::model::record::{self, ModelRecord};
+use crate::registry::pull::headers;
+use crate::registry::pull::reuse::has_tensors;
+use crate::store::{BlobFile, Store};
+
+/// Local files whose headers are read: the newest models first. A model of 200 shards and its base fit.
+const LOCAL_FILES_MAX: usize = 512;
+/// Places that are remembered of each tensor that is wanted: a base and a few fine-tunes of it.
+const PLACES_MAX: usize = 4;
+
+/// A weight file that is here whole.
+#[derive(Debug)]
+pub(super) struct LocalFile {
+    pub blob: Digest,
+}
+
+/// Where a tensor may be copied from: which local file, and its first byte there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub file: usize,
+    pub begin: u64,
+}
+
+/// The tensors of a file that is on its way, in the order of their data, and where each may be.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub tensors: Vec<TensorPlace>,
+    pub places: Vec<Vec<Place>>,
+}
+
+/// Tensors that are wanted, by their length and their short name.
+pub(super) type ByName = BTreeMap<(u64, String), Vec<(usize, usize)>>;
+
+impl Wanted {
+    pub(super) fn new(mut tensors: Vec<TensorPlace>) -> Self {
+        tensors.retain(|tensor| !tensor.is_empty());
+        tensors.sort_by_key(|tensor| tensor.begin);
+        let places = vec![Vec::new(); tensors.len()];
+        Self { tensors, places }
+    }
+}
+
+/// Lists the weight files that are here whole, those of the models that were used last first.
+pub(super) fn local_files(store: &Store) -> Vec<LocalFile> {
+    let mut models = ModelRecord::all(store).unwrap_or_default();
+    models.sort_by_key(|(manifest, _)| std::cmp::Reverse(store.last_used(manifest)));
+    let mut seen = BTreeSet::new();
+    let mut files = Vec::new();
+    for (digest, _) in models {
+        let Ok(manifest) = record::manifest(store, &digest) else { continue };
+        for file in manifest.files().iter().filter(|file| has_tensors(&file.path)) {
+            if !store.contains(&file.digest) || !seen.insert(file.digest) {
+                continue;
+            }
+            files.push(LocalFile { blob: file.digest });
+            if files.len() >= LOCAL_FILES_MAX {
+                return files;
+            }
+        }
+    }
+    files
+}
+
+/// Indexes what is wanted, so that local tensors find it.
+pub(super) fn by_name<'a>(wanted: impl Iterator<Item = &'a Wanted>) -> ByName {
+    let mut names = ByName::new();
+    for (target, wanted) in wanted.enumerate() {
+        for (number, tensor) in wanted.tensors.iter().enumerate() {
+            names.entry((tensor.len(), tensor.short_name().to_owned())).or_default().push((target, number));
+        }
+    }
+    names
+}
+
+/// Reads the header of a local file and notes which wanted tensors may be in it.
+pub(super) fn look_into(file: &BlobFile, number: usize, names: &ByName, wanted: &mut [&mut Wanted]) {
+    let Ok(Some(header)) = headers::of_blob(file) else { return };
+    for tensor in header.places() {
+        let Some(those) = names.get(&(tensor.len(), tensor.short_name().to_owned())) else { continue };
+        for (target, index) in those {
+            let places = &mut wanted[*target].places[*index];
+            if places.len() < PLACES_MAX {
+                places.push(Place { file: number, begin: tensor.begin });
+            }
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! Pulling tensors: headers first, then the pieces that hold what is wanted, then safetensors files with just that.
+//!
+//! The files are made here of verified pieces, with headers of their own, so they are not the files that were signed. The
+//! pieces stay in the cache as parts of the signed ones: they are served, and a later pull goes on from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use reg_api::fault::{Fault, FaultKind};
+use reg_api::receipt::Pace;
+use reg_api::report::Pulled;
+use reg_api::reporter::Reporter;
+use reg_api::request::PullRequest;
+use reg_api::selection::{Part, Pattern};
+use reg_proto::content::safetensors::{PREFIX_LEN, Safetensors, Tensor};
+use reg_proto::digest::Digest;
+use reg_proto::manifest::ModelFile;
+use reg_proto::name::{Publisher, Reference};
+use reg_proto::path::SafePath;
+use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
+use thiserror::Error;
+
+use super::error::PullError;
+use super::headers::{self, Header, Headers};
+use crate::registry::fetch::{Downloader, OpenError, WebSeeds};
+use crate::registry::model::checkout::{self, CheckoutError};
+use crate::registry::model::record::ModelRecord;
+use crate::registry::model::whole;
+use crate::registry::publishers::tags;
+use crate::registry::pull::Puller;
+use crate::registry::resolve::{Resolved, checks};
+use crate::store::{BlobFile, Partial, ReadError};
+
+/// Why tensors were not pulled. What was fetched and verified stays here.
+#[derive(Debug, Error)]
+pub enum TensorsError {
+    #[error("model has no safetensors file that was wanted, and tensors are taken out of no other")]
+    NoFile,
+    #[error("no tensor of the model matches {pattern}")]
+    NoMatch { pattern: Pattern, tensors: Vec<String> },
+    #[error("{path} has no header that can be read")]
+    Header { path: SafePath },
+    #[error("{path} cannot be read from the cache")]
+    Read { path: SafePath, source: ReadError },
+    #[error("{path} cannot be placed")]
+    Place { path: PathBuf, source: CheckoutError },
+    #[error("{path} cannot be written")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{path} is there and is something else")]
+    Occupied { path: PathBuf },
+}
+
+impl Fault for TensorsError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::NoFile | Self::NoMatch { .. } => FaultKind::NoMatch,
+            Self::Header { .. } => FaultKind::Denied,
+            Self::Place { source, .. } => source.kind(),
+            Self::Write { source, .. } if source.kind() == ErrorKind::StorageFull => FaultKind::DiskFull,
+            Self::Occupied { .. } => FaultKind::Invalid,
+            Self::Read { .. } | Self::Write { .. } => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        /// Names shown at most: a hint is a line, not a listing.
+        const NAMES_MAX: usize = 6;
+        match self {
+            Self::NoMatch { tensors, .. } => {
+                let end = if tensors.len() > NAMES_MAX { ", …" } else { "" };
+                let names: Vec<&str> = tensors.iter().take(NAMES_MAX).map(String::as_str).collect();
+                Some(format!("it has {}{end}", names.join(", ")))
+            }
+            Self::Place { source, .. } => source.hint(),
+            Self::Occupied { .. } => {
+                Some("choose an empty directory, or replace the files with --overwrite".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A weight file that tensors are taken from.
+struct Source {
+    file: ModelFile,
+    bytes: Bytes,
+    header: Safetensors,
+    header_len: u64,
+    /// The tensors that are wanted, by their places in the header.
+    wanted: Vec<usize>,
+}
+
+/// Where a file's verified bytes are.
+enum Bytes {
+    Whole(BlobFile),
+    Part(Partial),
+}
+
+impl Bytes {
+    fn read_piece(&self, piece: PieceIndex, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
+        match self {
+            Self::Whole(file) => file.read_piece(piece, buffer),
+            Self::Part(partial) => partial.read_piece(piece, buffer),
+        }
+    }
+}
+
+impl Source {
+    fn tensors(&self) -> Vec<&Tensor> {
+        self.wanted.iter().map(|place| &self.header.tensors[*place]).collect()
+    }
+
+    /// Where a tensor's bytes lie in the file.
+    fn range(&self, tensor: &Tensor) -> Range<u64> {
+        let data = PREFIX_LEN + self.header_len;
+        data + tensor.begin..data + tensor.end
+    }
+
+    /// The runs of pieces that hold what is wanted.
+    fn runs(&self) -> Vec<Range<u32>> {
+        let mut runs: Vec<Range<u32>> = Vec::new();
+        for range in self.tensors().into_iter().map(|tensor| self.range(tensor)).filter(|it| !it.is_empty()) {
+            let piece = |at: u64| u32::try_from(at / PIECE_LEN).unwrap_or(u32::MAX);
+            let (first, end) = (piece(range.start), piece(range.end - 1) + 1);
+            match runs.last_mut() {
+                Some(last) if first <= last.end => last.end = last.end.max(end),
+                _ => runs.push(first..end),
+            }
+        }
+        runs
+    }
+}
+
+impl Puller {
+    /// Priorities the tensors that `request` names, and puts files with just these into its directory.
+    pub async fn pull_tensors(
+        &self,
+        request: PullRequest,
+        mut resolved: Resolved,
+        part: &Part,
+        start: Instant,
+        reporter: &Reporter,
+    ) -> Result<Pulled, PullError> {
+        let puller = self;
+        let web_seeds = puller.fetching.web_seeds_of(&resolved, &request.web_seeds);
+        let (mut sources, partials, headers) =
+            puller.open_sources(&mut resolved, part, &web_seeds, reporter).await?;
+        choose(&mut sources, &request.tensors)?;
+        sources.retain(|source| !source.wanted.is_empty());
+        let (total, wanted) = count(&sources);
+        let (mut peers, mut web) = (headers.peers, headers.web);
+        let runs: BTreeMap<Digest, Vec<Range<u32>>> =
+            sources.iter().map(|source| (source.file.digest, source.runs())).collect();
+        let needed = lacking(&partials, &runs);
+        let blobs: BTreeSet<Digest> =
+            resolved.manifest.blobs().into_keys().chain([resolved.digest]).collect();
+        let lease = puller.store.reserve(needed, &blobs).map_err(PullError::from)?;
+        if needed > 0 {
+            if request.offline || puller.network.is_offline() {
+                return Err(PullError::Offline);
+            }
+            reporter.stage("fetching", format_args!("{needed} bytes of {wanted} tensors"));
+            let pull = puller.fetching.enter(&resolved, request.priority);
+            let downloader = Downloader::new(&self.fetching, partials.clone()).only(runs);
+            let downloader = downloader.on_terms(pull, request.limit_down).with_web(web_seeds);
+            let holders = resolved.holders.clone();
+            let downloaded = downloader.run(holders, resolved.finder.take(), reporter).await?;
+            for (peer, bytes) in downloaded.peers {
+                *peers.entry(peer).or_default() += bytes;
+            }
+            for (seed, bytes) in downloaded.web {
+                *web.entry(seed).or_default() += bytes;
+            }
+        }
+        if let Some(tag) = &resolved.tag {
+            tags::keep(&puller.store, tag)?;
+        }
+        puller.store.touch(&resolved.digest);
+        let (dest, overwrite) = (request.dest.clone(), request.overwrite);
+        let files = sources.len();
+        let bytes = sources.iter().flat_map(Source::tensors).map(|it| it.end - it.begin).sum::<u64>();
+        let placed = tokio::task::spawn_blocking(move || {
+            for partial in &partials {
+                partial
+                    .checkpoint()
+                    .map_err(|source| OpenError::Partial { blob: partial.digest(), source })?;
+            }
+            let Some(dest) = dest else { return Ok(()) };
+            sources.iter().try_for_each(|source| place(source, &dest, overwrite)).map_err(PullError::from)
+        });
+        placed.await??;
+        drop(lease);
+        let note = format!(
+            "{wanted} of {total} tensors, in files made here of verified pieces: they are not the files that were signed"
+        );
+        reporter.note(&note);
+        resolved.notes.push(note);
+        let bytes_fetched = peers.values().chain(web.values()).sum();
+        let byte_sources = checks::sources(&peers, &web, bytes.saturating_sub(bytes_fetched));
+        Ok(Pulled {
+            reference: Reference {
+                publisher: Publisher::Id(resolved.keys.publisher()),
+                model: resolved.model.clone(),
+                tag: resolved.tag.as_ref().map(|it| it.record().tag.clone()),
+                digest: resolved.tag.is_none().then_some(resolved.digest),
+            },
+            publisher: resolved.keys.publisher(),
+            tag_age: resolved.tag_age(),
+            model: resolved.model,
+            tag: resolved.tag.map(|it| it.record().tag.clone()),
+            manifest: resolved.digest,
+            bytes,
+            files,
+            dest: request.dest,
+            complete: whole::is_complete(&puller.store, &resolved.digest),
+            bytes_fetched,
+            bytes_local: bytes.saturating_sub(bytes_fetched),
+            bytes_reused: 0,
+            peers,
+            web,
+            seconds: start.elapsed().as_secs_f64(),
+            notes: resolved.notes,
+            checks: Vec::new(),
+            sources: byte_sources,
+            pace: Pace::default(),
+            receipt: None,
+        })
+    }
+}
+
+impl Puller {
+    /// Opens the safetensors files of a part of a model, with the pieces that their headers are in.
+    async fn open_sources(
+        &self,
+        resolved: &mut Resolved,
+        part: &Part,
+        web: &WebSeeds,
+        reporter: &Reporter,
+    ) -> Result<(Vec<Source>, Vec<Partial>, Headers), PullError> {
+        let is_taken =
+            |file: &&ModelFile| file.path.file_name().to_ascii_lowercase().ends_with(".safetensors");
+        let files: Vec<ModelFile> = part.files(&resolved.manifest).filter(is_taken).cloned().collect();
+        if files.is_empty() {
+            return Err(TensorsError::NoFile.into());
+        }
+        self.resolver.keep_documents(resolved)?;
+        let publisher = resolved.keys.publisher();
+        let known = ModelRecord::load(&self.store, &resolved.digest, publisher, &resolved.model);
+        if !matches!(known, Ok(Some(_))) {
+            let chosen = Some(BTreeSet::new());
+            ModelRecord { chosen, ..self.resolver.record(resolved, None) }
+                .save(&self.store, &resolved.digest)?;
+        }
+        let blobs: BTreeMap<Digest, BlobLayout> =
+            files.iter().map(|file| (file.digest, file.layout)).collect();
+        let missing = whole::missing(&self.store, blobs).await?;
+        let partials = self.fetching.open_partials(&missing, resolved, reporter).await?;
+        reporter.stage("fetching", format_args!("headers of {} files", files.len()));
+        let mut headers = self.headers(&partials, &resolved.holders, web, reporter).await?;
+        let mut sources = Vec::new();
+        for file in files {
+            let header_missing = || TensorsError::Header { path: file.path.clone() };
+            let (bytes, header) = match partials.iter().find(|it| it.digest() == file.digest) {
+                Some(partial) => (Bytes::Part(partial.clone()), headers.of.remove(&file.digest)),
+                None => {
+                    let read = |source| TensorsError::Read { path: file.path.clone(), source };
+                    let blob = self.store.open_blob(&file.digest).map_err(read)?;
+                    let header = headers::of_blob(&blob).map_err(read)?;
+                    (Bytes::Whole(blob), header)
+                }
+            };
+            let Some(Header::Safetensors(header, header_len)) = header else {
+                return Err(header_missing().into());
+            };
+            sources.push(Source { file, bytes, header, header_len, wanted: Vec::new() });
+        }
+        Ok((sources, partials, headers))
+    }
+}
+
+/// Notes which tensors are wanted; every pattern must match some.
+fn choose(sources: &mut [Source], patterns: &[Pattern]) -> Result<(), TensorsError> {
+    for pattern in patterns {
+        let mut any = false;
+        for Source { header, wanted, .. } in sources.iter_mut() {
+            for (place, tensor) in header.tensors.iter().enumerate() {
+                if pattern.matches(&tensor.name) {
+                    any = true;
+                    wanted.push(place);
+                }
+            }
+        }
+        if !any {
+            let names = sources.iter().flat_map(|source| &source.header.tensors).map(|it| it.name.clone());
+            return Err(TensorsError::NoMatch {
+                pattern: pattern.clone(),
+                tensors: names.take(100).collect(),
+            });
+        }
+    }
+    for source in sources {
+        source.wanted.sort_unstable();
+        source.wanted.dedup();
+    }
+    Ok(())
+}
+
+/// Counts the tensors of all files, and those that are wanted.
+fn count(sources: &[Source]) -> (usize, usize) {
+    let all = sources.iter().map(|source| source.header.tensors.len()).sum();
+    (all, sources.iter().map(|source| source.wanted.len()).sum())
+}
+
+/// How many bytes of these runs are not here.
+fn lacking(partials: &[Partial], runs: &BTreeMap<Digest, Vec<Range<u32>>>) -> u64 {
+    let of = |partial: &Partial| -> u64 {
+        let (layout, have) = (partial.states().layout(), partial.have());
+        let pieces = runs.get(&partial.digest()).into_iter().flatten().cloned().flatten();
+        let lacking = pieces.filter_map(|index| layout.piece(index)).filter(|piece| !have.contains(*piece));
+        lacking.map(|piece| layout.piece_len(piece) as u64).sum()
+    };
+    partials.iter().map(of).sum()
+}
+
+/// Puts a file with the wanted tensors into `dest`, whole or not at all.
+fn place(source: &Source, dest: &Path, overwrite: bool) -> Result<(), TensorsError> {
+    let placed = |error| TensorsError::Place { path: dest.to_owned(), source: error };
+    fs::create_dir_all(dest).map_err(|error| TensorsError::Write { path: dest.to_owned(), source: error })?;
+    let there = checkout::walk(dest, &source.file).map_err(placed)?;
+    let path = checkout::make_parents(dest, &source.file).map_err(placed)?;
+    let temporary = path.with_file_name(format!(".{}.{}.part", source.file.digest.hex(), std::process::id()));
+    let written = write(source, &temporary).and_then(|()| match there {
+        Some((_, found)) if !found.is_file() => Err(TensorsError::Occupied { path: path.clone() }),
+        Some(_) if !overwrite && !are_equal(&path, &temporary).unwrap_or(false) => {
+            Err(TensorsError::Occupied { path: path.clone() })
+        }
+        _ => fs::rename(&temporary, &path)
+            .map_err(|error| TensorsError::Write { path: path.clone(), source: error }),
+    });
+    if written.is_err() {
+        drop(fs::remove_file(&temporary));
+    }
+    written
+}
+
+fn are_equal(one: &Path, two: &Path) -> io::Result<bool> {
+    let (one, two) = (File::open(one)?, File::open(two)?);
+    if one.metadata()?.len() != two.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut one, mut two) = (BufReader::new(one), BufReader::new(two));
+    loop {
+        let (here, there) = (one.fill_buf()?, two.fill_buf()?);
+        let length = here.len().min(there.len());
+        if length == 0 || here[..length] != there[..length] {
+            return Ok(here.is_empty() && there.is_empty());
+        }
+        one.consume(length);
+        two.consume(length);
+    }
+}
+
+fn write(source: &Source, path: &Path) -> Result<(), TensorsError> {
+    let failed = |error| TensorsError::Write { path: path.to_owned(), source: error };
+    let read = |error| TensorsError::Read { path: source.file.path.clone(), source: error };
+    drop(fs::remove_file(path));
+    let mut out = BufWriter::with_capacity(PIECE_LEN as usize, File::create_new(path).map_err(failed)?);
+    let tensors = source.tensors();
+    out.write_all(&source.header.subset(&tensors)).map_err(failed)?;
+    let layout = source.file.layout;
+    let (mut buffer, mut held) = (Vec::new(), None);
+    for Range { start, end } in tensors.into_iter().map(|tensor| source.range(tensor)) {
+        let mut at = start;
+        while at < end {
+            let Some(piece) = u32::try_from(at / PIECE_LEN).ok().and_then(|index| layout.piece(index)) else {
+                break;
+            };
+            if held != Some(piece) {
+                source.bytes.read_piece(piece, &mut buffer).map_err(read)?;
+                held = Some(piece);
+            }
+            let begin = layout.offset(piece);
+            let to = end.min(begin + buffer.len() as u64);
+            out.write_all(&buffer[(at - begin) as usize..(to - begin) as usize]).map_err(failed)?;
+            at = to;
+        }
+    }
+    let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    file.sync_all().map_err(failed)
+}

@@ -1,0 +1,74 @@
+//! [`ReaderError`]: why bytes of a blob do not come to a reader.
+
+use std::sync::Arc;
+
+use reg_api::fault::{Fault, FaultKind};
+use reg_proto::digest::Digest;
+use thiserror::Error;
+
+use crate::registry::fetch::DownloadError;
+use crate::store::{PartialError, ReadError, ReserveError};
+
+/// Why bytes of a blob do not come.
+#[derive(Debug, Clone, Error)]
+pub enum ReaderError {
+    #[error("{blob} is not here, and no peer is asked because the node is offline")]
+    Offline { blob: Digest },
+    #[error("{blob} is not here whole, and no peer that has it could be reached")]
+    NoStates { blob: Digest },
+    #[error("no peer that has the rest of {blob} can be reached")]
+    Deserted { blob: Digest },
+    #[error("no peer has sent anything for {seconds} s")]
+    Starved { seconds: u64 },
+    #[error("there is no room for {blob}")]
+    Reserve { blob: Digest, source: Arc<ReserveError> },
+    #[error("{blob} cannot be written to the cache")]
+    Partial { blob: Digest, source: Arc<PartialError> },
+    #[error("fetching stopped")]
+    Download(#[from] Arc<DownloadError>),
+    #[error("{blob} cannot be read from the cache")]
+    Read { blob: Digest, source: Arc<ReadError> },
+    #[error("{blob} is not here whole, and fetching is paused")]
+    Paused { blob: Digest },
+    #[error("too many files are being read at once")]
+    Busy,
+    #[error(transparent)]
+    Source(Arc<dyn Fault + Send + Sync>),
+    #[error("a task ended early")]
+    Interrupted,
+}
+
+impl Fault for ReaderError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Offline { .. } | Self::NoStates { .. } | Self::Deserted { .. } | Self::Starved { .. } => {
+                FaultKind::Unreachable
+            }
+            Self::Reserve { .. } => FaultKind::DiskFull,
+            Self::Partial { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Download(source) => match source.as_ref() {
+                DownloadError::FalseStates { .. } | DownloadError::OnlyWrongBytes { .. } => {
+                    FaultKind::Verification
+                }
+                DownloadError::Write { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
+                _ => FaultKind::Unreachable,
+            },
+            Self::Busy | Self::Paused { .. } => FaultKind::RetryLater,
+            Self::Source(source) => source.kind(),
+            Self::Partial { .. } | Self::Read { .. } | Self::Interrupted => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        if matches!(self, Self::Paused { .. }) {
+            return Some("`reg resume` lets it go on".to_owned());
+        }
+        match self.kind() {
+            FaultKind::Unreachable => {
+                Some("try again when a peer that has it is there: what was fetched is kept".to_owned())
+            }
+            FaultKind::DiskFull => Some("make room with `reg gc`, or raise cache.max_size".to_owned()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Reads files of models for gateways: from the store where the blob is whole, else piece by piece as peers send them.
+//!
+//! In: a model that was resolved, a blob and a range. Out: a stream of verified bytes. Promise: each piece is fetched once for
+//! all readers, and a file that the user has not consented to is refused before its first byte.
+
+mod admit;
+mod error;
+mod on_demand;
+mod reader;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use self::on_demand::Running;
+use crate::net::Network;
+use crate::registry::fetch::Fetching;
+use crate::registry::limits::READERS_MAX;
+use crate::registry::pull::Puller;
+use crate::registry::resolve::Resolver;
+use crate::store::Store;
+
+pub use self::admit::AdmitError;
+pub use self::error::ReaderError;
+pub use self::reader::{BlobReader, Sender, send_from_store};
+
+/// Serves files to the readers of gateways.
+#[derive(Debug)]
+pub struct Reading {
+    pub store: Store,
+    pub network: Network,
+    pub resolver: Arc<Resolver>,
+    pub fetching: Arc<Fetching>,
+    pub puller: Arc<Puller>,
+    /// Blobs that are fetched as they are read.
+    on_demand: Running,
+    /// Places for readers.
+    readers: Arc<Semaphore>,
+}
+
+impl Reading {
+    /// Returns readers' service of a node.
+    pub fn new(puller: Arc<Puller>) -> Self {
+        let (store, network) = (puller.store.clone(), puller.network.clone());
+        let (resolver, fetching) = (puller.resolver.clone(), puller.fetching.clone());
+        let readers = Arc::new(Semaphore::new(READERS_MAX));
+        Self { store, network, resolver, fetching, puller, on_demand: Running::default(), readers }
+    }
+}

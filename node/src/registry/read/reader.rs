@@ -1,0 +1,266 @@
+//! [`BlobReader`]: the verified bytes of a blob in order, from here, or from peers as they come.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use reg_proto::digest::Digest;
+use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::error::ReaderError;
+use super::on_demand::Joined;
+use crate::registry::limits::{
+    CLIENT_STALL, DESERTED_PATIENCE, LOOK_AGAIN, READ_AHEAD, READ_PATIENCE, READER_TURN,
+};
+use crate::registry::model::whole::is_whole;
+use crate::registry::read::Reading;
+use crate::registry::resolve::ModelView;
+use crate::store::{BlobFile, Partial, ReadError};
+
+/// Bytes of a blob, each verified; dropping it ends the fetching that was done for it.
+#[derive(Debug)]
+pub struct BlobReader {
+    first: Option<Bytes>,
+    rest: mpsc::Receiver<Result<Bytes, ReaderError>>,
+    task: JoinHandle<()>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl BlobReader {
+    /// Returns a reader of what `start` sends.
+    pub fn new(turn: OwnedSemaphorePermit, start: impl FnOnce(Sender) -> JoinHandle<()>) -> Self {
+        let (sender, rest) = mpsc::channel(READ_AHEAD);
+        Self { first: None, rest, task: start(sender), _turn: turn }
+    }
+
+    /// Returns it once its first bytes are here.
+    pub async fn begun(mut self) -> Result<Self, ReaderError> {
+        self.first = self.rest.recv().await.transpose()?;
+        Ok(self)
+    }
+
+    /// Returns the next bytes, `None` at the end.
+    pub async fn next(&mut self) -> Option<Result<Bytes, ReaderError>> {
+        match self.first.take() {
+            Some(first) => Some(Ok(first)),
+            None => self.rest.recv().await,
+        }
+    }
+
+    /// Returns all that is left, of at most `max` bytes.
+    ///
+    /// # Errors
+    /// The bytes do not come. Beyond `max` it ends early.
+    pub async fn to_end(mut self, max: usize) -> Result<Vec<u8>, ReaderError> {
+        let mut all = Vec::new();
+        while let Some(bytes) = self.next().await {
+            all.extend_from_slice(&bytes?);
+            if all.len() > max {
+                break;
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Drop for BlobReader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Reading {
+    /// Reads `range` (in bytes) of a blob of a model. It returns once the first bytes are here.
+    ///
+    /// # Errors
+    /// The first bytes do not come within 9 s, or there is no room for them.
+    pub async fn read(
+        self: &Arc<Self>,
+        view: &Arc<ModelView>,
+        blob: Digest,
+        layout: BlobLayout,
+        range: Range<u64>,
+    ) -> Result<BlobReader, ReaderError> {
+        let turn = self.turn().await?;
+        self.store.touch(&view.digest());
+        let cut = Cut { layout, range };
+        let reader = match self.open_whole(blob).await? {
+            Some(file) => BlobReader::new(turn, |sender| send_in_order(blob, file, cut, sender)),
+            None if self.network.is_offline() => return Err(ReaderError::Offline { blob }),
+            None => {
+                let joined = self.join_on_demand(view);
+                let partial = joined.on_demand().open(blob, layout).await?;
+                BlobReader::new(turn, |sender| tokio::spawn(send_on_demand(joined, partial, cut, sender)))
+            }
+        };
+        reader.begun().await
+    }
+
+    /// Reads `range` (in bytes) of a blob that is here whole; the first bytes may not be here yet when it returns.
+    pub async fn read_whole(
+        &self,
+        blob: Digest,
+        layout: BlobLayout,
+        range: Range<u64>,
+    ) -> Result<BlobReader, ReaderError> {
+        let turn = self.turn().await?;
+        let file = self.open_whole(blob).await?.ok_or(ReaderError::Offline { blob })?;
+        Ok(BlobReader::new(turn, |sender| send_in_order(blob, file, Cut { layout, range }, sender)))
+    }
+
+    /// Waits for a place among those that read.
+    pub async fn turn(&self) -> Result<OwnedSemaphorePermit, ReaderError> {
+        let turn = timeout(READER_TURN, self.readers.clone().acquire_owned()).await;
+        turn.map_err(|_| ReaderError::Busy)?.map_err(|_| ReaderError::Interrupted)
+    }
+}
+
+/// Sends `range` (in bytes) of a blob that is here whole.
+pub async fn send_from_store(
+    reading: &Reading,
+    blob: Digest,
+    layout: BlobLayout,
+    range: Range<u64>,
+    sender: Sender,
+) -> Result<(), ReaderError> {
+    let file = reading.open_whole(blob).await?.ok_or(ReaderError::Offline { blob })?;
+    send_in_order(blob, file, Cut { layout, range }, sender).await.map_err(|_| ReaderError::Interrupted)
+}
+
+impl Reading {
+    /// Opens a blob that is here whole, after a look at its bytes where it has changed.
+    pub async fn open_whole(&self, blob: Digest) -> Result<Option<BlobFile>, ReaderError> {
+        let store = self.store.clone();
+        let open = move || match store.open_blob(&blob) {
+            Err(ReadError::Unverified { .. }) if is_whole(&store, &blob) => store.open_blob(&blob).ok(),
+            opened => opened.ok(),
+        };
+        tokio::task::spawn_blocking(open).await.map_err(|_| ReaderError::Interrupted)
+    }
+}
+
+/// Which bytes of a blob are read.
+#[derive(Debug, Clone)]
+struct Cut {
+    layout: BlobLayout,
+    range: Range<u64>,
+}
+
+impl Cut {
+    fn pieces(&self) -> Range<u32> {
+        let index = |at: u64| u32::try_from(at).unwrap_or(u32::MAX);
+        if self.range.is_empty() {
+            return 0..0;
+        }
+        index(self.range.start / PIECE_LEN)..index(self.range.end.div_ceil(PIECE_LEN))
+    }
+
+    /// The part of a piece that is read.
+    fn part(&self, piece: PieceIndex, bytes: Bytes) -> Bytes {
+        let offset = self.layout.offset(piece);
+        let within =
+            |at: u64| usize::try_from(at.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
+        bytes.slice(within(self.range.start)..within(self.range.end))
+    }
+}
+
+/// The buffers of one reader, used again once the client has what was in them: memory that is touched for the first time
+/// costs more than reading a piece into it. There are as many as are read ahead, and those on their way out.
+#[derive(Debug, Default)]
+struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
+
+/// A buffer that goes back when nobody reads it any more.
+struct Lent {
+    bytes: Vec<u8>,
+    home: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Buffers {
+    /// Reads into a buffer.
+    fn read<E>(&self, read: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Bytes, E> {
+        let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut lent = Lent { bytes: free.unwrap_or_default(), home: self.0.clone() };
+        read(&mut lent.bytes)?;
+        Ok(Bytes::from_owner(lent))
+    }
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.home.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+    }
+}
+
+/// Where the bytes of a reader come from.
+pub type Sender = mpsc::Sender<Result<Bytes, ReaderError>>;
+
+fn send_in_order(blob: Digest, file: BlobFile, cut: Cut, sender: Sender) -> JoinHandle<()> {
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || send_whole(&runtime, blob, &file, &cut, &sender))
+}
+
+fn send_whole(runtime: &Handle, blob: Digest, file: &BlobFile, cut: &Cut, sender: &Sender) {
+    let buffers = Buffers::default();
+    for piece in cut.pieces().filter_map(|index| cut.layout.piece(index)) {
+        let read = buffers.read(|buffer| file.read_piece(piece, buffer));
+        let part = read
+            .map(|bytes| cut.part(piece, bytes))
+            .map_err(|source| ReaderError::Read { blob, source: Arc::new(source) });
+        let failed = part.is_err();
+        if runtime.block_on(sender.send_timeout(part, CLIENT_STALL)).is_err() || failed {
+            return;
+        }
+    }
+}
+
+async fn send_on_demand(joined: Joined, partial: Partial, cut: Cut, sender: Sender) {
+    let on_demand = joined.on_demand();
+    let _reading = on_demand.read(partial.digest(), cut.pieces());
+    let mut news = on_demand.news();
+    for piece in cut.pieces().filter_map(|index| cut.layout.piece(index)) {
+        let mut last_news = Instant::now();
+        while !partial.has(piece) {
+            let starved = ReaderError::Starved { seconds: READ_PATIENCE.as_secs() };
+            let why = match on_demand.failure() {
+                None if on_demand.is_paused() => Some(ReaderError::Paused { blob: partial.digest() }),
+                None if on_demand.is_deserted() && last_news.elapsed() >= DESERTED_PATIENCE => {
+                    Some(ReaderError::Deserted { blob: partial.digest() })
+                }
+                None => (last_news.elapsed() >= READ_PATIENCE).then_some(starved),
+                failure => failure,
+            };
+            if let Some(why) = why {
+                drop(sender.send(Err(why)).await);
+                return;
+            }
+            if timeout(LOOK_AGAIN, news.changed()).await.is_ok() {
+                last_news = Instant::now();
+            }
+        }
+        let (partial, blob) = (partial.clone(), partial.digest());
+        let read = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            partial.read_piece(piece, &mut bytes).map(|()| bytes)
+        });
+        let part = match read.await {
+            Ok(Ok(bytes)) => Ok(cut.part(piece, Bytes::from(bytes))),
+            Ok(Err(source)) => Err(ReaderError::Read { blob, source: Arc::new(source) }),
+            Err(_) => Err(ReaderError::Interrupted),
+        };
+        let failed = part.is_err();
+        if sender.send_timeout(part, CLIENT_STALL).await.is_err() || failed {
+            return;
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Keeps what a resolved reference has proven: its documents, and the record of the model.
+
+use crate::registry::model::describe::Description;
+use crate::registry::model::record::ModelRecord;
+use crate::registry::resolve::{Resolved, Resolver};
+use crate::store::WriteError;
+
+impl Resolver {
+    /// Keeps the manifest, the referrers and what they carry: small, verified, and needed to serve the model.
+    pub fn keep_documents(&self, resolved: &Resolved) -> Result<(), WriteError> {
+        for bytes in resolved.documents.values() {
+            self.store.put_blob(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Returns what is recorded of a model: whole where its files were described.
+    pub fn record(&self, resolved: &Resolved, described: Option<Description>) -> ModelRecord {
+        let blobs = resolved.manifest.blobs().into_keys().chain(resolved.documents.keys().copied());
+        let complete = described.is_some();
+        let (metadata, kinds) = described.map(Description::finish).unwrap_or_default();
+        ModelRecord {
+            publisher: resolved.keys.publisher(),
+            model: resolved.model.clone(),
+            blobs: blobs.chain([resolved.digest]).collect(),
+            referrers: resolved.referrers.clone(),
+            bytes: resolved.manifest.total_bytes(),
+            files: resolved.manifest.files().len(),
+            complete,
+            chosen: None,
+            metadata,
+            kinds,
+        }
+    }
+}

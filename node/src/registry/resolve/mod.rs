@@ -1,0 +1,66 @@
+//! From a reference to a manifest that is proven: name → tag record → manifest → provenance → the user's policy.
+//!
+//! In: a reference and how patient the caller is. Out: [`Resolved`], or for gateways a [`ModelView`] that is kept for a while.
+//! Promise: nothing of a model is fetched before its signature, its provenance and the user's rules have been checked.
+
+mod finder;
+mod introductions;
+mod questions;
+mod resolved;
+mod resolver;
+mod told;
+
+mod attestations;
+mod bans;
+mod documents;
+mod prove;
+
+pub mod checks;
+mod consent;
+mod keep;
+mod stored;
+mod view;
+
+use std::sync::Arc;
+
+use self::view::Views;
+use crate::net::Network;
+use crate::registry::announce::News;
+use crate::registry::trust::Trust;
+use crate::store::Store;
+
+pub use self::bans::Bans;
+pub use self::consent::{PolicyError, refuse};
+pub use self::documents::Referrers;
+pub use self::finder::{Finder, Search};
+pub use self::prove::accept;
+pub use self::resolved::{ResolveError, ResolveOptions, Resolved};
+pub use self::view::{ModelView, Revision, ViewError};
+
+/// Proves names and manifests.
+#[derive(Debug)]
+pub struct Resolver {
+    store: Store,
+    network: Network,
+    pub trust: Arc<Trust>,
+    pub news: Arc<News>,
+    /// Peers that have sent wrong bytes.
+    pub bans: Bans,
+    /// Models that gateways have resolved lately.
+    pub views: Views,
+    /// Whether gateways serve files that run code when they are loaded, archives, and what is not recognised.
+    pub allow_unsafe: bool,
+}
+
+impl Resolver {
+    /// Returns a resolver that has resolved nothing yet.
+    pub fn new(
+        store: Store,
+        network: Network,
+        trust: Arc<Trust>,
+        news: Arc<News>,
+        allow_unsafe: bool,
+    ) -> Self {
+        Self { store, network, trust, news, bans: Bans::default(), views: Views::default(), allow_unsafe }
+    }
+}

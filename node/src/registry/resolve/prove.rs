@@ -1,0 +1,77 @@
+//! What is taken of what a manifest's referrers say: only what verifies.
+
+use std::collections::BTreeSet;
+
+use reg_keys::oms::bundle;
+use reg_proto::attestation::Said;
+use reg_proto::digest::Digest;
+use reg_proto::key::KeyHistory;
+use reg_proto::manifest::Manifest;
+use reg_proto::name::ModelName;
+use reg_proto::path::SafePath;
+use reg_proto::provenance::Provenance;
+use reg_proto::referrer::{BUNDLE_ARTIFACT_TYPE, EMPTY_BLOB, KEYS_ARTIFACT_TYPE, PROVENANCE_ARTIFACT_TYPE};
+
+use super::attestations::Attestors;
+use super::documents::Referrers;
+use super::resolved::ResolveError;
+
+/// What is kept of the referrers of a manifest.
+pub struct Accepted {
+    pub provenance: Provenance,
+    pub referrers: Vec<Digest>,
+    /// What others say of it, and its publisher beside the provenance.
+    pub said: Vec<Said>,
+    /// The referrers and what they carry.
+    pub documents: BTreeSet<Digest>,
+}
+
+/// Takes the publisher's provenance, its OpenSSF bundle, its key documents, and attestations that verify; whatever else a
+/// peer offers is left.
+pub fn accept(
+    candidates: &Referrers,
+    keys: &KeyHistory,
+    model: &ModelName,
+    digest: Digest,
+    manifest: &Manifest,
+    attestors: &Attestors<'_>,
+) -> Result<Accepted, ResolveError> {
+    let mut refusal = ResolveError::NoProvenance { digest, publisher: keys.publisher() };
+    let mut provenance = None;
+    let mut accepted: Vec<(Digest, Digest)> = Vec::new();
+    for (referrer_digest, referrer, document) in candidates.iter() {
+        if provenance.is_some() || referrer.artifact_type != PROVENANCE_ARTIFACT_TYPE {
+            continue;
+        }
+        match Provenance::verify(&String::from_utf8_lossy(document), keys, model, &digest, manifest) {
+            Ok(valid) => {
+                provenance = Some(valid);
+                accepted.push((*referrer_digest, referrer.document.digest));
+            }
+            Err(source) => refusal = ResolveError::Provenance { digest, source },
+        }
+    }
+    let provenance = provenance.ok_or(refusal)?;
+    let signers = keys.signers(provenance.key_document);
+    let files: Vec<(SafePath, Digest)> =
+        manifest.files().iter().map(|file| (file.path.clone(), file.digest)).collect();
+    let bundle = candidates.iter().find(|(_, referrer, document)| {
+        let text = String::from_utf8_lossy(document);
+        referrer.artifact_type == BUNDLE_ARTIFACT_TYPE && bundle::check(&text, &signers, &files).is_ok()
+    });
+    accepted
+        .extend(bundle.map(|(referrer_digest, referrer, _)| (*referrer_digest, referrer.document.digest)));
+    let with_keys = candidates.iter().find(|(_, referrer, document)| {
+        let text = String::from_utf8_lossy(document);
+        referrer.artifact_type == KEYS_ARTIFACT_TYPE && KeyHistory::from_json(keys.publisher(), &text).is_ok()
+    });
+    accepted
+        .extend(with_keys.map(|(referrer_digest, referrer, _)| (*referrer_digest, referrer.document.digest)));
+    let attested = attestors.gather(candidates, keys, &digest);
+    accepted.extend(attested.referrers);
+    let referrers = accepted.iter().map(|(referrer, _)| *referrer).collect();
+    let empty = Digest::of(EMPTY_BLOB);
+    let documents =
+        accepted.into_iter().flat_map(|(referrer, document)| [referrer, document]).chain([empty]).collect();
+    Ok(Accepted { provenance, referrers, said: attested.said, documents })
+}

@@ -1,0 +1,168 @@
+//! TODO.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reg_api::clock;
+use reg_api::fault::{Fault, FaultKind};
+use reg_api::tag_age::TagAge;
+use reg_proto::attestation::Said;
+use reg_proto::digest::Digest;
+use reg_proto::envelope::SignatureError;
+use reg_proto::key::{KeyError, KeyHistory};
+use reg_proto::limits::DELEGATION_DEPTH_MAX;
+use reg_proto::manifest::{Manifest, ManifestError};
+use reg_proto::name::{ModelName, PublisherId, Reference, Tag};
+use reg_proto::peer::{Address, PeerId};
+use reg_proto::provenance::{Provenance, ProvenanceError};
+use reg_proto::tag::{SignedTag, TagError};
+use thiserror::Error;
+
+use super::documents::DocumentError;
+use super::finder::Finder;
+use crate::registry::model::record::ModelError;
+use crate::registry::publishers::TagsError;
+use crate::registry::trust::TrustError;
+
+/// A reference whose every step has been verified.
+#[derive(Debug)]
+pub struct Resolved {
+    pub keys: KeyHistory,
+    pub model: ModelName,
+    /// The record of the tag, where a tag was asked for or is known.
+    pub tag: Option<SignedTag>,
+    pub digest: Digest,
+    pub manifest: Manifest,
+    pub provenance: Provenance,
+    /// Every document that was needed, by its digest: the manifest, referrers, envelopes, bundle.
+    pub documents: BTreeMap<Digest, Vec<u8>>,
+    /// The manifests that refer to this one.
+    pub referrers: Vec<Digest>,
+    /// What others say of it.
+    pub said: Vec<Said>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+    /// The search goes on: whoever turns up next may be a source.
+    pub finder: Option<Finder>,
+    /// Peers that have answered for this publisher.
+    pub holders: Vec<PeerId>,
+}
+
+impl Resolved {
+    /// Returns how old the record of the tag is.
+    pub fn tag_age(&self) -> Option<TagAge> {
+        self.tag.as_ref().map(|tag| TagAge::of(tag.record(), clock::now()))
+    }
+}
+
+/// How a reference is to be resolved.
+#[derive(Debug, Clone, Default)]
+pub struct ResolveOptions {
+    pub from: Vec<Address>,
+    pub offline: bool,
+    pub allow_expired: bool,
+    /// How long peers are asked; `None`: as long as a user who waits for a pull would.
+    pub patience: Option<Duration>,
+}
+
+/// Why a reference leads nowhere, or is not followed.
+#[derive(Debug, Error)]
+pub enum ResolveError {
+    #[error("publisher of {reference} is not known")]
+    Trust { reference: Reference, source: TrustError },
+    #[error("{publisher} is none of the publishers whose models come here")]
+    NotTaken { publisher: PublisherId },
+    #[error("{reference} is not here")]
+    NotHere { reference: Reference },
+    #[error("{reference} is not here, and no peer was asked because the node is offline")]
+    Offline { reference: Reference },
+    #[error("{reference} was not found: no peer could be reached")]
+    NoPeers { reference: Reference },
+    #[error("{reference} was not found: {asked} peers were asked and none has it")]
+    NotFound { reference: Reference, asked: usize },
+    #[error("{reference} was offered by a peer with keys that are not its publisher's")]
+    Keys { reference: Reference, source: KeyError },
+    #[error("{reference} was offered with a tag record that is not its publisher's")]
+    Tag { reference: Reference, source: TagError },
+    #[error("{reference} is not followed")]
+    Tags { reference: Reference, source: TagsError },
+    #[error("tag {tag} says manifest {tagged}, and the reference asks for {asked}")]
+    TagMoved { tag: Tag, tagged: Digest, asked: Digest },
+    #[error("tag {tag} expired {seconds} s ago, says its publisher")]
+    Expired { tag: Tag, seconds: u64 },
+    #[error("{digest} was withdrawn by its publisher{}", because(.reason))]
+    Withdrawn { digest: Digest, reason: String },
+    #[error(
+        "{reference} leads on to another publisher more than {DELEGATION_DEPTH_MAX} times, or in a circle"
+    )]
+    Delegations { reference: Reference },
+    #[error("manifest of {reference} could not be had from any peer")]
+    Document { reference: Reference, source: DocumentError },
+    #[error("manifest {digest} is refused")]
+    Manifest { digest: Digest, source: ManifestError },
+    #[error("manifest {digest} has {found} bytes, the tag record says {stated}")]
+    ManifestSize { digest: Digest, found: usize, stated: u64 },
+    #[error("manifest {digest} has no provenance by {publisher}")]
+    NoProvenance { digest: Digest, publisher: PublisherId },
+    #[error("manifest {digest} has a provenance that is refused")]
+    Provenance { digest: Digest, source: ProvenanceError },
+    #[error("model that is here cannot be read")]
+    Here(#[from] ModelError),
+    #[error("a task of the search ended early")]
+    Search,
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason:?}") }
+}
+
+impl Fault for ResolveError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Trust { source, .. } => source.kind(),
+            Self::Offline { .. } | Self::NoPeers { .. } => FaultKind::Unreachable,
+            Self::NotHere { .. } | Self::NotFound { .. } | Self::Document { .. } => FaultKind::NotFound,
+            Self::Expired { .. } | Self::Withdrawn { .. } | Self::NotTaken { .. } => FaultKind::Denied,
+            Self::Keys { .. }
+            | Self::Tag { .. }
+            | Self::TagMoved { .. }
+            | Self::Delegations { .. }
+            | Self::Manifest { .. }
+            | Self::ManifestSize { .. }
+            | Self::NoProvenance { .. }
+            | Self::Provenance { .. } => FaultKind::Verification,
+            Self::Tags { source, .. } => source.kind(),
+            Self::Here(_) | Self::Search => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Trust { source, .. } => source.hint(),
+            Self::Tags { source, .. } => source.hint(),
+            Self::Tag { source: TagError::Signature { source: SignatureError::Revoked { .. }, .. }, .. } => Some(
+                "its publisher must sign it anew with keys that are not revoked; `reg log REF` shows what was revoked"
+                    .to_owned(),
+            ),
+            Self::Withdrawn { .. } => Some("`reg log REF` shows the versions that are not".to_owned()),
+            Self::NotHere { .. } => Some("`reg ls` shows what is here, `reg pull REF` fetches".to_owned()),
+            Self::Offline { .. } => Some("run it without --offline".to_owned()),
+            Self::NoPeers { .. } => Some(
+                "name a peer with --from MULTIADDR, or start the daemon with --bootstrap MULTIADDR"
+                    .to_owned(),
+            ),
+            Self::NotFound { .. } => {
+                Some("check the spelling, or name a peer that has it with --from MULTIADDR".to_owned())
+            }
+            Self::NotTaken { .. } => Some("swarm.publishers in the configuration names them".to_owned()),
+            Self::Expired { .. } => Some("take it all the same with --allow-expired".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl From<reg_api::tag_age::Expired> for ResolveError {
+    fn from(reg_api::tag_age::Expired { tag, seconds }: reg_api::tag_age::Expired) -> Self {
+        Self::Expired { tag, seconds }
+    }
+}

@@ -1,0 +1,521 @@
+//! From a reference to a manifest that is proven: name → tag record → manifest → provenance.
+//!
+//! Nothing else is fetched before the signature and the provenance have been checked. Several holders are asked, because
+//! one may be stale or lie: the highest valid number wins.
+
+use std::time::Duration;
+
+use reg_api::clock::{self, age};
+use reg_api::reporter::Reporter;
+use reg_api::request::wanted_tag;
+use reg_api::tag_age::TagAge;
+use reg_proto::dht::DhtKey;
+use reg_proto::digest::Digest;
+use reg_proto::equivocation::Equivocation;
+use reg_proto::key::KeyHistory;
+use reg_proto::limits::DELEGATION_DEPTH_MAX;
+use reg_proto::manifest::Manifest;
+use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
+use reg_proto::peer::{Address, PeerId};
+use reg_proto::revocation::Revoked;
+use reg_proto::tag::SignedTag;
+use reg_proto::wire::{Records, Request, Response};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::documents::Documents;
+use super::finder::{Finder, Search};
+use super::introductions::ask_patiently;
+use super::prove::{Accepted, accept};
+use super::questions::Places;
+use super::resolved::{ResolveError, ResolveOptions, Resolved};
+use super::told::Told;
+use crate::registry::limits::{
+    FIND_TIMEOUT, LOOK_AGAIN, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED, REFRESH_TIMEOUT,
+    REFUSED_PATIENCE, SETTLE,
+};
+use crate::registry::model::whole;
+use crate::registry::publishers::{TagsError, declarations, documents, keys, proofs, revoked, tags};
+use crate::registry::resolve::Resolver;
+
+impl Resolver {
+    /// Resolves a reference: from what is here, and from peers unless told to stay offline. Where its publisher has nothing
+    /// of that name and lets another one speak for it, that one's model is meant.
+    pub async fn resolve(
+        &self,
+        reference: &Reference,
+        options: &ResolveOptions,
+        reporter: &Reporter,
+    ) -> Result<Resolved, ResolveError> {
+        let mut asked = reference.clone();
+        let mut notes = Vec::new();
+        for _step in 0..=DELEGATION_DEPTH_MAX {
+            let error = match self.resolve_at(&asked, options, reporter).await {
+                Ok(mut resolved) => {
+                    resolved.notes.splice(0..0, notes);
+                    return Ok(resolved);
+                }
+                Err(error) => error,
+            };
+            let Some((to, note)) = self.delegate(&asked, &error, reporter)? else { return Err(error) };
+            reporter.note(format_args!("{note}"));
+            notes.push(note);
+            asked.publisher = Publisher::Id(to);
+        }
+        Err(ResolveError::Delegations { reference: reference.clone() })
+    }
+
+    /// Returns who is to be asked for a model that its publisher does not have, with what to tell the user.
+    fn delegate(
+        &self,
+        reference: &Reference,
+        error: &ResolveError,
+        reporter: &Reporter,
+    ) -> Result<Option<(PublisherId, String)>, ResolveError> {
+        let has_none = matches!(
+            error,
+            ResolveError::NotHere { .. }
+                | ResolveError::Offline { .. }
+                | ResolveError::NotFound { .. }
+                | ResolveError::NoPeers { .. }
+                | ResolveError::NoProvenance { .. }
+                | ResolveError::Document { .. }
+        );
+        let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
+        let Ok(publisher) = self.trust.file.resolve(&reference.publisher) else { return Ok(None) };
+        let keys = keys::keys(&self.store, publisher).map_err(failed)?;
+        let Some(keys) = keys.filter(|_| has_none) else { return Ok(None) };
+        // Where the publisher itself was seen to have the tag, hiding it brings nobody else in.
+        if let Some(tag) = wanted_tag(reference)
+            && tags::seen(&self.store, &keys, &reference.model, &tag).map_err(failed)?.is_some()
+        {
+            return Ok(None);
+        }
+        let signed =
+            declarations::delegate(&self.store, &keys, &reference.model, clock::now()).map_err(failed)?;
+        if signed.is_none()
+            && let Some(ended) = declarations::ended(&self.store, &keys, &reference.model).map_err(failed)?
+        {
+            let (it, now) = (ended.delegation(), clock::now());
+            let since = age(now.saturating_sub(it.expires));
+            reporter
+                .note(format_args!("{publisher} let {} speak for {}, until {since} ago", it.to, it.models));
+        }
+        Ok(signed.map(|signed| {
+            let it = signed.delegation();
+            let days = it.expires.saturating_sub(clock::now()) / 86_400;
+            let note = format!(
+                "{publisher} lets {} speak for {} ({days} days left): {}/{} is meant",
+                it.to, it.models, it.to, reference.model
+            );
+            (it.to, note)
+        }))
+    }
+
+    async fn resolve_at(
+        &self,
+        reference: &Reference,
+        options: &ResolveOptions,
+        reporter: &Reporter,
+    ) -> Result<Resolved, ResolveError> {
+        let publisher = self
+            .trust
+            .file
+            .resolve(&reference.publisher)
+            .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
+        if !self.trust.sharing.takes(&publisher) {
+            return Err(ResolveError::NotTaken { publisher });
+        }
+        let mut told = self.told_here(publisher, reference)?;
+        let offline = options.offline || self.network.is_offline();
+        let mut finder = None;
+        if !offline {
+            reporter.stage("finding", reference);
+            let mut search =
+                Finder::start(&self.network, self.search(publisher, reference, &options.from, reporter));
+            let here = told.is_enough(reference) && self.is_complete_here(reference, &told);
+            let patience = options.patience.unwrap_or(if here { REFRESH_TIMEOUT } else { FIND_TIMEOUT });
+            self.ask_peers(publisher, reference, &mut told, &mut search, patience).await;
+            finder = Some(search);
+        }
+        let resolved = self.judge_told(publisher, reference, told, options, offline)?;
+        let finder_ref = if offline { None } else { finder.as_mut() };
+        self.fetch_documents(reference, resolved, finder_ref).await.map(|it| Resolved { finder, ..it })
+    }
+
+    pub fn search(
+        &self,
+        publisher: PublisherId,
+        reference: &Reference,
+        from: &[Address],
+        reporter: &Reporter,
+    ) -> Search {
+        let mut keys = vec![DhtKey::publisher(&publisher)];
+        keys.extend(reference.digest.as_ref().map(DhtKey::manifest));
+        let heads = self.news.heads.lock().expect("no holder of this lock panics");
+        let known = heads.of(publisher, Some(&reference.model), None);
+        let hints =
+            known.iter().flat_map(|head| head.holders.iter().cloned()).map(|holder| (holder, None)).collect();
+        Search { from: from.to_vec(), keys, hints, reporter: reporter.clone() }
+    }
+
+    fn told_here(&self, publisher: PublisherId, reference: &Reference) -> Result<Told, ResolveError> {
+        let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
+        let mut told = Told::default();
+        if let Some(keys) = keys::keys(&self.store, publisher).map_err(failed)? {
+            if let Some(tag) = wanted_tag(reference) {
+                let here =
+                    documents::envelope(&self.store, publisher, &reference.model, &tag).map_err(failed)?;
+                match here.map(|text| SignedTag::verify(&text, &keys)) {
+                    Some(Ok(tag)) => told.take_tag(tag),
+                    Some(Err(source)) => {
+                        told.refusal = Some(ResolveError::Tag { reference: reference.clone(), source });
+                    }
+                    None => {}
+                }
+            }
+            told.delegated = self.is_delegated(&keys, reference);
+            told.pinned = Some(keys.clone());
+            told.keys = Some(keys);
+        }
+        let heads = self.news.heads.lock().expect("no holder of this lock panics");
+        for head in heads.of(publisher, Some(&reference.model), wanted_tag(reference).as_ref()) {
+            if told.take_keys(head.keys.clone(), reference) {
+                told.take_tag(head.tag.clone());
+                head.proofs
+                    .iter()
+                    .flat_map(|proof| proof.records())
+                    .for_each(|tag| told.take_tag(tag.clone()));
+            }
+        }
+        Ok(told)
+    }
+
+    fn is_delegated(&self, keys: &KeyHistory, reference: &Reference) -> bool {
+        matches!(declarations::delegate(&self.store, keys, &reference.model, clock::now()), Ok(Some(_)))
+    }
+
+    /// Returns the newest record of a tag that is here or at a peer that answers soon, with the keys that were told; of it
+    /// all only what the publisher has revoked and what contradicts itself is remembered.
+    pub async fn newest_tag(
+        &self,
+        reference: &Reference,
+        reporter: &Reporter,
+    ) -> Result<(Option<SignedTag>, Option<KeyHistory>), ResolveError> {
+        reporter.stage("finding", reference);
+        let publisher = self
+            .trust
+            .file
+            .resolve(&reference.publisher)
+            .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
+        let mut told = self.told_here(publisher, reference)?;
+        let mut finder = Finder::start(&self.network, self.search(publisher, reference, &[], reporter));
+        self.ask_peers(publisher, reference, &mut told, &mut finder, REFRESH_TIMEOUT).await;
+        let Some(keys) = told.keys.clone() else { return Ok((None, None)) };
+        let newest = self
+            .weigh(&keys, &told.tags)
+            .map_err(|source| ResolveError::Tags { reference: reference.clone(), source })?;
+        Ok((newest, Some(keys)))
+    }
+
+    /// Returns the newest of the records that the keys stand for; those that contradict each other are kept as proof.
+    fn weigh(&self, keys: &KeyHistory, told: &[SignedTag]) -> Result<Option<SignedTag>, TagsError> {
+        let valid: Vec<SignedTag> =
+            told.iter().filter_map(|tag| SignedTag::verify(tag.envelope(), keys).ok()).collect();
+        for (index, one) in valid.iter().enumerate() {
+            for proof in valid[index + 1..].iter().filter_map(|two| Equivocation::of(one, two)) {
+                proofs::keep(&self.store, &proof)?;
+            }
+        }
+        Ok(valid.into_iter().max_by_key(|tag| (tag.record().order(), tag.payload_digest())))
+    }
+
+    /// Asks peers as they turn up, until one has answered and others have had time to know better.
+    async fn ask_peers(
+        &self,
+        publisher: PublisherId,
+        reference: &Reference,
+        told: &mut Told,
+        finder: &mut Finder,
+        patience: Duration,
+    ) {
+        let mut end = Instant::now() + patience;
+        let mut heard = false;
+        let mut questions = JoinSet::new();
+        let places = Places::new(QUESTIONS_AT_ONCE, QUESTION_SLOW);
+        let mut last_news = Instant::now();
+        loop {
+            let is_quiet = told.asked > 0 && questions.is_empty() && !finder.is_searching();
+            let quiet = match () {
+                () if heard && finder.is_all(&self.network) => Duration::ZERO,
+                () if heard && finder.is_named() => QUIET_NAMED,
+                () => QUIET,
+            };
+            tokio::select! {
+                // Everybody was asked, and nobody else turns up.
+                () = tokio::time::sleep_until(last_news + quiet), if is_quiet => return,
+                () = tokio::time::sleep(LOOK_AGAIN), if !is_quiet => {}
+                next = async { let place = places.place().await; (finder.next().await, place) } => match next {
+                    (Some(peer), place) => {
+                        last_news = Instant::now();
+                        told.others.push(peer);
+                        questions.spawn(place.hold(self.ask_records(peer, publisher, reference)));
+                    }
+                    (None, _) => return,
+                },
+                Some(answer) = questions.join_next() => {
+                    let Ok((peer, records)) = answer else { continue };
+                    last_news = Instant::now();
+                    told.asked += 1;
+                    let Some(records) = records else { continue };
+                    self.take_records(publisher, reference, told, peer, &records, finder);
+                    if !heard && !told.holders.is_empty() && told.is_enough(reference) {
+                        heard = true;
+                        finder.settle();
+                        end = end.min(Instant::now() + SETTLE);
+                    } else if told.refusal.is_some() {
+                        end = end.min(Instant::now() + REFUSED_PATIENCE);
+                    }
+                }
+                () = tokio::time::sleep_until(end) => return,
+            }
+        }
+    }
+
+    fn is_complete_here(&self, reference: &Reference, told: &Told) -> bool {
+        let newest = told.tags.iter().max_by_key(|tag| tag.record().order());
+        let digest = reference.digest.or_else(|| newest.map(|tag| tag.record().manifest.digest));
+        digest.is_some_and(|digest| whole::is_complete(&self.store, &digest))
+    }
+
+    fn ask_records(
+        &self,
+        peer: PeerId,
+        publisher: PublisherId,
+        reference: &Reference,
+    ) -> impl Future<Output = (PeerId, Option<Records>)> + Send + 'static {
+        let network = self.network.clone();
+        let (model, tag) = (Some(reference.model.clone()), wanted_tag(reference));
+        async move {
+            match ask_patiently(&network, peer, Request::GetRecords { publisher, model, tag }).await {
+                Ok(Response::Records(records)) => (peer, Some(records)),
+                Ok(_) => (peer, None),
+                Err(error) => {
+                    debug!(%peer, %error, "a peer did not answer for a name");
+                    (peer, None)
+                }
+            }
+        }
+    }
+
+    fn take_records(
+        &self,
+        publisher: PublisherId,
+        reference: &Reference,
+        told: &mut Told,
+        peer: PeerId,
+        records: &Records,
+        finder: &Finder,
+    ) {
+        for holder in records.holders.iter() {
+            finder.hint(holder.clone(), peer);
+        }
+        if records.key_documents.is_empty() {
+            return;
+        }
+        let mut keys = match KeyHistory::verify(publisher, &records.key_documents) {
+            Ok(keys) => keys,
+            Err(source) => {
+                debug!(%peer, error = %source, "a peer offered keys that are not the publisher's");
+                told.refusal = Some(ResolveError::Keys { reference: reference.clone(), source });
+                return;
+            }
+        };
+        keys.take_revocations(records.revocations.iter().map(String::as_str));
+        told.holders.push(peer);
+        if !told.take_keys(keys.clone(), reference) {
+            debug!(%peer, "a peer offered keys that part from those that are known");
+            return;
+        }
+        let delegations = records.delegations.iter().map(String::as_str);
+        if let Err(error) = declarations::keep_delegations(&self.store, &keys, delegations) {
+            debug!(%error, "delegations cannot be kept");
+        }
+        told.delegated |= self.is_delegated(&keys, reference);
+        let contradicting = records.proofs.iter().flat_map(|it| [&it.one, &it.two]);
+        for text in records.tags.iter().chain(contradicting) {
+            match SignedTag::verify(text, &keys) {
+                Ok(tag) if is_about(&tag, reference) => told.take_tag(tag),
+                Ok(_) => {}
+                Err(source) => {
+                    debug!(%peer, error = %source, "a peer offered a tag record that is not the publisher's");
+                    told.refusal = Some(ResolveError::Tag { reference: reference.clone(), source });
+                }
+            }
+        }
+    }
+
+    /// Decides on what was told, and remembers it before anything is done with it.
+    fn judge_told(
+        &self,
+        publisher: PublisherId,
+        reference: &Reference,
+        told: Told,
+        options: &ResolveOptions,
+        offline: bool,
+    ) -> Result<Chosen, ResolveError> {
+        let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
+        let Told {
+            mut keys, tags: tags_told, parted, delegated, mut holders, others, asked, refusal, ..
+        } = told;
+        // What was heard before of a publisher that nobody has followed here counts from its first model on.
+        if let Some(keys) = &mut keys {
+            revoked::revoke(&self.store, keys).map_err(failed)?;
+        }
+        let refusal = match refusal {
+            Some(refusal) if parted => return Err(refusal),
+            refusal => refusal,
+        };
+        let strangers: Vec<PeerId> = others.into_iter().filter(|peer| !holders.contains(peer)).collect();
+        holders.extend(strangers);
+        // What was signed, and is void under keys that came after it, is told where nothing else is there.
+        let void = keys
+            .as_ref()
+            .and_then(|keys| tags_told.iter().find_map(|tag| SignedTag::verify(tag.envelope(), keys).err()));
+        let refusal =
+            refusal.or(void.map(|source| ResolveError::Tag { reference: reference.clone(), source }));
+        let tag = match &keys {
+            Some(keys) => {
+                let means = |tag: &SignedTag| Some(tag.record().manifest.digest) == reference.digest;
+                let told: Vec<SignedTag> = tags_told
+                    .into_iter()
+                    .filter(|tag| wanted_tag(reference).is_some() || means(tag))
+                    .collect();
+                self.weigh(keys, &told).map_err(failed)?
+            }
+            None => None,
+        };
+        let is_first = keys::keys(&self.store, publisher).map_err(failed)?.is_none();
+        if let Some(keys) = &keys
+            && (tag.is_some() || delegated)
+        {
+            self.pin_told(keys).map_err(failed)?;
+        }
+        let Some(keys) = keys.filter(|_| tag.is_some() || reference.digest.is_some()) else {
+            return Err(match refusal.filter(|_| !delegated) {
+                Some(refusal) => refusal,
+                None if offline => ResolveError::Offline { reference: reference.clone() },
+                None if asked == 0 => ResolveError::NoPeers { reference: reference.clone() },
+                None => ResolveError::NotFound { reference: reference.clone(), asked },
+            });
+        };
+        let mut notes = Vec::new();
+        if is_first {
+            notes.push(format!(
+                "first model of publisher {publisher} here: its keys are remembered from now on"
+            ));
+        }
+        keys::pin_keys(&self.store, &keys).map_err(failed)?;
+        // What a digest means does not change: a tag that happens to mean it is remembered, and cannot refuse it.
+        let by_digest = reference.tag.is_none() && reference.digest.is_some();
+        let tag = match tag {
+            Some(tag) if by_digest => tags::see(&self.store, &keys, &tag).is_ok().then_some(tag),
+            Some(tag) => {
+                tags::see(&self.store, &keys, &tag).map_err(failed)?;
+                TagAge::of(tag.record(), clock::now()).judge(options.allow_expired, &mut notes)?;
+                Some(tag)
+            }
+            None => None,
+        };
+        let digest = match (&tag, reference.digest) {
+            (Some(tag), Some(asked)) if reference.tag.is_some() && tag.record().manifest.digest != asked => {
+                let TagsAsked { tag, tagged } = TagsAsked::of(tag);
+                return Err(ResolveError::TagMoved { tag, tagged, asked });
+            }
+            (_, Some(asked)) => asked,
+            (Some(tag), None) => tag.record().manifest.digest,
+            (None, None) => return Err(ResolveError::NotFound { reference: reference.clone(), asked }),
+        };
+        if let Some(revocation) = keys.revocation(&Revoked::Manifest(digest)) {
+            return Err(ResolveError::Withdrawn { digest, reason: revocation.reason.as_str().to_owned() });
+        }
+        let tag = tag.filter(|tag| tag.record().manifest.digest == digest);
+        let model = tag.as_ref().map_or_else(|| reference.model.clone(), |tag| tag.record().model.clone());
+        Ok(Chosen { keys, model, tag, digest, holders, notes })
+    }
+
+    /// Remembers a publisher that has shown something, also where that is only who speaks for it.
+    fn pin_told(&self, keys: &KeyHistory) -> Result<(), TagsError> {
+        keys::pin_keys(&self.store, keys)
+    }
+
+    /// Fetches and verifies the manifest and its provenance.
+    async fn fetch_documents(
+        &self,
+        reference: &Reference,
+        chosen: Chosen,
+        finder: Option<&mut Finder>,
+    ) -> Result<Resolved, ResolveError> {
+        let Chosen { keys, model, tag, digest, holders, notes } = chosen;
+        let mut documents = Documents::new(self, holders, finder);
+        let bytes = documents
+            .get(digest)
+            .await
+            .map_err(|source| ResolveError::Document { reference: reference.clone(), source })?;
+        if let Some(stated) =
+            tag.as_ref().map(|tag| tag.record().manifest.size).filter(|it| *it != bytes.len() as u64)
+        {
+            return Err(ResolveError::ManifestSize { digest, found: bytes.len(), stated });
+        }
+        let manifest =
+            Manifest::from_bytes(&bytes).map_err(|source| ResolveError::Manifest { digest, source })?;
+        let candidates = documents.referrers(digest).await;
+        let accepted = accept(&candidates, &keys, &model, digest, &manifest, &self.attestors())?;
+        let (holders, mut documents) = documents.into_parts();
+        documents.retain(|it, _| *it == digest || accepted.documents.contains(it));
+        let Accepted { provenance, referrers, said, .. } = accepted;
+        let model = provenance.model.clone();
+        Ok(Resolved {
+            keys,
+            model,
+            tag,
+            digest,
+            manifest,
+            provenance,
+            documents,
+            referrers,
+            said,
+            notes,
+            finder: None,
+            holders,
+        })
+    }
+}
+
+/// What was decided before any document is fetched.
+struct Chosen {
+    keys: KeyHistory,
+    model: ModelName,
+    tag: Option<SignedTag>,
+    digest: Digest,
+    holders: Vec<PeerId>,
+    notes: Vec<String>,
+}
+
+struct TagsAsked {
+    tag: Tag,
+    tagged: Digest,
+}
+
+impl TagsAsked {
+    fn of(tag: &SignedTag) -> Self {
+        Self { tag: tag.record().tag.clone(), tagged: tag.record().manifest.digest }
+    }
+}
+
+fn is_about(tag: &SignedTag, reference: &Reference) -> bool {
+    let record = tag.record();
+    record.model.folded() == reference.model.folded()
+        && wanted_tag(reference).is_none_or(|it| it == record.tag)
+}

@@ -1,0 +1,526 @@
+//! [`ModelView`]: a model to read from, proven by name and signature, whether its bytes are here or not yet.
+//!
+//! Gateways ask for the same model many times over, so what was resolved is kept for a while, and is resolved once where
+//! several ask at the same moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use reg_api::fault::{Fault, FaultKind};
+use reg_api::reporter::Reporter;
+use reg_proto::content::metadata::Metadata;
+use reg_proto::digest::Digest;
+use reg_proto::key::KeyHistory;
+use reg_proto::manifest::{Manifest, ModelFile};
+use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
+use reg_proto::path::SafePath;
+use reg_proto::peer::PeerId;
+use reg_proto::tag::SignedTag;
+use reg_proto::wire::{Request, Response};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::Resolver;
+use super::consent::{PolicyError, refuse};
+use super::finder::Finder;
+use super::resolved::{ResolveError, ResolveOptions, Resolved};
+use crate::registry::deadline::until;
+use crate::registry::limits::{
+    PEERS_ASKED_FOR_TAGS, REFRESH_QUICK, SETTLE, TAG_FRESH, TAG_STALE, TAGS_TIMEOUT, VIEW_PATIENCE,
+    VIEW_TIMEOUT, VIEWS_MAX,
+};
+use crate::registry::model::record::{self, ModelRecord};
+use crate::registry::model::whole;
+use crate::registry::publishers::{TagsError, revoked, tags};
+use crate::registry::trust::TrustError;
+use crate::store::WriteError;
+
+/// Which version of a model is meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Revision {
+    Tag(Tag),
+    Digest(Digest),
+    /// The first hex digits of a manifest's digest, looked up within one publisher's model.
+    Prefix(String),
+}
+
+/// A model whose manifest and provenance have been verified.
+#[derive(Debug)]
+pub struct ModelView {
+    pub reference: Reference,
+    pub keys: KeyHistory,
+    pub tag: Option<SignedTag>,
+    pub states: BTreeMap<Digest, Digest>,
+    pub holders: Vec<PeerId>,
+    /// What is remembered of it until every blob is here.
+    pub record: ModelRecord,
+    /// Files that were looked at before they were served, and whether they may be.
+    pub admitted: Mutex<BTreeMap<Digest, crate::registry::policy::Admission>>,
+    digest: Digest,
+    manifest: Manifest,
+    issued: u64,
+}
+
+/// Why a model cannot be read from.
+#[derive(Debug, Error)]
+pub enum ViewError {
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error("{reference} was not found within {seconds} s; peers are still being asked")]
+    Slow { reference: Reference, seconds: u64 },
+    #[error("{reference} has no version whose digest begins with {prefix}")]
+    NoSuchPrefix { reference: Reference, prefix: String },
+    #[error("{reference} has {count} versions whose digests begin with {prefix}")]
+    Ambiguous { reference: Reference, prefix: String, count: usize },
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error("documents of {reference} cannot be kept")]
+    Keep { reference: Reference, source: WriteError },
+    #[error("tag of {reference} cannot be remembered")]
+    Remember { reference: Reference, source: TagsError },
+}
+
+impl Fault for ViewError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Resolve(source) => source.kind(),
+            Self::Slow { .. } => FaultKind::RetryLater,
+            Self::NoSuchPrefix { .. } => FaultKind::NotFound,
+            Self::Ambiguous { .. } => FaultKind::Invalid,
+            Self::Policy(source) => source.kind(),
+            Self::Keep { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Keep { .. } | Self::Remember { .. } => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Resolve(source) => source.hint(),
+            Self::Policy(source) => source.hint(),
+            Self::Slow { .. } => Some("try again; `reg peers` shows who is connected".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl ModelView {
+    /// Returns who published it.
+    pub fn publisher(&self) -> PublisherId {
+        self.keys.publisher()
+    }
+
+    /// Returns its name, in the case that its publisher uses.
+    pub const fn model(&self) -> &ModelName {
+        &self.record.model
+    }
+
+    /// Returns the tag by which it was asked for, where it was.
+    pub fn tag(&self) -> Option<&Tag> {
+        self.tag.as_ref().map(|it| &it.record().tag)
+    }
+
+    /// Returns the digest of its manifest.
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Returns what it is made of.
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Returns when it was signed, in seconds since 1970.
+    pub const fn issued(&self) -> u64 {
+        self.issued
+    }
+
+    /// Returns the manifests that refer to it: provenance, OpenSSF bundle, key documents.
+    pub fn referrers(&self) -> &[Digest] {
+        &self.record.referrers
+    }
+
+    /// Returns the file at `path`.
+    pub fn file(&self, path: &SafePath) -> Option<&ModelFile> {
+        let files = self.manifest.files();
+        files.binary_search_by(|file| file.path.cmp(path)).ok().map_or_else(
+            // A manifest that another tool made may be in any order.
+            || files.iter().find(|file| file.path == *path),
+            |place| files.get(place),
+        )
+    }
+
+    fn new(reference: Reference, resolved: Resolved, record: ModelRecord) -> Self {
+        let Resolved { keys, tag, digest, manifest, provenance, holders, .. } = resolved;
+        Self {
+            reference,
+            keys,
+            tag,
+            issued: provenance.issued,
+            states: provenance.states,
+            holders,
+            record,
+            admitted: Mutex::default(),
+            digest,
+            manifest,
+        }
+    }
+}
+
+/// What was resolved lately.
+#[derive(Debug, Default)]
+pub struct Views(Mutex<Slots>);
+
+/// What was resolved of each revision, and how many revocations were known by then.
+#[derive(Debug, Default)]
+struct Slots {
+    by_key: BTreeMap<ViewKey, Arc<Slot>>,
+    revocations: u64,
+}
+
+type ViewKey = (PublisherId, String, Revision);
+
+/// What was resolved of one revision, and when.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Held while it is resolved: who asks meanwhile waits for the same answer.
+    view: tokio::sync::Mutex<Option<(Arc<ModelView>, Instant)>>,
+    /// Whether it is looked at anew behind those who are answered by it.
+    is_looked_at: AtomicBool,
+}
+
+impl Views {
+    /// Returns the place of one revision. Where something was revoked since, nothing that was resolved before counts.
+    fn slot(&self, key: ViewKey, revocations: u64) -> Arc<Slot> {
+        let mut slots = self.0.lock().expect("no holder of this lock panics");
+        if slots.revocations != revocations {
+            slots.by_key.clear();
+            slots.revocations = revocations;
+        }
+        let slots = &mut slots.by_key;
+        if slots.len() >= VIEWS_MAX && !slots.contains_key(&key) {
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+        }
+        slots.entry(key).or_default().clone()
+    }
+
+    /// Forgets what was resolved of a publisher's model: it has a new version here.
+    pub fn forget(&self, publisher: PublisherId, model: &ModelName) {
+        let model = model.folded();
+        let mut slots = self.0.lock().expect("no holder of this lock panics");
+        slots.by_key.retain(|(of, name, _), _| (*of, name.as_str()) != (publisher, model.as_str()));
+    }
+
+    /// Forgets everything that was resolved: what the user wants has changed.
+    pub fn forget_all(&self) {
+        self.0.lock().expect("no holder of this lock panics").by_key.clear();
+    }
+
+    /// Returns what was resolved of a publisher's model.
+    fn known(&self, publisher: PublisherId, model: &ModelName) -> Vec<Digest> {
+        let model = model.folded();
+        let slots = self.0.lock().expect("no holder of this lock panics");
+        let of = slots
+            .by_key
+            .iter()
+            .filter(|((of, name, _), _)| (*of, name.as_str()) == (publisher, model.as_str()));
+        of.filter_map(|(_, slot)| slot.view.try_lock().ok()?.as_ref().map(|(view, _)| view.digest)).collect()
+    }
+}
+
+impl Resolver {
+    /// Returns a model to read from: from here if it is whole here and was looked up lately, else as peers tell it.
+    ///
+    /// # Errors
+    /// See [`ViewError`]; it answers within 10 s.
+    pub async fn view(
+        self: &Arc<Self>,
+        publisher: &Publisher,
+        model: &ModelName,
+        revision: &Revision,
+    ) -> Result<Arc<ModelView>, ViewError> {
+        let reference = reference(publisher.clone(), model, revision);
+        let resolver = self;
+        let publisher = resolver
+            .trust
+            .file
+            .resolve(publisher)
+            .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
+        let slot =
+            resolver.views.slot((publisher, model.folded(), revision.clone()), resolver.news.revocations());
+        let look = async {
+            let mut known = slot.view.lock().await;
+            if let Some((view, since)) = known.as_ref().filter(|(_, since)| since.elapsed() < TAG_STALE) {
+                let age = since.elapsed();
+                tracing::trace!(?age, "a view is used again");
+                if age < TAG_FRESH {
+                    return Ok(view.clone());
+                }
+                if resolver.is_newest_here(view) {
+                    resolver.look_behind(&slot, publisher, model, revision);
+                    return Ok(view.clone());
+                }
+            }
+            let view = Arc::new(resolver.look(publisher, model, revision).await?);
+            *known = Some((view.clone(), Instant::now()));
+            Ok(view)
+        };
+        let seconds = VIEW_TIMEOUT.as_secs();
+        timeout(VIEW_TIMEOUT, look).await.unwrap_or(Err(ViewError::Slow { reference, seconds }))
+    }
+
+    /// Returns a version of a model that has this blob, or says something in it, among those that are known here.
+    pub async fn view_with(
+        self: &Arc<Self>,
+        publisher: &Publisher,
+        model: &ModelName,
+        blob: &Digest,
+    ) -> Option<Arc<ModelView>> {
+        let id = self.publisher(publisher).await.ok()?;
+        let (resolver, name, blob) = (self.clone(), model.folded(), *blob);
+        let find = move || {
+            let records = ModelRecord::all(&resolver.store).unwrap_or_default();
+            let mut of =
+                records.into_iter().filter(|(_, it)| it.publisher == id && it.model.folded() == name);
+            of.find(|(_, it)| it.blobs.contains(&blob)).map(|(digest, _)| digest)
+        };
+        let digest = tokio::task::spawn_blocking(find).await.ok().flatten()?;
+        self.view(publisher, model, &Revision::Digest(digest)).await.ok()
+    }
+
+    /// Returns a small document that is here: a manifest, a referrer, what it carries.
+    pub async fn document(self: &Arc<Self>, digest: &Digest) -> Option<Vec<u8>> {
+        let (resolver, digest) = (self.clone(), *digest);
+        tokio::task::spawn_blocking(move || record::document(&resolver.store, &digest)).await.ok().flatten()
+    }
+
+    /// Returns what a tag of a model means here, whoever may know better.
+    pub async fn view_here(
+        &self,
+        publisher: &Publisher,
+        model: &ModelName,
+        tag: &Tag,
+    ) -> Option<Arc<ModelView>> {
+        let reference = reference(publisher.clone(), model, &Revision::Tag(tag.clone()));
+        let options = ResolveOptions { offline: true, ..ResolveOptions::default() };
+        let resolved = self.resolve(&reference, &options, &Reporter::silent()).await.ok()?;
+        self.keep_view(reference, resolved).ok().map(Arc::new)
+    }
+
+    /// Returns the newest record of each tag of a model: those that are known here, else those that peers tell of.
+    ///
+    /// # Errors
+    /// The publisher or what is remembered of it cannot be read.
+    pub async fn tags(
+        &self,
+        publisher: &Publisher,
+        model: &ModelName,
+    ) -> Result<Vec<(Tag, Digest)>, ViewError> {
+        let reference = reference(publisher.clone(), model, &Revision::Tag(Tag::latest()));
+        let resolver = self;
+        let publisher = resolver
+            .trust
+            .file
+            .resolve(publisher)
+            .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
+        let mut known = resolver.tags_known(publisher, model)?;
+        if known.is_empty() && !resolver.network.is_offline() {
+            known = resolver.tags_of_peers(publisher, model).await;
+        }
+        Ok(known.into_iter().map(|tag| (tag.record().tag.clone(), tag.record().manifest.digest)).collect())
+    }
+
+    /// Returns the id of a publisher, by the user's own name for it where that was given.
+    ///
+    /// # Errors
+    /// The petname is not known.
+    pub async fn publisher(self: &Arc<Self>, publisher: &Publisher) -> Result<PublisherId, TrustError> {
+        let (resolver, publisher) = (self.clone(), publisher.clone());
+        let resolve = tokio::task::spawn_blocking(move || resolver.trust.file.resolve(&publisher));
+        resolve.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// Tells whether the user lets the gateways take and serve what runs code when it is loaded.
+    pub fn allows_unsafe(&self) -> bool {
+        self.allow_unsafe
+    }
+
+    /// Returns what was computed of a model, once every file of it is here.
+    pub async fn metadata(self: &Arc<Self>, view: &ModelView) -> Option<Metadata> {
+        let (resolver, digest) = (self.clone(), view.digest);
+        let (publisher, model) = (view.publisher(), view.model().clone());
+        let load = move || ModelRecord::load(&resolver.store, &digest, publisher, &model).ok().flatten();
+        let record = tokio::task::spawn_blocking(load).await.ok().flatten()?;
+        record.complete.then_some(record.metadata)
+    }
+}
+
+fn reference(publisher: Publisher, model: &ModelName, revision: &Revision) -> Reference {
+    let (tag, digest) = match revision {
+        Revision::Tag(tag) => (Some(tag.clone()), None),
+        Revision::Digest(digest) => (None, Some(*digest)),
+        Revision::Prefix(_) => (None, None),
+    };
+    Reference { publisher, model: model.clone(), tag, digest }
+}
+
+impl Resolver {
+    /// Tells whether nothing newer has been heard of the tag that a view is of.
+    fn is_newest_here(&self, view: &ModelView) -> bool {
+        let Some(tag) = view.tag.as_ref().map(SignedTag::record) else { return true };
+        let known = self.tags_known(view.publisher(), view.model());
+        let is_newer = |it: &SignedTag| it.record().tag == tag.tag && it.record().order() > tag.order();
+        known.is_ok_and(|known| !known.iter().any(is_newer))
+    }
+
+    /// Looks a revision up anew while those who ask are answered by what it meant.
+    fn look_behind(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        publisher: PublisherId,
+        model: &ModelName,
+        revision: &Revision,
+    ) {
+        if slot.is_looked_at.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (resolver, slot, model, revision) = (self.clone(), slot.clone(), model.clone(), revision.clone());
+        tokio::spawn(async move {
+            let looked = timeout(VIEW_TIMEOUT, resolver.look(publisher, &model, &revision)).await;
+            // What is refused from now on is not answered by what it was; who asks next hears why.
+            let view = looked.ok().and_then(Result::ok).map(|view| (Arc::new(view), Instant::now()));
+            *slot.view.lock().await = view;
+            slot.is_looked_at.store(false, Ordering::Release);
+        });
+    }
+
+    async fn look(
+        &self,
+        publisher: PublisherId,
+        model: &ModelName,
+        revision: &Revision,
+    ) -> Result<ModelView, ViewError> {
+        let revision = match revision {
+            Revision::Prefix(prefix) => Revision::Digest(self.with_prefix(publisher, model, prefix).await?),
+            revision => revision.clone(),
+        };
+        let reference = reference(Publisher::Id(publisher), model, &revision);
+        let here = |patience| ResolveOptions { offline: true, patience, ..ResolveOptions::default() };
+        let online = |patience| ResolveOptions { patience: Some(patience), ..ResolveOptions::default() };
+        let silent = Reporter::silent();
+        let is_here =
+            self.model_here(&reference).is_ok_and(|(digest, _)| whole::is_complete(&self.store, &digest));
+        let resolved = match (&revision, is_here) {
+            // What a digest means does not change.
+            (Revision::Digest(_), _) => match self.resolve(&reference, &here(None), &silent).await {
+                Ok(resolved) => resolved,
+                Err(_) => self.resolve(&reference, &online(VIEW_PATIENCE), &silent).await?,
+            },
+            (_, true) => match self.resolve(&reference, &online(REFRESH_QUICK), &silent).await {
+                Err(error) if error.kind() != FaultKind::Verification => {
+                    self.resolve(&reference, &here(None), &silent).await?
+                }
+                resolved => resolved?,
+            },
+            (_, false) => self.resolve(&reference, &online(VIEW_PATIENCE), &silent).await?,
+        };
+        refuse(&self.consent(&resolved).await?, publisher, &resolved.model)?;
+        self.keep_view(reference, resolved)
+    }
+
+    /// Keeps what proves the model, so that it can be read and served by digest from now on.
+    pub fn keep_view(&self, reference: Reference, resolved: Resolved) -> Result<ModelView, ViewError> {
+        let keep = |source| ViewError::Keep { reference: reference.clone(), source };
+        self.keep_documents(&resolved).map_err(keep)?;
+        let record = self.record(&resolved, None);
+        let known = ModelRecord::load(&self.store, &resolved.digest, record.publisher, &record.model);
+        if !matches!(known, Ok(Some(_))) {
+            record.save(&self.store, &resolved.digest).map_err(keep)?;
+        }
+        if let Some(tag) = &resolved.tag {
+            tags::keep(&self.store, tag)
+                .map_err(|source| ViewError::Remember { reference: reference.clone(), source })?;
+        }
+        self.store.touch(&resolved.digest);
+        Ok(ModelView::new(reference, resolved, record))
+    }
+
+    /// Finds the one version of a model whose digest begins with these hex digits.
+    async fn with_prefix(
+        &self,
+        publisher: PublisherId,
+        model: &ModelName,
+        prefix: &str,
+    ) -> Result<Digest, ViewError> {
+        let reference = reference(Publisher::Id(publisher), model, &Revision::Prefix(prefix.to_owned()));
+        let records = ModelRecord::all(&self.store).unwrap_or_default();
+        let of = records
+            .into_iter()
+            .filter(|(_, record)| record.publisher == publisher && record.model.folded() == model.folded());
+        let tagged = self.tags_known(publisher, model)?;
+        let mut found: BTreeSet<Digest> = of
+            .map(|(digest, _)| digest)
+            .chain(tagged.iter().map(|tag| tag.record().manifest.digest))
+            .chain(self.views.known(publisher, model))
+            .filter(|digest| digest.hex().starts_with(prefix))
+            .collect();
+        if found.is_empty() && !self.network.is_offline() {
+            let told = self.tags_of_peers(publisher, model).await;
+            let told = told.iter().map(|tag| tag.record().manifest.digest);
+            found = told.filter(|digest| digest.hex().starts_with(prefix)).collect();
+        }
+        let (count, prefix) = (found.len(), prefix.to_owned());
+        match (found.pop_first(), count) {
+            (Some(digest), 1) => Ok(digest),
+            (Some(_), count) => Err(ViewError::Ambiguous { reference, prefix, count }),
+            (None, _) => Err(ViewError::NoSuchPrefix { reference, prefix }),
+        }
+    }
+
+    /// The newest record of each tag that is here or was heard of.
+    fn tags_known(&self, publisher: PublisherId, model: &ModelName) -> Result<Vec<SignedTag>, ViewError> {
+        let reference = || reference(Publisher::Id(publisher), model, &Revision::Tag(Tag::latest()));
+        let here = tags::records(&self.store, publisher, Some(model))
+            .map_err(|source| ResolveError::Tags { reference: reference(), source })?;
+        let heads = self.news.heads.lock().expect("no holder of this lock panics");
+        let heard = heads.of(publisher, Some(model), None).into_iter().map(|head| head.tag.clone());
+        Ok(newest(here.into_iter().chain(heard)))
+    }
+
+    /// The newest record of each tag that the first peers which know the model tell of.
+    async fn tags_of_peers(&self, publisher: PublisherId, model: &ModelName) -> Vec<SignedTag> {
+        let reference = reference(Publisher::Id(publisher), model, &Revision::Tag(Tag::latest()));
+        let mut finder =
+            Finder::start(&self.network, self.search(publisher, &reference, &[], &Reporter::silent()));
+        let mut end = tokio::time::Instant::now() + TAGS_TIMEOUT;
+        let mut told = Vec::new();
+        for _peer in 0..PEERS_ASKED_FOR_TAGS {
+            let Some(Some(peer)) = until(end, finder.next()).await else { break };
+            let request = Request::GetRecords { publisher, model: Some(model.clone()), tag: None };
+            let Some(Ok(Response::Records(records))) = until(end, self.network.ask(peer, request)).await
+            else {
+                continue;
+            };
+            let Ok(mut keys) = KeyHistory::verify(publisher, &records.key_documents) else { continue };
+            keys.take_revocations(records.revocations.iter().map(String::as_str));
+            if revoked::revoke(&self.store, &mut keys).is_err() {
+                continue;
+            }
+            told.extend(records.tags.iter().filter_map(|text| SignedTag::verify(text, &keys).ok()));
+            end = end.min(tokio::time::Instant::now() + SETTLE);
+        }
+        newest(told.into_iter().filter(|tag| tag.record().model.folded() == model.folded()))
+    }
+}
+
+fn newest(tags: impl Iterator<Item = SignedTag>) -> Vec<SignedTag> {
+    let mut newest: BTreeMap<Tag, SignedTag> = BTreeMap::new();
+    for tag in tags {
+        let name = tag.record().tag.clone();
+        if newest.get(&name).is_none_or(|known| known.record().order() < tag.record().order()) {
+            newest.insert(name, tag);
+        }
+    }
+    newest.into_values().collect()
+}

@@ -1,0 +1,167 @@
+//! Answering peers' questions: records, documents, referrers, holders and heads.
+
+use std::sync::Arc;
+
+use reg_proto::announcement::Holder;
+use reg_proto::bounded::Bounded;
+use reg_proto::digest::Digest;
+use reg_proto::equivocation::Equivocation;
+use reg_proto::limits::{HOLDERS_MAX, RESPONSE_DOCUMENT_BYTES_MAX};
+use reg_proto::name::{ModelName, PublisherId, Tag};
+use reg_proto::peer::PeerId;
+use reg_proto::tag::SignedTag;
+use reg_proto::wire::{Records, Request, Response};
+use tracing::{debug, warn};
+
+use crate::net::InboundRequest;
+use crate::registry::announce::holder_of;
+use crate::registry::limits::BUSY_RETRY_MS;
+use crate::registry::model::record::{ModelRecord, referrers_here};
+use crate::registry::model::whole;
+use crate::registry::publishers::key_pin::joined;
+use crate::registry::publishers::{declarations, keys, proofs, tags};
+use crate::registry::serve::Serving;
+
+/// Answers one question.
+pub(super) async fn answer(serving: Arc<Serving>, asked: InboundRequest) {
+    let InboundRequest { peer, request, reply } = asked;
+    if request == Request::GetPeers {
+        let peers = Bounded::first_of(serving.network.acquaintances(peer).await);
+        return reply.send(Response::Peers { peers });
+    }
+    let own = holder_of(serving.network.peer_id(), serving.network.addresses_for(peer).await);
+    if let Request::GetHolders { manifest } = request {
+        let known = serving.network.acquaintances(peer).await;
+        let answer =
+            tokio::task::spawn_blocking(move || serving.answer_holders(&manifest, own, &known, &peer));
+        return reply.send(answer.await.unwrap_or(Response::Busy { retry_ms: BUSY_RETRY_MS }));
+    }
+    let response = tokio::task::spawn_blocking(move || serving.answer(request, own)).await;
+    reply.send(response.unwrap_or(Response::Busy { retry_ms: BUSY_RETRY_MS }));
+}
+
+impl Serving {
+    fn answer(&self, request: Request, own: Holder) -> Response {
+        match request {
+            Request::GetRecords { publisher, model, tag } => {
+                self.answer_records(publisher, model.as_ref(), tag.as_ref(), own)
+            }
+            Request::GetDocument { digest } => self.answer_document(&digest),
+            Request::Referrers { subject, artifact_type } => {
+                self.answer_referrers(&subject, artifact_type.as_deref())
+            }
+            // Those are answered where it is known who asks.
+            Request::GetHolders { .. } | Request::GetPeers => Response::NotFound,
+            Request::GetHeads { after } => {
+                Response::Heads { announcements: self.news.heads_page(after.as_ref()) }
+            }
+            Request::GetVows { after } => match self.news.vows_page(after.as_ref()) {
+                Ok(publishers) => Response::Vows { publishers },
+                Err(error) => {
+                    warn!(%error, "what publishers have revoked cannot be told");
+                    Response::NotFound
+                }
+            },
+        }
+    }
+
+    /// What is here and what was heard of: the newest record of each tag, keys, and who is said to hold the models.
+    fn answer_records(
+        &self,
+        publisher: PublisherId,
+        model: Option<&ModelName>,
+        tag: Option<&Tag>,
+        own: Holder,
+    ) -> Response {
+        let gives = |it: &SignedTag| self.trust.sharing.gives(&publisher, &it.record().model);
+        let mut keys = keys::keys(&self.store, publisher).ok().flatten();
+        let mut records: Vec<SignedTag> = tags::records(&self.store, publisher, model).unwrap_or_default();
+        records.retain(|it| tag.is_none_or(|tag| *tag == it.record().tag) && gives(it));
+        let mut holders = Vec::new();
+        if records.iter().any(|it| whole::is_complete(&self.store, &it.record().manifest.digest)) {
+            holders.push(own);
+        }
+        let mut contradictions: Vec<Equivocation> = Vec::new();
+        let heads = self.news.heads.lock().expect("no holder of this lock panics");
+        for head in heads.of(publisher, model, tag).into_iter().filter(|head| gives(&head.tag)) {
+            holders.extend(head.holders.iter().cloned());
+            keys = Some(match keys {
+                Some(known) => joined(known, &head.keys),
+                None => head.keys.clone(),
+            });
+            contradictions.extend(head.proofs.iter().cloned());
+            let record = head.tag.record();
+            let same = |it: &SignedTag| {
+                it.record().model.folded() == record.model.folded() && it.record().tag == record.tag
+            };
+            if !records.iter().any(|it| same(it) && it.record().order() >= record.order()) {
+                records.retain(|it| !same(it));
+                records.push(head.tag.clone());
+            }
+        }
+        drop(heads);
+        if records.is_empty() && !self.trust.sharing.gives_all() {
+            return Response::NotFound;
+        }
+        let Some(keys) = keys else { return Response::NotFound };
+        contradictions.extend(proofs::all(&self.store, &keys, model, tag).unwrap_or_default());
+        let delegations = declarations::delegations(&self.store, &keys).unwrap_or_default();
+        Response::Records(Records {
+            key_documents: Bounded::first_of(keys.envelopes().iter().cloned()),
+            tags: Bounded::first_of(records.iter().map(|it| it.envelope().to_owned())),
+            holders: Bounded::first_of(holders),
+            revocations: Bounded::first_of(keys.revocations().map(|(_, text)| text.to_owned())),
+            delegations: Bounded::first_of(delegations.iter().map(|it| it.envelope().to_owned())),
+            proofs: Bounded::first_of(contradictions.iter().map(Equivocation::to_claim)),
+        })
+    }
+
+    /// Documents are small: a blob of more bytes is fetched on a blob stream.
+    fn answer_document(&self, digest: &Digest) -> Response {
+        if self.trust.is_unserved(digest) || !self.trust.gives_blob(digest) {
+            return Response::NotFound;
+        }
+        match self.store.read_blob(digest, RESPONSE_DOCUMENT_BYTES_MAX as u64) {
+            Ok(bytes) => Response::Document { bytes },
+            Err(error) => {
+                debug!(%digest, %error, "a document that was asked for is not here");
+                Response::NotFound
+            }
+        }
+    }
+
+    fn answer_referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Response {
+        let mut records = ModelRecord::of_manifest(&self.store, subject);
+        records.retain(|it| self.trust.sharing.gives(&it.publisher, &it.model));
+        if records.is_empty() || self.trust.is_unserved(subject) {
+            return Response::NotFound;
+        }
+        let referrers = records.iter().flat_map(|record| referrers_here(&self.store, record));
+        let wanted =
+            referrers.filter(|(_, it)| artifact_type.is_none_or(|wanted| wanted == it.artifact_type));
+        Response::Referrers { manifests: Bounded::first_of(wanted.map(|(digest, it)| it.descriptor(digest))) }
+    }
+
+    /// Who has the whole of a model, and then who is pulling it from here, and so has some of it soon.
+    fn answer_holders(&self, manifest: &Digest, own: Holder, known: &[Holder], asker: &PeerId) -> Response {
+        let mut holders = Vec::new();
+        if whole::is_complete(&self.store, manifest)
+            && !self.trust.is_unserved(manifest)
+            && self.trust.gives_blob(manifest)
+        {
+            holders.push(own);
+        }
+        let heads = self.news.heads.lock().expect("no holder of this lock panics").holders(manifest);
+        let told = HOLDERS_MAX / 2;
+        holders.extend(heads.into_iter().take(told));
+        if self.trust.gives_blob(manifest) {
+            let records = ModelRecord::of_manifest(&self.store, manifest);
+            let pullers = self.pullers.of(records.iter().flat_map(|record| &record.blobs), asker);
+            let known = |peer: &PeerId| known.iter().find(|holder| holder.peer == *peer).cloned();
+            let pullers: Vec<Holder> = pullers.iter().filter_map(known).collect();
+            holders.retain(|holder| !pullers.iter().any(|it| it.peer == holder.peer));
+            holders.extend(pullers);
+        }
+        Response::Holders { holders: Bounded::first_of(holders) }
+    }
+}

@@ -1,0 +1,81 @@
+//! Serves peers: answers their questions, and sends pieces over streams and lanes, each puller in its turn.
+//!
+//! In: questions, streams and announcements of peers. Out: records, documents and pieces. Promise: no byte is sent that may
+//! have changed since it was verified, that a denylist warns of, or that the user does not share.
+
+mod answer;
+mod lane;
+mod pieces;
+mod pullers;
+mod queue;
+mod serving;
+mod stream;
+mod suspects;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use reg_proto::peer::PeerId;
+use tokio::sync::Semaphore;
+
+use self::pullers::Pullers;
+use self::queue::Turns;
+use self::suspects::Suspects;
+use crate::net::Network;
+use crate::registry::announce::News;
+use crate::registry::fetch::{Fetching, UpLimit};
+use crate::registry::limits::STREAMS_SERVED_MAX;
+use crate::registry::trust::Trust;
+use crate::store::Store;
+
+pub use self::serving::{be_courteous, serve_all};
+
+/// Serves peers.
+#[derive(Debug)]
+pub struct Serving {
+    store: Store,
+    network: Network,
+    trust: Arc<Trust>,
+    news: Arc<News>,
+    fetching: Arc<Fetching>,
+    pullers: Pullers,
+    /// Serving peers in private networks, and the others.
+    near: Arc<Turns>,
+    far: Arc<Turns>,
+    /// Blobs that are being looked at, which are not served meanwhile.
+    suspects: Arc<Mutex<Suspects>>,
+    ids: AtomicU64,
+    streams: Arc<Semaphore>,
+    streams_by_peer: Mutex<BTreeMap<PeerId, usize>>,
+}
+
+impl Serving {
+    /// Returns the service of a node, of which no peer has asked anything yet.
+    pub fn new(
+        store: Store,
+        network: Network,
+        trust: Arc<Trust>,
+        news: Arc<News>,
+        fetching: Arc<Fetching>,
+    ) -> Self {
+        let up = match fetching.limits.up {
+            UpLimit::Rate(rate) => Some(rate),
+            UpLimit::Auto | UpLimit::None => None,
+        };
+        Self {
+            store,
+            network,
+            trust,
+            news,
+            fetching,
+            pullers: Pullers::default(),
+            near: Turns::new(None),
+            far: Turns::new(up),
+            suspects: Arc::default(),
+            ids: AtomicU64::new(1),
+            streams: Arc::new(Semaphore::new(STREAMS_SERVED_MAX)),
+            streams_by_peer: Mutex::default(),
+        }
+    }
+}

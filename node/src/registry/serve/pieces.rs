@@ -1,0 +1,119 @@
+//! What one puller has asked for and not been sent: taken piece by piece by its stream's task, or by the lanes it has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use reg_proto::digest::Digest;
+use reg_proto::wire::Rejection;
+
+use super::queue::Place;
+use crate::registry::serve::Serving;
+use crate::store::{BlobFile, Partial, ReadError};
+use crate::transfer::Turn;
+
+/// Blob files one stream or lane keeps open: a sharded model's files are asked for one after another.
+const OPEN_BLOBS_MAX: usize = 8;
+
+/// What one puller has asked for and not been sent.
+#[derive(Debug)]
+pub(super) struct Requests {
+    pub place: Place,
+    /// Counts changes of what is held: what was opened before may be another file now.
+    changes: AtomicU64,
+}
+
+impl Requests {
+    pub(super) const fn new(place: Place) -> Self {
+        Self { place, changes: AtomicU64::new(0) }
+    }
+
+    /// Notes that what is held has changed.
+    pub(super) fn change(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+}
+
+/// Where a blob's bytes are served from.
+#[derive(Debug)]
+pub(super) enum Bytes {
+    Whole(BlobFile),
+    Part(Partial),
+}
+
+/// Reads pieces for one stream or lane, into one buffer that is used again. It blocks.
+#[derive(Debug)]
+pub(super) struct PieceReader {
+    serving: Arc<Serving>,
+    requests: Arc<Requests>,
+    open: BTreeMap<Digest, Bytes>,
+    changes: u64,
+    buffer: Vec<u8>,
+}
+
+impl PieceReader {
+    pub(super) fn new(serving: Arc<Serving>, requests: Arc<Requests>) -> Self {
+        Self { serving, requests, open: BTreeMap::new(), changes: 0, buffer: Vec::new() }
+    }
+
+    /// Reads the piece whose turn it is.
+    ///
+    /// # Errors
+    /// Why it is not served.
+    pub(super) fn read(&mut self, turn: &Turn) -> Result<&[u8], Rejection> {
+        let changes = self.requests.changes();
+        if std::mem::replace(&mut self.changes, changes) != changes {
+            self.open.clear();
+        }
+        let serving = match self.open.remove(&turn.blob) {
+            Some(serving) => serving,
+            None => self.serving.open_serving(turn.blob)?,
+        };
+        let layout = match &serving {
+            Bytes::Whole(file) => file.layout(),
+            Bytes::Part(partial) => partial.states().layout(),
+        };
+        let piece = layout.piece(turn.piece).ok_or(Rejection::Malformed)?;
+        match &serving {
+            Bytes::Whole(file) => file.read_piece(piece, &mut self.buffer),
+            Bytes::Part(partial) => partial.read_piece(piece, &mut self.buffer),
+        }
+        .map_err(|error| self.serving.on_read_error(turn.blob, &error))?;
+        if self.open.len() >= OPEN_BLOBS_MAX {
+            self.open.pop_first();
+        }
+        self.open.insert(turn.blob, serving);
+        Ok(&self.buffer)
+    }
+
+    /// Returns what was read last.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Serving {
+    fn open_serving(&self, blob: Digest) -> Result<Bytes, Rejection> {
+        if !self.trust.gives_blob(&blob) {
+            return Err(Rejection::NotHere);
+        }
+        if self.is_suspect(&blob) {
+            return Err(Rejection::Unverified);
+        }
+        if self.trust.is_unserved(&blob) {
+            return Err(Rejection::NotHere);
+        }
+        match self.store.open_blob(&blob) {
+            Ok(file) => return Ok(Bytes::Whole(file)),
+            Err(ReadError::NotHere { .. }) => {}
+            Err(error) => return Err(self.on_read_error(blob, &error)),
+        }
+        let partials = self.store.open_partial(&blob);
+        let best = partials.into_iter().max_by_key(|partial| partial.have().count());
+        best.map(Bytes::Part).ok_or(Rejection::NotHere)
+    }
+}

@@ -1,0 +1,413 @@
+//! [`Turns`]: serving one after the other and no faster than it may be; the policy of [`Uplink`] with a clock and waiters.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reg_proto::peer::PeerId;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::transfer::{Asked, Instant, Line, SLOT_HOLD, TokenBucket, Turn, Uplink, slots_at};
+
+/// Which piece is sent next, and when.
+#[derive(Debug)]
+pub struct Turns {
+    start: std::time::Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    uplink: Uplink,
+    lines: BTreeMap<Line, Mail>,
+    /// `None` without a limit.
+    bucket: Option<TokenBucket>,
+    /// Bytes that were sent since it was last asked.
+    sent: u64,
+}
+
+/// The turns that one stream has been given and not taken yet, and how whoever waits for one hears of it: a thread, or the
+/// stream's task.
+#[derive(Debug)]
+struct Mail {
+    given: VecDeque<Turn>,
+    wake: Arc<Wake>,
+}
+
+#[derive(Debug, Default)]
+struct Wake {
+    threads: Condvar,
+    task: Notify,
+}
+
+impl Wake {
+    fn all(&self) {
+        self.threads.notify_all();
+        self.task.notify_one();
+    }
+}
+
+/// What one stream waits for. Dropping it, or ending it, lets all go that wait.
+#[derive(Debug)]
+pub struct Place {
+    turns: Arc<Turns>,
+    line: Line,
+    wake: Arc<Wake>,
+}
+
+/// A piece's slot, for as long as it lives.
+#[derive(Debug)]
+pub struct Slot {
+    turns: Arc<Turns>,
+    turn: Turn,
+    /// Bytes of the piece, once it has been sent.
+    sent: Option<u64>,
+}
+
+impl Turns {
+    /// Returns turns at `rate` bytes per second, `None` for any.
+    pub fn new(rate: Option<u64>) -> Arc<Self> {
+        let state = State {
+            uplink: Uplink::new(slots_at(rate)),
+            lines: BTreeMap::new(),
+            bucket: rate.map(TokenBucket::new),
+            sent: 0,
+        };
+        Arc::new(Self { start: std::time::Instant::now(), state: Mutex::new(state) })
+    }
+
+    /// Returns a place for a stream of `peer`.
+    pub fn join(self: &Arc<Self>, peer: PeerId) -> Place {
+        let mut state = self.state();
+        let (line, wake) = (state.uplink.join(peer), Arc::<Wake>::default());
+        state.lines.insert(line, Mail { given: VecDeque::new(), wake: wake.clone() });
+        Place { turns: self.clone(), line, wake }
+    }
+
+    /// Changes the rate, `None` for any.
+    pub fn set_rate(&self, rate: Option<u64>) {
+        let mut state = self.state();
+        state.uplink.set_slots(slots_at(rate));
+        match (&mut state.bucket, rate) {
+            (Some(bucket), Some(rate)) => bucket.set_rate(rate),
+            (bucket, rate) => *bucket = rate.map(TokenBucket::new),
+        }
+    }
+
+    /// Takes bytes out and returns how long to wait before they go.
+    fn pace(&self, bytes: usize) -> Duration {
+        let now = self.now();
+        let mut state = self.state();
+        state.bucket.as_mut().map_or(Duration::ZERO, |bucket| bucket.take(now, bytes as u64))
+    }
+
+    /// Tells whether there is a limit.
+    pub fn is_limited(&self) -> bool {
+        self.state().bucket.is_some()
+    }
+
+    /// Returns how many bytes were sent since this was last asked.
+    pub fn take_sent(&self) -> u64 {
+        std::mem::take(&mut self.state().sent)
+    }
+
+    fn now(&self) -> Instant {
+        Instant::after_start(self.start.elapsed())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Gives away what slots there are, and wakes whom they are given to.
+    fn give(&mut self, now: Instant) {
+        while let Some(turn) = self.uplink.grant(now) {
+            match self.lines.get_mut(&turn.line) {
+                Some(mail) => {
+                    mail.given.push_back(turn);
+                    mail.wake.threads.notify_one();
+                    mail.wake.task.notify_one();
+                }
+                None => self.uplink.unsent(turn.ticket),
+            }
+        }
+    }
+
+    /// Takes the next turn that a line was given.
+    fn take(&mut self, line: Line) -> Option<Turn> {
+        self.lines.get_mut(&line)?.given.pop_front()
+    }
+
+    /// Whoever waited on a line does so no more: a turn it was given meanwhile goes back.
+    fn leave_off(&mut self, line: Line, now: Instant) {
+        if !self.uplink.unready(line)
+            && let Some(turn) = self.take(line)
+        {
+            self.uplink.give_back(&turn);
+            self.give(now);
+        }
+    }
+}
+
+impl Place {
+    /// Takes a request in, or says after how long it should be asked again.
+    pub fn add(&self, asked: Asked) -> Result<(), Duration> {
+        let now = self.turns.now();
+        let mut state = self.turns.state();
+        state.uplink.admit(now, self.line, asked)?;
+        state.give(now);
+        Ok(())
+    }
+
+    /// Forgets a request.
+    pub fn cancel(&self, id: u32) {
+        self.turns.state().uplink.cancel(self.line, id);
+    }
+
+    /// Returns a request that waits, if any does.
+    pub fn any(&self) -> Option<u32> {
+        self.turns.state().uplink.any(self.line)
+    }
+
+    /// Waits for the next turn, on a task. Nothing is lost where it is dropped meanwhile.
+    pub async fn turn(&self) -> Slot {
+        let mut waits = Waits::begin(self);
+        loop {
+            if let Some(slot) = waits.take() {
+                return slot;
+            }
+            // Slots of slow pullers come free without anybody telling.
+            drop(timeout(SLOT_HOLD, self.wake.task.notified()).await);
+        }
+    }
+
+    /// Waits for the next turn, on a thread of its own; `None` when there will be none.
+    pub fn turn_blocking(&self) -> Option<Slot> {
+        let mut state = self.turns.state();
+        state.uplink.ready(self.line);
+        loop {
+            state.give(self.turns.now());
+            if let Some(turn) = state.take(self.line) {
+                return Some(self.slot(turn));
+            }
+            if !state.lines.contains_key(&self.line) {
+                return None;
+            }
+            let threads = &self.wake.threads;
+            state = match state.uplink.any(self.line) {
+                Some(_) => threads.wait_timeout(state, SLOT_HOLD).unwrap_or_else(PoisonError::into_inner).0,
+                None => threads.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// Puts a piece back that could not be sent, before all else that this stream waits for.
+    pub fn give_back(&self, slot: Slot) {
+        let now = self.turns.now();
+        let mut state = self.turns.state();
+        state.uplink.give_back(&slot.turn);
+        state.give(now);
+    }
+
+    /// Ends whoever waits.
+    pub fn end(&self) {
+        let now = self.turns.now();
+        let mut state = self.turns.state();
+        state.uplink.leave(self.line);
+        if let Some(mail) = state.lines.remove(&self.line) {
+            mail.given.iter().for_each(|turn| state.uplink.unsent(turn.ticket));
+        }
+        state.give(now);
+        drop(state);
+        self.wake.all();
+    }
+
+    /// Tells whether there is a limit.
+    pub fn is_limited(&self) -> bool {
+        self.turns.is_limited()
+    }
+
+    fn slot(&self, turn: Turn) -> Slot {
+        Slot { turns: self.turns.clone(), turn, sent: None }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A task that waits for a turn.
+struct Waits<'a> {
+    place: &'a Place,
+    is_over: bool,
+}
+
+impl<'a> Waits<'a> {
+    fn begin(place: &'a Place) -> Self {
+        place.turns.state().uplink.ready(place.line);
+        Self { place, is_over: false }
+    }
+
+    fn take(&mut self) -> Option<Slot> {
+        let place = self.place;
+        let now = place.turns.now();
+        let mut state = place.turns.state();
+        state.give(now);
+        let turn = state.take(place.line)?;
+        self.is_over = true;
+        Some(place.slot(turn))
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let now = self.place.turns.now();
+            self.place.turns.state().leave_off(self.place.line, now);
+        }
+    }
+}
+
+impl Slot {
+    pub const fn turn(&self) -> Turn {
+        self.turn
+    }
+
+    /// Takes bytes of the piece out of the limit and returns how long to wait before they go; the slot is kept meanwhile.
+    pub fn pace(&self, bytes: usize) -> Duration {
+        let wait = self.turns.pace(bytes);
+        if !wait.is_zero() {
+            let until = self.turns.now() + wait;
+            self.turns.state().uplink.hold(self.turn.ticket, until);
+        }
+        wait
+    }
+
+    /// Notes that a piece of so many bytes has been sent from it.
+    pub fn sent(mut self, bytes: usize) {
+        self.sent = Some(bytes as u64);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let now = self.turns.now();
+        let mut state = self.turns.state();
+        match self.sent {
+            Some(bytes) => {
+                state.sent += bytes;
+                state.uplink.sent(now, self.turn.ticket, bytes);
+            }
+            None => state.uplink.unsent(self.turn.ticket),
+        }
+        state.give(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reg_proto::digest::Digest;
+
+    use super::*;
+    use crate::transfer::UPLOAD_SLOTS;
+
+    fn place(turns: &Arc<Turns>, n: u8) -> Place {
+        turns.join(PeerId::from_public_key([n; 32]))
+    }
+
+    fn asked(id: u32, first: u32, count: u32) -> Asked {
+        Asked { id, blob: Digest::of(b""), first, count }
+    }
+
+    /// Places of so many pullers, each with a slot.
+    async fn all_taken(turns: &Arc<Turns>) -> Vec<(Place, Slot)> {
+        let mut taken = Vec::new();
+        for n in 0..UPLOAD_SLOTS {
+            let place = place(turns, n as u8);
+            assert!(place.add(asked(1, n as u32, 1)).is_ok());
+            let slot = place.turn().await;
+            taken.push((place, slot));
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn slots_go_round_and_come_back_when_they_are_dropped() {
+        let turns = Turns::new(None);
+        let mut taken = all_taken(&turns).await;
+        let (next, gone) = (place(&turns, 99), place(&turns, 98));
+        assert!(next.add(asked(7, 50, 2)).is_ok() && gone.add(asked(1, 60, 1)).is_ok());
+        let mut waits = Waits::begin(&next);
+        assert!(waits.take().is_none(), "all slots are taken");
+        drop(gone);
+        taken.pop();
+        let slot = waits.take().expect("one has come free");
+        assert_eq!((slot.turn().id, slot.turn().piece), (7, 50));
+        slot.sent(700);
+        assert_eq!((turns.take_sent(), turns.take_sent()), (700, 0));
+        assert_eq!(next.any(), Some(7), "the other piece waits");
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_nobody_takes_or_that_could_not_be_sent_is_given_again() {
+        let turns = Turns::new(None);
+        let place = place(&turns, 1);
+        let waits = Waits::begin(&place);
+        assert!(place.add(asked(1, 5, 1)).is_ok() && place.add(asked(2, 6, 1)).is_ok());
+        drop(waits);
+        let slot = place.turn().await;
+        assert_eq!(slot.turn().piece, 5);
+        place.give_back(slot);
+        assert_eq!(place.turn().await.turn().piece, 5);
+        assert_eq!(place.turn().await.turn().piece, 6);
+    }
+
+    #[tokio::test]
+    async fn a_puller_that_does_not_take_its_piece_holds_up_nobody() {
+        let turns = Turns::new(None);
+        let stuck = all_taken(&turns).await;
+        let other = place(&turns, 99);
+        assert!(other.add(asked(1, 0, 1)).is_ok());
+        assert!(timeout(Duration::from_secs(60), other.turn()).await.is_ok());
+        drop(stuck);
+    }
+
+    #[test]
+    fn threads_get_turns_and_are_let_go() {
+        let turns = Turns::new(None);
+        let place = Arc::new(place(&turns, 1));
+        let thread = std::thread::spawn({
+            let place = place.clone();
+            move || {
+                let mut pieces = Vec::new();
+                while let Some(slot) = place.turn_blocking() {
+                    pieces.push(slot.turn().piece);
+                    slot.sent(1);
+                    if pieces.len() == 3 {
+                        place.end();
+                    }
+                }
+                pieces
+            }
+        });
+        assert!(place.add(asked(1, 4, 3)).is_ok());
+        assert_eq!(thread.join().unwrap(), [4, 5, 6]);
+        assert!(place.add(asked(2, 0, 1)).is_err(), "it has ended");
+    }
+
+    #[test]
+    fn a_limit_is_kept_and_can_be_changed() {
+        let turns = Turns::new(Some(1_000_000));
+        assert!(turns.pace(100_000).is_zero(), "a burst");
+        let waits: Duration = (0..20).map(|_| turns.pace(100_000)).max().unwrap_or_default();
+        assert!(waits > Duration::from_secs(1), "{waits:?}");
+        assert!(turns.is_limited());
+        turns.set_rate(None);
+        assert!(turns.pace(100_000_000).is_zero() && !turns.is_limited());
+    }
+}

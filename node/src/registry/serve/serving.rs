@@ -1,0 +1,116 @@
+//! Takes in what peers ask and open, and hands each to what answers it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reg_proto::peer::PeerId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tracing::debug;
+
+use super::queue::Turns;
+use super::{Serving, answer, stream};
+use crate::net::{Inbound, InboundStream, PeerEvent};
+use crate::registry::limits::{ANSWERS_AT_ONCE, COURTESY_LOOK, STREAMS_PER_PEER_MAX};
+use crate::transfer::Courtesy;
+
+impl Serving {
+    /// Returns the turns in which a peer is served.
+    pub async fn turns(&self, peer: PeerId) -> Arc<Turns> {
+        if self.fetching.is_limited(peer).await { self.far.clone() } else { self.near.clone() }
+    }
+
+    /// Lets a stream in, if there is room for it.
+    fn admit(self: &Arc<Self>, peer: PeerId) -> Option<Admitted> {
+        let permit = self.streams.clone().try_acquire_owned().ok()?;
+        let mut by_peer = self.streams_by_peer.lock().expect("no holder of this lock panics");
+        let streams = by_peer.entry(peer).or_default();
+        if *streams >= STREAMS_PER_PEER_MAX {
+            return None;
+        }
+        *streams += 1;
+        Some(Admitted { serving: self.clone(), peer, _permit: permit })
+    }
+}
+
+/// A stream that is being served.
+struct Admitted {
+    serving: Arc<Serving>,
+    peer: PeerId,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut by_peer = self.serving.streams_by_peer.lock().expect("no holder of this lock panics");
+        if let Some(streams) = by_peer.get_mut(&self.peer) {
+            *streams -= 1;
+            if *streams == 0 {
+                by_peer.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// Hands everything that comes in to whoever answers it.
+pub async fn serve_all(serving: Arc<Serving>, mut inbound: Inbound) {
+    let mut tasks = JoinSet::new();
+    let answers = Arc::new(Semaphore::new(ANSWERS_AT_ONCE));
+    loop {
+        tokio::select! {
+            Some(request) = inbound.requests.recv() => {
+                let (serving, answers) = (serving.clone(), answers.clone());
+                tasks.spawn(async move {
+                    let _turn = answers.acquire_owned().await;
+                    answer::answer(serving, request).await;
+                });
+            }
+            Some(stream) = inbound.streams.recv() => serve_stream(&serving, stream, &mut tasks),
+            Some(announcement) = inbound.announcements.recv() => serving.news.hear(announcement),
+            Some(event) = inbound.peers.recv() => greet(&serving, event, &mut tasks),
+            Some(_done) = tasks.join_next() => {}
+            else => return,
+        }
+    }
+}
+
+fn serve_stream(serving: &Arc<Serving>, stream: InboundStream, tasks: &mut JoinSet<()>) {
+    let peer = stream.peer;
+    match serving.admit(peer) {
+        Some(admitted) => {
+            let serving = serving.clone();
+            tasks.spawn(async move {
+                stream::serve(serving, stream).await;
+                drop(admitted);
+            });
+        }
+        None => debug!(%peer, "a peer's stream finds no room"),
+    }
+}
+
+/// Compares what was heard of with a peer that has just come.
+fn greet(serving: &Arc<Serving>, event: PeerEvent, tasks: &mut JoinSet<()>) {
+    if let (PeerEvent::Connected(peer), true) = (event, serving.network.gossips()) {
+        let serving = serving.clone();
+        tasks.spawn(async move {
+            serving.news.ask_for_vows(peer).await;
+            serving.news.take_heads_of(peer).await;
+        });
+    }
+}
+
+/// Sends to the world no faster than the line takes without a queue.
+pub async fn be_courteous(serving: Arc<Serving>) {
+    let (start, mut courtesy) = (std::time::Instant::now(), Courtesy::default());
+    let mut due = tokio::time::interval(COURTESY_LOOK);
+    loop {
+        due.tick().await;
+        let peers = serving.network.peers().await;
+        let far = peers.into_iter().filter(|it| !it.near);
+        let round_trips: Vec<(PeerId, Duration)> =
+            far.filter_map(|it| Some((it.peer, Duration::from_millis(it.rtt_ms?)))).collect();
+        let now = crate::transfer::Instant::after_start(start.elapsed());
+        let sent = serving.far.take_sent() / COURTESY_LOOK.as_secs();
+        serving.far.set_rate(courtesy.look(now, sent, &round_trips));
+    }
+}

@@ -1,0 +1,354 @@
+//! Serving: what is here and verified goes to whoever asks for it on a blob stream, over its lanes where it has any.
+//!
+//! One task reads a stream's frames and one answers them, so that a puller which does not read its pieces can still
+//! cancel. Partial blobs are served as far as they are verified.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use reg_proto::digest::Digest;
+use reg_proto::limits::{BLOBS_FOLLOWED_MAX, REQUEST_PIECES_MAX, REQUESTS_WAITING_MAX};
+use reg_proto::peer::PeerId;
+use reg_proto::piece::{BlobLayout, PieceIndex, PieceSet};
+use reg_proto::wire::{Frame, Held, Rejection};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::lane::{self, Said, ServingLane};
+use super::pieces::{PieceReader, Requests};
+use super::queue::Slot;
+use crate::net::{FrameError, FrameReader, FrameWriter, InboundStream, LaneWriter, Pace};
+use crate::registry::fetch::Way;
+use crate::registry::limits::{LANE_ANSWER_TIMEOUT, LANE_ANSWERS_MAX, NEWS_INTERVAL, PAUSED_RETRY_MS};
+use crate::registry::serve::Serving;
+use crate::store::{Partial, ReadError};
+use crate::transfer::{Asked, Turn};
+
+/// Frames read and not yet answered: what a stream may have waiting, and its small frames.
+const FRAMES_WAITING_MAX: usize = REQUESTS_WAITING_MAX + BLOBS_FOLLOWED_MAX;
+
+/// What one stream has asked for.
+struct Server {
+    serving: Arc<Serving>,
+    peer: PeerId,
+    writer: FrameWriter,
+    requests: Arc<Requests>,
+    /// What was last said of each blob that is followed.
+    followed: BTreeMap<Digest, Held>,
+    /// Lent to a blocking task while it reads.
+    reader: Option<PieceReader>,
+    /// Lanes whose thread runs, by number.
+    lanes: BTreeMap<u64, ServingLane>,
+    /// Lanes that were offered.
+    offered: JoinSet<Option<LaneWriter>>,
+    said: (mpsc::Sender<Said>, mpsc::Receiver<Said>),
+}
+
+/// Serves one stream until the peer closes it, or says something that nobody may say.
+pub(super) async fn serve(serving: Arc<Serving>, stream: InboundStream) {
+    let InboundStream { peer, reader, writer } = stream;
+    let (frames, received) = mpsc::channel(FRAMES_WAITING_MAX);
+    let reading = tokio::spawn(read(peer, reader, frames));
+    let requests = Arc::new(Requests::new(serving.turns(peer).await.join(peer)));
+    let server = Server {
+        reader: Some(PieceReader::new(serving.clone(), requests.clone())),
+        serving,
+        peer,
+        writer,
+        requests,
+        followed: BTreeMap::new(),
+        lanes: BTreeMap::new(),
+        offered: JoinSet::new(),
+        said: mpsc::channel(LANE_ANSWERS_MAX),
+    };
+    if let Err(error) = server.run(received).await {
+        debug!(%peer, %error, "a stream that was served broke");
+    }
+    reading.abort();
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.requests.place.end();
+        self.followed.keys().for_each(|blob| self.serving.pullers.left(blob, &self.peer));
+    }
+}
+
+async fn read(peer: PeerId, mut reader: FrameReader, frames: mpsc::Sender<Frame>) {
+    loop {
+        match reader.next().await {
+            Ok(Some(frame)) => {
+                if frames.send(frame).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                debug!(%peer, %error, "a stream that was served broke");
+                return;
+            }
+        }
+    }
+}
+
+impl Server {
+    async fn run(mut self, mut frames: mpsc::Receiver<Frame>) -> Result<(), FrameError> {
+        let mut news = tokio::time::interval(NEWS_INTERVAL);
+        news.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                frame = frames.recv() => match frame {
+                    Some(frame) => self.on_frame(frame).await?,
+                    None => return Ok(()),
+                },
+                Some(said) = self.said.1.recv() => self.on_said(said).await?,
+                Some(lane) = self.offered.join_next() => self.on_lane(lane.ok().flatten()),
+                _ = news.tick() => self.tell_news().await?,
+                slot = self.requests.place.turn(), if self.lanes.is_empty() => self.serve_next(slot).await?,
+            }
+        }
+    }
+
+    async fn on_frame(&mut self, frame: Frame) -> Result<(), FrameError> {
+        match frame {
+            Frame::Follow { blob } => self.follow(blob).await,
+            Frame::Unfollow { blob } => {
+                if self.followed.remove(&blob).is_some() {
+                    self.serving.pullers.left(&blob, &self.peer);
+                }
+                Ok(())
+            }
+            Frame::Request { id, blob, first, count } => self.enqueue(Asked { id, blob, first, count }).await,
+            Frame::Cancel { id } => {
+                self.requests.place.cancel(id);
+                Ok(())
+            }
+            Frame::WantLane => self.offer_lane().await,
+            Frame::GetStates { blob } => self.send_states(blob).await,
+            Frame::Complain { blob, piece } => {
+                self.look_at(blob, piece);
+                Ok(())
+            }
+            frame => {
+                debug!(peer = %self.peer, ?frame, "a puller sent a frame that only servers send");
+                Ok(())
+            }
+        }
+    }
+
+    async fn follow(&mut self, blob: Digest) -> Result<(), FrameError> {
+        if self.followed.len() >= BLOBS_FOLLOWED_MAX && !self.followed.contains_key(&blob) {
+            return Ok(());
+        }
+        let pieces = self.serving.held(&blob);
+        if self.followed.insert(blob, pieces.clone()).is_none() {
+            self.serving.pullers.joined(blob, self.peer);
+        }
+        self.writer.send(&Frame::Holds { blob, pieces }).await
+    }
+
+    /// Tells of pieces that have come, or gone, since it was last told.
+    async fn tell_news(&mut self) -> Result<(), FrameError> {
+        while self.serving.fetching.priorities.is_all_paused()
+            && let Some(id) = self.requests.place.any()
+        {
+            self.requests.place.cancel(id);
+            self.reject(id, Rejection::Busy { retry_ms: PAUSED_RETRY_MS }).await?;
+        }
+        let changed: Vec<(Digest, Held)> = self
+            .followed
+            .iter()
+            .map(|(blob, told)| (*blob, told, self.serving.held(blob)))
+            .filter(|(_, told, held)| *told != held)
+            .map(|(blob, _, held)| (blob, held))
+            .collect();
+        for (blob, pieces) in changed {
+            self.requests.change();
+            let told = self.followed.insert(blob, pieces.clone());
+            let gained = told.and_then(|told| pieces.gained_since(&told));
+            let news = match gained {
+                Some(runs) => Frame::Has { blob, runs },
+                None => Frame::Holds { blob, pieces },
+            };
+            self.writer.send(&news).await?;
+        }
+        Ok(())
+    }
+
+    async fn enqueue(&mut self, asked: Asked) -> Result<(), FrameError> {
+        let Asked { id, count, .. } = asked;
+        if count == 0 || count > REQUEST_PIECES_MAX {
+            return self.reject(id, Rejection::Malformed).await;
+        }
+        if self.serving.fetching.priorities.is_all_paused() {
+            return self.reject(id, Rejection::Busy { retry_ms: PAUSED_RETRY_MS }).await;
+        }
+        match self.requests.place.add(asked) {
+            Ok(()) => Ok(()),
+            Err(retry) => {
+                let retry_ms = u32::try_from(retry.as_millis()).unwrap_or(u32::MAX);
+                self.reject(id, Rejection::Busy { retry_ms }).await
+            }
+        }
+    }
+
+    async fn offer_lane(&mut self) -> Result<(), FrameError> {
+        let ticket =
+            self.serving.network.offer_lane(self.peer).filter(|_| self.offered.len() < LANE_ANSWERS_MAX);
+        let Some(ticket) = ticket else { return self.writer.send(&Frame::NoLane).await };
+        self.offered.spawn(async move { timeout(LANE_ANSWER_TIMEOUT, ticket.lane).await.ok()?.ok() });
+        self.writer.send(&Frame::LaneOffer { ports: ticket.ports, token: ticket.token }).await
+    }
+
+    /// A lane that was offered has come, or not.
+    fn on_lane(&mut self, lane: Option<LaneWriter>) {
+        let Some(lane) = lane else { return };
+        let (serving, says, number) =
+            (self.serving.clone(), self.said.0.clone(), self.serving.ids.fetch_add(1, Ordering::Relaxed));
+        match lane::start(serving, self.peer, self.requests.clone(), lane, number, says) {
+            Ok(lane) => {
+                self.lanes.insert(number, lane);
+            }
+            Err(error) => warn!(peer = %self.peer, %error, "a lane cannot be served"),
+        }
+    }
+
+    async fn on_said(&mut self, said: Said) -> Result<(), FrameError> {
+        match said {
+            Said::Refused { id, blob, reason } => self.refuse(id, blob, reason).await,
+            Said::Ended { lane } => {
+                self.lanes.remove(&lane);
+                Ok(())
+            }
+        }
+    }
+
+    async fn reject(&mut self, id: u32, reason: Rejection) -> Result<(), FrameError> {
+        self.writer.send(&Frame::Reject { id, reason }).await
+    }
+
+    /// Rejects a request for a blob that is not as it was thought to be: what is held of it next will be news.
+    async fn refuse(&mut self, id: u32, blob: Digest, reason: Rejection) -> Result<(), FrameError> {
+        self.requests.change();
+        if let Some(told) = self.followed.get_mut(&blob) {
+            *told = Held::None;
+        }
+        self.reject(id, reason).await
+    }
+
+    /// Sends the piece whose turn it is, so that frames are looked at between pieces.
+    async fn serve_next(&mut self, slot: Slot) -> Result<(), FrameError> {
+        let turn = slot.turn();
+        let Turn { id, blob, piece, is_first, .. } = turn;
+        let reader = self.reader.take();
+        let mut reader =
+            reader.unwrap_or_else(|| PieceReader::new(self.serving.clone(), self.requests.clone()));
+        let read = tokio::task::spawn_blocking(move || {
+            let refused = reader.read(&turn).err();
+            (reader, refused)
+        });
+        match read.await {
+            Ok((reader, None)) => {
+                let bytes = reader.bytes().len();
+                let pace = |bytes: usize| slot.pace(bytes);
+                let pace = if self.requests.place.is_limited() { Pace::Kept(&pace) } else { Pace::Free };
+                self.writer.send_paced(id, piece, reader.bytes(), pace).await?;
+                self.serving.fetching.traffic.count_served(self.peer, bytes as u64, is_first, Way::Stream);
+                slot.sent(bytes);
+                self.reader = Some(reader);
+                Ok(())
+            }
+            Ok((reader, Some(reason))) => {
+                self.reader = Some(reader);
+                self.requests.place.cancel(id);
+                drop(slot);
+                self.refuse(id, blob, reason).await
+            }
+            Err(_) => {
+                self.requests.place.cancel(id);
+                drop(slot);
+                self.refuse(id, blob, Rejection::NotHere).await
+            }
+        }
+    }
+
+    async fn send_states(&mut self, blob: Digest) -> Result<(), FrameError> {
+        let serving = self.serving.clone();
+        let states = tokio::task::spawn_blocking(move || {
+            serving.trust.gives_blob(&blob).then(|| serving.store.states(&blob))
+        })
+        .await;
+        match states {
+            Ok(Some(Ok(states))) => self.writer.send(&Frame::States { blob, bytes: states.to_bytes() }).await,
+            _ => self.writer.send(&Frame::NoStates { blob }).await,
+        }
+    }
+
+    /// A peer says that a piece does not match: look, once at a time, off this task.
+    fn look_at(&self, blob: Digest, piece: u32) {
+        let size = self.serving.store.blob_size(&blob).and_then(|size| BlobLayout::new(size).ok());
+        let Some(piece) = size.and_then(|layout| layout.piece(piece)) else { return };
+        self.serving.recheck_later(blob, Some(piece));
+    }
+}
+
+impl Serving {
+    /// Returns what this node holds of a blob, as it tells peers.
+    fn held(self: &Arc<Self>, blob: &Digest) -> Held {
+        if self.trust.is_unserved(blob) || !self.trust.gives_blob(blob) {
+            return Held::None;
+        }
+        if self.store.contains(blob) && !self.is_suspect(blob) {
+            return Held::All;
+        }
+        let partials = self.store.open_partial(blob);
+        let best: Option<PieceSet> = partials.iter().map(Partial::have).max_by_key(PieceSet::count);
+        best.map_or(Held::None, |pieces| Held::from_set(&pieces))
+    }
+
+    pub fn on_read_error(&self, blob: Digest, error: &ReadError) -> Rejection {
+        match error {
+            ReadError::Unverified { .. } => {
+                self.recheck_later(blob, None);
+                Rejection::Unverified
+            }
+            ReadError::NotHere { .. } => Rejection::NotHere,
+            error => {
+                warn!(%blob, %error, "a blob cannot be served");
+                Rejection::NotHere
+            }
+        }
+    }
+
+    pub fn is_suspect(&self, blob: &Digest) -> bool {
+        self.suspects.lock().expect("no holder of this lock panics").contains(blob)
+    }
+
+    /// Rehashes a blob, or one piece of it, off this task; it is not served meanwhile.
+    fn recheck_later(&self, blob: Digest, piece: Option<PieceIndex>) {
+        let mut suspects = self.suspects.lock().expect("no holder of this lock panics");
+        if piece.is_none() && !suspects.insert(blob) {
+            return;
+        }
+        drop(suspects);
+        let (store, suspects) = (self.store.clone(), self.suspects.clone());
+        tokio::task::spawn_blocking(move || {
+            let damaged = match piece {
+                Some(piece) => !store.recheck_piece(&blob, piece).unwrap_or(true),
+                None => true,
+            };
+            if damaged {
+                suspects.lock().expect("no holder of this lock panics").insert(blob);
+                match store.recheck(&blob, &|_| {}) {
+                    Ok(outcome) => warn!(%blob, ?outcome, "a blob that had changed was looked at"),
+                    Err(error) => warn!(%blob, %error, "a blob that had changed cannot be looked at"),
+                }
+            }
+            suspects.lock().expect("no holder of this lock panics").remove(&blob);
+        });
+    }
+}

@@ -1,0 +1,346 @@
+//! [`TrustFile`]: whom the user calls by which name, what models must show, and whose warnings count. It means what this
+//! user has said, and nothing else.
+//!
+//! The file is the user's own: it is read anew each time, so that an edit counts at once, and what a command changes leaves
+//! the rest, comments too, as it was.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+
+use reg_api::fault::{Fault, FaultKind};
+use reg_api::rule::Scope;
+use reg_keys::durable;
+use reg_proto::denylist::Denied;
+use reg_proto::name::{Petname, Publisher, PublisherId};
+use thiserror::Error;
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
+
+use super::said::{EntryError, TrustEntries};
+use super::written::RawTrust;
+
+pub(super) use super::written::RawRule;
+
+/// Bytes of a trust file: ten thousand publishers at 60 bytes each, and as much again for comments.
+const TRUST_FILE_BYTES_MAX: usize = 1 << 20;
+/// Rules: each pull looks at all of them.
+pub(super) const RULES_MAX: usize = 256;
+/// Lists subscribed to: each is fetched every hour and kept.
+pub const DENYLISTS_MAX: usize = 16;
+
+const FIRST_LINES: &str = "\
+# Whom you trust with what, on this machine only. `reg trust --help` tells what can be said; comments stay.
+
+[petnames]
+";
+
+/// The file of petnames, rules and subscriptions.
+#[derive(Debug, Clone)]
+pub struct TrustFile {
+    path: PathBuf,
+}
+
+/// Why a petname means nobody, or is not given.
+#[derive(Debug, Error)]
+pub enum TrustError {
+    #[error("{petname} is not a petname you have given")]
+    Unknown { petname: Petname },
+    #[error("petname {petname} is given to {publisher} already")]
+    Taken { petname: Petname, publisher: PublisherId },
+    #[error("trust file {path} is not understood")]
+    Syntax { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("trust file {path} has an entry that is refused")]
+    Entry { path: PathBuf, source: EntryError },
+    #[error("{what} is not in the trust file")]
+    Missing { what: String },
+    #[error("trust file {path} is written in a way that no command can add to")]
+    Form { path: PathBuf },
+    #[error("trust file {path} would become larger than {TRUST_FILE_BYTES_MAX} bytes")]
+    Full { path: PathBuf },
+    #[error("trust file {path} cannot be read")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("trust file {path} cannot be written")]
+    Write { path: PathBuf, source: io::Error },
+}
+
+impl Fault for TrustError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Unknown { .. }
+            | Self::Taken { .. }
+            | Self::Syntax { .. }
+            | Self::Entry { .. }
+            | Self::Form { .. } => FaultKind::Invalid,
+            Self::Missing { .. } => FaultKind::NotFound,
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => FaultKind::DiskFull,
+            Self::Full { .. } | Self::Read { .. } | Self::Write { .. } => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown { petname } => Some(format!("reg trust add {petname} ID")),
+            Self::Taken { petname, .. } => Some(format!(
+                "is the new id really theirs? ask them another way; then `reg trust accept {petname} ID`"
+            )),
+            Self::Missing { .. } => Some("`reg trust show` shows all of it".to_owned()),
+            Self::Form { path } => Some(format!("change {} yourself", path.display())),
+            _ => None,
+        }
+    }
+}
+
+impl TrustFile {
+    /// Returns the trust file at `path`, which need not exist yet.
+    pub const fn open(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Returns what the file says.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds what is not understood. One that is not there says nothing.
+    pub fn load(&self) -> Result<TrustEntries, TrustError> {
+        self.parse(&self.read()?)
+    }
+
+    /// Returns every petname with the publisher it means.
+    ///
+    /// # Errors
+    /// As for [`TrustFile::load`].
+    pub fn list(&self) -> Result<BTreeMap<Petname, PublisherId>, TrustError> {
+        Ok(self.load()?.petnames)
+    }
+
+    /// Returns whom a user means: an id means itself, a petname what the file says.
+    ///
+    /// # Errors
+    /// A petname that was never given, or a file that cannot be read.
+    pub fn resolve(&self, publisher: &Publisher) -> Result<PublisherId, TrustError> {
+        match publisher {
+            Publisher::Id(id) => Ok(*id),
+            Publisher::Petname(petname) => {
+                let known = self.list()?.get(petname).copied();
+                known.ok_or_else(|| TrustError::Unknown { petname: petname.clone() })
+            }
+        }
+    }
+
+    /// Gives a petname to a publisher, and returns whether that is new. Once this returns, it is there after a power cut.
+    ///
+    /// # Errors
+    /// The petname means somebody else already, or the file cannot be read or written.
+    pub fn add(&self, petname: &Petname, publisher: PublisherId) -> Result<bool, TrustError> {
+        self.edit(|document, trust| match trust.petnames.get(petname) {
+            Some(known) if *known == publisher => Ok(false),
+            Some(known) => Err(TrustError::Taken { petname: petname.clone(), publisher: *known }),
+            None => self.point(document, petname, publisher),
+        })
+    }
+
+    /// Points a petname at another publisher than before, and returns whether that is new.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn accept(&self, petname: &Petname, publisher: PublisherId) -> Result<bool, TrustError> {
+        self.edit(|document, trust| match trust.petnames.get(petname) {
+            Some(known) if *known == publisher => Ok(false),
+            _ => self.point(document, petname, publisher),
+        })
+    }
+
+    /// Takes a petname away.
+    ///
+    /// # Errors
+    /// It was never given, a rule or a list needs it, or the file cannot be read or written.
+    pub fn remove(&self, petname: &Petname) -> Result<(), TrustError> {
+        self.edit(|document, trust| {
+            if !trust.petnames.contains_key(petname) {
+                return Err(TrustError::Missing { what: petname.to_string() });
+            }
+            let names = document.get_mut("petnames").and_then(Item::as_table_like_mut);
+            names.ok_or_else(|| self.form())?.remove(petname.as_str());
+            Ok(true)
+        })
+        .map(drop)
+    }
+
+    /// Adds a rule.
+    ///
+    /// # Errors
+    /// The rule is not understood, or the file cannot be read or written.
+    pub fn require(&self, rule: &RawRule) -> Result<(), TrustError> {
+        self.edit(|document, _| {
+            let rules = document.entry("rules").or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
+            rules.as_array_of_tables_mut().ok_or_else(|| self.form())?.push(rule.to_table());
+            Ok(true)
+        })
+        .map(drop)
+    }
+
+    /// Takes away the rules for a scope, and returns how many there were.
+    ///
+    /// # Errors
+    /// There is none, or the file cannot be read or written.
+    pub fn waive(&self, scope: &Scope) -> Result<usize, TrustError> {
+        let mut count = 0;
+        self.edit(|document, trust| {
+            count = trust.rules.iter().filter(|it| it.scope == *scope).count();
+            if count == 0 {
+                return Err(TrustError::Missing { what: format!("a rule for {scope}") });
+            }
+            let rules = document.get_mut("rules").and_then(Item::as_array_of_tables_mut);
+            let of_scope = |table: &Table| {
+                table.get("models").and_then(Item::as_str).is_some_and(|it| it.parse().as_ref() == Ok(scope))
+            };
+            rules.ok_or_else(|| self.form())?.retain(|table| !of_scope(table));
+            Ok(true)
+        })?;
+        Ok(count)
+    }
+
+    /// Subscribes to a list, or ends that; returns whether that is new.
+    ///
+    /// # Errors
+    /// The list is not there to be ended, or the file cannot be read or written.
+    pub fn subscribe(&self, list: &str, on: bool) -> Result<bool, TrustError> {
+        self.edit(|document, trust| {
+            let has = trust.denylists.iter().any(|it| it.name == list);
+            self.switch(document, "subscribed", list, has, on)
+        })
+    }
+
+    /// Allows what a list denies, or ends that; returns whether that is new.
+    ///
+    /// # Errors
+    /// It is not there to be ended, or the file cannot be read or written.
+    pub fn allow(&self, denied: &Denied, on: bool) -> Result<bool, TrustError> {
+        self.edit(|document, trust| {
+            self.switch(document, "allow", &denied.to_string(), trust.allowed.contains(denied), on)
+        })
+    }
+
+    /// Writes a text into one of the lists of `[denylists]`, or takes it away.
+    fn switch(
+        &self,
+        document: &mut DocumentMut,
+        key: &str,
+        text: &str,
+        has: bool,
+        on: bool,
+    ) -> Result<bool, TrustError> {
+        if has == on {
+            return if on { Ok(false) } else { Err(TrustError::Missing { what: text.to_owned() }) };
+        }
+        let table = document.entry("denylists").or_insert(Item::Table(Table::new()));
+        let list = table.as_table_like_mut().ok_or_else(|| self.form())?;
+        let list = list.entry(key).or_insert(value(toml_edit::Array::new()));
+        let list = list.as_array_mut().ok_or_else(|| self.form())?;
+        if on {
+            list.push(text);
+        } else {
+            list.retain(|it| it.as_str() != Some(text));
+        }
+        Ok(true)
+    }
+
+    fn point(
+        &self,
+        document: &mut DocumentMut,
+        petname: &Petname,
+        publisher: PublisherId,
+    ) -> Result<bool, TrustError> {
+        let names = document.entry("petnames").or_insert(Item::Table(Table::new()));
+        let names = names.as_table_like_mut().ok_or_else(|| self.form())?;
+        // A value that is there keeps what stands around it.
+        match names.get_mut(petname.as_str()).and_then(Item::as_value_mut) {
+            Some(known) => {
+                let around = known.decor().clone();
+                *known = publisher.to_string().into();
+                *known.decor_mut() = around;
+            }
+            None => drop(names.insert(petname.as_str(), value(publisher.to_string()))),
+        }
+        Ok(true)
+    }
+
+    /// Changes the file, unless `change` returns false. What comes out must be understood again.
+    fn edit(
+        &self,
+        change: impl FnOnce(&mut DocumentMut, &TrustEntries) -> Result<bool, TrustError>,
+    ) -> Result<bool, TrustError> {
+        let _lock = self.lock().map_err(|source| self.unwritten(source))?;
+        let text = self.read()?;
+        let Some(text) = self.changed(&text, change)? else { return Ok(false) };
+        if text.len() > TRUST_FILE_BYTES_MAX {
+            return Err(TrustError::Full { path: self.path.clone() });
+        }
+        // Where the file is a link, what it points to is replaced and not the link.
+        let target = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        durable::replace(&target, text.as_bytes()).map_err(|source| self.unwritten(source))?;
+        Ok(true)
+    }
+
+    fn changed(
+        &self,
+        text: &str,
+        change: impl FnOnce(&mut DocumentMut, &TrustEntries) -> Result<bool, TrustError>,
+    ) -> Result<Option<String>, TrustError> {
+        let trust = self.parse(text)?;
+        let text = if text.is_empty() { FIRST_LINES } else { text };
+        let mut document: DocumentMut = text.parse().map_err(|_| self.form())?;
+        if !change(&mut document, &trust)? {
+            return Ok(None);
+        }
+        let text = document.to_string();
+        self.parse(&text)?;
+        Ok(Some(text))
+    }
+
+    /// Keeps two commands from adding to the same old text; ends when it is dropped.
+    fn lock(&self) -> io::Result<File> {
+        if let Some(directory) = self.path.parent().filter(|it| !it.as_os_str().is_empty() && !it.exists()) {
+            durable::create_directory(directory)?;
+        }
+        let mut name = self.path.clone().into_os_string();
+        name.push(".lock");
+        let lock = File::options().create(true).truncate(false).write(true).open(name)?;
+        lock.lock()?;
+        Ok(lock)
+    }
+
+    fn read(&self) -> Result<String, TrustError> {
+        let failed = |source| TrustError::Read { path: self.path.clone(), source };
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+            Err(source) => return Err(failed(source)),
+        };
+        let bytes = durable::read(&file, TRUST_FILE_BYTES_MAX).map_err(failed)?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| failed(io::ErrorKind::InvalidData.into()))?;
+        Ok(text.to_owned())
+    }
+
+    fn parse(&self, text: &str) -> Result<TrustEntries, TrustError> {
+        let raw: RawTrust = toml::from_str(text)
+            .map_err(|source| TrustError::Syntax { path: self.path.clone(), source: Box::new(source) })?;
+        raw.mean().map_err(|source| TrustError::Entry { path: self.path.clone(), source })
+    }
+
+    /// Tells of an entry that a user wanted.
+    pub fn refused(&self, source: EntryError) -> TrustError {
+        TrustError::Entry { path: self.path.clone(), source }
+    }
+
+    fn form(&self) -> TrustError {
+        TrustError::Form { path: self.path.clone() }
+    }
+
+    fn unwritten(&self, source: io::Error) -> TrustError {
+        TrustError::Write { path: self.path.clone(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! What the user's trust file means for a publisher and for a model in the store.
+
+use std::collections::BTreeMap;
+
+use reg_api::check::Check;
+use reg_proto::attestation::Said;
+use reg_proto::digest::Digest;
+use reg_proto::name::{Petname, PublisherId};
+
+use crate::registry::model::record::{self, ModelRecord};
+use crate::registry::policy::{Facts, judge_trust};
+use crate::registry::trust::{Trust, TrustError};
+
+impl Trust {
+    pub fn petnames(&self) -> BTreeMap<PublisherId, Petname> {
+        self.file.list().unwrap_or_default().into_iter().map(|(petname, id)| (id, petname)).collect()
+    }
+
+    pub fn has_named(&self, publisher: &PublisherId) -> bool {
+        self.file.list().is_ok_and(|names| names.values().any(|it| it == publisher))
+    }
+
+    /// Judges a model that is here by what the user wants now.
+    pub fn judge_here(
+        &self,
+        manifest: &Digest,
+        record: &ModelRecord,
+        said: &[Said],
+    ) -> Result<Vec<Check>, TrustError> {
+        let trust = self.file.load()?;
+        let mut checks = self.denials(&trust).judge(record.publisher, manifest, &record.blobs);
+        let claimed = &record.metadata.claimed.licenses;
+        let config = record::manifest(&self.store, manifest).ok();
+        let config = config.and_then(|it| record::document(&self.store, &it.config().digest));
+        let config = config.and_then(|it| reg_proto::manifest::ModelConfig::from_bytes(&it).ok());
+        let licenses = config.map(|config| match config.descriptor.licenses {
+            licenses if licenses.is_empty() => claimed.iter().map(ToString::to_string).collect(),
+            licenses => licenses,
+        });
+        let facts = Facts {
+            publisher: record.publisher,
+            model: record.model.clone(),
+            petnames: trust.petnames,
+            attestations: said.iter().map(|it| (it.by(), it.kind(), it.result())).collect(),
+            licenses,
+        };
+        checks.extend(judge_trust(&trust.rules, &facts));
+        Ok(checks)
+    }
+}

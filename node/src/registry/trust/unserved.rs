@@ -1,0 +1,106 @@
+//! Denylists applied: what the lists that the user follows warn of, and what is therefore not served.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use reg_api::clock;
+use reg_proto::denylist::{DENYLIST_FILE, Denied, Denylist};
+use reg_proto::digest::Digest;
+use reg_proto::limits::DENYLIST_BYTES_MAX;
+use reg_proto::name::Tag;
+use tracing::warn;
+
+use crate::registry::Trust;
+use crate::registry::model::record::{self, ModelRecord};
+use crate::registry::policy::{Denial, Denials};
+use crate::registry::publishers::tags;
+use crate::registry::trust::{DENYLISTS_MAX, Subscription, TrustEntries};
+
+/// What is not served, and the lists that were read to know it.
+#[derive(Debug, Default)]
+pub(super) struct Unserved {
+    digests: Mutex<Arc<BTreeSet<Digest>>>,
+    /// By the digest of their file, so that a list is read once.
+    read: Mutex<BTreeMap<Digest, Arc<Denylist>>>,
+}
+
+impl Trust {
+    /// Gathers what the subscribed lists warn of. A list that is not here warns of nothing, and that is told.
+    pub fn denials(&self, trust: &TrustEntries) -> Denials {
+        let mut denials = Denials { allowed: trust.allowed.clone(), ..Denials::default() };
+        for subscription in &trust.denylists {
+            let name = &subscription.name;
+            let Some((_, list)) = self.read_list(subscription) else {
+                denials.notes.push(format!("{name} is not here, so nothing that it warns of is known"));
+                continue;
+            };
+            denials.lists += 1;
+            if let Some(late) = clock::now().checked_sub(list.expires) {
+                denials
+                    .notes
+                    .push(format!("{name} has not been current for {} h: it counts still", late / 3600));
+            }
+            for entry in list.entries.iter() {
+                let denial = Denial { reason: entry.reason.to_string(), list: name.clone() };
+                denials.denied.entry(entry.deny).or_insert(denial);
+            }
+        }
+        denials
+    }
+
+    /// Returns the manifest of the newest version of a list, and the list, where they are in the store and understood.
+    pub fn read_list(&self, list: &Subscription) -> Option<(Digest, Arc<Denylist>)> {
+        let tag = tags::record(&self.store, list.publisher, &list.model, &Tag::latest()).ok()??;
+        let manifest = tag.record().manifest.digest;
+        let file = record::manifest(&self.store, &manifest).ok()?;
+        let file = file.files().iter().find(|it| it.path.as_str() == DENYLIST_FILE)?.digest;
+        if let Some(known) = self.unserved.read.lock().expect("no holder of this lock panics").get(&file) {
+            return Some((manifest, known.clone()));
+        }
+        let bytes = self.store.read_blob(&file, DENYLIST_BYTES_MAX as u64).ok()?;
+        match Denylist::from_bytes(&bytes) {
+            Ok(denylist) => {
+                let denylist = Arc::new(denylist);
+                let mut read = self.unserved.read.lock().expect("no holder of this lock panics");
+                if read.len() >= 2 * DENYLISTS_MAX {
+                    read.clear();
+                }
+                read.insert(file, denylist.clone());
+                Some((manifest, denylist))
+            }
+            Err(error) => {
+                warn!(list = %list.name, %error, "a denylist is not understood");
+                None
+            }
+        }
+    }
+
+    /// Tells whether something is not to be served: a list that the user follows warns of it.
+    pub fn is_unserved(&self, digest: &Digest) -> bool {
+        self.unserved.digests.lock().expect("no holder of this lock panics").contains(digest)
+    }
+
+    /// Works out which manifests, referrers and blobs are not served: all of a model that is denied, but what a model that
+    /// is not needs too.
+    pub fn reload_denials(&self) {
+        let Ok(trust) = self.file.load() else { return };
+        let denials = self.denials(&trust);
+        let mut denied = BTreeSet::new();
+        if !denials.denied.is_empty() {
+            let records = ModelRecord::all(&self.store).unwrap_or_default();
+            let (bad, good): (Vec<_>, Vec<_>) = records
+                .iter()
+                .partition(|(digest, it)| denials.of_model(it.publisher, digest, &it.blobs).is_some());
+            denied.extend(bad.iter().flat_map(|(digest, it)| it.blobs.iter().chain([digest])).copied());
+            for blob in good.iter().flat_map(|(digest, it)| it.blobs.iter().chain([digest])) {
+                denied.remove(blob);
+            }
+            let listed = denials.denied.keys().filter_map(|it| match it {
+                Denied::Digest(digest) => denials.of_blob(digest).map(|_| *digest),
+                Denied::Publisher(_) => None,
+            });
+            denied.extend(listed);
+        }
+        *self.unserved.digests.lock().expect("no holder of this lock panics") = Arc::new(denied);
+    }
+}

@@ -1,0 +1,88 @@
+//! TODO.
+
+use reg_api::fault::{Fault, FaultKind};
+use reg_proto::content::kind::ContentKind;
+use reg_proto::piece::BlobTooLarge;
+use thiserror::Error;
+
+use super::files::PLAIN_BYTES_MAX;
+use crate::endpoint::HubError;
+use crate::registry::import::UploadError;
+use crate::registry::read::ReaderError;
+use crate::store::{PartialError, ReadError, ReserveError, ResumeError, WriteError};
+
+/// Why the endpoint does not give what was asked for.
+#[derive(Debug, Error)]
+pub enum UpstreamError {
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    #[error("{path} has no name there that proves it")]
+    NoName { path: String },
+    #[error("{path} is not what the endpoint says: what came has another hash")]
+    Other { path: String },
+    #[error("{path} ended after {found} of {expected} bytes")]
+    Short { path: String, expected: u64, found: u64 },
+    #[error("{path} has more than {PLAIN_BYTES_MAX} bytes, and is not in LFS")]
+    PlainTooLarge { path: String },
+    #[error("{path} is too large")]
+    TooLarge { path: String, source: BlobTooLarge },
+    #[error("{path} is of kind {kind}, which is refused: {reason}")]
+    Denied { path: String, kind: ContentKind, reason: &'static str },
+    #[error("{path} is on its way")]
+    Coming { path: String },
+    #[error("too many files are being fetched at once")]
+    Busy,
+    #[error("there is no room for it")]
+    Reserve(#[from] ReserveError),
+    #[error("it cannot be gone on with")]
+    Resume(#[from] ResumeError),
+    #[error("store does not take it")]
+    Write(#[from] WriteError),
+    #[error("store does not take it")]
+    Partial(#[from] PartialError),
+    #[error("it cannot be read")]
+    Read(#[from] ReadError),
+    #[error("blob cannot be kept")]
+    Keep(#[from] UploadError),
+    #[error(transparent)]
+    Relay(#[from] ReaderError),
+    #[error("a task ended early")]
+    Interrupted,
+}
+
+impl Fault for UpstreamError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Hub(HubError::NotFound { .. }) => FaultKind::NotFound,
+            Self::Hub(HubError::Denied { .. }) | Self::Denied { .. } => FaultKind::Denied,
+            Self::Hub(_) | Self::Short { .. } => FaultKind::Unreachable,
+            Self::NoName { .. } | Self::Other { .. } => FaultKind::Verification,
+            Self::Coming { .. } | Self::Busy | Self::Resume(ResumeError::Busy { .. }) => {
+                FaultKind::RetryLater
+            }
+            Self::Reserve(_) => FaultKind::DiskFull,
+            Self::Write(source) | Self::Resume(ResumeError::Write(source)) if source.is_disk_full() => {
+                FaultKind::DiskFull
+            }
+            Self::Partial(source) if source.is_disk_full() => FaultKind::DiskFull,
+            Self::PlainTooLarge { .. } | Self::TooLarge { .. } => FaultKind::Invalid,
+            Self::Relay(source) => source.kind(),
+            Self::Resume(_)
+            | Self::Write(_)
+            | Self::Partial(_)
+            | Self::Keep(_)
+            | Self::Read(_)
+            | Self::Interrupted => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Coming { .. } => Some("ask again: what has come is kept".to_owned()),
+            Self::Denied { .. } => {
+                Some("leave the file out, or start the daemon with --allow-unsafe".to_owned())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! [`Upstream`]: a Hugging Face endpoint that is asked for repositories whose owner is nobody that is known here.
+//!
+//! Nobody has signed what it answers, and that is said with it. A file is still proven by the name that the endpoint gives
+//! it; a large one has a digest, so it may come from peers, is kept, and is shared by that digest alone. What needed the
+//! user's token is passed through: it is neither kept nor shared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use reg_proto::content::kind::sniff;
+use reg_proto::digest::Digest;
+use reg_proto::piece::BlobLayout;
+use tokio::time::timeout;
+
+use super::error::UpstreamError;
+use super::transit::Fetch;
+use crate::endpoint::questions::{Answer, Described, Question};
+use crate::endpoint::{Hub, HubError, RemoteName};
+use crate::registry::limits::REMOTE_PATIENCE;
+use crate::registry::model::git_blob;
+use crate::registry::policy::{Verdict, judge};
+use crate::registry::read::BlobReader;
+use crate::registry::{Importing, Reading};
+
+pub use crate::endpoint::HubError as UpstreamUnusable;
+
+/// Bytes of a plain file: hubs keep larger ones in LFS.
+pub(super) const PLAIN_BYTES_MAX: u64 = 64 << 20;
+/// Files whose bytes were wrong that are remembered.
+const DISTRUSTED_MAX: usize = 4096;
+
+/// An endpoint and what is being fetched from it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Upstream(pub Arc<Endpoint>);
+
+#[derive(Debug)]
+pub struct Endpoint {
+    pub reading: Arc<Reading>,
+    pub importing: Arc<Importing>,
+    pub hub: Hub,
+    /// Large files that are on their way.
+    pub fetches: Mutex<BTreeMap<Digest, Arc<Fetch>>>,
+    /// Files of which wrong bytes may have been passed on: who has a part of them must begin anew.
+    distrusted: Mutex<BTreeSet<Digest>>,
+}
+
+/// A file at the endpoint.
+#[derive(Debug, Clone)]
+pub struct RemoteFile {
+    pub described: Described,
+    pub question: Question,
+    /// Its path in the repository, for what may be served.
+    pub path: String,
+}
+
+/// What a file is named by there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Git's SHA-1 of a plain file.
+    Plain([u8; 20]),
+    /// The digest of a large one, and its size.
+    Large(Digest, BlobLayout),
+}
+
+impl RemoteFile {
+    /// Returns the commit that the revision meant.
+    pub fn commit(&self) -> &str {
+        &self.described.commit
+    }
+
+    /// Returns its size in bytes, where the endpoint tells it.
+    pub const fn size(&self) -> Option<u64> {
+        self.described.size
+    }
+
+    /// Returns what it is named by.
+    ///
+    /// # Errors
+    /// It is large and its size is not told, or is no size of a blob.
+    pub fn kept(&self) -> Result<Kept, UpstreamError> {
+        match (&self.described.name, self.described.size) {
+            (RemoteName::Git(oid), _) => Ok(Kept::Plain(*oid)),
+            (RemoteName::Lfs(digest), Some(size)) => match BlobLayout::new(size) {
+                Ok(layout) => Ok(Kept::Large(*digest, layout)),
+                Err(source) => Err(UpstreamError::TooLarge { path: self.path.clone(), source }),
+            },
+            (RemoteName::Lfs(_), None) => Err(UpstreamError::NoName { path: self.path.clone() }),
+        }
+    }
+
+    /// Tells whether it was shown to the user's token only.
+    pub const fn is_private(&self) -> bool {
+        self.question.shows_token
+    }
+
+    /// Judges it by its first and last bytes.
+    pub fn judge(&self, head: &[u8], tail: &[u8], size: u64) -> Result<(), UpstreamError> {
+        let kind = sniff(&self.path, head, tail, size);
+        match judge(kind) {
+            Verdict::Allow => Ok(()),
+            Verdict::Deny { reason } => Err(UpstreamError::Denied { path: self.path.clone(), kind, reason }),
+        }
+    }
+}
+
+impl Upstream {
+    /// Returns the endpoint at `endpoint`; `token` is shown where it says nothing without, to the owner of this node.
+    ///
+    /// # Errors
+    /// The system's certificates cannot be read.
+    pub fn new(
+        reading: Arc<Reading>,
+        importing: Arc<Importing>,
+        endpoint: &str,
+        token: Option<String>,
+    ) -> Result<Self, HubError> {
+        let (fetches, distrusted) = (Mutex::default(), Mutex::default());
+        Ok(Self(Arc::new(Endpoint {
+            reading,
+            importing,
+            hub: Hub::new(endpoint, token)?,
+            fetches,
+            distrusted,
+        })))
+    }
+
+    /// Returns where it is.
+    pub fn endpoint(&self) -> &str {
+        self.0.hub.endpoint()
+    }
+
+    /// Asks without the user's token, and with it where nothing is said without and `is_owner` asks.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`]; the endpoint's own errors are answers.
+    pub async fn ask(&self, question: Question, is_owner: bool) -> Result<(Answer, Question), UpstreamError> {
+        let question = Question { shows_token: false, ..question };
+        let answer = self.0.hub.ask(&question).await?;
+        if !answer.is_withheld() || !is_owner || !self.0.hub.has_token() {
+            return Ok((answer, question));
+        }
+        let question = Question { shows_token: true, ..question };
+        Ok((self.0.hub.ask(&question).await?, question))
+    }
+
+    /// Asks about a file, whose path in its repository is `path`; where the endpoint has none, its answer says why.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`].
+    pub async fn describe(
+        &self,
+        question: Question,
+        path: &str,
+        is_owner: bool,
+    ) -> Result<Result<RemoteFile, Answer>, UpstreamError> {
+        let (answer, question) = self.ask(question, is_owner).await?;
+        if !answer.status.is_success() && !answer.status.is_redirection() {
+            return Ok(Err(answer));
+        }
+        let no_name = || UpstreamError::NoName { path: path.to_owned() };
+        let described = Described::of(&answer.headers).ok_or_else(no_name)?;
+        Ok(Ok(RemoteFile { described, question: question.getting(), path: path.to_owned() }))
+    }
+
+    /// Returns the bytes of a plain file, proven by git's name.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`].
+    pub async fn plain(&self, file: &RemoteFile, oid: [u8; 20]) -> Result<Bytes, UpstreamError> {
+        let name = data_encoding::HEXLOWER.encode(&oid);
+        let (store, noted) = (self.0.reading.store.clone(), name.clone());
+        let known = tokio::task::spawn_blocking(move || {
+            let bytes = store.read_blob(&store.noted_import(&noted)?, PLAIN_BYTES_MAX).ok()?;
+            (git_blob(&bytes) == oid).then_some(bytes)
+        });
+        let bytes = match known.await.map_err(|_| UpstreamError::Interrupted)? {
+            Some(bytes) => bytes,
+            None => self.fetch_plain(file, oid, name).await?,
+        };
+        if !self.0.reading.resolver.allows_unsafe() {
+            file.judge(&bytes, &bytes, bytes.len() as u64)?;
+        }
+        Ok(bytes.into())
+    }
+
+    async fn fetch_plain(
+        &self,
+        file: &RemoteFile,
+        oid: [u8; 20],
+        name: String,
+    ) -> Result<Vec<u8>, UpstreamError> {
+        let mut stream = self.0.hub.fetch(&file.question, 0).await?.bytes_stream();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            let url = || file.question.path_and_query.clone();
+            bytes.extend_from_slice(&chunk.map_err(|source| HubError::Transport { url: url(), source })?);
+            if bytes.len() as u64 > PLAIN_BYTES_MAX {
+                return Err(UpstreamError::PlainTooLarge { path: file.path.clone() });
+            }
+        }
+        if git_blob(&bytes) != oid {
+            return Err(UpstreamError::Other { path: file.path.clone() });
+        }
+        if !file.is_private() {
+            let digest = self.0.importing.put_small(bytes.clone()).await?;
+            let store = self.0.reading.store.clone();
+            let note = tokio::task::spawn_blocking(move || store.note_import(&name, &digest));
+            note.await.map_err(|_| UpstreamError::Interrupted)??;
+        }
+        Ok(bytes)
+    }
+
+    /// Reads `range` (in bytes) of a large file: from here, else from peers or the endpoint. It returns once the first
+    /// bytes are here. The last ones come only once the digest is right.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`]; [`UpstreamError::Coming`] where the first bytes do not come within 8 s.
+    pub async fn read(
+        &self,
+        file: &RemoteFile,
+        digest: Digest,
+        layout: BlobLayout,
+        range: Range<u64>,
+    ) -> Result<BlobReader, UpstreamError> {
+        let reading = &self.0.reading;
+        let is_whole = reading.open_whole(digest).await?.is_some();
+        if is_whole && !reading.resolver.allows_unsafe() {
+            self.judge_whole(file, digest, layout.size()).await?;
+        }
+        let begun = if is_whole {
+            reading.read_whole(digest, layout, range).await?
+        } else if file.is_private() {
+            self.pass_through(file, digest, layout.size(), range).await?
+        } else {
+            self.read_coming(file, digest, layout, range).await?
+        };
+        match timeout(REMOTE_PATIENCE, begun.begun()).await {
+            Ok(Ok(reader)) => Ok(reader),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(UpstreamError::Coming { path: file.path.clone() }),
+        }
+    }
+
+    /// Tells whether a client must not go on from a part of this file that it has.
+    pub fn must_begin_anew(&self, digest: &Digest) -> bool {
+        self.0.distrusted.lock().expect("no holder of this lock panics").contains(digest)
+    }
+
+    pub fn distrust(&self, digest: Digest) {
+        let mut distrusted = self.0.distrusted.lock().expect("no holder of this lock panics");
+        if distrusted.len() < DISTRUSTED_MAX {
+            distrusted.insert(digest);
+        }
+    }
+}

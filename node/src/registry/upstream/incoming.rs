@@ -1,0 +1,517 @@
+//! [`Fetch`]: a large file on its way from peers, else from an endpoint, to whoever reads it meanwhile.
+//!
+//! Peers' pieces are proven by the digest only once all are here, so nothing of them is served before. What the endpoint
+//! sends is passed on as it comes, as it would have come without this node; but the last of it once the digest is right,
+//! so that no client takes a wrong file for a whole one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use reg_api::reporter::Reporter;
+use reg_proto::content::kind::{HEAD_LEN, TAIL_LEN};
+use reg_proto::dht::DhtKey;
+use reg_proto::digest::Digest;
+use reg_proto::peer::PeerId;
+use reg_proto::piece::BlobLayout;
+use reg_proto::states::{PieceStates, StateHasher};
+use reg_proto::wire::Frame;
+use tokio::sync::watch;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::error::UpstreamError;
+use super::files::{RemoteFile, Upstream};
+use super::transit::{Fetch, State};
+use crate::endpoint::HubError;
+use crate::registry::Reading;
+use crate::registry::fetch::{DownloadError, Downloader};
+use crate::registry::limits::{
+    CLIENT_STALL, PEERS_ASKED_FOR_BLOB, QUESTIONS_AT_ONCE, READ_PATIENCE, REMOTE_FETCHES_MAX, REMOTE_LINGER,
+    REMOTE_PEERS_PATIENCE, REMOTE_PEERS_STALL,
+};
+use crate::registry::read::{BlobReader, ReaderError, Sender, send_from_store};
+use crate::store::{Upload, UploadError, UploadReader};
+
+/// Bytes that are held back until the digest is right, and that are read or written at once.
+const HELD_BACK: usize = 1 << 20;
+/// How often a file that breaks off is gone on with, without a byte in between.
+const BREAKS_MAX: u32 = 3;
+
+impl Upstream {
+    /// Reads a file that is not here, from a fetch that is under way or is begun for it.
+    pub async fn read_coming(
+        &self,
+        file: &RemoteFile,
+        digest: Digest,
+        layout: BlobLayout,
+        range: Range<u64>,
+    ) -> Result<BlobReader, UpstreamError> {
+        let state = self.join(file, digest, layout)?;
+        let reading = self.0.reading.clone();
+        let turn = reading.turn().await?;
+        Ok(BlobReader::new(turn, |sender| {
+            tokio::spawn(async move {
+                let sent = send_coming(&reading, digest, layout, range, state, sender.clone()).await;
+                if let Err(error) = sent {
+                    drop(sender.send(Err(error)).await);
+                }
+            })
+        }))
+    }
+
+    fn join(
+        &self,
+        file: &RemoteFile,
+        digest: Digest,
+        layout: BlobLayout,
+    ) -> Result<watch::Receiver<State>, UpstreamError> {
+        let mut fetches = self.0.fetches.lock().expect("no holder of this lock panics");
+        if let Some(fetch) = fetches.get(&digest) {
+            return Ok(fetch.state.subscribe());
+        }
+        if fetches.len() >= REMOTE_FETCHES_MAX {
+            return Err(UpstreamError::Busy);
+        }
+        let fetch = Arc::new(Fetch { state: watch::Sender::new(State::Begun) });
+        let receiver = fetch.state.subscribe();
+        fetches.insert(digest, fetch.clone());
+        tokio::spawn(self.clone().run(fetch, file.clone(), digest, layout));
+        Ok(receiver)
+    }
+
+    /// Fetches for as long as somebody reads, or may come back.
+    async fn run(self, fetch: Arc<Fetch>, file: RemoteFile, digest: Digest, layout: BlobLayout) {
+        let result = tokio::select! {
+            result = self.bring(&fetch, &file, digest, layout) => Some(result),
+            () = deserted(&fetch) => None,
+        };
+        self.0.fetches.lock().expect("no holder of this lock panics").remove(&digest);
+        match result {
+            Some(Ok(())) => {
+                if let Some(key) = DhtKey::blob(&digest, layout.size()) {
+                    self.0.reading.network.provide(key).await;
+                }
+                fetch.state.send_replace(State::Done);
+            }
+            Some(Err(error)) => {
+                warn!(path = file.path, %error, "a file of the endpoint does not come");
+                fetch.state.send_replace(State::Failed(Arc::new(error)));
+            }
+            // Who has joined at the last moment is told to come back.
+            None => drop(fetch.state.send_replace(State::Failed(Arc::new(UpstreamError::Busy)))),
+        }
+    }
+
+    async fn bring(
+        &self,
+        fetch: &Fetch,
+        file: &RemoteFile,
+        digest: Digest,
+        layout: BlobLayout,
+    ) -> Result<(), UpstreamError> {
+        let (store, size) = (self.0.reading.store.clone(), layout.size());
+        let reserved = spawn_blocking(move || store.reserve(size, &BTreeSet::from([digest])));
+        let _lease = reserved.await.map_err(|_| UpstreamError::Interrupted)??;
+        let is_here = self.bring_from_peers(digest, layout).await?;
+        if is_here {
+            if !self.0.reading.resolver.allows_unsafe() {
+                self.judge_whole(file, digest, size).await?;
+            }
+        } else {
+            self.bring_from_endpoint(fetch, file, digest, size).await?;
+        }
+        self.0.importing.keep_uploaded(digest).await?;
+        Ok(())
+    }
+
+    /// Fetches from peers that say they hold it, and tells whether it is here whole and proven.
+    async fn bring_from_peers(&self, digest: Digest, layout: BlobLayout) -> Result<bool, UpstreamError> {
+        let reading = &self.0.reading;
+        if layout.piece_count() == 1 || reading.network.is_offline() {
+            return Ok(false);
+        }
+        let Some((states, holders)) = self.holders(digest, layout).await else { return Ok(false) };
+        info!(blob = %digest, peers = holders.len(), "a file of the endpoint is fetched from peers");
+        let (store, size) = (reading.store.clone(), layout.size());
+        let opened = spawn_blocking(move || store.partial(digest, size, states)).await;
+        let partial = opened.map_err(|_| UpstreamError::Interrupted)??;
+        let downloader = Downloader::new(&reading.fetching, vec![partial.clone()]);
+        let stalled = async {
+            let mut have = partial.have().count();
+            loop {
+                tokio::time::sleep(REMOTE_PEERS_STALL).await;
+                if partial.have().count() == std::mem::replace(&mut have, partial.have().count()) {
+                    return;
+                }
+            }
+        };
+        let silent = Reporter::silent();
+        let result = tokio::select! {
+            result = downloader.run(holders, None, &silent) => result.map(|_| true),
+            () = stalled => Ok(false),
+        };
+        let ended = spawn_blocking(move || match result {
+            Ok(true) => partial.finish().map(|()| true),
+            Err(DownloadError::FalseStates { .. }) => partial.discard().map(|()| false),
+            _ => partial.checkpoint().map(|()| false),
+        });
+        match ended.await.map_err(|_| UpstreamError::Interrupted)? {
+            Ok(is_here) => Ok(is_here),
+            Err(error) => {
+                info!(blob = %digest, %error, "what came from peers is of no use: the endpoint is asked");
+                Ok(false)
+            }
+        }
+    }
+
+    /// Asks who is connected, and whom the DHT knows, for the piece states of a blob: who has them has all of it. The list
+    /// that most of them go by is returned, with them.
+    async fn holders(&self, digest: Digest, layout: BlobLayout) -> Option<(PieceStates, Vec<PeerId>)> {
+        let reading = &self.0.reading;
+        let mut peers = reading.network.connected().await;
+        let end = tokio::time::Instant::now() + REMOTE_PEERS_PATIENCE;
+        if let Some(key) = DhtKey::blob(&digest, layout.size()) {
+            let mut providers = reading.network.providers(key).await;
+            while let Ok(Some(peer)) = tokio::time::timeout_at(end, providers.recv()).await {
+                peers.push(peer);
+            }
+        }
+        peers.sort_unstable();
+        peers.dedup();
+        peers.retain(|peer| !reading.resolver.bans.is_banned(peer));
+        peers.truncate(PEERS_ASKED_FOR_BLOB);
+        let mut waiting = peers.into_iter();
+        let mut asked: JoinSet<(PeerId, Option<Vec<u8>>)> = JoinSet::new();
+        let mut told: BTreeMap<Digest, (Vec<u8>, Vec<PeerId>)> = BTreeMap::new();
+        loop {
+            while asked.len() < QUESTIONS_AT_ONCE {
+                let Some(peer) = waiting.next() else { break };
+                let network = reading.network.clone();
+                asked.spawn(async move {
+                    let question = ask_for_states(&network, peer, digest, layout);
+                    (peer, timeout(REMOTE_PEERS_PATIENCE, question).await.ok().flatten())
+                });
+            }
+            match tokio::time::timeout_at(end + REMOTE_PEERS_PATIENCE, asked.join_next()).await {
+                Ok(Some(Ok((peer, Some(bytes))))) => {
+                    told.entry(Digest::of(&bytes)).or_insert((bytes, Vec::new())).1.push(peer);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let (bytes, peers) = told.into_values().max_by_key(|(_, peers)| peers.len())?;
+        Some((PieceStates::parse(layout, &bytes).ok()?, peers))
+    }
+
+    async fn bring_from_endpoint(
+        &self,
+        fetch: &Fetch,
+        file: &RemoteFile,
+        digest: Digest,
+        size: u64,
+    ) -> Result<(), UpstreamError> {
+        let store = self.0.reading.store.clone();
+        let begun = spawn_blocking(move || store.resume_upload(&digest)).await;
+        let mut upload = begun.map_err(|_| UpstreamError::Interrupted)??;
+        let reader = upload.reader()?;
+        let mut flow = Flow {
+            fetch,
+            file,
+            reader: Arc::new(reader),
+            size,
+            judged: self.0.reading.resolver.allows_unsafe(),
+        };
+        flow.tell(upload.size())?;
+        let mut breaks = 0;
+        while upload.size() < size {
+            let before = upload.size();
+            let broke;
+            (upload, broke) = self.go_on(upload, &mut flow).await?;
+            breaks = if upload.size() > before { 0 } else { breaks + 1 };
+            match broke {
+                Some(error) if breaks > BREAKS_MAX => return Err(error.into()),
+                Some(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+                None => break,
+            }
+        }
+        if upload.size() < size {
+            return Err(UpstreamError::Short {
+                path: file.path.clone(),
+                expected: size,
+                found: upload.size(),
+            });
+        }
+        if !self.0.reading.resolver.allows_unsafe() {
+            flow.judge()?;
+        }
+        match spawn_blocking(move || upload.finish(digest)).await.map_err(|_| UpstreamError::Interrupted)? {
+            Ok(_) => Ok(()),
+            Err(UploadError::Digest { .. }) => {
+                self.distrust(digest);
+                Err(UpstreamError::Other { path: file.path.clone() })
+            }
+            Err(UploadError::Write(error)) => Err(error.into()),
+        }
+    }
+
+    /// Writes what the endpoint sends, from where it is, and returns why it broke off, if it did.
+    async fn go_on(
+        &self,
+        mut upload: Upload,
+        flow: &mut Flow<'_>,
+    ) -> Result<(Upload, Option<HubError>), UpstreamError> {
+        let response = match self.0.hub.fetch(&flow.file.question, upload.size()).await {
+            Ok(response) => response,
+            Err(error @ HubError::Transport { .. }) => return Ok((upload, Some(error))),
+            Err(error) => return Err(error.into()),
+        };
+        let mut stream = response.bytes_stream();
+        let mut gathered = BytesMut::new();
+        loop {
+            let chunk = stream.next().await;
+            let is_last = !matches!(chunk, Some(Ok(_)));
+            if let Some(Ok(chunk)) = &chunk {
+                gathered.extend_from_slice(chunk);
+            }
+            if gathered.len() >= HELD_BACK || (is_last && !gathered.is_empty()) {
+                let bytes = gathered.split().freeze();
+                let written = spawn_blocking(move || upload.write(&bytes).map(|()| upload)).await;
+                upload = written.map_err(|_| UpstreamError::Interrupted)??;
+                if upload.size() > flow.size {
+                    // It is not what it was said to be, and its digest will say so.
+                    return Ok((upload, None));
+                }
+                flow.tell(upload.size())?;
+            }
+            match chunk {
+                Some(Err(source)) => {
+                    let url = flow.file.question.path_and_query.clone();
+                    return Ok((upload, Some(HubError::Transport { url, source })));
+                }
+                None => return Ok((upload, None)),
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Judges a file that is here whole.
+    pub async fn judge_whole(
+        &self,
+        file: &RemoteFile,
+        digest: Digest,
+        size: u64,
+    ) -> Result<(), UpstreamError> {
+        let (store, file) = (self.0.reading.store.clone(), file.clone());
+        let judged = spawn_blocking(move || {
+            let read = |offset, length| store.read_range(&digest, offset, length);
+            let ends = read(0, HEAD_LEN)
+                .and_then(|head| Ok((head, read(size.saturating_sub(TAIL_LEN as u64), TAIL_LEN)?)));
+            match ends {
+                Ok((head, tail)) => file.judge(&head, &tail, size),
+                Err(source) => Err(ReaderError::Read { blob: digest, source: Arc::new(source) }.into()),
+            }
+        });
+        judged.await.map_err(|_| UpstreamError::Interrupted)?
+    }
+
+    /// Passes a file on that needed the user's token: nothing of it is written down.
+    pub async fn pass_through(
+        &self,
+        file: &RemoteFile,
+        digest: Digest,
+        size: u64,
+        range: Range<u64>,
+    ) -> Result<BlobReader, UpstreamError> {
+        let (upstream, file) = (self.clone(), file.clone());
+        let turn = self.0.reading.turn().await?;
+        Ok(BlobReader::new(turn, |sender| {
+            tokio::spawn(async move {
+                if let Err(error) = upstream.pass(&file, digest, size, range, &sender).await {
+                    drop(sender.send(Err(ReaderError::Source(Arc::new(error)))).await);
+                }
+            })
+        }))
+    }
+
+    async fn pass(
+        &self,
+        file: &RemoteFile,
+        digest: Digest,
+        size: u64,
+        range: Range<u64>,
+        sender: &Sender,
+    ) -> Result<(), UpstreamError> {
+        let mut stream = self.0.hub.fetch(&file.question, 0).await?.bytes_stream();
+        let mut hasher = StateHasher::new();
+        let mut held = BytesMut::new();
+        let (mut passed, mut judged) = (0_u64, self.0.reading.resolver.allows_unsafe());
+        loop {
+            let chunk = stream.next().await.transpose();
+            let url = || file.question.path_and_query.clone();
+            let chunk = chunk.map_err(|source| HubError::Transport { url: url(), source })?;
+            let is_last = chunk.is_none();
+            if let Some(chunk) = chunk {
+                hasher.update(&chunk);
+                held.extend_from_slice(&chunk);
+            }
+            let found = passed + held.len() as u64;
+            if is_last {
+                let is_right = std::mem::take(&mut hasher).finish().is_ok_and(|it| it.digest == digest);
+                if found < size {
+                    return Err(UpstreamError::Short { path: file.path.clone(), expected: size, found });
+                }
+                if !is_right {
+                    return Err(UpstreamError::Other { path: file.path.clone() });
+                }
+            }
+            let most = if is_last { held.len() } else { held.len().saturating_sub(HELD_BACK) };
+            if (is_last || most > 0) && !judged {
+                // Once it was passed on, the head is gone: it was judged with the first bytes.
+                let tail = &held[held.len().saturating_sub(TAIL_LEN)..];
+                file.judge(&held[..held.len().min(HEAD_LEN)], if is_last { tail } else { &[] }, size)?;
+                judged = true;
+            }
+            if most > 0 {
+                let bytes = held.split_to(most).freeze();
+                let part = within(&range, passed, bytes);
+                passed += most as u64;
+                if !part.is_empty() && sender.send_timeout(Ok(part), CLIENT_STALL).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The part of `bytes`, which begin at `at`, that lies in `range`.
+fn within(range: &Range<u64>, at: u64, bytes: Bytes) -> Bytes {
+    let place = |it: u64| usize::try_from(it.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
+    let (from, to) = (place(range.start), place(range.end));
+    bytes.slice(from..to.max(from))
+}
+
+async fn ask_for_states(
+    network: &crate::net::Network,
+    peer: PeerId,
+    blob: Digest,
+    layout: BlobLayout,
+) -> Option<Vec<u8>> {
+    let (mut reader, mut writer) = network.open_stream(peer).await.ok()?;
+    reader.set_states_max(PieceStates::byte_len(layout));
+    writer.send(&Frame::GetStates { blob }).await.ok()?;
+    match reader.next().await {
+        Ok(Some(Frame::States { blob: of, bytes })) if of == blob => Some(bytes),
+        answer => {
+            debug!(%peer, %blob, ?answer, "a peer does not have a file of the endpoint");
+            None
+        }
+    }
+}
+
+/// A file that is being written as it comes.
+struct Flow<'a> {
+    fetch: &'a Fetch,
+    file: &'a RemoteFile,
+    reader: Arc<UploadReader>,
+    size: u64,
+    /// Whether its first bytes may be served.
+    judged: bool,
+}
+
+impl Flow<'_> {
+    /// Tells readers how far it is, once it was judged by its first bytes.
+    fn tell(&mut self, written: u64) -> Result<(), UpstreamError> {
+        if !self.judged && written >= self.size.min(HEAD_LEN as u64) && written < self.size {
+            self.file.judge(&self.reader.read(0, HEAD_LEN)?, &[], self.size)?;
+            self.judged = true;
+        }
+        if self.judged {
+            self.fetch.state.send_replace(State::Flowing { file: self.reader.clone(), written });
+        }
+        Ok(())
+    }
+
+    /// Judges it by its first and last bytes, once all are here.
+    fn judge(&self) -> Result<(), UpstreamError> {
+        let tail = self.reader.read(self.size.saturating_sub(TAIL_LEN as u64), TAIL_LEN)?;
+        self.file.judge(&self.reader.read(0, HEAD_LEN)?, &tail, self.size)
+    }
+}
+
+/// Returns once nobody has read for a while.
+async fn deserted(fetch: &Fetch) {
+    let mut last_read = Instant::now();
+    while last_read.elapsed() < REMOTE_LINGER {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if fetch.state.receiver_count() > 0 {
+            last_read = Instant::now();
+        }
+    }
+}
+
+/// Sends what is read of a file as far as it may be served.
+async fn send_coming(
+    reading: &Reading,
+    digest: Digest,
+    layout: BlobLayout,
+    range: Range<u64>,
+    mut state: watch::Receiver<State>,
+    sender: Sender,
+) -> Result<(), ReaderError> {
+    let mut at = range.start;
+    let mut last_news = Instant::now();
+    loop {
+        let now = state.borrow_and_update().clone();
+        match now {
+            State::Flowing { file, written } => {
+                let limit = written.min(layout.size().saturating_sub(HELD_BACK as u64)).min(range.end);
+                if at < limit {
+                    let length = usize::try_from(limit - at).map_or(HELD_BACK, |it| it.min(HELD_BACK));
+                    let read = spawn_blocking(move || file.read(at, length)).await;
+                    let bytes = read.map_err(|_| ReaderError::Interrupted)?;
+                    let bytes =
+                        bytes.map_err(|error| ReaderError::Source(Arc::new(UpstreamError::from(error))))?;
+                    at += bytes.len() as u64;
+                    last_news = Instant::now();
+                    if sender.send_timeout(Ok(bytes.into()), CLIENT_STALL).await.is_err() || at >= range.end {
+                        return Ok(());
+                    }
+                    continue;
+                }
+            }
+            State::Done => {
+                return send_from_store(reading, digest, layout, at..range.end, sender).await;
+            }
+            State::Failed(error) => return Err(ReaderError::Source(error)),
+            State::Begun => last_news = Instant::now(),
+        }
+        if timeout(Duration::from_secs(1), state.changed()).await.is_err()
+            && last_news.elapsed() >= READ_PATIENCE
+        {
+            return Err(ReaderError::Starved { seconds: READ_PATIENCE.as_secs() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_what_is_passed_on_is_cut_exactly() {
+        let bytes = Bytes::from_static(b"0123456789");
+        assert_eq!(within(&(0..100), 0, bytes.clone()), "0123456789");
+        assert_eq!(within(&(12..15), 10, bytes.clone()), "234");
+        assert_eq!(within(&(0..5), 10, bytes.clone()), "");
+        assert_eq!(within(&(50..60), 10, bytes), "");
+    }
+}
