@@ -10,7 +10,7 @@ use libp2p::{
 use super::protocol::blobs;
 use super::protocol::record_store::RecordStore;
 use super::protocol::records::RecordsCodec;
-use super::protocol::relay::Server;
+use super::protocol::relay::RelayService;
 
 /// Every protocol that the swarm speaks. Limits come first: what they refuse, no other sees.
 #[derive(NetworkBehaviour)]
@@ -28,7 +28,7 @@ pub(super) struct Behaviour {
     pub(super) reach_client: Toggle<autonat::v2::client::Behaviour>,
     pub(super) reach_server: Toggle<autonat::v2::server::Behaviour>,
     pub(super) upnp: Toggle<upnp::tokio::Behaviour>,
-    pub(super) relay: Server,
+    pub(super) relay: RelayService,
     pub(super) relayed: relay::client::Behaviour,
     pub(super) punch: dcutr::Behaviour,
 }

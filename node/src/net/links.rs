@@ -142,16 +142,13 @@ impl Links {
     /// that are fit for it.
     pub(super) fn acquaintances(&self, asker: &PeerId) -> Vec<(PeerId, Vec<Multiaddr>)> {
         let ranges = self.ranges_of(asker);
-        let is_fit = |it: &&Multiaddr| {
-            reach::range(it).is_none_or(|range| range == Range::Global || ranges.contains(&range))
-        };
         let mut named: Vec<(u64, PeerId, Vec<Multiaddr>)> = self
             .peers
             .iter()
             .filter(|(peer, link)| link.is_ours && *peer != asker)
             .map(|(peer, link)| {
-                let fit = link.listens.iter().filter(is_fit).take(ADDRESSES_TOLD_MAX).cloned().collect();
-                (link.since, *peer, fit)
+                let fit = link.listens.iter().filter(|it| reach::is_fit(it, &ranges));
+                (link.since, *peer, fit.take(ADDRESSES_TOLD_MAX).cloned().collect())
             })
             .filter(|(_, _, addresses): &(u64, PeerId, Vec<Multiaddr>)| !addresses.is_empty())
             .collect();

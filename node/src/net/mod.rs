@@ -4,6 +4,8 @@
 //! swarm. Every protocol has a struct of its own with what it waits for; the event loop only dispatches. What peers ask
 //! of us arrives in [`Inbound`], on bounded channels.
 
+mod config;
+mod error;
 mod inbound;
 mod network;
 
@@ -12,7 +14,10 @@ mod lane;
 mod pace;
 mod pool;
 
+mod command;
+mod dialling;
 mod event_loop;
+mod start;
 
 mod behaviour;
 mod protocol;
@@ -24,6 +29,8 @@ mod transport;
 
 mod limits;
 
+pub use self::config::{DhtMode, NatConfig, NetworkConfig, RelayMode, SwarmConfig};
+pub use self::error::{AskError, ConnectError, OpenStreamError, StartError};
 pub use self::frames::{FrameError, FrameReader, FrameWriter, Received};
 pub use self::inbound::{
     Inbound, InboundAnnouncement, InboundRequest, InboundStream, PeerEvent, Responder, Verdict,
@@ -31,10 +38,7 @@ pub use self::inbound::{
 pub use self::lane::{LaneEnd, LaneError, LaneReader, LaneTicket, LaneWriter};
 pub use self::limits::LANES_PER_PEER_MAX;
 pub use self::links::PeerInfo;
-pub use self::network::{
-    AskError, ConnectError, DhtMode, NatConfig, Network, NetworkConfig, OpenStreamError, RelayMode,
-    StartError, SwarmConfig,
-};
+pub use self::network::Network;
 pub use self::pace::Pace;
 pub use self::pool::{PieceBytes, PiecePool, PoolUse};
 pub use self::protocol::reachability::Reachability;

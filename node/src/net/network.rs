@@ -1,163 +1,23 @@
 //! [`Network`]: the handle, cloneable and free of libp2p's types.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::io;
-
 use libp2p::Multiaddr;
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::dht::DhtKey;
 use reg_proto::lane::LaneToken;
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::wire::{Request, Response};
-use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use super::event_loop::{self, Command};
-use super::frames::{FrameReader, FrameWriter};
+use super::command::{Command, Opened};
+use super::config::{DhtMode, NetworkConfig};
+use super::error::{AskError, ConnectError, OpenStreamError, StartError};
 use super::inbound::Inbound;
 use super::lane::{LaneError, LaneReader, LaneTicket, Lanes};
 use super::limits::PROVIDERS_TOLD_MAX;
 use super::links::PeerInfo;
 use super::protocol::reachability::Reachability;
 use super::reach::is_near;
-
-/// Both halves of a blob stream.
-pub(super) type Opened = (FrameReader, FrameWriter);
-
-/// How a node takes part in the DHT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DhtMode {
-    /// A server where others can reach this node, as far as it knows; else a client.
-    #[default]
-    Auto,
-    Server,
-    Client,
-    Off,
-}
-
-/// Whether a node carries the first words between others that cannot be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RelayMode {
-    /// Where it is known that others reach this node.
-    #[default]
-    Auto,
-    On,
-    Off,
-}
-
-/// How a node is reached from outside its own network.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct NatConfig {
-    pub relay: RelayMode,
-    /// Whether the router is asked to open a port.
-    pub upnp: bool,
-    /// Addresses at which others reach this node, as the user knows.
-    pub external: Vec<Address>,
-}
-
-/// Which swarm a node belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SwarmConfig {
-    /// What the names of its protocols are derived from; `None`: the swarm that everybody belongs to.
-    pub key: Option<String>,
-    /// The only peers that it talks to; `None`: everybody.
-    pub peers: Option<BTreeSet<PeerId>>,
-}
-
-/// How a node is connected.
-#[derive(Clone)]
-pub struct NetworkConfig {
-    /// Secret half of the node's ed25519 key: its identity on the network, never a publisher's key.
-    pub seed: [u8; 32],
-    pub listen: Vec<Address>,
-    pub bootstrap: Vec<Address>,
-    pub mdns: bool,
-    pub dht: DhtMode,
-    pub gossip: bool,
-    pub nat: NatConfig,
-    /// Whether bulk goes over lanes where they connect.
-    pub lanes: bool,
-    pub swarm: SwarmConfig,
-}
-
-impl fmt::Debug for NetworkConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed: _, listen, bootstrap, mdns, dht, gossip, nat, lanes, swarm: _ } = self;
-        write!(
-            f,
-            "NetworkConfig {{ {listen:?}, {bootstrap:?}, mdns: {mdns}, dht: {dht:?}, gossip: {gossip}, {nat:?}, lanes: {lanes} }}"
-        )
-    }
-}
-
-/// Why a node cannot be connected.
-#[derive(Debug, Error)]
-pub enum StartError {
-    #[error("TLS cannot be set up")]
-    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("noise cannot be set up")]
-    Noise(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("DNS cannot be set up")]
-    Dns(#[source] io::Error),
-    #[error("mDNS cannot be set up")]
-    Mdns(#[source] io::Error),
-    #[error("gossip cannot be set up")]
-    Gossip(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("lanes cannot be set up")]
-    Lanes(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("{address} is not an address")]
-    Address { address: Address, source: libp2p::multiaddr::Error },
-    #[error("{address} cannot be listened on")]
-    Listen { address: Address, source: Box<dyn std::error::Error + Send + Sync> },
-}
-
-/// Why a peer cannot be connected to.
-#[derive(Debug, Error)]
-pub enum ConnectError {
-    #[error("the node is offline")]
-    Offline,
-    #[error("{address} is not an address that can be dialled")]
-    Address { address: Address, source: libp2p::multiaddr::Error },
-    #[error("{address} cannot be reached")]
-    Dial { address: Address, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("{address} is this node itself")]
-    Own { address: Address },
-}
-
-/// Why a question was not answered.
-#[derive(Debug, Error)]
-pub enum AskError {
-    #[error("the node is offline")]
-    Offline,
-    #[error("peer cannot be reached")]
-    Unreachable,
-    #[error("peer did not answer in time")]
-    Timeout,
-    #[error("peer does not speak our protocol")]
-    OtherNetwork,
-    #[error("the exchange broke")]
-    Broken(#[source] io::Error),
-}
-
-/// Why there is no stream to a peer.
-#[derive(Debug, Error)]
-pub enum OpenStreamError {
-    #[error("the node is offline")]
-    Offline,
-    #[error("peer cannot be reached")]
-    Unreachable,
-    #[error("peer did not answer in time")]
-    Timeout,
-    #[error("peer does not speak our protocol")]
-    OtherNetwork,
-    #[error("peer is behind a NAT that cannot be got through (a symmetric one?), and relays carry no pieces")]
-    BehindNat,
-    #[error("too many streams are being opened")]
-    TooMany,
-    #[error("the stream broke")]
-    Broken(#[source] io::Error),
-}
+use super::start::{Started, start};
 
 /// The network as the rest of the node sees it. Cheap to clone. When the last one is gone, the node disconnects.
 #[derive(Debug, Clone)]
@@ -179,7 +39,7 @@ impl Network {
     pub async fn start(config: NetworkConfig) -> Result<(Self, Inbound), StartError> {
         let gossips = config.gossip;
         let finds_others = config.mdns || config.dht != DhtMode::Off || !config.bootstrap.is_empty();
-        let (peer, commands, inbound, lanes) = event_loop::start(config).await?;
+        let Started { peer, commands, inbound, lanes } = start(config).await?;
         Ok((Self { peer, gossips, finds_others, commands: Some(commands), lanes }, inbound))
     }
 

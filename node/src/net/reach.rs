@@ -42,6 +42,12 @@ pub(super) fn range(address: &Multiaddr) -> Option<Range> {
     })
 }
 
+/// Tells whether a peer that is connected over `ranges` may name an address, or be told of it: a public address or a name
+/// always, another one only where it lies in one of these ranges.
+pub(super) fn is_fit(address: &Multiaddr, ranges: &[Range]) -> bool {
+    range(address).is_none_or(|range| range == Range::Global || ranges.contains(&range))
+}
+
 /// Tells whether an address lies in a network of one's own: nobody pays for what goes there.
 pub fn is_near(ip: IpAddr) -> bool {
     match range_of(ip) {

@@ -16,8 +16,8 @@ use libp2p::core::upgrade::{
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId, Transport, dns, noise, quic, relay, tcp, tls, yamux};
 
+use super::error::StartError;
 use super::limits::{DIAL_TIMEOUT, STREAMS_PER_CONNECTION_MAX};
-use super::network::StartError;
 use super::reach::OpenRanges;
 
 /// Builds the transport of a node. TLS is offered before noise: it is faster.

@@ -22,12 +22,16 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tracing::{debug, info};
 
+use super::error::LaneError;
+use super::open::{Direction, LaneEnd, OpenLanes};
+use super::reader::LaneReader;
 use super::record::{Opener, Sealer};
+use super::tls;
 use super::tokens::Tokens;
-use super::{LaneEnd, LaneError, LaneReader, LaneWriter, tls};
+use super::writer::LaneWriter;
 use crate::net::limits::{
     LANE_CONNECT_TIMEOUT, LANE_HANDSHAKE_TIMEOUT, LANE_HANDSHAKES_MAX, LANE_HANDSHAKES_PER_ADDRESS_MAX,
-    LANE_NOTES_MAX, LANE_STALL, LANES_PER_PEER_MAX, LANES_SERVED_MAX,
+    LANE_NOTES_MAX, LANE_STALL,
 };
 
 /// Why a node has no lanes.
@@ -53,8 +57,7 @@ struct Host {
     /// Where lanes are listened for.
     ports: Vec<u16>,
     tokens: Mutex<Tokens<oneshot::Sender<LaneWriter>>>,
-    /// Lanes that are open, by peer and whether we serve.
-    open: Mutex<BTreeMap<(PeerId, bool), usize>>,
+    open: OpenLanes,
     /// Why there is no lane to a peer, or from it.
     missing: Mutex<BTreeMap<PeerId, String>>,
     handshakes: Arc<Semaphore>,
@@ -68,21 +71,6 @@ pub struct LaneTicket {
     pub token: LaneToken,
     /// Ends without a lane where none comes in time.
     pub lane: oneshot::Receiver<LaneWriter>,
-}
-
-/// A lane's place, for as long as it lives.
-#[derive(Debug)]
-pub(super) struct OpenLane {
-    /// `None` in tests of one end alone.
-    host: Option<Arc<Host>>,
-    key: (PeerId, bool),
-}
-
-impl OpenLane {
-    #[cfg(test)]
-    pub(super) fn of_nobody() -> Self {
-        Self { host: None, key: (PeerId::from_public_key([0; 32]), false) }
-    }
 }
 
 impl Lanes {
@@ -102,7 +90,7 @@ impl Lanes {
             server,
             ports,
             tokens: Mutex::new(Tokens::new()),
-            open: Mutex::default(),
+            open: OpenLanes::default(),
             missing: Mutex::default(),
             handshakes: Arc::new(Semaphore::new(LANE_HANDSHAKES_MAX)),
             handshakes_by_address: Mutex::default(),
@@ -117,7 +105,7 @@ impl Lanes {
     /// Makes an offer to a puller, if there is room for its lane.
     pub(in crate::net) fn offer(&self, peer: PeerId) -> Option<LaneTicket> {
         let host = &self.host;
-        if host.ports.is_empty() || !host.has_room(&(peer, true)) {
+        if host.ports.is_empty() || !host.open.has_room(peer, Direction::ToPeer) {
             return None;
         }
         let mut bytes = [0; LANE_TOKEN_LEN];
@@ -151,7 +139,7 @@ impl Lanes {
         ports: &[u16],
         token: LaneToken,
     ) -> Result<LaneReader, LaneError> {
-        let open = self.host.enter((peer, false)).ok_or(LaneError::Refused)?;
+        let open = self.host.open.enter(peer, Direction::FromPeer).ok_or(LaneError::Refused)?;
         let socket = reach(addresses, ports).await?;
         let handshake = shake_hands(self.host.client.clone(), socket, peer, token);
         let (socket, opener) =
@@ -185,8 +173,7 @@ impl Lanes {
 
     /// Returns how many lanes are open to a peer and from it.
     pub(in crate::net) fn count(&self, peer: &PeerId) -> usize {
-        let open = lock(&self.host.open);
-        [false, true].iter().filter_map(|serving| open.get(&(*peer, *serving))).sum()
+        self.host.open.count(*peer)
     }
 }
 
@@ -295,7 +282,7 @@ async fn admit(host: &Arc<Host>, socket: TcpStream) -> Result<PeerId, LaneError>
     stream.read_exact(&mut token).await?;
     let admits = lock(&host.tokens).redeem(Instant::now(), &LaneToken::from_bytes(token), &peer);
     let admits = admits.ok_or(LaneError::Refused)?;
-    let open = host.enter((peer, true)).ok_or(LaneError::Refused)?;
+    let open = host.open.enter(peer, Direction::ToPeer).ok_or(LaneError::Refused)?;
     let (socket, connection) = stream.into_inner();
     let secrets = connection.dangerous_extract_secrets().map_err(|_| LaneError::OtherProtocol)?;
     let socket = blocking(socket)?;
@@ -309,26 +296,11 @@ async fn admit(host: &Arc<Host>, socket: TcpStream) -> Result<PeerId, LaneError>
 }
 
 impl Host {
-    fn has_room(&self, key: &(PeerId, bool)) -> bool {
-        let open = lock(&self.open);
-        let served: usize = open.iter().filter(|((_, serving), _)| *serving).map(|(_, lanes)| lanes).sum();
-        let of_peer = open.get(key).copied().unwrap_or(0);
-        of_peer < LANES_PER_PEER_MAX && !(key.1 && served >= LANES_SERVED_MAX)
-    }
-
     fn note(&self, peer: PeerId, why: &str) {
         let mut missing = lock(&self.missing);
         if missing.len() < LANE_NOTES_MAX || missing.contains_key(&peer) {
             missing.insert(peer, why.to_owned());
         }
-    }
-
-    fn enter(self: &Arc<Self>, key: (PeerId, bool)) -> Option<OpenLane> {
-        if !self.has_room(&key) {
-            return None;
-        }
-        *lock(&self.open).entry(key).or_default() += 1;
-        Some(OpenLane { host: Some(self.clone()), key })
     }
 
     /// Gives a connection that has just come its turn to shake hands.
@@ -356,23 +328,12 @@ struct Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        count_down(&mut lock(&self.host.handshakes_by_address), self.address);
-    }
-}
-
-impl Drop for OpenLane {
-    fn drop(&mut self) {
-        if let Some(host) = &self.host {
-            count_down(&mut lock(&host.open), self.key);
-        }
-    }
-}
-
-fn count_down<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
-    if let Some(count) = counts.get_mut(&key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(&key);
+        let mut by_address = lock(&self.host.handshakes_by_address);
+        if let Some(count) = by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&self.address);
+            }
         }
     }
 }

@@ -7,8 +7,9 @@ use std::net::TcpStream;
 use reg_proto::wire::{Frame, Message, PREFIX_LEN, WireError};
 use tokio::runtime::Handle;
 
+use super::error::LaneError;
+use super::open::{LaneEnd, OpenLane};
 use super::record::{CONTENT_MAX, HEADER, Opener};
-use super::{LaneEnd, LaneError, OpenLane};
 use crate::net::frames::Received;
 use crate::net::limits::LANE_RECEIVE_BYTES;
 use crate::net::pace::Pace;
@@ -158,6 +159,7 @@ mod tests {
     use rustls::ConnectionTrafficSecrets;
     use rustls::crypto::cipher::{AeadKey, Iv};
 
+    use super::super::open::{Direction, OpenLanes};
     use super::super::record::{RECORD_MAX, Sealer};
     use super::*;
 
@@ -181,8 +183,10 @@ mod tests {
             drop(server.write_all(&sealed));
         });
         let (pool, runtime) = (PiecePool::new(), Handle::current());
+        let peer = reg_proto::peer::PeerId::from_public_key([0; 32]);
+        let open = OpenLanes::default().enter(peer, Direction::FromPeer).unwrap();
         let received = tokio::task::spawn_blocking(move || {
-            let mut reader = LaneReader::new(socket, Opener::new(secrets()).unwrap(), OpenLane::of_nobody());
+            let mut reader = LaneReader::new(socket, Opener::new(secrets()).unwrap(), open);
             let mut received = Vec::new();
             loop {
                 match reader.receive(&pool, &runtime, Pace::Free) {

@@ -9,7 +9,7 @@ use aws_lc_rs::aead::{
 };
 use rustls::ConnectionTrafficSecrets;
 
-use super::LaneError;
+use super::error::LaneError;
 use crate::net::limits::LANE_RECORDS_MAX;
 
 /// Bytes before every record: type, version, length.

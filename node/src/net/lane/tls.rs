@@ -21,7 +21,7 @@ use rustls::{
     ClientConfig, CommonState, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
 };
 
-use super::LaneError;
+use super::error::LaneError;
 use crate::net::links::from_libp2p;
 
 /// What a certificate of libp2p is signed with, as far as we make them.

@@ -7,8 +7,9 @@ use std::net::TcpStream;
 use reg_proto::limits::FRAME_HEADER_BYTES_MAX;
 use reg_proto::wire::{Frame, Message, PREFIX_LEN};
 
+use super::error::LaneError;
+use super::open::{LaneEnd, OpenLane};
 use super::record::{CONTENT_MAX, RECORD_MAX, Sealer};
-use super::{LaneEnd, LaneError, OpenLane};
 use crate::net::limits::LANE_SEND_BYTES;
 use crate::net::pace::Pace;
 

@@ -26,21 +26,22 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use reg_proto::swarm::Protocols;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::net::command::Opened;
+use crate::net::error::OpenStreamError;
 use crate::net::frames::split;
 use crate::net::inbound::InboundStream;
 use crate::net::limits::{OPENS_WAITING_MAX, PUNCH_PATIENCE};
 use crate::net::links::from_libp2p;
 use crate::net::members::Members;
-use crate::net::network::{OpenStreamError, Opened};
 
 use super::protocol;
 use super::relay::is_relayed;
 
 /// Who waits for a stream.
-pub(crate) type Reply = oneshot::Sender<Result<Opened, OpenStreamError>>;
+pub(in crate::net) type Reply = oneshot::Sender<Result<Opened, OpenStreamError>>;
 
 /// Opens and accepts blob streams.
-pub(crate) struct Behaviour {
+pub(in crate::net) struct Behaviour {
     inbound: mpsc::Sender<InboundStream>,
     members: Members,
     protocol: StreamProtocol,
@@ -63,14 +64,18 @@ struct Relayed {
 
 /// A peer's stream was taken.
 #[derive(Debug)]
-pub(crate) struct Taken(pub(crate) reg_proto::peer::PeerId);
+pub(in crate::net) struct Taken(pub(in crate::net) reg_proto::peer::PeerId);
 
 /// Asks a connection's handler for a stream.
 #[derive(Debug)]
-pub(crate) struct Open(Reply);
+pub(in crate::net) struct Open(Reply);
 
 impl Behaviour {
-    pub(crate) fn new(inbound: mpsc::Sender<InboundStream>, members: Members, names: &Protocols) -> Self {
+    pub(in crate::net) fn new(
+        inbound: mpsc::Sender<InboundStream>,
+        members: Members,
+        names: &Protocols,
+    ) -> Self {
         Self {
             inbound,
             members,
@@ -84,7 +89,7 @@ impl Behaviour {
     }
 
     /// Opens a stream, dialling the peer where it is not connected.
-    pub(crate) fn open(&mut self, peer: PeerId, reply: Reply) {
+    pub(in crate::net) fn open(&mut self, peer: PeerId, reply: Reply) {
         if let Some(connection) = self.connections.get(&peer).and_then(|all| all.first()) {
             let handler = NotifyHandler::One(*connection);
             self.push(ToSwarm::NotifyHandler { peer_id: peer, handler, event: Either::Left(Open(reply)) });
@@ -108,7 +113,7 @@ impl Behaviour {
     }
 
     /// It is known that no direct connection to a peer will come of the one through a relay.
-    pub(crate) fn punch_failed(&mut self, peer: &PeerId) {
+    pub(in crate::net) fn punch_failed(&mut self, peer: &PeerId) {
         if let Some(relayed) = self.relayed.get_mut(peer) {
             relayed.until = None;
             self.fail(peer, || OpenStreamError::BehindNat);
@@ -116,7 +121,7 @@ impl Behaviour {
     }
 
     /// Lets nobody wait any longer for a direct connection that does not come.
-    pub(crate) fn tick(&mut self, now: Instant) {
+    pub(in crate::net) fn tick(&mut self, now: Instant) {
         let late = |relayed: &Relayed| relayed.until.is_some_and(|until| until < now);
         let late: Vec<PeerId> =
             self.relayed.iter().filter(|(_, relayed)| late(relayed)).map(|(peer, _)| *peer).collect();
@@ -254,7 +259,7 @@ impl NetworkBehaviour for Behaviour {
 }
 
 /// The blob streams of one connection.
-pub(crate) struct Handler {
+pub(in crate::net) struct Handler {
     peer: reg_proto::peer::PeerId,
     protocol: StreamProtocol,
     /// Whether the peer's streams are taken.

@@ -14,18 +14,19 @@ use tokio::sync::mpsc;
 
 use super::protocol;
 use super::record_store::RecordStore;
+use crate::net::config::DhtMode;
 use crate::net::limits::{
     ADDRESSES_PER_PEER_MAX, BOOTSTRAP_RETRY, BOOTSTRAP_RETRY_MAX, DHT_OWN_KEYS_MAX, DHT_PROVIDE_AGAIN,
     DHT_PROVIDE_PER_TICK, DHT_PROVIDE_SMALL, DHT_QUERIES_MAX, DHT_QUERY_TIMEOUT, DHT_RECORD_TTL, DHT_SMALL,
     NEIGHBOURS_MAX,
 };
 use crate::net::links::from_libp2p;
-use crate::net::network::DhtMode;
 
-type Kad = kad::Behaviour<RecordStore>;
+/// libp2p's Kademlia with a record store of our own.
+pub(in crate::net) type Kad = kad::Behaviour<RecordStore>;
 
 /// Returns the DHT of a node, with a protocol id and a store of its own.
-pub(crate) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -> Option<Kad> {
+pub(in crate::net) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -> Option<Kad> {
     if mode == DhtMode::Off {
         return None;
     }
@@ -78,7 +79,7 @@ struct Neighbour {
 }
 
 /// What discovery waits for, and what it does by the clock.
-pub(crate) struct Discovery {
+pub(in crate::net) struct Discovery {
     mode: DhtMode,
     own: PeerId,
     queries: HashMap<QueryId, mpsc::Sender<reg_proto::peer::PeerId>>,
@@ -98,7 +99,7 @@ fn record_key(key: &DhtKey) -> RecordKey {
 }
 
 impl Discovery {
-    pub(crate) fn new(own: PeerId, mode: DhtMode, bootstrap: Vec<Multiaddr>) -> Self {
+    pub(in crate::net) fn new(own: PeerId, mode: DhtMode, bootstrap: Vec<Multiaddr>) -> Self {
         let now = Instant::now();
         Self {
             mode,
@@ -114,7 +115,7 @@ impl Discovery {
     }
 
     /// Looks for providers of a key; they are sent as they are found, and the channel closes when the query ends.
-    pub(crate) fn providers(
+    pub(in crate::net) fn providers(
         &mut self,
         kad: &mut Kad,
         key: &DhtKey,
@@ -127,7 +128,7 @@ impl Discovery {
     }
 
     /// Provides a key from now on.
-    pub(crate) fn provide(&mut self, kad: &mut Kad, key: DhtKey) {
+    pub(in crate::net) fn provide(&mut self, kad: &mut Kad, key: DhtKey) {
         if self.provided.len() < DHT_OWN_KEYS_MAX || self.provided.contains_key(&key) {
             self.provided.insert(key, Some(Instant::now()));
             start_providing(kad, &key);
@@ -135,7 +136,7 @@ impl Discovery {
     }
 
     /// Returns the providers that are to be dialled: their addresses are known while the query runs.
-    pub(crate) fn on_kad(&mut self, kad: &mut Kad, event: kad::Event) -> Vec<PeerId> {
+    pub(in crate::net) fn on_kad(&mut self, kad: &mut Kad, event: kad::Event) -> Vec<PeerId> {
         match event {
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
                 let found = self.on_progress(id, result);
@@ -171,12 +172,12 @@ impl Discovery {
     }
 
     /// This node is reached at another address than before: who was told what it provides is told again.
-    pub(crate) fn own_addresses_changed(&mut self) {
+    pub(in crate::net) fn own_addresses_changed(&mut self) {
         self.is_news = true;
     }
 
     /// Chooses the DHT's mode where it is left to us: a server where others can reach us, as far as we know.
-    pub(crate) fn choose_mode(&self, kad: &mut Kad, any_global_peer: bool, is_reachable: bool) {
+    pub(in crate::net) fn choose_mode(&self, kad: &mut Kad, any_global_peer: bool, is_reachable: bool) {
         if self.mode == DhtMode::Auto {
             let server = is_reachable || !any_global_peer;
             kad.set_mode(Some(if server { Mode::Server } else { Mode::Client }));
@@ -184,7 +185,7 @@ impl Discovery {
     }
 
     /// Does what is due in the DHT.
-    pub(crate) fn tick(&mut self, kad: &mut Kad) {
+    pub(in crate::net) fn tick(&mut self, kad: &mut Kad) {
         let now = Instant::now();
         if self.is_news && now.duration_since(self.told_all) >= DHT_PROVIDE_SMALL {
             self.is_news = false;
@@ -207,7 +208,7 @@ impl Discovery {
     }
 
     /// Returns the bootstrap addresses that are to be dialled at `now`.
-    pub(crate) fn due_bootstrap(
+    pub(in crate::net) fn due_bootstrap(
         &mut self,
         now: Instant,
         is_connected: impl Fn(&Multiaddr) -> bool,
@@ -219,7 +220,7 @@ impl Discovery {
     }
 
     /// mDNS tells of an address of a peer.
-    pub(crate) fn neighbour_found(&mut self, peer: PeerId, address: Multiaddr) {
+    pub(in crate::net) fn neighbour_found(&mut self, peer: PeerId, address: Multiaddr) {
         if self.neighbours.len() >= NEIGHBOURS_MAX && !self.neighbours.contains_key(&peer) {
             return;
         }
@@ -231,7 +232,7 @@ impl Discovery {
     }
 
     /// mDNS has not heard of an address of a peer for its time to live.
-    pub(crate) fn neighbour_lost(&mut self, peer: &PeerId, address: &Multiaddr) {
+    pub(in crate::net) fn neighbour_lost(&mut self, peer: &PeerId, address: &Multiaddr) {
         let Some(neighbour) = self.neighbours.get_mut(peer) else { return };
         neighbour.addresses.retain(|known| known != address);
         if neighbour.addresses.is_empty() {
@@ -240,7 +241,7 @@ impl Discovery {
     }
 
     /// Returns the neighbours that are to be dialled at `now`, each with all its addresses.
-    pub(crate) fn due_neighbours(
+    pub(in crate::net) fn due_neighbours(
         &mut self,
         now: Instant,
         is_connected: impl Fn(&PeerId) -> bool,

@@ -19,18 +19,18 @@ use reg_proto::limits::ANNOUNCEMENT_BYTES_MAX;
 use reg_proto::swarm::Protocols;
 use tokio::sync::mpsc;
 
+use crate::net::error::StartError;
 use crate::net::inbound::{InboundAnnouncement, Responder, Verdict};
 use crate::net::limits::{ANNOUNCEMENTS_PER_MINUTE, ANNOUNCEMENTS_WAITING_MAX, PEERS_MAX, VERDICTS_MAX};
 use crate::net::links::from_libp2p;
-use crate::net::network::StartError;
 
 /// A message that the registry has judged, and who passed it on.
 type Judged = (MessageId, libp2p::PeerId, Verdict);
 
 /// The state of the protocol.
-pub(crate) struct Gossip {
+pub(in crate::net) struct Gossip {
     inbound: mpsc::Sender<InboundAnnouncement>,
-    pub(crate) judging: FuturesUnordered<BoxFuture<'static, Judged>>,
+    pub(in crate::net) judging: FuturesUnordered<BoxFuture<'static, Judged>>,
     /// Own announcements that nobody was there to hear.
     waiting: VecDeque<Vec<u8>>,
     /// Announcements of each peer in the present minute.
@@ -40,7 +40,10 @@ pub(crate) struct Gossip {
 }
 
 /// Returns the behaviour of the protocol.
-pub(crate) fn behaviour(keypair: &Keypair, names: &Protocols) -> Result<gossipsub::Behaviour, StartError> {
+pub(in crate::net) fn behaviour(
+    keypair: &Keypair,
+    names: &Protocols,
+) -> Result<gossipsub::Behaviour, StartError> {
     /// A message's envelope around the announcement: its signature, key, source and topic.
     const ENVELOPE_BYTES: usize = 1024;
     let refused = |error: String| StartError::Gossip(error.into());
@@ -65,7 +68,7 @@ pub(crate) fn behaviour(keypair: &Keypair, names: &Protocols) -> Result<gossipsu
 }
 
 impl Gossip {
-    pub(crate) fn new(inbound: mpsc::Sender<InboundAnnouncement>, names: &Protocols) -> Self {
+    pub(in crate::net) fn new(inbound: mpsc::Sender<InboundAnnouncement>, names: &Protocols) -> Self {
         Self {
             inbound,
             judging: FuturesUnordered::new(),
@@ -77,7 +80,11 @@ impl Gossip {
     }
 
     /// Tells everybody, or, where nobody listens yet, the first who does.
-    pub(crate) fn announce(&mut self, behaviour: &mut gossipsub::Behaviour, announcement: &Announcement) {
+    pub(in crate::net) fn announce(
+        &mut self,
+        behaviour: &mut gossipsub::Behaviour,
+        announcement: &Announcement,
+    ) {
         self.publish(behaviour, announcement.to_bytes());
     }
 
@@ -94,7 +101,7 @@ impl Gossip {
         }
     }
 
-    pub(crate) fn on_event(&mut self, behaviour: &mut gossipsub::Behaviour, event: Event) {
+    pub(in crate::net) fn on_event(&mut self, behaviour: &mut gossipsub::Behaviour, event: Event) {
         match event {
             Event::Message { propagation_source, message_id, message } => {
                 let verdict = self.judge(propagation_source, &message_id, &message.data);
@@ -134,7 +141,7 @@ impl Gossip {
     }
 
     /// Lets a message travel on, or not.
-    pub(crate) fn judged(behaviour: &mut gossipsub::Behaviour, (id, source, verdict): Judged) {
+    pub(in crate::net) fn judged(behaviour: &mut gossipsub::Behaviour, (id, source, verdict): Judged) {
         let acceptance = match verdict {
             Verdict::Accept => MessageAcceptance::Accept,
             Verdict::Ignore => MessageAcceptance::Ignore,

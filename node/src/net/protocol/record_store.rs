@@ -17,7 +17,7 @@ use crate::net::limits::{
 };
 
 /// Provider records; values are not kept at all.
-pub(crate) struct RecordStore {
+pub(in crate::net) struct RecordStore {
     own: PeerId,
     provided: HashMap<RecordKey, ProviderRecord>,
     remote: HashMap<RecordKey, Vec<ProviderRecord>>,
@@ -29,7 +29,7 @@ pub(crate) struct RecordStore {
 }
 
 impl RecordStore {
-    pub(crate) fn new(own: PeerId) -> Self {
+    pub(in crate::net) fn new(own: PeerId) -> Self {
         Self {
             own,
             provided: HashMap::new(),
@@ -95,7 +95,7 @@ impl RecordStore {
     }
 
     /// Forgets what has expired; called from time to time, so that nothing waits for somebody to ask for it.
-    pub(crate) fn sweep(&mut self, now: Instant) {
+    pub(in crate::net) fn sweep(&mut self, now: Instant) {
         let expired: Vec<(RecordKey, PeerId)> = self
             .remote
             .values()

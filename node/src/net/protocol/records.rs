@@ -15,11 +15,11 @@ use reg_proto::swarm::Protocols;
 use reg_proto::wire::{Message, PREFIX_LEN, Request, Response};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::net::error::AskError;
 use crate::net::inbound::{InboundRequest, Responder};
 use crate::net::limits::{ASK_TIMEOUT, QUESTIONS_MAX};
 use crate::net::links::{from_libp2p, to_libp2p};
 use crate::net::members::Members;
-use crate::net::network::AskError;
 
 use super::protocol;
 
@@ -27,7 +27,7 @@ use super::protocol;
 const BUSY: Response = Response::Busy { retry_ms: 1000 };
 
 /// Returns the behaviour of the protocol.
-pub(crate) fn behaviour(names: &Protocols) -> request_response::Behaviour<RecordsCodec> {
+pub(in crate::net) fn behaviour(names: &Protocols) -> request_response::Behaviour<RecordsCodec> {
     let config = request_response::Config::default()
         .with_request_timeout(ASK_TIMEOUT)
         .with_max_concurrent_streams(QUESTIONS_MAX);
@@ -38,21 +38,21 @@ pub(crate) fn behaviour(names: &Protocols) -> request_response::Behaviour<Record
 type Answered = (ResponseChannel<Response>, Option<Response>);
 
 /// The questions under way.
-pub(crate) struct Records {
+pub(in crate::net) struct Records {
     asked: BTreeMap<OutboundRequestId, oneshot::Sender<Result<Response, AskError>>>,
     /// Questions of peers that the registry is answering.
-    pub(crate) answering: FuturesUnordered<futures::future::BoxFuture<'static, Answered>>,
+    pub(in crate::net) answering: FuturesUnordered<futures::future::BoxFuture<'static, Answered>>,
     inbound: mpsc::Sender<InboundRequest>,
     members: Members,
 }
 
 impl Records {
-    pub(crate) fn new(inbound: mpsc::Sender<InboundRequest>, members: Members) -> Self {
+    pub(in crate::net) fn new(inbound: mpsc::Sender<InboundRequest>, members: Members) -> Self {
         Self { asked: BTreeMap::new(), answering: FuturesUnordered::new(), inbound, members }
     }
 
     /// Asks a peer, dialling it where it is not connected.
-    pub(crate) fn ask(
+    pub(in crate::net) fn ask(
         &mut self,
         behaviour: &mut request_response::Behaviour<RecordsCodec>,
         peer: &PeerId,
@@ -63,7 +63,7 @@ impl Records {
         self.asked.insert(id, reply);
     }
 
-    pub(crate) fn on_event(
+    pub(in crate::net) fn on_event(
         &mut self,
         behaviour: &mut request_response::Behaviour<RecordsCodec>,
         event: Event<Request, Response>,
@@ -114,14 +114,17 @@ impl Records {
     }
 
     /// Sends an answer of the registry.
-    pub(crate) fn answered(behaviour: &mut request_response::Behaviour<RecordsCodec>, answered: Answered) {
+    pub(in crate::net) fn answered(
+        behaviour: &mut request_response::Behaviour<RecordsCodec>,
+        answered: Answered,
+    ) {
         let (channel, response) = answered;
         drop(behaviour.send_response(channel, response.unwrap_or(BUSY)));
     }
 }
 
 /// Returns who asks, where an event is a peer's question.
-pub(crate) fn asker(event: &Event<Request, Response>) -> Option<PeerId> {
+pub(in crate::net) fn asker(event: &Event<Request, Response>) -> Option<PeerId> {
     match event {
         Event::Message { peer, message: Exchange::Request { .. }, .. } => from_libp2p(peer),
         _ => None,
@@ -139,7 +142,7 @@ fn ask_error(error: OutboundFailure) -> AskError {
 
 /// Reads and writes messages: the prefix first, and nothing is allocated that the limits do not allow.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct RecordsCodec;
+pub(in crate::net) struct RecordsCodec;
 
 async fn read<M: Message>(stream: &mut (impl AsyncRead + Unpin + Send)) -> io::Result<M> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
