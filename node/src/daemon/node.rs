@@ -11,7 +11,7 @@ use super::gateway::Gateway;
 use super::home::{Home, HomeError};
 use super::identity::{self, IdentityError};
 use crate::gateway::guard::Caller;
-use crate::gateway::server::{ServeError, Server};
+use crate::gateway::server::{HttpServer, ServeError};
 use crate::gateway::{self, Signer};
 use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, StartError};
 use crate::registry::keyring::KeyringError;
@@ -64,7 +64,7 @@ pub struct Node {
     registry: Registry,
     network: Network,
     router: Router,
-    server: Option<Server>,
+    server: Option<HttpServer>,
 }
 
 impl Node {
@@ -109,7 +109,7 @@ impl Node {
         let server = match mode {
             Mode::Daemon => {
                 let token = identity::token(&home.token())?;
-                let server = Server::start(router.clone(), config.http, &home.socket(), token).await?;
+                let server = HttpServer::start(router.clone(), config.http, &home.socket(), token).await?;
                 let own = format!("http://{}", server.address());
                 if config.upstream.as_ref().is_some_and(|it| it.endpoint == own) {
                     return Err(NodeError::OwnUpstream { endpoint: own });
@@ -139,7 +139,7 @@ impl Node {
 
     /// Returns where the local API is served.
     pub fn http(&self) -> Option<SocketAddr> {
-        self.server.as_ref().map(Server::address)
+        self.server.as_ref().map(HttpServer::address)
     }
 
     /// Stops: first the API, then what runs in the background, then the network; the index last.

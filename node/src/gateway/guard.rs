@@ -27,10 +27,10 @@ pub enum Caller {
 
 /// What a request must show.
 #[derive(Debug, Clone)]
-pub struct Guard(Arc<Inner>);
+pub struct Guard(Arc<Required>);
 
 #[derive(Debug)]
-struct Inner {
+struct Required {
     address: SocketAddr,
     token: String,
 }
@@ -46,7 +46,7 @@ enum Refusal {
 impl Guard {
     /// Returns a guard for what is served at `address`, to who knows `token`.
     pub fn new(address: SocketAddr, token: String) -> Self {
-        Self(Arc::new(Inner { address, token }))
+        Self(Arc::new(Required { address, token }))
     }
 
     /// Puts the guard before every route.

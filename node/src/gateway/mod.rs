@@ -4,6 +4,7 @@ pub mod admin;
 mod hf;
 mod oci;
 
+mod base_url;
 mod blob;
 pub mod guard;
 mod owner;

@@ -3,8 +3,8 @@
 use axum::Extension;
 use reg_proto::name::{NameError, Petname, Publisher, PublisherId};
 
-use super::Signer;
 use super::guard::Caller;
+use super::signer::Signer;
 
 /// Why nothing is taken from a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]

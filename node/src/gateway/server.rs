@@ -42,14 +42,14 @@ pub enum ServeError {
 
 /// The running servers.
 #[derive(Debug)]
-pub struct Server {
+pub struct HttpServer {
     address: SocketAddr,
     socket: PathBuf,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
 
-impl Server {
+impl HttpServer {
     /// Serves `router` on `address`, for who knows `token`, and on `socket`, for who may open it.
     ///
     /// # Errors

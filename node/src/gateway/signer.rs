@@ -9,10 +9,10 @@ use crate::registry::publisher_key::PublisherKey;
 
 /// A key and its name. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Signer(Arc<Inner>);
+pub struct Signer(Arc<NamedKey>);
 
 #[derive(Debug)]
-struct Inner {
+struct NamedKey {
     name: KeyName,
     key: PublisherKey,
 }
@@ -20,7 +20,7 @@ struct Inner {
 impl Signer {
     /// Returns a signer with `key`, which the user calls `name`.
     pub fn new(name: KeyName, key: PublisherKey) -> Self {
-        Self(Arc::new(Inner { name, key }))
+        Self(Arc::new(NamedKey { name, key }))
     }
 
     /// Returns what the user calls the key.

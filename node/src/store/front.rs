@@ -19,10 +19,10 @@ const VERSION: u32 = 1;
 
 /// Everything this node keeps. Cheap to clone; every call blocks, so an async caller makes it on a blocking thread.
 #[derive(Debug, Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(Arc<StoreState>);
 
 #[derive(Debug)]
-struct Inner {
+struct StoreState {
     paths: Paths,
     index: Index,
     limits: CacheLimits,
@@ -63,7 +63,7 @@ impl Store {
         let lock = take_lock(&paths)?;
         check_version(&paths)?;
         let index = Index::open(&paths.index())?;
-        let store = Self(Arc::new(Inner {
+        let store = Self(Arc::new(StoreState {
             paths,
             index,
             limits,

@@ -27,13 +27,13 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A partial blob. Cheap to clone; several threads may write different pieces at once.
 #[derive(Debug, Clone)]
-pub struct Partial(Arc<Inner>);
+pub struct Partial(Arc<PartialState>);
 
 /// The partial blobs that are open, by blob and states.
 pub(super) type Partials = Mutex<BTreeMap<(Digest, Digest), Partial>>;
 
 #[derive(Debug)]
-struct Inner {
+struct PartialState {
     store: Store,
     digest: Digest,
     states: PieceStates,
@@ -134,7 +134,7 @@ impl Store {
             .pieces(&digest, &states_digest, states.layout().piece_count())
             .map_err(|error| PartialError::Write(error.into()))?;
         let progress = Progress { have, unrecorded: BTreeSet::new(), bytes: 0, since: Instant::now() };
-        Ok(Partial(Arc::new(Inner {
+        Ok(Partial(Arc::new(PartialState {
             store: self.clone(),
             digest,
             states,
@@ -226,7 +226,7 @@ impl Partial {
     }
 
     fn write_if(&self, matches: bool, piece: PieceIndex, bytes: &[u8]) -> Result<(), WritePieceError> {
-        let Inner { digest, states, data, dir, .. } = &*self.0;
+        let PartialState { digest, states, data, dir, .. } = &*self.0;
         if !matches {
             return Err(WritePieceError::Mismatch { digest: *digest, piece });
         }
@@ -253,7 +253,7 @@ impl Partial {
     /// # Errors
     /// The piece is not here, or cannot be read.
     pub fn read_piece(&self, piece: PieceIndex, bytes: &mut Vec<u8>) -> Result<(), ReadError> {
-        let Inner { digest, states, data, dir, .. } = &*self.0;
+        let PartialState { digest, states, data, dir, .. } = &*self.0;
         if !lock(&self.0.progress).have.contains(piece) {
             return Err(ReadError::NoPiece { digest: *digest, piece });
         }
@@ -273,7 +273,7 @@ impl Partial {
 
     /// Data first, then the record: what the index says is always on the disk.
     fn record(&self) -> Result<(), PartialError> {
-        let Inner { store, digest, states_digest, data, dir, .. } = &*self.0;
+        let PartialState { store, digest, states_digest, data, dir, .. } = &*self.0;
         let (have, unrecorded) = {
             let mut progress = lock(&self.0.progress);
             progress.bytes = 0;
@@ -290,7 +290,7 @@ impl Partial {
 
     /// Rehashes what was written and not recorded.
     fn rescan(&self) -> Result<(), PartialError> {
-        let Inner { digest, states, data, dir, .. } = &*self.0;
+        let PartialState { digest, states, data, dir, .. } = &*self.0;
         let layout = states.layout();
         let have = self.have();
         let mut found = Vec::new();
@@ -317,7 +317,7 @@ impl Partial {
     /// # Errors
     /// Pieces are missing, or the disk does not take it.
     pub fn finish(&self) -> Result<(), PartialError> {
-        let Inner { store, digest, states, data, dir, .. } = &*self.0;
+        let PartialState { store, digest, states, data, dir, .. } = &*self.0;
         let _one = lock(&self.0.checkpoint);
         let have = self.have();
         if !have.is_full() {
@@ -342,7 +342,7 @@ impl Partial {
     }
 
     fn forget(&self) -> Result<(), PartialError> {
-        let Inner { store, digest, states_digest, dir, .. } = &*self.0;
+        let PartialState { store, digest, states_digest, dir, .. } = &*self.0;
         lock(store.partials()).remove(&(*digest, *states_digest));
         store
             .index()
@@ -364,7 +364,7 @@ impl Partial {
     /// # Errors
     /// The disk is full.
     pub fn set_aside(&self) -> Result<(), PartialError> {
-        let Inner { states, data, dir, .. } = &*self.0;
+        let PartialState { states, data, dir, .. } = &*self.0;
         let _alone = lock(&self.0.writing);
         if self.have().is_full() {
             return Ok(());

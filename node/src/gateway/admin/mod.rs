@@ -1,5 +1,6 @@
 //! The local API that the command line uses: use cases of the registry as JSON over HTTP.
 
+mod answer;
 pub mod error;
 mod stream;
 pub mod trust;
@@ -12,10 +13,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use reg_proto::digest::Digest;
-use reg_proto::name::Reference;
 use serde::{Deserialize, Serialize};
 
-use self::error::Failed;
+use self::answer::Answer;
+pub use self::answer::Named;
 use self::stream::streamed;
 use super::guard::{Caller, unauthorized};
 use crate::registry::Registry;
@@ -43,12 +44,6 @@ pub struct SignedRequest {
     pub request: PublishRequest,
     pub prepared: Prepared,
     pub signed: Signed,
-}
-
-/// A reference as a parameter.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Named {
-    pub reference: Reference,
 }
 
 /// A manifest as a parameter.
@@ -109,8 +104,6 @@ async fn check(request: Request, next: Next) -> Response {
     }
     next.run(request).await
 }
-
-type Answer<T> = Result<Json<T>, Failed>;
 
 async fn prepare(State(registry): State<Registry>, Json(request): Json<PublishRequest>) -> Response {
     streamed(move |reporter| async move { registry.prepare_publish(request, &reporter).await })

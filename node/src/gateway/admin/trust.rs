@@ -7,8 +7,8 @@ use axum::{Json, Router};
 use reg_proto::name::{Petname, PublisherId};
 use serde::{Deserialize, Serialize};
 
+use super::answer::{Answer, Named};
 use super::stream::streamed;
-use super::{Answer, Named};
 use crate::registry::report::{PublisherReport, TrustEntry, TrustReport};
 use crate::registry::trust::RawRule;
 use crate::registry::{AttestRequest, AttestationInfo, Registry};

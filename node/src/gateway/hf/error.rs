@@ -8,8 +8,8 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::name::commit;
 use crate::registry::fault::{Fault, FaultKind};
+use crate::registry::hub_cache::commit;
 use crate::registry::{ModelView, ViewError};
 
 /// Seconds after which a client may try again what did not come in time.
@@ -21,7 +21,7 @@ const X_ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
 
 /// Why a request of this dialect is not answered as asked.
 #[derive(Debug)]
-pub(super) enum HubError {
+pub(super) enum HfError {
     RepoNotFound(String),
     RevisionNotFound(String),
     /// A file that this version does not have; clients remember that by the commit.
@@ -39,7 +39,7 @@ pub(super) enum HubError {
     },
 }
 
-impl HubError {
+impl HfError {
     /// A file that `view` does not have.
     pub(super) fn no_entry(view: &ModelView, path: &str) -> Self {
         Self::EntryNotFound { path: path.to_owned(), commit: commit(&view.digest()) }
@@ -110,7 +110,7 @@ const fn status(kind: FaultKind) -> StatusCode {
     }
 }
 
-impl IntoResponse for HubError {
+impl IntoResponse for HfError {
     fn into_response(self) -> Response {
         let (status, code, message) = self.parts();
         let mut response = (status, Json(json!({ "error": message }))).into_response();

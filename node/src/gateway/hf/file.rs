@@ -8,12 +8,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use reg_proto::digest::Digest;
 use reg_proto::manifest::ModelFile;
-use reg_proto::path::SafePath;
 
-use super::Hub;
-use super::error::{HubError, X_REPO_COMMIT};
-use super::name::{At, commit, revision};
+use super::error::{HfError, X_REPO_COMMIT};
+use super::name::{At, commit};
 use super::oid::{Oid, pointer};
+use super::state::HfGateway;
 use crate::gateway::blob::{Wanted, respond};
 use crate::registry::ModelView;
 
@@ -26,11 +25,11 @@ const X_LINKED_SIZE: HeaderName = HeaderName::from_static("x-linked-size");
 
 /// `GET` and `HEAD /{owner}/{model}/resolve/{revision}/{path}`.
 pub(super) async fn resolve(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     Path(at): Path<At>,
     method: Method,
     headers: HeaderMap,
-) -> Result<Response, HubError> {
+) -> Result<Response, HfError> {
     let (view, file) = hub.file(&at).await?;
     let oid = hub.oid(&view, &file).await?;
     serve(&hub, &view, &file, &oid, &method, &headers).await
@@ -38,11 +37,11 @@ pub(super) async fn resolve(
 
 /// `GET` and `HEAD /{owner}/{model}/raw/{revision}/{path}`.
 pub(super) async fn raw(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     Path(at): Path<At>,
     method: Method,
     headers: HeaderMap,
-) -> Result<Response, HubError> {
+) -> Result<Response, HfError> {
     let (view, file) = hub.file(&at).await?;
     match hub.oid(&view, &file).await? {
         Oid::Lfs(digest) => {
@@ -55,45 +54,15 @@ pub(super) async fn raw(
     }
 }
 
-impl Hub {
-    /// Finds a file of a version.
-    async fn file(&self, at: &At) -> Result<(Arc<ModelView>, ModelFile), HubError> {
-        let view = self.view(at).await?;
-        let path: SafePath = at.path.parse().map_err(|_| HubError::no_entry(&view, &at.path))?;
-        let file = view.file(&path).cloned().ok_or_else(|| HubError::no_entry(&view, &at.path))?;
-        Ok((view, file))
-    }
-
-    /// Finds a version of a repository.
-    pub(super) async fn view(&self, at: &At) -> Result<Arc<ModelView>, HubError> {
-        let (publisher, model) = self.names(&at.owner, &at.model)?;
-        let wanted = revision(&at.revision)?;
-        match self.registry().view(&publisher, &model, &wanted).await {
-            Ok(view) => Ok(view),
-            Err(error) => {
-                let error = HubError::of_view(&error);
-                // A tag that a known model does not have is a revision that is missing, not a repository.
-                let tags = self.registry().tags(&publisher, &model);
-                match error {
-                    HubError::RepoNotFound(_) if tags.await.is_ok_and(|tags| !tags.is_empty()) => {
-                        Err(HubError::RevisionNotFound(at.revision.clone()))
-                    }
-                    error => Err(error),
-                }
-            }
-        }
-    }
-}
-
 async fn serve(
-    hub: &Hub,
+    hub: &HfGateway,
     view: &Arc<ModelView>,
     file: &ModelFile,
     oid: &Oid,
     method: &Method,
     headers: &HeaderMap,
-) -> Result<Response, HubError> {
-    hub.registry().admit(view, file).await.map_err(|error| HubError::of(&error))?;
+) -> Result<Response, HfError> {
+    hub.registry().admit(view, file).await.map_err(|error| HfError::of(&error))?;
     let (size, etag) = (file.layout.size(), oid.etag());
     let wanted = Wanted::of(headers, size, &etag);
     let range = wanted.range(size);
@@ -101,7 +70,7 @@ async fn serve(
         None
     } else {
         let reader = hub.registry().read(view, file.digest, file.layout, range).await;
-        Some(reader.map_err(|error| HubError::of(&error))?)
+        Some(reader.map_err(|error| HfError::of(&error))?)
     };
     let mut response = respond(&wanted, size, &etag, reader);
     let headers = response.headers_mut();

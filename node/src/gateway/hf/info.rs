@@ -8,12 +8,12 @@ use reg_proto::name::Tag;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Hub;
-use super::error::HubError;
-use super::listing::Flag;
+use super::error::HfError;
 use super::name::{At, Repo, commit};
 use super::oid::Oid;
-use super::search::iso_time;
+use super::query::Flag;
+use super::state::HfGateway;
+use super::time::iso_time;
 use crate::registry::ModelView;
 
 #[derive(Debug, Deserialize)]
@@ -25,29 +25,29 @@ pub(super) struct InfoQuery {
 
 /// `GET /api/models/{owner}/{model}`.
 pub(super) async fn default(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     Path(Repo { owner, model }): Path<Repo>,
     Query(query): Query<InfoQuery>,
-) -> Result<Json<Value>, HubError> {
+) -> Result<Json<Value>, HfError> {
     let at = At { owner, model, revision: "main".to_owned(), path: String::new() };
     info(&hub, &at, &query).await
 }
 
 /// Whatever is asked of a name without an owner, where no upstream has answered before: a publisher's model has one.
-pub(super) async fn nobodys(uri: Uri) -> HubError {
-    HubError::RepoNotFound(format!("{}: a name without an owner is nobody's here", uri.path()))
+pub(super) async fn nobodys(uri: Uri) -> HfError {
+    HfError::RepoNotFound(format!("{}: a name without an owner is nobody's here", uri.path()))
 }
 
 /// `GET /api/models/{owner}/{model}/revision/{revision}`.
 pub(super) async fn at(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     Path(at): Path<At>,
     Query(query): Query<InfoQuery>,
-) -> Result<Json<Value>, HubError> {
+) -> Result<Json<Value>, HfError> {
     info(&hub, &at, &query).await
 }
 
-async fn info(hub: &Hub, at: &At, query: &InfoQuery) -> Result<Json<Value>, HubError> {
+async fn info(hub: &HfGateway, at: &At, query: &InfoQuery) -> Result<Json<Value>, HfError> {
     let view = hub.view(at).await?;
     let metadata = hub.registry().metadata(&view).await;
     let mut info = summary(&at.id(), &view, metadata.as_ref());
@@ -55,7 +55,11 @@ async fn info(hub: &Hub, at: &At, query: &InfoQuery) -> Result<Json<Value>, HubE
     Ok(Json(Value::Object(info)))
 }
 
-async fn siblings(hub: &Hub, view: &std::sync::Arc<ModelView>, with_blobs: bool) -> Result<Value, HubError> {
+async fn siblings(
+    hub: &HfGateway,
+    view: &std::sync::Arc<ModelView>,
+    with_blobs: bool,
+) -> Result<Value, HfError> {
     let files = view.manifest().files();
     if !with_blobs {
         return Ok(files.iter().map(|file| json!({ "rfilename": file.path.as_str() })).collect());
@@ -147,9 +151,12 @@ pub(super) fn tags(metadata: Option<&Metadata>) -> Vec<String> {
 }
 
 /// `GET /api/models/{owner}/{model}/refs`.
-pub(super) async fn refs(State(hub): State<Hub>, Path(repo): Path<Repo>) -> Result<Json<Value>, HubError> {
+pub(super) async fn refs(
+    State(hub): State<HfGateway>,
+    Path(repo): Path<Repo>,
+) -> Result<Json<Value>, HfError> {
     let (publisher, model) = hub.names(&repo.owner, &repo.model)?;
-    let known = hub.registry().tags(&publisher, &model).await.map_err(|error| HubError::of_view(&error))?;
+    let known = hub.registry().tags(&publisher, &model).await.map_err(|error| HfError::of_view(&error))?;
     if known.is_empty() {
         // Whether it exists at all is what a look-up tells.
         let at =

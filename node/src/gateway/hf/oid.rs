@@ -4,22 +4,12 @@
 //! few, and which they are follows from the manifest alone.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-use futures::{StreamExt, TryStreamExt, stream};
 use reg_proto::digest::Digest;
-use reg_proto::manifest::ModelFile;
-
-use super::Hub;
-use super::error::HubError;
-use crate::registry::ModelView;
-use crate::registry::hub_cache::{PLAIN_BYTES_MAX, plain_files};
-use crate::registry::import::git_blob;
 
 /// Names that are remembered, of 52 bytes each.
 const OIDS_MAX: usize = 100_000;
-/// Plain files that are fetched at once.
-const FETCHED_AT_ONCE: usize = 8;
 
 /// What a file is named by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,42 +33,19 @@ impl Oid {
 #[derive(Debug, Default)]
 pub(super) struct GitOids(Mutex<BTreeMap<Digest, [u8; 20]>>);
 
-impl Hub {
-    /// Returns what one file is named by.
-    pub(super) async fn oid(&self, view: &Arc<ModelView>, file: &ModelFile) -> Result<Oid, HubError> {
-        if plain_files(view.manifest()).any(|it| it.digest == file.digest) {
-            self.git_oid(view, file).await.map(|(_, oid)| oid)
-        } else {
-            Ok(Oid::Lfs(file.digest))
+impl GitOids {
+    /// Returns the name of a file that was seen.
+    pub(super) fn get(&self, file: &Digest) -> Option<[u8; 20]> {
+        self.0.lock().expect("no holder of this lock panics").get(file).copied()
+    }
+
+    /// Remembers the name of a file; a full table is emptied first.
+    pub(super) fn keep(&self, file: Digest, oid: [u8; 20]) {
+        let mut oids = self.0.lock().expect("no holder of this lock panics");
+        if oids.len() >= OIDS_MAX {
+            oids.clear();
         }
-    }
-
-    /// Returns what each of a model's plain files is named by; the others are named by their digests.
-    pub(super) async fn plain_oids(&self, view: &Arc<ModelView>) -> Result<BTreeMap<Digest, Oid>, HubError> {
-        let oids = plain_files(view.manifest()).map(|file| self.git_oid(view, file));
-        let oids: Vec<_> = oids.collect();
-        stream::iter(oids).buffer_unordered(FETCHED_AT_ONCE).try_collect().await
-    }
-
-    async fn git_oid(&self, view: &Arc<ModelView>, file: &ModelFile) -> Result<(Digest, Oid), HubError> {
-        let known = self.oids().0.lock().expect("no holder of this lock panics").get(&file.digest).copied();
-        let oid = match known {
-            Some(oid) => oid,
-            None => {
-                let size = file.layout.size();
-                let failed = |error| HubError::of(&error);
-                let reader = self.registry().read(view, file.digest, file.layout, 0..size).await;
-                let bytes = reader.map_err(failed)?.to_end(PLAIN_BYTES_MAX as usize).await.map_err(failed)?;
-                let oid = git_blob(&bytes);
-                let mut oids = self.oids().0.lock().expect("no holder of this lock panics");
-                if oids.len() >= OIDS_MAX {
-                    oids.clear();
-                }
-                oids.insert(file.digest, oid);
-                oid
-            }
-        };
-        Ok((file.digest, Oid::Git(data_encoding::HEXLOWER.encode(&oid))))
+        oids.insert(file, oid);
     }
 }
 
@@ -89,7 +56,7 @@ pub(super) fn pointer(digest: &Digest, size: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::registry::import::git_blob;
 
     #[test]
     fn a_git_oid_is_what_git_says() {

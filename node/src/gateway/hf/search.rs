@@ -5,11 +5,10 @@ use axum::{Extension, Json};
 use reg_proto::name::Tag;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 
-use super::Hub;
-use super::error::HubError;
+use super::error::HfError;
 use super::info::{summary, tags};
+use super::state::HfGateway;
 use crate::gateway::guard::Caller;
 use crate::registry::{Revision, shown};
 
@@ -27,10 +26,10 @@ pub(super) struct SearchQuery {
 
 /// `GET /api/models`.
 pub(super) async fn search(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     Query(query): Query<SearchQuery>,
-) -> Result<Json<Vec<Value>>, HubError> {
-    let models = hub.registry().list().await.map_err(|error| HubError::of(&error))?;
+) -> Result<Json<Vec<Value>>, HfError> {
+    let models = hub.registry().list().await.map_err(|error| HfError::of(&error))?;
     let wanted = query.search.unwrap_or_default().to_lowercase();
     let filters: Vec<&str> =
         query.filter.iter().flat_map(|it| it.split(',')).filter(|it| !it.is_empty()).collect();
@@ -59,11 +58,11 @@ pub(super) async fn search(
 
 /// `GET /api/whoami-v2`: the key that uploads are signed with, to who may use it.
 pub(super) async fn whoami(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     caller: Option<Extension<Caller>>,
-) -> Result<Json<Value>, HubError> {
+) -> Result<Json<Value>, HfError> {
     if caller.map(|it| it.0) != Some(Caller::Owner) {
-        return Err(HubError::Unauthorized(
+        return Err(HfError::Unauthorized(
             "the token is not this node's: `reg env hf` prints what to export".to_owned(),
         ));
     }
@@ -74,20 +73,4 @@ pub(super) async fn whoami(
         "canPay": false, "periodEnd": null, "isPro": false, "avatarUrl": "", "orgs": [],
         "auth": { "type": "access_token", "accessToken": { "displayName": "reg", "role": role } },
     })))
-}
-
-/// Returns seconds since 1970 as this dialect writes a time.
-pub(super) fn iso_time(seconds: u64) -> String {
-    let time = i64::try_from(seconds).ok().and_then(|it| OffsetDateTime::from_unix_timestamp(it).ok());
-    let time = time.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let (date, clock) = (time.date(), time.time());
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.000Z",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        clock.hour(),
-        clock.minute(),
-        clock.second()
-    )
 }

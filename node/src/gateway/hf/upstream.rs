@@ -15,9 +15,9 @@ use data_encoding::HEXLOWER;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::error::{HubError, X_REPO_COMMIT};
+use super::error::{HfError, X_REPO_COMMIT};
 use super::file::{label_as_file, label_as_large};
-use super::{BODY_BYTES_MAX, Hub};
+use super::state::{BODY_BYTES_MAX, HfGateway};
 use crate::gateway::blob::{Wanted, respond, respond_with};
 use crate::gateway::guard::Caller;
 use crate::gateway::owner::publisher;
@@ -63,7 +63,7 @@ enum Part {
 }
 
 /// Passes on what is asked of repositories that nobody here can have.
-pub(super) async fn pass_on(State(hub): State<Hub>, request: Request, next: Next) -> Response {
+pub(super) async fn pass_on(State(hub): State<HfGateway>, request: Request, next: Next) -> Response {
     let Some(upstream) = hub.upstream().cloned() else { return next.run(request).await };
     let Some((name, part)) = asked(request.method(), request.uri().path()) else {
         return next.run(request).await;
@@ -94,7 +94,7 @@ pub(super) async fn pass_on(State(hub): State<Hub>, request: Request, next: Next
     response
 }
 
-impl Hub {
+impl HfGateway {
     /// Tells whether a namespace is an id, a petname, or the name of the key that is signed with.
     async fn is_known(&self, owner: &str) -> bool {
         match publisher(owner, self.signer()) {
@@ -167,7 +167,7 @@ async fn answer(upstream: &Upstream, request: Request, part: Part) -> Result<Res
     let (head, body) = request.into_parts();
     let is_owner = head.extensions.get() == Some(&Caller::Owner);
     let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await;
-    let body = body.map_err(|error| HubError::Invalid(error.to_string()).into_response())?;
+    let body = body.map_err(|error| HfError::Invalid(error.to_string()).into_response())?;
     let kind = head.headers.get(CONTENT_TYPE).cloned();
     let question = Question {
         method: head.method.clone(),
@@ -263,7 +263,7 @@ fn told(upstream: &Upstream, answer: Answer, method: &Method, asked: &HeaderMap)
         return response;
     }
     let Ok(mut value) = serde_json::from_slice::<Value>(&answer.body) else {
-        return HubError::of(&UpstreamError::NoName { path: "its answer".to_owned() }).into_response();
+        return HfError::of(&UpstreamError::NoName { path: "its answer".to_owned() }).into_response();
     };
     strip_xet(&mut value);
     if let Some(info) = value.as_object_mut().filter(|it| it.contains_key("sha")) {
@@ -310,7 +310,7 @@ fn next_here(link: &str, endpoint: &str, host: &str) -> Option<String> {
 
 fn failed(error: UpstreamError) -> Response {
     let is_coming = matches!(error, UpstreamError::Coming { .. });
-    let mut response = HubError::of(&error as &dyn Fault).into_response();
+    let mut response = HfError::of(&error as &dyn Fault).into_response();
     if is_coming {
         // Clients give a file up that answers 503, and come back after this.
         *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;

@@ -12,7 +12,9 @@ use reg_proto::digest::Digest;
 use reg_proto::limits::RESPONSE_DOCUMENT_BYTES_MAX;
 
 use super::error::{Code, OciError};
-use super::{API_VERSION, At, DOCKER_CONTENT_DIGEST, Oci};
+use super::header::{API_VERSION, DOCKER_CONTENT_DIGEST};
+use super::name::At;
+use super::state::OciGateway;
 use crate::gateway::blob::{Wanted, respond, respond_with};
 use crate::gateway::guard::Caller;
 use crate::registry::ModelView;
@@ -20,7 +22,7 @@ use crate::registry::policy::{Verdict, judge};
 
 /// `GET` and `HEAD /v2/{owner}/{model}/blobs/{digest}`.
 pub(super) async fn get(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(at): Path<At>,
     method: Method,
     caller: Option<Extension<Caller>>,
@@ -49,7 +51,7 @@ pub(super) async fn get(
     Ok(response)
 }
 
-impl Oci {
+impl OciGateway {
     /// What belongs to no model that is known by this name is judged by its bytes alone; who may push may have it.
     fn may_have(&self, bytes: &[u8], caller: Option<Extension<Caller>>) -> Result<(), OciError> {
         if self.registry().allows_unsafe() || caller.map(|it| it.0) == Some(Caller::Owner) {
@@ -69,7 +71,7 @@ impl Oci {
 }
 
 async fn of_view(
-    oci: &Oci,
+    oci: &OciGateway,
     view: &Arc<ModelView>,
     digest: Digest,
     method: &Method,

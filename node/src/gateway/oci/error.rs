@@ -8,6 +8,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::header::API_VERSION;
 use crate::registry::fault::{Fault, FaultKind};
 
 /// Seconds after which a client may try again what did not come in time.
@@ -101,7 +102,7 @@ impl IntoResponse for OciError {
         let document = json!({ "errors": [{ "code": code, "message": self.message, "detail": null }] });
         let mut response = (status, Json(document)).into_response();
         let headers = response.headers_mut();
-        headers.extend([super::API_VERSION]);
+        headers.extend([API_VERSION]);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, RETRY_SECONDS.into());
         }

@@ -10,8 +10,8 @@ use axum::{Extension, Json};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
-use super::base;
 use super::error::OciError;
+use crate::gateway::base_url::base_url;
 use crate::gateway::guard::Caller;
 
 /// What who only reads is given: the guard takes it for no token.
@@ -19,7 +19,7 @@ const ANONYMOUS: &str = "anonymous";
 
 /// Names the place where tokens are had in every 401.
 pub(super) async fn challenge(request: Request, next: Next) -> Response {
-    let realm = format!("Bearer realm=\"{}/v2/token\",service=\"reg\"", base(request.headers()));
+    let realm = format!("Bearer realm=\"{}/v2/token\",service=\"reg\"", base_url(request.headers()));
     let mut response = next.run(request).await;
     if response.status() == StatusCode::UNAUTHORIZED
         && let Ok(value) = HeaderValue::try_from(realm)

@@ -14,21 +14,20 @@ use serde_json::{Value, json};
 
 use super::blob::{created, digest};
 use super::error::{Code, OciError};
-use super::{API_VERSION, At, DOCKER_CONTENT_DIGEST, Oci, ollama};
+use super::found::{Found, media_type};
+use super::header::{API_VERSION, DOCKER_CONTENT_DIGEST};
+use super::name::At;
+use super::ollama;
+use super::state::OciGateway;
 use crate::gateway::guard::Caller;
+use crate::gateway::signer::Signer;
 use crate::registry::{INDEX_TYPE, Pushed, Revision};
 
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
-/// A manifest's bytes, and of what type they are.
-pub(super) struct Found {
-    pub(super) bytes: Vec<u8>,
-    pub(super) media_type: String,
-}
-
 /// `GET` and `HEAD /v2/{owner}/{model}/manifests/{reference}`.
 pub(super) async fn get(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(at): Path<At>,
     method: Method,
     headers: HeaderMap,
@@ -61,7 +60,7 @@ pub(super) async fn get(
 }
 
 async fn find(
-    oci: &Oci,
+    oci: &OciGateway,
     publisher: &Publisher,
     model: &ModelName,
     reference: &str,
@@ -92,18 +91,13 @@ async fn find(
     bytes.map(found).ok_or_else(|| unknown(format!("{} is not here any more", view.digest())))
 }
 
-fn media_type(bytes: &[u8]) -> String {
-    let json: Value = serde_json::from_slice(bytes).unwrap_or_default();
-    json["mediaType"].as_str().unwrap_or(MANIFEST_TYPE).to_owned()
-}
-
 /// The subject of a tag `sha256-<hex>`, under which registries without a referrers API keep a list of referrers.
 fn fallback_subject(reference: &str) -> Option<Digest> {
     Digest::from_hex(reference.strip_prefix("sha256-")?).ok()
 }
 
 async fn fallback_index(
-    oci: &Oci,
+    oci: &OciGateway,
     publisher: &Publisher,
     model: &ModelName,
     subject: Digest,
@@ -118,7 +112,7 @@ async fn fallback_index(
 
 /// Returns the documents about a manifest: those that are kept or at peers, and those that were pushed.
 pub(super) async fn referrers_of(
-    oci: &Oci,
+    oci: &OciGateway,
     publisher: &Publisher,
     model: &ModelName,
     subject: Digest,
@@ -136,7 +130,7 @@ pub(super) fn index(manifests: &[Descriptor]) -> Value {
 
 /// `PUT /v2/{owner}/{model}/manifests/{reference}`.
 pub(super) async fn put(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(at): Path<At>,
     caller: Option<Extension<Caller>>,
     body: Bytes,
@@ -164,7 +158,7 @@ pub(super) async fn put(
         // A list of referrers, as clients keep it for registries that have no referrers API; here it is computed.
         return Ok(response);
     }
-    let key = oci.signer().map(crate::gateway::Signer::key);
+    let key = oci.signer().map(Signer::key);
     let pushed = oci.registry().push_manifest(id, &model, tag, body.to_vec(), key).await;
     match pushed.map_err(|error| OciError::of(&error, Code::ManifestInvalid))? {
         Pushed::Published(_) | Pushed::Adopted { .. } => {}
@@ -183,7 +177,7 @@ pub(super) async fn put(
 
 /// `DELETE /v2/{owner}/{model}/manifests/{reference}`.
 pub(super) async fn delete(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(at): Path<At>,
     caller: Option<Extension<Caller>>,
 ) -> Result<Response, OciError> {

@@ -3,17 +3,13 @@
 //! `ns/model:Q4_K_M` names the file by its quantisation, `ns/model:v1` a tag of the model, of which the file is taken that
 //! is most used. The weights' layer is the model's own blob; only the small config blob is made here.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-
-use reg_proto::digest::Digest;
 use reg_proto::manifest::ModelFile;
 use reg_proto::name::{ModelName, Publisher, Tag};
 use serde_json::{Value, json};
 
-use super::Oci;
 use super::error::{Code, OciError};
-use super::manifest::Found;
+use super::found::Found;
+use super::state::OciGateway;
 use crate::registry::{ModelView, Revision};
 
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -21,31 +17,8 @@ const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const MODEL_LAYER: &str = "application/vnd.ollama.image.model";
 const PROJECTOR_LAYER: &str = "application/vnd.ollama.image.projector";
 
-/// Config blobs that are remembered, of some 500 bytes each.
-const SYNTHESISED_MAX: usize = 1024;
 /// The quantisations that are taken first where none is asked for, as llama.cpp does.
 const PREFERRED: [&str; 2] = ["q4_k_m", "q8_0"];
-
-/// The config blobs that were made.
-#[derive(Debug, Default)]
-pub(super) struct Synthesised(Mutex<BTreeMap<Digest, Arc<[u8]>>>);
-
-impl Synthesised {
-    /// Returns one of them.
-    pub(super) fn get(&self, digest: &Digest) -> Option<Arc<[u8]>> {
-        self.0.lock().expect("no holder of this lock panics").get(digest).cloned()
-    }
-
-    fn keep(&self, bytes: Vec<u8>) -> (Digest, usize) {
-        let (digest, size) = (Digest::of(&bytes), bytes.len());
-        let mut kept = self.0.lock().expect("no holder of this lock panics");
-        if kept.len() >= SYNTHESISED_MAX {
-            kept.clear();
-        }
-        kept.insert(digest, bytes.into());
-        (digest, size)
-    }
-}
 
 /// Tells whether Ollama asks: it accepts Docker's manifest and no other.
 pub(super) fn is_meant(accept: &[&str]) -> bool {
@@ -59,7 +32,7 @@ pub(super) fn is_meant(accept: &[&str]) -> bool {
 
 /// Makes the manifest that Ollama wants.
 pub(super) async fn manifest(
-    oci: &Oci,
+    oci: &OciGateway,
     publisher: &Publisher,
     model: &ModelName,
     reference: &str,
@@ -149,6 +122,7 @@ fn billions(parameters: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use reg_proto::digest::Digest;
     use reg_proto::piece::BlobLayout;
 
     use super::*;

@@ -10,8 +10,11 @@ use serde_json::{Value, json};
 
 use super::blob::digest;
 use super::error::{Code, OciError};
+use super::header::API_VERSION;
 use super::manifest::{index, referrers_of};
-use super::{API_VERSION, At, Oci, Repo, base};
+use super::name::{At, Repo};
+use super::state::OciGateway;
+use crate::gateway::base_url::base_url;
 use crate::registry::{INDEX_TYPE, Revision, shown};
 
 /// Names on one page at most.
@@ -39,14 +42,14 @@ impl Page {
 
     fn link(path: &str, headers: &HeaderMap, names: &[String]) -> Option<(HeaderName, HeaderValue)> {
         let last = names.last()?;
-        let link = format!("<{}{path}?n={}&last={last}>; rel=\"next\"", base(headers), names.len());
+        let link = format!("<{}{path}?n={}&last={last}>; rel=\"next\"", base_url(headers), names.len());
         Some((LINK, HeaderValue::try_from(link).ok()?))
     }
 }
 
 /// `GET /v2/{owner}/{model}/tags/list`.
 pub(super) async fn list(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(repo): Path<Repo>,
     Query(page): Query<Page>,
     headers: HeaderMap,
@@ -69,7 +72,7 @@ pub(super) async fn list(
 
 /// `GET /v2/_catalog`.
 pub(super) async fn catalog(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Query(page): Query<Page>,
     headers: HeaderMap,
 ) -> Result<Response, OciError> {
@@ -92,7 +95,7 @@ pub(super) struct ReferrersQuery {
 
 /// `GET /v2/{owner}/{model}/referrers/{digest}`: an index, empty where nothing is known.
 pub(super) async fn referrers(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(at): Path<At>,
     Query(query): Query<ReferrersQuery>,
 ) -> Result<Response, OciError> {

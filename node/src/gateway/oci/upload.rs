@@ -10,7 +10,10 @@ use serde::Deserialize;
 
 use super::blob::{created, digest};
 use super::error::{Code, OciError};
-use super::{API_VERSION, At, Oci, Repo, base};
+use super::header::API_VERSION;
+use super::name::{At, Repo};
+use super::state::OciGateway;
+use crate::gateway::base_url::base_url;
 use crate::gateway::guard::Caller;
 use crate::gateway::uploads::append;
 use crate::registry::UploadError;
@@ -25,7 +28,7 @@ pub(super) struct BeginQuery {
 
 /// `POST /v2/{owner}/{model}/blobs/uploads/`.
 pub(super) async fn begin(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(repo): Path<Repo>,
     Query(query): Query<BeginQuery>,
     caller: Option<Extension<Caller>>,
@@ -50,7 +53,7 @@ pub(super) async fn begin(
 
 /// `GET /v2/{owner}/{model}/blobs/uploads/{id}`: how much has come.
 pub(super) async fn status(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(upload): Path<At>,
     caller: Option<Extension<Caller>>,
     headers: HeaderMap,
@@ -63,7 +66,7 @@ pub(super) async fn status(
 
 /// `PATCH /v2/{owner}/{model}/blobs/uploads/{id}`: more bytes.
 pub(super) async fn patch(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(upload): Path<At>,
     caller: Option<Extension<Caller>>,
     headers: HeaderMap,
@@ -82,7 +85,7 @@ pub(super) struct FinishQuery {
 
 /// `PUT /v2/{owner}/{model}/blobs/uploads/{id}?digest=…`: the last bytes, and what it is.
 pub(super) async fn finish(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(upload): Path<At>,
     Query(query): Query<FinishQuery>,
     caller: Option<Extension<Caller>>,
@@ -100,7 +103,7 @@ pub(super) async fn finish(
 
 /// `DELETE /v2/{owner}/{model}/blobs/uploads/{id}`.
 pub(super) async fn cancel(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(upload): Path<At>,
     caller: Option<Extension<Caller>>,
 ) -> Result<Response, OciError> {
@@ -137,7 +140,7 @@ fn offset(headers: &HeaderMap) -> Result<Option<u64>, OciError> {
 
 /// Tells where an upload goes on, as an absolute address: Ollama parses it as one.
 fn at(headers: &HeaderMap, repo: &Repo, id: &str, size: u64, status: StatusCode) -> Response {
-    let location = format!("{}/v2/{}/{}/blobs/uploads/{id}", base(headers), repo.owner, repo.model);
+    let location = format!("{}/v2/{}/{}/blobs/uploads/{id}", base_url(headers), repo.owner, repo.model);
     let mut response = status.into_response();
     let headers = response.headers_mut();
     headers.extend([API_VERSION]);
