@@ -209,9 +209,9 @@ impl EventLoop {
     fn on_punch(&mut self, event: dcutr::Event) {
         let dcutr::Event { remote_peer_id: peer, result } = event;
         match result {
-            Ok(_) => tracing::info!(%peer, "reached directly, through the NATs"),
+            Ok(_) => tracing::info!(%peer, "peer is reached directly, through the NATs"),
             Err(error) => {
-                tracing::info!(%peer, %error, "not reached directly");
+                tracing::info!(%peer, %error, "peer is not reached directly");
                 self.swarm.behaviour_mut().blobs.punch_failed(&peer);
             }
         }
@@ -273,7 +273,8 @@ impl EventLoop {
     fn on_identify(&mut self, event: identify::Event) {
         let identify::Event::Received { peer_id, info, .. } = event else { return };
         if info.protocol_version != self.names.identify {
-            tracing::debug!(peer = %peer_id, protocol = info.protocol_version, "a peer of another network is disconnected");
+            let protocol = info.protocol_version;
+            tracing::debug!(peer = %peer_id, protocol, "a peer of another network is disconnected");
             let _was_connected = self.swarm.disconnect_peer_id(peer_id);
             return;
         }
@@ -303,8 +304,8 @@ impl EventLoop {
 
     /// Dials a peer that is connected through relays only, at its public addresses.
     ///
-    /// Only this end dials. Were both to dial at one moment, as for two NATs, both ends of a connection that comes through
-    /// would wait for the other to speak first.
+    /// This is a plain dial. Were both ends to dial at one moment, as hole punching does, both ends of the connection would wait
+    /// for the other to speak first.
     fn dial_past_relay(&mut self, peer: &PeerId, mut addresses: Vec<Multiaddr>) {
         addresses.retain(reachability::is_public);
         if addresses.is_empty() || self.links.is_direct(peer) {

@@ -1,4 +1,4 @@
-//! [`Network`]: the handle, cloneable and free of libp2p's types.
+//! [`Network`]: the handle of the event loop, cloneable and without libp2p's types.
 
 use libp2p::Multiaddr;
 use reg_proto::announcement::{Announcement, Holder};
@@ -19,23 +19,23 @@ use super::protocol::reachability::Reachability;
 use super::reach::is_near;
 use super::start::{Started, start};
 
-/// The network as the rest of the node sees it. Cheap to clone. When the last one is gone, the node disconnects.
+/// The handle of the network. Cheap to clone. When the last clone is dropped, the node disconnects.
 #[derive(Debug, Clone)]
 pub struct Network {
     peer: PeerId,
     gossips: bool,
     finds_others: bool,
-    /// `None` offline.
+    /// `None` while the node is offline.
     commands: Option<mpsc::Sender<Command>>,
-    /// `None` where there are none.
+    /// `None` where the node has no lanes.
     lanes: Option<Lanes>,
 }
 
 impl Network {
-    /// Connects a node.
+    /// Starts the network of a node, and returns its handle and what peers ask of it.
     ///
     /// # Errors
-    /// An address that is none or cannot be listened on, or a protocol that cannot be set up.
+    /// Fails where an address is malformed or cannot be listened on, or where a protocol cannot be set up.
     pub async fn start(config: NetworkConfig) -> Result<(Self, Inbound), StartError> {
         let gossips = config.gossip;
         let finds_others = config.mdns || config.dht != DhtMode::Off || !config.bootstrap.is_empty();
@@ -43,12 +43,12 @@ impl Network {
         Ok((Self { peer, gossips, finds_others, commands: Some(commands), lanes }, inbound))
     }
 
-    /// Returns a network of nobody: every call says that the node is offline, or finds nothing.
+    /// Returns a handle without a network: every call fails with "offline", or finds nothing.
     pub const fn offline(peer: PeerId) -> Self {
         Self { peer, gossips: false, finds_others: false, commands: None, lanes: None }
     }
 
-    /// Tells whether this node has been told not to connect.
+    /// Tells whether this node runs without a network.
     pub const fn is_offline(&self) -> bool {
         self.commands.is_none()
     }
@@ -58,12 +58,12 @@ impl Network {
         self.gossips
     }
 
-    /// Tells whether this node gets to know peers by itself: from neighbours, the DHT, or peers to connect to at the start.
+    /// Tells whether this node finds peers by itself: through mDNS, the DHT or bootstrap peers.
     pub const fn finds_others(&self) -> bool {
         self.finds_others
     }
 
-    /// Returns who this node is.
+    /// Returns the peer id of this node.
     pub const fn peer_id(&self) -> PeerId {
         self.peer
     }
@@ -73,16 +73,16 @@ impl Network {
         self.call(Command::ListenAddresses).await.unwrap_or_default()
     }
 
-    /// Returns the addresses of this node that are fit to be told to `peer`: private ones only where it is connected over
-    /// the same kind of network.
+    /// Returns the addresses of this node that `peer` may be told: private ones only where `peer` is connected over the same
+    /// range.
     pub async fn addresses_for(&self, peer: PeerId) -> Vec<Address> {
         self.call(|reply| Command::AddressesFor { peer, reply }).await.unwrap_or_default()
     }
 
-    /// Connects to an address that the user gave, and returns who is there. Its range is open from then on.
+    /// Connects to an address that the user gave, and returns the peer that answers. Opens the address's range for good.
     ///
     /// # Errors
-    /// No address, nobody there, or this node itself.
+    /// Fails where the address is malformed, no peer answers, or this node itself does.
     pub async fn connect(&self, address: &Address) -> Result<PeerId, ConnectError> {
         let parsed: Multiaddr = address
             .as_str()
@@ -94,13 +94,13 @@ impl Network {
             .unwrap_or(Err(ConnectError::Offline))
     }
 
-    /// Connects to a peer that somebody told of, as far as its addresses may be dialled; returns when that is done or has
-    /// failed.
+    /// Connects to `peer` at `addresses`, which the peer `told_by` or a signed record named. Skips addresses that may not be
+    /// dialled. Returns when the dial has ended, whether it succeeded or not.
     pub async fn dial_hint(&self, peer: PeerId, addresses: Vec<Address>, told_by: Option<PeerId>) {
         self.call(|reply| Command::DialHint { peer, addresses, told_by, reply }).await;
     }
 
-    /// Asks a peer, connecting to it where an address is known.
+    /// Sends `request` to a peer and returns its answer; dials the peer first where it is not connected.
     ///
     /// # Errors
     /// See [`AskError`].
@@ -108,7 +108,7 @@ impl Network {
         self.call(|reply| Command::Ask { peer, request, reply }).await.unwrap_or(Err(AskError::Offline))
     }
 
-    /// Opens a blob stream to a peer, connecting to it where an address is known.
+    /// Opens a blob stream to a peer; dials the peer first where it is not connected.
     ///
     /// # Errors
     /// See [`OpenStreamError`].
@@ -116,30 +116,30 @@ impl Network {
         self.call(|reply| Command::OpenStream { peer, reply }).await.unwrap_or(Err(OpenStreamError::Offline))
     }
 
-    /// Makes an offer of a lane to a puller, if this node has lanes and room for one.
+    /// Offers a lane to a puller; returns `None` where this node has no lanes or no room for one more.
     pub fn offer_lane(&self, peer: PeerId) -> Option<LaneTicket> {
         self.lanes.as_ref()?.offer(peer)
     }
 
-    /// Tells whether a peer is in a network of one's own, over every connection to it; a relay's is not.
+    /// Tells whether every connection to a peer stays in a private network. A relayed connection does not.
     pub async fn is_near(&self, peer: PeerId) -> bool {
         let addresses = self.call(|reply| Command::RemoteIps { peer, reply }).await.unwrap_or_default();
         !addresses.is_empty() && addresses.into_iter().all(is_near)
     }
 
-    /// Tells whether this node takes lanes.
+    /// Tells whether this node has lanes.
     pub const fn has_lanes(&self) -> bool {
         self.lanes.is_some()
     }
 
-    /// Notes that a peer has offered no lane though it was asked for one.
+    /// Records that a peer has offered no lane when this node asked for one.
     pub fn note_no_offer(&self, peer: PeerId) {
         if let Some(lanes) = &self.lanes {
             lanes.note(peer, "the peer offers no lane");
         }
     }
 
-    /// Connects to a lane that `peer` has offered, at an address by which it is connected directly and nowhere else.
+    /// Connects to a lane that `peer` has offered, only at IP addresses of its direct connections.
     ///
     /// # Errors
     /// See [`LaneError`].
@@ -154,7 +154,8 @@ impl Network {
         lanes.dial(peer, &addresses, ports, token).await
     }
 
-    /// Looks for providers of a key in the DHT; they come as they are found, until the query ends.
+    /// Looks up providers of a key in the DHT, and returns a channel that yields each as it is found. The channel closes when
+    /// the query ends.
     pub async fn providers(&self, key: DhtKey) -> mpsc::Receiver<PeerId> {
         let (found, providers) = mpsc::channel(PROVIDERS_TOLD_MAX);
         self.tell(Command::Providers { key, found }).await;
@@ -171,22 +172,22 @@ impl Network {
         self.tell(Command::Announce(Box::new(announcement))).await;
     }
 
-    /// Tells whether others reach this node; `None` offline.
+    /// Returns how peers reach this node; `None` while it is offline.
     pub async fn reachability(&self) -> Option<Reachability> {
         self.call(Command::Reachability).await
     }
 
-    /// Returns whom this node is connected to, as it would tell `asker`: with the addresses that are fit for it.
+    /// Returns the connected peers that this node names to `asker`, each with the addresses that `asker` may be told.
     pub async fn acquaintances(&self, asker: PeerId) -> Vec<Holder> {
         self.call(|reply| Command::Acquaintances { asker, reply }).await.unwrap_or_default()
     }
 
-    /// Returns the peers that are connected and speak our protocols, who has been here for longest first.
+    /// Returns the connected peers of this swarm, longest connected first.
     pub async fn connected(&self) -> Vec<PeerId> {
         self.call(Command::Connected).await.unwrap_or_default()
     }
 
-    /// Returns what is known of the peers that are connected.
+    /// Describes the connected peers.
     pub async fn peers(&self) -> Vec<PeerInfo> {
         let mut peers = self.call(Command::Peers).await.unwrap_or_default();
         for info in &mut peers {
@@ -201,7 +202,7 @@ impl Network {
         peers
     }
 
-    /// Disconnects.
+    /// Disconnects from all peers, and ends the event loop.
     pub async fn shutdown(&self) {
         self.call(Command::Shutdown).await;
     }
@@ -212,7 +213,7 @@ impl Network {
         }
     }
 
-    /// Sends a command and waits for its answer; `None` offline, or where the event loop has ended.
+    /// Sends a command and waits for its answer; `None` while offline, or where the event loop has ended.
     async fn call<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.commands.as_ref()?.send(command(reply)).await.ok()?;
