@@ -65,7 +65,9 @@ pub enum OpenStreamError {
     Timeout,
     #[error("peer does not speak our protocol")]
     OtherNetwork,
-    #[error("peer is behind a NAT that cannot be got through (a symmetric one?), and relays carry no pieces")]
+    #[error(
+        "peer is behind a NAT that no direct connection passes (a symmetric one?), and relays carry no pieces"
+    )]
     BehindNat,
     #[error("too many streams are being opened")]
     TooMany,

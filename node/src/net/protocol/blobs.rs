@@ -1,9 +1,11 @@
-//! Blob streams: `/reg/blob/1`, a behaviour of our own.
+//! Opens and accepts blob streams: `/reg/blob/1`, a libp2p behaviour of our own.
 //!
-//! libp2p-stream is alpha, drops inbound streams silently when nobody is ready for them, and opens streams on a random
-//! connection. Here a stream is opened on the first direct connection, what waits is bounded and answered, and an inbound
-//! stream that finds no room is refused with a warning. On a connection through a relay no stream is opened or taken: who
-//! wants one waits for a direct connection, which the two ends are about to make (DCUtR), or cannot.
+//! libp2p-stream is alpha, drops inbound streams silently when no task is ready for them, and opens streams on a random
+//! connection. This behaviour opens a stream on the first direct connection. It bounds the callers that wait and answers
+//! each. It closes an inbound stream that finds no room, with a warning.
+//!
+//! No blob stream goes over a relay. Where a peer is connected only through one, the caller waits until hole punching (DCUtR)
+//! has made a direct connection, or has failed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -37,19 +39,19 @@ use crate::net::members::Members;
 use super::protocol;
 use super::relay::is_relayed;
 
-/// Who waits for a stream.
+/// Takes the stream that a caller waits for, or the reason why there is none.
 pub(in crate::net) type Reply = oneshot::Sender<Result<Opened, OpenStreamError>>;
 
-/// Opens and accepts blob streams.
+/// The state of the protocol.
 pub(in crate::net) struct Behaviour {
     inbound: mpsc::Sender<InboundStream>,
     members: Members,
     protocol: StreamProtocol,
     /// Direct connections.
     connections: BTreeMap<PeerId, Vec<ConnectionId>>,
-    /// Peers that are reached through relays.
+    /// Peers that are connected through relays.
     relayed: BTreeMap<PeerId, Relayed>,
-    /// Who waits for a connection to a peer.
+    /// Callers that wait for a direct connection to a peer.
     waiting: BTreeMap<PeerId, Vec<Reply>>,
     events: VecDeque<ToSwarm<Taken, Either<Open, Infallible>>>,
     waker: Option<Waker>,
@@ -58,11 +60,11 @@ pub(in crate::net) struct Behaviour {
 /// The connections to a peer through relays.
 struct Relayed {
     connections: Vec<ConnectionId>,
-    /// Until when a direct connection may come of it; `None` where it is known that none does.
+    /// When the wait for a direct connection ends; `None` once hole punching has failed.
     until: Option<Instant>,
 }
 
-/// A peer's stream was taken.
+/// Reports that this node has accepted a stream of a peer.
 #[derive(Debug)]
 pub(in crate::net) struct Taken(pub(in crate::net) reg_proto::peer::PeerId);
 
@@ -88,7 +90,7 @@ impl Behaviour {
         }
     }
 
-    /// Opens a stream, dialling the peer where it is not connected.
+    /// Opens a stream; dials the peer first where it is not connected.
     pub(in crate::net) fn open(&mut self, peer: PeerId, reply: Reply) {
         if let Some(connection) = self.connections.get(&peer).and_then(|all| all.first()) {
             let handler = NotifyHandler::One(*connection);
@@ -112,7 +114,7 @@ impl Behaviour {
         }
     }
 
-    /// It is known that no direct connection to a peer will come of the one through a relay.
+    /// Answers the callers that wait for a direct connection to a peer: hole punching has failed.
     pub(in crate::net) fn punch_failed(&mut self, peer: &PeerId) {
         if let Some(relayed) = self.relayed.get_mut(peer) {
             relayed.until = None;
@@ -120,7 +122,7 @@ impl Behaviour {
         }
     }
 
-    /// Lets nobody wait any longer for a direct connection that does not come.
+    /// Answers the callers that have waited for a direct connection for [`PUNCH_PATIENCE`].
     pub(in crate::net) fn tick(&mut self, now: Instant) {
         let late = |relayed: &Relayed| relayed.until.is_some_and(|until| until < now);
         let late: Vec<PeerId> =
@@ -191,7 +193,7 @@ impl Behaviour {
     }
 }
 
-/// A peer's key is of another kind than this network admits.
+/// The peer's key is not ed25519, the only kind that this network admits.
 #[derive(Debug, thiserror::Error)]
 #[error("peer has no ed25519 key")]
 struct NotEd25519;
@@ -228,7 +230,7 @@ impl NetworkBehaviour for Behaviour {
             }
             FromSwarm::ConnectionClosed(it) => self.disconnected(it.peer_id, it.connection_id),
             FromSwarm::DialFailure(it) => {
-                // A dial that was not made because another is under way fails nobody: that one will tell.
+                // Another dial is under way, and its result will answer the callers.
                 let under_way = matches!(it.error, DialError::DialPeerConditionFalse(_));
                 if let (Some(peer), false) = (it.peer_id, under_way)
                     && !self.relayed.contains_key(&peer)
@@ -262,11 +264,11 @@ impl NetworkBehaviour for Behaviour {
 pub(in crate::net) struct Handler {
     peer: reg_proto::peer::PeerId,
     protocol: StreamProtocol,
-    /// Whether the peer's streams are taken.
+    /// Whether this node accepts the peer's streams.
     is_member: bool,
     inbound: mpsc::Sender<InboundStream>,
     opening: VecDeque<Reply>,
-    /// Streams that were taken and of which nobody has been told.
+    /// Accepted streams that the behaviour has not reported yet.
     taken: usize,
     waker: Option<Waker>,
 }

@@ -1,4 +1,4 @@
-//! Finding peers: the DHT, mDNS and the bootstrap peers.
+//! Finds peers: through the DHT, mDNS and the bootstrap peers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use crate::net::links::from_libp2p;
 /// libp2p's Kademlia with a record store of our own.
 pub(in crate::net) type Kad = kad::Behaviour<RecordStore>;
 
-/// Returns the DHT of a node, with a protocol id and a store of its own.
+/// Returns the DHT of a node, with this swarm's protocol name and a [`RecordStore`]; `None` where it is off.
 pub(in crate::net) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -> Option<Kad> {
     if mode == DhtMode::Off {
         return None;
@@ -35,7 +35,7 @@ pub(in crate::net) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -
         .set_query_timeout(DHT_QUERY_TIMEOUT)
         .set_record_filtering(StoreInserts::FilterBoth)
         .set_provider_record_ttl(Some(DHT_RECORD_TTL))
-        // We publish anew ourselves, spread over time.
+        // [`Discovery::tick`] provides keys again, spread over time.
         .set_provider_publication_interval(None)
         .set_publication_interval(None)
         .set_replication_interval(None);
@@ -44,7 +44,7 @@ pub(in crate::net) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -
     Some(behaviour)
 }
 
-/// When a peer that is to stay connected is dialled next.
+/// When to dial a peer that should stay connected.
 #[derive(Debug)]
 struct Redial {
     due: Instant,
@@ -56,7 +56,7 @@ impl Redial {
         Self { due: Instant::now(), wait: BOOTSTRAP_RETRY }
     }
 
-    /// Tells whether to dial now, and if so puts the next time off.
+    /// Tells whether to dial now, and if so sets the time of the next dial.
     fn is_due(&mut self, now: Instant, is_connected: bool) -> bool {
         if is_connected {
             *self = Self { due: now + BOOTSTRAP_RETRY, wait: BOOTSTRAP_RETRY };
@@ -71,21 +71,21 @@ impl Redial {
     }
 }
 
-/// A peer that mDNS told of: a dial can fail where both sides dial in the same instant, so it is tried again.
+/// A peer that mDNS has found. A dial can fail where both ends dial in the same instant, so it is repeated.
 #[derive(Debug)]
 struct Neighbour {
     addresses: Vec<Multiaddr>,
     redial: Redial,
 }
 
-/// What discovery waits for, and what it does by the clock.
+/// The state of discovery: pending queries, and what is due when.
 pub(in crate::net) struct Discovery {
     mode: DhtMode,
     own: PeerId,
     queries: HashMap<QueryId, mpsc::Sender<reg_proto::peer::PeerId>>,
-    /// Keys that this node provides, and when each was last told.
+    /// Keys that this node provides, and when it last sent each to the DHT; `None` where it is due.
     provided: BTreeMap<DhtKey, Option<Instant>>,
-    /// Whether a peer has come while the network is small, to whom everything is to be told.
+    /// Whether all keys have to be provided again: a peer has joined a small network, or this node's addresses have changed.
     is_news: bool,
     told_all: Instant,
     /// Addresses that the configuration names.
@@ -114,7 +114,8 @@ impl Discovery {
         }
     }
 
-    /// Looks for providers of a key; they are sent as they are found, and the channel closes when the query ends.
+    /// Looks up providers of a key. Sends each to `found`, and drops the channel when the query ends. Ignores the request while
+    /// [`DHT_QUERIES_MAX`] queries are under way.
     pub(in crate::net) fn providers(
         &mut self,
         kad: &mut Kad,
@@ -127,7 +128,7 @@ impl Discovery {
         }
     }
 
-    /// Provides a key from now on.
+    /// Provides a key from now on. Ignores the request where this node provides [`DHT_OWN_KEYS_MAX`] keys.
     pub(in crate::net) fn provide(&mut self, kad: &mut Kad, key: DhtKey) {
         if self.provided.len() < DHT_OWN_KEYS_MAX || self.provided.contains_key(&key) {
             self.provided.insert(key, Some(Instant::now()));
@@ -135,7 +136,7 @@ impl Discovery {
         }
     }
 
-    /// Returns the providers that are to be dialled: their addresses are known while the query runs.
+    /// Handles an event of the DHT, and returns the providers to dial. Their addresses are known only while the query runs.
     pub(in crate::net) fn on_kad(&mut self, kad: &mut Kad, event: kad::Event) -> Vec<PeerId> {
         match event {
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
@@ -171,12 +172,13 @@ impl Discovery {
         providers
     }
 
-    /// This node is reached at another address than before: who was told what it provides is told again.
+    /// Provides all keys again soon: provider records name this node's addresses, and these have changed.
     pub(in crate::net) fn own_addresses_changed(&mut self) {
         self.is_news = true;
     }
 
-    /// Chooses the DHT's mode where it is left to us: a server where others can reach us, as far as we know.
+    /// Chooses the DHT's mode where the configuration leaves it open: server where peers can reach this node, as far as it
+    /// knows, else client.
     pub(in crate::net) fn choose_mode(&self, kad: &mut Kad, any_global_peer: bool, is_reachable: bool) {
         if self.mode == DhtMode::Auto {
             let server = is_reachable || !any_global_peer;
@@ -219,7 +221,7 @@ impl Discovery {
         due.collect()
     }
 
-    /// mDNS tells of an address of a peer.
+    /// Adds an address that mDNS has found, within the bounds.
     pub(in crate::net) fn neighbour_found(&mut self, peer: PeerId, address: Multiaddr) {
         if self.neighbours.len() >= NEIGHBOURS_MAX && !self.neighbours.contains_key(&peer) {
             return;
@@ -231,7 +233,7 @@ impl Discovery {
         }
     }
 
-    /// mDNS has not heard of an address of a peer for its time to live.
+    /// Removes an address whose time to live mDNS reports as over.
     pub(in crate::net) fn neighbour_lost(&mut self, peer: &PeerId, address: &Multiaddr) {
         let Some(neighbour) = self.neighbours.get_mut(peer) else { return };
         neighbour.addresses.retain(|known| known != address);
@@ -264,7 +266,7 @@ fn start_providing(kad: &mut Kad, key: &DhtKey) {
 mod tests {
     use super::*;
 
-    /// Two nodes that dial each other in the same instant may both fail: then they have to dial again.
+    /// Two nodes that dial each other in the same instant may both fail: then they dial again.
     #[test]
     fn a_neighbour_is_dialled_until_it_is_connected() {
         let mut discovery = Discovery::new(PeerId::random(), DhtMode::Off, Vec::new());

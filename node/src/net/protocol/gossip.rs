@@ -1,7 +1,7 @@
-//! Gossip of signed tags: a hint that there is something new, never the truth.
+//! Gossips announcements of signed tag records, over gossipsub. An announcement is a hint: the registry verifies it.
 //!
-//! Strict signing of messages, ids that are hashes of the content, and no message travels before the registry has judged
-//! it. What is lost is repaired when peers connect and compare what they have heard of.
+//! Messages are signed (strict validation), and a message's id is the hash of its content. A message is passed on only after
+//! the registry has accepted it. What gossip loses is repaired when peers connect and exchange their heads.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -24,16 +24,16 @@ use crate::net::inbound::{InboundAnnouncement, Responder, Verdict};
 use crate::net::limits::{ANNOUNCEMENTS_PER_MINUTE, ANNOUNCEMENTS_WAITING_MAX, PEERS_MAX, VERDICTS_MAX};
 use crate::net::links::from_libp2p;
 
-/// A message that the registry has judged, and who passed it on.
+/// A message that the registry has judged, with the peer that passed it on.
 type Judged = (MessageId, libp2p::PeerId, Verdict);
 
 /// The state of the protocol.
 pub(in crate::net) struct Gossip {
     inbound: mpsc::Sender<InboundAnnouncement>,
     pub(in crate::net) judging: FuturesUnordered<BoxFuture<'static, Judged>>,
-    /// Own announcements that nobody was there to hear.
+    /// Own announcements that wait for a peer that subscribes.
     waiting: VecDeque<Vec<u8>>,
-    /// Announcements of each peer in the present minute.
+    /// Announcements that each peer has passed on in the present minute.
     heard: BTreeMap<libp2p::PeerId, u32>,
     minute: Instant,
     topic: IdentTopic,
@@ -44,7 +44,7 @@ pub(in crate::net) fn behaviour(
     keypair: &Keypair,
     names: &Protocols,
 ) -> Result<gossipsub::Behaviour, StartError> {
-    /// A message's envelope around the announcement: its signature, key, source and topic.
+    /// Bytes of a message around the announcement: its signature, key, source and topic.
     const ENVELOPE_BYTES: usize = 1024;
     let refused = |error: String| StartError::Gossip(error.into());
     let config = ConfigBuilder::default()
@@ -79,7 +79,7 @@ impl Gossip {
         }
     }
 
-    /// Tells everybody, or, where nobody listens yet, the first who does.
+    /// Publishes an announcement; where no peer has subscribed yet, once the first one does.
     pub(in crate::net) fn announce(
         &mut self,
         behaviour: &mut gossipsub::Behaviour,
@@ -118,7 +118,7 @@ impl Gossip {
         }
     }
 
-    /// Hands an announcement to the registry, or judges it at once.
+    /// Hands an announcement to the registry, or returns a verdict at once where it is malformed or beyond a bound.
     fn judge(&mut self, source: libp2p::PeerId, id: &MessageId, data: &[u8]) -> Option<Verdict> {
         if self.minute.elapsed() > Duration::from_secs(60) || self.heard.len() > PEERS_MAX {
             self.heard.clear();
@@ -140,7 +140,7 @@ impl Gossip {
         None
     }
 
-    /// Lets a message travel on, or not.
+    /// Passes a message on, or drops it.
     pub(in crate::net) fn judged(behaviour: &mut gossipsub::Behaviour, (id, source, verdict): Judged) {
         let acceptance = match verdict {
             Verdict::Accept => MessageAcceptance::Accept,

@@ -1,5 +1,4 @@
-//! Can others reach this node? Peers that are asked (AutoNAT v2) dial back to see, and a router that is asked (UPnP)
-//! opens a port.
+//! Finds out whether peers can reach this node: it asks peers to dial back (AutoNAT v2), and the router to open a port (UPnP).
 
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{Multiaddr, autonat, upnp};
@@ -8,11 +7,11 @@ use super::relay::is_relayed;
 use crate::net::config::NetworkConfig;
 use crate::net::reach::{Range, range};
 
-/// Whether others reach this node.
+/// How peers reach this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reachability {
-    /// Nobody has told yet.
+    /// No peer has confirmed an address yet.
     Unknown,
     /// At an address of its own.
     Public,
@@ -20,14 +19,14 @@ pub enum Reachability {
     Relayed,
 }
 
-/// The behaviours that find out, and those that help.
+/// The behaviours of AutoNAT and UPnP.
 pub(in crate::net) struct Behaviours {
     pub(in crate::net) client: Toggle<autonat::v2::client::Behaviour>,
     pub(in crate::net) server: Toggle<autonat::v2::server::Behaviour>,
     pub(in crate::net) upnp: Toggle<upnp::tokio::Behaviour>,
 }
 
-/// A node that listens on loopback only has nothing to find out.
+/// Returns the behaviours; all are off where the node listens on loopback only.
 pub(in crate::net) fn behaviours(config: &NetworkConfig) -> Behaviours {
     let address = |it: &reg_proto::peer::Address| it.as_str().parse::<Multiaddr>().ok();
     let mut listen = config.listen.iter().filter_map(address);
@@ -38,12 +37,12 @@ pub(in crate::net) fn behaviours(config: &NetworkConfig) -> Behaviours {
     Behaviours { client: client.into(), server: server.into(), upnp: upnp.into() }
 }
 
-/// Tells whether an address of this node, as others have confirmed it, is one that everybody reaches.
+/// Tells whether a confirmed address of this node is one that every peer reaches: global, and not through a relay.
 pub(in crate::net) fn is_public(address: &Multiaddr) -> bool {
     !is_relayed(address) && range(address) == Some(Range::Global)
 }
 
-/// Sums up what is known of this node's own addresses.
+/// Returns how peers reach this node, from its `confirmed` addresses.
 pub(in crate::net) fn reachability<'a>(confirmed: impl Iterator<Item = &'a Multiaddr>) -> Reachability {
     let mut sum = Reachability::Unknown;
     for address in confirmed {

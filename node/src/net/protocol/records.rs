@@ -1,4 +1,5 @@
-//! Questions with one answer: `/reg/records/1`, on libp2p's request-response with a codec that checks before it allocates.
+//! Exchanges one question for one answer: `/reg/records/1`, on libp2p's request-response. The codec checks lengths before it
+//! allocates.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,7 +24,7 @@ use crate::net::members::Members;
 
 use super::protocol;
 
-/// What a peer is told when there is no room for its question.
+/// The answer to a question that finds no room.
 const BUSY: Response = Response::Busy { retry_ms: 1000 };
 
 /// Returns the behaviour of the protocol.
@@ -34,13 +35,13 @@ pub(in crate::net) fn behaviour(names: &Protocols) -> request_response::Behaviou
     request_response::Behaviour::new([(protocol(&names.records), ProtocolSupport::Full)], config)
 }
 
-/// An answer that the registry has given, on its way back.
+/// An answer of the registry with the channel to the peer; `None` where the registry has given none.
 type Answered = (ResponseChannel<Response>, Option<Response>);
 
-/// The questions under way.
+/// The questions under way, in both directions.
 pub(in crate::net) struct Records {
     asked: BTreeMap<OutboundRequestId, oneshot::Sender<Result<Response, AskError>>>,
-    /// Questions of peers that the registry is answering.
+    /// Peers' questions that the registry is answering.
     pub(in crate::net) answering: FuturesUnordered<futures::future::BoxFuture<'static, Answered>>,
     inbound: mpsc::Sender<InboundRequest>,
     members: Members,
@@ -51,7 +52,7 @@ impl Records {
         Self { asked: BTreeMap::new(), answering: FuturesUnordered::new(), inbound, members }
     }
 
-    /// Asks a peer, dialling it where it is not connected.
+    /// Sends a question to a peer; dials the peer first where it is not connected.
     pub(in crate::net) fn ask(
         &mut self,
         behaviour: &mut request_response::Behaviour<RecordsCodec>,
@@ -79,7 +80,7 @@ impl Records {
                 self.take(behaviour, &peer, request, channel, request_id);
             }
             Event::InboundFailure { peer, error, .. } => {
-                tracing::debug!(%peer, %error, "a question broke off")
+                tracing::debug!(%peer, %error, "a question of a peer broke off")
             }
             Event::ResponseSent { .. } => {}
         }
@@ -101,7 +102,7 @@ impl Records {
     ) {
         let Some(peer) = from_libp2p(peer) else { return };
         if !self.members.admit(&peer) {
-            tracing::debug!(%peer, "a stranger's question is not looked at");
+            tracing::debug!(%peer, "a question of a peer that is no member is dropped");
             return;
         }
         let (reply, answer) = Responder::new();
@@ -113,7 +114,7 @@ impl Records {
         self.answering.push(Box::pin(async move { (channel, answer.await.ok()) }));
     }
 
-    /// Sends an answer of the registry.
+    /// Sends an answer of the registry to the peer that asked.
     pub(in crate::net) fn answered(
         behaviour: &mut request_response::Behaviour<RecordsCodec>,
         answered: Answered,
@@ -123,7 +124,7 @@ impl Records {
     }
 }
 
-/// Returns who asks, where an event is a peer's question.
+/// Returns the peer that asks, where the event is a question.
 pub(in crate::net) fn asker(event: &Event<Request, Response>) -> Option<PeerId> {
     match event {
         Event::Message { peer, message: Exchange::Request { .. }, .. } => from_libp2p(peer),
@@ -140,7 +141,7 @@ fn ask_error(error: OutboundFailure) -> AskError {
     }
 }
 
-/// Reads and writes messages: the prefix first, and nothing is allocated that the limits do not allow.
+/// Reads and writes messages. It reads the prefix first, and allocates nothing beyond the limits.
 #[derive(Debug, Clone, Default)]
 pub(in crate::net) struct RecordsCodec;
 

@@ -1,7 +1,7 @@
-//! Relays: a node that cannot be reached keeps a reservation with some that can, and is called through them.
+//! Relays (libp2p's circuit relay v2): a node that peers cannot dial reserves with relays, and peers reach it through them.
 //!
-//! A relay carries the first words between two nodes (who is there, what do you have, let us both dial now), never
-//! pieces: its circuits are short and small, and blob streams do not open on them (`protocol/blobs.rs`).
+//! A relay carries identification, questions and hole punching between two nodes, never pieces: its circuits are short and
+//! small, and no blob stream opens on them (`protocol/blobs.rs`).
 
 use std::collections::BTreeMap;
 use std::task::{Context, Poll};
@@ -23,14 +23,14 @@ use crate::net::limits::{
     RELAYS_OFFERED_MAX, RESERVATION_DURATION, RESERVATIONS_MAX, RESERVATIONS_PER_PEER_MAX,
 };
 
-/// The relay of a node, which sees the direct connections only.
+/// The relay that a node offers: libp2p's behaviour, which sees direct connections only.
 ///
-/// libp2p-relay 0.22 tells its new status to the handlers of all connections, and those of relayed connections are
-/// dummies that panic when they are told anything; the connection is then never seen to close.
+/// libp2p-relay 0.22 sends its new status to the handlers of all connections. Those of relayed connections are dummies that
+/// panic on any message, and the swarm then never reports that the connection has closed.
 pub(in crate::net) struct RelayService(relay::Behaviour);
 
 impl RelayService {
-    /// Returns a relay that offers itself only once it is told to.
+    /// Returns a relay that serves no peer until [`Self::offer`].
     pub(in crate::net) fn new(own: PeerId) -> Self {
         let config = relay::Config {
             max_reservations: RESERVATIONS_MAX,
@@ -47,7 +47,7 @@ impl RelayService {
         Self(behaviour)
     }
 
-    /// Offers this node to others, or no more.
+    /// Starts or stops offering this node as a relay.
     pub(in crate::net) fn offer(&mut self, is_offered: bool) {
         let status = if is_offered { relay::Status::Enable } else { relay::Status::Disable };
         self.0.set_status(Some(status));
@@ -114,16 +114,16 @@ pub(in crate::net) fn is_offered(protocols: &[StreamProtocol]) -> bool {
     protocols.contains(&relay::HOP_PROTOCOL_NAME)
 }
 
-/// A relay's reservation, or the wish for one.
+/// A relay, and this node's reservation with it.
 #[derive(Debug)]
 struct Offer {
     address: Multiaddr,
     listener: Option<ListenerId>,
-    /// When to ask for a reservation next.
+    /// When to ask for a reservation, while there is none.
     due: Instant,
 }
 
-/// The relays that this node knows, and its reservations with some of them.
+/// The relays that this node knows, and its reservations.
 #[derive(Debug)]
 pub(in crate::net) struct Relays {
     mode: RelayMode,
@@ -143,7 +143,7 @@ impl Relays {
         Self { mode, offers: BTreeMap::new() }
     }
 
-    /// Tells whether this node is to offer itself as a relay.
+    /// Tells whether this node offers itself as a relay.
     pub(in crate::net) fn is_to_serve(&self, is_reachable: bool) -> bool {
         match self.mode {
             RelayMode::Auto => is_reachable,
@@ -152,12 +152,12 @@ impl Relays {
         }
     }
 
-    /// Tells whether the user says that this node is reached, so that its public addresses need no confirmation.
+    /// Tells whether the user has switched the relay on, so that this node's public addresses need no confirmation.
     pub(in crate::net) fn is_forced(&self) -> bool {
         self.mode == RelayMode::On
     }
 
-    /// A peer that was reached at `address`, no relay in between, offers to relay.
+    /// Adds a relay that this node has dialled directly at `address`.
     pub(in crate::net) fn offered(&mut self, peer: PeerId, mut address: Multiaddr, now: Instant) {
         if self.offers.contains_key(&peer) || self.offers.len() >= RELAYS_OFFERED_MAX {
             return;
@@ -168,19 +168,19 @@ impl Relays {
         self.offers.insert(peer, Offer { address, listener: None, due: now });
     }
 
-    /// A peer is gone, or offers to relay no more.
+    /// Removes a relay that has disconnected.
     pub(in crate::net) fn withdrawn(&mut self, peer: &PeerId) {
         self.offers.remove(peer);
     }
 
-    /// A reservation is asked for at `peer`, over this listener.
+    /// Records the listener over which this node has asked `peer` for a reservation.
     pub(in crate::net) fn asked(&mut self, peer: &PeerId, listener: ListenerId) {
         if let Some(offer) = self.offers.get_mut(peer) {
             offer.listener = Some(listener);
         }
     }
 
-    /// A listener is closed: where it was a reservation, another is asked for after a while.
+    /// Records that a listener has closed. Where it was a reservation, the relay is asked again after [`RELAY_RETRY`].
     pub(in crate::net) fn closed(&mut self, listener: ListenerId, now: Instant) {
         for offer in self.offers.values_mut().filter(|it| it.listener == Some(listener)) {
             offer.listener = None;
@@ -188,8 +188,7 @@ impl Relays {
         }
     }
 
-    /// Returns what is due: a node that peers reach needs no relay and releases its reservations, another one reserves with
-    /// [`RELAYS_MAX`] relays.
+    /// Returns what is due: a reachable node releases its reservations, another one asks for up to [`RELAYS_MAX`].
     pub(in crate::net) fn due(&mut self, is_reachable: bool, now: Instant) -> Due {
         let mut changes = Due::default();
         if is_reachable {
@@ -214,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_cannot_be_reached_reserves_with_a_few_and_releases_when_it_can() {
+    fn an_unreachable_node_reserves_with_a_few_relays_and_releases_them_when_reachable() {
         let mut relays = Relays::new(RelayMode::Auto);
         let now = Instant::now();
         let peers: Vec<PeerId> = (0..RELAYS_OFFERED_MAX + 3).map(|_| PeerId::random()).collect();
