@@ -47,7 +47,7 @@ pub(super) const QUESTIONS_MAX: usize = 32;
 /// Streams that wait for a connection to their peer.
 pub(super) const OPENS_WAITING_MAX: usize = 256;
 
-/// Peers whose agent and addresses are remembered.
+/// Peers for which this node counts announcements.
 pub(super) const PEERS_MAX: usize = 1024;
 /// Addresses remembered of one peer.
 pub(super) const ADDRESSES_PER_PEER_MAX: usize = 16;

@@ -103,7 +103,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> OutboundConnectionUpgra
     }
 }
 
-/// Refuses to dial an address whose range is not open.
+/// Refuses to dial an address in a range that is not open.
 struct Gate {
     inner: Boxed<(PeerId, StreamMuxerBox)>,
     ranges: OpenRanges,

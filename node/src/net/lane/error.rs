@@ -5,7 +5,7 @@ use std::io;
 use reg_proto::wire::WireError;
 use thiserror::Error;
 
-/// Why a lane does not open, or is of no more use.
+/// Why a lane does not open, or carries no further piece.
 #[derive(Debug, Error)]
 pub enum LaneError {
     #[error("the node is offline, or has no lanes")]
@@ -34,6 +34,6 @@ pub enum LaneError {
     Wire(#[from] WireError),
     #[error("peer sent a frame that no lane carries")]
     Unexpected,
-    #[error("lane has carried as much as one key may")]
+    #[error("lane has carried as much as one key may encrypt")]
     Spent,
 }

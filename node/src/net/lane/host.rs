@@ -1,4 +1,4 @@
-//! [`Lanes`]: listening for lanes, offering them, and connecting to those of others.
+//! [`Lanes`]: listens for lanes, offers them to pullers, and connects to those that peers offer.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -43,7 +43,7 @@ pub(in crate::net) enum LanesError {
     Listen { address: SocketAddr, source: io::Error },
 }
 
-/// The lanes of a node. Cheap to clone; when the last one is gone, it listens no more.
+/// The lanes of a node. Cheap to clone; when the last clone is dropped, the node stops listening for lanes.
 #[derive(Debug, Clone)]
 pub(in crate::net) struct Lanes {
     host: Arc<Host>,
@@ -54,27 +54,30 @@ pub(in crate::net) struct Lanes {
 struct Host {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
-    /// Where lanes are listened for.
+    /// The TCP ports that listen for lanes.
     ports: Vec<u16>,
     tokens: Mutex<Tokens<oneshot::Sender<LaneWriter>>>,
     open: OpenLanes,
-    /// Why there is no lane to a peer, or from it.
+    /// Why there is no lane to a peer or from it.
     missing: Mutex<BTreeMap<PeerId, String>>,
     handshakes: Arc<Semaphore>,
     handshakes_by_address: Mutex<BTreeMap<IpAddr, usize>>,
 }
 
-/// What is told to a puller, and the lane once it has come.
+/// An offer to a puller, and the lane once the puller has connected.
 #[derive(Debug)]
 pub struct LaneTicket {
     pub ports: Bounded<u16, LANE_PORTS_MAX>,
     pub token: LaneToken,
-    /// Ends without a lane where none comes in time.
+    /// Yields the lane; closes where the puller does not connect in time.
     pub lane: oneshot::Receiver<LaneWriter>,
 }
 
 impl Lanes {
-    /// Listens beside each TCP address of the swarm: on the next port where that is free, else on any.
+    /// Listens beside each TCP address of the swarm: on the next port, or on any where that one is taken.
+    ///
+    /// # Errors
+    /// Fails where TLS cannot be set up, or where no port of an address can be bound.
     pub(in crate::net) async fn start(keypair: &Keypair, beside: &[SocketAddr]) -> Result<Self, LanesError> {
         let (client, server) = tls::configs(keypair)?;
         let mut listeners = Vec::new();
@@ -102,7 +105,7 @@ impl Lanes {
         Ok(Self { host, _accepting: Arc::new(accepting) })
     }
 
-    /// Makes an offer to a puller, if there is room for its lane.
+    /// Makes an offer to a puller; returns `None` where there is no room for its lane.
     pub(in crate::net) fn offer(&self, peer: PeerId) -> Option<LaneTicket> {
         let host = &self.host;
         if host.ports.is_empty() || !host.open.has_room(peer, Direction::ToPeer) {
@@ -116,7 +119,7 @@ impl Lanes {
         is_added.then(|| LaneTicket { ports: Bounded::first_of(host.ports.iter().copied()), token, lane })
     }
 
-    /// Connects to a lane that `peer` has offered, at the addresses by which it is connected.
+    /// Connects to a lane that `peer` has offered, at the IP addresses of its direct connections.
     pub(in crate::net) async fn dial(
         &self,
         peer: PeerId,
@@ -161,12 +164,12 @@ impl Lanes {
         }
     }
 
-    /// Notes why there is no lane to a peer.
+    /// Records why there is no lane to a peer.
     pub(in crate::net) fn note(&self, peer: PeerId, why: &str) {
         self.host.note(peer, why);
     }
 
-    /// Returns why there is no lane to a peer or from it, where one was wanted.
+    /// Returns why there is no lane to a peer or from it, where one was tried.
     pub(in crate::net) fn missing(&self, peer: &PeerId) -> Option<String> {
         lock(&self.host.missing).get(peer).cloned()
     }
@@ -181,7 +184,7 @@ fn shown(ports: &[u16]) -> String {
     ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Closes a lane that nobody waits for any more before it was open, so that its thread ends.
+/// Closes a lane if its caller stops waiting before it is open, so that the lane's thread ends.
 struct UntilOpen(Option<LaneEnd>);
 
 impl Drop for UntilOpen {
@@ -190,7 +193,7 @@ impl Drop for UntilOpen {
     }
 }
 
-/// Binds next to an address of the swarm.
+/// Binds the port after that of an address of the swarm, or any port where that one is taken.
 async fn listen(beside: SocketAddr) -> Result<TcpListener, LanesError> {
     let next = beside.port().checked_add(1).filter(|_| beside.port() != 0);
     if let Some(port) = next
@@ -202,7 +205,7 @@ async fn listen(beside: SocketAddr) -> Result<TcpListener, LanesError> {
     TcpListener::bind(address).await.map_err(|source| LanesError::Listen { address, source })
 }
 
-/// Tries each port at each address, in turn.
+/// Connects to the first port and address that answers.
 async fn reach(addresses: &[IpAddr], ports: &[u16]) -> Result<TcpStream, LaneError> {
     let mut failed = LaneError::NoAddress;
     for address in addresses {
@@ -217,7 +220,7 @@ async fn reach(addresses: &[IpAddr], ports: &[u16]) -> Result<TcpStream, LaneErr
     Err(failed)
 }
 
-/// Proves both peers to each other, shows the token, and takes the keys over from rustls.
+/// Proves the two peers to each other, sends the token, and takes the keys over from rustls.
 async fn shake_hands(
     config: Arc<ClientConfig>,
     socket: TcpStream,
@@ -225,7 +228,7 @@ async fn shake_hands(
     token: LaneToken,
 ) -> Result<(std::net::TcpStream, Opener), LaneError> {
     socket.set_nodelay(true)?;
-    // The name is not sent, and means nothing: the peer id is what is proven.
+    // rustls wants a server name. It is not sent and means nothing: the certificate proves the peer id.
     let name = "lane.invalid".try_into().map_err(|_| LaneError::OtherProtocol)?;
     let mut stream = TlsConnector::from(config).connect(name, socket).await.map_err(LaneError::Handshake)?;
     if tls::peer_of(stream.get_ref().1)? != peer {
@@ -250,7 +253,7 @@ async fn accept_all(host: Arc<Host>, listener: TcpListener) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((socket, address)) => {
-                    // Nobody is expected, or too many knock: not one more byte is spent on it.
+                    // No token waits, or too many handshakes are under way: the connection is closed at once.
                     let Some(turn) = host.turn(address.ip()) else { continue };
                     let host = host.clone();
                     handshakes.spawn(async move {
@@ -263,7 +266,7 @@ async fn accept_all(host: Arc<Host>, listener: TcpListener) {
                     });
                 }
                 Err(error) => {
-                    info!(%error, "lanes cannot be accepted for a moment");
+                    info!(%error, "no lane can be accepted for 100 ms");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
@@ -272,7 +275,7 @@ async fn accept_all(host: Arc<Host>, listener: TcpListener) {
     }
 }
 
-/// Lets a puller in that shows its token.
+/// Admits a puller that sends its token, and hands the lane to the task that offered it.
 async fn admit(host: &Arc<Host>, socket: TcpStream) -> Result<PeerId, LaneError> {
     socket.set_nodelay(true)?;
     let acceptor = TlsAcceptor::from(host.server.clone());
@@ -288,7 +291,7 @@ async fn admit(host: &Arc<Host>, socket: TcpStream) -> Result<PeerId, LaneError>
     let socket = blocking(socket)?;
     socket.set_write_timeout(Some(LANE_STALL))?;
     let mut writer = LaneWriter::new(socket, Sealer::new(secrets.tx)?, open);
-    // Some bytes into an empty socket: this does not block.
+    // A few bytes into an empty socket do not block.
     writer.send(&Frame::LaneOpen)?;
     admits.send(writer).map_err(|_| LaneError::Refused)?;
     lock(&host.missing).remove(&peer);
@@ -303,7 +306,7 @@ impl Host {
         }
     }
 
-    /// Gives a connection that has just come its turn to shake hands.
+    /// Lets a new connection begin its handshake, within the bounds; returns `None` where no token waits.
     fn turn(self: &Arc<Self>, address: IpAddr) -> Option<Turn> {
         if !lock(&self.tokens).is_any(Instant::now()) {
             return None;
@@ -338,7 +341,7 @@ impl Drop for Turn {
     }
 }
 
-/// The locks here guard plain data that is right after every statement, so a panic elsewhere does not spoil it.
+/// These locks guard plain data that is consistent after every statement, so a panic of another thread does not spoil it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -281,7 +281,7 @@ impl Handler {
         let (reader, writer) = split(stream);
         let peer = self.peer;
         if self.inbound.try_send(InboundStream { peer, reader, writer }).is_err() {
-            tracing::warn!(%peer, "a blob stream finds no room and is closed");
+            tracing::warn!(%peer, "too many blob streams wait; one is closed");
             return;
         }
         self.taken += 1;

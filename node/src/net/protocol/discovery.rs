@@ -148,7 +148,7 @@ impl Discovery {
             }
             kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
                 if let Err(error) = kad.store_mut().add_provider(record) {
-                    tracing::debug!(%error, "a provider record finds no room");
+                    tracing::debug!(%error, "a provider record is not kept");
                 }
             }
             kad::Event::RoutingUpdated { is_new_peer: true, .. } => {
@@ -192,12 +192,12 @@ impl Discovery {
         if self.is_news && now.duration_since(self.told_all) >= DHT_PROVIDE_SMALL {
             self.is_news = false;
             self.told_all = now;
-            self.provided.values_mut().for_each(|told| *told = None);
+            self.provided.values_mut().for_each(|sent| *sent = None);
         }
         let due = self
             .provided
             .iter()
-            .filter(|(_, told)| told.is_none_or(|told| now.duration_since(told) >= DHT_PROVIDE_AGAIN));
+            .filter(|(_, sent)| sent.is_none_or(|sent| now.duration_since(sent) >= DHT_PROVIDE_AGAIN));
         let due: Vec<DhtKey> = due.map(|(key, _)| *key).take(DHT_PROVIDE_PER_TICK).collect();
         for key in due {
             self.provided.insert(key, Some(now));
@@ -233,7 +233,7 @@ impl Discovery {
         }
     }
 
-    /// Removes an address whose time to live mDNS reports as over.
+    /// Removes an address that mDNS reports as expired.
     pub(in crate::net) fn neighbour_lost(&mut self, peer: &PeerId, address: &Multiaddr) {
         let Some(neighbour) = self.neighbours.get_mut(peer) else { return };
         neighbour.addresses.retain(|known| known != address);

@@ -107,7 +107,7 @@ impl Records {
         }
         let (reply, answer) = Responder::new();
         if self.inbound.try_send(InboundRequest { peer, request, reply }).is_err() {
-            tracing::debug!(%peer, %id, "a question finds no room");
+            tracing::debug!(%peer, %id, "too many questions wait; one is answered busy");
             drop(behaviour.send_response(channel, BUSY));
             return;
         }
