@@ -1,4 +1,5 @@
-//! [`Gateway`]: where the running daemon serves its gateways, and the token that makes an owner; for who may read its files.
+//! [`Gateway`]: where the running daemon serves its gateways, and the token that makes an owner; for who may read its
+//! files.
 
 use std::fs;
 use std::io;

@@ -76,8 +76,8 @@ impl Home {
         self.config_dir.join("trust.toml")
     }
 
-    /// Returns the ring of publisher keys, with passphrases from the file that `REG_KEY_PASSPHRASE_FILE` names, and with the
-    /// ssh-agent that `SSH_AUTH_SOCK` names.
+    /// Returns the ring of publisher keys, with passphrases from the file that `REG_KEY_PASSPHRASE_FILE` names, and
+    /// with the ssh-agent that `SSH_AUTH_SOCK` names.
     pub fn keyring(&self) -> Keyring {
         let file = std::env::var_os("REG_KEY_PASSPHRASE_FILE").filter(|it| !it.is_empty());
         let passphrases = file.map_or(Passphrases::Nowhere, |file| Passphrases::File(file.into()));

@@ -20,8 +20,8 @@ pub enum IdentityError {
     Random(#[from] getrandom::Error),
 }
 
-/// Returns the secret in the file at `path`: 32 random bytes in hex, made where there is none, for its owner's eyes only. On
-/// Linux the process leaves no core dump from now on.
+/// Returns the secret in the file at `path`: 32 random bytes in hex, made where there is none, for its owner's eyes
+/// only. On Linux the process leaves no core dump from now on.
 pub(super) fn secret(path: &Path) -> Result<[u8; 32], IdentityError> {
     forbid_core_dumps();
     let io = |source| IdentityError::Io { path: path.to_owned(), source };

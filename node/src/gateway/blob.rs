@@ -109,7 +109,8 @@ pub(super) fn respond_with(wanted: &Wanted, etag: &str, bytes: &[u8], is_head: b
     response
 }
 
-/// The bytes as a body. Where they stop coming, the connection is broken off: the client sees that something is missing.
+/// The bytes as a body. Where they stop coming, the connection is broken off: the client sees that something is
+/// missing.
 fn stream_of(reader: BlobReader) -> Body {
     Body::from_stream(stream::unfold(reader, |mut reader| async move {
         let next: Result<_, RelayError> = reader.next().await?;

@@ -1,8 +1,8 @@
 //! [`Guard`]: lets no web page and no neighbour use what is served here, and tells the dialects who asks.
 //!
-//! A page in a browser can send requests to loopback, and by DNS rebinding under a name of its own: so the `Host` must be
-//! loopback with this very port, and an `Origin` must be the same. What changes anything needs a token that only files of
-//! the user hold; beyond loopback everything does.
+//! A page in a browser can send requests to loopback, and by DNS rebinding under a name of its own: so the `Host` must
+//! be loopback with this very port, and an `Origin` must be the same. What changes anything needs a token that only
+//! files of the user hold; beyond loopback everything does.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! `PUT /uploads/{id}`: where one blob is sent to. The id was handed out to who may upload, for this blob alone, and is a
-//! capability: clients send nothing else with it.
+//! `PUT /uploads/{id}`: where one blob is sent to. The id was handed out to who may upload, for this blob alone, and is
+//! a capability: clients send nothing else with it.
 
 use axum::Router;
 use axum::body::Body;

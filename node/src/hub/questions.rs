@@ -59,7 +59,8 @@ impl Question {
 }
 
 impl Answer {
-    /// Tells whether more might be said to who shows a token: endpoints say of what they do not show that it is not there.
+    /// Tells whether more might be said to who shows a token: endpoints say of what they do not show that it is not
+    /// there.
     pub fn is_withheld(&self) -> bool {
         matches!(self.status.as_u16(), 401 | 403 | 404)
     }
@@ -71,7 +72,8 @@ impl Hub {
         self.token.is_some()
     }
 
-    /// Asks, following redirects of this endpoint to itself only: what is elsewhere, such as a large file, is left there.
+    /// Asks, following redirects of this endpoint to itself only: what is elsewhere, such as a large file, is left
+    /// there.
     ///
     /// # Errors
     /// The endpoint cannot be reached, or its answer is too large. Its errors are answers.

@@ -46,7 +46,8 @@ impl Dialling {
         }
     }
 
-    /// Dials `peer` at `addresses`, unless it is connected or is being dialled; the reply comes when the dial has ended.
+    /// Dials `peer` at `addresses`, unless it is connected or is being dialled; the reply comes when the dial has
+    /// ended.
     pub(super) fn hint(
         &mut self,
         swarm: &mut Swarm<Behaviour>,
@@ -101,8 +102,8 @@ pub(super) fn peer_of(address: &Multiaddr) -> Option<libp2p::PeerId> {
     })
 }
 
-/// Returns options that dial an address as it was given. Where it names a peer, the dial is made only while that peer is
-/// not connected.
+/// Returns options that dial an address as it was given. Where it names a peer, the dial is made only while that peer
+/// is not connected.
 pub(super) fn options(address: &Multiaddr) -> DialOpts {
     match peer_of(address) {
         Some(peer) => DialOpts::peer_id(peer)

@@ -1,4 +1,5 @@
-//! [`EventLoop`]: the task that owns the swarm. `select!` names what happened, and each protocol handles its own events.
+//! [`EventLoop`]: the task that owns the swarm. `select!` names what happened, and each protocol handles its own
+//! events.
 
 use std::time::Instant;
 
@@ -304,8 +305,8 @@ impl EventLoop {
 
     /// Dials a peer that is connected through relays only, at its public addresses.
     ///
-    /// This is a plain dial. Were both ends to dial at one moment, as hole punching does, both ends of the connection would wait
-    /// for the other to speak first.
+    /// This is a plain dial. Were both ends to dial at one moment, as hole punching does, both ends of the connection
+    /// would wait for the other to speak first.
     fn dial_past_relay(&mut self, peer: &PeerId, mut addresses: Vec<Multiaddr>) {
         addresses.retain(reachability::is_public);
         if addresses.is_empty() || self.links.is_direct(peer) {

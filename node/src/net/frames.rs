@@ -59,7 +59,8 @@ pub(super) fn split(stream: impl ByteStream) -> (FrameReader, FrameWriter) {
 }
 
 impl FrameReader {
-    /// Sets how many bytes of piece states a frame may have. It is 0 until this node asks for states, which may take 32 MiB.
+    /// Sets how many bytes of piece states a frame may have. It is 0 until this node asks for states, which may take 32
+    /// MiB.
     pub fn set_states_max(&mut self, bytes: usize) {
         self.states_max = bytes;
     }
@@ -105,8 +106,8 @@ impl FrameReader {
         Ok(Some(Received::Frame(frame)))
     }
 
-    /// Reads a frame's header, and returns the frame with the length in bytes of the payload that follows. The length is within
-    /// the bound of that frame.
+    /// Reads a frame's header, and returns the frame with the length in bytes of the payload that follows. The length
+    /// is within the bound of that frame.
     async fn next_head(&mut self) -> Result<Option<(Frame, usize)>, FrameError> {
         let mut prefix = [0; PREFIX_LEN];
         if self.stream.read(&mut prefix[..1]).await? == 0 {

@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::frames::{FrameReader, FrameWriter};
 
-/// Everything that peers send. While the registry does not empty a channel, requests are answered "busy", streams are closed
-/// and announcements are ignored.
+/// Everything that peers send. While the registry does not empty a channel, requests are answered "busy", streams are
+/// closed and announcements are ignored.
 #[derive(Debug)]
 pub struct Inbound {
     pub requests: mpsc::Receiver<InboundRequest>,

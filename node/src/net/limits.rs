@@ -7,8 +7,8 @@ pub(super) const LANE_NOTES_MAX: usize = 1024;
 
 /// Commands that wait for the event loop; the sender of one more waits.
 pub(super) const COMMANDS_MAX: usize = 256;
-/// Questions, streams and announcements, each kind, that wait for the registry. One more question is answered "busy"; one more
-/// stream is closed; one more announcement is ignored.
+/// Questions, streams and announcements, each kind, that wait for the registry. One more question is answered "busy";
+/// one more stream is closed; one more announcement is ignored.
 pub(super) const INBOUND_MAX: usize = 64;
 /// Verdicts that the event loop waits for: one for each announcement that the registry is judging.
 pub(super) const VERDICTS_MAX: usize = 128;
@@ -19,8 +19,8 @@ pub(super) const PROVIDERS_TOLD_MAX: usize = 64;
 pub(super) const CONNECTIONS_MAX: u32 = 512;
 /// Inbound connections; the rest of [`CONNECTIONS_MAX`] is kept for outbound ones.
 pub(super) const CONNECTIONS_INCOMING_MAX: u32 = 384;
-/// Inbound peers above which each new one displaces the one that has been idle longest: so peers that only hold connections
-/// open do not keep others out.
+/// Inbound peers above which each new one displaces the one that has been idle longest: so peers that only hold
+/// connections open do not keep others out.
 pub(super) const CONNECTIONS_INCOMING_CROWDED: usize = 352;
 /// Addresses of one peer that this node names to another.
 pub(super) const ADDRESSES_TOLD_MAX: usize = 4;
@@ -35,7 +35,8 @@ pub(super) const STREAMS_PER_CONNECTION_MAX: usize = 128;
 
 /// An idle connection is closed after this: long enough for a user to type the next command.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// How often this node measures a peer's round trip. It shows a queue on the uplink within seconds, for some 40 bytes a second.
+/// How often this node measures a peer's round trip. It shows a queue on the uplink within seconds, for some 40 bytes a
+/// second.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a dial may take, a slow DNS server included.
 pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,7 +56,8 @@ pub(super) const ADDRESSES_PER_PEER_MAX: usize = 16;
 /// Neighbours found by mDNS that this node remembers: an office, not a conference.
 pub(super) const NEIGHBOURS_MAX: usize = 256;
 
-/// A bootstrap peer or a neighbour that is not connected is dialled again after this, then after twice as long, and so on.
+/// A bootstrap peer or a neighbour that is not connected is dialled again after this, then after twice as long, and so
+/// on.
 pub(super) const BOOTSTRAP_RETRY: Duration = Duration::from_secs(2);
 /// ... up to this.
 pub(super) const BOOTSTRAP_RETRY_MAX: Duration = Duration::from_secs(120);
@@ -111,8 +113,9 @@ pub(super) const CIRCUIT_DURATION_MAX: Duration = Duration::from_secs(60);
 /// Bytes through a circuit: names, records and most manifests, never a piece.
 pub(super) const CIRCUIT_BYTES_MAX: u64 = 256 << 10;
 
-/// How long a blob stream waits for a direct connection to a peer that is connected through a relay. Where hole punching
-/// works, the first attempt mostly succeeds, within a few round trips; where it fails, each dial takes its whole time-out.
+/// How long a blob stream waits for a direct connection to a peer that is connected through a relay. Where hole
+/// punching works, the first attempt mostly succeeds, within a few round trips; where it fails, each dial takes its
+/// whole time-out.
 pub(super) const PUNCH_PATIENCE: Duration = Duration::from_secs(12);
 /// Lanes that this node serves at once: each costs a thread and 2 MiB of buffers.
 pub(super) const LANES_SERVED_MAX: usize = 64;
@@ -134,8 +137,8 @@ pub(super) const LANE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const LANE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a puller may read nothing from a lane before this node closes it.
 pub(super) const LANE_STALL: Duration = Duration::from_secs(30);
-/// Records that one key seals: 64 GiB in records of 16 KiB, far below AES-GCM's 2^24.5 (RFC 8446, section 5.5). Then the lane
-/// ends, and the puller opens another.
+/// Records that one key seals: 64 GiB in records of 16 KiB, far below AES-GCM's 2^24.5 (RFC 8446, section 5.5). Then
+/// the lane ends, and the puller opens another.
 pub(super) const LANE_RECORDS_MAX: u64 = 1 << 22;
 /// Bytes that are read from a lane's socket at once: few enough to stay in a core's cache until they are decrypted.
 pub(super) const LANE_RECEIVE_BYTES: usize = 256 << 10;

@@ -121,8 +121,8 @@ impl Links {
         }
     }
 
-    /// When more than [`CONNECTIONS_INCOMING_CROWDED`] peers have connected to this node, returns the one that has been idle
-    /// longest, for the caller to disconnect. That takes a while, so each call returns another peer.
+    /// When more than [`CONNECTIONS_INCOMING_CROWDED`] peers have connected to this node, returns the one that has been
+    /// idle longest, for the caller to disconnect. That takes a while, so each call returns another peer.
     pub(super) fn make_room(&mut self) -> Option<PeerId> {
         let came = self
             .peers
@@ -137,8 +137,8 @@ impl Links {
         Some(*peer)
     }
 
-    /// Returns the peers that this node names to `asker`, each with the addresses that `asker` may be told. The first half are
-    /// the peers that have been connected longest, the others are spread evenly over the rest.
+    /// Returns the peers that this node names to `asker`, each with the addresses that `asker` may be told. The first
+    /// half are the peers that have been connected longest, the others are spread evenly over the rest.
     pub(super) fn acquaintances(&self, asker: &PeerId) -> Vec<(PeerId, Vec<Multiaddr>)> {
         let ranges = self.ranges_of(asker);
         let mut named: Vec<(u64, PeerId, Vec<Multiaddr>)> = self

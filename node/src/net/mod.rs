@@ -1,10 +1,10 @@
 //! libp2p behind a handle: finds peers, asks them, and opens streams of pieces.
 //!
-//! In: a [`NetworkConfig`], and the calls of [`Network`], a cloneable handle without libp2p's types. Out: the answers of
-//! peers, and in [`Inbound`] what peers ask of this node, on bounded channels.
+//! In: a [`NetworkConfig`], and the calls of [`Network`], a cloneable handle without libp2p's types. Out: the answers
+//! of peers, and in [`Inbound`] what peers ask of this node, on bounded channels.
 //!
-//! One task owns the swarm (`event_loop`) and only dispatches. Each protocol has a struct with its own state and pending
-//! requests (`protocol`). Pieces also go over lanes, which are sockets beside the swarm (`lane`).
+//! One task owns the swarm (`event_loop`) and only dispatches. Each protocol has a struct with its own state and
+//! pending requests (`protocol`). Pieces also go over lanes, which are sockets beside the swarm (`lane`).
 
 mod config;
 mod error;

@@ -73,13 +73,14 @@ impl Network {
         self.call(Command::ListenAddresses).await.unwrap_or_default()
     }
 
-    /// Returns the addresses of this node that `peer` may be told: private ones only where `peer` is connected over the same
-    /// range.
+    /// Returns the addresses of this node that `peer` may be told: private ones only where `peer` is connected over the
+    /// same range.
     pub async fn addresses_for(&self, peer: PeerId) -> Vec<Address> {
         self.call(|reply| Command::AddressesFor { peer, reply }).await.unwrap_or_default()
     }
 
-    /// Connects to an address that the user gave, and returns the peer that answers. Opens the address's range for good.
+    /// Connects to an address that the user gave, and returns the peer that answers. Opens the address's range for
+    /// good.
     ///
     /// # Errors
     /// Fails where the address is malformed, no peer answers, or this node itself does.
@@ -94,8 +95,8 @@ impl Network {
             .unwrap_or(Err(ConnectError::Offline))
     }
 
-    /// Connects to `peer` at `addresses`, which the peer `told_by` or a signed record named. Skips addresses that may not be
-    /// dialled. Returns when the dial has ended, whether it succeeded or not.
+    /// Connects to `peer` at `addresses`, which the peer `told_by` or a signed record named. Skips addresses that may
+    /// not be dialled. Returns when the dial has ended, whether it succeeded or not.
     pub async fn dial_hint(&self, peer: PeerId, addresses: Vec<Address>, told_by: Option<PeerId>) {
         self.call(|reply| Command::DialHint { peer, addresses, told_by, reply }).await;
     }
@@ -154,8 +155,8 @@ impl Network {
         lanes.dial(peer, &addresses, ports, token).await
     }
 
-    /// Looks up providers of a key in the DHT, and returns a channel that yields each as it is found. The channel closes when
-    /// the query ends.
+    /// Looks up providers of a key in the DHT, and returns a channel that yields each as it is found. The channel
+    /// closes when the query ends.
     pub async fn providers(&self, key: DhtKey) -> mpsc::Receiver<PeerId> {
         let (found, providers) = mpsc::channel(PROVIDERS_TOLD_MAX);
         self.tell(Command::Providers { key, found }).await;

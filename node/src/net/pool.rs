@@ -1,7 +1,7 @@
 //! [`PiecePool`]: reuses the buffers of pieces, and bounds how many there are.
 //!
-//! Allocating 1 MiB for each piece costs as much as hashing it, because the system takes the memory back and zeroes it each
-//! time. A receiver waits while all buffers are in use, so a slow disk slows the sockets down.
+//! Allocating 1 MiB for each piece costs as much as hashing it, because the system takes the memory back and zeroes it
+//! each time. A receiver waits while all buffers are in use, so a slow disk slows the sockets down.
 
 use std::fmt;
 use std::ops::Deref;

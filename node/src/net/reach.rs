@@ -33,7 +33,8 @@ pub(super) enum Range {
     Never,
 }
 
-/// Returns the range of an address by its first IP address; `None` for a DNS name, which is checked once it is resolved.
+/// Returns the range of an address by its first IP address; `None` for a DNS name, which is checked once it is
+/// resolved.
 pub(super) fn range(address: &Multiaddr) -> Option<Range> {
     address.iter().find_map(|part| match part {
         Protocol::Ip4(ip) => Some(range_v4(ip)),
@@ -42,8 +43,8 @@ pub(super) fn range(address: &Multiaddr) -> Option<Range> {
     })
 }
 
-/// Tells whether a peer that is connected over `ranges` may name an address to this node, or may be told it. A global address
-/// and a DNS name always may, another address only where it lies in one of these ranges.
+/// Tells whether a peer that is connected over `ranges` may name an address to this node, or may be told it. A global
+/// address and a DNS name always may, another address only where it lies in one of these ranges.
 pub(super) fn is_fit(address: &Multiaddr, ranges: &[Range]) -> bool {
     range(address).is_none_or(|range| range == Range::Global || ranges.contains(&range))
 }

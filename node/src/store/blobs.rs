@@ -108,7 +108,8 @@ impl Store {
         Ok(())
     }
 
-    /// Tells whether the store holds a whole blob. [`Self::open_blob`] finds out whether it has changed since it was verified.
+    /// Tells whether the store holds a whole blob. [`Self::open_blob`] finds out whether it has changed since it was
+    /// verified.
     pub fn contains(&self, digest: &Digest) -> bool {
         matches!(self.index().blob(digest), Ok(Some(_)))
     }

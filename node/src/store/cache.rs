@@ -1,7 +1,7 @@
 //! Bounds the size of the store: reserves room, and evicts the models that were used longest ago.
 //!
-//! Eviction removes whole models, and blobs that belong to no model. It never removes a pinned model, or a blob that a live
-//! [`Lease`] protects. A pure function plans it.
+//! Eviction removes whole models, and blobs that belong to no model. It never removes a pinned model, or a blob that a
+//! live [`Lease`] protects. A pure function plans it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -142,8 +142,8 @@ struct ModelBlobs {
 }
 
 impl Store {
-    /// Reserves room for `bytes` more, evicting the models that were used longest ago. While the lease lives, eviction removes
-    /// neither what `protect` names nor any blob that is stored meanwhile.
+    /// Reserves room for `bytes` more, evicting the models that were used longest ago. While the lease lives, eviction
+    /// removes neither what `protect` names nor any blob that is stored meanwhile.
     ///
     /// # Errors
     /// Fails where the store or the disk has no room, even after evicting all that may be evicted.
@@ -176,8 +176,8 @@ impl Store {
         Ok(lease)
     }
 
-    /// Removes blobs and partial blobs that belong to no model, and models beyond the store's size; with `dry_run`, only
-    /// reports them.
+    /// Removes blobs and partial blobs that belong to no model, and models beyond the store's size; with `dry_run`,
+    /// only reports them.
     ///
     /// # Errors
     /// Fails where a file or the index cannot be read or written.

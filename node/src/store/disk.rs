@@ -112,8 +112,8 @@ pub(super) fn taken(file: &File) -> u64 {
     }
 }
 
-/// Returns how many bytes an ordinary user can still write on the disk of `path`, which need not exist; `None` where the
-/// system does not say.
+/// Returns how many bytes an ordinary user can still write on the disk of `path`, which need not exist; `None` where
+/// the system does not say.
 pub fn free_space(path: &Path) -> Option<u64> {
     #[cfg(unix)]
     {

@@ -17,8 +17,8 @@ pub enum DocumentKind {
     Tag,
     /// The highest number that this node has seen of a tag.
     Seen,
-    /// A model: JSON with a list `blobs`, the only field that the store reads. The key is the manifest's digest, a space, and
-    /// the publisher: two publishers may have the same manifest.
+    /// A model: JSON with a list `blobs`, the only field that the store reads. The key is the manifest's digest, a
+    /// space, and the publisher: two publishers may have the same manifest.
     Model,
     /// A model that is never evicted, by the key of its document.
     Pin,

@@ -1,7 +1,8 @@
 //! Imports files: reads each once, hashes it on the way, and stores it under its digest.
 //!
-//! A file without known piece states is one chain of SHA-256, which cores cannot share. So each core hashes two files, their
-//! rounds in turn, and other threads wait for the disk. `reg publish` of one large file is bound by one chain on one core.
+//! A file without known piece states is one chain of SHA-256, which cores cannot share. So each core hashes two files,
+//! their rounds in turn, and other threads wait for the disk. `reg publish` of one large file is bound by one chain on
+//! one core.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -70,8 +71,8 @@ impl Store {
         }
     }
 
-    /// Imports files on all cores, and returns their digests and sizes in the same order. Calls `on_bytes` with the number of
-    /// bytes of every read.
+    /// Imports files on all cores, and returns their digests and sizes in the same order. Calls `on_bytes` with the
+    /// number of bytes of every read.
     ///
     /// # Errors
     /// As for [`Self::import_file`], for the first file that fails; others may have been stored.
@@ -106,7 +107,8 @@ impl Store {
         Ok(results.into_iter().flatten().collect())
     }
 
-    /// Hashes files from `first` on and then from the queue, two at a time with their rounds in turn, until there are no more.
+    /// Hashes files from `first` on and then from the queue, two at a time with their rounds in turn, until there are
+    /// no more.
     fn hash_two_and_two(
         &self,
         sources: &[ToImport],
@@ -265,8 +267,8 @@ impl Import {
         Ok(Self { path: path.to_owned(), from, before, to, temporary, hasher: StateHasher::new() })
     }
 
-    /// Reads the next bytes for the caller to hash, and writes them to the copy if there is one. Returns their number, 0 at the
-    /// end.
+    /// Reads the next bytes for the caller to hash, and writes them to the copy if there is one. Returns their number,
+    /// 0 at the end.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ImportError> {
         let length = loop {
             match self.from.read(buffer) {

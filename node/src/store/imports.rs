@@ -1,7 +1,7 @@
 //! Imports: blobs that arrive in order from an endpoint, with a digest that is known beforehand.
 //!
-//! The bytes of an unfinished import stay, so that a later process continues it. That process hashes them again, so it need
-//! not trust them.
+//! The bytes of an unfinished import stay, so that a later process continues it. That process hashes them again, so it
+//! need not trust them.
 
 use std::fs::{self, File, TryLockError};
 use std::io::Read;
@@ -25,8 +25,8 @@ pub enum ResumeError {
 }
 
 impl Store {
-    /// Begins or continues an import of `digest`. Dropping the upload keeps its bytes for the next one; finishing it stores the
-    /// blob, or deletes the bytes where they have another digest.
+    /// Begins or continues an import of `digest`. Dropping the upload keeps its bytes for the next one; finishing it
+    /// stores the blob, or deletes the bytes where they have another digest.
     ///
     /// # Errors
     /// Fails where another task or process is importing it, or its file cannot be read or written.

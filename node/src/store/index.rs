@@ -1,8 +1,8 @@
 //! [`Index`]: small records that can be rebuilt from the files of the store. The only file that names sled.
 //!
 //! The records are: the whole blobs with their verified fingerprints, the verified pieces of partial blobs, copies of
-//! documents, and when models were last used. sled 0.34 loses flushed data at a power cut unless its files are fsynced too,
-//! and may panic on damaged files. So [`Index::commit`] syncs them, and [`Index::open`] catches a panic.
+//! documents, and when models were last used. sled 0.34 loses flushed data at a power cut unless its files are fsynced
+//! too, and may panic on damaged files. So [`Index::commit`] syncs them, and [`Index::open`] catches a panic.
 
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,7 +1,8 @@
 //! [`Intake`]: threads that verify pieces as they arrive, two at once, and write them.
 //!
-//! Hashing and writing use whole cores, so they do not run in the tasks that read sockets. A thread takes two pieces and
-//! hashes them in turn on its core, in little more than the time for one. Where only one waits, it waits 3 ms for another.
+//! Hashing and writing use whole cores, so they do not run in the tasks that read sockets. A thread takes two pieces
+//! and hashes them in turn on its core, in little more than the time for one. Where only one waits, it waits 3 ms for
+//! another.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,19 +15,19 @@ use reg_proto::piece::PieceIndex;
 use super::error::WritePieceError;
 use super::partial::Partial;
 
-/// Pieces that wait to be verified: 64 MiB. The caller of [`Intake::submit`] waits while so many do; one that must not wait
-/// keeps fewer under way.
+/// Pieces that wait to be verified: 64 MiB. The caller of [`Intake::submit`] waits while so many do; one that must not
+/// wait keeps fewer under way.
 pub const PIECES_WAITING_MAX: usize = 64;
 
 /// Most threads: with more cores than this, the disk is slower than they are.
 const THREADS_MAX: usize = 16;
 
-/// How long a piece waits for another to be hashed with: a few times as long as hashing it takes. At 500 MB/s the next one
-/// arrives within 2 ms.
+/// How long a piece waits for another to be hashed with: a few times as long as hashing it takes. At 500 MB/s the next
+/// one arrives within 2 ms.
 const PAIR_WAIT: Duration = Duration::from_millis(3);
 
-/// Threads that verify and write. `B` holds a piece's bytes, and is returned to the caller. When this is dropped, the threads
-/// write all that waits, and end.
+/// Threads that verify and write. `B` holds a piece's bytes, and is returned to the caller. When this is dropped, the
+/// threads write all that waits, and end.
 pub struct Intake<B>(Arc<Shared<B>>);
 
 struct Shared<B> {
@@ -64,8 +65,8 @@ impl<B: AsRef<[u8]> + Send + 'static> Intake<B> {
         Self(shared)
     }
 
-    /// Queues a piece to be verified and written. A thread calls `done` with the outcome; `done` must not block. Blocks while
-    /// [`PIECES_WAITING_MAX`] pieces wait.
+    /// Queues a piece to be verified and written. A thread calls `done` with the outcome; `done` must not block. Blocks
+    /// while [`PIECES_WAITING_MAX`] pieces wait.
     pub fn submit(
         &self,
         partial: Partial,

@@ -1,7 +1,7 @@
 //! The store: blobs as files, documents as fsynced files, and an index that can be rebuilt from both.
 //!
-//! In: bytes to verify and keep. Out: verified bytes only. It promises that no unverified file has the name of a blob, and
-//! that a document survives a power cut once its call has returned.
+//! In: bytes to verify and keep. Out: verified bytes only. It promises that no unverified file has the name of a blob,
+//! and that a document survives a power cut once its call has returned.
 //!
 //! ```text
 //! <root>/
@@ -16,11 +16,11 @@
 //! ```
 //!
 //! Write order of a blob: a temporary file, hashed while it is written; fsync; rename; fsync of the directory; index. A
-//! crash between any two steps leaves a temporary file, or a blob that the next start finds. Every start reads the index
-//! through and reconciles it with the files, so it may be missing, old or damaged.
+//! crash between any two steps leaves a temporary file, or a blob that the next start finds. Every start reads the
+//! index through and reconciles it with the files, so it may be missing, old or damaged.
 //!
-//! A blob is served while its file has the device, inode, size and times that it had when it was verified. A blob that has
-//! changed is rehashed first. A damaged blob becomes a partial blob that lacks the damaged pieces.
+//! A blob is served while its file has the device, inode, size and times that it had when it was verified. A blob that
+//! has changed is rehashed first. A damaged blob becomes a partial blob that lacks the damaged pieces.
 
 mod front;
 

@@ -1,7 +1,7 @@
 //! [`Partial`]: a blob that arrives piece by piece. Each piece is verified before it is written.
 //!
-//! Partial data is keyed by the blob and the list of piece states that verifies it, because a list is a claim until it has
-//! closed the chain. A false list affects only its own partial data, for which no peer can make pieces.
+//! Partial data is keyed by the blob and the list of piece states that verifies it, because a list is a claim until it
+//! has closed the chain. A false list affects only its own partial data, for which no peer can make pieces.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -19,8 +19,8 @@ use super::front::Store;
 use super::rehash::{self, Search};
 use super::{disk, paths};
 
-/// Most bytes that are written between two checkpoints. A crash costs rehashing them, and the end of a pull waits for the
-/// last of them. With four times as many, a pull of 2 GiB took 5 % longer.
+/// Most bytes that are written between two checkpoints. A crash costs rehashing them, and the end of a pull waits for
+/// the last of them. With four times as many, a pull of 2 GiB took 5 % longer.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 /// Longest time between two checkpoints while pieces are written.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
@@ -40,8 +40,8 @@ struct PartialState {
     states_digest: Digest,
     dir: PathBuf,
     data: File,
-    /// Held by the thread that writes or frees disk space. A file system lets one thread at a time write to a file and has the
-    /// others spin; with this lock they sleep.
+    /// Held by the thread that writes or frees disk space. A file system lets one thread at a time write to a file and
+    /// has the others spin; with this lock they sleep.
     writing: Mutex<()>,
     progress: Mutex<Progress>,
     /// Held during a checkpoint, so that there is one at a time.
@@ -77,7 +77,8 @@ struct Progress {
 }
 
 impl Store {
-    /// Opens a partial blob, creating it where there is none. Rehashes what was written but not recorded before a crash.
+    /// Opens a partial blob, creating it where there is none. Rehashes what was written but not recorded before a
+    /// crash.
     ///
     /// # Errors
     /// Fails where the states are those of another size, or its files cannot be read or written.
@@ -148,8 +149,8 @@ impl Store {
         })))
     }
 
-    /// Opens every partial blob on the disk with the pieces that the index records, so that they can be served. Ignores other
-    /// files.
+    /// Opens every partial blob on the disk with the pieces that the index records, so that they can be served. Ignores
+    /// other files.
     pub(super) fn load_partials(&self) -> Result<(), std::io::Error> {
         for entry in fs::read_dir(self.paths().partials())? {
             let dir = entry?.path();
@@ -205,8 +206,8 @@ impl Partial {
         Busy::count(&self.0.busy.writing, || self.write_if(matches, piece, bytes))
     }
 
-    /// Verifies two pieces, of one partial blob or of two, on one core in little more than the time for one. Writes those that
-    /// match, and returns the outcome of each.
+    /// Verifies two pieces, of one partial blob or of two, on one core in little more than the time for one. Writes
+    /// those that match, and returns the outcome of each.
     ///
     /// # Errors
     /// Each outcome fails as [`Self::write_piece`] does.
@@ -358,8 +359,8 @@ impl Partial {
         }
     }
 
-    /// Allocates disk space for the whole blob. Pieces that arrive in any order then lie in order on the disk, and a blob that
-    /// does not fit fails before it is fetched.
+    /// Allocates disk space for the whole blob. Pieces that arrive in any order then lie in order on the disk, and a
+    /// blob that does not fit fails before it is fetched.
     ///
     /// # Errors
     /// Fails where the disk has too little space.
@@ -404,7 +405,8 @@ impl Partial {
     }
 }
 
-/// These locks guard plain data that is consistent after every statement, so a panic of another thread does not spoil it.
+/// These locks guard plain data that is consistent after every statement, so a panic of another thread does not spoil
+/// it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -13,7 +13,8 @@ use super::front::Store;
 /// How a blob may be put into a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlaceMode {
-    /// By reflink, else hard link, else copy. A blob of one piece is never hard-linked, because users edit small files in place.
+    /// By reflink, else hard link, else copy. A blob of one piece is never hard-linked, because users edit small files
+    /// in place.
     Auto,
     Copy,
 }

@@ -25,8 +25,8 @@ pub enum Recheck {
 }
 
 impl Store {
-    /// Rehashes a blob, on all cores where its states are stored. An intact blob is served again. A damaged one becomes a partial
-    /// blob, and a pull fetches only its damaged pieces. Calls `on_bytes` with the number of bytes hashed.
+    /// Rehashes a blob, on all cores where its states are stored. An intact blob is served again. A damaged one becomes
+    /// a partial blob, and a pull fetches only its damaged pieces. Calls `on_bytes` with the number of bytes hashed.
     ///
     /// # Errors
     /// Fails where the store does not hold the blob, or it cannot be read or turned into a partial blob.
@@ -113,8 +113,8 @@ impl Store {
         Ok(read.is_ok() && states.verify(digest, piece, &bytes))
     }
 
-    /// Turns a damaged blob into a partial one. Copies its bytes and never moves the file: it may be linked into a user's
-    /// directory, and the store must not change what the user has written to it.
+    /// Turns a damaged blob into a partial one. Copies its bytes and never moves the file: it may be linked into a
+    /// user's directory, and the store must not change what the user has written to it.
     fn split(&self, digest: &Digest, states: PieceStates) -> Result<Recheck, PartialError> {
         let path = self.paths().blob(digest);
         let file = fs::File::open(&path).map_err(|source| PartialError::Io { path: path.clone(), source })?;

@@ -30,8 +30,8 @@ pub(super) enum Search {
     All,
 }
 
-/// Returns which of `pieces` do not match the states; a piece beyond the end of the file does not. Calls `on_bytes` every
-/// 2 MiB.
+/// Returns which of `pieces` do not match the states; a piece beyond the end of the file does not. Calls `on_bytes`
+/// every 2 MiB.
 pub(super) fn wrong_pieces(
     file: &File,
     (blob, states): (&Digest, &PieceStates),
@@ -101,7 +101,8 @@ fn check(
 }
 
 impl Store {
-    /// Tells whether a file of the user has this digest. Hashes it on all cores where the states of that blob are stored.
+    /// Tells whether a file of the user has this digest. Hashes it on all cores where the states of that blob are
+    /// stored.
     ///
     /// # Errors
     /// Fails where the file cannot be read.

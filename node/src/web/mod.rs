@@ -1,7 +1,7 @@
 //! Pieces of files on servers of HTTP: which address a blob has there, and ranges of its bytes.
 //!
-//! Nothing of it is believed: who calls verifies each piece as if a peer had sent it. A server counts what it is asked for
-//! and may ask for a pause, which is kept to.
+//! Nothing of it is believed: who calls verifies each piece as if a peer had sent it. A server counts what it is asked
+//! for and may ask for a pause, which is kept to.
 
 mod guard;
 mod pause;
@@ -23,8 +23,8 @@ use self::guard::Guard;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server may send nothing.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of a file that are taken from a server without ranges, which sends it from its beginning each time: as many as one
-/// request asks for elsewhere, so that little is thrown away.
+/// Bytes of a file that are taken from a server without ranges, which sends it from its beginning each time: as many as
+/// one request asks for elsewhere, so that little is thrown away.
 const WHOLE_MAX: u64 = 16 << 20;
 
 /// Asks servers of HTTP. It goes to private addresses only where the user's own words lead there.
@@ -96,8 +96,8 @@ impl WebClient {
         Ok(Self { client: client.map_err(WebError::Client)? })
     }
 
-    /// Asks for these bytes of a file of `size` bytes. Also returns how long the server wants to be left alone after this, where
-    /// it says so.
+    /// Asks for these bytes of a file of `size` bytes. Also returns how long the server wants to be left alone after
+    /// this, where it says so.
     ///
     /// # Errors
     /// See [`WebError`].

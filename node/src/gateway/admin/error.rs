@@ -12,7 +12,8 @@ use crate::registry::fault::{Fault, FaultKind};
 /// An error as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorDocument {
-    /// One of `invalid`, `not_found`, `no_match`, `verification`, `unreachable`, `denied`, `disk_full`, `retry_later`, `internal`.
+    /// One of `invalid`, `not_found`, `no_match`, `verification`, `unreachable`, `denied`, `disk_full`, `retry_later`,
+    /// `internal`.
     pub kind: String,
     pub message: String,
     /// Why, from the outside in.

@@ -1,7 +1,8 @@
 //! The Hugging Face Hub API, as its clients use it: a publisher's model is a repository, a manifest is a commit.
 //!
-//! What each client sends was found by running it. Namespaces are publisher ids or the user's petnames. `main` means the
-//! tag `latest`, a commit is the first 40 hex digits of a manifest's digest. Other namespaces are an [`upstream`]'s.
+//! What each client sends was found by running it. Namespaces are publisher ids or the user's petnames. `main` means
+//! the tag `latest`, a commit is the first 40 hex digits of a manifest's digest. Other namespaces are an
+//! [`upstream`]'s.
 
 mod info;
 mod listing;

@@ -1,7 +1,7 @@
 //! What this dialect names a file by: git's SHA-1 of a plain file, the SHA-256 of one in LFS.
 //!
-//! A plain file's name follows from its bytes, so it is fetched before it can be listed; hence plain files are small and
-//! few, and which they are follows from the manifest alone.
+//! A plain file's name follows from its bytes, so it is fetched before it can be listed; hence plain files are small
+//! and few, and which they are follows from the manifest alone.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

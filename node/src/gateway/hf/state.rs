@@ -1,4 +1,5 @@
-//! [`HfGateway`]: what the routes of this dialect share, and what each asks first: which model, and may the caller publish it?
+//! [`HfGateway`]: what the routes of this dialect share, and what each asks first: which model, and may the caller
+//! publish it?
 
 use std::sync::Arc;
 

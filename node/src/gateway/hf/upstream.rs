@@ -1,5 +1,6 @@
-//! Repositories whose owner is nobody that is known here are asked of the upstream, where the user has named one. What it
-//! answers is marked as signed by nobody, and cleaned of whatever leads clients past this node: Xet, and its own addresses.
+//! Repositories whose owner is nobody that is known here are asked of the upstream, where the user has named one. What
+//! it answers is marked as signed by nobody, and cleaned of whatever leads clients past this node: Xet, and its own
+//! addresses.
 
 use std::fmt;
 

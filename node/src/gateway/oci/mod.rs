@@ -1,7 +1,7 @@
 //! The OCI distribution API (distribution-spec v1.1): a publisher's model is a repository, its layers are its files.
 //!
-//! A model pushed under the user's own name is signed and published; somebody else's is taken once its provenance verifies.
-//! Ollama, which speaks a dialect of its own of this API, is served in [`ollama`].
+//! A model pushed under the user's own name is signed and published; somebody else's is taken once its provenance
+//! verifies. Ollama, which speaks a dialect of its own of this API, is served in [`ollama`].
 
 mod login;
 

@@ -1,7 +1,7 @@
 //! What Ollama asks for: a Docker manifest of one GGUF file, synthesised for any model that has one.
 //!
-//! `ns/model:Q4_K_M` names the file by its quantisation, `ns/model:v1` a tag of the model, of which the file is taken that
-//! is most used. The weights' layer is the model's own blob; only the small config blob is made here.
+//! `ns/model:Q4_K_M` names the file by its quantisation, `ns/model:v1` a tag of the model, of which the file is taken
+//! that is most used. The weights' layer is the model's own blob; only the small config blob is made here.
 
 use reg_proto::manifest::ModelFile;
 use reg_proto::name::{ModelName, Publisher, Tag};

@@ -1,4 +1,5 @@
-//! [`OciGateway`]: what the routes of this dialect share, and what each asks first: which model, and may the caller push?
+//! [`OciGateway`]: what the routes of this dialect share, and what each asks first: which model, and may the caller
+//! push?
 
 use std::sync::Arc;
 

@@ -341,7 +341,8 @@ impl Drop for Turn {
     }
 }
 
-/// These locks guard plain data that is consistent after every statement, so a panic of another thread does not spoil it.
+/// These locks guard plain data that is consistent after every statement, so a panic of another thread does not spoil
+/// it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

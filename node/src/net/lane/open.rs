@@ -53,7 +53,8 @@ impl OpenLanes {
         both.into_iter().filter_map(|direction| open.get(&(peer, direction))).sum()
     }
 
-    /// The lock guards plain data that is consistent after every statement, so a panic of another thread does not spoil it.
+    /// The lock guards plain data that is consistent after every statement, so a panic of another thread does not spoil
+    /// it.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(PeerId, Direction), usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -55,8 +55,8 @@ impl LaneReader {
         }
     }
 
-    /// Receives the next piece into a buffer of `pool`, at a pace; returns `None` where the server has closed the lane between
-    /// two pieces.
+    /// Receives the next piece into a buffer of `pool`, at a pace; returns `None` where the server has closed the lane
+    /// between two pieces.
     ///
     /// # Errors
     /// Fails where the lane breaks or the server sends anything but a piece; the caller then drops the lane.
@@ -100,7 +100,8 @@ impl LaneReader {
         Ok(Some((Frame::from_header(header, payload)?, payload)))
     }
 
-    /// Waits for a whole record, and returns how many bytes of content it has; `None` where the server has closed the lane.
+    /// Waits for a whole record, and returns how many bytes of content it has; `None` where the server has closed the
+    /// lane.
     fn next_record(&mut self) -> Result<Option<usize>, LaneError> {
         if !self.fill(HEADER)? {
             return if self.start == self.end { Ok(None) } else { Err(cut_off()) };

@@ -1,9 +1,9 @@
-//! [`Sealer`] and [`Opener`]: encrypt and decrypt TLS 1.3 records after the handshake (RFC 8446, section 5), in buffers of
-//! the caller.
+//! [`Sealer`] and [`Opener`]: encrypt and decrypt TLS 1.3 records after the handshake (RFC 8446, section 5), in buffers
+//! of the caller.
 //!
-//! rustls copies every record twice and allocates for each. It hands its keys over for kernel TLS, and this module uses them
-//! the same way, for application data only. Any other record (an alert, a change of keys) ends the lane, and a lane ends
-//! before its key has sealed [`LANE_RECORDS_MAX`] records.
+//! rustls copies every record twice and allocates for each. It hands its keys over for kernel TLS, and this module uses
+//! them the same way, for application data only. Any other record (an alert, a change of keys) ends the lane, and a
+//! lane ends before its key has sealed [`LANE_RECORDS_MAX`] records.
 
 use aws_lc_rs::aead::{
     AES_128_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
@@ -77,8 +77,8 @@ impl Sealer {
         Key::new(secrets).map(Self)
     }
 
-    /// Writes `content`, of at most [`CONTENT_MAX`] bytes, to the start of `out` as one record. Returns its length in bytes, at
-    /// most [`RECORD_MAX`].
+    /// Writes `content`, of at most [`CONTENT_MAX`] bytes, to the start of `out` as one record. Returns its length in
+    /// bytes, at most [`RECORD_MAX`].
     pub(super) fn seal(&mut self, content: &[u8], out: &mut [u8]) -> Result<usize, LaneError> {
         debug_assert!(content.len() <= CONTENT_MAX);
         let (header, length) = (header(content.len()), HEADER + content.len() + TRAILER);

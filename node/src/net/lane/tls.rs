@@ -86,8 +86,8 @@ fn check(certificate: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Res
     Ok(())
 }
 
-/// The methods that [`ServerCertVerifier`] and [`ClientCertVerifier`] have in common: they verify the handshake's signature
-/// with the key in the certificate.
+/// The methods that [`ServerCertVerifier`] and [`ClientCertVerifier`] have in common: they verify the handshake's
+/// signature with the key in the certificate.
 macro_rules! signatures {
     () => {
         fn verify_tls12_signature(

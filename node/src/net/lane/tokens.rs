@@ -24,7 +24,8 @@ impl<T> Tokens<T> {
         Self(BTreeMap::new())
     }
 
-    /// Adds a token for `peer`, valid for [`LANE_TOKEN_TTL`]; returns `false` where the table or the peer's share is full.
+    /// Adds a token for `peer`, valid for [`LANE_TOKEN_TTL`]; returns `false` where the table or the peer's share is
+    /// full.
     pub(super) fn add(&mut self, now: Instant, token: LaneToken, peer: PeerId, admits: T) -> bool {
         self.0.retain(|_, it| it.until > now);
         let of_peer = self.0.values().filter(|it| it.peer == peer).count();
@@ -35,8 +36,8 @@ impl<T> Tokens<T> {
         true
     }
 
-    /// Removes the token that `peer` has sent, and returns its value if the token is this peer's and still valid. A token that
-    /// another peer sends is used up, too.
+    /// Removes the token that `peer` has sent, and returns its value if the token is this peer's and still valid. A
+    /// token that another peer sends is used up, too.
     pub(super) fn redeem(&mut self, now: Instant, token: &LaneToken, peer: &PeerId) -> Option<T> {
         let waiting = self.0.remove(token)?;
         (waiting.peer == *peer && waiting.until > now).then_some(waiting.admits)

@@ -1,11 +1,11 @@
 //! Opens and accepts blob streams: `/reg/blob/1`, a libp2p behaviour of our own.
 //!
 //! libp2p-stream is alpha, drops inbound streams silently when no task is ready for them, and opens streams on a random
-//! connection. This behaviour opens a stream on the first direct connection. It bounds the callers that wait and answers
-//! each. It closes an inbound stream that finds no room, with a warning.
+//! connection. This behaviour opens a stream on the first direct connection. It bounds the callers that wait and
+//! answers each. It closes an inbound stream that finds no room, with a warning.
 //!
-//! No blob stream goes over a relay. Where a peer is connected only through one, the caller waits until hole punching (DCUtR)
-//! has made a direct connection, or has failed.
+//! No blob stream goes over a relay. Where a peer is connected only through one, the caller waits until hole punching
+//! (DCUtR) has made a direct connection, or has failed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;

@@ -85,7 +85,8 @@ pub(in crate::net) struct Discovery {
     queries: HashMap<QueryId, mpsc::Sender<reg_proto::peer::PeerId>>,
     /// Keys that this node provides, and when it last sent each to the DHT; `None` where it is due.
     provided: BTreeMap<DhtKey, Option<Instant>>,
-    /// Whether all keys have to be provided again: a peer has joined a small network, or this node's addresses have changed.
+    /// Whether all keys have to be provided again: a peer has joined a small network, or this node's addresses have
+    /// changed.
     is_news: bool,
     told_all: Instant,
     /// Addresses that the configuration names.
@@ -114,8 +115,8 @@ impl Discovery {
         }
     }
 
-    /// Looks up providers of a key. Sends each to `found`, and drops the channel when the query ends. Ignores the request while
-    /// [`DHT_QUERIES_MAX`] queries are under way.
+    /// Looks up providers of a key. Sends each to `found`, and drops the channel when the query ends. Ignores the
+    /// request while [`DHT_QUERIES_MAX`] queries are under way.
     pub(in crate::net) fn providers(
         &mut self,
         kad: &mut Kad,
@@ -136,7 +137,8 @@ impl Discovery {
         }
     }
 
-    /// Handles an event of the DHT, and returns the providers to dial. Their addresses are known only while the query runs.
+    /// Handles an event of the DHT, and returns the providers to dial. Their addresses are known only while the query
+    /// runs.
     pub(in crate::net) fn on_kad(&mut self, kad: &mut Kad, event: kad::Event) -> Vec<PeerId> {
         match event {
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
@@ -177,8 +179,8 @@ impl Discovery {
         self.is_news = true;
     }
 
-    /// Chooses the DHT's mode where the configuration leaves it open: server where peers can reach this node, as far as it
-    /// knows, else client.
+    /// Chooses the DHT's mode where the configuration leaves it open: server where peers can reach this node, as far as
+    /// it knows, else client.
     pub(in crate::net) fn choose_mode(&self, kad: &mut Kad, any_global_peer: bool, is_reachable: bool) {
         if self.mode == DhtMode::Auto {
             let server = is_reachable || !any_global_peer;

@@ -1,7 +1,7 @@
 //! Gossips announcements of signed tag records, over gossipsub. An announcement is a hint: the registry verifies it.
 //!
-//! Messages are signed (strict validation), and a message's id is the hash of its content. A message is passed on only after
-//! the registry has accepted it. What gossip loses is repaired when peers connect and exchange their heads.
+//! Messages are signed (strict validation), and a message's id is the hash of its content. A message is passed on only
+//! after the registry has accepted it. What gossip loses is repaired when peers connect and exchange their heads.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};

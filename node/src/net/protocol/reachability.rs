@@ -1,4 +1,5 @@
-//! Finds out whether peers can reach this node: it asks peers to dial back (AutoNAT v2), and the router to open a port (UPnP).
+//! Finds out whether peers can reach this node: it asks peers to dial back (AutoNAT v2), and the router to open a port
+//! (UPnP).
 
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{Multiaddr, autonat, upnp};

@@ -1,8 +1,9 @@
 //! [`RecordStore`]: the provider records of the DHT that this node keeps, its own apart from those of peers.
 //!
-//! libp2p's `MemoryStore` holds 1,024 keys of all peers together, removes expired ones only when they are read, and refuses
-//! a key's providers after the first 20. So strangers can fill it until this node cannot provide what it holds. This store
-//! bounds the keys of each peer and the providers of each key, evicts the oldest record, and counts own records apart.
+//! libp2p's `MemoryStore` holds 1,024 keys of all peers together, removes expired ones only when they are read, and
+//! refuses a key's providers after the first 20. So strangers can fill it until this node cannot provide what it holds.
+//! This store bounds the keys of each peer and the providers of each key, evicts the oldest record, and counts own
+//! records apart.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque, hash_map};

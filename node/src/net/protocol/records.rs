@@ -1,5 +1,5 @@
-//! Exchanges one question for one answer: `/reg/records/1`, on libp2p's request-response. The codec checks lengths before it
-//! allocates.
+//! Exchanges one question for one answer: `/reg/records/1`, on libp2p's request-response. The codec checks lengths
+//! before it allocates.
 
 use std::collections::BTreeMap;
 use std::io;

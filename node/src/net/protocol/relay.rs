@@ -1,7 +1,8 @@
-//! Relays (libp2p's circuit relay v2): a node that peers cannot dial reserves with relays, and peers reach it through them.
+//! Relays (libp2p's circuit relay v2): a node that peers cannot dial reserves with relays, and peers reach it through
+//! them.
 //!
-//! A relay carries identification, questions and hole punching between two nodes, never pieces: its circuits are short and
-//! small, and no blob stream opens on them (`protocol/blobs.rs`).
+//! A relay carries identification, questions and hole punching between two nodes, never pieces: its circuits are short
+//! and small, and no blob stream opens on them (`protocol/blobs.rs`).
 
 use std::collections::BTreeMap;
 use std::task::{Context, Poll};
@@ -25,8 +26,8 @@ use crate::net::limits::{
 
 /// The relay that a node offers: libp2p's behaviour, which sees direct connections only.
 ///
-/// libp2p-relay 0.22 sends its new status to the handlers of all connections. Those of relayed connections are dummies that
-/// panic on any message, and the swarm then never reports that the connection has closed.
+/// libp2p-relay 0.22 sends its new status to the handlers of all connections. Those of relayed connections are dummies
+/// that panic on any message, and the swarm then never reports that the connection has closed.
 pub(in crate::net) struct RelayService(relay::Behaviour);
 
 impl RelayService {
