@@ -1,4 +1,4 @@
-//! The address by which a client reaches this node.
+//! The URL at which a client reaches this node.
 
 use axum::http::HeaderMap;
 use axum::http::header::HOST;

@@ -1,4 +1,4 @@
-//! The local API that the command line uses: use cases of the registry as JSON over HTTP.
+//! The local API that the command line uses: the registry's use cases as JSON over HTTP.
 
 mod answer;
 pub mod error;
@@ -28,17 +28,17 @@ use crate::registry::report::{
 };
 use crate::registry::request::{HubCache, PauseRequest, PublishRequest, PullRequest, VerifyRequest};
 
-/// Bytes of a request: signatures and bundle of a model with 20,000 files are the largest.
+/// Bytes of a request: the largest has the signatures and the bundle of a model with 20,000 files.
 const BODY_BYTES_MAX: usize = 16 << 20;
 
-/// The signatures of a model that was prepared.
+/// The signatures of a publication that was prepared under `id`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CommitRequest {
     pub id: u64,
     pub signed: Signed,
 }
 
-/// A model that was prepared some time ago, and its signatures.
+/// A publication that was prepared some time ago, and its signatures.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SignedRequest {
     pub request: PublishRequest,
@@ -46,13 +46,13 @@ pub struct SignedRequest {
     pub signed: Signed,
 }
 
-/// A manifest as a parameter.
+/// A manifest's digest as a parameter.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
     pub manifest: Digest,
 }
 
-/// What a collection may do.
+/// Whether a collection removes, or only reports.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct GcRequest {
     pub dry_run: bool,
@@ -90,7 +90,7 @@ pub fn router(registry: Registry) -> Router {
         .with_state(registry)
 }
 
-/// What changes anything is for the owner, and is JSON: no form of a web page can send that.
+/// Refuses a request that changes anything, unless it comes from the owner and is JSON: no HTML form can send JSON.
 async fn check(request: Request, next: Next) -> Response {
     if request.method() == Method::GET || request.method() == Method::HEAD {
         return next.run(request).await;

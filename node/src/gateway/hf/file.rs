@@ -1,4 +1,4 @@
-//! Files: `resolve` serves them, `raw` too but for those in LFS, of which it serves the pointer.
+//! Serves files: `resolve` serves each, `raw` serves plain files, and of a file in LFS its pointer.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use super::state::HfGateway;
 use crate::gateway::blob::{Wanted, respond};
 use crate::registry::ModelView;
 
-/// Hugging Face's client refuses larger files over plain HTTP where it is told their size beforehand
-/// (`MAX_HTTP_DOWNLOAD_SIZE`, 50 GB): it is told the size of those by the download alone.
+/// Largest size in bytes that an answer to `HEAD` gives. Hugging Face's client refuses to download larger files over
+/// plain HTTP (`MAX_HTTP_DOWNLOAD_SIZE`, 50 GB) if it knows their size beforehand.
 const SIZE_TOLD_MAX: u64 = 50_000_000_000;
 
 const X_LINKED_ETAG: HeaderName = HeaderName::from_static("x-linked-etag");
@@ -81,7 +81,7 @@ async fn serve(
     Ok(response)
 }
 
-/// What is said of a file in LFS: its name and size, as far as they help.
+/// Adds the headers of a file in LFS: its digest, and its size up to [`SIZE_TOLD_MAX`].
 pub(super) fn label_as_large(headers: &mut HeaderMap, digest: &Digest, size: u64, method: &Method) {
     let etag = HeaderValue::try_from(format!("\"{}\"", digest.hex()));
     headers.extend(etag.ok().map(|it| (X_LINKED_ETAG, it)));
@@ -92,13 +92,13 @@ pub(super) fn label_as_large(headers: &mut HeaderMap, digest: &Digest, size: u64
     }
 }
 
-/// What every answer about a file says. No browser is to show it as a page of ours.
+/// Adds the headers of every file of a model: no browser shows it as a page, and clients learn the commit.
 fn label(headers: &mut HeaderMap, view: &ModelView, file: &ModelFile) {
     label_as_file(headers, file.path.segments().last().unwrap_or_default());
     headers.extend(HeaderValue::try_from(commit(&view.digest())).ok().map(|it| (X_REPO_COMMIT, it)));
 }
 
-/// What keeps a browser from showing a file of this name.
+/// Adds the headers that keep a browser from showing a file as a page.
 pub(super) fn label_as_file(headers: &mut HeaderMap, name: &str) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,4 +1,4 @@
-//! Finds what a request names: a version, a file of it, and the names that this dialect gives to files.
+//! Finds what a request names: a version of a model, and a file of it with the name that this dialect gives it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +21,9 @@ const FETCHED_AT_ONCE: usize = 8;
 
 impl HfGateway {
     /// Finds a file of a version.
+    ///
+    /// # Errors
+    /// Fails where the repository, the revision or the file does not exist, or cannot be fetched.
     pub(super) async fn file(&self, at: &At) -> Result<(Arc<ModelView>, ModelFile), HfError> {
         let view = self.view(at).await?;
         let path: SafePath = at.path.parse().map_err(|_| HfError::no_entry(&view, &at.path))?;
@@ -29,6 +32,9 @@ impl HfGateway {
     }
 
     /// Finds a version of a repository.
+    ///
+    /// # Errors
+    /// Fails where the repository or the revision does not exist, or cannot be fetched.
     pub(super) async fn view(&self, at: &At) -> Result<Arc<ModelView>, HfError> {
         let (publisher, model) = self.names(&at.owner, &at.model)?;
         let wanted = revision(&at.revision)?;
@@ -36,7 +42,7 @@ impl HfGateway {
             Ok(view) => Ok(view),
             Err(error) => {
                 let error = HfError::of_view(&error);
-                // A tag that a known model does not have is a revision that is missing, not a repository.
+                // Where the model has other tags, the revision is missing and not the repository.
                 let tags = self.registry().tags(&publisher, &model);
                 match error {
                     HfError::RepoNotFound(_) if tags.await.is_ok_and(|tags| !tags.is_empty()) => {
@@ -48,7 +54,7 @@ impl HfGateway {
         }
     }
 
-    /// Returns what one file is named by.
+    /// Returns the name of one file; reads a plain file for it.
     pub(super) async fn oid(&self, view: &Arc<ModelView>, file: &ModelFile) -> Result<Oid, HfError> {
         if plain_files(view.manifest()).any(|it| it.digest == file.digest) {
             self.git_oid(view, file).await.map(|(_, oid)| oid)
@@ -57,7 +63,7 @@ impl HfGateway {
         }
     }
 
-    /// Returns what each of a model's plain files is named by; the others are named by their digests.
+    /// Returns the names of a model's plain files; the names of the others are their digests.
     pub(super) async fn plain_oids(&self, view: &Arc<ModelView>) -> Result<BTreeMap<Digest, Oid>, HfError> {
         let oids = plain_files(view.manifest()).map(|file| self.git_oid(view, file));
         let oids: Vec<_> = oids.collect();

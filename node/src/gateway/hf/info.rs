@@ -1,4 +1,4 @@
-//! What is known of a repository: `GET /api/models/…`, and its branches and tags.
+//! Describes a repository: `GET /api/models/…`, and its branches and tags.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -18,7 +18,7 @@ use crate::registry::ModelView;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct InfoQuery {
-    /// Whether the files' sizes and names are wanted too.
+    /// Whether the answer gives the sizes and hashes of the files.
     #[serde(default)]
     blobs: Flag,
 }
@@ -33,9 +33,10 @@ pub(super) async fn default(
     info(&hub, &at, &query).await
 }
 
-/// Whatever is asked of a name without an owner, where no upstream has answered before: a publisher's model has one.
-pub(super) async fn nobodys(uri: Uri) -> HfError {
-    HfError::RepoNotFound(format!("{}: a name without an owner is nobody's here", uri.path()))
+/// Answers all requests for a name without an owner that no upstream has answered: every publisher's model has an
+/// owner.
+pub(super) async fn without_owner(uri: Uri) -> HfError {
+    HfError::RepoNotFound(format!("{}: a repository of this node has an owner before its name", uri.path()))
 }
 
 /// `GET /api/models/{owner}/{model}/revision/{revision}`.
@@ -78,7 +79,7 @@ async fn siblings(
     Ok(files.iter().map(sibling).collect())
 }
 
-/// What stands in a repository's info, its files apart.
+/// Returns the description of a repository, without its files.
 pub(super) fn summary(id: &str, view: &ModelView, metadata: Option<&Metadata>) -> Map<String, Value> {
     let when = iso_time(view.issued());
     let owner = id.split('/').next().unwrap_or_default();
@@ -131,7 +132,7 @@ pub(super) fn summary(id: &str, view: &ModelView, metadata: Option<&Metadata>) -
     info
 }
 
-/// The tags that a hub would show: what the card says, its licence, and the formats.
+/// Returns the tags that the Hub shows: those of the model card, its licence, and the formats of the files.
 pub(super) fn tags(metadata: Option<&Metadata>) -> Vec<String> {
     let Some(Metadata { computed, claimed }) = metadata else { return Vec::new() };
     let said = claimed
@@ -158,7 +159,7 @@ pub(super) async fn refs(
     let (publisher, model) = hub.names(&repo.owner, &repo.model)?;
     let known = hub.registry().tags(&publisher, &model).await.map_err(|error| HfError::of_view(&error))?;
     if known.is_empty() {
-        // Whether it exists at all is what a look-up tells.
+        // A look-up finds out whether the repository exists at all.
         let at =
             At { owner: repo.owner, model: repo.model, revision: "main".to_owned(), path: String::new() };
         let view = hub.view(&at).await?;

@@ -1,4 +1,4 @@
-//! Git LFS's batch API (git-lfs, docs/api/batch.md): where each large file of an upload is to be sent.
+//! Git LFS's batch API (git-lfs, docs/api/batch.md): tells a client where to send each large file of an upload.
 
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
@@ -14,7 +14,7 @@ use super::state::HfGateway;
 use crate::gateway::base_url::base_url;
 use crate::gateway::guard::{Caller, UPLOADS};
 
-/// Objects of one batch (as the hub's own limit).
+/// Objects of one batch (the Hub's own limit).
 const BATCH_MAX: usize = 256;
 
 #[derive(Debug, Deserialize)]
@@ -46,7 +46,10 @@ pub(super) async fn batch(
     let model = model.strip_suffix(".git").unwrap_or(&model);
     hub.may_publish(caller, &owner, model).await?;
     if batch.operation != "upload" {
-        return Err(HfError::Invalid(format!("{:?}: only uploads go this way", batch.operation)));
+        return Err(HfError::Invalid(format!(
+            "{:?}: only the operation \"upload\" is supported",
+            batch.operation
+        )));
     }
     if batch.objects.len() > BATCH_MAX {
         return Err(HfError::Invalid(format!("more than {BATCH_MAX} objects in one batch")));

@@ -1,5 +1,5 @@
-//! What a version holds: `tree` of a folder, `paths-info` of some paths. All of it on one page, as clients need it that
-//! do not follow `Link`.
+//! Lists the files of a version: `tree` of a folder, `paths-info` of some paths. Answers on one page, because some
+//! clients do not follow `Link`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -71,7 +71,7 @@ async fn tree(hub: &HfGateway, at: &At, query: &TreeQuery) -> Result<Json<Vec<Va
     Ok(Json(entries))
 }
 
-/// Every folder above a path, without the root.
+/// Returns every folder above a path, without the root.
 fn folders_of(path: &str) -> impl Iterator<Item = String> + '_ {
     path.match_indices('/').map(|(end, _)| path[..end].to_owned())
 }
@@ -87,7 +87,8 @@ fn file_entry(file: &ModelFile, oids: &BTreeMap<Digest, Oid>) -> Value {
         Some(oid) => json!({ "type": "file", "path": path, "oid": oid.etag(), "size": size }),
         None => {
             let pointer = pointer(&file.digest, size);
-            // Git names the pointer, a hash that nobody looks at: it is enough that it is one, and its own.
+            // Git's oid is the hash of the pointer. No client checks it, so any hash that differs for each file will
+            // do.
             let oid: String = file.digest.hex().chars().take(COMMIT_DIGITS).collect();
             let lfs = json!({ "oid": file.digest.hex(), "size": size, "pointerSize": pointer.len() });
             json!({ "type": "file", "path": path, "oid": oid, "size": size, "lfs": lfs })

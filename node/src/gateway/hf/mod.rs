@@ -1,8 +1,8 @@
 //! The Hugging Face Hub API, as its clients use it: a publisher's model is a repository, a manifest is a commit.
 //!
-//! What each client sends was found by running it. Namespaces are publisher ids or the user's petnames. `main` means
-//! the tag `latest`, a commit is the first 40 hex digits of a manifest's digest. Other namespaces are an
-//! [`upstream`]'s.
+//! What each client sends was found out by running it. A namespace is a publisher id or a petname of the user; any
+//! other goes to the [`upstream`]. The branch `main` is the tag `latest`. A commit is the first 40 hex digits of a
+//! manifest's digest.
 
 mod info;
 mod listing;
@@ -33,7 +33,7 @@ use super::signer::Signer;
 use crate::registry::Registry;
 use crate::registry::upstream::Upstream;
 
-/// Bytes of a commit: a thousand files of the size that is sent within it, in base64.
+/// Bytes of a commit: a thousand files of the largest size that is sent within it, in base64.
 const COMMIT_BYTES_MAX: usize = 96 << 20;
 
 /// Returns the routes of this dialect.
@@ -50,14 +50,14 @@ pub(super) fn router(registry: Registry, signer: Option<Signer>, upstream: Optio
         .route("/api/models/{owner}/{model}/paths-info/{revision}", post(listing::paths))
         .route("/{owner}/{model}/resolve/{revision}/{*path}", get(file::resolve))
         .route("/{owner}/{model}/raw/{revision}/{*path}", get(file::raw))
-        // Names without an owner, as gpt2: nobody's here, an upstream may have them.
-        .route("/api/models/{owner}", get(info::nobodys))
-        .route("/api/models/{owner}/revision/{revision}", get(info::nobodys))
-        .route("/api/models/{owner}/paths-info/{revision}", post(info::nobodys))
-        .route("/api/models/{owner}/tree/{revision}", get(info::nobodys))
-        .route("/api/models/{owner}/tree/{revision}/{*path}", get(info::nobodys))
-        .route("/{owner}/resolve/{revision}/{*path}", get(info::nobodys))
-        .route("/{owner}/raw/{revision}/{*path}", get(info::nobodys))
+        // Names without an owner, as gpt2: only an upstream can have them.
+        .route("/api/models/{owner}", get(info::without_owner))
+        .route("/api/models/{owner}/revision/{revision}", get(info::without_owner))
+        .route("/api/models/{owner}/paths-info/{revision}", post(info::without_owner))
+        .route("/api/models/{owner}/tree/{revision}", get(info::without_owner))
+        .route("/api/models/{owner}/tree/{revision}/{*path}", get(info::without_owner))
+        .route("/{owner}/resolve/{revision}/{*path}", get(info::without_owner))
+        .route("/{owner}/raw/{revision}/{*path}", get(info::without_owner))
         .route("/api/repos/create", post(upload::create))
         .route("/api/validate-yaml", post(upload::validate_yaml))
         .route("/api/models/{owner}/{model}/preupload/{revision}", post(upload::preupload))

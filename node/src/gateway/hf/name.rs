@@ -1,4 +1,4 @@
-//! Repository names and revisions, from this dialect's words to ours.
+//! Converts repository names and revisions of this dialect.
 
 use reg_proto::name::Tag;
 use serde::Deserialize;
@@ -8,14 +8,14 @@ use crate::registry::Revision;
 
 pub(super) use crate::registry::hub_cache::{COMMIT_DIGITS, commit};
 
-/// A repository as it stands in an address.
+/// A repository in a URL.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Repo {
     pub(super) owner: String,
     pub(super) model: String,
 }
 
-/// A repository and a revision of it, and a path inside where there is one.
+/// A repository and a revision in a URL, and the path of a file where there is one.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct At {
     pub(super) owner: String,
@@ -32,7 +32,10 @@ impl At {
     }
 }
 
-/// Reads a revision: `main` and `HEAD` are the tag `latest`, hex digits are a commit or a whole digest.
+/// Reads a revision: `main` and `HEAD` are the tag `latest`, 40 hex digits are a commit, 64 are a digest.
+///
+/// # Errors
+/// A malformed revision is one that does not exist.
 pub(super) fn revision(text: &str) -> Result<Revision, HfError> {
     let text = text.strip_prefix("refs/heads/").or_else(|| text.strip_prefix("refs/tags/")).unwrap_or(text);
     let is_hex = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));

@@ -1,7 +1,7 @@
-//! What this dialect names a file by: git's SHA-1 of a plain file, the SHA-256 of one in LFS.
+//! [`Oid`]: the name that this dialect gives a file: git's SHA-1 for a plain file, the SHA-256 for one in LFS.
 //!
-//! A plain file's name follows from its bytes, so it is fetched before it can be listed; hence plain files are small
-//! and few, and which they are follows from the manifest alone.
+//! The name of a plain file follows from its bytes, so a listing has to fetch them. So plain files are small and few,
+//! and the manifest alone decides which they are.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use reg_proto::digest::Digest;
 /// Names that are remembered, of 52 bytes each.
 const OIDS_MAX: usize = 100_000;
 
-/// What a file is named by.
+/// The name of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Oid {
     /// Git's name of a blob: SHA-1 of `blob <length>\0` and the bytes.
@@ -20,7 +20,7 @@ pub(super) enum Oid {
 }
 
 impl Oid {
-    /// Returns what stands in an `ETag`.
+    /// Returns the name as hex digits, as in an `ETag`.
     pub(super) fn etag(&self) -> String {
         match self {
             Self::Git(hex) => hex.clone(),
@@ -29,12 +29,12 @@ impl Oid {
     }
 }
 
-/// Git's names of the plain files that were seen.
+/// Git's names of plain files, by their digests.
 #[derive(Debug, Default)]
 pub(super) struct GitOids(Mutex<BTreeMap<Digest, [u8; 20]>>);
 
 impl GitOids {
-    /// Returns the name of a file that was seen.
+    /// Returns the remembered name of a file.
     pub(super) fn get(&self, file: &Digest) -> Option<[u8; 20]> {
         self.0.lock().expect("no holder of this lock panics").get(file).copied()
     }
@@ -49,7 +49,7 @@ impl GitOids {
     }
 }
 
-/// Returns the text that stands for a file in LFS (git-lfs, docs/spec.md).
+/// Returns the pointer of a file in LFS (git-lfs, docs/spec.md).
 pub(super) fn pointer(digest: &Digest, size: u64) -> String {
     format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {size}\n", digest.hex())
 }

@@ -1,4 +1,4 @@
-//! What this node knows of: search over the models that are here, and who the caller is.
+//! Searches the models in the store, and tells a client which account its token belongs to.
 
 use axum::extract::{Query, State};
 use axum::{Extension, Json};
@@ -12,7 +12,7 @@ use super::state::HfGateway;
 use crate::gateway::guard::Caller;
 use crate::registry::{Revision, shown};
 
-/// Models that one answer lists at most.
+/// Most models of one answer.
 const RESULTS_MAX: usize = 1000;
 
 #[derive(Debug, Deserialize)]
@@ -56,14 +56,14 @@ pub(super) async fn search(
     Ok(Json(found))
 }
 
-/// `GET /api/whoami-v2`: the key that uploads are signed with, to who may use it.
+/// `GET /api/whoami-v2`: tells the owner the name of the key that signs uploads.
 pub(super) async fn whoami(
     State(hub): State<HfGateway>,
     caller: Option<Extension<Caller>>,
 ) -> Result<Json<Value>, HfError> {
     if caller.map(|it| it.0) != Some(Caller::Owner) {
         return Err(HfError::Unauthorized(
-            "the token is not this node's: `reg env hf` prints what to export".to_owned(),
+            "the token is not that of this node: `reg env hf` prints what to export".to_owned(),
         ));
     }
     let name = hub.signer().map_or_else(|| "reader".to_owned(), |signer| signer.name().to_owned());

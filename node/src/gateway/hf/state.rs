@@ -1,5 +1,5 @@
-//! [`HfGateway`]: what the routes of this dialect share, and what each asks first: which model, and may the caller
-//! publish it?
+//! [`HfGateway`]: the state that the routes of this dialect share. It finds out which model a request names, and
+//! whether the caller may publish it.
 
 use std::sync::Arc;
 
@@ -42,7 +42,10 @@ impl HfGateway {
         &self.0.oids
     }
 
-    /// Returns whose model is meant, and which; what can be no such name is a repository that does not exist.
+    /// Returns the publisher and the model that a repository's name means.
+    ///
+    /// # Errors
+    /// A malformed name is a repository that does not exist.
     pub(super) fn names(&self, owner: &str, model: &str) -> Result<(Publisher, ModelName), HfError> {
         let missing = |why: &dyn std::fmt::Display| HfError::RepoNotFound(format!("{owner}/{model}: {why}"));
         let publisher = publisher(owner, self.signer()).map_err(|error| missing(&error))?;
@@ -57,7 +60,10 @@ impl HfGateway {
         self.0.signer.as_ref()
     }
 
-    /// Returns the key to sign with and the model's name, if the caller may have something published there.
+    /// Returns the key to sign with and the model's name, if the caller may publish it.
+    ///
+    /// # Errors
+    /// Fails where the token is missing, the daemon has no key, or the namespace belongs to another publisher.
     pub(super) async fn may_publish(
         &self,
         caller: Option<Extension<Caller>>,

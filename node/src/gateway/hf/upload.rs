@@ -1,4 +1,4 @@
-//! `hf upload`: creating a repository, and commits, each of which becomes a signed version.
+//! Serves `hf upload`: creates a repository, and turns each commit into a signed version.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ use crate::registry::{Reporter, Revision};
 
 /// Bytes of a file that is sent within a commit; larger ones are sent by themselves.
 const INLINE_BYTES_MAX: u64 = 64 << 10;
-/// Files that one question about how to send them may name (as the hub's own limit).
+/// Files of one preupload request (the Hub's own limit).
 const PREUPLOAD_MAX: usize = 1000;
 
 #[derive(Debug, Deserialize)]
@@ -43,7 +43,7 @@ pub(super) async fn create(
     Json(request): Json<Create>,
 ) -> Result<Response, HfError> {
     if request.r#type.as_deref().is_some_and(|it| it != "model") {
-        return Err(HfError::Invalid("only models can be published here".to_owned()));
+        return Err(HfError::Invalid("only models can be published on this node".to_owned()));
     }
     let own = hub.signer().map(|it| it.name().to_owned()).unwrap_or_default();
     let owner = request.organization.unwrap_or(own);
@@ -94,7 +94,7 @@ pub(super) async fn preupload(
 ) -> Result<Json<Value>, HfError> {
     hub.may_publish(caller, &at.owner, &at.model).await?;
     if request.files.len() > PREUPLOAD_MAX {
-        return Err(HfError::Invalid(format!("more than {PREUPLOAD_MAX} files in one question")));
+        return Err(HfError::Invalid(format!("more than {PREUPLOAD_MAX} files in one request")));
     }
     let mode = |file: &Sample| {
         let mode = if file.size <= INLINE_BYTES_MAX { "regular" } else { "lfs" };
@@ -160,7 +160,7 @@ pub(super) async fn commit_files(
     }
     for line in body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
         let line: Line = serde_json::from_slice(line)
-            .map_err(|error| HfError::Invalid(format!("a line of the commit is not understood: {error}")))?;
+            .map_err(|error| HfError::Invalid(format!("a line of the commit is malformed: {error}")))?;
         let parent = current.as_ref().map(|view| commit(&view.digest()));
         hub.apply(line, parent.as_deref(), &mut files).await?;
     }
@@ -219,7 +219,7 @@ impl HfGateway {
             Line::Other(value) => {
                 let key =
                     value["key"].as_str().unwrap_or("without a key").chars().take(40).collect::<String>();
-                return Err(HfError::Invalid(format!("a line {key} of a commit is not known here")));
+                return Err(HfError::Invalid(format!("a commit has a line {key}, which is not supported")));
             }
         }
         Ok(())
@@ -232,7 +232,7 @@ impl HfGateway {
         model: ModelName,
         tag: Tag,
     ) -> Result<Digest, HfError> {
-        // What a hub's clients send along, and a model does not hold.
+        // Hugging Face's clients send this file along; it does not belong to the model.
         let blobs = blobs.into_iter().filter(|(path, _)| path.as_str() != ".gitattributes").collect();
         let request = PublishRequest {
             source: PublishSource::Blobs(blobs),

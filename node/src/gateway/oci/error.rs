@@ -1,4 +1,4 @@
-//! Errors as this dialect tells them (distribution-spec, "Error Codes").
+//! Errors of this dialect (distribution-spec, "Error Codes").
 
 use std::error::Error;
 
@@ -11,10 +11,10 @@ use serde_json::json;
 use super::header::API_VERSION;
 use crate::registry::fault::{Fault, FaultKind};
 
-/// Seconds after which a client may try again what did not come in time.
+/// Seconds after which a client may try again, in `Retry-After`.
 const RETRY_SECONDS: u32 = 5;
 
-/// The codes of the specification that are used here.
+/// The codes of the specification that this gateway uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Code {
     BlobUnknown,
@@ -29,7 +29,7 @@ pub(super) enum Code {
     Unauthorized,
     Denied,
     Unsupported,
-    /// Not of the specification, which has none for a registry that cannot answer now.
+    /// Not in the specification, which has no code for a registry that cannot answer at present.
     Unavailable,
     Unknown,
 }
@@ -55,7 +55,7 @@ impl Code {
     }
 }
 
-/// Why a request of this dialect is not answered as asked.
+/// Why a request of this dialect fails.
 #[derive(Debug)]
 pub(super) struct OciError {
     code: Code,
@@ -67,7 +67,7 @@ impl OciError {
         Self { code, message: message.into() }
     }
 
-    /// The token is missing or wrong.
+    /// Returns the error for a missing or wrong token.
     pub(super) fn unauthorized() -> Self {
         Self::new(
             Code::Unauthorized,
@@ -75,7 +75,8 @@ impl OciError {
         )
     }
 
-    /// An error of a use case, with its causes; `missing` is said where something is not found, or cannot be meant.
+    /// Converts an error of a use case, with its causes. The code is `missing` where something is not found or
+    /// malformed.
     pub(super) fn of(error: &dyn Fault, missing: Code) -> Self {
         let mut message = error.to_string();
         let mut source = Error::source(error);

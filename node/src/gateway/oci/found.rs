@@ -1,9 +1,9 @@
-//! [`Found`]: a manifest as an answer.
+//! [`Found`]: a manifest that answers a request.
 
 use reg_proto::manifest::MANIFEST_TYPE;
 use serde_json::Value;
 
-/// A manifest's bytes, and of what type they are.
+/// The bytes and the media type of a manifest.
 pub(super) struct Found {
     pub(super) bytes: Vec<u8>,
     pub(super) media_type: String,

@@ -1,4 +1,4 @@
-//! Manifests: of models, and of the documents about them.
+//! Serves and takes manifests: of models, and of the documents about them.
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
@@ -48,13 +48,13 @@ pub(super) async fn get(
     let headers = response.headers_mut();
     headers.extend([API_VERSION]);
     headers.insert(CONTENT_LENGTH, length.into());
-    let told = [
+    let described = [
         (CONTENT_TYPE, found.media_type),
         (DOCKER_CONTENT_DIGEST, digest.to_string()),
         (ETAG, format!("\"{digest}\"")),
     ];
     headers.extend(
-        told.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?))),
+        described.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?))),
     );
     Ok(response)
 }
@@ -69,7 +69,7 @@ async fn find(
     let found = |bytes| Found { bytes, media_type: MANIFEST_TYPE.to_owned() };
     let wanted = if reference.contains(':') {
         let digest = digest(reference)?;
-        // What was pushed, and documents about versions that are known here, are found by digest alone.
+        // Pushed manifests, and documents about known versions, are found by their digest alone.
         let id = oci.registry().publisher(publisher).await.ok();
         if let Some(bytes) = id.and_then(|id| oci.registry().held_manifest(id, model, &digest)) {
             let media_type = media_type(&bytes);
@@ -88,10 +88,11 @@ async fn find(
     let view = oci.registry().view(publisher, model, &wanted).await;
     let view = view.map_err(|error| OciError::of(&error, Code::ManifestUnknown))?;
     let bytes = oci.registry().document(&view.digest()).await;
-    bytes.map(found).ok_or_else(|| unknown(format!("{} is not here any more", view.digest())))
+    bytes.map(found).ok_or_else(|| unknown(format!("{} is no longer in the store", view.digest())))
 }
 
-/// The subject of a tag `sha256-<hex>`, under which registries without a referrers API keep a list of referrers.
+/// Returns the subject of a tag `sha256-<hex>`, under which registries without a referrers API keep a list of
+/// referrers.
 fn fallback_subject(reference: &str) -> Option<Digest> {
     Digest::from_hex(reference.strip_prefix("sha256-")?).ok()
 }
@@ -104,13 +105,13 @@ async fn fallback_index(
 ) -> Result<Found, OciError> {
     let referrers = referrers_of(oci, publisher, model, subject).await;
     if referrers.is_empty() {
-        return Err(OciError::new(Code::ManifestUnknown, format!("nothing is known about {subject}")));
+        return Err(OciError::new(Code::ManifestUnknown, format!("no referrer of {subject} is known")));
     }
     let bytes = serde_json::to_vec(&index(&referrers)).unwrap_or_default();
     Ok(Found { bytes, media_type: INDEX_TYPE.to_owned() })
 }
 
-/// Returns the documents about a manifest: those that are kept or at peers, and those that were pushed.
+/// Returns the referrers of a manifest: those in the store, at peers, or pushed and held.
 pub(super) async fn referrers_of(
     oci: &OciGateway,
     publisher: &Publisher,
@@ -155,7 +156,7 @@ pub(super) async fn put(
     let location = format!("/v2/{}/{}/manifests/{own}", at.owner, at.model);
     let mut response = created(StatusCode::CREATED, &location, &own);
     if media_type(&body) == INDEX_TYPE {
-        // A list of referrers, as clients keep it for registries that have no referrers API; here it is computed.
+        // Clients keep a list of referrers for registries without a referrers API; this gateway computes it.
         return Ok(response);
     }
     let key = oci.signer().map(Signer::key);
@@ -167,7 +168,7 @@ pub(super) async fn put(
             response.headers_mut().extend(value.map(|it| (OCI_SUBJECT, it)));
         }
         Pushed::Held { .. } => {
-            let warning = "299 - \"held until its provenance is here: push its referrers, or push under the name of \
+            let warning = "299 - \"held until its provenance is pushed: push its referrers, or push under the name of \
                            the key of --publish-key\"";
             response.headers_mut().insert(WARNING, HeaderValue::from_static(warning));
         }

@@ -1,7 +1,7 @@
 //! The OCI distribution API (distribution-spec v1.1): a publisher's model is a repository, its layers are its files.
 //!
-//! A model pushed under the user's own name is signed and published; somebody else's is taken once its provenance
-//! verifies. Ollama, which speaks a dialect of its own of this API, is served in [`ollama`].
+//! A model that is pushed under the user's own name is signed and published. One under another publisher's name is
+//! accepted once its provenance verifies. Ollama speaks a variant of this API, which [`ollama`] serves.
 
 mod login;
 
@@ -57,7 +57,7 @@ pub(super) fn router(registry: Registry, signer: Option<Signer>) -> Router {
         .with_state(oci)
 }
 
-/// `GET /v2/`: clients send credentials only where this asks for them; who has none goes on as a reader.
+/// `GET /v2/`: asks for credentials, because clients send them only then. A client without any goes on as a reader.
 async fn version(headers: HeaderMap) -> Result<(HeaderMap, Json<Value>), OciError> {
     if headers.contains_key(AUTHORIZATION) {
         Ok((HeaderMap::from_iter([API_VERSION]), Json(json!({}))))

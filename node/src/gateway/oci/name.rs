@@ -1,15 +1,15 @@
-//! Names as they stand in this dialect's URLs.
+//! Names in the URLs of this dialect.
 
 use serde::Deserialize;
 
-/// A repository as it stands in an address.
+/// A repository in a URL.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Repo {
     pub(super) owner: String,
     pub(super) model: String,
 }
 
-/// A repository and what is meant in it: a tag, a digest, or an upload.
+/// A repository and a tag, a digest or an upload of it, in a URL.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct At {
     pub(super) owner: String,

@@ -1,5 +1,5 @@
-//! [`OciGateway`]: what the routes of this dialect share, and what each asks first: which model, and may the caller
-//! push?
+//! [`OciGateway`]: the state that the routes of this dialect share. It finds out which model a request names, and
+//! whether the caller may push.
 
 use std::sync::Arc;
 
@@ -41,7 +41,10 @@ impl OciGateway {
         &self.0.synthesised
     }
 
-    /// Returns whose model is meant, and which.
+    /// Returns the publisher and the model that a repository's name means.
+    ///
+    /// # Errors
+    /// Fails where the name is malformed.
     pub(super) fn names(&self, owner: &str, model: &str) -> Result<(Publisher, ModelName), OciError> {
         let invalid =
             |why: &dyn std::fmt::Display| OciError::new(Code::NameInvalid, format!("{owner}/{model}: {why}"));
@@ -49,7 +52,10 @@ impl OciGateway {
         Ok((publisher, model.parse().map_err(|error| invalid(&error))?))
     }
 
-    /// Returns where a caller may push to.
+    /// Returns the publisher and the model that a caller may push to.
+    ///
+    /// # Errors
+    /// Fails where the caller is not the owner, or the namespace is malformed or unknown.
     pub(super) async fn may_push(
         &self,
         caller: Option<Extension<Caller>>,

@@ -1,19 +1,19 @@
-//! [`Synthesised`]: the config blobs that were made for Ollama, which asks for them by their digests.
+//! [`Synthesised`]: remembers the config blobs that were synthesised for Ollama, which asks for them by their digests.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use reg_proto::digest::Digest;
 
-/// Config blobs that are remembered, of some 500 bytes each.
+/// Config blobs that are remembered, of about 500 bytes each.
 const SYNTHESISED_MAX: usize = 1024;
 
-/// The config blobs that were made.
+/// The remembered config blobs.
 #[derive(Debug, Default)]
 pub(super) struct Synthesised(Mutex<BTreeMap<Digest, Arc<[u8]>>>);
 
 impl Synthesised {
-    /// Returns one of them.
+    /// Returns a config blob.
     pub(super) fn get(&self, digest: &Digest) -> Option<Arc<[u8]>> {
         self.0.lock().expect("no holder of this lock panics").get(digest).cloned()
     }

@@ -1,4 +1,4 @@
-//! Lists: tags of a model, documents about a version, repositories that are here.
+//! Lists the tags of a model, the referrers of a version, and the repositories in the store.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -17,7 +17,7 @@ use super::state::OciGateway;
 use crate::gateway::base_url::base_url;
 use crate::registry::{INDEX_TYPE, Revision, shown};
 
-/// Names on one page at most.
+/// Most names on one page.
 const PAGE_MAX: usize = 1000;
 
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
@@ -29,7 +29,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Takes a page of names, and tells whether there are more.
+    /// Returns one page of names, and whether there are more.
     fn take(&self, mut names: Vec<String>) -> (Vec<String>, bool) {
         names.sort();
         names.dedup();
@@ -93,7 +93,7 @@ pub(super) struct ReferrersQuery {
     artifact_type: Option<String>,
 }
 
-/// `GET /v2/{owner}/{model}/referrers/{digest}`: an index, empty where nothing is known.
+/// `GET /v2/{owner}/{model}/referrers/{digest}`: an index, empty where no referrer is known.
 pub(super) async fn referrers(
     State(oci): State<OciGateway>,
     Path(at): Path<At>,

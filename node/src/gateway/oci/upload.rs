@@ -1,4 +1,4 @@
-//! Pushing blobs: at once, in chunks, or by pointing at what is here already.
+//! Takes pushed blobs: at once, in chunks, or by mounting one that the store has already.
 
 use axum::Extension;
 use axum::body::Body;
@@ -51,7 +51,7 @@ pub(super) async fn begin(
     Ok(created(StatusCode::CREATED, &blob(wanted), &wanted))
 }
 
-/// `GET /v2/{owner}/{model}/blobs/uploads/{id}`: how much has come.
+/// `GET /v2/{owner}/{model}/blobs/uploads/{id}`: tells how many bytes the upload has.
 pub(super) async fn status(
     State(oci): State<OciGateway>,
     Path(upload): Path<At>,
@@ -64,7 +64,7 @@ pub(super) async fn status(
     Ok(at(&headers, &repo, &upload.reference, size, StatusCode::NO_CONTENT))
 }
 
-/// `PATCH /v2/{owner}/{model}/blobs/uploads/{id}`: more bytes.
+/// `PATCH /v2/{owner}/{model}/blobs/uploads/{id}`: takes more bytes.
 pub(super) async fn patch(
     State(oci): State<OciGateway>,
     Path(upload): Path<At>,
@@ -83,7 +83,7 @@ pub(super) struct FinishQuery {
     digest: Option<String>,
 }
 
-/// `PUT /v2/{owner}/{model}/blobs/uploads/{id}?digest=…`: the last bytes, and what it is.
+/// `PUT /v2/{owner}/{model}/blobs/uploads/{id}?digest=…`: takes the last bytes, and stores the blob under its digest.
 pub(super) async fn finish(
     State(oci): State<OciGateway>,
     Path(upload): Path<At>,
@@ -111,7 +111,7 @@ pub(super) async fn cancel(
     if oci.registry().cancel_upload(&upload.reference) {
         Ok(StatusCode::NO_CONTENT.into_response())
     } else {
-        Err(OciError::new(Code::BlobUploadUnknown, "the upload is not known"))
+        Err(OciError::new(Code::BlobUploadUnknown, "no such upload"))
     }
 }
 
@@ -126,7 +126,8 @@ fn failed(error: UploadError) -> OciError {
     OciError::of(&error, code)
 }
 
-/// Reads where a chunk begins: `Content-Range: <start>-<end>`, by some written as `bytes <start>-<end>/*`.
+/// Reads the offset of a chunk from `Content-Range: <start>-<end>`, which some clients write as `bytes
+/// <start>-<end>/*`.
 fn offset(headers: &HeaderMap) -> Result<Option<u64>, OciError> {
     let Some(value) = headers.get(CONTENT_RANGE) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
@@ -138,7 +139,7 @@ fn offset(headers: &HeaderMap) -> Result<Option<u64>, OciError> {
     }
 }
 
-/// Tells where an upload goes on, as an absolute address: Ollama parses it as one.
+/// Returns an answer with the URL at which an upload continues. It is absolute, because Ollama expects that.
 fn at(headers: &HeaderMap, repo: &Repo, id: &str, size: u64, status: StatusCode) -> Response {
     let location = format!("{}/v2/{}/{}/blobs/uploads/{id}", base_url(headers), repo.owner, repo.model);
     let mut response = status.into_response();
