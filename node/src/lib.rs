@@ -1,4 +1,4 @@
-//! The node as a library: the parts of a `reg` daemon, from the pure scheduler up to the HTTP gateways.
+//! The node as a library: what a `reg` daemon is made of, from the pure scheduler up to the HTTP gateways.
 //!
 //! Modules depend downwards only: `daemon` puts all together, `gateway` → `registry` → {`net`, `store`,
 //! `hub`, `web`, `transfer`} → [`reg_proto`]. `net`, `store`, `hub` and `transfer` never name each other; `web` asks `net`

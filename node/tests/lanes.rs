@@ -1,4 +1,4 @@
-//! Lanes between real nodes on loopback: what they carry, and which peers they do not admit.
+//! Lanes between real nodes on loopback: what they carry, and who is not let in.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -36,7 +36,7 @@ async fn node(seed: u8) -> (Network, Inbound) {
 async fn connect(from: &Network, to: &Network) {
     let address = to.listen_addresses().await.remove(0);
     timeout(PATIENCE, from.connect(&address)).await.expect("in time").expect("connected");
-    // The other end learns of the connection a moment later.
+    // The other end hears of it a moment later.
     while !to.peers().await.iter().any(|it| it.peer == from.peer_id()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -96,7 +96,7 @@ async fn a_lane_is_for_whom_it_was_offered_to_and_once() {
     let ((server, _a), (puller, _b), (thief, _c)) = (node(1).await, node(2).await, node(3).await);
     connect(&puller, &server).await;
     connect(&thief, &server).await;
-    // A token waits all the time, so that handshakes take place.
+    // Somebody is expected all along, so that handshakes take place.
     let _expected = server.offer_lane(puller.peer_id()).expect("an offer");
     // The right peer with a wrong token.
     let ticket = server.offer_lane(puller.peer_id()).expect("an offer");
@@ -108,7 +108,7 @@ async fn a_lane_is_for_whom_it_was_offered_to_and_once() {
     let again = puller.dial_lane(server.peer_id(), &ports, token).await;
     assert!(matches!(again, Err(LaneError::Refused)), "{again:?}");
     drop(lane);
-    // Another peer sends the token, which uses it up.
+    // Somebody else with the token of another, which is used up by it.
     let ticket = server.offer_lane(puller.peer_id()).expect("an offer");
     let stolen = dial(&thief, &server, &ticket).await;
     assert!(matches!(stolen, Err(LaneError::Refused)), "{stolen:?}");
@@ -121,16 +121,16 @@ async fn a_puller_sends_its_token_to_nobody_but_the_peer_that_gave_it() {
     let ((server, _a), (puller, _b), (other, _c)) = (node(1).await, node(2).await, node(3).await);
     connect(&puller, &server).await;
     connect(&puller, &other).await;
-    // The server names a port at which another peer answers.
+    // The server names a port at which somebody else answers.
     let elsewhere = other.offer_lane(puller.peer_id()).expect("an offer");
     let wrong = dial(&puller, &server, &elsewhere).await;
     assert!(matches!(wrong, Err(LaneError::OtherPeer)), "{wrong:?}");
     let right = dial(&puller, &other, &elsewhere).await;
-    assert!(right.is_ok(), "the token was not sent: {right:?}");
-    // A port at which no peer answers, and a peer that is not connected.
+    assert!(right.is_ok(), "the token was not shown: {right:?}");
+    // A port at which nobody answers, and a peer that is not connected.
     let ticket = server.offer_lane(puller.peer_id()).expect("an offer");
-    let refused = puller.dial_lane(server.peer_id(), &[1], ticket.token).await;
-    assert!(matches!(refused, Err(LaneError::Unreachable(_))), "{refused:?}");
+    let nobody = puller.dial_lane(server.peer_id(), &[1], ticket.token).await;
+    assert!(matches!(nobody, Err(LaneError::Unreachable(_))), "{nobody:?}");
     let stranger = reg_proto::peer::PeerId::from_public_key([9; 32]);
     let unknown = puller.dial_lane(stranger, &ticket.ports, ticket.token).await;
     assert!(matches!(unknown, Err(LaneError::NoAddress)), "{unknown:?}");
@@ -156,14 +156,14 @@ async fn who_knocks_without_being_expected_is_not_listened_to() {
     let (closed, idle) = closed.await.expect("it ends");
     assert!(closed >= 8, "{closed} of 12 were closed");
     drop(idle);
-    // The closed connections have made room.
+    // Those that hung up have made room.
     let lane = loop {
         match dial(&puller, &server, &ticket).await {
             Ok(lane) => break lane,
             Err(error) => assert!(!matches!(error, LaneError::OtherPeer), "{error:?}"),
         }
     };
-    // No token waits any more.
+    // Nobody is expected any more.
     let mut knock = knock();
     let read = tokio::task::spawn_blocking(move || {
         knock.set_read_timeout(Some(PATIENCE)).expect("a socket");

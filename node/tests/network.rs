@@ -40,7 +40,7 @@ async fn node_with(dht: DhtMode, seed: u8, bootstrap: &[&Network]) -> (Network, 
     Network::start(config).await.expect("a node starts")
 }
 
-/// Answers every question with "not found", so that asking shows which node is reached.
+/// Answers every question with "not found", so that asking shows who is reached.
 fn answer(mut inbound: Inbound) {
     tokio::spawn(async move {
         while let Some(InboundRequest { reply, .. }) = inbound.requests.recv().await {
@@ -147,7 +147,7 @@ async fn a_stranger_finds_a_provider_through_a_node_that_holds_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_announcement_travels_only_as_far_as_it_is_accepted() {
-    // Without the DHT, no node learns of further peers: the three are connected in a line.
+    // Without the DHT nobody learns of others: the three stand in a line.
     let (first, first_inbound) = node_with(DhtMode::Off, 1, &[]).await;
     let (middle, mut middle_inbound) = node_with(DhtMode::Off, 2, &[&first]).await;
     let (last, mut last_inbound) = node_with(DhtMode::Off, 3, &[&middle]).await;
@@ -168,10 +168,6 @@ async fn an_announcement_travels_only_as_far_as_it_is_accepted() {
         heard.verdict.send(verdict);
     }
     let heard = timeout(PATIENCE, last_inbound.announcements.recv()).await.expect("in time").expect("heard");
-    assert_eq!(
-        heard.announcement.tag.as_deref(),
-        Some("good"),
-        "the rejected announcement was not passed on"
-    );
+    assert_eq!(heard.announcement.tag.as_deref(), Some("good"), "what was rejected has not travelled");
     drop((middle, last));
 }

@@ -1,8 +1,8 @@
-//! Decides without I/O which piece to ask of which peer, when to give up on it, and what to send next.
+//! Which piece from which peer, and when to give up on it: decisions without I/O.
 //!
-//! In: [`Input`]s, with the time as an argument. Out: [`Output`]s of the [`Scheduler`]. It moves ids, never bytes, and
-//! reads no clock, so the same code runs in the node and in the simulator. The driver drains all outputs before the
-//! next input.
+//! [`Scheduler`] takes [`Input`]s with the time as an argument and gives [`Output`]s; it moves ids, never bytes, and
+//! reads no clock, so the same code runs in the node and in a simulation. Whoever drives it drains all outputs before
+//! the next input.
 
 mod limits;
 mod scheduler;
