@@ -154,7 +154,7 @@ fn an_endpoint_that_lies_is_refused_and_nothing_of_it_stays() {
         .behave(listed(json!({ "type": "file", "path": "../../escaped", "oid": "0".repeat(40), "size": 1 })));
     refused(2, "../../escaped");
     endpoint.behave(listed(json!({ "type": "file", "path": "x", "oid": "../../escaped", "size": 1 })));
-    refused(4, "no hash that is known");
+    refused(4, "neither a SHA-1 nor a SHA-256");
     let hex = model::weights_digest(&model).hex();
     assert!(!stored(&a, &hex).exists());
     assert_eq!(a.json(["ls"]), json!([]));

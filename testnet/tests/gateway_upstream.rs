@@ -72,7 +72,7 @@ fn another_nodes_gateway_is_an_upstream_for_a_real_client_and_the_result_is_mark
     let output = download.output().expect("hf runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("nobody whom this node knows has signed it"), "the client shows it: {said}");
+    assert!(said.contains("no publisher that this node knows has signed it"), "the client shows it: {said}");
     let mut found = tree::digests(&out);
     found.retain(|name, _| !name.starts_with(".cache/"));
     assert_eq!(found, tree::digests(&model));

@@ -184,7 +184,7 @@ fn a_long_pause_is_told_and_not_sat_out() {
     let of_digest = format!("{name}@{manifest}");
     let ran =
         home.run(["pull", &of_digest, "--cache-only", "--no-mdns", "--dht", "off", "--web-seed", &seed]);
-    ran.failed(75, "asks to be left alone");
+    ran.failed(75, "asks for a pause");
 }
 
 #[test]
@@ -239,5 +239,5 @@ fn a_gateway_of_another_node_is_a_web_seed_of_the_configuration() {
     let pulled = world.pull(&home, &[], &[]).ok().json();
     world.is_pulled(&home);
     assert!(from_web(&pulled, &template) > 0, "{pulled}");
-    home.run(["pull", &world.reference, "--web-seed", "ftp://x/"]).failed(2, "is no address of HTTP");
+    home.run(["pull", &world.reference, "--web-seed", "ftp://x/"]).failed(2, "is no HTTP address");
 }

@@ -1,4 +1,4 @@
-//! [`WebSeed`]: where the files of a model, or the blobs of any, lie on a server.
+//! [`WebSeed`]: where an HTTP server keeps the files of a model, or the blobs of several.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
 
-/// Bytes of an address.
+/// Bytes of a URL.
 const URL_LEN_MAX: usize = 4096;
-/// What may stand in an address as it is; slashes part the segments of a path.
+/// Characters that are not escaped in a URL; slashes separate the segments of a path.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
-/// The words that stand for something else in each address, one of the first three in every template.
+/// The placeholders of a template, which has at least one of the first three.
 const WORDS: [&str; 6] = ["path", "digest", "hex", "publisher", "model", "manifest"];
 
-/// An address on a server of HTTP, as a user writes it: a folder with the model's files, as in
-/// `https://example.org/my-model/`, or a template with `{path}`, `{digest}` or `{hex}` in it.
+/// A URL as a user writes it: a folder with the model's files, as in `https://example.org/my-model/`, or a template
+/// with `{path}`, `{digest}` or `{hex}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct WebSeed {
@@ -28,31 +28,31 @@ pub struct WebSeed {
     host: String,
 }
 
-/// What an address is wanted of.
+/// The blob that a URL is wanted for.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     pub publisher: &'a PublisherId,
     pub model: &'a ModelName,
     pub manifest: &'a Digest,
     pub blob: &'a Digest,
-    /// Of the file that the blob is, where it is one.
+    /// The path of the file that the blob is; `None` where it is not a file.
     pub path: Option<&'a SafePath>,
 }
 
-/// Why some text is no web seed.
+/// Why a text is no web seed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SeedError {
-    #[error("{text:?} is no address of HTTP, as in https://example.org/my-model/")]
+    #[error("{text:?} is no HTTP address, as in https://example.org/my-model/")]
     Url { text: String },
-    #[error("an address of HTTP has more than {URL_LEN_MAX} bytes")]
+    #[error("an HTTP address has more than {URL_LEN_MAX} bytes")]
     Length,
-    #[error("an address of HTTP with a password is not taken: it would be shown and stored")]
+    #[error("an HTTP address with a password is refused: it would be shown and stored")]
     Password,
     #[error(
         "{text:?} has {{{word}}}, which is none of {{path}}, {{digest}}, {{hex}}, {{publisher}}, {{model}}, {{manifest}}"
     )]
     Word { text: String, word: String },
-    #[error("{text:?} says for no file where it is: {{path}}, {{digest}} or {{hex}} is missing")]
+    #[error("{text:?} gives every file the same address: {{path}}, {{digest}} or {{hex}} is missing")]
     SaysNothing { text: String },
 }
 
@@ -91,7 +91,7 @@ impl FromStr for WebSeed {
             return Err(strange());
         }
         let host = url.host_str().ok_or_else(strange)?.to_owned();
-        // Who publishes a model does not choose a server.
+        // A publisher or a model's name must not choose the server.
         let authority = template.split('/').nth(2).unwrap_or_default();
         if authority.is_empty() || authority.contains('{') {
             return Err(strange());
@@ -100,7 +100,7 @@ impl FromStr for WebSeed {
     }
 }
 
-/// The words in braces.
+/// Returns the words in braces.
 fn words(text: &str) -> Vec<&str> {
     text.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(word, _)| word).collect()
 }
@@ -111,7 +111,7 @@ impl WebSeed {
         &self.host
     }
 
-    /// Returns the address of a blob there, `None` where it has none.
+    /// Returns the URL of a blob on this server; `None` where it has none.
     pub fn url_of(&self, subject: Subject<'_>) -> Option<String> {
         let mut url = self.template.clone();
         for word in WORDS {
@@ -128,7 +128,7 @@ impl WebSeed {
                 _ => subject.manifest.to_string(),
             };
             let escaped = match word {
-                // A colon may stand in a path.
+                // A path may contain a colon.
                 "digest" | "manifest" => value,
                 _ => utf8_percent_encode(&value, KEPT).to_string(),
             };

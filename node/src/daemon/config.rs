@@ -1,6 +1,6 @@
-//! The configuration, typed twice: [`RawConfig`] as written, [`Config`] as meant.
+//! The configuration, typed twice: [`RawConfig`] as the user writes it, [`Config`] as the node uses it.
 //!
-//! Flags win over `REG_*` variables, which win over the file. A default stands in one place: [`Config::new`].
+//! Flags win over `REG_*` variables, which win over the file. Every default is in one place: [`Config::new`].
 
 use std::fmt;
 use std::fs;
@@ -20,7 +20,7 @@ use crate::registry::fetch::{SubnetError, TransferLimits, UpLimit, Zone};
 use crate::registry::trust::{PatternError, SharingRules};
 use crate::store::CacheLimits;
 
-/// What `reg config init` writes: every key with its default, as a comment.
+/// The file that `reg config init` writes: every key with its default, as a comment.
 pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_* variables, which win over this file.
 
 [node]
@@ -32,30 +32,30 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # mdns = true
 # Take part in the DHT: auto, server, client or off.
 # dht = "auto"
-# Hear and tell of new tags by gossip.
+# Receive and pass on announcements of new tags by gossip.
 # gossip = true
-# Connect to nobody.
+# Connect to no peer.
 # offline = false
-# Carry the first words between nodes that cannot be reached, never their pieces: auto (where this node is reached), on or off.
+# Relay between nodes that cannot reach each other, but never pieces: auto (while peers can reach this node), on or off.
 # relay = "auto"
 # Ask the router to open a port (UPnP).
 # upnp = true
-# Addresses at which others reach this node, where it cannot know: a forwarded port, a cloud's public address.
+# Addresses at which peers reach this node that it cannot know: a forwarded port, a cloud's public address.
 # external = []
 
 [transfer]
-# Carry pieces over connections of their own beside the swarm (lanes), on the port above that of each TCP address.
+# Carry pieces over separate connections beside the swarm (lanes), on the port above that of each TCP address.
 # lanes = true
-# How fast to send to the world: "auto" (as fast as the line takes it without a queue), "none", or a rate as in "2 MB/s".
+# How fast to send to public addresses: "auto" (as fast as the line takes it without a queue), "none", or a rate as in "2 MB/s".
 # limit_up = "auto"
-# How fast to fetch from the world: "none", or a rate of at least 64 kB/s.
+# How fast to fetch from public addresses: "none", or a rate of at least 64 kB/s.
 # limit_down = "none"
-# Let the limits hold for peers on this machine and in private networks as well.
+# Apply the limits to peers on this machine and in private networks as well.
 # limit_local = false
-# Servers of HTTP that every pull asks beside peers: a folder, or a template with {path}, {digest} or {hex}, and {publisher},
-# {model} and {manifest} where they are of use.
+# HTTP servers that every pull asks beside peers: a folder, or a template with {path}, {digest} or {hex}, and optionally
+# {publisher}, {model} and {manifest}.
 # web_seeds = []
-# Who is near, and asked first: peers in these subnets, as of a rack or a site. Without it, all in private networks.
+# Subnets of near peers, which are asked first: a rack or a site, for example. By default, all private networks.
 # zone = ["10.1.0.0/16"]
 
 [http]
@@ -63,35 +63,35 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # listen = "127.0.0.1:4610"
 
 [gateway]
-# Key that uploads through the gateways are signed with (`hf upload`, `skopeo copy`). Without one they are refused.
+# Key that signs uploads through the gateways (`hf upload`, `skopeo copy`). Without one, they are refused.
 # publish_key = "me"
-# Serve files that run code when they are loaded, archives, and what is not recognised.
+# Serve files that run code when they are loaded, archives, and files of unknown formats.
 # allow_unsafe = false
-# Where names are looked up that are neither an id nor a name of yours: "hf" (see HF_ENDPOINT), or nowhere.
+# Where to look up names that are neither an id nor a petname of yours: "hf" (see HF_ENDPOINT), or nowhere.
 # upstream = "hf"
 
 [cache]
-# How large the cache may be: least recently used models go first, pinned ones stay.
+# How large the cache may be: the least recently used models are evicted first, pinned ones never.
 # max_size = "200 GiB"
-# What stays free on the disk.
+# How much of the disk stays free.
 # min_free = "1 GiB"
 
 [swarm]
-# A private swarm: nodes with another key, or none, have nothing to say to this one. It separates and hides nothing.
+# Key of a private swarm: nodes with another key, or none, do not talk to this one. It separates swarms, and hides nothing.
 # key = "our-lab"
-# The only peers that this node talks to, by peer id; anybody else's connections are refused.
+# The only peers that this node talks to, by peer id; connections of all others are refused.
 # peers = []
-# The only publishers whose models come here, by id or by a name of yours.
+# The only publishers from which this node takes models, by id or by petname.
 # publishers = []
-# The only models that are given to others and told of, as PUBLISHER/MODEL; * stands for any characters.
+# The only models that this node serves and announces to peers, as PUBLISHER/MODEL; * stands for any characters.
 # share = ["*/*"]
 
 [log]
-# As in RUST_LOG.
+# Filter of the log, as in RUST_LOG.
 # filter = "info,libp2p_kad=error,sled=error"
 "#;
 
-/// The configuration file as written.
+/// The configuration file as the user writes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawConfig {
@@ -175,7 +175,7 @@ pub struct RawLog {
 /// A Hugging Face endpoint, and the user's token for it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HubAccount {
-    /// As in `https://huggingface.co`.
+    /// The URL, as in `https://huggingface.co`.
     pub endpoint: String,
     pub token: Option<String>,
 }
@@ -192,7 +192,7 @@ impl fmt::Debug for HubAccount {
     }
 }
 
-/// What flags and variables say; each wins over the file where it says something.
+/// Values of flags and variables; each that is set wins over the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     pub listen: Vec<String>,
@@ -214,13 +214,13 @@ pub struct Overrides {
     pub publish_key: Option<String>,
     pub allow_unsafe: Option<bool>,
     pub upstream: Option<String>,
-    /// What `upstream` means.
+    /// The endpoint that `upstream = "hf"` means.
     pub hub: HubAccount,
     pub cache_max_size: Option<String>,
     pub cache_min_free: Option<String>,
 }
 
-/// The configuration as meant.
+/// The configuration as the node uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub listen: Vec<Address>,
@@ -230,20 +230,20 @@ pub struct Config {
     pub gossip: bool,
     pub offline: bool,
     pub nat: NatConfig,
-    /// Whether bulk goes over lanes where they connect.
+    /// Whether pieces go over lanes, where they connect.
     pub lanes: bool,
     pub limits: TransferLimits,
-    /// Servers of HTTP that every pull asks beside peers.
+    /// HTTP servers that every pull asks beside peers.
     pub web_seeds: Vec<WebSeed>,
-    /// Who is near, and asked first.
+    /// Where near peers are, which are asked first.
     pub zone: Zone,
     pub swarm: SwarmConfig,
     pub sharing: SharingRules,
-    /// Where the local API and the gateways are served; beyond loopback every request needs the token.
+    /// The address of the local API and the gateways; beyond loopback, every request needs the token.
     pub http: SocketAddr,
     pub publish_key: Option<KeyName>,
     pub allow_unsafe: bool,
-    /// Where names are looked up that are neither an id nor a petname.
+    /// Where to look up names that are neither an id nor a petname.
     pub upstream: Option<HubAccount>,
     pub cache: CacheLimits,
     pub log_filter: String,
@@ -272,9 +272,9 @@ pub enum ConfigError {
     Zone(#[from] SubnetError),
     #[error("node.dht = {text:?} is none of auto, server, client, off")]
     Dht { text: String },
-    #[error("swarm.peers has {text:?}, which is no peer id, as `reg status` shows it")]
+    #[error("swarm.peers has {text:?}, which is no peer id (`reg status` shows that of a node)")]
     Peer { text: String, source: PeerIdError },
-    #[error("swarm.publishers has {text:?}, which is neither an id nor a name")]
+    #[error("swarm.publishers has {text:?}, which is neither an id nor a petname")]
     Publisher { text: String, source: NameError },
     #[error("transfer.web_seeds is refused")]
     WebSeed(#[from] SeedError),
@@ -287,10 +287,10 @@ pub enum ConfigError {
 }
 
 impl RawConfig {
-    /// Reads the file at `path`; one that is not there is empty.
+    /// Reads the file at `path`; a missing file counts as empty.
     ///
     /// # Errors
-    /// It cannot be read, is no TOML, or has a key that is not known.
+    /// Fails where the file cannot be read, is no TOML, or has an unknown key.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
@@ -302,14 +302,14 @@ impl RawConfig {
 }
 
 impl RawConfig {
-    /// Returns it as the text of a file.
+    /// Returns the text of a file with this configuration.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("sections of texts, numbers and lists are TOML")
     }
 }
 
 impl Config {
-    /// Reads the file of a home and applies what flags and variables say.
+    /// Reads the file of a home, and applies flags and variables.
     ///
     /// # Errors
     /// See [`ConfigError`].
@@ -317,7 +317,7 @@ impl Config {
         Self::new(RawConfig::read(&home.config())?, overrides)
     }
 
-    /// Returns the configuration as a file would have it that says everything.
+    /// Returns the configuration as a file that sets every key.
     pub fn written(&self) -> RawConfig {
         let texts = |list: &[Address]| Some(list.iter().map(ToString::to_string).collect());
         let bytes = |bytes: u64| format!("{bytes} B");
@@ -355,7 +355,7 @@ impl Config {
         raw
     }
 
-    /// Says what a configuration means.
+    /// Checks a configuration, and fills in the defaults.
     ///
     /// # Errors
     /// See [`ConfigError`].
@@ -433,7 +433,7 @@ fn rate(key: &'static str, text: &str) -> Result<u64, ConfigError> {
     parse_rate(text).ok_or_else(|| ConfigError::Rate { key, text: text.to_owned() })
 }
 
-/// Least rate of a limit, in bytes per second: below it a piece takes longer than a peer may be silent.
+/// Least rate of a limit, in bytes per second: below it, a piece takes longer than a peer may be silent.
 const RATE_MIN: u64 = 64_000;
 
 /// Reads a rate in bytes per second: a size as of [`parse_size`], with or without `/s`, of at least 64 kB.
@@ -533,7 +533,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Keys of which the sample shows an example: by default they say nothing.
+    /// Keys for which the sample shows an example, because by default they are not set.
     const EXAMPLES: [&str; 7] = ["publish_key", "upstream", "key ", "peers", "publishers", "share", "zone"];
 
     #[test]

@@ -1,4 +1,5 @@
-//! [`Gateway`]: where the running daemon serves its gateways, and the token that makes an owner; for who may read its files.
+//! [`Gateway`]: the address of the running daemon's gateways, and the token that makes a caller the owner. Programs that
+//! may read the daemon's files learn both.
 
 use std::fs;
 use std::io;
@@ -9,14 +10,14 @@ use thiserror::Error;
 
 use super::home::Home;
 
-/// Where to find the gateways of the daemon that runs here.
+/// The address and the token of the daemon that runs on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gateway {
     pub address: SocketAddr,
     pub token: String,
 }
 
-/// Why it is not known where the gateways are.
+/// Why the address of the gateways cannot be read.
 #[derive(Debug, Error)]
 pub enum GatewayError {
     #[error("{path} cannot be read")]
@@ -26,10 +27,10 @@ pub enum GatewayError {
 }
 
 impl Gateway {
-    /// Reads what the daemon of this home has written.
+    /// Reads the files that the daemon of this home has written.
     ///
     /// # Errors
-    /// No daemon has, or the files cannot be read.
+    /// Fails where there are none, or they cannot be read.
     pub fn of(home: &Home) -> Result<Self, GatewayError> {
         let read =
             |path: PathBuf| fs::read_to_string(&path).map_err(|source| GatewayError::Read { path, source });
@@ -38,7 +39,7 @@ impl Gateway {
         Ok(Self { address, token: read(home.token())?.trim().to_owned() })
     }
 
-    /// Writes where the gateways are; beyond one address of this machine, loopback is where they are reached from here.
+    /// Writes the address of the gateways for programs of this machine: loopback where they listen on all addresses.
     pub(super) fn announce(home: &Home, address: SocketAddr) -> io::Result<()> {
         let mut reached = address;
         if reached.ip().is_unspecified() {

@@ -1,6 +1,6 @@
-//! [`Home`]: where a node keeps its things.
+//! [`Home`]: the directories and files of a node.
 //!
-//! `REG_HOME` puts all of it under one folder; without it the XDG directories are used.
+//! `REG_HOME` puts all of them under one directory; without it the XDG directories are used.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,33 +11,33 @@ use reg_keys::keyring::Keyring;
 use reg_proto::digest::Digest;
 use thiserror::Error;
 
-/// Bytes of a Unix socket's path, as the smallest common limit (macOS) has it.
+/// Bytes of a Unix socket's path: the smallest common limit is that of macOS.
 const SOCKET_PATH_MAX: usize = 100;
 
-/// The folders and files of a node.
+/// The directories and files of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
-    /// `config.toml`, `trust.toml`
+    /// `config.toml`, `trust.toml`.
     pub config_dir: PathBuf,
-    /// The store, the keys, the node's identity, the admin token.
+    /// The store, the keys, the node's identity, and the token of the local API.
     pub data_dir: PathBuf,
     runtime_dir: PathBuf,
 }
 
-/// Why there is no place for a node's things.
+/// Why a node has no directory.
 #[derive(Debug, Error)]
 pub enum HomeError {
     #[error("no home directory is known: set REG_HOME to a folder")]
     NoHome,
-    #[error("{path} cannot be made")]
+    #[error("{path} cannot be created")]
     Make { path: PathBuf, source: std::io::Error },
 }
 
 impl Home {
-    /// Finds the folders: under `reg_home` if given, else the XDG ones.
+    /// Returns the directories: under `reg_home` if given, else the XDG ones.
     ///
     /// # Errors
-    /// No home directory is known.
+    /// Fails where the user has no home directory.
     pub fn find(reg_home: Option<&Path>) -> Result<Self, HomeError> {
         if let Some(root) = reg_home {
             let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
@@ -52,10 +52,10 @@ impl Home {
         })
     }
 
-    /// Makes the folders, readable by their owner only.
+    /// Creates the directories, readable by their owner only.
     ///
     /// # Errors
-    /// A folder cannot be made.
+    /// Fails where a directory cannot be created.
     pub fn make(&self) -> Result<(), HomeError> {
         let socket = self.socket();
         let dirs = [Some(self.config_dir.as_path()), Some(self.data_dir.as_path()), socket.parent()];
@@ -65,18 +65,18 @@ impl Home {
         Ok(())
     }
 
-    /// Returns where the configuration is.
+    /// Returns the path of the configuration.
     pub fn config(&self) -> PathBuf {
         self.config_dir.join("config.toml")
     }
 
-    /// Returns where the petnames are.
+    /// Returns the path of the trust file.
     pub fn trust(&self) -> PathBuf {
         self.config_dir.join("trust.toml")
     }
 
-    /// Returns the ring of publisher keys, with passphrases from the file that `REG_KEY_PASSPHRASE_FILE` names, and with the
-    /// ssh-agent that `SSH_AUTH_SOCK` names.
+    /// Returns the keyring of publisher keys. It takes passphrases from the file in `REG_KEY_PASSPHRASE_FILE`, and uses
+    /// the ssh-agent in `SSH_AUTH_SOCK`.
     pub fn keyring(&self) -> Keyring {
         let file = std::env::var_os("REG_KEY_PASSPHRASE_FILE").filter(|it| !it.is_empty());
         let passphrases = file.map_or(Passphrases::Nowhere, |file| Passphrases::File(file.into()));
@@ -84,38 +84,38 @@ impl Home {
         Keyring::open(self.keys()).with_passphrases(passphrases).with_agent(agent.map(PathBuf::from))
     }
 
-    /// Returns where the publisher keys are.
+    /// Returns the directory of publisher keys.
     pub fn keys(&self) -> PathBuf {
         self.data_dir.join("keys")
     }
 
-    /// Returns where models are kept.
+    /// Returns the directory of the store.
     pub fn store(&self) -> PathBuf {
         self.data_dir.join("store")
     }
 
-    /// Returns where the node's own key is.
+    /// Returns the path of the node's own key.
     pub fn identity(&self) -> PathBuf {
         self.data_dir.join("node.key")
     }
 
-    /// Returns where the token of the admin API is.
+    /// Returns the path of the token of the local API.
     pub fn token(&self) -> PathBuf {
         self.data_dir.join("admin.token")
     }
 
-    /// Returns the file that says where the running daemon serves its gateways.
+    /// Returns the path of the file with the address of the running daemon's gateways.
     pub fn gateway(&self) -> PathBuf {
         self.data_dir.join("gateway")
     }
 
-    /// Returns the folder of the file by which tools of containers log in.
+    /// Returns the directory of the file with which container tools log in.
     pub fn login(&self) -> PathBuf {
         self.data_dir.join("login")
     }
 
-    /// Returns where the daemon's socket is: beside the rest, or, where that path is too long for a socket, in the
-    /// temporary folder under a name that only this home has.
+    /// Returns the path of the daemon's socket. Where a path beside the other files is too long for a socket, it is one
+    /// in the temporary directory, under a name that only this home has.
     pub fn socket(&self) -> PathBuf {
         let path = self.runtime_dir.join("reg.sock");
         if path.as_os_str().len() <= SOCKET_PATH_MAX {
@@ -126,7 +126,7 @@ impl Home {
     }
 }
 
-/// Makes a folder that only its owner may look into; one that is there stays as it is.
+/// Creates a directory that only its owner can read; leaves an existing one as it is.
 fn make_private(dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() {
         return Ok(());

@@ -1,4 +1,5 @@
-//! The node's own key: who it is on the network. Made at the first start, never a publisher's key.
+//! Secrets of the node: its key on the network, which is never a publisher's key, and the token of the local API. Both
+//! are generated at the first start.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -8,19 +9,19 @@ use data_encoding::HEXLOWER;
 use reg_keys::keyring::forbid_core_dumps;
 use thiserror::Error;
 
-/// Why the node's key, or its token, cannot be had.
+/// Why a secret cannot be read or generated.
 #[derive(Debug, Error)]
 pub enum IdentityError {
-    #[error("{path} cannot be read or made")]
+    #[error("{path} can be neither read nor created")]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("{path} does not hold 64 hex digits: move it away and a new one is made")]
+    #[error("{path} does not hold 64 hex digits: move it away, and the next start creates a new one")]
     Damaged { path: PathBuf },
     #[error("the system gives no random bytes")]
     Random(#[from] getrandom::Error),
 }
 
-/// Returns the secret in the file at `path`: 32 random bytes in hex, made where there is none, for its owner's eyes only. On
-/// Linux the process leaves no core dump from now on.
+/// Returns the secret in the file at `path`: 32 random bytes in hex. Creates the file where there is none, readable by
+/// its owner only. On Linux the process writes no core dump from now on.
 pub(super) fn secret(path: &Path) -> Result<[u8; 32], IdentityError> {
     forbid_core_dumps();
     let io = |source| IdentityError::Io { path: path.to_owned(), source };
@@ -44,7 +45,7 @@ pub(super) fn secret(path: &Path) -> Result<[u8; 32], IdentityError> {
     }
 }
 
-/// Returns the token of the admin API, in hex.
+/// Returns the token of the local API, in hex.
 pub(super) fn token(path: &Path) -> Result<String, IdentityError> {
     secret(path).map(|bytes| HEXLOWER.encode(&bytes))
 }

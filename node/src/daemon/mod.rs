@@ -1,4 +1,4 @@
-//! Puts the parts of a node together: reads the configuration, starts them in order, stops them in order.
+//! The daemon: reads the configuration, starts the parts of a node in order, and stops them in order.
 
 mod config;
 mod gateway;

@@ -1,4 +1,4 @@
-//! [`Node`]: every part by name, started and stopped in order.
+//! [`Node`]: the parts of a node, started and stopped in order.
 
 use crate::registry::upstream::UpstreamUnusable;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use super::gateway::Gateway;
 use super::home::{Home, HomeError};
 use super::identity::{self, IdentityError};
 use crate::gateway::guard::Caller;
-use crate::gateway::server::{ServeError, Server};
+use crate::gateway::server::{HttpServer, ServeError};
 use crate::gateway::{self, Signer};
 use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, StartError};
 use crate::registry::trust::TrustError;
@@ -23,7 +23,7 @@ use crate::store::{OpenError, Store};
 /// What a node is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// A daemon: it listens where it is told to, and serves the local API.
+    /// A daemon: it listens on the configured addresses, and serves the local API.
     Daemon,
     /// A node that lives as long as one command, and listens on ports of its own.
     Command,
@@ -34,21 +34,21 @@ pub enum Mode {
 /// Why a node does not start.
 #[derive(Debug, Error)]
 pub enum NodeError {
-    #[error("no place for the node's files")]
+    #[error("node has no directory for its files")]
     Home(#[from] HomeError),
-    #[error("node's key cannot be had")]
+    #[error("node's key or token cannot be read")]
     Identity(#[from] IdentityError),
     #[error("store cannot be opened")]
     Store(#[from] OpenError),
-    #[error("the rules of sharing cannot be followed")]
+    #[error("rules of sharing cannot be applied")]
     Sharing(#[from] TrustError),
     #[error("network cannot be started")]
     Network(#[from] StartError),
     #[error("local API cannot be served")]
     Serve(#[from] ServeError),
-    #[error("where the gateways are cannot be written down")]
+    #[error("address of the gateways cannot be written")]
     Announce(#[source] std::io::Error),
-    #[error("key that uploads are to be signed with cannot be had")]
+    #[error("key that signs uploads cannot be used")]
     PublishKey(#[from] KeyringError),
     #[error("upstream cannot be used")]
     Upstream(#[from] UpstreamUnusable),
@@ -64,7 +64,7 @@ pub struct Node {
     registry: Registry,
     network: Network,
     router: Router,
-    server: Option<Server>,
+    server: Option<HttpServer>,
 }
 
 impl Node {
@@ -109,7 +109,7 @@ impl Node {
         let server = match mode {
             Mode::Daemon => {
                 let token = identity::token(&home.token())?;
-                let server = Server::start(router.clone(), config.http, &home.socket(), token).await?;
+                let server = HttpServer::start(router.clone(), config.http, &home.socket(), token).await?;
                 let own = format!("http://{}", server.address());
                 if config.upstream.as_ref().is_some_and(|it| it.endpoint == own) {
                     return Err(NodeError::OwnUpstream { endpoint: own });
@@ -122,27 +122,27 @@ impl Node {
         Ok(Self { registry, network, router, server })
     }
 
-    /// Returns the local API, to be called in this process.
+    /// Returns the routes of the local API, for calls within this process.
     pub fn router(&self) -> Router {
         self.router.clone().layer(Extension(Caller::Owner))
     }
 
-    /// Returns who this node is.
+    /// Returns the peer id of this node.
     pub fn peer_id(&self) -> PeerId {
         self.network.peer_id()
     }
 
-    /// Returns where peers reach it.
+    /// Returns the addresses that this node listens on.
     pub async fn listen_addresses(&self) -> Vec<Address> {
         self.network.listen_addresses().await
     }
 
-    /// Returns where the local API is served.
+    /// Returns the address of the local API; `None` where the node does not serve it.
     pub fn http(&self) -> Option<SocketAddr> {
-        self.server.as_ref().map(Server::address)
+        self.server.as_ref().map(HttpServer::address)
     }
 
-    /// Stops: first the API, then what runs in the background, then the network; the index last.
+    /// Stops the API, then the background tasks, then the network, and syncs the store's index last.
     pub async fn shutdown(self) {
         if let Some(server) = self.server {
             server.shutdown().await;
@@ -168,7 +168,7 @@ fn network_config(seed: [u8; 32], config: &Config, mode: Mode) -> NetworkConfig 
         swarm: config.swarm.clone(),
         nat: match mode {
             Mode::Daemon => config.nat.clone(),
-            // It is gone before a relay or an open port is of use.
+            // The command ends before a relay or an open port is useful.
             Mode::Command | Mode::Local => NatConfig { relay: RelayMode::Off, ..NatConfig::default() },
         },
         lanes: config.lanes,

@@ -1,10 +1,10 @@
-//! Logs: to standard error, where results never go.
+//! Logs to standard error, where no result is ever printed.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// Begins to log what `filter` lets through; `RUST_LOG` and `REG_LOG` win over it.
+/// Starts logging with `filter`; `RUST_LOG` and `REG_LOG` win over it.
 pub fn start(filter: &str) {
     let from_env = std::env::var("REG_LOG").or_else(|_| std::env::var("RUST_LOG")).ok();
     let filter =
@@ -16,6 +16,6 @@ pub fn start(filter: &str) {
         .with_ansi(ansi)
         .try_init();
     if started.is_err() {
-        tracing::debug!("logging was begun before");
+        tracing::debug!("logging was started before");
     }
 }

@@ -1,6 +1,7 @@
-//! What a Hugging Face endpoint serves: versions of repositories, their files and bytes. The client's side of that API.
+//! The client of a Hugging Face endpoint: revisions of repositories, their files, and the bytes of files.
 //!
-//! Nothing of it is believed by itself: who calls checks each file against the name that the listing gives it.
+//! In: names of repositories, revisions and files. Out: what the endpoint answers, unverified: the caller checks each
+//! file against the hash that the listing gives.
 
 pub mod questions;
 
@@ -21,26 +22,26 @@ pub use crate::endpoint::questions::{Answer, Described, Question};
 
 /// Bytes of one JSON answer: a page of a thousand files takes about 300 kB.
 const JSON_BYTES_MAX: usize = 64 << 20;
-/// Pages of one listing: each has a thousand files where an endpoint pages at all.
+/// Pages of one listing: an endpoint that pages puts a thousand files on each.
 const PAGES_MAX: usize = 64;
-/// How long a connection may take to be made.
+/// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an endpoint may send nothing.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long an endpoint may send nothing where somebody waits who gives up after 10 s.
+/// How long an endpoint may send nothing while a client of the gateway waits, which gives up after 10 s.
 const NEAR_TIMEOUT: Duration = Duration::from_secs(8);
-/// Redirects within the endpoint that are followed: a repository that has moved is one.
+/// Redirects within the endpoint that are followed: a renamed repository is one.
 const NEAR_REDIRECTS_MAX: usize = 4;
-/// How often something is asked for anew that did not come.
+/// How often a request is tried.
 const TRIES: u32 = 5;
-/// How long is waited between two tries at most, whatever the endpoint asks for.
+/// Longest wait between two tries, even where the endpoint asks for more.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// An endpoint, and a token for it where the user has one.
+/// A client of one endpoint, with the user's token where there is one.
 #[derive(Clone)]
 pub struct Hub {
     client: Client,
-    /// Follows no redirect to elsewhere.
+    /// A client that follows redirects within the endpoint only.
     near: Client,
     endpoint: String,
     token: Option<String>,
@@ -61,7 +62,7 @@ pub struct RemoteFile {
     pub name: RemoteName,
 }
 
-/// By what an endpoint names a file.
+/// The hash by which an endpoint names a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RemoteName {
     /// Git's SHA-1 of a plain file.
@@ -69,30 +70,30 @@ pub enum RemoteName {
     Lfs(Digest),
 }
 
-/// Why an endpoint does not give what was asked for.
+/// Why an endpoint does not give what the caller asked for.
 #[derive(Debug, Error)]
 pub enum HubError {
     #[error("{url} cannot be reached")]
     Transport { url: String, source: reqwest::Error },
-    #[error("{url} does not exist there, or is not shown without a token")]
+    #[error("{url} does not exist, or is not shown without a token")]
     NotFound { url: String },
-    #[error("{url} is not given without leave: {status}")]
+    #[error("{url} needs a token that may read it: {status}")]
     Denied { url: String, status: u16 },
     #[error("{url} answers {status}")]
     Status { url: String, status: u16 },
-    #[error("{url} answers what is not understood")]
+    #[error("{url} answers with malformed JSON")]
     Json { url: String, source: serde_json::Error },
     #[error("{url} answers more than {max} bytes")]
     TooLarge { url: String, max: usize },
-    #[error("{url} names a file {path:?} by {oid:?}, which is no hash that is known")]
+    #[error("{url} names a file {path:?} by {oid:?}, which is neither a SHA-1 nor a SHA-256")]
     Oid { url: String, path: String, oid: String },
     #[error("{url} lists more than {FILES_MAX} files")]
     TooManyFiles { url: String },
     #[error("{url} names a commit by {commit:?}, which is no hash")]
     Commit { url: String, commit: String },
-    #[error("{url} does not go on at byte {from}")]
+    #[error("{url} cannot be continued at byte {from}")]
     NoRange { url: String, from: u64 },
-    #[error("client for HTTP cannot be made")]
+    #[error("HTTP client cannot be set up")]
     Client(#[source] reqwest::Error),
 }
 
@@ -122,9 +123,9 @@ impl Hub {
     /// Returns a client of `endpoint`, as in `https://huggingface.co`.
     ///
     /// # Errors
-    /// The system's certificates cannot be read.
+    /// Fails where the system's certificates cannot be read.
     pub fn new(endpoint: &str, token: Option<String>) -> Result<Self, HubError> {
-        // Another part of the program may have chosen one already: any will do.
+        // Another part of the program may have installed a provider already: any will do.
         drop(rustls::crypto::ring::default_provider().install_default());
         let builder = |patience| {
             Client::builder()
@@ -138,12 +139,12 @@ impl Hub {
         Ok(Self { client, near, endpoint: endpoint.trim_end_matches('/').to_owned(), token })
     }
 
-    /// Returns the endpoint.
+    /// Returns the URL of the endpoint.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Returns the commit that a revision of a repository means.
+    /// Returns the commit of a revision of a repository.
     ///
     /// # Errors
     /// See [`HubError`].
@@ -157,7 +158,7 @@ impl Hub {
         Err(HubError::Commit { url, commit: sha.chars().take(100).collect() })
     }
 
-    /// Lists the files of a version.
+    /// Lists the files of a repository at a commit.
     ///
     /// # Errors
     /// See [`HubError`].
@@ -181,7 +182,7 @@ impl Hub {
         Ok(files)
     }
 
-    /// Opens a file, from byte `from` on.
+    /// Opens a file, and returns its bytes from byte `from` on.
     ///
     /// # Errors
     /// See [`HubError`].
@@ -232,7 +233,7 @@ impl Hub {
         Ok((value, link))
     }
 
-    /// Sends a request, anew where the endpoint cannot answer now.
+    /// Sends a request, up to [`TRIES`] times while the endpoint cannot answer.
     async fn send(
         &self,
         url: &str,
@@ -308,7 +309,7 @@ fn remote_file(url: &str, entry: Entry) -> Result<RemoteFile, HubError> {
     Ok(RemoteFile { path, size, name })
 }
 
-/// Returns the address of the next page (RFC 8288).
+/// Returns the URL of the next page (RFC 8288).
 fn next_page(link: &str) -> Option<String> {
     let next = link.split(',').find(|part| part.contains("rel=\"next\""))?;
     Some(next.split_once('<')?.1.split_once('>')?.0.to_owned())
@@ -319,7 +320,7 @@ fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|it| it.is_ascii_digit() || (b'a'..=b'f').contains(&it))
 }
 
-/// Escapes a path for an address; slashes stay.
+/// Escapes a path for a URL; slashes stay.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {

@@ -1,4 +1,4 @@
-//! Questions that are passed on for somebody else: an answer as it is, and what an endpoint says of a file.
+//! Questions that the gateway passes on to the endpoint: the unchanged answer, and the description of a file.
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -10,30 +10,30 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
 use crate::endpoint::{Hub, HubError, RemoteName, is_commit};
 
-/// Bytes of an answer that is passed on: a listing of a hundred thousand files.
+/// Bytes of an answer that is passed on: the listing of a hundred thousand files.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
-/// What this program calls itself where it passes a question on (RFC 9110, section 7.6.3).
+/// The name of this program in `Via` (RFC 9110, section 7.6.3).
 const VIA_NAME: &str = "1.1 reg";
 
 const X_REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
 const X_LINKED_ETAG: HeaderName = HeaderName::from_static("x-linked-etag");
 const X_LINKED_SIZE: HeaderName = HeaderName::from_static("x-linked-size");
 
-/// A question as it was asked here, and is asked there.
+/// A client's request, as it goes to the endpoint.
 #[derive(Debug, Clone)]
 pub struct Question {
     pub method: Method,
-    /// Escaped, from the first slash on.
+    /// The URL from the first slash of its path on, escaped.
     pub path_and_query: String,
-    /// Of what type the body is, and the body.
+    /// The type of the body, and the body.
     pub body: Option<(HeaderValue, Bytes)>,
-    /// Through whom it has come already.
+    /// The `Via` headers that it has already.
     pub via: Vec<HeaderValue>,
-    /// Whether the user's token is shown.
+    /// Whether to send the user's token.
     pub shows_token: bool,
 }
 
-/// What an endpoint answered.
+/// The answer of an endpoint.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: StatusCode,
@@ -41,17 +41,17 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// What an endpoint says of a file before it sends it.
+/// What the head of an answer says of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Described {
     pub commit: String,
     pub name: RemoteName,
-    /// Bytes; of plain files some endpoints do not tell.
+    /// Bytes; some endpoints do not give it for plain files.
     pub size: Option<u64>,
 }
 
 impl Question {
-    /// Returns the same question, about the thing itself.
+    /// Returns the same question with the method `GET`.
     #[must_use]
     pub fn getting(self) -> Self {
         Self { method: Method::GET, ..self }
@@ -59,22 +59,23 @@ impl Question {
 }
 
 impl Answer {
-    /// Tells whether more might be said to who shows a token: endpoints say of what they do not show that it is not there.
+    /// Tells whether the endpoint might answer otherwise with a token. Endpoints answer 404 for what they do not show.
     pub fn is_withheld(&self) -> bool {
         matches!(self.status.as_u16(), 401 | 403 | 404)
     }
 }
 
 impl Hub {
-    /// Tells whether there is a token to show.
+    /// Tells whether the user has a token.
     pub const fn has_token(&self) -> bool {
         self.token.is_some()
     }
 
-    /// Asks, following redirects of this endpoint to itself only: what is elsewhere, such as a large file, is left there.
+    /// Asks a question. Follows redirects within the endpoint only, and returns any other redirect, as of a large file,
+    /// as the answer.
     ///
     /// # Errors
-    /// The endpoint cannot be reached, or its answer is too large. Its errors are answers.
+    /// Fails where the endpoint cannot be reached, or its answer is too large. An error status is an answer.
     pub async fn ask(&self, question: &Question) -> Result<Answer, HubError> {
         let url = format!("{}{}", self.endpoint, question.path_and_query);
         let response = self.sent(&url, question, &self.near).await?;
@@ -92,7 +93,7 @@ impl Hub {
         Ok(Answer { status, headers, body: body.into() })
     }
 
-    /// Asks for a file, following redirects anywhere.
+    /// Asks for a file from byte `from` on. Follows redirects to any host.
     ///
     /// # Errors
     /// See [`HubError`].
@@ -123,7 +124,7 @@ impl Hub {
 }
 
 impl Described {
-    /// Reads what the head of an answer about a file says.
+    /// Reads the headers of an answer about a file; returns `None` where they name no commit or no hash.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let text = |name: &HeaderName| headers.get(name)?.to_str().ok();
         let commit = text(&X_REPO_COMMIT).filter(|it| is_commit(it))?.to_owned();

@@ -1,4 +1,4 @@
-//! Serving a blob's bytes over HTTP: whole, or one range of them (RFC 9110, section 14), as they are verified.
+//! Serves the verified bytes of a blob over HTTP: the whole, or one range (RFC 9110, section 14).
 
 use std::ops::Range;
 
@@ -17,14 +17,15 @@ use crate::registry::read::{BlobReader, ReaderError};
 pub(super) enum Wanted {
     Whole,
     Part(Range<u64>),
-    /// The range begins behind the end.
+    /// The range begins at or behind the end.
     Nothing,
     /// The client has it already.
     NotModified,
 }
 
 impl Wanted {
-    /// Reads what a request says of ranges. Several ranges at once are answered with the whole, as the RFC allows.
+    /// Reads the range and the conditions of a request. Several ranges at once are answered with the whole, as the RFC
+    /// allows.
     pub(super) fn of(headers: &HeaderMap, size: u64, etag: &str) -> Self {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         if text(IF_NONE_MATCH).is_some_and(|it| it == "*" || it.split(',').any(|tag| same(tag, etag))) {
@@ -51,7 +52,7 @@ impl Wanted {
         }
     }
 
-    /// Returns the bytes that are to be read.
+    /// Returns the range to read, in bytes; an empty one where the answer has no body.
     pub(super) fn range(&self, size: u64) -> Range<u64> {
         match self {
             Self::Whole => 0..size,
@@ -66,8 +67,8 @@ fn same(tag: &str, etag: &str) -> bool {
     bare(tag) == bare(etag)
 }
 
-/// Answers with a blob of `size` bytes, or the part of it that is wanted. Without a reader, as for `HEAD`, the body is
-/// left out.
+/// Answers with a blob of `size` bytes, or the wanted range of it. Without a reader, as for `HEAD`, the answer has no
+/// body.
 pub(super) fn respond(wanted: &Wanted, size: u64, etag: &str, reader: Option<BlobReader>) -> Response {
     let range = wanted.range(size);
     let (status, length) = match wanted {
@@ -97,7 +98,7 @@ pub(super) fn respond(wanted: &Wanted, size: u64, etag: &str, reader: Option<Blo
     response
 }
 
-/// Answers with bytes that are in memory, or the part of them that is wanted; for `HEAD` the body is left out.
+/// Answers with bytes in memory, or the wanted range of them; for `HEAD`, without a body.
 pub(super) fn respond_with(wanted: &Wanted, etag: &str, bytes: &[u8], is_head: bool) -> Response {
     let size = bytes.len() as u64;
     let mut response = respond(wanted, size, etag, None);
@@ -109,12 +110,13 @@ pub(super) fn respond_with(wanted: &Wanted, etag: &str, bytes: &[u8], is_head: b
     response
 }
 
-/// The bytes as a body. Where they stop coming, the connection is broken off: the client sees that something is missing.
+/// Returns the bytes as a body. Where reading fails, it breaks the connection off, so that the client sees that bytes
+/// are missing.
 fn stream_of(reader: BlobReader) -> Body {
     Body::from_stream(stream::unfold(reader, |mut reader| async move {
         let next: Result<_, ReaderError> = reader.next().await?;
         if let Err(error) = &next {
-            tracing::warn!(%error, "a client gets no more of a file");
+            tracing::warn!(%error, "a file cannot be read on, and the client's connection is broken off");
         }
         Some((next, reader))
     }))

@@ -1,8 +1,8 @@
-//! [`Guard`]: lets no web page and no neighbour use what is served here, and tells the dialects who asks.
+//! [`Guard`]: keeps web pages and other machines from using the gateways, and tells the dialects what a caller may do.
 //!
-//! A page in a browser can send requests to loopback, and by DNS rebinding under a name of its own: so the `Host` must be
-//! loopback with this very port, and an `Origin` must be the same. What changes anything needs a token that only files of
-//! the user hold; beyond loopback everything does.
+//! A page in a browser can send requests to loopback, and, by DNS rebinding, under a host name of its own. So `Host`
+//! must be loopback with this port, and `Origin` must be the same. A request that changes anything needs the token,
+//! which only the user's files hold. Beyond loopback, every request does.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,26 +16,26 @@ use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64;
 use serde_json::json;
 
-/// Who asks. A dialect finds it among a request's extensions; where it is missing, the caller may only read.
+/// What a caller may do. A dialect finds it in a request's extensions; where it is missing, the caller may only read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
-    /// Somebody who knows the token, or may open the socket.
+    /// A caller that sends the token, or uses the socket: it may do everything.
     Owner,
-    /// A program of this machine.
+    /// A program of this machine: it may only read.
     Reader,
 }
 
 /// What a request must show.
 #[derive(Debug, Clone)]
-pub struct Guard(Arc<Inner>);
+pub struct Guard(Arc<Required>);
 
 #[derive(Debug)]
-struct Inner {
+struct Required {
     address: SocketAddr,
     token: String,
 }
 
-/// Why a request is turned away.
+/// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
     Host,
@@ -44,12 +44,12 @@ enum Refusal {
 }
 
 impl Guard {
-    /// Returns a guard for what is served at `address`, to who knows `token`.
+    /// Returns a guard for a server at `address` with this token.
     pub fn new(address: SocketAddr, token: String) -> Self {
-        Self(Arc::new(Inner { address, token }))
+        Self(Arc::new(Required { address, token }))
     }
 
-    /// Puts the guard before every route.
+    /// Puts this guard before every route of a router.
     pub fn protect(self, router: Router) -> Router {
         router.layer(middleware::from_fn_with_state(self, check))
     }
@@ -60,7 +60,7 @@ impl Guard {
             return Err(Refusal::Origin);
         }
         if !self.0.address.ip().is_loopback() {
-            // Under whatever name it is reached, only the token counts; an upload's address is a token of its own.
+            // Clients may use any host name, so only the token counts; an upload's URL is a token itself.
             let may = caller == Caller::Owner || path.starts_with(UPLOADS);
             return if may { Ok(caller) } else { Err(Refusal::Token) };
         }
@@ -71,7 +71,7 @@ impl Guard {
         Ok(caller)
     }
 
-    /// `Bearer` and the token, or `Basic` with the token as the password.
+    /// Tells whether a request shows the token: as `Bearer`, or as the password of `Basic`.
     fn knows_token(&self, headers: &HeaderMap) -> bool {
         let Some(shown) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) else {
             return false;
@@ -84,7 +84,7 @@ impl Guard {
         password.is_some_and(|password| equal(password, self.0.token.as_bytes()))
     }
 
-    /// `localhost`, or a loopback address, with this port.
+    /// Tells whether `host` is `localhost` or a loopback address, with this port.
     fn is_own(&self, host: &str) -> bool {
         let Some((name, port)) = host.rsplit_once(':') else { return false };
         if port != self.0.address.port().to_string() {
@@ -103,7 +103,7 @@ impl Guard {
     }
 }
 
-/// Where the addresses begin that are handed out for one upload each.
+/// The start of the paths of uploads: each is handed out for one blob.
 pub const UPLOADS: &str = "/uploads/";
 
 async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
@@ -118,11 +118,11 @@ async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     }
 }
 
-/// Says that the token is needed, to whichever dialect.
+/// Returns a refusal that clients of every dialect understand: the token is needed.
 pub fn unauthorized() -> Response {
     let mut response = refused(
         StatusCode::UNAUTHORIZED,
-        "token is missing or wrong: it stands in the file admin.token, and `reg env` sets it",
+        "token is missing or wrong: it is in the file admin.token, and `reg env` sets it",
     );
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"reg\""));
     response
@@ -137,7 +137,7 @@ fn refused(status: StatusCode, message: &str) -> Response {
     (status, axum::Json(document)).into_response()
 }
 
-/// Compares without telling by its time where the two differ.
+/// Compares in a time that does not depend on where the two differ.
 fn equal(one: &[u8], two: &[u8]) -> bool {
     one.len() == two.len() && one.iter().zip(two).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }

@@ -1,9 +1,14 @@
-//! Who may ask the registry for what, in which dialect. One folder for each dialect, and one `merge` here.
+//! The gateways: HTTP in three dialects before the registry's use cases, and the guard before all of them.
+//!
+//! In: requests of clients. Out: the answers of the registry in the client's dialect. Each dialect is a folder and one
+//! `merge` in [`router`]: `admin` for the command line, `hf` for Hugging Face's clients, `oci` for OCI's and Ollama. A
+//! request that changes anything needs the token or the socket.
 
 pub mod admin;
 mod hf;
 mod oci;
 
+mod base_url;
 mod blob;
 pub mod guard;
 mod owner;
@@ -17,8 +22,8 @@ pub use self::signer::Signer;
 use crate::registry::Registry;
 use crate::registry::upstream::Upstream;
 
-/// Returns the routes of every dialect; `signer` signs what is uploaded, without one nothing is taken; `upstream` is
-/// asked for what has no publisher that is known here.
+/// Returns the routes of every dialect. `signer` signs uploads; without it, they are refused. `upstream` is asked for
+/// repositories of unknown publishers.
 pub fn router(registry: Registry, signer: Option<Signer>, upstream: Option<Upstream>) -> Router {
     Router::new()
         .merge(admin::router(registry.clone()))

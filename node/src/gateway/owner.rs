@@ -1,24 +1,24 @@
-//! Whose models are meant, and who may add to them, alike in every dialect.
+//! Namespaces, alike in every dialect: which publisher one means, and whether a caller may publish in it.
 
 use axum::Extension;
 use reg_proto::name::{NameError, Petname, Publisher, PublisherId};
 
-use super::Signer;
 use super::guard::Caller;
+use super::signer::Signer;
 
-/// Why nothing is taken from a caller.
+/// Why a caller may not publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NotTaken {
     /// The token is missing or wrong.
     Token,
-    /// No key was allowed for this.
+    /// The daemon has no key to sign with.
     NoKey,
-    /// Someone else's namespace.
+    /// The namespace belongs to another publisher.
     Other { owner: String, own: PublisherId },
 }
 
 impl NotTaken {
-    /// Says so, and what to do next.
+    /// Returns a message for the user, with what to do next.
     pub(super) fn message(&self) -> String {
         match self {
             Self::Token => "the token is missing or wrong: `reg env` prints what to export".to_owned(),
@@ -27,7 +27,7 @@ impl NotTaken {
                     .to_owned()
             }
             Self::Other { owner, own } => {
-                format!("{owner} is not the publisher whose key this daemon signs with: that is {own}")
+                format!("{owner} is not the publisher of this daemon's key, which is {own}")
             }
         }
     }
@@ -44,7 +44,10 @@ pub(super) fn publisher(owner: &str, signer: Option<&Signer>) -> Result<Publishe
     }
 }
 
-/// Returns the key to sign with, if the caller may have something signed under `owner`.
+/// Returns the key to sign with, if the caller may publish under `owner`, which means the publisher `resolved`.
+///
+/// # Errors
+/// See [`NotTaken`].
 pub(super) fn permitted<'a>(
     caller: Option<Extension<Caller>>,
     owner: &str,

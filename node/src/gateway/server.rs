@@ -1,4 +1,4 @@
-//! Serving the routes: on a port behind a guard, and on a Unix socket that only its owner can open.
+//! [`HttpServer`]: serves the routes on a port behind a guard, and on a Unix socket that only its owner can open.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::guard::{Caller, Guard};
 
-/// How long requests under way may take once the server is told to stop.
+/// How long requests under way may take once the server stops.
 const GRACE: Duration = Duration::from_secs(5);
 /// Connections at once; more wait in the system's queue. Ollama opens 16 for each blob, Hugging Face's clients 8.
 const CONNECTIONS_MAX: usize = 256;
@@ -31,7 +31,7 @@ const HEADERS_MAX: usize = 100;
 /// How long a client may take to send a request's head, and to begin the next one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Why nothing is served.
+/// Why a server cannot start.
 #[derive(Debug, Error)]
 pub enum ServeError {
     #[error("{address} cannot be listened on")]
@@ -40,20 +40,20 @@ pub enum ServeError {
     Socket { path: PathBuf, source: io::Error },
 }
 
-/// The running servers.
+/// The running server, on both.
 #[derive(Debug)]
-pub struct Server {
+pub struct HttpServer {
     address: SocketAddr,
     socket: PathBuf,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
 
-impl Server {
-    /// Serves `router` on `address`, for who knows `token`, and on `socket`, for who may open it.
+impl HttpServer {
+    /// Serves `router` on `address`, behind a guard with `token`, and on `socket`, where every caller is the owner.
     ///
     /// # Errors
-    /// The port is taken, or the socket cannot be made.
+    /// Fails where the port is taken, or the socket cannot be created.
     pub async fn start(
         router: Router,
         address: SocketAddr,
@@ -79,12 +79,12 @@ impl Server {
         Ok(Self { address, socket: socket.to_owned(), stop, tasks })
     }
 
-    /// Returns where it is served.
+    /// Returns the address of the port.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Stops: no new requests, and a short while for those under way.
+    /// Stops: takes no new requests, and gives those under way 5 s.
     pub async fn shutdown(mut self) {
         drop(std::fs::remove_file(&self.socket));
         self.stop.send_replace(true);
@@ -95,7 +95,7 @@ impl Server {
     }
 }
 
-/// Takes connections until it is told to stop, then waits for those that are being served.
+/// Accepts connections until the server stops, and then waits for those that are open.
 async fn serve(
     mut listener: impl Listener,
     router: Router,
@@ -109,14 +109,14 @@ async fn serve(
             (stream, _) = listener.accept() => {
                 connections.spawn(converse(stream, router.clone(), stopped.clone(), permit));
             }
-            () = told(stopped.clone()) => break,
+            () = until_stopped(stopped.clone()) => break,
         }
         while connections.try_join_next().is_some() {}
     }
     while connections.join_next().await.is_some() {}
 }
 
-/// Serves one connection; told to stop, it ends after the request that is under way.
+/// Serves one connection; when the server stops, closes it after the request under way.
 async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     router: Router,
@@ -132,7 +132,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        () = told(stopped) => {
+        () = until_stopped(stopped) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -142,11 +142,11 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     }
 }
 
-async fn told(mut stopped: watch::Receiver<bool>) {
+async fn until_stopped(mut stopped: watch::Receiver<bool>) {
     drop(stopped.wait_for(|stopped| *stopped).await);
 }
 
-/// Makes the socket, in place of one that a daemon which was killed has left; the store's lock says that none is alive.
+/// Creates the socket, replacing one that a killed daemon has left: the store's lock shows that no other daemon runs.
 #[cfg(unix)]
 fn unix_listener(path: &Path) -> io::Result<tokio::net::UnixListener> {
     use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! [`Signer`]: the key that the user has allowed this daemon to sign uploads with (`--publish-key`).
+//! [`Signer`]: the key with which the user lets this daemon sign uploads (`--publish-key`).
 
 use std::sync::Arc;
 
@@ -20,17 +20,17 @@ struct Held {
 }
 
 impl Signer {
-    /// Returns a signer with `key`, which the user calls `name`.
+    /// Returns a signer with a key and its name in the keyring.
     pub fn new(name: KeyName, key: PublisherKey) -> Self {
         Self(Arc::new(Held { name, key }))
     }
 
-    /// Returns what the user calls the key.
+    /// Returns the name of the key.
     pub fn name(&self) -> &str {
         self.0.name.as_str()
     }
 
-    /// Returns who signs.
+    /// Returns the publisher of the key.
     pub fn publisher(&self) -> PublisherId {
         self.0.key.publisher_id()
     }

@@ -1,5 +1,5 @@
-//! `PUT /uploads/{id}`: where one blob is sent to. The id was handed out to who may upload, for this blob alone, and is a
-//! capability: clients send nothing else with it.
+//! `PUT /uploads/{id}`: takes one blob. The id is a capability: a caller that may upload was given it, for this blob
+//! alone, and clients send no other credentials.
 
 use axum::Router;
 use axum::body::Body;
@@ -25,7 +25,7 @@ pub(super) fn router(registry: Registry) -> Router {
 
 async fn receive(State(registry): State<Registry>, Path(id): Path<String>, body: Body) -> Response {
     let received = async {
-        // What an earlier try has sent is sent anew.
+        // The client sends again what an earlier try has sent.
         registry.restart_upload(&id).await?;
         append(&registry, &id, Some(0), body).await?;
         registry.finish_upload(&id, None).await
@@ -36,7 +36,11 @@ async fn receive(State(registry): State<Registry>, Path(id): Path<String>, body:
     }
 }
 
-/// Adds a request's body to an upload, at `offset` where that is said, and returns how many bytes have come.
+/// Appends a request's body to an upload, and returns how many bytes the upload has. Where `offset` is given, the
+/// upload must have so many bytes before.
+///
+/// # Errors
+/// Fails where the body ends early, or the registry does not accept its bytes.
 pub(super) async fn append(
     registry: &Registry,
     id: &str,

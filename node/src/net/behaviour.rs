@@ -1,4 +1,4 @@
-//! The protocols of a node, as a list without logic.
+//! [`Behaviour`]: the list of the protocols that a node speaks.
 
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
@@ -10,9 +10,9 @@ use libp2p::{
 use super::protocol::blobs;
 use super::protocol::record_store::RecordStore;
 use super::protocol::records::RecordsCodec;
-use super::protocol::relay::Server;
+use super::protocol::relay::RelayService;
 
-/// Every protocol that the swarm speaks. Limits come first: what they refuse, no other sees.
+/// Every protocol of the swarm. The limits come first: a connection that they refuse reaches no other protocol.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     pub(super) limits: connection_limits::Behaviour,
@@ -28,7 +28,7 @@ pub(super) struct Behaviour {
     pub(super) reach_client: Toggle<autonat::v2::client::Behaviour>,
     pub(super) reach_server: Toggle<autonat::v2::server::Behaviour>,
     pub(super) upnp: Toggle<upnp::tokio::Behaviour>,
-    pub(super) relay: Server,
+    pub(super) relay: RelayService,
     pub(super) relayed: relay::client::Behaviour,
     pub(super) punch: dcutr::Behaviour,
 }

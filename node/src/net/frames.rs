@@ -1,4 +1,4 @@
-//! Frames on a blob stream: reading and writing them, each end on its own.
+//! [`FrameReader`] and [`FrameWriter`]: the two halves of a blob stream.
 
 use std::fmt;
 use std::io;
@@ -12,27 +12,27 @@ use thiserror::Error;
 use super::pace::Pace;
 use super::pool::{PieceBytes, PiecePool};
 
-/// A stream of a peer, whatever carries it.
+/// A stream to a peer, over any transport.
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for T {}
 
-/// Why no further frame can be read or written on a stream.
+/// Why a stream carries no further frame.
 #[derive(Debug, Error)]
 pub enum FrameError {
     #[error("stream broke")]
     Io(#[from] io::Error),
     #[error("peer sent a frame that is refused")]
     Wire(#[from] WireError),
-    #[error("peer sent {length} bytes of piece states where at most {max} are expected")]
+    #[error("peer sent {length} bytes of piece states, more than the {max} that were asked for")]
     UnexpectedStates { length: usize, max: usize },
 }
 
-/// What a puller receives.
+/// A frame as a puller receives it.
 #[derive(Debug)]
 pub enum Received {
     Frame(Frame),
-    /// A piece, in a buffer of its own.
+    /// A piece, in a buffer of the pool.
     Piece {
         id: u32,
         piece: u32,
@@ -40,13 +40,13 @@ pub enum Received {
     },
 }
 
-/// The half of a blob stream that is read from.
+/// The reading half of a blob stream.
 pub struct FrameReader {
     stream: ReadHalf<Box<dyn ByteStream>>,
     states_max: usize,
 }
 
-/// The half of a blob stream that is written to. Dropping both halves closes the stream.
+/// The writing half of a blob stream. Dropping both halves closes the stream.
 pub struct FrameWriter {
     stream: WriteHalf<Box<dyn ByteStream>>,
 }
@@ -59,15 +59,16 @@ pub(super) fn split(stream: impl ByteStream) -> (FrameReader, FrameWriter) {
 }
 
 impl FrameReader {
-    /// Sets how many bytes of piece states are taken: none until they have been asked for, since they may be 32 MiB.
+    /// Sets how many bytes of piece states a frame may have. It is 0 until this node asks for states, which may take 32
+    /// MiB.
     pub fn set_states_max(&mut self, bytes: usize) {
         self.states_max = bytes;
     }
 
-    /// Reads the next frame, `None` where the peer has closed the stream between two frames.
+    /// Reads the next frame; returns `None` where the peer has closed the stream between two frames.
     ///
     /// # Errors
-    /// The stream breaks, or the peer sends what is no frame; then the stream is of no more use.
+    /// Fails where the stream breaks or the peer sends a malformed frame; the caller then drops the stream.
     pub async fn next(&mut self) -> Result<Option<Frame>, FrameError> {
         let Some((mut frame, payload)) = self.next_head().await? else { return Ok(None) };
         if payload > 0 {
@@ -78,7 +79,7 @@ impl FrameReader {
         Ok(Some(frame))
     }
 
-    /// The same for a puller: a piece is read into a buffer of `pool`, at a pace.
+    /// Reads the next frame for a puller: a piece goes into a buffer of `pool`, at a pace.
     ///
     /// # Errors
     /// As [`Self::next`].
@@ -105,7 +106,8 @@ impl FrameReader {
         Ok(Some(Received::Frame(frame)))
     }
 
-    /// Reads a header, and returns how many bytes of payload follow it: at most as many as its frame may have.
+    /// Reads a frame's header, and returns the frame with the length in bytes of the payload that follows. The length
+    /// is within the bound of that frame.
     async fn next_head(&mut self) -> Result<Option<(Frame, usize)>, FrameError> {
         let mut prefix = [0; PREFIX_LEN];
         if self.stream.read(&mut prefix[..1]).await? == 0 {
@@ -128,23 +130,23 @@ impl FrameWriter {
     /// Writes a frame and flushes it.
     ///
     /// # Errors
-    /// The stream breaks.
+    /// Fails where the stream breaks.
     pub async fn send(&mut self, frame: &Frame) -> Result<(), FrameError> {
         self.write(&frame.head(), frame.payload()).await
     }
 
-    /// Writes a piece and flushes it, without owning its bytes.
+    /// Writes a piece from borrowed bytes and flushes it.
     ///
     /// # Errors
-    /// The stream breaks.
+    /// Fails where the stream breaks.
     pub async fn send_piece(&mut self, id: u32, piece: u32, bytes: &[u8]) -> Result<(), FrameError> {
         self.send_paced(id, piece, bytes, Pace::Free).await
     }
 
-    /// The same at a pace.
+    /// Writes a piece at a pace and flushes it.
     ///
     /// # Errors
-    /// The stream breaks.
+    /// Fails where the stream breaks.
     pub async fn send_paced(
         &mut self,
         id: u32,
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_not_asked_for_is_refused_before_it_is_held() {
+    async fn states_that_were_not_asked_for_are_refused_before_they_are_read() {
         let states = Frame::States { blob: Digest::of(b""), bytes: vec![0; 64] };
         assert!(matches!(
             read(states.to_bytes(), 0).await,

@@ -1,4 +1,4 @@
-//! What peers ask of this node, on bounded channels.
+//! [`Inbound`]: the requests, streams, announcements and connection events of peers, on bounded channels.
 
 use reg_proto::announcement::Announcement;
 use reg_proto::peer::PeerId;
@@ -7,7 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::frames::{FrameReader, FrameWriter};
 
-/// Everything that comes in. A channel that is not emptied makes peers wait, or be told "busy"; nothing piles up.
+/// Everything that peers send. While the registry does not empty a channel, requests are answered "busy", streams are
+/// closed and announcements are ignored.
 #[derive(Debug)]
 pub struct Inbound {
     pub requests: mpsc::Receiver<InboundRequest>,
@@ -32,7 +33,7 @@ pub struct InboundStream {
     pub writer: FrameWriter,
 }
 
-/// A gossiped announcement, which travels on only when it is accepted.
+/// A gossiped announcement. It is passed on only when the registry accepts it.
 #[derive(Debug)]
 pub struct InboundAnnouncement {
     pub from: PeerId,
@@ -40,26 +41,26 @@ pub struct InboundAnnouncement {
     pub verdict: Responder<Verdict>,
 }
 
-/// What becomes of an announcement.
+/// What gossip does with an announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is passed on.
+    /// Passes it on.
     Accept,
-    /// It goes no further.
+    /// Drops it.
     Ignore,
-    /// It goes no further, and who sent it loses standing.
+    /// Drops it, and lowers the score of the peer that sent it.
     Reject,
 }
 
-/// A peer has come or gone.
+/// A change of the connected peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerEvent {
-    /// It is connected, and speaks our protocols.
+    /// The peer is connected, and speaks the protocols of this swarm.
     Connected(PeerId),
     Disconnected(PeerId),
 }
 
-/// Where an answer goes. One that nobody waits for any more is dropped silently.
+/// Takes the answer to a peer. An answer that comes too late is dropped silently.
 #[derive(Debug)]
 pub struct Responder<T>(oneshot::Sender<T>);
 

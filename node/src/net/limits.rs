@@ -2,26 +2,27 @@
 
 use std::time::Duration;
 
-/// Peers of which it is remembered why no lane goes to them; each takes a hundred bytes.
+/// Peers for which this node remembers why no lane goes to them; each takes a hundred bytes.
 pub(super) const LANE_NOTES_MAX: usize = 1024;
 
-/// Commands waiting for the event loop; whoever sends one more waits.
+/// Commands that wait for the event loop; the sender of one more waits.
 pub(super) const COMMANDS_MAX: usize = 256;
-/// Questions, streams and announcements waiting for the registry; beyond it peers are told "busy", or dropped.
+/// Questions, streams and announcements, each kind, that wait for the registry. One more question is answered "busy";
+/// one more stream is closed; one more announcement is ignored.
 pub(super) const INBOUND_MAX: usize = 64;
-/// Verdicts waiting for the event loop: one for each announcement that is being judged.
+/// Verdicts that the event loop waits for: one for each announcement that the registry is judging.
 pub(super) const VERDICTS_MAX: usize = 128;
-/// Providers of one key that are told; one that is popular has more, and any of them tells of others.
+/// Providers of one key that a look-up yields. A popular key has more, and each of these peers names further holders.
 pub(super) const PROVIDERS_TOLD_MAX: usize = 64;
 
 /// Connections in all. Each costs a task, its TLS state and its yamux windows: some 100 KiB when idle.
 pub(super) const CONNECTIONS_MAX: u32 = 512;
-/// Connections that others have opened: the rest is kept for those we open.
+/// Inbound connections; the rest of [`CONNECTIONS_MAX`] is kept for outbound ones.
 pub(super) const CONNECTIONS_INCOMING_MAX: u32 = 384;
-/// From here on, who has connected and been of no use for longest makes room for who comes: an honest newcomer finds a
-/// place in any crowd that only sits there.
+/// Inbound peers above which each new one displaces the one that has been idle longest: so peers that only hold
+/// connections open do not keep others out.
 pub(super) const CONNECTIONS_INCOMING_CROWDED: usize = 352;
-/// Addresses of one peer told to another.
+/// Addresses of one peer that this node names to another.
 pub(super) const ADDRESSES_TOLD_MAX: usize = 4;
 /// Connections to one peer: one for each transport and direction, and some that are being replaced.
 pub(super) const CONNECTIONS_PER_PEER_MAX: u32 = 8;
@@ -32,9 +33,10 @@ pub(super) const MEMORY_MAX: usize = 1 << 30;
 /// Streams of one connection: the protocols use fewer than twenty, and a swarm a few more.
 pub(super) const STREAMS_PER_CONNECTION_MAX: usize = 128;
 
-/// A connection that nothing uses is closed after this: long enough for a person to type the next command.
+/// An idle connection is closed after this: long enough for a user to type the next command.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// How often a peer's round trip is measured: it shows a queue before our line within seconds, for some 40 bytes a second.
+/// How often this node measures a peer's round trip. It shows a queue on the uplink within seconds, for some 40 bytes a
+/// second.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a dial may take, a slow DNS server included.
 pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,76 +48,78 @@ pub(super) const QUESTIONS_MAX: usize = 32;
 /// Streams that wait for a connection to their peer.
 pub(super) const OPENS_WAITING_MAX: usize = 256;
 
-/// Peers whose agent and addresses are remembered.
+/// Peers for which this node counts announcements.
 pub(super) const PEERS_MAX: usize = 1024;
 /// Addresses remembered of one peer.
 pub(super) const ADDRESSES_PER_PEER_MAX: usize = 16;
 
-/// Neighbours remembered that mDNS told of: an office, not a conference.
+/// Neighbours found by mDNS that this node remembers: an office, not a conference.
 pub(super) const NEIGHBOURS_MAX: usize = 256;
 
-/// A bootstrap peer or a neighbour that is not connected is dialled again after this, then after twice as long, and so on.
+/// A bootstrap peer or a neighbour that is not connected is dialled again after this, then after twice as long, and so
+/// on.
 pub(super) const BOOTSTRAP_RETRY: Duration = Duration::from_secs(2);
 /// ... up to this.
 pub(super) const BOOTSTRAP_RETRY_MAX: Duration = Duration::from_secs(120);
-/// How often the event loop looks after what is due.
+/// How often the event loop does what is due.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
 /// Keys of other peers that the DHT's store keeps: at some 300 bytes each, 5 MiB.
 pub(super) const DHT_RECORDS_MAX: usize = 16_384;
 /// Providers of one key that are kept.
 pub(super) const DHT_PROVIDERS_PER_KEY_MAX: usize = 64;
-/// Keys that one peer may provide here.
+/// Keys that one peer may provide in this node's store.
 pub(super) const DHT_KEYS_PER_PEER_MAX: usize = 1024;
-/// Keys that this node provides: some three for each model.
+/// Keys that this node provides: about three for each model.
 pub(super) const DHT_OWN_KEYS_MAX: usize = 16_384;
 /// Queries of the DHT under way at once.
 pub(super) const DHT_QUERIES_MAX: usize = 64;
 /// How long a query of the DHT may take.
 pub(super) const DHT_QUERY_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a provider record lives at others.
+/// How long other nodes keep a provider record of this node.
 pub(super) const DHT_RECORD_TTL: Duration = Duration::from_secs(24 * 3600);
-/// After this an own key is provided anew.
+/// How often this node provides each of its keys again.
 pub(super) const DHT_PROVIDE_AGAIN: Duration = Duration::from_secs(10 * 3600);
-/// Own keys that are provided anew in one tick, so that a mirror's many keys spread over time.
+/// Own keys that this node provides again in one tick, so that a mirror's many keys spread over time.
 pub(super) const DHT_PROVIDE_PER_TICK: usize = 8;
-/// While fewer peers than this are known to the DHT, own keys are told to every new one.
+/// While the DHT knows fewer peers than this, this node provides its keys again for every new one.
 pub(super) const DHT_SMALL: usize = 40;
 /// ... but not more often than this.
 pub(super) const DHT_PROVIDE_SMALL: Duration = Duration::from_secs(3);
 
-/// Announcements of one peer that are looked at in a minute; more are ignored.
+/// Announcements that one peer may pass on in a minute; more are ignored.
 pub(super) const ANNOUNCEMENTS_PER_MINUTE: u32 = 120;
-/// Own announcements that wait for the first peer to listen.
+/// Own announcements that wait for the first peer that subscribes to gossip.
 pub(super) const ANNOUNCEMENTS_WAITING_MAX: usize = 256;
 
-/// Relays that this node holds a reservation with: one may go away.
+/// Relays that this node holds reservations with: one may disappear.
 pub(super) const RELAYS_MAX: usize = 2;
-/// Peers remembered that offer to relay.
+/// Relays that this node remembers.
 pub(super) const RELAYS_OFFERED_MAX: usize = 16;
-/// A relay that refused, or lost its reservation, is asked again after this.
+/// How long this node waits before it asks a relay again that has refused a reservation, or lost it.
 pub(super) const RELAY_RETRY: Duration = Duration::from_secs(30);
-/// Nodes that may be called through this one: each costs an idle connection that is there anyway.
+/// Peers that hold a reservation with this node: each costs an idle connection, which exists anyway.
 pub(super) const RESERVATIONS_MAX: usize = 256;
 /// Reservations of one peer: one for each of its connections.
 pub(super) const RESERVATIONS_PER_PEER_MAX: usize = 2;
-/// How long a reservation is good for; it is renewed before.
+/// How long a reservation is valid; the peer renews it before it ends.
 pub(super) const RESERVATION_DURATION: Duration = Duration::from_secs(3600);
 /// Circuits through this node at once.
 pub(super) const CIRCUITS_MAX: usize = 64;
 /// Circuits of one peer at once.
 pub(super) const CIRCUITS_PER_PEER_MAX: usize = 8;
-/// How long a circuit lives: longer than three attempts to get through the NATs.
+/// How long a circuit lives: longer than three attempts at hole punching.
 pub(super) const CIRCUIT_DURATION_MAX: Duration = Duration::from_secs(60);
 /// Bytes through a circuit: names, records and most manifests, never a piece.
 pub(super) const CIRCUIT_BYTES_MAX: u64 = 256 << 10;
 
-/// How long a stream of pieces waits for a direct connection to a peer that is reached through a relay. Where NATs can be
-/// got through, the first attempt mostly does, in a few round trips; a dial into a wall takes its whole time-out.
+/// How long a blob stream waits for a direct connection to a peer that is connected through a relay. Where hole
+/// punching works, the first attempt mostly succeeds, within a few round trips; where it fails, each dial takes its
+/// whole time-out.
 pub(super) const PUNCH_PATIENCE: Duration = Duration::from_secs(12);
 /// Lanes that this node serves at once: each costs a thread and 2 MiB of buffers.
 pub(super) const LANES_SERVED_MAX: usize = 64;
-/// Lanes to one peer: one core encrypts some GB/s, and a link of 40 Gbit/s is what a disk writes.
+/// Lanes to one peer: each uses one core, which encrypts some GB/s, and few disks write more than 40 Gbit/s.
 pub const LANES_PER_PEER_MAX: usize = 4;
 /// Tokens that wait for their connection.
 pub(super) const LANE_TOKENS_MAX: usize = 256;
@@ -125,21 +129,21 @@ pub(super) const LANE_TOKENS_PER_PEER_MAX: usize = 2 * LANES_PER_PEER_MAX;
 pub(super) const LANE_TOKEN_TTL: Duration = Duration::from_secs(20);
 /// Handshakes of lanes under way at once, each with some 40 KiB; further connections are closed.
 pub(super) const LANE_HANDSHAKES_MAX: usize = 32;
-/// ... of one address, so that nobody takes all of them: the lanes of one peer.
+/// Handshakes of one address under way at once, so that no peer takes all of them: as many as one peer has lanes.
 pub(super) const LANE_HANDSHAKES_PER_ADDRESS_MAX: usize = LANES_PER_PEER_MAX;
 /// How long a handshake may take, the token included.
 pub(super) const LANE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long connecting to a lane may take: a firewall that drops what it does not know says nothing.
+/// How long connecting to a lane may take: many firewalls drop packets without an answer.
 pub(super) const LANE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a puller may take nothing from its lane before it loses it.
+/// How long a puller may read nothing from a lane before this node closes it.
 pub(super) const LANE_STALL: Duration = Duration::from_secs(30);
-/// Records sealed by one key: 64 GiB in records of 16 KiB, far below AES-GCM's 2^24.5 (RFC 8446, section 5.5). Then the lane
-/// ends and another is opened.
+/// Records that one key seals: 64 GiB in records of 16 KiB, far below AES-GCM's 2^24.5 (RFC 8446, section 5.5). Then
+/// the lane ends, and the puller opens another.
 pub(super) const LANE_RECORDS_MAX: u64 = 1 << 22;
-/// Bytes taken from a lane's socket at once: they stay in a core's cache until they are opened.
+/// Bytes that are read from a lane's socket at once: few enough to stay in a core's cache until they are decrypted.
 pub(super) const LANE_RECEIVE_BYTES: usize = 256 << 10;
-/// Bytes of a piece sealed and written to a lane's socket at once: as above.
+/// Bytes of a piece that are encrypted and written to a lane's socket at once: as above.
 pub(super) const LANE_SEND_BYTES: usize = 256 << 10;
 
-/// Buffers for pieces in memory, for all pulls together: 64 MiB. Whoever reads from a peer waits while all are in use.
+/// Buffers for pieces, for all pulls together: 64 MiB. A task that receives from a peer waits while all are in use.
 pub(super) const PIECES_IN_MEMORY_MAX: usize = 64;

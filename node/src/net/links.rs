@@ -1,4 +1,4 @@
-//! [`Links`]: the connections of this node, and what is known of the peers at their other ends.
+//! [`Links`]: the connections of this node, and what it knows of the peers at their other ends.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -23,11 +23,11 @@ pub struct PeerInfo {
     /// `tcp`, `quic`, or `relay` where no connection is direct.
     pub transport: Option<String>,
     pub rtt_ms: Option<u64>,
-    /// Whether it is in a network of one's own, over every connection to it.
+    /// Whether every connection to it stays in a private network.
     pub near: bool,
-    /// Lanes that are open to it and from it.
+    /// Open lanes to it and from it.
     pub lanes: usize,
-    /// Why there is none, where one was wanted.
+    /// Why there is no lane, where one was tried.
     pub no_lane: Option<String>,
 }
 
@@ -46,12 +46,12 @@ struct Link {
     agent: Option<String>,
     is_ours: bool,
     rtt_ms: Option<u64>,
-    /// Where it says that it listens.
+    /// The addresses that it says it listens on.
     listens: Vec<Multiaddr>,
-    /// When it came, and when it was last of use: counted in events, not in time.
+    /// When it connected, and when it last asked for something: counted in events, not in time.
     since: u64,
     used: u64,
-    /// Whether it was told to go, to make room.
+    /// Whether it is being disconnected to make room.
     is_leaving: bool,
 }
 
@@ -89,7 +89,7 @@ impl Links {
         link.connections.insert(id, connection);
     }
 
-    /// Takes a connection off, and tells whether the peer, one of ours, is gone with it.
+    /// Removes a connection, and tells whether it was the last one to a peer of this swarm.
     pub(super) fn disconnected(&mut self, peer: PeerId, connection: ConnectionId) -> bool {
         let Some(link) = self.peers.get_mut(&peer) else { return false };
         link.connections.remove(&connection);
@@ -99,21 +99,21 @@ impl Links {
         self.peers.remove(&peer).is_some_and(|link| link.is_ours)
     }
 
-    /// Notes that a peer speaks our protocols, and tells whether that is news.
+    /// Records that a peer speaks this swarm's protocols, and tells whether that is new.
     pub(super) fn identified(&mut self, peer: PeerId, agent: String) -> bool {
         let Some(link) = self.peers.get_mut(&peer) else { return false };
         link.agent = Some(agent);
         !std::mem::replace(&mut link.is_ours, true)
     }
 
-    /// Notes where a peer says that it listens.
+    /// Records the addresses that a peer says it listens on.
     pub(super) fn listens(&mut self, peer: &PeerId, addresses: Vec<Multiaddr>) {
         if let Some(link) = self.peers.get_mut(peer) {
             link.listens = addresses;
         }
     }
 
-    /// Notes that a peer has asked for something.
+    /// Records that a peer has asked for something.
     pub(super) fn used(&mut self, peer: &PeerId) {
         self.events += 1;
         if let Some(link) = self.peers.get_mut(peer) {
@@ -121,9 +121,8 @@ impl Links {
         }
     }
 
-    /// Returns the peer whose connection, which it made itself, has been of no use for the longest time, where so many of
-    /// them are here that others would soon find no place. It is to be disconnected, which takes a while: of those who come
-    /// meanwhile each has another one go.
+    /// When more than [`CONNECTIONS_INCOMING_CROWDED`] peers have connected to this node, returns the one that has been
+    /// idle longest, for the caller to disconnect. That takes a while, so each call returns another peer.
     pub(super) fn make_room(&mut self) -> Option<PeerId> {
         let came = self
             .peers
@@ -138,20 +137,17 @@ impl Links {
         Some(*peer)
     }
 
-    /// Returns whom this node would name to `asker`: who has been here longest, and of the others some, with the addresses
-    /// that are fit for it.
+    /// Returns the peers that this node names to `asker`, each with the addresses that `asker` may be told. The first
+    /// half are the peers that have been connected longest, the others are spread evenly over the rest.
     pub(super) fn acquaintances(&self, asker: &PeerId) -> Vec<(PeerId, Vec<Multiaddr>)> {
         let ranges = self.ranges_of(asker);
-        let is_fit = |it: &&Multiaddr| {
-            reach::range(it).is_none_or(|range| range == Range::Global || ranges.contains(&range))
-        };
         let mut named: Vec<(u64, PeerId, Vec<Multiaddr>)> = self
             .peers
             .iter()
             .filter(|(peer, link)| link.is_ours && *peer != asker)
             .map(|(peer, link)| {
-                let fit = link.listens.iter().filter(is_fit).take(ADDRESSES_TOLD_MAX).cloned().collect();
-                (link.since, *peer, fit)
+                let fit = link.listens.iter().filter(|it| reach::is_fit(it, &ranges));
+                (link.since, *peer, fit.take(ADDRESSES_TOLD_MAX).cloned().collect())
             })
             .filter(|(_, _, addresses): &(u64, PeerId, Vec<Multiaddr>)| !addresses.is_empty())
             .collect();
@@ -172,7 +168,7 @@ impl Links {
         self.peers.contains_key(peer)
     }
 
-    /// Returns the peers that speak our protocols, who has been here for longest first: a crowd comes later.
+    /// Returns the peers of this swarm, longest connected first: a crowd that comes later stands behind them.
     pub(super) fn ours(&self) -> Vec<PeerId> {
         let ours = self.peers.iter().filter(|(_, link)| link.is_ours);
         let mut ours: Vec<(u64, PeerId)> = ours.map(|(peer, link)| (link.since, *peer)).collect();
@@ -180,7 +176,7 @@ impl Links {
         ours.into_iter().map(|(_, peer)| peer).collect()
     }
 
-    /// Returns the ranges that a peer is connected over; a relay's range says nothing of the peer behind it.
+    /// Returns the ranges of a peer's direct connections; a relay's range says nothing of the peer behind it.
     pub(super) fn ranges_of(&self, peer: &PeerId) -> Vec<Range> {
         self.peers
             .get(peer)
@@ -190,7 +186,7 @@ impl Links {
             .collect()
     }
 
-    /// Returns the addresses at the other ends of a peer's direct connections, each once.
+    /// Returns the remote IP addresses of a peer's direct connections, each once.
     pub(super) fn remote_ips(&self, peer: &PeerId) -> Vec<IpAddr> {
         let direct = self.peers.get(peer).into_iter().flat_map(Link::direct);
         let mut ips: Vec<IpAddr> = direct.filter_map(|it| ip_of(&it.address)).collect();
@@ -200,18 +196,18 @@ impl Links {
         ips
     }
 
-    /// Tells whether a peer is connected without a relay in between.
+    /// Tells whether a peer has a direct connection.
     pub(super) fn is_direct(&self, peer: &PeerId) -> bool {
         self.peers.get(peer).is_some_and(|link| link.direct().next().is_some())
     }
 
-    /// Tells whether some peer is connected over a public address.
+    /// Tells whether a peer is connected directly over a global address.
     pub(super) fn any_global(&self) -> bool {
         let mut direct = self.peers.values().flat_map(Link::direct);
         direct.any(|it| matches!(reach::range(&it.address), Some(Range::Global)))
     }
 
-    /// Returns the address at which this node has reached a peer directly, outside its own network.
+    /// Returns the address at which this node has dialled a peer directly, outside its own network.
     pub(super) fn dialled(&self, peer: &PeerId) -> Option<Multiaddr> {
         let mut outgoing = self.peers.get(peer)?.direct().filter(|it| it.is_outgoing);
         let is_outside = |it: &&Connection| {
@@ -220,7 +216,7 @@ impl Links {
         outgoing.find(is_outside).map(|it| it.address.clone())
     }
 
-    /// Returns the connections through relays to peers that are connected directly as well: they are of no more use.
+    /// Returns the relayed connections to peers that are connected directly as well: they are no longer needed.
     pub(super) fn needless(&self) -> Vec<ConnectionId> {
         let direct = self.peers.values().filter(|link| link.direct().next().is_some());
         let connections = direct.flat_map(|link| &link.connections);
@@ -248,7 +244,7 @@ impl Links {
     }
 }
 
-/// Returns the IP address at the other end of a direct connection.
+/// Returns the IP address that an address begins with.
 fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     match address.iter().next()? {
         Protocol::Ip4(ip) => Some(ip.into()),
@@ -257,12 +253,12 @@ fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
-/// Returns our name of a libp2p peer, `None` for a peer without an ed25519 key.
+/// Converts libp2p's peer id to this project's; returns `None` where its key is not ed25519.
 pub(super) fn from_libp2p(peer: &libp2p::PeerId) -> Option<PeerId> {
     PeerId::from_multihash_bytes(&peer.to_bytes()).ok()
 }
 
-/// Returns libp2p's name of a peer.
+/// Converts a peer id to libp2p's.
 pub(super) fn to_libp2p(peer: &PeerId) -> libp2p::PeerId {
     libp2p::PeerId::from_bytes(&peer.to_multihash_bytes())
         .expect("the multihash of an ed25519 key is a peer id")
@@ -292,16 +288,20 @@ mod tests {
         assert_eq!(links.make_room(), None, "there is room");
         links.used(&peers[0]);
         let newcomer = arrive(&mut links, u16::MAX, usize::MAX);
-        assert_eq!(links.make_room(), Some(peers[1]), "not who is of use, and not who has just come");
-        assert_eq!(links.make_room(), None, "one goes for one that comes");
+        assert_eq!(
+            links.make_room(),
+            Some(peers[1]),
+            "neither the peer that asks nor the one that has just connected"
+        );
+        assert_eq!(links.make_room(), None, "one is disconnected for each that connects");
         arrive(&mut links, 9999, 9999);
-        assert_eq!(links.make_room(), Some(peers[2]), "another one, while the first is still going");
+        assert_eq!(links.make_room(), Some(peers[2]), "another one, while the first is being disconnected");
         links.disconnected(peers[1], ConnectionId::new_unchecked(1));
         assert!(links.is_connected(&newcomer) && links.make_room().is_none());
     }
 
     #[test]
-    fn those_who_came_first_are_named_whatever_crowd_comes_after() {
+    fn the_peers_that_connected_first_are_named_whatever_crowd_comes_after() {
         let mut links = Links::default();
         for n in 0..600 {
             let peer = arrive(&mut links, n, n.into());
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(named[0].0, first);
         assert!(
             named.iter().all(|(_, addresses)| addresses.len() == 1),
-            "no private address but over its own range"
+            "a private address is named only over its own range"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! [`Members`]: the peers that a node talks to at all, where its user has named them.
+//! [`Members`]: the only peers that a node talks to, where its user has listed them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use reg_proto::peer::PeerId;
 
 use super::links::to_libp2p;
 
-/// Who belongs to the swarm; everybody, where nobody was named. Cheap to clone.
+/// The list of the swarm's members; `None` admits every peer. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Members(Option<Arc<BTreeSet<PeerId>>>);
 
@@ -17,12 +17,12 @@ impl Members {
         Self(peers.map(Arc::new))
     }
 
-    /// Tells whether what a peer asks is looked at.
+    /// Tells whether this node answers a peer.
     pub(super) fn admit(&self, peer: &PeerId) -> bool {
         self.0.as_ref().is_none_or(|peers| peers.contains(peer))
     }
 
-    /// Returns the behaviour that refuses connections to and from everybody else.
+    /// Returns the behaviour that refuses connections to and from all other peers; `None` where every peer is admitted.
     pub(super) fn behaviour(&self) -> Option<Behaviour<AllowedPeers>> {
         let peers = self.0.as_ref()?;
         let mut behaviour = Behaviour::default();
@@ -38,12 +38,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_but_who_was_named() {
+    fn only_listed_peers_are_admitted() {
         let [friend, stranger] = [1, 2].map(|byte| PeerId::from_public_key([byte; 32]));
         let members = Members::new(Some([friend].into()));
         assert!(members.admit(&friend) && !members.admit(&stranger) && members.behaviour().is_some());
-        let everybody = Members::new(None);
-        assert!(everybody.admit(&stranger) && everybody.behaviour().is_none());
-        assert!(!Members::new(Some(BTreeSet::new())).admit(&friend), "an empty list names nobody");
+        let open = Members::new(None);
+        assert!(open.admit(&stranger) && open.behaviour().is_none());
+        assert!(!Members::new(Some(BTreeSet::new())).admit(&friend), "an empty list admits no peer");
     }
 }

@@ -1,9 +1,13 @@
-//! libp2p behind a handle: finding peers, asking them, and streams of pieces.
+//! libp2p behind a handle: finds peers, asks them, and opens streams of pieces.
 //!
-//! [`Network`] is what the rest of the node holds: cloneable, and free of libp2p's types. Behind it one task owns the
-//! swarm. Every protocol has a struct of its own with what it waits for; the event loop only dispatches. What peers ask
-//! of us arrives in [`Inbound`], on bounded channels.
+//! In: a [`NetworkConfig`], and the calls of [`Network`], a cloneable handle without libp2p's types. Out: the answers
+//! of peers, and in [`Inbound`] what peers ask of this node, on bounded channels.
+//!
+//! One task owns the swarm (`event_loop`) and only dispatches. Each protocol has a struct with its own state and
+//! pending requests (`protocol`). Pieces also go over lanes, which are sockets beside the swarm (`lane`).
 
+mod config;
+mod error;
 mod inbound;
 mod network;
 
@@ -12,7 +16,10 @@ mod lane;
 mod pace;
 mod pool;
 
+mod command;
+mod dialling;
 mod event_loop;
+mod start;
 
 mod behaviour;
 mod protocol;
@@ -24,6 +31,8 @@ mod transport;
 
 mod limits;
 
+pub use self::config::{DhtMode, NatConfig, NetworkConfig, RelayMode, SwarmConfig};
+pub use self::error::{AskError, ConnectError, OpenStreamError, StartError};
 pub use self::frames::{FrameError, FrameReader, FrameWriter, Received};
 pub use self::inbound::{
     Inbound, InboundAnnouncement, InboundRequest, InboundStream, PeerEvent, Responder, Verdict,
@@ -31,10 +40,7 @@ pub use self::inbound::{
 pub use self::lane::{LaneEnd, LaneError, LaneReader, LaneTicket, LaneWriter};
 pub use self::limits::LANES_PER_PEER_MAX;
 pub use self::links::PeerInfo;
-pub use self::network::{
-    AskError, ConnectError, DhtMode, NatConfig, Network, NetworkConfig, OpenStreamError, RelayMode,
-    StartError, SwarmConfig,
-};
+pub use self::network::Network;
 pub use self::pace::Pace;
 pub use self::pool::{PieceBytes, PiecePool, PoolUse};
 pub use self::reach::{is_global, is_near};

@@ -1,8 +1,4 @@
-//! [`Network`]: the handle, cloneable and free of libp2p's types.
-
-use std::collections::BTreeSet;
-use std::fmt;
-use std::io;
+//! [`Network`]: the handle of the event loop, cloneable and without libp2p's types.
 
 use libp2p::Multiaddr;
 use reg_api::reachability::Reachability;
@@ -11,184 +7,48 @@ use reg_proto::dht::DhtKey;
 use reg_proto::lane::LaneToken;
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::wire::{Request, Response};
-use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use super::event_loop::{self, Command};
-use super::frames::{FrameReader, FrameWriter};
+use super::command::{Command, Opened};
+use super::config::{DhtMode, NetworkConfig};
+use super::error::{AskError, ConnectError, OpenStreamError, StartError};
 use super::inbound::Inbound;
 use super::lane::{LaneError, LaneReader, LaneTicket, Lanes};
 use super::limits::PROVIDERS_TOLD_MAX;
 use super::links::PeerInfo;
 use super::reach::is_near;
+use super::start::{Started, start};
 
-/// Both halves of a blob stream.
-pub(super) type Opened = (FrameReader, FrameWriter);
-
-/// How a node takes part in the DHT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DhtMode {
-    /// A server where others can reach this node, as far as it knows; else a client.
-    #[default]
-    Auto,
-    Server,
-    Client,
-    Off,
-}
-
-/// Whether a node carries the first words between others that cannot be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RelayMode {
-    /// Where it is known that others reach this node.
-    #[default]
-    Auto,
-    On,
-    Off,
-}
-
-/// How a node is reached from outside its own network.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct NatConfig {
-    pub relay: RelayMode,
-    /// Whether the router is asked to open a port.
-    pub upnp: bool,
-    /// Addresses at which others reach this node, as the user knows.
-    pub external: Vec<Address>,
-}
-
-/// Which swarm a node belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SwarmConfig {
-    /// What the names of its protocols are derived from; `None`: the swarm that everybody belongs to.
-    pub key: Option<String>,
-    /// The only peers that it talks to; `None`: everybody.
-    pub peers: Option<BTreeSet<PeerId>>,
-}
-
-/// How a node is connected.
-#[derive(Clone)]
-pub struct NetworkConfig {
-    /// Secret half of the node's ed25519 key: its identity on the network, never a publisher's key.
-    pub seed: [u8; 32],
-    pub listen: Vec<Address>,
-    pub bootstrap: Vec<Address>,
-    pub mdns: bool,
-    pub dht: DhtMode,
-    pub gossip: bool,
-    pub nat: NatConfig,
-    /// Whether bulk goes over lanes where they connect.
-    pub lanes: bool,
-    pub swarm: SwarmConfig,
-}
-
-impl fmt::Debug for NetworkConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed: _, listen, bootstrap, mdns, dht, gossip, nat, lanes, swarm: _ } = self;
-        write!(
-            f,
-            "NetworkConfig {{ {listen:?}, {bootstrap:?}, mdns: {mdns}, dht: {dht:?}, gossip: {gossip}, {nat:?}, lanes: {lanes} }}"
-        )
-    }
-}
-
-/// Why a node cannot be connected.
-#[derive(Debug, Error)]
-pub enum StartError {
-    #[error("TLS cannot be set up")]
-    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("noise cannot be set up")]
-    Noise(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("DNS cannot be set up")]
-    Dns(#[source] io::Error),
-    #[error("mDNS cannot be set up")]
-    Mdns(#[source] io::Error),
-    #[error("gossip cannot be set up")]
-    Gossip(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("lanes cannot be set up")]
-    Lanes(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("{address} is not an address")]
-    Address { address: Address, source: libp2p::multiaddr::Error },
-    #[error("{address} cannot be listened on")]
-    Listen { address: Address, source: Box<dyn std::error::Error + Send + Sync> },
-}
-
-/// Why a peer cannot be connected to.
-#[derive(Debug, Error)]
-pub enum ConnectError {
-    #[error("the node is offline")]
-    Offline,
-    #[error("{address} is not an address that can be dialled")]
-    Address { address: Address, source: libp2p::multiaddr::Error },
-    #[error("{address} cannot be reached")]
-    Dial { address: Address, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("{address} is this node itself")]
-    Own { address: Address },
-}
-
-/// Why a question was not answered.
-#[derive(Debug, Error)]
-pub enum AskError {
-    #[error("the node is offline")]
-    Offline,
-    #[error("peer cannot be reached")]
-    Unreachable,
-    #[error("peer did not answer in time")]
-    Timeout,
-    #[error("peer does not speak our protocol")]
-    OtherNetwork,
-    #[error("the exchange broke")]
-    Broken(#[source] io::Error),
-}
-
-/// Why there is no stream to a peer.
-#[derive(Debug, Error)]
-pub enum OpenStreamError {
-    #[error("the node is offline")]
-    Offline,
-    #[error("peer cannot be reached")]
-    Unreachable,
-    #[error("peer did not answer in time")]
-    Timeout,
-    #[error("peer does not speak our protocol")]
-    OtherNetwork,
-    #[error("peer is behind a NAT that cannot be got through (a symmetric one?), and relays carry no pieces")]
-    BehindNat,
-    #[error("too many streams are being opened")]
-    TooMany,
-    #[error("the stream broke")]
-    Broken(#[source] io::Error),
-}
-
-/// The network as the rest of the node sees it. Cheap to clone. When the last one is gone, the node disconnects.
+/// The handle of the network. Cheap to clone. When the last clone is dropped, the node disconnects.
 #[derive(Debug, Clone)]
 pub struct Network {
     peer: PeerId,
     gossips: bool,
     finds_others: bool,
-    /// `None` offline.
+    /// `None` while the node is offline.
     commands: Option<mpsc::Sender<Command>>,
-    /// `None` where there are none.
+    /// `None` where the node has no lanes.
     lanes: Option<Lanes>,
 }
 
 impl Network {
-    /// Connects a node.
+    /// Starts the network of a node, and returns its handle and what peers ask of it.
     ///
     /// # Errors
-    /// An address that is none or cannot be listened on, or a protocol that cannot be set up.
+    /// Fails where an address is malformed or cannot be listened on, or where a protocol cannot be set up.
     pub async fn start(config: NetworkConfig) -> Result<(Self, Inbound), StartError> {
         let gossips = config.gossip;
         let finds_others = config.mdns || config.dht != DhtMode::Off || !config.bootstrap.is_empty();
-        let (peer, commands, inbound, lanes) = event_loop::start(config).await?;
+        let Started { peer, commands, inbound, lanes } = start(config).await?;
         Ok((Self { peer, gossips, finds_others, commands: Some(commands), lanes }, inbound))
     }
 
-    /// Returns a network of nobody: every call says that the node is offline, or finds nothing.
+    /// Returns a handle without a network: every call fails with "offline", or finds nothing.
     pub const fn offline(peer: PeerId) -> Self {
         Self { peer, gossips: false, finds_others: false, commands: None, lanes: None }
     }
 
-    /// Tells whether this node has been told not to connect.
+    /// Tells whether this node runs without a network.
     pub const fn is_offline(&self) -> bool {
         self.commands.is_none()
     }
@@ -198,12 +58,12 @@ impl Network {
         self.gossips
     }
 
-    /// Tells whether this node gets to know peers by itself: from neighbours, the DHT, or peers to connect to at the start.
+    /// Tells whether this node finds peers by itself: through mDNS, the DHT or bootstrap peers.
     pub const fn finds_others(&self) -> bool {
         self.finds_others
     }
 
-    /// Returns who this node is.
+    /// Returns the peer id of this node.
     pub const fn peer_id(&self) -> PeerId {
         self.peer
     }
@@ -213,16 +73,17 @@ impl Network {
         self.call(Command::ListenAddresses).await.unwrap_or_default()
     }
 
-    /// Returns the addresses of this node that are fit to be told to `peer`: private ones only where it is connected over
-    /// the same kind of network.
+    /// Returns the addresses of this node that `peer` may be told: private ones only where `peer` is connected over the
+    /// same range.
     pub async fn addresses_for(&self, peer: PeerId) -> Vec<Address> {
         self.call(|reply| Command::AddressesFor { peer, reply }).await.unwrap_or_default()
     }
 
-    /// Connects to an address that the user gave, and returns who is there. Its range is open from then on.
+    /// Connects to an address that the user gave, and returns the peer that answers. Opens the address's range for
+    /// good.
     ///
     /// # Errors
-    /// No address, nobody there, or this node itself.
+    /// Fails where the address is malformed, no peer answers, or this node itself does.
     pub async fn connect(&self, address: &Address) -> Result<PeerId, ConnectError> {
         let parsed: Multiaddr = address
             .as_str()
@@ -234,13 +95,13 @@ impl Network {
             .unwrap_or(Err(ConnectError::Offline))
     }
 
-    /// Connects to a peer that somebody told of, as far as its addresses may be dialled; returns when that is done or has
-    /// failed.
+    /// Connects to `peer` at `addresses`, which the peer `told_by` or a signed record named. Skips addresses that may
+    /// not be dialled. Returns when the dial has ended, whether it succeeded or not.
     pub async fn dial_hint(&self, peer: PeerId, addresses: Vec<Address>, told_by: Option<PeerId>) {
         self.call(|reply| Command::DialHint { peer, addresses, told_by, reply }).await;
     }
 
-    /// Asks a peer, connecting to it where an address is known.
+    /// Sends `request` to a peer and returns its answer; dials the peer first where it is not connected.
     ///
     /// # Errors
     /// See [`AskError`].
@@ -248,7 +109,7 @@ impl Network {
         self.call(|reply| Command::Ask { peer, request, reply }).await.unwrap_or(Err(AskError::Offline))
     }
 
-    /// Opens a blob stream to a peer, connecting to it where an address is known.
+    /// Opens a blob stream to a peer; dials the peer first where it is not connected.
     ///
     /// # Errors
     /// See [`OpenStreamError`].
@@ -256,30 +117,30 @@ impl Network {
         self.call(|reply| Command::OpenStream { peer, reply }).await.unwrap_or(Err(OpenStreamError::Offline))
     }
 
-    /// Makes an offer of a lane to a puller, if this node has lanes and room for one.
+    /// Offers a lane to a puller; returns `None` where this node has no lanes or no room for one more.
     pub fn offer_lane(&self, peer: PeerId) -> Option<LaneTicket> {
         self.lanes.as_ref()?.offer(peer)
     }
 
-    /// Tells whether a peer is in a network of one's own, over every connection to it; a relay's is not.
+    /// Tells whether every connection to a peer stays in a private network. A relayed connection does not.
     pub async fn is_near(&self, peer: PeerId) -> bool {
         let addresses = self.call(|reply| Command::RemoteIps { peer, reply }).await.unwrap_or_default();
         !addresses.is_empty() && addresses.into_iter().all(is_near)
     }
 
-    /// Tells whether this node takes lanes.
+    /// Tells whether this node has lanes.
     pub const fn has_lanes(&self) -> bool {
         self.lanes.is_some()
     }
 
-    /// Notes that a peer has offered no lane though it was asked for one.
+    /// Records that a peer has offered no lane when this node asked for one.
     pub fn note_no_offer(&self, peer: PeerId) {
         if let Some(lanes) = &self.lanes {
             lanes.note(peer, "the peer offers no lane");
         }
     }
 
-    /// Connects to a lane that `peer` has offered, at an address by which it is connected directly and nowhere else.
+    /// Connects to a lane that `peer` has offered, only at IP addresses of its direct connections.
     ///
     /// # Errors
     /// See [`LaneError`].
@@ -294,7 +155,8 @@ impl Network {
         lanes.dial(peer, &addresses, ports, token).await
     }
 
-    /// Looks for providers of a key in the DHT; they come as they are found, until the query ends.
+    /// Looks up providers of a key in the DHT, and returns a channel that yields each as it is found. The channel
+    /// closes when the query ends.
     pub async fn providers(&self, key: DhtKey) -> mpsc::Receiver<PeerId> {
         let (found, providers) = mpsc::channel(PROVIDERS_TOLD_MAX);
         self.tell(Command::Providers { key, found }).await;
@@ -311,22 +173,22 @@ impl Network {
         self.tell(Command::Announce(Box::new(announcement))).await;
     }
 
-    /// Tells whether others reach this node; `None` offline.
+    /// Returns how peers reach this node; `None` while it is offline.
     pub async fn reachability(&self) -> Option<Reachability> {
         self.call(Command::Reachability).await
     }
 
-    /// Returns whom this node is connected to, as it would tell `asker`: with the addresses that are fit for it.
+    /// Returns the connected peers that this node names to `asker`, each with the addresses that `asker` may be told.
     pub async fn acquaintances(&self, asker: PeerId) -> Vec<Holder> {
         self.call(|reply| Command::Acquaintances { asker, reply }).await.unwrap_or_default()
     }
 
-    /// Returns the peers that are connected and speak our protocols, who has been here for longest first.
+    /// Returns the connected peers of this swarm, longest connected first.
     pub async fn connected(&self) -> Vec<PeerId> {
         self.call(Command::Connected).await.unwrap_or_default()
     }
 
-    /// Returns what is known of the peers that are connected.
+    /// Describes the connected peers.
     pub async fn peers(&self) -> Vec<PeerInfo> {
         let mut peers = self.call(Command::Peers).await.unwrap_or_default();
         for info in &mut peers {
@@ -341,7 +203,7 @@ impl Network {
         peers
     }
 
-    /// Disconnects.
+    /// Disconnects from all peers, and ends the event loop.
     pub async fn shutdown(&self) {
         self.call(Command::Shutdown).await;
     }
@@ -352,7 +214,7 @@ impl Network {
         }
     }
 
-    /// Sends a command and waits for its answer; `None` offline, or where the event loop has ended.
+    /// Sends a command and waits for its answer; `None` while offline, or where the event loop has ended.
     async fn call<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.commands.as_ref()?.send(command(reply)).await.ok()?;

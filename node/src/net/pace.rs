@@ -1,21 +1,21 @@
-//! [`Pace`]: a limit on what is read or written, as whoever keeps it tells.
+//! [`Pace`]: how fast a stream or a lane reads and writes.
 
 use std::time::Duration;
 
-/// Bytes that go at once where there is a limit, so that it is felt as one by the line and not as a stutter.
+/// Bytes that are read or written at once under a limit: few, so that the line carries them evenly.
 pub(super) const PACED_BYTES: usize = 64 << 10;
 
-/// How fast bytes may go.
+/// How fast bytes are read or written.
 #[derive(Clone, Copy)]
 pub enum Pace<'a> {
-    /// As fast as they can.
+    /// Without a limit.
     Free,
-    /// Is told of every run of bytes, and says how long to wait before them.
+    /// Under a limit: the function takes the number of bytes of the next run, and returns how long to wait before it.
     Kept(&'a (dyn Fn(usize) -> Duration + Sync)),
 }
 
 impl Pace<'_> {
-    /// Returns how many bytes may go at once, where `free` may without a limit.
+    /// Returns how many bytes to read or write at once: `free` without a limit.
     pub(super) const fn run(&self, free: usize) -> usize {
         match self {
             Self::Free => free,
@@ -30,7 +30,7 @@ impl Pace<'_> {
         }
     }
 
-    /// Waits on a thread of its own.
+    /// Waits before `bytes` more bytes, blocking the thread.
     pub(super) fn sleep(&self, bytes: usize) {
         let wait = self.wait(bytes);
         if !wait.is_zero() {
@@ -38,7 +38,7 @@ impl Pace<'_> {
         }
     }
 
-    /// Waits on a task.
+    /// Waits before `bytes` more bytes, in a task.
     pub(super) async fn pass(&self, bytes: usize) {
         let wait = self.wait(bytes);
         if !wait.is_zero() {

@@ -1,7 +1,7 @@
-//! [`PiecePool`]: buffers for pieces that are used again, and a bound on how many there are.
+//! [`PiecePool`]: reuses the buffers of pieces, and bounds how many there are.
 //!
-//! A megabyte that is allocated for every piece is given back to the system and zeroed by it each time, which costs as much
-//! as hashing it. Whoever receives waits while all buffers are in use, so a slow disk holds back the sockets.
+//! Allocating 1 MiB for each piece costs as much as hashing it, because the system takes the memory back and zeroes it
+//! each time. A receiver waits while all buffers are in use, so a slow disk slows the sockets down.
 
 use std::fmt;
 use std::ops::Deref;
@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::limits::PIECES_IN_MEMORY_MAX;
 
-/// A piece, and one byte more for the type that TLS keeps behind every record.
+/// Bytes of a piece, and one more for the type that TLS puts behind the content of a record.
 const BUFFER_LEN: usize = PIECE_LEN as usize + 1;
 
 /// The buffers of a node. Cheap to clone.
@@ -27,7 +27,7 @@ pub(super) struct Pool {
     users: AtomicUsize,
 }
 
-/// The bytes of a piece, in a buffer that goes back to its pool.
+/// The bytes of a piece. Dropping them returns the buffer to its pool.
 pub struct PieceBytes {
     buffer: Vec<u8>,
     length: usize,
@@ -36,19 +36,20 @@ pub struct PieceBytes {
 }
 
 impl PiecePool {
-    /// Returns a pool without any buffer yet.
+    /// Returns a pool that has allocated no buffer yet.
     pub fn new() -> Self {
         let room = Arc::new(Semaphore::new(PIECES_IN_MEMORY_MAX));
         Self(Arc::new(Pool { room, free: Mutex::default(), users: AtomicUsize::new(0) }))
     }
 
-    /// Waits for a buffer; what it holds is of no meaning, and [`PieceBytes::set_len`] says how much of it is a piece.
+    /// Waits for a buffer. Its content is arbitrary; the caller writes a piece and sets its length with
+    /// [`PieceBytes::set_len`].
     pub async fn take(&self) -> PieceBytes {
-        let room = self.0.room.clone().acquire_owned().await.expect("nobody closes this semaphore");
+        let room = self.0.room.clone().acquire_owned().await.expect("this semaphore is never closed");
         self.buffer(room)
     }
 
-    /// The same, on a thread of its own.
+    /// The same, blocking the thread.
     pub(super) fn take_blocking(&self, runtime: &Handle) -> PieceBytes {
         match self.0.room.clone().try_acquire_owned() {
             Ok(room) => self.buffer(room),
@@ -62,14 +63,14 @@ impl PiecePool {
         PieceBytes { buffer, length: 0, pool: self.0.clone(), _room: room }
     }
 
-    /// Keeps buffers that nobody uses for as long as the guard lives; once nobody does, their memory is given back.
+    /// Keeps unused buffers for as long as the guard lives. When the last guard is dropped, they are freed.
     pub fn enter(&self) -> PoolUse {
         self.0.users.fetch_add(1, Ordering::AcqRel);
         PoolUse(self.0.clone())
     }
 }
 
-/// Somebody will want buffers again and again.
+/// Keeps the unused buffers of a pool: a pull holds it while it receives pieces.
 #[derive(Debug)]
 pub struct PoolUse(Arc<Pool>);
 
@@ -94,12 +95,12 @@ impl Pool {
 }
 
 impl PieceBytes {
-    /// Says how many of the bytes are the piece.
+    /// Sets how many bytes of the buffer are the piece, [`PIECE_LEN`] at most.
     pub fn set_len(&mut self, length: usize) {
         self.length = length.min(PIECE_LEN as usize);
     }
 
-    /// Returns the whole buffer, to be written to.
+    /// Returns the whole buffer, for writing: a piece and one byte more.
     pub fn buffer_mut(&mut self) -> &mut [u8] {
         &mut self.buffer
     }
@@ -158,11 +159,11 @@ mod tests {
         assert_eq!(&*one, [7]);
         drop(one);
         let again = pool.take().await;
-        assert!(again.is_empty(), "what was there before is not shown");
+        assert!(again.is_empty(), "the former content is not shown");
         drop((again, taken));
         assert_eq!(pool.0.free().len(), PIECES_IN_MEMORY_MAX);
         drop(using);
-        assert!(pool.0.free().is_empty(), "nobody wants them any more");
+        assert!(pool.0.free().is_empty(), "no guard keeps them");
         drop(pool.take().await);
         assert!(pool.0.free().is_empty());
     }

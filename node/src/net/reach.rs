@@ -1,7 +1,7 @@
-//! Which addresses may be dialled: global ones always, others only where their range has been opened.
+//! Decides which addresses this node may dial: global ones always, others only while their range is open.
 //!
-//! A peer could otherwise make us knock on doors inside our own network. A range is opened by an address that the user,
-//! the configuration or mDNS gave, and by a live connection over it.
+//! Otherwise a peer could make this node connect to machines inside the user's network. A range is opened by an address
+//! that the user, the configuration or mDNS gave, and by a live connection over it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
-/// The kind of network that an address lies in.
+/// The range that an IP address lies in (IANA's special-purpose address registries).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Range {
     Global,
@@ -29,11 +29,12 @@ pub(super) enum Range {
     UniqueLocal,
     /// Documentation and benchmark networks, which test beds use.
     TestBed,
-    /// Nothing that can be dialled: unspecified, multicast, broadcast, reserved, cloud metadata.
+    /// Never dialled: unspecified, multicast, broadcast, reserved, cloud metadata.
     Never,
 }
 
-/// Returns the range of an address, by its first IP address; a name is judged when it has been resolved.
+/// Returns the range of an address by its first IP address; `None` for a DNS name, which is checked once it is
+/// resolved.
 pub(super) fn range(address: &Multiaddr) -> Option<Range> {
     address.iter().find_map(|part| match part {
         Protocol::Ip4(ip) => Some(range_v4(ip)),
@@ -42,7 +43,13 @@ pub(super) fn range(address: &Multiaddr) -> Option<Range> {
     })
 }
 
-/// Tells whether an address lies in a network of one's own: nobody pays for what goes there.
+/// Tells whether a peer that is connected over `ranges` may name an address to this node, or may be told it. A global
+/// address and a DNS name always may, another address only where it lies in one of these ranges.
+pub(super) fn is_fit(address: &Multiaddr, ranges: &[Range]) -> bool {
+    range(address).is_none_or(|range| range == Range::Global || ranges.contains(&range))
+}
+
+/// Tells whether an address lies in a private network or on this machine, where traffic costs no uplink.
 pub fn is_near(ip: IpAddr) -> bool {
     match range_of(ip) {
         Range::Loopback
@@ -51,12 +58,12 @@ pub fn is_near(ip: IpAddr) -> bool {
         | Range::Private192
         | Range::LinkLocal
         | Range::UniqueLocal => true,
-        // Behind a carrier's NAT are its other customers.
+        // Behind a carrier's NAT are the carrier's other customers.
         Range::Global | Range::CarrierNat | Range::TestBed | Range::Never => false,
     }
 }
 
-/// Tells whether an address is one of the world's, which anybody may lead us to.
+/// Tells whether an address is global: any peer may name it, and any redirect may lead to it.
 pub fn is_global(ip: IpAddr) -> bool {
     range_of(ip) == Range::Global
 }
@@ -90,7 +97,7 @@ fn range_v6(ip: Ipv6Addr) -> Range {
         [0, 0, 0, 0, 0, 0, 0, 1] => Range::Loopback,
         // Unspecified, and the deprecated IPv4-compatible form.
         [0, 0, 0, 0, 0, 0, _, _] => Range::Never,
-        // NAT64 and 6to4 carry an IPv4 address that is judged instead.
+        // NAT64 and 6to4 carry an IPv4 address, and its range counts.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => range_v4(embedded(high, low)),
         [0x2002, high, low, ..] => range_v4(embedded(high, low)),
         [0xfe80..=0xfebf, ..] => Range::LinkLocal,
@@ -108,24 +115,24 @@ fn embedded(high: u16, low: u16) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, d)
 }
 
-/// The ranges that are open. Cheap to clone; the transport and the event loop share it.
+/// The open ranges. Cheap to clone; the transport and the event loop share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OpenRanges(Arc<Mutex<BTreeMap<Range, usize>>>);
 
 impl OpenRanges {
-    /// Opens the range of an address that the user, the configuration or mDNS gave, for good.
+    /// Opens for good the range of an address that the user, the configuration or mDNS gave.
     pub(super) fn open(&self, address: &Multiaddr) {
         self.connected(address);
     }
 
-    /// Opens the range of a connection's remote address, for as long as it lives.
+    /// Opens the range of a connection's remote address until [`Self::disconnected`].
     pub(super) fn connected(&self, address: &Multiaddr) {
         if let Some(range) = range(address) {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(range).or_default() += 1;
         }
     }
 
-    /// A connection over this address is gone.
+    /// Closes the range of a connection that has ended, unless something else keeps it open.
     pub(super) fn disconnected(&self, address: &Multiaddr) {
         let Some(range) = range(address) else { return };
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,7 +150,7 @@ impl OpenRanges {
             Some(Range::Global) => true,
             Some(Range::Never) => false,
             Some(range) => self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&range),
-            // A name: what it resolves to comes by again.
+            // A DNS name: the transport asks again with the addresses that it resolves to.
             None => true,
         }
     }
@@ -153,7 +160,7 @@ impl OpenRanges {
 mod tests {
     use super::*;
 
-    /// The forms of T15: each would reach something inside, and is not dialled unless its range is open.
+    /// The forms of threat T15: each would reach an inner network, and is not dialled unless its range is open.
     #[test]
     fn private_addresses_are_not_dialled_unless_their_range_is_open() {
         let closed = OpenRanges::default();

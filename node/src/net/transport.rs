@@ -1,5 +1,6 @@
-//! How connections are made: TCP with TLS (or noise) and yamux, QUIC, names by DNS, circuits through relays; and the gate
-//! before all of them.
+//! Builds the transport: TCP with TLS (or noise) and yamux, QUIC, DNS names, circuits through relays.
+//!
+//! A gate before TCP and QUIC refuses addresses that [`super::reach`] does not allow.
 
 use std::io;
 use std::pin::Pin;
@@ -16,11 +17,14 @@ use libp2p::core::upgrade::{
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId, Transport, dns, noise, quic, relay, tcp, tls, yamux};
 
+use super::error::StartError;
 use super::limits::{DIAL_TIMEOUT, STREAMS_PER_CONNECTION_MAX};
-use super::network::StartError;
 use super::reach::OpenRanges;
 
-/// Builds the transport of a node. TLS is offered before noise: it is faster.
+/// Builds the transport of a node. It offers TLS before noise, because TLS is faster.
+///
+/// # Errors
+/// Fails where TLS, noise or the system's DNS resolver cannot be set up.
 pub(super) fn build(
     keypair: &Keypair,
     relayed: relay::client::Transport,
@@ -48,13 +52,13 @@ pub(super) fn build(
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     let direct = OrTransport::new(quic, tcp).map(|either, _| either.into_inner());
     let gated = Gate { inner: direct.boxed(), ranges };
-    // The gate stands behind DNS, so that a name which resolves to a private address is judged by it.
-    // What a circuit leads over is dialled by itself, and passes the gate then.
+    // The gate stands behind DNS, so that it sees the address that a name resolves to.
+    // A relay is dialled before a circuit through it, and its address passes the gate then.
     let named = dns::tokio::Transport::system(gated).map_err(StartError::Dns)?;
     Ok(OrTransport::new(relayed, named).map(|either, _| either.into_inner()).boxed())
 }
 
-/// TLS or noise, as the two ends agree; either tells who is there.
+/// TLS or noise, as the two ends agree; either proves the peer id of the other end.
 #[derive(Clone)]
 struct Security(SelectUpgrade<tls::Config, noise::Config>);
 
@@ -67,7 +71,7 @@ impl UpgradeInfo for Security {
     }
 }
 
-/// A stream that TLS or noise protects.
+/// A stream that TLS or noise encrypts.
 type Secured<C> = Either<tls::TlsStream<C>, noise::Output<C>>;
 
 fn secured<C>(
@@ -99,7 +103,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> OutboundConnectionUpgra
     }
 }
 
-/// Lets only addresses through that may be dialled.
+/// Refuses to dial an address in a range that is not open.
 struct Gate {
     inner: Boxed<(PeerId, StreamMuxerBox)>,
     ranges: OpenRanges,
@@ -128,7 +132,7 @@ impl Transport for Gate {
             tracing::debug!(%address, "an address in a range that is not open is not dialled");
             return Err(TransportError::Other(io::Error::new(
                 io::ErrorKind::PermissionDenied,
-                "private address that neither the user nor a neighbour gave",
+                "private address that neither the user nor mDNS gave",
             )));
         }
         self.inner.dial(address, options)

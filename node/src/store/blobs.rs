@@ -1,4 +1,4 @@
-//! Whole blobs: keeping, reading.
+//! Whole blobs: keeps, opens, reads and removes them.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -14,7 +14,7 @@ use super::front::Store;
 use super::index::BlobRecord;
 use super::{disk, paths};
 
-/// A verified blob that is open for serving.
+/// A verified blob, open for reading.
 #[derive(Debug)]
 pub struct BlobFile {
     digest: Digest,
@@ -25,29 +25,29 @@ pub struct BlobFile {
 }
 
 impl BlobFile {
-    /// Returns how the blob is cut.
+    /// Returns the size of the blob and its pieces.
     pub const fn layout(&self) -> BlobLayout {
         self.layout
     }
 
-    /// Fills `bytes` from `offset`. Who reads this way verifies what was read: it may have changed.
+    /// Fills `bytes` from `offset`. The caller verifies the bytes, because the file may have changed.
     ///
     /// # Errors
-    /// The file ends before, or cannot be read.
+    /// Fails where the file ends before, or cannot be read.
     pub fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), ReadError> {
         let io = |source| ReadError::Io { path: self.path.clone(), source };
         disk::read_at(&self.file, bytes, offset).map_err(io)
     }
 
-    /// Reads a piece into `bytes`, replacing what is there.
+    /// Reads a piece into `bytes`, replacing their content.
     ///
     /// # Errors
-    /// The file has changed since it was verified, or cannot be read.
+    /// Fails where the file has changed since it was verified, or cannot be read.
     pub fn read_piece(&self, piece: PieceIndex, bytes: &mut Vec<u8>) -> Result<(), ReadError> {
         let io = |source| ReadError::Io { path: self.path.clone(), source };
         bytes.resize(self.layout.piece_len(piece), 0);
         disk::read_at(&self.file, bytes, self.layout.offset(piece)).map_err(io)?;
-        // Looked at after the read: what was written before it is seen.
+        // The fingerprint is taken after the read, so that it shows every write before the read.
         let now = Fingerprint::of(&self.file.metadata().map_err(io)?);
         match self.verified.compare(&now) {
             Compared::Same | Compared::Linked => Ok(()),
@@ -57,10 +57,10 @@ impl BlobFile {
 }
 
 impl Store {
-    /// Keeps a small blob.
+    /// Stores a small blob, and returns its digest.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// Fails where the blob cannot be written.
     pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, WriteError> {
         let mut hasher = StateHasher::new();
         hasher.update(bytes);
@@ -74,7 +74,7 @@ impl Store {
         Ok(hashed.digest)
     }
 
-    /// Gives a synced file that has been hashed its final name, its states first.
+    /// Writes the states of a hashed and synced file, and then renames it to its final name.
     pub(super) fn keep(&self, hashed: &Hashed, file: &Path) -> Result<(), WriteError> {
         let Hashed { digest, states } = hashed;
         if self.is_verified(digest) {
@@ -88,7 +88,7 @@ impl Store {
         self.record_verified(digest)
     }
 
-    /// Writes down the states of a blob of more than one piece.
+    /// Writes the states of a blob of more than one piece.
     pub(super) fn put_states(&self, digest: &Digest, states: &PieceStates) -> Result<(), WriteError> {
         if states.layout().piece_count() == 1 {
             return Ok(());
@@ -96,7 +96,7 @@ impl Store {
         self.paths().write_file(&self.paths().states(digest), &states.to_bytes())
     }
 
-    /// Records that the file of this blob is, as it is now, what its name says.
+    /// Records the present fingerprint of a blob's file as verified.
     pub(super) fn record_verified(&self, digest: &Digest) -> Result<(), WriteError> {
         let path = self.paths().blob(digest);
         let metadata = fs::metadata(&path).map_err(|source| WriteError::Io { path, source })?;
@@ -108,33 +108,34 @@ impl Store {
         Ok(())
     }
 
-    /// Tells whether a blob is here whole. Whether it has changed since it was verified is seen when it is opened.
+    /// Tells whether the store holds a whole blob. [`Self::open_blob`] finds out whether it has changed since it was
+    /// verified.
     pub fn contains(&self, digest: &Digest) -> bool {
         matches!(self.index().blob(digest), Ok(Some(_)))
     }
 
-    /// Tells whether a blob is here, and its file is what it was when it was verified.
+    /// Tells whether the store holds a whole blob that has not changed since it was verified.
     pub fn is_verified(&self, digest: &Digest) -> bool {
         self.open_blob(digest).is_ok()
     }
 
-    /// Returns the size of a blob that is here, in bytes.
+    /// Returns the size in bytes of a whole blob; `None` where the store does not hold it.
     pub fn blob_size(&self, digest: &Digest) -> Option<u64> {
         self.index().blob(digest).ok().flatten().map(|record| record.size)
     }
 
-    /// Lists the blobs that are here.
+    /// Lists the whole blobs.
     ///
     /// # Errors
-    /// The index does not answer.
+    /// Fails where the index cannot be read.
     pub fn blobs(&self) -> Result<Vec<Digest>, ReadError> {
         Ok(self.index().blobs()?.into_iter().map(|(digest, _)| digest).collect())
     }
 
-    /// Opens a blob for serving.
+    /// Opens a blob for reading.
     ///
     /// # Errors
-    /// It is not here, or its file has changed since it was verified.
+    /// Fails where the store does not hold it, or its file has changed since it was verified.
     pub fn open_blob(&self, digest: &Digest) -> Result<BlobFile, ReadError> {
         let record = self.index().blob(digest)?.ok_or(ReadError::NotHere { digest: *digest })?;
         let path = self.paths().blob(digest);
@@ -160,10 +161,10 @@ impl Store {
         Ok(BlobFile { digest: *digest, layout, path, file, verified: now })
     }
 
-    /// Reads a whole blob of at most `max` bytes, and hashes it.
+    /// Reads a whole blob of at most `max` bytes, and verifies it.
     ///
     /// # Errors
-    /// It is not here, too large, or damaged.
+    /// Fails where the store does not hold it, or it is too large or damaged.
     pub fn read_blob(&self, digest: &Digest, max: u64) -> Result<Vec<u8>, ReadError> {
         let size = self.blob_size(digest).ok_or(ReadError::NotHere { digest: *digest })?;
         if size > max {
@@ -177,7 +178,7 @@ impl Store {
     /// Reads at most `length` bytes of a verified blob from `offset`, fewer at its end.
     ///
     /// # Errors
-    /// It is not here, or its file has changed since it was verified.
+    /// Fails where the store does not hold it, or its file has changed since it was verified.
     pub fn read_range(&self, digest: &Digest, offset: u64, length: usize) -> Result<Vec<u8>, ReadError> {
         let blob = self.open_blob(digest)?;
         let left = blob.layout.size().saturating_sub(offset);
@@ -187,18 +188,18 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Opens a verified blob's file, to be read only.
+    /// Opens the file of a verified blob, read-only.
     ///
     /// # Errors
-    /// It is not here, or its file has changed since it was verified.
+    /// Fails where the store does not hold it, or its file has changed since it was verified.
     pub fn open_file(&self, digest: &Digest) -> Result<File, ReadError> {
         Ok(self.open_blob(digest)?.file)
     }
 
-    /// Returns the piece states of a blob: those that were kept, else computed from its bytes, and kept.
+    /// Returns the piece states of a blob: the stored ones, or else computed from its bytes and then stored.
     ///
     /// # Errors
-    /// It is not here, cannot be read, or is damaged.
+    /// Fails where the store does not hold it, or it cannot be read or is damaged.
     pub fn states(&self, digest: &Digest) -> Result<PieceStates, ReadError> {
         if let Some(partial) = self.open_partial(digest).first() {
             return Ok(partial.states().clone());
@@ -215,7 +216,7 @@ impl Store {
         Ok(hashed.states)
     }
 
-    /// The states that were written down, `None` where there are none or they do not fit.
+    /// Returns the stored states; `None` where there are none or they are not those of `size` bytes.
     pub(super) fn kept_states(&self, digest: &Digest, size: u64) -> Option<PieceStates> {
         let layout = BlobLayout::new(size).ok()?;
         let bytes = if layout.piece_count() == 1 {
@@ -226,7 +227,7 @@ impl Store {
         PieceStates::parse(layout, &bytes).ok()
     }
 
-    /// Hashes the file of a blob, whatever it is now.
+    /// Hashes the present content of a blob's file.
     pub(super) fn hash_blob(&self, digest: &Digest, on_bytes: &dyn Fn(u64)) -> Result<Hashed, ReadError> {
         let path = self.paths().blob(digest);
         let io = |source| ReadError::Io { path: path.clone(), source };
@@ -240,7 +241,7 @@ impl Store {
         hash(file, on_bytes).map_err(io)?.ok_or(ReadError::Damaged { digest: *digest })
     }
 
-    /// Removes a blob and its states.
+    /// Removes a blob and its states, and returns its size in bytes.
     pub(super) fn remove_blob(&self, digest: &Digest) -> Result<u64, WriteError> {
         let size = self.blob_size(digest).unwrap_or(0);
         self.index().remove_blob(digest)?;
@@ -251,7 +252,7 @@ impl Store {
     }
 }
 
-/// Hashes a file from its first byte to its last, whatever it is now; `None` where it is larger than a blob may be.
+/// Hashes the present content of a file from its first byte to its last; `None` where it is larger than a blob may be.
 pub(super) fn hash(mut file: File, on_bytes: &dyn Fn(u64)) -> io::Result<Option<Hashed>> {
     let mut hasher = StateHasher::new();
     let mut buffer = vec![0; crate::store::import_files::READ_AT_ONCE];

@@ -1,7 +1,7 @@
-//! How much is kept: reserving room, and evicting what was used longest ago.
+//! Bounds the size of the store: reserves room, and evicts the models that were used longest ago.
 //!
-//! What is removed is whole models, and blobs that belong to none; never what is pinned, and never what a live
-//! [`Lease`] needs. What to remove is planned by a pure function.
+//! Eviction removes whole models, and blobs that belong to no model. It never removes a pinned model, or a blob that a
+//! live [`Lease`] protects. A pure function plans it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,16 +15,16 @@ use super::documents::DocumentKind;
 use super::error::{ReadError, ReserveError, WriteError};
 use super::front::Store;
 
-/// How large the cache may be.
+/// The bounds of the store's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CacheLimits {
-    /// Bytes of blobs; `None` for as many as the disk takes.
+    /// Most bytes of whole blobs; `None` for as many as the disk holds.
     pub max_size: Option<u64>,
     /// Bytes that stay free on the disk.
     pub min_free: u64,
 }
 
-/// What was removed, or would be.
+/// The models and blobs that a collection has removed, or would remove.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GcReport {
     pub models: Vec<Digest>,
@@ -32,7 +32,7 @@ pub struct GcReport {
     pub bytes: u64,
 }
 
-/// Room that is set aside, and blobs that are not removed, while this lives.
+/// Keeps room reserved, and protects blobs from eviction, until it is dropped.
 #[derive(Debug)]
 pub struct Lease {
     id: u64,
@@ -62,7 +62,7 @@ impl Drop for Lease {
     }
 }
 
-/// A model as far as the store knows it.
+/// What eviction knows of a model.
 #[derive(Debug, Clone)]
 struct Model {
     manifest: Digest,
@@ -71,20 +71,20 @@ struct Model {
     last_used: u64,
 }
 
-/// All that eviction is decided by.
+/// What eviction is decided by.
 #[derive(Debug, Default)]
 struct Snapshot {
-    /// By the key of their document.
+    /// The models, by the key of their document.
     models: BTreeMap<String, Model>,
-    /// Size of each blob that is here.
+    /// The size of each whole blob, in bytes.
     blobs: BTreeMap<Digest, u64>,
-    /// What live leases protect: blobs, and models by their manifest.
+    /// The digests that live leases protect: of blobs, and of models' manifests.
     protected: BTreeSet<Digest>,
-    /// Blobs that came while a lease was live, whose model may not be known yet.
+    /// Blobs that were stored while a lease was live: the model that they belong to may not be recorded yet.
     young: BTreeSet<Digest>,
 }
 
-/// What is to be removed, in order.
+/// The models and blobs to remove, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
     models: Vec<(String, Digest)>,
@@ -93,7 +93,7 @@ struct Plan {
 }
 
 /// Plans what to remove: first all blobs that belong to no model, then the models that were used longest ago, until
-/// `excess` bytes are gone.
+/// `excess` bytes are planned.
 fn plan(snapshot: &Snapshot, excess: u64) -> Plan {
     let mut users: BTreeMap<Digest, usize> = BTreeMap::new();
     for blob in snapshot.models.values().flat_map(|model| &model.blobs) {
@@ -142,11 +142,11 @@ struct ModelBlobs {
 }
 
 impl Store {
-    /// Sets room aside for `bytes` more, evicting what was used longest ago. What is in `protect` is not removed while
-    /// the lease lives, nor is any blob that comes meanwhile.
+    /// Reserves room for `bytes` more, evicting the models that were used longest ago. While the lease lives, eviction
+    /// removes neither what `protect` names nor any blob that is stored meanwhile.
     ///
     /// # Errors
-    /// The cache or the disk has no room, even with all evicted that may be.
+    /// Fails where the store or the disk has no room, even after evicting all that may be evicted.
     pub fn reserve(&self, bytes: u64, protect: &BTreeSet<Digest>) -> Result<Lease, ReserveError> {
         let _one = self.cache_lock();
         let CacheLimits { max_size, min_free } = self.limits();
@@ -176,10 +176,11 @@ impl Store {
         Ok(lease)
     }
 
-    /// Removes blobs that belong to no model, partial blobs that no model waits for, and models above the cache's size.
+    /// Removes blobs and partial blobs that belong to no model, and models beyond the store's size; with `dry_run`,
+    /// only reports them.
     ///
     /// # Errors
-    /// The disk or the index does not answer. With `dry_run` nothing is removed.
+    /// Fails where a file or the index cannot be read or written.
     pub fn gc(&self, dry_run: bool) -> Result<GcReport, ReadError> {
         let _one = self.cache_lock();
         let snapshot = self.snapshot()?;
@@ -213,18 +214,17 @@ impl Store {
         Ok(report)
     }
 
-    /// Remembers that a model was used now.
+    /// Records that a model was used now.
     pub fn touch(&self, manifest: &Digest) {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        // Nanoseconds would do no harm, but seconds since 1970 are what is shown; the order within one second is kept by
-        // counting up.
+        // The time is shown in seconds since 1970. Counting up keeps the order of uses within one second.
         let last = self.next_use(now.as_secs());
         if let Err(error) = self.index().touch(manifest, last) {
-            tracing::warn!(%manifest, %error, "the use of a model is not remembered");
+            tracing::warn!(%manifest, %error, "the use of a model cannot be recorded");
         }
     }
 
-    /// Returns when a model was last used, in seconds since 1970; `None` when that is not known.
+    /// Returns when a model was last used, in seconds since 1970; `None` where the index does not know.
     pub fn last_used(&self, manifest: &Digest) -> Option<u64> {
         self.index().last_used(manifest)
     }
@@ -266,7 +266,7 @@ impl Store {
     }
 
     fn lease(&self, bytes: u64, protect: &BTreeSet<Digest>) -> Lease {
-        /// File times may be a little behind the clock.
+        /// How far the times of files may lag behind the clock.
         const SLACK: std::time::Duration = std::time::Duration::from_secs(2);
         let since = SystemTime::now().checked_sub(SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
         let leases = self.leases();
@@ -278,7 +278,7 @@ impl Store {
         Lease { id, leases: leases.clone() }
     }
 
-    /// A blob has come that room was set aside for.
+    /// Releases the room of a blob that was stored under a lease: its bytes count as used now.
     pub(super) fn settle_leases(&self, digest: &Digest, size: u64) {
         let mut table = self.leases().0.lock().unwrap_or_else(PoisonError::into_inner);
         for reserved in table.live.values_mut().filter(|it| it.protect.contains(digest)) {

@@ -1,11 +1,11 @@
-//! What is the operating system's own, in one place, each with a portable fallback.
+//! Calls that differ between operating systems, each with a portable fallback.
 
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-/// Makes a rename or removal in `dir` last through a power cut.
+/// Syncs a directory, so that a rename or removal in it survives a power cut.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]
     File::open(dir)?.sync_all()?;
@@ -14,7 +14,7 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes all of `bytes` at `offset`; several threads may write different places of one file at once.
+/// Writes all of `bytes` at `offset`; several threads may write to different offsets of one file at once.
 pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     #[cfg(unix)]
     return std::os::unix::fs::FileExt::write_all_at(file, bytes, offset);
@@ -51,10 +51,10 @@ pub(super) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<
     }
 }
 
-/// Sets room for `size` bytes of a file aside, where the file system can; else it takes room as it is written.
+/// Allocates disk space for `size` bytes of a file, where the file system can; else writes allocate it.
 ///
 /// # Errors
-/// There is no room for so much; then none is set aside.
+/// Fails where the disk has too little space; then none is allocated.
 pub(super) fn set_aside(file: &File, size: u64) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     if size > 0 {
@@ -65,9 +65,9 @@ pub(super) fn set_aside(file: &File, size: u64) -> io::Result<()> {
                 give_back(file, size);
                 Err(error.into())
             }
-            // Not every file system can do it, and each says so in its own way.
+            // Some file systems cannot, and each returns another error.
             result => {
-                tracing::debug!(?result, size, "room is set aside");
+                tracing::debug!(?result, size, "disk space is allocated");
                 Ok(())
             }
         };
@@ -76,7 +76,7 @@ pub(super) fn set_aside(file: &File, size: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the room back that was set aside for a file of `size` bytes, and holds nothing.
+/// Frees the disk space that [`set_aside`] has allocated for a file of `size` bytes and that holds no data.
 pub(super) fn give_back(file: &File, size: u64) {
     #[cfg(target_os = "linux")]
     {
@@ -87,7 +87,7 @@ pub(super) fn give_back(file: &File, size: u64) {
                 let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
                 let punched = rustix::io::retry_on_intr(|| fallocate(file, flags, at, data.start - at));
                 if let Err(error) = punched {
-                    tracing::debug!(%error, "room that was set aside is not given back");
+                    tracing::debug!(%error, "allocated disk space cannot be freed");
                     return;
                 }
             }
@@ -98,11 +98,11 @@ pub(super) fn give_back(file: &File, size: u64) {
     let _ = (file, size);
 }
 
-/// Returns how many bytes of the disk a file takes; none where that is not known.
+/// Returns how many bytes of disk space a file takes; 0 where the system does not say.
 pub(super) fn taken(file: &File) -> u64 {
     #[cfg(unix)]
     {
-        // POSIX leaves the unit open; it is 512 bytes on every system this runs on.
+        // POSIX does not define the unit; it is 512 bytes on every supported system.
         file.metadata().map_or(0, |it| std::os::unix::fs::MetadataExt::blocks(&it).saturating_mul(512))
     }
     #[cfg(not(unix))]
@@ -112,7 +112,8 @@ pub(super) fn taken(file: &File) -> u64 {
     }
 }
 
-/// Returns how many bytes an ordinary user may still write where `path` is or would be, `None` where that is not known.
+/// Returns how many bytes an ordinary user can still write on the disk of `path`, which need not exist; `None` where
+/// the system does not say.
 pub fn free_space(path: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
@@ -126,7 +127,7 @@ pub fn free_space(path: &Path) -> Option<u64> {
     }
 }
 
-/// Tells whether two paths are or would be on one file system, so that one file can be linked at both.
+/// Tells whether two paths, which need not exist, are on one file system, so that one file can be linked at both.
 pub fn on_one_disk(one: &Path, two: &Path) -> bool {
     #[cfg(unix)]
     {
@@ -140,13 +141,13 @@ pub fn on_one_disk(one: &Path, two: &Path) -> bool {
     }
 }
 
-/// Returns the nearest directory above `path`, or itself, that is there.
+/// Returns `path`, or the nearest directory above it, that exists.
 #[cfg(unix)]
 fn existing(path: &Path) -> Option<&Path> {
     path.ancestors().find(|path| path.exists())
 }
 
-/// Returns the parts of a file that may hold data; holes read as zeros and need not be looked at.
+/// Returns the ranges of a file, in bytes, that may hold data. The others are holes, which read as zeros.
 pub(super) fn data_extents(file: &File, size: u64) -> Vec<Range<u64>> {
     #[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
     {
@@ -155,9 +156,9 @@ pub(super) fn data_extents(file: &File, size: u64) -> Vec<Range<u64>> {
         while at < size {
             let start = match seek(file, SeekFrom::Data(at)) {
                 Ok(start) if start < size => start,
-                // Nothing but a hole is left.
+                // The rest is a hole.
                 Err(rustix::io::Errno::NXIO) => return extents,
-                // Whatever is there may be data.
+                // The rest may be data.
                 _ => at,
             };
             let end = seek(file, SeekFrom::Hole(start)).unwrap_or(size).min(size);
@@ -174,7 +175,7 @@ pub(super) fn data_extents(file: &File, size: u64) -> Vec<Range<u64>> {
     }
 }
 
-/// Makes a file read-only for everybody.
+/// Makes a file read-only for all users.
 pub(super) fn make_read_only(path: &Path) -> io::Result<()> {
     let mut permissions = fs::metadata(path)?.permissions();
     #[cfg(unix)]

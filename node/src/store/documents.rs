@@ -1,4 +1,4 @@
-//! Documents: records that cannot be had again, each an fsynced file of its own, of which the index holds a copy.
+//! Documents: records that cannot be rebuilt. Each is an fsynced file of its own, and the index holds a copy.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -13,28 +13,28 @@ use super::paths;
 pub enum DocumentKind {
     /// A publisher's key documents.
     Publisher,
-    /// What a tag means here.
+    /// The tag record that this node goes by.
     Tag,
-    /// The highest number ever seen of a tag.
+    /// The highest number that this node has seen of a tag.
     Seen,
-    /// What belongs to a model: JSON with a list `blobs`, which is all the store reads of it. The key is the manifest's
-    /// digest, a space, and whose model it is: two publishers may have the same bytes.
+    /// A model: JSON with a list `blobs`, the only field that the store reads. The key is the manifest's digest, a
+    /// space, and the publisher: two publishers may have the same manifest.
     Model,
     /// A model that is never evicted, by the key of its document.
     Pin,
-    /// A directory that a model was put into.
+    /// A directory with a checkout of a model.
     Checkout,
-    /// Two records that contradict each other.
+    /// Two tag records that contradict each other: an equivocation.
     Proof,
-    /// A record that was seen of a tag, and when.
+    /// A tag record that this node has seen, and when.
     History,
-    /// A number of a tag that was given out for signing.
+    /// A number of a tag that this node has given out for signing.
     Reserved,
-    /// Something that a publisher has taken back.
+    /// A revocation of a publisher.
     Revocation,
-    /// Who speaks for models of a publisher.
+    /// A delegation of a publisher.
     Delegation,
-    /// Key documents of a publisher that are not followed here, and are kept for what they revoke.
+    /// Key documents of a publisher that this node does not follow, and keeps because of what they revoke.
     Witness,
 }
 
@@ -74,21 +74,21 @@ impl DocumentKind {
 }
 
 impl Store {
-    /// Writes a document, replacing one of the same key. When it returns, the document lasts.
+    /// Writes a document, replacing one of the same key. Once this returns, the document survives a power cut.
     ///
     /// # Errors
-    /// The disk does not take it; then the old one is still there.
+    /// Fails where the document cannot be written; then the old one remains.
     pub fn put_document(&self, kind: DocumentKind, key: &str, bytes: &[u8]) -> Result<(), WriteError> {
         let path = self.paths().document(kind.name(), key);
-        // The key stands first, so that the index can be made anew from the files.
+        // The file begins with the key, so that the index can be rebuilt from the files.
         self.paths().write_file(&path, &[key.as_bytes(), b"\n", bytes].concat())?;
         Ok(self.index().put_document(kind.name(), key, bytes)?)
     }
 
-    /// Returns a document, `None` where there is none.
+    /// Returns a document; `None` where there is none.
     ///
     /// # Errors
-    /// The disk or the index does not answer.
+    /// Fails where the document or the index cannot be read.
     pub fn get_document(&self, kind: DocumentKind, key: &str) -> Result<Option<Vec<u8>>, ReadError> {
         match self.index().document(kind.name(), key)? {
             Some(DocumentCopy::Inline(bytes)) => Ok(Some(bytes)),
@@ -97,10 +97,10 @@ impl Store {
         }
     }
 
-    /// Returns the documents of a kind whose keys begin with `prefix`, in the order of their keys.
+    /// Returns the keys and documents of a kind with keys that begin with `prefix`, in the order of their keys.
     ///
     /// # Errors
-    /// The disk or the index does not answer.
+    /// Fails where a document or the index cannot be read.
     pub fn list_documents(
         &self,
         kind: DocumentKind,
@@ -117,10 +117,10 @@ impl Store {
         Ok(found)
     }
 
-    /// Removes a document; one that is not there is fine.
+    /// Removes a document; does nothing where there is none.
     ///
     /// # Errors
-    /// The disk or the index does not take it.
+    /// Fails where the file cannot be removed or the index cannot be written.
     pub fn remove_document(&self, kind: DocumentKind, key: &str) -> Result<(), WriteError> {
         paths::remove(&self.paths().document(kind.name(), key))?;
         Ok(self.index().remove_document(kind.name(), key)?)
@@ -136,7 +136,7 @@ impl Store {
     }
 }
 
-/// Parts a document file into its key and the document.
+/// Splits a document file into its key and the document.
 pub(super) fn split_key(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
     Some((std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]))

@@ -1,4 +1,4 @@
-//! What can go wrong in the store, one enum per operation.
+//! Why an operation of the store fails: one enum for each.
 
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::index::IndexError;
 
-/// Tells whether an I/O error says that there is no room left.
+/// Tells whether an I/O error means that the disk or the user's quota is full.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
@@ -23,18 +23,18 @@ pub enum OpenError {
     Version { path: PathBuf, found: String, expected: u32 },
     #[error("{path} cannot be used")]
     Io { path: PathBuf, source: io::Error },
-    #[error("index cannot be opened, nor made anew")]
+    #[error("index can be neither opened nor rebuilt")]
     Index(#[from] IndexError),
 }
 
-/// Why something cannot be written. Nothing is half-written under its name.
+/// Why the store cannot write a file. No file is half-written under its final name.
 #[derive(Debug, Error)]
 pub enum WriteError {
     #[error("{path} cannot be written")]
     Io { path: PathBuf, source: io::Error },
     #[error("index cannot be written")]
     Index(#[from] IndexError),
-    #[error("blob cannot be kept")]
+    #[error("blob cannot be stored")]
     TooLarge(#[from] BlobTooLarge),
 }
 
@@ -47,29 +47,29 @@ pub enum ImportError {
     Changed { path: PathBuf },
     #[error("{path} is too large")]
     TooLarge { path: PathBuf, source: BlobTooLarge },
-    #[error("store does not take it")]
+    #[error("store cannot write it")]
     Write(#[from] WriteError),
 }
 
-/// Why an upload is not kept.
+/// Why an upload is not stored.
 #[derive(Debug, Error)]
 pub enum UploadError {
-    #[error("what was uploaded is {found}, not {expected}")]
+    #[error("uploaded bytes have the digest {found}, not {expected}")]
     Digest { expected: Digest, found: Digest },
-    #[error("store does not take it")]
+    #[error("store cannot write it")]
     Write(#[from] WriteError),
 }
 
-/// Why something cannot be read.
+/// Why the store cannot read a blob or document.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    #[error("{digest} is not here")]
+    #[error("{digest} is not in the store")]
     NotHere { digest: Digest },
     #[error("{digest} has changed since it was verified")]
     Unverified { digest: Digest },
     #[error("{digest} is damaged")]
     Damaged { digest: Digest },
-    #[error("{digest} has {size} bytes, at most {max} are read")]
+    #[error("{digest} has {size} bytes, more than the {max} that are read at once")]
     TooLarge { digest: Digest, size: u64, max: u64 },
     #[error("{digest} has no verified piece {piece}")]
     NoPiece { digest: Digest, piece: PieceIndex },
@@ -77,7 +77,7 @@ pub enum ReadError {
     Io { path: PathBuf, source: io::Error },
     #[error("index cannot be read")]
     Index(#[from] IndexError),
-    #[error("what was found damaged cannot be set aside")]
+    #[error("damaged blob cannot be turned into a partial one")]
     SetAside(#[source] Box<WriteError>),
     #[error("reading was interrupted")]
     Interrupted,
@@ -86,20 +86,20 @@ pub enum ReadError {
 /// Why a partial blob cannot be opened, checkpointed or finished.
 #[derive(Debug, Error)]
 pub enum PartialError {
-    #[error("states of {digest} are those of another size")]
+    #[error("piece states of {digest} are those of another size")]
     OtherSize { digest: Digest },
     #[error("{digest} lacks {missing} pieces")]
     Incomplete { digest: Digest, missing: u32 },
     #[error("{path} cannot be used")]
     Io { path: PathBuf, source: io::Error },
-    #[error("store does not take it")]
+    #[error("store cannot write it")]
     Write(#[from] WriteError),
 }
 
 /// Why a piece is not written.
 #[derive(Debug, Error)]
 pub enum WritePieceError {
-    #[error("piece {piece} of {digest} does not match its states")]
+    #[error("piece {piece} of {digest} does not match the piece states")]
     Mismatch { digest: Digest, piece: PieceIndex },
     #[error("{path} cannot be written")]
     Io { path: PathBuf, source: io::Error },
@@ -107,7 +107,7 @@ pub enum WritePieceError {
     Checkpoint(#[source] Box<PartialError>),
 }
 
-/// Why there is no room.
+/// Why the store cannot reserve room.
 #[derive(Debug, Error)]
 pub enum ReserveError {
     #[error("{bytes} bytes are needed, and the cache may hold {max_size}")]
@@ -116,15 +116,15 @@ pub enum ReserveError {
         "{bytes} bytes are needed, and no more can be evicted: {used} of {max_size} bytes are pinned or in use"
     )]
     CacheFull { bytes: u64, used: u64, max_size: u64 },
-    #[error("{bytes} bytes are needed, {free} are free on the disk, and {min_free} are to stay free")]
+    #[error("{bytes} bytes are needed, {free} are free on the disk, and {min_free} have to stay free")]
     DiskFull { bytes: u64, free: u64, min_free: u64 },
-    #[error("cache cannot be looked through")]
+    #[error("cache cannot be read")]
     Read(#[from] ReadError),
-    #[error("cache cannot be evicted from")]
+    #[error("blobs cannot be evicted")]
     Write(#[from] WriteError),
 }
 
-/// Why a blob is not put into a directory.
+/// Why a blob cannot be put into a directory.
 #[derive(Debug, Error)]
 pub enum PlaceError {
     #[error("blob cannot be read")]

@@ -1,4 +1,4 @@
-//! [`Fingerprint`]: what a file looks like from outside, to see whether it may have changed since it was verified.
+//! [`Fingerprint`]: the metadata of a file, which shows whether it may have changed since it was verified.
 
 use std::fs::Metadata;
 
@@ -15,18 +15,18 @@ pub(super) struct Fingerprint {
     links: u64,
 }
 
-/// How two looks at a file compare.
+/// How two fingerprints of a file compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compared {
     Same,
-    /// Only a hard link has come or gone: that moves the time of change, and no byte.
+    /// Only the number of hard links has changed, and with it the time of change; no byte has.
     Linked,
-    /// It may have been written to.
+    /// The content may have changed.
     Changed,
 }
 
 impl Fingerprint {
-    /// Looks at a file.
+    /// Returns the fingerprint of a file.
     #[cfg(unix)]
     pub(super) fn of(metadata: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
@@ -41,7 +41,7 @@ impl Fingerprint {
         }
     }
 
-    /// Looks at a file, where only size and time of modification are to be had.
+    /// Returns the fingerprint of a file on systems that tell only size and time of modification.
     #[cfg(not(unix))]
     pub(super) fn of(metadata: &Metadata) -> Self {
         let modified =
@@ -50,7 +50,7 @@ impl Fingerprint {
         Self { device: 0, inode: 0, size: metadata.len(), modified, changed: modified, links: 1 }
     }
 
-    /// Compares with a later look.
+    /// Compares with a later fingerprint of the same file.
     pub(super) fn compare(&self, later: &Self) -> Compared {
         if self == later {
             return Compared::Same;

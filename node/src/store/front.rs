@@ -1,4 +1,4 @@
-//! [`Store`]: the front door. One process holds it at a time.
+//! [`Store`]: the handle of the store, and its state. One process opens a store at a time.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -17,12 +17,12 @@ use super::paths::Paths;
 /// Version of the layout on the disk.
 const VERSION: u32 = 1;
 
-/// Everything this node keeps. Cheap to clone; every call blocks, so an async caller makes it on a blocking thread.
+/// A store. Cheap to clone. Its calls block, so async code makes them on a blocking thread.
 #[derive(Debug, Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(Arc<StoreState>);
 
 #[derive(Debug)]
-struct Inner {
+struct StoreState {
     paths: Paths,
     index: Index,
     limits: CacheLimits,
@@ -30,19 +30,19 @@ struct Inner {
     leases: Arc<Leases>,
     /// Bytes of whole blobs.
     used: AtomicU64,
-    /// The last moment of use that was given out, so that no two are equal.
+    /// The time of use that was given out last, so that no two are equal.
     last_use: AtomicU64,
-    /// Held while something is evicted.
+    /// Held during eviction.
     cache: Mutex<()>,
-    /// Held while a blob is rehashed: one at a time takes all cores.
+    /// Held while a blob is rehashed: one rehash uses all cores.
     recheck: Mutex<()>,
-    /// Held while a blob is recorded and counted, so that one that comes twice at once is counted once.
+    /// Held while a blob is recorded and counted, so that two threads that store the same blob count it once.
     records: Mutex<()>,
     /// Locked for as long as this process uses the store.
     _lock: File,
 }
 
-/// What a store holds.
+/// How much a store holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     pub blobs: usize,
@@ -53,17 +53,17 @@ pub struct Usage {
 }
 
 impl Store {
-    /// Opens the store at `root`, making it where there is none.
+    /// Opens the store at `root`, creating it where there is none. Rebuilds a damaged index.
     ///
     /// # Errors
-    /// Another process uses it, it is of another version, or the disk does not answer. A damaged index is no error.
+    /// Fails where another process uses the store, it has another version, or its files cannot be read or written.
     pub fn open(root: &Path, limits: CacheLimits) -> Result<Self, OpenError> {
         let paths = Paths::new(root.to_owned());
         make_dirs(&paths)?;
         let lock = take_lock(&paths)?;
         check_version(&paths)?;
         let index = Index::open(&paths.index())?;
-        let store = Self(Arc::new(Inner {
+        let store = Self(Arc::new(StoreState {
             paths,
             index,
             limits,
@@ -81,29 +81,29 @@ impl Store {
         Ok(store)
     }
 
-    /// Returns where it is.
+    /// Returns the directory of the store.
     pub fn root(&self) -> &Path {
         self.paths().root()
     }
 
-    /// Returns the limits it was opened with.
+    /// Returns the limits that it was opened with.
     pub fn limits(&self) -> CacheLimits {
         self.0.limits
     }
 
-    /// Returns what is here.
+    /// Returns how much the store holds.
     ///
     /// # Errors
-    /// The index does not answer.
+    /// Fails where the index cannot be read.
     pub fn usage(&self) -> Result<Usage, ReadError> {
         let partial_bytes = self.all_partials().iter().map(Partial::verified_bytes).sum();
         Ok(Usage { blobs: self.index().blobs()?.len(), bytes: self.used(), partial_bytes })
     }
 
-    /// Makes what the index holds last. What cannot be had again from the files lasts without this.
+    /// Syncs the index to disk. Files and documents are on disk without this.
     pub fn commit(&self) {
         if let Err(error) = self.index().commit() {
-            tracing::warn!(%error, "the index could not be made to last");
+            tracing::warn!(%error, "the index cannot be synced");
         }
     }
 
@@ -123,10 +123,10 @@ impl Store {
         &self.0.leases
     }
 
-    /// Returns how many bytes may still be written here, what is set aside for partial blobs included, since a lease counts
-    /// it already; `None` where that is not known.
+    /// Returns how many bytes the store's disk can still take; `None` where the system does not say. Disk space that is
+    /// allocated for partial blobs counts as free, because leases count it already.
     pub fn free_space(&self) -> Option<u64> {
-        // In this order, what is given back meanwhile is not counted twice.
+        // This order does not count space twice that another thread frees meanwhile.
         let free = disk::free_space(self.root())?;
         Some(free.saturating_add(self.all_partials().iter().map(Partial::unused_bytes).sum()))
     }
@@ -147,18 +147,18 @@ impl Store {
         self.0.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes of whole blobs.
+    /// Returns the bytes of whole blobs.
     pub(super) fn used(&self) -> u64 {
         self.0.used.load(Ordering::Relaxed)
     }
 
-    /// Counts bytes that have come and gone.
+    /// Counts bytes that were stored and removed.
     pub(super) fn count(&self, come: u64, gone: u64) {
         let count = |used: u64| Some((used + come).saturating_sub(gone));
         let _before = self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
     }
 
-    /// Returns `now`, or one more than the last moment that was given out.
+    /// Returns `now`, or one more than the last time that was given out.
     pub(super) fn next_use(&self, now: u64) -> u64 {
         let next = |last: u64| Some(now.max(last + 1));
         let before = self.0.last_use.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or(0);

@@ -1,8 +1,8 @@
-//! Importing files: each is read once, hashed on the way, and kept under its digest.
+//! Imports files: reads each once, hashes it on the way, and stores it under its digest.
 //!
-//! A file whose states nobody knows is one chain from its first byte to its last, and no two cores can share it. So what
-//! runs beside each other is files: a thread for each core, two files on each, hashed in turn. What is hashed goes to
-//! other threads, which wait for the disk. `reg publish` of one large file is bound by one chain on one core.
+//! A file without known piece states is one chain of SHA-256, which cores cannot share. So each core hashes two files,
+//! their rounds in turn, and other threads wait for the disk. `reg publish` of one large file is bound by one chain on
+//! one core.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -21,10 +21,10 @@ use super::fingerprint::{Compared, Fingerprint};
 use super::front::Store;
 use super::rehash::threads;
 
-/// Bytes that are read at once: as fast as more, and stays in a core's own cache.
+/// Bytes that are read at once: as fast as more, and few enough for a core's own cache.
 pub(super) const READ_AT_ONCE: usize = 256 << 10;
 
-/// Files that are synced and named at once: a file system puts several into one commit.
+/// Files that are synced and renamed at once: a file system puts several into one commit.
 const FINISHED_AT_ONCE: usize = 4;
 
 /// A file that was imported.
@@ -36,27 +36,27 @@ pub struct Imported {
     pub states: PieceStates,
 }
 
-/// A file that is to be imported.
+/// A file to import.
 #[derive(Debug, Clone)]
 pub struct ToImport {
     pub path: PathBuf,
     pub taking: Taking,
 }
 
-/// How a file comes into the store.
+/// How the store takes a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taking {
-    /// A copy of its own, which takes no room where the file system shares extents.
+    /// Copies it. The copy takes no disk space where the file system shares extents.
     Copy,
-    /// Its inode: both names are links of one file. Falls back to a copy where the file system has no links.
+    /// Hard-links it; copies it where the file system cannot.
     Link,
 }
 
 impl Store {
-    /// Imports a file: one read, hashed on the way. `on_bytes` is told of every read.
+    /// Imports a file: reads it once and hashes it on the way. Calls `on_bytes` with the number of bytes of every read.
     ///
     /// # Errors
-    /// The file cannot be read, changes meanwhile, is larger than a blob may be, or the disk does not take it.
+    /// Fails where the file cannot be read, changes meanwhile, is larger than a blob may be, or cannot be stored.
     pub fn import_file(&self, path: &Path, on_bytes: &dyn Fn(u64)) -> Result<Imported, ImportError> {
         let mut import = Import::begin(self, path, Taking::Copy)?;
         let mut buffer = vec![0; READ_AT_ONCE];
@@ -71,10 +71,11 @@ impl Store {
         }
     }
 
-    /// Imports files on all cores, and returns what they are, in the same order. `on_bytes` is told of every read.
+    /// Imports files on all cores, and returns their digests and sizes in the same order. Calls `on_bytes` with the
+    /// number of bytes of every read.
     ///
     /// # Errors
-    /// As for [`Self::import_file`], for the first file where something goes wrong; others may have been kept.
+    /// As for [`Self::import_file`], for the first file that fails; others may have been stored.
     pub fn import_files(
         &self,
         sources: &[ToImport],
@@ -106,7 +107,8 @@ impl Store {
         Ok(results.into_iter().flatten().collect())
     }
 
-    /// Hashes files, two in turn, from `first` on and then from the queue, until there are no more.
+    /// Hashes files from `first` on and then from the queue, two at a time with their rounds in turn, until there are
+    /// no more.
     fn hash_two_and_two(
         &self,
         sources: &[ToImport],
@@ -131,7 +133,7 @@ impl Store {
                 let Some((index, import)) = slot else { continue };
                 *length = import.read(buffer).map_err(|error| queue.stopped(*index, error))?;
                 if *length == 0 {
-                    let (index, import) = slot.take().expect("it was there a line ago");
+                    let (index, import) = slot.take().expect("it was filled a line ago");
                     let hashed = import.hashed().map_err(|error| queue.stopped(index, error))?;
                     if to_keep.send((index, hashed)).is_err() {
                         return Ok(());
@@ -161,7 +163,7 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps what was hashed, until nothing more comes.
+    /// Stores hashed files until the channel closes.
     fn keep_all(
         &self,
         hashed: &Mutex<Receiver<(usize, HashedFile)>>,
@@ -179,7 +181,7 @@ impl Store {
                 Ok(imported) => {
                     results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(imported);
                 }
-                // Whoever still hashes must not wait for room in the channel.
+                // The threads that still hash must not wait for room in the channel.
                 Err(failed) => {
                     while hashed.lock().unwrap_or_else(PoisonError::into_inner).recv().is_ok() {}
                     return Err(failed);
@@ -189,10 +191,10 @@ impl Store {
     }
 }
 
-/// What a thread ends with: nothing, or the file that it could not import.
+/// The result of a thread: nothing, or the index of a file and why it could not be imported.
 type Outcome = Result<(), (usize, ImportError)>;
 
-/// Files that nobody has taken yet, and whether all is to end.
+/// The files that no thread has taken yet, and whether all threads have to end.
 struct Queue {
     waiting: Mutex<VecDeque<usize>>,
     stop: AtomicBool,
@@ -217,17 +219,17 @@ fn interrupted() -> Outcome {
 
 /// A file that is being read.
 struct Import {
-    /// As the user named it.
+    /// The path as the user gave it.
     path: PathBuf,
     from: File,
     before: Fingerprint,
-    /// Where a copy is written; `None` where the temporary file shares the bytes already.
+    /// The file that a copy is written to; `None` where the temporary file shares the bytes already.
     to: Option<File>,
     temporary: Temporary,
     hasher: StateHasher,
 }
 
-/// A file that was read to its end and is not kept yet.
+/// A file that was hashed to its end and is not stored yet.
 struct HashedFile {
     path: PathBuf,
     file: File,
@@ -235,7 +237,7 @@ struct HashedFile {
     hashed: Hashed,
 }
 
-/// A temporary file, removed when this is dropped; once it has its name, it is no longer there.
+/// A temporary file. Dropping this removes it, unless it was renamed.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
@@ -265,7 +267,8 @@ impl Import {
         Ok(Self { path: path.to_owned(), from, before, to, temporary, hasher: StateHasher::new() })
     }
 
-    /// Reads the next bytes, which the caller hashes, and writes them where a copy is made; 0 at the end.
+    /// Reads the next bytes for the caller to hash, and writes them to the copy if there is one. Returns their number,
+    /// 0 at the end.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ImportError> {
         let length = loop {
             match self.from.read(buffer) {
@@ -282,7 +285,7 @@ impl Import {
         Ok(length)
     }
 
-    /// Closes the chain, once all is read.
+    /// Finishes the hash once the whole file is read.
     fn hashed(self) -> Result<HashedFile, ImportError> {
         let Self { path, from, before, to, temporary, hasher } = self;
         let metadata =
@@ -326,7 +329,7 @@ mod tests {
             .map(|index| {
                 let path = dir.path().join(format!("file-{index}"));
                 let size = sizes[index % sizes.len()];
-                // The last ten are the first ten again: one blob may come twice at once.
+                // The last ten are the first ten again, so that two threads import the same blob at once.
                 let bytes: Vec<u8> =
                     (0..size).map(|at| (at as u8) ^ (at >> 9) as u8 ^ (index % 20) as u8).collect();
                 fs::write(&path, bytes).unwrap();

@@ -1,5 +1,7 @@
-//! Imports: blobs that come in order from elsewhere and whose digest is known beforehand. What has come of one stays, so
-//! that a later process goes on from there; it is read and hashed anew, so it need not be believed.
+//! Imports: blobs that arrive in order from an endpoint, with a digest that is known beforehand.
+//!
+//! The bytes of an unfinished import stay, so that a later process continues it. That process hashes them again, so it
+//! need not trust them.
 
 use std::fs::{self, File, TryLockError};
 use std::io::Read;
@@ -13,7 +15,7 @@ use super::error::WriteError;
 use super::front::Store;
 use super::upload::Upload;
 
-/// Why an import does not go on.
+/// Why an import cannot continue.
 #[derive(Debug, Error)]
 pub enum ResumeError {
     #[error("{digest} is being imported already")]
@@ -23,18 +25,18 @@ pub enum ResumeError {
 }
 
 impl Store {
-    /// Goes on with an import of `digest` that an earlier process may have begun. What has come stays when this is
-    /// dropped, until it has its name or is not what it was said to be.
+    /// Begins or continues an import of `digest`. Dropping the upload keeps its bytes for the next one; finishing it
+    /// stores the blob, or deletes the bytes where they have another digest.
     ///
     /// # Errors
-    /// Somebody else imports it at this moment, or the disk does not take it.
+    /// Fails where another task or process is importing it, or its file cannot be read or written.
     pub fn resume_upload(&self, digest: &Digest) -> Result<Upload, ResumeError> {
         let dir = self.paths().imports();
         let path = dir.join(digest.hex());
         let io = |source| WriteError::Io { path: path.clone(), source };
         fs::create_dir_all(&dir).map_err(io)?;
         let mut file = File::options().read(true).append(true).create(true).open(&path).map_err(io)?;
-        // Two that write would mix their bytes.
+        // Two writers would mix their bytes.
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(ResumeError::Busy { digest: *digest }),
@@ -55,10 +57,10 @@ impl Store {
         Ok(Upload::kept(self.clone(), path, file, hasher, size))
     }
 
-    /// Notes that what others call `name`, some hex digits, is this blob.
+    /// Notes that an endpoint calls this blob `name`, some hex digits.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// Fails where the note cannot be written.
     pub fn note_import(&self, name: &str, digest: &Digest) -> Result<(), WriteError> {
         let dir = self.paths().imports();
         let path = dir.join(name);
@@ -66,12 +68,12 @@ impl Store {
         fs::create_dir_all(&dir).and_then(|()| fs::write(&path, digest.to_string())).map_err(io)
     }
 
-    /// Returns the blob that was noted under `name`: a hint, which whoever asks has to check.
+    /// Returns the blob that was noted under `name`: a hint that the caller has to check.
     pub fn noted_import(&self, name: &str) -> Option<Digest> {
         fs::read_to_string(self.paths().imports().join(name)).ok()?.parse().ok()
     }
 
-    /// Throws away what was not imported to its end, but for what is being imported now.
+    /// Deletes unfinished imports, except those that are under way.
     pub(super) fn clear_imports(&self) {
         for entry in fs::read_dir(self.paths().imports()).into_iter().flatten().flatten() {
             let is_free = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());

@@ -1,9 +1,8 @@
-//! The cache's index: the one file that names sled.
+//! [`Index`]: small records that can be rebuilt from the files of the store. The only file that names sled.
 //!
-//! It holds small records that can be had again from the files: which blobs are here and what they looked like when they
-//! were verified, which pieces of partial blobs are verified, copies of documents, and when models were last used.
-//! sled 0.34 loses flushed data at a power cut unless its files are fsynced too, and may panic on damaged ones: hence
-//! [`Index::commit`], and the way it is opened.
+//! The records are: the whole blobs with their verified fingerprints, the verified pieces of partial blobs, copies of
+//! documents, and when models were last used. sled 0.34 loses flushed data at a power cut unless its files are fsynced
+//! too, and may panic on damaged files. So [`Index::commit`] syncs them, and [`Index::open`] catches a panic.
 
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,23 +16,23 @@ use thiserror::Error;
 use super::disk;
 use super::fingerprint::Fingerprint;
 
-/// Bytes of a record: what sled keeps inline, with no file of its own.
+/// Most bytes of a record: as many as sled keeps inline, without a file of its own.
 pub(super) const RECORD_BYTES_MAX: usize = 4096;
-/// Bytes of a page of a bitmap: 16,384 pieces, 16 GiB of a blob.
+/// Bytes of a page of a bitmap: it covers 16,384 pieces, which are 16 GiB of a blob.
 const PAGE_BYTES: usize = 2048;
 /// Bytes that sled may keep in memory.
 const MEMORY: u64 = 16 << 20;
 
-/// Why the index does not answer.
+/// Why the index cannot be read or written.
 #[derive(Debug, Error)]
 pub enum IndexError {
     #[error("index failed")]
     Sled(#[from] sled::Error),
-    #[error("index files cannot be made to last")]
+    #[error("index files cannot be synced")]
     Sync(#[from] std::io::Error),
     #[error("index panicked while it was opened")]
     Panicked,
-    #[error("index holds a record that is not understood")]
+    #[error("index holds a malformed record")]
     Record(#[from] serde_json::Error),
 }
 
@@ -47,15 +46,15 @@ impl IndexError {
     }
 }
 
-/// A blob that is here.
+/// A whole blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct BlobRecord {
     pub(super) size: u64,
-    /// What the file looked like when it was verified; `None` when that is not known, as after the index was lost.
+    /// The fingerprint of the file when it was verified; `None` where that is unknown, as after the index was lost.
     pub(super) verified: Option<Fingerprint>,
 }
 
-/// A copy of a document, or the fact that there is one which is too long for a copy.
+/// A copy of a document, or a note that there is one too long for a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum DocumentCopy {
     Inline(Vec<u8>),
@@ -74,14 +73,14 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Opens the index and reads all of it. A damaged one is set aside as `index.bad-N`, and a new one begun.
+    /// Opens the index and reads all of it. Renames a damaged one to `index.bad-N`, and begins a new one.
     pub(super) fn open(path: &Path) -> Result<Self, IndexError> {
         match Self::try_open(path) {
             Ok(index) => Ok(index),
             Err(error) if error.is_disk_full() => Err(error),
             Err(error) => {
                 let aside = set_aside(path)?;
-                tracing::warn!(%error, aside = %aside.display(), "the index was damaged and is made anew from the files");
+                tracing::warn!(%error, aside = %aside.display(), "the index was damaged and is rebuilt from the files");
                 Self::try_open(path)
             }
         }
@@ -105,7 +104,7 @@ impl Index {
         catch_unwind(AssertUnwindSafe(open)).unwrap_or(Err(IndexError::Panicked))
     }
 
-    /// Damage shows when a record is read, not always when the database is opened.
+    /// Reads every record: sled does not find all damage when it opens a database.
     fn read_all(&self) -> Result<(), IndexError> {
         for record in &self.blobs {
             serde_json::from_slice::<BlobRecord>(&record?.1)?;
@@ -118,7 +117,7 @@ impl Index {
         Ok(())
     }
 
-    /// Makes everything written so far last through a power cut.
+    /// Syncs everything written so far, so that it survives a power cut.
     pub(super) fn commit(&self) -> Result<(), IndexError> {
         self.db.flush()?;
         sync_files(&self.path)?;
@@ -164,7 +163,7 @@ impl Index {
         Ok(())
     }
 
-    /// Returns the documents of a kind whose keys begin with `prefix`, in the order of their keys.
+    /// Returns the copies of a kind's documents with keys that begin with `prefix`, in the order of their keys.
     pub(super) fn documents(
         &self,
         kind: &str,
@@ -190,7 +189,7 @@ impl Index {
         Ok(PieceSet::from_bytes(len, &bytes).unwrap_or_else(|_| PieceSet::new(len)))
     }
 
-    /// Writes the pages of a bitmap that `changed` pieces lie in.
+    /// Writes the pages of a bitmap that contain the `changed` pieces.
     pub(super) fn put_pieces(
         &self,
         blob: &Digest,
@@ -219,7 +218,7 @@ impl Index {
         Ok(())
     }
 
-    /// Remembers when a model was last used, in seconds since 1970.
+    /// Records when a model was last used, in seconds since 1970.
     pub(super) fn touch(&self, manifest: &Digest, now: u64) -> Result<(), IndexError> {
         self.used.insert(manifest.as_bytes(), &now.to_be_bytes())?;
         Ok(())
@@ -259,14 +258,14 @@ fn page_key(blob: &Digest, states: &Digest, page: u32) -> Vec<u8> {
     [blob.as_bytes().as_slice(), states.as_bytes(), &page.to_be_bytes()].concat()
 }
 
-/// Makes sled's files last: its own flush ends in `sync_file_range`, which keeps neither sizes nor extents.
+/// Fsyncs sled's files: its own flush ends in `sync_file_range`, which syncs neither sizes nor extents.
 fn sync_files(dir: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         match entry.file_type()? {
             kind if kind.is_file() => match File::open(entry.path()) {
                 Ok(file) => file.sync_all()?,
-                // sled replaces snapshots while it runs.
+                // sled replaces its snapshots while it runs.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             },
@@ -277,9 +276,9 @@ fn sync_files(dir: &Path) -> std::io::Result<()> {
     disk::sync_dir(dir)
 }
 
-/// Moves a damaged index out of the way, keeping it for whoever wants to look.
+/// Renames a damaged index, so that a user can examine it.
 fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
-    /// Damaged copies that are kept; the last place is used over and over.
+    /// Damaged copies that are kept; the last one is replaced.
     const KEPT_MAX: u32 = 3;
     let mut aside = path.with_extension("bad-1");
     for number in 1..=KEPT_MAX {

@@ -1,7 +1,8 @@
-//! [`Intake`]: threads that verify pieces as they come, two at once, and write them.
+//! [`Intake`]: threads that verify pieces as they arrive, two at once, and write them.
 //!
-//! Hashing and writing take a core, and are kept off the tasks that read sockets. A thread takes two pieces and hashes them
-//! in turn on its core, in little more than the time for one; where one waits, it waits a moment for another.
+//! Hashing and writing use whole cores, so they do not run in the tasks that read sockets. A thread takes two pieces
+//! and hashes them in turn on its core, in little more than the time for one. Where only one waits, it waits 3 ms for
+//! another.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,26 +15,26 @@ use reg_proto::piece::PieceIndex;
 use super::error::WritePieceError;
 use super::partial::Partial;
 
-/// Pieces that wait to be verified at most, 64 MiB of them; whoever brings more waits. A caller that must not wait has
-/// fewer under way.
+/// Pieces that wait to be verified: 64 MiB. The caller of [`Intake::submit`] waits while so many do; one that must not
+/// wait keeps fewer under way.
 pub const PIECES_WAITING_MAX: usize = 64;
 
-/// Threads at most: beyond this many cores the disk is slower than they are.
+/// Most threads: with more cores than this, the disk is slower than they are.
 const THREADS_MAX: usize = 16;
 
-/// How long a piece waits for another to be hashed with: as long as hashing it takes, a few times over. At 500 MB/s the
-/// next is here in 2 ms.
+/// How long a piece waits for another to be hashed with: a few times as long as hashing it takes. At 500 MB/s the next
+/// one arrives within 2 ms.
 const PAIR_WAIT: Duration = Duration::from_millis(3);
 
-/// Threads that verify and write. `B` is whatever holds a piece's bytes; it is handed back. Dropping this lets the threads
-/// end once everything that waits is written.
+/// Threads that verify and write. `B` holds a piece's bytes, and is returned to the caller. When this is dropped, the
+/// threads write all that waits, and end.
 pub struct Intake<B>(Arc<Shared<B>>);
 
 struct Shared<B> {
     queue: Mutex<Queue<B>>,
-    /// Something waits, or the queue is closed.
+    /// Signals that a piece waits, or that the queue is closed.
     arrived: Condvar,
-    /// There is room again.
+    /// Signals that the queue has room again.
     taken: Condvar,
 }
 
@@ -52,7 +53,7 @@ struct Arrived<B> {
 type Done<B> = dyn FnOnce(B, Result<(), WritePieceError>) + Send;
 
 impl<B: AsRef<[u8]> + Send + 'static> Intake<B> {
-    /// Starts a thread for each core, and one more: one of them may be waiting for the disk, at a checkpoint.
+    /// Starts a thread for each core and one more, because one may be waiting for the disk at a checkpoint.
     pub fn start() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let queue = Mutex::new(Queue { waiting: VecDeque::new(), is_closed: false });
@@ -64,8 +65,8 @@ impl<B: AsRef<[u8]> + Send + 'static> Intake<B> {
         Self(shared)
     }
 
-    /// Has a piece verified and written; `done` is told the outcome on one of the threads, and must not block. Waits while
-    /// [`PIECES_WAITING_MAX`] pieces wait.
+    /// Queues a piece to be verified and written. A thread calls `done` with the outcome; `done` must not block. Blocks
+    /// while [`PIECES_WAITING_MAX`] pieces wait.
     pub fn submit(
         &self,
         partial: Partial,
@@ -88,7 +89,7 @@ impl<B> Shared<B> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a piece and a moment for a second one; `None` once nothing comes any more.
+    /// Waits for a piece, and for at most [`PAIR_WAIT`] for a second one; `None` once the queue is closed and empty.
     fn next(&self) -> Option<(Arrived<B>, Option<Arrived<B>>)> {
         let mut queue = self.lock();
         let mut alone: Option<Instant> = None;
@@ -182,7 +183,7 @@ mod tests {
             for piece in layout.pieces() {
                 let start = layout.offset(piece) as usize;
                 let mut bytes = content[start..start + layout.piece_len(piece)].to_vec();
-                // Every third piece comes wrong at first.
+                // Every third piece is wrong at first.
                 bytes[77] ^= u8::from(round == 0 && piece.get() % 3 == 0);
                 let told = told.clone();
                 intake.submit(partial.clone(), piece, bytes, move |bytes, outcome| {

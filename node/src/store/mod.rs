@@ -1,23 +1,26 @@
-//! Nothing unverified is ever visible: blobs as files, an index that can be lost, documents that cannot.
+//! The store: blobs as files, documents as fsynced files, and an index that can be rebuilt from both.
+//!
+//! In: bytes to verify and keep. Out: verified bytes only. It promises that no unverified file has the name of a blob,
+//! and that a document survives a power cut once its call has returned.
 //!
 //! ```text
 //! <root>/
 //!   VERSION  lock                      one process at a time
-//!   blobs/sha256/ab/<hex>              whole and verified, read-only: the name is the truth
+//!   blobs/sha256/ab/<hex>              whole and verified blobs, read-only
 //!   states/ab/<hex>                    the piece states of a blob of more than one piece
-//!   partial/<blob hex>-<states hex>/   {data, states}: what is verified stands in the index
-//!   imports/<blob hex>                 blobs that come in order from elsewhere, not whole yet; notes of what others call them
+//!   partial/<blob hex>-<states hex>/   {data, states}: the index says which pieces are verified
+//!   imports/<blob hex>                 blobs that arrive in order from an endpoint, not whole yet; notes of their other names
 //!   documents/<kind>/ab/<hex of key>   records, each an fsynced file of its own
-//!   index/                             sled: a copy of all this, and what was last used
-//!   tmp/                               swept at every start
+//!   index/                             sled: a copy of all this, and when each model was last used
+//!   tmp/                               emptied at every start
 //! ```
 //!
 //! Write order of a blob: a temporary file, hashed while it is written; fsync; rename; fsync of the directory; index. A
-//! crash between any two steps leaves a temporary file, or a blob that the next start finds. The index is looked through
-//! at every start and reconciled with the files, so it may be missing, old or damaged.
+//! crash between any two steps leaves a temporary file, or a blob that the next start finds. Every start reads the
+//! index through and reconciles it with the files, so it may be missing, old or damaged.
 //!
-//! A blob is served while its file is what it was when it was verified: device, inode, size and times. What has changed
-//! is rehashed first, and what is damaged becomes a partial blob that lacks the damaged pieces.
+//! A blob is served while its file has the device, inode, size and times that it had when it was verified. A blob that
+//! has changed is rehashed first. A damaged blob becomes a partial blob that lacks the damaged pieces.
 
 mod front;
 

@@ -1,7 +1,7 @@
-//! [`Partial`]: a blob that is on its way, piece by piece, each verified before it is written.
+//! [`Partial`]: a blob that arrives piece by piece. Each piece is verified before it is written.
 //!
-//! Partial data is keyed by the blob and the list of states it is checked by, because a list is only a claim until it has
-//! closed: a false one spoils nothing but its own pieces, which nobody can make.
+//! Partial data is keyed by the blob and the list of piece states that verifies it, because a list is a claim until it
+//! has closed the chain. A false list affects only its own partial data, for which no peer can make pieces.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -19,37 +19,37 @@ use super::front::Store;
 use super::rehash::{self, Search};
 use super::{disk, paths};
 
-/// Bytes that are written between two checkpoints at most: what is rehashed after a crash, and what the end of a pull still
-/// waits for. With four times as much, a pull of 2 GiB took a twentieth longer.
+/// Most bytes that are written between two checkpoints. A crash costs rehashing them, and the end of a pull waits for
+/// the last of them. With four times as many, a pull of 2 GiB took 5 % longer.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
-/// Time between two checkpoints at most, while pieces are written.
+/// Longest time between two checkpoints while pieces are written.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A partial blob. Cheap to clone; several threads may write different pieces at once.
 #[derive(Debug, Clone)]
-pub struct Partial(Arc<Inner>);
+pub struct Partial(Arc<PartialState>);
 
-/// The partial blobs that are open, by blob and states.
+/// The open partial blobs, by blob and states.
 pub(super) type Partials = Mutex<BTreeMap<(Digest, Digest), Partial>>;
 
 #[derive(Debug)]
-struct Inner {
+struct PartialState {
     store: Store,
     digest: Digest,
     states: PieceStates,
     states_digest: Digest,
     dir: PathBuf,
     data: File,
-    /// Held by the thread that writes, or gives room back: a file system lets one thread at a time write to a file and has
-    /// the others spin, and here they sleep.
+    /// Held by the thread that writes or frees disk space. A file system lets one thread at a time write to a file and
+    /// has the others spin; with this lock they sleep.
     writing: Mutex<()>,
     progress: Mutex<Progress>,
-    /// Held while a checkpoint is made, so that there is one at a time.
+    /// Held during a checkpoint, so that there is one at a time.
     checkpoint: Mutex<()>,
     busy: Busy,
 }
 
-/// Microseconds that threads took over pieces, so that it can be told what a pull waited for.
+/// Microseconds that threads have spent on pieces, which shows what a pull waited for.
 #[derive(Debug, Default)]
 struct Busy {
     verifying: AtomicU64,
@@ -57,7 +57,7 @@ struct Busy {
 }
 
 impl Busy {
-    /// Runs `work` and counts its time.
+    /// Runs `work`, and adds its duration to `counter`.
     fn count<T>(counter: &AtomicU64, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let done = work();
@@ -70,17 +70,18 @@ impl Busy {
 #[derive(Debug)]
 struct Progress {
     have: PieceSet,
-    /// Verified and written, but not yet in the index.
+    /// Pieces that are verified and written, but not yet recorded in the index.
     unrecorded: BTreeSet<PieceIndex>,
     bytes: u64,
     since: Instant,
 }
 
 impl Store {
-    /// Opens a partial blob, making it where there is none. After a crash, what was written and not recorded is rehashed.
+    /// Opens a partial blob, creating it where there is none. Rehashes what was written but not recorded before a
+    /// crash.
     ///
     /// # Errors
-    /// The states are those of another size, or the disk does not take it.
+    /// Fails where the states are those of another size, or its files cannot be read or written.
     pub fn partial(&self, digest: Digest, size: u64, states: PieceStates) -> Result<Partial, PartialError> {
         if states.layout().size() != size {
             return Err(PartialError::OtherSize { digest });
@@ -134,7 +135,7 @@ impl Store {
             .pieces(&digest, &states_digest, states.layout().piece_count())
             .map_err(|error| PartialError::Write(error.into()))?;
         let progress = Progress { have, unrecorded: BTreeSet::new(), bytes: 0, since: Instant::now() };
-        Ok(Partial(Arc::new(Inner {
+        Ok(Partial(Arc::new(PartialState {
             store: self.clone(),
             digest,
             states,
@@ -148,8 +149,8 @@ impl Store {
         })))
     }
 
-    /// Opens every partial blob on the disk as far as it is recorded, so that it can be served; what is no partial blob
-    /// is left alone.
+    /// Opens every partial blob on the disk with the pieces that the index records, so that they can be served. Ignores
+    /// other files.
     pub(super) fn load_partials(&self) -> Result<(), std::io::Error> {
         for entry in fs::read_dir(self.paths().partials())? {
             let dir = entry?.path();
@@ -176,12 +177,12 @@ impl Store {
 }
 
 impl Partial {
-    /// Returns which blob this is.
+    /// Returns the digest of the blob.
     pub fn digest(&self) -> Digest {
         self.0.digest
     }
 
-    /// Returns the states it is checked by.
+    /// Returns the piece states that verify it.
     pub fn states(&self) -> &PieceStates {
         &self.0.states
     }
@@ -191,7 +192,7 @@ impl Partial {
         lock(&self.0.progress).have.clone()
     }
 
-    /// Tells whether a piece is verified and here.
+    /// Tells whether a piece is verified and written.
     pub fn has(&self, piece: PieceIndex) -> bool {
         lock(&self.0.progress).have.contains(piece)
     }
@@ -199,17 +200,17 @@ impl Partial {
     /// Verifies a piece and writes it.
     ///
     /// # Errors
-    /// It does not match the states, or the disk does not take it; then nothing of it counts.
+    /// Fails where it does not match the states or cannot be written; then the piece counts as missing.
     pub fn write_piece(&self, piece: PieceIndex, bytes: &[u8]) -> Result<(), WritePieceError> {
         let matches = Busy::count(&self.0.busy.verifying, || self.claim(piece, bytes).verify());
         Busy::count(&self.0.busy.writing, || self.write_if(matches, piece, bytes))
     }
 
-    /// Verifies two pieces, of one partial blob or of two, on one core in little more than the time for one, and writes
-    /// those that match. Each has an outcome of its own.
+    /// Verifies two pieces, of one partial blob or of two, on one core in little more than the time for one. Writes
+    /// those that match, and returns the outcome of each.
     ///
     /// # Errors
-    /// As for [`Self::write_piece`], for each.
+    /// Each outcome fails as [`Self::write_piece`] does.
     pub fn write_two(
         first: (&Self, PieceIndex, &[u8]),
         second: (&Self, PieceIndex, &[u8]),
@@ -226,7 +227,7 @@ impl Partial {
     }
 
     fn write_if(&self, matches: bool, piece: PieceIndex, bytes: &[u8]) -> Result<(), WritePieceError> {
-        let Inner { digest, states, data, dir, .. } = &*self.0;
+        let PartialState { digest, states, data, dir, .. } = &*self.0;
         if !matches {
             return Err(WritePieceError::Mismatch { digest: *digest, piece });
         }
@@ -248,12 +249,12 @@ impl Partial {
         Ok(())
     }
 
-    /// Reads a verified piece into `bytes`, replacing what is there.
+    /// Reads a verified piece into `bytes`, replacing their content.
     ///
     /// # Errors
-    /// The piece is not here, or cannot be read.
+    /// Fails where the piece is missing or cannot be read.
     pub fn read_piece(&self, piece: PieceIndex, bytes: &mut Vec<u8>) -> Result<(), ReadError> {
-        let Inner { digest, states, data, dir, .. } = &*self.0;
+        let PartialState { digest, states, data, dir, .. } = &*self.0;
         if !lock(&self.0.progress).have.contains(piece) {
             return Err(ReadError::NoPiece { digest: *digest, piece });
         }
@@ -262,18 +263,18 @@ impl Partial {
             .map_err(|source| ReadError::Io { path: dir.join("data"), source })
     }
 
-    /// Makes what is verified last, and records it.
+    /// Syncs the verified pieces to disk, and records them in the index.
     ///
     /// # Errors
-    /// The disk or the index does not take it.
+    /// Fails where the file cannot be synced or the index cannot be written.
     pub fn checkpoint(&self) -> Result<(), PartialError> {
         let _one = lock(&self.0.checkpoint);
         self.record()
     }
 
-    /// Data first, then the record: what the index says is always on the disk.
+    /// Syncs the data first and then writes the record, so that every piece in the index is on the disk.
     fn record(&self) -> Result<(), PartialError> {
-        let Inner { store, digest, states_digest, data, dir, .. } = &*self.0;
+        let PartialState { store, digest, states_digest, data, dir, .. } = &*self.0;
         let (have, unrecorded) = {
             let mut progress = lock(&self.0.progress);
             progress.bytes = 0;
@@ -288,9 +289,9 @@ impl Partial {
         recorded.map_err(|error| PartialError::Write(error.into()))
     }
 
-    /// Rehashes what was written and not recorded.
+    /// Rehashes the data that was written but not recorded.
     fn rescan(&self) -> Result<(), PartialError> {
-        let Inner { digest, states, data, dir, .. } = &*self.0;
+        let PartialState { digest, states, data, dir, .. } = &*self.0;
         let layout = states.layout();
         let have = self.have();
         let mut found = Vec::new();
@@ -312,12 +313,12 @@ impl Partial {
         self.checkpoint()
     }
 
-    /// Gives the blob its final name: every piece has been verified, so the whole is what its digest says.
+    /// Stores the blob under its final name. Every piece is verified, which proves the digest of the whole.
     ///
     /// # Errors
-    /// Pieces are missing, or the disk does not take it.
+    /// Fails where pieces are missing, or files cannot be written.
     pub fn finish(&self) -> Result<(), PartialError> {
-        let Inner { store, digest, states, data, dir, .. } = &*self.0;
+        let PartialState { store, digest, states, data, dir, .. } = &*self.0;
         let _one = lock(&self.0.checkpoint);
         let have = self.have();
         if !have.is_full() {
@@ -332,17 +333,17 @@ impl Partial {
         store.index().commit().map_err(|error| PartialError::Write(error.into()))
     }
 
-    /// Throws away what was fetched.
+    /// Deletes the partial blob.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// Fails where its files cannot be removed or the index cannot be written.
     pub fn discard(&self) -> Result<(), PartialError> {
         let _one = lock(&self.0.checkpoint);
         self.forget()
     }
 
     fn forget(&self) -> Result<(), PartialError> {
-        let Inner { store, digest, states_digest, dir, .. } = &*self.0;
+        let PartialState { store, digest, states_digest, dir, .. } = &*self.0;
         lock(store.partials()).remove(&(*digest, *states_digest));
         store
             .index()
@@ -358,13 +359,13 @@ impl Partial {
         }
     }
 
-    /// Sets room for all of it aside: pieces that come in any order then lie in order, and what does not fit is known before
-    /// it is fetched.
+    /// Allocates disk space for the whole blob. Pieces that arrive in any order then lie in order on the disk, and a
+    /// blob that does not fit fails before it is fetched.
     ///
     /// # Errors
-    /// The disk is full.
+    /// Fails where the disk has too little space.
     pub fn set_aside(&self) -> Result<(), PartialError> {
-        let Inner { states, data, dir, .. } = &*self.0;
+        let PartialState { states, data, dir, .. } = &*self.0;
         let _alone = lock(&self.0.writing);
         if self.have().is_full() {
             return Ok(());
@@ -373,22 +374,22 @@ impl Partial {
         set_aside.map_err(|source| PartialError::Io { path: dir.join("data"), source })
     }
 
-    /// Gives the room back that is set aside and not written to: whoever goes on later sets it aside again.
+    /// Frees the allocated disk space that no piece was written to. A later pull allocates it again.
     pub fn give_back(&self) {
-        // Nobody writes between the look for what holds nothing and its going.
+        // No thread writes between the search for empty space and its release.
         let _alone = lock(&self.0.writing);
-        // What is whole may be in use elsewhere by now, and has no room to spare.
+        // A whole blob has no space to free, and its file may be in use under its final name.
         if !self.have().is_full() {
             disk::give_back(&self.0.data, self.0.states.layout().size());
         }
     }
 
-    /// Returns how many bytes of the disk it takes for pieces that are not here yet.
+    /// Returns how many bytes of disk space are allocated for missing pieces.
     pub(super) fn unused_bytes(&self) -> u64 {
         disk::taken(&self.0.data).saturating_sub(self.verified_bytes())
     }
 
-    /// Returns how long threads took to verify and to write, since this was opened.
+    /// Returns how long threads have verified and written, in sum, since this was opened.
     pub fn busy(&self) -> (Duration, Duration) {
         let Busy { verifying, writing } = &self.0.busy;
         (
@@ -404,7 +405,8 @@ impl Partial {
     }
 }
 
-/// The locks here guard plain data that is right after every statement, so a panic elsewhere does not spoil it.
+/// These locks guard plain data that is consistent after every statement, so a panic of another thread does not spoil
+/// it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Where everything is: the directories of a store, and the writing of a file so that it is whole or not there.
+//! [`Paths`]: the directories of a store; and atomic writes, renames and removals of files.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -70,7 +70,7 @@ impl Paths {
         fan_out(&self.documents(kind), &Digest::of(key.as_bytes()).hex())
     }
 
-    /// Returns where blobs lie that come in order and are not whole.
+    /// Returns the directory of unfinished imports.
     pub(super) fn imports(&self) -> PathBuf {
         self.root().join("imports")
     }
@@ -81,7 +81,7 @@ impl Paths {
         self.tmp().join(format!("{}-{number}", std::process::id()))
     }
 
-    /// Writes `path` so that it is there whole, also after a power cut, or not at all.
+    /// Writes a file atomically: after a power cut it is whole, or as it was before.
     pub(super) fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
         let temporary = self.temporary();
         let written = write_new(&temporary, bytes).and_then(|()| move_into_place(&temporary, path));
@@ -92,7 +92,7 @@ impl Paths {
     }
 }
 
-/// `dir/ab/abcdef…`: no directory gets too many entries.
+/// Returns `dir/ab/abcdef…`, so that no directory gets too many entries.
 fn fan_out(dir: &Path, hex: &str) -> PathBuf {
     dir.join(&hex[..2]).join(hex)
 }
@@ -103,7 +103,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Renames a synced file to its final name and makes that last.
+/// Renames a synced file to its final name, and syncs the directory.
 pub(super) fn move_into_place(from: &Path, to: &Path) -> io::Result<()> {
     let dir = to.parent().ok_or(io::ErrorKind::InvalidInput)?;
     if !dir.is_dir() {
@@ -114,7 +114,7 @@ pub(super) fn move_into_place(from: &Path, to: &Path) -> io::Result<()> {
     disk::sync_dir(dir)
 }
 
-/// Removes a file and makes that last; one that is not there is fine.
+/// Removes a file and syncs the directory; does nothing where there is no file.
 pub(super) fn remove(path: &Path) -> Result<(), WriteError> {
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {

@@ -1,4 +1,4 @@
-//! Putting a blob into a user's directory without a second copy of its bytes, where the file system can.
+//! Puts a blob into a user's directory, without a second copy of its bytes where the file system can.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,8 @@ use super::front::Store;
 /// How a blob may be put into a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlaceMode {
-    /// By reflink, else hard link, else copy. A blob of one piece is never hard-linked: people edit small files in place.
+    /// By reflink, else hard link, else copy. A blob of one piece is never hard-linked, because users edit small files
+    /// in place.
     Auto,
     Copy,
 }
@@ -27,10 +28,10 @@ pub enum Placed {
 }
 
 impl Store {
-    /// Puts a verified blob at `path`, replacing a file that is there; it appears whole or not at all.
+    /// Puts a verified blob at `path` atomically, replacing any file.
     ///
     /// # Errors
-    /// The blob is not here or has changed, or the directory does not take it.
+    /// Fails where the store does not hold the blob, it has changed, or `path` cannot be written.
     pub fn place(&self, digest: &Digest, path: &Path, mode: PlaceMode) -> Result<Placed, PlaceError> {
         let blob = match self.open_blob(digest) {
             Err(ReadError::Unverified { .. }) => {
@@ -46,11 +47,11 @@ impl Store {
         let small = blob.layout().size() <= PIECE_LEN;
         let placed = bring(&self.paths().blob(digest), &temporary, mode, small)
             .and_then(|placed| fs::rename(&temporary, path.with_file_name(name)).map(|()| placed));
-        // It is still there after a failure, and where it was a link of the very file that it was to replace.
+        // It remains after a failure, and where it was a link to the same file as `path`.
         drop(fs::remove_file(&temporary));
         let placed = placed.map_err(io)?;
         if placed == Placed::HardLink {
-            // The link moved the time of change; the open file tells whether anything else did.
+            // The link has changed the file's time of change; opening the blob records the new fingerprint.
             self.is_verified(digest);
         }
         Ok(placed)
@@ -73,7 +74,7 @@ fn bring(from: &Path, to: &Path, mode: PlaceMode, small: bool) -> io::Result<Pla
     Ok(Placed::Copy)
 }
 
-/// What a read error means for a write that needed the blob.
+/// A write needed a blob that cannot be read.
 impl From<WriteError> for PlaceError {
     fn from(error: WriteError) -> Self {
         Self::Read(ReadError::SetAside(Box::new(error)))

@@ -1,4 +1,4 @@
-//! Rehashing: is a blob still what its name says? What is damaged goes back to being a partial blob.
+//! Rehashes a blob to find out whether it still has its digest, and turns a damaged one back into a partial blob.
 
 use std::cell::Cell;
 use std::fs;
@@ -14,22 +14,22 @@ use super::front::Store;
 use super::partial::Partial;
 use super::rehash::{self, Search};
 
-/// What a rehash has found.
+/// The result of a rehash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recheck {
     Intact,
-    /// These pieces are not what they should be; the others are kept as a partial blob.
+    /// These pieces are damaged; the others are kept as a partial blob.
     Damaged {
         bad: Vec<PieceIndex>,
     },
 }
 
 impl Store {
-    /// Rehashes a blob, on all cores where its states are here. An intact one may be served again; a damaged one is taken
-    /// out of service, and only its damaged pieces have to be fetched anew.
+    /// Rehashes a blob, on all cores where its states are stored. An intact blob is served again. A damaged one becomes
+    /// a partial blob, and a pull fetches only its damaged pieces. Calls `on_bytes` with the number of bytes hashed.
     ///
     /// # Errors
-    /// It is not here, cannot be read, or cannot be set aside.
+    /// Fails where the store does not hold the blob, or it cannot be read or turned into a partial blob.
     pub fn recheck(&self, digest: &Digest, on_bytes: &(dyn Fn(u64) + Sync)) -> Result<Recheck, ReadError> {
         let _one = self.recheck_lock();
         let record = self.index().blob(digest)?.ok_or(ReadError::NotHere { digest: *digest })?;
@@ -43,7 +43,7 @@ impl Store {
             self.record_verified(digest).map_err(set_aside)?;
             return Ok(Recheck::Intact);
         }
-        // Damaged, or its states are: the digest alone decides. What was told of is not told of again.
+        // The blob or its states are damaged: only the digest decides. Bytes that were reported are not reported again.
         let untold = Cell::new(told.into_inner());
         let tell = |bytes: u64| {
             let again = untold.get().min(bytes);
@@ -81,7 +81,7 @@ impl Store {
         }
     }
 
-    /// Tells whether all pieces are what the states say that are here: then the chain has closed, and the digest is proven.
+    /// Tells whether all pieces match the stored states: then the chain has closed, which proves the digest.
     fn is_intact_by_states(
         &self,
         digest: &Digest,
@@ -100,10 +100,10 @@ impl Store {
         Ok(wrong.map_err(io)?.is_empty())
     }
 
-    /// Rehashes one piece, and tells whether it is right. Without states the whole blob is rehashed.
+    /// Rehashes one piece, or the whole blob where its states are not stored, and tells whether it is intact.
     ///
     /// # Errors
-    /// The blob is not here, or cannot be read.
+    /// Fails where the store does not hold the blob, or it cannot be read.
     pub fn recheck_piece(&self, digest: &Digest, piece: PieceIndex) -> Result<bool, ReadError> {
         let path = self.paths().blob(digest);
         let states = self.states(digest)?;
@@ -113,8 +113,8 @@ impl Store {
         Ok(read.is_ok() && states.verify(digest, piece, &bytes))
     }
 
-    /// Turns a damaged blob into a partial one. Its bytes are copied, never moved: the file may be linked into a user's
-    /// directory, and what the user has written there is not ours to mend.
+    /// Turns a damaged blob into a partial one. Copies its bytes and never moves the file: it may be linked into a
+    /// user's directory, and the store must not change what the user has written to it.
     fn split(&self, digest: &Digest, states: PieceStates) -> Result<Recheck, PartialError> {
         let path = self.paths().blob(digest);
         let file = fs::File::open(&path).map_err(|source| PartialError::Io { path: path.clone(), source })?;

@@ -1,4 +1,4 @@
-//! Making the index agree with the files at every start, so that it may have been lost, be old, or lie.
+//! Makes the index agree with the files at every start, because it may be lost, old or damaged.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirEntry};
@@ -13,8 +13,8 @@ use super::front::Store;
 use super::index::{BlobRecord, DocumentCopy};
 
 impl Store {
-    /// Goes through all files once: names are looked at, not bytes. A blob that the index does not know is rehashed
-    /// before it is served.
+    /// Goes through all files once, and looks at names and metadata, not at bytes. A blob that the index does not know
+    /// is rehashed before it is served.
     pub(super) fn reconcile(&self) -> Result<(), OpenError> {
         self.sweep_temporary()?;
         self.reconcile_blobs()?;

@@ -1,4 +1,4 @@
-//! Rehashing on all cores: with the states known, every piece is checked alone, two on each core.
+//! Rehashes blobs on all cores: with known states, every piece is checked by itself, two at once on each core.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -14,24 +14,24 @@ use super::disk;
 use super::error::ReadError;
 use super::front::Store;
 
-/// Threads that hash at most: beyond this many cores the disk is slower than they are. Each holds 2 MiB.
+/// Most threads that hash: with more cores than this, the disk is slower than they are. Each holds 2 MiB.
 const THREADS_MAX: usize = 16;
 
-/// Returns how many threads hash `tasks` things.
+/// Returns how many threads to start for `tasks` pieces or files.
 pub(super) fn threads(tasks: usize) -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     tasks.min(cores).min(THREADS_MAX)
 }
 
-/// Whether a search for wrong pieces goes on once it has found one.
+/// Whether a search continues after it has found a wrong piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Search {
     First,
     All,
 }
 
-/// Returns which of `pieces` are not what they should be, by the states; what a file is too short for is wrong. `on_bytes`
-/// is told of every 2 MiB.
+/// Returns which of `pieces` do not match the states; a piece beyond the end of the file does not. Calls `on_bytes`
+/// every 2 MiB.
 pub(super) fn wrong_pieces(
     file: &File,
     (blob, states): (&Digest, &PieceStates),
@@ -69,7 +69,7 @@ pub(super) fn wrong_pieces(
     Ok(wrong)
 }
 
-/// Checks one or two pieces.
+/// Checks one or two pieces against the states.
 fn check(
     file: &File,
     (blob, states): (&Digest, &PieceStates),
@@ -81,7 +81,7 @@ fn check(
     for (piece, buffer) in pieces.iter().zip(buffers.iter_mut()) {
         buffer.resize(layout.piece_len(*piece), 0);
         match disk::read_at(file, buffer, layout.offset(*piece)) {
-            // Another length than it must have: no piece.
+            // The file is too short: an empty buffer matches no piece.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => buffer.clear(),
             read => read?,
         }
@@ -101,10 +101,11 @@ fn check(
 }
 
 impl Store {
-    /// Tells whether a file of the user's is what `digest` says: on all cores where the states of that blob are here.
+    /// Tells whether a file of the user has this digest. Hashes it on all cores where the states of that blob are
+    /// stored.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// Fails where the file cannot be read.
     pub fn is_file_of(
         &self,
         path: &Path,
@@ -125,7 +126,7 @@ impl Store {
                 return Ok(true);
             }
         }
-        // No states, or states that may be what is wrong: the digest alone decides.
+        // There are no states, or they may be wrong: only the digest decides.
         let hashed = crate::store::blobs::hash(file, &|_| {}).map_err(io)?;
         Ok(hashed.is_some_and(|hashed| hashed.digest == *digest))
     }

@@ -1,4 +1,4 @@
-//! [`Upload`]: a blob that comes in order from somebody who does not say what it is until the end, or not truly.
+//! [`Upload`]: a blob that arrives in order from a client or an endpoint. Its digest is checked at the end.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,7 +12,7 @@ use super::error::{ReadError, UploadError, WriteError};
 use super::front::Store;
 use super::import_files::Imported;
 
-/// A blob that is being written, hashed on the way. Dropping it throws away what has come.
+/// A blob that is being written, and hashed on the way. Dropping it deletes the bytes, unless `is_kept`.
 #[derive(Debug)]
 pub struct Upload {
     store: Store,
@@ -20,7 +20,7 @@ pub struct Upload {
     file: File,
     hasher: StateHasher,
     size: u64,
-    /// Whether what has come stays when this is dropped, to go on from there.
+    /// Whether the bytes stay when this is dropped, so that a later upload continues.
     is_kept: bool,
 }
 
@@ -28,7 +28,7 @@ impl Store {
     /// Begins an upload.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// Fails where its file cannot be created.
     pub fn upload(&self) -> Result<Upload, WriteError> {
         let path = self.paths().temporary();
         let file = File::create_new(&path).map_err(|source| WriteError::Io { path: path.clone(), source })?;
@@ -36,7 +36,7 @@ impl Store {
     }
 }
 
-/// What has come of an upload, to be read while more comes.
+/// Reads an upload while it is being written.
 #[derive(Debug)]
 pub struct UploadReader {
     path: PathBuf,
@@ -44,10 +44,10 @@ pub struct UploadReader {
 }
 
 impl UploadReader {
-    /// Reads at most `length` bytes from `offset`, fewer at the end of what has come.
+    /// Reads at most `length` bytes from `offset`, fewer where less has been written.
     ///
     /// # Errors
-    /// The disk does not give them.
+    /// Fails where the file cannot be read.
     pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, ReadError> {
         let read = || {
             let left = self.file.metadata()?.len().saturating_sub(offset);
@@ -60,7 +60,7 @@ impl UploadReader {
 }
 
 impl Upload {
-    /// Makes an upload of what has come in `file`, which stays when this is dropped.
+    /// Continues an upload from the bytes in `file`, which stay when this is dropped.
     pub(super) const fn kept(
         store: Store,
         path: PathBuf,
@@ -71,25 +71,25 @@ impl Upload {
         Self { store, path, file, hasher, size, is_kept: true }
     }
 
-    /// Returns how many bytes have come.
+    /// Returns how many bytes have been written.
     pub const fn size(&self) -> u64 {
         self.size
     }
 
-    /// Returns a reader of what has come, which goes on reading once it has its name.
+    /// Returns a reader of the upload, which stays valid after the upload is finished.
     ///
     /// # Errors
-    /// The disk does not give it.
+    /// Fails where the file cannot be opened.
     pub fn reader(&self) -> Result<UploadReader, ReadError> {
         let path = self.path.clone();
         let file = File::open(&path).map_err(|source| ReadError::Io { path: path.clone(), source })?;
         Ok(UploadReader { path, file })
     }
 
-    /// Adds bytes at the end.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// The disk does not take them; the upload is of no use then.
+    /// Fails where they cannot be written; the caller then drops the upload.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         self.file.write_all(bytes).map_err(|source| WriteError::Io { path: self.path.clone(), source })?;
         self.hasher.update(bytes);
@@ -97,10 +97,10 @@ impl Upload {
         Ok(())
     }
 
-    /// Keeps what has come under its name.
+    /// Stores the bytes as the blob `expected`.
     ///
     /// # Errors
-    /// It is not `expected`, or the disk does not take it; then it is thrown away.
+    /// Fails where they have another digest or cannot be stored; then they are deleted.
     pub fn finish(mut self, expected: Digest) -> Result<Imported, UploadError> {
         let write = |source| WriteError::Io { path: self.path.clone(), source };
         let hashed = std::mem::take(&mut self.hasher).finish().map_err(WriteError::from)?;
@@ -117,7 +117,7 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if !self.is_kept {
-            // Once it has its name, it is no longer here.
+            // A finished upload was renamed, so there is nothing to remove.
             drop(fs::remove_file(&self.path));
         }
     }

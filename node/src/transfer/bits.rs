@@ -1,6 +1,6 @@
-//! [`Bits`]: a set of small numbers that is intersected a word at a time.
+//! [`Bits`]: a set of small numbers, intersected a word at a time.
 
-/// A set of numbers below a length that its owner knows; its words lie in `S`.
+/// A set of numbers below a length, which the owner knows. `S` stores its words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bits<S = Box<[u64]>>(pub(super) S);
 

@@ -1,10 +1,10 @@
-//! [`TokenBucket`]: a rate that is kept, without a clock of its own.
+//! [`TokenBucket`]: limits a rate. The time is an argument.
 
 use std::time::Duration;
 
 use super::time::Instant;
 
-/// How much may go at once after a pause: a quarter of a second's worth, so that a limit is felt as one.
+/// How much may go at once after a pause: the bytes of this time, few enough that the line feels an even rate.
 const BURST: Duration = Duration::from_millis(250);
 
 /// Lets bytes through at a rate.
@@ -12,7 +12,7 @@ const BURST: Duration = Duration::from_millis(250);
 pub struct TokenBucket {
     /// Bytes per second.
     rate: u64,
-    /// When everything that was let through has had its time.
+    /// When all bytes that were taken so far have had their time.
     paid_until: Instant,
 }
 
@@ -27,16 +27,16 @@ impl TokenBucket {
         self.rate
     }
 
-    /// Changes the rate for what comes after.
+    /// Changes the rate of all bytes that are taken from now on.
     pub fn set_rate(&mut self, rate: u64) {
         self.rate = rate.max(1);
     }
 
-    /// Takes `bytes` out and returns how long to wait before they go. What is taken is owed, so callers queue fairly: each
-    /// waits for all that was taken before it.
+    /// Takes `bytes`, and returns how long to wait before sending them. Callers queue fairly: each waits for all bytes
+    /// that were taken before.
     pub fn take(&mut self, now: Instant, bytes: u64) -> Duration {
         let cost = Duration::from_micros(bytes.saturating_mul(1_000_000) / self.rate);
-        // Time that passed unused is saved up as far as the burst goes.
+        // Unused time is saved, up to the burst.
         let from =
             self.paid_until.max(Instant::after_start(now.since(Instant::default()).saturating_sub(BURST)));
         self.paid_until = from + cost;
@@ -68,7 +68,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is asked for and when: over any stretch of time no more goes than the rate, the burst and one request.
+        /// For all requests at all times: over any stretch of time, no more goes than the rate, the burst and one
+        /// request.
         #[test]
         fn the_rate_is_kept(rate in 1_000u64..10_000_000, asks in prop::collection::vec((0u64..400, 1u64..200_000), 1..60)) {
             let mut bucket = TokenBucket::new(rate);

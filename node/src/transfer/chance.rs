@@ -20,7 +20,7 @@ impl Chance {
 
     /// Returns a number below `end`, 0 where there is none.
     pub const fn below(&mut self, end: u32) -> u32 {
-        // The high half of a product: as fair as 32 bits allow, and without a division.
+        // The high half of a product is as even as 32 bits allow, and needs no division.
         (((self.next() >> 32) * end as u64) >> 32) as u32
     }
 }

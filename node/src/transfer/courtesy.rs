@@ -1,7 +1,9 @@
-//! [`Courtesy`]: how fast to send to the world where nobody has said so: as fast as the line takes it without a queue.
+//! [`Courtesy`]: finds how fast to send to public peers where the user has set no limit: as fast as the uplink takes it
+//! without a queue.
 //!
-//! A home uplink that is full makes everything else slow, because packets queue before it. That is seen in the round trips
-//! of peers: when even the least delayed of them is late, the queue is ours. Then less is sent; where there is room, more.
+//! A full home uplink delays all other traffic, because packets queue before it. The round trips of peers show the
+//! queue: when even the least delayed peer answers late, the queue is on this node's uplink. Then it sends less, and
+//! else more.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,16 +12,16 @@ use reg_proto::peer::PeerId;
 
 use super::time::Instant;
 
-/// A queue of this length is felt by a person who talks or types.
+/// Longest queue: a longer one disturbs a call or typing over the same line.
 const QUEUE_MAX: Duration = Duration::from_millis(100);
-/// Nothing is changed below this rate, in bytes per second: somebody must be able to pull from us.
+/// Lowest rate, in bytes per second, so that peers can always pull from this node.
 pub const COURTESY_MIN: u64 = 64_000;
-/// Round trips are compared with the least of this much time, so that another route is found out about.
+/// Round trips are compared with the shortest of this time and the one before, so that a change of route is noticed.
 const MEMORY: Duration = Duration::from_secs(600);
-/// Peers whose round trips are remembered: those that are served at once are fewer.
+/// Peers for which round trips are remembered: fewer are served at once.
 const PEERS_MAX: usize = 64;
 
-/// The least round trip of one peer, in this stretch of time and the one before.
+/// The shortest round trip of one peer, in this stretch of time and in the one before.
 #[derive(Debug, Clone, Copy)]
 struct Least {
     before: Duration,
@@ -27,17 +29,17 @@ struct Least {
     since: Instant,
 }
 
-/// Finds the rate.
+/// The state of the search for the rate.
 #[derive(Debug, Default)]
 pub struct Courtesy {
     least: BTreeMap<PeerId, Least>,
-    /// `None` until a queue has been seen.
+    /// Bytes per second; `None` until a queue was seen.
     rate: Option<u64>,
 }
 
 impl Courtesy {
-    /// Takes the round trips of public peers that are being served, and how many bytes per second went to all of them since
-    /// the last look. Returns the rate to keep, `None` for any.
+    /// Takes the round trips of the public peers that this node serves, and how many bytes per second it has sent to
+    /// all of them since the last call. Returns the rate to keep, in bytes per second; `None` for any.
     pub fn look(&mut self, now: Instant, sent: u64, round_trips: &[(PeerId, Duration)]) -> Option<u64> {
         let queues: Vec<Duration> =
             round_trips.iter().filter_map(|(peer, rtt)| self.queue(now, *peer, *rtt)).collect();
@@ -53,7 +55,7 @@ impl Courtesy {
         self.rate
     }
 
-    /// How much later than at best a peer answers.
+    /// Returns how much longer a peer's round trip is than its shortest one.
     fn queue(&mut self, now: Instant, peer: PeerId, rtt: Duration) -> Option<Duration> {
         if self.least.len() >= PEERS_MAX && !self.least.contains_key(&peer) {
             self.least.pop_first();
@@ -77,12 +79,12 @@ mod tests {
         PeerId::from_public_key([n; 32])
     }
 
-    /// A line that takes `capacity` bytes per second and queues the rest; `wanted` is what pullers would take.
+    /// Simulates a line that takes `capacity` bytes per second and queues the rest, while pullers would take `wanted`.
     fn home(capacity: u64, wanted: u64, looks: usize) -> Vec<(u64, Duration)> {
         let (mut courtesy, mut rate, mut queued, mut seen) = (Courtesy::default(), None, 0u64, Vec::new());
         for n in 0..looks {
             let offered = rate.map_or(wanted, |rate: u64| rate.min(wanted));
-            // A modem's buffer holds two seconds.
+            // A modem buffers two seconds.
             queued = (queued + offered * LOOK.as_secs())
                 .saturating_sub(capacity * LOOK.as_secs())
                 .min(2 * capacity);

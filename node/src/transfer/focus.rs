@@ -1,8 +1,8 @@
-//! [`Focus`]: the runs of pieces that somebody reads, each taken in order and in turn.
+//! [`Focus`]: the runs of pieces that readers wait for. Each run is taken in order, and readers take turns.
 
 use std::ops::Range;
 
-/// Runs of pieces that are read now.
+/// The runs of pieces that readers wait for.
 #[derive(Debug)]
 pub(super) struct Focus {
     runs: Vec<Run>,
@@ -13,12 +13,12 @@ pub(super) struct Focus {
 struct Run {
     first: u32,
     end: u32,
-    /// No piece of the run before this one is open.
+    /// The run has no open piece before this one.
     first_open: u32,
 }
 
 impl Focus {
-    /// Returns a focus on `runs` of a blob with `pieces`; whose turn it was goes on from `before`.
+    /// Returns a focus on `runs` of a blob with `pieces` pieces. The turns continue those of `before`.
     pub(super) fn new(runs: Vec<Range<u32>>, pieces: u32, before: Option<&Self>) -> Self {
         let runs = runs.into_iter().map(|run| Run {
             first: run.start,
@@ -28,12 +28,12 @@ impl Focus {
         Self { runs: runs.collect(), turn: before.map_or(0, |it| it.turn) }
     }
 
-    /// Tells whether some piece that is read is open.
+    /// Tells whether any piece of the runs is open.
     pub(super) fn any(&self, is_open: impl Fn(u32) -> bool) -> bool {
         self.runs.iter().any(|run| (run.first_open..run.end).any(&is_open))
     }
 
-    /// Returns the next run of at most `max` pieces that are open and usable, from the reader whose turn it is.
+    /// Returns the next run of at most `max` open and usable pieces, for the next reader in turn.
     pub(super) fn next(
         &mut self,
         is_open: impl Fn(u32) -> bool,
@@ -57,7 +57,7 @@ impl Focus {
         None
     }
 
-    /// A piece is open again.
+    /// Takes note that a piece is open again.
     pub(super) fn reopen(&mut self, piece: u32) {
         for run in &mut self.runs {
             if (run.first..run.end).contains(&piece) {

@@ -1,45 +1,45 @@
-//! [`Holders`]: what each peer holds of a blob. The rows of all peers lie side by side, because news of a piece come more
-//! often than all else, and what takes time then is to wait for memory.
+//! [`Holders`]: the pieces of a blob that each peer holds. The rows of all peers lie side by side in memory, because
+//! news of a piece are the most frequent input, and waiting for memory takes most of their time.
 
 use reg_proto::piece::PieceSet;
 
 use super::bits::Bits;
 use super::unit::Units;
 
-/// What peers hold of one blob, by their slots.
+/// The pieces of one blob that peers hold, by the peers' slots.
 #[derive(Debug)]
 pub(super) struct Holders {
     units: Units,
-    /// `None` of a peer that has said nothing.
+    /// `None` for a peer that has not said what it holds.
     known: Vec<Option<Known>>,
     /// A bit for each piece.
     pieces: Rows,
-    /// A bit for each unit that is held whole; nothing where a unit is a piece.
+    /// A bit for each unit that is held whole; empty where a unit is one piece.
     whole: Rows,
 }
 
-/// What is known of a peer beside its pieces.
+/// What a peer has said, beside its pieces.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     is_seed: bool,
     is_near: bool,
 }
 
-/// What one peer holds.
+/// The pieces and units that one peer holds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Holding<'a> {
     pub(super) pieces: Bits<&'a [u64]>,
     /// Units that it holds whole.
     pub(super) units: Bits<&'a [u64]>,
-    /// It held all when it said what it holds, and is not counted unit by unit.
+    /// It held all pieces when it said what it holds, and is not counted unit by unit.
     pub(super) is_seed: bool,
     pub(super) is_near: bool,
 }
 
-/// What came of a piece that a peer holds too.
+/// What a peer gains with one more piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gained {
-    /// Nothing: it was known, or there is no such peer.
+    /// Nothing: it held the piece already, or the peer is unknown.
     Nothing,
     /// The piece.
     Piece,
@@ -48,13 +48,13 @@ pub(super) enum Gained {
 }
 
 impl Holders {
-    /// Returns what is known of nobody, of a blob with these units of `pieces`.
+    /// Returns an empty table for a blob with `pieces` pieces in these units.
     pub(super) fn new(units: Units, pieces: u32) -> Self {
         let whole = if units.pieces() > 1 { units.count() } else { 0 };
         Self { units, known: Vec::new(), pieces: Rows::new(pieces), whole: Rows::new(whole) }
     }
 
-    /// Returns what a peer holds, where it has said so.
+    /// Returns what a peer holds; `None` where it has not said so.
     pub(super) fn get(&self, slot: u32) -> Option<Holding<'_>> {
         let Known { is_seed, is_near } = (*self.known.get(slot as usize)?)?;
         let pieces = self.pieces.row(slot);
@@ -62,12 +62,12 @@ impl Holders {
         Some(Holding { pieces, units, is_seed, is_near })
     }
 
-    /// Returns what everybody holds who has said so.
+    /// Returns what each peer holds that has said so.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, Holding<'_>)> {
         (0..self.known.len() as u32).filter_map(|slot| Some((slot, self.get(slot)?)))
     }
 
-    /// Notes all that a peer holds, in place of what is known of it; `pieces` are as many as the blob has.
+    /// Sets what a peer holds. `pieces` has the length of the blob.
     pub(super) fn insert(&mut self, slot: u32, pieces: &PieceSet, is_near: bool) {
         let slots = self.known.len().max(slot as usize + 1);
         self.known.resize(slots, None);
@@ -83,7 +83,7 @@ impl Holders {
         }
     }
 
-    /// Notes that a peer holds a piece too.
+    /// Adds a piece that a peer holds.
     pub(super) fn gain(&mut self, slot: u32, piece: u32) -> Gained {
         let Some(Some(Known { is_near, .. })) = self.known.get(slot as usize).copied() else {
             return Gained::Nothing;
@@ -100,7 +100,7 @@ impl Holders {
         }
     }
 
-    /// Notes that a peer does not hold a piece; it is no seed then.
+    /// Removes a piece that a peer does not hold; it is no seed then.
     pub(super) fn lose(&mut self, slot: u32, piece: u32) {
         if let Some(Some(known)) = self.known.get_mut(slot as usize) {
             known.is_seed = false;
@@ -111,7 +111,7 @@ impl Holders {
         }
     }
 
-    /// Forgets a peer.
+    /// Removes a peer.
     pub(super) fn forget(&mut self, slot: u32) {
         if let Some(known) = self.known.get_mut(slot as usize).filter(|it| it.is_some()) {
             *known = None;
@@ -120,13 +120,13 @@ impl Holders {
         }
     }
 
-    /// Notes whether a peer is near, and tells whether it is known.
+    /// Sets whether a peer is near, and tells whether it has said what it holds.
     pub(super) fn set_near(&mut self, slot: u32, is_near: bool) -> bool {
         let known = self.known.get_mut(slot as usize).and_then(Option::as_mut);
         known.map(|known| known.is_near = is_near).is_some()
     }
 
-    /// Notes whether a peer holds a unit whole, and tells it.
+    /// Finds out whether a peer holds a unit whole, records it, and returns it.
     fn look_at(&mut self, slot: u32, unit: u32) -> bool {
         let pieces = self.pieces.row(slot);
         let is_whole = self.units.range(unit).all(|piece| pieces.contains(piece));
@@ -137,8 +137,8 @@ impl Holders {
     }
 }
 
-/// Sets of numbers below a length, one for each slot up to the highest that was used: a bit for each piece and source, 1 MiB
-/// where 64 sources are asked for a blob of 128 GiB.
+/// Sets of numbers below a length, one for each slot up to the highest that was used. They take a bit for each piece
+/// and source: 1 MiB for 64 sources of a blob of 128 GiB.
 #[derive(Debug)]
 struct Rows {
     words: usize,
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever peers say, in whatever order: it is known of each as if it had a set of its own.
+        /// For all inputs in all orders: the table equals one set for each peer.
         #[test]
         fn what_each_peer_holds_is_kept_apart(
             large in any::<bool>(),
@@ -193,7 +193,7 @@ mod tests {
                         let mut set = PieceSet::new(pieces);
                         let held: BTreeSet<u32> = (piece..pieces.min(piece + 9)).collect();
                         for piece in &held {
-                            let index = set.piece(*piece).expect("it is below the length");
+                            let index = set.piece(*piece).expect("the piece is below the length");
                             set.insert(index);
                         }
                         holders.insert(slot, &set, false);

@@ -1,25 +1,25 @@
-//! How many lanes to one peer are worth their cost.
+//! Decides how many lanes to one peer are worth their cost.
 
-/// Bytes per second that a lane carries before another one may help: more than a link of 1 Gbit/s brings, and less than one
-/// core can decrypt and copy even on a virtual machine whose memory is touched for the first time.
+/// Bytes per second that a lane carries before another one may help. It is more than a link of 1 Gbit/s brings, and
+/// less than one core decrypts and copies, even on a virtual machine that touches its memory for the first time.
 const LANE_BUSY: u64 = 160_000_000;
 
-/// What the number of lanes is decided by.
+/// The facts that decide the number of lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneFacts {
-    /// Lanes that are open.
+    /// Open lanes to the peer.
     pub open: usize,
-    /// Bytes per second that all of them have carried lately.
+    /// Bytes per second that all of them have carried recently.
     pub rate: u64,
     /// Cores of this machine.
     pub cores: usize,
-    /// Lanes that may be open at all.
+    /// Most lanes to one peer.
     pub max: usize,
 }
 
-/// Returns how many lanes there should be: one to begin with, one more for each that is busy, and no more than there are
-/// cores to read them. What one lane brings stands still while its thread waits for anything; with two, the other goes on. A
-/// lane that is open stays: it costs nothing while it is idle.
+/// Returns how many lanes there should be: one at first, then one more while all are busy, up to the number of cores
+/// that read them. With two lanes, one goes on while the thread of the other waits. An open lane stays open, because it
+/// costs nothing while it is idle.
 pub fn lanes_wanted(facts: LaneFacts) -> usize {
     let LaneFacts { open, rate, cores, max } = facts;
     let by_rate = usize::try_from(rate / LANE_BUSY).unwrap_or(max).saturating_add(1);
@@ -46,6 +46,6 @@ mod tests {
         assert_eq!(wanted(1, 900_000_000, 2), 2);
         assert_eq!(wanted(2, 900_000_000, 2), 2, "no more than there are cores");
         assert_eq!(wanted(1, 900_000_000, 1), 1);
-        assert_eq!(wanted(3, 0, 2), 3, "none is closed for being idle");
+        assert_eq!(wanted(3, 0, 2), 3, "no idle lane is closed");
     }
 }

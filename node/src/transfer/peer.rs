@@ -1,4 +1,4 @@
-//! [`Peer`]: what one peer owes, how fast it is, and how it has behaved.
+//! [`Peer`]: the pieces that one peer owes, its speed, and its behaviour.
 
 use std::time::Duration;
 
@@ -9,22 +9,23 @@ use super::limits::{
 use super::rate::Rate;
 use super::time::Instant;
 
-/// Where a peer is, the nearest first: who is nearer is asked first.
+/// Where a peer is, in the order in which peers are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Nearness {
     /// On this machine.
     Host,
-    /// On this network, or in the zone that the user has named.
+    /// In a private network, or in the zone that the user has named.
     Zone,
     /// Anywhere else.
     #[default]
     Far,
-    /// A server of HTTP, which serves many, and counts: as far as [`Self::Far`], and asked where that is slow.
+    /// An HTTP server, which serves many clients and counts requests: as far as [`Self::Far`], and asked where far
+    /// peers are slow.
     Web,
 }
 
 impl Nearness {
-    /// Tells whether what it holds need not be fetched from farther away.
+    /// Tells whether pieces that this peer holds are not fetched from farther away.
     pub const fn is_near(self) -> bool {
         matches!(self, Self::Host | Self::Zone)
     }
@@ -35,35 +36,36 @@ impl Nearness {
 pub(super) struct Peer<P> {
     pub(super) id: P,
     pub(super) nearness: Nearness,
-    /// Pieces asked of it and not yet stored.
+    /// Pieces that it owes: asked of it and not yet stored.
     pub(super) in_flight: u32,
-    /// When it last delivered a piece, or was first asked for one after it owed none.
+    /// When it last delivered a piece, or was asked for one while it owed none.
     pub(super) last_progress: Instant,
-    /// Not to be asked before.
+    /// When it may be asked again.
     pub(super) busy_until: Instant,
-    /// How often it said that it is busy since it last delivered.
+    /// How often it has answered "busy" since it last delivered.
     pub(super) refusals: u32,
-    /// Since when it has refused all that it was asked for with "busy".
+    /// Since when it has answered every request with "busy".
     pub(super) refused_since: Option<Instant>,
-    /// It has refused for so long that it counts for nobody who feeds us.
+    /// It has answered "busy" for so long that it does not count as a source.
     pub(super) is_refusing: bool,
-    /// How often it was silent since it last delivered: it is asked after others, and for one piece at a time.
+    /// How often it was silent since it last delivered. If it was, it is asked after the others, for one piece at a
+    /// time.
     pub(super) trouble: u32,
-    /// It owes pieces and has been quiet for longer than it should: what it owes is not waited for.
+    /// It owes pieces and has been quiet for too long: its pieces do not count as under way.
     pub(super) is_late: bool,
-    /// Pieces it may owe.
+    /// Most pieces that it may owe.
     window: u32,
     rate: Rate,
-    /// How long a request takes that waits behind none of ours.
+    /// How long a request takes that waits behind no other of this node.
     quick: Option<Duration>,
 }
 
-/// Returns the quickest of what was seen lately: what is slower counts a little.
+/// Returns the quickest recent time: a slower one moves it up a little.
 pub(super) fn quickest(known: Option<Duration>, seen: Duration) -> Duration {
     known.map_or(seen, |known| known.min(seen) + seen.saturating_sub(known) / QUICK_DRIFT)
 }
 
-/// Returns the pieces that are under way in this time at this rate, and a fifth more, so that a rate can grow.
+/// Returns how many pieces are under way in this time at this rate, times [`GAIN`].
 pub(super) fn under_way(rate: Option<f32>, time: Duration) -> u32 {
     rate.map_or(0, |rate| 1 + (GAIN * rate * (time + SLACK).as_secs_f32()) as u32)
 }
@@ -88,7 +90,7 @@ impl<P> Peer<P> {
         }
     }
 
-    /// Returns how many more pieces it may be asked for, where a unit has so many.
+    /// Returns how many more pieces it may be asked for. A unit has `unit` pieces.
     pub(super) fn room(&self, now: Instant, unit: u32) -> u32 {
         if now < self.busy_until || self.is_late {
             return 0;
@@ -100,24 +102,24 @@ impl<P> Peer<P> {
         self.window.max(floor).saturating_sub(self.in_flight)
     }
 
-    /// Returns how many seconds another request would take to come; next to nothing where it is not known yet.
+    /// Returns how many seconds another request for `pieces` would take; almost 0 where its rate is not known yet.
     pub(super) fn wait_for(&self, pieces: u32) -> f32 {
         let queued = (self.in_flight + pieces) as f32;
         let quick = self.quick.map_or(0.0, |it| it.as_secs_f32());
         quick + queued / self.rate.per_second().unwrap_or(RATE_UNKNOWN)
     }
 
-    /// Tells whether it has brought pieces, so that its rate is known.
+    /// Tells whether it has delivered pieces, so that its rate is known.
     pub(super) fn has_brought(&self) -> bool {
         self.rate.per_second().is_some()
     }
 
-    /// Tells whether it owes pieces and has been quiet for so long.
+    /// Tells whether it owes pieces and has been quiet for `time`.
     pub(super) fn is_quiet(&self, now: Instant, time: Duration) -> bool {
         self.in_flight > 0 && now.since(self.last_progress) >= time
     }
 
-    /// Notes that it has been asked for pieces.
+    /// Records that it has been asked for pieces.
     pub(super) fn asked(&mut self, now: Instant, pieces: u32) {
         if self.in_flight == 0 {
             self.last_progress = now;
@@ -125,7 +127,8 @@ impl<P> Peer<P> {
         self.in_flight += pieces;
     }
 
-    /// Notes that a piece came, the first one of a request that waited behind no other after `quick`.
+    /// Records that it has delivered a piece. `quick` is how long the first piece of a request took that waited behind
+    /// no other.
     pub(super) fn delivered(&mut self, now: Instant, quick: Option<Duration>) {
         self.rate.came(1, now.since(self.last_progress));
         self.last_progress = now;
@@ -139,13 +142,13 @@ impl<P> Peer<P> {
         self.window = window.clamp(START_PIECES, PIECES_IN_FLIGHT_PER_PEER);
     }
 
-    /// Notes whether it has refused for too long by now, and tells whether that is news.
+    /// Finds out whether it has answered "busy" for too long, and tells whether that has changed.
     pub(super) fn look_for_refusing(&mut self, now: Instant) -> bool {
         let refuses = self.refused_since.is_some_and(|since| now.since(since) >= STALL);
         refuses && !std::mem::replace(&mut self.is_refusing, true)
     }
 
-    /// Notes that it has been silent, and leaves it alone for a while.
+    /// Records that it has been silent, and does not ask it for a while.
     pub(super) fn was_silent(&mut self, now: Instant, since_long: bool) {
         self.trouble = self.trouble.saturating_add(1);
         self.busy_until = now + if since_long { BUSY_MIN } else { SILENCE - STALL };

@@ -1,7 +1,7 @@
-//! [`Promised`]: pieces that somebody was promised a moment ago, and so can soon be had from there as well.
+//! [`Promised`]: remembers the pieces that this node has promised to pullers a moment ago.
 //!
-//! Whoever is asked for a piece by two pullers sends it twice, unless the second one is told to choose anew: nobody can know
-//! that a piece is on its way until its receiver says that it has it.
+//! A second puller can soon get such a piece from the first one, but cannot know that it is on its way until the first
+//! one says that it holds it. So this node refuses the second request, and the puller chooses another piece.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,13 +10,15 @@ use reg_proto::digest::Digest;
 
 use super::time::Instant;
 
-/// A promise counts for so long. A piece waits a quarter of a second, takes some 0.7 s where eight share 100 Mbit/s, stands in
-/// the system's buffers for some 0.2 s more, and is told of every 0.2 s. Who stalls keeps it from others no longer than that.
+/// How long a promise counts. A piece waits 0.25 s, takes about 0.7 s where eight pullers share 100 Mbit/s, stays in
+/// the system's buffers for about 0.2 s, and is announced every 0.2 s. A puller that stalls keeps it from others no
+/// longer.
 const COUNTS: Duration = Duration::from_secs(2);
-/// Promises remembered: where there are more within their time, pieces go so fast that sending one twice costs little.
+/// Promises that are remembered: where there are more within [`COUNTS`], pieces go so fast that sending one twice costs
+/// little.
 const PROMISES_MAX: usize = 64;
 
-/// Whom the first piece of each run was promised to, and when.
+/// The puller that the first piece of each run was promised to, and when.
 #[derive(Debug)]
 pub(super) struct Promised<P> {
     runs: BTreeMap<(Digest, u32), (P, Instant)>,
@@ -29,13 +31,13 @@ impl<P> Default for Promised<P> {
 }
 
 impl<P: Copy + Eq> Promised<P> {
-    /// Tells whether somebody else than `peer` was promised the run that begins with this piece.
+    /// Tells whether the run that begins with this piece was promised to another peer than `peer`.
     pub(super) fn to_another(&self, now: Instant, peer: P, blob: Digest, first: u32) -> bool {
         let run = self.runs.get(&(blob, first));
         run.is_some_and(|(other, when)| *other != peer && now.since(*when) < COUNTS)
     }
 
-    /// Notes that a run is promised to `peer`.
+    /// Records that a run is promised to `peer`.
     pub(super) fn note(&mut self, now: Instant, peer: P, blob: Digest, first: u32) {
         self.runs.retain(|_, (_, when)| now.since(*when) < COUNTS);
         if self.runs.len() < PROMISES_MAX {

@@ -1,10 +1,11 @@
-//! [`Rarity`]: the units of a blob in the order in which they are rare, kept at a constant cost for each change.
+//! [`Rarity`]: keeps the units of a blob sorted by rarity, at a constant cost for each change.
 //!
-//! Open units stand first, in buckets by how many peers hold them, in random order within a bucket; closed ones behind.
+//! Open units come first, in buckets by how many peers hold them, and in random order within a bucket; closed units
+//! follow.
 
 use super::chance::Chance;
 
-/// How many peers hold each unit, and the open units from the rarest on.
+/// How many peers hold each unit, and the open units, the rarest first.
 #[derive(Debug)]
 pub(super) struct Rarity {
     /// Peers that hold a unit whole.
@@ -12,12 +13,12 @@ pub(super) struct Rarity {
     order: Box<[u32]>,
     /// Where each unit stands in the order.
     places: Box<[u32]>,
-    /// Where the bucket of each count ends; the last one's end is where closed units begin.
+    /// The end of the bucket of each count; closed units begin at the last one.
     ends: Vec<u32>,
 }
 
 impl Rarity {
-    /// Returns the order of `units` open units that nobody holds.
+    /// Returns the order of `units` open units that no peer holds.
     pub(super) fn new(units: u32, chance: &mut Chance) -> Self {
         let mut rarity = Self {
             counts: vec![0; units as usize].into(),
@@ -36,7 +37,7 @@ impl Rarity {
         self.counts.get(unit as usize).copied().unwrap_or(0)
     }
 
-    /// Returns where an open unit stands: the lower, the rarer.
+    /// Returns the place of an open unit in the order: the lower, the rarer.
     pub(super) fn place(&self, unit: u32) -> u32 {
         self.places[unit as usize]
     }
@@ -51,7 +52,7 @@ impl Rarity {
         &self.order[..self.open_len() as usize]
     }
 
-    /// One more peer holds a unit.
+    /// Counts one more peer that holds a unit.
     pub(super) fn held_by_one_more(&mut self, unit: u32, chance: &mut Chance) {
         let count = usize::from(self.counts[unit as usize]);
         self.counts[unit as usize] += 1;
@@ -65,7 +66,7 @@ impl Rarity {
         }
     }
 
-    /// One peer less holds a unit.
+    /// Counts one peer less that holds a unit.
     pub(super) fn held_by_one_less(&mut self, unit: u32, chance: &mut Chance) {
         let count = usize::from(self.counts[unit as usize]);
         if count == 0 {
@@ -79,7 +80,7 @@ impl Rarity {
         }
     }
 
-    /// A unit is not to be chosen.
+    /// Closes a unit, so that it is not chosen.
     pub(super) fn close(&mut self, unit: u32) {
         if !self.is_open(unit) {
             return;
@@ -90,7 +91,7 @@ impl Rarity {
         }
     }
 
-    /// A unit may be chosen again.
+    /// Opens a unit, so that it may be chosen again.
     pub(super) fn reopen(&mut self, unit: u32, chance: &mut Chance) {
         if self.is_open(unit) {
             return;
@@ -110,7 +111,8 @@ impl Rarity {
         self.place(unit) < self.open_len()
     }
 
-    /// Gives a unit a random place within its bucket: else all who hear of it at once would choose it at once.
+    /// Moves a unit to a random place within its bucket. Otherwise all pullers that hear of it at once would choose it
+    /// at once.
     fn shuffle(&mut self, unit: u32, bucket: usize, chance: &mut Chance) {
         let start = bucket.checked_sub(1).map_or(0, |before| self.ends[before]);
         let other = start + chance.below(self.ends[bucket] - start);

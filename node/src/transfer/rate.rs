@@ -1,11 +1,11 @@
-//! [`Rate`]: how fast pieces come, as a moving average that is fair from the first piece on.
+//! [`Rate`]: a moving average of pieces per second that is right from the first piece on.
 
 use std::time::Duration;
 
-/// What is older than this counts for less than half.
+/// Pieces older than this count for less than half.
 const MEMORY_S: f32 = 2.0;
 
-/// Pieces for a while of waiting for them, both forgotten at the same pace.
+/// Pieces, and the time of waiting for them; both are forgotten at the same pace.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rate {
     pieces: f32,
@@ -13,7 +13,7 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// Counts pieces that came after `waited`.
+    /// Counts pieces that arrived after waiting for `waited`.
     pub(super) fn came(&mut self, pieces: u32, waited: Duration) {
         let waited = waited.as_secs_f32();
         let kept = MEMORY_S / (MEMORY_S + waited);
@@ -21,7 +21,7 @@ impl Rate {
         self.seconds = self.seconds * kept + waited;
     }
 
-    /// Returns pieces per second, `None` until some have come and taken time.
+    /// Returns pieces per second; `None` until some have arrived and taken time.
     pub(super) fn per_second(&self) -> Option<f32> {
         (self.seconds > 0.0 && self.pieces > 0.0).then(|| self.pieces / self.seconds)
     }

@@ -1,8 +1,8 @@
-//! [`Scheduler`]: the whole public surface of this module.
+//! [`Scheduler`]: decides which piece to ask of which peer.
 //!
-//! Who has room is asked for the rarest unit that it holds, whole; who is near goes first, and farther peers are asked for
-//! what nobody near holds. Blobs that somebody reads go before the others, in order. What is under way is bounded by rate
-//! × delay, for each peer and together. Once nothing is open, slow requests are asked of a second peer (`hedge`).
+//! A peer with room is asked for the rarest unit that it holds, whole. Near peers are asked first, and farther ones for
+//! pieces that no near peer holds. Blobs with readers go first, in order. The pieces under way are bounded by rate ×
+//! delay, for each peer and together. Once no piece is open, slow requests are sent to a second peer as well (`hedge`).
 
 mod ask;
 mod hedge;
@@ -26,44 +26,44 @@ use super::slots::Slots;
 use super::time::Instant;
 use super::want::Want;
 
-/// Names a request to a peer, for the life of a scheduler.
+/// The number of a request to a peer, unique within a scheduler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u32);
 
-/// Something that has happened. `P` is how the driver names those whom it can ask.
+/// Something that has happened. `P` is the driver's name for a source of pieces.
 #[derive(Debug, Clone)]
 pub enum Input<P = PeerId> {
-    /// A blob is wanted of which these pieces are here.
+    /// A blob is wanted, of which these pieces are stored.
     Want { blob: Digest, stored: PieceSet },
-    /// Only these runs of a wanted blob's pieces are wanted now, each from its first on, in turn. Replaces what was said
-    /// before; without any, nothing more of the blob is asked for.
+    /// Only these runs of a wanted blob's pieces are wanted now, each from its first piece on, in turn. Replaces the
+    /// former runs; without any, no more pieces of the blob are asked for.
     Focus { blob: Digest, runs: Vec<Range<u32>> },
     /// A blob is no longer wanted.
     Unwant { blob: Digest },
-    /// Where a peer is; [`Nearness::Far`] until it is said.
+    /// Where a peer is; [`Nearness::Far`] until this input.
     PeerIs { peer: P, nearness: Nearness },
-    /// A peer says what it holds of a blob; this replaces what it said before.
+    /// A peer says which pieces of a blob it holds; this replaces what it has said before.
     PeerHolds { peer: P, blob: Digest, pieces: PieceSet },
-    /// A peer that has said what it holds of a blob says that it holds these pieces too.
+    /// A peer says that it holds these pieces as well.
     PeerHas { peer: P, blob: Digest, pieces: Range<u32> },
-    /// A peer is gone, or is not to be asked any more.
+    /// A peer has disconnected, or must not be asked any more.
     PeerLeft { peer: P },
-    /// A piece that was asked for has passed verification and is written.
+    /// A requested piece has passed verification and is written.
     Stored { request: RequestId, piece: PieceIndex },
-    /// A piece that was asked for came and failed verification: who sent it is never asked again.
+    /// A requested piece has failed verification: the peer that sent it is never asked again.
     Failed { request: RequestId, piece: PieceIndex },
-    /// A peer does not serve (the rest of) a request.
+    /// A peer refuses a request, or the rest of one; `busy` is how long it asks the puller to wait.
     Rejected { request: RequestId, busy: Option<Duration> },
     /// Time has passed.
     Tick,
 }
 
-/// Something to do.
+/// Something for the driver to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output<P = PeerId> {
     /// Ask `peer` for `count` pieces from `first` on.
     Request { request: RequestId, peer: P, blob: Digest, first: PieceIndex, count: u32 },
-    /// Tell `peer` that the rest of a request is not needed.
+    /// Cancel the rest of a request to `peer`.
     Cancel { request: RequestId, peer: P },
     /// Every piece of a blob is stored.
     Complete { blob: Digest },
@@ -74,12 +74,12 @@ struct Request {
     slot: u32,
     blob: Digest,
     first: u32,
-    /// A bit for each piece from the first on that is neither stored nor given up; a request has at most 16.
+    /// A bit for each piece, from the first on, that is neither stored nor given up; a request has at most 16 pieces.
     owed: u16,
     asked_at: Instant,
-    /// The peer owed nothing else when it was asked.
+    /// Whether the peer owed no other piece when it was asked.
     is_alone: bool,
-    /// The request that the same pieces were asked for by once more.
+    /// The second request for the same pieces.
     twin: Option<RequestId>,
 }
 
@@ -94,34 +94,34 @@ impl Request {
     }
 }
 
-/// Decides which piece is asked of which peer.
+/// Decides which piece to ask of which peer.
 #[derive(Debug)]
 pub struct Scheduler<P = PeerId> {
     wants: BTreeMap<Digest, Want>,
-    /// Wanted blobs with pieces that nobody has been asked for; one without any may linger until the next look.
+    /// Wanted blobs with open pieces; one without any may remain until the next search.
     open: BTreeSet<Digest>,
-    /// Those of them that somebody reads.
+    /// Those of them that have readers.
     read: BTreeSet<Digest>,
     slots: Slots<P>,
     peers: Vec<Option<Peer<P>>>,
-    /// Slots of peers that hold nothing that is open, as far as is known.
+    /// Slots of peers that hold no open piece, as far as the scheduler knows.
     drained: Bits<Vec<u64>>,
-    /// Peers that have sent wrong bytes.
+    /// Peers that have sent wrong bytes: they are never asked again.
     out: BTreeSet<P>,
     requests: BTreeMap<RequestId, Request>,
     outputs: VecDeque<Output<P>>,
     last_request: u32,
-    /// The blob whose reader had the last turn.
+    /// The blob for which a reader had the last turn.
     last_read: Option<Digest>,
-    /// Pieces of the largest unit of what is wanted.
+    /// Pieces of the largest unit of the wanted blobs.
     unit: u32,
-    /// Pieces that should be waited for.
+    /// Pieces that should be under way.
     demand: u32,
-    /// Pieces that are waited for from peers that are not late.
+    /// Pieces under way from peers that are not late.
     in_flight: u32,
-    /// Pieces that are waited for from peers that are not near.
+    /// Pieces under way from peers that are not near.
     in_flight_far: u32,
-    /// Some peer is near, and neither late nor in trouble.
+    /// Whether a near peer is neither late nor in trouble.
     has_near: bool,
     rate: Rate,
     last_stored: Instant,
@@ -131,8 +131,8 @@ pub struct Scheduler<P = PeerId> {
 }
 
 impl<P: Copy + Ord> Scheduler<P> {
-    /// Returns a scheduler that wants nothing and knows nobody. Those of one swarm should have different seeds: what is
-    /// equally rare is chosen by chance.
+    /// Returns a scheduler that wants no blob and knows no peer. The schedulers of one swarm should have different
+    /// seeds, because they choose by chance among equally rare units.
     pub fn new(seed: u64) -> Self {
         Self {
             wants: BTreeMap::new(),
@@ -158,7 +158,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         }
     }
 
-    /// Takes what has happened, at `now`. Drain [`Self::poll_output`] before the next one.
+    /// Handles an input at `now`. The caller drains [`Self::poll_output`] before the next one.
     pub fn handle(&mut self, now: Instant, input: Input<P>) {
         match input {
             Input::Want { blob, stored } => self.want(blob, stored),
@@ -176,25 +176,25 @@ impl<P: Copy + Ord> Scheduler<P> {
         self.ask(now);
     }
 
-    /// Returns the next thing to do.
+    /// Returns the next output; `None` when there is none.
     pub fn poll_output(&mut self) -> Option<Output<P>> {
         self.outputs.pop_front()
     }
 
-    /// Returns when [`Input::Tick`] is due, `None` while nothing is waited for.
+    /// Returns when [`Input::Tick`] is due; `None` while no piece is under way.
     pub fn next_tick(&self) -> Option<Instant> {
         let deadline = |peer: &Peer<P>| (peer.in_flight > 0).then(|| peer.last_progress + LATE_MIN);
         let busy = |peer: &Peer<P>| (peer.busy_until > peer.last_progress).then_some(peer.busy_until);
         self.peers.iter().flatten().flat_map(|peer| [deadline(peer), busy(peer)]).flatten().min()
     }
 
-    /// Tells which blob and peer a request is for, while it owes pieces.
+    /// Returns the peer and the blob of a request, while it owes pieces.
     pub fn request(&self, request: RequestId) -> Option<(P, Digest)> {
         let request = self.requests.get(&request)?;
         Some((self.peer(request.slot)?.id, request.blob))
     }
 
-    /// Tells whether `piece` is owed by a request: whether it may be taken from the peer.
+    /// Tells whether a request owes `piece`: only then does the driver accept it from the peer.
     pub fn is_owed(&self, request: RequestId, piece: PieceIndex) -> bool {
         self.requests.get(&request).is_some_and(|it| it.owed & it.bit(piece.get()) != 0)
     }
@@ -218,7 +218,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         self.peers.get_mut(slot as usize).and_then(Option::as_mut)
     }
 
-    /// Something may be open now that was not: everybody is looked at again.
+    /// Considers all peers again, because pieces may be open that were not.
     fn something_opened(&mut self) {
         self.drained.0.fill(0);
     }
@@ -238,7 +238,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         self.something_opened();
     }
 
-    /// A blob may have an open piece again.
+    /// Considers a blob again, because it may have an open piece.
     fn is_open_again(&mut self, blob: Digest) {
         match self.wants.get(&blob) {
             Some(want) if want.is_wanted && want.is_focused() => drop(self.read.insert(blob)),
@@ -267,7 +267,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         }
     }
 
-    /// Returns the slot of a peer, a new one where it has none; `None` where it is out.
+    /// Returns the slot of a peer, a new one where it has none; `None` where it has sent wrong bytes.
     fn slot(&mut self, now: Instant, peer: P) -> Option<u32> {
         if let Some(slot) = self.slots.get(&peer) {
             return Some(slot);
@@ -322,7 +322,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         want.holds(slot, pieces, is_near, &mut self.chance);
     }
 
-    /// News of a peer's pieces come more often than all else: only that peer is looked at.
+    /// Handles the most frequent input, news of a peer's pieces, and considers only that peer.
     fn peer_has(&mut self, now: Instant, peer: &P, blob: &Digest, pieces: Range<u32>) {
         let Some(slot) = self.slots.get(peer) else { return };
         let Some(want) = self.wants.get_mut(blob) else { return };
@@ -363,7 +363,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         }
     }
 
-    /// Notes that a peer delivered a piece.
+    /// Records that a peer has delivered a piece.
     fn delivered(&mut self, now: Instant, slot: u32, quick: Option<Duration>) {
         self.rate.came(1, now.since(self.last_stored));
         self.last_stored = now;
@@ -383,7 +383,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         }
     }
 
-    /// Whoever sends wrong bytes is out: the first piece proves it.
+    /// Excludes a peer that has sent wrong bytes: one piece proves it.
     fn failed(&mut self, id: RequestId, piece: PieceIndex) {
         let Some(slot) = self.requests.get(&id).map(|it| it.slot) else { return };
         if !self.is_owed(id, piece) {
@@ -418,7 +418,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         }
     }
 
-    /// Takes the pieces away from peers that have been quiet for too long.
+    /// Opens the pieces again that peers owe which have been quiet for too long.
     fn tick(&mut self, now: Instant) {
         let late = self.quick.map_or(LATE_MIN, |quick| (quick * LATE_FACTOR).max(LATE_MIN));
         let mut stalled: Vec<u32> = Vec::new();
@@ -462,7 +462,8 @@ impl<P: Copy + Ord> Scheduler<P> {
         request.owed().any(|piece| want.is_held_beside(slot, piece))
     }
 
-    /// Takes a piece off a request's debt and returns the blob and the request's twin, `None` where it is not owed.
+    /// Removes a piece from those that a request owes, and returns the blob and the request's twin; `None` where the
+    /// request does not owe it.
     fn settle(&mut self, id: RequestId, piece: u32) -> Option<(Digest, Option<RequestId>)> {
         let request = self.requests.get_mut(&id)?;
         let bit = request.bit(piece);
@@ -478,7 +479,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         Some((blob, twin))
     }
 
-    /// A piece has come by another request: this one need not bring it, and is called off when it owes nothing more.
+    /// Removes a piece that another request has brought; cancels this request once it owes no more.
     fn settle_twin(&mut self, id: RequestId, piece: u32) {
         let Some(slot) = self.requests.get(&id).map(|it| it.slot) else { return };
         if self.settle(id, piece).is_some() && !self.requests.contains_key(&id) {
@@ -507,7 +508,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         }
     }
 
-    /// Opens all that a request owes for others, but for what its twin owes too.
+    /// Opens all pieces that a request owes, except those that its twin owes too.
     fn give_up(&mut self, id: RequestId, tell: bool) {
         let Some(request) = self.requests.remove(&id) else { return };
         let twins = request.twin.and_then(|twin| self.still_owed(twin, &request)).unwrap_or(0);
@@ -528,7 +529,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         }
     }
 
-    /// Returns which pieces of a request its twin owes too, and makes the twin single again.
+    /// Returns which pieces of a request its twin owes too, and unlinks the twin.
     fn still_owed(&mut self, twin: RequestId, request: &Request) -> Option<u16> {
         let twin = self.requests.get_mut(&twin)?;
         twin.twin = None;

@@ -1,6 +1,6 @@
-//! [`Slots`]: which number each peer has. Peers are few and asked after all the time, so they lie in one row.
+//! [`Slots`]: the number of each peer. Peers are few and looked up all the time, so they lie in one array.
 
-/// Numbers of peers, by their names.
+/// The numbers of peers, by their names.
 #[derive(Debug)]
 pub(super) struct Slots<P>(Vec<(P, u32)>);
 
@@ -13,7 +13,7 @@ impl<P: Copy + Ord> Slots<P> {
         self.place(peer).ok().map(|place| self.0[place].1)
     }
 
-    /// Gives a peer a number, in place of the one it has.
+    /// Gives a peer a number, replacing the one it has.
     pub(super) fn insert(&mut self, peer: P, slot: u32) {
         match self.place(&peer) {
             Ok(place) => self.0[place].1 = slot,
@@ -21,7 +21,7 @@ impl<P: Copy + Ord> Slots<P> {
         }
     }
 
-    /// Takes a peer's number away and returns it.
+    /// Removes a peer's number and returns it.
     pub(super) fn remove(&mut self, peer: &P) -> Option<u32> {
         self.place(peer).ok().map(|place| self.0.remove(place).1)
     }

@@ -1,7 +1,7 @@
 //! [`Spread`]: how often each piece has been sent, so that what was sent the least can go first (super-seeding).
 //!
-//! A piece that a sole holder sends a second time before all have been sent once is time lost for the whole swarm: who has
-//! the first copy could pass it on meanwhile.
+//! When a sole holder sends a piece a second time before it has sent all once, the whole swarm loses time: the peer
+//! with the first copy could pass it on meanwhile.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,19 @@ use reg_proto::digest::Digest;
 use reg_proto::limits::BLOB_BYTES_MAX;
 use reg_proto::piece::PIECE_LEN;
 
-/// Pieces of all blobs together that are remembered: two of the largest blobs, 4 MiB. Beyond it, the blob is forgotten that
-/// was sent from the longest ago.
+/// Pieces of all blobs together that are remembered: those of two of the largest blobs, 4 MiB. Beyond it, the blob is
+/// forgotten that was sent least recently.
 const PIECES_REMEMBERED_MAX: usize = 2 * BLOB_PIECES_MAX as usize;
-/// Pieces of the largest blob; nothing is remembered of a piece beyond, which no blob has.
+/// Pieces of the largest blob; a piece beyond, which no blob has, is not counted.
 const BLOB_PIECES_MAX: u32 = (BLOB_BYTES_MAX / PIECE_LEN) as u32;
 
-/// How often each piece of each blob has been sent, to anybody.
+/// How often each piece of each blob has been sent, to all peers together.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Spread {
     blobs: BTreeMap<Digest, Sent>,
-    /// Pieces that there is room for, of all blobs.
+    /// Pieces of all blobs that take memory.
     remembered: usize,
-    /// Counts what has been sent.
+    /// Counts the pieces that were sent.
     clock: u64,
 }
 
@@ -37,7 +37,7 @@ impl Spread {
         self.blobs.get(blob).and_then(|sent| sent.times.get(piece as usize)).copied().unwrap_or(0)
     }
 
-    /// Notes that a piece is sent.
+    /// Counts a piece that is sent.
     pub(super) fn sent(&mut self, blob: Digest, piece: u32) {
         if piece >= BLOB_PIECES_MAX {
             return;
@@ -57,7 +57,7 @@ impl Spread {
         }
     }
 
-    /// Notes that a piece was not sent after all.
+    /// Takes back the count of a piece that was not sent after all.
     pub(super) fn unsent(&mut self, blob: &Digest, piece: u32) {
         let times = self.blobs.get_mut(blob).and_then(|sent| sent.times.get_mut(piece as usize));
         if let Some(times) = times {

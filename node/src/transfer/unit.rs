@@ -1,4 +1,4 @@
-//! [`Units`]: how the pieces of a blob are grouped into runs that are fetched whole from one peer.
+//! [`Units`]: groups the pieces of a blob into runs that are fetched whole from one peer.
 
 use std::ops::Range;
 
@@ -15,7 +15,8 @@ pub(super) struct Units {
 }
 
 impl Units {
-    /// Returns the units of a blob of `pieces`: as large as leaves [`UNITS_WANTED`] of them, up to what one request may ask.
+    /// Returns the units of a blob with `pieces` pieces: as large as possible with [`UNITS_WANTED`] of them, and at
+    /// most as large as one request.
     pub(super) fn new(pieces: u32) -> Self {
         let per = (pieces / UNITS_WANTED).clamp(1, REQUEST_PIECES_MAX);
         Self { pieces, shift: per.ilog2() }

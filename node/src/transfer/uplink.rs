@@ -1,9 +1,9 @@
-//! [`Uplink`]: what is sent next, and to whom. Slots, turns of the pullers, and of what they wait for the least sent first.
+//! [`Uplink`]: decides which piece to send next, and to which puller.
 //!
-//! Without turns, who asks for more gets more. Here everybody who waits is sent as many bytes as anybody else, however many
-//! requests, streams and lanes it has (deficit round robin). Within a round what was sent the least goes first: so a sole
-//! holder sends everything once before it sends anything twice, as far as it is asked for, and the swarm passes it on. A
-//! slot that its puller does not empty is given to another: a slow one costs nobody but itself.
+//! Pullers take turns by deficit round robin: in a round, each that waits is sent as many bytes as any other, however
+//! many requests, streams and lanes it has. Within a round, the piece that was sent least goes first. So a sole holder
+//! sends every requested piece once before it sends any twice, and the swarm passes them on. A slot that its puller
+//! does not empty is lent to another, so a slow puller delays only itself.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -18,47 +18,47 @@ use super::rate::Rate;
 use super::spread::Spread;
 use super::time::Instant;
 
-/// Pieces that are being sent at once: enough to keep several connections full, few enough that turns mean something.
+/// Pieces that are sent at once: enough to keep several connections full, and few enough that turns have an effect.
 pub const UPLOAD_SLOTS: usize = 8;
-/// Pieces of at most this many seconds of a rate are sent at once: with more of them each would take longer, and nobody can
+/// Pieces of at most this many seconds at a rate are sent at once: with more, each would take longer, and no peer can
 /// pass a piece on before it is whole.
 const SLOTS_SECONDS: f64 = 0.25;
-/// How long a piece may take from its slot before another is let go beside it: then not our uplink is what holds it up.
+/// How long a piece may occupy its slot before another is sent beside it: then the puller holds it up, not this uplink.
 pub const SLOT_HOLD: Duration = Duration::from_millis(500);
-/// Bytes that a puller may be sent in a round: the largest piece.
+/// Bytes that a puller may be sent in a round: those of the largest piece.
 const QUANTUM: u64 = PIECE_LEN;
-/// Requests of one line that are compared before one is chosen; those behind them wait until they have moved up.
+/// Requests of one stream that are compared before one is chosen; those behind them wait.
 const COMPARED_MAX: usize = 16;
-/// Later requests of a line that may go before one: somebody may be reading what it asks for.
+/// Later requests of a stream that may go before one: a reader may be waiting for it.
 const PASSED_OVER_MAX: u8 = 8;
 
-/// Returns how many pieces are sent at once at `rate` bytes per second, `None` for any.
+/// Returns how many pieces to send at once at `rate` bytes per second; `None` is no limit.
 pub fn slots_at(rate: Option<u64>) -> usize {
     let at = |rate: u64| (rate as f64 * SLOTS_SECONDS / PIECE_LEN as f64) as usize;
     rate.map_or(UPLOAD_SLOTS, |rate| at(rate).clamp(1, UPLOAD_SLOTS))
 }
 
-/// Pieces of so many seconds may wait. What waits long was asked for by what was rare long ago, and could have come from who
-/// stands idle: so more are refused.
+/// Pieces of so many seconds may wait; more are refused. Requests that wait long were chosen with stale rarity, and an
+/// idle peer could have served them.
 const WAITING_SECONDS: f32 = 0.25;
-/// Pieces that may wait however slow we are. In simulation (300 nodes) 3 take 1.07 of the bound, 6 take 1.16.
+/// Pieces that may wait even at the slowest rate. In simulation (300 nodes), 3 take 1.07 of the bound and 6 take 1.16.
 const WAITING_MIN: u32 = 3;
-/// Pieces that may wait before anything is known of how fast we are.
+/// Pieces that may wait before the rate of this node is known.
 const WAITING_AT_FIRST: u32 = 16;
-/// A puller that is refused comes back after the time that a piece takes, and not before this,
+/// Shortest time after which a refused puller may ask again; usually it is the time that a piece takes.
 const RETRY_MIN: Duration = Duration::from_millis(50);
-/// ... nor after this: a way out that stands idle is waste.
+/// Longest time after which a refused puller may ask again, so that this uplink does not stand idle.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// Names one piece that is being sent.
+/// The number of a piece that is being sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
-/// Names what one stream of a puller waits for.
+/// The number of one stream of a puller: a line of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Line(u64);
 
-/// A request for pieces that follow each other.
+/// A request for a run of pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
     pub id: u32,
@@ -67,7 +67,7 @@ pub struct Asked {
     pub count: u32,
 }
 
-/// One piece of a request, whose turn it is.
+/// A piece of a request that may be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
     pub ticket: Ticket,
@@ -75,18 +75,19 @@ pub struct Turn {
     pub id: u32,
     pub blob: Digest,
     pub piece: u32,
-    /// It has not been sent to anybody yet, as far as is remembered.
+    /// Whether it has never been sent before, as far as this node remembers.
     pub is_first: bool,
 }
 
 #[derive(Debug)]
 struct Waiting {
     asked: Asked,
-    /// When it was asked, among all.
+    /// Its place among all requests, by arrival.
     order: u64,
-    /// Some of it has been sent: a run is sent whole, for a part of one is of little use to others.
+    /// Whether a piece of it has been sent: the rest of the run follows, because a part of a unit is of little use to
+    /// others.
     is_begun: bool,
-    /// How many later ones of its line have gone before it.
+    /// How many later requests of its line have gone before it.
     passed_over: u8,
 }
 
@@ -94,7 +95,7 @@ struct Waiting {
 struct Puller<P> {
     peer: P,
     waiting: VecDeque<Waiting>,
-    /// Tasks and threads of this line that could send a piece now.
+    /// Tasks and threads that could send a piece of this line now.
     senders: usize,
 }
 
@@ -112,26 +113,26 @@ struct Sending<P> {
     turn: Turn,
 }
 
-/// Decides which piece goes next. `P` is how the driver names pullers.
+/// Decides which piece to send next. `P` is the driver's name for a puller.
 #[derive(Debug)]
 pub struct Uplink<P = PeerId> {
     slots: usize,
     lines: BTreeMap<Line, Puller<P>>,
     /// Pieces that wait on all lines together.
     waiting: u64,
-    /// Bytes that each puller may still be sent in this round; a piece is counted as a whole one until it has gone.
+    /// Bytes that each puller may still be sent in this round; a piece counts as a whole one until it has been sent.
     credits: BTreeMap<P, u64>,
     sending: BTreeMap<Ticket, Sending<P>>,
     spread: Spread,
     promised: Promised<P>,
-    /// How fast pieces go, and when one went last or the first was begun.
+    /// The rate at which pieces are sent, and when the last one was sent or the first begun.
     rate: Rate,
     last_sent: Instant,
     last: u64,
 }
 
 impl<P: Copy + Ord> Uplink<P> {
-    /// Returns an uplink that sends so many pieces at once.
+    /// Returns an uplink that sends `slots` pieces at once.
     pub fn new(slots: usize) -> Self {
         Self {
             slots,
@@ -147,29 +148,29 @@ impl<P: Copy + Ord> Uplink<P> {
         }
     }
 
-    /// Changes how many pieces are sent at once.
+    /// Sets how many pieces are sent at once.
     pub const fn set_slots(&mut self, slots: usize) {
         self.slots = slots;
     }
 
-    /// A stream of `peer` waits from now on.
+    /// Adds a stream of `peer`, and returns its number.
     pub fn join(&mut self, peer: P) -> Line {
         let line = Line(self.next_number());
         self.lines.insert(line, Puller { peer, waiting: VecDeque::new(), senders: 0 });
         line
     }
 
-    /// A stream waits for nothing any more.
+    /// Removes a stream and all its requests.
     pub fn leave(&mut self, line: Line) {
         let gone = self.lines.remove(&line);
         self.waiting -= gone.map_or(0, |it| it.pieces());
     }
 
-    /// Takes a request in, or tells after how long another should be made: where enough waits already, or where what it asks
-    /// for is on its way to somebody else who can pass it on, while something waits that nobody has.
+    /// Queues a request. Refuses it where enough pieces wait already. Also refuses it where its pieces are on their way
+    /// to another puller, which can pass them on, while pieces wait that no peer was sent.
     ///
     /// # Errors
-    /// After how long to ask again.
+    /// Returns the time after which the puller may ask again.
     pub fn admit(&mut self, now: Instant, line: Line, asked: Asked) -> Result<(), Duration> {
         let peer = self.lines.get(&line).map(|it| it.peer).ok_or(RETRY_MAX)?;
         if let Some(retry) = self.is_full() {
@@ -186,13 +187,14 @@ impl<P: Copy + Ord> Uplink<P> {
         Ok(())
     }
 
-    /// Tells whether something waits that was sent to nobody yet.
+    /// Tells whether a piece waits that was never sent.
     fn has_unsent(&self) -> bool {
         let mut waiting = self.lines.values().flat_map(|it| &it.waiting);
         waiting.any(|it| self.spread.times(&it.asked.blob, it.asked.first) == 0)
     }
 
-    /// Tells that no other request finds room, and after how long it should be made again: enough waits already.
+    /// Returns the time after which the puller may ask again, where enough pieces wait already; `None` where there is
+    /// room.
     fn is_full(&self) -> Option<Duration> {
         let Some(per_second) = self.rate.per_second() else {
             return (self.waiting >= WAITING_AT_FIRST.into()).then_some(RETRY_MIN);
@@ -202,7 +204,7 @@ impl<P: Copy + Ord> Uplink<P> {
         (self.waiting >= most.into()).then(|| a_piece.max(RETRY_MIN))
     }
 
-    /// Takes a request in, and tells whether there was room.
+    /// Queues a request, and tells whether there was room.
     fn ask(&mut self, line: Line, asked: Asked) -> bool {
         let order = self.next_number();
         let Some(puller) = self.lines.get_mut(&line) else { return false };
@@ -214,7 +216,7 @@ impl<P: Copy + Ord> Uplink<P> {
         true
     }
 
-    /// Forgets a request.
+    /// Removes a request.
     pub fn cancel(&mut self, line: Line, id: u32) {
         if let Some(puller) = self.lines.get_mut(&line) {
             let before = puller.pieces();
@@ -223,25 +225,25 @@ impl<P: Copy + Ord> Uplink<P> {
         }
     }
 
-    /// Returns the number of a request of this line that waits, if any does.
+    /// Returns the id of a waiting request of this line; `None` where none waits.
     pub fn any(&self, line: Line) -> Option<u32> {
         self.lines.get(&line)?.waiting.front().map(|it| it.asked.id)
     }
 
-    /// One more sender of this line could send a piece now.
+    /// Counts one more task or thread that could send a piece of this line now.
     pub fn ready(&mut self, line: Line) {
         if let Some(puller) = self.lines.get_mut(&line) {
             puller.senders += 1;
         }
     }
 
-    /// A sender of this line waits no more, and tells whether none had been granted in its place.
+    /// Counts one sender of this line less, and tells whether it was still waiting; else a piece was granted to it.
     pub fn unready(&mut self, line: Line) -> bool {
         let puller = self.lines.get_mut(&line).filter(|puller| puller.senders > 0);
         puller.map(|puller| puller.senders -= 1).is_some()
     }
 
-    /// Returns the next piece that may go now, if there is a slot; it takes one of its line's senders.
+    /// Returns the next piece to send, if a slot is free; it takes one of its line's senders.
     pub fn grant(&mut self, now: Instant) -> Option<Turn> {
         let taken = self.sending.values().filter(|it| now.since(it.since) < SLOT_HOLD).count();
         if taken >= self.slots {
@@ -279,14 +281,14 @@ impl<P: Copy + Ord> Uplink<P> {
         Some(turn)
     }
 
-    /// Notes that a piece is still held up by us, not by its puller: its slot is its own for longer.
+    /// Records that this node, not the puller, still holds a piece up: the piece keeps its slot for longer.
     pub fn hold(&mut self, ticket: Ticket, now: Instant) {
         if let Some(sending) = self.sending.get_mut(&ticket) {
             sending.since = now;
         }
     }
 
-    /// Notes that a piece of so many bytes has been sent.
+    /// Records that a piece of `bytes` bytes has been sent, and frees its slot.
     pub fn sent(&mut self, now: Instant, ticket: Ticket, bytes: u64) {
         if let Some(Sending { peer, .. }) = self.sending.remove(&ticket) {
             self.rate.came(1, now.since(self.last_sent));
@@ -295,7 +297,7 @@ impl<P: Copy + Ord> Uplink<P> {
         }
     }
 
-    /// Notes that a piece was not sent.
+    /// Records that a piece was not sent, and frees its slot.
     pub fn unsent(&mut self, ticket: Ticket) {
         if let Some(Sending { peer, turn, .. }) = self.sending.remove(&ticket) {
             self.spread.unsent(&turn.blob, turn.piece);
@@ -303,7 +305,7 @@ impl<P: Copy + Ord> Uplink<P> {
         }
     }
 
-    /// Puts a piece back that was not sent, before all else that its line waits for.
+    /// Puts a piece that was not sent back at the head of its line.
     pub fn give_back(&mut self, turn: &Turn) {
         self.unsent(turn.ticket);
         let order = self.next_number();
@@ -324,8 +326,8 @@ impl<P: Copy + Ord> Uplink<P> {
         self.spread.times(blob, piece)
     }
 
-    /// Returns the line, and the place of the request in it, that goes next among those whose puller has a turn left in
-    /// this round: what was sent the least, and of those what was asked for first. A run that is begun goes on first.
+    /// Returns the line, and the place of the request in it, that goes next, among pullers with bytes left in this
+    /// round. A run that is begun goes first, then the piece that was sent least, then the oldest request.
     fn choose(&self) -> Option<(Line, usize)> {
         let able = self.lines.iter().filter(|(_, puller)| {
             puller.senders > 0 && self.credits.get(&puller.peer).is_none_or(|credit| *credit >= QUANTUM)
@@ -343,7 +345,8 @@ impl<P: Copy + Ord> Uplink<P> {
         Some((next.0, next.1))
     }
 
-    /// Everybody who waits may be sent a piece's bytes again; nothing is saved up by waiting for nothing.
+    /// Begins a round: each puller that waits may be sent a piece's bytes again. A puller without requests saves
+    /// nothing up.
     fn next_round(&mut self) {
         let mut before = std::mem::take(&mut self.credits);
         let waiting = self.lines.values().filter(|puller| !puller.waiting.is_empty());
@@ -387,7 +390,7 @@ mod tests {
         Asked { id, blob: blob(), first, count }
     }
 
-    /// Returns an uplink and a line for each of so many pullers, each with a sender.
+    /// Returns an uplink with a line for each of `pullers` pullers, each with a sender.
     fn lines(slots: usize, pullers: u8) -> (Uplink<u8>, Vec<Line>) {
         let mut uplink = Uplink::new(slots);
         let lines: Vec<Line> = (0..pullers).map(|n| uplink.join(n)).collect();
@@ -397,12 +400,12 @@ mod tests {
         (uplink, lines)
     }
 
-    /// What is counted is what waits.
+    /// Asserts that the counts match the requests that wait.
     fn assert_counted(uplink: &Uplink<u8>) {
         assert_eq!(uplink.waiting, uplink.lines.values().map(Puller::pieces).sum::<u64>());
     }
 
-    /// Sends the next piece, if any waits, and returns whose it is and which.
+    /// Sends the next piece, if any waits, and returns its line and its number.
     fn send(uplink: &mut Uplink<u8>, bytes: u64) -> Option<(Line, u32)> {
         let turn = uplink.grant(at(0))?;
         assert_counted(uplink);
@@ -411,8 +414,8 @@ mod tests {
         Some((turn.line, turn.piece))
     }
 
-    /// Sends so many pieces to pullers that always have as many requests waiting as they like, of pieces of so many bytes;
-    /// returns the bytes that each got.
+    /// Sends `pieces` pieces to pullers, each of which always has a number of requests for pieces of a size; returns
+    /// the bytes that each was sent.
     fn run(pullers: &[(u64, usize)], pieces: usize) -> Vec<u64> {
         let (mut uplink, lines) = lines(1, pullers.len() as u8);
         let mut number = 0u32;
@@ -455,7 +458,7 @@ mod tests {
         assert!((19..=21).contains(&to_other), "{to_other} of 40");
     }
 
-    /// Everybody asks for the same in the same order: still everything is sent once before anything is sent twice.
+    /// All pullers ask for the same pieces in the same order: still every piece is sent once before any is sent twice.
     #[test]
     fn everything_goes_once_before_anything_goes_twice() {
         let (mut uplink, lines) = lines(1, 4);
@@ -476,7 +479,7 @@ mod tests {
     #[test]
     fn a_run_that_is_begun_goes_on_and_nothing_is_passed_over_for_ever() {
         let (mut uplink, lines) = lines(1, 2);
-        // What the second line gets makes piece 0 one that was sent often.
+        // The second line is sent piece 0 several times.
         for n in 0..3 {
             assert!(uplink.ask(lines[1], asked(n, 0, 1)));
             send(&mut uplink, PIECE_LEN).unwrap();
@@ -499,7 +502,7 @@ mod tests {
         assert_eq!(held.len(), UPLOAD_SLOTS);
         uplink.sent(at(0), held[0].ticket, 10);
         assert!(uplink.grant(at(1)).is_some() && uplink.grant(at(1)).is_none());
-        // None of them has been sent: they are held up elsewhere, but for one that waits for our own limit.
+        // None of them has been sent: their pullers hold them up, except for one that waits for this node's own limit.
         let later = at(501);
         uplink.hold(held[1].ticket, later);
         let more = std::iter::from_fn(|| uplink.grant(later)).count();
@@ -557,7 +560,7 @@ mod tests {
         }
     }
 
-    /// Two pullers ask for the same: the second one is told to choose anew, as long as there is something better to send.
+    /// Two pullers ask for the same piece: the second one is refused while a piece waits that was never sent.
     #[test]
     fn what_is_on_its_way_to_another_waits_behind_what_nobody_has() {
         let (mut uplink, lines) = lines(1, 2);
@@ -566,12 +569,12 @@ mod tests {
         assert_eq!(uplink.admit(at(1), lines[1], asked(1, 7, 1)), Ok(()), "nothing else waits");
         uplink.cancel(lines[1], 1);
         assert_eq!(uplink.admit(at(1), lines[0], asked(2, 8, 1)), Ok(()));
-        // Whether it waits, is being sent or has just been sent.
+        // This holds while it waits, while it is being sent, and just after.
         assert_eq!(uplink.admit(at(2), lines[1], asked(2, 8, 1)), Err(RETRY_MIN));
         uplink.sent(at(3), turn.ticket, PIECE_LEN);
         assert_eq!(uplink.admit(at(4), lines[0], asked(3, 7, 1)), Err(RETRY_MIN), "the other one asked last");
         assert_eq!(uplink.admit(at(4), lines[1], asked(3, 9, 1)), Ok(()));
-        // Whoever was promised it may be gone.
+        // The puller that it was promised to may have disconnected.
         assert_eq!(uplink.admit(at(4_000), lines[1], asked(4, 8, 1)), Ok(()));
     }
 
@@ -584,12 +587,12 @@ mod tests {
     }
 
     proptest! {
-        /// However many pullers with however many requests of whatever size: nobody who always waits gets much less than
-        /// another.
+        /// For any number of pullers with any number of requests of any size: no puller that always waits is sent much
+        /// less than another.
         #[test]
         fn everybody_gets_the_same(pullers in prop::collection::vec((1u64..=PIECE_LEN, 1usize..20), 1..12)) {
             let smallest = pullers.iter().map(|it| it.0).min().unwrap();
-            // Enough for every puller to have had some turns, whatever the sizes.
+            // Enough for every puller to have several turns.
             let pieces = (8 * pullers.len() as u64 * PIECE_LEN / smallest).min(20_000) as usize;
             let sent = run(&pullers, pieces);
             if sent.iter().all(|bytes| *bytes > 0) {

@@ -1,4 +1,4 @@
-//! [`Want`]: one blob, where each of its pieces stands, and who holds them.
+//! [`Want`]: one blob, the state of each of its pieces, and their holders.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use super::holders::{Gained, Holders, Holding};
 use super::rarity::Rarity;
 use super::unit::Units;
 
-/// A blob that is wanted, or of which peers have said that they hold it. A piece is stored, or asked for, or open.
+/// A blob that is wanted, or that peers have said they hold. Each piece is stored, asked for, or open.
 #[derive(Debug)]
 pub(super) struct Want {
     pub(super) is_wanted: bool,
@@ -22,27 +22,27 @@ pub(super) struct Want {
     open: Bits,
     rarity: Rarity,
     holders: Holders,
-    /// Peers that hold all of it and are not counted unit by unit.
+    /// Peers that hold the whole blob and are not counted unit by unit.
     seeds: u32,
-    /// Units that some near peer holds whole.
+    /// Units that a near peer holds whole.
     near: Bits,
-    /// The runs that are read now, where only those are wanted.
+    /// The runs that readers wait for, where only those are wanted.
     focus: Option<Focus>,
-    /// Pieces that were asked of two peers at once so far.
+    /// Pieces that were asked of two peers at once, so far.
     pub(super) duplicates: u32,
 }
 
-/// From whom a unit may be taken.
+/// Which units may be taken from a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// Whatever the peer holds.
+    /// All that it holds.
     All,
-    /// Only what no near peer holds.
+    /// Only those that no near peer holds.
     NotNear,
 }
 
 impl Want {
-    /// Returns a blob of which these pieces are here, and that nobody is known to hold.
+    /// Returns a blob with these stored pieces, and without known holders.
     pub(super) fn new(stored: PieceSet, is_wanted: bool, chance: &mut Chance) -> Self {
         let units = Units::new(stored.len());
         let mut want = Self {
@@ -65,7 +65,7 @@ impl Want {
         want
     }
 
-    /// It is wanted from now on, and these pieces are here.
+    /// Makes the blob wanted from now on, with these stored pieces.
     pub(super) fn want(&mut self, stored: PieceSet, chance: &mut Chance) {
         self.is_wanted = true;
         if stored.len() == self.stored.len() {
@@ -82,12 +82,12 @@ impl Want {
         self.stored.len()
     }
 
-    /// Returns piece number `index`, where there is one.
+    /// Returns piece number `index`; `None` where the blob has none.
     pub(super) fn piece(&self, index: u32) -> Option<PieceIndex> {
         self.stored.piece(index)
     }
 
-    /// Says which runs of pieces are wanted now; no other piece is taken until this changes.
+    /// Sets the runs of pieces that are wanted now; no other piece is taken until this changes.
     pub(super) fn focus(&mut self, runs: Vec<Range<u32>>) {
         self.focus = Some(Focus::new(runs, self.stored.len(), self.focus.as_ref()));
     }
@@ -115,7 +115,7 @@ impl Want {
         self.holders.iter().any(|(_, it)| it.pieces.iter().any(|piece| self.is_open(piece)))
     }
 
-    /// Notes all that a peer holds, in place of what it said before.
+    /// Sets what a peer holds, replacing what it has said before.
     pub(super) fn holds(&mut self, slot: u32, pieces: &PieceSet, is_near: bool, chance: &mut Chance) {
         if pieces.len() != self.stored.len() {
             return;
@@ -133,7 +133,7 @@ impl Want {
         }
     }
 
-    /// Notes that a peer holds these pieces too, and tells whether any of them is open.
+    /// Adds pieces that a peer holds, and tells whether any of them is open.
     pub(super) fn also_holds(&mut self, slot: u32, pieces: Range<u32>, chance: &mut Chance) -> bool {
         if self.holders.get(slot).is_none() {
             return false;
@@ -153,7 +153,7 @@ impl Want {
         of_use
     }
 
-    /// Notes that a peer does not give a piece: as if it did not hold it, until it says so anew.
+    /// Removes a piece that a peer does not deliver, as if the peer did not hold it, until it says so again.
     pub(super) fn holds_no_more(&mut self, slot: u32, piece: u32, chance: &mut Chance) {
         let Some(holding) = self.holders.get(slot).filter(|it| it.pieces.contains(piece)) else { return };
         let (Holding { is_seed, is_near, .. }, unit) = (holding, self.units.of(piece));
@@ -171,7 +171,7 @@ impl Want {
         }
     }
 
-    /// A peer is gone.
+    /// Removes a peer.
     pub(super) fn forget(&mut self, slot: u32, chance: &mut Chance) {
         let Some(holding) = self.holders.get(slot) else { return };
         if holding.is_seed {
@@ -186,7 +186,7 @@ impl Want {
         }
     }
 
-    /// Notes whether a peer is near.
+    /// Sets whether a peer is near.
     pub(super) fn set_near(&mut self, slot: u32, is_near: bool) {
         if self.holders.set_near(slot, is_near) {
             self.gather_near();
@@ -200,8 +200,8 @@ impl Want {
         }
     }
 
-    /// Takes the next run of open pieces that a peer holds, and marks them as asked for: in order where it is read, else
-    /// the rarest unit, whole. A run has `max` pieces at most, one that is read `in_order_max`.
+    /// Returns the next run of open pieces that a peer holds, and marks them as asked for: in order for a reader, else
+    /// the rarest unit, whole. A run has at most `max` pieces, and one for a reader at most `in_order_max`.
     pub(super) fn take(
         &mut self,
         slot: u32,
@@ -239,14 +239,14 @@ impl Want {
         let unit = self.rarest(holding.units, reach).or_else(in_part)?;
         let fits = |piece: &u32| self.is_open(*piece) && holding.pieces.contains(*piece);
         let first = self.units.range(unit).find(fits)?;
-        // Only who serves many at once is asked for more than a unit.
+        // Only a web server is asked for more than a unit.
         let end = if max > self.units.pieces() { first + max } else { self.units.range(unit).end };
         let end = end.min(first + max).min(self.stored.len());
         let last = (first..end).take_while(fits).last()?;
         Some(first..last + 1)
     }
 
-    /// Returns the rarest open unit of these: by the places of the few, or by going through the order.
+    /// Returns the rarest of these open units: compares their places where they are few, else goes through the order.
     fn rarest(&self, held: Bits<&[u64]>, reach: Reach) -> Option<u32> {
         let usable = |unit: &u32| reach == Reach::All || !self.near.contains(*unit);
         let candidates = self.open.count_in_both(&held);
@@ -257,7 +257,7 @@ impl Want {
         self.rarity.open().iter().copied().find(|unit| held.contains(*unit) && usable(unit))
     }
 
-    /// Returns an open unit that nobody holds whole, and of which this peer holds an open piece.
+    /// Returns an open unit that no peer holds whole, and of which this peer holds an open piece.
     fn only_in_part(&self, holding: Holding<'_>) -> Option<u32> {
         if self.seeds > 0 {
             return None;
@@ -295,7 +295,7 @@ impl Want {
         self.look_at(self.units.of(piece), chance);
     }
 
-    /// Opens or closes a unit, by whether it has an open piece.
+    /// Opens a unit that has an open piece, and closes one that has none.
     fn look_at(&mut self, unit: u32, chance: &mut Chance) {
         let is_open = self.units.range(unit).any(|piece| self.is_open(piece));
         if is_open == self.open.contains(unit) {

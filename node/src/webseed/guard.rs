@@ -1,4 +1,5 @@
-//! [`Guard`]: whither a server may send us. Not into the user's own network, unless the user named the host.
+//! [`Guard`]: checks redirects and resolved addresses. A server may not lead this node into the user's own network,
+//! unless the user has named the host.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -13,9 +14,9 @@ use thiserror::Error;
 
 use crate::net::is_global;
 
-/// Redirects that are followed: a hub names its store, which names a place near the client.
+/// Redirects that are followed: a hub names its store, which names a server near the client.
 const REDIRECTS_MAX: usize = 5;
-/// Where a user names the proxy that leads out.
+/// The variables in which a user names proxies.
 const PROXY_VARIABLES: [&str; 6] =
     ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
@@ -23,26 +24,26 @@ const PROXY_VARIABLES: [&str; 6] =
 #[derive(Debug, Clone)]
 pub(super) struct Guard(Arc<BTreeSet<String>>);
 
-/// Why an address is not gone to.
+/// Why a redirect or an address is refused.
 #[derive(Debug, Error)]
 enum Refusal {
-    #[error("{host} is in a private network, and only the server says so")]
+    #[error("{host} is in a private network, and the user has not named it")]
     Private { host: String },
-    #[error("a secure address leads to {url}, which is not")]
+    #[error("an https address redirects to {url}, which is not https")]
     Insecure { url: String },
     #[error("more than {REDIRECTS_MAX} redirects")]
     TooMany,
 }
 
 impl Guard {
-    /// Returns a guard that lets through to these hosts, to the user's proxies, and to the world.
+    /// Returns a guard that allows these hosts, the user's proxies, and global addresses.
     pub(super) fn new<'a>(hosts: impl Iterator<Item = &'a str>) -> Self {
         let proxies = PROXY_VARIABLES.iter().filter_map(|name| env::var(name).ok());
         let proxies = proxies.filter_map(|text| Some(Url::parse(&text).ok()?.host_str()?.to_owned()));
         Self(Arc::new(hosts.map(str::to_owned).chain(proxies).collect()))
     }
 
-    /// Judges redirects; a name is judged when it has been resolved.
+    /// Returns the policy for redirects. A name in a redirect is checked again once it is resolved.
     pub(super) fn policy(&self) -> Policy {
         let guard = self.clone();
         Policy::custom(move |attempt| guard.redirect(attempt))

@@ -1,7 +1,7 @@
-//! Pieces of files on servers of HTTP: which address a blob has there, and ranges of its bytes.
+//! Web seeds: HTTP servers that pieces are fetched from.
 //!
-//! Nothing of it is believed: who calls verifies each piece as if a peer had sent it. A server counts what it is asked for
-//! and may ask for a pause, which is kept to.
+//! In: the user's [`WebSeed`]s, the URL of a blob, and a range. Out: the bytes of that range, unverified: the caller
+//! verifies each piece as if a peer had sent it. Where a server asks for a pause, the caller learns its length.
 
 mod guard;
 mod pause;
@@ -18,61 +18,61 @@ use reg_api::web_seed::WebSeed;
 
 use self::guard::Guard;
 
-/// How long a connection may take to be made.
+/// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server may send nothing.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of a file that are taken from a server without ranges, which sends it from its beginning each time: as many as one
-/// request asks for elsewhere, so that little is thrown away.
+/// Bytes of a file that are taken from a server without ranges, which sends it from its beginning each time: as many as
+/// one request asks for elsewhere, so that little is thrown away.
 const WHOLE_MAX: u64 = 16 << 20;
 
-/// Tells whether a web seed is on this machine or in a private network, as far as its address itself says.
+/// Tells whether a web seed is on this machine or in a private network, as far as its URL itself says.
 pub fn is_near(seed: &WebSeed) -> bool {
     let ip = seed.host().trim_start_matches('[').trim_end_matches(']').parse();
     seed.host() == "localhost" || ip.is_ok_and(crate::net::is_near)
 }
 
-/// Asks servers of HTTP. It goes to private addresses only where the user's own words lead there.
+/// An HTTP client for web seeds. It connects to a private address only where the user has named that host.
 #[derive(Debug, Clone)]
 pub struct WebClient {
     client: Client,
 }
 
-/// The bytes of a range, as they come.
+/// The bytes of a range, as they arrive.
 #[derive(Debug)]
 pub struct Body {
     url: String,
     response: Response,
     rest: Bytes,
-    /// Bytes that come before what was asked for.
+    /// Bytes to skip: the server sends them before the range.
     skip: u64,
 }
 
-/// Why a server does not give what it was asked for.
+/// Why a server does not give what the caller asked for.
 #[derive(Debug, Error)]
 pub enum WebError {
     #[error("{url} cannot be reached")]
     Transport { url: String, source: reqwest::Error },
-    #[error("{url} leads to where it is not followed")]
+    #[error("{url} has a redirect that is not followed")]
     Redirect { url: String, source: reqwest::Error },
     #[error("{url} answers {status}")]
     Status { url: String, status: u16 },
-    #[error("{url} answers {status} and asks to be left alone")]
+    #[error("{url} answers {status} and asks for a pause")]
     Busy { url: String, status: u16, pause: Option<Duration> },
-    #[error("{url} has {found} bytes, and {size} were signed")]
+    #[error("{url} has {found} bytes, and the publisher signed {size}")]
     Size { url: String, found: u64, size: u64 },
-    #[error("{url} is sent as a whole only (no ranges), which is taken up to {WHOLE_MAX} bytes")]
+    #[error("{url} supports no ranges, and only a file of up to {WHOLE_MAX} bytes is fetched whole")]
     NoRanges { url: String },
-    #[error("{url} answers with another range than it was asked for")]
+    #[error("{url} answers with another range than was asked for")]
     Range { url: String },
     #[error("{url} ends early")]
     Short { url: String },
-    #[error("client for HTTP cannot be made")]
+    #[error("HTTP client cannot be set up")]
     Client(#[source] reqwest::Error),
 }
 
 impl WebError {
-    /// Tells whether the file is not to be had there, and will not be.
+    /// Tells whether asking this server again for this file is useless.
     pub const fn is_lasting(&self) -> bool {
         match self {
             Self::Status { status, .. } => *status < 500 && *status != 408,
@@ -86,9 +86,9 @@ impl WebClient {
     /// Returns a client for these seeds.
     ///
     /// # Errors
-    /// The system's certificates cannot be read.
+    /// Fails where the system's certificates cannot be read.
     pub fn new<'a>(seeds: impl Iterator<Item = &'a WebSeed>) -> Result<Self, WebError> {
-        // Another part of the program may have chosen one already: any will do.
+        // Another part of the program may have installed a provider already: any will do.
         drop(rustls::crypto::ring::default_provider().install_default());
         let guard = Guard::new(seeds.map(WebSeed::host));
         let client = Client::builder()
@@ -101,8 +101,8 @@ impl WebClient {
         Ok(Self { client: client.map_err(WebError::Client)? })
     }
 
-    /// Asks for these bytes of a file of `size` bytes. Also returns how long the server wants to be left alone after this, where
-    /// it says so.
+    /// Asks for a range of a file of `size` bytes. Also returns how long the server asks the client to pause
+    /// afterwards; `None` where it does not ask.
     ///
     /// # Errors
     /// See [`WebError`].
@@ -147,7 +147,8 @@ impl WebClient {
     }
 }
 
-/// A file of another length is another file: what it says of the whole is looked at before a byte is.
+/// Checks the range of an answer and the size of the whole file before any byte is read: a file of another size is
+/// another file.
 fn check_range(url: &str, response: &Response, range: &Range<u64>, size: u64) -> Result<(), WebError> {
     let strange = || WebError::Range { url: url.to_owned() };
     let value = response.headers().get(CONTENT_RANGE).and_then(|it| it.to_str().ok()).ok_or_else(strange)?;
@@ -166,7 +167,7 @@ impl Body {
     /// Fills `buffer` with the next bytes.
     ///
     /// # Errors
-    /// They do not come.
+    /// Fails where the connection breaks or the answer ends early.
     pub async fn fill(&mut self, buffer: &mut [u8]) -> Result<(), WebError> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -192,12 +193,12 @@ impl Body {
         }
     }
 
-    /// Returns where the bytes are: where the last redirect led to.
+    /// Returns the URL that the bytes come from, after all redirects.
     pub fn location(&self) -> String {
         self.response.url().to_string()
     }
 
-    /// Ends it so that the connection can be used again, where nothing more comes.
+    /// Reads the end of the answer, so that the connection can be used again.
     pub async fn end(mut self) {
         if self.rest.is_empty() {
             let _nothing_more = self.response.chunk().await;

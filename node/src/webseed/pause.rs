@@ -1,4 +1,4 @@
-//! How long a server wants to be left alone, as it says in its answer.
+//! Reads how long a server asks the client to pause: `Retry-After` and `RateLimit`.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,21 +7,21 @@ use time::OffsetDateTime;
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
 
-/// What is left of a quota (draft-ietf-httpapi-ratelimit-headers): Hugging Face sends it.
+/// The rest of a quota (draft-ietf-httpapi-ratelimit-headers): Hugging Face sends it.
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// A date as of RFC 9110, section 5.6.7.
+/// A date (RFC 9110, section 5.6.7).
 const HTTP_DATE: StaticFormatDescription =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
-/// Returns how long the server wants to be left alone from `now` on, where it says so.
+/// Returns how long the server asks the client to pause from `now` on; `None` where it does not ask.
 pub(super) fn asked_for(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let retry = text(RETRY_AFTER).and_then(|text| retry_after(text, now));
     retry.max(text(RATE_LIMIT).and_then(rate_limit))
 }
 
-/// Seconds, or a date.
+/// Reads `Retry-After`: seconds, or a date.
 fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
@@ -31,7 +31,7 @@ fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     Some(wait.try_into().unwrap_or_default())
 }
 
-/// As in `"api";r=0;t=55`: nothing remains for 55 s. Several quotas are parted by commas.
+/// Reads `RateLimit`, as in `"api";r=0;t=55`: nothing is left for 55 s. Commas separate quotas.
 fn rate_limit(text: &str) -> Option<Duration> {
     let spent = |quota: &str| {
         let number = |name: &str| {

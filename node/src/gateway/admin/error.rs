@@ -1,4 +1,4 @@
-//! Errors as this dialect tells them: a status, and a document with what happened, why, and what to do next.
+//! Errors of this dialect: a status, and a document with what failed, why, and what to do next.
 
 use std::error::Error;
 
@@ -8,20 +8,21 @@ use axum::response::{IntoResponse, Response};
 use reg_api::fault::{Fault, FaultKind};
 use serde::{Deserialize, Serialize};
 
-/// An error as it travels.
+/// An error as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorDocument {
-    /// One of `invalid`, `not_found`, `no_match`, `verification`, `unreachable`, `denied`, `disk_full`, `retry_later`, `internal`.
+    /// One of `invalid`, `not_found`, `no_match`, `verification`, `unreachable`, `denied`, `disk_full`, `retry_later`,
+    /// `internal`.
     pub kind: String,
     pub message: String,
-    /// Why, from the outside in.
+    /// The causes, from the outermost to the innermost.
     pub causes: Vec<String>,
-    /// What to do next, where that is known.
+    /// What to do next, where the node knows.
     pub hint: Option<String>,
 }
 
 impl ErrorDocument {
-    /// Tells of an error of a use case.
+    /// Describes an error of a use case.
     pub fn of(error: &dyn Fault) -> Self {
         let mut causes = Vec::new();
         let mut source = Error::source(error);

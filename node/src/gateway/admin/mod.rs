@@ -1,5 +1,6 @@
-//! The local API that the command line uses: use cases of the registry as JSON over HTTP.
+//! The local API that the command line uses: the registry's use cases as JSON over HTTP.
 
+mod answer;
 pub mod error;
 mod stream;
 pub mod trust;
@@ -16,26 +17,26 @@ use reg_api::prepared::{Prepared, Signed};
 use reg_api::report::{Collected, FileInfo, ModelInfo, ModelSummary, Paused, PeerReport, Status};
 use reg_api::request::{HubCache, ImportRequest, PauseRequest, PublishRequest, PullRequest, VerifyRequest};
 use reg_proto::digest::Digest;
-use reg_proto::name::Reference;
 use serde::{Deserialize, Serialize};
 
-use self::error::Failed;
+use self::answer::Answer;
+pub use self::answer::Named;
 use self::stream::streamed;
 use super::guard::{Caller, unauthorized};
 use crate::registry::Registry;
 use crate::registry::local::TagLog;
 
-/// Bytes of a request: signatures and bundle of a model with 20,000 files are the largest.
+/// Bytes of a request: the largest has the signatures and the bundle of a model with 20,000 files.
 const BODY_BYTES_MAX: usize = 16 << 20;
 
-/// The signatures of a model that was prepared.
+/// The signatures of a publication that was prepared under `id`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CommitRequest {
     pub id: u64,
     pub signed: Signed,
 }
 
-/// A model that was prepared some time ago, and its signatures.
+/// A publication that was prepared some time ago, and its signatures.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SignedRequest {
     pub request: PublishRequest,
@@ -43,19 +44,13 @@ pub struct SignedRequest {
     pub signed: Signed,
 }
 
-/// A reference as a parameter.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Named {
-    pub reference: Reference,
-}
-
-/// A manifest as a parameter.
+/// A manifest's digest as a parameter.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
     pub manifest: Digest,
 }
 
-/// What a collection may do.
+/// Whether a collection removes, or only reports.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct GcRequest {
     pub dry_run: bool,
@@ -93,7 +88,7 @@ pub fn router(registry: Registry) -> Router {
         .with_state(registry)
 }
 
-/// What changes anything is for the owner, and is JSON: no form of a web page can send that.
+/// Refuses a request that changes anything, unless it comes from the owner and is JSON: no HTML form can send JSON.
 async fn check(request: Request, next: Next) -> Response {
     if request.method() == Method::GET || request.method() == Method::HEAD {
         return next.run(request).await;
@@ -107,8 +102,6 @@ async fn check(request: Request, next: Next) -> Response {
     }
     next.run(request).await
 }
-
-type Answer<T> = Result<Json<T>, Failed>;
 
 async fn prepare(State(registry): State<Registry>, Json(request): Json<PublishRequest>) -> Response {
     streamed(move |reporter| async move { registry.prepare_publish(request, &reporter).await })

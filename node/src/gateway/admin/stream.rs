@@ -1,6 +1,6 @@
-//! Long use cases as a stream of JSON lines: progress, and at the end the result or the error.
+//! Answers long use cases with a stream of JSON lines: progress, and at the end the result or the error.
 //!
-//! Who hangs up ends the work: it runs in the response's own body, and what was verified stays.
+//! The work runs in the response's body. A client that disconnects ends it; verified pieces stay.
 
 use std::convert::Infallible;
 
@@ -16,10 +16,10 @@ use tokio::sync::mpsc;
 
 use super::error::ErrorDocument;
 
-/// Progress that waits for a slow listener; more is left out.
+/// Events of progress that wait for a slow client; more are left out.
 const EVENTS_MAX: usize = 64;
 
-/// Answers with the progress of `work`, and what it comes to.
+/// Answers with the progress of `work`, and then with its result or error.
 pub(super) fn streamed<T, E, F>(work: impl FnOnce(Reporter) -> F) -> Response
 where
     T: Serialize + Send + 'static,
@@ -38,9 +38,9 @@ where
                     Ok(result) => json!({ "event": "done", "result": result }),
                     Err(error) => json!({ "event": "failed", "error": ErrorDocument::of(&error) }),
                 };
-                // What was told before the end, and not yet passed on.
-                let told = std::iter::from_fn(|| events.try_recv().ok()).map(|event| json!(event));
-                let last: String = told.chain([end]).map(|value| format!("{value}\n")).collect();
+                // The events that came before the end and were not sent yet.
+                let earlier = std::iter::from_fn(|| events.try_recv().ok()).map(|event| json!(event));
+                let last: String = earlier.chain([end]).map(|value| format!("{value}\n")).collect();
                 return Some((Ok(Bytes::from(last)), (events, None)));
             }
         };

@@ -1,4 +1,4 @@
-//! Routes about whom the user trusts with what: names, rules, lists, attestations.
+//! Routes about trust: petnames, rules, denylists, attestations.
 
 use axum::extract::{Query, State};
 use axum::response::Response;
@@ -9,34 +9,34 @@ use reg_api::request::AttestRequest;
 use reg_proto::name::{Petname, PublisherId};
 use serde::{Deserialize, Serialize};
 
+use super::answer::{Answer, Named};
 use super::stream::streamed;
-use super::{Answer, Named};
 use crate::registry::Registry;
 use crate::registry::trust::RawRule;
 
-/// A petname and whom it means.
+/// A petname and its publisher.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TrustRequest {
     pub petname: Petname,
     pub publisher: PublisherId,
-    /// Whether it may mean somebody else until now.
+    /// Whether the petname may be taken from another publisher.
     #[serde(default)]
     pub replace: bool,
 }
 
-/// A petname that is taken away.
+/// A petname to remove.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PetnameRequest {
     pub petname: Petname,
 }
 
-/// A scope as text.
+/// The scope of a rule, as text.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ScopeRequest {
     pub models: String,
 }
 
-/// A denylist, or what one denies, and whether it counts from now on.
+/// A denylist, or an entry of one, and whether it counts from now on.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SwitchRequest {
     pub name: String,
@@ -58,7 +58,7 @@ pub(super) fn router() -> Router<Registry> {
         .route("/v1/chat-template", get(chat_template))
 }
 
-/// The publisher that is asked about.
+/// A publisher as a parameter.
 #[derive(Debug, Deserialize)]
 struct PublisherQuery {
     publisher: PublisherId,

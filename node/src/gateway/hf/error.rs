@@ -1,4 +1,4 @@
-//! Errors as this dialect tells them: a status, `X-Error-Code`, and `X-Error-Message`, which clients show.
+//! Errors of this dialect: a status, `X-Error-Code`, and `X-Error-Message`, which clients show.
 
 use std::error::Error;
 
@@ -9,22 +9,22 @@ use axum::response::{IntoResponse, Response};
 use reg_api::fault::{Fault, FaultKind};
 use serde_json::json;
 
-use super::name::commit;
+use crate::registry::pull::commit;
 use crate::registry::resolve::{ModelView, ViewError};
 
-/// Seconds after which a client may try again what did not come in time.
+/// Seconds after which a client may try again, in `Retry-After`.
 const RETRY_SECONDS: u32 = 5;
 
 pub(super) const X_REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
 const X_ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
 const X_ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
 
-/// Why a request of this dialect is not answered as asked.
+/// Why a request of this dialect fails.
 #[derive(Debug)]
-pub(super) enum HubError {
+pub(super) enum HfError {
     RepoNotFound(String),
     RevisionNotFound(String),
-    /// A file that this version does not have; clients remember that by the commit.
+    /// A file that this version does not have; clients remember that for the commit.
     EntryNotFound {
         path: String,
         commit: String,
@@ -39,25 +39,25 @@ pub(super) enum HubError {
     },
 }
 
-impl HubError {
-    /// A file that `view` does not have.
+impl HfError {
+    /// Returns the error for a file that `view` does not have.
     pub(super) fn no_entry(view: &ModelView, path: &str) -> Self {
         Self::EntryNotFound { path: path.to_owned(), commit: commit(&view.digest()) }
     }
 
-    /// An error of a use case, with its causes and what to do next.
+    /// Converts an error of a use case, with its causes and what to do next.
     pub(super) fn of(error: &dyn Fault) -> Self {
-        Self::Failed { kind: error.kind(), message: told(error) }
+        Self::Failed { kind: error.kind(), message: described(error) }
     }
 
-    /// A model that cannot be read from.
+    /// Converts the error of a model that cannot be found or verified.
     pub(super) fn of_view(error: &ViewError) -> Self {
         match error {
             ViewError::NoSuchPrefix { .. } | ViewError::Ambiguous { .. } => {
                 Self::RevisionNotFound(error.to_string())
             }
             error if matches!(error.kind(), FaultKind::NotFound | FaultKind::Invalid) => {
-                Self::RepoNotFound(told(error))
+                Self::RepoNotFound(described(error))
             }
             error => Self::of(error),
         }
@@ -83,8 +83,8 @@ impl HubError {
     }
 }
 
-/// An error, its causes, and what to do next, in one line.
-fn told(error: &dyn Fault) -> String {
+/// Returns an error, its causes and what to do next, in one line.
+fn described(error: &dyn Fault) -> String {
     let mut text = error.to_string();
     let mut source = Error::source(error);
     while let Some(cause) = source {
@@ -102,7 +102,7 @@ const fn status(kind: FaultKind) -> StatusCode {
         FaultKind::Invalid => StatusCode::BAD_REQUEST,
         FaultKind::NotFound | FaultKind::NoMatch => StatusCode::NOT_FOUND,
         FaultKind::Verification => StatusCode::BAD_GATEWAY,
-        // Clients take a 504 for the end of it, and come back after a 503.
+        // Clients give up after a 504, and try again after a 503.
         FaultKind::Unreachable | FaultKind::RetryLater => StatusCode::SERVICE_UNAVAILABLE,
         FaultKind::Denied => StatusCode::FORBIDDEN,
         FaultKind::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
@@ -110,12 +110,12 @@ const fn status(kind: FaultKind) -> StatusCode {
     }
 }
 
-impl IntoResponse for HubError {
+impl IntoResponse for HfError {
     fn into_response(self) -> Response {
         let (status, code, message) = self.parts();
         let mut response = (status, Json(json!({ "error": message }))).into_response();
         let headers = response.headers_mut();
-        // A header takes one line of printable ASCII.
+        // A header's value is one line of printable ASCII.
         let line: String =
             message.chars().map(|it| if it.is_ascii_graphic() { it } else { ' ' }).take(500).collect();
         if let Ok(value) = HeaderValue::try_from(line) {

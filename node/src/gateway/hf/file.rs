@@ -1,4 +1,4 @@
-//! Files: `resolve` serves them, `raw` too but for those in LFS, of which it serves the pointer.
+//! Serves files: `resolve` serves each, `raw` serves plain files, and of a file in LFS its pointer.
 
 use std::sync::Arc;
 
@@ -8,17 +8,16 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use reg_proto::digest::Digest;
 use reg_proto::manifest::ModelFile;
-use reg_proto::path::SafePath;
 
-use super::Hub;
-use super::error::{HubError, X_REPO_COMMIT};
-use super::name::{At, commit, revision};
+use super::error::{HfError, X_REPO_COMMIT};
+use super::name::{At, commit};
 use super::oid::{Oid, pointer};
+use super::state::HfGateway;
 use crate::gateway::blob::{Wanted, respond};
 use crate::registry::resolve::ModelView;
 
-/// Hugging Face's client refuses larger files over plain HTTP where it is told their size beforehand
-/// (`MAX_HTTP_DOWNLOAD_SIZE`, 50 GB): it is told the size of those by the download alone.
+/// Largest size in bytes that an answer to `HEAD` gives. Hugging Face's client refuses to download larger files over
+/// plain HTTP (`MAX_HTTP_DOWNLOAD_SIZE`, 50 GB) if it knows their size beforehand.
 const SIZE_TOLD_MAX: u64 = 50_000_000_000;
 
 const X_LINKED_ETAG: HeaderName = HeaderName::from_static("x-linked-etag");
@@ -26,11 +25,11 @@ const X_LINKED_SIZE: HeaderName = HeaderName::from_static("x-linked-size");
 
 /// `GET` and `HEAD /{owner}/{model}/resolve/{revision}/{path}`.
 pub(super) async fn resolve(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     Path(at): Path<At>,
     method: Method,
     headers: HeaderMap,
-) -> Result<Response, HubError> {
+) -> Result<Response, HfError> {
     let (view, file) = hub.file(&at).await?;
     let oid = hub.oid(&view, &file).await?;
     serve(&hub, &view, &file, &oid, &method, &headers).await
@@ -38,11 +37,11 @@ pub(super) async fn resolve(
 
 /// `GET` and `HEAD /{owner}/{model}/raw/{revision}/{path}`.
 pub(super) async fn raw(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     Path(at): Path<At>,
     method: Method,
     headers: HeaderMap,
-) -> Result<Response, HubError> {
+) -> Result<Response, HfError> {
     let (view, file) = hub.file(&at).await?;
     match hub.oid(&view, &file).await? {
         Oid::Lfs(digest) => {
@@ -55,45 +54,15 @@ pub(super) async fn raw(
     }
 }
 
-impl Hub {
-    /// Finds a file of a version.
-    async fn file(&self, at: &At) -> Result<(Arc<ModelView>, ModelFile), HubError> {
-        let view = self.view(at).await?;
-        let path: SafePath = at.path.parse().map_err(|_| HubError::no_entry(&view, &at.path))?;
-        let file = view.file(&path).cloned().ok_or_else(|| HubError::no_entry(&view, &at.path))?;
-        Ok((view, file))
-    }
-
-    /// Finds a version of a repository.
-    pub(super) async fn view(&self, at: &At) -> Result<Arc<ModelView>, HubError> {
-        let (publisher, model) = self.names(&at.owner, &at.model)?;
-        let wanted = revision(&at.revision)?;
-        match self.registry().view(&publisher, &model, &wanted).await {
-            Ok(view) => Ok(view),
-            Err(error) => {
-                let error = HubError::of_view(&error);
-                // A tag that a known model does not have is a revision that is missing, not a repository.
-                let tags = self.registry().tags(&publisher, &model);
-                match error {
-                    HubError::RepoNotFound(_) if tags.await.is_ok_and(|tags| !tags.is_empty()) => {
-                        Err(HubError::RevisionNotFound(at.revision.clone()))
-                    }
-                    error => Err(error),
-                }
-            }
-        }
-    }
-}
-
 async fn serve(
-    hub: &Hub,
+    hub: &HfGateway,
     view: &Arc<ModelView>,
     file: &ModelFile,
     oid: &Oid,
     method: &Method,
     headers: &HeaderMap,
-) -> Result<Response, HubError> {
-    hub.registry().admit(view, file).await.map_err(|error| HubError::of(&error))?;
+) -> Result<Response, HfError> {
+    hub.registry().admit(view, file).await.map_err(|error| HfError::of(&error))?;
     let (size, etag) = (file.layout.size(), oid.etag());
     let wanted = Wanted::of(headers, size, &etag);
     let range = wanted.range(size);
@@ -101,7 +70,7 @@ async fn serve(
         None
     } else {
         let reader = hub.registry().read(view, file.digest, file.layout, range).await;
-        Some(reader.map_err(|error| HubError::of(&error))?)
+        Some(reader.map_err(|error| HfError::of(&error))?)
     };
     let mut response = respond(&wanted, size, &etag, reader);
     let headers = response.headers_mut();
@@ -112,7 +81,7 @@ async fn serve(
     Ok(response)
 }
 
-/// What is said of a file in LFS: its name and size, as far as they help.
+/// Adds the headers of a file in LFS: its digest, and its size up to [`SIZE_TOLD_MAX`].
 pub(super) fn label_as_large(headers: &mut HeaderMap, digest: &Digest, size: u64, method: &Method) {
     let etag = HeaderValue::try_from(format!("\"{}\"", digest.hex()));
     headers.extend(etag.ok().map(|it| (X_LINKED_ETAG, it)));
@@ -123,13 +92,13 @@ pub(super) fn label_as_large(headers: &mut HeaderMap, digest: &Digest, size: u64
     }
 }
 
-/// What every answer about a file says. No browser is to show it as a page of ours.
+/// Adds the headers of every file of a model: no browser shows it as a page, and clients learn the commit.
 fn label(headers: &mut HeaderMap, view: &ModelView, file: &ModelFile) {
     label_as_file(headers, file.path.segments().last().unwrap_or_default());
     headers.extend(HeaderValue::try_from(commit(&view.digest())).ok().map(|it| (X_REPO_COMMIT, it)));
 }
 
-/// What keeps a browser from showing a file of this name.
+/// Adds the headers that keep a browser from showing a file as a page.
 pub(super) fn label_as_file(headers: &mut HeaderMap, name: &str) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,4 +1,4 @@
-//! What is known of a repository: `GET /api/models/…`, and its branches and tags.
+//! Describes a repository: `GET /api/models/…`, and its branches and tags.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -8,46 +8,47 @@ use reg_proto::name::Tag;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Hub;
-use super::error::HubError;
-use super::listing::Flag;
+use super::error::HfError;
 use super::name::{At, Repo, commit};
 use super::oid::Oid;
-use super::search::iso_time;
+use super::query::Flag;
+use super::state::HfGateway;
+use super::time::iso_time;
 use crate::registry::resolve::ModelView;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct InfoQuery {
-    /// Whether the files' sizes and names are wanted too.
+    /// Whether the answer gives the sizes and hashes of the files.
     #[serde(default)]
     blobs: Flag,
 }
 
 /// `GET /api/models/{owner}/{model}`.
 pub(super) async fn default(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     Path(Repo { owner, model }): Path<Repo>,
     Query(query): Query<InfoQuery>,
-) -> Result<Json<Value>, HubError> {
+) -> Result<Json<Value>, HfError> {
     let at = At { owner, model, revision: "main".to_owned(), path: String::new() };
     info(&hub, &at, &query).await
 }
 
-/// Whatever is asked of a name without an owner, where no upstream has answered before: a publisher's model has one.
-pub(super) async fn nobodys(uri: Uri) -> HubError {
-    HubError::RepoNotFound(format!("{}: a name without an owner is nobody's here", uri.path()))
+/// Answers all requests for a name without an owner that no upstream has answered: every publisher's model has an
+/// owner.
+pub(super) async fn without_owner(uri: Uri) -> HfError {
+    HfError::RepoNotFound(format!("{}: a repository of this node has an owner before its name", uri.path()))
 }
 
 /// `GET /api/models/{owner}/{model}/revision/{revision}`.
 pub(super) async fn at(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     Path(at): Path<At>,
     Query(query): Query<InfoQuery>,
-) -> Result<Json<Value>, HubError> {
+) -> Result<Json<Value>, HfError> {
     info(&hub, &at, &query).await
 }
 
-async fn info(hub: &Hub, at: &At, query: &InfoQuery) -> Result<Json<Value>, HubError> {
+async fn info(hub: &HfGateway, at: &At, query: &InfoQuery) -> Result<Json<Value>, HfError> {
     let view = hub.view(at).await?;
     let metadata = hub.registry().metadata(&view).await;
     let mut info = summary(&at.id(), &view, metadata.as_ref());
@@ -55,7 +56,11 @@ async fn info(hub: &Hub, at: &At, query: &InfoQuery) -> Result<Json<Value>, HubE
     Ok(Json(Value::Object(info)))
 }
 
-async fn siblings(hub: &Hub, view: &std::sync::Arc<ModelView>, with_blobs: bool) -> Result<Value, HubError> {
+async fn siblings(
+    hub: &HfGateway,
+    view: &std::sync::Arc<ModelView>,
+    with_blobs: bool,
+) -> Result<Value, HfError> {
     let files = view.manifest().files();
     if !with_blobs {
         return Ok(files.iter().map(|file| json!({ "rfilename": file.path.as_str() })).collect());
@@ -74,7 +79,7 @@ async fn siblings(hub: &Hub, view: &std::sync::Arc<ModelView>, with_blobs: bool)
     Ok(files.iter().map(sibling).collect())
 }
 
-/// What stands in a repository's info, its files apart.
+/// Returns the description of a repository, without its files.
 pub(super) fn summary(id: &str, view: &ModelView, metadata: Option<&Metadata>) -> Map<String, Value> {
     let when = iso_time(view.issued());
     let owner = id.split('/').next().unwrap_or_default();
@@ -127,7 +132,7 @@ pub(super) fn summary(id: &str, view: &ModelView, metadata: Option<&Metadata>) -
     info
 }
 
-/// The tags that a hub would show: what the card says, its licence, and the formats.
+/// Returns the tags that the Hub shows: those of the model card, its licence, and the formats of the files.
 pub(super) fn tags(metadata: Option<&Metadata>) -> Vec<String> {
     let Some(Metadata { computed, claimed }) = metadata else { return Vec::new() };
     let said = claimed
@@ -147,11 +152,14 @@ pub(super) fn tags(metadata: Option<&Metadata>) -> Vec<String> {
 }
 
 /// `GET /api/models/{owner}/{model}/refs`.
-pub(super) async fn refs(State(hub): State<Hub>, Path(repo): Path<Repo>) -> Result<Json<Value>, HubError> {
+pub(super) async fn refs(
+    State(hub): State<HfGateway>,
+    Path(repo): Path<Repo>,
+) -> Result<Json<Value>, HfError> {
     let (publisher, model) = hub.names(&repo.owner, &repo.model)?;
-    let known = hub.registry().tags(&publisher, &model).await.map_err(|error| HubError::of_view(&error))?;
+    let known = hub.registry().tags(&publisher, &model).await.map_err(|error| HfError::of_view(&error))?;
     if known.is_empty() {
-        // Whether it exists at all is what a look-up tells.
+        // A look-up finds out whether the repository exists at all.
         let at =
             At { owner: repo.owner, model: repo.model, revision: "main".to_owned(), path: String::new() };
         let view = hub.view(&at).await?;

@@ -1,5 +1,5 @@
-//! What a version holds: `tree` of a folder, `paths-info` of some paths. All of it on one page, as clients need it that
-//! do not follow `Link`.
+//! Lists the files of a version: `tree` of a folder, `paths-info` of some paths. Answers on one page, because some
+//! clients do not follow `Link`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,11 +15,12 @@ use reg_proto::manifest::ModelFile;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Hub;
-use super::error::HubError;
+use super::error::HfError;
 use super::name::{At, COMMIT_DIGITS, commit};
 use super::oid::{Oid, pointer};
-use super::search::iso_time;
+use super::query::Flag;
+use super::state::HfGateway;
+use super::time::iso_time;
 use crate::registry::resolve::ModelView;
 
 #[derive(Debug, Deserialize)]
@@ -30,43 +31,32 @@ pub(super) struct TreeQuery {
     expand: Flag,
 }
 
-/// A boolean as clients write it: `true`, `True`, `1`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Flag(pub(super) bool);
-
-impl<'de> Deserialize<'de> for Flag {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Ok(Self(matches!(text.as_str(), "true" | "True" | "1")))
-    }
-}
-
 /// `GET /api/models/{owner}/{model}/tree/{revision}`.
 pub(super) async fn root(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     Path(at): Path<At>,
     Query(query): Query<TreeQuery>,
-) -> Result<Json<Vec<Value>>, HubError> {
+) -> Result<Json<Vec<Value>>, HfError> {
     tree(&hub, &at, &query).await
 }
 
 /// `GET /api/models/{owner}/{model}/tree/{revision}/{path}`.
 pub(super) async fn folder(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     Path(at): Path<At>,
     Query(query): Query<TreeQuery>,
-) -> Result<Json<Vec<Value>>, HubError> {
+) -> Result<Json<Vec<Value>>, HfError> {
     tree(&hub, &at, &query).await
 }
 
-async fn tree(hub: &Hub, at: &At, query: &TreeQuery) -> Result<Json<Vec<Value>>, HubError> {
+async fn tree(hub: &HfGateway, at: &At, query: &TreeQuery) -> Result<Json<Vec<Value>>, HfError> {
     let view = hub.view(at).await?;
     let folder = at.path.trim_matches('/');
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     let inside: Vec<&ModelFile> =
         view.manifest().files().iter().filter(|file| file.path.as_str().starts_with(&prefix)).collect();
     if inside.is_empty() {
-        return Err(HubError::no_entry(&view, folder));
+        return Err(HfError::no_entry(&view, folder));
     }
     let is_shown = |path: &str| query.recursive.0 || !path[prefix.len()..].contains('/');
     let oids = hub.plain_oids(&view).await?;
@@ -81,7 +71,7 @@ async fn tree(hub: &Hub, at: &At, query: &TreeQuery) -> Result<Json<Vec<Value>>,
     Ok(Json(entries))
 }
 
-/// Every folder above a path, without the root.
+/// Returns every folder above a path, without the root.
 fn folders_of(path: &str) -> impl Iterator<Item = String> + '_ {
     path.match_indices('/').map(|(end, _)| path[..end].to_owned())
 }
@@ -97,7 +87,8 @@ fn file_entry(file: &ModelFile, oids: &BTreeMap<Digest, Oid>) -> Value {
         Some(oid) => json!({ "type": "file", "path": path, "oid": oid.etag(), "size": size }),
         None => {
             let pointer = pointer(&file.digest, size);
-            // Git names the pointer, a hash that nobody looks at: it is enough that it is one, and its own.
+            // Git's oid is the hash of the pointer. No client checks it, so any hash that differs for each file will
+            // do.
             let oid: String = file.digest.hex().chars().take(COMMIT_DIGITS).collect();
             let lfs = json!({ "oid": file.digest.hex(), "size": size, "pointerSize": pointer.len() });
             json!({ "type": "file", "path": path, "oid": oid, "size": size, "lfs": lfs })
@@ -121,14 +112,14 @@ struct PathsRequest {
 
 /// `POST /api/models/{owner}/{model}/paths-info/{revision}`: a form from Python, JSON from JavaScript.
 pub(super) async fn paths(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     Path(at): Path<At>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, HubError> {
+) -> Result<Response, HfError> {
     let kind = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
     let request = if kind.starts_with("application/json") {
-        serde_json::from_slice(&body).map_err(|error| HubError::Invalid(error.to_string()))?
+        serde_json::from_slice(&body).map_err(|error| HfError::Invalid(error.to_string()))?
     } else {
         read_form(&body)
     };

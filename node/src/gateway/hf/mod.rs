@@ -1,81 +1,44 @@
 //! The Hugging Face Hub API, as its clients use it: a publisher's model is a repository, a manifest is a commit.
 //!
-//! What each client sends was found by running it. Namespaces are publisher ids or the user's petnames. `main` means the
-//! tag `latest`, a commit is the first 40 hex digits of a manifest's digest. Other namespaces are an [`upstream`]'s.
+//! What each client sends was found out by running it. A namespace is a publisher id or a petname of the user; any
+//! other goes to the [`upstream`]. The branch `main` is the tag `latest`. A commit is the first 40 hex digits of a
+//! manifest's digest.
 
-mod error;
-mod file;
 mod info;
-mod lfs;
 mod listing;
-mod name;
-mod oid;
 mod search;
-mod upload;
+
+mod file;
 mod upstream;
 
-use std::sync::Arc;
+mod lfs;
+mod upload;
+
+mod find;
+mod state;
+
+mod error;
+mod name;
+mod oid;
+mod query;
+mod time;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
 
-use reg_proto::name::{ModelName, Publisher};
-
-use self::error::HubError;
-use self::oid::GitOids;
-use super::Signer;
-use super::owner::publisher;
+use self::state::{BODY_BYTES_MAX, HfGateway};
+use super::signer::Signer;
 use crate::registry::Registry;
 use crate::registry::upstream::Upstream;
 
-/// Bytes of a request that is read whole: the paths of a large model.
-const BODY_BYTES_MAX: usize = 8 << 20;
-
-/// Bytes of a commit: a thousand files of the size that is sent within it, in base64.
+/// Bytes of a commit: a thousand files of the largest size that is sent within it, in base64.
 const COMMIT_BYTES_MAX: usize = 96 << 20;
-
-/// What this dialect works with.
-#[derive(Debug, Clone)]
-pub(super) struct Hub(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    registry: Registry,
-    signer: Option<Signer>,
-    upstream: Option<Upstream>,
-    oids: GitOids,
-}
-
-impl Hub {
-    fn registry(&self) -> &Registry {
-        &self.0.registry
-    }
-
-    fn oids(&self) -> &GitOids {
-        &self.0.oids
-    }
-
-    /// Returns whose model is meant, and which; what can be no such name is a repository that does not exist.
-    fn names(&self, owner: &str, model: &str) -> Result<(Publisher, ModelName), HubError> {
-        let missing = |why: &dyn std::fmt::Display| HubError::RepoNotFound(format!("{owner}/{model}: {why}"));
-        let publisher = publisher(owner, self.signer()).map_err(|error| missing(&error))?;
-        Ok((publisher, model.parse().map_err(|error| missing(&error))?))
-    }
-
-    fn upstream(&self) -> Option<&Upstream> {
-        self.0.upstream.as_ref()
-    }
-
-    fn signer(&self) -> Option<&Signer> {
-        self.0.signer.as_ref()
-    }
-}
 
 /// Returns the routes of this dialect.
 pub(super) fn router(registry: Registry, signer: Option<Signer>, upstream: Option<Upstream>) -> Router {
-    let hub = Hub(Arc::new(Inner { registry, signer, upstream, oids: GitOids::default() }));
+    let hub = HfGateway::new(registry, signer, upstream);
     Router::new()
         .route("/api/models", get(search::search))
         .route("/api/whoami-v2", get(search::whoami))
@@ -87,14 +50,14 @@ pub(super) fn router(registry: Registry, signer: Option<Signer>, upstream: Optio
         .route("/api/models/{owner}/{model}/paths-info/{revision}", post(listing::paths))
         .route("/{owner}/{model}/resolve/{revision}/{*path}", get(file::resolve))
         .route("/{owner}/{model}/raw/{revision}/{*path}", get(file::raw))
-        // Names without an owner, as gpt2: nobody's here, an upstream may have them.
-        .route("/api/models/{owner}", get(info::nobodys))
-        .route("/api/models/{owner}/revision/{revision}", get(info::nobodys))
-        .route("/api/models/{owner}/paths-info/{revision}", post(info::nobodys))
-        .route("/api/models/{owner}/tree/{revision}", get(info::nobodys))
-        .route("/api/models/{owner}/tree/{revision}/{*path}", get(info::nobodys))
-        .route("/{owner}/resolve/{revision}/{*path}", get(info::nobodys))
-        .route("/{owner}/raw/{revision}/{*path}", get(info::nobodys))
+        // Names without an owner, as gpt2: only an upstream can have them.
+        .route("/api/models/{owner}", get(info::without_owner))
+        .route("/api/models/{owner}/revision/{revision}", get(info::without_owner))
+        .route("/api/models/{owner}/paths-info/{revision}", post(info::without_owner))
+        .route("/api/models/{owner}/tree/{revision}", get(info::without_owner))
+        .route("/api/models/{owner}/tree/{revision}/{*path}", get(info::without_owner))
+        .route("/{owner}/resolve/{revision}/{*path}", get(info::without_owner))
+        .route("/{owner}/raw/{revision}/{*path}", get(info::without_owner))
         .route("/api/repos/create", post(upload::create))
         .route("/api/validate-yaml", post(upload::validate_yaml))
         .route("/api/models/{owner}/{model}/preupload/{revision}", post(upload::preupload))

@@ -1,20 +1,20 @@
-//! Repository names and revisions, from this dialect's words to ours.
+//! Converts repository names and revisions of this dialect.
 
 use reg_proto::name::Tag;
 use serde::Deserialize;
 
-use super::error::HubError;
+use super::error::HfError;
 pub(super) use crate::registry::pull::{COMMIT_DIGITS, commit};
 use crate::registry::resolve::Revision;
 
-/// A repository as it stands in an address.
+/// A repository in a URL.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Repo {
     pub(super) owner: String,
     pub(super) model: String,
 }
 
-/// A repository and a revision of it, and a path inside where there is one.
+/// A repository and a revision in a URL, and the path of a file where there is one.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct At {
     pub(super) owner: String,
@@ -31,8 +31,11 @@ impl At {
     }
 }
 
-/// Reads a revision: `main` and `HEAD` are the tag `latest`, hex digits are a commit or a whole digest.
-pub(super) fn revision(text: &str) -> Result<Revision, HubError> {
+/// Reads a revision: `main` and `HEAD` are the tag `latest`, 40 hex digits are a commit, 64 are a digest.
+///
+/// # Errors
+/// A malformed revision is one that does not exist.
+pub(super) fn revision(text: &str) -> Result<Revision, HfError> {
     let text = text.strip_prefix("refs/heads/").or_else(|| text.strip_prefix("refs/tags/")).unwrap_or(text);
     let is_hex = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     if matches!(text, "main" | "HEAD") {
@@ -43,12 +46,12 @@ pub(super) fn revision(text: &str) -> Result<Revision, HubError> {
     }
     if is_hex && text.len() == 2 * reg_proto::digest::Digest::LEN {
         let digest = format!("sha256:{text}").parse();
-        return digest.map(Revision::Digest).map_err(|_| HubError::RevisionNotFound(text.to_owned()));
+        return digest.map(Revision::Digest).map_err(|_| HfError::RevisionNotFound(text.to_owned()));
     }
     if is_hex && text.len() == COMMIT_DIGITS {
         return Ok(Revision::Prefix(text.to_owned()));
     }
-    text.parse().map(Revision::Tag).map_err(|error| HubError::RevisionNotFound(format!("{text}: {error}")))
+    text.parse().map(Revision::Tag).map_err(|error| HfError::RevisionNotFound(format!("{text}: {error}")))
 }
 
 #[cfg(test)]
@@ -63,6 +66,6 @@ mod tests {
         assert_eq!(revision("v1.0").unwrap(), Revision::Tag("v1.0".parse().unwrap()));
         assert_eq!(revision(&"a".repeat(40)).unwrap(), Revision::Prefix("a".repeat(40)));
         assert!(matches!(revision(&"a".repeat(64)).unwrap(), Revision::Digest(_)));
-        assert!(matches!(revision("refs/pr/1"), Err(HubError::RevisionNotFound(_))));
+        assert!(matches!(revision("refs/pr/1"), Err(HfError::RevisionNotFound(_))));
     }
 }

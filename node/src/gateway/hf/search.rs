@@ -1,20 +1,19 @@
-//! What this node knows of: search over the models that are here, and who the caller is.
+//! Searches the models in the store, and tells a client which account its token belongs to.
 
 use axum::extract::{Query, State};
 use axum::{Extension, Json};
 use reg_proto::name::Tag;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 
-use super::Hub;
-use super::error::HubError;
+use super::error::HfError;
 use super::info::{summary, tags};
+use super::state::HfGateway;
 use crate::gateway::guard::Caller;
 use crate::registry::local::shown;
 use crate::registry::resolve::Revision;
 
-/// Models that one answer lists at most.
+/// Most models of one answer.
 const RESULTS_MAX: usize = 1000;
 
 #[derive(Debug, Deserialize)]
@@ -28,10 +27,10 @@ pub(super) struct SearchQuery {
 
 /// `GET /api/models`.
 pub(super) async fn search(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     Query(query): Query<SearchQuery>,
-) -> Result<Json<Vec<Value>>, HubError> {
-    let models = hub.registry().list().await.map_err(|error| HubError::of(&error))?;
+) -> Result<Json<Vec<Value>>, HfError> {
+    let models = hub.registry().list().await.map_err(|error| HfError::of(&error))?;
     let wanted = query.search.unwrap_or_default().to_lowercase();
     let filters: Vec<&str> =
         query.filter.iter().flat_map(|it| it.split(',')).filter(|it| !it.is_empty()).collect();
@@ -58,14 +57,14 @@ pub(super) async fn search(
     Ok(Json(found))
 }
 
-/// `GET /api/whoami-v2`: the key that uploads are signed with, to who may use it.
+/// `GET /api/whoami-v2`: tells the owner the name of the key that signs uploads.
 pub(super) async fn whoami(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     caller: Option<Extension<Caller>>,
-) -> Result<Json<Value>, HubError> {
+) -> Result<Json<Value>, HfError> {
     if caller.map(|it| it.0) != Some(Caller::Owner) {
-        return Err(HubError::Unauthorized(
-            "the token is not this node's: `reg env hf` prints what to export".to_owned(),
+        return Err(HfError::Unauthorized(
+            "the token is not that of this node: `reg env hf` prints what to export".to_owned(),
         ));
     }
     let name = hub.signer().map_or_else(|| "reader".to_owned(), |signer| signer.name().to_owned());
@@ -75,20 +74,4 @@ pub(super) async fn whoami(
         "canPay": false, "periodEnd": null, "isPro": false, "avatarUrl": "", "orgs": [],
         "auth": { "type": "access_token", "accessToken": { "displayName": "reg", "role": role } },
     })))
-}
-
-/// Returns seconds since 1970 as this dialect writes a time.
-pub(super) fn iso_time(seconds: u64) -> String {
-    let time = i64::try_from(seconds).ok().and_then(|it| OffsetDateTime::from_unix_timestamp(it).ok());
-    let time = time.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let (date, clock) = (time.date(), time.time());
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.000Z",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        clock.hour(),
-        clock.minute(),
-        clock.second()
-    )
 }

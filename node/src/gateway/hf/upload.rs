@@ -1,4 +1,4 @@
-//! `hf upload`: creating a repository, and commits, each of which becomes a signed version.
+//! Serves `hf upload`: creates a repository, and turns each commit into a signed version.
 
 use crate::registry::publish::Signatory;
 use std::collections::BTreeMap;
@@ -17,18 +17,17 @@ use reg_proto::path::SafePath;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Hub;
-use super::error::HubError;
-use super::lfs::base;
+use super::error::HfError;
 use super::name::{At, commit, revision};
-use crate::gateway::Signer;
+use super::state::HfGateway;
+use crate::gateway::base_url::base_url;
 use crate::gateway::guard::Caller;
-use crate::gateway::owner::{NotTaken, permitted};
+use crate::gateway::signer::Signer;
 use crate::registry::resolve::Revision;
 
 /// Bytes of a file that is sent within a commit; larger ones are sent by themselves.
 const INLINE_BYTES_MAX: u64 = 64 << 10;
-/// Files that one question about how to send them may name (as the hub's own limit).
+/// Files of one preupload request (the Hub's own limit).
 const PREUPLOAD_MAX: usize = 1000;
 
 #[derive(Debug, Deserialize)]
@@ -40,13 +39,13 @@ pub(super) struct Create {
 
 /// `POST /api/repos/create`.
 pub(super) async fn create(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     caller: Option<Extension<Caller>>,
     headers: axum::http::HeaderMap,
     Json(request): Json<Create>,
-) -> Result<Response, HubError> {
+) -> Result<Response, HfError> {
     if request.r#type.as_deref().is_some_and(|it| it != "model") {
-        return Err(HubError::Invalid("only models can be published here".to_owned()));
+        return Err(HfError::Invalid("only models can be published on this node".to_owned()));
     }
     let own = hub.signer().map(|it| it.name().to_owned()).unwrap_or_default();
     let owner = request.organization.unwrap_or(own);
@@ -54,7 +53,7 @@ pub(super) async fn create(
     let (publisher, _) = hub.names(&owner, &request.name)?;
     let known = hub.registry().view_here(&publisher, &model, &Tag::latest()).await;
     let id = format!("{owner}/{model}");
-    let url = format!("{}/{id}", base(&headers));
+    let url = format!("{}/{id}", base_url(&headers));
     let mut answer = json!({ "url": url, "name": id, "id": id });
     if known.is_some() {
         answer["error"] = json!(format!("{id} exists already"));
@@ -90,14 +89,14 @@ struct Sample {
 
 /// `POST /api/models/{owner}/{model}/preupload/{revision}`.
 pub(super) async fn preupload(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     Path(at): Path<At>,
     caller: Option<Extension<Caller>>,
     Json(request): Json<Preupload>,
-) -> Result<Json<Value>, HubError> {
+) -> Result<Json<Value>, HfError> {
     hub.may_publish(caller, &at.owner, &at.model).await?;
     if request.files.len() > PREUPLOAD_MAX {
-        return Err(HubError::Invalid(format!("more than {PREUPLOAD_MAX} files in one question")));
+        return Err(HfError::Invalid(format!("more than {PREUPLOAD_MAX} files in one request")));
     }
     let mode = |file: &Sample| {
         let mode = if file.size <= INLINE_BYTES_MAX { "regular" } else { "lfs" };
@@ -145,15 +144,15 @@ struct Named {
 
 /// `POST /api/models/{owner}/{model}/commit/{revision}`.
 pub(super) async fn commit_files(
-    State(hub): State<Hub>,
+    State(hub): State<HfGateway>,
     Path(at): Path<At>,
     caller: Option<Extension<Caller>>,
     headers: axum::http::HeaderMap,
     body: Bytes,
-) -> Result<Json<Value>, HubError> {
+) -> Result<Json<Value>, HfError> {
     let (signer, model) = hub.may_publish(caller, &at.owner, &at.model).await?;
     let Revision::Tag(tag) = revision(&at.revision)? else {
-        return Err(HubError::Invalid(format!("{}: a commit goes to a tag, or to main", at.revision)));
+        return Err(HfError::Invalid(format!("{}: a commit goes to a tag, or to main", at.revision)));
     };
     let publisher = Publisher::Id(signer.publisher());
     let current = hub.registry().view_here(&publisher, &model, &tag).await;
@@ -163,7 +162,7 @@ pub(super) async fn commit_files(
     }
     for line in body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
         let line: Line = serde_json::from_slice(line)
-            .map_err(|error| HubError::Invalid(format!("a line of the commit is not understood: {error}")))?;
+            .map_err(|error| HfError::Invalid(format!("a line of the commit is malformed: {error}")))?;
         let parent = current.as_ref().map(|view| commit(&view.digest()));
         hub.apply(line, parent.as_deref(), &mut files).await?;
     }
@@ -177,57 +176,40 @@ pub(super) async fn commit_files(
         None => hub.publish(signer, blobs, model, tag).await?,
     };
     let oid = commit(&digest);
-    let url = format!("{}/{}/commit/{oid}", base(&headers), at.id());
+    let url = format!("{}/{}/commit/{oid}", base_url(&headers), at.id());
     Ok(Json(json!({
         "success": true, "commitOid": oid, "commitUrl": url, "hookOutput": "", "pullRequestUrl": null,
     })))
 }
 
-impl Hub {
-    /// Returns the key to sign with and the model's name, if the caller may have something published there.
-    pub(super) async fn may_publish(
-        &self,
-        caller: Option<Extension<Caller>>,
-        owner: &str,
-        model: &str,
-    ) -> Result<(&Signer, ModelName), HubError> {
-        let (publisher, model) = self.names(owner, model)?;
-        let resolved = self.registry().publisher(&publisher).await.ok();
-        permitted(caller, owner, resolved, self.signer()).map(|signer| (signer, model)).map_err(|why| {
-            match why {
-                NotTaken::Token => HubError::Unauthorized(why.message()),
-                NotTaken::NoKey | NotTaken::Other { .. } => HubError::Forbidden(why.message()),
-            }
-        })
-    }
-
+impl HfGateway {
     async fn apply(
         &self,
         line: Line,
         parent: Option<&str>,
         files: &mut BTreeMap<SafePath, Digest>,
-    ) -> Result<(), HubError> {
+    ) -> Result<(), HfError> {
         match line {
             Line::Header(Header { parent_commit: Some(wanted) }) if Some(wanted.as_str()) != parent => {
                 let message = format!("the branch is at {}, not at {wanted}", parent.unwrap_or("no commit"));
-                return Err(HubError::Conflict(message));
+                return Err(HfError::Conflict(message));
             }
             Line::Header(_) => {}
             Line::File(Inline { path, content, encoding }) => {
                 let bytes = match encoding.as_deref() {
                     Some("base64") => BASE64.decode(content.as_bytes()).map_err(|error| {
-                        HubError::Invalid(format!("{path}: content is not base64: {error}"))
+                        HfError::Invalid(format!("{path}: content is not base64: {error}"))
                     })?,
                     _ => content.into_bytes(),
                 };
-                let digest = self.registry().put_small(bytes).await.map_err(|error| HubError::of(&error))?;
+                let digest = self.registry().put_small(bytes).await.map_err(|error| HfError::of(&error))?;
                 files.insert(safe(&path)?, digest);
             }
             Line::LfsFile(InLfs { path, oid }) => {
                 let digest = Digest::from_hex(&oid)
-                    .map_err(|error| HubError::Invalid(format!("{path}: oid {oid:?}: {error}")))?;
+                    .map_err(|error| HfError::Invalid(format!("{path}: oid {oid:?}: {error}")))?;
                 if self.registry().blob_size(&digest).is_none() {
-                    return Err(HubError::Invalid(format!("{path}: {oid} has not been uploaded")));
+                    return Err(HfError::Invalid(format!("{path}: {oid} has not been uploaded")));
                 }
                 files.insert(safe(&path)?, digest);
             }
@@ -239,7 +221,7 @@ impl Hub {
             Line::Other(value) => {
                 let key =
                     value["key"].as_str().unwrap_or("without a key").chars().take(40).collect::<String>();
-                return Err(HubError::Invalid(format!("a line {key} of a commit is not known here")));
+                return Err(HfError::Invalid(format!("a commit has a line {key}, which is not supported")));
             }
         }
         Ok(())
@@ -251,8 +233,8 @@ impl Hub {
         blobs: Vec<(SafePath, Digest)>,
         model: ModelName,
         tag: Tag,
-    ) -> Result<Digest, HubError> {
-        // What a hub's clients send along, and a model does not hold.
+    ) -> Result<Digest, HfError> {
+        // Hugging Face's clients send this file along; it does not belong to the model.
         let blobs = blobs.into_iter().filter(|(path, _)| path.as_str() != ".gitattributes").collect();
         let request = PublishRequest {
             source: PublishSource::Blobs(blobs),
@@ -269,10 +251,10 @@ impl Hub {
         let silent = Reporter::silent();
         let publish = async |by: Signatory<'_>| self.registry().publish(by, request, &silent).await;
         let published = signer.lend(publish).await;
-        published.map(|it| it.manifest).map_err(|error| HubError::of(&error))
+        published.map(|it| it.manifest).map_err(|error| HfError::of(&error))
     }
 }
 
-fn safe(path: &str) -> Result<SafePath, HubError> {
-    path.parse().map_err(|error| HubError::Invalid(format!("{path:?}: {error}")))
+fn safe(path: &str) -> Result<SafePath, HfError> {
+    path.parse().map_err(|error| HfError::Invalid(format!("{path:?}: {error}")))
 }

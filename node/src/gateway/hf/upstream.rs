@@ -1,5 +1,7 @@
-//! Repositories whose owner is nobody that is known here are asked of the upstream, where the user has named one. What it
-//! answers is marked as signed by nobody, and cleaned of whatever leads clients past this node: Xet, and its own addresses.
+//! Passes requests for repositories of unknown owners on to the upstream, where the user has named one.
+//!
+//! Marks the answers as unsigned. Removes from them what leads clients past this node: Xet, and the upstream's own
+//! URLs.
 
 use std::fmt;
 
@@ -16,29 +18,29 @@ use percent_encoding::percent_decode_str;
 use reg_api::fault::Fault;
 use serde_json::{Value, json};
 
-use super::error::{HubError, X_REPO_COMMIT};
+use super::error::{HfError, X_REPO_COMMIT};
 use super::file::{label_as_file, label_as_large};
-use super::{BODY_BYTES_MAX, Hub};
+use super::state::{BODY_BYTES_MAX, HfGateway};
 use crate::endpoint::questions::{Answer, Question};
 use crate::gateway::blob::{Wanted, respond, respond_with};
 use crate::gateway::guard::Caller;
 use crate::gateway::owner::publisher;
 use crate::registry::upstream::{Kept, RemoteFile, Upstream, UpstreamError};
 
-/// Nodes that a question passes on its way to an endpoint at most: one that comes round would come round for ever.
+/// Most nodes that a request passes on its way to an endpoint: so a circle of nodes ends it.
 const NODES_PASSED_MAX: usize = 3;
-/// Seconds after which a file that is on its way may be asked for again.
+/// Seconds after which a client may ask again for a file that is being fetched.
 const COMING_SECONDS: u32 = 2;
 
 const X_REG_SIGNED: HeaderName = HeaderName::from_static("x-reg-signed");
 const X_REG_UPSTREAM: HeaderName = HeaderName::from_static("x-reg-upstream");
 const X_HF_WARNING: HeaderName = HeaderName::from_static("x-hf-warning");
 
-/// What of an answer's head is passed on.
+/// Headers of an answer that are passed on.
 const PASSED_ON: [&str; 6] =
     ["x-error-code", "x-error-message", "x-repo-commit", "retry-after", "ratelimit", "ratelimit-policy"];
 
-/// A repository as it stands in an address; the oldest ones have no owner, as gpt2.
+/// A repository in a URL; the oldest ones have no owner, as gpt2.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Name {
     owner: Option<String>,
@@ -52,19 +54,19 @@ impl fmt::Display for Name {
     }
 }
 
-/// What is asked for of a repository.
+/// The part of a repository that a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
-    /// Its info, its branches, a listing: JSON.
-    Told,
+    /// Its description, its branches, or a listing, as JSON.
+    Json,
     /// A file, by its path.
     File(String),
-    /// A file as git has it.
+    /// A file as git stores it.
     Raw,
 }
 
-/// Passes on what is asked of repositories that nobody here can have.
-pub(super) async fn pass_on(State(hub): State<Hub>, request: Request, next: Next) -> Response {
+/// Answers requests for repositories of unknown owners from the upstream; passes all others to the routes.
+pub(super) async fn pass_on(State(hub): State<HfGateway>, request: Request, next: Next) -> Response {
     let Some(upstream) = hub.upstream().cloned() else { return next.run(request).await };
     let Some((name, part)) = asked(request.method(), request.uri().path()) else {
         return next.run(request).await;
@@ -82,21 +84,21 @@ pub(super) async fn pass_on(State(hub): State<Hub>, request: Request, next: Next
     };
     let headers = response.headers_mut();
     let warning = format!(
-        "unsigned; {name} comes from {}: nobody whom this node knows has signed it",
+        "unsigned; {name} comes from {}: no publisher that this node knows has signed it",
         upstream.endpoint()
     );
-    let told = [
+    let marks = [
         (X_REG_SIGNED, "false".to_owned()),
         (X_REG_UPSTREAM, upstream.endpoint().to_owned()),
         (X_HF_WARNING, warning),
     ];
     headers
-        .extend(told.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text).ok()?))));
+        .extend(marks.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text).ok()?))));
     response
 }
 
-impl Hub {
-    /// Tells whether a namespace is an id, a petname, or the name of the key that is signed with.
+impl HfGateway {
+    /// Tells whether a namespace is a publisher id, a petname, or the name of the key that signs uploads.
     async fn is_known(&self, owner: &str) -> bool {
         match publisher(owner, self.signer()) {
             Ok(publisher) => self.registry().publisher(&publisher).await.is_ok(),
@@ -110,7 +112,8 @@ fn is_round(headers: &HeaderMap) -> bool {
     passed.flat_map(|it| it.split(',')).filter(|it| it.trim().ends_with(" reg")).count() >= NODES_PASSED_MAX
 }
 
-/// Reads what is asked for out of an address; what is none of a repository's, or climbs, is nothing.
+/// Reads the repository and its part from a URL; returns `None` where the URL is not that of a repository's part, or
+/// its path has `..`.
 fn asked(method: &Method, path: &str) -> Option<(Name, Part)> {
     let decoded = percent_decode_str(path).decode_utf8().ok()?;
     if decoded.split('/').any(|it| matches!(it, "." | "..")) || decoded.chars().any(char::is_control) {
@@ -119,10 +122,10 @@ fn asked(method: &Method, path: &str) -> Option<(Name, Part)> {
     if let Some(rest) = path.strip_prefix("/api/models/") {
         let parts: Vec<&str> = rest.split('/').collect();
         return match parts.as_slice() {
-            [owner, model, rest @ ..] if is_told(method, rest) => {
-                Some((named(Some(owner), model), Part::Told))
+            [owner, model, rest @ ..] if asks_for_json(method, rest) => {
+                Some((named(Some(owner), model), Part::Json))
             }
-            [model, rest @ ..] if is_told(method, rest) => Some((named(None, model), Part::Told)),
+            [model, rest @ ..] if asks_for_json(method, rest) => Some((named(None, model), Part::Json)),
             _ => None,
         };
     }
@@ -141,8 +144,8 @@ fn named(owner: Option<&str>, model: &str) -> Name {
     Name { owner: owner.map(str::to_owned), model: model.to_owned() }
 }
 
-/// Tells whether JSON is asked for by what follows a repository's name.
-fn is_told(method: &Method, rest: &[&str]) -> bool {
+/// Tells whether the path behind a repository's name asks for JSON.
+fn asks_for_json(method: &Method, rest: &[&str]) -> bool {
     match rest {
         [] | ["revision", _] | ["refs"] | ["tree", _, ..] => reads(method),
         ["paths-info", _] => *method == Method::POST,
@@ -150,7 +153,7 @@ fn is_told(method: &Method, rest: &[&str]) -> bool {
     }
 }
 
-/// Returns what is asked for of a file.
+/// Returns the part that a request for a file asks for.
 fn part(method: &Method, kind: &str, file: &str) -> Option<Part> {
     let file = percent_decode_str(file).decode_utf8().ok()?.into_owned();
     match kind {
@@ -168,7 +171,7 @@ async fn answer(upstream: &Upstream, request: Request, part: Part) -> Result<Res
     let (head, body) = request.into_parts();
     let is_owner = head.extensions.get() == Some(&Caller::Owner);
     let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await;
-    let body = body.map_err(|error| HubError::Invalid(error.to_string()).into_response())?;
+    let body = body.map_err(|error| HfError::Invalid(error.to_string()).into_response())?;
     let kind = head.headers.get(CONTENT_TYPE).cloned();
     let question = Question {
         method: head.method.clone(),
@@ -178,9 +181,9 @@ async fn answer(upstream: &Upstream, request: Request, part: Part) -> Result<Res
         shows_token: false,
     };
     match part {
-        Part::Told => {
+        Part::Json => {
             let (answer, _) = upstream.ask(question, is_owner).await.map_err(failed)?;
-            Ok(told(upstream, answer, &head.method, &head.headers))
+            Ok(pass_json(upstream, answer, &head.method, &head.headers))
         }
         Part::Raw => {
             let (answer, _) = upstream.ask(question, is_owner).await.map_err(failed)?;
@@ -226,7 +229,7 @@ async fn serve(
         Kept::Large(digest, layout) => {
             let (size, etag) = (layout.size(), digest.hex());
             let wanted = match Wanted::of(headers, size, &etag) {
-                // What nobody has proven yet must not be joined to a part that a client has from before.
+                // The bytes are not proven yet, and a client must not join them to a part that it has from before.
                 Wanted::Part(_) if file.is_private() || upstream.must_begin_anew(&digest) => Wanted::Whole,
                 wanted => wanted,
             };
@@ -246,7 +249,7 @@ async fn serve(
     Ok(response)
 }
 
-/// What the endpoint said of something that it does not give, without a body that a browser might show.
+/// Passes on the status and headers of an answer, without its body, which a browser might show.
 fn passed(answer: &Answer) -> Response {
     let status = if answer.status.is_redirection() { StatusCode::BAD_GATEWAY } else { answer.status };
     let mut response = status.into_response();
@@ -257,14 +260,14 @@ fn passed(answer: &Answer) -> Response {
     response
 }
 
-/// What the endpoint tells of a repository, without Xet, with its next page here, and marked.
-fn told(upstream: &Upstream, answer: Answer, method: &Method, asked: &HeaderMap) -> Response {
+/// Passes on JSON about a repository: without Xet, marked as unsigned, and with the URL of the next page at this node.
+fn pass_json(upstream: &Upstream, answer: Answer, method: &Method, asked: &HeaderMap) -> Response {
     let mut response = passed(&answer);
     if !answer.status.is_success() {
         return response;
     }
     let Ok(mut value) = serde_json::from_slice::<Value>(&answer.body) else {
-        return HubError::of(&UpstreamError::NoName { path: "its answer".to_owned() }).into_response();
+        return HfError::of(&UpstreamError::NoName { path: "its answer".to_owned() }).into_response();
     };
     strip_xet(&mut value);
     if let Some(info) = value.as_object_mut().filter(|it| it.contains_key("sha")) {
@@ -289,7 +292,7 @@ fn told(upstream: &Upstream, answer: Answer, method: &Method, asked: &HeaderMap)
     response
 }
 
-/// Removes whatever would send a client to Xet, whose protocol goes past this node.
+/// Removes all fields that send a client to Xet: its protocol goes past this node.
 fn strip_xet(value: &mut Value) {
     match value {
         Value::Object(entries) => {
@@ -301,7 +304,7 @@ fn strip_xet(value: &mut Value) {
     }
 }
 
-/// The address of the next page, at this node.
+/// Returns a `Link` to the next page at this node.
 fn next_here(link: &str, endpoint: &str, host: &str) -> Option<String> {
     let next = link.split(',').find(|it| it.contains("rel=\"next\""))?;
     let address = next.split_once('<')?.1.split_once('>')?.0;
@@ -311,9 +314,9 @@ fn next_here(link: &str, endpoint: &str, host: &str) -> Option<String> {
 
 fn failed(error: UpstreamError) -> Response {
     let is_coming = matches!(error, UpstreamError::Coming { .. });
-    let mut response = HubError::of(&error as &dyn Fault).into_response();
+    let mut response = HfError::of(&error as &dyn Fault).into_response();
     if is_coming {
-        // Clients give a file up that answers 503, and come back after this.
+        // Clients give a file up after a 503, and try again after a 429.
         *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
         response.headers_mut().insert(RETRY_AFTER, COMING_SECONDS.into());
     }
@@ -356,12 +359,12 @@ mod tests {
             "/api/models/org/name/tree/main",
             "/api/models/org/name/tree/refs%2Fpr%2F1/a/b",
         ] {
-            assert_eq!(part(Method::GET, path), Some(Part::Told), "{path}");
+            assert_eq!(part(Method::GET, path), Some(Part::Json), "{path}");
         }
         let file = Part::File("a b/c".to_owned());
         assert_eq!(part(Method::HEAD, "/org/name/resolve/main/a%20b/c"), Some(file));
         assert_eq!(part(Method::GET, "/org/name/raw/main/a"), Some(Part::Raw));
-        assert_eq!(part(Method::POST, "/api/models/org/name/paths-info/main"), Some(Part::Told));
+        assert_eq!(part(Method::POST, "/api/models/org/name/paths-info/main"), Some(Part::Json));
         for path in [
             "/api/models",
             "/api/models/org/name/xet-read-token/main",

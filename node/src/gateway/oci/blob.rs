@@ -1,4 +1,4 @@
-//! Blobs: the files of models, and the small documents that go with them.
+//! Serves blobs: the files of models, and the small documents that belong to them.
 
 use std::sync::Arc;
 
@@ -12,7 +12,9 @@ use reg_proto::digest::Digest;
 use reg_proto::limits::RESPONSE_DOCUMENT_BYTES_MAX;
 
 use super::error::{Code, OciError};
-use super::{API_VERSION, At, DOCKER_CONTENT_DIGEST, Oci};
+use super::header::{API_VERSION, DOCKER_CONTENT_DIGEST};
+use super::name::At;
+use super::state::OciGateway;
 use crate::gateway::blob::{Wanted, respond, respond_with};
 use crate::gateway::guard::Caller;
 use crate::registry::policy::{Verdict, judge};
@@ -20,7 +22,7 @@ use crate::registry::resolve::ModelView;
 
 /// `GET` and `HEAD /v2/{owner}/{model}/blobs/{digest}`.
 pub(super) async fn get(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(at): Path<At>,
     method: Method,
     caller: Option<Extension<Caller>>,
@@ -33,7 +35,7 @@ pub(super) async fn get(
     } else if let Some(view) = oci.registry().view_with(&publisher, &model, &digest).await {
         of_view(&oci, &view, digest, &method, &headers).await?
     } else if let Some(size) = oci.registry().blob_size(&digest).filter(|_| method == Method::HEAD) {
-        // It is here, if not as a part of this: who pushes need not send it.
+        // The store has it, though not as a part of this repository: a client that pushes need not send it.
         respond(&Wanted::Whole, size, &digest.to_string(), None)
     } else if let Some(bytes) = oci.registry().document(&digest).await {
         oci.may_have(&bytes, caller)?;
@@ -49,8 +51,9 @@ pub(super) async fn get(
     Ok(response)
 }
 
-impl Oci {
-    /// What belongs to no model that is known by this name is judged by its bytes alone; who may push may have it.
+impl OciGateway {
+    /// Decides whether a caller may read a document of no known model: the owner may, another caller only where the
+    /// kind of its bytes is allowed.
     fn may_have(&self, bytes: &[u8], caller: Option<Extension<Caller>>) -> Result<(), OciError> {
         if self.registry().allows_unsafe() || caller.map(|it| it.0) == Some(Caller::Owner) {
             return Ok(());
@@ -69,7 +72,7 @@ impl Oci {
 }
 
 async fn of_view(
-    oci: &Oci,
+    oci: &OciGateway,
     view: &Arc<ModelView>,
     digest: Digest,
     method: &Method,
@@ -82,7 +85,8 @@ async fn of_view(
     }
     let Some(layout) = view.manifest().blobs().remove(&digest) else {
         let bytes = oci.registry().document(&digest).await;
-        let bytes = bytes.ok_or_else(|| OciError::new(Code::BlobUnknown, format!("{digest} is not here")))?;
+        let bytes =
+            bytes.ok_or_else(|| OciError::new(Code::BlobUnknown, format!("{digest} is not in the store")))?;
         return Ok(small(bytes, &digest, method, headers));
     };
     let size = layout.size();
@@ -98,12 +102,12 @@ async fn of_view(
 
 /// Answers with a small blob that is in memory.
 fn small(bytes: Vec<u8>, digest: &Digest, method: &Method, headers: &HeaderMap) -> Response {
-    debug_assert!(bytes.len() <= RESPONSE_DOCUMENT_BYTES_MAX, "only documents are answered so");
+    debug_assert!(bytes.len() <= RESPONSE_DOCUMENT_BYTES_MAX, "only documents are small");
     let wanted = Wanted::of(headers, bytes.len() as u64, &digest.to_string());
     respond_with(&wanted, &digest.to_string(), &bytes, *method == Method::HEAD)
 }
 
-/// What every answer about a blob says. Ollama follows `Location` even where the blob itself is the answer.
+/// Adds the headers of every answer about a blob. Ollama follows `Location` even where the answer has the blob itself.
 fn label(headers: &mut HeaderMap, digest: &Digest, location: &str) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -115,16 +119,19 @@ fn label(headers: &mut HeaderMap, digest: &Digest, location: &str) {
 /// `DELETE /v2/{owner}/{model}/blobs/{digest}`.
 pub(super) async fn delete(Path(at): Path<At>) -> Result<Response, OciError> {
     digest(&at.reference)?;
-    let message = "blobs go when no model needs them: delete the manifest, or use `reg rm`";
+    let message = "a blob is removed when no model needs it: delete the manifest, or use `reg rm`";
     Err(OciError::new(Code::Unsupported, message))
 }
 
-/// Reads a digest; other hashes than SHA-256 are refused.
+/// Reads a digest.
+///
+/// # Errors
+/// Fails where it is malformed, or its hash is not SHA-256.
 pub(super) fn digest(text: &str) -> Result<Digest, OciError> {
     text.parse().map_err(|error| OciError::new(Code::DigestInvalid, format!("{text:?}: {error}")))
 }
 
-/// An answer without a body that tells where a blob is.
+/// Returns an answer without a body that names the URL of a blob.
 pub(super) fn created(status: axum::http::StatusCode, location: &str, digest: &Digest) -> Response {
     let mut response = status.into_response();
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! Errors as this dialect tells them (distribution-spec, "Error Codes").
+//! Errors of this dialect (distribution-spec, "Error Codes").
 
 use std::error::Error;
 
@@ -9,10 +9,12 @@ use axum::response::{IntoResponse, Response};
 use reg_api::fault::{Fault, FaultKind};
 use serde_json::json;
 
-/// Seconds after which a client may try again what did not come in time.
+use super::header::API_VERSION;
+
+/// Seconds after which a client may try again, in `Retry-After`.
 const RETRY_SECONDS: u32 = 5;
 
-/// The codes of the specification that are used here.
+/// The codes of the specification that this gateway uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Code {
     BlobUnknown,
@@ -27,7 +29,7 @@ pub(super) enum Code {
     Unauthorized,
     Denied,
     Unsupported,
-    /// Not of the specification, which has none for a registry that cannot answer now.
+    /// Not in the specification, which has no code for a registry that cannot answer at present.
     Unavailable,
     Unknown,
 }
@@ -53,7 +55,7 @@ impl Code {
     }
 }
 
-/// Why a request of this dialect is not answered as asked.
+/// Why a request of this dialect fails.
 #[derive(Debug)]
 pub(super) struct OciError {
     code: Code,
@@ -65,7 +67,7 @@ impl OciError {
         Self { code, message: message.into() }
     }
 
-    /// The token is missing or wrong.
+    /// Returns the error for a missing or wrong token.
     pub(super) fn unauthorized() -> Self {
         Self::new(
             Code::Unauthorized,
@@ -73,7 +75,8 @@ impl OciError {
         )
     }
 
-    /// An error of a use case, with its causes; `missing` is said where something is not found, or cannot be meant.
+    /// Converts an error of a use case, with its causes. The code is `missing` where something is not found or
+    /// malformed.
     pub(super) fn of(error: &dyn Fault, missing: Code) -> Self {
         let mut message = error.to_string();
         let mut source = Error::source(error);
@@ -100,7 +103,7 @@ impl IntoResponse for OciError {
         let document = json!({ "errors": [{ "code": code, "message": self.message, "detail": null }] });
         let mut response = (status, Json(document)).into_response();
         let headers = response.headers_mut();
-        headers.extend([crate::gateway::oci::API_VERSION]);
+        headers.extend([API_VERSION]);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, RETRY_SECONDS.into());
         }

@@ -1,5 +1,5 @@
-//! Logging in as this dialect's clients do it (distribution, "Token Authentication"): a 401 names where a token is had,
-//! with the node's own token as the password, or with none by who only reads.
+//! Logs clients in (distribution, "Token Authentication"): a 401 names the URL that gives tokens. A client sends the
+//! node's token to it as the password, or, to read only, sends no password.
 
 use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -10,16 +10,16 @@ use axum::{Extension, Json};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
-use super::base;
 use super::error::OciError;
+use crate::gateway::base_url::base_url;
 use crate::gateway::guard::Caller;
 
-/// What who only reads is given: the guard takes it for no token.
+/// The token of clients that only read: the guard treats it as no token.
 const ANONYMOUS: &str = "anonymous";
 
-/// Names the place where tokens are had in every 401.
+/// Adds the URL that gives tokens to every 401.
 pub(super) async fn challenge(request: Request, next: Next) -> Response {
-    let realm = format!("Bearer realm=\"{}/v2/token\",service=\"reg\"", base(request.headers()));
+    let realm = format!("Bearer realm=\"{}/v2/token\",service=\"reg\"", base_url(request.headers()));
     let mut response = next.run(request).await;
     if response.status() == StatusCode::UNAUTHORIZED
         && let Ok(value) = HeaderValue::try_from(realm)
@@ -29,7 +29,7 @@ pub(super) async fn challenge(request: Request, next: Next) -> Response {
     response
 }
 
-/// `GET /v2/token`: the token that was shown as a password, or one that only reads where none was.
+/// `GET /v2/token`: returns the token that the client sends as a password, or, without a password, one that only reads.
 pub(super) async fn token(
     caller: Option<Extension<Caller>>,
     headers: HeaderMap,

@@ -1,4 +1,4 @@
-//! Manifests: of models, and of the documents about them.
+//! Serves and takes manifests: of models, and of the documents about them.
 
 use crate::registry::publish::Signatory;
 use axum::Extension;
@@ -15,22 +15,20 @@ use serde_json::{Value, json};
 
 use super::blob::{created, digest};
 use super::error::{Code, OciError};
-use super::{API_VERSION, At, DOCKER_CONTENT_DIGEST, Oci, ollama};
+use super::found::{Found, media_type};
+use super::header::{API_VERSION, DOCKER_CONTENT_DIGEST};
+use super::name::At;
+use super::ollama;
+use super::state::OciGateway;
 use crate::gateway::guard::Caller;
 use crate::registry::publish::{INDEX_TYPE, Pushed};
 use crate::registry::resolve::Revision;
 
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
-/// A manifest's bytes, and of what type they are.
-pub(super) struct Found {
-    pub(super) bytes: Vec<u8>,
-    pub(super) media_type: String,
-}
-
 /// `GET` and `HEAD /v2/{owner}/{model}/manifests/{reference}`.
 pub(super) async fn get(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(at): Path<At>,
     method: Method,
     headers: HeaderMap,
@@ -51,19 +49,19 @@ pub(super) async fn get(
     let headers = response.headers_mut();
     headers.extend([API_VERSION]);
     headers.insert(CONTENT_LENGTH, length.into());
-    let told = [
+    let described = [
         (CONTENT_TYPE, found.media_type),
         (DOCKER_CONTENT_DIGEST, digest.to_string()),
         (ETAG, format!("\"{digest}\"")),
     ];
     headers.extend(
-        told.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?))),
+        described.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?))),
     );
     Ok(response)
 }
 
 async fn find(
-    oci: &Oci,
+    oci: &OciGateway,
     publisher: &Publisher,
     model: &ModelName,
     reference: &str,
@@ -72,7 +70,7 @@ async fn find(
     let found = |bytes| Found { bytes, media_type: MANIFEST_TYPE.to_owned() };
     let wanted = if reference.contains(':') {
         let digest = digest(reference)?;
-        // What was pushed, and documents about versions that are known here, are found by digest alone.
+        // Pushed manifests, and documents about known versions, are found by their digest alone.
         let id = oci.registry().publisher(publisher).await.ok();
         if let Some(bytes) = id.and_then(|id| oci.registry().held_manifest(id, model, &digest)) {
             let media_type = media_type(&bytes);
@@ -91,36 +89,32 @@ async fn find(
     let view = oci.registry().view(publisher, model, &wanted).await;
     let view = view.map_err(|error| OciError::of(&error, Code::ManifestUnknown))?;
     let bytes = oci.registry().document(&view.digest()).await;
-    bytes.map(found).ok_or_else(|| unknown(format!("{} is not here any more", view.digest())))
+    bytes.map(found).ok_or_else(|| unknown(format!("{} is no longer in the store", view.digest())))
 }
 
-fn media_type(bytes: &[u8]) -> String {
-    let json: Value = serde_json::from_slice(bytes).unwrap_or_default();
-    json["mediaType"].as_str().unwrap_or(MANIFEST_TYPE).to_owned()
-}
-
-/// The subject of a tag `sha256-<hex>`, under which registries without a referrers API keep a list of referrers.
+/// Returns the subject of a tag `sha256-<hex>`, under which registries without a referrers API keep a list of
+/// referrers.
 fn fallback_subject(reference: &str) -> Option<Digest> {
     Digest::from_hex(reference.strip_prefix("sha256-")?).ok()
 }
 
 async fn fallback_index(
-    oci: &Oci,
+    oci: &OciGateway,
     publisher: &Publisher,
     model: &ModelName,
     subject: Digest,
 ) -> Result<Found, OciError> {
     let referrers = referrers_of(oci, publisher, model, subject).await;
     if referrers.is_empty() {
-        return Err(OciError::new(Code::ManifestUnknown, format!("nothing is known about {subject}")));
+        return Err(OciError::new(Code::ManifestUnknown, format!("no referrer of {subject} is known")));
     }
     let bytes = serde_json::to_vec(&index(&referrers)).unwrap_or_default();
     Ok(Found { bytes, media_type: INDEX_TYPE.to_owned() })
 }
 
-/// Returns the documents about a manifest: those that are kept or at peers, and those that were pushed.
+/// Returns the referrers of a manifest: those in the store, at peers, or pushed and held.
 pub(super) async fn referrers_of(
-    oci: &Oci,
+    oci: &OciGateway,
     publisher: &Publisher,
     model: &ModelName,
     subject: Digest,
@@ -138,7 +132,7 @@ pub(super) fn index(manifests: &[Descriptor]) -> Value {
 
 /// `PUT /v2/{owner}/{model}/manifests/{reference}`.
 pub(super) async fn put(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(at): Path<At>,
     caller: Option<Extension<Caller>>,
     body: Bytes,
@@ -163,7 +157,7 @@ pub(super) async fn put(
     let location = format!("/v2/{}/{}/manifests/{own}", at.owner, at.model);
     let mut response = created(StatusCode::CREATED, &location, &own);
     if media_type(&body) == INDEX_TYPE {
-        // A list of referrers, as clients keep it for registries that have no referrers API; here it is computed.
+        // Clients keep a list of referrers for registries without a referrers API; this gateway computes it.
         return Ok(response);
     }
     let pushed = match oci.signer() {
@@ -182,7 +176,7 @@ pub(super) async fn put(
             response.headers_mut().extend(value.map(|it| (OCI_SUBJECT, it)));
         }
         Pushed::Held { .. } => {
-            let warning = "299 - \"held until its provenance is here: push its referrers, or push under the name of \
+            let warning = "299 - \"held until its provenance is pushed: push its referrers, or push under the name of \
                            the key of --publish-key\"";
             response.headers_mut().insert(WARNING, HeaderValue::from_static(warning));
         }
@@ -192,7 +186,7 @@ pub(super) async fn put(
 
 /// `DELETE /v2/{owner}/{model}/manifests/{reference}`.
 pub(super) async fn delete(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(at): Path<At>,
     caller: Option<Extension<Caller>>,
 ) -> Result<Response, OciError> {

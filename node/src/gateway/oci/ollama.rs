@@ -1,19 +1,16 @@
-//! What Ollama asks for: a Docker manifest of one GGUF file, synthesised for any model that has one.
+//! Serves Ollama: synthesises a Docker manifest of one GGUF file, for any model that has one.
 //!
-//! `ns/model:Q4_K_M` names the file by its quantisation, `ns/model:v1` a tag of the model, of which the file is taken that
-//! is most used. The weights' layer is the model's own blob; only the small config blob is made here.
+//! `ns/model:Q4_K_M` names the file by its quantisation. `ns/model:v1` names a tag of the model, and the file with the
+//! preferred quantisation is taken. The weights' layer is the model's own blob; only the small config blob is
+//! synthesised.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-
-use reg_proto::digest::Digest;
 use reg_proto::manifest::ModelFile;
 use reg_proto::name::{ModelName, Publisher, Tag};
 use serde_json::{Value, json};
 
-use super::Oci;
 use super::error::{Code, OciError};
-use super::manifest::Found;
+use super::found::Found;
+use super::state::OciGateway;
 use crate::registry::resolve::{ModelView, Revision};
 
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -21,33 +18,10 @@ const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const MODEL_LAYER: &str = "application/vnd.ollama.image.model";
 const PROJECTOR_LAYER: &str = "application/vnd.ollama.image.projector";
 
-/// Config blobs that are remembered, of some 500 bytes each.
-const SYNTHESISED_MAX: usize = 1024;
-/// The quantisations that are taken first where none is asked for, as llama.cpp does.
+/// The quantisations that are preferred where the client names none, as in llama.cpp.
 const PREFERRED: [&str; 2] = ["q4_k_m", "q8_0"];
 
-/// The config blobs that were made.
-#[derive(Debug, Default)]
-pub(super) struct Synthesised(Mutex<BTreeMap<Digest, Arc<[u8]>>>);
-
-impl Synthesised {
-    /// Returns one of them.
-    pub(super) fn get(&self, digest: &Digest) -> Option<Arc<[u8]>> {
-        self.0.lock().expect("no holder of this lock panics").get(digest).cloned()
-    }
-
-    fn keep(&self, bytes: Vec<u8>) -> (Digest, usize) {
-        let (digest, size) = (Digest::of(&bytes), bytes.len());
-        let mut kept = self.0.lock().expect("no holder of this lock panics");
-        if kept.len() >= SYNTHESISED_MAX {
-            kept.clear();
-        }
-        kept.insert(digest, bytes.into());
-        (digest, size)
-    }
-}
-
-/// Tells whether Ollama asks: it accepts Docker's manifest and no other.
+/// Tells whether the client is Ollama: it accepts Docker's manifest and no other.
 pub(super) fn is_meant(accept: &[&str]) -> bool {
     let types: Vec<&str> = accept
         .iter()
@@ -57,9 +31,12 @@ pub(super) fn is_meant(accept: &[&str]) -> bool {
     !types.is_empty() && types.iter().all(|it| *it == DOCKER_MANIFEST)
 }
 
-/// Makes the manifest that Ollama wants.
+/// Synthesises the manifest of a model for Ollama.
+///
+/// # Errors
+/// Fails where the model is not found, or has no GGUF file of this quantisation.
 pub(super) async fn manifest(
-    oci: &Oci,
+    oci: &OciGateway,
     publisher: &Publisher,
     model: &ModelName,
     reference: &str,
@@ -104,7 +81,7 @@ fn layers(view: &ModelView, file: &ModelFile) -> Vec<Value> {
     std::iter::once(layer(file, MODEL_LAYER)).chain(projector.map(|it| layer(it, PROJECTOR_LAYER))).collect()
 }
 
-/// Chooses the file: of the wanted quantisation, else the preferred one, else the first.
+/// Chooses the file with the wanted quantisation; where none is wanted, with a preferred one, else the first.
 fn choose<'a>(files: &'a [ModelFile], wanted: Option<&str>) -> Option<&'a ModelFile> {
     let models = || files.iter().filter(|file| is_gguf(file) && !name(file).starts_with("mmproj"));
     let of =
@@ -123,7 +100,7 @@ fn name(file: &ModelFile) -> String {
     file.path.segments().last().unwrap_or_default().to_ascii_lowercase()
 }
 
-/// The quantisation that a file's name ends with, in small letters, as in `tiny.Q4_K_M.gguf`.
+/// Returns the quantisation at the end of a file's name in lower case, as in `tiny.Q4_K_M.gguf`.
 fn quantisation_of(path: &str) -> Option<String> {
     let lower = path.to_ascii_lowercase();
     let stem = lower.strip_suffix(".gguf")?;
@@ -149,6 +126,7 @@ fn billions(parameters: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use reg_proto::digest::Digest;
     use reg_proto::piece::BlobLayout;
 
     use super::*;

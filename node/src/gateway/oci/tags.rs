@@ -1,4 +1,4 @@
-//! Lists: tags of a model, documents about a version, repositories that are here.
+//! Lists the tags of a model, the referrers of a version, and the repositories in the store.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -10,13 +10,16 @@ use serde_json::{Value, json};
 
 use super::blob::digest;
 use super::error::{Code, OciError};
+use super::header::API_VERSION;
 use super::manifest::{index, referrers_of};
-use super::{API_VERSION, At, Oci, Repo, base};
+use super::name::{At, Repo};
+use super::state::OciGateway;
+use crate::gateway::base_url::base_url;
 use crate::registry::local::shown;
 use crate::registry::publish::INDEX_TYPE;
 use crate::registry::resolve::Revision;
 
-/// Names on one page at most.
+/// Most names on one page.
 const PAGE_MAX: usize = 1000;
 
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
@@ -28,7 +31,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Takes a page of names, and tells whether there are more.
+    /// Returns one page of names, and whether there are more.
     fn take(&self, mut names: Vec<String>) -> (Vec<String>, bool) {
         names.sort();
         names.dedup();
@@ -41,14 +44,14 @@ impl Page {
 
     fn link(path: &str, headers: &HeaderMap, names: &[String]) -> Option<(HeaderName, HeaderValue)> {
         let last = names.last()?;
-        let link = format!("<{}{path}?n={}&last={last}>; rel=\"next\"", base(headers), names.len());
+        let link = format!("<{}{path}?n={}&last={last}>; rel=\"next\"", base_url(headers), names.len());
         Some((LINK, HeaderValue::try_from(link).ok()?))
     }
 }
 
 /// `GET /v2/{owner}/{model}/tags/list`.
 pub(super) async fn list(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(repo): Path<Repo>,
     Query(page): Query<Page>,
     headers: HeaderMap,
@@ -71,7 +74,7 @@ pub(super) async fn list(
 
 /// `GET /v2/_catalog`.
 pub(super) async fn catalog(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Query(page): Query<Page>,
     headers: HeaderMap,
 ) -> Result<Response, OciError> {
@@ -92,9 +95,9 @@ pub(super) struct ReferrersQuery {
     artifact_type: Option<String>,
 }
 
-/// `GET /v2/{owner}/{model}/referrers/{digest}`: an index, empty where nothing is known.
+/// `GET /v2/{owner}/{model}/referrers/{digest}`: an index, empty where no referrer is known.
 pub(super) async fn referrers(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(at): Path<At>,
     Query(query): Query<ReferrersQuery>,
 ) -> Result<Response, OciError> {

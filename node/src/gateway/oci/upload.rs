@@ -1,4 +1,4 @@
-//! Pushing blobs: at once, in chunks, or by pointing at what is here already.
+//! Takes pushed blobs: at once, in chunks, or by mounting one that the store has already.
 
 use axum::Extension;
 use axum::body::Body;
@@ -10,7 +10,10 @@ use serde::Deserialize;
 
 use super::blob::{created, digest};
 use super::error::{Code, OciError};
-use super::{API_VERSION, At, Oci, Repo, base};
+use super::header::API_VERSION;
+use super::name::{At, Repo};
+use super::state::OciGateway;
+use crate::gateway::base_url::base_url;
 use crate::gateway::guard::Caller;
 use crate::gateway::uploads::append;
 use crate::registry::import::UploadError;
@@ -25,7 +28,7 @@ pub(super) struct BeginQuery {
 
 /// `POST /v2/{owner}/{model}/blobs/uploads/`.
 pub(super) async fn begin(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(repo): Path<Repo>,
     Query(query): Query<BeginQuery>,
     caller: Option<Extension<Caller>>,
@@ -48,9 +51,9 @@ pub(super) async fn begin(
     Ok(created(StatusCode::CREATED, &blob(wanted), &wanted))
 }
 
-/// `GET /v2/{owner}/{model}/blobs/uploads/{id}`: how much has come.
+/// `GET /v2/{owner}/{model}/blobs/uploads/{id}`: tells how many bytes the upload has.
 pub(super) async fn status(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(upload): Path<At>,
     caller: Option<Extension<Caller>>,
     headers: HeaderMap,
@@ -61,9 +64,9 @@ pub(super) async fn status(
     Ok(at(&headers, &repo, &upload.reference, size, StatusCode::NO_CONTENT))
 }
 
-/// `PATCH /v2/{owner}/{model}/blobs/uploads/{id}`: more bytes.
+/// `PATCH /v2/{owner}/{model}/blobs/uploads/{id}`: takes more bytes.
 pub(super) async fn patch(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(upload): Path<At>,
     caller: Option<Extension<Caller>>,
     headers: HeaderMap,
@@ -80,9 +83,9 @@ pub(super) struct FinishQuery {
     digest: Option<String>,
 }
 
-/// `PUT /v2/{owner}/{model}/blobs/uploads/{id}?digest=…`: the last bytes, and what it is.
+/// `PUT /v2/{owner}/{model}/blobs/uploads/{id}?digest=…`: takes the last bytes, and stores the blob under its digest.
 pub(super) async fn finish(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(upload): Path<At>,
     Query(query): Query<FinishQuery>,
     caller: Option<Extension<Caller>>,
@@ -100,7 +103,7 @@ pub(super) async fn finish(
 
 /// `DELETE /v2/{owner}/{model}/blobs/uploads/{id}`.
 pub(super) async fn cancel(
-    State(oci): State<Oci>,
+    State(oci): State<OciGateway>,
     Path(upload): Path<At>,
     caller: Option<Extension<Caller>>,
 ) -> Result<Response, OciError> {
@@ -108,7 +111,7 @@ pub(super) async fn cancel(
     if oci.registry().cancel_upload(&upload.reference) {
         Ok(StatusCode::NO_CONTENT.into_response())
     } else {
-        Err(OciError::new(Code::BlobUploadUnknown, "the upload is not known"))
+        Err(OciError::new(Code::BlobUploadUnknown, "no such upload"))
     }
 }
 
@@ -123,7 +126,8 @@ fn failed(error: UploadError) -> OciError {
     OciError::of(&error, code)
 }
 
-/// Reads where a chunk begins: `Content-Range: <start>-<end>`, by some written as `bytes <start>-<end>/*`.
+/// Reads the offset of a chunk from `Content-Range: <start>-<end>`, which some clients write as `bytes
+/// <start>-<end>/*`.
 fn offset(headers: &HeaderMap) -> Result<Option<u64>, OciError> {
     let Some(value) = headers.get(CONTENT_RANGE) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
@@ -135,9 +139,9 @@ fn offset(headers: &HeaderMap) -> Result<Option<u64>, OciError> {
     }
 }
 
-/// Tells where an upload goes on, as an absolute address: Ollama parses it as one.
+/// Returns an answer with the URL at which an upload continues. It is absolute, because Ollama expects that.
 fn at(headers: &HeaderMap, repo: &Repo, id: &str, size: u64, status: StatusCode) -> Response {
-    let location = format!("{}/v2/{}/{}/blobs/uploads/{id}", base(headers), repo.owner, repo.model);
+    let location = format!("{}/v2/{}/{}/blobs/uploads/{id}", base_url(headers), repo.owner, repo.model);
     let mut response = status.into_response();
     let headers = response.headers_mut();
     headers.extend([API_VERSION]);

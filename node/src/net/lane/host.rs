@@ -1,4 +1,4 @@
-//! [`Lanes`]: listening for lanes, offering them, and connecting to those of others.
+//! [`Lanes`]: listens for lanes, offers them to pullers, and connects to those that peers offer.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -22,12 +22,16 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tracing::{debug, info};
 
+use super::error::LaneError;
+use super::open::{Direction, LaneEnd, OpenLanes};
+use super::reader::LaneReader;
 use super::record::{Opener, Sealer};
+use super::tls;
 use super::tokens::Tokens;
-use super::{LaneEnd, LaneError, LaneReader, LaneWriter, tls};
+use super::writer::LaneWriter;
 use crate::net::limits::{
     LANE_CONNECT_TIMEOUT, LANE_HANDSHAKE_TIMEOUT, LANE_HANDSHAKES_MAX, LANE_HANDSHAKES_PER_ADDRESS_MAX,
-    LANE_NOTES_MAX, LANE_STALL, LANES_PER_PEER_MAX, LANES_SERVED_MAX,
+    LANE_NOTES_MAX, LANE_STALL,
 };
 
 /// Why a node has no lanes.
@@ -39,7 +43,7 @@ pub(in crate::net) enum LanesError {
     Listen { address: SocketAddr, source: io::Error },
 }
 
-/// The lanes of a node. Cheap to clone; when the last one is gone, it listens no more.
+/// The lanes of a node. Cheap to clone; when the last clone is dropped, the node stops listening for lanes.
 #[derive(Debug, Clone)]
 pub(in crate::net) struct Lanes {
     host: Arc<Host>,
@@ -50,43 +54,30 @@ pub(in crate::net) struct Lanes {
 struct Host {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
-    /// Where lanes are listened for.
+    /// The TCP ports that listen for lanes.
     ports: Vec<u16>,
     tokens: Mutex<Tokens<oneshot::Sender<LaneWriter>>>,
-    /// Lanes that are open, by peer and whether we serve.
-    open: Mutex<BTreeMap<(PeerId, bool), usize>>,
-    /// Why there is no lane to a peer, or from it.
+    open: OpenLanes,
+    /// Why there is no lane to a peer or from it.
     missing: Mutex<BTreeMap<PeerId, String>>,
     handshakes: Arc<Semaphore>,
     handshakes_by_address: Mutex<BTreeMap<IpAddr, usize>>,
 }
 
-/// What is told to a puller, and the lane once it has come.
+/// An offer to a puller, and the lane once the puller has connected.
 #[derive(Debug)]
 pub struct LaneTicket {
     pub ports: Bounded<u16, LANE_PORTS_MAX>,
     pub token: LaneToken,
-    /// Ends without a lane where none comes in time.
+    /// Yields the lane; closes where the puller does not connect in time.
     pub lane: oneshot::Receiver<LaneWriter>,
 }
 
-/// A lane's place, for as long as it lives.
-#[derive(Debug)]
-pub(super) struct OpenLane {
-    /// `None` in tests of one end alone.
-    host: Option<Arc<Host>>,
-    key: (PeerId, bool),
-}
-
-impl OpenLane {
-    #[cfg(test)]
-    pub(super) fn of_nobody() -> Self {
-        Self { host: None, key: (PeerId::from_public_key([0; 32]), false) }
-    }
-}
-
 impl Lanes {
-    /// Listens beside each TCP address of the swarm: on the next port where that is free, else on any.
+    /// Listens beside each TCP address of the swarm: on the next port, or on any where that one is taken.
+    ///
+    /// # Errors
+    /// Fails where TLS cannot be set up, or where no port of an address can be bound.
     pub(in crate::net) async fn start(keypair: &Keypair, beside: &[SocketAddr]) -> Result<Self, LanesError> {
         let (client, server) = tls::configs(keypair)?;
         let mut listeners = Vec::new();
@@ -102,7 +93,7 @@ impl Lanes {
             server,
             ports,
             tokens: Mutex::new(Tokens::new()),
-            open: Mutex::default(),
+            open: OpenLanes::default(),
             missing: Mutex::default(),
             handshakes: Arc::new(Semaphore::new(LANE_HANDSHAKES_MAX)),
             handshakes_by_address: Mutex::default(),
@@ -114,10 +105,10 @@ impl Lanes {
         Ok(Self { host, _accepting: Arc::new(accepting) })
     }
 
-    /// Makes an offer to a puller, if there is room for its lane.
+    /// Makes an offer to a puller; returns `None` where there is no room for its lane.
     pub(in crate::net) fn offer(&self, peer: PeerId) -> Option<LaneTicket> {
         let host = &self.host;
-        if host.ports.is_empty() || !host.has_room(&(peer, true)) {
+        if host.ports.is_empty() || !host.open.has_room(peer, Direction::ToPeer) {
             return None;
         }
         let mut bytes = [0; LANE_TOKEN_LEN];
@@ -128,7 +119,7 @@ impl Lanes {
         is_added.then(|| LaneTicket { ports: Bounded::first_of(host.ports.iter().copied()), token, lane })
     }
 
-    /// Connects to a lane that `peer` has offered, at the addresses by which it is connected.
+    /// Connects to a lane that `peer` has offered, at the IP addresses of its direct connections.
     pub(in crate::net) async fn dial(
         &self,
         peer: PeerId,
@@ -151,7 +142,7 @@ impl Lanes {
         ports: &[u16],
         token: LaneToken,
     ) -> Result<LaneReader, LaneError> {
-        let open = self.host.enter((peer, false)).ok_or(LaneError::Refused)?;
+        let open = self.host.open.enter(peer, Direction::FromPeer).ok_or(LaneError::Refused)?;
         let socket = reach(addresses, ports).await?;
         let handshake = shake_hands(self.host.client.clone(), socket, peer, token);
         let (socket, opener) =
@@ -173,20 +164,19 @@ impl Lanes {
         }
     }
 
-    /// Notes why there is no lane to a peer.
+    /// Records why there is no lane to a peer.
     pub(in crate::net) fn note(&self, peer: PeerId, why: &str) {
         self.host.note(peer, why);
     }
 
-    /// Returns why there is no lane to a peer or from it, where one was wanted.
+    /// Returns why there is no lane to a peer or from it, where one was tried.
     pub(in crate::net) fn missing(&self, peer: &PeerId) -> Option<String> {
         lock(&self.host.missing).get(peer).cloned()
     }
 
     /// Returns how many lanes are open to a peer and from it.
     pub(in crate::net) fn count(&self, peer: &PeerId) -> usize {
-        let open = lock(&self.host.open);
-        [false, true].iter().filter_map(|serving| open.get(&(*peer, *serving))).sum()
+        self.host.open.count(*peer)
     }
 }
 
@@ -194,7 +184,7 @@ fn shown(ports: &[u16]) -> String {
     ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Closes a lane that nobody waits for any more before it was open, so that its thread ends.
+/// Closes a lane if its caller stops waiting before it is open, so that the lane's thread ends.
 struct UntilOpen(Option<LaneEnd>);
 
 impl Drop for UntilOpen {
@@ -203,7 +193,7 @@ impl Drop for UntilOpen {
     }
 }
 
-/// Binds next to an address of the swarm.
+/// Binds the port after that of an address of the swarm, or any port where that one is taken.
 async fn listen(beside: SocketAddr) -> Result<TcpListener, LanesError> {
     let next = beside.port().checked_add(1).filter(|_| beside.port() != 0);
     if let Some(port) = next
@@ -215,7 +205,7 @@ async fn listen(beside: SocketAddr) -> Result<TcpListener, LanesError> {
     TcpListener::bind(address).await.map_err(|source| LanesError::Listen { address, source })
 }
 
-/// Tries each port at each address, in turn.
+/// Connects to the first port and address that answers.
 async fn reach(addresses: &[IpAddr], ports: &[u16]) -> Result<TcpStream, LaneError> {
     let mut failed = LaneError::NoAddress;
     for address in addresses {
@@ -230,7 +220,7 @@ async fn reach(addresses: &[IpAddr], ports: &[u16]) -> Result<TcpStream, LaneErr
     Err(failed)
 }
 
-/// Proves both peers to each other, shows the token, and takes the keys over from rustls.
+/// Proves the two peers to each other, sends the token, and takes the keys over from rustls.
 async fn shake_hands(
     config: Arc<ClientConfig>,
     socket: TcpStream,
@@ -238,7 +228,7 @@ async fn shake_hands(
     token: LaneToken,
 ) -> Result<(std::net::TcpStream, Opener), LaneError> {
     socket.set_nodelay(true)?;
-    // The name is not sent, and means nothing: the peer id is what is proven.
+    // rustls wants a server name. It is not sent and means nothing: the certificate proves the peer id.
     let name = "lane.invalid".try_into().map_err(|_| LaneError::OtherProtocol)?;
     let mut stream = TlsConnector::from(config).connect(name, socket).await.map_err(LaneError::Handshake)?;
     if tls::peer_of(stream.get_ref().1)? != peer {
@@ -263,7 +253,7 @@ async fn accept_all(host: Arc<Host>, listener: TcpListener) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((socket, address)) => {
-                    // Nobody is expected, or too many knock: not one more byte is spent on it.
+                    // No token waits, or too many handshakes are under way: the connection is closed at once.
                     let Some(turn) = host.turn(address.ip()) else { continue };
                     let host = host.clone();
                     handshakes.spawn(async move {
@@ -276,7 +266,7 @@ async fn accept_all(host: Arc<Host>, listener: TcpListener) {
                     });
                 }
                 Err(error) => {
-                    info!(%error, "lanes cannot be accepted for a moment");
+                    info!(%error, "no lane can be accepted for 100 ms");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
@@ -285,7 +275,7 @@ async fn accept_all(host: Arc<Host>, listener: TcpListener) {
     }
 }
 
-/// Lets a puller in that shows its token.
+/// Admits a puller that sends its token, and hands the lane to the task that offered it.
 async fn admit(host: &Arc<Host>, socket: TcpStream) -> Result<PeerId, LaneError> {
     socket.set_nodelay(true)?;
     let acceptor = TlsAcceptor::from(host.server.clone());
@@ -295,13 +285,13 @@ async fn admit(host: &Arc<Host>, socket: TcpStream) -> Result<PeerId, LaneError>
     stream.read_exact(&mut token).await?;
     let admits = lock(&host.tokens).redeem(Instant::now(), &LaneToken::from_bytes(token), &peer);
     let admits = admits.ok_or(LaneError::Refused)?;
-    let open = host.enter((peer, true)).ok_or(LaneError::Refused)?;
+    let open = host.open.enter(peer, Direction::ToPeer).ok_or(LaneError::Refused)?;
     let (socket, connection) = stream.into_inner();
     let secrets = connection.dangerous_extract_secrets().map_err(|_| LaneError::OtherProtocol)?;
     let socket = blocking(socket)?;
     socket.set_write_timeout(Some(LANE_STALL))?;
     let mut writer = LaneWriter::new(socket, Sealer::new(secrets.tx)?, open);
-    // Some bytes into an empty socket: this does not block.
+    // A few bytes into an empty socket do not block.
     writer.send(&Frame::LaneOpen)?;
     admits.send(writer).map_err(|_| LaneError::Refused)?;
     lock(&host.missing).remove(&peer);
@@ -309,13 +299,6 @@ async fn admit(host: &Arc<Host>, socket: TcpStream) -> Result<PeerId, LaneError>
 }
 
 impl Host {
-    fn has_room(&self, key: &(PeerId, bool)) -> bool {
-        let open = lock(&self.open);
-        let served: usize = open.iter().filter(|((_, serving), _)| *serving).map(|(_, lanes)| lanes).sum();
-        let of_peer = open.get(key).copied().unwrap_or(0);
-        of_peer < LANES_PER_PEER_MAX && !(key.1 && served >= LANES_SERVED_MAX)
-    }
-
     fn note(&self, peer: PeerId, why: &str) {
         let mut missing = lock(&self.missing);
         if missing.len() < LANE_NOTES_MAX || missing.contains_key(&peer) {
@@ -323,15 +306,7 @@ impl Host {
         }
     }
 
-    fn enter(self: &Arc<Self>, key: (PeerId, bool)) -> Option<OpenLane> {
-        if !self.has_room(&key) {
-            return None;
-        }
-        *lock(&self.open).entry(key).or_default() += 1;
-        Some(OpenLane { host: Some(self.clone()), key })
-    }
-
-    /// Gives a connection that has just come its turn to shake hands.
+    /// Lets a new connection begin its handshake, within the bounds; returns `None` where no token waits.
     fn turn(self: &Arc<Self>, address: IpAddr) -> Option<Turn> {
         if !lock(&self.tokens).is_any(Instant::now()) {
             return None;
@@ -356,28 +331,18 @@ struct Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        count_down(&mut lock(&self.host.handshakes_by_address), self.address);
-    }
-}
-
-impl Drop for OpenLane {
-    fn drop(&mut self) {
-        if let Some(host) = &self.host {
-            count_down(&mut lock(&host.open), self.key);
+        let mut by_address = lock(&self.host.handshakes_by_address);
+        if let Some(count) = by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&self.address);
+            }
         }
     }
 }
 
-fn count_down<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
-    if let Some(count) = counts.get_mut(&key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(&key);
-        }
-    }
-}
-
-/// The locks here guard plain data that is right after every statement, so a panic elsewhere does not spoil it.
+/// These locks guard plain data that is consistent after every statement, so a panic of another thread does not spoil
+/// it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! [`LaneReader`]: the end of a lane that pulls. It blocks: a lane has a thread of its own.
+//! [`LaneReader`]: the puller's end of a lane. Its calls block: each lane has a thread of its own.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -7,22 +7,23 @@ use std::net::TcpStream;
 use reg_proto::wire::{Frame, Message, PREFIX_LEN, WireError};
 use tokio::runtime::Handle;
 
+use super::error::LaneError;
+use super::open::{LaneEnd, OpenLane};
 use super::record::{CONTENT_MAX, HEADER, Opener};
-use super::{LaneEnd, LaneError, OpenLane};
 use crate::net::frames::Received;
 use crate::net::limits::LANE_RECEIVE_BYTES;
 use crate::net::pace::Pace;
 use crate::net::pool::PiecePool;
 
-/// A lane from a server. Dropping it closes it.
+/// A lane from the peer that serves. Dropping it closes the lane.
 pub struct LaneReader {
     socket: TcpStream,
     opener: Opener,
-    /// Bytes of the socket; those in `start..end` have not been opened.
+    /// Bytes read from the socket; those in `start..end` are not decrypted yet.
     sealed: Vec<u8>,
     start: usize,
     end: usize,
-    /// The frame's header that was opened last, and a byte behind it.
+    /// The frame header that was decrypted last, and a byte behind it.
     head: Vec<u8>,
     _open: OpenLane,
 }
@@ -33,15 +34,15 @@ impl LaneReader {
         Self { socket, opener, sealed, start: 0, end: 0, head, _open: open }
     }
 
-    /// Returns what ends this lane from outside.
+    /// Returns a handle that closes this lane from another thread.
     ///
     /// # Errors
-    /// The system has no more file descriptors.
+    /// Fails where the system has no more file descriptors.
     pub fn end(&self) -> io::Result<LaneEnd> {
         LaneEnd::of(&self.socket)
     }
 
-    /// Waits for the server to say that it has admitted us.
+    /// Waits until the server has admitted this node.
     pub(super) fn wait_open(&mut self) -> Result<(), LaneError> {
         match self.next_head() {
             Ok(Some((Frame::LaneOpen, 0))) => Ok(()),
@@ -54,10 +55,11 @@ impl LaneReader {
         }
     }
 
-    /// Receives the next piece into a buffer of `pool`, at a pace; `None` where the server has closed the lane between two.
+    /// Receives the next piece into a buffer of `pool`, at a pace; returns `None` where the server has closed the lane
+    /// between two pieces.
     ///
     /// # Errors
-    /// The lane breaks, or the server sends what is no piece; then the lane is of no more use.
+    /// Fails where the lane breaks or the server sends anything but a piece; the caller then drops the lane.
     pub fn receive(
         &mut self,
         pool: &PiecePool,
@@ -69,7 +71,7 @@ impl LaneReader {
         let mut bytes = pool.take_blocking(runtime);
         let mut at = 0;
         while at < payload {
-            // A record at a time: what is not read waits at the server.
+            // One record at a time: the rest waits at the server.
             pace.sleep(CONTENT_MAX.min(payload - at));
             let content = self.next_record()?.ok_or_else(cut_off)?;
             if content == 0 || content > payload - at {
@@ -82,7 +84,7 @@ impl LaneReader {
         Ok(Some(Received::Piece { id, piece, bytes }))
     }
 
-    /// Opens a record that holds a frame's header, and returns it with the length of what follows.
+    /// Decrypts a record that holds a frame's header, and returns the frame with the length in bytes of its payload.
     fn next_head(&mut self) -> Result<Option<(Frame, usize)>, LaneError> {
         let Some(content) = self.next_record()? else { return Ok(None) };
         let mut head = std::mem::take(&mut self.head);
@@ -98,7 +100,8 @@ impl LaneReader {
         Ok(Some((Frame::from_header(header, payload)?, payload)))
     }
 
-    /// Waits for a whole record, and returns how many bytes of content it has; `None` at the end.
+    /// Waits for a whole record, and returns how many bytes of content it has; `None` where the server has closed the
+    /// lane.
     fn next_record(&mut self) -> Result<Option<usize>, LaneError> {
         if !self.fill(HEADER)? {
             return if self.start == self.end { Ok(None) } else { Err(cut_off()) };
@@ -108,7 +111,7 @@ impl LaneReader {
         if self.fill(HEADER + Opener::body_len(content))? { Ok(Some(content)) } else { Err(cut_off()) }
     }
 
-    /// Opens the record that [`Self::next_record`] has told of.
+    /// Decrypts the record that [`Self::next_record`] has waited for.
     fn open(
         &mut self,
         content: usize,
@@ -120,7 +123,7 @@ impl LaneReader {
         into(&mut self.opener, &self.sealed[body..end])
     }
 
-    /// Makes sure that `wanted` bytes are here, and tells whether they came before the end.
+    /// Reads until `wanted` bytes are buffered, and tells whether they came before the end.
     fn fill(&mut self, wanted: usize) -> Result<bool, LaneError> {
         while self.end - self.start < wanted {
             if self.start == self.end {
@@ -158,6 +161,7 @@ mod tests {
     use rustls::ConnectionTrafficSecrets;
     use rustls::crypto::cipher::{AeadKey, Iv};
 
+    use super::super::open::{Direction, OpenLanes};
     use super::super::record::{RECORD_MAX, Sealer};
     use super::*;
 
@@ -165,7 +169,7 @@ mod tests {
         (0, ConnectionTrafficSecrets::Chacha20Poly1305 { key: AeadKey::from([7; 32]), iv: Iv::from([1; 12]) })
     }
 
-    /// What comes of a lane on which a server sends these records and hangs up.
+    /// Returns what a puller receives where the server sends these records and closes the lane.
     async fn receive(records: Vec<Vec<u8>>) -> Vec<Result<usize, LaneError>> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut server = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -177,12 +181,14 @@ mod tests {
                 let length = sealer.seal(record, &mut one).unwrap();
                 sealed.extend_from_slice(&one[..length]);
             }
-            // The other end may have hung up already.
+            // The other end may have closed the lane already.
             drop(server.write_all(&sealed));
         });
         let (pool, runtime) = (PiecePool::new(), Handle::current());
+        let peer = reg_proto::peer::PeerId::from_public_key([0; 32]);
+        let open = OpenLanes::default().enter(peer, Direction::FromPeer).unwrap();
         let received = tokio::task::spawn_blocking(move || {
-            let mut reader = LaneReader::new(socket, Opener::new(secrets()).unwrap(), OpenLane::of_nobody());
+            let mut reader = LaneReader::new(socket, Opener::new(secrets()).unwrap(), open);
             let mut received = Vec::new();
             loop {
                 match reader.receive(&pool, &runtime, Pace::Free) {

@@ -1,43 +1,44 @@
-//! [`Sealer`] and [`Opener`]: the records of TLS 1.3 after its handshake (RFC 8446, section 5), from and into given buffers.
+//! [`Sealer`] and [`Opener`]: encrypt and decrypt TLS 1.3 records after the handshake (RFC 8446, section 5), in buffers
+//! of the caller.
 //!
-//! rustls copies every record twice and allocates for each. It hands its keys over for kernel TLS; here they are used the
-//! same way, for application data only. Anything else (an alert, a change of keys) ends the lane, and a lane ends before
-//! its key is used up.
+//! rustls copies every record twice and allocates for each. It hands its keys over for kernel TLS, and this module uses
+//! them the same way, for application data only. Any other record (an alert, a change of keys) ends the lane, and a
+//! lane ends before its key has sealed [`LANE_RECORDS_MAX`] records.
 
 use aws_lc_rs::aead::{
     AES_128_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
 };
 use rustls::ConnectionTrafficSecrets;
 
-use super::LaneError;
+use super::error::LaneError;
 use crate::net::limits::LANE_RECORDS_MAX;
 
 /// Bytes before every record: type, version, length.
 pub(super) const HEADER: usize = 5;
-/// Bytes of content in a record at most.
+/// Most bytes of content in a record.
 pub(super) const CONTENT_MAX: usize = 16 << 10;
 /// Bytes after the content: its type, and the tag.
 const TRAILER: usize = 1 + TAG;
 const TAG: usize = 16;
-/// Bytes of a record at most.
+/// Most bytes of a record.
 pub(super) const RECORD_MAX: usize = HEADER + CONTENT_MAX + TRAILER;
 const APPLICATION_DATA: u8 = 0x17;
 
-/// A key, its nonces, and how many records it has seen.
+/// A key, its nonces, and the number of records that it has sealed or opened.
 struct Key {
     key: LessSafeKey,
     iv: [u8; NONCE_LEN],
     records: u64,
 }
 
-/// Seals what is sent.
+/// Encrypts the records that this node sends.
 pub(super) struct Sealer(Key);
 
-/// Opens what is received.
+/// Decrypts the records that this node receives.
 pub(super) struct Opener(Key);
 
 impl Key {
-    /// Takes a key over after its handshake, before any record or after `records` of them.
+    /// Takes a key over after its handshake, when it has handled `records` records.
     fn new((records, secrets): (u64, ConnectionTrafficSecrets)) -> Result<Self, LaneError> {
         let (algorithm, key, iv): (&'static Algorithm, _, _) = match secrets {
             ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&AES_128_GCM, key, iv),
@@ -49,7 +50,10 @@ impl Key {
         Ok(Self { key: LessSafeKey::new(key), iv, records })
     }
 
-    /// Returns the nonce of the next record: no two records of a key have the same.
+    /// Returns the nonce of the next record, which no other record of this key has.
+    ///
+    /// # Errors
+    /// Fails where the key has handled [`LANE_RECORDS_MAX`] records.
     fn nonce(&mut self) -> Result<Nonce, LaneError> {
         if self.records >= LANE_RECORDS_MAX {
             return Err(LaneError::Spent);
@@ -73,8 +77,8 @@ impl Sealer {
         Key::new(secrets).map(Self)
     }
 
-    /// Writes `content`, of at most [`CONTENT_MAX`] bytes, to the begin of `out` as one record, and returns how long it is:
-    /// at most [`RECORD_MAX`].
+    /// Writes `content`, of at most [`CONTENT_MAX`] bytes, to the start of `out` as one record. Returns its length in
+    /// bytes, at most [`RECORD_MAX`].
     pub(super) fn seal(&mut self, content: &[u8], out: &mut [u8]) -> Result<usize, LaneError> {
         debug_assert!(content.len() <= CONTENT_MAX);
         let (header, length) = (header(content.len()), HEADER + content.len() + TRAILER);
@@ -100,7 +104,10 @@ impl Opener {
         Key::new(secrets).map(Self)
     }
 
-    /// Reads the header of a record and returns how many bytes of content it has.
+    /// Reads the header of a record, and returns how many bytes of content the record has.
+    ///
+    /// # Errors
+    /// Fails where it is no record of application data, or has a length that this protocol does not use.
     pub(super) fn content_len(header: [u8; HEADER]) -> Result<usize, LaneError> {
         let [kind, major, minor, high, low] = header;
         let length = usize::from(u16::from_be_bytes([high, low]));
@@ -112,12 +119,15 @@ impl Opener {
         }
     }
 
-    /// Returns how many bytes follow the header of a record with this much content.
+    /// Returns how many bytes follow the header of a record with `content` bytes of content.
     pub(super) const fn body_len(content: usize) -> usize {
         content + TRAILER
     }
 
-    /// Opens the body of a record into `out`, which has room for its content and one byte more: that of its type.
+    /// Decrypts the body of a record into `out`, which has room for the content and for the type, one byte more.
+    ///
+    /// # Errors
+    /// Fails where the body is not what the peer sealed next, or is not application data.
     pub(super) fn open(&mut self, body: &[u8], out: &mut [u8]) -> Result<(), LaneError> {
         let content = body.len() - TRAILER;
         let (sealed, tag) = body.split_at(body.len() - TAG);
@@ -126,7 +136,7 @@ impl Opener {
             .key
             .open_separate_gather(nonce, Aad::from(header(content)), sealed, tag, out)
             .map_err(|_| LaneError::Forged)?;
-        // Padding, or what is no application data: this protocol has neither.
+        // Padding, or a type other than application data: this protocol has neither.
         if out[content] == APPLICATION_DATA { Ok(()) } else { Err(LaneError::Unexpected) }
     }
 }
@@ -155,7 +165,7 @@ mod tests {
         }
     }
 
-    /// Two ends of rustls after their handshake.
+    /// Returns a client and a server of rustls after their handshake.
     fn ends() -> (ClientConnection, ServerConnection) {
         let (client, server) = configs();
         let mut client = ClientConnection::new(client, "lane.invalid".try_into().unwrap()).unwrap();

@@ -1,7 +1,7 @@
 //! The handshake of a lane: TLS 1.3, AES-128-GCM first, both ends with libp2p's certificate.
 //!
-//! The certificate is self-signed and carries the peer's own key with its signature (libp2p's TLS specification), so the
-//! peer id is what is proven. The handshake takes any; who it must be is checked after it, before anything is said.
+//! The certificate is self-signed and carries the peer's own key with its signature (libp2p's TLS specification), so it
+//! proves the peer id. The handshake accepts any peer id; the caller compares it afterwards, before it sends anything.
 
 use std::io;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use rustls::{
     ClientConfig, CommonState, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
 };
 
-use super::LaneError;
+use super::error::LaneError;
 use crate::net::links::from_libp2p;
 
-/// What a certificate of libp2p is signed with, as far as we make them.
+/// The signature scheme of the certificates that libp2p generates.
 const SCHEMES: [SignatureScheme; 1] = [SignatureScheme::ECDSA_NISTP256_SHA256];
 
-/// Makes the two sides of a node's lanes, with one certificate for as long as it runs.
+/// Returns the configurations of both ends, with one certificate for as long as the node runs.
 pub(super) fn configs(keypair: &Keypair) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), Error> {
     let failed = |error: certificate::GenError| Error::General(error.to_string());
     let (certificate, key) = certificate::generate(keypair).map_err(failed)?;
@@ -52,7 +52,7 @@ pub(super) fn configs(keypair: &Keypair) -> Result<(Arc<ClientConfig>, Arc<Serve
     client.alpn_protocols = vec![LANE_PROTOCOL.to_vec()];
     server.alpn_protocols = vec![LANE_PROTOCOL.to_vec()];
     client.enable_sni = false;
-    // Nothing is resumed, and the server says nothing of its own: after the handshake comes what we send, and only that.
+    // No session is resumed and the server sends no tickets, so that only this protocol's records follow the handshake.
     client.resumption = Resumption::disabled();
     server.send_tls13_tickets = 0;
     client.enable_secret_extraction = true;
@@ -60,7 +60,10 @@ pub(super) fn configs(keypair: &Keypair) -> Result<(Arc<ClientConfig>, Arc<Serve
     Ok((Arc::new(client), Arc::new(server)))
 }
 
-/// Returns who is at the other end, once the handshake is over and both mean a lane.
+/// Returns the peer id of the other end after the handshake.
+///
+/// # Errors
+/// Fails where the other end did not choose the protocol of lanes, or its certificate proves no peer id.
 pub(super) fn peer_of(connection: &CommonState) -> Result<PeerId, LaneError> {
     if connection.alpn_protocol() != Some(LANE_PROTOCOL) {
         return Err(LaneError::OtherProtocol);
@@ -71,7 +74,7 @@ pub(super) fn peer_of(connection: &CommonState) -> Result<PeerId, LaneError> {
     from_libp2p(&parsed.peer_id()).ok_or(LaneError::OtherPeer)
 }
 
-/// Takes every certificate that proves some peer id.
+/// Verifies certificates at both ends: accepts every one that proves a peer id.
 #[derive(Debug)]
 struct AnyPeer;
 
@@ -83,7 +86,8 @@ fn check(certificate: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Res
     Ok(())
 }
 
-/// What both ends check alike: the handshake's signature, by the key in the certificate.
+/// The methods that [`ServerCertVerifier`] and [`ClientCertVerifier`] have in common: they verify the handshake's
+/// signature with the key in the certificate.
 macro_rules! signatures {
     () => {
         fn verify_tls12_signature(
@@ -92,8 +96,7 @@ macro_rules! signatures {
             _: &CertificateDer<'_>,
             _: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, Error> {
-            // TLS 1.2 is not offered, so its signatures are none.
-            Err(Error::General("TLS 1.2 is not spoken".to_owned()))
+            Err(Error::General("TLS 1.2 is not supported".to_owned()))
         }
 
         fn verify_tls13_signature(

@@ -1,4 +1,4 @@
-//! [`Tokens`]: who may open a lane, and until when. Time and chance are arguments.
+//! [`Tokens`]: the one-time tokens that admit pullers to lanes. Time and chance are arguments.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use reg_proto::peer::PeerId;
 
 use crate::net::limits::{LANE_TOKEN_TTL, LANE_TOKENS_MAX, LANE_TOKENS_PER_PEER_MAX};
 
-/// The tokens that wait for their connection, each with what it admits to.
+/// The tokens that wait for their puller, each with a value of the caller.
 #[derive(Debug)]
 pub(super) struct Tokens<T>(BTreeMap<LaneToken, Waiting<T>>);
 
@@ -24,7 +24,8 @@ impl<T> Tokens<T> {
         Self(BTreeMap::new())
     }
 
-    /// Takes a new token in for `peer`, and tells whether there was room.
+    /// Adds a token for `peer`, valid for [`LANE_TOKEN_TTL`]; returns `false` where the table or the peer's share is
+    /// full.
     pub(super) fn add(&mut self, now: Instant, token: LaneToken, peer: PeerId, admits: T) -> bool {
         self.0.retain(|_, it| it.until > now);
         let of_peer = self.0.values().filter(|it| it.peer == peer).count();
@@ -35,13 +36,14 @@ impl<T> Tokens<T> {
         true
     }
 
-    /// Takes the token out that `peer` has shown, if it is one, its own, and in time. Whoever shows it, it is used up.
+    /// Removes the token that `peer` has sent, and returns its value if the token is this peer's and still valid. A
+    /// token that another peer sends is used up, too.
     pub(super) fn redeem(&mut self, now: Instant, token: &LaneToken, peer: &PeerId) -> Option<T> {
         let waiting = self.0.remove(token)?;
         (waiting.peer == *peer && waiting.until > now).then_some(waiting.admits)
     }
 
-    /// Tells whether anybody is expected.
+    /// Tells whether any token waits.
     pub(super) fn is_any(&self, now: Instant) -> bool {
         self.0.values().any(|it| it.until > now)
     }

@@ -1,4 +1,4 @@
-//! [`LaneWriter`]: the end of a lane that serves. It blocks: a lane has a thread of its own.
+//! [`LaneWriter`]: the server's end of a lane. Its calls block: each lane has a thread of its own.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -7,16 +7,17 @@ use std::net::TcpStream;
 use reg_proto::limits::FRAME_HEADER_BYTES_MAX;
 use reg_proto::wire::{Frame, Message, PREFIX_LEN};
 
+use super::error::LaneError;
+use super::open::{LaneEnd, OpenLane};
 use super::record::{CONTENT_MAX, RECORD_MAX, Sealer};
-use super::{LaneEnd, LaneError, OpenLane};
 use crate::net::limits::LANE_SEND_BYTES;
 use crate::net::pace::Pace;
 
-/// A lane to a puller. Dropping it closes it.
+/// A lane to a puller. Dropping it closes the lane.
 pub struct LaneWriter {
     socket: TcpStream,
     sealer: Sealer,
-    /// Sealed records on their way to the socket, up to `end`.
+    /// Encrypted records that wait for the socket, up to `end`.
     sealed: Vec<u8>,
     end: usize,
     _open: OpenLane,
@@ -29,18 +30,18 @@ impl LaneWriter {
         Self { socket, sealer, sealed: vec![0; records * RECORD_MAX], end: 0, _open: open }
     }
 
-    /// Returns what ends this lane from outside.
+    /// Returns a handle that closes this lane from another thread.
     ///
     /// # Errors
-    /// The system has no more file descriptors.
+    /// Fails where the system has no more file descriptors.
     pub fn end(&self) -> io::Result<LaneEnd> {
         LaneEnd::of(&self.socket)
     }
 
-    /// Sends a piece, at a pace.
+    /// Sends piece `piece` in answer to request `id`, at a pace.
     ///
     /// # Errors
-    /// The puller takes nothing for too long or is gone, or the lane's key is used up.
+    /// Fails where the puller reads nothing for 30 s or has disconnected, or where the lane's key is used up.
     pub fn send_piece(&mut self, id: u32, piece: u32, bytes: &[u8], pace: Pace<'_>) -> Result<(), LaneError> {
         let mut head = Frame::Piece { id, piece, bytes: Vec::new() }.head();
         let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
@@ -53,7 +54,7 @@ impl LaneWriter {
             }
             self.flush()?;
         }
-        // The one piece of an empty blob has no run that has taken its header along.
+        // The one piece of an empty blob has no run, so its header has not been flushed yet.
         self.flush()
     }
 

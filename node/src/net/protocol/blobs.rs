@@ -1,9 +1,11 @@
-//! Blob streams: `/reg/blob/1`, a behaviour of our own.
+//! Opens and accepts blob streams: `/reg/blob/1`, a libp2p behaviour of our own.
 //!
-//! libp2p-stream is alpha, drops inbound streams silently when nobody is ready for them, and opens streams on a random
-//! connection. Here a stream is opened on the first direct connection, what waits is bounded and answered, and an inbound
-//! stream that finds no room is refused with a warning. On a connection through a relay no stream is opened or taken: who
-//! wants one waits for a direct connection, which the two ends are about to make (DCUtR), or cannot.
+//! libp2p-stream is alpha, drops inbound streams silently when no task is ready for them, and opens streams on a random
+//! connection. This behaviour opens a stream on the first direct connection. It bounds the callers that wait and
+//! answers each. It closes an inbound stream that finds no room, with a warning.
+//!
+//! No blob stream goes over a relay. Where a peer is connected only through one, the caller waits until hole punching
+//! (DCUtR) has made a direct connection, or has failed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -26,29 +28,30 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use reg_proto::swarm::Protocols;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::net::command::Opened;
+use crate::net::error::OpenStreamError;
 use crate::net::frames::split;
 use crate::net::inbound::InboundStream;
 use crate::net::limits::{OPENS_WAITING_MAX, PUNCH_PATIENCE};
 use crate::net::links::from_libp2p;
 use crate::net::members::Members;
-use crate::net::network::{OpenStreamError, Opened};
 
 use super::protocol;
 use super::relay::is_relayed;
 
-/// Who waits for a stream.
-pub(crate) type Reply = oneshot::Sender<Result<Opened, OpenStreamError>>;
+/// Takes the stream that a caller waits for, or the reason why there is none.
+pub(in crate::net) type Reply = oneshot::Sender<Result<Opened, OpenStreamError>>;
 
-/// Opens and accepts blob streams.
-pub(crate) struct Behaviour {
+/// The state of the protocol.
+pub(in crate::net) struct Behaviour {
     inbound: mpsc::Sender<InboundStream>,
     members: Members,
     protocol: StreamProtocol,
     /// Direct connections.
     connections: BTreeMap<PeerId, Vec<ConnectionId>>,
-    /// Peers that are reached through relays.
+    /// Peers that are connected through relays.
     relayed: BTreeMap<PeerId, Relayed>,
-    /// Who waits for a connection to a peer.
+    /// Callers that wait for a direct connection to a peer.
     waiting: BTreeMap<PeerId, Vec<Reply>>,
     events: VecDeque<ToSwarm<Taken, Either<Open, Infallible>>>,
     waker: Option<Waker>,
@@ -57,20 +60,24 @@ pub(crate) struct Behaviour {
 /// The connections to a peer through relays.
 struct Relayed {
     connections: Vec<ConnectionId>,
-    /// Until when a direct connection may come of it; `None` where it is known that none does.
+    /// When the wait for a direct connection ends; `None` once hole punching has failed.
     until: Option<Instant>,
 }
 
-/// A peer's stream was taken.
+/// Reports that this node has accepted a stream of a peer.
 #[derive(Debug)]
-pub(crate) struct Taken(pub(crate) reg_proto::peer::PeerId);
+pub(in crate::net) struct Taken(pub(in crate::net) reg_proto::peer::PeerId);
 
 /// Asks a connection's handler for a stream.
 #[derive(Debug)]
-pub(crate) struct Open(Reply);
+pub(in crate::net) struct Open(Reply);
 
 impl Behaviour {
-    pub(crate) fn new(inbound: mpsc::Sender<InboundStream>, members: Members, names: &Protocols) -> Self {
+    pub(in crate::net) fn new(
+        inbound: mpsc::Sender<InboundStream>,
+        members: Members,
+        names: &Protocols,
+    ) -> Self {
         Self {
             inbound,
             members,
@@ -83,8 +90,8 @@ impl Behaviour {
         }
     }
 
-    /// Opens a stream, dialling the peer where it is not connected.
-    pub(crate) fn open(&mut self, peer: PeerId, reply: Reply) {
+    /// Opens a stream; dials the peer first where it is not connected.
+    pub(in crate::net) fn open(&mut self, peer: PeerId, reply: Reply) {
         if let Some(connection) = self.connections.get(&peer).and_then(|all| all.first()) {
             let handler = NotifyHandler::One(*connection);
             self.push(ToSwarm::NotifyHandler { peer_id: peer, handler, event: Either::Left(Open(reply)) });
@@ -107,16 +114,16 @@ impl Behaviour {
         }
     }
 
-    /// It is known that no direct connection to a peer will come of the one through a relay.
-    pub(crate) fn punch_failed(&mut self, peer: &PeerId) {
+    /// Answers the callers that wait for a direct connection to a peer: hole punching has failed.
+    pub(in crate::net) fn punch_failed(&mut self, peer: &PeerId) {
         if let Some(relayed) = self.relayed.get_mut(peer) {
             relayed.until = None;
             self.fail(peer, || OpenStreamError::BehindNat);
         }
     }
 
-    /// Lets nobody wait any longer for a direct connection that does not come.
-    pub(crate) fn tick(&mut self, now: Instant) {
+    /// Answers the callers that have waited for a direct connection for [`PUNCH_PATIENCE`].
+    pub(in crate::net) fn tick(&mut self, now: Instant) {
         let late = |relayed: &Relayed| relayed.until.is_some_and(|until| until < now);
         let late: Vec<PeerId> =
             self.relayed.iter().filter(|(_, relayed)| late(relayed)).map(|(peer, _)| *peer).collect();
@@ -186,7 +193,7 @@ impl Behaviour {
     }
 }
 
-/// A peer's key is of another kind than this network admits.
+/// The peer's key is not ed25519, the only kind that this network admits.
 #[derive(Debug, thiserror::Error)]
 #[error("peer has no ed25519 key")]
 struct NotEd25519;
@@ -223,7 +230,7 @@ impl NetworkBehaviour for Behaviour {
             }
             FromSwarm::ConnectionClosed(it) => self.disconnected(it.peer_id, it.connection_id),
             FromSwarm::DialFailure(it) => {
-                // A dial that was not made because another is under way fails nobody: that one will tell.
+                // Another dial is under way, and its result will answer the callers.
                 let under_way = matches!(it.error, DialError::DialPeerConditionFalse(_));
                 if let (Some(peer), false) = (it.peer_id, under_way)
                     && !self.relayed.contains_key(&peer)
@@ -254,14 +261,14 @@ impl NetworkBehaviour for Behaviour {
 }
 
 /// The blob streams of one connection.
-pub(crate) struct Handler {
+pub(in crate::net) struct Handler {
     peer: reg_proto::peer::PeerId,
     protocol: StreamProtocol,
-    /// Whether the peer's streams are taken.
+    /// Whether this node accepts the peer's streams.
     is_member: bool,
     inbound: mpsc::Sender<InboundStream>,
     opening: VecDeque<Reply>,
-    /// Streams that were taken and of which nobody has been told.
+    /// Accepted streams that the behaviour has not reported yet.
     taken: usize,
     waker: Option<Waker>,
 }
@@ -274,7 +281,7 @@ impl Handler {
         let (reader, writer) = split(stream);
         let peer = self.peer;
         if self.inbound.try_send(InboundStream { peer, reader, writer }).is_err() {
-            tracing::warn!(%peer, "a blob stream finds no room and is closed");
+            tracing::warn!(%peer, "too many blob streams wait; one is closed");
             return;
         }
         self.taken += 1;

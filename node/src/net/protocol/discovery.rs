@@ -1,4 +1,4 @@
-//! Finding peers: the DHT, mDNS and the bootstrap peers.
+//! Finds peers: through the DHT, mDNS and the bootstrap peers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -14,18 +14,19 @@ use tokio::sync::mpsc;
 
 use super::protocol;
 use super::record_store::RecordStore;
+use crate::net::config::DhtMode;
 use crate::net::limits::{
     ADDRESSES_PER_PEER_MAX, BOOTSTRAP_RETRY, BOOTSTRAP_RETRY_MAX, DHT_OWN_KEYS_MAX, DHT_PROVIDE_AGAIN,
     DHT_PROVIDE_PER_TICK, DHT_PROVIDE_SMALL, DHT_QUERIES_MAX, DHT_QUERY_TIMEOUT, DHT_RECORD_TTL, DHT_SMALL,
     NEIGHBOURS_MAX,
 };
 use crate::net::links::from_libp2p;
-use crate::net::network::DhtMode;
 
-type Kad = kad::Behaviour<RecordStore>;
+/// libp2p's Kademlia with a record store of our own.
+pub(in crate::net) type Kad = kad::Behaviour<RecordStore>;
 
-/// Returns the DHT of a node, with a protocol id and a store of its own.
-pub(crate) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -> Option<Kad> {
+/// Returns the DHT of a node, with this swarm's protocol name and a [`RecordStore`]; `None` where it is off.
+pub(in crate::net) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -> Option<Kad> {
     if mode == DhtMode::Off {
         return None;
     }
@@ -34,7 +35,7 @@ pub(crate) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -> Option
         .set_query_timeout(DHT_QUERY_TIMEOUT)
         .set_record_filtering(StoreInserts::FilterBoth)
         .set_provider_record_ttl(Some(DHT_RECORD_TTL))
-        // We publish anew ourselves, spread over time.
+        // [`Discovery::tick`] provides keys again, spread over time.
         .set_provider_publication_interval(None)
         .set_publication_interval(None)
         .set_replication_interval(None);
@@ -43,7 +44,7 @@ pub(crate) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -> Option
     Some(behaviour)
 }
 
-/// When a peer that is to stay connected is dialled next.
+/// When to dial a peer that should stay connected.
 #[derive(Debug)]
 struct Redial {
     due: Instant,
@@ -55,7 +56,7 @@ impl Redial {
         Self { due: Instant::now(), wait: BOOTSTRAP_RETRY }
     }
 
-    /// Tells whether to dial now, and if so puts the next time off.
+    /// Tells whether to dial now, and if so sets the time of the next dial.
     fn is_due(&mut self, now: Instant, is_connected: bool) -> bool {
         if is_connected {
             *self = Self { due: now + BOOTSTRAP_RETRY, wait: BOOTSTRAP_RETRY };
@@ -70,21 +71,22 @@ impl Redial {
     }
 }
 
-/// A peer that mDNS told of: a dial can fail where both sides dial in the same instant, so it is tried again.
+/// A peer that mDNS has found. A dial can fail where both ends dial in the same instant, so it is repeated.
 #[derive(Debug)]
 struct Neighbour {
     addresses: Vec<Multiaddr>,
     redial: Redial,
 }
 
-/// What discovery waits for, and what it does by the clock.
-pub(crate) struct Discovery {
+/// The state of discovery: pending queries, and what is due when.
+pub(in crate::net) struct Discovery {
     mode: DhtMode,
     own: PeerId,
     queries: HashMap<QueryId, mpsc::Sender<reg_proto::peer::PeerId>>,
-    /// Keys that this node provides, and when each was last told.
+    /// Keys that this node provides, and when it last sent each to the DHT; `None` where it is due.
     provided: BTreeMap<DhtKey, Option<Instant>>,
-    /// Whether a peer has come while the network is small, to whom everything is to be told.
+    /// Whether all keys have to be provided again: a peer has joined a small network, or this node's addresses have
+    /// changed.
     is_news: bool,
     told_all: Instant,
     /// Addresses that the configuration names.
@@ -98,7 +100,7 @@ fn record_key(key: &DhtKey) -> RecordKey {
 }
 
 impl Discovery {
-    pub(crate) fn new(own: PeerId, mode: DhtMode, bootstrap: Vec<Multiaddr>) -> Self {
+    pub(in crate::net) fn new(own: PeerId, mode: DhtMode, bootstrap: Vec<Multiaddr>) -> Self {
         let now = Instant::now();
         Self {
             mode,
@@ -113,8 +115,9 @@ impl Discovery {
         }
     }
 
-    /// Looks for providers of a key; they are sent as they are found, and the channel closes when the query ends.
-    pub(crate) fn providers(
+    /// Looks up providers of a key. Sends each to `found`, and drops the channel when the query ends. Ignores the
+    /// request while [`DHT_QUERIES_MAX`] queries are under way.
+    pub(in crate::net) fn providers(
         &mut self,
         kad: &mut Kad,
         key: &DhtKey,
@@ -126,16 +129,17 @@ impl Discovery {
         }
     }
 
-    /// Provides a key from now on.
-    pub(crate) fn provide(&mut self, kad: &mut Kad, key: DhtKey) {
+    /// Provides a key from now on. Ignores the request where this node provides [`DHT_OWN_KEYS_MAX`] keys.
+    pub(in crate::net) fn provide(&mut self, kad: &mut Kad, key: DhtKey) {
         if self.provided.len() < DHT_OWN_KEYS_MAX || self.provided.contains_key(&key) {
             self.provided.insert(key, Some(Instant::now()));
             start_providing(kad, &key);
         }
     }
 
-    /// Returns the providers that are to be dialled: their addresses are known while the query runs.
-    pub(crate) fn on_kad(&mut self, kad: &mut Kad, event: kad::Event) -> Vec<PeerId> {
+    /// Handles an event of the DHT, and returns the providers to dial. Their addresses are known only while the query
+    /// runs.
+    pub(in crate::net) fn on_kad(&mut self, kad: &mut Kad, event: kad::Event) -> Vec<PeerId> {
         match event {
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
                 let found = self.on_progress(id, result);
@@ -146,7 +150,7 @@ impl Discovery {
             }
             kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
                 if let Err(error) = kad.store_mut().add_provider(record) {
-                    tracing::debug!(%error, "a provider record finds no room");
+                    tracing::debug!(%error, "a provider record is not kept");
                 }
             }
             kad::Event::RoutingUpdated { is_new_peer: true, .. } => {
@@ -170,13 +174,14 @@ impl Discovery {
         providers
     }
 
-    /// This node is reached at another address than before: who was told what it provides is told again.
-    pub(crate) fn own_addresses_changed(&mut self) {
+    /// Provides all keys again soon: provider records name this node's addresses, and these have changed.
+    pub(in crate::net) fn own_addresses_changed(&mut self) {
         self.is_news = true;
     }
 
-    /// Chooses the DHT's mode where it is left to us: a server where others can reach us, as far as we know.
-    pub(crate) fn choose_mode(&self, kad: &mut Kad, any_global_peer: bool, is_reachable: bool) {
+    /// Chooses the DHT's mode where the configuration leaves it open: server where peers can reach this node, as far as
+    /// it knows, else client.
+    pub(in crate::net) fn choose_mode(&self, kad: &mut Kad, any_global_peer: bool, is_reachable: bool) {
         if self.mode == DhtMode::Auto {
             let server = is_reachable || !any_global_peer;
             kad.set_mode(Some(if server { Mode::Server } else { Mode::Client }));
@@ -184,17 +189,17 @@ impl Discovery {
     }
 
     /// Does what is due in the DHT.
-    pub(crate) fn tick(&mut self, kad: &mut Kad) {
+    pub(in crate::net) fn tick(&mut self, kad: &mut Kad) {
         let now = Instant::now();
         if self.is_news && now.duration_since(self.told_all) >= DHT_PROVIDE_SMALL {
             self.is_news = false;
             self.told_all = now;
-            self.provided.values_mut().for_each(|told| *told = None);
+            self.provided.values_mut().for_each(|sent| *sent = None);
         }
         let due = self
             .provided
             .iter()
-            .filter(|(_, told)| told.is_none_or(|told| now.duration_since(told) >= DHT_PROVIDE_AGAIN));
+            .filter(|(_, sent)| sent.is_none_or(|sent| now.duration_since(sent) >= DHT_PROVIDE_AGAIN));
         let due: Vec<DhtKey> = due.map(|(key, _)| *key).take(DHT_PROVIDE_PER_TICK).collect();
         for key in due {
             self.provided.insert(key, Some(now));
@@ -207,7 +212,7 @@ impl Discovery {
     }
 
     /// Returns the bootstrap addresses that are to be dialled at `now`.
-    pub(crate) fn due_bootstrap(
+    pub(in crate::net) fn due_bootstrap(
         &mut self,
         now: Instant,
         is_connected: impl Fn(&Multiaddr) -> bool,
@@ -218,8 +223,8 @@ impl Discovery {
         due.collect()
     }
 
-    /// mDNS tells of an address of a peer.
-    pub(crate) fn neighbour_found(&mut self, peer: PeerId, address: Multiaddr) {
+    /// Adds an address that mDNS has found, within the bounds.
+    pub(in crate::net) fn neighbour_found(&mut self, peer: PeerId, address: Multiaddr) {
         if self.neighbours.len() >= NEIGHBOURS_MAX && !self.neighbours.contains_key(&peer) {
             return;
         }
@@ -230,8 +235,8 @@ impl Discovery {
         }
     }
 
-    /// mDNS has not heard of an address of a peer for its time to live.
-    pub(crate) fn neighbour_lost(&mut self, peer: &PeerId, address: &Multiaddr) {
+    /// Removes an address that mDNS reports as expired.
+    pub(in crate::net) fn neighbour_lost(&mut self, peer: &PeerId, address: &Multiaddr) {
         let Some(neighbour) = self.neighbours.get_mut(peer) else { return };
         neighbour.addresses.retain(|known| known != address);
         if neighbour.addresses.is_empty() {
@@ -240,7 +245,7 @@ impl Discovery {
     }
 
     /// Returns the neighbours that are to be dialled at `now`, each with all its addresses.
-    pub(crate) fn due_neighbours(
+    pub(in crate::net) fn due_neighbours(
         &mut self,
         now: Instant,
         is_connected: impl Fn(&PeerId) -> bool,
@@ -263,7 +268,7 @@ fn start_providing(kad: &mut Kad, key: &DhtKey) {
 mod tests {
     use super::*;
 
-    /// Two nodes that dial each other in the same instant may both fail: then they have to dial again.
+    /// Two nodes that dial each other in the same instant may both fail: then they dial again.
     #[test]
     fn a_neighbour_is_dialled_until_it_is_connected() {
         let mut discovery = Discovery::new(PeerId::random(), DhtMode::Off, Vec::new());

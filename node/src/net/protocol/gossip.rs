@@ -1,7 +1,7 @@
-//! Gossip of signed tags: a hint that there is something new, never the truth.
+//! Gossips announcements of signed tag records, over gossipsub. An announcement is a hint: the registry verifies it.
 //!
-//! Strict signing of messages, ids that are hashes of the content, and no message travels before the registry has judged
-//! it. What is lost is repaired when peers connect and compare what they have heard of.
+//! Messages are signed (strict validation), and a message's id is the hash of its content. A message is passed on only
+//! after the registry has accepted it. What gossip loses is repaired when peers connect and exchange their heads.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -19,29 +19,32 @@ use reg_proto::limits::ANNOUNCEMENT_BYTES_MAX;
 use reg_proto::swarm::Protocols;
 use tokio::sync::mpsc;
 
+use crate::net::error::StartError;
 use crate::net::inbound::{InboundAnnouncement, Responder, Verdict};
 use crate::net::limits::{ANNOUNCEMENTS_PER_MINUTE, ANNOUNCEMENTS_WAITING_MAX, PEERS_MAX, VERDICTS_MAX};
 use crate::net::links::from_libp2p;
-use crate::net::network::StartError;
 
-/// A message that the registry has judged, and who passed it on.
+/// A message that the registry has judged, with the peer that passed it on.
 type Judged = (MessageId, libp2p::PeerId, Verdict);
 
 /// The state of the protocol.
-pub(crate) struct Gossip {
+pub(in crate::net) struct Gossip {
     inbound: mpsc::Sender<InboundAnnouncement>,
-    pub(crate) judging: FuturesUnordered<BoxFuture<'static, Judged>>,
-    /// Own announcements that nobody was there to hear.
+    pub(in crate::net) judging: FuturesUnordered<BoxFuture<'static, Judged>>,
+    /// Own announcements that wait for a peer that subscribes.
     waiting: VecDeque<Vec<u8>>,
-    /// Announcements of each peer in the present minute.
+    /// Announcements that each peer has passed on in the present minute.
     heard: BTreeMap<libp2p::PeerId, u32>,
     minute: Instant,
     topic: IdentTopic,
 }
 
 /// Returns the behaviour of the protocol.
-pub(crate) fn behaviour(keypair: &Keypair, names: &Protocols) -> Result<gossipsub::Behaviour, StartError> {
-    /// A message's envelope around the announcement: its signature, key, source and topic.
+pub(in crate::net) fn behaviour(
+    keypair: &Keypair,
+    names: &Protocols,
+) -> Result<gossipsub::Behaviour, StartError> {
+    /// Bytes of a message around the announcement: its signature, key, source and topic.
     const ENVELOPE_BYTES: usize = 1024;
     let refused = |error: String| StartError::Gossip(error.into());
     let config = ConfigBuilder::default()
@@ -65,7 +68,7 @@ pub(crate) fn behaviour(keypair: &Keypair, names: &Protocols) -> Result<gossipsu
 }
 
 impl Gossip {
-    pub(crate) fn new(inbound: mpsc::Sender<InboundAnnouncement>, names: &Protocols) -> Self {
+    pub(in crate::net) fn new(inbound: mpsc::Sender<InboundAnnouncement>, names: &Protocols) -> Self {
         Self {
             inbound,
             judging: FuturesUnordered::new(),
@@ -76,8 +79,12 @@ impl Gossip {
         }
     }
 
-    /// Tells everybody, or, where nobody listens yet, the first who does.
-    pub(crate) fn announce(&mut self, behaviour: &mut gossipsub::Behaviour, announcement: &Announcement) {
+    /// Publishes an announcement; where no peer has subscribed yet, once the first one does.
+    pub(in crate::net) fn announce(
+        &mut self,
+        behaviour: &mut gossipsub::Behaviour,
+        announcement: &Announcement,
+    ) {
         self.publish(behaviour, announcement.to_bytes());
     }
 
@@ -94,7 +101,7 @@ impl Gossip {
         }
     }
 
-    pub(crate) fn on_event(&mut self, behaviour: &mut gossipsub::Behaviour, event: Event) {
+    pub(in crate::net) fn on_event(&mut self, behaviour: &mut gossipsub::Behaviour, event: Event) {
         match event {
             Event::Message { propagation_source, message_id, message } => {
                 let verdict = self.judge(propagation_source, &message_id, &message.data);
@@ -111,7 +118,7 @@ impl Gossip {
         }
     }
 
-    /// Hands an announcement to the registry, or judges it at once.
+    /// Hands an announcement to the registry, or returns a verdict at once where it is malformed or beyond a bound.
     fn judge(&mut self, source: libp2p::PeerId, id: &MessageId, data: &[u8]) -> Option<Verdict> {
         if self.minute.elapsed() > Duration::from_secs(60) || self.heard.len() > PEERS_MAX {
             self.heard.clear();
@@ -133,8 +140,8 @@ impl Gossip {
         None
     }
 
-    /// Lets a message travel on, or not.
-    pub(crate) fn judged(behaviour: &mut gossipsub::Behaviour, (id, source, verdict): Judged) {
+    /// Passes a message on, or drops it.
+    pub(in crate::net) fn judged(behaviour: &mut gossipsub::Behaviour, (id, source, verdict): Judged) {
         let acceptance = match verdict {
             Verdict::Accept => MessageAcceptance::Accept,
             Verdict::Ignore => MessageAcceptance::Ignore,

@@ -1,4 +1,4 @@
-//! One file for each protocol: its configuration, its state, what it waits for.
+//! One file for each protocol: its configuration, its state, and its pending requests.
 
 use libp2p::StreamProtocol;
 
@@ -10,7 +10,7 @@ pub(super) mod record_store;
 pub(super) mod records;
 pub(super) mod relay;
 
-/// Returns the name of a protocol as libp2p has it.
+/// Converts the name of a protocol to libp2p's type.
 fn protocol(name: &str) -> StreamProtocol {
     StreamProtocol::try_from_owned(name.to_owned()).expect("a protocol's name begins with a slash")
 }

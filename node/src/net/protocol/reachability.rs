@@ -1,23 +1,23 @@
-//! Can others reach this node? Peers that are asked (AutoNAT v2) dial back to see, and a router that is asked (UPnP)
-//! opens a port.
+//! Finds out whether peers can reach this node: it asks peers to dial back (AutoNAT v2), and the router to open a port
+//! (UPnP).
 
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{Multiaddr, autonat, upnp};
 use reg_api::reachability::Reachability;
 
 use super::relay::is_relayed;
-use crate::net::network::NetworkConfig;
+use crate::net::config::NetworkConfig;
 use crate::net::reach::{Range, range};
 
-/// The behaviours that find out, and those that help.
-pub(crate) struct Behaviours {
-    pub(crate) client: Toggle<autonat::v2::client::Behaviour>,
-    pub(crate) server: Toggle<autonat::v2::server::Behaviour>,
-    pub(crate) upnp: Toggle<upnp::tokio::Behaviour>,
+/// The behaviours of AutoNAT and UPnP.
+pub(in crate::net) struct Behaviours {
+    pub(in crate::net) client: Toggle<autonat::v2::client::Behaviour>,
+    pub(in crate::net) server: Toggle<autonat::v2::server::Behaviour>,
+    pub(in crate::net) upnp: Toggle<upnp::tokio::Behaviour>,
 }
 
-/// A node that listens on loopback only has nothing to find out.
-pub(crate) fn behaviours(config: &NetworkConfig) -> Behaviours {
+/// Returns the behaviours; all are off where the node listens on loopback only.
+pub(in crate::net) fn behaviours(config: &NetworkConfig) -> Behaviours {
     let address = |it: &reg_proto::peer::Address| it.as_str().parse::<Multiaddr>().ok();
     let mut listen = config.listen.iter().filter_map(address);
     let is_worldly = listen.any(|address| range(&address) != Some(Range::Loopback));
@@ -27,13 +27,13 @@ pub(crate) fn behaviours(config: &NetworkConfig) -> Behaviours {
     Behaviours { client: client.into(), server: server.into(), upnp: upnp.into() }
 }
 
-/// Tells whether an address of this node, as others have confirmed it, is one that everybody reaches.
-pub(crate) fn is_public(address: &Multiaddr) -> bool {
+/// Tells whether a confirmed address of this node is one that every peer reaches: global, and not through a relay.
+pub(in crate::net) fn is_public(address: &Multiaddr) -> bool {
     !is_relayed(address) && range(address) == Some(Range::Global)
 }
 
-/// Sums up what is known of this node's own addresses.
-pub(crate) fn reachability<'a>(confirmed: impl Iterator<Item = &'a Multiaddr>) -> Reachability {
+/// Returns how peers reach this node, from its `confirmed` addresses.
+pub(in crate::net) fn reachability<'a>(confirmed: impl Iterator<Item = &'a Multiaddr>) -> Reachability {
     let mut sum = Reachability::Unknown;
     for address in confirmed {
         match (is_public(address), is_relayed(address)) {

@@ -1,8 +1,9 @@
-//! [`RecordStore`]: the DHT's records that this node keeps, its own apart from those of others.
+//! [`RecordStore`]: the provider records of the DHT that this node keeps, its own apart from those of peers.
 //!
-//! libp2p's `MemoryStore` holds 1,024 keys for everybody together, never forgets expired ones of its own accord, and lets
-//! the first 20 providers of a key keep all later ones out: strangers can fill it so that this node cannot provide what it
-//! holds. Here every bound is per peer or per key, the oldest gives way, and own records are in a budget of their own.
+//! libp2p's `MemoryStore` holds 1,024 keys of all peers together, removes expired ones only when they are read, and
+//! refuses a key's providers after the first 20. So strangers can fill it until this node cannot provide what it holds.
+//! This store bounds the keys of each peer and the providers of each key, evicts the oldest record, and counts own
+//! records apart.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque, hash_map};
@@ -16,20 +17,20 @@ use crate::net::limits::{
     DHT_KEYS_PER_PEER_MAX, DHT_OWN_KEYS_MAX, DHT_PROVIDERS_PER_KEY_MAX, DHT_RECORDS_MAX,
 };
 
-/// Provider records; values are not kept at all.
-pub(crate) struct RecordStore {
+/// The provider records. Value records are refused.
+pub(in crate::net) struct RecordStore {
     own: PeerId,
     provided: HashMap<RecordKey, ProviderRecord>,
     remote: HashMap<RecordKey, Vec<ProviderRecord>>,
-    /// How many keys each peer provides here.
+    /// How many keys each peer provides.
     per_peer: BTreeMap<PeerId, usize>,
-    /// The order in which records came, oldest first; a record that is gone may linger here.
+    /// The order in which records came, oldest first. It may name records that were removed.
     order: VecDeque<(RecordKey, PeerId)>,
     count: usize,
 }
 
 impl RecordStore {
-    pub(crate) fn new(own: PeerId) -> Self {
+    pub(in crate::net) fn new(own: PeerId) -> Self {
         Self {
             own,
             provided: HashMap::new(),
@@ -94,8 +95,8 @@ impl RecordStore {
         }
     }
 
-    /// Forgets what has expired; called from time to time, so that nothing waits for somebody to ask for it.
-    pub(crate) fn sweep(&mut self, now: Instant) {
+    /// Removes expired records. The caller does it at intervals, so that they do not stay until a peer asks for them.
+    pub(in crate::net) fn sweep(&mut self, now: Instant) {
         let expired: Vec<(RecordKey, PeerId)> = self
             .remote
             .values()

@@ -1,4 +1,5 @@
-//! Questions with one answer: `/reg/records/1`, on libp2p's request-response with a codec that checks before it allocates.
+//! Exchanges one question for one answer: `/reg/records/1`, on libp2p's request-response. The codec checks lengths
+//! before it allocates.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,44 +16,44 @@ use reg_proto::swarm::Protocols;
 use reg_proto::wire::{Message, PREFIX_LEN, Request, Response};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::net::error::AskError;
 use crate::net::inbound::{InboundRequest, Responder};
 use crate::net::limits::{ASK_TIMEOUT, QUESTIONS_MAX};
 use crate::net::links::{from_libp2p, to_libp2p};
 use crate::net::members::Members;
-use crate::net::network::AskError;
 
 use super::protocol;
 
-/// What a peer is told when there is no room for its question.
+/// The answer to a question that finds no room.
 const BUSY: Response = Response::Busy { retry_ms: 1000 };
 
 /// Returns the behaviour of the protocol.
-pub(crate) fn behaviour(names: &Protocols) -> request_response::Behaviour<RecordsCodec> {
+pub(in crate::net) fn behaviour(names: &Protocols) -> request_response::Behaviour<RecordsCodec> {
     let config = request_response::Config::default()
         .with_request_timeout(ASK_TIMEOUT)
         .with_max_concurrent_streams(QUESTIONS_MAX);
     request_response::Behaviour::new([(protocol(&names.records), ProtocolSupport::Full)], config)
 }
 
-/// An answer that the registry has given, on its way back.
+/// An answer of the registry with the channel to the peer; `None` where the registry has given none.
 type Answered = (ResponseChannel<Response>, Option<Response>);
 
-/// The questions under way.
-pub(crate) struct Records {
+/// The questions under way, in both directions.
+pub(in crate::net) struct Records {
     asked: BTreeMap<OutboundRequestId, oneshot::Sender<Result<Response, AskError>>>,
-    /// Questions of peers that the registry is answering.
-    pub(crate) answering: FuturesUnordered<futures::future::BoxFuture<'static, Answered>>,
+    /// Peers' questions that the registry is answering.
+    pub(in crate::net) answering: FuturesUnordered<futures::future::BoxFuture<'static, Answered>>,
     inbound: mpsc::Sender<InboundRequest>,
     members: Members,
 }
 
 impl Records {
-    pub(crate) fn new(inbound: mpsc::Sender<InboundRequest>, members: Members) -> Self {
+    pub(in crate::net) fn new(inbound: mpsc::Sender<InboundRequest>, members: Members) -> Self {
         Self { asked: BTreeMap::new(), answering: FuturesUnordered::new(), inbound, members }
     }
 
-    /// Asks a peer, dialling it where it is not connected.
-    pub(crate) fn ask(
+    /// Sends a question to a peer; dials the peer first where it is not connected.
+    pub(in crate::net) fn ask(
         &mut self,
         behaviour: &mut request_response::Behaviour<RecordsCodec>,
         peer: &PeerId,
@@ -63,7 +64,7 @@ impl Records {
         self.asked.insert(id, reply);
     }
 
-    pub(crate) fn on_event(
+    pub(in crate::net) fn on_event(
         &mut self,
         behaviour: &mut request_response::Behaviour<RecordsCodec>,
         event: Event<Request, Response>,
@@ -79,7 +80,7 @@ impl Records {
                 self.take(behaviour, &peer, request, channel, request_id);
             }
             Event::InboundFailure { peer, error, .. } => {
-                tracing::debug!(%peer, %error, "a question broke off")
+                tracing::debug!(%peer, %error, "a question of a peer broke off")
             }
             Event::ResponseSent { .. } => {}
         }
@@ -101,27 +102,30 @@ impl Records {
     ) {
         let Some(peer) = from_libp2p(peer) else { return };
         if !self.members.admit(&peer) {
-            tracing::debug!(%peer, "a stranger's question is not looked at");
+            tracing::debug!(%peer, "a question of a peer that is no member is dropped");
             return;
         }
         let (reply, answer) = Responder::new();
         if self.inbound.try_send(InboundRequest { peer, request, reply }).is_err() {
-            tracing::debug!(%peer, %id, "a question finds no room");
+            tracing::debug!(%peer, %id, "too many questions wait; one is answered busy");
             drop(behaviour.send_response(channel, BUSY));
             return;
         }
         self.answering.push(Box::pin(async move { (channel, answer.await.ok()) }));
     }
 
-    /// Sends an answer of the registry.
-    pub(crate) fn answered(behaviour: &mut request_response::Behaviour<RecordsCodec>, answered: Answered) {
+    /// Sends an answer of the registry to the peer that asked.
+    pub(in crate::net) fn answered(
+        behaviour: &mut request_response::Behaviour<RecordsCodec>,
+        answered: Answered,
+    ) {
         let (channel, response) = answered;
         drop(behaviour.send_response(channel, response.unwrap_or(BUSY)));
     }
 }
 
-/// Returns who asks, where an event is a peer's question.
-pub(crate) fn asker(event: &Event<Request, Response>) -> Option<PeerId> {
+/// Returns the peer that asks, where the event is a question.
+pub(in crate::net) fn asker(event: &Event<Request, Response>) -> Option<PeerId> {
     match event {
         Event::Message { peer, message: Exchange::Request { .. }, .. } => from_libp2p(peer),
         _ => None,
@@ -137,9 +141,9 @@ fn ask_error(error: OutboundFailure) -> AskError {
     }
 }
 
-/// Reads and writes messages: the prefix first, and nothing is allocated that the limits do not allow.
+/// Reads and writes messages. It reads the prefix first, and allocates nothing beyond the limits.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct RecordsCodec;
+pub(in crate::net) struct RecordsCodec;
 
 async fn read<M: Message>(stream: &mut (impl AsyncRead + Unpin + Send)) -> io::Result<M> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);

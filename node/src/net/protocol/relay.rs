@@ -1,7 +1,8 @@
-//! Relays: a node that cannot be reached keeps a reservation with some that can, and is called through them.
+//! Relays (libp2p's circuit relay v2): a node that peers cannot dial reserves with relays, and peers reach it through
+//! them.
 //!
-//! A relay carries the first words between two nodes (who is there, what do you have, let us both dial now), never
-//! pieces: its circuits are short and small, and blob streams do not open on them (`protocol/blobs.rs`).
+//! A relay carries identification, questions and hole punching between two nodes, never pieces: its circuits are short
+//! and small, and no blob stream opens on them (`protocol/blobs.rs`).
 
 use std::collections::BTreeMap;
 use std::task::{Context, Poll};
@@ -17,21 +18,21 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol, relay};
 
+use crate::net::config::RelayMode;
 use crate::net::limits::{
     CIRCUIT_BYTES_MAX, CIRCUIT_DURATION_MAX, CIRCUITS_MAX, CIRCUITS_PER_PEER_MAX, RELAY_RETRY, RELAYS_MAX,
     RELAYS_OFFERED_MAX, RESERVATION_DURATION, RESERVATIONS_MAX, RESERVATIONS_PER_PEER_MAX,
 };
-use crate::net::network::RelayMode;
 
-/// The relay of a node, which sees the direct connections only.
+/// The relay that a node offers: libp2p's behaviour, which sees direct connections only.
 ///
-/// libp2p-relay 0.22 tells its new status to the handlers of all connections, and those of relayed connections are
-/// dummies that panic when they are told anything; the connection is then never seen to close.
-pub(crate) struct Server(relay::Behaviour);
+/// libp2p-relay 0.22 sends its new status to the handlers of all connections. Those of relayed connections are dummies
+/// that panic on any message, and the swarm then never reports that the connection has closed.
+pub(in crate::net) struct RelayService(relay::Behaviour);
 
-impl Server {
-    /// Returns a relay that offers itself only once it is told to.
-    pub(crate) fn new(own: PeerId) -> Self {
+impl RelayService {
+    /// Returns a relay that serves no peer until [`Self::offer`].
+    pub(in crate::net) fn new(own: PeerId) -> Self {
         let config = relay::Config {
             max_reservations: RESERVATIONS_MAX,
             max_reservations_per_peer: RESERVATIONS_PER_PEER_MAX,
@@ -47,14 +48,14 @@ impl Server {
         Self(behaviour)
     }
 
-    /// Offers this node to others, or no more.
-    pub(crate) fn offer(&mut self, is_offered: bool) {
+    /// Starts or stops offering this node as a relay.
+    pub(in crate::net) fn offer(&mut self, is_offered: bool) {
         let status = if is_offered { relay::Status::Enable } else { relay::Status::Disable };
         self.0.set_status(Some(status));
     }
 }
 
-impl NetworkBehaviour for Server {
+impl NetworkBehaviour for RelayService {
     type ConnectionHandler = <relay::Behaviour as NetworkBehaviour>::ConnectionHandler;
     type ToSwarm = relay::Event;
 
@@ -105,46 +106,46 @@ impl NetworkBehaviour for Server {
 }
 
 /// Tells whether an address leads through a relay.
-pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
+pub(in crate::net) fn is_relayed(address: &Multiaddr) -> bool {
     address.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
 /// Tells whether a peer that speaks these protocols offers to relay.
-pub(crate) fn is_offered(protocols: &[StreamProtocol]) -> bool {
+pub(in crate::net) fn is_offered(protocols: &[StreamProtocol]) -> bool {
     protocols.contains(&relay::HOP_PROTOCOL_NAME)
 }
 
-/// A relay's reservation, or the wish for one.
+/// A relay, and this node's reservation with it.
 #[derive(Debug)]
 struct Offer {
     address: Multiaddr,
     listener: Option<ListenerId>,
-    /// When to ask for a reservation next.
+    /// When to ask for a reservation, while there is none.
     due: Instant,
 }
 
-/// The relays that this node knows, and its reservations with some of them.
+/// The relays that this node knows, and its reservations.
 #[derive(Debug)]
-pub(crate) struct Relays {
+pub(in crate::net) struct Relays {
     mode: RelayMode,
     offers: BTreeMap<PeerId, Offer>,
 }
 
-/// What is to be done about reservations.
+/// The changes that are due to this node's reservations.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Errands {
+pub(in crate::net) struct Due {
     /// Addresses to listen on, each through a relay.
-    pub(crate) reserve: Vec<(PeerId, Multiaddr)>,
-    pub(crate) release: Vec<ListenerId>,
+    pub(in crate::net) reserve: Vec<(PeerId, Multiaddr)>,
+    pub(in crate::net) release: Vec<ListenerId>,
 }
 
 impl Relays {
-    pub(crate) const fn new(mode: RelayMode) -> Self {
+    pub(in crate::net) const fn new(mode: RelayMode) -> Self {
         Self { mode, offers: BTreeMap::new() }
     }
 
-    /// Tells whether this node is to offer itself as a relay.
-    pub(crate) fn is_to_serve(&self, is_reachable: bool) -> bool {
+    /// Tells whether this node offers itself as a relay.
+    pub(in crate::net) fn is_to_serve(&self, is_reachable: bool) -> bool {
         match self.mode {
             RelayMode::Auto => is_reachable,
             RelayMode::On => true,
@@ -152,13 +153,13 @@ impl Relays {
         }
     }
 
-    /// Tells whether the user says that this node is reached, so that its public addresses need no confirmation.
-    pub(crate) fn is_forced(&self) -> bool {
+    /// Tells whether the user has switched the relay on, so that this node's public addresses need no confirmation.
+    pub(in crate::net) fn is_forced(&self) -> bool {
         self.mode == RelayMode::On
     }
 
-    /// A peer that was reached at `address`, no relay in between, offers to relay.
-    pub(crate) fn offered(&mut self, peer: PeerId, mut address: Multiaddr, now: Instant) {
+    /// Adds a relay that this node has dialled directly at `address`.
+    pub(in crate::net) fn offered(&mut self, peer: PeerId, mut address: Multiaddr, now: Instant) {
         if self.offers.contains_key(&peer) || self.offers.len() >= RELAYS_OFFERED_MAX {
             return;
         }
@@ -168,41 +169,41 @@ impl Relays {
         self.offers.insert(peer, Offer { address, listener: None, due: now });
     }
 
-    /// A peer is gone, or offers to relay no more.
-    pub(crate) fn withdrawn(&mut self, peer: &PeerId) {
+    /// Removes a relay that has disconnected.
+    pub(in crate::net) fn withdrawn(&mut self, peer: &PeerId) {
         self.offers.remove(peer);
     }
 
-    /// A reservation is asked for at `peer`, over this listener.
-    pub(crate) fn asked(&mut self, peer: &PeerId, listener: ListenerId) {
+    /// Records the listener over which this node has asked `peer` for a reservation.
+    pub(in crate::net) fn asked(&mut self, peer: &PeerId, listener: ListenerId) {
         if let Some(offer) = self.offers.get_mut(peer) {
             offer.listener = Some(listener);
         }
     }
 
-    /// A listener is closed: where it was a reservation, another is asked for after a while.
-    pub(crate) fn closed(&mut self, listener: ListenerId, now: Instant) {
+    /// Records that a listener has closed. Where it was a reservation, the relay is asked again after [`RELAY_RETRY`].
+    pub(in crate::net) fn closed(&mut self, listener: ListenerId, now: Instant) {
         for offer in self.offers.values_mut().filter(|it| it.listener == Some(listener)) {
             offer.listener = None;
             offer.due = now + RELAY_RETRY;
         }
     }
 
-    /// Says what is to be done: who is reachable needs no relay, who is not needs some.
-    pub(crate) fn errands(&mut self, is_reachable: bool, now: Instant) -> Errands {
-        let mut errands = Errands::default();
+    /// Returns what is due: a reachable node releases its reservations, another one asks for up to [`RELAYS_MAX`].
+    pub(in crate::net) fn due(&mut self, is_reachable: bool, now: Instant) -> Due {
+        let mut changes = Due::default();
         if is_reachable {
-            errands.release = self.offers.values_mut().filter_map(|offer| offer.listener.take()).collect();
-            return errands;
+            changes.release = self.offers.values_mut().filter_map(|offer| offer.listener.take()).collect();
+            return changes;
         }
         let held = self.offers.values().filter(|offer| offer.listener.is_some()).count();
         let due = self.offers.iter_mut().filter(|(_, offer)| offer.listener.is_none() && offer.due <= now);
         for (peer, offer) in due.take(RELAYS_MAX.saturating_sub(held)) {
             offer.due = now + RELAY_RETRY;
             let address = offer.address.clone().with(Protocol::P2p(*peer)).with(Protocol::P2pCircuit);
-            errands.reserve.push((*peer, address));
+            changes.reserve.push((*peer, address));
         }
-        errands
+        changes
     }
 }
 
@@ -213,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_cannot_be_reached_reserves_with_a_few_and_releases_when_it_can() {
+    fn an_unreachable_node_reserves_with_a_few_relays_and_releases_them_when_reachable() {
         let mut relays = Relays::new(RelayMode::Auto);
         let now = Instant::now();
         let peers: Vec<PeerId> = (0..RELAYS_OFFERED_MAX + 3).map(|_| PeerId::random()).collect();
@@ -222,14 +223,14 @@ mod tests {
             relays.offered(*peer, address, now);
         }
         assert_eq!(relays.offers.len(), RELAYS_OFFERED_MAX);
-        let errands = relays.errands(false, now);
-        assert_eq!((errands.reserve.len(), errands.release.len()), (RELAYS_MAX, 0));
-        for (peer, address) in &errands.reserve {
+        let due = relays.due(false, now);
+        assert_eq!((due.reserve.len(), due.release.len()), (RELAYS_MAX, 0));
+        for (peer, address) in &due.reserve {
             assert_eq!(address.to_string(), format!("/ip4/192.0.2.1/tcp/1/p2p/{peer}/p2p-circuit"));
             relays.asked(peer, ListenerId::next());
         }
-        assert_eq!(relays.errands(false, now), Errands::default(), "enough are held");
-        let released = relays.errands(true, now).release;
+        assert_eq!(relays.due(false, now), Due::default(), "enough are held");
+        let released = relays.due(true, now).release;
         assert_eq!(released.len(), RELAYS_MAX);
         assert!(relays.is_to_serve(true) && !relays.is_to_serve(false));
     }
@@ -239,12 +240,12 @@ mod tests {
         let mut relays = Relays::new(RelayMode::Off);
         let (now, peer, listener) = (Instant::now(), PeerId::random(), ListenerId::next());
         relays.offered(peer, "/ip4/192.0.2.1/tcp/1".parse().unwrap(), now);
-        assert_eq!(relays.errands(false, now).reserve.len(), 1);
+        assert_eq!(relays.due(false, now).reserve.len(), 1);
         relays.asked(&peer, listener);
         relays.closed(listener, now);
-        assert!(relays.errands(false, now + Duration::from_secs(1)).reserve.is_empty());
-        assert_eq!(relays.errands(false, now + RELAY_RETRY).reserve.len(), 1);
+        assert!(relays.due(false, now + Duration::from_secs(1)).reserve.is_empty());
+        assert_eq!(relays.due(false, now + RELAY_RETRY).reserve.len(), 1);
         relays.withdrawn(&peer);
-        assert!(relays.errands(false, now + 2 * RELAY_RETRY).reserve.is_empty());
+        assert!(relays.due(false, now + 2 * RELAY_RETRY).reserve.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The promises of the store, each with what could break it.
+//! Tests the promises of the store, each against what could break it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -49,7 +49,7 @@ fn write_all(partial: &Partial, bytes: &[u8], skip: &[u32]) {
     }
 }
 
-/// Begins to fetch these bytes.
+/// Opens a partial blob for these bytes.
 fn begin(store: &Store, bytes: &[u8]) -> Partial {
     let Hashed { digest, states } = hash(bytes);
     store.partial(digest, bytes.len() as u64, states).unwrap()
@@ -115,7 +115,7 @@ fn pieces_that_were_written_and_not_recorded_are_not_lost() {
     assert!(store.open_partial(&digest).is_empty());
 }
 
-/// Room that is set aside counts as free for what is fetched, and is given back where nothing was written to it.
+/// Allocated disk space counts as free for the pull, and is freed where nothing was written to it.
 #[test]
 fn room_that_is_set_aside_is_used_or_given_back() {
     let dir = tempfile::tempdir().unwrap();
@@ -127,7 +127,7 @@ fn room_that_is_set_aside_is_used_or_given_back() {
     };
     unused(0, MIB);
     partial.set_aside().unwrap();
-    // A file system that sets nothing aside takes nothing.
+    // Some file systems allocate nothing.
     let whole = partial.unused_bytes() as usize / MIB * MIB;
     assert!(whole == 0 || whole == 64 * MIB, "{whole}");
     let (all_but_the_last, the_last): (Vec<u32>, Vec<u32>) = (0..64).partition(|piece| *piece < 62);
@@ -140,11 +140,11 @@ fn room_that_is_set_aside_is_used_or_given_back() {
     assert_eq!(store.read_blob(&partial.digest(), u64::MAX).unwrap(), content);
 }
 
-/// Whoever gives room back does not take what is being written.
+/// Freeing disk space does not delete what another thread is writing.
 #[test]
 fn room_is_given_back_while_pieces_are_written() {
     let content = bytes(48 * MIB, 5);
-    // Without the lock, six times lost something in six runs of seven.
+    // Without the lock, six tries lost something in six runs of seven.
     for _time in 0..10 {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
@@ -161,7 +161,7 @@ fn room_is_given_back_while_pieces_are_written() {
     }
 }
 
-/// A node that was killed in a pull gives the room back when it starts again.
+/// A node that was killed during a pull frees the allocated disk space when it starts again.
 #[test]
 fn room_of_a_killed_pull_is_given_back() {
     let dir = tempfile::tempdir().unwrap();
@@ -173,7 +173,7 @@ fn room_of_a_killed_pull_is_given_back() {
     let partials = copy.path().join(partials.strip_prefix(dir.path()).unwrap());
     let data = fs::read_dir(partials).unwrap().next().unwrap().unwrap().path().join("data");
     let file = File::options().write(true).open(data).unwrap();
-    // The copy has zeros where there was nothing.
+    // The copy has zeros where the file had holes.
     file.set_len(0).unwrap();
     file.set_len(content.len() as u64).unwrap();
     disk::set_aside(&file, content.len() as u64).unwrap();
@@ -306,7 +306,7 @@ fn what_changes_is_not_served_and_only_its_damaged_pieces_are_lost() {
     write_all(&partial, &content, &[0, 1, 3]);
     partial.finish().unwrap();
     assert_eq!(store.read_blob(&digest, u64::MAX).unwrap(), content);
-    assert_ne!(fs::read(&linked).unwrap(), content, "the user's own copy is not ours to mend");
+    assert_ne!(fs::read(&linked).unwrap(), content, "the user's own copy stays as it is");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Asking: who is asked next, and for what.
+//! Chooses the next peer to ask, and what to ask it for.
 
 use std::ops::Bound::{Excluded, Unbounded};
 
@@ -12,7 +12,7 @@ use super::super::want::{Reach, Want};
 use super::{Output, Request, RequestId, Scheduler};
 
 impl<P: Copy + Ord> Scheduler<P> {
-    /// Asks those with room for what they hold and nobody has been asked for, until enough is under way.
+    /// Asks peers with room for open pieces that they hold, until enough pieces are under way.
     pub(super) fn ask(&mut self, now: Instant) {
         if self.open.is_empty() && self.read.is_empty() && self.requests.is_empty() {
             return;
@@ -26,7 +26,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         }
     }
 
-    /// Asks one peer, where it has room and not enough is under way.
+    /// Asks one peer, if it has room and too few pieces are under way.
     pub(super) fn ask_peer(&mut self, now: Instant, slot: u32) {
         while self.in_flight < self.demand
             && self.may_be_asked(slot, now).is_some()
@@ -34,13 +34,13 @@ impl<P: Copy + Ord> Scheduler<P> {
         {}
     }
 
-    /// Sets how many pieces should be under way from everybody together.
+    /// Sets how many pieces should be under way from all peers together.
     pub(super) fn set_demand(&mut self) {
         let rate = self.quick.map_or(0, |quick| under_way(self.rate.per_second(), quick));
         self.demand = rate.max(DEMAND_UNITS_MIN * self.unit).max(START_PIECES);
     }
 
-    /// Returns a peer if it has room and may hold something that is open and is to be taken from where it is.
+    /// Returns a peer if it has room and may hold an open piece that may be taken from its distance.
     fn may_be_asked(&self, slot: u32, now: Instant) -> Option<&Peer<P>> {
         if self.drained.contains(slot) {
             return None;
@@ -54,22 +54,22 @@ impl<P: Copy + Ord> Scheduler<P> {
         (room >= self.unit || (room > 0 && peer.in_flight == 0)).then_some(peer)
     }
 
-    /// Returns those who may hold something that is open.
+    /// Returns the peers that may hold an open piece.
     fn undrained(&self) -> impl Iterator<Item = &Peer<P>> {
         let slots = (0u32..).zip(&self.peers).filter(|(slot, _)| !self.drained.contains(*slot));
         slots.filter_map(|(_, peer)| peer.as_ref())
     }
 
-    /// Tells whether a far peer would bring a piece soon, whether it has room now or not.
+    /// Tells whether a far peer, with or without room now, would bring a piece within [`WEB_AFTER`].
     fn is_quick_without_web(&self, now: Instant) -> bool {
         let is_able = |it: &Peer<P>| !it.is_late && it.trouble == 0 && it.busy_until <= now;
         let mut far = self.undrained().filter(|it| it.nearness == Nearness::Far);
         far.any(|it| is_able(it) && it.wait_for(1) < WEB_AFTER.as_secs_f32())
     }
 
-    /// Tells whether somebody may be asked who is not near. Where anybody is, that is one request at a time while near peers
-    /// bring something or could, and none while they do and hold more: they may be busy, and are worth waiting for. In
-    /// simulation (8 zones) that takes 2.1 copies into a zone instead of 4.9.
+    /// Tells whether peers that are not near may be asked. While near peers deliver and hold more, none is: they may be
+    /// busy, and are worth waiting for. While near peers deliver or could, one request at a time goes far. In
+    /// simulation (8 zones), that takes 2.1 copies into a zone instead of 4.9.
     fn may_go_far(&self) -> bool {
         if !self.has_near {
             return true;
@@ -85,9 +85,9 @@ impl<P: Copy + Ord> Scheduler<P> {
                 || self.peers.iter().flatten().filter(near).any(brings_any))
     }
 
-    /// Returns who should be asked next of those who have room and may hold something that is open: who is in no trouble
-    /// first, then who is nearer, then who will have sent a unit the soonest; who is equal, by chance. A web server is
-    /// as far as a far peer.
+    /// Returns the next peer to ask, among those that have room and may hold an open piece. Peers without trouble come
+    /// first, then nearer ones, then those that would deliver a unit soonest; chance decides between equals. A web
+    /// server counts as a far peer.
     fn next_peer(&mut self, now: Instant) -> Option<u32> {
         let len = self.peers.len();
         let start = self.chance.below(len as u32) as usize;
@@ -105,7 +105,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         chosen
     }
 
-    /// Asks a peer for one run; one that holds nothing open is not looked at again until something changes.
+    /// Asks a peer for one run. A peer that holds no open piece is not considered again until something changes.
     fn ask_one(&mut self, now: Instant, slot: u32) -> bool {
         let is_asked = self.ask_for_any(now, slot);
         if !is_asked {
@@ -114,7 +114,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         is_asked
     }
 
-    /// Asks a peer for one run of any blob, of what is read before all else.
+    /// Asks a peer for one run of any blob; runs that readers wait for come first.
     fn ask_for_any(&mut self, now: Instant, slot: u32) -> bool {
         if !self.read.is_empty() && self.ask_for_reader(now, slot) {
             return true;
@@ -130,7 +130,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         false
     }
 
-    /// Asks a peer for one run of what is read, every reader in turn.
+    /// Asks a peer for one run that a reader waits for; readers take turns.
     fn ask_for_reader(&mut self, now: Instant, slot: u32) -> bool {
         let after = self.last_read.map_or(Unbounded, Excluded);
         let later = self.read.range((after, Unbounded)).copied();
@@ -145,7 +145,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         false
     }
 
-    /// A blob without an open piece is not looked through again.
+    /// Stops searching a blob without an open piece.
     fn strike_off(&mut self, blob: &Digest) {
         if self.wants.get(blob).is_none_or(Want::is_all_asked) {
             self.open.remove(blob);
@@ -169,7 +169,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         true
     }
 
-    /// Sends a request for a run of pieces, of which these bits are owed.
+    /// Sends a request for a run of pieces; `owed` has a bit for each piece of it that the peer owes.
     pub(super) fn send(
         &mut self,
         now: Instant,
@@ -201,8 +201,8 @@ impl<P: Copy + Ord> Scheduler<P> {
     }
 }
 
-/// Returns how many pieces a run may have: a unit; one, of who is in trouble; as many as it has room for, of a web
-/// server, because it counts requests.
+/// Returns how many pieces a run may have: those of a unit; one from a peer in trouble; as many as there is room for
+/// from a web server, because it counts requests.
 fn run_max<P>(peer: &Peer<P>, want: &Want, now: Instant) -> u32 {
     let unit = want.units().pieces();
     match peer.nearness {

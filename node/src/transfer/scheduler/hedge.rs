@@ -1,4 +1,4 @@
-//! The end of a blob: once nothing is open, what is slow to come is asked of a second peer, within a cap.
+//! The end of a blob: once no piece is open, sends slow requests to a second peer as well, within a bound.
 
 use super::super::limits::{DUPLICATES_MIN, DUPLICATES_ONE_IN, HEDGE_FACTOR, STEAL_FACTOR};
 use super::super::peer::Peer;
@@ -6,7 +6,7 @@ use super::super::time::Instant;
 use super::{RequestId, Scheduler};
 
 impl<P: Copy + Ord> Scheduler<P> {
-    /// Gives idle peers what others are slow to bring: twice asked for within the cap, beyond it taken away.
+    /// Asks idle peers for pieces that others are slow to deliver: as well within the bound, instead beyond it.
     pub(super) fn hedge(&mut self, now: Instant) {
         let demand = self.in_flight + self.unit;
         while self.in_flight < demand {
@@ -16,14 +16,14 @@ impl<P: Copy + Ord> Scheduler<P> {
             let Some(want) = self.wants.get_mut(&blob) else { return };
             let cap = (want.pieces() / DUPLICATES_ONE_IN).max(DUPLICATES_MIN * want.units().pieces());
             let count = owed.count_ones();
-            // Only what is whole can be asked for in one run.
+            // One request can ask only for pieces that follow each other.
             let is_run = (owed >> owed.trailing_zeros()).trailing_ones() == count;
             if is_run && want.duplicates + count <= cap {
                 want.duplicates += count;
                 let skipped = owed.trailing_zeros();
                 self.send(now, thief, blob, first + skipped, owed >> skipped, Some(id));
             } else if factor >= STEAL_FACTOR && self.peer(thief).is_some_and(Peer::has_brought) {
-                // From a peer that may just be slow nothing is taken for one that has brought nothing yet.
+                // No piece is moved to a peer that has not delivered any yet: the other one may just be slow.
                 self.give_up(id, true);
                 if let Some(slow) = self.peer_mut(slot) {
                     slow.trouble = slow.trouble.saturating_add(1);
@@ -36,7 +36,8 @@ impl<P: Copy + Ord> Scheduler<P> {
         }
     }
 
-    /// Returns the request that is the slowest beside what an idle peer would need, that peer, and how much slower.
+    /// Returns the request that is slowest compared with what an idle peer would need, that peer, and how many times
+    /// slower.
     fn slowest(&self, now: Instant) -> Option<(RequestId, u32, f32)> {
         let single = self.requests.iter().filter(|(_, it)| it.twin.is_none());
         let (id, request) = single.min_by_key(|(id, it)| (it.asked_at, **id))?;

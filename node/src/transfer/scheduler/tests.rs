@@ -143,7 +143,7 @@ fn only_what_is_read_is_asked_for_and_every_reader_has_its_turn() {
         scheduler
             .handle(now, Input::PeerHolds { peer: peer(0), blob: blob(n), pieces: PieceSet::full(1000) });
     }
-    assert_eq!(scheduler.poll_output(), None, "nobody reads");
+    assert_eq!(scheduler.poll_output(), None, "no reader waits");
     scheduler.handle(now, Input::Focus { blob: blob(1), runs: vec![10..13, 500..1000] });
     scheduler.handle(now, Input::Focus { blob: blob(2), runs: std::iter::once(0..1000).collect() });
     let mut asked = Vec::new();
@@ -164,10 +164,10 @@ fn only_what_is_read_is_asked_for_and_every_reader_has_its_turn() {
     assert!(of(1).abs_diff(of(2)) <= 6, "turns: {asked:?}");
     scheduler.handle(now, Input::Focus { blob: blob(1), runs: Vec::new() });
     scheduler.handle(now, Input::Focus { blob: blob(2), runs: Vec::new() });
-    assert!(scheduler.open.is_empty() && scheduler.without_holder().count() == 0, "nobody reads any more");
+    assert!(scheduler.open.is_empty() && scheduler.without_holder().count() == 0, "no reader waits any more");
 }
 
-/// Returns how many of these pieces a peer brings, and how many a web server, at so many pieces a second each.
+/// Returns how many of these pieces a peer delivers, and how many a web server, at these rates in pieces per second.
 fn brought(pieces: u32, peer_rate: u64, web_rate: u64) -> [u32; 2] {
     let (mut scheduler, mut now, mut brought) = (Scheduler::new(1), Instant::default(), [0; 2]);
     let mut free = [Instant::default(); 2];

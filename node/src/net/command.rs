@@ -1,0 +1,38 @@
+//! [`Command`]: what the handle asks the event loop for.
+
+use std::net::IpAddr;
+
+use libp2p::Multiaddr;
+use reg_api::reachability::Reachability;
+use reg_proto::announcement::{Announcement, Holder};
+use reg_proto::dht::DhtKey;
+use reg_proto::peer::{Address, PeerId};
+use reg_proto::wire::{Request, Response};
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::{AskError, ConnectError, OpenStreamError};
+use super::frames::{FrameReader, FrameWriter};
+use super::links::PeerInfo;
+
+/// Both halves of a blob stream.
+pub(super) type Opened = (FrameReader, FrameWriter);
+
+/// A call of the handle, with the channel that takes its answer.
+#[derive(Debug)]
+pub(super) enum Command {
+    ListenAddresses(oneshot::Sender<Vec<Address>>),
+    AddressesFor { peer: PeerId, reply: oneshot::Sender<Vec<Address>> },
+    Connect { shown: Address, address: Multiaddr, reply: oneshot::Sender<Result<PeerId, ConnectError>> },
+    DialHint { peer: PeerId, addresses: Vec<Address>, told_by: Option<PeerId>, reply: oneshot::Sender<()> },
+    Ask { peer: PeerId, request: Request, reply: oneshot::Sender<Result<Response, AskError>> },
+    OpenStream { peer: PeerId, reply: oneshot::Sender<Result<Opened, OpenStreamError>> },
+    Providers { key: DhtKey, found: mpsc::Sender<PeerId> },
+    Provide(DhtKey),
+    Announce(Box<Announcement>),
+    Acquaintances { asker: PeerId, reply: oneshot::Sender<Vec<Holder>> },
+    Reachability(oneshot::Sender<Reachability>),
+    Connected(oneshot::Sender<Vec<PeerId>>),
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+    RemoteIps { peer: PeerId, reply: oneshot::Sender<Vec<IpAddr>> },
+    Shutdown(oneshot::Sender<()>),
+}
