@@ -1,7 +1,7 @@
-//! The node as a library: what a `reg` daemon is made of, from the pure scheduler up to the HTTP gateways.
+//! The node as a library: what a `reg` daemon is made of, from its store and its network up to the HTTP gateways.
 //!
 //! Modules depend downwards only: `daemon` puts all together, `gateway` → `registry` → {`net`, `store`,
-//! `hub`, `web`, `transfer`} → [`reg_proto`]. `net`, `store`, `hub` and `transfer` never name each other; `web` asks `net`
+//! `hub`, `web`, [`reg_transfer`]} → [`reg_proto`]. `net`, `store` and `hub` never name each other; `web` asks `net`
 //! which addresses are private.
 
 pub mod daemon;
@@ -13,5 +13,4 @@ pub mod registry;
 pub mod hub;
 pub mod net;
 pub mod store;
-pub mod transfer;
 pub mod web;

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use reg_node::transfer::PIECES_IN_FLIGHT_PER_PEER;
 use reg_testnet::model;
 use reg_testnet::process::{Daemon, Home, is_full, peak_rss, text};
 use reg_testnet::tree;
+use reg_transfer::PIECES_IN_FLIGHT_PER_PEER;
 
 const MIB: u64 = 1 << 20;
 /// What one kill may waste: the pieces that are asked of the one peer and not yet stored.

@@ -10,6 +10,7 @@ use reg_proto::bounded::Bounded;
 use reg_proto::lane::{LANE_PORTS_MAX, LaneToken};
 use reg_proto::peer::PeerId;
 use reg_proto::wire::Frame;
+use reg_transfer::{LaneFacts, lanes_wanted};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -20,7 +21,6 @@ use super::source::SourceEvent;
 use super::throttle::Throttle;
 use super::traffic::Way;
 use crate::net::{LANES_PER_PEER_MAX, LaneEnd, LaneReader, Network, Pace, PiecePool, Received};
-use crate::transfer::{LaneFacts, lanes_wanted};
 
 /// What a peer answers to the wish for a lane.
 #[derive(Debug)]

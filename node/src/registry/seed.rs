@@ -11,6 +11,7 @@ use reg_proto::limits::{BLOBS_FOLLOWED_MAX, REQUEST_PIECES_MAX, REQUESTS_WAITING
 use reg_proto::peer::PeerId;
 use reg_proto::piece::{BlobLayout, PieceIndex, PieceSet};
 use reg_proto::wire::{Frame, Held, Rejection};
+use reg_transfer::{Asked, Turn};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -24,7 +25,6 @@ use super::traffic::Way;
 use super::turns::Slot;
 use crate::net::{FrameError, FrameReader, FrameWriter, InboundStream, LaneWriter, Pace};
 use crate::store::{Partial, ReadError};
-use crate::transfer::{Asked, Turn};
 
 /// Frames read and not yet answered: what a stream may have waiting, and its small frames.
 const FRAMES_WAITING_MAX: usize = REQUESTS_WAITING_MAX + BLOBS_FOLLOWED_MAX;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reg_proto::peer::PeerId;
+use reg_transfer::Courtesy;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tracing::debug;
@@ -36,7 +37,6 @@ use super::vow_news::VowsPassed;
 use super::{answer, clock, tags};
 use crate::net::{Inbound, InboundStream, Network, PeerEvent, PieceBytes, PiecePool};
 use crate::store::{Intake, Store};
-use crate::transfer::Courtesy;
 use crate::web::WebSeed;
 
 /// What a registry is made of.
@@ -314,7 +314,7 @@ async fn be_courteous(inner: Arc<Inner>) {
         let far = peers.into_iter().filter(|it| !it.near);
         let round_trips: Vec<(PeerId, Duration)> =
             far.filter_map(|it| Some((it.peer, Duration::from_millis(it.rtt_ms?)))).collect();
-        let now = crate::transfer::Instant::after_start(start.elapsed());
+        let now = reg_transfer::Instant::after_start(start.elapsed());
         let sent = inner.far.take_sent() / COURTESY_LOOK.as_secs();
         inner.far.set_rate(courtesy.look(now, sent, &round_trips));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use reg_node::transfer::Chance;
+use reg_transfer::Chance;
 
 use super::plan::Plan;
 

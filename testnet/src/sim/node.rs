@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use reg_node::transfer::{Chance, Scheduler};
 use reg_proto::piece::PieceSet;
+use reg_transfer::{Chance, Scheduler};
 
 use super::event::{Event, What};
 use super::outcome::Trace;

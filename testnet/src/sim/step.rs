@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use reg_node::transfer::{Input, Instant, Output, PIECES_IN_FLIGHT_PER_PEER, RequestId};
 use reg_proto::digest::Digest;
 use reg_proto::piece::PieceSet;
+use reg_transfer::{Input, Instant, Output, PIECES_IN_FLIGHT_PER_PEER, RequestId};
 
 use super::event::{Sent, What};
 use super::news::News;

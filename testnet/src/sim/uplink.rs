@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use reg_node::transfer::{Asked, Instant, Line, RequestId, Turn, Uplink as Queue};
 use reg_proto::digest::Digest;
 use reg_proto::piece::PIECE_LEN;
+use reg_transfer::{Asked, Instant, Line, RequestId, Turn, Uplink as Queue};
 
 /// A request for one piece after another.
 #[derive(Debug, Clone, Copy)]

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-use reg_node::transfer::{Chance, Input, Nearness, Scheduler};
 use reg_proto::piece::PieceSet;
+use reg_transfer::{Chance, Input, Nearness, Scheduler};
 
 use super::event::Event;
 use super::graph;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reg_proto::digest::Digest;
 use reg_proto::piece::{PieceIndex, PieceSet};
+use reg_transfer::{Input, Nearness, RequestId};
 use tracing::{info, warn};
 
 use super::super::Reporter;
@@ -12,7 +13,6 @@ use super::super::downloader::{DownloadError, Downloader};
 use super::super::limits::{WEB_HEAD_START, WEB_PATIENCE, WEB_WAIT_MAX};
 use super::super::source::SourceId;
 use super::{Order, Sink, WebId, WebNews};
-use crate::transfer::{Input, Nearness, RequestId};
 
 impl Downloader<'_> {
     /// Begins to ask web seeds once peers have had their time, or at once where there is none.

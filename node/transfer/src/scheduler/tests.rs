@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::transfer::{PIECES_IN_FLIGHT_PER_PEER, UNIT_PIECES};
+use crate::{PIECES_IN_FLIGHT_PER_PEER, UNIT_PIECES};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,8 +1,8 @@
 //! Which piece from which peer, and when to give up on it: decisions without I/O.
 //!
 //! [`Scheduler`] takes [`Input`]s with the time as an argument and gives [`Output`]s; it moves ids, never bytes, and
-//! reads no clock, so the same code runs in the node and in a simulation. Whoever drives it drains all outputs before
-//! the next input.
+//! reads no clock, so the same code runs in the node and in a simulation. Its driver drains all outputs before the next
+//! input.
 
 mod limits;
 mod scheduler;
