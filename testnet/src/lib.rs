@@ -21,5 +21,3 @@ pub mod sybil;
 
 pub mod delay;
 pub mod netns;
-
-pub mod sim;

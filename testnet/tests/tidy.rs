@@ -84,7 +84,7 @@ const FENCED: [(&str, &[&str]); 5] = [
     ("sled", &["node/src/store/index.rs"]),
     ("libp2p", &["node/src/net", "testnet/src/sybil.rs"]),
     ("axum", &["node/src/gateway", "node/src/daemon/node.rs", "cli/src/client.rs"]),
-    ("clap", &["cli", "testnet/src/bin"]),
+    ("clap", &["cli", "node/transfer/simulator/src/bin", "testnet/src/bin"]),
 ];
 
 #[test]

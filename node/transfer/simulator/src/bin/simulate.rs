@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Parser;
-use reg_testnet::sim::{self, Manner, Outcome, Plan};
+use reg_simulator::{Manner, Outcome, Plan, picture, run};
 
 /// Simulates a swarm that fetches one blob from one seed, and prints how long it took beside the lower bound.
 #[derive(Debug, Parser)]
@@ -70,7 +70,7 @@ fn main() -> std::io::Result<()> {
     }
     if let Some(path) = args.svg {
         let named: Vec<(String, &Outcome)> = curves.iter().map(|(name, it)| (name.clone(), it)).collect();
-        std::fs::write(path, sim::picture(&named))?;
+        std::fs::write(path, picture(&named))?;
     }
     Ok(())
 }
@@ -100,7 +100,7 @@ fn whole(seed: u64, seeds: u64) -> Vec<(String, Outcome)> {
 /// Runs a plan for each seed, prints a line, and returns the worst outcome.
 fn scenario(name: &str, first: u64, seeds: u64, plan: impl Fn(u64) -> Plan) -> Option<(String, Outcome)> {
     let start = Instant::now();
-    let outcomes: Vec<Outcome> = (first..first + seeds).map(|seed| sim::run(&plan(seed))).collect();
+    let outcomes: Vec<Outcome> = (first..first + seeds).map(|seed| run(&plan(seed))).collect();
     let Plan { nodes, pieces, degree, .. } = plan(first);
     let count = outcomes.len().max(1) as f64;
     let mean = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).sum::<f64>() / count;

@@ -2,7 +2,7 @@
 //!
 //! Small by default; `REG_FULL=1` runs the sizes of docs/performance.md, for which `cargo simulate` is the quicker way.
 
-use reg_testnet::sim::{self, Manner, Outcome, Plan};
+use super::{Manner, Outcome, Plan, picture, run};
 
 fn is_full() -> bool {
     std::env::var_os("REG_FULL").is_some()
@@ -11,7 +11,7 @@ fn is_full() -> bool {
 /// Runs a plan for some seeds, and all of them where everything is to be run.
 fn outcomes(few: u64, all: u64, plan: impl Fn(u64) -> Plan) -> Vec<(u64, Outcome)> {
     let seeds = if is_full() { all } else { few };
-    (1..=seeds).map(|seed| (seed, sim::run(&plan(seed)))).collect()
+    (1..=seeds).map(|seed| (seed, run(&plan(seed)))).collect()
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn a_swarm_is_near_the_lower_bound() {
 #[test]
 fn equal_seeds_give_equal_traces() {
     let plan = |seed| Plan { churn_percent: 10, ..Plan::new(seed, 30, 60, 10).with_liars(20) };
-    let [one, again, other] = [1, 1, 2].map(|seed| sim::run(&plan(seed)));
+    let [one, again, other] = [1, 1, 2].map(|seed| run(&plan(seed)));
     assert_eq!((one.trace, &one.completions), (again.trace, &again.completions));
     assert_ne!(one.trace, other.trace);
 }
@@ -103,8 +103,8 @@ fn zones_fetch_few_copies_from_each_other() {
 
 #[test]
 fn a_picture_shows_every_curve() {
-    let outcome = sim::run(&Plan::new(1, 10, 20, 9));
-    let svg = sim::picture(&[("one <of> them".to_owned(), &outcome), ("two".to_owned(), &outcome)]);
+    let outcome = run(&Plan::new(1, 10, 20, 9));
+    let svg = picture(&[("one <of> them".to_owned(), &outcome), ("two".to_owned(), &outcome)]);
     assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
     assert!(svg.contains("one &lt;of&gt; them: ") && svg.contains("lower bound"));
     assert_eq!(svg.matches("<path").count(), 4, "two axes and two curves");

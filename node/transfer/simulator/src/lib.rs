@@ -21,3 +21,6 @@ pub use self::outcome::{Outcome, Trace};
 pub use self::picture::picture;
 pub use self::plan::{Manner, Plan};
 pub use self::world::run;
+
+#[cfg(test)]
+mod tests;
