@@ -64,7 +64,7 @@ struct Crowd(Child);
 impl Crowd {
     fn start(process: u32, count: u32, records: u32, address: &str) -> Self {
         let mut own = Command::new(std::env::current_exe().expect("this program has a path"));
-        own.args(["--exact", "a_part_of_the_crowd", "--ignored", "--nocapture"]);
+        own.args(["--exact", "caps::a_part_of_the_crowd", "--ignored", "--nocapture"]);
         own.env(ORDER, format!("{} {count} {records} {address}", process * count));
         Self(own.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts"))
     }

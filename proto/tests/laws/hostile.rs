@@ -155,9 +155,9 @@ const PARSERS: [(&str, Parser); 36] = [
 /// Valid samples, whose mutations get further into a parser than random bytes.
 fn seeds() -> Vec<Vec<u8>> {
     let golden = [
-        include_str!("golden/formats.txt"),
-        include_str!("golden/trust.txt"),
-        include_str!("golden/manifest.json"),
+        include_str!("../golden/formats.txt"),
+        include_str!("../golden/trust.txt"),
+        include_str!("../golden/manifest.json"),
     ];
     let mut seeds: Vec<Vec<u8>> =
         golden.iter().flat_map(|it| it.lines()).map(|line| line.as_bytes().to_vec()).collect();
@@ -248,8 +248,8 @@ fn every_parser_takes_some_sample() {
 fn our_own_records_take_no_unknown_missing_or_double_field() {
     let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
     let document = String::from_utf8(KeyDocument::first(PublicKey::of(&key)).to_payload()).expect("text");
-    let golden: Vec<&str> = include_str!("golden/formats.txt").lines().collect();
-    let trust: Vec<&str> = include_str!("golden/trust.txt").lines().collect();
+    let golden: Vec<&str> = include_str!("../golden/formats.txt").lines().collect();
+    let trust: Vec<&str> = include_str!("../golden/trust.txt").lines().collect();
     let (record, statement) = (golden[2], golden[4]);
     let manifest = Digest::of(b"manifest");
     let takes_document = |text: &str| {

@@ -22,7 +22,7 @@ use reg_proto::wire::{Frame, Held, Message, PublisherVows, Records, Rejection, R
 
 /// Size, digest, digest of the states, states: computed by a pure-Python SHA-256 written from FIPS 180-4, which shares no
 /// code with this crate. The bytes are `(7 i + (i >> 8)) mod 256`.
-const STATES: &str = include_str!("golden/states.txt");
+const STATES: &str = include_str!("../golden/states.txt");
 
 #[test]
 fn piece_states_are_those_of_an_independent_sha256() {
