@@ -4,6 +4,9 @@
 
 pub mod process;
 
+pub mod alone;
+pub mod skip;
+
 pub mod model;
 pub mod tree;
 

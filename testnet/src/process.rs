@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::alone;
 use crate::netns::Machine;
 
 /// How long a daemon may take until it is ready, on a machine that is busy.
@@ -60,16 +61,18 @@ pub struct Home {
     name: String,
     /// Where its processes run, if not on this machine itself.
     machine: Option<Machine>,
+    _counted: alone::Counted,
 }
 
 impl Home {
-    /// Makes a home; `name` is shown when something goes wrong.
+    /// Makes a home; `name` is shown when something goes wrong. Waits while another test is [`alone`].
     ///
     /// # Panics
     /// There is no room for it.
     pub fn new(name: &str) -> Self {
+        let counted = alone::count();
         let dir = tempfile::Builder::new().prefix("reg-").tempdir().expect("a temporary folder");
-        Self { dir, name: name.to_owned(), machine: None }
+        Self { dir, name: name.to_owned(), machine: None, _counted: counted }
     }
 
     /// Makes a home whose processes run on `machine`.

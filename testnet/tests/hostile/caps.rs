@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use reg_node::net::{DhtMode, Inbound, NatConfig, Network, NetworkConfig, SwarmConfig};
 use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
+use reg_testnet::alone::alone;
 use reg_testnet::process::{Daemon, Home, is_full};
 use reg_testnet::{model, tree};
 use tokio::task::JoinSet;
@@ -139,6 +140,7 @@ fn pull(home: &Home, reference: &str, address: &str) -> (f64, u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_takes_neither_memory_nor_records_nor_the_place_of_who_pulls() {
+    let _alone = alone();
     // More than may connect, so that an honest node that comes last has to be let in all the same.
     let (connections, records) = if is_full() { (1000, 10) } else { (440, 4) };
     let [d, before, during] = ["D", "before", "during"].map(Home::new);

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use reg_testnet::alone::alone;
 use reg_testnet::model;
 use reg_testnet::process::{Daemon, Home, is_full, peak_rss, text};
 use reg_testnet::tree;
@@ -98,6 +99,8 @@ fn a_puller_that_is_killed_goes_on_where_it_was() {
 
 #[test]
 fn a_publishing_node_that_is_killed_keeps_what_it_has_acknowledged() {
+    // It is killed within moments, and has to acknowledge something before.
+    let _alone = alone();
     let kills = if is_full() { 50 } else { 5 };
     let home = Home::new("A");
     home.key("me");
