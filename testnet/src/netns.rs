@@ -13,6 +13,8 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::skip;
+
 /// Every namespace of ours begins so, with the process's id and a number after it.
 const PREFIX: &str = "regnet";
 
@@ -40,12 +42,19 @@ pub struct Machine {
     pub ip: Ipv4Addr,
 }
 
-/// Returns why no world can be made here, `None` where one can. Asked once for all tests of a process.
-pub fn lacking() -> Option<String> {
+/// How to try tests that were skipped for want of namespaces.
+const HOW: &str = "run `cargo test -p reg-testnet --test network` as root, with iproute2 and nftables";
+
+/// Tells whether a test that needs a world is left out because none can be made here; says so, and what was not tried.
+pub fn is_left_out(what: &str) -> bool {
     static LACKING: LazyLock<Option<String>> = LazyLock::new(what_lacks);
-    LACKING.clone()
+    if let Some(why) = LACKING.as_ref() {
+        skip::not_tried(what, why, HOW);
+    }
+    LACKING.is_some()
 }
 
+/// Returns why no world can be made here, `None` where one can.
 fn what_lacks() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("namespaces need root".into());
