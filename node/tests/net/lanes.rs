@@ -1,4 +1,4 @@
-//! Lanes between real nodes on loopback: what they carry, and who is not let in.
+//! Tests lanes between real nodes on loopback: what they carry, and which connections are refused.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -96,7 +96,7 @@ async fn a_lane_is_for_whom_it_was_offered_to_and_once() {
     let ((server, _a), (puller, _b), (thief, _c)) = (node(1).await, node(2).await, node(3).await);
     connect(&puller, &server).await;
     connect(&thief, &server).await;
-    // Somebody is expected all along, so that handshakes take place.
+    // A peer is expected all along, so that handshakes take place.
     let _expected = server.offer_lane(puller.peer_id()).expect("an offer");
     // The right peer with a wrong token.
     let ticket = server.offer_lane(puller.peer_id()).expect("an offer");
@@ -108,7 +108,7 @@ async fn a_lane_is_for_whom_it_was_offered_to_and_once() {
     let again = puller.dial_lane(server.peer_id(), &ports, token).await;
     assert!(matches!(again, Err(LaneError::Refused)), "{again:?}");
     drop(lane);
-    // Somebody else with the token of another, which is used up by it.
+    // Another peer with the expected peer's token, which is used up by it.
     let ticket = server.offer_lane(puller.peer_id()).expect("an offer");
     let stolen = dial(&thief, &server, &ticket).await;
     assert!(matches!(stolen, Err(LaneError::Refused)), "{stolen:?}");
@@ -121,16 +121,16 @@ async fn a_puller_sends_its_token_to_nobody_but_the_peer_that_gave_it() {
     let ((server, _a), (puller, _b), (other, _c)) = (node(1).await, node(2).await, node(3).await);
     connect(&puller, &server).await;
     connect(&puller, &other).await;
-    // The server names a port at which somebody else answers.
+    // The server names a port at which another peer answers.
     let elsewhere = other.offer_lane(puller.peer_id()).expect("an offer");
     let wrong = dial(&puller, &server, &elsewhere).await;
     assert!(matches!(wrong, Err(LaneError::OtherPeer)), "{wrong:?}");
     let right = dial(&puller, &other, &elsewhere).await;
     assert!(right.is_ok(), "the token was not shown: {right:?}");
-    // A port at which nobody answers, and a peer that is not connected.
+    // A port at which no process answers, and a peer that is not connected.
     let ticket = server.offer_lane(puller.peer_id()).expect("an offer");
-    let nobody = puller.dial_lane(server.peer_id(), &[1], ticket.token).await;
-    assert!(matches!(nobody, Err(LaneError::Unreachable(_))), "{nobody:?}");
+    let unreachable = puller.dial_lane(server.peer_id(), &[1], ticket.token).await;
+    assert!(matches!(unreachable, Err(LaneError::Unreachable(_))), "{unreachable:?}");
     let stranger = reg_proto::peer::PeerId::from_public_key([9; 32]);
     let unknown = puller.dial_lane(stranger, &ticket.ports, ticket.token).await;
     assert!(matches!(unknown, Err(LaneError::NoAddress)), "{unknown:?}");
@@ -163,7 +163,7 @@ async fn who_knocks_without_being_expected_is_not_listened_to() {
             Err(error) => assert!(!matches!(error, LaneError::OtherPeer), "{error:?}"),
         }
     };
-    // Nobody is expected any more.
+    // No peer is expected any more.
     let mut knock = knock();
     let read = tokio::task::spawn_blocking(move || {
         knock.set_read_timeout(Some(PATIENCE)).expect("a socket");

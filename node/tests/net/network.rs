@@ -1,4 +1,4 @@
-//! Real networks in one process, on loopback: what the handle promises, seen from both ends.
+//! Tests what the handle of the network promises, seen from both ends: real networks in one process, on loopback.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn node_with(dht: DhtMode, seed: u8, bootstrap: &[&Network]) -> (Network, 
     Network::start(config).await.expect("a node starts")
 }
 
-/// Answers every question with "not found", so that asking shows who is reached.
+/// Answers every question with "not found", so that asking shows which node is reached.
 fn answer(mut inbound: Inbound) {
     tokio::spawn(async move {
         while let Some(InboundRequest { reply, .. }) = inbound.requests.recv().await {
@@ -147,7 +147,7 @@ async fn a_stranger_finds_a_provider_through_a_node_that_holds_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_announcement_travels_only_as_far_as_it_is_accepted() {
-    // Without the DHT nobody learns of others: the three stand in a line.
+    // Without the DHT no node learns of others: the three are connected in a line.
     let (first, first_inbound) = node_with(DhtMode::Off, 1, &[]).await;
     let (middle, mut middle_inbound) = node_with(DhtMode::Off, 2, &[&first]).await;
     let (last, mut last_inbound) = node_with(DhtMode::Off, 3, &[&middle]).await;

@@ -1,4 +1,4 @@
-//! Formats, frozen: a change of any of these bytes breaks what is out there, and fails here.
+//! Tests frozen formats: a change of any of these bytes breaks nodes that exist, and fails here.
 
 use ed25519_dalek::SigningKey;
 use reg_proto::announcement::{Announcement, Holder};

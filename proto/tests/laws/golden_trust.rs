@@ -1,4 +1,4 @@
-//! What is said of models, frozen: attestations, mirrors and denylists, a line each.
+//! Tests the frozen bytes of statements about models: attestations, mirrors and denylists, a line each.
 
 use ed25519_dalek::SigningKey;
 use reg_proto::attestation::{Attestation, AttestationKind, AttestationResult, Mirror};

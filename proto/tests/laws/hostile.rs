@@ -152,7 +152,7 @@ const PARSERS: [(&str, Parser); 36] = [
     }),
 ];
 
-/// Valid samples, whose mutations get further into a parser than random bytes.
+/// Valid samples: their mutations get further into a parser than random bytes.
 fn seeds() -> Vec<Vec<u8>> {
     let golden = [
         include_str!("../golden/formats.txt"),

@@ -1,4 +1,4 @@
-//! Rotation, threshold, delegation and revocation as one table: who has signed what, and whether it counts.
+//! Tests rotation, threshold, delegation and revocation as one table: which keys have signed what, and whether it counts.
 
 use ed25519_dalek::SigningKey;
 use reg_proto::bounded::Bounded;
@@ -25,7 +25,7 @@ fn sign(kind: &str, payload: Vec<u8>, by: &[u8]) -> String {
     Envelope::sign(kind, payload, &keys.iter().collect::<Vec<_>>()).to_json()
 }
 
-/// A key document: its keys, its threshold, what it commits to, its floor, and who signs it.
+/// A key document: its keys, its threshold, what it commits to, its floor, and the keys that sign it.
 #[derive(Clone)]
 struct Step {
     keys: &'static [u8],
@@ -44,7 +44,7 @@ fn commitment(keys: &[u8], threshold: usize) -> Digest {
     KeyDocument { keys, threshold, ..KeyDocument::first(public(1)) }.commitment()
 }
 
-/// Returns who the publisher is and its documents, whether they verify or not.
+/// Returns the publisher's id and its documents, whether they verify or not.
 fn documents(steps: &[Step]) -> (PublisherId, Vec<String>) {
     let mut before: Option<Vec<u8>> = None;
     let mut publisher = None;
@@ -126,7 +126,7 @@ fn rotations_and_thresholds() {
         ),
         ("threshold lowered by the old threshold", vec![board.clone(), step(&[1, 2, 3], 1, &[1, 2])], true),
         ("threshold lowered by one alone", vec![board.clone(), step(&[1, 2, 3], 1, &[1])], false),
-        ("threshold raised beyond who signs", vec![board, step(&[1, 2, 3], 3, &[1, 2])], false),
+        ("threshold raised beyond those that sign", vec![board, step(&[1, 2, 3], 3, &[1, 2])], false),
         ("the keys that were committed to", vec![committed.clone(), step(&[2], 1, &[1, 2])], true),
         ("other keys than were committed to", vec![committed.clone(), step(&[3], 1, &[1, 3])], false),
         ("the committed keys with another threshold", vec![committed, step(&[2, 2], 2, &[1, 2])], false),
@@ -215,7 +215,7 @@ fn what_is_revoked_and_by_whom() {
     let board = history(&[step(&[1, 2, 3], 2, &[1, 2])]);
     let (manifest, other) = (Revoked::Manifest(Digest::of(b"m")), publisher_id(b"other"));
     let by_key = |seed| Revoked::Key(public(seed));
-    // Who revokes what, under which document, signed by whom; and whether it counts.
+    // What is revoked, under which document, signed by which keys; and whether it counts.
     type Case<'a> = (&'a str, &'a KeyHistory, Revoked, u64, &'a [u8], bool);
     let cases: [Case<'_>; 19] = [
         ("a manifest by its publisher", &alone, manifest, 1, &[1], true),
@@ -327,7 +327,7 @@ fn what_is_delegated_and_until_when() {
     assert!(SignedDelegation::verify(&text, &without).is_err());
 }
 
-/// Whoever has a key that was rotated away can neither freeze a tag nor settle one.
+/// The holder of a key that was rotated away can neither freeze a tag nor settle one.
 #[test]
 fn old_keys_prove_nothing_against_new_ones() {
     let keys = history(&[step(&[1], 1, &[1]), step(&[2], 1, &[1, 2])]);

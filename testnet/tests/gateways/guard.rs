@@ -1,4 +1,5 @@
-//! The gateways on a machine where others are: web pages, neighbours, and clients that send too much or hold too long.
+//! Tests the guard of the gateways: against web pages, neighbours, and clients that send too much or hold a connection too
+//! long.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -88,11 +89,11 @@ fn no_page_of_a_browser_gets_anything_by_any_dialect() {
             assert_eq!(http::send(method, &url, headers, body).status, 401, "{method} {path} with {shown:?}");
         }
     }
-    let who = http::get(
+    let owner = http::get(
         &format!("{}/api/whoami-v2", http::base(&daemon)),
         &[("authorization", &format!("Bearer {token}"))],
     );
-    assert_eq!((who.json()["name"].as_str(), who.json()["type"].as_str()), (Some("me"), Some("user")));
+    assert_eq!((owner.json()["name"].as_str(), owner.json()["type"].as_str()), (Some("me"), Some("user")));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Hugging Face's clients, real and unmodified, pull through a node what was published on another.
+//! Tests that Hugging Face's clients, real and unmodified, pull through one node what another node has published.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -490,7 +490,7 @@ fn an_upload_is_signed_published_and_fetched_from_another_node() {
     assert!(done, "{said}");
     let stranger = "a".repeat(52);
     let (done, said) = upload(&daemon, &format!("{stranger}/up"), Some(&token));
-    assert!(!done && said.contains("is not the publisher"), "somebody else's name: {said}");
+    assert!(!done && said.contains("is not the publisher"), "another publisher's name: {said}");
 
     let other = Daemon::start(&b, ["--bootstrap", &daemon.address()]);
     let out = b.path().join("out");

@@ -1,5 +1,5 @@
-//! Models come from a Hugging Face endpoint and out of its clients' cache, each file proven by the name it has there, and go
-//! into that cache, without a second copy.
+//! Tests imports from a Hugging Face endpoint and from its clients' cache: each file is proven by the name it has there, and
+//! pulls fill that cache without a second copy.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +18,7 @@ use serde_json::json;
 const MIB: u64 = 1 << 20;
 const WEIGHTS: &str = "model.safetensors";
 
-/// Runs an import from an endpoint, with nobody to ask.
+/// Runs an import from an endpoint, with no peer to ask.
 fn import(home: &Home, endpoint: &str, token: Option<&str>, args: &[&str]) -> Ran {
     let mut command = home.command(["import"]);
     command.args(args).args(["--key", "me", "--offline"]).env("HF_ENDPOINT", endpoint).env_remove("HF_TOKEN");
@@ -61,7 +61,7 @@ fn a_repository_is_imported_from_another_nodes_gateway_and_its_origin_travels() 
     assert_eq!(text(&mirror["repository"]), repository);
     assert_eq!(mirror["commit"], imported["commit"]);
 
-    // With a daemon, what is here is not fetched again; and the origin is told to who pulls.
+    // With a daemon, what is in the store is not fetched again; and pullers are told the origin.
     let daemon = Daemon::start(&b, [""; 0]);
     let mut again = b.command(["import", &format!("hf:{repository}@main"), "--key", "me", "--json"]);
     let again = b.ran(again.env("HF_ENDPOINT", &base).env_remove("HF_TOKEN")).ok().json();
@@ -92,7 +92,7 @@ fn an_import_that_is_killed_goes_on_without_fetching_again_what_has_come() {
         assert!(start.elapsed() < Duration::from_secs(120), "nothing comes");
         std::thread::sleep(Duration::from_millis(10));
     }
-    // The signal that nobody can catch.
+    // The signal that no process can catch.
     child.kill().expect("killed");
     child.wait().expect("ended");
     let kept = fs::metadata(&begun).expect("it stays").len();

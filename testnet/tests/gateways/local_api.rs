@@ -1,4 +1,4 @@
-//! What a web page, a neighbour or a rebound name may ask of the local API and the gateways: nothing.
+//! Tests that a web page, a neighbour or a rebound name gets nothing from the local API and the gateways.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -48,7 +48,7 @@ const ADDRESSES: [&str; 34] = [
     "::1:PORT",
 ];
 
-/// Headers that only somebody else sends: pages of other origins, and wrong tokens.
+/// Headers that the owner never sends: those of pages of other origins, and wrong tokens.
 const HEADERS: [&str; 24] = [
     "origin: null",
     "origin: http://evil.example",
@@ -76,7 +76,7 @@ const HEADERS: [&str; 24] = [
     "origin: http://10.0.0.1:PORT",
 ];
 
-/// One route of each dialect, which answers its owner and whoever is on this machine.
+/// One route of each dialect, which answers every client on this machine.
 const ROUTES: [&str; 6] =
     ["/v1/models", "/v1/status", "/api/models?search=x", "/v2/", "/api/whoami-v2", "/v2/x/y/tags/list"];
 
@@ -108,7 +108,7 @@ fn no_address_and_no_header_of_somebody_else_gets_through() {
     let (mut through, mut tried) = (Vec::new(), 0);
     for route in ROUTES {
         let (status, answer) = get(&daemon, route, &own, "");
-        assert!(![0, 400, 403].contains(&status), "{route} answers whoever is here: {answer}");
+        assert!(![0, 400, 403].contains(&status), "{route} answers a client on this machine: {answer}");
         let hosts = ADDRESSES.map(|it| (it.replace("PORT", &port), String::new()));
         let headers = HEADERS.map(|it| (own.clone(), format!("{}\r\n", it.replace("PORT", &port))));
         for (host, more) in hosts.into_iter().chain(headers) {

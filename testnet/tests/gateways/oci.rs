@@ -1,5 +1,5 @@
-//! skopeo, oras and a stock registry carry models out of a node and into another, and nothing changes on the way; cases
-//! of the OCI conformance suite, and the sequence of requests that Ollama makes.
+//! Tests the OCI gateway: skopeo, oras and a stock registry carry models from one node to another unchanged. Also cases of
+//! the OCI conformance suite, and the sequence of requests that Ollama makes.
 
 use std::fs;
 use std::path::Path;
@@ -194,7 +194,7 @@ fn through_a_stock_registry_into_a_node_that_knew_nothing() {
     let named: Vec<String> = named.iter().map(|it| text(&it["digest"])).collect();
     assert_eq!(named, referrers, "{}", index.text());
 
-    // Once from the referrers, copied one by one, with nobody to ask.
+    // Once from the referrers, copied one by one, with no peer to ask.
     let alone = Daemon::start(&b, [""; 0]);
     let token = http::token(&b);
     copy(
@@ -407,7 +407,7 @@ fn manifests_tags_and_referrers_are_answered_as_the_specification_says() {
     let catalog = http::get(&format!("{}/v2/_catalog", http::base(&daemon)), &[]).json();
     assert_eq!(catalog["repositories"], serde_json::json!([format!("{publisher}/tagged")]));
 
-    // What is no model, what says another digest, what has blobs that nobody has sent.
+    // A manifest that is no model, one with another digest, one with blobs that were not sent.
     let image = format!(
         r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{digest}","size":2}},"layers":[]}}"#
     );
@@ -451,7 +451,7 @@ fn ollama_finds_what_it_asks_for() {
     assert_ne!(text(&f16["layers"][0]["digest"]), weights.to_string());
     assert_eq!(http::get(&format!("{repo}/manifests/Q8_0"), &accept).status, 404);
 
-    // HEAD for the size, GET whose body is not read for the address, then ranges side by side.
+    // HEAD for the size, GET without reading the body for the address, then ranges side by side.
     let manifest = http::get(&format!("{repo}/manifests/latest"), &accept).json();
     let url = format!("{repo}/blobs/{weights}");
     let size: u64 = http::head(&url).header("content-length").and_then(|it| it.parse().ok()).expect("a size");

@@ -1,5 +1,5 @@
-//! A node that is told to asks a Hugging Face endpoint for names that nobody here has: marked, cleaned of Xet, and large
-//! files shared by their digest alone.
+//! Tests a node that asks a Hugging Face endpoint for names that no peer has: its answers are marked and cleaned of Xet, and
+//! large files are shared by their digest alone.
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use serde_json::json;
 const MIB: u64 = 1 << 20;
 const WEIGHTS: &str = "model.safetensors";
 
-/// Starts a daemon whose upstream is `endpoint`.
+/// Starts a daemon with `endpoint` as its upstream.
 fn daemon(home: &Home, endpoint: &str, token: Option<&str>, flags: &[&str]) -> Daemon {
     let config = home.path().join("config.toml");
     fs::write(config, "[gateway]\nupstream = \"hf\"\n").expect("written");
@@ -122,7 +122,7 @@ fn names_without_an_owner_are_passed_on_for_a_real_client() {
     found.retain(|name, _| !name.starts_with(".cache/"));
     assert_eq!(found, tree::digests(&model));
 
-    // Without an upstream it is nobody's.
+    // Without an upstream no peer has it.
     node.stop();
     fs::remove_file(b.path().join("config.toml")).expect("the upstream is named there");
     let alone = Daemon::start(&b, [""; 0]);
@@ -200,7 +200,7 @@ fn what_needed_a_token_is_for_the_owner_and_is_neither_kept_nor_shared() {
     let own = format!("Bearer {}", http::token(&b));
     assert!(
         endpoint.take_asked().iter().all(|it| it.authorization.is_none()),
-        "nobody else has it asked for"
+        "the user's token is not used for a client without one"
     );
     for file in [WEIGHTS, "config.json"] {
         let served = http::get(&url(&node, file), &[("authorization", &own)]);

@@ -1,4 +1,4 @@
-//! A crowd that wants nothing but to be in the way: connections and junk records by the thousand, against a real daemon.
+//! Tests a crowd that is only in the way: connections and junk records by the thousand, against a real daemon.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -34,7 +34,7 @@ async fn member(number: u32, address: String, records: u32) -> Option<(Network, 
         mdns: false,
         dht: DhtMode::Client,
         gossip: true,
-        // A provider without an address is told to nobody; nobody is there.
+        // A provider without an address is not passed on; no process listens there.
         nat: NatConfig {
             external: vec!["/ip4/127.0.0.1/tcp/9".parse().expect("an address")],
             ..NatConfig::default()
@@ -51,7 +51,7 @@ async fn member(number: u32, address: String, records: u32) -> Option<(Network, 
         }
     };
     tokio::time::timeout(PATIENCE, connected).await.ok()?;
-    // Identify comes first, so that the DHT knows whom to tell.
+    // Identify comes first, so that the DHT knows which peers to tell.
     tokio::time::sleep(Duration::from_millis(500)).await;
     for record in 0..records {
         network.provide(junk(number, record)).await;
@@ -70,7 +70,7 @@ impl Crowd {
         Self(own.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts"))
     }
 
-    /// Waits until everybody has come who will, and returns how many have.
+    /// Waits until no more of its members will come, and returns how many have.
     fn made(mut self) -> (Self, u32) {
         let mut lines = BufReader::new(self.0.stdout.take().expect("piped")).lines().map_while(Result::ok);
         let made = lines.find_map(|line| line.split_once("MADE ")?.1.trim().parse().ok());
@@ -122,7 +122,7 @@ async fn finds(asker: &Network, key: DhtKey) -> bool {
     false
 }
 
-/// Pulls, and returns how long it took, and how often it was tried: whoever is turned away is told, and asks again.
+/// Pulls, and returns how long it took, and how often it was tried: a peer that is turned away is told, and asks again.
 fn pull(home: &Home, reference: &str, address: &str) -> (f64, u32) {
     let out = home.path().join("out");
     let out = out.to_string_lossy();

@@ -1,5 +1,5 @@
-//! An eclipse: 200 Sybils around the key under which a publisher's records are found. A single honest peer that is known,
-//! and holds neither the model nor its tag, is enough: it tells whom it knows.
+//! Tests an eclipse: 200 Sybils around the key under which a publisher's records are found. A single honest peer that is
+//! known, and holds neither the model nor its tag, is enough: it introduces the peers that it knows.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ async fn without_sybils_the_dht_alone_finds_the_holder() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     let found = count_by_dht_alone(asked, &bystanders, key, &daemon_holder.peer_id()).await;
     println!("without Sybils: by the DHT alone {found} of {asked}");
-    assert!(found > 0, "the DHT finds nobody, with or without Sybils");
+    assert!(found > 0, "the DHT finds no holder, with or without Sybils");
     drop((bystanders, daemon_known));
 }
 
@@ -109,7 +109,7 @@ async fn peers_that_say_nothing_hold_up_nobody() {
     let [known, holder, puller] = ["known", "holder", "puller"].map(Home::new);
     holder.key("me");
     let daemon_known = Daemon::start(&known, ["--dht", "off", "--no-gossip"]);
-    // What comes in waits to be read, and nobody reads it.
+    // Requests that come in wait to be read, and are never read.
     let silent = bystanders(1..=SILENT, &daemon_known.address()).await;
     connected(&known, SILENT.into()).await;
     let daemon_holder =

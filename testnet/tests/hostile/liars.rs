@@ -1,4 +1,4 @@
-//! Peers that lie: caught at the first piece, refused with the reason, and nothing unverified on disk.
+//! Tests peers that lie: they are caught at the first piece, the reason is reported, and nothing unverified is on disk.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,7 +27,7 @@ use reg_testnet::tree;
 
 const MIB: usize = 1 << 20;
 
-/// A publisher whose statements are made here, true or not.
+/// A publisher with statements that are made here, true or not.
 struct Publisher {
     key: SigningKey,
     document: String,
@@ -465,7 +465,7 @@ fn hostile_names() -> Vec<Vec<String>> {
     one.chain(several.iter().map(|names| names.iter().map(|it| (*it).to_owned()).collect())).collect()
 }
 
-/// A true tale of a model whose files have these names.
+/// A true tale of a model with files of these names.
 fn named(publisher: &Publisher, number: usize, names: &[String]) -> Tale {
     let mut told = tale(publisher, b"{}");
     let model: ModelName = format!("tale-{number}").parse().expect("a name");

@@ -1,4 +1,4 @@
-//! Private swarms, with real processes: who is not of the swarm gets nothing, and what is not shared is not there.
+//! Tests private swarms, with real processes: a peer outside the swarm gets nothing, and what is not shared is not found.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -55,7 +55,7 @@ fn only_peers_that_are_named_are_talked_to() {
     assert!([3, 5].contains(&ran.code()), "{}", ran.stderr());
     pull(&friend, &reference, &daemon.address()).ok();
     tree::assert_equal(&model, &friend.path().join("out"));
-    // The list works the other way round as well: this node dials nobody else.
+    // The list works the other way round as well: this node dials no other peer.
     let daemon_stranger = Daemon::start(&stranger, [""; 0]);
     a.run(["pull", &reference, "--cache-only", "--from", &daemon_stranger.address()]);
     let peers = stranger.json(["peers"]);
@@ -76,7 +76,7 @@ fn models_of_other_publishers_do_not_come_here() {
     pull(&b, &ours_reference, &daemon.address()).ok();
 }
 
-/// A peer that speaks the protocols itself, and asks for what nobody tells it of.
+/// A peer that speaks the protocols itself, and asks for what no peer has announced to it.
 async fn curious() -> Network {
     let config = NetworkConfig {
         seed: [77; 32],

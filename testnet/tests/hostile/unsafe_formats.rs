@@ -1,4 +1,4 @@
-//! What runs code when it is loaded is known by its bytes, whatever it is called: on publish, pull and upload.
+//! Tests that a file that runs code when it is loaded is known by its bytes, under any name: on publish, pull and upload.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

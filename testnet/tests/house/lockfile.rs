@@ -1,4 +1,5 @@
-//! Minimum versions of what a peer's bytes reach: some advisories stand in no database that a tool would ask.
+//! Checks the minimum versions of the crates that a peer's bytes reach. Some of the advisories are in no database that a
+//! tool would ask.
 
 use reg_testnet::process::workspace;
 use toml::Value;

@@ -1,4 +1,4 @@
-//! The threat model in docs/security.md names tests that are there.
+//! Checks that the threat model in docs/security.md names tests that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,7 +39,7 @@ fn every_threat_names_tests_that_exist() {
 
 #[test]
 fn nothing_calls_content_safe() {
-    // The word is for paths, threads and memory; of content it would promise what nobody knows.
+    // The word is for paths, threads and memory; of content it would promise more than a node can know.
     let word = ["saf", "e"].concat();
     for file in [
         "README.md",

@@ -1,4 +1,4 @@
-//! The walls of the house, checked: who may use whom, what may not be named where, and what every file must have.
+//! Checks the walls of the house: which module may use which, which names are fenced in, and what every file must have.
 
 use std::collections::BTreeMap;
 use std::fs;

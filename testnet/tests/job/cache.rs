@@ -1,4 +1,5 @@
-//! The cache keeps below its size; a full disk is an error that says so, and the pull goes on afterwards.
+//! Tests the bounds of the cache and of the disk: the cache stays below its size, and a full disk is an error after which
+//! the pull goes on.
 
 use std::process::Command;
 
@@ -76,7 +77,7 @@ fn a_full_disk_is_exit_code_7_and_the_pull_goes_on_after_room_is_made() {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(7), "{said}");
     assert!(tmpfs("80m", "remount,").is_ok_and(|status| status.success()), "remounted");
-    // Now there is, but somebody else takes it meanwhile.
+    // Now there is, but another program takes it meanwhile.
     let thief = mount.path().join("thief");
     std::fs::write(&thief, vec![1; (80 - 44 - 10) << 20]).expect("written");
     std::thread::spawn(move || {

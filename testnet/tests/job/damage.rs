@@ -1,4 +1,4 @@
-//! A byte that has flipped: found, not served, repaired from a peer.
+//! Tests that a flipped byte is found, is not served, and is repaired from a peer.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};

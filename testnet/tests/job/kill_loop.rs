@@ -1,4 +1,4 @@
-//! kill -9 at random moments: nothing that was verified is fetched again, nothing that was acknowledged is lost.
+//! Tests kill -9 at random moments: no verified piece is fetched again, and no acknowledged publication is lost.
 
 use std::path::Path;
 use std::process::{Child, Stdio};

@@ -151,7 +151,7 @@ fn a_publisher_without_a_daemon_seeds_until_another_holds_the_model() {
     tree::assert_equal(&model, &b.path().join("out"));
 }
 
-/// Twenty nodes: all know K, which holds nothing; D, who comes last, knows only K.
+/// Twenty nodes: all know K, which holds nothing; D comes last and knows only K.
 fn through_a_node_that_holds_nothing(flags: &[&str]) {
     const OTHERS: usize = 17;
     let known = Home::new("K");

@@ -1,6 +1,6 @@
-//! What nodes take of a machine's memory: doing nothing, pulling what is large, and pulling what is many.
+//! Tests how much memory a node takes: when it is idle, for a large pull, and for a model of many files.
 //!
-//! `REG_FULL=1` pulls 8 GiB and 5,000 files; without it, what a test has time for. The bounds are the same.
+//! `REG_FULL=1` pulls 8 GiB and 5,000 files; without it the models are small. The bounds are the same.
 
 use std::fs;
 use std::path::Path;
@@ -44,7 +44,7 @@ fn a_node_that_does_nothing_stays_small() {
     let busy = rss(daemon.pid()).expect("it runs");
     daemon.stop();
     let daemon = Daemon::start(&home, [""; 0]);
-    // Started, connected to nobody, its index read: nothing more is to come.
+    // It has started, has no connection and has read its index: nothing more is to come.
     std::thread::sleep(Duration::from_secs(3));
     let idle = rss(daemon.pid()).expect("it runs");
     println!("idle with 20 models: {} MiB; after 20 publications: {} MiB", idle / MIB, busy / MIB);

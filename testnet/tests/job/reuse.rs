@@ -1,4 +1,4 @@
-//! A fine-tune is pulled where its base is: what both have is taken from here, and the rest from a peer.
+//! Tests that the pull of a fine-tune takes what its base has from the store, and the rest from a peer.
 
 use std::path::Path;
 
@@ -56,7 +56,7 @@ fn a_fine_tune_fetches_what_its_base_does_not_have() {
     let reused = number(&pulled["bytes_reused"]);
     assert!(reused > 0 && reused + fetched >= bytes, "what is not reused is fetched: {pulled}");
     assert!(reused + fetched < bytes + MIB, "nothing is fetched that was reused: {pulled}");
-    // Who has no base fetches all of it, from who has put it together.
+    // A node without the base fetches all of it, from the node that has put it together.
     let all = pull(&c, &tune, &c.path().join("tune"), &["--from", &daemon_a.address(), "--no-mdns"]);
     assert_eq!(number(&all["bytes_reused"]), 0);
     assert!(number(&all["bytes_fetched"]) >= bytes, "{all}");

@@ -1,4 +1,4 @@
-//! A part of a model between real processes: chosen, planned, pulled, served, verified, and made whole later.
+//! Tests parts of a model between real processes: chosen, planned, pulled, served, verified, and completed later.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Swarms of real processes: what a single seed sends first, and one good peer among many bad ones.
+//! Tests swarms of real processes: what a single seed sends first, and one good peer among many bad ones.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ fn number(home: &Home, key: &str) -> u64 {
     home.json(["status"])[key].as_u64().expect("a number")
 }
 
-/// A seed with a slow uplink sends nearly everything once before it sends anything twice, and those who pull pass it on.
+/// A seed with a slow uplink sends nearly everything once before it sends anything twice, and its pullers pass pieces on.
 #[test]
 fn a_single_seed_with_a_slow_uplink_sends_everything_once_first() {
     let (pullers, bytes) = if is_full() { (8, 256 * MIB) } else { (4, 48 * MIB) };
@@ -69,7 +69,7 @@ fn a_single_seed_with_a_slow_uplink_sends_everything_once_first() {
     assert!(copies(sent_for_the_first) <= 1.6, "{:.2} copies", copies(sent_for_the_first));
     assert!(
         copies(served) < f64::from(pullers) / 2.0,
-        "those who pull pass on: {:.2} copies",
+        "the pullers pass pieces on: {:.2} copies",
         copies(served)
     );
     drop(daemons);
@@ -89,7 +89,8 @@ fn false_blobs(model: &Path) -> BTreeMap<Digest, Arc<Vec<u8>>> {
         .collect()
 }
 
-/// Seven of eight peers are bad, in every way there is: the pull completes, and who has sent wrong bytes is not asked again.
+/// Seven of eight peers are bad, in every way there is: the pull completes, and a peer that has sent wrong bytes is not asked
+/// again.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_good_peer_among_seven_bad_ones_is_enough() {
     let bytes = 16 * MIB;
@@ -134,9 +135,9 @@ async fn one_good_peer_among_seven_bad_ones_is_enough() {
                 (liar.asked.streams.load(Ordering::Relaxed), liar.asked.requests.load(Ordering::Relaxed));
             println!("round {round}, {manner:?}: {streams} streams, {requests} requests");
             if round == 0 {
-                assert!(requests > 0, "nobody has asked one that {manner:?}");
+                assert!(requests > 0, "no puller has asked a peer that {manner:?}");
             } else if sends_wrong(manner) {
-                assert_eq!(streams, 1, "one that {manner:?} is not asked again");
+                assert_eq!(streams, 1, "a peer that {manner:?} is not asked again");
             }
         }
     }

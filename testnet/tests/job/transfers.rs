@@ -1,4 +1,4 @@
-//! How pieces travel between real processes: over lanes or streams, at a limit, paused and resumed, and in whose turn.
+//! Tests how pieces travel between real processes: over lanes or streams, at a limit, paused and resumed.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Servers of HTTP as sources of a pull: alone, beside peers, with wrong bytes, without ranges, and asking for a pause.
+//! Tests web servers as sources of a pull: alone, beside peers, with wrong bytes, without ranges, and asking for a pause.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -150,7 +150,7 @@ fn a_server_that_asks_for_a_pause_gets_it() {
     let start = Instant::now();
     let mut refused = Vec::new();
     while refused.is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(60), "nobody asked");
+        assert!(start.elapsed() < Duration::from_secs(60), "the web server was not asked");
         std::thread::sleep(Duration::from_millis(10));
         refused = server.take_asked();
     }
@@ -174,7 +174,7 @@ fn a_long_pause_is_told_and_not_sat_out() {
     let busy = Manner { busy: Some(4000), ..Manner::default() };
     let server = Endpoint::start("org/m", &world.model, busy);
     let home = Home::new("puller");
-    // A template, and nobody else to ask: the peer is gone once it has sent the smallest file. Files of one piece need no states.
+    // A template, and no other peer: the peer is gone once it has sent the smallest file. Files of one piece need no states.
     let seed = format!("{}/org/m/resolve/main/{{path}}", server.url());
     world.pull(&home, &[], &["--include", "README.md"]).ok();
     let World { peer, reference, .. } = world;
@@ -216,7 +216,7 @@ fn redirects_are_followed_and_kept_and_do_not_lead_into_ones_own_network() {
     let sent = asked.iter().filter(|it| it.path.ends_with(&format!("cdn/{WEIGHTS}"))).count();
     assert!(sent > resolved, "{resolved} questions where it is, {sent} for its bytes");
 
-    // The same by another name of this machine: where it leads to is a private address that nobody has named.
+    // The same by another name of this machine: it leads to a private address that the user has not named.
     let world = World::new(18 * MIB, 79, &[]);
     let server = Endpoint::start("org/m", &world.model, Manner { redirects: true, ..Manner::default() });
     let other = world.puller_alone();

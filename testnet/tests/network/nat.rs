@@ -1,4 +1,4 @@
-//! Nodes behind NATs, in namespaces: who can be got through is pulled from directly, who cannot is named.
+//! Tests nodes behind NATs, in namespaces: a pull goes directly through cone NATs, and a symmetric NAT is reported.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ fn pull(home: &Home, reference: &str, name: &str) -> Ran {
     home.run(["pull", reference, &dest, "--json"])
 }
 
-/// A world with a relay that everybody reaches.
+/// A world with a relay that every node reaches.
 struct Relayed {
     world: World,
     relay: Daemon,
@@ -116,7 +116,7 @@ fn symmetric_nats_are_named_and_another_source_is_used() {
     let reference = a.publish(&model, "far", "me");
     let refused = pull(&b, &reference, "out").failed(5, "behind a NAT");
     assert!(refused.stderr().contains("--external"), "it says what may help: {}", refused.stderr());
-    // Somebody who can be reached gets it: the node behind the NAT dials back.
+    // A node that can be reached gets the model: the node behind the NAT dials back.
     let daemon_c = daemon(&c, &["--bootstrap", &net.address]);
     let pulled = pull(&c, &reference, "out").ok().json();
     assert!(pulled["peers"][daemon_a.peer_id()].as_u64() >= Some(4 * MIB), "{pulled}");

@@ -1,4 +1,4 @@
-//! Networks with limits, in namespaces: uplinks of 100 Mbit/s, and a line that loses and delays.
+//! Tests networks with limits, in namespaces: uplinks of 100 Mbit/s, and a line that loses packets and delays them.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn daemon(home: &Home, flags: &[&str]) -> Daemon {
 }
 
 /// The seed's uplink is what bounds all: it has to send every byte once, and the last unit it sends has still to travel
-/// on to everybody, doubling each time.
+/// on to every puller, doubling each time.
 fn bound(bytes: u64, pullers: u32) -> f64 {
     let units = bytes.div_ceil(MIB) as f64;
     let once = bytes as f64 * 8.0 / (f64::from(UPLINK_MBIT) * 1e6);
@@ -80,7 +80,7 @@ fn one_seed_fills_many_in_about_the_time_that_its_uplink_takes() {
     let served = homes[0].json(["status"])["bytes_served"].as_u64().expect("a number");
     let cpu: f64 = daemons.iter().chain([&seed]).map(Daemon::cpu_seconds).sum();
     println!("the seed sent {:.2} copies; all daemons took {cpu:.1} CPU s", served as f64 / bytes as f64);
-    assert!(served < bytes * u64::from(pullers), "those who pull serve each other: {served}");
+    assert!(served < bytes * u64::from(pullers), "the pullers serve each other: {served}");
     drop(daemons);
 }
 

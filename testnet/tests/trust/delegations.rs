@@ -1,4 +1,4 @@
-//! Who speaks for a publisher, between real nodes: until when, and how far it leads.
+//! Tests delegations between real nodes: until when they count, and over how many steps.
 
 use reg_proto::delegation::Delegation;
 use reg_proto::limits::DELEGATION_DEPTH_MAX;
@@ -21,7 +21,7 @@ fn pull(home: &Home, reference: &str, from: &[&str]) -> Ran {
     home.pull(reference, from, &["--dht", "off", "--no-gossip", "--overwrite"])
 }
 
-/// A friend publishes under the lab's name for thirty days; the clock of who pulls goes on to the thirty-first.
+/// A friend publishes under the lab's name for thirty days; the puller's clock goes on to the thirty-first.
 #[test]
 fn a_delegation_counts_until_its_last_day_and_then_no_more() {
     let library = clients::faketime();
@@ -34,7 +34,7 @@ fn a_delegation_counts_until_its_last_day_and_then_no_more() {
     let reference = format!("{lab}/llama-1");
     let from = [&a_daemon.address()[..], &b_daemon.address()[..]];
     let pulled = pull(&c, &reference, &from).ok();
-    assert_eq!(text(&pulled.json()["publisher"]), friend, "who signed is said");
+    assert_eq!(text(&pulled.json()["publisher"]), friend, "the signer is reported");
     assert!(pulled.json()["notes"].to_string().contains("days left)"), "{}", pulled.stdout());
     if clients::is_left_out(&library) {
         return;
@@ -50,7 +50,7 @@ fn a_delegation_counts_until_its_last_day_and_then_no_more() {
         // Only the time of day is bent: timers go on as ever.
         home.ran(command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1"))
     };
-    // Who has followed it before, who has it and asks nobody, and who hears of it for the first time.
+    // A node that has followed it before, one that has it and asks no peer, and one that hears of it for the first time.
     later(&c, 29, false).ok();
     let told = format!("{lab} let {friend} speak for llama-*, until 24 h ago");
     later(&c, 31, false).failed(3, &told);
@@ -93,7 +93,7 @@ fn delegations_lead_on_three_times_and_never_in_a_circle() {
     pull(&Home::new("R"), &reference, &[&address]).failed(4, "in a circle");
 }
 
-/// What a delegation does not cover, what another has signed, and what is over, brings nobody in.
+/// A delegation that does not cover the model, that another key has signed, or that is over, lets no delegate in.
 #[test]
 fn a_delegation_that_does_not_count_lets_nobody_in() {
     let (lab, friend, stranger) = (Author::new(210), Author::new(211), Author::new(212));

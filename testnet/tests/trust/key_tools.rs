@@ -1,4 +1,4 @@
-//! Keys and the tools that people have: OpenSSL reads and writes our key files, ssh-agent signs without giving its key away.
+//! Tests keys with other tools: OpenSSL reads and writes our key files, and ssh-agent signs without giving its key away.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! OpenSSF Model Signing both ways over random trees, and the DSSE code of securesystemslib over a provenance.
+//! Tests OpenSSF Model Signing both ways over random trees, and the DSSE code of securesystemslib over a provenance.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -91,7 +91,7 @@ fn command(client: &Python, what: [&str; 2], dir: &Path, flags: &[[OsString; 2]]
     assert!(output.status.success(), "{what:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A tree of the seed's own: some files, some empty, in folders whose names sort in more than one way.
+/// A tree of the seed's own: some files, some empty, in folders with names that sort in more than one way.
 fn grow(dir: &Path, seed: u64) {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = |below: usize| {
@@ -265,7 +265,7 @@ except VerificationError:
     }
 }
 
-/// What somebody has signed with the stock tool is published under a key of ours, whole and nothing else.
+/// A directory that was signed with the stock tool is published under a key of ours, whole and nothing else.
 #[test]
 fn a_directory_that_the_stock_tool_has_signed_is_imported_as_it_was_signed() {
     let Some(client) = stock() else { return };
@@ -302,7 +302,7 @@ fn a_directory_that_the_stock_tool_has_signed_is_imported_as_it_was_signed() {
     let files = |reference: &str| home.json(["info", reference])["summary"]["files"].clone();
     sign("key", &[("--signature", &bundle), ("--private_key", &key)]);
     let by_key = import("by-key", "--signer", &public).ok().stdout();
-    // The bundle lies beside the files, so whoever pulls the model can ask it too.
+    // The bundle lies beside the files, so every puller of the model can check it too.
     assert_eq!(files(by_key.trim()), json!(3));
     let flags = [("--signature", &*bundle), ("--private_key", &leaf_key), ("--signing_certificate", &leaf)];
     sign("certificate", &[&flags[..], &[("--certificate_chain", &ca)]].concat());
@@ -315,7 +315,7 @@ fn a_directory_that_the_stock_tool_has_signed_is_imported_as_it_was_signed() {
     let sig = out.join("model.sig");
     let [dir_text, sig, ca_text] = [&out, &sig, &ca].map(|it| it.to_string_lossy().into_owned());
     puller.run(["verify", &dir_text, "--bundle", &sig, "--ca", &ca_text]).ok();
-    // Whom nobody vouches for, what was changed, and what nobody has signed is not published, under whatever name.
+    // What no given key or authority vouches for, what was changed and what is not signed is refused, under any name.
     let refused = |code: i32, what: &str, flag: &str, by: &Path| {
         import("refused", flag, by).failed(code, what);
     };

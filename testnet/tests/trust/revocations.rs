@@ -1,4 +1,4 @@
-//! What a publisher revokes reaches nodes that have none of its tags, and stays with them.
+//! Tests that revocations reach nodes that have none of the publisher's tags, and stay with them.
 
 use reg_testnet::author::Author;
 use reg_testnet::evil::Liars;
@@ -14,7 +14,7 @@ fn revocations(home: &Home) -> String {
 }
 
 /// The publisher has lost its first key to a thief, and has published nothing yet. Five nodes stand in a line of three and two
-/// that come later; whom they have named is all they know of it.
+/// that come later; all they know of it is the publisher id that their users have named.
 #[test]
 fn a_key_that_is_revoked_without_any_tag_is_refused_by_everybody_for_ever() {
     let author = Author::new(31);
@@ -45,17 +45,17 @@ fn a_key_that_is_revoked_without_any_tag_is_refused_by_everybody_for_ever() {
     for (home, name) in [(&b, "B"), (&c, "C")] {
         until(&format!("{name} hears of it by gossip"), || revocations(home).contains("stolen"));
     }
-    // Who comes later hears of it when it connects, from one that has heard of it itself.
+    // A node that comes later is told when it connects, by a node that was told itself.
     a_daemon.stop();
     let later = ["--bootstrap", &c_daemon.address(), "--dht", "off"];
     for home in [&d, &follower] {
         let daemon = Daemon::start(home, later);
-        until("who connects is told", || revocations(home).contains("stolen"));
+        until("a node that connects is told", || revocations(home).contains("stolen"));
         daemon.stop();
     }
     c_daemon.stop();
     b_daemon.stop();
-    // Nobody runs any more who has heard of it, and the thief tells of the first key alone.
+    // No node that was told runs any more, and the thief tells of the first key alone.
     for home in [&b, &c, &d, &follower] {
         let liar = tell(&mut liars);
         pull(home, &reference, &[&liar]).failed(4, "revoked");

@@ -1,4 +1,4 @@
-//! Who vouches and who warns, between real nodes: attestations, rules and denylists.
+//! Tests attestations, rules and denylists between real nodes.
 
 use std::fs;
 use std::path::PathBuf;
@@ -63,7 +63,7 @@ fn rules_count_attestations_of_whom_the_user_has_named_and_refuse_before_anythin
     refused.failed(6, "wants 2, and 1 of 2 named say pass (scanner)");
     assert_eq!(c.json(["status"])["bytes"], json!(0), "no file has been fetched");
     attest(&a, "other", "scan", "pass");
-    // B has told A nothing and A nothing B: who pulls asks both.
+    // B has told A nothing and A nothing B: the puller asks both.
     pull(&c, &reference, &[&daemon_a, &daemon_b]).ok();
     let names: Vec<Value> = said(&c, &reference).iter().map(|it| it["petname"].clone()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
@@ -125,7 +125,7 @@ fn a_denylist_is_applied_to_what_is_pulled_and_served_until_the_user_says_otherw
     b.run(["trust", "subscribe", "watcher/warnings"]).ok();
     pull(&b, &bad, &[]).failed(6, "is on watcher/warnings: answers with adverts");
     pull(&b, &good, &[]).ok();
-    // It serves it no longer: C, who asks only B, gets the other one.
+    // It serves it no longer: C asks only B, and gets the other one.
     let only_b = |reference: &str| pull(&c, reference, &[&daemon_b]);
     daemon_a.stop();
     only_b(&good).ok();

@@ -1,4 +1,4 @@
-//! The stock verifier of OpenSSF Model Signing judges a pulled model by two files of ours.
+//! Tests that the stock verifier of OpenSSF Model Signing judges a pulled model by two files of ours.
 
 use std::fs;
 use std::path::Path;

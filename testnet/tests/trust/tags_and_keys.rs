@@ -1,4 +1,4 @@
-//! Tags that cannot be rolled back, and keys over time, between real nodes: what a peer, or a thief of the key, replays.
+//! Tests tags and keys over time, between real nodes: what a peer, or a thief of the key, replays is refused.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -178,7 +178,7 @@ fn fast_forward_is_bounded_and_a_floor_is_the_way_out() {
     }
     let beyond = steal(u64::MAX);
     pull(&Home::new("other"), &reference, &[&beyond]).failed(4, "number");
-    // Who has seen nothing yet cannot know better, until the publisher rotates the stolen key away.
+    // A node that has seen nothing yet cannot know better, until the publisher rotates the stolen key away.
     pull(&fresh, &reference, &[&highest]).ok();
     assert!(pulled_content(&fresh).contains("thief"));
     a.run(["key", "rotate", "me", "--floor", "2"]).ok();
@@ -284,7 +284,7 @@ fn keys_rotate_and_what_was_revoked_is_refused_everywhere() {
     assert_eq!(second["publisher"], first["publisher"], "the name stays");
     pull_with(&b, &reference, &[], &[]).ok();
     assert!(pulled_content(&b).contains("second"));
-    // Whoever has the old key moves nothing any more, whatever number it takes.
+    // The holder of the old key moves nothing any more, whatever number it takes.
     let thief = author.version("tale", "thief");
     let mut liars = Liars::default();
     for seq in [2, 3, 1000] {
@@ -330,10 +330,10 @@ fn a_delegate_speaks_for_some_models_and_a_hidden_record_lets_nobody_in() {
     pull(&c, &format!("{lab}/llama-1"), &from).failed(3, "none has it");
     a.run(["key", "delegate", "me", "llama-*", &friend, "--expires", "30"]).ok();
     let pulled = pull(&c, &format!("{lab}/llama-1"), &from).ok().json();
-    assert_eq!(pulled["publisher"], friend.as_str(), "who signed is said");
+    assert_eq!(pulled["publisher"], friend.as_str(), "the signer is reported");
     assert!(pulled["notes"].to_string().contains("speak for llama-*"), "{pulled}");
     pull(&c, &format!("{lab}/mistral"), &from).failed(3, "none has it");
-    // Once it was seen that the publisher has the tag itself, nobody brings in another one by hiding it.
+    // Once it was seen that the publisher has the tag itself, no delegate brings in another one by hiding it.
     publish(&a, "mine", "llama-1", &[]).ok();
     pull(&c, &format!("{lab}/llama-1"), &from).ok();
     assert!(pulled_content(&c).contains("mine"));
@@ -377,7 +377,7 @@ fn contains(bytes: &[u8], needle: &[u8]) -> bool {
 #[test]
 fn no_byte_of_a_key_is_in_logs_the_store_or_a_core() {
     let home = Home::new("A");
-    // A key whose bytes do not come up by chance.
+    // A key of bytes that do not come up by chance.
     let seed: Vec<u8> = (0..32).map(|it| (it * 37 + 11) as u8).collect();
     let key = ed25519_dalek::SigningKey::from_bytes(&seed[..].try_into().expect("32 bytes"));
     Author::of(key).give_key(home.path(), "me");
