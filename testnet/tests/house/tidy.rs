@@ -122,20 +122,22 @@ fn the_pure_parts_read_no_clock_no_file_and_no_chance() {
 }
 
 #[test]
-fn proto_reaches_nothing_that_does_io() {
+fn the_pure_crates_reach_nothing_that_does_io() {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let tree = Command::new(cargo)
-        .args(["tree", "--offline", "--package", "reg-proto", "--edges", "normal", "--prefix", "none"])
-        .current_dir(workspace())
-        .output()
-        .expect("cargo runs");
-    let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
-    assert!(tree.contains("sha2"), "{tree}");
-    for name in ["tokio", "libp2p", "sled", "hyper", "axum", "mio", "socket2", "reqwest", "rustix"] {
-        let reached = tree.lines().any(|line| {
-            line.split(' ').next().is_some_and(|it| it == name || it.starts_with(&format!("{name}-")))
-        });
-        assert!(!reached, "proto reaches {name}");
+    for package in ["reg-proto", "reg-transfer"] {
+        let tree = Command::new(&cargo)
+            .args(["tree", "--offline", "--package", package, "--edges", "normal", "--prefix", "none"])
+            .current_dir(workspace())
+            .output()
+            .expect("cargo runs");
+        let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
+        assert!(tree.contains("sha2"), "{tree}");
+        for name in ["tokio", "libp2p", "sled", "hyper", "axum", "mio", "socket2", "reqwest", "rustix"] {
+            let reached = tree.lines().any(|line| {
+                line.split(' ').next().is_some_and(|it| it == name || it.starts_with(&format!("{name}-")))
+            });
+            assert!(!reached, "{package} reaches {name}");
+        }
     }
 }
 
