@@ -8,14 +8,14 @@ use std::time::Duration;
 pub(super) struct Event {
     /// Microseconds from the beginning.
     pub(super) at: u64,
-    /// Who has caused it.
+    /// The node that has caused it.
     pub(super) from: u32,
-    /// Its how-many-eth deed it is, from 1.
+    /// Its number among the events that this node has caused, from 1.
     pub(super) order: u32,
     pub(super) what: What,
 }
 
-/// What happens. Neighbours are named by their places; `life` is that of who has asked.
+/// What happens. Neighbours are named by their places; `life` is the asker's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum What {
     /// A neighbour asks for pieces.

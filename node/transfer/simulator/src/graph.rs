@@ -1,4 +1,4 @@
-//! Who is connected to whom: random, nearly regular, with more neighbours inside a node's own zone.
+//! Connects the nodes: at random, nearly regularly, with more neighbours inside a node's own zone.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The simulator: the node's own scheduler in virtual time, for swarms of up to ten thousand.
+//! Simulates swarms of up to ten thousand nodes in virtual time, with the node's own scheduler and upload queue.
 //!
 //! Nothing here is random but by the plan's seed, and nothing waits: equal plans give equal traces, which the trace's hash
 //! shows. Invariants are checked at every step, and a broken one is a panic that names the seed.

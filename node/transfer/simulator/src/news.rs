@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::plan::Plan;
 
-/// Who lives, who listens, and what each holds.
+/// Which nodes live, which listen, and what each holds.
 ///
-/// Who has a piece already, or listens no more, need not be told of it. Whether that is seen at once or a moment later
-/// depends on the processors, and makes no difference: who is told looks at it again.
+/// A node that has a piece already, or listens no more, need not be told of it. Whether that is seen at once or a moment later
+/// depends on the processors, and makes no difference: a node that is told looks at it again.
 #[derive(Debug)]
 pub(super) struct News {
     words: usize,

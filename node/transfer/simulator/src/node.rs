@@ -11,7 +11,7 @@ use super::outcome::Trace;
 use super::plan::Manner;
 use super::uplink::Uplink;
 
-/// A neighbour: who it is, and which place this node has among its neighbours.
+/// A neighbour: which node it is, and which place this node has among its neighbours.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Edge {
     pub(super) node: u32,

@@ -17,7 +17,7 @@ impl Default for Trace {
 }
 
 impl Trace {
-    /// Notes what happens at a moment, and who has caused it as its how-many-eth deed.
+    /// Notes what happens at a moment: which node has caused it, and its number among the events of this node.
     pub(super) const fn note(&mut self, at: u64, from: u32, order: u32) {
         self.word(at);
         self.word((from as u64) << 32 | order as u64);
@@ -41,7 +41,7 @@ impl FromIterator<Self> for Trace {
 pub(super) struct Tally {
     /// When nodes had everything.
     pub(super) completed: Vec<u64>,
-    /// Pieces that nobody but the seed had when the window began.
+    /// Pieces that only the seed had when the window began.
     pub(super) first: Vec<PieceIndex>,
     pub(super) wasted: u64,
     pub(super) wrong: u64,

@@ -19,7 +19,7 @@ pub struct Plan {
     pub in_zone_percent: u32,
     /// Time that a piece takes out of a node and into one.
     pub piece_time: Duration,
-    /// Nodes, of a hundred, whose links are only a quarter as fast.
+    /// Nodes, of a hundred, with links that are only a quarter as fast.
     pub slow_percent: u32,
     /// Time between two nodes, one way.
     pub delay: Duration,
@@ -95,7 +95,7 @@ impl Plan {
         node % self.zones
     }
 
-    /// Returns the time below which nobody can have brought the blob to every node, for equal links: the seed needs M
+    /// Returns the time below which no plan can have brought the blob to every node, for equal links: the seed needs M
     /// piece times to send M pieces, and the last of them must still be doubled from one node to all.
     pub fn bound(&self) -> Duration {
         let doublings = self.nodes.next_power_of_two().ilog2();

@@ -18,7 +18,7 @@ use super::uplink::Waiting;
 /// Windows after which every node is told the time.
 const TOLD_EVERY: u64 = 12;
 
-/// The blob that everybody wants.
+/// The blob that every node wants.
 pub(super) const BLOB: Digest = Digest::from_bytes([7; 32]);
 
 /// What is the same for all nodes during a window.

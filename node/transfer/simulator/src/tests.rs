@@ -1,4 +1,4 @@
-//! The scheduler in swarms that are simulated: near the lower bound, among bad peers, in zones, equal for equal seeds.
+//! Tests the scheduler in simulated swarms: near the lower bound, among bad peers, in zones, equal for equal seeds.
 //!
 //! Small by default; `REG_FULL=1` runs the sizes of docs/performance.md, for which `cargo simulate` is the quicker way.
 
@@ -41,7 +41,7 @@ fn churn_and_liars_only_slow_a_swarm_down() {
     let plan = |seed| Plan { churn_percent: 5, ..Plan::new(seed, nodes, pieces, degree).with_liars(10) };
     for (seed, outcome) in outcomes(2, 20, plan) {
         assert!(outcome.last() <= most, "seed {seed}: {:.3} of the bound", outcome.last());
-        assert!(outcome.wrong > 0, "seed {seed}: nobody met a liar");
+        assert!(outcome.wrong > 0, "seed {seed}: no node met a liar");
     }
 }
 

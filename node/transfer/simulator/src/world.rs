@@ -1,8 +1,8 @@
-//! The world: time, and who comes and goes.
+//! The world: time, and which nodes come and go.
 //!
 //! Nothing that a node does is felt by another in less than the delay between them. So the nodes are dealt out to the
 //! processors, each of which takes its own through a window of one delay, one node after another, and hands over what that
-//! causes at others; who comes or goes does so between two windows. Which processor has a node makes no difference to it.
+//! causes at others; a node comes or goes between two windows. Which processor has a node makes no difference to it.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ const NODES_IN_A_PART_MIN: usize = 500;
 /// A simulation that takes this many times the bound has come to a standstill.
 const STANDSTILL: u32 = 40;
 
-/// Who comes or goes.
+/// A node comes or goes.
 #[derive(Debug, Clone, Copy)]
 enum Change {
     Leaves,
@@ -117,7 +117,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Everybody meets, and says what it holds, or what it wants to be taken for.
+    /// Connects every node with its neighbours, which say what they hold, or what they claim to hold.
     fn connect(&mut self) {
         let neighbours = graph::neighbours(self.plan, &mut self.chance);
         for (one, others) in (0u32..).zip(&neighbours) {
@@ -146,7 +146,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Begins to fetch: what is here is not asked for, and everybody around says what it holds.
+    /// Begins to fetch: what is here is not asked for, and every neighbour says what it holds.
     fn start(&mut self, id: u32) {
         if !self.nodes[id as usize].fetches() {
             return;
@@ -237,7 +237,7 @@ impl<'a> World<'a> {
         self.outcome.count(tally);
     }
 
-    /// Lets those come and go whose time it is.
+    /// Lets the nodes come and go that are due.
     fn change(&mut self) {
         while let Some(change) = self.changes.first_entry().filter(|change| change.key().0 <= self.now) {
             let (_, node) = *change.key();
@@ -285,7 +285,7 @@ impl<'a> World<'a> {
 mod tests {
     use super::*;
 
-    /// Who comes and goes, lies, or dies is seen alike by all, whoever has them.
+    /// Nodes come and go, lie and die at the same moments, whichever processor has them.
     #[test]
     fn on_how_many_processors_it_runs_makes_no_difference() {
         let (seed_dies_after, seed_returns) = (Some(30), true);

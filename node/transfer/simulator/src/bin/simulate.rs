@@ -34,7 +34,7 @@ struct Args {
     /// Nodes of a hundred that send wrong bytes
     #[arg(long, default_value_t = 0)]
     liars: u32,
-    /// Nodes of a hundred whose links are a quarter as fast
+    /// Nodes of a hundred with links that are a quarter as fast
     #[arg(long, default_value_t = 0)]
     slow: u32,
     /// The first seed
