@@ -78,7 +78,8 @@ mod tests {
     #[test]
     fn a_test_that_is_alone_waits_for_homes_and_homes_wait_for_it() {
         let home = count();
-        let (tell, told) = std::sync::mpsc::channel();
+        // Two are told.
+        let (tell, told) = std::sync::mpsc::sync_channel(2);
         let first = tell.clone();
         let waits = Builder::new().name("alone".to_owned()).spawn(move || {
             let alone = alone();
