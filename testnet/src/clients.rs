@@ -12,7 +12,7 @@ use std::process::Command;
 use thiserror::Error;
 
 use crate::model::cache_dir;
-use crate::skip;
+use crate::process::left_out;
 
 /// Hugging Face's own client and what loads models with it, without PyTorch.
 pub const HUGGING_FACE: [&str; 4] =
@@ -133,14 +133,11 @@ pub fn faketime() -> Result<PathBuf, ClientError> {
     })
 }
 
-/// How to try tests that were left out for want of a registry.
-const HOW_ONLINE: &str = "run the test with a network and without REG_TEST_OFFLINE";
-
 /// Tells whether tests that need a client are left out: there is no registry, and `REG_TEST_OFFLINE` says so.
 pub fn is_left_out<T>(client: &Result<T, ClientError>) -> bool {
     match client {
         Err(error) if std::env::var_os("REG_TEST_OFFLINE").is_some() => {
-            skip::not_tried("a test with a real client", &error.to_string(), HOW_ONLINE);
+            left_out("a test with a real client", &error.to_string(), "unset REG_TEST_OFFLINE");
             true
         }
         _ => false,

@@ -5,7 +5,6 @@
 pub mod process;
 
 pub mod alone;
-pub mod skip;
 
 pub mod model;
 pub mod tree;

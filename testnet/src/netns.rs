@@ -13,8 +13,6 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::skip;
-
 /// Every namespace of ours begins so, with the process's id and a number after it.
 const PREFIX: &str = "regnet";
 
@@ -42,19 +40,21 @@ pub struct Machine {
     pub ip: Ipv4Addr,
 }
 
-/// How to try tests that were skipped for want of namespaces.
-const HOW: &str = "run `cargo test -p reg-testnet --test network` as root, with iproute2 and nftables";
-
-/// Tells whether a test that needs a world is left out because none can be made here; says so, and what was not tried.
-pub fn is_left_out(what: &str) -> bool {
+/// Returns why no world can be made here, `None` where one can. Asked once for all tests of a process.
+pub fn lacking() -> Option<String> {
     static LACKING: LazyLock<Option<String>> = LazyLock::new(what_lacks);
-    if let Some(why) = LACKING.as_ref() {
-        skip::not_tried(what, why, HOW);
-    }
-    LACKING.is_some()
+    LACKING.clone()
 }
 
-/// Returns why no world can be made here, `None` where one can.
+/// Tells whether no world can be made here, and says that `what` is left out for that.
+pub fn is_left_out(what: &str) -> bool {
+    let lacking = lacking();
+    if let Some(why) = &lacking {
+        crate::process::left_out(what, why, "run the tests as root, with iproute2 and nftables");
+    }
+    lacking.is_some()
+}
+
 fn what_lacks() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("namespaces need root".into());

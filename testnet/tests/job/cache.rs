@@ -4,8 +4,8 @@
 use std::process::Command;
 
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home};
-use reg_testnet::{skip, tree};
+use reg_testnet::process::{Daemon, Home, left_out};
+use reg_testnet::tree;
 
 const MIB: u64 = 1 << 20;
 
@@ -52,8 +52,7 @@ fn a_full_disk_is_exit_code_7_and_the_pull_goes_on_after_room_is_made() {
         Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(mount.path()).status()
     };
     if !tmpfs("24m", "").is_ok_and(|status| status.success()) {
-        let how = "run `cargo test -p reg-testnet --test job cache::` as root";
-        skip::not_tried("a full disk", "a tmpfs cannot be mounted here, which needs root", how);
+        left_out("a full disk", "a tmpfs cannot be mounted here", "run the tests as root");
         return;
     }
     let unmount = Unmount(mount.path().to_owned());

@@ -30,7 +30,7 @@ fn bound(bytes: u64, pullers: u32) -> f64 {
 
 #[test]
 fn one_seed_fills_many_in_about_the_time_that_its_uplink_takes() {
-    if netns::is_left_out("one seed with a slow uplink and many pullers") {
+    if netns::is_left_out("a swarm over shaped uplinks") {
         return;
     }
     let (pullers, bytes) = if is_full() { (8, 256 * MIB) } else { (4, 32 * MIB) };

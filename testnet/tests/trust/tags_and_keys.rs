@@ -8,8 +8,7 @@ use reg_proto::limits::{SEQ_JUMP_MAX, SEQ_MAX};
 use reg_proto::tag::TagRecord;
 use reg_testnet::author::{Author, ISSUED, Version};
 use reg_testnet::evil::Liars;
-use reg_testnet::process::{Daemon, Home, Ran, is_full, text, until};
-use reg_testnet::skip;
+use reg_testnet::process::{Daemon, Home, Ran, is_full, left_out, text, until};
 use serde_json::Value;
 
 fn pull(home: &Home, reference: &str, from: &[&str]) -> Ran {
@@ -416,8 +415,8 @@ fn no_byte_of_a_key_is_in_logs_the_store_or_a_core() {
     let mut sleep = std::process::Command::new("sleep");
     crash(&mut sleep.arg("1000").current_dir(other.path()).spawn().expect("it starts"));
     if cores(other.path()) == 0 {
-        let how = "run the test with `sysctl kernel.core_pattern=core`";
-        skip::not_tried("that a crash leaves no core", "this system leaves none of any process", how);
+        let how = "set kernel.core_pattern to core by sysctl";
+        left_out("that a crash leaves no core", "this system leaves none of any process", how);
     }
     let mut all = Vec::new();
     files(home.path(), &mut all);
@@ -425,7 +424,7 @@ fn no_byte_of_a_key_is_in_logs_the_store_or_a_core() {
     println!("{} files looked through, a core among them: {has_core}", all.len());
     if !has_core {
         let (what, why) = ("a search for keys in a core", "gcore is not here, or may not take one");
-        skip::not_tried(what, why, "install gdb and run the test as root");
+        left_out(what, why, "install gdb and run the tests as root");
     }
     let publisher = needles(&seed);
     let pem = std::fs::read(home.path().join("keys/me.pem")).expect("the key");
