@@ -1,7 +1,8 @@
-//! The node as a library: what a `reg` daemon is made of, from the pure scheduler up to the HTTP gateways.
+//! The node as a library: what a `reg` daemon is made of, from its store and its network up to the HTTP gateways.
 //!
 //! Modules depend downwards only: `daemon` puts all together, `gateway` → `registry` → {`net`, `store`,
-//! `endpoint`, `webseed`, `transfer`} → [`reg_proto`]. `net`, `store`, `endpoint` and `transfer` never name each other; `webseed` asks `net`
+//! `endpoint`, `webseed`, [`reg_transfer`]} → [`reg_proto`]. `net`, `store` and `endpoint` never name each other; `webseed`
+//! asks `net`
 //! which addresses are private.
 
 pub mod daemon;
@@ -13,5 +14,4 @@ pub mod registry;
 pub mod endpoint;
 pub mod net;
 pub mod store;
-pub mod transfer;
 pub mod webseed;

@@ -19,76 +19,27 @@ pub mod upstream;
 mod deadline;
 mod limits;
 
-use crate::registry::import::ImportRepositoryError;
-use crate::registry::import::UploadError;
-use crate::registry::import::hf_cache::AdoptError;
-use crate::registry::local::CatalogueError;
-use crate::registry::local::LogError;
-use crate::registry::local::SubscribeError;
-use crate::registry::local::TagLog;
-use crate::registry::publish::AttestError;
-use crate::registry::publish::PublishError;
-use crate::registry::publish::PushError;
-use crate::registry::publish::Pushed;
-use crate::registry::publish::Signatory;
-use crate::registry::publish::VowsError;
-use crate::registry::pull::PullError;
-use crate::registry::pull::VerifyError;
-use crate::registry::read::AdmitError;
-use crate::registry::read::BlobReader;
-use crate::registry::read::ReaderError;
-use crate::registry::resolve::ModelView;
-use crate::registry::resolve::Revision;
-use crate::registry::resolve::ViewError;
-use crate::registry::trust::RawRule;
-use bytes::Bytes;
-use reg_api::declarations::Vows;
-use reg_api::declarations::VowsTaken;
-use reg_api::prepared::Prepared;
-use reg_api::prepared::Signed;
-use reg_api::report::AttestationInfo;
-use reg_api::report::Collected;
-use reg_api::report::FileInfo;
-use reg_api::report::ImportedRepository;
-use reg_api::report::ModelInfo;
-use reg_api::report::ModelSummary;
-use reg_api::report::Paused;
-use reg_api::report::PeerReport;
-use reg_api::report::Planned;
-use reg_api::report::Published;
-use reg_api::report::PublisherReport;
-use reg_api::report::Pulled;
-use reg_api::report::Status;
-use reg_api::report::TrustEntry;
-use reg_api::report::TrustReport;
-use reg_api::report::Verified;
-use reg_api::reporter::Reporter;
-use reg_api::request::AttestRequest;
-use reg_api::request::HubCache;
-use reg_api::request::ImportRequest;
-use reg_api::request::PublishRequest;
-use reg_api::request::PullRequest;
-use reg_api::request::VerifyRequest;
-use reg_proto::content::metadata::Metadata;
-use reg_proto::descriptor::Descriptor;
-use reg_proto::digest::Digest;
-use reg_proto::manifest::ModelFile;
-use reg_proto::name::ModelName;
-use reg_proto::name::Petname;
-use reg_proto::name::Publisher;
-use reg_proto::name::PublisherId;
-use reg_proto::name::Reference;
-use reg_proto::name::Tag;
-use reg_proto::piece::BlobLayout;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use reg_api::declarations::{Vows, VowsTaken};
+use reg_api::prepared::{Prepared, Signed};
+use reg_api::report::{
+    AttestationInfo, Collected, FileInfo, ImportedRepository, ModelInfo, ModelSummary, Paused, PeerReport,
+    Planned, Published, PublisherReport, Pulled, Status, TrustEntry, TrustReport, Verified,
+};
+use reg_api::reporter::Reporter;
+use reg_api::request::{AttestRequest, HubCache, ImportRequest, PublishRequest, PullRequest, VerifyRequest};
 use reg_api::web_seed::WebSeed;
+use reg_proto::content::metadata::Metadata;
+use reg_proto::descriptor::Descriptor;
+use reg_proto::digest::Digest;
+use reg_proto::manifest::ModelFile;
+use reg_proto::name::{ModelName, Petname, Publisher, PublisherId, Reference, Tag};
+use reg_proto::piece::BlobLayout;
 use tokio::task::JoinSet;
-
-use crate::net::{Inbound, Network};
-use crate::store::Store;
 
 use self::announce::{News, seed_all};
 use self::fetch::{Fetching, TransferLimits, UpLimit, Zone};
@@ -102,6 +53,16 @@ use self::resolve::Resolver;
 use self::serve::{Serving, be_courteous, serve_all};
 use self::trust::{Sharing, SharingRules, Trust, TrustError, TrustFile};
 use self::upstream::{Upstream, UpstreamUnusable};
+use crate::net::{Inbound, Network};
+use crate::registry::import::hf_cache::AdoptError;
+use crate::registry::import::{ImportRepositoryError, UploadError};
+use crate::registry::local::{CatalogueError, LogError, SubscribeError, TagLog};
+use crate::registry::publish::{AttestError, PublishError, PushError, Pushed, Signatory, VowsError};
+use crate::registry::pull::{PullError, VerifyError};
+use crate::registry::read::{AdmitError, BlobReader, ReaderError};
+use crate::registry::resolve::{ModelView, Revision, ViewError};
+use crate::registry::trust::RawRule;
+use crate::store::Store;
 
 /// What a registry is made of.
 #[derive(Debug)]

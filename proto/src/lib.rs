@@ -1,7 +1,7 @@
 //! Everything that is named, hashed, signed or sent between nodes.
 //!
 //! This crate is pure: bytes, time and chance are arguments. It opens no file, reads no clock, rolls no dice,
-//! and reaches neither tokio, libp2p nor sled (`testnet/tests/tidy.rs` checks it).
+//! and reaches neither tokio, libp2p nor sled (`testnet/tests/house/tidy.rs` checks it).
 
 pub mod limits;
 

@@ -4,6 +4,8 @@
 
 pub mod process;
 
+pub mod alone;
+
 pub mod model;
 pub mod tree;
 
@@ -21,5 +23,3 @@ pub mod sybil;
 
 pub mod delay;
 pub mod netns;
-
-pub mod sim;

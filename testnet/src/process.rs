@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::alone;
 use crate::netns::Machine;
 
 /// How long a daemon may take until it is ready, on a machine that is busy.
@@ -60,16 +61,18 @@ pub struct Home {
     name: String,
     /// Where its processes run, if not on this machine itself.
     machine: Option<Machine>,
+    _counted: alone::Counted,
 }
 
 impl Home {
-    /// Makes a home; `name` is shown when something goes wrong.
+    /// Makes a home; `name` is shown when something goes wrong. Waits while another test is [`alone`].
     ///
     /// # Panics
     /// There is no room for it.
     pub fn new(name: &str) -> Self {
+        let counted = alone::count();
         let dir = tempfile::Builder::new().prefix("reg-").tempdir().expect("a temporary folder");
-        Self { dir, name: name.to_owned(), machine: None }
+        Self { dir, name: name.to_owned(), machine: None, _counted: counted }
     }
 
     /// Makes a home whose processes run on `machine`.
@@ -453,6 +456,12 @@ pub fn cpu_seconds(pid: u32) -> Option<f64> {
 /// It is none.
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+/// Says what is not tried here, why, and how to try it: past the harness, which shows nothing of tests that pass.
+pub fn left_out(what: &str, why: &str, how: &str) {
+    let line = format!("SKIPPED: {what}: {why}; to try it, {how}\n");
+    let _closed_is_fine = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// Tells whether the whole of the long tests is asked for (`REG_FULL=1`).

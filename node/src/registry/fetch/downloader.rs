@@ -15,6 +15,7 @@ use reg_proto::peer::PeerId;
 use reg_proto::piece::PieceIndex;
 use reg_proto::states::PieceStates;
 use reg_proto::wire::{Frame, Held, Rejection};
+use reg_transfer::{Input, Nearness, Output, RequestId, Scheduler};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -38,7 +39,6 @@ use crate::registry::limits::{
 };
 use crate::registry::resolve::{Bans, Finder, Search};
 use crate::store::{Partial, WritePieceError};
-use crate::transfer::{self, Input, Nearness, Output, RequestId, Scheduler};
 
 /// Why a download ends without its blobs. What was fetched stays, and is not fetched again.
 #[derive(Debug, Error)]
@@ -153,8 +153,10 @@ impl<'a> Downloader<'a> {
             let (layout, have) = (partial.states().layout(), partial.have());
             total += layout.size();
             done += have.iter().map(|piece| layout.piece_len(piece) as u64).sum::<u64>();
-            scheduler
-                .handle(transfer::Instant::default(), Input::Want { blob: partial.digest(), stored: have });
+            scheduler.handle(
+                reg_transfer::Instant::default(),
+                Input::Want { blob: partial.digest(), stored: have },
+            );
         }
         let now = Instant::now();
         let states_max =
@@ -289,8 +291,8 @@ impl<'a> Downloader<'a> {
         }
     }
 
-    fn now(&self) -> transfer::Instant {
-        transfer::Instant::after_start(self.start.elapsed())
+    fn now(&self) -> reg_transfer::Instant {
+        reg_transfer::Instant::after_start(self.start.elapsed())
     }
 
     pub fn feed(&mut self, input: Input<SourceId>) {

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use reg_proto::wire::Frame;
+use reg_transfer::{LaneFacts, lanes_wanted};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -16,7 +17,6 @@ use super::event::{Answer, Deliver, SourceEvent};
 use super::traffic::Way;
 use crate::net::{LANES_PER_PEER_MAX, LaneEnd, LaneReader, Network, Pace, Received};
 use crate::registry::limits::{LANE_ANSWER_TIMEOUT, LANE_LOOK, LANE_TRIES_MAX, LANE_TRY_AGAIN};
-use crate::transfer::{LaneFacts, lanes_wanted};
 
 /// A lane and its thread; dropping it ends both.
 #[derive(Debug)]

@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use reg_proto::peer::{Address, PeerId};
+use reg_transfer::Nearness;
 use thiserror::Error;
 
 use crate::net::Network;
-use crate::transfer::Nearness;
 
 /// Which peers are near: those in subnets that the user has named; all in private networks where none were.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use reg_proto::digest::Digest;
 use reg_proto::peer::PeerId;
 use reg_proto::wire::Frame;
+use reg_transfer::Nearness;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -15,7 +16,6 @@ use super::peer_source::Source;
 use crate::net::{Network, OpenStreamError};
 use crate::registry::limits::RELAY_LOOK_ANEW;
 use crate::registry::resolve::{Finder, Search};
-use crate::transfer::Nearness;
 
 /// Peers that are dialled, and those that pieces are fetched from.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::transfer::{Instant, TokenBucket};
+use reg_transfer::{Instant, TokenBucket};
 
 /// How fast a node sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

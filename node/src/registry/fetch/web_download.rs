@@ -6,13 +6,13 @@ use std::time::Duration;
 use reg_api::reporter::Reporter;
 use reg_proto::digest::Digest;
 use reg_proto::piece::{PieceIndex, PieceSet};
+use reg_transfer::{Input, Nearness, RequestId};
 use tracing::{info, warn};
 
 use super::downloader::{DownloadError, Downloader};
 use super::event::{SourceId, WebId, WebNews};
 use super::web_server::{Order, Sink};
 use crate::registry::limits::{WEB_HEAD_START, WEB_PATIENCE, WEB_WAIT_MAX};
-use crate::transfer::{Input, Nearness, RequestId};
 
 impl Downloader<'_> {
     /// Begins to ask web seeds once peers have had their time, or at once where there is none.

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use reg_proto::digest::Digest;
 use reg_proto::wire::Rejection;
+use reg_transfer::Turn;
 
 use super::queue::Place;
 use crate::registry::serve::Serving;
 use crate::store::{BlobFile, Partial, ReadError};
-use crate::transfer::Turn;
 
 /// Blob files one stream or lane keeps open: a sharded model's files are asked for one after another.
 const OPEN_BLOBS_MAX: usize = 8;

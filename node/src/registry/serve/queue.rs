@@ -5,10 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reg_proto::peer::PeerId;
+use reg_transfer::{Asked, Instant, Line, SLOT_HOLD, TokenBucket, Turn, Uplink, slots_at};
 use tokio::sync::Notify;
 use tokio::time::timeout;
-
-use crate::transfer::{Asked, Instant, Line, SLOT_HOLD, TokenBucket, Turn, Uplink, slots_at};
 
 /// Which piece is sent next, and when.
 #[derive(Debug)]
@@ -312,9 +311,9 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use reg_proto::digest::Digest;
+    use reg_transfer::UPLOAD_SLOTS;
 
     use super::*;
-    use crate::transfer::UPLOAD_SLOTS;
 
     fn place(turns: &Arc<Turns>, n: u8) -> Place {
         turns.join(PeerId::from_public_key([n; 32]))

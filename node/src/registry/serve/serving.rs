@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reg_proto::peer::PeerId;
+use reg_transfer::Courtesy;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tracing::debug;
@@ -12,7 +13,6 @@ use super::queue::Turns;
 use super::{Serving, answer, stream};
 use crate::net::{Inbound, InboundStream, PeerEvent};
 use crate::registry::limits::{ANSWERS_AT_ONCE, COURTESY_LOOK, STREAMS_PER_PEER_MAX};
-use crate::transfer::Courtesy;
 
 impl Serving {
     /// Returns the turns in which a peer is served.
@@ -109,7 +109,7 @@ pub async fn be_courteous(serving: Arc<Serving>) {
         let far = peers.into_iter().filter(|it| !it.near);
         let round_trips: Vec<(PeerId, Duration)> =
             far.filter_map(|it| Some((it.peer, Duration::from_millis(it.rtt_ms?)))).collect();
-        let now = crate::transfer::Instant::after_start(start.elapsed());
+        let now = reg_transfer::Instant::after_start(start.elapsed());
         let sent = serving.far.take_sent() / COURTESY_LOOK.as_secs();
         serving.far.set_rate(courtesy.look(now, sent, &round_trips));
     }

@@ -12,6 +12,7 @@ use reg_proto::limits::{BLOBS_FOLLOWED_MAX, REQUEST_PIECES_MAX, REQUESTS_WAITING
 use reg_proto::peer::PeerId;
 use reg_proto::piece::{BlobLayout, PieceIndex, PieceSet};
 use reg_proto::wire::{Frame, Held, Rejection};
+use reg_transfer::{Asked, Turn};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -25,7 +26,6 @@ use crate::registry::fetch::Way;
 use crate::registry::limits::{LANE_ANSWER_TIMEOUT, LANE_ANSWERS_MAX, NEWS_INTERVAL, PAUSED_RETRY_MS};
 use crate::registry::serve::Serving;
 use crate::store::{Partial, ReadError};
-use crate::transfer::{Asked, Turn};
 
 /// Frames read and not yet answered: what a stream may have waiting, and its small frames.
 const FRAMES_WAITING_MAX: usize = REQUESTS_WAITING_MAX + BLOBS_FOLLOWED_MAX;

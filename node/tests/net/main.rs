@@ -1,0 +1,5 @@
+//! The network handle and its lanes, between real nodes in one process.
+
+mod network;
+
+mod lanes;

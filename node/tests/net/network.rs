@@ -1,0 +1,173 @@
+//! Tests what the handle of the network promises, seen from both ends: real networks in one process, on loopback.
+
+use std::time::Duration;
+
+use reg_node::net::{
+    DhtMode, Inbound, InboundRequest, InboundStream, NatConfig, Network, NetworkConfig, SwarmConfig, Verdict,
+};
+use reg_proto::announcement::{Announcement, Holder};
+use reg_proto::bounded::Bounded;
+use reg_proto::dht::DhtKey;
+use reg_proto::digest::Digest;
+use reg_proto::wire::{Frame, Request, Response};
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn config(seed: u8, listen: &str) -> NetworkConfig {
+    NetworkConfig {
+        seed: [seed; 32],
+        listen: vec![listen.parse().expect("an address")],
+        bootstrap: Vec::new(),
+        mdns: false,
+        dht: DhtMode::Server,
+        gossip: true,
+        nat: NatConfig::default(),
+        lanes: true,
+        swarm: SwarmConfig::default(),
+    }
+}
+
+async fn node(seed: u8, bootstrap: &[&Network]) -> (Network, Inbound) {
+    node_with(DhtMode::Server, seed, bootstrap).await
+}
+
+async fn node_with(dht: DhtMode, seed: u8, bootstrap: &[&Network]) -> (Network, Inbound) {
+    let mut config = NetworkConfig { dht, ..config(seed, "/ip4/127.0.0.1/tcp/0") };
+    for peer in bootstrap {
+        config.bootstrap.extend(peer.listen_addresses().await);
+    }
+    Network::start(config).await.expect("a node starts")
+}
+
+/// Answers every question with "not found", so that asking shows which node is reached.
+fn answer(mut inbound: Inbound) {
+    tokio::spawn(async move {
+        while let Some(InboundRequest { reply, .. }) = inbound.requests.recv().await {
+            reply.send(Response::NotFound);
+        }
+    });
+}
+
+async fn exchange(listen: &str) {
+    let (server, inbound) = Network::start(config(1, listen)).await.expect("a node starts");
+    let (client, _inbound) = Network::start(config(2, listen)).await.expect("a node starts");
+    let Inbound { mut requests, mut streams, .. } = inbound;
+    tokio::spawn(async move {
+        while let Some(InboundRequest { reply, .. }) = requests.recv().await {
+            reply.send(Response::Document { bytes: vec![7; 4 << 20] });
+        }
+    });
+    tokio::spawn(async move {
+        while let Some(InboundStream { mut reader, mut writer, .. }) = streams.recv().await {
+            while let Ok(Some(Frame::Request { id, first, count, .. })) = reader.next().await {
+                let piece = vec![id as u8; 1 << 20];
+                for step in 0..count {
+                    writer.send_piece(id, first + step, &piece).await.expect("the puller reads");
+                }
+            }
+        }
+    });
+    let address = server.listen_addresses().await.remove(0);
+    let peer = timeout(PATIENCE, client.connect(&address)).await.expect("in time").expect("connected");
+    assert_eq!(peer, server.peer_id());
+    let document =
+        client.ask(peer, Request::GetDocument { digest: Digest::of(b"") }).await.expect("answered");
+    assert_eq!(document, Response::Document { bytes: vec![7; 4 << 20] });
+    let (mut reader, mut writer) = client.open_stream(peer).await.expect("a stream");
+    for id in 0..4 {
+        writer.send(&Frame::Request { id, blob: Digest::of(b""), first: 0, count: 16 }).await.expect("sent");
+    }
+    for n in 0..64u32 {
+        let frame = timeout(PATIENCE, reader.next()).await.expect("in time").expect("a frame");
+        let Some(Frame::Piece { id, piece, bytes }) = frame else { panic!("{frame:?}") };
+        assert_eq!((id, piece, bytes.len()), (n / 16, n % 16, 1 << 20));
+        assert!(bytes.iter().all(|byte| *byte == id as u8));
+    }
+    let info = client.peers().await.remove(0);
+    assert_eq!(info.peer, peer);
+    client.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_and_pieces_over_tcp() {
+    exchange("/ip4/127.0.0.1/tcp/0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_and_pieces_over_quic() {
+    exchange("/ip4/127.0.0.1/udp/0/quic-v1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_say_what_happened() {
+    let (one, _inbound) = node(1, &[]).await;
+    assert!(one.connect(&"/ip4/127.0.0.1/tcp/1".parse().expect("an address")).await.is_err());
+    let own = one.listen_addresses().await.remove(0);
+    assert!(one.connect(&own).await.is_err());
+    let stranger = reg_proto::peer::PeerId::from_public_key([9; 32]);
+    assert!(one.ask(stranger, Request::GetHeads { after: None }).await.is_err());
+    assert!(one.open_stream(stranger).await.is_err());
+    let offline = Network::offline(one.peer_id());
+    assert!(offline.ask(stranger, Request::GetHeads { after: None }).await.is_err());
+    assert!(offline.connected().await.is_empty());
+    let taken = NetworkConfig { listen: vec![own], ..config(3, "/ip4/127.0.0.1/tcp/0") };
+    assert!(Network::start(taken).await.is_err(), "a port that is taken is an error at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_finds_a_provider_through_a_node_that_holds_nothing() {
+    let (known, inbound) = node(100, &[]).await;
+    answer(inbound);
+    let mut others = Vec::new();
+    for seed in 1..19 {
+        let (other, inbound) = node(seed, &[&known]).await;
+        answer(inbound);
+        others.push(other);
+    }
+    let key = DhtKey::manifest(&Digest::of(b"model"));
+    others[7].provide(key).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (stranger, _inbound) = node(99, &[&known]).await;
+    let search = async {
+        loop {
+            let mut providers = stranger.providers(key).await;
+            if let Some(peer) = providers.recv().await {
+                return peer;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let provider = timeout(PATIENCE, search).await.expect("found in time");
+    assert_eq!(provider, others[7].peer_id());
+    let answer =
+        stranger.ask(provider, Request::GetHeads { after: None }).await.expect("the provider is reached");
+    assert_eq!(answer, Response::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_announcement_travels_only_as_far_as_it_is_accepted() {
+    // Without the DHT no node learns of others: the three are connected in a line.
+    let (first, first_inbound) = node_with(DhtMode::Off, 1, &[]).await;
+    let (middle, mut middle_inbound) = node_with(DhtMode::Off, 2, &[&first]).await;
+    let (last, mut last_inbound) = node_with(DhtMode::Off, 3, &[&middle]).await;
+    answer(first_inbound);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let announcement = |tag: &str| Announcement {
+        tag: Some(tag.to_owned()),
+        key_documents: Bounded::empty(),
+        holder: Holder { peer: first.peer_id(), addresses: Bounded::empty() },
+        contradicted_by: None,
+        revocations: Bounded::empty(),
+    };
+    for (tag, verdict) in [("bad", Verdict::Reject), ("good", Verdict::Accept)] {
+        first.announce(announcement(tag)).await;
+        let heard =
+            timeout(PATIENCE, middle_inbound.announcements.recv()).await.expect("in time").expect("heard");
+        assert_eq!(heard.announcement.tag.as_deref(), Some(tag));
+        heard.verdict.send(verdict);
+    }
+    let heard = timeout(PATIENCE, last_inbound.announcements.recv()).await.expect("in time").expect("heard");
+    assert_eq!(heard.announcement.tag.as_deref(), Some("good"), "what was rejected has not travelled");
+    drop((middle, last));
+}

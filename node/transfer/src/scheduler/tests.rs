@@ -1,0 +1,205 @@
+//! Laws of the scheduler, against peers that serve, stall, refuse, lie and leave, in virtual time.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{PIECES_IN_FLIGHT_PER_PEER, UNIT_PIECES};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn peer(n: u8) -> PeerId {
+    PeerId::from_public_key([n; 32])
+}
+
+fn blob(n: u8) -> Digest {
+    Digest::from_bytes([n; 32])
+}
+
+/// What a simulated peer does with a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Manner {
+    Serves,
+    Stalls,
+    Corrupts,
+    Rejects,
+    Busy,
+    Leaves,
+}
+
+/// Runs to the end in virtual time and returns how often each piece was stored.
+fn run(pieces: u32, manners: &[Manner]) -> Vec<u32> {
+    let mut scheduler = Scheduler::new(1);
+    let mut now = Instant::default();
+    let mut stored = vec![0; pieces as usize];
+    scheduler.handle(now, Input::Want { blob: blob(0), stored: PieceSet::new(pieces) });
+    for id in (0u8..).take(manners.len()) {
+        let pieces = PieceSet::full(pieces);
+        scheduler.handle(now, Input::PeerHolds { peer: peer(id), blob: blob(0), pieces });
+    }
+    for _step in 0..10_000 {
+        let mut answers = Vec::new();
+        let mut in_flight: BTreeSet<(PeerId, u32)> = BTreeSet::new();
+        while let Some(output) = scheduler.poll_output() {
+            match output {
+                Output::Complete { .. } => return stored,
+                Output::Cancel { .. } => {}
+                Output::Request { request, peer, first, count, .. } => {
+                    assert!((1..=UNIT_PIECES).contains(&count));
+                    for step in 0..count {
+                        assert!(in_flight.insert((peer, first.get() + step)), "asked twice");
+                    }
+                    answers.push((request, peer, first, count));
+                }
+            }
+        }
+        assert!(scheduler.peers.iter().flatten().all(|it| it.in_flight <= PIECES_IN_FLIGHT_PER_PEER));
+        for (request, to, first, count) in answers {
+            let manner = manners[usize::from(to.public_key()[0])];
+            for step in 0..count {
+                let piece = PieceSet::new(pieces).piece(first.get() + step).unwrap();
+                match manner {
+                    Manner::Serves => {
+                        stored[piece.get() as usize] += u32::from(scheduler.is_owed(request, piece));
+                        scheduler.handle(now, Input::Stored { request, piece });
+                    }
+                    Manner::Corrupts => scheduler.handle(now, Input::Failed { request, piece }),
+                    Manner::Stalls => {}
+                    Manner::Rejects => scheduler.handle(now, Input::Rejected { request, busy: None }),
+                    Manner::Busy => scheduler.handle(now, Input::Rejected { request, busy: Some(SECOND) }),
+                    Manner::Leaves => scheduler.handle(now, Input::PeerLeft { peer: to }),
+                }
+            }
+        }
+        now = now + SECOND;
+        scheduler.handle(now, Input::Tick);
+    }
+    panic!("not complete: {scheduler:?}");
+}
+
+proptest! {
+    #[test]
+    fn one_good_peer_is_enough(pieces in 1u32..200, bad in prop::collection::vec(0usize..5, 0..7), at in 0usize..8) {
+        let kinds = [Manner::Stalls, Manner::Corrupts, Manner::Rejects, Manner::Busy, Manner::Leaves];
+        let mut manners: Vec<Manner> = bad.into_iter().map(|kind| kinds[kind]).collect();
+        manners.insert(at.min(manners.len()), Manner::Serves);
+        prop_assert_eq!(run(pieces, &manners), vec![1; pieces as usize]);
+    }
+}
+
+#[test]
+fn a_resumed_blob_asks_only_for_what_is_missing() {
+    let mut scheduler = Scheduler::new(1);
+    let mut stored = PieceSet::full(10);
+    stored.remove(stored.piece(3).unwrap());
+    stored.remove(stored.piece(9).unwrap());
+    let now = Instant::default();
+    scheduler.handle(now, Input::Want { blob: blob(0), stored });
+    assert_eq!(scheduler.without_holder().collect::<Vec<_>>(), [blob(0)]);
+    scheduler.handle(now, Input::PeerHolds { peer: peer(1), blob: blob(0), pieces: PieceSet::full(10) });
+    let asked: BTreeSet<(u32, u32)> = std::iter::from_fn(|| scheduler.poll_output())
+        .filter_map(|output| match output {
+            Output::Request { first, count, .. } => Some((first.get(), count)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked, BTreeSet::from([(3, 1), (9, 1)]));
+    assert_eq!(scheduler.without_holder().count(), 0);
+}
+
+#[test]
+fn two_peers_share_the_work() {
+    let mut scheduler = Scheduler::new(1);
+    let now = Instant::default();
+    for id in [1, 2] {
+        scheduler.handle(now, Input::PeerHolds { peer: peer(id), blob: blob(0), pieces: PieceSet::full(64) });
+    }
+    scheduler.handle(now, Input::Want { blob: blob(0), stored: PieceSet::new(64) });
+    let asked: BTreeSet<PeerId> = std::iter::from_fn(|| scheduler.poll_output())
+        .filter_map(|output| match output {
+            Output::Request { peer, .. } => Some(peer),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked, BTreeSet::from([peer(1), peer(2)]));
+}
+
+#[test]
+fn an_empty_want_is_complete_at_once() {
+    let mut scheduler = Scheduler::new(1);
+    scheduler.handle(Instant::default(), Input::<PeerId>::Want { blob: blob(0), stored: PieceSet::full(3) });
+    assert_eq!(scheduler.poll_output(), Some(Output::Complete { blob: blob(0) }));
+    assert_eq!(scheduler.next_tick(), None);
+}
+
+#[test]
+fn only_what_is_read_is_asked_for_and_every_reader_has_its_turn() {
+    let mut scheduler = Scheduler::new(1);
+    let now = Instant::default();
+    for n in [1, 2] {
+        scheduler.handle(now, Input::Want { blob: blob(n), stored: PieceSet::new(1000) });
+        scheduler.handle(now, Input::Focus { blob: blob(n), runs: Vec::new() });
+        scheduler
+            .handle(now, Input::PeerHolds { peer: peer(0), blob: blob(n), pieces: PieceSet::full(1000) });
+    }
+    assert_eq!(scheduler.poll_output(), None, "no reader waits");
+    scheduler.handle(now, Input::Focus { blob: blob(1), runs: vec![10..13, 500..1000] });
+    scheduler.handle(now, Input::Focus { blob: blob(2), runs: std::iter::once(0..1000).collect() });
+    let mut asked = Vec::new();
+    while let Some(output) = scheduler.poll_output() {
+        let Output::Request { request, blob, first, count, .. } = output else { continue };
+        asked.push((blob, first.get(), count));
+        if asked.len() < 40 {
+            let pieces = (first.get()..first.get() + count).map(|it| PieceSet::full(1000).piece(it).unwrap());
+            for piece in pieces {
+                scheduler.handle(now, Input::Stored { request, piece });
+            }
+        }
+    }
+    assert_eq!(asked[0], (blob(1), 10, 3));
+    assert!(asked.iter().any(|(it, first, _)| (*it, *first) == (blob(1), 500)), "{asked:?}");
+    assert!(asked.iter().any(|(it, first, _)| (*it, *first) == (blob(2), 0)), "{asked:?}");
+    let of = |n| asked.iter().filter(|(it, ..)| *it == blob(n)).count();
+    assert!(of(1).abs_diff(of(2)) <= 6, "turns: {asked:?}");
+    scheduler.handle(now, Input::Focus { blob: blob(1), runs: Vec::new() });
+    scheduler.handle(now, Input::Focus { blob: blob(2), runs: Vec::new() });
+    assert!(scheduler.open.is_empty() && scheduler.without_holder().count() == 0, "no reader waits any more");
+}
+
+/// Returns how many of these pieces a peer delivers, and how many a web server, at these rates in pieces per second.
+fn brought(pieces: u32, peer_rate: u64, web_rate: u64) -> [u32; 2] {
+    let (mut scheduler, mut now, mut brought) = (Scheduler::new(1), Instant::default(), [0; 2]);
+    let mut free = [Instant::default(); 2];
+    let mut coming = BTreeSet::new();
+    scheduler.handle(now, Input::Want { blob: blob(0), stored: PieceSet::new(pieces) });
+    for (id, nearness) in [(0, Nearness::Far), (1, Nearness::Web)] {
+        scheduler.handle(now, Input::PeerIs { peer: id, nearness });
+        scheduler.handle(now, Input::PeerHolds { peer: id, blob: blob(0), pieces: PieceSet::full(pieces) });
+    }
+    loop {
+        while let Some(output) = scheduler.poll_output() {
+            let Output::Request { request, peer, first, count, .. } = output else { continue };
+            let each = SECOND / [peer_rate, web_rate][peer] as u32;
+            for piece in first.get()..first.get() + count {
+                free[peer] = free[peer].max(now) + each;
+                coming.insert((free[peer], peer, request, piece));
+            }
+        }
+        let Some((at, from, request, piece)) = coming.pop_first() else { return brought };
+        now = at;
+        let piece = PieceSet::new(pieces).piece(piece).unwrap();
+        if scheduler.is_owed(request, piece) {
+            brought[from] += 1;
+            scheduler.handle(now, Input::Stored { request, piece });
+        }
+    }
+}
+
+#[test]
+fn a_web_server_is_asked_where_peers_are_slow_and_left_alone_where_they_are_not() {
+    let [by_slow_peer, by_web] = brought(300, 3, 60);
+    assert!(by_web > 4 * by_slow_peer && by_slow_peer > 0, "{by_slow_peer} and {by_web}");
+    // Units of one piece, and of four, of which few fit into what may be under way.
+    assert_eq!([300, 4000].map(|pieces| brought(pieces, 60, 60)), [[300, 0], [4000, 0]]);
+}

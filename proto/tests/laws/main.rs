@@ -1,0 +1,9 @@
+//! What holds of every record, message and parser of this crate: frozen formats, key rules, and hostile input.
+
+mod golden;
+mod golden_trust;
+
+mod keys;
+
+mod hostile;
+mod parsers;

@@ -1,0 +1,10 @@
+//! The gateways and the local API, asked by real clients: which requests they answer, and which they refuse.
+
+mod guard;
+mod local_api;
+
+mod hf;
+mod oci;
+
+mod import;
+mod upstream;

@@ -1,0 +1,9 @@
+//! Peers, publishers and crowds that mean harm, against real nodes: wrong bytes, hidden code, Sybils, floods.
+
+mod liars;
+mod unsafe_formats;
+
+mod private;
+
+mod caps;
+mod eclipse;

@@ -1,0 +1,17 @@
+//! The main job, with real processes: a model is published, found, pulled, verified and served, from several peers and
+//! web servers at once, and after kills, flipped bytes and full disks.
+
+mod main_job;
+
+mod selection;
+mod transfers;
+
+mod reuse;
+mod swarm;
+mod web_seeds;
+
+mod cache;
+mod damage;
+mod kill_loop;
+
+mod memory;

@@ -1,0 +1,12 @@
+//! Keys, signatures and trust between real nodes, judged by other tools too: which statements count, and until when.
+
+mod tags_and_keys;
+
+mod delegations;
+mod revocations;
+
+mod rules;
+
+mod key_tools;
+mod oms;
+mod signing;
