@@ -1,5 +1,6 @@
-//! `reg key rotate|revoke|delegate|finish`: what changes who speaks for a publisher. Signed here, as far as the keys are here,
-//! and told to the node, which tells it to everybody.
+//! `reg key rotate|revoke|delegate|finish`: changes the keys, revocations and delegations of a publisher.
+//!
+//! Signs with the keys on this machine. Once enough keys have signed, hands the documents to the node, which announces them.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ use serde_json::json;
 
 use crate::args::{DelegateKey, Global, RevokeKey, RotateKey};
 use crate::client::Client;
-use crate::command::key::{keyring_error, new_passphrase, public_key};
+use crate::command::keyring::{keyring_error, new_passphrase, public_key};
 use crate::error::CliError;
 use crate::output;
 
@@ -32,10 +33,10 @@ pub async fn rotate(global: &Global, keyring: &Keyring, args: RotateKey) -> Resu
         all(&args.to)?
     } else if args.add.is_empty() && args.remove.is_empty() {
         if old.keys.len() > 1 {
-            let text = format!("{} has {} keys: say which come and go", args.name, old.keys.len());
-            return Err(
-                CliError::new("invalid", text).hint("--add KEY, --remove KEY, or --to KEY for each of them")
-            );
+            let text =
+                format!("{} has {} keys, and none to add or remove is named", args.name, old.keys.len());
+            return Err(CliError::new("invalid", text)
+                .hint("name the keys with --add KEY and --remove KEY, or all new ones with --to KEY"));
         }
         vec![successor(keyring, &args, history.version() + 1)?]
     } else {
@@ -47,11 +48,11 @@ pub async fn rotate(global: &Global, keyring: &Keyring, args: RotateKey) -> Resu
         stay.chain(all(&args.add)?).collect()
     };
     let threshold = old.threshold.min(keys.len());
-    let file = board::rotate(history, args.board.board(keyring, keys, threshold, args.floor)?);
-    settle(global, keyring, Some(&args.name), file, args.board.out.as_deref()).await
+    let file = board::rotate(history, args.key_set.key_set(keyring, keys, threshold, args.floor)?);
+    settle(global, keyring, Some(&args.name), file, args.key_set.out.as_deref()).await
 }
 
-/// Makes the key that takes over where none is named.
+/// Makes the key that takes over if none is named: `NAME.VERSION`.
 fn successor(keyring: &Keyring, args: &RotateKey, version: u64) -> Result<PublicKey, CliError> {
     let name: KeyName = format!("{}.{version}", args.name).parse().map_err(|error| {
         CliError::from_error("invalid", &error).hint("make a key first, then rotate --to it")
@@ -67,7 +68,10 @@ pub async fn revoke(global: &Global, keyring: &Keyring, args: RevokeKey) -> Resu
         (_, Some(key), _) => Revoked::Key(public_key(keyring, key)?),
         (_, _, Some(digest)) => Revoked::Delegation(*digest),
         _ => {
-            return Err(CliError::new("invalid", "name what is revoked: --manifest, --key or --delegation"));
+            return Err(CliError::new(
+                "invalid",
+                "nothing to revoke is named: add --manifest, --key or --delegation",
+            ));
         }
     };
     let publisher = keyring.load(&args.name).map_err(keyring_error)?;
@@ -92,7 +96,7 @@ pub async fn finish(
     conclude(global, keyring, name, &file).await
 }
 
-/// Signs with the keys that are here; puts it to use where that is enough, else writes what others must sign.
+/// Signs with the keys on this machine. Puts the file into effect if that is enough, else writes it to `out` for the others.
 pub async fn settle(
     global: &Global,
     keyring: &Keyring,
@@ -112,7 +116,7 @@ pub async fn settle(
     };
     let Some(out) = out else {
         return Err(fault(unfinished).hint(
-            "add --out FILE, let the others sign it (reg sign FILE --key NAME), then: reg key finish FILE",
+            "add --out FILE, let the other keys sign it (reg sign FILE --key NAME), then run: reg key finish FILE",
         ));
     };
     file.write(out).map_err(fault)?;
@@ -122,7 +126,7 @@ pub async fn settle(
         output::line(out.display().to_string())?;
         if !global.quiet {
             eprintln!(
-                "{unfinished}: others sign with `reg sign {0} --key NAME`, then `reg key finish {0}`",
+                "{unfinished}: sign with the other keys (`reg sign {0} --key NAME`), then run `reg key finish {0}`",
                 out.display()
             );
         }
@@ -141,7 +145,7 @@ async fn conclude(
         let known = keyring.list().map_err(keyring_error)?.keys.into_iter();
         let known = known.filter(|it| it.publisher == history.publisher()).map(|it| it.name).next();
         let Some(name) = name.cloned().or(known) else {
-            let text = format!("{} has no name here yet", history.publisher());
+            let text = format!("publisher {} has no name on this machine yet", history.publisher());
             return Err(CliError::new("invalid", text).hint("give it one: reg key finish FILE --name NAME"));
         };
         keyring.keep_documents(&name, &history).map_err(keyring_error)?;
@@ -169,7 +173,7 @@ async fn conclude(
             .iter()
             .try_for_each(|line| output::line(format!("signed     {line}")))?;
         if !is_daemon {
-            eprintln!("note: no daemon runs here: the network hears of it when one does");
+            eprintln!("note: no daemon runs: the next one (`reg daemon`) announces it to peers");
         }
     }
     Ok(output::ok())
