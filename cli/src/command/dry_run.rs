@@ -1,4 +1,4 @@
-//! `reg pull --dry-run`: what would be fetched, what is here, and what the disk needs.
+//! `reg pull --dry-run`: prints what a pull would fetch, what the store has, and the disk space that it needs.
 
 use std::process::ExitCode;
 
@@ -49,7 +49,10 @@ fn summary(planned: &Planned) -> String {
         text.push_str(&format!("disk       {}, {free}, at {}\n", size(*needed), path.display()));
     }
     if let Some(max) = planned.cache_max_bytes {
-        text.push_str(&format!("cache      {} at most; what was used longest ago makes room\n", size(max)));
+        text.push_str(&format!(
+            "cache      {} at most; evicts the least recently used models first\n",
+            size(max)
+        ));
     }
     text
 }

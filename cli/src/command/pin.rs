@@ -1,4 +1,4 @@
-//! `reg pin` and `reg unpin`: keep a model from being evicted, or let it go.
+//! `reg pin` and `reg unpin`: protect a model from eviction, or allow it again.
 
 use std::process::ExitCode;
 
