@@ -1,4 +1,4 @@
-//! Rotation, threshold, delegation and revocation as one table: who has signed what, and whether it counts.
+//! Tests rotation, thresholds, delegation and revocation with tables: the signing keys of a document, and whether it counts.
 
 use ed25519_dalek::SigningKey;
 use reg_proto::bounded::Bounded;
@@ -25,7 +25,7 @@ fn sign(kind: &str, payload: Vec<u8>, by: &[u8]) -> String {
     Envelope::sign(kind, payload, &keys.iter().collect::<Vec<_>>()).to_json()
 }
 
-/// A key document: its keys, its threshold, what it commits to, its floor, and who signs it.
+/// A key document: its keys, threshold, commitment and floor, and the keys that sign it.
 #[derive(Clone)]
 struct Step {
     keys: &'static [u8],
@@ -44,7 +44,7 @@ fn commitment(keys: &[u8], threshold: usize) -> Digest {
     KeyDocument { keys, threshold, ..KeyDocument::first(public(1)) }.commitment()
 }
 
-/// Returns who the publisher is and its documents, whether they verify or not.
+/// Returns the publisher's id and its documents, whether they verify or not.
 fn documents(steps: &[Step]) -> (PublisherId, Vec<String>) {
     let mut before: Option<Vec<u8>> = None;
     let mut publisher = None;
@@ -126,7 +126,7 @@ fn rotations_and_thresholds() {
         ),
         ("threshold lowered by the old threshold", vec![board.clone(), step(&[1, 2, 3], 1, &[1, 2])], true),
         ("threshold lowered by one alone", vec![board.clone(), step(&[1, 2, 3], 1, &[1])], false),
-        ("threshold raised beyond who signs", vec![board, step(&[1, 2, 3], 3, &[1, 2])], false),
+        ("threshold raised above the number of signers", vec![board, step(&[1, 2, 3], 3, &[1, 2])], false),
         ("the keys that were committed to", vec![committed.clone(), step(&[2], 1, &[1, 2])], true),
         ("other keys than were committed to", vec![committed.clone(), step(&[3], 1, &[1, 3])], false),
         ("the committed keys with another threshold", vec![committed, step(&[2, 2], 2, &[1, 2])], false),
@@ -215,13 +215,13 @@ fn what_is_revoked_and_by_whom() {
     let board = history(&[step(&[1, 2, 3], 2, &[1, 2])]);
     let (manifest, other) = (Revoked::Manifest(Digest::of(b"m")), publisher_id(b"other"));
     let by_key = |seed| Revoked::Key(public(seed));
-    // Who revokes what, under which document, signed by whom; and whether it counts.
+    // Name, history, subject, version of the key document, signing keys, and whether the revocation counts.
     type Case<'a> = (&'a str, &'a KeyHistory, Revoked, u64, &'a [u8], bool);
     let cases: [Case<'_>; 19] = [
         ("a manifest by its publisher", &alone, manifest, 1, &[1], true),
         ("a manifest by a stranger", &alone, manifest, 1, &[9], false),
         ("a manifest under no document", &alone, manifest, 0, &[1], false),
-        ("a manifest under a document to come", &alone, manifest, 2, &[1], false),
+        ("a manifest under a future document", &alone, manifest, 2, &[1], false),
         ("a key by itself", &alone, by_key(1), 1, &[1], true),
         ("a key by a stranger", &alone, by_key(1), 1, &[9], false),
         ("a stranger's key", &alone, by_key(9), 1, &[9, 1], false),
@@ -244,7 +244,7 @@ fn what_is_revoked_and_by_whom() {
         with.take_revocations([text.as_str()]);
         assert_eq!(with.revocation(&subject).is_some(), counts, "{name}");
         with.take_revocations([]);
-        assert_eq!(with.revocation(&subject).is_some(), counts, "{name}: it is sticky");
+        assert_eq!(with.revocation(&subject).is_some(), counts, "{name}: a revocation stays");
         let foreign = sign(REVOCATION_TYPE, revocation(other, subject, version).to_payload(), by);
         let mut with = keys.clone();
         with.take_revocations([foreign.as_str()]);
@@ -252,7 +252,7 @@ fn what_is_revoked_and_by_whom() {
         let as_tag = sign(TAG_RECORD_TYPE, revocation(keys.publisher(), subject, version).to_payload(), by);
         let mut with = keys.clone();
         with.take_revocations([as_tag.as_str(), "", "{}"]);
-        assert!(with.revocation(&subject).is_none(), "{name}: signed as something else");
+        assert!(with.revocation(&subject).is_none(), "{name}: signed as another payload type");
     }
 }
 
@@ -264,7 +264,7 @@ fn what_a_revoked_key_has_signed_does_not_count() {
     let vandal = Revoked::Manifest(Digest::of(b"vandal"));
     let by_thief = sign(REVOCATION_TYPE, revocation(id, vandal, 1).to_payload(), &[1]);
     let tag = |version, by: &[u8]| sign(TAG_RECORD_TYPE, record(id, version, 3).to_payload(), by);
-    // In whichever order they come.
+    // In every order of arrival.
     for texts in [[&of_key, &by_thief], [&by_thief, &of_key]] {
         let mut keys = rotated.clone();
         for text in texts {
@@ -305,7 +305,7 @@ fn what_is_delegated_and_until_when() {
         ("by the key that was rotated away", delegation.clone(), &[1], false),
         ("to itself", Delegation { to: id, ..delegation.clone() }, &[2], false),
         ("of another publisher", Delegation { publisher: friend, to: id, ..delegation.clone() }, &[2], false),
-        ("under a document to come", Delegation { key_document: 3, ..delegation.clone() }, &[2], false),
+        ("under a future document", Delegation { key_document: 3, ..delegation.clone() }, &[2], false),
     ];
     for (name, it, by, valid) in cases {
         let verified = SignedDelegation::verify(&sign(DELEGATION_TYPE, it.to_payload(), by), &keys);
@@ -327,7 +327,7 @@ fn what_is_delegated_and_until_when() {
     assert!(SignedDelegation::verify(&text, &without).is_err());
 }
 
-/// Whoever has a key that was rotated away can neither freeze a tag nor settle one.
+/// A thief of a key that was rotated away can neither freeze a tag nor settle one.
 #[test]
 fn old_keys_prove_nothing_against_new_ones() {
     let keys = history(&[step(&[1], 1, &[1]), step(&[2], 1, &[1, 2])]);
@@ -341,11 +341,11 @@ fn old_keys_prove_nothing_against_new_ones() {
     };
     let (old, thief, new) =
         (verify(with(1, 3, b"a"), &[1]), verify(with(1, 3, b"b"), &[1]), verify(with(2, 3, b"c"), &[2]));
-    let proof = Equivocation::of(&old, &thief).expect("the old key says two things");
+    let proof = Equivocation::of(&old, &thief).expect("the old key contradicts itself");
     assert!(Equivocation::of(&thief, &new).is_none());
-    assert!(proof.is_settled_by(new.record()), "newer keys say what holds");
+    assert!(proof.is_settled_by(new.record()), "newer keys settle it");
     let (one, two) = (verify(with(2, 5, b"a"), &[2]), verify(with(2, 5, b"b"), &[2]));
-    let proof = Equivocation::of(&one, &two).expect("the new key says two things");
+    let proof = Equivocation::of(&one, &two).expect("the new key contradicts itself");
     let settles = Bounded::first_of(proof.heads());
     let by_old = verify(TagRecord { settles: settles.clone(), ..with(1, 9, b"a") }, &[1]);
     assert!(!proof.is_settled_by(by_old.record()));
