@@ -38,7 +38,7 @@ pub enum DelegationError {
     Envelope(#[from] EnvelopeError),
     #[error("delegation cannot be parsed")]
     Json(#[from] JsonError),
-    #[error("delegation is by publisher {found}, not by {expected}")]
+    #[error("delegation is that of publisher {found}, not of {expected}")]
     OtherPublisher { found: PublisherId, expected: PublisherId },
     #[error("delegation of {publisher} names the publisher itself")]
     ToItself { publisher: PublisherId },

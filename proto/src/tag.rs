@@ -59,7 +59,7 @@ pub enum TagError {
     Envelope(#[from] EnvelopeError),
     #[error("tag record cannot be parsed")]
     Json(#[from] JsonError),
-    #[error("tag record is by publisher {found}, not by {expected}")]
+    #[error("tag record is that of publisher {found}, not of {expected}")]
     OtherPublisher { found: PublisherId, expected: PublisherId },
     #[error("tag record {tag} of {model} is not signed by key document {version} of its publisher")]
     Signature { model: ModelName, tag: Tag, version: u64, source: SignatureError },

@@ -235,9 +235,9 @@ fn manifests_that_cannot_be_meant_are_refused() {
         refused(4, "path that is refused", path(name));
     }
     refused(4, "too large", |tale| tale.edit_manifest(|it| it["layers"][0]["size"] = u64::MAX.into()));
-    refused(4, "not understood", |tale| tale.edit_manifest(|it| it["layers"][0]["size"] = (-1).into()));
+    refused(4, "cannot be parsed", |tale| tale.edit_manifest(|it| it["layers"][0]["size"] = (-1).into()));
     refused(4, "artifact type", |tale| tale.edit_manifest(|it| it["artifactType"] = "x".into()));
-    refused(4, "not understood", |tale| tale.manifest.resize(4 * MIB + 1, b' '));
+    refused(4, "cannot be parsed", |tale| tale.manifest.resize(4 * MIB + 1, b' '));
 }
 
 #[test]
