@@ -27,7 +27,7 @@ pub async fn run(global: &Global, client: Client, request: &PullRequest) -> Resu
 
 fn row(file: &PlannedFile) -> Vec<String> {
     let state = match file.bytes_to_fetch {
-        0 => "here".to_owned(),
+        0 => "in store".to_owned(),
         left if left == file.size => "to fetch".to_owned(),
         left => format!("{} to fetch", size(left)),
     };
@@ -42,7 +42,7 @@ fn summary(planned: &Planned) -> String {
         format!(" of {model_files} files, {}", size(*model_bytes))
     };
     let mut text = format!("\n{files} files, {}{of}\n", size(*bytes));
-    text.push_str(&format!("to fetch   {}\nhere       {}\n", size(*bytes_to_fetch), size(*bytes_local)));
+    text.push_str(&format!("to fetch   {}\nin store   {}\n", size(*bytes_to_fetch), size(*bytes_local)));
     for DiskNeed { path, needed, free } in &planned.disks {
         let free =
             free.map_or_else(|| "free space not known".to_owned(), |free| format!("{} free", size(free)));
