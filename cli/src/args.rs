@@ -20,9 +20,9 @@ pub use self::key::{DelegateKey, ImportKey, Key, KeySetArgs, NewKey, RevokeKey, 
 use self::trust::TRUST_EXAMPLES;
 pub use self::trust::{Attest, Require, Trust};
 
-/// A registry without a centre for open model weights.
+/// A decentralised registry for open model weights.
 ///
-/// Publishers sign, every node verifies, and every node that has a model shares it.
+/// Publishers sign models, every node verifies them, and every node that holds a model shares it.
 #[derive(Debug, Parser)]
 #[command(name = "reg", version, after_help = EXAMPLES, max_term_width = 100, arg_required_else_help = true)]
 pub struct Args {
@@ -62,7 +62,7 @@ pub struct Global {
 pub enum Command {
     /// Run a node: find peers, share the models in the store, serve the local API
     Daemon(Daemon),
-    /// Make and show the keys that models are signed with
+    /// Make, import, show and change the keys that sign models
     #[command(
         subcommand,
         after_help = "Examples:\n  reg key new me                  make a key; others refer to you by its publisher id\n  reg key ls\n  reg key export-ca me > ca.pem"
@@ -97,7 +97,7 @@ pub enum Command {
     Files(Named),
     /// Hash the stored files again and compare them with the signed digests
     Verify(Verify),
-    /// List the peers the daemon is connected to
+    /// List the peers that the daemon is connected to
     #[command(after_help = "Examples:\n  reg peers")]
     Peers,
     /// Show the node's state: addresses, peers, cache, traffic
@@ -336,7 +336,7 @@ pub struct Import {
     /// Take a directory that another party signed with OpenSSF Model Signing, verified by this bundle
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub bundle: Option<PathBuf>,
-    /// Public key (PEM) that the bundle must be signed with
+    /// Public key (PEM) of the bundle's signer
     #[arg(long, value_name = "FILE", requires = "bundle", conflicts_with = "ca")]
     pub signer: Option<PathBuf>,
     /// Certificates (PEM), one of which must certify the key that signed the bundle
@@ -390,7 +390,7 @@ pub struct Pull {
     /// under the pulled name or ORG/NAME
     #[arg(long, value_name = "ORG/NAME", num_args = 0..=1, require_equals = true, conflicts_with_all = ["dest", "cache_only"])]
     pub to_hf_cache: Option<Option<RepositoryName>>,
-    /// Copy the files instead of sharing their bytes with the cache by reflink or hard link
+    /// Copy the files, instead of linking them to the cache by reflink or hard link
     #[arg(long)]
     pub copy: bool,
     /// Replace files in the directory that differ
@@ -440,7 +440,7 @@ pub struct Verify {
     /// Verify a directory against an OpenSSF Model Signing bundle of any signer, without a node
     #[arg(long, value_name = "FILE", conflicts_with = "repair")]
     pub bundle: Option<PathBuf>,
-    /// Public key (PEM) that the bundle must be signed with
+    /// Public key (PEM) of the bundle's signer
     #[arg(long, value_name = "FILE", requires = "bundle", conflicts_with = "ca")]
     pub key: Option<PathBuf>,
     /// Certificates (PEM), one of which must certify the key that signed the bundle

@@ -11,7 +11,7 @@ pub struct Choice {
     /// Only files with a matching path, as in .gitignore: `*.gguf`, `onnx/`, `/config.json` (repeatable)
     #[arg(long, help_heading = HEADING, value_name = "GLOB")]
     pub include: Vec<Pattern>,
-    /// Not these files (repeatable)
+    /// Leave out files with a matching path (repeatable)
     #[arg(long, help_heading = HEADING, value_name = "GLOB")]
     pub exclude: Vec<Pattern>,
     /// Only the GGUF files of one quantisation, as in Q4_K_M, with their projector and the model's documents

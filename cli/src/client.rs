@@ -243,7 +243,7 @@ fn encode(body: &impl Serialize) -> Result<Bytes, CliError> {
     serde_json::to_vec(body).map(Bytes::from).map_err(not_understood)
 }
 
-/// Escapes what has a meaning in a query.
+/// Percent-encodes `text` for use in a query.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
@@ -257,16 +257,16 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// Why a node of this process does not start, with what to do next.
+/// Returns the error of a node that cannot start in this process, with what to do next.
 pub fn node_error(error: NodeError) -> CliError {
     match &error {
         NodeError::Store(OpenError::InUse { .. }) => CliError::from_error("retry_later", &error).hint(
-            "another `reg` works on this store, and no daemon answers on its socket: wait for it to end",
+            "another `reg` process uses this store, and no daemon answers on its socket: wait until it ends",
         ),
         NodeError::OwnUpstream { .. } => CliError::from_error("invalid", &error)
             .hint("unset HF_ENDPOINT and HF_TOKEN, which `reg env hf` has set"),
         NodeError::Network(_) | NodeError::Serve(_) => CliError::from_error("invalid", &error)
-            .hint("is another daemon running? choose other addresses with --listen and --http"),
+            .hint("if another daemon runs, choose other addresses with --listen and --http"),
         _ => CliError::from_error("other", &error),
     }
 }
@@ -281,6 +281,7 @@ async fn connect(_: &Path) -> std::io::Result<tokio::net::TcpStream> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
+/// Returns whether a daemon accepts connections on `socket`.
 pub async fn is_alive(socket: &Path) -> bool {
     connect(socket).await.is_ok()
 }

@@ -70,7 +70,8 @@ pub fn token() -> Option<String> {
     variable("HF_TOKEN")
 }
 
-/// Returns the folder of the clients' cache: `HF_HUB_CACHE`, else `hub` below `HF_HOME`, else below the user's cache.
+/// Returns the folder of the clients' cache: `HF_HUB_CACHE`, else `hub` below `HF_HOME`, else `huggingface/hub` below the
+/// user's cache. `None` if no home directory is known.
 pub fn cache_dir() -> Option<PathBuf> {
     let path = |name| variable(name).map(PathBuf::from);
     let cache = || path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")));

@@ -79,33 +79,27 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Response {
+    /// The publisher's records.
     Records(Records),
-    /// The payload holds the document.
+    /// Carries the document as the payload.
     Document {
         #[serde(skip)]
         bytes: Vec<u8>,
     },
-    Referrers {
-        manifests: Bounded<Descriptor, REFERRERS_MAX>,
-    },
-    Holders {
-        holders: Bounded<Holder, HOLDERS_MAX>,
-    },
-    Peers {
-        peers: Bounded<Holder, PEERS_TOLD_MAX>,
-    },
-    Heads {
-        announcements: Bounded<Announcement, HEADS_PER_PAGE_MAX>,
-    },
+    /// Descriptors of the referrers.
+    Referrers { manifests: Bounded<Descriptor, REFERRERS_MAX> },
+    /// Peers that are known to hold the model.
+    Holders { holders: Bounded<Holder, HOLDERS_MAX> },
+    /// Peers that the sender is connected to.
+    Peers { peers: Bounded<Holder, PEERS_TOLD_MAX> },
+    /// A page of announcements, in the order of their digests.
+    Heads { announcements: Bounded<Announcement, HEADS_PER_PAGE_MAX> },
     /// Declarations in the order of the publishers' ids.
-    Vows {
-        publishers: Bounded<PublisherVows, VOWS_PER_PAGE_MAX>,
-    },
+    Vows { publishers: Bounded<PublisherVows, VOWS_PER_PAGE_MAX> },
+    /// The sender does not have what was requested.
     NotFound,
     /// The sender is busy. The receiver may repeat the request after `retry_ms` milliseconds, or ask another peer.
-    Busy {
-        retry_ms: u32,
-    },
+    Busy { retry_ms: u32 },
 }
 
 /// A peer's records of a publisher, as envelopes, byte for byte as they were signed.

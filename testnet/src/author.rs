@@ -73,7 +73,7 @@ impl Author {
         }
     }
 
-    /// Returns a version of a model with this content.
+    /// Returns a version of `model` with one file of this content.
     ///
     /// # Panics
     /// If `model` is not a model name.

@@ -27,7 +27,7 @@ pub struct Script {
 /// How a peer answers requests for pieces that it claims to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Manner {
-    /// It sends its bytes, right or wrong.
+    /// It sends the scripted bytes, right or wrong.
     #[default]
     Sends,
     /// It sends nothing.

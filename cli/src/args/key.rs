@@ -90,7 +90,7 @@ pub struct KeySetArgs {
     /// How many of the next keys must sign; defaults to 1
     #[arg(long, value_name = "K", requires = "next")]
     pub next_threshold: Option<usize>,
-    /// Write what others must sign to this file
+    /// Write the signing file for the other keys to this path
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -169,7 +169,7 @@ pub struct RevokeKey {
     /// Reason, in one line that every peer sees
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: Reason,
-    /// Write what others must sign to this file
+    /// Write the signing file for the other keys to this path
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -188,7 +188,7 @@ pub struct DelegateKey {
     /// Days until the delegation ends
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
     pub expires: u64,
-    /// Write what others must sign to this file
+    /// Write the signing file for the other keys to this path
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }

@@ -16,7 +16,7 @@ pub enum Trust {
     /// Give a petname to another publisher than before
     #[command(after_help = "Examples:\n  reg trust accept acme NEW-ID")]
     Accept { petname: Petname, publisher: PublisherId },
-    /// List the publishers you have named
+    /// List your petnames
     #[command(after_help = "Examples:\n  reg trust ls")]
     Ls,
     /// Show the petnames, rules and denylists of one publisher, or all

@@ -1,4 +1,4 @@
-//! `reg info`: all that is known of a model; what is computed and what is claimed stand apart.
+//! `reg info`: shows a model, with computed and claimed facts in separate sections.
 
 use std::process::ExitCode;
 

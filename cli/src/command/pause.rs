@@ -10,10 +10,12 @@ use crate::client::Client;
 use crate::error::CliError;
 use crate::output;
 
+/// Pauses the pulls of a model, or all transfers.
 pub async fn pause(global: &Global, args: Meant) -> Result<ExitCode, CliError> {
     set(global, args, "/v1/pause", "paused").await
 }
 
+/// Resumes the pulls of a model, or all transfers.
 pub async fn resume(global: &Global, args: Meant) -> Result<ExitCode, CliError> {
     set(global, args, "/v1/resume", "resumed").await
 }

@@ -11,10 +11,12 @@ use crate::client::Client;
 use crate::error::CliError;
 use crate::output;
 
+/// Protects a model from eviction.
 pub async fn pin(global: &Global, args: Named) -> Result<ExitCode, CliError> {
     set(global, args, "/v1/pin", "pinned").await
 }
 
+/// Allows a model's eviction again.
 pub async fn unpin(global: &Global, args: Named) -> Result<ExitCode, CliError> {
     set(global, args, "/v1/unpin", "unpinned").await
 }

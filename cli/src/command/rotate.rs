@@ -22,6 +22,7 @@ use crate::output;
 
 const DAY: u64 = 86_400;
 
+/// Makes and signs the key document that replaces a publisher's keys.
 pub async fn rotate(global: &Global, keyring: &Keyring, args: RotateKey) -> Result<ExitCode, CliError> {
     let publisher = keyring.load(&args.name).map_err(keyring_error)?;
     let history = publisher.history();
@@ -62,6 +63,7 @@ fn successor(keyring: &Keyring, args: &RotateKey, version: u64) -> Result<Public
     Ok(made.map_err(keyring_error)?.public_key)
 }
 
+/// Makes and signs the revocation of a key, a manifest or a delegation.
 pub async fn revoke(global: &Global, keyring: &Keyring, args: RevokeKey) -> Result<ExitCode, CliError> {
     let subject = match (&args.manifest, &args.key, &args.delegation) {
         (Some(digest), _, _) => Revoked::Manifest(*digest),
@@ -79,12 +81,14 @@ pub async fn revoke(global: &Global, keyring: &Keyring, args: RevokeKey) -> Resu
     settle(global, keyring, Some(&args.name), file, args.out.as_deref()).await
 }
 
+/// Makes and signs a delegation of some models to another publisher.
 pub async fn delegate(global: &Global, keyring: &Keyring, args: DelegateKey) -> Result<ExitCode, CliError> {
     let publisher = keyring.load(&args.name).map_err(keyring_error)?;
     let file = board::delegate(publisher.history(), args.models, args.to, args.expires.saturating_mul(DAY));
     settle(global, keyring, Some(&args.name), file, args.out.as_deref()).await
 }
 
+/// Puts a signing file into effect that the other keys have signed.
 pub async fn finish(
     global: &Global,
     keyring: &Keyring,

@@ -1,4 +1,4 @@
-//! `reg status`: the node in figures.
+//! `reg status`: shows the node's addresses, reachability, cache and traffic.
 
 use std::process::ExitCode;
 

@@ -120,10 +120,10 @@ impl Gguf {
 
 /// Reads the header from the first byte of a file of `file_size` bytes.
 ///
-/// `reader` is read in runs, so it is left somewhere behind the header.
+/// Reads `reader` through a buffer, so its position afterwards is somewhere after the header.
 ///
 /// # Errors
-/// A failing reader, or anything that the format forbids, with what it is.
+/// If `reader` fails, or the header breaks the format.
 pub fn read(reader: &mut dyn Read, file_size: u64) -> Result<Gguf, GgufError> {
     let mut source = Source::new(reader, file_size);
     let (version, tensor_count, settings) = read_settings(&mut source)?;
@@ -132,7 +132,7 @@ pub fn read(reader: &mut dyn Read, file_size: u64) -> Result<Gguf, GgufError> {
     for _ in 0..tensor_count {
         tensors.push(Description::read(&mut source)?);
     }
-    // The cap on the header keeps this sum far from overflow.
+    // The limit on the header keeps this sum far from overflow.
     let data_begin = source.position().next_multiple_of(alignment);
     check_names(&tensors)?;
     check_layout(&tensors, alignment, data_begin, file_size)?;
@@ -153,10 +153,10 @@ pub fn read(reader: &mut dyn Read, file_size: u64) -> Result<Gguf, GgufError> {
     })
 }
 
-/// Returns the text of the chat template, if there is one, and reads no further than the settings.
+/// Returns the text of the chat template, or `None` if there is none. Reads the settings only.
 ///
 /// # Errors
-/// As [`read`], for the settings.
+/// As for [`read`], if the settings are invalid.
 pub fn read_chat_template(reader: &mut dyn Read, file_size: u64) -> Result<Option<String>, GgufError> {
     let (_, _, settings) = read_settings(&mut Source::new(reader, file_size))?;
     Ok(settings.chat_template)
@@ -190,7 +190,7 @@ const CONTEXT_LENGTH_SUFFIX: &str = ".context_length";
 const LABEL_KEYS: [&str; 3] = ["general.architecture", "general.license", "general.name"];
 const NUMBER_KEYS: [&str; 2] = [ALIGNMENT_KEY, "general.file_type"];
 
-/// The settings that are wanted, and the names of all.
+/// The values of the settings that this reader uses, and the names of all settings.
 #[derive(Default)]
 struct Settings {
     keys: BTreeSet<String>,
@@ -254,7 +254,7 @@ const STRING: u32 = 8;
 const ARRAY: u32 = 9;
 const UINT64: u32 = 10;
 
-/// Returns the bytes of a value of a type that has a fixed length.
+/// Returns the length in bytes of a value of this type, or `None` if the type has no fixed length.
 const fn value_len(kind: u32) -> Option<u64> {
     match kind {
         0 | 1 | BOOL => Some(1),

@@ -30,7 +30,7 @@ pub enum ContentKind {
     TokenizerModel,
     /// A picture, sound or film.
     Media,
-    /// Rows of data: Parquet, Arrow, NumPy without objects, CSV, JSON lines.
+    /// Rows of data: Parquet, Arrow, NumPy without objects, CSV, JSON Lines.
     Dataset,
     /// A Python pickle, bare or in the archives of `torch.save` and TorchScript.
     Pickle,
