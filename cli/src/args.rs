@@ -75,7 +75,7 @@ pub enum Command {
     Log(Named),
     /// Sign a directory or file and publish it as MODEL[:TAG]
     Publish(Publish),
-    /// Publish a model from a Hugging Face endpoint, from the cache of its clients, or from a directory that another party signed
+    /// Publish a model from a Hugging Face endpoint, its clients' cache, or a directory that another party signed
     Import(Import),
     /// Fetch a model, verified, and share it
     Pull(Pull),

@@ -205,7 +205,7 @@ impl KeyHistory {
         &self.documents.last().expect("a history has a first document").0
     }
 
-    /// Adds those of `envelopes` that are revocations by this publisher, and skips the others. No revocation is ever removed.
+    /// Adds those of `envelopes` that are revocations by this publisher, and skips the others. Removes no revocation.
     pub fn take_revocations<'a>(&mut self, envelopes: impl IntoIterator<Item = &'a str>) {
         let documents: Vec<&KeyDocument> = self.documents.iter().map(|(document, _)| document).collect();
         self.revocations.take(self.publisher, &documents, envelopes);

@@ -1,6 +1,6 @@
 //! Lists the limits on what nodes read, store and send, each with its reason.
 //!
-//! A limit that two nodes must agree on is defined in this module. A limit that one module of the node uses is defined there.
+//! This module has the limits that two nodes must agree on. A limit of one module of the node is defined in that module.
 
 /// Bytes of a blob: 1 TiB. The largest single weight files are below 1/10 of this. The states of such a blob take 32 MiB.
 pub const BLOB_BYTES_MAX: u64 = 1 << 40;

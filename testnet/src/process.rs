@@ -390,7 +390,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Checks a condition until it holds; returns the time that this took.
 ///
 /// # Panics
-/// If it does not hold within [`PATIENCE`].
+/// If it does not hold in time.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
     while !is_so() {

@@ -129,7 +129,7 @@ Models that the old key has signed stay valid. If the key was stolen, revoke it 
 pub struct RotateKey {
     /// Publisher
     pub name: KeyName,
-    /// Key that takes over: the name of a key on this machine, or ed25519:HEX (repeatable); without --to, --add and --remove, a new key is made
+    /// Key that takes over: a name, or ed25519:HEX (repeatable); without --to, --add and --remove, a new key is made
     #[arg(long, value_name = "KEY", conflicts_with_all = ["add", "remove"])]
     pub to: Vec<String>,
     /// Key that signs beside the present ones (repeatable)

@@ -143,7 +143,7 @@ fn report(
         "commit": imported.commit,
         "endpoint": origin.map(|it| &it.endpoint),
     });
-    if !published::tell(global, published, more)? {
+    if !published::print(global, published, more)? {
         return Ok(());
     }
     let repository = &source.repository;

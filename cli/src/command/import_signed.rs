@@ -84,7 +84,7 @@ fn report(
     left_out: &[SafePath],
 ) -> Result<(), CliError> {
     let more = json!({ "certificate": found.certificate, "root": found.root, "left_out": left_out });
-    if !published::tell(global, published, more)? {
+    if !published::print(global, published, more)? {
         return Ok(());
     }
     match &found.certificate {

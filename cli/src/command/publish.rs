@@ -161,7 +161,7 @@ async fn seed_until(
 }
 
 fn report(global: &Global, published: &Published, is_daemon: bool, has_seeded: bool) -> Result<(), CliError> {
-    if !published::tell(global, published, Value::Null)? {
+    if !published::print(global, published, Value::Null)? {
         return Ok(());
     }
     let holders = published.holders;

@@ -10,7 +10,7 @@ use crate::output::{self, size};
 /// Prints what was published. With `--json`, adds the fields of `more`.
 ///
 /// Returns whether the caller may print more text: not with `--json` or `--quiet`.
-pub fn tell(global: &Global, published: &Published, more: Value) -> Result<bool, CliError> {
+pub fn print(global: &Global, published: &Published, more: Value) -> Result<bool, CliError> {
     if global.json {
         let mut document = json!(published);
         if let (Value::Object(document), Value::Object(more)) = (&mut document, more) {
