@@ -138,7 +138,7 @@ pub struct RotateKey {
     /// Key that no longer signs (repeatable)
     #[arg(long, value_name = "KEY")]
     pub remove: Vec<String>,
-    /// Protect a key that this command makes with a passphrase
+    /// Ask for a passphrase, and protect a new key with it
     #[arg(long)]
     pub passphrase: bool,
     /// Number tag records from N on, and void records of older keys from N on

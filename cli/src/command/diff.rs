@@ -220,7 +220,7 @@ mod tests {
             "what is seen stays as it is"
         );
         let long = lines(Some(&"x\n".repeat(LINES_MAX + 1)), None);
-        assert!(long.len() == 1 && long[0].contains("not compared"), "{long:?}");
+        assert!(long.len() == 1 && long[0].contains("too long to compare"), "{long:?}");
     }
 
     #[test]
