@@ -1,6 +1,6 @@
-//! [`Client`]: the local API, of the daemon where one runs, else of a node that lives as long as the command.
+//! Calls the local API: that of the daemon if one runs, else that of a node in this process for one command.
 //!
-//! Both are asked the same way: the same routes, over the daemon's socket or in this process.
+//! [`Client`] sends the same requests to both: over the daemon's socket, or to the router of its own node.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,18 +24,18 @@ use crate::args::{Global, Net};
 use crate::error::CliError;
 use crate::progress::Shown;
 
-/// Bytes of one line of a stream, or of an answer that is not one: a listing of many models.
+/// Largest line of a streamed response, and largest unstreamed response, in bytes. A listing of many models is long.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
-/// How long a command waits for another one that uses the store.
+/// Longest time that a command waits while another one uses the store.
 const IN_USE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Who answers.
+/// Sends requests to a daemon, or to a node in this process.
 #[derive(Debug)]
 pub struct Client {
     target: Target,
     quiet: bool,
-    /// Whether every check is shown as it is made.
+    /// Whether to print every check when the node makes it.
     explain: bool,
 }
 
@@ -45,20 +45,20 @@ enum Target {
     Here(Box<Node>),
 }
 
-/// Finds the folders of this user.
+/// Returns the folders of this user, or an `invalid` error if none can be found.
 pub fn home(global: &Global) -> Result<Home, CliError> {
     Home::find(global.home.as_deref()).map_err(|error: HomeError| CliError::from_error("invalid", &error))
 }
 
-/// Reads the configuration.
+/// Reads the configuration file and applies `overrides`; refuses it as `invalid` with a hint.
 pub fn config(home: &Home, overrides: Overrides) -> Result<Config, CliError> {
     Config::load(home, overrides).map_err(|error: ConfigError| {
         CliError::from_error("invalid", &error)
-            .hint("`reg config init` writes a sample, `reg config path` tells where")
+            .hint("`reg config init` writes a sample, `reg config path` prints the file's path")
     })
 }
 
-/// What the flags of a command say of the network.
+/// Returns what the network flags of a command override in the configuration.
 pub fn overrides(net: &Net) -> Overrides {
     Overrides {
         bootstrap: net.bootstrap.clone(),
@@ -77,12 +77,12 @@ pub fn overrides(net: &Net) -> Overrides {
 }
 
 impl Client {
-    /// Connects to the daemon, or starts a node in this process: with a network where `net` is given.
+    /// Connects to the daemon, or starts a node in this process. That node joins the network only if `net` is given.
     pub async fn open(global: &Global, net: Option<&Net>) -> Result<Self, CliError> {
         let home = home(global)?;
         let mode = if net.is_some() { Mode::Command } else { Mode::Local };
         let config = config(&home, net.map(overrides).unwrap_or_default())?;
-        // A command's own node speaks on standard error only when something is wrong.
+        // A node in this process logs errors only: standard error is the command's.
         reg_node::daemon::telemetry::start("error");
         let start = Instant::now();
         loop {
@@ -98,7 +98,7 @@ impl Client {
                         explain: false,
                     });
                 }
-                // Another command is at work, or a daemon is just starting.
+                // Another command uses the store, or a daemon is starting.
                 Err(NodeError::Store(OpenError::InUse { .. })) if start.elapsed() < IN_USE_PATIENCE => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -107,24 +107,24 @@ impl Client {
         }
     }
 
-    /// Shows every check of what is done, as it is made.
+    /// Sets whether [`Client::stream`] prints every check when the node makes it.
     pub fn explaining(self, explain: bool) -> Self {
         Self { explain, ..self }
     }
 
-    /// Tells whether a daemon answers, which goes on when this command ends.
+    /// Returns whether a daemon answers the requests. A daemon outlives this command.
     pub const fn is_daemon(&self) -> bool {
         matches!(self.target, Target::Daemon(_))
     }
 
-    /// Stops the node of this process, if there is one.
+    /// Stops the node of this process, if there is one. Leaves a daemon running.
     pub async fn close(self) {
         if let Target::Here(node) = self.target {
             node.shutdown().await;
         }
     }
 
-    /// Asks for something.
+    /// Sends a GET request with `query`, and returns the response's JSON document.
     pub async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -136,12 +136,12 @@ impl Client {
         self.whole(self.request(Method::GET, &path, Bytes::new()).await?).await
     }
 
-    /// Tells something to be done.
+    /// Sends `body` as JSON in a POST request, and returns the response's JSON document.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
         self.whole(self.request(Method::POST, path, encode(body)?).await?).await
     }
 
-    /// Tells something long to be done, and shows how far it is.
+    /// Sends `body` as JSON in a POST request, prints the progress that the node streams, and returns the result.
     pub async fn stream<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -154,8 +154,9 @@ impl Client {
         let mut shown = Shown::new(self.quiet, self.explain);
         let mut pending = Vec::new();
         while let Some(frame) = response.body_mut().frame().await {
-            let frame =
-                frame.map_err(|error| CliError::new("other", format_args!("the node hung up: {error}")))?;
+            let frame = frame.map_err(|error| {
+                CliError::new("other", format_args!("the node closed the connection: {error}"))
+            })?;
             pending.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data.as_ref()));
             while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = pending.drain(..=end).collect();
@@ -167,8 +168,8 @@ impl Client {
                 break;
             }
         }
-        Err(CliError::new("other", "the node hung up before it was done")
-            .hint("run the command again: what was done is kept"))
+        Err(CliError::new("other", "the node closed the connection before it had finished")
+            .hint("run the same command again: what was fetched is kept"))
     }
 
     async fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Body>, CliError> {
@@ -201,8 +202,9 @@ impl Client {
     async fn whole<T: DeserializeOwned>(&self, response: Response<Body>) -> Result<T, CliError> {
         let status = response.status();
         let body = axum::body::to_bytes(response.into_body(), ANSWER_BYTES_MAX).await;
-        let body = body
-            .map_err(|error| CliError::new("other", format_args!("the node's answer broke off: {error}")))?;
+        let body = body.map_err(|error| {
+            CliError::new("other", format_args!("the node's response is incomplete: {error}"))
+        })?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(not_understood);
         }
@@ -213,7 +215,7 @@ impl Client {
     }
 }
 
-/// Shows a line of a stream; returns the result if it is the last one.
+/// Reads one line of a streamed response. Prints progress; returns the result if the line holds it.
 fn take_line<T: DeserializeOwned>(line: &[u8], shown: &mut Shown) -> Result<Option<T>, CliError> {
     let value: Value = serde_json::from_slice(line).map_err(not_understood)?;
     match value.get("event").and_then(Value::as_str) {
@@ -233,15 +235,15 @@ fn take_line<T: DeserializeOwned>(line: &[u8], shown: &mut Shown) -> Result<Opti
 }
 
 fn not_understood(error: serde_json::Error) -> CliError {
-    CliError::new("other", format_args!("the node's answer is not understood: {error}"))
-        .hint("is the daemon of another version? stop it and start it anew")
+    CliError::new("other", format_args!("the node's response cannot be read: {error}"))
+        .hint("the daemon may be of another version: stop it and start it again")
 }
 
 fn encode(body: &impl Serialize) -> Result<Bytes, CliError> {
     serde_json::to_vec(body).map(Bytes::from).map_err(not_understood)
 }
 
-/// Escapes what has a meaning in a query.
+/// Percent-encodes `text` for use in a query.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
@@ -255,16 +257,16 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// Why a node of this process does not start, with what to do next.
+/// Returns the error of a node that cannot start in this process, with what to do next.
 pub fn node_error(error: NodeError) -> CliError {
     match &error {
         NodeError::Store(OpenError::InUse { .. }) => CliError::from_error("retry_later", &error).hint(
-            "another `reg` works on this store, and no daemon answers on its socket: wait for it to end",
+            "another `reg` process uses this store, and no daemon answers on its socket: wait until it ends",
         ),
         NodeError::OwnUpstream { .. } => CliError::from_error("invalid", &error)
             .hint("unset HF_ENDPOINT and HF_TOKEN, which `reg env hf` has set"),
         NodeError::Network(_) | NodeError::Serve(_) => CliError::from_error("invalid", &error)
-            .hint("is another daemon running? choose other addresses with --listen and --http"),
+            .hint("if another daemon runs, choose other addresses with --listen and --http"),
         _ => CliError::from_error("other", &error),
     }
 }
@@ -279,6 +281,7 @@ async fn connect(_: &Path) -> std::io::Result<tokio::net::TcpStream> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
+/// Returns whether a daemon accepts connections on `socket`.
 pub async fn is_alive(socket: &Path) -> bool {
     connect(socket).await.is_ok()
 }

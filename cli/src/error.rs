@@ -1,4 +1,4 @@
-//! Errors at this edge: what happened, why, what to do next, and an exit code.
+//! Reports errors to the user: what failed, why, what to do next, and an exit code.
 
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ pub struct CliError {
 pub const INTERRUPTED: u8 = 130;
 
 impl CliError {
-    /// Tells of an error by its kind; a kind that is not known is "other".
+    /// Returns an error of `kind` with a message. The kind sets the exit code; an unknown kind counts as "other".
     pub fn new(kind: &str, message: impl ToString) -> Self {
         let document = ErrorDocument {
             kind: kind.to_owned(),
@@ -28,7 +28,7 @@ impl CliError {
         Self { code: code(kind), document }
     }
 
-    /// Tells of an error with its causes.
+    /// Returns an error of `kind` with the message of `error`, and its sources as causes.
     pub fn from_error(kind: &str, error: &dyn std::error::Error) -> Self {
         let mut it = Self::new(kind, error);
         let mut source = error.source();
@@ -39,7 +39,7 @@ impl CliError {
         it
     }
 
-    /// Tells of an error that knows its kind and what to do next.
+    /// Returns an error with the kind, causes and hint of `error`.
     pub fn from_fault(error: &dyn Fault) -> Self {
         ErrorDocument::of(error).into()
     }
@@ -50,7 +50,7 @@ impl CliError {
         self
     }
 
-    /// The user has stopped the command.
+    /// Returns the error of a command that the user has interrupted, with what to do next.
     pub fn interrupted(hint: &str) -> Self {
         let mut it = Self::new("interrupted", "interrupted").hint(hint);
         it.code = INTERRUPTED;

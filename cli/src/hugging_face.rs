@@ -1,4 +1,6 @@
-//! Hugging Face's variables and names, as its own clients read them: which endpoint, which token, where the cache is.
+//! Reads Hugging Face's environment variables and repository names the way its own clients do.
+//!
+//! Source: the documentation of `huggingface_hub`, environment variables.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -6,23 +8,23 @@ use std::str::FromStr;
 use reg_api::repository_name::RepositoryName;
 use reg_node::daemon::HubAccount;
 
-/// The branch where no revision is named.
+/// Branch that is meant if no revision is named.
 pub const MAIN: &str = "main";
 
-/// A repository that is to be imported, as typed: `hf:org/name[@revision]`.
+/// A repository to import, as typed: `hf:org/name[@revision]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportSource {
-    /// Whether `hf:` stands before it.
+    /// Whether the text began with `hf:`.
     pub is_remote: bool,
     pub repository: RepositoryName,
     pub revision: String,
 }
 
-/// What is to be imported, as typed.
+/// The source of an import, as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImportWhat {
     Repository(ImportSource),
-    /// Begins with `.` or `/`, as no repository does.
+    /// A path that begins with `.` or `/`, which no repository name does.
     Directory(PathBuf),
 }
 
@@ -51,24 +53,25 @@ impl FromStr for ImportSource {
             !part.is_empty() && part.chars().all(plain) && !part.starts_with('.')
         };
         if !revision.split('/').all(is_fine) {
-            return Err(format!("{revision:?} is no branch, tag or commit"));
+            return Err(format!("{revision:?} is not the name of a branch, tag or commit"));
         }
         let repository = repository.parse().map_err(|error| format!("{error}"))?;
         Ok(Self { is_remote, repository, revision: revision.to_owned() })
     }
 }
 
-/// Returns the endpoint that clients use.
+/// Returns the endpoint that clients use: `HF_ENDPOINT`, else the public one.
 pub fn endpoint() -> String {
     variable("HF_ENDPOINT").unwrap_or_else(|| HubAccount::default().endpoint).trim_end_matches('/').to_owned()
 }
 
-/// Returns the token that clients show.
+/// Returns the token that clients send: `HF_TOKEN`.
 pub fn token() -> Option<String> {
     variable("HF_TOKEN")
 }
 
-/// Returns the folder of the clients' cache: `HF_HUB_CACHE`, else `hub` below `HF_HOME`, else below the user's cache.
+/// Returns the folder of the clients' cache: `HF_HUB_CACHE`, else `hub` below `HF_HOME`, else `huggingface/hub` below the
+/// user's cache. `None` if no home directory is known.
 pub fn cache_dir() -> Option<PathBuf> {
     let path = |name| variable(name).map(PathBuf::from);
     let cache = || path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")));

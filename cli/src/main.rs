@@ -1,6 +1,6 @@
-//! `reg`: publish, find, pull and share open model weights. One command, one file under `command/`.
+//! `reg`: publishes, finds, pulls and shares open model weights. Each command has a file under `command/`.
 
-#![expect(unreachable_pub, reason = "nothing is outside of a binary")]
+#![expect(unreachable_pub, reason = "no crate depends on a binary")]
 
 mod args;
 mod choice;
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => error.report(json),
     };
-    // A blocking task that is still reading must not keep the user waiting.
+    // Exit at once, even if a blocking task still reads.
     runtime.shutdown_background();
     code
 }

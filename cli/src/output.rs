@@ -1,4 +1,4 @@
-//! Printing results to standard output: tables, sizes, JSON. A reader that has gone is no error.
+//! Prints results to standard output: lines, tables, JSON. A closed pipe is not an error.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ pub fn json(value: &impl Serialize) -> Result<(), CliError> {
     line(text)
 }
 
-/// Prints text as it is.
+/// Prints `text` without a line break.
 pub fn write(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -28,7 +28,7 @@ pub fn write(text: &str) -> Result<(), CliError> {
     }
 }
 
-/// Prints columns that line up; the last one is not padded.
+/// Prints rows with aligned columns; the last column is not padded.
 pub fn table(rows: &[Vec<String>]) -> Result<(), CliError> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -48,7 +48,7 @@ pub fn table(rows: &[Vec<String>]) -> Result<(), CliError> {
     write(&text)
 }
 
-/// Returns a size as people read it: `1.2 MiB`.
+/// Returns a number of bytes in binary units: `1.2 MiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes as f64;
@@ -60,19 +60,19 @@ pub fn size(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// Returns a time as people read it, in UTC: `2026-11-24 10:17`.
+/// Returns a time, given in seconds since 1970, as UTC text: `2026-11-24 10:17`.
 pub fn time(seconds: u64) -> String {
     let form = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]");
     let time = i64::try_from(seconds).ok().and_then(|it| time::OffsetDateTime::from_unix_timestamp(it).ok());
     time.and_then(|time| time.format(form).ok()).unwrap_or_else(|| format!("{seconds} s after 1970"))
 }
 
-/// Returns the first twelve digits of a digest, enough to tell models apart by eye.
+/// Returns a digest cut to twelve hex digits, enough to tell models apart.
 pub fn short(digest: &reg_proto::digest::Digest) -> String {
     format!("sha256:{}", &digest.hex()[..12])
 }
 
-/// The exit code of a command that has done what it should.
+/// Returns the exit code of a command that has succeeded.
 pub const fn ok() -> ExitCode {
     ExitCode::SUCCESS
 }

@@ -1,4 +1,4 @@
-//! Showing how far a long command is: a bar on a terminal, else a line from time to time; on standard error only.
+//! Shows the progress of a long command on standard error: a bar on a terminal, else a line every ten seconds.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use reg_api::progress::Progress;
 
 use crate::output::size;
 
-/// Time between two lines where there is no terminal.
+/// Time between two lines if standard error is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// What is shown at the moment.
+/// The progress display of one command.
 pub struct Shown {
     bar: Option<ProgressBar>,
     quiet: bool,
@@ -20,7 +20,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Returns a display that shows nothing yet, and never anything where `quiet`.
+    /// Returns an empty display. It prints nothing if `quiet`, and checks only if `explain`.
     pub fn new(quiet: bool, explain: bool) -> Self {
         let terminal = std::io::stderr().is_terminal() && !quiet;
         let bar = terminal.then(|| {
@@ -31,7 +31,7 @@ impl Shown {
         Self { bar, quiet, explain, last_line: Instant::now() }
     }
 
-    /// Shows what has happened.
+    /// Prints one progress event.
     pub fn show(&mut self, progress: &Progress) {
         if self.quiet {
             return;

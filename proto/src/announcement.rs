@@ -1,5 +1,6 @@
-//! [`Announcement`]: "this tag now means that, and I hold it", or "this publisher has said that", as it is gossiped and
-//! handed on.
+//! [`Announcement`]: the gossiped message that a tag has a new record, or that a publisher has declared something.
+//!
+//! Peers pass announcements on unchanged.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use crate::json::{self, JsonError};
 use crate::limits::{ADDRESSES_MAX, ANNOUNCEMENT_BYTES_MAX, KEY_DOCUMENTS_MAX, REVOCATIONS_GOSSIPED_MAX};
 use crate::peer::{Address, PeerId};
 
-/// A peer that says it holds something, and where it may be reached. A hint: nobody has signed it.
+/// A peer that claims to hold a model, and its addresses. It is a hint, because it carries no signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     pub peer: PeerId,
@@ -16,22 +17,22 @@ pub struct Holder {
     pub addresses: Bounded<Address, ADDRESSES_MAX>,
 }
 
-/// A signed tag record, or what a publisher has said beside its tags, on its way through the network.
+/// A signed tag record, or a publisher's declarations, with the keys that verify them.
 ///
-/// `tag` and `key_documents` are envelopes, byte for byte as they were signed, so whoever passes the announcement on can
-/// check it and cannot change it.
+/// `tag` and `key_documents` are envelopes, byte for byte as they were signed. So each peer that passes the announcement
+/// on can verify it, and cannot change it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announcement {
-    /// `None` where the keys and what they revoke are all the news.
+    /// The envelope of the tag record; `None` if only keys and revocations are announced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// The publisher's key documents from the first, which the publisher's id names, to the newest.
+    /// The publisher's key documents, from the first to the newest. The publisher's id is the hash of the first.
     pub key_documents: Bounded<String, KEY_DOCUMENTS_MAX>,
     pub holder: Holder,
-    /// The envelope of another record that contradicts `tag`: then the two are a proof, and not news.
+    /// The envelope of a record that contradicts `tag`. The two then prove an equivocation, and announce nothing new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contradicted_by: Option<String>,
-    /// What the publisher has revoked lately.
+    /// The publisher's newest revocations, as envelopes.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub revocations: Bounded<String, REVOCATIONS_GOSSIPED_MAX>,
 }
@@ -41,15 +42,15 @@ fn is_empty(list: &[String]) -> bool {
 }
 
 impl Announcement {
-    /// Reads a gossiped message.
+    /// Parses a gossiped message. Verifies no signature.
     ///
     /// # Errors
-    /// More than [`ANNOUNCEMENT_BYTES_MAX`] bytes, or not an announcement.
+    /// If there are more than [`ANNOUNCEMENT_BYTES_MAX`] bytes, or if they are not an announcement.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, JsonError> {
         json::from_slice(bytes, ANNOUNCEMENT_BYTES_MAX)
     }
 
-    /// Returns the bytes that are gossiped.
+    /// Returns the bytes to gossip.
     pub fn to_bytes(&self) -> Vec<u8> {
         json::to_vec(self)
     }

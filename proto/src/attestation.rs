@@ -1,7 +1,8 @@
-//! What anybody says of a manifest, as in-toto statements: [`Attestation`] for scans, reviews and licences, [`Mirror`] for
-//! "these files are the ones that this repository had at this commit".
+//! Signed statements of any publisher about a manifest, in the in-toto format.
 //!
-//! They grant nothing by themselves: a policy may ask for some of them. Neither says what a model will do.
+//! An [`Attestation`] states the result of a scan, a review or a look at the licence. A [`Mirror`] states that the files
+//! are those of a repository at a commit. A statement grants nothing by itself, but a policy may require some. None of
+//! them states how a model will behave.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,21 +24,21 @@ pub const ATTESTATION_ARTIFACT_TYPE: &str = "application/vnd.reg.attestation.v1+
 const MIRROR_PREDICATE_TYPE: &str = "urn:reg:attestation:mirror:v1";
 const PREDICATE_TYPE: &str = "urn:reg:attestation:v1";
 
-/// What an attestation is about.
+/// The kind of an attestation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttestationKind {
-    /// A tool has looked for code and known flaws.
+    /// A tool has searched the files for code and known flaws.
     Scan,
-    /// The files are those of a repository elsewhere.
+    /// The files are those of a repository at an endpoint.
     Mirror,
-    /// Somebody has looked at the terms.
+    /// The attestor has examined the licence terms.
     Licence,
-    /// Somebody has looked at the model.
+    /// The attestor has examined the model.
     Review,
 }
 
-/// How it came out. What was not looked at is said, not left out.
+/// The result of an attestation. A check that was not done is stated, not left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttestationResult {
@@ -46,39 +47,39 @@ pub enum AttestationResult {
     NotDone,
 }
 
-/// A text names neither.
+/// A text is not one of the `known` names.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{text:?} is none of {known}")]
+#[error("{text:?} is not one of {known}")]
 pub struct AttestationWordError {
     text: String,
     known: String,
 }
 
-/// What somebody says of a manifest.
+/// The statement of an attestor about a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attestation {
-    /// Who says so.
+    /// The attestor.
     pub publisher: PublisherId,
-    /// Version of the key document whose threshold has signed.
+    /// Version of the key document that the signing keys belong to.
     pub key_document: u64,
-    /// Seconds since 1970-01-01T00:00:00Z.
+    /// Time of signing, in seconds since 1970-01-01T00:00:00Z.
     pub issued: u64,
     pub kind: AttestationKind,
     pub result: AttestationResult,
-    /// What it was found with, with its version and rules, as in `picklescan 0.0.32`.
+    /// The tool that produced the result, with its version and rules, as in `picklescan 0.0.32`.
     #[serde(deserialize_with = "present")]
     pub tool: Option<Label>,
-    /// What else there is to say, as in an SPDX expression or `org/name@commit`.
+    /// A remark, such as an SPDX expression or `org/name@commit`.
     #[serde(deserialize_with = "present")]
     pub note: Option<Label>,
 }
 
 impl AttestationKind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 4] = [Self::Scan, Self::Mirror, Self::Licence, Self::Review];
 
-    /// Returns its name, which never changes.
+    /// Returns the kind's name on the wire, which never changes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scan => "scan",
@@ -90,10 +91,10 @@ impl AttestationKind {
 }
 
 impl AttestationResult {
-    /// Every result.
+    /// All results.
     pub const ALL: [Self; 3] = [Self::Pass, Self::Fail, Self::NotDone];
 
-    /// Returns its name, which never changes.
+    /// Returns the result's name on the wire, which never changes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -143,23 +144,23 @@ impl fmt::Display for AttestationResult {
 }
 
 impl Attestation {
-    /// Returns the statement about `manifest` that is to be signed.
+    /// Returns the bytes of the statement about `manifest`, to be signed.
     pub fn to_payload(&self, manifest: &Digest) -> Vec<u8> {
         let predicate = serde_json::to_value(self).expect("the predicate has only text keys");
         write_statement(&manifest.to_string(), manifest, PREDICATE_TYPE, predicate)
     }
 
-    /// Reads the statement about `manifest`; no signature is checked.
+    /// Parses the statement about `manifest`. Verifies no signature.
     ///
     /// # Errors
-    /// Not an in-toto statement of this kind about this manifest.
+    /// If `payload` is not an in-toto statement of this type about this manifest.
     pub fn from_payload(payload: &[u8], manifest: &Digest) -> Result<Self, ProvenanceError> {
         let predicate = read_statement(payload, manifest, PREDICATE_TYPE)?;
         serde_json::from_value(predicate).map_err(|error| JsonError::Invalid(error).into())
     }
 }
 
-/// Any attestation in its envelope.
+/// An attestation of either type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
     Attestation(Attestation),
@@ -167,10 +168,11 @@ pub enum Said {
 }
 
 impl Said {
-    /// Reads the envelope `text` about `manifest`. Its signature is not checked: it tells whose keys are needed for that.
+    /// Parses the envelope `text` about `manifest`. Verifies no signature. The result names the attestor, so that the
+    /// caller can look up the keys to verify it with.
     ///
     /// # Errors
-    /// Not an envelope with a statement of these kinds about this manifest.
+    /// If `text` is not an envelope with a statement of these types about this manifest.
     pub fn read(text: &str, manifest: &Digest) -> Result<(Self, Envelope), ProvenanceError> {
         let envelope = Envelope::from_bytes(text.as_bytes(), KEY_ENVELOPE_BYTES_MAX)?;
         let said = match Mirror::from_payload(&envelope.payload, manifest) {
@@ -183,10 +185,10 @@ impl Said {
         Ok((said, envelope))
     }
 
-    /// Verifies the envelope `text`: signed by `keys`, about `manifest`.
+    /// Verifies that the envelope `text` is about `manifest` and signed by `keys`.
     ///
     /// # Errors
-    /// Whatever of this does not hold.
+    /// If either does not hold.
     pub fn verify(text: &str, keys: &KeyHistory, manifest: &Digest) -> Result<Self, ProvenanceError> {
         let (said, envelope) = Self::read(text, manifest)?;
         let (found, expected) = (said.by(), keys.publisher());
@@ -199,7 +201,7 @@ impl Said {
         Ok(said)
     }
 
-    /// Returns who says so.
+    /// Returns the attestor.
     pub const fn by(&self) -> PublisherId {
         match self {
             Self::Attestation(it) => it.publisher,
@@ -207,7 +209,7 @@ impl Said {
         }
     }
 
-    /// Returns the version of the key document whose threshold has signed.
+    /// Returns the version of the key document that the signing keys belong to.
     pub const fn key_document(&self) -> u64 {
         match self {
             Self::Attestation(it) => it.key_document,
@@ -215,7 +217,7 @@ impl Said {
         }
     }
 
-    /// Returns when it was signed, in seconds since 1970.
+    /// Returns the time of signing, in seconds since 1970.
     pub const fn issued(&self) -> u64 {
         match self {
             Self::Attestation(it) => it.issued,
@@ -223,7 +225,7 @@ impl Said {
         }
     }
 
-    /// Returns what it is about.
+    /// Returns the kind.
     pub const fn kind(&self) -> AttestationKind {
         match self {
             Self::Attestation(it) => it.kind,
@@ -231,7 +233,7 @@ impl Said {
         }
     }
 
-    /// Returns how it came out.
+    /// Returns the result.
     pub const fn result(&self) -> AttestationResult {
         match self {
             Self::Attestation(it) => it.result,
@@ -240,26 +242,26 @@ impl Said {
     }
 }
 
-/// Where somebody says the files of a model come from.
+/// The statement of an attestor that a model's files are those of a repository at a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mirror {
-    /// Who says so.
+    /// The attestor.
     pub publisher: PublisherId,
-    /// Version of the key document whose threshold has signed.
+    /// Version of the key document that the signing keys belong to.
     pub key_document: u64,
-    /// Seconds since 1970-01-01T00:00:00Z.
+    /// Time of signing, in seconds since 1970-01-01T00:00:00Z.
     pub issued: u64,
-    /// As in `https://huggingface.co`.
+    /// The endpoint's URL, as in `https://huggingface.co`.
     pub endpoint: String,
-    /// As in `org/name`.
+    /// The repository's name, as in `org/name`.
     pub repository: String,
-    /// The commit, as the endpoint names it.
+    /// The commit's id at the endpoint.
     pub commit: String,
 }
 
 impl Mirror {
-    /// Returns the statement about `manifest` that is to be signed.
+    /// Returns the bytes of the statement about `manifest`, to be signed.
     pub fn to_payload(&self, manifest: &Digest) -> Vec<u8> {
         let predicate = serde_json::to_value(self).expect("the predicate has only text keys");
         write_statement(
@@ -270,19 +272,19 @@ impl Mirror {
         )
     }
 
-    /// Reads the statement about `manifest`; no signature is checked.
+    /// Parses the statement about `manifest`. Verifies no signature.
     ///
     /// # Errors
-    /// Not an in-toto statement of this kind about this manifest.
+    /// If `payload` is not an in-toto statement of this type about this manifest.
     pub fn from_payload(payload: &[u8], manifest: &Digest) -> Result<Self, ProvenanceError> {
         let predicate = read_statement(payload, manifest, MIRROR_PREDICATE_TYPE)?;
         serde_json::from_value(predicate).map_err(|error| JsonError::Invalid(error).into())
     }
 
-    /// Verifies the envelope `text`: signed by `keys`, about `manifest`.
+    /// Verifies that the envelope `text` is about `manifest` and signed by `keys`.
     ///
     /// # Errors
-    /// Whatever of this does not hold.
+    /// If either does not hold.
     pub fn verify(text: &str, keys: &KeyHistory, manifest: &Digest) -> Result<Self, ProvenanceError> {
         let envelope = Envelope::from_bytes(text.as_bytes(), KEY_ENVELOPE_BYTES_MAX)?;
         let mirror = Self::from_payload(&envelope.payload, manifest)?;
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attestation_is_about_one_manifest_and_by_whom_it_names() {
+    fn an_attestation_is_about_one_manifest_and_by_the_attestor_it_names() {
         let keys = |seed: u8| {
             let key = SigningKey::from_bytes(&[seed; 32]);
             let document = KeyDocument::first(PublicKey::of(&key));
@@ -377,6 +379,6 @@ mod tests {
             assert_eq!(result.to_string().parse(), Ok(result));
         }
         let error = "Scan".parse::<AttestationKind>().unwrap_err();
-        assert_eq!(error.to_string(), "\"Scan\" is none of scan, mirror, licence, review");
+        assert_eq!(error.to_string(), "\"Scan\" is not one of scan, mirror, licence, review");
     }
 }

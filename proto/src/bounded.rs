@@ -1,4 +1,4 @@
-//! [`Bounded`]: a list that cannot be longer than its type says, checked while it is read.
+//! [`Bounded`]: a list with a maximum length in its type. Deserialisation stops at the maximum.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,6 +1,6 @@
-//! [`Delegation`]: "for these models of mine, believe that publisher, until then".
+//! [`Delegation`]: a publisher's statement that another publisher may publish some of its models, until a date.
 //!
-//! It lends a name and nothing else: the other publisher signs tags and provenance with keys of its own, under its own id.
+//! It lends names only. The other publisher signs tag records and provenance with its own keys, under its own id.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -17,17 +17,17 @@ use crate::revocation::Revoked;
 /// Payload type of a delegation.
 pub const DELEGATION_TYPE: &str = "application/vnd.reg.delegation.v1+json";
 
-/// Who speaks for which models of a publisher. Times are seconds since 1970-01-01T00:00:00Z.
+/// Names the models of `publisher` that the publisher `to` may publish. Times are seconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delegation {
     pub publisher: PublisherId,
     pub models: ModelGlob,
     pub to: PublisherId,
-    /// Version of the key document whose threshold has signed.
+    /// Version of the key document that the signing keys belong to.
     pub key_document: u64,
     pub issued: u64,
-    /// After this it counts no more.
+    /// Time from which the delegation no longer counts.
     pub expires: u64,
 }
 
@@ -36,11 +36,11 @@ pub struct Delegation {
 pub enum DelegationError {
     #[error("delegation is not an envelope")]
     Envelope(#[from] EnvelopeError),
-    #[error("delegation is not understood")]
+    #[error("delegation cannot be parsed")]
     Json(#[from] JsonError),
-    #[error("delegation is that of {found}, not of {expected}")]
+    #[error("delegation is that of publisher {found}, not of {expected}")]
     OtherPublisher { found: PublisherId, expected: PublisherId },
-    #[error("delegation leads {publisher} to itself")]
+    #[error("delegation of {publisher} names the publisher itself")]
     ToItself { publisher: PublisherId },
     #[error("delegation is not signed by key document {version} of its publisher")]
     Signature { version: u64, source: SignatureError },
@@ -48,7 +48,7 @@ pub enum DelegationError {
     Revoked,
 }
 
-/// A delegation whose signature has been verified, with the envelope it came in.
+/// A delegation with a verified signature, and its envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedDelegation {
     delegation: Delegation,
@@ -57,30 +57,30 @@ pub struct SignedDelegation {
 }
 
 impl Delegation {
-    /// Returns the bytes that are signed.
+    /// Returns the bytes to sign.
     pub fn to_payload(&self) -> Vec<u8> {
         json::to_vec(self)
     }
 
-    /// Reads a payload; nothing is verified.
+    /// Parses a payload. Verifies nothing.
     ///
     /// # Errors
-    /// Not a delegation.
+    /// If `payload` is not a delegation.
     pub fn from_payload(payload: &[u8]) -> Result<Self, JsonError> {
         json::from_slice(payload, DELEGATION_BYTES_MAX)
     }
 
-    /// Tells whether it counts for this model now.
+    /// Returns whether the delegation covers `model` and has not expired at `now`, in seconds since 1970.
     pub fn covers(&self, model: &ModelName, now: u64) -> bool {
         now <= self.expires && self.models.covers(model)
     }
 }
 
 impl SignedDelegation {
-    /// Verifies the envelope `text` against a publisher's keys and revocations. Whether it has expired is not asked.
+    /// Verifies the envelope `text` against a publisher's keys and revocations. Does not check whether it has expired.
     ///
     /// # Errors
-    /// No delegation, one of another publisher or to the publisher itself, one that is not signed, or one that was revoked.
+    /// If `text` is no delegation, is by another publisher, names the publisher itself, is not signed, or is revoked.
     pub fn verify(text: &str, keys: &KeyHistory) -> Result<Self, DelegationError> {
         let envelope = Envelope::from_bytes(text.as_bytes(), DELEGATION_BYTES_MAX)?;
         let delegation = Delegation::from_payload(&envelope.payload)?;
@@ -100,12 +100,12 @@ impl SignedDelegation {
         Ok(Self { delegation, payload, envelope: text.to_owned() })
     }
 
-    /// Returns what was signed.
+    /// Returns the signed delegation.
     pub const fn delegation(&self) -> &Delegation {
         &self.delegation
     }
 
-    /// Returns the digest of the payload, by which it is revoked.
+    /// Returns the digest of the payload. A revocation names the delegation by it.
     pub const fn payload_digest(&self) -> Digest {
         self.payload
     }

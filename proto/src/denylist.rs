@@ -1,8 +1,8 @@
-//! [`Denylist`]: what somebody advises not to pull and not to serve. Nobody's list counts unless the user has subscribed to it.
+//! [`Denylist`]: a publisher's list of what not to pull and not to serve. It counts only for users that subscribe to it.
 //!
-//! A list travels as a model: one file, [`DENYLIST_FILE`], published under a name like any other. So it is signed by its
-//! publisher's keys, numbered and chained by its tag record, cannot be rolled back, and is fetched from whoever has it.
-//! What the file adds is when the list ends to be current.
+//! A denylist is published as a model with one file, [`DENYLIST_FILE`]. So its publisher's keys sign it, its tag record
+//! numbers and chains it, it cannot be rolled back, and any holder can serve it. The file adds the time until which the
+//! list is current.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,41 +17,41 @@ use crate::json::{self, JsonError};
 use crate::limits::{DENYLIST_BYTES_MAX, DENYLIST_ENTRIES_MAX};
 use crate::name::PublisherId;
 
-/// The one file of a model that is a denylist.
+/// Name of the only file of a denylist's model.
 pub const DENYLIST_FILE: &str = "denylist.json";
 
-/// What a list warns of.
+/// The subject of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Denied {
-    /// A manifest, or a blob in whatever model it is.
+    /// A manifest, or a blob in any model.
     Digest(Digest),
-    /// Everything of a publisher.
+    /// Every model of a publisher.
     Publisher(PublisherId),
 }
 
-/// A text names nothing that can be denied.
+/// A text is neither a digest nor a publisher id.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{text:?} is neither sha256:<64 hex digits> nor a publisher id")]
 pub struct DeniedError {
     text: String,
 }
 
-/// One line of a list.
+/// One entry of a denylist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DenylistEntry {
     pub deny: Denied,
-    /// Why, in a line that is shown.
+    /// The reason, in one line, for users.
     pub reason: Label,
 }
 
-/// The file of a list.
+/// The contents of a denylist's file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Denylist {
-    /// 1.
+    /// Version of the format: 1.
     pub version: u64,
-    /// Seconds since 1970 after which the list is not current: it is applied still, and its age is told.
+    /// Time from which the list is out of date, in seconds since 1970. Nodes still apply it, and report its age.
     pub expires: u64,
     pub entries: Bounded<DenylistEntry, DENYLIST_ENTRIES_MAX>,
 }
@@ -59,17 +59,17 @@ pub struct Denylist {
 /// Why some bytes are not a denylist.
 #[derive(Debug, Error)]
 pub enum DenylistError {
-    #[error("denylist is not understood")]
+    #[error("denylist cannot be parsed")]
     Json(#[from] JsonError),
-    #[error("denylist is of version {found}, this node knows version 1")]
+    #[error("denylist is of version {found}, this node reads version 1 only")]
     Version { found: u64 },
 }
 
 impl Denylist {
-    /// Reads a list.
+    /// Parses the file of a denylist.
     ///
     /// # Errors
-    /// Too many bytes or entries, unknown or duplicate fields, or another version.
+    /// If it has too many bytes or entries, unknown or duplicate fields, or another version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DenylistError> {
         let list: Self = json::from_slice(bytes, DENYLIST_BYTES_MAX)?;
         if list.version == 1 { Ok(list) } else { Err(DenylistError::Version { found: list.version }) }

@@ -1,17 +1,17 @@
-//! The table of DHT keys: what provider records are kept for, and how each key is derived.
+//! Derives the DHT keys under which nodes store provider records.
 //!
-//! | kind      | who provides it                                | key                                              |
-//! |-----------|------------------------------------------------|--------------------------------------------------|
-//! | publisher | who holds any record of that publisher          | SHA-256(`reg/dht/publisher/1` 0x00 publisher id)  |
-//! | manifest  | who holds the whole model                       | SHA-256(`reg/dht/manifest/1` 0x00 digest)         |
-//! | blob      | who holds a whole blob over 1 GiB               | SHA-256(`reg/dht/blob/1` 0x00 digest)             |
+//! | kind      | provider: each node that holds                  | key                                              |
+//! |-----------|-------------------------------------------------|--------------------------------------------------|
+//! | publisher | any record of that publisher                    | SHA-256(`reg/dht/publisher/1` 0x00 publisher id)  |
+//! | manifest  | the whole model                                 | SHA-256(`reg/dht/manifest/1` 0x00 digest)         |
+//! | blob      | a whole blob over 1 GiB                         | SHA-256(`reg/dht/blob/1` 0x00 digest)             |
 //!
-//! Never pieces: a network of pieces has more records than bytes to say them.
+//! Pieces have no keys: the records of all pieces would be too many for the DHT.
 
 use crate::digest::Digest;
 use crate::name::PublisherId;
 
-/// Blobs above this many bytes have a key of their own, so that one found in another model is found here too.
+/// Blobs of more than this many bytes have a key of their own, so that holders of the same blob in another model are found.
 pub const BLOB_KEY_ABOVE: u64 = 1 << 30;
 
 /// A key of the DHT.
@@ -19,17 +19,17 @@ pub const BLOB_KEY_ABOVE: u64 = 1 << 30;
 pub struct DhtKey(Digest);
 
 impl DhtKey {
-    /// Returns the key under which holders of this publisher's records are found.
+    /// Returns the key for holders of this publisher's records.
     pub fn publisher(publisher: &PublisherId) -> Self {
         Self::derive(b"reg/dht/publisher/1\0", publisher.as_bytes())
     }
 
-    /// Returns the key under which holders of the whole model are found.
+    /// Returns the key for holders of the whole model.
     pub fn manifest(manifest: &Digest) -> Self {
         Self::derive(b"reg/dht/manifest/1\0", manifest.as_bytes())
     }
 
-    /// Returns the key under which holders of a large blob are found, `None` for one of up to [`BLOB_KEY_ABOVE`] bytes.
+    /// Returns the key for holders of a large blob, or `None` if `size` is at most [`BLOB_KEY_ABOVE`] bytes.
     pub fn blob(blob: &Digest, size: u64) -> Option<Self> {
         (size > BLOB_KEY_ABOVE).then(|| Self::derive(b"reg/dht/blob/1\0", blob.as_bytes()))
     }

@@ -1,4 +1,4 @@
-//! [`Digest`]: the SHA-256 of a blob's bytes, which is also its name.
+//! [`Digest`]: the SHA-256 of a blob's bytes, which names the blob.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use thiserror::Error;
 
 /// The SHA-256 of some bytes, written `sha256:<64 lower-case hex digits>` as in OCI.
 ///
-/// For a weight file the same 32 bytes are its Hugging Face LFS oid and its OCI layer digest.
+/// A weight file's Hugging Face LFS oid and its OCI layer digest are the same 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; Self::LEN]);
 
@@ -50,10 +50,10 @@ impl Digest {
         HEXLOWER.encode(&self.0)
     }
 
-    /// Reads 64 lower-case hex digits.
+    /// Parses 64 lower-case hex digits.
     ///
     /// # Errors
-    /// Another length or another character than `0-9a-f`.
+    /// If `hex` has another length, or a character other than `0-9a-f`.
     pub fn from_hex(hex: &str) -> Result<Self, DigestError> {
         if hex.len() != 2 * Self::LEN {
             return Err(DigestError::Length { length: hex.len() });

@@ -1,7 +1,7 @@
 //! [`Envelope`]: a signed payload (DSSE, <https://github.com/secure-systems-lab/dsse>, protocol v1.0.2).
 //!
-//! What is signed is `PAE(payload type, payload)` over the payload's bytes as they are carried: nothing is ever
-//! serialised again before it is verified. The payload type separates the kinds of record.
+//! A signature is over `PAE(payload type, payload)`, with the payload's bytes as they are transmitted. So a verifier never
+//! serialises a payload again. The payload type keeps a record of one kind from passing for one of another.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,9 +23,9 @@ pub struct PublicKey([u8; 32]);
 /// Why a text is not a public key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PublicKeyError {
-    #[error("key does not read `ed25519:<64 hex digits>`")]
+    #[error("key is not of the form `ed25519:<64 hex digits>`")]
     Form,
-    #[error("key is not a point of the curve, or a weak one")]
+    #[error("key is not a point of the curve, or is a weak one")]
     Weak,
 }
 
@@ -46,7 +46,7 @@ struct KeySignature {
 /// Why some bytes are not an envelope.
 #[derive(Debug, Error)]
 pub enum EnvelopeError {
-    #[error("envelope is not understood")]
+    #[error("envelope cannot be parsed")]
     Json(#[from] JsonError),
     #[error("envelope's payload is not base64")]
     Payload,
@@ -56,20 +56,20 @@ pub enum EnvelopeError {
     NoSignature,
 }
 
-/// Why an envelope does not prove what it should.
+/// Why an envelope's signatures do not suffice.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SignatureError {
     #[error("payload is of type {found:?}, not {expected:?}")]
     PayloadType { found: String, expected: &'static str },
-    #[error("{valid} of the {threshold} signatures that are needed are valid")]
+    #[error("{valid} of {threshold} required signatures are valid")]
     TooFew { valid: usize, threshold: usize },
     #[error(
-        "{valid} of the {threshold} signatures that are needed are valid, and the publisher has revoked {revoked} of the keys"
+        "{valid} of {threshold} required signatures are valid, and the publisher has revoked {revoked} of the keys"
     )]
     Revoked { valid: usize, threshold: usize, revoked: usize },
 }
 
-/// DSSE's JSON form; unknown fields are ignored.
+/// DSSE's JSON form. Readers ignore unknown fields.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct EnvelopeJson {
@@ -96,12 +96,13 @@ impl PublicKey {
         &self.0
     }
 
-    /// Returns the id by which envelopes name the key: the SHA-256 of its bytes, in hex.
+    /// Returns the key's id in envelopes: the SHA-256 of its bytes, in hex.
     pub fn key_id(&self) -> String {
         Digest::of(&self.0).hex()
     }
 
-    /// Verifies by the strict rules (no small-order points, canonical encodings), so that all verifiers agree.
+    /// Returns whether `signature` is valid under the strict rules (no small-order points, canonical encodings), on which
+    /// all verifiers agree.
     fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         VerifyingKey::from_bytes(&self.0)
             .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
@@ -122,28 +123,28 @@ impl Envelope {
         Self { payload_type: payload_type.to_owned(), payload, signatures }
     }
 
-    /// Returns `payload` before anybody has signed it.
+    /// Returns `payload` in an envelope without signatures.
     pub fn unsigned(payload_type: &str, payload: Vec<u8>) -> Self {
         Self { payload_type: payload_type.to_owned(), payload, signatures: Vec::new() }
     }
 
-    /// Adds what `key` has signed; a key signs once.
+    /// Adds the signature of `key`, in place of an earlier one by the same key.
     pub fn add(&mut self, key: &PublicKey, signature: [u8; 64]) {
         let key_id = key.key_id();
         self.signatures.retain(|it| it.key_id != key_id);
         self.signatures.push(KeySignature { key_id, signature });
     }
 
-    /// Returns those of `keys` that have signed.
+    /// Returns those of `keys` that have a valid signature on the envelope.
     pub fn signers(&self, keys: &[PublicKey]) -> Vec<PublicKey> {
         let message = pae(&self.payload_type, &self.payload);
         keys.iter().filter(|key| self.is_signed_by(key, &message)).copied().collect()
     }
 
-    /// Reads an envelope of at most `max` bytes.
+    /// Parses an envelope of at most `max` bytes. Verifies no signature.
     ///
     /// # Errors
-    /// Not DSSE's JSON form, no signature, or too many.
+    /// If `bytes` are too many or not DSSE's JSON form, or have no signature or too many.
     pub fn from_bytes(bytes: &[u8], max: usize) -> Result<Self, EnvelopeError> {
         let EnvelopeJson { payload, payload_type, signatures } = json::from_slice(bytes, max)?;
         let payload = base64(&payload).ok_or(EnvelopeError::Payload)?;
@@ -172,10 +173,10 @@ impl Envelope {
         String::from_utf8(json::to_vec(&form)).expect("JSON is UTF-8")
     }
 
-    /// Checks that the payload is of this type, and signed by at least `threshold` different ones of `keys`.
+    /// Verifies that the payload is of this type, and signed by at least `threshold` different ones of `keys`.
     ///
     /// # Errors
-    /// Another type, or too few valid signatures.
+    /// If the type is another one, or valid signatures are too few.
     pub fn verify(
         &self,
         payload_type: &'static str,
@@ -196,7 +197,9 @@ impl Envelope {
         if valid < threshold.max(1) { Err(SignatureError::TooFew { valid, threshold }) } else { Ok(()) }
     }
 
-    /// A key id is a hint only (DSSE, "keyid"): one that is missing is tried with every key.
+    /// Returns whether `key` has a valid signature over `message`.
+    ///
+    /// A key id is only a hint (DSSE, "keyid"), so a signature without one is tried with every key.
     fn is_signed_by(&self, key: &PublicKey, message: &[u8]) -> bool {
         let key_id = key.key_id();
         self.signatures
@@ -206,14 +209,14 @@ impl Envelope {
     }
 }
 
-/// Returns DSSE's pre-authentication encoding: what a signature is made over.
+/// Returns DSSE's pre-authentication encoding, which is the message that keys sign.
 pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let mut bytes = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
     bytes.extend_from_slice(payload);
     bytes
 }
 
-/// DSSE: readers accept the standard and the URL-safe alphabet.
+/// Decodes base64 in the standard or the URL-safe alphabet, as DSSE requires of readers.
 fn base64(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(text.as_bytes()).or_else(|_| BASE64URL.decode(text.as_bytes())).ok()
 }

@@ -1,4 +1,4 @@
-//! [`Equivocation`]: two tag records that cannot both be honest, which anyone can check who knows the publisher's id.
+//! [`Equivocation`]: two contradicting tag records of one publisher. The publisher's id is enough to verify the proof.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -7,42 +7,42 @@ use crate::digest::Digest;
 use crate::key::KeyHistory;
 use crate::tag::{SignedTag, TagError, TagRecord};
 
-/// Two envelopes of tag records, as they travel.
+/// Two envelopes of tag records, as peers exchange them. Nothing is verified yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EquivocationClaim {
     pub one: String,
     pub two: String,
 }
 
-/// Two records of one tag, signed by one key document, of which the second does not follow the first, or has its number.
+/// Two records of one tag, signed under one key document. The second has the first one's number, or does not follow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Equivocation {
-    /// The one with the lower number, or, where they are equal, with the lower digest.
+    /// The record with the lower number, or with the lower digest if the numbers are equal.
     one: SignedTag,
     two: SignedTag,
 }
 
-/// Why two envelopes prove nothing.
+/// Why two envelopes do not prove an equivocation.
 #[derive(Debug, Error)]
 pub enum EquivocationError {
-    #[error("one of two records that are said to contradict each other is not its publisher's")]
+    #[error("a record of a claimed contradiction is not by its publisher")]
     Tag(#[from] TagError),
-    #[error("two records that are said to contradict each other do not")]
+    #[error("two records of a claimed contradiction do not contradict each other")]
     NoContradiction,
 }
 
 impl Equivocation {
-    /// Returns the proof that two records are, `None` where both can be honest.
+    /// Returns the proof that two records contradict each other, or `None` if they do not.
     pub fn of(a: &SignedTag, b: &SignedTag) -> Option<Self> {
         let order = |it: &SignedTag| (it.record().seq, it.payload_digest());
         let (one, two) = if order(a) <= order(b) { (a, b) } else { (b, a) };
         one.contradicts(two).then(|| Self { one: one.clone(), two: two.clone() })
     }
 
-    /// Verifies what somebody claims, against the publisher's keys.
+    /// Verifies a claim against the publisher's keys.
     ///
     /// # Errors
-    /// A record that is not the publisher's, or two that can both be honest.
+    /// If a record is not signed by the publisher, or if the two do not contradict each other.
     pub fn verify(claim: &EquivocationClaim, keys: &KeyHistory) -> Result<Self, EquivocationError> {
         let (one, two) = (SignedTag::verify(&claim.one, keys)?, SignedTag::verify(&claim.two, keys)?);
         Self::of(&one, &two).ok_or(EquivocationError::NoContradiction)
@@ -58,13 +58,13 @@ impl Equivocation {
         [&self.one, &self.two]
     }
 
-    /// Returns the digests of the two records' payloads, which a record that settles this must name.
+    /// Returns the digests of the two records' payloads. A record that settles the equivocation must name both.
     pub const fn heads(&self) -> [Digest; 2] {
         [self.one.payload_digest(), self.two.payload_digest()]
     }
 
-    /// Tells whether `record` says which of the two holds: it is newer than both and names
-    /// both, or newer keys have signed it.
+    /// Returns whether `record` settles the equivocation: it is newer than both records and names both, or a newer key
+    /// document has signed it.
     pub fn is_settled_by(&self, record: &TagRecord) -> bool {
         let last = self.two.record();
         if (record.publisher, record.model.folded(), &record.tag)
@@ -73,8 +73,7 @@ impl Equivocation {
             return false;
         }
         let mut named = self.heads().into_iter().map(|head| record.settles.contains(&head));
-        // Where a chain goes on from one of two heads, its later records contradict the other head as well: they are settled
-        // along with the two.
+        // Later records that continue one of the two heads contradict the other head as well. They are settled with it.
         let names = if self.one.record().seq == last.seq { named.all(|it| it) } else { named.any(|it| it) };
         record.key_document > last.key_document
             || (record.key_document == last.key_document && record.seq > last.seq && names)

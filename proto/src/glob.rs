@@ -1,4 +1,4 @@
-//! [`ModelGlob`]: some of a publisher's models, by a pattern over their names: `*`, `llama-*`, `tiny`.
+//! [`ModelGlob`]: a pattern that selects models of a publisher by name: `*`, `llama-*`, `tiny`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use crate::json;
 use crate::limits::MODEL_NAME_CHARS_MAX;
 use crate::name::ModelName;
 
-/// A pattern: characters of model names, and `*` for any number of them. Case does not count, as in model names.
+/// A pattern of the characters of model names, and `*` for any number of them. It ignores case, as model names do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelGlob(String);
 
@@ -22,11 +22,11 @@ pub struct GlobError {
 }
 
 impl ModelGlob {
-    /// Tells whether the pattern covers this model.
+    /// Returns whether the pattern matches the whole name of `model`.
     pub fn covers(&self, model: &ModelName) -> bool {
         let (pattern, name) = (self.0.to_ascii_lowercase(), model.folded());
         let mut parts = pattern.split('*');
-        // A pattern always has a part before its first star; without a star that part is all of it.
+        // The first part stands before the first star. A pattern without a star has only this part.
         let Some(rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
         let parts: Vec<&str> = parts.collect();
         let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };

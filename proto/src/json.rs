@@ -1,7 +1,7 @@
-//! Strict JSON: bounded in bytes and depth, and without duplicate keys at any depth.
+//! Parses strict JSON: bounded in bytes and depth, and without duplicate keys at any depth.
 //!
-//! serde lets the last of two equal keys win in maps and in fields it does not know, so two programs could read one
-//! signed text differently. Every document that crosses a trust boundary is therefore checked here first.
+//! serde takes the last of two equal keys in maps, and ignores duplicates of unknown fields. Two programs could then read
+//! one signed text differently. So this module checks every document that crosses a trust boundary.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,19 +13,20 @@ use thiserror::Error;
 
 use crate::limits::JSON_DEPTH_MAX;
 
-/// Why some bytes are not the JSON document they should be.
+/// Why some bytes are not the expected JSON document.
 #[derive(Debug, Error)]
 pub enum JsonError {
     #[error("document has {length} bytes, at most {max} are allowed")]
     TooLarge { length: usize, max: usize },
-    #[error("document is not the JSON that is expected")]
+    #[error("document is not JSON of the expected form")]
     Invalid(#[source] serde_json::Error),
 }
 
-/// Reads `bytes`, of which there may be at most `max`, as a `T`.
+/// Parses at most `max` bytes as a `T`.
 ///
 /// # Errors
-/// Too many bytes, no JSON, duplicate keys, nesting beyond [`JSON_DEPTH_MAX`], bytes after the document, or not a `T`.
+/// If `bytes` are more than `max`, not JSON or not a `T`; if they have duplicate keys, nesting beyond [`JSON_DEPTH_MAX`],
+/// or bytes after the document.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, JsonError> {
     if bytes.len() > max {
         return Err(JsonError::TooLarge { length: bytes.len(), max });
@@ -36,15 +37,15 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, Js
     serde_json::from_slice(bytes).map_err(JsonError::Invalid)
 }
 
-/// Writes `value` as JSON without white space, fields in the order of their declaration.
+/// Returns `value` as JSON without white space, with fields in the order of their declaration.
 ///
 /// # Panics
-/// Only for a type that JSON cannot hold (a map with keys that are no strings), which no type of this crate is.
+/// If JSON cannot hold a `T`: a map with keys other than strings. No type of this crate is one.
 pub fn to_vec<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("the types of this crate have only text keys")
 }
 
-/// Deserialises a `T` from its text form, by [`FromStr`].
+/// Deserialises a `T` from a string, by [`FromStr`].
 pub(crate) fn text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -52,21 +53,21 @@ pub(crate) fn text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
     text.parse().map_err(de::Error::custom)
 }
 
-/// Deserialises an optional field that must be there, if only as `null`: in our own records nothing is left out.
+/// Deserialises an optional field that must be present, if only as `null`, so that a record has one spelling.
 pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
 }
 
-/// Deserialises a field that is either left out or says something: `null` would be a second way to say nothing.
+/// Deserialises a field that is absent or has a value. Refuses `null`, which would be a second spelling of absence.
 pub(crate) fn stated<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// Walks a document, keeps nothing but the keys of the objects it is in.
+/// Walks a document and refuses duplicate keys. Keeps only the keys of the objects that enclose the current position.
 struct Strict {
     depth: usize,
 }

@@ -1,7 +1,7 @@
-//! Key documents: which keys speak for a publisher, from the first document on.
+//! Key documents: the keys that sign for a publisher, from its first document on.
 //!
-//! A publisher's id is the SHA-256 of the first document's payload. Document n+1 is signed by the threshold of n and of
-//! n+1 (The Update Framework's rule for root metadata), so who knows the id can follow every rotation.
+//! A publisher's id is the SHA-256 of the first document's payload. The thresholds of documents n and n+1 both sign
+//! document n+1 (The Update Framework's rule for root metadata). So a verifier that knows the id can follow every rotation.
 
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
@@ -17,35 +17,38 @@ use crate::revocation::{Revocation, Revocations, Revoked};
 /// Payload type of a key document.
 pub const KEY_DOCUMENT_TYPE: &str = "application/vnd.reg.key-document.v1+json";
 
-/// Which keys speak for a publisher, and how many of them are needed.
+/// Names the keys that sign for a publisher, and how many of them must sign.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyDocument {
-    /// 1 for the first, then one more each time.
+    /// 1 for the first document, one more for each next one.
     pub version: u64,
     pub keys: Vec<PublicKey>,
     /// How many of the keys must sign.
     pub threshold: usize,
-    /// The digest of the payload before this one; `None` in the first.
+    /// The digest of the previous document's payload; `None` in the first.
     #[serde(deserialize_with = "present")]
     pub previous: Option<Digest>,
-    /// A commitment to the next document's keys: [`KeyDocument::commitment`]. `None` leaves them open.
+    /// A commitment to the next document's keys ([`KeyDocument::commitment`]); `None` leaves them open.
     #[serde(deserialize_with = "present")]
     pub next: Option<Digest>,
-    /// Records that this document signs are numbered from here on, and what older ones have signed counts only below it:
-    /// the way out where a stolen key has used up numbers. Left out where none is stated.
+    /// The lowest number of records that this document signs. Records that older documents signed count only below it.
+    ///
+    /// It helps after a thief of an older key has used up numbers. The field is absent if the document sets no floor.
     #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
     pub floor: Option<u64>,
 }
 
-/// Why a number is not one that a publisher's keys can have given a record.
+/// Why a publisher's keys cannot have given a record this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SeqError {
-    #[error("number {seq} is not one: 1 to {SEQ_MAX}")]
+    #[error("number {seq} is not in the range 1 to {SEQ_MAX}")]
     OutOfRange { seq: u64 },
-    #[error("number {seq} is below {floor}, from which key document {version} counts")]
+    #[error("number {seq} is below {floor}, the floor of key document {version}")]
     BelowFloor { seq: u64, floor: u64, version: u64 },
-    #[error("number {seq} is voided by key document {version}, by which older keys count only below {floor}")]
+    #[error(
+        "number {seq} is void: key document {version} has the floor {floor}, and older keys count only below it"
+    )]
     Voided { seq: u64, floor: u64, version: u64 },
 }
 
@@ -54,19 +57,19 @@ pub enum SeqError {
 pub enum KeyError {
     #[error("publisher has no key document")]
     Empty,
-    #[error("publisher has {count} key documents, at most {KEY_DOCUMENTS_MAX} are followed")]
+    #[error("publisher has {count} key documents, at most {KEY_DOCUMENTS_MAX} are allowed")]
     TooMany { count: usize },
     #[error("key document is not an envelope")]
     Envelope(#[from] EnvelopeError),
-    #[error("key document is not understood")]
+    #[error("key document cannot be parsed")]
     Json(#[from] JsonError),
-    #[error("first key document is that of {found}, not of {expected}")]
+    #[error("first key document is that of publisher {found}, not of {expected}")]
     OtherPublisher { found: PublisherId, expected: PublisherId },
-    #[error("key document {version} stands where {expected} should")]
+    #[error("key document has version {version}, expected {expected}")]
     Version { version: u64, expected: u64 },
-    #[error("key document {version} does not follow the one before it")]
+    #[error("key document {version} does not name the previous document's digest")]
     NotAfterPrevious { version: u64 },
-    #[error("key document {version} has other keys than the one before it committed to")]
+    #[error("key document {version} has other keys than the previous document committed to")]
     NotCommitted { version: u64 },
     #[error("key document {version} has {keys} keys and needs {threshold} of them")]
     Threshold { version: u64, keys: usize, threshold: usize },
@@ -82,25 +85,25 @@ impl KeyDocument {
         Self { version: 1, keys: vec![key], threshold: 1, previous: None, next: None, floor: None }
     }
 
-    /// Returns the bytes that are signed, and whose digest names the publisher where this is the first document.
+    /// Returns the bytes to sign. The digest of the first document's bytes is the publisher's id.
     pub fn to_payload(&self) -> Vec<u8> {
         json::to_vec(self)
     }
 
-    /// Returns what a document before this one may commit to: the digest of keys and threshold.
+    /// Returns the digest of keys and threshold, to which the previous document may commit.
     pub fn commitment(&self) -> Digest {
         Digest::of(&json::to_vec(&(&self.keys, self.threshold)))
     }
 
-    /// Returns this document in an envelope signed by `key`.
+    /// Returns this document in an envelope that `key` has signed.
     pub fn sign(&self, key: &SigningKey) -> Envelope {
         Envelope::sign(KEY_DOCUMENT_TYPE, self.to_payload(), &[key])
     }
 
-    /// Reads a payload; no signature is checked.
+    /// Parses a payload. Verifies no signature.
     ///
     /// # Errors
-    /// Not a key document, or a threshold or a floor that cannot be.
+    /// If `payload` is not a key document, or its threshold or floor is impossible.
     pub fn from_payload(payload: &[u8]) -> Result<Self, KeyError> {
         let document: Self = json::from_slice(payload, KEY_ENVELOPE_BYTES_MAX)?;
         let keys = document.keys.len();
@@ -124,7 +127,7 @@ impl KeyDocument {
     }
 }
 
-/// The key documents of one publisher, every step of which has been verified, and what it has revoked. Holding it proves it.
+/// The key documents of one publisher, and its revocations. A value of this type proves that every step is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyHistory {
     publisher: PublisherId,
@@ -134,10 +137,11 @@ pub struct KeyHistory {
 }
 
 impl KeyHistory {
-    /// Verifies `envelopes`, the documents of `publisher` from the first on.
+    /// Verifies `envelopes`, the key documents of `publisher` from the first on.
     ///
     /// # Errors
-    /// A first document of another publisher, a gap, a wrong signature, or keys that were not committed to.
+    /// If the first document is another publisher's, a version is missing, a signature is wrong, or keys differ from a
+    /// commitment.
     pub fn verify(publisher: PublisherId, envelopes: &[String]) -> Result<Self, KeyError> {
         if envelopes.len() > KEY_DOCUMENTS_MAX {
             return Err(KeyError::TooMany { count: envelopes.len() });
@@ -181,12 +185,12 @@ impl KeyHistory {
         Self::verify(publisher, &envelopes)
     }
 
-    /// Returns whose keys these are.
+    /// Returns the publisher's id.
     pub const fn publisher(&self) -> PublisherId {
         self.publisher
     }
 
-    /// Returns the newest version.
+    /// Returns the newest document's version.
     pub fn version(&self) -> u64 {
         self.documents.len() as u64
     }
@@ -201,18 +205,18 @@ impl KeyHistory {
         self.documents.iter().map(|(document, _)| document)
     }
 
-    /// Returns the document of this version.
+    /// Returns the document of this version, or `None` if there is none.
     pub fn document(&self, version: u64) -> Option<&KeyDocument> {
         let index = usize::try_from(version.checked_sub(1)?).ok()?;
         self.documents.get(index).map(|(document, _)| document)
     }
 
-    /// Returns the envelopes, byte for byte, the first document's first.
+    /// Returns the envelopes, byte for byte, with the first document's first.
     pub fn envelopes(&self) -> &[String] {
         &self.envelopes
     }
 
-    /// Tells whether `other` is this history, or begins with it.
+    /// Returns whether `other` equals this history or continues it.
     pub fn is_prefix_of(&self, other: &Self) -> bool {
         other.documents.starts_with(&self.documents)
     }
@@ -222,14 +226,15 @@ impl KeyHistory {
         &self.documents.last().expect("a history has a first document").0
     }
 
-    /// Takes those of `envelopes` that are revocations by this publisher, and leaves others out. None is ever taken back.
+    /// Adds those of `envelopes` that are revocations by this publisher, and skips the others. Removes no revocation.
     pub fn take_revocations<'a>(&mut self, envelopes: impl IntoIterator<Item = &'a str>) {
         let documents: Vec<&KeyDocument> = self.documents.iter().map(|(document, _)| document).collect();
         self.revocations.take(self.publisher, &documents, envelopes);
     }
 
-    /// Takes what `later` revokes, where that goes on from this history: it counts here too, though the keys that came later
-    /// are not followed. What a thief could say that way, a thief of these keys can say without.
+    /// Adds the revocations of `later` if it continues this history, without taking over its newer keys.
+    ///
+    /// A thief of newer keys gains nothing by this: a thief of the present keys can revoke as much.
     pub fn heed(&mut self, later: &Self) {
         if self.publisher == later.publisher && self.is_prefix_of(later) {
             self.revocations.heed(&later.revocations);
@@ -241,7 +246,7 @@ impl KeyHistory {
         self.revocations.iter()
     }
 
-    /// Returns what the publisher has said when it revoked this.
+    /// Returns the revocation of `subject`, or `None` if it is not revoked.
     pub fn revocation(&self, subject: &Revoked) -> Option<&Revocation> {
         self.revocations.get(subject)
     }
@@ -252,16 +257,16 @@ impl KeyHistory {
         keys.filter(|key| !self.revocations.is_revoked(key)).copied().collect()
     }
 
-    /// Tells whether the newest keys can sign nothing any more, because too many of them are revoked.
+    /// Returns whether the newest keys can no longer sign, because too many of them are revoked.
     pub fn is_dead(&self) -> bool {
         self.signers(self.version()).len() < self.newest().threshold
     }
 
-    /// Checks that `envelope` is of this type and signed by the threshold of key document `version`; what revoked keys have
-    /// signed does not count.
+    /// Verifies that `envelope` is of this type and signed by the threshold of key document `version`. Signatures of revoked
+    /// keys do not count.
     ///
     /// # Errors
-    /// No such document, another payload type, or too few valid signatures.
+    /// If there is no such document, the payload type is another one, or valid signatures are too few.
     pub fn check(
         &self,
         envelope: &Envelope,
@@ -281,10 +286,10 @@ impl KeyHistory {
         }
     }
 
-    /// Checks that a record signed by key document `version` may have this number.
+    /// Checks that a record signed under key document `version` may have the number `seq`.
     ///
     /// # Errors
-    /// A number that is none, below the floor of its document, or voided by that of a later one.
+    /// If the number is out of range, below the document's floor, or void by the floor of a later document.
     pub fn check_seq(&self, version: u64, seq: u64) -> Result<(), SeqError> {
         if !(1..=SEQ_MAX).contains(&seq) {
             return Err(SeqError::OutOfRange { seq });
@@ -301,7 +306,7 @@ impl KeyHistory {
     }
 }
 
-/// Returns the id of the publisher whose first key document has this payload.
+/// Returns the id of the publisher with this payload of its first key document.
 pub fn publisher_id(first_payload: &[u8]) -> PublisherId {
     PublisherId::from_bytes(*Digest::of(first_payload).as_bytes())
 }
@@ -360,7 +365,7 @@ mod tests {
         }
     }
 
-    /// The id is part of every reference that was ever written down: these bytes must not change.
+    /// The id is part of every reference that users have written down, so these bytes must not change.
     #[test]
     fn the_id_of_a_publisher_is_golden() {
         let first = KeyDocument::first(PublicKey::of(&key(7)));

@@ -1,39 +1,41 @@
-//! Lanes: what two nodes agree on before bulk bytes go over a connection of their own, beside the control stream.
+//! Lanes: the protocol by which two nodes open a separate connection for pieces, beside the control stream.
 //!
-//! A puller asks on its blob stream for a lane, the server answers with ports and a one-time token, and the puller connects
-//! by TCP and TLS 1.3, at the address by which it is connected already. Both ends prove their peer id by libp2p's
-//! certificate. The first record of the puller is the token; from then on only the server sends: frames as on a blob
-//! stream, the header in a record of its own, the payload in records that hold nothing else.
+//! 1. The puller asks for a lane on its blob stream. The server answers with ports and a one-time token.
+//! 2. The puller connects by TCP and TLS 1.3, to the address at which it has already reached the server. Both ends prove
+//!    their peer id with libp2p's certificate.
+//! 3. The puller sends the token as its first record.
+//! 4. From then on only the server sends: frames as on a blob stream. The header has a record of its own, and the payload
+//!    has records that hold nothing else.
 
 use std::fmt;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The protocol that both ends of a lane name in their handshake (ALPN).
+/// Name of the protocol in the TLS handshake of a lane (ALPN).
 pub const LANE_PROTOCOL: &[u8] = b"reg-lane/1";
-/// Ports that one offer names: IPv4 and IPv6, and some to spare.
+/// Most ports in one offer: one each for IPv4 and IPv6, and two spare.
 pub const LANE_PORTS_MAX: usize = 4;
-/// Bytes of a token: nobody guesses 128 bits within its seconds.
+/// Length of a token in bytes. An attacker cannot guess 128 bits in the seconds that a token is valid.
 pub const LANE_TOKEN_LEN: usize = 16;
 
-/// Admits one connection, once, of the peer that it was given to.
+/// A one-time token that admits one connection of the peer that received it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LaneToken([u8; LANE_TOKEN_LEN]);
 
 impl LaneToken {
-    /// Returns the token of these bytes, which are to be random.
+    /// Returns the token with these bytes, which must be random.
     pub const fn from_bytes(bytes: [u8; LANE_TOKEN_LEN]) -> Self {
         Self(bytes)
     }
 
-    /// Returns the bytes, as they are sent.
+    /// Returns the bytes as the puller sends them.
     pub const fn as_bytes(&self) -> &[u8; LANE_TOKEN_LEN] {
         &self.0
     }
 }
 
-/// A token is a secret for as long as it lives.
+/// Hides the token, which is a secret while it is valid.
 impl fmt::Debug for LaneToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LaneToken(…)")

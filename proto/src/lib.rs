@@ -1,7 +1,7 @@
-//! Everything that is named, hashed, signed or sent between nodes.
+//! Defines everything that nodes name, hash, sign or send to each other.
 //!
-//! This crate is pure: bytes, time and chance are arguments. It opens no file, reads no clock, rolls no dice,
-//! and reaches neither tokio, libp2p nor sled (`testnet/tests/house/tidy.rs` checks it).
+//! This crate is pure: bytes, time and randomness are arguments. It opens no file, reads no clock and draws no random
+//! number. It depends on neither tokio, libp2p nor sled; `testnet/tests/house/tidy.rs` checks this.
 
 pub mod limits;
 

@@ -1,15 +1,15 @@
-//! Every bound on what is read, kept or sent, on one page, each with its reason.
+//! Lists the limits on what nodes read, store and send, each with its reason.
 //!
-//! A bound that only one module of the node needs stands there; what two nodes must agree on stands here.
+//! This module has the limits that two nodes must agree on. A limit of one module of the node is defined in that module.
 
-/// Bytes of a blob: 1 TiB. The largest single weight files are below 1/10 of it; its states take 32 MiB.
+/// Bytes of a blob: 1 TiB. The largest single weight files are below 1/10 of this. The states of such a blob take 32 MiB.
 pub const BLOB_BYTES_MAX: u64 = 1 << 40;
 /// Bytes of a piece states document: 32 for each piece of the largest blob.
 pub const STATES_BYTES_MAX: u64 = (BLOB_BYTES_MAX >> 20) * 32;
 
 /// Bytes of a manifest, as OCI registries allow (distribution-spec, "at least 4 megabytes").
 pub const MANIFEST_BYTES_MAX: usize = 4 << 20;
-/// Files of a model. The largest sharded models have some hundreds; what 4 MiB of manifest can hold is below this.
+/// Files of a model. The largest sharded models have some hundreds. A manifest of 4 MiB cannot hold as many as this.
 pub const FILES_MAX: usize = 20_000;
 /// Annotations of a descriptor or manifest: ModelPack defines fewer than ten.
 pub const ANNOTATIONS_MAX: usize = 64;
@@ -18,26 +18,26 @@ pub const CONFIG_BYTES_MAX: usize = 2 << 20;
 const _: () =
     assert!(FILES_MAX * 75 < CONFIG_BYTES_MAX, "a model of as many files as are allowed has a config");
 
-/// Nesting of any JSON document: OCI, in-toto and our own records stay below ten.
+/// Nesting of any JSON document: OCI, in-toto and this project's records stay below ten.
 pub const JSON_DEPTH_MAX: usize = 32;
 
-/// Bytes of a path inside a model, as Linux's PATH_MAX leaves room for a destination before it.
+/// Bytes of a path inside a model. Linux's PATH_MAX leaves room for a destination before it.
 pub const PATH_BYTES_MAX: usize = 1024;
 /// Bytes of one segment of a path: NAME_MAX of every common file system.
 pub const PATH_SEGMENT_BYTES_MAX: usize = 255;
-/// Segments of a path: deeper trees are not seen in models and cost a directory each.
+/// Segments of a path: models have no deeper trees, and each segment costs a directory.
 pub const PATH_SEGMENTS_MAX: usize = 32;
 
-/// Characters of a model name: with a 52 character publisher id and a slash it fits Hugging Face's 96.
+/// Characters of a model name: with a publisher id of 52 characters and a slash, it fits Hugging Face's limit of 96.
 pub const MODEL_NAME_CHARS_MAX: usize = 43;
 /// Characters of a tag, as in the OCI distribution specification.
 pub const TAG_CHARS_MAX: usize = 128;
 /// Characters of a petname: shorter than a publisher id, so that none can look like one.
 pub const PETNAME_CHARS_MAX: usize = 32;
 
-/// Keys of one publisher's key document: a board of signers, not a crowd.
+/// Keys of one key document: enough for the signers of an organisation.
 pub const KEYS_MAX: usize = 16;
-/// Key documents of one publisher: a rotation a month for more than ten years.
+/// Key documents of one publisher: one rotation a month for more than ten years.
 pub const KEY_DOCUMENTS_MAX: usize = 128;
 /// Signatures on one envelope: the old and the new signers of a rotation.
 pub const SIGNATURES_MAX: usize = 2 * KEYS_MAX;
@@ -45,50 +45,50 @@ pub const SIGNATURES_MAX: usize = 2 * KEYS_MAX;
 pub const KEY_ENVELOPE_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a tag record in its envelope.
 pub const TAG_ENVELOPE_BYTES_MAX: usize = 16 << 10;
-/// The highest number of a tag record: what every reader of JSON holds exactly.
+/// The highest number of a tag record: the largest integer that every JSON reader represents exactly.
 pub const SEQ_MAX: u64 = (1 << 53) - 1;
-/// How far one record's number may be above the last one that was seen: a record a minute for two years. So a stolen key
-/// cannot use up the numbers of a tag.
+/// How far a record's number may be above the last seen one: one record a minute for two years. So a stolen key cannot
+/// use up the numbers of a tag.
 pub const SEQ_JUMP_MAX: u64 = 1 << 20;
-/// Records that one tag record settles: a few accidents; each takes 74 bytes.
+/// Records that one tag record settles: enough for a few accidents. Each takes 74 bytes.
 pub const SETTLES_MAX: usize = 16;
 /// Bytes of a revocation in its envelope: 16 signatures and a reason take 3 KiB.
 pub const REVOCATION_BYTES_MAX: usize = 4 << 10;
-/// Characters of the reason of a revocation: a line.
+/// Characters of a revocation's reason: one line.
 pub const REASON_CHARS_MAX: usize = 200;
-/// Revocations of one publisher: all keys it ever had, and some models.
+/// Revocations of one publisher: all its keys, and some models.
 pub const REVOCATIONS_MAX: usize = 128;
-/// Revocations that travel with a gossiped announcement, the newest: who connects gets all of them.
+/// Newest revocations in a gossiped announcement. A peer that connects gets all of them.
 pub const REVOCATIONS_GOSSIPED_MAX: usize = 4;
 /// Bytes of a delegation in its envelope.
 pub const DELEGATION_BYTES_MAX: usize = 4 << 10;
-/// Delegations of one publisher: teams, not users.
+/// Delegations of one publisher: enough for teams, not for users.
 pub const DELEGATIONS_MAX: usize = 32;
-/// Delegations that are followed from one name: a foundation, its lab, the lab's contractor.
+/// Delegations that a resolver follows from one name: a foundation, its lab, the lab's contractor.
 pub const DELEGATION_DEPTH_MAX: usize = 3;
 /// Proofs of equivocation in one response: two records of 2 KiB each.
 pub const PROOFS_PER_RESPONSE_MAX: usize = 16;
 /// Bytes of a provenance statement in its envelope: 20,000 files' states digests of 160 bytes, in base64.
 pub const PROVENANCE_BYTES_MAX: usize = 5 << 20;
-/// Bytes of an OpenSSF bundle: as provenance, with two certificates.
+/// Bytes of an OpenSSF bundle: as for provenance, with two certificates.
 pub const BUNDLE_BYTES_MAX: usize = 8 << 20;
 
-/// Attestations of one manifest that are kept and shown: eight attestors who say four things each.
+/// Attestations of one manifest that a node stores and shows: four kinds by each of eight attestors.
 pub const ATTESTATIONS_MAX: usize = 32;
-/// Attestations by one attestor about one manifest: one of each kind.
+/// Attestations of one attestor about one manifest: one of each kind.
 pub const ATTESTATIONS_BY_ONE_MAX: usize = 4;
-/// Entries of a denylist: far above what any list of bad models has today.
+/// Entries of a denylist: far more than any list of bad models has today.
 pub const DENYLIST_ENTRIES_MAX: usize = 10_000;
 /// Bytes of a denylist: 10,000 entries with a reason of 256 bytes each.
 pub const DENYLIST_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes of a multiaddr as text: two IPv6 hops, certificates' hashes and two peer ids fit.
+/// Bytes of a multiaddr as text: room for two IPv6 hops, certificate hashes and two peer ids.
 pub const ADDRESS_BYTES_MAX: usize = 256;
-/// Addresses told of one peer: TCP and QUIC on four networks, both IP versions.
+/// Addresses of one peer in a message: TCP and QUIC on four networks, for both IP versions.
 pub const ADDRESSES_MAX: usize = 16;
-/// Holders told of one model in one message: enough to begin, more are learnt from them.
+/// Holders of one model in a message: enough to start, as a puller learns more from them.
 pub const HOLDERS_MAX: usize = 16;
-/// Peers told of at once by who is asked whom it knows: half of what a node is connected to at most.
+/// Peers in one response to `GetPeers`: half of a node's maximum of connections.
 pub const PEERS_TOLD_MAX: usize = 256;
 /// Bytes of a gossiped announcement: a tag record, some key documents and one holder's addresses.
 pub const ANNOUNCEMENT_BYTES_MAX: usize = 48 << 10;
@@ -97,24 +97,24 @@ pub const ANNOUNCEMENT_BYTES_MAX: usize = 48 << 10;
 pub const REQUEST_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a response's header between peers: tag records and key documents of one publisher, or a page of heads.
 pub const RESPONSE_HEADER_BYTES_MAX: usize = 2 << 20;
-/// Bytes of a document that follows a response's header: the largest of manifest, provenance and bundle.
+/// Bytes of the document after a response's header: the largest of manifest, provenance and bundle.
 pub const RESPONSE_DOCUMENT_BYTES_MAX: usize = BUNDLE_BYTES_MAX;
-/// Tag records in one response: a publisher's models are asked for one at a time beyond it.
+/// Tag records in one response. For a publisher with more, a node asks for one model at a time.
 pub const TAGS_PER_RESPONSE_MAX: usize = 64;
-/// Referrers in one response: a few each of provenance, bundles, scans and reviews.
+/// Referrers in one response: some each of provenance, bundles, scans and reviews.
 pub const REFERRERS_MAX: usize = 64;
 /// Announcements in one page of heads.
 pub const HEADS_PER_PAGE_MAX: usize = 32;
-/// Publishers in one page of what was revoked.
+/// Publishers in one page of declarations (`vows` on the wire).
 pub const VOWS_PER_PAGE_MAX: usize = 32;
 
-/// Bytes of a frame's header on a blob stream, a bitmap of the largest blob included (2^20 bits in base64).
+/// Bytes of a frame's header on a blob stream: room for a bitmap of the largest blob (2^20 bits in base64).
 pub const FRAME_HEADER_BYTES_MAX: usize = 192 << 10;
-/// Runs of pieces in one frame of news: what comes within the time between two of them; more is told by a bitmap.
+/// Runs of new pieces in one `Has` frame: as many as arrive between two frames. A bitmap carries more.
 pub const NEWS_RUNS_MAX: usize = 128;
-/// Pieces of one request: 16 MiB from one peer in one run, the largest unit of the scheduler.
+/// Pieces of one request: 16 MiB, the scheduler's largest unit.
 pub const REQUEST_PIECES_MAX: u32 = 16;
-/// Requests that one stream may have waiting at the server before it is told `Busy`.
+/// Requests of one stream that may wait at the server before it answers `Busy`.
 pub const REQUESTS_WAITING_MAX: usize = 256;
-/// Blobs that one stream may follow at once: a sharded model's files, fetched side by side.
+/// Blobs that one stream may follow at once: the files of a sharded model, fetched in parallel.
 pub const BLOBS_FOLLOWED_MAX: usize = 512;

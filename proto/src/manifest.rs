@@ -1,7 +1,7 @@
-//! [`Manifest`]: what a model is made of: an OCI image manifest that is a CNCF ModelPack, byte for byte.
+//! [`Manifest`]: the list of a model's files, as an OCI image manifest that is a CNCF ModelPack.
 //!
-//! Built deterministically: the same files and claims give the same bytes on any machine and in any later version, so it
-//! holds no clock, no computed metadata, and its layers stand in the order of their paths.
+//! The same files and claims give the same bytes on every machine and in every later version. So a manifest holds no time
+//! and no computed metadata, and its layers are in the order of their paths.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,10 @@ pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const MODEL_ARTIFACT_TYPE: &str = "application/vnd.cncf.model.manifest.v1+json";
 /// Media type of a ModelPack's config blob.
 pub const MODEL_CONFIG_TYPE: &str = "application/vnd.cncf.model.config.v1+json";
-/// Annotation of a layer: the path of the file it is.
+/// Annotation of a layer that names its file's path.
 pub const FILEPATH_ANNOTATION: &str = "org.cncf.model.filepath";
 
-/// Media types of ModelPack layers that are one file as it is.
+/// Media types of ModelPack layers that hold one unpacked file.
 pub const RAW_LAYER_TYPES: [&str; 5] = [
     "application/vnd.cncf.model.weight.v1.raw",
     "application/vnd.cncf.model.weight.config.v1.raw",
@@ -33,7 +33,7 @@ pub const RAW_LAYER_TYPES: [&str; 5] = [
     "application/vnd.cncf.model.dataset.v1.raw",
 ];
 
-/// A file of a model.
+/// One file of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelFile {
     pub path: SafePath,
@@ -42,7 +42,7 @@ pub struct ModelFile {
     pub media_type: String,
 }
 
-/// A model's manifest, known to be one that can be fetched and put into a directory.
+/// A model's manifest. A value of this type proves that its files can be fetched and put into one directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     config: Descriptor,
@@ -53,13 +53,13 @@ pub struct Manifest {
 /// Why some bytes are not the manifest of a model.
 #[derive(Debug, Error)]
 pub enum ManifestError {
-    #[error("manifest is not understood")]
+    #[error("manifest cannot be parsed")]
     Json(#[from] JsonError),
     #[error("manifest has schema version {found}, not 2")]
     SchemaVersion { found: u64 },
     #[error("manifest is of type {found:?}, not {MANIFEST_TYPE:?}")]
     MediaType { found: String },
-    #[error("manifest is no model: its artifact type is {found:?}, not {MODEL_ARTIFACT_TYPE:?}")]
+    #[error("manifest is not that of a model: its artifact type is {found:?}, not {MODEL_ARTIFACT_TYPE:?}")]
     ArtifactType { found: String },
     #[error("manifest's config is of type {found:?}, not {MODEL_CONFIG_TYPE:?}")]
     ConfigType { found: String },
@@ -69,29 +69,27 @@ pub enum ManifestError {
     TooManyFiles { count: usize },
     #[error("manifest has no files")]
     NoFiles,
-    #[error(
-        "layer {digest} is of type {found:?}: only layers that are one file as it is (.raw) can be shared"
-    )]
+    #[error("layer {digest} is of type {found:?}, but only layers of one unpacked file (.raw) can be shared")]
     LayerType { digest: Digest, found: String },
     #[error("layer {digest} has no {FILEPATH_ANNOTATION} annotation")]
     NoPath { digest: Digest },
     #[error("layer {digest} has more than {ANNOTATIONS_MAX} annotations")]
     Annotations { digest: Digest },
-    #[error("layer {digest} has a path that is refused: {path:?}")]
+    #[error("layer {digest} has an unsafe path: {path:?}")]
     Path { digest: Digest, path: String, source: PathError },
-    #[error("manifest has files that cannot stand side by side")]
+    #[error("manifest has files that cannot be in one directory tree")]
     Collision(#[from] CollisionError),
     #[error("manifest has a file that is too large")]
     FileTooLarge(#[from] BlobTooLarge),
-    #[error("manifest gives {digest} two sizes, {one} and {two}")]
+    #[error("manifest gives blob {digest} two sizes, {one} and {two}")]
     TwoSizes { digest: Digest, one: u64, two: u64 },
-    #[error("manifest's files add up to more bytes than can be counted")]
+    #[error("sizes of the manifest's files overflow 64 bits")]
     TotalSize,
     #[error("manifest has {size} bytes, at most {MANIFEST_BYTES_MAX} are allowed")]
     TooLarge { size: usize },
 }
 
-/// The fields of an OCI image manifest that a model has; others are ignored.
+/// The fields of an OCI image manifest that a model uses. Readers ignore the others.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ManifestJson {
@@ -105,10 +103,10 @@ struct ManifestJson {
 }
 
 impl Manifest {
-    /// Returns the manifest of `files` with this config, in the order of their paths.
+    /// Returns the manifest of `files` with this config. Sorts the files by path.
     ///
     /// # Errors
-    /// Files that cannot be one model: none, too many, colliding paths, or more manifest than a registry takes.
+    /// If the files are none or too many, their paths collide, or the manifest is larger than [`MANIFEST_BYTES_MAX`].
     pub fn new(config: Descriptor, mut files: Vec<ModelFile>) -> Result<Self, ManifestError> {
         files.sort_by(|one, two| one.path.cmp(&two.path));
         let manifest = Self::checked(config, files)?;
@@ -116,10 +114,10 @@ impl Manifest {
         if size > MANIFEST_BYTES_MAX { Err(ManifestError::TooLarge { size }) } else { Ok(manifest) }
     }
 
-    /// Reads a manifest.
+    /// Parses a manifest.
     ///
     /// # Errors
-    /// Not an OCI image manifest, no model, or one whose files cannot be fetched or put into a directory.
+    /// If `bytes` are not the OCI image manifest of a model, or its files cannot be fetched or put into one directory.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ManifestError> {
         let json: ManifestJson = json::from_slice(bytes, MANIFEST_BYTES_MAX)?;
         if json.schema_version != 2 {
@@ -162,7 +160,7 @@ impl Manifest {
         Ok(Self { config, files, total })
     }
 
-    /// Returns the manifest's bytes, whose digest is the model's.
+    /// Returns the manifest's bytes. Their digest names the model.
     pub fn to_bytes(&self) -> Vec<u8> {
         json::to_vec(&ManifestJson {
             schema_version: 2,
@@ -183,12 +181,12 @@ impl Manifest {
         &self.files
     }
 
-    /// Returns the bytes of all files together, one that occurs twice counted twice.
+    /// Returns the size of all files in bytes. Counts a blob once for each file that it is in.
     pub const fn total_bytes(&self) -> u64 {
         self.total
     }
 
-    /// Returns the blobs that are to be fetched, the config included, each once.
+    /// Returns the blobs of the model, each once, with the config.
     pub fn blobs(&self) -> BTreeMap<Digest, BlobLayout> {
         let config = BlobLayout::new(self.config.size).map(|layout| (self.config.digest, layout));
         self.files.iter().map(|file| (file.digest, file.layout)).chain(config).collect()
@@ -220,7 +218,7 @@ impl ModelFile {
     }
 }
 
-/// A ModelPack's config blob: what the publisher claims, and the layers' digests, which the specification asks for.
+/// A ModelPack's config blob: the publisher's claims, and the layers' digests, which the specification requires.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelConfig {
     pub descriptor: ModelDescriptor,
@@ -229,7 +227,7 @@ pub struct ModelConfig {
     pub config: BTreeMap<String, serde_json::Value>,
 }
 
-/// What a publisher claims of a model.
+/// The publisher's claims about a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelDescriptor {
@@ -245,7 +243,7 @@ pub struct ModelDescriptor {
     pub source_url: Option<String>,
 }
 
-/// The layers of a model in order.
+/// The digests of a model's layers, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelFs {
@@ -254,7 +252,7 @@ pub struct ModelFs {
 }
 
 impl ModelConfig {
-    /// Returns the config of a model with these files (in the order of their paths) and claims.
+    /// Returns the config of a model with these claims and files. `files` must be in the order of their paths.
     pub fn new(descriptor: ModelDescriptor, files: &[ModelFile]) -> Self {
         let mut files: Vec<&ModelFile> = files.iter().collect();
         files.sort_by(|one, two| one.path.cmp(&two.path));
@@ -263,10 +261,10 @@ impl ModelConfig {
         Self { descriptor, modelfs, config: BTreeMap::new() }
     }
 
-    /// Reads a config blob.
+    /// Parses a config blob.
     ///
     /// # Errors
-    /// Too large, or not a ModelPack config.
+    /// If `bytes` are more than [`CONFIG_BYTES_MAX`] or not a ModelPack config.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, JsonError> {
         json::from_slice(bytes, CONFIG_BYTES_MAX)
     }

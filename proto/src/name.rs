@@ -1,4 +1,4 @@
-//! What people type: publishers, models, tags and references to them.
+//! The names that users type: publishers, models, tags, and references to them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,15 +10,15 @@ use thiserror::Error;
 use crate::digest::{Digest, DigestError};
 use crate::limits::{MODEL_NAME_CHARS_MAX, PETNAME_CHARS_MAX, TAG_CHARS_MAX};
 
-/// Who signs: the SHA-256 of the payload of the publisher's first key document.
+/// The id of a publisher: the SHA-256 of the payload of its first key document.
 ///
 /// Written as 52 lower-case base32 digits (RFC 4648 section 6) without padding.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublisherId([u8; 32]);
 
-/// A model of a publisher: letters, digits and single `.`, `_`, `-` (or `__`) between them, at most 43 characters.
+/// The name of a model: letters and digits, with single `.`, `_`, `-` (or `__`) between them, at most 43 characters.
 ///
-/// The grammar is what both the Hugging Face Hub and, folded to lower case, OCI accept. Case is kept.
+/// The Hugging Face Hub accepts every such name, and so does OCI after folding to lower case. Case is kept.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelName(String);
 
@@ -26,11 +26,11 @@ pub struct ModelName(String);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(String);
 
-/// A user's own name for a publisher: lower-case letters, digits and `.`, `_`, `-` between them, at most 32 characters.
+/// A user's own name for a publisher: lower-case letters and digits, with `.`, `_`, `-` between them, at most 32 characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Petname(String);
 
-/// A publisher as a user names it.
+/// A publisher as a user names it: by id or by petname.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Publisher {
     Id(PublisherId),
@@ -46,7 +46,7 @@ pub struct Reference {
     pub digest: Option<Digest>,
 }
 
-/// Why a text is not a name of its kind.
+/// Why a text is not a name of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NameError {
     #[error("{text:?} is not a publisher id: 52 characters of a-z and 2-7")]
@@ -61,15 +61,15 @@ pub enum NameError {
         "{text:?} is not a tag: letters, digits, . _ -, at most 128, beginning with a letter, a digit or _"
     )]
     Tag { text: String },
-    #[error("{text:?} as a tag would be taken for a digest or a commit")]
+    #[error("{text:?} cannot be a tag, because tools would take it for a digest or a commit")]
     TagLooksLikeDigest { text: String },
-    #[error("{text:?} is not a reference: publisher/model[:tag][@sha256:…]")]
+    #[error("{text:?} is not a reference of the form publisher/model[:tag][@sha256:…]")]
     Reference { text: String },
-    #[error("the digest of the reference is not one")]
+    #[error("reference has an invalid digest")]
     Digest(#[from] DigestError),
 }
 
-/// A text that is quoted in an error, cut where a hostile one would fill the screen.
+/// Returns `text` for an error message, cut so that a hostile one cannot fill the screen.
 fn quoted(text: &str) -> String {
     text.chars().take(80).collect()
 }
@@ -80,7 +80,9 @@ fn base32() -> Encoding {
     lower.encoding().expect("base32 in lower case is a valid encoding")
 }
 
-/// Letters, digits and separators between them: a `.`, a `-`, one or two `_`; never at an end, never two together.
+/// Returns whether `text` is letters and digits with separators between them: a `.`, a `-`, or one or two `_`.
+///
+/// No separator may be at an end, and no two may be adjacent.
 fn is_separated(text: &str, letter: fn(u8) -> bool) -> bool {
     let bytes = text.as_bytes();
     let ends = bytes.first().copied().is_some_and(letter) && bytes.last().copied().is_some_and(letter);
@@ -90,7 +92,7 @@ fn is_separated(text: &str, letter: fn(u8) -> bool) -> bool {
 }
 
 impl PublisherId {
-    /// Characters of an id as text.
+    /// Length of an id as text, in characters.
     pub const CHARS: usize = 52;
 
     /// Returns the id with exactly these 32 bytes.
@@ -129,7 +131,7 @@ impl ModelName {
         &self.0
     }
 
-    /// Returns the name by which models of one publisher are told apart: without case.
+    /// Returns the name in lower case. A publisher's model names must differ in this form.
     pub fn folded(&self) -> String {
         self.0.to_ascii_lowercase()
     }
@@ -147,7 +149,7 @@ impl FromStr for ModelName {
 }
 
 impl Tag {
-    /// The tag that is meant where none is named.
+    /// Returns `latest`, the tag of a reference that names none.
     pub fn latest() -> Self {
         Self("latest".to_owned())
     }
@@ -265,7 +267,7 @@ impl fmt::Display for Petname {
     }
 }
 
-/// Names are text on every surface: shown, parsed, and carried in JSON by the same spelling.
+/// Implements display, parsing and JSON for a name type, all with the same spelling.
 macro_rules! text_form {
     ($($name:ty),*) => {$(
         impl fmt::Debug for $name {

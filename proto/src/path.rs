@@ -1,4 +1,4 @@
-//! [`SafePath`]: the name of a file inside a model, harmless on every file system.
+//! [`SafePath`]: the path of a file inside a model, which is safe on every file system.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,12 +10,13 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use crate::limits::{PATH_BYTES_MAX, PATH_SEGMENT_BYTES_MAX, PATH_SEGMENTS_MAX};
 
-/// A relative path with `/` between its segments, in Unicode NFC, that stays inside the directory it is put into and
-/// means the same file on Linux, macOS and Windows.
+/// A relative path with `/` between its segments, in Unicode NFC.
+///
+/// It stays inside its directory, and names the same file on Linux, macOS and Windows.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SafePath(String);
 
-/// Why a text is not the name of a file of a model.
+/// Why a text is not a safe path.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PathError {
     #[error("path is empty, begins or ends with `/`, or has an empty segment")]
@@ -28,24 +29,24 @@ pub enum PathError {
     SegmentTooLong,
     #[error("path has a segment `.` or `..`")]
     Dots,
-    #[error("path has the character {character:?}, which some file system refuses or hides")]
+    #[error("path has the character {character:?}, which some file systems refuse or hide")]
     Character { character: char },
     #[error("path has a segment that ends with a dot or begins or ends with a space")]
     Edge,
-    #[error("path has the segment {segment:?}, which is a device on Windows")]
+    #[error("path has the segment {segment:?}, which names a device on Windows")]
     Device { segment: String },
-    #[error("path has the segment {segment:?}, which a version control system would obey")]
+    #[error("path has the segment {segment:?}, which controls a version control system")]
     Repository { segment: String },
     #[error("path is not in Unicode normal form C")]
     NotNfc,
 }
 
-/// Two paths of one model cannot both be put into a directory.
+/// Why two paths of one model cannot be in one directory tree.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CollisionError {
-    #[error("{first} and {second} are the same file where case does not count")]
+    #[error("{first} and {second} are the same file on file systems that ignore case")]
     SameFile { first: SafePath, second: SafePath },
-    #[error("{file} is a file, and the directory of {inside}")]
+    #[error("{file} is both a file and the directory of {inside}")]
     FileIsDirectory { file: SafePath, inside: SafePath },
 }
 
@@ -55,7 +56,7 @@ impl SafePath {
         &self.0
     }
 
-    /// Returns the segments, the file's name last.
+    /// Returns the segments in order. The last one is the file's name.
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/')
     }
@@ -65,17 +66,17 @@ impl SafePath {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
-    /// Returns the form in which two paths are equal where a file system ignores case or normalises.
+    /// Returns a form that is equal for two paths that some file system treats as the same, by case or normalisation.
     fn folded(&self) -> String {
-        // By way of upper case, as full case folding goes: ß and SS are one name on some file systems.
+        // Upper case first gives full case folding: ß and SS are one name on some file systems.
         self.0.nfkc().collect::<String>().to_uppercase().to_lowercase().nfkc().collect()
     }
 }
 
-/// Checks that all `paths` can be files of one directory tree on every file system.
+/// Checks that all `paths` can be files of one directory tree, on every file system.
 ///
 /// # Errors
-/// Two equal without case, or one that is the directory of another.
+/// If two paths differ only in case or normalisation, or if one path is the directory of another.
 pub fn check_collisions<'a>(paths: impl IntoIterator<Item = &'a SafePath>) -> Result<(), CollisionError> {
     let mut files: BTreeMap<String, &SafePath> = BTreeMap::new();
     for path in paths {
@@ -139,7 +140,9 @@ fn check_segment(segment: &str) -> Result<(), PathError> {
     Ok(())
 }
 
-/// Windows takes these for devices, with any extension and in any case ("Naming Files, Paths, and Namespaces").
+/// Returns whether Windows takes `segment` for a device, with any extension and in any case.
+///
+/// Source: Microsoft, "Naming Files, Paths, and Namespaces".
 fn is_device(segment: &str) -> bool {
     let stem = segment.split('.').next().unwrap_or(segment).trim_end().to_uppercase();
     if ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&stem.as_str()) {
@@ -153,7 +156,8 @@ fn is_device(segment: &str) -> bool {
     })
 }
 
-/// Control characters, what Windows forbids, separators of other systems, and characters that hide or turn the text.
+/// Returns whether `character` is a control character, forbidden on Windows, a separator on another system, invisible, or a
+/// mark that changes the direction of text.
 fn is_refused(character: char) -> bool {
     character.is_control()
         || r#"\:*?"<>|"#.contains(character)
@@ -214,7 +218,7 @@ mod tests {
         }
     }
 
-    /// The names of T4 in the threat model: each would leave the directory, hide, or be another file elsewhere.
+    /// The names of T4 in the threat model. Each leaves the directory, is hidden, or names another file on some system.
     #[test]
     fn refuses_hostile_names() {
         let long_segment = "a".repeat(256);

@@ -1,6 +1,6 @@
-//! [`PeerId`] and [`Address`]: who a node is on the network, and where it may be reached.
+//! [`PeerId`] and [`Address`]: a node's identity on the network, and an address at which it may be reached.
 //!
-//! This crate knows no libp2p: `node/src/net` translates at its edge.
+//! This crate does not depend on libp2p: `node/src/net` converts these types from and to libp2p's.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::limits::ADDRESS_BYTES_MAX;
 
-/// A libp2p peer id with an ed25519 key: the only kind this network admits.
+/// A libp2p peer id with an ed25519 key, which is the only kind that this network admits.
 ///
 /// Written as the base58 of the identity multihash of the protobuf public key (libp2p peer-ids spec): `12D3KooW…`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,7 +21,7 @@ pub struct PeerId([u8; 32]);
 pub enum PeerIdError {
     #[error("peer id is not base58")]
     Base58,
-    #[error("peer id is not that of an ed25519 key")]
+    #[error("peer id is not the identity hash of an ed25519 key")]
     NotEd25519,
 }
 
@@ -41,7 +41,7 @@ impl PeerId {
         &self.0
     }
 
-    /// Returns the multihash that libp2p calls the peer id.
+    /// Returns the identity multihash, which is the peer id's binary form in libp2p.
     pub fn to_multihash_bytes(&self) -> [u8; Self::MULTIHASH_LEN] {
         let mut bytes = [0; Self::MULTIHASH_LEN];
         bytes[..6].copy_from_slice(&Self::PREFIX);
@@ -49,10 +49,10 @@ impl PeerId {
         bytes
     }
 
-    /// Reads the multihash form.
+    /// Parses the identity multihash.
     ///
     /// # Errors
-    /// Anything but the identity multihash of an ed25519 key.
+    /// If `bytes` are not the identity multihash of an ed25519 key.
     pub fn from_multihash_bytes(bytes: &[u8]) -> Result<Self, PeerIdError> {
         let key = bytes.strip_prefix(&Self::PREFIX).ok_or(PeerIdError::NotEd25519)?;
         key.try_into().map(Self).map_err(|_| PeerIdError::NotEd25519)
@@ -93,7 +93,7 @@ impl<'de> Deserialize<'de> for PeerId {
     }
 }
 
-/// A multiaddr as text, at most [`ADDRESS_BYTES_MAX`] bytes of printable ASCII; its grammar is checked where it is dialled.
+/// A multiaddr as text: at most [`ADDRESS_BYTES_MAX`] bytes of printable ASCII. The dialler checks its grammar.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(String);
 

@@ -1,4 +1,4 @@
-//! How a blob is cut: [`BlobLayout`], [`PieceIndex`], [`PieceSet`].
+//! [`BlobLayout`], [`PieceIndex`], [`PieceSet`]: the division of a blob into pieces.
 
 use std::fmt;
 
@@ -6,23 +6,23 @@ use thiserror::Error;
 
 use crate::limits::BLOB_BYTES_MAX;
 
-/// Length of every piece but a blob's last, in bytes. Fixed, so that everybody computes the same states.
+/// Length of every piece but a blob's last, in bytes. It is fixed, so that all nodes compute the same states.
 pub const PIECE_LEN: u64 = 1 << 20;
 
-/// The size of a blob, known to be one that this network carries, and with it how the blob is cut.
+/// The size of a blob, which determines its pieces. A value of this type proves that the size is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobLayout {
     size: u64,
 }
 
-/// A blob is larger than this network carries.
+/// A blob is larger than [`BLOB_BYTES_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("blob of {size} bytes is larger than {BLOB_BYTES_MAX}")]
+#[error("blob of {size} bytes is larger than the limit of {BLOB_BYTES_MAX} bytes")]
 pub struct BlobTooLarge {
     pub size: u64,
 }
 
-/// The place of a piece in its blob, counted from 0. It comes from a [`BlobLayout`] or a [`PieceSet`], so it exists there.
+/// The index of a piece in its blob, counted from 0. It comes from a [`BlobLayout`] or a [`PieceSet`], so the piece exists.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PieceIndex(u32);
 
@@ -30,7 +30,7 @@ impl BlobLayout {
     /// Returns the layout of a blob of `size` bytes.
     ///
     /// # Errors
-    /// More than [`BLOB_BYTES_MAX`] bytes.
+    /// If `size` is above [`BLOB_BYTES_MAX`].
     pub fn new(size: u64) -> Result<Self, BlobTooLarge> {
         if size > BLOB_BYTES_MAX { Err(BlobTooLarge { size }) } else { Ok(Self { size }) }
     }
@@ -40,12 +40,12 @@ impl BlobLayout {
         self.size
     }
 
-    /// Returns the number of pieces: at least 1, for the empty blob is one empty piece.
+    /// Returns the number of pieces, at least 1: the empty blob has one empty piece.
     pub fn piece_count(self) -> u32 {
         u32::try_from(self.size.div_ceil(PIECE_LEN).max(1)).expect("1 TiB has 2^20 pieces")
     }
 
-    /// Returns piece number `index`, or `None` where the blob has no such piece.
+    /// Returns piece `index`, or `None` if the blob has no such piece.
     pub fn piece(self, index: u32) -> Option<PieceIndex> {
         (index < self.piece_count()).then_some(PieceIndex(index))
     }
@@ -60,12 +60,12 @@ impl BlobLayout {
         (0..self.piece_count()).map(PieceIndex)
     }
 
-    /// Returns where `piece` begins, in bytes from the blob's start.
+    /// Returns the offset of `piece`, in bytes from the blob's start.
     pub const fn offset(self, piece: PieceIndex) -> u64 {
         piece.0 as u64 * PIECE_LEN
     }
 
-    /// Returns the length of `piece` in bytes: [`PIECE_LEN`], or what is left for the last one.
+    /// Returns the length of `piece` in bytes: [`PIECE_LEN`], or less for the last one.
     pub fn piece_len(self, piece: PieceIndex) -> usize {
         let left = self.size.saturating_sub(self.offset(piece));
         usize::try_from(left.min(PIECE_LEN)).expect("a piece is at most 1 MiB")
@@ -91,7 +91,7 @@ impl fmt::Debug for PieceIndex {
     }
 }
 
-/// A set of pieces of one blob, a bit for each.
+/// A set of pieces of one blob, as a bitmap.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PieceSet {
     len: u32,
@@ -99,10 +99,10 @@ pub struct PieceSet {
     words: Vec<u64>,
 }
 
-/// Why some bytes are not the bitmap of a blob with that many pieces.
+/// Why some bytes are not a bitmap of the expected number of pieces.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PieceSetError {
-    #[error("bitmap has {length} bytes, {expected} are needed")]
+    #[error("bitmap has {length} bytes, expected {expected}")]
     Length { length: usize, expected: usize },
     #[error("bitmap has bits beyond the last piece")]
     BitsBeyondEnd,
@@ -123,37 +123,37 @@ impl PieceSet {
         set
     }
 
-    /// Returns how many pieces the blob has.
+    /// Returns the number of pieces of the blob.
     pub const fn len(&self) -> u32 {
         self.len
     }
 
-    /// Returns how many pieces are in the set.
+    /// Returns the number of pieces in the set.
     pub const fn count(&self) -> u32 {
         self.count
     }
 
-    /// Tells whether no piece is in the set.
+    /// Returns whether no piece is in the set.
     pub const fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Tells whether every piece is in the set.
+    /// Returns whether every piece is in the set.
     pub const fn is_full(&self) -> bool {
         self.count == self.len
     }
 
-    /// Returns piece number `index` of the blob, whether it is in the set or not.
+    /// Returns piece `index` of the blob, in the set or not; `None` if the blob has no such piece.
     pub fn piece(&self, index: u32) -> Option<PieceIndex> {
         (index < self.len).then_some(PieceIndex(index))
     }
 
-    /// Tells whether `piece` is in the set; a piece of a longer blob is not.
+    /// Returns whether `piece` is in the set. A piece beyond the blob's end is not.
     pub fn contains(&self, piece: PieceIndex) -> bool {
         self.words.get((piece.0 / 64) as usize).is_some_and(|word| word >> (piece.0 % 64) & 1 == 1)
     }
 
-    /// Adds `piece` and tells whether it was missing; a piece of a longer blob is not added.
+    /// Adds `piece`, and returns whether it was absent. Does not add a piece beyond the blob's end.
     pub fn insert(&mut self, piece: PieceIndex) -> bool {
         let missing = piece.0 < self.len && !self.contains(piece);
         if missing {
@@ -163,7 +163,7 @@ impl PieceSet {
         missing
     }
 
-    /// Removes `piece` and tells whether it was there.
+    /// Removes `piece`, and returns whether it was present.
     pub fn remove(&mut self, piece: PieceIndex) -> bool {
         let there = self.contains(piece);
         if there {
@@ -198,22 +198,22 @@ impl PieceSet {
             .take_while(move |piece| piece.0 < len)
     }
 
-    /// Returns the set as words, piece 0 in the lowest bit of the first; bits beyond the last piece are 0.
+    /// Returns the set as words. Piece 0 is the lowest bit of the first word; bits beyond the last piece are 0.
     pub fn words(&self) -> &[u64] {
         &self.words
     }
 
-    /// Returns the bitmap: piece 0 is the lowest bit of the first byte, bits beyond the last piece are 0.
+    /// Returns the set as a bitmap. Piece 0 is the lowest bit of the first byte; bits beyond the last piece are 0.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
         bytes.truncate(self.len.div_ceil(8) as usize);
         bytes
     }
 
-    /// Reads the bitmap of a blob of `len` pieces.
+    /// Parses the bitmap of a blob of `len` pieces.
     ///
     /// # Errors
-    /// Another length than `ceil(len / 8)` bytes, or a bit beyond the last piece.
+    /// If `bytes` are not `ceil(len / 8)` bytes, or have a bit beyond the last piece.
     pub fn from_bytes(len: u32, bytes: &[u8]) -> Result<Self, PieceSetError> {
         let expected = len.div_ceil(8) as usize;
         if bytes.len() != expected {

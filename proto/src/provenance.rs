@@ -1,8 +1,8 @@
-//! [`Provenance`]: "this manifest is model M of publisher P", as an in-toto statement signed by P.
+//! [`Provenance`]: the in-toto statement, signed by a publisher, that a manifest is a certain model of that publisher.
 //!
-//! in-toto Statement v1 (<https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>) in a DSSE envelope.
-//! The predicate is our own record: it names the publisher, the model and the states of each large blob, so that one
-//! model cannot be passed off as another, even when it is pulled by digest.
+//! It is an in-toto Statement v1 (<https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>) in a DSSE
+//! envelope. The predicate names the publisher, the model, and the states of each large blob. So one model cannot pass for
+//! another, even in a pull by digest.
 
 use std::collections::BTreeMap;
 
@@ -22,17 +22,17 @@ pub const STATEMENT_PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE_TYPE: &str = "urn:reg:provenance:v1";
 
-/// What a publisher states of a manifest.
+/// The publisher's statement about a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
     pub publisher: PublisherId,
     pub model: ModelName,
-    /// Version of the key document whose threshold has signed.
+    /// Version of the key document that the signing keys belong to.
     pub key_document: u64,
-    /// Seconds since 1970-01-01T00:00:00Z.
+    /// Time of signing, in seconds since 1970-01-01T00:00:00Z.
     pub issued: u64,
-    /// For each blob of more than one piece, the digest of its piece states.
+    /// The digest of the piece states of each blob of more than one piece.
     pub states: BTreeMap<Digest, Digest>,
 }
 
@@ -41,21 +41,21 @@ pub struct Provenance {
 pub enum ProvenanceError {
     #[error("provenance is not an envelope")]
     Envelope(#[from] EnvelopeError),
-    #[error("provenance is not understood")]
+    #[error("provenance cannot be parsed")]
     Json(#[from] JsonError),
-    #[error("provenance is no in-toto statement of the expected kind, but {found:?}")]
+    #[error("provenance is of type {found:?}, not an in-toto statement of the expected type")]
     Kind { found: String },
     #[error("provenance is about {found:?}, not about {expected}")]
     Subject { found: Vec<String>, expected: Digest },
     #[error("provenance is by publisher {found}, not by {expected}")]
     Publisher { found: PublisherId, expected: PublisherId },
-    #[error("provenance is that of model {found}, not of {expected}")]
+    #[error("provenance is of model {found}, not of {expected}")]
     Model { found: ModelName, expected: ModelName },
     #[error("provenance is not signed by key document {version} of {publisher}")]
     Signature { publisher: PublisherId, version: u64, source: SignatureError },
-    #[error("provenance names no states for {blob}")]
+    #[error("provenance names no states for blob {blob}")]
     NoStates { blob: Digest },
-    #[error("provenance names states for {blob}, which the manifest does not have or which is one piece")]
+    #[error("provenance names states for blob {blob}, which is not in the manifest or has one piece only")]
     StrangeStates { blob: Digest },
 }
 
@@ -77,16 +77,17 @@ struct Subject {
 }
 
 impl Provenance {
-    /// Returns the statement about `manifest` that is to be signed.
+    /// Returns the bytes of the statement about `manifest`, to be signed.
     pub fn to_payload(&self, manifest: &Digest) -> Vec<u8> {
         let predicate = serde_json::to_value(self).expect("the predicate has only text keys");
         write_statement(&format!("{}/{}", self.publisher, self.model), manifest, PREDICATE_TYPE, predicate)
     }
 
-    /// Verifies the envelope `text`: signed by `keys`, about `digest` as `model`, with states for just its large blobs.
+    /// Verifies that the envelope `text` is signed by `keys`, names the manifest `digest` as `model`, and names states for
+    /// exactly its large blobs.
     ///
     /// # Errors
-    /// Whatever of this does not hold.
+    /// If any of this does not hold.
     pub fn verify(
         text: &str,
         keys: &KeyHistory,
@@ -110,10 +111,10 @@ impl Provenance {
         Ok(provenance)
     }
 
-    /// Reads the statement about `manifest`; no signature is checked.
+    /// Parses the statement about `manifest`. Verifies no signature.
     ///
     /// # Errors
-    /// Not an in-toto statement of our kind about this manifest.
+    /// If `payload` is not an in-toto statement of this type about this manifest.
     pub fn from_payload(payload: &[u8], manifest: &Digest) -> Result<Self, ProvenanceError> {
         let predicate = read_statement(payload, manifest, PREDICATE_TYPE)?;
         serde_json::from_value(predicate).map_err(|error| JsonError::Invalid(error).into())
@@ -132,7 +133,7 @@ impl Provenance {
     }
 }
 
-/// Writes an in-toto statement about a manifest, which is called `name`.
+/// Returns an in-toto statement about a manifest, with `name` as the subject's name.
 pub(crate) fn write_statement(
     name: &str,
     manifest: &Digest,
@@ -150,7 +151,7 @@ pub(crate) fn write_statement(
     })
 }
 
-/// Reads the predicate of an in-toto statement of one type about one manifest.
+/// Returns the predicate of an in-toto statement, if it is of the expected type and about the expected manifest.
 pub(crate) fn read_statement(
     payload: &[u8],
     manifest: &Digest,

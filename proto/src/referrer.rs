@@ -1,6 +1,6 @@
-//! [`Referrer`]: an OCI manifest that says something about another one (image-spec v1.1, "subject").
+//! [`Referrer`]: an OCI manifest that carries a document about another manifest (image-spec v1.1, "subject").
 //!
-//! A model's provenance and its OpenSSF bundle are kept this way, so any OCI registry can carry them along.
+//! A model's provenance and its OpenSSF bundle are referrers, so every OCI registry can store them with the model.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -19,33 +19,34 @@ pub const ENVELOPE_MEDIA_TYPE: &str = "application/vnd.dsse.envelope.v1+json";
 pub const BUNDLE_ARTIFACT_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
 /// Artifact type and layer type of a publisher's key documents: a JSON array of their DSSE envelopes, the first one first.
-/// They travel with a model, so that who has only the registry that carries it can verify it.
+///
+/// They are stored with a model, so that a client needs only the registry of the model to verify it.
 pub const KEYS_ARTIFACT_TYPE: &str = "application/vnd.reg.publisher.keys.v1+json";
 
-/// OCI's empty descriptor: what stands where a manifest needs a config and has none.
+/// Media type of OCI's empty descriptor, which takes the place of a missing config.
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// The two bytes of OCI's empty blob.
 pub const EMPTY_BLOB: &[u8] = b"{}";
 
-/// A manifest with a subject and one layer, the document.
+/// A manifest with a subject and one layer, which is the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Referrer {
     pub artifact_type: String,
     pub subject: Descriptor,
-    /// The document that is said about the subject.
+    /// The document about the subject.
     pub document: Descriptor,
 }
 
 /// Why some bytes are not a referrer with one document.
 #[derive(Debug, Error)]
 pub enum ReferrerError {
-    #[error("referrer is not understood")]
+    #[error("referrer cannot be parsed")]
     Json(#[from] JsonError),
     #[error("referrer has no subject")]
     NoSubject,
     #[error("referrer has {count} layers, not one")]
     Layers { count: usize },
-    #[error("referrer's document has {size} bytes, at most {BUNDLE_BYTES_MAX} are read")]
+    #[error("referrer's document has {size} bytes, at most {BUNDLE_BYTES_MAX} are allowed")]
     TooLarge { size: u64 },
 }
 
@@ -62,10 +63,10 @@ struct ReferrerJson {
 }
 
 impl Referrer {
-    /// Reads a referrer.
+    /// Parses a referrer.
     ///
     /// # Errors
-    /// Not an OCI manifest with a subject and one layer of a size that is read.
+    /// If `bytes` are not an OCI manifest with a subject and one layer of at most [`BUNDLE_BYTES_MAX`] bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ReferrerError> {
         let json: ReferrerJson = json::from_slice(bytes, MANIFEST_BYTES_MAX)?;
         let subject = json.subject.ok_or(ReferrerError::NoSubject)?;
@@ -77,7 +78,7 @@ impl Referrer {
         Ok(Self { artifact_type: json.artifact_type, subject, document })
     }
 
-    /// Returns the descriptor by which the referrer, whose own digest is `digest`, is listed.
+    /// Returns the descriptor that lists the referrer; `digest` is the referrer's own digest.
     pub fn descriptor(&self, digest: Digest) -> Descriptor {
         let artifact_type = Some(self.artifact_type.clone());
         Descriptor { artifact_type, ..Descriptor::new(MANIFEST_TYPE, digest, self.to_bytes().len() as u64) }

@@ -1,7 +1,7 @@
-//! [`Revocation`]: "do not believe this any more", by the publisher who once said it.
+//! [`Revocation`]: a publisher's statement that a key, manifest or delegation of its own no longer counts.
 //!
-//! Revocations only add up: nothing takes one back, and whoever has seen one keeps it and hands it on. So there is no
-//! order among them that could be played back.
+//! A revocation cannot be undone, and each node that has seen one stores it and passes it on. So revocations need no order,
+//! and an attacker gains nothing by replaying old ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,52 +18,52 @@ use crate::name::PublisherId;
 /// Payload type of a revocation.
 pub const REVOCATION_TYPE: &str = "application/vnd.reg.revocation.v1+json";
 
-/// What a publisher takes back, and why.
+/// What a publisher revokes, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Revocation {
     pub publisher: PublisherId,
     pub subject: Revoked,
-    /// Version of the key document whose threshold has signed; a key may also revoke itself alone.
+    /// Version of the key document that the signing keys belong to. A key may also revoke itself alone.
     pub key_document: u64,
-    /// Seconds since 1970-01-01T00:00:00Z.
+    /// Time of signing, in seconds since 1970-01-01T00:00:00Z.
     pub issued: u64,
     pub reason: Reason,
 }
 
-/// What is revoked.
+/// The subject of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Revoked {
-    /// Nothing that only this key has signed counts any more.
+    /// This key: its signatures no longer count.
     Key(PublicKey),
-    /// No tag means this manifest any more, and it is not pulled by its digest either.
+    /// This manifest: nodes pull it neither by a tag nor by its digest.
     Manifest(Digest),
-    /// The delegation whose payload has this digest ends.
+    /// The delegation with this payload digest: it ends.
     Delegation(Digest),
 }
 
-/// The publisher's words: a line without control characters, which a terminal would obey.
+/// The publisher's reason: one line without control characters, so that it is safe to print.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Reason(String);
 
-/// Why a revocation cannot be read.
+/// Why a revocation cannot be parsed.
 #[derive(Debug, Error)]
 pub enum RevocationError {
     #[error("revocation is not an envelope")]
     Envelope(#[from] EnvelopeError),
-    #[error("revocation is not understood")]
+    #[error("revocation cannot be parsed")]
     Json(#[from] JsonError),
 }
 
-/// A text is no reason.
+/// A text is too long for a reason, or has characters that a terminal does not show as themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("a reason is one line of at most {REASON_CHARS_MAX} characters")]
+#[error("reason is not one line of at most {REASON_CHARS_MAX} characters")]
 pub struct ReasonError;
 
 impl Revoked {
-    /// Returns the key, where a key is revoked.
+    /// Returns the revoked key, or `None` if the subject is not a key.
     pub const fn key(&self) -> Option<PublicKey> {
         match self {
             Self::Key(key) => Some(*key),
@@ -73,7 +73,7 @@ impl Revoked {
 }
 
 impl Reason {
-    /// Returns the words.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -83,7 +83,7 @@ impl std::str::FromStr for Reason {
     type Err = ReasonError;
 
     fn from_str(text: &str) -> Result<Self, ReasonError> {
-        // Beside control characters, those that change the direction of what follows.
+        // Refuses control characters, and those that change the direction of the text after them.
         let hidden = |it: char| {
             it.is_control()
                 || matches!(it, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -102,21 +102,21 @@ impl<'de> Deserialize<'de> for Reason {
 }
 
 impl Revocation {
-    /// Returns the bytes that are signed.
+    /// Returns the bytes to sign.
     pub fn to_payload(&self) -> Vec<u8> {
         json::to_vec(self)
     }
 
-    /// Reads a payload; nothing is verified.
+    /// Parses a payload. Verifies nothing.
     ///
     /// # Errors
-    /// Not a revocation.
+    /// If `payload` is not a revocation.
     pub fn from_payload(payload: &[u8]) -> Result<Self, JsonError> {
         json::from_slice(payload, REVOCATION_BYTES_MAX)
     }
 }
 
-/// A revocation as it came, with its signatures not yet weighed.
+/// A parsed revocation with unverified signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Candidate {
     revocation: Revocation,
@@ -124,16 +124,16 @@ struct Candidate {
     text: String,
 }
 
-/// The revocations of one publisher that count.
+/// The verified revocations of one publisher.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Revocations {
     by_subject: BTreeMap<Revoked, Candidate>,
-    /// What later keys than those that are followed here have said.
+    /// Revocations signed by keys that are newer than the followed history.
     heeded: BTreeMap<Revoked, Candidate>,
 }
 
 impl Revocations {
-    /// Adds those of `texts` that the publisher has signed; others are left out.
+    /// Adds those of `texts` that the publisher has signed, and skips the others.
     pub(crate) fn take<'a>(
         &mut self,
         publisher: PublisherId,
@@ -145,11 +145,11 @@ impl Revocations {
             .chain(self.by_subject.values().cloned())
             .filter(|it| it.revocation.publisher == publisher)
             .collect();
-        // Which of two about one subject stays must not depend on which came first.
+        // The choice between two revocations of one subject must not depend on their order of arrival.
         candidates.sort_by_key(|it| (it.revocation.issued, Digest::of(&it.envelope.payload)));
         let mut by_subject = BTreeMap::new();
         let mut revoked = BTreeSet::new();
-        // Newer key documents first: what a revoked key of an older one has signed does not count.
+        // Newer key documents come first, because they may revoke keys of the older ones.
         for version in (1..=documents.len()).rev() {
             let document = documents[version - 1];
             let of_version = |it: &&Candidate| it.revocation.key_document == version as u64;
@@ -177,7 +177,7 @@ impl Revocations {
         self.by_subject = by_subject;
     }
 
-    /// Adds all that counts in `later`, whose keys need not be followed here.
+    /// Adds the verified revocations of `later`, which may be signed by newer keys than this history has.
     pub(crate) fn heed(&mut self, later: &Self) {
         for (subject, candidate) in later.all() {
             if self.heeded.len() < REVOCATIONS_MAX {
@@ -191,7 +191,7 @@ impl Revocations {
         self.by_subject.iter().chain(heeded)
     }
 
-    /// Returns what was said of this subject.
+    /// Returns the revocation of `subject`, or `None` if it is not revoked.
     pub(crate) fn get(&self, subject: &Revoked) -> Option<&Revocation> {
         self.by_subject.get(subject).or_else(|| self.heeded.get(subject)).map(|it| &it.revocation)
     }

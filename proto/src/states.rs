@@ -1,9 +1,10 @@
 //! Piece states: the SHA-256 chaining value after every piece of a blob but the last.
 //!
 //! SHA-256 is a chain (FIPS 180-4, section 6.2): `S(0) = IV`, `S(i+1) = compress*(S(i), piece i)`, and the digest closes
-//! it with the padding. Who holds `S(i)` and `S(i+1)` verifies piece `i` alone, in any order and on any core; when all
-//! pieces have passed, the whole blob is proven with no second pass, because the chain starts at the IV and ends in the
-//! digest. A list of states is only a claim until then: [`PieceStates::parting`] settles which of two lists is false.
+//! it with the padding. A node that has `S(i)` and `S(i+1)` can verify piece `i` alone, in any order and on any core. Once
+//! all pieces are verified, so is the whole blob, without a second pass: the chain starts at the IV and ends in the digest.
+//! Until then a list of states is only a claim. [`PieceStates::parting`] finds the piece that shows which of two lists is
+//! false.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use thiserror::Error;
 use crate::digest::Digest;
 use crate::piece::{BlobLayout, BlobTooLarge, PIECE_LEN, PieceIndex};
 
-/// Bytes of one state: eight 32-bit words, big-endian, as in a digest.
+/// Length of one state in bytes: eight big-endian 32-bit words, as in a digest.
 pub const STATE_LEN: usize = 32;
 
 /// H(0) of SHA-256, FIPS 180-4 section 5.3.3.
@@ -50,7 +51,7 @@ impl State {
         Self(state)
     }
 
-    /// Closes the chain: the bytes after the last whole block, the padding, and the length of the whole in bits.
+    /// Closes the chain with `rest`, the bytes after the last whole block, the padding, and the blob's length.
     fn close(mut self, rest: &[u8], size: u64) -> Digest {
         let mut padded = [0; 2 * BLOCK_LEN];
         padded[..rest.len()].copy_from_slice(rest);
@@ -69,9 +70,9 @@ pub struct PieceStates {
     states: Arc<[[u8; STATE_LEN]]>,
 }
 
-/// Some bytes are not a list of states for a blob of that size.
+/// A list of states has the wrong length for a blob of that size.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("states of a blob of {size} bytes take {expected} bytes, these are {length}")]
+#[error("list of states has {length} bytes, a blob of {size} bytes needs {expected}")]
 pub struct StatesError {
     pub size: u64,
     pub length: usize,
@@ -79,15 +80,15 @@ pub struct StatesError {
 }
 
 impl PieceStates {
-    /// Returns how many bytes the states of a blob with this layout take: 32 for each piece but the last.
+    /// Returns the length in bytes of the states of a blob with this layout: 32 for each piece but the last.
     pub fn byte_len(layout: BlobLayout) -> usize {
         (layout.piece_count() as usize - 1) * STATE_LEN
     }
 
-    /// Reads the states of a blob with this layout. They are a claim until the chain has closed.
+    /// Parses the states of a blob with this layout. They are a claim until all pieces are verified.
     ///
     /// # Errors
-    /// Another length than [`Self::byte_len`].
+    /// If the length is not [`Self::byte_len`].
     pub fn parse(layout: BlobLayout, bytes: &[u8]) -> Result<Self, StatesError> {
         let expected = Self::byte_len(layout);
         if bytes.len() != expected {
@@ -96,22 +97,22 @@ impl PieceStates {
         Ok(Self { layout, states: bytes.as_chunks().0.into() })
     }
 
-    /// Returns the states as the blob that travels: 32 big-endian bytes each, in order, nothing else.
+    /// Returns the states as peers exchange them: 32 big-endian bytes each, in order.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.states.concat()
     }
 
-    /// Returns the name of this list: the digest of [`Self::to_bytes`].
+    /// Returns the digest of [`Self::to_bytes`], which names this list.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.to_bytes())
     }
 
-    /// Returns how the blob is cut.
+    /// Returns the layout of the blob.
     pub const fn layout(&self) -> BlobLayout {
         self.layout
     }
 
-    /// Tells whether `bytes` are piece `piece` of the blob named `blob`, if these are its states.
+    /// Returns whether `bytes` are piece `piece` of the blob named `blob`, provided that these are its states.
     pub fn verify(&self, blob: &Digest, piece: PieceIndex, bytes: &[u8]) -> bool {
         let claim = Claim { states: self, blob, piece, bytes };
         let Some((mut state, blocks)) = claim.begin() else { return false };
@@ -119,10 +120,10 @@ impl PieceStates {
         claim.holds(state)
     }
 
-    /// Returns the piece that settles a dispute between two lists for one blob, `None` where they are equal.
+    /// Returns the piece that settles a dispute between two lists for one blob, or `None` if they are equal.
     ///
-    /// It is the last piece before which the lists differ: behind it they agree, down to the digest, so the true bytes
-    /// of this one piece pass under at most one of the two.
+    /// It is the last piece before which the lists differ. After it they agree, up to the digest, so the true bytes of this
+    /// piece pass under at most one of the lists.
     pub fn parting(&self, other: &Self) -> Option<PieceIndex> {
         let last = self.states.iter().zip(other.states.iter()).rposition(|(mine, theirs)| mine != theirs)?;
         self.layout.piece(u32::try_from(last + 1).ok()?)
@@ -135,7 +136,7 @@ impl fmt::Debug for PieceStates {
     }
 }
 
-/// Some bytes are said to be a piece of a blob, whose states are said to be these.
+/// A claim that some bytes are a piece of a blob with these states.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
     pub states: &'a PieceStates,
@@ -145,7 +146,9 @@ pub struct Claim<'a> {
 }
 
 impl<'a> Claim<'a> {
-    /// Verifies two pieces, of one blob or of two, nearly as fast on one core as one: their rounds are done in turn.
+    /// Verifies two pieces, of one blob or of two, and returns whether each passes.
+    ///
+    /// One core does this nearly as fast as one piece, because the rounds of the two are interleaved.
     pub fn verify_two(first: Self, second: Self) -> (bool, bool) {
         match (first.begin(), second.begin()) {
             (Some((mut one, blocks)), Some((mut two, others))) => {
@@ -156,12 +159,12 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Verifies this one alone.
+    /// Returns whether the claim holds.
     pub fn verify(self) -> bool {
         self.states.verify(self.blob, self.piece, self.bytes)
     }
 
-    /// Returns the state before the piece, and its whole blocks; `None` where it cannot be such a piece.
+    /// Returns the state before the piece, and its whole blocks; `None` if the bytes have the wrong length.
     fn begin(&self) -> Option<(State, &'a [Block])> {
         let layout = self.states.layout;
         if self.piece > layout.last() || self.bytes.len() != layout.piece_len(self.piece) {
@@ -172,7 +175,7 @@ impl<'a> Claim<'a> {
         Some((before.map_or(IV, State::from_bytes), self.bytes.as_chunks().0))
     }
 
-    /// Tells whether `state`, which all whole blocks are in, is what the piece must end with.
+    /// Returns whether `state`, after all whole blocks, is the state or the digest that the piece must end with.
     fn holds(&self, state: State) -> bool {
         match self.states.states.get(self.piece.get() as usize) {
             Some(after) => state.to_bytes() == *after,
@@ -184,7 +187,7 @@ impl<'a> Claim<'a> {
     }
 }
 
-/// Hashes bytes that come in order, and keeps the states on the way.
+/// Hashes bytes in order, and collects the piece states.
 #[derive(Clone)]
 pub struct StateHasher {
     state: State,
@@ -194,7 +197,7 @@ pub struct StateHasher {
     states: Vec<[u8; STATE_LEN]>,
 }
 
-/// What a [`StateHasher`] has found.
+/// The result of a [`StateHasher`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hashed {
     pub digest: Digest,
@@ -202,12 +205,12 @@ pub struct Hashed {
 }
 
 impl StateHasher {
-    /// Returns a hasher that has seen nothing.
+    /// Returns a hasher of the empty input.
     pub const fn new() -> Self {
         Self { state: IV, rest: [0; BLOCK_LEN], size: 0, states: Vec::new() }
     }
 
-    /// Takes the next bytes.
+    /// Hashes the next bytes.
     pub fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (blocks, later) = self.take(bytes);
@@ -217,7 +220,7 @@ impl StateHasher {
         }
     }
 
-    /// Takes the next bytes of two blobs, nearly as fast on one core as those of one: their rounds are done in turn.
+    /// Hashes the next bytes of two blobs. One core does this nearly as fast as one blob, by interleaved rounds.
     pub fn update_two(first: &mut Self, mut bytes: &[u8], second: &mut Self, mut others: &[u8]) {
         while !bytes.is_empty() && !others.is_empty() {
             let ((blocks, later), (other_blocks, others_later)) = (first.take(bytes), second.take(others));
@@ -230,8 +233,9 @@ impl StateHasher {
         second.update(others);
     }
 
-    /// Takes bytes up to the end of the piece at most. Returns the whole blocks of them, which the caller puts into the
-    /// state before it takes more, and the bytes that come later.
+    /// Takes bytes up to the end of the piece. Returns their whole blocks, and the bytes that remain.
+    ///
+    /// The caller compresses the blocks into the state before it takes more.
     fn take<'a>(&mut self, bytes: &'a [u8]) -> (&'a [Block], &'a [u8]) {
         let to_boundary = PIECE_LEN - self.size % PIECE_LEN;
         let now = usize::try_from(to_boundary).map_or(bytes.len(), |length| length.min(bytes.len()));
@@ -252,7 +256,7 @@ impl StateHasher {
         (blocks, later)
     }
 
-    /// Keeps the state where a piece has ended.
+    /// Stores the state if a piece has ended.
     fn keep(&mut self) {
         if self.size.is_multiple_of(PIECE_LEN) {
             self.states.push(self.state.to_bytes());
@@ -263,10 +267,10 @@ impl StateHasher {
         (self.size % BLOCK_LEN as u64) as usize
     }
 
-    /// Closes the chain.
+    /// Closes the chain; returns the digest and the states.
     ///
     /// # Errors
-    /// More bytes than a blob may have.
+    /// If the bytes were more than a blob may have.
     pub fn finish(mut self) -> Result<Hashed, BlobTooLarge> {
         let layout = BlobLayout::new(self.size)?;
         let digest = self.state.close(&self.rest[..self.held()], self.size);

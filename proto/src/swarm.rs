@@ -1,8 +1,8 @@
-//! [`Protocols`]: what a swarm's nodes call the protocols they speak. A private swarm has names of its own, derived from
-//! its key, so that its nodes and those of other swarms have nothing to say to each other.
+//! [`Protocols`]: the protocol names of a swarm.
 //!
-//! That is separation, not secrecy: whoever connects is told the names, though not the key, and could repeat them. Whom a
-//! node talks to at all is for its list of peers to say.
+//! A private swarm derives its names from its key, so its nodes share no protocol with nodes of other swarms. That is
+//! separation, not secrecy. Each peer that connects learns the names, though not the key, and could use them. The list of
+//! allowed peers decides which peers a node talks to.
 
 use data_encoding::HEXLOWER;
 
@@ -11,27 +11,27 @@ use crate::digest::Digest;
 /// Names of the protocols of one swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Protocols {
-    /// Questions and answers.
+    /// Requests with one response.
     pub records: String,
     /// Blob streams.
     pub blobs: String,
-    /// The DHT, with our own record store.
+    /// The DHT, with the record store of this project.
     pub dht: String,
-    /// Gossip between peers, as a prefix of its versions.
+    /// Gossip, as a prefix of its versions' names.
     pub gossip: String,
     /// Gossip topic of signed tags.
     pub tags_topic: String,
-    /// What identify says this swarm speaks.
+    /// The protocol version that identify reports.
     pub identify: String,
 }
 
 impl Protocols {
-    /// Returns the names of the swarm that everybody belongs to.
+    /// Returns the names of the public swarm.
     pub fn public() -> Self {
         Self::named("reg", "meshsub")
     }
 
-    /// Returns the names of the swarm with this key: a word, or a secret of any length.
+    /// Returns the names of the swarm with this key, a word or a secret of any length.
     pub fn of_swarm(key: &str) -> Self {
         let digest = Digest::of(&[b"reg/swarm/1\0", key.as_bytes()].concat());
         let name = format!("reg-{}", HEXLOWER.encode(&digest.as_bytes()[..8]));

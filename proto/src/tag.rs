@@ -1,4 +1,4 @@
-//! [`TagRecord`]: "from now on this tag means that manifest", signed, numbered, and chained to the one before.
+//! [`TagRecord`]: the signed statement that a tag points to a manifest from now on. Records are numbered and chained.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -14,40 +14,41 @@ use crate::name::{ModelName, PublisherId, Tag};
 /// Payload type of a tag record.
 pub const TAG_RECORD_TYPE: &str = "application/vnd.reg.tag.v1+json";
 
-/// What a tag means. Times are seconds since 1970-01-01T00:00:00Z.
+/// The manifest that a tag points to. Times are seconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TagRecord {
     pub publisher: PublisherId,
     pub model: ModelName,
     pub tag: Tag,
-    /// One more than that of the record before.
+    /// The record's number: one more than the previous record's.
     pub seq: u64,
-    /// The digest of the payload of the record before, so far as its signer knew it; `None` in the first.
+    /// The digest of the previous record's payload, as the signer knew it; `None` in the first.
     #[serde(deserialize_with = "present")]
     pub prev: Option<Digest>,
     pub manifest: ManifestPointer,
-    /// Version of the key document whose threshold has signed.
+    /// Version of the key document that the signing keys belong to.
     pub key_document: u64,
     pub issued: u64,
-    /// After this a pull warns that there may be a newer record.
+    /// Time from which a pull warns that a newer record may exist.
     #[serde(deserialize_with = "present")]
     pub fresh_until: Option<u64>,
-    /// After this the tag is refused unless the user asks for it.
+    /// Time from which a pull refuses the tag unless the user allows it.
     #[serde(deserialize_with = "present")]
     pub expires: Option<u64>,
-    /// Digests of the payloads of records that contradicted each other: this one, and each after it that names them too,
-    /// says what holds instead. Left out where there are none.
+    /// Digests of the payloads of contradicting records that this record settles: this record holds in their place.
+    ///
+    /// Each later record must name them too. The field is absent if there are none.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub settles: Bounded<Digest, SETTLES_MAX>,
 }
 
-/// The manifest that a tag means.
+/// The manifest that a tag points to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestPointer {
     pub digest: Digest,
-    /// Bytes of the manifest.
+    /// Size of the manifest in bytes.
     pub size: u64,
 }
 
@@ -56,9 +57,9 @@ pub struct ManifestPointer {
 pub enum TagError {
     #[error("tag record is not an envelope")]
     Envelope(#[from] EnvelopeError),
-    #[error("tag record is not understood")]
+    #[error("tag record cannot be parsed")]
     Json(#[from] JsonError),
-    #[error("tag record is that of {found}, not of {expected}")]
+    #[error("tag record is that of publisher {found}, not of {expected}")]
     OtherPublisher { found: PublisherId, expected: PublisherId },
     #[error("tag record {tag} of {model} is not signed by key document {version} of its publisher")]
     Signature { model: ModelName, tag: Tag, version: u64, source: SignatureError },
@@ -66,7 +67,7 @@ pub enum TagError {
     Seq { model: ModelName, tag: Tag, source: SeqError },
 }
 
-/// A tag record whose signature has been verified, with the envelope it came in.
+/// A tag record with a verified signature, and its envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedTag {
     record: TagRecord,
@@ -79,20 +80,20 @@ fn is_empty(settles: &[Digest]) -> bool {
 }
 
 impl TagRecord {
-    /// Returns what records of one tag are ordered by: what newer keys say counts more than any number of older ones.
+    /// Returns the sort key of records of one tag: key document, then number. Newer keys outrank every number of older ones.
     pub const fn order(&self) -> (u64, u64) {
         (self.key_document, self.seq)
     }
 
-    /// Returns the bytes that are signed.
+    /// Returns the bytes to sign.
     pub fn to_payload(&self) -> Vec<u8> {
         json::to_vec(self)
     }
 
-    /// Reads a payload; nothing is verified.
+    /// Parses a payload. Verifies nothing.
     ///
     /// # Errors
-    /// Not a tag record.
+    /// If `payload` is not a tag record.
     pub fn from_payload(payload: &[u8]) -> Result<Self, JsonError> {
         json::from_slice(payload, TAG_ENVELOPE_BYTES_MAX)
     }
@@ -102,8 +103,8 @@ impl SignedTag {
     /// Verifies the envelope `text` against a publisher's keys.
     ///
     /// # Errors
-    /// No envelope, no tag record, one of another publisher, one that the publisher's keys have not signed, or a number
-    /// that a key document rules out.
+    /// If `text` is no tag record in an envelope, is by another publisher, is not signed by the publisher's keys, or has a
+    /// number that a key document does not allow.
     pub fn verify(text: &str, keys: &KeyHistory) -> Result<Self, TagError> {
         let envelope = Envelope::from_bytes(text.as_bytes(), TAG_ENVELOPE_BYTES_MAX)?;
         let record = TagRecord::from_payload(&envelope.payload)?;
@@ -121,12 +122,12 @@ impl SignedTag {
         Ok(Self { record, payload: Digest::of(&envelope.payload), envelope: text.to_owned() })
     }
 
-    /// Returns what was signed.
+    /// Returns the signed record.
     pub const fn record(&self) -> &TagRecord {
         &self.record
     }
 
-    /// Returns the digest of the payload, which the next record's `prev` names.
+    /// Returns the digest of the payload. The next record names it as `prev`.
     pub const fn payload_digest(&self) -> Digest {
         self.payload
     }
@@ -136,10 +137,11 @@ impl SignedTag {
         &self.envelope
     }
 
-    /// Tells whether the two records cannot both be honest: of one tag, by one key document, and either with one number
-    /// and another content, or `later` is the next and names another one as that before it.
+    /// Returns whether the two records contradict each other, so that the publisher cannot have meant both.
     ///
-    /// Keys that were rotated away prove nothing against those that came after them.
+    /// Both must be of one tag and signed under one key document. They contradict if they have one number and different
+    /// contents, or if `later` has the next number and names another record as `prev`. Records of rotated keys prove
+    /// nothing against newer keys.
     pub fn contradicts(&self, later: &Self) -> bool {
         let name = |it: &TagRecord| (it.publisher, it.model.folded(), it.tag.clone(), it.key_document);
         if name(&self.record) != name(&later.record) || self.payload == later.payload {
@@ -223,7 +225,7 @@ mod tests {
         let [one, two, next, far, settled] =
             [one, two, next, far, settled].map(|it| SignedTag::verify(&sign(&it, &key), &history).unwrap());
         assert!(one.contradicts(&two) && two.contradicts(&one));
-        assert!(two.contradicts(&next), "it names another one as that before it");
+        assert!(two.contradicts(&next), "it names another record as the previous one");
         assert!(!one.contradicts(&next) && !one.contradicts(&one) && !one.contradicts(&far));
         let proof = Equivocation::of(&two, &one).unwrap();
         assert_eq!(Equivocation::verify(&proof.to_claim(), &history).unwrap(), proof);

@@ -1,8 +1,7 @@
-//! What peers say to each other: questions with one answer, and frames on a long-lived blob stream.
+//! The messages between peers: requests with one response, and frames on a long-lived blob stream.
 //!
-//! Both are a JSON header of bounded size, and after it raw bytes whose length the header's frame states:
-//! `u32 header length · u32 payload length · header · payload`, lengths big-endian. Fields that a reader does not know
-//! are ignored; the limits stand in [`crate::limits`].
+//! Each message is `u32 header length · u32 payload length · header · payload`, with big-endian lengths. The header is JSON
+//! of bounded size, and the payload is raw bytes. Readers ignore unknown fields. [`crate::limits`] defines the limits.
 
 use data_encoding::BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -24,27 +23,27 @@ use crate::limits::{
 use crate::name::{ModelName, PublisherId, Tag};
 use crate::piece::{BlobLayout, PIECE_LEN, PieceSet, PieceSetError};
 
-/// Bytes before every header: its length and the payload's.
+/// Length of the prefix in bytes: the lengths of header and payload.
 pub const PREFIX_LEN: usize = 8;
 
-/// Why some bytes are not the message they should be.
+/// Why some bytes are not the expected message.
 #[derive(Debug, Error)]
 pub enum WireError {
     #[error("message announces a header of {length} bytes, at most {max} are allowed")]
     HeaderTooLarge { length: usize, max: usize },
-    #[error("message announces a payload of {length} bytes where at most {max} may follow")]
+    #[error("message announces a payload of {length} bytes, at most {max} are allowed after this header")]
     PayloadTooLarge { length: usize, max: usize },
-    #[error("message ends early or goes on after its end")]
+    #[error("message is shorter or longer than its prefix states")]
     Length,
-    #[error("message header is not understood")]
+    #[error("message header cannot be parsed")]
     Header(#[from] JsonError),
 }
 
-/// A question to a peer.
+/// A request to a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
-    /// Which tag records do you hold of this publisher, and the key documents that validate them?
+    /// Asks for the publisher's tag records, and the key documents that verify them.
     GetRecords {
         publisher: PublisherId,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,84 +51,78 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tag: Option<Tag>,
     },
-    /// The bytes of a manifest, a config or a referrer's layer.
+    /// Asks for the bytes of a manifest, a config or a referrer's layer.
     GetDocument { digest: Digest },
-    /// Which manifests refer to this one?
+    /// Asks for the manifests that refer to this one.
     Referrers {
         subject: Digest,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         artifact_type: Option<String>,
     },
-    /// Which peers do you know that hold this model?
+    /// Asks for the peers that are known to hold this model.
     GetHolders { manifest: Digest },
-    /// Whom are you connected to?
+    /// Asks for the peers that the receiver is connected to.
     GetPeers,
-    /// A page of the announcements you know, those whose digest is above `after`.
+    /// Asks for a page of known announcements: those with a digest above `after`.
     GetHeads {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<Digest>,
     },
-    /// What have publishers revoked that you know? Of those whose id is above `after`.
+    /// Asks for a page of publishers' known revocations: publishers with an id above `after`.
     GetVows {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<PublisherId>,
     },
 }
 
-/// The answer to a [`Request`].
+/// The response to a [`Request`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Response {
+    /// The publisher's records.
     Records(Records),
-    /// The payload holds the document.
+    /// Carries the document as the payload.
     Document {
         #[serde(skip)]
         bytes: Vec<u8>,
     },
-    Referrers {
-        manifests: Bounded<Descriptor, REFERRERS_MAX>,
-    },
-    Holders {
-        holders: Bounded<Holder, HOLDERS_MAX>,
-    },
-    Peers {
-        peers: Bounded<Holder, PEERS_TOLD_MAX>,
-    },
-    Heads {
-        announcements: Bounded<Announcement, HEADS_PER_PAGE_MAX>,
-    },
-    /// In the order of the publishers' ids.
-    Vows {
-        publishers: Bounded<PublisherVows, VOWS_PER_PAGE_MAX>,
-    },
+    /// Descriptors of the referrers.
+    Referrers { manifests: Bounded<Descriptor, REFERRERS_MAX> },
+    /// Peers that are known to hold the model.
+    Holders { holders: Bounded<Holder, HOLDERS_MAX> },
+    /// Peers that the sender is connected to.
+    Peers { peers: Bounded<Holder, PEERS_TOLD_MAX> },
+    /// A page of announcements, in the order of their digests.
+    Heads { announcements: Bounded<Announcement, HEADS_PER_PAGE_MAX> },
+    /// Declarations in the order of the publishers' ids.
+    Vows { publishers: Bounded<PublisherVows, VOWS_PER_PAGE_MAX> },
+    /// The sender does not have what was requested.
     NotFound,
-    /// Ask again after this many milliseconds, or ask somebody else.
-    Busy {
-        retry_ms: u32,
-    },
+    /// The sender is busy. The receiver may repeat the request after `retry_ms` milliseconds, or ask another peer.
+    Busy { retry_ms: u32 },
 }
 
-/// What a peer holds of a publisher: envelopes, byte for byte as they were signed.
+/// A peer's records of a publisher, as envelopes, byte for byte as they were signed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Records {
     /// Every key document from the first to the newest, in order.
     pub key_documents: Bounded<String, KEY_DOCUMENTS_MAX>,
     pub tags: Bounded<String, TAGS_PER_RESPONSE_MAX>,
-    /// Peers known to hold the newest of these models.
+    /// Peers that are known to hold the newest of these models.
     #[serde(default)]
     pub holders: Bounded<Holder, HOLDERS_MAX>,
-    /// Everything the publisher has revoked.
+    /// All known revocations of the publisher.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub revocations: Bounded<String, REVOCATIONS_MAX>,
-    /// Who speaks for models of this publisher.
+    /// Delegations of the publisher.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub delegations: Bounded<String, DELEGATIONS_MAX>,
-    /// Records of these tags that contradict each other.
+    /// Pairs of contradicting records of these tags.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub proofs: Bounded<EquivocationClaim, PROOFS_PER_RESPONSE_MAX>,
 }
 
-/// What a publisher has revoked, with the keys that say so: envelopes, byte for byte as they were signed.
+/// A publisher's declarations: its revocations, and the keys that signed them, as envelopes, byte for byte as signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublisherVows {
     pub key_documents: Bounded<String, KEY_DOCUMENTS_MAX>,
@@ -140,75 +133,76 @@ fn is_empty<T>(list: &[T]) -> bool {
     list.is_empty()
 }
 
-/// A frame on a blob stream. The puller opens the stream and sends the first group; the server sends the second.
+/// A frame on a blob stream. The puller opens the stream and sends `Follow` to `WantLane`; the server sends the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "frame", rename_all = "snake_case")]
 pub enum Frame {
-    /// Tell me which pieces of this blob you hold, now and whenever there are more.
+    /// Asks which pieces of this blob the server holds, now and on every change.
     Follow { blob: Digest },
-    /// I need no more news of this blob.
+    /// Ends the subscription to news of this blob.
     Unfollow { blob: Digest },
-    /// Send me the piece states of this blob, computed from the bytes if need be.
+    /// Asks for the piece states of this blob. The server computes them from the bytes if it has not stored them.
     GetStates { blob: Digest },
-    /// Send me `count` pieces from `first` on, in order, each in a frame of its own.
+    /// Asks for `count` pieces from `first` on, in order, each in a frame of its own.
     Request { id: u32, blob: Digest, first: u32, count: u32 },
-    /// Send me no more of that request.
+    /// Cancels the rest of a request.
     Cancel { id: u32 },
-    /// The piece you sent does not match: look at your copy.
+    /// Reports that a piece from the server does not match, so that it checks its copy.
     Complain { blob: Digest, piece: u32 },
-    /// I take pieces over a lane as well: offer me one.
+    /// Asks for the offer of a lane.
     WantLane,
 
-    /// What I hold of this blob.
+    /// States which pieces of this blob the server holds.
     Holds { blob: Digest, pieces: Held },
-    /// What I hold of this blob beside what I told of it last: runs, as first piece and count.
+    /// States the pieces that the server has gained since its last report, as runs of first piece and count.
     Has { blob: Digest, runs: Bounded<(u32, u32), NEWS_RUNS_MAX> },
-    /// The payload holds the piece states of this blob.
+    /// Carries the piece states of this blob as the payload.
     States {
         blob: Digest,
         #[serde(skip)]
         bytes: Vec<u8>,
     },
-    /// The payload holds this piece.
+    /// Carries this piece as the payload.
     Piece {
         id: u32,
         piece: u32,
         #[serde(skip)]
         bytes: Vec<u8>,
     },
-    /// I do not send (the rest of) that request.
+    /// Refuses a request, or the rest of it.
     Reject { id: u32, reason: Rejection },
-    /// I have no states of this blob.
+    /// States that the server has no states of this blob.
     NoStates { blob: Digest },
-    /// Connect to one of these ports, at the address by which you reach me, and show the token within seconds.
+    /// Offers a lane. The puller connects to one of these ports, at the address by which it reaches the server, and sends
+    /// the token within seconds.
     LaneOffer { ports: Bounded<u16, LANE_PORTS_MAX>, token: LaneToken },
-    /// I offer no (further) lane.
+    /// Refuses to offer a (further) lane.
     NoLane,
-    /// The first frame on a lane: you are admitted.
+    /// Admits the puller, as the first frame on a lane.
     LaneOpen,
 }
 
-/// Which pieces of a blob a peer holds.
+/// The pieces of a blob that a peer states to hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Held {
     None,
     All,
-    /// A bitmap as [`PieceSet::to_bytes`] writes it.
+    /// The bitmap of [`PieceSet::to_bytes`].
     Some(Bitmap),
 }
 
-/// Why a request is not served.
+/// Why the server refuses a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rejection {
-    /// Too much is waiting: ask again after this many milliseconds.
+    /// Too many requests wait. The puller may repeat the request after this many milliseconds.
     Busy { retry_ms: u32 },
-    /// These pieces are not here.
+    /// The server does not hold these pieces.
     NotHere,
-    /// The copy here has changed since it was verified, and is being looked at.
+    /// The server's copy has changed since it was verified, and is being verified again.
     Unverified,
-    /// The request is for no piece, too many, or beyond the blob's end.
+    /// The request is for no pieces, for too many, or for some beyond the blob's end.
     Malformed,
 }
 
@@ -217,7 +211,7 @@ pub enum Rejection {
 pub struct Bitmap(Vec<u8>);
 
 impl Held {
-    /// Returns how a peer says that it holds `pieces`.
+    /// Returns the statement that a peer holds `pieces`.
     pub fn from_set(pieces: &PieceSet) -> Self {
         if pieces.is_full() {
             Self::All
@@ -228,8 +222,9 @@ impl Held {
         }
     }
 
-    /// Returns the runs of pieces that are held beside what was told before; `None` where that is told better by a bitmap:
-    /// where some are gone, all are held, or there are too many runs.
+    /// Returns the runs of pieces in `self` that are not in `told`, or `None` if the peer must send a bitmap instead.
+    ///
+    /// A bitmap is needed if some pieces are gone, all pieces are held, or there are too many runs.
     pub fn gained_since(&self, told: &Self) -> Option<Bounded<(u32, u32), NEWS_RUNS_MAX>> {
         let (Self::Some(Bitmap(now)), Self::Some(Bitmap(before))) = (self, told) else { return None };
         if now.len() != before.len() || now.iter().zip(before).any(|(now, before)| before & !now != 0) {
@@ -249,10 +244,10 @@ impl Held {
         runs.try_into().ok()
     }
 
-    /// Returns the pieces of a blob with this layout that the peer says it holds.
+    /// Returns the pieces of a blob with this layout that the peer states to hold.
     ///
     /// # Errors
-    /// A bitmap of another length, or with bits beyond the last piece.
+    /// If the bitmap has another length, or bits beyond the last piece.
     pub fn to_set(&self, layout: BlobLayout) -> Result<PieceSet, PieceSetError> {
         match self {
             Self::None => Ok(PieceSet::new(layout.piece_count())),
@@ -275,21 +270,21 @@ impl<'de> Deserialize<'de> for Bitmap {
     }
 }
 
-/// A message that travels as a header and a payload.
+/// A message that is sent as a header and a payload.
 pub trait Message: Serialize + for<'de> Deserialize<'de> {
-    /// Bytes that a header may have.
+    /// Longest header in bytes.
     const HEADER_BYTES_MAX: usize;
 
-    /// Returns the bytes that follow the header.
+    /// Returns the payload, which follows the header.
     fn payload(&self) -> &[u8];
 
-    /// Returns how many bytes may follow this header, 0 where none belong to it.
+    /// Returns the longest payload after this header in bytes; 0 if it has none.
     fn payload_max(&self) -> usize;
 
-    /// Takes the bytes that followed the header.
+    /// Sets the payload to the bytes that followed the header.
     fn set_payload(&mut self, payload: Vec<u8>);
 
-    /// Returns the prefix and the header, after which [`Self::payload`] is to be sent.
+    /// Returns prefix and header. The sender sends [`Self::payload`] after them.
     fn head(&self) -> Vec<u8> {
         let header = json::to_vec(self);
         let mut bytes = Vec::with_capacity(PREFIX_LEN + header.len());
@@ -303,7 +298,7 @@ pub trait Message: Serialize + for<'de> Deserialize<'de> {
     /// Returns the lengths of header and payload that a prefix announces.
     ///
     /// # Errors
-    /// A header that is too large; the payload is judged when the header is known.
+    /// If the header is too large. [`Self::from_header`] checks the payload's length.
     fn lengths(prefix: [u8; PREFIX_LEN]) -> Result<(usize, usize), WireError> {
         let [a, b, c, d, e, f, g, h] = prefix;
         let (header, payload) =
@@ -314,20 +309,20 @@ pub trait Message: Serialize + for<'de> Deserialize<'de> {
         Ok((header, payload))
     }
 
-    /// Reads a header, and tells whether a payload of `payload` bytes may follow it.
+    /// Parses a header, and checks that a payload of `payload` bytes may follow it.
     ///
     /// # Errors
-    /// A header that is not understood, or one to which no payload of that length belongs.
+    /// If the header cannot be parsed, or if its payload may not be as long.
     fn from_header(header: &[u8], payload: usize) -> Result<Self, WireError> {
         let message: Self = json::from_slice(header, Self::HEADER_BYTES_MAX)?;
         let max = message.payload_max();
         if payload > max { Err(WireError::PayloadTooLarge { length: payload, max }) } else { Ok(message) }
     }
 
-    /// Reads a whole message.
+    /// Parses a whole message.
     ///
     /// # Errors
-    /// As [`Self::lengths`] and [`Self::from_header`], and bytes that are missing or left over.
+    /// As for [`Self::lengths`] and [`Self::from_header`], and if bytes are missing or left over.
     fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
         let (prefix, rest) = bytes.split_first_chunk().ok_or(WireError::Length)?;
         let (header, payload) = Self::lengths(*prefix)?;

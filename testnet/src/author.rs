@@ -1,4 +1,4 @@
-//! A publisher whose records are made here, true or not: what a thief of the key, or a publisher with two tongues, can sign.
+//! [`Author`]: a publisher that signs any record, true or false, as a key thief or a dishonest publisher can.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use reg_proto::wire::{Records, Request, Response};
 
 use crate::evil::Script;
 
-/// Seconds since 1970 at which everything here was signed.
+/// Time at which an author signs everything, in seconds since 1970.
 pub const ISSUED: u64 = 1_700_000_000;
 
 /// A publisher with one key.
@@ -35,7 +35,7 @@ pub struct Author {
     pub id: PublisherId,
 }
 
-/// A version of a model: one small file, its manifest, and what is said of it.
+/// A version of a model: one small file, its manifest, its provenance and its bundle.
 #[derive(Debug, Clone)]
 pub struct Version {
     pub model: ModelName,
@@ -46,21 +46,21 @@ pub struct Version {
 }
 
 impl Author {
-    /// Returns the publisher that the key with this byte all through founds.
+    /// Returns the publisher that is founded by the key with 32 times the byte `seed`.
     pub fn new(seed: u8) -> Self {
         Self::of(SigningKey::from_bytes(&[seed; 32]))
     }
 
-    /// Returns the publisher that this key founds.
+    /// Returns the publisher that is founded by `key`.
     pub fn of(key: SigningKey) -> Self {
         let first = KeyDocument::first(PublicKey::of(&key));
         Self { document: first.sign(&key).to_json(), id: publisher_id(&first.to_payload()), key }
     }
 
-    /// Writes the key where `reg` finds it as `name`.
+    /// Writes the key into `home`, so that `reg` finds it as `name`.
     ///
     /// # Panics
-    /// It cannot be written.
+    /// If the file cannot be written.
     pub fn give_key(&self, home: &Path, name: &str) {
         let keys = home.join("keys");
         std::fs::create_dir_all(&keys).expect("a folder");
@@ -73,10 +73,10 @@ impl Author {
         }
     }
 
-    /// Returns a version of a model with this content.
+    /// Returns a version of `model` with one file of this content.
     ///
     /// # Panics
-    /// The name is none.
+    /// If `model` is not a model name.
     pub fn version(&self, model: &str, content: &str) -> Version {
         let content = format!("{{\"model_type\":\"{content}\"}}").into_bytes();
         let file = ModelFile {
@@ -92,7 +92,7 @@ impl Author {
         Version { model, content, config, digest: Digest::of(&manifest), manifest }
     }
 
-    /// Returns the record that `tag` means this version.
+    /// Returns the record that `tag` points to this version.
     pub fn record(&self, version: &Version, tag: &str, seq: u64, prev: Option<Digest>) -> TagRecord {
         TagRecord {
             publisher: self.id,
@@ -109,12 +109,13 @@ impl Author {
         }
     }
 
-    /// Returns a record in its envelope.
+    /// Returns a record in a signed envelope.
     pub fn sign(&self, record: &TagRecord) -> String {
         Envelope::sign(TAG_RECORD_TYPE, record.to_payload(), &[&self.key]).to_json()
     }
 
-    /// Answers for `model:tag` of this publisher with these records, and for the documents and blobs of these versions.
+    /// Returns a script that answers for `model:tag` of this publisher with these records, and serves the documents and
+    /// blobs of these versions.
     pub fn script(&self, model: &ModelName, tag: &str, tags: &[String], versions: &[&Version]) -> Script {
         let mut script = Script::default();
         let records = Records {
@@ -132,10 +133,10 @@ impl Author {
         script
     }
 
-    /// Returns a delegation in its envelope.
+    /// Returns a delegation in a signed envelope.
     ///
     /// # Panics
-    /// The pattern is none.
+    /// If `models` is not a pattern of model names.
     pub fn delegate(&self, models: &str, to: PublisherId, expires: u64) -> String {
         let delegation = Delegation {
             publisher: self.id,
@@ -148,7 +149,7 @@ impl Author {
         Envelope::sign(DELEGATION_TYPE, delegation.to_payload(), &[&self.key]).to_json()
     }
 
-    /// Answers for `model` of this publisher with no record of its own, and with who speaks for it.
+    /// Makes the script answer for `model` of this publisher with these delegations and no tag record.
     pub fn tell_delegations(&self, model: &ModelName, delegations: &[String], script: &mut Script) {
         let records = Records {
             key_documents: Bounded::first_of([self.document.clone()]),
@@ -161,7 +162,7 @@ impl Author {
         }
     }
 
-    /// Tells the documents of `version`, with the provenance of `vouched`.
+    /// Makes the script serve the documents of `version`, with the provenance of `vouched`.
     pub fn tell(&self, version: &Version, vouched: &Version, script: &mut Script) {
         let provenance = Provenance {
             publisher: self.id,

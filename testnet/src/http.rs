@@ -1,4 +1,4 @@
-//! Plain HTTP requests to a node, as a client would make them that nobody has heard of.
+//! Sends plain HTTP requests to a node, as an unknown client would.
 
 use std::fs;
 use std::io::Read;
@@ -8,18 +8,18 @@ use serde_json::Value;
 
 use crate::process::{Daemon, Home, text};
 
-/// What a node answered.
+/// The response of a node.
 #[derive(Debug)]
 pub struct Served {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub bytes: Vec<u8>,
-    /// Whether the body came to its end.
+    /// Whether the body is complete.
     pub is_whole: bool,
 }
 
 impl Served {
-    /// Returns a header, the last one of its name.
+    /// Returns the value of a header, or of the last one with this name.
     pub fn header(&self, name: &str) -> Option<String> {
         self.headers.iter().rfind(|(it, _)| it == name).map(|(_, value)| value.clone())
     }
@@ -38,21 +38,21 @@ impl Served {
     /// Returns the body as JSON.
     ///
     /// # Panics
-    /// It is none.
+    /// If it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 }
 
-/// Returns where a daemon serves its gateways.
+/// Returns the base URL of a daemon's gateways.
 pub fn base(daemon: &Daemon) -> String {
     format!("http://{}", text(&daemon.ready["http"]))
 }
 
-/// Returns the token of a home.
+/// Returns the gateway token of a home.
 ///
 /// # Panics
-/// There is none.
+/// If no daemon has run in the home.
 pub fn token(home: &Home) -> String {
     let mut dirs = vec![home.path().to_owned()];
     while let Some(dir) = dirs.pop() {
@@ -69,36 +69,36 @@ pub fn token(home: &Home) -> String {
     panic!("no daemon has run in this home");
 }
 
-/// Fetches something whole.
+/// Sends a GET request and returns the complete response.
 ///
 /// # Panics
-/// The node does not answer, or breaks off.
+/// If the node does not answer, or its response is incomplete.
 pub fn get(url: &str, headers: &[(&str, &str)]) -> Served {
     let served = send("GET", url, headers, &[]);
-    assert!(served.is_whole, "{url} broke off");
+    assert!(served.is_whole, "the response of {url} is incomplete");
     served
 }
 
-/// Fetches something that may break off.
+/// Sends a GET request and returns the response, complete or not.
 ///
 /// # Panics
-/// The node does not answer.
+/// If the node does not answer.
 pub fn get_broken(url: &str) -> Served {
     send("GET", url, &[], &[])
 }
 
-/// Asks about something.
+/// Sends a HEAD request.
 ///
 /// # Panics
-/// The node does not answer.
+/// If the node does not answer.
 pub fn head(url: &str) -> Served {
     send("HEAD", url, &[], &[])
 }
 
-/// Sends any request.
+/// Sends a request of any method.
 ///
 /// # Panics
-/// The node does not answer.
+/// If the node does not answer.
 pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Served {
     let agent = ureq::AgentBuilder::new().redirects(0).build();
     let mut request = agent.request(method, url);

@@ -1,6 +1,6 @@
-//! Worlds we control: real nodes as processes on loopback, real models to move between them, and peers that lie.
+//! Builds test networks: real nodes as processes on loopback, real models to transfer, and peers that lie.
 //!
-//! The product is used from outside only, by its command line; the peers that lie speak its protocols themselves.
+//! Tests use the product through its command line only. Lying peers speak its protocols themselves.
 
 pub mod process;
 

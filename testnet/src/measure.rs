@@ -1,4 +1,4 @@
-//! Measuring what processes cost: wall-clock and CPU seconds, and medians, because machines are noisy.
+//! Measures the cost of processes in wall-clock and CPU seconds. Medians of several runs reduce the machine's noise.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use crate::process::{cpu_seconds, peak_rss, wait_until};
 
-/// One measurement: wall-clock and CPU seconds of all processes that took part.
+/// One measurement: wall-clock seconds, and CPU seconds of all processes that took part.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
     pub seconds: f64,
     pub cpu: f64,
 }
 
-/// Returns the median of each.
+/// Returns the median of each figure.
 ///
 /// # Panics
-/// There is none.
+/// If `costs` is empty.
 pub fn median(costs: &[Cost]) -> Cost {
     let middle = |read: fn(&Cost) -> f64| {
         let mut values: Vec<f64> = costs.iter().map(read).collect();
@@ -26,16 +26,16 @@ pub fn median(costs: &[Cost]) -> Cost {
     Cost { seconds: middle(|cost| cost.seconds), cpu: middle(|cost| cost.cpu) }
 }
 
-/// Runs a command to its end and returns what it cost, and the most memory it had.
+/// Runs a command to its end; returns its cost, and its peak memory in bytes.
 ///
 /// # Panics
-/// It cannot be run, or fails.
+/// If the command cannot be run, or fails.
 pub fn timed(command: &mut Command) -> (Cost, u64) {
     let start = Instant::now();
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
     let (mut cpu, mut peak) = (0.0, 0);
     loop {
-        // A process that has ended but was not waited for still tells its CPU seconds.
+        // The kernel reports the CPU seconds of a process that has ended until its parent waits for it.
         cpu = cpu_seconds(child.id()).unwrap_or(cpu);
         peak = peak.max(peak_rss(child.id()).unwrap_or(0));
         if is_zombie(child.id()) {

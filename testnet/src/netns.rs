@@ -1,8 +1,8 @@
-//! Networks on one machine: namespaces on a bridge that plays the internet, some of them behind routers with a NAT.
+//! Builds networks on one machine: namespaces on a bridge that acts as the internet, some of them behind NAT routers.
 //!
-//! Everything stands in namespaces of its own, the bridge too, so that nothing of the machine is touched; all of it is
-//! removed when the [`World`] is dropped, and what a killed test left behind when the next one begins. Rates are shaped by
-//! `tbf`, loss comes from `nft`, delay from a proxy of our own ([`crate::delay`]), since `netem` is not everywhere.
+//! The machines and the bridge are in namespaces of their own, so the host's network does not change. Dropping the
+//! [`World`] removes them all. The next world removes what a killed test has left behind. `tbf` limits rates, `nft` drops
+//! packets, and a proxy ([`crate::delay`]) adds delay, because not every kernel has `netem`.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -13,19 +13,19 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Every namespace of ours begins so, with the process's id and a number after it.
+/// Prefix of every namespace's name. The process's id and a number follow it.
 const PREFIX: &str = "regnet";
 
 /// How a router maps the addresses behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nat {
-    /// A port inside is the same port outside, whoever is talked to: two of these can be got through.
+    /// Keeps an inside port for all destinations. Two peers behind such routers can connect directly.
     Cone,
-    /// Every connection gets a port of its own, which nobody can foresee.
+    /// Gives each connection an unpredictable port of its own.
     Symmetric,
 }
 
-/// Some namespaces on one bridge.
+/// A network of namespaces on one bridge.
 #[derive(Debug)]
 pub struct World {
     prefix: String,
@@ -33,14 +33,14 @@ pub struct World {
     links: u32,
 }
 
-/// A machine of the world: a namespace with one address.
+/// A machine of the network: a namespace with one address.
 #[derive(Debug, Clone)]
 pub struct Machine {
     namespace: String,
     pub ip: Ipv4Addr,
 }
 
-/// Returns why no world can be made here, `None` where one can. Asked once for all tests of a process.
+/// Returns why this machine cannot build a world, or `None` if it can. Checks once for each process.
 pub fn lacking() -> Option<String> {
     static LACKING: LazyLock<Option<String>> = LazyLock::new(what_lacks);
     LACKING.clone()
@@ -62,20 +62,20 @@ fn what_lacks() -> Option<String> {
     for tool in [["ip", "-V"], ["tc", "-V"], ["nft", "-v"]] {
         let run = Command::new(tool[0]).arg(tool[1]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         if !run.is_ok_and(|status| status.success()) {
-            return Some(format!("{} is not here (iproute2, nftables)", tool[0]));
+            return Some(format!("{} is not installed (iproute2, nftables)", tool[0]));
         }
     }
     let probe = format!("{PREFIX}-{}-probe", std::process::id());
     let made = try_run(["ip", "netns", "add", &probe]);
     let _gone = try_run(["ip", "netns", "delete", &probe]);
-    made.err().map(|error| format!("this machine lets nobody make namespaces: {error}"))
+    made.err().map(|error| format!("this machine does not permit namespaces: {error}"))
 }
 
 impl World {
-    /// Makes an internet with nobody on it.
+    /// Builds an internet without machines.
     ///
     /// # Panics
-    /// The machine does not let it.
+    /// If the host does not permit it.
     pub fn new() -> Self {
         static WORLDS: AtomicU32 = AtomicU32::new(0);
         sweep();
@@ -88,21 +88,22 @@ impl World {
         world
     }
 
-    /// Adds a machine on the internet, in its one network of 65,534 addresses.
+    /// Adds a machine on the internet, in its only network, which has 65,534 addresses.
     ///
     /// # Panics
-    /// The machine does not let it.
+    /// If the host does not permit it.
     pub fn machine(&mut self, name: &str, ip: Ipv4Addr) -> Machine {
         let namespace = self.add(name);
         self.plug(&namespace, "eth0", ip);
         Machine { namespace, ip }
     }
 
-    /// Adds a router on the internet at `ip`, and one machine behind it at `inside`, in a network of 254 addresses. What
-    /// comes from outside and belongs to no connection is dropped without a word, as home routers do.
+    /// Adds a router on the internet at `ip`, and one machine behind it at `inside`, in a network of 254 addresses.
+    ///
+    /// The router silently drops packets from outside that belong to no connection, as home routers do.
     ///
     /// # Panics
-    /// The machine does not let it.
+    /// If the host does not permit it.
     pub fn behind(&mut self, nat: Nat, name: &str, ip: Ipv4Addr, inside: Ipv4Addr) -> Machine {
         let router = self.add(&format!("{name}-nat"));
         self.plug(&router, "wan", ip);
@@ -139,10 +140,10 @@ impl World {
         Machine { namespace: machine, ip: inside }
     }
 
-    /// Returns the bytes that each machine has sent so far, in the order in which they were added.
+    /// Returns the bytes that each machine has sent so far, in the order in which the machines were added.
     ///
     /// # Panics
-    /// The kernel does not say.
+    /// If the kernel's counters cannot be read.
     pub fn sent(&self) -> Vec<u64> {
         let internet = format!("{}-internet", self.prefix);
         let counters = (1..=self.links).map(|n| format!("/sys/class/net/port{n}/statistics/rx_bytes"));
@@ -160,7 +161,7 @@ impl World {
         namespace
     }
 
-    /// Joins a namespace to the bridge.
+    /// Connects a namespace to the bridge.
     fn plug(&mut self, namespace: &str, device: &str, ip: Ipv4Addr) {
         let internet = format!("{}-internet", self.prefix);
         self.links += 1;
@@ -197,13 +198,13 @@ impl Machine {
         command
     }
 
-    /// Lets at most so much leave this machine.
+    /// Limits the rate at which this machine sends.
     ///
     /// # Panics
-    /// `tc` does not take it.
+    /// If `tc` fails.
     pub fn shape_uplink(&self, mbit_per_second: u32) {
         let rate = format!("{mbit_per_second}mbit");
-        // A burst of 1/250 s keeps the rate, and a queue of 50 ms is what a good router has.
+        // A burst of 1/250 s keeps the rate. A good router has a queue of 50 ms.
         let burst = format!("{}b", (mbit_per_second * 1_000_000 / 8 / 250).max(16_384));
         within(
             &self.namespace,
@@ -214,10 +215,10 @@ impl Machine {
         );
     }
 
-    /// Loses so many of a hundred packets that come in.
+    /// Drops a percentage of the incoming packets.
     ///
     /// # Panics
-    /// `nft` does not take it.
+    /// If `nft` fails.
     pub fn lose(&self, percent: u32) {
         rules(
             &self.namespace,
@@ -229,10 +230,10 @@ impl Machine {
         );
     }
 
-    /// Lets nothing in but what comes from one address.
+    /// Drops all incoming packets but those from one address.
     ///
     /// # Panics
-    /// `nft` does not take it.
+    /// If `nft` fails.
     pub fn hear_only(&self, from: Ipv4Addr) {
         rules(
             &self.namespace,
@@ -249,13 +250,13 @@ fn within<'a>(namespace: &'a str, args: impl IntoIterator<Item = &'a str>) {
     run(["ip", "netns", "exec", namespace].into_iter().chain(args));
 }
 
-/// Loads rules of `nft`.
+/// Loads `nft` rules in a namespace.
 fn rules(namespace: &str, rules: &str) {
     let mut nft = Command::new("ip");
     nft.args(["netns", "exec", namespace, "nft", "-f", "-"]).stdin(Stdio::piped());
     let mut child = nft.spawn().expect("nft runs");
     child.stdin.take().expect("it was piped").write_all(rules.as_bytes()).expect("nft reads");
-    assert!(child.wait().expect("nft ends").success(), "nft does not take\n{rules}");
+    assert!(child.wait().expect("nft ends").success(), "nft refuses these rules:\n{rules}");
 }
 
 fn run<'a>(args: impl IntoIterator<Item = &'a str>) {
@@ -276,7 +277,7 @@ fn try_run<'a>(args: impl IntoIterator<Item = &'a str>) -> Result<(), String> {
     Ok(())
 }
 
-/// Removes a namespace; what still runs in it is a process of ours, and ends.
+/// Removes a namespace, and ends the processes in it, which this crate has started.
 fn remove(name: &str) {
     let pids =
         Command::new("ip").args(["netns", "pids", name]).output().map(|it| it.stdout).unwrap_or_default();
@@ -286,7 +287,7 @@ fn remove(name: &str) {
     let _gone = try_run(["ip", "netns", "delete", name]);
 }
 
-/// Removes what tests have left behind that were killed.
+/// Removes the namespaces that killed tests have left behind.
 fn sweep() {
     let list = Command::new("ip").args(["netns", "list"]).output().map(|it| it.stdout).unwrap_or_default();
     let is_stale = |name: &&str| {

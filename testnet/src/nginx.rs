@@ -1,4 +1,4 @@
-//! nginx, serving a model's folder on a port of its own on loopback: as files, and to Hugging Face's clients.
+//! Runs nginx on a free port of loopback. It serves a model's folder as files, and to Hugging Face's clients.
 
 use std::fs;
 use std::io;
@@ -13,24 +13,24 @@ use crate::clients::{self, ClientError};
 use crate::process::cpu_seconds;
 use crate::tree;
 
-/// How long it may take until it listens.
+/// Longest time until nginx must listen.
 const READY: Duration = Duration::from_secs(10);
 /// The repository that it serves.
 pub const REPOSITORY: &str = "bench/model";
-/// The commit that it says its files are of.
+/// The commit that it names for its files.
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// A running nginx; ended when it is dropped.
+/// A running nginx. Dropping it stops it.
 #[derive(Debug)]
 pub struct Nginx {
     process: Child,
     base: String,
 }
 
-/// Why there is none.
+/// Why nginx does not run.
 #[derive(Debug, Error)]
 pub enum NginxError {
-    #[error("nginx cannot be had")]
+    #[error("nginx cannot be installed")]
     Client(#[from] ClientError),
     #[error("nginx cannot be started")]
     Start(#[source] io::Error),
@@ -39,7 +39,7 @@ pub enum NginxError {
 }
 
 impl Nginx {
-    /// Serves the files of `model`; `scratch` is where it keeps its own.
+    /// Serves the files of `model`. nginx keeps its own files in `scratch`.
     ///
     /// # Errors
     /// See [`NginxError`].
@@ -56,7 +56,7 @@ impl Nginx {
         drop(listener);
         let config = config(&dir, model, &address.to_string());
         fs::write(dir.join("nginx.conf"), config).map_err(NginxError::Start)?;
-        // Its worker may be another user, who has to get there.
+        // nginx's worker may run as another user, which needs access to the folder.
         for path in [scratch, model] {
             fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
                 .map_err(NginxError::Start)?;
@@ -74,7 +74,7 @@ impl Nginx {
         Ok(nginx)
     }
 
-    /// Returns where it is: also what Hugging Face's clients take for an endpoint.
+    /// Returns its base URL, which Hugging Face's clients take as an endpoint.
     pub fn base(&self) -> &str {
         &self.base
     }

@@ -1,4 +1,4 @@
-"""Writes pickles of every sort that PyPI's tools make into the folder that is named, and prints their names."""
+"""Writes pickles of every kind that tools from PyPI make into the named folder, and prints the files' names."""
 
 import datetime
 import fractions
@@ -17,7 +17,7 @@ out = Path(sys.argv[1])
 
 
 class Runs:
-    """What a malicious one does: loading it calls something."""
+    """A malicious object: loading it calls a function."""
 
     def __reduce__(self):
         return (print, ("loaded",))
@@ -71,11 +71,11 @@ for label, method in (("stored", zipfile.ZIP_STORED), ("deflated", zipfile.ZIP_D
         archive.writestr("archive/version", "3\n")
         archive.writestr("archive/data/0", bytes(4096))
     write(f"torch-zip-{label}", buffer.getvalue())
-    # Something else before it: a zip is found from its end.
+    # Other bytes before the archive: readers find a zip from its end.
     write(f"torch-zip-{label}-behind-text", b"# A harmless card\n" + buffer.getvalue())
     write(f"torch-zip-{label}-behind-header", (2).to_bytes(8, "little") + b"{}" + buffer.getvalue())
 
-# The older way of torch.save: a magic number, then several pickles.
+# The legacy format of torch.save: a magic number, then several pickles.
 write(
     "torch-legacy",
     pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)

@@ -1,4 +1,4 @@
-//! Real nodes: the `reg` binary as processes of their own, each with a home of its own.
+//! Runs real nodes: the `reg` binary in processes of their own, each with its own home.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -14,15 +14,15 @@ use serde_json::Value;
 use crate::alone;
 use crate::netns::Machine;
 
-/// How long a daemon may take until it is ready, on a machine that is busy.
+/// Longest time until a daemon must be ready, on a busy machine.
 const READY: Duration = Duration::from_secs(30);
-/// How long a daemon may take to stop.
+/// Longest time until a daemon must have stopped.
 const STOP: Duration = Duration::from_secs(20);
 
-/// Returns the `reg` binary, built in the profile that this program was built in.
+/// Returns the path of the `reg` binary. Builds it in the profile of this program.
 ///
 /// # Panics
-/// It cannot be built.
+/// If it cannot be built.
 pub fn reg_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
@@ -37,7 +37,7 @@ pub fn reg_binary() -> &'static Path {
         if release {
             build.arg("--release");
         }
-        // What cargo tells a test of its own package, build scripts below would take for a change, and build anew.
+        // Cargo sets these variables for a test. Build scripts would take them for a change, and build again.
         for (name, _) in std::env::vars_os() {
             let told = name.to_string_lossy();
             if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
@@ -54,31 +54,31 @@ pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("testnet lies in the workspace")
 }
 
-/// Where a node keeps its things, removed when it is dropped.
+/// The folder of a node's files. Dropping it removes the folder.
 #[derive(Debug)]
 pub struct Home {
     dir: tempfile::TempDir,
     name: String,
-    /// Where its processes run, if not on this machine itself.
+    /// The machine that its processes run on, if not the host itself.
     machine: Option<Machine>,
     _counted: alone::Counted,
 }
 
 impl Home {
-    /// Makes a home; `name` is shown when something goes wrong. Waits while another test is [`alone`].
+    /// Makes a home. Messages of failures show `name`. Waits while another test is [`alone`].
     ///
     /// # Panics
-    /// There is no room for it.
+    /// If the folder cannot be made.
     pub fn new(name: &str) -> Self {
         let counted = alone::count();
         let dir = tempfile::Builder::new().prefix("reg-").tempdir().expect("a temporary folder");
         Self { dir, name: name.to_owned(), machine: None, _counted: counted }
     }
 
-    /// Makes a home whose processes run on `machine`.
+    /// Makes a home with processes on `machine`.
     ///
     /// # Panics
-    /// There is no room for it.
+    /// If the folder cannot be made.
     pub fn on(machine: &Machine, name: &str) -> Self {
         Self { machine: Some(machine.clone()), ..Self::new(name) }
     }
@@ -88,7 +88,7 @@ impl Home {
         self.dir.path()
     }
 
-    /// Keeps the folder when this is dropped, and returns where it is.
+    /// Keeps the folder beyond this value's end; returns its path.
     pub fn keep(self) -> PathBuf {
         self.dir.keep()
     }
@@ -103,44 +103,44 @@ impl Home {
         command
     }
 
-    /// Runs a command to its end.
+    /// Runs a command of `reg` to its end.
     ///
     /// # Panics
-    /// It cannot be run.
+    /// If it cannot be run.
     pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         Ran { output: self.command(args).output().expect("reg runs"), name: self.name.clone() }
     }
 
-    /// Runs a command that was made by [`Home::command`] to its end.
+    /// Runs a command from [`Home::command`] to its end.
     ///
     /// # Panics
-    /// It cannot be run.
+    /// If it cannot be run.
     pub fn ran(&self, command: &mut Command) -> Ran {
         Ran { output: command.output().expect("reg runs"), name: self.name.clone() }
     }
 
-    /// Runs a command with `--json` that must succeed, and returns what it printed.
+    /// Runs a command with `--json`, and returns the printed JSON.
     ///
     /// # Panics
-    /// It fails, or prints no JSON.
+    /// If the command fails, or prints no JSON.
     pub fn json<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Value {
         let args: Vec<S> = args.into_iter().collect();
         let args = args.iter().map(AsRef::as_ref).chain([OsStr::new("--json")]);
         self.run(args).ok().json()
     }
 
-    /// Makes a key to sign with and returns its publisher id.
+    /// Makes a key; returns its publisher id.
     ///
     /// # Panics
-    /// It cannot be made.
+    /// If the key cannot be made.
     pub fn key(&self, name: &str) -> String {
         text(&self.json(["key", "new", name])["publisher"])
     }
 
-    /// Pulls into `out`, from these peers alone, with these flags beside.
+    /// Pulls into `out`, from these peers only, with additional flags.
     ///
     /// # Panics
-    /// It cannot be run.
+    /// If the command cannot be run.
     pub fn pull(&self, reference: &str, from: &[&str], flags: &[&str]) -> Ran {
         let out = self.path().join("out").to_string_lossy().into_owned();
         let mut args = vec!["pull", reference, &out, "--no-mdns", "--json"];
@@ -149,10 +149,10 @@ impl Home {
         self.run(args)
     }
 
-    /// Publishes a model and returns its reference.
+    /// Publishes a model; returns its reference.
     ///
     /// # Panics
-    /// It cannot be published.
+    /// If the model cannot be published.
     pub fn publish(&self, path: &Path, model: &str, key: &str) -> String {
         text(
             &self.json([
@@ -174,42 +174,42 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Returns the exit code; -1 where a signal ended it.
+    /// Returns the exit code, or -1 if a signal ended the command.
     pub fn code(&self) -> i32 {
         self.output.status.code().unwrap_or(-1)
     }
 
-    /// Returns what it printed to standard output.
+    /// Returns its standard output.
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.output.stdout).into_owned()
     }
 
-    /// Returns what it printed to standard error.
+    /// Returns its standard error.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
     }
 
-    /// Returns what it printed as JSON.
+    /// Returns its standard output as JSON.
     ///
     /// # Panics
-    /// It is none.
+    /// If it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.output.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Returns itself if it succeeded.
+    /// Returns itself if the command succeeded.
     ///
     /// # Panics
-    /// It failed.
+    /// If the command failed.
     pub fn ok(self) -> Self {
         assert!(self.output.status.success(), "{} failed: {}\n{}", self.name, self.stdout(), self.stderr());
         self
     }
 
-    /// Returns itself if it failed with this exit code and said `what`.
+    /// Returns itself if the command failed with this exit code, and `what` is in its output.
     ///
     /// # Panics
-    /// It did not.
+    /// If either does not hold.
     pub fn failed(self, code: i32, what: &str) -> Self {
         let said = self.stderr();
         assert_eq!(self.code(), code, "{}: {said}", self.name);
@@ -218,39 +218,39 @@ impl Ran {
     }
 }
 
-/// A daemon in a process of its own; killed when it is dropped.
+/// A daemon in a process of its own. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
     name: String,
     log: PathBuf,
-    /// What it printed when it was ready.
+    /// The JSON that it printed when it was ready.
     pub ready: Value,
 }
 
 impl Daemon {
-    /// Starts a daemon on ports of its own on loopback, without mDNS, with these flags beside.
+    /// Starts a daemon on free ports of loopback, without mDNS, with additional flags.
     ///
     /// # Panics
-    /// It does not get ready.
+    /// If it does not become ready.
     pub fn start<S: AsRef<OsStr>>(home: &Home, flags: impl IntoIterator<Item = S>) -> Self {
         let flags: Vec<S> = flags.into_iter().collect();
         let flags = flags.iter().map(AsRef::as_ref).chain([OsStr::new("--no-mdns")]);
         Self::start_with(home, flags)
     }
 
-    /// Starts a daemon on ports of its own on loopback, with these flags beside.
+    /// Starts a daemon on free ports of loopback, with additional flags.
     ///
     /// # Panics
-    /// It does not get ready.
+    /// If it does not become ready.
     pub fn start_with<S: AsRef<OsStr>>(home: &Home, flags: impl IntoIterator<Item = S>) -> Self {
         Self::start_at(home, &["/ip4/127.0.0.1/tcp/0"], flags)
     }
 
-    /// Starts a daemon that listens at these addresses, with these flags beside.
+    /// Starts a daemon that listens at these addresses, with additional flags.
     ///
     /// # Panics
-    /// It does not get ready.
+    /// If it does not become ready.
     pub fn start_at<S: AsRef<OsStr>>(
         home: &Home,
         listen: &[&str],
@@ -259,10 +259,10 @@ impl Daemon {
         Self::start_with_variables(home, listen, flags, &[])
     }
 
-    /// Starts a daemon as [`Daemon::start`] does, with these variables beside.
+    /// Starts a daemon like [`Daemon::start`], with additional environment variables.
     ///
     /// # Panics
-    /// It does not get ready.
+    /// If it does not become ready.
     pub fn start_in(home: &Home, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let flags = flags.iter().chain(&["--no-mdns"]);
         Self::start_with_variables(home, &["/ip4/127.0.0.1/tcp/0"], flags, variables)
@@ -309,7 +309,7 @@ impl Daemon {
     /// Returns its first address, with its peer id.
     ///
     /// # Panics
-    /// It has none.
+    /// If it has none.
     pub fn address(&self) -> String {
         text(&self.ready["listen"][0])
     }
@@ -317,17 +317,17 @@ impl Daemon {
     /// Returns its peer id.
     ///
     /// # Panics
-    /// It has none.
+    /// If it has none.
     pub fn peer_id(&self) -> String {
         text(&self.ready["peer_id"])
     }
 
-    /// Returns what it has logged.
+    /// Returns its log.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Tells whether it still runs.
+    /// Returns whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -337,26 +337,26 @@ impl Daemon {
         self.child.id()
     }
 
-    /// Returns the most memory it has had, in bytes.
+    /// Returns its peak memory in bytes.
     ///
     /// # Panics
-    /// It has ended.
+    /// If it has ended.
     pub fn peak_rss(&self) -> u64 {
         peak_rss(self.pid()).expect("the daemon runs")
     }
 
-    /// Returns the CPU seconds it has used.
+    /// Returns the CPU seconds that it has used.
     ///
     /// # Panics
-    /// It has ended.
+    /// If it has ended.
     pub fn cpu_seconds(&self) -> f64 {
         cpu_seconds(self.pid()).expect("the daemon runs")
     }
 
-    /// Tells it to stop and waits until it has.
+    /// Sends it SIGTERM and waits for its end.
     ///
     /// # Panics
-    /// It does not stop, or not well.
+    /// If it does not stop, or fails.
     pub fn stop(mut self) {
         signal(self.child.id(), Signal::TERM);
         let start = Instant::now();
@@ -368,7 +368,7 @@ impl Daemon {
         assert!(status.success(), "{} stopped with {status}:\n{}", self.name, self.log());
     }
 
-    /// Ends it as a power button would.
+    /// Kills it with SIGKILL.
     pub fn kill(mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
@@ -387,13 +387,13 @@ impl Drop for Daemon {
     }
 }
 
-/// How long news may take to be everywhere, on a machine that is busy.
+/// Longest time until a condition must hold, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Asks again until it is so, and returns how long that took.
+/// Checks a condition until it holds; returns the time that this took.
 ///
 /// # Panics
-/// It does not come to be so.
+/// If it does not hold in time.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
     while !is_so() {
@@ -403,14 +403,14 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     start.elapsed()
 }
 
-/// Sends a signal to a process of ours.
+/// Sends a signal to a process of this test.
 pub fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _gone_is_fine = kill_process(pid, signal);
     }
 }
 
-/// Waits for a process until `deadline`, then kills it; `None` where it had to be killed.
+/// Waits for a process until `deadline`. Kills it after that, and returns `None`.
 pub fn wait_until(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     loop {
         match child.try_wait() {
@@ -425,12 +425,12 @@ pub fn wait_until(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     }
 }
 
-/// Returns the most memory a running process has had, in bytes (Linux).
+/// Returns the peak memory of a running process in bytes (Linux).
 pub fn peak_rss(pid: u32) -> Option<u64> {
     memory(pid, "VmHWM:")
 }
 
-/// Returns the memory that a running process has now, in bytes (Linux).
+/// Returns the present memory of a running process in bytes (Linux).
 pub fn rss(pid: u32) -> Option<u64> {
     memory(pid, "VmRSS:")
 }
@@ -442,7 +442,7 @@ fn memory(pid: u32, which: &str) -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
 }
 
-/// Returns the CPU seconds a running process has used (Linux).
+/// Returns the CPU seconds that a running process has used (Linux).
 pub fn cpu_seconds(pid: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
@@ -453,7 +453,7 @@ pub fn cpu_seconds(pid: u32) -> Option<f64> {
 /// Returns a JSON string's text.
 ///
 /// # Panics
-/// It is none.
+/// If it is not text.
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
 }
@@ -464,7 +464,7 @@ pub fn left_out(what: &str, why: &str, how: &str) {
     let _closed_is_fine = std::io::stderr().write_all(line.as_bytes());
 }
 
-/// Tells whether the whole of the long tests is asked for (`REG_FULL=1`).
+/// Returns whether long tests run in full (`REG_FULL=1`).
 pub fn is_full() -> bool {
     std::env::var_os("REG_FULL").is_some_and(|value| value != "0")
 }

@@ -1,7 +1,7 @@
-//! Sybils: many nodes of one attacker, their ids ground until they lie closer to one key of the DHT than any honest node.
+//! Sybils: many nodes of one attacker, with ids that are closer to one DHT key than those of honest nodes.
 //!
-//! They speak the protocols well and remember nothing: what is provided to them is gone, and whom they name as closer are
-//! Sybils.
+//! The attacker generates ids until enough are close. Sybils follow the protocols, but store no provider records. The
+//! closer peers that they name are Sybils.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ use reg_proto::digest::Digest;
 use reg_proto::swarm::Protocols;
 use tokio::task::JoinSet;
 
-/// Sybils look for each other: all connected to all for long, two hundred would take forty thousand files.
+/// Connections idle for longer are closed. Sybils look each other up, and two hundred fully connected ones would need forty
+/// thousand open files.
 const IDLE: Duration = Duration::from_secs(2);
 
 #[derive(NetworkBehaviour)]
@@ -26,17 +27,18 @@ struct Behaviour {
     identify: identify::Behaviour,
 }
 
-/// Sybils around one key. Dropping it ends them.
+/// Sybils around one key. Dropping this stops them.
 #[derive(Debug)]
 pub struct Sybils {
     pub peers: Vec<PeerId>,
-    /// How close the farthest of them is: bits that its id shares with the key, at least.
+    /// Number of leading bits that each id shares with the key, at least.
     pub bits: u32,
     _tasks: JoinSet<()>,
 }
 
-/// Returns the secrets of `count` peers whose ids share the most bits with the key, of as many as `tries` that are looked
-/// at, and how many bits that is at least.
+/// Generates `tries` peers, and returns the secrets of the `count` peers with ids closest to the key.
+///
+/// Also returns the number of leading bits that each of their ids shares with the key, at least.
 pub fn grind(key: &DhtKey, count: usize, tries: u64) -> (Vec<[u8; 32]>, u32) {
     let target = KBucketKey::new(RecordKey::new(key.as_bytes()));
     let mut found: Vec<(KBucketDistance, [u8; 32])> = Vec::new();
@@ -61,7 +63,7 @@ impl Sybils {
     /// Starts Sybils with these secrets, which know each other and join the network at `known`.
     ///
     /// # Panics
-    /// One does not start.
+    /// If one does not start.
     pub async fn start(secrets: Vec<[u8; 32]>, bits: u32, known: Multiaddr) -> Self {
         let (mut tasks, mut peers) = (JoinSet::new(), Vec::new());
         let mut addresses: Vec<(PeerId, Multiaddr)> = Vec::new();
@@ -79,7 +81,7 @@ impl Sybils {
         }
         for (at, mut swarm) in swarms.into_iter().enumerate() {
             peers.push(*swarm.local_peer_id());
-            // Twenty others each: whoever asks one of them is sent from Sybil to Sybil.
+            // Each knows twenty others, so a lookup that reaches one goes from Sybil to Sybil.
             for (peer, address) in addresses.iter().cycle().skip(at + 1).take(20) {
                 swarm.behaviour_mut().kad.add_address(peer, address.clone());
             }
@@ -89,7 +91,7 @@ impl Sybils {
                 loop {
                     tokio::select! {
                         event = swarm.select_next_some() => forget(&mut swarm, event),
-                        // Looking for itself is how a node gets into others' tables.
+                        // A node enters the routing tables of others by a lookup of its own id.
                         _ = again.tick() => {
                             let own = *swarm.local_peer_id();
                             swarm.behaviour_mut().kad.get_closest_peers(own);
@@ -113,7 +115,7 @@ fn swarm(secret: [u8; 32]) -> libp2p::Swarm<Behaviour> {
         .with_behaviour(|key| {
             let own = key.public().to_peer_id();
             let mut config = kad::Config::new(dht);
-            // Records are handed to us instead of kept, and we drop them.
+            // The behaviour passes records on instead of storing them, and this code drops them.
             config.set_record_filtering(kad::StoreInserts::FilterBoth);
             let mut kad = kad::Behaviour::with_config(own, MemoryStore::new(own), config);
             kad.set_mode(Some(kad::Mode::Server));
@@ -125,7 +127,7 @@ fn swarm(secret: [u8; 32]) -> libp2p::Swarm<Behaviour> {
         .build()
 }
 
-/// Honest peers are never named to anybody: they are thrown out of the table as soon as they are in it.
+/// Removes honest peers from the routing table as soon as they enter it, so that no Sybil names them to others.
 fn forget(swarm: &mut libp2p::Swarm<Behaviour>, event: SwarmEvent<BehaviourEvent>) {
     if let SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
         peer_id, info, ..

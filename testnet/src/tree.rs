@@ -1,4 +1,4 @@
-//! Directories of files, compared by the SHA-256 of each.
+//! Compares directories by the SHA-256 of each file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,10 +7,10 @@ use std::path::Path;
 use reg_proto::digest::Digest;
 use reg_proto::states::StateHasher;
 
-/// Returns the SHA-256 of every file under `dir`, by its path in it.
+/// Returns the SHA-256 of every file under `dir`, by the file's relative path.
 ///
 /// # Panics
-/// Something cannot be read.
+/// If a file or directory cannot be read.
 pub fn digests(dir: &Path) -> BTreeMap<String, Digest> {
     let mut found = BTreeMap::new();
     let mut dirs = vec![dir.to_owned()];
@@ -28,10 +28,10 @@ pub fn digests(dir: &Path) -> BTreeMap<String, Digest> {
     found
 }
 
-/// Returns the SHA-256 of a file, read in pieces.
+/// Returns the SHA-256 of a file. Reads it in parts.
 ///
 /// # Panics
-/// It cannot be read.
+/// If it cannot be read.
 pub fn digest(path: &Path) -> Digest {
     use std::io::Read;
     let mut file = fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -45,10 +45,10 @@ pub fn digest(path: &Path) -> Digest {
     }
 }
 
-/// Checks that two directories hold the same files with the same bytes.
+/// Asserts that two directories hold the same files with the same bytes.
 ///
 /// # Panics
-/// They do not; the message names the files.
+/// If they do not. The message names the files.
 pub fn assert_equal(one: &Path, two: &Path) {
     let (left, right) = (digests(one), digests(two));
     let differing: Vec<&String> =

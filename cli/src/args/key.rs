@@ -1,4 +1,4 @@
-//! What can be typed of keys: `reg key`.
+//! Defines the arguments of `reg key`.
 
 use std::path::PathBuf;
 
@@ -11,33 +11,33 @@ use reg_proto::revocation::Reason;
 
 #[derive(Debug, Subcommand)]
 pub enum Key {
-    /// Make a key; its publisher id is what others know you by
+    /// Make a key; others refer to you by its publisher id
     New(NewKey),
-    /// Bring a key along: from OpenSSH's file, or one that ssh-agent holds; or a publisher's key documents
+    /// Import a key from an OpenSSH file or ssh-agent, or a publisher's key documents
     Import(ImportKey),
-    /// List the keys that are here
+    /// List the keys on this machine
     #[command(after_help = "Examples:\n  reg key ls\n  reg key ls --json")]
     Ls,
-    /// Show a key's publisher id, who signs for it, and where the key is
+    /// Show a key's publisher id, the keys that sign for it, and its file
     #[command(after_help = "Examples:\n  reg key show me")]
     Show { name: KeyName },
-    /// Print the publisher's key documents, which are no secret, for another machine (`reg key import NAME --documents FILE`)
+    /// Print the publisher's key documents, which are public, for another machine (`reg key import NAME --documents FILE`)
     #[command(after_help = "Examples:\n  reg key documents board > board.json")]
     Documents { name: KeyName },
-    /// Put other keys in the place of those that sign now
+    /// Replace the keys that sign now by others
     Rotate(RotateKey),
-    /// Take something back for ever: a key that was lost or stolen, a manifest, a delegation
+    /// Revoke for ever: a lost or stolen key, a manifest, a delegation
     Revoke(RevokeKey),
-    /// Let another publisher speak for some of your models, until a day
+    /// Let another publisher publish some of your models, until a day
     Delegate(DelegateKey),
-    /// Put to use what others have signed with `reg sign`: new keys, a revocation, a delegation
+    /// Put a file that others have signed with `reg sign` into effect: new keys, a revocation, a delegation
     #[command(
         after_help = "Examples:\n  reg key finish board.sign --name board\n  reg key finish revocation.sign"
     )]
     Finish {
-        /// What was written by --out and signed by those who must
+        /// Signing file that --out wrote, with all signatures it needs
         file: PathBuf,
-        /// What you call the publisher, where its key documents are new
+        /// Your name for the publisher, if its key documents are new on this machine
         #[arg(long, value_name = "NAME")]
         name: Option<KeyName>,
     },
@@ -54,9 +54,9 @@ Examples:
   reg key export-ca me > ca.pem
   model_signing verify certificate DIR --signature model.sig --certificate_chain ca.pem
 
-Each authority proves a key, not the publisher's id: that a key speaks for a publisher is proven
-by key documents, which `reg pull` checks and other tools do not know. Keys that are revoked are
-left out; an older copy of the file still has them.";
+Each authority proves a key, not the publisher's id. Only key documents prove that a key signs for
+a publisher: `reg pull` checks them, other tools do not know them. Revoked keys are left out; an
+older copy of the file still has them.";
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
@@ -68,29 +68,29 @@ Examples:
   reg key finish board.sign --name board")]
 pub struct NewKey {
     pub name: KeyName,
-    /// Protect the key file by a passphrase (asked for, or the first line of the file in REG_KEY_PASSPHRASE_FILE)
+    /// Protect the key file with a passphrase (prompted, or the first line of the file in REG_KEY_PASSPHRASE_FILE)
     #[arg(long)]
     pub passphrase: bool,
     #[command(flatten)]
-    pub board: BoardArgs,
-    /// Another key that signs for the publisher: the name of a key here, or ed25519:HEX (repeatable)
+    pub key_set: KeySetArgs,
+    /// Another key that signs for the publisher: the name of a key on this machine, or ed25519:HEX (repeatable)
     #[arg(long = "with", value_name = "KEY")]
     pub with: Vec<String>,
 }
 
-/// How many keys must sign, and which come next.
+/// Holds the flags of a key set: how many keys must sign, and which keys come next.
 #[derive(Debug, Clone, Default, ClapArgs)]
-pub struct BoardArgs {
+pub struct KeySetArgs {
     /// How many of the keys must sign
     #[arg(long, value_name = "K")]
     pub threshold: Option<usize>,
-    /// Commit to a key that will sign next: nobody can rotate to another, also with stolen keys (repeatable)
+    /// Commit to a key that signs next: stolen keys cannot rotate to any other (repeatable)
     #[arg(long, value_name = "KEY")]
     pub next: Vec<String>,
-    /// How many of the next keys must sign; 1 where it is not said
+    /// How many of the next keys must sign; defaults to 1
     #[arg(long, value_name = "K", requires = "next")]
     pub next_threshold: Option<usize>,
-    /// Write what others must sign to this file
+    /// Write the signing file for the other keys to this path
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -103,16 +103,16 @@ Examples:
   reg key import board --documents board.json")]
 pub struct ImportKey {
     pub name: KeyName,
-    /// OpenSSH's private key file, without a passphrase
+    /// OpenSSH private key file, without a passphrase
     #[arg(long, value_name = "FILE", group = "from")]
     pub ssh: Option<PathBuf>,
-    /// OpenSSH's public key file of a key that ssh-agent holds: the secret stays there
+    /// OpenSSH public key file of a key that ssh-agent holds; the secret stays in the agent
     #[arg(long, value_name = "FILE.pub", group = "from")]
     pub agent: Option<PathBuf>,
     /// A publisher's key documents, as `reg key documents` prints them
     #[arg(long, value_name = "FILE", group = "from")]
     pub documents: Option<PathBuf>,
-    /// Protect the key file by a passphrase
+    /// Protect the key file with a passphrase
     #[arg(long)]
     pub passphrase: bool,
 }
@@ -121,31 +121,31 @@ pub struct ImportKey {
 #[command(after_help = "\
 Examples:
   reg key rotate me                             a new key takes over
-  reg key rotate me --to release                to a key that is here
-  reg key rotate me --floor 8                   and every number from 8 on that the old key has signed is void
+  reg key rotate me --to release                to a key on this machine
+  reg key rotate me --floor 8                   and void the old key's tag records from number 8 on
   reg key rotate board --add carol --remove bob --out board.sign
 
-Models that the old key has signed stay valid. If it was stolen, revoke it too: reg key revoke me --key KEY")]
+Models that the old key has signed stay valid. If the key was stolen, revoke it too: reg key revoke me --key KEY")]
 pub struct RotateKey {
     /// Publisher
     pub name: KeyName,
-    /// Key that takes over: the name of a key here, or ed25519:HEX (repeatable); without --to, --add and --remove a new one is made
+    /// Key that takes over: a name, or ed25519:HEX (repeatable); without --to, --add and --remove, a new key is made
     #[arg(long, value_name = "KEY", conflicts_with_all = ["add", "remove"])]
     pub to: Vec<String>,
-    /// Key that signs beside those there are (repeatable)
+    /// Key that signs beside the present ones (repeatable)
     #[arg(long, value_name = "KEY")]
     pub add: Vec<String>,
-    /// Key that signs no more (repeatable)
+    /// Key that no longer signs (repeatable)
     #[arg(long, value_name = "KEY")]
     pub remove: Vec<String>,
-    /// Protect a key that is made here by a passphrase
+    /// Ask for a passphrase, and protect a new key with it
     #[arg(long)]
     pub passphrase: bool,
-    /// Number tags from here on, and void what older keys have signed from there on
+    /// Number tag records from N on, and void records of older keys from N on
     #[arg(long, value_name = "N")]
     pub floor: Option<u64>,
     #[command(flatten)]
-    pub board: BoardArgs,
+    pub key_set: KeySetArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -153,23 +153,23 @@ pub struct RotateKey {
 Examples:
   reg key revoke me --manifest sha256:5f3c… --reason \"trained on a wrong set\"
   reg key revoke me --key ed25519:5f3c… --reason stolen
-Nothing takes a revocation back.")]
+A revocation cannot be undone.")]
 pub struct RevokeKey {
     /// Publisher
     pub name: KeyName,
-    /// Manifest that is not pulled any more
+    /// Manifest that is no longer pulled
     #[arg(long, value_name = "DIGEST", group = "subject")]
     pub manifest: Option<Digest>,
-    /// Key whose signatures do not count any more: the name of a key here, or ed25519:HEX
+    /// Key with signatures that no longer count: the name of a key on this machine, or ed25519:HEX
     #[arg(long, value_name = "KEY", group = "subject")]
     pub key: Option<String>,
-    /// Delegation that ends, by the digest that `reg log` shows
+    /// Delegation to end, by the digest that `reg log` shows
     #[arg(long, value_name = "DIGEST", group = "subject")]
     pub delegation: Option<Digest>,
-    /// Why, in a line that everybody sees
+    /// Reason, in one line that every peer sees
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: Reason,
-    /// Write what others must sign to this file
+    /// Write the signing file for the other keys to this path
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -183,12 +183,12 @@ pub struct DelegateKey {
     pub name: KeyName,
     /// Models: a name, or a pattern with * in it
     pub models: ModelGlob,
-    /// Who speaks for them
+    /// Id of the publisher that may publish them
     pub to: PublisherId,
-    /// After this many days it ends
+    /// Days until the delegation ends
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
     pub expires: u64,
-    /// Write what others must sign to this file
+    /// Write the signing file for the other keys to this path
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }

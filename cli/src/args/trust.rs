@@ -1,4 +1,4 @@
-//! What can be typed of trust: `reg trust`, `reg attest`.
+//! Defines the arguments of `reg trust` and `reg attest`.
 
 use clap::{Args as ClapArgs, Subcommand};
 use reg_keys::keyring::KeyName;
@@ -10,30 +10,30 @@ use super::Net;
 
 #[derive(Debug, Subcommand)]
 pub enum Trust {
-    /// Call a publisher by a name of yours
+    /// Give a publisher a petname
     #[command(after_help = "Examples:\n  reg trust add acme ID")]
     Add { petname: Petname, publisher: PublisherId },
-    /// Let a name of yours mean another publisher than before
+    /// Give a petname to another publisher than before
     #[command(after_help = "Examples:\n  reg trust accept acme NEW-ID")]
     Accept { petname: Petname, publisher: PublisherId },
-    /// List the publishers you have named
+    /// List your petnames
     #[command(after_help = "Examples:\n  reg trust ls")]
     Ls,
-    /// Show what you have said of a publisher, or all of it: names, rules, lists
+    /// Show the petnames, rules and denylists of one publisher, or all
     #[command(after_help = "Examples:\n  reg trust show\n  reg trust show acme --json")]
     Show { publisher: Option<Publisher> },
-    /// Take a name back
+    /// Remove a petname
     #[command(after_help = "Examples:\n  reg trust rm acme")]
     Rm { petname: Petname },
-    /// Require something of models before they are fetched or served
+    /// Set a rule that models must meet before they are fetched or served
     Require(Require),
-    /// Take back what was required of these models
+    /// Remove the rules for these models
     #[command(after_help = "Examples:\n  reg trust waive 'acme/*'")]
     Waive {
         #[arg(value_name = "PUBLISHER/MODELS")]
         models: String,
     },
-    /// Fetch a list of models to refuse, and follow it from now on
+    /// Subscribe to a denylist: fetch it, and follow its updates
     #[command(after_help = "Examples:\n  reg trust subscribe acme/denylist")]
     Subscribe {
         #[arg(value_name = "PUBLISHER/LIST")]
@@ -41,19 +41,19 @@ pub enum Trust {
         #[command(flatten)]
         net: Net,
     },
-    /// Follow a list no longer
+    /// End the subscription to a denylist
     #[command(after_help = "Examples:\n  reg trust unsubscribe acme/denylist")]
     Unsubscribe {
         #[arg(value_name = "PUBLISHER/LIST")]
         list: String,
     },
-    /// Take and serve something although a list warns of it
+    /// Fetch and serve something although a denylist names it
     #[command(after_help = "Examples:\n  reg trust allow sha256:…\n  reg trust allow PUBLISHER-ID")]
     Allow {
         #[arg(value_name = "DIGEST|ID")]
         what: String,
     },
-    /// End such an exception
+    /// Remove such an exception
     #[command(after_help = "Examples:\n  reg trust disallow sha256:…")]
     Disallow {
         #[arg(value_name = "DIGEST|ID")]
@@ -61,7 +61,7 @@ pub enum Trust {
     },
 }
 
-/// What models must show.
+/// Holds a rule: the models it is for, and what it requires of them.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -70,19 +70,19 @@ Examples:
   reg trust require '*/*' --license apache-2.0 --license mit
   reg trust require '*/*' --format safetensors --format json --format text --format tokenizer_model")]
 pub struct Require {
-    /// Which models: a publisher (id, name of yours, or *), a slash, and a pattern with *
+    /// Models: a publisher (id, petname, or *), a slash, and a pattern with *
     #[arg(value_name = "PUBLISHER/MODELS")]
     pub models: String,
-    /// Their publisher has a name of yours
+    /// The publisher must have a petname
     #[arg(long)]
     pub known_publisher: bool,
-    /// So many attestations of a kind say pass, by these, or by whomever you have named (repeatable)
+    /// At least COUNT attestors, among NAME,… or all your petnames, must say pass (repeatable)
     #[arg(long, value_name = "KIND[=COUNT[:NAME,…]]")]
     pub attested: Vec<String>,
-    /// Their publisher claims one of these licences (repeatable)
+    /// The publisher must claim one of these licences (repeatable)
     #[arg(long, value_name = "SPDX")]
     pub license: Vec<String>,
-    /// Their files are of these kinds, by their bytes (repeatable)
+    /// The files' bytes must be of these kinds (repeatable)
     #[arg(long, value_name = "KIND")]
     pub format: Vec<String>,
 }
@@ -90,9 +90,9 @@ pub struct Require {
 pub(super) const TRUST_EXAMPLES: &str = "\
 Examples:
   reg trust add acme ID                             call a publisher acme
-  reg trust require 'acme/*' --attested scan=1      at least one scan by somebody you have named
-  reg trust subscribe acme/denylist                 refuse what acme warns of
-  reg trust allow sha256:…                          but not this
+  reg trust require 'acme/*' --attested scan=1      at least one scan by a publisher with a petname
+  reg trust subscribe acme/denylist                 refuse what acme's denylist names
+  reg trust allow sha256:…                          except this
   reg trust show";
 
 #[derive(Debug, ClapArgs)]
@@ -102,18 +102,18 @@ Examples:
   reg attest acme/my-model --kind licence --result pass --note apache-2.0 --key me
   reg attest acme/my-model:v1 --kind review --result fail --note 'answers with adverts' --key me")]
 pub struct Attest {
-    /// publisher/model[:tag][@sha256:…], which must be here
+    /// publisher/model[:tag][@sha256:…], which must be in the store
     pub reference: Reference,
-    /// What you have looked at: scan, mirror, licence, review
+    /// Kind of statement: scan, mirror, licence, review
     #[arg(long)]
     pub kind: AttestationKind,
-    /// How it came out: pass, fail, not_done
+    /// Result: pass, fail, not_done
     #[arg(long)]
     pub result: AttestationResult,
-    /// What you have looked with, and its version
+    /// Tool that made the result, with its version
     #[arg(long)]
     pub tool: Option<Label>,
-    /// What else there is to say, in a line
+    /// Remark, in one line
     #[arg(long)]
     pub note: Option<Label>,
     /// Key to sign with (`reg key new NAME` makes one)

@@ -1,4 +1,4 @@
-//! `reg attest`: sign what you say of a model, and keep it beside the model.
+//! `reg attest`: signs an attestation of a model in the store, and stores it beside the model.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use reg_api::request::AttestRequest;
 
 use crate::args::{Attest, Global};
 use crate::client::{Client, home};
-use crate::command::key::{keyring, keyring_error};
+use crate::command::keyring::{keyring, keyring_error};
 use crate::error::CliError;
 use crate::output;
 
@@ -37,13 +37,13 @@ pub async fn run(global: &Global, args: Attest) -> Result<ExitCode, CliError> {
     Ok(output::ok())
 }
 
-/// An attestation as one line: who says what, and since when.
+/// Returns an attestation as one line: kind, result, attestor, tool and note.
 pub fn line(said: &AttestationInfo) -> String {
-    let who = match &said.petname {
+    let attestor = match &said.petname {
         Some(petname) => petname.to_string(),
         None => said.by.to_string(),
     };
-    let mut text = format!("{} {} by {who}", said.kind, said.result);
+    let mut text = format!("{} {} by {attestor}", said.kind, said.result);
     if let Some(tool) = &said.tool {
         text.push_str(&format!(", with {tool}"));
     }

@@ -1,4 +1,4 @@
-//! `reg completion`: a script for a shell.
+//! `reg completion`: prints a completion script for a shell.
 
 use std::process::ExitCode;
 

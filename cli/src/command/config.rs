@@ -1,4 +1,4 @@
-//! `reg config path|show|init`: where the configuration is, what it means, and a file to begin with.
+//! `reg config path|show|init`: prints the configuration's path, prints the configuration in effect, or writes a sample.
 
 use std::fs;
 use std::io::Write;
@@ -29,7 +29,7 @@ pub fn run(global: &Global, command: &Config) -> Result<ExitCode, CliError> {
             let written = fs::File::create_new(&path).and_then(|mut file| file.write_all(SAMPLE.as_bytes()));
             written.map_err(|error| {
                 CliError::new("invalid", format_args!("{}: {error}", path.display()))
-                    .hint("a file that is there is not replaced: move it away first")
+                    .hint("an existing file is not replaced: move it away first")
             })?;
             output::line(path.display().to_string())?;
         }

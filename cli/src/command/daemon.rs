@@ -1,4 +1,4 @@
-//! `reg daemon`: run a node until it is told to stop.
+//! `reg daemon`: runs a node until SIGTERM or Ctrl-C.
 
 use std::process::ExitCode;
 
@@ -59,7 +59,7 @@ pub async fn run(global: &Global, args: Daemon) -> Result<ExitCode, CliError> {
     Ok(output::ok())
 }
 
-/// Waits until somebody wants the daemon to stop.
+/// Waits for SIGTERM or Ctrl-C.
 async fn stop_signal() {
     #[cfg(unix)]
     {

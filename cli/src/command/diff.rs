@@ -1,4 +1,6 @@
-//! `reg diff A B`: what differs between two models, or two versions of one. A chat template is a program: its lines are shown.
+//! `reg diff A B`: prints what differs between two models, or two versions of one.
+//!
+//! A chat template is a program, so the command prints its changed lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -13,12 +15,12 @@ use crate::client::Client;
 use crate::error::CliError;
 use crate::output;
 
-/// Lines of a template that are compared one by one: the longest known ones have some hundreds.
+/// Longest template that is compared line by line, in lines. The longest known templates have some hundreds.
 const LINES_MAX: usize = 2000;
-/// Lines that are the same in both, shown before and after those that are not.
+/// Unchanged lines printed before and after a change.
 const CONTEXT_LINES: usize = 2;
 
-/// What is known of one side.
+/// One of the two models that are compared.
 struct Side {
     info: ModelInfo,
     files: BTreeMap<String, String>,
@@ -47,7 +49,7 @@ pub async fn run(global: &Global, one: &Reference, two: &Reference) -> Result<Ex
     for (sign, path) in &files {
         output::line(format!("{sign} {path}"))?;
     }
-    // The digests of two templates stand above their lines.
+    // The digests of two templates are printed above their lines, below.
     for (name, one, two) in facts.iter().filter(|(name, ..)| name != "computed chat template") {
         output::line(format!("{name}: {one} -> {two}"))?;
     }
@@ -70,7 +72,7 @@ async fn side(client: &Client, reference: &Reference) -> Result<Side, CliError> 
     Ok(Side { info, files, template })
 }
 
-/// `-` is only in the first, `+` only in the second, `~` is in both and differs.
+/// Returns the paths that differ: `-` is only in the first, `+` only in the second, `~` differs between them.
 fn files(one: &BTreeMap<String, String>, two: &BTreeMap<String, String>) -> Vec<(char, String)> {
     let all: BTreeSet<&String> = one.keys().chain(two.keys()).collect();
     let sign = |path: &String| match (one.get(path), two.get(path)) {
@@ -81,7 +83,7 @@ fn files(one: &BTreeMap<String, String>, two: &BTreeMap<String, String>) -> Vec<
     all.into_iter().filter_map(|path| Some((sign(path)?, path.clone()))).collect()
 }
 
-/// Facts that are not the same: what is computed, what is claimed, the key document.
+/// Returns the facts that differ, as name and both values: computed, claimed, and the key document.
 fn facts(one: &ModelInfo, two: &ModelInfo) -> Result<Vec<(String, Value, Value)>, CliError> {
     let mut differing = Vec::new();
     let metadata = |info: &ModelInfo| {
@@ -107,7 +109,7 @@ fn facts(one: &ModelInfo, two: &ModelInfo) -> Result<Vec<(String, Value, Value)>
     Ok(differing)
 }
 
-/// One line of two texts, and where it stands in each, counted from 0.
+/// One line of an edit script, with its index in each of the two texts, counted from 0.
 #[derive(Debug, Clone, Copy)]
 struct Line<'a> {
     sign: char,
@@ -116,7 +118,7 @@ struct Line<'a> {
     two: usize,
 }
 
-/// The lines that only one of two templates has, in hunks with some that both have, as `diff -u` writes them.
+/// Returns the differing lines of two templates as hunks with context, in the format of `diff -u`.
 fn lines(one: Option<&str>, two: Option<&str>) -> Vec<String> {
     let [one, two] = [one, two].map(|it| it.unwrap_or_default().lines().collect::<Vec<&str>>());
     if one == two {
@@ -124,7 +126,7 @@ fn lines(one: Option<&str>, two: Option<&str>) -> Vec<String> {
     }
     if one.len().max(two.len()) > LINES_MAX {
         return vec![format!(
-            "templates of {} and {} lines are not compared: at most {LINES_MAX} are",
+            "templates of {} and {} lines are too long to compare: the limit is {LINES_MAX} lines",
             one.len(),
             two.len()
         )];
@@ -136,7 +138,7 @@ fn lines(one: Option<&str>, two: Option<&str>) -> Vec<String> {
     while let Some(first) = (next..script.len()).find(is_change) {
         let begin = first.saturating_sub(CONTEXT_LINES).max(next);
         let mut end = first + 1;
-        // What changes again before the context ends is in the same hunk.
+        // A change within the context of the one before belongs to the same hunk.
         while let Some(more) = (end..script.len().min(end + 2 * CONTEXT_LINES + 1)).find(is_change) {
             end = more + 1;
         }
@@ -151,7 +153,7 @@ fn lines(one: Option<&str>, two: Option<&str>) -> Vec<String> {
     shown
 }
 
-/// Returns a line in which nothing moves the cursor of who reads it, or turns what follows around.
+/// Returns `line` with control, zero-width and bidirectional characters escaped, so that it cannot alter a terminal.
 fn plain(line: &str) -> String {
     let hides = |it: char| {
         it.is_control()
@@ -168,9 +170,9 @@ fn plain(line: &str) -> String {
     text
 }
 
-/// How one text becomes the other, line by line, with as few changes as can be.
+/// Returns the shortest edit script from `one` to `two`: each line kept (` `), removed (`-`) or added (`+`).
 fn script<'a>(one: &[&'a str], two: &[&'a str]) -> Vec<Line<'a>> {
-    // Lengths of the longest common rest, from each pair of lines on.
+    // rest[i][j] is the length of the longest common subsequence of one[i..] and two[j..].
     let mut rest = vec![vec![0usize; two.len() + 1]; one.len() + 1];
     for i in (0..one.len()).rev() {
         for j in (0..two.len()).rev() {
@@ -218,7 +220,7 @@ mod tests {
             "what is seen stays as it is"
         );
         let long = lines(Some(&"x\n".repeat(LINES_MAX + 1)), None);
-        assert!(long.len() == 1 && long[0].contains("not compared"), "{long:?}");
+        assert!(long.len() == 1 && long[0].contains("too long to compare"), "{long:?}");
     }
 
     #[test]
@@ -233,7 +235,7 @@ mod tests {
         assert_eq!(found.iter().filter(|it| it.starts_with('+')).count(), 3);
     }
 
-    /// What is shown is enough for `patch`: that the script, played, gives the second text.
+    /// Replaying the script on the first text gives the second, as `patch` needs.
     #[test]
     fn the_script_leads_from_one_to_the_other() {
         let words = ["a", "b", "c"];

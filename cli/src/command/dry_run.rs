@@ -1,4 +1,4 @@
-//! `reg pull --dry-run`: what would be fetched, what is here, and what the disk needs.
+//! `reg pull --dry-run`: prints what a pull would fetch, what the store has, and the disk space that it needs.
 
 use std::process::ExitCode;
 
@@ -27,7 +27,7 @@ pub async fn run(global: &Global, client: Client, request: &PullRequest) -> Resu
 
 fn row(file: &PlannedFile) -> Vec<String> {
     let state = match file.bytes_to_fetch {
-        0 => "here".to_owned(),
+        0 => "in store".to_owned(),
         left if left == file.size => "to fetch".to_owned(),
         left => format!("{} to fetch", size(left)),
     };
@@ -42,14 +42,17 @@ fn summary(planned: &Planned) -> String {
         format!(" of {model_files} files, {}", size(*model_bytes))
     };
     let mut text = format!("\n{files} files, {}{of}\n", size(*bytes));
-    text.push_str(&format!("to fetch   {}\nhere       {}\n", size(*bytes_to_fetch), size(*bytes_local)));
+    text.push_str(&format!("to fetch   {}\nin store   {}\n", size(*bytes_to_fetch), size(*bytes_local)));
     for DiskNeed { path, needed, free } in &planned.disks {
         let free =
             free.map_or_else(|| "free space not known".to_owned(), |free| format!("{} free", size(free)));
         text.push_str(&format!("disk       {}, {free}, at {}\n", size(*needed), path.display()));
     }
     if let Some(max) = planned.cache_max_bytes {
-        text.push_str(&format!("cache      {} at most; what was used longest ago makes room\n", size(max)));
+        text.push_str(&format!(
+            "cache      {} at most; evicts the least recently used models first\n",
+            size(max)
+        ));
     }
     text
 }

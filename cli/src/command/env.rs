@@ -1,4 +1,4 @@
-//! `reg env`: what other tools need to know to use this node, printed for a shell or set for one command.
+//! `reg env`: prints the variables by which other tools use this node, or runs one command with them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,11 +16,11 @@ use crate::output;
 pub async fn run(global: &Global, args: Env) -> Result<ExitCode, CliError> {
     let home = home(global)?;
     if !is_alive(&home.socket()).await {
-        return Err(CliError::new("unreachable", "no daemon runs here").hint("start one with `reg daemon`"));
+        return Err(CliError::new("unreachable", "no daemon runs").hint("start one with `reg daemon`"));
     }
     let gateway = Gateway::of(&home).map_err(|error| {
         CliError::from_error("other", &error)
-            .hint("is the daemon of another version? stop it and start it anew")
+            .hint("the daemon may be of another version: stop it and start it again")
     })?;
     let variables = variables(&home, &gateway, args.dialect)?;
     let Some((program, rest)) = args.command.split_first() else {
@@ -40,7 +40,7 @@ fn variables(
     Ok(match dialect {
         Dialect::Hf => BTreeMap::from([
             ("HF_ENDPOINT", format!("http://{}", gateway.address)),
-            // Xet's protocol goes past the node: plain HTTP does not.
+            // With Xet the client fetches past the node; with plain HTTP it asks the node.
             ("HF_HUB_DISABLE_XET", "1".to_owned()),
             ("HF_TOKEN", gateway.token.clone()),
         ]),
@@ -56,7 +56,7 @@ fn variables(
     })
 }
 
-/// Writes the file by which tools of containers log in: they take no token from a variable.
+/// Writes the login file of the container tools, which take no token from a variable; returns its folder.
 fn write_login(home: &Home, gateway: &Gateway) -> Result<std::path::PathBuf, CliError> {
     let dir = home.login();
     let failed = |error: std::io::Error| CliError::new("other", format_args!("{}: {error}", dir.display()));
@@ -65,7 +65,7 @@ fn write_login(home: &Home, gateway: &Gateway) -> Result<std::path::PathBuf, Cli
     let text = json!({ "auths": { gateway.address.to_string(): { "auth": auth } } }).to_string();
     let mut file = tempfile::NamedTempFile::new_in(&dir).map_err(failed)?;
     std::io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
-    // A temporary file is readable by its owner only, and stays so.
+    // The temporary file is readable by its owner only, and keeps that mode.
     file.persist(dir.join("config.json")).map_err(|error| failed(error.error))?;
     Ok(dir)
 }

@@ -1,4 +1,4 @@
-//! `reg key export-ca`: the certificates by which tools that know X.509 trust what a publisher's keys have signed.
+//! `reg key export-ca`: prints a certificate authority for each key of a publisher, for tools that verify by X.509.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use reg_keys::keyring::Keyring;
 
 use crate::args::Global;
 use crate::client::Client;
-use crate::command::key::keyring_error;
+use crate::command::keyring::keyring_error;
 use crate::error::CliError;
 use crate::output;
 
@@ -32,12 +32,14 @@ pub async fn run(global: &Global, keyring: &Keyring, name: &KeyName) -> Result<E
     for KeyAuthority { key, revoked, pem, .. } in &made.authorities {
         match (revoked, pem) {
             (true, _) => eprintln!("left out: {key} is revoked"),
-            (_, None) => eprintln!("left out: {key} is not here, and alone can sign its certificate"),
+            (_, None) => {
+                eprintln!("left out: {key} is not on this machine, and only it can sign its certificate");
+            }
             _ => {}
         }
     }
     eprintln!(
-        "each authority proves a key, not the id {publisher}: that is proven by key documents, which `reg pull` checks"
+        "each authority proves a key, not the id {publisher}: only key documents prove that, and `reg pull` checks them"
     );
     Ok(output::ok())
 }

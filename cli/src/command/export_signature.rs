@@ -1,4 +1,4 @@
-//! `reg export-signature`: the OpenSSF bundle of a model, which the stock verifier reads.
+//! `reg export-signature`: prints the OpenSSF bundle of a model, which `model_signing` verifies.
 
 use std::process::ExitCode;
 

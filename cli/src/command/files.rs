@@ -1,4 +1,4 @@
-//! `reg files`: the files of a model.
+//! `reg files`: lists the files of a model.
 
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
         files.iter().try_for_each(|file| output::line(file.path.as_str()))?;
     } else {
         let row = |file: &FileInfo| {
-            let here = if file.here { "" } else { "  (not here)" };
+            let here = if file.here { "" } else { "  (not in the store)" };
             vec![size(file.size), file.digest.to_string(), format!("{}{here}", file.path)]
         };
         output::table(&files.iter().map(row).collect::<Vec<_>>())?;

@@ -1,4 +1,4 @@
-//! `reg gc`: remove what no model needs, and what is over the cache's size.
+//! `reg gc`: removes the blobs that no model uses, and evicts models until the cache fits its size.
 
 use std::process::ExitCode;
 

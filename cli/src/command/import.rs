@@ -1,4 +1,4 @@
-//! `reg import`: copy a repository from a Hugging Face endpoint, or take it over from its clients' cache, and publish it.
+//! `reg import`: publishes a repository from a Hugging Face endpoint, or from the cache of its clients.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::args::{Global, Import, ImportFrom};
 use crate::client::{Client, home};
 use crate::command::import_signed;
-use crate::command::key::{keyring, keyring_error};
+use crate::command::keyring::{keyring, keyring_error};
 use crate::command::publish::sign_and_commit;
 use crate::command::published;
 use crate::error::CliError;
@@ -59,20 +59,20 @@ pub async fn run(global: &Global, args: Import) -> Result<ExitCode, CliError> {
     Ok(output::ok())
 }
 
-/// The name to publish under: as typed, else the repository's own.
+/// Returns the name and tag to publish under: the ones that were typed, else the repository's name and `latest`.
 fn named(args: &Import, source: &ImportSource) -> Result<(ModelName, Tag), CliError> {
     if let Some(named) = &args.model {
         return Ok(named.clone());
     }
     let name = source.repository.name();
     let model = name.parse().map_err(|error| {
-        CliError::new("invalid", format_args!("{name:?} is no name of a model: {error}"))
-            .hint("name the model after the source, as in `reg import hf:org/name my-name --key me`")
+        CliError::new("invalid", format_args!("{name:?} cannot be the model's name: {error}"))
+            .hint("give a name after the source, as in `reg import hf:org/name my-name --key me`")
     })?;
     Ok((model, Tag::latest()))
 }
 
-/// Where the files come from.
+/// The source of an import.
 enum From {
     Endpoint(ImportRequest),
     Cache(HubCache),
@@ -102,15 +102,19 @@ impl From {
                 Ok(Self::Endpoint(ImportRequest { endpoint, repository, revision, token }))
             }
             (None, false) => {
-                Err(CliError::new("invalid", format_args!("it is not said where {repository} is to be had"))
-                    .hint(format_args!(
-                        "hf:{repository} means a Hugging Face endpoint, --from hf-cache its clients' cache"
-                    )))
+                Err(CliError::new("invalid", format_args!("{repository} does not name its source")).hint(
+                    format_args!(
+                        "type hf:{repository} for a Hugging Face endpoint, or add --from hf-cache for the cache of its \
+                         clients"
+                    ),
+                ))
             }
         }
     }
 
-    /// Brings the files here. What stands in a cache does not tell which endpoint it came from, so nothing is attested.
+    /// Has the node copy the files into its store; returns them, and their origin if it is known.
+    ///
+    /// A cache does not record the endpoint that its files came from, so an import from it attests no origin.
     async fn fetch(self, client: &Client) -> Result<(ImportedRepository, Option<Origin>), CliError> {
         match self {
             Self::Endpoint(request) => {
@@ -138,13 +142,13 @@ fn report(
         "commit": imported.commit,
         "endpoint": origin.map(|it| &it.endpoint),
     });
-    if !published::tell(global, published, more)? {
+    if !published::print(global, published, more)? {
         return Ok(());
     }
     let repository = &source.repository;
     match origin {
         Some(Origin { endpoint, commit, .. }) => {
-            eprintln!("from {endpoint}/{repository} at {commit}, which is attested");
+            eprintln!("from {endpoint}/{repository} at {commit}; your key has attested this origin");
             eprintln!("{} fetched", size(imported.bytes_fetched));
         }
         None => eprintln!("from the cache of {repository} at {}", imported.commit),

@@ -1,5 +1,6 @@
-//! `reg import DIR --bundle FILE`: publish what somebody else has signed with OpenSSF Model Signing, once it verifies: those
-//! files and no others.
+//! `reg import DIR --bundle FILE`: publishes a directory that another party signed with OpenSSF Model Signing.
+//!
+//! The command verifies the directory first, and publishes the signed files and no others.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +16,7 @@ use serde_json::json;
 
 use crate::args::{Global, Import};
 use crate::client::{Client, home};
-use crate::command::key::{keyring, keyring_error};
+use crate::command::keyring::{keyring, keyring_error};
 use crate::command::publish::{prepare, sign_and_commit_prepared};
 use crate::command::published;
 use crate::command::verify_bundle::{self, Evidence};
@@ -24,14 +25,14 @@ use crate::output;
 
 pub async fn run(global: &Global, args: &Import, dir: &Path) -> Result<ExitCode, CliError> {
     let Some(bundle) = &args.bundle else {
-        return Err(CliError::new("invalid", format_args!("it is not said who has signed {}", dir.display())).hint(
-            "--bundle FILE with --signer or --ca imports what another has signed; what is yours is signed and published by \
-             `reg publish DIR MODEL --key NAME`",
+        return Err(CliError::new("invalid", format_args!("no signer of {} is named", dir.display())).hint(
+            "add --bundle FILE and --signer or --ca to import a directory that another party signed; publish your own \
+             with `reg publish DIR MODEL --key NAME`",
         ));
     };
     let Some((model, tag)) = args.model.clone() else {
-        return Err(CliError::new("invalid", "a directory has no name to be published under")
-            .hint("name it: reg import DIR MODEL[:TAG] --key NAME --bundle FILE"));
+        return Err(CliError::new("invalid", format_args!("no model name is given for {}", dir.display()))
+            .hint("name the model: reg import DIR MODEL[:TAG] --key NAME --bundle FILE"));
     };
     let home = home(global)?;
     home.make().map_err(|error| CliError::from_error("other", &error))?;
@@ -69,7 +70,7 @@ pub async fn run(global: &Global, args: &Import, dir: &Path) -> Result<ExitCode,
         return Ok(output::ok());
     }
     if !bundle.canonicalize().is_ok_and(|it| it.starts_with(&path)) {
-        eprintln!("note: the bundle lies outside of the directory, so it does not travel with the model");
+        eprintln!("note: the bundle is outside of the directory, so it is not published with the model");
     }
     if !is_daemon {
         published::note_no_daemon();
@@ -84,20 +85,22 @@ fn report(
     left_out: &[SafePath],
 ) -> Result<(), CliError> {
     let more = json!({ "certificate": found.certificate, "root": found.root, "left_out": left_out });
-    if !published::tell(global, published, more)? {
+    if !published::print(global, published, more)? {
         return Ok(());
     }
     match &found.certificate {
-        Some(subject) => eprintln!("what {subject} has signed, signed by you from now on"),
-        None => eprintln!("what the key in --signer has signed, signed by you from now on"),
+        Some(subject) => eprintln!("published under your key what {subject} has signed"),
+        None => eprintln!("published under your key what the key in --signer has signed"),
     }
     for path in left_out {
-        eprintln!("left out, as of every model: {path}");
+        eprintln!("left out, as in every model: {path}");
     }
     Ok(())
 }
 
-/// Checks that what is to be signed is what was signed: the node has read the files anew. Returns what it has left out.
+/// Checks that the files the node prepared are those that the bundle's signer signed; returns the files that it left out.
+///
+/// The node has read the files again after they were verified, so they may have changed.
 fn compare(
     dir: &Path,
     bundle: &Path,
@@ -111,13 +114,13 @@ fn compare(
             Some(signed) if signed == digest => {}
             Some(_) => {
                 let text = format!("{path} has changed since it was verified");
-                return Err(CliError::new("verification", text).hint("import it again"));
+                return Err(CliError::new("verification", text).hint("run the same command again"));
             }
             None if own.as_ref().is_some_and(|own| *own == dir.join(path.as_str()))
                 && *digest == found.bundle => {}
             None => {
-                let text = format!("{path} is not signed, and would be published along with what is");
-                return Err(CliError::new("verification", text).hint("take it out of the directory"));
+                let text = format!("{path} is not signed, and would be published with the signed files");
+                return Err(CliError::new("verification", text).hint("move it out of the directory"));
             }
         }
     }

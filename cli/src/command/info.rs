@@ -1,4 +1,4 @@
-//! `reg info`: all that is known of a model; what is computed and what is claimed stand apart.
+//! `reg info`: shows a model, with computed and claimed facts in separate sections.
 
 use std::process::ExitCode;
 
@@ -33,7 +33,7 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
         vec!["key document".into(), info.key_document_version.to_string()],
     ];
     if let (false, Some(part)) = (summary.complete, &summary.part) {
-        let of = if part.complete { "all of them here" } else { "not all of them here" };
+        let of = if part.complete { "all of them in the store" } else { "not all of them in the store" };
         rows.push(vec!["chosen".into(), format!("{} in {} files, {of}", size(part.bytes), part.files)]);
     }
     rows.extend(info.seq.map(|seq| vec!["tag record".into(), format!("number {seq}")]));
@@ -46,12 +46,12 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
     section("computed from the files", &metadata["computed"])?;
     section("claimed by the publisher", &metadata["claimed"])?;
     if !info.attestations.is_empty() {
-        output::line("\nsaid of it")?;
+        output::line("\nattestations")?;
         for said in &info.attestations {
             output::line(format!("  {}", crate::command::attest::line(said)))?;
         }
     }
-    output::line("\nby your lists and rules")?;
+    output::line("\nchecked by your denylists and rules")?;
     let row = |it: &Check| vec![format!("  {}", it.check), it.result.to_string(), it.detail.clone()];
     output::table(&info.checks.iter().map(row).collect::<Vec<_>>())?;
     Ok(output::ok())
@@ -69,7 +69,7 @@ fn section(title: &str, facts: &Value) -> Result<(), CliError> {
     output::line(format!("\n{title}{}", if facts.is_empty() { ": nothing" } else { "" }))?;
     let text = |name: &str, value: &Value| match (name, value["sha256"].as_str()) {
         ("chat_template", Some(sha256)) if value["reaches_out"] == true => {
-            format!("{sha256}, names what leads out of its sandbox")
+            format!("{sha256}, uses names that can lead out of its sandbox")
         }
         ("chat_template", Some(sha256)) => sha256.to_owned(),
         _ => value.as_str().map_or_else(|| value.to_string(), str::to_owned),

@@ -1,4 +1,4 @@
-//! `reg log`: what was seen of a tag, record by record.
+//! `reg log`: lists the records of a tag that this node has seen.
 
 use std::process::ExitCode;
 
@@ -29,7 +29,7 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
 fn show(log: &TagLog) -> Result<(), CliError> {
     output::line(format!("publisher  {}, key document {}", log.publisher, log.key_document))?;
     if log.frozen {
-        output::line("frozen     two records contradict each other: nothing is pulled by this tag")?;
+        output::line("frozen     two records contradict each other, so pulls by this tag are refused")?;
     }
     let row = |it: &reg_node::registry::local::LoggedRecord| {
         let record = &it.record;
@@ -39,7 +39,7 @@ fn show(log: &TagLog) -> Result<(), CliError> {
         remarks
             .extend((!record.settles.is_empty()).then(|| format!("settles {} heads", record.settles.len())));
         remarks.extend(it.void.as_ref().map(|why| format!("void: {why}")));
-        remarks.extend(it.seen.is_none().then(|| "heard of, not followed".to_owned()));
+        remarks.extend(it.seen.is_none().then(|| "announced, not followed".to_owned()));
         vec![
             format!("{}.{}", record.key_document, record.seq),
             short(&record.manifest.digest),
@@ -69,7 +69,7 @@ fn show(log: &TagLog) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What is revoked, since when, and why.
+/// Returns a revocation as text: what is revoked, since when, and why.
 pub fn revoked(revocation: &Revocation) -> String {
     let what = match &revocation.subject {
         Revoked::Key(key) => format!("key {key}"),

@@ -1,4 +1,4 @@
-//! `reg ls`: the models that are here.
+//! `reg ls`: lists the models in the store.
 
 use std::process::ExitCode;
 

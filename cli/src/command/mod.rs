@@ -1,4 +1,4 @@
-//! One verb, one file.
+//! Runs the commands. Each command has a file of its own.
 
 mod attest;
 mod completion;
@@ -15,6 +15,7 @@ mod import;
 mod import_signed;
 mod info;
 mod key;
+mod keyring;
 mod log;
 mod ls;
 mod pause;
@@ -36,7 +37,7 @@ use std::process::ExitCode;
 use crate::args::{Args, Command};
 use crate::error::CliError;
 
-/// Runs what was typed.
+/// Runs the command that `args` name; returns its exit code.
 pub async fn run(args: Args) -> Result<ExitCode, CliError> {
     let Args { global, command } = args;
     match command {

@@ -1,4 +1,4 @@
-//! `reg pause` and `reg resume`: let the daemon's transfers wait, or go on.
+//! `reg pause` and `reg resume`: pause the daemon's transfers, or resume them.
 
 use std::process::ExitCode;
 
@@ -10,10 +10,12 @@ use crate::client::Client;
 use crate::error::CliError;
 use crate::output;
 
+/// Pauses the pulls of a model, or all transfers.
 pub async fn pause(global: &Global, args: Meant) -> Result<ExitCode, CliError> {
     set(global, args, "/v1/pause", "paused").await
 }
 
+/// Resumes the pulls of a model, or all transfers.
 pub async fn resume(global: &Global, args: Meant) -> Result<ExitCode, CliError> {
     set(global, args, "/v1/resume", "resumed").await
 }
@@ -22,11 +24,8 @@ async fn set(global: &Global, args: Meant, path: &str, done: &str) -> Result<Exi
     let client = Client::open(global, None).await?;
     if !client.is_daemon() {
         client.close().await;
-        return Err(CliError::new(
-            "unreachable",
-            "no daemon runs here, so there is nothing to pause or resume",
-        )
-        .hint("a pull without a daemon is interrupted with Ctrl-C, and goes on when it is run again"));
+        return Err(CliError::new("unreachable", "no daemon runs, so there is nothing to pause or resume")
+            .hint("stop a pull without a daemon with Ctrl-C; the same command resumes it"));
     }
     let reference = args.reference.clone();
     let paused: Paused = client.post(path, &PauseRequest { reference: args.reference }).await?;

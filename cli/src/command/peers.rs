@@ -1,4 +1,4 @@
-//! `reg peers`: whom the daemon is connected to.
+//! `reg peers`: lists the peers that the daemon is connected to.
 
 use std::process::ExitCode;
 
@@ -25,11 +25,11 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
         output::table(&rows)?;
         for peer in &peers {
             if let (Some(why), "stream") = (&peer.no_lane, bulk(peer).as_str()) {
-                eprintln!("note: the swarm's stream carries pieces of {}, not a lane: {why}", peer.peer);
+                eprintln!("note: pieces of {} travel on the swarm's stream, not a lane: {why}", peer.peer);
             }
         }
         if !is_daemon {
-            eprintln!("note: no daemon runs here: start one with `reg daemon`");
+            eprintln!("note: no daemon runs: start one with `reg daemon`");
         }
     }
     Ok(output::ok())
@@ -47,7 +47,7 @@ fn row(peer: &PeerReport) -> Vec<String> {
     ]
 }
 
-/// What carries pieces: lanes that are open, else what carried the last ones.
+/// Returns what carries pieces to and from the peer: its open lanes, else what carried the last pieces.
 fn bulk(peer: &PeerReport) -> String {
     match peer.lanes {
         0 if peer.bytes_by_lane > 0 => "lanes".to_owned(),

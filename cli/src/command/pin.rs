@@ -1,4 +1,4 @@
-//! `reg pin` and `reg unpin`: keep a model from being evicted, or let it go.
+//! `reg pin` and `reg unpin`: protect a model from eviction, or allow it again.
 
 use std::process::ExitCode;
 
@@ -11,10 +11,12 @@ use crate::client::Client;
 use crate::error::CliError;
 use crate::output;
 
+/// Protects a model from eviction.
 pub async fn pin(global: &Global, args: Named) -> Result<ExitCode, CliError> {
     set(global, args, "/v1/pin", "pinned").await
 }
 
+/// Allows a model's eviction again.
 pub async fn unpin(global: &Global, args: Named) -> Result<ExitCode, CliError> {
     set(global, args, "/v1/unpin", "unpinned").await
 }

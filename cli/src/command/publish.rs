@@ -1,4 +1,6 @@
-//! `reg publish`: prepare at the node, sign here, commit at the node. The key never leaves this process.
+//! `reg publish`: has the node prepare a model, signs it in this process, and has the node commit it.
+//!
+//! The secret key never leaves this process.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,12 +15,12 @@ use serde_json::Value;
 
 use crate::args::{Global, Publish};
 use crate::client::{Client, home};
-use crate::command::key::{keyring, keyring_error};
+use crate::command::keyring::{keyring, keyring_error};
 use crate::command::published;
 use crate::error::CliError;
 use crate::output;
 
-/// Time between two looks at who holds the model.
+/// Time between two queries for the number of holders.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const DAY: u64 = 86_400;
 
@@ -31,7 +33,10 @@ pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
         return publish_signed(global, file, &args).await;
     }
     let (Some(path), Some((model, tag)), Some(name)) = (&args.path, args.model.clone(), &args.key) else {
-        return Err(CliError::new("invalid", "name what to publish: reg publish PATH MODEL --key NAME"));
+        return Err(CliError::new(
+            "invalid",
+            "path, model or key is missing: reg publish PATH MODEL --key NAME",
+        ));
     };
     let key = keyring(&home).load(name).map_err(keyring_error)?;
     let path = path.canonicalize().map_err(|error| {
@@ -72,7 +77,7 @@ pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
     conclude(global, client, published, &args).await
 }
 
-/// Publishes what was prepared some time ago and signed meanwhile.
+/// Publishes a file that was prepared earlier and has been signed since.
 async fn publish_signed(global: &Global, file: SigningFile, args: &Publish) -> Result<ExitCode, CliError> {
     let (request, prepared, signed) = file.publication().map_err(|error| CliError::from_fault(&error))?;
     let client = Client::open(global, Some(&args.net)).await?;
@@ -95,21 +100,18 @@ async fn conclude(
     Ok(output::ok())
 }
 
-/// Has a model prepared, and checks that it is the one that was named.
+/// Has the node prepare a model; refuses the result if it is not the model of `request`.
 pub async fn prepare(client: &Client, request: &PublishRequest) -> Result<Prepared, CliError> {
     let prepared: Prepared = client.stream("/v1/publish/prepare", request).await?;
     let PublishRequest { model, tag, origin, .. } = request;
     if (&prepared.model, &prepared.tag) != (model, tag) || prepared.attestation.is_some() != origin.is_some()
     {
-        return Err(CliError::new(
-            "verification",
-            "the node has prepared another model than the one that was named",
-        ));
+        return Err(CliError::new("verification", "the node has prepared another model than the named one"));
     }
     Ok(prepared)
 }
 
-/// Has a model prepared, signs what is the model that was named, and has it published.
+/// Has the node prepare a model, checks that it is the model of `request`, signs it, and has the node publish it.
 pub async fn sign_and_commit(
     client: &Client,
     key: &PublisherKey,
@@ -119,7 +121,7 @@ pub async fn sign_and_commit(
     sign_and_commit_prepared(client, key, prepared).await
 }
 
-/// Signs what was prepared, and has it published.
+/// Signs a prepared model, and has the node publish it.
 pub async fn sign_and_commit_prepared(
     client: &Client,
     key: &PublisherKey,
@@ -129,7 +131,7 @@ pub async fn sign_and_commit_prepared(
     client.stream("/v1/publish/commit", &CommitRequest { id: prepared.id, signed }).await
 }
 
-/// Waits until enough others hold the model.
+/// Waits until `wanted` other peers hold the model; returns how many do.
 async fn seed_until(
     global: &Global,
     client: &Client,
@@ -153,14 +155,14 @@ async fn seed_until(
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             _ = tokio::signal::ctrl_c() => {
-                return Err(CliError::interrupted("the model is published; a daemon goes on seeding it"));
+                return Err(CliError::interrupted("the model is published; a daemon continues to seed it"));
             }
         }
     }
 }
 
 fn report(global: &Global, published: &Published, is_daemon: bool, has_seeded: bool) -> Result<(), CliError> {
-    if !published::tell(global, published, Value::Null)? {
+    if !published::print(global, published, Value::Null)? {
         return Ok(());
     }
     let holders = published.holders;

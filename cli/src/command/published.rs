@@ -1,4 +1,4 @@
-//! What is told of a publication, whichever command has made it.
+//! Prints the result of a publication, for every command that publishes.
 
 use reg_api::report::Published;
 use serde_json::{Value, json};
@@ -7,8 +7,10 @@ use crate::args::Global;
 use crate::error::CliError;
 use crate::output::{self, size};
 
-/// Tells what was published, in JSON together with the fields of `more`; tells whether more is to be said in words.
-pub fn tell(global: &Global, published: &Published, more: Value) -> Result<bool, CliError> {
+/// Prints what was published. With `--json`, adds the fields of `more`.
+///
+/// Returns whether the caller may print more text: not with `--json` or `--quiet`.
+pub fn print(global: &Global, published: &Published, more: Value) -> Result<bool, CliError> {
     if global.json {
         let mut document = json!(published);
         if let (Value::Object(document), Value::Object(more)) = (&mut document, more) {
@@ -24,9 +26,9 @@ pub fn tell(global: &Global, published: &Published, more: Value) -> Result<bool,
     Ok(!global.quiet)
 }
 
-/// Says that what was published is not to be had from this machine, for it runs no daemon.
+/// Notes that peers cannot fetch the model from this machine, because no daemon runs.
 pub fn note_no_daemon() {
     eprintln!(
-        "note: no daemon runs here, so nobody can fetch it from this machine: start one with `reg daemon`"
+        "note: no daemon runs, so no peer can fetch the model from this machine: start one with `reg daemon`"
     );
 }

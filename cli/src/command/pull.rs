@@ -1,4 +1,4 @@
-//! `reg pull`: fetch a model, verified, and put it into a directory, or into the cache of Hugging Face's clients.
+//! `reg pull`: fetches and verifies a model, and puts it into a directory or into the cache of Hugging Face's clients.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         tensors: args.choice.tensors,
         hub_cache,
         priority: args.priority,
-        // What is written in the configuration or refused there holds for the node, this for the pull.
+        // The configuration checks the flag and limits the node; this limits the pull alone.
         limit_down: args.net.limit_down.as_deref().and_then(reg_node::daemon::parse_rate),
         receipt: args.receipt.is_some(),
     };
@@ -71,12 +71,12 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
 fn write_receipt(path: &Path, receipt: &Receipt) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(receipt).map_err(|error| CliError::new("other", error))?;
     std::fs::write(path, text + "\n").map_err(|error| {
-        CliError::new("other", format_args!("receipt {} is not written: {error}", path.display()))
-            .hint("the model is here; name another file")
+        CliError::new("other", format_args!("receipt {} cannot be written: {error}", path.display()))
+            .hint("the model is pulled: run the same command again with another file")
     })
 }
 
-/// Where the bytes came from, and what was in the way of more speed.
+/// Prints where the bytes came from, and what limited the speed.
 fn explain(pulled: &Pulled) {
     for source in &pulled.sources {
         let from = match (&source.peer, &source.seed) {
@@ -94,28 +94,30 @@ fn explain(pulled: &Pulled) {
         "{}",
         match bounded_by.as_str() {
             "nothing" => "nothing was fetched",
-            "finding" => "finding it took longest",
-            "placing" => "putting it into the directory took longest",
-            "verification" => "verifying bounded the speed: the processor",
-            "disk" => "writing bounded the speed: the disk",
-            _ => "the peers' rate bounded the speed",
+            "finding" => "finding the model took longest",
+            "placing" => "putting the files into the directory took longest",
+            "verification" => "hashing limited the speed: the processor was busy",
+            "disk" => "writing limited the speed: the disk was busy",
+            _ => "the peers' rate limited the speed",
         }
     );
 }
 
-/// Where the files go: as named, else into a directory of the model's name, else nowhere.
+/// Returns the directory for the files: the named one, else one with the model's name; none if no directory is wanted.
 fn destination(args: &Pull) -> Result<Option<PathBuf>, CliError> {
     if args.cache_only || args.to_hf_cache.is_some() {
         return Ok(None);
     }
     let dest = args.dest.clone().unwrap_or_else(|| PathBuf::from(args.reference.model.as_str()));
     let dest = std::path::absolute(&dest);
-    dest.map(Some)
-        .map_err(|error| CliError::new("invalid", format_args!("the directory is not known: {error}")))
+    dest.map(Some).map_err(|error| {
+        CliError::new("invalid", format_args!("the path of the directory cannot be made absolute: {error}"))
+    })
 }
 
-/// The place in the cache of Hugging Face's clients, where it is to go there: `latest` is called `main`, and a digest is a
-/// commit.
+/// Returns the place in the cache of Hugging Face's clients, if `--to-hf-cache` is given.
+///
+/// The tag `latest` becomes the revision `main`, and a digest becomes a commit.
 fn hub_cache(args: &Pull) -> Result<Option<HubCache>, CliError> {
     let Some(named) = &args.to_hf_cache else { return Ok(None) };
     let Reference { publisher, model, tag, digest } = &args.reference;
@@ -149,7 +151,7 @@ fn report(global: &Global, pulled: &Pulled) -> Result<(), CliError> {
         return Ok(());
     }
     if !pulled.complete {
-        eprintln!("a part of the model: pull it again without a choice of files for the rest");
+        eprintln!("pulled a part of the model: run the command without a selection to pull the rest");
     }
     let Pulled { files, bytes, bytes_fetched, peers, web, seconds, publisher, manifest, .. } = pulled;
     eprintln!("{files} files, {}, {manifest}", size(*bytes));
@@ -158,7 +160,7 @@ fn report(global: &Global, pulled: &Pulled) -> Result<(), CliError> {
         eprintln!("{age}");
     }
     if pulled.bytes_reused > 0 {
-        eprintln!("{} taken from other models that are here", size(pulled.bytes_reused));
+        eprintln!("{} reused from other models in the store", size(pulled.bytes_reused));
     }
     if *bytes_fetched > 0 {
         let rate = *bytes_fetched as f64 / seconds.max(0.001);
@@ -170,7 +172,7 @@ fn report(global: &Global, pulled: &Pulled) -> Result<(), CliError> {
             eprintln!("  {seed}  {}", size(*bytes));
         }
     } else {
-        eprintln!("all of it was here");
+        eprintln!("all bytes were in the store");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `reg rm`: forget a model, and remove what only it needs.
+//! `reg rm`: removes a model, and the blobs that only it uses.
 
 use std::process::ExitCode;
 
@@ -18,7 +18,7 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
     if global.json {
         output::json(&removed)?;
     } else if removed.models.is_empty() {
-        output::line(format!("removed {reference}; other tags still mean the same model"))?;
+        output::line(format!("removed {reference}; other tags still point to the same model"))?;
     } else if !global.quiet {
         output::line(format!("removed {reference}, {} in {} blobs", size(removed.bytes), removed.blobs))?;
     }

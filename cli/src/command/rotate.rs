@@ -1,13 +1,13 @@
-//! `reg key rotate|revoke|delegate|finish`: what changes who speaks for a publisher. Signed here, as far as the keys are here,
-//! and told to the node, which tells it to everybody.
+//! `reg key rotate|revoke|delegate|finish`: changes the keys, revocations and delegations of a publisher.
+//!
+//! Signs with the keys on this machine. Once enough keys have signed, hands the documents to the node, which announces them.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use reg_api::declarations::VowsTaken;
 use reg_keys::key_changes;
-use reg_keys::keyring::KeyName;
-use reg_keys::keyring::Keyring;
+use reg_keys::keyring::{KeyName, Keyring};
 use reg_keys::signing_file::{SigningError, SigningFile};
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::KEY_DOCUMENT_TYPE;
@@ -17,12 +17,13 @@ use serde_json::json;
 
 use crate::args::{DelegateKey, Global, RevokeKey, RotateKey};
 use crate::client::Client;
-use crate::command::key::{keyring_error, new_passphrase, public_key};
+use crate::command::keyring::{keyring_error, new_passphrase, public_key};
 use crate::error::CliError;
 use crate::output;
 
 const DAY: u64 = 86_400;
 
+/// Makes and signs the key document that replaces a publisher's keys.
 pub async fn rotate(global: &Global, keyring: &Keyring, args: RotateKey) -> Result<ExitCode, CliError> {
     let publisher = keyring.load(&args.name).map_err(keyring_error)?;
     let history = publisher.history();
@@ -34,10 +35,10 @@ pub async fn rotate(global: &Global, keyring: &Keyring, args: RotateKey) -> Resu
         all(&args.to)?
     } else if args.add.is_empty() && args.remove.is_empty() {
         if old.keys.len() > 1 {
-            let text = format!("{} has {} keys: say which come and go", args.name, old.keys.len());
-            return Err(
-                CliError::new("invalid", text).hint("--add KEY, --remove KEY, or --to KEY for each of them")
-            );
+            let text =
+                format!("{} has {} keys, and none to add or remove is named", args.name, old.keys.len());
+            return Err(CliError::new("invalid", text)
+                .hint("name the keys with --add KEY and --remove KEY, or all new ones with --to KEY"));
         }
         vec![successor(keyring, &args, history.version() + 1)?]
     } else {
@@ -49,11 +50,11 @@ pub async fn rotate(global: &Global, keyring: &Keyring, args: RotateKey) -> Resu
         stay.chain(all(&args.add)?).collect()
     };
     let threshold = old.threshold.min(keys.len());
-    let file = key_changes::rotate(history, args.board.board(keyring, keys, threshold, args.floor)?);
-    settle(global, keyring, Some(&args.name), file, args.board.out.as_deref()).await
+    let file = key_changes::rotate(history, args.key_set.key_set(keyring, keys, threshold, args.floor)?);
+    settle(global, keyring, Some(&args.name), file, args.key_set.out.as_deref()).await
 }
 
-/// Makes the key that takes over where none is named.
+/// Makes the key that takes over if none is named: `NAME.VERSION`.
 fn successor(keyring: &Keyring, args: &RotateKey, version: u64) -> Result<PublicKey, CliError> {
     let name: KeyName = format!("{}.{version}", args.name).parse().map_err(|error| {
         CliError::from_error("invalid", &error).hint("make a key first, then rotate --to it")
@@ -63,13 +64,17 @@ fn successor(keyring: &Keyring, args: &RotateKey, version: u64) -> Result<Public
     Ok(made.map_err(keyring_error)?.public_key)
 }
 
+/// Makes and signs the revocation of a key, a manifest or a delegation.
 pub async fn revoke(global: &Global, keyring: &Keyring, args: RevokeKey) -> Result<ExitCode, CliError> {
     let subject = match (&args.manifest, &args.key, &args.delegation) {
         (Some(digest), _, _) => Revoked::Manifest(*digest),
         (_, Some(key), _) => Revoked::Key(public_key(keyring, key)?),
         (_, _, Some(digest)) => Revoked::Delegation(*digest),
         _ => {
-            return Err(CliError::new("invalid", "name what is revoked: --manifest, --key or --delegation"));
+            return Err(CliError::new(
+                "invalid",
+                "nothing to revoke is named: add --manifest, --key or --delegation",
+            ));
         }
     };
     let publisher = keyring.load(&args.name).map_err(keyring_error)?;
@@ -77,6 +82,7 @@ pub async fn revoke(global: &Global, keyring: &Keyring, args: RevokeKey) -> Resu
     settle(global, keyring, Some(&args.name), file, args.out.as_deref()).await
 }
 
+/// Makes and signs a delegation of some models to another publisher.
 pub async fn delegate(global: &Global, keyring: &Keyring, args: DelegateKey) -> Result<ExitCode, CliError> {
     let publisher = keyring.load(&args.name).map_err(keyring_error)?;
     let file =
@@ -84,6 +90,7 @@ pub async fn delegate(global: &Global, keyring: &Keyring, args: DelegateKey) -> 
     settle(global, keyring, Some(&args.name), file, args.out.as_deref()).await
 }
 
+/// Puts a signing file into effect that the other keys have signed.
 pub async fn finish(
     global: &Global,
     keyring: &Keyring,
@@ -95,7 +102,7 @@ pub async fn finish(
     conclude(global, keyring, name, &file).await
 }
 
-/// Signs with the keys that are here; puts it to use where that is enough, else writes what others must sign.
+/// Signs with the keys on this machine. Puts the file into effect if that is enough, else writes it to `out` for the others.
 pub async fn settle(
     global: &Global,
     keyring: &Keyring,
@@ -115,7 +122,7 @@ pub async fn settle(
     };
     let Some(out) = out else {
         return Err(fault(unfinished).hint(
-            "add --out FILE, let the others sign it (reg sign FILE --key NAME), then: reg key finish FILE",
+            "add --out FILE, let the other keys sign it (reg sign FILE --key NAME), then run: reg key finish FILE",
         ));
     };
     file.write(out).map_err(fault)?;
@@ -125,7 +132,7 @@ pub async fn settle(
         output::line(out.display().to_string())?;
         if !global.quiet {
             eprintln!(
-                "{unfinished}: others sign with `reg sign {0} --key NAME`, then `reg key finish {0}`",
+                "{unfinished}: sign with the other keys (`reg sign {0} --key NAME`), then run `reg key finish {0}`",
                 out.display()
             );
         }
@@ -144,7 +151,7 @@ async fn conclude(
         let known = keyring.list().map_err(keyring_error)?.keys.into_iter();
         let known = known.filter(|it| it.publisher == history.publisher()).map(|it| it.name).next();
         let Some(name) = name.cloned().or(known) else {
-            let text = format!("{} has no name here yet", history.publisher());
+            let text = format!("publisher {} has no name on this machine yet", history.publisher());
             return Err(CliError::new("invalid", text).hint("give it one: reg key finish FILE --name NAME"));
         };
         keyring.keep_documents(&name, &history).map_err(keyring_error)?;
@@ -172,7 +179,7 @@ async fn conclude(
             .iter()
             .try_for_each(|line| output::line(format!("signed     {line}")))?;
         if !is_daemon {
-            eprintln!("note: no daemon runs here: the network hears of it when one does");
+            eprintln!("note: no daemon runs: the next one (`reg daemon`) announces it to peers");
         }
     }
     Ok(output::ok())

@@ -1,4 +1,4 @@
-//! `reg sign`: sign what was prepared on another machine. It needs no node and no network.
+//! `reg sign`: signs a file that was prepared on another machine. It needs no node and no network.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::args::{Global, Sign};
 use crate::client::home;
-use crate::command::key::{keyring, keyring_error};
+use crate::command::keyring::{keyring, keyring_error};
 use crate::error::CliError;
 use crate::output;
 
@@ -27,7 +27,7 @@ pub fn run(global: &Global, args: &Sign) -> Result<ExitCode, CliError> {
     } else if !global.quiet {
         output::line(format!("{} for {}", if args.dry_run { "to sign" } else { "signed" }, file.publisher))?;
         described.iter().try_for_each(|line| output::line(format!("  {line}")))?;
-        output::line(if is_finished { "enough have signed" } else { "others must sign it too" })?;
+        output::line(if is_finished { "enough keys have signed" } else { "more keys must sign" })?;
     }
     Ok(output::ok())
 }

@@ -1,4 +1,4 @@
-//! `reg status`: the node in figures.
+//! `reg status`: shows the node's addresses, reachability, cache and traffic.
 
 use std::process::ExitCode;
 
@@ -47,8 +47,8 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
 
 const fn reached(reachability: Reachability) -> &'static str {
     match reachability {
-        Reachability::Public => "by everybody",
-        Reachability::Relayed => "through a relay, and directly where the NATs let it",
-        Reachability::Unknown => "not known: nobody outside has tried",
+        Reachability::Public => "directly, from any network",
+        Reachability::Relayed => "through a relay, and directly where the NATs permit",
+        Reachability::Unknown => "not known: no peer from outside has tried",
     }
 }

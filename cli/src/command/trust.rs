@@ -1,4 +1,4 @@
-//! `reg trust`: names of your own for publishers, what models must show, and whose warnings count.
+//! `reg trust`: edits and shows petnames of publishers, rules for models, and subscriptions to denylists.
 
 use std::process::ExitCode;
 
@@ -49,7 +49,7 @@ async fn act(global: &Global, client: &Client, command: Trust) -> Result<(), Cli
             say(
                 global,
                 &json!({ "rules": count }),
-                format!("{count} {} taken back", if count == 1 { "rule" } else { "rules" }),
+                format!("{count} {} removed", if count == 1 { "rule" } else { "rules" }),
             )
         }
         Trust::Subscribe { list, net: _ } => {
@@ -58,7 +58,7 @@ async fn act(global: &Global, client: &Client, command: Trust) -> Result<(), Cli
             say(
                 global,
                 &json!({ "list": list, "entries": entries }),
-                format!("{list} warns of {entries} things"),
+                format!("{list} has {entries} {}", if entries == 1 { "entry" } else { "entries" }),
             )
         }
         Trust::Unsubscribe { list } => {
@@ -100,13 +100,13 @@ async fn show(global: &Global, client: &Client, of: Option<&Publisher>) -> Resul
         };
         report.petnames.retain(is);
         let Some(entry) = report.petnames.first() else {
-            return Err(CliError::new("not_found", format_args!("{publisher} has no name of yours"))
-                .hint("`reg trust ls` lists the names"));
+            return Err(CliError::new("not_found", format_args!("you have given {publisher} no petname"))
+                .hint("`reg trust ls` lists your petnames"));
         };
         let (id, petname): (PublisherId, String) = (entry.publisher, entry.petname.to_string());
         let about = |scope: &str| {
-            let who = scope.split('/').next().unwrap_or_default();
-            who == "*" || who == petname || who == id.to_string()
+            let publisher = scope.split('/').next().unwrap_or_default();
+            publisher == "*" || publisher == petname || publisher == id.to_string()
         };
         report.rules.retain(|rule| about(&rule.models));
         report.denylists.retain(|list| about(list));
@@ -127,13 +127,13 @@ async fn show(global: &Global, client: &Client, of: Option<&Publisher>) -> Resul
         output::line(format!("{} must have {}", rule.models, rule.requires.join("; ")))?;
     }
     for list in &report.denylists {
-        output::line(format!("warned by {list}"))?;
+        output::line(format!("subscribed to {list}"))?;
     }
     if !report.denylists.is_empty() && of.is_none() {
-        output::line(format!("{} things are warned of", report.denied))?;
+        output::line(format!("entries of all denylists: {}", report.denied))?;
     }
     for it in &report.allowed {
-        output::line(format!("{it} is allowed, whatever a list says"))?;
+        output::line(format!("{it} is allowed, even if a denylist names it"))?;
     }
     for note in &report.notes {
         output::line(format!("note: {note}"))?;
@@ -141,11 +141,11 @@ async fn show(global: &Global, client: &Client, of: Option<&Publisher>) -> Resul
     Ok(())
 }
 
-/// Reads `KIND`, `KIND=COUNT` and `KIND=COUNT:NAME,NAME`.
+/// Parses `KIND`, `KIND=COUNT` and `KIND=COUNT:NAME,NAME`.
 fn quorum(text: &str) -> Result<RawQuorum, CliError> {
     let wrong = || {
-        CliError::new("invalid", format_args!("{text:?} does not read KIND[=COUNT[:NAME,NAME]]"))
-            .hint("as in --attested scan, --attested scan=2 or --attested scan=2:alice,bob,carol")
+        CliError::new("invalid", format_args!("{text:?} is not of the form KIND[=COUNT[:NAME,NAME]]"))
+            .hint("write --attested scan, --attested scan=2 or --attested scan=2:alice,bob,carol")
     };
     let (kind, rest) = text.split_once('=').unwrap_or((text, "1"));
     let (count, by) = rest.split_once(':').unwrap_or((rest, ""));

@@ -1,4 +1,4 @@
-//! `reg verify`: rehash what is here against what was signed.
+//! `reg verify`: hashes stored files again and compares them with the signed digests.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use crate::command::verify_bundle;
 use crate::error::CliError;
 use crate::output::{self, size};
 
-/// Exit code where damage was found and not repaired.
+/// Exit code if damage is found and not repaired.
 const DAMAGED: u8 = 4;
 
 pub async fn run(global: &Global, args: Verify) -> Result<ExitCode, CliError> {
@@ -38,19 +38,19 @@ pub async fn run(global: &Global, args: Verify) -> Result<ExitCode, CliError> {
             output::line(format!("{end}: {what}: {}", damage.problem))?;
         }
         for path in &verified.unlisted {
-            output::line(format!("unlisted: {path}: the model does not have it"))?;
+            output::line(format!("unlisted: {path}: not a file of the model"))?;
         }
         if !global.quiet {
             eprintln!("{} checked, {}, {left} damaged", verified.checked, size(verified.bytes));
             if left > 0 && !args.repair {
-                eprintln!("hint: fetch what is damaged anew with `reg verify --repair`");
+                eprintln!("hint: fetch damaged files again with `reg verify --repair`");
             }
         }
     }
     Ok(if left == 0 { output::ok() } else { ExitCode::from(DAMAGED) })
 }
 
-/// A directory that exists is a directory; anything else must be a reference.
+/// Parses the target: text that begins with `.` or `/`, or names a directory, is a path; all else must be a reference.
 fn target(text: Option<&str>) -> Result<VerifyTarget, CliError> {
     let Some(text) = text else { return Ok(VerifyTarget::Everything) };
     let is_path = text.starts_with(['.', '/']) || Path::new(text).is_dir();

@@ -1,4 +1,4 @@
-//! `reg verify DIR --bundle FILE`: a directory against an OpenSSF bundle that anybody made. No node is needed.
+//! `reg verify DIR --bundle FILE`: verifies a directory against an OpenSSF bundle of any signer. It needs no node.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,15 +11,15 @@ use crate::args::{Global, Verify};
 use crate::error::CliError;
 use crate::output::{self, size};
 
-/// What a directory is to be verified by.
+/// Holds what a directory is verified against.
 #[derive(Debug)]
 pub struct Evidence<'a> {
     pub bundle: &'a Path,
     /// The signer's public key.
     pub key: Option<&'a Path>,
-    /// Certificates that vouch for the signer's.
+    /// Certificates, one of which must certify the signer's.
     pub ca: Option<&'a Path>,
-    /// What may lie there unsigned.
+    /// Entries at the top of the directory that may be unsigned.
     pub unsigned: &'a [String],
 }
 
@@ -30,14 +30,14 @@ pub fn run(global: &Global, args: &Verify, bundle: &Path) -> Result<ExitCode, Cl
     let evidence =
         Evidence { bundle, key: args.key.as_deref(), ca: args.ca.as_deref(), unsigned: &args.unsigned };
     if evidence.key.is_none() && evidence.ca.is_none() {
-        return Err(CliError::new("invalid", "it is not said whose signature counts")
+        return Err(CliError::new("invalid", "no trusted signer is named")
             .hint("name a public key with --key, or an authority with --ca"));
     }
     let found = verify(Path::new(dir), &evidence)?;
     if global.json {
         output::json(&found)?;
     } else if !global.quiet {
-        output::line(format!("{dir} is what was signed: {} files, {}", found.files, size(found.bytes)))?;
+        output::line(format!("{dir} matches the signature: {} files, {}", found.files, size(found.bytes)))?;
         if let Some(subject) = &found.certificate {
             output::line(format!("signed by {subject}"))?;
         }
@@ -48,14 +48,14 @@ pub fn run(global: &Global, args: &Verify, bundle: &Path) -> Result<ExitCode, Cl
     Ok(output::ok())
 }
 
-/// Verifies a directory; dates are judged by the clock of this machine.
+/// Verifies a directory against `evidence`. Judges certificates' dates by the clock of this machine.
 pub fn verify(dir: &Path, evidence: &Evidence<'_>) -> Result<SignedDirectory, CliError> {
     let Evidence { bundle, key, ca, unsigned } = evidence;
     let authority = match (key, ca) {
         (Some(key), _) => Authority::key(key),
         (_, Some(ca)) => Authority::certificates(ca),
         _ => {
-            return Err(CliError::new("invalid", "it is not said whose signature counts")
+            return Err(CliError::new("invalid", "no trusted signer is named")
                 .hint("name a public key with --signer, or an authority with --ca"));
         }
     };

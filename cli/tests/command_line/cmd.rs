@@ -1,4 +1,4 @@
-//! The command line as its users see it: every `.md` here is a transcript that is run.
+//! Runs every transcript under `tests/cmd` and compares the output with the one that it records.
 
 #[test]
 fn transcripts() {
@@ -16,14 +16,14 @@ fn transcripts() {
     cases.run();
 }
 
-/// Keys that are known, so that ids and what they sign can be written down: seeds of one byte, 7, 8 and 9.
+/// Fixed keys, so that transcripts can record their ids and signatures. Their seeds repeat one byte: 7, 8 and 9.
 const KEYS: [(&str, &str); 3] = [
     ("me", "MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH"),
     ("alice", "MC4CAQAwBQYDK2VwBCIEIAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI"),
     ("bob", "MC4CAQAwBQYDK2VwBCIEIAkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJ"),
 ];
 
-/// Stories with a home each: what one command does, the next one sees.
+/// Each transcript has one home, so that each command sees the effects of those before it.
 #[test]
 #[cfg(unix)]
 fn stories_of_trust() {

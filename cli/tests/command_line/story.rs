@@ -1,4 +1,4 @@
-//! One user's afternoon with no network: a key, a publication, and everything that can be asked about it.
+//! Runs one user's commands without a network: a key, a publication, and every query about it.
 
 use std::path::Path;
 use std::process::{Command, Output};

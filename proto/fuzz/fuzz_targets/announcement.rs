@@ -1,4 +1,4 @@
-//! Hostile bytes for: announcement.
+//! Fuzzes the parsing of announcements.
 
 #![no_main]
 

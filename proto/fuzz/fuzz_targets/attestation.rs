@@ -1,4 +1,4 @@
-//! Hostile bytes for: attestations and mirrors, bare and in envelopes.
+//! Fuzzes the parsing of attestations and mirrors, bare and in envelopes.
 
 #![no_main]
 

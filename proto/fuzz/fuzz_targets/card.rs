@@ -1,4 +1,4 @@
-//! Hostile bytes for: card.
+//! Fuzzes the parsing of model cards.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Hostile bytes for: denylists.
+//! Fuzzes the parsing of denylists.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Hostile bytes for: envelope.
+//! Fuzzes the parsing of envelopes.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Hostile bytes for: equivocation.
+//! Fuzzes the parsing of claims of equivocation.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use reg_proto::equivocation::{Equivocation, EquivocationClaim};
 use reg_proto::json;
 use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
 
-/// Whose signature what is read may bear.
+/// The keys that may have signed the input.
 static SIGNER: LazyLock<(SigningKey, KeyHistory)> = LazyLock::new(|| {
     let key = SigningKey::from_bytes(&[7; 32]);
     let document = KeyDocument::first(PublicKey::of(&key));

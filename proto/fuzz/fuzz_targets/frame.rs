@@ -1,4 +1,4 @@
-//! Hostile bytes for: frame.
+//! Fuzzes the parsing of frames.
 
 #![no_main]
 

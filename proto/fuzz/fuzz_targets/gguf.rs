@@ -1,4 +1,4 @@
-//! Hostile bytes for: GGUF, by files of several sizes.
+//! Fuzzes the parsing of GGUF headers, for several file sizes.
 
 #![no_main]
 

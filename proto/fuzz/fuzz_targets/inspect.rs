@@ -1,4 +1,4 @@
-//! Hostile bytes for: inspect.
+//! Fuzzes the parsing of whole model files.
 
 #![no_main]
 

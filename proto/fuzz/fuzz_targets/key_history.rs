@@ -1,4 +1,4 @@
-//! Hostile bytes for: key documents, bare, in an envelope, and signed as somebody's first.
+//! Fuzzes the parsing of key documents, bare, in an envelope, and signed as a publisher's first.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, KeyHistory, publisher_id};
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let _ = KeyHistory::verify(publisher_id(b""), &[text]);
-    // A signature takes a hundred times as long: it is for what can be read.
+    // Signing takes a hundred times as long, so only parsed input is signed.
     if KeyDocument::from_payload(bytes).is_ok() {
         let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
         let signed = Envelope::sign(KEY_DOCUMENT_TYPE, bytes.to_vec(), &[&key]).to_json();

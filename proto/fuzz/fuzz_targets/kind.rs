@@ -1,4 +1,4 @@
-//! Hostile bytes for: what a file is, by its ends.
+//! Fuzzes the parsing of a file's kind, from its head and tail.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Hostile bytes for: manifest.
+//! Fuzzes the parsing of manifests.
 
 #![no_main]
 

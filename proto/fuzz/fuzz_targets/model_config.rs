@@ -1,4 +1,4 @@
-//! Hostile bytes for: model config.
+//! Fuzzes the parsing of a model's `config.json`.
 
 #![no_main]
 

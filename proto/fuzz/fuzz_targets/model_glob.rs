@@ -1,4 +1,4 @@
-//! Hostile bytes for: model glob.
+//! Fuzzes the parsing of patterns of model names.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Hostile bytes for: path.
+//! Fuzzes the parsing of paths.
 
 #![no_main]
 

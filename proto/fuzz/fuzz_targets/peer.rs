@@ -1,4 +1,4 @@
-//! Hostile bytes for: peers, addresses, digests and public keys.
+//! Fuzzes the parsing of peers, addresses, digests and public keys.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Hostile bytes for: pieces.
+//! Fuzzes the parsing of bitmaps and states of pieces.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Hostile bytes for: provenance.
+//! Fuzzes the parsing of provenance statements.
 
 #![no_main]
 

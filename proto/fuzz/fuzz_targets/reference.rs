@@ -1,4 +1,4 @@
-//! Hostile bytes for: reference.
+//! Fuzzes the parsing of references and names.
 
 #![no_main]
 

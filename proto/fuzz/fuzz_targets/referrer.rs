@@ -1,4 +1,4 @@
-//! Hostile bytes for: referrer.
+//! Fuzzes the parsing of referrers.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Hostile bytes for: request.
+//! Fuzzes the parsing of requests.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Hostile bytes for: response.
+//! Fuzzes the parsing of responses.
 
 #![no_main]
 

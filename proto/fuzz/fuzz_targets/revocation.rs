@@ -1,4 +1,4 @@
-//! Hostile bytes for: revocations, bare, in an envelope, and signed.
+//! Fuzzes the parsing of revocations, bare, in an envelope, and signed.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use reg_proto::envelope::{Envelope, PublicKey};
 use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
 use reg_proto::revocation::{REVOCATION_TYPE, Revocation};
 
-/// Whose signature what is read may bear.
+/// The keys that may have signed the input.
 static SIGNER: LazyLock<(SigningKey, KeyHistory)> = LazyLock::new(|| {
     let key = SigningKey::from_bytes(&[7; 32]);
     let document = KeyDocument::first(PublicKey::of(&key));
@@ -21,7 +21,7 @@ static SIGNER: LazyLock<(SigningKey, KeyHistory)> = LazyLock::new(|| {
 fuzz_target!(|bytes: &[u8]| {
     let (key, keys) = &*SIGNER;
     keys.clone().take_revocations([String::from_utf8_lossy(bytes).as_ref()]);
-    // A signature takes a hundred times as long: it is for what can be read.
+    // Signing takes a hundred times as long, so only parsed input is signed.
     if Revocation::from_payload(bytes).is_ok() {
         let signed = Envelope::sign(REVOCATION_TYPE, bytes.to_vec(), &[key]).to_json();
         keys.clone().take_revocations([signed.as_str()]);

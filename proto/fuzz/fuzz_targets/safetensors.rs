@@ -1,4 +1,4 @@
-//! Hostile bytes for: safetensors, by headers of files of several sizes.
+//! Fuzzes the parsing of safetensors headers, for several file sizes.
 
 #![no_main]
 

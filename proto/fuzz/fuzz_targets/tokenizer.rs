@@ -1,4 +1,4 @@
-//! Hostile bytes for: a tokenizer's configuration, its chat templates, and the index of sharded weights.
+//! Fuzzes the parsing of a tokenizer's configuration, its chat templates, and the index of sharded weights.
 
 #![no_main]
 

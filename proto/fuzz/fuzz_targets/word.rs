@@ -1,4 +1,4 @@
-//! Hostile bytes for: words that are not names of something: petnames, labels, reasons, kinds, what a denylist denies.
+//! Fuzzes the parsing of short texts: petnames, labels, reasons, kinds, and the subjects of denylist entries.
 
 #![no_main]
 

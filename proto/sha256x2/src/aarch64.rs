@@ -1,7 +1,8 @@
-//! Two chains on one core with the SHA-256 instructions of ARMv8.
+//! Compresses two chains on one core with the SHA-256 instructions of ARMv8.
 //!
-//! Everything here is safe but the call: values go into registers by value, never by pointer. Arm Architecture Reference
-//! Manual for A-profile, SHA256H, SHA256H2, SHA256SU0, SHA256SU1.
+//! Only the call of this module is unsafe: values go into registers by value, never by pointer.
+//!
+//! Source: Arm Architecture Reference Manual for A-profile, SHA256H, SHA256H2, SHA256SU0, SHA256SU1.
 
 use core::arch::aarch64::{
     uint32x4_t, vaddq_u32, vcombine_u64, vcreate_u64, vgetq_lane_u64, vreinterpretq_u8_u64,
@@ -18,7 +19,7 @@ struct Lane {
     words: [uint32x4_t; 4],
 }
 
-/// Compresses two inputs of equally many blocks; further blocks of the longer one are left out.
+/// Compresses two inputs of the same number of blocks. Ignores further blocks of the longer one.
 #[target_feature(enable = "sha2,neon")]
 pub(crate) fn compress2(state_a: &mut State, a: &[Block], state_b: &mut State, b: &[Block]) {
     let (mut one, mut two) = (Lane::load(state_a), Lane::load(state_b));
@@ -77,19 +78,19 @@ impl Lane {
         }
     }
 
-    /// Takes a block as 16 big-endian words.
+    /// Loads a block as 16 big-endian words.
     #[inline]
     #[target_feature(enable = "neon")]
     fn take(&mut self, block: &Block) {
         for (words, bytes) in self.words.iter_mut().zip(block.as_chunks::<16>().0) {
             let number = u128::from_le_bytes(*bytes);
-            // Compiled to one load of 16 bytes.
+            // This compiles to one load of 16 bytes.
             let pairs = vcombine_u64(vcreate_u64(number as u64), vcreate_u64((number >> 64) as u64));
             *words = vreinterpretq_u32_u8(vrev32q_u8(vreinterpretq_u8_u64(pairs)));
         }
     }
 
-    /// Four rounds from round `first` on, with the words at `AT`.
+    /// Computes four rounds from round `first` on, with the words at `AT`.
     #[inline]
     #[target_feature(enable = "sha2,neon")]
     fn rounds<const AT: usize>(&mut self, first: usize) {
@@ -100,7 +101,7 @@ impl Lane {
         self.efgh = vsha256h2q_u32(self.efgh, before, words);
     }
 
-    /// Replaces the oldest four words, at `A`, by the next four of the message schedule.
+    /// Replaces the oldest four words, at `A`, with the next four of the message schedule.
     #[inline]
     #[target_feature(enable = "sha2,neon")]
     fn schedule<const A: usize, const B: usize, const C: usize, const D: usize>(&mut self) {
@@ -116,7 +117,7 @@ impl Lane {
     }
 }
 
-/// Four words, the first in the lowest place.
+/// Returns a vector of four words, with the first in the lowest lane.
 #[inline]
 #[target_feature(enable = "neon")]
 fn four(a: u32, b: u32, c: u32, d: u32) -> uint32x4_t {

@@ -1,11 +1,13 @@
-//! SHA-256's compression function over two independent inputs at once.
+//! Computes SHA-256's compression function over two independent inputs at once.
 //!
-//! One chain of SHA-256 is bound by the latency of its instructions: each round waits for the one before. Two chains that
-//! have nothing to do with each other, their rounds in turn, fill the gaps, and one core hashes nearly twice as much. It
-//! is the machine that is asked at run time; where it has no instructions for SHA-256, the two come one after the other.
+//! The latency of its instructions limits one chain of SHA-256: each round waits for the previous one. The interleaved
+//! rounds of two independent chains fill the gaps, so one core hashes nearly twice as much. The crate detects the
+//! processor's instructions at run time. Without instructions for SHA-256, it compresses one input after the other.
 //!
-//! This crate holds the only unsafe code of the project: one call for each kind of machine, into a function that may be
-//! compiled to instructions which only some machines have. It must not grow anything else.
+//! This crate holds the only unsafe code of the project: one call for each architecture, of a function that is compiled for
+//! instructions which only some processors have. Nothing else may be added.
+//!
+//! Source: FIPS 180-4.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -14,7 +16,7 @@ mod x86_64;
 
 use sha2::block_api::compress256;
 
-/// Bytes that are compressed at once.
+/// Length of a block in bytes.
 pub const BLOCK_LEN: usize = 64;
 
 /// A block of input.
@@ -23,14 +25,14 @@ pub type Block = [u8; BLOCK_LEN];
 /// A chaining value: eight words, in the order of FIPS 180-4 (H0 to H7).
 pub type State = [u32; 8];
 
-/// Compresses `blocks` into `state`, one after the other.
+/// Compresses `blocks` into `state`, in order.
 pub fn compress(state: &mut State, blocks: &[Block]) {
     compress256(state, blocks);
 }
 
-/// Compresses `a` into `state_a` and `b` into `state_b`, in turn for as long as both have blocks.
+/// Compresses `a` into `state_a` and `b` into `state_b`, with interleaved rounds while both have blocks.
 ///
-/// The outcome is that of [`compress`] for each. It pays where the two are about equally long.
+/// The result is that of [`compress`] for each. It is faster if the two have about the same length.
 pub fn compress2(state_a: &mut State, a: &[Block], state_b: &mut State, b: &[Block]) {
     let both = a.len().min(b.len());
     let ((a, rest_a), (b, rest_b)) = (a.split_at(both), b.split_at(both));
@@ -39,7 +41,7 @@ pub fn compress2(state_a: &mut State, a: &[Block], state_b: &mut State, b: &[Blo
     compress(state_b, rest_b);
 }
 
-/// Tells whether this machine hashes two inputs faster than one after the other.
+/// Returns whether this processor compresses two inputs faster at once than one after the other.
 pub fn is_interleaved() -> bool {
     #[cfg(target_arch = "x86_64")]
     return is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1");
@@ -52,14 +54,14 @@ pub fn is_interleaved() -> bool {
 fn interleaved(state_a: &mut State, a: &[Block], state_b: &mut State, b: &[Block]) {
     #[cfg(target_arch = "x86_64")]
     if is_interleaved() {
-        // SAFETY: the function needs nothing but a machine with SHA-NI and SSE 4.1 (which includes SSSE3 on every
-        // machine that has it, as rustc takes for granted too), and this is one. It takes references only.
+        // SAFETY: the function only needs a processor with SHA-NI and SSE 4.1, which was just detected. SSE 4.1 implies
+        // SSSE3, as rustc assumes too. The function takes references only.
         return unsafe { x86_64::compress2(state_a, a, state_b, b) };
     }
     #[cfg(target_arch = "aarch64")]
     if is_interleaved() {
-        // SAFETY: the function needs nothing but a machine with the SHA-256 instructions of ARMv8 (NEON is part of every
-        // AArch64 that Rust compiles for with a standard library), and this is one. It takes references only.
+        // SAFETY: the function only needs a processor with the SHA-256 instructions of ARMv8, which were just detected. Every
+        // AArch64 target with a standard library has NEON. The function takes references only.
         return unsafe { aarch64::compress2(state_a, a, state_b, b) };
     }
     compress(state_a, a);

@@ -1,7 +1,9 @@
-//! Two chains on one core with SHA-NI.
+//! Compresses two chains on one core with SHA-NI.
 //!
-//! Everything here is safe but the call: values go into registers by value, never by pointer. The state is kept as the
-//! instructions want it, `abef` and `cdgh`. Intel, "New Instructions Supporting the Secure Hash Algorithm", 2013.
+//! Only the call of this module is unsafe: values go into registers by value, never by pointer. The state is in the order
+//! that the instructions need, `abef` and `cdgh`.
+//!
+//! Source: Intel, "New Instructions Supporting the Secure Hash Algorithm", 2013.
 
 use core::arch::x86_64::{
     __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_extract_epi32, _mm_set_epi32, _mm_set_epi64x,
@@ -17,7 +19,7 @@ struct Lane {
     words: [__m128i; 4],
 }
 
-/// Compresses two inputs of equally many blocks; further blocks of the longer one are left out.
+/// Compresses two inputs of the same number of blocks. Ignores further blocks of the longer one.
 #[target_feature(enable = "sha,sse4.1,ssse3")]
 pub(crate) fn compress2(state_a: &mut State, a: &[Block], state_b: &mut State, b: &[Block]) {
     let (mut one, mut two) = (Lane::load(state_a), Lane::load(state_b));
@@ -78,19 +80,19 @@ impl Lane {
         *state = [a, b, c, d, e, f, g, h].map(i32::cast_unsigned);
     }
 
-    /// Takes a block as 16 big-endian words.
+    /// Loads a block as 16 big-endian words.
     #[inline]
     #[target_feature(enable = "ssse3")]
     fn take(&mut self, block: &Block) {
         let swap = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
         for (words, bytes) in self.words.iter_mut().zip(block.as_chunks::<16>().0) {
             let number = i128::from_le_bytes(*bytes);
-            // Compiled to one load of 16 bytes.
+            // This compiles to one load of 16 bytes.
             *words = _mm_shuffle_epi8(_mm_set_epi64x((number >> 64) as i64, number as i64), swap);
         }
     }
 
-    /// Four rounds from round `first` on, with the words at `AT`.
+    /// Computes four rounds from round `first` on, with the words at `AT`.
     #[inline]
     #[target_feature(enable = "sha,sse2")]
     fn rounds<const AT: usize>(&mut self, first: usize) {

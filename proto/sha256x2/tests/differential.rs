@@ -1,6 +1,6 @@
-//! Two chains at once give what sha2 gives for each, over random states and lengths, and over NIST's vectors.
+//! Checks that two chains at once give the result of sha2 for each, for random states and lengths and NIST's vectors.
 //!
-//! `REG_FULL=1` runs a million cases; they come from a fixed seed, so every run is the same.
+//! `REG_FULL=1` runs a million cases. The seed is fixed, so every run is the same.
 
 use reg_sha256x2::{Block, State, compress, compress2, is_interleaved};
 use sha2::block_api::compress256;
@@ -32,7 +32,7 @@ impl Random {
 
 fn cases() -> u64 {
     let is_full = std::env::var_os("REG_FULL").is_some_and(|value| value != "0");
-    // An interpreter takes a second for each hundred.
+    // An interpreter needs a second for each hundred cases.
     if cfg!(miri) {
         50
     } else if is_full {
@@ -67,7 +67,7 @@ fn two_at_once_equal_sha2_for_each() {
     }
 }
 
-/// A message with its padding, FIPS 180-4 section 5.1.1.
+/// Returns a message with its padding, FIPS 180-4 section 5.1.1.
 fn padded(message: &[u8]) -> Vec<Block> {
     let mut bytes = message.to_vec();
     bytes.push(0x80);

@@ -1,4 +1,4 @@
-//! Reads the YAML at the head of a model card, `README.md`, as Hugging Face defines it. All of it is only claimed.
+//! Reads the YAML front matter of a model card (`README.md`), as Hugging Face defines it. All of it is only claimed.
 
 use serde::Deserialize;
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
@@ -8,23 +8,23 @@ use thiserror::Error;
 use super::label::Label;
 use super::loose::Loose;
 
-/// Bytes of a card's YAML: those with the results of a hundred benchmarks have 500 kB.
+/// Bytes of a card's YAML. Cards with the results of a hundred benchmarks have 500 kB.
 pub const CARD_YAML_BYTES_MAX: usize = 1 << 20;
-/// Values of a card's YAML, nested ones included: the same benchmarks have some 20,000.
+/// Values of a card's YAML, with nested ones. The same benchmarks have some 20,000.
 pub const CARD_NODES_MAX: usize = 200_000;
-/// Nesting of a card's YAML: results of evaluations go six deep.
+/// Nesting of a card's YAML. Results of evaluations have six levels.
 pub const CARD_DEPTH_MAX: usize = 16;
 
-/// What a card says.
+/// The claims of a model card.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Card {
     pub licenses: Vec<Label>,
     /// The name of a licence that is not on Hugging Face's list.
     pub license_name: Option<Label>,
     pub license_link: Option<Label>,
-    /// Models that this one was made from.
+    /// The models that this one was derived from.
     pub base_models: Vec<Label>,
-    /// How it was made from them: `finetune`, `quantized`, `adapter` or `merge`.
+    /// The kind of derivation: `finetune`, `quantized`, `adapter` or `merge`.
     pub base_model_relation: Option<Label>,
     pub languages: Vec<Label>,
     pub pipeline_tag: Option<Label>,
@@ -33,21 +33,22 @@ pub struct Card {
     pub datasets: Vec<Label>,
 }
 
-/// Why the YAML of a card cannot be read.
+/// Why the YAML of a card cannot be parsed.
 #[derive(Debug, Error)]
 pub enum CardError {
     #[error("card is not UTF-8")]
     Text,
-    #[error("card begins YAML that does not end within {CARD_YAML_BYTES_MAX} bytes")]
+    #[error("card has YAML that does not end within {CARD_YAML_BYTES_MAX} bytes")]
     NoEnd,
-    #[error("YAML of the card cannot be read")]
+    #[error("card has YAML that cannot be parsed")]
     Yaml(#[source] Box<serde_saphyr::Error>),
 }
 
-/// Reads a card from its first bytes; [`CARD_YAML_BYTES_MAX`] and a few more are enough. One without YAML says nothing.
+/// Parses a card from its first bytes. [`CARD_YAML_BYTES_MAX`] and a few more are enough. A card without YAML claims
+/// nothing.
 ///
 /// # Errors
-/// YAML that does not end, is too large or deep, has anchors, aliases, merge keys, tags of its own, or a key twice.
+/// If the YAML does not end, is too large or too deep, or has anchors, aliases, merge keys, custom tags or duplicate keys.
 pub fn parse(bytes: &[u8]) -> Result<Card, CardError> {
     let Some(yaml) = front_matter(bytes)? else { return Ok(Card::default()) };
     if yaml.trim().is_empty() {
@@ -69,7 +70,7 @@ pub fn parse(bytes: &[u8]) -> Result<Card, CardError> {
     })
 }
 
-/// Returns what stands between the first line, which must be `---`, and the next such line.
+/// Returns the text between the first line, which must be `---`, and the next such line. `None` if there is no such text.
 fn front_matter(bytes: &[u8]) -> Result<Option<&str>, CardError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
     let first_end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
@@ -88,7 +89,7 @@ fn front_matter(bytes: &[u8]) -> Result<Option<&str>, CardError> {
     Err(CardError::NoEnd)
 }
 
-/// A card as it is written.
+/// The YAML of a card, as written.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Raw {
@@ -104,7 +105,7 @@ struct Raw {
     datasets: Loose,
 }
 
-/// Nothing that refers to something else, and every word as it is written: `no` is Norwegian.
+/// Returns parser options that refuse references, and keep every scalar as written: `no` is Norwegian.
 fn options() -> Options {
     serde_saphyr::options! {
         budget: budget(),

@@ -1,28 +1,29 @@
-//! [`ChatTemplate`]: which program turns a conversation into a prompt. It is shown, never run.
+//! [`ChatTemplate`]: facts about a chat template, the program that turns a conversation into a prompt. It is never run.
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// Bytes of a template: long ones, with tools and thinking, have some 20,000.
+/// Bytes of a template. Long ones, with tools and reasoning, have some 20,000.
 pub const CHAT_TEMPLATE_BYTES_MAX: u64 = 1 << 20;
 
-/// What can be said about a Jinja template without running it.
+/// Facts about a Jinja template that need no run of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChatTemplate {
-    /// Of the template's text in UTF-8.
+    /// The SHA-256 of the template's text in UTF-8.
     pub sha256: Digest,
-    /// Whether it names things by which templates have left their sandbox. Ordinary ones do not; that they are absent
-    /// proves nothing.
+    /// Whether the template uses names by which known templates have left their sandbox.
+    ///
+    /// Ordinary templates use none of them. Their absence proves nothing.
     pub reaches_out: bool,
 }
 
-/// Attributes that lead from any object to the interpreter, the filter that reads attributes by name, and imports.
+/// Attributes that lead from any object to the interpreter; the filter that reads attributes by name; imports.
 const REACHING_OUT: [&str; 5] = ["__", "|attr", "| attr", "import ", "getattr"];
 
 impl ChatTemplate {
-    /// Looks at the text of a template.
+    /// Returns the facts about the template `text`.
     pub fn of(text: &str) -> Self {
         let reaches_out = REACHING_OUT.iter().any(|it| text.contains(it));
         Self { sha256: Digest::of(text.as_bytes()), reaches_out }

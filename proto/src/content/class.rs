@@ -1,17 +1,17 @@
-//! [`ModelPackClass`]: which of ModelPack's kinds of layer a file becomes.
+//! [`ModelPackClass`]: the kind of ModelPack layer for a file.
 //!
-//! The class is part of a layer's media type, hence of the manifest's digest: the same directory must give the same
-//! digest in every later version. So this table is frozen, a kind that is told apart later keeps the class its files
-//! had, and only the first rule that fits counts:
+//! The class is part of a layer's media type, and so of the manifest's digest. The same directory must give the same
+//! digest in every later version, so this table is frozen. A kind that a later version distinguishes keeps the class that
+//! its files had. The first rule that matches counts:
 //!
 //! | class           | files                                                                                       |
 //! |-----------------|---------------------------------------------------------------------------------------------|
 //! | `code`          | code, executables                                                                           |
 //! | `dataset`       | datasets                                                                                    |
-//! | `weight`        | safetensors, GGUF, ONNX, pickles, archives, what is not recognised                          |
-//! | `doc`           | media; text whose name ends in `.md`, `.rst`, `.adoc`, `.bib`, `.svg` or `.cff`, or begins  |
-//! |                 | with `readme`, `license`, `licence`, `copying`, `notice`, `authors`, `changelog`, `citation`|
-//! |                 | or `use_policy`, in any case                                                                |
+//! | `weight`        | safetensors, GGUF, ONNX, pickles, archives, unrecognised files                              |
+//! | `doc`           | media; text with a name that ends in `.md`, `.rst`, `.adoc`, `.bib`, `.svg` or `.cff`, or   |
+//! |                 | that begins with `readme`, `license`, `licence`, `copying`, `notice`, `authors`,            |
+//! |                 | `changelog`, `citation` or `use_policy`, in any case                                        |
 //! | `weight.config` | JSON, vocabularies, all other text                                                          |
 
 use std::fmt;
@@ -34,7 +34,7 @@ const DOC_NAMES: [&str; 9] =
     ["authors", "changelog", "citation", "copying", "licence", "license", "notice", "readme", "use_policy"];
 
 impl ModelPackClass {
-    /// Returns the class of the file at `path` that is of this kind.
+    /// Returns the class of a file of kind `kind` at `path`.
     pub fn of(path: &str, kind: ContentKind) -> Self {
         match kind {
             ContentKind::Code | ContentKind::Executable => Self::Code,
@@ -47,7 +47,7 @@ impl ModelPackClass {
         }
     }
 
-    /// Returns the class as it stands in a media type: `application/vnd.cncf.model.<class>.v1.raw`.
+    /// Returns the class's name in a media type: `application/vnd.cncf.model.<class>.v1.raw`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Weight => "weight",
@@ -74,7 +74,7 @@ fn is_doc(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Manifests' digests depend on this table: a line may be added, none may change.
+    /// The digests of manifests depend on this table. A line may be added, and none may change.
     #[test]
     fn the_table_is_frozen() {
         let table = [

@@ -1,15 +1,15 @@
-//! [`GgmlType`]: how the elements of a GGUF tensor are stored.
+//! [`GgmlType`]: the storage format of a GGUF tensor's elements.
 
 use std::fmt;
 
-/// A type of tensor data by its number in ggml.
+/// A type of tensor data, by its number in ggml.
 ///
-/// Types are added to ggml and to its forks every few months, so a number that is not in the table is no error; only
-/// the size of such data is not known.
+/// ggml and its forks add types every few months, so an unknown number is not an error. Only the size of such data is
+/// unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GgmlType(u32);
 
-/// Elements that are stored together, and the bytes they take.
+/// The number of elements that are stored together, and their size in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
     pub elements: u64,
@@ -59,7 +59,7 @@ impl GgmlType {
         Self(number)
     }
 
-    /// Returns how its elements are packed, `None` for a type that is not in the table.
+    /// Returns the type's block, or `None` if the type is not in the table.
     pub fn block(self) -> Option<Block> {
         self.row().map(|(_, _, elements, bytes)| Block { elements: *elements, bytes: *bytes })
     }
@@ -118,7 +118,7 @@ const FILE_TYPES: [(u64, &str); 35] = [
     (40, "Q1_0"),
 ];
 
-/// Returns the name of a file's quantisation, `None` for a number that is not in the table.
+/// Returns the name of a file's quantisation, or `None` if `number` is not in the table.
 pub fn file_type_name(number: u64) -> Option<&'static str> {
     FILE_TYPES.iter().find(|(it, _)| *it == number).map(|(_, name)| *name)
 }

@@ -1,7 +1,9 @@
-//! Reads the header of a GGUF file as a stream: settings, then tensor descriptions, and no tensor data.
+//! Reads the header of a GGUF file as a stream: settings, then tensor descriptions. It reads no tensor data.
 //!
-//! Counts and lengths in such headers have driven allocations in several readers into the heap's ruin, so here each is
-//! bounded before it is believed, arrays are stepped over and not kept, and every sum is checked.
+//! Hostile counts and lengths in such headers have corrupted the heap of several readers. So this reader checks each one
+//! against a bound before use, skips arrays without storing them, and checks every sum for overflow.
+//!
+//! Source: ggml, docs/gguf.md.
 
 mod source;
 
@@ -15,41 +17,41 @@ use super::ggml::GgmlType;
 use super::label::{LABEL_BYTES_MAX, Label};
 use source::Source;
 
-/// Bytes up to the first tensor's data: vocabularies of 256,000 pieces with merges take some 20 MB.
+/// Bytes before the first tensor's data. Vocabularies of 256,000 tokens with merges take some 20 MB.
 pub const HEADER_BYTES_MAX: u64 = 256 << 20;
-/// Settings of one file: known ones have fewer than 100.
+/// Settings of one file. Known files have fewer than 100.
 pub const SETTINGS_MAX: u64 = 4096;
-/// Tensors of one file: the largest known have fewer than 3,000.
+/// Tensors of one file. The largest known files have fewer than 3,000.
 pub const TENSORS_MAX: u64 = 65_536;
-/// Bytes of a setting's name, which are dotted words.
+/// Bytes of a setting's name, which is dotted words.
 pub const KEY_BYTES_MAX: u64 = 1024;
-/// Bytes of a tensor's name: ggml keeps 63.
+/// Bytes of a tensor's name. ggml allows 63.
 pub const TENSOR_NAME_BYTES_MAX: u64 = 256;
 /// Dimensions of one tensor, as in ggml.
 pub const DIMENSIONS_MAX: u32 = 4;
-/// Largest alignment of tensor data that is believed; the usual one is 32.
+/// Largest allowed alignment of tensor data. The usual one is 32.
 pub const ALIGNMENT_MAX: u64 = 1 << 20;
-/// The alignment where a file names none.
+/// Alignment of a file that names none.
 pub const ALIGNMENT_DEFAULT: u64 = 32;
 
 /// The first bytes of every GGUF file.
 const MAGIC: [u8; 4] = *b"GGUF";
 
-/// What the header of a GGUF file says.
+/// The facts in the header of a GGUF file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gguf {
     pub version: u32,
     pub architecture: Option<Label>,
     pub name: Option<Label>,
     pub license: Option<Label>,
-    /// The quantisation of most tensors; [`super::ggml::file_type_name`] names it.
+    /// The number of the quantisation of most tensors. [`super::ggml::file_type_name`] names it.
     pub file_type: Option<u64>,
-    /// Tokens that the model was trained to see at once.
+    /// Length of the context that the model was trained with, in tokens.
     pub context_length: Option<u64>,
     pub chat_template: Option<ChatTemplate>,
-    /// First byte of the tensors' data in the file.
+    /// Offset of the tensors' data in the file, in bytes.
     pub data_begin: u64,
-    /// In the order of their data.
+    /// The tensors, in the order of their data.
     pub tensors: Vec<Tensor>,
 }
 
@@ -59,24 +61,24 @@ pub struct Tensor {
     pub name: String,
     pub kind: GgmlType,
     pub elements: u64,
-    /// First byte of its data, counted from [`Gguf::data_begin`].
+    /// Offset of its data in bytes, counted from [`Gguf::data_begin`].
     pub begin: u64,
 }
 
-/// Why a file is no GGUF file that can be read.
+/// Why a file is not a valid GGUF file.
 #[derive(Debug, Error)]
 pub enum GgufError {
     #[error("file does not begin with `GGUF`")]
     Magic,
     #[error("file is written for big-endian machines")]
     BigEndian,
-    #[error("file has version {version}, only 2 and 3 are known")]
+    #[error("file has version {version}, only 2 and 3 are supported")]
     Version { version: u32 },
     #[error("file ends inside its header")]
     Truncated,
     #[error("header has more than {HEADER_BYTES_MAX} bytes")]
     HeaderTooLarge,
-    #[error("{what} are {count}, at most {max} are allowed")]
+    #[error("number of {what} is {count}, at most {max} are allowed")]
     TooMany { what: &'static str, count: u64, max: u64 },
     #[error("{what} is not UTF-8")]
     Text { what: &'static str },
@@ -86,17 +88,17 @@ pub enum GgufError {
     ValueType { key: String, number: u32 },
     #[error("setting {key:?} is a list of lists")]
     NestedArray { key: String },
-    #[error("setting {key:?} is neither true nor false but {byte}")]
+    #[error("setting {key:?} is a boolean with the value {byte}, only 0 and 1 are allowed")]
     Bool { key: String, byte: u8 },
-    #[error("setting {key:?} is of another type than it should be")]
+    #[error("setting {key:?} is not of the expected type")]
     WrongType { key: String },
-    #[error("alignment {alignment} is no power of two, or above {ALIGNMENT_MAX}")]
+    #[error("alignment {alignment} is not a power of two, or is above {ALIGNMENT_MAX}")]
     Alignment { alignment: u64 },
     #[error("tensor {name:?} is described twice")]
     DuplicateTensor { name: String },
     #[error("tensor {name:?} has a shape that does not fit its type or overflows")]
     Shape { name: String },
-    #[error("data of tensor {name:?} begins at {begin}, where {expected} is the next free byte")]
+    #[error("data of tensor {name:?} begins at {begin}, expected {expected}")]
     Offset { name: String, begin: u64, expected: u64 },
     #[error("data of tensor {name:?} ends beyond the file")]
     DataBeyondFile { name: String },
@@ -105,7 +107,7 @@ pub enum GgufError {
 }
 
 impl Gguf {
-    /// Returns how many elements there are of each type.
+    /// Returns the number of elements of each type.
     pub fn parameters(&self) -> BTreeMap<GgmlType, u64> {
         let mut parameters = BTreeMap::new();
         for tensor in &self.tensors {
@@ -118,10 +120,10 @@ impl Gguf {
 
 /// Reads the header from the first byte of a file of `file_size` bytes.
 ///
-/// `reader` is read in runs, so it is left somewhere behind the header.
+/// Reads `reader` through a buffer, so its position afterwards is somewhere after the header.
 ///
 /// # Errors
-/// A failing reader, or anything that the format forbids, with what it is.
+/// If `reader` fails, or the header breaks the format.
 pub fn read(reader: &mut dyn Read, file_size: u64) -> Result<Gguf, GgufError> {
     let mut source = Source::new(reader, file_size);
     let (version, tensor_count, settings) = read_settings(&mut source)?;
@@ -130,7 +132,7 @@ pub fn read(reader: &mut dyn Read, file_size: u64) -> Result<Gguf, GgufError> {
     for _ in 0..tensor_count {
         tensors.push(Description::read(&mut source)?);
     }
-    // The cap on the header keeps this sum far from overflow.
+    // The limit on the header keeps this sum far from overflow.
     let data_begin = source.position().next_multiple_of(alignment);
     check_names(&tensors)?;
     check_layout(&tensors, alignment, data_begin, file_size)?;
@@ -151,10 +153,10 @@ pub fn read(reader: &mut dyn Read, file_size: u64) -> Result<Gguf, GgufError> {
     })
 }
 
-/// Returns the text of the chat template, if there is one, and reads no further than the settings.
+/// Returns the text of the chat template, or `None` if there is none. Reads the settings only.
 ///
 /// # Errors
-/// As [`read`], for the settings.
+/// As for [`read`], if the settings are invalid.
 pub fn read_chat_template(reader: &mut dyn Read, file_size: u64) -> Result<Option<String>, GgufError> {
     let (_, _, settings) = read_settings(&mut Source::new(reader, file_size))?;
     Ok(settings.chat_template)
@@ -188,7 +190,7 @@ const CONTEXT_LENGTH_SUFFIX: &str = ".context_length";
 const LABEL_KEYS: [&str; 3] = ["general.architecture", "general.license", "general.name"];
 const NUMBER_KEYS: [&str; 2] = [ALIGNMENT_KEY, "general.file_type"];
 
-/// The settings that are wanted, and the names of all.
+/// The values of the settings that this reader uses, and the names of all settings.
 #[derive(Default)]
 struct Settings {
     keys: BTreeSet<String>,
@@ -252,7 +254,7 @@ const STRING: u32 = 8;
 const ARRAY: u32 = 9;
 const UINT64: u32 = 10;
 
-/// Returns the bytes of a value of a type that has a fixed length.
+/// Returns the length in bytes of a value of this type, or `None` if the type has no fixed length.
 const fn value_len(kind: u32) -> Option<u64> {
     match kind {
         0 | 1 | BOOL => Some(1),
@@ -283,14 +285,14 @@ fn skip_array(source: &mut Source<'_>, key: &str) -> Result<(), GgufError> {
     let count = u64::from_le_bytes(source.array()?);
     match (kind, value_len(kind)) {
         (ARRAY, _) => Err(GgufError::NestedArray { key: key.to_owned() }),
-        // Each text takes eight bytes at least, so the header's cap ends this loop.
+        // Each text takes at least eight bytes, so the header's limit ends this loop.
         (STRING, _) => (0..count).try_for_each(|_| source.skip_text()),
         (_, Some(length)) => source.skip(count.checked_mul(length).ok_or(GgufError::Truncated)?),
         (number, None) => Err(GgufError::ValueType { key: key.to_owned(), number }),
     }
 }
 
-/// A tensor, and the bytes of its data where its type is known.
+/// A tensor, and the size of its data if its type is known.
 struct Description {
     tensor: Tensor,
     bytes: Option<u64>,
@@ -336,9 +338,9 @@ fn check_names(tensors: &[Description]) -> Result<(), GgufError> {
     }
 }
 
-/// Checks that the tensors' data follow each other, each at the next multiple of `alignment`, inside the file.
+/// Checks that the tensors' data follow each other inside the file, each at the next multiple of `alignment`.
 ///
-/// After data of a type whose size is not known, the next may begin at any multiple.
+/// After data of a type of unknown size, the next may begin at any multiple.
 fn check_layout(
     tensors: &[Description],
     alignment: u64,
@@ -357,7 +359,7 @@ fn check_layout(
         if data_begin.checked_add(end).is_none_or(|end| end > file_size) {
             return Err(beyond());
         }
-        // No overflow: the end is inside a file, and the alignment small.
+        // This cannot overflow: the end is inside a file, and the alignment is small.
         expected = end.checked_next_multiple_of(alignment).ok_or_else(beyond)?;
         exactly = bytes.is_some();
     }

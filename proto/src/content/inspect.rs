@@ -1,4 +1,4 @@
-//! [`inspect`]: reads of one file of a model all that can be known of it without reading its data.
+//! [`inspect`]: reads all facts about a model's file that need no reading of its data.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -14,14 +14,14 @@ use super::tokenizer_config::{self, TOKENIZER_CONFIG_BYTES_MAX, TokenizerConfig}
 use super::weight_index::{self, WEIGHT_INDEX_BYTES_MAX, WeightIndex};
 use crate::path::SafePath;
 
-/// What one file is and says.
+/// The kind of a file, and the facts in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspected {
     pub kind: ContentKind,
     pub facts: Facts,
 }
 
-/// What a file says, as far as anybody here reads files of its name and kind.
+/// The facts in a file, if this crate reads files of its name and kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Facts {
     Safetensors(Safetensors),
@@ -31,12 +31,12 @@ pub enum Facts {
     WeightIndex(WeightIndex),
     ChatTemplate(ChatTemplate),
     Card(Card),
-    /// It should say something and cannot be understood. Loaders may read it more generously than it is read here.
+    /// The file should hold facts, but cannot be parsed. Loaders may accept more than this crate does.
     NotUnderstood,
     None,
 }
 
-/// Why a file cannot be taken for what it shows itself to be.
+/// Why a file is not a valid one of its kind.
 #[derive(Debug, Error)]
 pub enum InspectError {
     #[error("{path} cannot be read")]
@@ -59,13 +59,13 @@ pub enum InspectError {
     },
 }
 
-/// Looks at the file at `path` of a model, which has `size` bytes.
+/// Reads the kind of the file at `path`, and the facts in it. `size` is the file's length in bytes.
 ///
-/// Reads its head and tail and, where its kind or its name asks for it, its header or the small document it is; at
-/// most [`gguf::HEADER_BYTES_MAX`] bytes.
+/// Reads the file's head and tail. If its kind or name calls for it, reads its header, or all of a small document. Reads
+/// at most [`gguf::HEADER_BYTES_MAX`] bytes.
 ///
 /// # Errors
-/// A file that cannot be read or is shorter than `size`, or weights with a header that their format forbids.
+/// If the file cannot be read, is shorter than `size`, or is a weight file with an invalid header.
 pub fn inspect<F: Read + Seek>(path: &SafePath, file: &mut F, size: u64) -> Result<Inspected, InspectError> {
     let io = |source| InspectError::Io { path: path.clone(), source };
     let head = read_at(file, 0, size.min(HEAD_LEN as u64)).map_err(io)?;
@@ -104,7 +104,7 @@ pub fn inspect<F: Read + Seek>(path: &SafePath, file: &mut F, size: u64) -> Resu
     Ok(Inspected { kind, facts })
 }
 
-/// Reads exactly `length` bytes from `begin` on.
+/// Reads exactly `length` bytes from offset `begin` on.
 fn read_at<F: Read + Seek>(file: &mut F, begin: u64, length: u64) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(begin))?;
     let mut bytes = Vec::new();
@@ -112,7 +112,7 @@ fn read_at<F: Read + Seek>(file: &mut F, begin: u64, length: u64) -> io::Result<
     if read as u64 == length { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// A small document that is read because of its name.
+/// A small document that is read for its name.
 #[derive(Clone, Copy)]
 enum Document {
     ModelConfig,
@@ -134,7 +134,7 @@ impl Document {
         }
     }
 
-    /// Returns how many bytes of a file of `size` to read, and whether they are enough.
+    /// Returns how many bytes to read of a file of `size` bytes, and whether they are enough.
     fn length(self, size: u64) -> (u64, bool) {
         let max = match self {
             // Only the head of a card is read.

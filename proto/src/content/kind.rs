@@ -1,8 +1,7 @@
-//! [`ContentKind`]: what a file is, by its bytes before its name.
+//! [`ContentKind`]: the kind of a file, decided by its bytes first and by its name second.
 //!
-//! Whoever hides a program chooses its name, so a name only tells apart what the bytes leave open: what sort of text a
-//! text is. Where the bytes can be read in two ways, the more dangerous one counts: a picture with an archive at its
-//! end is an archive.
+//! An attacker chooses the name of a hidden program. So the name decides only what the bytes leave open: the kind of a
+//! text. If the bytes match two kinds, the more dangerous one counts: a picture with an archive at its end is an archive.
 
 use std::fmt;
 
@@ -10,18 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{pickle, protobuf, safetensors, text, zip};
 
-/// Bytes of a file's start that [`sniff`] wants to see: a pickle's imports and a tensor file's magic lie far inside.
+/// Bytes of a file's start that [`sniff`] needs: a pickle's imports and a tar file's magic are far inside.
 pub const HEAD_LEN: usize = 16 << 10;
-/// Bytes of a file's end that [`sniff`] wants to see: a zip directory's end record with the longest comment.
+/// Bytes of a file's end that [`sniff`] needs: a zip directory's end record with the longest comment.
 pub const TAIL_LEN: usize = 22 + u16::MAX as usize;
 
-/// What a file of a model is.
+/// The kind of a model's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContentKind {
-    /// Tensors behind a JSON header. [`safetensors::parse`] says whether it is a valid one.
+    /// Tensors after a JSON header. [`safetensors::parse`] checks whether it is valid.
     Safetensors,
-    /// Tensors and settings for llama.cpp. [`super::gguf::read`] says whether it is a valid one.
+    /// Tensors and settings for llama.cpp. [`super::gguf::read`] checks whether it is valid.
     Gguf,
     Onnx,
     Json,
@@ -31,11 +30,11 @@ pub enum ContentKind {
     TokenizerModel,
     /// A picture, sound or film.
     Media,
-    /// Rows of data: Parquet, Arrow, NumPy without objects, CSV, JSON lines.
+    /// Rows of data: Parquet, Arrow, NumPy without objects, CSV, JSON Lines.
     Dataset,
-    /// A Python pickle, bare or as `torch.save` and TorchScript pack it.
+    /// A Python pickle, bare or in the archives of `torch.save` and TorchScript.
     Pickle,
-    /// A container of files that nobody has looked at: zip, tar, gzip, 7z, rar and the like.
+    /// A container of files that are not inspected: zip, tar, gzip, 7z, rar and the like.
     Archive,
     /// A program as text: Python, shell, C, a notebook, a web page.
     Code,
@@ -45,7 +44,7 @@ pub enum ContentKind {
     UnknownBinary,
 }
 
-/// Why a file is no mere data.
+/// Why a file is more than data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Risk {
@@ -56,7 +55,7 @@ pub enum Risk {
 }
 
 impl ContentKind {
-    /// Every kind, in the order of their declaration.
+    /// All kinds, in the order of declaration.
     pub const ALL: [Self; 13] = [
         Self::Safetensors,
         Self::Gguf,
@@ -73,7 +72,7 @@ impl ContentKind {
         Self::UnknownBinary,
     ];
 
-    /// Returns the name that stands for this kind in JSON and in a policy; it never changes.
+    /// Returns the kind's name in JSON and in policies. It never changes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Safetensors => "safetensors",
@@ -92,7 +91,7 @@ impl ContentKind {
         }
     }
 
-    /// Returns why a file of this kind is no mere data, `None` where loading it only reads it.
+    /// Returns why a file of this kind is more than data, or `None` if loading it only reads it.
     pub const fn risk(self) -> Option<Risk> {
         match self {
             Self::Safetensors | Self::Gguf | Self::Onnx => None,
@@ -114,18 +113,18 @@ impl fmt::Display for ContentKind {
 impl fmt::Display for Risk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::RunsWhenLoaded => "loading it runs whatever it says",
+            Self::RunsWhenLoaded => "loading it runs code that it contains",
             Self::Program => "it is a program",
-            Self::HiddenFiles => "it holds files that nobody has looked at",
+            Self::HiddenFiles => "it holds files that are not inspected",
             Self::NotRecognised => "its bytes are not recognised",
         })
     }
 }
 
-/// Returns what the file at `path` is, of `size` bytes in all.
+/// Returns the kind of the file at `path`, which has `size` bytes.
 ///
-/// `head` are its first [`HEAD_LEN`] bytes and `tail` its last [`TAIL_LEN`], all of them where there are fewer; with
-/// shorter ones less is recognised.
+/// `head` holds its first [`HEAD_LEN`] bytes and `tail` its last [`TAIL_LEN`] bytes, or all bytes of a shorter file. With
+/// fewer bytes, fewer kinds are recognised.
 pub fn sniff(path: &str, head: &[u8], tail: &[u8], size: u64) -> ContentKind {
     let walk = pickle::walk(head, size);
     match zip::sniff(head, tail) {
@@ -164,7 +163,7 @@ fn by_magic(head: &[u8], tail: &[u8], size: u64, is_text: bool) -> Option<Conten
     }
 }
 
-/// ELF, PE, Mach-O and Java classes, WebAssembly, Dalvik, LLVM bitcode, Python byte code.
+/// Recognises ELF, PE, Mach-O and Java classes, WebAssembly, Dalvik, LLVM bitcode and Python byte code.
 fn is_executable(head: &[u8], is_text: bool) -> bool {
     let magics: [&[u8]; 10] = [
         b"\x7fELF",
@@ -182,7 +181,7 @@ fn is_executable(head: &[u8], is_text: bool) -> bool {
     magics.iter().any(|magic| head.starts_with(magic)) || !is_text && (python || head.starts_with(b"MZ"))
 }
 
-/// gzip, bzip2, xz, zstd, lz4, 7z, rar, cabinet, ar, lzip, squashfs, tar. Zip is known by [`zip::sniff`].
+/// Recognises gzip, bzip2, xz, zstd, lz4, 7z, rar, cabinet, ar, lzip, squashfs and tar. [`zip::sniff`] recognises zip.
 fn is_archive(head: &[u8]) -> bool {
     let magics: [&[u8]; 11] = [
         b"\x1f\x8b",
@@ -207,7 +206,7 @@ fn is_safetensors(head: &[u8], size: u64) -> bool {
     })
 }
 
-/// A pickle by its protocol byte, or a NumPy array of objects, which is one inside.
+/// Recognises a pickle by its protocol byte, and a NumPy array of objects, which contains one.
 fn is_pickle(head: &[u8]) -> bool {
     matches!(head, [0x80, 2..=5, ..]) || numpy_header(head).is_some_and(|header| header.contains(&b'O'))
 }
@@ -217,7 +216,7 @@ fn is_dataset(head: &[u8], tail: &[u8]) -> bool {
     parquet || head.starts_with(b"ARROW1\0\0") || numpy_header(head).is_some()
 }
 
-/// Returns the description of a NumPy array, `b"O"` where it does not lie in `head`.
+/// Returns the description of a NumPy array, or `b"O"` (objects) if it is not within `head`.
 fn numpy_header(head: &[u8]) -> Option<&[u8]> {
     let rest = head.strip_prefix(b"\x93NUMPY")?;
     let header = match *rest {
@@ -230,7 +229,7 @@ fn numpy_header(head: &[u8]) -> Option<&[u8]> {
     header.or(Some(b"O"))
 }
 
-/// PNG, JPEG, TIFF, Matroska, Ogg, FLAC, GIF, the ISO and RIFF families and tagged MP3.
+/// Recognises PNG, JPEG, TIFF, Matroska, Ogg, FLAC, GIF, the ISO and RIFF families, and tagged MP3.
 fn is_media(head: &[u8], is_text: bool) -> bool {
     let magics: [&[u8]; 7] = [
         b"\x89PNG\r\n\x1a\n",
@@ -248,7 +247,9 @@ fn is_media(head: &[u8], is_text: bool) -> bool {
         || !is_text && (family || words.iter().any(|word| head.starts_with(word)))
 }
 
-/// Whether no tool unpickles a file with such a name, so that one whose opcodes go on out of sight is let be.
+/// Returns whether no tool unpickles a file with this name.
+///
+/// Such a file is not a pickle even if its first bytes, read as opcodes, reach no end.
 fn is_never_unpickled(path: &str) -> bool {
     let names = [
         "csv",

@@ -1,4 +1,4 @@
-//! [`Label`]: a short text out of somebody else's file, fit to be shown on one line.
+//! [`Label`]: a short text from an untrusted file that is safe to show on one line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,11 +6,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-/// Bytes of a label: names of models, licences and languages are far below it.
+/// Bytes of a label. Names of models, licences and languages are much shorter.
 pub const LABEL_BYTES_MAX: usize = 256;
 
-/// One line of at most [`LABEL_BYTES_MAX`] bytes, without control characters and without characters that hide or turn
-/// the text around them, so it can be printed to a terminal or a page as it is.
+/// One line of at most [`LABEL_BYTES_MAX`] bytes, without control characters and without characters that are invisible or
+/// change the direction of text. It is safe to print to a terminal or a page.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label(String);
 
@@ -21,7 +21,7 @@ pub enum LabelError {
     Empty,
     #[error("text has {length} bytes, at most {LABEL_BYTES_MAX} are allowed")]
     TooLong { length: usize },
-    #[error("text has the character {character:?}, which is not shown as itself")]
+    #[error("text has the character {character:?}, which is not printable")]
     Character { character: char },
 }
 
@@ -35,7 +35,7 @@ impl Label {
 impl FromStr for Label {
     type Err = LabelError;
 
-    /// Takes `text` without the white space around it.
+    /// Parses `text`, without the white space around it.
     fn from_str(text: &str) -> Result<Self, LabelError> {
         let text = text.trim();
         if text.is_empty() {
@@ -51,7 +51,7 @@ impl FromStr for Label {
     }
 }
 
-/// Control characters, line separators, and the marks that change the direction of text or have no width.
+/// Returns whether `character` is a control character, a line separator, or a mark without width or with a direction.
 fn is_refused(character: char) -> bool {
     character.is_control()
         || matches!(character,

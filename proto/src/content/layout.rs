@@ -1,31 +1,33 @@
-//! [`TensorPlace`]: where the bytes of each tensor lie in a weight file, whatever its format.
+//! [`TensorPlace`]: the byte range of a tensor in a weight file of any format.
 
 use super::gguf::Gguf;
 use super::safetensors::{PREFIX_LEN, Safetensors};
 
-/// One tensor's bytes in its file.
+/// The byte range of one tensor in its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorPlace {
     pub name: String,
-    /// First byte, counted from the file's start.
+    /// Offset of the first byte, counted from the file's start.
     pub begin: u64,
-    /// The byte after the last one.
+    /// Offset after the last byte.
     pub end: u64,
 }
 
 impl TensorPlace {
-    /// Returns how many bytes the tensor has.
+    /// Returns the length of the tensor's data in bytes.
     pub const fn len(&self) -> u64 {
         self.end - self.begin
     }
 
-    /// Tells whether it has none.
+    /// Returns whether the tensor has no data.
     pub const fn is_empty(&self) -> bool {
         self.begin == self.end
     }
 
-    /// Returns the part of the name that does not say what the tensor is wrapped in: from the last word before the first
-    /// number, `layers.0.q_proj.weight` of `language_model.model.layers.0.q_proj.weight`; else the last two words.
+    /// Returns the name without the names of enclosing modules, for comparison between models.
+    ///
+    /// It begins at the last word before the first number: `language_model.model.layers.0.q_proj.weight` gives
+    /// `layers.0.q_proj.weight`. A name without a number gives its last two words.
     pub fn short_name(&self) -> &str {
         let words: Vec<(usize, &str)> = self
             .name
@@ -46,7 +48,7 @@ impl TensorPlace {
 }
 
 impl Safetensors {
-    /// Returns where the tensors lie, in the order of their data, in a file whose header has `header_len` bytes.
+    /// Returns the tensors' byte ranges, in the order of their data, in a file with a header of `header_len` bytes.
     pub fn places(&self, header_len: u64) -> Vec<TensorPlace> {
         let data = PREFIX_LEN + header_len;
         let place = |tensor: &super::safetensors::Tensor| TensorPlace {
@@ -59,7 +61,7 @@ impl Safetensors {
 }
 
 impl Gguf {
-    /// Returns where the tensors lie, in the order of their data; those of a type whose size is not known are left out.
+    /// Returns the tensors' byte ranges, in the order of their data. Leaves out tensors of a type of unknown size.
     pub fn places(&self) -> Vec<TensorPlace> {
         let place = |tensor: &super::gguf::Tensor| {
             let block = tensor.kind.block()?;

@@ -1,4 +1,4 @@
-//! [`Loose`]: a value in somebody else's JSON or YAML that is taken if it is of use, and never in the way.
+//! [`Loose`]: a value of any type in untrusted JSON or YAML. A value of an unexpected type is ignored, not refused.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::label::Label;
 
-/// Items of a list that are kept: languages, tags and base models are tens at most.
+/// Items that are kept of a list. Languages, tags and base models are tens at most.
 pub(super) const ITEMS_MAX: usize = 256;
 
-/// A value whose type its writer may have got wrong.
+/// A value, whatever its type.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum Loose {
     Text(String),
@@ -23,7 +23,7 @@ pub(super) enum Loose {
 }
 
 impl Loose {
-    /// Returns the value as a label, if it is one text or number.
+    /// Returns the value as a label, if it is a text or a number.
     pub(super) fn label(&self) -> Option<Label> {
         match self {
             Self::Text(text) => text.parse().ok(),
@@ -32,7 +32,7 @@ impl Loose {
         }
     }
 
-    /// Returns the labels of a list, or the one that stands in its place.
+    /// Returns the labels of a list, or the only label if the value is not a list.
     pub(super) fn labels(self) -> Vec<Label> {
         match self {
             Self::List(labels) => labels,

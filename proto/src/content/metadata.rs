@@ -1,4 +1,4 @@
-//! [`Metadata`]: what is known of a model, in two parts that are never mixed.
+//! [`Metadata`]: the facts about a model, with computed ones and claimed ones apart.
 
 mod weights;
 
@@ -19,7 +19,7 @@ use crate::path::SafePath;
 pub use weights::WeightSet;
 use weights::WeightSets;
 
-/// What is known of a model.
+/// The facts about a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metadata {
@@ -27,22 +27,22 @@ pub struct Metadata {
     pub claimed: Claimed,
 }
 
-/// What follows from the bytes that a loader would use: whoever has them computes the same.
+/// The facts that follow from the bytes that a loader uses. Every node computes the same ones from the same files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Computed {
     /// The kinds of its weight files.
     pub formats: BTreeSet<ContentKind>,
-    /// Weight files by the sets they form, such as the shards of one model.
+    /// The weight files in sets, such as the shards of one model.
     pub weights: Vec<WeightSet>,
-    /// Elements of the tensors of the set that has the most. Packed weights count as they are stored.
+    /// Number of tensor elements of the largest set. Packed weights count as they are stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architecture: Option<Label>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_type: Option<Label>,
-    /// Tokens that the model was made to see at once.
+    /// Length of the model's context, in tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_length: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,24 +57,25 @@ pub struct Computed {
     /// The file that holds the licence's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license_text: Option<Digest>,
-    /// Files that are no mere data.
+    /// Files that are more than data.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub risky: BTreeMap<SafePath, ContentKind>,
-    /// Whether a trusting loader would fetch and run Python code from somewhere (`auto_map`).
+    /// Whether a loader with `trust_remote_code` would fetch and run Python code (`auto_map`).
     pub remote_code: bool,
-    /// Files that an index names and the model does not have.
+    /// Files that an index names and that the model does not have.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub missing: BTreeSet<SafePath>,
-    /// Files that should say something and could not be read, so that less is known than could be.
+    /// Files that should hold facts and cannot be parsed, so that facts may be missing.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub not_understood: BTreeSet<SafePath>,
-    /// Weight files whose header their format forbids, and why: holes, overlaps, names that are there twice. They are
-    /// taken by consent only; two loaders may read them differently.
+    /// Weight files with an invalid header, and the reason: holes, overlaps, duplicate names.
+    ///
+    /// Two loaders may read such a file differently, so a pull takes it only with the user's consent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub malformed: BTreeMap<SafePath, Label>,
 }
 
-/// What somebody wrote into the model card or a header's notes.
+/// The claims in the model card or in a header's notes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Claimed {
@@ -102,7 +103,7 @@ pub struct Claimed {
     pub datasets: Vec<Label>,
 }
 
-/// Gathers the files of a model, in any order, into its [`Metadata`].
+/// Collects the files of a model, in any order, into its [`Metadata`].
 #[derive(Debug, Default)]
 pub struct MetadataBuilder {
     paths: BTreeSet<SafePath>,
@@ -115,13 +116,13 @@ pub struct MetadataBuilder {
     card: Card,
     gguf: Option<(SafePath, GgufHead)>,
     remote_code: bool,
-    /// Candidates by how much they are to be preferred, the lowest first.
+    /// Candidates by preference, with the lowest number first.
     tokenizers: BTreeMap<usize, Digest>,
     licenses: BTreeMap<usize, Digest>,
     chat_templates: BTreeMap<usize, ChatTemplate>,
 }
 
-/// What one GGUF file says of the model beside its tensors.
+/// The facts about the model in one GGUF file, without its tensors.
 #[derive(Debug)]
 struct GgufHead {
     architecture: Option<Label>,
@@ -131,7 +132,7 @@ struct GgufHead {
     chat_template: Option<ChatTemplate>,
 }
 
-/// Files that hold a vocabulary, the one that loaders prefer first.
+/// Files that hold a vocabulary, in the order in which loaders prefer them.
 const TOKENIZERS: [&str; 8] = [
     "tokenizer.json",
     "tokenizer.model",
@@ -150,7 +151,7 @@ const TEMPLATE_FILE: usize = 0;
 const TEMPLATE_IN_TOKENIZER_CONFIG: usize = 1;
 
 impl MetadataBuilder {
-    /// Takes what [`super::inspect::inspect`] found in the file at `path`, which has `size` bytes and this digest.
+    /// Adds the file at `path`, with its size in bytes, its digest, and the result of [`super::inspect::inspect`].
     pub fn file(&mut self, path: &SafePath, size: u64, digest: Digest, inspected: &Inspected) {
         let Inspected { kind, facts } = inspected;
         self.paths.insert(path.clone());
@@ -183,7 +184,7 @@ impl MetadataBuilder {
         }
     }
 
-    /// Notes why the header of the file at `path` is one that its format forbids.
+    /// Records why the header of the file at `path` is invalid.
     pub fn malformed(&mut self, path: &SafePath, reason: &str) {
         let mut short = reason.len().min(LABEL_BYTES_MAX);
         while !reason.is_char_boundary(short) {
@@ -194,7 +195,7 @@ impl MetadataBuilder {
         self.malformed.insert(path.clone(), reason.unwrap_or_else(|_| unreadable()));
     }
 
-    /// Keeps the file whose path comes first.
+    /// Keeps the facts of the GGUF file with the first path.
     fn gguf(&mut self, path: &SafePath, gguf: &Gguf) {
         if self.gguf.as_ref().is_none_or(|(first, _)| path < first) {
             let head = GgufHead {
@@ -208,7 +209,7 @@ impl MetadataBuilder {
         }
     }
 
-    /// Returns what is known of the model.
+    /// Returns the facts about the model.
     pub fn finish(self) -> Metadata {
         let gguf = self.gguf.map(|(_, gguf)| gguf);
         let from_gguf = |read: fn(&GgufHead) -> Option<Label>| gguf.as_ref().and_then(read);
@@ -259,7 +260,7 @@ impl MetadataBuilder {
     }
 }
 
-/// Returns the path of a file that stands in the same directory as `path`, `None` if that is no path.
+/// Returns the path of `file` in the directory of `path`, or `None` if it is not a safe path.
 fn beside(path: &SafePath, file: &SafePath) -> Option<SafePath> {
     match path.as_str().rsplit_once('/') {
         None => Some(file.clone()),

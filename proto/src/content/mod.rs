@@ -1,8 +1,8 @@
-//! What the bytes of a model file are: kinds, headers and the metadata computed from them.
+//! Reads the files of a model: their kinds, their headers, and the metadata that follows from them.
 //!
-//! Nothing here loads or runs a model. A file is read as far as its header, by readers that check every length before
-//! they allocate, and what it says is kept in two parts: [`metadata::Computed`], which follows from the bytes, and
-//! [`metadata::Claimed`], which somebody wrote.
+//! This module never loads or runs a model. It reads a file's header only, and checks every length before it allocates.
+//! It keeps the results in two parts: [`metadata::Computed`] follows from the bytes, and [`metadata::Claimed`] is what an
+//! author wrote.
 
 pub mod kind;
 mod pickle;

@@ -1,4 +1,4 @@
-//! Reads a `config.json` as Hugging Face's libraries write it, as far as it says what a model is.
+//! Reads the facts about a model from a `config.json` in the format of Hugging Face's libraries.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -7,24 +7,24 @@ use super::label::Label;
 use super::loose::Loose;
 use crate::json::{self, JsonError};
 
-/// Bytes of a `config.json`: those with 20,000 class labels have 1 MB.
+/// Bytes of a `config.json`. Those with 20,000 class labels have 1 MB.
 pub const MODEL_CONFIG_BYTES_MAX: usize = 4 << 20;
 
-/// What a `config.json` says. What it gets wrong is left out, for only its own loader knows all of it.
+/// The facts in a `config.json`. Values of an unexpected type are left out, because each loader has a format of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModelConfig {
     pub architectures: Vec<Label>,
     pub model_type: Option<Label>,
-    /// Tokens that the model was made to see at once.
+    /// Length of the model's context, in tokens.
     pub context_length: Option<u64>,
-    /// The type that the weights are to be computed in.
+    /// The data type for computations with the weights.
     pub dtype: Option<Label>,
     pub quantization: Option<Quantization>,
-    /// Whether it names Python code that a trusting loader would fetch and run (`auto_map`).
+    /// Whether it names Python code that a loader with `trust_remote_code` would fetch and run (`auto_map`).
     pub remote_code: bool,
 }
 
-/// How weights were made smaller.
+/// The method by which the weights were quantised.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quantization {
@@ -33,15 +33,15 @@ pub struct Quantization {
     pub bits: Option<u64>,
 }
 
-/// Reads the bytes of a `config.json`.
+/// Parses the bytes of a `config.json`.
 ///
 /// # Errors
-/// More than [`MODEL_CONFIG_BYTES_MAX`] bytes, no JSON object, or keys given twice.
+/// If `bytes` are more than [`MODEL_CONFIG_BYTES_MAX`], are not a JSON object, or have duplicate keys.
 pub fn parse(bytes: &[u8]) -> Result<ModelConfig, JsonError> {
     let raw: Raw = json::from_slice(bytes, MODEL_CONFIG_BYTES_MAX)?;
     let quantization = raw.quantization_config.as_ref().and_then(RawQuantization::meant);
     let remote_code = raw.remote_code();
-    // A model of several parts keeps its language model's settings one level down.
+    // A model of several parts has the settings of its language model one level deeper.
     let parts = [&raw.text_config, &raw.llm_config, &raw.language_config].map(|it| it.as_deref());
     let both = || [Some(&raw)].into_iter().chain(parts).flatten();
     let context_length = both().find_map(Raw::context_length);
@@ -56,7 +56,7 @@ pub fn parse(bytes: &[u8]) -> Result<ModelConfig, JsonError> {
     })
 }
 
-/// A `config.json` as it is written.
+/// A `config.json`, as written.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Raw {

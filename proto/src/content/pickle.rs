@@ -1,17 +1,18 @@
-//! Finds out whether bytes are a pickle that would call something, by walking its opcodes without doing what they say.
+//! Detects a pickle that would call something, by walking its opcodes without executing them.
 //!
-//! Every pickle since protocol 2 begins with byte 0x80, but none has to: a program of protocol 0 is ASCII text, and
-//! Python runs it all the same, whatever the file is called and whatever else it is. So the first bytes of every file
-//! are walked as a program.
+//! Pickles since protocol 2 usually begin with byte 0x80, but need not. A program of protocol 0 is ASCII text, and Python
+//! runs it whatever the file's name and format. So this module walks the first bytes of every file as a pickle.
+//!
+//! Source: CPython, Lib/pickletools.py.
 
-/// What walking some bytes as a pickle shows.
+/// The result of walking bytes as a pickle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Walk {
     /// It calls something by name.
     Calls,
-    /// It ends, or fails, before it could have called anything.
+    /// It ends or fails before it can have called anything.
     Harmless,
-    /// It goes on after the bytes that were walked.
+    /// It continues after the walked bytes.
     Unsettled,
 }
 
@@ -29,7 +30,7 @@ pub(super) fn walk(head: &[u8], size: u64) -> Walk {
     }
 }
 
-/// Why the walk is over.
+/// Why the walk has ended.
 enum End {
     Calls,
     StopsOrRaises,
@@ -46,14 +47,14 @@ struct Machine<'a> {
     depth: usize,
     /// The stack's depth at each open mark.
     marks: Vec<usize>,
-    /// Whether something importable has been put on the stack.
+    /// Whether the program has put something importable on the stack.
     named: bool,
 }
 
 impl Machine<'_> {
     fn step(&mut self) -> Step {
         match self.take(1)?[0] {
-            // PROTO and FRAME have an argument only.
+            // PROTO and FRAME only have an argument.
             0x80 => self.skip(1, 0, 0),
             0x95 => self.skip(8, 0, 0),
             // Values of a fixed length.
@@ -62,11 +63,11 @@ impl Machine<'_> {
             b'M' => self.skip(2, 0, 1),
             b'J' | b'j' => self.skip(4, 0, 1),
             b'G' => self.skip(8, 0, 1),
-            // Values with their length before them.
+            // Values after their length.
             b'U' | 0x8a | b'C' | 0x8c => self.counted(1),
             b'T' | b'X' | b'B' | 0x8b => self.counted(4),
             0x8d | 0x8e | 0x96 => self.counted(8),
-            // Values that are a line.
+            // Values that end with the line.
             b'I' | b'L' | b'F' | b'g' => self.line(is_number),
             b'S' => self.line(is_quoted),
             b'V' => self.line(|_| true),
@@ -93,7 +94,7 @@ impl Machine<'_> {
             b'R' | b'b' | 0x81 => self.call(2),
             0x92 => self.call(3),
             b'o' => self.call(1),
-            // Only a loader made for it goes on at a persistent id; torch's is one.
+            // Most loaders fail at a persistent id. Torch's loader accepts it.
             b'P' | b'Q' => self.call(0),
             _ => Err(End::StopsOrRaises),
         }
@@ -116,12 +117,12 @@ impl Machine<'_> {
         }
     }
 
-    /// The stack below the newest mark is out of reach.
+    /// Returns the number of values above the newest mark. An opcode cannot pop the values below it.
     fn reachable(&self) -> usize {
         self.depth - self.marks.last().copied().unwrap_or(0)
     }
 
-    /// Skips an argument of `count` bytes, pops and pushes.
+    /// Skips an argument of `count` bytes, then pops and pushes values.
     fn skip(&mut self, count: usize, pops: usize, pushes: usize) -> Step {
         self.take(count)?;
         if self.reachable() < pops {
@@ -131,7 +132,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Pushes a value whose length stands before it in `width` little-endian bytes.
+    /// Pushes a value that follows its length, which is `width` little-endian bytes.
     fn counted(&mut self, width: usize) -> Step {
         let length = self.take(width)?.iter().rev().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
         let length = usize::try_from(length).map_err(|_| End::StopsOrRaises)?;
@@ -146,7 +147,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Pops a value, or the newest mark where nothing lies on it.
+    /// Pops a value, or the newest mark if there is no value above it.
     fn pop(&mut self) -> Step {
         if self.reachable() == 0 { self.drop_to_mark(0, 0) } else { self.skip(0, 1, 0) }
     }
@@ -156,7 +157,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Drops all down to the newest mark, then pops and pushes.
+    /// Drops all values above the newest mark and the mark itself, then pops and pushes values.
     fn drop_to_mark(&mut self, pops: usize, pushes: usize) -> Step {
         self.depth = self.marks.pop().ok_or(End::StopsOrRaises)?;
         self.skip(0, pops, pushes)
@@ -174,13 +175,13 @@ impl Machine<'_> {
         if self.marks.is_empty() { Err(End::StopsOrRaises) } else { Err(End::Calls) }
     }
 
-    /// Calls, or sets the state of, what lies among `operands` values.
+    /// Calls, or sets the state of, one of the `operands` values on top.
     fn call(&mut self, operands: usize) -> Step {
         Err(if self.named && self.reachable() >= operands { End::Calls } else { End::StopsOrRaises })
     }
 }
 
-/// What `int` or `float` may take.
+/// Returns whether Python's `int` or `float` may accept `line`.
 fn is_number(line: &[u8]) -> bool {
     let line = line.trim_ascii();
     let word = line.strip_prefix(b"-").or(line.strip_prefix(b"+")).unwrap_or(line);
@@ -194,7 +195,7 @@ fn is_quoted(line: &[u8]) -> bool {
     line.len() >= 2 && b"'\"".contains(&line[0]) && line[0] == line[line.len() - 1]
 }
 
-/// A dotted Python name, where beyond ASCII everything passes for a letter.
+/// Returns whether `line` is a dotted Python name. Counts every byte beyond ASCII as a letter.
 fn is_dotted_name(line: &[u8]) -> bool {
     line.split(|byte| *byte == b'.').all(|part| {
         part.first().is_some_and(|byte| !byte.is_ascii_digit())

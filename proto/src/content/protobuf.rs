@@ -1,6 +1,6 @@
-//! Recognises the protobuf messages of model files by the shape of their first fields, without decoding them.
+//! Recognises the protobuf messages of model files by their first fields, without decoding the messages.
 
-/// A field of a message, as far as it lies in the bytes that are here.
+/// A field of a message, of which the end may be missing.
 #[derive(Debug, PartialEq, Eq)]
 struct Field<'a> {
     number: u64,
@@ -11,15 +11,15 @@ struct Field<'a> {
 enum Value<'a> {
     Varint(u64),
     Fixed,
-    /// The bytes that are here, and how many there are in all.
+    /// The bytes that are available, and the field's whole length.
     Bytes(&'a [u8], u64),
 }
 
-/// Walks the fields of a message of which only a prefix may be here.
+/// Iterates over the fields of a message, of which the end may be missing.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// Returns the next field, `None` where the bytes end or are no field.
+    /// Returns the next field, or `None` if the bytes end or are not a field.
     fn next(&mut self) -> Option<Field<'a>> {
         let tag = self.varint()?;
         let value = match tag & 7 {
@@ -55,11 +55,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Newest `ir_version` that is believed; ONNX 1.20 writes 13.
+/// Highest `ir_version` that is accepted. ONNX 1.20 writes 13.
 const ONNX_IR_VERSION_MAX: u64 = 64;
 
-/// Whether a file of `size` bytes with this head is an ONNX `ModelProto`: an `ir_version`, fields of that message with
-/// their types, and the graph among them.
+/// Returns whether a file of `size` bytes with this head is an ONNX `ModelProto`.
+///
+/// It must begin with an `ir_version`. Fields of the message with their types must follow, among them the graph.
 pub(super) fn is_onnx(head: &[u8], size: u64) -> bool {
     let mut fields = Fields(head);
     let Some(Field { number: 1, value: Value::Varint(1..=ONNX_IR_VERSION_MAX) }) = fields.next() else {
@@ -77,11 +78,12 @@ pub(super) fn is_onnx(head: &[u8], size: u64) -> bool {
     false
 }
 
-/// Pieces that are looked at before a file passes for a vocabulary.
+/// Number of tokens (SentencePiece's pieces) that are checked before a file counts as a vocabulary.
 const VOCABULARY_PIECES: usize = 3;
 
-/// Whether a file with this head is a SentencePiece `ModelProto`: it begins with pieces, each a text, a score and at
-/// most a type.
+/// Returns whether a file with this head is a SentencePiece `ModelProto`.
+///
+/// It must begin with SentencePiece's pieces: each is a text, a score, and possibly a type.
 pub(super) fn is_sentencepiece(head: &[u8]) -> bool {
     let mut fields = Fields(head);
     (0..VOCABULARY_PIECES).all(|_| match fields.next() {

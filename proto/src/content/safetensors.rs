@@ -1,8 +1,10 @@
-//! Reads the header of a safetensors file: strictly, and never more than was asked for.
+//! Reads the header of a safetensors file strictly.
 //!
-//! A file is `u64 N, little-endian · N bytes of JSON · data`. Two readers of one file must see the same tensors, so what
-//! the format forbids is refused here even where other readers let it pass: a name or field given twice, tensors that
-//! overlap, bytes that belong to no tensor.
+//! A file is `u64 N, little-endian · N bytes of JSON · data`. Two readers of one file must see the same tensors. So this
+//! reader refuses all that the format forbids, even if other readers accept it: duplicate names or fields, overlapping
+//! tensors, bytes that belong to no tensor.
+//!
+//! Source: <https://github.com/huggingface/safetensors>, "Format".
 
 mod subset;
 
@@ -13,24 +15,24 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use thiserror::Error;
 
-/// Bytes of a header: what the Hugging Face client accepts; the largest known ones have 3 MB.
+/// Bytes of a header, as many as the Hugging Face client accepts. The largest known headers have 3 MB.
 pub const HEADER_BYTES_MAX: u64 = 25_000_000;
-/// Tensors of one file: mixtures of experts in one file have some 50,000.
+/// Tensors of one file. Mixtures of experts in one file have some 50,000.
 pub const TENSORS_MAX: usize = 100_000;
-/// Dimensions of one tensor: NumPy's bound.
+/// Dimensions of one tensor, as many as NumPy allows.
 pub const RANK_MAX: usize = 64;
-/// Entries of `__metadata__`: trainers write some hundred.
+/// Entries of `__metadata__`. Training programs write some hundred.
 pub const METADATA_MAX: usize = 10_000;
 
-/// Bytes before the header, which give its length.
+/// Length of the prefix in bytes. It holds the header's length.
 pub const PREFIX_LEN: u64 = 8;
 
-/// A valid header: every byte of the file's data belongs to exactly one tensor.
+/// A valid header. Every byte of the file's data belongs to exactly one tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Safetensors {
-    /// In the order of their data.
+    /// The tensors, in the order of their data.
     pub tensors: Vec<Tensor>,
-    /// What the writer noted under `__metadata__`.
+    /// The entries under `__metadata__`.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -40,9 +42,9 @@ pub struct Tensor {
     pub name: String,
     pub dtype: Dtype,
     pub shape: Vec<u64>,
-    /// First byte of its data, counted from the header's end.
+    /// Offset of its data in bytes, counted from the header's end.
     pub begin: u64,
-    /// The byte after its data.
+    /// Offset after its data.
     pub end: u64,
 }
 
@@ -50,7 +52,7 @@ pub struct Tensor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[expect(
     non_camel_case_types,
-    reason = "these are the format's own names, which serde reads and `name` returns"
+    reason = "these are the format's own names: serde reads them and `name` returns them"
 )]
 pub enum Dtype {
     BOOL,
@@ -77,7 +79,7 @@ pub enum Dtype {
     U64,
 }
 
-/// Why a file is no safetensors file.
+/// Why a file is not a valid safetensors file.
 #[derive(Debug, Error)]
 pub enum SafetensorsError {
     #[error("file of {size} bytes cannot hold a header of {length}")]
@@ -86,22 +88,24 @@ pub enum SafetensorsError {
     HeaderTooLarge { length: u64 },
     #[error("header does not begin with `{{`")]
     HeaderStart,
-    #[error("header is not the JSON that is expected")]
+    #[error("header is not JSON of the expected form")]
     Json(#[source] serde_json::Error),
-    #[error("tensor {name:?} has {bits} bits by its shape, which is no whole number of bytes or too many")]
+    #[error(
+        "tensor {name:?} has {bits} bits by its shape, which is not a whole number of bytes or is too many"
+    )]
     Size { name: String, bits: u128 },
     #[error("tensor {name:?} has {expected} bytes by its shape and {begin}..{end} by its offsets")]
     Range { name: String, expected: u64, begin: u64, end: u64 },
     #[error(
-        "data of tensor {name:?} begins at {begin}, where {expected} is the first byte that has no tensor"
+        "data of tensor {name:?} begins at {begin}, expected {expected}, the first byte without a tensor"
     )]
     Hole { name: String, begin: u64, expected: u64 },
-    #[error("tensors take {tensors} bytes of the {data} bytes of data")]
+    #[error("tensors take {tensors} bytes, but the file has {data} bytes of data")]
     DataLength { tensors: u64, data: u64 },
 }
 
 impl Dtype {
-    /// Returns the bits of one element.
+    /// Returns the size of one element in bits.
     pub const fn bits(self) -> u32 {
         match self {
             Self::F4 => 4,
@@ -122,17 +126,17 @@ impl fmt::Display for Dtype {
 }
 
 impl Tensor {
-    /// Returns how many elements the tensor has.
+    /// Returns the number of elements of the tensor.
     pub fn elements(&self) -> u64 {
-        // `parse` has seen that the product fits.
+        // `parse` has checked that the product fits.
         self.shape.iter().fold(1, |product: u64, length| product.saturating_mul(*length))
     }
 }
 
-/// Returns the length of the header of a file of `file_size` bytes that begins with `prefix`.
+/// Returns the header's length in bytes, for a file of `file_size` bytes that begins with `prefix`.
 ///
 /// # Errors
-/// A header beyond [`HEADER_BYTES_MAX`] or beyond the file's end.
+/// If the header is longer than [`HEADER_BYTES_MAX`], or ends beyond the file's end.
 pub fn header_len(prefix: [u8; PREFIX_LEN as usize], file_size: u64) -> Result<u64, SafetensorsError> {
     let length = u64::from_le_bytes(prefix);
     if file_size.checked_sub(PREFIX_LEN).is_none_or(|rest| length > rest) {
@@ -144,10 +148,10 @@ pub fn header_len(prefix: [u8; PREFIX_LEN as usize], file_size: u64) -> Result<u
     Ok(length)
 }
 
-/// Reads `header`, the bytes after the prefix whose number [`header_len`] gave, of a file of `file_size` bytes.
+/// Parses `header` of a file of `file_size` bytes: the bytes after the prefix, as many as [`header_len`] returned.
 ///
 /// # Errors
-/// Anything that the format forbids: the tensors' ranges must be what their shapes say and cover the data end to end.
+/// If the header breaks the format. The tensors' ranges must match their shapes, and cover the data without holes.
 pub fn parse(header: &[u8], file_size: u64) -> Result<Safetensors, SafetensorsError> {
     let length = header.len() as u64;
     header_len(length.to_le_bytes(), file_size)?;
@@ -173,7 +177,7 @@ pub fn parse(header: &[u8], file_size: u64) -> Result<Safetensors, SafetensorsEr
     Ok(file)
 }
 
-/// Checks that a tensor's offsets are as far apart as its shape and type say.
+/// Checks that a tensor's byte range has the length that its shape and type require.
 fn check_range(tensor: &Tensor) -> Result<(), SafetensorsError> {
     let Tensor { name, dtype, shape, begin, end } = tensor;
     let elements = shape.iter().try_fold(1_u64, |product, length| product.checked_mul(*length));
@@ -186,7 +190,7 @@ fn check_range(tensor: &Tensor) -> Result<(), SafetensorsError> {
     Ok(())
 }
 
-/// The name under which a header holds notes and no tensor.
+/// The name of the header's entry that holds notes instead of a tensor.
 const METADATA_KEY: &str = "__metadata__";
 
 impl<'de> Deserialize<'de> for Safetensors {
@@ -230,7 +234,7 @@ impl<'de> Deserialize<'de> for Safetensors {
     }
 }
 
-/// A tensor as it is written.
+/// A tensor's entry in the header.
 struct Entry {
     dtype: Dtype,
     shape: Shape,
@@ -252,7 +256,7 @@ enum Field {
     DataOffsets,
 }
 
-// What serde derives would also take a list of the three values, which other readers do not.
+// A derived implementation would also accept a list of the three values, which other readers refuse.
 impl<'de> Deserialize<'de> for Entry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Fields;
@@ -318,7 +322,7 @@ impl<'de> Deserialize<'de> for Shape {
     }
 }
 
-/// Reads texts under texts, each name once.
+/// Deserialises an object of texts, and refuses duplicate names.
 struct Metadata;
 
 impl<'de> DeserializeSeed<'de> for Metadata {

@@ -1,8 +1,8 @@
-//! Tells text from binary, and what kind of text a file is by its name.
+//! Distinguishes text from binary data, and kinds of text by the file's name.
 
 use super::kind::ContentKind;
 
-/// Names that end so are programs, or are built, run or executed by the tools that open them.
+/// Extensions of programs, and of files that the tools for them build or run.
 const CODE: &[&str] = &[
     "bash", "bat", "c", "cc", "cjs", "cmake", "cmd", "cpp", "cs", "csh", "cu", "cuh", "cxx", "desktop",
     "fish", "go", "h", "hpp", "hta", "htm", "html", "ipynb", "java", "jl", "js", "jsx", "ksh", "kt", "kts",
@@ -11,7 +11,7 @@ const CODE: &[&str] = &[
     "zsh",
 ];
 
-/// Files that are programs by their whole name, in lower case.
+/// Names of files that are programs, in lower case.
 const CODE_NAMES: &[&str] = &[
     "cmakelists.txt",
     "containerfile",
@@ -23,10 +23,10 @@ const CODE_NAMES: &[&str] = &[
     "rakefile",
 ];
 
-/// Names that end so are rows of data when they are text.
+/// Extensions of text files with rows of data.
 const DATASET: &[&str] = &["csv", "jsonl", "ndjson", "tsv"];
 
-/// Returns what kind of text a file with this path is whose first and last bytes these are, `None` if it is no text.
+/// Returns the kind of text of a file with this path, head and tail, or `None` if it is not text.
 pub(super) fn sniff(path: &str, head: &[u8], tail: &[u8]) -> Option<ContentKind> {
     if !is_text(head) || !is_text(tail) {
         return None;
@@ -49,7 +49,7 @@ pub(super) fn file_name(path: &str) -> String {
     path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase()
 }
 
-/// Returns what follows the last dot of a file's name, or nothing.
+/// Returns the part after the last dot of a file's name, or an empty text.
 pub(super) fn extension(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(_, extension)| extension)
 }
@@ -64,13 +64,15 @@ fn is_code(name: &str, extension: &str, head: &[u8]) -> bool {
             .any(|it| start.get(..it.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(it)))
 }
 
-/// Text, in UTF-8 or an older encoding, has tabs, line ends, form feeds and, where it is coloured, escapes, and no other
-/// control characters; of binary data every tenth byte is one.
+/// Returns whether `bytes` are text, in UTF-8 or an older encoding.
+///
+/// Text has no control characters but tabs, line ends, form feeds, and escapes for colour. In binary data, about every tenth
+/// byte is a control character.
 fn is_text(bytes: &[u8]) -> bool {
     !bytes.iter().any(|byte| matches!(byte, 0..=8 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f | 0x7f))
 }
 
-/// Whether the text begins and ends as an object or a list.
+/// Returns whether the text begins and ends like a JSON object or list.
 fn is_json(head: &[u8], tail: &[u8]) -> bool {
     let start = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start().first();
     let end = tail.trim_ascii_end().last();

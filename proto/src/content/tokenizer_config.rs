@@ -1,4 +1,4 @@
-//! Reads a `tokenizer_config.json` for its chat template.
+//! Reads the chat template of a `tokenizer_config.json`.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -6,29 +6,30 @@ use serde::de::IgnoredAny;
 use super::chat_template::ChatTemplate;
 use crate::json::{self, JsonError};
 
-/// Bytes of a `tokenizer_config.json`: those that list every added token have 2 MB.
+/// Bytes of a `tokenizer_config.json`. Those that list every added token have 2 MB.
 pub const TOKENIZER_CONFIG_BYTES_MAX: usize = 8 << 20;
 
-/// What a `tokenizer_config.json` says.
+/// The facts in a `tokenizer_config.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenizerConfig {
-    /// The template that is used unless another is asked for.
+    /// The default template.
     pub chat_template: Option<ChatTemplate>,
-    /// Whether it names Python code that a trusting loader would fetch and run (`auto_map`).
+    /// Whether it names Python code that a loader with `trust_remote_code` would fetch and run (`auto_map`).
     pub remote_code: bool,
 }
 
-/// Reads the bytes of a `tokenizer_config.json`.
+/// Parses the bytes of a `tokenizer_config.json`.
 ///
 /// # Errors
-/// More than [`TOKENIZER_CONFIG_BYTES_MAX`] bytes, no JSON object, keys given twice, or a template that is none.
+/// If `bytes` are more than [`TOKENIZER_CONFIG_BYTES_MAX`], are not a JSON object, or have duplicate keys or an invalid
+/// template.
 pub fn parse(bytes: &[u8]) -> Result<TokenizerConfig, JsonError> {
     let raw: Raw = json::from_slice(bytes, TOKENIZER_CONFIG_BYTES_MAX)?;
     let remote_code = raw.auto_map.is_some();
     Ok(TokenizerConfig { chat_template: raw.template().as_deref().map(ChatTemplate::of), remote_code })
 }
 
-/// Returns the text of the template that is used unless another is asked for.
+/// Returns the text of the default template, or `None` if `bytes` cannot be parsed or have none.
 pub fn template_text(bytes: &[u8]) -> Option<String> {
     let raw: Raw = json::from_slice(bytes, TOKENIZER_CONFIG_BYTES_MAX).ok()?;
     raw.template()

@@ -1,4 +1,4 @@
-//! Reads the index of a sharded model, `*.safetensors.index.json`, for the files it names.
+//! Reads the file names in the index of a sharded model, `*.safetensors.index.json`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,33 +9,34 @@ use thiserror::Error;
 
 use crate::path::SafePath;
 
-/// Bytes of an index: mixtures of experts with 150,000 tensors have 15 MB.
+/// Bytes of an index. Mixtures of experts with 150,000 tensors have 15 MB.
 pub const WEIGHT_INDEX_BYTES_MAX: usize = 32 << 20;
-/// Tensors that an index may place.
+/// Tensors in an index.
 pub const INDEX_TENSORS_MAX: usize = 400_000;
-/// Files that an index may name.
+/// Files in an index.
 pub const INDEX_FILES_MAX: usize = 10_000;
 
-/// What an index says.
+/// The facts in an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WeightIndex {
-    /// The files that hold the tensors, relative to the index's own directory.
+    /// The files that hold the tensors, relative to the index's directory.
     pub files: BTreeSet<SafePath>,
 }
 
-/// Why some bytes are no index.
+/// Why some bytes are not an index.
 #[derive(Debug, Error)]
 pub enum WeightIndexError {
     #[error("index has {length} bytes, at most {WEIGHT_INDEX_BYTES_MAX} are allowed")]
     TooLarge { length: usize },
-    #[error("index is not the JSON that is expected")]
+    #[error("index is not JSON of the expected form")]
     Json(#[source] serde_json::Error),
 }
 
-/// Reads the bytes of an index. Its total size is advice, and not read.
+/// Parses the bytes of an index. Ignores its total size, which is advisory.
 ///
 /// # Errors
-/// Too many bytes, tensors or files, no JSON, a tensor placed twice, or a file's name that is not a plain path.
+/// If there are too many bytes, tensors or files, the bytes are not JSON, a tensor is placed twice, or a file's name is not
+/// a safe path.
 pub fn parse(bytes: &[u8]) -> Result<WeightIndex, WeightIndexError> {
     if bytes.len() > WEIGHT_INDEX_BYTES_MAX {
         return Err(WeightIndexError::TooLarge { length: bytes.len() });

@@ -1,25 +1,25 @@
-//! Finds out what a zip archive holds from its first and last bytes, without unpacking anything.
+//! Reads from its first and last bytes what a zip archive holds, without unpacking it.
 
 const LOCAL_HEADER: [u8; 4] = *b"PK\x03\x04";
 const SPANNED: [u8; 4] = *b"PK\x07\x08";
 const DIRECTORY_ENTRY: [u8; 4] = *b"PK\x01\x02";
 const DIRECTORY_END: [u8; 4] = *b"PK\x05\x06";
 
-/// Bytes of a directory's end record before its comment (APPNOTE 4.3.16).
+/// Length in bytes of a directory's end record before its comment (APPNOTE 4.3.16).
 const DIRECTORY_END_LEN: usize = 22;
 
-/// What is in a zip archive.
+/// The contents of a zip archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Zip {
-    /// A pickle: what `torch.save` and TorchScript write.
+    /// A pickle, as `torch.save` and TorchScript write it.
     Torch,
     Other,
 }
 
-/// Returns what archive the file is, if it is one.
+/// Returns the contents of a zip archive, or `None` if the file is not one.
 ///
-/// Python's reader looks for the directory at the end and takes whatever stands before, so a file with another format's
-/// magic at its start may still be an archive.
+/// Python's reader searches for the directory at the end and accepts any bytes before the archive. So a file that begins
+/// with another format's magic may still be an archive.
 pub(super) fn sniff(head: &[u8], tail: &[u8]) -> Option<Zip> {
     let starts = [LOCAL_HEADER, SPANNED, DIRECTORY_END].iter().any(|magic| head.starts_with(magic));
     if !starts && !ends_with_directory(tail) {
@@ -32,7 +32,7 @@ pub(super) fn sniff(head: &[u8], tail: &[u8]) -> Option<Zip> {
     Some(if torch { Zip::Torch } else { Zip::Other })
 }
 
-/// Whether the file ends with a directory's end record whose comment reaches exactly to the end.
+/// Returns whether the file ends with a directory's end record and a comment that ends with the file.
 fn ends_with_directory(tail: &[u8]) -> bool {
     (0..tail.len().saturating_sub(DIRECTORY_END_LEN - 1)).rev().any(|at| {
         let record = &tail[at..];
@@ -41,8 +41,8 @@ fn ends_with_directory(tail: &[u8]) -> bool {
     })
 }
 
-/// Returns the file names of all records with this magic: `length_at` is where the name's length stands, `name_at` where
-/// it starts.
+/// Returns the file names of all records with this magic. `length_at` is the offset of the name's length in a record, and
+/// `name_at` the offset of the name.
 fn names(
     bytes: &[u8],
     magic: [u8; 4],

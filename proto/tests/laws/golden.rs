@@ -1,4 +1,4 @@
-//! Tests frozen formats: a change of any of these bytes breaks nodes that exist, and fails here.
+//! Freezes the formats. A change of any of these bytes would break existing nodes and files, so it fails this test.
 
 use ed25519_dalek::SigningKey;
 use reg_proto::announcement::{Announcement, Holder};
@@ -20,8 +20,10 @@ use reg_proto::states::StateHasher;
 use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE, TagRecord};
 use reg_proto::wire::{Frame, Held, Message, PublisherVows, Records, Rejection, Request, Response};
 
-/// Size, digest, digest of the states, states: computed by a pure-Python SHA-256 written from FIPS 180-4, which shares no
-/// code with this crate. The bytes are `(7 i + (i >> 8)) mod 256`.
+/// Size, digest, digest of the states, and states of a blob.
+///
+/// A SHA-256 in pure Python, written from FIPS 180-4 without code of this crate, computed them. Byte `i` of the blob is
+/// `(7 i + (i >> 8)) mod 256`.
 const STATES: &str = include_str!("../golden/states.txt");
 
 #[test]
@@ -40,7 +42,7 @@ fn piece_states_are_those_of_an_independent_sha256() {
     }
 }
 
-/// Every format with fixed contents, a line each.
+/// Returns one line for each format, with fixed contents.
 fn samples() -> String {
     let key = SigningKey::from_bytes(&[7; 32]);
     let document = KeyDocument::first(PublicKey::of(&key));
@@ -136,7 +138,7 @@ fn samples() -> String {
     lines.extend(requests.iter().map(|it| hex(it.to_bytes())));
     lines.extend(responses.iter().map(|it| hex(it.to_bytes())));
     lines.extend(frames.iter().map(|it| hex(it.to_bytes())));
-    // What came later stands below, so that the lines above stay where they are.
+    // Later formats come last, so that the lines above keep their places.
     let floored = KeyDocument { floor: Some(9), ..document.clone() };
     let settling = TagRecord { settles: Bounded::first_of([manifest, blob]), ..record.clone() };
     let revocation = |subject| Revocation {
@@ -194,7 +196,7 @@ fn records_and_messages_are_golden() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/formats.txt");
     let samples = samples();
     if std::env::var_os("REG_BLESS").is_some() {
-        // For a new format only: a line that changes breaks what is out there.
+        // For a new format only: a changed line breaks existing nodes and files.
         std::fs::write(path, &samples).expect("written");
     }
     let golden = std::fs::read_to_string(path).unwrap_or_default();

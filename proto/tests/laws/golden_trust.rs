@@ -1,4 +1,4 @@
-//! Tests the frozen bytes of statements about models: attestations, mirrors and denylists, a line each.
+//! Freezes the formats of attestations, mirrors and denylists, with one line for each.
 
 use ed25519_dalek::SigningKey;
 use reg_proto::attestation::{Attestation, AttestationKind, AttestationResult, Mirror};
@@ -56,7 +56,7 @@ fn what_is_said_of_models_is_golden() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/trust.txt");
     let samples = samples();
     if std::env::var_os("REG_BLESS").is_some() {
-        // For a new format only: a line that changes breaks what is out there.
+        // For a new format only: a changed line breaks existing nodes and files.
         std::fs::write(path, &samples).expect("written");
     }
     assert_eq!(samples, std::fs::read_to_string(path).unwrap_or_default());

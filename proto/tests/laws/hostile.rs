@@ -1,4 +1,4 @@
-//! Every parser of this crate against 10,000 hostile inputs each: none may panic, or hold more than its limits allow.
+//! Runs every parser of this crate on 10,000 hostile inputs. None may panic, or exceed its limits.
 
 use proptest::prelude::*;
 use reg_proto::announcement::Announcement;
@@ -29,14 +29,14 @@ use reg_proto::wire::{Frame, Message, Request, Response};
 
 const CASES: u32 = 10_000;
 
-/// A parser, which says whether it took the bytes.
+/// A parser, which returns whether it accepted the bytes.
 type Parser = fn(&[u8]) -> bool;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The keys that the golden records are signed with.
+/// The keys that signed the golden records.
 fn keys() -> KeyHistory {
     let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
     let document = KeyDocument::first(PublicKey::of(&key));
@@ -152,7 +152,7 @@ const PARSERS: [(&str, Parser); 36] = [
     }),
 ];
 
-/// Valid samples: their mutations get further into a parser than random bytes.
+/// Returns valid samples. Their mutations get further into a parser than random bytes.
 fn seeds() -> Vec<Vec<u8>> {
     let golden = [
         include_str!("../golden/formats.txt"),
@@ -178,7 +178,7 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Random bytes, or a sample that was cut, bent, repeated or spliced.
+/// Returns random bytes, or a sample that is cut, altered, repeated or spliced.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let seeds = seeds();
     let bent = (
@@ -237,7 +237,7 @@ fn every_parser_takes_some_sample() {
     seeds.push(br#"{"descriptor":{},"modelfs":{"type":"layers","diffIds":[]}}"#.to_vec());
     seeds.push(KeyDocument::first(PublicKey::of(&key)).to_payload());
     seeds.push(br#"{"weight_map":{"w":"model-00001-of-00002.safetensors"}}"#.to_vec());
-    // Signed for one publisher and one manifest each, these take nothing that is fixed here.
+    // These parsers accept only input for one publisher and one manifest, so no fixed sample passes them.
     let other = ["key history", "equivocation", "states"];
     for (name, parse) in PARSERS {
         assert!(other.contains(&name) || seeds.iter().any(|seed| parse(seed)), "{name} takes no sample");
@@ -292,11 +292,11 @@ fn our_own_records_take_no_unknown_missing_or_double_field() {
     let fields = ["publisher", "models", "to", "key_document", "issued", "expires"];
     bend(line("\"models\""), &fields, &takes_delegation);
     let with_null = |text: &str, field: &str| text.replace('}', &format!(",\"{field}\":null}}"));
-    assert!(!takes_document(&with_null(&document, "floor")), "what is left out is not said twice");
+    assert!(!takes_document(&with_null(&document, "floor")), "absence has one spelling");
     bend(statement, &["publisher", "model", "key_document", "issued", "states"], &takes_statement);
 }
 
-/// Renames, repeats and adds fields of a record that is taken as it is.
+/// Renames, repeats and adds fields of a valid record.
 fn bend(text: &str, fields: &[&str], takes: &dyn Fn(&str) -> bool) {
     assert!(takes(text), "{text}");
     for field in fields {

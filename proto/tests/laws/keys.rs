@@ -1,4 +1,4 @@
-//! Tests rotation, threshold, delegation and revocation as one table: which keys have signed what, and whether it counts.
+//! Tests rotation, thresholds, delegation and revocation with tables: the signing keys of a document, and whether it counts.
 
 use ed25519_dalek::SigningKey;
 use reg_proto::bounded::Bounded;
@@ -25,7 +25,7 @@ fn sign(kind: &str, payload: Vec<u8>, by: &[u8]) -> String {
     Envelope::sign(kind, payload, &keys.iter().collect::<Vec<_>>()).to_json()
 }
 
-/// A key document: its keys, its threshold, what it commits to, its floor, and the keys that sign it.
+/// A key document: its keys, threshold, commitment and floor, and the keys that sign it.
 #[derive(Clone)]
 struct Step {
     keys: &'static [u8],
@@ -74,7 +74,7 @@ fn history(steps: &[Step]) -> KeyHistory {
 #[test]
 fn rotations_and_thresholds() {
     let committed = Step { next: Some((&[2], 1)), ..step(&[1], 1, &[1]) };
-    let board = step(&[1, 2, 3], 2, &[1, 2]);
+    let set = step(&[1, 2, 3], 2, &[1, 2]);
     let cases: Vec<(&str, Vec<Step>, bool)> = vec![
         ("one key", vec![step(&[1], 1, &[1])], true),
         ("one key, signed by another", vec![step(&[1], 1, &[2])], false),
@@ -89,7 +89,7 @@ fn rotations_and_thresholds() {
             vec![step(&[1], 1, &[1]), step(&[2], 1, &[1, 2]), step(&[3], 1, &[1, 3])],
             false,
         ),
-        ("two of three", vec![board.clone()], true),
+        ("two of three", vec![set.clone()], true),
         ("one of three where two are needed", vec![step(&[1, 2, 3], 2, &[1])], false),
         ("one key twice where two are needed", vec![step(&[1, 1], 2, &[1, 1])], false),
         ("one key listed twice and a second", vec![step(&[1, 1, 2], 2, &[1, 2])], true),
@@ -106,27 +106,27 @@ fn rotations_and_thresholds() {
             vec![step(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17], 1, &[1])],
             false,
         ),
-        ("a key leaves the board", vec![board.clone(), step(&[1, 2], 2, &[1, 2])], true),
-        ("a key joins, signed by the board", vec![board.clone(), step(&[1, 2, 3, 4], 2, &[2, 3])], true),
+        ("a key leaves the set", vec![set.clone(), step(&[1, 2], 2, &[1, 2])], true),
+        ("a key joins, signed by the set", vec![set.clone(), step(&[1, 2, 3, 4], 2, &[2, 3])], true),
         (
             "a key joins by its own signature and one",
-            vec![board.clone(), step(&[1, 2, 3, 4], 2, &[1, 4])],
+            vec![set.clone(), step(&[1, 2, 3, 4], 2, &[1, 4])],
             false,
         ),
-        ("a whole new board", vec![board.clone(), step(&[4, 5, 6], 2, &[1, 3, 4, 6])], true),
+        ("a whole new set", vec![set.clone(), step(&[4, 5, 6], 2, &[1, 3, 4, 6])], true),
         (
-            "a whole new board, one new signature short",
-            vec![board.clone(), step(&[4, 5, 6], 2, &[1, 3, 4])],
+            "a whole new set, one new signature short",
+            vec![set.clone(), step(&[4, 5, 6], 2, &[1, 3, 4])],
             false,
         ),
         (
-            "a whole new board, one old signature short",
-            vec![board.clone(), step(&[4, 5, 6], 2, &[1, 4, 6])],
+            "a whole new set, one old signature short",
+            vec![set.clone(), step(&[4, 5, 6], 2, &[1, 4, 6])],
             false,
         ),
-        ("threshold lowered by the old threshold", vec![board.clone(), step(&[1, 2, 3], 1, &[1, 2])], true),
-        ("threshold lowered by one alone", vec![board.clone(), step(&[1, 2, 3], 1, &[1])], false),
-        ("threshold raised beyond those that sign", vec![board, step(&[1, 2, 3], 3, &[1, 2])], false),
+        ("threshold lowered by the old threshold", vec![set.clone(), step(&[1, 2, 3], 1, &[1, 2])], true),
+        ("threshold lowered by one alone", vec![set.clone(), step(&[1, 2, 3], 1, &[1])], false),
+        ("threshold raised above the number of signers", vec![set, step(&[1, 2, 3], 3, &[1, 2])], false),
         ("the keys that were committed to", vec![committed.clone(), step(&[2], 1, &[1, 2])], true),
         ("other keys than were committed to", vec![committed.clone(), step(&[3], 1, &[1, 3])], false),
         ("the committed keys with another threshold", vec![committed, step(&[2, 2], 2, &[1, 2])], false),
@@ -168,7 +168,7 @@ fn who_signs_which_number() {
         Step { floor: floor(8), ..step(&[2], 1, &[1, 2]) },
         Step { floor: floor(5), ..step(&[3], 1, &[2, 3]) },
     ]);
-    let board = history(&[step(&[1, 2, 3], 2, &[1, 2])]);
+    let set = history(&[step(&[1, 2, 3], 2, &[1, 2])]);
     type Case<'a> = (&'a str, &'a KeyHistory, u64, u64, &'a [u8], bool);
     let cases: [Case<'_>; 24] = [
         ("the old key under its own document", &rotated, 1, 3, &[1], true),
@@ -190,11 +190,11 @@ fn who_signs_which_number() {
         ("two floors: first, between them", &twice, 1, 6, &[1], false),
         ("two floors: second, voided by the third", &twice, 2, 8, &[2], false),
         ("two floors: third", &twice, 3, 5, &[3], true),
-        ("a board's two of three", &board, 1, 1, &[1, 3], true),
-        ("a board's one of three", &board, 1, 1, &[1], false),
-        ("a board's one and a stranger", &board, 1, 1, &[1, 9], false),
-        ("a board's one, twice", &board, 1, 1, &[1, 1], false),
-        ("a whole board", &board, 1, 1, &[1, 2, 3], true),
+        ("two of a set of three", &set, 1, 1, &[1, 3], true),
+        ("one of a set of three", &set, 1, 1, &[1], false),
+        ("one of a set and a stranger", &set, 1, 1, &[1, 9], false),
+        ("one of a set, twice", &set, 1, 1, &[1, 1], false),
+        ("a whole set", &set, 1, 1, &[1, 2, 3], true),
     ];
     for (name, keys, version, seq, by, valid) in cases {
         let text = sign(TAG_RECORD_TYPE, record(keys.publisher(), version, seq).to_payload(), by);
@@ -212,16 +212,16 @@ fn revocation(publisher: PublisherId, subject: Revoked, version: u64) -> Revocat
 fn what_is_revoked_and_by_whom() {
     let alone = history(&[step(&[1], 1, &[1])]);
     let rotated = history(&[step(&[1], 1, &[1]), step(&[2], 1, &[1, 2])]);
-    let board = history(&[step(&[1, 2, 3], 2, &[1, 2])]);
+    let set = history(&[step(&[1, 2, 3], 2, &[1, 2])]);
     let (manifest, other) = (Revoked::Manifest(Digest::of(b"m")), publisher_id(b"other"));
     let by_key = |seed| Revoked::Key(public(seed));
-    // What is revoked, under which document, signed by which keys; and whether it counts.
+    // Name, history, subject, version of the key document, signing keys, and whether the revocation counts.
     type Case<'a> = (&'a str, &'a KeyHistory, Revoked, u64, &'a [u8], bool);
     let cases: [Case<'_>; 19] = [
         ("a manifest by its publisher", &alone, manifest, 1, &[1], true),
         ("a manifest by a stranger", &alone, manifest, 1, &[9], false),
         ("a manifest under no document", &alone, manifest, 0, &[1], false),
-        ("a manifest under a document to come", &alone, manifest, 2, &[1], false),
+        ("a manifest under a future document", &alone, manifest, 2, &[1], false),
         ("a key by itself", &alone, by_key(1), 1, &[1], true),
         ("a key by a stranger", &alone, by_key(1), 1, &[9], false),
         ("a stranger's key", &alone, by_key(9), 1, &[9, 1], false),
@@ -230,11 +230,11 @@ fn what_is_revoked_and_by_whom() {
         ("the new key by the old one", &rotated, by_key(2), 1, &[1], false),
         ("the new key by the old one, under the new document", &rotated, by_key(2), 2, &[1], false),
         ("a manifest by the old key", &rotated, manifest, 1, &[1], true),
-        ("a board's key by two of it", &board, by_key(3), 1, &[1, 2], true),
-        ("a board's key by one other", &board, by_key(3), 1, &[1], false),
-        ("a board's key by itself", &board, by_key(3), 1, &[3], true),
-        ("a manifest by two of a board", &board, manifest, 1, &[1, 3], true),
-        ("a manifest by one of a board", &board, manifest, 1, &[3], false),
+        ("a set's key by two others", &set, by_key(3), 1, &[1, 2], true),
+        ("a set's key by one other", &set, by_key(3), 1, &[1], false),
+        ("a set's key by itself", &set, by_key(3), 1, &[3], true),
+        ("a manifest by two of a set", &set, manifest, 1, &[1, 3], true),
+        ("a manifest by one of a set", &set, manifest, 1, &[3], false),
         ("a delegation", &alone, Revoked::Delegation(Digest::of(b"d")), 1, &[1], true),
         ("a delegation by a stranger", &alone, Revoked::Delegation(Digest::of(b"d")), 1, &[8], false),
     ];
@@ -244,7 +244,7 @@ fn what_is_revoked_and_by_whom() {
         with.take_revocations([text.as_str()]);
         assert_eq!(with.revocation(&subject).is_some(), counts, "{name}");
         with.take_revocations([]);
-        assert_eq!(with.revocation(&subject).is_some(), counts, "{name}: it is sticky");
+        assert_eq!(with.revocation(&subject).is_some(), counts, "{name}: a revocation stays");
         let foreign = sign(REVOCATION_TYPE, revocation(other, subject, version).to_payload(), by);
         let mut with = keys.clone();
         with.take_revocations([foreign.as_str()]);
@@ -252,7 +252,7 @@ fn what_is_revoked_and_by_whom() {
         let as_tag = sign(TAG_RECORD_TYPE, revocation(keys.publisher(), subject, version).to_payload(), by);
         let mut with = keys.clone();
         with.take_revocations([as_tag.as_str(), "", "{}"]);
-        assert!(with.revocation(&subject).is_none(), "{name}: signed as something else");
+        assert!(with.revocation(&subject).is_none(), "{name}: signed as another payload type");
     }
 }
 
@@ -264,7 +264,7 @@ fn what_a_revoked_key_has_signed_does_not_count() {
     let vandal = Revoked::Manifest(Digest::of(b"vandal"));
     let by_thief = sign(REVOCATION_TYPE, revocation(id, vandal, 1).to_payload(), &[1]);
     let tag = |version, by: &[u8]| sign(TAG_RECORD_TYPE, record(id, version, 3).to_payload(), by);
-    // In whichever order they come.
+    // In every order of arrival.
     for texts in [[&of_key, &by_thief], [&by_thief, &of_key]] {
         let mut keys = rotated.clone();
         for text in texts {
@@ -276,14 +276,14 @@ fn what_a_revoked_key_has_signed_does_not_count() {
         assert!(!keys.is_dead());
         assert_eq!(keys.revocations().count(), 1);
     }
-    let mut board = history(&[step(&[1, 2, 3], 2, &[1, 2])]);
-    let id = board.publisher();
+    let mut set = history(&[step(&[1, 2, 3], 2, &[1, 2])]);
+    let id = set.publisher();
     let tag = |by: &[u8]| sign(TAG_RECORD_TYPE, record(id, 1, 3).to_payload(), by);
     for (lost, left) in [(1, true), (2, false)] {
         let text = sign(REVOCATION_TYPE, revocation(id, Revoked::Key(public(lost)), 1).to_payload(), &[lost]);
-        board.take_revocations([text.as_str()]);
-        assert_eq!(SignedTag::verify(&tag(&[1, 2, 3]), &board).is_ok(), left, "{lost} lost");
-        assert_eq!(board.is_dead(), !left);
+        set.take_revocations([text.as_str()]);
+        assert_eq!(SignedTag::verify(&tag(&[1, 2, 3]), &set).is_ok(), left, "{lost} lost");
+        assert_eq!(set.is_dead(), !left);
     }
 }
 
@@ -305,7 +305,7 @@ fn what_is_delegated_and_until_when() {
         ("by the key that was rotated away", delegation.clone(), &[1], false),
         ("to itself", Delegation { to: id, ..delegation.clone() }, &[2], false),
         ("of another publisher", Delegation { publisher: friend, to: id, ..delegation.clone() }, &[2], false),
-        ("under a document to come", Delegation { key_document: 3, ..delegation.clone() }, &[2], false),
+        ("under a future document", Delegation { key_document: 3, ..delegation.clone() }, &[2], false),
     ];
     for (name, it, by, valid) in cases {
         let verified = SignedDelegation::verify(&sign(DELEGATION_TYPE, it.to_payload(), by), &keys);
@@ -327,7 +327,7 @@ fn what_is_delegated_and_until_when() {
     assert!(SignedDelegation::verify(&text, &without).is_err());
 }
 
-/// The holder of a key that was rotated away can neither freeze a tag nor settle one.
+/// A thief of a key that was rotated away can neither freeze a tag nor settle one.
 #[test]
 fn old_keys_prove_nothing_against_new_ones() {
     let keys = history(&[step(&[1], 1, &[1]), step(&[2], 1, &[1, 2])]);
@@ -341,11 +341,11 @@ fn old_keys_prove_nothing_against_new_ones() {
     };
     let (old, thief, new) =
         (verify(with(1, 3, b"a"), &[1]), verify(with(1, 3, b"b"), &[1]), verify(with(2, 3, b"c"), &[2]));
-    let proof = Equivocation::of(&old, &thief).expect("the old key says two things");
+    let proof = Equivocation::of(&old, &thief).expect("the old key contradicts itself");
     assert!(Equivocation::of(&thief, &new).is_none());
-    assert!(proof.is_settled_by(new.record()), "newer keys say what holds");
+    assert!(proof.is_settled_by(new.record()), "newer keys settle it");
     let (one, two) = (verify(with(2, 5, b"a"), &[2]), verify(with(2, 5, b"b"), &[2]));
-    let proof = Equivocation::of(&one, &two).expect("the new key says two things");
+    let proof = Equivocation::of(&one, &two).expect("the new key contradicts itself");
     let settles = Bounded::first_of(proof.heads());
     let by_old = verify(TagRecord { settles: settles.clone(), ..with(1, 9, b"a") }, &[1]);
     assert!(!proof.is_settled_by(by_old.record()));

@@ -1,4 +1,4 @@
-//! Every parser of this crate runs on hostile bytes: in `hostile.rs`, and as a target for the fuzzer.
+//! Checks that every parser of this crate is tested on hostile bytes: in `hostile.rs`, and by a fuzz target.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,8 +15,10 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns how a caller names each parser in a file: what turns bytes or a text of anybody into a value or an error. What
-/// verifies a signature reads by one of these before.
+/// Returns the paths of the parsers in a file, as a caller writes them.
+///
+/// A parser turns untrusted bytes or text into a value or an error. Functions that verify signatures do not count, because
+/// they parse with one of these first.
 fn parsers(path: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(path).expect("a file");
     let text = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();

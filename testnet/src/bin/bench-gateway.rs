@@ -1,7 +1,8 @@
-//! `cargo bench-gateway`: how fast a gateway serves a model, beside nginx serving the same file to the same client.
+//! `cargo bench-gateway`: measures how fast a gateway serves a model, compared with nginx for the same file and client.
 //!
-//! Rounds are interleaved and medians are compared, because these machines are noisy. Warm: the model is here. Cold: a node
-//! that has nothing fetches it from a peer while it is served. Every part ends with the client's file on the disk, synced.
+//! The benchmark interleaves the rounds and compares medians, because machines are noisy. Warm means that the gateway's node
+//! holds the model. Cold means that an empty node fetches the model from a peer while it serves it. Each measurement ends
+//! when the client's file is synced to the disk.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -22,19 +23,19 @@ struct Args {
     /// Size of the model
     #[arg(long, default_value_t = 2048, value_name = "MIB")]
     mib: u64,
-    /// How often each part is measured
+    /// Number of measurements of each part
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 }
 
-/// Who fetches.
+/// The client that fetches.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Client {
     Curl,
     Hf,
 }
 
-/// Who serves.
+/// The server that it fetches from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum From {
     Nginx,
@@ -116,7 +117,7 @@ impl World {
         timed(Command::new(self.python.program("hf")).arg("version")).0
     }
 
-    /// Fetches the weights once; what the servers use counts too.
+    /// Fetches the weights once. The cost includes that of the servers.
     fn fetch(&self, client: Client, from: From) -> Cost {
         let cold = (from == From::Cold).then(|| {
             let home = Home::new("B");

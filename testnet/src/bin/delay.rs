@@ -1,4 +1,4 @@
-//! A line that delays, as a process, so that it can run on a machine of its own: `delay LISTEN TARGET MILLISECONDS`.
+//! `delay LISTEN TARGET MILLISECONDS`: runs the delaying proxy as a process, so that it can run on a machine of its own.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use reg_testnet::delay::Delay;
 
-/// Carries TCP and UDP between LISTEN and TARGET, each direction late.
+/// Forwards TCP and UDP between LISTEN and TARGET, with a delay in each direction.
 #[derive(Debug, Parser)]
 struct Args {
     listen: SocketAddr,

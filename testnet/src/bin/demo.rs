@@ -1,7 +1,11 @@
-//! `cargo demo [MODEL]`: the main job, step by step, on three real nodes on loopback.
+//! `cargo demo [MODEL]`: shows the main job step by step, with three real nodes on loopback.
 //!
-//! A publishes; B, which knows only A, pulls by name; A is stopped; C, which knows only B, pulls from B. Exits with 0 only
-//! if every SHA-256 is equal.
+//! 1. A publishes a model.
+//! 2. B, which knows only A, pulls it by name.
+//! 3. A stops.
+//! 4. C, which knows only B, pulls it from B.
+//!
+//! The demo exits with 0 only if every SHA-256 is equal.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -15,9 +19,9 @@ use serde_json::Value;
 /// Publish a model on one node, pull it on a second, stop the first, pull it from the second on a third.
 #[derive(Parser)]
 struct Args {
-    /// A model: a directory or a file. Without it, Silero VAD out of its PyPI package
+    /// A model: a directory or a file; defaults to Silero VAD from its PyPI package
     model: Option<PathBuf>,
-    /// Keep the state of the nodes
+    /// Keep the nodes' folders
     #[arg(long)]
     keep: bool,
 }
@@ -56,7 +60,7 @@ fn main() {
     println!("\nEvery SHA-256 is equal. Done in {:.1} s.", demo.start.elapsed().as_secs_f64());
 }
 
-/// The model that was named, else a real one, else, without network and cache, a generated one.
+/// Returns the named model, else a real one, else a generated one if neither network nor cache has it.
 fn choose_model(args: &Args, scratch: &Path) -> PathBuf {
     if let Some(model) = &args.model {
         return model.clone();
@@ -65,7 +69,7 @@ fn choose_model(args: &Args, scratch: &Path) -> PathBuf {
         Ok(model) => model,
         Err(error) => {
             println!("{error}");
-            println!("no real model is to be had, so a small one is generated");
+            println!("no real model can be fetched: generating a small one");
             let dir = scratch.join("generated");
             model::generate(&dir, 5 << 20, 1);
             dir
@@ -99,7 +103,7 @@ fn run(demo: &mut Demo, [a, b, c]: &[Home; 3], model: &Path, scratch: &Path) {
     tree::assert_equal(&scratch.join("b"), &scratch.join("c"));
     for (path, digest) in tree::digests(&scratch.join("c")) {
         let original = if model.is_dir() { model.join(&path) } else { model.to_owned() };
-        assert_eq!(tree::digest(&original), digest, "{path} is not what was published");
+        assert_eq!(tree::digest(&original), digest, "{path} differs from the published file");
         demo.say(format!("{digest}  {path}"));
     }
     daemon_b.stop();

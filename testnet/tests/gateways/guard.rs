@@ -181,7 +181,7 @@ fn heads_bodies_and_connections_have_bounds() {
 #[test]
 fn reg_env_sets_up_a_shell_or_one_command() {
     let a = Home::new("A");
-    a.run(["env", "hf"]).failed(5, "no daemon runs here");
+    a.run(["env", "hf"]).failed(5, "no daemon runs");
     let daemon = Daemon::start(&a, [""; 0]);
     let base = http::base(&daemon);
     let printed = a.run(["env", "hf"]).ok().stdout();

@@ -204,7 +204,7 @@ fn a_true_tale_is_believed() {
 fn statements_that_do_not_verify_are_refused() {
     refused(4, "not signed", |tale| tale.signer = SigningKey::from_bytes(&[2; 32]));
     refused(4, "not of", |tale| tale.key_document = Publisher::new(2).document);
-    refused(4, "is that of model other", |tale| tale.provenance_model = "other".parse().expect("a name"));
+    refused(4, "is of model other", |tale| tale.provenance_model = "other".parse().expect("a name"));
     refused(4, "no states", |tale| tale.states.clear());
 }
 
@@ -232,12 +232,12 @@ fn manifests_that_cannot_be_meant_are_refused() {
     for name in
         ["../../evil", "/etc/cron.d/evil", "a\\..\\b", ".git/hooks/post-checkout", "NUL", "a\u{202e}b"]
     {
-        refused(4, "path that is refused", path(name));
+        refused(4, "unsafe path", path(name));
     }
     refused(4, "too large", |tale| tale.edit_manifest(|it| it["layers"][0]["size"] = u64::MAX.into()));
-    refused(4, "not understood", |tale| tale.edit_manifest(|it| it["layers"][0]["size"] = (-1).into()));
+    refused(4, "cannot be parsed", |tale| tale.edit_manifest(|it| it["layers"][0]["size"] = (-1).into()));
     refused(4, "artifact type", |tale| tale.edit_manifest(|it| it["artifactType"] = "x".into()));
-    refused(4, "not understood", |tale| tale.manifest.resize(4 * MIB + 1, b' '));
+    refused(4, "cannot be parsed", |tale| tale.manifest.resize(4 * MIB + 1, b' '));
 }
 
 #[test]

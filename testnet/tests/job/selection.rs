@@ -68,7 +68,7 @@ fn a_part_is_planned_pulled_served_verified_and_made_whole() {
     let listed = &b.json(["ls"])[0];
     assert_eq!((number(&listed["part"]["files"]), &listed["part"]["complete"]), (3, &Value::Bool(true)));
     assert!(b.run(["ls"]).ok().stdout().contains("part: 3 files"));
-    assert!(b.run(["info", &reference]).ok().stdout().contains("all of them here"));
+    assert!(b.run(["info", &reference]).ok().stdout().contains("all of them in the store"));
     let out = b.path().join("out").to_string_lossy().into_owned();
     b.run(["verify", &reference]).ok();
     b.run(["verify", &out]).ok();

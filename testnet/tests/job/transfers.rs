@@ -157,5 +157,5 @@ fn a_pull_is_paused_and_goes_on_where_it_was() {
 
 #[test]
 fn there_is_nothing_to_pause_without_a_daemon() {
-    Home::new("A").run(["pause"]).failed(5, "no daemon runs here");
+    Home::new("A").run(["pause"]).failed(5, "no daemon runs");
 }

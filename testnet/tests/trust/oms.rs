@@ -333,7 +333,7 @@ fn a_directory_that_the_stock_tool_has_signed_is_imported_as_it_was_signed() {
             .map(str::to_owned);
     let args: Vec<String> =
         args.into_iter().chain(["--ca".to_owned(), ca.to_string_lossy().into_owned()]).collect();
-    home.run(args.iter().map(String::as_str).chain(unsigned)).failed(4, "would be published along");
+    home.run(args.iter().map(String::as_str).chain(unsigned)).failed(4, "would be published with");
     fs::remove_file(dir.join("notes.txt")).expect("ours");
     write(".gitattributes", "*.bin filter=lfs");
     refused(4, "is not signed", "--ca", &ca);
@@ -343,5 +343,5 @@ fn a_directory_that_the_stock_tool_has_signed_is_imported_as_it_was_signed() {
     refused(4, "config.json is not what was signed", "--ca", &ca);
     let listed = home.json(["ls"]).to_string();
     assert_eq!(listed.matches("\"refused\"").count(), 1, "{listed}");
-    home.run(["import", &dir.to_string_lossy(), "x", "--key", "me"]).failed(2, "who has signed");
+    home.run(["import", &dir.to_string_lossy(), "x", "--key", "me"]).failed(2, "no signer of");
 }

@@ -166,7 +166,7 @@ fn a_name_means_whom_the_user_has_said_until_they_say_otherwise() {
     a.run(["trust", "waive", "acme/*"]).ok();
     a.run(["trust", "rm", "acme"]).ok();
     a.run(["trust", "rm", "acme"]).failed(3, "acme is not in the trust file");
-    a.run(["trust", "show", "acme"]).failed(3, "no name of yours");
+    a.run(["trust", "show", "acme"]).failed(3, "no petname");
 }
 
 /// Every check by name and result, in both forms, and what was written down.

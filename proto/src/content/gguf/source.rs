@@ -1,11 +1,11 @@
-//! [`Source`]: a reader that never goes beyond the header's cap or the file's end.
+//! [`Source`]: a reader that stops at the header's limit and at the file's end.
 
 use std::io::{BufRead, BufReader, Read};
 
 use super::super::label::Label;
 use super::{GgufError, HEADER_BYTES_MAX};
 
-/// Bytes read at once.
+/// Size of the read buffer, in bytes.
 const BUFFER_LEN: usize = 64 << 10;
 
 pub(super) struct Source<'a> {
@@ -19,12 +19,12 @@ impl<'a> Source<'a> {
         Self { reader: BufReader::with_capacity(BUFFER_LEN, reader), position: 0, file_size }
     }
 
-    /// Returns how many bytes have been read.
+    /// Returns the number of bytes that have been read.
     pub(super) fn position(&self) -> u64 {
         self.position
     }
 
-    /// Counts `count` bytes as read, if they may be.
+    /// Adds `count` to the position, unless that is beyond the file's end or the header's limit.
     fn advance(&mut self, count: u64) -> Result<(), GgufError> {
         match self.position.checked_add(count) {
             Some(end) if end > self.file_size => Err(GgufError::Truncated),
@@ -60,20 +60,20 @@ impl<'a> Source<'a> {
                 return Err(GgufError::Truncated);
             }
             let step = left.min(here as u64);
-            // The step is no longer than the buffer, whose length is a usize.
+            // The step is at most the buffer's length, which is a usize.
             self.reader.consume(step as usize);
             left -= step;
         }
         Ok(())
     }
 
-    /// Reads how many of something follow.
+    /// Reads the number of `what` that follow, at most `max`.
     pub(super) fn count(&mut self, what: &'static str, max: u64) -> Result<u64, GgufError> {
         let count = u64::from_le_bytes(self.array()?);
         if count > max { Err(GgufError::TooMany { what, count, max }) } else { Ok(count) }
     }
 
-    /// Reads a text of at most `max` bytes, its length before it.
+    /// Reads a length and a text of that length, at most `max` bytes.
     pub(super) fn text(&mut self, what: &'static str, max: u64) -> Result<String, GgufError> {
         let length = u64::from_le_bytes(self.array()?);
         if length > max {
@@ -85,7 +85,7 @@ impl<'a> Source<'a> {
         String::from_utf8(bytes).map_err(|_| GgufError::Text { what })
     }
 
-    /// Reads a text that is to be shown, `None` if it is longer than `max` bytes or not fit for that.
+    /// Reads a length and a text. Returns it as a label, or `None` if it is longer than `max` bytes or not a label.
     pub(super) fn label(&mut self, max: u64) -> Result<Option<Label>, GgufError> {
         let length = u64::from_le_bytes(self.array()?);
         if length > max {

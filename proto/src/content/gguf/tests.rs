@@ -1,4 +1,4 @@
-//! What the reader of `gguf` takes and what it refuses.
+//! Tests which files the reader of `gguf` accepts and which it refuses.
 
 use proptest::prelude::*;
 
@@ -128,7 +128,7 @@ fn takes_what_writers_write() {
     assert!(parse(&Writer::default().setting("x.context_length", UINT64, &[1; 8]).finish()).is_ok());
 }
 
-/// The crafted files of the field (CVE-2024-21802, CVE-2025-53630, CVE-2026-27940, CVE-2026-7482 and their kin).
+/// Known crafted files (CVE-2024-21802, CVE-2025-53630, CVE-2026-27940, CVE-2026-7482 and similar ones).
 #[test]
 fn refuses_crafted_files() {
     let list = |kind: u32, count: u64| [kind.to_le_bytes().as_slice(), &count.to_le_bytes()].concat();

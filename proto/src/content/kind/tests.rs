@@ -1,4 +1,4 @@
-//! What the reader of `kind` takes and what it refuses.
+//! Tests which kind `sniff` returns for a file.
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ fn whole(path: &str, bytes: &[u8]) -> ContentKind {
     sniff(path, head, tail, bytes.len() as u64)
 }
 
-/// One file of every kind that is known by its bytes.
+/// One file of every kind that its bytes determine.
 fn samples() -> Vec<(ContentKind, Vec<u8>)> {
     vec![
         (ContentKind::Safetensors, safetensors::tests::sample()),
@@ -45,7 +45,7 @@ fn samples() -> Vec<(ContentKind, Vec<u8>)> {
     ]
 }
 
-/// No name makes anything dangerous pass, and none makes a weight file something else.
+/// No name hides a dangerous kind, and none turns a weight file into another kind.
 #[test]
 fn bytes_count_before_the_name() {
     for (kind, bytes) in samples() {
@@ -77,7 +77,7 @@ fn a_name_tells_texts_apart() {
     assert_eq!(whole("c.json", b"not json"), ContentKind::Text);
 }
 
-/// A header of 640 bytes begins as a pickle of protocol 2 does.
+/// A header of 640 bytes begins like a pickle of protocol 2.
 #[test]
 fn a_header_length_that_looks_like_a_pickle_is_none() {
     let bytes = safetensors::tests::file_with_header_of(640);
@@ -95,7 +95,7 @@ fn of_two_readings_the_more_dangerous_counts() {
             assert_eq!(whole("model.safetensors", &both), ContentKind::Pickle, "{kind}");
         }
     }
-    // A header's length may be an opcode that steps over the header, to where a program may wait.
+    // A header's length may be an opcode that skips the header, and a program may follow it.
     let steps = [b'X', 0, 0, 1, 0, 0, 0, 0, b'{', b'"'];
     assert_eq!(sniff("model.bin", &steps, &[], 90 << 20), ContentKind::Pickle);
     assert_eq!(sniff("model.safetensors", &steps, &[], 90 << 20), ContentKind::Safetensors);

@@ -1,4 +1,4 @@
-//! What the reader of `metadata` takes and what it refuses.
+//! Tests which facts the builder of `metadata` collects.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Groups weight files into the sets they form.
+//! Groups weight files into sets.
 
 use std::collections::BTreeMap;
 
@@ -10,41 +10,41 @@ use super::super::kind::ContentKind;
 use super::super::model_config::Quantization;
 use crate::path::SafePath;
 
-/// One weight file, or the shards that are loaded as one.
+/// One weight file, or the shards that a loader loads as one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightSet {
-    /// The file's path, `*` in the place of a shard's number.
+    /// The file's path, with `*` in place of a shard's number.
     pub files: String,
     pub format: ContentKind,
-    /// Files that are here.
+    /// Number of files of the set in the model.
     pub count: u64,
-    /// Files that their names say there are.
+    /// Number of files of the set according to their names.
     pub of: u64,
-    /// Bytes of all files.
+    /// Size of all files in bytes.
     pub size: u64,
-    /// Elements of the tensors by their type, empty where no header is read.
+    /// Number of tensor elements by type; empty for formats without a parsed header.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub elements: BTreeMap<String, u64>,
-    /// How most of the tensors are quantised, where the file says so.
+    /// The quantisation of most tensors, if the file names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantization: Option<Quantization>,
 }
 
 impl WeightSet {
-    /// Returns how many elements the tensors have, `None` where no header is read.
+    /// Returns the number of tensor elements, or `None` for formats without a parsed header.
     pub fn parameters(&self) -> Option<u64> {
         (!self.elements.is_empty())
             .then(|| self.elements.values().fold(0_u64, |sum, it| sum.saturating_add(*it)))
     }
 }
 
-/// Sets by their format and name.
+/// The sets by name and format.
 #[derive(Debug, Default)]
 pub(super) struct WeightSets(BTreeMap<(String, ContentKind), WeightSet>);
 
 impl WeightSets {
-    /// Takes a file, if it is one of weights.
+    /// Adds a file, if it is a weight file.
     pub(super) fn file(&mut self, path: &SafePath, size: u64, format: ContentKind, facts: &Facts) {
         if !matches!(
             format,
@@ -69,7 +69,7 @@ impl WeightSets {
             let sum = set.elements.entry(name).or_default();
             *sum = sum.saturating_add(count);
         }
-        // The shards of one file agree; should they not, the lowest name wins whatever the order.
+        // The shards of a set should agree. If they do not, the lowest name wins, in any order of arrival.
         let quantization = quantization(facts);
         let lower = |old: &Quantization| quantization.as_ref().is_some_and(|new| new.method < old.method);
         if set.quantization.as_ref().is_none_or(lower) {
@@ -82,7 +82,7 @@ impl WeightSets {
     }
 }
 
-/// Returns the quantisation of all sets that name one, if it is the same.
+/// Returns the quantisation of the sets that name one, if it is the same for all.
 pub(super) fn only_quantization(sets: &[WeightSet]) -> Option<Quantization> {
     let mut named = sets.iter().filter_map(|set| set.quantization.as_ref());
     let first = named.next()?;
@@ -112,12 +112,12 @@ fn quantization(facts: &Facts) -> Option<Quantization> {
     Some(Quantization { method, bits: None })
 }
 
-/// Returns the name of the set that a file belongs to, and how many files that should have.
+/// Returns the name of the set that a file belongs to, and the number of files that the set should have.
 fn set_of(path: &str) -> (String, u64) {
     shard(path).unwrap_or_else(|| (path.to_owned(), 1))
 }
 
-/// Reads `<stem>-00001-of-00003.<extension>`.
+/// Parses `<stem>-00001-of-00003.<extension>`.
 fn shard(path: &str) -> Option<(String, u64)> {
     let (stem, extension) = path.rsplit_once('.')?;
     let (stem, total) = stem.rsplit_once("-of-")?;

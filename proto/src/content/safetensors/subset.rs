@@ -1,13 +1,15 @@
-//! The header of a safetensors file that holds some of another file's tensors.
+//! Writes the header of a safetensors file that holds some of another file's tensors.
 
 use super::{PREFIX_LEN, Safetensors, Tensor};
 
-/// Where a file's data begin to be aligned, as the format's own writer does it.
+/// Alignment of the data's start in bytes, as the format's reference writer has it.
 const ALIGNMENT: usize = 8;
 
 impl Safetensors {
-    /// Returns the bytes before the data of a file with just `tensors`, which are some of this file's in the order of
-    /// their data; their data follow each other. What was noted of the file is noted of the new one too.
+    /// Returns the bytes before the data of a file with exactly `tensors`.
+    ///
+    /// `tensors` must be tensors of this file, in the order of their data. In the new file their data are contiguous. The
+    /// new header keeps this file's `__metadata__`.
     pub fn subset(&self, tensors: &[&Tensor]) -> Vec<u8> {
         let mut entries = Vec::new();
         if !self.metadata.is_empty() {

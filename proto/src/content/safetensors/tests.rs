@@ -1,4 +1,4 @@
-//! What the reader of `safetensors` takes and what it refuses.
+//! Tests which headers the reader of `safetensors` accepts and which it refuses.
 
 use proptest::prelude::*;
 
@@ -20,7 +20,7 @@ pub(crate) fn sample() -> Vec<u8> {
     )
 }
 
-/// A file without tensors whose header has this length.
+/// A file without tensors, with a header of this length.
 pub(crate) fn file_with_header_of(length: usize) -> Vec<u8> {
     file(&format!("{{}}{}", " ".repeat(length - 2)), 0)
 }
@@ -64,7 +64,7 @@ fn refuses_lengths_that_lie() {
     assert!(header_len(HEADER_BYTES_MAX.to_le_bytes(), HEADER_BYTES_MAX + 8).is_ok());
 }
 
-/// The crafted headers of the field: each is read somewhere, as something else.
+/// Known crafted headers. Some reader accepts each of them, and reads it differently from others.
 #[test]
 fn refuses_crafted_headers() {
     let tensor = |name: &str, dtype: &str, shape: &str, begin: u64, end: u64| {

@@ -1,6 +1,6 @@
-//! What others do with the same file on the same machine: curl and openssl, aria2, libtorrent, sendme.
+//! Measures other tools with the same file on the same machine: curl with openssl, aria2, libtorrent, sendme.
 //!
-//! Each is fetched in a pinned version; one that cannot be had is named, and the others run.
+//! Each tool has a pinned version. If one cannot be installed, the benchmark names it and runs the others.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,14 +13,14 @@ use reg_testnet::process::cpu_seconds;
 
 use super::cost::{Cost, run, synced};
 
-/// nginx, and aria2 with what it is linked to that a small system may lack.
+/// nginx, and aria2 with the libraries that a small system may lack.
 const NGINX: [&str; 2] = ["nginx", "libpcre2-8-0"];
 const ARIA2: [&str; 7] =
     ["aria2", "libaria2-0", "libc-ares2", "libssh2-1", "libsqlite3-0", "libxml2", "libicu72"];
 const LIBTORRENT: [&str; 1] = ["libtorrent==2.0.11"];
 const SENDME: &str = "sendme@0.37.1";
 
-/// A server that runs beside the measurements, and how its file is fetched and checked.
+/// A server that runs beside the measurements, and the commands that fetch and check its file.
 pub(crate) struct Contender {
     server: Child,
     fetch: Fetch,
@@ -34,23 +34,23 @@ enum Fetch {
     Sendme { program: PathBuf, ticket: String },
 }
 
-/// Why a contender does not take part.
+/// Why a contender cannot take part.
 type Absent = String;
 
-/// Starts nginx; curl fetches from it, and openssl checks afterwards.
+/// Starts nginx. curl fetches from it, and openssl checks the file afterwards.
 pub(crate) fn curl(file: &Path, scratch: &Path) -> Result<Contender, Absent> {
     let (server, url) = nginx(file, &scratch.join("nginx-for-curl"))?;
     Ok(Contender { server, fetch: Fetch::Curl { url }, out: scratch.join("curl.out") })
 }
 
-/// Starts nginx; aria2 fetches from it over four connections, and checks the SHA-256 itself.
+/// Starts nginx. aria2 fetches from it over four connections, and checks the SHA-256 itself.
 pub(crate) fn aria2(file: &Path, digest: Digest, scratch: &Path) -> Result<Contender, Absent> {
     let aria2 = clients::debian("aria2", &ARIA2).map_err(|error| error.to_string())?;
     let (server, url) = nginx(file, &scratch.join("nginx-for-aria2"))?;
     Ok(Contender { server, fetch: Fetch::Aria2 { aria2, url, digest }, out: scratch.join("aria2.out") })
 }
 
-/// Starts a seed of libtorrent.
+/// Starts a libtorrent seed.
 pub(crate) fn libtorrent(file: &Path, scratch: &Path) -> Result<Contender, Absent> {
     let python = clients::python("libtorrent", &LIBTORRENT).map_err(|error| error.to_string())?;
     let python = python.program("python");
@@ -86,7 +86,7 @@ pub(crate) fn sendme(file: &Path, scratch: &Path) -> Result<Contender, Absent> {
 }
 
 impl Contender {
-    /// Fetches, checks and syncs once.
+    /// Fetches, checks and syncs the file once.
     pub(crate) fn measure(&self) -> Option<Cost> {
         let out = &self.out;
         let before = cpu_seconds(self.server.id()).unwrap_or(0.0);
@@ -137,7 +137,7 @@ impl Drop for Contender {
     }
 }
 
-/// Starts a server, and waits for the line that tells how it is reached.
+/// Starts a server, and waits for the line that names its address.
 fn told_line(
     command: &mut Command,
     read: impl Fn(&str) -> Option<String>,
@@ -147,19 +147,19 @@ fn told_line(
     let mut server = started.map_err(|error| format!("{name}: {error}"))?;
     let mut lines = BufReader::new(server.stdout.take().ok_or("no pipe")?).lines();
     let told = lines.by_ref().map_while(Result::ok).find_map(|line| read(&line));
-    // What it prints later is read, so that it does not wait for us.
+    // Later output is read and dropped, so that the server does not block.
     std::thread::spawn(move || lines.for_each(drop));
     match told {
         Some(told) => Ok((server, told)),
         None => {
             drop(server.kill());
             drop(server.wait());
-            Err(format!("{name} ended, and did not say how it is reached"))
+            Err(format!("{name} ended before it printed its address"))
         }
     }
 }
 
-/// Starts nginx on a port of its own on loopback, from the system or from Debian's package.
+/// Starts nginx on a free port of loopback, from the system or from Debian's package.
 fn nginx(file: &Path, dir: &Path) -> Result<(Child, String), Absent> {
     let io = |error: std::io::Error| format!("nginx: {error}");
     let installed =

@@ -1,4 +1,4 @@
-//! What a measurement costs, and how it is taken: wall-clock, CPU seconds of all processes, peak memory.
+//! Measures the cost of commands: wall-clock seconds, CPU seconds of all processes, peak memory.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use reg_testnet::process::{cpu_seconds, peak_rss, wait_until};
 
-/// How long one measurement may take; what takes longer is ended, and said to be.
+/// Longest time of one measurement. A command that takes longer is ended and reported.
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// How often a process is looked at.
+/// Time between two looks at a process.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// One measurement.
@@ -18,12 +18,12 @@ pub(crate) struct Cost {
     pub(crate) seconds: f64,
     /// CPU seconds of all processes that took part.
     pub(crate) cpu: f64,
-    /// Most memory of the process that receives, in bytes; 0 where that says nothing.
+    /// Peak memory of the receiving process in bytes; 0 if it has no meaning.
     pub(crate) memory: u64,
 }
 
 impl Cost {
-    /// Returns the sum of two steps, one after the other.
+    /// Returns the cost of two consecutive steps.
     pub(crate) fn then(self, next: Self) -> Self {
         Self {
             seconds: self.seconds + next.seconds,
@@ -32,7 +32,7 @@ impl Cost {
         }
     }
 
-    /// Returns the cost with what a server used meanwhile.
+    /// Returns the cost with a server's CPU seconds in the same time.
     pub(crate) fn with_server(self, before: f64, after: f64) -> Self {
         Self { cpu: self.cpu + (after - before), ..self }
     }
@@ -49,7 +49,7 @@ impl Cost {
     }
 }
 
-/// Runs a command to its end; `None` where it fails or takes too long, which is said.
+/// Runs a command to its end; returns its cost. Prints a failure or timeout, and returns `None`.
 pub(crate) fn run(command: &mut Command) -> Option<Cost> {
     let start = Instant::now();
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
@@ -67,7 +67,7 @@ pub(crate) fn run(command: &mut Command) -> Option<Cost> {
         std::thread::sleep(LOOK);
     }
     let seconds = start.elapsed().as_secs_f64();
-    // A process that has ended but was not waited for still tells its CPU seconds.
+    // The kernel reports the CPU seconds of a process that has ended until its parent waits for it.
     cpu = cpu_seconds(child.id()).unwrap_or(cpu);
     let status = wait_until(&mut child, Instant::now() + Duration::from_secs(1));
     if status.is_some_and(|status| status.success()) {
@@ -86,7 +86,7 @@ fn has_ended(child: &Child) -> bool {
     stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z'))
 }
 
-/// Measures what this process does itself.
+/// Measures the cost of work in this process.
 pub(crate) fn own(work: impl FnOnce()) -> Cost {
     let own = std::process::id();
     let (start, before) = (Instant::now(), cpu_seconds(own).unwrap_or(0.0));
@@ -94,7 +94,7 @@ pub(crate) fn own(work: impl FnOnce()) -> Cost {
     Cost { seconds: start.elapsed().as_secs_f64(), cpu: cpu_seconds(own).unwrap_or(0.0) - before, memory: 0 }
 }
 
-/// Makes a file that another program has written last, as `reg` does with what it writes itself.
+/// Syncs a file that another program has written, as `reg` syncs its own files.
 pub(crate) fn synced(path: &Path) -> Cost {
     own(|| File::open(path).and_then(|file| file.sync_all()).expect("a file is synced"))
 }

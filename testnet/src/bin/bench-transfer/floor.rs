@@ -1,5 +1,7 @@
-//! The floor: a plain socket for each core, no encryption, our fastest hasher, and a write. Nothing that moves verified
-//! bytes onto a disk can be much faster on the machine. Both ends are processes of their own, like everybody's.
+//! Measures the floor: a plain socket for each core without encryption, this project's fastest hasher, and a write.
+//!
+//! No program that transfers verified bytes to a disk can be much faster on the same machine. Both ends are processes of
+//! their own, as with the other contenders.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -17,7 +19,7 @@ use super::cost::{Cost, run};
 use super::hashing::hash;
 use reg_testnet::process::cpu_seconds;
 
-/// Runs one end, if this process was started as one; `None` otherwise.
+/// Runs one end if this process was started as one, and returns its exit code. Else returns `None`.
 pub(crate) fn run_as_told() -> Option<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -37,7 +39,7 @@ pub(crate) fn run_as_told() -> Option<()> {
     Some(())
 }
 
-/// The serving end, and what the fetching end is told.
+/// The serving end, and the arguments for the fetching end.
 pub(crate) struct Floor {
     server: Child,
     port: String,
@@ -58,12 +60,12 @@ impl Floor {
             command.arg("floor-serve").arg(file).stdout(Stdio::piped()).spawn().expect("it starts");
         let mut port = String::new();
         let told = server.stdout.take().expect("a pipe");
-        BufReader::new(told).read_line(&mut port).expect("it tells its port");
+        BufReader::new(told).read_line(&mut port).expect("it prints its port");
         let (file, port) = (file.to_owned(), port.trim().to_owned());
         Self { server, port, file, digest: hashed.digest, states, out }
     }
 
-    /// Fetches once.
+    /// Fetches the file once.
     pub(crate) fn measure(&self) -> Option<Cost> {
         let own = std::env::current_exe().expect("this program has a path");
         let before = cpu_seconds(self.server.id()).unwrap_or(0.0);
@@ -82,7 +84,7 @@ impl Drop for Floor {
     }
 }
 
-/// Sends the ranges that it is asked for, out of the page cache.
+/// Sends the requested ranges from the page cache.
 fn serve(path: &Path) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?.port());
@@ -102,7 +104,7 @@ fn serve(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Fetches with a socket for each core: two pieces are read, verified in turn, and written.
+/// Fetches with a socket for each core. Each reads two pieces, verifies them with interleaved rounds, and writes them.
 fn fetch(port: u16, blob: &Digest, states: &PieceStates, out: &Path) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).open(out)?;
     file.set_len(states.layout().size())?;
@@ -150,7 +152,7 @@ fn fetch_part(
             }
             two => two.iter().zip(&buffers).all(claim),
         };
-        assert!(right, "what came is not what was sent");
+        assert!(right, "the received bytes differ from the sent ones");
         for (piece, buffer) in two.iter().zip(&buffers) {
             file.write_all_at(buffer, layout.offset(*piece))?;
         }

@@ -1,4 +1,4 @@
-//! Hashing alone, out of the page cache: what one core does, and what all do.
+//! Measures hashing alone, from the page cache, on one core and on all cores.
 
 use std::fs::File;
 use std::io::Read;
@@ -17,12 +17,12 @@ use super::world::World;
 
 const PIECE: usize = 1 << 20;
 
-/// `openssl dgst -sha256` of every shard, one after the other.
+/// Runs `openssl dgst -sha256` on every shard, one after the other.
 pub(crate) fn openssl(world: &mut World) -> Option<Cost> {
     run(Command::new("openssl").args(["dgst", "-sha256"]).args(world.shards()))
 }
 
-/// The sha2 crate, which keeps no states, on one core.
+/// Hashes on one core with the sha2 crate, which keeps no states.
 pub(crate) fn sha2(world: &mut World) -> Option<Cost> {
     let files = world.shards();
     Some(own(|| {
@@ -34,7 +34,7 @@ pub(crate) fn sha2(world: &mut World) -> Option<Cost> {
     }))
 }
 
-/// One chain on one core, the states kept on the way.
+/// Hashes one chain on one core, and keeps the states.
 pub(crate) fn one_chain(world: &mut World) -> Option<Cost> {
     let files = world.shards();
     Some(own(|| {
@@ -44,13 +44,13 @@ pub(crate) fn one_chain(world: &mut World) -> Option<Cost> {
     }))
 }
 
-/// Two files' chains in turn on one core, as an import does.
+/// Hashes two files with interleaved rounds on one core, as an import does.
 pub(crate) fn two_chains(world: &mut World) -> Option<Cost> {
     let files = world.shards();
     Some(own(|| files.chunks(2).for_each(hash_two)))
 }
 
-/// Two files' chains in turn on each core.
+/// Hashes two files with interleaved rounds on each core.
 pub(crate) fn two_chains_on_all_cores(world: &mut World) -> Option<Cost> {
     let files = world.shards();
     Some(own(|| {
@@ -62,12 +62,12 @@ pub(crate) fn two_chains_on_all_cores(world: &mut World) -> Option<Cost> {
     }))
 }
 
-/// Pieces whose states are known, two in turn on one core, as a pull and `reg verify` do.
+/// Verifies pieces against known states, two with interleaved rounds on one core, as a pull and `reg verify` do.
 pub(crate) fn pieces(world: &mut World) -> Option<Cost> {
     check_pieces(world, 1)
 }
 
-/// Pieces whose states are known, on all cores.
+/// Verifies pieces against known states on all cores.
 pub(crate) fn pieces_on_all_cores(world: &mut World) -> Option<Cost> {
     check_pieces(world, thread::available_parallelism().map_or(1, usize::from))
 }
@@ -97,7 +97,7 @@ fn check_pieces(world: &mut World, threads: usize) -> Option<Cost> {
     }))
 }
 
-/// Hashes a file, with its states.
+/// Returns the digest and states of a file.
 pub(crate) fn hash(path: &Path) -> Hashed {
     let mut hasher = StateHasher::new();
     each_mebibyte(path, |bytes| hasher.update(bytes));

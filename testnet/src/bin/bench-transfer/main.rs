@@ -1,8 +1,8 @@
-//! `cargo bench-transfer`: how fast a model is hashed and moved, beside what others do and what the machine can do.
+//! `cargo bench-transfer`: measures how fast a model is hashed and transferred, compared with other tools and a floor.
 //!
-//! Rounds are interleaved and medians are compared, because these machines are noisy. Every part reads from the page cache,
-//! begins when nothing waits to be written, with memory that has just been in use, and ends with its bytes on the disk,
-//! synced, where it writes any.
+//! The benchmark interleaves the rounds and compares medians, because machines are noisy. Each part reads from the page
+//! cache. It begins when no writes are pending, with memory that was in use just before. A part that writes ends when its
+//! bytes are synced to the disk.
 
 mod contenders;
 mod cost;
@@ -30,10 +30,10 @@ Examples:
   cargo bench-transfer --only transfer --part reg
   cargo bench-transfer --mib 256 --rounds 1")]
 struct Args {
-    /// Size of the file that is moved; twice as much is hashed and published
+    /// Size of the transferred file; hashing and publishing use twice as much
     #[arg(long, default_value_t = 2048, value_name = "MIB")]
     mib: u64,
-    /// How often each part is measured
+    /// Number of measurements of each part
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// One round
@@ -42,23 +42,23 @@ struct Args {
     /// Only one of the tables
     #[arg(long)]
     only: Option<Table>,
-    /// Only the parts whose names contain this
+    /// Only the parts with this text in their names
     #[arg(long, value_name = "TEXT", default_value = "")]
     part: String,
 }
 
-/// What is compared with each other.
+/// A table of parts that are compared with each other.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Table {
-    /// Twice the size, out of the page cache
+    /// Twice the size, from the page cache
     Hashing,
-    /// Twice the size, into and in the store
+    /// Twice the size, into the store and inside it
     Store,
-    /// The size, over loopback, verified, on the disk
+    /// The size, over loopback, verified and written
     Transfer,
 }
 
-/// What is measured, and how it is measured once.
+/// The name of a part, and the function that measures it once.
 type Part = (&'static str, fn(&mut World) -> Option<Cost>);
 
 impl Table {
@@ -66,13 +66,13 @@ impl Table {
 
     const fn title(self) -> &'static str {
         match self {
-            Self::Hashing => "hashing alone, 4 files out of the page cache",
+            Self::Hashing => "hashing alone, 4 files from the page cache",
             Self::Store => "publishing and verifying 4 files",
-            Self::Transfer => "one file over loopback, verified, on the disk",
+            Self::Transfer => "one file over loopback, verified and written",
         }
     }
 
-    /// The parts; the first is what the others are compared with.
+    /// Returns the parts. The others are compared with the first.
     const fn parts(self) -> &'static [Part] {
         match self {
             Self::Hashing => &[
@@ -105,7 +105,7 @@ impl Table {
         }
     }
 
-    /// Bytes that each part of it handles.
+    /// Returns the number of bytes that each part handles.
     const fn bytes(self, mib: u64) -> u64 {
         match self {
             Self::Hashing | Self::Store => (2 * mib) << 20,
@@ -133,7 +133,7 @@ fn main() {
     for (number, server) in world.servers.iter().enumerate() {
         println!("node {} used {:.1} CPU s in all", number + 1, Daemon::cpu_seconds(server));
     }
-    println!("all of it took {:.0} s", start.elapsed().as_secs_f64());
+    println!("the benchmark took {:.0} s", start.elapsed().as_secs_f64());
 }
 
 fn measure(world: &mut World, table: Table, (mib, rounds): (u64, usize), named: &str) -> Vec<Vec<Cost>> {
@@ -143,7 +143,7 @@ fn measure(world: &mut World, table: Table, (mib, rounds): (u64, usize), named: 
         let parts = table.parts().iter().zip(&mut costs).filter(|((name, _), _)| name.contains(named));
         for ((name, part), costs) in parts {
             memory::warm(world.scratch.path(), mib);
-            // What the part before has written is not written while this one runs.
+            // Sync first, so that pending writes of the previous part do not slow this one.
             rustix::fs::sync();
             let cost = part(world);
             match cost {

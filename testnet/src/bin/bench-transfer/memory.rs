@@ -1,21 +1,21 @@
-//! The same memory for every part.
+//! Prepares the memory before each part, so that all parts run under the same condition.
 //!
-//! A virtual machine gives memory that has been free for a while back to its host, and takes ten times as long to write to it
-//! again: 2 GiB into the page cache took 0.4 s or 5 to 6 s, by what had run before. So before each part a file is written and
-//! removed again. The system takes first what was freed last, and nobody is measured by what the part before has left.
+//! A virtual machine returns memory that has been free for a while to its host. Writing to it again takes ten times as long:
+//! 2 GiB into the page cache took 0.4 s, or 5 to 6 s after other work. So this module writes and removes a file before each
+//! part. The system then reuses that memory first, and no part depends on the one before.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Twice what is moved: libtorrent keeps as much again for itself.
+/// Twice the size of the transferred file, because libtorrent keeps a copy in memory.
 const TIMES: u64 = 2;
 
-/// Leaves memory for files of `mib` MiB as if it had been in use a moment ago.
+/// Brings memory for files of `mib` MiB into the state of just released memory.
 pub(crate) fn warm(scratch: &Path, mib: u64) {
     let path = scratch.join("warm");
     if let Err(error) = write(&path, TIMES * mib) {
-        println!("  the memory is as it was: {error}");
+        println!("  the memory could not be prepared: {error}");
     }
     drop(fs::remove_file(&path));
 }

@@ -1,4 +1,4 @@
-//! `reg` itself: pulls over lanes and over streams, `reg publish`, `reg verify`.
+//! Measures `reg` itself: pulls over lanes and over streams, `reg publish`, `reg verify`.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -10,22 +10,22 @@ use reg_testnet::process::{Daemon, Home};
 use super::cost::{Cost, own, run};
 use super::world::World;
 
-/// Pulls from one peer, over lanes where the node has them.
+/// Pulls from one peer, over lanes if the node has them.
 pub(crate) fn pull(world: &mut World) -> Option<Cost> {
     pull_from(world, 1, false)
 }
 
-/// Pulls from one peer over a stream of libp2p.
+/// Pulls from one peer over a libp2p stream.
 pub(crate) fn pull_over_streams(world: &mut World) -> Option<Cost> {
     pull_from(world, 1, true)
 }
 
-/// Pulls from two peers, over lanes where the nodes have them.
+/// Pulls from two peers, over lanes if the nodes have them.
 pub(crate) fn pull_from_two(world: &mut World) -> Option<Cost> {
     pull_from(world, 2, false)
 }
 
-/// Pulls into a fresh home from the first `peers` servers, into the cache only: synced, verified, whole.
+/// Pulls the model into the cache of a fresh home, from the first `peers` servers. It ends verified and synced.
 fn pull_from(world: &mut World, peers: usize, over_streams: bool) -> Option<Cost> {
     let home = Home::new("P");
     let servers = &world.servers[..peers];
@@ -42,7 +42,7 @@ fn pull_from(world: &mut World, peers: usize, over_streams: bool) -> Option<Cost
     Some(cost.with_server(before, servers.iter().map(Daemon::cpu_seconds).sum()))
 }
 
-/// Publishes the sharded model on one core: read, hashed, copied into the store, synced, signed.
+/// Publishes the sharded model on one core: reads, hashes, copies into the store, syncs and signs.
 pub(crate) fn publish_on_one_core(world: &mut World) -> Option<Cost> {
     publish(world, &["taskset", "-c", "0"])
 }
@@ -53,7 +53,7 @@ pub(crate) fn publish_on_all_cores(world: &mut World) -> Option<Cost> {
 }
 
 fn publish(world: &mut World, before: &[&str]) -> Option<Cost> {
-    // The last one goes first: it holds as much as the model.
+    // Remove the previous home first: it takes as much space as the model.
     world.published = None;
     let home = Home::new("publisher");
     home.key("bench");
@@ -64,7 +64,7 @@ fn publish(world: &mut World, before: &[&str]) -> Option<Cost> {
     cost
 }
 
-/// Copies the sharded model as a publication does, and syncs it, but hashes nothing.
+/// Copies and syncs the sharded model as a publication does, without hashing.
 pub(crate) fn copy(world: &mut World) -> Option<Cost> {
     let (files, dir) = (world.shards(), world.scratch.path().join("copy"));
     fs::create_dir_all(&dir).ok()?;
@@ -95,12 +95,12 @@ fn copy_file(from: &std::path::Path, to: &std::path::Path) {
     }
 }
 
-/// Rehashes what was published, on one core.
+/// Verifies the published model on one core.
 pub(crate) fn verify_on_one_core(world: &mut World) -> Option<Cost> {
     verify(world, &["taskset", "-c", "0"])
 }
 
-/// Rehashes what was published, on all cores.
+/// Verifies the published model on all cores.
 pub(crate) fn verify_on_all_cores(world: &mut World) -> Option<Cost> {
     verify(world, &[])
 }
@@ -110,7 +110,7 @@ fn verify(world: &mut World, before: &[&str]) -> Option<Cost> {
     run(&mut prefixed(before, &home.command(["verify", "--offline", "-q"])))
 }
 
-/// Returns `command` as the arguments of another one, with the environment it had.
+/// Returns `command` as arguments of another command, with the same environment.
 fn prefixed(before: &[&str], command: &Command) -> Command {
     let mut words = before.iter().map(AsRef::as_ref).chain([command.get_program()]).chain(command.get_args());
     let mut prefixed = Command::new(words.next().unwrap_or(command.get_program()));

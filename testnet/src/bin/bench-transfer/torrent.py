@@ -1,4 +1,4 @@
-"""libtorrent, set for one fast neighbour: TCP only, long queues, large buffers, no encryption, SHA-1 pieces of 1 MiB."""
+"""Runs libtorrent with settings for one fast peer: TCP only, long queues, large buffers, no encryption, 1 MiB SHA-1 pieces."""
 
 import os
 import sys
@@ -72,7 +72,7 @@ def fetch(torrent, out, port):
         file = os.open(os.path.join(out, name), os.O_RDONLY)
         os.fsync(file)
         os.close(file)
-    # The bytes are where they belong; taking the session apart is not part of it.
+    # The bytes are written. The measurement does not include the end of the session.
     os._exit(0)
 
 

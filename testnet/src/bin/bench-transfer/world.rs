@@ -1,5 +1,6 @@
-//! What the measurements run on: a model of one large file, which is moved, and one of four, which is hashed and published;
-//! two nodes that serve, and everybody else's servers.
+//! Sets up the benchmark: two models, two serving nodes, and the servers of the contenders.
+//!
+//! The model of one large file is transferred. The model of four files is hashed and published.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,17 +14,17 @@ use super::contenders::{self, Contender};
 use super::floor::Floor;
 use super::hashing::hash;
 
-/// Shards of the model that is hashed and published: sharded as large models are.
+/// Number of shards of the model that is hashed and published. Large models are sharded too.
 const SHARDS: usize = 4;
 
 pub(crate) struct World {
     pub(crate) scratch: tempfile::TempDir,
-    /// Four files of half its size, which are hashed and published.
+    /// The sharded model: four files of half the size, which are hashed and published.
     pub(crate) sharded: PathBuf,
     pub(crate) reference: String,
     pub(crate) servers: Vec<Daemon>,
     _homes: Vec<Home>,
-    /// A home that the sharded model was published in, once it was.
+    /// The home in which the sharded model is published; `None` before that.
     pub(crate) published: Option<Home>,
     hashed: Vec<(PathBuf, Hashed)>,
     pub(crate) floor: Floor,
@@ -34,7 +35,9 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Makes all of it; who cannot be had is named, and left out. Without `others`, nobody else is fetched or started.
+    /// Makes the models and starts the servers.
+    ///
+    /// Names and leaves out each contender that cannot be installed. Without `others`, starts no contender.
     pub(crate) fn new(mib: u64, others: bool) -> Self {
         let scratch = tempfile::Builder::new().prefix("reg-bench-").tempdir().expect("a temporary folder");
         let dir = scratch.path();
@@ -76,7 +79,7 @@ impl World {
         (1..=SHARDS).map(|number| self.sharded.join(shard_name(number))).collect()
     }
 
-    /// Returns the same with their digests and states, hashed once.
+    /// Returns the same files with their digests and states. Hashes them once.
     pub(crate) fn hashed_shards(&mut self) -> &[(PathBuf, Hashed)] {
         if self.hashed.is_empty() {
             self.hashed = self.shards().into_iter().map(|path| (path.clone(), hash(&path))).collect();

@@ -1,4 +1,4 @@
-//! `cargo simulate`: swarms in virtual time, by the node's own scheduler.
+//! `cargo simulate`: simulates swarms in virtual time, with the node's own scheduler.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Parser;
 use reg_simulator::{Manner, Outcome, Plan, picture, run};
 
-/// Simulates a swarm that fetches one blob from one seed, and prints how long it took beside the lower bound.
+/// Simulates a swarm that fetches one blob from one seed, and prints its time next to the lower bound.
 #[derive(Debug, Parser)]
 #[command(
     name = "simulate",
@@ -16,31 +16,31 @@ use reg_simulator::{Manner, Outcome, Plan, picture, run};
   cargo simulate --nodes 256 --pieces 1024 --zones 8 --svg curves.svg"
 )]
 struct Args {
-    /// Nodes, the seed included; without it, every scenario of the table is run
+    /// Number of nodes, with the seed; without it, all scenarios of the table run
     #[arg(long)]
     nodes: Option<u32>,
-    /// Pieces of the blob; a unit is one piece below 2,000
+    /// Number of pieces of the blob; below 2,000 pieces, a unit is one piece
     #[arg(long, default_value_t = 1000)]
     pieces: u32,
-    /// Neighbours of each node
+    /// Number of neighbours of each node
     #[arg(long, default_value_t = 40)]
     degree: u32,
-    /// Zones that the nodes are dealt out to
+    /// Number of zones, with the nodes spread evenly
     #[arg(long, default_value_t = 1)]
     zones: u32,
-    /// Nodes of a hundred that leave meanwhile, half of them to come back
+    /// Percentage of nodes that leave during the run; half of them return
     #[arg(long, default_value_t = 0)]
     churn: u32,
-    /// Nodes of a hundred that send wrong bytes
+    /// Percentage of nodes that send wrong bytes
     #[arg(long, default_value_t = 0)]
     liars: u32,
-    /// Nodes of a hundred with links that are a quarter as fast
+    /// Percentage of nodes with links of a quarter of the speed
     #[arg(long, default_value_t = 0)]
     slow: u32,
     /// The first seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many seeds, from the first on
+    /// Number of seeds, from the first one on
     #[arg(long, default_value_t = 20)]
     seeds: u64,
     /// Draw the completion curves into this file
@@ -75,7 +75,7 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Runs every scenario of docs/performance.md.
+/// Runs all scenarios of docs/performance.md.
 fn whole(seed: u64, seeds: u64) -> Vec<(String, Outcome)> {
     let mut curves = Vec::new();
     curves.extend(scenario("equal links", seed, seeds, |seed| Plan::new(seed, 1000, 1000, 40)));
@@ -97,7 +97,7 @@ fn whole(seed: u64, seeds: u64) -> Vec<(String, Outcome)> {
     curves
 }
 
-/// Runs a plan for each seed, prints a line, and returns the worst outcome.
+/// Runs a plan for each seed, prints one line, and returns the worst outcome.
 fn scenario(name: &str, first: u64, seeds: u64, plan: impl Fn(u64) -> Plan) -> Option<(String, Outcome)> {
     let start = Instant::now();
     let outcomes: Vec<Outcome> = (first..first + seeds).map(|seed| run(&plan(seed))).collect();
