@@ -638,3 +638,85 @@ fn dial_options(address: &Multiaddr) -> DialOpts {
         None => DialOpts::unknown_peer_id().address(address.clone()).build(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use libp2p::core::Endpoint;
+    use libp2p::core::transport::PortUse;
+    use libp2p::swarm::behaviour::ConnectionEstablished;
+    use libp2p::swarm::{FromSwarm, NetworkBehaviour};
+
+    use super::*;
+    use crate::net::{DhtMode, NatConfig, SwarmConfig};
+
+    /// Lets a peer connect, or be connected to, where the limits allow it.
+    fn connects(
+        limits: &mut connection_limits::Behaviour,
+        peer: libp2p::PeerId,
+        number: usize,
+        comes: bool,
+    ) -> bool {
+        let id = ConnectionId::new_unchecked(number);
+        let address: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        let (role_override, port_use) = (Endpoint::Dialer, PortUse::Reuse);
+        let (allowed, endpoint) = if comes {
+            let allowed = limits.handle_established_inbound_connection(id, peer, &address, &address).is_ok();
+            (allowed, ConnectedPoint::Listener { local_addr: address.clone(), send_back_addr: address })
+        } else {
+            let allowed = limits
+                .handle_established_outbound_connection(id, peer, &address, role_override, port_use)
+                .is_ok();
+            (allowed, ConnectedPoint::Dialer { address, role_override, port_use })
+        };
+        if allowed {
+            limits.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id: peer,
+                connection_id: id,
+                endpoint: &endpoint,
+                failed_addresses: &[],
+                other_established: 0,
+            }));
+        }
+        allowed
+    }
+
+    fn count(numbers: std::ops::Range<usize>, mut is_let_in: impl FnMut(usize) -> bool) -> u32 {
+        numbers.filter(|number| is_let_in(*number)).map(|_| 1).sum()
+    }
+
+    /// The limits of the swarm as it is started, not of the library.
+    #[tokio::test]
+    async fn connections_are_refused_beyond_their_limits() {
+        let config = NetworkConfig {
+            seed: [1; 32],
+            listen: Vec::new(),
+            bootstrap: Vec::new(),
+            mdns: false,
+            dht: DhtMode::Off,
+            gossip: false,
+            nat: NatConfig::default(),
+            swarm: SwarmConfig::default(),
+            lanes: false,
+        };
+        let keypair = Keypair::ed25519_from_bytes(config.seed).unwrap();
+        let (streams, _streams) = mpsc::channel(1);
+        let (_transport, calls) = circuit::client::new(keypair.public().to_peer_id());
+        let names = Protocols::public();
+        let Behaviour { mut limits, .. } =
+            behaviour(&config, &names, &Members::new(None), &keypair, streams, calls).unwrap();
+        let one = libp2p::PeerId::random();
+        let of_one = count(0..100, |number| connects(&mut limits, one, number, true));
+        assert_eq!(of_one, CONNECTIONS_PER_PEER_MAX);
+        let any = libp2p::PeerId::random;
+        let came = of_one + count(100..1000, |number| connects(&mut limits, any(), number, true));
+        assert_eq!(came, CONNECTIONS_INCOMING_MAX);
+        let all = came + count(1000..2000, |number| connects(&mut limits, any(), number, false));
+        assert_eq!(all, CONNECTIONS_MAX);
+        let address: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        let knocking = count(2000..3000, |number| {
+            let id = ConnectionId::new_unchecked(number);
+            limits.handle_pending_inbound_connection(id, &address, &address).is_ok()
+        });
+        assert_eq!(knocking, CONNECTIONS_PENDING_MAX);
+    }
+}
