@@ -15,6 +15,7 @@ pub mod endpoint;
 pub mod measure;
 pub mod nginx;
 
+pub mod asker;
 pub mod author;
 pub mod evil;
 pub mod sybil;
