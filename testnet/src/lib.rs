@@ -23,4 +23,6 @@ pub mod sybil;
 pub mod delay;
 pub mod netns;
 
+pub mod mutants;
+
 pub mod sim;

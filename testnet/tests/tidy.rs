@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use reg_testnet::mutants;
 use reg_testnet::process::workspace;
 
 /// Lines of a file above which it is to be split.
@@ -172,5 +173,16 @@ fn every_file_says_what_it_is_and_can_be_read_in_one_sitting() {
             !["util", "utils", "helpers", "common", "manager", "misc"].contains(&stem.as_str()),
             "{shown} has no name"
         );
+    }
+}
+
+/// A list of faults that the code has outgrown would catch nothing: every snippet stands where it is said to, and every test.
+#[test]
+fn every_fault_of_the_list_can_still_be_put_in() {
+    let faults = mutants::list(workspace()).expect("the list");
+    assert!(faults.len() >= 40, "{} faults", faults.len());
+    for fault in &faults {
+        let put_in = fault.put_in(workspace()).and_then(|_| fault.runs(workspace()));
+        assert!(put_in.unwrap_or_else(|error| panic!("{error}")).len() >= fault.tests.len());
     }
 }
