@@ -12,6 +12,7 @@ use std::process::Command;
 use thiserror::Error;
 
 use crate::model::cache_dir;
+use crate::process::left_out;
 
 /// Hugging Face's own client and what loads models with it, without PyTorch.
 pub const HUGGING_FACE: [&str; 4] =
@@ -136,7 +137,7 @@ pub fn faketime() -> Result<PathBuf, ClientError> {
 pub fn is_left_out<T>(client: &Result<T, ClientError>) -> bool {
     match client {
         Err(error) if std::env::var_os("REG_TEST_OFFLINE").is_some() => {
-            println!("SKIPPED: {error}");
+            left_out("a test with a real client", &error.to_string(), "unset REG_TEST_OFFLINE");
             true
         }
         _ => false,

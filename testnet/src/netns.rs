@@ -46,6 +46,15 @@ pub fn lacking() -> Option<String> {
     LACKING.clone()
 }
 
+/// Tells whether no world can be made here, and says that `what` is left out for that.
+pub fn is_left_out(what: &str) -> bool {
+    let lacking = lacking();
+    if let Some(why) = &lacking {
+        crate::process::left_out(what, why, "run the tests as root, with iproute2 and nftables");
+    }
+    lacking.is_some()
+}
+
 fn what_lacks() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("namespaces need root".into());

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
@@ -453,6 +453,12 @@ pub fn cpu_seconds(pid: u32) -> Option<f64> {
 /// It is none.
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+/// Says what is not tried here, why, and how to try it: past the harness, which shows nothing of tests that pass.
+pub fn left_out(what: &str, why: &str, how: &str) {
+    let line = format!("SKIPPED: {what}: {why}; to try it, {how}\n");
+    let _closed_is_fine = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// Tells whether the whole of the long tests is asked for (`REG_FULL=1`).

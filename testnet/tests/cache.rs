@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, until};
+use reg_testnet::process::{Daemon, Home, left_out, until};
 use reg_testnet::tree;
 
 const MIB: u64 = 1 << 20;
@@ -59,7 +59,7 @@ fn a_full_disk_is_exit_code_7_and_the_pull_goes_on_after_room_is_made() {
         Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(mount.path()).status()
     };
     if !tmpfs("24m", "").is_ok_and(|status| status.success()) {
-        println!("SKIPPED: a tmpfs cannot be mounted here, which needs root");
+        left_out("a full disk", "a tmpfs cannot be mounted here", "run the tests as root");
         return;
     }
     let unmount = Unmount(mount.path().to_owned());

@@ -10,7 +10,7 @@ use reg_proto::digest::Digest;
 use reg_testnet::clients::{self, Debian};
 use reg_testnet::http::{self, Served};
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, text};
+use reg_testnet::process::{Daemon, Home, left_out, text};
 use reg_testnet::tree;
 
 const MIB: u64 = 1 << 20;
@@ -18,7 +18,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 fn skopeo() -> Option<Debian> {
     if Command::new("apt-get").arg("--version").output().is_err() {
-        println!("SKIPPED: skopeo comes out of Debian's packages, and this is no Debian");
+        left_out("skopeo", "it comes out of Debian's packages", "run the tests on Debian");
         return None;
     }
     let client = clients::debian("skopeo", &clients::SKOPEO);

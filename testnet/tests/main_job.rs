@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reg_testnet::model::{self, SILERO_VAD};
-use reg_testnet::process::{Daemon, Home, Ran};
+use reg_testnet::process::{Daemon, Home, Ran, left_out};
 use reg_testnet::tree;
 
 const MIB: u64 = 1 << 20;
@@ -69,7 +69,7 @@ fn a_large_model_comes_from_two_peers_at_once_without_a_daemon() {
 fn neighbours_find_each_other_with_no_address_at_all() {
     let interfaces = std::fs::read_dir("/sys/class/net").map_or(2, Iterator::count);
     if interfaces < 2 {
-        println!("SKIPPED: mDNS needs a network interface beside loopback");
+        left_out("mDNS", "there is no network interface beside loopback", "run the tests where there is one");
         return;
     }
     let [a, b] = ["A", "B"].map(Home::new);

@@ -85,17 +85,9 @@ fn over(home: &Home, peer: &str) -> String {
     found.map_or_else(String::new, |it| text(&it["transport"]))
 }
 
-fn skipped() -> bool {
-    let lacking = netns::lacking();
-    if let Some(reason) = &lacking {
-        println!("SKIPPED: {reason}");
-    }
-    lacking.is_some()
-}
-
 #[test]
 fn two_nodes_behind_cone_nats_pull_directly_from_each_other() {
-    if skipped() {
+    if netns::is_left_out("cone NATs") {
         return;
     }
     let mut net = Relayed::new();
@@ -123,7 +115,7 @@ fn two_nodes_behind_cone_nats_pull_directly_from_each_other() {
 
 #[test]
 fn symmetric_nats_are_named_and_another_source_is_used() {
-    if skipped() {
+    if netns::is_left_out("symmetric NATs") {
         return;
     }
     let mut net = Relayed::new();

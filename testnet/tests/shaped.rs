@@ -20,14 +20,6 @@ fn daemon(home: &Home, flags: &[&str]) -> Daemon {
     Daemon::start_at(home, &["/ip4/0.0.0.0/tcp/4600", "/ip4/0.0.0.0/udp/4600/quic-v1"], flags)
 }
 
-fn skipped() -> bool {
-    let lacking = netns::lacking();
-    if let Some(reason) = &lacking {
-        println!("SKIPPED: {reason}");
-    }
-    lacking.is_some()
-}
-
 /// The seed's uplink is what bounds all: it has to send every byte once, and the last unit it sends has still to travel
 /// on to everybody, doubling each time.
 fn bound(bytes: u64, pullers: u32) -> f64 {
@@ -38,7 +30,7 @@ fn bound(bytes: u64, pullers: u32) -> f64 {
 
 #[test]
 fn one_seed_fills_many_in_about_the_time_that_its_uplink_takes() {
-    if skipped() {
+    if netns::is_left_out("a swarm over shaped uplinks") {
         return;
     }
     let (pullers, bytes) = if is_full() { (8, 256 * MIB) } else { (4, 32 * MIB) };
@@ -122,7 +114,7 @@ fn over_a_bad_line(transport: &str, bytes: u64) {
 
 #[test]
 fn a_line_that_loses_and_delays_only_slows_it_down() {
-    if skipped() {
+    if netns::is_left_out("a line that loses and delays") {
         return;
     }
     let bytes = if is_full() { 64 * MIB } else { 4 * MIB };
