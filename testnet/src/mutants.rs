@@ -1,7 +1,9 @@
 //! Faults that tests must see: the list, where each is put in, and which tests are to fail then.
 //!
-//! The list names tests by their functions and faults by a snippet of the code, so that neither minds where a file lies.
+//! All of them are put in at once, each behind a switch that an environment variable turns: so one build is enough. The list
+//! names tests by their functions and faults by a snippet of the code, and neither minds in which file they stand.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,32 +13,35 @@ use thiserror::Error;
 
 /// Where the list lies in the workspace.
 pub const LIST: &str = "testnet/mutants/list.toml";
+/// Names the fault that is on, in the environment of a test and of the nodes that it starts.
+pub const SWITCH: &str = "REG_MUTANT";
+/// What stands in the list for "this fault is on".
+const IS_ON: &str = "FAULT";
 
 /// A serious fault, as a change of one snippet.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     pub name: String,
-    /// What is no longer so with the fault in.
+    /// What is so, and is not with the fault on.
     pub breaks: String,
-    /// A source file, or a folder in whose sources the snippet stands once.
-    pub file: String,
-    pub find: String,
-    pub replace: String,
+    /// A source, or a folder in whose sources the snippet stands once.
+    file: String,
+    find: String,
+    replace: String,
     /// Functions of the tests that are to fail.
-    pub tests: Vec<String>,
+    tests: Vec<String>,
 }
 
-/// What cargo runs for one test: a target of a package, and the test's name in it.
+/// What cargo runs for one test.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TestRun {
-    pub package: String,
-    /// A file or folder of `tests`; `None` for the unit tests of the library.
+    /// A file or folder of some package's `tests`; `None` for the unit tests of the libraries.
     pub target: Option<String>,
     pub name: String,
 }
 
-/// Why a fault of the list cannot be put in, or not be seen.
+/// Why faults of the list cannot be put in, or not be seen.
 #[derive(Debug, Error)]
 pub enum MutantError {
     #[error("{path} cannot be read")]
@@ -45,14 +50,16 @@ pub enum MutantError {
     List(#[from] toml::de::Error),
     #[error("{name} is listed twice")]
     Twice { name: String },
-    #[error("{name} changes nothing, or names no test")]
+    #[error("{name} never says {IS_ON}, or names no test")]
     Empty { name: String },
     #[error("{name}: its snippet occurs {count} times in {file}, not once")]
     Snippet { name: String, file: String, count: usize },
+    #[error("{name}: its snippet overlaps that of another fault")]
+    Overlap { name: String },
     #[error("{name}: no source has a test {test}")]
     NoTest { name: String, test: String },
-    #[error("{path} belongs to no package, or to neither its sources nor its tests")]
-    NoPackage { path: PathBuf },
+    #[error("{path} is neither below src nor below tests of a package")]
+    NoTarget { path: PathBuf },
 }
 
 #[derive(Deserialize)]
@@ -75,24 +82,36 @@ pub fn list(root: &Path) -> Result<Vec<Fault>, MutantError> {
     Ok(faults)
 }
 
+/// Returns the files of the workspace at `root` that change, each with its text with all faults in it.
+///
+/// # Errors
+/// A snippet is not there exactly once, or a fault is none.
+pub fn put_in(root: &Path, faults: &[Fault]) -> Result<BTreeMap<PathBuf, String>, MutantError> {
+    let mut changed: BTreeMap<PathBuf, String> = BTreeMap::new();
+    for fault in faults {
+        let (path, text) = fault.place(root)?;
+        let text = changed.entry(path).or_insert(text);
+        if text.matches(&fault.find).count() != 1 {
+            return Err(MutantError::Overlap { name: fault.name.clone() });
+        }
+        let is_on = format!("std::env::var_os({SWITCH:?}).is_some_and(|it| it == {:?})", fault.name);
+        *text = text.replace(&fault.find, &fault.replace.replace(IS_ON, &is_on));
+    }
+    Ok(changed)
+}
+
 impl Fault {
-    /// Returns the file that the fault is put into, in the workspace at `root`, with its text with the fault in.
-    ///
-    /// # Errors
-    /// The snippet is not there exactly once, or the fault is none.
-    pub fn put_in(&self, root: &Path) -> Result<(PathBuf, String), MutantError> {
+    /// The file in which the snippet stands, with its text.
+    fn place(&self, root: &Path) -> Result<(PathBuf, String), MutantError> {
         let (name, file) = (self.name.clone(), self.file.clone());
-        if self.find == self.replace || self.find.is_empty() || self.tests.is_empty() {
+        if self.find.is_empty() || !self.replace.contains(IS_ON) || self.tests.is_empty() {
             return Err(MutantError::Empty { name });
         }
         let path = root.join(&self.file);
         let sources = if path.is_dir() { sources(&path)? } else { vec![(path.clone(), read(&path)?)] };
         let count = sources.iter().map(|(_, text)| text.matches(&self.find).count()).sum();
         let found = sources.into_iter().find(|(_, text)| text.contains(&self.find));
-        match found.filter(|_| count == 1) {
-            Some((path, text)) => Ok((path, text.replace(&self.find, &self.replace))),
-            None => Err(MutantError::Snippet { name, file, count }),
-        }
+        found.filter(|_| count == 1).ok_or(MutantError::Snippet { name, file, count })
     }
 
     /// Returns how the tests that should see it are run, in the workspace at `root`.
@@ -106,7 +125,8 @@ impl Fault {
             let function = format!("fn {test}(");
             let before = runs.len();
             for (path, _) in sources.iter().filter(|(_, text)| text.contains(&function)) {
-                runs.push(TestRun::of(path, test)?);
+                let target = target_of(path.strip_prefix(root).unwrap_or(path))?;
+                runs.push(TestRun { target, name: test.clone() });
             }
             if runs.len() == before {
                 return Err(MutantError::NoTest { name: self.name.clone(), test: test.clone() });
@@ -117,30 +137,23 @@ impl Fault {
 }
 
 impl TestRun {
-    /// The run of a test that stands in this source.
-    fn of(path: &Path, test: &str) -> Result<Self, MutantError> {
-        let strange = || MutantError::NoPackage { path: path.to_owned() };
-        let mut packages = path.ancestors().skip(1).filter(|dir| dir.join("Cargo.toml").is_file());
-        let package = packages.next().ok_or_else(strange)?;
-        let manifest: toml::Table = toml::from_str(&read(&package.join("Cargo.toml"))?)?;
-        let name = manifest.get("package").and_then(|it| it.get("name")).and_then(toml::Value::as_str);
-        let inside = path.strip_prefix(package).map_err(|_| strange())?;
-        let parts: Vec<&str> = inside.iter().filter_map(|part| part.to_str()).collect();
-        let target = match parts[..] {
-            ["src", ..] => None,
-            ["tests", target, ..] => Some(target.trim_end_matches(".rs").to_owned()),
-            _ => return Err(strange()),
-        };
-        Ok(Self { package: name.ok_or_else(strange)?.to_owned(), target, name: test.to_owned() })
-    }
-
-    /// Returns what cargo is told of the target, and the test.
-    pub fn arguments(&self) -> Vec<&str> {
-        let target = match &self.target {
+    /// Returns what cargo is told of the target.
+    pub fn target(&self) -> Vec<&str> {
+        match &self.target {
             Some(target) => vec!["--test", target],
             None => vec!["--lib"],
-        };
-        [vec!["--package", &self.package], target].concat()
+        }
+    }
+}
+
+/// The target that a source of the workspace belongs to: `tests/NAME.rs`, `tests/NAME/…`, or a library.
+fn target_of(path: &Path) -> Result<Option<String>, MutantError> {
+    let mut parts =
+        path.iter().filter_map(|part| part.to_str()).skip_while(|it| !["src", "tests"].contains(it));
+    match (parts.next(), parts.next()) {
+        (Some("src"), _) => Ok(None),
+        (Some("tests"), Some(target)) => Ok(Some(target.trim_end_matches(".rs").to_owned())),
+        _ => Err(MutantError::NoTarget { path: path.to_owned() }),
     }
 }
 

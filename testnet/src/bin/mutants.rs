@@ -1,6 +1,8 @@
-//! `cargo mutants`: puts serious faults into a copy of the checkout, one at a time, and runs the tests that should see each.
+//! `cargo mutants`: builds a copy of the checkout with serious faults in it, and turns them on one at a time before the tests
+//! that should see each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -9,23 +11,23 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use reg_testnet::mutants::{self, Fault, MutantError, TestRun};
+use reg_testnet::mutants::{self, Fault, SWITCH, TestRun};
 use reg_testnet::process::workspace;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Puts the faults of testnet/mutants/list.toml in, one at a time, and tells which the tests see.
+/// Turns the faults of testnet/mutants/list.toml on, one at a time, and tells which the tests see.
 #[derive(Debug, Parser)]
 #[command(
     name = "mutants",
     after_help = "Examples:
-  cargo mutants                       # all of them; each costs a build of the node
+  cargo mutants                       # all of them: one build, and the tests of each
   cargo mutants gossip-unbounded      # these alone
   cargo mutants --check               # whether each can still be put in
 
-Nothing of this checkout is changed: its tracked files are copied into target/mutants, which is built apart and kept."
+Nothing of this checkout is changed: its tracked files are copied into target/mutants, where they are built apart."
 )]
 struct Args {
-    /// Faults to put in; without any, all
+    /// Faults to turn on; without any, all
     names: Vec<String>,
     /// Name the faults, with what each breaks
     #[arg(long)]
@@ -33,9 +35,6 @@ struct Args {
     /// Tell whether every snippet is there exactly once, and every test; build nothing
     #[arg(long)]
     check: bool,
-    /// Do not run the tests without a fault first
-    #[arg(long)]
-    trust_tests: bool,
     /// Seconds that one test may take
     #[arg(long, default_value_t = 300)]
     seconds: u64,
@@ -48,8 +47,7 @@ enum Outcome {
     /// A test that should see it does not end.
     Hangs,
     NotCaught,
-    DoesNotBuild,
-    /// Its tests fail without it, or run nothing.
+    /// Its tests fail without it, or there are none of that name.
     FailsAnyway,
 }
 
@@ -57,11 +55,14 @@ impl Outcome {
     const fn shown(self) -> &'static str {
         match self {
             Self::Caught => "caught",
-            Self::Hangs => "caught (no end)",
+            Self::Hangs => "caught, no end",
             Self::NotCaught => "NOT CAUGHT",
-            Self::DoesNotBuild => "does not build",
-            Self::FailsAnyway => "fails anyway",
+            Self::FailsAnyway => "FAILS ANYWAY",
         }
+    }
+
+    const fn is_caught(self) -> bool {
+        matches!(self, Self::Caught | Self::Hangs)
     }
 }
 
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error}");
-            let mut source = std::error::Error::source(&*error);
+            let mut source = error.source();
             while let Some(cause) = source {
                 eprintln!("  because {cause}");
                 source = cause.source();
@@ -82,7 +83,7 @@ fn main() -> ExitCode {
 }
 
 /// Does what it was told, and tells whether every fault was caught.
-fn run(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
+fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     let root = workspace();
     let mut faults = mutants::list(root)?;
     for name in &args.names {
@@ -95,49 +96,42 @@ fn run(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
         faults.iter().for_each(|fault| println!("{:<28} {}", fault.name, fault.breaks));
         return Ok(true);
     }
-    let mut all: Vec<(Fault, Vec<TestRun>)> = Vec::new();
-    for fault in faults {
-        fault.put_in(root)?;
-        let runs = fault.runs(root)?;
-        all.push((fault, runs));
-    }
+    let changed = mutants::put_in(root, &faults)?;
+    let runs = faults.iter().map(|fault| fault.runs(root)).collect::<Result<Vec<_>, _>>()?;
     if args.check {
-        println!("{} faults can be put in", all.len());
+        println!("{} faults can be put in", faults.len());
         return Ok(true);
     }
-    let copy = Copy::of(root, Duration::from_secs(args.seconds))?;
+    let copy = Copy::make(root, &changed, Duration::from_secs(args.seconds))?;
+    copy.build(runs.iter().flatten())?;
     let mut passes: BTreeMap<&TestRun, bool> = BTreeMap::new();
-    for run in all.iter().flat_map(|(_, runs)| runs).filter(|_| !args.trust_tests) {
-        if !passes.contains_key(run) {
-            let outcome = copy.outcome(std::slice::from_ref(run), "without-a-fault")?;
-            let is_seen = outcome == Outcome::NotCaught && copy.has_passed("without-a-fault", 1);
-            passes.insert(run, is_seen);
-            println!("{:<16} {} ({:?})", if is_seen { "passes" } else { "FAILS" }, run.name, outcome);
-        }
-    }
-    let mut outcomes: Vec<(&str, Outcome)> = Vec::new();
-    for (fault, runs) in &all {
+    let mut outcomes: Vec<(&Fault, Outcome)> = Vec::new();
+    for (fault, runs) in faults.iter().zip(&runs) {
         let start = Instant::now();
-        let outcome = match runs.iter().all(|run| passes.get(run).copied().unwrap_or(args.trust_tests)) {
-            true => copy.outcome_with(fault, runs)?,
+        for run in runs {
+            if !passes.contains_key(run) {
+                passes.insert(run, copy.passes(run)?);
+            }
+        }
+        let outcome = match runs.iter().all(|run| passes[run]) {
+            true => copy.outcome(fault, runs)?,
             false => Outcome::FailsAnyway,
         };
         println!("{:<16} {:<28} {:>4} s", outcome.shown(), fault.name, start.elapsed().as_secs());
-        outcomes.push((&fault.name, outcome));
+        outcomes.push((fault, outcome));
     }
-    let is_caught = |outcome: &Outcome| matches!(outcome, Outcome::Caught | Outcome::Hangs);
-    let caught = outcomes.iter().filter(|(_, it)| is_caught(it)).count();
+    let caught = outcomes.iter().filter(|(_, outcome)| outcome.is_caught()).count();
     println!("{caught} of {} faults were caught", outcomes.len());
-    for (name, outcome) in outcomes.iter().filter(|(_, it)| !is_caught(it)) {
-        println!("{}: {name}, see {}", outcome.shown(), copy.log(name).display());
+    for (fault, outcome) in outcomes.iter().filter(|(_, outcome)| !outcome.is_caught()) {
+        println!("{}: {} ({})", outcome.shown(), fault.name, fault.breaks);
     }
+    println!("what the tests said lies in {}", copy.base.display());
     Ok(caught == outcomes.len())
 }
 
-/// A copy of a checkout's tracked files, with what is built of it beside.
+/// A copy of a checkout's tracked files with faults in it, and what is built of it.
 struct Copy {
-    root: PathBuf,
-    checkout: PathBuf,
+    base: PathBuf,
     most: Duration,
 }
 
@@ -150,60 +144,69 @@ enum Ended {
 }
 
 impl Copy {
-    /// Makes the copy what the checkout at `root` is now; files that are the same are left alone, so that little is built.
-    fn of(root: &Path, most: Duration) -> Result<Self, Box<dyn std::error::Error>> {
-        let base = root.join("target/mutants");
-        let copy = Self { root: root.to_owned(), checkout: base.join("checkout"), most };
+    /// Makes the copy what the checkout at `root` is now, with what is changed; files that are the same already are left alone,
+    /// so that they are not built anew.
+    fn make(
+        root: &Path,
+        changed: &BTreeMap<PathBuf, String>,
+        most: Duration,
+    ) -> Result<Self, Box<dyn Error>> {
+        let copy = Self { base: root.join("target/mutants"), most };
         let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root).output()?;
         if !listed.status.success() {
             return Err("git does not list the tracked files".into());
         }
         let listed = String::from_utf8(listed.stdout)?;
-        let tracked: Vec<&Path> = listed.split_terminator('\0').map(Path::new).collect();
-        for path in tracked.iter().filter(|path| root.join(path).is_file()) {
-            let (bytes, to) = (fs::read(root.join(path))?, copy.checkout.join(path));
+        let tracked = listed.split_terminator('\0').map(Path::new);
+        let tracked: BTreeSet<&Path> = tracked.filter(|path| root.join(path).is_file()).collect();
+        fs::create_dir_all(copy.checkout())?;
+        for path in &tracked {
+            let (from, to) = (root.join(path), copy.checkout().join(path));
+            let bytes =
+                changed.get(&from).map_or_else(|| fs::read(&from), |text| Ok(text.clone().into_bytes()))?;
             if fs::read(&to).is_ok_and(|known| known == bytes) {
                 continue;
             }
             fs::create_dir_all(to.parent().ok_or("a file lies in a folder")?)?;
             fs::write(&to, bytes)?;
-            fs::set_permissions(&to, fs::metadata(root.join(path))?.permissions())?;
+            fs::set_permissions(&to, fs::metadata(&from)?.permissions())?;
         }
-        for path in files(&copy.checkout)? {
-            let inside = path.strip_prefix(&copy.checkout)?;
-            if !tracked.contains(&inside) || !root.join(inside).is_file() {
+        for path in files(&copy.checkout())? {
+            if !tracked.contains(path.strip_prefix(copy.checkout())?) {
                 fs::remove_file(&path)?;
             }
         }
         Ok(copy)
     }
 
-    /// Puts a fault in, runs the tests, and takes the fault out again.
-    fn outcome_with(&self, fault: &Fault, runs: &[TestRun]) -> Result<Outcome, Box<dyn std::error::Error>> {
-        let (path, text) = fault.put_in(&self.checkout)?;
-        let before = fs::read(&path).map_err(|source| MutantError::Io { path: path.clone(), source })?;
-        fs::write(&path, text)?;
-        let outcome = self.outcome(runs, &fault.name);
-        fs::write(&path, before)?;
-        Ok(outcome?)
+    /// Builds what these tests need, so that no test's time is spent on it.
+    fn build<'a>(&self, runs: impl Iterator<Item = &'a TestRun>) -> Result<(), Box<dyn Error>> {
+        let targets: BTreeSet<Vec<&str>> = runs.map(TestRun::target).collect();
+        let tests =
+            [&["test", "--workspace", "--no-run"], &targets.into_iter().flatten().collect::<Vec<_>>()[..]];
+        for args in [tests.concat(), vec!["build", "--package", "reg", "--bin", "reg"]] {
+            if self.cargo(&args, "build", None, Duration::MAX)? != Ended::Well {
+                let log = self.log("build");
+                return Err(format!("with the faults in it, it does not build: see {}", log.display()).into());
+            }
+        }
+        Ok(())
     }
 
-    /// Builds and runs tests until one of them fails.
-    fn outcome(&self, runs: &[TestRun], name: &str) -> io::Result<Outcome> {
-        let mut log = File::create(self.log(name))?;
+    /// Tells whether a test passes while no fault is on; a name that means no test passes too, and is none.
+    fn passes(&self, run: &TestRun) -> io::Result<bool> {
+        let log = format!("{}.without", run.name);
+        let is_well = self.test(run, &log, None)? == Ended::Well;
+        let said = fs::read_to_string(self.log(&log))?;
+        let results = said.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
+        let passed = results.filter_map(|line| line.split(' ').next()?.parse::<usize>().ok());
+        Ok(is_well && passed.sum::<usize>() > 0)
+    }
+
+    /// Runs tests with a fault on, until one of them sees it.
+    fn outcome(&self, fault: &Fault, runs: &[TestRun]) -> io::Result<Outcome> {
         for run in runs {
-            let build = [vec!["test", "--no-run"], run.arguments()].concat();
-            if self.cargo(&build, &mut log, Duration::MAX)? != Ended::Well {
-                return Ok(Outcome::DoesNotBuild);
-            }
-            // The tests of whole nodes build the program themselves, which is not to count as their time.
-            let program = ["build", "--package", "reg", "--bin", "reg"];
-            let of_nodes = run.package == "reg-testnet";
-            if of_nodes && self.cargo(&program, &mut log, Duration::MAX)? != Ended::Well {
-                return Ok(Outcome::DoesNotBuild);
-            }
-            let test = [vec!["test"], run.arguments(), vec![&run.name]].concat();
-            match self.cargo(&test, &mut log, self.most)? {
+            match self.test(run, &fault.name, Some(&fault.name))? {
                 Ended::Well => {}
                 Ended::Badly => return Ok(Outcome::Caught),
                 Ended::NotInTime => return Ok(Outcome::Hangs),
@@ -212,18 +215,18 @@ impl Copy {
         Ok(Outcome::NotCaught)
     }
 
-    /// Tells whether at least so many tests have passed, by the log: a name that means no test passes too.
-    fn has_passed(&self, name: &str, least: usize) -> bool {
-        let log = fs::read_to_string(self.log(name)).unwrap_or_default();
-        let passed = log.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
-        passed.filter_map(|line| line.split(' ').next()?.parse::<usize>().ok()).sum::<usize>() >= least
+    fn test(&self, run: &TestRun, log: &str, fault: Option<&str>) -> io::Result<Ended> {
+        let args = [vec!["test", "--workspace"], run.target(), vec![&run.name]].concat();
+        self.cargo(&args, log, fault, self.most)
     }
 
-    fn cargo(&self, args: &[&str], log: &mut File, most: Duration) -> io::Result<Ended> {
+    fn cargo(&self, args: &[&str], log: &str, fault: Option<&str>, most: Duration) -> io::Result<Ended> {
+        let log = File::create(self.log(log))?;
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(args).current_dir(&self.checkout).process_group(0);
-        command.env("CARGO_TARGET_DIR", self.base().join("target"));
+        command.args(args).current_dir(self.checkout()).process_group(0);
+        command.env("CARGO_TARGET_DIR", self.base.join("target"));
         command.env("REG_TEST_CACHE", reg_testnet::model::cache_dir());
+        command.env_remove(SWITCH).envs(fault.map(|fault| (SWITCH, fault)));
         // What cargo tells a program that it runs, build scripts would take for a change, and build anew.
         for (name, _) in std::env::vars_os() {
             let told = name.to_string_lossy();
@@ -232,8 +235,7 @@ impl Copy {
             }
         }
         let start = Instant::now();
-        let mut child =
-            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?).spawn()?;
+        let mut child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
         loop {
             if let Some(status) = child.try_wait()? {
                 return Ok(if status.success() { Ended::Well } else { Ended::Badly });
@@ -250,12 +252,12 @@ impl Copy {
         }
     }
 
-    fn base(&self) -> PathBuf {
-        self.root.join("target/mutants")
+    fn checkout(&self) -> PathBuf {
+        self.base.join("checkout")
     }
 
     fn log(&self, name: &str) -> PathBuf {
-        self.base().join(format!("{name}.log"))
+        self.base.join(format!("{name}.log"))
     }
 }
 
