@@ -26,6 +26,8 @@ pub struct Script {
     /// States that it says it goes by.
     pub states: BTreeMap<Digest, PieceStates>,
     pub manner: Manner,
+    /// Questions for records are answered after those of others are.
+    pub answers_late: bool,
 }
 
 /// How a peer answers those who ask it for pieces that it says it holds.
@@ -130,7 +132,14 @@ async fn lie(inbound: Inbound, script: Arc<Script>, asked_of: Arc<Asked>) {
         tokio::select! {
             Some(asked) = requests.recv() => {
                 let key = serde_json::to_string(&asked.request).expect("a question is JSON");
-                asked.reply.send(script.answers.get(&key).cloned().unwrap_or(Response::NotFound));
+                let answer = script.answers.get(&key).cloned().unwrap_or(Response::NotFound);
+                let is_late = script.answers_late && matches!(asked.request, Request::GetRecords { .. });
+                tokio::spawn(async move {
+                    if is_late {
+                        tokio::time::sleep(TARRY / 2).await;
+                    }
+                    asked.reply.send(answer);
+                });
             }
             Some(stream) = streams.recv() => {
                 asked_of.streams.fetch_add(1, Ordering::Relaxed);

@@ -103,7 +103,7 @@ fn what_is_not_shared_is_not_there() {
     until("A has heard of it", || a.run(["log", &format!("{}/theirs", other.id)]).code() == 0);
     pull(&b, &open_reference, &daemon.address()).ok();
     tree::assert_equal(&open, &b.path().join("out"));
-    pull(&b, &closed_reference, &daemon.address()).failed(3, "not found");
+    b.pull(&closed_reference, &[&daemon.address()], &["--dht", "off"]).failed(3, "not found");
     // Whoever knows its name, its digest or those of its files is told and given nothing.
     let asker = Asker::meet(&daemon.address());
     let manifest = |reference: &str| -> Digest {
