@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::KeypairBytes;
 use ed25519_dalek::pkcs8::{EncodePrivateKey, spki::der::pem::LineEnding};
+use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::bounded::Bounded;
 use reg_proto::delegation::{DELEGATION_TYPE, Delegation};
 use reg_proto::descriptor::Descriptor;
@@ -16,6 +17,7 @@ use reg_proto::manifest::{
     MANIFEST_TYPE, MODEL_CONFIG_TYPE, Manifest, ModelConfig, ModelDescriptor, ModelFile, RAW_LAYER_TYPES,
 };
 use reg_proto::name::{ModelName, PublisherId, Tag};
+use reg_proto::peer::PeerId;
 use reg_proto::piece::BlobLayout;
 use reg_proto::provenance::{Provenance, STATEMENT_PAYLOAD_TYPE};
 use reg_proto::referrer::{ENVELOPE_MEDIA_TYPE, PROVENANCE_ARTIFACT_TYPE, Referrer};
@@ -43,6 +45,13 @@ pub struct Version {
     config: Vec<u8>,
     manifest: Vec<u8>,
     pub digest: Digest,
+}
+
+impl Version {
+    /// Returns the bytes of its manifest.
+    pub fn manifest(&self) -> &[u8] {
+        &self.manifest
+    }
 }
 
 impl Author {
@@ -112,6 +121,18 @@ impl Author {
     /// Returns a record in a signed envelope.
     pub fn sign(&self, record: &TagRecord) -> String {
         Envelope::sign(TAG_RECORD_TYPE, record.to_payload(), &[&self.key]).to_json()
+    }
+
+    /// Returns how a peer that has heard of a record tells of it.
+    pub fn announcement(&self, record: &TagRecord) -> Announcement {
+        let nobody = PeerId::from_public_key(self.key.verifying_key().to_bytes());
+        Announcement {
+            tag: Some(self.sign(record)),
+            key_documents: Bounded::first_of([self.document.clone()]),
+            holder: Holder { peer: nobody, addresses: Bounded::empty() },
+            contradicted_by: None,
+            revocations: Bounded::empty(),
+        }
     }
 
     /// Returns a script that answers for `model:tag` of this publisher with these records, and serves the documents and

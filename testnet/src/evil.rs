@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use reg_node::net::{
     DhtMode, FrameReader, FrameWriter, Inbound, NatConfig, Network, NetworkConfig, SwarmConfig,
@@ -11,6 +12,9 @@ use reg_proto::digest::Digest;
 use reg_proto::piece::{BlobLayout, PIECE_LEN};
 use reg_proto::states::PieceStates;
 use reg_proto::wire::{Frame, Held, Rejection, Request, Response};
+
+/// How long a peer tarries: long enough for another one to meddle.
+const TARRY: Duration = Duration::from_millis(800);
 
 /// The answers of a lying peer.
 #[derive(Debug, Default)]
@@ -22,6 +26,8 @@ pub struct Script {
     /// Piece states that it sends.
     pub states: BTreeMap<Digest, PieceStates>,
     pub manner: Manner,
+    /// Questions for records are answered after those of others are.
+    pub answers_late: bool,
 }
 
 /// How a peer answers requests for pieces that it claims to hold.
@@ -36,6 +42,10 @@ pub enum Manner {
     Truncates,
     /// It rejects the request because it does not hold them.
     Boasts,
+    /// It sends its bytes, the first of them late.
+    Tarries,
+    /// It holds nothing, and answers what was asked of others with wrong bytes.
+    Meddles,
 }
 
 /// The requests that a peer has received.
@@ -122,7 +132,14 @@ async fn lie(inbound: Inbound, script: Arc<Script>, asked_of: Arc<Asked>) {
         tokio::select! {
             Some(asked) = requests.recv() => {
                 let key = serde_json::to_string(&asked.request).expect("a request is JSON");
-                asked.reply.send(script.answers.get(&key).cloned().unwrap_or(Response::NotFound));
+                let answer = script.answers.get(&key).cloned().unwrap_or(Response::NotFound);
+                let is_late = script.answers_late && matches!(asked.request, Request::GetRecords { .. });
+                tokio::spawn(async move {
+                    if is_late {
+                        tokio::time::sleep(TARRY / 2).await;
+                    }
+                    asked.reply.send(answer);
+                });
             }
             Some(stream) = streams.recv() => {
                 asked_of.streams.fetch_add(1, Ordering::Relaxed);
@@ -134,11 +151,15 @@ async fn lie(inbound: Inbound, script: Arc<Script>, asked_of: Arc<Asked>) {
 }
 
 async fn serve(mut reader: FrameReader, mut writer: FrameWriter, script: Arc<Script>, asked: Arc<Asked>) {
+    let mut has_tarried = false;
     while let Ok(Some(frame)) = reader.next().await {
         let sent = match frame {
             Frame::Follow { blob } => {
                 let pieces = if script.blobs.contains_key(&blob) { Held::All } else { Held::None };
-                writer.send(&Frame::Holds { blob, pieces }).await
+                match writer.send(&Frame::Holds { blob, pieces }).await {
+                    Ok(()) if script.manner == Manner::Meddles => meddle(&mut writer).await,
+                    sent => sent,
+                }
             }
             Frame::GetStates { blob } => match script.states.get(&blob) {
                 Some(states) => writer.send(&Frame::States { blob, bytes: states.to_bytes() }).await,
@@ -148,10 +169,16 @@ async fn serve(mut reader: FrameReader, mut writer: FrameWriter, script: Arc<Scr
                 asked.requests.fetch_add(1, Ordering::Relaxed);
                 let Some(bytes) = script.blobs.get(&blob) else { return };
                 match script.manner {
-                    Manner::Stalls => Ok(()),
+                    Manner::Stalls | Manner::Meddles => Ok(()),
                     Manner::Boasts => writer.send(&Frame::Reject { id, reason: Rejection::NotHere }).await,
                     Manner::Sends => send_pieces(&mut writer, bytes, id, first, count, 1).await,
                     Manner::Truncates => send_pieces(&mut writer, bytes, id, first, count, 2).await,
+                    Manner::Tarries => {
+                        if !std::mem::replace(&mut has_tarried, true) {
+                            tokio::time::sleep(TARRY).await;
+                        }
+                        send_pieces(&mut writer, bytes, id, first, count, 1).await
+                    }
                 }
             }
             _ => Ok(()),
@@ -160,6 +187,19 @@ async fn serve(mut reader: FrameReader, mut writer: FrameWriter, script: Arc<Scr
             return;
         }
     }
+}
+
+/// Sends wrong bytes as the first pieces of every request that a puller may have made to others by then, again and again for
+/// as long as one of those tarries.
+async fn meddle(writer: &mut FrameWriter) -> Result<(), reg_node::net::FrameError> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    for _round in 0..TARRY.as_millis() / PAUSE.as_millis() {
+        for (id, index) in (1..=8).flat_map(|id| (0..4).map(move |index| (id, index))) {
+            writer.send_piece(id, index, b"other bytes").await?;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
 }
 
 /// Sends the requested pieces, or a part of each.

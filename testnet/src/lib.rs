@@ -17,9 +17,12 @@ pub mod endpoint;
 pub mod measure;
 pub mod nginx;
 
+pub mod asker;
 pub mod author;
 pub mod evil;
 pub mod sybil;
 
 pub mod delay;
 pub mod netns;
+
+pub mod mutants;

@@ -218,6 +218,33 @@ mod tests {
         }
     }
 
+    /// Limits do not hold for what is near, and whoever is not named is led only to what is global.
+    #[test]
+    fn what_is_near_and_what_is_global() {
+        for (ip, near, global) in [
+            ("127.0.0.1", true, false),
+            ("10.1.2.3", true, false),
+            ("172.16.0.1", true, false),
+            ("192.168.1.1", true, false),
+            ("169.254.1.1", true, false),
+            ("::1", true, false),
+            ("::ffff:10.0.0.1", true, false),
+            ("fe80::1", true, false),
+            ("fd00::1", true, false),
+            ("100.64.0.1", false, false),
+            ("198.51.100.1", false, false),
+            ("169.254.169.254", false, false),
+            ("0.0.0.0", false, false),
+            ("ff02::1", false, false),
+            ("1.1.1.1", false, true),
+            ("172.32.0.1", false, true),
+            ("2606:4700::1111", false, true),
+        ] {
+            let address = ip.parse().unwrap();
+            assert_eq!((is_near(address), is_global(address)), (near, global), "{ip}");
+        }
+    }
+
     #[test]
     fn a_range_is_open_as_long_as_somebody_holds_it_open() {
         let ranges = OpenRanges::default();

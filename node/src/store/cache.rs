@@ -341,6 +341,14 @@ mod tests {
         assert_eq!(plan(&here, 0), Plan::default());
     }
 
+    #[test]
+    fn what_comes_while_a_lease_lives_is_no_orphan() {
+        let mut here = snapshot(&[], &[(10, 100), (11, 100)]);
+        here.young.insert(digest(10));
+        let planned = plan(&here, 200);
+        assert_eq!((planned.blobs, planned.bytes), (vec![digest(11)], 100));
+    }
+
     proptest! {
         #[test]
         fn never_removes_what_is_pinned_or_leased(

@@ -92,6 +92,18 @@ impl Resolve for Guard {
 mod tests {
     use super::*;
 
+    /// The system resolves `localhost` without a server, to an address of this machine.
+    #[tokio::test]
+    async fn a_name_that_resolves_into_a_private_network_is_refused_unless_the_user_named_it() {
+        let resolve = |named: &'static str| {
+            Guard::new(std::iter::once(named)).resolve("localhost".parse().expect("a name"))
+        };
+        let Err(refused) = resolve("mirror.lan").await else { panic!("it is gone to") };
+        assert!(refused.to_string().contains("is in a private network"), "{refused}");
+        let mut found = resolve("localhost").await.expect("the user named it");
+        assert!(found.next().is_some());
+    }
+
     #[test]
     fn only_hosts_that_the_user_named_may_be_private() {
         let guard = Guard::new(["mirror.lan", "127.0.0.1", "[::1]"].into_iter());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reg_testnet::http;
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, text};
+use reg_testnet::process::{Daemon, Home, text, workspace};
 
 const MIB: u64 = 1 << 20;
 
@@ -64,36 +64,88 @@ fn no_page_of_a_browser_gets_anything_by_any_dialect() {
             assert_eq!(get(&host, &format!("origin: {origin}\r\n")), 403, "{path} from {origin}");
         }
     }
-    // What changes anything needs the token, by every dialect.
-    for (method, path) in [
-        ("POST", "/api/repos/create".to_owned()),
-        ("POST", "/api/models/me/tiny/preupload/main".to_owned()),
-        ("POST", "/api/models/me/tiny/commit/main".to_owned()),
-        ("POST", "/me/tiny.git/info/lfs/objects/batch".to_owned()),
-        ("POST", "/v2/me/tiny/blobs/uploads/".to_owned()),
-        ("PUT", "/v2/me/tiny/manifests/v9".to_owned()),
-        ("DELETE", "/v2/me/tiny/manifests/latest".to_owned()),
-        ("POST", "/v1/gc".to_owned()),
-        ("GET", "/api/whoami-v2".to_owned()),
-    ] {
-        let url = format!("{}{path}", http::base(&daemon));
+    let who = format!("{}/api/whoami-v2", http::base(&daemon));
+    assert_eq!(http::get(&who, &[]).status, 401);
+    let who = http::get(&who, &[("authorization", &format!("Bearer {token}"))]);
+    assert_eq!((who.json()["name"].as_str(), who.json()["type"].as_str()), (Some("me"), Some("user")));
+}
+
+/// Routes whose methods promise a change and that make none: questions sent as a body, and what is always refused.
+const WITHOUT_CHANGE: [(&str, &str); 4] = [
+    ("DELETE", "/v2/{owner}/{model}/blobs/{reference}"),
+    ("POST", "/api/models/{owner}/{model}/paths-info/{revision}"),
+    ("POST", "/api/models/{owner}/paths-info/{revision}"),
+    ("POST", "/api/validate-yaml"),
+];
+
+/// Returns every route of a dialect that may change something, as its source declares it: a method, and a path.
+fn changing_routes(source: &str) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for declared in source.split(".route(").skip(1) {
+        let path = declared.split('"').nth(1).expect("a route begins with its path");
+        let rest = &declared[declared.find(path).expect("it is there") + path.len() + 1..];
+        // Up to the next route, or what stands behind the name that they have.
+        let handlers = rest.split(".layer(").next().and_then(|it| it.split("\n}").next()).unwrap_or_default();
+        let name = handlers.trim_matches(|it: char| !it.is_ascii_alphanumeric() && it != '_');
+        let meant = source.split(&format!("let {name} = ")).nth(1).and_then(|it| it.split(';').next());
+        let handlers = meant.unwrap_or(handlers);
+        for (method, call) in [("POST", "post("), ("PUT", "put("), ("PATCH", "patch("), ("DELETE", "delete(")]
+        {
+            if handlers.contains(call) {
+                found.push((method, path.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+/// The routes are read from the sources of the dialects, so that one that is added is tried too.
+#[test]
+fn what_changes_anything_needs_the_token_by_every_route_of_every_dialect() {
+    let a = Home::new("A");
+    a.key("me");
+    let model = a.path().join("model");
+    model::generate(&model, MIB / 2, 53);
+    let daemon = Daemon::start(&a, ["--publish-key", "me"]);
+    a.publish(&model, "tiny", "me");
+    let mut routes = Vec::new();
+    for (file, least) in [("hf/mod.rs", 7), ("oci/mod.rs", 8), ("admin/mod.rs", 15), ("admin/trust.rs", 8)] {
+        let path = workspace().join("node/src/gateway").join(file);
+        let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let of_file = changing_routes(&source);
+        assert!(of_file.len() >= least, "{file}: {of_file:?}");
+        routes.extend(of_file);
+    }
+    for method in ["PATCH", "PUT", "DELETE"] {
+        let uploads = (method, "/v2/{owner}/{model}/blobs/uploads/{reference}".to_owned());
+        assert!(routes.contains(&uploads), "{uploads:?} is not among {routes:?}");
+    }
+    for (method, path) in routes {
+        if WITHOUT_CHANGE.contains(&(method, path.as_str())) {
+            continue;
+        }
+        let filled = [
+            ("{model}/info/lfs", "tiny.git/info/lfs"),
+            ("{owner}", "me"),
+            ("{model}", "tiny"),
+            ("{revision}", "main"),
+            ("{reference}", "v9"),
+        ];
+        let place = filled.iter().fold(path.clone(), |path, (name, value)| path.replace(name, value));
+        assert!(!place.contains('{'), "{path} has a part that is not filled in");
+        let url = format!("{}{place}", http::base(&daemon));
         let body: &[u8] = match path.as_str() {
             "/api/repos/create" => br#"{"name":"tiny","organization":"me"}"#,
-            "/me/tiny.git/info/lfs/objects/batch" => br#"{"operation":"upload","objects":[]}"#,
+            "/{owner}/{model}/info/lfs/objects/batch" => br#"{"operation":"upload","objects":[]}"#,
             _ => br#"{"files":[]}"#,
         };
-        let body = if method == "GET" { &[][..] } else { body };
         for shown in ["", "Bearer wrong", "Bearer anonymous"] {
             let headers = [("content-type", "application/json"), ("authorization", shown)];
             let headers = if shown.is_empty() { &headers[..1] } else { &headers[..] };
-            assert_eq!(http::send(method, &url, headers, body).status, 401, "{method} {path} with {shown:?}");
+            let status = http::send(method, &url, headers, body).status;
+            assert_eq!(status, 401, "{method} {path} with {shown:?}");
         }
     }
-    let owner = http::get(
-        &format!("{}/api/whoami-v2", http::base(&daemon)),
-        &[("authorization", &format!("Bearer {token}"))],
-    );
-    assert_eq!((owner.json()["name"].as_str(), owner.json()["type"].as_str()), (Some("me"), Some("user")));
 }
 
 #[test]

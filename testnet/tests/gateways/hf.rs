@@ -13,6 +13,7 @@ use reg_testnet::http::{self, Served};
 use reg_testnet::model::{self, MINILM};
 use reg_testnet::process::{Daemon, Home, text};
 use reg_testnet::tree;
+use serde_json::json;
 
 const MIB: u64 = 1 << 20;
 
@@ -511,6 +512,64 @@ fn an_upload_is_signed_published_and_fetched_from_another_node() {
     b.run(["pull", &repo, &pulled.to_string_lossy()]).ok();
     tree::assert_equal(&model, &pulled);
     assert_eq!(text(&moved["reference"]), repo);
+}
+
+/// Rules that the user has set hold for what clients are served as for what is pulled.
+#[test]
+fn a_model_that_a_rule_refuses_is_not_served() {
+    let a = Home::new("A");
+    let publisher = a.key("me");
+    let model = a.path().join("model");
+    model::generate(&model, MIB / 2, 23);
+    let daemon = Daemon::start(&a, [""; 0]);
+    a.publish(&model, "ruled", "me");
+    let urls = ["api/models/{}", "{}/resolve/main/config.json", "{}/resolve/main/model.safetensors"]
+        .map(|path| format!("{}/{}", http::base(&daemon), path.replace("{}", &format!("{publisher}/ruled"))));
+    let answered = |status: u16, what: &str| {
+        for url in &urls {
+            let served = http::get(url, &[]);
+            assert_eq!(served.status, status, "{url}: {}", served.text());
+            let said = served.header("x-error-message").unwrap_or_default();
+            assert!(said.contains(what), "{url}: {said}");
+        }
+    };
+    answered(200, "");
+    a.run(["trust", "require", "*/ruled", "--attested", "review"]).ok();
+    answered(403, "review");
+    a.run(["trust", "waive", "*/ruled"]).ok();
+    answered(200, "");
+}
+
+/// Of two writers that began from the same commit the second is told, and changes nothing.
+#[test]
+fn a_commit_whose_parent_is_not_the_newest_is_refused() {
+    let a = Home::new("A");
+    a.key("me");
+    let daemon = Daemon::start(&a, ["--publish-key", "me"]);
+    let token = format!("Bearer {}", http::token(&a));
+    let headers = [("authorization", token.as_str()), ("content-type", "application/x-ndjson")];
+    let api = format!("{}/api/models/me/two", http::base(&daemon));
+    let commit = |parent: Option<&str>, content: &str| {
+        let content = json!({ "model_type": content }).to_string();
+        let lines = [
+            json!({ "key": "header", "value": { "summary": "a commit", "parentCommit": parent } }),
+            json!({ "key": "file", "value": { "path": "config.json", "content": content } }),
+        ];
+        let body = lines.map(|line| format!("{line}\n")).concat();
+        http::send("POST", &format!("{api}/commit/main"), &headers, body.as_bytes())
+    };
+    let newest = || text(&http::get(&api, &[]).json()["sha"]);
+    let first = commit(None, "first");
+    assert_eq!(first.status, 200, "{}", first.text());
+    let first = text(&first.json()["commitOid"]);
+    let second = commit(Some(&first), "second");
+    assert_eq!(second.status, 200, "{}", second.text());
+    let second = text(&second.json()["commitOid"]);
+    assert_eq!(newest(), second);
+    let late = commit(Some(&first), "third");
+    assert_eq!(late.status, 409, "{}", late.text());
+    assert!(late.text().contains(&second), "it says where the branch is: {}", late.text());
+    assert_eq!(newest(), second);
 }
 
 #[test]

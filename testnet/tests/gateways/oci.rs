@@ -425,6 +425,25 @@ fn manifests_tags_and_referrers_are_answered_as_the_specification_says() {
     assert!(!http::get(&format!("{repo}/tags/list"), &[]).text().contains("v4"));
 }
 
+/// Rules that the user has set hold for what clients are served as for what is pulled.
+#[test]
+fn a_model_that_a_rule_refuses_is_not_served() {
+    let a = Home::new("A");
+    let publisher = a.key("me");
+    let model = a.path().join("model");
+    model::generate(&model, MIB / 2, 24);
+    let daemon = Daemon::start(&a, [""; 0]);
+    a.publish(&model, "ruled", "me");
+    let url = format!("{}/v2/{publisher}/ruled/manifests/latest", http::base(&daemon));
+    assert_eq!(http::get(&url, &[]).status, 200);
+    a.run(["trust", "require", "*/ruled", "--attested", "review"]).ok();
+    let refused = http::get(&url, &[]);
+    assert_eq!((refused.status, code(&refused)), (403, "DENIED".to_owned()), "{}", refused.text());
+    assert!(refused.text().contains("review"), "{}", refused.text());
+    a.run(["trust", "waive", "*/ruled"]).ok();
+    assert_eq!(http::get(&url, &[]).status, 200);
+}
+
 #[test]
 fn ollama_finds_what_it_asks_for() {
     let [a, b] = ["A", "B"].map(Home::new);

@@ -15,6 +15,8 @@ use tokio::task::JoinSet;
 const MIB: u64 = 1 << 20;
 /// What the daemon may take at most.
 const RSS_MAX: u64 = 256 * MIB;
+/// Connections that others have opened: `CONNECTIONS_INCOMING_MAX` of the network's limits.
+const CONNECTED_MAX: u64 = 384;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Processes of the crowd: what one takes of memory counts against the connections that it makes.
 const PROCESSES: u32 = 4;
@@ -122,6 +124,10 @@ async fn finds(asker: &Network, key: DhtKey) -> bool {
     false
 }
 
+fn number(home: &Home, key: &str) -> u64 {
+    home.json(["status"])[key].as_u64().expect("a number")
+}
+
 /// Pulls, and returns how long it took, and how often it was tried: a peer that is turned away is told, and asks again.
 fn pull(home: &Home, reference: &str, address: &str) -> (f64, u32) {
     let out = home.path().join("out");
@@ -142,7 +148,7 @@ fn pull(home: &Home, reference: &str, address: &str) -> (f64, u32) {
 async fn a_crowd_takes_neither_memory_nor_records_nor_the_place_of_who_pulls() {
     let _alone = alone();
     // More than may connect, so that an honest node that comes last has to be let in all the same.
-    let (connections, records) = if is_full() { (1000, 10) } else { (440, 4) };
+    let (connections, records) = if is_full() { (1000, 10) } else { (400, 4) };
     let [d, before, during] = ["D", "before", "during"].map(Home::new);
     let model = d.path().join("model");
     model::generate(&model, 16 * MIB, 11);
@@ -157,6 +163,11 @@ async fn a_crowd_takes_neither_memory_nor_records_nor_the_place_of_who_pulls() {
     let (asker, _inbound) = member(u32::MAX, address.clone(), 0).await.expect("the last is let in");
     let last = (0..records).map(|record| junk(connections - 1, record)).next().expect("there are some");
     assert!(finds(&asker, last).await, "the junk has arrived");
+    let (come, connected) = (made.iter().sum::<u32>(), number(&d, "peers"));
+    assert!(
+        connected <= CONNECTED_MAX && u64::from(come) > CONNECTED_MAX,
+        "{come} were let in, and {connected} are connected"
+    );
     let (crowded, tries) = pull(&during, &reference, &address);
     tree::assert_equal(&model, &during.path().join("out"));
     let digest: Digest = d.json(["info", &reference])["summary"]["manifest"]
@@ -168,7 +179,7 @@ async fn a_crowd_takes_neither_memory_nor_records_nor_the_place_of_who_pulls() {
     println!(
         "{connections} connections tried, {} made, {} junk records: RSS {} MiB (alone {} MiB), an honest pull {crowded:.2} s \
          (alone {alone:.2} s, ratio {:.2}), let in at try {tries}",
-        made.iter().sum::<u32>(),
+        come,
         connections * records,
         rss / MIB,
         quiet / MIB,

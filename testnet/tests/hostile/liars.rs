@@ -20,7 +20,8 @@ use reg_proto::referrer::{ENVELOPE_MEDIA_TYPE, PROVENANCE_ARTIFACT_TYPE, Referre
 use reg_proto::states::{Hashed, PieceStates, StateHasher};
 use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE, TagRecord};
 use reg_proto::wire::{Records, Request, Response};
-use reg_testnet::evil::{Liars, Script};
+use reg_testnet::author::Author;
+use reg_testnet::evil::{Liars, Manner, Script};
 use reg_testnet::model;
 use reg_testnet::process::{Daemon, Home, Ran};
 use reg_testnet::tree;
@@ -315,6 +316,47 @@ fn false_states_get_no_honest_peer_banned_and_poison_nothing() {
     // The same daemon, which would have remembered a ban, pulls the honest model from the honest peer.
     pull(&home, &reference, &[&daemon.address()]).ok();
     tree::assert_equal(&honest_home.path().join("model"), &home.path().join("out"));
+}
+
+/// A peer that is asked for a manifest sends something else: bytes that are none, or the true manifest of another publisher,
+/// of the same size and with everything that it needs.
+#[test]
+fn a_document_that_is_not_what_was_asked_for_is_not_believed() {
+    let (author, other) = (Author::new(21), Author::new(22));
+    let (version, theirs) = (author.version("tale", "mine"), other.version("tale", "else"));
+    let record = author.sign(&author.record(&version, "latest", 1, None));
+    let told = || author.script(&version.model, "latest", std::slice::from_ref(&record), &[&version]);
+    assert_eq!(version.manifest().len(), theirs.manifest().len());
+    let reference = format!("{}/tale", author.id);
+    let mut liars = Liars::default();
+    // So that the liar is the first to be asked for documents.
+    let honest = liars.tell(Script { answers_late: true, ..told() });
+    for bytes in [vec![b'x'; version.manifest().len()], theirs.manifest().to_vec()] {
+        let mut script = told();
+        script.answer(&Request::GetDocument { digest: version.digest }, Response::Document { bytes });
+        other.tell(&theirs, &theirs, &mut script);
+        let liar = liars.tell(script);
+        let home = Home::new("P");
+        pull(&home, &reference, &[&liar, &honest]).ok();
+        let pulled = std::fs::read_to_string(home.path().join("out/config.json")).expect("pulled");
+        assert!(pulled.contains("mine"), "{pulled}");
+    }
+}
+
+/// One peer sends what it was asked for, but late; meanwhile another one answers in its place, with wrong bytes.
+#[test]
+fn a_peer_that_answers_for_another_puts_nobody_out() {
+    let publisher = Publisher::new(1);
+    let told = tale(&publisher, &weights(7));
+    let mut liars = Liars::default();
+    let late = liars.tell(Script { manner: Manner::Tarries, ..told.script() });
+    let meddler = liars.tell(Script { manner: Manner::Meddles, ..Script::default() });
+    let home = Home::new("P");
+    let ran = pull(&home, &format!("{}/tale", publisher.id), &[&late, &meddler]).ok();
+    let pulled = ran.json();
+    let peers: Vec<&String> = pulled["peers"].as_object().expect("peers").keys().collect();
+    assert!(peers.len() == 1 && late.ends_with(peers[0].as_str()), "{pulled}");
+    assert_eq!(tree::digests(&home.path().join("out")).len(), 1);
 }
 
 #[test]

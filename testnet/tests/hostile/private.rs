@@ -1,12 +1,17 @@
 //! Tests private swarms, with real processes: a peer outside the swarm gets nothing, and what is not shared is not found.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use reg_node::net::{DhtMode, NatConfig, Network, NetworkConfig, SwarmConfig};
+use reg_proto::bounded::Bounded;
 use reg_proto::digest::Digest;
-use reg_proto::wire::{Frame, Held, Request, Response};
-use reg_testnet::process::{Daemon, Home, Ran, text};
+use reg_proto::envelope::Envelope;
+use reg_proto::limits::TAG_ENVELOPE_BYTES_MAX;
+use reg_proto::tag::TagRecord;
+use reg_proto::wire::{Request, Response};
+use reg_testnet::asker::Asker;
+use reg_testnet::author::Author;
+use reg_testnet::evil::{Liars, Script};
+use reg_testnet::process::{Daemon, Home, Ran, text, until};
 use reg_testnet::{model, tree};
 
 const MIB: u64 = 1 << 20;
@@ -76,49 +81,8 @@ fn models_of_other_publishers_do_not_come_here() {
     pull(&b, &ours_reference, &daemon.address()).ok();
 }
 
-/// A peer that speaks the protocols itself, and asks for what no peer has announced to it.
-async fn curious() -> Network {
-    let config = NetworkConfig {
-        seed: [77; 32],
-        listen: Vec::new(),
-        bootstrap: Vec::new(),
-        mdns: false,
-        dht: DhtMode::Off,
-        gossip: false,
-        nat: NatConfig::default(),
-        swarm: SwarmConfig::default(),
-        lanes: false,
-    };
-    let (network, inbound) = Network::start(config).await.expect("it starts");
-    tokio::spawn(async move {
-        let _kept = inbound;
-        std::future::pending::<()>().await;
-    });
-    network
-}
-
-async fn is_given(network: &Network, address: &str, blob: Digest) -> bool {
-    let peer = network.connect(&address.parse().expect("an address")).await.expect("connected");
-    let document = network.ask(peer, Request::GetDocument { digest: blob }).await.expect("answered");
-    let (mut reader, mut writer) = network.open_stream(peer).await.expect("a stream");
-    writer.send(&Frame::Follow { blob }).await.expect("sent");
-    let held = reader.next().await.expect("a frame");
-    writer.send(&Frame::Request { id: 1, blob, first: 0, count: 1 }).await.expect("sent");
-    let sent = tokio::time::timeout(Duration::from_secs(20), reader.next())
-        .await
-        .expect("in time")
-        .expect("a frame");
-    let answers = [
-        !matches!(document, Response::NotFound),
-        !matches!(held, Some(Frame::Holds { pieces: Held::None, .. })),
-        matches!(sent, Some(Frame::Piece { .. })),
-    ];
-    assert!(answers.iter().all(|it| *it == answers[0]), "{document:?} {held:?} {sent:?}");
-    answers[0]
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_shared_is_not_there() {
+#[test]
+fn what_is_not_shared_is_not_there() {
     let [a, b] = ["A", "B"].map(Home::new);
     let publisher = a.key("me");
     let config = format!("[swarm]\nshare = ['{publisher}/open-*']\n");
@@ -126,29 +90,69 @@ async fn what_is_not_shared_is_not_there() {
     let [open, closed] = ["open", "closed"].map(|name| a.path().join(name));
     model::generate(&open, MIB / 2, 4);
     model::generate(&closed, MIB / 2, 5);
-    let daemon = Daemon::start(&a, [""; 0]);
+    // A hears of a model of another publisher, which it does not share either.
+    let other = Author::new(31);
+    let theirs = other.record(&other.version("theirs", "x"), "latest", 1, None);
+    let mut script = Script::default();
+    let heads = Bounded::first_of([other.announcement(&theirs)]);
+    script.answer(&Request::GetHeads { after: None }, Response::Heads { announcements: heads });
+    let mut liars = Liars::default();
+    let daemon = Daemon::start(&a, ["--bootstrap", &liars.tell(script)]);
     let open_reference = a.publish(&open, "open-weights", "me");
     let closed_reference = a.publish(&closed, "closed", "me");
-    let digest = text(&a.json(["info", &closed_reference])["summary"]["manifest"]);
+    until("A has heard of it", || a.run(["log", &format!("{}/theirs", other.id)]).code() == 0);
     pull(&b, &open_reference, &daemon.address()).ok();
     tree::assert_equal(&open, &b.path().join("out"));
-    pull(&b, &closed_reference, &daemon.address()).failed(3, "not found");
-    pull(&b, &format!("{closed_reference}@{digest}"), &daemon.address()).failed(3, "could not be had");
-    let network = curious().await;
+    b.pull(&closed_reference, &[&daemon.address()], &["--dht", "off"]).failed(3, "not found");
+    // Whoever knows its name, its digest or those of its files is told and given nothing.
+    let asker = Asker::meet(&daemon.address());
+    let manifest = |reference: &str| -> Digest {
+        text(&a.json(["info", reference])["summary"]["manifest"]).parse().expect("a digest")
+    };
+    let (open, closed) = (manifest(&open_reference), manifest(&closed_reference));
+    let records = |model: &str| {
+        let (publisher, model) = (publisher.parse().expect("an id"), model.parse().expect("a name"));
+        asker.ask(Request::GetRecords { publisher, model: Some(model), tag: None })
+    };
+    assert!(matches!(records("open-weights"), Response::Records(_)));
+    assert_eq!(records("closed"), Response::NotFound);
+    let referrers = |subject| asker.ask(Request::Referrers { subject, artifact_type: None });
+    assert!(matches!(referrers(open), Response::Referrers { manifests } if !manifests.is_empty()));
+    assert_eq!(referrers(closed), Response::NotFound);
+    let holders = |manifest| match asker.ask(Request::GetHolders { manifest }) {
+        Response::Holders { holders } => holders.len(),
+        answer => panic!("{answer:?}"),
+    };
+    assert!(holders(open) > 0);
+    assert_eq!(holders(closed), 0);
+    let Response::Heads { announcements } = asker.ask(Request::GetHeads { after: None }) else {
+        panic!("no heads")
+    };
+    let told: BTreeSet<String> = announcements.iter().filter_map(|it| it.tag.clone()).collect();
+    let told: Vec<TagRecord> = told.iter().map(|text| read(text)).collect();
+    assert_eq!(told.iter().map(|it| it.manifest.digest).collect::<Vec<_>>(), [open], "{told:?}");
     let files = |reference: &str| -> BTreeSet<Digest> {
         let files = a.json(["files", reference]);
         let digest = |file: &serde_json::Value| text(&file["digest"]).parse().expect("a digest");
         files.as_array().expect("a list").iter().map(digest).collect()
     };
     // What both have, such as a card, is given: it belongs to the one that is shared.
-    let (open, closed) = (files(&open_reference), files(&closed_reference));
-    assert!(closed.difference(&open).count() > 0);
-    for blob in &open {
-        assert!(is_given(&network, &daemon.address(), *blob).await, "{blob}");
+    let (mut open_blobs, mut closed_blobs) = (files(&open_reference), files(&closed_reference));
+    open_blobs.insert(open);
+    closed_blobs.insert(closed);
+    assert!(closed_blobs.difference(&open_blobs).count() > 1);
+    for blob in &open_blobs {
+        assert!(asker.is_given(*blob), "{blob}");
     }
-    for blob in closed.difference(&open) {
-        assert!(!is_given(&network, &daemon.address(), *blob).await, "{blob}");
+    for blob in closed_blobs.difference(&open_blobs) {
+        assert!(!asker.is_given(*blob), "{blob}");
     }
     // Its own user has all of it.
     a.run(["verify", &closed_reference]).ok();
+}
+
+/// Reads the record in an envelope.
+fn read(envelope: &str) -> TagRecord {
+    let envelope = Envelope::from_bytes(envelope.as_bytes(), TAG_ENVELOPE_BYTES_MAX).expect("an envelope");
+    TagRecord::from_payload(&envelope.payload).expect("a record")
 }

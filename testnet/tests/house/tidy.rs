@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use reg_testnet::mutants;
 use reg_testnet::process::workspace;
 
 /// Lines of a file above which it is to be split.
@@ -173,5 +174,17 @@ fn every_file_says_what_it_is_and_can_be_read_in_one_sitting() {
             !["util", "utils", "helpers", "common", "manager", "misc"].contains(&stem.as_str()),
             "{shown} has no name"
         );
+    }
+}
+
+/// A list of faults that the code has outgrown would catch nothing: every snippet stands where it is said to, and every test.
+#[test]
+fn every_fault_of_the_list_can_still_be_put_in() {
+    let faults = mutants::list(workspace()).unwrap_or_else(|error| panic!("{error}"));
+    assert!(faults.len() >= 40, "{} faults", faults.len());
+    let changed = mutants::put_in(workspace(), &faults).unwrap_or_else(|error| panic!("{error}"));
+    assert!(!changed.is_empty());
+    for fault in &faults {
+        assert!(!fault.runs(workspace()).unwrap_or_else(|error| panic!("{error}")).is_empty());
     }
 }

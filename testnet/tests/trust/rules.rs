@@ -1,10 +1,19 @@
 //! Tests attestations, rules and denylists between real nodes.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+use reg_proto::digest::Digest;
+use reg_proto::key::KeyHistory;
+use reg_proto::referrer::{PROVENANCE_ARTIFACT_TYPE, Referrer};
+use reg_proto::wire::{Request, Response};
+use reg_testnet::asker::Asker;
 use reg_testnet::process::{Daemon, Home, Ran, text};
 use serde_json::{Value, json};
+
+/// What is not found is then said sooner: nobody looks in the DHT.
+const QUIET: [&str; 2] = ["--dht", "off"];
 
 /// A model of two small files in a folder of its own.
 fn model(home: &Home, name: &str, licence: &str) -> PathBuf {
@@ -102,7 +111,7 @@ fn licences_and_formats_are_required_of_what_is_pulled() {
 #[test]
 fn a_denylist_is_applied_to_what_is_pulled_and_served_until_the_user_says_otherwise() {
     let [a, b, c] = ["A", "B", "C"].map(Home::new);
-    let daemon_a = Daemon::start(&a, [""; 0]);
+    let daemon_a = Daemon::start(&a, QUIET);
     a.key("me");
     let bad = a.publish(&model(&a, "bad", "mit"), "bad:v1", "me");
     let good = a.publish(&model(&a, "good", "mit"), "good:v1", "me");
@@ -117,7 +126,7 @@ fn a_denylist_is_applied_to_what_is_pulled_and_served_until_the_user_says_otherw
     };
     write(json!([{ "deny": manifest, "reason": "answers with adverts" }]), 4_000_000_000);
     // B has the model before it hears of the warning.
-    let daemon_b = Daemon::start(&b, ["--bootstrap", &daemon_a.address()]);
+    let daemon_b = Daemon::start(&b, ["--dht", "off", "--bootstrap", &daemon_a.address()]);
     pull(&b, &bad, &[]).ok();
     b.run(["trust", "add", "watcher", &watcher]).ok();
     b.run(["trust", "subscribe", "watcher/none"]).failed(3, "cannot be fetched");
@@ -125,26 +134,47 @@ fn a_denylist_is_applied_to_what_is_pulled_and_served_until_the_user_says_otherw
     b.run(["trust", "subscribe", "watcher/warnings"]).ok();
     pull(&b, &bad, &[]).failed(6, "is on watcher/warnings: answers with adverts");
     pull(&b, &good, &[]).ok();
-    // It serves it no longer: C asks only B, and gets the other one.
-    let only_b = |reference: &str| pull(&c, reference, &[&daemon_b]);
+    // It serves it no longer, in whichever way it is asked for; what the other model needs too it serves.
     daemon_a.stop();
-    only_b(&good).ok();
-    assert_ne!(only_b(&bad).code(), 0, "what is denied is not served");
+    let asker = Asker::meet(&daemon_b.address());
+    let digests = |reference: &str| -> BTreeSet<Digest> {
+        let files = b.json(["files", reference]);
+        let files = files.as_array().expect("a list").iter().map(|file| &file["digest"]);
+        let manifest = &b.json(["info", reference])["summary"]["manifest"];
+        files.chain([manifest]).map(|digest| text(digest).parse().expect("a digest")).collect()
+    };
+    let (bad_digests, good_digests) = (digests(&bad), digests(&good));
+    let referrers = |subject: &str| {
+        let subject = subject.parse().expect("a digest");
+        asker.ask(Request::Referrers { subject, artifact_type: None })
+    };
+    let serves_it = |is_served: bool| {
+        bad_digests.iter().for_each(|it| assert_eq!(asker.is_given(*it), is_served, "{it}"));
+        good_digests.iter().for_each(|it| assert!(asker.is_given(*it), "{it}"));
+        let told = matches!(referrers(&manifest), Response::Referrers { .. });
+        assert_eq!(told, is_served, "the referrers of what is denied");
+    };
+    assert!(bad_digests.is_disjoint(&good_digests));
+    serves_it(false);
+    pull(&c, &good, &[&daemon_b]).ok();
     b.run(["trust", "allow", &manifest]).ok();
-    only_b(&bad).ok();
+    serves_it(true);
+    pull(&c, &bad, &[&daemon_b]).ok();
     pull(&b, &bad, &[]).ok();
     // Without the exception, and then without the list.
     b.run(["trust", "disallow", &manifest]).ok();
+    serves_it(false);
     pull(&b, &bad, &[]).failed(6, "watcher/warnings");
     b.run(["trust", "unsubscribe", "watcher/warnings"]).ok();
+    serves_it(true);
     pull(&b, &bad, &[]).ok();
     drop(daemon_b);
     // A list that is not current still counts, and says so.
-    let daemon_a = Daemon::start(&a, [""; 0]);
+    let daemon_a = Daemon::start(&a, QUIET);
     write(json!([{ "deny": a.key("third"), "reason": "stolen key" }]), 1_000_000_000);
     let d = Home::new("D");
     d.run(["trust", "add", "watcher", &watcher]).ok();
-    let daemon_d = Daemon::start(&d, ["--bootstrap", &daemon_a.address()]);
+    let daemon_d = Daemon::start(&d, ["--dht", "off", "--bootstrap", &daemon_a.address()]);
     d.run(["trust", "subscribe", "watcher/warnings"]).ok();
     let third = a.publish(&model(&a, "third", "mit"), "third:v1", "third");
     pull(&d, &third, &[]).failed(6, "stolen key");
@@ -219,4 +249,54 @@ fn a_pull_explains_itself_and_leaves_a_receipt() {
         said.contains("pass      provenance") && said.contains("refused   review attestations"),
         "{said}"
     );
+}
+
+/// What a receipt says, against what the publisher's node says of the same things: of a version that was signed before its
+/// publisher had another key, for one who knows both keys.
+#[test]
+fn a_receipt_names_the_files_the_records_and_the_key_that_signed_them() {
+    let [a, b] = ["A", "B"].map(Home::new);
+    let daemon = Daemon::start(&a, [""; 0]);
+    a.key("me");
+    let dir = model(&a, "tiny", "mit");
+    let old = a.publish(&dir, "tiny:v1", "me");
+    a.run(["key", "rotate", "me"]).ok();
+    fs::write(dir.join("more.json"), "{}").expect("written");
+    let new = a.publish(&dir, "tiny:v2", "me");
+    let (publisher, _) = old.split_once('/').expect("a reference");
+    let (from, asker) = (daemon.address(), Asker::meet(&daemon.address()));
+    let (publisher, name) = (publisher.parse().expect("an id"), "tiny".parse().expect("a name"));
+    let records = Request::GetRecords { publisher, model: Some(name), tag: None };
+    let Response::Records(records) = asker.ask(records) else { panic!("no records") };
+    let keys = KeyHistory::verify(publisher, &records.key_documents).expect("keys");
+    for (reference, version) in [(&new, 2), (&old, 1)] {
+        let path = b.path().join("receipt.json");
+        let written = path.to_string_lossy().into_owned();
+        let args = ["pull", reference, "--cache-only", "--no-mdns", "--from", &from, "--receipt", &written];
+        b.run(args).ok();
+        let receipt: Value = serde_json::from_slice(&fs::read(path).expect("written")).expect("JSON");
+        let parts = |files: &Value| -> BTreeSet<String> {
+            let files = files.as_array().expect("a list").iter();
+            files.map(|it| format!("{} {} {}", it["path"], it["size"], it["digest"])).collect()
+        };
+        assert_eq!(parts(&receipt["files"]), parts(&a.json(["files", reference])));
+        let manifest = &a.json(["info", reference])["summary"]["manifest"];
+        assert_eq!(&receipt["manifest"], manifest);
+        let record = &a.json(["log", reference])["records"][0];
+        assert_eq!(receipt["tag"]["digest"], record["payload"]);
+        assert_eq!(receipt["tag"]["issued"], record["record"]["issued"]);
+        assert_eq!((&receipt["tag"]["seq"], &record["record"]["seq"]), (&json!(1), &json!(1)));
+        let subject: Digest = text(manifest).parse().expect("a digest");
+        let artifact_type = Some(PROVENANCE_ARTIFACT_TYPE.to_owned());
+        let Response::Referrers { manifests } = asker.ask(Request::Referrers { subject, artifact_type })
+        else {
+            panic!("no referrers")
+        };
+        let referrer = asker.document(manifests[0].digest).expect("a referrer");
+        let provenance = Referrer::from_bytes(&referrer).expect("a referrer").document.digest;
+        assert_eq!(receipt["provenance"]["digest"], json!(provenance));
+        assert_eq!(receipt["keys"]["document"], json!(version));
+        assert_eq!(receipt["keys"]["keys"], json!(keys.document(version).expect("a document").keys));
+    }
+    assert_ne!(keys.document(1).map(|it| &it.keys), keys.document(2).map(|it| &it.keys));
 }

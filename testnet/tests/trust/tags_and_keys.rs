@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::SystemTime;
 
+use reg_proto::bounded::Bounded;
 use reg_proto::digest::Digest;
 use reg_proto::limits::{SEQ_JUMP_MAX, SEQ_MAX};
 use reg_proto::tag::TagRecord;
+use reg_proto::wire::{Request, Response};
 use reg_testnet::author::{Author, ISSUED, Version};
-use reg_testnet::evil::Liars;
+use reg_testnet::evil::{Liars, Script};
 use reg_testnet::process::{Daemon, Home, Ran, is_full, left_out, text, until};
 use serde_json::Value;
 
@@ -266,6 +268,30 @@ fn two_heads_at_one_number_freeze_the_tag_everywhere_until_it_is_settled() {
         homes.iter().all(|home| log(home, &reference).is_some_and(|log| log["frozen"] == false))
     });
     drop(nodes);
+}
+
+/// One of two neighbours hears of a second head from a peer that tells it when they meet, which goes no further by itself.
+#[test]
+fn who_finds_a_proof_tells_its_neighbours_though_they_are_connected_already() {
+    let author = Author::new(20);
+    let [middle, end] = ["middle", "end"].map(Home::new);
+    author.give_key(middle.path(), "me");
+    let middle_daemon = Daemon::start(&middle, ["--dht", "off"]);
+    let _end = Daemon::start(&end, ["--bootstrap", &middle_daemon.address(), "--dht", "off"]);
+    let reference = format!("{}/tale", author.id);
+    publish(&middle, "one", "tale", &[]).ok();
+    until("the end has heard of it", || log(&end, &reference).is_some());
+    let second = author.version("tale", "two");
+    let heads = Bounded::first_of([author.announcement(&author.record(&second, "latest", 1, None))]);
+    let mut script = Script::default();
+    script.answer(&Request::GetHeads { after: None }, Response::Heads { announcements: heads });
+    let mut liars = Liars::default();
+    let liar = liars.tell(script);
+    // Looking for something else there is enough to meet it.
+    pull_with(&middle, &format!("{reference}:other"), &[&liar], &[]);
+    for home in [&middle, &end] {
+        until("it holds the proof", || log(home, &reference).is_some_and(|log| log["frozen"] == true));
+    }
 }
 
 #[test]

@@ -354,3 +354,35 @@ impl ConnectionHandler for Handler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use libp2p::identity::Keypair;
+
+    use super::*;
+
+    /// A relay gives its bandwidth for names and manifests, never for pieces.
+    #[test]
+    fn no_blob_stream_is_taken_or_opened_over_a_relay() {
+        let (inbound, _streams) = mpsc::channel(1);
+        let mut behaviour = Behaviour::new(inbound, Members::new(None), &Protocols::public());
+        let [peer, relay] =
+            [1, 2].map(|seed| Keypair::ed25519_from_bytes([seed; 32]).unwrap().public().to_peer_id());
+        let direct: Multiaddr = "/ip4/45.1.0.1/tcp/1".parse().unwrap();
+        let relayed: Multiaddr = format!("/ip4/45.1.0.2/tcp/1/p2p/{relay}/p2p-circuit").parse().unwrap();
+        let id = ConnectionId::new_unchecked(1);
+        for (address, is_direct) in [(&direct, true), (&relayed, false)] {
+            let incoming = behaviour.handle_established_inbound_connection(id, peer, address, address);
+            assert_eq!(matches!(incoming, Ok(Either::Left(_))), is_direct, "from {address}");
+            let (end, port) = (Endpoint::Dialer, PortUse::Reuse);
+            let outgoing = behaviour.handle_established_outbound_connection(id, peer, address, end, port);
+            assert_eq!(matches!(outgoing, Ok(Either::Left(_))), is_direct, "to {address}");
+        }
+        behaviour.connected(peer, id, true);
+        let (reply, mut opened) = oneshot::channel();
+        behaviour.open(peer, reply);
+        assert!(behaviour.events.is_empty(), "it waits for a direct connection");
+        behaviour.punch_failed(&peer);
+        assert!(matches!(opened.try_recv(), Ok(Err(OpenStreamError::BehindNat))));
+    }
+}

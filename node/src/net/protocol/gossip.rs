@@ -150,3 +150,22 @@ impl Gossip {
         behaviour.report_message_validation_result(&id, &source, acceptance);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_announcements_of_one_peer_are_looked_at_in_a_minute_and_no_more() {
+        let (inbound, _announcements) = mpsc::channel(1);
+        let mut gossip = Gossip::new(inbound, &Protocols::public());
+        let [loud, quiet] =
+            [1, 2].map(|seed| Keypair::ed25519_from_bytes([seed; 32]).unwrap().public().to_peer_id());
+        let mut judge = |peer| gossip.judge(peer, &MessageId::new(b"a message"), b"no announcement");
+        for n in 0..ANNOUNCEMENTS_PER_MINUTE {
+            assert_eq!(judge(loud), Some(Verdict::Reject), "number {n} is looked at");
+        }
+        assert_eq!(judge(loud), Some(Verdict::Ignore), "one more is not");
+        assert_eq!(judge(quiet), Some(Verdict::Reject), "that of another peer is");
+    }
+}

@@ -184,11 +184,27 @@ mod tests {
             drop(store.add_provider(record(n, strangers[n as usize % strangers.len()])));
         }
         assert!(store.count <= DHT_RECORDS_MAX && store.order.len() <= 2 * DHT_RECORDS_MAX + 1);
-        assert!(store.per_peer.values().all(|count| *count <= DHT_KEYS_PER_PEER_MAX));
         for n in 0..100 {
             store.add_provider(record(n, own)).unwrap();
         }
         assert_eq!(store.provided().count(), 100);
+    }
+
+    #[test]
+    fn one_peer_provides_so_many_keys_and_no_more() {
+        let mut store = RecordStore::new(PeerId::random());
+        let [one, other] = [PeerId::random(), PeerId::random()];
+        let most = DHT_KEYS_PER_PEER_MAX as u32;
+        for n in 0..most {
+            store.add_provider(record(n, one)).unwrap();
+        }
+        assert!(matches!(store.add_provider(record(most, one)), Err(Error::MaxProvidedKeys)));
+        assert!(store.providers(&RecordKey::new(&most.to_be_bytes())).is_empty());
+        store.add_provider(record(0, one)).expect("a key that is provided anew is none more");
+        store.add_provider(record(most, other)).expect("another peer has a bound of its own");
+        assert_eq!(store.per_peer, BTreeMap::from([(one, DHT_KEYS_PER_PEER_MAX), (other, 1)]));
+        store.remove_provider(&RecordKey::new(&0u32.to_be_bytes()), &one);
+        store.add_provider(record(most, one)).expect("there is room for one more");
     }
 
     #[test]

@@ -75,6 +75,7 @@ mod tests {
     use reg_proto::digest::Digest;
     use reg_proto::envelope::{Envelope, PublicKey};
     use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, publisher_id};
+    use reg_proto::revocation::{REVOCATION_TYPE, Reason, Revocation, Revoked};
 
     use super::*;
 
@@ -84,12 +85,19 @@ mod tests {
 
     /// A publisher whose key was rotated to each of `seeds` in turn.
     fn history(seeds: &[u8]) -> KeyHistory {
+        rotated(seeds, false)
+    }
+
+    /// The same; where it is `committed`, each document but the last says which keys follow.
+    fn rotated(seeds: &[u8], committed: bool) -> KeyHistory {
         let mut envelopes = Vec::new();
         let mut before: Option<(KeyDocument, SigningKey)> = None;
         let mut publisher = None;
-        for seed in seeds {
+        for (number, seed) in seeds.iter().enumerate() {
+            let first = |seed: &u8| KeyDocument::first(PublicKey::of(&key(*seed)));
+            let next = seeds.get(number + 1).filter(|_| committed);
+            let mut document = KeyDocument { next: next.map(|next| first(next).commitment()), ..first(seed) };
             let key = key(*seed);
-            let mut document = KeyDocument::first(PublicKey::of(&key));
             let mut signers = vec![&key];
             if let Some((previous, signer)) = &before {
                 document.version = previous.version + 1;
@@ -102,6 +110,21 @@ mod tests {
             before = Some((document, key));
         }
         KeyHistory::verify(publisher.unwrap(), &envelopes).unwrap()
+    }
+
+    /// The same publisher once its newest key, of this seed, has revoked itself.
+    fn dead(mut history: KeyHistory, seed: u8) -> KeyHistory {
+        let revocation = Revocation {
+            publisher: history.publisher(),
+            subject: Revoked::Key(PublicKey::of(&key(seed))),
+            key_document: history.version(),
+            issued: 1_700_000_000,
+            reason: Reason::default(),
+        };
+        let text = Envelope::sign(REVOCATION_TYPE, revocation.to_payload(), &[&key(seed)]).to_json();
+        history.take_revocations([text.as_str()]);
+        assert!(history.is_dead());
+        history
     }
 
     #[test]
@@ -128,5 +151,15 @@ mod tests {
                 });
             assert_eq!(found, expected, "{pinned:?} {offered:?}");
         }
+        // A thief has the revoked keys too, and can sign a rotation as well as the publisher.
+        let revoked = Err(KeyPinError::Dead { publisher: history(&[1]).publisher(), pinned: 1 });
+        assert_eq!(follow(Some(&dead(history(&[1]), 1)), &history(&[1, 2])), revoked);
+        assert_eq!(follow(Some(&dead(history(&[1]), 1)), &dead(history(&[1]), 1)), Ok(KeyPinStep::Same));
+        let rotated_once = Err(KeyPinError::Dead { publisher: history(&[1]).publisher(), pinned: 2 });
+        assert_eq!(follow(Some(&dead(history(&[1, 2]), 2)), &history(&[1, 2, 3])), rotated_once);
+        // Only the publisher knew which keys it had committed to.
+        let committed = rotated(&[1, 2], true);
+        let before = KeyHistory::verify(committed.publisher(), &committed.envelopes()[..1]).unwrap();
+        assert_eq!(follow(Some(&dead(before, 1)), &committed), Ok(KeyPinStep::Newer));
     }
 }

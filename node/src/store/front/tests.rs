@@ -278,6 +278,85 @@ fn harm_index(index: &Path, seed: u64) {
     }
 }
 
+/// A blob's file may have changed while the index was lost: its name is no proof.
+#[test]
+fn what_a_lost_index_does_not_know_is_not_served_before_it_is_hashed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let [intact, damaged] = [10, 11].map(|seed| import(&store, dir.path(), &bytes(2 * MIB + 9, seed)));
+    damage(&store.paths().blob(&damaged), PIECE_LEN);
+    let copy = tempfile::tempdir().unwrap();
+    copy_tree(dir.path(), copy.path());
+    fs::remove_dir_all(copy.path().join("index")).unwrap();
+    let store = open(copy.path());
+    for digest in [intact, damaged] {
+        assert!(store.contains(&digest));
+        assert!(matches!(store.open_blob(&digest), Err(ReadError::Unverified { .. })), "{digest}");
+    }
+    assert_eq!(store.recheck(&intact, &|_| {}).unwrap(), Recheck::Intact);
+    assert!(store.open_blob(&intact).is_ok());
+    assert!(matches!(store.recheck(&damaged, &|_| {}).unwrap(), Recheck::Damaged { .. }));
+    assert!(store.open_blob(&damaged).is_err());
+}
+
+/// Verified pieces of a blob that is not whole are served by a node that runs again, before anything here wants the blob.
+#[test]
+fn a_partial_blob_can_be_read_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, content) = (open(dir.path()), bytes(3 * MIB, 12));
+    let partial = begin(&store, &content);
+    write_all(&partial, &content, &[1]);
+    partial.checkpoint().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    copy_tree(dir.path(), copy.path());
+    let found = open(copy.path()).open_partial(&partial.digest());
+    let [found] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(found.have().iter_missing().map(PieceIndex::get).collect::<Vec<_>>(), [1]);
+    let mut piece = Vec::new();
+    found.read_piece(found.states().layout().last(), &mut piece).unwrap();
+    assert_eq!(piece, content[2 * MIB..]);
+}
+
+#[test]
+fn a_blob_is_read_only_and_a_small_one_is_hashed_whenever_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, content) = (open(dir.path()), bytes(3 * MIB, 13));
+    let partial = begin(&store, &content);
+    write_all(&partial, &content, &[]);
+    partial.finish().unwrap();
+    let small = store.put_blob(b"a document").unwrap();
+    let imported = import(&store, dir.path(), &bytes(MIB, 14));
+    for digest in [partial.digest(), small, imported] {
+        let metadata = fs::metadata(store.paths().blob(&digest)).unwrap();
+        assert!(metadata.permissions().readonly(), "{digest} can be written to");
+    }
+    assert_eq!(store.read_blob(&small, 100).unwrap(), b"a document");
+    damage(&store.paths().blob(&small), 3);
+    assert!(matches!(store.read_blob(&small, 100), Err(ReadError::Damaged { .. })));
+}
+
+/// A collection beside a pull takes neither the partial blobs that the pull needs, nor what came after the pull began: the
+/// model that it belongs to may not be written down yet.
+#[test]
+fn a_collection_takes_nothing_that_a_live_lease_stands_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, content) = (open(dir.path()), bytes(2 * MIB, 15));
+    let partial = begin(&store, &content);
+    write_all(&partial, &content, &[1]);
+    let digest = partial.digest();
+    let lease = store.reserve(content.len() as u64, &BTreeSet::from([digest])).unwrap();
+    let young = store.put_blob(b"a manifest").unwrap();
+    store.gc(false).unwrap();
+    assert_eq!(store.open_partial(&digest).len(), 1, "the partial blob is waited for");
+    assert!(store.contains(&young), "what has just come stays");
+    drop(lease);
+    store.gc(false).unwrap();
+    assert!(
+        store.open_partial(&digest).is_empty() && !store.contains(&young),
+        "nothing stands for them any more"
+    );
+}
+
 #[test]
 fn what_changes_is_not_served_and_only_its_damaged_pieces_are_lost() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,9 +1,10 @@
 //! Laws of the scheduler, against peers that serve, stall, refuse, lie and leave, in virtual time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
+use super::super::limits::DUPLICATES_ONE_IN;
 use super::*;
 use crate::{PIECES_IN_FLIGHT_PER_PEER, UNIT_PIECES};
 
@@ -86,6 +87,45 @@ proptest! {
         manners.insert(at.min(manners.len()), Manner::Serves);
         prop_assert_eq!(run(pieces, &manners), vec![1; pieces as usize]);
     }
+}
+
+/// One peer never answers and another brings a piece every 10 ms: the last pieces are asked of both, long before the first
+/// one's silence counts as a stall, and no more of them than may come twice.
+#[test]
+fn at_the_end_what_is_slow_to_come_is_asked_of_a_second_peer_within_a_bound() {
+    let (pieces, start) = (100, Instant::default());
+    let (mut scheduler, mut now) = (Scheduler::new(1), start);
+    scheduler.handle(now, Input::Want { blob: blob(0), stored: PieceSet::new(pieces) });
+    for id in [0, 1] {
+        scheduler.handle(now, Input::PeerHolds { peer: id, blob: blob(0), pieces: PieceSet::full(pieces) });
+    }
+    let (mut owed, mut coming, mut asked_twice) = (BTreeMap::new(), VecDeque::new(), BTreeSet::new());
+    loop {
+        match scheduler.poll_output() {
+            Some(Output::Complete { .. }) => break,
+            Some(Output::Cancel { request, .. }) => drop(owed.remove(&request)),
+            Some(Output::Request { request, peer, first, count, .. }) => {
+                let run = first.get()..first.get() + count;
+                if peer == 0 {
+                    owed.insert(request, run);
+                    continue;
+                }
+                let is_owed = |piece: &u32| owed.values().any(|it: &Range<u32>| it.contains(piece));
+                asked_twice.extend(run.clone().filter(is_owed));
+                coming.extend(run.map(|piece| (request, PieceSet::new(pieces).piece(piece).unwrap())));
+            }
+            None => {
+                now = now + Duration::from_millis(10);
+                assert!(now.since(start) < STALL, "the last pieces are waited for: {owed:?}");
+                match coming.pop_front() {
+                    Some((request, piece)) => scheduler.handle(now, Input::Stored { request, piece }),
+                    None => scheduler.handle(now, Input::Tick),
+                }
+            }
+        }
+    }
+    let most = (pieces / DUPLICATES_ONE_IN) as usize;
+    assert!((1..=most).contains(&asked_twice.len()), "{asked_twice:?} of at most {most}");
 }
 
 #[test]
