@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use reg_api::declarations::{Vows, VowsTaken};
+use reg_api::declarations::{Declarations, DeclarationsTaken};
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::report::{
     AttestationInfo, Collected, FileInfo, ImportedRepository, ModelInfo, ModelSummary, Paused, PeerReport,
@@ -57,7 +57,7 @@ use crate::net::{Inbound, Network};
 use crate::registry::import::hf_cache::AdoptError;
 use crate::registry::import::{ImportRepositoryError, UploadError};
 use crate::registry::local::{CatalogueError, LogError, SubscribeError, TagLog};
-use crate::registry::publish::{AttestError, PublishError, PushError, Pushed, Signatory, VowsError};
+use crate::registry::publish::{AttestError, DeclareError, PublishError, PushError, Pushed, Signatory};
 use crate::registry::pull::{PullError, VerifyError};
 use crate::registry::read::{AdmitError, BlobReader, ReaderError};
 use crate::registry::resolve::{ModelView, Revision, ViewError};
@@ -198,8 +198,8 @@ impl Registry {
     }
 
     /// Takes what a publisher has said, checks it like a stranger's, keeps it, and tells it along with the publisher's tags.
-    pub async fn take_vows(&self, told: Vows) -> Result<VowsTaken, VowsError> {
-        self.publishing.take_vows(told).await
+    pub async fn take_declarations(&self, told: Declarations) -> Result<DeclarationsTaken, DeclareError> {
+        self.publishing.take_declarations(told).await
     }
 
     /// Imports the files, computes what is known of them, and returns what is to be signed.

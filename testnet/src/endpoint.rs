@@ -58,11 +58,11 @@ pub struct Asked {
 #[derive(Debug)]
 pub struct Endpoint {
     url: String,
-    inner: Arc<Inner>,
+    inner: Arc<EndpointState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct EndpointState {
     repository: String,
     commit: String,
     files: BTreeMap<String, Vec<u8>>,
@@ -95,7 +95,7 @@ impl Endpoint {
             files.iter().map(|(path, bytes)| format!("{path} {}\n", Digest::of(bytes))).collect();
         let commit = Digest::of(names.as_bytes()).hex()[..40].to_owned();
         let state = Mutex::new(State { manner, ..State::default() });
-        let inner = Arc::new(Inner { repository: repository.to_owned(), commit, files, state });
+        let inner = Arc::new(EndpointState { repository: repository.to_owned(), commit, files, state });
         let own = inner.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -158,7 +158,7 @@ impl Answer {
     }
 }
 
-impl Inner {
+impl EndpointState {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of this lock panics")
     }

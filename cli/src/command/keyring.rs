@@ -5,7 +5,7 @@
 use std::io;
 
 use reg_api::fault::Fault;
-use reg_keys::key_changes::Board;
+use reg_keys::key_changes::KeySet;
 use reg_keys::key_file::Passphrases;
 use reg_keys::keyring::{KeyName, Keyring, KeyringError, read_passphrase};
 use reg_node::daemon::Home;
@@ -86,7 +86,7 @@ impl KeySetArgs {
         mut keys: Vec<PublicKey>,
         threshold: usize,
         floor: Option<u64>,
-    ) -> Result<Board, CliError> {
+    ) -> Result<KeySet, CliError> {
         // Sorted, so that a commitment does not depend on the order in which the keys were typed.
         keys.sort_unstable();
         keys.dedup();
@@ -103,6 +103,6 @@ impl KeySetArgs {
             let text = format!("threshold {threshold} is impossible with {} keys", keys.len());
             return Err(CliError::new("invalid", text).hint("name more keys, or choose another --threshold"));
         }
-        Ok(Board { keys, threshold, next, floor })
+        Ok(KeySet { keys, threshold, next, floor })
     }
 }

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use reg_api::declarations::VowsTaken;
+use reg_api::declarations::DeclarationsTaken;
 use reg_keys::key_changes;
 use reg_keys::keyring::{KeyName, Keyring};
 use reg_keys::signing_file::{SigningError, SigningFile};
@@ -146,7 +146,7 @@ async fn conclude(
     name: Option<&KeyName>,
     file: &SigningFile,
 ) -> Result<ExitCode, CliError> {
-    let (history, vows) = file.vows().map_err(|error| CliError::from_fault(&error))?;
+    let (history, declarations) = file.declarations().map_err(|error| CliError::from_fault(&error))?;
     if file.documents.iter().any(|it| it.payload_type == KEY_DOCUMENT_TYPE) {
         let known = keyring.list().map_err(keyring_error)?.keys.into_iter();
         let known = known.filter(|it| it.publisher == history.publisher()).map(|it| it.name).next();
@@ -157,7 +157,7 @@ async fn conclude(
         keyring.keep_documents(&name, &history).map_err(keyring_error)?;
     }
     let client = Client::open(global, None).await?;
-    let taken: Result<VowsTaken, CliError> = client.post("/v1/vows", &vows).await;
+    let taken: Result<DeclarationsTaken, CliError> = client.post("/v1/vows", &declarations).await;
     let is_daemon = client.is_daemon();
     client.close().await;
     let taken = taken?;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a publisher has said beside its tags, on its way to the network.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Vows {
+pub struct Declarations {
     pub key_documents: Vec<String>,
     #[serde(default)]
     pub revocations: Vec<String>,
@@ -15,7 +15,7 @@ pub struct Vows {
 
 /// What came of telling.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct VowsTaken {
+pub struct DeclarationsTaken {
     pub publisher: PublisherId,
     /// Newest key document.
     pub version: u64,

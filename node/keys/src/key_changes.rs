@@ -13,7 +13,7 @@ use crate::signing_file::SigningFile;
 
 /// The keys that are to speak for a publisher.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Board {
+pub struct KeySet {
     pub keys: Vec<PublicKey>,
     pub threshold: usize,
     /// What the next keys will be: then nobody can rotate to others, also with stolen keys.
@@ -23,8 +23,8 @@ pub struct Board {
 }
 
 /// Returns the first key document of a publisher with these keys, for signing.
-pub fn found(board: Board) -> SigningFile {
-    let Board { keys, threshold, next, floor } = board;
+pub fn found(key_set: KeySet) -> SigningFile {
+    let KeySet { keys, threshold, next, floor } = key_set;
     let document = KeyDocument { version: 1, keys, threshold, previous: None, next, floor };
     let payload = document.to_payload();
     let mut file = SigningFile::new(publisher_id(&payload), Vec::new());
@@ -33,8 +33,8 @@ pub fn found(board: Board) -> SigningFile {
 }
 
 /// Returns the next key document of a publisher, for signing by the old keys and the new ones.
-pub fn rotate(history: &KeyHistory, board: Board) -> SigningFile {
-    let Board { keys, threshold, next, floor } = board;
+pub fn rotate(history: &KeyHistory, key_set: KeySet) -> SigningFile {
+    let KeySet { keys, threshold, next, floor } = key_set;
     let previous = Some(history.head());
     let document = KeyDocument { version: history.version() + 1, keys, threshold, previous, next, floor };
     let mut file = SigningFile::new(history.publisher(), history.envelopes().to_vec());

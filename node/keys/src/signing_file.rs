@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use reg_api::declarations::Vows;
+use reg_api::declarations::Declarations;
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::request::PublishRequest;
@@ -259,18 +259,19 @@ impl SigningFile {
     ///
     /// # Errors
     /// Signatures are missing, or a new key document does not follow the last one.
-    pub fn vows(&self) -> Result<(KeyHistory, Vows), SigningError> {
-        let mut vows = Vows { key_documents: self.key_documents.clone(), ..Vows::default() };
+    pub fn declarations(&self) -> Result<(KeyHistory, Declarations), SigningError> {
+        let mut declarations =
+            Declarations { key_documents: self.key_documents.clone(), ..Declarations::default() };
         for (document, envelope) in self.documents.iter().zip(self.finished()?) {
             match document.payload_type.as_str() {
-                KEY_DOCUMENT_TYPE => vows.key_documents.push(envelope),
-                REVOCATION_TYPE => vows.revocations.push(envelope),
-                DELEGATION_TYPE => vows.delegations.push(envelope),
+                KEY_DOCUMENT_TYPE => declarations.key_documents.push(envelope),
+                REVOCATION_TYPE => declarations.revocations.push(envelope),
+                DELEGATION_TYPE => declarations.delegations.push(envelope),
                 _ => return Err(SigningError::Type { payload_type: document.payload_type.clone() }),
             }
         }
-        let history = KeyHistory::read(&vows.key_documents).map_err(SigningError::Keys)?;
-        Ok((history, vows))
+        let history = KeyHistory::read(&declarations.key_documents).map_err(SigningError::Keys)?;
+        Ok((history, declarations))
     }
 
     /// Adds the signatures of one key to every document, after [`SigningFile::describe`] has found nothing wrong.
@@ -342,18 +343,18 @@ impl SigningFile {
         let mut envelopes = Vec::new();
         for document in &self.documents {
             let envelope = document.envelope()?;
-            let mut boards: Vec<KeyDocument> = history.iter().map(|it| it.newest().clone()).collect();
+            let mut key_sets: Vec<KeyDocument> = history.iter().map(|it| it.newest().clone()).collect();
             if document.payload_type == KEY_DOCUMENT_TYPE {
-                boards.push(KeyDocument::from_payload(document.payload.as_bytes())?);
+                key_sets.push(KeyDocument::from_payload(document.payload.as_bytes())?);
             }
             let alone = Revocation::from_payload(document.payload.as_bytes());
             let itself = alone.is_ok_and(
                 |it| matches!(it.subject, Revoked::Key(key) if !envelope.signers(&[key]).is_empty()),
             );
-            for board in boards.iter().filter(|_| !itself) {
-                let have = envelope.signers(&board.keys).len();
-                if have < board.threshold {
-                    return Err(SigningError::Unfinished { have, threshold: board.threshold });
+            for key_set in key_sets.iter().filter(|_| !itself) {
+                let have = envelope.signers(&key_set.keys).len();
+                if have < key_set.threshold {
+                    return Err(SigningError::Unfinished { have, threshold: key_set.threshold });
                 }
             }
             envelopes.push(envelope.to_json());

@@ -138,15 +138,15 @@ pub(super) const HOLDERS_PER_HEAD_MAX: usize = 16;
 /// Pages of heads taken from one peer when it connects: 256 heads.
 pub(super) const HEAD_PAGES_MAX: usize = 8;
 /// Pages of what publishers have revoked taken from one peer when it connects: 256 publishers.
-pub(super) const VOW_PAGES_MAX: usize = 8;
+pub(super) const DECLARATION_PAGES_MAX: usize = 8;
 /// Bytes of the envelopes in one page of what publishers have revoked: half of what an answer's header may have, because
 /// quotes in JSON within JSON take a second byte.
-pub(super) const VOW_PAGE_BYTES_MAX: usize = RESPONSE_HEADER_BYTES_MAX / 2;
+pub(super) const DECLARATION_PAGE_BYTES_MAX: usize = RESPONSE_HEADER_BYTES_MAX / 2;
 /// Key histories of one publisher that are not followed and kept for what they revoke: the publisher's, and a few that a thief
 /// of an old key may have made before.
 pub(super) const WITNESSES_MAX: usize = 4;
 /// What publishers without a tag have said that was passed on: so much is remembered, lest it go round again.
-pub(super) const VOWS_PASSED_MAX: usize = 4096;
+pub(super) const DECLARATIONS_PASSED_MAX: usize = 4096;
 
 /// How long a preparation waits for its signatures before it is forgotten.
 pub(super) const PREPARATION_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -174,9 +174,9 @@ pub(super) const TAGS_TIMEOUT: Duration = Duration::from_secs(4);
 /// Peers that are asked for all tags of a model.
 pub(super) const PEERS_ASKED_FOR_TAGS: usize = 8;
 /// How long a relay that nobody reads from stays, with its peers: a client that reads file after file comes back soon.
-pub(super) const RELAY_LINGER: Duration = Duration::from_secs(5);
+pub(super) const ON_DEMAND_LINGER: Duration = Duration::from_secs(5);
 /// How long a relay without any source waits before it looks for peers anew.
-pub(super) const RELAY_LOOK_ANEW: Duration = Duration::from_secs(1);
+pub(super) const LOOK_ANEW: Duration = Duration::from_secs(1);
 /// How long a reader waits for any piece to come: Hugging Face's clients give up after 10 s without a byte.
 pub(super) const READ_PATIENCE: Duration = Duration::from_secs(8);
 /// Pieces that are read before the client has taken those before: 2 MiB for each client.

@@ -12,7 +12,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use reg_api::declarations::{Vows, VowsTaken};
+use reg_api::declarations::{Declarations, DeclarationsTaken};
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::report::{Collected, FileInfo, ModelInfo, ModelSummary, Paused, PeerReport, Status};
 use reg_api::request::{HubCache, ImportRequest, PauseRequest, PublishRequest, PullRequest, VerifyRequest};
@@ -62,7 +62,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/publish/prepare", post(prepare))
         .route("/v1/publish/commit", post(commit))
         .route("/v1/publish/signed", post(publish_signed))
-        .route("/v1/vows", post(vows))
+        .route("/v1/vows", post(declarations))
         .route("/v1/log", get(log))
         .route("/v1/import/repository", post(import_repository))
         .route("/v1/import/hub-cache", post(adopt_hub_cache))
@@ -120,8 +120,11 @@ async fn publish_signed(State(registry): State<Registry>, Json(request): Json<Si
     )
 }
 
-async fn vows(State(registry): State<Registry>, Json(told): Json<Vows>) -> Answer<VowsTaken> {
-    Ok(Json(registry.take_vows(told).await?))
+async fn declarations(
+    State(registry): State<Registry>,
+    Json(told): Json<Declarations>,
+) -> Answer<DeclarationsTaken> {
+    Ok(Json(registry.take_declarations(told).await?))
 }
 
 async fn log(State(registry): State<Registry>, Query(named): Query<Named>) -> Answer<TagLog> {

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use super::heads::{self, Heard};
 use super::holder::holder_of;
 use crate::registry::announce::News;
-use crate::registry::limits::{VOW_PAGE_BYTES_MAX, VOW_PAGES_MAX, VOWS_PASSED_MAX};
+use crate::registry::limits::{DECLARATION_PAGE_BYTES_MAX, DECLARATION_PAGES_MAX, DECLARATIONS_PASSED_MAX};
 use crate::registry::publishers::key_pin::joined;
 use crate::registry::publishers::{TagsError, declarations, keys, revoked};
 
@@ -30,7 +30,7 @@ pub(super) struct DeclarationsPassed(BTreeSet<Digest>);
 impl DeclarationsPassed {
     /// Returns whether this was not passed on before.
     fn pass(&mut self, keys: &KeyHistory) -> bool {
-        if self.0.len() >= VOWS_PASSED_MAX {
+        if self.0.len() >= DECLARATIONS_PASSED_MAX {
             self.0.clear();
         }
         let mut said = keys.head().to_string();
@@ -42,7 +42,7 @@ impl DeclarationsPassed {
 impl News {
     /// Takes the keys that news has brought: returns them with what is known of them here, and whether something is revoked
     /// that was not known to be.
-    pub fn take_vows_of(&self, brought: KeyHistory) -> (KeyHistory, bool) {
+    pub fn take_declarations_of(&self, brought: KeyHistory) -> (KeyHistory, bool) {
         let publisher = brought.publisher();
         let followed = keys::keys(&self.store, publisher).ok().flatten();
         if followed.is_none() && !self.trust.has_named(&publisher) {
@@ -64,21 +64,21 @@ impl News {
     }
 
     /// Judges keys that were gossiped without a tag: what says nothing new goes no further.
-    pub fn hear_vows(&self, brought: KeyHistory) -> Heard {
+    pub fn hear_declarations(&self, brought: KeyHistory) -> Heard {
         let is_new = self.passed.lock().expect("no holder of this lock panics").pass(&brought);
-        let (_, revoked) = self.take_vows_of(brought);
+        let (_, revoked) = self.take_declarations_of(brought);
         if is_new || revoked { Heard::New } else { Heard::Known }
     }
 
     /// Tells everybody what a publisher has said, whether it has a tag or not.
-    pub async fn announce_vows(self: &Arc<Self>, keys: &KeyHistory) {
+    pub async fn announce_declarations(self: &Arc<Self>, keys: &KeyHistory) {
         let own = holder_of(self.network.peer_id(), self.network.listen_addresses().await);
         self.network.announce(heads::announcement(None, keys, own, None)).await;
     }
 
     /// Returns a page of what is known to be revoked, of publishers whose ids are above `after`. Who shares only some models
     /// tells of no publishers.
-    pub fn vows_page(
+    pub fn declarations_page(
         &self,
         after: Option<&PublisherId>,
     ) -> Result<Bounded<PublisherVows, VOWS_PER_PAGE_MAX>, TagsError> {
@@ -94,33 +94,39 @@ impl News {
             let witnesses = revoked::witnesses(&self.store, publisher)?;
             let longest = followed.into_iter().chain(witnesses).max_by_key(KeyHistory::version);
             let Some(keys) = longest else { continue };
-            let vows = PublisherVows {
+            let declarations = PublisherVows {
                 key_documents: Bounded::first_of(keys.envelopes().iter().cloned()),
                 revocations: Bounded::first_of(keys.revocations().map(|(_, text)| text.to_owned())),
             };
-            let size: usize = vows.key_documents.iter().chain(vows.revocations.iter()).map(String::len).sum();
-            if size > VOW_PAGE_BYTES_MAX {
+            let size: usize = declarations
+                .key_documents
+                .iter()
+                .chain(declarations.revocations.iter())
+                .map(String::len)
+                .sum();
+            if size > DECLARATION_PAGE_BYTES_MAX {
                 continue;
             }
-            if page.len() >= VOWS_PER_PAGE_MAX || bytes + size > VOW_PAGE_BYTES_MAX {
+            if page.len() >= VOWS_PER_PAGE_MAX || bytes + size > DECLARATION_PAGE_BYTES_MAX {
                 break;
             }
             bytes += size;
-            page.push(vows);
+            page.push(declarations);
         }
         Ok(Bounded::first_of(page))
     }
 
     /// Takes what a peer that has just connected knows to be revoked.
-    pub async fn ask_for_vows(self: &Arc<Self>, peer: PeerId) {
+    pub async fn ask_for_declarations(self: &Arc<Self>, peer: PeerId) {
         let mut after = None;
-        for _page in 0..VOW_PAGES_MAX {
+        for _page in 0..DECLARATION_PAGES_MAX {
             let Ok(Response::Vows { publishers }) = self.network.ask(peer, Request::GetVows { after }).await
             else {
                 return;
             };
             let news = self.clone();
-            let last = tokio::task::spawn_blocking(move || news.take_vows_page(&publishers, peer)).await;
+            let last =
+                tokio::task::spawn_blocking(move || news.take_declarations_page(&publishers, peer)).await;
             match last.ok().flatten().filter(|last| after.is_none_or(|after| *last > after)) {
                 Some(last) => after = Some(last),
                 None => return,
@@ -129,13 +135,13 @@ impl News {
     }
 
     /// Returns the last publisher of the page; `None` where there is none.
-    fn take_vows_page(&self, publishers: &[PublisherVows], peer: PeerId) -> Option<PublisherId> {
+    fn take_declarations_page(&self, publishers: &[PublisherVows], peer: PeerId) -> Option<PublisherId> {
         let mut last = None;
         for PublisherVows { key_documents, revocations } in publishers {
             match heads::keys_from(key_documents, revocations) {
                 Ok(keys) => {
                     last = last.max(Some(keys.publisher()));
-                    self.take_vows_of(keys);
+                    self.take_declarations_of(keys);
                 }
                 Err(error) => info!(%peer, %error, "what a peer says is revoked is refused"),
             }

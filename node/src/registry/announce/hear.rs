@@ -47,8 +47,8 @@ impl News {
         announcement: &Announcement,
     ) -> Result<Heard, AnnouncementError> {
         let brought = heads::keys_of(announcement)?;
-        let Some(text) = &announcement.tag else { return Ok(self.hear_vows(brought)) };
-        let (keys, revoked) = self.take_vows_of(brought);
+        let Some(text) = &announcement.tag else { return Ok(self.hear_declarations(brought)) };
+        let (keys, revoked) = self.take_declarations_of(brought);
         let heard = match Head::verify(text, announcement, keys) {
             Ok(head) => self.take_head(head),
             // What the record says counts no more, and that is the news.

@@ -13,7 +13,7 @@ use reg_proto::digest::Digest;
 use tokio::sync::{Notify, watch};
 use tracing::warn;
 
-use crate::registry::limits::{DESERTED_PATIENCE, RELAY_LINGER};
+use crate::registry::limits::{DESERTED_PATIENCE, ON_DEMAND_LINGER};
 use crate::store::{Lease, Partial};
 
 /// The pieces of one model that readers wait for.
@@ -101,7 +101,7 @@ impl Demand {
     /// Tells whether no reader has been there for a while; then none can join any more.
     pub fn is_over(&self) -> bool {
         let mut readings = self.readings();
-        readings.is_over |= readings.joined == 0 && readings.idle_since.elapsed() >= RELAY_LINGER;
+        readings.is_over |= readings.joined == 0 && readings.idle_since.elapsed() >= ON_DEMAND_LINGER;
         readings.is_over
     }
 

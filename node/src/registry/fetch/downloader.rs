@@ -26,7 +26,7 @@ use super::dispute::Ruling;
 use super::disputes::{Answered, Disputes, Question};
 use super::event::{Deliver, SourceEvent, SourceId};
 use super::goal::Goal;
-use super::peer_source::Source;
+use super::peer_source::PeerSource;
 use super::peers::{Met, Peers};
 use super::priorities::Pull;
 use super::throttle::Throttle;
@@ -385,7 +385,7 @@ impl<'a> Downloader<'a> {
         self.open_waiting();
     }
 
-    fn opened(&mut self, peer: PeerId, source: Result<Source, OpenStreamError>, reporter: &Reporter) {
+    fn opened(&mut self, peer: PeerId, source: Result<PeerSource, OpenStreamError>, reporter: &Reporter) {
         self.peers.dialling.ended(&peer);
         match source {
             Ok(_) if self.permit.is_held => self.peers.dialling.add(peer),

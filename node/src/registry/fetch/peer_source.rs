@@ -22,7 +22,7 @@ use crate::registry::limits::{FRAMES_TO_SEND_MAX, LANE_ANSWERS_MAX, SAY_SOMETHIN
 
 /// A peer with an open stream. Dropping it closes the stream and its lanes.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct PeerSource {
     frames: mpsc::Sender<Frame>,
     followed: BTreeSet<Digest>,
     opened: Instant,
@@ -31,7 +31,7 @@ pub(super) struct Source {
     _tasks: JoinSet<()>,
 }
 
-impl Source {
+impl PeerSource {
     /// Opens a stream to `peer`; at most `states_max` bytes of piece states are taken from it at once.
     pub(super) async fn open(
         network: &Network,

@@ -12,18 +12,18 @@ use tokio::time::Instant;
 use super::dialling::Dialling;
 use super::event::Deliver;
 use super::nearness::{self, Zone};
-use super::peer_source::Source;
+use super::peer_source::PeerSource;
 use crate::net::{Network, OpenStreamError};
-use crate::registry::limits::RELAY_LOOK_ANEW;
+use crate::registry::limits::LOOK_ANEW;
 use crate::registry::resolve::{Finder, Search};
 
 /// Peers that are dialled, and those that pieces are fetched from.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     /// Those with an open stream.
-    sources: BTreeMap<PeerId, Source>,
+    sources: BTreeMap<PeerId, PeerSource>,
     pub dialling: Dialling,
-    opening: JoinSet<(PeerId, Result<Source, OpenStreamError>)>,
+    opening: JoinSet<(PeerId, Result<PeerSource, OpenStreamError>)>,
     /// Sources that are being looked at for how near they are.
     placing: JoinSet<(PeerId, Nearness)>,
     /// How many are reached through relays only.
@@ -38,7 +38,7 @@ pub(super) struct Peers {
 #[derive(Debug)]
 pub(super) enum Met {
     /// Its stream, or why there is none.
-    Opened(PeerId, Result<Source, OpenStreamError>),
+    Opened(PeerId, Result<PeerSource, OpenStreamError>),
     /// How near it is.
     Placed(PeerId, Nearness),
 }
@@ -79,7 +79,7 @@ impl Peers {
         let (network, states_max) = (network.clone(), self.states_max);
         self.opening.spawn(async move {
             let deliver = deliver.await;
-            (peer, Source::open(&network, peer, states_max, deliver).await)
+            (peer, PeerSource::open(&network, peer, states_max, deliver).await)
         });
     }
 
@@ -97,7 +97,7 @@ impl Peers {
     pub(super) fn insert(
         &mut self,
         peer: PeerId,
-        mut source: Source,
+        mut source: PeerSource,
         follows: &BTreeSet<Digest>,
         network: &Network,
         zone: &std::sync::Arc<Zone>,
@@ -146,7 +146,7 @@ impl Peers {
     pub(super) fn look_anew(&mut self, network: &Network) -> Option<Finder> {
         let is_empty = self.is_empty();
         let (search, last) =
-            self.search.as_mut().filter(|(_, last)| is_empty && last.elapsed() >= RELAY_LOOK_ANEW)?;
+            self.search.as_mut().filter(|(_, last)| is_empty && last.elapsed() >= LOOK_ANEW)?;
         *last = Instant::now();
         Some(Finder::start(network, search.clone()))
     }

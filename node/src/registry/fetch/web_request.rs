@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use super::event::{SourceEvent, WebId, WebNews};
-use super::web_server::{Order, Server, Sink, lock};
+use super::web_server::{Order, Sink, WebServer, lock};
 use crate::net::PieceBytes;
 use crate::registry::limits::{WEB_PAUSE_DEFAULT, WEB_PAUSE_MAX};
 use crate::webseed::{Body, WebClient, WebError};
@@ -18,7 +18,7 @@ pub(super) async fn run(
     id: WebId,
     client: WebClient,
     url: String,
-    server: Arc<Server>,
+    server: Arc<WebServer>,
     order: Order,
     sink: Sink,
 ) {
@@ -49,7 +49,7 @@ async fn pieces(
     id: WebId,
     client: &WebClient,
     url: &str,
-    server: &Server,
+    server: &WebServer,
     order: &Order,
     sink: &Sink,
 ) -> Result<(), Refused> {
@@ -77,7 +77,7 @@ async fn pieces(
 }
 
 /// Opens the range, where a redirect led to last time if that still works: a hub counts how often it is asked for one.
-async fn open(client: &WebClient, url: &str, server: &Server, order: &Order) -> Result<Body, WebError> {
+async fn open(client: &WebClient, url: &str, server: &WebServer, order: &Order) -> Result<Body, WebError> {
     let Order { layout, first, count, blob, .. } = order;
     let begin = layout.offset(*first);
     let pieces = (first.get()..).take(*count as usize).filter_map(|index| layout.piece(index));
@@ -104,7 +104,7 @@ async fn open(client: &WebClient, url: &str, server: &Server, order: &Order) -> 
     Ok(body)
 }
 
-fn judge(server: &Server, order: &Order, error: WebError) -> WebNews {
+fn judge(server: &WebServer, order: &Order, error: WebError) -> WebNews {
     let (request, blob) = (order.request, order.blob);
     debug!(%error, "a web seed does not answer");
     if error.is_lasting() {

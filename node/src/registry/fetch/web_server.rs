@@ -18,7 +18,7 @@ use crate::registry::limits::WEB_CONNECTIONS_PER_SEED;
 
 /// What the requests to one seed share.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct WebServer {
     /// Not to be asked before.
     pub(super) not_before: Mutex<Option<Instant>>,
     /// Where redirects have led to.
@@ -31,7 +31,7 @@ pub(super) struct Server {
 /// A seed that is asked.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) server: Arc<Server>,
+    pub(super) server: Arc<WebServer>,
     pub(super) requests: BTreeMap<u32, AbortHandle>,
     /// Blobs that it was believed to have, and has not.
     pub(super) lost: BTreeSet<Digest>,
@@ -59,7 +59,7 @@ pub struct Order {
 
 impl Asked {
     pub(super) fn new() -> Self {
-        let server = Arc::new(Server {
+        let server = Arc::new(WebServer {
             not_before: Mutex::default(),
             locations: Mutex::default(),
             turns: Semaphore::new(WEB_CONNECTIONS_PER_SEED),
@@ -73,7 +73,7 @@ impl Asked {
     }
 }
 
-impl Server {
+impl WebServer {
     /// How long it wants to be left alone from now on.
     pub(super) fn pause(&self) -> Option<Duration> {
         let left = lock(&self.not_before).as_ref()?.saturating_duration_since(Instant::now());

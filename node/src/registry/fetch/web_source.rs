@@ -24,10 +24,10 @@ use crate::webseed::{WebClient, WebError, is_near};
 
 /// Where the blobs of one model lie on servers of HTTP.
 #[derive(Debug, Clone, Default)]
-pub struct WebSeeds(Arc<[Place]>);
+pub struct WebSeeds(Arc<[SeedUrls]>);
 
 #[derive(Debug)]
-struct Place {
+struct SeedUrls {
     seed: WebSeed,
     urls: BTreeMap<Digest, String>,
 }
@@ -43,7 +43,7 @@ impl WebSeeds {
     ) -> Self {
         let paths: BTreeMap<Digest, &SafePath> =
             manifest.files().iter().map(|file| (file.digest, &file.path)).collect();
-        let mut places: Vec<Place> = Vec::new();
+        let mut places: Vec<SeedUrls> = Vec::new();
         for seed in seeds {
             if places.len() >= WEB_SEEDS_MAX || places.iter().any(|it| it.seed == *seed) {
                 continue;
@@ -54,7 +54,7 @@ impl WebSeeds {
                 Some((blob, seed.url_of(subject)?))
             };
             let urls = manifest.blobs().into_keys().filter_map(url_of).collect();
-            places.push(Place { seed: seed.clone(), urls });
+            places.push(SeedUrls { seed: seed.clone(), urls });
         }
         Self(places.into())
     }

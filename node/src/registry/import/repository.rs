@@ -124,10 +124,10 @@ impl Importing {
         }
         let total = wanted.iter().map(|(_, file)| file.size).sum();
         reporter.stage("fetching", format_args!("{} files", wanted.len()));
-        let mut told = Told { done: 0, fetched: 0, total, reporter };
+        let mut told = Count { done: 0, fetched: 0, total, reporter };
         let mut files = Vec::new();
         for (path, file) in wanted {
-            let source = Source { hub: &hub, repository: repository.as_str(), commit: &commit };
+            let source = RepositorySource { hub: &hub, repository: repository.as_str(), commit: &commit };
             let digest = self.import_file_of(&source, &path, &file, &mut told).await?;
             files.push((path, digest));
         }
@@ -136,10 +136,10 @@ impl Importing {
 
     async fn import_file_of(
         self: &Arc<Self>,
-        source: &Source<'_>,
+        source: &RepositorySource<'_>,
         path: &SafePath,
         file: &RemoteFile,
-        told: &mut Told<'_>,
+        told: &mut Count<'_>,
     ) -> Result<Digest, ImportRepositoryError> {
         match file.name {
             RemoteName::Git(oid) => {
@@ -166,11 +166,11 @@ impl Importing {
     /// Imports a file whose name is git's; one that an earlier import has brought is not fetched again.
     async fn import_plain(
         self: &Arc<Self>,
-        source: &Source<'_>,
+        source: &RepositorySource<'_>,
         path: &SafePath,
         file: &RemoteFile,
         oid: [u8; 20],
-        told: &mut Told<'_>,
+        told: &mut Count<'_>,
     ) -> Result<Digest, ImportRepositoryError> {
         let name = data_encoding::HEXLOWER.encode(&oid);
         let (store, noted) = (self.store.clone(), name.clone());
@@ -205,11 +205,11 @@ impl Importing {
 
     async fn import_large(
         &self,
-        source: &Source<'_>,
+        source: &RepositorySource<'_>,
         path: &SafePath,
         file: &RemoteFile,
         digest: Digest,
-        told: &mut Told<'_>,
+        told: &mut Count<'_>,
     ) -> Result<(), ImportRepositoryError> {
         let store = self.store.clone();
         let size = file.size;
@@ -248,9 +248,9 @@ impl Importing {
 /// more has come than the file has.
 async fn fetch_rest(
     mut upload: Upload,
-    source: &Source<'_>,
+    source: &RepositorySource<'_>,
     file: &RemoteFile,
-    told: &mut Told<'_>,
+    told: &mut Count<'_>,
 ) -> Result<(Upload, Option<HubError>), ImportRepositoryError> {
     let mut stream = Box::pin(source.open(file, upload.size()).await?);
     let mut gathered = BytesMut::new();
@@ -279,13 +279,13 @@ pub async fn written(mut upload: Upload, bytes: Bytes) -> Result<Upload, ImportR
 }
 
 /// One version of a repository.
-struct Source<'a> {
+struct RepositorySource<'a> {
     hub: &'a Hub,
     repository: &'a str,
     commit: &'a str,
 }
 
-impl Source<'_> {
+impl RepositorySource<'_> {
     async fn open(
         &self,
         file: &RemoteFile,
@@ -296,14 +296,14 @@ impl Source<'_> {
 }
 
 /// How far an import is.
-struct Told<'a> {
+struct Count<'a> {
     done: u64,
     fetched: u64,
     total: u64,
     reporter: &'a Reporter,
 }
 
-impl Told<'_> {
+impl Count<'_> {
     fn came(&mut self, bytes: u64) {
         self.fetched += bytes;
         self.had(bytes);

@@ -1,9 +1,9 @@
 //! What changes who speaks for a publisher: the first key document, rotation, revocation, delegation. Each is written here
-//! for signing; what was signed is taken by [`Registry::take_vows`], and told to the network.
+//! for signing; what was signed is taken by [`Registry::take_declarations`], and told to the network.
 
 use std::sync::Arc;
 
-use reg_api::declarations::{Vows, VowsTaken};
+use reg_api::declarations::{Declarations, DeclarationsTaken};
 use reg_api::fault::{Fault, FaultKind};
 use reg_proto::delegation::{DelegationError, SignedDelegation};
 use reg_proto::key::{KeyError, KeyHistory};
@@ -14,9 +14,9 @@ use crate::registry::publish::Publishing;
 use crate::registry::publishers::key_pin::{self, joined};
 use crate::registry::publishers::{TagsError, declarations, documents, keys};
 
-/// Why vows are not taken.
+/// Why declarations are not taken.
 #[derive(Debug, Error)]
-pub enum VowsError {
+pub enum DeclareError {
     #[error("key documents are refused")]
     Keys(#[from] KeyError),
     #[error("what the publisher has said cannot be kept")]
@@ -29,7 +29,7 @@ pub enum VowsError {
     Interrupted(#[from] JoinError),
 }
 
-impl Fault for VowsError {
+impl Fault for DeclareError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Keys(_) => FaultKind::Verification,
@@ -52,16 +52,23 @@ impl Publishing {
     ///
     /// # Errors
     /// Something does not verify, or cannot be kept.
-    pub async fn take_vows(self: &Arc<Self>, told: Vows) -> Result<VowsTaken, VowsError> {
+    pub async fn take_declarations(
+        self: &Arc<Self>,
+        told: Declarations,
+    ) -> Result<DeclarationsTaken, DeclareError> {
         let publishing = self.clone();
-        let (keys, mut taken) = tokio::task::spawn_blocking(move || publishing.keep_vows(&told)).await??;
+        let (keys, mut taken) =
+            tokio::task::spawn_blocking(move || publishing.keep_declarations(&told)).await??;
         taken.announced = self.announce_all(&keys).await;
         Ok(taken)
     }
 }
 
 impl Publishing {
-    fn keep_vows(&self, told: &Vows) -> Result<(KeyHistory, VowsTaken), VowsError> {
+    fn keep_declarations(
+        &self,
+        told: &Declarations,
+    ) -> Result<(KeyHistory, DeclarationsTaken), DeclareError> {
         let mut keys = KeyHistory::read(&told.key_documents)?;
         let publisher = keys.publisher();
         let pinned = keys::keys(&self.store, publisher)?;
@@ -74,7 +81,7 @@ impl Publishing {
             let count = keys.revocations().count();
             keys.take_revocations([revocation.as_str()]);
             if !before && keys.revocations().count() == count {
-                return Err(VowsError::Revocation);
+                return Err(DeclareError::Revocation);
             }
         }
         for delegation in &told.delegations {
@@ -82,7 +89,7 @@ impl Publishing {
         }
         keys::pin_keys(&self.store, &keys)?;
         declarations::keep_delegations(&self.store, &keys, told.delegations.iter().map(String::as_str))?;
-        let taken = VowsTaken {
+        let taken = DeclarationsTaken {
             publisher,
             version: keys.version(),
             revocations: keys.revocations().count(),
@@ -96,7 +103,7 @@ impl Publishing {
     async fn announce_all(self: &Arc<Self>, keys: &KeyHistory) -> usize {
         self.news.heads.lock().expect("no holder of this lock panics").revoke(keys);
         let records = documents::envelopes(&self.store, keys.publisher()).unwrap_or_default();
-        self.news.announce_vows(keys).await;
+        self.news.announce_declarations(keys).await;
         for text in &records {
             self.news.announce_text(text, keys).await;
         }

@@ -28,7 +28,7 @@ use crate::store::Store;
 
 pub use self::assemble::AssembleError;
 pub use self::attest::AttestError;
-pub use self::declare::VowsError;
+pub use self::declare::DeclareError;
 pub use self::error::PublishError;
 pub use self::push::{INDEX_TYPE, PushError, Pushed};
 pub use self::signatory::{Sign, Signatory};

@@ -85,7 +85,7 @@ impl Fault for TensorsError {
 }
 
 /// A weight file that tensors are taken from.
-struct Source {
+struct TensorSource {
     file: ModelFile,
     bytes: Bytes,
     header: Safetensors,
@@ -109,7 +109,7 @@ impl Bytes {
     }
 }
 
-impl Source {
+impl TensorSource {
     fn tensors(&self) -> Vec<&Tensor> {
         self.wanted.iter().map(|place| &self.header.tensors[*place]).collect()
     }
@@ -182,7 +182,7 @@ impl Puller {
         puller.store.touch(&resolved.digest);
         let (dest, overwrite) = (request.dest.clone(), request.overwrite);
         let files = sources.len();
-        let bytes = sources.iter().flat_map(Source::tensors).map(|it| it.end - it.begin).sum::<u64>();
+        let bytes = sources.iter().flat_map(TensorSource::tensors).map(|it| it.end - it.begin).sum::<u64>();
         let placed = tokio::task::spawn_blocking(move || {
             for partial in &partials {
                 partial
@@ -240,7 +240,7 @@ impl Puller {
         part: &Part,
         web: &WebSeeds,
         reporter: &Reporter,
-    ) -> Result<(Vec<Source>, Vec<Partial>, Headers), PullError> {
+    ) -> Result<(Vec<TensorSource>, Vec<Partial>, Headers), PullError> {
         let is_taken =
             |file: &&ModelFile| file.path.file_name().to_ascii_lowercase().ends_with(".safetensors");
         let files: Vec<ModelFile> = part.files(&resolved.manifest).filter(is_taken).cloned().collect();
@@ -276,17 +276,17 @@ impl Puller {
             let Some(Header::Safetensors(header, header_len)) = header else {
                 return Err(header_missing().into());
             };
-            sources.push(Source { file, bytes, header, header_len, wanted: Vec::new() });
+            sources.push(TensorSource { file, bytes, header, header_len, wanted: Vec::new() });
         }
         Ok((sources, partials, headers))
     }
 }
 
 /// Notes which tensors are wanted; every pattern must match some.
-fn choose(sources: &mut [Source], patterns: &[Pattern]) -> Result<(), TensorsError> {
+fn choose(sources: &mut [TensorSource], patterns: &[Pattern]) -> Result<(), TensorsError> {
     for pattern in patterns {
         let mut any = false;
-        for Source { header, wanted, .. } in sources.iter_mut() {
+        for TensorSource { header, wanted, .. } in sources.iter_mut() {
             for (place, tensor) in header.tensors.iter().enumerate() {
                 if pattern.matches(&tensor.name) {
                     any = true;
@@ -310,7 +310,7 @@ fn choose(sources: &mut [Source], patterns: &[Pattern]) -> Result<(), TensorsErr
 }
 
 /// Counts the tensors of all files, and those that are wanted.
-fn count(sources: &[Source]) -> (usize, usize) {
+fn count(sources: &[TensorSource]) -> (usize, usize) {
     let all = sources.iter().map(|source| source.header.tensors.len()).sum();
     (all, sources.iter().map(|source| source.wanted.len()).sum())
 }
@@ -327,7 +327,7 @@ fn lacking(partials: &[Partial], runs: &BTreeMap<Digest, Vec<Range<u32>>>) -> u6
 }
 
 /// Puts a file with the wanted tensors into `dest`, whole or not at all.
-fn place(source: &Source, dest: &Path, overwrite: bool) -> Result<(), TensorsError> {
+fn place(source: &TensorSource, dest: &Path, overwrite: bool) -> Result<(), TensorsError> {
     let placed = |error| TensorsError::Place { path: dest.to_owned(), source: error };
     fs::create_dir_all(dest).map_err(|error| TensorsError::Write { path: dest.to_owned(), source: error })?;
     let there = checkout::walk(dest, &source.file).map_err(placed)?;
@@ -364,7 +364,7 @@ fn are_equal(one: &Path, two: &Path) -> io::Result<bool> {
     }
 }
 
-fn write(source: &Source, path: &Path) -> Result<(), TensorsError> {
+fn write(source: &TensorSource, path: &Path) -> Result<(), TensorsError> {
     let failed = |error| TensorsError::Write { path: path.to_owned(), source: error };
     let read = |error| TensorsError::Read { path: source.file.path.clone(), source: error };
     drop(fs::remove_file(path));

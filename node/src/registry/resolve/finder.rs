@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use super::introductions::Introductions;
-use super::questions::Places;
+use super::questions::QuestionSlots;
 use crate::net::Network;
 use crate::registry::limits::{
     ASK_AROUND_AFTER, ASK_DHT_AGAIN, ASKED_AROUND_MAX, CANDIDATES_IN_ALL_MAX, CANDIDATES_MAX, DIAL_SLOW,
@@ -228,14 +228,14 @@ async fn follow_hints(
     found: mpsc::Sender<PeerId>,
 ) {
     let mut dials = JoinSet::new();
-    let places = Places::new(DIALS_AT_ONCE, DIAL_SLOW);
+    let slots = QuestionSlots::new(DIALS_AT_ONCE, DIAL_SLOW);
     loop {
-        let next = async { (places.place().await, hints.recv().await) };
+        let next = async { (slots.slot().await, hints.recv().await) };
         tokio::select! {
-            (place, hint) = next, if dials.len() < DIALS_MAX => {
+            (slot, hint) = next, if dials.len() < DIALS_MAX => {
                 let Some((Holder { peer, addresses }, told_by)) = hint else { return };
                 let network = network.clone();
-                dials.spawn(place.hold(async move {
+                dials.spawn(slot.hold(async move {
                     network.dial_hint(peer, addresses.into_vec(), told_by).await;
                     peer
                 }));

@@ -12,7 +12,7 @@ use reg_proto::wire::{Request, Response};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::questions::{Place, Places};
+use super::questions::{QuestionSlot, QuestionSlots};
 use crate::net::{AskError, Network};
 use crate::registry::limits::{
     ASKED_AROUND_MAX, BUSY_TRIES, BUSY_WAIT_MAX, CANDIDATES_MAX, DIAL_SLOW, DIALS_AT_ONCE, DIALS_MAX,
@@ -30,7 +30,7 @@ pub(super) struct Introductions {
     named: VecDeque<(PeerId, VecDeque<Holder>)>,
     introduced: usize,
     dials: JoinSet<PeerId>,
-    places: Places,
+    slots: QuestionSlots,
 }
 
 impl Introductions {
@@ -43,7 +43,7 @@ impl Introductions {
             named: VecDeque::new(),
             introduced: 0,
             dials: JoinSet::new(),
-            places: Places::new(DIALS_AT_ONCE, DIAL_SLOW),
+            slots: QuestionSlots::new(DIALS_AT_ONCE, DIAL_SLOW),
         }
     }
 
@@ -65,7 +65,7 @@ impl Introductions {
                     let _heard = found.send(peer).await;
                 }
             }
-            place = self.places.place(), if may_dial => self.dial_next(place),
+            slot = self.slots.slot(), if may_dial => self.dial_next(slot),
             () = tokio::time::sleep(LOOK_AGAIN) => self.look().await,
         }
     }
@@ -99,7 +99,7 @@ impl Introductions {
         });
     }
 
-    fn dial_next(&mut self, place: Place) {
+    fn dial_next(&mut self, slot: QuestionSlot) {
         while let Some((teller, mut peers)) = self.named.pop_front() {
             let Some(Holder { peer, addresses }) = peers.pop_front() else { continue };
             self.named.push_back((teller, peers));
@@ -111,7 +111,7 @@ impl Introductions {
             }
             self.introduced += 1;
             let network = self.network.clone();
-            self.dials.spawn(place.hold(async move {
+            self.dials.spawn(slot.hold(async move {
                 network.dial_hint(peer, addresses.into_vec(), Some(teller)).await;
                 peer
             }));

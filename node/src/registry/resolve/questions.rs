@@ -1,4 +1,4 @@
-//! [`Places`]: so many things at once, of which what is slow gives its place to the next and goes on beside.
+//! [`QuestionSlots`]: so many things at once, of which what is slow gives its place to the next and goes on beside.
 //!
 //! Peers that let a question wait until it times out would else hold up everybody behind them.
 
@@ -9,34 +9,34 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Places to be had. How many are slow beside them is for the caller to bound.
+/// QuestionSlots to be had. How many are slow beside them is for the caller to bound.
 #[derive(Debug, Clone)]
-pub(super) struct Places {
+pub(super) struct QuestionSlots {
     free: Arc<Semaphore>,
     slow: Duration,
 }
 
 /// The right to begin something.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct QuestionSlot {
     permit: OwnedSemaphorePermit,
     slow: Duration,
 }
 
-impl Places {
-    /// Returns `count` places, each left after `slow`.
+impl QuestionSlots {
+    /// Returns `count` slots, each left after `slow`.
     pub(super) fn new(count: usize, slow: Duration) -> Self {
         Self { free: Arc::new(Semaphore::new(count)), slow }
     }
 
-    /// Waits for a place.
-    pub(super) async fn place(&self) -> Place {
+    /// Waits for a slot.
+    pub(super) async fn slot(&self) -> QuestionSlot {
         let permit = self.free.clone().acquire_owned().await.expect("it is never closed");
-        Place { permit, slow: self.slow }
+        QuestionSlot { permit, slow: self.slow }
     }
 }
 
-impl Place {
+impl QuestionSlot {
     /// Does `task`, holding the place until it is done or slow.
     pub(super) async fn hold<T>(self, task: impl Future<Output = T>) -> T {
         let mut task = pin!(task);
@@ -58,15 +58,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_never_ends_holds_up_nothing() {
-        let places = Places::new(2, Duration::from_millis(1));
+        let slots = QuestionSlots::new(2, Duration::from_millis(1));
         let mut stuck = tokio::task::JoinSet::new();
         for _ in 0..20 {
-            let place = places.place().await;
-            stuck.spawn(place.hold(std::future::pending::<()>()));
+            let slot = slots.slot().await;
+            stuck.spawn(slot.hold(std::future::pending::<()>()));
         }
-        let done = places.place().await.hold(async { 7 }).await;
+        let done = slots.slot().await.hold(async { 7 }).await;
         assert_eq!((done, stuck.len()), (7, 20));
-        let (_one, _two) = (places.place().await, places.place().await);
-        assert!(places.place().now_or_never().is_none(), "no more than two at once are not slow");
+        let (_one, _two) = (slots.slot().await, slots.slot().await);
+        assert!(slots.slot().now_or_never().is_none(), "no more than two at once are not slow");
     }
 }

@@ -28,7 +28,7 @@ use super::documents::Documents;
 use super::finder::{Finder, Search};
 use super::introductions::ask_patiently;
 use super::prove::{Accepted, accept};
-use super::questions::Places;
+use super::questions::QuestionSlots;
 use super::resolved::{ResolveError, ResolveOptions, Resolved};
 use super::told::Told;
 use crate::registry::limits::{
@@ -243,7 +243,7 @@ impl Resolver {
         let mut end = Instant::now() + patience;
         let mut heard = false;
         let mut questions = JoinSet::new();
-        let places = Places::new(QUESTIONS_AT_ONCE, QUESTION_SLOW);
+        let slots = QuestionSlots::new(QUESTIONS_AT_ONCE, QUESTION_SLOW);
         let mut last_news = Instant::now();
         loop {
             let is_quiet = told.asked > 0 && questions.is_empty() && !finder.is_searching();
@@ -256,11 +256,11 @@ impl Resolver {
                 // Everybody was asked, and nobody else turns up.
                 () = tokio::time::sleep_until(last_news + quiet), if is_quiet => return,
                 () = tokio::time::sleep(LOOK_AGAIN), if !is_quiet => {}
-                next = async { let place = places.place().await; (finder.next().await, place) } => match next {
-                    (Some(peer), place) => {
+                next = async { let slot = slots.slot().await; (finder.next().await, slot) } => match next {
+                    (Some(peer), slot) => {
                         last_news = Instant::now();
                         told.others.push(peer);
-                        questions.spawn(place.hold(self.ask_records(peer, publisher, reference)));
+                        questions.spawn(slot.hold(self.ask_records(peer, publisher, reference)));
                     }
                     (None, _) => return,
                 },

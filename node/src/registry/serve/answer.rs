@@ -55,7 +55,7 @@ impl Serving {
             Request::GetHeads { after } => {
                 Response::Heads { announcements: self.news.heads_page(after.as_ref()) }
             }
-            Request::GetVows { after } => match self.news.vows_page(after.as_ref()) {
+            Request::GetVows { after } => match self.news.declarations_page(after.as_ref()) {
                 Ok(publishers) => Response::Vows { publishers },
                 Err(error) => {
                     warn!(%error, "what publishers have revoked cannot be told");

@@ -20,7 +20,7 @@ use reg_proto::peer::PeerId;
 use tokio::sync::Semaphore;
 
 use self::pullers::Pullers;
-use self::queue::Turns;
+use self::queue::UploadQueue;
 use self::suspects::Suspects;
 use crate::net::Network;
 use crate::registry::announce::News;
@@ -41,8 +41,8 @@ pub struct Serving {
     fetching: Arc<Fetching>,
     pullers: Pullers,
     /// Serving peers in private networks, and the others.
-    near: Arc<Turns>,
-    far: Arc<Turns>,
+    near: Arc<UploadQueue>,
+    far: Arc<UploadQueue>,
     /// Blobs that are being looked at, which are not served meanwhile.
     suspects: Arc<Mutex<Suspects>>,
     ids: AtomicU64,
@@ -70,8 +70,8 @@ impl Serving {
             news,
             fetching,
             pullers: Pullers::default(),
-            near: Turns::new(None),
-            far: Turns::new(up),
+            near: UploadQueue::new(None),
+            far: UploadQueue::new(up),
             suspects: Arc::default(),
             ids: AtomicU64::new(1),
             streams: Arc::new(Semaphore::new(STREAMS_SERVED_MAX)),

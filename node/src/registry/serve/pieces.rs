@@ -8,7 +8,7 @@ use reg_proto::digest::Digest;
 use reg_proto::wire::Rejection;
 use reg_transfer::Turn;
 
-use super::queue::Place;
+use super::queue::QueuedStream;
 use crate::registry::serve::Serving;
 use crate::store::{BlobFile, Partial, ReadError};
 
@@ -18,13 +18,13 @@ const OPEN_BLOBS_MAX: usize = 8;
 /// What one puller has asked for and not been sent.
 #[derive(Debug)]
 pub(super) struct Requests {
-    pub place: Place,
+    pub place: QueuedStream,
     /// Counts changes of what is held: what was opened before may be another file now.
     changes: AtomicU64,
 }
 
 impl Requests {
-    pub(super) const fn new(place: Place) -> Self {
+    pub(super) const fn new(place: QueuedStream) -> Self {
         Self { place, changes: AtomicU64::new(0) }
     }
 

@@ -1,4 +1,4 @@
-//! [`Turns`]: serving one after the other and no faster than it may be; the policy of [`Uplink`] with a clock and waiters.
+//! [`UploadQueue`]: serving one after the other and no faster than it may be; the policy of [`Uplink`] with a clock and waiters.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 /// Which piece is sent next, and when.
 #[derive(Debug)]
-pub struct Turns {
+pub struct UploadQueue {
     start: std::time::Instant,
     state: Mutex<State>,
 }
@@ -49,8 +49,8 @@ impl Wake {
 
 /// What one stream waits for. Dropping it, or ending it, lets all go that wait.
 #[derive(Debug)]
-pub struct Place {
-    turns: Arc<Turns>,
+pub struct QueuedStream {
+    queue: Arc<UploadQueue>,
     line: Line,
     wake: Arc<Wake>,
 }
@@ -58,13 +58,13 @@ pub struct Place {
 /// A piece's slot, for as long as it lives.
 #[derive(Debug)]
 pub struct Slot {
-    turns: Arc<Turns>,
+    queue: Arc<UploadQueue>,
     turn: Turn,
     /// Bytes of the piece, once it has been sent.
     sent: Option<u64>,
 }
 
-impl Turns {
+impl UploadQueue {
     /// Returns turns at `rate` bytes per second, `None` for any.
     pub fn new(rate: Option<u64>) -> Arc<Self> {
         let state = State {
@@ -77,11 +77,11 @@ impl Turns {
     }
 
     /// Returns a place for a stream of `peer`.
-    pub fn join(self: &Arc<Self>, peer: PeerId) -> Place {
+    pub fn join(self: &Arc<Self>, peer: PeerId) -> QueuedStream {
         let mut state = self.state();
         let (line, wake) = (state.uplink.join(peer), Arc::<Wake>::default());
         state.lines.insert(line, Mail { given: VecDeque::new(), wake: wake.clone() });
-        Place { turns: self.clone(), line, wake }
+        QueuedStream { queue: self.clone(), line, wake }
     }
 
     /// Changes the rate, `None` for any.
@@ -151,11 +151,11 @@ impl State {
     }
 }
 
-impl Place {
+impl QueuedStream {
     /// Takes a request in, or says after how long it should be asked again.
     pub fn add(&self, asked: Asked) -> Result<(), Duration> {
-        let now = self.turns.now();
-        let mut state = self.turns.state();
+        let now = self.queue.now();
+        let mut state = self.queue.state();
         state.uplink.admit(now, self.line, asked)?;
         state.give(now);
         Ok(())
@@ -163,12 +163,12 @@ impl Place {
 
     /// Forgets a request.
     pub fn cancel(&self, id: u32) {
-        self.turns.state().uplink.cancel(self.line, id);
+        self.queue.state().uplink.cancel(self.line, id);
     }
 
     /// Returns a request that waits, if any does.
     pub fn any(&self) -> Option<u32> {
-        self.turns.state().uplink.any(self.line)
+        self.queue.state().uplink.any(self.line)
     }
 
     /// Waits for the next turn, on a task. Nothing is lost where it is dropped meanwhile.
@@ -185,10 +185,10 @@ impl Place {
 
     /// Waits for the next turn, on a thread of its own; `None` when there will be none.
     pub fn turn_blocking(&self) -> Option<Slot> {
-        let mut state = self.turns.state();
+        let mut state = self.queue.state();
         state.uplink.ready(self.line);
         loop {
-            state.give(self.turns.now());
+            state.give(self.queue.now());
             if let Some(turn) = state.take(self.line) {
                 return Some(self.slot(turn));
             }
@@ -205,16 +205,16 @@ impl Place {
 
     /// Puts a piece back that could not be sent, before all else that this stream waits for.
     pub fn give_back(&self, slot: Slot) {
-        let now = self.turns.now();
-        let mut state = self.turns.state();
+        let now = self.queue.now();
+        let mut state = self.queue.state();
         state.uplink.give_back(&slot.turn);
         state.give(now);
     }
 
     /// Ends whoever waits.
     pub fn end(&self) {
-        let now = self.turns.now();
-        let mut state = self.turns.state();
+        let now = self.queue.now();
+        let mut state = self.queue.state();
         state.uplink.leave(self.line);
         if let Some(mail) = state.lines.remove(&self.line) {
             mail.given.iter().for_each(|turn| state.uplink.unsent(turn.ticket));
@@ -226,15 +226,15 @@ impl Place {
 
     /// Tells whether there is a limit.
     pub fn is_limited(&self) -> bool {
-        self.turns.is_limited()
+        self.queue.is_limited()
     }
 
     fn slot(&self, turn: Turn) -> Slot {
-        Slot { turns: self.turns.clone(), turn, sent: None }
+        Slot { queue: self.queue.clone(), turn, sent: None }
     }
 }
 
-impl Drop for Place {
+impl Drop for QueuedStream {
     fn drop(&mut self) {
         self.end();
     }
@@ -242,20 +242,20 @@ impl Drop for Place {
 
 /// A task that waits for a turn.
 struct Waits<'a> {
-    place: &'a Place,
+    place: &'a QueuedStream,
     is_over: bool,
 }
 
 impl<'a> Waits<'a> {
-    fn begin(place: &'a Place) -> Self {
-        place.turns.state().uplink.ready(place.line);
+    fn begin(place: &'a QueuedStream) -> Self {
+        place.queue.state().uplink.ready(place.line);
         Self { place, is_over: false }
     }
 
     fn take(&mut self) -> Option<Slot> {
         let place = self.place;
-        let now = place.turns.now();
-        let mut state = place.turns.state();
+        let now = place.queue.now();
+        let mut state = place.queue.state();
         state.give(now);
         let turn = state.take(place.line)?;
         self.is_over = true;
@@ -266,8 +266,8 @@ impl<'a> Waits<'a> {
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
         if !self.is_over {
-            let now = self.place.turns.now();
-            self.place.turns.state().leave_off(self.place.line, now);
+            let now = self.place.queue.now();
+            self.place.queue.state().leave_off(self.place.line, now);
         }
     }
 }
@@ -279,10 +279,10 @@ impl Slot {
 
     /// Takes bytes of the piece out of the limit and returns how long to wait before they go; the slot is kept meanwhile.
     pub fn pace(&self, bytes: usize) -> Duration {
-        let wait = self.turns.pace(bytes);
+        let wait = self.queue.pace(bytes);
         if !wait.is_zero() {
-            let until = self.turns.now() + wait;
-            self.turns.state().uplink.hold(self.turn.ticket, until);
+            let until = self.queue.now() + wait;
+            self.queue.state().uplink.hold(self.turn.ticket, until);
         }
         wait
     }
@@ -295,8 +295,8 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let now = self.turns.now();
-        let mut state = self.turns.state();
+        let now = self.queue.now();
+        let mut state = self.queue.state();
         match self.sent {
             Some(bytes) => {
                 state.sent += bytes;
@@ -315,8 +315,8 @@ mod tests {
 
     use super::*;
 
-    fn place(turns: &Arc<Turns>, n: u8) -> Place {
-        turns.join(PeerId::from_public_key([n; 32]))
+    fn place(queue: &Arc<UploadQueue>, n: u8) -> QueuedStream {
+        queue.join(PeerId::from_public_key([n; 32]))
     }
 
     fn asked(id: u32, first: u32, count: u32) -> Asked {
@@ -324,10 +324,10 @@ mod tests {
     }
 
     /// Places of so many pullers, each with a slot.
-    async fn all_taken(turns: &Arc<Turns>) -> Vec<(Place, Slot)> {
+    async fn all_taken(queue: &Arc<UploadQueue>) -> Vec<(QueuedStream, Slot)> {
         let mut taken = Vec::new();
         for n in 0..UPLOAD_SLOTS {
-            let place = place(turns, n as u8);
+            let place = place(queue, n as u8);
             assert!(place.add(asked(1, n as u32, 1)).is_ok());
             let slot = place.turn().await;
             taken.push((place, slot));
@@ -337,9 +337,9 @@ mod tests {
 
     #[tokio::test]
     async fn slots_go_round_and_come_back_when_they_are_dropped() {
-        let turns = Turns::new(None);
-        let mut taken = all_taken(&turns).await;
-        let (next, gone) = (place(&turns, 99), place(&turns, 98));
+        let queue = UploadQueue::new(None);
+        let mut taken = all_taken(&queue).await;
+        let (next, gone) = (place(&queue, 99), place(&queue, 98));
         assert!(next.add(asked(7, 50, 2)).is_ok() && gone.add(asked(1, 60, 1)).is_ok());
         let mut waits = Waits::begin(&next);
         assert!(waits.take().is_none(), "all slots are taken");
@@ -348,14 +348,14 @@ mod tests {
         let slot = waits.take().expect("one has come free");
         assert_eq!((slot.turn().id, slot.turn().piece), (7, 50));
         slot.sent(700);
-        assert_eq!((turns.take_sent(), turns.take_sent()), (700, 0));
+        assert_eq!((queue.take_sent(), queue.take_sent()), (700, 0));
         assert_eq!(next.any(), Some(7), "the other piece waits");
     }
 
     #[tokio::test]
     async fn a_turn_that_nobody_takes_or_that_could_not_be_sent_is_given_again() {
-        let turns = Turns::new(None);
-        let place = place(&turns, 1);
+        let queue = UploadQueue::new(None);
+        let place = place(&queue, 1);
         let waits = Waits::begin(&place);
         assert!(place.add(asked(1, 5, 1)).is_ok() && place.add(asked(2, 6, 1)).is_ok());
         drop(waits);
@@ -368,9 +368,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_puller_that_does_not_take_its_piece_holds_up_nobody() {
-        let turns = Turns::new(None);
-        let stuck = all_taken(&turns).await;
-        let other = place(&turns, 99);
+        let queue = UploadQueue::new(None);
+        let stuck = all_taken(&queue).await;
+        let other = place(&queue, 99);
         assert!(other.add(asked(1, 0, 1)).is_ok());
         assert!(timeout(Duration::from_secs(60), other.turn()).await.is_ok());
         drop(stuck);
@@ -378,8 +378,8 @@ mod tests {
 
     #[test]
     fn threads_get_turns_and_are_let_go() {
-        let turns = Turns::new(None);
-        let place = Arc::new(place(&turns, 1));
+        let queue = UploadQueue::new(None);
+        let place = Arc::new(place(&queue, 1));
         let thread = std::thread::spawn({
             let place = place.clone();
             move || {
@@ -401,12 +401,12 @@ mod tests {
 
     #[test]
     fn a_limit_is_kept_and_can_be_changed() {
-        let turns = Turns::new(Some(1_000_000));
-        assert!(turns.pace(100_000).is_zero(), "a burst");
-        let waits: Duration = (0..20).map(|_| turns.pace(100_000)).max().unwrap_or_default();
+        let queue = UploadQueue::new(Some(1_000_000));
+        assert!(queue.pace(100_000).is_zero(), "a burst");
+        let waits: Duration = (0..20).map(|_| queue.pace(100_000)).max().unwrap_or_default();
         assert!(waits > Duration::from_secs(1), "{waits:?}");
-        assert!(turns.is_limited());
-        turns.set_rate(None);
-        assert!(turns.pace(100_000_000).is_zero() && !turns.is_limited());
+        assert!(queue.is_limited());
+        queue.set_rate(None);
+        assert!(queue.pace(100_000_000).is_zero() && !queue.is_limited());
     }
 }

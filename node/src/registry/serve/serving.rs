@@ -9,14 +9,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tracing::debug;
 
-use super::queue::Turns;
+use super::queue::UploadQueue;
 use super::{Serving, answer, stream};
 use crate::net::{Inbound, InboundStream, PeerEvent};
 use crate::registry::limits::{ANSWERS_AT_ONCE, COURTESY_LOOK, STREAMS_PER_PEER_MAX};
 
 impl Serving {
     /// Returns the turns in which a peer is served.
-    pub async fn turns(&self, peer: PeerId) -> Arc<Turns> {
+    pub async fn turns(&self, peer: PeerId) -> Arc<UploadQueue> {
         if self.fetching.is_limited(peer).await { self.far.clone() } else { self.near.clone() }
     }
 
@@ -93,7 +93,7 @@ fn greet(serving: &Arc<Serving>, event: PeerEvent, tasks: &mut JoinSet<()>) {
     if let (PeerEvent::Connected(peer), true) = (event, serving.network.gossips()) {
         let serving = serving.clone();
         tasks.spawn(async move {
-            serving.news.ask_for_vows(peer).await;
+            serving.news.ask_for_declarations(peer).await;
             serving.news.take_heads_of(peer).await;
         });
     }

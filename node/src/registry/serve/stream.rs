@@ -31,7 +31,7 @@ use crate::store::{Partial, ReadError};
 const FRAMES_WAITING_MAX: usize = REQUESTS_WAITING_MAX + BLOBS_FOLLOWED_MAX;
 
 /// What one stream has asked for.
-struct Server {
+struct StreamServer {
     serving: Arc<Serving>,
     peer: PeerId,
     writer: FrameWriter,
@@ -53,7 +53,7 @@ pub(super) async fn serve(serving: Arc<Serving>, stream: InboundStream) {
     let (frames, received) = mpsc::channel(FRAMES_WAITING_MAX);
     let reading = tokio::spawn(read(peer, reader, frames));
     let requests = Arc::new(Requests::new(serving.turns(peer).await.join(peer)));
-    let server = Server {
+    let server = StreamServer {
         reader: Some(PieceReader::new(serving.clone(), requests.clone())),
         serving,
         peer,
@@ -70,7 +70,7 @@ pub(super) async fn serve(serving: Arc<Serving>, stream: InboundStream) {
     reading.abort();
 }
 
-impl Drop for Server {
+impl Drop for StreamServer {
     fn drop(&mut self) {
         self.requests.place.end();
         self.followed.keys().for_each(|blob| self.serving.pullers.left(blob, &self.peer));
@@ -94,7 +94,7 @@ async fn read(peer: PeerId, mut reader: FrameReader, frames: mpsc::Sender<Frame>
     }
 }
 
-impl Server {
+impl StreamServer {
     async fn run(mut self, mut frames: mpsc::Receiver<Frame>) -> Result<(), FrameError> {
         let mut news = tokio::time::interval(NEWS_INTERVAL);
         news.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -6,7 +6,7 @@ use reg_api::progress::Progress;
 use reg_api::reporter::Reporter;
 use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
 
-use crate::registry::pull::reuse::local::{LocalFile, Place, Wanted, by_name, look_into};
+use crate::registry::pull::reuse::local::{LocalFile, LocalTensor, Wanted, by_name, look_into};
 use crate::store::{BlobFile, Partial, Store, WritePieceError};
 
 /// Of a blob's bytes, this part may be read in vain: it takes a hundredth of the time that fetching the blob does.
@@ -66,7 +66,7 @@ pub(super) fn fill(
 enum Choice {
     /// No piece of it was tried alone: it is small, or what lies within it is here.
     Untried,
-    At(Place),
+    At(LocalTensor),
     Nowhere,
 }
 
@@ -158,7 +158,7 @@ impl<'a> Filling<'a> {
     }
 
     /// The places of a tensor, those in files that have been of use first.
-    fn places(&self, tensor: usize) -> Vec<Place> {
+    fn places(&self, tensor: usize) -> Vec<LocalTensor> {
         let mut places = self.wanted.places[tensor].clone();
         places.sort_by_key(|place| std::cmp::Reverse(self.hits.get(&place.file).copied().unwrap_or(0)));
         places

@@ -26,7 +26,7 @@ pub(super) struct LocalFile {
 
 /// Where a tensor may be copied from: which local file, and its first byte there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct LocalTensor {
     pub file: usize,
     pub begin: u64,
 }
@@ -35,7 +35,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub tensors: Vec<TensorPlace>,
-    pub places: Vec<Vec<Place>>,
+    pub places: Vec<Vec<LocalTensor>>,
 }
 
 /// Tensors that are wanted, by their length and their short name.
@@ -90,7 +90,7 @@ pub(super) fn look_into(file: &BlobFile, number: usize, names: &ByName, wanted: 
         for (target, index) in those {
             let places = &mut wanted[*target].places[*index];
             if places.len() < PLACES_MAX {
-                places.push(Place { file: number, begin: tensor.begin });
+                places.push(LocalTensor { file: number, begin: tensor.begin });
             }
         }
     }
