@@ -1,9 +1,7 @@
-//! Checks the walls of the house: which module may use which, which names are fenced in, and what every file must have.
+//! Checks what every source file must have, and what none may have.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use reg_testnet::mutants;
 use reg_testnet::process::workspace;
@@ -11,18 +9,7 @@ use reg_testnet::process::workspace;
 /// Lines of a file above which it is to be split.
 const LINES_MAX: usize = 800;
 
-/// Which modules of the node each module may use; itself is always fine.
-const MAY_USE: [(&str, &[&str]); 7] = [
-    ("hub", &[]),
-    ("store", &[]),
-    ("net", &[]),
-    ("web", &["net"]),
-    ("registry", &["hub", "net", "store", "web"]),
-    ("gateway", &["registry"]),
-    ("daemon", &["gateway", "registry", "net", "store", "web"]),
-];
-
-fn sources(dir: &Path) -> Vec<(PathBuf, String)> {
+pub fn sources(dir: &Path) -> Vec<(PathBuf, String)> {
     let (mut found, mut dirs) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(next) = dirs.pop() {
         for entry in
@@ -43,61 +30,14 @@ fn sources(dir: &Path) -> Vec<(PathBuf, String)> {
 }
 
 /// A file without its comments and its unit tests, which may do what the code may not.
-fn code(text: &str) -> String {
+pub fn code(text: &str) -> String {
     let before_tests = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
     before_tests.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-fn all() -> Vec<(PathBuf, String)> {
+pub fn all() -> Vec<(PathBuf, String)> {
     let root = workspace();
     ["proto", "node", "cli", "testnet"].iter().flat_map(|member| sources(&root.join(member))).collect()
-}
-
-/// The modules of the node that a source names, as `crate::module`.
-fn used(text: &str) -> Vec<String> {
-    let names = code(text);
-    let uses = names.match_indices("crate::").filter(|(at, _)| !names[..*at].ends_with("pub(in "));
-    uses.map(|(at, word)| {
-        names[at + word.len()..].chars().take_while(|it| it.is_alphanumeric() || *it == '_').collect()
-    })
-    .collect()
-}
-
-#[test]
-fn modules_of_the_node_depend_downwards_only() {
-    let allowed: BTreeMap<&str, &[&str]> = MAY_USE.into_iter().collect();
-    for (module, may_use) in &allowed {
-        for (path, text) in sources(&workspace().join("node/src").join(module)) {
-            for name in used(&text) {
-                let fine = name == *module
-                    || may_use.contains(&name.as_str())
-                    || !allowed.contains_key(name.as_str());
-                assert!(fine, "{} uses {name}: {module} may use {may_use:?} only", path.display());
-            }
-        }
-    }
-    assert_eq!(used("use crate::net::Network;\n// crate::x"), ["net"]);
-}
-
-/// Words that only some folders may name.
-const FENCED: [(&str, &[&str]); 5] = [
-    ("reqwest", &["node/src/hub", "node/src/webseed"]),
-    ("sled", &["node/src/store/index.rs"]),
-    ("libp2p", &["node/src/net", "testnet/src/sybil.rs"]),
-    ("axum", &["node/src/gateway", "node/src/daemon/node.rs", "cli/src/client.rs"]),
-    ("clap", &["cli", "node/transfer/simulator/src/bin", "testnet/src/bin"]),
-];
-
-#[test]
-fn heavy_dependencies_stay_behind_their_fences() {
-    for (path, text) in all() {
-        let shown = path.strip_prefix(workspace()).expect("inside").to_string_lossy().replace('\\', "/");
-        for (word, homes) in FENCED {
-            let named = code(&text).contains(&format!("{word}::"));
-            let fine = !named || homes.iter().any(|home| shown.starts_with(home));
-            assert!(fine, "{shown} names {word}, which belongs to {homes:?}");
-        }
-    }
 }
 
 #[test]
@@ -118,26 +58,6 @@ fn the_pure_parts_read_no_clock_no_file_and_no_chance() {
             for word in banned {
                 assert!(!code(&text).contains(word), "{} names {word}", path.display());
             }
-        }
-    }
-}
-
-#[test]
-fn the_pure_crates_reach_nothing_that_does_io() {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    for package in ["reg-proto", "reg-transfer"] {
-        let tree = Command::new(&cargo)
-            .args(["tree", "--offline", "--package", package, "--edges", "normal", "--prefix", "none"])
-            .current_dir(workspace())
-            .output()
-            .expect("cargo runs");
-        let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
-        assert!(tree.contains("sha2"), "{tree}");
-        for name in ["tokio", "libp2p", "sled", "hyper", "axum", "mio", "socket2", "reqwest", "rustix"] {
-            let reached = tree.lines().any(|line| {
-                line.split(' ').next().is_some_and(|it| it == name || it.starts_with(&format!("{name}-")))
-            });
-            assert!(!reached, "{package} reaches {name}");
         }
     }
 }
@@ -174,6 +94,27 @@ fn every_file_says_what_it_is_and_can_be_read_in_one_sitting() {
             !["util", "utils", "helpers", "common", "manager", "misc"].contains(&stem.as_str()),
             "{shown} has no name"
         );
+    }
+}
+
+/// Words that hide the actor of a sentence: a comment says which peer, puller, publisher, caller or user is meant.
+const NO_ACTOR: [&str; 4] = ["who", "whom", "whoever", "whose"];
+
+/// Files that name those words, and why.
+const MAY_NAME_THEM: [(&str, &str); 1] = [("testnet/tests/house/tidy.rs", "this list")];
+
+#[test]
+fn comments_and_messages_name_the_actor() {
+    for (path, text) in all() {
+        let shown = path.strip_prefix(workspace()).expect("inside").to_string_lossy().replace('\\', "/");
+        if MAY_NAME_THEM.iter().any(|(file, _)| *file == shown) {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let mut words = line.split(|it: char| !it.is_alphanumeric() && it != '_');
+            let found = words.find(|word| NO_ACTOR.contains(&word.to_lowercase().as_str()));
+            assert!(found.is_none(), "{shown}:{}: name the actor instead of {found:?}: {line}", number + 1);
+        }
     }
 }
 

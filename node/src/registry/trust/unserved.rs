@@ -10,10 +10,10 @@ use reg_proto::limits::DENYLIST_BYTES_MAX;
 use reg_proto::name::Tag;
 use tracing::warn;
 
-use crate::registry::Trust;
 use crate::registry::model::record::{self, ModelRecord};
 use crate::registry::policy::{Denial, Denials};
 use crate::registry::publishers::tags;
+use crate::registry::trust::Trust;
 use crate::registry::trust::{DENYLISTS_MAX, Subscription, TrustEntries};
 
 /// What is not served, and the lists that were read to know it.

@@ -28,12 +28,12 @@ use super::error::UpstreamError;
 use super::files::{RemoteFile, Upstream};
 use super::transit::{Fetch, State};
 use crate::endpoint::HubError;
-use crate::registry::Reading;
 use crate::registry::fetch::{DownloadError, Downloader};
 use crate::registry::limits::{
     CLIENT_STALL, PEERS_ASKED_FOR_BLOB, QUESTIONS_AT_ONCE, READ_PATIENCE, REMOTE_FETCHES_MAX, REMOTE_LINGER,
     REMOTE_PEERS_PATIENCE, REMOTE_PEERS_STALL,
 };
+use crate::registry::read::Reading;
 use crate::registry::read::{BlobReader, ReaderError, Sender, send_from_store};
 use crate::store::{Upload, UploadError, UploadReader};
 

@@ -1,0 +1,272 @@
+//! Checks the walls of the house: which crate, module and room may use which, and which names are fenced in.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use reg_testnet::process::workspace;
+
+use crate::tidy::{all, code, sources};
+
+/// Our own crates in the order of their dependencies: each may use only those that are named with it.
+const CRATES: [(&str, &str, &[&str]); 9] = [
+    ("proto/sha256x2", "reg-sha256x2", &[]),
+    ("proto", "reg-proto", &["reg-sha256x2"]),
+    ("node/api", "reg-api", &["reg-proto"]),
+    ("node/keys", "reg-keys", &["reg-api", "reg-proto"]),
+    ("node/transfer", "reg-transfer", &["reg-proto"]),
+    ("node/transfer/simulator", "reg-simulator", &["reg-proto", "reg-transfer"]),
+    ("node", "reg-node", &["reg-api", "reg-keys", "reg-proto", "reg-transfer"]),
+    ("cli", "reg", &["reg-api", "reg-keys", "reg-node", "reg-proto"]),
+    (
+        "testnet",
+        "reg-testnet",
+        &["reg-api", "reg-keys", "reg-node", "reg-proto", "reg-simulator", "reg-transfer"],
+    ),
+];
+
+/// The modules of the node, the lowest first, and those that each may use; itself is always fine.
+const MODULES: [(&str, &[&str]); 7] = [
+    ("endpoint", &[]),
+    ("store", &[]),
+    ("net", &[]),
+    ("webseed", &["net"]),
+    ("registry", &["endpoint", "net", "store", "webseed"]),
+    ("gateway", &["registry"]),
+    ("daemon", &["gateway", "registry", "net", "store", "webseed"]),
+];
+
+/// The rooms of the registry, the lowest first, and those that each may use: always rooms above it in this table, so that
+/// no circle can cross rooms. `limits` and `deadline` are open to all.
+const ROOMS: [(&str, &[&str]); 14] = [
+    ("policy", &[]),
+    ("publishers", &[]),
+    ("model", &["policy"]),
+    ("trust", &["policy", "publishers", "model"]),
+    ("announce", &["publishers", "model", "trust"]),
+    ("resolve", &["policy", "publishers", "model", "trust", "announce"]),
+    ("fetch", &["resolve"]),
+    ("pull", &["publishers", "model", "trust", "announce", "resolve", "fetch"]),
+    ("read", &["policy", "model", "resolve", "fetch", "pull"]),
+    ("import", &["model", "pull"]),
+    ("publish", &["publishers", "model", "trust", "announce", "resolve", "pull", "import"]),
+    ("serve", &["publishers", "model", "trust", "announce", "fetch"]),
+    ("upstream", &["policy", "model", "fetch", "read", "import"]),
+    ("local", &["publishers", "model", "trust", "announce", "resolve", "fetch", "pull"]),
+];
+
+/// Modules beside the rooms that every room may use.
+const OPEN: [&str; 2] = ["limits", "deadline"];
+
+/// Files of `node/src/registry` outside its rooms.
+const BESIDE_ROOMS_MAX: usize = 6;
+
+/// Walls that are broken today: this list may only shrink, and is empty.
+const EXCEPTIONS: [(&str, &str); 0] = [];
+
+/// Fields of a struct of the registry without a line that says why it needs them.
+const FIELDS_MAX: usize = 14;
+
+/// The names that stand behind `prefix` in a source, such as the modules in `crate::module`.
+fn named(text: &str, prefix: &str) -> Vec<String> {
+    let code = code(text);
+    let uses = code.match_indices(prefix).filter(|(at, _)| !code[..*at].ends_with("pub(in "));
+    uses.map(|(at, word)| {
+        code[at + word.len()..].chars().take_while(|it| it.is_alphanumeric() || *it == '_').collect()
+    })
+    .collect()
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(workspace()).expect("inside").to_string_lossy().replace('\\', "/")
+}
+
+#[test]
+fn crates_depend_downwards_only() {
+    for (folder, name, may_use) in CRATES {
+        let text = fs::read_to_string(workspace().join(folder).join("Cargo.toml")).expect("a manifest");
+        let manifest: toml::Table = text.parse().expect("a manifest is TOML");
+        assert_eq!(manifest["package"]["name"].as_str(), Some(name), "{folder}");
+        for table in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let named =
+                manifest.get(table).and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::keys);
+            for used in named.filter(|it| it.starts_with("reg-")) {
+                assert!(
+                    may_use.contains(&used.as_str()),
+                    "{folder} uses {used}: it may use {may_use:?} only"
+                );
+            }
+        }
+    }
+    let text = fs::read_to_string(workspace().join("Cargo.toml")).expect("a manifest");
+    let manifest: toml::Table = text.parse().expect("a manifest is TOML");
+    let members = manifest["workspace"]["members"].as_array().expect("members").len();
+    assert_eq!(members, CRATES.len(), "a crate is in the workspace and not in this table");
+}
+
+#[test]
+fn modules_of_the_node_depend_downwards_only() {
+    let allowed: BTreeMap<&str, &[&str]> = MODULES.into_iter().collect();
+    for (module, may_use) in MODULES {
+        for (path, text) in sources(&workspace().join("node/src").join(module)) {
+            for name in named(&text, "crate::") {
+                let fine = name == module
+                    || may_use.contains(&name.as_str())
+                    || !allowed.contains_key(name.as_str());
+                assert!(fine, "{} uses {name}: {module} may use {may_use:?} only", shown(&path));
+            }
+        }
+    }
+    assert_eq!(named("use crate::net::Network;\n// crate::x", "crate::"), ["net"]);
+}
+
+#[test]
+fn rooms_use_only_rooms_below_them() {
+    let registry = workspace().join("node/src/registry");
+    let mut broken = Vec::new();
+    for (place, (room, may_use)) in ROOMS.iter().enumerate() {
+        let lower: Vec<&str> = ROOMS[..place].iter().map(|(it, _)| *it).collect();
+        assert!(
+            may_use.iter().all(|it| lower.contains(it)),
+            "{room} may use rooms above itself: {may_use:?}"
+        );
+        for (path, text) in sources(&registry.join(room)) {
+            for name in named(&text, "crate::registry::") {
+                let fine = name == *room || may_use.contains(&name.as_str()) || OPEN.contains(&name.as_str());
+                if !fine {
+                    broken.push((shown(&path), name));
+                }
+            }
+        }
+    }
+    let expected: Vec<(String, String)> =
+        EXCEPTIONS.iter().map(|(file, name)| ((*file).to_owned(), (*name).to_owned())).collect();
+    assert_eq!(broken, expected, "files that use a room above their own, or the front door");
+}
+
+#[test]
+fn the_registry_is_its_rooms_and_a_front_door() {
+    let registry = workspace().join("node/src/registry");
+    let (mut rooms, mut files) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(&registry).expect("the registry").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() {
+            rooms.push(name);
+        } else {
+            files.push(name);
+        }
+    }
+    rooms.sort_unstable();
+    let mut expected: Vec<&str> = ROOMS.iter().map(|(room, _)| *room).collect();
+    expected.sort_unstable();
+    assert_eq!(rooms, expected, "a room is not in the table");
+    assert!(files.len() <= BESIDE_ROOMS_MAX, "{files:?} beside the rooms");
+    for room in rooms {
+        let face = fs::read_to_string(registry.join(&room).join("mod.rs")).expect("a room has a face");
+        for word in ["In:", "Out:", "Promise:"] {
+            assert!(face.contains(word), "the face of {room} does not say {word}");
+        }
+    }
+}
+
+/// What a room gives to others stands on its face: an item is public and exported there, or stays within the room.
+#[test]
+fn the_face_of_a_room_says_what_leaves_it() {
+    for (path, text) in sources(&workspace().join("node/src/registry")) {
+        let (code, shown) = (code(&text), shown(&path));
+        for word in [concat!("pub(", "crate)"), concat!("pub(", "in ")] {
+            assert!(!code.contains(word), "{shown} has {word}: export it on the face of its room");
+        }
+        if path.ends_with("mod.rs") {
+            assert!(!code.contains(concat!("pub(", "super)")), "{shown} shows something past its own room");
+        }
+    }
+}
+
+#[test]
+fn structs_of_the_registry_are_small_or_say_why_not() {
+    for (path, text) in sources(&workspace().join("node/src/registry")) {
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let name = line.strip_prefix("pub ").or(line.strip_prefix("pub(super) ")).unwrap_or(line);
+            let Some(name) = name.strip_prefix("struct ").filter(|it| it.ends_with('{')) else { continue };
+            let body = lines[at + 1..].iter().take_while(|line| !line.starts_with('}'));
+            let is_field = |line: &&&str| {
+                line.starts_with("    ")
+                    && !line.starts_with("     ")
+                    && line.contains(": ")
+                    && !line.contains("//")
+            };
+            let fields = body.filter(is_field).count();
+            let doc =
+                lines[..at].iter().rev().take_while(|line| line.starts_with("///") || line.starts_with("#["));
+            let says_why = doc.into_iter().any(|line| line.contains("fields, because"));
+            assert!(fields <= FIELDS_MAX || says_why, "{}: {name} has {fields} fields", shown(&path));
+        }
+        assert!(
+            !code(&text).contains(concat!("struct ", "Inner")),
+            "{} has a type named Inner",
+            shown(&path)
+        );
+    }
+}
+
+/// Words that only some folders may name.
+const FENCED: [(&str, &[&str]); 5] = [
+    ("reqwest", &["node/src/endpoint", "node/src/webseed"]),
+    ("sled", &["node/src/store/index.rs"]),
+    ("libp2p", &["node/src/net", "testnet/src/sybil.rs"]),
+    ("axum", &["node/src/gateway", "node/src/daemon/node.rs", "cli/src/client.rs"]),
+    ("clap", &["cli", "node/transfer/simulator/src/bin", "testnet/src/bin"]),
+];
+
+#[test]
+fn heavy_dependencies_stay_behind_their_fences() {
+    for (path, text) in all() {
+        let shown = shown(&path);
+        for (word, homes) in FENCED {
+            let named = code(&text).contains(&format!("{word}::"));
+            let fine = !named || homes.iter().any(|home| shown.starts_with(home));
+            assert!(fine, "{shown} names {word}, which belongs to {homes:?}");
+        }
+    }
+}
+
+/// Crates whose code and tests are built without what is heavy, and the crates that their code may not reach.
+const LIGHT: [(&str, &[&str]); 5] = [
+    ("reg-proto", &["tokio", "mio", "hyper", "reqwest", "rustix"]),
+    ("reg-transfer", &["tokio", "mio", "hyper", "reqwest", "rustix"]),
+    ("reg-simulator", &["tokio", "mio", "hyper", "reqwest"]),
+    ("reg-api", &["mio", "hyper", "reqwest"]),
+    ("reg-keys", &["mio", "hyper", "reqwest"]),
+];
+
+/// What neither the code nor the tests of a light crate reach.
+const HEAVY: [&str; 3] = ["libp2p", "sled", "axum"];
+
+/// Returns the names of the crates that a package reaches by edges of these kinds.
+fn reached(package: &str, edges: &str) -> Vec<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let tree = Command::new(&cargo)
+        .args(["tree", "--offline", "--package", package, "--edges", edges, "--prefix", "none"])
+        .current_dir(workspace())
+        .output()
+        .expect("cargo runs");
+    let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
+    assert!(tree.contains("sha2"), "{tree}");
+    tree.lines().filter_map(|line| line.split(' ').next()).map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn light_crates_reach_nothing_heavy() {
+    let is = |found: &str, name: &str| found == name || found.starts_with(&format!("{name}-"));
+    for (package, banned) in LIGHT {
+        for (edges, names) in [("normal", banned), ("normal,build,dev", &HEAVY[..])] {
+            for found in reached(package, edges) {
+                let hit = names.iter().find(|name| is(&found, name));
+                assert!(hit.is_none(), "{package} reaches {found} by {edges} dependencies");
+            }
+        }
+    }
+}
