@@ -15,6 +15,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, SwarmBuilder, identify, noise, t
 use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
 use reg_proto::swarm::Protocols;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
 /// Connections idle for longer are closed. Sybils look each other up, and two hundred fully connected ones would need forty
@@ -59,12 +60,21 @@ pub fn grind(key: &DhtKey, count: usize, tries: u64) -> (Vec<[u8; 32]>, u32) {
     (found.into_iter().map(|(_, secret)| secret).collect(), 255 - farthest)
 }
 
+/// Allows this process as many open files as its user may have. Sybils are connected to each other by the dozen, with both ends
+/// in this process: a usual limit of 1,024 is too few.
+fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // With too few, connections fail, and the test says so.
+    let _as_it_is = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 impl Sybils {
     /// Starts Sybils with these secrets, which know each other and join the network at `known`.
     ///
     /// # Panics
     /// If one does not start.
     pub async fn start(secrets: Vec<[u8; 32]>, bits: u32, known: Multiaddr) -> Self {
+        allow_open_files();
         let (mut tasks, mut peers) = (JoinSet::new(), Vec::new());
         let mut addresses: Vec<(PeerId, Multiaddr)> = Vec::new();
         let mut swarms = Vec::new();

@@ -57,7 +57,9 @@ fn a_full_disk_is_exit_code_7_and_the_pull_goes_on_after_room_is_made() {
     let [a, mount] = ["A", "mount"].map(Home::new);
     let tmpfs = |size: &str, how: &str| {
         let options = format!("{how}size={size}");
-        Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(mount.path()).status()
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(mount.path());
+        command.stderr(std::process::Stdio::null()).status()
     };
     if !tmpfs("24m", "").is_ok_and(|status| status.success()) {
         left_out("a full disk", "a tmpfs cannot be mounted here", "run the tests as root");
