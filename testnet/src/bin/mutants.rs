@@ -85,18 +85,20 @@ fn main() -> ExitCode {
 /// Does what it was told, and tells whether every fault was caught.
 fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     let root = workspace();
-    let mut faults = mutants::list(root)?;
+    let all = mutants::list(root)?;
     for name in &args.names {
-        if !faults.iter().any(|fault| fault.name == *name) {
+        if !all.iter().any(|fault| fault.name == *name) {
             return Err(format!("no fault is called {name}: --list names them").into());
         }
     }
-    faults.retain(|fault| args.names.is_empty() || args.names.contains(&fault.name));
+    let is_chosen = |fault: &&Fault| args.names.is_empty() || args.names.contains(&fault.name);
+    let faults: Vec<&Fault> = all.iter().filter(is_chosen).collect();
     if args.list {
         faults.iter().for_each(|fault| println!("{:<28} {}", fault.name, fault.breaks));
         return Ok(true);
     }
-    let changed = mutants::put_in(root, &faults)?;
+    // All of them, whichever are turned on: so the next run has nothing to build.
+    let changed = mutants::put_in(root, &all)?;
     let runs = faults.iter().map(|fault| fault.runs(root)).collect::<Result<Vec<_>, _>>()?;
     if args.check {
         println!("{} faults can be put in", faults.len());
@@ -106,7 +108,7 @@ fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
     copy.build(runs.iter().flatten())?;
     let mut passes: BTreeMap<&TestRun, bool> = BTreeMap::new();
     let mut outcomes: Vec<(&Fault, Outcome)> = Vec::new();
-    for (fault, runs) in faults.iter().zip(&runs) {
+    for (fault, runs) in faults.into_iter().zip(&runs) {
         let start = Instant::now();
         for run in runs {
             if !passes.contains_key(run) {

@@ -331,7 +331,7 @@ fn a_document_that_is_not_what_was_asked_for_is_not_believed() {
     let mut liars = Liars::default();
     // So that the liar is the first to be asked for documents.
     let honest = liars.tell(Script { answers_late: true, ..told() });
-    for bytes in [vec![b'x'; version.manifest().len()], theirs.manifest().to_vec()] {
+    for bytes in [theirs.manifest().to_vec(), vec![b'x'; version.manifest().len()]] {
         let mut script = told();
         script.answer(&Request::GetDocument { digest: version.digest }, Response::Document { bytes });
         other.tell(&theirs, &theirs, &mut script);
