@@ -21,10 +21,10 @@ use serde_json::{Value, json};
 use super::error::{HfError, X_REPO_COMMIT};
 use super::file::{label_as_file, label_as_large};
 use super::state::{BODY_BYTES_MAX, HfGateway};
-use crate::endpoint::questions::{Answer, Question};
 use crate::gateway::blob::{Wanted, respond, respond_with};
 use crate::gateway::guard::Caller;
 use crate::gateway::owner::publisher;
+use crate::registry::upstream::{Answer, Question};
 use crate::registry::upstream::{Kept, RemoteFile, Upstream, UpstreamError};
 
 /// Most nodes that a request passes on its way to an endpoint: so a circle of nodes ends it.

@@ -19,11 +19,11 @@ use super::error::UpstreamError;
 use super::transit::Fetch;
 use crate::endpoint::questions::{Answer, Described, Question};
 use crate::endpoint::{Hub, HubError, RemoteName};
+use crate::registry::import::Importing;
 use crate::registry::limits::REMOTE_PATIENCE;
 use crate::registry::model::git_blob;
 use crate::registry::policy::{Verdict, judge};
-use crate::registry::read::BlobReader;
-use crate::registry::{Importing, Reading};
+use crate::registry::read::{BlobReader, Reading};
 
 pub use crate::endpoint::HubError as UpstreamUnusable;
 
