@@ -422,7 +422,11 @@ fn manifests_tags_and_referrers_are_answered_as_the_specification_says() {
     assert_eq!(put("v4", &manifest.bytes).status, 201);
     assert_eq!(http::send("PUT", &format!("{repo}/manifests/v5"), &[], &manifest.bytes).status, 401);
     assert_eq!(owned(&token, "DELETE", &format!("{repo}/manifests/v4"), &[], &[]).status, 202);
-    assert!(!http::get(&format!("{repo}/tags/list"), &[]).text().contains("v4"));
+    // Of the answer only the tags count: a publisher's id may hold any two characters.
+    assert_eq!(
+        http::get(&format!("{repo}/tags/list"), &[]).json()["tags"],
+        serde_json::json!(["latest", "v1", "v2", "v3"])
+    );
 }
 
 /// Rules that the user has set hold for what clients are served as for what is pulled.
