@@ -50,7 +50,7 @@ pub enum DownloadError {
          are missing"
     )]
     BehindNat { peers: usize, missing: u64, total: u64 },
-    #[error("{seed} asks to be left alone for {seconds} s; {missing} of {total} bytes are missing")]
+    #[error("{seed} asks for a pause of {seconds} s; {missing} of {total} bytes are missing")]
     LeftAlone { seed: String, seconds: u64, missing: u64, total: u64 },
     #[error("everybody who was asked ({liars} sources) sent bytes that are not what was signed")]
     OnlyWrongBytes { liars: usize },
