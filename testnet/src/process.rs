@@ -21,6 +21,9 @@ const STOP: Duration = Duration::from_secs(20);
 
 /// Returns the path of the `reg` binary. Builds it in the profile of this program.
 ///
+/// The build names the whole workspace. Cargo then chooses the features that it chose for this program, so that no
+/// dependency is built a second time. `one_build.rs` tests that.
+///
 /// # Panics
 /// If it cannot be built.
 pub fn reg_binary() -> &'static Path {
@@ -32,7 +35,7 @@ pub fn reg_binary() -> &'static Path {
         let release = profile_dir.ends_with("release");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "reg", "--bin", "reg"]).current_dir(workspace());
+        build.args(["build", "--quiet", "--workspace", "--bin", "reg"]).current_dir(workspace());
         build.env("CARGO_TARGET_DIR", profile_dir.parent().expect("a profile lies in the target directory"));
         if release {
             build.arg("--release");

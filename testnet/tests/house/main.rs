@@ -7,4 +7,5 @@ mod rooms;
 
 mod docs;
 mod lockfile;
+mod one_build;
 mod security;
