@@ -9,7 +9,7 @@ use reg_testnet::process::workspace;
 /// Lines of a file above which it is to be split.
 const LINES_MAX: usize = 800;
 
-pub fn sources(dir: &Path) -> Vec<(PathBuf, String)> {
+pub(super) fn sources(dir: &Path) -> Vec<(PathBuf, String)> {
     let (mut found, mut dirs) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(next) = dirs.pop() {
         for entry in
@@ -30,12 +30,12 @@ pub fn sources(dir: &Path) -> Vec<(PathBuf, String)> {
 }
 
 /// A file without its comments and its unit tests, which may do what the code may not.
-pub fn code(text: &str) -> String {
+pub(super) fn code(text: &str) -> String {
     let before_tests = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
     before_tests.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-pub fn all() -> Vec<(PathBuf, String)> {
+pub(super) fn all() -> Vec<(PathBuf, String)> {
     let root = workspace();
     ["proto", "node", "cli", "testnet"].iter().flat_map(|member| sources(&root.join(member))).collect()
 }
