@@ -277,7 +277,7 @@ impl Publishing {
         let known = keys::keys(&self.store, publisher).ok().flatten();
         let pushed = candidates
             .of_type(KEYS_ARTIFACT_TYPE)
-            .find_map(|text| KeyHistory::from_json(publisher, text).ok());
+            .find_map(|text| KeyHistory::from_json(publisher, text.as_bytes()).ok());
         let keys = known.or(pushed)?;
         let accepted =
             accept(&candidates, &keys, model, digest, &manifest, &self.resolver.attestors()).ok()?;
