@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use reg_api::prepared::Prepared;
 use reg_api::report::Published;
-use reg_api::request::{Claims, PublishRequest, PublishSource};
+use reg_api::request::{PublishRequest, PublishSource};
 use reg_keys::oms::directory::SignedDirectory;
 use reg_proto::digest::Digest;
 use reg_proto::path::SafePath;
@@ -44,17 +44,10 @@ pub async fn run(global: &Global, args: &Import, dir: &Path) -> Result<ExitCode,
         CliError::new("not_found", format_args!("{}: {error}", dir.display())).hint("name a directory")
     })?;
     let client = Client::open(global, Some(&args.net)).await?;
+    let (signed, documents) = (PublishSource::Path(path.clone()), key.key_documents().to_vec());
     let request = PublishRequest {
-        source: PublishSource::Path(path.clone()),
-        key_documents: key.key_documents().to_vec(),
-        model,
-        tag,
-        claims: Claims::default(),
         allow_unsafe: args.allow_unsafe,
-        fresh_for: None,
-        expires_in: None,
-        settle: false,
-        origin: None,
+        ..PublishRequest::new(signed, documents, model, tag)
     };
     let work = async {
         let prepared = prepare(&client, &request).await?;
