@@ -136,19 +136,13 @@ fn report(
         "commit": imported.commit,
         "endpoint": origin.map(|it| &it.endpoint),
     });
-    if !published::print(global, published, more)? {
-        return Ok(());
-    }
     let repository = &source.repository;
-    match origin {
-        Some(Origin { endpoint, commit, .. }) => {
-            eprintln!("from {endpoint}/{repository} at {commit}; your key has attested this origin");
-            eprintln!("{} fetched", size(imported.bytes_fetched));
-        }
-        None => eprintln!("from the cache of {repository} at {}", imported.commit),
-    }
-    if !is_daemon {
-        published::note_no_daemon();
-    }
-    Ok(())
+    let lines = match origin {
+        Some(Origin { endpoint, commit, .. }) => vec![
+            format!("from {endpoint}/{repository} at {commit}; your key has attested this origin"),
+            format!("{} fetched", size(imported.bytes_fetched)),
+        ],
+        None => vec![format!("from the cache of {repository} at {}", imported.commit)],
+    };
+    published::report(global, published, more, lines, is_daemon)
 }
