@@ -11,6 +11,7 @@ use axum::http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use reg_api::escape::escape;
 use reg_api::progress::Progress;
 use reg_node::daemon::{Config, ConfigError, Home, HomeError, Mode, Node, NodeError, Overrides};
 use reg_node::gateway::admin::error::ErrorDocument;
@@ -241,20 +242,6 @@ fn not_understood(error: serde_json::Error) -> CliError {
 
 fn encode(body: &impl Serialize) -> Result<Bytes, CliError> {
     serde_json::to_vec(body).map(Bytes::from).map_err(not_understood)
-}
-
-/// Percent-encodes `text` for use in a query.
-fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                escaped.push(byte.into())
-            }
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
 }
 
 /// Returns the error of a node that cannot start in this process, with what to do next.

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::digest::Digest;
 use crate::envelope::{Envelope, EnvelopeError, PublicKey, SignatureError};
 use crate::json::{self, JsonError, present, stated};
-use crate::limits::{KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX, KEYS_MAX, SEQ_MAX};
+use crate::limits::{KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX, KEY_HISTORY_BYTES_MAX, KEYS_MAX, SEQ_MAX};
 use crate::name::PublisherId;
 use crate::revocation::{Revocation, Revocations, Revoked};
 
@@ -59,6 +59,8 @@ pub enum KeyError {
     Empty,
     #[error("publisher has {count} key documents, at most {KEY_DOCUMENTS_MAX} are allowed")]
     TooMany { count: usize },
+    #[error("key documents are not a JSON array of envelopes")]
+    List(#[source] JsonError),
     #[error("key document is not an envelope")]
     Envelope(#[from] EnvelopeError),
     #[error("key document cannot be parsed")]
@@ -175,14 +177,25 @@ impl KeyHistory {
         Self::verify(publisher_id(&envelope.payload), envelopes)
     }
 
-    /// Verifies the documents of `publisher` in a JSON array of envelopes, as they travel beside a manifest.
+    /// Verifies the documents of `publisher` in a JSON array of envelopes, as they travel beside a manifest and are stored.
     ///
     /// # Errors
-    /// Text that is no such array or is too long, and what [`Self::verify`] refuses.
-    pub fn from_json(publisher: PublisherId, text: &str) -> Result<Self, KeyError> {
-        let max = KEY_DOCUMENTS_MAX * 2 * KEY_ENVELOPE_BYTES_MAX;
-        let envelopes: Vec<String> = json::from_slice(text.as_bytes(), max)?;
-        Self::verify(publisher, &envelopes)
+    /// If `text` is not such an array or is too long, and for everything that [`Self::verify`] refuses.
+    pub fn from_json(publisher: PublisherId, text: &[u8]) -> Result<Self, KeyError> {
+        Self::verify(publisher, &envelopes_in(text)?)
+    }
+
+    /// Verifies a JSON array of envelopes as the documents of the publisher that the first of them names.
+    ///
+    /// # Errors
+    /// If `text` is not such an array or is too long, and for everything that [`Self::read`] refuses.
+    pub fn read_json(text: &[u8]) -> Result<Self, KeyError> {
+        Self::read(&envelopes_in(text)?)
+    }
+
+    /// Returns the envelopes as a JSON array, which [`Self::from_json`] and [`Self::read_json`] read.
+    pub fn to_json(&self) -> String {
+        String::from_utf8(json::to_vec(&self.envelopes)).expect("JSON is UTF-8")
     }
 
     /// Returns the publisher's id.
@@ -309,6 +322,10 @@ impl KeyHistory {
 /// Returns the id of the publisher with this payload of its first key document.
 pub fn publisher_id(first_payload: &[u8]) -> PublisherId {
     PublisherId::from_bytes(*Digest::of(first_payload).as_bytes())
+}
+
+fn envelopes_in(text: &[u8]) -> Result<Vec<String>, KeyError> {
+    json::from_slice(text, KEY_HISTORY_BYTES_MAX).map_err(KeyError::List)
 }
 
 fn check_first(publisher: PublisherId, document: &KeyDocument, digest: Digest) -> Result<(), KeyError> {

@@ -39,6 +39,8 @@ pub const PETNAME_CHARS_MAX: usize = 32;
 pub const KEYS_MAX: usize = 16;
 /// Key documents of one publisher: one rotation a month for more than ten years.
 pub const KEY_DOCUMENTS_MAX: usize = 128;
+/// Bytes of the key documents of one publisher as a JSON array: quotes in the envelopes are escaped there.
+pub const KEY_HISTORY_BYTES_MAX: usize = KEY_DOCUMENTS_MAX * 2 * KEY_ENVELOPE_BYTES_MAX;
 /// Signatures on one envelope: the old and the new signers of a rotation.
 pub const SIGNATURES_MAX: usize = 2 * KEYS_MAX;
 /// Bytes of a key document in its envelope: 16 keys and 32 signatures take 8 KiB.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use reg_api::report::{ImportedRepository, Published};
-use reg_api::request::{Claims, HubCache, ImportRequest, Origin, PublishRequest, PublishSource};
+use reg_api::request::{HubCache, ImportRequest, Origin, PublishRequest, PublishSource};
 use reg_node::daemon::{Gateway, Home};
 use reg_proto::name::{ModelName, Tag};
 use serde_json::json;
@@ -31,17 +31,11 @@ pub async fn run(global: &Global, args: Import) -> Result<ExitCode, CliError> {
     let client = Client::open(global, Some(&args.net)).await?;
     let work = async {
         let (imported, origin) = from.fetch(&client).await?;
+        let (blobs, documents) = (PublishSource::Blobs(imported.files.clone()), key.key_documents().to_vec());
         let request = PublishRequest {
-            source: PublishSource::Blobs(imported.files.clone()),
-            key_documents: key.key_documents().to_vec(),
-            model,
-            tag,
-            claims: Claims::default(),
             allow_unsafe: args.allow_unsafe,
-            fresh_for: None,
-            expires_in: None,
-            settle: false,
             origin: origin.clone(),
+            ..PublishRequest::new(blobs, documents, model, tag)
         };
         let published = sign_and_commit(&client, &key, request).await?;
         Ok::<_, CliError>((imported, origin, published))
@@ -142,19 +136,13 @@ fn report(
         "commit": imported.commit,
         "endpoint": origin.map(|it| &it.endpoint),
     });
-    if !published::print(global, published, more)? {
-        return Ok(());
-    }
     let repository = &source.repository;
-    match origin {
-        Some(Origin { endpoint, commit, .. }) => {
-            eprintln!("from {endpoint}/{repository} at {commit}; your key has attested this origin");
-            eprintln!("{} fetched", size(imported.bytes_fetched));
-        }
-        None => eprintln!("from the cache of {repository} at {}", imported.commit),
-    }
-    if !is_daemon {
-        published::note_no_daemon();
-    }
-    Ok(())
+    let lines = match origin {
+        Some(Origin { endpoint, commit, .. }) => vec![
+            format!("from {endpoint}/{repository} at {commit}; your key has attested this origin"),
+            format!("{} fetched", size(imported.bytes_fetched)),
+        ],
+        None => vec![format!("from the cache of {repository} at {}", imported.commit)],
+    };
+    published::report(global, published, more, lines, is_daemon)
 }

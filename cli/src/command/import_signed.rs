@@ -7,8 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use reg_api::prepared::Prepared;
-use reg_api::report::Published;
-use reg_api::request::{Claims, PublishRequest, PublishSource};
+use reg_api::request::{PublishRequest, PublishSource};
 use reg_keys::oms::directory::SignedDirectory;
 use reg_proto::digest::Digest;
 use reg_proto::path::SafePath;
@@ -44,17 +43,10 @@ pub async fn run(global: &Global, args: &Import, dir: &Path) -> Result<ExitCode,
         CliError::new("not_found", format_args!("{}: {error}", dir.display())).hint("name a directory")
     })?;
     let client = Client::open(global, Some(&args.net)).await?;
+    let (signed, documents) = (PublishSource::Path(path.clone()), key.key_documents().to_vec());
     let request = PublishRequest {
-        source: PublishSource::Path(path.clone()),
-        key_documents: key.key_documents().to_vec(),
-        model,
-        tag,
-        claims: Claims::default(),
         allow_unsafe: args.allow_unsafe,
-        fresh_for: None,
-        expires_in: None,
-        settle: false,
-        origin: None,
+        ..PublishRequest::new(signed, documents, model, tag)
     };
     let work = async {
         let prepared = prepare(&client, &request).await?;
@@ -65,37 +57,19 @@ pub async fn run(global: &Global, args: &Import, dir: &Path) -> Result<ExitCode,
     let is_daemon = client.is_daemon();
     client.close().await;
     let (left_out, published) = done?;
-    report(global, &found, &published, &left_out)?;
-    if global.json || global.quiet {
-        return Ok(output::ok());
-    }
+    let mut lines = vec![match &found.certificate {
+        Some(subject) => format!("published under your key what {subject} has signed"),
+        None => "published under your key what the key in --signer has signed".to_owned(),
+    }];
+    lines.extend(left_out.iter().map(|path| format!("left out, as in every model: {path}")));
     if !bundle.canonicalize().is_ok_and(|it| it.starts_with(&path)) {
-        eprintln!("note: the bundle is outside of the directory, so it is not published with the model");
+        lines.push(
+            "note: the bundle is outside of the directory, so it is not published with the model".to_owned(),
+        );
     }
-    if !is_daemon {
-        published::note_no_daemon();
-    }
-    Ok(output::ok())
-}
-
-fn report(
-    global: &Global,
-    found: &SignedDirectory,
-    published: &Published,
-    left_out: &[SafePath],
-) -> Result<(), CliError> {
     let more = json!({ "certificate": found.certificate, "root": found.root, "left_out": left_out });
-    if !published::print(global, published, more)? {
-        return Ok(());
-    }
-    match &found.certificate {
-        Some(subject) => eprintln!("published under your key what {subject} has signed"),
-        None => eprintln!("published under your key what the key in --signer has signed"),
-    }
-    for path in left_out {
-        eprintln!("left out, as in every model: {path}");
-    }
-    Ok(())
+    published::report(global, &published, more, lines, is_daemon)?;
+    Ok(output::ok())
 }
 
 /// Checks that the files the node prepared are those that the bundle's signer signed; returns the files that it left out.

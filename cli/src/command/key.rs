@@ -8,8 +8,7 @@ use std::process::ExitCode;
 use reg_keys::keyring::{KeyInfo, KeyName, Keyring};
 use reg_keys::{key_changes, ssh_agent};
 use reg_proto::envelope::PublicKey;
-use reg_proto::key::{KeyHistory, publisher_id};
-use reg_proto::limits::KEY_ENVELOPE_BYTES_MAX;
+use reg_proto::key::KeyHistory;
 
 use crate::args::{Global, ImportKey, Key, NewKey};
 use crate::client::home;
@@ -79,8 +78,8 @@ fn import(global: &Global, keyring: &Keyring, args: &ImportKey) -> Result<ExitCo
             keyring.import_agent(name, key).map_err(keyring_error)?
         }
         (_, _, Some(path)) => {
-            let history = documents(&read(path)?).map_err(|error| {
-                CliError::from_error("verification", &*error).hint(format_args!(
+            let history = KeyHistory::read_json(read(path)?.as_bytes()).map_err(|error| {
+                CliError::from_error("verification", &error).hint(format_args!(
                     "{} is not a file that `reg key documents NAME` printed",
                     path.display()
                 ))
@@ -102,13 +101,6 @@ fn import(global: &Global, keyring: &Keyring, args: &ImportKey) -> Result<ExitCo
         _ => return Err(CliError::new("invalid", "no key is named: add --ssh, --agent or --documents")),
     };
     created(global, &key)
-}
-
-fn documents(text: &str) -> Result<KeyHistory, Box<dyn std::error::Error>> {
-    let envelopes: Vec<String> = serde_json::from_str(text)?;
-    let first = envelopes.first().map(String::as_bytes).unwrap_or_default();
-    let first = reg_proto::envelope::Envelope::from_bytes(first, KEY_ENVELOPE_BYTES_MAX)?;
-    Ok(KeyHistory::verify(publisher_id(&first.payload), &envelopes)?)
 }
 
 fn read(path: &std::path::Path) -> Result<String, CliError> {

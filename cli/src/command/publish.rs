@@ -95,7 +95,10 @@ async fn conclude(
     if let Some(wanted) = args.seed_until {
         published.holders = seed_until(global, &client, &published, wanted).await?;
     }
-    report(global, &published, client.is_daemon(), args.seed_until.is_some())?;
+    let holders = published.holders;
+    let held = format!("held by {holders} other peer{}", if holders == 1 { "" } else { "s" });
+    let is_served = client.is_daemon() || args.seed_until.is_some();
+    published::report(global, &published, Value::Null, [held], is_served)?;
     client.close().await;
     Ok(output::ok())
 }
@@ -159,16 +162,4 @@ async fn seed_until(
             }
         }
     }
-}
-
-fn report(global: &Global, published: &Published, is_daemon: bool, has_seeded: bool) -> Result<(), CliError> {
-    if !published::print(global, published, Value::Null)? {
-        return Ok(());
-    }
-    let holders = published.holders;
-    eprintln!("held by {holders} other peer{}", if holders == 1 { "" } else { "s" });
-    if !is_daemon && !has_seeded {
-        published::note_no_daemon();
-    }
-    Ok(())
 }

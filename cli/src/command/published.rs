@@ -7,28 +7,35 @@ use crate::args::Global;
 use crate::error::CliError;
 use crate::output::{self, size};
 
-/// Prints what was published. With `--json`, adds the fields of `more`.
+/// Prints what was published, then `lines` about it, and a note if no daemon serves it.
 ///
-/// Returns whether the caller may print more text: not with `--json` or `--quiet`.
-pub fn print(global: &Global, published: &Published, more: Value) -> Result<bool, CliError> {
+/// With `--json`, prints one document, with the fields of `more`. With `--quiet`, prints the reference only.
+pub fn report(
+    global: &Global,
+    published: &Published,
+    more: Value,
+    lines: impl IntoIterator<Item = String>,
+    is_served: bool,
+) -> Result<(), CliError> {
     if global.json {
         let mut document = json!(published);
         if let (Value::Object(document), Value::Object(more)) = (&mut document, more) {
             document.extend(more);
         }
-        output::json(&document)?;
-        return Ok(false);
+        return output::json(&document);
     }
     output::line(published.reference.to_string())?;
-    if !global.quiet {
-        eprintln!("{} files, {}, {}", published.files, size(published.bytes), published.manifest);
+    if global.quiet {
+        return Ok(());
     }
-    Ok(!global.quiet)
-}
-
-/// Notes that peers cannot fetch the model from this machine, because no daemon runs.
-pub fn note_no_daemon() {
-    eprintln!(
-        "note: no daemon runs, so no peer can fetch the model from this machine: start one with `reg daemon`"
-    );
+    eprintln!("{} files, {}, {}", published.files, size(published.bytes), published.manifest);
+    for line in lines {
+        eprintln!("{line}");
+    }
+    if !is_served {
+        eprintln!(
+            "note: no daemon runs, so no peer can fetch the model from this machine: start one with `reg daemon`"
+        );
+    }
+    Ok(())
 }

@@ -8,6 +8,8 @@ pub mod request;
 pub mod selection;
 pub mod web_seed;
 
+pub mod escape;
+
 pub mod check;
 pub mod reachability;
 pub mod receipt;

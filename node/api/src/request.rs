@@ -55,6 +55,24 @@ pub struct PublishRequest {
     pub origin: Option<Origin>,
 }
 
+impl PublishRequest {
+    /// Returns the request to publish `source` as `model:tag`, without claims, dates, leaves or an origin.
+    pub fn new(source: PublishSource, key_documents: Vec<String>, model: ModelName, tag: Tag) -> Self {
+        Self {
+            source,
+            key_documents,
+            model,
+            tag,
+            claims: Claims::default(),
+            allow_unsafe: false,
+            fresh_for: None,
+            expires_in: None,
+            settle: false,
+            origin: None,
+        }
+    }
+}
+
 /// A version of a repository that the files of a model were copied from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {

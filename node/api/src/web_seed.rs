@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, PublisherId};
 use reg_proto::path::SafePath;
@@ -11,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
 
+use crate::escape::escape;
+
 /// Bytes of a URL.
 const URL_LEN_MAX: usize = 4096;
-/// Characters that are not escaped in a URL; slashes separate the segments of a path.
-const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 /// The placeholders of a template, which has at least one of the first three.
 const WORDS: [&str; 6] = ["path", "digest", "hex", "publisher", "model", "manifest"];
 
@@ -130,7 +129,7 @@ impl WebSeed {
             let escaped = match word {
                 // A path may contain a colon.
                 "digest" | "manifest" => value,
-                _ => utf8_percent_encode(&value, KEPT).to_string(),
+                _ => escape(&value),
             };
             url = url.replace(&place, &escaped);
         }

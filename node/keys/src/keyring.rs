@@ -15,9 +15,8 @@ use std::time::UNIX_EPOCH;
 
 use ed25519_dalek::{SigningKey, pkcs8};
 use reg_proto::envelope::PublicKey;
-use reg_proto::json;
 use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
-use reg_proto::limits::{KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX};
+use reg_proto::limits::KEY_HISTORY_BYTES_MAX;
 use reg_proto::name::PublisherId;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -314,11 +313,9 @@ impl Keyring {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(failed(source)),
         };
-        let max = KEY_DOCUMENTS_MAX * 2 * KEY_ENVELOPE_BYTES_MAX;
-        let bytes = durable::read(&file, max).map_err(failed)?;
+        let bytes = durable::read(&file, KEY_HISTORY_BYTES_MAX).map_err(failed)?;
         let refused = |source| KeyringError::Documents { path: path.clone(), source: Box::new(source) };
-        let envelopes: Vec<String> = json::from_slice(&bytes, max).map_err(|error| refused(error.into()))?;
-        KeyHistory::read(&envelopes).map(Some).map_err(refused)
+        KeyHistory::read_json(&bytes).map(Some).map_err(refused)
     }
 
     /// Keeps the key documents of the publisher of this name, in place of those that were here.
@@ -328,7 +325,7 @@ impl Keyring {
     pub fn keep_documents(&self, name: &KeyName, history: &KeyHistory) -> Result<(), KeyringError> {
         self.make_directory()?;
         let path = self.path(name, DOCUMENTS_EXTENSION);
-        durable::replace(&path, &json::to_vec(&history.envelopes()))
+        durable::replace(&path, history.to_json().as_bytes())
             .map_err(|source| KeyringError::Write { path, source })
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
+use reg_api::escape::escape;
 use reg_proto::digest::Digest;
 use reg_proto::limits::FILES_MAX;
 use reqwest::header::{AUTHORIZATION, CONTENT_RANGE, LINK, RANGE, RETRY_AFTER};
@@ -320,20 +321,6 @@ fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|it| it.is_ascii_digit() || (b'a'..=b'f').contains(&it))
 }
 
-/// Escapes a path for a URL; slashes stay.
-fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                escaped.push(byte.into())
-            }
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,7 +339,6 @@ mod tests {
         assert!(matches!(entry(r#"{"type":"file","path":"a","oid":"../x"}"#), Err(HubError::Oid { .. })));
         assert_eq!(next_page(r#"<https://h/x?c=1>; rel="next""#).as_deref(), Some("https://h/x?c=1"));
         assert_eq!(next_page(r#"<https://h/x>; rel="prev""#), None);
-        assert_eq!(escape("a b/ü?#"), "a%20b/%C3%BC%3F%23");
         assert!(is_commit(&"0a".repeat(20)) && !is_commit("main") && !is_commit(&"../".repeat(14)));
     }
 }

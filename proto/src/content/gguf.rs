@@ -5,7 +5,7 @@
 //!
 //! Source: ggml, docs/gguf.md.
 
-mod source;
+mod header_reader;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::chat_template::{CHAT_TEMPLATE_BYTES_MAX, ChatTemplate};
 use super::ggml::GgmlType;
 use super::label::{LABEL_BYTES_MAX, Label};
-use source::Source;
+use header_reader::HeaderReader;
 
 /// Bytes before the first tensor's data. Vocabularies of 256,000 tokens with merges take some 20 MB.
 pub const HEADER_BYTES_MAX: u64 = 256 << 20;
@@ -125,7 +125,7 @@ impl Gguf {
 /// # Errors
 /// If `reader` fails, or the header breaks the format.
 pub fn read(reader: &mut dyn Read, file_size: u64) -> Result<Gguf, GgufError> {
-    let mut source = Source::new(reader, file_size);
+    let mut source = HeaderReader::new(reader, file_size);
     let (version, tensor_count, settings) = read_settings(&mut source)?;
     let alignment = settings.alignment()?;
     let mut tensors = Vec::new();
@@ -158,11 +158,11 @@ pub fn read(reader: &mut dyn Read, file_size: u64) -> Result<Gguf, GgufError> {
 /// # Errors
 /// As for [`read`], if the settings are invalid.
 pub fn read_chat_template(reader: &mut dyn Read, file_size: u64) -> Result<Option<String>, GgufError> {
-    let (_, _, settings) = read_settings(&mut Source::new(reader, file_size))?;
+    let (_, _, settings) = read_settings(&mut HeaderReader::new(reader, file_size))?;
     Ok(settings.chat_template)
 }
 
-fn read_settings(source: &mut Source<'_>) -> Result<(u32, u64, Settings), GgufError> {
+fn read_settings(source: &mut HeaderReader<'_>) -> Result<(u32, u64, Settings), GgufError> {
     let version = read_version(source)?;
     let tensor_count = source.count("tensors", TENSORS_MAX)?;
     let setting_count = source.count("settings", SETTINGS_MAX)?;
@@ -173,7 +173,7 @@ fn read_settings(source: &mut Source<'_>) -> Result<(u32, u64, Settings), GgufEr
     Ok((version, tensor_count, settings))
 }
 
-fn read_version(source: &mut Source<'_>) -> Result<u32, GgufError> {
+fn read_version(source: &mut HeaderReader<'_>) -> Result<u32, GgufError> {
     if source.array::<4>()? != MAGIC {
         return Err(GgufError::Magic);
     }
@@ -200,7 +200,7 @@ struct Settings {
 }
 
 impl Settings {
-    fn read_one(&mut self, source: &mut Source<'_>) -> Result<(), GgufError> {
+    fn read_one(&mut self, source: &mut HeaderReader<'_>) -> Result<(), GgufError> {
         let key = source.text("the name of a setting", KEY_BYTES_MAX)?;
         let kind = u32::from_le_bytes(source.array()?);
         if LABEL_KEYS.contains(&key.as_str()) || key == CHAT_TEMPLATE_KEY {
@@ -224,7 +224,7 @@ impl Settings {
         }
     }
 
-    fn read_text(&mut self, key: &str, source: &mut Source<'_>) -> Result<(), GgufError> {
+    fn read_text(&mut self, key: &str, source: &mut HeaderReader<'_>) -> Result<(), GgufError> {
         if key == CHAT_TEMPLATE_KEY {
             self.chat_template = Some(source.text("the chat template", CHAT_TEMPLATE_BYTES_MAX)?);
         } else if let Some(label) = source.label(LABEL_BYTES_MAX as u64)? {
@@ -265,7 +265,7 @@ const fn value_len(kind: u32) -> Option<u64> {
     }
 }
 
-fn skip_value(source: &mut Source<'_>, key: &str, kind: u32) -> Result<(), GgufError> {
+fn skip_value(source: &mut HeaderReader<'_>, key: &str, kind: u32) -> Result<(), GgufError> {
     match kind {
         BOOL => match source.array()? {
             [0 | 1] => Ok(()),
@@ -280,7 +280,7 @@ fn skip_value(source: &mut Source<'_>, key: &str, kind: u32) -> Result<(), GgufE
     }
 }
 
-fn skip_array(source: &mut Source<'_>, key: &str) -> Result<(), GgufError> {
+fn skip_array(source: &mut HeaderReader<'_>, key: &str) -> Result<(), GgufError> {
     let kind = u32::from_le_bytes(source.array()?);
     let count = u64::from_le_bytes(source.array()?);
     match (kind, value_len(kind)) {
@@ -299,7 +299,7 @@ struct Description {
 }
 
 impl Description {
-    fn read(source: &mut Source<'_>) -> Result<Self, GgufError> {
+    fn read(source: &mut HeaderReader<'_>) -> Result<Self, GgufError> {
         let name = source.text("the name of a tensor", TENSOR_NAME_BYTES_MAX)?;
         let dimensions = u32::from_le_bytes(source.array()?);
         if dimensions > DIMENSIONS_MAX {

@@ -59,7 +59,7 @@ fn a_full_disk_is_exit_code_7_and_the_pull_goes_on_after_room_is_made() {
         let options = format!("{how}size={size}");
         let mut command = Command::new("mount");
         command.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(mount.path());
-        command.stderr(std::process::Stdio::null()).status()
+        command.stderr(Stdio::null()).status()
     };
     if !tmpfs("24m", "").is_ok_and(|status| status.success()) {
         left_out("a full disk", "a tmpfs cannot be mounted here", "run the tests as root");

@@ -20,17 +20,18 @@ use reg_proto::limits::BUNDLE_BYTES_MAX;
 use reg_proto::path::SafePath;
 use reg_proto::provenance::STATEMENT_PAYLOAD_TYPE;
 use reg_proto::referrer::BUNDLE_ARTIFACT_TYPE;
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 use x509_parser::error::X509Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::format::{
+    ALGORITHM, BundleJson, CertificateJson, Chain, EnvelopeJson, METHOD, Material, PREDICATE_TYPE, Predicate,
+    Resource, STATEMENT_TYPE, Serialization, SignatureJson, Statement, Subject, read_exactly,
+};
 use crate::certificate::{self, CertificateError};
 use crate::secret_key::SecretKey;
 
-const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
-const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
-const ALGORITHM: &str = "sha256";
 /// What every implementation leaves out at the top of a model (spec 6.2), so that it must not be listed.
 const IGNORED_ALWAYS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
 /// Where the stock tool writes the signature itself; left out unless the model has a file of its own there.
@@ -56,6 +57,8 @@ pub enum BundleError {
     MediaType { found: String },
     #[error("bundle has {certificates} certificates and {signatures} signatures, not two and one")]
     Count { certificates: usize, signatures: usize },
+    #[error("bundle has another form than those of this project")]
+    Form,
     #[error("bundle has a field that is not base64")]
     Base64,
     #[error("bundle has a certificate that is not understood")]
@@ -72,101 +75,17 @@ pub enum BundleError {
     OtherFiles,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct BundleJson {
-    media_type: String,
-    verification_material: Material,
-    dsse_envelope: EnvelopeJson,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Material {
-    #[serde(rename = "x509CertificateChain")]
-    chain: Chain,
-    /// No transparency log vouches for it.
-    tlog_entries: [(); 0],
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Chain {
-    certificates: Bounded<CertificateJson, 2>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct CertificateJson {
-    raw_bytes: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct EnvelopeJson {
-    payload: String,
-    payload_type: String,
-    signatures: Bounded<SignatureJson, 1>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SignatureJson {
-    sig: String,
-    keyid: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Statement {
-    #[serde(rename = "_type")]
-    kind: String,
-    subject: Bounded<Subject, 1>,
-    predicate_type: String,
-    predicate: Predicate,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Subject {
-    name: String,
-    digest: BTreeMap<String, String>,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Predicate {
-    serialization: Serialization,
-    resources: Vec<Resource>,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Serialization {
-    method: String,
-    hash_type: String,
-    allow_symlinks: bool,
-    ignore_paths: Vec<String>,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Resource {
-    name: String,
-    algorithm: String,
-    digest: String,
-}
-
 /// Makes the bundle of a prepared model. `leaf_seed` is 32 random bytes that are used for nothing else.
 pub fn make(key: &SecretKey, prepared: &Prepared, leaf_seed: &[u8; 32]) -> Result<String, BundleError> {
     let files = covered(&prepared.resources)?;
     let statement = json::to_vec(&Statement {
         kind: STATEMENT_TYPE.to_owned(),
         subject: Bounded::first_of([Subject {
-            name: prepared.model.to_string(),
+            name: prepared.model.to_string().into(),
             digest: BTreeMap::from([(ALGORITHM.to_owned(), root(&files).hex())]),
         }]),
         predicate_type: PREDICATE_TYPE.to_owned(),
-        predicate: Predicate::of(&files),
+        predicate: predicate(&files),
     });
     let leaf = leaf_key(leaf_seed);
     let authority = certificate::authority(key, &prepared.publisher)?;
@@ -178,20 +97,22 @@ pub fn make(key: &SecretKey, prepared: &Prepared, leaf_seed: &[u8; 32]) -> Resul
     let text = json::to_vec(&BundleJson {
         media_type: BUNDLE_ARTIFACT_TYPE.to_owned(),
         verification_material: Material {
-            chain: Chain {
+            chain: Some(Chain {
                 certificates: Bounded::first_of(
                     chain.map(|der| CertificateJson { raw_bytes: BASE64.encode(der) }),
                 ),
-            },
-            tlog_entries: [],
+            }),
+            certificate: None,
+            public_key: None,
+            tlog_entries: Some(Value::Array(Vec::new())),
         },
         dsse_envelope: EnvelopeJson {
             payload: BASE64.encode(&statement),
             payload_type: STATEMENT_PAYLOAD_TYPE.to_owned(),
-            signatures: Bounded::first_of([SignatureJson {
+            signatures: vec![SignatureJson {
                 sig: BASE64.encode(signature.as_bytes()),
-                keyid: String::new(),
-            }]),
+                keyid: String::new().into(),
+            }],
         },
     });
     if text.len() > BUNDLE_BYTES_MAX {
@@ -207,15 +128,20 @@ pub fn make(key: &SecretKey, prepared: &Prepared, leaf_seed: &[u8; 32]) -> Resul
 /// # Errors
 /// Whatever of this does not hold; the stock tool would refuse it, or accept something else than this model.
 pub fn check(text: &str, keys: &[PublicKey], files: &[(SafePath, Digest)]) -> Result<(), BundleError> {
-    let bundle: BundleJson = json::from_slice(text.as_bytes(), BUNDLE_BYTES_MAX)?;
+    let bundle: BundleJson = read_exactly(text.as_bytes())?;
     if bundle.media_type != BUNDLE_ARTIFACT_TYPE {
         return Err(BundleError::MediaType { found: bundle.media_type });
     }
     let EnvelopeJson { payload, payload_type, signatures } = bundle.dsse_envelope;
-    let certificates = bundle.verification_material.chain.certificates;
+    let Material { chain, certificate, public_key, tlog_entries } = bundle.verification_material;
+    let certificates = chain.map(|it| it.certificates).unwrap_or_default();
     let ([leaf, authority], [signature]) = (&certificates[..], &signatures[..]) else {
         return Err(BundleError::Count { certificates: certificates.len(), signatures: signatures.len() });
     };
+    let has_no_log = tlog_entries.is_some_and(|it| it == Value::Array(Vec::new()));
+    if certificate.is_some() || public_key.is_some() || !has_no_log || !signature.keyid.is_string() {
+        return Err(BundleError::Form);
+    }
     let leaf = check_chain(&base64(&leaf.raw_bytes)?, &base64(&authority.raw_bytes)?, keys)?;
     let payload = base64(&payload)?;
     let signature =
@@ -267,14 +193,15 @@ fn is_signed_by(der: &[u8], certificate: &X509Certificate<'_>, key: &PublicKey) 
 }
 
 fn check_statement(payload: &[u8], files: &[(SafePath, Digest)]) -> Result<(), BundleError> {
-    let Statement { kind, subject, predicate_type, predicate } = json::from_slice(payload, BUNDLE_BYTES_MAX)?;
+    let statement: Statement<Value> = json::from_slice(payload, BUNDLE_BYTES_MAX)?;
+    let Statement { kind, subject, predicate_type, predicate: found } = statement;
     let files = covered(files)?;
     let root = root(&files).hex();
     let same = kind == STATEMENT_TYPE
         && predicate_type == PREDICATE_TYPE
         && subject.len() == 1
-        && subject.iter().all(|it| it.digest.get(ALGORITHM) == Some(&root))
-        && predicate == Predicate::of(&files);
+        && subject.iter().all(|it| it.name.is_string() && it.digest.get(ALGORITHM) == Some(&root))
+        && serde_json::to_value(predicate(&files)).is_ok_and(|expected| found == expected);
     if same { Ok(()) } else { Err(BundleError::OtherFiles) }
 }
 
@@ -298,23 +225,21 @@ fn root(files: &Covered<'_>) -> Digest {
     Digest::of(digests.as_flattened())
 }
 
-impl Predicate {
-    fn of(files: &Covered<'_>) -> Self {
-        let is_signature = |path: &&str| path.split('/').next() == Some(SIGNATURE_FILE);
-        let signature = if files.keys().any(is_signature) { None } else { Some(SIGNATURE_FILE) };
-        let serialization = Serialization {
-            method: "files".to_owned(),
-            hash_type: ALGORITHM.to_owned(),
-            allow_symlinks: false,
-            ignore_paths: IGNORED_ALWAYS.into_iter().chain(signature).map(str::to_owned).collect(),
-        };
-        let resources = files.iter().map(|(path, digest)| Resource {
-            name: (*path).to_owned(),
-            algorithm: ALGORITHM.to_owned(),
-            digest: digest.hex(),
-        });
-        Self { serialization, resources: resources.collect() }
-    }
+fn predicate(files: &Covered<'_>) -> Predicate {
+    let is_signature = |path: &&str| path.split('/').next() == Some(SIGNATURE_FILE);
+    let signature = if files.keys().any(is_signature) { None } else { Some(SIGNATURE_FILE) };
+    let serialization = Serialization {
+        method: METHOD.to_owned(),
+        hash_type: ALGORITHM.to_owned(),
+        allow_symlinks: false,
+        ignore_paths: IGNORED_ALWAYS.into_iter().chain(signature).map(str::to_owned).collect(),
+    };
+    let resources = files.iter().map(|(path, digest)| Resource {
+        name: (*path).to_owned(),
+        algorithm: ALGORITHM.to_owned(),
+        digest: digest.hex(),
+    });
+    Predicate { serialization, resources: Bounded::first_of(resources) }
 }
 
 /// The one bit that is given up makes every seed a valid key: below 2^255, and so below the order of P-256.
@@ -332,7 +257,6 @@ fn base64(text: &str) -> Result<Vec<u8>, BundleError> {
 mod tests {
     use ed25519_dalek::SigningKey;
     use proptest::prelude::*;
-    use serde_json::Value;
 
     use super::*;
     use crate::publisher_key::PublisherKey;

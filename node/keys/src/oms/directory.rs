@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use data_encoding::{BASE64, BASE64URL};
 use reg_api::fault::{Fault, FaultKind};
-use reg_proto::bounded::Bounded;
 use reg_proto::digest::Digest;
 use reg_proto::envelope::pae;
 use reg_proto::json::{self, JsonError};
@@ -26,10 +25,11 @@ use thiserror::Error;
 use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, anchor_from_trusted_cert, ring};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
-const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
-/// Certificates between a leaf and an authority, and the authority: chains in use have three.
-const CHAIN_MAX: usize = 8;
+use super::format::{
+    ALGORITHM, BundleJson, CertificateJson, EnvelopeJson, METHOD, Material, PREDICATE_TYPE, Predicate,
+    Resource, STATEMENT_TYPE, Serialization, Statement,
+};
+
 /// Authorities in one file.
 const AUTHORITIES_MAX: usize = 64;
 /// Extended key usage "code signing" (RFC 5280, 4.2.1.12), as its DER content.
@@ -132,81 +132,6 @@ impl Fault for SignedDirectoryError {
             _ => None,
         }
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct BundleJson {
-    media_type: String,
-    verification_material: Material,
-    dsse_envelope: EnvelopeJson,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Material {
-    #[serde(rename = "x509CertificateChain")]
-    chain: Option<Chain>,
-    certificate: Option<CertificateJson>,
-    public_key: Option<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct Chain {
-    certificates: Bounded<CertificateJson, CHAIN_MAX>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct CertificateJson {
-    raw_bytes: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct EnvelopeJson {
-    payload: String,
-    payload_type: String,
-    signatures: Vec<SignatureJson>,
-}
-
-#[derive(Deserialize)]
-struct SignatureJson {
-    sig: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Statement {
-    #[serde(rename = "_type")]
-    kind: String,
-    subject: Bounded<Subject, 1>,
-    predicate_type: String,
-    predicate: Predicate,
-}
-
-#[derive(Deserialize)]
-struct Subject {
-    digest: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct Predicate {
-    serialization: Serialization,
-    resources: Bounded<Resource, FILES_MAX>,
-}
-
-#[derive(Deserialize)]
-struct Serialization {
-    method: String,
-    hash_type: String,
-}
-
-#[derive(Deserialize)]
-struct Resource {
-    name: String,
-    algorithm: String,
-    digest: String,
 }
 
 impl Authority {
@@ -388,14 +313,15 @@ fn check_chain(
 }
 
 fn check_statement(payload: &[u8]) -> Result<(BTreeMap<SafePath, Digest>, Digest), SignedDirectoryError> {
-    let Statement { kind, subject, predicate_type, predicate } = json::from_slice(payload, BUNDLE_BYTES_MAX)?;
+    let statement: Statement<Predicate> = json::from_slice(payload, BUNDLE_BYTES_MAX)?;
+    let Statement { kind, subject, predicate_type, predicate } = statement;
     for (found, expected) in [(kind, STATEMENT_TYPE), (predicate_type, PREDICATE_TYPE)] {
         if found != expected {
             return Err(SignedDirectoryError::Kind { found, expected });
         }
     }
-    let Predicate { serialization: Serialization { method, hash_type }, resources } = predicate;
-    if method != "files" || hash_type != "sha256" || resources.iter().any(|it| it.algorithm != "sha256") {
+    let Predicate { serialization: Serialization { method, hash_type, .. }, resources } = predicate;
+    if method != METHOD || hash_type != ALGORITHM || resources.iter().any(|it| it.algorithm != ALGORITHM) {
         return Err(SignedDirectoryError::Serialization { method, hash: hash_type });
     }
     let (mut files, mut digests) = (BTreeMap::new(), Vec::new());
@@ -410,7 +336,7 @@ fn check_statement(payload: &[u8]) -> Result<(BTreeMap<SafePath, Digest>, Digest
         }
     }
     let root = Digest::of(digests.as_flattened());
-    let stated: Vec<String> = subject.iter().filter_map(|it| it.digest.get("sha256").cloned()).collect();
+    let stated: Vec<String> = subject.iter().filter_map(|it| it.digest.get(ALGORITHM).cloned()).collect();
     match (files.is_empty(), stated == [root.hex()]) {
         (true, _) => Err(SignedDirectoryError::NoFiles),
         (_, true) => Ok((files, root)),

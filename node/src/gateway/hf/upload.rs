@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use data_encoding::BASE64;
 use reg_api::reporter::Reporter;
-use reg_api::request::{Claims, PublishRequest, PublishSource};
+use reg_api::request::{PublishRequest, PublishSource};
 use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, Publisher, Tag};
 use reg_proto::path::SafePath;
@@ -237,16 +237,8 @@ impl HfGateway {
         // Hugging Face's clients send this file along; it does not belong to the model.
         let blobs = blobs.into_iter().filter(|(path, _)| path.as_str() != ".gitattributes").collect();
         let request = PublishRequest {
-            source: PublishSource::Blobs(blobs),
-            key_documents: Vec::new(),
-            model,
-            tag,
-            claims: Claims::default(),
             allow_unsafe: self.registry().allows_unsafe(),
-            fresh_for: None,
-            expires_in: None,
-            settle: false,
-            origin: None,
+            ..PublishRequest::new(PublishSource::Blobs(blobs), Vec::new(), model, tag)
         };
         let silent = Reporter::silent();
         let publish = async |by: Signatory<'_>| self.registry().publish(by, request, &silent).await;

@@ -3,6 +3,7 @@
 //! In: bytes and what they are said to be. Out: blobs in the store, kept for a while until a publication names them. Promise:
 //! every byte is hashed on its way in, and an interrupted import goes on where it was.
 
+mod gather;
 pub mod hf_cache;
 mod repository;
 mod upload;
@@ -10,7 +11,8 @@ mod upload;
 use self::upload::Uploads;
 use crate::store::Store;
 
-pub use self::repository::{ImportRepositoryError, written};
+pub use self::gather::{FileStream, GatherError, Gathered, gather};
+pub use self::repository::ImportRepositoryError;
 pub use self::upload::UploadError;
 
 /// Takes blobs from outside the swarm.

@@ -3,10 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::progress::Progress;
 use reg_api::report::ImportedRepository;
@@ -16,22 +14,17 @@ use reg_proto::digest::Digest;
 use reg_proto::path::{PathError, SafePath};
 use thiserror::Error;
 
+use super::gather::{FileStream, GatherError, Gathered, gather};
 use super::upload::UploadError;
 use crate::endpoint::{Hub, HubError, RemoteFile, RemoteName};
 use crate::registry::import::Importing;
 use crate::registry::model::git_blob;
 use crate::registry::model::tree::is_left_out;
 use crate::registry::model::whole::is_whole;
-use crate::store::{ReserveError, ResumeError, Upload, UploadError as StoreError, WriteError};
+use crate::store::{ReserveError, ResumeError, UploadError as StoreError, WriteError};
 
-/// Bytes that are hashed and written at once.
-const WRITTEN_AT_ONCE: usize = 1 << 20;
 /// Bytes of a plain file: hubs keep larger ones in LFS.
 const PLAIN_BYTES_MAX: u64 = 64 << 20;
-/// How often a file that breaks off is gone on with, without a byte in between.
-const BREAKS_MAX: u32 = 5;
-/// How long is waited before it is gone on with.
-const BREAK_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a repository is not imported. What was fetched and checked stays for an hour, and large files for longer.
 #[derive(Debug, Error)]
@@ -56,6 +49,16 @@ pub enum ImportRepositoryError {
     Keep(#[from] UploadError),
     #[error("a task ended early")]
     Interrupted,
+}
+
+impl From<GatherError> for ImportRepositoryError {
+    fn from(error: GatherError) -> Self {
+        match error {
+            GatherError::Hub(source) => Self::Hub(source),
+            GatherError::Write(source) => Self::Write(source),
+            GatherError::Interrupted => Self::Interrupted,
+        }
+    }
 }
 
 impl Fault for ImportRepositoryError {
@@ -184,7 +187,7 @@ impl Importing {
             self.keep_uploaded(digest).await?;
             return Ok(digest);
         }
-        let mut stream = Box::pin(source.open(file, 0).await?);
+        let mut stream = source.open(file, 0).await?;
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.next().await {
             bytes.extend_from_slice(&chunk?);
@@ -217,20 +220,9 @@ impl Importing {
             let lease = store.reserve(size, &BTreeSet::new())?;
             Ok::<_, ImportRepositoryError>((store.resume_upload(&digest)?, lease))
         });
-        let (mut upload, _lease) = begun.await.map_err(|_| ImportRepositoryError::Interrupted)??;
+        let (upload, _lease) = begun.await.map_err(|_| ImportRepositoryError::Interrupted)??;
         told.had(upload.size().min(size));
-        let mut breaks = 0;
-        while upload.size() < size {
-            let before = upload.size();
-            let broke;
-            (upload, broke) = fetch_rest(upload, source, file, told).await?;
-            breaks = if upload.size() > before { 0 } else { breaks + 1 };
-            match broke {
-                Some(error) if breaks > BREAKS_MAX => return Err(error.into()),
-                Some(_) => tokio::time::sleep(BREAK_WAIT).await,
-                None => break,
-            }
-        }
+        let upload = gather(upload, &mut Counted { source, file, told }).await?;
         if upload.size() < size {
             let found = upload.size();
             return Err(ImportRepositoryError::Short { path: path.clone(), expected: size, found });
@@ -244,40 +236,6 @@ impl Importing {
     }
 }
 
-/// Adds what the endpoint sends of a file, from where it is, and returns why it broke off, if it did. It ends too once
-/// more has come than the file has.
-async fn fetch_rest(
-    mut upload: Upload,
-    source: &RepositorySource<'_>,
-    file: &RemoteFile,
-    told: &mut Count<'_>,
-) -> Result<(Upload, Option<HubError>), ImportRepositoryError> {
-    let mut stream = Box::pin(source.open(file, upload.size()).await?);
-    let mut gathered = BytesMut::new();
-    loop {
-        let chunk = stream.next().await;
-        let is_last = !matches!(chunk, Some(Ok(_)));
-        if let Some(Ok(chunk)) = &chunk {
-            gathered.extend_from_slice(chunk);
-            told.came(chunk.len() as u64);
-        }
-        if gathered.len() >= WRITTEN_AT_ONCE || (is_last && !gathered.is_empty()) {
-            upload = written(upload, gathered.split().freeze()).await?;
-        }
-        match chunk {
-            Some(Err(error)) => return Ok((upload, Some(error))),
-            None => return Ok((upload, None)),
-            Some(Ok(_)) if upload.size() > file.size => return Ok((upload, None)),
-            Some(Ok(_)) => {}
-        }
-    }
-}
-
-pub async fn written(mut upload: Upload, bytes: Bytes) -> Result<Upload, ImportRepositoryError> {
-    let write = tokio::task::spawn_blocking(move || upload.write(&bytes).map(|()| upload));
-    Ok(write.await.map_err(|_| ImportRepositoryError::Interrupted)??)
-}
-
 /// One version of a repository.
 struct RepositorySource<'a> {
     hub: &'a Hub,
@@ -286,12 +244,33 @@ struct RepositorySource<'a> {
 }
 
 impl RepositorySource<'_> {
-    async fn open(
-        &self,
-        file: &RemoteFile,
-        from: u64,
-    ) -> Result<impl Stream<Item = Result<Bytes, HubError>> + Send + use<>, HubError> {
-        self.hub.open(self.repository, self.commit, &file.path, from).await
+    async fn open(&self, file: &RemoteFile, from: u64) -> Result<FileStream, HubError> {
+        Ok(self.hub.open(self.repository, self.commit, &file.path, from).await?.boxed())
+    }
+}
+
+/// A large file of a repository, whose bytes are counted as they come.
+struct Counted<'a, 'b> {
+    source: &'a RepositorySource<'a>,
+    file: &'a RemoteFile,
+    told: &'a mut Count<'b>,
+}
+
+impl Gathered for Counted<'_, '_> {
+    type Error = ImportRepositoryError;
+
+    const BREAKS_MAX: u32 = 5;
+
+    fn size(&self) -> u64 {
+        self.file.size
+    }
+
+    async fn open(&self, from: u64) -> Result<FileStream, HubError> {
+        self.source.open(self.file, from).await
+    }
+
+    fn on_bytes(&mut self, count: u64) {
+        self.told.came(count);
     }
 }
 

@@ -8,7 +8,6 @@ use reg_api::request::AttestRequest;
 use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Said};
 use reg_proto::descriptor::Descriptor;
 use reg_proto::digest::Digest;
-use reg_proto::json;
 use reg_proto::key::{KeyError, KeyHistory};
 use reg_proto::limits::ATTESTATIONS_MAX;
 use reg_proto::manifest::MANIFEST_TYPE;
@@ -93,7 +92,7 @@ impl Publishing {
         keys::pin_keys(&self.store, &keys)?;
         let size = self.store.blob_size(&manifest).unwrap_or_default();
         let subject = Descriptor::new(MANIFEST_TYPE, manifest, size);
-        let documents = String::from_utf8(json::to_vec(&keys.envelopes())).expect("JSON is UTF-8");
+        let documents = keys.to_json();
         for mut record in ModelRecord::of_manifest(&self.store, &manifest) {
             let before = record.referrers.clone();
             refer::refer(

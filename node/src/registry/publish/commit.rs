@@ -19,7 +19,6 @@ use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Mirror};
 use reg_proto::bounded::Bounded;
 use reg_proto::descriptor::Descriptor;
 use reg_proto::digest::Digest;
-use reg_proto::json;
 use reg_proto::key::KeyHistory;
 use reg_proto::limits::{BUNDLE_BYTES_MAX, SETTLES_MAX};
 use reg_proto::manifest::MANIFEST_TYPE;
@@ -345,7 +344,7 @@ impl Publishing {
                 envelope,
             )?;
         }
-        let documents = String::from_utf8_lossy(&json::to_vec(&keys.envelopes())).into_owned();
+        let documents = keys.to_json();
         refer::refer(
             &self.store,
             &mut record,

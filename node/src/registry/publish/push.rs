@@ -9,7 +9,7 @@ use std::time::Instant;
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::report::Published;
 use reg_api::reporter::Reporter;
-use reg_api::request::{Claims, PublishRequest, PublishSource};
+use reg_api::request::{PublishRequest, PublishSource};
 use reg_proto::descriptor::Descriptor;
 use reg_proto::digest::Digest;
 use reg_proto::json;
@@ -142,17 +142,10 @@ impl Publishing {
         }
         self.importing.put_small(bytes.clone()).await?;
         if let (Some(_), Some(by), Some(tag)) = (&manifest, by.filter(|it| it.publisher == publisher), &tag) {
+            let (pack, model) = (PublishSource::Pack(digest), self.spelling(publisher, model));
             let request = PublishRequest {
-                source: PublishSource::Pack(digest),
-                key_documents: Vec::new(),
-                model: self.spelling(publisher, model),
-                tag: tag.clone(),
-                claims: Claims::default(),
                 allow_unsafe: self.resolver.allow_unsafe,
-                fresh_for: None,
-                expires_in: None,
-                settle: false,
-                origin: None,
+                ..PublishRequest::new(pack, Vec::new(), model, tag.clone())
             };
             let published = self.publish(by, request, &Reporter::silent()).await?;
             return Ok(Pushed::Published(Box::new(published)));
@@ -277,7 +270,7 @@ impl Publishing {
         let known = keys::keys(&self.store, publisher).ok().flatten();
         let pushed = candidates
             .of_type(KEYS_ARTIFACT_TYPE)
-            .find_map(|text| KeyHistory::from_json(publisher, text).ok());
+            .find_map(|text| KeyHistory::from_json(publisher, text.as_bytes()).ok());
         let keys = known.or(pushed)?;
         let accepted =
             accept(&candidates, &keys, model, digest, &manifest, &self.resolver.attestors()).ok()?;

@@ -1,7 +1,6 @@
 //! What publishers have said beside their tags: what they revoke, and whom they let speak for some of their models.
 
 use reg_proto::delegation::SignedDelegation;
-use reg_proto::json;
 use reg_proto::key::KeyHistory;
 use reg_proto::limits::DELEGATIONS_MAX;
 use reg_proto::name::{ModelName, PublisherId};
@@ -27,9 +26,8 @@ pub fn remember(store: &Store, keys: &KeyHistory) -> Result<bool, TagsError> {
     if followed.is_none_or(|followed| followed.version() < keys.version() && followed.is_prefix_of(keys)) {
         let known = witnesses(store, publisher)?;
         if known.len() < WITNESSES_MAX && !known.iter().any(|it| keys.is_prefix_of(it)) {
-            let envelopes = json::to_vec(&keys.envelopes());
             store
-                .put_document(DocumentKind::Witness, &key(publisher, &keys.head()), &envelopes)
+                .put_document(DocumentKind::Witness, &key(publisher, &keys.head()), keys.to_json().as_bytes())
                 .map_err(|source| TagsError::Write { publisher, source })?;
         }
     }

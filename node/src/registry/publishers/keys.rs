@@ -1,8 +1,6 @@
 //! The keys that are followed for each publisher: pinned on first use, then only continued.
 
-use reg_proto::json;
-use reg_proto::key::KeyHistory;
-use reg_proto::limits::{KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX};
+use reg_proto::key::{KeyError, KeyHistory};
 use reg_proto::name::PublisherId;
 
 use super::error::TagsError;
@@ -14,11 +12,10 @@ use crate::store::{DocumentKind, ReadError, Store};
 pub fn keys(store: &Store, publisher: PublisherId) -> Result<Option<KeyHistory>, TagsError> {
     let read = store.get_document(DocumentKind::Publisher, &publisher.to_string());
     let Some(bytes) = read.map_err(|source| TagsError::Read { publisher, source })? else { return Ok(None) };
-    let max = KEY_DOCUMENTS_MAX * 2 * KEY_ENVELOPE_BYTES_MAX;
-    let envelopes: Vec<String> =
-        json::from_slice(&bytes, max).map_err(|source| TagsError::Json { publisher, source })?;
-    let mut keys =
-        KeyHistory::verify(publisher, &envelopes).map_err(|source| TagsError::Keys { publisher, source })?;
+    let mut keys = KeyHistory::from_json(publisher, &bytes).map_err(|error| match error {
+        KeyError::List(source) => TagsError::Json { publisher, source },
+        source => TagsError::Keys { publisher, source },
+    })?;
     revoked::revoke(store, &mut keys)?;
     Ok(Some(keys))
 }
@@ -28,9 +25,8 @@ pub fn pin_keys(store: &Store, offered: &KeyHistory) -> Result<(), TagsError> {
     let publisher = offered.publisher();
     let pinned = keys(store, publisher)?;
     if key_pin::follow(pinned.as_ref(), offered)? != KeyPinStep::Same {
-        let envelopes = json::to_vec(&offered.envelopes());
         store
-            .put_document(DocumentKind::Publisher, &publisher.to_string(), &envelopes)
+            .put_document(DocumentKind::Publisher, &publisher.to_string(), offered.to_json().as_bytes())
             .map_err(|source| TagsError::Write { publisher, source })?;
         revoked::forget_witnesses(store, offered)?;
     }

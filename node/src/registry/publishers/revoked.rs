@@ -1,16 +1,11 @@
 //! What publishers have revoked: applied to keys that are read, kept for ever, and told by witnesses.
 
-use reg_proto::json;
 use reg_proto::key::KeyHistory;
-use reg_proto::limits::{KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX};
 use reg_proto::name::PublisherId;
 
 use super::documents::{key, put, texts};
 use super::error::TagsError;
 use crate::store::{DocumentKind, ReadError, Store};
-
-/// Bytes of a history that is kept as a witness: envelopes in JSON once more.
-const WITNESS_BYTES_MAX: usize = KEY_DOCUMENTS_MAX * 2 * KEY_ENVELOPE_BYTES_MAX;
 
 /// Applies to `keys` what is remembered that their publisher has revoked, also with keys that came later.
 pub fn revoke(store: &Store, keys: &mut KeyHistory) -> Result<(), TagsError> {
@@ -38,8 +33,7 @@ pub fn forget_witnesses(store: &Store, followed: &KeyHistory) -> Result<(), Tags
 pub fn witnesses(store: &Store, publisher: PublisherId) -> Result<Vec<KeyHistory>, TagsError> {
     let revocations = texts(store, DocumentKind::Revocation, publisher)?;
     let read = |text: String| {
-        let envelopes: Vec<String> = json::from_slice(text.as_bytes(), WITNESS_BYTES_MAX).ok()?;
-        let mut keys = KeyHistory::verify(publisher, &envelopes).ok()?;
+        let mut keys = KeyHistory::from_json(publisher, text.as_bytes()).ok()?;
         keys.take_revocations(revocations.iter().map(String::as_str));
         Some(keys)
     };

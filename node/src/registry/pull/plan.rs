@@ -9,7 +9,6 @@ use reg_api::reporter::Reporter;
 use reg_api::request::PullRequest;
 use reg_api::selection::Part;
 use reg_proto::digest::Digest;
-use reg_proto::name::{Publisher, Reference};
 use reg_proto::piece::{BlobLayout, PIECE_LEN};
 
 use super::error::PullError;
@@ -50,12 +49,7 @@ impl Puller {
         let entries: Vec<PlannedFile> = part.files(manifest).map(file).collect();
         let (bytes, bytes_to_fetch) = (part.bytes(manifest), lacking.values().sum());
         Planned {
-            reference: Reference {
-                publisher: Publisher::Id(resolved.keys.publisher()),
-                model: resolved.model.clone(),
-                tag: resolved.tag.as_ref().map(|it| it.record().tag.clone()),
-                digest: resolved.tag.is_none().then_some(resolved.digest),
-            },
+            reference: resolved.reference(),
             manifest: resolved.digest,
             files: entries.len(),
             bytes,

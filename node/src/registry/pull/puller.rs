@@ -14,7 +14,6 @@ use reg_api::request::PullRequest;
 use reg_api::selection::Part;
 use reg_proto::content::kind::ContentKind;
 use reg_proto::digest::Digest;
-use reg_proto::name::{Publisher, Reference};
 use reg_proto::piece::BlobLayout;
 
 use super::error::PullError;
@@ -90,12 +89,7 @@ impl Puller {
         let (verifying, writing) = fetched.downloaded.busy;
         let pace = Measured { finding, fetching, verifying, writing, placing, bytes_fetched }.pace();
         let sources = checks::sources(peers, web, bytes.saturating_sub(bytes_fetched));
-        let reference = Reference {
-            publisher: Publisher::Id(resolved.keys.publisher()),
-            model: resolved.model.clone(),
-            tag: resolved.tag.as_ref().map(|it| it.record().tag.clone()),
-            digest: resolved.tag.is_none().then_some(resolved.digest),
-        };
+        let reference = resolved.reference();
         let receipt = request.receipt.then(|| {
             let files = part.files(&resolved.manifest).map(|file| ReceiptFile {
                 path: file.path.clone(),

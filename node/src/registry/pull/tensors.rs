@@ -19,7 +19,6 @@ use reg_api::selection::{Part, Pattern};
 use reg_proto::content::safetensors::{PREFIX_LEN, Safetensors, Tensor};
 use reg_proto::digest::Digest;
 use reg_proto::manifest::ModelFile;
-use reg_proto::name::{Publisher, Reference};
 use reg_proto::path::SafePath;
 use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
 use thiserror::Error;
@@ -202,12 +201,7 @@ impl Puller {
         let bytes_fetched = peers.values().chain(web.values()).sum();
         let byte_sources = checks::sources(&peers, &web, bytes.saturating_sub(bytes_fetched));
         Ok(Pulled {
-            reference: Reference {
-                publisher: Publisher::Id(resolved.keys.publisher()),
-                model: resolved.model.clone(),
-                tag: resolved.tag.as_ref().map(|it| it.record().tag.clone()),
-                digest: resolved.tag.is_none().then_some(resolved.digest),
-            },
+            reference: resolved.reference(),
             publisher: resolved.keys.publisher(),
             tag_age: resolved.tag_age(),
             model: resolved.model,

@@ -88,7 +88,7 @@ impl Attestors<'_> {
         let carried = candidates.iter().filter(|(_, it, _)| it.artifact_type == KEYS_ARTIFACT_TYPE);
         let mut carried: Vec<(KeyHistory, (Digest, Digest))> = carried
             .filter_map(|(digest, referrer, document)| {
-                let history = KeyHistory::from_json(by, &String::from_utf8_lossy(document)).ok()?;
+                let history = KeyHistory::from_json(by, String::from_utf8_lossy(document).as_bytes()).ok()?;
                 Some((history, (*digest, referrer.document.digest)))
             })
             .collect();
@@ -124,7 +124,6 @@ mod tests {
     use reg_proto::attestation::{Attestation, AttestationResult};
     use reg_proto::descriptor::Descriptor;
     use reg_proto::envelope::{Envelope, PublicKey};
-    use reg_proto::json;
     use reg_proto::key::{KeyDocument, publisher_id};
     use reg_proto::manifest::MANIFEST_TYPE;
     use reg_proto::provenance::STATEMENT_PAYLOAD_TYPE;
@@ -167,8 +166,7 @@ mod tests {
         let payload = attestation.to_payload(&Digest::of(b"manifest"));
         let envelope = Envelope::sign(STATEMENT_PAYLOAD_TYPE, payload, &[&keys(signer).0]).to_json();
         refer(to, ATTESTATION_ARTIFACT_TYPE, &envelope);
-        let documents = String::from_utf8(json::to_vec(&history.envelopes())).unwrap();
-        refer(to, KEYS_ARTIFACT_TYPE, &documents);
+        refer(to, KEYS_ARTIFACT_TYPE, &history.to_json());
     }
 
     #[test]

@@ -63,7 +63,8 @@ pub fn accept(
         .extend(bundle.map(|(referrer_digest, referrer, _)| (*referrer_digest, referrer.document.digest)));
     let with_keys = candidates.iter().find(|(_, referrer, document)| {
         let text = String::from_utf8_lossy(document);
-        referrer.artifact_type == KEYS_ARTIFACT_TYPE && KeyHistory::from_json(keys.publisher(), &text).is_ok()
+        referrer.artifact_type == KEYS_ARTIFACT_TYPE
+            && KeyHistory::from_json(keys.publisher(), text.as_bytes()).is_ok()
     });
     accepted
         .extend(with_keys.map(|(referrer_digest, referrer, _)| (*referrer_digest, referrer.document.digest)));

@@ -12,7 +12,7 @@ use reg_proto::envelope::SignatureError;
 use reg_proto::key::{KeyError, KeyHistory};
 use reg_proto::limits::DELEGATION_DEPTH_MAX;
 use reg_proto::manifest::{Manifest, ManifestError};
-use reg_proto::name::{ModelName, PublisherId, Reference, Tag};
+use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::provenance::{Provenance, ProvenanceError};
 use reg_proto::tag::{SignedTag, TagError};
@@ -49,6 +49,16 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// Returns a reference to it: by the tag that was asked for or is known, else by the digest.
+    pub fn reference(&self) -> Reference {
+        Reference {
+            publisher: Publisher::Id(self.keys.publisher()),
+            model: self.model.clone(),
+            tag: self.tag.as_ref().map(|it| it.record().tag.clone()),
+            digest: self.tag.is_none().then_some(self.digest),
+        }
+    }
+
     /// Returns how old the record of the tag is.
     pub fn tag_age(&self) -> Option<TagAge> {
         self.tag.as_ref().map(|tag| TagAge::of(tag.record(), clock::now()))

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::files::PLAIN_BYTES_MAX;
 use crate::endpoint::HubError;
-use crate::registry::import::UploadError;
+use crate::registry::import::{GatherError, UploadError};
 use crate::registry::read::ReaderError;
 use crate::store::{PartialError, ReadError, ReserveError, ResumeError, WriteError};
 
@@ -48,6 +48,16 @@ pub enum UpstreamError {
     Relay(#[from] ReaderError),
     #[error("a task ended early")]
     Interrupted,
+}
+
+impl From<GatherError> for UpstreamError {
+    fn from(error: GatherError) -> Self {
+        match error {
+            GatherError::Hub(source) => Self::Hub(source),
+            GatherError::Write(source) => Self::Write(source),
+            GatherError::Interrupted => Self::Interrupted,
+        }
+    }
 }
 
 impl Fault for UpstreamError {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use reg_api::reporter::Reporter;
 use reg_proto::content::kind::{HEAD_LEN, TAIL_LEN};
 use reg_proto::dht::DhtKey;
@@ -27,20 +27,19 @@ use tracing::{debug, info, warn};
 use super::error::UpstreamError;
 use super::files::{RemoteFile, Upstream};
 use super::transit::{Fetch, State};
-use crate::endpoint::HubError;
+use crate::endpoint::{Hub, HubError};
 use crate::registry::fetch::{DownloadError, Downloader};
+use crate::registry::import::{FileStream, Gathered, gather};
 use crate::registry::limits::{
     CLIENT_STALL, PEERS_ASKED_FOR_BLOB, QUESTIONS_AT_ONCE, READ_PATIENCE, REMOTE_FETCHES_MAX, REMOTE_LINGER,
     REMOTE_PEERS_PATIENCE, REMOTE_PEERS_STALL,
 };
 use crate::registry::read::Reading;
 use crate::registry::read::{BlobReader, ReaderError, Sender, send_from_store};
-use crate::store::{Upload, UploadError, UploadReader};
+use crate::store::{UploadError, UploadReader};
 
-/// Bytes that are held back until the digest is right, and that are read or written at once.
+/// Bytes that are held back until the digest is right, and that are read at once.
 const HELD_BACK: usize = 1 << 20;
-/// How often a file that breaks off is gone on with, without a byte in between.
-const BREAKS_MAX: u32 = 3;
 
 impl Upstream {
     /// Reads a file that is not here, from a fetch that is under way or is begun for it.
@@ -218,9 +217,10 @@ impl Upstream {
     ) -> Result<(), UpstreamError> {
         let store = self.0.reading.store.clone();
         let begun = spawn_blocking(move || store.resume_upload(&digest)).await;
-        let mut upload = begun.map_err(|_| UpstreamError::Interrupted)??;
+        let upload = begun.map_err(|_| UpstreamError::Interrupted)??;
         let reader = upload.reader()?;
         let mut flow = Flow {
+            hub: &self.0.hub,
             fetch,
             file,
             reader: Arc::new(reader),
@@ -228,18 +228,7 @@ impl Upstream {
             judged: self.0.reading.resolver.allows_unsafe(),
         };
         flow.tell(upload.size())?;
-        let mut breaks = 0;
-        while upload.size() < size {
-            let before = upload.size();
-            let broke;
-            (upload, broke) = self.go_on(upload, &mut flow).await?;
-            breaks = if upload.size() > before { 0 } else { breaks + 1 };
-            match broke {
-                Some(error) if breaks > BREAKS_MAX => return Err(error.into()),
-                Some(_) => tokio::time::sleep(Duration::from_secs(1)).await,
-                None => break,
-            }
-        }
+        let upload = gather(upload, &mut flow).await?;
         if upload.size() < size {
             return Err(UpstreamError::Short {
                 path: file.path.clone(),
@@ -257,46 +246,6 @@ impl Upstream {
                 Err(UpstreamError::Other { path: file.path.clone() })
             }
             Err(UploadError::Write(error)) => Err(error.into()),
-        }
-    }
-
-    /// Writes what the endpoint sends, from where it is, and returns why it broke off, if it did.
-    async fn go_on(
-        &self,
-        mut upload: Upload,
-        flow: &mut Flow<'_>,
-    ) -> Result<(Upload, Option<HubError>), UpstreamError> {
-        let response = match self.0.hub.fetch(&flow.file.question, upload.size()).await {
-            Ok(response) => response,
-            Err(error @ HubError::Transport { .. }) => return Ok((upload, Some(error))),
-            Err(error) => return Err(error.into()),
-        };
-        let mut stream = response.bytes_stream();
-        let mut gathered = BytesMut::new();
-        loop {
-            let chunk = stream.next().await;
-            let is_last = !matches!(chunk, Some(Ok(_)));
-            if let Some(Ok(chunk)) = &chunk {
-                gathered.extend_from_slice(chunk);
-            }
-            if gathered.len() >= HELD_BACK || (is_last && !gathered.is_empty()) {
-                let bytes = gathered.split().freeze();
-                let written = spawn_blocking(move || upload.write(&bytes).map(|()| upload)).await;
-                upload = written.map_err(|_| UpstreamError::Interrupted)??;
-                if upload.size() > flow.size {
-                    // It is not what it was said to be, and its digest will say so.
-                    return Ok((upload, None));
-                }
-                flow.tell(upload.size())?;
-            }
-            match chunk {
-                Some(Err(source)) => {
-                    let url = flow.file.question.path_and_query.clone();
-                    return Ok((upload, Some(HubError::Transport { url, source })));
-                }
-                None => return Ok((upload, None)),
-                Some(Ok(_)) => {}
-            }
         }
     }
 
@@ -419,6 +368,7 @@ async fn ask_for_states(
 
 /// A file that is being written as it comes.
 struct Flow<'a> {
+    hub: &'a Hub,
     fetch: &'a Fetch,
     file: &'a RemoteFile,
     reader: Arc<UploadReader>,
@@ -444,6 +394,33 @@ impl Flow<'_> {
     fn judge(&self) -> Result<(), UpstreamError> {
         let tail = self.reader.read(self.size.saturating_sub(TAIL_LEN as u64), TAIL_LEN)?;
         self.file.judge(&self.reader.read(0, HEAD_LEN)?, &tail, self.size)
+    }
+}
+
+impl Gathered for Flow<'_> {
+    type Error = UpstreamError;
+
+    const BREAKS_MAX: u32 = 3;
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Opens the file; an endpoint that cannot be reached counts as one that broke off.
+    async fn open(&self, from: u64) -> Result<FileStream, HubError> {
+        match self.hub.fetch(&self.file.question, from).await {
+            Ok(response) => {
+                let url = self.file.question.path_and_query.clone();
+                let named = move |source| HubError::Transport { url: url.clone(), source };
+                Ok(response.bytes_stream().map_err(named).boxed())
+            }
+            Err(error @ HubError::Transport { .. }) => Ok(stream::iter([Err(error)]).boxed()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn on_written(&mut self, size: u64) -> Result<(), UpstreamError> {
+        self.tell(size)
     }
 }
 

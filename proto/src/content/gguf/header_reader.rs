@@ -1,4 +1,4 @@
-//! [`Source`]: a reader that stops at the header's limit and at the file's end.
+//! [`HeaderReader`]: a reader that stops at the header's limit and at the file's end.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -8,13 +8,13 @@ use super::{GgufError, HEADER_BYTES_MAX};
 /// Size of the read buffer, in bytes.
 const BUFFER_LEN: usize = 64 << 10;
 
-pub(super) struct Source<'a> {
+pub(super) struct HeaderReader<'a> {
     reader: BufReader<&'a mut dyn Read>,
     position: u64,
     file_size: u64,
 }
 
-impl<'a> Source<'a> {
+impl<'a> HeaderReader<'a> {
     pub(super) fn new(reader: &'a mut dyn Read, file_size: u64) -> Self {
         Self { reader: BufReader::with_capacity(BUFFER_LEN, reader), position: 0, file_size }
     }
