@@ -104,15 +104,15 @@ mod tests {
             Envelope::sign(KEY_DOCUMENT_TYPE, second.to_payload(), &signers).to_json(),
         ];
         let history = KeyHistory::verify(publisher, &envelopes).unwrap();
-        let here: Vec<SecretKey> = secrets[..2].iter().cloned().map(SecretKey::from).collect();
-        let made = Authorities::of(&history, &here, &[]).unwrap();
+        let held: Vec<SecretKey> = secrets[..2].iter().cloned().map(SecretKey::from).collect();
+        let made = Authorities::of(&history, &held, &[]).unwrap();
         let shown: Vec<(bool, (u64, u64))> =
             made.authorities.iter().map(|it| (it.pem.is_some(), it.documents)).collect();
         assert_eq!(shown, [(true, (1, 2)), (true, (2, 2)), (false, (2, 2))]);
         let text = made.to_pem();
         assert_eq!(pem::parse_many(&text).unwrap().len(), 2);
         assert!(text.contains("key document 1 to 2") && text.contains("not the publisher's id"), "{text}");
-        let made = Authorities::of(&history, &here, &keys[..1]).unwrap();
+        let made = Authorities::of(&history, &held, &keys[..1]).unwrap();
         assert_eq!(pem::parse_many(made.to_pem()).unwrap().len(), 1, "a revoked key is left out");
         assert!(made.authorities[0].revoked);
         assert!(matches!(Authorities::of(&history, &[], &[]), Err(SignError::NoneHere { .. })));

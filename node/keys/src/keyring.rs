@@ -291,9 +291,9 @@ impl Keyring {
     /// # Errors
     /// As [`Keyring::load`].
     pub fn secrets(&self, wanted: &[PublicKey], enough: usize) -> Result<Vec<SecretKey>, KeyringError> {
-        let here = self.list()?.keys.into_iter().filter(|it| wanted.contains(&it.public_key));
+        let held = self.list()?.keys.into_iter().filter(|it| wanted.contains(&it.public_key));
         let mut keys: Vec<SecretKey> = Vec::new();
-        for info in here {
+        for info in held {
             let known = keys.iter().any(|key| key.public_key() == info.public_key);
             if keys.len() < enough && !known {
                 keys.push(self.secret(&info.name)?);
