@@ -1,4 +1,4 @@
-//! The documents of publishers as they lie in the store: how they are named, read and put.
+//! The documents of publishers in the store: their names, and how they are read and written.
 
 use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, PublisherId, Tag};
@@ -15,7 +15,7 @@ pub fn key_of(record: &TagRecord) -> String {
     tag_key(&record.publisher, &record.model, &record.tag)
 }
 
-/// Returns the envelope that is here of one tag, whether its signature still counts or not.
+/// Returns the stored envelope of one tag, even where its signature no longer counts.
 pub fn envelope(
     store: &Store,
     publisher: PublisherId,
@@ -27,7 +27,7 @@ pub fn envelope(
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Returns the envelopes that are here of all tags of a publisher, whether their signatures still count or not.
+/// Returns the stored envelopes of all tags of a publisher, even where their signatures no longer count.
 pub fn envelopes(store: &Store, publisher: PublisherId) -> Result<Vec<String>, TagsError> {
     let documents = store
         .list_documents(DocumentKind::Tag, &format!("{publisher}/"))
