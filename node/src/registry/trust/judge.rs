@@ -1,4 +1,4 @@
-//! What the user's trust file means for a publisher and for a model in the store.
+//! Judges publishers and stored models by the user's trust file.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ impl Trust {
         self.file.list().is_ok_and(|names| names.values().any(|it| it == publisher))
     }
 
-    /// Judges a model that is here by what the user wants now.
+    /// Judges a model in the store by the user's rules and denylists of today.
     pub fn judge_here(
         &self,
         manifest: &Digest,

@@ -1,4 +1,4 @@
-//! The trust file as it is written, and what that means.
+//! The form of the trust file, and its conversion into [`TrustEntries`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use toml_edit::{Table, value};
 use super::file::{DENYLISTS_MAX, RULES_MAX};
 use super::said::{EntryError, Subscription, TrustEntries};
 
-/// The file as it is written.
+/// The entries as they are in the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTrust {
@@ -25,11 +25,11 @@ pub(super) struct RawTrust {
     denylists: RawDenylists,
 }
 
-/// A rule as it is written, and as commands send it.
+/// A rule as it is in the file, and as commands send it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RawRule {
-    /// PUBLISHER/MODELS, where both may be `*`.
+    /// PUBLISHER/MODELS. Either may be `*`.
     pub models: String,
     #[serde(default)]
     pub known_publisher: bool,
@@ -41,13 +41,13 @@ pub struct RawRule {
     pub attestations: Vec<RawQuorum>,
 }
 
-/// A number of attestations, as it is written.
+/// A number of attestations, as it is in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawQuorum {
     pub kind: String,
     pub count: usize,
-    /// Petnames or ids; empty: everybody with a petname.
+    /// Petnames or ids. Empty: every publisher with a petname.
     #[serde(default)]
     pub by: Vec<String>,
 }
@@ -98,7 +98,7 @@ impl RawRule {
         });
         let attestations = self.attestations.iter().map(|it| {
             let kind: AttestationKind = it.kind.parse()?;
-            let by = it.by.iter().map(|who| id_of(&who.parse()?, petnames));
+            let by = it.by.iter().map(|attestor| id_of(&attestor.parse()?, petnames));
             let by: BTreeSet<PublisherId> = by.collect::<Result<_, EntryError>>()?;
             let count = it.count;
             if count == 0 || (!by.is_empty() && by.len() < count) {
