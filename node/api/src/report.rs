@@ -180,6 +180,7 @@ pub struct FileInfo {
     pub size: u64,
     pub digest: Digest,
     pub media_type: String,
+    /// Whether the store has the file.
     pub here: bool,
 }
 

@@ -22,7 +22,7 @@ pub struct Entry {
     pub envelope: String,
 }
 
-/// Remembers a record. Beyond [`HISTORY_MAX`] the oldest record of its tag is forgotten.
+/// Remembers a record. Beyond `HISTORY_MAX` the oldest record of its tag is forgotten.
 pub fn add(store: &Store, tag: &SignedTag) -> Result<(), TagsError> {
     let record = tag.record();
     let publisher = record.publisher;
