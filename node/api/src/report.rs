@@ -322,6 +322,7 @@ pub struct RuleReport {
 }
 
 impl RuleReport {
+    /// Returns the requirements of a rule as the CLI shows them.
     pub fn of(rule: &Rule) -> Self {
         let mut requires = Vec::new();
         if rule.known_publisher {

@@ -159,6 +159,7 @@ pub fn take<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], AgentError> {
     Ok(string)
 }
 
+/// Removes a length, 4 bytes in big-endian order, from the front of `bytes` and returns it.
 pub fn take_length(bytes: &mut &[u8]) -> Result<usize, AgentError> {
     let (length, rest) = bytes.split_first_chunk().ok_or(AgentError::Answer)?;
     *bytes = rest;

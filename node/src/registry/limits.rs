@@ -54,8 +54,9 @@ pub(super) const REFERRERS_READ_MAX: usize = 128;
 pub(super) const DENYLISTS_REFRESH: Duration = Duration::from_secs(3600);
 /// How often the trust file is read for what must not be served, where no command reported a change.
 pub(super) const DENIALS_RELOAD: Duration = Duration::from_secs(60);
-/// How many times a busy peer is asked, and the longest wait between two times, whatever the peer says.
+/// How many times a busy peer is asked.
 pub(super) const BUSY_TRIES: u32 = 3;
+/// The longest wait between two of these times, whatever the peer says.
 pub(super) const BUSY_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Most peers that one source of a search may find. Each source has its own share, so that none displaces the others.
 pub(super) const CANDIDATES_MAX: usize = 256;

@@ -146,6 +146,7 @@ pub fn walk(dest: &Path, file: &ModelFile) -> Result<Option<(PathBuf, Metadata)>
     Ok(found.map(|metadata| (path, metadata)))
 }
 
+/// Creates the directories from `dest` to the file, and returns the path of the file. The caller checks for links with [`walk`].
 pub fn make_parents(dest: &Path, file: &ModelFile) -> Result<PathBuf, CheckoutError> {
     let path: PathBuf =
         std::iter::once(dest.as_os_str()).chain(file.path.segments().map(AsRef::as_ref)).collect();

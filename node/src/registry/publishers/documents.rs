@@ -7,10 +7,12 @@ use reg_proto::tag::TagRecord;
 use super::error::TagsError;
 use crate::store::{DocumentKind, Store};
 
+/// Returns the key of a tag: `publisher/model:tag`, with the model in lower case.
 pub fn tag_key(publisher: &PublisherId, model: &ModelName, tag: &Tag) -> String {
     format!("{publisher}/{}:{tag}", model.folded())
 }
 
+/// Returns the key of the tag that a record is about.
 pub fn key_of(record: &TagRecord) -> String {
     tag_key(&record.publisher, &record.model, &record.tag)
 }
@@ -35,10 +37,12 @@ pub fn envelopes(store: &Store, publisher: PublisherId) -> Result<Vec<String>, T
     Ok(documents.into_iter().map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()).collect())
 }
 
+/// Returns the key of a publisher's document with this payload.
 pub fn key(publisher: PublisherId, payload: &Digest) -> String {
     format!("{publisher}/{}", payload.hex())
 }
 
+/// Returns the texts of all documents of one kind of a publisher.
 pub fn texts(store: &Store, kind: DocumentKind, publisher: PublisherId) -> Result<Vec<String>, TagsError> {
     let documents = store
         .list_documents(kind, &format!("{publisher}/"))
@@ -46,6 +50,7 @@ pub fn texts(store: &Store, kind: DocumentKind, publisher: PublisherId) -> Resul
     Ok(documents.into_iter().map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()).collect())
 }
 
+/// Writes a document of a publisher, fsynced, unless the store has it.
 pub fn put(
     store: &Store,
     kind: DocumentKind,

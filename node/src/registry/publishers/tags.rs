@@ -118,6 +118,7 @@ pub fn see(store: &Store, keys: &KeyHistory, tag: &SignedTag) -> Result<(), Tags
         .map_err(|source| TagsError::Write { publisher, source })
 }
 
+/// Returns the error for a tag that a proof freezes.
 pub fn frozen(proof: &Equivocation) -> TagsError {
     let last = proof.records()[1].record();
     TagsError::Frozen {

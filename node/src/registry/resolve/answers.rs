@@ -52,6 +52,7 @@ impl Answers {
         true
     }
 
+    /// Takes a record of the tag, unless it is known or there are too many.
     pub(super) fn take_tag(&mut self, tag: SignedTag) {
         let known = self.tags.iter().any(|it| it.payload_digest() == tag.payload_digest());
         if !known && self.tags.len() < TAGS_COMPARED_MAX {
@@ -59,6 +60,7 @@ impl Answers {
         }
     }
 
+    /// Tells whether the keys are known, and a record, a digest or a delegation to go on with.
     pub(super) fn is_enough(&self, reference: &Reference) -> bool {
         self.keys.is_some() && (!self.tags.is_empty() || reference.digest.is_some() || self.delegated)
     }

@@ -34,6 +34,7 @@ pub(super) struct Introductions {
 }
 
 impl Introductions {
+    /// Returns introductions for which no peer was asked yet.
     pub(super) fn new(network: Network) -> Self {
         Self {
             known: BTreeSet::from([network.peer_id()]),

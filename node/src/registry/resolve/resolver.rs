@@ -144,6 +144,7 @@ impl Resolver {
         self.fetch_documents(reference, resolved, finder_ref).await.map(|it| Resolved { finder, ..it })
     }
 
+    /// Returns what a search for a reference begins with: addresses, DHT keys, and the holders in the heads.
     pub fn search(
         &self,
         publisher: PublisherId,

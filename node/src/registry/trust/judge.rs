@@ -12,10 +12,12 @@ use crate::registry::policy::{Facts, judge_trust};
 use crate::registry::trust::{Trust, TrustError};
 
 impl Trust {
+    /// Returns the petname of each publisher that has one. Empty where the trust file cannot be read.
     pub fn petnames(&self) -> BTreeMap<PublisherId, Petname> {
         self.file.list().unwrap_or_default().into_iter().map(|(petname, id)| (id, petname)).collect()
     }
 
+    /// Tells whether the user gave a petname to a publisher.
     pub fn has_named(&self, publisher: &PublisherId) -> bool {
         self.file.list().is_ok_and(|names| names.values().any(|it| it == publisher))
     }

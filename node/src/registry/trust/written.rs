@@ -62,6 +62,7 @@ struct RawDenylists {
 }
 
 impl RawTrust {
+    /// Checks the entries, and replaces petnames by ids.
     pub(super) fn mean(self) -> Result<TrustEntries, EntryError> {
         let petnames = self.petnames.into_iter().map(|(petname, id)| Ok((petname.parse()?, id.parse()?)));
         let petnames: BTreeMap<Petname, PublisherId> = petnames.collect::<Result<_, NameError>>()?;
@@ -119,6 +120,7 @@ impl RawRule {
         if requires { Ok(rule) } else { Err(EntryError::Nothing { scope: rule.scope }) }
     }
 
+    /// Returns the rule as a table of the trust file.
     pub fn to_table(&self) -> Table {
         let texts = |all: &[String]| value(all.iter().map(String::as_str).collect::<toml_edit::Array>());
         let mut table = Table::new();
