@@ -1,25 +1,25 @@
-//! [`Check`]: one thing that was looked at, how it came out, and why.
+//! [`Check`]: one property of a model that was examined, with its result and the reason.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckResult {
     Pass,
-    /// Taken, and the user should know this.
+    /// The model is accepted, and the user should know this.
     Note,
-    /// It was not looked at: there was nothing to look at, or nobody asked for it.
+    /// The check was not made: there was nothing to examine, or the user did not ask for it.
     NotDone,
     Deny,
 }
 
-/// One thing that was looked at.
+/// One property of a model that was examined, with its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// What was looked at, as in `tag record`.
+    /// The name of the check, as in `tag record`.
     pub check: String,
     pub result: CheckResult,
     pub detail: String,
@@ -31,7 +31,7 @@ impl Check {
         Self::of(check, CheckResult::Pass, detail)
     }
 
-    /// Returns a check that passed, with something to know.
+    /// Returns a check that passed, with something that the user should know.
     pub fn note(check: &str, detail: impl fmt::Display) -> Self {
         Self::of(check, CheckResult::Note, detail)
     }

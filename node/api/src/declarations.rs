@@ -1,9 +1,9 @@
-//! What a publisher says beside its tags, and what came of passing it on.
+//! [`Declarations`]: what a publisher says beside its tags, and the result of announcing it.
 
 use reg_proto::name::PublisherId;
 use serde::{Deserialize, Serialize};
 
-/// What a publisher has said beside its tags, on its way to the network.
+/// What a publisher says beside its tags, as DSSE envelopes that are to be announced to the network.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Declarations {
     pub key_documents: Vec<String>,
@@ -13,15 +13,15 @@ pub struct Declarations {
     pub delegations: Vec<String>,
 }
 
-/// What came of telling.
+/// The result of announcing a publisher's declarations.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DeclarationsTaken {
     pub publisher: PublisherId,
-    /// Newest key document.
+    /// The version of the newest key document.
     pub version: u64,
-    /// What the publisher has revoked, all in all.
+    /// The number of all revocations of the publisher, old and new.
     pub revocations: usize,
     pub delegations: usize,
-    /// Tags that were announced anew, with what is new.
+    /// The number of tags that were announced again with the new declarations.
     pub announced: usize,
 }

@@ -1,23 +1,23 @@
-//! [`Fault`]: what an edge needs to know of an error to choose an exit code or a status.
+//! [`Fault`]: what an edge must know of an error to choose an exit code or a status.
 
-/// What kind of failure an error is, for the caller's next step.
+/// The kind of a failure, which tells the caller its next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// The request cannot be meant: a bad path, a refused name, an unknown petname.
+    /// The request makes no sense: a bad path, a refused name, an unknown petname.
     Invalid,
-    /// There is no such model, tag, file or key here or at any peer that was asked.
+    /// Neither this node nor any peer that was asked has such a model, tag, file or key.
     NotFound,
-    /// The model is there, and what was asked of it is not: a pattern matches none of its files.
+    /// The model exists, but the part that was asked for does not: a pattern matches none of its files.
     NoMatch,
-    /// What was found is not what was signed.
+    /// The bytes or documents that were found are not those that were signed.
     Verification,
     /// No peer could be reached, or the node is offline.
     Unreachable,
-    /// A policy or the user's consent is missing.
+    /// A policy refuses, or the user's consent is missing.
     Denied,
     /// The disk or the cache is full.
     DiskFull,
-    /// Nothing is wrong but the moment.
+    /// The failure is temporary: the same request may succeed later.
     RetryLater,
     /// The node itself failed.
     Internal,
@@ -25,7 +25,7 @@ pub enum FaultKind {
 
 /// An error of a use case.
 pub trait Fault: std::error::Error {
-    /// Returns what kind of failure this is.
+    /// Returns the kind of this failure.
     fn kind(&self) -> FaultKind;
 
     /// Returns what the user can do next, where that is known.

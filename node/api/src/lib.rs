@@ -1,7 +1,7 @@
-//! What a node is asked, and what it answers: requests, reports, progress, receipts, and the selection of files.
+//! The data that enters and leaves the registry: requests, reports, progress, receipts, and the selection of files.
 //!
-//! Every type is data: the command line builds requests, the local API carries them as JSON, the registry answers with
-//! reports. The crate must not open a file, ask a peer or hold a key; it reads the clock in one place ([`clock`]).
+//! Every type is data. The command line builds requests, the local API carries them as JSON, and the registry answers
+//! with reports. The crate must not open a file, ask a peer or hold a key. It reads the clock in one place ([`clock`]).
 
 pub mod repository_name;
 pub mod request;

@@ -1,14 +1,14 @@
-//! What is to be signed before a model is published, and what is signed.
+//! [`Prepared`] and [`Signed`]: a model before its publisher has signed it, and the signatures.
 
 use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::path::SafePath;
 use serde::{Deserialize, Serialize};
 
-/// What is to be signed before a model can be published. Nothing is visible to anyone yet.
+/// The documents that a publisher must sign before its model can be published. No peer sees them yet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Prepared {
-    /// Names the preparation at the node that holds it, until it is committed or has expired.
+    /// The name of the preparation at the node that holds it, until it is committed or expires.
     pub id: u64,
     pub publisher: PublisherId,
     pub model: ModelName,
@@ -16,20 +16,20 @@ pub struct Prepared {
     pub manifest: Digest,
     pub files: usize,
     pub bytes: u64,
-    /// The in-toto statement, as it is to be signed.
+    /// The in-toto statement, exactly as it must be signed.
     pub provenance: String,
-    /// The tag record, as it is to be signed.
+    /// The tag record, exactly as it must be signed.
     pub tag_record: String,
     /// The files in the order of their names, for the OpenSSF bundle.
     pub resources: Vec<(SafePath, Digest)>,
-    /// Seconds since 1970 at which the statements were made.
+    /// The time of the statements in seconds since 1970.
     pub issued: u64,
-    /// The in-toto statement of where the files come from, as it is to be signed.
+    /// The in-toto statement of where the files come from, exactly as it must be signed.
     #[serde(default)]
     pub attestation: Option<String>,
 }
 
-/// What the holder of the key adds to a [`Prepared`] model.
+/// The signatures that the holder of the key adds to a [`Prepared`] model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Signed {
     /// The DSSE envelope of the provenance statement.

@@ -1,19 +1,19 @@
-//! [`Progress`]: what happens during a long use case, event by event.
+//! [`Progress`]: the events of a long use case.
 
 use serde::{Deserialize, Serialize};
 
 use crate::check::Check;
 
-/// What happens during a long use case, as it happens.
+/// One event of a long use case, sent when it happens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Progress {
     /// A new stage begins: `finding`, `resolving`, `hashing`, `fetching`, `verifying`, `placing`, `announcing`.
     Stage { stage: String, detail: String },
-    /// How far the stage is.
+    /// The progress of the stage, in bytes, with the number of peers that send them.
     Bytes { done: u64, total: u64, peers: usize },
     /// Something the user should know now.
     Note { text: String },
-    /// Something was looked at.
+    /// A check was made.
     Check(Check),
 }

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Whether others reach this node.
+/// Tells how other nodes can connect to this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reachability {
     /// No peer has dialled back yet.
     Unknown,
-    /// At an address of its own.
+    /// Other nodes can connect to an address of this node.
     Public,
-    /// Through a relay, and then, where the NATs allow it, directly.
+    /// Other nodes connect through a relay, and then directly where the NATs allow it.
     Relayed,
 }

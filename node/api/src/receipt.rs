@@ -1,4 +1,4 @@
-//! [`Receipt`]: what a pull has verified, against which keys, and when; and where its bytes came from.
+//! [`Receipt`]: what a pull has verified, against which keys and when, and where its bytes came from.
 
 use std::time::Duration;
 
@@ -11,26 +11,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::Check;
 
-/// Share of the time of fetching in which pieces were verified or written, from which on that is what bounded the speed.
+/// Percentage of the fetching time. If verifying and writing together take at least this much of it, they bound the
+/// speed.
 const BUSY_PERCENT: u64 = 80;
 
-/// What was verified, against which keys, and when: `reg pull --receipt`.
+/// What a pull has verified, against which keys, and when: `reg pull --receipt`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// 1.
+    /// The version of this format: 1.
     pub version: u64,
-    /// As in `reg 0.1.0`.
+    /// The software that wrote the receipt, as in `reg 0.1.0`.
     pub software: String,
-    /// Seconds since 1970.
+    /// The time of the verification in seconds since 1970.
     pub verified_at: u64,
     pub reference: Reference,
     pub publisher: PublisherId,
     pub model: ModelName,
     pub manifest: Digest,
-    /// The key document that the provenance is signed by.
+    /// The key document with the keys that signed the provenance.
     pub keys: ReceiptKeys,
     pub provenance: ReceiptProvenance,
-    /// `None` where the model was asked for by digest.
+    /// The tag record; `None` where the user asked for the model by digest.
     pub tag: Option<ReceiptTag>,
     pub files: Vec<ReceiptFile>,
     pub checks: Vec<Check>,
@@ -45,25 +46,25 @@ pub struct ReceiptKeys {
     pub keys: Vec<PublicKey>,
 }
 
-/// The statement that the manifest is the publisher's model.
+/// The publisher's statement that the manifest is its model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptProvenance {
-    /// Of the envelope.
+    /// The digest of the envelope.
     pub digest: Option<Digest>,
     pub issued: u64,
 }
 
-/// The tag record that was followed.
+/// The tag record that the pull followed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptTag {
     pub name: Tag,
     pub seq: u64,
     pub issued: u64,
-    /// Of what was signed.
+    /// The digest of the signed payload.
     pub digest: Digest,
 }
 
-/// A file whose SHA-256 was proven.
+/// A file with a verified SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptFile {
     pub path: SafePath,
@@ -71,34 +72,34 @@ pub struct ReceiptFile {
     pub digest: Digest,
 }
 
-/// Where some of the bytes came from.
+/// One source of the pull, with the bytes that came from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ByteSource {
     /// `peer`, `cache` or `web`.
     pub kind: String,
     pub peer: Option<PeerId>,
-    /// Of a web seed, as it was named.
+    /// The web seed, as the user named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<String>,
     pub bytes: u64,
 }
 
-/// How long each part of a pull took, and which was in the way of the others.
+/// The seconds that each part of a pull took, and the part that bounded its speed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pace {
-    /// Until it was known what to fetch, and from whom.
+    /// Seconds until the pull knew what to fetch, and from which peers.
     pub finding_seconds: f64,
     pub fetching_seconds: f64,
-    /// Of all cores together, while fetching.
+    /// Seconds that all cores together spent on verifying while pieces were fetched.
     pub verifying_seconds: f64,
-    /// Of all threads together, while fetching.
+    /// Seconds that all threads together spent on writing while pieces were fetched.
     pub writing_seconds: f64,
     pub placing_seconds: f64,
-    /// `finding`, `peers`, `verification`, `disk`, `placing`, or `nothing` where it was all here.
+    /// `finding`, `peers`, `verification`, `disk`, `placing`, or `nothing` where every blob was in the store already.
     pub bounded_by: String,
 }
 
-/// What was measured of a pull.
+/// The durations and bytes that were measured during a pull.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Measured {
     pub finding: Duration,
@@ -110,7 +111,8 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Says which part was in the way: the longest one, and of fetching what it waited for.
+    /// Returns the durations in seconds, and the part that bounded the speed: the longest one. For fetching it names
+    /// what fetching waited for.
     pub fn pace(self) -> Pace {
         let Self { finding, fetching, verifying, writing, placing, bytes_fetched } = self;
         let busy = (verifying + writing) * 100 >= fetching * u32::try_from(BUSY_PERCENT).unwrap_or(100);

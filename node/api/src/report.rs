@@ -1,4 +1,4 @@
-//! What the registry answers: the facts of each use case, as the CLI prints them with `--json`.
+//! The reports of the registry: the facts of each use case, as the CLI prints them with `--json`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use crate::receipt::{ByteSource, Pace, Receipt};
 use crate::rule::Rule;
 use crate::tag_age::TagAge;
 
-/// A model that has been published.
+/// A model that was published.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Published {
     pub reference: Reference,
@@ -30,49 +30,50 @@ pub struct Published {
     pub manifest: Digest,
     pub bytes: u64,
     pub files: usize,
-    /// Tag sequence number.
+    /// The sequence number of the tag record.
     pub seq: u64,
-    /// Peers known to hold the whole model, this node not counted.
+    /// The number of peers known to hold the whole model, without this node.
     pub holders: usize,
 }
 
-/// A model that has been pulled.
+/// A model that was pulled.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Pulled {
     pub reference: Reference,
     pub publisher: PublisherId,
     pub model: ModelName,
     pub tag: Option<Tag>,
-    /// How old the record of the tag is; `None` where a digest was asked for that no tag means.
+    /// The age of the tag record; `None` where the user asked for a digest that no tag means.
     #[serde(default)]
     pub tag_age: Option<TagAge>,
     pub manifest: Digest,
     pub bytes: u64,
     pub files: usize,
     pub dest: Option<PathBuf>,
-    /// Whether every file of the model is here now; else what was chosen of it, which `files` and `bytes` count.
+    /// Whether the store now has every file of the model. Otherwise `files` and `bytes` count the files that the user
+    /// chose.
     pub complete: bool,
     /// Bytes that came from peers and web seeds.
     pub bytes_fetched: u64,
-    /// Bytes that were here already.
+    /// Bytes that were in the store before the pull.
     pub bytes_local: u64,
-    /// Of these, bytes of tensors that other models here have too.
+    /// Bytes among these of tensors that the store's other models have too.
     #[serde(default)]
     pub bytes_reused: u64,
-    /// Bytes by the peer that sent them.
+    /// Bytes from each peer.
     pub peers: BTreeMap<PeerId, u64>,
-    /// Bytes by the web seed that sent them, as it was named.
+    /// Bytes from each web seed, which is named as the user wrote it.
     #[serde(default)]
     pub web: BTreeMap<String, u64>,
     pub seconds: f64,
     /// What the user should know: a tag past its freshness, a publisher seen for the first time.
     pub notes: Vec<String>,
-    /// Everything that was looked at, in that order.
+    /// Every check, in the order in which they were made.
     pub checks: Vec<Check>,
-    /// Where the bytes came from, the largest part first, the cache last.
+    /// The sources of the bytes, the largest one first and the cache last.
     pub sources: Vec<ByteSource>,
     pub pace: Pace,
-    /// Where one was asked for.
+    /// The receipt, where the user asked for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
 }
@@ -82,23 +83,23 @@ pub struct Pulled {
 pub struct Planned {
     pub reference: Reference,
     pub manifest: Digest,
-    /// Of what was chosen.
+    /// The number of files that the user chose.
     pub files: usize,
     pub bytes: u64,
-    /// Of the whole model.
+    /// The number of files of the whole model.
     pub model_files: usize,
     pub model_bytes: u64,
     pub bytes_to_fetch: u64,
     pub bytes_local: u64,
-    /// Where room is needed: the cache, and the directory where it lies on another disk.
+    /// The disks that need room: the cache's, and the directory's where that is another one.
     pub disks: Vec<DiskNeed>,
     pub cache_max_bytes: Option<u64>,
-    /// The files that were chosen.
+    /// The files that the user chose.
     pub entries: Vec<PlannedFile>,
     pub notes: Vec<String>,
 }
 
-/// A file that a pull would bring.
+/// A file that a pull would fetch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PlannedFile {
     pub path: SafePath,
@@ -107,16 +108,16 @@ pub struct PlannedFile {
     pub bytes_to_fetch: u64,
 }
 
-/// Room that is needed on a disk, in bytes.
+/// The room that a pull needs on one disk, in bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DiskNeed {
     pub path: PathBuf,
     pub needed: u64,
-    /// `None` where it is not known.
+    /// The free bytes; `None` where they are not known.
     pub free: Option<u64>,
 }
 
-/// A model that is here.
+/// A model in the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ModelSummary {
     pub publisher: PublisherId,
@@ -127,47 +128,47 @@ pub struct ModelSummary {
     pub bytes: u64,
     pub files: usize,
     pub pinned: bool,
-    /// Whether every blob is here and was verified.
+    /// Whether the store has every blob, verified.
     pub complete: bool,
-    /// What was chosen of the model, where a part is all that was asked for.
+    /// The files that the user chose, where it was only a part of the model.
     #[serde(default)]
     pub part: Option<PartSummary>,
-    /// Seconds since 1970; `None` when it is not known.
+    /// Seconds since 1970; `None` where it is not known.
     pub last_used: Option<u64>,
 }
 
-/// Some files of a model.
+/// A part of a model: some of its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartSummary {
     pub files: usize,
     pub bytes: u64,
-    /// Whether all of them are here.
+    /// Whether the store has all of them.
     pub complete: bool,
 }
 
-/// All that is known of one model.
+/// Everything that this node knows of one model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ModelInfo {
     pub summary: ModelSummary,
     pub reference: Reference,
-    /// Version of the key document that signed.
+    /// The version of the key document with the keys that signed.
     pub key_document_version: u64,
-    /// Newest tag record of the tag that was asked for.
+    /// The number of the newest tag record of the tag that was asked for.
     pub seq: Option<u64>,
-    /// Seconds since 1970.
+    /// The time of that record in seconds since 1970.
     pub issued: Option<u64>,
     pub fresh_until: Option<u64>,
     pub expires: Option<u64>,
     pub metadata: Metadata,
     pub referrers: Vec<Digest>,
     pub kinds: BTreeMap<String, usize>,
-    /// Where its publisher says the files come from.
+    /// The repository that the files come from, as the publisher states it.
     #[serde(default)]
     pub mirror: Option<Mirror>,
-    /// What anybody says of it, verified.
+    /// The verified attestations, by any attestor.
     #[serde(default)]
     pub attestations: Vec<AttestationInfo>,
-    /// What the user's lists and rules say of it now.
+    /// The result of the user's lists and rules for it now.
     #[serde(default)]
     pub checks: Vec<Check>,
 }
@@ -179,20 +180,21 @@ pub struct FileInfo {
     pub size: u64,
     pub digest: Digest,
     pub media_type: String,
+    /// Whether the store has the file.
     pub here: bool,
 }
 
-/// What a verification has found.
+/// The result of a verification.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Verified {
     pub checked: usize,
     pub bytes: u64,
     pub damaged: Vec<Damage>,
-    /// Files of a directory that the manifest does not name.
+    /// Files of a directory that the manifest does not list.
     pub unlisted: Vec<String>,
 }
 
-/// Something that is not what was signed.
+/// A blob or file that differs from what was signed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Damage {
     pub digest: Digest,
@@ -202,7 +204,7 @@ pub struct Damage {
     pub repaired: bool,
 }
 
-/// A peer this node is connected to.
+/// A peer that this node is connected to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PeerReport {
     pub peer: PeerId,
@@ -210,25 +212,25 @@ pub struct PeerReport {
     pub agent: Option<String>,
     pub transport: Option<String>,
     pub rtt_ms: Option<u64>,
-    /// Lanes that are open to it and from it.
+    /// The number of open lanes, in both directions.
     #[serde(default)]
     pub lanes: usize,
-    /// Why there is none, where one was wanted: then the swarm's streams carry pieces.
+    /// Why there is no lane although one was wanted. Pieces then go over the swarm's streams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_lane: Option<String>,
     pub bytes_fetched: u64,
     pub bytes_served: u64,
-    /// How many of both went over lanes; the rest went over the swarm's streams.
+    /// Bytes sent and received over lanes; the rest went over the swarm's streams.
     #[serde(default)]
     pub bytes_by_lane: u64,
 }
 
-/// The node in figures.
+/// The state of the node in figures.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     pub peer_id: PeerId,
     pub listen: Vec<Address>,
-    /// Whether others reach this node: `public`, `relayed` or `unknown`; nothing offline.
+    /// How other nodes reach this one: `public`, `relayed` or `unknown`; `None` offline.
     #[serde(default)]
     pub reachability: Option<Reachability>,
     pub peers: usize,
@@ -237,21 +239,22 @@ pub struct Status {
     pub bytes: u64,
     pub partial_bytes: u64,
     pub cache_max_bytes: Option<u64>,
-    /// Payload bytes of pieces written to peers since the start.
+    /// Payload bytes of pieces sent to peers since the start.
     pub bytes_served: u64,
-    /// How many of these were of pieces that had been sent to nobody before: a swarm needs no more of them from one seed.
+    /// Payload bytes among these of pieces that no peer had been sent before. A swarm needs each such piece once from a
+    /// seed.
     #[serde(default)]
     pub bytes_served_first: u64,
-    /// Payload bytes of pieces taken from peers since the start.
+    /// Payload bytes of pieces fetched from peers since the start.
     pub bytes_fetched: u64,
-    /// Whether everything is paused (`reg pause`).
+    /// Whether the whole node is paused (`reg pause`).
     #[serde(default)]
     pub paused: bool,
     pub uptime_seconds: u64,
     pub version: String,
 }
 
-/// What a collection has removed, or would remove.
+/// What a garbage collection has removed, or would remove.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Collected {
     pub models: Vec<Digest>,
@@ -260,65 +263,66 @@ pub struct Collected {
     pub dry_run: bool,
 }
 
-/// What pausing or resuming has come to.
+/// The result of pausing or resuming.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paused {
-    /// Pulls that run and were meant.
+    /// The number of running pulls that were paused or resumed.
     pub pulls: usize,
-    /// Whether everything is paused now.
+    /// Whether the whole node is paused now.
     pub all: bool,
 }
 
-/// A publisher the user has named.
+/// A publisher to which the user gave a petname.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TrustEntry {
     pub petname: Petname,
     pub publisher: PublisherId,
-    /// Highest key document seen, where any was.
+    /// The version of the newest key document seen; `None` where none was seen.
     pub key_document_version: Option<u64>,
-    /// What it has revoked.
+    /// The publisher's revocations.
     #[serde(default)]
     pub revocations: Vec<Revocation>,
 }
 
-/// What is remembered of a publisher here.
+/// What this node remembers of a publisher.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PublisherReport {
     pub publisher: PublisherId,
-    /// Highest key document seen, where any was.
+    /// The version of the newest key document seen; `None` where none was seen.
     pub key_document: Option<u64>,
-    /// How many keys must sign for it; 0 where no key document was seen.
+    /// The number of keys that must sign for the publisher; 0 where no key document was seen.
     pub threshold: usize,
-    /// The keys that sign for it now.
+    /// The keys that sign for the publisher now.
     pub keys: Vec<PublicKey>,
-    /// What it has revoked.
+    /// The publisher's revocations.
     pub revocations: Vec<Revocation>,
 }
 
-/// All that the trust file says.
+/// The contents of the trust file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TrustReport {
     pub petnames: Vec<TrustEntry>,
     pub rules: Vec<RuleReport>,
-    /// Lists that are subscribed to.
+    /// Denylists that the user has subscribed to.
     pub denylists: Vec<String>,
-    /// What is taken and served, whatever a list says.
+    /// Digests and publishers that are accepted and served although a denylist warns of them.
     pub allowed: Vec<String>,
-    /// How many manifests, blobs and publishers the lists warn of.
+    /// The number of manifests, blobs and publishers that the denylists warn of.
     pub denied: usize,
-    /// What should be known of the lists.
+    /// What the user should know of the denylists.
     pub notes: Vec<String>,
 }
 
-/// What is required of the models of one scope.
+/// The requirements on the models of one scope.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RuleReport {
     pub models: String,
-    /// Each as a sentence.
+    /// The requirements, each as a sentence.
     pub requires: Vec<String>,
 }
 
 impl RuleReport {
+    /// Returns the requirements of a rule as the CLI shows them.
     pub fn of(rule: &Rule) -> Self {
         let mut requires = Vec::new();
         if rule.known_publisher {
@@ -343,23 +347,23 @@ impl RuleReport {
     }
 }
 
-/// An attestation as it is shown.
+/// An attestation as the CLI shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttestationInfo {
     pub by: PublisherId,
-    /// What the user calls who says so.
+    /// The user's petname for the attestor.
     pub petname: Option<Petname>,
     pub kind: AttestationKind,
     pub result: AttestationResult,
     pub tool: Option<Label>,
     pub note: Option<String>,
-    /// Seconds since 1970.
+    /// The time of the attestation in seconds since 1970.
     pub issued: u64,
     pub key_document: u64,
 }
 
 impl AttestationInfo {
-    /// Shows what was said, with the name that the user has for who says it.
+    /// Returns what is shown of an attestation, with the user's petname for its attestor.
     pub fn of(said: &Said, petnames: &BTreeMap<PublisherId, Petname>) -> Self {
         let (tool, note) = match said {
             Said::Attestation(it) => (it.tool.clone(), it.note.as_ref().map(ToString::to_string)),
@@ -380,10 +384,10 @@ impl AttestationInfo {
     }
 }
 
-/// A repository whose files are here.
+/// A repository with its files in the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ImportedRepository {
-    /// The commit that the revision meant.
+    /// The commit that the revision names.
     pub commit: String,
     pub files: Vec<(SafePath, Digest)>,
     pub bytes: u64,

@@ -1,11 +1,11 @@
-//! [`Reporter`]: where a long use case tells how far it is.
+//! [`Reporter`]: passes the progress of a long use case to its caller.
 
 use tokio::sync::mpsc;
 
 use crate::check::Check;
 use crate::progress::Progress;
 
-/// Where progress goes; a slow listener misses events, it does not slow the work. Cheap to clone.
+/// Sends progress to one listener. A slow listener misses events: the work never waits for it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reporter(mpsc::Sender<Progress>);
 
@@ -15,22 +15,22 @@ impl Reporter {
         Self(listener)
     }
 
-    /// Returns a reporter that nobody listens to.
+    /// Returns a reporter without a listener.
     pub fn silent() -> Self {
         Self(mpsc::channel(1).0)
     }
 
-    /// Tells the listener, if it keeps up.
+    /// Sends an event to the listener, unless the channel is full or closed.
     pub fn tell(&self, progress: Progress) {
         drop(self.0.try_send(progress));
     }
 
-    /// Tells that a new stage begins.
+    /// Reports that a new stage begins.
     pub fn stage(&self, stage: &str, detail: impl ToString) {
         self.tell(Progress::Stage { stage: stage.to_owned(), detail: detail.to_string() });
     }
 
-    /// Tells what was looked at, and keeps it.
+    /// Reports each of the `new` checks, and appends them to `all`.
     pub fn checks(&self, new: Vec<Check>, all: &mut Vec<Check>) {
         for check in new {
             self.tell(Progress::Check(check.clone()));
@@ -38,7 +38,7 @@ impl Reporter {
         }
     }
 
-    /// Tells something the user should know now.
+    /// Reports something that the user should know now.
     pub fn note(&self, text: impl ToString) {
         self.tell(Progress::Note { text: text.to_string() });
     }

@@ -11,7 +11,7 @@ use thiserror::Error;
 #[serde(try_from = "String", into = "String")]
 pub struct RepositoryName(String);
 
-/// Why a text is no repository's name.
+/// Why a text is not the name of a repository.
 #[derive(Debug, Error)]
 #[error("{text:?} is not a repository, as in org/name")]
 pub struct RepositoryNameError {
@@ -19,12 +19,12 @@ pub struct RepositoryNameError {
 }
 
 impl RepositoryName {
-    /// Returns it as it is written.
+    /// Returns the name as it was written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Returns the last part of it.
+    /// Returns the last segment of the name.
     pub fn name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }

@@ -1,4 +1,4 @@
-//! What can be asked of the registry: one struct for each use case that takes more than a reference.
+//! The requests to the registry: one struct for each use case that takes more than a reference.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,19 +14,19 @@ use crate::repository_name::RepositoryName;
 use crate::selection::{Pattern, Selection};
 use crate::web_seed::WebSeed;
 
-/// What a model is made from.
+/// The source of a model that is published.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PublishSource {
-    /// A directory or file: absolute, as the node sees it.
+    /// A directory or file. The path is absolute, as the node sees it.
     Path(PathBuf),
-    /// Blobs that are here, and what each is called.
+    /// Blobs in the store, each with the path of its file.
     Blobs(Vec<(SafePath, Digest)>),
-    /// The manifest of a ModelPack that is here, as it is, with all its blobs.
+    /// The manifest of a ModelPack in the store. It is published unchanged, with all its blobs.
     Pack(Digest),
 }
 
-/// Publish `source` as `model:tag`.
+/// Asks to publish `source` as `model:tag`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PublishRequest {
     pub source: PublishSource,
@@ -35,22 +35,22 @@ pub struct PublishRequest {
     pub key_documents: Vec<String>,
     pub model: ModelName,
     pub tag: Tag,
-    /// What the publisher says of the model; shown apart from what is computed.
+    /// The publisher's claims about the model. They are shown apart from what the node computed.
     #[serde(default)]
     pub claims: Claims,
-    /// Publish content that runs code when it is loaded, such as pickle.
+    /// Consent to publish content that runs code when it is loaded, such as pickle.
     #[serde(default)]
     pub allow_unsafe: bool,
-    /// Seconds for which the tag is fresh; later a pull warns. `None`: for ever.
+    /// Seconds for which the tag is fresh. A later pull warns. `None`: for ever.
     #[serde(default)]
     pub fresh_for: Option<u64>,
-    /// Seconds after which the tag is refused. `None`: never.
+    /// Seconds after which nodes refuse the tag. `None`: never.
     #[serde(default)]
     pub expires_in: Option<u64>,
-    /// Settle what froze the tag: both records that contradict each other are the publisher's own.
+    /// Settle an equivocation that froze the tag: the publisher states that both contradicting records are its own.
     #[serde(default)]
     pub settle: bool,
-    /// Where the files come from, to be attested.
+    /// The repository that the files come from, which the publisher attests.
     #[serde(default)]
     pub origin: Option<Origin>,
 }
@@ -73,7 +73,7 @@ impl PublishRequest {
     }
 }
 
-/// A version of a repository that the files of a model were copied from.
+/// The repository and the version from which the files of a model were copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     pub endpoint: String,
@@ -81,7 +81,7 @@ pub struct Origin {
     pub commit: String,
 }
 
-/// What a publisher claims of a model; it ends up in the ModelPack config, and so in the manifest's digest.
+/// The publisher's claims about a model. They become part of the ModelPack config, and so of the manifest's digest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     #[serde(default)]
@@ -96,56 +96,56 @@ pub struct Claims {
     pub source_url: Option<String>,
 }
 
-/// Fetch a model, verify it, share it, and put it into `dest` if there is one.
+/// Asks to fetch a model, verify it, seed it, and put it into `dest` where one is given.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PullRequest {
     pub reference: Reference,
-    /// Absolute, as the node sees it. `None`: into the cache only.
+    /// The destination, absolute as the node sees it. `None`: the cache only.
     #[serde(default)]
     pub dest: Option<PathBuf>,
     /// Peers to ask first.
     #[serde(default)]
     pub from: Vec<Address>,
-    /// Servers of HTTP to ask beside peers.
+    /// Web seeds to ask in addition to peers.
     #[serde(default)]
     pub web_seeds: Vec<WebSeed>,
-    /// Take content that runs code when it is loaded, such as pickle.
+    /// Consent to content that runs code when it is loaded, such as pickle.
     #[serde(default)]
     pub allow_unsafe: bool,
-    /// Ask no peer: what is here is what there is.
+    /// Ask no peer: use only what is in the store.
     #[serde(default)]
     pub offline: bool,
-    /// Copy into `dest` instead of sharing the cache's bytes by reflink or hard link.
+    /// Copy into `dest`. Otherwise `dest` shares the cache's bytes by reflink or hard link.
     #[serde(default)]
     pub copy: bool,
-    /// Replace files in `dest` that differ.
+    /// Replace files in `dest` that differ from the model's.
     #[serde(default)]
     pub overwrite: bool,
-    /// Take a tag whose publisher's expiry date has passed.
+    /// Accept a tag after its expiry date.
     #[serde(default)]
     pub allow_expired: bool,
-    /// Which of its files; all where nothing is said.
+    /// The files to fetch: all of them where the selection is empty.
     #[serde(default)]
     pub selection: Selection,
-    /// Only the tensors whose names match any of these, in safetensors files with no others.
+    /// The tensors to fetch, by patterns on their names. The pull puts them into safetensors files without the others.
     #[serde(default)]
     pub tensors: Vec<Pattern>,
-    /// Fill Hugging Face's cache, so that its clients find the model there.
+    /// The Hugging Face cache to fill, so that its clients find the model there.
     #[serde(default)]
     pub hub_cache: Option<HubCache>,
-    /// Which pull goes first where there are several.
+    /// The priority of this pull among the pulls that run at once.
     #[serde(default)]
     pub priority: Priority,
-    /// Bytes per second for this pull alone; `None` for any.
+    /// A limit for this pull alone, in bytes per second. `None`: no limit.
     #[serde(default)]
     pub limit_down: Option<u64>,
-    /// Write down what was verified, against which keys.
+    /// Write a receipt: what was verified, and against which keys.
     #[serde(default)]
     pub receipt: bool,
 }
 
 impl PullRequest {
-    /// Asks for a model in the cache, without anything that a user may add.
+    /// Returns a request for a model in the cache, with the default of every option.
     pub fn into_cache(reference: Reference) -> Self {
         Self {
             reference,
@@ -167,7 +167,7 @@ impl PullRequest {
     }
 }
 
-/// Which pull goes first: one waits while another of higher priority gets on.
+/// The priority of a pull. It waits while a pull of higher priority makes progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
@@ -177,7 +177,7 @@ pub enum Priority {
     High,
 }
 
-/// Some text is no priority.
+/// A text that names no priority.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{text:?} is none of low, normal, high")]
 pub struct PriorityError {
@@ -197,7 +197,8 @@ impl FromStr for Priority {
     }
 }
 
-/// Pause or resume the pulls of a model; without one everything: pulls, and what is served to peers.
+/// Asks to pause or resume the pulls of a model. Without a model, it is about the whole node: all pulls, and all
+/// seeding to peers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PauseRequest {
     #[serde(default)]
@@ -207,15 +208,15 @@ pub struct PauseRequest {
 /// A repository in the cache of Hugging Face's clients.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HubCache {
-    /// The folder that holds `models--org--name`: absolute, as the node sees it.
+    /// The folder that contains `models--org--name`, absolute as the node sees it.
     pub dir: PathBuf,
-    /// What clients will call it.
+    /// The name that clients will use.
     pub repository: RepositoryName,
     /// A branch, tag or commit.
     pub revision: String,
 }
 
-/// What to verify.
+/// What a verification reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerifyTarget {
@@ -223,29 +224,29 @@ pub enum VerifyTarget {
     Everything,
     /// The blobs of one model in the cache.
     Model(Reference),
-    /// A directory that was pulled, against the manifest it was pulled from.
+    /// A directory that a pull filled, against the manifest that it was pulled from.
     Directory(PathBuf),
 }
 
-/// Rehash what is here against what was signed.
+/// Asks to hash the bytes on disk again, and to compare them with what was signed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VerifyRequest {
     pub target: VerifyTarget,
-    /// Fetch what is damaged from peers.
+    /// Fetch damaged bytes from peers again.
     #[serde(default)]
     pub repair: bool,
     #[serde(default)]
     pub from: Vec<Address>,
 }
 
-/// The models that a listing is about; `None` for all.
+/// Asks for a list of the models that have this name; `None` for all.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ListRequest {
     #[serde(default)]
     pub publisher: Option<PublisherId>,
 }
 
-/// Returns the tag that a reference means: the one it names, `latest` where it names neither tag nor digest.
+/// Returns the tag that a reference means: the tag in it, or `latest` where it has neither tag nor digest.
 pub fn wanted_tag(reference: &Reference) -> Option<Tag> {
     match (&reference.tag, reference.digest) {
         (Some(tag), _) => Some(tag.clone()),
@@ -254,27 +255,27 @@ pub fn wanted_tag(reference: &Reference) -> Option<Tag> {
     }
 }
 
-/// Keep what somebody says of a model.
+/// Asks to keep an attestation about a model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AttestRequest {
-    /// The model, which must be here.
+    /// The model, which must be in the store.
     pub reference: Reference,
-    /// The statement in its envelope.
+    /// The DSSE envelope of the statement.
     pub envelope: String,
-    /// The envelopes of the attestor's key documents, from the first on.
+    /// The envelopes of all key documents of the attestor, the first one first.
     pub key_documents: Vec<String>,
     pub attestor: PublisherId,
 }
 
-/// Copy a repository from an endpoint.
+/// Asks to copy a repository from an endpoint.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ImportRequest {
-    /// As in `https://huggingface.co`.
+    /// The URL of the endpoint, as in `https://huggingface.co`.
     pub endpoint: String,
     pub repository: RepositoryName,
     /// A branch, tag or commit.
     pub revision: String,
-    /// What the endpoint wants to be shown, where it wants that.
+    /// The access token, where the endpoint requires one.
     #[serde(default)]
     pub token: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! [`Rule`]: what the user requires of the models that a scope describes.
+//! [`Rule`]: the user's requirements on the models of a scope.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,47 +10,47 @@ use reg_proto::glob::ModelGlob;
 use reg_proto::name::{ModelName, Publisher, PublisherId};
 use thiserror::Error;
 
-/// Which models a rule is for: `PUBLISHER/PATTERN`, where the publisher is an id, a petname or `*`.
+/// The models that a rule is for: `PUBLISHER/PATTERN`, where the publisher is an id, a petname or `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
-    /// `None`: anybody.
+    /// The publisher; `None` for all publishers.
     pub publisher: Option<Publisher>,
     pub models: ModelGlob,
 }
 
-/// Why a text is no scope.
+/// Why a text is not a scope.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{text:?} does not read PUBLISHER/MODELS, as in acme/* or */llama-*")]
 pub struct ScopeError {
     text: String,
 }
 
-/// Enough attestations of one kind that say `pass`.
+/// A number of attestations of one kind with the result `pass`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quorum {
     pub kind: AttestationKind,
     pub count: usize,
-    /// Whose count; empty: everybody that the user has named.
+    /// The attestors that count. Empty: every publisher with a petname.
     pub by: BTreeSet<PublisherId>,
 }
 
-/// What is required of the models of one scope. What is empty requires nothing.
+/// The requirements on the models of one scope. An empty field requires nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     pub scope: Scope,
-    /// The publisher that the scope names, where it names one.
+    /// The id of the publisher that the scope names; `None` where it names none.
     pub publisher: Option<PublisherId>,
-    /// The publisher must have a petname.
+    /// Whether the publisher must have a petname.
     pub known_publisher: bool,
     pub attestations: Vec<Quorum>,
     /// The licences that a publisher may claim, in lower case.
     pub licenses: BTreeSet<String>,
-    /// What the files may be, by their bytes.
+    /// The kinds that the files may have, by their bytes.
     pub formats: BTreeSet<ContentKind>,
 }
 
 impl Rule {
-    /// Tells whether the rule is for this model.
+    /// Tells whether the rule applies to this model.
     pub fn is_for(&self, publisher: PublisherId, model: &ModelName) -> bool {
         let of = self.scope.publisher.is_none() || self.publisher == Some(publisher);
         of && self.scope.models.covers(model)
@@ -105,7 +105,7 @@ mod tests {
         assert!(rule("*/LLAMA*", None).is_for(id(1), &model));
         assert!(rule("acme/*", Some(id(1))).is_for(id(1), &model));
         assert!(!rule("acme/*", Some(id(1))).is_for(id(2), &model));
-        assert!(!rule("acme/*", None).is_for(id(2), &model), "a name that means nobody is not everybody's");
+        assert!(!rule("acme/*", None).is_for(id(2), &model), "a petname without an id matches no publisher");
         assert!(!rule("*/mistral*", None).is_for(id(1), &model));
     }
 }

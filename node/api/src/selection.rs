@@ -1,4 +1,4 @@
-//! [`Selection`]: which files of a model are wanted, and [`Part`]: those that are.
+//! [`Selection`]: the user's choice of a model's files, and [`Part`]: the files that it chose.
 
 mod pattern;
 mod quant;
@@ -15,12 +15,12 @@ use thiserror::Error;
 pub use self::pattern::{PATTERN_BYTES_MAX, Pattern, PatternError};
 pub use self::quant::{QUANT_CHARS_MAX, Quant, QuantError};
 
-/// Media types of layers that `--quant` takes along with the weights.
+/// Media types of layers that `--quant` includes beside the weights.
 const DOCUMENT_TYPES: [&str; 2] =
     ["application/vnd.cncf.model.doc.v1.raw", "application/vnd.cncf.model.weight.config.v1.raw"];
 
-/// Which files are wanted: what `quant` picks and what any of `include` matches, and of that what none of `exclude`
-/// matches; all files where nothing is said.
+/// The files that a user wants: those that `quant` or any pattern of `include` chooses, without those that match a
+/// pattern of `exclude`. An empty selection chooses all files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
     #[serde(default)]
@@ -31,7 +31,7 @@ pub struct Selection {
     pub quant: Option<Quant>,
 }
 
-/// Why a selection is of no files of a model.
+/// Why a selection chooses no file of a model.
 #[derive(Debug, Error)]
 pub enum SelectError {
     #[error("no file of the model matches {pattern}")]
@@ -45,7 +45,7 @@ pub enum SelectError {
 impl SelectError {
     /// Returns what the user can do next.
     pub fn hint(&self) -> Option<String> {
-        /// Names shown at most: a hint is a line, not a listing.
+        /// Most names in a hint, so that it stays one line.
         const NAMES_MAX: usize = 8;
         let list = |paths: &[SafePath]| {
             let mut names: Vec<&str> = paths.iter().take(NAMES_MAX).map(SafePath::as_str).collect();
@@ -66,10 +66,10 @@ impl SelectError {
 }
 
 impl Selection {
-    /// Chooses among the files of a model; the notes say what the user should know of the choice.
+    /// Chooses among the files of a model. Appends what the user should know of the choice to `notes`.
     ///
     /// # Errors
-    /// A pattern or a quantisation that matches no file, or nothing is left.
+    /// A pattern or the quantisation matches no file, or the patterns of `exclude` leave no file.
     pub fn choose(&self, manifest: &Manifest, notes: &mut Vec<String>) -> Result<Part, SelectError> {
         let paths: Vec<&SafePath> = manifest.files().iter().map(|file| &file.path).collect();
         for pattern in self.include.iter().chain(&self.exclude) {
@@ -95,7 +95,7 @@ impl Selection {
     }
 }
 
-/// The weights of one quantisation, and the documents beside them.
+/// Returns the weights of one quantisation, and the documents beside them.
 fn quant_files(
     quant: &Quant,
     manifest: &Manifest,
@@ -119,7 +119,7 @@ fn quant_files(
     Ok(picked.files.into_iter().cloned().chain(documents.map(|file| file.path.clone())).collect())
 }
 
-/// The files of a model that something is about.
+/// The files of a model that a use case is about: all or some.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     Whole,
@@ -128,7 +128,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// Returns the part of a model that these files are.
+    /// Returns the part of a model that has these files.
     pub fn of(manifest: &Manifest, files: BTreeSet<SafePath>) -> Self {
         if manifest.files().iter().all(|file| files.contains(&file.path)) {
             Self::Whole
@@ -137,7 +137,7 @@ impl Part {
         }
     }
 
-    /// Tells whether a file is in it.
+    /// Tells whether the part contains a file.
     pub fn contains(&self, path: &SafePath) -> bool {
         match self {
             Self::Whole => true,
@@ -145,12 +145,12 @@ impl Part {
         }
     }
 
-    /// Returns the files of a model that are in it.
+    /// Returns the files of a model that the part contains.
     pub fn files<'a>(&'a self, manifest: &'a Manifest) -> impl Iterator<Item = &'a ModelFile> {
         manifest.files().iter().filter(|file| self.contains(&file.path))
     }
 
-    /// Returns the blobs of a model that are in it, the config always.
+    /// Returns the blobs that the part needs. The config is always one of them.
     pub fn blobs(&self, manifest: &Manifest) -> BTreeMap<Digest, BlobLayout> {
         let wanted: BTreeSet<Digest> =
             self.files(manifest).map(|file| file.digest).chain([manifest.config().digest]).collect();
@@ -159,12 +159,12 @@ impl Part {
         blobs
     }
 
-    /// Returns the bytes of its files, one that occurs twice counted twice.
+    /// Returns the size of the part in bytes. A file that occurs twice counts twice.
     pub fn bytes(&self, manifest: &Manifest) -> u64 {
         self.files(manifest).map(|file| file.layout.size()).sum()
     }
 
-    /// Returns this part and another one together.
+    /// Returns the union of this part and other files.
     pub fn with(&self, other: &BTreeSet<SafePath>, manifest: &Manifest) -> Self {
         match self {
             Self::Whole => Self::Whole,
@@ -172,7 +172,7 @@ impl Part {
         }
     }
 
-    /// Returns the paths of a part that is not the whole.
+    /// Returns the paths of the files; `None` for the whole model.
     pub const fn paths(&self) -> Option<&BTreeSet<SafePath>> {
         match self {
             Self::Whole => None,

@@ -1,6 +1,7 @@
-//! [`TagAge`]: how old a tag record is, and until when its publisher calls it fresh: told at every pull by a tag.
+//! [`TagAge`]: the age of a tag record, and until when its publisher calls it fresh. Every pull by a tag reports it.
 //!
-//! Whoever is kept from the network sees an old record that is valid in every other way; its age is all that shows it.
+//! An attacker that separates this node from the network can still show it an old record. Such a record is valid in
+//! every other way: only its age shows the attack.
 
 use std::fmt;
 
@@ -10,22 +11,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::age;
 
-/// How old a tag record is. Times are seconds since 1970-01-01T00:00:00Z.
+/// The age of a tag record. Times are seconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TagAge {
     pub tag: Tag,
     pub seq: u64,
     pub issued: u64,
     pub age_seconds: u64,
-    /// Until when its publisher calls it fresh; `None` where it says nothing of that.
+    /// The time until which the publisher calls the record fresh; `None` where it states none.
     pub fresh_until: Option<u64>,
-    /// How long it is fresh yet; 0 where that is past, or nothing is said.
+    /// The seconds for which the record is still fresh; 0 where that time has passed, or the publisher states none.
     pub fresh_seconds: u64,
-    /// When it is refused; `None`: never.
+    /// The time from which the record is refused; `None`: never.
     pub expires: Option<u64>,
 }
 
-/// A tag record is past the date after which its publisher wants it refused, by this many seconds.
+/// The record of a tag expired this many seconds ago.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expired {
     pub tag: Tag,
@@ -33,7 +34,7 @@ pub struct Expired {
 }
 
 impl TagAge {
-    /// Returns the age of a record at `now`.
+    /// Returns the age of `record` at `now`, in seconds since 1970.
     pub fn of(record: &TagRecord, now: u64) -> Self {
         Self {
             tag: record.tag.clone(),
@@ -46,10 +47,11 @@ impl TagAge {
         }
     }
 
-    /// Refuses a record that has expired, unless it is wanted all the same, and notes what should be known of its dates.
+    /// Refuses a record that has expired, unless the user allows that. Appends what the user should know of its dates
+    /// to `notes`.
     ///
     /// # Errors
-    /// The record is past its date, and `allow_expired` is false.
+    /// The record has expired, and `allow_expired` is false.
     pub fn judge(&self, allow_expired: bool, notes: &mut Vec<String>) -> Result<(), Expired> {
         let Self { tag, issued, age_seconds, fresh_until, expires, .. } = self;
         let now = issued.saturating_add(*age_seconds);
@@ -137,7 +139,7 @@ mod tests {
             age.judge(true, &mut notes).unwrap();
             assert_eq!(notes.len(), noted, "{notes:?}");
         }
-        // A clock that is behind the publisher's.
+        // The clock of this node is behind the publisher's.
         assert_eq!(TagAge::of(&with(Some(101), None), 99 * DAY).age_seconds, 0);
     }
 }

@@ -1,4 +1,4 @@
-//! [`WebSeed`]: where an HTTP server keeps the files of a model, or the blobs of several.
+//! [`WebSeed`]: the URL under which an HTTP server offers the files of a model, or the blobs of several.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,13 +12,13 @@ use url::Url;
 
 use crate::escape::escape;
 
-/// Bytes of a URL.
+/// Most bytes of a URL.
 const URL_LEN_MAX: usize = 4096;
-/// The placeholders of a template, which has at least one of the first three.
+/// The placeholders of a template. A template contains at least one of the first three.
 const WORDS: [&str; 6] = ["path", "digest", "hex", "publisher", "model", "manifest"];
 
-/// A URL as a user writes it: a folder with the model's files, as in `https://example.org/my-model/`, or a template
-/// with `{path}`, `{digest}` or `{hex}`.
+/// A URL as a user writes it. It names a folder with the model's files, as in `https://example.org/my-model/`, or it is
+/// a template with `{path}`, `{digest}` or `{hex}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct WebSeed {
@@ -27,18 +27,18 @@ pub struct WebSeed {
     host: String,
 }
 
-/// The blob that a URL is wanted for.
+/// The blob for which a URL is wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     pub publisher: &'a PublisherId,
     pub model: &'a ModelName,
     pub manifest: &'a Digest,
     pub blob: &'a Digest,
-    /// The path of the file that the blob is; `None` where it is not a file.
+    /// The path of the blob's file; `None` where the blob is not a file.
     pub path: Option<&'a SafePath>,
 }
 
-/// Why a text is no web seed.
+/// Why a text is not a web seed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SeedError {
     #[error("{text:?} is no HTTP address, as in https://example.org/my-model/")]
@@ -90,7 +90,7 @@ impl FromStr for WebSeed {
             return Err(strange());
         }
         let host = url.host_str().ok_or_else(strange)?.to_owned();
-        // A publisher or a model's name must not choose the server.
+        // The name of a publisher or a model must not choose the server.
         let authority = template.split('/').nth(2).unwrap_or_default();
         if authority.is_empty() || authority.contains('{') {
             return Err(strange());
@@ -105,12 +105,12 @@ fn words(text: &str) -> Vec<&str> {
 }
 
 impl WebSeed {
-    /// Returns the host that the user has named.
+    /// Returns the host that the user named.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Returns the URL of a blob on this server; `None` where it has none.
+    /// Returns the URL of a blob on this server; `None` where the server offers it under none.
     pub fn url_of(&self, subject: Subject<'_>) -> Option<String> {
         let mut url = self.template.clone();
         for word in WORDS {

@@ -1,7 +1,8 @@
-//! [`Authorities`]: the certificates by which tools that know X.509 trust a publisher's keys, one for each key.
+//! [`Authorities`]: certificates by which tools that know X.509 trust a publisher's keys, one for each key.
 //!
-//! Each proves one key, and nothing of the publisher's id: that a key speaks for a publisher is said by key documents alone.
-//! A publisher that has rotated needs all of them, because what an older key has signed stays signed by it.
+//! A certificate proves one key. It proves nothing about the publisher's id: only key documents say that a key speaks
+//! for a publisher. A publisher that has rotated its keys needs all certificates, because signatures of an older key
+//! stay valid.
 
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::KeyHistory;
@@ -16,7 +17,7 @@ use crate::secret_key::SecretKey;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authorities {
     pub publisher: PublisherId,
-    /// In the order of the key documents that name them first.
+    /// In the order of the key documents that first name them.
     pub authorities: Vec<KeyAuthority>,
 }
 
@@ -26,13 +27,14 @@ pub struct KeyAuthority {
     pub key: PublicKey,
     /// The first and the last key document that name the key.
     pub documents: (u64, u64),
-    /// The certificate; `None` where the key is not here to sign it, or is revoked.
+    /// The certificate; `None` where the key is revoked, or is not available to sign it.
     pub pem: Option<String>,
     pub revoked: bool,
 }
 
 impl Authorities {
-    /// Returns the authorities of every key that the documents name, as far as the keys are here and not in `revoked`.
+    /// Returns an authority for every key that the documents name. The certificate is missing where the key is not in
+    /// `keys`, or is in `revoked`.
     pub fn of(history: &KeyHistory, keys: &[SecretKey], revoked: &[PublicKey]) -> Result<Self, SignError> {
         let publisher = history.publisher();
         let mut authorities: Vec<KeyAuthority> = Vec::new();
@@ -60,7 +62,7 @@ impl Authorities {
         Ok(Self { publisher, authorities })
     }
 
-    /// Returns one file of PEM with all of them, each with a line that says what it proves, as RFC 7468 lets stand there.
+    /// Returns all certificates as one PEM file. A line before each says what it proves, as RFC 7468 allows.
     pub fn to_pem(&self) -> String {
         let mut text = String::new();
         for KeyAuthority { key, documents: (first, last), pem, .. } in &self.authorities {
@@ -102,15 +104,15 @@ mod tests {
             Envelope::sign(KEY_DOCUMENT_TYPE, second.to_payload(), &signers).to_json(),
         ];
         let history = KeyHistory::verify(publisher, &envelopes).unwrap();
-        let here: Vec<SecretKey> = secrets[..2].iter().cloned().map(SecretKey::from).collect();
-        let made = Authorities::of(&history, &here, &[]).unwrap();
+        let held: Vec<SecretKey> = secrets[..2].iter().cloned().map(SecretKey::from).collect();
+        let made = Authorities::of(&history, &held, &[]).unwrap();
         let shown: Vec<(bool, (u64, u64))> =
             made.authorities.iter().map(|it| (it.pem.is_some(), it.documents)).collect();
         assert_eq!(shown, [(true, (1, 2)), (true, (2, 2)), (false, (2, 2))]);
         let text = made.to_pem();
         assert_eq!(pem::parse_many(&text).unwrap().len(), 2);
         assert!(text.contains("key document 1 to 2") && text.contains("not the publisher's id"), "{text}");
-        let made = Authorities::of(&history, &here, &keys[..1]).unwrap();
+        let made = Authorities::of(&history, &held, &keys[..1]).unwrap();
         assert_eq!(pem::parse_many(made.to_pem()).unwrap().len(), 1, "a revoked key is left out");
         assert!(made.authorities[0].revoked);
         assert!(matches!(Authorities::of(&history, &[], &[]), Err(SignError::NoneHere { .. })));

@@ -1,8 +1,8 @@
-//! X.509 certificates by which a tool that knows only ECDSA follows a signature to a publisher's ed25519 key.
+//! X.509 certificates that lead a tool which knows only ECDSA from a signature to a publisher's ed25519 key.
 //!
-//! The publisher's key is a certificate authority, signed by itself, that certifies a P-256 key for one signature. That
-//! key is forgotten as soon as it has signed, so its certificate need not end: a model's signature can be checked when its
-//! publisher is long gone.
+//! The publisher's key is a self-signed certificate authority. It certifies a P-256 key for one signature. That key is
+//! destroyed after it has signed, so its certificate need not expire: tools can check a model's signature long after
+//! its publisher is gone.
 
 use pem::{EncodeConfig, LineEnding, Pem};
 use rcgen::{
@@ -17,11 +17,12 @@ use time::OffsetDateTime;
 
 use crate::secret_key::{SecretKey, SecretKeyError};
 
-/// 2000-01-01T00:00:00Z: before any model, so that a certificate for one can never begin before its authority does.
+/// 2000-01-01T00:00:00Z. It is earlier than any model, so a certificate for a model cannot begin before its authority
+/// does.
 const AUTHORITY_BEGINS: i64 = 946_684_800;
 /// 9999-12-31T23:59:59Z: "has no well-defined expiration date" (RFC 5280, 4.1.2.5).
 const NEVER_ENDS: i64 = 253_402_300_799;
-/// Seconds by which the clock of who verifies may be behind that of who signed: a day.
+/// Seconds by which the verifier's clock may be behind the signer's: a day.
 const CLOCK_SKEW: u64 = 86_400;
 /// Bytes of a serial number: "up to 20 octets" (RFC 5280, 4.1.2.2).
 const SERIAL_BYTES: usize = 20;
@@ -31,7 +32,7 @@ const KEY_USAGE: [u64; 4] = [2, 5, 29, 15];
 const DIGITAL_SIGNATURE: [u8; 4] = [0x03, 2, 7, 0b1000_0000];
 const KEY_CERT_SIGN: [u8; 4] = [0x03, 2, 2, 0b0000_0100];
 
-/// A certificate was not made.
+/// Why a certificate was not made.
 #[derive(Debug, Error)]
 pub enum CertificateError {
     #[error(transparent)]
@@ -40,7 +41,7 @@ pub enum CertificateError {
     Encode(#[source] rcgen::Error),
 }
 
-/// Returns the publisher's certificate authority: for one key and publisher the same bytes each time.
+/// Returns the publisher's certificate authority. The same key and publisher give the same bytes each time.
 pub(crate) fn authority(key: &SecretKey, publisher: &PublisherId) -> Result<Certificate, CertificateError> {
     let signer = Authority::key_pair(key);
     let mut params = params("reg publisher", publisher, signer.public_key_raw());
@@ -51,7 +52,7 @@ pub(crate) fn authority(key: &SecretKey, publisher: &PublisherId) -> Result<Cert
     made(params.self_signed(&signer), key)
 }
 
-/// Returns the certificate for a P-256 key that signs one model, issued by the publisher's authority.
+/// Returns the certificate of a P-256 key that signs one model. The publisher's authority issues it.
 ///
 /// `leaf` is the public key as an uncompressed SEC1 point; `issued` is in seconds since 1970.
 pub(crate) fn for_signature(
@@ -62,7 +63,7 @@ pub(crate) fn for_signature(
     issued: u64,
 ) -> Result<Certificate, CertificateError> {
     let mut params = params("reg model signature", publisher, leaf);
-    // Said by leaving it out: rcgen's explicit form writes a default, which DER forbids and the stock tool refuses.
+    // Left out on purpose: rcgen's explicit form writes a default, which DER forbids and the stock tool refuses.
     params.is_ca = IsCa::NoCa;
     params.custom_extensions = vec![key_usage(DIGITAL_SIGNATURE)];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
@@ -73,7 +74,7 @@ pub(crate) fn for_signature(
     made(params.signed_by(&LeafKey(leaf), authority, &Authority::key_pair(key)), key)
 }
 
-/// rcgen forgets why a remote key did not sign: it is asked once more.
+/// Returns the certificate. rcgen loses the reason why a remote key did not sign, so the key is asked once more for it.
 fn made(
     certificate: Result<Certificate, rcgen::Error>,
     key: &SecretKey,
@@ -91,7 +92,7 @@ pub(crate) fn to_pem(der: &[u8]) -> String {
 
 fn params(organization: &str, publisher: &PublisherId, public_key: &[u8]) -> CertificateParams {
     let mut params = CertificateParams::default();
-    // The id stands alone in its field: X.520 allows a common name 64 characters, and it has 52.
+    // The id is alone in its field: X.520 allows 64 characters for a common name, and the id has 52.
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, organization);
     params.distinguished_name.push(DnType::CommonName, publisher.to_string());
@@ -99,17 +100,17 @@ fn params(organization: &str, publisher: &PublisherId, public_key: &[u8]) -> Cer
     params
 }
 
-/// rcgen's own way of writing it keeps trailing zero bits, which DER forbids (X.690, 11.2.2).
+/// Writes the extension as DER demands. rcgen keeps trailing zero bits, which DER forbids (X.690, 11.2.2).
 fn key_usage(bits: [u8; 4]) -> CustomExtension {
     let mut extension = CustomExtension::from_oid_content(&KEY_USAGE, bits.to_vec());
     extension.set_criticality(true);
     extension
 }
 
-/// Derives a serial number from a key, so that nothing of a certificate is left to chance.
+/// Derives a serial number from a key, so that no part of a certificate is random.
 fn serial(public_key: &[u8]) -> SerialNumber {
     let mut bytes = Digest::of(public_key).as_bytes()[..SERIAL_BYTES].to_vec();
-    // Neither negative nor with leading zeroes.
+    // The number is not negative and has no leading zeroes.
     bytes[0] = bytes[0] & 0x7f | 0x40;
     SerialNumber::from(bytes)
 }
@@ -118,7 +119,7 @@ fn at(seconds: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(seconds).expect("a second up to the year 9999 is a date")
 }
 
-/// A publisher's key as rcgen takes it: rcgen asks for signatures and never sees the secret.
+/// A publisher's key in the form that rcgen takes. rcgen asks for signatures and never sees the secret.
 struct Authority {
     key: SecretKey,
     public_key: [u8; 32],
@@ -169,7 +170,7 @@ mod tests {
         publisher_id(&KeyDocument::first(key.public_key()).to_payload())
     }
 
-    /// Whoever has exported the file once must never need another one.
+    /// A user that exported the file once must never need another one.
     #[test]
     fn the_authority_of_a_key_is_golden() {
         let key = SecretKey::from(SigningKey::from_bytes(&[7; 32]));

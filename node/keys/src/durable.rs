@@ -1,4 +1,5 @@
-//! Small files of one user that are whole after a power cut, and that nobody else reads: keys and the trust file.
+//! Writes and reads small files that only their owner can read: keys and the trust file. They survive a power cut
+//! whole.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -7,28 +8,28 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
-/// Writes a file that was not there, readable by its owner only; another one of this name is never replaced.
+/// Creates a file that only its owner can read. It never replaces an existing file.
 ///
 /// # Errors
-/// [`io::ErrorKind::AlreadyExists`], or what the file system says. The file is there as a whole, or not at all.
+/// [`io::ErrorKind::AlreadyExists`], or an error of the file system. After an error the file is whole or absent.
 pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written_beside(path, bytes)?.persist_noclobber(path).map_err(|error| error.error)?;
     sync_directory_of(path)
 }
 
-/// Writes a file, in place of the one that is there, if any.
+/// Writes a file, and replaces an existing file of that name.
 ///
 /// # Errors
-/// What the file system says. The file is the old one or the new one, never something between.
+/// An error of the file system. The file is then the old one or the new one, never a mixture.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written_beside(path, bytes)?.persist(path).map_err(|error| error.error)?;
     sync_directory_of(path)
 }
 
-/// Makes a directory that only its owner can look into, with those above it that are missing.
+/// Creates a directory that only its owner can open, with its missing parents.
 ///
 /// # Errors
-/// What the file system says.
+/// An error of the file system.
 pub fn create_directory(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -38,18 +39,18 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
     sync_directory_of(path)
 }
 
-/// Reads a whole file of at most `max` bytes; the bytes are wiped from memory when they are dropped.
+/// Reads a whole file of at most `max` bytes. The buffer wipes the bytes from memory when it is dropped.
 ///
 /// # Errors
-/// [`io::ErrorKind::FileTooLarge`], or what the file system says.
+/// [`io::ErrorKind::FileTooLarge`], or an error of the file system.
 pub fn read(file: &File, max: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Room for all of it at once: a vector that grows leaves copies behind.
+    // Allocated once: a vector that grows leaves copies of the secret in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(max + 1));
     file.take(max as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > max { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
-/// A temporary file is made with `O_EXCL` and mode 0600.
+/// Writes a temporary file beside `path`, with `O_EXCL` and mode 0600.
 fn written_beside(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(directory_of(path))?;
     file.write_all(bytes)?;
@@ -64,7 +65,8 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// A name is only durable once the directory that holds it has reached the disk. Windows has no such call.
+/// Syncs the directory of a file. A name is durable only after its directory has reached the disk. Windows has no such
+/// call.
 fn sync_directory_of(path: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(directory_of(path))?.sync_all() } else { Ok(()) }
 }

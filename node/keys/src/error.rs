@@ -14,19 +14,19 @@ use crate::secret_key::SecretKeyError;
 /// Why a key does not sign what it is given.
 #[derive(Debug, Error)]
 pub enum SignError {
-    #[error("model that is to be signed is one of publisher {found}, the key is that of {expected}")]
+    #[error("model to sign is one of publisher {found}, and the key belongs to {expected}")]
     OtherPublisher { found: PublisherId, expected: PublisherId },
-    #[error("provenance that is to be signed is not understood")]
+    #[error("provenance to sign cannot be parsed")]
     Provenance(#[from] ProvenanceError),
-    #[error("tag record that is to be signed is not understood")]
+    #[error("tag record to sign cannot be parsed")]
     TagRecord(#[from] JsonError),
-    #[error("{document} that is to be signed says something else than what was prepared: {field}")]
+    #[error("{document} to sign differs from what was prepared: {field}")]
     Differs { document: &'static str, field: &'static str },
-    #[error("{have} of the {threshold} keys that must sign for {publisher} are here")]
+    #[error("{have} of the {threshold} keys that must sign for {publisher} are available")]
     TooFew { publisher: PublisherId, have: usize, threshold: usize },
-    #[error("none of the keys here is one of {publisher}'s: they were rotated away")]
+    #[error("none of the available keys signs for {publisher} now: they were rotated away")]
     NotOne { publisher: PublisherId },
-    #[error("no key that {publisher} has or had is here and not revoked")]
+    #[error("no key of {publisher}, old or new, is available and not revoked")]
     NoneHere { publisher: PublisherId },
     #[error(transparent)]
     Key(#[from] SecretKeyError),
@@ -57,7 +57,7 @@ impl Fault for SignError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::TooFew { .. } => Some(
-                "write what is to be signed to a file (--prepare FILE), let the others sign it (reg sign FILE --key NAME), \
+                "write the documents to a file (--prepare FILE), let the other holders sign it (reg sign FILE --key NAME), \
                  then go on with it (reg publish --signed FILE)"
                     .to_owned(),
             ),

@@ -1,4 +1,5 @@
-//! What is to be signed when a publisher's keys change: a first key document, a rotation, a revocation, a delegation.
+//! The documents that change a publisher's keys: a first key document, a rotation, a revocation, a delegation. Each is
+//! returned unsigned, in a signing file.
 
 use reg_api::clock;
 use reg_proto::delegation::{DELEGATION_TYPE, Delegation};
@@ -11,18 +12,18 @@ use reg_proto::revocation::{REVOCATION_TYPE, Reason, Revocation, Revoked};
 
 use crate::signing_file::SigningFile;
 
-/// The keys that are to speak for a publisher.
+/// The keys that will speak for a publisher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySet {
     pub keys: Vec<PublicKey>,
     pub threshold: usize,
-    /// What the next keys will be: then nobody can rotate to others, also with stolen keys.
+    /// The digest of the next key set. Once it is set, a thief of the keys cannot rotate to other keys.
     pub next: Option<Digest>,
-    /// The number from which tags count anew.
+    /// The number from which tag records of the new keys count.
     pub floor: Option<u64>,
 }
 
-/// Returns the first key document of a publisher with these keys, for signing.
+/// Returns the first key document of a publisher with these keys, to be signed.
 pub fn found(key_set: KeySet) -> SigningFile {
     let KeySet { keys, threshold, next, floor } = key_set;
     let document = KeyDocument { version: 1, keys, threshold, previous: None, next, floor };
@@ -32,7 +33,7 @@ pub fn found(key_set: KeySet) -> SigningFile {
     file
 }
 
-/// Returns the next key document of a publisher, for signing by the old keys and the new ones.
+/// Returns the next key document of a publisher, to be signed by the old keys and the new ones.
 pub fn rotate(history: &KeyHistory, key_set: KeySet) -> SigningFile {
     let KeySet { keys, threshold, next, floor } = key_set;
     let previous = Some(history.head());
@@ -42,7 +43,7 @@ pub fn rotate(history: &KeyHistory, key_set: KeySet) -> SigningFile {
     file
 }
 
-/// Returns a revocation, for signing.
+/// Returns a revocation, to be signed.
 pub fn revoke(history: &KeyHistory, subject: Revoked, reason: Reason) -> SigningFile {
     let revocation = Revocation {
         publisher: history.publisher(),
@@ -56,7 +57,7 @@ pub fn revoke(history: &KeyHistory, subject: Revoked, reason: Reason) -> Signing
     file
 }
 
-/// Returns a delegation that ends after `seconds`, for signing.
+/// Returns a delegation that ends after `seconds`, to be signed.
 pub fn delegate(history: &KeyHistory, models: ModelGlob, to: PublisherId, seconds: u64) -> SigningFile {
     let issued = clock::now();
     let delegation = Delegation {

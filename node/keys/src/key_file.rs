@@ -13,21 +13,21 @@ use zeroize::Zeroizing;
 
 use crate::keyring::KeyName;
 
-/// Work of scrypt, which turns a passphrase into a key: log2 N, r, p. OpenSSL refuses to take more than 32 MiB for it, so this takes
-/// 16 MiB five times instead of 128 MiB once, which OWASP counts as the same.
+/// The cost of scrypt, which derives a key from a passphrase: log2 N, r, p. OpenSSL refuses to use more than 32 MiB for
+/// it. So this takes 16 MiB five times, which OWASP rates equal to 128 MiB once.
 const SCRYPT_WORK: (u8, u32, u32) = (14, 8, 5);
 const ENCRYPTED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
-/// Bytes of a passphrase: a long sentence.
+/// Most bytes of a passphrase: a long sentence.
 pub const PASSPHRASE_BYTES_MAX: usize = 1024;
 
-/// What keeps a key from whoever can read its file.
+/// What protects a key from other users that can read its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protection {
-    /// The mode of the file alone.
+    /// Only the mode of the file.
     Mode,
     Passphrase,
-    /// The key is not here: ssh-agent holds it.
+    /// The key is not in the file: ssh-agent holds it.
     Agent,
 }
 
@@ -41,30 +41,30 @@ impl fmt::Display for Protection {
     }
 }
 
-/// Where the passphrases of keys come from.
+/// The source of passphrases.
 #[derive(Debug, Clone, Default)]
 pub enum Passphrases {
-    /// Nobody can be asked.
+    /// There is no source.
     #[default]
     Nowhere,
     /// The first line of a file that only its owner can read.
     File(PathBuf),
-    /// Whoever runs the command.
+    /// The user that runs the command.
     Asked(fn(&KeyName) -> io::Result<Zeroizing<String>>),
 }
 
-/// Tells whether a passphrase is needed to read this file.
+/// Tells whether the file needs a passphrase.
 pub fn is_encrypted(pem: &str) -> bool {
     pem.contains(ENCRYPTED_LABEL)
 }
 
-/// Returns the file of a key.
+/// Returns the contents of a key's file.
 pub fn encode(seed: &[u8; 32], passphrase: Option<&str>) -> Result<Zeroizing<String>, pkcs8::Error> {
-    // Without the public half (PKCS#8 version 1): OpenSSL reads no other.
+    // Without the public half (PKCS#8 version 1): OpenSSL reads no other form.
     let pair = KeypairBytes { secret_key: *seed, public_key: None };
     let Some(passphrase) = passphrase else { return pair.to_pkcs8_pem(LineEnding::LF) };
     let der = pair.to_pkcs8_der()?;
-    // scrypt and AES-256-CBC: of what PKCS#5 recommends, what OpenSSL reads.
+    // scrypt and AES-256-CBC: PKCS#5 recommends them, and OpenSSL reads them.
     let (mut salt, mut iv) = ([0; 16], [0; 16]);
     let filled = getrandom::fill(&mut salt).and_then(|()| getrandom::fill(&mut iv));
     filled.map_err(|_| pkcs8::pkcs5::Error::Rng)?;
@@ -76,7 +76,7 @@ pub fn encode(seed: &[u8; 32], passphrase: Option<&str>) -> Result<Zeroizing<Str
     encrypted.to_pem(ENCRYPTED_LABEL, LineEnding::LF).map_err(pkcs8::Error::Asn1)
 }
 
-/// Reads a key out of its file.
+/// Returns the key in a file.
 pub fn decode(pem: &str, passphrase: Option<&str>) -> Result<SigningKey, pkcs8::Error> {
     match passphrase {
         Some(passphrase) => SigningKey::from_pkcs8_encrypted_pem(pem, passphrase),

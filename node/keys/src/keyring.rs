@@ -1,9 +1,9 @@
-//! [`Keyring`]: the publisher keys of one user: a directory with one PKCS#8 PEM file for each.
+//! [`Keyring`]: the publisher keys of one user, in a directory with one PKCS#8 PEM file for each key.
 //!
-//! The files are those that `openssl genpkey -algorithm ed25519` writes, so keys can be brought along and taken away. Beside a
-//! key may lie `NAME.pub`, its public half where the file itself needs a passphrase; `NAME.agent` in place of `NAME.pem` for a
-//! key that ssh-agent holds; and `NAME.json`, the key documents of the publisher of this name, once it has had more than one
-//! key. None of these is secret.
+//! The files are those that `openssl genpkey -algorithm ed25519` writes, so a user can copy keys in and out. Up to
+//! three more files may lie beside a key, and none of them is secret. `NAME.pub` is the public half of a key that needs
+//! a passphrase. `NAME.agent` replaces `NAME.pem` for a key that ssh-agent holds. `NAME.json` holds the key documents
+//! of the publisher of this name, once it has had more than one key.
 
 mod error;
 mod name;
@@ -31,7 +31,7 @@ use crate::{durable, ssh_key};
 pub use self::error::KeyringError;
 pub use self::name::{KeyName, KeyNameError};
 
-/// Bytes of a key file: an ed25519 key takes 119, with its public half 190; comments before it are allowed.
+/// Most bytes of a key file. An ed25519 key takes 119 bytes, or 190 with its public half; comments may precede it.
 const KEY_FILE_BYTES_MAX: usize = 4 << 10;
 const EXTENSION: &str = "pem";
 const AGENT_EXTENSION: &str = "agent";
@@ -45,23 +45,23 @@ pub struct KeyInfo {
     pub publisher: PublisherId,
     pub public_key: PublicKey,
     pub path: PathBuf,
-    /// Seconds since 1970 at which the file was written; `None` where the file system does not say.
+    /// The time in seconds since 1970 at which the file was written; `None` where the file system does not record it.
     pub created: Option<u64>,
     pub protection: Protection,
-    /// The publisher's key documents, as far as they are here.
+    /// The number of the publisher's key documents in the directory.
     pub documents: u64,
-    /// How many keys must sign for the publisher.
+    /// The number of keys that must sign for the publisher.
     pub threshold: usize,
     /// The keys that sign for the publisher now.
     pub keys: Vec<PublicKey>,
 }
 
-/// What a key directory holds.
+/// The contents of a key directory.
 #[derive(Debug, Default)]
 pub struct KeyList {
-    /// In the order of their names.
+    /// The keys in the order of their names.
     pub keys: Vec<KeyInfo>,
-    /// Why other `.pem` files there are not keys that can be used.
+    /// Why other `.pem` files of the directory are not usable keys.
     pub refused: Vec<KeyringError>,
 }
 
@@ -70,38 +70,37 @@ pub struct KeyList {
 pub struct Keyring {
     directory: PathBuf,
     passphrases: Passphrases,
-    /// Where ssh-agent listens.
+    /// The socket of ssh-agent.
     agent: Option<PathBuf>,
 }
 
 impl Keyring {
-    /// Returns the key ring of this directory, which need not exist yet.
+    /// Returns the key ring of a directory, which need not exist yet.
     pub const fn open(directory: PathBuf) -> Self {
         Self { directory, passphrases: Passphrases::Nowhere, agent: None }
     }
 
-    /// Takes passphrases from there.
+    /// Sets the source of passphrases.
     #[must_use]
     pub fn with_passphrases(self, passphrases: Passphrases) -> Self {
         Self { passphrases, ..self }
     }
 
-    /// Takes keys that ssh-agent holds from the agent that listens there.
+    /// Sets the socket of the ssh-agent that signs with the keys it holds.
     #[must_use]
     pub fn with_agent(self, agent: Option<PathBuf>) -> Self {
         Self { agent, ..self }
     }
 
-    /// Makes a key and writes it to a file of mode 0600 that was not there before.
+    /// Generates a key and writes it to a new file of mode 0600. When this returns, the key survives a power cut.
     ///
     /// # Errors
-    /// A key of this name exists (it is never replaced), or the file cannot be written. Once this returns, the key is
-    /// there after a power cut too.
+    /// A key of this name exists (it is never replaced), or the file cannot be written.
     pub fn create(&self, name: &KeyName) -> Result<KeyInfo, KeyringError> {
         self.create_protected(name, None)
     }
 
-    /// Makes a key as [`Keyring::create`] does; only who knows the passphrase can use it.
+    /// Generates a key as [`Keyring::create`] does, and encrypts it with a passphrase.
     ///
     /// # Errors
     /// As [`Keyring::create`].
@@ -115,10 +114,10 @@ impl Keyring {
         self.create_from_seed(name, &seed, passphrase)
     }
 
-    /// Takes a private key in OpenSSH's form along.
+    /// Imports a private key in OpenSSH's form.
     ///
     /// # Errors
-    /// Not an ed25519 key, one that has a passphrase, or as [`Keyring::create`].
+    /// The key is not ed25519 or has a passphrase, or as [`Keyring::create`].
     pub fn import_ssh(
         &self,
         name: &KeyName,
@@ -138,7 +137,7 @@ impl Keyring {
         self.create_from_seed(name, &seed, passphrase)
     }
 
-    /// Remembers a key that ssh-agent holds, by its public half.
+    /// Records a key that ssh-agent holds, by its public half.
     ///
     /// # Errors
     /// As [`Keyring::create`].
@@ -192,10 +191,10 @@ impl Keyring {
         }
     }
 
-    /// Returns the keys, without their secrets.
+    /// Returns the keys of the directory, without their secrets.
     ///
     /// # Errors
-    /// The directory cannot be read. One that is not there holds no keys.
+    /// The directory cannot be read. A missing directory holds no keys.
     pub fn list(&self) -> Result<KeyList, KeyringError> {
         let failed = |source| KeyringError::Read { path: self.directory.clone(), source };
         let entries = match fs::read_dir(&self.directory) {
@@ -217,11 +216,12 @@ impl Keyring {
         Ok(list)
     }
 
-    /// Returns the publisher of this name with those of its keys that are here, for signing. On Linux the process leaves no
-    /// core dump from now on.
+    /// Returns the publisher of this name, with those of its keys that are in the directory, for signing. On Linux the
+    /// process writes no core dump from then on.
     ///
     /// # Errors
-    /// There is none (the error names those that exist), other users may read a key, or it is no ed25519 key.
+    /// There is no such key (the error names those that exist), other users may read a key, or it is not an ed25519
+    /// key.
     pub fn load(&self, name: &KeyName) -> Result<PublisherKey, KeyringError> {
         forbid_core_dumps();
         self.check_directory()?;
@@ -239,7 +239,7 @@ impl Keyring {
         PublisherKey::found(self.secret(name)?).map_err(|error| KeyringError::Sign(Box::new(error)))
     }
 
-    /// Returns the secret of one key, for signing in whose name soever.
+    /// Returns the secret of one key. It signs in the name of any publisher.
     ///
     /// # Errors
     /// As [`Keyring::load`].
@@ -268,11 +268,11 @@ impl Keyring {
         }
     }
 
-    /// Returns the certificate authorities of every key that the publisher of this name has or had, as far as they are here
-    /// and not among those that are revoked.
+    /// Returns the certificate authorities of the publisher of this name: one for every key that it has or had. The
+    /// certificate is missing where the key is not in the directory, or is among those that are `revoked`.
     ///
     /// # Errors
-    /// None of them is here, or as [`Keyring::load`].
+    /// None of the keys is available, or as [`Keyring::load`].
     pub fn authorities(&self, name: &KeyName, revoked: &[PublicKey]) -> Result<Authorities, KeyringError> {
         let publisher = match self.documents(name)? {
             Some(history) => {
@@ -285,14 +285,14 @@ impl Keyring {
         publisher.authorities(revoked).map_err(|error| KeyringError::Sign(Box::new(error)))
     }
 
-    /// Returns up to `enough` of the keys with these public halves, as far as they are here.
+    /// Returns up to `enough` of the keys with these public halves, of those that the directory has.
     ///
     /// # Errors
     /// As [`Keyring::load`].
     pub fn secrets(&self, wanted: &[PublicKey], enough: usize) -> Result<Vec<SecretKey>, KeyringError> {
-        let here = self.list()?.keys.into_iter().filter(|it| wanted.contains(&it.public_key));
+        let held = self.list()?.keys.into_iter().filter(|it| wanted.contains(&it.public_key));
         let mut keys: Vec<SecretKey> = Vec::new();
-        for info in here {
+        for info in held {
             let known = keys.iter().any(|key| key.public_key() == info.public_key);
             if keys.len() < enough && !known {
                 keys.push(self.secret(&info.name)?);
@@ -301,7 +301,7 @@ impl Keyring {
         Ok(keys)
     }
 
-    /// Returns the key documents of the publisher of this name, where it has had more than one key.
+    /// Returns the key documents of the publisher of this name; `None` where it has had only one key.
     ///
     /// # Errors
     /// They cannot be read, or do not verify.
@@ -318,7 +318,7 @@ impl Keyring {
         KeyHistory::read_json(&bytes).map(Some).map_err(refused)
     }
 
-    /// Keeps the key documents of the publisher of this name, in place of those that were here.
+    /// Writes the key documents of the publisher of this name. They replace those in the directory.
     ///
     /// # Errors
     /// They cannot be written.
@@ -329,10 +329,11 @@ impl Keyring {
             .map_err(|source| KeyringError::Write { path, source })
     }
 
-    /// Returns what is known of a key without its secret.
+    /// Returns the public facts of a key.
     ///
     /// # Errors
-    /// There is none, other users may read it, it is no ed25519 key, or it has a passphrase and no public half beside it.
+    /// There is no such key, other users may read it, it is not an ed25519 key, or it has a passphrase and no public
+    /// half beside it.
     pub fn info(&self, name: &KeyName) -> Result<KeyInfo, KeyringError> {
         let agent = self.path(name, AGENT_EXTENSION);
         let (path, public_key, protection, metadata) =
@@ -420,7 +421,7 @@ impl Keyring {
         self.directory.join(format!("{name}.{extension}"))
     }
 
-    /// Who may write the directory may put another key in the place of this one.
+    /// Refuses a directory that other users may write: they could replace the key.
     fn check_directory(&self) -> Result<(), KeyringError> {
         let Ok(metadata) = fs::metadata(&self.directory) else { return Ok(()) };
         check_exposed(&metadata, 0o022)
@@ -428,10 +429,10 @@ impl Keyring {
     }
 }
 
-/// Returns the first line of a file that only its owner may read.
+/// Returns the first line of a file that only its owner can read.
 ///
 /// # Errors
-/// It cannot be read, others may read it, or it is no line of text.
+/// It cannot be read, other users may read it, or it is not a line of text.
 pub fn read_passphrase(path: &Path) -> Result<Zeroizing<String>, KeyringError> {
     let failed = |source| KeyringError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
@@ -442,7 +443,7 @@ pub fn read_passphrase(path: &Path) -> Result<Zeroizing<String>, KeyringError> {
     Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
 }
 
-/// Returns the name of the key in a file; `None` for files that are no key files.
+/// Returns the name of the key in a file; `None` for a file that is not a key file.
 fn name_of(path: &Path) -> Option<Result<KeyName, KeyringError>> {
     let extension = path.extension()?;
     if extension != EXTENSION && extension != AGENT_EXTENSION {
@@ -452,7 +453,8 @@ fn name_of(path: &Path) -> Option<Result<KeyName, KeyringError>> {
     Some(name.parse().map_err(|source| KeyringError::Name { path: path.to_owned(), source }))
 }
 
-/// Refuses a file that others have any of these rights to, with its mode. Windows keeps a user's files apart itself.
+/// Refuses a file on which other users have any of these rights; the error is its mode. Windows separates the files of
+/// users itself.
 #[cfg_attr(not(unix), expect(unused_variables, reason = "only Unix has modes"))]
 fn check_exposed(metadata: &fs::Metadata, rights: u32) -> Result<(), u32> {
     #[cfg(unix)]
@@ -465,7 +467,8 @@ fn check_exposed(metadata: &fs::Metadata, rights: u32) -> Result<(), u32> {
     Ok(())
 }
 
-/// Keys are in memory from now on. A kernel that refuses leaves dumps as the system has set them, and other systems too.
+/// Forbids core dumps, because the process holds keys from now on. Other systems, and a kernel that refuses, keep their
+/// setting.
 pub fn forbid_core_dumps() {
     #[cfg(target_os = "linux")]
     {

@@ -1,8 +1,8 @@
-//! Publisher keys: where they are kept, how they sign, and what they sign when a publisher's keys change.
+//! The keys of publishers: where they are kept, how they sign, and the documents that change a publisher's keys.
 //!
-//! Commands link this crate; the daemon links it for `--publish-key` alone. No type of the registry takes a key: the
-//! registry prepares what is to be signed ([`reg_api::prepared::Prepared`]) and checks what comes back.
-//! The crate must not reach the network or a node's store.
+//! Commands link this crate. The daemon links it for `--publish-key` alone. No type of the registry takes a key: the
+//! registry prepares what a publisher must sign ([`reg_api::prepared::Prepared`]) and checks the signatures. The crate
+//! must not reach the network or a node's store.
 
 pub mod key_file;
 pub mod keyring;

@@ -1,4 +1,4 @@
-//! [`PublisherKey`]: what signs in a publisher's name, after it has read what it signs.
+//! [`PublisherKey`]: signs in a publisher's name, after it has checked what it signs.
 
 use std::fmt;
 
@@ -19,14 +19,14 @@ use crate::error::SignError;
 use crate::oms::bundle;
 use crate::secret_key::SecretKey;
 
-/// Who signs in a publisher's name: its key documents, and those of its keys that are at hand.
+/// A publisher that can sign: its key documents, and those of its keys that are available.
 pub struct PublisherKey {
     keys: Vec<SecretKey>,
     history: KeyHistory,
 }
 
 impl PublisherKey {
-    /// Returns the publisher that one key founds.
+    /// Returns a new publisher with this one key. The key signs its first key document.
     ///
     /// # Errors
     /// The key does not sign.
@@ -38,7 +38,7 @@ impl PublisherKey {
         Ok(Self { keys: vec![key], history })
     }
 
-    /// Returns the publisher of `history`, with the keys that are at hand.
+    /// Returns the publisher of `history`, with the keys that are available.
     pub const fn new(keys: Vec<SecretKey>, history: KeyHistory) -> Self {
         Self { keys, history }
     }
@@ -53,26 +53,26 @@ impl PublisherKey {
         &self.history
     }
 
-    /// Returns the public half of the first of the keys that sign now.
+    /// Returns the public half of the first key that signs now.
     pub fn public_key(&self) -> PublicKey {
         let signs = |key: &&PublicKey| self.keys.iter().any(|it| it.public_key() == **key);
         let keys = &self.history.newest().keys;
         keys.iter().find(signs).or(keys.first()).copied().expect("a key document has keys")
     }
 
-    /// Returns the key documents as every request and answer carries them: their envelopes, the first one first.
+    /// Returns the envelopes of the key documents as every request and answer carries them, the first document first.
     ///
-    /// The publisher's id is the digest of the payload in the first.
+    /// The publisher's id is the digest of the payload of the first.
     pub fn key_documents(&self) -> &[String] {
         self.history.envelopes()
     }
 
-    /// Returns the certificate authorities of the keys that are at hand and not among those that are revoked.
+    /// Returns the certificate authorities of the available keys that are not `revoked`.
     pub fn authorities(&self, revoked: &[PublicKey]) -> Result<Authorities, SignError> {
         Authorities::of(&self.history, &self.keys, revoked)
     }
 
-    /// Returns the keys at hand that the newest document names.
+    /// Returns the available keys that the newest document names.
     pub fn signers(&self) -> impl Iterator<Item = &SecretKey> {
         self.keys.iter().filter(|key| self.history.newest().keys.contains(&key.public_key()))
     }
@@ -83,13 +83,12 @@ impl PublisherKey {
 
     /// Signs a prepared model: its provenance, its tag record and its OpenSSF bundle.
     ///
-    /// What is signed is read first. Each statement must be exactly what this program would have written, and about the
-    /// publisher, model, tag and manifest that the preparation names; whether that is what the user asked for, the caller
-    /// compares.
+    /// Checks the documents before it signs. Each statement must have exactly the bytes that this program would write,
+    /// about the publisher, model, tag and manifest of the preparation. The caller compares these with what the user
+    /// asked for.
     ///
     /// # Errors
-    /// The preparation is of another publisher, or says different things in different places; or the keys that are at hand
-    /// are too few.
+    /// The preparation is another publisher's, its parts contradict each other, or too few keys are available.
     pub fn sign(&self, prepared: &Prepared) -> Result<Signed, SignError> {
         self.check_enough()?;
         let mut leaf_seed = Zeroizing::new([0; 32]);
@@ -112,10 +111,10 @@ impl PublisherKey {
         })
     }
 
-    /// Signs what its holder says of a manifest, now; returns the envelope.
+    /// Signs an attestation about a manifest, dated now, and returns its envelope.
     ///
     /// # Errors
-    /// The keys that are at hand are too few, or one does not sign.
+    /// Too few keys are available, or one does not sign.
     pub fn attest(
         &self,
         manifest: &Digest,
@@ -146,13 +145,13 @@ impl PublisherKey {
         Ok(envelope.to_json())
     }
 
-    /// Checks that a preparation says one thing, about this publisher.
+    /// Checks that all parts of a preparation agree, and that it is this publisher's.
     pub fn check(&self, prepared: &Prepared) -> Result<(), SignError> {
         check_prepared(prepared, self.publisher_id(), self.history.version())
     }
 }
 
-/// Checks that a preparation says one thing in all its parts, about `publisher` and for its key document `version`.
+/// Checks that all parts of a preparation agree, for `publisher` and its key document `version`.
 pub fn check_prepared(prepared: &Prepared, publisher: PublisherId, version: u64) -> Result<(), SignError> {
     if prepared.publisher != publisher {
         return Err(SignError::OtherPublisher { found: prepared.publisher, expected: publisher });
@@ -248,7 +247,7 @@ pub mod tests {
         PublisherKey::found(SigningKey::from_bytes(&[seed; 32]).into()).unwrap()
     }
 
-    /// A model with a file of these bytes under each name, prepared for `key` to sign.
+    /// Returns a model with a file of these bytes under each name, prepared for `key` to sign.
     pub fn prepared(key: &PublisherKey, files: &[(&str, &[u8])]) -> Prepared {
         let (publisher, issued, manifest) = (key.publisher_id(), 1_700_000_000, Digest::of(b"manifest"));
         let (model, tag) = ("Tiny".parse().unwrap(), Tag::latest());
@@ -332,11 +331,8 @@ pub mod tests {
         assert_eq!(refusal(|it| it.model = "Other".parse().unwrap()), "provenance: model");
         assert_eq!(refusal(|it| it.issued += 1), "provenance: time");
         assert_eq!(refusal(|it| it.tag = "v2".parse().unwrap()), "tag record: tag");
-        assert_eq!(
-            refusal(|it| it.manifest = Digest::of(b"x")),
-            "provenance that is to be signed is not understood"
-        );
-        assert_eq!(refusal(|it| it.tag_record.clear()), "tag record that is to be signed is not understood");
+        assert_eq!(refusal(|it| it.manifest = Digest::of(b"x")), "provenance to sign cannot be parsed");
+        assert_eq!(refusal(|it| it.tag_record.clear()), "tag record to sign cannot be parsed");
     }
 
     #[test]
@@ -347,7 +343,7 @@ pub mod tests {
             refusal(|it| it.provenance = text(provenance(other).to_payload(&manifest))),
             "provenance: publisher"
         );
-        // The subject's name is for people; a field that nobody knows may mean anything to somebody.
+        // The subject's name is for people. A field that this program does not know may mean something to another one.
         assert_eq!(
             refusal(|it| it.provenance = it.provenance.replace("/Tiny", "/Other")),
             "provenance: form"

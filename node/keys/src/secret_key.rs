@@ -1,4 +1,4 @@
-//! [`SecretKey`]: one ed25519 key that can sign: read from a file, or held by ssh-agent, which never gives it away.
+//! [`SecretKey`]: one ed25519 key that can sign. It was read from a file, or ssh-agent holds it and never reveals it.
 
 use std::fmt;
 
@@ -8,17 +8,17 @@ use thiserror::Error;
 
 use crate::ssh_agent::{AgentError, AgentKey};
 
-/// A key that signs. Its secret is wiped from memory when it is dropped, and no text shows it.
+/// A key that can sign. Its secret is wiped from memory when it is dropped, and no text shows it.
 #[derive(Clone)]
 pub struct SecretKey(Held);
 
 #[derive(Clone)]
 enum Held {
-    Here(SigningKey),
+    InMemory(SigningKey),
     Agent(AgentKey),
 }
 
-/// A key did not sign.
+/// Why a key did not sign.
 #[derive(Debug, Error)]
 pub enum SecretKeyError {
     #[error("ssh-agent does not sign with {key}")]
@@ -31,20 +31,20 @@ impl SecretKey {
     /// Returns the public half.
     pub fn public_key(&self) -> PublicKey {
         match &self.0 {
-            Held::Here(key) => PublicKey::of(key),
+            Held::InMemory(key) => PublicKey::of(key),
             Held::Agent(key) => key.public_key(),
         }
     }
 
-    /// Signs bytes as they are.
+    /// Signs bytes as they are, without an envelope.
     pub fn sign_bytes(&self, message: &[u8]) -> Result<[u8; 64], SecretKeyError> {
         match &self.0 {
-            Held::Here(key) => Ok(key.sign(message).to_bytes()),
+            Held::InMemory(key) => Ok(key.sign(message).to_bytes()),
             Held::Agent(agent) => {
                 let key = agent.public_key();
                 let signature =
                     agent.sign(message).map_err(|source| SecretKeyError::Agent { key, source })?;
-                // An agent is another program: what it says is checked like a stranger's.
+                // The agent is another program, so its answer is verified like a peer's.
                 let valid = VerifyingKey::from_bytes(key.as_bytes()).is_ok_and(|verifying| {
                     verifying.verify_strict(message, &Signature::from_bytes(&signature)).is_ok()
                 });
@@ -53,7 +53,7 @@ impl SecretKey {
         }
     }
 
-    /// Signs a payload for an envelope.
+    /// Signs a payload for a DSSE envelope.
     pub fn sign(&self, payload_type: &str, payload: &[u8]) -> Result<[u8; 64], SecretKeyError> {
         self.sign_bytes(&pae(payload_type, payload))
     }
@@ -61,7 +61,7 @@ impl SecretKey {
 
 impl From<SigningKey> for SecretKey {
     fn from(key: SigningKey) -> Self {
-        Self(Held::Here(key))
+        Self(Held::InMemory(key))
     }
 }
 

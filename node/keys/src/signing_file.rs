@@ -1,7 +1,8 @@
-//! [`SigningFile`]: what is to be signed, on its way between machines.
+//! [`SigningFile`]: documents that wait for signatures, in one file that travels between machines.
 //!
-//! Whoever prepares it needs no key, whoever signs it needs no network, and it may pass several signers before it is used.
-//! A signer reads what it signs and says what that is; whether it is what was agreed on is for people to see.
+//! The machine that prepares the file needs no key. A machine that signs it needs no network. Several signers may sign
+//! it one after the other. Each machine checks the documents and shows what they say; people decide whether that is
+//! what they agreed on.
 
 use std::fs::File;
 use std::io;
@@ -30,30 +31,30 @@ use crate::oms::bundle;
 use crate::publisher_key::check_prepared;
 use crate::secret_key::SecretKey;
 
-/// Bytes of a signing file: a model of 20,000 files, with its bundle.
+/// Most bytes of a signing file: a model of 20,000 files, with its bundle.
 const SIGNING_FILE_BYTES_MAX: usize = 32 << 20;
 
 /// Documents that wait for signatures.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SigningFile {
-    /// The form of this file: 1.
+    /// The version of the format: 1.
     pub signing_file: u32,
     pub publisher: PublisherId,
-    /// The publisher's key documents; none where the first is what is to be signed.
+    /// The publisher's key documents; empty where the first one is to be signed.
     pub key_documents: Vec<String>,
     pub documents: Vec<ToSign>,
-    /// What the documents are about, where they publish a model.
+    /// The model that the documents publish; `None` where they publish none.
     pub publication: Option<Publication>,
 }
 
-/// One payload and who has signed it.
+/// One payload, with the signatures that it has so far.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToSign {
     pub payload_type: String,
     pub payload: String,
-    /// The envelope with the signatures that are there; `None` before the first.
+    /// The envelope with the signatures so far; `None` before the first.
     pub signed: Option<String>,
 }
 
@@ -67,38 +68,38 @@ pub struct Publication {
     pub bundle: Option<String>,
 }
 
-/// Why a file is not signed or used.
+/// Why a file cannot be signed or used.
 #[derive(Debug, Error)]
 pub enum SigningError {
     #[error("signing file {path} cannot be read")]
     Read { path: PathBuf, source: io::Error },
     #[error("signing file {path} cannot be written")]
     Write { path: PathBuf, source: io::Error },
-    #[error("signing file is not understood")]
+    #[error("signing file cannot be parsed")]
     Json(#[from] JsonError),
     #[error("signing file is of form {found}, and this version knows form 1")]
     Form { found: u32 },
-    #[error("key {key} is none of those that may sign this")]
+    #[error("key {key} is not one of those that may sign this file")]
     NotAsked { key: PublicKey },
-    #[error("a document in it is of type {payload_type:?}, which nobody signs this way")]
+    #[error("signing file has a document of type {payload_type:?}, which is not signed by signing files")]
     Type { payload_type: String },
-    #[error("a document in it is one of publisher {found}, the file is about {expected}")]
+    #[error("signing file is about publisher {expected}, and has a document of publisher {found}")]
     OtherPublisher { found: PublisherId, expected: PublisherId },
-    #[error("documents in it are not those of the model it is about")]
+    #[error("signing file has documents that are not those of its model")]
     OtherModel,
-    #[error("key document in it is refused")]
+    #[error("key document in the signing file is refused")]
     Key(#[from] KeyError),
-    #[error("key documents in it are refused")]
+    #[error("key documents in the signing file are refused")]
     Keys(#[source] KeyError),
-    #[error("envelope in it is refused")]
+    #[error("envelope in the signing file is refused")]
     Envelope(#[from] EnvelopeError),
-    #[error("envelope in it is around something else than what stands beside it")]
+    #[error("signing file has an envelope with a payload that differs from the document beside it")]
     OtherPayload,
     #[error(transparent)]
     Sign(#[from] SignError),
-    #[error("{have} of the {threshold} signatures that are needed are there")]
+    #[error("signing file has {have} of the {threshold} signatures that are needed")]
     Unfinished { have: usize, threshold: usize },
-    #[error("it does not publish a model")]
+    #[error("signing file does not publish a model")]
     NoModel,
 }
 
@@ -125,12 +126,12 @@ impl Fault for SigningError {
 }
 
 impl SigningFile {
-    /// Returns a file with nothing in it yet.
+    /// Returns a file without documents.
     pub const fn new(publisher: PublisherId, key_documents: Vec<String>) -> Self {
         Self { signing_file: 1, publisher, key_documents, documents: Vec::new(), publication: None }
     }
 
-    /// Returns the file of a model that was prepared.
+    /// Returns the file of a prepared model.
     pub fn of_publication(request: PublishRequest, prepared: Prepared) -> Self {
         let mut file = Self::new(prepared.publisher, request.key_documents.clone());
         file.add(STATEMENT_PAYLOAD_TYPE, prepared.provenance.clone());
@@ -142,7 +143,7 @@ impl SigningFile {
         file
     }
 
-    /// Adds a payload that is to be signed.
+    /// Adds a payload that must be signed.
     pub fn add(&mut self, payload_type: &str, payload: String) {
         self.documents.push(ToSign { payload_type: payload_type.to_owned(), payload, signed: None });
     }
@@ -150,7 +151,7 @@ impl SigningFile {
     /// Reads a file.
     ///
     /// # Errors
-    /// It cannot be read, or is none.
+    /// It cannot be read, or is not a signing file.
     pub fn read(path: &Path) -> Result<Self, SigningError> {
         let failed = |source| SigningError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
@@ -162,7 +163,7 @@ impl SigningFile {
         Ok(file)
     }
 
-    /// Writes the file, in place of the one that is there, if any.
+    /// Writes the file, and replaces an existing file of that name.
     ///
     /// # Errors
     /// It cannot be written.
@@ -171,10 +172,10 @@ impl SigningFile {
             .map_err(|source| SigningError::Write { path: path.to_owned(), source })
     }
 
-    /// Says what would be signed, a line each, after it has checked that this is one thing about one publisher.
+    /// Checks that all documents belong together and to one publisher. Returns what they say, one line for each.
     ///
     /// # Errors
-    /// Documents that are not understood, of another publisher, or that say different things.
+    /// A document cannot be parsed or is another publisher's, or the documents contradict each other.
     pub fn describe(&self) -> Result<Vec<String>, SigningError> {
         if let Some(Publication { request, prepared, .. }) = &self.publication {
             let history = self.history()?;
@@ -231,10 +232,10 @@ impl SigningFile {
         }
     }
 
-    /// Returns the keys whose signatures count for some of the documents.
+    /// Returns the keys that may sign any of the documents.
     ///
     /// # Errors
-    /// Documents that are not understood.
+    /// A document cannot be parsed.
     pub fn wanted(&self) -> Result<Vec<PublicKey>, SigningError> {
         let mut wanted: Vec<PublicKey> =
             self.history()?.iter().flat_map(|it| it.newest().keys.clone()).collect();
@@ -254,11 +255,11 @@ impl SigningFile {
         Ok(wanted)
     }
 
-    /// Returns what was signed, once enough have, for the registry to take; and the publisher's key documents, with the new
-    /// one where there is one.
+    /// Returns the signed declarations for the registry, and the publisher's key documents with the new one where there
+    /// is one.
     ///
     /// # Errors
-    /// Signatures are missing, or a new key document does not follow the last one.
+    /// Signatures are missing, or a new key document does not continue the last one.
     pub fn declarations(&self) -> Result<(KeyHistory, Declarations), SigningError> {
         let mut declarations =
             Declarations { key_documents: self.key_documents.clone(), ..Declarations::default() };
@@ -274,10 +275,10 @@ impl SigningFile {
         Ok((history, declarations))
     }
 
-    /// Adds the signatures of one key to every document, after [`SigningFile::describe`] has found nothing wrong.
+    /// Adds the signatures of one key to every document, after [`SigningFile::describe`] has accepted them.
     ///
     /// # Errors
-    /// As there; or the key is none of those whose signature counts.
+    /// As [`SigningFile::describe`], or the key may sign none of the documents.
     pub fn sign(&mut self, key: &SecretKey) -> Result<(), SigningError> {
         self.describe()?;
         let public = key.public_key();
@@ -290,7 +291,7 @@ impl SigningFile {
                     let old = history.iter().flat_map(|it| it.newest().keys.iter());
                     new.keys.iter().chain(old).any(|it| *it == public)
                 }
-                // A key may revoke itself, also when it has been rotated away.
+                // A key may revoke itself even after it was rotated away.
                 (REVOCATION_TYPE, Some(history)) => {
                     let revocation = Revocation::from_payload(document.payload.as_bytes())?;
                     revocation.subject == Revoked::Key(public) || history.newest().keys.contains(&public)
@@ -318,7 +319,7 @@ impl SigningFile {
         Ok(())
     }
 
-    /// Returns the publisher's key documents; `None` where the first is what is to be signed.
+    /// Returns the publisher's key documents; `None` where the first one is to be signed.
     ///
     /// # Errors
     /// They do not verify, or are another publisher's.
@@ -334,7 +335,7 @@ impl SigningFile {
         Ok(Some(keys))
     }
 
-    /// Returns the envelopes of the documents, once enough of those who must sign have.
+    /// Returns the envelopes of the documents, once enough keys have signed.
     ///
     /// # Errors
     /// Signatures are missing.
@@ -362,10 +363,10 @@ impl SigningFile {
         Ok(envelopes)
     }
 
-    /// Returns what is needed to publish the model, once it is signed.
+    /// Returns everything that is needed to publish the model, once it is signed.
     ///
     /// # Errors
-    /// Signatures are missing, or it does not publish a model.
+    /// Signatures are missing, or the file does not publish a model.
     pub fn publication(self) -> Result<(PublishRequest, Prepared, Signed), SigningError> {
         let mut envelopes = self.finished()?.into_iter();
         let Some(Publication { request, prepared, bundle }) = self.publication else {

@@ -1,7 +1,7 @@
-//! ssh-agent as the holder of a key: a program of the user's own, or a token behind it, that signs and keeps the secret.
+//! Signs with keys that ssh-agent holds. The agent, or a token behind it, never reveals the secret.
 //!
-//! The protocol is that of draft-miller-ssh-agent: a length, a type, and strings with a length before each. ed25519 over the
-//! raw bytes is just what an envelope needs.
+//! The protocol is that of draft-miller-ssh-agent: a length, a type, and strings, each after its length. An envelope
+//! needs an ed25519 signature over raw bytes, which is what the agent makes.
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -15,35 +15,35 @@ const IDENTITIES_ANSWER: u8 = 12;
 const SIGN_REQUEST: u8 = 13;
 const SIGN_RESPONSE: u8 = 14;
 const ALGORITHM: &[u8] = b"ssh-ed25519";
-/// OpenSSH's own bound of a message.
+/// Most bytes of a message: OpenSSH's own bound.
 const MESSAGE_BYTES_MAX: usize = 256 << 10;
-/// Keys of one agent: servers ban who offers more than a handful.
+/// Most keys of one agent. Users hold a handful, because SSH servers refuse a client that offers many.
 const IDENTITIES_MAX: usize = 256;
-/// A token may wait for a finger.
+/// How long the agent may take to sign. A token may wait for its user's finger.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A key in the agent that listens on `socket`.
+/// A key of the agent that listens on `socket`.
 #[derive(Debug, Clone)]
 pub struct AgentKey {
     key: PublicKey,
     socket: PathBuf,
 }
 
-/// What an agent did instead of signing.
+/// Why an agent did not sign.
 #[derive(Debug, Error)]
 pub enum AgentError {
-    #[error("SSH_AUTH_SOCK is not set: no ssh-agent is known")]
+    #[error("SSH_AUTH_SOCK is not set, so there is no ssh-agent to ask")]
     NoAgent,
     #[error("ssh-agent at {socket} does not answer")]
     Io { socket: PathBuf, source: io::Error },
-    #[error("ssh-agent gives an answer that is not understood")]
+    #[error("ssh-agent gave an answer that cannot be parsed")]
     Answer,
     #[error("ssh-agent refuses: it does not hold the key, or its user did not confirm")]
     Refused,
 }
 
 impl AgentKey {
-    /// Returns the key in the agent that listens on `socket`; whether it is there is asked when it is to sign.
+    /// Returns a key of the agent on `socket`. The agent is asked for it only when it must sign.
     pub const fn new(key: PublicKey, socket: PathBuf) -> Self {
         Self { key, socket }
     }
@@ -53,7 +53,7 @@ impl AgentKey {
         self.key
     }
 
-    /// Has the agent sign `message`.
+    /// Asks the agent to sign `message`, and returns the signature.
     pub fn sign(&self, message: &[u8]) -> Result<[u8; 64], AgentError> {
         let mut request = vec![SIGN_REQUEST];
         put(&mut request, &blob(&self.key));
@@ -75,7 +75,7 @@ impl AgentKey {
 /// Returns the ed25519 keys that the agent on `socket` holds, each with its comment.
 ///
 /// # Errors
-/// The agent does not answer, or not in its protocol.
+/// The agent does not answer, or its answer is not one of the protocol.
 pub fn identities(socket: &std::path::Path) -> Result<Vec<(PublicKey, String)>, AgentError> {
     let answer = ask(socket, &[REQUEST_IDENTITIES])?;
     let mut rest = answer.as_slice();
@@ -93,7 +93,7 @@ pub fn identities(socket: &std::path::Path) -> Result<Vec<(PublicKey, String)>, 
     Ok(keys)
 }
 
-/// Reads a public key as OpenSSH writes it: `ssh-ed25519 BASE64 [comment]`.
+/// Parses a public key as OpenSSH writes it: `ssh-ed25519 BASE64 [comment]`.
 pub fn parse_public_key(line: &str) -> Option<PublicKey> {
     let mut words = line.split_whitespace();
     if words.next()?.as_bytes() != ALGORITHM {
@@ -102,7 +102,7 @@ pub fn parse_public_key(line: &str) -> Option<PublicKey> {
     public_key(&data_encoding::BASE64.decode(words.next()?.as_bytes()).ok()?)
 }
 
-/// Reads the key out of its wire form; `None` for keys of other kinds, such as those of FIDO tokens, which sign other bytes.
+/// Parses a key in its wire form. Returns `None` for other kinds, such as those of FIDO tokens, which sign other bytes.
 fn public_key(mut blob: &[u8]) -> Option<PublicKey> {
     if take(&mut blob).ok()? != ALGORITHM {
         return None;
@@ -151,7 +151,7 @@ fn put(bytes: &mut Vec<u8>, string: &[u8]) {
     bytes.extend(string);
 }
 
-/// Takes a string off the front.
+/// Removes a string from the front of `bytes` and returns it.
 pub fn take<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], AgentError> {
     let length = take_length(bytes)?;
     let (string, rest) = bytes.split_at_checked(length).ok_or(AgentError::Answer)?;
@@ -159,6 +159,7 @@ pub fn take<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], AgentError> {
     Ok(string)
 }
 
+/// Removes a length, 4 bytes in big-endian order, from the front of `bytes` and returns it.
 pub fn take_length(bytes: &mut &[u8]) -> Result<usize, AgentError> {
     let (length, rest) = bytes.split_first_chunk().ok_or(AgentError::Answer)?;
     *bytes = rest;

@@ -1,7 +1,7 @@
-//! OpenSSH's private key files, as `ssh-keygen -t ed25519` writes them, where no passphrase protects them.
+//! Reads OpenSSH's private key files, as `ssh-keygen -t ed25519` writes them without a passphrase.
 //!
-//! The format is that of OpenSSH's PROTOCOL.key: a magic, what it is encrypted with, the public keys, the private ones. One
-//! that has a passphrase is taken into ssh-agent instead, which knows how to ask for it.
+//! The format is that of OpenSSH's PROTOCOL.key: a magic, the cipher, the public keys, the private keys. A user adds a
+//! key with a passphrase to ssh-agent instead, which can ask for the passphrase.
 
 use ed25519_dalek::SigningKey;
 use thiserror::Error;
@@ -16,11 +16,11 @@ const ALGORITHM: &[u8] = b"ssh-ed25519";
 /// Why a file is not a key that can be imported.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SshKeyError {
-    #[error("it is no private key in OpenSSH's form")]
+    #[error("file is not a private key in OpenSSH's form")]
     Form,
-    #[error("it is protected by a passphrase")]
+    #[error("private key is protected by a passphrase")]
     Encrypted,
-    #[error("it is not an ed25519 key, or one that lives in a token")]
+    #[error("private key is not an ed25519 key, or is held by a token")]
     Algorithm,
 }
 
@@ -30,10 +30,10 @@ impl From<AgentError> for SshKeyError {
     }
 }
 
-/// Reads a private key.
+/// Parses a private key.
 ///
 /// # Errors
-/// Another form, another algorithm, or a passphrase.
+/// The text has another form, the key is of another algorithm, or it has a passphrase.
 pub(crate) fn read(text: &str) -> Result<SigningKey, SshKeyError> {
     let parsed = pem::parse(text).map_err(|_| SshKeyError::Form)?;
     if parsed.tag() != LABEL {
@@ -54,7 +54,7 @@ pub(crate) fn read(text: &str) -> Result<SigningKey, SshKeyError> {
     }
     let public = take(&mut public)?;
     let mut private = take(&mut rest)?;
-    // Two equal numbers tell a right passphrase from a wrong one.
+    // Two equal numbers distinguish a right passphrase from a wrong one.
     if take_length(&mut private)? != take_length(&mut private)? || take(&mut private)? != ALGORITHM {
         return Err(SshKeyError::Form);
     }
@@ -73,7 +73,7 @@ mod tests {
 
     use super::*;
 
-    /// `ssh-keygen -t ed25519 -N '' -C test`, of a key made for this test.
+    /// The output of `ssh-keygen -t ed25519 -N '' -C test`, a key made for this test.
     const SAMPLE: &str = include_str!("../tests/golden/openssh-ed25519");
 
     #[test]

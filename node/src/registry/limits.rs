@@ -4,148 +4,151 @@ use std::time::Duration;
 
 use reg_proto::limits::RESPONSE_HEADER_BYTES_MAX;
 
-/// How long a name is looked for before the answer is "nobody has it". A DHT look-up may take 20 s.
+/// How long a name is searched for before the answer is that no peer has it. A DHT look-up may take 20 s.
 pub(super) const FIND_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a name is looked for where a copy is here already: long enough for peers that are connected.
+/// How long a name is searched for where the store has a copy already. Connected peers answer within that time.
 pub(super) const REFRESH_TIMEOUT: Duration = Duration::from_secs(4);
-/// After the first valid answer, how long others may still tell of a newer record.
+/// How long the search goes on after the first valid answer, because another peer may know a newer record.
 pub(super) const SETTLE: Duration = Duration::from_millis(700);
-/// Once everybody who turned up has answered and the DHT has too, how long somebody else may still turn up: two looks at
-/// who is connected.
+/// How long a search waits for new peers after every known peer and the DHT have answered: two looks at the
+/// connections.
 pub(super) const QUIET: Duration = Duration::from_millis(1200);
-/// The same where the user named peers and they have answered: a look at who is connected.
+/// The same where the user named peers and they have answered: one look at the connections.
 pub(super) const QUIET_NAMED: Duration = Duration::from_millis(250);
-/// After an answer that was refused, how long an honest one is waited for.
+/// How long the search waits for an honest answer after one that it refused.
 pub(super) const REFUSED_PATIENCE: Duration = Duration::from_secs(3);
-/// How long a pull goes on without a byte from anybody before it gives up; what is here stays here.
+/// How long a pull goes on without a byte from any peer before it gives up. What it has fetched stays in the store.
 pub(super) const STARVED_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a pull goes on where nobody at all is left to ask.
+/// How long a pull goes on without any peer left to ask.
 pub(super) const NOBODY_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often connected peers and the DHT are looked through anew while something is missing.
+/// How often connected peers and the DHT's answers are examined again while blobs are missing.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// How often the DHT is asked anew while something is missing.
+/// How often the DHT is asked again while blobs are missing.
 pub(super) const ASK_DHT_AGAIN: Duration = Duration::from_secs(10);
 
-/// A name that nobody has told of by then is looked for at those whom the connected peers know.
+/// If no peer has answered for a name by then, the connected peers are asked for the peers that they know.
 pub(super) const ASK_AROUND_AFTER: Duration = Duration::from_millis(700);
-/// Connected peers that are asked whom they know.
+/// Most connected peers that are asked for the peers that they know.
 pub(super) const ASKED_AROUND_MAX: usize = 8;
-/// While something is missing, those who are connected are asked this often who else is pulling it: at first,
+/// While blobs are missing, connected peers are asked at this interval which other peers pull the model: at first,
 pub(super) const EXCHANGE_FIRST: Duration = Duration::from_millis(500);
-/// ... and after a while.
+/// ... and later.
 pub(super) const EXCHANGE_LATER: Duration = Duration::from_secs(15);
-/// Dials to peers that others have named, at once: a quarter of what may be pending.
+/// Dials at once to peers that other peers named: a quarter of the dials that may be pending.
 pub(super) const DIALS_AT_ONCE: usize = 16;
-/// A dial that has not come to anything by then leaves its place to the next, and goes on beside, up to
+/// A dial that is slower than this gives its slot to the next one and continues, up to
 pub(super) const DIAL_SLOW: Duration = Duration::from_secs(1);
-/// ... so many: half of what may be pending, as the DHT dials too.
+/// ... this many dials in all: half of those that may be pending, because the DHT dials too.
 pub(super) const DIALS_MAX: usize = 32;
 
-/// Questions under way at once: a swarm is not asked all at once.
+/// Questions under way at once, so that a search does not ask a whole swarm at once.
 pub(super) const QUESTIONS_AT_ONCE: usize = 8;
-/// A question that has not been answered by then leaves its place to the next, and goes on beside: whoever lets questions
-/// wait, or cannot be dialled, holds nobody up. A round trip around the world takes less.
+/// A question that is slower than this gives its slot to the next one and continues. So a peer that delays its answers,
+/// or cannot be dialled, delays no other question. A round trip around the world takes less.
 pub(super) const QUESTION_SLOW: Duration = Duration::from_millis(500);
-/// Peers asked at once for what is said of a manifest: some know attestations that others do not.
+/// Peers asked at once for the referrers of a manifest. Some know attestations that others do not.
 pub(super) const REFERRER_PEERS_AT_ONCE: usize = 8;
-/// Referrers of one manifest that are read in one search: two peers' full answers.
+/// Most referrers of one manifest that one search reads: two peers' full answers.
 pub(super) const REFERRERS_READ_MAX: usize = 128;
-/// How often the lists that the user has subscribed to are fetched anew.
+/// How often the denylists that the user has subscribed to are fetched again.
 pub(super) const DENYLISTS_REFRESH: Duration = Duration::from_secs(3600);
-/// How often the trust file is looked at for what is not to be served, where nobody has said that it has changed.
+/// How often the trust file is read for what must not be served, where no command reported a change.
 pub(super) const DENIALS_RELOAD: Duration = Duration::from_secs(60);
-/// How often a peer that is busy is asked again, and how long is waited for that at most, whatever it says.
+/// How many times a busy peer is asked.
 pub(super) const BUSY_TRIES: u32 = 3;
+/// The longest wait between two of these times, whatever the peer says.
 pub(super) const BUSY_WAIT_MAX: Duration = Duration::from_secs(2);
-/// Peers that one source of a search turns up at most: each has a share of its own, so that none crowds out the others.
+/// Most peers that one source of a search may find. Each source has its own share, so that none displaces the others.
 pub(super) const CANDIDATES_MAX: usize = 256;
-/// Peers that a search turns up at most: of those who are connected, of hints, of introductions, and of the DHT.
+/// Most peers that a search may find: among connected peers, hints, introductions, and the DHT's providers.
 pub(super) const CANDIDATES_IN_ALL_MAX: usize = 4 * CANDIDATES_MAX;
-/// Peers that one pull fetches from at once. In simulation a degree of 40 is near the bound; each costs a stream and two
-/// tasks. What is under way from all together is bounded by the scheduler.
+/// Peers that one pull fetches from at once. In simulation a degree of 40 is near the bound, and each peer costs a
+/// stream and two tasks. The scheduler bounds the requests to all of them together.
 pub(super) const SOURCES_MAX: usize = 32;
-/// Peers that wait for a place among the sources.
+/// Peers that wait until a source is removed.
 pub(super) const SOURCES_WAITING_MAX: usize = 64;
-/// A source that holds nothing of what is wanted gives its place to a waiting peer after this long.
+/// A source that has no piece that the pull wants makes room for a waiting peer after this long.
 pub(super) const SAY_SOMETHING: Duration = Duration::from_secs(3);
-/// Frames waiting between a peer's reader and the downloader: one piece each at most, for all sources together.
+/// Frames that wait between the peers' readers and the downloader, for all sources together. Each has one piece at
+/// most.
 pub(super) const FRAMES_WAITING_MAX: usize = 16;
-/// Pieces of one download being verified and written at once: two for each of eight threads that do it, and a quarter of
-/// those that may wait for them, so that handing one over does not wait.
+/// Pieces of one download that are verified and written at once. It is two for each of the eight threads, and a quarter
+/// of the pieces that may wait for them, so that handing one over does not wait.
 pub(super) const WRITES_AT_ONCE: usize = 16;
-/// How long a pull of higher priority may bring nothing before one of lower priority goes on.
+/// How long a pull of higher priority may make no progress before one of lower priority continues.
 pub(super) const PULL_GETS_ON: Duration = Duration::from_secs(5);
-/// Bytes per second of a limit on fetching for each source: fewer are asked at once, so that a piece comes in seconds.
+/// Bytes per second of a download limit for each source. A lower limit means fewer sources, so that a piece arrives in
+/// seconds.
 pub(super) const LIMIT_PER_SOURCE: u64 = 256 << 10;
-/// What a puller is told to wait while everything is paused.
+/// The retry time that a puller is sent while the node is paused, in milliseconds.
 pub(super) const PAUSED_RETRY_MS: u32 = 5000;
-/// How often it is looked whether what is sent makes a queue.
+/// How often the sender checks whether its traffic builds a queue in the network.
 pub(super) const COURTESY_LOOK: Duration = Duration::from_secs(5);
-/// Answers to the wish for a lane that wait, and lanes offered on one stream that have not come.
+/// Lane answers that wait on one stream, and lanes offered on it that have not arrived.
 pub(super) const LANE_ANSWERS_MAX: usize = 8;
-/// How long a peer may take to offer a lane, and a lane that was offered to come.
+/// How long a peer may take to offer a lane, and an offered lane may take to arrive.
 pub(super) const LANE_ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often it is looked whether another lane is worth it: a pull of 2 GiB may be over in 2 s.
+/// How often a stream checks whether another lane is worth it: a pull of 2 GiB may take only 2 s.
 pub(super) const LANE_LOOK: Duration = Duration::from_millis(50);
-/// After a lane that did not come to be, how long until it is tried again.
+/// How long after a failed lane the next one is tried.
 pub(super) const LANE_TRY_AGAIN: Duration = Duration::from_secs(10);
-/// Tries that failed one after the other, after which a stream does without lanes.
+/// Failures in a row after which a stream does without lanes.
 pub(super) const LANE_TRIES_MAX: u32 = 3;
-/// Small frames waiting to be sent to one peer.
+/// Small frames that wait to be sent to one peer.
 pub(super) const FRAMES_TO_SEND_MAX: usize = 1024;
-/// How long a peer may take to say which states it goes by once a piece of it did not match.
+/// How long a peer may take to name its piece states after a piece of it did not match.
 pub(super) const DISPUTE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Web seeds of one pull: each costs connections of its own.
+/// Web seeds of one pull. Each costs connections of its own.
 pub(super) const WEB_SEEDS_MAX: usize = 8;
-/// Requests to one web seed at once: what browsers allow themselves is 6, and a mirror counts.
+/// Requests to one web seed at once. Browsers allow themselves 6, and mirrors limit clients.
 pub(super) const WEB_CONNECTIONS_PER_SEED: usize = 4;
-/// Failures of a web seed, one after the other, after which it is not asked again.
+/// Failures of a web seed in a row after which it is not asked again.
 pub(super) const WEB_FAILURES_MAX: usize = 5;
-/// How long peers may bring something before web seeds are asked as well: a peer costs nobody money.
+/// How long peers may take to bring bytes before web seeds are asked too. Peers cost no publisher money; web seeds do.
 pub(super) const WEB_HEAD_START: Duration = Duration::from_secs(1);
-/// How long a web seed is left alone that does not answer, or is busy and does not say for how long; each time longer.
+/// The first pause after a web seed does not answer, or is busy and names no time. Each further pause is longer.
 pub(super) const WEB_PAUSE_DEFAULT: Duration = Duration::from_secs(1);
-/// How long a web seed is left alone at most: who asks for more is asked again all the same.
+/// The longest pause of a web seed, even where it asks for more.
 pub(super) const WEB_PAUSE_MAX: Duration = Duration::from_secs(3600);
-/// How long a pull waits for a web seed that is all that is left to ask: Hugging Face counts in five minutes.
+/// How long a pull waits for a web seed that is its last source. Hugging Face counts requests over five minutes.
 pub(super) const WEB_WAIT_MAX: Duration = Duration::from_secs(300);
-/// How long a pull goes on without a byte while web seeds ask for one pause after the other.
+/// How long a pull goes on without a byte while web seeds ask for one pause after another.
 pub(super) const WEB_PATIENCE: Duration = Duration::from_secs(600);
-/// How long a peer that has sent wrong bytes is not pulled from. Kept in memory only, and never told to others.
+/// How long a node does not fetch from a peer that sent wrong bytes. The ban stays in memory and is reported to no
+/// peer.
 pub(super) const BAN: Duration = Duration::from_secs(3600);
-/// Banned peers remembered; beyond it the oldest ban is forgotten.
+/// Bans remembered. Beyond this number the oldest is forgotten.
 pub(super) const BANS_MAX: usize = 4096;
 
-/// Streams served at once: each may hold one piece in memory.
+/// Streams served at once. Each may hold one piece in memory.
 pub(super) const STREAMS_SERVED_MAX: usize = 64;
 /// Streams of one peer served at once.
 pub(super) const STREAMS_PER_PEER_MAX: usize = 8;
-/// Questions answered at once: each may hold a document in memory.
+/// Questions answered at once. Each may hold a document in memory.
 pub(super) const ANSWERS_AT_ONCE: usize = 16;
-/// What a peer that finds no place is told to wait.
+/// The retry time that a peer is sent where no slot is free.
 pub(super) const BUSY_RETRY: Duration = Duration::from_secs(1);
-/// The same as messages have it.
+/// The same in milliseconds, as messages carry it.
 pub(super) const BUSY_RETRY_MS: u32 = BUSY_RETRY.as_millis() as u32;
-/// How often a peer that follows a blob is told of pieces that have come meanwhile.
+/// How often a peer that follows a blob is sent the pieces that have arrived since.
 pub(super) const NEWS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Tags remembered from gossip and from other peers' pages; a tag takes about 3 KiB.
+/// Tags remembered from gossip and from other peers' pages. A tag takes about 3 KiB.
 pub(super) const HEADS_MAX: usize = 4096;
 /// Bytes of all remembered tags together.
 pub(super) const HEADS_BYTES_MAX: usize = 16 << 20;
-/// Holders remembered of one tag: the newest ones.
+/// Holders remembered for one tag: the newest ones.
 pub(super) const HOLDERS_PER_HEAD_MAX: usize = 16;
-/// Pages of heads taken from one peer when it connects: 256 heads.
+/// Pages of heads taken from a peer when it connects: 256 heads.
 pub(super) const HEAD_PAGES_MAX: usize = 8;
-/// Pages of what publishers have revoked taken from one peer when it connects: 256 publishers.
+/// Pages of declarations taken from a peer when it connects: 256 publishers.
 pub(super) const DECLARATION_PAGES_MAX: usize = 8;
-/// Bytes of the envelopes in one page of what publishers have revoked: half of what an answer's header may have, because
-/// quotes in JSON within JSON take a second byte.
+/// Bytes of the envelopes in one page of declarations: half of the bound of an answer's header, because a quote in JSON
+/// within JSON takes a second byte.
 pub(super) const DECLARATION_PAGE_BYTES_MAX: usize = RESPONSE_HEADER_BYTES_MAX / 2;
-/// Key histories of one publisher that are not followed and kept for what they revoke: the publisher's, and a few that a thief
-/// of an old key may have made before.
+/// Witnesses kept for one publisher: its own history, and a few that a thief of an old key may have made before.
 pub(super) const WITNESSES_MAX: usize = 4;
-/// What publishers without a tag have said that was passed on: so much is remembered, lest it go round again.
+/// Declarations of publishers without a tag that are remembered as passed on, so that they are not passed on again.
 pub(super) const DECLARATIONS_PASSED_MAX: usize = 4096;
 
 /// How long a preparation waits for its signatures before it is forgotten.
@@ -153,77 +156,78 @@ pub(super) const PREPARATION_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Preparations that wait for their signatures.
 pub(super) const PREPARATIONS_MAX: usize = 64;
 
-/// How often a daemon says anew to the DHT what it holds is the network's business; how often it looks at its cache:
+/// How often a daemon examines its cache. The network decides how often it announces its blobs to the DHT again.
 pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
-/// How long a gateway's client waits for a model to be resolved: Hugging Face's clients give up after 10 s without a byte.
+/// How long a gateway's client waits for a model to be resolved. Hugging Face's clients give up after 10 s without a
+/// byte.
 pub(super) const VIEW_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long peers are asked for a model that is not here, for a gateway's client.
+/// How long peers are asked for a model that is not in the store, for a gateway's client.
 pub(super) const VIEW_PATIENCE: Duration = Duration::from_secs(6);
-/// How long peers are asked whether a tag of a model that is here has moved, for a gateway's client.
+/// How long peers are asked whether a tag of a model in the store has moved, for a gateway's client.
 pub(super) const REFRESH_QUICK: Duration = Duration::from_millis(1500);
-/// How long a gateway takes a tag to mean what it meant.
+/// How long a gateway answers by a resolved tag without asking again.
 pub(super) const TAG_FRESH: Duration = Duration::from_secs(20);
-/// How long a gateway goes on to answer by what a tag meant while it looks anew, unless something newer has been heard of: a
-/// look takes a second, which every client would wait for.
+/// How long a gateway answers by an older result while it resolves the tag again behind its clients, unless the node
+/// has heard of a newer record. Resolving takes a second, which every client would wait for.
 pub(super) const TAG_STALE: Duration = Duration::from_secs(120);
-/// Models that gateways have resolved lately; a manifest may have 4 MiB, most have some kilobytes.
+/// Views kept of models that gateways have resolved. A manifest may have 4 MiB; most have some kilobytes.
 pub(super) const VIEWS_MAX: usize = 128;
 /// How long peers are asked for all tags of a model.
 pub(super) const TAGS_TIMEOUT: Duration = Duration::from_secs(4);
 /// Peers that are asked for all tags of a model.
 pub(super) const PEERS_ASKED_FOR_TAGS: usize = 8;
-/// How long a relay that nobody reads from stays, with its peers: a client that reads file after file comes back soon.
+/// How long a fetch on demand without readers keeps its peers. A client that reads file after file comes back soon.
 pub(super) const ON_DEMAND_LINGER: Duration = Duration::from_secs(5);
-/// How long a relay without any source waits before it looks for peers anew.
+/// How long a fetch on demand without any source waits before it looks for peers again.
 pub(super) const LOOK_ANEW: Duration = Duration::from_secs(1);
-/// How long a reader waits for any piece to come: Hugging Face's clients give up after 10 s without a byte.
+/// How long a reader waits for any piece to arrive. Hugging Face's clients give up after 10 s without a byte.
 pub(super) const READ_PATIENCE: Duration = Duration::from_secs(8);
-/// Pieces that are read before the client has taken those before: 2 MiB for each client.
+/// Pieces read ahead of the client: 2 MiB for each client.
 pub(super) const READ_AHEAD: usize = 2;
-/// Files that gateways serve at once: 3 MiB each in memory at most.
+/// Files that gateways serve at once. Each takes 3 MiB of memory at most.
 pub(super) const READERS_MAX: usize = 48;
-/// How long a client waits for its turn before it is told to come back.
+/// How long a client waits for its turn before it is asked to come back.
 pub(super) const READER_TURN: Duration = Duration::from_secs(8);
-/// Files of one model of which it is remembered whether they may be served: as many as a model may have.
+/// Files of one model with a remembered admission: as many as a model may have.
 pub(super) const ADMISSIONS_MAX: usize = reg_proto::limits::FILES_MAX;
-/// How long a client may take nothing of what it asked for before it loses its place.
+/// How long a client may read nothing before it loses its turn.
 pub(super) const CLIENT_STALL: Duration = Duration::from_secs(60);
 
 /// Uploads through gateways that are under way at once.
 pub(super) const UPLOADS_MAX: usize = 256;
-/// How long an upload may lie without a byte, and how long what was uploaded waits to become part of a model.
+/// How long an upload may be idle, and how long uploaded bytes wait to become part of a model.
 pub(super) const UPLOAD_IDLE: Duration = Duration::from_secs(3600);
-/// Blobs that were uploaded and wait to become part of a model: as many as a model may have.
+/// Uploaded blobs that wait to become part of a model: as many as a model may have.
 pub(super) const UPLOADED_MAX: usize = reg_proto::limits::FILES_MAX;
-/// Manifests that were pushed and wait for their provenance, of 4 MiB each at most; most have some kilobytes.
+/// Pushed manifests that wait for their provenance. Each has 4 MiB at most; most have some kilobytes.
 pub(super) const HELD_MAX: usize = 256;
-/// How long a reader waits where there is nobody at all to fetch from: a peer that comes back does so in seconds.
+/// How long a reader waits where no peer has the blob. A peer that reconnects does so in seconds.
 pub(super) const DESERTED_PATIENCE: Duration = Duration::from_secs(4);
 
-/// Records that are remembered of one tag: a release a week for five years; each takes 2 KiB.
+/// Records remembered of one tag: a release each week for five years. Each takes 2 KiB.
 pub(super) const HISTORY_MAX: usize = 256;
-/// Proofs of equivocation that are kept of one tag: the first one freezes it.
+/// Proofs of equivocation kept of one tag. The first one freezes it.
 pub(super) const PROOFS_PER_TAG_MAX: usize = 16;
-/// Proofs of equivocation that are kept while those of publishers nobody here has pulled from are among them: 4 MiB.
+/// Most proofs of equivocation while any is about a publisher that this node has never pulled from: 4 MiB.
 pub(super) const PROOFS_OF_STRANGERS_MAX: usize = 1024;
-/// Proofs that are told with one head, in gossip and in pages.
+/// Proofs that are sent with one head, in gossip and in pages.
 pub(super) const PROOFS_PER_HEAD_MAX: usize = 4;
-/// Different records of one tag that are weighed in one search: a few stale ones, and those that contradict each other.
-pub(super) const TAGS_TOLD_MAX: usize = 64;
+/// Different records of one tag that one search compares: a few stale ones, and those that contradict each other.
+pub(super) const TAGS_COMPARED_MAX: usize = 64;
 
-/// How long a client waits for the first bytes of an endpoint's file: Hugging Face's clients give up after 10 s.
+/// How long a client waits for the first bytes of an endpoint's file. Hugging Face's clients give up after 10 s.
 pub(super) const REMOTE_PATIENCE: Duration = Duration::from_secs(8);
-/// Files of the endpoint that are fetched at once: as many as a client asks for, twice over.
+/// Files of the endpoint that are fetched at once: twice as many as one client asks for.
 pub(super) const REMOTE_FETCHES_MAX: usize = 16;
-/// How long a file of the endpoint is fetched on that nobody reads: a client that was told to come back does.
+/// How long a file of the endpoint is fetched without a reader. A client that was asked to come back does so.
 pub(super) const REMOTE_LINGER: Duration = Duration::from_secs(30);
-/// How long peers may take to say that they hold a file of the endpoint, which could send it meanwhile.
+/// How long peers may take to say that they hold a file of the endpoint. The endpoint could send it meanwhile.
 pub(super) const REMOTE_PEERS_PATIENCE: Duration = Duration::from_secs(2);
-/// How long peers may send nothing of it before the endpoint is asked.
+/// How long peers may send no byte of the file before the endpoint is asked.
 pub(super) const REMOTE_PEERS_STALL: Duration = Duration::from_secs(5);
 /// Peers that are asked whether they hold a file of the endpoint.
 pub(super) const PEERS_ASKED_FOR_BLOB: usize = 32;
 
-/// How long it is remembered which blobs are given to others: a model that has just come waits that long at most.
+/// How long the set of shared blobs is remembered. A new model waits that long at most.
 pub(super) const GIVEN_FRESH: Duration = Duration::from_secs(1);

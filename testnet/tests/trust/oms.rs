@@ -192,7 +192,7 @@ fn random_trees_verify_both_ways() {
     });
     let (dir, out, _) = &trees[0];
     verify(dir, &out.join("key.sig"), "--ca", &ca).failed(2, "made with a key");
-    verify(dir, &out.join("certificate.sig"), "--ca", &ca).failed(4, "not vouched for");
+    verify(dir, &out.join("certificate.sig"), "--ca", &ca).failed(4, "does not lead to the given authority");
     fs::create_dir_all(dir.join(".github")).expect("a folder");
     fs::write(dir.join(".github/x.py"), "import os").expect("written");
     verify(dir, &out.join("key.sig"), "--key", &keys.join("key.pub"))
@@ -322,7 +322,7 @@ fn a_directory_that_the_stock_tool_has_signed_is_imported_as_it_was_signed() {
     refused(2, "made with a certificate", "--signer", &public);
     let own_ca = home.path().join("own.pem");
     fs::write(&own_ca, home.run(["key", "export-ca", "me"]).ok().stdout()).expect("written");
-    refused(4, "not vouched for", "--ca", &own_ca);
+    refused(4, "does not lead to the given authority", "--ca", &own_ca);
     write(".github/x.py", "import os");
     refused(4, "\".github/x.py\" is not signed", "--ca", &ca);
     fs::remove_dir_all(dir.join(".github")).expect("ours");

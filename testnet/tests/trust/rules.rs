@@ -69,7 +69,7 @@ fn rules_count_attestations_of_whom_the_user_has_named_and_refuse_before_anythin
     pull(&c, &reference, &[&daemon_a, &daemon_b]).failed(6, "known publisher");
     c.run(["trust", "add", "acme", publisher]).ok();
     let refused = pull(&c, &reference, &[&daemon_a, &daemon_b]);
-    refused.failed(6, "wants 2, and 1 of 2 named say pass (scanner)");
+    refused.failed(6, "wants 2, and 1 of 2 named attestors say pass (scanner)");
     assert_eq!(c.json(["status"])["bytes"], json!(0), "no file has been fetched");
     attest(&a, "other", "scan", "pass");
     // B has told A nothing and A nothing B: the puller asks both.
@@ -179,7 +179,7 @@ fn a_denylist_is_applied_to_what_is_pulled_and_served_until_the_user_says_otherw
     let third = a.publish(&model(&a, "third", "mit"), "third:v1", "third");
     pull(&d, &third, &[]).failed(6, "stolen key");
     let shown = d.run(["trust", "show"]).ok().stdout();
-    assert!(shown.contains("has not been current"), "{shown}");
+    assert!(shown.contains("has not been updated"), "{shown}");
     drop(daemon_d);
 }
 

@@ -1,9 +1,10 @@
-//! [`Pattern`]: a glob on the paths of a model's files, as `.gitignore` has them.
+//! [`Pattern`]: a glob on the paths of a model's files, with the syntax of `.gitignore`.
 //!
-//! `*` is any run of characters in one segment, `?` is one, `[a-z]` and `[!a-z]` are one of a class, `**` is any run of
-//! segments, `\` takes a character as it is. Without a slash before its end a pattern means a name at any depth, else a
-//! path from the model's top. What matches a directory matches all below it; with a slash at the end nothing but
-//! directories match. Braces have no meaning, and `!` at the beginning is refused.
+//! `*` matches any run of characters in one segment, and `?` one character. `[a-z]` and `[!a-z]` match one character of
+//! a class. `**` matches any run of segments. `\` makes the next character literal. A pattern without a slash before
+//! its end matches a name at any depth; other patterns match a path from the model's top. A pattern that matches a
+//! directory matches every file below it. A pattern with a slash at its end matches only directories. Braces have no
+//! meaning. A pattern that begins with `!` is refused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,20 +13,20 @@ use reg_proto::path::SafePath;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Bytes of a pattern: a path with every character escaped, and a slash before it.
+/// Most bytes of a pattern: a path with every character escaped, and a slash before it.
 pub const PATTERN_BYTES_MAX: usize = 2 * reg_proto::limits::PATH_BYTES_MAX + 1;
 
-/// A glob, read once. It is matched without backtracking over segments, so no pattern is slow.
+/// A parsed glob. Matching does not backtrack over segments, so no pattern is slow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern {
     text: String,
     segments: Vec<Segment>,
-    /// Whether only directories match, and what is below them.
+    /// Whether the pattern matches only directories and the files below them.
     is_directory: bool,
 }
 
-/// Why a text is no pattern.
+/// Why a text is not a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PatternError {
     #[error("pattern is empty")]
@@ -44,7 +45,7 @@ pub enum PatternError {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Segment {
-    /// `**`: none or more segments.
+    /// `**`: any number of segments, also none.
     Any,
     Name(Vec<Token>),
 }
@@ -58,7 +59,7 @@ enum Token {
 }
 
 impl Pattern {
-    /// Tells whether the file at `path`, or a directory that it is in, is meant.
+    /// Tells whether the pattern matches the file at `path`, or a directory that contains it.
     pub fn matches(&self, path: &str) -> bool {
         let end = self.segments.len();
         let mut at = vec![false; end + 1];
@@ -82,7 +83,7 @@ impl Pattern {
         false
     }
 
-    /// Returns the pattern that means one file and no other.
+    /// Returns the pattern that matches this one file; `None` where no pattern can.
     pub fn exactly(path: &SafePath) -> Option<Self> {
         let escaped: String = path
             .as_str()
@@ -97,7 +98,7 @@ impl Pattern {
         &self.text
     }
 
-    /// `**` may stand for nothing.
+    /// Skips `**`, which may match no segment.
     fn skip_any(&self, at: &mut [bool]) {
         for (place, segment) in self.segments.iter().enumerate() {
             if at[place] && *segment == Segment::Any {
@@ -107,7 +108,8 @@ impl Pattern {
     }
 }
 
-/// Tells whether `tokens` are all of `name`: the last `*` takes one more character wherever the rest does not fit.
+/// Tells whether `tokens` match the whole of `name`. Where the rest does not match, the last `*` takes one more
+/// character.
 fn is_name(tokens: &[Token], name: &str) -> bool {
     let name: Vec<char> = name.chars().collect();
     let (mut token, mut at) = (0, 0);
@@ -169,7 +171,7 @@ impl FromStr for Pattern {
             }
         }
         if segments.last() == Some(&Segment::Any) {
-            // `a/**` is what is in `a`, not `a` itself.
+            // `a/**` matches what is in `a`, not `a` itself.
             segments.push(Segment::Name(vec![Token::Many]));
         }
         Ok(Self { text: text.to_owned(), segments, is_directory })
@@ -193,7 +195,7 @@ fn tokens(name: &str, text: &str) -> Result<Vec<Token>, PatternError> {
     Ok(tokens)
 }
 
-/// Reads a class after its `[`; a `]` that comes first is one of its characters.
+/// Reads a class after its `[`. A `]` in the first place is one of its characters.
 fn class(characters: &mut std::str::Chars<'_>) -> Option<Token> {
     let mut next = characters.next()?;
     let negated = matches!(next, '!' | '^');
@@ -285,7 +287,7 @@ mod tests {
         assert!(!matches(&format!("{}b", "**/a/".repeat(100)), &"a/".repeat(500)));
     }
 
-    /// Asks git which of `paths` a `.gitignore` with one line would ignore; `None` where git is not there.
+    /// Asks git which of `paths` a `.gitignore` with one line would ignore; `None` where git is not installed.
     fn git_says(dir: &std::path::Path, pattern: &str, paths: &[String]) -> Option<Vec<String>> {
         std::fs::write(dir.join(".gitignore"), format!("{pattern}\n")).unwrap();
         let mut child = Command::new("git")
@@ -311,7 +313,7 @@ mod tests {
             .status()
             .is_ok_and(|it| it.success())
         {
-            println!("SKIPPED: git is not here");
+            println!("SKIPPED: git is not installed");
             return;
         }
         let paths = prop::collection::btree_set("[abc]{1,3}(/[abc]{1,3}){0,3}", 1..20);
@@ -320,7 +322,7 @@ mod tests {
         let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(CASES));
         runner
             .run(&(pattern, paths), |(pattern, paths)| {
-                // A path that is also the directory of another one is no file.
+                // A path that is also the directory of another path is not a file.
                 let is_dir = |path: &String| paths.iter().any(|it| it.starts_with(&format!("{path}/")));
                 let files: Vec<String> = paths.iter().filter(|path| !is_dir(path)).cloned().collect();
                 let expected = git_says(dir.path(), &pattern, &files).expect("git runs");

@@ -1,8 +1,8 @@
-//! [`Quant`]: picking the GGUF files of one quantisation, as llama.cpp does with `-hf name:TAG`.
+//! [`Quant`]: chooses the GGUF files of one quantisation, as llama.cpp does with `-hf name:TAG`.
 //!
-//! A file is of a quantisation if its path has the tag with `.` or `-` after it, in any case. The first such file in the
-//! order of paths is taken, with all of its splits (`-00001-of-00003`), and the projector (`mmproj`) that lies nearest to
-//! it and is most like it.
+//! A file has a quantisation if its path contains the tag with `.` or `-` after it, in any case. The first such file in
+//! the order of paths is chosen, with all of its splits (`-00001-of-00003`). The projector (`mmproj`) that is nearest
+//! to it, with the most similar number of bits, is chosen too.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,10 +11,10 @@ use reg_proto::path::SafePath;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Characters of a tag: the longest in use have fewer than twenty.
+/// Most characters of a tag. The longest tags in use have fewer than twenty.
 pub const QUANT_CHARS_MAX: usize = 64;
 
-/// What belongs to a model and is none, by a word of its name.
+/// Words in the names of files that accompany a model and are not one.
 const SIDECARS: [&str; 6] = ["mmproj", "mtp", "eagle3", "dflash", "dspark", "imatrix"];
 
 /// A quantisation by its usual name, such as `Q4_K_M`.
@@ -22,7 +22,7 @@ const SIDECARS: [&str; 6] = ["mmproj", "mtp", "eagle3", "dflash", "dspark", "ima
 #[serde(try_from = "String", into = "String")]
 pub struct Quant(String);
 
-/// Why a text names no quantisation.
+/// Why a text is not a quantisation.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "{text:?} is no quantisation: letters, digits, `_`, `-` and at most {QUANT_CHARS_MAX} of them, as in Q4_K_M"
@@ -34,14 +34,14 @@ pub struct QuantError {
 /// The files of one quantisation.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Picked<'a> {
-    /// The model, all splits of it, and its projector.
+    /// The model with all its splits, and its projector.
     pub files: Vec<&'a SafePath>,
-    /// Other models of the same quantisation, by their first file.
+    /// The other models of the same quantisation, each by its first file.
     pub others: Vec<&'a SafePath>,
 }
 
 impl Quant {
-    /// Picks from the paths of a model's files; nothing where none is of this quantisation.
+    /// Chooses from the paths of a model's files. Returns no file where none has this quantisation.
     pub fn pick<'a>(&self, paths: &[&'a SafePath]) -> Picked<'a> {
         let mut models: Vec<&SafePath> = paths.iter().copied().filter(|path| is_model(path)).collect();
         models.sort();
@@ -51,7 +51,7 @@ impl Quant {
             let is_it = |path: &&SafePath| by(&path.as_str().to_ascii_lowercase(), &wanted);
             models.iter().copied().filter(first_split).filter(is_it).collect()
         };
-        // `Q4_XS` is also the end of `IQ4_XS`: what begins with the tag comes first.
+        // `Q4_XS` is also the end of `IQ4_XS`, so paths where the tag is a whole word are preferred.
         let exact = of(has_word);
         let mut found = if exact.is_empty() { of(has_tag) } else { exact }.into_iter();
         let Some(first) = found.next() else { return Picked::default() };
@@ -75,7 +75,7 @@ impl Quant {
     }
 }
 
-/// Returns the names of the GGUF models among `paths`, a split one once.
+/// Returns the names of the GGUF models among `paths`. A split model is returned once.
 pub(super) fn models<'a>(paths: &[&'a SafePath]) -> Vec<&'a SafePath> {
     let first = |path: &&SafePath| split(path.as_str()).is_none_or(|split| split.number == 1);
     paths.iter().copied().filter(|path| is_model(path)).filter(first).collect()
@@ -91,12 +91,12 @@ fn is_model(path: &SafePath) -> bool {
     is_gguf(path) && !words(path.file_name()).iter().any(|word| SIDECARS.contains(&word.as_str()))
 }
 
-/// Tells whether `tag` stands somewhere in `path` with `.` or `-` after it.
+/// Tells whether `path` contains `tag` with `.` or `-` after it.
 fn has_tag(path: &str, tag: &str) -> bool {
     path.match_indices(tag).any(|(at, _)| path[at + tag.len()..].starts_with(['.', '-']))
 }
 
-/// Tells whether `tag` does so as a word of its own.
+/// Tells whether `path` contains `tag` in that way as a whole word.
 fn has_word(path: &str, tag: &str) -> bool {
     let begins =
         |at: usize| !path[..at].ends_with(|before: char| before.is_ascii_alphanumeric() || before == '_');
@@ -118,7 +118,8 @@ fn split(path: &str) -> Option<Split<'_>> {
     Some(Split { stem, number: read(number)?, total: read(total)? })
 }
 
-/// The projector in the model's directory or the nearest one above, with about as many bits as the model.
+/// Returns the projector in the model's directory, or in the nearest directory above, with about as many bits as the
+/// model.
 fn projector<'a>(model: &SafePath, paths: &[&'a SafePath]) -> Option<&'a SafePath> {
     let dir = |path: &SafePath| path.as_str().rfind('/').map_or(0, |end| end + 1);
     let model_dir = &model.as_str()[..dir(model)];
@@ -131,7 +132,7 @@ fn projector<'a>(model: &SafePath, paths: &[&'a SafePath]) -> Option<&'a SafePat
     candidates.min_by_key(|path| (usize::MAX - dir(path), far(path), path.as_str()))
 }
 
-/// The first number in the last part of a file's name: 4 of `x-Q4_K_M.gguf`, 16 of `mmproj-F16.gguf`.
+/// Returns the first number in the last part of a file's name: 4 of `x-Q4_K_M.gguf`, 16 of `mmproj-F16.gguf`.
 fn bits(path: &SafePath) -> u32 {
     let name = split(path.as_str()).map_or(path.as_str(), |split| split.stem);
     let name = name.strip_suffix(".gguf").unwrap_or(name);
@@ -199,7 +200,11 @@ mod tests {
         let split = ["x-Q4_K_M-00001-of-00002.gguf", "x-Q4_K_M-00002-of-00002.gguf", "mmproj-Q8_0.gguf"];
         assert_eq!(picked("q4_k_m", &paths).0, split);
         assert_eq!(picked("Q8_0", &paths).0, ["x-Q8_0.gguf", "mmproj-Q8_0.gguf"]);
-        assert_eq!(picked("Q4_XS", &paths).0[0], "x-IQ4_XS.gguf", "as llama.cpp, where nothing is nearer");
+        assert_eq!(
+            picked("Q4_XS", &paths).0[0],
+            "x-IQ4_XS.gguf",
+            "as llama.cpp does where no name is nearer"
+        );
         assert!(picked("Q2_K", &paths).0.is_empty());
         assert!(picked("Q4_K", &paths).0.is_empty(), "a tag ends before `.` or `-`");
     }

@@ -23,7 +23,7 @@ pub enum KeyringError {
     FileExposed { path: PathBuf, mode: u32 },
     #[error("other users may change the key directory {path} (mode {mode:03o})")]
     DirectoryExposed { path: PathBuf, mode: u32 },
-    #[error("{path} is no ed25519 private key in PKCS#8 PEM form")]
+    #[error("{path} is not an ed25519 private key in PKCS#8 PEM form")]
     NotAKey { path: PathBuf, source: pkcs8::Error },
     #[error("{path} is not text")]
     NotText { path: PathBuf },
@@ -33,15 +33,15 @@ pub enum KeyringError {
     Read { path: PathBuf, source: io::Error },
     #[error("{path} cannot be written")]
     Write { path: PathBuf, source: io::Error },
-    #[error("key {name} is protected by a passphrase, and nobody can be asked for it")]
+    #[error("key {name} is protected by a passphrase, and there is no terminal to ask for it")]
     NoPassphrase { name: KeyName },
     #[error("passphrase of key {name} is wrong")]
     WrongPassphrase { name: KeyName },
-    #[error("passphrase of key {name} cannot be had")]
+    #[error("passphrase of key {name} cannot be read")]
     Passphrase { name: KeyName, source: io::Error },
-    #[error("key {name} is in ssh-agent, and no agent is known: SSH_AUTH_SOCK is not set")]
+    #[error("key {name} is in ssh-agent, and SSH_AUTH_SOCK is not set")]
     NoAgent { name: KeyName },
-    #[error("{path} is no public key")]
+    #[error("{path} is not a public key")]
     NotPublic { path: PathBuf },
     #[error("key file cannot be imported")]
     Ssh(#[from] SshKeyError),
@@ -90,7 +90,7 @@ impl Fault for KeyringError {
             Self::FileExposed { path, .. } => Some(format!("chmod 600 {}", quoted(path))),
             Self::DirectoryExposed { path, .. } => Some(format!("chmod 700 {}", quoted(path))),
             Self::NoPassphrase { .. } => {
-                Some("run it where it can ask, or name a file that holds it: REG_KEY_PASSPHRASE_FILE".to_owned())
+                Some("run the command in a terminal, or name a file that holds the passphrase: REG_KEY_PASSPHRASE_FILE".to_owned())
             }
             Self::NoAgent { .. } => Some("eval \"$(ssh-agent)\" && ssh-add".to_owned()),
             Self::Ssh(SshKeyError::Encrypted) => Some(
@@ -104,7 +104,7 @@ impl Fault for KeyringError {
     }
 }
 
-/// Returns the path as a shell takes it.
+/// Returns the path quoted for a shell.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }

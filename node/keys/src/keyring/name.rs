@@ -1,4 +1,4 @@
-//! [`KeyName`]: what the user calls a key.
+//! [`KeyName`]: the user's name for a key.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,11 +10,11 @@ use thiserror::Error;
 
 use crate::keyring::EXTENSION;
 
-/// What the user calls a key: spelled like a petname, and a file name everywhere.
+/// The user's name for a key. It is spelled like a petname, and is a valid file name on every system.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyName(String);
 
-/// A text is not the name of a key.
+/// A text that is not a key name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "{text:?} is not a key name: lower-case letters, digits, single . _ - between them, at most 32, no device of Windows"

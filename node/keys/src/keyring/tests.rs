@@ -1,4 +1,4 @@
-//! What a keyring promises, each with what could break it.
+//! Tests of what a keyring promises, each with the case that could break it.
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{EncodePrivateKey, KeypairBytes};
@@ -59,7 +59,7 @@ fn what_is_not_a_key_hides_no_key() {
     assert!(matches!(keyring.load(&name("large")), Err(KeyringError::Read { .. })));
 }
 
-/// With and without the public half, as `openssl genpkey` and other tools write them.
+/// Keys with and without the public half, as `openssl genpkey` and other tools write them.
 #[test]
 fn takes_the_keys_of_other_tools() {
     let (_home, keyring) = keyring();

@@ -1,8 +1,9 @@
 //! The OpenSSF Model Signing bundle: a model's signature for tools that know nothing of this project.
 //!
-//! A Sigstore bundle v0.3 with an in-toto statement (<https://github.com/ossf/model-signing-spec>, spec v1.0, method
-//! `certificate`, serialization `files`), signed by a throw-away P-256 key that the publisher's ed25519 key certifies.
-//! Only the publisher can make it, so it is made when a model is signed. It grants nothing here: the provenance does.
+//! It is a Sigstore bundle v0.3 with an in-toto statement (<https://github.com/ossf/model-signing-spec>, spec v1.0,
+//! method `certificate`, serialization `files`). A throw-away P-256 key signs it, and the publisher's ed25519 key
+//! certifies that key. Only the publisher can make a bundle, so it is made when a model is signed. Nodes grant nothing
+//! by a bundle: they trust the provenance.
 
 use std::collections::BTreeMap;
 
@@ -32,17 +33,18 @@ use super::format::{
 use crate::certificate::{self, CertificateError};
 use crate::secret_key::SecretKey;
 
-/// What every implementation leaves out at the top of a model (spec 6.2), so that it must not be listed.
+/// Names at the top of a model that every implementation ignores (spec 6.2), so a bundle must not list them.
 const IGNORED_ALWAYS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
-/// Where the stock tool writes the signature itself; left out unless the model has a file of its own there.
+/// The file in which the stock tool writes the signature. It is ignored, unless the model has a file of its own with
+/// that name.
 const SIGNATURE_FILE: &str = "model.sig";
 
-/// Bytes before the signed part of a certificate: a DER sequence of 256 to 65,535 bytes begins with four.
+/// Bytes before the signed part of a certificate: the header of a DER sequence of 256 to 65,535 bytes has four.
 const CERTIFICATE_HEADER_BYTES: usize = 4;
-/// What stands between the signed part and the signature: the algorithm ed25519 (RFC 8410), a bit string of 64 bytes.
+/// The bytes between the signed part and the signature: the algorithm ed25519 (RFC 8410), a bit string of 64 bytes.
 const SIGNATURE_HEADER: [u8; 10] = [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x41, 0x00];
 
-/// Why a bundle is not made, or is not one of this publisher about these files.
+/// Why a bundle cannot be made, or is not one by this publisher for these files.
 #[derive(Debug, Error)]
 pub enum BundleError {
     #[error("model has no file that an OpenSSF signature covers")]
@@ -51,7 +53,7 @@ pub enum BundleError {
     Twice { path: SafePath },
     #[error("bundle has {size} bytes, at most {BUNDLE_BYTES_MAX} are taken")]
     TooLarge { size: usize },
-    #[error("bundle is not understood")]
+    #[error("bundle cannot be parsed")]
     Json(#[from] JsonError),
     #[error("bundle is of type {found:?}, not {BUNDLE_ARTIFACT_TYPE:?}")]
     MediaType { found: String },
@@ -61,7 +63,7 @@ pub enum BundleError {
     Form,
     #[error("bundle has a field that is not base64")]
     Base64,
-    #[error("bundle has a certificate that is not understood")]
+    #[error("bundle has a certificate that cannot be parsed")]
     Certificate(#[from] X509Error),
     #[error("bundle is certified by another key than the publisher's")]
     OtherAuthority,
@@ -75,7 +77,7 @@ pub enum BundleError {
     OtherFiles,
 }
 
-/// Makes the bundle of a prepared model. `leaf_seed` is 32 random bytes that are used for nothing else.
+/// Makes the bundle of a prepared model. The caller uses the 32 random bytes of `leaf_seed` for nothing else.
 pub fn make(key: &SecretKey, prepared: &Prepared, leaf_seed: &[u8; 32]) -> Result<String, BundleError> {
     let files = covered(&prepared.resources)?;
     let statement = json::to_vec(&Statement {
@@ -121,12 +123,12 @@ pub fn make(key: &SecretKey, prepared: &Prepared, leaf_seed: &[u8; 32]) -> Resul
     Ok(String::from_utf8(text).expect("JSON is UTF-8"))
 }
 
-/// Checks that `text` is a bundle in which one of a publisher's keys vouches for just these files.
+/// Checks that `text` is a bundle in which one of a publisher's keys signs exactly these files.
 ///
-/// Dates are not judged: whoever verifies with the exported files has a clock and rules of their own.
+/// Dates are not judged: a tool that verifies the exported files has a clock and rules of its own.
 ///
 /// # Errors
-/// Whatever of this does not hold; the stock tool would refuse it, or accept something else than this model.
+/// Any of this does not hold. The stock tool would then refuse the bundle, or accept something else than this model.
 pub fn check(text: &str, keys: &[PublicKey], files: &[(SafePath, Digest)]) -> Result<(), BundleError> {
     let bundle: BundleJson = read_exactly(text.as_bytes())?;
     if bundle.media_type != BUNDLE_ARTIFACT_TYPE {
@@ -154,7 +156,7 @@ pub fn check(text: &str, keys: &[PublicKey], files: &[(SafePath, Digest)]) -> Re
     check_statement(&payload, files)
 }
 
-/// Returns the key that signed, if one of `keys` has certified it and vouches for the authority's certificate too.
+/// Returns the key that signed, if it is one of `keys` and has signed the leaf's and the authority's certificate.
 fn check_chain(
     leaf_der: &[u8],
     authority_der: &[u8],
@@ -182,7 +184,8 @@ fn certificate(der: &[u8]) -> Result<X509Certificate<'_>, X509Error> {
     }
 }
 
-/// What is around the signed part of a certificate is not signed itself, so it must be what it can only be.
+/// Tells whether `key` signed the certificate. The bytes around the signed part are not signed, so only one form of
+/// them is accepted.
 fn is_signed_by(der: &[u8], certificate: &X509Certificate<'_>, key: &PublicKey) -> bool {
     let signed = certificate.tbs_certificate.as_ref();
     let Some((rest, signature)) = der.split_last_chunk() else { return false };
@@ -205,7 +208,7 @@ fn check_statement(payload: &[u8], files: &[(SafePath, Digest)]) -> Result<(), B
     if same { Ok(()) } else { Err(BundleError::OtherFiles) }
 }
 
-/// The files that are listed, in the order of their names' code points, which is that of their UTF-8 bytes.
+/// The listed files in the order of their names' code points, which is that of their UTF-8 bytes.
 type Covered<'a> = BTreeMap<&'a str, &'a Digest>;
 
 fn covered(files: &[(SafePath, Digest)]) -> Result<Covered<'_>, BundleError> {
@@ -219,7 +222,7 @@ fn covered(files: &[(SafePath, Digest)]) -> Result<Covered<'_>, BundleError> {
     if covered.is_empty() { Err(BundleError::NoFiles) } else { Ok(covered) }
 }
 
-/// Returns the digest of the raw digests of the files, in their order; names are not in it (spec 6.5.1).
+/// Returns the digest over the raw digests of the files, in their order. It does not cover names (spec 6.5.1).
 fn root(files: &Covered<'_>) -> Digest {
     let digests: Vec<[u8; 32]> = files.values().map(|digest| *digest.as_bytes()).collect();
     Digest::of(digests.as_flattened())
@@ -242,7 +245,8 @@ fn predicate(files: &Covered<'_>) -> Predicate {
     Predicate { serialization, resources: Bounded::first_of(resources) }
 }
 
-/// The one bit that is given up makes every seed a valid key: below 2^255, and so below the order of P-256.
+/// Returns the key of a seed. One bit of the seed is cleared so that every seed gives a valid key: below 2^255, and so
+/// below the order of P-256.
 fn leaf_key(seed: &[u8; 32]) -> ecdsa::SigningKey {
     let mut scalar = zeroize::Zeroizing::new(*seed);
     scalar[0] &= 0x7f;
@@ -285,7 +289,7 @@ mod tests {
         serde_json::from_slice(&BASE64.decode(payload.as_bytes()).unwrap()).unwrap()
     }
 
-    /// The stock tool (model-signing 1.1.1) accepts this very bundle for a directory with these files.
+    /// The stock tool (model-signing 1.1.1) accepts exactly this bundle for a directory with these files.
     #[test]
     fn its_bytes_are_golden() {
         let (prepared, bundle) = sample(&key(1));
@@ -323,7 +327,7 @@ mod tests {
         }
     }
 
-    /// The figures of research with the stock tool: model `m` of four files.
+    /// The stock tool computed these figures for a model `m` of four files.
     #[test]
     fn the_root_digest_is_that_of_the_stock_tool() {
         let files: &[(&str, &[u8])] =
@@ -379,7 +383,7 @@ mod tests {
         assert!(matches!(refused(&mine, &theirs), Err(BundleError::OtherAuthority)));
     }
 
-    /// Left as it is, the stock tool would refuse what we have let pass.
+    /// If these bytes were not checked, this node would accept a bundle that the stock tool refuses.
     #[test]
     fn what_is_around_the_signed_part_of_a_certificate_is_seen_too() {
         let (prepared, bundle) = sample(&key(1));
@@ -399,7 +403,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing that is changed goes unseen, and nothing panics.
+        /// Every change is noticed, and none causes a panic.
         #[test]
         fn a_changed_bundle_is_refused(at in any::<prop::sample::Index>(), byte: u8) {
             let (prepared, bundle) = sample(&key(1));

@@ -1,7 +1,9 @@
-//! Checking a directory against an OpenSSF Model Signing bundle that anybody made, with the `key` or the `certificate` method.
+//! Checks a directory against an OpenSSF Model Signing bundle of any signer, with the `key` or the `certificate`
+//! method.
 //!
-//! Stricter than the stock tool (model-signing 1.1.1): what it lets pass and the specification does not is refused, and so
-//! is every file that nobody has signed, whatever its name. Nothing of a bundle names a file before its name is checked.
+//! The check is stricter than the stock tool (model-signing 1.1.1). It refuses what the specification refuses and the
+//! tool accepts, and every unsigned file whatever its name. It checks the names in a bundle before it opens any file by
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -30,21 +32,21 @@ use super::format::{
     Resource, STATEMENT_TYPE, Serialization, Statement,
 };
 
-/// Authorities in one file.
+/// Most authorities in one file.
 const AUTHORITIES_MAX: usize = 64;
 /// Extended key usage "code signing" (RFC 5280, 4.2.1.12), as its DER content.
 const CODE_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 3];
 
-/// Whose word counts.
+/// The authority that a bundle's signature must lead to.
 #[derive(Debug, Clone)]
 pub enum Authority {
     /// A public key (DER, SubjectPublicKeyInfo).
     Key(Vec<u8>),
-    /// Certificates that others lead to.
+    /// Certificates of authorities, one of which must have issued the chain.
     Certificates(Vec<CertificateDer<'static>>),
 }
 
-/// A directory that is what was signed.
+/// A directory that has exactly the files that were signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedDirectory {
     pub files: usize,
@@ -53,23 +55,23 @@ pub struct SignedDirectory {
     pub root: Digest,
     /// The subject of the certificate that signed; `None` for a bare key.
     pub certificate: Option<String>,
-    /// What lies there unsigned, by the user's leave.
+    /// Unsigned files of the directory that the user allowed.
     pub unsigned: Vec<String>,
-    /// The bundle that was read.
+    /// The digest of the bundle.
     pub bundle: Digest,
-    /// What it signs.
+    /// The signed files.
     #[serde(skip)]
     pub signed: BTreeMap<SafePath, Digest>,
 }
 
-/// Why a directory is not what a bundle says, or the bundle says nothing.
+/// Why a directory does not match a bundle, or the bundle is refused.
 #[derive(Debug, Error)]
 pub enum SignedDirectoryError {
     #[error("{path} cannot be read")]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path} is no file of PEM with {what}")]
+    #[error("{path} is not a PEM file with {what}")]
     Pem { path: PathBuf, what: &'static str },
-    #[error("bundle is not understood")]
+    #[error("bundle cannot be parsed")]
     Json(#[from] JsonError),
     #[error("bundle is of type {found:?}, not {BUNDLE_ARTIFACT_TYPE:?}")]
     MediaType { found: String },
@@ -79,19 +81,17 @@ pub enum SignedDirectoryError {
     Base64,
     #[error("bundle is made with {found}, and {wanted} was given to check it by")]
     Method { found: &'static str, wanted: &'static str },
-    #[error("certificate that signed is not vouched for")]
+    #[error("signing certificate does not lead to the given authority")]
     Chain(#[source] webpki::Error),
-    #[error("certificate that signed is not one for signing")]
+    #[error("signing certificate is not one for code signing")]
     Usage,
     #[error("signature is wrong, or not one of ECDSA with P-256 or P-384")]
     Signature,
     #[error("statement is of kind {found:?}, not {expected:?}")]
     Kind { found: String, expected: &'static str },
-    #[error(
-        "files were hashed by {method} with {hash}, which is not checked here: only files with sha256 are"
-    )]
+    #[error("files were hashed by {method} with {hash}, which is not supported: only files with sha256 are")]
     Serialization { method: String, hash: String },
-    #[error("{name:?} is a name that is refused")]
+    #[error("file name {name:?} is refused")]
     Name { name: String, source: PathError },
     #[error("{path} is signed twice")]
     Twice { path: SafePath },
@@ -99,13 +99,13 @@ pub enum SignedDirectoryError {
     Root { stated: Vec<String>, found: Digest },
     #[error("bundle signs no file")]
     NoFiles,
-    #[error("{path} is signed and not there")]
+    #[error("{path} is signed and missing")]
     Missing { path: SafePath },
     #[error("{path} is not what was signed")]
     Changed { path: SafePath },
     #[error("{path:?} is not signed")]
     Unsigned { path: String },
-    #[error("{path} is a link or no file, which no bundle signs")]
+    #[error("{path} is a link or not a regular file, which no bundle signs")]
     NoFile { path: PathBuf },
     #[error("directory has more than {FILES_MAX} files, or is nested deeper than {PATH_SEGMENTS_MAX}")]
     TooLarge,
@@ -138,7 +138,7 @@ impl Authority {
     /// Reads a public key from a PEM file.
     ///
     /// # Errors
-    /// It cannot be read, or is none.
+    /// It cannot be read, or contains no public key.
     pub fn key(path: &Path) -> Result<Self, SignedDirectoryError> {
         let found = read_pem(path, "PUBLIC KEY")?.into_iter().next();
         found.map(Self::Key).ok_or(SignedDirectoryError::Pem { path: path.to_owned(), what: "a public key" })
@@ -147,7 +147,7 @@ impl Authority {
     /// Reads certificates from a PEM file.
     ///
     /// # Errors
-    /// It cannot be read, or has none.
+    /// It cannot be read, or contains no certificate.
     pub fn certificates(path: &Path) -> Result<Self, SignedDirectoryError> {
         let found = read_pem(path, "CERTIFICATE")?;
         if found.is_empty() || found.len() > AUTHORITIES_MAX {
@@ -173,9 +173,9 @@ fn read(path: &Path) -> Result<Vec<u8>, SignedDirectoryError> {
     fs::read(path).map_err(failed)
 }
 
-/// Checks that `dir` holds just the files that `bundle` signs, by the word of `authority`, at `now` (seconds since 1970).
+/// Checks that `dir` contains exactly the files that `bundle` signs under `authority`, at `now` in seconds since 1970.
 ///
-/// What `unsigned` names, at the top of the directory, may lie there unsigned; the bundle's own file may too.
+/// Names in `unsigned`, at the top of the directory, may be there unsigned. So may the bundle's own file.
 ///
 /// # Errors
 /// See [`SignedDirectoryError`].
@@ -215,10 +215,10 @@ pub fn verify_directory(
     Ok(SignedDirectory { files, bytes, root, certificate, unsigned: left, bundle, signed })
 }
 
-/// What a bundle signs, the digest of that list, and the certificate that did.
+/// The files that a bundle signs, the digest of that list, and the subject of the certificate that signed.
 type Signed = (BTreeMap<SafePath, Digest>, Digest, Option<String>);
 
-/// Reads a bundle and checks who signed it; no file is looked at.
+/// Parses a bundle and checks its signature. It opens no file.
 ///
 /// # Errors
 /// See [`SignedDirectoryError`].
@@ -284,7 +284,7 @@ fn check_signature(
     }
 }
 
-/// Checks that the first certificate is vouched for by an authority, is valid now, and is one for signing.
+/// Checks that the first certificate leads to an authority, is valid at `now`, and is one for code signing.
 fn check_chain(
     chain: &[CertificateDer<'static>],
     anchors: &[CertificateDer<'static>],
@@ -344,7 +344,7 @@ fn check_statement(payload: &[u8]) -> Result<(BTreeMap<SafePath, Digest>, Digest
     }
 }
 
-/// Lists every file below `dir`, whatever its name; what is neither file nor folder is an error.
+/// Lists every file below `dir`, whatever its name. Anything that is neither a file nor a directory is an error.
 fn walk(dir: &Path) -> Result<BTreeMap<String, PathBuf>, SignedDirectoryError> {
     let mut found = BTreeMap::new();
     let mut open = vec![(dir.to_owned(), String::new(), 0)];
@@ -383,7 +383,7 @@ fn hash_file(path: &Path) -> io::Result<Digest> {
     Ok(hasher.finish().map_err(io::Error::other)?.digest)
 }
 
-/// The specification lets readers take both alphabets.
+/// Decodes both alphabets of base64: the specification allows readers to accept both.
 fn base64(text: &str) -> Result<Vec<u8>, SignedDirectoryError> {
     let bytes = text.as_bytes();
     BASE64.decode(bytes).or_else(|_| BASE64URL.decode(bytes)).map_err(|_| SignedDirectoryError::Base64)

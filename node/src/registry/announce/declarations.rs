@@ -1,7 +1,8 @@
-//! What publishers have revoked, on its way: by gossip, with a tag or without one, and from whoever connects.
+//! Receives, passes on and serves the declarations of publishers, with a tag or without one: by gossip, and to new
+//! neighbours.
 //!
-//! Of publishers that are followed here or that the user has named it is kept for ever, also where none of their tags is;
-//! of strangers it is passed on and forgotten.
+//! Declarations of a publisher that this node follows, or that the user gave a petname, are kept for ever, even if the
+//! store has none of its tags. Those of other publishers are passed on and forgotten.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,25 +24,25 @@ use crate::registry::limits::{DECLARATION_PAGE_BYTES_MAX, DECLARATION_PAGES_MAX,
 use crate::registry::publishers::key_pin::joined;
 use crate::registry::publishers::{TagsError, declarations, keys, revoked};
 
-/// Digests of what was passed on for publishers without a tag.
+/// The digests of declarations without a tag that this node has passed on.
 #[derive(Debug, Default)]
 pub(super) struct DeclarationsPassed(BTreeSet<Digest>);
 
 impl DeclarationsPassed {
-    /// Returns whether this was not passed on before.
+    /// Remembers these declarations, and returns whether they were not passed on before.
     fn pass(&mut self, keys: &KeyHistory) -> bool {
         if self.0.len() >= DECLARATIONS_PASSED_MAX {
             self.0.clear();
         }
-        let mut said = keys.head().to_string();
-        keys.revocations().for_each(|(_, text)| said.push_str(text));
-        self.0.insert(Digest::of(said.as_bytes()))
+        let mut text = keys.head().to_string();
+        keys.revocations().for_each(|(_, envelope)| text.push_str(envelope));
+        self.0.insert(Digest::of(text.as_bytes()))
     }
 }
 
 impl News {
-    /// Takes the keys that news has brought: returns them with what is known of them here, and whether something is revoked
-    /// that was not known to be.
+    /// Takes the keys that an announcement brought. Returns them with what the store knows of them, and whether they
+    /// revoke something that was not known to be revoked.
     pub fn take_declarations_of(&self, brought: KeyHistory) -> (KeyHistory, bool) {
         let publisher = brought.publisher();
         let followed = keys::keys(&self.store, publisher).ok().flatten();
@@ -53,7 +54,7 @@ impl News {
             None => brought,
         };
         let revoked = declarations::remember(&self.store, &keys).unwrap_or_else(|error| {
-            warn!(%error, "what a publisher has revoked cannot be remembered");
+            warn!(%error, "revocations of a publisher cannot be kept");
             false
         });
         if revoked {
@@ -63,21 +64,21 @@ impl News {
         (keys, revoked)
     }
 
-    /// Judges keys that were gossiped without a tag: what says nothing new goes no further.
+    /// Judges gossiped keys without a tag. Keys that say nothing new are not passed on.
     pub fn hear_declarations(&self, brought: KeyHistory) -> Heard {
         let is_new = self.passed.lock().expect("no holder of this lock panics").pass(&brought);
         let (_, revoked) = self.take_declarations_of(brought);
         if is_new || revoked { Heard::New } else { Heard::Known }
     }
 
-    /// Tells everybody what a publisher has said, whether it has a tag or not.
+    /// Announces the declarations of a publisher, whether it has a tag or not.
     pub async fn announce_declarations(self: &Arc<Self>, keys: &KeyHistory) {
         let own = holder_of(self.network.peer_id(), self.network.listen_addresses().await);
         self.network.announce(heads::announcement(None, keys, own, None)).await;
     }
 
-    /// Returns a page of what is known to be revoked, of publishers whose ids are above `after`. Who shares only some models
-    /// tells of no publishers.
+    /// Returns a page of the known revocations, of publishers with ids above `after`. A node that shares only some
+    /// models reports no publishers.
     pub fn declarations_page(
         &self,
         after: Option<&PublisherId>,
@@ -89,7 +90,7 @@ impl News {
             Vec::new()
         };
         for publisher in known.into_iter().filter(|it| after.is_none_or(|after| it > after)) {
-            // The longest history that says something: it stands for the shorter ones, but for those that part from it.
+            // The longest history with a revocation stands for the shorter ones, but not for those that part from it.
             let followed = keys::keys(&self.store, publisher)?;
             let witnesses = revoked::witnesses(&self.store, publisher)?;
             let longest = followed.into_iter().chain(witnesses).max_by_key(KeyHistory::version);
@@ -116,7 +117,7 @@ impl News {
         Ok(Bounded::first_of(page))
     }
 
-    /// Takes what a peer that has just connected knows to be revoked.
+    /// Fetches the revocations that a new neighbour knows.
     pub async fn ask_for_declarations(self: &Arc<Self>, peer: PeerId) {
         let mut after = None;
         for _page in 0..DECLARATION_PAGES_MAX {
@@ -134,7 +135,7 @@ impl News {
         }
     }
 
-    /// Returns the last publisher of the page; `None` where there is none.
+    /// Takes a page of declarations, and returns the last publisher of it; `None` for an empty page.
     fn take_declarations_page(&self, publishers: &[PublisherVows], peer: PeerId) -> Option<PublisherId> {
         let mut last = None;
         for PublisherVows { key_documents, revocations } in publishers {
@@ -143,7 +144,7 @@ impl News {
                     last = last.max(Some(keys.publisher()));
                     self.take_declarations_of(keys);
                 }
-                Err(error) => info!(%peer, %error, "what a peer says is revoked is refused"),
+                Err(error) => info!(%peer, %error, "revocations from a peer are refused"),
             }
         }
         last

@@ -1,7 +1,7 @@
-//! [`Heads`]: the newest tag records this node has heard of, with who is said to hold the models.
+//! [`Heads`]: the newest tag records that this node has heard of, with the peers that claim to hold the models.
 //!
-//! Filled by gossip and by other peers' pages, lost with the process, bounded. A head is verified before it comes in;
-//! a holder is a hint.
+//! Gossip and the pages of other peers fill it. It is bounded, and lost when the process ends. A head is verified
+//! before it is added; a holder is a hint.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -20,44 +20,44 @@ use thiserror::Error;
 
 use crate::registry::limits::{HEADS_BYTES_MAX, HEADS_MAX, HOLDERS_PER_HEAD_MAX, PROOFS_PER_HEAD_MAX};
 
-/// Holders of one tag that a page tells: the newest, so that one popular model does not fill it.
+/// Holders of one tag in a page: the newest ones, so that one popular model does not fill the page.
 const HOLDERS_PER_HEAD_IN_PAGE: usize = 4;
 
-/// A tag of a model of a publisher: models are told apart without case.
+/// A tag of a model of a publisher. The case of a model's name does not count.
 pub type HeadKey = (PublisherId, String, Tag);
 
-/// A verified tag record, and who is said to hold its model.
+/// A verified tag record, and the peers that claim to hold its model.
 #[derive(Debug, Clone)]
 pub struct Head {
     pub tag: SignedTag,
     pub keys: KeyHistory,
-    /// The newest hint last.
+    /// The claimed holders, the newest hint last.
     pub holders: Vec<Holder>,
-    /// Contradictions among records of this tag.
+    /// Proofs that records of this tag contradict each other.
     pub proofs: Vec<Equivocation>,
 }
 
-/// What came of an announcement.
+/// The result of an announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// It told of a newer record, or of another holder.
+    /// It brought a newer record, or another holder.
     New,
-    /// It told nothing new.
+    /// It brought nothing new.
     Known,
 }
 
-/// Why an announcement is not passed on.
+/// Why an announcement is refused and not passed on.
 #[derive(Debug, Error)]
 pub enum AnnouncementError {
-    #[error("announcement has a tag record that is no envelope")]
+    #[error("announcement has a tag record that is not an envelope")]
     Envelope(#[from] EnvelopeError),
-    #[error("announcement has a tag record that is not understood")]
+    #[error("announcement has a tag record that cannot be parsed")]
     Json(#[from] JsonError),
     #[error("announcement has keys that are not its publisher's")]
     Keys(#[from] KeyError),
     #[error("announcement has a tag record that is not its publisher's")]
     Tag(#[from] TagError),
-    #[error("announcement has a proof that is none")]
+    #[error("announcement has a proof of equivocation that proves nothing")]
     Proof(#[from] EquivocationError),
 }
 
@@ -65,16 +65,16 @@ pub enum AnnouncementError {
 #[derive(Debug, Default)]
 pub struct Heads {
     heads: BTreeMap<HeadKey, Head>,
-    /// The order in which heads came in, oldest first, for forgetting.
+    /// The order in which heads arrived, for forgetting the oldest first.
     order: BTreeMap<u64, HeadKey>,
     places: BTreeMap<HeadKey, u64>,
-    /// The order of pages.
+    /// The order of heads in pages.
     by_payload: BTreeMap<Digest, HeadKey>,
     bytes: usize,
     counter: u64,
 }
 
-/// Returns the keys that an announcement brings, with the revocations among them; its tag record is not looked at.
+/// Returns the keys in an announcement, with the revocations among them. It does not read the tag record.
 pub fn keys_of(announcement: &Announcement) -> Result<KeyHistory, AnnouncementError> {
     let Announcement { tag, key_documents, revocations, .. } = announcement;
     let Some(tag) = tag else { return keys_from(key_documents, revocations) };
@@ -85,8 +85,8 @@ pub fn keys_of(announcement: &Announcement) -> Result<KeyHistory, AnnouncementEr
     Ok(keys)
 }
 
-/// Returns the keys of the publisher that the first of these documents names, with the revocations among those that are
-/// offered.
+/// Returns the keys of the publisher that the first of these documents names, with those of the revocations that are
+/// its own.
 pub fn keys_from(documents: &[String], revocations: &[String]) -> Result<KeyHistory, AnnouncementError> {
     let mut keys = KeyHistory::read(documents)?;
     keys.take_revocations(revocations.iter().map(String::as_str));
@@ -94,7 +94,7 @@ pub fn keys_from(documents: &[String], revocations: &[String]) -> Result<KeyHist
 }
 
 impl Head {
-    /// Verifies the record that is announced against the keys that come with it, or newer ones of the same publisher.
+    /// Verifies an announced record against the keys that came with it, or against newer keys of the same publisher.
     pub fn verify(
         text: &str,
         announcement: &Announcement,
@@ -120,7 +120,7 @@ impl Head {
         self.tag.envelope().len() + self.keys.envelopes().iter().map(String::len).sum::<usize>()
     }
 
-    /// Returns what to tell of this tag: the record with each holder, and each contradiction.
+    /// Returns the announcements of this tag: the record with each holder, and each contradiction.
     fn announcements(&self) -> Vec<Announcement> {
         let newest = self.holders.len().saturating_sub(HOLDERS_PER_HEAD_IN_PAGE);
         let holders = &self.holders[newest..];
@@ -135,7 +135,7 @@ impl Head {
     }
 }
 
-/// Returns what is gossiped of a record, or of a record that another one contradicts; without one, of keys alone.
+/// Returns the announcement of a record, or of a proof that the record is one of two; without a record, of keys alone.
 pub fn announcement(
     tag: Option<&str>,
     keys: &KeyHistory,
@@ -154,14 +154,14 @@ pub fn announcement(
     }
 }
 
-/// Returns how a proof is gossiped.
+/// Returns the announcement of a proof.
 pub fn proof_announcement(proof: &Equivocation, keys: &KeyHistory, holder: Holder) -> Announcement {
     let [one, two] = proof.records();
     announcement(Some(one.envelope()), keys, holder, Some(two.envelope().to_owned()))
 }
 
 impl Heads {
-    /// Takes a verified head: the newer record wins, equal records join their holders, contradictions are kept.
+    /// Takes a verified head. The newer record wins, equal records join their holders, and contradictions are kept.
     pub fn hear(&mut self, mut head: Head) -> Heard {
         let key = head.key();
         let mut proofs = std::mem::take(&mut head.proofs);
@@ -197,7 +197,7 @@ impl Heads {
         Heard::New
     }
 
-    /// Forgets what `keys` no longer stand for, of their publisher.
+    /// Forgets the heads of a publisher that `keys` no longer stand for.
     pub fn revoke(&mut self, keys: &KeyHistory) {
         let of = self.of(keys.publisher(), None, None);
         let void = of.into_iter().filter(|head| SignedTag::verify(head.tag.envelope(), keys).is_err());
@@ -206,7 +206,7 @@ impl Heads {
         }
     }
 
-    /// Forgets a tag that was removed here.
+    /// Forgets a tag that this node has removed.
     pub fn remove(&mut self, publisher: PublisherId, model: &ModelName, tag: &Tag) {
         self.forget(&(publisher, model.folded(), tag.clone()));
     }
@@ -221,7 +221,7 @@ impl Heads {
         }
     }
 
-    /// Returns the heads of a publisher, of one model, or the head of one tag.
+    /// Returns the heads of a publisher, the heads of one model, or the head of one tag.
     pub fn of(&self, publisher: PublisherId, model: Option<&ModelName>, tag: Option<&Tag>) -> Vec<&Head> {
         let model = model.map(ModelName::folded);
         self.heads
@@ -234,13 +234,13 @@ impl Heads {
             .collect()
     }
 
-    /// Returns who is said to hold a manifest.
+    /// Returns the peers that claim to hold a manifest.
     pub fn holders(&self, manifest: &Digest) -> Vec<Holder> {
         let heads = self.heads.values().filter(|head| head.tag.record().manifest.digest == *manifest);
         heads.flat_map(|head| head.holders.iter().cloned()).collect()
     }
 
-    /// Returns a page of announcements: those of the tag records whose payload's digest is above `after`, in that order.
+    /// Returns a page of announcements, in the order of the payloads' digests, from the first one above `after` on.
     pub fn page(
         &self,
         after: Option<&Digest>,
@@ -271,7 +271,7 @@ impl Heard {
 }
 
 impl Head {
-    /// Adds proofs that are not known, up to the bound, but those that the record settles.
+    /// Adds proofs that are not known, up to the bound. A proof that the record settles is left out.
     pub fn learn(&mut self, proofs: Vec<Equivocation>) -> Heard {
         let mut heard = Heard::Known;
         for proof in proofs {
@@ -284,7 +284,7 @@ impl Head {
         heard
     }
 
-    /// Adds hints; the newest replaces what was known of the same peer.
+    /// Adds hints. The newest hint replaces an older one about the same peer.
     fn join(&mut self, holders: Vec<Holder>) -> Heard {
         let mut heard = Heard::Known;
         for holder in holders {

@@ -1,4 +1,4 @@
-//! Hears what peers say of tags: gossip, and the pages of heads that a new neighbour sends.
+//! Receives announcements of tags from peers: gossip, and the pages of heads of a new neighbour.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::registry::limits::HEAD_PAGES_MAX;
 use crate::registry::publishers::{history, proofs};
 
 impl News {
-    /// Returns a page of the heads that are told of, after the one with this payload.
+    /// Returns a page of the heads that this node shares, after the head with this payload.
     pub fn heads_page(&self, after: Option<&Digest>) -> Bounded<Announcement, HEADS_PER_PAGE_MAX> {
         self.heads
             .lock()
@@ -28,7 +28,8 @@ impl News {
             .page(after, |record| self.trust.sharing.gives(&record.publisher, &record.model))
     }
 
-    /// Judges a gossiped announcement: what does not verify is rejected, what is not new goes no further.
+    /// Judges a gossiped announcement. One that does not verify is rejected, and one that says nothing new is not
+    /// passed on.
     pub fn hear(self: &Arc<Self>, inbound: InboundAnnouncement) {
         let InboundAnnouncement { from, announcement, verdict } = inbound;
         verdict.send(match self.take_announcement(&announcement) {
@@ -41,7 +42,7 @@ impl News {
         });
     }
 
-    /// Takes what an announcement says: revocations first, then the record, then what contradicts it.
+    /// Takes what an announcement says: the revocations first, then the record, then the proofs against it.
     pub fn take_announcement(
         self: &Arc<Self>,
         announcement: &Announcement,
@@ -51,19 +52,19 @@ impl News {
         let (keys, revoked) = self.take_declarations_of(brought);
         let heard = match Head::verify(text, announcement, keys) {
             Ok(head) => self.take_head(head),
-            // What the record says counts no more, and that is the news.
+            // The announced keys revoke the record; the revocation is then the news.
             Err(_) if revoked => Heard::Known,
             Err(error) => return Err(error),
         };
         Ok(if revoked { Heard::New } else { heard })
     }
 
-    /// Takes a verified head. What contradicts it here is kept as proof and passed on.
+    /// Takes a verified head. If the store contradicts it, the proof is kept and announced.
     pub fn take_head(self: &Arc<Self>, mut head: Head) -> Heard {
         let record = head.tag.record();
         let (publisher, model, tag) = (record.publisher, record.model.clone(), record.tag.clone());
         let seen = history::records(&self.store, &head.keys, &model, &tag).unwrap_or_default();
-        let told = head.proofs.clone();
+        let announced = head.proofs.clone();
         head.proofs.extend(seen.iter().filter_map(|it| Equivocation::of(it, &head.tag)));
         let keys = head.keys.clone();
         let (heard, proofs) = {
@@ -74,8 +75,8 @@ impl News {
         };
         for proof in proofs {
             match proofs::keep(&self.store, &proof) {
-                // Whoever passes on a proof that came as one need not say it again.
-                Ok(true) if !told.iter().any(|it| it.heads() == proof.heads()) => {
+                // The announcement brought this proof itself, so its sender has passed it on already.
+                Ok(true) if !announced.iter().any(|it| it.heads() == proof.heads()) => {
                     self.pass_on(&proof, &keys);
                 }
                 Ok(_) => {}
@@ -85,7 +86,7 @@ impl News {
         heard
     }
 
-    /// Tells everybody of a proof that was found here.
+    /// Announces a proof that this node found.
     pub fn pass_on(self: &Arc<Self>, proof: &Equivocation, keys: &KeyHistory) {
         let (news, proof, keys) = (self.clone(), proof.clone(), keys.clone());
         tokio::spawn(async move {
@@ -94,7 +95,7 @@ impl News {
         });
     }
 
-    /// Takes the heads that a peer which has just connected knows: gossip is a hint, this repairs what it lost.
+    /// Fetches the heads that a new neighbour knows. Gossip may be lost, and these pages repair that.
     pub async fn take_heads_of(self: &Arc<Self>, peer: PeerId) {
         let mut after = None;
         for _page in 0..HEAD_PAGES_MAX {
@@ -107,13 +108,13 @@ impl News {
                 return;
             }
             for announcement in announcements.iter() {
-                // The order of pages is that of the records' payloads; a proof's stand beside, and may be anywhere.
+                // Pages are in the order of the records' payloads. The payload of a proof stands outside of that order.
                 if let (Some(tag), None) = (&announcement.tag, &announcement.contradicted_by) {
                     let payload = Envelope::from_bytes(tag.as_bytes(), TAG_ENVELOPE_BYTES_MAX);
                     after = after.max(payload.ok().map(|it| Digest::of(&it.payload)));
                 }
                 if let Err(error) = self.take_announcement(announcement) {
-                    info!(%peer, %error, "what a peer tells of a tag is refused");
+                    info!(%peer, %error, "an announcement in a peer's page is refused");
                 }
             }
         }

@@ -1,7 +1,8 @@
-//! News of tags and of publishers' declarations: heard from peers, verified, remembered, passed on and announced.
+//! Announcements of tags and declarations: this node receives them, verifies them, remembers them and passes them on.
 //!
-//! In: gossip, pages that a new neighbour sends, what this node publishes and pulls. Out: the newest head known of each tag,
-//! with the peers that are said to hold the model. Promise: what does not verify is neither remembered nor passed on.
+//! In: gossip, the pages of a new neighbour, and what this node publishes or pulls. Out: the newest known head of each
+//! tag, with the peers that claim to hold the model. Promise: an announcement that does not verify is neither
+//! remembered nor passed on.
 
 mod declarations;
 pub mod heads;
@@ -21,7 +22,7 @@ use crate::store::Store;
 pub use self::holder::holder_of;
 pub use self::tell::seed_all;
 
-/// The news that this node has heard, and its voice.
+/// The announcements that this node has received, and the means to send its own.
 #[derive(Debug)]
 pub struct News {
     store: Store,
@@ -29,18 +30,19 @@ pub struct News {
     trust: Arc<Trust>,
     pub heads: Mutex<Heads>,
     passed: Mutex<DeclarationsPassed>,
-    /// How many times a declaration has taken something back.
+    /// The number of revocations received since the start.
     revocations: AtomicU64,
 }
 
 impl News {
-    /// Returns the news of a node that has heard nothing yet.
+    /// Returns the state of a node that has received nothing yet.
     pub fn new(store: Store, network: Network, trust: Arc<Trust>) -> Self {
         let (heads, passed) = (Mutex::default(), Mutex::default());
         Self { store, network, trust, heads, passed, revocations: AtomicU64::new(0) }
     }
 
-    /// Returns how many times something was revoked since the start: what was resolved before the last one is resolved anew.
+    /// Returns the number of revocations since the start. What was resolved under a lower number must be resolved
+    /// again.
     pub fn revocations(&self) -> u64 {
         self.revocations.load(Ordering::Acquire)
     }

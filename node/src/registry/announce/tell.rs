@@ -1,4 +1,4 @@
-//! Tells peers of a tag, a model and its holders: gossip and the DHT.
+//! Announces a tag, a model and its holders: by gossip and in the DHT.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::registry::model::whole;
 use crate::registry::publishers::{keys, tags};
 
 impl News {
-    /// Counts the connected peers that say they hold the whole model, this node not counted.
+    /// Counts the connected peers that say they hold the whole model. This node is not counted.
     pub async fn holders(&self, manifest: &Digest) -> usize {
         let manifest = *manifest;
         let mut peers = self.network.connected().await.into_iter();
@@ -46,27 +46,27 @@ impl News {
         }
     }
 
-    /// Tells the network what a tag now means, and that this node holds it.
+    /// Announces what a tag means now, and that this node holds the model.
     pub async fn announce(self: &Arc<Self>, tag: &SignedTag, keys: &KeyHistory) {
         if self.trust.sharing.gives(&tag.record().publisher, &tag.record().model) {
             self.announce_text(tag.envelope(), keys).await;
         }
     }
 
-    /// Tells the network a tag record, or that its keys are revoked.
+    /// Announces a tag record, or that its keys are revoked.
     pub async fn announce_text(self: &Arc<Self>, tag: &str, keys: &KeyHistory) {
         let own = self.network.peer_id();
         let holder = holder_of(own, self.network.listen_addresses().await);
         let announcement = heads::announcement(Some(tag), keys, holder, None);
         match Head::verify(tag, &announcement, keys.clone()) {
             Ok(head) => drop(self.take_head(head)),
-            Err(error) => debug!(%error, "a tag record that is revoked is told along with its revocation"),
+            Err(error) => debug!(%error, "a revoked tag record is announced with its revocation"),
         }
         self.network.announce(announcement).await;
     }
 
-    /// Provides a model in the DHT: its publisher's records, its large blobs as far as they are here, and its manifest
-    /// where it is here whole.
+    /// Provides a model in the DHT: its publisher's records, its large blobs that are in the store, and its manifest
+    /// where the store has the whole model.
     pub async fn seed_model(&self, manifest: &Digest) {
         let mut keys = BTreeSet::new();
         let records = ModelRecord::of_manifest(&self.store, manifest);
@@ -82,7 +82,7 @@ impl News {
         }
     }
 
-    /// Provides the publisher of a model that is being pulled: others may fetch what has come so far.
+    /// Provides the publisher of a model that is being pulled, because peers may fetch the pieces that have arrived.
     pub async fn seed_while_pulling(&self, publisher: &PublisherId, model: &ModelName) {
         if self.trust.sharing.gives(publisher, model) {
             self.network.provide(DhtKey::publisher(publisher)).await;
@@ -90,13 +90,13 @@ impl News {
     }
 }
 
-/// Provides and announces what is here already.
+/// Provides and announces the models in the store.
 pub async fn seed_all(news: Arc<News>) {
     let store = news.store.clone();
     let Ok(Ok(models)) = tokio::task::spawn_blocking(move || ModelRecord::all(&store)).await else { return };
     let mut publishers = BTreeSet::new();
     for (manifest, record) in models {
-        // Of what was chosen of a model, its publisher's records and its large blobs are provided, not the model.
+        // Of a model in part, the node provides the publisher's records and the large blobs, but not the manifest.
         if record.complete || record.chosen.is_some() {
             news.seed_model(&manifest).await;
             publishers.insert(record.publisher);

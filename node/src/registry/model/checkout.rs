@@ -1,4 +1,5 @@
-//! Putting a model into a user's directory: by reflink, else hard link, else copy; never outside, never half.
+//! Checks out a model into a user's directory by reflink, else hard link, else copy. It writes nothing outside the
+//! directory and leaves no half file.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
@@ -14,10 +15,10 @@ use thiserror::Error;
 
 use crate::store::{DocumentKind, PlaceError, PlaceMode, ReadError, Store, WriteError};
 
-/// Why a model was not put into a directory. Files that were placed before stay; each is whole.
+/// Why a model was not checked out. The files that were placed before stay, and each is whole.
 #[derive(Debug, Error)]
 pub enum CheckoutError {
-    #[error("{path} cannot be made")]
+    #[error("{path} cannot be created")]
     Make { path: PathBuf, source: io::Error },
     #[error("{path} cannot be read")]
     Read { path: PathBuf, source: io::Error },
@@ -27,7 +28,7 @@ pub enum CheckoutError {
     Occupied { path: PathBuf },
     #[error("{path} cannot be placed")]
     Place { path: PathBuf, source: PlaceError },
-    #[error("{path} cannot be remembered as a copy of the model")]
+    #[error("{path} cannot be recorded as a checkout of the model")]
     Remember { path: PathBuf, source: WriteError },
 }
 
@@ -57,7 +58,8 @@ impl Fault for CheckoutError {
     }
 }
 
-/// Puts the files of a part of a model, all of which are here, into `dest`, and remembers that it did.
+/// Places the files of a part of a model into `dest`, and records the checkout. All files of the part must be in the
+/// store.
 pub fn check_out(
     store: &Store,
     manifest_digest: &Digest,
@@ -92,8 +94,8 @@ pub fn check_out(
         .map_err(|source| CheckoutError::Remember { path: dest, source })
 }
 
-/// Returns the manifest that a directory was checked out from, and which of its files: a line for the digest, and one
-/// for each file where they are not all.
+/// Returns the manifest that a directory was checked out from, and the part of its files. The record has a line for the
+/// digest, and one for each file where they are not all.
 pub fn checked_out(store: &Store, dir: &Path) -> Result<Option<(Digest, Part)>, ReadError> {
     let document = store.get_document(DocumentKind::Checkout, &dir.to_string_lossy())?;
     let text = String::from_utf8_lossy(&document.unwrap_or_default()).into_owned();
@@ -103,7 +105,7 @@ pub fn checked_out(store: &Store, dir: &Path) -> Result<Option<(Digest, Part)>, 
     Ok(Some((digest, if files.is_empty() { Part::Whole } else { Part::Files(files) })))
 }
 
-/// Tells whether a file is still to be placed; one that is there and equal is left alone.
+/// Tells whether a file must still be placed. An equal file stays as it is.
 fn needs_placing(
     store: &Store,
     dest: &Path,
@@ -121,7 +123,7 @@ fn needs_placing(
     Ok(!same)
 }
 
-/// Looks at every step from `dest` to the file without following links; `None` where the way ends before it.
+/// Walks from `dest` to the file without following links. Returns `None` where a directory on the way is missing.
 pub fn walk(dest: &Path, file: &ModelFile) -> Result<Option<(PathBuf, Metadata)>, CheckoutError> {
     let mut path = dest.to_owned();
     let mut found = None;
@@ -144,6 +146,7 @@ pub fn walk(dest: &Path, file: &ModelFile) -> Result<Option<(PathBuf, Metadata)>
     Ok(found.map(|metadata| (path, metadata)))
 }
 
+/// Creates the directories from `dest` to the file, and returns the path of the file. The caller checks for links with [`walk`].
 pub fn make_parents(dest: &Path, file: &ModelFile) -> Result<PathBuf, CheckoutError> {
     let path: PathBuf =
         std::iter::once(dest.as_os_str()).chain(file.path.segments().map(AsRef::as_ref)).collect();
@@ -154,7 +157,7 @@ pub fn make_parents(dest: &Path, file: &ModelFile) -> Result<PathBuf, CheckoutEr
     Ok(path)
 }
 
-/// Tells whether the file at `path` is that file of the model.
+/// Tells whether the file at `path` has the bytes of this file of the model.
 pub fn is_there(
     store: &Store,
     path: &Path,

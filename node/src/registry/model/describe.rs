@@ -1,4 +1,4 @@
-//! [`Description`]: what is computed of a model's files, and the verdict on each.
+//! [`Description`]: what is computed from a model's files, and the verdict on each file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::registry::policy::{Verdict, judge};
 use crate::store::{ReadError, Store};
 
-/// Why a file is not taken into a model.
+/// Why a file is not accepted into a model.
 #[derive(Debug, Error)]
 pub enum DescribeError {
     #[error("{path} is of kind {kind}, which is refused: {reason}")]
@@ -30,13 +30,13 @@ pub enum DescribeError {
 }
 
 impl DescribeError {
-    /// Tells whether the user's consent would be enough.
+    /// Tells whether the user's consent alone would let the file in.
     pub fn is_consent_missing(&self) -> bool {
         matches!(self, Self::Denied { .. } | Self::Malformed { .. })
     }
 }
 
-/// Gathers the files of a model, each inspected and judged.
+/// Collects the files of a model, each inspected and judged.
 #[derive(Debug, Default)]
 pub struct Description {
     builder: MetadataBuilder,
@@ -45,7 +45,7 @@ pub struct Description {
 }
 
 impl Description {
-    /// Judges a file before it is imported, so that what is refused is not read whole.
+    /// Judges a file before it is imported, so that a refused file is not read whole.
     pub fn judge_source(
         path: &SafePath,
         source: &Path,
@@ -56,7 +56,7 @@ impl Description {
         look(path, file, size, allow_unsafe).map(drop)
     }
 
-    /// Inspects and judges a file that is in the cache, and returns its kind.
+    /// Inspects and judges a file in the cache, and returns its kind.
     pub fn add(
         &mut self,
         store: &Store,
@@ -82,13 +82,13 @@ impl Description {
         &self.files
     }
 
-    /// Returns what is known of the model, and its files by kind.
+    /// Returns the metadata of the model, and the number of its files of each kind.
     pub fn finish(self) -> (Metadata, BTreeMap<String, usize>) {
         (self.builder.finish(), self.kinds)
     }
 }
 
-/// What a file is, and what its format forbids of its header, where that is taken by consent.
+/// Returns the kind of a file, and the fault in its header where the file is accepted by consent.
 fn look(
     path: &SafePath,
     mut file: File,
@@ -113,7 +113,7 @@ fn look(
     }
 }
 
-/// The kind that a file shows itself to be although its header is refused.
+/// Returns the kind that the first bytes of a file show, where its header is refused.
 fn malformed_kind(path: &SafePath, file: &mut File, size: u64) -> ContentKind {
     use std::io::{Read, Seek};
     let mut head = Vec::new();
@@ -121,7 +121,7 @@ fn malformed_kind(path: &SafePath, file: &mut File, size: u64) -> ContentKind {
     if read.is_err() { ContentKind::UnknownBinary } else { sniff(path.as_str(), &head, &head, size) }
 }
 
-/// Looks at the files of `all` that are here, and judges those of `part`: the others were taken before.
+/// Inspects the files of `all` that are in the store, and judges those of `part`. The others were accepted before.
 pub fn describe_part(
     store: &Store,
     manifest: &Manifest,
@@ -137,7 +137,7 @@ pub fn describe_part(
     Ok(description)
 }
 
-/// Looks at every file and judges it. A model that is here may have been taken with consent that is not given now.
+/// Inspects and judges every file. A model in the store may have been accepted with a consent that is not given now.
 pub fn describe(
     store: &Store,
     manifest: &Manifest,

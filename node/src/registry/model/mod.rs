@@ -1,7 +1,8 @@
-//! A model in the store: its record, its files, whether it is whole, and how it is laid out in a directory.
+//! A model in the store: its record, its files, whether it is whole, and its checkouts into directories.
 //!
-//! In: the store, a manifest. Out: records, descriptions, checkouts. Promise: names from a manifest never leave the directory
-//! they are put into, and a model counts as whole only while each of its blobs is in the store.
+//! In: the store, and a manifest. Out: records, descriptions of files, checkouts. Promise: a name from a manifest never
+//! leads out of the directory of its checkout, and a model counts as whole only while each of its blobs is in the
+//! store.
 
 pub mod checkout;
 pub mod describe;

@@ -1,4 +1,4 @@
-//! [`ModelRecord`]: what the store remembers of a model that is here, or on its way.
+//! [`ModelRecord`]: what the store remembers of a model that it has, or that is being pulled.
 
 use std::collections::BTreeSet;
 
@@ -19,33 +19,33 @@ use crate::store::{DocumentKind, ReadError, Store, WriteError};
 /// Bytes of a record: a model of 20,000 files has as many digests of 75 bytes, and at most 4 MiB of paths.
 const RECORD_BYTES_MAX: usize = 8 << 20;
 
-/// A model that is here, or on its way. The store reads `blobs` to know what belongs together.
+/// A model in the store, or one that is being pulled. The store reads `blobs` to know which blobs belong together.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ModelRecord {
     pub publisher: PublisherId,
     pub model: ModelName,
-    /// Everything of the model: the manifest, the config, the files, the referrers and their documents, states apart.
+    /// All blobs of the model but piece states: the manifest, the config, the files, the referrers and their documents.
     pub blobs: BTreeSet<Digest>,
-    /// Manifests that say something about this one: provenance, OpenSSF bundle.
+    /// The manifests that refer to this one, with the provenance and the OpenSSF bundle among them.
     pub referrers: Vec<Digest>,
     pub bytes: u64,
     pub files: usize,
-    /// Whether every blob is here; else a pull has begun and not ended.
+    /// Whether the store has every blob. Otherwise a pull has begun and not ended.
     pub complete: bool,
-    /// The files that were chosen, where a part of the model is all that was asked for.
+    /// The files that the user chose, where it was only a part of the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<BTreeSet<SafePath>>,
     pub metadata: Metadata,
-    /// Files by kind of content.
+    /// The number of files of each kind of content.
     pub kinds: std::collections::BTreeMap<String, usize>,
 }
 
 /// Why a model's record or manifest cannot be read.
 #[derive(Debug, Error)]
 pub enum ModelError {
-    #[error("model {manifest} is not here")]
+    #[error("model {manifest} is not in the store")]
     NotHere { manifest: Digest },
-    #[error("record of model {manifest} is not understood")]
+    #[error("record of model {manifest} cannot be parsed")]
     Record { manifest: Digest, source: JsonError },
     #[error("manifest {manifest} cannot be read")]
     Read { manifest: Digest, source: ReadError },
@@ -54,12 +54,12 @@ pub enum ModelError {
 }
 
 impl ModelRecord {
-    /// Returns the key of the record: two publishers may have the same manifest, and each has a record of its own.
+    /// Returns the key of the record. Two publishers may have the same manifest, and each has a record of its own.
     pub fn key(manifest: &Digest, publisher: PublisherId, model: &ModelName) -> String {
         format!("{manifest} {publisher}/{}", model.folded())
     }
 
-    /// Reads the record of a publisher's model, `None` where it is not here.
+    /// Reads the record of a publisher's model; `None` where the store has none.
     pub fn load(
         store: &Store,
         manifest: &Digest,
@@ -73,12 +73,12 @@ impl ModelRecord {
         record.map(|bytes| Self::parse(*manifest, &bytes)).transpose()
     }
 
-    /// Reads the records of all models; one that is not understood is left out and logged.
+    /// Reads the records of all models. A record that cannot be parsed is left out and logged.
     pub fn all(store: &Store) -> Result<Vec<(Digest, Self)>, ReadError> {
         Self::list(store, "")
     }
 
-    /// Reads the records of all models that have this manifest, whoever has published them.
+    /// Reads the records of all models that have this manifest, of every publisher.
     pub fn of_manifest(store: &Store, manifest: &Digest) -> Vec<Self> {
         let records = Self::list(store, &format!("{manifest} ")).unwrap_or_default();
         records.into_iter().map(|(_, record)| record).collect()
@@ -103,7 +103,7 @@ impl ModelRecord {
         json::from_slice(bytes, RECORD_BYTES_MAX).map_err(|source| ModelError::Record { manifest, source })
     }
 
-    /// Returns what is wanted of the model once `part` is wanted too.
+    /// Returns the part of the model that the user wants once `part` is added.
     pub fn with(&self, part: &Part, manifest: &Manifest) -> Part {
         match &self.chosen {
             _ if self.complete => Part::Whole,
@@ -112,7 +112,7 @@ impl ModelRecord {
         }
     }
 
-    /// Returns the part of the model that is wanted here.
+    /// Returns the part of the model that the user wants in this store.
     pub fn part(&self) -> Part {
         self.chosen.clone().map_or(Part::Whole, Part::Files)
     }
@@ -127,7 +127,7 @@ impl ModelRecord {
     }
 }
 
-/// Reads a manifest that is here.
+/// Reads a manifest from the store.
 pub fn manifest(store: &Store, digest: &Digest) -> Result<Manifest, ModelError> {
     if !store.contains(digest) {
         return Err(ModelError::NotHere { manifest: *digest });
@@ -138,13 +138,12 @@ pub fn manifest(store: &Store, digest: &Digest) -> Result<Manifest, ModelError> 
     Manifest::from_bytes(&bytes).map_err(|source| ModelError::Manifest { manifest: *digest, source })
 }
 
-/// Reads a document that is here: a referrer, an envelope, a bundle.
+/// Reads a small document from the store: a referrer, an envelope, a bundle.
 pub fn document(store: &Store, digest: &Digest) -> Option<Vec<u8>> {
     store.read_blob(digest, RESPONSE_DOCUMENT_BYTES_MAX as u64).ok()
 }
 
-/// Reads the referrers of a manifest that are here.
-/// Returns the referrers of a model that are in the store.
+/// Returns those referrers of a model that are in the store, each with its digest.
 pub fn referrers_here(store: &Store, record: &ModelRecord) -> Vec<(Digest, Referrer)> {
     let read = |digest: &Digest| Referrer::from_bytes(&document(store, digest)?).ok();
     record.referrers.iter().filter_map(|digest| Some((*digest, read(digest)?))).collect()

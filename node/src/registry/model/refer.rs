@@ -1,4 +1,4 @@
-//! Keeps a referrer of a manifest: its document as a blob, and the manifest that names it.
+//! Keeps a referrer of a manifest: its document as a blob, and the manifest that carries it.
 
 use reg_proto::descriptor::Descriptor;
 use reg_proto::referrer::{EMPTY_BLOB, Referrer};
@@ -6,7 +6,7 @@ use reg_proto::referrer::{EMPTY_BLOB, Referrer};
 use crate::registry::model::record::ModelRecord;
 use crate::store::{Store, WriteError};
 
-/// Keeps a document about a model, as an OCI referrer of its manifest.
+/// Stores a document about a model as an OCI referrer of its manifest.
 pub fn refer(
     store: &Store,
     record: &mut ModelRecord,

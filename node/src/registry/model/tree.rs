@@ -1,4 +1,4 @@
-//! Which files of a directory are a model: a walk in the order of names, with a written list of what is left out.
+//! Lists the files of a directory that form a model, in the order of their names. A fixed list says what is left out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use reg_proto::limits::FILES_MAX;
 use reg_proto::path::{PathError, SafePath};
 use thiserror::Error;
 
-/// Names that are never part of a model, whatever they hold: version control, caches, editors' and systems' droppings.
-/// The list decides which files a manifest names, so a change of it changes digests.
+/// Names that are never part of a model: version control, caches, and files that editors and systems leave behind. The
+/// list decides which files a manifest names, so a change of it changes digests.
 pub const LEFT_OUT: [&str; 16] = [
     ".git",
     ".gitattributes",
@@ -28,13 +28,14 @@ pub const LEFT_OUT: [&str; 16] = [
     ".reg",
 ];
 
-/// Endings of names that are left out: editors' backups and downloads that have not ended.
+/// Endings of names that are left out: editors' backups and unfinished downloads.
 pub const LEFT_OUT_ENDINGS: [&str; 6] = ["~", ".swp", ".swo", ".tmp", ".incomplete", ".part"];
 
-/// Directories in directories that are looked into: deeper than a path may be, so that the path's own check speaks.
+/// Levels of directories that the walk enters. It is deeper than a path may be, so that the check of the path reports
+/// the error.
 const DEPTH_MAX: usize = 40;
 
-/// A file to be published: its name in the model, and where its bytes are.
+/// A file to publish: its name in the model, and the path of its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFile {
     pub path: SafePath,
@@ -65,8 +66,8 @@ pub enum TreeError {
 
 /// Lists the files of the model at `root`, a directory or a single file, in the order of their names.
 ///
-/// Symbolic links are followed where they lead to a file inside `root`, or, in a snapshot of a Hugging Face cache, to a
-/// blob of the same repository; others are an error.
+/// A symbolic link may lead to a file inside `root`, or, in a snapshot of a Hugging Face cache, to a blob of the same
+/// repository. Any other link is an error.
 pub fn list(root: &Path) -> Result<Vec<SourceFile>, TreeError> {
     let read = |source| TreeError::Read { path: root.to_owned(), source };
     let real = root.canonicalize().map_err(read)?;
@@ -141,7 +142,7 @@ pub fn is_left_out(name: &str) -> bool {
     LEFT_OUT.contains(&name) || LEFT_OUT_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
-/// Follows a link to a file inside `root`, or inside the `blobs` beside the `snapshots` that `root` lies in.
+/// Follows a link to a file inside `root`, or inside the `blobs` beside the `snapshots` that contains `root`.
 fn follow(root: &Path, link: &Path) -> Result<PathBuf, TreeError> {
     let target = link.canonicalize().map_err(|source| TreeError::Read { path: link.to_owned(), source })?;
     let blobs = hugging_face_blobs(root);
@@ -155,7 +156,7 @@ fn follow(root: &Path, link: &Path) -> Result<PathBuf, TreeError> {
     Ok(target)
 }
 
-/// `models--org--name/snapshots/<commit>` → `models--org--name/blobs`.
+/// Returns the folder of blobs: `models--org--name/snapshots/<commit>` → `models--org--name/blobs`.
 fn hugging_face_blobs(root: &Path) -> Option<PathBuf> {
     let snapshots = root.parent().filter(|it| it.file_name().is_some_and(|name| name == "snapshots"))?;
     Some(snapshots.parent()?.join("blobs"))

@@ -1,4 +1,4 @@
-//! Whether the blobs of a model are in the store, and which are missing.
+//! Tells whether the blobs of a model are in the store, and which are missing.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use tokio::task::JoinError;
 use crate::registry::model::record::ModelRecord;
 use crate::store::{ReadError, Recheck, Store};
 
-/// Tells whether a blob is here and what its name says, after a look at its bytes where that is not known.
+/// Tells whether the store has a blob with the bytes that its digest names. It hashes the bytes where that is not
+/// known.
 pub fn is_whole(store: &Store, blob: &Digest) -> bool {
     match store.open_blob(blob) {
         Ok(_) => true,
@@ -18,14 +19,14 @@ pub fn is_whole(store: &Store, blob: &Digest) -> bool {
     }
 }
 
-/// Tells whether every blob of a model is in the store.
+/// Tells whether the store has every blob of a model.
 pub fn is_complete(store: &Store, manifest: &Digest) -> bool {
     let whole = |it: &ModelRecord| it.complete && it.blobs.iter().all(|blob| store.contains(blob));
     ModelRecord::of_manifest(store, manifest).iter().any(whole)
 }
 
-/// Returns those of `blobs` that are not in the store. One that has changed since it was verified is rehashed first, and is missing
-/// as far as it is damaged.
+/// Returns those of `blobs` that are not in the store. A blob that changed since it was verified is hashed again first,
+/// and is missing as far as it is damaged.
 pub async fn missing(
     store: &Store,
     mut blobs: BTreeMap<Digest, BlobLayout>,

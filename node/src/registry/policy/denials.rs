@@ -1,4 +1,4 @@
-//! [`Denials`]: what the lists that the user has subscribed to warn of, less what the user allows all the same.
+//! [`Denials`]: what the subscribed denylists warn of, without what the user allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,28 +7,28 @@ use reg_proto::denylist::Denied;
 use reg_proto::digest::Digest;
 use reg_proto::name::PublisherId;
 
-/// One warning, and whose it is.
+/// One warning, with the list that it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
     pub reason: String,
-    /// The list that says so, as the user subscribed to it.
+    /// The list, as the user wrote it when subscribing.
     pub list: String,
 }
 
-/// Everything that is warned of.
+/// All warnings of the lists that the user follows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Denials {
     pub denied: BTreeMap<Denied, Denial>,
-    /// What the user allows, whatever a list says.
+    /// What the user allows although a list warns of it.
     pub allowed: BTreeSet<Denied>,
-    /// How many lists there are.
+    /// The number of lists.
     pub lists: usize,
-    /// Lists that are not here, or no longer current, each as a sentence.
+    /// A sentence for each list that is not in the store, or no longer current.
     pub notes: Vec<String>,
 }
 
 impl Denials {
-    /// Returns why a model is not to be pulled or served: itself, its publisher, or a blob of it is on a list.
+    /// Returns why a model must not be pulled or served: a list names it, its publisher, or one of its blobs.
     pub fn of_model<'a>(
         &self,
         publisher: PublisherId,
@@ -46,13 +46,13 @@ impl Denials {
             .find_map(|it| Some((it, self.denied.get(&it)?)))
     }
 
-    /// Returns why a blob is not to be served by itself.
+    /// Returns why a blob must not be served by itself.
     pub fn of_blob(&self, blob: &Digest) -> Option<&Denial> {
         let it = Denied::Digest(*blob);
         self.denied.get(&it).filter(|_| !self.allowed.contains(&it))
     }
 
-    /// Judges a model.
+    /// Returns the checks of a model against the lists.
     pub fn judge<'a>(
         &self,
         publisher: PublisherId,

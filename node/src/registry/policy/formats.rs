@@ -1,27 +1,27 @@
-//! [`judge`]: from a file's kind to a [`Verdict`], whoever has published it.
+//! [`judge`]: from a file's kind to a [`Verdict`], for every publisher alike.
 //!
-//! Weights and documents pass. What runs when it is loaded, programs, archives and bytes that nobody recognises need the
-//! user's consent, on publish and on pull. Nothing here says that a file is safe.
+//! Weights and documents pass. Files that run when they are loaded, programs, archives and unrecognised bytes need the
+//! user's consent, on publish and on pull. No verdict says that a file is safe.
 
 use reg_proto::content::kind::{ContentKind, Risk};
 
-/// What a policy says of a file.
+/// The verdict of the policy on a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Allow,
-    /// Only with the user's consent.
+    /// The file needs the user's consent.
     Deny {
         reason: &'static str,
     },
 }
 
-/// Judges a file by what its bytes are.
+/// Judges a file by its kind, which was computed from its bytes.
 pub const fn judge(kind: ContentKind) -> Verdict {
     let reason = match kind.risk() {
         None => return Verdict::Allow,
-        Some(Risk::RunsWhenLoaded) => "loading it runs whatever it says",
+        Some(Risk::RunsWhenLoaded) => "loading it runs code from the file",
         Some(Risk::Program) => "it is a program",
-        Some(Risk::HiddenFiles) => "it holds files that nobody has looked at",
+        Some(Risk::HiddenFiles) => "it holds files that were not inspected",
         Some(Risk::NotRecognised) => "its bytes are not recognised",
     };
     Verdict::Deny { reason }

@@ -1,6 +1,8 @@
-//! Policies: pure functions from facts to a verdict with its reason. They open nothing, ask nobody and read no clock.
+//! Policies: pure functions from facts to a verdict with its reason.
 //!
-//! What the facts are is found out elsewhere (`registry/consent`); what the user wants stands in the trust file.
+//! In: facts about a model, which [`consent`](crate::registry::resolve) and [`trust`](crate::registry::trust) gather,
+//! and the user's rules and denylists. Out: checks and verdicts. Promise: a policy opens no file, asks no peer and
+//! reads no clock, so equal facts give equal verdicts.
 
 mod admission;
 mod denials;

@@ -1,4 +1,4 @@
-//! [`judge_trust`]: from what is known of a model before its bytes are fetched to what the user's rules say of it.
+//! [`judge_trust`] and [`judge_formats`]: from the facts of a model and the user's rules to checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,20 +8,20 @@ use reg_proto::attestation::{AttestationKind, AttestationResult};
 use reg_proto::content::kind::ContentKind;
 use reg_proto::name::{ModelName, Petname, PublisherId};
 
-/// What is known of a model before its files are fetched.
+/// The facts of a model that are known before its files are fetched.
 #[derive(Debug, Clone)]
 pub struct Facts {
     pub publisher: PublisherId,
     pub model: ModelName,
-    /// Whom the user has named.
+    /// The publishers that the user gave petnames to.
     pub petnames: BTreeMap<Petname, PublisherId>,
-    /// Verified attestations: who, of what kind, with which result.
+    /// Verified attestations: the attestor, the kind and the result.
     pub attestations: Vec<(PublisherId, AttestationKind, AttestationResult)>,
-    /// What the publisher claims; `None`: it could not be read.
+    /// The licences that the publisher claims; `None` where they could not be read.
     pub licenses: Option<Vec<String>>,
 }
 
-/// Judges a model by every rule that is for it. All of them must be met.
+/// Judges a model by every rule that applies to it. The model must meet all of them.
 pub fn judge_trust(rules: &[Rule], facts: &Facts) -> Vec<Check> {
     let mut checks = Vec::new();
     for rule in rules.iter().filter(|it| it.is_for(facts.publisher, &facts.model)) {
@@ -40,7 +40,7 @@ pub fn judge_trust(rules: &[Rule], facts: &Facts) -> Vec<Check> {
     checks
 }
 
-/// Judges the files of a model by what their bytes are, once that is known.
+/// Judges the files of a model by their kinds, once the bytes are known.
 pub fn judge_formats<'a>(
     rules: &[Rule],
     publisher: PublisherId,
@@ -77,32 +77,35 @@ fn known_publisher(scope: &str, facts: &Facts) -> Check {
 
 fn attested(scope: &str, quorum: &Quorum, facts: &Facts) -> Check {
     let Quorum { kind, count, by } = quorum;
-    // Where nobody is named, a publisher's word for itself is none.
-    let counts = |who: &PublisherId| match by.is_empty() {
-        true => *who != facts.publisher && facts.petnames.values().any(|it| it == who),
-        false => by.contains(who),
+    // Where the rule names no attestors, the publisher's own attestation does not count.
+    let counts = |attestor: &PublisherId| match by.is_empty() {
+        true => *attestor != facts.publisher && facts.petnames.values().any(|it| it == attestor),
+        false => by.contains(attestor),
     };
-    let said = facts.attestations.iter().filter(|(who, it, _)| it == kind && counts(who));
+    let said = facts.attestations.iter().filter(|(attestor, it, _)| it == kind && counts(attestor));
     let (mut passes, mut fails) = (BTreeSet::new(), BTreeSet::new());
-    for (who, _, result) in said {
+    for (attestor, _, result) in said {
         match result {
-            AttestationResult::Pass => drop(passes.insert(who)),
-            AttestationResult::Fail => drop(fails.insert(who)),
+            AttestationResult::Pass => drop(passes.insert(attestor)),
+            AttestationResult::Fail => drop(fails.insert(attestor)),
             AttestationResult::NotDone => {}
         }
     }
-    // Who says both says nothing.
+    // An attestor that says both pass and fail counts for neither.
     let passing = passes.difference(&fails).count();
     let shown = |ids: &BTreeSet<&PublisherId>| {
         let names: Vec<String> = ids.iter().map(|id| name(id, facts)).collect();
         if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
     };
     let check = format!("{kind} attestations");
-    let whom =
-        if by.is_empty() { "whom you have named".to_owned() } else { format!("of {} named", by.len()) };
+    let attestors = if by.is_empty() {
+        "attestors that you have named".to_owned()
+    } else {
+        format!("of {} named attestors", by.len())
+    };
     if passing >= *count {
         let failing = fails.len();
-        let detail = format!("{passing} {whom} say pass{}, {count} are wanted", shown(&passes));
+        let detail = format!("{passing} {attestors} say pass{}, {count} are wanted", shown(&passes));
         return match failing {
             0 => Check::pass(&check, detail),
             _ => Check::note(&check, format_args!("{detail}; {failing} say fail{}", shown(&fails))),
@@ -113,7 +116,10 @@ fn attested(scope: &str, quorum: &Quorum, facts: &Facts) -> Check {
         count => format!(", {count} say fail{}", shown(&fails)),
     };
     let passes = shown(&passes);
-    Check::deny(&check, format_args!("{scope} wants {count}, and {passing} {whom} say pass{passes}{failing}"))
+    Check::deny(
+        &check,
+        format_args!("{scope} wants {count}, and {passing} {attestors} say pass{passes}{failing}"),
+    )
 }
 
 fn name(id: &PublisherId, facts: &Facts) -> String {
@@ -218,7 +224,7 @@ mod tests {
         for (by, count, said, expected) in table {
             let by = by.iter().map(|byte| id(*byte)).collect();
             let rules = [Rule { attestations: vec![Quorum { kind: Scan, count, by }], ..rule("*/*") }];
-            let attestations = said.iter().map(|(who, kind, it)| (id(*who), *kind, *it)).collect();
+            let attestations = said.iter().map(|(by, kind, it)| (id(*by), *kind, *it)).collect();
             assert_eq!(result(&rules, &Facts { attestations, ..facts() }), expected, "{said:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! What publishers have said beside their tags: what they revoke, and whom they let speak for some of their models.
+//! Keeps and returns what publishers declare beside their tags: revocations, and delegations to other publishers.
 
 use reg_proto::delegation::SignedDelegation;
 use reg_proto::key::KeyHistory;
@@ -13,8 +13,9 @@ use super::revoked::{keep_revocations, witnesses};
 use crate::registry::limits::WITNESSES_MAX;
 use crate::store::{DocumentKind, Store};
 
-/// Remembers what a publisher has revoked, whether its newest keys are followed here or not, and returns whether any of it
-/// is news. Keys that are not followed are kept beside it: without them nobody could tell later that it counts.
+/// Remembers what a publisher has revoked, also where this node does not follow its newest keys. Returns whether any
+/// revocation is new. Keys that are not followed are kept beside it as a witness: without them the node could not prove
+/// the revocation later.
 pub fn remember(store: &Store, keys: &KeyHistory) -> Result<bool, TagsError> {
     let publisher = keys.publisher();
     let before = revocations(store, publisher)?.len();
@@ -34,7 +35,8 @@ pub fn remember(store: &Store, keys: &KeyHistory) -> Result<bool, TagsError> {
     Ok(revocations(store, publisher)?.len() > before)
 }
 
-/// Returns what a publisher has revoked, by the keys that are followed, or, where none are, by those that were heard of.
+/// Returns what a publisher has revoked, by the keys that this node follows. Where it follows none, the witnesses
+/// count.
 pub fn revocations(store: &Store, publisher: PublisherId) -> Result<Vec<Revocation>, TagsError> {
     let said_by = match keys::keys(store, publisher)? {
         Some(followed) => vec![followed],
@@ -49,8 +51,8 @@ pub fn revocations(store: &Store, publisher: PublisherId) -> Result<Vec<Revocati
     Ok(found)
 }
 
-/// Remembers those of `offered` that are delegations by the publisher of `keys`; beyond the bound those that expire first
-/// are forgotten.
+/// Remembers those of `offered` that are delegations by the publisher of `keys`. Beyond the bound it forgets those that
+/// expire first.
 pub fn keep_delegations<'a>(
     store: &Store,
     keys: &KeyHistory,
@@ -73,13 +75,13 @@ pub fn keep_delegations<'a>(
     Ok(())
 }
 
-/// Returns the delegations by a publisher that count, expired ones too.
+/// Returns the delegations by a publisher that count, with those that have expired.
 pub fn delegations(store: &Store, keys: &KeyHistory) -> Result<Vec<SignedDelegation>, TagsError> {
     let texts = texts(store, DocumentKind::Delegation, keys.publisher())?;
     Ok(texts.iter().filter_map(|text| SignedDelegation::verify(text, keys).ok()).collect())
 }
 
-/// Returns whom the publisher lets speak for a model now: the delegation that was made last.
+/// Returns the delegation for a model that counts now: the one that was made last.
 pub fn delegate(
     store: &Store,
     keys: &KeyHistory,
@@ -90,7 +92,7 @@ pub fn delegate(
     Ok(all.max_by_key(|it| (it.delegation().key_document, it.delegation().issued, it.payload_digest())))
 }
 
-/// Returns the delegation for a model that ended last.
+/// Returns the expired delegation for a model that ended last.
 pub fn ended(
     store: &Store,
     keys: &KeyHistory,

@@ -1,4 +1,4 @@
-//! The documents of publishers as they lie in the store: how they are named, read and put.
+//! The documents of publishers in the store: their names, and how they are read and written.
 
 use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, PublisherId, Tag};
@@ -7,15 +7,17 @@ use reg_proto::tag::TagRecord;
 use super::error::TagsError;
 use crate::store::{DocumentKind, Store};
 
+/// Returns the key of a tag: `publisher/model:tag`, with the model in lower case.
 pub fn tag_key(publisher: &PublisherId, model: &ModelName, tag: &Tag) -> String {
     format!("{publisher}/{}:{tag}", model.folded())
 }
 
+/// Returns the key of the tag that a record is about.
 pub fn key_of(record: &TagRecord) -> String {
     tag_key(&record.publisher, &record.model, &record.tag)
 }
 
-/// Returns the envelope that is here of one tag, whether its signature still counts or not.
+/// Returns the stored envelope of one tag, even where its signature no longer counts.
 pub fn envelope(
     store: &Store,
     publisher: PublisherId,
@@ -27,7 +29,7 @@ pub fn envelope(
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Returns the envelopes that are here of all tags of a publisher, whether their signatures still count or not.
+/// Returns the stored envelopes of all tags of a publisher, even where their signatures no longer count.
 pub fn envelopes(store: &Store, publisher: PublisherId) -> Result<Vec<String>, TagsError> {
     let documents = store
         .list_documents(DocumentKind::Tag, &format!("{publisher}/"))
@@ -35,10 +37,12 @@ pub fn envelopes(store: &Store, publisher: PublisherId) -> Result<Vec<String>, T
     Ok(documents.into_iter().map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()).collect())
 }
 
+/// Returns the key of a publisher's document with this payload.
 pub fn key(publisher: PublisherId, payload: &Digest) -> String {
     format!("{publisher}/{}", payload.hex())
 }
 
+/// Returns the texts of all documents of one kind of a publisher.
 pub fn texts(store: &Store, kind: DocumentKind, publisher: PublisherId) -> Result<Vec<String>, TagsError> {
     let documents = store
         .list_documents(kind, &format!("{publisher}/"))
@@ -46,6 +50,7 @@ pub fn texts(store: &Store, kind: DocumentKind, publisher: PublisherId) -> Resul
     Ok(documents.into_iter().map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()).collect())
 }
 
+/// Writes a document of a publisher, fsynced, unless the store has it.
 pub fn put(
     store: &Store,
     kind: DocumentKind,

@@ -1,4 +1,4 @@
-//! [`TagsError`]: why a tag record, or a publisher's keys, are not followed.
+//! [`TagsError`]: why this node does not follow a tag record or a publisher's keys.
 
 use reg_api::fault::{Fault, FaultKind};
 use reg_proto::digest::Digest;
@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::key_pin::KeyPinError;
 use crate::store::{ReadError, WriteError};
 
-/// Why a tag record, or a publisher's keys, are not followed.
+/// Why this node does not follow a tag record or a publisher's keys.
 #[derive(Debug, Error)]
 pub enum TagsError {
     #[error(
@@ -31,15 +31,15 @@ pub enum TagsError {
     UsedUp { model: ModelName, tag: Tag },
     #[error("publisher's keys are not followed")]
     KeyPin(#[from] KeyPinError),
-    #[error("what is remembered of {publisher} cannot be read")]
+    #[error("documents of {publisher} in the store cannot be read")]
     Read { publisher: PublisherId, source: ReadError },
-    #[error("what is to be remembered of {publisher} cannot be written")]
+    #[error("documents of {publisher} cannot be written to the store")]
     Write { publisher: PublisherId, source: WriteError },
-    #[error("what is remembered of {publisher} is not understood")]
+    #[error("documents of {publisher} in the store cannot be parsed")]
     Json { publisher: PublisherId, source: JsonError },
-    #[error("key documents that are remembered of {publisher} do not verify")]
+    #[error("key documents of {publisher} in the store do not verify")]
     Keys { publisher: PublisherId, source: KeyError },
-    #[error("tag record that is remembered of {publisher} does not verify")]
+    #[error("tag record of {publisher} in the store does not verify")]
     Tag { publisher: PublisherId, source: TagError },
 }
 

@@ -1,5 +1,4 @@
-//! Every record that this node has followed of a tag, with the time it was seen: what `reg log` shows, and what a record
-//! that contradicts one of them is held against.
+//! Every record of a tag that this node has followed, with the time when it was first seen.
 
 use reg_api::clock;
 use reg_proto::json::{self, JsonError};
@@ -14,7 +13,7 @@ use super::error::TagsError;
 use crate::registry::limits::HISTORY_MAX;
 use crate::store::{DocumentKind, Store};
 
-/// A record and when it was first seen.
+/// A record and the time when it was first seen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
@@ -23,7 +22,7 @@ pub struct Entry {
     pub envelope: String,
 }
 
-/// Remembers a record; beyond [`HISTORY_MAX`] the oldest of its tag is forgotten.
+/// Remembers a record. Beyond `HISTORY_MAX` the oldest record of its tag is forgotten.
 pub fn add(store: &Store, tag: &SignedTag) -> Result<(), TagsError> {
     let record = tag.record();
     let publisher = record.publisher;
@@ -41,7 +40,7 @@ pub fn add(store: &Store, tag: &SignedTag) -> Result<(), TagsError> {
     Ok(())
 }
 
-/// Returns what was seen of a tag, in the order of key documents and numbers.
+/// Returns the records that were seen of a tag, in the order of key documents and numbers.
 pub fn entries(
     store: &Store,
     keys: &KeyHistory,
@@ -57,7 +56,7 @@ pub fn entries(
     read.collect::<Result<_, JsonError>>().map_err(|source| TagsError::Json { publisher, source })
 }
 
-/// Returns the records among them that the publisher's keys still stand for.
+/// Returns those of the seen records that the publisher's keys still stand for.
 pub fn records(
     store: &Store,
     keys: &KeyHistory,

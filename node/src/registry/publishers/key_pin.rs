@@ -1,23 +1,25 @@
-//! Trust on first use: the keys of a publisher that were seen first are followed, and nothing that contradicts them.
+//! Trust on first use: this node follows the keys of a publisher that it saw first, and the rotations that continue
+//! them.
 //!
-//! A policy without a store: the caller keeps the history that is followed, as a document that survives the index.
+//! This is a policy without a store. The caller keeps the history that is followed, in a document that survives the
+//! index.
 
 use reg_proto::key::KeyHistory;
 use reg_proto::name::PublisherId;
 use thiserror::Error;
 
-/// What a verified history is to one that is pinned.
+/// The relation of a verified history to the pinned one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyPinStep {
-    /// Nothing was pinned: remember it, and say so.
+    /// No history was pinned. The caller pins this one, and tells the user.
     First,
-    /// It is the history that is pinned.
+    /// The history is the pinned one.
     Same,
-    /// It goes on where the pinned one ends, by valid rotations: remember it.
+    /// The history continues the pinned one by valid rotations. The caller pins it.
     Newer,
 }
 
-/// Why a publisher's keys are not followed, though every signature among them is valid.
+/// Why a publisher's keys are not followed, although all their signatures are valid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum KeyPinError {
     #[error(
@@ -36,7 +38,7 @@ pub enum KeyPinError {
     OtherPublisher { offered: PublisherId, pinned: PublisherId },
 }
 
-/// Decides whether the keys in `offered` are to be followed, where those in `pinned` were until now.
+/// Decides whether to follow the keys in `offered`, where `pinned` are the keys that were followed until now.
 ///
 /// # Errors
 /// The offered history is older than the pinned one, leaves it at some version, or is another publisher's.
@@ -49,7 +51,8 @@ pub fn follow(pinned: Option<&KeyHistory>, offered: &KeyHistory) -> Result<KeyPi
     let same_length = pinned.version() == offered.version();
     match (pinned.is_prefix_of(offered), offered.is_prefix_of(pinned)) {
         (true, _) if same_length => Ok(KeyPinStep::Same),
-        // Whoever has the revoked keys can sign a rotation. Only keys that were committed to before tell the publisher from them.
+        // A thief with the revoked keys can sign a rotation. Only keys that the publisher committed to before identify
+        // it.
         (true, _) if pinned.is_dead() && pinned.newest().next.is_none() => {
             Err(KeyPinError::Dead { publisher, pinned: pinned.version() })
         }
@@ -61,7 +64,7 @@ pub fn follow(pinned: Option<&KeyHistory>, offered: &KeyHistory) -> Result<KeyPi
     }
 }
 
-/// Returns the longer of two histories of one publisher, with what either has revoked. Where they part, what is known stays.
+/// Returns the longer of two histories of one publisher, with the revocations of both. Where they part, `known` stays.
 pub fn joined(known: KeyHistory, other: &KeyHistory) -> KeyHistory {
     let (mut longer, shorter) =
         if known.is_prefix_of(other) { (other.clone(), &known) } else { (known.clone(), other) };
@@ -83,12 +86,12 @@ mod tests {
         SigningKey::from_bytes(&[seed; 32])
     }
 
-    /// A publisher whose key was rotated to each of `seeds` in turn.
+    /// Returns a publisher that rotated its key to each of `seeds` in turn.
     fn history(seeds: &[u8]) -> KeyHistory {
         rotated(seeds, false)
     }
 
-    /// The same; where it is `committed`, each document but the last says which keys follow.
+    /// Returns the same. Where it is `committed`, each document but the last names the keys that follow.
     fn rotated(seeds: &[u8], committed: bool) -> KeyHistory {
         let mut envelopes = Vec::new();
         let mut before: Option<(KeyDocument, SigningKey)> = None;
@@ -112,7 +115,7 @@ mod tests {
         KeyHistory::verify(publisher.unwrap(), &envelopes).unwrap()
     }
 
-    /// The same publisher once its newest key, of this seed, has revoked itself.
+    /// Returns the same publisher after its newest key, of this seed, has revoked itself.
     fn dead(mut history: KeyHistory, seed: u8) -> KeyHistory {
         let revocation = Revocation {
             publisher: history.publisher(),
@@ -151,13 +154,13 @@ mod tests {
                 });
             assert_eq!(found, expected, "{pinned:?} {offered:?}");
         }
-        // A thief has the revoked keys too, and can sign a rotation as well as the publisher.
+        // A thief has the revoked keys too, and can sign a rotation as the publisher can.
         let revoked = Err(KeyPinError::Dead { publisher: history(&[1]).publisher(), pinned: 1 });
         assert_eq!(follow(Some(&dead(history(&[1]), 1)), &history(&[1, 2])), revoked);
         assert_eq!(follow(Some(&dead(history(&[1]), 1)), &dead(history(&[1]), 1)), Ok(KeyPinStep::Same));
         let rotated_once = Err(KeyPinError::Dead { publisher: history(&[1]).publisher(), pinned: 2 });
         assert_eq!(follow(Some(&dead(history(&[1, 2]), 2)), &history(&[1, 2, 3])), rotated_once);
-        // Only the publisher knew which keys it had committed to.
+        // Only the publisher knew the keys that it had committed to.
         let committed = rotated(&[1, 2], true);
         let before = KeyHistory::verify(committed.publisher(), &committed.envelopes()[..1]).unwrap();
         assert_eq!(follow(Some(&dead(before, 1)), &committed), Ok(KeyPinStep::Newer));

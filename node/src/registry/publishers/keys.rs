@@ -1,4 +1,4 @@
-//! The keys that are followed for each publisher: pinned on first use, then only continued.
+//! The keys that this node follows for each publisher: pinned on first use, then only continued.
 
 use reg_proto::key::{KeyError, KeyHistory};
 use reg_proto::name::PublisherId;
@@ -8,7 +8,8 @@ use super::key_pin::{self, KeyPinStep};
 use super::revoked;
 use crate::store::{DocumentKind, ReadError, Store};
 
-/// Returns the key history of a publisher, if any was seen, with what it has revoked.
+/// Returns the key history that this node follows for a publisher, with what the publisher has revoked; `None` where it
+/// follows none.
 pub fn keys(store: &Store, publisher: PublisherId) -> Result<Option<KeyHistory>, TagsError> {
     let read = store.get_document(DocumentKind::Publisher, &publisher.to_string());
     let Some(bytes) = read.map_err(|source| TagsError::Read { publisher, source })? else { return Ok(None) };
@@ -20,7 +21,7 @@ pub fn keys(store: &Store, publisher: PublisherId) -> Result<Option<KeyHistory>,
     Ok(Some(keys))
 }
 
-/// Pins a publisher's keys, and what it has revoked: the first that are seen, then only what continues them.
+/// Pins a publisher's keys and revocations. Later calls accept only keys that continue the pinned ones.
 pub fn pin_keys(store: &Store, offered: &KeyHistory) -> Result<(), TagsError> {
     let publisher = offered.publisher();
     let pinned = keys(store, publisher)?;
@@ -33,7 +34,7 @@ pub fn pin_keys(store: &Store, offered: &KeyHistory) -> Result<(), TagsError> {
     revoked::keep_revocations(store, offered)
 }
 
-/// Returns the publishers whose keys are remembered.
+/// Returns the publishers that have followed keys in this store.
 pub fn publishers(store: &Store) -> Result<Vec<PublisherId>, ReadError> {
     let documents = store.list_documents(DocumentKind::Publisher, "")?;
     Ok(documents.into_iter().filter_map(|(key, _)| key.parse().ok()).collect())

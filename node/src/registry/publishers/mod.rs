@@ -1,7 +1,8 @@
-//! What publishers have said and this node remembers: keys, tags, revocations, delegations, proofs of contradiction.
+//! What publishers have signed and this node remembers: keys, tags, revocations, delegations, proofs of equivocation.
 //!
-//! In: verified documents. Out: the keys that are followed, the records that count, and the numbers that were seen. Promise:
-//! every document is fsynced before it is acted on, and what was seen never goes back.
+//! In: verified documents. Out: the keys that the node follows, the tag records that count, and the numbers that were
+//! seen. Promise: every document is fsynced before the node acts on it, and the highest number seen of a tag never goes
+//! back.
 
 pub mod documents;
 mod error;

@@ -1,4 +1,4 @@
-//! Proofs of equivocation that are here: each freezes its tag until a newer record settles it.
+//! The proofs of equivocation in the store. Each freezes its tag until a newer record settles it.
 
 use reg_proto::digest::Digest;
 use reg_proto::equivocation::{Equivocation, EquivocationClaim};
@@ -14,7 +14,7 @@ use super::history;
 use crate::registry::limits::{PROOFS_OF_STRANGERS_MAX, PROOFS_PER_TAG_MAX};
 use crate::store::{DocumentKind, ReadError, Store};
 
-/// Keeps a proof, and tells whether it is new here.
+/// Keeps a proof, and returns whether it is new to the store.
 pub fn keep(store: &Store, proof: &Equivocation) -> Result<bool, TagsError> {
     let record = proof.records()[1].record();
     let publisher = record.publisher;
@@ -30,7 +30,7 @@ pub fn keep(store: &Store, proof: &Equivocation) -> Result<bool, TagsError> {
     if known.is_empty() && is_full(store, publisher).map_err(failed)? {
         return Ok(false);
     }
-    // The oldest are those that were settled first; and each of the others freezes the tag as well.
+    // The oldest proofs were settled first. Each of the others freezes the tag as well.
     for (key, _) in known.iter().take((known.len() + 1).saturating_sub(PROOFS_PER_TAG_MAX)) {
         store
             .remove_document(DocumentKind::Proof, key)
@@ -43,7 +43,8 @@ pub fn keep(store: &Store, proof: &Equivocation) -> Result<bool, TagsError> {
     Ok(true)
 }
 
-/// Anybody can be a publisher that contradicts itself, and so fill a disk: strangers together have a bounded place.
+/// Tells whether a proof of a strange publisher must be dropped. Anyone can make publishers that equivocate, and so
+/// could fill a disk; so the proofs of all strangers together are bounded.
 fn is_full(store: &Store, publisher: PublisherId) -> Result<bool, ReadError> {
     if store.get_document(DocumentKind::Publisher, &publisher.to_string())?.is_some() {
         return Ok(false);
@@ -51,7 +52,7 @@ fn is_full(store: &Store, publisher: PublisherId) -> Result<bool, ReadError> {
     Ok(store.list_documents(DocumentKind::Proof, "")?.len() >= PROOFS_OF_STRANGERS_MAX)
 }
 
-/// Returns the proofs about a publisher's tags, or about one model's, or one tag, that its keys still stand for.
+/// Returns the proofs about a publisher's tags, about one model's, or about one tag, for which its keys still stand.
 pub fn all(
     store: &Store,
     keys: &KeyHistory,
@@ -73,7 +74,7 @@ pub fn all(
     Ok(claims.filter_map(|claim| Equivocation::verify(&claim, keys).ok()).collect())
 }
 
-/// Returns a proof about a tag that neither `newest` nor any record that was seen settles.
+/// Returns a proof about a tag that neither `newest` nor any seen record settles.
 pub fn freezing(
     store: &Store,
     keys: &KeyHistory,

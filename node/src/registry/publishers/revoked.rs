@@ -1,4 +1,4 @@
-//! What publishers have revoked: applied to keys that are read, kept for ever, and told by witnesses.
+//! The revocations of publishers. They apply to keys that are read, are kept for ever, and are proven by witnesses.
 
 use reg_proto::key::KeyHistory;
 use reg_proto::name::PublisherId;
@@ -7,7 +7,7 @@ use super::documents::{key, put, texts};
 use super::error::TagsError;
 use crate::store::{DocumentKind, ReadError, Store};
 
-/// Applies to `keys` what is remembered that their publisher has revoked, also with keys that came later.
+/// Applies to `keys` all remembered revocations of their publisher, also those by later keys.
 pub fn revoke(store: &Store, keys: &mut KeyHistory) -> Result<(), TagsError> {
     let texts = texts(store, DocumentKind::Revocation, keys.publisher())?;
     if texts.is_empty() {
@@ -18,7 +18,7 @@ pub fn revoke(store: &Store, keys: &mut KeyHistory) -> Result<(), TagsError> {
     Ok(())
 }
 
-/// Forgets the witnesses that say nothing which the keys that are followed do not say.
+/// Forgets the witnesses that prove no more than the followed keys do.
 pub fn forget_witnesses(store: &Store, followed: &KeyHistory) -> Result<(), TagsError> {
     let publisher = followed.publisher();
     for witness in witnesses(store, publisher)?.iter().filter(|it| it.is_prefix_of(followed)) {
@@ -29,7 +29,7 @@ pub fn forget_witnesses(store: &Store, followed: &KeyHistory) -> Result<(), Tags
     Ok(())
 }
 
-/// Returns the histories that are kept for what they revoke, with that.
+/// Returns the witnesses of a publisher, with the revocations that they prove.
 pub fn witnesses(store: &Store, publisher: PublisherId) -> Result<Vec<KeyHistory>, TagsError> {
     let revocations = texts(store, DocumentKind::Revocation, publisher)?;
     let read = |text: String| {
@@ -40,7 +40,7 @@ pub fn witnesses(store: &Store, publisher: PublisherId) -> Result<Vec<KeyHistory
     Ok(texts(store, DocumentKind::Witness, publisher)?.into_iter().filter_map(read).collect())
 }
 
-/// Returns the publishers of which something that they have revoked is kept, in the order of their ids.
+/// Returns the publishers of which a revocation is kept, in the order of their ids.
 pub fn revoking(store: &Store) -> Result<Vec<PublisherId>, ReadError> {
     let documents = store.list_documents(DocumentKind::Revocation, "")?;
     let mut found: Vec<PublisherId> =
@@ -50,7 +50,7 @@ pub fn revoking(store: &Store) -> Result<Vec<PublisherId>, ReadError> {
     Ok(found)
 }
 
-/// Remembers what a publisher has revoked: it is never forgotten.
+/// Keeps the revocations of a publisher. They are never forgotten.
 pub fn keep_revocations(store: &Store, keys: &KeyHistory) -> Result<(), TagsError> {
     let publisher = keys.publisher();
     for (revocation, envelope) in keys.revocations() {

@@ -1,7 +1,7 @@
-//! What is remembered of publishers and their tags: key histories, tag records, and the highest number ever seen.
+//! The tag records in the store, and the highest number that was seen of each tag.
 //!
-//! All of it is in fsynced documents. The highest number is remembered before anything is done with a record, so that an
-//! old record, played again, is refused after a crash too.
+//! All of it is in fsynced documents. The highest number is written before the node acts on a record. So an old record
+//! that an attacker replays is refused after a crash too.
 
 use reg_proto::digest::Digest;
 use reg_proto::equivocation::Equivocation;
@@ -23,9 +23,9 @@ use crate::store::{DocumentKind, Store};
 #[serde(deny_unknown_fields)]
 pub struct Seen {
     pub seq: u64,
-    /// Digest of the record's payload.
+    /// The digest of the record's payload.
     pub payload: Digest,
-    /// Version of the key document that signed it.
+    /// The version of the key document that signed it.
     #[serde(default = "first")]
     pub key_document: u64,
 }
@@ -34,7 +34,7 @@ const fn first() -> u64 {
     1
 }
 
-/// Returns the tag records that are here of a publisher, or of one model; what revoked keys have signed is left out.
+/// Returns the stored tag records of a publisher, or of one model, without those that revoked keys signed.
 pub fn records(
     store: &Store,
     publisher: PublisherId,
@@ -57,7 +57,7 @@ pub fn records(
     .collect()
 }
 
-/// Returns the record that is here of one tag.
+/// Returns the stored record of one tag.
 pub fn record(
     store: &Store,
     publisher: PublisherId,
@@ -67,7 +67,8 @@ pub fn record(
     Ok(records(store, publisher, Some(model))?.into_iter().find(|it| it.record().tag == *tag))
 }
 
-/// Returns the highest record that was seen of a tag; one that the publisher's keys have voided since was not.
+/// Returns the highest record that was seen of a tag. A record that the publisher's keys have voided since does not
+/// count.
 pub fn seen(
     store: &Store,
     keys: &KeyHistory,
@@ -82,10 +83,11 @@ pub fn seen(
     Ok(Some(seen).filter(|it| keys.check_seq(it.key_document, it.seq).is_ok()))
 }
 
-/// Remembers that `tag` was seen, before anything is done with it.
+/// Remembers that this node saw `tag`. The caller calls it before it acts on the record.
 ///
 /// # Errors
-/// It is older than one that was seen, contradicts one (then the two are kept as proof), or the tag is frozen.
+/// The record is older than one that was seen, the tag is frozen, or the record contradicts one that was seen. In the
+/// last case both are kept as a proof.
 pub fn see(store: &Store, keys: &KeyHistory, tag: &SignedTag) -> Result<(), TagsError> {
     let record = tag.record();
     let (publisher, model, name) = (record.publisher, record.model.clone(), record.tag.clone());
@@ -116,6 +118,7 @@ pub fn see(store: &Store, keys: &KeyHistory, tag: &SignedTag) -> Result<(), Tags
         .map_err(|source| TagsError::Write { publisher, source })
 }
 
+/// Returns the error for a tag that a proof freezes.
 pub fn frozen(proof: &Equivocation) -> TagsError {
     let last = proof.records()[1].record();
     TagsError::Frozen {
@@ -126,15 +129,15 @@ pub fn frozen(proof: &Equivocation) -> TagsError {
     }
 }
 
-/// What the next record of a tag is numbered, and what it follows.
+/// The number of the next record of a tag, and the record that it follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Next {
     pub seq: u64,
     pub prev: Option<Digest>,
 }
 
-/// Gives out the next number of a tag, above all that was seen, that `newest` has, and that was given out before, and
-/// remembers it: no two records with one number are ever signed for this store.
+/// Reserves the next number of a tag and remembers it. The number is above all that were seen, the number of `newest`,
+/// and all that were reserved before. So no two records with one number are ever signed for this store.
 pub fn reserve(
     store: &Store,
     keys: &KeyHistory,
@@ -150,7 +153,7 @@ pub fn reserve(
         .map(|bytes| json::from_slice(&bytes, 1024))
         .transpose()
         .map_err(|source| TagsError::Json { publisher, source })?;
-    // A number that a floor has voided since is not counted on from.
+    // A number that a floor has voided since is not continued.
     let version = keys.version();
     let counts = |seq: &u64| keys.check_seq(version, *seq).is_ok();
     let seen = seen(store, keys, model, tag)?;
@@ -169,14 +172,14 @@ pub fn reserve(
     Ok(Next { seq, prev: last.map(|(_, payload)| payload) })
 }
 
-/// The highest number that was given out for signing.
+/// The highest number that was reserved for signing.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Reserved {
     seq: u64,
 }
 
-/// Keeps a record as the one that this tag means here.
+/// Keeps a record as the current record of its tag in this store.
 pub fn keep(store: &Store, tag: &SignedTag) -> Result<(), TagsError> {
     let record = tag.record();
     store
@@ -184,7 +187,7 @@ pub fn keep(store: &Store, tag: &SignedTag) -> Result<(), TagsError> {
         .map_err(|source| TagsError::Write { publisher: record.publisher, source })
 }
 
-/// Forgets what a tag means here; what was seen of it stays.
+/// Forgets the current record of a tag. What was seen of the tag stays.
 pub fn forget(store: &Store, tag: &SignedTag) -> Result<(), TagsError> {
     let record = tag.record();
     store
@@ -218,7 +221,7 @@ mod tests {
             Self { key, keys }
         }
 
-        /// The publisher once its key has been rotated.
+        /// Returns the publisher after its key has been rotated.
         fn rotated(&self, floor: Option<u64>) -> Self {
             let key = SigningKey::from_bytes(&[2; 32]);
             let document = KeyDocument {
@@ -232,7 +235,7 @@ mod tests {
             Self { key, keys: KeyHistory::verify(self.keys.publisher(), &envelopes).unwrap() }
         }
 
-        /// A record in an unbroken chain from the first on, where that is not too long for a test.
+        /// Returns a record in an unbroken chain from the first on, where that is short enough for a test.
         fn tag(&self, seq: u64, content: &str) -> SignedTag {
             let tag = self.record(seq, content, &[]);
             if seq == 1 || seq > 20 || self.keys.version() > 1 {
@@ -268,7 +271,7 @@ mod tests {
         }
     }
 
-    /// A store, and what happens to it when the node is started anew.
+    /// Opens the store again, as a restarted node does.
     fn open(dir: &tempfile::TempDir) -> Store {
         Store::open(dir.path(), CacheLimits::default()).unwrap()
     }
@@ -309,7 +312,7 @@ mod tests {
         store = open(&dir);
         let model = &one.record().model;
         let proofs = proofs::all(&store, keys, Some(model), Some(&Tag::latest())).unwrap();
-        assert_eq!(proofs.len(), 1, "anyone can check it");
+        assert_eq!(proofs.len(), 1, "the two heads prove it");
         for frozen in [&one, &two, &publisher.after(&one, 4)] {
             assert!(matches!(see(&store, keys, frozen), Err(TagsError::Frozen { seq: 3, .. })));
         }
@@ -317,7 +320,8 @@ mod tests {
         assert!(matches!(see(&store, keys, &half), Err(TagsError::Frozen { .. })));
         let settled = publisher.record(6, "x", &proofs[0].heads());
         see(&store, keys, &settled).unwrap();
-        // What settles is remembered: the proof, told again, freezes nothing, and later records need not name it.
+        // The settling record is remembered. So the same proof freezes nothing when it comes again, and later records
+        // need not name it.
         assert!(!proofs::keep(&store, &proofs[0]).unwrap());
         see(&store, keys, &publisher.tag(8, "x")).unwrap();
         forget(&store, &one).unwrap();
@@ -367,7 +371,7 @@ mod tests {
         assert!(matches!(used_up, Err(TagsError::UsedUp { .. })));
     }
 
-    /// A thief has signed the highest number there is; the publisher rotates the key, states a floor, and goes on.
+    /// A thief has signed the highest possible number. The publisher rotates the key, states a floor, and goes on.
     #[test]
     fn a_floor_is_the_way_out_of_used_up_numbers() {
         let dir = tempfile::tempdir().unwrap();

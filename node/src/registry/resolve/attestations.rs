@@ -1,7 +1,7 @@
-//! Who vouches: the attestations among the referrers of a manifest, verified, the newest of each kind by each attestor.
+//! Gathers the attestations among the referrers of a manifest: verified, and the newest of each kind by each attestor.
 //!
-//! Anybody may make keys and attest, so those whom the user has named come first, then the publisher, then the rest up to
-//! a bound: a crowd of strangers cannot push out who counts.
+//! Anyone can make keys and attest, so their number is bounded. Attestors that the user named come first, then the
+//! publisher, then all others. So a crowd of unknown attestors cannot displace those that count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,18 +17,18 @@ use super::documents::Referrers;
 use crate::registry::publishers::keys;
 use crate::store::Store;
 
-/// Whose word is looked for first, and where keys are remembered.
+/// The attestors to prefer, and the store that remembers their keys.
 pub struct Attestors<'a> {
     pub store: &'a Store,
-    /// Publishers with a petname, or whom a rule names.
+    /// Publishers that have a petname, or that a rule names.
     pub named: BTreeSet<PublisherId>,
 }
 
-/// What was found.
+/// The attestations that were found.
 #[derive(Debug, Default)]
 pub struct Attested {
     pub said: Vec<Said>,
-    /// The referrers that say so, and those with the keys of who does, each with its document.
+    /// The referrers that carry the attestations or their attestors' keys, each with its document.
     pub referrers: Vec<(Digest, Digest)>,
 }
 
@@ -71,7 +71,7 @@ impl Attestors<'_> {
         attested
     }
 
-    /// Whom the user has named comes first, then the publisher itself, then the others.
+    /// Returns the order of an attestor: named by the user, the publisher itself, any other.
     fn rank(&self, by: PublisherId, publisher: PublisherId) -> usize {
         match self.named.contains(&by) {
             true => 0,
@@ -80,7 +80,7 @@ impl Attestors<'_> {
         }
     }
 
-    /// The longest history of an attestor that does not contradict the one that this node has seen.
+    /// Returns the longest key history of an attestor that does not contradict the one that this node has seen.
     fn keys_of(&self, by: PublisherId, candidates: &Referrers, publisher: &KeyHistory) -> Option<Keys> {
         if by == publisher.publisher() {
             return Some(Keys { history: publisher.clone(), carried: None });
@@ -188,10 +188,10 @@ mod tests {
         assert_eq!(
             (attested.said[0].by(), attested.said[0].issued()),
             (friend, 8),
-            "the newest that is theirs"
+            "the newest attestation of that attestor"
         );
         assert_eq!(attested.said[1].by(), publisher.publisher());
-        assert!(keys::keys(&store, friend).unwrap().is_some(), "keys of who is named are remembered");
+        assert!(keys::keys(&store, friend).unwrap().is_some(), "keys of a named attestor are remembered");
         assert!(keys::keys(&store, attested.said[2].by()).unwrap().is_none());
         let elsewhere = attestors.gather(&candidates, &publisher, &Digest::of(b"another"));
         assert!(elsewhere.said.is_empty() && elsewhere.referrers.is_empty());

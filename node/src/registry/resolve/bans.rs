@@ -1,5 +1,5 @@
-//! Peers that have sent wrong bytes: not pulled from for a while. Kept in memory, never told to others (hearsay can be
-//! forged), keyed by the authenticated peer id.
+//! [`Bans`]: the peers that sent wrong bytes, from which this node does not fetch for a while. Bans are kept in memory
+//! by the authenticated peer id. They are reported to no peer, because such a report could be forged.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

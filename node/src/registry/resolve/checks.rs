@@ -1,4 +1,4 @@
-//! What was checked of a model, against which key, where its bytes came from, and what bounded the speed.
+//! Reports what a pull has checked, against which keys, where the bytes came from, and what bounded the speed.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ use reg_proto::referrer::{BUNDLE_ARTIFACT_TYPE, PROVENANCE_ARTIFACT_TYPE, Referr
 
 use super::resolved::Resolved;
 
-/// Returns what resolving has proven, check by check.
+/// Returns the checks that resolving has made.
 pub fn proven(resolved: &Resolved, petnames: &BTreeMap<PublisherId, Petname>) -> Vec<Check> {
     let Resolved { keys, model, tag, digest, manifest, provenance, said, notes, .. } = resolved;
     let (publisher, now) = (keys.publisher(), clock::now());
-    let called = petnames.get(&publisher).map_or_else(String::new, |it| format!(", whom you call {it}"));
+    let called = petnames.get(&publisher).map_or_else(String::new, |it| format!(", which you call {it}"));
     let mut checks = vec![Check::pass("publisher", format_args!("{publisher}{called}"))];
     if let Some(document) = keys.document(keys.version()) {
         let shown: Vec<String> = document.keys.iter().map(ToString::to_string).collect();
@@ -29,7 +29,7 @@ pub fn proven(resolved: &Resolved, petnames: &BTreeMap<PublisherId, Petname>) ->
         Some(record) => Check::pass(
             "tag record",
             format_args!(
-                "{} number {}, signed by key document {} {} ago, and none newer was heard of",
+                "{} number {}, signed by key document {} {} ago, and no newer one is known",
                 record.tag,
                 record.seq,
                 record.key_document,
@@ -49,14 +49,16 @@ pub fn proven(resolved: &Resolved, petnames: &BTreeMap<PublisherId, Petname>) ->
         None => Check::not_done("OpenSSF bundle", "the model came without one"),
     });
     for it in said {
-        let who = petnames.get(&it.by()).map_or_else(|| it.by().to_string(), ToString::to_string);
-        checks
-            .push(Check::pass("attestation", format_args!("{} {} by {who}, signed", it.kind(), it.result())));
+        let attestor = petnames.get(&it.by()).map_or_else(|| it.by().to_string(), ToString::to_string);
+        checks.push(Check::pass(
+            "attestation",
+            format_args!("{} {} by {attestor}, signed", it.kind(), it.result()),
+        ));
     }
     checks
 }
 
-/// Returns what was found of the bytes once they are here.
+/// Returns the checks of the bytes once they are in the store.
 pub fn content(files: &[(String, ContentKind)], blobs: usize, fetched: u64) -> Vec<Check> {
     let bytes = format!(
         "{blobs} blobs have the SHA-256 that was signed; {fetched} bytes were fetched, each piece verified before \
@@ -78,7 +80,7 @@ pub fn content(files: &[(String, ContentKind)], blobs: usize, fetched: u64) -> V
     vec![Check::pass("bytes", bytes), content]
 }
 
-/// Returns where the bytes came from, the largest part first.
+/// Returns the sources of the bytes, the largest one first and the cache last.
 pub fn sources(peers: &BTreeMap<PeerId, u64>, web: &BTreeMap<String, u64>, local: u64) -> Vec<ByteSource> {
     let of_peer = |(peer, bytes): (&PeerId, &u64)| ByteSource {
         kind: "peer".to_owned(),
@@ -100,7 +102,7 @@ pub fn sources(peers: &BTreeMap<PeerId, u64>, web: &BTreeMap<String, u64>, local
     sources
 }
 
-/// Writes what was verified, against which keys, and when.
+/// Returns the receipt: what was verified, against which keys, and when.
 pub fn receipt(
     resolved: &Resolved,
     reference: Reference,
@@ -139,7 +141,7 @@ pub fn receipt(
     }
 }
 
-/// The document of the first referrer of this type.
+/// Returns the document of the first referrer of this type.
 fn document_of(resolved: &Resolved, artifact_type: &str) -> Option<Digest> {
     let read = |digest: &Digest| Referrer::from_bytes(resolved.documents.get(digest)?).ok();
     let mut referrers = resolved.referrers.iter().filter_map(read);

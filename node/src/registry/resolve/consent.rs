@@ -1,4 +1,4 @@
-//! What this user wants of a model, asked before its files are fetched: the facts for [`policy`], and the verdict.
+//! Gathers the facts for [`policy`] before the files of a model are fetched, and refuses what the user does not want.
 //!
 //! [`policy`]: crate::registry::policy
 
@@ -21,10 +21,10 @@ use crate::registry::policy::{Facts, judge_formats, judge_trust};
 use crate::registry::resolve::Resolver;
 use crate::registry::trust::{TrustEntries, TrustError};
 
-/// Bytes of a model card that is fetched to learn what licence is claimed.
+/// Bytes of a model card that is fetched to read the claimed licence.
 const CARD_BYTES_MAX: u64 = 1 << 20;
 
-/// Why a model is not taken, or not served.
+/// Why a model is not pulled, or not served.
 #[derive(Debug, Error)]
 pub enum PolicyError {
     #[error(transparent)]
@@ -49,7 +49,7 @@ impl Fault for PolicyError {
                     .into(),
             ),
             Self::Denied { check, .. } if check == "known publisher" => {
-                Some("if you know whose id this is, name it: `reg trust add NAME ID`".into())
+                Some("if you know the publisher with this id, name it: `reg trust add NAME ID`".into())
             }
             Self::Denied { .. } => {
                 Some("`reg trust show` shows your rules, `reg trust waive MODELS` takes one back".into())
@@ -59,7 +59,7 @@ impl Fault for PolicyError {
 }
 
 impl Resolver {
-    /// Whose attestations come first; where the trust file cannot be read, nobody's.
+    /// Returns the attestors to prefer. Where the trust file cannot be read, none is preferred.
     pub fn attestors(&self) -> Attestors<'_> {
         let trust = self.trust.file.load().unwrap_or_default();
         let by_rules = trust.rules.iter().flat_map(|rule| &rule.attestations).flat_map(|it| &it.by);
@@ -67,10 +67,10 @@ impl Resolver {
         Attestors { store: &self.store, named }
     }
 
-    /// Judges a resolved model by the lists and rules of the user, before any file of it is fetched. [`refuse`] decides.
+    /// Judges a resolved model by the user's lists and rules, before any file of it is fetched. [`refuse`] decides.
     ///
     /// # Errors
-    /// The trust file cannot be read: then nothing is taken.
+    /// The trust file cannot be read: then nothing is pulled.
     pub async fn consent(&self, resolved: &Resolved) -> Result<Vec<Check>, PolicyError> {
         let trust = self.trust.file.load()?;
         let (publisher, model) = (resolved.keys.publisher(), &resolved.model);
@@ -94,10 +94,10 @@ impl Resolver {
         Ok(checks)
     }
 
-    /// Judges the files of a model that is here by their bytes, and by the user's rules.
+    /// Judges the files of a model in the store by their bytes and the user's rules.
     ///
     /// # Errors
-    /// A rule refuses it, or the trust file cannot be read.
+    /// A rule refuses the model, or the trust file cannot be read.
     pub fn consent_to_formats(
         &self,
         publisher: PublisherId,
@@ -114,7 +114,7 @@ impl Resolver {
         Ok(checks)
     }
 
-    /// The licences that are claimed: in the config of the ModelPack, else in the card.
+    /// Returns the claimed licences: those of the ModelPack's config, else those of the model card.
     async fn licences(&self, resolved: &Resolved) -> Option<Vec<String>> {
         let manifest: &Manifest = &resolved.manifest;
         let mut documents = Documents::new(self, resolved.holders.clone(), None);
@@ -133,10 +133,10 @@ impl Resolver {
     }
 }
 
-/// Tells whether a check refuses the model.
+/// Returns an error if a check refuses the model.
 ///
 /// # Errors
-/// One does: the first of them.
+/// The first check that refuses it.
 pub fn refuse(checks: &[Check], publisher: PublisherId, model: &ModelName) -> Result<(), PolicyError> {
     match checks.iter().find(|it| it.result == CheckResult::Deny) {
         Some(Check { check, detail, .. }) => Err(PolicyError::Denied {

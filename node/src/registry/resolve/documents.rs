@@ -1,6 +1,6 @@
-//! [`Documents`]: manifests, referrers and what they carry, from here or from whoever holds them.
+//! [`Documents`]: fetches manifests, referrers and their documents, from the store or from any peer that has them.
 //!
-//! A document is named by its digest, so it does not matter who sends it; it is checked before it is believed.
+//! A document is named by its digest and verified against it, so it does not matter which peer sends it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -20,7 +20,7 @@ use crate::registry::limits::{FIND_TIMEOUT, REFERRER_PEERS_AT_ONCE, REFERRERS_RE
 use crate::registry::model::record::ModelRecord;
 use crate::registry::resolve::Resolver;
 
-/// A document could not be had.
+/// Why a document was not fetched.
 #[derive(Debug, Error)]
 #[error("document {digest} was asked of {asked} peers and none sent it")]
 pub struct DocumentError {
@@ -28,24 +28,24 @@ pub struct DocumentError {
     pub asked: usize,
 }
 
-/// Fetches documents for one reference, and keeps what it has fetched.
+/// Fetches documents for one reference, and keeps those that it has fetched.
 pub(super) struct Documents<'a> {
     resolver: &'a Resolver,
-    /// Peers to ask, the one that answered last first.
+    /// The peers to ask, the one that answered last first.
     peers: VecDeque<PeerId>,
     finder: Option<&'a mut Finder>,
     fetched: BTreeMap<Digest, Vec<u8>>,
     end: Instant,
 }
 
-/// The referrers of a manifest that could be had.
+/// The referrers of a manifest that were found.
 #[derive(Debug, Default)]
 pub struct Referrers {
     found: Vec<(Digest, Referrer, Vec<u8>)>,
 }
 
 impl Referrers {
-    /// Returns the provenance statements among them, in their envelopes.
+    /// Returns the envelopes of the provenance statements among them.
     pub fn provenances(&self) -> impl Iterator<Item = &str> {
         self.of_type(PROVENANCE_ARTIFACT_TYPE)
     }
@@ -56,19 +56,19 @@ impl Referrers {
         of_type.filter_map(|(_, _, document)| std::str::from_utf8(document).ok())
     }
 
-    /// Adds one that is here.
+    /// Adds a referrer that is in the store.
     pub fn add(&mut self, digest: Digest, referrer: Referrer, document: Vec<u8>) {
         self.found.push((digest, referrer, document));
     }
 
-    /// Returns the digest of each, what it is, and the document it carries.
+    /// Returns each referrer with its digest and the document that it carries.
     pub fn iter(&self) -> impl Iterator<Item = &(Digest, Referrer, Vec<u8>)> {
         self.found.iter()
     }
 }
 
 impl<'a> Documents<'a> {
-    /// Begins with `peers`, and goes on with whom `finder` turns up.
+    /// Returns a fetcher that asks `peers` first, and then the peers that `finder` finds.
     pub(super) fn new(resolver: &'a Resolver, peers: Vec<PeerId>, finder: Option<&'a mut Finder>) -> Self {
         Self {
             resolver,
@@ -79,14 +79,14 @@ impl<'a> Documents<'a> {
         }
     }
 
-    /// Returns the peers that were of use, and what was fetched.
+    /// Returns the peers that were useful, and the fetched documents.
     pub(super) fn into_parts(self) -> (Vec<PeerId>, BTreeMap<Digest, Vec<u8>>) {
         (self.peers.into(), self.fetched)
     }
 
     /// Returns the document named `digest`.
     pub(super) async fn get(&mut self, digest: Digest) -> Result<Vec<u8>, DocumentError> {
-        if let Some(bytes) = self.here(&digest) {
+        if let Some(bytes) = self.stored(&digest) {
             return Ok(bytes);
         }
         let mut asked = 0;
@@ -118,7 +118,7 @@ impl<'a> Documents<'a> {
         }
     }
 
-    fn here(&mut self, digest: &Digest) -> Option<Vec<u8>> {
+    fn stored(&mut self, digest: &Digest) -> Option<Vec<u8>> {
         if Digest::of(EMPTY_BLOB) == *digest {
             return Some(EMPTY_BLOB.to_vec());
         }
@@ -135,13 +135,13 @@ impl<'a> Documents<'a> {
         until(self.end, finder.next()).await.flatten()
     }
 
-    /// Returns the referrers of `subject`: those that are here, and those of peers, several at a time, until one of them
-    /// has a provenance. Peers differ: who attests tells those it is connected to.
+    /// Returns the referrers of `subject` in the store and at peers. It asks several peers at a time, until one of them
+    /// has a provenance. Peers differ, because an attestor announces only to its neighbours.
     pub(super) async fn referrers(&mut self, subject: Digest) -> Referrers {
         let records = ModelRecord::of_manifest(&self.resolver.store, &subject);
-        let here: BTreeSet<Digest> = records.into_iter().flat_map(|record| record.referrers).collect();
-        let mut seen = here.clone();
-        let mut all = self.read_referrers(subject, here.into_iter().collect()).await;
+        let stored: BTreeSet<Digest> = records.into_iter().flat_map(|record| record.referrers).collect();
+        let mut seen = stored.clone();
+        let mut all = self.read_referrers(subject, stored.into_iter().collect()).await;
         let peers: Vec<PeerId> = self.peers.iter().copied().collect();
         for some in peers.chunks(REFERRER_PEERS_AT_ONCE) {
             let mut asked = JoinSet::new();

@@ -1,8 +1,8 @@
-//! [`Finder`]: a stream of peers that may have something, from every source at once.
+//! [`Finder`]: a stream of peers that may have a model, from every source at once.
 //!
-//! Peers that the user named, peers that are connected (mDNS and bootstrap bring those), holders that others told of,
-//! providers from the DHT, and, where all of these know nothing, whom the connected peers are connected to: each alone can
-//! be poisoned, and none is waited for. One honest peer is enough, even if all it does is to introduce others.
+//! The sources are: peers that the user named; connected peers, which mDNS and bootstrap bring; holders that other
+//! peers named; providers from the DHT; and, where all of these know nothing, the peers of connected peers. Each source
+//! alone can be poisoned, and the finder waits for none. One honest peer is enough, even if it only introduces others.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -28,27 +28,27 @@ use crate::registry::limits::{
     DIALS_AT_ONCE, DIALS_MAX, EXCHANGE_FIRST, EXCHANGE_LATER, LOOK_AGAIN,
 };
 
-/// What is searched, and where to begin.
+/// What is searched for, and where to begin.
 #[derive(Debug, Clone)]
 pub struct Search {
     /// Addresses that the user gave.
     pub from: Vec<Address>,
-    /// Keys under which the DHT may know providers.
+    /// Keys under which the DHT may have providers.
     pub keys: Vec<DhtKey>,
-    /// Holders that somebody told of, with who told it where that is known.
+    /// Holders that a peer named, with that peer where it is known.
     pub hints: Vec<(Holder, Option<PeerId>)>,
-    /// Is told when a peer that the user named cannot be reached.
+    /// Receives a note when a peer that the user named cannot be reached.
     pub reporter: Reporter,
 }
 
-/// Peers as they turn up, each once. Dropping it ends the search.
+/// A stream of found peers, each once. Dropping it ends the search.
 #[derive(Debug)]
 pub struct Finder {
     found: mpsc::Receiver<PeerId>,
     hints: mpsc::Sender<(Holder, Option<PeerId>)>,
-    /// Addresses, questions to the DHT, and the look at who is connected, that have not been answered once.
+    /// The sources that have not answered once: addresses, DHT queries, and the first look at the connections.
     pending: Arc<AtomicUsize>,
-    /// Whether the user named peers, and whether others did.
+    /// Whether the user named peers.
     is_named: bool,
     is_hinted: bool,
     is_settled: Arc<AtomicBool>,
@@ -56,7 +56,7 @@ pub struct Finder {
 }
 
 impl Finder {
-    /// Starts a search that goes on until it is dropped.
+    /// Starts a search that goes on until the finder is dropped.
     pub fn start(network: &Network, search: Search) -> Self {
         let (found_sender, found) = mpsc::channel(CANDIDATES_MAX);
         let (hints, hinted) = mpsc::channel(CANDIDATES_MAX);
@@ -91,38 +91,38 @@ impl Finder {
         Self { found, hints, pending, is_named, is_hinted, is_settled, tasks }
     }
 
-    /// Returns the next peer, `None` when no more can turn up.
+    /// Returns the next peer; `None` where no more can be found.
     pub async fn next(&mut self) -> Option<PeerId> {
         self.found.recv().await
     }
 
-    /// Tells whether the user named peers to begin with.
+    /// Tells whether the user named peers.
     pub const fn is_named(&self) -> bool {
         self.is_named
     }
 
-    /// Tells whether nobody can turn up beside those the user named and those that are connected.
+    /// Tells whether the search can find only named and connected peers.
     pub const fn is_all(&self, network: &Network) -> bool {
         !self.is_hinted && !network.finds_others()
     }
 
-    /// Tells whether an address or the DHT has not answered yet, or nobody has looked yet at who is connected.
+    /// Tells whether an address, the DHT or the first look at the connections has not answered yet.
     pub fn is_searching(&self) -> bool {
         self.pending.load(Ordering::Relaxed) > 0
     }
 
-    /// Asks those who are connected, from now on, who else has a model or is pulling it.
+    /// From now on, asks connected peers which other peers have a model or are pulling it.
     pub fn exchange(&mut self, network: &Network, manifest: Digest) {
         self.settle();
         self.tasks.spawn(exchange(network.clone(), manifest, self.hints.clone()));
     }
 
-    /// Somebody has told what was looked for: nobody is asked whom they know.
+    /// Tells the search that a peer has answered, so that connected peers are not asked for introductions.
     pub fn settle(&self) {
         self.is_settled.store(true, Ordering::Relaxed);
     }
 
-    /// Adds a holder that `told_by` told of.
+    /// Adds a holder that the peer `told_by` named.
     pub fn hint(&self, holder: Holder, told_by: PeerId) {
         drop(self.hints.try_send((holder, Some(told_by))));
     }
@@ -157,7 +157,7 @@ async fn ask_dht(network: Network, key: DhtKey, found: mpsc::Sender<PeerId>, pen
     }
 }
 
-/// Asks those who are connected whom they know, unless the search has come to something before.
+/// Asks connected peers for the peers that they know, unless the search has succeeded before.
 async fn ask_around(
     network: Network,
     mut trusted: mpsc::Receiver<PeerId>,
@@ -168,7 +168,7 @@ async fn ask_around(
     tokio::time::sleep(ASK_AROUND_AFTER).await;
     let mut introductions = Introductions::new(network);
     introductions.look().await;
-    // Counted as pending until it is done for the first time, and whenever there is more to do.
+    // It counts as pending until it is done for the first time, and again whenever there is more to do.
     let mut is_pending = true;
     loop {
         let is_over = is_settled.load(Ordering::Relaxed);
@@ -251,7 +251,7 @@ async fn follow_hints(
     }
 }
 
-/// Passes every peer on once, this node never.
+/// Passes on every peer once, and never this node itself.
 async fn each_once(own: PeerId, mut candidates: mpsc::Receiver<PeerId>, found: mpsc::Sender<PeerId>) {
     let mut seen = BTreeSet::from([own]);
     while let Some(peer) = candidates.recv().await {

@@ -1,7 +1,7 @@
-//! Asking those who are connected whom they know, until somebody has told of what is looked for.
+//! Asks connected peers for the peers that they know, and dials those, until a peer has answered for the name.
 //!
-//! All are asked at once, and of those whom they name one of each is dialled in turn: who names a crowd takes no more than
-//! its share, and who says nothing, or cannot be dialled, holds nobody up.
+//! All connected peers are asked at once. Then one peer that each of them named is dialled in turn. So a peer that
+//! names many others gets no more than its share, and one that does not answer, or cannot be dialled, delays no other.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -19,14 +19,14 @@ use crate::registry::limits::{
     LOOK_AGAIN,
 };
 
-/// Who was asked, and whom they have named.
+/// The peers that were asked, and those that they named.
 pub(super) struct Introductions {
     network: Network,
-    /// Whom nobody needs to introduce any more.
+    /// Peers that need no introduction any more.
     known: BTreeSet<PeerId>,
     asked: BTreeSet<PeerId>,
     tellers: JoinSet<(PeerId, Vec<Holder>)>,
-    /// Of each who has named somebody, those who are not dialled yet.
+    /// For each peer that answered, the peers that it named and that are not dialled yet.
     named: VecDeque<(PeerId, VecDeque<Holder>)>,
     introduced: usize,
     dials: JoinSet<PeerId>,
@@ -34,6 +34,7 @@ pub(super) struct Introductions {
 }
 
 impl Introductions {
+    /// Returns introductions for which no peer was asked yet.
     pub(super) fn new(network: Network) -> Self {
         Self {
             known: BTreeSet::from([network.peer_id()]),
@@ -47,14 +48,14 @@ impl Introductions {
         }
     }
 
-    /// Does one thing more, and sends on who was reached. `trusted` are peers that the user named: they are asked first,
-    /// and however many others are.
+    /// Handles one event, and sends each peer that was reached to `found`. `trusted` are peers that the user named.
+    /// They are asked first, and their number does not count against the bound.
     pub(super) async fn step(&mut self, trusted: &mut mpsc::Receiver<PeerId>, found: &mpsc::Sender<PeerId>) {
         let may_dial = !self.named.is_empty() && self.dials.len() < DIALS_MAX;
         tokio::select! {
             Some(peer) = trusted.recv() => self.ask(peer),
-            Some(told) = self.tellers.join_next() => {
-                let Ok((teller, peers)) = told else { return };
+            Some(answer) = self.tellers.join_next() => {
+                let Ok((teller, peers)) = answer else { return };
                 self.known.insert(teller);
                 if !peers.is_empty() {
                     self.named.push_back((teller, peers.into()));
@@ -70,7 +71,7 @@ impl Introductions {
         }
     }
 
-    /// Asks those who are connected by now, who has been there for longest first.
+    /// Asks the peers that are connected now, the one with the oldest connection first.
     pub(super) async fn look(&mut self) {
         for peer in self.network.connected().await {
             self.known.insert(peer);
@@ -80,10 +81,10 @@ impl Introductions {
         }
     }
 
-    /// Tells whether all who were asked have answered, all whom they named were dialled, and nobody `trusted` is to come.
+    /// Tells whether every asked peer has answered, every named peer was dialled, and no `trusted` peer is to come.
     pub(super) fn is_done(&self, trusted: &mpsc::Receiver<PeerId>) -> bool {
-        let nobody_comes = trusted.is_closed() && trusted.is_empty();
-        nobody_comes && self.tellers.is_empty() && self.named.is_empty() && self.dials.is_empty()
+        let no_more_trusted = trusted.is_closed() && trusted.is_empty();
+        no_more_trusted && self.tellers.is_empty() && self.named.is_empty() && self.dials.is_empty()
     }
 
     fn ask(&mut self, peer: PeerId) {
@@ -120,7 +121,7 @@ impl Introductions {
     }
 }
 
-/// Asks a peer, and, where it is busy, asks it again: a crowd around it is no answer.
+/// Asks a peer, and asks it again where it is busy: a busy peer has not answered.
 pub(super) async fn ask_patiently(
     network: &Network,
     peer: PeerId,

@@ -1,4 +1,4 @@
-//! Keeps what a resolved reference has proven: its documents, and the record of the model.
+//! Stores what a resolved reference has proven: its documents, and the record of the model.
 
 use crate::registry::model::describe::Description;
 use crate::registry::model::record::ModelRecord;
@@ -6,7 +6,7 @@ use crate::registry::resolve::{Resolved, Resolver};
 use crate::store::WriteError;
 
 impl Resolver {
-    /// Keeps the manifest, the referrers and what they carry: small, verified, and needed to serve the model.
+    /// Stores the manifest, the referrers and their documents. They are small, verified, and needed to serve the model.
     pub fn keep_documents(&self, resolved: &Resolved) -> Result<(), WriteError> {
         for bytes in resolved.documents.values() {
             self.store.put_blob(bytes)?;
@@ -14,7 +14,7 @@ impl Resolver {
         Ok(())
     }
 
-    /// Returns what is recorded of a model: whole where its files were described.
+    /// Returns the record of a model. It is whole where `described` has the facts of its files.
     pub fn record(&self, resolved: &Resolved, described: Option<Description>) -> ModelRecord {
         let blobs = resolved.manifest.blobs().into_keys().chain(resolved.documents.keys().copied());
         let complete = described.is_some();

@@ -1,14 +1,15 @@
-//! From a reference to a manifest that is proven: name → tag record → manifest → provenance → the user's policy.
+//! Resolves a reference to a proven manifest: name → tag record → manifest → provenance → the user's policy.
 //!
-//! In: a reference and how patient the caller is. Out: [`Resolved`], or for gateways a [`ModelView`] that is kept for a while.
-//! Promise: nothing of a model is fetched before its signature, its provenance and the user's rules have been checked.
+//! In: a reference, and how long the caller is willing to wait. Out: [`Resolved`], or for gateways a [`ModelView`] that
+//! is kept for a while. Promise: no file of a model is fetched before its signature, its provenance and the user's
+//! rules have been checked.
 
+mod answers;
 mod finder;
 mod introductions;
 mod questions;
 mod resolved;
 mod resolver;
-mod told;
 
 mod attestations;
 mod bans;
@@ -37,18 +38,18 @@ pub use self::prove::accept;
 pub use self::resolved::{ResolveError, ResolveOptions, Resolved};
 pub use self::view::{ModelView, Revision, ViewError};
 
-/// Proves names and manifests.
+/// Resolves references, and remembers what peers and gateways need of that.
 #[derive(Debug)]
 pub struct Resolver {
     store: Store,
     network: Network,
     pub trust: Arc<Trust>,
     pub news: Arc<News>,
-    /// Peers that have sent wrong bytes.
+    /// Peers that sent wrong bytes.
     pub bans: Bans,
     /// Models that gateways have resolved lately.
     pub views: Views,
-    /// Whether gateways serve files that run code when they are loaded, archives, and what is not recognised.
+    /// Whether gateways serve files that run code when they are loaded, archives, and unrecognised files.
     pub allow_unsafe: bool,
 }
 

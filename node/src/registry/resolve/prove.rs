@@ -1,4 +1,5 @@
-//! What is taken of what a manifest's referrers say: only what verifies.
+//! Verifies the referrers of a manifest, and returns the provenance, the bundle, the keys and the attestations that
+//! hold.
 
 use std::collections::BTreeSet;
 
@@ -16,18 +17,18 @@ use super::attestations::Attestors;
 use super::documents::Referrers;
 use super::resolved::ResolveError;
 
-/// What is kept of the referrers of a manifest.
+/// The verified part of a manifest's referrers.
 pub struct Accepted {
     pub provenance: Provenance,
     pub referrers: Vec<Digest>,
-    /// What others say of it, and its publisher beside the provenance.
+    /// The attestations, those by the publisher included.
     pub said: Vec<Said>,
-    /// The referrers and what they carry.
+    /// The digests of the referrers and of the documents that they carry.
     pub documents: BTreeSet<Digest>,
 }
 
-/// Takes the publisher's provenance, its OpenSSF bundle, its key documents, and attestations that verify; whatever else a
-/// peer offers is left.
+/// Verifies the publisher's provenance, its OpenSSF bundle, its key documents, and the attestations. Anything else that
+/// a peer offered is dropped.
 pub fn accept(
     candidates: &Referrers,
     keys: &KeyHistory,

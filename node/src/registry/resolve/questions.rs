@@ -1,6 +1,7 @@
-//! [`QuestionSlots`]: so many things at once, of which what is slow gives its place to the next and goes on beside.
+//! [`QuestionSlots`]: bounds the questions that are under way at once. A slow question gives its slot to the next one
+//! and continues.
 //!
-//! Peers that let a question wait until it times out would else hold up everybody behind them.
+//! Otherwise peers that delay their answers until the timeout would delay all questions behind them.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,14 +10,14 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// QuestionSlots to be had. How many are slow beside them is for the caller to bound.
+/// The free slots. The caller bounds how many slow questions continue without one.
 #[derive(Debug, Clone)]
 pub(super) struct QuestionSlots {
     free: Arc<Semaphore>,
     slow: Duration,
 }
 
-/// The right to begin something.
+/// The right to begin one question.
 #[derive(Debug)]
 pub(super) struct QuestionSlot {
     permit: OwnedSemaphorePermit,
@@ -24,12 +25,12 @@ pub(super) struct QuestionSlot {
 }
 
 impl QuestionSlots {
-    /// Returns `count` slots, each left after `slow`.
+    /// Returns `count` slots. A question gives its slot up after `slow`.
     pub(super) fn new(count: usize, slow: Duration) -> Self {
         Self { free: Arc::new(Semaphore::new(count)), slow }
     }
 
-    /// Waits for a slot.
+    /// Waits for a free slot.
     pub(super) async fn slot(&self) -> QuestionSlot {
         let permit = self.free.clone().acquire_owned().await.expect("it is never closed");
         QuestionSlot { permit, slow: self.slow }
@@ -37,7 +38,7 @@ impl QuestionSlots {
 }
 
 impl QuestionSlot {
-    /// Does `task`, holding the place until it is done or slow.
+    /// Runs `task`. Holds the slot until the task is done or slow.
     pub(super) async fn hold<T>(self, task: impl Future<Output = T>) -> T {
         let mut task = pin!(task);
         match timeout(self.slow, &mut task).await {

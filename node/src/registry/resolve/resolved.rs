@@ -1,4 +1,4 @@
-//! TODO.
+//! [`Resolved`]: a reference with everything that was proven of it, and [`ResolveError`]: why it was not resolved.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,12 +24,12 @@ use crate::registry::model::record::ModelError;
 use crate::registry::publishers::TagsError;
 use crate::registry::trust::TrustError;
 
-/// A reference whose every step has been verified.
+/// A reference after every step has been verified.
 #[derive(Debug)]
 pub struct Resolved {
     pub keys: KeyHistory,
     pub model: ModelName,
-    /// The record of the tag, where a tag was asked for or is known.
+    /// The tag record, where the user asked for a tag or one is known.
     pub tag: Option<SignedTag>,
     pub digest: Digest,
     pub manifest: Manifest,
@@ -38,11 +38,11 @@ pub struct Resolved {
     pub documents: BTreeMap<Digest, Vec<u8>>,
     /// The manifests that refer to this one.
     pub referrers: Vec<Digest>,
-    /// What others say of it.
+    /// The verified attestations.
     pub said: Vec<Said>,
     /// What the user should know.
     pub notes: Vec<String>,
-    /// The search goes on: whoever turns up next may be a source.
+    /// The search, which goes on: a peer that it finds later may be a source.
     pub finder: Option<Finder>,
     /// Peers that have answered for this publisher.
     pub holders: Vec<PeerId>,
@@ -59,32 +59,32 @@ impl Resolved {
         }
     }
 
-    /// Returns how old the record of the tag is.
+    /// Returns the age of the tag record at this moment; `None` where there is no tag.
     pub fn tag_age(&self) -> Option<TagAge> {
         self.tag.as_ref().map(|tag| TagAge::of(tag.record(), clock::now()))
     }
 }
 
-/// How a reference is to be resolved.
+/// The options of resolving a reference.
 #[derive(Debug, Clone, Default)]
 pub struct ResolveOptions {
     pub from: Vec<Address>,
     pub offline: bool,
     pub allow_expired: bool,
-    /// How long peers are asked; `None`: as long as a user who waits for a pull would.
+    /// How long peers are asked. `None`: as long as a user waits for a pull.
     pub patience: Option<Duration>,
 }
 
-/// Why a reference leads nowhere, or is not followed.
+/// Why a reference was not resolved, or is not followed.
 #[derive(Debug, Error)]
 pub enum ResolveError {
     #[error("publisher of {reference} is not known")]
     Trust { reference: Reference, source: TrustError },
-    #[error("{publisher} is none of the publishers whose models come here")]
+    #[error("{publisher} is not one of the publishers that this node accepts models of")]
     NotTaken { publisher: PublisherId },
-    #[error("{reference} is not here")]
+    #[error("{reference} is not in the store")]
     NotHere { reference: Reference },
-    #[error("{reference} is not here, and no peer was asked because the node is offline")]
+    #[error("{reference} is not in the store, and no peer was asked because the node is offline")]
     Offline { reference: Reference },
     #[error("{reference} was not found: no peer could be reached")]
     NoPeers { reference: Reference },
@@ -106,7 +106,7 @@ pub enum ResolveError {
         "{reference} leads on to another publisher more than {DELEGATION_DEPTH_MAX} times, or in a circle"
     )]
     Delegations { reference: Reference },
-    #[error("manifest of {reference} could not be had from any peer")]
+    #[error("manifest of {reference} could not be fetched from any peer")]
     Document { reference: Reference, source: DocumentError },
     #[error("manifest {digest} is refused")]
     Manifest { digest: Digest, source: ManifestError },
@@ -116,7 +116,7 @@ pub enum ResolveError {
     NoProvenance { digest: Digest, publisher: PublisherId },
     #[error("manifest {digest} has a provenance that is refused")]
     Provenance { digest: Digest, source: ProvenanceError },
-    #[error("model that is here cannot be read")]
+    #[error("model in the store cannot be read")]
     Here(#[from] ModelError),
     #[error("a task of the search ended early")]
     Search,
@@ -155,7 +155,7 @@ impl Fault for ResolveError {
                     .to_owned(),
             ),
             Self::Withdrawn { .. } => Some("`reg log REF` shows the versions that are not".to_owned()),
-            Self::NotHere { .. } => Some("`reg ls` shows what is here, `reg pull REF` fetches".to_owned()),
+            Self::NotHere { .. } => Some("`reg ls` shows the models in the store, `reg pull REF` fetches one".to_owned()),
             Self::Offline { .. } => Some("run it without --offline".to_owned()),
             Self::NoPeers { .. } => Some(
                 "name a peer with --from MULTIADDR, or start the daemon with --bootstrap MULTIADDR"
@@ -164,7 +164,7 @@ impl Fault for ResolveError {
             Self::NotFound { .. } => {
                 Some("check the spelling, or name a peer that has it with --from MULTIADDR".to_owned())
             }
-            Self::NotTaken { .. } => Some("swarm.publishers in the configuration names them".to_owned()),
+            Self::NotTaken { .. } => Some("`swarm.publishers` in the configuration lists them".to_owned()),
             Self::Expired { .. } => Some("take it all the same with --allow-expired".to_owned()),
             _ => None,
         }

@@ -1,6 +1,6 @@
-//! From a reference to a manifest that is proven: name → tag record → manifest → provenance.
+//! [`Resolver::resolve`]: from a reference to a proven manifest: name → tag record → manifest → provenance.
 //!
-//! Nothing else is fetched before the signature and the provenance have been checked. Several holders are asked, because
+//! Nothing else is fetched before the signature and the provenance have been checked. Several peers are asked, because
 //! one may be stale or lie: the highest valid number wins.
 
 use std::time::Duration;
@@ -24,13 +24,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::answers::Answers;
 use super::documents::Documents;
 use super::finder::{Finder, Search};
 use super::introductions::ask_patiently;
 use super::prove::{Accepted, accept};
 use super::questions::QuestionSlots;
 use super::resolved::{ResolveError, ResolveOptions, Resolved};
-use super::told::Told;
 use crate::registry::limits::{
     FIND_TIMEOUT, LOOK_AGAIN, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED, REFRESH_TIMEOUT,
     REFUSED_PATIENCE, SETTLE,
@@ -40,8 +40,8 @@ use crate::registry::publishers::{TagsError, declarations, documents, keys, proo
 use crate::registry::resolve::Resolver;
 
 impl Resolver {
-    /// Resolves a reference: from what is here, and from peers unless told to stay offline. Where its publisher has nothing
-    /// of that name and lets another one speak for it, that one's model is meant.
+    /// Resolves a reference from the store, and from peers unless the caller is offline. If its publisher has nothing
+    /// of that name and delegates it, the delegate's model is meant.
     pub async fn resolve(
         &self,
         reference: &Reference,
@@ -66,7 +66,7 @@ impl Resolver {
         Err(ResolveError::Delegations { reference: reference.clone() })
     }
 
-    /// Returns who is to be asked for a model that its publisher does not have, with what to tell the user.
+    /// Returns the delegate to ask for a model that its publisher does not have, with a note for the user.
     fn delegate(
         &self,
         reference: &Reference,
@@ -86,7 +86,7 @@ impl Resolver {
         let Ok(publisher) = self.trust.file.resolve(&reference.publisher) else { return Ok(None) };
         let keys = keys::keys(&self.store, publisher).map_err(failed)?;
         let Some(keys) = keys.filter(|_| has_none) else { return Ok(None) };
-        // Where the publisher itself was seen to have the tag, hiding it brings nobody else in.
+        // If the publisher itself was seen to have the tag, a peer that hides it must not bring in a delegate.
         if let Some(tag) = wanted_tag(reference)
             && tags::seen(&self.store, &keys, &reference.model, &tag).map_err(failed)?.is_some()
         {
@@ -106,7 +106,7 @@ impl Resolver {
             let it = signed.delegation();
             let days = it.expires.saturating_sub(clock::now()) / 86_400;
             let note = format!(
-                "{publisher} lets {} speak for {} ({days} days left): {}/{} is meant",
+                "{publisher} lets {} speak for {} ({days} days left): {}/{} is used",
                 it.to, it.models, it.to, reference.model
             );
             (it.to, note)
@@ -127,23 +127,24 @@ impl Resolver {
         if !self.trust.sharing.takes(&publisher) {
             return Err(ResolveError::NotTaken { publisher });
         }
-        let mut told = self.told_here(publisher, reference)?;
+        let mut answers = self.known_answers(publisher, reference)?;
         let offline = options.offline || self.network.is_offline();
         let mut finder = None;
         if !offline {
             reporter.stage("finding", reference);
             let mut search =
                 Finder::start(&self.network, self.search(publisher, reference, &options.from, reporter));
-            let here = told.is_enough(reference) && self.is_complete_here(reference, &told);
-            let patience = options.patience.unwrap_or(if here { REFRESH_TIMEOUT } else { FIND_TIMEOUT });
-            self.ask_peers(publisher, reference, &mut told, &mut search, patience).await;
+            let is_stored = answers.is_enough(reference) && self.is_complete_here(reference, &answers);
+            let patience = options.patience.unwrap_or(if is_stored { REFRESH_TIMEOUT } else { FIND_TIMEOUT });
+            self.ask_peers(publisher, reference, &mut answers, &mut search, patience).await;
             finder = Some(search);
         }
-        let resolved = self.judge_told(publisher, reference, told, options, offline)?;
+        let resolved = self.judge_answers(publisher, reference, answers, options, offline)?;
         let finder_ref = if offline { None } else { finder.as_mut() };
         self.fetch_documents(reference, resolved, finder_ref).await.map(|it| Resolved { finder, ..it })
     }
 
+    /// Returns what a search for a reference begins with: addresses, DHT keys, and the holders in the heads.
     pub fn search(
         &self,
         publisher: PublisherId,
@@ -160,44 +161,44 @@ impl Resolver {
         Search { from: from.to_vec(), keys, hints, reporter: reporter.clone() }
     }
 
-    fn told_here(&self, publisher: PublisherId, reference: &Reference) -> Result<Told, ResolveError> {
+    fn known_answers(&self, publisher: PublisherId, reference: &Reference) -> Result<Answers, ResolveError> {
         let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
-        let mut told = Told::default();
+        let mut answers = Answers::default();
         if let Some(keys) = keys::keys(&self.store, publisher).map_err(failed)? {
             if let Some(tag) = wanted_tag(reference) {
-                let here =
+                let stored =
                     documents::envelope(&self.store, publisher, &reference.model, &tag).map_err(failed)?;
-                match here.map(|text| SignedTag::verify(&text, &keys)) {
-                    Some(Ok(tag)) => told.take_tag(tag),
+                match stored.map(|text| SignedTag::verify(&text, &keys)) {
+                    Some(Ok(tag)) => answers.take_tag(tag),
                     Some(Err(source)) => {
-                        told.refusal = Some(ResolveError::Tag { reference: reference.clone(), source });
+                        answers.refusal = Some(ResolveError::Tag { reference: reference.clone(), source });
                     }
                     None => {}
                 }
             }
-            told.delegated = self.is_delegated(&keys, reference);
-            told.pinned = Some(keys.clone());
-            told.keys = Some(keys);
+            answers.delegated = self.is_delegated(&keys, reference);
+            answers.pinned = Some(keys.clone());
+            answers.keys = Some(keys);
         }
         let heads = self.news.heads.lock().expect("no holder of this lock panics");
         for head in heads.of(publisher, Some(&reference.model), wanted_tag(reference).as_ref()) {
-            if told.take_keys(head.keys.clone(), reference) {
-                told.take_tag(head.tag.clone());
+            if answers.take_keys(head.keys.clone(), reference) {
+                answers.take_tag(head.tag.clone());
                 head.proofs
                     .iter()
                     .flat_map(|proof| proof.records())
-                    .for_each(|tag| told.take_tag(tag.clone()));
+                    .for_each(|tag| answers.take_tag(tag.clone()));
             }
         }
-        Ok(told)
+        Ok(answers)
     }
 
     fn is_delegated(&self, keys: &KeyHistory, reference: &Reference) -> bool {
         matches!(declarations::delegate(&self.store, keys, &reference.model, clock::now()), Ok(Some(_)))
     }
 
-    /// Returns the newest record of a tag that is here or at a peer that answers soon, with the keys that were told; of it
-    /// all only what the publisher has revoked and what contradicts itself is remembered.
+    /// Returns the newest record of a tag in the store or at a peer that answers soon, and the keys that were found. It
+    /// keeps nothing of them but revocations and proofs of equivocation.
     pub async fn newest_tag(
         &self,
         reference: &Reference,
@@ -209,20 +210,21 @@ impl Resolver {
             .file
             .resolve(&reference.publisher)
             .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
-        let mut told = self.told_here(publisher, reference)?;
+        let mut answers = self.known_answers(publisher, reference)?;
         let mut finder = Finder::start(&self.network, self.search(publisher, reference, &[], reporter));
-        self.ask_peers(publisher, reference, &mut told, &mut finder, REFRESH_TIMEOUT).await;
-        let Some(keys) = told.keys.clone() else { return Ok((None, None)) };
+        self.ask_peers(publisher, reference, &mut answers, &mut finder, REFRESH_TIMEOUT).await;
+        let Some(keys) = answers.keys.clone() else { return Ok((None, None)) };
         let newest = self
-            .weigh(&keys, &told.tags)
+            .weigh(&keys, &answers.tags)
             .map_err(|source| ResolveError::Tags { reference: reference.clone(), source })?;
         Ok((newest, Some(keys)))
     }
 
-    /// Returns the newest of the records that the keys stand for; those that contradict each other are kept as proof.
-    fn weigh(&self, keys: &KeyHistory, told: &[SignedTag]) -> Result<Option<SignedTag>, TagsError> {
+    /// Returns the newest of the records for which the keys stand. Records that contradict each other are kept as a
+    /// proof.
+    fn weigh(&self, keys: &KeyHistory, tags: &[SignedTag]) -> Result<Option<SignedTag>, TagsError> {
         let valid: Vec<SignedTag> =
-            told.iter().filter_map(|tag| SignedTag::verify(tag.envelope(), keys).ok()).collect();
+            tags.iter().filter_map(|tag| SignedTag::verify(tag.envelope(), keys).ok()).collect();
         for (index, one) in valid.iter().enumerate() {
             for proof in valid[index + 1..].iter().filter_map(|two| Equivocation::of(one, two)) {
                 proofs::keep(&self.store, &proof)?;
@@ -231,12 +233,12 @@ impl Resolver {
         Ok(valid.into_iter().max_by_key(|tag| (tag.record().order(), tag.payload_digest())))
     }
 
-    /// Asks peers as they turn up, until one has answered and others have had time to know better.
+    /// Asks peers as they are found, until one has answered and the others had time to send something newer.
     async fn ask_peers(
         &self,
         publisher: PublisherId,
         reference: &Reference,
-        told: &mut Told,
+        answers: &mut Answers,
         finder: &mut Finder,
         patience: Duration,
     ) {
@@ -246,20 +248,20 @@ impl Resolver {
         let slots = QuestionSlots::new(QUESTIONS_AT_ONCE, QUESTION_SLOW);
         let mut last_news = Instant::now();
         loop {
-            let is_quiet = told.asked > 0 && questions.is_empty() && !finder.is_searching();
+            let is_quiet = answers.asked > 0 && questions.is_empty() && !finder.is_searching();
             let quiet = match () {
                 () if heard && finder.is_all(&self.network) => Duration::ZERO,
                 () if heard && finder.is_named() => QUIET_NAMED,
                 () => QUIET,
             };
             tokio::select! {
-                // Everybody was asked, and nobody else turns up.
+                // Every peer was asked, and the search finds no more.
                 () = tokio::time::sleep_until(last_news + quiet), if is_quiet => return,
                 () = tokio::time::sleep(LOOK_AGAIN), if !is_quiet => {}
                 next = async { let slot = slots.slot().await; (finder.next().await, slot) } => match next {
                     (Some(peer), slot) => {
                         last_news = Instant::now();
-                        told.others.push(peer);
+                        answers.others.push(peer);
                         questions.spawn(slot.hold(self.ask_records(peer, publisher, reference)));
                     }
                     (None, _) => return,
@@ -267,14 +269,14 @@ impl Resolver {
                 Some(answer) = questions.join_next() => {
                     let Ok((peer, records)) = answer else { continue };
                     last_news = Instant::now();
-                    told.asked += 1;
+                    answers.asked += 1;
                     let Some(records) = records else { continue };
-                    self.take_records(publisher, reference, told, peer, &records, finder);
-                    if !heard && !told.holders.is_empty() && told.is_enough(reference) {
+                    self.take_records(publisher, reference, answers, peer, &records, finder);
+                    if !heard && !answers.holders.is_empty() && answers.is_enough(reference) {
                         heard = true;
                         finder.settle();
                         end = end.min(Instant::now() + SETTLE);
-                    } else if told.refusal.is_some() {
+                    } else if answers.refusal.is_some() {
                         end = end.min(Instant::now() + REFUSED_PATIENCE);
                     }
                 }
@@ -283,8 +285,8 @@ impl Resolver {
         }
     }
 
-    fn is_complete_here(&self, reference: &Reference, told: &Told) -> bool {
-        let newest = told.tags.iter().max_by_key(|tag| tag.record().order());
+    fn is_complete_here(&self, reference: &Reference, answers: &Answers) -> bool {
+        let newest = answers.tags.iter().max_by_key(|tag| tag.record().order());
         let digest = reference.digest.or_else(|| newest.map(|tag| tag.record().manifest.digest));
         digest.is_some_and(|digest| whole::is_complete(&self.store, &digest))
     }
@@ -313,7 +315,7 @@ impl Resolver {
         &self,
         publisher: PublisherId,
         reference: &Reference,
-        told: &mut Told,
+        answers: &mut Answers,
         peer: PeerId,
         records: &Records,
         finder: &Finder,
@@ -328,13 +330,13 @@ impl Resolver {
             Ok(keys) => keys,
             Err(source) => {
                 debug!(%peer, error = %source, "a peer offered keys that are not the publisher's");
-                told.refusal = Some(ResolveError::Keys { reference: reference.clone(), source });
+                answers.refusal = Some(ResolveError::Keys { reference: reference.clone(), source });
                 return;
             }
         };
         keys.take_revocations(records.revocations.iter().map(String::as_str));
-        told.holders.push(peer);
-        if !told.take_keys(keys.clone(), reference) {
+        answers.holders.push(peer);
+        if !answers.take_keys(keys.clone(), reference) {
             debug!(%peer, "a peer offered keys that part from those that are known");
             return;
         }
@@ -342,34 +344,34 @@ impl Resolver {
         if let Err(error) = declarations::keep_delegations(&self.store, &keys, delegations) {
             debug!(%error, "delegations cannot be kept");
         }
-        told.delegated |= self.is_delegated(&keys, reference);
+        answers.delegated |= self.is_delegated(&keys, reference);
         let contradicting = records.proofs.iter().flat_map(|it| [&it.one, &it.two]);
         for text in records.tags.iter().chain(contradicting) {
             match SignedTag::verify(text, &keys) {
-                Ok(tag) if is_about(&tag, reference) => told.take_tag(tag),
+                Ok(tag) if is_about(&tag, reference) => answers.take_tag(tag),
                 Ok(_) => {}
                 Err(source) => {
                     debug!(%peer, error = %source, "a peer offered a tag record that is not the publisher's");
-                    told.refusal = Some(ResolveError::Tag { reference: reference.clone(), source });
+                    answers.refusal = Some(ResolveError::Tag { reference: reference.clone(), source });
                 }
             }
         }
     }
 
-    /// Decides on what was told, and remembers it before anything is done with it.
-    fn judge_told(
+    /// Decides on what the peers sent, and remembers it before the node acts on it.
+    fn judge_answers(
         &self,
         publisher: PublisherId,
         reference: &Reference,
-        told: Told,
+        answers: Answers,
         options: &ResolveOptions,
         offline: bool,
     ) -> Result<Chosen, ResolveError> {
         let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
-        let Told {
-            mut keys, tags: tags_told, parted, delegated, mut holders, others, asked, refusal, ..
-        } = told;
-        // What was heard before of a publisher that nobody has followed here counts from its first model on.
+        let Answers {
+            mut keys, tags: all_tags, parted, delegated, mut holders, others, asked, refusal, ..
+        } = answers;
+        // Revocations heard before the node followed the publisher count from its first model on.
         if let Some(keys) = &mut keys {
             revoked::revoke(&self.store, keys).map_err(failed)?;
         }
@@ -379,20 +381,20 @@ impl Resolver {
         };
         let strangers: Vec<PeerId> = others.into_iter().filter(|peer| !holders.contains(peer)).collect();
         holders.extend(strangers);
-        // What was signed, and is void under keys that came after it, is told where nothing else is there.
+        // A record that later keys have voided is reported only where there is no other.
         let void = keys
             .as_ref()
-            .and_then(|keys| tags_told.iter().find_map(|tag| SignedTag::verify(tag.envelope(), keys).err()));
+            .and_then(|keys| all_tags.iter().find_map(|tag| SignedTag::verify(tag.envelope(), keys).err()));
         let refusal =
             refusal.or(void.map(|source| ResolveError::Tag { reference: reference.clone(), source }));
         let tag = match &keys {
             Some(keys) => {
                 let means = |tag: &SignedTag| Some(tag.record().manifest.digest) == reference.digest;
-                let told: Vec<SignedTag> = tags_told
+                let tags: Vec<SignedTag> = all_tags
                     .into_iter()
                     .filter(|tag| wanted_tag(reference).is_some() || means(tag))
                     .collect();
-                self.weigh(keys, &told).map_err(failed)?
+                self.weigh(keys, &tags).map_err(failed)?
             }
             None => None,
         };
@@ -400,7 +402,7 @@ impl Resolver {
         if let Some(keys) = &keys
             && (tag.is_some() || delegated)
         {
-            self.pin_told(keys).map_err(failed)?;
+            self.pin_found(keys).map_err(failed)?;
         }
         let Some(keys) = keys.filter(|_| tag.is_some() || reference.digest.is_some()) else {
             return Err(match refusal.filter(|_| !delegated) {
@@ -413,11 +415,11 @@ impl Resolver {
         let mut notes = Vec::new();
         if is_first {
             notes.push(format!(
-                "first model of publisher {publisher} here: its keys are remembered from now on"
+                "first model of publisher {publisher} on this node: its keys are remembered from now on"
             ));
         }
         keys::pin_keys(&self.store, &keys).map_err(failed)?;
-        // What a digest means does not change: a tag that happens to mean it is remembered, and cannot refuse it.
+        // The meaning of a digest does not change. A tag that means it is remembered, and cannot refuse it.
         let by_digest = reference.tag.is_none() && reference.digest.is_some();
         let tag = match tag {
             Some(tag) if by_digest => tags::see(&self.store, &keys, &tag).is_ok().then_some(tag),
@@ -445,8 +447,8 @@ impl Resolver {
         Ok(Chosen { keys, model, tag, digest, holders, notes })
     }
 
-    /// Remembers a publisher that has shown something, also where that is only who speaks for it.
-    fn pin_told(&self, keys: &KeyHistory) -> Result<(), TagsError> {
+    /// Remembers the keys of a publisher that has shown something, even if that is only a delegation.
+    fn pin_found(&self, keys: &KeyHistory) -> Result<(), TagsError> {
         keys::pin_keys(&self.store, keys)
     }
 
@@ -493,7 +495,7 @@ impl Resolver {
     }
 }
 
-/// What was decided before any document is fetched.
+/// The decisions that were made before any document is fetched.
 struct Chosen {
     keys: KeyHistory,
     model: ModelName,

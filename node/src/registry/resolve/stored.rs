@@ -10,7 +10,7 @@ use crate::registry::publishers::{keys, tags};
 use crate::registry::resolve::{Referrers, ResolveError, Resolver};
 
 impl Resolver {
-    /// Finds a model that is here, by what is here alone.
+    /// Finds a model in the store without asking any peer.
     pub fn model_here(&self, reference: &Reference) -> Result<(Digest, ModelRecord), ResolveError> {
         let publisher = self
             .trust
@@ -30,7 +30,7 @@ impl Resolver {
         Ok((manifest, record))
     }
 
-    /// Returns what is said of a model that is here, verified anew.
+    /// Returns the attestations about a model in the store, verified again.
     pub fn said_here(&self, manifest: &Digest, record: &ModelRecord) -> Vec<Said> {
         let Ok(Some(keys)) = keys::keys(&self.store, record.publisher) else { return Vec::new() };
         let record = ModelRecord::load(&self.store, manifest, record.publisher, &record.model);

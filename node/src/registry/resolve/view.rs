@@ -1,7 +1,8 @@
-//! [`ModelView`]: a model to read from, proven by name and signature, whether its bytes are here or not yet.
+//! [`ModelView`]: a model that a gateway reads from, proven by name and signature, whether its bytes are in the store
+//! or not.
 //!
-//! Gateways ask for the same model many times over, so what was resolved is kept for a while, and is resolved once where
-//! several ask at the same moment.
+//! Gateways ask for the same model many times. So a result is kept for a while, and requests at the same moment share
+//! one resolution.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,16 +38,16 @@ use crate::registry::publishers::{TagsError, revoked, tags};
 use crate::registry::trust::TrustError;
 use crate::store::WriteError;
 
-/// Which version of a model is meant.
+/// The version of a model that is meant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Revision {
     Tag(Tag),
     Digest(Digest),
-    /// The first hex digits of a manifest's digest, looked up within one publisher's model.
+    /// The first hex digits of a manifest's digest. They are looked up among the versions of one publisher's model.
     Prefix(String),
 }
 
-/// A model whose manifest and provenance have been verified.
+/// A model with a verified manifest and provenance.
 #[derive(Debug)]
 pub struct ModelView {
     pub reference: Reference,
@@ -54,31 +55,31 @@ pub struct ModelView {
     pub tag: Option<SignedTag>,
     pub states: BTreeMap<Digest, Digest>,
     pub holders: Vec<PeerId>,
-    /// What is remembered of it until every blob is here.
+    /// The record that the store keeps until it has every blob.
     pub record: ModelRecord,
-    /// Files that were looked at before they were served, and whether they may be.
+    /// Files that were inspected before they were served, and whether they may be served.
     pub admitted: Mutex<BTreeMap<Digest, crate::registry::policy::Admission>>,
     digest: Digest,
     manifest: Manifest,
     issued: u64,
 }
 
-/// Why a model cannot be read from.
+/// Why a gateway cannot read from a model.
 #[derive(Debug, Error)]
 pub enum ViewError {
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     #[error("{reference} was not found within {seconds} s; peers are still being asked")]
     Slow { reference: Reference, seconds: u64 },
-    #[error("{reference} has no version whose digest begins with {prefix}")]
+    #[error("{reference} has no version with a digest that begins with {prefix}")]
     NoSuchPrefix { reference: Reference, prefix: String },
-    #[error("{reference} has {count} versions whose digests begin with {prefix}")]
+    #[error("{reference} has {count} versions with digests that begin with {prefix}")]
     Ambiguous { reference: Reference, prefix: String, count: usize },
     #[error(transparent)]
     Policy(#[from] PolicyError),
     #[error("documents of {reference} cannot be kept")]
     Keep { reference: Reference, source: WriteError },
-    #[error("tag of {reference} cannot be remembered")]
+    #[error("tag of {reference} cannot be kept")]
     Remember { reference: Reference, source: TagsError },
 }
 
@@ -99,44 +100,44 @@ impl Fault for ViewError {
         match self {
             Self::Resolve(source) => source.hint(),
             Self::Policy(source) => source.hint(),
-            Self::Slow { .. } => Some("try again; `reg peers` shows who is connected".to_owned()),
+            Self::Slow { .. } => Some("try again; `reg peers` shows the connected peers".to_owned()),
             _ => None,
         }
     }
 }
 
 impl ModelView {
-    /// Returns who published it.
+    /// Returns the publisher.
     pub fn publisher(&self) -> PublisherId {
         self.keys.publisher()
     }
 
-    /// Returns its name, in the case that its publisher uses.
+    /// Returns the model's name, in the case that its publisher uses.
     pub const fn model(&self) -> &ModelName {
         &self.record.model
     }
 
-    /// Returns the tag by which it was asked for, where it was.
+    /// Returns the tag that was asked for; `None` where it was a digest.
     pub fn tag(&self) -> Option<&Tag> {
         self.tag.as_ref().map(|it| &it.record().tag)
     }
 
-    /// Returns the digest of its manifest.
+    /// Returns the digest of the manifest.
     pub const fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// Returns what it is made of.
+    /// Returns the manifest.
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Returns when it was signed, in seconds since 1970.
+    /// Returns the time of the signature in seconds since 1970.
     pub const fn issued(&self) -> u64 {
         self.issued
     }
 
-    /// Returns the manifests that refer to it: provenance, OpenSSF bundle, key documents.
+    /// Returns the manifests that refer to this one: provenance, OpenSSF bundle, key documents.
     pub fn referrers(&self) -> &[Digest] {
         &self.record.referrers
     }
@@ -145,7 +146,7 @@ impl ModelView {
     pub fn file(&self, path: &SafePath) -> Option<&ModelFile> {
         let files = self.manifest.files();
         files.binary_search_by(|file| file.path.cmp(path)).ok().map_or_else(
-            // A manifest that another tool made may be in any order.
+            // Another tool's manifest may be in any order.
             || files.iter().find(|file| file.path == *path),
             |place| files.get(place),
         )
@@ -168,11 +169,11 @@ impl ModelView {
     }
 }
 
-/// What was resolved lately.
+/// The models that were resolved lately.
 #[derive(Debug, Default)]
 pub struct Views(Mutex<Slots>);
 
-/// What was resolved of each revision, and how many revocations were known by then.
+/// The result for each revision, and the number of revocations that were known at that time.
 #[derive(Debug, Default)]
 struct Slots {
     by_key: BTreeMap<ViewKey, Arc<Slot>>,
@@ -181,17 +182,17 @@ struct Slots {
 
 type ViewKey = (PublisherId, String, Revision);
 
-/// What was resolved of one revision, and when.
+/// The result for one revision, and its time.
 #[derive(Debug, Default)]
 struct Slot {
-    /// Held while it is resolved: who asks meanwhile waits for the same answer.
+    /// Held while the revision is resolved. Requests in the meantime wait for the same result.
     view: tokio::sync::Mutex<Option<(Arc<ModelView>, Instant)>>,
-    /// Whether it is looked at anew behind those who are answered by it.
+    /// Whether the revision is being resolved again while requests get the old result.
     is_looked_at: AtomicBool,
 }
 
 impl Views {
-    /// Returns the place of one revision. Where something was revoked since, nothing that was resolved before counts.
+    /// Returns the slot of one revision. A revocation since then voids all earlier results.
     fn slot(&self, key: ViewKey, revocations: u64) -> Arc<Slot> {
         let mut slots = self.0.lock().expect("no holder of this lock panics");
         if slots.revocations != revocations {
@@ -205,19 +206,19 @@ impl Views {
         slots.entry(key).or_default().clone()
     }
 
-    /// Forgets what was resolved of a publisher's model: it has a new version here.
+    /// Forgets the results for a publisher's model, because the store has a new version of it.
     pub fn forget(&self, publisher: PublisherId, model: &ModelName) {
         let model = model.folded();
         let mut slots = self.0.lock().expect("no holder of this lock panics");
         slots.by_key.retain(|(of, name, _), _| (*of, name.as_str()) != (publisher, model.as_str()));
     }
 
-    /// Forgets everything that was resolved: what the user wants has changed.
+    /// Forgets all results, because the user's rules have changed.
     pub fn forget_all(&self) {
         self.0.lock().expect("no holder of this lock panics").by_key.clear();
     }
 
-    /// Returns what was resolved of a publisher's model.
+    /// Returns the manifests that were resolved for a publisher's model.
     fn known(&self, publisher: PublisherId, model: &ModelName) -> Vec<Digest> {
         let model = model.folded();
         let slots = self.0.lock().expect("no holder of this lock panics");
@@ -230,10 +231,11 @@ impl Views {
 }
 
 impl Resolver {
-    /// Returns a model to read from: from here if it is whole here and was looked up lately, else as peers tell it.
+    /// Returns a model to read from. A recent result is returned at once, and an older one while it is resolved again.
+    /// Otherwise the model is resolved first.
     ///
     /// # Errors
-    /// See [`ViewError`]; it answers within 10 s.
+    /// See [`ViewError`]. The answer takes at most 10 s.
     pub async fn view(
         self: &Arc<Self>,
         publisher: &Publisher,
@@ -270,7 +272,7 @@ impl Resolver {
         timeout(VIEW_TIMEOUT, look).await.unwrap_or(Err(ViewError::Slow { reference, seconds }))
     }
 
-    /// Returns a version of a model that has this blob, or says something in it, among those that are known here.
+    /// Returns a version of a model in the store that needs this blob: as a file, a referrer, or a document of one.
     pub async fn view_with(
         self: &Arc<Self>,
         publisher: &Publisher,
@@ -289,13 +291,13 @@ impl Resolver {
         self.view(publisher, model, &Revision::Digest(digest)).await.ok()
     }
 
-    /// Returns a small document that is here: a manifest, a referrer, what it carries.
+    /// Returns a small document from the store: a manifest, a referrer, or what it carries.
     pub async fn document(self: &Arc<Self>, digest: &Digest) -> Option<Vec<u8>> {
         let (resolver, digest) = (self.clone(), *digest);
         tokio::task::spawn_blocking(move || record::document(&resolver.store, &digest)).await.ok().flatten()
     }
 
-    /// Returns what a tag of a model means here, whoever may know better.
+    /// Returns what a tag of a model means in this store. It asks no peer.
     pub async fn view_here(
         &self,
         publisher: &Publisher,
@@ -308,10 +310,10 @@ impl Resolver {
         self.keep_view(reference, resolved).ok().map(Arc::new)
     }
 
-    /// Returns the newest record of each tag of a model: those that are known here, else those that peers tell of.
+    /// Returns the newest record of each tag of a model: the known ones, else those of peers.
     ///
     /// # Errors
-    /// The publisher or what is remembered of it cannot be read.
+    /// The publisher is not known, or its documents cannot be read.
     pub async fn tags(
         &self,
         publisher: &Publisher,
@@ -331,7 +333,7 @@ impl Resolver {
         Ok(known.into_iter().map(|tag| (tag.record().tag.clone(), tag.record().manifest.digest)).collect())
     }
 
-    /// Returns the id of a publisher, by the user's own name for it where that was given.
+    /// Returns the id of a publisher. A petname is looked up in the trust file.
     ///
     /// # Errors
     /// The petname is not known.
@@ -341,12 +343,12 @@ impl Resolver {
         resolve.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
-    /// Tells whether the user lets the gateways take and serve what runs code when it is loaded.
+    /// Tells whether gateways may accept and serve files that run code when they are loaded.
     pub fn allows_unsafe(&self) -> bool {
         self.allow_unsafe
     }
 
-    /// Returns what was computed of a model, once every file of it is here.
+    /// Returns the metadata of a model; `None` until the store has every file of it.
     pub async fn metadata(self: &Arc<Self>, view: &ModelView) -> Option<Metadata> {
         let (resolver, digest) = (self.clone(), view.digest);
         let (publisher, model) = (view.publisher(), view.model().clone());
@@ -366,7 +368,7 @@ fn reference(publisher: Publisher, model: &ModelName, revision: &Revision) -> Re
 }
 
 impl Resolver {
-    /// Tells whether nothing newer has been heard of the tag that a view is of.
+    /// Tells whether this node has heard of no newer record of a view's tag.
     fn is_newest_here(&self, view: &ModelView) -> bool {
         let Some(tag) = view.tag.as_ref().map(SignedTag::record) else { return true };
         let known = self.tags_known(view.publisher(), view.model());
@@ -374,7 +376,7 @@ impl Resolver {
         known.is_ok_and(|known| !known.iter().any(is_newer))
     }
 
-    /// Looks a revision up anew while those who ask are answered by what it meant.
+    /// Resolves a revision again in the background, while requests get the old result.
     fn look_behind(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
@@ -388,7 +390,7 @@ impl Resolver {
         let (resolver, slot, model, revision) = (self.clone(), slot.clone(), model.clone(), revision.clone());
         tokio::spawn(async move {
             let looked = timeout(VIEW_TIMEOUT, resolver.look(publisher, &model, &revision)).await;
-            // What is refused from now on is not answered by what it was; who asks next hears why.
+            // A refusal removes the old result, so the next request gets the reason.
             let view = looked.ok().and_then(Result::ok).map(|view| (Arc::new(view), Instant::now()));
             *slot.view.lock().await = view;
             slot.is_looked_at.store(false, Ordering::Release);
@@ -406,20 +408,20 @@ impl Resolver {
             revision => revision.clone(),
         };
         let reference = reference(Publisher::Id(publisher), model, &revision);
-        let here = |patience| ResolveOptions { offline: true, patience, ..ResolveOptions::default() };
+        let offline = |patience| ResolveOptions { offline: true, patience, ..ResolveOptions::default() };
         let online = |patience| ResolveOptions { patience: Some(patience), ..ResolveOptions::default() };
         let silent = Reporter::silent();
-        let is_here =
+        let is_stored =
             self.model_here(&reference).is_ok_and(|(digest, _)| whole::is_complete(&self.store, &digest));
-        let resolved = match (&revision, is_here) {
-            // What a digest means does not change.
-            (Revision::Digest(_), _) => match self.resolve(&reference, &here(None), &silent).await {
+        let resolved = match (&revision, is_stored) {
+            // The meaning of a digest does not change.
+            (Revision::Digest(_), _) => match self.resolve(&reference, &offline(None), &silent).await {
                 Ok(resolved) => resolved,
                 Err(_) => self.resolve(&reference, &online(VIEW_PATIENCE), &silent).await?,
             },
             (_, true) => match self.resolve(&reference, &online(REFRESH_QUICK), &silent).await {
                 Err(error) if error.kind() != FaultKind::Verification => {
-                    self.resolve(&reference, &here(None), &silent).await?
+                    self.resolve(&reference, &offline(None), &silent).await?
                 }
                 resolved => resolved?,
             },
@@ -429,7 +431,7 @@ impl Resolver {
         self.keep_view(reference, resolved)
     }
 
-    /// Keeps what proves the model, so that it can be read and served by digest from now on.
+    /// Stores the documents that prove the model, so that it can be read and served by digest from then on.
     pub fn keep_view(&self, reference: Reference, resolved: Resolved) -> Result<ModelView, ViewError> {
         let keep = |source| ViewError::Keep { reference: reference.clone(), source };
         self.keep_documents(&resolved).map_err(keep)?;
@@ -446,7 +448,7 @@ impl Resolver {
         Ok(ModelView::new(reference, resolved, record))
     }
 
-    /// Finds the one version of a model whose digest begins with these hex digits.
+    /// Returns the one version of a model that has a digest with these first hex digits.
     async fn with_prefix(
         &self,
         publisher: PublisherId,
@@ -466,9 +468,9 @@ impl Resolver {
             .filter(|digest| digest.hex().starts_with(prefix))
             .collect();
         if found.is_empty() && !self.network.is_offline() {
-            let told = self.tags_of_peers(publisher, model).await;
-            let told = told.iter().map(|tag| tag.record().manifest.digest);
-            found = told.filter(|digest| digest.hex().starts_with(prefix)).collect();
+            let of_peers = self.tags_of_peers(publisher, model).await;
+            let of_peers = of_peers.iter().map(|tag| tag.record().manifest.digest);
+            found = of_peers.filter(|digest| digest.hex().starts_with(prefix)).collect();
         }
         let (count, prefix) = (found.len(), prefix.to_owned());
         match (found.pop_first(), count) {
@@ -478,23 +480,23 @@ impl Resolver {
         }
     }
 
-    /// The newest record of each tag that is here or was heard of.
+    /// Returns the newest record of each tag in the store or among the heads.
     fn tags_known(&self, publisher: PublisherId, model: &ModelName) -> Result<Vec<SignedTag>, ViewError> {
         let reference = || reference(Publisher::Id(publisher), model, &Revision::Tag(Tag::latest()));
-        let here = tags::records(&self.store, publisher, Some(model))
+        let stored = tags::records(&self.store, publisher, Some(model))
             .map_err(|source| ResolveError::Tags { reference: reference(), source })?;
         let heads = self.news.heads.lock().expect("no holder of this lock panics");
         let heard = heads.of(publisher, Some(model), None).into_iter().map(|head| head.tag.clone());
-        Ok(newest(here.into_iter().chain(heard)))
+        Ok(newest(stored.into_iter().chain(heard)))
     }
 
-    /// The newest record of each tag that the first peers which know the model tell of.
+    /// Returns the newest record of each tag from the first peers that know the model.
     async fn tags_of_peers(&self, publisher: PublisherId, model: &ModelName) -> Vec<SignedTag> {
         let reference = reference(Publisher::Id(publisher), model, &Revision::Tag(Tag::latest()));
         let mut finder =
             Finder::start(&self.network, self.search(publisher, &reference, &[], &Reporter::silent()));
         let mut end = tokio::time::Instant::now() + TAGS_TIMEOUT;
-        let mut told = Vec::new();
+        let mut found = Vec::new();
         for _peer in 0..PEERS_ASKED_FOR_TAGS {
             let Some(Some(peer)) = until(end, finder.next()).await else { break };
             let request = Request::GetRecords { publisher, model: Some(model.clone()), tag: None };
@@ -507,10 +509,10 @@ impl Resolver {
             if revoked::revoke(&self.store, &mut keys).is_err() {
                 continue;
             }
-            told.extend(records.tags.iter().filter_map(|text| SignedTag::verify(text, &keys).ok()));
+            found.extend(records.tags.iter().filter_map(|text| SignedTag::verify(text, &keys).ok()));
             end = end.min(tokio::time::Instant::now() + SETTLE);
         }
-        newest(told.into_iter().filter(|tag| tag.record().model.folded() == model.folded()))
+        newest(found.into_iter().filter(|tag| tag.record().model.folded() == model.folded()))
     }
 }
 

@@ -1,8 +1,7 @@
-//! [`TrustFile`]: whom the user calls by which name, what models must show, and whose warnings count. It means what this
-//! user has said, and nothing else.
+//! [`TrustFile`]: the user's petnames, rules, and denylists. The file says what this user decided, and nothing else.
 //!
-//! The file is the user's own: it is read anew each time, so that an edit counts at once, and what a command changes leaves
-//! the rest, comments too, as it was.
+//! The file belongs to the user. It is read anew for each use, so an edit counts at once. A command changes one entry
+//! and leaves the rest as it was, with all comments.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -24,13 +23,13 @@ pub(super) use super::written::RawRule;
 
 /// Bytes of a trust file: ten thousand publishers at 60 bytes each, and as much again for comments.
 const TRUST_FILE_BYTES_MAX: usize = 1 << 20;
-/// Rules: each pull looks at all of them.
+/// Rules of a trust file. Each pull evaluates all of them.
 pub(super) const RULES_MAX: usize = 256;
-/// Lists subscribed to: each is fetched every hour and kept.
+/// Subscribed denylists. Each is fetched every hour and kept.
 pub const DENYLISTS_MAX: usize = 16;
 
 const FIRST_LINES: &str = "\
-# Whom you trust with what, on this machine only. `reg trust --help` tells what can be said; comments stay.
+# The publishers that you trust, and with what, on this machine only. `reg trust --help` explains the entries; comments stay.
 
 [petnames]
 ";
@@ -41,20 +40,20 @@ pub struct TrustFile {
     path: PathBuf,
 }
 
-/// Why a petname means nobody, or is not given.
+/// Why the trust file gives no answer, or is not changed.
 #[derive(Debug, Error)]
 pub enum TrustError {
     #[error("{petname} is not a petname you have given")]
     Unknown { petname: Petname },
     #[error("petname {petname} is given to {publisher} already")]
     Taken { petname: Petname, publisher: PublisherId },
-    #[error("trust file {path} is not understood")]
+    #[error("trust file {path} cannot be parsed")]
     Syntax { path: PathBuf, source: Box<toml::de::Error> },
     #[error("trust file {path} has an entry that is refused")]
     Entry { path: PathBuf, source: EntryError },
     #[error("{what} is not in the trust file")]
     Missing { what: String },
-    #[error("trust file {path} is written in a way that no command can add to")]
+    #[error("trust file {path} has a form that no command can change")]
     Form { path: PathBuf },
     #[error("trust file {path} would become larger than {TRUST_FILE_BYTES_MAX} bytes")]
     Full { path: PathBuf },
@@ -85,7 +84,7 @@ impl Fault for TrustError {
                 "is the new id really theirs? ask them another way; then `reg trust accept {petname} ID`"
             )),
             Self::Missing { .. } => Some("`reg trust show` shows all of it".to_owned()),
-            Self::Form { path } => Some(format!("change {} yourself", path.display())),
+            Self::Form { path } => Some(format!("edit {} yourself", path.display())),
             _ => None,
         }
     }
@@ -97,15 +96,15 @@ impl TrustFile {
         Self { path }
     }
 
-    /// Returns what the file says.
+    /// Returns the entries of the file.
     ///
     /// # Errors
-    /// The file cannot be read, or holds what is not understood. One that is not there says nothing.
+    /// The file cannot be read, or has an entry that is refused. A missing file has no entries.
     pub fn load(&self) -> Result<TrustEntries, TrustError> {
         self.parse(&self.read()?)
     }
 
-    /// Returns every petname with the publisher it means.
+    /// Returns every petname with its publisher.
     ///
     /// # Errors
     /// As for [`TrustFile::load`].
@@ -113,10 +112,10 @@ impl TrustFile {
         Ok(self.load()?.petnames)
     }
 
-    /// Returns whom a user means: an id means itself, a petname what the file says.
+    /// Returns the publisher that a user means: an id is the publisher's own, and a petname is looked up in the file.
     ///
     /// # Errors
-    /// A petname that was never given, or a file that cannot be read.
+    /// The petname is not in the file, or the file cannot be read.
     pub fn resolve(&self, publisher: &Publisher) -> Result<PublisherId, TrustError> {
         match publisher {
             Publisher::Id(id) => Ok(*id),
@@ -127,10 +126,10 @@ impl TrustFile {
         }
     }
 
-    /// Gives a petname to a publisher, and returns whether that is new. Once this returns, it is there after a power cut.
+    /// Gives a petname to a publisher. Returns whether that is new. When this returns, the entry survives a power cut.
     ///
     /// # Errors
-    /// The petname means somebody else already, or the file cannot be read or written.
+    /// The petname belongs to another publisher, or the file cannot be read or written.
     pub fn add(&self, petname: &Petname, publisher: PublisherId) -> Result<bool, TrustError> {
         self.edit(|document, trust| match trust.petnames.get(petname) {
             Some(known) if *known == publisher => Ok(false),
@@ -139,7 +138,7 @@ impl TrustFile {
         })
     }
 
-    /// Points a petname at another publisher than before, and returns whether that is new.
+    /// Moves a petname to another publisher, and returns whether that is new.
     ///
     /// # Errors
     /// The file cannot be read or written.
@@ -150,10 +149,10 @@ impl TrustFile {
         })
     }
 
-    /// Takes a petname away.
+    /// Removes a petname.
     ///
     /// # Errors
-    /// It was never given, a rule or a list needs it, or the file cannot be read or written.
+    /// The petname is not in the file, a rule or a denylist needs it, or the file cannot be read or written.
     pub fn remove(&self, petname: &Petname) -> Result<(), TrustError> {
         self.edit(|document, trust| {
             if !trust.petnames.contains_key(petname) {
@@ -169,7 +168,7 @@ impl TrustFile {
     /// Adds a rule.
     ///
     /// # Errors
-    /// The rule is not understood, or the file cannot be read or written.
+    /// The rule is refused, or the file cannot be read or written.
     pub fn require(&self, rule: &RawRule) -> Result<(), TrustError> {
         self.edit(|document, _| {
             let rules = document.entry("rules").or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
@@ -179,10 +178,10 @@ impl TrustFile {
         .map(drop)
     }
 
-    /// Takes away the rules for a scope, and returns how many there were.
+    /// Removes the rules for a scope, and returns how many there were.
     ///
     /// # Errors
-    /// There is none, or the file cannot be read or written.
+    /// There is no such rule, or the file cannot be read or written.
     pub fn waive(&self, scope: &Scope) -> Result<usize, TrustError> {
         let mut count = 0;
         self.edit(|document, trust| {
@@ -200,10 +199,10 @@ impl TrustFile {
         Ok(count)
     }
 
-    /// Subscribes to a list, or ends that; returns whether that is new.
+    /// Subscribes to a denylist or ends the subscription; returns whether that is new.
     ///
     /// # Errors
-    /// The list is not there to be ended, or the file cannot be read or written.
+    /// The subscription to end does not exist, or the file cannot be read or written.
     pub fn subscribe(&self, list: &str, on: bool) -> Result<bool, TrustError> {
         self.edit(|document, trust| {
             let has = trust.denylists.iter().any(|it| it.name == list);
@@ -211,17 +210,17 @@ impl TrustFile {
         })
     }
 
-    /// Allows what a list denies, or ends that; returns whether that is new.
+    /// Allows what a denylist warns of, or ends that; returns whether that is new.
     ///
     /// # Errors
-    /// It is not there to be ended, or the file cannot be read or written.
+    /// The exception to end does not exist, or the file cannot be read or written.
     pub fn allow(&self, denied: &Denied, on: bool) -> Result<bool, TrustError> {
         self.edit(|document, trust| {
             self.switch(document, "allow", &denied.to_string(), trust.allowed.contains(denied), on)
         })
     }
 
-    /// Writes a text into one of the lists of `[denylists]`, or takes it away.
+    /// Adds a text to one of the lists of `[denylists]`, or removes it.
     fn switch(
         &self,
         document: &mut DocumentMut,
@@ -253,7 +252,7 @@ impl TrustFile {
     ) -> Result<bool, TrustError> {
         let names = document.entry("petnames").or_insert(Item::Table(Table::new()));
         let names = names.as_table_like_mut().ok_or_else(|| self.form())?;
-        // A value that is there keeps what stands around it.
+        // An existing value keeps the comments around it.
         match names.get_mut(petname.as_str()).and_then(Item::as_value_mut) {
             Some(known) => {
                 let around = known.decor().clone();
@@ -265,7 +264,7 @@ impl TrustFile {
         Ok(true)
     }
 
-    /// Changes the file, unless `change` returns false. What comes out must be understood again.
+    /// Changes the file, unless `change` returns false. The new text must be valid too.
     fn edit(
         &self,
         change: impl FnOnce(&mut DocumentMut, &TrustEntries) -> Result<bool, TrustError>,
@@ -276,7 +275,7 @@ impl TrustFile {
         if text.len() > TRUST_FILE_BYTES_MAX {
             return Err(TrustError::Full { path: self.path.clone() });
         }
-        // Where the file is a link, what it points to is replaced and not the link.
+        // If the file is a link, its target is replaced and not the link.
         let target = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         durable::replace(&target, text.as_bytes()).map_err(|source| self.unwritten(source))?;
         Ok(true)
@@ -298,7 +297,7 @@ impl TrustFile {
         Ok(Some(text))
     }
 
-    /// Keeps two commands from adding to the same old text; ends when it is dropped.
+    /// Locks the file, so that two commands cannot change the same old text. The lock ends when it is dropped.
     fn lock(&self) -> io::Result<File> {
         if let Some(directory) = self.path.parent().filter(|it| !it.as_os_str().is_empty() && !it.exists()) {
             durable::create_directory(directory)?;
@@ -328,7 +327,7 @@ impl TrustFile {
         raw.mean().map_err(|source| TrustError::Entry { path: self.path.clone(), source })
     }
 
-    /// Tells of an entry that a user wanted.
+    /// Returns the error for an entry that the user asked for.
     pub fn refused(&self, source: EntryError) -> TrustError {
         TrustError::Entry { path: self.path.clone(), source }
     }

@@ -1,4 +1,4 @@
-//! What the user's trust file means for a publisher and for a model in the store.
+//! Judges publishers and stored models by the user's trust file.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +12,17 @@ use crate::registry::policy::{Facts, judge_trust};
 use crate::registry::trust::{Trust, TrustError};
 
 impl Trust {
+    /// Returns the petname of each publisher that has one. Empty where the trust file cannot be read.
     pub fn petnames(&self) -> BTreeMap<PublisherId, Petname> {
         self.file.list().unwrap_or_default().into_iter().map(|(petname, id)| (id, petname)).collect()
     }
 
+    /// Tells whether the user gave a petname to a publisher.
     pub fn has_named(&self, publisher: &PublisherId) -> bool {
         self.file.list().is_ok_and(|names| names.values().any(|it| it == publisher))
     }
 
-    /// Judges a model that is here by what the user wants now.
+    /// Judges a model in the store by the user's rules and denylists of today.
     pub fn judge_here(
         &self,
         manifest: &Digest,

@@ -1,7 +1,8 @@
-//! What the user has said of publishers and models, and what follows from it for one of them.
+//! The user's decisions about publishers and models, and what follows from them for one blob or model.
 //!
-//! In: the trust file, subscribed denylists, the configuration's rules of sharing. Out: [`TrustEntries`] as written, denials,
-//! and whether a blob may be served or given. Promise: where the trust file cannot be read, nothing is allowed.
+//! In: the trust file, the subscribed denylists, and the rules of sharing in the configuration. Out: [`TrustEntries`],
+//! the denials, and whether a blob may be served or shared. Promise: where the trust file cannot be read, nothing is
+//! allowed.
 
 mod file;
 mod said;
@@ -22,15 +23,15 @@ pub use self::said::{EntryError, Subscription, TrustEntries};
 pub use self::sharing::{PatternError, Sharing, SharingRules};
 pub use self::written::{RawQuorum, RawRule};
 
-/// What the user has said, applied to what is in the store.
+/// The user's decisions, applied to the models in the store.
 #[derive(Debug)]
 pub struct Trust {
     store: Store,
     pub file: TrustFile,
     pub sharing: Sharing,
-    /// What is given to others, for a moment.
+    /// The blobs that may be shared, remembered for [`GIVEN_FRESH`](crate::registry::limits::GIVEN_FRESH).
     given: Mutex<Given>,
-    /// What denylists warn of.
+    /// What the denylists warn of.
     unserved: Unserved,
 }
 

@@ -1,4 +1,4 @@
-//! [`TrustEntries`]: what the trust file says, once it was understood.
+//! [`TrustEntries`]: the entries of the trust file, parsed and checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,11 +19,9 @@ pub enum EntryError {
     Word(#[from] AttestationWordError),
     #[error(transparent)]
     Denied(#[from] DeniedError),
-    #[error("{text:?} is no kind of content, as in safetensors, gguf, json, text")]
+    #[error("{text:?} is not a kind of content, as in safetensors, gguf, json, text")]
     Format { text: String },
-    #[error(
-        "{text} is a list that is named with a tag or a digest: name the model alone, its tag latest counts"
-    )]
+    #[error("{text} names a denylist with a tag or a digest: name the model alone, its tag latest counts")]
     List { text: Reference },
     #[error("rule for {scope} wants {count} attestations of {by} attestors")]
     Count { scope: Scope, count: usize, by: usize },
@@ -35,21 +33,21 @@ pub enum EntryError {
     TooMany { what: &'static str, count: usize, max: usize },
 }
 
-/// The file as it is meant.
+/// The entries of the trust file, with petnames replaced by ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustEntries {
     pub petnames: BTreeMap<Petname, PublisherId>,
     pub rules: Vec<Rule>,
-    /// Lists that count, by whom and what each is called.
+    /// The denylists that the user follows.
     pub denylists: Vec<Subscription>,
-    /// What is taken and served, whatever a list says.
+    /// The digests and publishers that are accepted and served although a denylist warns of them.
     pub allowed: BTreeSet<Denied>,
 }
 
-/// A list that the user has subscribed to.
+/// A denylist that the user has subscribed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
-    /// As it is written: `acme/denylist`.
+    /// The name as it is in the file: `acme/denylist`.
     pub name: String,
     pub publisher: PublisherId,
     pub model: ModelName,

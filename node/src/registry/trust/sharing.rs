@@ -1,7 +1,7 @@
-//! [`Sharing`]: whose models this node takes, and which it gives to others: from names to a verdict.
+//! [`Sharing`]: the publishers of which this node accepts models, and the models that it shares.
 //!
-//! A model that is not given is not there for peers: not its tags, not its documents, not its pieces, and neither the DHT
-//! nor gossip is told of it. Bytes that a model which is given has as well are given.
+//! A model that is not shared does not exist for peers: they get neither its tags, its documents nor its pieces, and
+//! the node announces it neither in the DHT nor by gossip. Bytes that belong to a shared model as well are shared.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,25 +17,25 @@ use crate::registry::limits::GIVEN_FRESH;
 use crate::registry::model::record::ModelRecord;
 use crate::registry::trust::Trust;
 
-/// What the user has named; a list that is not there names everything.
+/// The names in the configuration. A missing list allows every name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SharingRules {
-    /// Whose models are taken.
+    /// The publishers of which this node accepts models.
     pub publishers: Option<Vec<Publisher>>,
-    /// Which models are given to others.
+    /// The models that this node shares with peers.
     pub share: Option<Vec<ModelPattern>>,
 }
 
 /// `PUBLISHER/MODEL`, either with `*` for any characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelPattern {
-    /// `None` for everybody.
+    /// The publisher; `None` for all publishers.
     publisher: Option<Publisher>,
-    /// Folded to lower case.
+    /// The pattern of model names, in lower case.
     model: String,
 }
 
-/// Why a text is no pattern of models.
+/// Why a text is not a pattern of models.
 #[derive(Debug, Error)]
 pub enum PatternError {
     #[error("{text:?} is not PUBLISHER/MODEL, as in acme/llama-* or */*")]
@@ -73,7 +73,7 @@ impl FromStr for ModelPattern {
     }
 }
 
-/// The rules, with petnames turned into ids.
+/// The rules of sharing, with petnames replaced by ids.
 #[derive(Debug, Clone, Default)]
 pub struct Sharing {
     publishers: Option<BTreeSet<PublisherId>>,
@@ -81,7 +81,7 @@ pub struct Sharing {
 }
 
 impl Sharing {
-    /// Turns petnames into the ids that they mean now.
+    /// Returns the rules, with each petname replaced by the id that it means now.
     pub fn new(rules: &SharingRules, trust: &TrustFile) -> Result<Self, TrustError> {
         let publishers = rules.publishers.as_ref();
         let publishers =
@@ -94,12 +94,12 @@ impl Sharing {
         Ok(Self { publishers, share })
     }
 
-    /// Tells whether models of a publisher may come here.
+    /// Tells whether this node accepts models of a publisher.
     pub fn takes(&self, publisher: &PublisherId) -> bool {
         self.publishers.as_ref().is_none_or(|all| all.contains(publisher))
     }
 
-    /// Tells whether a model may be given to others and told of.
+    /// Tells whether this node may share and announce a model.
     pub fn gives(&self, publisher: &PublisherId, model: &ModelName) -> bool {
         let matches = |(of, pattern): &(Option<PublisherId>, String)| {
             of.as_ref().is_none_or(|of| of == publisher)
@@ -108,17 +108,17 @@ impl Sharing {
         self.takes(publisher) && self.share.as_ref().is_none_or(|all| all.iter().any(matches))
     }
 
-    /// Tells whether everything may be given, so that nobody needs to ask.
+    /// Tells whether this node shares every model, so that no blob needs to be checked.
     pub fn gives_all(&self) -> bool {
         self.publishers.is_none() && self.share.is_none()
     }
 }
 
-/// The digests of everything that is given, and since when that is known.
+/// The digests of all shared blobs, and the time at which they were gathered.
 pub(super) type Given = Option<(Instant, BTreeSet<Digest>)>;
 
 impl Trust {
-    /// Tells whether some bytes belong to a model that is given to others.
+    /// Tells whether some bytes belong to a shared model.
     pub fn gives_blob(&self, blob: &Digest) -> bool {
         if self.sharing.gives_all() {
             return true;
@@ -139,8 +139,8 @@ impl Trust {
     }
 }
 
-/// Matches a text against a pattern where `*` stands for any run; the last `*` is the only one ever gone back to, so that
-/// no pattern takes long.
+/// Matches a text against a pattern in which `*` stands for any run of characters. It backtracks only to the last `*`,
+/// so no pattern takes long.
 fn is_match(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut of, mut star) = (0, 0, None);
     while of < text.len() {

@@ -1,4 +1,4 @@
-//! Denylists applied: what the lists that the user follows warn of, and what is therefore not served.
+//! Applies the denylists that the user follows: what they warn of, and which blobs this node therefore does not serve.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -16,29 +16,30 @@ use crate::registry::publishers::tags;
 use crate::registry::trust::Trust;
 use crate::registry::trust::{DENYLISTS_MAX, Subscription, TrustEntries};
 
-/// What is not served, and the lists that were read to know it.
+/// The digests that are not served, and the lists that were parsed to know them.
 #[derive(Debug, Default)]
 pub(super) struct Unserved {
     digests: Mutex<Arc<BTreeSet<Digest>>>,
-    /// By the digest of their file, so that a list is read once.
+    /// The parsed lists by the digest of their file, so that each is parsed once.
     read: Mutex<BTreeMap<Digest, Arc<Denylist>>>,
 }
 
 impl Trust {
-    /// Gathers what the subscribed lists warn of. A list that is not here warns of nothing, and that is told.
+    /// Returns what the subscribed lists warn of. A list that is not in the store warns of nothing, and the result
+    /// notes that.
     pub fn denials(&self, trust: &TrustEntries) -> Denials {
         let mut denials = Denials { allowed: trust.allowed.clone(), ..Denials::default() };
         for subscription in &trust.denylists {
             let name = &subscription.name;
             let Some((_, list)) = self.read_list(subscription) else {
-                denials.notes.push(format!("{name} is not here, so nothing that it warns of is known"));
+                denials.notes.push(format!("{name} is not in the store, so its warnings are not known"));
                 continue;
             };
             denials.lists += 1;
             if let Some(late) = clock::now().checked_sub(list.expires) {
                 denials
                     .notes
-                    .push(format!("{name} has not been current for {} h: it counts still", late / 3600));
+                    .push(format!("{name} has not been updated for {} h: it still counts", late / 3600));
             }
             for entry in list.entries.iter() {
                 let denial = Denial { reason: entry.reason.to_string(), list: name.clone() };
@@ -48,7 +49,8 @@ impl Trust {
         denials
     }
 
-    /// Returns the manifest of the newest version of a list, and the list, where they are in the store and understood.
+    /// Returns the newest version of a list and the digest of its manifest; `None` where the store lacks it or it
+    /// cannot be parsed.
     pub fn read_list(&self, list: &Subscription) -> Option<(Digest, Arc<Denylist>)> {
         let tag = tags::record(&self.store, list.publisher, &list.model, &Tag::latest()).ok()??;
         let manifest = tag.record().manifest.digest;
@@ -69,19 +71,19 @@ impl Trust {
                 Some((manifest, denylist))
             }
             Err(error) => {
-                warn!(list = %list.name, %error, "a denylist is not understood");
+                warn!(list = %list.name, %error, "a denylist cannot be parsed");
                 None
             }
         }
     }
 
-    /// Tells whether something is not to be served: a list that the user follows warns of it.
+    /// Tells whether a blob must not be served, because a list that the user follows warns of it.
     pub fn is_unserved(&self, digest: &Digest) -> bool {
         self.unserved.digests.lock().expect("no holder of this lock panics").contains(digest)
     }
 
-    /// Works out which manifests, referrers and blobs are not served: all of a model that is denied, but what a model that
-    /// is not needs too.
+    /// Computes which manifests, referrers and blobs are not served: all of a denied model, without what another model
+    /// needs too.
     pub fn reload_denials(&self) {
         let Ok(trust) = self.file.load() else { return };
         let denials = self.denials(&trust);

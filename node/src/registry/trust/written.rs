@@ -1,4 +1,4 @@
-//! The trust file as it is written, and what that means.
+//! The form of the trust file, and its conversion into [`TrustEntries`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use toml_edit::{Table, value};
 use super::file::{DENYLISTS_MAX, RULES_MAX};
 use super::said::{EntryError, Subscription, TrustEntries};
 
-/// The file as it is written.
+/// The entries as they are in the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTrust {
@@ -25,11 +25,11 @@ pub(super) struct RawTrust {
     denylists: RawDenylists,
 }
 
-/// A rule as it is written, and as commands send it.
+/// A rule as it is in the file, and as commands send it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RawRule {
-    /// PUBLISHER/MODELS, where both may be `*`.
+    /// PUBLISHER/MODELS. Either may be `*`.
     pub models: String,
     #[serde(default)]
     pub known_publisher: bool,
@@ -41,13 +41,13 @@ pub struct RawRule {
     pub attestations: Vec<RawQuorum>,
 }
 
-/// A number of attestations, as it is written.
+/// A number of attestations, as it is in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawQuorum {
     pub kind: String,
     pub count: usize,
-    /// Petnames or ids; empty: everybody with a petname.
+    /// Petnames or ids. Empty: every publisher with a petname.
     #[serde(default)]
     pub by: Vec<String>,
 }
@@ -62,6 +62,7 @@ struct RawDenylists {
 }
 
 impl RawTrust {
+    /// Checks the entries, and replaces petnames by ids.
     pub(super) fn mean(self) -> Result<TrustEntries, EntryError> {
         let petnames = self.petnames.into_iter().map(|(petname, id)| Ok((petname.parse()?, id.parse()?)));
         let petnames: BTreeMap<Petname, PublisherId> = petnames.collect::<Result<_, NameError>>()?;
@@ -98,7 +99,7 @@ impl RawRule {
         });
         let attestations = self.attestations.iter().map(|it| {
             let kind: AttestationKind = it.kind.parse()?;
-            let by = it.by.iter().map(|who| id_of(&who.parse()?, petnames));
+            let by = it.by.iter().map(|attestor| id_of(&attestor.parse()?, petnames));
             let by: BTreeSet<PublisherId> = by.collect::<Result<_, EntryError>>()?;
             let count = it.count;
             if count == 0 || (!by.is_empty() && by.len() < count) {
@@ -119,6 +120,7 @@ impl RawRule {
         if requires { Ok(rule) } else { Err(EntryError::Nothing { scope: rule.scope }) }
     }
 
+    /// Returns the rule as a table of the trust file.
     pub fn to_table(&self) -> Table {
         let texts = |all: &[String]| value(all.iter().map(String::as_str).collect::<toml_edit::Array>());
         let mut table = Table::new();

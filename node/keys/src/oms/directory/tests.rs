@@ -1,4 +1,4 @@
-//! Bundles of the stock tool over a directory of four files, and what is done to both.
+//! Tests of signed directories: bundles of the stock tool over four files, and changes to the bundles and the files.
 
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{DerSignature, SigningKey};
@@ -14,7 +14,7 @@ const BY_KEY: &str = include_str!("../../../tests/golden/stock-key.sig");
 /// A bundle with the certificate method that model-signing 1.1.1 accepts, and its authority.
 const BY_CERTIFICATE: &str = include_str!("../../../tests/golden/stock-certificate.sig");
 
-/// In the middle of the time for which the certificates are valid.
+/// A time in the middle of the certificates' validity.
 const NOW: u64 = 1_800_000_000;
 
 struct World {
@@ -56,7 +56,7 @@ fn by_certificate() -> Authority {
     Authority::certificates(&golden("stock-certificate.pem")).unwrap()
 }
 
-/// A key of our own, to sign what the stock tool's key does not.
+/// Returns a key of the test, to sign statements that the stock tool's key did not sign.
 fn own() -> (SigningKey, Authority) {
     let key = SigningKey::from_slice(&[7; 32]).unwrap();
     let text = key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap();
@@ -70,7 +70,7 @@ fn payload() -> String {
     String::from_utf8(BASE64.decode(payload.as_bytes()).unwrap()).unwrap()
 }
 
-/// A bundle by our own key over this statement.
+/// Returns a bundle with the test's signature over this statement.
 fn sign(payload: &str) -> Value {
     let signature: DerSignature = own().0.sign(&pae(STATEMENT_PAYLOAD_TYPE, payload.as_bytes()));
     let mut bundle: Value = serde_json::from_str(BY_KEY).unwrap();
@@ -79,7 +79,7 @@ fn sign(payload: &str) -> Value {
     bundle
 }
 
-/// The same with the statement changed, and the digest of its list made right again.
+/// Returns such a bundle over a changed statement, in which the digest of the list is correct again.
 fn signed_with(change: impl FnOnce(&mut Value)) -> String {
     let mut statement: Value = serde_json::from_str(&payload()).unwrap();
     change(&mut statement);
@@ -112,7 +112,7 @@ fn takes_what_the_stock_tool_signs_with_either_method() {
     assert!(matches!(world(BY_CERTIFICATE).judge(&other), Err(SignedDirectoryError::Chain(_))));
 }
 
-/// The eight that model-signing 1.1.1 accepts (tried with it), one by one.
+/// Each of the eight cases was tried with model-signing 1.1.1, which accepts it.
 #[test]
 fn refuses_what_the_stock_tool_wrongly_accepts() {
     let own = own().1;
@@ -129,7 +129,7 @@ fn refuses_what_the_stock_tool_wrongly_accepts() {
     let text = payload().replacen("\"resources\"", "\"resources\": [], \"resources\"", 1);
     let world_of = world(&sign(&text).to_string());
     assert!(matches!(world_of.judge(&own), Err(SignedDirectoryError::Json(_))));
-    // 3. A second signature that nobody looks at.
+    // 3. A second signature, which the stock tool does not check.
     let mut bundle = sign(&payload());
     let signatures = bundle["dsseEnvelope"]["signatures"].as_array_mut().unwrap();
     signatures.push(json!({ "sig": "AAAA", "keyid": "" }));
@@ -146,7 +146,7 @@ fn refuses_what_the_stock_tool_wrongly_accepts() {
     assert!(
         matches!(ignoring.judge(&own), Err(SignedDirectoryError::Unsigned { path }) if path == "extra/run.py")
     );
-    // 5. What git uses, put there after signing.
+    // 5. Files that git uses, added after signing.
     for name in [".github/x.py", ".gitattributes", ".git/hooks/post-checkout"] {
         let added = world(BY_KEY);
         let path = added.model().join(name);
@@ -173,7 +173,7 @@ fn refuses_what_the_stock_tool_wrongly_accepts() {
         std::os::unix::fs::symlink(linked.dir.path(), linked.model().join("link")).unwrap();
         assert!(matches!(linked.judge(&by_key()), Err(SignedDirectoryError::NoFile { .. })));
     }
-    // And its older way to sign: what was signed is not the specification's.
+    // The stock tool's older way to sign: the signed bytes are not those of the specification.
     let mut bundle = sign(&payload());
     let legacy = format!("DSSEV1 28 {STATEMENT_PAYLOAD_TYPE} {} b'{}'", payload().len(), payload());
     let signature: DerSignature = self::own().0.sign(legacy.as_bytes());
@@ -217,7 +217,7 @@ fn a_changed_missing_or_strange_file_is_named() {
 }
 
 proptest! {
-    /// What is changed of a bundle is refused, or changes nothing of what it says; and nothing panics.
+    /// A changed bundle is refused, or the change does not alter what it says. None causes a panic.
     #[test]
     fn no_changed_bundle_vouches(at in any::<prop::sample::Index>(), byte: u8) {
         for (bundle, authority) in [(BY_KEY, by_key()), (BY_CERTIFICATE, by_certificate())] {

@@ -1,4 +1,4 @@
-//! What a trust file promises, each with what could break it.
+//! Tests of what a trust file promises, each with the case that could break it.
 
 use proptest::prelude::*;
 use tempfile::TempDir;

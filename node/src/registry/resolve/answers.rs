@@ -1,4 +1,4 @@
-//! TODO.
+//! [`Answers`]: the keys, records and holders that peers have sent for a name so far.
 
 use reg_proto::key::KeyHistory;
 use reg_proto::name::Reference;
@@ -6,32 +6,32 @@ use reg_proto::peer::PeerId;
 use reg_proto::tag::SignedTag;
 
 use super::resolved::ResolveError;
-use crate::registry::limits::TAGS_TOLD_MAX;
+use crate::registry::limits::TAGS_COMPARED_MAX;
 use crate::registry::publishers::{TagsError, key_pin};
 
-/// What peers have told of a name so far.
+/// What peers have sent for a name so far.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct Answers {
     pub(super) keys: Option<KeyHistory>,
-    /// Different records of the tag, the newest of which will count: some may be void under keys that come later.
+    /// Different records of the tag. The newest will count; keys that come later may void some.
     pub(super) tags: Vec<SignedTag>,
-    /// The keys that are remembered here.
+    /// The keys that the store remembers.
     pub(super) pinned: Option<KeyHistory>,
-    /// Two valid histories part after what is remembered: one of them is a thief's.
+    /// Whether two valid histories part after the pinned one. Then one of them is a thief's.
     pub(super) parted: bool,
-    /// Somebody speaks for this model in its publisher's place.
+    /// Whether the publisher lets another one speak for this model.
     pub(super) delegated: bool,
     pub(super) holders: Vec<PeerId>,
-    /// Everybody who was asked: who knows nothing of the name may still hold the blobs.
+    /// Every peer that was asked. A peer without the name may still hold the blobs.
     pub(super) others: Vec<PeerId>,
     pub(super) asked: usize,
-    /// The last refusal, told only where nobody had anything valid.
+    /// The last refusal. It is reported only where no peer sent anything valid.
     pub(super) refusal: Option<ResolveError>,
 }
 
-impl Told {
-    /// Takes keys that a peer proved: the longer history, and what either says is revoked. Where two part, neither can be told
-    /// from a thief's, and the answer says so.
+impl Answers {
+    /// Takes keys that a peer proved: the longer history, and the revocations of both. Returns false where the two
+    /// part: then neither can be distinguished from a thief's, and `refusal` says so.
     pub(super) fn take_keys(&mut self, keys: KeyHistory, reference: &Reference) -> bool {
         let Some(known) = self.keys.take() else {
             self.keys = Some(keys);
@@ -52,13 +52,15 @@ impl Told {
         true
     }
 
+    /// Takes a record of the tag, unless it is known or there are too many.
     pub(super) fn take_tag(&mut self, tag: SignedTag) {
         let known = self.tags.iter().any(|it| it.payload_digest() == tag.payload_digest());
-        if !known && self.tags.len() < TAGS_TOLD_MAX {
+        if !known && self.tags.len() < TAGS_COMPARED_MAX {
             self.tags.push(tag);
         }
     }
 
+    /// Tells whether the keys are known, and a record, a digest or a delegation to go on with.
     pub(super) fn is_enough(&self, reference: &Reference) -> bool {
         self.keys.is_some() && (!self.tags.is_empty() || reference.digest.is_some() || self.delegated)
     }
