@@ -24,18 +24,20 @@ use tracing::{debug, info};
 use super::demand::Demand;
 use super::dispute::Ruling;
 use super::disputes::{Answered, Disputes, Question};
-use super::event::{Deliver, SourceEvent, SourceId};
+use super::event::{Deliver, SourceEvent, SourceId, WebId};
 use super::goal::Goal;
 use super::peer_source::PeerSource;
 use super::peers::{Met, Peers};
 use super::priorities::Pull;
 use super::throttle::Throttle;
 use super::traffic::Way;
-use super::web_source::{WebSeeds, WebSources};
+use super::web_server::{Order, Sink};
+use super::web_source::{AllPaused, WebSeeds, WebSources};
 use crate::net::{OpenStreamError, PieceBytes, PoolUse};
 use crate::registry::fetch::Fetching;
 use crate::registry::limits::{
-    FRAMES_WAITING_MAX, LIMIT_PER_SOURCE, NOBODY_TIMEOUT, SOURCES_MAX, STARVED_TIMEOUT, WRITES_AT_ONCE,
+    FRAMES_WAITING_MAX, LIMIT_PER_SOURCE, NOBODY_TIMEOUT, SOURCES_MAX, STARVED_TIMEOUT, WEB_HEAD_START,
+    WRITES_AT_ONCE,
 };
 use crate::registry::resolve::{Bans, Finder, Search};
 use crate::store::{Partial, WritePieceError};
@@ -98,20 +100,20 @@ enum Happened {
 
 /// One download of one or more blobs.
 pub struct Downloader<'a> {
-    pub fetching: &'a Fetching,
-    pub scheduler: Scheduler<SourceId>,
-    pub start: Instant,
-    pub partials: BTreeMap<Digest, Partial>,
+    fetching: &'a Fetching,
+    scheduler: Scheduler<SourceId>,
+    start: Instant,
+    partials: BTreeMap<Digest, Partial>,
     /// Blobs that are not complete yet.
-    pub missing: BTreeSet<Digest>,
+    missing: BTreeSet<Digest>,
     goal: Goal,
     peers: Peers,
-    pub web: WebSources,
-    pub events: (mpsc::Sender<SourceEvent>, mpsc::Receiver<SourceEvent>),
+    web: WebSources,
+    events: (mpsc::Sender<SourceEvent>, mpsc::Receiver<SourceEvent>),
     writes: Writes,
     disputes: Disputes,
-    pub tally: Tally,
-    pub permit: Permit,
+    tally: Tally,
+    permit: Permit,
     /// Keeps the buffers that pieces come in for as long as this runs.
     _buffers: PoolUse,
 }
@@ -123,23 +125,23 @@ struct Writes {
 }
 
 /// How far a download is.
-pub struct Tally {
+struct Tally {
     /// Bytes that are wanted, and those of them that are stored.
-    pub total: u64,
+    total: u64,
     done: u64,
-    pub last_progress: Instant,
+    last_progress: Instant,
     /// Sources that have sent wrong bytes.
-    pub liars: usize,
+    liars: usize,
     downloaded: Downloaded,
 }
 
 /// Whether a download may go on, and how fast.
 #[derive(Default)]
-pub struct Permit {
+struct Permit {
     /// Says whether it may go on; `None` for one that always may.
     pull: Option<Pull>,
     /// Whether it has hung up because it may not.
-    pub is_held: bool,
+    is_held: bool,
     /// The limit of this download alone.
     throttle: Option<Arc<Throttle>>,
 }
@@ -266,11 +268,6 @@ impl<'a> Downloader<'a> {
         Ok(self.tally.downloaded)
     }
 
-    /// Tells whether no peer is asked, nor about to be.
-    pub fn has_no_peer(&self) -> bool {
-        self.peers.is_empty()
-    }
-
     /// Wants what is read now, from where it is read, and no more.
     fn take_readings(&mut self) {
         let Some(demand) = self.goal.demand().cloned() else { return };
@@ -282,7 +279,10 @@ impl<'a> Downloader<'a> {
             self.missing.insert(blob);
             self.partials.insert(blob, partial);
             self.feed(Input::Want { blob, stored: have });
-            self.tell_what_web_has(blob);
+            if !self.permit.is_held {
+                let inputs = self.web.holding(blob, &self.partials);
+                self.feed_all(inputs);
+            }
         }
         self.peers.follow(&self.missing);
         let runs = demand.runs();
@@ -295,9 +295,13 @@ impl<'a> Downloader<'a> {
         reg_transfer::Instant::after_start(self.start.elapsed())
     }
 
-    pub fn feed(&mut self, input: Input<SourceId>) {
+    fn feed(&mut self, input: Input<SourceId>) {
         let now = self.now();
         self.scheduler.handle(now, input);
+    }
+
+    fn feed_all(&mut self, inputs: Vec<Input<SourceId>>) {
+        inputs.into_iter().for_each(|input| self.feed(input));
     }
 
     /// Does what the scheduler has decided.
@@ -317,6 +321,15 @@ impl<'a> Downloader<'a> {
                 Output::Complete { blob } => self.complete(blob),
             }
         }
+    }
+
+    fn ask_web(&mut self, seed: WebId, request: u32, blob: Digest, first: PieceIndex, count: u32) {
+        let Some(partial) = self.partials.get(&blob) else { return };
+        let layout = partial.states().layout();
+        let is_free = self.web.is_near(seed) && !self.fetching.limits.local;
+        let throttles = if is_free { Arc::default() } else { self.throttles().cloned().collect() };
+        let sink = Sink { pool: self.fetching.pool.clone(), events: self.events.0.clone(), throttles };
+        self.web.ask(seed, Order { request, blob, layout, first, count }, sink);
     }
 
     fn complete(&mut self, blob: Digest) {
@@ -352,7 +365,7 @@ impl<'a> Downloader<'a> {
     }
 
     /// The limits on what is fetched.
-    pub fn throttles(&self) -> impl Iterator<Item = &Arc<Throttle>> {
+    fn throttles(&self) -> impl Iterator<Item = &Arc<Throttle>> {
         self.permit.throttle.iter().chain(&self.fetching.throttle)
     }
 
@@ -381,7 +394,12 @@ impl<'a> Downloader<'a> {
                 self.peers.dialling.call_again(peer);
             }
         }
-        self.hold_web(self.permit.is_held);
+        let inputs = if self.permit.is_held {
+            self.web.hang_up()
+        } else {
+            self.web.resume(&self.missing, &self.partials)
+        };
+        self.feed_all(inputs);
         self.open_waiting();
     }
 
@@ -429,7 +447,10 @@ impl<'a> Downloader<'a> {
             SourceEvent::WebPiece { id, request, piece, bytes } => {
                 self.on_piece(SourceId::Web(id), request, piece, bytes, Way::Stream);
             }
-            SourceEvent::Web { id, news } => self.on_web(id, news),
+            SourceEvent::Web { id, news } => {
+                let inputs = self.web.on_news(id, news, &self.partials);
+                self.feed_all(inputs);
+            }
             SourceEvent::Frame { peer, frame } => match frame {
                 Frame::Holds { blob, pieces } => self.on_holds(peer, blob, &pieces),
                 Frame::Has { blob, runs } => self.on_has(peer, blob, &runs),
@@ -523,7 +544,10 @@ impl<'a> Downloader<'a> {
                 self.feed(Input::Failed { request, piece });
                 match source {
                     SourceId::Peer(peer) => self.on_mismatch(peer, blob, piece),
-                    SourceId::Web(seed) => self.on_web_mismatch(seed, blob, piece),
+                    SourceId::Web(seed) => {
+                        self.tally.liars += 1;
+                        self.web.on_mismatch(seed, blob, piece);
+                    }
                 }
                 Ok(())
             }
@@ -595,6 +619,15 @@ impl<'a> Downloader<'a> {
         self.drop_source(peer);
     }
 
+    /// Begins to ask web seeds once peers have had a head start, or at once where there is no peer.
+    fn begin_web(&mut self, reporter: &Reporter) {
+        let is_due = self.start.elapsed() >= WEB_HEAD_START || self.peers.is_empty();
+        if is_due && !self.permit.is_held && self.web.are_waiting() {
+            let inputs = self.web.begin(reporter.clone(), &self.missing, &self.partials);
+            self.feed_all(inputs);
+        }
+    }
+
     fn tick(&mut self, reporter: &Reporter) -> Result<(), DownloadError> {
         self.obey();
         self.disputes.late(Instant::now()).into_iter().for_each(|peer| self.drop_source(peer));
@@ -606,7 +639,7 @@ impl<'a> Downloader<'a> {
         }
         self.begin_web(reporter);
         self.feed(Input::Tick);
-        let web = self.web_seeds();
+        let web = self.web.count_holders(&self.missing);
         reporter.tell(Progress::Bytes {
             done: self.tally.done,
             total: self.tally.total,
@@ -618,10 +651,16 @@ impl<'a> Downloader<'a> {
             return Ok(());
         }
         let missing = self.tally.total.saturating_sub(self.tally.done);
-        let paused = self.patience_with_web(missing)?;
-        let nobody = web == 0 && self.has_no_peer();
-        let patience = paused.unwrap_or(if nobody { NOBODY_TIMEOUT } else { STARVED_TIMEOUT });
         let quiet = self.tally.last_progress.elapsed();
+        let left_alone = |AllPaused { seed, pause }| DownloadError::LeftAlone {
+            seed,
+            seconds: pause.as_secs(),
+            missing,
+            total: self.tally.total,
+        };
+        let paused = self.web.patience(!self.peers.is_empty(), quiet).map_err(left_alone)?;
+        let nobody = web == 0 && self.peers.is_empty();
+        let patience = paused.unwrap_or(if nobody { NOBODY_TIMEOUT } else { STARVED_TIMEOUT });
         if quiet < patience {
             return Ok(());
         }

@@ -17,14 +17,14 @@ use crate::webseed::WebError;
 
 /// Who can be asked for pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SourceId {
+pub(super) enum SourceId {
     Peer(PeerId),
     Web(WebId),
 }
 
 /// What a source tells the downloader.
 #[derive(Debug)]
-pub enum SourceEvent {
+pub(super) enum SourceEvent {
     Frame { peer: PeerId, frame: Frame },
     Piece { peer: PeerId, id: u32, piece: u32, bytes: PieceBytes, way: Way },
     Gone { peer: PeerId },
@@ -58,11 +58,11 @@ impl Deliver {
 
 /// Names a web seed within one download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WebId(pub(super) usize);
+pub(super) struct WebId(pub(super) usize);
 
 /// What a web seed tells the downloader beside pieces.
 #[derive(Debug)]
-pub enum WebNews {
+pub(super) enum WebNews {
     /// A request is not answered to its end; it may be made anew after a while.
     Later { request: u32, wait: Duration, error: Option<WebError> },
     /// A request is not answered to its end, and the blob will not be had there.

@@ -24,7 +24,6 @@ mod peers;
 mod throttle;
 mod traffic;
 
-mod web_download;
 mod web_request;
 mod web_server;
 mod web_source;

@@ -41,7 +41,7 @@ pub(super) struct Asked {
 
 /// Where pieces go, and what holds them back.
 #[derive(Debug, Clone)]
-pub struct Sink {
+pub(super) struct Sink {
     pub pool: PiecePool,
     pub events: mpsc::Sender<SourceEvent>,
     pub throttles: Arc<[Arc<Throttle>]>,
@@ -49,7 +49,7 @@ pub struct Sink {
 
 /// Pieces that are asked for.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub(super) struct Order {
     pub request: u32,
     pub blob: Digest,
     pub layout: BlobLayout,
