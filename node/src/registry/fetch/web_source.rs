@@ -1,7 +1,7 @@
-//! Web seeds: servers of HTTP as sources of a pull, the last to be asked.
+//! Web seeds: HTTP servers as sources of a download, asked after peers.
 //!
-//! [`WebSeeds`] knows where each blob of a model lies; [`WebSources`] asks, as the scheduler decides, and hands pieces over
-//! like those of peers. A server that has sent one wrong piece is not asked again in that pull.
+//! [`WebSeeds`] holds the URL of each blob of a model. [`WebSources`] sends the requests that the scheduler decides on, and
+//! returns what the scheduler must learn as inputs. A server that sent one wrong piece is not asked again in that download.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::registry::limits::{STARVED_TIMEOUT, WEB_FAILURES_MAX, WEB_PATIENCE, W
 use crate::store::Partial;
 use crate::webseed::{WebClient, is_near};
 
-/// Where the blobs of one model lie on servers of HTTP.
+/// The URLs of one model's blobs on HTTP servers.
 #[derive(Debug, Clone, Default)]
 pub struct WebSeeds(Arc<[SeedUrls]>);
 
@@ -36,7 +36,7 @@ struct SeedUrls {
 }
 
 impl WebSeeds {
-    /// Returns where the seeds have the blobs of a model; of many seeds the first ones are taken.
+    /// Returns the URLs of a model's blobs at each seed. Takes the first [`WEB_SEEDS_MAX`] seeds and drops the others.
     pub fn new<'a>(
         seeds: impl Iterator<Item = &'a WebSeed>,
         publisher: &PublisherId,
@@ -46,9 +46,9 @@ impl WebSeeds {
     ) -> Self {
         let paths: BTreeMap<Digest, &SafePath> =
             manifest.files().iter().map(|file| (file.digest, &file.path)).collect();
-        let mut places: Vec<SeedUrls> = Vec::new();
+        let mut urls_by_seed: Vec<SeedUrls> = Vec::new();
         for seed in seeds {
-            if places.len() >= WEB_SEEDS_MAX || places.iter().any(|it| it.seed == *seed) {
+            if urls_by_seed.len() >= WEB_SEEDS_MAX || urls_by_seed.iter().any(|it| it.seed == *seed) {
                 continue;
             }
             let url_of = |blob: Digest| {
@@ -57,9 +57,9 @@ impl WebSeeds {
                 Some((blob, seed.url_of(subject)?))
             };
             let urls = manifest.blobs().into_keys().filter_map(url_of).collect();
-            places.push(SeedUrls { seed: seed.clone(), urls });
+            urls_by_seed.push(SeedUrls { seed: seed.clone(), urls });
         }
-        Self(places.into())
+        Self(urls_by_seed.into())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -89,7 +89,7 @@ impl WebSources {
         Self { seeds, client: None, asked: Vec::new(), reporter: Reporter::silent() }
     }
 
-    /// Tells whether there are any that have not been begun with.
+    /// Tells whether there are seeds and [`Self::begin`] was not called yet.
     pub(super) fn are_waiting(&self) -> bool {
         self.client.is_none() && !self.seeds.is_empty()
     }
@@ -170,21 +170,21 @@ impl WebSources {
         self.seeds.0.get(id.0).map_or_else(String::new, |it| it.seed.to_string())
     }
 
-    /// Asks a seed for pieces.
+    /// Requests pieces from a seed; they arrive through `sink`.
     pub(super) fn ask(&mut self, id: WebId, order: Order, sink: Sink) {
-        let (Some(client), Some(place), Some(asked)) =
+        let (Some(client), Some(urls_of), Some(asked)) =
             (&self.client, self.seeds.0.get(id.0), self.asked.get_mut(id.0))
         else {
             return;
         };
-        let Some(url) = place.urls.get(&order.blob).cloned() else { return };
+        let Some(url) = urls_of.urls.get(&order.blob).cloned() else { return };
         asked.requests.retain(|_, it| !it.is_finished());
         let (client, server, request) = (client.clone(), asked.server.clone(), order.request);
         let task = tokio::spawn(web_request::run(id, client, url, server, order, sink));
         asked.requests.insert(request, task.abort_handle());
     }
 
-    /// Ends a request.
+    /// Aborts a request.
     pub(super) fn cancel(&mut self, id: WebId, request: u32) {
         if let Some(task) = self.asked.get_mut(id.0).and_then(|it| it.requests.remove(&request)) {
             task.abort();
