@@ -98,7 +98,7 @@ impl Demand {
         self.readings().is_over = true;
     }
 
-    /// Tells whether there has been no reader for [`ON_DEMAND_LINGER`]. From then on no reader can join.
+    /// Tells whether there has been no reader for `ON_DEMAND_LINGER`. From then on no reader can join.
     pub fn is_over(&self) -> bool {
         let mut readings = self.readings();
         readings.is_over |= readings.joined == 0 && readings.idle_since.elapsed() >= ON_DEMAND_LINGER;
@@ -179,7 +179,7 @@ impl Demand {
         *deserted = if any { None } else { deserted.or_else(|| Some(Instant::now())) };
     }
 
-    /// Tells whether no source has held a wanted piece for [`DESERTED_PATIENCE`].
+    /// Tells whether no source has held a wanted piece for `DESERTED_PATIENCE`.
     pub fn is_deserted(&self) -> bool {
         let deserted = self.deserted.lock().expect("no holder of this lock panics");
         deserted.is_some_and(|since| since.elapsed() >= DESERTED_PATIENCE)

@@ -25,7 +25,7 @@ impl Fetching {
     /// Returns the states of every blob in `missing`. Adds the peers that it finds to the holders in `resolved`.
     ///
     /// # Errors
-    /// No peer sends the states of a blob within [`FIND_TIMEOUT`].
+    /// No peer sends the states of a blob within `FIND_TIMEOUT`.
     pub async fn states_of(
         &self,
         missing: &BTreeMap<Digest, BlobLayout>,

@@ -36,7 +36,7 @@ struct SeedUrls {
 }
 
 impl WebSeeds {
-    /// Returns the URLs of a model's blobs at each seed. Takes the first [`WEB_SEEDS_MAX`] seeds and drops the others.
+    /// Returns the URLs of a model's blobs at each seed. Takes the first `WEB_SEEDS_MAX` seeds and drops the others.
     pub fn new<'a>(
         seeds: impl Iterator<Item = &'a WebSeed>,
         publisher: &PublisherId,
@@ -62,6 +62,7 @@ impl WebSeeds {
         Self(urls_by_seed.into())
     }
 
+    /// Tells whether there are no seeds.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

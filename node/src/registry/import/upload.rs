@@ -1,5 +1,5 @@
 //! Takes uploads through gateways: a client appends bytes in order, under an id that cannot be guessed. A finished upload is a
-//! blob that waits to become part of a model. Uploads and blobs that are not used for [`UPLOAD_IDLE`] are dropped.
+//! blob that waits to become part of a model. Uploads and blobs that are not used for `UPLOAD_IDLE` are dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -232,7 +232,7 @@ impl Importing {
         tokio::task::spawn_blocking(keep).await.map_err(|_| UploadError::Interrupted)?
     }
 
-    /// Keeps a blob of the store from being evicted until it is part of a model, or for [`UPLOAD_IDLE`].
+    /// Keeps a blob of the store from being evicted until it is part of a model, or for `UPLOAD_IDLE`.
     pub async fn keep_uploaded(self: &Arc<Self>, digest: Digest) -> Result<(), UploadError> {
         let importing = self.clone();
         let keep = move || {

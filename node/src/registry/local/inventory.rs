@@ -63,7 +63,7 @@ impl Fault for CatalogueError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Resolve(ResolveError::Offline { .. }) | Self::Model(ModelError::NotHere { .. }) => {
-                Some("`reg ls` shows what is here, `reg pull REF` fetches".into())
+                Some("`reg ls` shows the models in the store, `reg pull REF` fetches one".into())
             }
             Self::Resolve(source) => source.hint(),
             Self::Pinned { reference } => Some(format!("release it first: reg unpin {reference}")),

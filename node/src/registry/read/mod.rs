@@ -34,7 +34,7 @@ pub struct Reading {
     pub puller: Arc<Puller>,
     /// The models that are being fetched while clients read them.
     on_demand: Running,
-    /// One permit for each reader: [`READERS_MAX`] read at once.
+    /// One permit for each reader: `READERS_MAX` read at once.
     readers: Arc<Semaphore>,
 }
 

@@ -112,7 +112,7 @@ impl Reading {
         Ok(BlobReader::new(turn, |sender| send_in_order(blob, file, Cut { layout, range }, sender)))
     }
 
-    /// Waits for one of the [`READERS_MAX`] permits to read.
+    /// Waits for one of the `READERS_MAX` permits to read.
     pub async fn turn(&self) -> Result<OwnedSemaphorePermit, ReaderError> {
         let turn = timeout(READER_TURN, self.readers.clone().acquire_owned()).await;
         turn.map_err(|_| ReaderError::Busy)?.map_err(|_| ReaderError::Interrupted)

@@ -273,6 +273,7 @@ impl Drop for Waits<'_> {
 }
 
 impl Slot {
+    /// Returns the turn that this slot was granted for.
     pub const fn turn(&self) -> Turn {
         self.turn
     }

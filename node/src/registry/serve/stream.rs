@@ -310,6 +310,7 @@ impl Serving {
         best.map_or(Held::None, |pieces| Held::from_set(&pieces))
     }
 
+    /// Handles an error of reading a blob that is served, and returns the reason to reject the request.
     pub fn on_read_error(&self, blob: Digest, error: &ReadError) -> Rejection {
         match error {
             ReadError::Unverified { .. } => {
@@ -324,6 +325,7 @@ impl Serving {
         }
     }
 
+    /// Tells whether a blob is being rehashed.
     pub fn is_suspect(&self, blob: &Digest) -> bool {
         self.suspects.lock().expect("no holder of this lock panics").contains(blob)
     }
