@@ -78,9 +78,9 @@ pub struct RegistryParts {
     pub limits: TransferLimits,
     /// HTTP servers that every pull asks beside peers.
     pub web_seeds: Vec<WebSeed>,
-    /// The subnets whose peers count as near.
+    /// The subnets in which peers count as near.
     pub zone: Zone,
-    /// The publishers whose models this node pulls, and the models that it gives to peers.
+    /// Which publishers this node takes models from, and which models it gives to peers.
     pub sharing: SharingRules,
 }
 
@@ -241,7 +241,7 @@ impl Registry {
         self.publishing.publish(by, request, reporter).await
     }
 
-    /// Takes a manifest whose blobs have been uploaded.
+    /// Takes a manifest. Its blobs must have been uploaded.
     pub async fn push_manifest(
         &self,
         publisher: PublisherId,

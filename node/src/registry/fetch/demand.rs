@@ -150,7 +150,7 @@ impl Demand {
         self.opened().remove(blob).map(|it| it.partial)
     }
 
-    /// Finishes a blob whose pieces are all stored: it becomes a whole blob of the store.
+    /// Finishes a blob once all its pieces are stored: it becomes a whole blob of the store.
     pub fn complete(self: &Arc<Self>, blob: Digest) {
         let demand = self.clone();
         tokio::task::spawn_blocking(move || {

@@ -127,7 +127,7 @@ impl Disputes {
         std::mem::take(&mut self.refused).into_iter().filter_map(ask_again).collect()
     }
 
-    /// Returns the peers whose disputes have timed out.
+    /// Returns the peers with a dispute that has timed out.
     pub(super) fn late(&self, now: Instant) -> Vec<PeerId> {
         let late = self.open.iter().filter(|(_, (_, deadline))| *deadline < now);
         late.map(|((peer, _), _)| *peer).collect()

@@ -662,15 +662,15 @@ impl<'a> Downloader<'a> {
             total: self.tally.total,
         };
         let paused = self.web.patience(!self.peers.is_empty(), quiet).map_err(left_alone)?;
-        let nobody = web == 0 && self.peers.is_empty();
-        let patience = paused.unwrap_or(if nobody { NOBODY_TIMEOUT } else { STARVED_TIMEOUT });
+        let no_source = web == 0 && self.peers.is_empty();
+        let patience = paused.unwrap_or(if no_source { NOBODY_TIMEOUT } else { STARVED_TIMEOUT });
         if quiet < patience {
             return Ok(());
         }
-        if nobody && self.tally.liars > 0 {
+        if no_source && self.tally.liars > 0 {
             return Err(DownloadError::OnlyWrongBytes { liars: self.tally.liars });
         }
-        if nobody && self.peers.behind_nat > 0 {
+        if no_source && self.peers.behind_nat > 0 {
             return Err(DownloadError::BehindNat {
                 peers: self.peers.behind_nat,
                 missing,

@@ -65,7 +65,7 @@ pub struct Fetching {
     pub throttle: Option<Arc<Throttle>>,
     /// HTTP servers that every pull asks beside peers.
     pub web_seeds: Vec<WebSeed>,
-    /// The subnets whose peers count as near.
+    /// The subnets in which peers count as near.
     pub zone: Arc<Zone>,
 }
 

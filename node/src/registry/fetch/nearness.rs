@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::net::Network;
 
-/// The subnets whose peers are near: those that the user has named, or all private networks if the user has named none.
+/// The subnets in which peers are near: those that the user has named, or all private networks if the user has named none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Zone(Option<Vec<Subnet>>);
 

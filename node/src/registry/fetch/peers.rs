@@ -24,7 +24,7 @@ pub(super) struct Peers {
     sources: BTreeMap<PeerId, PeerSource>,
     pub dialling: Dialling,
     opening: JoinSet<(PeerId, Result<PeerSource, OpenStreamError>)>,
-    /// Peers whose nearness is being determined.
+    /// Tasks that determine how near a peer is.
     placing: JoinSet<(PeerId, Nearness)>,
     /// How many peers can be reached through relays only.
     pub behind_nat: usize,

@@ -120,7 +120,7 @@ struct AnyManifest {
 }
 
 impl Publishing {
-    /// Takes a manifest whose blobs have been uploaded. `by` signs it, if the user may publish under that name.
+    /// Takes a manifest. Its blobs must have been uploaded. `by` signs it, if the user may publish under that name.
     ///
     /// # Errors
     /// A blob is missing, or the manifest is refused: see [`PushError`].

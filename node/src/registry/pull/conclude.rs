@@ -1,4 +1,4 @@
-//! Concludes a model whose blobs are all in the store, for readers and pushes: describes, records and announces it.
+//! Concludes a model once all its blobs are in the store, for readers and pushes: describes, records and announces it.
 
 use std::sync::Arc;
 

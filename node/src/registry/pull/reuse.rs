@@ -43,7 +43,7 @@ pub struct Reused {
     pub web: BTreeMap<String, u64>,
 }
 
-/// Tells by its name whether a file is a weight file whose header this module can read.
+/// Tells by its name whether a file is a weight file with a header that this module can read.
 pub(super) fn has_tensors(path: &SafePath) -> bool {
     let name = path.file_name().to_ascii_lowercase();
     name.ends_with(".safetensors") || name.ends_with(".gguf")

@@ -1,7 +1,7 @@
 //! Serves peers: answers their questions, and sends pieces over streams and lanes in the order of the upload queue.
 //!
 //! In: questions, streams and announcements of peers. Out: records, documents and pieces. Promise: this node sends no byte
-//! whose file has changed since it was verified, that a denylist denies, or that the user does not share.
+//! that may have changed since it was verified, that a denylist denies, or that the user does not share.
 
 mod answer;
 mod lane;

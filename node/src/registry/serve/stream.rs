@@ -40,7 +40,7 @@ struct StreamServer {
     followed: BTreeMap<Digest, Held>,
     /// The reader of pieces; `None` while a blocking task uses it.
     reader: Option<PieceReader>,
-    /// Lanes whose threads run, by number.
+    /// Lanes with a running thread, by number.
     lanes: BTreeMap<u64, ServingLane>,
     /// Lanes that were offered and have not connected yet.
     offered: JoinSet<Option<LaneWriter>>,

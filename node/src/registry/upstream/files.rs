@@ -1,4 +1,4 @@
-//! [`Upstream`]: a Hugging Face endpoint that is asked for repositories whose owner is no publisher known to this node.
+//! [`Upstream`]: a Hugging Face endpoint that is asked for repositories of owners that are no publishers known to this node.
 //!
 //! No publisher has signed its answers, and the gateway says so. The hash that the endpoint names still proves each file. The
 //! hash of a large file is a digest, so the file may come from peers, is kept, and is shared by its digest alone. A file that

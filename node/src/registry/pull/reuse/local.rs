@@ -13,7 +13,7 @@ use crate::registry::pull::headers;
 use crate::registry::pull::reuse::has_tensors;
 use crate::store::{BlobFile, Store};
 
-/// Local files whose headers are read, those of the newest models first. A model of 200 shards and its base fit.
+/// How many local files to read headers of, those of the newest models first. A model of 200 shards and its base fit.
 const LOCAL_FILES_MAX: usize = 512;
 /// Copies that are remembered of each wanted tensor: those of a base and a few fine-tunes.
 const PLACES_MAX: usize = 4;
