@@ -1,4 +1,4 @@
-//! What a node can do, as methods of [`Registry`]: the API that knows no HTTP and no libp2p.
+//! The use cases of a node, as methods of [`Registry`]. This API knows no HTTP and no libp2p.
 
 pub mod policy;
 
@@ -64,29 +64,29 @@ use crate::registry::resolve::{ModelView, Revision, ViewError};
 use crate::registry::trust::RawRule;
 use crate::store::Store;
 
-/// What a registry is made of.
+/// What a registry is built from. One field for each setting of the node that the registry reads.
 #[derive(Debug)]
 pub struct RegistryParts {
     pub store: Store,
     pub network: Network,
-    /// What peers ask; `None` offline.
+    /// The questions, streams and announcements of peers; `None` offline.
     pub inbound: Option<Inbound>,
     /// The file that holds the user's petnames.
     pub trust: PathBuf,
-    /// Whether gateways serve files that run code when they are loaded, archives, and what is not recognised.
+    /// Whether gateways serve files that run code when a runtime loads them, archives, and files of unknown formats.
     pub allow_unsafe: bool,
     pub limits: TransferLimits,
-    /// Servers of HTTP that are asked beside peers, in every pull.
+    /// HTTP servers that every pull asks beside peers.
     pub web_seeds: Vec<WebSeed>,
-    /// Who is near.
+    /// The subnets in which peers count as near.
     pub zone: Zone,
-    /// Whose models come here, and which are given to others.
+    /// Which publishers this node takes models from, and which models it gives to peers.
     pub sharing: SharingRules,
 }
 
 /// The use cases of a node. Cheap to clone.
 ///
-/// Each method says what it does; its room says how, and what its errors mean.
+/// Each method delegates to one room. The room's method documents what it promises and its errors.
 #[derive(Debug, Clone)]
 pub struct Registry {
     store: Store,
@@ -101,10 +101,10 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts serving what is in the store, and answering peers.
+    /// Builds the rooms, and starts to serve peers and to keep the store and the denylists up to date.
     ///
     /// # Errors
-    /// The rules of sharing name a petname that means nobody.
+    /// The sharing rules name a petname that the user has not given to any publisher.
     pub fn start(parts: RegistryParts) -> Result<Self, TrustError> {
         let RegistryParts { store, network, inbound, trust, allow_unsafe, limits, web_seeds, zone, sharing } =
             parts;
@@ -162,7 +162,7 @@ impl Registry {
         })
     }
 
-    /// Ends what runs in the background, and makes the index last.
+    /// Ends the background tasks and the network, and commits the index.
     pub async fn shutdown(&self) {
         self.tasks.lock().await.shutdown().await;
         self.network.shutdown().await;
@@ -170,18 +170,17 @@ impl Registry {
         drop(tokio::task::spawn_blocking(move || store.commit()).await);
     }
 
-    /// Returns the endpoint at `endpoint` behind this node.
+    /// Returns the endpoint at the URL `endpoint` behind this node.
     pub fn upstream(&self, endpoint: &str, token: Option<String>) -> Result<Upstream, UpstreamUnusable> {
         Upstream::new(self.reading.clone(), self.importing.clone(), endpoint, token)
     }
 
-    /// Looks at a file of a model, fetching its first and last pieces where they are not here, and tells whether it may
-    /// be served. What was pulled or published whole was judged then.
+    /// Decides whether a gateway may serve a file of a model, by its first and last bytes.
     pub async fn admit(&self, view: &Arc<ModelView>, file: &ModelFile) -> Result<(), AdmitError> {
         self.reading.admit(view, file).await
     }
 
-    /// Reads `range` (in bytes) of a blob of a model. It returns once the first bytes are here.
+    /// Reads `range` (in bytes) of a blob of a model. It returns once the first bytes have arrived.
     pub async fn read(
         &self,
         view: &Arc<ModelView>,
@@ -192,17 +191,17 @@ impl Registry {
         self.reading.read(view, blob, layout, range).await
     }
 
-    /// Checks an attestation like a stranger's, keeps it beside its model, and tells peers who holds it.
+    /// Verifies an attestation, keeps it beside its model, and announces the model again.
     pub async fn attest(&self, request: AttestRequest) -> Result<AttestationInfo, AttestError> {
         self.publishing.attest(request).await
     }
 
-    /// Takes what a publisher has said, checks it like a stranger's, keeps it, and tells it along with the publisher's tags.
-    pub async fn take_declarations(&self, told: Declarations) -> Result<DeclarationsTaken, DeclareError> {
-        self.publishing.take_declarations(told).await
+    /// Verifies the declarations of a publisher, keeps them, and announces them together with the publisher's tags.
+    pub async fn take_declarations(&self, declared: Declarations) -> Result<DeclarationsTaken, DeclareError> {
+        self.publishing.take_declarations(declared).await
     }
 
-    /// Imports the files, computes what is known of them, and returns what is to be signed.
+    /// Imports the files, computes their metadata, and returns the documents to sign.
     pub async fn prepare_publish(
         &self,
         request: PublishRequest,
@@ -211,8 +210,7 @@ impl Registry {
         self.publishing.prepare_publish(request, reporter).await
     }
 
-    /// Publishes what was prepared some time ago, perhaps by another node, and signed meanwhile somewhere else: the files
-    /// are read anew, and must be those that were signed.
+    /// Publishes what was prepared earlier, perhaps by another node, and signed elsewhere. Reads the files again.
     pub async fn publish_signed(
         &self,
         request: PublishRequest,
@@ -223,7 +221,7 @@ impl Registry {
         self.publishing.publish_signed(request, prepared, signed, reporter).await
     }
 
-    /// Checks the signatures, keeps the model, moves the tag, and tells the network.
+    /// Verifies the signatures, records the model, moves the tag, and announces it.
     pub async fn commit_publish(
         &self,
         id: u64,
@@ -233,7 +231,7 @@ impl Registry {
         self.publishing.commit_publish(id, signed, reporter).await
     }
 
-    /// Publishes for a signatory that is at hand: prepares, lets it sign, commits.
+    /// Publishes in one step for a signatory that can sign now.
     pub async fn publish(
         &self,
         by: Signatory<'_>,
@@ -243,7 +241,7 @@ impl Registry {
         self.publishing.publish(by, request, reporter).await
     }
 
-    /// Takes a manifest whose blobs have been uploaded.
+    /// Takes a manifest. Its blobs must have been uploaded.
     pub async fn push_manifest(
         &self,
         publisher: PublisherId,
@@ -255,7 +253,7 @@ impl Registry {
         self.publishing.push_manifest(publisher, model, tag, bytes, by).await
     }
 
-    /// Returns a manifest that was pushed and is not part of a model that is kept.
+    /// Returns the bytes of a pushed manifest that belongs to no recorded model.
     pub fn held_manifest(
         &self,
         publisher: PublisherId,
@@ -265,32 +263,32 @@ impl Registry {
         self.publishing.held_manifest(publisher, model, digest)
     }
 
-    /// Forgets a manifest that was pushed.
+    /// Forgets a pushed manifest. Returns whether there was one.
     pub fn drop_held(&self, digest: &Digest) -> bool {
         self.publishing.drop_held(digest)
     }
 
-    /// Returns the documents about a version of a model: those that are kept, and those that were pushed.
+    /// Returns the referrers of a version of a model: those in the store, and those that were pushed.
     pub async fn referrers(&self, view: &ModelView) -> Vec<Descriptor> {
         self.publishing.referrers(view).await
     }
 
-    /// Returns the documents that were pushed about a manifest.
+    /// Returns the pushed referrers of a manifest.
     pub fn held_referrers(&self, subject: Digest) -> Vec<Descriptor> {
         self.publishing.held_referrers(subject)
     }
 
-    /// Lists the models that are here, whole or in part.
+    /// Lists the models in the store, complete or partial.
     pub async fn list(&self) -> Result<Vec<ModelSummary>, CatalogueError> {
         self.local.list().await
     }
 
-    /// Returns all that is known of a model that is here.
+    /// Returns everything that this node knows of a model in the store.
     pub async fn info(&self, reference: &Reference) -> Result<ModelInfo, CatalogueError> {
         self.local.info(reference).await
     }
 
-    /// Lists the files of a model that is here.
+    /// Lists the files of a model in the store.
     pub async fn files(&self, reference: &Reference) -> Result<Vec<FileInfo>, CatalogueError> {
         self.local.files(reference).await
     }
@@ -300,28 +298,27 @@ impl Registry {
         self.local.signature(reference).await
     }
 
-    /// Keeps a model from being evicted.
+    /// Pins a model, so that it is not evicted.
     pub async fn pin(&self, reference: &Reference) -> Result<Digest, CatalogueError> {
         self.local.pin(reference).await
     }
 
-    /// Lets a model be evicted again.
+    /// Unpins a model, so that it may be evicted.
     pub async fn unpin(&self, reference: &Reference) -> Result<Digest, CatalogueError> {
         self.local.unpin(reference).await
     }
 
-    /// Forgets a model and its tags here, and removes the blobs that no other model needs. A reference by tag forgets
-    /// just that tag while others mean the same manifest.
+    /// Removes a model with its tags, and the blobs that no other model needs.
     pub async fn remove(&self, reference: &Reference) -> Result<Collected, CatalogueError> {
         self.local.remove(reference).await
     }
 
-    /// Removes blobs that no model needs, and models that are least recently used while the cache is above its size.
+    /// Removes blobs that no model needs, and the least recently used models while the cache is above its size limit.
     pub async fn gc(&self, dry_run: bool) -> Result<Collected, CatalogueError> {
         self.local.gc(dry_run).await
     }
 
-    /// Pauses or resumes what runs.
+    /// Pauses or resumes the pulls of a model, or, without a reference, everything.
     pub fn set_paused(
         &self,
         reference: Option<&Reference>,
@@ -335,33 +332,32 @@ impl Registry {
         self.local.peers().await
     }
 
-    /// Returns the node in figures.
+    /// Returns the status of the node in figures.
     pub async fn status(&self) -> Result<Status, CatalogueError> {
         self.local.status().await
     }
 
-    /// Returns the chat template that is used unless another is asked for, from where the metadata takes it: a file of its
-    /// own, else the tokenizer's settings, else the first GGUF file.
+    /// Returns the default chat template of a model; `None` if it has none.
     pub async fn chat_template(&self, reference: &Reference) -> Result<Option<String>, CatalogueError> {
         self.local.chat_template(reference).await
     }
 
-    /// Fetches a list and subscribes to it; returns how many entries it has.
+    /// Fetches a denylist and subscribes to it. Returns how many entries it has.
     pub async fn subscribe(&self, list: &str, reporter: &Reporter) -> Result<usize, SubscribeError> {
         self.local.subscribe(list, reporter).await
     }
 
-    /// Reads anew what is not to be served.
+    /// Reads the stored denylists again, so that serving follows their newest versions.
     pub async fn reload_denials(&self) {
         self.local.reload_denials().await
     }
 
-    /// Returns what this node has seen of a tag, `latest` where the reference names none.
+    /// Returns the log of a tag: `latest` if the reference names none.
     pub async fn log(&self, reference: &Reference) -> Result<TagLog, LogError> {
         self.local.log(reference).await
     }
 
-    /// Gives a publisher a petname; with `replace` one that has meant somebody else.
+    /// Gives a publisher a petname. With `replace` the petname may have named another publisher before.
     pub async fn trust_add(
         &self,
         petname: Petname,
@@ -376,42 +372,42 @@ impl Registry {
         self.local.trust_list().await
     }
 
-    /// Returns all that the trust file says.
+    /// Returns the contents of the trust file.
     pub async fn trust_show(&self) -> Result<TrustReport, CatalogueError> {
         self.local.trust_show().await
     }
 
-    /// Returns what is remembered of a publisher.
+    /// Returns the keys and revocations that this node remembers of a publisher.
     pub async fn seen_of(&self, publisher: PublisherId) -> Result<PublisherReport, CatalogueError> {
         self.local.seen_of(publisher).await
     }
 
-    /// Takes a petname away.
+    /// Removes a petname.
     pub async fn trust_remove(&self, petname: Petname) -> Result<(), CatalogueError> {
         self.local.trust_remove(petname).await
     }
 
-    /// Adds a rule.
+    /// Adds a trust rule.
     pub async fn trust_require(&self, rule: RawRule) -> Result<(), CatalogueError> {
         self.local.trust_require(rule).await
     }
 
-    /// Takes away the rules for a scope, and returns how many there were.
+    /// Removes the trust rules for a scope of models. Returns how many there were.
     pub async fn trust_waive(&self, models: String) -> Result<usize, CatalogueError> {
         self.local.trust_waive(models).await
     }
 
-    /// Ends a subscription.
+    /// Ends the subscription to a denylist.
     pub async fn trust_unsubscribe(&self, list: String) -> Result<(), CatalogueError> {
         self.local.trust_unsubscribe(list).await
     }
 
-    /// Allows what a list denies, or ends that; returns whether that is new.
+    /// Allows what a denylist denies, or, with `on` false, ends that. Returns whether that changed anything.
     pub async fn trust_allow(&self, what: String, on: bool) -> Result<bool, CatalogueError> {
         self.local.trust_allow(what, on).await
     }
 
-    /// Takes the files of a repository over from the cache: large ones become links of one file, and one read proves each.
+    /// Imports the files of a repository from the cache of Hugging Face's clients.
     pub async fn adopt_hub_cache(
         &self,
         from: HubCache,
@@ -420,7 +416,7 @@ impl Registry {
         self.importing.adopt_hub_cache(from, reporter).await
     }
 
-    /// Copies the files of a repository here.
+    /// Fetches the files of a repository from an endpoint into the store.
     pub async fn import_repository(
         &self,
         request: ImportRequest,
@@ -429,22 +425,22 @@ impl Registry {
         self.importing.import_repository(request, reporter).await
     }
 
-    /// Begins an upload, of `expected` digest and size where that is known, and returns its id.
+    /// Begins an upload and returns its id. `expected` is its digest and its size in bytes, if the client names them.
     pub async fn begin_upload(&self, expected: Option<(Digest, u64)>) -> Result<String, UploadError> {
         self.importing.begin_upload(expected).await
     }
 
-    /// Returns how many bytes of an upload have come.
+    /// Returns how many bytes of an upload have arrived.
     pub async fn upload_size(&self, id: &str) -> Result<u64, UploadError> {
         self.importing.upload_size(id).await
     }
 
-    /// Throws away what has come of an upload, which begins anew.
+    /// Discards the bytes of an upload, which then begins again at byte 0.
     pub async fn restart_upload(&self, id: &str) -> Result<(), UploadError> {
         self.importing.restart_upload(id).await
     }
 
-    /// Adds bytes to an upload, at `offset` where that is said, and returns how many have come.
+    /// Appends bytes to an upload and returns how many bytes it has. `offset`, if the client names one, must be its end.
     pub async fn append_upload(
         &self,
         id: &str,
@@ -454,47 +450,47 @@ impl Registry {
         self.importing.append_upload(id, offset, bytes).await
     }
 
-    /// Ends an upload: it is kept if it is `digest`, or what was expected at its beginning.
+    /// Finishes an upload and returns its digest, which must be `digest`, or else the one that was expected at its beginning.
     pub async fn finish_upload(&self, id: &str, digest: Option<Digest>) -> Result<Digest, UploadError> {
         self.importing.finish_upload(id, digest).await
     }
 
-    /// Throws an upload away.
+    /// Removes an upload. Returns whether there was one.
     pub fn cancel_upload(&self, id: &str) -> bool {
         self.importing.cancel_upload(id)
     }
 
-    /// Keeps bytes that came as a whole.
+    /// Keeps bytes as a blob and returns its digest.
     pub async fn put_small(&self, bytes: Vec<u8>) -> Result<Digest, UploadError> {
         self.importing.put_small(bytes).await
     }
 
-    /// Returns the size of a blob that is here whole.
+    /// Returns the size in bytes of a whole blob of the store; `None` if there is none.
     pub fn blob_size(&self, digest: &Digest) -> Option<u64> {
         self.importing.blob_size(digest)
     }
 
-    /// Tells what [`Registry::pull`] would do with the same request.
+    /// Returns what [`Registry::pull`] would fetch and place for the same request.
     pub async fn plan(&self, request: PullRequest, reporter: &Reporter) -> Result<Planned, PullError> {
         self.puller.plan(request, reporter).await
     }
 
-    /// Priorities a model: from here what is here, from peers the rest.
+    /// Pulls a model: takes from the store what it has, fetches the rest, and places the files where the request says.
     pub async fn pull(&self, request: PullRequest, reporter: &Reporter) -> Result<Pulled, PullError> {
         self.puller.pull(request, reporter).await
     }
 
-    /// Rehashes what `request` names. What is damaged is not served from then on; with `repair` it is fetched anew.
+    /// Rehashes what `request` names. A damaged blob is no longer served; with `repair` it is fetched again.
     pub async fn verify(&self, request: VerifyRequest, reporter: &Reporter) -> Result<Verified, VerifyError> {
         self.puller.verify(request, reporter).await
     }
 
-    /// Counts the connected peers that say they hold the whole model, this node not counted.
+    /// Counts the connected peers that say they hold the whole model, without this node.
     pub async fn holders(&self, manifest: &Digest) -> usize {
         self.resolver.news.holders(manifest).await
     }
 
-    /// Returns a model to read from: from here if it is whole here and was looked up lately, else as peers tell it.
+    /// Returns a view of a model to read from: from the store if it is complete and was resolved lately, else from peers.
     pub async fn view(
         &self,
         publisher: &Publisher,
@@ -504,7 +500,7 @@ impl Registry {
         self.resolver.view(publisher, model, revision).await
     }
 
-    /// Returns a version of a model that has this blob, or says something in it, among those that are known here.
+    /// Returns a version of a model that has this blob, or a referrer with this blob, among those that this node knows.
     pub async fn view_with(
         &self,
         publisher: &Publisher,
@@ -514,12 +510,12 @@ impl Registry {
         self.resolver.view_with(publisher, model, blob).await
     }
 
-    /// Returns a small document that is here: a manifest, a referrer, what it carries.
+    /// Returns a small document in the store: a manifest, a referrer, or the document that a referrer carries.
     pub async fn document(&self, digest: &Digest) -> Option<Vec<u8>> {
         self.resolver.document(digest).await
     }
 
-    /// Returns what a tag of a model means here, whoever may know better.
+    /// Returns the view of a tag from the store alone, even if peers know a newer record.
     pub async fn view_here(
         &self,
         publisher: &Publisher,
@@ -529,7 +525,7 @@ impl Registry {
         self.resolver.view_here(publisher, model, tag).await
     }
 
-    /// Returns the newest record of each tag of a model: those that are known here, else those that peers tell of.
+    /// Returns the tags of a model with their manifests: those that this node knows, else those that peers know.
     pub async fn tags(
         &self,
         publisher: &Publisher,
@@ -538,17 +534,17 @@ impl Registry {
         self.resolver.tags(publisher, model).await
     }
 
-    /// Returns the id of a publisher, by the user's own name for it where that was given.
+    /// Returns the id of a publisher, which may be named by its petname.
     pub async fn publisher(&self, publisher: &Publisher) -> Result<PublisherId, TrustError> {
         self.resolver.publisher(publisher).await
     }
 
-    /// Tells whether the user lets the gateways take and serve what runs code when it is loaded.
+    /// Tells whether the user lets gateways take and serve files that run code when a runtime loads them.
     pub fn allows_unsafe(&self) -> bool {
         self.resolver.allows_unsafe()
     }
 
-    /// Returns what was computed of a model, once every file of it is here.
+    /// Returns the metadata of a model; `None` until every file of it is in the store.
     pub async fn metadata(&self, view: &ModelView) -> Option<Metadata> {
         self.resolver.metadata(view).await
     }

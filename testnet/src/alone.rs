@@ -5,7 +5,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Who runs: how many homes there are, and the test that is alone. Tests are told apart by the names of their threads.
+/// The tests that run: how many homes there are, and the test that is alone. Tests are told apart by the names of their threads.
 #[derive(Debug, Default)]
 struct Running {
     homes: usize,

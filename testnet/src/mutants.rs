@@ -25,7 +25,7 @@ pub struct Fault {
     pub name: String,
     /// What is so, and is not with the fault on.
     pub breaks: String,
-    /// A source, or a folder in whose sources the snippet stands once.
+    /// A source file, or a folder: the snippet occurs once in its source files.
     file: String,
     find: String,
     replace: String,

@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    /// Limits do not hold for what is near, and whoever is not named is led only to what is global.
+    /// Limits do not hold for near addresses, and a host that the user has not named leads only to global addresses.
     #[test]
     fn what_is_near_and_what_is_global() {
         for (ip, near, global) in [

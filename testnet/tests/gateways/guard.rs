@@ -64,13 +64,13 @@ fn no_page_of_a_browser_gets_anything_by_any_dialect() {
             assert_eq!(get(&host, &format!("origin: {origin}\r\n")), 403, "{path} from {origin}");
         }
     }
-    let who = format!("{}/api/whoami-v2", http::base(&daemon));
-    assert_eq!(http::get(&who, &[]).status, 401);
-    let who = http::get(&who, &[("authorization", &format!("Bearer {token}"))]);
-    assert_eq!((who.json()["name"].as_str(), who.json()["type"].as_str()), (Some("me"), Some("user")));
+    let url = format!("{}/api/whoami-v2", http::base(&daemon));
+    assert_eq!(http::get(&url, &[]).status, 401);
+    let answer = http::get(&url, &[("authorization", &format!("Bearer {token}"))]);
+    assert_eq!((answer.json()["name"].as_str(), answer.json()["type"].as_str()), (Some("me"), Some("user")));
 }
 
-/// Routes whose methods promise a change and that make none: questions sent as a body, and what is always refused.
+/// Routes with a changing method that change nothing: questions sent as a body, and requests that are always refused.
 const WITHOUT_CHANGE: [(&str, &str); 4] = [
     ("DELETE", "/v2/{owner}/{model}/blobs/{reference}"),
     ("POST", "/api/models/{owner}/{model}/paths-info/{revision}"),

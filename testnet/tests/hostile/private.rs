@@ -104,7 +104,7 @@ fn what_is_not_shared_is_not_there() {
     pull(&b, &open_reference, &daemon.address()).ok();
     tree::assert_equal(&open, &b.path().join("out"));
     b.pull(&closed_reference, &[&daemon.address()], &["--dht", "off"]).failed(3, "not found");
-    // Whoever knows its name, its digest or those of its files is told and given nothing.
+    // A peer that knows its name, its digest or the digests of its files learns and gets nothing.
     let asker = Asker::meet(&daemon.address());
     let manifest = |reference: &str| -> Digest {
         text(&a.json(["info", reference])["summary"]["manifest"]).parse().expect("a digest")

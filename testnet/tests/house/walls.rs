@@ -233,7 +233,7 @@ fn heavy_dependencies_stay_behind_their_fences() {
     }
 }
 
-/// Crates whose code and tests are built without what is heavy, and the crates that their code may not reach.
+/// Crates that are built and tested without the heavy ones, and the crates that their code may not reach.
 const LIGHT: [(&str, &[&str]); 5] = [
     ("reg-proto", &["tokio", "mio", "hyper", "reqwest", "rustix"]),
     ("reg-transfer", &["tokio", "mio", "hyper", "reqwest", "rustix"]),

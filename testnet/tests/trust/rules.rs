@@ -252,7 +252,7 @@ fn a_pull_explains_itself_and_leaves_a_receipt() {
 }
 
 /// What a receipt says, against what the publisher's node says of the same things: of a version that was signed before its
-/// publisher had another key, for one who knows both keys.
+/// publisher had another key, for a node that knows both keys.
 #[test]
 fn a_receipt_names_the_files_the_records_and_the_key_that_signed_them() {
     let [a, b] = ["A", "B"].map(Home::new);

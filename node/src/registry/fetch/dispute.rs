@@ -1,34 +1,36 @@
-//! [`Dispute`]: a piece did not match; who is wrong, the peer that sent it or the list of states it was checked by?
+//! [`Dispute`]: decides, after a piece did not match, whether the peer or the list of piece states is false.
 //!
-//! A signed list is only a claim: anyone can sign a manifest that names a popular blob with false states. So the peer is
-//! asked which states it goes by. The same list: the peer contradicts itself. Another list: the one piece where the two
-//! part passes under at most one of them, and settles it. No protocol, no clock: the downloader drives it.
+//! A signed list is only a claim: any publisher can sign a manifest that names a popular blob with false states. So the
+//! downloader asks the peer for the states that it verifies by. If the peer sends the same list, it contradicts itself. If it
+//! sends another list, the downloader requests the first piece where the lists differ: at most one list verifies it.
+//!
+//! This module has no protocol and no clock: the downloader drives it.
 
 use reg_proto::digest::Digest;
 use reg_proto::piece::PieceIndex;
 use reg_proto::states::PieceStates;
 
-/// Where a dispute stands.
+/// The state of a dispute.
 #[derive(Debug)]
 pub(super) enum Dispute {
-    /// The peer has been asked for its states.
+    /// The peer was asked for its states.
     AwaitingStates,
-    /// The peer has been asked for the piece where the lists part.
+    /// The peer was asked for the piece where the lists differ.
     AwaitingPiece { theirs: PieceStates, piece: PieceIndex },
 }
 
-/// What a dispute has come to.
+/// The outcome of a step of a dispute.
 #[derive(Debug)]
 pub(super) enum Ruling {
     /// Ask the peer for this piece.
     Ask { piece: PieceIndex, dispute: Dispute },
-    /// The peer sends bytes that its own list does not pass, or a list that is false.
+    /// The peer sent bytes that its own list does not verify, or a list that is false.
     PeerLies,
-    /// The list that we go by is false: it does not belong to the blob.
+    /// The list that this node verifies by is false: it does not belong to the blob.
     ListIsFalse,
 }
 
-/// Judges by the states that the peer says it goes by.
+/// Judges by the states that the peer sent. `ours` are the states that this node verifies by.
 pub(super) fn on_states(ours: &PieceStates, theirs: &[u8]) -> Ruling {
     let Ok(theirs) = PieceStates::parse(ours.layout(), theirs) else { return Ruling::PeerLies };
     match ours.parting(&theirs) {
@@ -37,7 +39,7 @@ pub(super) fn on_states(ours: &PieceStates, theirs: &[u8]) -> Ruling {
     }
 }
 
-/// Judges by the bytes that the peer sends of the piece where the lists part.
+/// Judges by the bytes that the peer sent of the piece where the lists differ.
 pub(super) fn on_piece(
     blob: &Digest,
     ours: &PieceStates,

@@ -1,4 +1,4 @@
-//! [`Disputes`]: all disputes of one download, the requests that settle them, and what each comes to.
+//! [`Disputes`]: all disputes of one download, the requests that settle them, and their outcomes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,21 +11,21 @@ use tokio::time::Instant;
 use super::dispute::{self, Dispute, Ruling};
 use crate::registry::limits::DISPUTE_TIMEOUT;
 
-/// Requests above this number settle disputes; the scheduler counts from 1 and never gets here.
+/// Requests from this number on settle disputes. The scheduler counts from 1 and never reaches it.
 const DISPUTE_REQUESTS_FROM: u32 = 1 << 31;
 
 /// The disputes of one download.
 #[derive(Debug)]
 pub(super) struct Disputes {
-    /// Each with the moment at which it is late.
+    /// Each dispute with the moment at which it times out.
     open: BTreeMap<(PeerId, Digest), (Dispute, Instant)>,
     next_request: u32,
     requests: BTreeMap<u32, (PeerId, Digest)>,
-    /// Requests that a busy peer has refused, and that are sent again at the next look.
+    /// Requests that a busy peer has refused. They are sent again at the next tick.
     refused: BTreeSet<u32>,
 }
 
-/// A request for the one piece where two lists of states part.
+/// A request for the piece where two lists of states differ.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Question {
     pub peer: PeerId,
@@ -34,7 +34,7 @@ pub(super) struct Question {
     pub piece: PieceIndex,
 }
 
-/// What the states that a peer goes by have come to.
+/// The outcome of the states that a peer sent.
 #[derive(Debug)]
 pub(super) enum Answered {
     Ask(Question),
@@ -53,17 +53,17 @@ impl Default for Disputes {
 }
 
 impl Disputes {
-    /// Tells whether a peer and this download disagree about a blob.
+    /// Tells whether a dispute with a peer about a blob is open.
     pub(super) fn is_open(&self, peer: PeerId, blob: Digest) -> bool {
         self.open.contains_key(&(peer, blob))
     }
 
-    /// Begins one: the peer is about to be asked for its states.
+    /// Begins a dispute. The caller then asks the peer for its states.
     pub(super) fn begin(&mut self, peer: PeerId, blob: Digest, now: Instant) {
         self.open.insert((peer, blob), (Dispute::AwaitingStates, now + DISPUTE_TIMEOUT));
     }
 
-    /// Judges by the states that the peer says it goes by; `None` where it was not asked for them.
+    /// Judges by the states that the peer sent; returns `None` if it was not asked for them.
     pub(super) fn on_states(
         &mut self,
         peer: PeerId,
@@ -85,12 +85,12 @@ impl Disputes {
         })
     }
 
-    /// Returns which peer and which blob a request is about, where it is one of a dispute.
+    /// Returns the peer and the blob of a request that settles a dispute; `None` for any other request.
     pub(super) fn of_request(&self, id: u32) -> Option<(PeerId, Digest)> {
         self.requests.get(&id).copied()
     }
 
-    /// Judges by the piece where the lists part; `None` where none was asked for.
+    /// Judges by the piece where the lists differ; returns `None` if no such piece was requested.
     pub(super) fn on_piece(
         &self,
         peer: PeerId,
@@ -104,7 +104,7 @@ impl Disputes {
         Some(dispute::on_piece(&blob, ours, theirs, *piece, bytes))
     }
 
-    /// Notes that a busy peer has refused a request; returns whether it is one of a dispute with that peer.
+    /// Notes that a busy peer has refused a request. Returns whether the request belongs to a dispute with that peer.
     pub(super) fn refuse(&mut self, peer: PeerId, id: u32) -> bool {
         let is_ours = self.requests.get(&id).is_some_and(|(of, _)| *of == peer);
         if is_ours {
@@ -113,7 +113,7 @@ impl Disputes {
         is_ours
     }
 
-    /// Returns what is to be asked again of peers that were busy; the end of each dispute stays where it was.
+    /// Returns the refused requests, which are to be sent again. The timeout of their disputes does not move.
     pub(super) fn take_refused(&mut self) -> Vec<Question> {
         let ask_again = |id| {
             let (peer, blob) = self.requests.get(&id).copied()?;
@@ -127,13 +127,13 @@ impl Disputes {
         std::mem::take(&mut self.refused).into_iter().filter_map(ask_again).collect()
     }
 
-    /// Returns the peers that have let a dispute wait too long.
+    /// Returns the peers with a dispute that has timed out.
     pub(super) fn late(&self, now: Instant) -> Vec<PeerId> {
         let late = self.open.iter().filter(|(_, (_, deadline))| *deadline < now);
         late.map(|((peer, _), _)| *peer).collect()
     }
 
-    /// Forgets the disputes with a peer that has gone.
+    /// Forgets all disputes with a peer.
     pub(super) fn forget(&mut self, peer: PeerId) {
         self.open.retain(|(of, _), _| *of != peer);
         self.requests.retain(|_, (of, _)| *of != peer);

@@ -1,7 +1,8 @@
 //! [`Downloader`]: the one loop that joins the scheduler to the network and the store.
 //!
-//! It names what happened, lets the scheduler decide, and executes: every piece is verified and written before it counts.
-//! What a peer sends that was not asked of it is thrown away; who sends wrong bytes is not asked again.
+//! The loop names an event, feeds it to the scheduler, and executes what the scheduler decides. Every piece is verified and
+//! written before it counts. The loop drops pieces that it did not request. A source that sends wrong bytes is not asked
+//! again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -24,35 +25,37 @@ use tracing::{debug, info};
 use super::demand::Demand;
 use super::dispute::Ruling;
 use super::disputes::{Answered, Disputes, Question};
-use super::event::{Deliver, SourceEvent, SourceId};
+use super::event::{Deliver, SourceEvent, SourceId, WebId};
 use super::goal::Goal;
 use super::peer_source::PeerSource;
 use super::peers::{Met, Peers};
 use super::priorities::Pull;
 use super::throttle::Throttle;
 use super::traffic::Way;
-use super::web_source::{WebSeeds, WebSources};
+use super::web_server::{Order, Sink};
+use super::web_source::{AllPaused, WebSeeds, WebSources};
 use crate::net::{OpenStreamError, PieceBytes, PoolUse};
 use crate::registry::fetch::Fetching;
 use crate::registry::limits::{
-    FRAMES_WAITING_MAX, LIMIT_PER_SOURCE, NOBODY_TIMEOUT, SOURCES_MAX, STARVED_TIMEOUT, WRITES_AT_ONCE,
+    FRAMES_WAITING_MAX, LIMIT_PER_SOURCE, NOBODY_TIMEOUT, SOURCES_MAX, STARVED_TIMEOUT, WEB_HEAD_START,
+    WRITES_AT_ONCE,
 };
 use crate::registry::resolve::{Bans, Finder, Search};
 use crate::store::{Partial, WritePieceError};
 
-/// Why a download ends without its blobs. What was fetched stays, and is not fetched again.
+/// Why a download ends without its blobs. Verified pieces stay in the store and are not fetched again.
 #[derive(Debug, Error)]
 pub enum DownloadError {
     #[error("no peer has sent anything for {seconds} s; {missing} of {total} bytes are missing")]
     Starved { seconds: u64, missing: u64, total: u64 },
     #[error(
-        "every peer that was found ({peers}) is behind a NAT that cannot be got through; {missing} of {total} bytes \
+        "every peer that was found ({peers}) is behind a NAT that cannot be traversed; {missing} of {total} bytes \
          are missing"
     )]
     BehindNat { peers: usize, missing: u64, total: u64 },
     #[error("{seed} asks for a pause of {seconds} s; {missing} of {total} bytes are missing")]
     LeftAlone { seed: String, seconds: u64, missing: u64, total: u64 },
-    #[error("everybody who was asked ({liars} sources) sent bytes that are not what was signed")]
+    #[error("every source that was asked ({liars}) sent bytes that are not what was signed")]
     OnlyWrongBytes { liars: usize },
     #[error("piece states that were signed for {blob} do not belong to it: a peer's copy proves it")]
     FalseStates { blob: Digest },
@@ -60,20 +63,20 @@ pub enum DownloadError {
     Write { blob: Digest, piece: PieceIndex, source: WritePieceError },
 }
 
-/// What a download has brought.
+/// What a download has fetched.
 #[derive(Debug, Default)]
 pub struct Downloaded {
     /// Bytes of verified pieces by the peer that sent them.
     pub peers: BTreeMap<PeerId, u64>,
     /// Bytes of verified pieces by the web seed that sent them.
     pub web: BTreeMap<String, u64>,
-    /// Bytes that were taken from other models that are here.
+    /// Bytes that were copied from other models in the store.
     pub reused: u64,
-    /// How long pieces were verified and written, of all threads together.
+    /// How long threads verified pieces, and how long they wrote them: sums over all threads.
     pub busy: (Duration, Duration),
 }
 
-/// A piece that has been verified and written, or not.
+/// A piece and whether verifying and writing it succeeded.
 #[derive(Debug)]
 struct Written {
     source: SourceId,
@@ -85,67 +88,67 @@ struct Written {
     result: Result<(), WritePieceError>,
 }
 
-/// Something that happened, named by the loop.
+/// An event of the loop.
 enum Happened {
     Found(Option<PeerId>),
     Met(Met),
     Source(SourceEvent),
     Written(Written),
-    /// What readers ask for has changed.
+    /// The demand of the readers has changed.
     Asked,
     Tick,
 }
 
-/// One download of one or more blobs.
+/// One download of one or more blobs. Its 14 fields are the states of one loop: each part has a type of its own.
 pub struct Downloader<'a> {
-    pub fetching: &'a Fetching,
-    pub scheduler: Scheduler<SourceId>,
-    pub start: Instant,
-    pub partials: BTreeMap<Digest, Partial>,
+    fetching: &'a Fetching,
+    scheduler: Scheduler<SourceId>,
+    start: Instant,
+    partials: BTreeMap<Digest, Partial>,
     /// Blobs that are not complete yet.
-    pub missing: BTreeSet<Digest>,
+    missing: BTreeSet<Digest>,
     goal: Goal,
     peers: Peers,
-    pub web: WebSources,
-    pub events: (mpsc::Sender<SourceEvent>, mpsc::Receiver<SourceEvent>),
+    web: WebSources,
+    events: (mpsc::Sender<SourceEvent>, mpsc::Receiver<SourceEvent>),
     writes: Writes,
     disputes: Disputes,
-    pub tally: Tally,
-    pub permit: Permit,
-    /// Keeps the buffers that pieces come in for as long as this runs.
+    tally: Tally,
+    permit: Permit,
+    /// Keeps the pool's buffers allocated while this download runs.
     _buffers: PoolUse,
 }
 
-/// Pieces that are being verified and written.
+/// The pieces that are being verified and written.
 struct Writes {
     written: (mpsc::Sender<Written>, mpsc::Receiver<Written>),
     count: usize,
 }
 
-/// How far a download is.
-pub struct Tally {
-    /// Bytes that are wanted, and those of them that are stored.
-    pub total: u64,
+/// The progress of a download.
+struct Tally {
+    /// Bytes that are wanted; `done` counts those that are stored.
+    total: u64,
     done: u64,
-    pub last_progress: Instant,
-    /// Sources that have sent wrong bytes.
-    pub liars: usize,
+    last_progress: Instant,
+    /// How many sources have sent wrong bytes.
+    liars: usize,
     downloaded: Downloaded,
 }
 
 /// Whether a download may go on, and how fast.
 #[derive(Default)]
-pub struct Permit {
-    /// Says whether it may go on; `None` for one that always may.
+struct Permit {
+    /// Says whether the download may go on; `None` if it always may.
     pull: Option<Pull>,
-    /// Whether it has hung up because it may not.
-    pub is_held: bool,
+    /// Whether the download has closed its streams because it may not go on.
+    is_held: bool,
     /// The limit of this download alone.
     throttle: Option<Arc<Throttle>>,
 }
 
 impl<'a> Downloader<'a> {
-    /// Prepares the download of what is missing in `partials`.
+    /// Prepares the download of every piece that is missing in `partials`.
     pub fn new(fetching: &'a Fetching, partials: Vec<Partial>) -> Self {
         let mut scheduler = Scheduler::new(seed_of(fetching.network.peer_id()));
         let (mut total, mut done) = (0, 0);
@@ -179,7 +182,7 @@ impl<'a> Downloader<'a> {
         }
     }
 
-    /// Makes it fetch these runs of pieces and no others, and end with them.
+    /// Makes it fetch only these runs of pieces, and end once they are stored.
     pub fn only(mut self, runs: BTreeMap<Digest, Vec<Range<u32>>>) -> Self {
         let mut left = BTreeSet::new();
         (self.tally.total, self.tally.done) = (0, 0);
@@ -197,8 +200,8 @@ impl<'a> Downloader<'a> {
         self
     }
 
-    /// Prepares a download of what readers ask for, for as long as they read; a peer may send at most `states_max` bytes of
-    /// piece states at once.
+    /// Prepares a download of the pieces that readers ask for. It runs until the demand is over. A peer may send at most
+    /// `states_max` bytes of piece states in one frame.
     pub fn on_demand(fetching: &'a Fetching, demand: Arc<Demand>, states_max: usize) -> Self {
         let mut download = Self::new(fetching, Vec::new());
         download.goal = Goal::Demand(demand);
@@ -206,27 +209,28 @@ impl<'a> Downloader<'a> {
         download
     }
 
-    /// Makes it wait while `pull` may not go on, and fetch no faster than `limit` bytes per second.
+    /// Makes it wait while `pull` may not go on, and fetch at most `limit` bytes per second.
     pub fn on_terms(mut self, pull: Pull, limit: Option<u64>) -> Self {
         self.permit = Permit { pull: Some(pull), throttle: limit.map(Throttle::new), is_held: false };
         self
     }
 
-    /// Gives it servers of HTTP to ask beside peers.
+    /// Makes it ask these web seeds beside peers.
     pub fn with_web(self, seeds: WebSeeds) -> Self {
         Self { web: WebSources::new(seeds), ..self }
     }
 
-    /// Makes it look for peers anew, by `search`, whenever all are gone.
+    /// Makes it search for peers again, by `search`, whenever no peer is left.
     pub fn looking_anew(mut self, search: Search) -> Self {
         self.peers.search = Some((search, Instant::now()));
         self
     }
 
-    /// Runs until every blob is complete.
+    /// Runs until the goal is reached, and returns how many bytes each source sent. `first` are the peers to dial at once,
+    /// `finder` finds more.
     ///
     /// # Errors
-    /// Nobody sends anything, the signed states are false, or the disk does not take more.
+    /// No source sends anything for too long, the signed states are false, or a piece cannot be written.
     pub async fn run(
         mut self,
         first: Vec<PeerId>,
@@ -266,12 +270,7 @@ impl<'a> Downloader<'a> {
         Ok(self.tally.downloaded)
     }
 
-    /// Tells whether no peer is asked, nor about to be.
-    pub fn has_no_peer(&self) -> bool {
-        self.peers.is_empty()
-    }
-
-    /// Wants what is read now, from where it is read, and no more.
+    /// Makes the scheduler want the pieces that readers ask for now, in the order of reading, and no others.
     fn take_readings(&mut self) {
         let Some(demand) = self.goal.demand().cloned() else { return };
         for partial in demand.partials() {
@@ -282,7 +281,10 @@ impl<'a> Downloader<'a> {
             self.missing.insert(blob);
             self.partials.insert(blob, partial);
             self.feed(Input::Want { blob, stored: have });
-            self.tell_what_web_has(blob);
+            if !self.permit.is_held {
+                let inputs = self.web.holding(blob, &self.partials);
+                self.feed_all(inputs);
+            }
         }
         self.peers.follow(&self.missing);
         let runs = demand.runs();
@@ -295,12 +297,16 @@ impl<'a> Downloader<'a> {
         reg_transfer::Instant::after_start(self.start.elapsed())
     }
 
-    pub fn feed(&mut self, input: Input<SourceId>) {
+    fn feed(&mut self, input: Input<SourceId>) {
         let now = self.now();
         self.scheduler.handle(now, input);
     }
 
-    /// Does what the scheduler has decided.
+    fn feed_all(&mut self, inputs: Vec<Input<SourceId>>) {
+        inputs.into_iter().for_each(|input| self.feed(input));
+    }
+
+    /// Executes what the scheduler has decided.
     fn execute(&mut self) {
         while let Some(output) = self.scheduler.poll_output() {
             match output {
@@ -319,6 +325,15 @@ impl<'a> Downloader<'a> {
         }
     }
 
+    fn ask_web(&mut self, seed: WebId, request: u32, blob: Digest, first: PieceIndex, count: u32) {
+        let Some(partial) = self.partials.get(&blob) else { return };
+        let layout = partial.states().layout();
+        let is_free = self.web.is_near(seed) && !self.fetching.limits.local;
+        let throttles = if is_free { Arc::default() } else { self.throttles().cloned().collect() };
+        let sink = Sink { pool: self.fetching.pool.clone(), events: self.events.0.clone(), throttles };
+        self.web.ask(seed, Order { request, blob, layout, first, count }, sink);
+    }
+
     fn complete(&mut self, blob: Digest) {
         self.missing.remove(&blob);
         if let Some(demand) = self.goal.demand() {
@@ -328,7 +343,7 @@ impl<'a> Downloader<'a> {
         self.peers.follow(&self.missing);
     }
 
-    /// A peer may have something: open a stream to it, now or when there is room.
+    /// Queues a peer that may hold pieces for dialling, unless it is connected or banned.
     fn consider(&mut self, peer: PeerId) {
         if !self.peers.contains(&peer) && !self.fetching.resolver.bans.is_banned(&peer) {
             self.peers.dialling.add(peer);
@@ -351,24 +366,25 @@ impl<'a> Downloader<'a> {
         }
     }
 
-    /// The limits on what is fetched.
-    pub fn throttles(&self) -> impl Iterator<Item = &Arc<Throttle>> {
+    /// Returns the rate limits that hold for this download.
+    fn throttles(&self) -> impl Iterator<Item = &Arc<Throttle>> {
         self.permit.throttle.iter().chain(&self.fetching.throttle)
     }
 
-    /// Peers to fetch from at once: fewer where a limit would leave each too little to bring a piece in time.
+    /// Returns from how many peers to fetch at once. A rate limit lowers it, so that each peer can send a piece before its
+    /// request times out.
     fn sources_max(&self) -> usize {
         let by_rate =
             self.throttles().map(|it| usize::try_from(it.rate() / LIMIT_PER_SOURCE).unwrap_or(SOURCES_MAX));
         by_rate.min().map_or(SOURCES_MAX, |most| most.clamp(1, SOURCES_MAX))
     }
 
-    /// Hangs up while it may not go on, and calls the same peers again once it may.
+    /// Closes all streams while the download may not go on, and dials the same peers again once it may.
     fn obey(&mut self) {
         let may_go_on =
             self.permit.pull.as_ref().is_none_or(|pull| pull.may_go_on(std::time::Instant::now()));
         if !may_go_on {
-            // Waiting is no starving.
+            // A download that waits for its turn does not starve.
             self.tally.last_progress = Instant::now();
         }
         if self.permit.is_held != may_go_on {
@@ -378,10 +394,15 @@ impl<'a> Downloader<'a> {
         if self.permit.is_held {
             for peer in self.peers.ids() {
                 self.drop_source(peer);
-                self.peers.dialling.call_again(peer);
+                self.peers.dialling.dial_again(peer);
             }
         }
-        self.hold_web(self.permit.is_held);
+        let inputs = if self.permit.is_held {
+            self.web.hang_up()
+        } else {
+            self.web.resume(&self.missing, &self.partials)
+        };
+        self.feed_all(inputs);
         self.open_waiting();
     }
 
@@ -429,7 +450,10 @@ impl<'a> Downloader<'a> {
             SourceEvent::WebPiece { id, request, piece, bytes } => {
                 self.on_piece(SourceId::Web(id), request, piece, bytes, Way::Stream);
             }
-            SourceEvent::Web { id, news } => self.on_web(id, news),
+            SourceEvent::Web { id, news } => {
+                let inputs = self.web.on_news(id, news, &self.partials);
+                self.feed_all(inputs);
+            }
             SourceEvent::Frame { peer, frame } => match frame {
                 Frame::Holds { blob, pieces } => self.on_holds(peer, blob, &pieces),
                 Frame::Has { blob, runs } => self.on_has(peer, blob, &runs),
@@ -461,7 +485,7 @@ impl<'a> Downloader<'a> {
         }
     }
 
-    /// Runs beyond the blob's end are cut off there.
+    /// Takes runs of pieces that a peer has got. The scheduler cuts off runs beyond the end of the blob.
     fn on_has(&mut self, peer: PeerId, blob: Digest, runs: &[(u32, u32)]) {
         if !self.peers.contains(&peer) || self.disputes.is_open(peer, blob) {
             return;
@@ -498,7 +522,7 @@ impl<'a> Downloader<'a> {
         self.writes.count += 1;
         self.fetching.intake.submit(partial, piece, bytes, move |bytes, result| {
             let written = Written { source, request, blob, piece, bytes: bytes.len(), way, result };
-            // The buffer is free before anybody hears of it, and there is room for as many as are being written.
+            // Frees the buffer before the loop learns of the piece. The channel has room for every piece that is written.
             drop(bytes);
             drop(tell.try_send(written));
         });
@@ -508,7 +532,7 @@ impl<'a> Downloader<'a> {
         let Written { source, request, blob, piece, bytes, way, result } = written;
         self.writes.count -= 1;
         match result {
-            // It came twice, as the end of a blob may.
+            // The piece came twice: the scheduler requests the last pieces of a blob from two sources.
             Ok(()) if !self.scheduler.is_owed(request, piece) => Ok(()),
             Ok(()) => {
                 self.tally.last_progress = Instant::now();
@@ -523,7 +547,10 @@ impl<'a> Downloader<'a> {
                 self.feed(Input::Failed { request, piece });
                 match source {
                     SourceId::Peer(peer) => self.on_mismatch(peer, blob, piece),
-                    SourceId::Web(seed) => self.on_web_mismatch(seed, blob, piece),
+                    SourceId::Web(seed) => {
+                        self.tally.liars += 1;
+                        self.web.on_mismatch(seed, blob, piece);
+                    }
                 }
                 Ok(())
             }
@@ -544,7 +571,7 @@ impl<'a> Downloader<'a> {
         }
     }
 
-    /// A piece did not match: the peer is asked for nothing more until it is known who is wrong.
+    /// Handles a piece that did not match: opens a dispute, and asks the peer for nothing else until it is settled.
     fn on_mismatch(&mut self, peer: PeerId, blob: Digest, piece: PieceIndex) {
         if !self.peers.contains(&peer) || self.disputes.is_open(peer, blob) {
             return;
@@ -570,7 +597,7 @@ impl<'a> Downloader<'a> {
         }
     }
 
-    /// Asks a peer for the piece that settles a dispute.
+    /// Requests the piece that settles a dispute.
     fn ask(&self, question: Question) {
         let Question { peer, id, blob, piece } = question;
         self.peers.send(peer, Frame::Request { id, blob, first: piece.get(), count: 1 });
@@ -595,6 +622,15 @@ impl<'a> Downloader<'a> {
         self.drop_source(peer);
     }
 
+    /// Begins to ask web seeds after the head start of the peers, or at once if there is no peer.
+    fn begin_web(&mut self, reporter: &Reporter) {
+        let is_due = self.start.elapsed() >= WEB_HEAD_START || self.peers.is_empty();
+        if is_due && !self.permit.is_held && self.web.are_waiting() {
+            let inputs = self.web.begin(reporter.clone(), &self.missing, &self.partials);
+            self.feed_all(inputs);
+        }
+    }
+
     fn tick(&mut self, reporter: &Reporter) -> Result<(), DownloadError> {
         self.obey();
         self.disputes.late(Instant::now()).into_iter().for_each(|peer| self.drop_source(peer));
@@ -606,7 +642,7 @@ impl<'a> Downloader<'a> {
         }
         self.begin_web(reporter);
         self.feed(Input::Tick);
-        let web = self.web_seeds();
+        let web = self.web.count_holders(&self.missing);
         reporter.tell(Progress::Bytes {
             done: self.tally.done,
             total: self.tally.total,
@@ -614,21 +650,27 @@ impl<'a> Downloader<'a> {
         });
         if let Some(demand) = self.goal.demand() {
             demand.note_sources(web > 0 || self.peers.any_holds());
-            // Who reads has a patience of its own, and peers may come back for as long as somebody does.
+            // Each reader has its own timeout. Peers may come back as long as a reader is left.
             return Ok(());
         }
         let missing = self.tally.total.saturating_sub(self.tally.done);
-        let paused = self.patience_with_web(missing)?;
-        let nobody = web == 0 && self.has_no_peer();
-        let patience = paused.unwrap_or(if nobody { NOBODY_TIMEOUT } else { STARVED_TIMEOUT });
         let quiet = self.tally.last_progress.elapsed();
+        let left_alone = |AllPaused { seed, pause }| DownloadError::LeftAlone {
+            seed,
+            seconds: pause.as_secs(),
+            missing,
+            total: self.tally.total,
+        };
+        let paused = self.web.patience(!self.peers.is_empty(), quiet).map_err(left_alone)?;
+        let no_source = web == 0 && self.peers.is_empty();
+        let patience = paused.unwrap_or(if no_source { NOBODY_TIMEOUT } else { STARVED_TIMEOUT });
         if quiet < patience {
             return Ok(());
         }
-        if nobody && self.tally.liars > 0 {
+        if no_source && self.tally.liars > 0 {
             return Err(DownloadError::OnlyWrongBytes { liars: self.tally.liars });
         }
-        if nobody && self.peers.behind_nat > 0 {
+        if no_source && self.peers.behind_nat > 0 {
             return Err(DownloadError::BehindNat {
                 peers: self.peers.behind_nat,
                 missing,
@@ -639,7 +681,7 @@ impl<'a> Downloader<'a> {
     }
 }
 
-/// Returns a seed of its own for each node: what is equally rare is chosen differently by each.
+/// Returns a random seed that differs from node to node, so that nodes choose different pieces among equally rare ones.
 fn seed_of(peer: PeerId) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *peer.public_key();
     u64::from_be_bytes([a, b, c, d, e, f, g, h])

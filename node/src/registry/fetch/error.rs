@@ -1,4 +1,4 @@
-//! [`OpenError`]: why fetching does not begin.
+//! [`OpenError`]: why a download cannot begin.
 
 use reg_api::fault::{Fault, FaultKind};
 use reg_proto::digest::Digest;
@@ -10,9 +10,9 @@ use crate::store::PartialError;
 /// Why the blobs of a model cannot be fetched at all.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    #[error("piece states that were signed for {blob} could not be had from any peer")]
+    #[error("piece states that were signed for {blob} could not be fetched from any peer")]
     States { blob: Digest },
-    #[error("every peer that has the model ({peers}) is behind a NAT that cannot be got through")]
+    #[error("every peer that has the model ({peers}) is behind a NAT that cannot be traversed")]
     BehindNat { peers: usize },
     #[error("{blob} cannot be written to the cache")]
     Partial { blob: Digest, source: PartialError },
@@ -40,6 +40,6 @@ impl Fault for OpenError {
     }
 }
 
-/// What to do about peers that no connection reaches.
+/// The hint for peers behind a NAT that no connection reaches.
 pub const NAT_HINT: &str = "forward a port to a node at either end and name it there with --external, or pull from a node \
                             that is reached directly: --from MULTIADDR";

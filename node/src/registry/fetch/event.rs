@@ -1,4 +1,4 @@
-//! What the sources of a download tell it: frames, pieces, news of web seeds.
+//! [`SourceEvent`]: what the sources of a download report to it: frames, pieces, and news of web seeds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use super::traffic::Way;
 use crate::net::{PieceBytes, PiecePool};
 use crate::webseed::WebError;
 
-/// Who can be asked for pieces.
+/// A peer or a web seed that pieces are requested from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SourceId {
+pub(super) enum SourceId {
     Peer(PeerId),
     Web(WebId),
 }
 
-/// What a source tells the downloader.
+/// What a source reports to the downloader.
 #[derive(Debug)]
-pub enum SourceEvent {
+pub(super) enum SourceEvent {
     Frame { peer: PeerId, frame: Frame },
     Piece { peer: PeerId, id: u32, piece: u32, bytes: PieceBytes, way: Way },
     Gone { peer: PeerId },
@@ -32,25 +32,25 @@ pub enum SourceEvent {
     Web { id: WebId, news: WebNews },
 }
 
-/// What a peer answers to the wish for a lane.
+/// A peer's answer to [`Frame::WantLane`].
 #[derive(Debug)]
 pub(super) enum Answer {
     Offer { ports: Bounded<u16, LANE_PORTS_MAX>, token: LaneToken },
     None,
 }
 
-/// Where pieces of a peer go.
+/// Where the pieces of a peer go.
 #[derive(Debug, Clone)]
 pub(super) struct Deliver {
     pub peer: PeerId,
     pub pool: PiecePool,
     pub events: mpsc::Sender<SourceEvent>,
-    /// Limits that hold for this peer.
+    /// The rate limits that hold for this peer.
     pub throttles: Arc<[Arc<Throttle>]>,
 }
 
 impl Deliver {
-    /// How long to wait before these bytes are read, where there is a limit.
+    /// Returns how long to wait before reading `bytes` bytes; zero without a limit.
     pub(super) fn wait(&self, bytes: usize) -> Duration {
         self.throttles.iter().map(|throttle| throttle.pace(bytes)).max().unwrap_or_default()
     }
@@ -58,13 +58,13 @@ impl Deliver {
 
 /// Names a web seed within one download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WebId(pub(super) usize);
+pub(super) struct WebId(pub(super) usize);
 
-/// What a web seed tells the downloader beside pieces.
+/// What a web seed reports to the downloader beside pieces.
 #[derive(Debug)]
-pub enum WebNews {
-    /// A request is not answered to its end; it may be made anew after a while.
+pub(super) enum WebNews {
+    /// The rest of a request does not come. It may be sent again after `wait`.
     Later { request: u32, wait: Duration, error: Option<WebError> },
-    /// A request is not answered to its end, and the blob will not be had there.
+    /// The rest of a request does not come, and the seed does not have the blob.
     Never { request: u32, blob: Digest, error: WebError },
 }

@@ -1,4 +1,4 @@
-//! Begins fetching: partial blobs, priorities and web seeds of one model.
+//! [`Fetching`]: begins the download of one model: opens its partial blobs, its place among the pulls and its web seeds.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,14 @@ use crate::registry::resolve::Resolved;
 use crate::store::Partial;
 
 impl Fetching {
-    /// Returns where the blobs of a model lie on the servers that the user has named, for this pull and for all.
+    /// Returns the URLs of a model's blobs at the web seeds of this pull (`more`) and at those of all pulls.
     pub fn web_seeds_of(&self, resolved: &Resolved, more: &[WebSeed]) -> WebSeeds {
         let seeds = more.iter().chain(&self.web_seeds);
         let Resolved { keys, model, digest, manifest, .. } = resolved;
         WebSeeds::new(seeds, &keys.publisher(), model, digest, manifest)
     }
 
-    /// Gives a pull its place among others.
+    /// Registers a pull among the pulls that run, with its priority.
     pub fn enter(&self, resolved: &Resolved, priority: Priority) -> Pull {
         let pulling = Pulling {
             publisher: resolved.keys.publisher(),
@@ -34,7 +34,10 @@ impl Fetching {
         self.priorities.enter(pulling, priority)
     }
 
-    /// Opens the partial blobs of what is missing, with the states that the provenance names.
+    /// Opens a partial blob for each blob of `missing`, with the states that the provenance names.
+    ///
+    /// # Errors
+    /// No peer sends the states, or a partial blob cannot be created.
     pub async fn open_partials(
         &self,
         missing: &BTreeMap<Digest, BlobLayout>,
@@ -53,7 +56,7 @@ impl Fetching {
         open.await?
     }
 
-    /// Tells whether the limits hold for a peer.
+    /// Tells whether the rate limits hold for a peer.
     pub async fn is_limited(&self, peer: PeerId) -> bool {
         self.limits.local || !self.network.is_near(peer).await
     }

@@ -1,4 +1,4 @@
-//! [`Goal`]: what a download is to bring, and so when it ends.
+//! [`Goal`]: what a download has to fetch, and therefore when it ends.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use reg_proto::piece::PieceIndex;
 
 use super::demand::Demand;
 
-/// What a download is to bring.
+/// What a download has to fetch.
 #[derive(Debug)]
 pub(super) enum Goal {
     /// Every piece of its blobs.
     Whole,
-    /// These pieces of its blobs, of which these are not stored yet.
+    /// Certain pieces of its blobs; these are not stored yet.
     Pieces(BTreeSet<(Digest, u32)>),
-    /// What readers ask for, for as long as they read.
+    /// The pieces that readers ask for, until the demand is over.
     Demand(Arc<Demand>),
 }
 
 impl Goal {
-    /// Returns what readers ask for, where that is the goal.
+    /// Returns the demand of the readers, if that is the goal.
     pub(super) const fn demand(&self) -> Option<&Arc<Demand>> {
         match self {
             Self::Demand(demand) => Some(demand),
@@ -28,7 +28,7 @@ impl Goal {
         }
     }
 
-    /// Tells whether the download goes on, while these blobs are missing and so many pieces are being written.
+    /// Tells whether the download goes on, given the missing blobs and the number of pieces that are being written.
     pub(super) fn is_wanted(&self, missing: &BTreeSet<Digest>, writing: usize) -> bool {
         match self {
             Self::Whole => !missing.is_empty(),
@@ -46,7 +46,7 @@ impl Goal {
         }
     }
 
-    /// Waits until readers ask for something else; for ever where no readers are the goal.
+    /// Waits until the demand of the readers changes; never returns for another goal.
     pub(super) async fn changed(&self) {
         match self {
             Self::Demand(demand) => demand.asked().await,

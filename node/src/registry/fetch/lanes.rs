@@ -1,4 +1,4 @@
-//! The lanes that a puller keeps to one peer: as many as its rate is worth, none where they do not connect.
+//! Keeps lanes from a puller to one peer: as many as the peer's rate justifies, none if they do not connect.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ impl Drop for Running {
     }
 }
 
-/// Keeps lanes to a peer open for as long as its stream lives, and gives up where they do not connect: then its stream
-/// carries the pieces.
+/// Keeps lanes to a peer open as long as the peer's stream lives. After [`LANE_TRIES_MAX`] failures in a row it opens no
+/// more: then the stream carries the pieces.
 pub(super) async fn keep(
     network: Network,
     frames: mpsc::Sender<Frame>,
@@ -94,7 +94,7 @@ fn start(lane: LaneReader, deliver: Deliver) -> Result<Running, crate::net::Lane
     let (runtime, counter) = (Handle::current(), bytes.clone());
     thread::Builder::new().name("lane".to_owned()).spawn(move || {
         receive(lane, &deliver, &runtime, &counter);
-        let _nobody_asks = over.send(());
+        let _receiver_is_gone = over.send(());
     })?;
     Ok(Running { end, bytes, ended })
 }

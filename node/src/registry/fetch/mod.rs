@@ -1,7 +1,8 @@
-//! Brings pieces of blobs from peers and web seeds into the store.
+//! Fetches pieces of blobs from peers and web seeds into the store.
 //!
-//! In: partial blobs with their piece states, and where to look for holders. Out: verified pieces, written, and how many
-//! bytes each source sent. Promise: a piece counts once it is verified and written; a peer that sends wrong bytes is banned.
+//! In: partial blobs with their piece states, and the peers and web seeds that may hold them. Out: verified pieces on the
+//! disk, and how many bytes each source sent. Promise: a piece counts only once it is verified and written. A source that is
+//! proven to send wrong bytes is not asked again.
 
 mod error;
 mod fetching;
@@ -24,7 +25,6 @@ mod peers;
 mod throttle;
 mod traffic;
 
-mod web_download;
 mod web_request;
 mod web_server;
 mod web_source;
@@ -48,29 +48,29 @@ pub use self::throttle::{Throttle, TransferLimits, UpLimit};
 pub use self::traffic::{Traffic, Way};
 pub use self::web_source::WebSeeds;
 
-/// What all downloads of a node share.
+/// The state that all downloads of a node share.
 #[derive(Debug)]
 pub struct Fetching {
     store: Store,
     network: Network,
     pub resolver: Arc<Resolver>,
-    /// Buffers for pieces that come in.
+    /// Buffers for incoming pieces.
     pub pool: PiecePool,
-    /// Verifies and writes them.
+    /// Verifies pieces and writes them.
     pub intake: Intake<PieceBytes>,
     pub priorities: Priorities,
     pub traffic: Traffic,
     pub limits: TransferLimits,
     /// The limit on what is fetched, for all pulls together.
     pub throttle: Option<Arc<Throttle>>,
-    /// Servers of HTTP that are asked beside peers, in every pull.
+    /// HTTP servers that every pull asks beside peers.
     pub web_seeds: Vec<WebSeed>,
-    /// Which peers are near.
+    /// The subnets in which peers count as near.
     pub zone: Arc<Zone>,
 }
 
 impl Fetching {
-    /// Returns what downloads share, before the first of them.
+    /// Returns the state of a node that has not begun a download. Starts the threads that verify and write pieces.
     pub fn new(
         store: Store,
         network: Network,

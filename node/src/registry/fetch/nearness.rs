@@ -1,7 +1,7 @@
-//! How near a peer is: on this machine, in the zone of this node, or farther away.
+//! Determines how near a peer is: on this machine, in the zone of this node, or farther away.
 //!
-//! A zone is where bytes cost nothing beside what they cost from elsewhere: a site, a rack, a provider's region. It is told by
-//! addresses alone, so that nobody comes near by saying so.
+//! A zone is a set of subnets between which traffic is cheap: a site, a rack, a provider's region. Only the address of a
+//! connection counts, so that a peer cannot claim to be near.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,19 +13,19 @@ use thiserror::Error;
 
 use crate::net::Network;
 
-/// Which peers are near: those in subnets that the user has named; all in private networks where none were.
+/// The subnets in which peers are near: those that the user has named, or all private networks if the user has named none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Zone(Option<Vec<Subnet>>);
 
-/// Addresses that begin with the same bits.
+/// An IP subnet: the addresses that begin with the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subnet {
-    /// The first of them.
+    /// The first address of the subnet.
     first: IpAddr,
     bits: u8,
 }
 
-/// Why a text is no subnet.
+/// The text is no subnet.
 #[derive(Debug, Error)]
 #[error("{text:?} is no subnet, as in 10.1.0.0/16 or 2001:db8::/32")]
 pub struct SubnetError {
@@ -33,17 +33,17 @@ pub struct SubnetError {
 }
 
 impl Zone {
-    /// Returns a zone of these subnets; without any, nobody is near but who is on this machine.
+    /// Returns a zone of these subnets. With an empty list, only peers on this machine are near.
     pub const fn of(subnets: Vec<Subnet>) -> Self {
         Self(Some(subnets))
     }
 
-    /// Returns its subnets, where they were named.
+    /// Returns the subnets that the user has named; `None` if the user has named none.
     pub fn subnets(&self) -> Option<&[Subnet]> {
         self.0.as_deref()
     }
 
-    /// Tells how near a peer at this address is; what a relay carries is not near, wherever the relay is.
+    /// Tells how near a peer at this address is. A connection through a relay is far, wherever the relay is.
     fn nearness(&self, address: &Address) -> Nearness {
         let text = address.as_str();
         if text.contains("/p2p-circuit") {
@@ -71,7 +71,7 @@ impl Zone {
 }
 
 impl Subnet {
-    /// Tells whether an address lies in it.
+    /// Tells whether an address lies in the subnet.
     pub fn contains(&self, ip: IpAddr) -> bool {
         ip.is_ipv4() == self.first.is_ipv4() && masked(ip, self.bits) == self.first
     }
@@ -94,7 +94,7 @@ fn masked(ip: IpAddr, bits: u8) -> IpAddr {
 impl FromStr for Subnet {
     type Err = SubnetError;
 
-    /// Reads an address and its bits, as in `10.1.0.0/16`; an address alone is a subnet of one.
+    /// Parses an address with a prefix length, as in `10.1.0.0/16`. An address alone is a subnet of one address.
     fn from_str(text: &str) -> Result<Self, SubnetError> {
         let error = || SubnetError { text: text.to_owned() };
         let (ip, bits) = text.split_once('/').map_or((text, None), |(ip, bits)| (ip, Some(bits)));
@@ -114,7 +114,7 @@ impl fmt::Display for Subnet {
     }
 }
 
-/// Returns how near a peer is that this node is connected to, by the nearest of its connections.
+/// Returns how near a connected peer is, by the nearest of its connections.
 pub(super) async fn of(network: &Network, peer: PeerId, zone: &Zone) -> Nearness {
     let peers = network.peers().await;
     let info = peers.into_iter().find(|info| info.peer == peer);

@@ -1,7 +1,7 @@
-//! [`Source`]: one peer that pieces are fetched from: a control stream, a task that reads it, a task that writes it, and the
-//! lanes that carry its pieces where they connect.
+//! [`PeerSource`]: one peer that pieces are fetched from: its stream, a task that reads the stream, a task that writes it,
+//! and the lanes that carry its pieces if they connect.
 //!
-//! Reading and writing are apart, so that a peer which does not read cannot keep us from reading.
+//! Reading and writing are separate tasks, so that a peer which does not read cannot keep this node from reading.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -26,13 +26,16 @@ pub(super) struct PeerSource {
     frames: mpsc::Sender<Frame>,
     followed: BTreeSet<Digest>,
     opened: Instant,
-    /// Whether it has said that it holds any piece of what is wanted.
+    /// Whether the peer has said that it holds a wanted piece.
     pub holds_any: bool,
     _tasks: JoinSet<()>,
 }
 
 impl PeerSource {
-    /// Opens a stream to `peer`; at most `states_max` bytes of piece states are taken from it at once.
+    /// Opens a stream to `peer` and starts its tasks. A frame with more than `states_max` bytes of piece states is refused.
+    ///
+    /// # Errors
+    /// No stream to the peer can be opened.
     pub(super) async fn open(
         network: &Network,
         peer: PeerId,
@@ -53,7 +56,7 @@ impl PeerSource {
         Ok(Self { frames, followed, opened, holds_any: false, _tasks: tasks })
     }
 
-    /// Follows as many of the blobs that are missing as a stream may, and no other.
+    /// Follows at most [`BLOBS_FOLLOWED_MAX`] of the missing blobs, and unfollows all others.
     pub(super) fn follow(&mut self, missing: &BTreeSet<Digest>) {
         let done: Vec<Digest> = self.followed.difference(missing).copied().collect();
         for blob in done {
@@ -68,12 +71,12 @@ impl PeerSource {
         }
     }
 
-    /// Tells whether it has had time to say what it holds, and holds nothing.
+    /// Tells whether the peer has had time to say what it holds, and has named no wanted piece.
     pub(super) fn is_useless(&self) -> bool {
         !self.holds_any && self.opened.elapsed() > SAY_SOMETHING
     }
 
-    /// Sends a small frame; a peer that lets a thousand of them pile up is told nothing more.
+    /// Queues a small frame for the peer. Returns false if the queue of [`FRAMES_TO_SEND_MAX`] frames is full or closed.
     pub(super) fn send(&self, frame: Frame) -> bool {
         self.frames.try_send(frame).is_ok()
     }
@@ -89,7 +92,7 @@ async fn read(mut reader: FrameReader, answers: mpsc::Sender<Answer>, deliver: D
                 SourceEvent::Piece { peer, id, piece, bytes, way: Way::Stream }
             }
             Ok(Some(Received::Frame(Frame::LaneOffer { ports, token }))) => {
-                // More answers than questions: what does not fit is not missed.
+                // The queue is full only if the peer sends more answers than it was asked for: these are dropped.
                 drop(answers.try_send(Answer::Offer { ports, token }));
                 continue;
             }

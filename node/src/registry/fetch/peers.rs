@@ -1,4 +1,4 @@
-//! [`Peers`]: the peers of one download, from the moment they are found until their stream ends.
+//! [`Peers`]: the peers of one download, from the moment a peer is found until its stream ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,39 +17,39 @@ use crate::net::{Network, OpenStreamError};
 use crate::registry::limits::LOOK_ANEW;
 use crate::registry::resolve::{Finder, Search};
 
-/// Peers that are dialled, and those that pieces are fetched from.
+/// The peers that are dialled, and those that pieces are fetched from.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    /// Those with an open stream.
+    /// The peers with an open stream.
     sources: BTreeMap<PeerId, PeerSource>,
     pub dialling: Dialling,
     opening: JoinSet<(PeerId, Result<PeerSource, OpenStreamError>)>,
-    /// Sources that are being looked at for how near they are.
+    /// Tasks that determine how near a peer is.
     placing: JoinSet<(PeerId, Nearness)>,
-    /// How many are reached through relays only.
+    /// How many peers can be reached through relays only.
     pub behind_nat: usize,
-    /// Bytes of piece states that one peer may send at once.
+    /// Bytes of piece states that one peer may send in one frame.
     states_max: usize,
-    /// How to look for peers anew once all are gone, and when that was done last.
+    /// How to search for peers again once no peer is left, and when that was done last.
     pub search: Option<(Search, Instant)>,
 }
 
-/// What came of a peer that was dialled.
+/// News of a peer that was dialled.
 #[derive(Debug)]
 pub(super) enum Met {
-    /// Its stream, or why there is none.
+    /// The stream of a peer, or why there is none.
     Opened(PeerId, Result<PeerSource, OpenStreamError>),
-    /// How near it is.
+    /// How near a peer is.
     Placed(PeerId, Nearness),
 }
 
 impl Peers {
-    /// Returns no peers yet; each may send at most `states_max` bytes of piece states at once.
+    /// Returns an empty set. Each peer may send at most `states_max` bytes of piece states in one frame.
     pub(super) fn new(states_max: usize) -> Self {
         Self { states_max, ..Self::default() }
     }
 
-    /// Returns how many have an open stream.
+    /// Returns how many peers have an open stream.
     pub(super) fn len(&self) -> usize {
         self.sources.len()
     }
@@ -64,12 +64,12 @@ impl Peers {
         self.sources.keys().copied().collect()
     }
 
-    /// Tells whether no peer is asked, nor about to be.
+    /// Tells whether no peer has a stream, waits to be dialled, or is being dialled.
     pub(super) fn is_empty(&self) -> bool {
         self.sources.is_empty() && self.dialling.is_empty()
     }
 
-    /// Opens a stream to a peer; the answer comes out of [`Self::next_opened`].
+    /// Opens a stream to a peer in a task; [`Self::next`] returns the result.
     pub(super) fn open(
         &mut self,
         network: &Network,
@@ -83,7 +83,7 @@ impl Peers {
         });
     }
 
-    /// Returns what came of the next peer; `None` while none is being opened or looked at.
+    /// Returns the next news of a peer; `None` if no stream is being opened and no nearness determined.
     pub(super) async fn next(&mut self) -> Option<Met> {
         tokio::select! {
             biased;
@@ -93,7 +93,7 @@ impl Peers {
         }
     }
 
-    /// Takes a stream in, which follows these blobs, and looks how near its peer is.
+    /// Adds a stream, makes it follow these blobs, and begins to determine how near its peer is.
     pub(super) fn insert(
         &mut self,
         peer: PeerId,
@@ -113,36 +113,37 @@ impl Peers {
         self.sources.remove(peer);
     }
 
-    /// Makes every stream follow these blobs and no others.
+    /// Makes every stream follow exactly these blobs.
     pub(super) fn follow(&mut self, blobs: &BTreeSet<Digest>) {
         self.sources.values_mut().for_each(|source| source.follow(blobs));
     }
 
-    /// Sends a frame to a peer that has a stream.
+    /// Sends a frame to a peer; does nothing if the peer has no stream.
     pub(super) fn send(&self, peer: PeerId, frame: Frame) {
         if let Some(source) = self.sources.get(&peer) {
             source.send(frame);
         }
     }
 
-    /// Notes that a peer holds a piece of something; `None` where it has no stream.
+    /// Notes whether a peer holds a wanted piece. Returns whether it has ever held one; `None` if it has no stream.
     pub(super) fn note_holds(&mut self, peer: PeerId, any: bool) -> Option<bool> {
         let source = self.sources.get_mut(&peer)?;
         source.holds_any |= any;
         Some(source.holds_any)
     }
 
-    /// Tells whether any peer holds a piece of something.
+    /// Tells whether any peer has held a wanted piece.
     pub(super) fn any_holds(&self) -> bool {
         self.sources.values().any(|source| source.holds_any)
     }
 
-    /// Returns the peers that have held nothing for a while.
+    /// Returns the peers that have held no wanted piece since their stream was opened a while ago.
     pub(super) fn useless(&self) -> Vec<PeerId> {
         self.sources.iter().filter(|(_, it)| it.is_useless()).map(|(peer, _)| *peer).collect()
     }
 
-    /// A finder names each peer once: where all are gone, returns a new one, for those that come back.
+    /// Returns a new finder if no peer is left and the last search was long enough ago. A finder names each peer once, so a
+    /// peer that comes back is found only by a new one.
     pub(super) fn look_anew(&mut self, network: &Network) -> Option<Finder> {
         let is_empty = self.is_empty();
         let (search, last) =

@@ -1,5 +1,5 @@
-//! [`Priorities`]: the pulls that run, and which of them may go on: not those that are paused, and not while one of a higher
-//! priority gets on.
+//! [`Priorities`]: the pulls that run, and which of them may go on. A pull waits while it is paused, and while a pull of a
+//! higher priority receives pieces.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use reg_proto::name::{ModelName, PublisherId, Tag};
 
 use crate::registry::limits::PULL_GETS_ON;
 
-/// What a pull is for.
+/// The model that a pull fetches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulling {
     pub publisher: PublisherId,
@@ -21,7 +21,7 @@ pub struct Pulling {
     pub manifest: Digest,
 }
 
-/// Which pulls are meant.
+/// Selects pulls by model, and by tag or digest where one is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meant {
     pub publisher: PublisherId,
@@ -44,9 +44,9 @@ struct Entry {
     what: Pulling,
     priority: Priority,
     is_paused: bool,
-    /// It fetches what somebody reads: it is paused like others, and neither waits for priorities nor holds up others.
+    /// Whether a gateway's client reads what it fetches. Such a pull can be paused, but ignores priorities and delays no other.
     is_read: bool,
-    /// When a piece of it last came, or when it began.
+    /// When its last piece was stored, or when it began.
     got_on: Instant,
 }
 
@@ -54,15 +54,15 @@ struct Entry {
 struct State {
     entries: BTreeMap<u64, Entry>,
     next: u64,
-    /// Everything is paused: pulls, and what is served to peers.
+    /// Whether everything is paused: all pulls, and serving peers.
     all: bool,
 }
 
-/// The pulls of a node, and which of them go first.
+/// The pulls of a node, and which of them go first. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Priorities(Arc<Mutex<State>>);
 
-/// A pull that runs, for as long as it lives.
+/// The registration of a pull that runs. Dropping it ends the registration.
 #[derive(Debug)]
 pub struct Pull {
     priorities: Priorities,
@@ -70,12 +70,12 @@ pub struct Pull {
 }
 
 impl Priorities {
-    /// Takes a pull in.
+    /// Registers a pull.
     pub fn enter(&self, what: Pulling, priority: Priority) -> Pull {
         self.enter_as(what, priority, false)
     }
 
-    /// Takes in what is fetched while a gateway's client reads it.
+    /// Registers a download that a gateway's client reads.
     pub fn enter_reading(&self, what: Pulling) -> Pull {
         self.enter_as(what, Priority::Normal, true)
     }
@@ -88,13 +88,13 @@ impl Priorities {
         Pull { priorities: self.clone(), id }
     }
 
-    /// Pauses or resumes the pulls that are meant, or everything. Returns what it has come to.
+    /// Pauses or resumes the pulls that `meant` selects, or everything. Returns how many pulls that concerns.
     pub fn set_paused(&self, meant: Option<&Meant>, is_paused: bool) -> Paused {
         let mut state = self.state();
         let mut pulls = 0;
         for entry in state.entries.values_mut() {
             if meant.is_none_or(|meant| meant.covers(&entry.what)) {
-                // Resuming everything resumes what was paused alone as well.
+                // Resuming everything also resumes pulls that were paused one by one.
                 if meant.is_some() || !is_paused {
                     entry.is_paused = is_paused;
                 }
@@ -108,7 +108,7 @@ impl Priorities {
         Paused { pulls, all: state.all }
     }
 
-    /// Tells whether pulls of exactly this are paused, alone or with everything.
+    /// Tells whether a pull of exactly this model is paused, alone or with everything.
     pub fn is_paused(&self, what: &Pulling) -> bool {
         let state = self.state();
         state.all || state.entries.values().any(|it| it.is_paused && it.what == *what)
@@ -125,21 +125,21 @@ impl Priorities {
 }
 
 impl Pull {
-    /// Notes that a piece has come.
+    /// Notes that a piece of this pull has been stored.
     pub fn got_on(&self) {
         if let Some(entry) = self.priorities.state().entries.get_mut(&self.id) {
             entry.got_on = Instant::now();
         }
     }
 
-    /// Tells whether it may go on at `now`.
+    /// Tells whether this pull may go on at `now`.
     pub fn may_go_on(&self, now: Instant) -> bool {
         let state = self.priorities.state();
         let Some(own) = state.entries.get(&self.id) else { return true };
         if state.all || own.is_paused {
             return false;
         }
-        // One that has nobody to pull from holds up nobody.
+        // A pull that receives no pieces delays no other pull.
         own.is_read
             || !state.entries.values().any(|other| {
                 !other.is_read
@@ -202,14 +202,14 @@ mod tests {
         let now = Instant::now();
         assert!(high.may_go_on(now) && !normal.may_go_on(now) && !low.may_go_on(now));
         let later = now + PULL_GETS_ON + PULL_GETS_ON;
-        assert!(low.may_go_on(later), "nobody of higher priority gets on");
+        assert!(low.may_go_on(later), "no pull of a higher priority receives pieces");
         drop(high);
         assert!(normal.may_go_on(now) && !low.may_go_on(now));
         pulls.set_paused(Some(&meant("normal", None)), true);
-        assert!(low.may_go_on(Instant::now()), "what is paused holds up nobody");
+        assert!(low.may_go_on(Instant::now()), "a paused pull delays no other");
         let read = pulls.enter_reading(pulling("read", "v1"));
         let _high = pulls.enter(pulling("high", "v1"), Priority::High);
-        assert!(read.may_go_on(Instant::now()), "a reader waits for nobody");
+        assert!(read.may_go_on(Instant::now()), "a reader ignores priorities");
         pulls.set_paused(Some(&meant("read", None)), true);
         assert!(!read.may_go_on(Instant::now()) && pulls.is_paused(&pulling("read", "v1")));
         assert!(!pulls.is_paused(&pulling("high", "v1")));

@@ -1,16 +1,16 @@
-//! [`Room`]: room on the disk that a pull sets aside before it fetches.
+//! [`Room`]: the disk space that a download reserves before it begins.
 
 use std::time::Duration;
 
 use super::error::OpenError;
 use crate::store::Partial;
 
-/// Room of the disk for blobs that are on their way. What is not used of it is given back when their pull ends, however it
-/// ends.
+/// Disk space for blobs that are being fetched. Dropping it gives back the space that was not used, so it is given back
+/// however the download ends.
 pub struct Room(Vec<Partial>);
 
 impl Room {
-    /// Sets room aside for what these blobs lack.
+    /// Reserves disk space for the missing pieces of these blobs. Blocks.
     ///
     /// # Errors
     /// The disk is full, or the file of a partial blob cannot be used.
@@ -23,7 +23,7 @@ impl Room {
         Ok(room)
     }
 
-    /// Gives back what is not used. Blocks.
+    /// Gives back the space that was not used. Blocks.
     pub fn give_back(mut self) {
         std::mem::take(&mut self.0).iter().for_each(Partial::give_back);
     }
@@ -32,14 +32,14 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         let partials = std::mem::take(&mut self.0);
-        // Whoever drops a pull must not wait for the disk. Outside a runtime, the next start gives the room back.
+        // The task that drops a download must not block on the disk. Outside a runtime, the next start gives the space back.
         if let Some(runtime) = tokio::runtime::Handle::try_current().ok().filter(|_| !partials.is_empty()) {
             runtime.spawn_blocking(move || partials.iter().for_each(Partial::give_back));
         }
     }
 }
 
-/// Returns how long pieces of these blobs were verified and written, of all threads together.
+/// Returns how long threads verified pieces of these blobs, and how long they wrote them: sums over all threads.
 pub fn busy(partials: &[Partial]) -> (Duration, Duration) {
     let each = partials.iter().map(Partial::busy);
     each.fold(Default::default(), |sum, it| (sum.0 + it.0, sum.1 + it.1))

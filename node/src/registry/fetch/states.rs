@@ -1,6 +1,6 @@
-//! Piece states for the blobs of a pull: those that are here, else from whoever holds the blobs.
+//! Finds the piece states of the blobs of a download: in the store, else from a peer that holds the blobs.
 //!
-//! The provenance names each list by its digest, so it does not matter who sends it.
+//! The provenance names each list of states by its digest, so any peer may send it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -22,7 +22,10 @@ use crate::registry::resolve::Resolved;
 use crate::store::Partial;
 
 impl Fetching {
-    /// Returns the states of every blob in `missing`; peers that turn up are added to the pull's holders.
+    /// Returns the states of every blob in `missing`. Adds the peers that it finds to the holders in `resolved`.
+    ///
+    /// # Errors
+    /// No peer sends the states of a blob within `FIND_TIMEOUT`.
     pub async fn states_of(
         &self,
         missing: &BTreeMap<Digest, BlobLayout>,
@@ -72,13 +75,17 @@ impl Fetching {
         Ok(found)
     }
 
-    /// The list that the provenance names, from a pull that did not end.
+    /// Returns the list with the digest `named` from a partial blob in the store, if there is one.
     pub fn states_here(&self, blob: &Digest, named: &Digest) -> Option<PieceStates> {
         let partials = self.store.open_partial(blob);
         partials.iter().map(Partial::states).find(|states| states.digest() == *named).cloned()
     }
 
-    /// Asks one peer for all the lists that are lacking; `named` are the digests that were signed.
+    /// Asks one peer for all lists that are lacking, and moves those that it sends from `lacking` to `found`. `named` are the
+    /// digests that were signed.
+    ///
+    /// # Errors
+    /// No stream to the peer can be opened.
     pub async fn ask_states(
         &self,
         peer: PeerId,
@@ -101,7 +108,7 @@ impl Fetching {
                 }
             };
             if named.get(&blob) != Some(&Digest::of(&bytes)) {
-                debug!(%peer, %blob, "a peer goes by other states than those that were signed");
+                debug!(%peer, %blob, "a peer sent other states than those that were signed");
                 continue;
             }
             if let Ok(states) = PieceStates::parse(layout, &bytes) {

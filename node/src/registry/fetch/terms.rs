@@ -1,13 +1,14 @@
-//! [`Terms`]: how a download takes its place among others.
+//! [`Terms`]: the priority, rate limit and web seeds of one download.
 
 use reg_api::request::Priority;
 
 use super::web_source::WebSeeds;
 
-/// How a download takes its place among others.
+/// The terms of one download.
 #[derive(Debug, Clone, Default)]
 pub struct Terms {
     pub priority: Priority,
+    /// Bytes per second; `None` without a limit of its own.
     pub limit_down: Option<u64>,
     pub web: WebSeeds,
 }

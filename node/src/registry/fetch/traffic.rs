@@ -1,4 +1,4 @@
-//! How many bytes of pieces have gone to and come from each peer since the start.
+//! [`Traffic`]: counts the bytes of pieces that this node sent to and received from each peer since it started.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use reg_proto::peer::PeerId;
 
-/// Peers counted one by one; beyond it only the sums go on.
+/// How many peers are counted one by one. The sums count all peers.
 const PEERS_MAX: usize = 4096;
 
-/// The counters. Payload bytes of pieces, nothing else.
+/// The counters, in payload bytes of pieces.
 #[derive(Debug, Default)]
 pub struct Traffic {
     served: AtomicU64,
-    /// How much of it was sent for the first time.
+    /// Bytes of pieces that this node sent for the first time.
     served_first: AtomicU64,
     fetched: AtomicU64,
     peers: Mutex<BTreeMap<PeerId, Bytes>>,
@@ -24,7 +24,7 @@ pub struct Traffic {
 pub struct Bytes {
     pub served: u64,
     pub fetched: u64,
-    /// How many of both went over lanes.
+    /// How many of `served` and `fetched` went over lanes.
     pub by_lane: u64,
 }
 
@@ -45,6 +45,7 @@ impl Bytes {
 }
 
 impl Traffic {
+    /// Counts bytes that were sent to a peer; `is_first` says whether this node sends that piece for the first time.
     pub fn count_served(&self, peer: PeerId, bytes: u64, is_first: bool, way: Way) {
         self.served.fetch_add(bytes, Ordering::Relaxed);
         if is_first {
@@ -53,28 +54,33 @@ impl Traffic {
         self.with(peer, |it| it.count(bytes, way, |it| &mut it.served));
     }
 
+    /// Counts bytes that were fetched from a peer.
     pub fn count_fetched(&self, peer: PeerId, bytes: u64, way: Way) {
         self.fetched.fetch_add(bytes, Ordering::Relaxed);
         self.with(peer, |it| it.count(bytes, way, |it| &mut it.fetched));
     }
 
+    /// Counts bytes that were fetched from a web seed.
     pub fn count_web(&self, bytes: u64) {
         self.fetched.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Returns the bytes that were sent to all peers.
     pub fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
     }
 
+    /// Returns the bytes of pieces that were sent for the first time.
     pub fn served_first(&self) -> u64 {
         self.served_first.load(Ordering::Relaxed)
     }
 
+    /// Returns the bytes that were fetched from all peers and web seeds.
     pub fn fetched(&self) -> u64 {
         self.fetched.load(Ordering::Relaxed)
     }
 
-    /// Returns what was exchanged with one peer.
+    /// Returns the bytes that were exchanged with one peer.
     pub fn with_peer(&self, peer: &PeerId) -> Bytes {
         self.peers.lock().expect("no holder of this lock panics").get(peer).copied().unwrap_or_default()
     }

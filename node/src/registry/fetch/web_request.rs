@@ -1,4 +1,4 @@
-//! One request to a web seed: wait for a turn, ask for a range, cut it into pieces.
+//! Runs one request to a web seed: waits for a slot, asks for a byte range, and cuts the answer into pieces.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use crate::net::PieceBytes;
 use crate::registry::limits::{WEB_PAUSE_DEFAULT, WEB_PAUSE_MAX};
 use crate::webseed::{Body, WebClient, WebError};
 
-/// Answers an order with its pieces, or with the reason why the rest of it does not come.
+/// Sends the pieces of an order to its sink. If the request fails, sends [`WebNews`] with the reason instead of the rest.
 pub(super) async fn run(
     id: WebId,
     client: WebClient,
@@ -26,17 +26,17 @@ pub(super) async fn run(
         Ok(()) => return,
         Err(Refused::Pause(wait)) => WebNews::Later { request: order.request, wait, error: None },
         Err(Refused::Error(error)) => judge(&server, &order, error),
-        Err(Refused::NobodyListens) => return,
+        Err(Refused::DownloadEnded) => return,
     };
     drop(sink.events.send(SourceEvent::Web { id, news }).await);
 }
 
-/// Why an order is not answered to its end.
+/// Why the rest of an order does not come.
 enum Refused {
-    /// The server has asked to be left alone for so long.
+    /// The server has asked for a pause of this length.
     Pause(Duration),
     Error(WebError),
-    NobodyListens,
+    DownloadEnded,
 }
 
 impl From<WebError> for Refused {
@@ -53,7 +53,7 @@ async fn pieces(
     order: &Order,
     sink: &Sink,
 ) -> Result<(), Refused> {
-    let _turn = server.turns.acquire().await.map_err(|_| Refused::NobodyListens)?;
+    let _turn = server.turns.acquire().await.map_err(|_| Refused::DownloadEnded)?;
     if let Some(pause) = server.pause() {
         return Err(Refused::Pause(pause));
     }
@@ -70,13 +70,13 @@ async fn pieces(
         bytes.set_len(length);
         server.failures.store(0, Ordering::Relaxed);
         let event = SourceEvent::WebPiece { id, request: order.request, piece: index, bytes };
-        sink.events.send(event).await.map_err(|_| Refused::NobodyListens)?;
+        sink.events.send(event).await.map_err(|_| Refused::DownloadEnded)?;
     }
     body.end().await;
     Ok(())
 }
 
-/// Opens the range, where a redirect led to last time if that still works: a hub counts how often it is asked for one.
+/// Opens the range at the URL that a redirect led to last time, if it still works: a hub limits how often it redirects.
 async fn open(client: &WebClient, url: &str, server: &WebServer, order: &Order) -> Result<Body, WebError> {
     let Order { layout, first, count, blob, .. } = order;
     let begin = layout.offset(*first);
@@ -111,7 +111,7 @@ fn judge(server: &WebServer, order: &Order, error: WebError) -> WebNews {
         return WebNews::Never { request, blob, error };
     }
     let pause = match &error {
-        // Being busy is no failure, if it says for how long.
+        // A busy server that names a pause has not failed.
         WebError::Busy { pause: Some(pause), .. } => *pause,
         _ => WEB_PAUSE_DEFAULT * (1 + server.failures.fetch_add(1, Ordering::Relaxed) as u32),
     };

@@ -1,4 +1,4 @@
-//! One web seed that is asked: its pauses, redirects and places for requests.
+//! [`WebServer`]: one web seed that is asked, with its pause, its redirects and its slots for requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;
@@ -16,40 +16,40 @@ use super::throttle::Throttle;
 use crate::net::PiecePool;
 use crate::registry::limits::WEB_CONNECTIONS_PER_SEED;
 
-/// What the requests to one seed share.
+/// The state that all requests to one seed share.
 #[derive(Debug)]
 pub(super) struct WebServer {
-    /// Not to be asked before.
+    /// The seed is not asked before this moment.
     pub(super) not_before: Mutex<Option<Instant>>,
-    /// Where redirects have led to.
+    /// The URL that a redirect led to, by blob.
     pub(super) locations: Mutex<BTreeMap<Digest, String>>,
     pub(super) turns: Semaphore,
-    /// Failures one after the other.
+    /// Failures in a row.
     pub(super) failures: AtomicUsize,
 }
 
-/// A seed that is asked.
+/// A seed that is asked, and its requests that run.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) server: Arc<WebServer>,
     pub(super) requests: BTreeMap<u32, AbortHandle>,
-    /// Blobs that it was believed to have, and has not.
+    /// Blobs that the seed turned out not to have.
     pub(super) lost: BTreeSet<Digest>,
-    /// It is asked for nothing more.
+    /// Whether the seed was given up.
     pub(super) is_out: bool,
 }
 
-/// Where pieces go, and what holds them back.
+/// Where the pieces of a request go, and the limits that slow them down.
 #[derive(Debug, Clone)]
-pub struct Sink {
+pub(super) struct Sink {
     pub pool: PiecePool,
     pub events: mpsc::Sender<SourceEvent>,
     pub throttles: Arc<[Arc<Throttle>]>,
 }
 
-/// Pieces that are asked for.
+/// A request for `count` pieces of a blob from `first` on.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub(super) struct Order {
     pub request: u32,
     pub blob: Digest,
     pub layout: BlobLayout,
@@ -74,13 +74,13 @@ impl Asked {
 }
 
 impl WebServer {
-    /// How long it wants to be left alone from now on.
+    /// Returns how long the pause of the seed still lasts; `None` if there is none.
     pub(super) fn pause(&self) -> Option<Duration> {
         let left = lock(&self.not_before).as_ref()?.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }
 
-    /// Leaves it alone for so long.
+    /// Pauses requests to the seed for at least this long from now on.
     pub(super) fn leave_alone(&self, pause: Duration) {
         let until = Instant::now().checked_add(pause);
         let mut not_before = lock(&self.not_before);

@@ -1,10 +1,10 @@
-//! The cache of Hugging Face's clients (huggingface_hub, "Understand caching"): filled from here, and taken over from there,
-//! without a second copy of large files.
+//! Imports a repository from the cache of Hugging Face's clients (huggingface_hub, "Understand caching") without a second copy
+//! of large files. Placing a model in that cache is part of a pull.
 //!
 //! ```text
 //! models--org--name/
 //!   blobs/<name>                git's SHA-1 of a plain file, the SHA-256 of one in LFS
-//!   refs/<revision>             the commit that it means
+//!   refs/<revision>             the commit that the revision names
 //!   snapshots/<commit>/<path>   links into blobs
 //! ```
 
@@ -30,7 +30,7 @@ use crate::registry::model::tree::{self, TreeError};
 use crate::registry::pull::{COMMIT_DIGITS, PLAIN_BYTES_MAX, repository_dir};
 use crate::store::{ImportError, ReadError, Store, Taking, ToImport};
 
-/// Why a repository of the cache is not taken over.
+/// Why a repository of the cache is not imported.
 #[derive(Debug, Error)]
 pub enum AdoptError {
     #[error("{path} cannot be read")]
@@ -39,7 +39,7 @@ pub enum AdoptError {
     NotThere { repository: RepositoryName, revision: String, dir: PathBuf },
     #[error(transparent)]
     Tree(#[from] TreeError),
-    #[error("{path} cannot be taken over")]
+    #[error("{path} cannot be imported")]
     Import { path: PathBuf, source: ImportError },
     #[error("{path} is not what its name says: its hash is {found}")]
     Other { path: PathBuf, found: String },
@@ -64,9 +64,9 @@ impl Fault for AdoptError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NotThere { .. } => {
-                Some("`hf cache ls` lists what is there; leave --from out to download".to_owned())
-            }
+            Self::NotThere { .. } => Some(
+                "`hf cache ls` lists the repositories of the cache; leave --from out to download".to_owned(),
+            ),
             Self::Other { .. } => {
                 Some("remove the file from the cache, or leave --from out to download".to_owned())
             }
@@ -76,10 +76,11 @@ impl Fault for AdoptError {
 }
 
 impl Importing {
-    /// Takes the files of a repository over from the cache: large ones become links of one file, and one read proves each.
+    /// Imports the files of a repository from the cache. A large file becomes a second link to the same bytes where the file
+    /// system allows it, and is read once to prove its digest.
     ///
     /// # Errors
-    /// See [`AdoptError`].
+    /// The repository is not in the cache, or a file does not match its name: see [`AdoptError`].
     pub async fn adopt_hub_cache(
         self: &Arc<Self>,
         from: HubCache,
@@ -135,7 +136,7 @@ fn adopt(store: &Store, from: &HubCache, reporter: &Reporter) -> Result<Imported
     Ok(ImportedRepository { commit, files, bytes: total, bytes_fetched: 0 })
 }
 
-/// A blob's name in the cache is a hash of it. Where links are not used, files have names of their own, and prove nothing.
+/// Checks a blob against its name in the cache, which is its hash. A cache without links has other names, which prove nothing.
 fn check_name(store: &Store, path: &Path, name: &str, digest: &Digest) -> Result<(), AdoptError> {
     let is_blob = path.parent().and_then(Path::file_name).is_some_and(|it| it == "blobs");
     if !is_blob {

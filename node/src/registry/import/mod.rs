@@ -1,7 +1,8 @@
-//! Brings blobs from outside the swarm into the store: uploads through gateways, repositories of an endpoint, a Hugging Face cache.
+//! Imports blobs from outside the swarm: uploads through gateways, repositories of an endpoint, a Hugging Face cache.
 //!
-//! In: bytes and what they are said to be. Out: blobs in the store, kept for a while until a publication names them. Promise:
-//! every byte is hashed on its way in, and an interrupted import goes on where it was.
+//! In: bytes and the name that they must have. Out: blobs in the store, which are not evicted for an hour, until a publication
+//! names them. Promise: every byte is hashed, and a blob is kept only under the digest of its bytes. An interrupted import of
+//! a large file continues where it stopped.
 
 mod gather;
 pub mod hf_cache;
@@ -15,7 +16,7 @@ pub use self::gather::{FileStream, GatherError, Gathered, gather};
 pub use self::repository::ImportRepositoryError;
 pub use self::upload::UploadError;
 
-/// Takes blobs from outside the swarm.
+/// Imports blobs from outside the swarm.
 #[derive(Debug)]
 pub struct Importing {
     store: Store,
@@ -23,7 +24,7 @@ pub struct Importing {
 }
 
 impl Importing {
-    /// Returns the imports of a node, of which none has begun.
+    /// Returns the importing side of a node, without an import yet.
     pub fn new(store: Store) -> Self {
         Self { store, uploads: Uploads::default() }
     }

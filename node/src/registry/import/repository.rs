@@ -1,5 +1,5 @@
-//! Importing a repository from a Hugging Face endpoint: each file is fetched, checked against the name that the listing
-//! gives it, and kept as a blob. What was fetched of a large file is not fetched again after a crash.
+//! Imports a repository from a Hugging Face endpoint: fetches each file, checks it against the hash in the listing, and keeps
+//! it as a blob. After a crash the import of a large file continues where it stopped.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,27 +23,27 @@ use crate::registry::model::tree::is_left_out;
 use crate::registry::model::whole::is_whole;
 use crate::store::{ReserveError, ResumeError, UploadError as StoreError, WriteError};
 
-/// Bytes of a plain file: hubs keep larger ones in LFS.
+/// Bytes of a plain file at most. Hubs keep larger ones in LFS.
 const PLAIN_BYTES_MAX: u64 = 64 << 20;
 
-/// Why a repository is not imported. What was fetched and checked stays for an hour, and large files for longer.
+/// Why a repository is not imported. Files that were checked stay for an hour, and large files for longer.
 #[derive(Debug, Error)]
 pub enum ImportRepositoryError {
     #[error(transparent)]
     Hub(#[from] HubError),
-    #[error("{path:?} is a path that is refused")]
+    #[error("path {path:?} is refused")]
     Path { path: String, source: PathError },
     #[error("{path} has {size} bytes, and is not in LFS")]
     PlainTooLarge { path: SafePath, size: u64 },
-    #[error("{path} is not what the endpoint lists: what came has another hash")]
+    #[error("{path} is not what the endpoint lists: the bytes that it sent have another hash")]
     Other { path: SafePath },
     #[error("{path} has {found} bytes of {expected}")]
     Short { path: SafePath, expected: u64, found: u64 },
-    #[error("there is no room for it")]
+    #[error("there is no room for the file")]
     Reserve(#[from] ReserveError),
-    #[error("store does not take it")]
+    #[error("store cannot keep the file")]
     Write(#[from] WriteError),
-    #[error("it cannot be gone on with")]
+    #[error("partial file cannot be resumed")]
     Resume(#[from] ResumeError),
     #[error("blob cannot be kept")]
     Keep(#[from] UploadError),
@@ -83,29 +83,29 @@ impl Fault for ImportRepositoryError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Hub(HubError::Denied { .. }) => Some("set HF_TOKEN to a token that may read it".to_owned()),
+            Self::Hub(HubError::Denied { .. }) => Some("set HF_TOKEN to a token that may read the repository".to_owned()),
             Self::Hub(HubError::NotFound { .. }) => {
-                Some("HF_ENDPOINT names another endpoint, HF_TOKEN a token for what is private".to_owned())
+                Some("HF_ENDPOINT names another endpoint, HF_TOKEN a token for private repositories".to_owned())
             }
             Self::Other { .. } => Some(
-                "nothing of it was kept; if it stays so, the endpoint or what stands before it is broken"
+                "nothing of the file was kept; if the error stays, the endpoint or a proxy before it is broken"
                     .to_owned(),
             ),
             Self::Resume(ResumeError::Busy { .. }) => Some("wait for the other import to end".to_owned()),
             Self::Hub(HubError::Transport { .. }) => {
-                Some("HF_ENDPOINT names another endpoint; run it again: what was fetched is kept".to_owned())
+                Some("HF_ENDPOINT names another endpoint; run the same command again: what was fetched is kept".to_owned())
             }
-            Self::Short { .. } => Some("run it again: what was fetched is kept".to_owned()),
+            Self::Short { .. } => Some("run the same command again: what was fetched is kept".to_owned()),
             _ => None,
         }
     }
 }
 
 impl Importing {
-    /// Copies the files of a repository here.
+    /// Fetches the files of a repository into the store.
     ///
     /// # Errors
-    /// See [`ImportRepositoryError`].
+    /// The endpoint does not answer, or sends other bytes than it lists: see [`ImportRepositoryError`].
     pub async fn import_repository(
         self: &Arc<Self>,
         request: ImportRequest,
@@ -127,14 +127,14 @@ impl Importing {
         }
         let total = wanted.iter().map(|(_, file)| file.size).sum();
         reporter.stage("fetching", format_args!("{} files", wanted.len()));
-        let mut told = Count { done: 0, fetched: 0, total, reporter };
+        let mut count = Count { done: 0, fetched: 0, total, reporter };
         let mut files = Vec::new();
         for (path, file) in wanted {
             let source = RepositorySource { hub: &hub, repository: repository.as_str(), commit: &commit };
-            let digest = self.import_file_of(&source, &path, &file, &mut told).await?;
+            let digest = self.import_file_of(&source, &path, &file, &mut count).await?;
             files.push((path, digest));
         }
-        Ok(ImportedRepository { commit, files, bytes: total, bytes_fetched: told.fetched })
+        Ok(ImportedRepository { commit, files, bytes: total, bytes_fetched: count.fetched })
     }
 
     async fn import_file_of(
@@ -142,23 +142,23 @@ impl Importing {
         source: &RepositorySource<'_>,
         path: &SafePath,
         file: &RemoteFile,
-        told: &mut Count<'_>,
+        count: &mut Count<'_>,
     ) -> Result<Digest, ImportRepositoryError> {
         match file.name {
             RemoteName::Git(oid) => {
                 if file.size > PLAIN_BYTES_MAX {
                     return Err(ImportRepositoryError::PlainTooLarge { path: path.clone(), size: file.size });
                 }
-                self.import_plain(source, path, file, oid, told).await
+                self.import_plain(source, path, file, oid, count).await
             }
             RemoteName::Lfs(digest) => {
                 let store = self.store.clone();
                 let look = move || store.contains(&digest) && is_whole(&store, &digest);
                 let is_here = tokio::task::spawn_blocking(look).await;
                 if is_here.map_err(|_| ImportRepositoryError::Interrupted)? {
-                    told.had(file.size);
+                    count.add(file.size);
                 } else {
-                    self.import_large(source, path, file, digest, told).await?;
+                    self.import_large(source, path, file, digest, count).await?;
                 }
                 self.keep_uploaded(digest).await?;
                 Ok(digest)
@@ -166,14 +166,14 @@ impl Importing {
         }
     }
 
-    /// Imports a file whose name is git's; one that an earlier import has brought is not fetched again.
+    /// Imports a file that git's SHA-1 names. A file that an earlier import has kept is not fetched again.
     async fn import_plain(
         self: &Arc<Self>,
         source: &RepositorySource<'_>,
         path: &SafePath,
         file: &RemoteFile,
         oid: [u8; 20],
-        told: &mut Count<'_>,
+        count: &mut Count<'_>,
     ) -> Result<Digest, ImportRepositoryError> {
         let name = data_encoding::HEXLOWER.encode(&oid);
         let (store, noted) = (self.store.clone(), name.clone());
@@ -183,7 +183,7 @@ impl Importing {
             (git_blob(&bytes) == oid).then_some(digest)
         });
         if let Some(digest) = known.await.map_err(|_| ImportRepositoryError::Interrupted)? {
-            told.had(file.size);
+            count.add(file.size);
             self.keep_uploaded(digest).await?;
             return Ok(digest);
         }
@@ -195,7 +195,7 @@ impl Importing {
                 break;
             }
         }
-        told.came(bytes.len() as u64);
+        count.add_fetched(bytes.len() as u64);
         if git_blob(&bytes) != oid {
             return Err(ImportRepositoryError::Other { path: path.clone() });
         }
@@ -212,7 +212,7 @@ impl Importing {
         path: &SafePath,
         file: &RemoteFile,
         digest: Digest,
-        told: &mut Count<'_>,
+        count: &mut Count<'_>,
     ) -> Result<(), ImportRepositoryError> {
         let store = self.store.clone();
         let size = file.size;
@@ -221,8 +221,8 @@ impl Importing {
             Ok::<_, ImportRepositoryError>((store.resume_upload(&digest)?, lease))
         });
         let (upload, _lease) = begun.await.map_err(|_| ImportRepositoryError::Interrupted)??;
-        told.had(upload.size().min(size));
-        let upload = gather(upload, &mut Counted { source, file, told }).await?;
+        count.add(upload.size().min(size));
+        let upload = gather(upload, &mut Counted { source, file, count }).await?;
         if upload.size() < size {
             let found = upload.size();
             return Err(ImportRepositoryError::Short { path: path.clone(), expected: size, found });
@@ -236,7 +236,7 @@ impl Importing {
     }
 }
 
-/// One version of a repository.
+/// One commit of a repository at an endpoint.
 struct RepositorySource<'a> {
     hub: &'a Hub,
     repository: &'a str,
@@ -249,11 +249,11 @@ impl RepositorySource<'_> {
     }
 }
 
-/// A large file of a repository, whose bytes are counted as they come.
+/// A large file of a repository. Counts its bytes as they come.
 struct Counted<'a, 'b> {
     source: &'a RepositorySource<'a>,
     file: &'a RemoteFile,
-    told: &'a mut Count<'b>,
+    count: &'a mut Count<'b>,
 }
 
 impl Gathered for Counted<'_, '_> {
@@ -270,11 +270,11 @@ impl Gathered for Counted<'_, '_> {
     }
 
     fn on_bytes(&mut self, count: u64) {
-        self.told.came(count);
+        self.count.add_fetched(count);
     }
 }
 
-/// How far an import is.
+/// The progress of an import, in bytes.
 struct Count<'a> {
     done: u64,
     fetched: u64,
@@ -283,12 +283,14 @@ struct Count<'a> {
 }
 
 impl Count<'_> {
-    fn came(&mut self, bytes: u64) {
+    /// Counts bytes that the endpoint has sent.
+    fn add_fetched(&mut self, bytes: u64) {
         self.fetched += bytes;
-        self.had(bytes);
+        self.add(bytes);
     }
 
-    fn had(&mut self, bytes: u64) {
+    /// Counts bytes that the store has now, however they came.
+    fn add(&mut self, bytes: u64) {
         self.done += bytes;
         self.reporter.tell(Progress::Bytes { done: self.done, total: self.total, peers: 1 });
     }

@@ -1,5 +1,5 @@
-//! Uploads through gateways: blobs that come in order, under an id that nobody can guess, and wait to become part of a
-//! model. What was uploaded and never is, goes.
+//! Takes uploads through gateways: a client appends bytes in order, under an id that cannot be guessed. A finished upload is a
+//! blob that waits to become part of a model. Uploads and blobs that are not used for `UPLOAD_IDLE` are dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,26 +15,26 @@ use crate::registry::import::Importing;
 use crate::registry::limits::{UPLOAD_IDLE, UPLOADED_MAX, UPLOADS_MAX};
 use crate::store::{Lease, ReserveError, Upload, UploadError as StoreError, WriteError};
 
-/// Why an upload does not go on.
+/// Why an upload fails.
 #[derive(Debug, Error)]
 pub enum UploadError {
-    #[error("upload is not known: it has ended, or was begun too long ago")]
+    #[error("upload is not known: it has ended, or was idle for too long")]
     NotKnown,
     #[error("{UPLOADS_MAX} uploads are under way already")]
     TooMany,
-    #[error("upload goes on at byte {expected}, not at {found}")]
+    #[error("upload continues at byte {expected}, not at {found}")]
     OtherOffset { expected: u64, found: u64 },
     #[error("upload has more than {expected} bytes")]
     TooLong { expected: u64 },
     #[error("upload has {found} bytes of {expected}")]
     TooShort { expected: u64, found: u64 },
-    #[error("there is no room for it")]
+    #[error("there is no room for the upload")]
     Reserve(#[from] ReserveError),
-    #[error("store does not take it")]
+    #[error("store cannot keep the upload")]
     Write(#[from] WriteError),
     #[error(transparent)]
     Finish(#[from] StoreError),
-    #[error("chance cannot be had from the system")]
+    #[error("system gives no random bytes")]
     Chance,
     #[error("a task ended early")]
     Interrupted,
@@ -63,11 +63,11 @@ pub(super) struct Uploads(Mutex<Sessions>);
 #[derive(Debug, Default)]
 struct Sessions {
     sessions: BTreeMap<String, Session>,
-    /// What was uploaded, and is kept from being evicted until it is part of a model.
+    /// Finished uploads, each with the lease that keeps it from being evicted until it is part of a model.
     uploaded: BTreeMap<Digest, (Lease, Instant)>,
 }
 
-/// Taken out while bytes are being written.
+/// An upload; `None` while bytes are being written to it.
 type SharedUpload = Arc<tokio::sync::Mutex<Option<Upload>>>;
 
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl Uploads {
 }
 
 impl Importing {
-    /// Begins an upload, of `expected` digest and size where that is known, and returns its id.
+    /// Begins an upload and returns its id. `expected` is its digest and its size in bytes, if the client names them.
     ///
     /// # Errors
     /// See [`UploadError`].
@@ -126,19 +126,19 @@ impl Importing {
         Ok(id)
     }
 
-    /// Returns how many bytes of an upload have come.
+    /// Returns how many bytes of an upload have arrived.
     ///
     /// # Errors
-    /// It is not known.
+    /// The upload is not known.
     pub async fn upload_size(&self, id: &str) -> Result<u64, UploadError> {
         let (upload, _) = self.uploads.session(id)?;
         upload.lock().await.as_ref().map(Upload::size).ok_or(UploadError::NotKnown)
     }
 
-    /// Throws away what has come of an upload, which begins anew.
+    /// Discards the bytes of an upload, which then begins again at byte 0.
     ///
     /// # Errors
-    /// It is not known, or the disk does not take it.
+    /// The upload is not known, or no new file can be created.
     pub async fn restart_upload(&self, id: &str) -> Result<(), UploadError> {
         let (slot, _) = self.uploads.session(id)?;
         let mut slot = slot.lock_owned().await;
@@ -150,10 +150,10 @@ impl Importing {
         Ok(())
     }
 
-    /// Adds bytes to an upload, at `offset` where that is said, and returns how many have come.
+    /// Appends bytes to an upload and returns how many bytes it has. `offset`, if the client names one, must be its end.
     ///
     /// # Errors
-    /// See [`UploadError`]; after an error of the store the upload is gone.
+    /// See [`UploadError`]. After an error of the store the upload is removed.
     pub async fn append_upload(
         &self,
         id: &str,
@@ -185,10 +185,10 @@ impl Importing {
         }
     }
 
-    /// Ends an upload: it is kept if it is `digest`, or what was expected at its beginning.
+    /// Finishes an upload and returns its digest, which must be `digest`, or else the one that was expected at its beginning.
     ///
     /// # Errors
-    /// See [`UploadError`]; the upload is gone.
+    /// See [`UploadError`]. The upload is removed.
     pub async fn finish_upload(&self, id: &str, digest: Option<Digest>) -> Result<Digest, UploadError> {
         let (slot, expected) = self.uploads.session(id)?;
         let Some(digest) = digest.or(expected.map(|(digest, _)| digest)) else {
@@ -209,12 +209,12 @@ impl Importing {
         Ok(imported.digest)
     }
 
-    /// Throws an upload away.
+    /// Removes an upload. Returns whether there was one.
     pub fn cancel_upload(&self, id: &str) -> bool {
         self.uploads.lock().sessions.remove(id).is_some()
     }
 
-    /// Keeps bytes that came as a whole.
+    /// Keeps bytes as a blob and returns its digest.
     ///
     /// # Errors
     /// See [`UploadError`].
@@ -232,7 +232,7 @@ impl Importing {
         tokio::task::spawn_blocking(keep).await.map_err(|_| UploadError::Interrupted)?
     }
 
-    /// Keeps a blob that is here from being evicted until it is part of a model.
+    /// Keeps a blob of the store from being evicted until it is part of a model, or for `UPLOAD_IDLE`.
     pub async fn keep_uploaded(self: &Arc<Self>, digest: Digest) -> Result<(), UploadError> {
         let importing = self.clone();
         let keep = move || {
@@ -246,7 +246,7 @@ impl Importing {
         tokio::task::spawn_blocking(keep).await.map_err(|_| UploadError::Interrupted)?
     }
 
-    /// Returns the size of a blob that is here whole.
+    /// Returns the size in bytes of a whole blob of the store; `None` if there is none.
     pub fn blob_size(&self, digest: &Digest) -> Option<u64> {
         self.store.blob_size(digest)
     }

@@ -1,5 +1,5 @@
-//! The text of a model's chat template: a program that whoever loads the model runs on every conversation. It is shown,
-//! never run.
+//! Shows the text of a model's chat template: a program that a runtime runs on every conversation with the model. This node
+//! never runs it.
 
 use std::sync::Arc;
 
@@ -15,17 +15,17 @@ use crate::registry::model::record;
 use crate::store::Store;
 
 impl Local {
-    /// Returns the chat template that is used unless another is asked for, from where the metadata takes it: a file of its
-    /// own, else the tokenizer's settings, else the first GGUF file.
+    /// Returns the default chat template of a model: from a file of its own, else from the tokenizer's settings, else from the
+    /// first GGUF file. The metadata takes it from the same place. `None` if there is none.
     ///
     /// # Errors
-    /// See [`CatalogueError`].
+    /// The model is not in the store, or cannot be read: see [`CatalogueError`].
     pub async fn chat_template(
         self: &Arc<Self>,
         reference: &Reference,
     ) -> Result<Option<String>, CatalogueError> {
         let reference = reference.clone();
-        self.here(move |local| {
+        self.on_blocking_thread(move |local| {
             let (digest, _) = local.resolver.model_here(&reference)?;
             let manifest = record::manifest(&local.store, &digest)?;
             Ok(beside_weights(&local.store, &manifest).or_else(|| in_gguf(&local.store, &manifest)))
@@ -46,7 +46,7 @@ fn beside_weights(store: &Store, manifest: &Manifest) -> Option<String> {
     })
 }
 
-/// Other files than GGUF's are given up at their first bytes.
+/// Returns the chat template of the first GGUF file. Reads only the first bytes of files of other formats.
 fn in_gguf(store: &Store, manifest: &Manifest) -> Option<String> {
     let mut files: Vec<_> = manifest.files().iter().collect();
     files.sort_by(|one, two| one.path.cmp(&two.path));

@@ -1,4 +1,4 @@
-//! What is here: listing, describing, pinning, removing, collecting.
+//! Lists, describes, pins and removes the models in the store, and collects garbage.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::registry::resolve::ResolveError;
 use crate::registry::trust::TrustError;
 use crate::store::{DocumentKind, ReadError, WriteError};
 
-/// Why something about what is here cannot be told or changed.
+/// Why the owner's question or change fails.
 #[derive(Debug, Error)]
 pub enum CatalogueError {
     #[error(transparent)]
@@ -63,7 +63,7 @@ impl Fault for CatalogueError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Resolve(ResolveError::Offline { .. }) | Self::Model(ModelError::NotHere { .. }) => {
-                Some("`reg ls` shows what is here, `reg pull REF` fetches".into())
+                Some("`reg ls` shows the models in the store, `reg pull REF` fetches one".into())
             }
             Self::Resolve(source) => source.hint(),
             Self::Pinned { reference } => Some(format!("release it first: reg unpin {reference}")),
@@ -74,12 +74,12 @@ impl Fault for CatalogueError {
 }
 
 impl Local {
-    /// Lists the models that are here, whole or in part.
+    /// Lists the models in the store, complete or partial.
     ///
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn list(self: &Arc<Self>) -> Result<Vec<ModelSummary>, CatalogueError> {
-        self.here(|local| {
+        self.on_blocking_thread(|local| {
             let petnames = local.trust.petnames();
             let tags = local.tags_by_model()?;
             let records = ModelRecord::all(&local.store)?;
@@ -95,13 +95,13 @@ impl Local {
         .await
     }
 
-    /// Returns all that is known of a model that is here.
+    /// Returns everything that this node knows of a model in the store.
     ///
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn info(self: &Arc<Self>, reference: &Reference) -> Result<ModelInfo, CatalogueError> {
         let reference = reference.clone();
-        self.here(move |local| {
+        self.on_blocking_thread(move |local| {
             let (manifest, record) = local.resolver.model_here(&reference)?;
             let publisher = record.publisher;
             let summary = local.summary(manifest, &record, &local.trust.petnames(), &local.tags_by_model()?);
@@ -144,13 +144,13 @@ impl Local {
         .await
     }
 
-    /// Lists the files of a model that is here.
+    /// Lists the files of a model in the store.
     ///
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn files(self: &Arc<Self>, reference: &Reference) -> Result<Vec<FileInfo>, CatalogueError> {
         let reference = reference.clone();
-        self.here(move |local| {
+        self.on_blocking_thread(move |local| {
             let (digest, _) = local.resolver.model_here(&reference)?;
             let manifest = record::manifest(&local.store, &digest)?;
             let info = |file: &reg_proto::manifest::ModelFile| FileInfo {
@@ -171,7 +171,7 @@ impl Local {
     /// See [`CatalogueError`].
     pub async fn signature(self: &Arc<Self>, reference: &Reference) -> Result<String, CatalogueError> {
         let reference = reference.clone();
-        self.here(move |local| {
+        self.on_blocking_thread(move |local| {
             let (_, record) = local.resolver.model_here(&reference)?;
             let referrers = referrers_here(&local.store, &record);
             let bundle = referrers.iter().find(|(_, it)| it.artifact_type == BUNDLE_ARTIFACT_TYPE);
@@ -182,13 +182,13 @@ impl Local {
         .await
     }
 
-    /// Keeps a model from being evicted.
+    /// Pins a model, so that it is not evicted. Returns the digest of its manifest.
     ///
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn pin(self: &Arc<Self>, reference: &Reference) -> Result<Digest, CatalogueError> {
         let reference = reference.clone();
-        self.here(move |local| {
+        self.on_blocking_thread(move |local| {
             let (manifest, record) = local.resolver.model_here(&reference)?;
             let (key, name) = (key_of(&manifest, &record), reference.to_string());
             local.store.put_document(DocumentKind::Pin, &key, name.as_bytes())?;
@@ -197,13 +197,13 @@ impl Local {
         .await
     }
 
-    /// Lets a model be evicted again.
+    /// Unpins a model, so that it may be evicted. Returns the digest of its manifest.
     ///
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn unpin(self: &Arc<Self>, reference: &Reference) -> Result<Digest, CatalogueError> {
         let reference = reference.clone();
-        self.here(move |local| {
+        self.on_blocking_thread(move |local| {
             let (manifest, record) = local.resolver.model_here(&reference)?;
             local.store.remove_document(DocumentKind::Pin, &key_of(&manifest, &record))?;
             Ok(manifest)
@@ -211,14 +211,14 @@ impl Local {
         .await
     }
 
-    /// Forgets a model and its tags here, and removes the blobs that no other model needs. A reference by tag forgets
-    /// just that tag while others mean the same manifest.
+    /// Removes a model with its tags, and the blobs that no other model needs. A reference by tag removes only that tag while
+    /// other tags name the same manifest.
     ///
     /// # Errors
-    /// See [`CatalogueError`]; a pinned model is not removed.
+    /// The model is pinned or not in the store: see [`CatalogueError`].
     pub async fn remove(self: &Arc<Self>, reference: &Reference) -> Result<Collected, CatalogueError> {
         let reference = reference.clone();
-        self.here(move |local| {
+        self.on_blocking_thread(move |local| {
             let (manifest, record) = local.resolver.model_here(&reference)?;
             let tags = tags::records(&local.store, record.publisher, Some(&record.model))?;
             let (named, others): (Vec<SignedTag>, Vec<SignedTag>) = tags
@@ -249,22 +249,22 @@ impl Local {
         .await
     }
 
-    /// Removes blobs that no model needs, and models that are least recently used while the cache is above its size.
+    /// Removes blobs that no model needs, and the least recently used models while the cache is above its size limit.
     ///
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn gc(self: &Arc<Self>, dry_run: bool) -> Result<Collected, CatalogueError> {
-        self.here(move |local| {
+        self.on_blocking_thread(move |local| {
             let report = local.store.gc(dry_run)?;
             Ok(Collected { models: report.models, blobs: report.blobs, bytes: report.bytes, dry_run })
         })
         .await
     }
 
-    /// Pauses or resumes what runs.
+    /// Pauses or resumes the pulls of a model, or, without a reference, everything. Returns how many pulls that concerns.
     ///
     /// # Errors
-    /// The publisher is not known.
+    /// The petname in the reference is not known.
     pub fn set_paused(
         &self,
         reference: Option<&Reference>,
@@ -302,14 +302,14 @@ impl Local {
         peers.collect()
     }
 
-    /// Returns the node in figures.
+    /// Returns the status of the node in figures.
     ///
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn status(self: &Arc<Self>) -> Result<Status, CatalogueError> {
         let (listen, peers) = (self.network.listen_addresses().await, self.network.connected().await.len());
         let reachability = self.network.reachability().await;
-        self.here(move |local| {
+        self.on_blocking_thread(move |local| {
             let usage = local.store.usage()?;
             Ok(Status {
                 peer_id: local.network.peer_id(),
@@ -332,8 +332,8 @@ impl Local {
         .await
     }
 
-    /// Runs what reads or writes the store off the tasks of the network.
-    pub async fn here<T: Send + 'static>(
+    /// Runs `work`, which reads or writes the store, on a thread that may block.
+    pub async fn on_blocking_thread<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(Arc<Self>) -> Result<T, CatalogueError> + Send + 'static,
     ) -> Result<T, CatalogueError> {
@@ -365,7 +365,7 @@ impl Local {
         }
     }
 
-    /// What of a model was chosen, and whether it is here.
+    /// Returns the selected part of a model, and whether it is complete in the store. `None` if the manifest cannot be read.
     fn part_summary(&self, manifest: &Digest, record: &ModelRecord) -> Option<PartSummary> {
         let (part, manifest) = (record.part(), record::manifest(&self.store, manifest).ok()?);
         Some(PartSummary {
@@ -396,7 +396,7 @@ fn key_of(manifest: &Digest, record: &ModelRecord) -> String {
     ModelRecord::key(manifest, record.publisher, &record.model)
 }
 
-/// Shows a publisher by the user's own name for it, where there is one.
+/// Returns a publisher by its petname, if the user has given one, else by its id.
 pub fn shown(publisher: PublisherId, petname: Option<&Petname>) -> Publisher {
     petname.map_or(Publisher::Id(publisher), |petname| Publisher::Petname(petname.clone()))
 }

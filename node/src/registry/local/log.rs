@@ -1,4 +1,4 @@
-//! `reg log`: what this node has seen of a tag, record by record, and what its publisher has said beside it.
+//! Returns the log of a tag for `reg log`: the records that this node has seen, and the declarations of the publisher.
 
 use std::sync::Arc;
 
@@ -17,32 +17,32 @@ use crate::registry::local::Local;
 use crate::registry::publishers::{TagsError, declarations, history, keys, proofs};
 use crate::registry::trust::TrustError;
 
-/// What was seen of one tag.
+/// The log of one tag.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TagLog {
     pub reference: Reference,
     pub publisher: PublisherId,
-    /// Version of the publisher's newest key document.
+    /// The version of the publisher's newest key document.
     pub key_document: u64,
-    /// Whether two records contradict each other, and none settles them.
+    /// Whether two records contradict each other and no record settles them.
     pub frozen: bool,
-    /// Records in the order of key documents and numbers, the newest last.
+    /// The records in the order of key documents and numbers, the newest last.
     pub records: Vec<LoggedRecord>,
     pub proofs: Vec<LoggedProof>,
-    /// Everything the publisher has revoked.
+    /// All revocations of the publisher.
     pub revocations: Vec<Revocation>,
     pub delegations: Vec<LoggedDelegation>,
 }
 
-/// A record that was seen.
+/// A record that this node has seen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LoggedRecord {
-    /// Digest of what was signed, by which the next record and a proof name it.
+    /// The digest of the signed payload. The next record and proofs name the record by it.
     pub payload: Digest,
     pub record: TagRecord,
-    /// Seconds since 1970 at which this node saw it; `None` for one that was heard of and not followed.
+    /// When this node saw the record, in seconds since 1970; `None` for one that it did not follow.
     pub seen: Option<u64>,
-    /// Why it counts no more: its keys are revoked, its number is voided, or its manifest is withdrawn.
+    /// Why the record no longer counts: its keys are revoked, its number is voided, or its manifest is withdrawn.
     pub void: Option<String>,
 }
 
@@ -55,24 +55,24 @@ pub struct LoggedProof {
     pub settled: bool,
 }
 
-/// Who speaks for models of the publisher.
+/// A delegate that may sign records of the publisher's models.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LoggedDelegation {
-    /// By which it is revoked.
+    /// The digest of the signed delegation. A revocation names it by this digest.
     pub payload: Digest,
     pub models: String,
     pub to: PublisherId,
     pub expires: u64,
 }
 
-/// Why there is nothing to show.
+/// Why there is no log to show.
 #[derive(Debug, Error)]
 pub enum LogError {
     #[error("publisher of {reference} is not known")]
     Trust { reference: Reference, source: TrustError },
-    #[error("nothing was ever seen of {reference} here")]
+    #[error("this node has seen no record of {reference}")]
     Nothing { reference: Reference },
-    #[error("what was seen cannot be read")]
+    #[error("log of the tag cannot be read")]
     Tags(#[from] TagsError),
     #[error("a task ended early")]
     Interrupted(#[from] JoinError),
@@ -98,10 +98,10 @@ impl Fault for LogError {
 }
 
 impl Local {
-    /// Returns what this node has seen of a tag, `latest` where the reference names none.
+    /// Returns the log of a tag: `latest` if the reference names none.
     ///
     /// # Errors
-    /// Nothing was seen, or it cannot be read.
+    /// This node has seen no record of the tag, or its log cannot be read.
     pub async fn log(self: &Arc<Self>, reference: &Reference) -> Result<TagLog, LogError> {
         let (local, reference) = (self.clone(), reference.clone());
         tokio::task::spawn_blocking(move || local.read_log(reference)).await?
@@ -169,7 +169,7 @@ impl Local {
     }
 }
 
-/// Shows a record that was verified when it was seen, and perhaps would not be now.
+/// Describes a record that was verified when this node saw it. Its keys may have been revoked since.
 fn logged(envelope: &str, seen: Option<u64>, keys: &KeyHistory) -> Option<LoggedRecord> {
     let read = reg_proto::envelope::Envelope::from_bytes(envelope.as_bytes(), usize::MAX).ok()?;
     let record = TagRecord::from_payload(&read.payload).ok()?;

@@ -1,6 +1,7 @@
-//! What the owner of a node asks of it: what is in the store, its tags' history, names and rules, denylists, status.
+//! Answers the owner of a node: lists and changes models in the store, tag histories, petnames, rules and denylists, and
+//! reports the status.
 //!
-//! In: the owner's questions and changes. Out: reports. Promise: nothing here asks peers but the fetching of denylists.
+//! In: the owner's questions and changes. Out: reports. Promise: nothing in this room asks peers, except fetching denylists.
 
 mod chat_template;
 mod inventory;
@@ -34,12 +35,12 @@ pub struct Local {
     resolver: Arc<Resolver>,
     fetching: Arc<Fetching>,
     puller: Arc<Puller>,
-    /// Seconds since 1970 at which this began.
+    /// When the node started, in seconds since 1970.
     started: u64,
 }
 
 impl Local {
-    /// Returns the owner's side of a node, which begins now.
+    /// Returns the owner's side of a node that starts now.
     pub fn new(puller: Arc<Puller>) -> Self {
         let (store, network) = (puller.store.clone(), puller.network.clone());
         let (trust, news, resolver) = (puller.trust.clone(), puller.news.clone(), puller.resolver.clone());

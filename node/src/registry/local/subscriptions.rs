@@ -1,6 +1,7 @@
-//! Denylists that the user has subscribed to: fetched like models, kept, and applied to what is pulled and what is served.
+//! Fetches the denylists that the user has subscribed to. A denylist is a model: it is pulled and pinned like one, and applied
+//! to what is pulled and served.
 //!
-//! A list that cannot be fetched anew goes on to count as it is here; its age is told.
+//! If a list cannot be updated, its stored version still applies, and its age is reported.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::registry::pull::PullError;
 use crate::registry::trust::Subscription;
 use crate::store::DocumentKind;
 
-/// Why a list is not subscribed to.
+/// Why the user cannot subscribe to a list.
 #[derive(Debug, thiserror::Error)]
 pub enum SubscribeError {
     #[error("list cannot be fetched")]
@@ -49,10 +50,10 @@ impl Fault for SubscribeError {
 }
 
 impl Local {
-    /// Fetches a list and subscribes to it; returns how many entries it has.
+    /// Fetches a list and subscribes to it. Returns how many entries it has.
     ///
     /// # Errors
-    /// It cannot be had, or is no list.
+    /// The list cannot be pulled, or the model is no denylist.
     pub async fn subscribe(
         self: &Arc<Self>,
         list: &str,
@@ -82,14 +83,14 @@ impl Local {
         entries.await.ok().flatten().ok_or_else(not_a_list)
     }
 
-    /// Reads anew what is not to be served.
+    /// Reads the stored lists again, so that serving follows their newest versions.
     pub async fn reload_denials(&self) {
         let trust = self.trust.clone();
         drop(tokio::task::spawn_blocking(move || trust.reload_denials()).await);
     }
 }
 
-/// Keeps the lists current, and what is not served with them.
+/// Updates the lists from time to time, and applies their newest versions to serving.
 pub async fn keep_lists(local: Arc<Local>) {
     let mut reload = tokio::time::interval(DENIALS_RELOAD);
     let mut refreshed: Option<tokio::time::Instant> = None;
@@ -99,9 +100,9 @@ pub async fn keep_lists(local: Arc<Local>) {
             let lists = local.trust.file.load().map(|it| it.denylists).unwrap_or_default();
             for list in lists {
                 match local.fetch_list(&list.name, &Reporter::silent()).await {
-                    Ok(entries) => info!(list = %list.name, entries, "a denylist is current"),
+                    Ok(entries) => info!(list = %list.name, entries, "a denylist is up to date"),
                     Err(error) => {
-                        warn!(list = %list.name, %error, "a denylist is not fetched anew: it counts as it is here");
+                        warn!(list = %list.name, %error, "a denylist cannot be updated: its stored version still applies");
                     }
                 }
             }
@@ -111,7 +112,7 @@ pub async fn keep_lists(local: Arc<Local>) {
     }
 }
 
-/// Returns the newest version of a list.
+/// Returns a reference to the newest version of a list.
 fn reference(list: &Subscription) -> Reference {
     Reference {
         publisher: Publisher::Id(list.publisher),
@@ -122,7 +123,7 @@ fn reference(list: &Subscription) -> Reference {
 }
 
 impl Local {
-    /// Pins the newest version of a list, and lets older ones go.
+    /// Pins the newest version of a list, and unpins older ones.
     fn keep_only(&self, list: &Subscription, manifest: Digest) {
         let records = ModelRecord::all(&self.store).unwrap_or_default();
         let of =
@@ -135,7 +136,7 @@ impl Local {
                 self.store.remove_document(DocumentKind::Pin, &key)
             };
             if let Err(error) = done {
-                warn!(list = %list.name, %error, "a denylist is not pinned");
+                warn!(list = %list.name, %error, "a denylist cannot be pinned");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a user says of trust, as use cases: names, rules, lists; and what it means for a model that is here.
+//! Reads and changes what the user's trust file says: petnames, rules and subscriptions to denylists.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::registry::publishers::{declarations, keys};
 use crate::registry::trust::{EntryError, RawRule};
 
 impl Local {
-    /// Gives a publisher a petname; with `replace` one that has meant somebody else.
+    /// Gives a publisher a petname. With `replace` the petname may have named another publisher before.
     ///
     /// # Errors
     /// See [`CatalogueError`].
@@ -23,7 +23,7 @@ impl Local {
         publisher: PublisherId,
         replace: bool,
     ) -> Result<TrustEntry, CatalogueError> {
-        self.here(move |local| {
+        self.on_blocking_thread(move |local| {
             match replace {
                 true => local.trust.file.accept(&petname, publisher)?,
                 false => local.trust.file.add(&petname, publisher)?,
@@ -38,18 +38,18 @@ impl Local {
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn trust_list(self: &Arc<Self>) -> Result<Vec<TrustEntry>, CatalogueError> {
-        self.here(|local| {
+        self.on_blocking_thread(|local| {
             local.trust.file.list()?.into_iter().map(|(petname, id)| local.entry(petname, id)).collect()
         })
         .await
     }
 
-    /// Returns all that the trust file says.
+    /// Returns the contents of the trust file.
     ///
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn trust_show(self: &Arc<Self>) -> Result<TrustReport, CatalogueError> {
-        self.here(|local| {
+        self.on_blocking_thread(|local| {
             let trust = local.trust.file.load()?;
             let denials = local.trust.denials(&trust);
             let petnames = trust.petnames.clone().into_iter().map(|(petname, id)| local.entry(petname, id));
@@ -65,7 +65,7 @@ impl Local {
         .await
     }
 
-    /// Returns what is remembered of a publisher.
+    /// Returns the keys and revocations that this node remembers of a publisher.
     ///
     /// # Errors
     /// See [`CatalogueError`].
@@ -73,7 +73,7 @@ impl Local {
         self: &Arc<Self>,
         publisher: PublisherId,
     ) -> Result<PublisherReport, CatalogueError> {
-        self.here(move |local| {
+        self.on_blocking_thread(move |local| {
             let keys = keys::keys(&local.store, publisher)?;
             let newest = keys.as_ref().map(KeyHistory::newest);
             Ok(PublisherReport {
@@ -87,12 +87,12 @@ impl Local {
         .await
     }
 
-    /// Takes a petname away.
+    /// Removes a petname.
     ///
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn trust_remove(self: &Arc<Self>, petname: Petname) -> Result<(), CatalogueError> {
-        self.here(move |local| Ok(local.trust.file.remove(&petname)?)).await
+        self.on_blocking_thread(move |local| Ok(local.trust.file.remove(&petname)?)).await
     }
 
     /// Adds a rule.
@@ -101,15 +101,15 @@ impl Local {
     /// See [`CatalogueError`].
     pub async fn trust_require(self: &Arc<Self>, rule: RawRule) -> Result<(), CatalogueError> {
         self.resolver.views.forget_all();
-        self.here(move |local| Ok(local.trust.file.require(&rule)?)).await
+        self.on_blocking_thread(move |local| Ok(local.trust.file.require(&rule)?)).await
     }
 
-    /// Takes away the rules for a scope, and returns how many there were.
+    /// Removes the rules for a scope of models. Returns how many there were.
     ///
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn trust_waive(self: &Arc<Self>, models: String) -> Result<usize, CatalogueError> {
-        self.here(move |local| {
+        self.on_blocking_thread(move |local| {
             let scope =
                 models.parse().map_err(|source| local.trust.file.refused(EntryError::Scope(source)))?;
             Ok(local.trust.file.waive(&scope)?)
@@ -117,23 +117,23 @@ impl Local {
         .await
     }
 
-    /// Ends a subscription.
+    /// Ends the subscription to a list.
     ///
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn trust_unsubscribe(self: &Arc<Self>, list: String) -> Result<(), CatalogueError> {
-        self.here(move |local| Ok(local.trust.file.subscribe(&list, false).map(drop)?)).await?;
+        self.on_blocking_thread(move |local| Ok(local.trust.file.subscribe(&list, false).map(drop)?)).await?;
         self.reload_denials().await;
         Ok(())
     }
 
-    /// Allows what a list denies, or ends that; returns whether that is new.
+    /// Allows what a list denies, or, with `on` false, ends that. Returns whether that changed anything.
     ///
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn trust_allow(self: &Arc<Self>, what: String, on: bool) -> Result<bool, CatalogueError> {
         let is_new = self
-            .here(move |local| {
+            .on_blocking_thread(move |local| {
                 let denied: Denied =
                     what.parse().map_err(|source| local.trust.file.refused(EntryError::Denied(source)))?;
                 Ok(local.trust.file.allow(&denied, on)?)

@@ -1,5 +1,5 @@
-//! Assembling a model from files, from blobs that are here, or from a ModelPack that somebody else made: every file is
-//! inspected and judged, and the manifest is built, or kept byte for byte.
+//! Assembles a model from files, from blobs in the store, or from a ModelPack that was pushed. Inspects and judges every file,
+//! and builds the manifest, or keeps the one of the ModelPack byte for byte.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -27,17 +27,17 @@ use crate::registry::model::whole::is_whole;
 use crate::registry::publish::Publishing;
 use crate::store::{ImportError, Lease, ReadError, ReserveError, Taking, ToImport, WriteError};
 
-/// A model that is whole here, but signed by nobody.
+/// A model that is complete in the store and not signed yet.
 #[derive(Debug)]
 pub struct Assembled {
     pub manifest: Manifest,
-    /// The manifest's bytes.
+    /// The bytes of the manifest.
     pub bytes: Vec<u8>,
-    /// Digests of the piece states of each blob of more than one piece.
+    /// The digest of the piece states of each blob that has more than one piece.
     pub states: BTreeMap<Digest, Digest>,
     pub metadata: Metadata,
     pub kinds: BTreeMap<String, usize>,
-    /// Keeps the blobs from being evicted meanwhile.
+    /// Keeps the blobs from being evicted until the model is recorded.
     pub lease: Lease,
 }
 
@@ -52,11 +52,11 @@ pub enum AssembleError {
     Describe(#[from] DescribeError),
     #[error("files do not make a model")]
     Manifest(#[from] ManifestError),
-    #[error("store does not take the model")]
+    #[error("store cannot keep the model")]
     Write(#[from] WriteError),
     #[error("there is no room for the model")]
     Reserve(#[from] ReserveError),
-    #[error("{blob} is not here: it has to be uploaded first")]
+    #[error("{blob} is not in the store: upload it first")]
     Missing { blob: Digest },
     #[error("{blob} has {found} bytes, the manifest says {stated}")]
     OtherSize { blob: Digest, found: u64, stated: u64 },
@@ -84,9 +84,9 @@ impl Fault for AssembleError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Describe(error) if error.is_consent_missing() => {
-                Some("publish it all the same with --allow-unsafe; who pulls it must agree too".into())
-            }
+            Self::Describe(error) if error.is_consent_missing() => Some(
+                "publish it anyway with --allow-unsafe; a puller then has to pass --allow-unsafe too".into(),
+            ),
             Self::Tree(TreeError::LinkOutside { .. }) => Some("copy the file into the directory".into()),
             Self::Tree(TreeError::Name { .. }) => Some("rename the file".into()),
             Self::Reserve(_) => Some("make room with `reg gc`, or raise cache.max_size".into()),
@@ -96,7 +96,10 @@ impl Fault for AssembleError {
 }
 
 impl Publishing {
-    /// Makes a model of `source`.
+    /// Assembles a model from `source`. `claims` are what the publisher says of it beside the files. Blocks.
+    ///
+    /// # Errors
+    /// A file is refused, a blob is missing, or the store has no room: see [`AssembleError`].
     pub fn assemble(
         &self,
         source: PublishSource,
@@ -115,7 +118,7 @@ impl Publishing {
         let mut description = Description::default();
         let mut files = Vec::new();
         for (path, digest) in blobs {
-            // What came before a crash was never looked at since.
+            // The index may name a blob that a crash has damaged, so its bytes are checked.
             if !is_whole(&self.store, &digest) {
                 return Err(AssembleError::Missing { blob: digest });
             }
@@ -133,7 +136,7 @@ impl Publishing {
         self.assembled(manifest, bytes, description, lease)
     }
 
-    /// Takes a ModelPack as it is: its manifest keeps its digest.
+    /// Assembles a model from the manifest of a ModelPack, which keeps its bytes and its digest.
     fn assemble_pack(&self, digest: Digest, allow_unsafe: bool) -> Result<Assembled, AssembleError> {
         let read = |source| AssembleError::Read { blob: digest, source };
         let bytes = self.store.read_blob(&digest, MANIFEST_BYTES_MAX as u64).map_err(read)?;
@@ -173,7 +176,7 @@ impl Publishing {
         Ok(Assembled { manifest, bytes, states, metadata, kinds, lease })
     }
 
-    /// Imports every file below a path, with one read each, on all cores; what is refused is seen before any is read whole.
+    /// Imports every file below a path on all cores and reads each once. Refuses files by name and first bytes before that.
     fn import(
         &self,
         path: &Path,

@@ -1,4 +1,4 @@
-//! Attesting: keeping what somebody says of a model as an OCI referrer of its manifest, and telling the network.
+//! Attests: keeps an attestation as an OCI referrer of the manifest that it is about, and announces it.
 
 use std::sync::Arc;
 
@@ -32,11 +32,13 @@ pub enum AttestError {
     Keys(#[from] KeyError),
     #[error("attestation is refused")]
     Statement(#[from] ProvenanceError),
-    #[error("keys of the attestor cannot be remembered")]
+    #[error("keys of the attestor cannot be recorded")]
     Tags(#[from] TagsError),
-    #[error("model has {ATTESTATIONS_MAX} attestations by attestors that you have named or that came before")]
+    #[error(
+        "model already has {ATTESTATIONS_MAX} attestations, by attestors that you have named or that were kept earlier"
+    )]
     Full,
-    #[error("store does not take it")]
+    #[error("store cannot keep the attestation")]
     Write(#[from] WriteError),
     #[error("a task ended early")]
     Interrupted(#[from] JoinError),
@@ -63,10 +65,10 @@ impl Fault for AttestError {
 }
 
 impl Publishing {
-    /// Checks an attestation like a stranger's, keeps it beside its model, and tells peers who holds it.
+    /// Verifies an attestation as strictly as one from a peer, keeps it beside its model, and announces the model again.
     ///
     /// # Errors
-    /// See [`AttestError`].
+    /// The model is not in the store, or the attestation does not verify: see [`AttestError`].
     pub async fn attest(self: &Arc<Self>, request: AttestRequest) -> Result<AttestationInfo, AttestError> {
         let publishing = self.clone();
         let (said, manifest) = tokio::task::spawn_blocking(move || publishing.keep_said(&request)).await??;
@@ -103,7 +105,7 @@ impl Publishing {
                 ENVELOPE_MEDIA_TYPE,
                 envelope,
             )?;
-            // The publisher's own keys travel with its model already.
+            // The keys of the model's publisher are sent with the model anyway.
             if record.publisher != *attestor {
                 refer::refer(
                     &self.store,

@@ -1,8 +1,8 @@
 //! Publishing: import → describe → judge → sign → store → tag → announce → provide.
 //!
-//! It comes in two halves, because only the command that holds the key signs: [`Registry::prepare_publish`] makes
-//! everything but the signatures, and shows it to nobody; [`Registry::commit_publish`] checks the signatures like a
-//! stranger's, and only then moves the tag.
+//! Publishing has two halves, because only the command that holds the key signs. [`Publishing::prepare_publish`] makes
+//! everything but the signatures, and shows it to no peer. [`Publishing::commit_publish`] verifies the signatures as strictly
+//! as those of a peer, and only then moves the tag.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -41,10 +41,10 @@ use crate::registry::publishers::key_pin::{self, KeyPinError};
 use crate::registry::publishers::{TagsError, keys, proofs, revoked, tags};
 
 impl Publishing {
-    /// Imports the files, computes what is known of them, and returns what is to be signed.
+    /// Imports the files, computes their metadata, and returns the documents to sign.
     ///
     /// # Errors
-    /// See [`PublishError`]; nothing is visible to anyone afterwards.
+    /// See [`PublishError`]. After an error no peer and no client can see the model.
     pub async fn prepare_publish(
         self: &Arc<Self>,
         request: PublishRequest,
@@ -57,8 +57,8 @@ impl Publishing {
             .await?
     }
 
-    /// Publishes what was prepared some time ago, perhaps by another node, and signed meanwhile somewhere else: the files
-    /// are read anew, and must be those that were signed.
+    /// Publishes what was prepared earlier, perhaps by another node, and signed elsewhere. Reads the files again: they must be
+    /// those that were signed.
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -77,10 +77,11 @@ impl Publishing {
         self.commit_publish(again.await??.id, signed, reporter).await
     }
 
-    /// Checks the signatures, keeps the model, moves the tag, and tells the network.
+    /// Verifies the signatures, records the model, moves the tag, and announces it. `id` names the preparation. Once it returns,
+    /// the model survives a crash.
     ///
     /// # Errors
-    /// See [`PublishError`]. Once it returns, the model is there after a crash too.
+    /// The preparation is not known, or what was signed is not what was prepared: see [`PublishError`].
     pub async fn commit_publish(
         self: &Arc<Self>,
         id: u64,
@@ -98,7 +99,7 @@ impl Publishing {
         Ok(Published { holders, ..published })
     }
 
-    /// Publishes for a signatory that is at hand: prepares, lets it sign, commits.
+    /// Publishes in one step for a signatory that can sign now: prepares, lets it sign, commits.
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -114,7 +115,7 @@ impl Publishing {
         self.commit_publish(prepared.id, signed, reporter).await
     }
 
-    /// The newest record of a tag that is here or at any peer: what a new record must follow.
+    /// Returns the newest record of a tag in the store or at any peer, which the new record has to follow.
     async fn newest_record(
         &self,
         keys: &KeyHistory,
@@ -132,10 +133,10 @@ impl Publishing {
             return Ok(tags::record(&self.store, keys.publisher(), model, tag)?);
         }
         match self.resolver.newest_tag(&reference, reporter).await {
-            Ok((tag, told)) => {
-                // Whoever holds older keys than others have seen must not sign with them.
-                if let Some(told) = told {
-                    match key_pin::follow(Some(&told), keys) {
+            Ok((tag, seen_keys)) => {
+                // A publisher must not sign with older key documents than peers have seen.
+                if let Some(seen_keys) = seen_keys {
+                    match key_pin::follow(Some(&seen_keys), keys) {
                         Ok(_) | Err(KeyPinError::Dead { .. }) => {}
                         Err(error) => return Err(PublishError::Tags(error.into())),
                     }
@@ -231,7 +232,7 @@ impl Publishing {
         Ok(prepared)
     }
 
-    /// Models are unique per publisher without case: `Tiny` beside `tiny` would be one name to OCI.
+    /// Checks that no other model of the publisher has this name in another case: OCI would take `Tiny` and `tiny` for one.
     fn check_name(&self, publisher: PublisherId, wanted: &ModelName) -> Result<(), PublishError> {
         let existing = tags::records(&self.store, publisher, Some(wanted))?
             .into_iter()
@@ -242,8 +243,8 @@ impl Publishing {
         }
     }
 
-    /// Returns the heads that the next record settles: those that the last one did, and, where the publisher says so, those
-    /// of the contradictions that freeze the tag.
+    /// Returns the heads that the next record settles: those of the last record, and, with `settle`, those of the
+    /// contradictions that freeze the tag.
     fn settles(
         &self,
         keys: &KeyHistory,
@@ -266,7 +267,7 @@ impl Publishing {
             settles
                 .extend(proof.heads().into_iter().filter(|head| !settles.contains(head)).collect::<Vec<_>>());
         }
-        // The newest contradictions are those that are still passed around.
+        // Keeps the newest: peers still exchange the proofs of the newest contradictions.
         let begin = settles.len().saturating_sub(SETTLES_MAX);
         Ok(Bounded::first_of(settles.split_off(begin)))
     }

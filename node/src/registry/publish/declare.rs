@@ -1,5 +1,5 @@
-//! What changes who speaks for a publisher: the first key document, rotation, revocation, delegation. Each is written here
-//! for signing; what was signed is taken by [`Registry::take_declarations`], and told to the network.
+//! Takes declarations, which change the keys that speak for a publisher: the first key document, rotations, revocations and
+//! delegations. Verifies, keeps and announces them. The key tools write and sign them.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use crate::registry::publishers::{TagsError, declarations, documents, keys};
 pub enum DeclareError {
     #[error("key documents are refused")]
     Keys(#[from] KeyError),
-    #[error("what the publisher has said cannot be kept")]
+    #[error("declarations of the publisher cannot be kept")]
     Tags(#[from] TagsError),
-    #[error("a revocation is not signed by those who may revoke this")]
+    #[error("a revocation is not signed by the keys that may revoke this")]
     Revocation,
     #[error("delegation is refused")]
     Delegation(#[from] DelegationError),
@@ -48,17 +48,18 @@ impl Fault for DeclareError {
 }
 
 impl Publishing {
-    /// Takes what a publisher has said, checks it like a stranger's, keeps it, and tells it along with the publisher's tags.
+    /// Verifies the declarations of a publisher as strictly as those from a peer, keeps them, and announces them together with
+    /// the publisher's tags.
     ///
     /// # Errors
-    /// Something does not verify, or cannot be kept.
+    /// A declaration does not verify, or cannot be kept.
     pub async fn take_declarations(
         self: &Arc<Self>,
-        told: Declarations,
+        declared: Declarations,
     ) -> Result<DeclarationsTaken, DeclareError> {
         let publishing = self.clone();
         let (keys, mut taken) =
-            tokio::task::spawn_blocking(move || publishing.keep_declarations(&told)).await??;
+            tokio::task::spawn_blocking(move || publishing.keep_declarations(&declared)).await??;
         taken.announced = self.announce_all(&keys).await;
         Ok(taken)
     }
@@ -67,16 +68,16 @@ impl Publishing {
 impl Publishing {
     fn keep_declarations(
         &self,
-        told: &Declarations,
+        declared: &Declarations,
     ) -> Result<(KeyHistory, DeclarationsTaken), DeclareError> {
-        let mut keys = KeyHistory::read(&told.key_documents)?;
+        let mut keys = KeyHistory::read(&declared.key_documents)?;
         let publisher = keys.publisher();
         let pinned = keys::keys(&self.store, publisher)?;
         key_pin::follow(pinned.as_ref(), &keys).map_err(TagsError::from)?;
         if let Some(pinned) = pinned {
             keys = joined(pinned, &keys);
         }
-        for revocation in &told.revocations {
+        for revocation in &declared.revocations {
             let before = keys.revocations().any(|(_, text)| text == revocation);
             let count = keys.revocations().count();
             keys.take_revocations([revocation.as_str()]);
@@ -84,11 +85,11 @@ impl Publishing {
                 return Err(DeclareError::Revocation);
             }
         }
-        for delegation in &told.delegations {
+        for delegation in &declared.delegations {
             SignedDelegation::verify(delegation, &keys)?;
         }
         keys::pin_keys(&self.store, &keys)?;
-        declarations::keep_delegations(&self.store, &keys, told.delegations.iter().map(String::as_str))?;
+        declarations::keep_delegations(&self.store, &keys, declared.delegations.iter().map(String::as_str))?;
         let taken = DeclarationsTaken {
             publisher,
             version: keys.version(),
@@ -99,7 +100,7 @@ impl Publishing {
         Ok((keys, taken))
     }
 
-    /// Announces the keys of a publisher and what it has revoked, and every tag of its that is here anew.
+    /// Announces the keys and declarations of a publisher, and again every tag of it in the store. Returns how many tags.
     async fn announce_all(self: &Arc<Self>, keys: &KeyHistory) -> usize {
         self.news.heads.lock().expect("no holder of this lock panics").revoke(keys);
         let records = documents::envelopes(&self.store, keys.publisher()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! TODO.
+//! [`PublishError`]: why a model is not published, and what to do about it.
 
 use reg_api::fault::{Fault, FaultKind};
 use reg_keys::error::SignError;
@@ -20,7 +20,7 @@ use crate::registry::publishers::TagsError;
 use crate::registry::resolve::ResolveError;
 use crate::store::WriteError;
 
-/// Why a model is not published. Nothing of it is visible to anyone then.
+/// Why a model is not published. No peer and no client can see the model then.
 #[derive(Debug, Error)]
 pub enum PublishError {
     #[error("key document of the publisher is refused")]
@@ -33,7 +33,7 @@ pub enum PublishError {
     Evicted { blob: Digest },
     #[error("signed bundle is refused")]
     BundleRefused(#[from] BundleError),
-    #[error("store does not take the model")]
+    #[error("store cannot keep the model")]
     Write(#[from] WriteError),
     #[error("tag cannot be moved")]
     Tags(#[from] TagsError),
@@ -43,11 +43,11 @@ pub enum PublishError {
     Record(#[from] JsonError),
     #[error("files are not those that were prepared: their manifest is {found}, not {prepared}")]
     OtherFiles { prepared: Digest, found: Digest },
-    #[error("newest record of the tag cannot be found out")]
+    #[error("newest record of the tag cannot be determined")]
     Newest(#[source] Box<ResolveError>),
     #[error("model name {wanted} is taken: this publisher has {existing}, the same but for case")]
     NameTaken { wanted: ModelName, existing: ModelName },
-    #[error("preparation {id} is not known: it has expired, or the daemon was started anew")]
+    #[error("preparation {id} is not known: it has expired, or the daemon was restarted")]
     NoPreparation { id: u64 },
     #[error("{PREPARATIONS_MAX} models wait for their signatures already")]
     TooManyPreparations,
@@ -57,7 +57,7 @@ pub enum PublishError {
     Tag(#[from] TagError),
     #[error("what was signed is not what was prepared")]
     OtherThanPrepared,
-    #[error("bundle has {size} bytes, at most {BUNDLE_BYTES_MAX} are taken")]
+    #[error("bundle has {size} bytes, more than {BUNDLE_BYTES_MAX}")]
     Bundle { size: usize },
     #[error("model cannot be signed")]
     Sign(#[from] SignError),
@@ -93,7 +93,7 @@ impl Fault for PublishError {
                 Some(format!("publish as {existing}, or choose another name"))
             }
             Self::NoPreparation { .. } => Some("publish again".into()),
-            Self::OtherFiles { .. } => Some("prepare anew: reg publish … --prepare FILE".into()),
+            Self::OtherFiles { .. } => Some("prepare again: reg publish … --prepare FILE".into()),
             Self::Frozen { .. } => Some(
                 "if you have signed both, publish with --settle; if not, your key is stolen: reg key rotate NAME --floor N"
                     .into(),

@@ -1,7 +1,8 @@
-//! Publishes: assembles a manifest, prepares what is to be signed, checks what was signed, and moves the tag.
+//! Publishes models: assembles a manifest, prepares the documents to sign, checks what was signed, and moves the tag. Takes
+//! attestations, declarations and pushed manifests too.
 //!
-//! In: files or blobs, key documents, signatures. Out: a model that is recorded, announced and provided. Promise: no key is
-//! taken here; what was signed is checked as if a stranger had sent it; a number is remembered before it is given out.
+//! In: files or blobs, key documents, signatures. Out: a model that is recorded, announced and provided. Promise: this room
+//! takes no key. It checks signed documents as strictly as those of a peer. It records a tag before it announces it.
 
 mod assemble;
 mod attest;
@@ -33,7 +34,7 @@ pub use self::error::PublishError;
 pub use self::push::{INDEX_TYPE, PushError, Pushed};
 pub use self::signatory::{Sign, Signatory};
 
-/// Publishes models and what is said of them.
+/// Publishes models, attestations and declarations.
 #[derive(Debug)]
 pub struct Publishing {
     store: Store,
@@ -46,12 +47,12 @@ pub struct Publishing {
     /// Models that wait for their signatures.
     preparations: Mutex<BTreeMap<u64, Preparation>>,
     ids: AtomicU64,
-    /// Manifests that were pushed and wait for their provenance.
+    /// Pushed manifests that wait for their provenance.
     held: Held,
 }
 
 impl Publishing {
-    /// Returns the publications of a node, of which none has begun.
+    /// Returns the publishing side of a node, without a preparation yet.
     pub fn new(puller: Arc<Puller>, importing: Arc<Importing>) -> Self {
         let (store, network) = (puller.store.clone(), puller.network.clone());
         let (trust, news, resolver) = (puller.trust.clone(), puller.news.clone(), puller.resolver.clone());

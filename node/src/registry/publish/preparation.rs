@@ -1,4 +1,4 @@
-//! TODO.
+//! [`Preparation`]: a model between [`prepare_publish`](super::Publishing::prepare_publish) and its commit.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -19,6 +19,6 @@ pub(super) struct Preparation {
     pub(super) metadata: Metadata,
     pub(super) kinds: BTreeMap<String, usize>,
     pub(super) since: Instant,
-    /// Keeps the blobs from being evicted meanwhile.
+    /// Keeps the blobs from being evicted until the model is recorded.
     pub(super) _lease: Lease,
 }

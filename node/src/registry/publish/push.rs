@@ -1,6 +1,6 @@
-//! Manifests that are pushed: a ModelPack under the user's own name is published, somebody else's is adopted once its
-//! provenance is here, from referrers that were pushed with it or from peers. Until then it is held, and shown to nobody
-//! but who asks for it by digest.
+//! Takes pushed manifests. A ModelPack under the user's own name is published. One of another publisher is adopted once its
+//! provenance is known, from referrers that were pushed with it or from peers. Until then it is held, and shown only to a
+//! client that asks for it by digest.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -34,23 +34,23 @@ use crate::registry::resolve::{ModelView, Referrers, Resolved, Revision, ViewErr
 /// Media type of an OCI index.
 pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 
-/// What became of a pushed manifest.
+/// The result of pushing a manifest.
 #[derive(Debug)]
 pub enum Pushed {
-    /// Signed with the user's key.
+    /// It was signed with the user's key and published.
     Published(Box<Published>),
-    /// Its provenance is here and verifies: it is kept and shared like one that was pulled.
+    /// Its provenance verifies: the model is kept and shared like one that was pulled.
     Adopted { manifest: Digest },
-    /// Its provenance is not here yet.
+    /// It is held, because its provenance is not known yet.
     Held { manifest: Digest },
-    /// A document about another manifest.
+    /// It is a referrer: a document about the manifest `subject`.
     Referrer { manifest: Digest, subject: Digest },
 }
 
-/// Why a manifest is not taken.
+/// Why a pushed manifest is refused.
 #[derive(Debug, Error)]
 pub enum PushError {
-    #[error("manifest is none of a model, and says nothing about one")]
+    #[error("manifest is neither of a model nor of a referrer")]
     NoModel(#[from] ManifestError),
     #[error("{blob} has not been uploaded")]
     Missing { blob: Digest },
@@ -60,7 +60,7 @@ pub enum PushError {
     Upload(#[from] UploadError),
     #[error("{HELD_MAX} manifests wait for their provenance already")]
     TooMany,
-    #[error("model has come whole, but is not kept")]
+    #[error("model is complete, but cannot be recorded")]
     Conclude(#[from] Box<ConcludeError>),
     #[error(transparent)]
     View(#[from] ViewError),
@@ -88,7 +88,7 @@ impl Fault for PushError {
     }
 }
 
-/// Manifests that were pushed and are not part of a model that is kept.
+/// Pushed manifests that belong to no recorded model. They are dropped after [`UPLOAD_IDLE`].
 #[derive(Debug, Default)]
 pub(super) struct Held(Mutex<BTreeMap<Digest, HeldManifest>>);
 
@@ -97,7 +97,7 @@ struct HeldManifest {
     publisher: PublisherId,
     model: ModelName,
     bytes: Vec<u8>,
-    /// The manifest that it is about.
+    /// The manifest that a referrer is about.
     subject: Option<Digest>,
     since: Instant,
 }
@@ -110,7 +110,7 @@ impl Held {
     }
 }
 
-/// The fields of any OCI manifest that tell what it needs.
+/// The fields of an OCI manifest that name other blobs.
 #[derive(Deserialize)]
 struct AnyManifest {
     config: Option<Descriptor>,
@@ -120,10 +120,10 @@ struct AnyManifest {
 }
 
 impl Publishing {
-    /// Takes a manifest whose blobs have been uploaded.
+    /// Takes a manifest. Its blobs must have been uploaded. `by` signs it, if the user may publish under that name.
     ///
     /// # Errors
-    /// See [`PushError`].
+    /// A blob is missing, or the manifest is refused: see [`PushError`].
     pub async fn push_manifest(
         self: &Arc<Self>,
         publisher: PublisherId,
@@ -167,7 +167,7 @@ impl Publishing {
         })
     }
 
-    /// Returns a manifest that was pushed and is not part of a model that is kept.
+    /// Returns the bytes of a held manifest; `None` if there is none of that publisher, name and digest.
     pub fn held_manifest(
         &self,
         publisher: PublisherId,
@@ -179,12 +179,12 @@ impl Publishing {
         (it.publisher == publisher && it.model.folded() == model.folded()).then(|| it.bytes.clone())
     }
 
-    /// Forgets a manifest that was pushed.
+    /// Forgets a held manifest. Returns whether there was one.
     pub fn drop_held(&self, digest: &Digest) -> bool {
         self.held.lock().remove(digest).is_some()
     }
 
-    /// Returns the documents about a version of a model: those that are kept, and those that were pushed.
+    /// Returns the referrers of a version of a model: those in the store, and those that are held.
     pub async fn referrers(self: &Arc<Self>, view: &ModelView) -> Vec<Descriptor> {
         let (publishing, subject) = (self.clone(), view.digest());
         let listed: Vec<Digest> = view.referrers().to_vec();
@@ -199,12 +199,12 @@ impl Publishing {
         tokio::task::spawn_blocking(read).await.unwrap_or_default()
     }
 
-    /// Returns the documents that were pushed about a manifest.
+    /// Returns the held referrers of a manifest.
     pub fn held_referrers(&self, subject: Digest) -> Vec<Descriptor> {
         self.pushed_referrers(subject)
     }
 
-    /// Keeps somebody's model if everything that proves it is here, or, where `ask` says so, at a peer.
+    /// Records the model of another publisher, if everything that proves it is in the store, or, with `ask`, at a peer.
     async fn adopt(
         self: &Arc<Self>,
         publisher: PublisherId,
@@ -218,8 +218,8 @@ impl Publishing {
         let mut view = local.await.ok().flatten();
         if view.is_none() && ask && !self.network.is_offline() {
             let by_id = Publisher::Id(publisher);
-            let told = self.resolver.view(&by_id, model, &Revision::Digest(digest)).await;
-            view = told.ok();
+            let found = self.resolver.view(&by_id, model, &Revision::Digest(digest)).await;
+            view = found.ok();
         }
         let Some(view) = view else { return Ok(false) };
         let publishing = self.clone();
@@ -239,7 +239,7 @@ impl Publishing {
 }
 
 impl Publishing {
-    /// How a publisher spells a model's name; OCI knows no capitals.
+    /// Returns a model's name as the publisher spells it. OCI clients send it in lower case.
     fn spelling(&self, publisher: PublisherId, model: &ModelName) -> ModelName {
         let known = tags::records(&self.store, publisher, Some(model)).unwrap_or_default();
         known.first().map_or_else(|| model.clone(), |tag| tag.record().model.clone())
@@ -251,7 +251,7 @@ impl Publishing {
         about.filter_map(|(digest, it)| describe(*digest, &it.bytes)).collect()
     }
 
-    /// Proves a model from what is here: keys that are known or were pushed, and a provenance that was pushed.
+    /// Proves a held model without asking peers: by keys that are known or were pushed, and by a pushed provenance.
     fn adopt_here(
         &self,
         publisher: PublisherId,

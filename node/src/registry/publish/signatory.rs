@@ -1,13 +1,13 @@
-//! [`Signatory`]: a publisher's leave to sign what this node prepares. The registry sees key documents, never a key.
+//! [`Signatory`]: a callback that signs what this node prepares. The registry sees key documents, never a key.
 
 use reg_api::prepared::{Prepared, Signed};
 use reg_keys::error::SignError;
 use reg_proto::name::PublisherId;
 
-/// Signs what is prepared, when it is called.
+/// Signs a preparation.
 pub type Sign<'a> = &'a (dyn Fn(&Prepared) -> Result<Signed, SignError> + Sync);
 
-/// The publisher that signs, and how.
+/// A publisher and the callback that signs for it.
 #[derive(Clone, Copy)]
 pub struct Signatory<'a> {
     pub publisher: PublisherId,

@@ -1,4 +1,4 @@
-//! Concludes a model whose blobs have all come, for readers and pushes: describes, records and announces it.
+//! Concludes a model once all its blobs are in the store, for readers and pushes: describes, records and announces it.
 
 use std::sync::Arc;
 
@@ -12,17 +12,21 @@ use crate::registry::pull::Puller;
 use crate::registry::resolve::ModelView;
 use crate::store::WriteError;
 
-/// Why a model that has come whole is not kept as one.
+/// Why a complete model cannot be recorded.
 #[derive(Debug, Error)]
 pub enum ConcludeError {
     #[error("model is refused")]
     Describe(#[from] DescribeError),
-    #[error("model cannot be remembered")]
+    #[error("model cannot be recorded")]
     Keep(#[from] WriteError),
 }
 
 impl Puller {
-    /// Once every blob of a model is here: describes it, remembers it as whole, and tells the network.
+    /// Describes a model, records it as complete and announces it, once every blob of it is in the store. Does nothing
+    /// before, or if it was concluded. Blocks.
+    ///
+    /// # Errors
+    /// A file of the model is refused, or the record cannot be written.
     pub fn conclude(self: &Arc<Self>, view: &Arc<ModelView>) -> Result<(), ConcludeError> {
         let manifest: &Manifest = view.manifest();
         let store = &self.store;

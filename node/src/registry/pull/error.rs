@@ -16,7 +16,7 @@ use crate::registry::publishers::TagsError;
 use crate::registry::resolve::{PolicyError, ResolveError};
 use crate::store::{ReserveError, WriteError};
 
-/// Why a model was not pulled, or not whole. What was fetched and verified stays here.
+/// Why a model was not pulled, or not completely. Verified pieces stay in the store.
 #[derive(Debug, Error)]
 pub enum PullError {
     #[error(transparent)]
@@ -25,7 +25,7 @@ pub enum PullError {
     Select(#[from] SelectError),
     #[error(transparent)]
     Tensors(#[from] TensorsError),
-    #[error("model is not whole here, and no peer is asked because the node is offline")]
+    #[error("model is not complete in the store, and no peer is asked because the node is offline")]
     Offline,
     #[error("there is no room for the model")]
     Reserve(#[from] ReserveError),
@@ -33,9 +33,9 @@ pub enum PullError {
     Open(#[from] OpenError),
     #[error("fetching stopped")]
     Download(#[from] DownloadError),
-    #[error("store does not take the model")]
+    #[error("store cannot keep the model")]
     Write(#[from] WriteError),
-    #[error("tag cannot be remembered")]
+    #[error("tag cannot be recorded")]
     Tags(#[from] TagsError),
     #[error(transparent)]
     Describe(#[from] DescribeError),
@@ -84,7 +84,7 @@ impl Fault for PullError {
                 Some("make room with `reg gc`, raise cache.max_size, or free the disk".into())
             }
             Self::Describe(error) if error.is_consent_missing() => {
-                Some("take it all the same with --allow-unsafe".into())
+                Some("pull it anyway with --allow-unsafe".into())
             }
             Self::Download(DownloadError::LeftAlone { .. }) => {
                 Some("run the same command again after that time: what was fetched is kept".into())

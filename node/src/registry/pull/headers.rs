@@ -1,4 +1,4 @@
-//! The headers of weight files that are on their way: read from pieces that have been verified, fetching those that lack.
+//! Reads the headers of weight files that are being fetched: fetches the pieces that hold a header, verified, and parses it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,13 +15,13 @@ use crate::registry::fetch::{DownloadError, Downloader, WebSeeds};
 use crate::registry::pull::Puller;
 use crate::store::{BlobFile, Partial, ReadError};
 
-/// Pieces of a header: what safetensors allows and a large vocabulary in GGUF take half of it.
+/// Pieces of a header at most. The largest safetensors header, or a large vocabulary in GGUF, takes half of it.
 const HEADER_PIECES_MAX: u32 = 64;
 
-/// What a weight file says of its tensors.
+/// The parsed header of a weight file.
 #[derive(Debug)]
 pub enum Header {
-    /// The tensors, and the header's length.
+    /// The tensors, and the length of the header in bytes.
     Safetensors(Safetensors, u64),
     Gguf(Vec<TensorPlace>),
 }
@@ -36,12 +36,12 @@ impl Header {
     }
 }
 
-/// What the first bytes of a file come to.
+/// The result of parsing the first bytes of a file.
 enum Looked {
     Header(Header),
-    /// This many pieces from the first are needed.
+    /// This many pieces, from the first on, are needed.
     Need(u32),
-    /// It is no weight file, or one whose header is refused.
+    /// The file is no weight file, or its header is refused.
     None,
 }
 
@@ -70,7 +70,7 @@ fn look(head: &[u8], size: u64) -> Looked {
     }
 }
 
-/// Reads the pieces from the first that `read` has, as many as a header may have and no more than are `wanted`.
+/// Returns the bytes of the first pieces, until `read` fails: at most `wanted` pieces and [`HEADER_PIECES_MAX`].
 fn head(layout: BlobLayout, wanted: u32, mut read: impl FnMut(PieceIndex, &mut Vec<u8>) -> bool) -> Vec<u8> {
     let (mut head, mut buffer) = (Vec::new(), Vec::new());
     for piece in layout.pieces().take(wanted.min(HEADER_PIECES_MAX) as usize) {
@@ -82,7 +82,7 @@ fn head(layout: BlobLayout, wanted: u32, mut read: impl FnMut(PieceIndex, &mut V
     head
 }
 
-/// Reads a header with as few pieces as will do.
+/// Parses a header from as few pieces as possible.
 fn look_through(layout: BlobLayout, mut read: impl FnMut(PieceIndex, &mut Vec<u8>) -> bool) -> Looked {
     let mut wanted = 1;
     loop {
@@ -98,7 +98,7 @@ fn look_through(layout: BlobLayout, mut read: impl FnMut(PieceIndex, &mut Vec<u8
     }
 }
 
-/// Reads the header of a weight file that is here whole; `None` where it is none.
+/// Reads the header of a whole blob; returns `None` if it is no weight file.
 pub(super) fn of_blob(file: &BlobFile) -> Result<Option<Header>, ReadError> {
     let mut failed = None;
     let looked = look_through(file.layout(), |piece, buffer| {
@@ -115,7 +115,7 @@ fn of_partial(partial: &Partial) -> Looked {
     look_through(partial.states().layout(), |piece, buffer| partial.read_piece(piece, buffer).is_ok())
 }
 
-/// The headers that were had, and the bytes that each peer and web seed sent for them.
+/// The headers that were read, and the bytes that each peer and web seed sent for them.
 #[derive(Debug, Default)]
 pub struct Headers {
     pub of: BTreeMap<Digest, Header>,
@@ -124,10 +124,10 @@ pub struct Headers {
 }
 
 impl Puller {
-    /// Reads the headers of those of `partials` that are weight files, fetching the pieces they are in.
+    /// Reads the headers of the weight files among `partials`, and fetches the pieces that hold them.
     ///
     /// # Errors
-    /// Nobody sends them, or the disk does not take them.
+    /// No source sends the pieces, or they cannot be written.
     pub async fn headers(
         &self,
         partials: &[Partial],

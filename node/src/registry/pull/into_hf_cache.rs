@@ -1,4 +1,4 @@
-//! TODO.
+//! Places a pulled model in the cache of Hugging Face's clients, and says how that cache names it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,16 +14,16 @@ use crate::registry::model::checkout::CheckoutError;
 use crate::registry::model::git_blob;
 use crate::store::{PlaceError, PlaceMode, Store};
 
-/// Bytes of a plain file at most: a tokenizer fits, weights do not.
+/// Bytes of a plain file at most. A tokenizer fits, weights do not.
 pub const PLAIN_BYTES_MAX: u64 = 1 << 20;
 
-/// Bytes of all plain files of a model: what is fetched at most before it can be listed as a hub lists it.
+/// Bytes of all plain files of a model together. Listing a model as a hub does needs at most this many bytes.
 const PLAIN_BYTES_SUM: u64 = 32 << 20;
 
 /// Hex digits of a commit id.
 pub const COMMIT_DIGITS: usize = 40;
 
-/// Returns the files of a model that a hub keeps plainly, outside of LFS: small ones that are no weights. It follows from
+/// Returns the plain files of a model: small files without weights, which a hub keeps outside of LFS. The answer depends on
 /// the manifest alone.
 pub fn plain_files(manifest: &Manifest) -> impl Iterator<Item = &ModelFile> {
     let mut sum = 0;
@@ -37,16 +37,21 @@ pub fn plain_files(manifest: &Manifest) -> impl Iterator<Item = &ModelFile> {
     })
 }
 
-/// Returns the commit id of a manifest.
+/// Returns the commit id under which the cache knows a manifest: the first [`COMMIT_DIGITS`] digits of its digest.
 pub fn commit(digest: &Digest) -> String {
     digest.hex().chars().take(COMMIT_DIGITS).collect()
 }
 
+/// Returns the directory of a repository in the cache.
 pub fn repository_dir(cache: &HubCache) -> PathBuf {
     cache.dir.join(format!("models--{}", cache.repository.as_str().replace('/', "--")))
 }
 
-/// Puts a model, all of which is here, into the cache, under the name that its clients will ask for.
+/// Places the chosen part of a model, which is complete in the store, in the cache. Returns the directory of its snapshot.
+/// Blocks.
+///
+/// # Errors
+/// A file or link of the cache cannot be written.
 pub(super) fn fill(
     store: &Store,
     digest: &Digest,
@@ -70,7 +75,7 @@ pub(super) fn fill(
             file.digest.hex()
         };
         let blob = root.join("blobs").join(&name);
-        // What lies there may be what a client took for it: its clients do not look.
+        // A file that exists may have other contents. The clients of the cache do not check, so it is replaced.
         store
             .place(&file.digest, &blob, PlaceMode::Auto)
             .map_err(|source| CheckoutError::Place { path: blob.clone(), source })?;
@@ -84,12 +89,12 @@ pub(super) fn fill(
     if let Some(parent) = reference.parent() {
         fs::create_dir_all(parent).map_err(made)?;
     }
-    // The snapshot is whole before anything means it.
+    // Writes the ref last, so that it never names an incomplete snapshot.
     fs::write(&reference, &commit).map_err(made)?;
     Ok(snapshot)
 }
 
-/// Links a file of the snapshot to its blob, by a relative path as the clients do.
+/// Links a file of the snapshot to its blob by a relative path, as the clients do.
 fn link(snapshot: &Path, path: &SafePath, blob: &Path, name: &str) -> Result<(), CheckoutError> {
     let place: PathBuf = path.segments().fold(snapshot.to_owned(), |dir, segment| dir.join(segment));
     let made = |source| CheckoutError::Make { path: place.clone(), source };

@@ -1,7 +1,8 @@
-//! Priorities a model: proves it, fetches what is missing, judges its files, records it and puts it into the user's directory.
+//! Pulls a model: proves it, fetches what is missing, judges its files, records it and places it in the user's directory.
 //!
-//! In: a pull request. Out: a report with every check and source, or a plan of what would be fetched. Promise: what is placed
-//! or recorded was verified whole; what was fetched before an error is kept.
+//! In: a request to pull, to plan or to verify. Out: a report with every check and source, a plan of what would be fetched, or
+//! the damage that was found. Promise: every file that is placed or recorded was verified whole. What was fetched before an
+//! error is kept.
 
 mod conclude;
 mod error;
@@ -27,7 +28,7 @@ pub use self::error::PullError;
 pub use self::into_hf_cache::{COMMIT_DIGITS, PLAIN_BYTES_MAX, commit, plain_files, repository_dir};
 pub use self::verify::VerifyError;
 
-/// Priorities models.
+/// Pulls, plans and verifies models. It holds the rooms that a pull uses, and no state of its own.
 #[derive(Debug)]
 pub struct Puller {
     pub store: Store,

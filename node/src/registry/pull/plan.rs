@@ -1,4 +1,4 @@
-//! Planning: what a pull would fetch and need, with no more fetched than the manifest and what proves it.
+//! Plans a pull: computes what it would fetch and how much disk space it needs. Fetches only the manifest and its proofs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::registry::resolve::Resolved;
 use crate::store::{Partial, free_space, on_one_disk};
 
 impl Puller {
-    /// Tells what [`Registry::pull`] would do with the same request.
+    /// Returns what [`Puller::pull`] would fetch and place for the same request.
     ///
     /// # Errors
     /// See [`PullError`].
@@ -64,7 +64,7 @@ impl Puller {
         }
     }
 
-    /// How many bytes of a blob are neither here whole nor in a part that was fetched before.
+    /// Returns how many bytes of a blob are in the store neither as a whole blob nor as pieces of a partial one.
     fn lacking(&self, blob: &Digest, layout: BlobLayout, resolved: &Resolved) -> u64 {
         if self.store.contains(blob) {
             return 0;
@@ -75,7 +75,7 @@ impl Puller {
         layout.size() - partials.iter().find(of_list).map_or(0, Partial::verified_bytes)
     }
 
-    /// What the cache needs, and what the directory needs beside it: nothing for what is shared with the cache.
+    /// Returns the bytes that the cache and the directory need. Files that share their bytes with the cache need none.
     fn disks(&self, request: &PullRequest, files: &[PlannedFile], bytes_to_fetch: u64) -> Vec<DiskNeed> {
         let root = self.store.root();
         let mut cache =
@@ -94,7 +94,7 @@ impl Puller {
     }
 }
 
-/// Tells whether a file of that size lies there; whether it is the same is seen when it is placed.
+/// Tells whether a file of that size exists in `dest`. Its contents are compared only when the file is placed.
 fn is_there(dest: &Path, file: &PlannedFile) -> bool {
     let path = file.path.segments().fold(dest.to_owned(), |dir, segment| dir.join(segment));
     std::fs::symlink_metadata(path).is_ok_and(|it| it.is_file() && it.len() == file.size)

@@ -1,6 +1,6 @@
-//! Pulling: resolve → reserve → fetch from everybody at once → judge → keep → seed → place.
+//! Pulls a model: resolve → reserve → fetch from all sources at once → judge → record → seed → place.
 //!
-//! What has been verified is never fetched again: a pull that was killed goes on where it was.
+//! Verified pieces are never fetched again: a pull that was killed continues where it stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::registry::resolve::{ResolveOptions, Resolved, checks, refuse};
 use crate::store::Lease;
 
 impl Puller {
-    /// Pulls a model: from here what is here, from peers the rest.
+    /// Pulls a model: takes from the store what it has, fetches the rest, and places the files where the request says.
     ///
     /// # Errors
     /// See [`PullError`].
@@ -124,21 +124,21 @@ impl Puller {
     }
 }
 
-/// What fetching a model has brought.
+/// The result of fetching a model.
 struct Fetched {
     downloaded: Downloaded,
-    /// Whether there is something here that was not before.
+    /// Whether the store has bytes that it had not before.
     is_new: bool,
-    /// Whether every file of the model is here now.
+    /// Whether every file of the model is in the store now.
     is_whole: bool,
-    /// Every file with what its bytes are.
+    /// Every file with the kind of its contents.
     files: Vec<(String, ContentKind)>,
-    /// What the user's rules say of them.
+    /// What the user's rules say of the kinds.
     formats: Vec<Check>,
 }
 
 impl Puller {
-    /// Resolves what is asked for, and chooses the files of it that are wanted.
+    /// Resolves the reference of a request, and selects the files that it wants.
     pub async fn find(
         &self,
         request: &PullRequest,
@@ -158,7 +158,7 @@ impl Puller {
         Ok((resolved, part))
     }
 
-    /// Brings the blobs of a part of a resolved model here, keeps its documents, and remembers it.
+    /// Fetches the missing blobs of a part of a resolved model, keeps its documents, and records the model.
     async fn fetch(
         &self,
         resolved: &mut Resolved,
@@ -217,7 +217,7 @@ impl Puller {
         Ok(Fetched { downloaded, is_new, is_whole, files, formats })
     }
 
-    /// Fetches blobs that are missing, each piece verified before it is written.
+    /// Fetches missing blobs. Each piece is verified before it is written.
     pub async fn download(
         &self,
         resolved: &mut Resolved,

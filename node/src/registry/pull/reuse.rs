@@ -1,10 +1,10 @@
-//! Taking tensors out of other models that are here, before peers are asked for the rest.
+//! Copies tensors from other models in the store before the rest is fetched from peers.
 //!
-//! A fine-tune has most tensors of its base, byte for byte, at other offsets. A weight file's header says where each
-//! tensor lies, so the header is fetched first, and a tensor of the same name and length in a local file is tried: one
-//! piece of it is copied and verified by the states. If it matches, the rest of the tensor is tried too; if not, one
-//! piece of local reading is all that was lost. Nothing is believed: every piece that is kept has been verified, so no
-//! list of tensors' digests has to be made, signed, sent or checked.
+//! A fine-tune has most tensors of its base, byte for byte, at other offsets. The header of a weight file says where each
+//! tensor lies, so the header is fetched first. Then a tensor of the same name and length in a local file is tried: one
+//! piece of it is copied and verified by the piece states. If it matches, the rest of the tensor is tried too. If not, only
+//! the reading of one local piece was wasted. Every piece that is kept was verified, so no list of tensor digests has to be
+//! made, signed, sent or checked.
 
 mod fill;
 mod local;
@@ -27,30 +27,30 @@ use crate::registry::pull::Puller;
 use crate::registry::resolve::Resolved;
 use crate::store::Partial;
 
-/// Pieces of a file below which looking for its tensors is not worth the way.
+/// Files with fewer pieces, or fewer missing pieces, are fetched without looking for their tensors.
 const REUSE_PIECES_MIN: u32 = 4;
-/// How long the headers may take; without them all is fetched.
+/// How long fetching the headers may take. Without headers every piece is fetched.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What was taken from other models.
+/// What was copied from other models, and what finding it cost.
 #[derive(Debug, Default)]
 pub struct Reused {
-    /// Bytes of pieces that were put together from local tensors, verified.
+    /// Bytes of verified pieces that were assembled from local tensors.
     pub bytes: u64,
     /// Bytes of headers by the peer that sent them.
     pub peers: BTreeMap<PeerId, u64>,
-    /// The same by web seed.
+    /// Bytes of headers by the web seed that sent them.
     pub web: BTreeMap<String, u64>,
 }
 
-/// Tells whether a file is one of weights whose header is read here, by its name.
+/// Tells by its name whether a file is a weight file with a header that this module can read.
 pub(super) fn has_tensors(path: &SafePath) -> bool {
     let name = path.file_name().to_ascii_lowercase();
     name.ends_with(".safetensors") || name.ends_with(".gguf")
 }
 
 impl Puller {
-    /// Fills what it can of `partials` with tensors of other models that are here. Whatever fails only costs the reuse.
+    /// Fills pieces of `partials` with tensors of other models in the store. On any failure fewer tensors are reused.
     pub async fn reuse(
         &self,
         partials: &[Partial],
@@ -69,12 +69,12 @@ impl Puller {
         if files.is_empty() {
             return reused;
         }
-        reporter.stage("reusing", format_args!("tensors of {} files that are here", files.len()));
+        reporter.stage("reusing", format_args!("tensors of {} files in the store", files.len()));
         let headers =
             match timeout(HEADERS_TIMEOUT, self.headers(&targets, &resolved.holders, web, reporter)).await {
                 Ok(Ok(headers)) => headers,
                 Ok(Err(error)) => {
-                    debug!(%error, "headers of weight files do not come: nothing is reused");
+                    debug!(%error, "headers of weight files cannot be fetched: no tensor is reused");
                     return reused;
                 }
                 Err(_) => return reused,
@@ -96,7 +96,7 @@ impl Puller {
     }
 }
 
-/// The partial blobs that are weight files and lack more than their header.
+/// Returns the partial blobs that are weight files and lack more than their header.
 fn targets(partials: &[Partial], manifest: &Manifest) -> Vec<Partial> {
     let weights: BTreeSet<Digest> =
         manifest.files().iter().filter(|file| has_tensors(&file.path)).map(|file| file.digest).collect();

@@ -1,7 +1,8 @@
-//! Pulling tensors: headers first, then the pieces that hold what is wanted, then safetensors files with just that.
+//! Pulls tensors: fetches the headers, then the pieces that hold the wanted tensors, and writes safetensors files with just
+//! these tensors.
 //!
-//! The files are made here of verified pieces, with headers of their own, so they are not the files that were signed. The
-//! pieces stay in the cache as parts of the signed ones: they are served, and a later pull goes on from them.
+//! This node writes the files from verified pieces, with headers of their own, so they are not the files that were signed.
+//! The pieces stay in the cache as parts of the signed files: they are served, and a later pull continues from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -34,10 +35,12 @@ use crate::registry::pull::Puller;
 use crate::registry::resolve::{Resolved, checks};
 use crate::store::{BlobFile, Partial, ReadError};
 
-/// Why tensors were not pulled. What was fetched and verified stays here.
+/// Why tensors were not pulled. Verified pieces stay in the store.
 #[derive(Debug, Error)]
 pub enum TensorsError {
-    #[error("model has no safetensors file that was wanted, and tensors are taken out of no other")]
+    #[error(
+        "no selected file of the model is a safetensors file, and tensors are extracted from no other format"
+    )]
     NoFile,
     #[error("no tensor of the model matches {pattern}")]
     NoMatch { pattern: Pattern, tensors: Vec<String> },
@@ -49,7 +52,7 @@ pub enum TensorsError {
     Place { path: PathBuf, source: CheckoutError },
     #[error("{path} cannot be written")]
     Write { path: PathBuf, source: io::Error },
-    #[error("{path} is there and is something else")]
+    #[error("{path} exists and has other contents")]
     Occupied { path: PathBuf },
 }
 
@@ -66,7 +69,7 @@ impl Fault for TensorsError {
     }
 
     fn hint(&self) -> Option<String> {
-        /// Names shown at most: a hint is a line, not a listing.
+        /// How many names a hint shows, so that it stays one line.
         const NAMES_MAX: usize = 6;
         match self {
             Self::NoMatch { tensors, .. } => {
@@ -89,11 +92,11 @@ struct TensorSource {
     bytes: Bytes,
     header: Safetensors,
     header_len: u64,
-    /// The tensors that are wanted, by their places in the header.
+    /// The wanted tensors, as indexes into the header.
     wanted: Vec<usize>,
 }
 
-/// Where a file's verified bytes are.
+/// Where the verified bytes of a file are.
 enum Bytes {
     Whole(BlobFile),
     Part(Partial),
@@ -113,13 +116,13 @@ impl TensorSource {
         self.wanted.iter().map(|place| &self.header.tensors[*place]).collect()
     }
 
-    /// Where a tensor's bytes lie in the file.
+    /// Returns the byte range of a tensor in the file.
     fn range(&self, tensor: &Tensor) -> Range<u64> {
         let data = PREFIX_LEN + self.header_len;
         data + tensor.begin..data + tensor.end
     }
 
-    /// The runs of pieces that hold what is wanted.
+    /// Returns the runs of pieces that hold the wanted tensors.
     fn runs(&self) -> Vec<Range<u32>> {
         let mut runs: Vec<Range<u32>> = Vec::new();
         for range in self.tensors().into_iter().map(|tensor| self.range(tensor)).filter(|it| !it.is_empty()) {
@@ -135,7 +138,7 @@ impl TensorSource {
 }
 
 impl Puller {
-    /// Priorities the tensors that `request` names, and puts files with just these into its directory.
+    /// Pulls the tensors that `request` names, and places files with just these in its directory.
     pub async fn pull_tensors(
         &self,
         request: PullRequest,
@@ -194,7 +197,7 @@ impl Puller {
         placed.await??;
         drop(lease);
         let note = format!(
-            "{wanted} of {total} tensors, in files made here of verified pieces: they are not the files that were signed"
+            "{wanted} of {total} tensors, in files that this node made of verified pieces: they are not the files that were signed"
         );
         reporter.note(&note);
         resolved.notes.push(note);
@@ -227,7 +230,7 @@ impl Puller {
 }
 
 impl Puller {
-    /// Opens the safetensors files of a part of a model, with the pieces that their headers are in.
+    /// Opens the safetensors files of a part of a model, and fetches their headers.
     async fn open_sources(
         &self,
         resolved: &mut Resolved,
@@ -276,7 +279,7 @@ impl Puller {
     }
 }
 
-/// Notes which tensors are wanted; every pattern must match some.
+/// Selects the wanted tensors. Every pattern must match at least one.
 fn choose(sources: &mut [TensorSource], patterns: &[Pattern]) -> Result<(), TensorsError> {
     for pattern in patterns {
         let mut any = false;
@@ -303,13 +306,13 @@ fn choose(sources: &mut [TensorSource], patterns: &[Pattern]) -> Result<(), Tens
     Ok(())
 }
 
-/// Counts the tensors of all files, and those that are wanted.
+/// Returns how many tensors the files have, and how many of them are wanted.
 fn count(sources: &[TensorSource]) -> (usize, usize) {
     let all = sources.iter().map(|source| source.header.tensors.len()).sum();
     (all, sources.iter().map(|source| source.wanted.len()).sum())
 }
 
-/// How many bytes of these runs are not here.
+/// Returns how many bytes of these runs are missing.
 fn lacking(partials: &[Partial], runs: &BTreeMap<Digest, Vec<Range<u32>>>) -> u64 {
     let of = |partial: &Partial| -> u64 {
         let (layout, have) = (partial.states().layout(), partial.have());
@@ -320,7 +323,7 @@ fn lacking(partials: &[Partial], runs: &BTreeMap<Digest, Vec<Range<u32>>>) -> u6
     partials.iter().map(of).sum()
 }
 
-/// Puts a file with the wanted tensors into `dest`, whole or not at all.
+/// Places a file with the wanted tensors in `dest`, completely or not at all.
 fn place(source: &TensorSource, dest: &Path, overwrite: bool) -> Result<(), TensorsError> {
     let placed = |error| TensorsError::Place { path: dest.to_owned(), source: error };
     fs::create_dir_all(dest).map_err(|error| TensorsError::Write { path: dest.to_owned(), source: error })?;

@@ -1,4 +1,4 @@
-//! Verifying: rehash what is here against what was signed, and fetch anew what is damaged.
+//! Verifies models: rehashes what is in the store against what was signed, and fetches damaged blobs again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,7 +26,7 @@ use crate::registry::pull::Puller;
 use crate::registry::resolve::ResolveError;
 use crate::store::{ReadError, Recheck};
 
-/// Why a verification could not be made. What it finds is no error of its own.
+/// Why a verification could not run. Damage that it finds is no error but part of its report.
 #[derive(Debug, Error)]
 pub enum VerifyError {
     #[error(transparent)]
@@ -39,7 +39,7 @@ pub enum VerifyError {
     Directory { path: PathBuf, source: std::io::Error },
     #[error("{path} was not pulled by this node, so there is nothing to verify it against")]
     NotPulled { path: PathBuf },
-    #[error("file cannot be looked at")]
+    #[error("file cannot be examined")]
     File(#[from] CheckoutError),
     #[error("a task ended early")]
     Interrupted(#[from] JoinError),
@@ -68,7 +68,7 @@ impl Fault for VerifyError {
 }
 
 impl Puller {
-    /// Rehashes what `request` names. What is damaged is not served from then on; with `repair` it is fetched anew.
+    /// Rehashes what `request` names. A damaged blob is no longer served; with `repair` it is fetched again.
     ///
     /// # Errors
     /// See [`VerifyError`].
@@ -86,7 +86,7 @@ impl Puller {
         Ok(verified)
     }
 
-    /// Pulls every model that has damage, by its digest, and looks again.
+    /// Pulls every damaged model by its digest, and verifies it again.
     async fn repair(
         self: &Arc<Self>,
         target: &VerifyTarget,
@@ -173,7 +173,7 @@ impl Puller {
         }
     }
 
-    /// The blobs of a model that should be here: all, or those of the files that were chosen, and what proves them.
+    /// Returns the blobs of a model that should be in the store: those of the selected files and the documents that prove it.
     fn wanted_blobs(&self, digest: &Digest, record: &ModelRecord) -> Result<BTreeSet<Digest>, VerifyError> {
         let manifest = record::manifest(&self.store, digest)?;
         let (all, wanted) = (manifest.blobs(), record.part().blobs(&manifest));
@@ -238,7 +238,7 @@ impl Puller {
             if let Some(problem) = problem {
                 let path = Some(dir.join(file.path.as_str()));
                 verified.damaged.push(Damage { digest: file.digest, path, problem, repaired: false });
-                // A hard link shares the cache's bytes: what is wrong there is wrong here.
+                // A hard link shares the bytes of the cache, so the blob in the cache is damaged too.
                 drop(self.store.recheck(&file.digest, &|_| {}));
             }
         }
@@ -247,9 +247,9 @@ impl Puller {
     }
 }
 
-/// Files of a directory that a manifest does not name, those that are never part of a model left out.
+/// Returns the files of a directory that the manifest does not name, without those that are never part of a model.
 fn unlisted(dir: &Path, manifest: &Manifest) -> Vec<String> {
-    /// Names shown at most: a wrong directory may hold millions.
+    /// How many names are listed. A wrong directory may hold millions.
     const UNLISTED_MAX: usize = 1000;
     let named: BTreeSet<&str> = manifest.files().iter().map(|file| file.path.as_str()).collect();
     let (mut found, mut dirs) = (Vec::new(), vec![(dir.to_owned(), String::new())]);

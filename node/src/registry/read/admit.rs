@@ -1,6 +1,6 @@
-//! Judging a file before a byte of it is served to somebody who did not pull the model: by its head and its tail.
+//! Judges a file by its first and last bytes before a gateway serves it to a client that did not pull the model.
 //!
-//! The whole model is judged again, more strictly, once every file is here.
+//! The whole model is judged again, more strictly, once every file is in the store.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::registry::policy::{Admission, Verdict, judge};
 use crate::registry::read::Reading;
 use crate::registry::resolve::ModelView;
 
-/// Why a file is not served.
+/// Why a gateway may not serve a file.
 #[derive(Debug, Error)]
 pub enum AdmitError {
     #[error("{path} is of kind {kind}, which is refused: {reason}")]
@@ -47,11 +47,11 @@ impl Fault for AdmitError {
 }
 
 impl Reading {
-    /// Looks at a file of a model, fetching its first and last pieces where they are not here, and tells whether it may
-    /// be served. What was pulled or published whole was judged then.
+    /// Decides whether a gateway may serve a file of a model. Reads its first and last bytes, and fetches those pieces if the
+    /// store does not have them. A model that was pulled or published completely was judged then.
     ///
     /// # Errors
-    /// See [`AdmitError`].
+    /// The kind of the file is refused, or its bytes cannot be read: see [`AdmitError`].
     pub async fn admit(self: &Arc<Self>, view: &Arc<ModelView>, file: &ModelFile) -> Result<(), AdmitError> {
         let reading = self;
         if reading.resolver.allow_unsafe || whole::is_complete(&reading.store, &view.digest()) {

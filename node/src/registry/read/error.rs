@@ -1,4 +1,4 @@
-//! [`ReaderError`]: why bytes of a blob do not come to a reader.
+//! [`ReaderError`]: why a reader does not get the bytes of a blob.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use thiserror::Error;
 use crate::registry::fetch::DownloadError;
 use crate::store::{PartialError, ReadError, ReserveError};
 
-/// Why bytes of a blob do not come.
+/// Why a reader does not get the bytes of a blob.
 #[derive(Debug, Clone, Error)]
 pub enum ReaderError {
-    #[error("{blob} is not here, and no peer is asked because the node is offline")]
+    #[error("{blob} is not in the store, and no peer is asked because the node is offline")]
     Offline { blob: Digest },
-    #[error("{blob} is not here whole, and no peer that has it could be reached")]
+    #[error("{blob} is not complete in the store, and no peer that has it could be reached")]
     NoStates { blob: Digest },
     #[error("no peer that has the rest of {blob} can be reached")]
     Deserted { blob: Digest },
@@ -28,7 +28,7 @@ pub enum ReaderError {
     Download(#[from] Arc<DownloadError>),
     #[error("{blob} cannot be read from the cache")]
     Read { blob: Digest, source: Arc<ReadError> },
-    #[error("{blob} is not here whole, and fetching is paused")]
+    #[error("{blob} is not complete in the store, and fetching is paused")]
     Paused { blob: Digest },
     #[error("too many files are being read at once")]
     Busy,
@@ -61,11 +61,11 @@ impl Fault for ReaderError {
 
     fn hint(&self) -> Option<String> {
         if matches!(self, Self::Paused { .. }) {
-            return Some("`reg resume` lets it go on".to_owned());
+            return Some("`reg resume` lets it continue".to_owned());
         }
         match self.kind() {
             FaultKind::Unreachable => {
-                Some("try again when a peer that has it is there: what was fetched is kept".to_owned())
+                Some("try again when a peer that has it can be reached: what was fetched is kept".to_owned())
             }
             FaultKind::DiskFull => Some("make room with `reg gc`, or raise cache.max_size".to_owned()),
             _ => None,

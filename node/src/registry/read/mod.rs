@@ -1,6 +1,6 @@
-//! Reads files of models for gateways: from the store where the blob is whole, else piece by piece as peers send them.
+//! Reads files of models for gateways: from the store if the blob is whole there, else piece by piece as sources send them.
 //!
-//! In: a model that was resolved, a blob and a range. Out: a stream of verified bytes. Promise: each piece is fetched once for
+//! In: a resolved model, a blob and a range in bytes. Out: a stream of verified bytes. Promise: each piece is fetched once for
 //! all readers, and a file that the user has not consented to is refused before its first byte.
 
 mod admit;
@@ -24,7 +24,7 @@ pub use self::admit::AdmitError;
 pub use self::error::ReaderError;
 pub use self::reader::{BlobReader, Sender, send_from_store};
 
-/// Serves files to the readers of gateways.
+/// Reads files for the clients of gateways.
 #[derive(Debug)]
 pub struct Reading {
     pub store: Store,
@@ -32,14 +32,14 @@ pub struct Reading {
     pub resolver: Arc<Resolver>,
     pub fetching: Arc<Fetching>,
     pub puller: Arc<Puller>,
-    /// Blobs that are fetched as they are read.
+    /// The models that are being fetched while clients read them.
     on_demand: Running,
-    /// Places for readers.
+    /// One permit for each reader: `READERS_MAX` read at once.
     readers: Arc<Semaphore>,
 }
 
 impl Reading {
-    /// Returns readers' service of a node.
+    /// Returns the reading side of a node, without a reader yet.
     pub fn new(puller: Arc<Puller>) -> Self {
         let (store, network) = (puller.store.clone(), puller.network.clone());
         let (resolver, fetching) = (puller.resolver.clone(), puller.fetching.clone());

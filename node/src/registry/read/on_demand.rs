@@ -1,7 +1,7 @@
-//! [`OnDemand`]: fetching a model's blobs while they are read, as far as they are read, each piece once for all readers.
+//! [`OnDemand`]: fetches blobs of a model while readers read them: only the pieces that are read, each once for all readers.
 //!
-//! A reader registers which pieces of which blob it reads ([`Demand`]); the download asks peers for those, in the order of
-//! reading. Once nobody reads, it ends; what has come stays, and is not fetched again.
+//! A reader registers which pieces of which blob it reads ([`Demand`]). The download asks sources for those pieces in the order
+//! of reading. It ends some seconds after the last reader has left. Verified pieces stay and are not fetched again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -20,26 +20,26 @@ use crate::registry::fetch::{Demand, DownloadError, Downloader, Pulling, Read, W
 use crate::registry::resolve::{Finder, ModelView};
 use crate::store::Partial;
 
-/// One model's blobs that are fetched as they are read.
+/// The download of one model's blobs while they are read.
 #[derive(Debug)]
 pub struct OnDemand {
     reading: Arc<Reading>,
     view: Arc<ModelView>,
     demand: Arc<Demand>,
-    /// Held while a blob is opened: its states are asked for once.
+    /// Locked while a blob is opened, so that its piece states are fetched once.
     opening: tokio::sync::Mutex<()>,
     failure: Mutex<Option<Arc<DownloadError>>>,
 }
 
-/// The models that are fetched as they are read, by their manifest.
+/// The models that are being fetched while they are read, by manifest.
 pub(super) type Running = Mutex<BTreeMap<Digest, Arc<OnDemand>>>;
 
-/// A reader's place, for as long as it lives.
+/// The registration of one reader. Dropping it ends the registration.
 #[derive(Debug)]
 pub struct Joined(Arc<OnDemand>);
 
 impl Reading {
-    /// Joins what fetches a model as it is read, starting it where it does not run.
+    /// Joins the download of a model, and starts it if it does not run.
     pub fn join_on_demand(self: &Arc<Self>, view: &Arc<ModelView>) -> Joined {
         let mut running = self.on_demand.lock().expect("no holder of this lock panics");
         if let Some(on_demand) = running.get(&view.digest()).filter(|it| it.demand.join()) {
@@ -48,7 +48,7 @@ impl Reading {
         let (puller, concluded) = (self.puller.clone(), view.clone());
         let demand = Demand::new(move || {
             if let Err(error) = puller.conclude(&concluded) {
-                info!(manifest = %concluded.digest(), %error, "a model that has come whole is not kept as one");
+                info!(manifest = %concluded.digest(), %error, "a complete model cannot be recorded");
             }
         });
         let on_demand = Arc::new(OnDemand {
@@ -65,7 +65,7 @@ impl Reading {
 }
 
 impl Joined {
-    /// Returns what was joined.
+    /// Returns the download that was joined.
     pub const fn on_demand(&self) -> &Arc<OnDemand> {
         &self.0
     }
@@ -78,7 +78,11 @@ impl Drop for Joined {
 }
 
 impl OnDemand {
-    /// Opens a blob that is not here whole: its states are had from here or from peers, and room is set aside.
+    /// Opens a blob that is not whole in the store: takes its piece states from the store or from peers, and reserves disk
+    /// space. Returns its partial blob.
+    ///
+    /// # Errors
+    /// No peer sends the states, or the partial blob cannot be written: see [`ReaderError`].
     pub async fn open(&self, blob: Digest, layout: BlobLayout) -> Result<Partial, ReaderError> {
         let _one = self.opening.lock().await;
         if let Some(partial) = self.demand.partial(&blob) {
@@ -126,23 +130,23 @@ impl OnDemand {
         None
     }
 
-    /// Registers that these pieces of a blob are read, from the first on.
+    /// Registers that a reader reads these pieces of a blob, in this order.
     pub fn read(&self, blob: Digest, pieces: Range<u32>) -> Read {
         self.demand.read(blob, pieces)
     }
 
-    /// Returns a counter that moves with every piece that comes.
+    /// Returns a counter that changes with every piece that is stored.
     pub fn news(&self) -> watch::Receiver<u64> {
         self.demand.news()
     }
 
-    /// Returns why nothing more comes, if that is so.
+    /// Returns why the download has failed; `None` while it runs.
     pub fn failure(&self) -> Option<ReaderError> {
         let failure = self.failure.lock().expect("no holder of this lock panics");
         failure.clone().map(ReaderError::Download)
     }
 
-    /// Tells whether the user has paused it.
+    /// Tells whether the user has paused this download.
     pub fn is_paused(&self) -> bool {
         self.reading.fetching.priorities.is_paused(&self.pulling())
     }
@@ -156,12 +160,12 @@ impl OnDemand {
         }
     }
 
-    /// Tells whether there has been nobody to fetch from for a while.
+    /// Tells whether no source has held a wanted piece for some seconds.
     pub fn is_deserted(&self) -> bool {
         self.demand.is_deserted()
     }
 
-    /// Runs the download for as long as somebody reads.
+    /// Runs the download until the demand is over.
     async fn run(self: Arc<Self>) {
         let reading = self.reading.clone();
         if !reading.network.is_offline() {
@@ -169,7 +173,7 @@ impl OnDemand {
             if let (Ok(layout), false) =
                 (BlobLayout::new(config.size), reading.store.contains(&config.digest))
             {
-                // Small, and wanted by nobody but the model as a whole.
+                // These blobs are small, and only the model as a whole needs them.
                 drop(self.open(config.digest, layout).await);
             }
             let search = reading.resolver.search(
@@ -202,7 +206,7 @@ impl OnDemand {
         tokio::task::spawn_blocking(move || {
             for partial in partials.into_iter().filter(|it| !it.have().is_full()) {
                 if let Err(error) = partial.checkpoint() {
-                    warn!(blob = %partial.digest(), %error, "what has come of a blob cannot be recorded");
+                    warn!(blob = %partial.digest(), %error, "progress of a partial blob cannot be recorded");
                 }
             }
         });
@@ -214,12 +218,12 @@ impl OnDemand {
     }
 
     fn fail(&self, error: DownloadError) {
-        warn!(manifest = %self.view.digest(), %error, "fetching what is read stopped");
+        warn!(manifest = %self.view.digest(), %error, "fetching a model for readers stopped");
         if let DownloadError::FalseStates { blob } = &error
             && let Some(partial) = self.demand.close(blob)
             && let Err(error) = partial.discard()
         {
-            warn!(%blob, %error, "what was fetched by false states cannot be thrown away");
+            warn!(%blob, %error, "a partial blob with false states cannot be removed");
         }
         *self.failure.lock().expect("no holder of this lock panics") = Some(Arc::new(error));
         self.demand.tell();

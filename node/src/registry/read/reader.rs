@@ -1,4 +1,4 @@
-//! [`BlobReader`]: the verified bytes of a blob in order, from here, or from peers as they come.
+//! [`BlobReader`]: the verified bytes of a blob in order, from the store, or from sources as they send them.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ use crate::registry::read::Reading;
 use crate::registry::resolve::ModelView;
 use crate::store::{BlobFile, Partial, ReadError};
 
-/// Bytes of a blob, each verified; dropping it ends the fetching that was done for it.
+/// A stream of verified bytes of a blob. Dropping it ends the fetching that was done for it.
 #[derive(Debug)]
 pub struct BlobReader {
     first: Option<Bytes>,
@@ -31,19 +31,19 @@ pub struct BlobReader {
 }
 
 impl BlobReader {
-    /// Returns a reader of what `start` sends.
+    /// Returns a reader of the bytes that the task of `start` sends. It holds `turn`, its permit to read, until it is dropped.
     pub fn new(turn: OwnedSemaphorePermit, start: impl FnOnce(Sender) -> JoinHandle<()>) -> Self {
         let (sender, rest) = mpsc::channel(READ_AHEAD);
         Self { first: None, rest, task: start(sender), _turn: turn }
     }
 
-    /// Returns it once its first bytes are here.
+    /// Returns the reader once its first bytes have arrived.
     pub async fn begun(mut self) -> Result<Self, ReaderError> {
         self.first = self.rest.recv().await.transpose()?;
         Ok(self)
     }
 
-    /// Returns the next bytes, `None` at the end.
+    /// Returns the next bytes; `None` at the end.
     pub async fn next(&mut self) -> Option<Result<Bytes, ReaderError>> {
         match self.first.take() {
             Some(first) => Some(Ok(first)),
@@ -51,10 +51,10 @@ impl BlobReader {
         }
     }
 
-    /// Returns all that is left, of at most `max` bytes.
+    /// Returns the bytes that are left. Ends early once there are more than `max`.
     ///
     /// # Errors
-    /// The bytes do not come. Beyond `max` it ends early.
+    /// The bytes cannot be read or fetched.
     pub async fn to_end(mut self, max: usize) -> Result<Vec<u8>, ReaderError> {
         let mut all = Vec::new();
         while let Some(bytes) = self.next().await {
@@ -74,10 +74,10 @@ impl Drop for BlobReader {
 }
 
 impl Reading {
-    /// Reads `range` (in bytes) of a blob of a model. It returns once the first bytes are here.
+    /// Reads `range` (in bytes) of a blob of a model. It returns once the first bytes have arrived.
     ///
     /// # Errors
-    /// The first bytes do not come within 9 s, or there is no room for them.
+    /// The first bytes do not arrive within 9 s, or there is no disk space for them: see [`ReaderError`].
     pub async fn read(
         self: &Arc<Self>,
         view: &Arc<ModelView>,
@@ -100,7 +100,7 @@ impl Reading {
         reader.begun().await
     }
 
-    /// Reads `range` (in bytes) of a blob that is here whole; the first bytes may not be here yet when it returns.
+    /// Reads `range` (in bytes) of a blob that is whole in the store. It may return before the first bytes were read.
     pub async fn read_whole(
         &self,
         blob: Digest,
@@ -112,14 +112,14 @@ impl Reading {
         Ok(BlobReader::new(turn, |sender| send_in_order(blob, file, Cut { layout, range }, sender)))
     }
 
-    /// Waits for a place among those that read.
+    /// Waits for one of the `READERS_MAX` permits to read.
     pub async fn turn(&self) -> Result<OwnedSemaphorePermit, ReaderError> {
         let turn = timeout(READER_TURN, self.readers.clone().acquire_owned()).await;
         turn.map_err(|_| ReaderError::Busy)?.map_err(|_| ReaderError::Interrupted)
     }
 }
 
-/// Sends `range` (in bytes) of a blob that is here whole.
+/// Sends `range` (in bytes) of a blob that is whole in the store.
 pub async fn send_from_store(
     reading: &Reading,
     blob: Digest,
@@ -132,7 +132,7 @@ pub async fn send_from_store(
 }
 
 impl Reading {
-    /// Opens a blob that is here whole, after a look at its bytes where it has changed.
+    /// Opens a blob that is whole in the store; `None` if there is none. Rehashes it first if its file has changed.
     pub async fn open_whole(&self, blob: Digest) -> Result<Option<BlobFile>, ReaderError> {
         let store = self.store.clone();
         let open = move || match store.open_blob(&blob) {
@@ -143,7 +143,7 @@ impl Reading {
     }
 }
 
-/// Which bytes of a blob are read.
+/// The bytes of a blob that are read.
 #[derive(Debug, Clone)]
 struct Cut {
     layout: BlobLayout,
@@ -159,7 +159,7 @@ impl Cut {
         index(self.range.start / PIECE_LEN)..index(self.range.end.div_ceil(PIECE_LEN))
     }
 
-    /// The part of a piece that is read.
+    /// Returns the part of a piece that is read.
     fn part(&self, piece: PieceIndex, bytes: Bytes) -> Bytes {
         let offset = self.layout.offset(piece);
         let within =
@@ -168,19 +168,19 @@ impl Cut {
     }
 }
 
-/// The buffers of one reader, used again once the client has what was in them: memory that is touched for the first time
-/// costs more than reading a piece into it. There are as many as are read ahead, and those on their way out.
+/// The buffers of one reader. A buffer is used again once its bytes were sent to the client, because touching new memory costs
+/// more than reading a piece into it. There are as many buffers as pieces that are read ahead or being sent.
 #[derive(Debug, Default)]
 struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
 
-/// A buffer that goes back when nobody reads it any more.
+/// A buffer that goes back to the pool when its last reader drops it.
 struct Lent {
     bytes: Vec<u8>,
     home: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Buffers {
-    /// Reads into a buffer.
+    /// Reads into a buffer of the pool.
     fn read<E>(&self, read: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Bytes, E> {
         let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut lent = Lent { bytes: free.unwrap_or_default(), home: self.0.clone() };
@@ -202,7 +202,7 @@ impl Drop for Lent {
     }
 }
 
-/// Where the bytes of a reader come from.
+/// The channel through which the bytes of a reader come.
 pub type Sender = mpsc::Sender<Result<Bytes, ReaderError>>;
 
 fn send_in_order(blob: Digest, file: BlobFile, cut: Cut, sender: Sender) -> JoinHandle<()> {

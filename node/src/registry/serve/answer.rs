@@ -1,4 +1,4 @@
-//! Answering peers' questions: records, documents, referrers, holders and heads.
+//! Answers peers' questions: for records, documents, referrers, holders, heads and declarations.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::registry::publishers::key_pin::joined;
 use crate::registry::publishers::{declarations, keys, proofs, tags};
 use crate::registry::serve::Serving;
 
-/// Answers one question.
+/// Answers one question of a peer.
 pub(super) async fn answer(serving: Arc<Serving>, asked: InboundRequest) {
     let InboundRequest { peer, request, reply } = asked;
     if request == Request::GetPeers {
@@ -50,7 +50,7 @@ impl Serving {
             Request::Referrers { subject, artifact_type } => {
                 self.answer_referrers(&subject, artifact_type.as_deref())
             }
-            // Those are answered where it is known who asks.
+            // `answer` above handles these, because their answers depend on the peer that asks.
             Request::GetHolders { .. } | Request::GetPeers => Response::NotFound,
             Request::GetHeads { after } => {
                 Response::Heads { announcements: self.news.heads_page(after.as_ref()) }
@@ -58,14 +58,14 @@ impl Serving {
             Request::GetVows { after } => match self.news.declarations_page(after.as_ref()) {
                 Ok(publishers) => Response::Vows { publishers },
                 Err(error) => {
-                    warn!(%error, "what publishers have revoked cannot be told");
+                    warn!(%error, "declarations of publishers cannot be read");
                     Response::NotFound
                 }
             },
         }
     }
 
-    /// What is here and what was heard of: the newest record of each tag, keys, and who is said to hold the models.
+    /// Returns the newest record of each tag, from the store and from announcements, with keys, declarations and holders.
     fn answer_records(
         &self,
         publisher: PublisherId,
@@ -116,7 +116,7 @@ impl Serving {
         })
     }
 
-    /// Documents are small: a blob of more bytes is fetched on a blob stream.
+    /// Returns a small blob. A puller fetches blobs of more than [`RESPONSE_DOCUMENT_BYTES_MAX`] bytes on a blob stream.
     fn answer_document(&self, digest: &Digest) -> Response {
         if self.trust.is_unserved(digest) || !self.trust.gives_blob(digest) {
             return Response::NotFound;
@@ -124,7 +124,7 @@ impl Serving {
         match self.store.read_blob(digest, RESPONSE_DOCUMENT_BYTES_MAX as u64) {
             Ok(bytes) => Response::Document { bytes },
             Err(error) => {
-                debug!(%digest, %error, "a document that was asked for is not here");
+                debug!(%digest, %error, "a document that a peer asks for is not in the store");
                 Response::NotFound
             }
         }
@@ -142,7 +142,7 @@ impl Serving {
         Response::Referrers { manifests: Bounded::first_of(wanted.map(|(digest, it)| it.descriptor(digest))) }
     }
 
-    /// Who has the whole of a model, and then who is pulling it from here, and so has some of it soon.
+    /// Returns peers that hold a whole model, and then peers that pull it from this node, which hold pieces of it soon.
     fn answer_holders(&self, manifest: &Digest, own: Holder, known: &[Holder], asker: &PeerId) -> Response {
         let mut holders = Vec::new();
         if whole::is_complete(&self.store, manifest)
@@ -152,8 +152,8 @@ impl Serving {
             holders.push(own);
         }
         let heads = self.news.heads.lock().expect("no holder of this lock panics").holders(manifest);
-        let told = HOLDERS_MAX / 2;
-        holders.extend(heads.into_iter().take(told));
+        let from_heads = HOLDERS_MAX / 2;
+        holders.extend(heads.into_iter().take(from_heads));
         if self.trust.gives_blob(manifest) {
             let records = ModelRecord::of_manifest(&self.store, manifest);
             let pullers = self.pullers.of(records.iter().flat_map(|record| &record.blobs), asker);

@@ -1,4 +1,4 @@
-//! Serving over a lane: a thread that sends the pieces whose turn it is, until the lane or its stream ends.
+//! Serves pieces over a lane: a thread takes slots of the upload queue and sends their pieces, until the lane or its stream ends.
 
 use std::sync::Arc;
 use std::thread;
@@ -15,16 +15,16 @@ use crate::net::{LaneEnd, LaneError, LaneWriter, Pace};
 use crate::registry::fetch::Way;
 use crate::registry::serve::Serving;
 
-/// What a lane tells its stream.
+/// What the thread of a lane reports to the task of its stream.
 #[derive(Debug)]
 pub(super) enum Said {
-    /// A request is not served (any further).
+    /// The rest of a request is not served.
     Refused { id: u32, blob: Digest, reason: Rejection },
-    /// The lane of this number is gone.
+    /// The lane of this number has ended.
     Ended { lane: u64 },
 }
 
-/// Tells the stream that a lane is gone, however its thread ends: the stream then serves what is asked for itself.
+/// Reports the end of a lane when it is dropped, however the thread ends. The stream then serves the requests itself.
 struct Ending {
     lane: u64,
     says: mpsc::Sender<Said>,
@@ -36,7 +36,7 @@ impl Drop for Ending {
     }
 }
 
-/// A lane that serves; dropping it ends its thread.
+/// A lane that serves. Dropping it ends its thread.
 #[derive(Debug)]
 pub(super) struct ServingLane(LaneEnd);
 
@@ -46,7 +46,7 @@ impl Drop for ServingLane {
     }
 }
 
-/// Starts a lane's thread.
+/// Starts the thread of a lane; `says` reports to the stream.
 ///
 /// # Errors
 /// The system has no more threads or file descriptors.
@@ -60,7 +60,7 @@ pub(super) fn start(
 ) -> Result<ServingLane, LaneError> {
     let (end, runtime) = (lane.end()?, Handle::current());
     thread::Builder::new().name("serve".to_owned()).spawn(move || {
-        // A blob that turns out to have changed is rehashed by a task.
+        // Rehashing a blob that has changed needs a task, so this thread runs in the runtime's context.
         let _in_runtime = runtime.enter();
         let ending = Ending { lane: number, says };
         if let Err(error) = serve(&serving, peer, &requests, lane, &ending.says) {

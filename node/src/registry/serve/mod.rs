@@ -1,7 +1,7 @@
-//! Serves peers: answers their questions, and sends pieces over streams and lanes, each puller in its turn.
+//! Serves peers: answers their questions, and sends pieces over streams and lanes in the order of the upload queue.
 //!
-//! In: questions, streams and announcements of peers. Out: records, documents and pieces. Promise: no byte is sent that may
-//! have changed since it was verified, that a denylist warns of, or that the user does not share.
+//! In: questions, streams and announcements of peers. Out: records, documents and pieces. Promise: this node sends no byte
+//! that may have changed since it was verified, that a denylist denies, or that the user does not share.
 
 mod answer;
 mod lane;
@@ -31,7 +31,7 @@ use crate::store::Store;
 
 pub use self::serving::{be_courteous, serve_all};
 
-/// Serves peers.
+/// The state of serving peers.
 #[derive(Debug)]
 pub struct Serving {
     store: Store,
@@ -40,10 +40,11 @@ pub struct Serving {
     news: Arc<News>,
     fetching: Arc<Fetching>,
     pullers: Pullers,
-    /// Serving peers in private networks, and the others.
+    /// The upload queue of peers that no rate limit holds for.
     near: Arc<UploadQueue>,
+    /// The upload queue of all other peers.
     far: Arc<UploadQueue>,
-    /// Blobs that are being looked at, which are not served meanwhile.
+    /// Blobs that are being rehashed. They are not served meanwhile.
     suspects: Arc<Mutex<Suspects>>,
     ids: AtomicU64,
     streams: Arc<Semaphore>,
@@ -51,7 +52,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Returns the service of a node, of which no peer has asked anything yet.
+    /// Returns the serving side of a node, without a stream yet.
     pub fn new(
         store: Store,
         network: Network,

@@ -1,4 +1,4 @@
-//! What one puller has asked for and not been sent: taken piece by piece by its stream's task, or by the lanes it has.
+//! Reads the pieces that one stream has requested, for its task or for the threads of its lanes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use super::queue::QueuedStream;
 use crate::registry::serve::Serving;
 use crate::store::{BlobFile, Partial, ReadError};
 
-/// Blob files one stream or lane keeps open: a sharded model's files are asked for one after another.
+/// Blob files that one stream or lane keeps open. A puller requests the files of a sharded model one after another.
 const OPEN_BLOBS_MAX: usize = 8;
 
-/// What one puller has asked for and not been sent.
+/// The requests of one stream that are not served yet.
 #[derive(Debug)]
 pub(super) struct Requests {
     pub place: QueuedStream,
-    /// Counts changes of what is held: what was opened before may be another file now.
+    /// Counts changes of the blobs that this node holds. After a change, open files may be outdated.
     changes: AtomicU64,
 }
 
@@ -28,7 +28,7 @@ impl Requests {
         Self { place, changes: AtomicU64::new(0) }
     }
 
-    /// Notes that what is held has changed.
+    /// Notes that the blobs that this node holds have changed.
     pub(super) fn change(&self) {
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
@@ -38,14 +38,14 @@ impl Requests {
     }
 }
 
-/// Where a blob's bytes are served from.
+/// The file that the bytes of a blob are served from.
 #[derive(Debug)]
 pub(super) enum Bytes {
     Whole(BlobFile),
     Part(Partial),
 }
 
-/// Reads pieces for one stream or lane, into one buffer that is used again. It blocks.
+/// Reads pieces for one stream or lane into one buffer. Blocks.
 #[derive(Debug)]
 pub(super) struct PieceReader {
     serving: Arc<Serving>,
@@ -60,10 +60,10 @@ impl PieceReader {
         Self { serving, requests, open: BTreeMap::new(), changes: 0, buffer: Vec::new() }
     }
 
-    /// Reads the piece whose turn it is.
+    /// Reads the piece of a turn and returns its bytes.
     ///
     /// # Errors
-    /// Why it is not served.
+    /// The reason to reject the request: the piece is not in the store, or its file has changed.
     pub(super) fn read(&mut self, turn: &Turn) -> Result<&[u8], Rejection> {
         let changes = self.requests.changes();
         if std::mem::replace(&mut self.changes, changes) != changes {
@@ -90,7 +90,7 @@ impl PieceReader {
         Ok(&self.buffer)
     }
 
-    /// Returns what was read last.
+    /// Returns the bytes that were read last.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.buffer
     }

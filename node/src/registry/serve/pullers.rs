@@ -1,4 +1,4 @@
-//! [`Pullers`]: who is pulling what from this node. They hold pieces of it soon, so each is told of the others.
+//! [`Pullers`]: the peers that pull from this node, by blob. Each soon holds pieces, so this node names them to each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -6,18 +6,18 @@ use std::sync::Mutex;
 use reg_proto::digest::Digest;
 use reg_proto::peer::PeerId;
 
-/// Peers by the blob that they follow, each with its streams that do. As many as there are streams that are served.
+/// The peers that follow each blob, with the number of their streams that do. The limit on served streams bounds it.
 #[derive(Debug, Default)]
 pub(super) struct Pullers(Mutex<BTreeMap<Digest, BTreeMap<PeerId, usize>>>);
 
 impl Pullers {
-    /// A stream of `peer` follows `blob` from now on.
+    /// Notes that a stream of `peer` begins to follow `blob`.
     pub(super) fn joined(&self, blob: Digest, peer: PeerId) {
         let mut pullers = self.0.lock().expect("no holder of this lock panics");
         *pullers.entry(blob).or_default().entry(peer).or_default() += 1;
     }
 
-    /// A stream of `peer` follows `blob` no more.
+    /// Notes that a stream of `peer` no longer follows `blob`.
     pub(super) fn left(&self, blob: &Digest, peer: &PeerId) {
         let mut pullers = self.0.lock().expect("no holder of this lock panics");
         let Some(peers) = pullers.get_mut(blob) else { return };
@@ -32,8 +32,8 @@ impl Pullers {
         }
     }
 
-    /// Returns who follows any of these blobs, beginning with whose ids come after the asker's: so that in a large swarm
-    /// everybody is told of others.
+    /// Returns the peers that follow any of these blobs, without the asker. Begins with the ids after the asker's, so that in a
+    /// large swarm different askers learn of different peers.
     pub(super) fn of<'a>(&self, blobs: impl IntoIterator<Item = &'a Digest>, asker: &PeerId) -> Vec<PeerId> {
         let pullers = self.0.lock().expect("no holder of this lock panics");
         let peers: BTreeSet<PeerId> = blobs

@@ -1,4 +1,4 @@
-//! [`UploadQueue`]: serving one after the other and no faster than it may be; the policy of [`Uplink`] with a clock and waiters.
+//! [`UploadQueue`]: decides which stream sends its next piece, and when: the policy of [`Uplink`] with a clock and waiters.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use reg_transfer::{Asked, Instant, Line, SLOT_HOLD, TokenBucket, Turn, Uplink, s
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// Which piece is sent next, and when.
+/// The queue of all streams that share one uplink limit.
 #[derive(Debug)]
 pub struct UploadQueue {
     start: std::time::Instant,
@@ -20,14 +20,14 @@ pub struct UploadQueue {
 struct State {
     uplink: Uplink,
     lines: BTreeMap<Line, Mail>,
-    /// `None` without a limit.
+    /// The rate limit; `None` without one.
     bucket: Option<TokenBucket>,
-    /// Bytes that were sent since it was last asked.
+    /// Bytes that were sent since [`UploadQueue::take_sent`] was called last.
     sent: u64,
 }
 
-/// The turns that one stream has been given and not taken yet, and how whoever waits for one hears of it: a thread, or the
-/// stream's task.
+/// The turns that one stream was granted and has not taken yet, and what wakes its waiter: a lane's thread, or the stream's
+/// task.
 #[derive(Debug)]
 struct Mail {
     given: VecDeque<Turn>,
@@ -47,7 +47,7 @@ impl Wake {
     }
 }
 
-/// What one stream waits for. Dropping it, or ending it, lets all go that wait.
+/// The requests of one stream in the queue. Dropping or ending it wakes all its waiters.
 #[derive(Debug)]
 pub struct QueuedStream {
     queue: Arc<UploadQueue>,
@@ -55,17 +55,17 @@ pub struct QueuedStream {
     wake: Arc<Wake>,
 }
 
-/// A piece's slot, for as long as it lives.
+/// An upload slot with the turn to send one piece. Dropping it frees the slot.
 #[derive(Debug)]
 pub struct Slot {
     queue: Arc<UploadQueue>,
     turn: Turn,
-    /// Bytes of the piece, once it has been sent.
+    /// The bytes of the piece, once it was sent.
     sent: Option<u64>,
 }
 
 impl UploadQueue {
-    /// Returns turns at `rate` bytes per second, `None` for any.
+    /// Returns a queue that sends at most `rate` bytes per second; `None` sets no limit.
     pub fn new(rate: Option<u64>) -> Arc<Self> {
         let state = State {
             uplink: Uplink::new(slots_at(rate)),
@@ -76,7 +76,7 @@ impl UploadQueue {
         Arc::new(Self { start: std::time::Instant::now(), state: Mutex::new(state) })
     }
 
-    /// Returns a place for a stream of `peer`.
+    /// Adds a stream of `peer` to the queue.
     pub fn join(self: &Arc<Self>, peer: PeerId) -> QueuedStream {
         let mut state = self.state();
         let (line, wake) = (state.uplink.join(peer), Arc::<Wake>::default());
@@ -84,7 +84,7 @@ impl UploadQueue {
         QueuedStream { queue: self.clone(), line, wake }
     }
 
-    /// Changes the rate, `None` for any.
+    /// Changes the limit to `rate` bytes per second; `None` sets no limit.
     pub fn set_rate(&self, rate: Option<u64>) {
         let mut state = self.state();
         state.uplink.set_slots(slots_at(rate));
@@ -94,19 +94,19 @@ impl UploadQueue {
         }
     }
 
-    /// Takes bytes out and returns how long to wait before they go.
+    /// Takes `bytes` bytes from the limit and returns how long to wait before sending them.
     fn pace(&self, bytes: usize) -> Duration {
         let now = self.now();
         let mut state = self.state();
         state.bucket.as_mut().map_or(Duration::ZERO, |bucket| bucket.take(now, bytes as u64))
     }
 
-    /// Tells whether there is a limit.
+    /// Tells whether there is a rate limit.
     pub fn is_limited(&self) -> bool {
         self.state().bucket.is_some()
     }
 
-    /// Returns how many bytes were sent since this was last asked.
+    /// Returns how many bytes were sent since the last call.
     pub fn take_sent(&self) -> u64 {
         std::mem::take(&mut self.state().sent)
     }
@@ -121,7 +121,7 @@ impl UploadQueue {
 }
 
 impl State {
-    /// Gives away what slots there are, and wakes whom they are given to.
+    /// Grants the free slots, and wakes the waiters that get them.
     fn give(&mut self, now: Instant) {
         while let Some(turn) = self.uplink.grant(now) {
             match self.lines.get_mut(&turn.line) {
@@ -135,12 +135,12 @@ impl State {
         }
     }
 
-    /// Takes the next turn that a line was given.
+    /// Takes the next turn that was granted to a line.
     fn take(&mut self, line: Line) -> Option<Turn> {
         self.lines.get_mut(&line)?.given.pop_front()
     }
 
-    /// Whoever waited on a line does so no more: a turn it was given meanwhile goes back.
+    /// Notes that a line has one waiter fewer. A turn that it was granted meanwhile goes back.
     fn leave_off(&mut self, line: Line, now: Instant) {
         if !self.uplink.unready(line)
             && let Some(turn) = self.take(line)
@@ -152,7 +152,7 @@ impl State {
 }
 
 impl QueuedStream {
-    /// Takes a request in, or says after how long it should be asked again.
+    /// Adds a request.
     pub fn add(&self, asked: Asked) -> Result<(), Duration> {
         let now = self.queue.now();
         let mut state = self.queue.state();
@@ -161,29 +161,29 @@ impl QueuedStream {
         Ok(())
     }
 
-    /// Forgets a request.
+    /// Removes a request.
     pub fn cancel(&self, id: u32) {
         self.queue.state().uplink.cancel(self.line, id);
     }
 
-    /// Returns a request that waits, if any does.
+    /// Returns the id of any request that waits; `None` if none does.
     pub fn any(&self) -> Option<u32> {
         self.queue.state().uplink.any(self.line)
     }
 
-    /// Waits for the next turn, on a task. Nothing is lost where it is dropped meanwhile.
+    /// Waits for the next turn in a task. Dropping the future loses no turn.
     pub async fn turn(&self) -> Slot {
         let mut waits = Waits::begin(self);
         loop {
             if let Some(slot) = waits.take() {
                 return slot;
             }
-            // Slots of slow pullers come free without anybody telling.
+            // A slot that a slow puller holds for too long becomes free without a wake-up.
             drop(timeout(SLOT_HOLD, self.wake.task.notified()).await);
         }
     }
 
-    /// Waits for the next turn, on a thread of its own; `None` when there will be none.
+    /// Waits for the next turn and blocks the thread; `None` once the stream has ended.
     pub fn turn_blocking(&self) -> Option<Slot> {
         let mut state = self.queue.state();
         state.uplink.ready(self.line);
@@ -203,7 +203,7 @@ impl QueuedStream {
         }
     }
 
-    /// Puts a piece back that could not be sent, before all else that this stream waits for.
+    /// Puts back a piece that could not be sent, ahead of all other pieces of this stream.
     pub fn give_back(&self, slot: Slot) {
         let now = self.queue.now();
         let mut state = self.queue.state();
@@ -211,7 +211,7 @@ impl QueuedStream {
         state.give(now);
     }
 
-    /// Ends whoever waits.
+    /// Removes the stream from the queue and wakes its waiters, which get no turn.
     pub fn end(&self) {
         let now = self.queue.now();
         let mut state = self.queue.state();
@@ -224,7 +224,7 @@ impl QueuedStream {
         self.wake.all();
     }
 
-    /// Tells whether there is a limit.
+    /// Tells whether there is a rate limit.
     pub fn is_limited(&self) -> bool {
         self.queue.is_limited()
     }
@@ -240,7 +240,7 @@ impl Drop for QueuedStream {
     }
 }
 
-/// A task that waits for a turn.
+/// A task that waits for a turn. Dropping it gives back a turn that it was granted meanwhile.
 struct Waits<'a> {
     place: &'a QueuedStream,
     is_over: bool,
@@ -273,11 +273,12 @@ impl Drop for Waits<'_> {
 }
 
 impl Slot {
+    /// Returns the turn that this slot was granted for.
     pub const fn turn(&self) -> Turn {
         self.turn
     }
 
-    /// Takes bytes of the piece out of the limit and returns how long to wait before they go; the slot is kept meanwhile.
+    /// Takes `bytes` bytes from the limit and returns how long to wait before sending them. The slot is kept meanwhile.
     pub fn pace(&self, bytes: usize) -> Duration {
         let wait = self.queue.pace(bytes);
         if !wait.is_zero() {
@@ -287,7 +288,7 @@ impl Slot {
         wait
     }
 
-    /// Notes that a piece of so many bytes has been sent from it.
+    /// Notes that the piece was sent, with its length in bytes, and frees the slot.
     pub fn sent(mut self, bytes: usize) {
         self.sent = Some(bytes as u64);
     }
@@ -323,7 +324,7 @@ mod tests {
         Asked { id, blob: Digest::of(b""), first, count }
     }
 
-    /// Places of so many pullers, each with a slot.
+    /// Returns as many streams as there are slots, each with a slot.
     async fn all_taken(queue: &Arc<UploadQueue>) -> Vec<(QueuedStream, Slot)> {
         let mut taken = Vec::new();
         for n in 0..UPLOAD_SLOTS {
@@ -345,7 +346,7 @@ mod tests {
         assert!(waits.take().is_none(), "all slots are taken");
         drop(gone);
         taken.pop();
-        let slot = waits.take().expect("one has come free");
+        let slot = waits.take().expect("a slot is free");
         assert_eq!((slot.turn().id, slot.turn().piece), (7, 50));
         slot.sent(700);
         assert_eq!((queue.take_sent(), queue.take_sent()), (700, 0));
@@ -353,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_that_nobody_takes_or_that_could_not_be_sent_is_given_again() {
+    async fn a_turn_that_is_not_taken_or_could_not_be_sent_is_granted_again() {
         let queue = UploadQueue::new(None);
         let place = place(&queue, 1);
         let waits = Waits::begin(&place);
@@ -367,7 +368,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_puller_that_does_not_take_its_piece_holds_up_nobody() {
+    async fn a_puller_that_does_not_take_its_piece_delays_no_other() {
         let queue = UploadQueue::new(None);
         let stuck = all_taken(&queue).await;
         let other = place(&queue, 99);
@@ -377,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_get_turns_and_are_let_go() {
+    fn threads_get_turns_and_are_released() {
         let queue = UploadQueue::new(None);
         let place = Arc::new(place(&queue, 1));
         let thread = std::thread::spawn({

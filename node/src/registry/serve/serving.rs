@@ -1,4 +1,4 @@
-//! Takes in what peers ask and open, and hands each to what answers it.
+//! Dispatches what comes from peers: questions, streams and announcements. Adapts the upload rate to the line.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::net::{Inbound, InboundStream, PeerEvent};
 use crate::registry::limits::{ANSWERS_AT_ONCE, COURTESY_LOOK, STREAMS_PER_PEER_MAX};
 
 impl Serving {
-    /// Returns the turns in which a peer is served.
+    /// Returns the upload queue that a peer is served from.
     pub async fn turns(&self, peer: PeerId) -> Arc<UploadQueue> {
         if self.fetching.is_limited(peer).await { self.far.clone() } else { self.near.clone() }
     }
 
-    /// Lets a stream in, if there is room for it.
+    /// Admits a stream of a peer; `None` if this node, or the peer, has too many streams.
     fn admit(self: &Arc<Self>, peer: PeerId) -> Option<Admitted> {
         let permit = self.streams.clone().try_acquire_owned().ok()?;
         let mut by_peer = self.streams_by_peer.lock().expect("no holder of this lock panics");
@@ -33,7 +33,7 @@ impl Serving {
     }
 }
 
-/// A stream that is being served.
+/// The permit of a stream that is being served.
 struct Admitted {
     serving: Arc<Serving>,
     peer: PeerId,
@@ -52,7 +52,7 @@ impl Drop for Admitted {
     }
 }
 
-/// Hands everything that comes in to whoever answers it.
+/// Dispatches everything that peers send, until the network ends. Questions are answered in tasks, a bounded number at once.
 pub async fn serve_all(serving: Arc<Serving>, mut inbound: Inbound) {
     let mut tasks = JoinSet::new();
     let answers = Arc::new(Semaphore::new(ANSWERS_AT_ONCE));
@@ -84,11 +84,11 @@ fn serve_stream(serving: &Arc<Serving>, stream: InboundStream, tasks: &mut JoinS
                 drop(admitted);
             });
         }
-        None => debug!(%peer, "a peer's stream finds no room"),
+        None => debug!(%peer, "a peer's stream is refused: too many streams"),
     }
 }
 
-/// Compares what was heard of with a peer that has just come.
+/// Exchanges declarations and heads with a peer that has just connected.
 fn greet(serving: &Arc<Serving>, event: PeerEvent, tasks: &mut JoinSet<()>) {
     if let (PeerEvent::Connected(peer), true) = (event, serving.network.gossips()) {
         let serving = serving.clone();
@@ -99,7 +99,7 @@ fn greet(serving: &Arc<Serving>, event: PeerEvent, tasks: &mut JoinSet<()>) {
     }
 }
 
-/// Sends to the world no faster than the line takes without a queue.
+/// Adapts the upload rate to peers outside private networks, so that the line builds up no queue.
 pub async fn be_courteous(serving: Arc<Serving>) {
     let (start, mut courtesy) = (std::time::Instant::now(), Courtesy::default());
     let mut due = tokio::time::interval(COURTESY_LOOK);

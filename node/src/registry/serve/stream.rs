@@ -1,7 +1,7 @@
-//! Serving: what is here and verified goes to whoever asks for it on a blob stream, over its lanes where it has any.
+//! Serves one blob stream: sends verified pieces to the puller, over its lanes if it has any.
 //!
-//! One task reads a stream's frames and one answers them, so that a puller which does not read its pieces can still
-//! cancel. Partial blobs are served as far as they are verified.
+//! One task reads the frames of a stream and another answers them, so that a puller which does not read its pieces can still
+//! cancel. Verified pieces of partial blobs are served too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,27 +27,27 @@ use crate::registry::limits::{LANE_ANSWER_TIMEOUT, LANE_ANSWERS_MAX, NEWS_INTERV
 use crate::registry::serve::Serving;
 use crate::store::{Partial, ReadError};
 
-/// Frames read and not yet answered: what a stream may have waiting, and its small frames.
+/// Frames that were read and not answered yet: one for each waiting request and for each followed blob.
 const FRAMES_WAITING_MAX: usize = REQUESTS_WAITING_MAX + BLOBS_FOLLOWED_MAX;
 
-/// What one stream has asked for.
+/// The state of one stream that is served.
 struct StreamServer {
     serving: Arc<Serving>,
     peer: PeerId,
     writer: FrameWriter,
     requests: Arc<Requests>,
-    /// What was last said of each blob that is followed.
+    /// What the puller was last told of each blob that it follows.
     followed: BTreeMap<Digest, Held>,
-    /// Lent to a blocking task while it reads.
+    /// The reader of pieces; `None` while a blocking task uses it.
     reader: Option<PieceReader>,
-    /// Lanes whose thread runs, by number.
+    /// Lanes with a running thread, by number.
     lanes: BTreeMap<u64, ServingLane>,
-    /// Lanes that were offered.
+    /// Lanes that were offered and have not connected yet.
     offered: JoinSet<Option<LaneWriter>>,
     said: (mpsc::Sender<Said>, mpsc::Receiver<Said>),
 }
 
-/// Serves one stream until the peer closes it, or says something that nobody may say.
+/// Serves one stream until the peer closes it or violates the protocol.
 pub(super) async fn serve(serving: Arc<Serving>, stream: InboundStream) {
     let InboundStream { peer, reader, writer } = stream;
     let (frames, received) = mpsc::channel(FRAMES_WAITING_MAX);
@@ -151,7 +151,7 @@ impl StreamServer {
         self.writer.send(&Frame::Holds { blob, pieces }).await
     }
 
-    /// Tells of pieces that have come, or gone, since it was last told.
+    /// Tells the puller which pieces of followed blobs this node has got or lost since the last call.
     async fn tell_news(&mut self) -> Result<(), FrameError> {
         while self.serving.fetching.priorities.is_all_paused()
             && let Some(id) = self.requests.place.any()
@@ -204,7 +204,7 @@ impl StreamServer {
         self.writer.send(&Frame::LaneOffer { ports: ticket.ports, token: ticket.token }).await
     }
 
-    /// A lane that was offered has come, or not.
+    /// Starts a lane that was offered and has connected; `None` means that it did not connect.
     fn on_lane(&mut self, lane: Option<LaneWriter>) {
         let Some(lane) = lane else { return };
         let (serving, says, number) =
@@ -231,7 +231,7 @@ impl StreamServer {
         self.writer.send(&Frame::Reject { id, reason }).await
     }
 
-    /// Rejects a request for a blob that is not as it was thought to be: what is held of it next will be news.
+    /// Rejects a request for a blob that turned out not to be as announced, so that the puller is told again what is held.
     async fn refuse(&mut self, id: u32, blob: Digest, reason: Rejection) -> Result<(), FrameError> {
         self.requests.change();
         if let Some(told) = self.followed.get_mut(&blob) {
@@ -240,7 +240,7 @@ impl StreamServer {
         self.reject(id, reason).await
     }
 
-    /// Sends the piece whose turn it is, so that frames are looked at between pieces.
+    /// Sends one piece. The caller handles frames between pieces.
     async fn serve_next(&mut self, slot: Slot) -> Result<(), FrameError> {
         let turn = slot.turn();
         let Turn { id, blob, piece, is_first, .. } = turn;
@@ -288,7 +288,7 @@ impl StreamServer {
         }
     }
 
-    /// A peer says that a piece does not match: look, once at a time, off this task.
+    /// Rehashes a piece that the peer complains about, in another task.
     fn look_at(&self, blob: Digest, piece: u32) {
         let size = self.serving.store.blob_size(&blob).and_then(|size| BlobLayout::new(size).ok());
         let Some(piece) = size.and_then(|layout| layout.piece(piece)) else { return };
@@ -297,7 +297,7 @@ impl StreamServer {
 }
 
 impl Serving {
-    /// Returns what this node holds of a blob, as it tells peers.
+    /// Returns which pieces of a blob this node serves.
     fn held(self: &Arc<Self>, blob: &Digest) -> Held {
         if self.trust.is_unserved(blob) || !self.trust.gives_blob(blob) {
             return Held::None;
@@ -310,6 +310,7 @@ impl Serving {
         best.map_or(Held::None, |pieces| Held::from_set(&pieces))
     }
 
+    /// Handles an error of reading a blob that is served, and returns the reason to reject the request.
     pub fn on_read_error(&self, blob: Digest, error: &ReadError) -> Rejection {
         match error {
             ReadError::Unverified { .. } => {
@@ -324,11 +325,12 @@ impl Serving {
         }
     }
 
+    /// Tells whether a blob is being rehashed.
     pub fn is_suspect(&self, blob: &Digest) -> bool {
         self.suspects.lock().expect("no holder of this lock panics").contains(blob)
     }
 
-    /// Rehashes a blob, or one piece of it, off this task; it is not served meanwhile.
+    /// Rehashes a blob, or one piece of it, in another task. The blob is not served meanwhile.
     fn recheck_later(&self, blob: Digest, piece: Option<PieceIndex>) {
         let mut suspects = self.suspects.lock().expect("no holder of this lock panics");
         if piece.is_none() && !suspects.insert(blob) {
@@ -344,8 +346,8 @@ impl Serving {
             if damaged {
                 suspects.lock().expect("no holder of this lock panics").insert(blob);
                 match store.recheck(&blob, &|_| {}) {
-                    Ok(outcome) => warn!(%blob, ?outcome, "a blob that had changed was looked at"),
-                    Err(error) => warn!(%blob, %error, "a blob that had changed cannot be looked at"),
+                    Ok(outcome) => warn!(%blob, ?outcome, "a blob that may have changed was rehashed"),
+                    Err(error) => warn!(%blob, %error, "a blob that may have changed cannot be rehashed"),
                 }
             }
             suspects.lock().expect("no holder of this lock panics").remove(&blob);

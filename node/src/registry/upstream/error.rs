@@ -1,4 +1,4 @@
-//! TODO.
+//! [`UpstreamError`]: why a file of the endpoint cannot be given to a client.
 
 use reg_api::fault::{Fault, FaultKind};
 use reg_proto::content::kind::ContentKind;
@@ -11,14 +11,14 @@ use crate::registry::import::{GatherError, UploadError};
 use crate::registry::read::ReaderError;
 use crate::store::{PartialError, ReadError, ReserveError, ResumeError, WriteError};
 
-/// Why the endpoint does not give what was asked for.
+/// Why a file of the endpoint cannot be given to a client.
 #[derive(Debug, Error)]
 pub enum UpstreamError {
     #[error(transparent)]
     Hub(#[from] HubError),
-    #[error("{path} has no name there that proves it")]
+    #[error("endpoint names no digest that proves {path}")]
     NoName { path: String },
-    #[error("{path} is not what the endpoint says: what came has another hash")]
+    #[error("{path} is not what the endpoint says: the bytes that it sent have another hash")]
     Other { path: String },
     #[error("{path} ended after {found} of {expected} bytes")]
     Short { path: String, expected: u64, found: u64 },
@@ -28,19 +28,19 @@ pub enum UpstreamError {
     TooLarge { path: String, source: BlobTooLarge },
     #[error("{path} is of kind {kind}, which is refused: {reason}")]
     Denied { path: String, kind: ContentKind, reason: &'static str },
-    #[error("{path} is on its way")]
+    #[error("{path} is still being fetched")]
     Coming { path: String },
     #[error("too many files are being fetched at once")]
     Busy,
-    #[error("there is no room for it")]
+    #[error("there is no room for the file")]
     Reserve(#[from] ReserveError),
-    #[error("it cannot be gone on with")]
+    #[error("partial file cannot be resumed")]
     Resume(#[from] ResumeError),
-    #[error("store does not take it")]
+    #[error("store cannot keep the file")]
     Write(#[from] WriteError),
-    #[error("store does not take it")]
+    #[error("store cannot keep the file")]
     Partial(#[from] PartialError),
-    #[error("it cannot be read")]
+    #[error("file cannot be read")]
     Read(#[from] ReadError),
     #[error("blob cannot be kept")]
     Keep(#[from] UploadError),
@@ -88,7 +88,7 @@ impl Fault for UpstreamError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Coming { .. } => Some("ask again: what has come is kept".to_owned()),
+            Self::Coming { .. } => Some("ask again: what was fetched is kept".to_owned()),
             Self::Denied { .. } => {
                 Some("leave the file out, or start the daemon with --allow-unsafe".to_owned())
             }

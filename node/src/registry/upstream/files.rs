@@ -1,8 +1,8 @@
-//! [`Upstream`]: a Hugging Face endpoint that is asked for repositories whose owner is nobody that is known here.
+//! [`Upstream`]: a Hugging Face endpoint that is asked for repositories of owners that are no publishers known to this node.
 //!
-//! Nobody has signed what it answers, and that is said with it. A file is still proven by the name that the endpoint gives
-//! it; a large one has a digest, so it may come from peers, is kept, and is shared by that digest alone. What needed the
-//! user's token is passed through: it is neither kept nor shared.
+//! No publisher has signed its answers, and the gateway says so. The hash that the endpoint names still proves each file. The
+//! hash of a large file is a digest, so the file may come from peers, is kept, and is shared by its digest alone. A file that
+//! needed the user's token is passed through: it is neither kept nor shared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -27,59 +27,60 @@ use crate::registry::read::{BlobReader, Reading};
 
 pub use crate::endpoint::HubError as UpstreamUnusable;
 
-/// Bytes of a plain file: hubs keep larger ones in LFS.
+/// Bytes of a plain file at most. Hubs keep larger ones in LFS.
 pub(super) const PLAIN_BYTES_MAX: u64 = 64 << 20;
-/// Files whose bytes were wrong that are remembered.
+/// How many files with wrong bytes are remembered.
 const DISTRUSTED_MAX: usize = 4096;
 
-/// An endpoint and what is being fetched from it. Cheap to clone.
+/// An endpoint and the downloads from it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Upstream(pub Arc<Endpoint>);
 
+/// The state of an endpoint behind this node.
 #[derive(Debug)]
 pub struct Endpoint {
     pub reading: Arc<Reading>,
     pub importing: Arc<Importing>,
     pub hub: Hub,
-    /// Large files that are on their way.
+    /// Large files that are being fetched.
     pub fetches: Mutex<BTreeMap<Digest, Arc<Fetch>>>,
-    /// Files of which wrong bytes may have been passed on: who has a part of them must begin anew.
+    /// Files of which wrong bytes may have been sent to clients. A client that has a part of one must start over.
     distrusted: Mutex<BTreeSet<Digest>>,
 }
 
-/// A file at the endpoint.
+/// A file as the endpoint describes it.
 #[derive(Debug, Clone)]
 pub struct RemoteFile {
     pub described: Described,
     pub question: Question,
-    /// Its path in the repository, for what may be served.
+    /// The path in the repository, by which the file's kind is judged.
     pub path: String,
 }
 
-/// What a file is named by there.
+/// The hash by which the endpoint names a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
     /// Git's SHA-1 of a plain file.
     Plain([u8; 20]),
-    /// The digest of a large one, and its size.
+    /// The digest and the size of a large file.
     Large(Digest, BlobLayout),
 }
 
 impl RemoteFile {
-    /// Returns the commit that the revision meant.
+    /// Returns the commit that the revision names.
     pub fn commit(&self) -> &str {
         &self.described.commit
     }
 
-    /// Returns its size in bytes, where the endpoint tells it.
+    /// Returns the size in bytes; `None` if the endpoint does not say.
     pub const fn size(&self) -> Option<u64> {
         self.described.size
     }
 
-    /// Returns what it is named by.
+    /// Returns the hash that proves the file.
     ///
     /// # Errors
-    /// It is large and its size is not told, or is no size of a blob.
+    /// The file is large, and the endpoint does not say its size, or says more than a blob may have.
     pub fn kept(&self) -> Result<Kept, UpstreamError> {
         match (&self.described.name, self.described.size) {
             (RemoteName::Git(oid), _) => Ok(Kept::Plain(*oid)),
@@ -91,12 +92,15 @@ impl RemoteFile {
         }
     }
 
-    /// Tells whether it was shown to the user's token only.
+    /// Tells whether the endpoint shows the file only with the user's token.
     pub const fn is_private(&self) -> bool {
         self.question.shows_token
     }
 
-    /// Judges it by its first and last bytes.
+    /// Judges the file by its first and last bytes. `size` is its size in bytes.
+    ///
+    /// # Errors
+    /// The kind of the file is refused.
     pub fn judge(&self, head: &[u8], tail: &[u8], size: u64) -> Result<(), UpstreamError> {
         let kind = sniff(&self.path, head, tail, size);
         match judge(kind) {
@@ -107,7 +111,8 @@ impl RemoteFile {
 }
 
 impl Upstream {
-    /// Returns the endpoint at `endpoint`; `token` is shown where it says nothing without, to the owner of this node.
+    /// Returns the endpoint at the URL `endpoint`. `token` is used only for the owner of this node, and only for answers that
+    /// the endpoint withholds without it.
     ///
     /// # Errors
     /// The system's certificates cannot be read.
@@ -127,15 +132,16 @@ impl Upstream {
         })))
     }
 
-    /// Returns where it is.
+    /// Returns the URL of the endpoint.
     pub fn endpoint(&self) -> &str {
         self.0.hub.endpoint()
     }
 
-    /// Asks without the user's token, and with it where nothing is said without and `is_owner` asks.
+    /// Asks the endpoint without the user's token. If it withholds the answer and `is_owner` is true, asks again with the token.
+    /// Returns the answer and the question that got it.
     ///
     /// # Errors
-    /// See [`UpstreamError`]; the endpoint's own errors are answers.
+    /// The endpoint cannot be reached. An error that the endpoint sends is an answer.
     pub async fn ask(&self, question: Question, is_owner: bool) -> Result<(Answer, Question), UpstreamError> {
         let question = Question { shows_token: false, ..question };
         let answer = self.0.hub.ask(&question).await?;
@@ -146,10 +152,11 @@ impl Upstream {
         Ok((self.0.hub.ask(&question).await?, question))
     }
 
-    /// Asks about a file, whose path in its repository is `path`; where the endpoint has none, its answer says why.
+    /// Asks the endpoint to describe the file at `path` in its repository. If it has no such file, returns its answer as the
+    /// inner error.
     ///
     /// # Errors
-    /// See [`UpstreamError`].
+    /// The endpoint cannot be reached, or names no hash of the file.
     pub async fn describe(
         &self,
         question: Question,
@@ -165,10 +172,10 @@ impl Upstream {
         Ok(Ok(RemoteFile { described, question: question.getting(), path: path.to_owned() }))
     }
 
-    /// Returns the bytes of a plain file, proven by git's name.
+    /// Returns the bytes of a plain file, verified by git's SHA-1 of it (`oid`).
     ///
     /// # Errors
-    /// See [`UpstreamError`].
+    /// The endpoint does not send the file, or sends other bytes: see [`UpstreamError`].
     pub async fn plain(&self, file: &RemoteFile, oid: [u8; 20]) -> Result<Bytes, UpstreamError> {
         let name = data_encoding::HEXLOWER.encode(&oid);
         let (store, noted) = (self.0.reading.store.clone(), name.clone());
@@ -213,11 +220,11 @@ impl Upstream {
         Ok(bytes)
     }
 
-    /// Reads `range` (in bytes) of a large file: from here, else from peers or the endpoint. It returns once the first
-    /// bytes are here. The last ones come only once the digest is right.
+    /// Reads `range` (in bytes) of a large file: from the store, else from peers or the endpoint. It returns once the first
+    /// bytes have arrived. The last bytes come only after the digest was checked.
     ///
     /// # Errors
-    /// See [`UpstreamError`]; [`UpstreamError::Coming`] where the first bytes do not come within 8 s.
+    /// See [`UpstreamError`]: [`UpstreamError::Coming`] if the first bytes do not arrive within 8 s.
     pub async fn read(
         &self,
         file: &RemoteFile,
@@ -244,11 +251,12 @@ impl Upstream {
         }
     }
 
-    /// Tells whether a client must not go on from a part of this file that it has.
+    /// Tells whether a client that has a part of this file must start over.
     pub fn must_begin_anew(&self, digest: &Digest) -> bool {
         self.0.distrusted.lock().expect("no holder of this lock panics").contains(digest)
     }
 
+    /// Notes that wrong bytes of this file may have been sent to clients.
     pub fn distrust(&self, digest: Digest) {
         let mut distrusted = self.0.distrusted.lock().expect("no holder of this lock panics");
         if distrusted.len() < DISTRUSTED_MAX {

@@ -1,8 +1,9 @@
-//! [`Fetch`]: a large file on its way from peers, else from an endpoint, to whoever reads it meanwhile.
+//! Fetches a large file from peers, else from an endpoint, while clients read it ([`Fetch`]).
 //!
-//! Peers' pieces are proven by the digest only once all are here, so nothing of them is served before. What the endpoint
-//! sends is passed on as it comes, as it would have come without this node; but the last of it once the digest is right,
-//! so that no client takes a wrong file for a whole one.
+//! No publisher has signed the piece states of such a file, so pieces from peers are proven only once the whole file matches
+//! its digest: nothing of them is served before. Bytes from the endpoint are passed on as they come, as a client would get
+//! them without this node. The last bytes are held back until the digest was checked, so that no client takes a wrong file
+//! for a complete one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -38,11 +39,11 @@ use crate::registry::read::Reading;
 use crate::registry::read::{BlobReader, ReaderError, Sender, send_from_store};
 use crate::store::{UploadError, UploadReader};
 
-/// Bytes that are held back until the digest is right, and that are read at once.
+/// Bytes that are held back until the digest was checked, and bytes that are read in one step.
 const HELD_BACK: usize = 1 << 20;
 
 impl Upstream {
-    /// Reads a file that is not here, from a fetch that is under way or is begun for it.
+    /// Reads `range` (in bytes) of a file that is not in the store: joins the fetch of the file, or begins one.
     pub async fn read_coming(
         &self,
         file: &RemoteFile,
@@ -83,7 +84,7 @@ impl Upstream {
         Ok(receiver)
     }
 
-    /// Fetches for as long as somebody reads, or may come back.
+    /// Fetches the file until it is complete, or until no reader has been there for [`REMOTE_LINGER`].
     async fn run(self, fetch: Arc<Fetch>, file: RemoteFile, digest: Digest, layout: BlobLayout) {
         let result = tokio::select! {
             result = self.bring(&fetch, &file, digest, layout) => Some(result),
@@ -98,10 +99,10 @@ impl Upstream {
                 fetch.state.send_replace(State::Done);
             }
             Some(Err(error)) => {
-                warn!(path = file.path, %error, "a file of the endpoint does not come");
+                warn!(path = file.path, %error, "a file of the endpoint cannot be fetched");
                 fetch.state.send_replace(State::Failed(Arc::new(error)));
             }
-            // Who has joined at the last moment is told to come back.
+            // A reader that joined at the last moment is asked to retry.
             None => drop(fetch.state.send_replace(State::Failed(Arc::new(UpstreamError::Busy)))),
         }
     }
@@ -128,7 +129,7 @@ impl Upstream {
         Ok(())
     }
 
-    /// Fetches from peers that say they hold it, and tells whether it is here whole and proven.
+    /// Fetches the file from peers that say they hold it. Returns whether it is complete and proven.
     async fn bring_from_peers(&self, digest: Digest, layout: BlobLayout) -> Result<bool, UpstreamError> {
         let reading = &self.0.reading;
         if layout.piece_count() == 1 || reading.network.is_offline() {
@@ -162,14 +163,14 @@ impl Upstream {
         match ended.await.map_err(|_| UpstreamError::Interrupted)? {
             Ok(is_here) => Ok(is_here),
             Err(error) => {
-                info!(blob = %digest, %error, "what came from peers is of no use: the endpoint is asked");
+                info!(blob = %digest, %error, "what peers sent cannot be used: the endpoint is asked");
                 Ok(false)
             }
         }
     }
 
-    /// Asks who is connected, and whom the DHT knows, for the piece states of a blob: who has them has all of it. The list
-    /// that most of them go by is returned, with them.
+    /// Asks connected peers and the DHT's providers for the piece states of a blob. A peer that has the states has the whole
+    /// blob. Returns the list that most peers sent, with these peers.
     async fn holders(&self, digest: Digest, layout: BlobLayout) -> Option<(PieceStates, Vec<PeerId>)> {
         let reading = &self.0.reading;
         let mut peers = reading.network.connected().await;
@@ -186,7 +187,7 @@ impl Upstream {
         peers.truncate(PEERS_ASKED_FOR_BLOB);
         let mut waiting = peers.into_iter();
         let mut asked: JoinSet<(PeerId, Option<Vec<u8>>)> = JoinSet::new();
-        let mut told: BTreeMap<Digest, (Vec<u8>, Vec<PeerId>)> = BTreeMap::new();
+        let mut answers: BTreeMap<Digest, (Vec<u8>, Vec<PeerId>)> = BTreeMap::new();
         loop {
             while asked.len() < QUESTIONS_AT_ONCE {
                 let Some(peer) = waiting.next() else { break };
@@ -198,13 +199,13 @@ impl Upstream {
             }
             match tokio::time::timeout_at(end + REMOTE_PEERS_PATIENCE, asked.join_next()).await {
                 Ok(Some(Ok((peer, Some(bytes))))) => {
-                    told.entry(Digest::of(&bytes)).or_insert((bytes, Vec::new())).1.push(peer);
+                    answers.entry(Digest::of(&bytes)).or_insert((bytes, Vec::new())).1.push(peer);
                 }
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => break,
             }
         }
-        let (bytes, peers) = told.into_values().max_by_key(|(_, peers)| peers.len())?;
+        let (bytes, peers) = answers.into_values().max_by_key(|(_, peers)| peers.len())?;
         Some((PieceStates::parse(layout, &bytes).ok()?, peers))
     }
 
@@ -249,7 +250,7 @@ impl Upstream {
         }
     }
 
-    /// Judges a file that is here whole.
+    /// Judges a file that is whole in the store.
     pub async fn judge_whole(
         &self,
         file: &RemoteFile,
@@ -269,7 +270,7 @@ impl Upstream {
         judged.await.map_err(|_| UpstreamError::Interrupted)?
     }
 
-    /// Passes a file on that needed the user's token: nothing of it is written down.
+    /// Passes on a file that needed the user's token. Writes nothing of it to the disk.
     pub async fn pass_through(
         &self,
         file: &RemoteFile,
@@ -321,7 +322,7 @@ impl Upstream {
             }
             let most = if is_last { held.len() } else { held.len().saturating_sub(HELD_BACK) };
             if (is_last || most > 0) && !judged {
-                // Once it was passed on, the head is gone: it was judged with the first bytes.
+                // Judges before the first bytes are sent. The tail is known only if the whole file is held back.
                 let tail = &held[held.len().saturating_sub(TAIL_LEN)..];
                 file.judge(&held[..held.len().min(HEAD_LEN)], if is_last { tail } else { &[] }, size)?;
                 judged = true;
@@ -341,10 +342,10 @@ impl Upstream {
     }
 }
 
-/// The part of `bytes`, which begin at `at`, that lies in `range`.
+/// Returns the part of `bytes` that lies in `range`; `at` is the offset of `bytes` in the file.
 fn within(range: &Range<u64>, at: u64, bytes: Bytes) -> Bytes {
-    let place = |it: u64| usize::try_from(it.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
-    let (from, to) = (place(range.start), place(range.end));
+    let index = |it: u64| usize::try_from(it.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
+    let (from, to) = (index(range.start), index(range.end));
     bytes.slice(from..to.max(from))
 }
 
@@ -366,19 +367,19 @@ async fn ask_for_states(
     }
 }
 
-/// A file that is being written as it comes.
+/// A file that is being written while the endpoint sends it.
 struct Flow<'a> {
     hub: &'a Hub,
     fetch: &'a Fetch,
     file: &'a RemoteFile,
     reader: Arc<UploadReader>,
     size: u64,
-    /// Whether its first bytes may be served.
+    /// Whether the first bytes were judged and may be served.
     judged: bool,
 }
 
 impl Flow<'_> {
-    /// Tells readers how far it is, once it was judged by its first bytes.
+    /// Tells readers how many bytes are written, once the file was judged by its first bytes.
     fn tell(&mut self, written: u64) -> Result<(), UpstreamError> {
         if !self.judged && written >= self.size.min(HEAD_LEN as u64) && written < self.size {
             self.file.judge(&self.reader.read(0, HEAD_LEN)?, &[], self.size)?;
@@ -390,7 +391,7 @@ impl Flow<'_> {
         Ok(())
     }
 
-    /// Judges it by its first and last bytes, once all are here.
+    /// Judges the complete file by its first and last bytes.
     fn judge(&self) -> Result<(), UpstreamError> {
         let tail = self.reader.read(self.size.saturating_sub(TAIL_LEN as u64), TAIL_LEN)?;
         self.file.judge(&self.reader.read(0, HEAD_LEN)?, &tail, self.size)
@@ -424,7 +425,7 @@ impl Gathered for Flow<'_> {
     }
 }
 
-/// Returns once nobody has read for a while.
+/// Returns once no reader has been there for [`REMOTE_LINGER`].
 async fn deserted(fetch: &Fetch) {
     let mut last_read = Instant::now();
     while last_read.elapsed() < REMOTE_LINGER {
@@ -435,7 +436,7 @@ async fn deserted(fetch: &Fetch) {
     }
 }
 
-/// Sends what is read of a file as far as it may be served.
+/// Sends the bytes of `range` to a reader as soon as they may be served.
 async fn send_coming(
     reading: &Reading,
     digest: Digest,

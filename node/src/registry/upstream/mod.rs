@@ -1,8 +1,8 @@
-//! The user's endpoint behind this node: names that no publisher here has are asked of it, and its large files come from peers where
-//! they have them.
+//! Answers clients from the user's Hugging Face endpoint, for names that no publisher known to this node has. Fetches large files
+//! from peers if they have them.
 //!
-//! In: a client's question. Out: the endpoint's answer, and files whose digest was checked at their end. Promise: what needed
-//! the user's token never reaches the disk or a peer.
+//! In: a client's question. Out: the endpoint's answer, and files; the last bytes of a file come after its digest was checked.
+//! Promise: bytes that needed the user's token reach neither the disk nor a peer.
 
 mod error;
 mod files;

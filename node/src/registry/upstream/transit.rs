@@ -1,4 +1,4 @@
-//! A large file of the endpoint on its way, and how far it is.
+//! [`Fetch`]: a large file of the endpoint that is being fetched, and its progress.
 
 use std::sync::Arc;
 
@@ -7,23 +7,23 @@ use tokio::sync::watch;
 use super::error::UpstreamError;
 use crate::store::UploadReader;
 
-/// A large file on its way.
+/// A large file that is being fetched.
 #[derive(Debug)]
 pub struct Fetch {
     pub state: watch::Sender<State>,
 }
 
-/// How far it is.
+/// The progress of a fetch.
 #[derive(Debug, Clone)]
 pub enum State {
-    /// Nothing of it can be served yet.
+    /// No byte can be served yet.
     Begun,
-    /// It comes from the endpoint, and may be served.
+    /// The endpoint sends the file, and its first `written` bytes may be served.
     Flowing {
         file: Arc<UploadReader>,
         written: u64,
     },
-    /// It is in the store.
+    /// The file is whole in the store.
     Done,
     Failed(Arc<UpstreamError>),
 }

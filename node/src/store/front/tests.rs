@@ -58,7 +58,7 @@ fn begin(store: &Store, bytes: &[u8]) -> Partial {
 /// Writes into a file behind the store's back.
 fn damage(path: &Path, at: u64) {
     let mut permissions = fs::metadata(path).unwrap().permissions();
-    #[expect(clippy::permissions_set_readonly_false, reason = "a user who edits a linked copy does this")]
+    #[expect(clippy::permissions_set_readonly_false, reason = "users do this to edit a linked copy")]
     permissions.set_readonly(false);
     fs::set_permissions(path, permissions).unwrap();
     let mut file = File::options().read(true).write(true).open(path).unwrap();

@@ -1,4 +1,4 @@
-//! Putting pieces of a partial blob together from local tensors. The states judge every one.
+//! Assembles pieces of a partial blob from local tensors. The piece states verify each piece.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
 use crate::registry::pull::reuse::local::{LocalFile, LocalTensor, Wanted, by_name, look_into};
 use crate::store::{BlobFile, Partial, Store, WritePieceError};
 
-/// Of a blob's bytes, this part may be read in vain: it takes a hundredth of the time that fetching the blob does.
+/// One in this many bytes of a blob may be read in vain. That takes about a hundredth of the time of fetching the blob.
 const VAIN_PART: u64 = 16;
 /// Bytes that may be read in vain whatever the blob's size.
 const VAIN_MIN: u64 = 16 * PIECE_LEN;
 
-/// Local files that are open at once: a base and some fine-tunes of it, and far from what a process may have open.
+/// Local files that are open at once: enough for a base and some fine-tunes, and far below the limit of a process.
 const OPEN_FILES_MAX: usize = 64;
 
-/// What filling came to, in bytes.
+/// The result of filling, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Filled {
-    /// Of pieces that matched.
+    /// Bytes of pieces that matched.
     pub bytes: u64,
-    /// Of pieces that were put together and did not.
+    /// Bytes of assembled pieces that did not match.
     pub vain: u64,
 }
 
-/// Fills what it can of each partial blob.
+/// Fills as many pieces as possible of each partial blob.
 pub(super) fn fill(
     store: &Store,
     files: &[LocalFile],
@@ -40,7 +40,7 @@ pub(super) fn fill(
         let Ok(blob) = store.open_blob(&file.blob) else { continue };
         look_into(&blob, number, &names, &mut all);
     }
-    // Only those with a use are kept open.
+    // Keeps only those files open that may hold a wanted tensor.
     let used = |number: &usize| {
         wanted.iter().any(|(_, it)| it.places.iter().flatten().any(|place| place.file == *number))
     };
@@ -61,10 +61,10 @@ pub(super) fn fill(
     filled
 }
 
-/// Where a tensor is taken from.
+/// The local copy that a tensor is taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Choice {
-    /// No piece of it was tried alone: it is small, or what lies within it is here.
+    /// No piece was tried: no missing piece lies within the tensor.
     Untried,
     At(LocalTensor),
     Nowhere,
@@ -77,7 +77,7 @@ struct Filling<'a> {
     files: &'a BTreeMap<usize, BlobFile>,
     layout: BlobLayout,
     chosen: Vec<Choice>,
-    /// How many tensors came from each file: the likeliest for those that cannot be tried alone.
+    /// How many tensors came from each file. The file with most hits is tried first for tensors without a piece of their own.
     hits: BTreeMap<usize, usize>,
     filled: u64,
     /// Bytes that were read and did not match.
@@ -100,7 +100,7 @@ impl<'a> Filling<'a> {
         }
     }
 
-    /// First the pieces that lie within one tensor, which tell which tensors match, then those across their borders.
+    /// Fills the pieces within one tensor first, which shows which tensors match, then the pieces across borders.
     fn run(&mut self, tell: &mut dyn FnMut(u64)) {
         for tensor in 0..self.wanted.tensors.len() {
             if self.is_in_vain() {
@@ -123,7 +123,7 @@ impl<'a> Filling<'a> {
         self.vain > VAIN_MIN.max(self.layout.size() / VAIN_PART)
     }
 
-    /// The pieces that lie within a tensor and are lacking.
+    /// Returns the missing pieces that lie within a tensor.
     fn inside(&self, tensor: usize) -> Vec<PieceIndex> {
         let place = &self.wanted.tensors[tensor];
         let first = place.begin.div_ceil(PIECE_LEN);
@@ -136,7 +136,7 @@ impl<'a> Filling<'a> {
         pieces.filter(|piece| !self.partial.has(*piece)).collect()
     }
 
-    /// Tries one piece from each place a tensor may be at, and takes the rest from where it matched.
+    /// Tries one piece from each local copy of a tensor, and takes the other pieces from the copy that matched.
     fn take_inside(&mut self, tensor: usize) {
         let pieces = self.inside(tensor);
         let Some(probe) = pieces.get(pieces.len() / 2).copied() else { return };
@@ -148,7 +148,7 @@ impl<'a> Filling<'a> {
             *self.hits.entry(place.file).or_default() += 1;
             for piece in pieces {
                 if piece != probe && !self.take(piece) {
-                    // A tensor that differs in places is better fetched.
+                    // A tensor that differs in some pieces is better fetched.
                     break;
                 }
             }
@@ -157,14 +157,14 @@ impl<'a> Filling<'a> {
         self.chosen[tensor] = Choice::Nowhere;
     }
 
-    /// The places of a tensor, those in files that have been of use first.
+    /// Returns the local copies of a tensor, those in files with most hits first.
     fn places(&self, tensor: usize) -> Vec<LocalTensor> {
         let mut places = self.wanted.places[tensor].clone();
         places.sort_by_key(|place| std::cmp::Reverse(self.hits.get(&place.file).copied().unwrap_or(0)));
         places
     }
 
-    /// Takes a piece that several tensors share. One too small to be tried alone is taken from the likeliest place.
+    /// Fills a piece that several tensors share. A tensor without a piece of its own is taken from the likeliest copy.
     fn take_across(&mut self, piece: PieceIndex) {
         let begin = self.layout.offset(piece);
         let end = begin + self.layout.piece_len(piece) as u64;
@@ -182,7 +182,7 @@ impl<'a> Filling<'a> {
         }
     }
 
-    /// Puts a piece together from where its tensors were found, with zeros between them, and tells whether it matches.
+    /// Assembles a piece from the copies of its tensors, with zeros between them. Returns whether it matches.
     fn take(&mut self, piece: PieceIndex) -> bool {
         if !self.assemble(piece) {
             return false;
@@ -198,7 +198,7 @@ impl<'a> Filling<'a> {
                 false
             }
             Err(error) => {
-                tracing::warn!(%error, "a piece that was here cannot be written");
+                tracing::warn!(%error, "a piece that was assembled from local tensors cannot be written");
                 self.vain = u64::MAX;
                 false
             }

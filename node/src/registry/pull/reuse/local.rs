@@ -1,7 +1,7 @@
-//! Which tensors of local files may be those that are wanted: by name and length, made anew for each pull.
+//! Finds tensors of local files that may be the wanted ones, by name and length.
 //!
-//! It is not kept: reading the headers of a hundred local files takes less time than one piece from a peer, and what is
-//! not kept cannot be wrong. Only tensors that are wanted are remembered, a few places for each.
+//! Each pull builds this index again. Reading the headers of a hundred local files takes less time than fetching one piece
+//! from a peer, and an index that is not stored cannot be stale. It holds only wanted tensors, with a few copies of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,32 +13,32 @@ use crate::registry::pull::headers;
 use crate::registry::pull::reuse::has_tensors;
 use crate::store::{BlobFile, Store};
 
-/// Local files whose headers are read: the newest models first. A model of 200 shards and its base fit.
+/// How many local files to read headers of, those of the newest models first. A model of 200 shards and its base fit.
 const LOCAL_FILES_MAX: usize = 512;
-/// Places that are remembered of each tensor that is wanted: a base and a few fine-tunes of it.
+/// Copies that are remembered of each wanted tensor: those of a base and a few fine-tunes.
 const PLACES_MAX: usize = 4;
 
-/// A weight file that is here whole.
+/// A weight file that is a whole blob of the store.
 #[derive(Debug)]
 pub(super) struct LocalFile {
     pub blob: Digest,
 }
 
-/// Where a tensor may be copied from: which local file, and its first byte there.
+/// A local copy of a tensor: the number of the local file, and the offset of the tensor there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LocalTensor {
     pub file: usize,
     pub begin: u64,
 }
 
-/// The tensors of a file that is on its way, in the order of their data, and where each may be.
+/// The tensors of a file that is being fetched, in the order of their data, and the local copies of each.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub tensors: Vec<TensorPlace>,
     pub places: Vec<Vec<LocalTensor>>,
 }
 
-/// Tensors that are wanted, by their length and their short name.
+/// Wanted tensors by their length and their short name.
 pub(super) type ByName = BTreeMap<(u64, String), Vec<(usize, usize)>>;
 
 impl Wanted {
@@ -50,7 +50,7 @@ impl Wanted {
     }
 }
 
-/// Lists the weight files that are here whole, those of the models that were used last first.
+/// Lists the weight files in the store, those of the most recently used models first.
 pub(super) fn local_files(store: &Store) -> Vec<LocalFile> {
     let mut models = ModelRecord::all(store).unwrap_or_default();
     models.sort_by_key(|(manifest, _)| std::cmp::Reverse(store.last_used(manifest)));
@@ -71,7 +71,7 @@ pub(super) fn local_files(store: &Store) -> Vec<LocalFile> {
     files
 }
 
-/// Indexes what is wanted, so that local tensors find it.
+/// Indexes the wanted tensors by length and short name.
 pub(super) fn by_name<'a>(wanted: impl Iterator<Item = &'a Wanted>) -> ByName {
     let mut names = ByName::new();
     for (target, wanted) in wanted.enumerate() {
