@@ -1,7 +1,7 @@
 //! [`judge`]: from a file's kind to a [`Verdict`], for every publisher alike.
 //!
 //! Weights and documents pass. Files that run when they are loaded, programs, archives and unrecognised bytes need the
-//! user's consent, on publish and on pull. No verdict says that a file is safe.
+//! user's consent, on publish and on pull. A verdict of "allow" promises nothing about what the content does.
 
 use reg_proto::content::kind::{ContentKind, Risk};
 
