@@ -9,6 +9,8 @@ use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, KeyHistory, publisher_id};
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let _ = KeyHistory::verify(publisher_id(b""), &[text]);
+    let _ = KeyHistory::from_json(publisher_id(b""), bytes);
+    let _ = KeyHistory::read_json(bytes);
     // Signing takes a hundred times as long, so only parsed input is signed.
     if KeyDocument::from_payload(bytes).is_ok() {
         let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);

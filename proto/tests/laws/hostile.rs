@@ -69,7 +69,11 @@ const PARSERS: [(&str, Parser); 36] = [
         shown | named | kind | text.parse::<Denied>().is_ok()
     }),
     ("key document", |bytes| KeyDocument::from_payload(bytes).is_ok()),
-    ("key history", |bytes| KeyHistory::verify(publisher_id(b""), &[text(bytes)]).is_ok()),
+    ("key history", |bytes| {
+        let verified = KeyHistory::verify(publisher_id(b""), &[text(bytes)]).is_ok();
+        let listed = KeyHistory::from_json(publisher_id(b""), bytes).is_ok();
+        verified | listed | KeyHistory::read_json(bytes).is_ok()
+    }),
     ("tag record", |bytes| {
         TagRecord::from_payload(bytes).is_ok() | SignedTag::verify(&text(bytes), &keys()).is_ok()
     }),
@@ -175,6 +179,7 @@ fn seeds() -> Vec<Vec<u8>> {
         b"publisher/model:tag@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
             .to_vec(),
     );
+    seeds.push(keys().to_json().into_bytes());
     seeds
 }
 
@@ -238,7 +243,7 @@ fn every_parser_takes_some_sample() {
     seeds.push(KeyDocument::first(PublicKey::of(&key)).to_payload());
     seeds.push(br#"{"weight_map":{"w":"model-00001-of-00002.safetensors"}}"#.to_vec());
     // These parsers accept only input for one publisher and one manifest, so no fixed sample passes them.
-    let other = ["key history", "equivocation", "states"];
+    let other = ["equivocation", "states"];
     for (name, parse) in PARSERS {
         assert!(other.contains(&name) || seeds.iter().any(|seed| parse(seed)), "{name} takes no sample");
     }

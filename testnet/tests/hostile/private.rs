@@ -77,7 +77,7 @@ fn models_of_other_publishers_do_not_come_here() {
     let [ours_reference, theirs_reference] = ["ours", "theirs"].map(|key| a.publish(&model, key, key));
     std::fs::write(b.path().join("config.toml"), format!("[swarm]\npublishers = ['{ours}']\n"))
         .expect("written");
-    pull(&b, &theirs_reference, &daemon.address()).failed(6, "none of the publishers");
+    pull(&b, &theirs_reference, &daemon.address()).failed(6, "not one of the publishers");
     pull(&b, &ours_reference, &daemon.address()).ok();
 }
 
