@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use reg_testnet::process::workspace;
 
+use crate::tidy::sources;
+
 /// Folders at which a path in a document may begin, as the top of ARCHITECTURE.md says.
 const BASES: [&str; 3] = ["", "node/src", "node/src/registry"];
 
@@ -59,6 +61,28 @@ fn paths_in_the_documents_exist() {
     assert!(missing.is_empty(), "no such file:\n{}", missing.join("\n"));
     assert!(paths > 200, "{paths} paths are too few: the test looks in the wrong place");
     assert!(is_path("node/src/nothing.rs") && !is_there("node/src/nothing.rs") && !is_path("acme/llama"));
+}
+
+/// Folders of which ARCHITECTURE.md names every source file: a newcomer finds each by the page.
+const MAPPED: [&str; 5] =
+    ["node/src/registry", "node/src/daemon", "node/api/src", "node/keys/src", "node/transfer/src"];
+
+/// Files that need no line of their own: the page says once what they are in every folder.
+const SELF_EXPLAINING: [&str; 4] = ["mod.rs", "lib.rs", "error.rs", "tests.rs"];
+
+#[test]
+fn the_code_map_names_every_file_of_the_house() {
+    let text = fs::read_to_string(workspace().join("ARCHITECTURE.md")).expect("a document");
+    let named: Vec<PathBuf> = quoted(&prose(&text))
+        .flat_map(|path| BASES.iter().map(move |base| workspace().join(base).join(path)))
+        .collect();
+    for folder in MAPPED {
+        for (path, _) in sources(&workspace().join(folder)) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let fine = SELF_EXPLAINING.contains(&name.as_str()) || named.contains(&path);
+            assert!(fine, "ARCHITECTURE.md does not name {}", path.display());
+        }
+    }
 }
 
 #[test]

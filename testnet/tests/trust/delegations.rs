@@ -54,7 +54,7 @@ fn a_delegation_counts_until_its_last_day_and_then_no_more() {
     later(&c, 29, false).ok();
     let told = format!("{lab} let {friend} speak for llama-*, until 24 h ago");
     later(&c, 31, false).failed(3, &told);
-    later(&c, 31, true).failed(5, "not here");
+    later(&c, 31, true).failed(5, "not in the store");
     later(&d, 31, false).failed(3, "none has it");
     later(&d, 29, false).ok();
 }
