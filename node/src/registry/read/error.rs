@@ -63,6 +63,11 @@ impl Fault for ReaderError {
         if matches!(self, Self::Paused { .. }) {
             return Some("`reg resume` lets it continue".to_owned());
         }
+        if let Self::Source(source) = self
+            && let Some(hint) = source.hint()
+        {
+            return Some(hint);
+        }
         match self.kind() {
             FaultKind::Unreachable => {
                 Some("try again when a peer that has it can be reached: what was fetched is kept".to_owned())
