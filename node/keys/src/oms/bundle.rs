@@ -75,7 +75,11 @@ pub enum BundleError {
 }
 
 /// Makes the bundle of a prepared model. The caller uses the 32 random bytes of `leaf_seed` for nothing else.
-pub fn make(key: &SecretKey, prepared: &Prepared, leaf_seed: &[u8; 32]) -> Result<String, BundleError> {
+pub(crate) fn make(
+    key: &SecretKey,
+    prepared: &Prepared,
+    leaf_seed: &[u8; 32],
+) -> Result<String, BundleError> {
     let files = covered(&prepared.resources)?;
     let statement = json::to_vec(&Statement {
         kind: STATEMENT_TYPE.to_owned(),

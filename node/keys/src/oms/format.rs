@@ -11,148 +11,148 @@ use reg_proto::limits::FILES_MAX;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
-pub const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
+pub(super) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+pub(super) const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 /// The one hash that a list of files is made with.
-pub const ALGORITHM: &str = "sha256";
+pub(super) const ALGORITHM: &str = "sha256";
 /// The one way in which files are hashed: each by itself.
-pub const METHOD: &str = "files";
+pub(super) const METHOD: &str = "files";
 /// Certificates between a leaf and an authority, and the authority: chains in use have three.
 const CHAIN_MAX: usize = 8;
 
 /// A bundle with the material `M` to check it by, and signatures of the form `S`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct BundleJson<M, S> {
-    pub media_type: String,
-    pub verification_material: M,
-    pub dsse_envelope: EnvelopeJson<S>,
+pub(super) struct BundleJson<M, S> {
+    pub(super) media_type: String,
+    pub(super) verification_material: M,
+    pub(super) dsse_envelope: EnvelopeJson<S>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct EnvelopeJson<S> {
-    pub payload: String,
-    pub payload_type: String,
-    pub signatures: Vec<S>,
+pub(super) struct EnvelopeJson<S> {
+    pub(super) payload: String,
+    pub(super) payload_type: String,
+    pub(super) signatures: Vec<S>,
 }
 
 /// What is signed: a [`Subject`] and a [`Predicate`], or their foreign forms.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Statement<S, P> {
+pub(super) struct Statement<S, P> {
     #[serde(rename = "_type")]
-    pub kind: String,
-    pub subject: Bounded<S, 1>,
-    pub predicate_type: String,
-    pub predicate: P,
+    pub(super) kind: String,
+    pub(super) subject: Bounded<S, 1>,
+    pub(super) predicate_type: String,
+    pub(super) predicate: P,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Material {
+pub(super) struct Material {
     #[serde(rename = "x509CertificateChain")]
-    pub chain: Chain,
+    pub(super) chain: Chain,
     /// A bundle of this project is in no transparency log.
-    pub tlog_entries: [(); 0],
+    pub(super) tlog_entries: [(); 0],
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Chain {
-    pub certificates: Bounded<CertificateJson, 2>,
+pub(super) struct Chain {
+    pub(super) certificates: Bounded<CertificateJson, 2>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CertificateJson {
-    pub raw_bytes: String,
+pub(super) struct CertificateJson {
+    pub(super) raw_bytes: String,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SignatureJson {
-    pub sig: String,
-    pub keyid: String,
+pub(super) struct SignatureJson {
+    pub(super) sig: String,
+    pub(super) keyid: String,
 }
 
 #[derive(Serialize, Deserialize)]
-pub struct Subject {
-    pub name: String,
-    pub digest: BTreeMap<String, String>,
+pub(super) struct Subject {
+    pub(super) name: String,
+    pub(super) digest: BTreeMap<String, String>,
 }
 
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Predicate {
-    pub serialization: Serialization,
-    pub resources: Bounded<Resource, FILES_MAX>,
+pub(super) struct Predicate {
+    pub(super) serialization: Serialization,
+    pub(super) resources: Bounded<Resource, FILES_MAX>,
 }
 
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Serialization {
-    pub method: String,
-    pub hash_type: String,
-    pub allow_symlinks: bool,
-    pub ignore_paths: Vec<String>,
+pub(super) struct Serialization {
+    pub(super) method: String,
+    pub(super) hash_type: String,
+    pub(super) allow_symlinks: bool,
+    pub(super) ignore_paths: Vec<String>,
 }
 
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Resource {
-    pub name: String,
-    pub algorithm: String,
-    pub digest: String,
+pub(super) struct Resource {
+    pub(super) name: String,
+    pub(super) algorithm: String,
+    pub(super) digest: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ForeignMaterial {
+pub(super) struct ForeignMaterial {
     #[serde(rename = "x509CertificateChain")]
-    pub chain: Option<ForeignChain>,
-    pub certificate: Option<ForeignCertificate>,
-    pub public_key: Option<IgnoredAny>,
+    pub(super) chain: Option<ForeignChain>,
+    pub(super) certificate: Option<ForeignCertificate>,
+    pub(super) public_key: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
-pub struct ForeignChain {
-    pub certificates: Bounded<ForeignCertificate, CHAIN_MAX>,
+pub(super) struct ForeignChain {
+    pub(super) certificates: Bounded<ForeignCertificate, CHAIN_MAX>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ForeignCertificate {
-    pub raw_bytes: String,
+pub(super) struct ForeignCertificate {
+    pub(super) raw_bytes: String,
 }
 
 #[derive(Deserialize)]
-pub struct ForeignSignature {
-    pub sig: String,
+pub(super) struct ForeignSignature {
+    pub(super) sig: String,
 }
 
 #[derive(Deserialize)]
-pub struct ForeignSubject {
-    pub digest: BTreeMap<String, String>,
+pub(super) struct ForeignSubject {
+    pub(super) digest: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
-pub struct ForeignPredicate {
-    pub serialization: ForeignSerialization,
-    pub resources: Bounded<ForeignResource, FILES_MAX>,
+pub(super) struct ForeignPredicate {
+    pub(super) serialization: ForeignSerialization,
+    pub(super) resources: Bounded<ForeignResource, FILES_MAX>,
 }
 
 /// Whether links are followed and which names are ignored is not read: a directory is checked with every file and
 /// without links.
 #[derive(Deserialize)]
-pub struct ForeignSerialization {
-    pub method: String,
-    pub hash_type: String,
+pub(super) struct ForeignSerialization {
+    pub(super) method: String,
+    pub(super) hash_type: String,
 }
 
 #[derive(Deserialize)]
-pub struct ForeignResource {
-    pub name: String,
-    pub algorithm: String,
-    pub digest: String,
+pub(super) struct ForeignResource {
+    pub(super) name: String,
+    pub(super) algorithm: String,
+    pub(super) digest: String,
 }
