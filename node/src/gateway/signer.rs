@@ -11,10 +11,10 @@ use crate::registry::publish::Signatory;
 
 /// A key and its name. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Signer(Arc<Held>);
+pub struct Signer(Arc<NamedKey>);
 
 #[derive(Debug)]
-struct Held {
+struct NamedKey {
     name: KeyName,
     key: PublisherKey,
 }
@@ -22,7 +22,7 @@ struct Held {
 impl Signer {
     /// Returns a signer with a key and its name in the keyring.
     pub fn new(name: KeyName, key: PublisherKey) -> Self {
-        Self(Arc::new(Held { name, key }))
+        Self(Arc::new(NamedKey { name, key }))
     }
 
     /// Returns the name of the key.
