@@ -5,9 +5,9 @@ use reg_proto::content::kind::ContentKind;
 use reg_proto::piece::BlobTooLarge;
 use thiserror::Error;
 
-use super::files::PLAIN_BYTES_MAX;
 use crate::endpoint::HubError;
 use crate::registry::import::{GatherError, UploadError};
+use crate::registry::limits::PLAIN_BYTES_MAX;
 use crate::registry::read::ReaderError;
 use crate::store::{PartialError, ReadError, ReserveError, ResumeError, WriteError};
 
