@@ -239,13 +239,6 @@ pub struct VerifyRequest {
     pub from: Vec<Address>,
 }
 
-/// Asks for a list of the models that have this name; `None` for all.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct ListRequest {
-    #[serde(default)]
-    pub publisher: Option<PublisherId>,
-}
-
 /// Returns the tag that a reference means: the tag in it, or `latest` where it has neither tag nor digest.
 pub fn wanted_tag(reference: &Reference) -> Option<Tag> {
     match (&reference.tag, reference.digest) {

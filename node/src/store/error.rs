@@ -79,8 +79,6 @@ pub enum ReadError {
     Index(#[from] IndexError),
     #[error("damaged blob cannot be turned into a partial one")]
     SetAside(#[source] Box<WriteError>),
-    #[error("reading was interrupted")]
-    Interrupted,
 }
 
 /// Why a partial blob cannot be opened, checkpointed or finished.
