@@ -32,6 +32,8 @@ pub enum ReaderError {
     Paused { blob: Digest },
     #[error("too many files are being read at once")]
     Busy,
+    /// The room above fetches the blob from another source, and failed. Its error type contains this one, so it is passed on
+    /// here as a [`Fault`]: a named type would make a circle of the two rooms.
     #[error(transparent)]
     Source(Arc<dyn Fault + Send + Sync>),
     #[error("a task ended early")]
