@@ -35,11 +35,11 @@ impl Signer {
         self.0.key.publisher_id()
     }
 
-    /// Lets `use_it` publish in the name of the key, which never leaves here.
-    pub(super) async fn lend<T>(&self, use_it: impl AsyncFnOnce(Signatory<'_>) -> T) -> T {
+    /// Runs `publish` with a signatory for this key. The key stays in this type.
+    pub(super) async fn lend<T>(&self, publish: impl AsyncFnOnce(Signatory<'_>) -> T) -> T {
         let key = &self.0.key;
         let sign = |prepared: &Prepared| key.sign(prepared);
-        use_it(Signatory { publisher: key.publisher_id(), key_documents: key.key_documents(), sign: &sign })
+        publish(Signatory { publisher: key.publisher_id(), key_documents: key.key_documents(), sign: &sign })
             .await
     }
 }
