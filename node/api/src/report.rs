@@ -36,7 +36,7 @@ pub struct Published {
     pub holders: usize,
 }
 
-/// A model that was pulled.
+/// A model that was pulled. It has 21 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Pulled {
     pub reference: Reference,
@@ -225,7 +225,7 @@ pub struct PeerReport {
     pub bytes_by_lane: u64,
 }
 
-/// The state of the node in figures.
+/// The state of the node in figures. It has 15 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     pub peer_id: PeerId,

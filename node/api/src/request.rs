@@ -97,6 +97,8 @@ pub struct Claims {
 }
 
 /// Asks to fetch a model, verify it, seed it, and put it into `dest` where one is given.
+///
+/// It has 15 fields, because `reg pull` has so many options that do not depend on each other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PullRequest {
     pub reference: Reference,
@@ -237,13 +239,6 @@ pub struct VerifyRequest {
     pub repair: bool,
     #[serde(default)]
     pub from: Vec<Address>,
-}
-
-/// Asks for a list of the models that have this name; `None` for all.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct ListRequest {
-    #[serde(default)]
-    pub publisher: Option<PublisherId>,
 }
 
 /// Returns the tag that a reference means: the tag in it, or `latest` where it has neither tag nor digest.

@@ -35,7 +35,11 @@ pub struct KeyAuthority {
 impl Authorities {
     /// Returns an authority for every key that the documents name. The certificate is missing where the key is not in
     /// `keys`, or is in `revoked`.
-    pub fn of(history: &KeyHistory, keys: &[SecretKey], revoked: &[PublicKey]) -> Result<Self, SignError> {
+    pub(crate) fn of(
+        history: &KeyHistory,
+        keys: &[SecretKey],
+        revoked: &[PublicKey],
+    ) -> Result<Self, SignError> {
         let publisher = history.publisher();
         let mut authorities: Vec<KeyAuthority> = Vec::new();
         for document in history.documents() {

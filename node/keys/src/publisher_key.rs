@@ -30,7 +30,7 @@ impl PublisherKey {
     ///
     /// # Errors
     /// The key does not sign.
-    pub fn found(key: SecretKey) -> Result<Self, SignError> {
+    pub(crate) fn found(key: SecretKey) -> Result<Self, SignError> {
         let payload = KeyDocument::first(key.public_key()).to_payload();
         let mut envelope = Envelope::unsigned(KEY_DOCUMENT_TYPE, payload);
         envelope.add(&key.public_key(), key.sign(KEY_DOCUMENT_TYPE, &envelope.payload)?);
@@ -39,7 +39,7 @@ impl PublisherKey {
     }
 
     /// Returns the publisher of `history`, with the keys that are available.
-    pub const fn new(keys: Vec<SecretKey>, history: KeyHistory) -> Self {
+    pub(crate) const fn new(keys: Vec<SecretKey>, history: KeyHistory) -> Self {
         Self { keys, history }
     }
 
@@ -73,7 +73,7 @@ impl PublisherKey {
     }
 
     /// Returns the available keys that the newest document names.
-    pub fn signers(&self) -> impl Iterator<Item = &SecretKey> {
+    pub(crate) fn signers(&self) -> impl Iterator<Item = &SecretKey> {
         self.keys.iter().filter(|key| self.history.newest().keys.contains(&key.public_key()))
     }
 
@@ -146,13 +146,17 @@ impl PublisherKey {
     }
 
     /// Checks that all parts of a preparation agree, and that it is this publisher's.
-    pub fn check(&self, prepared: &Prepared) -> Result<(), SignError> {
+    pub(crate) fn check(&self, prepared: &Prepared) -> Result<(), SignError> {
         check_prepared(prepared, self.publisher_id(), self.history.version())
     }
 }
 
 /// Checks that all parts of a preparation agree, for `publisher` and its key document `version`.
-pub fn check_prepared(prepared: &Prepared, publisher: PublisherId, version: u64) -> Result<(), SignError> {
+pub(crate) fn check_prepared(
+    prepared: &Prepared,
+    publisher: PublisherId,
+    version: u64,
+) -> Result<(), SignError> {
     if prepared.publisher != publisher {
         return Err(SignError::OtherPublisher { found: prepared.publisher, expected: publisher });
     }

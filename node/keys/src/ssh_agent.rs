@@ -10,15 +10,11 @@ use std::time::Duration;
 use reg_proto::envelope::PublicKey;
 use thiserror::Error;
 
-const REQUEST_IDENTITIES: u8 = 11;
-const IDENTITIES_ANSWER: u8 = 12;
 const SIGN_REQUEST: u8 = 13;
 const SIGN_RESPONSE: u8 = 14;
 const ALGORITHM: &[u8] = b"ssh-ed25519";
 /// Most bytes of a message: OpenSSH's own bound.
 const MESSAGE_BYTES_MAX: usize = 256 << 10;
-/// Most keys of one agent. Users hold a handful, because SSH servers refuse a client that offers many.
-const IDENTITIES_MAX: usize = 256;
 /// How long the agent may take to sign. A token may wait for its user's finger.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -32,8 +28,6 @@ pub struct AgentKey {
 /// Why an agent did not sign.
 #[derive(Debug, Error)]
 pub enum AgentError {
-    #[error("SSH_AUTH_SOCK is not set, so there is no ssh-agent to ask")]
-    NoAgent,
     #[error("ssh-agent at {socket} does not answer")]
     Io { socket: PathBuf, source: io::Error },
     #[error("ssh-agent gave an answer that cannot be parsed")]
@@ -70,27 +64,6 @@ impl AgentKey {
         }
         take(&mut signature)?.try_into().map_err(|_| AgentError::Answer)
     }
-}
-
-/// Returns the ed25519 keys that the agent on `socket` holds, each with its comment.
-///
-/// # Errors
-/// The agent does not answer, or its answer is not one of the protocol.
-pub fn identities(socket: &std::path::Path) -> Result<Vec<(PublicKey, String)>, AgentError> {
-    let answer = ask(socket, &[REQUEST_IDENTITIES])?;
-    let mut rest = answer.as_slice();
-    if take_byte(&mut rest)? != IDENTITIES_ANSWER {
-        return Err(AgentError::Refused);
-    }
-    let count = take_length(&mut rest)?;
-    let mut keys = Vec::new();
-    for _identity in 0..count.min(IDENTITIES_MAX) {
-        let (blob, comment) = (take(&mut rest)?, take(&mut rest)?);
-        if let Some(key) = public_key(blob) {
-            keys.push((key, String::from_utf8_lossy(comment).into_owned()));
-        }
-    }
-    Ok(keys)
 }
 
 /// Parses a public key as OpenSSH writes it: `ssh-ed25519 BASE64 [comment]`.

@@ -11,10 +11,10 @@ use crate::registry::publish::Signatory;
 
 /// A key and its name. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Signer(Arc<Held>);
+pub struct Signer(Arc<NamedKey>);
 
 #[derive(Debug)]
-struct Held {
+struct NamedKey {
     name: KeyName,
     key: PublisherKey,
 }
@@ -22,7 +22,7 @@ struct Held {
 impl Signer {
     /// Returns a signer with a key and its name in the keyring.
     pub fn new(name: KeyName, key: PublisherKey) -> Self {
-        Self(Arc::new(Held { name, key }))
+        Self(Arc::new(NamedKey { name, key }))
     }
 
     /// Returns the name of the key.
@@ -35,11 +35,11 @@ impl Signer {
         self.0.key.publisher_id()
     }
 
-    /// Lets `use_it` publish in the name of the key, which never leaves here.
-    pub(super) async fn lend<T>(&self, use_it: impl AsyncFnOnce(Signatory<'_>) -> T) -> T {
+    /// Runs `publish` with a signatory for this key. The key stays in this type.
+    pub(super) async fn lend<T>(&self, publish: impl AsyncFnOnce(Signatory<'_>) -> T) -> T {
         let key = &self.0.key;
         let sign = |prepared: &Prepared| key.sign(prepared);
-        use_it(Signatory { publisher: key.publisher_id(), key_documents: key.key_documents(), sign: &sign })
+        publish(Signatory { publisher: key.publisher_id(), key_documents: key.key_documents(), sign: &sign })
             .await
     }
 }

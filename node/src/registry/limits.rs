@@ -218,6 +218,8 @@ pub(super) const TAGS_COMPARED_MAX: usize = 64;
 
 /// How long a client waits for the first bytes of an endpoint's file. Hugging Face's clients give up after 10 s.
 pub(super) const REMOTE_PATIENCE: Duration = Duration::from_secs(8);
+/// Bytes of a file of an endpoint that git's SHA-1 names. Hubs keep larger ones in LFS.
+pub(super) const PLAIN_BYTES_MAX: u64 = 64 << 20;
 /// Files of the endpoint that are fetched at once: twice as many as one client asks for.
 pub(super) const REMOTE_FETCHES_MAX: usize = 16;
 /// How long a file of the endpoint is fetched without a reader. A client that was asked to come back does so.

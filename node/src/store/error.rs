@@ -47,7 +47,7 @@ pub enum ImportError {
     Changed { path: PathBuf },
     #[error("{path} is too large")]
     TooLarge { path: PathBuf, source: BlobTooLarge },
-    #[error("store cannot write it")]
+    #[error("store cannot write the imported file")]
     Write(#[from] WriteError),
 }
 
@@ -56,7 +56,7 @@ pub enum ImportError {
 pub enum UploadError {
     #[error("uploaded bytes have the digest {found}, not {expected}")]
     Digest { expected: Digest, found: Digest },
-    #[error("store cannot write it")]
+    #[error("store cannot write the upload")]
     Write(#[from] WriteError),
 }
 
@@ -79,8 +79,6 @@ pub enum ReadError {
     Index(#[from] IndexError),
     #[error("damaged blob cannot be turned into a partial one")]
     SetAside(#[source] Box<WriteError>),
-    #[error("reading was interrupted")]
-    Interrupted,
 }
 
 /// Why a partial blob cannot be opened, checkpointed or finished.
@@ -92,7 +90,7 @@ pub enum PartialError {
     Incomplete { digest: Digest, missing: u32 },
     #[error("{path} cannot be used")]
     Io { path: PathBuf, source: io::Error },
-    #[error("store cannot write it")]
+    #[error("store cannot write the partial blob")]
     Write(#[from] WriteError),
 }
 

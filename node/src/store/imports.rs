@@ -20,7 +20,7 @@ use super::upload::Upload;
 pub enum ResumeError {
     #[error("{digest} is being imported already")]
     Busy { digest: Digest },
-    #[error("store does not take it")]
+    #[error("store cannot write the import")]
     Write(#[from] WriteError),
 }
 

@@ -21,14 +21,13 @@ use reg_proto::limits::BUNDLE_BYTES_MAX;
 use reg_proto::path::SafePath;
 use reg_proto::provenance::STATEMENT_PAYLOAD_TYPE;
 use reg_proto::referrer::BUNDLE_ARTIFACT_TYPE;
-use serde_json::Value;
 use thiserror::Error;
 use x509_parser::error::X509Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::format::{
     ALGORITHM, BundleJson, CertificateJson, Chain, EnvelopeJson, METHOD, Material, PREDICATE_TYPE, Predicate,
-    Resource, STATEMENT_TYPE, Serialization, SignatureJson, Statement, Subject, read_exactly,
+    Resource, STATEMENT_TYPE, Serialization, SignatureJson, Statement, Subject,
 };
 use crate::certificate::{self, CertificateError};
 use crate::secret_key::SecretKey;
@@ -59,8 +58,6 @@ pub enum BundleError {
     MediaType { found: String },
     #[error("bundle has {certificates} certificates and {signatures} signatures, not two and one")]
     Count { certificates: usize, signatures: usize },
-    #[error("bundle has another form than those of this project")]
-    Form,
     #[error("bundle has a field that is not base64")]
     Base64,
     #[error("bundle has a certificate that cannot be parsed")]
@@ -78,12 +75,16 @@ pub enum BundleError {
 }
 
 /// Makes the bundle of a prepared model. The caller uses the 32 random bytes of `leaf_seed` for nothing else.
-pub fn make(key: &SecretKey, prepared: &Prepared, leaf_seed: &[u8; 32]) -> Result<String, BundleError> {
+pub(crate) fn make(
+    key: &SecretKey,
+    prepared: &Prepared,
+    leaf_seed: &[u8; 32],
+) -> Result<String, BundleError> {
     let files = covered(&prepared.resources)?;
     let statement = json::to_vec(&Statement {
         kind: STATEMENT_TYPE.to_owned(),
         subject: Bounded::first_of([Subject {
-            name: prepared.model.to_string().into(),
+            name: prepared.model.to_string(),
             digest: BTreeMap::from([(ALGORITHM.to_owned(), root(&files).hex())]),
         }]),
         predicate_type: PREDICATE_TYPE.to_owned(),
@@ -99,21 +100,19 @@ pub fn make(key: &SecretKey, prepared: &Prepared, leaf_seed: &[u8; 32]) -> Resul
     let text = json::to_vec(&BundleJson {
         media_type: BUNDLE_ARTIFACT_TYPE.to_owned(),
         verification_material: Material {
-            chain: Some(Chain {
+            chain: Chain {
                 certificates: Bounded::first_of(
                     chain.map(|der| CertificateJson { raw_bytes: BASE64.encode(der) }),
                 ),
-            }),
-            certificate: None,
-            public_key: None,
-            tlog_entries: Some(Value::Array(Vec::new())),
+            },
+            tlog_entries: [],
         },
         dsse_envelope: EnvelopeJson {
             payload: BASE64.encode(&statement),
             payload_type: STATEMENT_PAYLOAD_TYPE.to_owned(),
             signatures: vec![SignatureJson {
                 sig: BASE64.encode(signature.as_bytes()),
-                keyid: String::new().into(),
+                keyid: String::new(),
             }],
         },
     });
@@ -130,20 +129,15 @@ pub fn make(key: &SecretKey, prepared: &Prepared, leaf_seed: &[u8; 32]) -> Resul
 /// # Errors
 /// Any of this does not hold. The stock tool would then refuse the bundle, or accept something else than this model.
 pub fn check(text: &str, keys: &[PublicKey], files: &[(SafePath, Digest)]) -> Result<(), BundleError> {
-    let bundle: BundleJson = read_exactly(text.as_bytes())?;
+    let bundle: BundleJson<Material, SignatureJson> = json::from_slice(text.as_bytes(), BUNDLE_BYTES_MAX)?;
     if bundle.media_type != BUNDLE_ARTIFACT_TYPE {
         return Err(BundleError::MediaType { found: bundle.media_type });
     }
     let EnvelopeJson { payload, payload_type, signatures } = bundle.dsse_envelope;
-    let Material { chain, certificate, public_key, tlog_entries } = bundle.verification_material;
-    let certificates = chain.map(|it| it.certificates).unwrap_or_default();
+    let certificates = bundle.verification_material.chain.certificates;
     let ([leaf, authority], [signature]) = (&certificates[..], &signatures[..]) else {
         return Err(BundleError::Count { certificates: certificates.len(), signatures: signatures.len() });
     };
-    let has_no_log = tlog_entries.is_some_and(|it| it == Value::Array(Vec::new()));
-    if certificate.is_some() || public_key.is_some() || !has_no_log || !signature.keyid.is_string() {
-        return Err(BundleError::Form);
-    }
     let leaf = check_chain(&base64(&leaf.raw_bytes)?, &base64(&authority.raw_bytes)?, keys)?;
     let payload = base64(&payload)?;
     let signature =
@@ -196,15 +190,15 @@ fn is_signed_by(der: &[u8], certificate: &X509Certificate<'_>, key: &PublicKey) 
 }
 
 fn check_statement(payload: &[u8], files: &[(SafePath, Digest)]) -> Result<(), BundleError> {
-    let statement: Statement<Value> = json::from_slice(payload, BUNDLE_BYTES_MAX)?;
+    let statement: Statement<Subject, Predicate> = json::from_slice(payload, BUNDLE_BYTES_MAX)?;
     let Statement { kind, subject, predicate_type, predicate: found } = statement;
     let files = covered(files)?;
     let root = root(&files).hex();
     let same = kind == STATEMENT_TYPE
         && predicate_type == PREDICATE_TYPE
         && subject.len() == 1
-        && subject.iter().all(|it| it.name.is_string() && it.digest.get(ALGORITHM) == Some(&root))
-        && serde_json::to_value(predicate(&files)).is_ok_and(|expected| found == expected);
+        && subject.iter().all(|it| it.digest.get(ALGORITHM) == Some(&root))
+        && found == predicate(&files);
     if same { Ok(()) } else { Err(BundleError::OtherFiles) }
 }
 
@@ -261,6 +255,7 @@ fn base64(text: &str) -> Result<Vec<u8>, BundleError> {
 mod tests {
     use ed25519_dalek::SigningKey;
     use proptest::prelude::*;
+    use serde_json::Value;
 
     use super::*;
     use crate::publisher_key::PublisherKey;
@@ -400,6 +395,33 @@ mod tests {
             let found = check(&changed.to_string(), &[key(1).public_key()], &prepared.resources);
             assert!(matches!(found, Err(BundleError::OtherAuthority)));
         }
+    }
+
+    /// A peer sends bundles, so none may cost more memory than its bytes: what has no type here is not kept.
+    #[test]
+    fn a_hostile_bundle_is_refused_at_its_first_foreign_field() {
+        let (prepared, bundle) = sample(&key(1));
+        let refused_at = |text: &str| {
+            let found = check(text, &[key(1).public_key()], &prepared.resources);
+            let Err(BundleError::Json(JsonError::Invalid(error))) = found else { panic!("{found:?}") };
+            error.column()
+        };
+        let zeros = format!("[0{}]", ",0".repeat((BUNDLE_BYTES_MAX - bundle.len()) / 2 - 100));
+        let objects = format!("[{{}}{}]", r#",{"a":{}}"#.repeat((BUNDLE_BYTES_MAX - bundle.len()) / 9 - 100));
+        for hostile in [&zeros, &objects] {
+            assert!(refused_at(hostile) < 10);
+            assert!(refused_at(&format!(r#"{{"more":{hostile},{}"#, &bundle[1..])) < 10);
+            let at = bundle.find(r#""tlogEntries":[]"#).unwrap() + r#""tlogEntries":"#.len();
+            let logged = format!("{}{hostile}{}", &bundle[..at], &bundle[at + 2..]);
+            assert!(refused_at(&logged) < at + 10);
+            let keyid = bundle.replace(r#""keyid":"""#, &format!(r#""keyid":{hostile}"#));
+            assert!(refused_at(&keyid) < bundle.len());
+        }
+        let mut statement = statement(&bundle).to_string();
+        check_statement(statement.as_bytes(), &prepared.resources).unwrap();
+        statement = statement.replacen(r#""predicate":{"#, &format!(r#""predicate":{{"more":{zeros},"#), 1);
+        let found = check_statement(statement.as_bytes(), &prepared.resources);
+        assert!(matches!(found, Err(BundleError::Json(JsonError::Invalid(_)))), "{found:?}");
     }
 
     proptest! {

@@ -28,8 +28,9 @@ use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, anchor_from_trusted_ce
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::format::{
-    ALGORITHM, BundleJson, CertificateJson, EnvelopeJson, METHOD, Material, PREDICATE_TYPE, Predicate,
-    Resource, STATEMENT_TYPE, Serialization, Statement,
+    ALGORITHM, BundleJson, EnvelopeJson, ForeignCertificate, ForeignMaterial, ForeignPredicate,
+    ForeignResource, ForeignSerialization, ForeignSignature, ForeignSubject, METHOD, PREDICATE_TYPE,
+    STATEMENT_TYPE, Statement,
 };
 
 /// Most authorities in one file.
@@ -223,7 +224,7 @@ type Signed = (BTreeMap<SafePath, Digest>, Digest, Option<String>);
 /// # Errors
 /// See [`SignedDirectoryError`].
 pub fn verify_bundle(text: &[u8], authority: &Authority, now: u64) -> Result<Signed, SignedDirectoryError> {
-    let bundle: BundleJson = json::from_slice(text, BUNDLE_BYTES_MAX)?;
+    let bundle: BundleJson<ForeignMaterial, ForeignSignature> = json::from_slice(text, BUNDLE_BYTES_MAX)?;
     if bundle.media_type != BUNDLE_ARTIFACT_TYPE {
         return Err(SignedDirectoryError::MediaType { found: bundle.media_type });
     }
@@ -242,7 +243,7 @@ pub fn verify_bundle(text: &[u8], authority: &Authority, now: u64) -> Result<Sig
 }
 
 fn check_signature(
-    material: &Material,
+    material: &ForeignMaterial,
     authority: &Authority,
     now: u64,
     message: &[u8],
@@ -250,7 +251,7 @@ fn check_signature(
 ) -> Result<Option<String>, SignedDirectoryError> {
     let algorithms: [&dyn SignatureVerificationAlgorithm; 2] =
         [ring::ECDSA_P256_SHA256, ring::ECDSA_P384_SHA384];
-    let certificates: Vec<&CertificateJson> =
+    let certificates: Vec<&ForeignCertificate> =
         material.chain.iter().flat_map(|it| it.certificates.iter()).chain(&material.certificate).collect();
     match authority {
         Authority::Key(key) => {
@@ -313,19 +314,19 @@ fn check_chain(
 }
 
 fn check_statement(payload: &[u8]) -> Result<(BTreeMap<SafePath, Digest>, Digest), SignedDirectoryError> {
-    let statement: Statement<Predicate> = json::from_slice(payload, BUNDLE_BYTES_MAX)?;
+    let statement: Statement<ForeignSubject, ForeignPredicate> = json::from_slice(payload, BUNDLE_BYTES_MAX)?;
     let Statement { kind, subject, predicate_type, predicate } = statement;
     for (found, expected) in [(kind, STATEMENT_TYPE), (predicate_type, PREDICATE_TYPE)] {
         if found != expected {
             return Err(SignedDirectoryError::Kind { found, expected });
         }
     }
-    let Predicate { serialization: Serialization { method, hash_type, .. }, resources } = predicate;
+    let ForeignPredicate { serialization: ForeignSerialization { method, hash_type }, resources } = predicate;
     if method != METHOD || hash_type != ALGORITHM || resources.iter().any(|it| it.algorithm != ALGORITHM) {
         return Err(SignedDirectoryError::Serialization { method, hash: hash_type });
     }
     let (mut files, mut digests) = (BTreeMap::new(), Vec::new());
-    for Resource { name, digest, .. } in resources.iter() {
+    for ForeignResource { name, digest, .. } in resources.iter() {
         let short = || name.chars().take(100).collect();
         let path: SafePath =
             name.parse().map_err(|source| SignedDirectoryError::Name { name: short(), source })?;

@@ -3,4 +3,4 @@
 
 pub mod bundle;
 pub mod directory;
-pub mod format;
+mod format;

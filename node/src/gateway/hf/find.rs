@@ -13,7 +13,7 @@ use super::name::{At, revision};
 use super::oid::Oid;
 use super::state::HfGateway;
 use crate::registry::model::git_blob;
-use crate::registry::pull::{PLAIN_BYTES_MAX, plain_files};
+use crate::registry::pull::{LISTED_BYTES_MAX, plain_files};
 use crate::registry::resolve::ModelView;
 
 /// Plain files that are fetched at once.
@@ -77,7 +77,8 @@ impl HfGateway {
                 let size = file.layout.size();
                 let failed = |error| HfError::of(&error);
                 let reader = self.registry().read(view, file.digest, file.layout, 0..size).await;
-                let bytes = reader.map_err(failed)?.to_end(PLAIN_BYTES_MAX as usize).await.map_err(failed)?;
+                let bytes =
+                    reader.map_err(failed)?.to_end(LISTED_BYTES_MAX as usize).await.map_err(failed)?;
                 let oid = git_blob(&bytes);
                 self.oids().keep(file.digest, oid);
                 oid

@@ -1,4 +1,4 @@
-//! [`OpenError`]: why a download cannot begin.
+//! [`BeginError`]: why a download cannot begin.
 
 use reg_api::fault::{Fault, FaultKind};
 use reg_proto::digest::Digest;
@@ -9,7 +9,7 @@ use crate::store::PartialError;
 
 /// Why the blobs of a model cannot be fetched at all.
 #[derive(Debug, Error)]
-pub enum OpenError {
+pub enum BeginError {
     #[error("piece states that were signed for {blob} could not be fetched from any peer")]
     States { blob: Digest },
     #[error("every peer that has the model ({peers}) is behind a NAT that cannot be traversed")]
@@ -20,7 +20,7 @@ pub enum OpenError {
     Interrupted(#[from] JoinError),
 }
 
-impl Fault for OpenError {
+impl Fault for BeginError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::States { .. } | Self::BehindNat { .. } => FaultKind::Unreachable,

@@ -10,7 +10,7 @@ use reg_proto::peer::PeerId;
 use reg_proto::piece::BlobLayout;
 use reg_proto::states::PieceStates;
 
-use super::error::OpenError;
+use super::error::BeginError;
 use crate::registry::fetch::{Fetching, Pull, Pulling, WebSeeds};
 use crate::registry::resolve::Resolved;
 use crate::store::Partial;
@@ -43,15 +43,15 @@ impl Fetching {
         missing: &BTreeMap<Digest, BlobLayout>,
         resolved: &mut Resolved,
         reporter: &Reporter,
-    ) -> Result<Vec<Partial>, OpenError> {
+    ) -> Result<Vec<Partial>, BeginError> {
         let states = self.states_of(missing, resolved, reporter).await?;
         let store = self.store.clone();
         let open = tokio::task::spawn_blocking(move || {
             let open = |(blob, states): (Digest, PieceStates)| {
                 let size = states.layout().size();
-                store.partial(blob, size, states).map_err(|source| OpenError::Partial { blob, source })
+                store.partial(blob, size, states).map_err(|source| BeginError::Partial { blob, source })
             };
-            states.into_iter().map(open).collect::<Result<Vec<Partial>, OpenError>>()
+            states.into_iter().map(open).collect::<Result<Vec<Partial>, BeginError>>()
         });
         open.await?
     }

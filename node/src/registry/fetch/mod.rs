@@ -39,7 +39,7 @@ use crate::store::{Intake, Store};
 
 pub use self::demand::{Demand, Read};
 pub use self::downloader::{DownloadError, Downloaded, Downloader};
-pub use self::error::{NAT_HINT, OpenError};
+pub use self::error::{BeginError, NAT_HINT};
 pub use self::nearness::{Subnet, SubnetError, Zone};
 pub use self::priorities::{Meant, Priorities, Pull, Pulling};
 pub use self::room::{Room, busy};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::error::OpenError;
+use super::error::BeginError;
 use crate::store::Partial;
 
 /// Disk space for blobs that are being fetched. Dropping it gives back the space that was not used, so it is given back
@@ -14,11 +14,11 @@ impl Room {
     ///
     /// # Errors
     /// The disk is full, or the file of a partial blob cannot be used.
-    pub fn set_aside(partials: Vec<Partial>) -> Result<Self, OpenError> {
+    pub fn set_aside(partials: Vec<Partial>) -> Result<Self, BeginError> {
         let room = Self(partials);
         for partial in &room.0 {
             let blob = partial.digest();
-            partial.set_aside().map_err(|source| OpenError::Partial { blob, source })?;
+            partial.set_aside().map_err(|source| BeginError::Partial { blob, source })?;
         }
         Ok(room)
     }

@@ -13,7 +13,7 @@ use reg_proto::wire::Frame;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use super::error::OpenError;
+use super::error::BeginError;
 use crate::net::OpenStreamError;
 use crate::registry::deadline::until;
 use crate::registry::fetch::Fetching;
@@ -31,7 +31,7 @@ impl Fetching {
         missing: &BTreeMap<Digest, BlobLayout>,
         resolved: &mut Resolved,
         reporter: &Reporter,
-    ) -> Result<BTreeMap<Digest, PieceStates>, OpenError> {
+    ) -> Result<BTreeMap<Digest, PieceStates>, BeginError> {
         let mut found = BTreeMap::new();
         let mut lacking = BTreeMap::new();
         for (blob, layout) in missing {
@@ -54,8 +54,8 @@ impl Fetching {
             };
             let Some(peer) = peer else {
                 return Err(match behind_nat {
-                    0 => OpenError::States { blob },
-                    peers => OpenError::BehindNat { peers },
+                    0 => BeginError::States { blob },
+                    peers => BeginError::BehindNat { peers },
                 });
             };
             if tried.insert(peer) && !self.resolver.bans.is_banned(&peer) {

@@ -20,7 +20,7 @@ const BREAK_WAIT: Duration = Duration::from_secs(1);
 pub enum GatherError {
     #[error(transparent)]
     Hub(#[from] HubError),
-    #[error("store does not take it")]
+    #[error("store cannot write the fetched bytes")]
     Write(#[from] WriteError),
     #[error("a task ended early")]
     Interrupted,
@@ -61,7 +61,7 @@ pub trait Gathered: Send {
 /// has, at most one write, if the endpoint sends more: the digest shows it.
 ///
 /// # Errors
-/// The endpoint refuses, breaks off too often, or the store does not take it.
+/// The endpoint refuses, breaks off too often, or the store cannot write the bytes.
 pub async fn gather<G: Gathered>(mut upload: Upload, file: &mut G) -> Result<Upload, G::Error> {
     let mut breaks = 0;
     while upload.size() < file.size() {

@@ -27,7 +27,7 @@ use super::upload::UploadError;
 use crate::registry::import::Importing;
 use crate::registry::model::git_blob;
 use crate::registry::model::tree::{self, TreeError};
-use crate::registry::pull::{COMMIT_DIGITS, PLAIN_BYTES_MAX, repository_dir};
+use crate::registry::pull::{COMMIT_DIGITS, LISTED_BYTES_MAX, repository_dir};
 use crate::store::{ImportError, ReadError, Store, Taking, ToImport};
 
 /// Why a repository of the cache is not imported.
@@ -122,7 +122,7 @@ fn adopt(store: &Store, from: &HubCache, reporter: &Reporter) -> Result<Imported
         let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
         reporter.tell(Progress::Bytes { done, total, peers: 0 });
     };
-    let taking = |size| if size > PLAIN_BYTES_MAX { Taking::Link } else { Taking::Copy };
+    let taking = |size| if size > LISTED_BYTES_MAX { Taking::Link } else { Taking::Copy };
     let wanted: Vec<ToImport> =
         sources.iter().map(|it| ToImport { path: it.source.clone(), taking: taking(it.size) }).collect();
     let imported = store.import_files(&wanted, &tell);

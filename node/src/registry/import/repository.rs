@@ -18,13 +18,11 @@ use super::gather::{FileStream, GatherError, Gathered, gather};
 use super::upload::UploadError;
 use crate::endpoint::{Hub, HubError, RemoteFile, RemoteName};
 use crate::registry::import::Importing;
+use crate::registry::limits::PLAIN_BYTES_MAX;
 use crate::registry::model::git_blob;
 use crate::registry::model::tree::is_left_out;
 use crate::registry::model::whole::is_whole;
 use crate::store::{ReserveError, ResumeError, UploadError as StoreError, WriteError};
-
-/// Bytes of a plain file at most. Hubs keep larger ones in LFS.
-const PLAIN_BYTES_MAX: u64 = 64 << 20;
 
 /// Why a repository is not imported. Files that were checked stay for an hour, and large files for longer.
 #[derive(Debug, Error)]

@@ -32,6 +32,7 @@ pub enum DeclareError {
 impl Fault for DeclareError {
     fn kind(&self) -> FaultKind {
         match self {
+            Self::Keys(KeyError::Envelope(_)) => FaultKind::Invalid,
             Self::Keys(_) => FaultKind::Verification,
             Self::Tags(source) => source.kind(),
             Self::Revocation | Self::Delegation(_) => FaultKind::Verification,

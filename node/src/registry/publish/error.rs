@@ -4,7 +4,6 @@ use reg_api::fault::{Fault, FaultKind};
 use reg_keys::error::SignError;
 use reg_keys::oms::bundle::BundleError;
 use reg_proto::digest::Digest;
-use reg_proto::envelope::EnvelopeError;
 use reg_proto::json::JsonError;
 use reg_proto::key::KeyError;
 use reg_proto::limits::BUNDLE_BYTES_MAX;
@@ -23,8 +22,6 @@ use crate::store::WriteError;
 /// Why a model is not published. No peer and no client can see the model then.
 #[derive(Debug, Error)]
 pub enum PublishError {
-    #[error("key document of the publisher is refused")]
-    KeyDocument(#[from] EnvelopeError),
     #[error("keys of the publisher are refused")]
     Keys(#[from] KeyError),
     #[error(transparent)]
@@ -72,6 +69,7 @@ impl Fault for PublishError {
             Self::Evicted { .. } => FaultKind::RetryLater,
             Self::BundleRefused(_) => FaultKind::Verification,
             Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Keys(KeyError::Envelope(_)) => FaultKind::Invalid,
             Self::Keys(_) | Self::Provenance(_) | Self::Tag(_) | Self::Sign(_) | Self::OtherThanPrepared => {
                 FaultKind::Verification
             }
@@ -102,5 +100,22 @@ impl Fault for PublishError {
             Self::Tags(source) => source.hint(),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reg_proto::key::KeyHistory;
+
+    use super::*;
+    use crate::registry::publish::DeclareError;
+
+    #[test]
+    fn a_key_document_that_is_no_envelope_is_a_wrong_request() {
+        let refused = |documents: &[String]| KeyHistory::read(documents).unwrap_err();
+        let no_envelope = || refused(&["{}".to_owned()]);
+        assert_eq!(PublishError::from(no_envelope()).kind(), FaultKind::Invalid);
+        assert_eq!(DeclareError::from(no_envelope()).kind(), FaultKind::Invalid);
+        assert_eq!(PublishError::from(refused(&[])).kind(), FaultKind::Verification);
     }
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::task::JoinError;
 
 use super::tensors::TensorsError;
-use crate::registry::fetch::{DownloadError, NAT_HINT, OpenError};
+use crate::registry::fetch::{BeginError, DownloadError, NAT_HINT};
 use crate::registry::model::checkout::CheckoutError;
 use crate::registry::model::describe::DescribeError;
 use crate::registry::publishers::TagsError;
@@ -30,7 +30,7 @@ pub enum PullError {
     #[error("there is no room for the model")]
     Reserve(#[from] ReserveError),
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] BeginError),
     #[error("fetching stopped")]
     Download(#[from] DownloadError),
     #[error("store cannot keep the model")]

@@ -14,8 +14,8 @@ use crate::registry::model::checkout::CheckoutError;
 use crate::registry::model::git_blob;
 use crate::store::{PlaceError, PlaceMode, Store};
 
-/// Bytes of a plain file at most. A tokenizer fits, weights do not.
-pub const PLAIN_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a file of a model that this node lists as plain. A tokenizer fits, weights do not.
+pub const LISTED_BYTES_MAX: u64 = 1 << 20;
 
 /// Bytes of all plain files of a model together. Listing a model as a hub does needs at most this many bytes.
 const PLAIN_BYTES_SUM: u64 = 32 << 20;
@@ -30,7 +30,7 @@ pub fn plain_files(manifest: &Manifest) -> impl Iterator<Item = &ModelFile> {
     let small = manifest
         .files()
         .iter()
-        .filter(|file| file.layout.size() <= PLAIN_BYTES_MAX && file.media_type != RAW_LAYER_TYPES[0]);
+        .filter(|file| file.layout.size() <= LISTED_BYTES_MAX && file.media_type != RAW_LAYER_TYPES[0]);
     small.take_while(move |file| {
         sum += file.layout.size();
         sum <= PLAIN_BYTES_SUM
@@ -68,7 +68,7 @@ pub(super) fn fill(
     }
     for file in part.files(manifest) {
         let name = if plain.contains(&file.digest) {
-            let bytes = store.read_blob(&file.digest, PLAIN_BYTES_MAX);
+            let bytes = store.read_blob(&file.digest, LISTED_BYTES_MAX);
             let placed = |source| CheckoutError::Place { path: root.clone(), source };
             HEXLOWER.encode(&git_blob(&bytes.map_err(|error| placed(PlaceError::Read(error)))?))
         } else {

@@ -25,7 +25,7 @@ use crate::store::Store;
 
 pub use self::conclude::ConcludeError;
 pub use self::error::PullError;
-pub use self::into_hf_cache::{COMMIT_DIGITS, PLAIN_BYTES_MAX, commit, plain_files, repository_dir};
+pub use self::into_hf_cache::{COMMIT_DIGITS, LISTED_BYTES_MAX, commit, plain_files, repository_dir};
 pub use self::verify::VerifyError;
 
 /// Pulls, plans and verifies models. It holds the rooms that a pull uses, and no state of its own.

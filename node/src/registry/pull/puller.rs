@@ -18,7 +18,7 @@ use reg_proto::piece::BlobLayout;
 
 use super::error::PullError;
 use super::into_hf_cache;
-use crate::registry::fetch::{DownloadError, Downloaded, Downloader, OpenError, Room, Terms, busy};
+use crate::registry::fetch::{BeginError, DownloadError, Downloaded, Downloader, Room, Terms, busy};
 use crate::registry::model::checkout::check_out;
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::{describe, whole};
@@ -240,14 +240,14 @@ impl Puller {
         let result = downloader.run(first, resolved.finder.take(), reporter).await;
         if let Err(DownloadError::FalseStates { blob }) = &result {
             for partial in partials.iter().filter(|it| it.digest() == *blob) {
-                partial.discard().map_err(|source| OpenError::Partial { blob: *blob, source })?;
+                partial.discard().map_err(|source| BeginError::Partial { blob: *blob, source })?;
             }
         }
         let after = busy(&partials);
         let finished = tokio::task::spawn_blocking(move || {
             for partial in partials {
                 let done = if partial.have().is_full() { partial.finish() } else { partial.checkpoint() };
-                done.map_err(|source| OpenError::Partial { blob: partial.digest(), source })?;
+                done.map_err(|source| BeginError::Partial { blob: partial.digest(), source })?;
             }
             room.give_back();
             Ok::<_, PullError>(())

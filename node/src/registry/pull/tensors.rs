@@ -26,7 +26,7 @@ use thiserror::Error;
 
 use super::error::PullError;
 use super::headers::{self, Header, Headers};
-use crate::registry::fetch::{Downloader, OpenError, WebSeeds};
+use crate::registry::fetch::{BeginError, Downloader, WebSeeds};
 use crate::registry::model::checkout::{self, CheckoutError};
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::whole;
@@ -189,7 +189,7 @@ impl Puller {
             for partial in &partials {
                 partial
                     .checkpoint()
-                    .map_err(|source| OpenError::Partial { blob: partial.digest(), source })?;
+                    .map_err(|source| BeginError::Partial { blob: partial.digest(), source })?;
             }
             let Some(dest) = dest else { return Ok(()) };
             sources.iter().try_for_each(|source| place(source, &dest, overwrite)).map_err(PullError::from)

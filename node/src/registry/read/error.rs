@@ -32,6 +32,8 @@ pub enum ReaderError {
     Paused { blob: Digest },
     #[error("too many files are being read at once")]
     Busy,
+    /// The room above fetches the blob from another source, and failed. Its error type contains this one, so it is passed on
+    /// here as a [`Fault`]: a named type would make a circle of the two rooms.
     #[error(transparent)]
     Source(Arc<dyn Fault + Send + Sync>),
     #[error("a task ended early")]
@@ -62,6 +64,11 @@ impl Fault for ReaderError {
     fn hint(&self) -> Option<String> {
         if matches!(self, Self::Paused { .. }) {
             return Some("`reg resume` lets it continue".to_owned());
+        }
+        if let Self::Source(source) = self
+            && let Some(hint) = source.hint()
+        {
+            return Some(hint);
         }
         match self.kind() {
             FaultKind::Unreachable => {

@@ -40,7 +40,7 @@ impl Requests {
 
 /// The file that the bytes of a blob are served from.
 #[derive(Debug)]
-pub(super) enum Bytes {
+pub(super) enum OpenBlob {
     Whole(BlobFile),
     Part(Partial),
 }
@@ -50,7 +50,7 @@ pub(super) enum Bytes {
 pub(super) struct PieceReader {
     serving: Arc<Serving>,
     requests: Arc<Requests>,
-    open: BTreeMap<Digest, Bytes>,
+    open: BTreeMap<Digest, OpenBlob>,
     changes: u64,
     buffer: Vec<u8>,
 }
@@ -74,13 +74,13 @@ impl PieceReader {
             None => self.serving.open_serving(turn.blob)?,
         };
         let layout = match &serving {
-            Bytes::Whole(file) => file.layout(),
-            Bytes::Part(partial) => partial.states().layout(),
+            OpenBlob::Whole(file) => file.layout(),
+            OpenBlob::Part(partial) => partial.states().layout(),
         };
         let piece = layout.piece(turn.piece).ok_or(Rejection::Malformed)?;
         match &serving {
-            Bytes::Whole(file) => file.read_piece(piece, &mut self.buffer),
-            Bytes::Part(partial) => partial.read_piece(piece, &mut self.buffer),
+            OpenBlob::Whole(file) => file.read_piece(piece, &mut self.buffer),
+            OpenBlob::Part(partial) => partial.read_piece(piece, &mut self.buffer),
         }
         .map_err(|error| self.serving.on_read_error(turn.blob, &error))?;
         if self.open.len() >= OPEN_BLOBS_MAX {
@@ -97,7 +97,7 @@ impl PieceReader {
 }
 
 impl Serving {
-    fn open_serving(&self, blob: Digest) -> Result<Bytes, Rejection> {
+    fn open_serving(&self, blob: Digest) -> Result<OpenBlob, Rejection> {
         if !self.trust.gives_blob(&blob) {
             return Err(Rejection::NotHere);
         }
@@ -108,12 +108,12 @@ impl Serving {
             return Err(Rejection::NotHere);
         }
         match self.store.open_blob(&blob) {
-            Ok(file) => return Ok(Bytes::Whole(file)),
+            Ok(file) => return Ok(OpenBlob::Whole(file)),
             Err(ReadError::NotHere { .. }) => {}
             Err(error) => return Err(self.on_read_error(blob, &error)),
         }
         let partials = self.store.open_partial(&blob);
         let best = partials.into_iter().max_by_key(|partial| partial.have().count());
-        best.map(Bytes::Part).ok_or(Rejection::NotHere)
+        best.map(OpenBlob::Part).ok_or(Rejection::NotHere)
     }
 }

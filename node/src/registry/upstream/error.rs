@@ -5,9 +5,9 @@ use reg_proto::content::kind::ContentKind;
 use reg_proto::piece::BlobTooLarge;
 use thiserror::Error;
 
-use super::files::PLAIN_BYTES_MAX;
 use crate::endpoint::HubError;
 use crate::registry::import::{GatherError, UploadError};
+use crate::registry::limits::PLAIN_BYTES_MAX;
 use crate::registry::read::ReaderError;
 use crate::store::{PartialError, ReadError, ReserveError, ResumeError, WriteError};
 
@@ -88,11 +88,30 @@ impl Fault for UpstreamError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Relay(ReaderError::Source(source)) => source.hint(),
             Self::Coming { .. } => Some("ask again: what was fetched is kept".to_owned()),
             Self::Denied { .. } => {
                 Some("leave the file out, or start the daemon with --allow-unsafe".to_owned())
             }
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn what_a_reader_passes_on_keeps_its_kind_and_hint() {
+        for error in [UpstreamError::Coming { path: "a".to_owned() }, UpstreamError::Busy] {
+            let (kind, hint) = (error.kind(), error.hint());
+            let passed = ReaderError::Source(Arc::new(error));
+            assert_eq!((passed.kind(), passed.hint()), (kind, hint.clone()));
+            let back = UpstreamError::from(passed);
+            assert_eq!((back.kind(), back.hint()), (kind, hint));
         }
     }
 }

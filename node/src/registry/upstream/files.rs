@@ -20,15 +20,13 @@ use super::transit::Fetch;
 use crate::endpoint::questions::{Answer, Described, Question};
 use crate::endpoint::{Hub, HubError, RemoteName};
 use crate::registry::import::Importing;
-use crate::registry::limits::REMOTE_PATIENCE;
+use crate::registry::limits::{PLAIN_BYTES_MAX, REMOTE_PATIENCE};
 use crate::registry::model::git_blob;
 use crate::registry::policy::{Verdict, judge};
 use crate::registry::read::{BlobReader, Reading};
 
 pub use crate::endpoint::HubError as UpstreamUnusable;
 
-/// Bytes of a plain file at most. Hubs keep larger ones in LFS.
-pub(super) const PLAIN_BYTES_MAX: u64 = 64 << 20;
 /// How many files with wrong bytes are remembered.
 const DISTRUSTED_MAX: usize = 4096;
 
