@@ -192,10 +192,11 @@ struct Slot {
 }
 
 impl Views {
-    /// Returns the slot of one revision. A revocation since then voids all earlier results.
+    /// Returns the slot of one revision. A revocation since then voids all earlier results. A caller that counted before
+    /// another one voids nothing.
     fn slot(&self, key: ViewKey, revocations: u64) -> Arc<Slot> {
         let mut slots = self.0.lock().expect("no holder of this lock panics");
-        if slots.revocations != revocations {
+        if slots.revocations < revocations {
             slots.by_key.clear();
             slots.revocations = revocations;
         }
@@ -525,4 +526,22 @@ fn newest(tags: impl Iterator<Item = SignedTag>) -> Vec<SignedTag> {
         }
     }
     newest.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_newer_revocation_voids_what_was_resolved() {
+        let (views, publisher) = (Views::default(), PublisherId::from_bytes([1; 32]));
+        let slot = |revocations| {
+            views.slot((publisher, "m".to_owned(), Revision::Prefix("ab".to_owned())), revocations)
+        };
+        let first = slot(1);
+        assert!(Arc::ptr_eq(&first, &slot(1)));
+        let second = slot(2);
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(Arc::ptr_eq(&second, &slot(1)), "a caller that counted earlier voids nothing");
+    }
 }

@@ -34,16 +34,16 @@ const DISTRUSTED_MAX: usize = 4096;
 
 /// An endpoint and the downloads from it. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Upstream(pub Arc<Endpoint>);
+pub struct Upstream(pub(super) Arc<Endpoint>);
 
 /// The state of an endpoint behind this node.
 #[derive(Debug)]
-pub struct Endpoint {
-    pub reading: Arc<Reading>,
-    pub importing: Arc<Importing>,
-    pub hub: Hub,
+pub(super) struct Endpoint {
+    pub(super) reading: Arc<Reading>,
+    pub(super) importing: Arc<Importing>,
+    pub(super) hub: Hub,
     /// Large files that are being fetched.
-    pub fetches: Mutex<BTreeMap<Digest, Arc<Fetch>>>,
+    pub(super) fetches: Mutex<BTreeMap<Digest, Arc<Fetch>>>,
     /// Files of which wrong bytes may have been sent to clients. A client that has a part of one must start over.
     distrusted: Mutex<BTreeSet<Digest>>,
 }
