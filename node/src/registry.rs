@@ -91,6 +91,7 @@ pub struct RegistryParts {
 pub struct Registry {
     store: Store,
     network: Network,
+    news: Arc<News>,
     resolver: Arc<Resolver>,
     puller: Arc<Puller>,
     reading: Arc<Reading>,
@@ -142,7 +143,7 @@ impl Registry {
             let serving =
                 Arc::new(Serving::new(store.clone(), network.clone(), trust, news.clone(), fetching.clone()));
             tasks.spawn(serve_all(serving.clone(), inbound));
-            tasks.spawn(seed_all(news));
+            tasks.spawn(seed_all(news.clone()));
             if limits.up == UpLimit::Auto {
                 tasks.spawn(be_courteous(serving));
             }
@@ -152,6 +153,7 @@ impl Registry {
         Ok(Self {
             store,
             network,
+            news,
             resolver,
             reading: Arc::new(Reading::new(puller.clone())),
             publishing: Arc::new(Publishing::new(puller.clone(), importing.clone())),
@@ -487,7 +489,7 @@ impl Registry {
 
     /// Counts the connected peers that say they hold the whole model, without this node.
     pub async fn holders(&self, manifest: &Digest) -> usize {
-        self.resolver.news.holders(manifest).await
+        self.news.holders(manifest).await
     }
 
     /// Returns a view of a model to read from: from the store if it is complete and was resolved lately, else from peers.

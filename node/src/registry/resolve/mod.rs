@@ -43,8 +43,8 @@ pub use self::view::{ModelView, Revision, ViewError};
 pub struct Resolver {
     store: Store,
     network: Network,
-    pub trust: Arc<Trust>,
-    pub news: Arc<News>,
+    trust: Arc<Trust>,
+    news: Arc<News>,
     /// Peers that sent wrong bytes.
     pub bans: Bans,
     /// Models that gateways have resolved lately.

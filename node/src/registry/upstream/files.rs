@@ -187,7 +187,7 @@ impl Upstream {
             Some(bytes) => bytes,
             None => self.fetch_plain(file, oid, name).await?,
         };
-        if !self.0.reading.resolver.allows_unsafe() {
+        if !self.0.reading.allows_unsafe() {
             file.judge(&bytes, &bytes, bytes.len() as u64)?;
         }
         Ok(bytes.into())
@@ -234,7 +234,7 @@ impl Upstream {
     ) -> Result<BlobReader, UpstreamError> {
         let reading = &self.0.reading;
         let is_whole = reading.open_whole(digest).await?.is_some();
-        if is_whole && !reading.resolver.allows_unsafe() {
+        if is_whole && !reading.allows_unsafe() {
             self.judge_whole(file, digest, layout.size()).await?;
         }
         let begun = if is_whole {

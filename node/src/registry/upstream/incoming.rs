@@ -119,7 +119,7 @@ impl Upstream {
         let _lease = reserved.await.map_err(|_| UpstreamError::Interrupted)??;
         let is_here = self.bring_from_peers(digest, layout).await?;
         if is_here {
-            if !self.0.reading.resolver.allows_unsafe() {
+            if !self.0.reading.allows_unsafe() {
                 self.judge_whole(file, digest, size).await?;
             }
         } else {
@@ -183,7 +183,7 @@ impl Upstream {
         }
         peers.sort_unstable();
         peers.dedup();
-        peers.retain(|peer| !reading.resolver.bans.is_banned(peer));
+        peers.retain(|peer| !reading.is_banned(peer));
         peers.truncate(PEERS_ASKED_FOR_BLOB);
         let mut waiting = peers.into_iter();
         let mut asked: JoinSet<(PeerId, Option<Vec<u8>>)> = JoinSet::new();
@@ -226,7 +226,7 @@ impl Upstream {
             file,
             reader: Arc::new(reader),
             size,
-            judged: self.0.reading.resolver.allows_unsafe(),
+            judged: self.0.reading.allows_unsafe(),
         };
         flow.tell(upload.size())?;
         let upload = gather(upload, &mut flow).await?;
@@ -237,7 +237,7 @@ impl Upstream {
                 found: upload.size(),
             });
         }
-        if !self.0.reading.resolver.allows_unsafe() {
+        if !self.0.reading.allows_unsafe() {
             flow.judge()?;
         }
         match spawn_blocking(move || upload.finish(digest)).await.map_err(|_| UpstreamError::Interrupted)? {
@@ -300,7 +300,7 @@ impl Upstream {
         let mut stream = self.0.hub.fetch(&file.question, 0).await?.bytes_stream();
         let mut hasher = StateHasher::new();
         let mut held = BytesMut::new();
-        let (mut passed, mut judged) = (0_u64, self.0.reading.resolver.allows_unsafe());
+        let (mut passed, mut judged) = (0_u64, self.0.reading.allows_unsafe());
         loop {
             let chunk = stream.next().await.transpose();
             let url = || file.question.path_and_query.clone();
