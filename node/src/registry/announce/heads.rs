@@ -24,7 +24,7 @@ use crate::registry::limits::{HEADS_BYTES_MAX, HEADS_MAX, HOLDERS_PER_HEAD_MAX, 
 const HOLDERS_PER_HEAD_IN_PAGE: usize = 4;
 
 /// A tag of a model of a publisher. The case of a model's name does not count.
-pub type HeadKey = (PublisherId, String, Tag);
+pub(super) type HeadKey = (PublisherId, String, Tag);
 
 /// A verified tag record, and the peers that claim to hold its model.
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ pub enum AnnouncementError {
 
 /// The heads, by tag.
 #[derive(Debug, Default)]
-pub struct Heads {
+pub(super) struct Heads {
     heads: BTreeMap<HeadKey, Head>,
     /// The order in which heads arrived, for forgetting the oldest first.
     order: BTreeMap<u64, HeadKey>,
@@ -75,7 +75,7 @@ pub struct Heads {
 }
 
 /// Returns the keys in an announcement, with the revocations among them. It does not read the tag record.
-pub fn keys_of(announcement: &Announcement) -> Result<KeyHistory, AnnouncementError> {
+pub(super) fn keys_of(announcement: &Announcement) -> Result<KeyHistory, AnnouncementError> {
     let Announcement { tag, key_documents, revocations, .. } = announcement;
     let Some(tag) = tag else { return keys_from(key_documents, revocations) };
     let envelope = Envelope::from_bytes(tag.as_bytes(), TAG_ENVELOPE_BYTES_MAX)?;
@@ -87,7 +87,10 @@ pub fn keys_of(announcement: &Announcement) -> Result<KeyHistory, AnnouncementEr
 
 /// Returns the keys of the publisher that the first of these documents names, with those of the revocations that are
 /// its own.
-pub fn keys_from(documents: &[String], revocations: &[String]) -> Result<KeyHistory, AnnouncementError> {
+pub(super) fn keys_from(
+    documents: &[String],
+    revocations: &[String],
+) -> Result<KeyHistory, AnnouncementError> {
     let mut keys = KeyHistory::read(documents)?;
     keys.take_revocations(revocations.iter().map(String::as_str));
     Ok(keys)
@@ -136,7 +139,7 @@ impl Head {
 }
 
 /// Returns the announcement of a record, or of a proof that the record is one of two; without a record, of keys alone.
-pub fn announcement(
+pub(super) fn announcement(
     tag: Option<&str>,
     keys: &KeyHistory,
     holder: Holder,
@@ -155,14 +158,14 @@ pub fn announcement(
 }
 
 /// Returns the announcement of a proof.
-pub fn proof_announcement(proof: &Equivocation, keys: &KeyHistory, holder: Holder) -> Announcement {
+pub(super) fn proof_announcement(proof: &Equivocation, keys: &KeyHistory, holder: Holder) -> Announcement {
     let [one, two] = proof.records();
     announcement(Some(one.envelope()), keys, holder, Some(two.envelope().to_owned()))
 }
 
 impl Heads {
     /// Takes a verified head. The newer record wins, equal records join their holders, and contradictions are kept.
-    pub fn hear(&mut self, mut head: Head) -> Heard {
+    pub(super) fn hear(&mut self, mut head: Head) -> Heard {
         let key = head.key();
         let mut proofs = std::mem::take(&mut head.proofs);
         if let Some(known) = self.heads.get_mut(&key) {
@@ -198,7 +201,7 @@ impl Heads {
     }
 
     /// Forgets the heads of a publisher that `keys` no longer stand for.
-    pub fn revoke(&mut self, keys: &KeyHistory) {
+    pub(super) fn revoke(&mut self, keys: &KeyHistory) {
         let of = self.of(keys.publisher(), None, None);
         let void = of.into_iter().filter(|head| SignedTag::verify(head.tag.envelope(), keys).is_err());
         for key in void.map(Head::key).collect::<Vec<_>>() {
@@ -207,7 +210,7 @@ impl Heads {
     }
 
     /// Forgets a tag that this node has removed.
-    pub fn remove(&mut self, publisher: PublisherId, model: &ModelName, tag: &Tag) {
+    pub(super) fn remove(&mut self, publisher: PublisherId, model: &ModelName, tag: &Tag) {
         self.forget(&(publisher, model.folded(), tag.clone()));
     }
 
@@ -222,7 +225,12 @@ impl Heads {
     }
 
     /// Returns the heads of a publisher, the heads of one model, or the head of one tag.
-    pub fn of(&self, publisher: PublisherId, model: Option<&ModelName>, tag: Option<&Tag>) -> Vec<&Head> {
+    pub(super) fn of(
+        &self,
+        publisher: PublisherId,
+        model: Option<&ModelName>,
+        tag: Option<&Tag>,
+    ) -> Vec<&Head> {
         let model = model.map(ModelName::folded);
         self.heads
             .range((publisher, String::new(), Tag::latest())..)
@@ -235,13 +243,13 @@ impl Heads {
     }
 
     /// Returns the peers that claim to hold a manifest.
-    pub fn holders(&self, manifest: &Digest) -> Vec<Holder> {
+    pub(super) fn holders(&self, manifest: &Digest) -> Vec<Holder> {
         let heads = self.heads.values().filter(|head| head.tag.record().manifest.digest == *manifest);
         heads.flat_map(|head| head.holders.iter().cloned()).collect()
     }
 
     /// Returns a page of announcements, in the order of the payloads' digests, from the first one above `after` on.
-    pub fn page(
+    pub(super) fn page(
         &self,
         after: Option<&Digest>,
         is_given: impl Fn(&TagRecord) -> bool,

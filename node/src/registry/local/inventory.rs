@@ -231,12 +231,7 @@ impl Local {
             for tag in &named {
                 tags::forget(&local.store, tag)?;
                 let TagRecord { publisher, model, tag, .. } = tag.record();
-                local
-                    .news
-                    .heads
-                    .lock()
-                    .expect("no holder of this lock panics")
-                    .remove(*publisher, model, tag);
+                local.news.forget_tag(*publisher, model, tag);
                 local.resolver.views.forget(*publisher, model);
             }
             if !others.is_empty() {

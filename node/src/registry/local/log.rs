@@ -163,9 +163,8 @@ impl Local {
         reference: &Reference,
         tag: &Tag,
     ) -> Vec<(SignedTag, KeyHistory)> {
-        let heads = self.news.heads.lock().expect("no holder of this lock panics");
-        let known = heads.of(publisher, Some(&reference.model), Some(tag));
-        known.into_iter().map(|head| (head.tag.clone(), head.keys.clone())).collect()
+        let known = self.news.heads_of(publisher, Some(&reference.model), Some(tag));
+        known.into_iter().map(|head| (head.tag, head.keys)).collect()
     }
 }
 

@@ -102,7 +102,7 @@ impl Publishing {
 
     /// Announces the keys and declarations of a publisher, and again every tag of it in the store. Returns how many tags.
     async fn announce_all(self: &Arc<Self>, keys: &KeyHistory) -> usize {
-        self.news.heads.lock().expect("no holder of this lock panics").revoke(keys);
+        self.news.revoke(keys);
         let records = documents::envelopes(&self.store, keys.publisher()).unwrap_or_default();
         self.news.announce_declarations(keys).await;
         for text in &records {

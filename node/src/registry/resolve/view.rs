@@ -486,8 +486,7 @@ impl Resolver {
         let reference = || reference(Publisher::Id(publisher), model, &Revision::Tag(Tag::latest()));
         let stored = tags::records(&self.store, publisher, Some(model))
             .map_err(|source| ResolveError::Tags { reference: reference(), source })?;
-        let heads = self.news.heads.lock().expect("no holder of this lock panics");
-        let heard = heads.of(publisher, Some(model), None).into_iter().map(|head| head.tag.clone());
+        let heard = self.news.heads_of(publisher, Some(model), None).into_iter().map(|head| head.tag);
         Ok(newest(stored.into_iter().chain(heard)))
     }
 
