@@ -43,7 +43,7 @@ impl DeclarationsPassed {
 impl News {
     /// Takes the keys that an announcement brought. Returns them with what the store knows of them, and whether they
     /// revoke something that was not known to be revoked.
-    pub fn take_declarations_of(&self, brought: KeyHistory) -> (KeyHistory, bool) {
+    pub(super) fn take_declarations_of(&self, brought: KeyHistory) -> (KeyHistory, bool) {
         let publisher = brought.publisher();
         let followed = keys::keys(&self.store, publisher).ok().flatten();
         if followed.is_none() && !self.trust.has_named(&publisher) {
@@ -65,7 +65,7 @@ impl News {
     }
 
     /// Judges gossiped keys without a tag. Keys that say nothing new are not passed on.
-    pub fn hear_declarations(&self, brought: KeyHistory) -> Heard {
+    pub(super) fn hear_declarations(&self, brought: KeyHistory) -> Heard {
         let is_new = self.passed.lock().expect("no holder of this lock panics").pass(&brought);
         let (_, revoked) = self.take_declarations_of(brought);
         if is_new || revoked { Heard::New } else { Heard::Known }

@@ -39,7 +39,7 @@ pub struct Head {
 
 /// The result of an announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub(super) enum Heard {
     /// It brought a newer record, or another holder.
     New,
     /// It brought nothing new.
@@ -48,7 +48,7 @@ pub enum Heard {
 
 /// Why an announcement is refused and not passed on.
 #[derive(Debug, Error)]
-pub enum AnnouncementError {
+pub(super) enum AnnouncementError {
     #[error("announcement has a tag record that is not an envelope")]
     Envelope(#[from] EnvelopeError),
     #[error("announcement has a tag record that cannot be parsed")]
@@ -98,7 +98,7 @@ pub(super) fn keys_from(
 
 impl Head {
     /// Verifies an announced record against the keys that came with it, or against newer keys of the same publisher.
-    pub fn verify(
+    pub(super) fn verify(
         text: &str,
         announcement: &Announcement,
         keys: KeyHistory,
@@ -280,7 +280,7 @@ impl Heard {
 
 impl Head {
     /// Adds proofs that are not known, up to the bound. A proof that the record settles is left out.
-    pub fn learn(&mut self, proofs: Vec<Equivocation>) -> Heard {
+    fn learn(&mut self, proofs: Vec<Equivocation>) -> Heard {
         let mut heard = Heard::Known;
         for proof in proofs {
             let known = self.proofs.iter().any(|it| it.heads() == proof.heads());

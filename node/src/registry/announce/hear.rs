@@ -40,7 +40,7 @@ impl News {
     }
 
     /// Takes what an announcement says: the revocations first, then the record, then the proofs against it.
-    pub fn take_announcement(
+    pub(super) fn take_announcement(
         self: &Arc<Self>,
         announcement: &Announcement,
     ) -> Result<Heard, AnnouncementError> {
@@ -57,7 +57,7 @@ impl News {
     }
 
     /// Takes a verified head. If the store contradicts it, the proof is kept and announced.
-    pub fn take_head(self: &Arc<Self>, mut head: Head) -> Heard {
+    pub(super) fn take_head(self: &Arc<Self>, mut head: Head) -> Heard {
         let record = head.tag.record();
         let (publisher, model, tag) = (record.publisher, record.model.clone(), record.tag.clone());
         let seen = history::records(&self.store, &head.keys, &model, &tag).unwrap_or_default();
@@ -84,7 +84,7 @@ impl News {
     }
 
     /// Announces a proof that this node found.
-    pub fn pass_on(self: &Arc<Self>, proof: &Equivocation, keys: &KeyHistory) {
+    fn pass_on(self: &Arc<Self>, proof: &Equivocation, keys: &KeyHistory) {
         let (news, proof, keys) = (self.clone(), proof.clone(), keys.clone());
         tokio::spawn(async move {
             let own = holder_of(news.network.peer_id(), news.network.listen_addresses().await);

@@ -328,7 +328,7 @@ impl Local {
     }
 
     /// Runs `work`, which reads or writes the store, on a thread that may block.
-    pub async fn on_blocking_thread<T: Send + 'static>(
+    pub(super) async fn on_blocking_thread<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(Arc<Self>) -> Result<T, CatalogueError> + Send + 'static,
     ) -> Result<T, CatalogueError> {

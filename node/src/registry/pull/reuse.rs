@@ -34,7 +34,7 @@ const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What was copied from other models, and what finding it cost.
 #[derive(Debug, Default)]
-pub struct Reused {
+pub(super) struct Reused {
     /// Bytes of verified pieces that were assembled from local tensors.
     pub bytes: u64,
     /// Bytes of headers by the peer that sent them.
@@ -51,7 +51,7 @@ pub(super) fn has_tensors(path: &SafePath) -> bool {
 
 impl Puller {
     /// Fills pieces of `partials` with tensors of other models in the store. On any failure fewer tensors are reused.
-    pub async fn reuse(
+    pub(super) async fn reuse(
         &self,
         partials: &[Partial],
         resolved: &Resolved,

@@ -139,7 +139,7 @@ impl TensorSource {
 
 impl Puller {
     /// Pulls the tensors that `request` names, and places files with just these in its directory.
-    pub async fn pull_tensors(
+    pub(super) async fn pull_tensors(
         &self,
         request: PullRequest,
         mut resolved: Resolved,

@@ -311,7 +311,7 @@ impl Serving {
     }
 
     /// Handles an error of reading a blob that is served, and returns the reason to reject the request.
-    pub fn on_read_error(&self, blob: Digest, error: &ReadError) -> Rejection {
+    pub(super) fn on_read_error(&self, blob: Digest, error: &ReadError) -> Rejection {
         match error {
             ReadError::Unverified { .. } => {
                 self.recheck_later(blob, None);
@@ -326,7 +326,7 @@ impl Serving {
     }
 
     /// Tells whether a blob is being rehashed.
-    pub fn is_suspect(&self, blob: &Digest) -> bool {
+    pub(super) fn is_suspect(&self, blob: &Digest) -> bool {
         self.suspects.lock().expect("no holder of this lock panics").contains(blob)
     }
 

@@ -257,7 +257,7 @@ impl Upstream {
     }
 
     /// Notes that wrong bytes of this file may have been sent to clients.
-    pub fn distrust(&self, digest: Digest) {
+    pub(super) fn distrust(&self, digest: Digest) {
         let mut distrusted = self.0.distrusted.lock().expect("no holder of this lock panics");
         if distrusted.len() < DISTRUSTED_MAX {
             distrusted.insert(digest);

@@ -44,7 +44,7 @@ const HELD_BACK: usize = 1 << 20;
 
 impl Upstream {
     /// Reads `range` (in bytes) of a file that is not in the store: joins the fetch of the file, or begins one.
-    pub async fn read_coming(
+    pub(super) async fn read_coming(
         &self,
         file: &RemoteFile,
         digest: Digest,
@@ -251,7 +251,7 @@ impl Upstream {
     }
 
     /// Judges a file that is whole in the store.
-    pub async fn judge_whole(
+    pub(super) async fn judge_whole(
         &self,
         file: &RemoteFile,
         digest: Digest,
@@ -271,7 +271,7 @@ impl Upstream {
     }
 
     /// Passes on a file that needed the user's token. Writes nothing of it to the disk.
-    pub async fn pass_through(
+    pub(super) async fn pass_through(
         &self,
         file: &RemoteFile,
         digest: Digest,
