@@ -148,7 +148,7 @@ impl Registry {
                 tasks.spawn(be_courteous(serving));
             }
         }
-        tasks.spawn(commit_often(store.clone()));
+        tasks.spawn(commit_index(store.clone()));
         tasks.spawn(keep_lists(local.clone()));
         Ok(Self {
             store,
@@ -492,7 +492,7 @@ impl Registry {
         self.news.holders(manifest).await
     }
 
-    /// Returns a view of a model to read from: from the store if it is complete and was resolved lately, else from peers.
+    /// Returns a view of a model to read from: the recent result of an earlier question, else a new one from store and peers.
     pub async fn view(
         &self,
         publisher: &Publisher,
@@ -553,7 +553,7 @@ impl Registry {
 }
 
 /// Commits the index from time to time.
-async fn commit_often(store: Store) {
+async fn commit_index(store: Store) {
     let mut due = tokio::time::interval(HOUSEKEEPING);
     due.tick().await;
     loop {
