@@ -67,7 +67,7 @@ pub(super) struct Heads {
     heads: BTreeMap<HeadKey, Head>,
     /// The order in which heads arrived, for forgetting the oldest first.
     order: BTreeMap<u64, HeadKey>,
-    places: BTreeMap<HeadKey, u64>,
+    positions: BTreeMap<HeadKey, u64>,
     /// The order of heads in pages.
     by_payload: BTreeMap<Digest, HeadKey>,
     bytes: usize,
@@ -189,7 +189,7 @@ impl Heads {
         self.bytes += head.bytes();
         self.counter += 1;
         self.order.insert(self.counter, key.clone());
-        self.places.insert(key.clone(), self.counter);
+        self.positions.insert(key.clone(), self.counter);
         self.by_payload.insert(head.tag.payload_digest(), key.clone());
         self.heads.insert(key, head);
         while self.heads.len() > HEADS_MAX || self.bytes > HEADS_BYTES_MAX {
@@ -219,8 +219,8 @@ impl Heads {
             self.bytes -= head.bytes();
             self.by_payload.remove(&head.tag.payload_digest());
         }
-        if let Some(place) = self.places.remove(key) {
-            self.order.remove(&place);
+        if let Some(position) = self.positions.remove(key) {
+            self.order.remove(&position);
         }
     }
 

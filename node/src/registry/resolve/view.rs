@@ -244,14 +244,12 @@ impl Resolver {
         revision: &Revision,
     ) -> Result<Arc<ModelView>, ViewError> {
         let reference = reference(publisher.clone(), model, revision);
-        let resolver = self;
-        let publisher = resolver
+        let publisher = self
             .trust
             .file
             .resolve(publisher)
             .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
-        let slot =
-            resolver.views.slot((publisher, model.folded(), revision.clone()), resolver.news.revocations());
+        let slot = self.views.slot((publisher, model.folded(), revision.clone()), self.news.revocations());
         let look = async {
             let mut known = slot.view.lock().await;
             if let Some((view, since)) = known.as_ref().filter(|(_, since)| since.elapsed() < TAG_STALE) {
@@ -260,12 +258,12 @@ impl Resolver {
                 if age < TAG_FRESH {
                     return Ok(view.clone());
                 }
-                if resolver.is_newest_here(view) {
-                    resolver.look_behind(&slot, publisher, model, revision);
+                if self.is_newest_here(view) {
+                    self.look_behind(&slot, publisher, model, revision);
                     return Ok(view.clone());
                 }
             }
-            let view = Arc::new(resolver.look(publisher, model, revision).await?);
+            let view = Arc::new(self.look(publisher, model, revision).await?);
             *known = Some((view.clone(), Instant::now()));
             Ok(view)
         };
@@ -321,15 +319,14 @@ impl Resolver {
         model: &ModelName,
     ) -> Result<Vec<(Tag, Digest)>, ViewError> {
         let reference = reference(publisher.clone(), model, &Revision::Tag(Tag::latest()));
-        let resolver = self;
-        let publisher = resolver
+        let publisher = self
             .trust
             .file
             .resolve(publisher)
             .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
-        let mut known = resolver.tags_known(publisher, model)?;
-        if known.is_empty() && !resolver.network.is_offline() {
-            known = resolver.tags_of_peers(publisher, model).await;
+        let mut known = self.tags_known(publisher, model)?;
+        if known.is_empty() && !self.network.is_offline() {
+            known = self.tags_of_peers(publisher, model).await;
         }
         Ok(known.into_iter().map(|tag| (tag.record().tag.clone(), tag.record().manifest.digest)).collect())
     }

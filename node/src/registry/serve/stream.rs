@@ -52,7 +52,7 @@ pub(super) async fn serve(serving: Arc<Serving>, stream: InboundStream) {
     let InboundStream { peer, reader, writer } = stream;
     let (frames, received) = mpsc::channel(FRAMES_WAITING_MAX);
     let reading = tokio::spawn(read(peer, reader, frames));
-    let requests = Arc::new(Requests::new(serving.turns(peer).await.join(peer)));
+    let requests = Arc::new(Requests::new(serving.queue_of(peer).await.join(peer)));
     let server = StreamServer {
         reader: Some(PieceReader::new(serving.clone(), requests.clone())),
         serving,
