@@ -1,12 +1,11 @@
 //! The use cases of a node, as methods of [`Registry`]. This API knows no HTTP and no libp2p.
 
-pub mod policy;
-
 pub mod announce;
 pub mod fetch;
 pub mod import;
 pub mod local;
 pub mod model;
+pub mod policy;
 pub mod publish;
 pub mod publishers;
 pub mod pull;
@@ -43,25 +42,17 @@ use tokio::task::JoinSet;
 
 use self::announce::{News, seed_all};
 use self::fetch::{Fetching, TransferLimits, UpLimit, Zone};
-use self::import::Importing;
+use self::import::{AdoptError, ImportRepositoryError, Importing, UploadError};
 use self::limits::HOUSEKEEPING;
-use self::local::{Local, keep_lists};
-use self::publish::Publishing;
-use self::pull::Puller;
-use self::read::Reading;
-use self::resolve::Resolver;
+use self::local::{CatalogueError, Local, LogError, SubscribeError, TagLog, keep_lists};
+use self::publish::{AttestError, DeclareError, PublishError, Publishing, PushError, Pushed, Signatory};
+use self::pull::{PullError, Puller, VerifyError};
+use self::read::{AdmitError, BlobReader, ReaderError, Reading};
+use self::resolve::{ModelView, Resolver, Revision, ViewError};
 use self::serve::{Serving, be_courteous, serve_all};
-use self::trust::{Sharing, SharingRules, Trust, TrustError, TrustFile};
+use self::trust::{RawRule, Sharing, SharingRules, Trust, TrustError, TrustFile};
 use self::upstream::{Upstream, UpstreamUnusable};
 use crate::net::{Inbound, Network};
-use crate::registry::import::hf_cache::AdoptError;
-use crate::registry::import::{ImportRepositoryError, UploadError};
-use crate::registry::local::{CatalogueError, LogError, SubscribeError, TagLog};
-use crate::registry::publish::{AttestError, DeclareError, PublishError, PushError, Pushed, Signatory};
-use crate::registry::pull::{PullError, VerifyError};
-use crate::registry::read::{AdmitError, BlobReader, ReaderError};
-use crate::registry::resolve::{ModelView, Revision, ViewError};
-use crate::registry::trust::RawRule;
 use crate::store::Store;
 
 /// What a registry is built from. One field for each setting of the node that the registry reads.

@@ -32,7 +32,7 @@ use crate::registry::model::record::ModelRecord;
 use crate::registry::model::whole;
 use crate::registry::publishers::tags;
 use crate::registry::pull::Puller;
-use crate::registry::resolve::{Resolved, checks};
+use crate::registry::resolve::{Resolved, byte_sources};
 use crate::store::{BlobFile, Partial, ReadError};
 
 /// Why tensors were not pulled. Verified pieces stay in the store.
@@ -201,7 +201,7 @@ impl Puller {
         reporter.note(&note);
         resolved.notes.push(note);
         let bytes_fetched = peers.values().chain(web.values()).sum();
-        let byte_sources = checks::sources(&peers, &web, bytes.saturating_sub(bytes_fetched));
+        let byte_sources = byte_sources(&peers, &web, bytes.saturating_sub(bytes_fetched));
         Ok(Pulled {
             reference: resolved.reference(),
             publisher: resolved.keys.publisher(),
