@@ -13,8 +13,7 @@ use tracing::warn;
 use crate::registry::model::record::{self, ModelRecord};
 use crate::registry::policy::{Denial, Denials};
 use crate::registry::publishers::tags;
-use crate::registry::trust::Trust;
-use crate::registry::trust::{DENYLISTS_MAX, Subscription, TrustEntries};
+use crate::registry::trust::{DENYLISTS_MAX, Subscription, Trust, TrustEntries};
 
 /// The digests that are not served, and the lists that were parsed to know them.
 #[derive(Debug, Default)]

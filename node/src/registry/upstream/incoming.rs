@@ -35,8 +35,7 @@ use crate::registry::limits::{
     CLIENT_STALL, PEERS_ASKED_FOR_BLOB, QUESTIONS_AT_ONCE, READ_PATIENCE, REMOTE_FETCHES_MAX, REMOTE_LINGER,
     REMOTE_PEERS_PATIENCE, REMOTE_PEERS_STALL,
 };
-use crate::registry::read::Reading;
-use crate::registry::read::{BlobReader, ReaderError, Sender, send_from_store};
+use crate::registry::read::{BlobReader, ReaderError, Reading, Sender, send_from_store};
 use crate::store::{UploadError, UploadReader};
 
 /// Bytes that are held back until the digest was checked, and bytes that are read in one step.
