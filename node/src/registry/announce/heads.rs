@@ -136,6 +136,36 @@ impl Head {
         });
         records.chain(proofs).collect()
     }
+
+    /// Adds proofs that are not known, up to the bound. A proof that the record settles is left out.
+    fn learn(&mut self, proofs: Vec<Equivocation>) -> Heard {
+        let mut heard = Heard::Known;
+        for proof in proofs {
+            let known = self.proofs.iter().any(|it| it.heads() == proof.heads());
+            if !known && self.proofs.len() < PROOFS_PER_HEAD_MAX && !proof.is_settled_by(self.tag.record()) {
+                self.proofs.push(proof);
+                heard = Heard::New;
+            }
+        }
+        heard
+    }
+
+    /// Adds hints. The newest hint replaces an older one about the same peer.
+    fn join(&mut self, holders: Vec<Holder>) -> Heard {
+        let mut heard = Heard::Known;
+        for holder in holders {
+            if self.holders.contains(&holder) {
+                continue;
+            }
+            heard = Heard::New;
+            self.holders.retain(|known| known.peer != holder.peer);
+            self.holders.push(holder);
+        }
+        if self.holders.len() > HOLDERS_PER_HEAD_MAX {
+            self.holders.drain(..self.holders.len() - HOLDERS_PER_HEAD_MAX);
+        }
+        heard
+    }
 }
 
 /// Returns the announcement of a record, or of a proof that the record is one of two; without a record, of keys alone.
@@ -275,37 +305,5 @@ impl Heads {
 impl Heard {
     fn or(self, other: Self) -> Self {
         if self == Self::New { self } else { other }
-    }
-}
-
-impl Head {
-    /// Adds proofs that are not known, up to the bound. A proof that the record settles is left out.
-    fn learn(&mut self, proofs: Vec<Equivocation>) -> Heard {
-        let mut heard = Heard::Known;
-        for proof in proofs {
-            let known = self.proofs.iter().any(|it| it.heads() == proof.heads());
-            if !known && self.proofs.len() < PROOFS_PER_HEAD_MAX && !proof.is_settled_by(self.tag.record()) {
-                self.proofs.push(proof);
-                heard = Heard::New;
-            }
-        }
-        heard
-    }
-
-    /// Adds hints. The newest hint replaces an older one about the same peer.
-    fn join(&mut self, holders: Vec<Holder>) -> Heard {
-        let mut heard = Heard::Known;
-        for holder in holders {
-            if self.holders.contains(&holder) {
-                continue;
-            }
-            heard = Heard::New;
-            self.holders.retain(|known| known.peer != holder.peer);
-            self.holders.push(holder);
-        }
-        if self.holders.len() > HOLDERS_PER_HEAD_MAX {
-            self.holders.drain(..self.holders.len() - HOLDERS_PER_HEAD_MAX);
-        }
-        heard
     }
 }

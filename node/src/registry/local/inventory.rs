@@ -335,9 +335,7 @@ impl Local {
         let local = self.clone();
         tokio::task::spawn_blocking(move || work(local)).await?
     }
-}
 
-impl Local {
     fn summary(
         &self,
         manifest: Digest,

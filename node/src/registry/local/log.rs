@@ -106,9 +106,7 @@ impl Local {
         let (local, reference) = (self.clone(), reference.clone());
         tokio::task::spawn_blocking(move || local.read_log(reference)).await?
     }
-}
 
-impl Local {
     fn read_log(&self, reference: Reference) -> Result<TagLog, LogError> {
         let publisher = self
             .trust

@@ -143,9 +143,7 @@ impl Local {
         self.reload_denials().await;
         Ok(is_new)
     }
-}
 
-impl Local {
     fn entry(&self, petname: Petname, publisher: PublisherId) -> Result<TrustEntry, CatalogueError> {
         let keys = keys::keys(&self.store, publisher)?;
         Ok(TrustEntry {

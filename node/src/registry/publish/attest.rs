@@ -83,9 +83,7 @@ impl Publishing {
         }
         Ok(AttestationInfo::of(&said, &self.trust.petnames()))
     }
-}
 
-impl Publishing {
     fn keep_said(&self, request: &AttestRequest) -> Result<(Said, Digest), AttestError> {
         let AttestRequest { reference, envelope, key_documents, attestor } = request;
         let (manifest, record) = self.resolver.model_here(reference)?;

@@ -149,9 +149,7 @@ impl Publishing {
             Err(_) => Ok(tags::record(&self.store, keys.publisher(), model, tag)?),
         }
     }
-}
 
-impl Publishing {
     fn prepare(
         self: &Arc<Self>,
         request: PublishRequest,

@@ -63,9 +63,7 @@ impl Publishing {
         taken.announced = self.announce_all(&keys).await;
         Ok(taken)
     }
-}
 
-impl Publishing {
     fn keep_declarations(
         &self,
         declared: &Declarations,

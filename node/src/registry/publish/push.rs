@@ -236,9 +236,7 @@ impl Publishing {
             Err(_) => Ok(false),
         }
     }
-}
 
-impl Publishing {
     /// Returns a model's name as the publisher spells it. OCI clients send it in lower case.
     fn spelling(&self, publisher: PublisherId, model: &ModelName) -> ModelName {
         let known = tags::records(&self.store, publisher, Some(model)).unwrap_or_default();

@@ -30,9 +30,7 @@ impl Puller {
         let puller = self.clone();
         Ok(tokio::task::spawn_blocking(move || puller.planned(&request, &resolved, &part)).await?)
     }
-}
 
-impl Puller {
     fn planned(&self, request: &PullRequest, resolved: &Resolved, part: &Part) -> Planned {
         let manifest = &resolved.manifest;
         let lacking: BTreeMap<Digest, u64> = part

@@ -29,6 +29,19 @@ use crate::registry::resolve::{
 };
 use crate::store::Lease;
 
+/// The result of fetching a model.
+struct Fetched {
+    downloaded: Downloaded,
+    /// Whether the store has bytes that it had not before.
+    is_new: bool,
+    /// Whether every file of the model is in the store now.
+    is_whole: bool,
+    /// Every file with the kind of its contents.
+    files: Vec<(String, ContentKind)>,
+    /// What the user's rules say of the kinds.
+    formats: Vec<Check>,
+}
+
 impl Puller {
     /// Pulls a model: takes from the store what it has, fetches the rest, and places the files where the request says.
     ///
@@ -124,22 +137,7 @@ impl Puller {
             notes: resolved.notes,
         })
     }
-}
 
-/// The result of fetching a model.
-struct Fetched {
-    downloaded: Downloaded,
-    /// Whether the store has bytes that it had not before.
-    is_new: bool,
-    /// Whether every file of the model is in the store now.
-    is_whole: bool,
-    /// Every file with the kind of its contents.
-    files: Vec<(String, ContentKind)>,
-    /// What the user's rules say of the kinds.
-    formats: Vec<Check>,
-}
-
-impl Puller {
     /// Resolves the reference of a request, and selects the files that it wants.
     pub async fn find(
         &self,

@@ -226,9 +226,7 @@ impl Puller {
             receipt: None,
         })
     }
-}
 
-impl Puller {
     /// Opens the safetensors files of a part of a model, and fetches their headers.
     async fn open_sources(
         &self,

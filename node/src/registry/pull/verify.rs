@@ -141,19 +141,7 @@ impl Puller {
         }
         Ok(())
     }
-}
 
-/// Names a model by its digest.
-pub(super) fn reference_of(record: &ModelRecord, manifest: Digest) -> Reference {
-    Reference {
-        publisher: Publisher::Id(record.publisher),
-        model: record.model.clone(),
-        tag: None,
-        digest: Some(manifest),
-    }
-}
-
-impl Puller {
     fn check(&self, target: &VerifyTarget, reporter: &Reporter) -> Result<Verified, VerifyError> {
         match target {
             VerifyTarget::Everything => {
@@ -244,6 +232,16 @@ impl Puller {
         }
         verified.unlisted = unlisted(&dir, &manifest);
         Ok(verified)
+    }
+}
+
+/// Names a model by its digest.
+pub(super) fn reference_of(record: &ModelRecord, manifest: Digest) -> Reference {
+    Reference {
+        publisher: Publisher::Id(record.publisher),
+        model: record.model.clone(),
+        tag: None,
+        digest: Some(manifest),
     }
 }
 

@@ -117,6 +117,16 @@ impl Reading {
         let turn = timeout(READER_TURN, self.readers.clone().acquire_owned()).await;
         turn.map_err(|_| ReaderError::Busy)?.map_err(|_| ReaderError::Interrupted)
     }
+
+    /// Opens a blob that is whole in the store; `None` if there is none. Rehashes it first if its file has changed.
+    pub async fn open_whole(&self, blob: Digest) -> Result<Option<BlobFile>, ReaderError> {
+        let store = self.store.clone();
+        let open = move || match store.open_blob(&blob) {
+            Err(ReadError::Unverified { .. }) if is_whole(&store, &blob) => store.open_blob(&blob).ok(),
+            opened => opened.ok(),
+        };
+        tokio::task::spawn_blocking(open).await.map_err(|_| ReaderError::Interrupted)
+    }
 }
 
 /// Sends `range` (in bytes) of a blob that is whole in the store.
@@ -129,18 +139,6 @@ pub async fn send_from_store(
 ) -> Result<(), ReaderError> {
     let file = reading.open_whole(blob).await?.ok_or(ReaderError::Offline { blob })?;
     send_in_order(blob, file, Cut { layout, range }, sender).await.map_err(|_| ReaderError::Interrupted)
-}
-
-impl Reading {
-    /// Opens a blob that is whole in the store; `None` if there is none. Rehashes it first if its file has changed.
-    pub async fn open_whole(&self, blob: Digest) -> Result<Option<BlobFile>, ReaderError> {
-        let store = self.store.clone();
-        let open = move || match store.open_blob(&blob) {
-            Err(ReadError::Unverified { .. }) if is_whole(&store, &blob) => store.open_blob(&blob).ok(),
-            opened => opened.ok(),
-        };
-        tokio::task::spawn_blocking(open).await.map_err(|_| ReaderError::Interrupted)
-    }
 }
 
 /// The bytes of a blob that are read.

@@ -354,18 +354,7 @@ impl Resolver {
         let record = tokio::task::spawn_blocking(load).await.ok().flatten()?;
         record.complete.then_some(record.metadata)
     }
-}
 
-fn reference(publisher: Publisher, model: &ModelName, revision: &Revision) -> Reference {
-    let (tag, digest) = match revision {
-        Revision::Tag(tag) => (Some(tag.clone()), None),
-        Revision::Digest(digest) => (None, Some(*digest)),
-        Revision::Prefix(_) => (None, None),
-    };
-    Reference { publisher, model: model.clone(), tag, digest }
-}
-
-impl Resolver {
     /// Tells whether this node has heard of no newer record of a view's tag.
     fn is_newest_here(&self, view: &ModelView) -> bool {
         let Some(tag) = view.tag.as_ref().map(SignedTag::record) else { return true };
@@ -511,6 +500,15 @@ impl Resolver {
         }
         newest(found.into_iter().filter(|tag| tag.record().model.folded() == model.folded()))
     }
+}
+
+fn reference(publisher: Publisher, model: &ModelName, revision: &Revision) -> Reference {
+    let (tag, digest) = match revision {
+        Revision::Tag(tag) => (Some(tag.clone()), None),
+        Revision::Digest(digest) => (None, Some(*digest)),
+        Revision::Prefix(_) => (None, None),
+    };
+    Reference { publisher, model: model.clone(), tag, digest }
 }
 
 fn newest(tags: impl Iterator<Item = SignedTag>) -> Vec<SignedTag> {
