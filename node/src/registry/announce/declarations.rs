@@ -17,9 +17,9 @@ use reg_proto::peer::PeerId;
 use reg_proto::wire::{PublisherVows, Request, Response};
 use tracing::{info, warn};
 
+use super::News;
 use super::heads::{self, Heard};
 use super::holder::holder_of;
-use crate::registry::announce::News;
 use crate::registry::limits::{DECLARATION_PAGE_BYTES_MAX, DECLARATION_PAGES_MAX, DECLARATIONS_PASSED_MAX};
 use crate::registry::publishers::key_pin::joined;
 use crate::registry::publishers::{TagsError, declarations, keys, revoked};

@@ -17,8 +17,8 @@ use reg_proto::tag::{SignedTag, TagRecord};
 use thiserror::Error;
 use tokio::task::JoinError;
 
+use super::Local;
 use crate::registry::fetch::Meant;
-use crate::registry::local::Local;
 use crate::registry::model::record::{self, ModelError, ModelRecord, referrers_here};
 use crate::registry::publishers::{TagsError, keys, tags};
 use crate::registry::resolve::ResolveError;

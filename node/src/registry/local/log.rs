@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::task::JoinError;
 
-use crate::registry::local::Local;
+use super::Local;
 use crate::registry::publishers::{TagsError, declarations, history, keys, proofs};
 use crate::registry::trust::TrustError;
 

@@ -13,8 +13,8 @@ use reg_proto::digest::Digest;
 use reg_proto::name::{Publisher, Reference, Tag};
 use tracing::{info, warn};
 
+use super::Local;
 use crate::registry::limits::{DENIALS_RELOAD, DENYLISTS_REFRESH};
-use crate::registry::local::Local;
 use crate::registry::model::record::ModelRecord;
 use crate::registry::pull::PullError;
 use crate::registry::trust::Subscription;

@@ -7,8 +7,8 @@ use reg_proto::denylist::Denied;
 use reg_proto::key::KeyHistory;
 use reg_proto::name::{Petname, PublisherId};
 
+use super::Local;
 use super::inventory::CatalogueError;
-use crate::registry::local::Local;
 use crate::registry::publishers::{declarations, keys};
 use crate::registry::trust::{EntryError, RawRule};
 

@@ -16,9 +16,9 @@ use reg_proto::referrer::{ENVELOPE_MEDIA_TYPE, KEYS_ARTIFACT_TYPE};
 use thiserror::Error;
 use tokio::task::JoinError;
 
+use super::Publishing;
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::refer;
-use crate::registry::publish::Publishing;
 use crate::registry::publishers::{TagsError, keys, tags};
 use crate::registry::resolve::ResolveError;
 use crate::store::WriteError;

@@ -10,7 +10,7 @@ use reg_proto::key::{KeyError, KeyHistory};
 use thiserror::Error;
 use tokio::task::JoinError;
 
-use crate::registry::publish::Publishing;
+use super::Publishing;
 use crate::registry::publishers::key_pin::{self, joined};
 use crate::registry::publishers::{TagsError, declarations, documents, keys};
 

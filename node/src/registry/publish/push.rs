@@ -21,12 +21,12 @@ use reg_proto::referrer::{KEYS_ARTIFACT_TYPE, Referrer};
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::Publishing;
 use super::error::PublishError;
 use super::signatory::Signatory;
 use crate::registry::import::UploadError;
 use crate::registry::limits::{HELD_MAX, UPLOAD_IDLE};
 use crate::registry::model::{record, whole};
-use crate::registry::publish::Publishing;
 use crate::registry::publishers::{keys, tags};
 use crate::registry::pull::ConcludeError;
 use crate::registry::resolve::{ModelView, Referrers, Resolved, Revision, ViewError, accept};

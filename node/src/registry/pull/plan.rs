@@ -11,8 +11,8 @@ use reg_api::selection::Part;
 use reg_proto::digest::Digest;
 use reg_proto::piece::{BlobLayout, PIECE_LEN};
 
+use super::Puller;
 use super::error::PullError;
-use crate::registry::pull::Puller;
 use crate::registry::resolve::Resolved;
 use crate::store::{Partial, free_space, on_one_disk};
 

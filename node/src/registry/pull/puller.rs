@@ -17,13 +17,12 @@ use reg_proto::digest::Digest;
 use reg_proto::piece::BlobLayout;
 
 use super::error::PullError;
-use super::into_hf_cache;
+use super::{Puller, into_hf_cache};
 use crate::registry::fetch::{DownloadError, Downloaded, Downloader, OpenError, Room, Terms, busy};
 use crate::registry::model::checkout::check_out;
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::{describe, whole};
 use crate::registry::publishers::tags;
-use crate::registry::pull::Puller;
 use crate::registry::resolve::{
     ResolveOptions, Resolved, byte_sources, content_checks, proof_checks, receipt_of, refuse,
 };

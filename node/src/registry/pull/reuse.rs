@@ -20,10 +20,10 @@ use reg_proto::peer::PeerId;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
-use super::reuse::fill::{Filled, fill};
-use super::reuse::local::{LocalFile, Wanted, local_files};
+use self::fill::{Filled, fill};
+use self::local::{LocalFile, Wanted, local_files};
+use super::Puller;
 use crate::registry::fetch::WebSeeds;
-use crate::registry::pull::Puller;
 use crate::registry::resolve::Resolved;
 use crate::store::Partial;
 

@@ -24,6 +24,7 @@ use reg_proto::path::SafePath;
 use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
 use thiserror::Error;
 
+use super::Puller;
 use super::error::PullError;
 use super::headers::{self, Header, Headers};
 use crate::registry::fetch::{Downloader, OpenError, WebSeeds};
@@ -31,7 +32,6 @@ use crate::registry::model::checkout::{self, CheckoutError};
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::whole;
 use crate::registry::publishers::tags;
-use crate::registry::pull::Puller;
 use crate::registry::resolve::{Resolved, byte_sources};
 use crate::store::{BlobFile, Partial, ReadError};
 

@@ -19,10 +19,10 @@ use reg_proto::peer::Address;
 use thiserror::Error;
 use tokio::task::JoinError;
 
+use super::Puller;
 use crate::registry::model::checkout::{self, CheckoutError};
 use crate::registry::model::record::{self, ModelError, ModelRecord};
 use crate::registry::model::tree;
-use crate::registry::pull::Puller;
 use crate::registry::resolve::ResolveError;
 use crate::store::{ReadError, Recheck};
 

@@ -10,11 +10,11 @@ use reg_proto::manifest::ModelFile;
 use reg_proto::path::SafePath;
 use thiserror::Error;
 
+use super::Reading;
 use super::error::ReaderError;
 use crate::registry::limits::ADMISSIONS_MAX;
 use crate::registry::model::whole;
 use crate::registry::policy::{Admission, Verdict, judge};
-use crate::registry::read::Reading;
 use crate::registry::resolve::ModelView;
 
 /// Why a gateway may not serve a file.

@@ -11,13 +11,13 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use super::Reading;
 use super::error::ReaderError;
 use super::on_demand::Joined;
 use crate::registry::limits::{
     CLIENT_STALL, DESERTED_PATIENCE, LOOK_AGAIN, READ_AHEAD, READ_PATIENCE, READER_TURN,
 };
 use crate::registry::model::whole::is_whole;
-use crate::registry::read::Reading;
 use crate::registry::resolve::ModelView;
 use crate::store::{BlobFile, Partial, ReadError};
 

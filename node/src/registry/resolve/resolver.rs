@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::Resolver;
 use super::answers::Answers;
 use super::documents::Documents;
 use super::finder::{Finder, Search};
@@ -37,7 +38,6 @@ use crate::registry::limits::{
 };
 use crate::registry::model::whole;
 use crate::registry::publishers::{TagsError, declarations, documents, keys, proofs, revoked, tags};
-use crate::registry::resolve::Resolver;
 
 impl Resolver {
     /// Resolves a reference from the store, and from peers unless the caller is offline. If its publisher has nothing

@@ -13,6 +13,7 @@ use reg_proto::tag::SignedTag;
 use reg_proto::wire::{Records, Request, Response};
 use tracing::{debug, warn};
 
+use super::Serving;
 use crate::net::InboundRequest;
 use crate::registry::announce::holder_of;
 use crate::registry::limits::BUSY_RETRY_MS;
@@ -20,7 +21,6 @@ use crate::registry::model::record::{ModelRecord, referrers_here};
 use crate::registry::model::whole;
 use crate::registry::publishers::key_pin::joined;
 use crate::registry::publishers::{declarations, keys, proofs, tags};
-use crate::registry::serve::Serving;
 
 /// Answers one question of a peer.
 pub(super) async fn answer(serving: Arc<Serving>, asked: InboundRequest) {

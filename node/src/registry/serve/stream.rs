@@ -18,13 +18,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::Serving;
 use super::lane::{self, Said, ServingLane};
 use super::pieces::{PieceReader, Requests};
 use super::queue::Slot;
 use crate::net::{FrameError, FrameReader, FrameWriter, InboundStream, LaneWriter, Pace};
 use crate::registry::fetch::Way;
 use crate::registry::limits::{LANE_ANSWER_TIMEOUT, LANE_ANSWERS_MAX, NEWS_INTERVAL, PAUSED_RETRY_MS};
-use crate::registry::serve::Serving;
 use crate::store::{Partial, ReadError};
 
 /// Frames that were read and not answered yet: one for each waiting request and for each followed blob.
