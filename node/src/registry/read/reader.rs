@@ -38,6 +38,9 @@ impl BlobReader {
     }
 
     /// Returns the reader once its first bytes have arrived.
+    ///
+    /// # Errors
+    /// The first bytes cannot be read or fetched.
     pub async fn begun(mut self) -> Result<Self, ReaderError> {
         self.first = self.rest.recv().await.transpose()?;
         Ok(self)
@@ -101,6 +104,9 @@ impl Reading {
     }
 
     /// Reads `range` (in bytes) of a blob that is whole in the store. It may return before the first bytes were read.
+    ///
+    /// # Errors
+    /// The store has no such blob, or too many readers read at once: see [`ReaderError`].
     pub async fn read_whole(
         &self,
         blob: Digest,
@@ -113,12 +119,18 @@ impl Reading {
     }
 
     /// Waits for one of the `READERS_MAX` permits to read.
+    ///
+    /// # Errors
+    /// No permit becomes free in time.
     pub async fn turn(&self) -> Result<OwnedSemaphorePermit, ReaderError> {
         let turn = timeout(READER_TURN, self.readers.clone().acquire_owned()).await;
         turn.map_err(|_| ReaderError::Busy)?.map_err(|_| ReaderError::Interrupted)
     }
 
     /// Opens a blob that is whole in the store; `None` if there is none. Rehashes it first if its file has changed.
+    ///
+    /// # Errors
+    /// The task that opens it ended early. A blob that cannot be opened counts as one that is not there.
     pub async fn open_whole(&self, blob: Digest) -> Result<Option<BlobFile>, ReaderError> {
         let store = self.store.clone();
         let open = move || match store.open_blob(&blob) {
@@ -130,6 +142,9 @@ impl Reading {
 }
 
 /// Sends `range` (in bytes) of a blob that is whole in the store.
+///
+/// # Errors
+/// The store has no such blob. An error of reading it is sent to the reader.
 pub async fn send_from_store(
     reading: &Reading,
     blob: Digest,

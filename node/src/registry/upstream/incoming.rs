@@ -43,6 +43,9 @@ const HELD_BACK: usize = 1 << 20;
 
 impl Upstream {
     /// Reads `range` (in bytes) of a file that is not in the store: joins the fetch of the file, or begins one.
+    ///
+    /// # Errors
+    /// Too many files are being fetched, or too many readers read at once.
     pub(super) async fn read_coming(
         &self,
         file: &RemoteFile,
@@ -129,6 +132,9 @@ impl Upstream {
     }
 
     /// Fetches the file from peers that say they hold it. Returns whether it is complete and proven.
+    ///
+    /// # Errors
+    /// The store cannot write the file. What peers do or fail to do is no error.
     async fn bring_from_peers(&self, digest: Digest, layout: BlobLayout) -> Result<bool, UpstreamError> {
         let reading = &self.0.reading;
         if layout.piece_count() == 1 || reading.network.is_offline() {
@@ -250,6 +256,9 @@ impl Upstream {
     }
 
     /// Judges a file that is whole in the store.
+    ///
+    /// # Errors
+    /// The kind of the file is refused, or the file cannot be read.
     pub(super) async fn judge_whole(
         &self,
         file: &RemoteFile,
@@ -270,6 +279,9 @@ impl Upstream {
     }
 
     /// Passes on a file that needed the user's token. Writes nothing of it to the disk.
+    ///
+    /// # Errors
+    /// Too many readers read at once. A later error is sent to the reader.
     pub(super) async fn pass_through(
         &self,
         file: &RemoteFile,
@@ -379,6 +391,9 @@ struct Flow<'a> {
 
 impl Flow<'_> {
     /// Tells readers how many bytes are written, once the file was judged by its first bytes.
+    ///
+    /// # Errors
+    /// The kind of the file is refused, or what was written cannot be read.
     fn tell(&mut self, written: u64) -> Result<(), UpstreamError> {
         if !self.judged && written >= self.size.min(HEAD_LEN as u64) && written < self.size {
             self.file.judge(&self.reader.read(0, HEAD_LEN)?, &[], self.size)?;
@@ -391,6 +406,9 @@ impl Flow<'_> {
     }
 
     /// Judges the complete file by its first and last bytes.
+    ///
+    /// # Errors
+    /// The kind of the file is refused, or its bytes cannot be read.
     fn judge(&self) -> Result<(), UpstreamError> {
         let tail = self.reader.read(self.size.saturating_sub(TAIL_LEN as u64), TAIL_LEN)?;
         self.file.judge(&self.reader.read(0, HEAD_LEN)?, &tail, self.size)
@@ -436,6 +454,9 @@ async fn deserted(fetch: &Fetch) {
 }
 
 /// Sends the bytes of `range` to a reader as soon as they may be served.
+///
+/// # Errors
+/// The fetch fails, no byte comes for a while, or the file cannot be read.
 async fn send_coming(
     reading: &Reading,
     digest: Digest,
