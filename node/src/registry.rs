@@ -1,12 +1,11 @@
 //! The use cases of a node, as methods of [`Registry`]. This API knows no HTTP and no libp2p.
 
-pub mod policy;
-
 pub mod announce;
 pub mod fetch;
 pub mod import;
 pub mod local;
 pub mod model;
+pub mod policy;
 pub mod publish;
 pub mod publishers;
 pub mod pull;
@@ -43,25 +42,17 @@ use tokio::task::JoinSet;
 
 use self::announce::{News, seed_all};
 use self::fetch::{Fetching, TransferLimits, UpLimit, Zone};
-use self::import::Importing;
+use self::import::{AdoptError, ImportRepositoryError, Importing, UploadError};
 use self::limits::HOUSEKEEPING;
-use self::local::{Local, keep_lists};
-use self::publish::Publishing;
-use self::pull::Puller;
-use self::read::Reading;
-use self::resolve::Resolver;
+use self::local::{CatalogueError, Local, LogError, SubscribeError, TagLog, keep_lists};
+use self::publish::{AttestError, DeclareError, PublishError, Publishing, PushError, Pushed, Signatory};
+use self::pull::{PullError, Puller, VerifyError};
+use self::read::{AdmitError, BlobReader, ReaderError, Reading};
+use self::resolve::{ModelView, Resolver, Revision, ViewError};
 use self::serve::{Serving, be_courteous, serve_all};
-use self::trust::{Sharing, SharingRules, Trust, TrustError, TrustFile};
+use self::trust::{RawRule, Sharing, SharingRules, Trust, TrustError, TrustFile};
 use self::upstream::{Upstream, UpstreamUnusable};
 use crate::net::{Inbound, Network};
-use crate::registry::import::hf_cache::AdoptError;
-use crate::registry::import::{ImportRepositoryError, UploadError};
-use crate::registry::local::{CatalogueError, LogError, SubscribeError, TagLog};
-use crate::registry::publish::{AttestError, DeclareError, PublishError, PushError, Pushed, Signatory};
-use crate::registry::pull::{PullError, VerifyError};
-use crate::registry::read::{AdmitError, BlobReader, ReaderError};
-use crate::registry::resolve::{ModelView, Revision, ViewError};
-use crate::registry::trust::RawRule;
 use crate::store::Store;
 
 /// What a registry is built from. One field for each setting of the node that the registry reads.
@@ -91,6 +82,7 @@ pub struct RegistryParts {
 pub struct Registry {
     store: Store,
     network: Network,
+    news: Arc<News>,
     resolver: Arc<Resolver>,
     puller: Arc<Puller>,
     reading: Arc<Reading>,
@@ -142,16 +134,17 @@ impl Registry {
             let serving =
                 Arc::new(Serving::new(store.clone(), network.clone(), trust, news.clone(), fetching.clone()));
             tasks.spawn(serve_all(serving.clone(), inbound));
-            tasks.spawn(seed_all(news));
+            tasks.spawn(seed_all(news.clone()));
             if limits.up == UpLimit::Auto {
                 tasks.spawn(be_courteous(serving));
             }
         }
-        tasks.spawn(commit_often(store.clone()));
+        tasks.spawn(commit_index(store.clone()));
         tasks.spawn(keep_lists(local.clone()));
         Ok(Self {
             store,
             network,
+            news,
             resolver,
             reading: Arc::new(Reading::new(puller.clone())),
             publishing: Arc::new(Publishing::new(puller.clone(), importing.clone())),
@@ -487,10 +480,10 @@ impl Registry {
 
     /// Counts the connected peers that say they hold the whole model, without this node.
     pub async fn holders(&self, manifest: &Digest) -> usize {
-        self.resolver.news.holders(manifest).await
+        self.news.holders(manifest).await
     }
 
-    /// Returns a view of a model to read from: from the store if it is complete and was resolved lately, else from peers.
+    /// Returns a view of a model to read from: the recent result of an earlier question, else a new one from store and peers.
     pub async fn view(
         &self,
         publisher: &Publisher,
@@ -551,7 +544,7 @@ impl Registry {
 }
 
 /// Commits the index from time to time.
-async fn commit_often(store: Store) {
+async fn commit_index(store: Store) {
     let mut due = tokio::time::interval(HOUSEKEEPING);
     due.tick().await;
     loop {

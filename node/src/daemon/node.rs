@@ -1,6 +1,5 @@
 //! [`Node`]: the parts of a node, started and stopped in order.
 
-use crate::registry::upstream::UpstreamUnusable;
 use std::net::SocketAddr;
 
 use axum::{Extension, Router};
@@ -17,6 +16,7 @@ use crate::gateway::server::{HttpServer, ServeError};
 use crate::gateway::{self, Signer};
 use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, StartError};
 use crate::registry::trust::TrustError;
+use crate::registry::upstream::UpstreamUnusable;
 use crate::registry::{Registry, RegistryParts};
 use crate::store::{OpenError, Store};
 

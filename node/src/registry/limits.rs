@@ -156,7 +156,7 @@ pub(super) const PREPARATION_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Preparations that wait for their signatures.
 pub(super) const PREPARATIONS_MAX: usize = 64;
 
-/// How often a daemon examines its cache. The network decides how often it announces its blobs to the DHT again.
+/// How often a node commits its index, so that a power cut loses little of it.
 pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
 /// How long a gateway's client waits for a model to be resolved. Hugging Face's clients give up after 10 s without a

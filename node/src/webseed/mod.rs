@@ -10,11 +10,10 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use reg_api::web_seed::WebSeed;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode};
 use thiserror::Error;
-
-use reg_api::web_seed::WebSeed;
 
 use self::guard::Guard;
 

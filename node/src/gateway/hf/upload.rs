@@ -1,6 +1,5 @@
 //! Serves `hf upload`: creates a repository, and turns each commit into a signed version.
 
-use crate::registry::publish::Signatory;
 use std::collections::BTreeMap;
 
 use axum::body::Bytes;
@@ -23,6 +22,7 @@ use super::state::HfGateway;
 use crate::gateway::base_url::base_url;
 use crate::gateway::guard::Caller;
 use crate::gateway::signer::Signer;
+use crate::registry::publish::Signatory;
 use crate::registry::resolve::Revision;
 
 /// Bytes of a file that is sent within a commit; larger ones are sent by themselves.

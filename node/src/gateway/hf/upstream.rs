@@ -24,8 +24,7 @@ use super::state::{BODY_BYTES_MAX, HfGateway};
 use crate::gateway::blob::{Wanted, respond, respond_with};
 use crate::gateway::guard::Caller;
 use crate::gateway::owner::publisher;
-use crate::registry::upstream::{Answer, Question};
-use crate::registry::upstream::{Kept, RemoteFile, Upstream, UpstreamError};
+use crate::registry::upstream::{Answer, Kept, Question, RemoteFile, Upstream, UpstreamError};
 
 /// Most nodes that a request passes on its way to an endpoint: so a circle of nodes ends it.
 const NODES_PASSED_MAX: usize = 3;

@@ -1,6 +1,5 @@
 //! Serves and takes manifests: of models, and of the documents about them.
 
-use crate::registry::publish::Signatory;
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
@@ -21,7 +20,7 @@ use super::name::At;
 use super::ollama;
 use super::state::OciGateway;
 use crate::gateway::guard::Caller;
-use crate::registry::publish::{INDEX_TYPE, Pushed};
+use crate::registry::publish::{INDEX_TYPE, Pushed, Signatory};
 use crate::registry::resolve::Revision;
 
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");

@@ -28,6 +28,8 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use reg_proto::swarm::Protocols;
 use tokio::sync::{mpsc, oneshot};
 
+use super::protocol;
+use super::relay::is_relayed;
 use crate::net::command::Opened;
 use crate::net::error::OpenStreamError;
 use crate::net::frames::split;
@@ -35,9 +37,6 @@ use crate::net::inbound::InboundStream;
 use crate::net::limits::{OPENS_WAITING_MAX, PUNCH_PATIENCE};
 use crate::net::links::from_libp2p;
 use crate::net::members::Members;
-
-use super::protocol;
-use super::relay::is_relayed;
 
 /// Takes the stream that a caller waits for, or the reason why there is none.
 pub(in crate::net) type Reply = oneshot::Sender<Result<Opened, OpenStreamError>>;

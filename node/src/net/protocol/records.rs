@@ -16,13 +16,12 @@ use reg_proto::swarm::Protocols;
 use reg_proto::wire::{Message, PREFIX_LEN, Request, Response};
 use tokio::sync::{mpsc, oneshot};
 
+use super::protocol;
 use crate::net::error::AskError;
 use crate::net::inbound::{InboundRequest, Responder};
 use crate::net::limits::{ASK_TIMEOUT, QUESTIONS_MAX};
 use crate::net::links::{from_libp2p, to_libp2p};
 use crate::net::members::Members;
-
-use super::protocol;
 
 /// The answer to a question that finds no room.
 const BUSY: Response = Response::Busy { retry_ms: 1000 };

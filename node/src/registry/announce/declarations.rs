@@ -17,9 +17,9 @@ use reg_proto::peer::PeerId;
 use reg_proto::wire::{PublisherVows, Request, Response};
 use tracing::{info, warn};
 
+use super::News;
 use super::heads::{self, Heard};
 use super::holder::holder_of;
-use crate::registry::announce::News;
 use crate::registry::limits::{DECLARATION_PAGE_BYTES_MAX, DECLARATION_PAGES_MAX, DECLARATIONS_PASSED_MAX};
 use crate::registry::publishers::key_pin::joined;
 use crate::registry::publishers::{TagsError, declarations, keys, revoked};
@@ -43,7 +43,7 @@ impl DeclarationsPassed {
 impl News {
     /// Takes the keys that an announcement brought. Returns them with what the store knows of them, and whether they
     /// revoke something that was not known to be revoked.
-    pub fn take_declarations_of(&self, brought: KeyHistory) -> (KeyHistory, bool) {
+    pub(super) fn take_declarations_of(&self, brought: KeyHistory) -> (KeyHistory, bool) {
         let publisher = brought.publisher();
         let followed = keys::keys(&self.store, publisher).ok().flatten();
         if followed.is_none() && !self.trust.has_named(&publisher) {
@@ -58,14 +58,14 @@ impl News {
             false
         });
         if revoked {
-            self.heads.lock().expect("no holder of this lock panics").revoke(&keys);
+            self.revoke(&keys);
             self.revocations.fetch_add(1, Ordering::Release);
         }
         (keys, revoked)
     }
 
     /// Judges gossiped keys without a tag. Keys that say nothing new are not passed on.
-    pub fn hear_declarations(&self, brought: KeyHistory) -> Heard {
+    pub(super) fn hear_declarations(&self, brought: KeyHistory) -> Heard {
         let is_new = self.passed.lock().expect("no holder of this lock panics").pass(&brought);
         let (_, revoked) = self.take_declarations_of(brought);
         if is_new || revoked { Heard::New } else { Heard::Known }

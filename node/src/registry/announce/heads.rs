@@ -24,7 +24,7 @@ use crate::registry::limits::{HEADS_BYTES_MAX, HEADS_MAX, HOLDERS_PER_HEAD_MAX, 
 const HOLDERS_PER_HEAD_IN_PAGE: usize = 4;
 
 /// A tag of a model of a publisher. The case of a model's name does not count.
-pub type HeadKey = (PublisherId, String, Tag);
+pub(super) type HeadKey = (PublisherId, String, Tag);
 
 /// A verified tag record, and the peers that claim to hold its model.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ pub struct Head {
 
 /// The result of an announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub(super) enum Heard {
     /// It brought a newer record, or another holder.
     New,
     /// It brought nothing new.
@@ -48,7 +48,7 @@ pub enum Heard {
 
 /// Why an announcement is refused and not passed on.
 #[derive(Debug, Error)]
-pub enum AnnouncementError {
+pub(super) enum AnnouncementError {
     #[error("announcement has a tag record that is not an envelope")]
     Envelope(#[from] EnvelopeError),
     #[error("announcement has a tag record that cannot be parsed")]
@@ -63,11 +63,11 @@ pub enum AnnouncementError {
 
 /// The heads, by tag.
 #[derive(Debug, Default)]
-pub struct Heads {
+pub(super) struct Heads {
     heads: BTreeMap<HeadKey, Head>,
     /// The order in which heads arrived, for forgetting the oldest first.
     order: BTreeMap<u64, HeadKey>,
-    places: BTreeMap<HeadKey, u64>,
+    positions: BTreeMap<HeadKey, u64>,
     /// The order of heads in pages.
     by_payload: BTreeMap<Digest, HeadKey>,
     bytes: usize,
@@ -75,7 +75,7 @@ pub struct Heads {
 }
 
 /// Returns the keys in an announcement, with the revocations among them. It does not read the tag record.
-pub fn keys_of(announcement: &Announcement) -> Result<KeyHistory, AnnouncementError> {
+pub(super) fn keys_of(announcement: &Announcement) -> Result<KeyHistory, AnnouncementError> {
     let Announcement { tag, key_documents, revocations, .. } = announcement;
     let Some(tag) = tag else { return keys_from(key_documents, revocations) };
     let envelope = Envelope::from_bytes(tag.as_bytes(), TAG_ENVELOPE_BYTES_MAX)?;
@@ -87,7 +87,10 @@ pub fn keys_of(announcement: &Announcement) -> Result<KeyHistory, AnnouncementEr
 
 /// Returns the keys of the publisher that the first of these documents names, with those of the revocations that are
 /// its own.
-pub fn keys_from(documents: &[String], revocations: &[String]) -> Result<KeyHistory, AnnouncementError> {
+pub(super) fn keys_from(
+    documents: &[String],
+    revocations: &[String],
+) -> Result<KeyHistory, AnnouncementError> {
     let mut keys = KeyHistory::read(documents)?;
     keys.take_revocations(revocations.iter().map(String::as_str));
     Ok(keys)
@@ -95,7 +98,7 @@ pub fn keys_from(documents: &[String], revocations: &[String]) -> Result<KeyHist
 
 impl Head {
     /// Verifies an announced record against the keys that came with it, or against newer keys of the same publisher.
-    pub fn verify(
+    pub(super) fn verify(
         text: &str,
         announcement: &Announcement,
         keys: KeyHistory,
@@ -133,146 +136,9 @@ impl Head {
         });
         records.chain(proofs).collect()
     }
-}
 
-/// Returns the announcement of a record, or of a proof that the record is one of two; without a record, of keys alone.
-pub fn announcement(
-    tag: Option<&str>,
-    keys: &KeyHistory,
-    holder: Holder,
-    contradicted_by: Option<String>,
-) -> Announcement {
-    let mut revocations: Vec<(u64, String)> =
-        keys.revocations().map(|(revocation, text)| (revocation.issued, text.to_owned())).collect();
-    revocations.sort_by_key(|(issued, _)| std::cmp::Reverse(*issued));
-    Announcement {
-        tag: tag.map(str::to_owned),
-        key_documents: Bounded::first_of(keys.envelopes().iter().cloned()),
-        holder,
-        contradicted_by,
-        revocations: Bounded::first_of(revocations.into_iter().map(|(_, text)| text)),
-    }
-}
-
-/// Returns the announcement of a proof.
-pub fn proof_announcement(proof: &Equivocation, keys: &KeyHistory, holder: Holder) -> Announcement {
-    let [one, two] = proof.records();
-    announcement(Some(one.envelope()), keys, holder, Some(two.envelope().to_owned()))
-}
-
-impl Heads {
-    /// Takes a verified head. The newer record wins, equal records join their holders, and contradictions are kept.
-    pub fn hear(&mut self, mut head: Head) -> Heard {
-        let key = head.key();
-        let mut proofs = std::mem::take(&mut head.proofs);
-        if let Some(known) = self.heads.get_mut(&key) {
-            proofs.extend(Equivocation::of(&known.tag, &head.tag));
-            let news = known.learn(proofs);
-            let (order, known_order) = (head.tag.record().order(), known.tag.record().order());
-            let other = head.tag.payload_digest() != known.tag.payload_digest();
-            if order < known_order || (order == known_order && other) {
-                return news;
-            }
-            if order == known_order {
-                return news.or(known.join(head.holders));
-            }
-            head.proofs = std::mem::take(&mut known.proofs);
-            self.forget(&key);
-        } else {
-            head.learn(proofs);
-        }
-        head.holders.truncate(HOLDERS_PER_HEAD_MAX);
-        head.proofs.retain(|proof| !proof.is_settled_by(head.tag.record()));
-        self.bytes += head.bytes();
-        self.counter += 1;
-        self.order.insert(self.counter, key.clone());
-        self.places.insert(key.clone(), self.counter);
-        self.by_payload.insert(head.tag.payload_digest(), key.clone());
-        self.heads.insert(key, head);
-        while self.heads.len() > HEADS_MAX || self.bytes > HEADS_BYTES_MAX {
-            let Some((_, oldest)) = self.order.first_key_value() else { break };
-            let oldest = oldest.clone();
-            self.forget(&oldest);
-        }
-        Heard::New
-    }
-
-    /// Forgets the heads of a publisher that `keys` no longer stand for.
-    pub fn revoke(&mut self, keys: &KeyHistory) {
-        let of = self.of(keys.publisher(), None, None);
-        let void = of.into_iter().filter(|head| SignedTag::verify(head.tag.envelope(), keys).is_err());
-        for key in void.map(Head::key).collect::<Vec<_>>() {
-            self.forget(&key);
-        }
-    }
-
-    /// Forgets a tag that this node has removed.
-    pub fn remove(&mut self, publisher: PublisherId, model: &ModelName, tag: &Tag) {
-        self.forget(&(publisher, model.folded(), tag.clone()));
-    }
-
-    fn forget(&mut self, key: &HeadKey) {
-        if let Some(head) = self.heads.remove(key) {
-            self.bytes -= head.bytes();
-            self.by_payload.remove(&head.tag.payload_digest());
-        }
-        if let Some(place) = self.places.remove(key) {
-            self.order.remove(&place);
-        }
-    }
-
-    /// Returns the heads of a publisher, the heads of one model, or the head of one tag.
-    pub fn of(&self, publisher: PublisherId, model: Option<&ModelName>, tag: Option<&Tag>) -> Vec<&Head> {
-        let model = model.map(ModelName::folded);
-        self.heads
-            .range((publisher, String::new(), Tag::latest())..)
-            .take_while(|((owner, _, _), _)| *owner == publisher)
-            .filter(|((_, name, of), _)| {
-                model.as_ref().is_none_or(|model| model == name) && tag.is_none_or(|tag| tag == of)
-            })
-            .map(|(_, head)| head)
-            .collect()
-    }
-
-    /// Returns the peers that claim to hold a manifest.
-    pub fn holders(&self, manifest: &Digest) -> Vec<Holder> {
-        let heads = self.heads.values().filter(|head| head.tag.record().manifest.digest == *manifest);
-        heads.flat_map(|head| head.holders.iter().cloned()).collect()
-    }
-
-    /// Returns a page of announcements, in the order of the payloads' digests, from the first one above `after` on.
-    pub fn page(
-        &self,
-        after: Option<&Digest>,
-        is_given: impl Fn(&TagRecord) -> bool,
-    ) -> Bounded<Announcement, HEADS_PER_PAGE_MAX> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let heads = self
-            .by_payload
-            .range((start, Bound::Unbounded))
-            .filter_map(|(_, key)| self.heads.get(key))
-            .filter(|head| is_given(head.tag.record()));
-        let mut page = Vec::new();
-        for head in heads {
-            let announcements = head.announcements();
-            if page.len() + announcements.len() > HEADS_PER_PAGE_MAX {
-                break;
-            }
-            page.extend(announcements);
-        }
-        Bounded::first_of(page)
-    }
-}
-
-impl Heard {
-    fn or(self, other: Self) -> Self {
-        if self == Self::New { self } else { other }
-    }
-}
-
-impl Head {
     /// Adds proofs that are not known, up to the bound. A proof that the record settles is left out.
-    pub fn learn(&mut self, proofs: Vec<Equivocation>) -> Heard {
+    fn learn(&mut self, proofs: Vec<Equivocation>) -> Heard {
         let mut heard = Heard::Known;
         for proof in proofs {
             let known = self.proofs.iter().any(|it| it.heads() == proof.heads());
@@ -299,5 +165,145 @@ impl Head {
             self.holders.drain(..self.holders.len() - HOLDERS_PER_HEAD_MAX);
         }
         heard
+    }
+}
+
+/// Returns the announcement of a record, or of a proof that the record is one of two; without a record, of keys alone.
+pub(super) fn announcement(
+    tag: Option<&str>,
+    keys: &KeyHistory,
+    holder: Holder,
+    contradicted_by: Option<String>,
+) -> Announcement {
+    let mut revocations: Vec<(u64, String)> =
+        keys.revocations().map(|(revocation, text)| (revocation.issued, text.to_owned())).collect();
+    revocations.sort_by_key(|(issued, _)| std::cmp::Reverse(*issued));
+    Announcement {
+        tag: tag.map(str::to_owned),
+        key_documents: Bounded::first_of(keys.envelopes().iter().cloned()),
+        holder,
+        contradicted_by,
+        revocations: Bounded::first_of(revocations.into_iter().map(|(_, text)| text)),
+    }
+}
+
+/// Returns the announcement of a proof.
+pub(super) fn proof_announcement(proof: &Equivocation, keys: &KeyHistory, holder: Holder) -> Announcement {
+    let [one, two] = proof.records();
+    announcement(Some(one.envelope()), keys, holder, Some(two.envelope().to_owned()))
+}
+
+impl Heads {
+    /// Takes a verified head. The newer record wins, equal records join their holders, and contradictions are kept.
+    pub(super) fn hear(&mut self, mut head: Head) -> Heard {
+        let key = head.key();
+        let mut proofs = std::mem::take(&mut head.proofs);
+        if let Some(known) = self.heads.get_mut(&key) {
+            proofs.extend(Equivocation::of(&known.tag, &head.tag));
+            let news = known.learn(proofs);
+            let (order, known_order) = (head.tag.record().order(), known.tag.record().order());
+            let other = head.tag.payload_digest() != known.tag.payload_digest();
+            if order < known_order || (order == known_order && other) {
+                return news;
+            }
+            if order == known_order {
+                return news.or(known.join(head.holders));
+            }
+            head.proofs = std::mem::take(&mut known.proofs);
+            self.forget(&key);
+        } else {
+            head.learn(proofs);
+        }
+        head.holders.truncate(HOLDERS_PER_HEAD_MAX);
+        head.proofs.retain(|proof| !proof.is_settled_by(head.tag.record()));
+        self.bytes += head.bytes();
+        self.counter += 1;
+        self.order.insert(self.counter, key.clone());
+        self.positions.insert(key.clone(), self.counter);
+        self.by_payload.insert(head.tag.payload_digest(), key.clone());
+        self.heads.insert(key, head);
+        while self.heads.len() > HEADS_MAX || self.bytes > HEADS_BYTES_MAX {
+            let Some((_, oldest)) = self.order.first_key_value() else { break };
+            let oldest = oldest.clone();
+            self.forget(&oldest);
+        }
+        Heard::New
+    }
+
+    /// Forgets the heads of a publisher that `keys` no longer stand for.
+    pub(super) fn revoke(&mut self, keys: &KeyHistory) {
+        let of = self.of(keys.publisher(), None, None);
+        let void = of.into_iter().filter(|head| SignedTag::verify(head.tag.envelope(), keys).is_err());
+        for key in void.map(Head::key).collect::<Vec<_>>() {
+            self.forget(&key);
+        }
+    }
+
+    /// Forgets a tag that this node has removed.
+    pub(super) fn remove(&mut self, publisher: PublisherId, model: &ModelName, tag: &Tag) {
+        self.forget(&(publisher, model.folded(), tag.clone()));
+    }
+
+    fn forget(&mut self, key: &HeadKey) {
+        if let Some(head) = self.heads.remove(key) {
+            self.bytes -= head.bytes();
+            self.by_payload.remove(&head.tag.payload_digest());
+        }
+        if let Some(position) = self.positions.remove(key) {
+            self.order.remove(&position);
+        }
+    }
+
+    /// Returns the heads of a publisher, the heads of one model, or the head of one tag.
+    pub(super) fn of(
+        &self,
+        publisher: PublisherId,
+        model: Option<&ModelName>,
+        tag: Option<&Tag>,
+    ) -> Vec<&Head> {
+        let model = model.map(ModelName::folded);
+        self.heads
+            .range((publisher, String::new(), Tag::latest())..)
+            .take_while(|((owner, _, _), _)| *owner == publisher)
+            .filter(|((_, name, of), _)| {
+                model.as_ref().is_none_or(|model| model == name) && tag.is_none_or(|tag| tag == of)
+            })
+            .map(|(_, head)| head)
+            .collect()
+    }
+
+    /// Returns the peers that claim to hold a manifest.
+    pub(super) fn holders(&self, manifest: &Digest) -> Vec<Holder> {
+        let heads = self.heads.values().filter(|head| head.tag.record().manifest.digest == *manifest);
+        heads.flat_map(|head| head.holders.iter().cloned()).collect()
+    }
+
+    /// Returns a page of announcements, in the order of the payloads' digests, from the first one above `after` on.
+    pub(super) fn page(
+        &self,
+        after: Option<&Digest>,
+        is_given: impl Fn(&TagRecord) -> bool,
+    ) -> Bounded<Announcement, HEADS_PER_PAGE_MAX> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let heads = self
+            .by_payload
+            .range((start, Bound::Unbounded))
+            .filter_map(|(_, key)| self.heads.get(key))
+            .filter(|head| is_given(head.tag.record()));
+        let mut page = Vec::new();
+        for head in heads {
+            let announcements = head.announcements();
+            if page.len() + announcements.len() > HEADS_PER_PAGE_MAX {
+                break;
+            }
+            page.extend(announcements);
+        }
+        Bounded::first_of(page)
+    }
+}
+
+impl Heard {
+    fn or(self, other: Self) -> Self {
+        if self == Self::New { self } else { other }
     }
 }

@@ -13,19 +13,16 @@ use reg_proto::peer::PeerId;
 use reg_proto::wire::{Request, Response};
 use tracing::{info, warn};
 
+use super::heads::{self, AnnouncementError, Head, Heard};
+use super::{News, holder_of};
 use crate::net::{InboundAnnouncement, Verdict};
-use crate::registry::announce::heads::{self, AnnouncementError, Head, Heard};
-use crate::registry::announce::{News, holder_of};
 use crate::registry::limits::HEAD_PAGES_MAX;
 use crate::registry::publishers::{history, proofs};
 
 impl News {
     /// Returns a page of the heads that this node shares, after the head with this payload.
     pub fn heads_page(&self, after: Option<&Digest>) -> Bounded<Announcement, HEADS_PER_PAGE_MAX> {
-        self.heads
-            .lock()
-            .expect("no holder of this lock panics")
-            .page(after, |record| self.trust.sharing.gives(&record.publisher, &record.model))
+        self.heads().page(after, |record| self.trust.sharing.gives(&record.publisher, &record.model))
     }
 
     /// Judges a gossiped announcement. One that does not verify is rejected, and one that says nothing new is not
@@ -43,7 +40,7 @@ impl News {
     }
 
     /// Takes what an announcement says: the revocations first, then the record, then the proofs against it.
-    pub fn take_announcement(
+    pub(super) fn take_announcement(
         self: &Arc<Self>,
         announcement: &Announcement,
     ) -> Result<Heard, AnnouncementError> {
@@ -60,7 +57,7 @@ impl News {
     }
 
     /// Takes a verified head. If the store contradicts it, the proof is kept and announced.
-    pub fn take_head(self: &Arc<Self>, mut head: Head) -> Heard {
+    pub(super) fn take_head(self: &Arc<Self>, mut head: Head) -> Heard {
         let record = head.tag.record();
         let (publisher, model, tag) = (record.publisher, record.model.clone(), record.tag.clone());
         let seen = history::records(&self.store, &head.keys, &model, &tag).unwrap_or_default();
@@ -68,7 +65,7 @@ impl News {
         head.proofs.extend(seen.iter().filter_map(|it| Equivocation::of(it, &head.tag)));
         let keys = head.keys.clone();
         let (heard, proofs) = {
-            let mut heads = self.heads.lock().expect("no holder of this lock panics");
+            let mut heads = self.heads();
             let heard = heads.hear(head);
             let known = heads.of(publisher, Some(&model), Some(&tag));
             (heard, known.first().map(|head| head.proofs.clone()).unwrap_or_default())
@@ -87,7 +84,7 @@ impl News {
     }
 
     /// Announces a proof that this node found.
-    pub fn pass_on(self: &Arc<Self>, proof: &Equivocation, keys: &KeyHistory) {
+    fn pass_on(self: &Arc<Self>, proof: &Equivocation, keys: &KeyHistory) {
         let (news, proof, keys) = (self.clone(), proof.clone(), keys.clone());
         tokio::spawn(async move {
             let own = holder_of(news.network.peer_id(), news.network.listen_addresses().await);

@@ -5,13 +5,18 @@
 //! remembered nor passed on.
 
 mod declarations;
-pub mod heads;
+mod heads;
 mod hear;
 mod holder;
 mod tell;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use reg_proto::announcement::Holder;
+use reg_proto::digest::Digest;
+use reg_proto::key::KeyHistory;
+use reg_proto::name::{ModelName, PublisherId, Tag};
 
 use self::declarations::DeclarationsPassed;
 use self::heads::Heads;
@@ -19,6 +24,7 @@ use crate::net::Network;
 use crate::registry::trust::Trust;
 use crate::store::Store;
 
+pub use self::heads::Head;
 pub use self::holder::holder_of;
 pub use self::tell::seed_all;
 
@@ -28,7 +34,7 @@ pub struct News {
     store: Store,
     network: Network,
     trust: Arc<Trust>,
-    pub heads: Mutex<Heads>,
+    heads: Mutex<Heads>,
     passed: Mutex<DeclarationsPassed>,
     /// The number of revocations received since the start.
     revocations: AtomicU64,
@@ -45,5 +51,34 @@ impl News {
     /// again.
     pub fn revocations(&self) -> u64 {
         self.revocations.load(Ordering::Acquire)
+    }
+
+    /// Returns the heads of a publisher, the heads of one model, or the head of one tag.
+    pub fn heads_of(
+        &self,
+        publisher: PublisherId,
+        model: Option<&ModelName>,
+        tag: Option<&Tag>,
+    ) -> Vec<Head> {
+        self.heads().of(publisher, model, tag).into_iter().cloned().collect()
+    }
+
+    /// Returns the peers that claim to hold a manifest.
+    pub fn holders_of(&self, manifest: &Digest) -> Vec<Holder> {
+        self.heads().holders(manifest)
+    }
+
+    /// Forgets the heads of a publisher that `keys` no longer stand for.
+    pub fn revoke(&self, keys: &KeyHistory) {
+        self.heads().revoke(keys);
+    }
+
+    /// Forgets the head of a tag that this node has removed.
+    pub fn forget_tag(&self, publisher: PublisherId, model: &ModelName, tag: &Tag) {
+        self.heads().remove(publisher, model, tag);
+    }
+
+    fn heads(&self) -> MutexGuard<'_, Heads> {
+        self.heads.lock().expect("no holder of this lock panics")
     }
 }

@@ -13,8 +13,8 @@ use reg_proto::wire::{Request, Response};
 use tokio::task::JoinSet;
 use tracing::debug;
 
-use crate::registry::announce::heads::{self, Head};
-use crate::registry::announce::{News, holder_of};
+use super::heads::{self, Head};
+use super::{News, holder_of};
 use crate::registry::limits::QUESTIONS_AT_ONCE;
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::whole;

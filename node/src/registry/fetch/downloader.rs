@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use super::Fetching;
 use super::demand::Demand;
 use super::dispute::Ruling;
 use super::disputes::{Answered, Disputes, Question};
@@ -35,7 +36,6 @@ use super::traffic::Way;
 use super::web_server::{Order, Sink};
 use super::web_source::{AllPaused, WebSeeds, WebSources};
 use crate::net::{OpenStreamError, PieceBytes, PoolUse};
-use crate::registry::fetch::Fetching;
 use crate::registry::limits::{
     FRAMES_WAITING_MAX, LIMIT_PER_SOURCE, NOBODY_TIMEOUT, SOURCES_MAX, STARVED_TIMEOUT, WEB_HEAD_START,
     WRITES_AT_ONCE,

@@ -11,7 +11,7 @@ use reg_proto::piece::BlobLayout;
 use reg_proto::states::PieceStates;
 
 use super::error::BeginError;
-use crate::registry::fetch::{Fetching, Pull, Pulling, WebSeeds};
+use super::{Fetching, Pull, Pulling, WebSeeds};
 use crate::registry::resolve::Resolved;
 use crate::store::Partial;
 

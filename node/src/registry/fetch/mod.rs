@@ -53,20 +53,20 @@ pub use self::web_source::WebSeeds;
 pub struct Fetching {
     store: Store,
     network: Network,
-    pub resolver: Arc<Resolver>,
+    resolver: Arc<Resolver>,
     /// Buffers for incoming pieces.
-    pub pool: PiecePool,
+    pool: PiecePool,
     /// Verifies pieces and writes them.
-    pub intake: Intake<PieceBytes>,
+    intake: Intake<PieceBytes>,
     pub priorities: Priorities,
     pub traffic: Traffic,
     pub limits: TransferLimits,
     /// The limit on what is fetched, for all pulls together.
-    pub throttle: Option<Arc<Throttle>>,
+    throttle: Option<Arc<Throttle>>,
     /// HTTP servers that every pull asks beside peers.
     pub web_seeds: Vec<WebSeed>,
     /// The subnets in which peers count as near.
-    pub zone: Arc<Zone>,
+    zone: Arc<Zone>,
 }
 
 impl Fetching {

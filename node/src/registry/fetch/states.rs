@@ -13,10 +13,10 @@ use reg_proto::wire::Frame;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
+use super::Fetching;
 use super::error::BeginError;
 use crate::net::OpenStreamError;
 use crate::registry::deadline::until;
-use crate::registry::fetch::Fetching;
 use crate::registry::limits::{DISPUTE_TIMEOUT, FIND_TIMEOUT};
 use crate::registry::resolve::Resolved;
 use crate::store::Partial;

@@ -53,7 +53,7 @@ async fn pieces(
     order: &Order,
     sink: &Sink,
 ) -> Result<(), Refused> {
-    let _turn = server.turns.acquire().await.map_err(|_| Refused::DownloadEnded)?;
+    let _slot = server.slots.acquire().await.map_err(|_| Refused::DownloadEnded)?;
     if let Some(pause) = server.pause() {
         return Err(Refused::Pause(pause));
     }

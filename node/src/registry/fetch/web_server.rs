@@ -23,7 +23,8 @@ pub(super) struct WebServer {
     pub(super) not_before: Mutex<Option<Instant>>,
     /// The URL that a redirect led to, by blob.
     pub(super) locations: Mutex<BTreeMap<Digest, String>>,
-    pub(super) turns: Semaphore,
+    /// One permit for each request that runs at once.
+    pub(super) slots: Semaphore,
     /// Failures in a row.
     pub(super) failures: AtomicUsize,
 }
@@ -62,7 +63,7 @@ impl Asked {
         let server = Arc::new(WebServer {
             not_before: Mutex::default(),
             locations: Mutex::default(),
-            turns: Semaphore::new(WEB_CONNECTIONS_PER_SEED),
+            slots: Semaphore::new(WEB_CONNECTIONS_PER_SEED),
             failures: AtomicUsize::new(0),
         });
         Self { server, requests: BTreeMap::new(), lost: BTreeSet::new(), is_out: false }

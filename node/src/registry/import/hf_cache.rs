@@ -23,8 +23,8 @@ use reg_api::request::HubCache;
 use reg_proto::digest::Digest;
 use thiserror::Error;
 
+use super::Importing;
 use super::upload::UploadError;
-use crate::registry::import::Importing;
 use crate::registry::model::git_blob;
 use crate::registry::model::tree::{self, TreeError};
 use crate::registry::pull::{COMMIT_DIGITS, LISTED_BYTES_MAX, repository_dir};

@@ -5,7 +5,7 @@
 //! a large file continues where it stopped.
 
 mod gather;
-pub mod hf_cache;
+mod hf_cache;
 mod repository;
 mod upload;
 
@@ -13,6 +13,7 @@ use self::upload::Uploads;
 use crate::store::Store;
 
 pub use self::gather::{FileStream, GatherError, Gathered, gather};
+pub use self::hf_cache::AdoptError;
 pub use self::repository::ImportRepositoryError;
 pub use self::upload::UploadError;
 

@@ -14,10 +14,10 @@ use reg_proto::digest::Digest;
 use reg_proto::path::{PathError, SafePath};
 use thiserror::Error;
 
+use super::Importing;
 use super::gather::{FileStream, GatherError, Gathered, gather};
 use super::upload::UploadError;
 use crate::endpoint::{Hub, HubError, RemoteFile, RemoteName};
-use crate::registry::import::Importing;
 use crate::registry::limits::PLAIN_BYTES_MAX;
 use crate::registry::model::git_blob;
 use crate::registry::model::tree::is_left_out;

@@ -11,7 +11,7 @@ use reg_proto::digest::Digest;
 use reg_proto::limits::BLOB_BYTES_MAX;
 use thiserror::Error;
 
-use crate::registry::import::Importing;
+use super::Importing;
 use crate::registry::limits::{UPLOAD_IDLE, UPLOADED_MAX, UPLOADS_MAX};
 use crate::store::{Lease, ReserveError, Upload, UploadError as StoreError, WriteError};
 

@@ -9,8 +9,8 @@ use reg_proto::content::tokenizer_config::{self, TOKENIZER_CONFIG_BYTES_MAX};
 use reg_proto::manifest::Manifest;
 use reg_proto::name::Reference;
 
+use super::Local;
 use super::inventory::CatalogueError;
-use crate::registry::local::Local;
 use crate::registry::model::record;
 use crate::store::Store;
 

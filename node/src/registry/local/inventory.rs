@@ -17,8 +17,8 @@ use reg_proto::tag::{SignedTag, TagRecord};
 use thiserror::Error;
 use tokio::task::JoinError;
 
+use super::Local;
 use crate::registry::fetch::Meant;
-use crate::registry::local::Local;
 use crate::registry::model::record::{self, ModelError, ModelRecord, referrers_here};
 use crate::registry::publishers::{TagsError, keys, tags};
 use crate::registry::resolve::ResolveError;
@@ -231,12 +231,7 @@ impl Local {
             for tag in &named {
                 tags::forget(&local.store, tag)?;
                 let TagRecord { publisher, model, tag, .. } = tag.record();
-                local
-                    .news
-                    .heads
-                    .lock()
-                    .expect("no holder of this lock panics")
-                    .remove(*publisher, model, tag);
+                local.news.forget_tag(*publisher, model, tag);
                 local.resolver.views.forget(*publisher, model);
             }
             if !others.is_empty() {
@@ -333,16 +328,14 @@ impl Local {
     }
 
     /// Runs `work`, which reads or writes the store, on a thread that may block.
-    pub async fn on_blocking_thread<T: Send + 'static>(
+    pub(super) async fn on_blocking_thread<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(Arc<Self>) -> Result<T, CatalogueError> + Send + 'static,
     ) -> Result<T, CatalogueError> {
         let local = self.clone();
         tokio::task::spawn_blocking(move || work(local)).await?
     }
-}
 
-impl Local {
     fn summary(
         &self,
         manifest: Digest,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::task::JoinError;
 
-use crate::registry::local::Local;
+use super::Local;
 use crate::registry::publishers::{TagsError, declarations, history, keys, proofs};
 use crate::registry::trust::TrustError;
 
@@ -106,9 +106,7 @@ impl Local {
         let (local, reference) = (self.clone(), reference.clone());
         tokio::task::spawn_blocking(move || local.read_log(reference)).await?
     }
-}
 
-impl Local {
     fn read_log(&self, reference: Reference) -> Result<TagLog, LogError> {
         let publisher = self
             .trust
@@ -163,9 +161,8 @@ impl Local {
         reference: &Reference,
         tag: &Tag,
     ) -> Vec<(SignedTag, KeyHistory)> {
-        let heads = self.news.heads.lock().expect("no holder of this lock panics");
-        let known = heads.of(publisher, Some(&reference.model), Some(tag));
-        known.into_iter().map(|head| (head.tag.clone(), head.keys.clone())).collect()
+        let known = self.news.heads_of(publisher, Some(&reference.model), Some(tag));
+        known.into_iter().map(|head| (head.tag, head.keys)).collect()
     }
 }
 

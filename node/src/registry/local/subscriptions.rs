@@ -13,8 +13,8 @@ use reg_proto::digest::Digest;
 use reg_proto::name::{Publisher, Reference, Tag};
 use tracing::{info, warn};
 
+use super::Local;
 use crate::registry::limits::{DENIALS_RELOAD, DENYLISTS_REFRESH};
-use crate::registry::local::Local;
 use crate::registry::model::record::ModelRecord;
 use crate::registry::pull::PullError;
 use crate::registry::trust::Subscription;
@@ -88,6 +88,24 @@ impl Local {
         let trust = self.trust.clone();
         drop(tokio::task::spawn_blocking(move || trust.reload_denials()).await);
     }
+
+    /// Pins the newest version of a list, and unpins older ones.
+    fn keep_only(&self, list: &Subscription, manifest: Digest) {
+        let records = ModelRecord::all(&self.store).unwrap_or_default();
+        let of =
+            |it: &ModelRecord| it.publisher == list.publisher && it.model.folded() == list.model.folded();
+        for (digest, record) in records.into_iter().filter(|(_, it)| of(it)) {
+            let key = ModelRecord::key(&digest, record.publisher, &record.model);
+            let done = if digest == manifest {
+                self.store.put_document(DocumentKind::Pin, &key, list.name.as_bytes())
+            } else {
+                self.store.remove_document(DocumentKind::Pin, &key)
+            };
+            if let Err(error) = done {
+                warn!(list = %list.name, %error, "a denylist cannot be pinned");
+            }
+        }
+    }
 }
 
 /// Updates the lists from time to time, and applies their newest versions to serving.
@@ -119,25 +137,5 @@ fn reference(list: &Subscription) -> Reference {
         model: list.model.clone(),
         tag: Some(Tag::latest()),
         digest: None,
-    }
-}
-
-impl Local {
-    /// Pins the newest version of a list, and unpins older ones.
-    fn keep_only(&self, list: &Subscription, manifest: Digest) {
-        let records = ModelRecord::all(&self.store).unwrap_or_default();
-        let of =
-            |it: &ModelRecord| it.publisher == list.publisher && it.model.folded() == list.model.folded();
-        for (digest, record) in records.into_iter().filter(|(_, it)| of(it)) {
-            let key = ModelRecord::key(&digest, record.publisher, &record.model);
-            let done = if digest == manifest {
-                self.store.put_document(DocumentKind::Pin, &key, list.name.as_bytes())
-            } else {
-                self.store.remove_document(DocumentKind::Pin, &key)
-            };
-            if let Err(error) = done {
-                warn!(list = %list.name, %error, "a denylist cannot be pinned");
-            }
-        }
     }
 }

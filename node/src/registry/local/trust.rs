@@ -7,8 +7,8 @@ use reg_proto::denylist::Denied;
 use reg_proto::key::KeyHistory;
 use reg_proto::name::{Petname, PublisherId};
 
+use super::Local;
 use super::inventory::CatalogueError;
-use crate::registry::local::Local;
 use crate::registry::publishers::{declarations, keys};
 use crate::registry::trust::{EntryError, RawRule};
 
@@ -143,9 +143,7 @@ impl Local {
         self.reload_denials().await;
         Ok(is_new)
     }
-}
 
-impl Local {
     fn entry(&self, petname: Petname, publisher: PublisherId) -> Result<TrustEntry, CatalogueError> {
         let keys = keys::keys(&self.store, publisher)?;
         Ok(TrustEntry {

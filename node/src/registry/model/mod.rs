@@ -3,6 +3,9 @@
 //! In: the store, and a manifest. Out: records, descriptions of files, checkouts. Promise: a name from a manifest never
 //! leads out of the directory of its checkout, and a model counts as whole only while each of its blobs is in the
 //! store.
+//!
+//! Its modules are public, because other rooms call their functions by the module's name, such as `record::document` and
+//! `whole::is_complete`: one module for each thing that is asked of a model.
 
 pub mod checkout;
 pub mod describe;

@@ -3,7 +3,7 @@
 use reg_proto::descriptor::Descriptor;
 use reg_proto::referrer::{EMPTY_BLOB, Referrer};
 
-use crate::registry::model::record::ModelRecord;
+use super::record::ModelRecord;
 use crate::store::{Store, WriteError};
 
 /// Stores a document about a model as an OCI referrer of its manifest.

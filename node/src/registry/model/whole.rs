@@ -6,7 +6,7 @@ use reg_proto::digest::Digest;
 use reg_proto::piece::BlobLayout;
 use tokio::task::JoinError;
 
-use crate::registry::model::record::ModelRecord;
+use super::record::ModelRecord;
 use crate::store::{ReadError, Recheck, Store};
 
 /// Tells whether the store has a blob with the bytes that its digest names. It hashes the bytes where that is not

@@ -21,10 +21,10 @@ use reg_proto::path::SafePath;
 use reg_proto::piece::{BlobLayout, BlobTooLarge};
 use thiserror::Error;
 
+use super::Publishing;
 use crate::registry::model::describe::{DescribeError, Description};
 use crate::registry::model::tree::{self, SourceFile, TreeError};
 use crate::registry::model::whole::is_whole;
-use crate::registry::publish::Publishing;
 use crate::store::{ImportError, Lease, ReadError, ReserveError, Taking, ToImport, WriteError};
 
 /// A model that is complete in the store and not signed yet.

@@ -16,9 +16,9 @@ use reg_proto::referrer::{ENVELOPE_MEDIA_TYPE, KEYS_ARTIFACT_TYPE};
 use thiserror::Error;
 use tokio::task::JoinError;
 
+use super::Publishing;
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::refer;
-use crate::registry::publish::Publishing;
 use crate::registry::publishers::{TagsError, keys, tags};
 use crate::registry::resolve::ResolveError;
 use crate::store::WriteError;
@@ -83,9 +83,7 @@ impl Publishing {
         }
         Ok(AttestationInfo::of(&said, &self.trust.petnames()))
     }
-}
 
-impl Publishing {
     fn keep_said(&self, request: &AttestRequest) -> Result<(Said, Digest), AttestError> {
         let AttestRequest { reference, envelope, key_documents, attestor } = request;
         let (manifest, record) = self.resolver.model_here(reference)?;

@@ -29,6 +29,7 @@ use reg_proto::referrer::{
 };
 use reg_proto::tag::{ManifestPointer, SignedTag, TagRecord};
 
+use super::Publishing;
 use super::assemble::Assembled;
 use super::error::PublishError;
 use super::preparation::Preparation;
@@ -36,7 +37,6 @@ use super::signatory::Signatory;
 use crate::registry::limits::{PREPARATION_TIMEOUT, PREPARATIONS_MAX};
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::refer;
-use crate::registry::publish::Publishing;
 use crate::registry::publishers::key_pin::{self, KeyPinError};
 use crate::registry::publishers::{TagsError, keys, proofs, revoked, tags};
 
@@ -149,9 +149,7 @@ impl Publishing {
             Err(_) => Ok(tags::record(&self.store, keys.publisher(), model, tag)?),
         }
     }
-}
 
-impl Publishing {
     fn prepare(
         self: &Arc<Self>,
         request: PublishRequest,

@@ -10,7 +10,7 @@ use reg_proto::key::{KeyError, KeyHistory};
 use thiserror::Error;
 use tokio::task::JoinError;
 
-use crate::registry::publish::Publishing;
+use super::Publishing;
 use crate::registry::publishers::key_pin::{self, joined};
 use crate::registry::publishers::{TagsError, declarations, documents, keys};
 
@@ -64,9 +64,7 @@ impl Publishing {
         taken.announced = self.announce_all(&keys).await;
         Ok(taken)
     }
-}
 
-impl Publishing {
     fn keep_declarations(
         &self,
         declared: &Declarations,
@@ -103,7 +101,7 @@ impl Publishing {
 
     /// Announces the keys and declarations of a publisher, and again every tag of it in the store. Returns how many tags.
     async fn announce_all(self: &Arc<Self>, keys: &KeyHistory) -> usize {
-        self.news.heads.lock().expect("no holder of this lock panics").revoke(keys);
+        self.news.revoke(keys);
         let records = documents::envelopes(&self.store, keys.publisher()).unwrap_or_default();
         self.news.announce_declarations(keys).await;
         for text in &records {

@@ -21,12 +21,12 @@ use reg_proto::referrer::{KEYS_ARTIFACT_TYPE, Referrer};
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::Publishing;
 use super::error::PublishError;
 use super::signatory::Signatory;
 use crate::registry::import::UploadError;
 use crate::registry::limits::{HELD_MAX, UPLOAD_IDLE};
 use crate::registry::model::{record, whole};
-use crate::registry::publish::Publishing;
 use crate::registry::publishers::{keys, tags};
 use crate::registry::pull::ConcludeError;
 use crate::registry::resolve::{ModelView, Referrers, Resolved, Revision, ViewError, accept};
@@ -193,7 +193,7 @@ impl Publishing {
                 .iter()
                 .filter_map(|digest| describe(*digest, &record::document(&publishing.store, digest)?));
             let mut all: BTreeMap<Digest, Descriptor> = kept.map(|it| (it.digest, it)).collect();
-            all.extend(publishing.pushed_referrers(subject).into_iter().map(|it| (it.digest, it)));
+            all.extend(publishing.held_referrers(subject).into_iter().map(|it| (it.digest, it)));
             all.into_values().collect()
         };
         tokio::task::spawn_blocking(read).await.unwrap_or_default()
@@ -201,7 +201,9 @@ impl Publishing {
 
     /// Returns the held referrers of a manifest.
     pub fn held_referrers(&self, subject: Digest) -> Vec<Descriptor> {
-        self.pushed_referrers(subject)
+        let held = self.held.lock();
+        let about = held.iter().filter(|(_, it)| it.subject == Some(subject));
+        about.filter_map(|(digest, it)| describe(*digest, &it.bytes)).collect()
     }
 
     /// Records the model of another publisher, if everything that proves it is in the store, or, with `ask`, at a peer.
@@ -225,8 +227,6 @@ impl Publishing {
         let publishing = self.clone();
         let concluded = tokio::task::spawn_blocking(move || {
             publishing.puller.conclude(&view)?;
-            let held = publishing.held.lock();
-            drop(held);
             publishing.held.lock().retain(|it, held| *it != digest && held.subject != Some(digest));
             Ok::<_, ConcludeError>(whole::is_complete(&publishing.store, &digest))
         });
@@ -236,19 +236,11 @@ impl Publishing {
             Err(_) => Ok(false),
         }
     }
-}
 
-impl Publishing {
     /// Returns a model's name as the publisher spells it. OCI clients send it in lower case.
     fn spelling(&self, publisher: PublisherId, model: &ModelName) -> ModelName {
         let known = tags::records(&self.store, publisher, Some(model)).unwrap_or_default();
         known.first().map_or_else(|| model.clone(), |tag| tag.record().model.clone())
-    }
-
-    fn pushed_referrers(&self, subject: Digest) -> Vec<Descriptor> {
-        let held = self.held.lock();
-        let about = held.iter().filter(|(_, it)| it.subject == Some(subject));
-        about.filter_map(|(digest, it)| describe(*digest, &it.bytes)).collect()
     }
 
     /// Proves a held model without asking peers: by keys that are known or were pushed, and by a pushed provenance.
@@ -261,7 +253,7 @@ impl Publishing {
         let bytes = self.held.lock().get(&digest)?.bytes.clone();
         let manifest = Manifest::from_bytes(&bytes).ok()?;
         let mut candidates = Referrers::default();
-        for pushed in self.pushed_referrers(digest) {
+        for pushed in self.held_referrers(digest) {
             let bytes = self.held.lock().get(&pushed.digest)?.bytes.clone();
             let Ok(referrer) = Referrer::from_bytes(&bytes) else { continue };
             let Some(document) = record::document(&self.store, &referrer.document.digest) else { continue };

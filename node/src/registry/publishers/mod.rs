@@ -3,6 +3,9 @@
 //! In: verified documents. Out: the keys that the node follows, the tag records that count, and the numbers that were
 //! seen. Promise: every document is fsynced before the node acts on it, and the highest number seen of a tag never goes
 //! back.
+//!
+//! Its modules are public, because other rooms call their functions by the module's name, such as `tags::seen` and
+//! `proofs::keep`: one module for each kind of document.
 
 pub mod documents;
 mod error;

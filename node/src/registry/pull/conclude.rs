@@ -5,10 +5,10 @@ use std::sync::Arc;
 use reg_proto::manifest::Manifest;
 use thiserror::Error;
 
+use super::Puller;
 use crate::registry::model::describe::{self, DescribeError};
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::whole;
-use crate::registry::pull::Puller;
 use crate::registry::resolve::ModelView;
 use crate::store::WriteError;
 

@@ -11,8 +11,8 @@ use reg_proto::digest::Digest;
 use reg_proto::peer::PeerId;
 use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
 
+use super::Puller;
 use crate::registry::fetch::{DownloadError, Downloader, WebSeeds};
-use crate::registry::pull::Puller;
 use crate::store::{BlobFile, Partial, ReadError};
 
 /// Pieces of a header at most. The largest safetensors header, or a large vocabulary in GGUF, takes half of it.

@@ -11,8 +11,8 @@ use reg_api::selection::Part;
 use reg_proto::digest::Digest;
 use reg_proto::piece::{BlobLayout, PIECE_LEN};
 
+use super::Puller;
 use super::error::PullError;
-use crate::registry::pull::Puller;
 use crate::registry::resolve::Resolved;
 use crate::store::{Partial, free_space, on_one_disk};
 
@@ -30,9 +30,7 @@ impl Puller {
         let puller = self.clone();
         Ok(tokio::task::spawn_blocking(move || puller.planned(&request, &resolved, &part)).await?)
     }
-}
 
-impl Puller {
     fn planned(&self, request: &PullRequest, resolved: &Resolved, part: &Part) -> Planned {
         let manifest = &resolved.manifest;
         let lacking: BTreeMap<Digest, u64> = part

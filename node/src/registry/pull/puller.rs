@@ -17,15 +17,29 @@ use reg_proto::digest::Digest;
 use reg_proto::piece::BlobLayout;
 
 use super::error::PullError;
-use super::into_hf_cache;
+use super::{Puller, into_hf_cache};
 use crate::registry::fetch::{BeginError, DownloadError, Downloaded, Downloader, Room, Terms, busy};
 use crate::registry::model::checkout::check_out;
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::{describe, whole};
 use crate::registry::publishers::tags;
-use crate::registry::pull::Puller;
-use crate::registry::resolve::{ResolveOptions, Resolved, checks, refuse};
+use crate::registry::resolve::{
+    ResolveOptions, Resolved, byte_sources, content_checks, proof_checks, receipt_of, refuse,
+};
 use crate::store::Lease;
+
+/// The result of fetching a model.
+struct Fetched {
+    downloaded: Downloaded,
+    /// Whether the store has bytes that it had not before.
+    is_new: bool,
+    /// Whether every file of the model is in the store now.
+    is_whole: bool,
+    /// Every file with the kind of its contents.
+    files: Vec<(String, ContentKind)>,
+    /// What the user's rules say of the kinds.
+    formats: Vec<Check>,
+}
 
 impl Puller {
     /// Pulls a model: takes from the store what it has, fetches the rest, and places the files where the request says.
@@ -40,7 +54,7 @@ impl Puller {
         let start = Instant::now();
         let (mut resolved, part) = self.find(&request, reporter).await?;
         let mut checks = Vec::new();
-        reporter.checks(checks::proven(&resolved, &self.trust.petnames()), &mut checks);
+        reporter.checks(proof_checks(&resolved, &self.trust.petnames()), &mut checks);
         reporter.checks(self.resolver.consent(&resolved).await?, &mut checks);
         refuse(&checks, resolved.keys.publisher(), &resolved.model)?;
         let finding = start.elapsed();
@@ -84,11 +98,11 @@ impl Puller {
         let bytes_fetched = peers.values().chain(web.values()).sum();
         let placing = start.elapsed().saturating_sub(finding + fetching);
         let blobs = part.blobs(&resolved.manifest).len();
-        reporter.checks(checks::content(&fetched.files, blobs, bytes_fetched), &mut checks);
+        reporter.checks(content_checks(&fetched.files, blobs, bytes_fetched), &mut checks);
         reporter.checks(fetched.formats, &mut checks);
         let (verifying, writing) = fetched.downloaded.busy;
         let pace = Measured { finding, fetching, verifying, writing, placing, bytes_fetched }.pace();
-        let sources = checks::sources(peers, web, bytes.saturating_sub(bytes_fetched));
+        let sources = byte_sources(peers, web, bytes.saturating_sub(bytes_fetched));
         let reference = resolved.reference();
         let receipt = request.receipt.then(|| {
             let files = part.files(&resolved.manifest).map(|file| ReceiptFile {
@@ -96,7 +110,7 @@ impl Puller {
                 size: file.layout.size(),
                 digest: file.digest,
             });
-            checks::receipt(&resolved, reference.clone(), files.collect(), checks.clone(), sources.clone())
+            receipt_of(&resolved, reference.clone(), files.collect(), checks.clone(), sources.clone())
         });
         Ok(Pulled {
             reference,
@@ -122,22 +136,7 @@ impl Puller {
             notes: resolved.notes,
         })
     }
-}
 
-/// The result of fetching a model.
-struct Fetched {
-    downloaded: Downloaded,
-    /// Whether the store has bytes that it had not before.
-    is_new: bool,
-    /// Whether every file of the model is in the store now.
-    is_whole: bool,
-    /// Every file with the kind of its contents.
-    files: Vec<(String, ContentKind)>,
-    /// What the user's rules say of the kinds.
-    formats: Vec<Check>,
-}
-
-impl Puller {
     /// Resolves the reference of a request, and selects the files that it wants.
     pub async fn find(
         &self,

@@ -20,10 +20,10 @@ use reg_proto::peer::PeerId;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
-use super::reuse::fill::{Filled, fill};
-use super::reuse::local::{LocalFile, Wanted, local_files};
+use self::fill::{Filled, fill};
+use self::local::{LocalFile, Wanted, local_files};
+use super::Puller;
 use crate::registry::fetch::WebSeeds;
-use crate::registry::pull::Puller;
 use crate::registry::resolve::Resolved;
 use crate::store::Partial;
 
@@ -34,7 +34,7 @@ const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What was copied from other models, and what finding it cost.
 #[derive(Debug, Default)]
-pub struct Reused {
+pub(super) struct Reused {
     /// Bytes of verified pieces that were assembled from local tensors.
     pub bytes: u64,
     /// Bytes of headers by the peer that sent them.
@@ -51,7 +51,7 @@ pub(super) fn has_tensors(path: &SafePath) -> bool {
 
 impl Puller {
     /// Fills pieces of `partials` with tensors of other models in the store. On any failure fewer tensors are reused.
-    pub async fn reuse(
+    pub(super) async fn reuse(
         &self,
         partials: &[Partial],
         resolved: &Resolved,

@@ -24,6 +24,7 @@ use reg_proto::path::SafePath;
 use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
 use thiserror::Error;
 
+use super::Puller;
 use super::error::PullError;
 use super::headers::{self, Header, Headers};
 use crate::registry::fetch::{BeginError, Downloader, WebSeeds};
@@ -31,8 +32,7 @@ use crate::registry::model::checkout::{self, CheckoutError};
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::whole;
 use crate::registry::publishers::tags;
-use crate::registry::pull::Puller;
-use crate::registry::resolve::{Resolved, checks};
+use crate::registry::resolve::{Resolved, byte_sources};
 use crate::store::{BlobFile, Partial, ReadError};
 
 /// Why tensors were not pulled. Verified pieces stay in the store.
@@ -139,7 +139,7 @@ impl TensorSource {
 
 impl Puller {
     /// Pulls the tensors that `request` names, and places files with just these in its directory.
-    pub async fn pull_tensors(
+    pub(super) async fn pull_tensors(
         &self,
         request: PullRequest,
         mut resolved: Resolved,
@@ -147,10 +147,9 @@ impl Puller {
         start: Instant,
         reporter: &Reporter,
     ) -> Result<Pulled, PullError> {
-        let puller = self;
-        let web_seeds = puller.fetching.web_seeds_of(&resolved, &request.web_seeds);
+        let web_seeds = self.fetching.web_seeds_of(&resolved, &request.web_seeds);
         let (mut sources, partials, headers) =
-            puller.open_sources(&mut resolved, part, &web_seeds, reporter).await?;
+            self.open_sources(&mut resolved, part, &web_seeds, reporter).await?;
         choose(&mut sources, &request.tensors)?;
         sources.retain(|source| !source.wanted.is_empty());
         let (total, wanted) = count(&sources);
@@ -160,13 +159,13 @@ impl Puller {
         let needed = lacking(&partials, &runs);
         let blobs: BTreeSet<Digest> =
             resolved.manifest.blobs().into_keys().chain([resolved.digest]).collect();
-        let lease = puller.store.reserve(needed, &blobs).map_err(PullError::from)?;
+        let lease = self.store.reserve(needed, &blobs).map_err(PullError::from)?;
         if needed > 0 {
-            if request.offline || puller.network.is_offline() {
+            if request.offline || self.network.is_offline() {
                 return Err(PullError::Offline);
             }
             reporter.stage("fetching", format_args!("{needed} bytes of {wanted} tensors"));
-            let pull = puller.fetching.enter(&resolved, request.priority);
+            let pull = self.fetching.enter(&resolved, request.priority);
             let downloader = Downloader::new(&self.fetching, partials.clone()).only(runs);
             let downloader = downloader.on_terms(pull, request.limit_down).with_web(web_seeds);
             let holders = resolved.holders.clone();
@@ -179,9 +178,9 @@ impl Puller {
             }
         }
         if let Some(tag) = &resolved.tag {
-            tags::keep(&puller.store, tag)?;
+            tags::keep(&self.store, tag)?;
         }
-        puller.store.touch(&resolved.digest);
+        self.store.touch(&resolved.digest);
         let (dest, overwrite) = (request.dest.clone(), request.overwrite);
         let files = sources.len();
         let bytes = sources.iter().flat_map(TensorSource::tensors).map(|it| it.end - it.begin).sum::<u64>();
@@ -202,7 +201,7 @@ impl Puller {
         reporter.note(&note);
         resolved.notes.push(note);
         let bytes_fetched = peers.values().chain(web.values()).sum();
-        let byte_sources = checks::sources(&peers, &web, bytes.saturating_sub(bytes_fetched));
+        let byte_sources = byte_sources(&peers, &web, bytes.saturating_sub(bytes_fetched));
         Ok(Pulled {
             reference: resolved.reference(),
             publisher: resolved.keys.publisher(),
@@ -213,7 +212,7 @@ impl Puller {
             bytes,
             files,
             dest: request.dest,
-            complete: whole::is_complete(&puller.store, &resolved.digest),
+            complete: whole::is_complete(&self.store, &resolved.digest),
             bytes_fetched,
             bytes_local: bytes.saturating_sub(bytes_fetched),
             bytes_reused: 0,
@@ -227,9 +226,7 @@ impl Puller {
             receipt: None,
         })
     }
-}
 
-impl Puller {
     /// Opens the safetensors files of a part of a model, and fetches their headers.
     async fn open_sources(
         &self,

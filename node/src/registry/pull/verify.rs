@@ -19,10 +19,10 @@ use reg_proto::peer::Address;
 use thiserror::Error;
 use tokio::task::JoinError;
 
+use super::Puller;
 use crate::registry::model::checkout::{self, CheckoutError};
 use crate::registry::model::record::{self, ModelError, ModelRecord};
 use crate::registry::model::tree;
-use crate::registry::pull::Puller;
 use crate::registry::resolve::ResolveError;
 use crate::store::{ReadError, Recheck};
 
@@ -141,19 +141,7 @@ impl Puller {
         }
         Ok(())
     }
-}
 
-/// Names a model by its digest.
-pub(super) fn reference_of(record: &ModelRecord, manifest: Digest) -> Reference {
-    Reference {
-        publisher: Publisher::Id(record.publisher),
-        model: record.model.clone(),
-        tag: None,
-        digest: Some(manifest),
-    }
-}
-
-impl Puller {
     fn check(&self, target: &VerifyTarget, reporter: &Reporter) -> Result<Verified, VerifyError> {
         match target {
             VerifyTarget::Everything => {
@@ -244,6 +232,16 @@ impl Puller {
         }
         verified.unlisted = unlisted(&dir, &manifest);
         Ok(verified)
+    }
+}
+
+/// Names a model by its digest.
+pub(super) fn reference_of(record: &ModelRecord, manifest: Digest) -> Reference {
+    Reference {
+        publisher: Publisher::Id(record.publisher),
+        model: record.model.clone(),
+        tag: None,
+        digest: Some(manifest),
     }
 }
 

@@ -10,11 +10,11 @@ use reg_proto::manifest::ModelFile;
 use reg_proto::path::SafePath;
 use thiserror::Error;
 
+use super::Reading;
 use super::error::ReaderError;
 use crate::registry::limits::ADMISSIONS_MAX;
 use crate::registry::model::whole;
 use crate::registry::policy::{Admission, Verdict, judge};
-use crate::registry::read::Reading;
 use crate::registry::resolve::ModelView;
 
 /// Why a gateway may not serve a file.
@@ -23,14 +23,14 @@ pub enum AdmitError {
     #[error("{path} is of kind {kind}, which is refused: {reason}")]
     Denied { path: SafePath, kind: ContentKind, reason: &'static str },
     #[error(transparent)]
-    Relay(#[from] ReaderError),
+    Reader(#[from] ReaderError),
 }
 
 impl Fault for AdmitError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Denied { .. } => FaultKind::Denied,
-            Self::Relay(source) => source.kind(),
+            Self::Reader(source) => source.kind(),
         }
     }
 
@@ -41,7 +41,7 @@ impl Fault for AdmitError {
                  --allow-unsafe"
                     .to_owned(),
             ),
-            Self::Relay(source) => source.hint(),
+            Self::Reader(source) => source.hint(),
         }
     }
 }
@@ -53,8 +53,7 @@ impl Reading {
     /// # Errors
     /// The kind of the file is refused, or its bytes cannot be read: see [`AdmitError`].
     pub async fn admit(self: &Arc<Self>, view: &Arc<ModelView>, file: &ModelFile) -> Result<(), AdmitError> {
-        let reading = self;
-        if reading.resolver.allow_unsafe || whole::is_complete(&reading.store, &view.digest()) {
+        if self.resolver.allow_unsafe || whole::is_complete(&self.store, &view.digest()) {
             return Ok(());
         }
         let known = view.admitted.lock().expect("no holder of this lock panics").get(&file.digest).copied();

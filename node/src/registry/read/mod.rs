@@ -10,6 +10,7 @@ mod reader;
 
 use std::sync::Arc;
 
+use reg_proto::peer::PeerId;
 use tokio::sync::Semaphore;
 
 use self::on_demand::Running;
@@ -29,9 +30,9 @@ pub use self::reader::{BlobReader, Sender, send_from_store};
 pub struct Reading {
     pub store: Store,
     pub network: Network,
-    pub resolver: Arc<Resolver>,
+    resolver: Arc<Resolver>,
     pub fetching: Arc<Fetching>,
-    pub puller: Arc<Puller>,
+    puller: Arc<Puller>,
     /// The models that are being fetched while clients read them.
     on_demand: Running,
     /// One permit for each reader: `READERS_MAX` read at once.
@@ -45,5 +46,15 @@ impl Reading {
         let (resolver, fetching) = (puller.resolver.clone(), puller.fetching.clone());
         let readers = Arc::new(Semaphore::new(READERS_MAX));
         Self { store, network, resolver, fetching, puller, on_demand: Running::default(), readers }
+    }
+
+    /// Tells whether gateways may accept and serve files that run code when they are loaded.
+    pub fn allows_unsafe(&self) -> bool {
+        self.resolver.allows_unsafe()
+    }
+
+    /// Tells whether a peer is banned because it sent wrong bytes.
+    pub fn is_banned(&self, peer: &PeerId) -> bool {
+        self.resolver.bans.is_banned(peer)
     }
 }

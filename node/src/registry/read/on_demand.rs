@@ -22,7 +22,7 @@ use crate::store::Partial;
 
 /// The download of one model's blobs while they are read.
 #[derive(Debug)]
-pub struct OnDemand {
+pub(super) struct OnDemand {
     reading: Arc<Reading>,
     view: Arc<ModelView>,
     demand: Arc<Demand>,
@@ -36,11 +36,11 @@ pub(super) type Running = Mutex<BTreeMap<Digest, Arc<OnDemand>>>;
 
 /// The registration of one reader. Dropping it ends the registration.
 #[derive(Debug)]
-pub struct Joined(Arc<OnDemand>);
+pub(super) struct Joined(Arc<OnDemand>);
 
 impl Reading {
     /// Joins the download of a model, and starts it if it does not run.
-    pub fn join_on_demand(self: &Arc<Self>, view: &Arc<ModelView>) -> Joined {
+    pub(super) fn join_on_demand(self: &Arc<Self>, view: &Arc<ModelView>) -> Joined {
         let mut running = self.on_demand.lock().expect("no holder of this lock panics");
         if let Some(on_demand) = running.get(&view.digest()).filter(|it| it.demand.join()) {
             return Joined(on_demand.clone());
@@ -66,7 +66,7 @@ impl Reading {
 
 impl Joined {
     /// Returns the download that was joined.
-    pub const fn on_demand(&self) -> &Arc<OnDemand> {
+    pub(super) const fn on_demand(&self) -> &Arc<OnDemand> {
         &self.0
     }
 }
@@ -83,7 +83,7 @@ impl OnDemand {
     ///
     /// # Errors
     /// No peer sends the states, or the partial blob cannot be written: see [`ReaderError`].
-    pub async fn open(&self, blob: Digest, layout: BlobLayout) -> Result<Partial, ReaderError> {
+    pub(super) async fn open(&self, blob: Digest, layout: BlobLayout) -> Result<Partial, ReaderError> {
         let _one = self.opening.lock().await;
         if let Some(partial) = self.demand.partial(&blob) {
             return Ok(partial);
@@ -131,23 +131,23 @@ impl OnDemand {
     }
 
     /// Registers that a reader reads these pieces of a blob, in this order.
-    pub fn read(&self, blob: Digest, pieces: Range<u32>) -> Read {
+    pub(super) fn read(&self, blob: Digest, pieces: Range<u32>) -> Read {
         self.demand.read(blob, pieces)
     }
 
     /// Returns a counter that changes with every piece that is stored.
-    pub fn news(&self) -> watch::Receiver<u64> {
+    pub(super) fn news(&self) -> watch::Receiver<u64> {
         self.demand.news()
     }
 
     /// Returns why the download has failed; `None` while it runs.
-    pub fn failure(&self) -> Option<ReaderError> {
+    pub(super) fn failure(&self) -> Option<ReaderError> {
         let failure = self.failure.lock().expect("no holder of this lock panics");
         failure.clone().map(ReaderError::Download)
     }
 
     /// Tells whether the user has paused this download.
-    pub fn is_paused(&self) -> bool {
+    pub(super) fn is_paused(&self) -> bool {
         self.reading.fetching.priorities.is_paused(&self.pulling())
     }
 
@@ -161,7 +161,7 @@ impl OnDemand {
     }
 
     /// Tells whether no source has held a wanted piece for some seconds.
-    pub fn is_deserted(&self) -> bool {
+    pub(super) fn is_deserted(&self) -> bool {
         self.demand.is_deserted()
     }
 

@@ -11,13 +11,13 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use super::Reading;
 use super::error::ReaderError;
 use super::on_demand::Joined;
 use crate::registry::limits::{
     CLIENT_STALL, DESERTED_PATIENCE, LOOK_AGAIN, READ_AHEAD, READ_PATIENCE, READER_TURN,
 };
 use crate::registry::model::whole::is_whole;
-use crate::registry::read::Reading;
 use crate::registry::resolve::ModelView;
 use crate::store::{BlobFile, Partial, ReadError};
 
@@ -38,6 +38,9 @@ impl BlobReader {
     }
 
     /// Returns the reader once its first bytes have arrived.
+    ///
+    /// # Errors
+    /// The first bytes cannot be read or fetched.
     pub async fn begun(mut self) -> Result<Self, ReaderError> {
         self.first = self.rest.recv().await.transpose()?;
         Ok(self)
@@ -101,6 +104,9 @@ impl Reading {
     }
 
     /// Reads `range` (in bytes) of a blob that is whole in the store. It may return before the first bytes were read.
+    ///
+    /// # Errors
+    /// The store has no such blob, or too many readers read at once: see [`ReaderError`].
     pub async fn read_whole(
         &self,
         blob: Digest,
@@ -113,13 +119,32 @@ impl Reading {
     }
 
     /// Waits for one of the `READERS_MAX` permits to read.
+    ///
+    /// # Errors
+    /// No permit becomes free in time.
     pub async fn turn(&self) -> Result<OwnedSemaphorePermit, ReaderError> {
         let turn = timeout(READER_TURN, self.readers.clone().acquire_owned()).await;
         turn.map_err(|_| ReaderError::Busy)?.map_err(|_| ReaderError::Interrupted)
     }
+
+    /// Opens a blob that is whole in the store; `None` if there is none. Rehashes it first if its file has changed.
+    ///
+    /// # Errors
+    /// The task that opens it ended early. A blob that cannot be opened counts as one that is not there.
+    pub async fn open_whole(&self, blob: Digest) -> Result<Option<BlobFile>, ReaderError> {
+        let store = self.store.clone();
+        let open = move || match store.open_blob(&blob) {
+            Err(ReadError::Unverified { .. }) if is_whole(&store, &blob) => store.open_blob(&blob).ok(),
+            opened => opened.ok(),
+        };
+        tokio::task::spawn_blocking(open).await.map_err(|_| ReaderError::Interrupted)
+    }
 }
 
 /// Sends `range` (in bytes) of a blob that is whole in the store.
+///
+/// # Errors
+/// The store has no such blob. An error of reading it is sent to the reader.
 pub async fn send_from_store(
     reading: &Reading,
     blob: Digest,
@@ -129,18 +154,6 @@ pub async fn send_from_store(
 ) -> Result<(), ReaderError> {
     let file = reading.open_whole(blob).await?.ok_or(ReaderError::Offline { blob })?;
     send_in_order(blob, file, Cut { layout, range }, sender).await.map_err(|_| ReaderError::Interrupted)
-}
-
-impl Reading {
-    /// Opens a blob that is whole in the store; `None` if there is none. Rehashes it first if its file has changed.
-    pub async fn open_whole(&self, blob: Digest) -> Result<Option<BlobFile>, ReaderError> {
-        let store = self.store.clone();
-        let open = move || match store.open_blob(&blob) {
-            Err(ReadError::Unverified { .. }) if is_whole(&store, &blob) => store.open_blob(&blob).ok(),
-            opened => opened.ok(),
-        };
-        tokio::task::spawn_blocking(open).await.map_err(|_| ReaderError::Interrupted)
-    }
 }
 
 /// The bytes of a blob that are read.

@@ -14,7 +14,7 @@ use reg_proto::referrer::{BUNDLE_ARTIFACT_TYPE, PROVENANCE_ARTIFACT_TYPE, Referr
 use super::resolved::Resolved;
 
 /// Returns the checks that resolving has made.
-pub fn proven(resolved: &Resolved, petnames: &BTreeMap<PublisherId, Petname>) -> Vec<Check> {
+pub fn proof_checks(resolved: &Resolved, petnames: &BTreeMap<PublisherId, Petname>) -> Vec<Check> {
     let Resolved { keys, model, tag, digest, manifest, provenance, said, notes, .. } = resolved;
     let (publisher, now) = (keys.publisher(), clock::now());
     let called = petnames.get(&publisher).map_or_else(String::new, |it| format!(", which you call {it}"));
@@ -59,7 +59,7 @@ pub fn proven(resolved: &Resolved, petnames: &BTreeMap<PublisherId, Petname>) ->
 }
 
 /// Returns the checks of the bytes once they are in the store.
-pub fn content(files: &[(String, ContentKind)], blobs: usize, fetched: u64) -> Vec<Check> {
+pub fn content_checks(files: &[(String, ContentKind)], blobs: usize, fetched: u64) -> Vec<Check> {
     let bytes = format!(
         "{blobs} blobs have the SHA-256 that was signed; {fetched} bytes were fetched, each piece verified before \
          it was written"
@@ -81,7 +81,11 @@ pub fn content(files: &[(String, ContentKind)], blobs: usize, fetched: u64) -> V
 }
 
 /// Returns the sources of the bytes, the largest one first and the cache last.
-pub fn sources(peers: &BTreeMap<PeerId, u64>, web: &BTreeMap<String, u64>, local: u64) -> Vec<ByteSource> {
+pub fn byte_sources(
+    peers: &BTreeMap<PeerId, u64>,
+    web: &BTreeMap<String, u64>,
+    local: u64,
+) -> Vec<ByteSource> {
     let of_peer = |(peer, bytes): (&PeerId, &u64)| ByteSource {
         kind: "peer".to_owned(),
         peer: Some(*peer),
@@ -103,7 +107,7 @@ pub fn sources(peers: &BTreeMap<PeerId, u64>, web: &BTreeMap<String, u64>, local
 }
 
 /// Returns the receipt: what was verified, against which keys, and when.
-pub fn receipt(
+pub fn receipt_of(
     resolved: &Resolved,
     reference: Reference,
     files: Vec<ReceiptFile>,

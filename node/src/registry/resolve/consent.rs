@@ -14,11 +14,11 @@ use reg_proto::manifest::{Manifest, ModelConfig};
 use reg_proto::name::{ModelName, PublisherId};
 use thiserror::Error;
 
+use super::Resolver;
 use super::attestations::Attestors;
 use super::documents::Documents;
 use super::resolved::Resolved;
 use crate::registry::policy::{Facts, judge_formats, judge_trust};
-use crate::registry::resolve::Resolver;
 use crate::registry::trust::{TrustEntries, TrustError};
 
 /// Bytes of a model card that is fetched to read the claimed licence.

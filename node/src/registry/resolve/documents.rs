@@ -14,11 +14,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::Resolver;
 use super::finder::Finder;
 use crate::registry::deadline::until;
 use crate::registry::limits::{FIND_TIMEOUT, REFERRER_PEERS_AT_ONCE, REFERRERS_READ_MAX, SETTLE};
 use crate::registry::model::record::ModelRecord;
-use crate::registry::resolve::Resolver;
 
 /// Why a document was not fetched.
 #[derive(Debug, Error)]

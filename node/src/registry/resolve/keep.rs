@@ -1,8 +1,8 @@
 //! Stores what a resolved reference has proven: its documents, and the record of the model.
 
+use super::{Resolved, Resolver};
 use crate::registry::model::describe::Description;
 use crate::registry::model::record::ModelRecord;
-use crate::registry::resolve::{Resolved, Resolver};
 use crate::store::WriteError;
 
 impl Resolver {

@@ -16,7 +16,7 @@ mod bans;
 mod documents;
 mod prove;
 
-pub mod checks;
+mod checks;
 mod consent;
 mod keep;
 mod stored;
@@ -31,6 +31,7 @@ use crate::registry::trust::Trust;
 use crate::store::Store;
 
 pub use self::bans::Bans;
+pub use self::checks::{byte_sources, content_checks, proof_checks, receipt_of};
 pub use self::consent::{PolicyError, refuse};
 pub use self::documents::Referrers;
 pub use self::finder::{Finder, Search};
@@ -43,8 +44,8 @@ pub use self::view::{ModelView, Revision, ViewError};
 pub struct Resolver {
     store: Store,
     network: Network,
-    pub trust: Arc<Trust>,
-    pub news: Arc<News>,
+    trust: Arc<Trust>,
+    news: Arc<News>,
     /// Peers that sent wrong bytes.
     pub bans: Bans,
     /// Models that gateways have resolved lately.

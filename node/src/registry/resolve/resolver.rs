@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::Resolver;
 use super::answers::Answers;
 use super::documents::Documents;
 use super::finder::{Finder, Search};
@@ -37,7 +38,6 @@ use crate::registry::limits::{
 };
 use crate::registry::model::whole;
 use crate::registry::publishers::{TagsError, declarations, documents, keys, proofs, revoked, tags};
-use crate::registry::resolve::Resolver;
 
 impl Resolver {
     /// Resolves a reference from the store, and from peers unless the caller is offline. If its publisher has nothing
@@ -154,10 +154,8 @@ impl Resolver {
     ) -> Search {
         let mut keys = vec![DhtKey::publisher(&publisher)];
         keys.extend(reference.digest.as_ref().map(DhtKey::manifest));
-        let heads = self.news.heads.lock().expect("no holder of this lock panics");
-        let known = heads.of(publisher, Some(&reference.model), None);
-        let hints =
-            known.iter().flat_map(|head| head.holders.iter().cloned()).map(|holder| (holder, None)).collect();
+        let known = self.news.heads_of(publisher, Some(&reference.model), None);
+        let hints = known.into_iter().flat_map(|head| head.holders).map(|holder| (holder, None)).collect();
         Search { from: from.to_vec(), keys, hints, reporter: reporter.clone() }
     }
 
@@ -180,10 +178,9 @@ impl Resolver {
             answers.pinned = Some(keys.clone());
             answers.keys = Some(keys);
         }
-        let heads = self.news.heads.lock().expect("no holder of this lock panics");
-        for head in heads.of(publisher, Some(&reference.model), wanted_tag(reference).as_ref()) {
-            if answers.take_keys(head.keys.clone(), reference) {
-                answers.take_tag(head.tag.clone());
+        for head in self.news.heads_of(publisher, Some(&reference.model), wanted_tag(reference).as_ref()) {
+            if answers.take_keys(head.keys, reference) {
+                answers.take_tag(head.tag);
                 head.proofs
                     .iter()
                     .flat_map(|proof| proof.records())
@@ -402,7 +399,8 @@ impl Resolver {
         if let Some(keys) = &keys
             && (tag.is_some() || delegated)
         {
-            self.pin_found(keys).map_err(failed)?;
+            // A delegation alone is reason enough to remember the keys.
+            keys::pin_keys(&self.store, keys).map_err(failed)?;
         }
         let Some(keys) = keys.filter(|_| tag.is_some() || reference.digest.is_some()) else {
             return Err(match refusal.filter(|_| !delegated) {
@@ -445,11 +443,6 @@ impl Resolver {
         let tag = tag.filter(|tag| tag.record().manifest.digest == digest);
         let model = tag.as_ref().map_or_else(|| reference.model.clone(), |tag| tag.record().model.clone());
         Ok(Chosen { keys, model, tag, digest, holders, notes })
-    }
-
-    /// Remembers the keys of a publisher that has shown something, even if that is only a delegation.
-    fn pin_found(&self, keys: &KeyHistory) -> Result<(), TagsError> {
-        keys::pin_keys(&self.store, keys)
     }
 
     /// Fetches and verifies the manifest and its provenance.

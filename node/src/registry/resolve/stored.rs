@@ -5,9 +5,9 @@ use reg_proto::attestation::Said;
 use reg_proto::digest::Digest;
 use reg_proto::name::Reference;
 
+use super::{Referrers, ResolveError, Resolver};
 use crate::registry::model::record::{self, ModelRecord, referrers_here};
 use crate::registry::publishers::{keys, tags};
-use crate::registry::resolve::{Referrers, ResolveError, Resolver};
 
 impl Resolver {
     /// Finds a model in the store without asking any peer.

@@ -192,10 +192,11 @@ struct Slot {
 }
 
 impl Views {
-    /// Returns the slot of one revision. A revocation since then voids all earlier results.
+    /// Returns the slot of one revision. A revocation since then voids all earlier results. A caller that counted before
+    /// another one voids nothing.
     fn slot(&self, key: ViewKey, revocations: u64) -> Arc<Slot> {
         let mut slots = self.0.lock().expect("no holder of this lock panics");
-        if slots.revocations != revocations {
+        if slots.revocations < revocations {
             slots.by_key.clear();
             slots.revocations = revocations;
         }
@@ -243,14 +244,12 @@ impl Resolver {
         revision: &Revision,
     ) -> Result<Arc<ModelView>, ViewError> {
         let reference = reference(publisher.clone(), model, revision);
-        let resolver = self;
-        let publisher = resolver
+        let publisher = self
             .trust
             .file
             .resolve(publisher)
             .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
-        let slot =
-            resolver.views.slot((publisher, model.folded(), revision.clone()), resolver.news.revocations());
+        let slot = self.views.slot((publisher, model.folded(), revision.clone()), self.news.revocations());
         let look = async {
             let mut known = slot.view.lock().await;
             if let Some((view, since)) = known.as_ref().filter(|(_, since)| since.elapsed() < TAG_STALE) {
@@ -259,12 +258,12 @@ impl Resolver {
                 if age < TAG_FRESH {
                     return Ok(view.clone());
                 }
-                if resolver.is_newest_here(view) {
-                    resolver.look_behind(&slot, publisher, model, revision);
+                if self.is_newest_here(view) {
+                    self.look_behind(&slot, publisher, model, revision);
                     return Ok(view.clone());
                 }
             }
-            let view = Arc::new(resolver.look(publisher, model, revision).await?);
+            let view = Arc::new(self.look(publisher, model, revision).await?);
             *known = Some((view.clone(), Instant::now()));
             Ok(view)
         };
@@ -320,15 +319,14 @@ impl Resolver {
         model: &ModelName,
     ) -> Result<Vec<(Tag, Digest)>, ViewError> {
         let reference = reference(publisher.clone(), model, &Revision::Tag(Tag::latest()));
-        let resolver = self;
-        let publisher = resolver
+        let publisher = self
             .trust
             .file
             .resolve(publisher)
             .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
-        let mut known = resolver.tags_known(publisher, model)?;
-        if known.is_empty() && !resolver.network.is_offline() {
-            known = resolver.tags_of_peers(publisher, model).await;
+        let mut known = self.tags_known(publisher, model)?;
+        if known.is_empty() && !self.network.is_offline() {
+            known = self.tags_of_peers(publisher, model).await;
         }
         Ok(known.into_iter().map(|tag| (tag.record().tag.clone(), tag.record().manifest.digest)).collect())
     }
@@ -356,18 +354,7 @@ impl Resolver {
         let record = tokio::task::spawn_blocking(load).await.ok().flatten()?;
         record.complete.then_some(record.metadata)
     }
-}
 
-fn reference(publisher: Publisher, model: &ModelName, revision: &Revision) -> Reference {
-    let (tag, digest) = match revision {
-        Revision::Tag(tag) => (Some(tag.clone()), None),
-        Revision::Digest(digest) => (None, Some(*digest)),
-        Revision::Prefix(_) => (None, None),
-    };
-    Reference { publisher, model: model.clone(), tag, digest }
-}
-
-impl Resolver {
     /// Tells whether this node has heard of no newer record of a view's tag.
     fn is_newest_here(&self, view: &ModelView) -> bool {
         let Some(tag) = view.tag.as_ref().map(SignedTag::record) else { return true };
@@ -485,8 +472,7 @@ impl Resolver {
         let reference = || reference(Publisher::Id(publisher), model, &Revision::Tag(Tag::latest()));
         let stored = tags::records(&self.store, publisher, Some(model))
             .map_err(|source| ResolveError::Tags { reference: reference(), source })?;
-        let heads = self.news.heads.lock().expect("no holder of this lock panics");
-        let heard = heads.of(publisher, Some(model), None).into_iter().map(|head| head.tag.clone());
+        let heard = self.news.heads_of(publisher, Some(model), None).into_iter().map(|head| head.tag);
         Ok(newest(stored.into_iter().chain(heard)))
     }
 
@@ -516,6 +502,15 @@ impl Resolver {
     }
 }
 
+fn reference(publisher: Publisher, model: &ModelName, revision: &Revision) -> Reference {
+    let (tag, digest) = match revision {
+        Revision::Tag(tag) => (Some(tag.clone()), None),
+        Revision::Digest(digest) => (None, Some(*digest)),
+        Revision::Prefix(_) => (None, None),
+    };
+    Reference { publisher, model: model.clone(), tag, digest }
+}
+
 fn newest(tags: impl Iterator<Item = SignedTag>) -> Vec<SignedTag> {
     let mut newest: BTreeMap<Tag, SignedTag> = BTreeMap::new();
     for tag in tags {
@@ -525,4 +520,22 @@ fn newest(tags: impl Iterator<Item = SignedTag>) -> Vec<SignedTag> {
         }
     }
     newest.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_newer_revocation_voids_what_was_resolved() {
+        let (views, publisher) = (Views::default(), PublisherId::from_bytes([1; 32]));
+        let slot = |revocations| {
+            views.slot((publisher, "m".to_owned(), Revision::Prefix("ab".to_owned())), revocations)
+        };
+        let first = slot(1);
+        assert!(Arc::ptr_eq(&first, &slot(1)));
+        let second = slot(2);
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(Arc::ptr_eq(&second, &slot(1)), "a caller that counted earlier voids nothing");
+    }
 }

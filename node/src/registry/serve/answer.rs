@@ -13,6 +13,7 @@ use reg_proto::tag::SignedTag;
 use reg_proto::wire::{Records, Request, Response};
 use tracing::{debug, warn};
 
+use super::Serving;
 use crate::net::InboundRequest;
 use crate::registry::announce::holder_of;
 use crate::registry::limits::BUSY_RETRY_MS;
@@ -20,7 +21,6 @@ use crate::registry::model::record::{ModelRecord, referrers_here};
 use crate::registry::model::whole;
 use crate::registry::publishers::key_pin::joined;
 use crate::registry::publishers::{declarations, keys, proofs, tags};
-use crate::registry::serve::Serving;
 
 /// Answers one question of a peer.
 pub(super) async fn answer(serving: Arc<Serving>, asked: InboundRequest) {
@@ -82,24 +82,23 @@ impl Serving {
             holders.push(own);
         }
         let mut contradictions: Vec<Equivocation> = Vec::new();
-        let heads = self.news.heads.lock().expect("no holder of this lock panics");
-        for head in heads.of(publisher, model, tag).into_iter().filter(|head| gives(&head.tag)) {
-            holders.extend(head.holders.iter().cloned());
+        let heads = self.news.heads_of(publisher, model, tag);
+        for head in heads.into_iter().filter(|head| gives(&head.tag)) {
+            holders.extend(head.holders);
             keys = Some(match keys {
                 Some(known) => joined(known, &head.keys),
-                None => head.keys.clone(),
+                None => head.keys,
             });
-            contradictions.extend(head.proofs.iter().cloned());
+            contradictions.extend(head.proofs);
             let record = head.tag.record();
             let same = |it: &SignedTag| {
                 it.record().model.folded() == record.model.folded() && it.record().tag == record.tag
             };
             if !records.iter().any(|it| same(it) && it.record().order() >= record.order()) {
                 records.retain(|it| !same(it));
-                records.push(head.tag.clone());
+                records.push(head.tag);
             }
         }
-        drop(heads);
         if records.is_empty() && !self.trust.sharing.gives_all() {
             return Response::NotFound;
         }
@@ -151,7 +150,7 @@ impl Serving {
         {
             holders.push(own);
         }
-        let heads = self.news.heads.lock().expect("no holder of this lock panics").holders(manifest);
+        let heads = self.news.holders_of(manifest);
         let from_heads = HOLDERS_MAX / 2;
         holders.extend(heads.into_iter().take(from_heads));
         if self.trust.gives_blob(manifest) {

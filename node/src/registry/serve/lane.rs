@@ -10,10 +10,10 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::debug;
 
+use super::Serving;
 use super::pieces::{PieceReader, Requests};
 use crate::net::{LaneEnd, LaneError, LaneWriter, Pace};
 use crate::registry::fetch::Way;
-use crate::registry::serve::Serving;
 
 /// What the thread of a lane reports to the task of its stream.
 #[derive(Debug)]

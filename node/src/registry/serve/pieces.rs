@@ -8,8 +8,8 @@ use reg_proto::digest::Digest;
 use reg_proto::wire::Rejection;
 use reg_transfer::Turn;
 
+use super::Serving;
 use super::queue::QueuedStream;
-use crate::registry::serve::Serving;
 use crate::store::{BlobFile, Partial, ReadError};
 
 /// Blob files that one stream or lane keeps open. A puller requests the files of a sharded model one after another.

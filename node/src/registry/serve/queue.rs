@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 /// The queue of all streams that share one uplink limit.
 #[derive(Debug)]
-pub struct UploadQueue {
+pub(super) struct UploadQueue {
     start: std::time::Instant,
     state: Mutex<State>,
 }
@@ -49,7 +49,7 @@ impl Wake {
 
 /// The requests of one stream in the queue. Dropping or ending it wakes all its waiters.
 #[derive(Debug)]
-pub struct QueuedStream {
+pub(super) struct QueuedStream {
     queue: Arc<UploadQueue>,
     line: Line,
     wake: Arc<Wake>,
@@ -57,7 +57,7 @@ pub struct QueuedStream {
 
 /// An upload slot with the turn to send one piece. Dropping it frees the slot.
 #[derive(Debug)]
-pub struct Slot {
+pub(super) struct Slot {
     queue: Arc<UploadQueue>,
     turn: Turn,
     /// The bytes of the piece, once it was sent.
@@ -66,7 +66,7 @@ pub struct Slot {
 
 impl UploadQueue {
     /// Returns a queue that sends at most `rate` bytes per second; `None` sets no limit.
-    pub fn new(rate: Option<u64>) -> Arc<Self> {
+    pub(super) fn new(rate: Option<u64>) -> Arc<Self> {
         let state = State {
             uplink: Uplink::new(slots_at(rate)),
             lines: BTreeMap::new(),
@@ -77,7 +77,7 @@ impl UploadQueue {
     }
 
     /// Adds a stream of `peer` to the queue.
-    pub fn join(self: &Arc<Self>, peer: PeerId) -> QueuedStream {
+    pub(super) fn join(self: &Arc<Self>, peer: PeerId) -> QueuedStream {
         let mut state = self.state();
         let (line, wake) = (state.uplink.join(peer), Arc::<Wake>::default());
         state.lines.insert(line, Mail { given: VecDeque::new(), wake: wake.clone() });
@@ -85,7 +85,7 @@ impl UploadQueue {
     }
 
     /// Changes the limit to `rate` bytes per second; `None` sets no limit.
-    pub fn set_rate(&self, rate: Option<u64>) {
+    pub(super) fn set_rate(&self, rate: Option<u64>) {
         let mut state = self.state();
         state.uplink.set_slots(slots_at(rate));
         match (&mut state.bucket, rate) {
@@ -102,12 +102,12 @@ impl UploadQueue {
     }
 
     /// Tells whether there is a rate limit.
-    pub fn is_limited(&self) -> bool {
+    pub(super) fn is_limited(&self) -> bool {
         self.state().bucket.is_some()
     }
 
     /// Returns how many bytes were sent since the last call.
-    pub fn take_sent(&self) -> u64 {
+    pub(super) fn take_sent(&self) -> u64 {
         std::mem::take(&mut self.state().sent)
     }
 
@@ -153,7 +153,7 @@ impl State {
 
 impl QueuedStream {
     /// Adds a request.
-    pub fn add(&self, asked: Asked) -> Result<(), Duration> {
+    pub(super) fn add(&self, asked: Asked) -> Result<(), Duration> {
         let now = self.queue.now();
         let mut state = self.queue.state();
         state.uplink.admit(now, self.line, asked)?;
@@ -162,17 +162,17 @@ impl QueuedStream {
     }
 
     /// Removes a request.
-    pub fn cancel(&self, id: u32) {
+    pub(super) fn cancel(&self, id: u32) {
         self.queue.state().uplink.cancel(self.line, id);
     }
 
     /// Returns the id of any request that waits; `None` if none does.
-    pub fn any(&self) -> Option<u32> {
+    pub(super) fn any(&self) -> Option<u32> {
         self.queue.state().uplink.any(self.line)
     }
 
     /// Waits for the next turn in a task. Dropping the future loses no turn.
-    pub async fn turn(&self) -> Slot {
+    pub(super) async fn turn(&self) -> Slot {
         let mut waits = Waits::begin(self);
         loop {
             if let Some(slot) = waits.take() {
@@ -184,7 +184,7 @@ impl QueuedStream {
     }
 
     /// Waits for the next turn and blocks the thread; `None` once the stream has ended.
-    pub fn turn_blocking(&self) -> Option<Slot> {
+    pub(super) fn turn_blocking(&self) -> Option<Slot> {
         let mut state = self.queue.state();
         state.uplink.ready(self.line);
         loop {
@@ -204,7 +204,7 @@ impl QueuedStream {
     }
 
     /// Puts back a piece that could not be sent, ahead of all other pieces of this stream.
-    pub fn give_back(&self, slot: Slot) {
+    pub(super) fn give_back(&self, slot: Slot) {
         let now = self.queue.now();
         let mut state = self.queue.state();
         state.uplink.give_back(&slot.turn);
@@ -212,7 +212,7 @@ impl QueuedStream {
     }
 
     /// Removes the stream from the queue and wakes its waiters, which get no turn.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         let now = self.queue.now();
         let mut state = self.queue.state();
         state.uplink.leave(self.line);
@@ -225,7 +225,7 @@ impl QueuedStream {
     }
 
     /// Tells whether there is a rate limit.
-    pub fn is_limited(&self) -> bool {
+    pub(super) fn is_limited(&self) -> bool {
         self.queue.is_limited()
     }
 
@@ -274,12 +274,12 @@ impl Drop for Waits<'_> {
 
 impl Slot {
     /// Returns the turn that this slot was granted for.
-    pub const fn turn(&self) -> Turn {
+    pub(super) const fn turn(&self) -> Turn {
         self.turn
     }
 
     /// Takes `bytes` bytes from the limit and returns how long to wait before sending them. The slot is kept meanwhile.
-    pub fn pace(&self, bytes: usize) -> Duration {
+    pub(super) fn pace(&self, bytes: usize) -> Duration {
         let wait = self.queue.pace(bytes);
         if !wait.is_zero() {
             let until = self.queue.now() + wait;
@@ -289,7 +289,7 @@ impl Slot {
     }
 
     /// Notes that the piece was sent, with its length in bytes, and frees the slot.
-    pub fn sent(mut self, bytes: usize) {
+    pub(super) fn sent(mut self, bytes: usize) {
         self.sent = Some(bytes as u64);
     }
 }

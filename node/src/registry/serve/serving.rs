@@ -16,7 +16,7 @@ use crate::registry::limits::{ANSWERS_AT_ONCE, COURTESY_LOOK, STREAMS_PER_PEER_M
 
 impl Serving {
     /// Returns the upload queue that a peer is served from.
-    pub async fn turns(&self, peer: PeerId) -> Arc<UploadQueue> {
+    pub(super) async fn queue_of(&self, peer: PeerId) -> Arc<UploadQueue> {
         if self.fetching.is_limited(peer).await { self.far.clone() } else { self.near.clone() }
     }
 

@@ -18,13 +18,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::Serving;
 use super::lane::{self, Said, ServingLane};
 use super::pieces::{PieceReader, Requests};
 use super::queue::Slot;
 use crate::net::{FrameError, FrameReader, FrameWriter, InboundStream, LaneWriter, Pace};
 use crate::registry::fetch::Way;
 use crate::registry::limits::{LANE_ANSWER_TIMEOUT, LANE_ANSWERS_MAX, NEWS_INTERVAL, PAUSED_RETRY_MS};
-use crate::registry::serve::Serving;
 use crate::store::{Partial, ReadError};
 
 /// Frames that were read and not answered yet: one for each waiting request and for each followed blob.
@@ -52,7 +52,7 @@ pub(super) async fn serve(serving: Arc<Serving>, stream: InboundStream) {
     let InboundStream { peer, reader, writer } = stream;
     let (frames, received) = mpsc::channel(FRAMES_WAITING_MAX);
     let reading = tokio::spawn(read(peer, reader, frames));
-    let requests = Arc::new(Requests::new(serving.turns(peer).await.join(peer)));
+    let requests = Arc::new(Requests::new(serving.queue_of(peer).await.join(peer)));
     let server = StreamServer {
         reader: Some(PieceReader::new(serving.clone(), requests.clone())),
         serving,
@@ -311,7 +311,7 @@ impl Serving {
     }
 
     /// Handles an error of reading a blob that is served, and returns the reason to reject the request.
-    pub fn on_read_error(&self, blob: Digest, error: &ReadError) -> Rejection {
+    pub(super) fn on_read_error(&self, blob: Digest, error: &ReadError) -> Rejection {
         match error {
             ReadError::Unverified { .. } => {
                 self.recheck_later(blob, None);
@@ -326,7 +326,7 @@ impl Serving {
     }
 
     /// Tells whether a blob is being rehashed.
-    pub fn is_suspect(&self, blob: &Digest) -> bool {
+    pub(super) fn is_suspect(&self, blob: &Digest) -> bool {
         self.suspects.lock().expect("no holder of this lock panics").contains(blob)
     }
 

@@ -7,9 +7,9 @@ use reg_proto::attestation::Said;
 use reg_proto::digest::Digest;
 use reg_proto::name::{Petname, PublisherId};
 
+use super::{Trust, TrustError};
 use crate::registry::model::record::{self, ModelRecord};
 use crate::registry::policy::{Facts, judge_trust};
-use crate::registry::trust::{Trust, TrustError};
 
 impl Trust {
     /// Returns the petname of each publisher that has one. Empty where the trust file cannot be read.

@@ -12,10 +12,10 @@ use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, NameError, Publisher, PublisherId};
 use thiserror::Error;
 
+use super::Trust;
 use super::file::{TrustError, TrustFile};
 use crate::registry::limits::GIVEN_FRESH;
 use crate::registry::model::record::ModelRecord;
-use crate::registry::trust::Trust;
 
 /// The names in the configuration. A missing list allows every name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -10,11 +10,10 @@ use reg_proto::limits::DENYLIST_BYTES_MAX;
 use reg_proto::name::Tag;
 use tracing::warn;
 
+use super::{DENYLISTS_MAX, Subscription, Trust, TrustEntries};
 use crate::registry::model::record::{self, ModelRecord};
 use crate::registry::policy::{Denial, Denials};
 use crate::registry::publishers::tags;
-use crate::registry::trust::Trust;
-use crate::registry::trust::{DENYLISTS_MAX, Subscription, TrustEntries};
 
 /// The digests that are not served, and the lists that were parsed to know them.
 #[derive(Debug, Default)]

@@ -45,7 +45,7 @@ pub enum UpstreamError {
     #[error("blob cannot be kept")]
     Keep(#[from] UploadError),
     #[error(transparent)]
-    Relay(#[from] ReaderError),
+    Reader(#[from] ReaderError),
     #[error("a task ended early")]
     Interrupted,
 }
@@ -76,7 +76,7 @@ impl Fault for UpstreamError {
             }
             Self::Partial(source) if source.is_disk_full() => FaultKind::DiskFull,
             Self::PlainTooLarge { .. } | Self::TooLarge { .. } => FaultKind::Invalid,
-            Self::Relay(source) => source.kind(),
+            Self::Reader(source) => source.kind(),
             Self::Resume(_)
             | Self::Write(_)
             | Self::Partial(_)
@@ -88,7 +88,7 @@ impl Fault for UpstreamError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Relay(ReaderError::Source(source)) => source.hint(),
+            Self::Reader(ReaderError::Source(source)) => source.hint(),
             Self::Coming { .. } => Some("ask again: what was fetched is kept".to_owned()),
             Self::Denied { .. } => {
                 Some("leave the file out, or start the daemon with --allow-unsafe".to_owned())

@@ -32,16 +32,16 @@ const DISTRUSTED_MAX: usize = 4096;
 
 /// An endpoint and the downloads from it. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Upstream(pub Arc<Endpoint>);
+pub struct Upstream(pub(super) Arc<Endpoint>);
 
 /// The state of an endpoint behind this node.
 #[derive(Debug)]
-pub struct Endpoint {
-    pub reading: Arc<Reading>,
-    pub importing: Arc<Importing>,
-    pub hub: Hub,
+pub(super) struct Endpoint {
+    pub(super) reading: Arc<Reading>,
+    pub(super) importing: Arc<Importing>,
+    pub(super) hub: Hub,
     /// Large files that are being fetched.
-    pub fetches: Mutex<BTreeMap<Digest, Arc<Fetch>>>,
+    pub(super) fetches: Mutex<BTreeMap<Digest, Arc<Fetch>>>,
     /// Files of which wrong bytes may have been sent to clients. A client that has a part of one must start over.
     distrusted: Mutex<BTreeSet<Digest>>,
 }
@@ -185,7 +185,7 @@ impl Upstream {
             Some(bytes) => bytes,
             None => self.fetch_plain(file, oid, name).await?,
         };
-        if !self.0.reading.resolver.allows_unsafe() {
+        if !self.0.reading.allows_unsafe() {
             file.judge(&bytes, &bytes, bytes.len() as u64)?;
         }
         Ok(bytes.into())
@@ -232,7 +232,7 @@ impl Upstream {
     ) -> Result<BlobReader, UpstreamError> {
         let reading = &self.0.reading;
         let is_whole = reading.open_whole(digest).await?.is_some();
-        if is_whole && !reading.resolver.allows_unsafe() {
+        if is_whole && !reading.allows_unsafe() {
             self.judge_whole(file, digest, layout.size()).await?;
         }
         let begun = if is_whole {
@@ -255,7 +255,7 @@ impl Upstream {
     }
 
     /// Notes that wrong bytes of this file may have been sent to clients.
-    pub fn distrust(&self, digest: Digest) {
+    pub(super) fn distrust(&self, digest: Digest) {
         let mut distrusted = self.0.distrusted.lock().expect("no holder of this lock panics");
         if distrusted.len() < DISTRUSTED_MAX {
             distrusted.insert(digest);

@@ -35,8 +35,7 @@ use crate::registry::limits::{
     CLIENT_STALL, PEERS_ASKED_FOR_BLOB, QUESTIONS_AT_ONCE, READ_PATIENCE, REMOTE_FETCHES_MAX, REMOTE_LINGER,
     REMOTE_PEERS_PATIENCE, REMOTE_PEERS_STALL,
 };
-use crate::registry::read::Reading;
-use crate::registry::read::{BlobReader, ReaderError, Sender, send_from_store};
+use crate::registry::read::{BlobReader, ReaderError, Reading, Sender, send_from_store};
 use crate::store::{UploadError, UploadReader};
 
 /// Bytes that are held back until the digest was checked, and bytes that are read in one step.
@@ -44,7 +43,10 @@ const HELD_BACK: usize = 1 << 20;
 
 impl Upstream {
     /// Reads `range` (in bytes) of a file that is not in the store: joins the fetch of the file, or begins one.
-    pub async fn read_coming(
+    ///
+    /// # Errors
+    /// Too many files are being fetched, or too many readers read at once.
+    pub(super) async fn read_coming(
         &self,
         file: &RemoteFile,
         digest: Digest,
@@ -119,7 +121,7 @@ impl Upstream {
         let _lease = reserved.await.map_err(|_| UpstreamError::Interrupted)??;
         let is_here = self.bring_from_peers(digest, layout).await?;
         if is_here {
-            if !self.0.reading.resolver.allows_unsafe() {
+            if !self.0.reading.allows_unsafe() {
                 self.judge_whole(file, digest, size).await?;
             }
         } else {
@@ -130,6 +132,9 @@ impl Upstream {
     }
 
     /// Fetches the file from peers that say they hold it. Returns whether it is complete and proven.
+    ///
+    /// # Errors
+    /// The store cannot write the file. What peers do or fail to do is no error.
     async fn bring_from_peers(&self, digest: Digest, layout: BlobLayout) -> Result<bool, UpstreamError> {
         let reading = &self.0.reading;
         if layout.piece_count() == 1 || reading.network.is_offline() {
@@ -183,7 +188,7 @@ impl Upstream {
         }
         peers.sort_unstable();
         peers.dedup();
-        peers.retain(|peer| !reading.resolver.bans.is_banned(peer));
+        peers.retain(|peer| !reading.is_banned(peer));
         peers.truncate(PEERS_ASKED_FOR_BLOB);
         let mut waiting = peers.into_iter();
         let mut asked: JoinSet<(PeerId, Option<Vec<u8>>)> = JoinSet::new();
@@ -226,7 +231,7 @@ impl Upstream {
             file,
             reader: Arc::new(reader),
             size,
-            judged: self.0.reading.resolver.allows_unsafe(),
+            judged: self.0.reading.allows_unsafe(),
         };
         flow.tell(upload.size())?;
         let upload = gather(upload, &mut flow).await?;
@@ -237,7 +242,7 @@ impl Upstream {
                 found: upload.size(),
             });
         }
-        if !self.0.reading.resolver.allows_unsafe() {
+        if !self.0.reading.allows_unsafe() {
             flow.judge()?;
         }
         match spawn_blocking(move || upload.finish(digest)).await.map_err(|_| UpstreamError::Interrupted)? {
@@ -251,7 +256,10 @@ impl Upstream {
     }
 
     /// Judges a file that is whole in the store.
-    pub async fn judge_whole(
+    ///
+    /// # Errors
+    /// The kind of the file is refused, or the file cannot be read.
+    pub(super) async fn judge_whole(
         &self,
         file: &RemoteFile,
         digest: Digest,
@@ -271,7 +279,10 @@ impl Upstream {
     }
 
     /// Passes on a file that needed the user's token. Writes nothing of it to the disk.
-    pub async fn pass_through(
+    ///
+    /// # Errors
+    /// Too many readers read at once. A later error is sent to the reader.
+    pub(super) async fn pass_through(
         &self,
         file: &RemoteFile,
         digest: Digest,
@@ -300,7 +311,7 @@ impl Upstream {
         let mut stream = self.0.hub.fetch(&file.question, 0).await?.bytes_stream();
         let mut hasher = StateHasher::new();
         let mut held = BytesMut::new();
-        let (mut passed, mut judged) = (0_u64, self.0.reading.resolver.allows_unsafe());
+        let (mut passed, mut judged) = (0_u64, self.0.reading.allows_unsafe());
         loop {
             let chunk = stream.next().await.transpose();
             let url = || file.question.path_and_query.clone();
@@ -380,6 +391,9 @@ struct Flow<'a> {
 
 impl Flow<'_> {
     /// Tells readers how many bytes are written, once the file was judged by its first bytes.
+    ///
+    /// # Errors
+    /// The kind of the file is refused, or what was written cannot be read.
     fn tell(&mut self, written: u64) -> Result<(), UpstreamError> {
         if !self.judged && written >= self.size.min(HEAD_LEN as u64) && written < self.size {
             self.file.judge(&self.reader.read(0, HEAD_LEN)?, &[], self.size)?;
@@ -392,6 +406,9 @@ impl Flow<'_> {
     }
 
     /// Judges the complete file by its first and last bytes.
+    ///
+    /// # Errors
+    /// The kind of the file is refused, or its bytes cannot be read.
     fn judge(&self) -> Result<(), UpstreamError> {
         let tail = self.reader.read(self.size.saturating_sub(TAIL_LEN as u64), TAIL_LEN)?;
         self.file.judge(&self.reader.read(0, HEAD_LEN)?, &tail, self.size)
@@ -437,6 +454,9 @@ async fn deserted(fetch: &Fetch) {
 }
 
 /// Sends the bytes of `range` to a reader as soon as they may be served.
+///
+/// # Errors
+/// The fetch fails, no byte comes for a while, or the file cannot be read.
 async fn send_coming(
     reading: &Reading,
     digest: Digest,

@@ -9,13 +9,13 @@ use crate::store::UploadReader;
 
 /// A large file that is being fetched.
 #[derive(Debug)]
-pub struct Fetch {
+pub(super) struct Fetch {
     pub state: watch::Sender<State>,
 }
 
 /// The progress of a fetch.
 #[derive(Debug, Clone)]
-pub enum State {
+pub(super) enum State {
     /// No byte can be served yet.
     Begun,
     /// The endpoint sends the file, and its first `written` bytes may be served.

@@ -6,7 +6,7 @@ use reg_api::progress::Progress;
 use reg_api::reporter::Reporter;
 use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
 
-use crate::registry::pull::reuse::local::{LocalFile, LocalTensor, Wanted, by_name, look_into};
+use super::local::{LocalFile, LocalTensor, Wanted, by_name, look_into};
 use crate::store::{BlobFile, Partial, Store, WritePieceError};
 
 /// One in this many bytes of a blob may be read in vain. That takes about a hundredth of the time of fetching the blob.

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use reg_proto::content::layout::TensorPlace;
 use reg_proto::digest::Digest;
 
+use super::super::headers;
+use super::has_tensors;
 use crate::registry::model::record::{self, ModelRecord};
-use crate::registry::pull::headers;
-use crate::registry::pull::reuse::has_tensors;
 use crate::store::{BlobFile, Store};
 
 /// How many local files to read headers of, those of the newest models first. A model of 200 shards and its base fit.

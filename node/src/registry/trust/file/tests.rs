@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::super::RawQuorum;
 use super::*;
-use crate::registry::trust::RawQuorum;
 
 fn id(byte: u8) -> PublisherId {
     PublisherId::from_bytes([byte; 32])
