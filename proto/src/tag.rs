@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::bounded::Bounded;
 use crate::digest::Digest;
 use crate::envelope::{Envelope, EnvelopeError, SignatureError};
-use crate::json::{self, JsonError, present};
+use crate::json::{self, JsonError, present, stated};
 use crate::key::{KeyHistory, SeqError};
 use crate::limits::{SETTLES_MAX, TAG_ENVELOPE_BYTES_MAX};
 use crate::name::{ModelName, PublisherId, Tag};
@@ -41,6 +41,11 @@ pub struct TagRecord {
     /// Each later record must name them too. The field is absent if there are none.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub settles: Bounded<Digest, SETTLES_MAX>,
+    /// The lowest number of this tag that a node may fall back to where this record's model cannot be had.
+    ///
+    /// The publisher states it to forbid a version with a grave fault. The field is absent if every earlier version may be used.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    pub min_usable: Option<u64>,
 }
 
 /// The manifest that a tag points to.
@@ -183,6 +188,7 @@ mod tests {
             fresh_until: None,
             expires: None,
             settles: Bounded::empty(),
+            min_usable: None,
         }
     }
 

@@ -115,6 +115,7 @@ impl Author {
             fresh_until: None,
             expires: None,
             settles: Bounded::empty(),
+            min_usable: None,
         }
     }
 

@@ -117,6 +117,7 @@ mod tests {
             fresh_until: None,
             expires: None,
             settles: Bounded::empty(),
+            min_usable: None,
         };
         let with = |fresh: Option<u64>, expires: Option<u64>| TagRecord {
             fresh_until: fresh.map(|it| it * DAY),

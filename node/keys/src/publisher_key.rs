@@ -270,6 +270,7 @@ pub mod tests {
             fresh_until: None,
             expires: None,
             settles: reg_proto::bounded::Bounded::empty(),
+            min_usable: None,
         };
         Prepared {
             id: 1,

@@ -60,6 +60,7 @@ fn samples() -> String {
         fresh_until: Some(1_800_000_000),
         expires: None,
         settles: Bounded::empty(),
+        min_usable: None,
     };
     let provenance = Provenance {
         publisher,

@@ -155,6 +155,7 @@ fn record(publisher: PublisherId, version: u64, seq: u64) -> TagRecord {
         fresh_until: None,
         expires: None,
         settles: Bounded::empty(),
+        min_usable: None,
     }
 }
 

@@ -122,6 +122,7 @@ impl Tale {
             fresh_until: None,
             expires: None,
             settles: Bounded::empty(),
+            min_usable: None,
         };
         let provenance = Provenance {
             publisher: self.publisher,

@@ -195,6 +195,7 @@ impl Publishing {
                     fresh_until: fresh_for.map(|seconds| issued.saturating_add(seconds)),
                     expires: expires_in.map(|seconds| issued.saturating_add(seconds)),
                     settles,
+                    min_usable: None,
                 }
             }
         };

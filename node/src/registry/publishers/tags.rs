@@ -262,6 +262,7 @@ mod tests {
                 fresh_until: None,
                 expires: None,
                 settles: Bounded::first_of(settles.iter().copied()),
+                min_usable: None,
             })
         }
 
