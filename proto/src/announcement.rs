@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded::Bounded;
 use crate::json::{self, JsonError};
-use crate::limits::{ADDRESSES_MAX, ANNOUNCEMENT_BYTES_MAX, KEY_DOCUMENTS_MAX, REVOCATIONS_GOSSIPED_MAX};
+use crate::limits::{ADDRESSES_MAX, ANNOUNCEMENT_BYTES_MAX, KEY_TEXTS_MAX, REVOCATIONS_GOSSIPED_MAX};
 use crate::peer::{Address, PeerId};
 
 /// A peer that claims to hold a model, and its addresses. It is a hint, because it carries no signature.
@@ -26,8 +26,9 @@ pub struct Announcement {
     /// The envelope of the tag record; `None` if only keys and revocations are announced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// The publisher's key documents, from the first to the newest. The publisher's id is the hash of the first.
-    pub key_documents: Bounded<String, KEY_DOCUMENTS_MAX>,
+    /// The publisher's key documents, from the first to the newest, and then the inheritance list of the newest, unless it
+    /// is too long for gossip. The publisher's id is the hash of the first.
+    pub key_documents: Bounded<String, KEY_TEXTS_MAX>,
     pub holder: Holder,
     /// The envelope of a record that contradicts `tag`. The two then prove an equivocation, and announce nothing new.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -67,6 +67,14 @@ pub enum SignatureError {
         "{valid} of {threshold} required signatures are valid, and the publisher has revoked {revoked} of the keys"
     )]
     Revoked { valid: usize, threshold: usize, revoked: usize },
+    #[error(
+        "its keys, those of key document {version}, are retired, and key document {newest} does not take it over"
+    )]
+    Retired { version: u64, newest: u64 },
+    #[error(
+        "its keys, those of key document {version}, are retired, and the list of what key document {newest} takes over is missing"
+    )]
+    ListMissing { version: u64, newest: u64 },
 }
 
 /// DSSE's JSON form. Readers ignore unknown fields.

@@ -25,6 +25,8 @@ pub mod envelope;
 pub mod key;
 pub mod revocation;
 
+pub mod naming;
+
 pub mod delegation;
 pub mod equivocation;
 pub mod glob;

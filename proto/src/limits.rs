@@ -39,8 +39,17 @@ pub const PETNAME_CHARS_MAX: usize = 32;
 pub const KEYS_MAX: usize = 16;
 /// Key documents of one publisher: one rotation a month for more than ten years.
 pub const KEY_DOCUMENTS_MAX: usize = 128;
+/// Statements by older keys that a key document takes over: tags, provenances and attestations of some 5,000 models.
+pub const INHERITED_MAX: usize = 16_384;
+/// Bytes of an inheritance list as text: 32 bytes for each entry, in base64, behind a prefix.
+pub const INHERITANCE_TEXT_BYTES_MAX: usize = INHERITED_MAX * 43 + 16;
+/// Bytes of an inheritance list as text in a gossiped announcement: 370 entries beside the records.
+pub const INHERITANCE_GOSSIPED_BYTES_MAX: usize = 16 << 10;
+/// Texts of a publisher's keys in a message: its key documents and the inheritance list.
+pub const KEY_TEXTS_MAX: usize = KEY_DOCUMENTS_MAX + 1;
 /// Bytes of the key documents of one publisher as a JSON array: quotes in the envelopes are escaped there.
-pub const KEY_HISTORY_BYTES_MAX: usize = KEY_DOCUMENTS_MAX * 2 * KEY_ENVELOPE_BYTES_MAX;
+pub const KEY_HISTORY_BYTES_MAX: usize =
+    KEY_DOCUMENTS_MAX * 2 * KEY_ENVELOPE_BYTES_MAX + INHERITANCE_TEXT_BYTES_MAX;
 /// Signatures on one envelope: the old and the new signers of a rotation.
 pub const SIGNATURES_MAX: usize = 2 * KEYS_MAX;
 /// Bytes of a key document in its envelope: 16 keys and 32 signatures take 8 KiB.

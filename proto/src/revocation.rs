@@ -11,9 +11,9 @@ use thiserror::Error;
 use crate::digest::Digest;
 use crate::envelope::{Envelope, EnvelopeError, PublicKey};
 use crate::json::{self, JsonError};
-use crate::key::KeyDocument;
 use crate::limits::{REASON_CHARS_MAX, REVOCATION_BYTES_MAX, REVOCATIONS_MAX};
 use crate::name::PublisherId;
+use crate::naming::chain::{Chain, Standing};
 
 /// Payload type of a revocation.
 pub const REVOCATION_TYPE: &str = "application/vnd.reg.revocation.v1+json";
@@ -107,6 +107,15 @@ impl Revocation {
         json::to_vec(self)
     }
 
+    /// Returns the subject that the revocation in the envelope `text` names. Verifies nothing.
+    ///
+    /// # Errors
+    /// If `text` is not a revocation in an envelope.
+    pub fn read_subject(text: &str) -> Result<Revoked, RevocationError> {
+        let envelope = Envelope::from_bytes(text.as_bytes(), REVOCATION_BYTES_MAX)?;
+        Ok(Self::from_payload(&envelope.payload)?.subject)
+    }
+
     /// Parses a payload. Verifies nothing.
     ///
     /// # Errors
@@ -121,6 +130,7 @@ impl Revocation {
 struct Candidate {
     revocation: Revocation,
     envelope: Envelope,
+    payload: Digest,
     text: String,
 }
 
@@ -128,16 +138,17 @@ struct Candidate {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Revocations {
     by_subject: BTreeMap<Revoked, Candidate>,
-    /// Revocations signed by keys that are newer than the followed history.
-    heeded: BTreeMap<Revoked, Candidate>,
 }
 
 impl Revocations {
     /// Adds those of `texts` that the publisher has signed, and skips the others.
+    ///
+    /// A key's revocation of itself always counts. Every other revocation counts as any statement does: by the signatures
+    /// of its key document, or because the newest document inherits it ([`Chain::standing`]).
     pub(crate) fn take<'a>(
         &mut self,
         publisher: PublisherId,
-        documents: &[&KeyDocument],
+        chain: &Chain,
         texts: impl IntoIterator<Item = &'a str>,
     ) {
         let read = texts.into_iter().take(REVOCATIONS_MAX).filter_map(|text| Candidate::read(text).ok());
@@ -146,19 +157,19 @@ impl Revocations {
             .filter(|it| it.revocation.publisher == publisher)
             .collect();
         // The choice between two revocations of one subject must not depend on their order of arrival.
-        candidates.sort_by_key(|it| (it.revocation.issued, Digest::of(&it.envelope.payload)));
+        candidates.sort_by_key(|it| (it.revocation.issued, it.payload));
+        candidates.dedup_by_key(|it| it.payload);
         let mut by_subject = BTreeMap::new();
         let mut revoked = BTreeSet::new();
         // Newer key documents come first, because they may revoke keys of the older ones.
-        for version in (1..=documents.len()).rev() {
-            let document = documents[version - 1];
-            let of_version = |it: &&Candidate| it.revocation.key_document == version as u64;
-            let keys: Vec<&Candidate> = candidates.iter().filter(of_version).collect();
+        for version in (1..=chain.version()).rev() {
             let mut now = BTreeSet::new();
-            for candidate in keys {
+            for candidate in candidates.iter().filter(|it| it.revocation.key_document == version) {
                 let Revoked::Key(key) = candidate.revocation.subject else { continue };
-                let known = documents[..version].iter().any(|it| it.keys.contains(&key));
-                if known && (candidate.is_signed(document, &revoked) || candidate.is_signed_by(key)) {
+                let version = usize::try_from(version).unwrap_or(usize::MAX);
+                // Older keys cannot revoke keys that came after them.
+                let is_known = chain.documents().take(version).any(|it| it.keys.contains(&key));
+                if is_known && (candidate.is_signed_by(key) || candidate.counts(chain, &revoked)) {
                     now.insert(key);
                     by_subject.entry(candidate.revocation.subject).or_insert_with(|| candidate.clone());
                 }
@@ -167,41 +178,25 @@ impl Revocations {
         }
         for candidate in &candidates {
             let subject = candidate.revocation.subject;
-            let version = usize::try_from(candidate.revocation.key_document).unwrap_or(0);
-            let document = version.checked_sub(1).and_then(|index| documents.get(index));
-            let counts = document.is_some_and(|document| candidate.is_signed(document, &revoked));
-            if !matches!(subject, Revoked::Key(_)) && counts && by_subject.len() < REVOCATIONS_MAX {
-                by_subject.entry(subject).or_insert_with(|| candidate.clone());
+            let is_open = by_subject.len() < REVOCATIONS_MAX && !by_subject.contains_key(&subject);
+            if is_open && !matches!(subject, Revoked::Key(_)) && candidate.counts(chain, &revoked) {
+                by_subject.insert(subject, candidate.clone());
             }
         }
         self.by_subject = by_subject;
     }
 
-    /// Adds the verified revocations of `later`, which may be signed by newer keys than this history has.
-    pub(crate) fn heed(&mut self, later: &Self) {
-        for (subject, candidate) in later.all() {
-            if self.heeded.len() < REVOCATIONS_MAX {
-                self.heeded.entry(*subject).or_insert_with(|| candidate.clone());
-            }
-        }
-    }
-
-    fn all(&self) -> impl Iterator<Item = (&Revoked, &Candidate)> {
-        let heeded = self.heeded.iter().filter(|(subject, _)| !self.by_subject.contains_key(subject));
-        self.by_subject.iter().chain(heeded)
-    }
-
     /// Returns the revocation of `subject`, or `None` if it is not revoked.
     pub(crate) fn get(&self, subject: &Revoked) -> Option<&Revocation> {
-        self.by_subject.get(subject).or_else(|| self.heeded.get(subject)).map(|it| &it.revocation)
+        self.by_subject.get(subject).map(|it| &it.revocation)
     }
 
     pub(crate) fn is_revoked(&self, key: &PublicKey) -> bool {
-        self.get(&Revoked::Key(*key)).is_some()
+        self.by_subject.contains_key(&Revoked::Key(*key))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Revocation, &str)> {
-        self.all().map(|(_, it)| (&it.revocation, it.text.as_str()))
+        self.by_subject.values().map(|it| (&it.revocation, it.text.as_str()))
     }
 }
 
@@ -209,13 +204,22 @@ impl Candidate {
     fn read(text: &str) -> Result<Self, RevocationError> {
         let envelope = Envelope::from_bytes(text.as_bytes(), REVOCATION_BYTES_MAX)?;
         let revocation = Revocation::from_payload(&envelope.payload)?;
-        Ok(Self { revocation, envelope, text: text.to_owned() })
+        let payload = Digest::of(&envelope.payload);
+        Ok(Self { revocation, envelope, payload, text: text.to_owned() })
     }
 
-    fn is_signed(&self, document: &KeyDocument, revoked: &BTreeSet<PublicKey>) -> bool {
-        let keys: Vec<PublicKey> =
-            document.keys.iter().filter(|key| !revoked.contains(key)).copied().collect();
-        self.envelope.verify(REVOCATION_TYPE, &keys, document.threshold).is_ok()
+    /// Returns whether the revocation counts by its key document, with these keys `revoked`.
+    fn counts(&self, chain: &Chain, revoked: &BTreeSet<PublicKey>) -> bool {
+        let version = self.revocation.key_document;
+        match (chain.standing(version, &self.payload), chain.document(version)) {
+            (Standing::Inherited, _) => self.envelope.payload_type == REVOCATION_TYPE,
+            (Standing::BySignature, Some(document)) => {
+                let keys: Vec<PublicKey> =
+                    document.keys.iter().filter(|key| !revoked.contains(key)).copied().collect();
+                self.envelope.verify(REVOCATION_TYPE, &keys, document.threshold).is_ok()
+            }
+            _ => false,
+        }
     }
 
     fn is_signed_by(&self, key: PublicKey) -> bool {

@@ -15,10 +15,9 @@ use crate::equivocation::EquivocationClaim;
 use crate::json::{self, JsonError};
 use crate::lane::{LANE_PORTS_MAX, LaneToken};
 use crate::limits::{
-    DELEGATIONS_MAX, FRAME_HEADER_BYTES_MAX, HEADS_PER_PAGE_MAX, HOLDERS_MAX, KEY_DOCUMENTS_MAX,
-    NEWS_RUNS_MAX, PEERS_TOLD_MAX, PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX,
-    RESPONSE_DOCUMENT_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX, STATES_BYTES_MAX,
-    TAGS_PER_RESPONSE_MAX, VOWS_PER_PAGE_MAX,
+    DELEGATIONS_MAX, FRAME_HEADER_BYTES_MAX, HEADS_PER_PAGE_MAX, HOLDERS_MAX, KEY_TEXTS_MAX, NEWS_RUNS_MAX,
+    PEERS_TOLD_MAX, PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX,
+    RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX, STATES_BYTES_MAX, TAGS_PER_RESPONSE_MAX, VOWS_PER_PAGE_MAX,
 };
 use crate::name::{ModelName, PublisherId, Tag};
 use crate::piece::{BlobLayout, PIECE_LEN, PieceSet, PieceSetError};
@@ -105,8 +104,8 @@ pub enum Response {
 /// A peer's records of a publisher, as envelopes, byte for byte as they were signed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Records {
-    /// Every key document from the first to the newest, in order.
-    pub key_documents: Bounded<String, KEY_DOCUMENTS_MAX>,
+    /// Every key document from the first to the newest, in order, and then the inheritance list of the newest.
+    pub key_documents: Bounded<String, KEY_TEXTS_MAX>,
     pub tags: Bounded<String, TAGS_PER_RESPONSE_MAX>,
     /// Peers that are known to hold the newest of these models.
     #[serde(default)]
@@ -125,7 +124,7 @@ pub struct Records {
 /// A publisher's declarations: its revocations, and the keys that signed them, as envelopes, byte for byte as signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublisherVows {
-    pub key_documents: Bounded<String, KEY_DOCUMENTS_MAX>,
+    pub key_documents: Bounded<String, KEY_TEXTS_MAX>,
     pub revocations: Bounded<String, REVOCATIONS_MAX>,
 }
 

@@ -10,7 +10,7 @@ use reg_keys::key_file::Passphrases;
 use reg_keys::keyring::{KeyName, Keyring, KeyringError, read_passphrase};
 use reg_node::daemon::Home;
 use reg_proto::envelope::PublicKey;
-use reg_proto::key::KeyDocument;
+use reg_proto::key::{Next, NextKeys};
 use zeroize::Zeroizing;
 
 use crate::args::KeySetArgs;
@@ -94,10 +94,10 @@ impl KeySetArgs {
             self.next.iter().map(|text| public_key(keyring, text)).collect::<Result<_, _>>()?;
         next.sort_unstable();
         next.dedup();
-        let next = next.first().copied().map(|first| {
-            let threshold = self.next_threshold.unwrap_or(1);
-            KeyDocument { keys: next.clone(), threshold, ..KeyDocument::first(first) }.commitment()
-        });
+        let next = match next.as_slice() {
+            [] => Next::Open,
+            next => Next::Keys(NextKeys::of(next, self.next_threshold.unwrap_or(1))),
+        };
         let threshold = self.threshold.unwrap_or(threshold);
         if !(1..=keys.len()).contains(&threshold) {
             let text = format!("threshold {threshold} is impossible with {} keys", keys.len());

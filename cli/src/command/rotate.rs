@@ -10,7 +10,7 @@ use reg_keys::key_changes;
 use reg_keys::keyring::{KeyName, Keyring};
 use reg_keys::signing_file::{SigningError, SigningFile};
 use reg_proto::envelope::PublicKey;
-use reg_proto::key::KEY_DOCUMENT_TYPE;
+use reg_proto::key::{Inheritance, is_key_document};
 use reg_proto::limits::SIGNATURES_MAX;
 use reg_proto::revocation::Revoked;
 use serde_json::json;
@@ -50,7 +50,8 @@ pub async fn rotate(global: &Global, keyring: &Keyring, args: RotateKey) -> Resu
         stay.chain(all(&args.add)?).collect()
     };
     let threshold = old.threshold.min(keys.len());
-    let file = key_changes::rotate(history, args.key_set.key_set(keyring, keys, threshold, args.floor)?);
+    let key_set = args.key_set.key_set(keyring, keys, threshold, args.floor)?;
+    let file = key_changes::rotate(history, key_set, Inheritance::default());
     settle(global, keyring, Some(&args.name), file, args.key_set.out.as_deref()).await
 }
 
@@ -147,7 +148,7 @@ async fn conclude(
     file: &SigningFile,
 ) -> Result<ExitCode, CliError> {
     let (history, declarations) = file.declarations().map_err(|error| CliError::from_fault(&error))?;
-    if file.documents.iter().any(|it| it.payload_type == KEY_DOCUMENT_TYPE) {
+    if file.documents.iter().any(|it| is_key_document(&it.payload_type)) {
         let known = keyring.list().map_err(keyring_error)?.keys.into_iter();
         let known = known.filter(|it| it.publisher == history.publisher()).map(|it| it.name).next();
         let Some(name) = name.cloned().or(known) else {

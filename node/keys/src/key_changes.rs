@@ -3,10 +3,9 @@
 
 use reg_api::clock;
 use reg_proto::delegation::{DELEGATION_TYPE, Delegation};
-use reg_proto::digest::Digest;
 use reg_proto::envelope::PublicKey;
 use reg_proto::glob::ModelGlob;
-use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, KeyHistory, publisher_id};
+use reg_proto::key::{Inheritance, KeyDocument, KeyHistory, Next, publisher_id};
 use reg_proto::name::PublisherId;
 use reg_proto::revocation::{REVOCATION_TYPE, Reason, Revocation, Revoked};
 
@@ -17,8 +16,8 @@ use crate::signing_file::SigningFile;
 pub struct KeySet {
     pub keys: Vec<PublicKey>,
     pub threshold: usize,
-    /// The digest of the next key set. Once it is set, a thief of the keys cannot rotate to other keys.
-    pub next: Option<Digest>,
+    /// The commitment to the keys that come next. With it, a thief of the keys cannot rotate to other keys.
+    pub next: Next,
     /// The number from which tag records of the new keys count.
     pub floor: Option<u64>,
 }
@@ -26,20 +25,23 @@ pub struct KeySet {
 /// Returns the first key document of a publisher with these keys, to be signed.
 pub fn found(key_set: KeySet) -> SigningFile {
     let KeySet { keys, threshold, next, floor } = key_set;
-    let document = KeyDocument { version: 1, keys, threshold, previous: None, next, floor };
+    let document = KeyDocument { version: 1, keys, threshold, previous: None, next, floor, inherits: None };
     let payload = document.to_payload();
     let mut file = SigningFile::new(publisher_id(&payload), Vec::new());
-    file.add(KEY_DOCUMENT_TYPE, String::from_utf8_lossy(&payload).into_owned());
+    file.add(document.payload_type(), String::from_utf8_lossy(&payload).into_owned());
     file
 }
 
-/// Returns the next key document of a publisher, to be signed by the old keys and the new ones.
-pub fn rotate(history: &KeyHistory, key_set: KeySet) -> SigningFile {
+/// Returns the next key document of a publisher, to be signed by its keys and, where the last document commits to no
+/// single next keys, by the old ones. It takes over the statements on `list`, if it commits to single next keys itself.
+pub fn rotate(history: &KeyHistory, key_set: KeySet, list: Inheritance) -> SigningFile {
     let KeySet { keys, threshold, next, floor } = key_set;
-    let previous = Some(history.head());
-    let document = KeyDocument { version: history.version() + 1, keys, threshold, previous, next, floor };
+    let (version, previous) = (history.version() + 1, Some(history.head()));
+    let inherits = next.keys().map(|_| list.digest());
+    let document = KeyDocument { version, keys, threshold, previous, next, floor, inherits };
     let mut file = SigningFile::new(history.publisher(), history.envelopes().to_vec());
-    file.add(KEY_DOCUMENT_TYPE, String::from_utf8_lossy(&document.to_payload()).into_owned());
+    file.inherits = inherits.map(|_| list.to_text());
+    file.add(document.payload_type(), String::from_utf8_lossy(&document.to_payload()).into_owned());
     file
 }
 
@@ -52,7 +54,7 @@ pub fn revoke(history: &KeyHistory, subject: Revoked, reason: Reason) -> Signing
         issued: clock::now(),
         reason,
     };
-    let mut file = SigningFile::new(history.publisher(), history.envelopes().to_vec());
+    let mut file = SigningFile::new(history.publisher(), history.texts());
     file.add(REVOCATION_TYPE, String::from_utf8_lossy(&revocation.to_payload()).into_owned());
     file
 }
@@ -68,7 +70,7 @@ pub fn delegate(history: &KeyHistory, models: ModelGlob, to: PublisherId, second
         issued,
         expires: issued.saturating_add(seconds),
     };
-    let mut file = SigningFile::new(history.publisher(), history.envelopes().to_vec());
+    let mut file = SigningFile::new(history.publisher(), history.texts());
     file.add(DELEGATION_TYPE, String::from_utf8_lossy(&delegation.to_payload()).into_owned());
     file
 }

@@ -60,11 +60,11 @@ impl PublisherKey {
         keys.iter().find(signs).or(keys.first()).copied().expect("a key document has keys")
     }
 
-    /// Returns the envelopes of the key documents as every request and answer carries them, the first document first.
+    /// Returns the key documents and the inheritance list as every request and answer carries them, the first document first.
     ///
     /// The publisher's id is the digest of the payload of the first.
-    pub fn key_documents(&self) -> &[String] {
-        self.history.envelopes()
+    pub fn key_documents(&self) -> Vec<String> {
+        self.history.texts()
     }
 
     /// Returns the certificate authorities of the available keys that are not `revoked`.
@@ -106,7 +106,7 @@ impl PublisherKey {
             attestation,
             provenance: sign(STATEMENT_PAYLOAD_TYPE, &prepared.provenance)?,
             tag_record: sign(TAG_RECORD_TYPE, &prepared.tag_record)?,
-            key_documents: self.key_documents().to_vec(),
+            key_documents: self.key_documents(),
             bundle: bundle::make(self.any_signer()?, prepared, leaf_seed)?,
         })
     }

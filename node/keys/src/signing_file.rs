@@ -15,7 +15,7 @@ use reg_api::request::PublishRequest;
 use reg_proto::delegation::{DELEGATION_TYPE, Delegation};
 use reg_proto::envelope::{Envelope, EnvelopeError, PublicKey};
 use reg_proto::json::{self, JsonError};
-use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, KeyError, KeyHistory};
+use reg_proto::key::{Inheritance, KeyDocument, KeyError, KeyHistory, Next, is_key_document};
 use reg_proto::limits::KEY_ENVELOPE_BYTES_MAX;
 use reg_proto::name::PublisherId;
 use reg_proto::provenance::STATEMENT_PAYLOAD_TYPE;
@@ -46,6 +46,9 @@ pub struct SigningFile {
     pub documents: Vec<ToSign>,
     /// The model that the documents publish; `None` where they publish none.
     pub publication: Option<Publication>,
+    /// The inheritance list of a new key document, as text; `None` where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherits: Option<String>,
 }
 
 /// One payload, with the signatures that it has so far.
@@ -128,7 +131,14 @@ impl Fault for SigningError {
 impl SigningFile {
     /// Returns a file without documents.
     pub const fn new(publisher: PublisherId, key_documents: Vec<String>) -> Self {
-        Self { signing_file: 1, publisher, key_documents, documents: Vec::new(), publication: None }
+        Self {
+            signing_file: 1,
+            publisher,
+            key_documents,
+            documents: Vec::new(),
+            publication: None,
+            inherits: None,
+        }
     }
 
     /// Returns the file of a prepared model.
@@ -205,14 +215,7 @@ impl SigningFile {
             }
         };
         match document.payload_type.as_str() {
-            KEY_DOCUMENT_TYPE => {
-                let KeyDocument { version, keys, threshold, floor, next, .. } =
-                    KeyDocument::from_payload(bytes)?;
-                let keys: Vec<String> = keys.iter().map(PublicKey::to_string).collect();
-                let floor = floor.map_or_else(String::new, |floor| format!(", numbers from {floor} on"));
-                let next = if next.is_some() { ", committed to the next keys" } else { "" };
-                Ok(format!("key document {version}: {threshold} of {}{floor}{next}", keys.join(", ")))
-            }
+            payload_type if is_key_document(payload_type) => self.describe_key_document(payload_type, bytes),
             REVOCATION_TYPE => {
                 let Revocation { publisher, subject, reason, .. } = Revocation::from_payload(bytes)?;
                 own(publisher)?;
@@ -232,17 +235,42 @@ impl SigningFile {
         }
     }
 
+    fn describe_key_document(&self, payload_type: &str, bytes: &[u8]) -> Result<String, SigningError> {
+        let document = KeyDocument::from_payload(payload_type, bytes)?;
+        let KeyDocument { version, keys, threshold, floor, next, inherits, .. } = document;
+        let list =
+            self.inherits.as_deref().map(Inheritance::from_text).transpose().map_err(KeyError::from)?;
+        if list.as_ref().map(Inheritance::digest) != inherits {
+            return Err(KeyError::OtherInheritance { version }.into());
+        }
+        let keys: Vec<String> = keys.iter().map(PublicKey::to_string).collect();
+        let floor = floor.map_or_else(String::new, |floor| format!(", numbers from {floor} on"));
+        let next = match next {
+            Next::Open => String::new(),
+            Next::KeySet(_) => ", committed to the next keys".to_owned(),
+            Next::Keys(next) => format!(", next {} of {} committed keys", next.threshold, next.keys.len()),
+        };
+        let list = list.map_or_else(String::new, |list| {
+            format!(", takes over {} statements of older keys", list.payloads().len())
+        });
+        Ok(format!("key document {version}: {threshold} of {}{floor}{next}{list}", keys.join(", ")))
+    }
+
     /// Returns the keys that may sign any of the documents.
     ///
     /// # Errors
     /// A document cannot be parsed.
     pub fn wanted(&self) -> Result<Vec<PublicKey>, SigningError> {
-        let mut wanted: Vec<PublicKey> =
-            self.history()?.iter().flat_map(|it| it.newest().keys.clone()).collect();
+        let history = self.history()?;
+        let mut wanted: Vec<PublicKey> = Vec::new();
         for document in &self.documents {
             let bytes = document.payload.as_bytes();
+            if is_key_document(&document.payload_type) {
+                wanted.extend(self.key_sets_of(document, history.as_ref())?.into_iter().flat_map(|it| it.0));
+                continue;
+            }
+            wanted.extend(history.iter().flat_map(|it| it.newest().keys.iter().copied()));
             match document.payload_type.as_str() {
-                KEY_DOCUMENT_TYPE => wanted.extend(KeyDocument::from_payload(bytes)?.keys),
                 REVOCATION_TYPE => match Revocation::from_payload(bytes)?.subject {
                     Revoked::Key(key) => wanted.push(key),
                     Revoked::Manifest(_) | Revoked::Delegation(_) => {}
@@ -265,7 +293,11 @@ impl SigningFile {
             Declarations { key_documents: self.key_documents.clone(), ..Declarations::default() };
         for (document, envelope) in self.documents.iter().zip(self.finished()?) {
             match document.payload_type.as_str() {
-                KEY_DOCUMENT_TYPE => declarations.key_documents.push(envelope),
+                payload_type if is_key_document(payload_type) => {
+                    declarations.key_documents.retain(|text| !Inheritance::is_text(text));
+                    declarations.key_documents.push(envelope);
+                    declarations.key_documents.extend(self.inherits.clone());
+                }
                 REVOCATION_TYPE => declarations.revocations.push(envelope),
                 DELEGATION_TYPE => declarations.delegations.push(envelope),
                 _ => return Err(SigningError::Type { payload_type: document.payload_type.clone() }),
@@ -286,10 +318,9 @@ impl SigningFile {
         for index in 0..self.documents.len() {
             let document = &self.documents[index];
             let asked = match (document.payload_type.as_str(), &history) {
-                (KEY_DOCUMENT_TYPE, _) => {
-                    let new = KeyDocument::from_payload(document.payload.as_bytes())?;
-                    let old = history.iter().flat_map(|it| it.newest().keys.iter());
-                    new.keys.iter().chain(old).any(|it| *it == public)
+                (payload_type, _) if is_key_document(payload_type) => {
+                    let sets = self.key_sets_of(document, history.as_ref())?;
+                    sets.iter().any(|(keys, _)| keys.contains(&public))
                 }
                 // A key may revoke itself even after it was rotated away.
                 (REVOCATION_TYPE, Some(history)) => {
@@ -335,6 +366,29 @@ impl SigningFile {
         Ok(Some(keys))
     }
 
+    /// Returns the key sets that must sign a document, each with its threshold.
+    fn key_sets_of(
+        &self,
+        document: &ToSign,
+        history: Option<&KeyHistory>,
+    ) -> Result<Vec<(Vec<PublicKey>, usize)>, SigningError> {
+        let newest = history.map(KeyHistory::newest);
+        let old = newest.map(|it| (it.keys.clone(), it.threshold));
+        if !is_key_document(&document.payload_type) {
+            return Ok(old.into_iter().collect());
+        }
+        let new = KeyDocument::from_payload(&document.payload_type, document.payload.as_bytes())?;
+        let before = match newest.and_then(|it| it.next.keys()) {
+            // The keys that were committed to sign in place of the old ones.
+            Some(next) => {
+                let revealed = new.keys.iter().filter(|key| next.names(key)).copied().collect();
+                Some((revealed, next.threshold))
+            }
+            None => old,
+        };
+        Ok(before.into_iter().chain([(new.keys, new.threshold)]).collect())
+    }
+
     /// Returns the envelopes of the documents, once enough keys have signed.
     ///
     /// # Errors
@@ -344,18 +398,15 @@ impl SigningFile {
         let mut envelopes = Vec::new();
         for document in &self.documents {
             let envelope = document.envelope()?;
-            let mut key_sets: Vec<KeyDocument> = history.iter().map(|it| it.newest().clone()).collect();
-            if document.payload_type == KEY_DOCUMENT_TYPE {
-                key_sets.push(KeyDocument::from_payload(document.payload.as_bytes())?);
-            }
+            let key_sets = self.key_sets_of(document, history.as_ref())?;
             let alone = Revocation::from_payload(document.payload.as_bytes());
             let itself = alone.is_ok_and(
                 |it| matches!(it.subject, Revoked::Key(key) if !envelope.signers(&[key]).is_empty()),
             );
-            for key_set in key_sets.iter().filter(|_| !itself) {
-                let have = envelope.signers(&key_set.keys).len();
-                if have < key_set.threshold {
-                    return Err(SigningError::Unfinished { have, threshold: key_set.threshold });
+            for (keys, threshold) in key_sets.iter().filter(|_| !itself) {
+                let (have, threshold) = (envelope.signers(keys).len(), *threshold);
+                if have < threshold {
+                    return Err(SigningError::Unfinished { have, threshold });
                 }
             }
             envelopes.push(envelope.to_json());

@@ -39,7 +39,7 @@ impl Signer {
     pub(super) async fn lend<T>(&self, publish: impl AsyncFnOnce(Signatory<'_>) -> T) -> T {
         let key = &self.0.key;
         let sign = |prepared: &Prepared| key.sign(prepared);
-        publish(Signatory { publisher: key.publisher_id(), key_documents: key.key_documents(), sign: &sign })
-            .await
+        let (publisher, key_documents) = (key.publisher_id(), key.key_documents());
+        publish(Signatory { publisher, key_documents: &key_documents, sign: &sign }).await
     }
 }

@@ -146,6 +146,10 @@ pub(super) const DECLARATION_PAGES_MAX: usize = 8;
 /// Bytes of the envelopes in one page of declarations: half of the bound of an answer's header, because a quote in JSON
 /// within JSON takes a second byte.
 pub(super) const DECLARATION_PAGE_BYTES_MAX: usize = RESPONSE_HEADER_BYTES_MAX / 2;
+/// Branches kept for one publisher: with each of them the user can decide, and a thief can make any number.
+pub(super) const FORKS_PER_PUBLISHER_MAX: usize = 4;
+/// Branches kept of publishers that are not followed: anyone can make publishers with branches.
+pub(super) const FORKS_OF_STRANGERS_MAX: usize = 256;
 /// Witnesses kept for one publisher: its own history, and a few that a thief of an old key may have made before.
 pub(super) const WITNESSES_MAX: usize = 4;
 /// Declarations of publishers without a tag that are remembered as passed on, so that they are not passed on again.

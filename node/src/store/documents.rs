@@ -36,11 +36,15 @@ pub enum DocumentKind {
     Delegation,
     /// Key documents of a publisher that this node does not follow, and keeps because of what they revoke.
     Witness,
+    /// Key documents of a publisher that part from those that this node follows, or from each other: evidence.
+    Fork,
+    /// The digest of the key document that the user has accepted for a publisher.
+    Accepted,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Publisher,
         Self::Tag,
         Self::Seen,
@@ -53,6 +57,8 @@ impl DocumentKind {
         Self::Revocation,
         Self::Delegation,
         Self::Witness,
+        Self::Fork,
+        Self::Accepted,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -69,6 +75,8 @@ impl DocumentKind {
             Self::Revocation => "revocation",
             Self::Delegation => "delegation",
             Self::Witness => "witness",
+            Self::Fork => "fork",
+            Self::Accepted => "accepted",
         }
     }
 }

@@ -21,6 +21,7 @@ static SIGNER: LazyLock<(SigningKey, KeyHistory)> = LazyLock::new(|| {
 fuzz_target!(|bytes: &[u8]| {
     let (key, keys) = &*SIGNER;
     keys.clone().take_revocations([String::from_utf8_lossy(bytes).as_ref()]);
+    let _ = Revocation::read_subject(&String::from_utf8_lossy(bytes));
     // Signing takes a hundred times as long, so only parsed input is signed.
     if Revocation::from_payload(bytes).is_ok() {
         let signed = Envelope::sign(REVOCATION_TYPE, bytes.to_vec(), &[key]).to_json();

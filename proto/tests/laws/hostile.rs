@@ -14,7 +14,9 @@ use reg_proto::envelope::{Envelope, PublicKey};
 use reg_proto::equivocation::{Equivocation, EquivocationClaim};
 use reg_proto::glob::ModelGlob;
 use reg_proto::json;
-use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
+use reg_proto::key::{
+    Inheritance, KEY_DOCUMENT_TYPE, KEY_DOCUMENT_V2_TYPE, KeyDocument, KeyHistory, publisher_id,
+};
 use reg_proto::manifest::{Manifest, ModelConfig};
 use reg_proto::name::{ModelName, Petname, Publisher, PublisherId, Reference, Tag};
 use reg_proto::path::SafePath;
@@ -68,7 +70,11 @@ const PARSERS: [(&str, Parser); 36] = [
         let kind = text.parse::<AttestationKind>().is_ok() | text.parse::<AttestationResult>().is_ok();
         shown | named | kind | text.parse::<Denied>().is_ok()
     }),
-    ("key document", |bytes| KeyDocument::from_payload(bytes).is_ok()),
+    ("key document", |bytes| {
+        [KEY_DOCUMENT_TYPE, KEY_DOCUMENT_V2_TYPE]
+            .iter()
+            .any(|payload_type| KeyDocument::from_payload(payload_type, bytes).is_ok())
+    }),
     ("key history", |bytes| {
         let verified = KeyHistory::verify(publisher_id(b""), &[text(bytes)]).is_ok();
         let listed = KeyHistory::from_json(publisher_id(b""), bytes).is_ok();
@@ -77,7 +83,14 @@ const PARSERS: [(&str, Parser); 36] = [
     ("tag record", |bytes| {
         TagRecord::from_payload(bytes).is_ok() | SignedTag::verify(&text(bytes), &keys()).is_ok()
     }),
-    ("revocation", |bytes| Revocation::from_payload(bytes).is_ok() | takes_revocation(&text(bytes))),
+    ("inheritance list", |bytes| {
+        Inheritance::from_bytes(bytes).is_ok() | Inheritance::from_text(&text(bytes)).is_ok()
+    }),
+    ("revocation", |bytes| {
+        let is_read =
+            Revocation::from_payload(bytes).is_ok() | Revocation::read_subject(&text(bytes)).is_ok();
+        is_read | takes_revocation(&text(bytes))
+    }),
     ("delegation", |bytes| {
         Delegation::from_payload(bytes).is_ok() | SignedDelegation::verify(&text(bytes), &keys()).is_ok()
     }),
@@ -258,8 +271,7 @@ fn our_own_records_take_no_unknown_missing_or_double_field() {
     let (record, statement) = (golden[2], golden[4]);
     let manifest = Digest::of(b"manifest");
     let takes_document = |text: &str| {
-        let envelope =
-            Envelope::sign(reg_proto::key::KEY_DOCUMENT_TYPE, text.as_bytes().to_vec(), &[&key]).to_json();
+        let envelope = Envelope::sign(KEY_DOCUMENT_TYPE, text.as_bytes().to_vec(), &[&key]).to_json();
         KeyHistory::verify(publisher_id(text.as_bytes()), &[envelope]).is_ok()
     };
     let takes_record = |text: &str| TagRecord::from_payload(text.as_bytes()).is_ok();

@@ -6,7 +6,7 @@ use reg_proto::delegation::{DELEGATION_TYPE, Delegation, SignedDelegation};
 use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, PublicKey};
 use reg_proto::equivocation::Equivocation;
-use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, KeyHistory, publisher_id};
+use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, KeyHistory, Next, publisher_id};
 use reg_proto::limits::SEQ_MAX;
 use reg_proto::name::{PublisherId, Tag};
 use reg_proto::revocation::{REVOCATION_TYPE, Revocation, Revoked};
@@ -55,8 +55,9 @@ fn documents(steps: &[Step]) -> (PublisherId, Vec<String>) {
             keys: it.keys.iter().map(|seed| public(*seed)).collect(),
             threshold: it.threshold,
             previous: before.as_deref().map(Digest::of),
-            next: it.next.map(|(keys, threshold)| commitment(keys, threshold)),
+            next: it.next.map_or(Next::Open, |(keys, threshold)| Next::KeySet(commitment(keys, threshold))),
             floor: it.floor,
+            inherits: None,
         };
         let payload = document.to_payload();
         publisher.get_or_insert_with(|| publisher_id(&payload));

@@ -15,13 +15,12 @@ use reg_proto::limits::VOWS_PER_PAGE_MAX;
 use reg_proto::name::PublisherId;
 use reg_proto::peer::PeerId;
 use reg_proto::wire::{PublisherVows, Request, Response};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::News;
 use super::heads::{self, Heard};
 use super::holder::holder_of;
 use crate::registry::limits::{DECLARATION_PAGE_BYTES_MAX, DECLARATION_PAGES_MAX, DECLARATIONS_PASSED_MAX};
-use crate::registry::publishers::key_pin::joined;
 use crate::registry::publishers::{TagsError, declarations, keys, revoked};
 
 /// The digests of declarations without a tag that this node has passed on.
@@ -41,22 +40,22 @@ impl DeclarationsPassed {
 }
 
 impl News {
-    /// Takes the keys that an announcement brought. Returns them with what the store knows of them, and whether they
-    /// revoke something that was not known to be revoked.
+    /// Takes the keys that an announcement brought. Returns the keys that this node goes by from then on, and whether they
+    /// bring a revocation or a key document that was not known.
     pub(super) fn take_declarations_of(&self, brought: KeyHistory) -> (KeyHistory, bool) {
         let publisher = brought.publisher();
         let followed = keys::keys(&self.store, publisher).ok().flatten();
         if followed.is_none() && !self.trust.has_named(&publisher) {
             return (brought, false);
         }
-        let keys = match &followed {
-            Some(followed) => joined(followed.clone(), &brought),
-            None => brought,
-        };
-        let revoked = declarations::remember(&self.store, &keys).unwrap_or_else(|error| {
-            warn!(%error, "revocations of a publisher cannot be kept");
+        let revoked = declarations::remember(&self.store, &brought).unwrap_or_else(|error| {
+            info!(%publisher, %error, "keys of a publisher are not followed further");
             false
         });
+        let keys = match keys::keys(&self.store, publisher).ok().flatten() {
+            Some(followed) => followed,
+            None => brought,
+        };
         if revoked {
             self.revoke(&keys);
             self.revocations.fetch_add(1, Ordering::Release);
@@ -96,7 +95,7 @@ impl News {
             let longest = followed.into_iter().chain(witnesses).max_by_key(KeyHistory::version);
             let Some(keys) = longest else { continue };
             let declarations = PublisherVows {
-                key_documents: Bounded::first_of(keys.envelopes().iter().cloned()),
+                key_documents: Bounded::first_of(keys.texts()),
                 revocations: Bounded::first_of(keys.revocations().map(|(_, text)| text.to_owned())),
             };
             let size: usize = declarations

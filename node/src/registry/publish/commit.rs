@@ -38,7 +38,7 @@ use crate::registry::limits::{PREPARATION_TIMEOUT, PREPARATIONS_MAX};
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::refer;
 use crate::registry::publishers::key_pin::{self, KeyPinError};
-use crate::registry::publishers::{TagsError, keys, proofs, revoked, tags};
+use crate::registry::publishers::{TagsError, forks, keys, proofs, revoked, tags};
 
 impl Publishing {
     /// Imports the files, computes their metadata, and returns the documents to sign.
@@ -136,7 +136,7 @@ impl Publishing {
             Ok((tag, seen_keys)) => {
                 // A publisher must not sign with older key documents than peers have seen.
                 if let Some(seen_keys) = seen_keys {
-                    match key_pin::follow(Some(&seen_keys), keys) {
+                    match key_pin::follow(Some(&seen_keys), keys, Some(&keys.head())) {
                         Ok(_) | Err(KeyPinError::Dead { .. }) => {}
                         Err(error) => return Err(PublishError::Tags(error.into())),
                     }
@@ -162,7 +162,9 @@ impl Publishing {
             request;
         let expires_in = request.expires_in;
         let publisher = keys.publisher();
-        key_pin::follow(keys::keys(&self.store, publisher)?.as_ref(), &keys).map_err(TagsError::from)?;
+        let accepted = forks::accepted(&self.store, publisher)?;
+        key_pin::follow(keys::keys(&self.store, publisher)?.as_ref(), &keys, accepted.as_ref())
+            .map_err(TagsError::from)?;
         revoked::revoke(&self.store, &mut keys)?;
         self.check_name(publisher, &model)?;
         let Assembled { manifest, bytes, states, metadata, kinds, lease } =

@@ -7,12 +7,13 @@ use reg_api::declarations::{Declarations, DeclarationsTaken};
 use reg_api::fault::{Fault, FaultKind};
 use reg_proto::delegation::{DelegationError, SignedDelegation};
 use reg_proto::key::{KeyError, KeyHistory};
+use reg_proto::revocation::{Revocation, RevocationError};
 use thiserror::Error;
 use tokio::task::JoinError;
 
 use super::Publishing;
 use crate::registry::publishers::key_pin::{self, joined};
-use crate::registry::publishers::{TagsError, declarations, documents, keys};
+use crate::registry::publishers::{TagsError, declarations, documents, forks, keys};
 
 /// Why declarations are not taken.
 #[derive(Debug, Error)]
@@ -23,6 +24,8 @@ pub enum DeclareError {
     Tags(#[from] TagsError),
     #[error("a revocation is not signed by the keys that may revoke this")]
     Revocation,
+    #[error("a revocation cannot be read")]
+    NoRevocation(#[source] RevocationError),
     #[error("delegation is refused")]
     Delegation(#[from] DelegationError),
     #[error("a task ended early")]
@@ -32,7 +35,7 @@ pub enum DeclareError {
 impl Fault for DeclareError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Keys(KeyError::Envelope(_)) => FaultKind::Invalid,
+            Self::Keys(KeyError::Envelope(_)) | Self::NoRevocation(_) => FaultKind::Invalid,
             Self::Keys(_) => FaultKind::Verification,
             Self::Tags(source) => source.kind(),
             Self::Revocation | Self::Delegation(_) => FaultKind::Verification,
@@ -72,15 +75,16 @@ impl Publishing {
         let mut keys = KeyHistory::read(&declared.key_documents)?;
         let publisher = keys.publisher();
         let pinned = keys::keys(&self.store, publisher)?;
-        key_pin::follow(pinned.as_ref(), &keys).map_err(TagsError::from)?;
+        let accepted = forks::accepted(&self.store, publisher)?;
+        key_pin::follow(pinned.as_ref(), &keys, accepted.as_ref()).map_err(TagsError::from)?;
         if let Some(pinned) = pinned {
             keys = joined(pinned, &keys);
         }
         for revocation in &declared.revocations {
-            let before = keys.revocations().any(|(_, text)| text == revocation);
-            let count = keys.revocations().count();
+            let subject = Revocation::read_subject(revocation).map_err(DeclareError::NoRevocation)?;
+            // Another revocation of the same subject says nothing new, and none of other subjects matters.
             keys.take_revocations([revocation.as_str()]);
-            if !before && keys.revocations().count() == count {
+            if keys.revocation(&subject).is_none() {
                 return Err(DeclareError::Revocation);
             }
         }

@@ -13,26 +13,35 @@ use super::revoked::{keep_revocations, witnesses};
 use crate::registry::limits::WITNESSES_MAX;
 use crate::store::{DocumentKind, Store};
 
-/// Remembers what a publisher has revoked, also where this node does not follow its newest keys. Returns whether any
-/// revocation is new. Keys that are not followed are kept beside it as a witness: without them the node could not prove
-/// the revocation later.
-pub fn remember(store: &Store, keys: &KeyHistory) -> Result<bool, TagsError> {
-    let publisher = keys.publisher();
-    let before = revocations(store, publisher)?.len();
-    if keys.revocations().next().is_none() {
-        return Ok(false);
-    }
-    keep_revocations(store, keys)?;
-    let followed = keys::keys(store, publisher)?;
-    if followed.is_none_or(|followed| followed.version() < keys.version() && followed.is_prefix_of(keys)) {
-        let known = witnesses(store, publisher)?;
-        if known.len() < WITNESSES_MAX && !known.iter().any(|it| keys.is_prefix_of(it)) {
+/// Takes the keys that a peer sent of a publisher. Where this node follows the publisher, it follows these keys if they
+/// continue those, and remembers their revocations. Where it follows none, it keeps the keys beside the revocations as a
+/// witness, because they are needed to prove the revocations later. Returns whether any revocation or key document is new.
+///
+/// # Errors
+/// The keys part from the followed ones or go back, or the store fails.
+pub fn remember(store: &Store, offered: &KeyHistory) -> Result<bool, TagsError> {
+    let publisher = offered.publisher();
+    let known = |store: &Store| -> Result<(usize, u64), TagsError> {
+        let version = keys::keys(store, publisher)?.map_or(0, |it| it.version());
+        Ok((revocations(store, publisher)?.len(), version))
+    };
+    let before = known(store)?;
+    if before.1 > 0 {
+        keys::pin_keys(store, offered)?;
+    } else if offered.revocations().next().is_some() {
+        keep_revocations(store, offered)?;
+        let witnesses = witnesses(store, publisher)?;
+        if witnesses.len() < WITNESSES_MAX && !witnesses.iter().any(|it| offered.is_prefix_of(it)) {
             store
-                .put_document(DocumentKind::Witness, &key(publisher, &keys.head()), keys.to_json().as_bytes())
+                .put_document(
+                    DocumentKind::Witness,
+                    &key(publisher, &offered.head()),
+                    offered.to_json().as_bytes(),
+                )
                 .map_err(|source| TagsError::Write { publisher, source })?;
         }
     }
-    Ok(revocations(store, publisher)?.len() > before)
+    Ok(known(store)? != before)
 }
 
 /// Returns what a publisher has revoked, by the keys that this node follows. Where it follows none, the witnesses

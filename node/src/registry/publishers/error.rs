@@ -31,6 +31,8 @@ pub enum TagsError {
     UsedUp { model: ModelName, tag: Tag },
     #[error("publisher's keys are not followed")]
     KeyPin(#[from] KeyPinError),
+    #[error("no branch of the keys of {publisher} that this node knows has the document {head}")]
+    NoBranch { publisher: PublisherId, head: Digest },
     #[error("documents of {publisher} in the store cannot be read")]
     Read { publisher: PublisherId, source: ReadError },
     #[error("documents of {publisher} cannot be written to the store")]
@@ -48,6 +50,7 @@ impl Fault for TagsError {
         match self {
             Self::Write { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
             Self::Read { .. } | Self::Write { .. } | Self::Json { .. } => FaultKind::Internal,
+            Self::NoBranch { .. } => FaultKind::NotFound,
             _ => FaultKind::Verification,
         }
     }
@@ -67,11 +70,13 @@ impl Fault for TagsError {
                  `reg key rotate NAME --floor N`"
                     .to_owned(),
             ),
-            Self::KeyPin(KeyPinError::Forked { .. } | KeyPinError::Dead { .. }) => Some(
-                "it can never be accepted under this id; if the publisher has told you of a new one, name that: \
-                 `reg trust add NAME ID`"
-                    .to_owned(),
-            ),
+            Self::KeyPin(
+                KeyPinError::Forked { publisher, .. } | KeyPinError::Dead { publisher, .. },
+            )
+            | Self::NoBranch { publisher, .. } => Some(format!(
+                "ask the publisher which key document is theirs; `reg trust accept {publisher}` shows the branches and \
+                 follows the one that you choose; a version that you know is pulled by its digest"
+            )),
             _ => None,
         }
     }

@@ -1,23 +1,14 @@
 //! Trust on first use: this node follows the keys of a publisher that it saw first, and the rotations that continue
-//! them.
+//! them. The rules are those of [`reg_proto::naming::chain`].
 //!
 //! This is a policy without a store. The caller keeps the history that is followed, in a document that survives the
 //! index.
 
+use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
 use reg_proto::name::PublisherId;
+use reg_proto::naming::chain::{self, Refusal, Step};
 use thiserror::Error;
-
-/// The relation of a verified history to the pinned one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyPinStep {
-    /// No history was pinned. The caller pins this one, and tells the user.
-    First,
-    /// The history is the pinned one.
-    Same,
-    /// The history continues the pinned one by valid rotations. The caller pins it.
-    Newer,
-}
 
 /// Why a publisher's keys are not followed, although all their signatures are valid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -27,47 +18,49 @@ pub enum KeyPinError {
     )]
     Older { publisher: PublisherId, offered: u64, pinned: u64 },
     #[error(
-        "keys of {publisher} are not those, nor a rotation of those, that this node has seen (version {pinned})"
+        "keys of {publisher} part after version {common}: two different documents follow it, each validly signed"
     )]
-    Forked { publisher: PublisherId, pinned: u64 },
+    Forked { publisher: PublisherId, common: u64 },
     #[error(
-        "keys of {publisher} are revoked (version {pinned}), and no other keys were committed to: nothing can follow them"
+        "keys of {publisher} are revoked (version {pinned}), and no other keys were committed to: a thief of the old keys \
+         could have signed what follows as well"
     )]
     Dead { publisher: PublisherId, pinned: u64 },
     #[error("keys of {offered} are held against those of {pinned}")]
     OtherPublisher { offered: PublisherId, pinned: PublisherId },
 }
 
-/// Decides whether to follow the keys in `offered`, where `pinned` are the keys that were followed until now.
+/// Decides whether to follow the keys in `offered`, where `pinned` are the keys that were followed until now, and
+/// `accepted` is the key document that the user has accepted for this publisher.
 ///
 /// # Errors
 /// The offered history is older than the pinned one, leaves it at some version, or is another publisher's.
-pub fn follow(pinned: Option<&KeyHistory>, offered: &KeyHistory) -> Result<KeyPinStep, KeyPinError> {
-    let Some(pinned) = pinned else { return Ok(KeyPinStep::First) };
-    let publisher = pinned.publisher();
-    if offered.publisher() != publisher {
-        return Err(KeyPinError::OtherPublisher { offered: offered.publisher(), pinned: publisher });
+pub fn follow(
+    pinned: Option<&KeyHistory>,
+    offered: &KeyHistory,
+    accepted: Option<&Digest>,
+) -> Result<Step, KeyPinError> {
+    let publisher = offered.publisher();
+    if let Some(pinned) = pinned.map(KeyHistory::publisher).filter(|pinned| *pinned != publisher) {
+        return Err(KeyPinError::OtherPublisher { offered: publisher, pinned });
     }
-    let same_length = pinned.version() == offered.version();
-    match (pinned.is_prefix_of(offered), offered.is_prefix_of(pinned)) {
-        (true, _) if same_length => Ok(KeyPinStep::Same),
-        // A thief with the revoked keys can sign a rotation. Only keys that the publisher committed to before identify
-        // it.
-        (true, _) if pinned.is_dead() && pinned.newest().next.is_none() => {
-            Err(KeyPinError::Dead { publisher, pinned: pinned.version() })
+    let is_dead = pinned.is_some_and(KeyHistory::is_dead);
+    chain::follow(pinned.map(KeyHistory::chain), offered.chain(), is_dead, accepted).map_err(|refusal| {
+        match refusal {
+            Refusal::Older { offered, followed } => {
+                KeyPinError::Older { publisher, offered, pinned: followed }
+            }
+            Refusal::Forked { common } => KeyPinError::Forked { publisher, common },
+            Refusal::Dead { followed } => KeyPinError::Dead { publisher, pinned: followed },
         }
-        (true, _) => Ok(KeyPinStep::Newer),
-        (false, true) => {
-            Err(KeyPinError::Older { publisher, offered: offered.version(), pinned: pinned.version() })
-        }
-        (false, false) => Err(KeyPinError::Forked { publisher, pinned: pinned.version() }),
-    }
+    })
 }
 
 /// Returns the longer of two histories of one publisher, with the revocations of both. Where they part, `known` stays.
 pub fn joined(known: KeyHistory, other: &KeyHistory) -> KeyHistory {
-    let (mut longer, shorter) =
+    let (longer, shorter) =
         if known.is_prefix_of(other) { (other.clone(), &known) } else { (known.clone(), other) };
+    let mut longer = longer.with_list_of(shorter);
     longer.take_revocations(shorter.revocations().map(|(_, text)| text));
     longer
 }
@@ -77,7 +70,7 @@ mod tests {
     use ed25519_dalek::SigningKey;
     use reg_proto::digest::Digest;
     use reg_proto::envelope::{Envelope, PublicKey};
-    use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, publisher_id};
+    use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, Next, publisher_id};
     use reg_proto::revocation::{REVOCATION_TYPE, Reason, Revocation, Revoked};
 
     use super::*;
@@ -99,7 +92,8 @@ mod tests {
         for (number, seed) in seeds.iter().enumerate() {
             let first = |seed: &u8| KeyDocument::first(PublicKey::of(&key(*seed)));
             let next = seeds.get(number + 1).filter(|_| committed);
-            let mut document = KeyDocument { next: next.map(|next| first(next).commitment()), ..first(seed) };
+            let next = next.map_or(Next::Open, |next| Next::KeySet(first(next).commitment()));
+            let mut document = KeyDocument { next, ..first(seed) };
             let key = key(*seed);
             let mut signers = vec![&key];
             if let Some((previous, signer)) = &before {
@@ -132,13 +126,13 @@ mod tests {
 
     #[test]
     fn follows_rotations_and_nothing_else() {
-        type Row = (Option<&'static [u8]>, &'static [u8], Result<KeyPinStep, &'static str>);
+        type Row = (Option<&'static [u8]>, &'static [u8], Result<Step, &'static str>);
         let table: [Row; 9] = [
-            (None, &[1], Ok(KeyPinStep::First)),
-            (None, &[1, 2, 3], Ok(KeyPinStep::First)),
-            (Some(&[1]), &[1], Ok(KeyPinStep::Same)),
-            (Some(&[1, 2]), &[1, 2], Ok(KeyPinStep::Same)),
-            (Some(&[1]), &[1, 2], Ok(KeyPinStep::Newer)),
+            (None, &[1], Ok(Step::First)),
+            (None, &[1, 2, 3], Ok(Step::First)),
+            (Some(&[1]), &[1], Ok(Step::Same)),
+            (Some(&[1, 2]), &[1, 2], Ok(Step::Same)),
+            (Some(&[1]), &[1, 2], Ok(Step::Newer)),
             (Some(&[1, 2]), &[1], Err("older")),
             (Some(&[1, 2]), &[1, 3], Err("forked")),
             (Some(&[1, 2]), &[1, 3, 2], Err("forked")),
@@ -146,7 +140,7 @@ mod tests {
         ];
         for (pinned, offered, expected) in table {
             let found =
-                follow(pinned.map(history).as_ref(), &history(offered)).map_err(|error| match error {
+                follow(pinned.map(history).as_ref(), &history(offered), None).map_err(|error| match error {
                     KeyPinError::Older { .. } => "older",
                     KeyPinError::Forked { .. } => "forked",
                     KeyPinError::Dead { .. } => "dead",
@@ -156,13 +150,23 @@ mod tests {
         }
         // A thief has the revoked keys too, and can sign a rotation as the publisher can.
         let revoked = Err(KeyPinError::Dead { publisher: history(&[1]).publisher(), pinned: 1 });
-        assert_eq!(follow(Some(&dead(history(&[1]), 1)), &history(&[1, 2])), revoked);
-        assert_eq!(follow(Some(&dead(history(&[1]), 1)), &dead(history(&[1]), 1)), Ok(KeyPinStep::Same));
+        assert_eq!(follow(Some(&dead(history(&[1]), 1)), &history(&[1, 2]), None), revoked);
+        let same = follow(Some(&dead(history(&[1]), 1)), &dead(history(&[1]), 1), None);
+        assert_eq!(same, Ok(Step::Same));
         let rotated_once = Err(KeyPinError::Dead { publisher: history(&[1]).publisher(), pinned: 2 });
-        assert_eq!(follow(Some(&dead(history(&[1, 2]), 2)), &history(&[1, 2, 3])), rotated_once);
+        assert_eq!(follow(Some(&dead(history(&[1, 2]), 2)), &history(&[1, 2, 3]), None), rotated_once);
         // Only the publisher knew the keys that it had committed to.
         let committed = rotated(&[1, 2], true);
         let before = KeyHistory::verify(committed.publisher(), &committed.envelopes()[..1]).unwrap();
-        assert_eq!(follow(Some(&dead(before, 1)), &committed), Ok(KeyPinStep::Newer));
+        assert_eq!(follow(Some(&dead(before, 1)), &committed, None), Ok(Step::Newer));
+        // The user's word decides between branches, in either order.
+        let (ours, theirs) = (history(&[1, 2]), history(&[1, 3]));
+        let head = theirs.head();
+        assert_eq!(follow(Some(&ours), &theirs, Some(&head)), Ok(Step::Accepted));
+        let refused = Err(KeyPinError::Forked { publisher: ours.publisher(), common: 1 });
+        assert_eq!(follow(Some(&theirs), &ours, Some(&head)), refused);
+        assert!(follow(None, &ours, Some(&head)).is_err());
+        let accepted = history(&[1, 2]).head();
+        assert_eq!(follow(Some(&dead(history(&[1]), 1)), &ours, Some(&accepted)), Ok(Step::Accepted));
     }
 }

@@ -2,10 +2,11 @@
 
 use reg_proto::key::{KeyError, KeyHistory};
 use reg_proto::name::PublisherId;
+use reg_proto::naming::chain::Step;
 
 use super::error::TagsError;
-use super::key_pin::{self, KeyPinStep};
-use super::revoked;
+use super::key_pin::{self, KeyPinError};
+use super::{forks, revoked};
 use crate::store::{DocumentKind, ReadError, Store};
 
 /// Returns the key history that this node follows for a publisher, with what the publisher has revoked; `None` where it
@@ -25,10 +26,26 @@ pub fn keys(store: &Store, publisher: PublisherId) -> Result<Option<KeyHistory>,
 pub fn pin_keys(store: &Store, offered: &KeyHistory) -> Result<(), TagsError> {
     let publisher = offered.publisher();
     let pinned = keys(store, publisher)?;
-    if key_pin::follow(pinned.as_ref(), offered)? != KeyPinStep::Same {
+    let accepted = forks::accepted(store, publisher)?;
+    let step = match key_pin::follow(pinned.as_ref(), offered, accepted.as_ref()) {
+        Ok(step) => step,
+        Err(error) => {
+            if matches!(error, KeyPinError::Forked { .. } | KeyPinError::Dead { .. }) {
+                forks::keep(store, offered)?;
+            }
+            return Err(error.into());
+        }
+    };
+    if let (Step::Accepted, Some(pinned)) = (step, &pinned)
+        && !pinned.is_prefix_of(offered)
+    {
+        forks::keep(store, pinned)?;
+    }
+    if step != Step::Same {
         store
             .put_document(DocumentKind::Publisher, &publisher.to_string(), offered.to_json().as_bytes())
             .map_err(|source| TagsError::Write { publisher, source })?;
+        forks::forget_continued(store, offered)?;
         revoked::forget_witnesses(store, offered)?;
     }
     revoked::keep_revocations(store, offered)

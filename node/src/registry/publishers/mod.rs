@@ -11,6 +11,7 @@ pub mod documents;
 mod error;
 
 pub mod declarations;
+pub mod forks;
 pub mod history;
 pub mod key_pin;
 pub mod keys;

@@ -7,14 +7,10 @@ use super::documents::{key, put, texts};
 use super::error::TagsError;
 use crate::store::{DocumentKind, ReadError, Store};
 
-/// Applies to `keys` all remembered revocations of their publisher, also those by later keys.
+/// Applies to `keys` those remembered revocations of their publisher that these keys prove.
 pub fn revoke(store: &Store, keys: &mut KeyHistory) -> Result<(), TagsError> {
     let texts = texts(store, DocumentKind::Revocation, keys.publisher())?;
-    if texts.is_empty() {
-        return Ok(());
-    }
     keys.take_revocations(texts.iter().map(String::as_str));
-    witnesses(store, keys.publisher())?.iter().for_each(|witness| keys.heed(witness));
     Ok(())
 }
 

@@ -41,7 +41,7 @@ impl Answers {
         if parted {
             let source = TagsError::KeyPin(key_pin::KeyPinError::Forked {
                 publisher: known.publisher(),
-                pinned: known.version(),
+                common: known.chain().common(keys.chain()),
             });
             self.refusal = Some(ResolveError::Tags { reference: reference.clone(), source });
             self.parted |= self.pinned.as_ref().is_none_or(|pinned| pinned.is_prefix_of(&keys));

@@ -106,7 +106,7 @@ impl Serving {
         contradictions.extend(proofs::all(&self.store, &keys, model, tag).unwrap_or_default());
         let delegations = declarations::delegations(&self.store, &keys).unwrap_or_default();
         Response::Records(Records {
-            key_documents: Bounded::first_of(keys.envelopes().iter().cloned()),
+            key_documents: Bounded::first_of(keys.texts()),
             tags: Bounded::first_of(records.iter().map(|it| it.envelope().to_owned())),
             holders: Bounded::first_of(holders),
             revocations: Bounded::first_of(keys.revocations().map(|(_, text)| text.to_owned())),
