@@ -1,5 +1,6 @@
 //! [`Declarations`]: what a publisher says beside its tags, and the result of announcing it.
 
+use reg_proto::digest::Digest;
 use reg_proto::name::PublisherId;
 use serde::{Deserialize, Serialize};
 
@@ -24,4 +25,40 @@ pub struct DeclarationsTaken {
     pub delegations: usize,
     /// The number of tags that were announced again with the new declarations.
     pub announced: usize,
+}
+
+/// The statements of a publisher that stand now, which the next key document may take over.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Inheritable {
+    pub publisher: PublisherId,
+    /// The number of peers that were asked for statements that are not in the store.
+    pub peers: usize,
+    pub statements: Vec<Statement>,
+}
+
+/// One statement that counts under the publisher's present keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// The digest of the payload, which an inheritance list names.
+    pub payload: Digest,
+    pub kind: StatementKind,
+    /// What it is about, for people: `tiny:latest number 3`, a manifest's digest, a key.
+    pub about: String,
+    /// The version of the key document that signed it.
+    pub key_document: u64,
+    /// Seconds since 1970.
+    pub issued: u64,
+    /// The manifest that it names, where it names one.
+    pub manifest: Option<Digest>,
+}
+
+/// The kind of a signed statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StatementKind {
+    Tag,
+    Provenance,
+    Attestation,
+    Delegation,
+    Revocation,
 }
