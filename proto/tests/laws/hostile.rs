@@ -52,7 +52,7 @@ fn takes_revocation(text: &str) -> bool {
 }
 
 /// Every parser by name. The fuzz targets run the same list.
-const PARSERS: [(&str, Parser); 36] = [
+const PARSERS: [(&str, Parser); 37] = [
     ("digest", |bytes| text(bytes).parse::<Digest>().is_ok() | Digest::from_hex(&text(bytes)).is_ok()),
     ("reference", |bytes| text(bytes).parse::<Reference>().is_ok()),
     ("publisher", |bytes| text(bytes).parse::<Publisher>().is_ok()),
