@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use reg_api::declarations::{Declarations, DeclarationsTaken};
+use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable};
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::report::{
     AttestationInfo, Collected, FileInfo, ImportedRepository, ModelInfo, ModelSummary, Paused, PeerReport,
@@ -46,6 +46,7 @@ use self::import::{AdoptError, ImportRepositoryError, Importing, UploadError};
 use self::limits::HOUSEKEEPING;
 use self::local::{CatalogueError, Local, LogError, SubscribeError, TagLog, keep_lists};
 use self::publish::{AttestError, DeclareError, PublishError, Publishing, PushError, Pushed, Signatory};
+use self::publishers::TagsError;
 use self::pull::{PullError, Puller, VerifyError};
 use self::read::{AdmitError, BlobReader, ReaderError, Reading};
 use self::resolve::{ModelView, Resolver, Revision, ViewError};
@@ -192,6 +193,15 @@ impl Registry {
     /// Verifies the declarations of a publisher, keeps them, and announces them together with the publisher's tags.
     pub async fn take_declarations(&self, declared: Declarations) -> Result<DeclarationsTaken, DeclareError> {
         self.publishing.take_declarations(declared).await
+    }
+
+    /// Returns the statements of a publisher that stand now, which its next key document may take over.
+    pub async fn inheritable(
+        &self,
+        publisher: PublisherId,
+        reporter: &Reporter,
+    ) -> Result<Inheritable, TagsError> {
+        self.publishing.inheritable(publisher, reporter).await
     }
 
     /// Imports the files, computes their metadata, and returns the documents to sign.

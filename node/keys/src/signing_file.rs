@@ -270,12 +270,8 @@ impl SigningFile {
                 continue;
             }
             wanted.extend(history.iter().flat_map(|it| it.newest().keys.iter().copied()));
-            match document.payload_type.as_str() {
-                REVOCATION_TYPE => match Revocation::from_payload(bytes)?.subject {
-                    Revoked::Key(key) => wanted.push(key),
-                    Revoked::Manifest(_) | Revoked::Delegation(_) => {}
-                },
-                _ => {}
+            if document.payload_type == REVOCATION_TYPE {
+                wanted.extend(Revocation::from_payload(bytes)?.subject.key());
             }
         }
         wanted.sort_unstable();

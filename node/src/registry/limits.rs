@@ -146,6 +146,10 @@ pub(super) const DECLARATION_PAGES_MAX: usize = 8;
 /// Bytes of the envelopes in one page of declarations: half of the bound of an answer's header, because a quote in JSON
 /// within JSON takes a second byte.
 pub(super) const DECLARATION_PAGE_BYTES_MAX: usize = RESPONSE_HEADER_BYTES_MAX / 2;
+/// How long peers are asked for what a publisher has signed before its keys change: as long as a user waits for a rotation.
+pub(super) const INHERITANCE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long peers are asked for the documents of one model then: reachable peers answer within one.
+pub(super) const MODEL_PATIENCE: Duration = Duration::from_secs(3);
 /// Branches kept for one publisher: with each of them the user can decide, and a thief can make any number.
 pub(super) const FORKS_PER_PUBLISHER_MAX: usize = 4;
 /// Branches kept of publishers that are not followed: anyone can make publishers with branches.

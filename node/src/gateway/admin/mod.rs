@@ -12,11 +12,13 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use reg_api::declarations::{Declarations, DeclarationsTaken};
+use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable};
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::report::{Collected, FileInfo, ModelInfo, ModelSummary, Paused, PeerReport, Status};
+use reg_api::reporter::Reporter;
 use reg_api::request::{HubCache, ImportRequest, PauseRequest, PublishRequest, PullRequest, VerifyRequest};
 use reg_proto::digest::Digest;
+use reg_proto::name::PublisherId;
 use serde::{Deserialize, Serialize};
 
 use self::answer::Answer;
@@ -50,6 +52,12 @@ pub struct Manifest {
     pub manifest: Digest,
 }
 
+/// A publisher as a parameter.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct OfPublisher {
+    pub publisher: PublisherId,
+}
+
 /// Whether a collection removes, or only reports.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct GcRequest {
@@ -63,6 +71,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/publish/commit", post(commit))
         .route("/v1/publish/signed", post(publish_signed))
         .route("/v1/vows", post(declarations))
+        .route("/v1/inheritance", post(inheritance))
         .route("/v1/log", get(log))
         .route("/v1/import/repository", post(import_repository))
         .route("/v1/import/hub-cache", post(adopt_hub_cache))
@@ -125,6 +134,13 @@ async fn declarations(
     Json(told): Json<Declarations>,
 ) -> Answer<DeclarationsTaken> {
     Ok(Json(registry.take_declarations(told).await?))
+}
+
+async fn inheritance(
+    State(registry): State<Registry>,
+    Json(OfPublisher { publisher }): Json<OfPublisher>,
+) -> Answer<Inheritable> {
+    Ok(Json(registry.inheritable(publisher, &Reporter::silent()).await?))
 }
 
 async fn log(State(registry): State<Registry>, Query(named): Query<Named>) -> Answer<TagLog> {

@@ -9,6 +9,7 @@ mod attest;
 mod commit;
 mod declare;
 mod error;
+mod inherit;
 mod preparation;
 mod push;
 mod signatory;
