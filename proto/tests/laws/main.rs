@@ -3,6 +3,7 @@
 mod golden;
 mod golden_trust;
 
+mod commitments;
 mod keys;
 
 mod hostile;
