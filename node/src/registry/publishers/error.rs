@@ -65,6 +65,9 @@ impl Fault for TagsError {
             Self::Rollback { .. } => {
                 Some("the peers that were asked are behind, or hide what is newer: ask others with --from".to_owned())
             }
+            Self::KeyPin(KeyPinError::ListMissing { .. }) => {
+                Some("the peers that were asked hold it back: ask others with --from".to_owned())
+            }
             Self::Jump { .. } | Self::UsedUp { .. } => Some(
                 "a stolen key may have used up the numbers: its publisher gets out of it with \
                  `reg key rotate NAME --floor N`"
