@@ -19,6 +19,8 @@ pub mod descriptor;
 pub mod manifest;
 pub mod referrer;
 
+pub mod verification;
+
 pub mod attestation;
 pub mod denylist;
 pub mod envelope;

@@ -84,6 +84,20 @@ pub const PROVENANCE_BYTES_MAX: usize = 5 << 20;
 /// Bytes of an OpenSSF bundle: as for provenance, with two certificates.
 pub const BUNDLE_BYTES_MAX: usize = 8 << 20;
 
+/// Valid signatures that a process remembers, so that what it has verified costs nothing when it comes again: eight
+/// publishers with the longest key histories, or 60,000 tag records. Each takes about 50 bytes.
+pub const SIGNATURES_REMEMBERED_MAX: usize = 1 << 16;
+/// Verifications that one key history may cost: each document is signed by the keys of two documents.
+pub const VERIFICATIONS_PER_HISTORY_MAX: usize = KEY_DOCUMENTS_MAX * SIGNATURES_MAX;
+/// Verifications that one answer about a publisher may cost: its longest key history, and as much again for its tag
+/// records, revocations, delegations and proofs. It takes about half a second of one core.
+pub const VERIFICATIONS_PER_ANSWER_MAX: usize = 2 * VERIFICATIONS_PER_HISTORY_MAX;
+/// Verifications that one announcement may cost: as many signatures of 16 keys as [`ANNOUNCEMENT_BYTES_MAX`] has room for,
+/// each verified with the keys of two documents.
+pub const VERIFICATIONS_PER_ANNOUNCEMENT_MAX: usize = 512;
+/// Verifications that one page of heads or declarations may cost: 32 publishers with ten rotations of 9 of 16 keys.
+pub const VERIFICATIONS_PER_PAGE_MAX: usize = 8192;
+
 /// Attestations of one manifest that a node stores and shows: four kinds by each of eight attestors.
 pub const ATTESTATIONS_MAX: usize = 32;
 /// Attestations of one attestor about one manifest: one of each kind.

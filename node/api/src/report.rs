@@ -204,7 +204,7 @@ pub struct Damage {
     pub repaired: bool,
 }
 
-/// A peer that this node is connected to.
+/// A peer that this node is connected to, or one that was disconnected because it must be upgraded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PeerReport {
     pub peer: PeerId,
@@ -218,6 +218,9 @@ pub struct PeerReport {
     /// Why there is no lane although one was wanted. Pieces then go over the swarm's streams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_lane: Option<String>,
+    /// Whether the peer speaks version 1 of the protocol only. Then it is not connected, and its owner must upgrade it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outdated: bool,
     pub bytes_fetched: u64,
     pub bytes_served: u64,
     /// Bytes sent and received over lanes; the rest went over the swarm's streams.
@@ -225,7 +228,7 @@ pub struct PeerReport {
     pub bytes_by_lane: u64,
 }
 
-/// The state of the node in figures. It has 15 fields, because programs read the answer as flat JSON.
+/// The state of the node in figures. It has 16 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     pub peer_id: PeerId,
@@ -234,6 +237,9 @@ pub struct Status {
     #[serde(default)]
     pub reachability: Option<Reachability>,
     pub peers: usize,
+    /// Peers that were met and disconnected, because they speak version 1 of the protocol only.
+    #[serde(default)]
+    pub outdated_peers: usize,
     pub models: usize,
     pub blobs: usize,
     pub bytes: u64,

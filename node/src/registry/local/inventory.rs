@@ -277,7 +277,7 @@ impl Local {
         Ok(self.fetching.priorities.set_paused(meant.as_ref(), is_paused))
     }
 
-    /// Lists the peers that this node is connected to.
+    /// Lists the peers that this node is connected to, and those that must be upgraded.
     pub async fn peers(&self) -> Vec<PeerReport> {
         let peers = self.network.peers().await.into_iter().map(|info| {
             let bytes = self.fetching.traffic.with_peer(&info.peer);
@@ -289,6 +289,7 @@ impl Local {
                 rtt_ms: info.rtt_ms,
                 lanes: info.lanes,
                 no_lane: info.no_lane,
+                outdated: info.outdated,
                 bytes_fetched: bytes.fetched,
                 bytes_served: bytes.served,
                 bytes_by_lane: bytes.by_lane,
@@ -303,6 +304,7 @@ impl Local {
     /// See [`CatalogueError`].
     pub async fn status(self: &Arc<Self>) -> Result<Status, CatalogueError> {
         let (listen, peers) = (self.network.listen_addresses().await, self.network.connected().await.len());
+        let outdated_peers = self.network.peers().await.iter().filter(|it| it.outdated).count();
         let reachability = self.network.reachability().await;
         self.on_blocking_thread(move |local| {
             let usage = local.store.usage()?;
@@ -311,6 +313,7 @@ impl Local {
                 listen,
                 reachability,
                 peers,
+                outdated_peers,
                 models: ModelRecord::all(&local.store)?.len(),
                 blobs: usage.blobs,
                 bytes: usage.bytes,
