@@ -7,6 +7,7 @@ mod revocations;
 
 mod rules;
 
+mod key_cases;
 mod key_tools;
 mod oms;
 mod signing;
