@@ -16,7 +16,9 @@ use reg_proto::peer::Address;
 use crate::choice::Choice;
 use crate::hugging_face::ImportWhat;
 
-pub use self::key::{DelegateKey, ImportKey, Key, KeySetArgs, NewKey, RevokeKey, RotateKey};
+pub use self::key::{
+    CommitKey, DelegateKey, ImportKey, Key, KeySetArgs, NewKey, NextArgs, RevokeKey, RotateKey,
+};
 use self::trust::TRUST_EXAMPLES;
 pub use self::trust::{Attest, Require, Trust};
 
@@ -65,7 +67,7 @@ pub enum Command {
     /// Make, import, show and change the keys that sign models
     #[command(
         subcommand,
-        after_help = "Examples:\n  reg key new me                  make a key; others refer to you by its publisher id\n  reg key ls\n  reg key export-ca me > ca.pem"
+        after_help = "Examples:\n  reg key new me                  make a key; others refer to you by its publisher id\n  reg key ls\n  reg key rotate me               a next key takes over\n\nA KEY in the commands below is the name of a key on this machine, or a public key: ed25519:HEX, as\n`reg key show` prints it."
     )]
     Key(Key),
     /// Sign documents that were prepared on another machine
@@ -245,7 +247,7 @@ Read what the command reports as signed: the file shows nothing else about the m
 pub struct Sign {
     /// Signing file; the signature is added to it
     pub file: PathBuf,
-    /// Key to sign with
+    /// Key to sign with: all keys of this name on this machine are tried, next keys too
     #[arg(long, value_name = "NAME")]
     pub key: KeyName,
     /// Show what would be signed, and sign nothing
