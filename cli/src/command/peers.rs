@@ -26,8 +26,7 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
         rows.extend(connected.iter().map(|peer| row(peer)));
         output::table(&rows)?;
         for peer in outdated {
-            let address =
-                peer.addresses.first().map_or_else(String::new, |address| format!(" at {address}"));
+            let address = peer.addresses.first().map_or_else(String::new, |address| format!(" at {address}"));
             eprintln!(
                 "note: peer {}{address} speaks version 1 of the protocol only: ask its owner to upgrade",
                 peer.peer

@@ -8,8 +8,8 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
-    Multiaddr, Swarm, allow_block_list, connection_limits, dcutr, identify, mdns, memory_connection_limits, ping,
-    relay as circuit, swarm,
+    Multiaddr, Swarm, allow_block_list, connection_limits, dcutr, identify, mdns, memory_connection_limits,
+    ping, relay as circuit, swarm,
 };
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::swarm::Protocols;
