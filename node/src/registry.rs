@@ -6,6 +6,7 @@ pub mod import;
 pub mod local;
 pub mod model;
 pub mod policy;
+pub mod price;
 pub mod publish;
 pub mod publishers;
 pub mod pull;
@@ -45,6 +46,7 @@ use self::fetch::{Fetching, TransferLimits, UpLimit, Zone};
 use self::import::{AdoptError, ImportRepositoryError, Importing, UploadError};
 use self::limits::HOUSEKEEPING;
 use self::local::{CatalogueError, Local, LogError, SubscribeError, TagLog, keep_lists};
+use self::price::Verifier;
 use self::publish::{AttestError, DeclareError, PublishError, Publishing, PushError, Pushed, Signatory};
 use self::publishers::TagsError;
 use self::pull::{PullError, Puller, VerifyError};
@@ -104,7 +106,8 @@ impl Registry {
         let file = TrustFile::open(trust);
         let sharing = Sharing::new(&sharing, &file)?;
         let trust = Arc::new(Trust::new(store.clone(), file, sharing));
-        let news = Arc::new(News::new(store.clone(), network.clone(), trust.clone()));
+        let verifier = Arc::new(Verifier::new(network.clone()));
+        let news = Arc::new(News::new(store.clone(), network.clone(), trust.clone(), verifier));
         let resolver = Arc::new(Resolver::new(
             store.clone(),
             network.clone(),

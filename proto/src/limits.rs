@@ -95,14 +95,15 @@ pub const BUNDLE_BYTES_MAX: usize = 8 << 20;
 pub const SIGNATURES_REMEMBERED_MAX: usize = 1 << 16;
 /// Verifications that one key history may cost: each document is signed by the keys of two documents.
 pub const VERIFICATIONS_PER_HISTORY_MAX: usize = KEY_DOCUMENTS_MAX * SIGNATURES_MAX;
-/// Verifications that one answer about a publisher may cost: its longest key history, and as much again for its tag
-/// records, revocations, delegations and proofs. It takes about half a second of one core.
-pub const VERIFICATIONS_PER_ANSWER_MAX: usize = 2 * VERIFICATIONS_PER_HISTORY_MAX;
-/// Verifications that one announcement may cost: as many signatures of 16 keys as [`ANNOUNCEMENT_BYTES_MAX`] has room for,
-/// each verified with the keys of two documents.
+/// Verifications that one answer about a publisher may cost: its longest key history, and twice as much for its tag
+/// records, revocations, delegations and proofs. So a node that passes on what it was sent stays within the budget.
+pub const VERIFICATIONS_PER_ANSWER_MAX: usize = 3 * VERIFICATIONS_PER_HISTORY_MAX;
+/// Verifications that one announcement may cost: more than [`ANNOUNCEMENT_BYTES_MAX`] has room for, which is 136 bytes
+/// for each signature that counts for two documents.
 pub const VERIFICATIONS_PER_ANNOUNCEMENT_MAX: usize = 512;
-/// Verifications that one page of heads or declarations may cost: 32 publishers with ten rotations of 9 of 16 keys.
-pub const VERIFICATIONS_PER_PAGE_MAX: usize = 8192;
+const _: () = assert!(VERIFICATIONS_PER_ANNOUNCEMENT_MAX * 136 > ANNOUNCEMENT_BYTES_MAX);
+/// Verifications that one page of heads or declarations may cost: as much as its announcements.
+pub const VERIFICATIONS_PER_PAGE_MAX: usize = HEADS_PER_PAGE_MAX * VERIFICATIONS_PER_ANNOUNCEMENT_MAX;
 
 /// Attestations of one manifest that a node stores and shows: four kinds by each of eight attestors.
 pub const ATTESTATIONS_MAX: usize = 32;

@@ -23,6 +23,8 @@ use crate::limits::SIGNATURES_REMEMBERED_MAX;
 pub struct Budget {
     left: usize,
     spent: usize,
+    remembered: usize,
+    over: bool,
 }
 
 /// The work needed more verifications than its budget allows. Its result is void.
@@ -37,11 +39,12 @@ pub struct OverBudget {
 struct Meter {
     left: usize,
     spent: usize,
+    remembered: usize,
     refused: bool,
 }
 
 /// Outside [`Budget::run`] verifications are counted, and not bounded.
-const NO_BOUND: Meter = Meter { left: usize::MAX, spent: 0, refused: false };
+const NO_BOUND: Meter = Meter { left: usize::MAX, spent: 0, remembered: 0, refused: false };
 
 thread_local! {
     static METER: Cell<Meter> = const { Cell::new(NO_BOUND) };
@@ -62,7 +65,7 @@ struct Remembered {
 impl Budget {
     /// Returns a budget of `verifications`.
     pub const fn new(verifications: usize) -> Self {
-        Self { left: verifications, spent: 0 }
+        Self { left: verifications, spent: 0, remembered: 0, over: false }
     }
 
     /// Returns how many signatures were verified. Those that were remembered are not among them.
@@ -70,9 +73,19 @@ impl Budget {
         self.spent
     }
 
+    /// Returns how many signatures the same work costs a node that remembers none of them.
+    pub const fn worth(&self) -> usize {
+        self.spent.saturating_add(self.remembered)
+    }
+
     /// Returns how many more signatures may be verified.
     pub const fn left(&self) -> usize {
         self.left
+    }
+
+    /// Returns whether some work needed more verifications than were left.
+    pub const fn is_over(&self) -> bool {
+        self.over
     }
 
     /// Runs `work`, which must change nothing but its result, and counts the signatures that it verifies.
@@ -84,16 +97,19 @@ impl Budget {
         let outer = METER.replace(Meter { left: allowed, ..NO_BOUND });
         let restore = Restore(outer);
         let value = work();
-        let Meter { left, spent, refused } = METER.get();
+        let Meter { left, spent, remembered, refused } = METER.get();
         drop(restore);
         // Work within work: the outer budget pays too.
         METER.set(Meter {
             left: outer.left.saturating_sub(spent),
             spent: outer.spent.saturating_add(spent),
+            remembered: outer.remembered.saturating_add(remembered),
             ..outer
         });
         self.left = left;
         self.spent = self.spent.saturating_add(spent);
+        self.remembered = self.remembered.saturating_add(remembered);
+        self.over |= refused;
         if refused { Err(OverBudget { allowed }) } else { Ok(value) }
     }
 }
@@ -136,10 +152,11 @@ impl Remembered {
 /// on which all verifiers agree. A signature beyond the budget of this thread's work counts as invalid.
 pub(crate) fn is_valid(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
     let id = *Digest::of(&[&key[..], &signature[..], Digest::of(message).as_bytes()].concat()).as_bytes();
+    let meter = METER.get();
     if remembered(|it| it.meet(&id)) {
+        METER.set(Meter { remembered: meter.remembered.saturating_add(1), ..meter });
         return true;
     }
-    let meter = METER.get();
     let Some(left) = meter.left.checked_sub(1) else {
         METER.set(Meter { refused: true, ..meter });
         return false;
@@ -176,7 +193,7 @@ mod tests {
         for _again in 0..5 {
             assert_eq!(budget.run(|| is_valid(&key, b"costs once", &signature)), Ok(true));
         }
-        assert_eq!((budget.spent(), budget.left()), (1, 9));
+        assert_eq!((budget.spent(), budget.worth(), budget.left()), (1, 5, 9));
         for _again in 0..5 {
             assert_eq!(budget.run(|| is_valid(&key, b"costs more", &signature)), Ok(false));
         }
@@ -195,7 +212,7 @@ mod tests {
         let wrong = [[1; 64], [2; 64], signature];
         let work = || wrong.map(|signature| is_valid(&key, b"beyond", &signature));
         assert_eq!(budget.run(work), Err(OverBudget { allowed: 2 }));
-        assert_eq!((budget.spent(), budget.left()), (2, 0));
+        assert_eq!((budget.spent(), budget.left(), budget.is_over()), (2, 0, true));
         assert_eq!(budget.run(|| is_valid(&key, b"beyond", &signature)), Err(OverBudget { allowed: 0 }));
         assert!(is_valid(&key, b"beyond", &signature), "no budget holds outside the work");
         assert_eq!(budget.run(|| is_valid(&key, b"beyond", &signature)), Ok(true), "it is remembered now");

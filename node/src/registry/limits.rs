@@ -133,6 +133,39 @@ pub(super) const BUSY_RETRY_MS: u32 = BUSY_RETRY.as_millis() as u32;
 /// How often a peer that follows a blob is sent the pieces that have arrived since.
 pub(super) const NEWS_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Verifications that one peer may cost in a second over time. ed25519 takes some 60 us optimised, so it is less than a
+/// hundredth of a core. A peer passes on two announcements a second at most, of two signatures each; a publisher with
+/// 16 keys has more, once.
+pub(super) const VERIFICATIONS_PER_SECOND: u32 = 100;
+/// Verifications that one peer may cost at once: what a neighbour knows at the start, 256 heads of different publishers,
+/// and the longest key history beside that.
+pub(super) const VERIFICATIONS_BURST: u32 = 4096 + 1024;
+/// The same for all peers together, for gossip and for what new neighbours know: a fortieth of a core.
+pub(super) const VERIFICATIONS_IN_ALL_PER_SECOND: u32 = 400;
+/// ... and at once: three peers at their limit.
+pub(super) const VERIFICATIONS_IN_ALL_BURST: u32 = 3 * VERIFICATIONS_BURST;
+/// Verifications that the announcements which this node passes on may cost a neighbour in a second. It is less than what
+/// a neighbour allows, so that strangers' announcements cannot make the neighbour disconnect this node.
+pub(super) const PASSED_ON_PER_SECOND: u32 = VERIFICATIONS_PER_SECOND / 4 * 3;
+/// ... and at once.
+pub(super) const PASSED_ON_BURST: u32 = VERIFICATIONS_BURST / 4 * 3;
+/// Peers for which verifications are counted. One without a debt is forgotten first.
+pub(super) const RATES_MAX: usize = 4096;
+/// Threads that verify gossip and what new neighbours know.
+pub(super) const UNASKED_AT_ONCE: usize = 1;
+/// Announcements of one peer that wait to be verified. One more is ignored, and not passed on.
+pub(super) const UNASKED_PER_PEER_MAX: usize = 4;
+/// Announcements of all peers that wait to be verified: 3 MiB.
+pub(super) const UNASKED_WAITING_MAX: usize = 64;
+/// Questions of one peer that are answered at once, of [`ANSWERS_AT_ONCE`].
+pub(super) const ANSWERS_PER_PEER_MAX: usize = 4;
+/// Peers with which declarations and heads are exchanged at once: as many as may be connected.
+pub(super) const GREETINGS_MAX: usize = 512;
+/// Key histories in the store that are kept verified in memory, in bytes of their texts.
+pub(super) const HISTORIES_BYTES_MAX: usize = 8 << 20;
+/// ... and in number.
+pub(super) const HISTORIES_MAX: usize = 1024;
+
 /// Tags remembered from gossip and from other peers' pages. A tag takes about 3 KiB.
 pub(super) const HEADS_MAX: usize = 4096;
 /// Bytes of all remembered tags together.

@@ -16,6 +16,7 @@ use reg_proto::key::{Inheritance, KeyError, KeyHistory};
 use reg_proto::limits::{HEADS_PER_PAGE_MAX, INHERITANCE_GOSSIPED_BYTES_MAX, TAG_ENVELOPE_BYTES_MAX};
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::tag::{SignedTag, TagError, TagRecord};
+use reg_proto::verification::OverBudget;
 use thiserror::Error;
 
 use crate::registry::limits::{HEADS_BYTES_MAX, HEADS_MAX, HOLDERS_PER_HEAD_MAX, PROOFS_PER_HEAD_MAX};
@@ -59,6 +60,8 @@ pub(super) enum AnnouncementError {
     Tag(#[from] TagError),
     #[error("announcement has a proof of equivocation that proves nothing")]
     Proof(#[from] EquivocationError),
+    #[error("announcement costs too much to verify")]
+    Price(#[from] OverBudget),
 }
 
 /// The heads, by tag.

@@ -9,6 +9,7 @@
 
 pub mod documents;
 mod error;
+mod histories;
 
 pub mod declarations;
 pub mod forks;

@@ -10,6 +10,7 @@ mod introductions;
 mod questions;
 mod resolved;
 mod resolver;
+mod verified;
 
 mod attestations;
 mod bans;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use self::view::Views;
 use crate::net::Network;
 use crate::registry::announce::News;
+use crate::registry::price::Verifier;
 use crate::registry::trust::Trust;
 use crate::store::Store;
 
@@ -64,5 +66,10 @@ impl Resolver {
         allow_unsafe: bool,
     ) -> Self {
         Self { store, network, trust, news, bans: Bans::default(), views: Views::default(), allow_unsafe }
+    }
+
+    /// Returns what verifies the answers of peers.
+    pub fn verifier(&self) -> &Verifier {
+        self.news.verifier()
     }
 }

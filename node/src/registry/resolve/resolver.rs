@@ -13,12 +13,13 @@ use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
 use reg_proto::equivocation::Equivocation;
 use reg_proto::key::KeyHistory;
-use reg_proto::limits::DELEGATION_DEPTH_MAX;
+use reg_proto::limits::{DELEGATION_DEPTH_MAX, VERIFICATIONS_PER_ANSWER_MAX};
 use reg_proto::manifest::Manifest;
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::revocation::Revoked;
 use reg_proto::tag::SignedTag;
+use reg_proto::verification::Budget;
 use reg_proto::wire::{Records, Request, Response};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -26,12 +27,14 @@ use tracing::debug;
 
 use super::Resolver;
 use super::answers::Answers;
+use super::attestations::Attestors;
 use super::documents::Documents;
 use super::finder::{Finder, Search};
 use super::introductions::ask_patiently;
 use super::prove::{Accepted, accept};
 use super::questions::QuestionSlots;
 use super::resolved::{ResolveError, ResolveOptions, Resolved};
+use super::verified::VerifiedRecords;
 use crate::registry::limits::{
     FIND_TIMEOUT, LOOK_AGAIN, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED, REFRESH_TIMEOUT,
     REFUSED_PATIENCE, SETTLE,
@@ -267,8 +270,8 @@ impl Resolver {
                     let Ok((peer, records)) = answer else { continue };
                     last_news = Instant::now();
                     answers.asked += 1;
-                    let Some(records) = records else { continue };
-                    self.take_records(publisher, reference, answers, peer, &records, finder);
+                    let Some((records, verified)) = records else { continue };
+                    self.take_records(reference, answers, peer, &records, verified, finder);
                     if !heard && !answers.holders.is_empty() && answers.is_enough(reference) {
                         heard = true;
                         finder.settle();
@@ -293,12 +296,19 @@ impl Resolver {
         peer: PeerId,
         publisher: PublisherId,
         reference: &Reference,
-    ) -> impl Future<Output = (PeerId, Option<Records>)> + Send + 'static {
-        let network = self.network.clone();
+    ) -> impl Future<Output = (PeerId, Option<(Records, VerifiedRecords)>)> + Send + 'static {
+        let (network, news) = (self.network.clone(), self.news.clone());
         let (model, tag) = (Some(reference.model.clone()), wanted_tag(reference));
         async move {
             match ask_patiently(&network, peer, Request::GetRecords { publisher, model, tag }).await {
-                Ok(Response::Records(records)) => (peer, Some(records)),
+                Ok(Response::Records(records)) => {
+                    let work = move |budget: &mut Budget| {
+                        let verified = budget.run(|| VerifiedRecords::verify(publisher, &records));
+                        verified.ok().map(|verified| (records, verified))
+                    };
+                    let verified = news.verifier().answer(peer, VERIFICATIONS_PER_ANSWER_MAX, work).await;
+                    (peer, verified.ok().flatten())
+                }
                 Ok(_) => (peer, None),
                 Err(error) => {
                     debug!(%peer, %error, "a peer did not answer for a name");
@@ -310,11 +320,11 @@ impl Resolver {
 
     fn take_records(
         &self,
-        publisher: PublisherId,
         reference: &Reference,
         answers: &mut Answers,
         peer: PeerId,
         records: &Records,
+        verified: VerifiedRecords,
         finder: &Finder,
     ) {
         for holder in records.holders.iter() {
@@ -323,7 +333,7 @@ impl Resolver {
         if records.key_documents.is_empty() {
             return;
         }
-        let mut keys = match KeyHistory::verify(publisher, &records.key_documents) {
+        let keys = match verified.keys {
             Ok(keys) => keys,
             Err(source) => {
                 debug!(%peer, error = %source, "a peer offered keys that are not the publisher's");
@@ -331,20 +341,18 @@ impl Resolver {
                 return;
             }
         };
-        keys.take_revocations(records.revocations.iter().map(String::as_str));
         answers.holders.push(peer);
         if !answers.take_keys(keys.clone(), reference) {
             debug!(%peer, "a peer offered keys that part from those that are known");
             return;
         }
-        let delegations = records.delegations.iter().map(String::as_str);
+        let delegations = verified.delegations.iter().map(String::as_str);
         if let Err(error) = declarations::keep_delegations(&self.store, &keys, delegations) {
             debug!(%error, "delegations cannot be kept");
         }
         answers.delegated |= self.is_delegated(&keys, reference);
-        let contradicting = records.proofs.iter().flat_map(|it| [&it.one, &it.two]);
-        for text in records.tags.iter().chain(contradicting) {
-            match SignedTag::verify(text, &keys) {
+        for tag in verified.tags {
+            match tag {
                 Ok(tag) if is_about(&tag, reference) => answers.take_tag(tag),
                 Ok(_) => {}
                 Err(source) => {
@@ -466,7 +474,15 @@ impl Resolver {
         let manifest =
             Manifest::from_bytes(&bytes).map_err(|source| ResolveError::Manifest { digest, source })?;
         let candidates = documents.referrers(digest).await;
-        let accepted = accept(&candidates, &keys, &model, digest, &manifest, &self.attestors())?;
+        let (store, named) = (self.store.clone(), self.attestors().named);
+        let work = move || {
+            let attestors = Attestors { store: &store, named };
+            let accepted = accept(&candidates, &keys, &model, digest, &manifest, &attestors);
+            (accepted, keys, manifest)
+        };
+        let verified = self.verifier().documents(work).await;
+        let (accepted, keys, manifest) = verified.map_err(|_| ResolveError::Search)?;
+        let accepted = accepted?;
         let (holders, mut documents) = documents.into_parts();
         documents.retain(|it, _| *it == digest || accepted.documents.contains(it));
         let Accepted { provenance, referrers, said, .. } = accepted;

@@ -14,11 +14,13 @@ use reg_api::reporter::Reporter;
 use reg_proto::content::metadata::Metadata;
 use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
+use reg_proto::limits::VERIFICATIONS_PER_ANSWER_MAX;
 use reg_proto::manifest::{Manifest, ModelFile};
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
 use reg_proto::path::SafePath;
 use reg_proto::peer::PeerId;
 use reg_proto::tag::SignedTag;
+use reg_proto::verification::Budget;
 use reg_proto::wire::{Request, Response};
 use thiserror::Error;
 use tokio::time::timeout;
@@ -27,6 +29,7 @@ use super::Resolver;
 use super::consent::{PolicyError, refuse};
 use super::finder::Finder;
 use super::resolved::{ResolveError, ResolveOptions, Resolved};
+use super::verified::VerifiedRecords;
 use crate::registry::deadline::until;
 use crate::registry::limits::{
     PEERS_ASKED_FOR_TAGS, REFRESH_QUICK, SETTLE, TAG_FRESH, TAG_STALE, TAGS_TIMEOUT, VIEW_PATIENCE,
@@ -490,12 +493,17 @@ impl Resolver {
             else {
                 continue;
             };
-            let Ok(mut keys) = KeyHistory::verify(publisher, &records.key_documents) else { continue };
-            keys.take_revocations(records.revocations.iter().map(String::as_str));
+            let work = move |budget: &mut Budget| budget.run(|| VerifiedRecords::verify(publisher, &records));
+            let verifying = self.verifier().answer(peer, VERIFICATIONS_PER_ANSWER_MAX, work);
+            let Some(Ok(Ok(VerifiedRecords { keys: Ok(mut keys), tags, .. }))) = until(end, verifying).await
+            else {
+                continue;
+            };
             if revoked::revoke(&self.store, &mut keys).is_err() {
                 continue;
             }
-            found.extend(records.tags.iter().filter_map(|text| SignedTag::verify(text, &keys).ok()));
+            let texts = tags.into_iter().filter_map(Result::ok);
+            found.extend(texts.filter_map(|it| SignedTag::verify(it.envelope(), &keys).ok()));
             end = end.min(tokio::time::Instant::now() + SETTLE);
         }
         newest(found.into_iter().filter(|tag| tag.record().model.folded() == model.folded()))
