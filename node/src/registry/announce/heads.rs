@@ -9,7 +9,7 @@ use std::ops::Bound;
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::bounded::Bounded;
 use reg_proto::digest::Digest;
-use reg_proto::envelope::{Envelope, EnvelopeError};
+use reg_proto::envelope::{Envelope, EnvelopeError, SignatureError};
 use reg_proto::equivocation::{Equivocation, EquivocationClaim, EquivocationError};
 use reg_proto::json::JsonError;
 use reg_proto::key::{Inheritance, KeyError, KeyHistory};
@@ -62,6 +62,20 @@ pub(super) enum AnnouncementError {
     Proof(#[from] EquivocationError),
     #[error("announcement costs too much to verify")]
     Price(#[from] OverBudget),
+}
+
+impl AnnouncementError {
+    /// Returns whether an honest peer can have sent this: newer keys than those that it knows have retired or revoked the
+    /// keys of the record, or the inheritance list was left out.
+    pub(super) fn is_outdated(&self) -> bool {
+        let Self::Tag(TagError::Signature { source, .. }) = self else { return false };
+        matches!(
+            source,
+            SignatureError::Retired { .. }
+                | SignatureError::ListMissing { .. }
+                | SignatureError::Revoked { .. }
+        )
+    }
 }
 
 /// The heads, by tag.

@@ -67,6 +67,8 @@ impl News {
             Ok(head) => self.take_head(head),
             // The announced keys revoke the record; the revocation is then the news.
             Err(_) if revoked => Heard::Known,
+            // The sender has not heard of the newer keys yet, or the list was too long for gossip. It is no liar.
+            Err(error) if error.is_outdated() => Heard::Known,
             Err(error) => return Err(error),
         };
         Ok(if revoked { Heard::New } else { heard })
