@@ -404,6 +404,9 @@ pub struct Pull {
     /// Take an expired tag
     #[arg(long)]
     pub allow_expired: bool,
+    /// Refuse an older version where the newest one of the tag cannot be had
+    #[arg(long)]
+    pub newest: bool,
     /// Priority among the daemon's pulls: low, normal, high
     #[arg(long, value_name = "PRIORITY", default_value = "normal")]
     pub priority: Priority,

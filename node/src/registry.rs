@@ -114,6 +114,7 @@ impl Registry {
             trust.clone(),
             news.clone(),
             allow_unsafe,
+            web_seeds.clone(),
         ));
         let fetching = Arc::new(Fetching::new(
             store.clone(),

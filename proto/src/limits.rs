@@ -133,6 +133,8 @@ pub const RESPONSE_HEADER_BYTES_MAX: usize = 2 << 20;
 pub const RESPONSE_DOCUMENT_BYTES_MAX: usize = BUNDLE_BYTES_MAX;
 /// Tag records in one response. For a publisher with more, a node asks for one model at a time.
 pub const TAGS_PER_RESPONSE_MAX: usize = 64;
+/// Ancestors of a tag's head in one response: versions that a peer may fall back to. Each costs the asker one verification.
+pub const ANCESTORS_PER_RESPONSE_MAX: usize = 8;
 /// Referrers in one response: some each of provenance, bundles, scans and reviews.
 pub const REFERRERS_MAX: usize = 64;
 /// Announcements in one page of heads.

@@ -14,6 +14,7 @@ use reg_proto::peer::{Address, PeerId};
 use reg_proto::revocation::Revocation;
 use serde::{Deserialize, Serialize};
 
+use crate::behind::Behind;
 use crate::check::Check;
 use crate::reachability::Reachability;
 use crate::receipt::{ByteSource, Pace, Receipt};
@@ -36,7 +37,7 @@ pub struct Published {
     pub holders: usize,
 }
 
-/// A model that was pulled. It has 21 fields, because programs read the answer as flat JSON.
+/// A model that was pulled. It has 22 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Pulled {
     pub reference: Reference,
@@ -46,6 +47,9 @@ pub struct Pulled {
     /// The age of the tag record; `None` where the user asked for a digest that no tag means.
     #[serde(default)]
     pub tag_age: Option<TagAge>,
+    /// How the pulled version stands behind the head of the tag; `None` where it is the head, or was asked for by digest.
+    #[serde(default)]
+    pub behind: Option<Behind>,
     pub manifest: Digest,
     pub bytes: u64,
     pub files: usize,
@@ -97,6 +101,9 @@ pub struct Planned {
     /// The files that the user chose.
     pub entries: Vec<PlannedFile>,
     pub notes: Vec<String>,
+    /// How the version that would be pulled stands behind the head of the tag.
+    #[serde(default)]
+    pub behind: Option<Behind>,
 }
 
 /// A file that a pull would fetch.
@@ -135,6 +142,9 @@ pub struct ModelSummary {
     pub part: Option<PartSummary>,
     /// Seconds since 1970; `None` where it is not known.
     pub last_used: Option<u64>,
+    /// Those of the tags that have a newer version, which the store does not have, with how this one stands behind it.
+    #[serde(default)]
+    pub behind: BTreeMap<Tag, Behind>,
 }
 
 /// A part of a model: some of its files.
@@ -159,6 +169,9 @@ pub struct ModelInfo {
     pub issued: Option<u64>,
     pub fresh_until: Option<u64>,
     pub expires: Option<u64>,
+    /// How this version stands behind the head of the tag that was asked for.
+    #[serde(default)]
+    pub behind: Option<Behind>,
     pub metadata: Metadata,
     pub referrers: Vec<Digest>,
     pub kinds: BTreeMap<String, usize>,
@@ -340,6 +353,10 @@ impl RuleReport {
                 count => format!("of {count} attestors"),
             };
             requires.push(format!("{} {} attestations {of} that say pass", it.count, it.kind));
+        }
+        if rule.newest {
+            requires
+                .push("the newest version of a tag, and no older one where that cannot be had".to_owned());
         }
         if !rule.licenses.is_empty() {
             let all: Vec<&str> = rule.licenses.iter().map(String::as_str).collect();

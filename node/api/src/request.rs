@@ -98,7 +98,7 @@ pub struct Claims {
 
 /// Asks to fetch a model, verify it, seed it, and put it into `dest` where one is given.
 ///
-/// It has 15 fields, because `reg pull` has so many options that do not depend on each other.
+/// It has 17 fields, because `reg pull` has so many options that do not depend on each other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PullRequest {
     pub reference: Reference,
@@ -126,6 +126,9 @@ pub struct PullRequest {
     /// Accept a tag after its expiry date.
     #[serde(default)]
     pub allow_expired: bool,
+    /// Refuse an older version where the newest one of the tag cannot be had.
+    #[serde(default)]
+    pub newest: bool,
     /// The files to fetch: all of them where the selection is empty.
     #[serde(default)]
     pub selection: Selection,
@@ -159,6 +162,7 @@ impl PullRequest {
             copy: false,
             overwrite: false,
             allow_expired: false,
+            newest: false,
             selection: Selection::default(),
             tensors: Vec::new(),
             hub_cache: None,

@@ -17,6 +17,18 @@ pub(super) const QUIET: Duration = Duration::from_millis(1200);
 pub(super) const QUIET_NAMED: Duration = Duration::from_millis(250);
 /// How long the search waits for an honest answer after one that it refused.
 pub(super) const REFUSED_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the head of a tag is looked for, from the beginning of a search, before an older version is used.
+pub(super) const UNREACHED: Duration = Duration::from_secs(3);
+/// The same for a gateway's client, which waits for its first byte meanwhile.
+pub(super) const UNREACHED_QUICK: Duration = Duration::from_millis(2500);
+/// How long the head is looked for at least, once its record is known: a round trip to each known peer.
+pub(super) const UNREACHED_MIN: Duration = Duration::from_secs(1);
+/// How long the peers that are known already are asked for one ancestor of a head.
+pub(super) const ANCESTOR_PATIENCE: Duration = Duration::from_secs(1);
+/// Peers that are asked at once whether they hold a version.
+pub(super) const HOLDERS_ASKED_AT_ONCE: usize = 16;
+/// Files of which a web seed is asked whether it has them, before it counts as a source of a version.
+pub(super) const WEB_PROBES_MAX: usize = 16;
 /// How long a pull goes on without a byte from any peer before it gives up. What it has fetched stays in the store.
 pub(super) const STARVED_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a pull goes on without any peer left to ask.
@@ -248,6 +260,8 @@ pub(super) const DESERTED_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Records remembered of one tag: a release each week for five years. Each takes 2 KiB.
 pub(super) const HISTORY_MAX: usize = 256;
+/// Ancestors of a tag's head that may stand in for it. A version that is older than these is pulled by its digest.
+pub(super) const ANCESTORS_MAX: usize = 16;
 /// Proofs of equivocation kept of one tag. The first one freezes it.
 pub(super) const PROOFS_PER_TAG_MAX: usize = 16;
 /// Most proofs of equivocation while any is about a publisher that this node has never pulled from: 4 MiB.

@@ -19,5 +19,6 @@ pub mod keys;
 pub mod proofs;
 pub mod revoked;
 pub mod tags;
+pub mod usable;
 
 pub use self::error::TagsError;

@@ -27,7 +27,7 @@ impl VerifiedRecords {
         let signed = |text: &&String| SignedDelegation::verify(text, &keys).is_ok();
         let delegations = records.delegations.iter().filter(signed).cloned().collect();
         let contradicting = records.proofs.iter().flat_map(|it| [&it.one, &it.two]);
-        let texts = records.tags.iter().chain(contradicting);
+        let texts = records.tags.iter().chain(records.ancestors.iter()).chain(contradicting);
         let tags = texts.map(|text| SignedTag::verify(text, &keys)).collect();
         Self { keys: Ok(keys), delegations, tags }
     }
