@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use reg_api::repository_name::RepositoryName;
-use reg_api::request::Priority;
+use reg_api::request::{MinUsable, Priority};
 use reg_api::web_seed::WebSeed;
 use reg_keys::keyring::KeyName;
 use reg_proto::name::{ModelName, Reference, Tag};
@@ -265,20 +265,26 @@ Examples:
   reg publish --signed FILE")]
 pub struct Publish {
     /// Directory or file
-    #[arg(required_unless_present = "signed")]
+    #[arg(required_unless_present_any = ["signed", "abandon"])]
     pub path: Option<PathBuf>,
     /// MODEL[:TAG]; the tag defaults to `latest`
-    #[arg(value_parser = model_and_tag, required_unless_present = "signed")]
+    #[arg(value_parser = model_and_tag, required_unless_present_any = ["signed", "abandon"])]
     pub model: Option<(ModelName, Tag)>,
     /// Key to sign with (`reg key new NAME` makes one)
-    #[arg(long, value_name = "NAME", required_unless_present = "signed")]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["signed", "abandon"])]
     pub key: Option<KeyName>,
-    /// Sign nothing, and write the documents to sign to this file
+    /// Sign nothing, and write the documents to sign to this file; the tag is held until they are published or abandoned
     #[arg(long, value_name = "FILE")]
     pub prepare: Option<PathBuf>,
     /// Publish a prepared file that `reg sign` has signed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "model", "key", "prepare"])]
     pub signed: Option<PathBuf>,
+    /// Give up what `--prepare` has prepared for this tag: publisher/model[:tag]
+    #[arg(long, value_name = "REF", conflicts_with_all = ["path", "model", "key", "prepare", "signed"])]
+    pub abandon: Option<Reference>,
+    /// Lowest record that others may use where this one's files cannot be had: a number, or `this` for none before it
+    #[arg(long, value_name = "N|this", conflicts_with_all = ["signed", "abandon"])]
+    pub min_usable: Option<MinUsable>,
     /// Settle a frozen tag, if both contradicting records are yours
     #[arg(long)]
     pub settle: bool,

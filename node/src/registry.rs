@@ -27,8 +27,8 @@ use bytes::Bytes;
 use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable};
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::report::{
-    AttestationInfo, Collected, FileInfo, ImportedRepository, ModelInfo, ModelSummary, Paused, PeerReport,
-    Planned, Published, PublisherReport, Pulled, Status, TrustEntry, TrustReport, Verified,
+    Abandoned, AttestationInfo, Collected, FileInfo, ImportedRepository, ModelInfo, ModelSummary, Paused,
+    PeerReport, Planned, Published, PublisherReport, Pulled, Status, TrustEntry, TrustReport, Verified,
 };
 use reg_api::reporter::Reporter;
 use reg_api::request::{AttestRequest, HubCache, ImportRequest, PublishRequest, PullRequest, VerifyRequest};
@@ -215,6 +215,11 @@ impl Registry {
         reporter: &Reporter,
     ) -> Result<Prepared, PublishError> {
         self.publishing.prepare_publish(request, reporter).await
+    }
+
+    /// Gives up a record that was prepared and waits for its signature. Its number is never used again.
+    pub async fn abandon(&self, reference: Reference) -> Result<Abandoned, PublishError> {
+        self.publishing.abandon(reference).await
     }
 
     /// Publishes what was prepared earlier, perhaps by another node, and signed elsewhere. Reads the files again.

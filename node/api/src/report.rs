@@ -21,6 +21,18 @@ use crate::receipt::{ByteSource, Pace, Receipt};
 use crate::rule::Rule;
 use crate::tag_age::TagAge;
 
+/// A prepared record that its publisher has abandoned. Its signature must not be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abandoned {
+    pub publisher: PublisherId,
+    pub model: ModelName,
+    pub tag: Tag,
+    pub seq: u64,
+    pub manifest: Digest,
+    /// When it was prepared, in seconds since 1970.
+    pub since: u64,
+}
+
 /// A model that was published.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Published {

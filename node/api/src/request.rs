@@ -53,6 +53,39 @@ pub struct PublishRequest {
     /// The repository that the files come from, which the publisher attests.
     #[serde(default)]
     pub origin: Option<Origin>,
+    /// The lowest record that may be used where this one's model cannot be had. `None`: as the record before says.
+    #[serde(default)]
+    pub min_usable: Option<MinUsable>,
+    /// Hold the tag until the record is signed elsewhere and published, or abandoned.
+    #[serde(default)]
+    pub hold: bool,
+}
+
+/// The lowest record of a tag that may be used in the place of a newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MinUsable {
+    /// The record that states it: no earlier one may be used.
+    This,
+    Number(u64),
+}
+
+/// A text that is neither a record's number nor `this`.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{text:?} is neither the number of a record nor `this`")]
+pub struct MinUsableError {
+    text: String,
+}
+
+impl FromStr for MinUsable {
+    type Err = MinUsableError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "this" => Ok(Self::This),
+            text => text.parse().map(Self::Number).map_err(|_| MinUsableError { text: text.to_owned() }),
+        }
+    }
 }
 
 impl PublishRequest {
@@ -69,6 +102,8 @@ impl PublishRequest {
             expires_in: None,
             settle: false,
             origin: None,
+            min_usable: None,
+            hold: false,
         }
     }
 }

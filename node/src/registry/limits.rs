@@ -206,6 +206,15 @@ pub(super) const DECLARATIONS_PASSED_MAX: usize = 4096;
 
 /// How long a preparation waits for its signatures before it is forgotten.
 pub(super) const PREPARATION_TIMEOUT: Duration = Duration::from_secs(3600);
+/// How long a preparation keeps its tag from another publication that waits. A key file signs in milliseconds, and an agent
+/// that asks its user in less than a minute; a command that takes longer has ended without a word.
+pub(super) const SIGNING_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a waiting publication checks whether the one before has ended without a word.
+pub(super) const TURN_LOOK: Duration = Duration::from_secs(1);
+/// How long a publication waits for its turn: some publications that end without a word, one after the other.
+pub(super) const TURN_TIMEOUT: Duration = Duration::from_secs(600);
+/// Preparations that were taken over, remembered to tell their commands.
+pub(super) const TAKEN_OVER_MAX: usize = 64;
 /// Preparations that wait for their signatures.
 pub(super) const PREPARATIONS_MAX: usize = 64;
 
@@ -258,13 +267,12 @@ pub(super) const HELD_MAX: usize = 256;
 /// How long a reader waits where no peer has the blob. A peer that reconnects does so in seconds.
 pub(super) const DESERTED_PATIENCE: Duration = Duration::from_secs(4);
 
-/// Records remembered of one tag: a release each week for five years. Each takes 2 KiB.
-pub(super) const HISTORY_MAX: usize = 256;
 /// Ancestors of a tag's head that may stand in for it. A version that is older than these is pulled by its digest.
 pub(super) const ANCESTORS_MAX: usize = 16;
-/// Proofs of equivocation kept of one tag. The first one freezes it.
-pub(super) const PROOFS_PER_TAG_MAX: usize = 16;
-/// Most proofs of equivocation while any is about a publisher that this node has never pulled from: 4 MiB.
+/// Bytes of the document of one tag: its records, proofs and pending payload. Records take 2 KiB each as a rule; the largest
+/// ones take 16 KiB, and then the oldest are left out.
+pub(super) const TAG_DOCUMENT_BYTES_MAX: usize = 256 << 10;
+/// Tags of publishers that this node has never pulled from with a proof of equivocation in the store: 4 MiB.
 pub(super) const PROOFS_OF_STRANGERS_MAX: usize = 1024;
 /// Proofs that are sent with one head, in gossip and in pages.
 pub(super) const PROOFS_PER_HEAD_MAX: usize = 4;

@@ -48,10 +48,7 @@ pub fn usable(
 
 /// Remembers a record that was chosen in place of the head, so that a later call of [`usable`] returns it.
 pub fn remember(store: &Store, keys: &KeyHistory, tag: &SignedTag) -> Result<(), TagsError> {
-    let record = tag.record();
-    let known = history::records(store, keys, &record.model, &record.tag)?;
-    let is_known = known.iter().any(|it| it.payload_digest() == tag.payload_digest());
-    if is_known { Ok(()) } else { history::add(store, tag) }
+    tags::remember(store, keys, tag)
 }
 
 /// Keeps the current record of a tag of which `used` is the version in use: the head, even where an older version stands in
