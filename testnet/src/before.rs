@@ -24,6 +24,11 @@ pub fn reg_before() -> Option<&'static Path> {
     BINARY.get_or_init(find_or_build).as_deref()
 }
 
+/// Returns whether the nodes of all tests run the binary of before (`REG_TEST_BEFORE=1`). It shows that a test can fail.
+pub(crate) fn is_meant() -> bool {
+    std::env::var_os("REG_TEST_BEFORE").is_some_and(|value| value != "0")
+}
+
 fn find_or_build() -> Option<PathBuf> {
     let profile_dir = profile_dir();
     let profile = profile_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();

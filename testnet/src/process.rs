@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::alone;
+use crate::before;
 use crate::netns::Machine;
 
 /// Longest time until a daemon must be ready, on a busy machine.
@@ -29,6 +30,9 @@ const STOP: Duration = Duration::from_secs(20);
 pub fn reg_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if before::is_meant() {
+            return before::reg_before().expect("the binary of before").to_owned();
+        }
         let profile_dir = profile_dir();
         let target = profile_dir.parent().expect("a profile lies in the target directory");
         let built = build(workspace(), target, is_release(&profile_dir)).status().expect("cargo runs");
@@ -127,6 +131,8 @@ impl Home {
     /// Returns a command of `reg` in this home.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let binary = self.binary.as_deref().unwrap_or_else(|| reg_binary());
+        // The binary of before asks nothing, and knows no flag that answers.
+        let args = args.into_iter().filter(|it| it.as_ref() != "--yes" || !before::is_meant());
         let mut command = match &self.machine {
             Some(machine) => machine.command(binary),
             None => Command::new(binary),

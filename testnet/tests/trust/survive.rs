@@ -1,4 +1,7 @@
 //! Tests that a name survives: a version that is gone, two publications at once, and every step of a key's life.
+//!
+//! `REG_TEST_BEFORE=1 cargo test --workspace --test trust survive` runs them with the binary of before: all fail but the one
+//! with keys on three machines.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
