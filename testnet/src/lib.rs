@@ -4,6 +4,8 @@
 
 pub mod process;
 
+pub mod before;
+
 pub mod alone;
 
 pub mod model;

@@ -5,6 +5,7 @@ mod tags_and_keys;
 
 mod delegations;
 mod revocations;
+mod survive;
 
 mod rules;
 
