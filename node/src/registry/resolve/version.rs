@@ -9,10 +9,12 @@ use reg_api::behind::{Behind, BehindReason};
 use reg_api::clock;
 use reg_api::tag_age::TagAge;
 use reg_proto::digest::Digest;
+use reg_proto::envelope::SignatureError;
 use reg_proto::key::KeyHistory;
 use reg_proto::manifest::Manifest;
 use reg_proto::name::{ModelName, Reference};
 use reg_proto::peer::PeerId;
+use reg_proto::provenance::ProvenanceError;
 use reg_proto::tag::SignedTag;
 use tokio::time::Instant;
 
@@ -151,7 +153,7 @@ impl Resolver {
                 None
             } else {
                 match self.prove(&of, &mut documents, tag.as_ref(), digest, has_other).await {
-                    Ok(resolved) => return Ok(Resolved { notes, ..resolved }),
+                    Ok(resolved) => return Ok(with_notes(notes, resolved)),
                     Err(Miss::Refused(error)) => return Err(error),
                     Err(Miss::Absent(why, source)) => Some((why, source)),
                 }
@@ -162,7 +164,7 @@ impl Resolver {
             error = miss.map(|(_, error)| error);
         }
         match self.ancestor(&of, &line, &mut documents, &mut tried).await? {
-            Some((tag, resolved)) => self.stand_in(&of, &line, &tried, &tag, Resolved { notes, ..resolved }),
+            Some((tag, resolved)) => self.stand_in(&of, &line, &tried, &tag, with_notes(notes, resolved)),
             None => Err(none_left(&of, line.frozen, tried, refusal, error)),
         }
     }
@@ -285,14 +287,29 @@ impl Resolver {
         let model = tag.map_or_else(|| of.model.clone(), |tag| tag.record().model.clone());
         let (store, named) = (self.store.clone(), self.attestors().named);
         let keys = of.keys.clone();
+        let is_held = is_here && tag.is_none();
         let (of_model, work_manifest) = (model.clone(), manifest.clone());
         let work = move || {
             let attestors = Attestors { store: &store, named };
-            accept(&candidates, &keys, &of_model, digest, &work_manifest, &attestors)
+            let now = accept(&candidates, &keys, &of_model, digest, &work_manifest, &attestors);
+            // What this node held when the keys were retired stays readable by its digest.
+            let then = now.as_ref().err().and_then(retired_under).filter(|_| is_held);
+            match then.and_then(|then| Some((then, keys.as_of(then)?))) {
+                Some((then, old)) => accept(&candidates, &old, &of_model, digest, &work_manifest, &attestors)
+                    .map(|accepted| (accepted, Some(then))),
+                None => now.map(|accepted| (accepted, None)),
+            }
         };
         let accepted =
             self.verifier().documents(work).await.map_err(|_| Miss::Refused(ResolveError::Search))?;
-        let accepted = accepted.map_err(|error| Miss::Absent(WhyNot::Provenance, Box::new(error)))?;
+        let (accepted, then) = accepted.map_err(|error| Miss::Absent(WhyNot::Provenance, Box::new(error)))?;
+        let note = then.map(|then| {
+            format!(
+                "key document {then} signed it, which is retired, and key document {} does not take it over: it is used \
+                 because this node has held it",
+                of.keys.version()
+            )
+        });
         let version = Version { publisher: of.keys.publisher(), model: &model, digest, manifest: &manifest };
         if is_checked {
             self.check_blobs(of, documents, version, probes).await?;
@@ -310,7 +327,7 @@ impl Resolver {
             documents: kept,
             referrers,
             said,
-            notes: Vec::new(),
+            notes: note.into_iter().collect(),
             finder: None,
             holders,
             behind: None,
@@ -354,6 +371,21 @@ impl Resolver {
         };
         Err(Miss::Absent(why, Box::new(error)))
     }
+}
+
+/// Returns the version of the retired key document if this is why a provenance is refused.
+fn retired_under(error: &ResolveError) -> Option<u64> {
+    let ResolveError::Provenance { source: ProvenanceError::Signature { version, source, .. }, .. } = error
+    else {
+        return None;
+    };
+    matches!(source, SignatureError::Retired { .. }).then_some(*version)
+}
+
+/// Returns a resolved version with further notes before its own.
+fn with_notes(mut notes: Vec<String>, resolved: Resolved) -> Resolved {
+    notes.extend(resolved.notes);
+    Resolved { notes, ..resolved }
 }
 
 /// What is resolved, and how.
