@@ -201,8 +201,8 @@ fn log(home: &Home, reference: &str) -> Option<Value> {
 /// When a node has written down its proof.
 fn proof_kept(home: &Home) -> SystemTime {
     let mut found = Vec::new();
-    files(&home.path().join("store/documents/proof"), &mut found);
-    let [proof] = &found[..] else { panic!("one proof, not {found:?}") };
+    files(&home.path().join("store/documents/tag"), &mut found);
+    let [proof] = &found[..] else { panic!("one document, not {found:?}") };
     proof.metadata().and_then(|it| it.modified()).expect("a file with a time")
 }
 

@@ -9,7 +9,7 @@ use reg_proto::revocation::Revoked;
 use reg_proto::tag::SignedTag;
 
 use super::error::TagsError;
-use super::{history, proofs, tags};
+use super::{proofs, tags};
 use crate::registry::limits::ANCESTORS_MAX;
 use crate::store::Store;
 
@@ -25,25 +25,15 @@ pub enum Barred {
 /// Returns the records that may stand for a tag: the head first, then the ancestors that may be used, the newest first.
 /// Of a frozen tag it returns the common ancestors of both heads.
 ///
-/// Each of the records stands by the publisher's keys. No ancestor is withdrawn, or below the head's `min_usable`.
+/// Each of the records stands by the publisher's keys. No ancestor is withdrawn, or below the head's `min_usable`; a withdrawn
+/// head has none.
 pub fn usable(
     store: &Store,
     keys: &KeyHistory,
     model: &ModelName,
     tag: &Tag,
 ) -> Result<Vec<SignedTag>, TagsError> {
-    let known = history::records(store, keys, model, tag)?;
-    let frozen = proofs::freezing(store, keys, model, tag, &[])?;
-    let head = known.iter().max_by_key(|it| (it.record().order(), it.payload_digest()));
-    let (heads, mut found) = match (&frozen, head) {
-        (Some(proof), _) => (proof.records().to_vec(), Vec::new()),
-        (None, Some(head)) => (vec![head], vec![head.clone()]),
-        (None, None) => return Ok(Vec::new()),
-    };
-    let line = line(&heads, &known);
-    let is_usable = |index: &usize| barred(keys, &heads, &line, *index).is_none();
-    found.extend((0..line.len()).filter(is_usable).map(|index| line[index].clone()));
-    Ok(found)
+    tags::usable(store, keys, model, tag)
 }
 
 /// Remembers a record that was chosen in place of the head, so that a later call of [`usable`] returns it.
