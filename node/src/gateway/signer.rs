@@ -89,3 +89,43 @@ impl NamedKey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use reg_keys::key_changes::{self, KeySet};
+    use reg_proto::key::{Inheritance, Next};
+
+    use super::*;
+
+    /// Returns the number of key documents that the signer hands over, and whether it can sign.
+    async fn lent(signer: &Signer) -> (usize, Option<String>) {
+        let named = signer.0.clone();
+        let stale = named.current().1.map(|it| it.to_string());
+        (signer.lend(async |by: Signatory<'_>| by.key_documents.len()).await, stale)
+    }
+
+    #[tokio::test]
+    async fn a_signer_follows_a_rotation_or_says_why_it_cannot() {
+        let home = tempfile::tempdir().unwrap();
+        let keyring = Keyring::open(home.path().join("keys"));
+        let (name, new): (KeyName, KeyName) = ("me".parse().unwrap(), "new".parse().unwrap());
+        keyring.create(&name).unwrap();
+        let signer = Signer::new(name.clone(), keyring.clone()).unwrap();
+        assert_eq!(lent(&signer).await, (1, None));
+        let key = keyring.create(&new).unwrap();
+        let old = keyring.load(&name).unwrap();
+        let key_set = KeySet { keys: vec![key.public_key], threshold: 1, next: Next::Open, floor: None };
+        let mut file = key_changes::rotate(old.history(), key_set, Inheritance::default());
+        for name in [&name, &new] {
+            file.sign(&keyring.secret(name).unwrap()).unwrap();
+        }
+        keyring.keep_documents(&name, &file.declarations().unwrap().0).unwrap();
+        assert_eq!(lent(&signer).await, (2, None));
+        // The documents are another publisher's by now.
+        std::fs::remove_file(home.path().join("keys/me.json")).unwrap();
+        std::fs::rename(&key.path, home.path().join("keys/me.pem")).unwrap();
+        std::fs::write(home.path().join("keys/me.json"), "[]").unwrap();
+        let (documents, stale) = lent(&signer).await;
+        assert!(documents == 2 && stale.is_some_and(|it| it.contains("are refused")));
+    }
+}
