@@ -8,6 +8,7 @@ use reg_api::fault::Fault;
 use reg_keys::key_changes::KeySet;
 use reg_keys::key_file::Passphrases;
 use reg_keys::keyring::{KeyName, Keyring, KeyringError, UnwrittenKey, read_passphrase};
+use reg_keys::publisher_key::PublisherKey;
 use reg_node::daemon::Home;
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::{Next, NextKeys};
@@ -60,6 +61,19 @@ pub fn new_passphrase(name: &KeyName, is_wanted: bool) -> Result<Option<Zeroizin
 /// Turns an error of the key ring into one of the command line, with its hint.
 pub fn keyring_error(error: KeyringError) -> CliError {
     CliError::from_fault(&error as &dyn Fault)
+}
+
+/// Loads the publisher that a model is published for. A machine that only prepares (`--prepare`) needs its key documents and
+/// none of its keys.
+pub fn publisher(keyring: &Keyring, name: &KeyName, prepares: bool) -> Result<PublisherKey, CliError> {
+    keyring.load(name).map_err(|error| match error {
+        KeyringError::NotFound { .. } if prepares => CliError::from_fault(&error).hint(format_args!(
+            "to prepare, this machine needs the key documents of the publisher, which are public: run \
+             `reg key documents NAME > {name}.json` on a machine that has them, copy the file, and run \
+             `reg key import {name} --documents {name}.json`"
+        )),
+        error => keyring_error(error),
+    })
 }
 
 /// Parses a public key (`ed25519:HEX`), or looks up the public key of a key name in the key ring.

@@ -11,6 +11,7 @@ mod survive;
 mod rules;
 
 mod key_cases;
+mod key_changes;
 mod key_tools;
 mod oms;
 mod signing;

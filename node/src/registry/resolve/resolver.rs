@@ -50,8 +50,7 @@ impl Resolver {
         options: &ResolveOptions,
         reporter: &Reporter,
     ) -> Result<Resolved, ResolveError> {
-        let mut asked = reference.clone();
-        let mut notes = Vec::new();
+        let (mut asked, mut notes) = self.aliased(reference, reporter)?;
         for _step in 0..=DELEGATION_DEPTH_MAX {
             let error = match self.resolve_at(&asked, options, reporter).await {
                 Ok(mut resolved) => {
