@@ -83,8 +83,8 @@ pub struct Debian {
 impl Debian {
     /// Returns a command that runs an unpacked program with its unpacked libraries.
     pub fn command(&self, program: &str) -> Command {
-        let places = ["usr/bin", "usr/sbin"].map(|dir| self.root.join(dir).join(program));
-        let [usual, _] = &places;
+        let places = ["usr/bin", "usr/sbin", "sbin"].map(|dir| self.root.join(dir).join(program));
+        let [usual, ..] = &places;
         let mut command = Command::new(places.iter().find(|it| it.exists()).unwrap_or(usual));
         let library_dirs = fs::read_dir(self.root.join("usr/lib")).into_iter().flatten().flatten();
         let here: Vec<PathBuf> = library_dirs.map(|entry| entry.path()).filter(|it| it.is_dir()).collect();

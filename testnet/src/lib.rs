@@ -29,4 +29,8 @@ pub mod sybil;
 pub mod delay;
 pub mod netns;
 
+pub mod chance;
+pub mod faulty_fs;
+pub mod power;
+
 pub mod mutants;

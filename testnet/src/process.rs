@@ -83,6 +83,8 @@ pub struct Home {
     machine: Option<Machine>,
     /// The binary that its processes run, if not the one of this workspace.
     binary: Option<PathBuf>,
+    /// The folder that `reg` keeps its own files in, if not the home itself.
+    kept_at: Option<PathBuf>,
     _counted: alone::Counted,
 }
 
@@ -94,7 +96,7 @@ impl Home {
     pub fn new(name: &str) -> Self {
         let counted = alone::count();
         let dir = tempfile::Builder::new().prefix("reg-").tempdir().expect("a temporary folder");
-        Self { dir, name: name.to_owned(), machine: None, binary: None, _counted: counted }
+        Self { dir, name: name.to_owned(), machine: None, binary: None, kept_at: None, _counted: counted }
     }
 
     /// Makes a home with processes on `machine`.
@@ -118,6 +120,12 @@ impl Home {
         self.binary = binary.map(Path::to_owned);
     }
 
+    /// Makes `reg` keep its own files in another folder, such as one on a disk that fails. Logs stay in the home.
+    pub fn kept_at(mut self, dir: PathBuf) -> Self {
+        self.kept_at = Some(dir);
+        self
+    }
+
     /// Returns the folder.
     pub fn path(&self) -> &Path {
         self.dir.path()
@@ -137,7 +145,8 @@ impl Home {
             Some(machine) => machine.command(binary),
             None => Command::new(binary),
         };
-        command.args(args).env("REG_HOME", self.path()).env_remove("RUST_LOG").stdin(Stdio::null());
+        let kept_at = self.kept_at.as_deref().unwrap_or(self.path());
+        command.args(args).env("REG_HOME", kept_at).env_remove("RUST_LOG").stdin(Stdio::null());
         command
     }
 
@@ -155,6 +164,11 @@ impl Home {
     /// If it cannot be run.
     pub fn ran(&self, command: &mut Command) -> Ran {
         Ran { output: command.output().expect("reg runs"), name: self.name.clone() }
+    }
+
+    /// Returns a command that has ended.
+    pub fn ended(&self, output: Output) -> Ran {
+        Ran { output, name: self.name.clone() }
     }
 
     /// Runs a command with `--json`, and returns the printed JSON.
@@ -306,12 +320,31 @@ impl Daemon {
         Self::start_with_variables(home, &["/ip4/127.0.0.1/tcp/0"], flags, variables)
     }
 
+    /// Starts a daemon like [`Daemon::start`], or returns its log if it does not become ready, as on a disk that fails.
+    ///
+    /// # Errors
+    /// If it ends, or is not ready in time.
+    pub fn try_start(home: &Home, flags: &[&str]) -> Result<Self, String> {
+        let flags = flags.iter().chain(&["--no-mdns"]);
+        Self::try_start_with_variables(home, &["/ip4/127.0.0.1/tcp/0"], flags, &[])
+    }
+
     fn start_with_variables<S: AsRef<OsStr>>(
         home: &Home,
         listen: &[&str],
         flags: impl IntoIterator<Item = S>,
         variables: &[(&str, &str)],
     ) -> Self {
+        let started = Self::try_start_with_variables(home, listen, flags, variables);
+        started.unwrap_or_else(|log| panic!("{} is not ready:\n{log}", home.name))
+    }
+
+    fn try_start_with_variables<S: AsRef<OsStr>>(
+        home: &Home,
+        listen: &[&str],
+        flags: impl IntoIterator<Item = S>,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, String> {
         let log = home.path().join("daemon.log");
         let out = home.path().join("ready.json");
         let flags: Vec<S> = flags.into_iter().collect();
@@ -331,17 +364,14 @@ impl Daemon {
         let mut daemon = Self { child, name: home.name.clone(), log, ready: Value::Null };
         let start = Instant::now();
         while daemon.ready.is_null() {
-            assert!(
-                start.elapsed() < READY && daemon.is_running(),
-                "{} is not ready:\n{}",
-                daemon.name,
-                daemon.log()
-            );
+            if start.elapsed() >= READY || !daemon.is_running() {
+                return Err(daemon.log());
+            }
             std::thread::sleep(Duration::from_millis(20));
             let text = fs::read_to_string(&out).unwrap_or_default();
             daemon.ready = serde_json::from_str(&text).unwrap_or_default();
         }
-        daemon
+        Ok(daemon)
     }
 
     /// Returns its first address, with its peer id.
