@@ -1,5 +1,6 @@
 //! [`TagBook`]: everything that one node remembers of one tag, and the rules by which it changes.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::contradiction::Contradiction;
@@ -204,7 +205,7 @@ impl TagBook {
                 it.order() < order && (line.contains(&it.payload) || !settled.contains(&it.payload))
             });
         }
-        self.ancestors.sort_by(|a, b| (b.order(), b.payload).cmp(&(a.order(), a.payload)));
+        self.ancestors.sort_by_key(|it| Reverse((it.order(), it.payload)));
         self.ancestors.dedup();
         self.ancestors.truncate(TAG_ANCESTORS_MAX);
         self.settle();

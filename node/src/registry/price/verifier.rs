@@ -268,7 +268,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_has_a_few_places_in_the_queue_and_the_others_have_theirs() {
         let verifier = verifier();
-        let (go_on, wait) = mpsc::channel::<()>();
+        let (go_on, wait) = mpsc::sync_channel::<()>(0);
         let wait = Arc::new(Mutex::new(wait));
         let mut tasks = tokio::task::JoinSet::new();
         let send = |tasks: &mut tokio::task::JoinSet<_>, from: u8| {
