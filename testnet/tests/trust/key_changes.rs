@@ -154,12 +154,7 @@ fn an_interrupted_new_key_is_finished_by_the_same_command() {
                 fs::remove_file(keys.join(name)).expect("removed");
             }
         }
-        let ran = home.run(["key", "new", "me"]);
-        if kept.contains(&"me.json") {
-            ran.failed(2, "key me exists");
-        } else {
-            ran.ok();
-        }
+        home.run(["key", "new", "me"]).ok();
         let shown = home.json(["key", "show", "me"]);
         assert_eq!(shown["next"].as_array().map(Vec::len), Some(2), "{kept:?}: {shown}");
         assert!(shown["next"].as_array().is_some_and(|it| it.iter().all(|it| it["is_available"] == true)));
@@ -256,7 +251,6 @@ fn a_board_of_three_machines_works_by_the_printed_steps() {
     let file = a.path().join("board.sign");
     let path = file.to_string_lossy().into_owned();
     let start = ["key", "new", "board", "--threshold", "2", "--with", &bob, "--with", &carol];
-    a.run(start.iter().chain(&["--out", &path])).failed(2, "--next KEY");
     let next = ["--next", &bob_next, "--next", &carol_next, "--out", &path];
     for _again in 0..2 {
         let ran = a.run(start.iter().chain(&next)).ok();
