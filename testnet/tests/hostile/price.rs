@@ -29,6 +29,9 @@ const SOME: Amount = Amount { announcements: 60, heads: 4, documents: 32 };
 /// The folder for messages, where a person measures by hand.
 const FOLDER: &str = "REG_PRICE_FOLDER";
 
+/// Lines that a foreign peer may print: some for each message that it sends.
+const LINES_MAX: usize = 1 << 16;
+
 /// A foreign peer, in a process of its own.
 struct Foreign {
     process: Process,
@@ -52,7 +55,7 @@ impl Foreign {
         command.arg(address).arg(messages).args(["2", &seconds.to_string()]);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("node starts");
         let out = BufReader::new(child.stdout.take().expect("piped"));
-        let (sender, lines) = mpsc::channel();
+        let (sender, lines) = mpsc::sync_channel(LINES_MAX);
         std::thread::spawn(move || {
             for line in out.lines().map_while(Result::ok) {
                 drop(sender.send(line));
