@@ -159,18 +159,17 @@ impl KeyHistory {
         self.chain.newest()
     }
 
-    /// Returns the history as it was when `version` was the newest document, with the revocations that count for it;
+    /// Returns the history as it was when `version` was the newest document, with every revocation that counts today;
     /// `None` if there is no such document.
     ///
-    /// A model that was taken under an older document stays readable by its digest: the keys of that time prove it.
+    /// A model that was taken under an older document stays readable by its digest: the keys of that time prove it, unless
+    /// they have been revoked since.
     pub fn as_of(&self, version: u64) -> Option<Self> {
         let chain = self.chain.as_of(version)?;
         let envelopes = self.envelopes[..chain.documents().count()].to_vec();
         let list = self.list.clone().filter(|_| version == self.version());
-        let revocations = Revocations::default();
-        let mut history = Self { publisher: self.publisher, chain, envelopes, list, revocations };
-        history.take_revocations(self.revocations().map(|(_, text)| text));
-        Some(history)
+        let revocations = self.revocations.clone();
+        Some(Self { publisher: self.publisher, chain, envelopes, list, revocations })
     }
 
     /// Returns this history with the inheritance list of `other`, where they have the same documents and only `other` has

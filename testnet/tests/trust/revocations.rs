@@ -58,7 +58,7 @@ fn a_key_that_is_revoked_without_any_tag_is_refused_by_everybody_for_ever() {
     // No node that was told runs any more, and the thief tells of the first key alone.
     for home in [&b, &c, &d, &follower] {
         let liar = tell(&mut liars);
-        pull(home, &reference, &[&liar]).failed(4, "revoked");
+        pull(home, &reference, &[&liar]).failed(4, "retired");
         assert!(revocations(home).contains("stolen"));
     }
     let by_digest = format!("{reference}@{}", thief.digest);

@@ -184,6 +184,14 @@ impl Fault for ResolveError {
                 "its publisher must sign it anew with keys that are not revoked; `reg log REF` shows what was revoked"
                     .to_owned(),
             ),
+            Self::Tag { source: TagError::Signature { source: SignatureError::Retired { .. }, .. }, .. }
+            | Self::Provenance {
+                source: ProvenanceError::Signature { source: SignatureError::Retired { .. }, .. },
+                ..
+            } => Some(
+                "its publisher can publish it again with the new keys; a thief of the old ones cannot"
+                    .to_owned(),
+            ),
             Self::Withdrawn { .. } => Some("`reg log REF` shows the versions that are not".to_owned()),
             Self::NotHere { .. } => Some("`reg ls` shows the models in the store, `reg pull REF` fetches one".to_owned()),
             Self::Offline { .. } => Some("run it without --offline".to_owned()),
