@@ -71,7 +71,10 @@ while (Date.now() < end) {
     connectionGater: { denyDialMultiaddr: () => false },
     services: {
       identify: identify({ protocolPrefix: 'ipfs', agentVersion: 'js-libp2p' }),
-      gossip: gossipsub({ allowPublishToZeroTopicPeers: true, emitSelf: false, maxOutboundBufferSize: 1 << 24 })
+      // Without lists of message ids, which it would send in one frame with a message, and the frame would be too long.
+      gossip: gossipsub({
+        allowPublishToZeroTopicPeers: true, emitSelf: false, maxOutboundBufferSize: 1 << 24, Dlazy: 0, gossipFactor: 0
+      })
     }
   })
   const isOver = () => closed || Date.now() >= end
