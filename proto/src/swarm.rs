@@ -4,8 +4,9 @@
 //! separation, not secrecy. Each peer that connects learns the names, though not the key, and could use them. The list of
 //! allowed peers decides which peers a node talks to.
 //!
-//! The names end with the version of the protocols, 2; gossip is libp2p's own protocol, so its topic carries ours. A peer that speaks version 1 alone shares no protocol with this
-//! node, and is recognised by what it sends to identify ([`Protocols::is_of_before`]).
+//! The names end with the version of the protocols, 2. Two kinds do not: gossip is libp2p's own protocol, so its topic
+//! carries the version; and what identify reports names the family of protocols. So a node of version 1 does not turn away
+//! from this one: it asks its question, and is answered that it must be upgraded ([`Protocols::records_before`]).
 
 use data_encoding::HEXLOWER;
 
@@ -24,10 +25,10 @@ pub struct Protocols {
     pub gossip: String,
     /// Gossip topic of signed tags.
     pub tags_topic: String,
-    /// The protocol version that identify reports.
+    /// The family of protocols that identify reports.
     pub identify: String,
-    /// The protocol version that a node of version 1 reports.
-    identify_before: String,
+    /// Requests of nodes that speak version 1 only. Each is answered by the one thing to say.
+    pub records_before: String,
 }
 
 impl Protocols {
@@ -50,15 +51,15 @@ impl Protocols {
             dht: format!("/{name}/kad/2"),
             gossip: format!("/{gossip}"),
             tags_topic: format!("{name}/tags/2"),
-            identify: format!("{name}/2"),
-            identify_before: format!("{name}/1"),
+            identify: format!("{name}/1"),
+            records_before: format!("/{name}/records/1"),
         }
     }
 
-    /// Returns whether a peer that reports this protocol version belongs to the swarm, but speaks version 1 of its
-    /// protocols only.
-    pub fn is_of_before(&self, identify: &str) -> bool {
-        identify == self.identify_before
+    /// Returns whether a peer with these protocols speaks version 1 of them only.
+    pub fn is_of_before<'a>(&self, protocols: impl Iterator<Item = &'a str> + Clone) -> bool {
+        let mut speaks = protocols.clone();
+        speaks.any(|it| it == self.records_before) && !protocols.clone().any(|it| it == self.records)
     }
 }
 
@@ -78,14 +79,16 @@ mod tests {
                 &public.tags_topic,
                 &public.identify
             ],
-            ["/reg/records/2", "/reg/blob/2", "/reg/kad/2", "/meshsub", "reg/tags/2", "reg/2"]
+            ["/reg/records/2", "/reg/blob/2", "/reg/kad/2", "/meshsub", "reg/tags/2", "reg/1"]
         );
         let lab = Protocols::of_swarm("lab");
         assert_eq!(lab.records, "/reg-c26221ecb18e4952/records/2");
         assert_eq!(lab, Protocols::of_swarm("lab"));
         let other = Protocols::of_swarm("lab2");
-        assert!(public.is_of_before("reg/1") && !public.is_of_before("reg/2"));
-        assert!(lab.is_of_before("reg-c26221ecb18e4952/1") && !lab.is_of_before("reg/1"));
+        assert!(public.is_of_before(["/reg/kad/1", "/reg/records/1"].into_iter()));
+        assert!(!public.is_of_before(["/reg/records/1", "/reg/records/2"].into_iter()));
+        assert!(!public.is_of_before(["/reg/kad/2"].into_iter()), "it answers no questions at all");
+        assert!(!lab.is_of_before(["/reg/records/1"].into_iter()), "another swarm");
         for names in [public, other] {
             assert!(names.records != lab.records && names.blobs != lab.blobs && names.dht != lab.dht);
             assert!(

@@ -172,6 +172,9 @@ impl EventLoop {
         self.keep_reservations(is_reachable);
         self.swarm.behaviour_mut().blobs.tick(Instant::now());
         self.refusals.tick(&mut self.swarm.behaviour_mut().refused, Instant::now());
+        for outdated in self.outdated.leaving(Instant::now()) {
+            let _was_connected = self.swarm.disconnect_peer_id(to_libp2p(&outdated));
+        }
         for needless in self.links.needless() {
             self.swarm.close_connection(needless);
         }
@@ -288,7 +291,13 @@ impl EventLoop {
         let identify::Event::Received { peer_id, info, .. } = event else { return };
         let Some(peer) = from_libp2p(&peer_id) else { return };
         if info.protocol_version != self.names.identify {
-            return self.disconnect_other(peer, info);
+            let protocol = info.protocol_version;
+            tracing::debug!(peer = %peer_id, protocol, "a peer of another network is disconnected");
+            let _was_connected = self.swarm.disconnect_peer_id(peer_id);
+            return;
+        }
+        if self.names.is_of_before(info.protocols.iter().map(AsRef::as_ref)) {
+            return self.meet_outdated(peer, info.agent_version);
         }
         self.outdated.upgraded(&peer);
         let ranges = self.links.ranges_of(&peer);
@@ -314,18 +323,13 @@ impl EventLoop {
         }
     }
 
-    /// Disconnects a peer that does not speak the protocols of this swarm, or an older version of them.
-    fn disconnect_other(&mut self, peer: PeerId, info: identify::Info) {
-        let protocol = info.protocol_version;
-        if self.names.is_of_before(&protocol) {
-            let addresses = outdated::shown(self.links.addresses(&peer));
-            if self.outdated.met(peer, info.agent_version, addresses, Instant::now()) {
-                tracing::warn!("peer {peer} speaks version 1 of the protocol only: ask its owner to upgrade");
-            }
-        } else {
-            tracing::debug!(%peer, protocol, "a peer of another network is disconnected");
+    /// Names a peer that speaks version 1 of the protocols only. It is disconnected a moment later, so that its question
+    /// is answered.
+    fn meet_outdated(&mut self, peer: PeerId, agent: String) {
+        let addresses = outdated::shown(self.links.addresses(&peer));
+        if self.outdated.met(peer, agent, addresses, Instant::now()) {
+            tracing::warn!("peer {peer} speaks version 1 of the protocol only: ask its owner to upgrade");
         }
-        let _was_connected = self.swarm.disconnect_peer_id(to_libp2p(&peer));
     }
 
     /// Dials a peer that is connected through relays only, at its public addresses.

@@ -34,6 +34,8 @@ pub(super) const REFUSAL: Duration = Duration::from_secs(600);
 pub(super) const REFUSED_PEERS_MAX: usize = 1024;
 /// Peers of version 1 that are named to the user: more say nothing more.
 pub(super) const OUTDATED_PEERS_MAX: usize = 64;
+/// How long such a peer stays connected, so that its first question is answered: it is told to upgrade.
+pub(super) const OUTDATED_PATIENCE: Duration = Duration::from_secs(3);
 /// How long such a peer is named after it was met: it dials again every two minutes.
 pub(super) const OUTDATED_REMEMBERED: Duration = Duration::from_secs(3600);
 /// Memory of the process above which no connection is taken.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use libp2p::Multiaddr;
 use reg_proto::peer::{Address, PeerId};
 
-use super::limits::{OUTDATED_PEERS_MAX, OUTDATED_REMEMBERED};
+use super::limits::{OUTDATED_PATIENCE, OUTDATED_PEERS_MAX, OUTDATED_REMEMBERED};
 use super::links::PeerInfo;
 
 /// The outdated peers that were met last.
@@ -17,6 +17,7 @@ pub(super) struct Outdated(BTreeMap<PeerId, Met>);
 #[derive(Debug)]
 struct Met {
     at: Instant,
+    is_leaving: bool,
     agent: String,
     addresses: Vec<Address>,
 }
@@ -28,7 +29,19 @@ impl Outdated {
         if self.0.len() >= OUTDATED_PEERS_MAX && !self.0.contains_key(&peer) {
             return false;
         }
-        self.0.insert(peer, Met { at: now, agent, addresses }).is_none()
+        self.0.insert(peer, Met { at: now, is_leaving: true, agent, addresses }).is_none()
+    }
+
+    /// Returns the peers to disconnect at `now`, each once.
+    pub(super) fn leaving(&mut self, now: Instant) -> Vec<PeerId> {
+        let is_due = |met: &Met| met.is_leaving && now.duration_since(met.at) >= OUTDATED_PATIENCE;
+        let due: Vec<PeerId> = self.0.iter().filter(|(_, met)| is_due(met)).map(|(peer, _)| *peer).collect();
+        for peer in &due {
+            if let Some(met) = self.0.get_mut(peer) {
+                met.is_leaving = false;
+            }
+        }
+        due
     }
 
     /// Forgets a peer that speaks the present version.
@@ -75,6 +88,9 @@ mod tests {
         assert!(!outdated.met(one, "reg/0.1.0".to_owned(), Vec::new(), start), "it is named once");
         assert!(outdated.met(two, "reg/0.1.0".to_owned(), Vec::new(), start));
         assert!(outdated.infos(start).iter().all(|it| it.outdated && it.agent.is_some()));
+        assert!(outdated.leaving(start).is_empty(), "their questions are answered first");
+        assert_eq!(outdated.leaving(start + OUTDATED_PATIENCE), [one, two]);
+        assert!(outdated.leaving(start + OUTDATED_PATIENCE).is_empty());
         outdated.upgraded(&two);
         assert_eq!(outdated.infos(start).iter().map(|it| it.peer).collect::<Vec<_>>(), [one]);
         assert!(outdated.infos(start + OUTDATED_REMEMBERED).is_empty());

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use data_encoding::BASE64;
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use futures::stream::FuturesUnordered;
 use libp2p::StreamProtocol;
@@ -11,6 +12,8 @@ use libp2p::request_response::{
     self, Codec, Event, InboundRequestId, Message as Exchange, OutboundFailure, OutboundRequestId,
     ProtocolSupport, ResponseChannel,
 };
+use reg_proto::bounded::Bounded;
+use reg_proto::digest::Digest;
 use reg_proto::peer::PeerId;
 use reg_proto::swarm::Protocols;
 use reg_proto::wire::{Message, PREFIX_LEN, Request, Response};
@@ -26,12 +29,33 @@ use crate::net::members::Members;
 /// The answer to a question that finds no room.
 const BUSY: Response = Response::Busy { retry_ms: 1000 };
 
+/// What the owner of a node that speaks version 1 only has to do.
+const UPGRADE: &str = "this peer speaks version 2 of the protocol: upgrade reg";
+
 /// Returns the behaviour of the protocol.
 pub(in crate::net) fn behaviour(names: &Protocols) -> request_response::Behaviour<RecordsCodec> {
     let config = request_response::Config::default()
         .with_request_timeout(ASK_TIMEOUT)
         .with_max_concurrent_streams(QUESTIONS_MAX);
-    request_response::Behaviour::new([(protocol(&names.records), ProtocolSupport::Full)], config)
+    let (records, before) = (protocol(&names.records), protocol(&names.records_before));
+    let codec = RecordsCodec { before: before.clone() };
+    let protocols = [(records, ProtocolSupport::Full), (before, ProtocolSupport::Inbound)];
+    request_response::Behaviour::with_codec(codec, protocols, config)
+}
+
+/// Returns the answer to every question of a node that speaks version 1 only: key documents that it refuses with the
+/// reason that stands in them, which is the one text of a peer that such a node shows its user.
+fn upgrade() -> Response {
+    let payload = format!("{{\"{UPGRADE}\":2}}");
+    let envelope = serde_json::json!({
+        "payload": BASE64.encode(payload.as_bytes()),
+        "payloadType": "application/vnd.reg.key-document.v1+json",
+        "signatures": [{ "keyid": "", "sig": BASE64.encode(&[0; 64]) }],
+    });
+    Response::Records(reg_proto::wire::Records {
+        key_documents: Bounded::first_of([envelope.to_string()]),
+        ..Default::default()
+    })
 }
 
 /// An answer of the registry with the channel to the peer; `None` where the registry has given none.
@@ -141,8 +165,11 @@ fn ask_error(error: OutboundFailure) -> AskError {
 }
 
 /// Reads and writes messages. It reads the prefix first, and allocates nothing beyond the limits.
-#[derive(Debug, Clone, Default)]
-pub(in crate::net) struct RecordsCodec;
+#[derive(Debug, Clone)]
+pub(in crate::net) struct RecordsCodec {
+    /// The protocol of version 1.
+    before: StreamProtocol,
+}
 
 async fn read<M: Message>(stream: &mut (impl AsyncRead + Unpin + Send)) -> io::Result<M> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
@@ -174,10 +201,12 @@ impl Codec for RecordsCodec {
 
     async fn read_request<T: AsyncRead + Unpin + Send>(
         &mut self,
-        _: &StreamProtocol,
+        protocol: &StreamProtocol,
         io: &mut T,
     ) -> io::Result<Request> {
-        read(io).await
+        let asked: Request = read(io).await?;
+        // Whatever it is, the answer of version 1 is the same; so this node looks nothing up for it.
+        Ok(if *protocol == self.before { Request::GetDocument { digest: Digest::of(&[]) } } else { asked })
     }
 
     async fn read_response<T: AsyncRead + Unpin + Send>(
@@ -199,10 +228,11 @@ impl Codec for RecordsCodec {
 
     async fn write_response<T: AsyncWrite + Unpin + Send>(
         &mut self,
-        _: &StreamProtocol,
+        protocol: &StreamProtocol,
         io: &mut T,
         response: Response,
     ) -> io::Result<()> {
+        let response = if *protocol == self.before { upgrade() } else { response };
         write(io, &response).await
     }
 }
@@ -224,5 +254,24 @@ mod tests {
         write(&mut bytes, &Request::GetHeads { after: None }).await.unwrap();
         let read_back: Request = read(&mut Cursor::new(bytes.into_inner())).await.unwrap();
         assert_eq!(read_back, Request::GetHeads { after: None });
+    }
+
+    /// A node of version 1 shows its user why keys are refused, so the reason is what it must do.
+    #[tokio::test]
+    async fn a_question_of_version_1_is_answered_by_what_its_owner_must_do() {
+        let names = Protocols::public();
+        let before = protocol(&names.records_before);
+        let mut codec = RecordsCodec { before: before.clone() };
+        let mut bytes = Cursor::new(Vec::new());
+        codec.write_response(&before, &mut bytes, Response::NotFound).await.unwrap();
+        let answer: Response = read(&mut Cursor::new(bytes.into_inner())).await.unwrap();
+        let Response::Records(records) = answer else { panic!("{answer:?}") };
+        let refused = reg_proto::key::KeyHistory::read(&records.key_documents).unwrap_err();
+        let causes = [Some(&refused as &dyn std::error::Error), std::error::Error::source(&refused)];
+        let said: Vec<String> = causes.iter().flatten().map(ToString::to_string).collect();
+        assert!(said.join(": ").contains(UPGRADE), "{said:?}");
+        let mut bytes = Cursor::new(Vec::new());
+        codec.write_response(&protocol(&names.records), &mut bytes, Response::NotFound).await.unwrap();
+        assert_eq!(read::<Response>(&mut Cursor::new(bytes.into_inner())).await.unwrap(), Response::NotFound);
     }
 }

@@ -69,11 +69,12 @@ impl Rates {
         Self { peers: BTreeMap::new(), all, passed_on }
     }
 
-    /// Takes the price of what a peer sent, and returns whether the peer is in debt now.
+    /// Takes the price of what a peer sent, and returns whether that brought the peer into debt.
     pub(super) fn pay(&mut self, kind: Kind, peer: PeerId, price: usize, now: Instant) -> bool {
         let bucket = self.of(kind, peer, now);
+        let before = bucket.left;
         bucket.left -= f64::from(u32::try_from(price).unwrap_or(u32::MAX));
-        bucket.left < 0.0
+        before >= 0.0 && bucket.left < 0.0
     }
 
     /// Takes the price of what any peer sent unasked.
