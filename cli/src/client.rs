@@ -30,6 +30,10 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// Longest time that a command waits while another one uses the store.
 const IN_USE_PATIENCE: Duration = Duration::from_secs(5);
+/// The same for a command that publishes: as long as a daemon lets a publication wait for others of the tag.
+const PUBLISH_PATIENCE: Duration = Duration::from_secs(600);
+/// After this time the user is told what the command waits for.
+const SAY_WAITING: Duration = Duration::from_secs(1);
 
 /// Sends requests to a daemon, or to a node in this process.
 #[derive(Debug)]
@@ -80,12 +84,21 @@ pub fn overrides(net: &Net) -> Overrides {
 impl Client {
     /// Connects to the daemon, or starts a node in this process. That node joins the network only if `net` is given.
     pub async fn open(global: &Global, net: Option<&Net>) -> Result<Self, CliError> {
+        Self::open_within(global, net, IN_USE_PATIENCE).await
+    }
+
+    /// Opens as [`Client::open`] does, for a publication: it waits for another one that runs without a daemon.
+    pub async fn open_to_publish(global: &Global, net: &Net) -> Result<Self, CliError> {
+        Self::open_within(global, Some(net), PUBLISH_PATIENCE).await
+    }
+
+    async fn open_within(global: &Global, net: Option<&Net>, patience: Duration) -> Result<Self, CliError> {
         let home = home(global)?;
         let mode = if net.is_some() { Mode::Command } else { Mode::Local };
         let config = config(&home, net.map(overrides).unwrap_or_default())?;
         // A node in this process logs errors only: standard error is the command's.
         reg_node::daemon::telemetry::start("error");
-        let start = Instant::now();
+        let (start, mut said) = (Instant::now(), global.quiet);
         loop {
             let socket = home.socket();
             if is_alive(&socket).await {
@@ -100,7 +113,11 @@ impl Client {
                     });
                 }
                 // Another command uses the store, or a daemon is starting.
-                Err(NodeError::Store(OpenError::InUse { .. })) if start.elapsed() < IN_USE_PATIENCE => {
+                Err(NodeError::Store(OpenError::InUse { .. })) if start.elapsed() < patience => {
+                    if !said && patience > IN_USE_PATIENCE && start.elapsed() > SAY_WAITING {
+                        eprintln!("waiting: another reg command uses the store");
+                        said = true;
+                    }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 Err(error) => return Err(node_error(error)),

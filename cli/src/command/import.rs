@@ -28,7 +28,7 @@ pub async fn run(global: &Global, args: Import) -> Result<ExitCode, CliError> {
     let key = keyring(&home).load(&args.key).map_err(keyring_error)?;
     let (model, tag) = named(&args, &source)?;
     let from = From::of(&home, args.from, &source)?;
-    let client = Client::open(global, Some(&args.net)).await?;
+    let client = Client::open_to_publish(global, &args.net).await?;
     let work = async {
         let (imported, origin) = from.fetch(&client).await?;
         let (blobs, documents) = (PublishSource::Blobs(imported.files.clone()), key.key_documents().to_vec());

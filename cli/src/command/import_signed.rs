@@ -42,7 +42,7 @@ pub async fn run(global: &Global, args: &Import, dir: &Path) -> Result<ExitCode,
     let path = dir.canonicalize().map_err(|error| {
         CliError::new("not_found", format_args!("{}: {error}", dir.display())).hint("name a directory")
     })?;
-    let client = Client::open(global, Some(&args.net)).await?;
+    let client = Client::open_to_publish(global, &args.net).await?;
     let (signed, documents) = (PublishSource::Path(path.clone()), key.key_documents().to_vec());
     let request = PublishRequest {
         allow_unsafe: args.allow_unsafe,

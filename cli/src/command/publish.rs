@@ -47,7 +47,7 @@ pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
         CliError::new("not_found", format_args!("{}: {error}", path.display()))
             .hint("name a directory or a file")
     })?;
-    let client = Client::open(global, Some(&args.net)).await?;
+    let client = Client::open_to_publish(global, &args.net).await?;
     let request = PublishRequest {
         source: PublishSource::Path(path),
         key_documents: key.key_documents().to_vec(),
@@ -108,7 +108,7 @@ async fn abandon(global: &Global, reference: Reference) -> Result<ExitCode, CliE
 /// Publishes a file that was prepared earlier and has been signed since.
 async fn publish_signed(global: &Global, file: SigningFile, args: &Publish) -> Result<ExitCode, CliError> {
     let (request, prepared, signed) = file.publication().map_err(|error| CliError::from_fault(&error))?;
-    let client = Client::open(global, Some(&args.net)).await?;
+    let client = Client::open_to_publish(global, &args.net).await?;
     let request = SignedRequest { request, prepared, signed };
     let published: Published = client.stream("/v1/publish/signed", &request).await?;
     conclude(global, client, published, args).await

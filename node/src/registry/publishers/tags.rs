@@ -239,8 +239,8 @@ mod tests {
     use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE, TagRecord};
 
     use super::super::keys::pin_keys;
-    use super::super::proofs;
     use super::super::publication::{self, ToBegin};
+    use super::super::{history, proofs};
     use super::*;
     use crate::store::CacheLimits;
 
@@ -455,5 +455,53 @@ mod tests {
             Err(TagsError::Rollback { seen: 8, .. })
         ));
         assert!(matches!(pin_keys(&store, &publisher.keys), Err(TagsError::KeyPin(_))));
+    }
+
+    /// A thief has signed record 4. The rotated keys void it, and the record before it is the head again.
+    #[test]
+    fn a_void_head_gives_way_and_stays_in_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let publisher = Publisher::new();
+        pin_keys(&store, &publisher.keys).unwrap();
+        let records: Vec<SignedTag> = (1..=4).map(|seq| publisher.tag(seq, "x")).collect();
+        records.iter().for_each(|it| see(&store, &publisher.keys, it).unwrap());
+        let rotated = publisher.rotated(Some(4));
+        let keys = &rotated.keys;
+        let (model, latest) = (&records[0].record().model, Tag::latest());
+        assert_eq!(seen(&store, keys, model, &latest).unwrap().unwrap().seq, 3);
+        let numbers = |found: &[SignedTag]| found.iter().map(|it| it.record().seq).collect::<Vec<_>>();
+        assert_eq!(numbers(&usable(&store, keys, model, &latest).unwrap()), [3, 2, 1]);
+        let next = rotated.record(4, "y", &[]);
+        see(&store, keys, &next).unwrap();
+        assert_eq!(numbers(&usable(&store, keys, model, &latest).unwrap()), [4, 3, 2, 1]);
+        assert_eq!(
+            history::entries(&store, keys, model, &latest).unwrap().len(),
+            5,
+            "the log has the void one"
+        );
+    }
+
+    /// Readers of an envelope ignore fields that they do not know, so a publisher can make it large.
+    #[test]
+    fn the_document_of_a_tag_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let publisher = Publisher::new();
+        let keys = &publisher.keys;
+        pin_keys(&store, keys).unwrap();
+        let filler = "x".repeat(15 << 10);
+        for seq in 1..=40 {
+            let tag = publisher.tag(seq.min(20), "x");
+            let tag = if seq > 20 { publisher.record(seq * 2, "x", &[]) } else { tag };
+            let large = tag.envelope().replacen('{', &format!("{{\"filler\":\"{filler}\","), 1);
+            see(&store, keys, &SignedTag::verify(&large, keys).unwrap()).unwrap();
+        }
+        let key = key_of(publisher.tag(1, "x").record());
+        let bytes = store.get_document(DocumentKind::Tag, &key).unwrap().unwrap();
+        assert!(bytes.len() <= crate::registry::limits::TAG_DOCUMENT_BYTES_MAX, "{}", bytes.len());
+        let model = "tiny".parse().unwrap();
+        let found = usable(&store, keys, &model, &Tag::latest()).unwrap();
+        assert!(found.len() > 10 && found[0].record().seq == 80, "{}", found.len());
     }
 }
