@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::key::KeyHistory;
+use crate::naming::{Contradiction, RecordFacts};
 use crate::tag::{SignedTag, TagError, TagRecord};
 
 /// Two envelopes of tag records, as peers exchange them. Nothing is verified yet.
@@ -63,19 +64,21 @@ impl Equivocation {
         [self.one.payload_digest(), self.two.payload_digest()]
     }
 
+    /// Returns what the naming rules know of the two records.
+    pub fn contradiction(&self) -> Contradiction {
+        Contradiction { one: self.one.facts(), two: self.two.facts(), settled: None }
+    }
+
     /// Returns whether `record` settles the equivocation: it is newer than both records and names both, or a newer key
     /// document has signed it.
     pub fn is_settled_by(&self, record: &TagRecord) -> bool {
-        let last = self.two.record();
+        let (last, last_payload) = (self.two.record(), self.two.payload_digest());
         if (record.publisher, record.model.folded(), &record.tag)
             != (last.publisher, last.model.folded(), &last.tag)
         {
             return false;
         }
-        let mut named = self.heads().into_iter().map(|head| record.settles.contains(&head));
-        // Later records that continue one of the two heads contradict the other head as well. They are settled with it.
-        let names = if self.one.record().seq == last.seq { named.all(|it| it) } else { named.any(|it| it) };
-        record.key_document > last.key_document
-            || (record.key_document == last.key_document && record.seq > last.seq && names)
+        // The payload of the settling record is not part of the rule.
+        self.contradiction().is_settled_by(&RecordFacts::of(record, last_payload))
     }
 }

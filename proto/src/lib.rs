@@ -33,6 +33,8 @@ pub mod glob;
 pub mod provenance;
 pub mod tag;
 
+pub mod naming;
+
 pub mod announcement;
 pub mod dht;
 pub mod lane;

@@ -63,6 +63,12 @@ pub const SEQ_MAX: u64 = (1 << 53) - 1;
 pub const SEQ_JUMP_MAX: u64 = 1 << 20;
 /// Records that one tag record settles: enough for a few accidents. Each takes 74 bytes.
 pub const SETTLES_MAX: usize = 16;
+/// Older records of a tag that a node remembers beside the head: a release each week for four months.
+pub const TAG_ANCESTORS_MAX: usize = 16;
+/// Proofs of equivocation that a node remembers of a tag. The first one freezes it.
+pub const TAG_PROOFS_MAX: usize = 16;
+/// Given-up numbers that a node remembers of a tag. The newest ones decide the next number.
+pub const TAG_ABANDONED_MAX: usize = 16;
 /// Bytes of a revocation in its envelope: 16 signatures and a reason take 3 KiB.
 pub const REVOCATION_BYTES_MAX: usize = 4 << 10;
 /// Characters of a revocation's reason: one line.

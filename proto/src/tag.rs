@@ -10,6 +10,7 @@ use crate::json::{self, JsonError, present, stated};
 use crate::key::{KeyHistory, SeqError};
 use crate::limits::{SETTLES_MAX, TAG_ENVELOPE_BYTES_MAX};
 use crate::name::{ModelName, PublisherId, Tag};
+use crate::naming::RecordFacts;
 
 /// Payload type of a tag record.
 pub const TAG_RECORD_TYPE: &str = "application/vnd.reg.tag.v1+json";
@@ -144,17 +145,18 @@ impl SignedTag {
 
     /// Returns whether the two records contradict each other, so that the publisher cannot have meant both.
     ///
-    /// Both must be of one tag and signed under one key document. They contradict if they have one number and different
-    /// contents, or if `later` has the next number and names another record as `prev`. Records of rotated keys prove
-    /// nothing against newer keys.
+    /// Both must be of one tag. See [`RecordFacts::contradicts`].
     pub fn contradicts(&self, later: &Self) -> bool {
-        let name = |it: &TagRecord| (it.publisher, it.model.folded(), it.tag.clone(), it.key_document);
-        if name(&self.record) != name(&later.record) || self.payload == later.payload {
+        let name = |it: &TagRecord| (it.publisher, it.model.folded(), it.tag.clone());
+        if name(&self.record) != name(&later.record) {
             return false;
         }
-        let (seq, next) = (self.record.seq, later.record.seq);
-        let follows = later.record.prev == Some(self.payload) || later.record.settles.contains(&self.payload);
-        seq == next || (seq.checked_add(1) == Some(next) && !follows)
+        self.facts().contradicts(&later.facts())
+    }
+
+    /// Returns what the naming rules know of the record.
+    pub fn facts(&self) -> RecordFacts {
+        RecordFacts::of(&self.record, self.payload)
     }
 }
 

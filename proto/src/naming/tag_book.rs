@@ -1,0 +1,220 @@
+//! [`TagBook`]: everything that one node remembers of one tag, and the rules by which it changes.
+
+use std::collections::BTreeSet;
+
+use super::contradiction::Contradiction;
+use super::facts::RecordFacts;
+use super::publication::{Pending, Promise};
+use crate::digest::Digest;
+use crate::limits::{SEQ_JUMP_MAX, TAG_ANCESTORS_MAX, TAG_PROOFS_MAX};
+
+/// The records of one tag that a node has followed, and the numbers that it has promised.
+///
+/// Every record in a book has been verified. [`TagBook::rejudge`] removes those that stand no longer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TagBook {
+    /// The newest record that counts.
+    pub head: Option<RecordFacts>,
+    /// Older records, the newest first: those in the head's chain, and those that this node followed before the head.
+    pub ancestors: Vec<RecordFacts>,
+    /// The oldest first.
+    pub proofs: Vec<Contradiction>,
+    /// The record of this machine's publisher that waits for its signature.
+    pub pending: Option<Pending>,
+    /// The numbers that were promised and given up, the newest first. A signature of each may exist.
+    pub abandoned: Vec<Promise>,
+}
+
+/// The result of hearing a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Heard {
+    /// It is the new head.
+    New,
+    /// It is the head already.
+    Known,
+    /// It is older than the head, and kept because the head's chain has it.
+    Ancestor,
+    /// It is older than the head.
+    Rollback { seen: u64 },
+    /// Its number is too far above that of the head.
+    Jump { seen: u64 },
+    /// Records contradict each other, and this one does not settle them.
+    Frozen,
+}
+
+/// The state of a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    Moves,
+    /// Two records contradict each other. Only their common ancestors are used.
+    Frozen,
+    /// The publisher has withdrawn the head. Nothing is used in its place.
+    Withdrawn,
+}
+
+/// The records that a node may use, in the order in which it tries them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Usable {
+    pub records: Vec<RecordFacts>,
+    pub state: State,
+}
+
+impl TagBook {
+    /// Takes a verified record.
+    ///
+    /// A newer record becomes the head. An older one never does; it is kept if the head's chain has it. A record that
+    /// contradicts a known one is kept as a proof. While a proof is not settled, only a record that settles it is followed.
+    pub fn hear(&mut self, record: &RecordFacts) -> Heard {
+        for proof in self.known().filter_map(|known| Contradiction::of(known, record)).collect::<Vec<_>>() {
+            self.convict(proof);
+        }
+        if self.ancestors.contains(record) || self.is_missing_ancestor(record) {
+            self.ancestors.push(record.clone());
+            self.arrange();
+            return Heard::Ancestor;
+        }
+        let is_settled = |proof: &Contradiction| proof.settled.is_some() || proof.is_settled_by(record);
+        if !self.proofs.iter().all(is_settled) {
+            return Heard::Frozen;
+        }
+        if let Some(head) = &self.head {
+            if record == head {
+                return Heard::Known;
+            }
+            if record.order() <= head.order() {
+                return Heard::Rollback { seen: head.seq };
+            }
+            let is_far = record.seq.saturating_sub(head.seq) > SEQ_JUMP_MAX;
+            if is_far && record.key_document == head.key_document {
+                return Heard::Jump { seen: head.seq };
+            }
+        }
+        self.ancestors.extend(self.head.replace(record.clone()));
+        if self.pending.as_ref().is_some_and(|it| it.record.payload == record.payload) {
+            self.pending = None;
+        }
+        self.arrange();
+        Heard::New
+    }
+
+    /// Keeps a proof. Returns whether it is new to the book.
+    pub fn convict(&mut self, proof: Contradiction) -> bool {
+        if self.proofs.iter().any(|it| it.heads() == proof.heads()) {
+            return false;
+        }
+        if self.proofs.len() >= TAG_PROOFS_MAX {
+            // A proof that is not settled freezes the tag, so it is never dropped; one more would change nothing.
+            let Some(oldest) = self.proofs.iter().position(|it| it.settled.is_some()) else { return false };
+            self.proofs.remove(oldest);
+        }
+        self.proofs.push(Contradiction { settled: None, ..proof });
+        self.settle();
+        true
+    }
+
+    /// Returns the oldest proof that freezes the tag.
+    pub fn freezing(&self) -> Option<&Contradiction> {
+        self.proofs.iter().find(|it| it.settled.is_none())
+    }
+
+    /// Removes the records for which the publisher's keys stand no longer. A void head gives way to the newest ancestor that
+    /// stands.
+    pub fn rejudge(&mut self, stands: &dyn Fn(&RecordFacts) -> bool) {
+        self.ancestors.retain(stands);
+        self.head = self.head.take().filter(stands);
+        if self.head.is_none() && !self.ancestors.is_empty() {
+            self.head = Some(self.ancestors.remove(0));
+        }
+        self.proofs.retain(|it| stands(&it.one) && stands(&it.two));
+        for proof in &mut self.proofs {
+            proof.settled = proof.settled.take().filter(stands);
+        }
+        self.arrange();
+    }
+
+    /// Returns the records that may be used: the head, then its ancestors, none below the lowest number that the publisher
+    /// allows. Of a frozen tag, the records before both of the records that contradict each other.
+    pub fn usable(&self, is_withdrawn: &dyn Fn(&RecordFacts) -> bool) -> Usable {
+        if self.freezing().is_some() {
+            let lowest = self.lowest_usable();
+            let common =
+                self.known().filter(|it| it.seq >= lowest && !is_withdrawn(it) && self.is_common(it));
+            return Usable { records: common.cloned().collect(), state: State::Frozen };
+        }
+        let Some(head) = &self.head else { return Usable { records: Vec::new(), state: State::Moves } };
+        if is_withdrawn(head) {
+            return Usable { records: Vec::new(), state: State::Withdrawn };
+        }
+        let lowest = self.lowest_usable();
+        let older = self.ancestors.iter().filter(|it| it.seq >= lowest && !is_withdrawn(it));
+        Usable { records: std::iter::once(head).chain(older).cloned().collect(), state: State::Moves }
+    }
+
+    /// Returns the head and its ancestors, the newest first.
+    pub fn known(&self) -> impl Iterator<Item = &RecordFacts> {
+        self.head.iter().chain(&self.ancestors)
+    }
+
+    /// Returns the lowest number that the newest record that states one allows; of a frozen tag, the highest of its proofs'.
+    fn lowest_usable(&self) -> u64 {
+        let stated = self.known().find_map(|it| it.min_usable);
+        let freezing = self.proofs.iter().filter(|it| it.settled.is_none());
+        let contradicting = freezing.flat_map(|it| [it.one.min_usable, it.two.min_usable]);
+        contradicting.flatten().chain(stated).max().unwrap_or(0)
+    }
+
+    /// Returns whether every contradiction that freezes the tag came after `record`: both lines have it, or none is known to
+    /// leave it out.
+    fn is_common(&self, record: &RecordFacts) -> bool {
+        self.proofs.iter().filter(|it| it.settled.is_none()).all(|proof| {
+            let lines = [&proof.one, &proof.two].map(|it| self.line(it).contains(&record.payload));
+            record.order() < proof.one.order() && record.order() < proof.two.order() && lines[0] == lines[1]
+        })
+    }
+
+    /// Returns whether a record is older than the head, and the chain of the head or of a contradicting record needs it.
+    fn is_missing_ancestor(&self, record: &RecordFacts) -> bool {
+        let freezing = self.proofs.iter().filter(|it| it.settled.is_none());
+        let mut heads = freezing.flat_map(|it| [&it.one, &it.two]).chain(&self.head);
+        let is_needed =
+            heads.any(|head| record.order() < head.order() && self.line(head).contains(&record.payload));
+        is_needed && self.head.as_ref().is_none_or(|head| record.order() < head.order())
+    }
+
+    /// Returns the payloads of the records before `from`, as far back as records are known, and the first unknown one.
+    fn line(&self, from: &RecordFacts) -> BTreeSet<Digest> {
+        let contradicting = self.proofs.iter().flat_map(|it| [&it.one, &it.two]);
+        let known: Vec<&RecordFacts> = self.known().chain(contradicting).collect();
+        let mut line = BTreeSet::new();
+        let mut next = from.prev;
+        while let Some(payload) = next.filter(|it| line.insert(*it)) {
+            next = known.iter().find(|it| it.payload == payload).and_then(|it| it.prev);
+        }
+        line
+    }
+
+    /// Sorts the ancestors and forgets the oldest beyond the bound, and those that the head's chain has settled away.
+    fn arrange(&mut self) {
+        if let Some(head) = &self.head {
+            let line = self.line(head);
+            let chain = self.ancestors.iter().filter(|it| line.contains(&it.payload)).chain([head]);
+            let settled: BTreeSet<Digest> = chain.flat_map(|it| it.settles.iter().copied()).collect();
+            let order = head.order();
+            self.ancestors.retain(|it| {
+                it.order() < order && (line.contains(&it.payload) || !settled.contains(&it.payload))
+            });
+        }
+        self.ancestors.sort_by(|a, b| (b.order(), b.payload).cmp(&(a.order(), a.payload)));
+        self.ancestors.dedup();
+        self.ancestors.truncate(TAG_ANCESTORS_MAX);
+        self.settle();
+    }
+
+    /// Marks the proofs that a known record settles.
+    fn settle(&mut self) {
+        let known: Vec<RecordFacts> = self.known().cloned().collect();
+        for proof in self.proofs.iter_mut().filter(|it| it.settled.is_none()) {
+            proof.settled = known.iter().rev().find(|it| proof.is_settled_by(it)).cloned();
+        }
+    }
+}
