@@ -25,8 +25,6 @@ pub mod envelope;
 pub mod key;
 pub mod revocation;
 
-pub mod naming;
-
 pub mod delegation;
 pub mod equivocation;
 pub mod glob;
