@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use reg_api::repository_name::RepositoryName;
-use reg_api::request::Priority;
+use reg_api::request::{MinUsable, Priority};
 use reg_api::web_seed::WebSeed;
 use reg_keys::keyring::KeyName;
 use reg_proto::name::{ModelName, Reference, Tag};
@@ -16,7 +16,9 @@ use reg_proto::peer::Address;
 use crate::choice::Choice;
 use crate::hugging_face::ImportWhat;
 
-pub use self::key::{DelegateKey, ImportKey, Key, KeySetArgs, NewKey, RevokeKey, RotateKey};
+pub use self::key::{
+    CommitKey, DelegateKey, ImportKey, Key, KeySetArgs, NewKey, NextArgs, RevokeKey, RotateKey,
+};
 use self::trust::TRUST_EXAMPLES;
 pub use self::trust::{Attest, Require, Trust};
 
@@ -65,7 +67,7 @@ pub enum Command {
     /// Make, import, show and change the keys that sign models
     #[command(
         subcommand,
-        after_help = "Examples:\n  reg key new me                  make a key; others refer to you by its publisher id\n  reg key ls\n  reg key export-ca me > ca.pem"
+        after_help = "Examples:\n  reg key new me                  make a key; others refer to you by its publisher id\n  reg key ls\n  reg key rotate me               a next key takes over\n\nA KEY in the commands below is the name of a key on this machine, or a public key: ed25519:HEX, as\n`reg key show` prints it."
     )]
     Key(Key),
     /// Sign documents that were prepared on another machine
@@ -245,7 +247,7 @@ Read what the command reports as signed: the file shows nothing else about the m
 pub struct Sign {
     /// Signing file; the signature is added to it
     pub file: PathBuf,
-    /// Key to sign with
+    /// Key to sign with: all keys of this name on this machine are tried, next keys too
     #[arg(long, value_name = "NAME")]
     pub key: KeyName,
     /// Show what would be signed, and sign nothing
@@ -263,20 +265,26 @@ Examples:
   reg publish --signed FILE")]
 pub struct Publish {
     /// Directory or file
-    #[arg(required_unless_present = "signed")]
+    #[arg(required_unless_present_any = ["signed", "abandon"])]
     pub path: Option<PathBuf>,
     /// MODEL[:TAG]; the tag defaults to `latest`
-    #[arg(value_parser = model_and_tag, required_unless_present = "signed")]
+    #[arg(value_parser = model_and_tag, required_unless_present_any = ["signed", "abandon"])]
     pub model: Option<(ModelName, Tag)>,
     /// Key to sign with (`reg key new NAME` makes one)
-    #[arg(long, value_name = "NAME", required_unless_present = "signed")]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["signed", "abandon"])]
     pub key: Option<KeyName>,
-    /// Sign nothing, and write the documents to sign to this file
+    /// Sign nothing, and write the documents to sign to this file; the tag is held until they are published or abandoned
     #[arg(long, value_name = "FILE")]
     pub prepare: Option<PathBuf>,
     /// Publish a prepared file that `reg sign` has signed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "model", "key", "prepare"])]
     pub signed: Option<PathBuf>,
+    /// Give up what `--prepare` has prepared for this tag: publisher/model[:tag]
+    #[arg(long, value_name = "REF", conflicts_with_all = ["path", "model", "key", "prepare", "signed"])]
+    pub abandon: Option<Reference>,
+    /// Lowest record that others may use where this one's files cannot be had: a number, or `this` for none before it
+    #[arg(long, value_name = "N|this", conflicts_with_all = ["signed", "abandon"])]
+    pub min_usable: Option<MinUsable>,
     /// Settle a frozen tag, if both contradicting records are yours
     #[arg(long)]
     pub settle: bool,
@@ -402,6 +410,9 @@ pub struct Pull {
     /// Take an expired tag
     #[arg(long)]
     pub allow_expired: bool,
+    /// Refuse an older version where the newest one of the tag cannot be had
+    #[arg(long)]
+    pub newest: bool,
     /// Priority among the daemon's pulls: low, normal, high
     #[arg(long, value_name = "PRIORITY", default_value = "normal")]
     pub priority: Priority,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use reg_api::fault::Fault;
-use reg_node::gateway::admin::error::ErrorDocument;
+use reg_node::gateway::admin::error::{ErrorDocument, FrozenTag};
 use serde_json::json;
 
 /// An error that ends a command.
@@ -24,6 +24,7 @@ impl CliError {
             message: message.to_string(),
             causes: Vec::new(),
             hint: None,
+            frozen: None,
         };
         Self { code: code(kind), document }
     }
@@ -55,6 +56,18 @@ impl CliError {
         let mut it = Self::new("interrupted", "interrupted").hint(hint);
         it.code = INTERRUPTED;
         it
+    }
+
+    /// Returns the frozen tag that the error is about.
+    pub const fn frozen(&self) -> Option<&FrozenTag> {
+        self.document.frozen.as_ref()
+    }
+
+    /// Replaces the hint, and adds a cause.
+    pub fn explained(mut self, cause: String, hint: String) -> Self {
+        self.document.causes.push(cause);
+        self.document.hint = Some(hint);
+        self
     }
 
     /// Prints it to standard error, and returns the exit code.

@@ -7,6 +7,7 @@ mod choice;
 mod client;
 mod command;
 mod error;
+mod frozen;
 mod hugging_face;
 mod output;
 mod progress;
@@ -26,10 +27,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let json = args.global.json;
+    let global = args.global.clone();
     let code = match runtime.block_on(command::run(args)) {
         Ok(code) => code,
-        Err(error) => error.report(json),
+        Err(error) => frozen::explain(&global, error).report(global.json),
     };
     // Exit at once, even if a blocking task still reads.
     runtime.shutdown_background();

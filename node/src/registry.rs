@@ -6,6 +6,7 @@ pub mod import;
 pub mod local;
 pub mod model;
 pub mod policy;
+pub mod price;
 pub mod publish;
 pub mod publishers;
 pub mod pull;
@@ -26,8 +27,8 @@ use bytes::Bytes;
 use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable};
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::report::{
-    AttestationInfo, Collected, FileInfo, ImportedRepository, ModelInfo, ModelSummary, Paused, PeerReport,
-    Planned, Published, PublisherReport, Pulled, Status, TrustEntry, TrustReport, Verified,
+    Abandoned, AttestationInfo, Collected, FileInfo, ImportedRepository, ModelInfo, ModelSummary, Paused,
+    PeerReport, Planned, Published, PublisherReport, Pulled, Status, TrustEntry, TrustReport, Verified,
 };
 use reg_api::reporter::Reporter;
 use reg_api::request::{AttestRequest, HubCache, ImportRequest, PublishRequest, PullRequest, VerifyRequest};
@@ -45,6 +46,7 @@ use self::fetch::{Fetching, TransferLimits, UpLimit, Zone};
 use self::import::{AdoptError, ImportRepositoryError, Importing, UploadError};
 use self::limits::HOUSEKEEPING;
 use self::local::{CatalogueError, Local, LogError, SubscribeError, TagLog, keep_lists};
+use self::price::Verifier;
 use self::publish::{AttestError, DeclareError, PublishError, Publishing, PushError, Pushed, Signatory};
 use self::publishers::TagsError;
 use self::pull::{PullError, Puller, VerifyError};
@@ -104,13 +106,15 @@ impl Registry {
         let file = TrustFile::open(trust);
         let sharing = Sharing::new(&sharing, &file)?;
         let trust = Arc::new(Trust::new(store.clone(), file, sharing));
-        let news = Arc::new(News::new(store.clone(), network.clone(), trust.clone()));
+        let verifier = Arc::new(Verifier::new(network.clone()));
+        let news = Arc::new(News::new(store.clone(), network.clone(), trust.clone(), verifier));
         let resolver = Arc::new(Resolver::new(
             store.clone(),
             network.clone(),
             trust.clone(),
             news.clone(),
             allow_unsafe,
+            web_seeds.clone(),
         ));
         let fetching = Arc::new(Fetching::new(
             store.clone(),
@@ -211,6 +215,11 @@ impl Registry {
         reporter: &Reporter,
     ) -> Result<Prepared, PublishError> {
         self.publishing.prepare_publish(request, reporter).await
+    }
+
+    /// Gives up a record that was prepared and waits for its signature. Its number is never used again.
+    pub async fn abandon(&self, reference: Reference) -> Result<Abandoned, PublishError> {
+        self.publishing.abandon(reference).await
     }
 
     /// Publishes what was prepared earlier, perhaps by another node, and signed elsewhere. Reads the files again.

@@ -2,12 +2,15 @@
 //!
 //! A signature is over `PAE(payload type, payload)`, with the payload's bytes as they are transmitted. So a verifier never
 //! serialises a payload again. The payload type keeps a record of one kind from passing for one of another.
+//!
+//! A signature counts only if it names its key, and of the signatures that name one key only the first is looked at. So an
+//! envelope costs at most one verification for each key that is asked about, whatever is in it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::{BASE64, BASE64URL, HEXLOWER};
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
@@ -15,6 +18,7 @@ use crate::bounded::Bounded;
 use crate::digest::Digest;
 use crate::json::{self, JsonError};
 use crate::limits::SIGNATURES_MAX;
+use crate::verification;
 
 /// An ed25519 public key, written `ed25519:<64 lower-case hex digits>`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,11 +113,9 @@ impl PublicKey {
         Digest::of(&self.0).hex()
     }
 
-    /// Returns whether `signature` is valid under the strict rules (no small-order points, canonical encodings), on which
-    /// all verifiers agree.
+    /// Returns whether `signature` is valid ([`verification`]).
     fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        VerifyingKey::from_bytes(&self.0)
-            .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+        verification::is_valid(&self.0, message, signature)
     }
 }
 
@@ -143,7 +145,7 @@ impl Envelope {
         self.signatures.push(KeySignature { key_id, signature });
     }
 
-    /// Returns those of `keys` that have a valid signature on the envelope.
+    /// Returns those of `keys` that have a valid signature on the envelope. It costs at most one verification for each.
     pub fn signers(&self, keys: &[PublicKey]) -> Vec<PublicKey> {
         let message = pae(&self.payload_type, &self.payload);
         keys.iter().filter(|key| self.is_signed_by(key, &message)).copied().collect()
@@ -181,7 +183,8 @@ impl Envelope {
         String::from_utf8(json::to_vec(&form)).expect("JSON is UTF-8")
     }
 
-    /// Verifies that the payload is of this type, and signed by at least `threshold` different ones of `keys`.
+    /// Verifies that the payload is of this type, and signed by at least `threshold` different ones of `keys`. It costs at
+    /// most one verification for each key, and ends when the threshold is reached.
     ///
     /// # Errors
     /// If the type is another one, or valid signatures are too few.
@@ -201,19 +204,19 @@ impl Envelope {
         let mut distinct = keys.to_vec();
         distinct.sort_unstable();
         distinct.dedup();
-        let valid = distinct.iter().filter(|key| self.is_signed_by(key, &message)).count();
-        if valid < threshold.max(1) { Err(SignatureError::TooFew { valid, threshold }) } else { Ok(()) }
+        let needed = threshold.max(1);
+        let valid = distinct.iter().filter(|key| self.is_signed_by(key, &message)).take(needed).count();
+        if valid < needed { Err(SignatureError::TooFew { valid, threshold }) } else { Ok(()) }
     }
 
-    /// Returns whether `key` has a valid signature over `message`.
+    /// Returns whether the first signature that names `key` is valid over `message`.
     ///
-    /// A key id is only a hint (DSSE, "keyid"), so a signature without one is tried with every key.
+    /// DSSE calls the key id a hint, and lets a reader try a signature without one with every key. This reader does not:
+    /// 32 such signatures and 16 keys would cost 512 verifications.
     fn is_signed_by(&self, key: &PublicKey, message: &[u8]) -> bool {
         let key_id = key.key_id();
-        self.signatures
-            .iter()
-            .filter(|it| it.key_id.is_empty() || it.key_id == key_id)
-            .any(|it| key.verify(message, &it.signature))
+        let named = self.signatures.iter().find(|it| it.key_id == key_id);
+        named.is_some_and(|it| key.verify(message, &it.signature))
     }
 }
 
@@ -270,6 +273,7 @@ impl<'de> Deserialize<'de> for PublicKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verification::Budget;
 
     fn key(seed: u8) -> SigningKey {
         SigningKey::from_bytes(&[seed; 32])
@@ -296,6 +300,39 @@ mod tests {
         assert_eq!(Envelope::sign("t", b"p".to_vec(), &[&one, &two]).verify("t", &keys, 2), Ok(()));
         assert_eq!(twice.verify("t", &keys, 0), Ok(()));
         assert!(Envelope::sign("t", b"p".to_vec(), &[&key(3)]).verify("t", &keys, 0).is_err());
+    }
+
+    /// Returns an envelope of this payload with 32 signatures that do not hold, each of which names `key_id`.
+    fn wrong(payload: &[u8], key_id: &str) -> Envelope {
+        let wrong = |number: u8| KeySignature { key_id: key_id.to_owned(), signature: [number; 64] };
+        let signatures = (1..=32).map(wrong).collect();
+        Envelope { payload_type: "t".to_owned(), payload: payload.to_vec(), signatures }
+    }
+
+    #[test]
+    fn a_signature_names_its_key_and_is_tried_once() {
+        let keys: Vec<PublicKey> = (1..=16).map(|seed| PublicKey::of(&key(seed))).collect();
+        let cost = |envelope: &Envelope, threshold: usize| {
+            let mut budget = Budget::new(1000);
+            let verified = budget.run(|| envelope.verify("t", &keys, threshold)).unwrap();
+            (budget.spent(), verified.is_ok())
+        };
+        assert_eq!(cost(&wrong(b"no key ids", ""), 1), (0, false));
+        assert_eq!(cost(&wrong(b"other keys", &PublicKey::of(&key(17)).key_id()), 1), (0, false));
+        assert_eq!(cost(&wrong(b"one key", &keys[3].key_id()), 1), (1, false));
+        let all: Vec<SigningKey> = (1..=16).map(key).collect();
+        let signed = |payload: &[u8]| Envelope::sign("t", payload.to_vec(), &all.iter().collect::<Vec<_>>());
+        assert_eq!(cost(&signed(b"one of 16"), 1), (1, true));
+        assert_eq!(cost(&signed(b"nine of 16"), 9), (9, true));
+        assert_eq!(cost(&signed(b"nine of 16"), 9), (0, true), "what was valid is remembered");
+        let mut nameless = signed(b"sixteen without key ids");
+        nameless.signatures.iter_mut().for_each(|it| it.key_id.clear());
+        assert_eq!(cost(&nameless, 1), (0, false));
+        assert_eq!(nameless.signers(&keys), []);
+        // The first signature that names a key is the one that is looked at.
+        let mut second = wrong(b"valid, but second", &keys[0].key_id());
+        second.signatures.push(Envelope::sign("t", second.payload.clone(), &[&all[0]]).signatures.remove(0));
+        assert_eq!(cost(&second, 1), (1, false));
     }
 
     #[test]

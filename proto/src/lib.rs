@@ -19,19 +19,21 @@ pub mod descriptor;
 pub mod manifest;
 pub mod referrer;
 
+pub mod verification;
+
 pub mod attestation;
 pub mod denylist;
 pub mod envelope;
 pub mod key;
 pub mod revocation;
 
+pub mod naming;
+
 pub mod delegation;
 pub mod equivocation;
 pub mod glob;
 pub mod provenance;
 pub mod tag;
-
-pub mod naming;
 
 pub mod announcement;
 pub mod dht;

@@ -90,6 +90,21 @@ pub const PROVENANCE_BYTES_MAX: usize = 5 << 20;
 /// Bytes of an OpenSSF bundle: as for provenance, with two certificates.
 pub const BUNDLE_BYTES_MAX: usize = 8 << 20;
 
+/// Valid signatures that a process remembers, so that what it has verified costs nothing when it comes again: eight
+/// publishers with the longest key histories, or 60,000 tag records. Each takes about 50 bytes.
+pub const SIGNATURES_REMEMBERED_MAX: usize = 1 << 16;
+/// Verifications that one key history may cost: each document is signed by the keys of two documents.
+pub const VERIFICATIONS_PER_HISTORY_MAX: usize = KEY_DOCUMENTS_MAX * SIGNATURES_MAX;
+/// Verifications that one answer about a publisher may cost: its longest key history, and twice as much for its tag
+/// records, revocations, delegations and proofs. So a node that passes on what it was sent stays within the budget.
+pub const VERIFICATIONS_PER_ANSWER_MAX: usize = 3 * VERIFICATIONS_PER_HISTORY_MAX;
+/// Verifications that one announcement may cost: more than [`ANNOUNCEMENT_BYTES_MAX`] has room for, which is 136 bytes
+/// for each signature that counts for two documents.
+pub const VERIFICATIONS_PER_ANNOUNCEMENT_MAX: usize = 512;
+const _: () = assert!(VERIFICATIONS_PER_ANNOUNCEMENT_MAX * 136 > ANNOUNCEMENT_BYTES_MAX);
+/// Verifications that one page of heads or declarations may cost: as much as its announcements.
+pub const VERIFICATIONS_PER_PAGE_MAX: usize = HEADS_PER_PAGE_MAX * VERIFICATIONS_PER_ANNOUNCEMENT_MAX;
+
 /// Attestations of one manifest that a node stores and shows: four kinds by each of eight attestors.
 pub const ATTESTATIONS_MAX: usize = 32;
 /// Attestations of one attestor about one manifest: one of each kind.
@@ -118,6 +133,8 @@ pub const RESPONSE_HEADER_BYTES_MAX: usize = 2 << 20;
 pub const RESPONSE_DOCUMENT_BYTES_MAX: usize = BUNDLE_BYTES_MAX;
 /// Tag records in one response. For a publisher with more, a node asks for one model at a time.
 pub const TAGS_PER_RESPONSE_MAX: usize = 64;
+/// Ancestors of a tag's head in one response: versions that a peer may fall back to. Each costs the asker one verification.
+pub const ANCESTORS_PER_RESPONSE_MAX: usize = 8;
 /// Referrers in one response: some each of provenance, bundles, scans and reviews.
 pub const REFERRERS_MAX: usize = 64;
 /// Announcements in one page of heads.

@@ -3,6 +3,9 @@
 //! A private swarm derives its names from its key, so its nodes share no protocol with nodes of other swarms. That is
 //! separation, not secrecy. Each peer that connects learns the names, though not the key, and could use them. The list of
 //! allowed peers decides which peers a node talks to.
+//!
+//! The names end with the version of the protocols, 2; gossip is libp2p's own protocol, so its topic carries ours. A peer that speaks version 1 alone shares no protocol with this
+//! node, and is recognised by what it sends to identify ([`Protocols::is_of_before`]).
 
 use data_encoding::HEXLOWER;
 
@@ -23,6 +26,8 @@ pub struct Protocols {
     pub tags_topic: String,
     /// The protocol version that identify reports.
     pub identify: String,
+    /// The protocol version that a node of version 1 reports.
+    identify_before: String,
 }
 
 impl Protocols {
@@ -40,13 +45,20 @@ impl Protocols {
 
     fn named(name: &str, gossip: &str) -> Self {
         Self {
-            records: format!("/{name}/records/1"),
-            blobs: format!("/{name}/blob/1"),
-            dht: format!("/{name}/kad/1"),
+            records: format!("/{name}/records/2"),
+            blobs: format!("/{name}/blob/2"),
+            dht: format!("/{name}/kad/2"),
             gossip: format!("/{gossip}"),
-            tags_topic: format!("{name}/tags/1"),
-            identify: format!("{name}/1"),
+            tags_topic: format!("{name}/tags/2"),
+            identify: format!("{name}/2"),
+            identify_before: format!("{name}/1"),
         }
+    }
+
+    /// Returns whether a peer that reports this protocol version belongs to the swarm, but speaks version 1 of its
+    /// protocols only.
+    pub fn is_of_before(&self, identify: &str) -> bool {
+        identify == self.identify_before
     }
 }
 
@@ -66,12 +78,14 @@ mod tests {
                 &public.tags_topic,
                 &public.identify
             ],
-            ["/reg/records/1", "/reg/blob/1", "/reg/kad/1", "/meshsub", "reg/tags/1", "reg/1"]
+            ["/reg/records/2", "/reg/blob/2", "/reg/kad/2", "/meshsub", "reg/tags/2", "reg/2"]
         );
         let lab = Protocols::of_swarm("lab");
-        assert_eq!(lab.records, "/reg-c26221ecb18e4952/records/1");
+        assert_eq!(lab.records, "/reg-c26221ecb18e4952/records/2");
         assert_eq!(lab, Protocols::of_swarm("lab"));
         let other = Protocols::of_swarm("lab2");
+        assert!(public.is_of_before("reg/1") && !public.is_of_before("reg/2"));
+        assert!(lab.is_of_before("reg-c26221ecb18e4952/1") && !lab.is_of_before("reg/1"));
         for names in [public, other] {
             assert!(names.records != lab.records && names.blobs != lab.blobs && names.dht != lab.dht);
             assert!(

@@ -15,9 +15,10 @@ use crate::equivocation::EquivocationClaim;
 use crate::json::{self, JsonError};
 use crate::lane::{LANE_PORTS_MAX, LaneToken};
 use crate::limits::{
-    DELEGATIONS_MAX, FRAME_HEADER_BYTES_MAX, HEADS_PER_PAGE_MAX, HOLDERS_MAX, KEY_TEXTS_MAX, NEWS_RUNS_MAX,
-    PEERS_TOLD_MAX, PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX,
-    RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX, STATES_BYTES_MAX, TAGS_PER_RESPONSE_MAX, VOWS_PER_PAGE_MAX,
+    ANCESTORS_PER_RESPONSE_MAX, DELEGATIONS_MAX, FRAME_HEADER_BYTES_MAX, HEADS_PER_PAGE_MAX, HOLDERS_MAX,
+    KEY_TEXTS_MAX, NEWS_RUNS_MAX, PEERS_TOLD_MAX, PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX,
+    RESPONSE_DOCUMENT_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX, STATES_BYTES_MAX,
+    TAGS_PER_RESPONSE_MAX, VOWS_PER_PAGE_MAX,
 };
 use crate::name::{ModelName, PublisherId, Tag};
 use crate::piece::{BlobLayout, PIECE_LEN, PieceSet, PieceSetError};
@@ -119,6 +120,14 @@ pub struct Records {
     /// Pairs of contradicting records of these tags.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub proofs: Bounded<EquivocationClaim, PROOFS_PER_RESPONSE_MAX>,
+    /// Older records of the tag that was asked for, the newest first. The sender states that it holds their models whole.
+    ///
+    /// The receiver verifies each like a tag record. A signature proves that the publisher once moved the tag there, and
+    /// the number proves that it was before the head. Only records on both sides of a `prev` link prove that the one
+    /// follows the other: where the links between are missing, a receiver cannot see whether the publisher settled or
+    /// replaced the older record in between. So an ancestor may stand in for the head, and is never taken as the head.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub ancestors: Bounded<String, ANCESTORS_PER_RESPONSE_MAX>,
 }
 
 /// A publisher's declarations: its revocations, and the keys that signed them, as envelopes, byte for byte as signed.

@@ -11,6 +11,7 @@ pub mod tree;
 
 pub mod clients;
 pub mod http;
+pub mod identity;
 
 pub mod endpoint;
 

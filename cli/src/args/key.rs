@@ -20,12 +20,17 @@ pub enum Key {
     Ls,
     /// Show a key's publisher id, the keys that sign for it, and its file
     #[command(after_help = "Examples:\n  reg key show me")]
-    Show { name: KeyName },
+    Show {
+        /// Name of a key, or of a publisher
+        name: KeyName,
+    },
     /// Print the publisher's key documents, which are public, for another machine (`reg key import NAME --documents FILE`)
     #[command(after_help = "Examples:\n  reg key documents board > board.json")]
     Documents { name: KeyName },
-    /// Replace the keys that sign now by others
+    /// Replace the keys that sign now by the next keys, or by others
     Rotate(RotateKey),
+    /// Commit a publisher that has no next keys to some: then a thief of its key cannot replace it
+    Commit(CommitKey),
     /// Revoke for ever: a lost or stolen key, a manifest, a delegation
     Revoke(RevokeKey),
     /// Let another publisher publish some of your models, until a day
@@ -61,19 +66,28 @@ older copy of the file still has them.";
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  reg key new me
-  reg key new me --passphrase
-  reg key new board --threshold 2 --with alice --with ed25519:5f3c… --out board.sign
-  reg sign board.sign --key bob                on the other machine
-  reg key finish board.sign --name board")]
+  reg key new me                               a key, and two next keys beside it
+  reg key new me --passphrase --next-to /media/usb
+  reg key new me --next ed25519:5f3c…          commit to a key that another machine or a token has
+
+A publisher with keys on three machines, two of which must sign:
+  reg key new bob                              on the second machine, and carol on the third: both print
+                                               the key and the next keys
+  reg key new board --threshold 2 --with BOBS-KEY --with CAROLS-KEY \\
+      --next BOBS-NEXT-KEY --next CAROLS-NEXT-KEY --out board.sign
+  reg sign board.sign --key bob                on the second machine
+  reg key finish board.sign --name board       on all three
+
+A KEY is the name of a key on this machine, or a public key: ed25519:HEX, as `reg key show` prints it.")]
 pub struct NewKey {
+    /// Your name for the key, and for the publisher, on this machine
     pub name: KeyName,
-    /// Protect the key file with a passphrase (prompted, or the first line of the file in REG_KEY_PASSPHRASE_FILE)
+    /// Protect the key files with a passphrase (prompted, or the first line of the file in REG_KEY_PASSPHRASE_FILE)
     #[arg(long)]
     pub passphrase: bool,
     #[command(flatten)]
     pub key_set: KeySetArgs,
-    /// Another key that signs for the publisher: the name of a key on this machine, or ed25519:HEX (repeatable)
+    /// Another key that signs for the publisher (repeatable)
     #[arg(long = "with", value_name = "KEY")]
     pub with: Vec<String>,
 }
@@ -84,15 +98,28 @@ pub struct KeySetArgs {
     /// How many of the keys must sign
     #[arg(long, value_name = "K")]
     pub threshold: Option<usize>,
-    /// Commit to a key that signs next: stolen keys cannot rotate to any other (repeatable)
-    #[arg(long, value_name = "KEY")]
-    pub next: Vec<String>,
-    /// How many of the next keys must sign; defaults to 1
-    #[arg(long, value_name = "K", requires = "next")]
-    pub next_threshold: Option<usize>,
+    #[command(flatten)]
+    pub next: NextArgs,
     /// Write the signing file for the other keys to this path
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+/// Holds the flags of a commitment to next keys.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct NextArgs {
+    /// Commit to this next key, and make none (repeatable)
+    #[arg(long, value_name = "KEY")]
+    pub next: Vec<String>,
+    /// How many of the next keys must sign; defaults to the threshold
+    #[arg(long, value_name = "K")]
+    pub next_threshold: Option<usize>,
+    /// Write the next keys to this folder, such as a USB stick, and not beside the key
+    #[arg(long, value_name = "DIR", conflicts_with = "no_next")]
+    pub next_to: Option<PathBuf>,
+    /// Commit to no next keys: a thief of the key can replace it, and a lost key ends the publisher
+    #[arg(long, conflicts_with_all = ["next", "next_threshold"])]
+    pub no_next: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -120,16 +147,18 @@ pub struct ImportKey {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  reg key rotate me                             a new key takes over
-  reg key rotate me --to release                to a key on this machine
+  reg key rotate me                             a next key takes over, and two new next keys are made
+  reg key rotate me --next-from /media/usb      the next keys are in this folder
   reg key rotate me --floor 8                   and void the old key's tag records from number 8 on
-  reg key rotate board --add carol --remove bob --out board.sign
+  reg key rotate board --to BOBS-NEXT-KEY --to CAROLS-NEXT-KEY --next KEY --next KEY --out board.sign
 
-Models that the old key has signed stay valid. If the key was stolen, revoke it too: reg key revoke me --key KEY")]
+The command shows what the new key takes over, and asks. What the old key has signed and the new key does not take over
+is void. If it is interrupted, run it again: it finishes the same key document.
+A KEY is the name of a key on this machine, or a public key: ed25519:HEX, as `reg key show` prints it.")]
 pub struct RotateKey {
     /// Publisher
     pub name: KeyName,
-    /// Key that takes over: a name, or ed25519:HEX (repeatable); without --to, --add and --remove, a new key is made
+    /// Key that takes over (repeatable); without --to, --add and --remove, a next key on this machine
     #[arg(long, value_name = "KEY", conflicts_with_all = ["add", "remove"])]
     pub to: Vec<String>,
     /// Key that signs beside the present ones (repeatable)
@@ -138,29 +167,63 @@ pub struct RotateKey {
     /// Key that no longer signs (repeatable)
     #[arg(long, value_name = "KEY")]
     pub remove: Vec<String>,
-    /// Ask for a passphrase, and protect a new key with it
+    /// Take the next keys from this folder
+    #[arg(long, value_name = "DIR")]
+    pub next_from: Option<PathBuf>,
+    /// Ask for a passphrase, and protect the new keys with it
     #[arg(long)]
     pub passphrase: bool,
     /// Number tag records from N on, and void records of older keys from N on
     #[arg(long, value_name = "N")]
     pub floor: Option<u64>,
+    /// Do not take over this statement of the old key: its digest, or that of its manifest (repeatable)
+    #[arg(long, value_name = "DIGEST")]
+    pub leave_out: Vec<Digest>,
     #[command(flatten)]
     pub key_set: KeySetArgs,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg key commit me                             two next keys beside the key
+  reg key commit me --next-to /media/usb
+
+The same key goes on signing. The id stays, and everything that the key has signed stays valid.
+A KEY is the name of a key on this machine, or a public key: ed25519:HEX, as `reg key show` prints it.")]
+pub struct CommitKey {
+    /// Publisher
+    pub name: KeyName,
+    /// Ask for a passphrase, and protect the next keys with it
+    #[arg(long)]
+    pub passphrase: bool,
+    #[command(flatten)]
+    pub next: NextArgs,
+    /// Write the signing file for the other keys to this path
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
   reg key revoke me --manifest sha256:5f3c… --reason \"trained on a wrong set\"
-  reg key revoke me --key ed25519:5f3c… --reason stolen
-A revocation cannot be undone.")]
+  reg key rotate me && reg key revoke me --key me --reason stolen
+A revocation cannot be undone. The command shows what becomes void, and asks.
+A KEY is the name of a key on this machine, or a public key: ed25519:HEX, as `reg key show` prints it.")]
 pub struct RevokeKey {
     /// Publisher
     pub name: KeyName,
     /// Manifest that is no longer pulled
     #[arg(long, value_name = "DIGEST", group = "subject")]
     pub manifest: Option<Digest>,
-    /// Key with signatures that no longer count: the name of a key on this machine, or ed25519:HEX
+    /// Key with signatures that no longer count
     #[arg(long, value_name = "KEY", group = "subject")]
     pub key: Option<String>,
     /// Delegation to end, by the digest that `reg log` shows
@@ -172,6 +235,9 @@ pub struct RevokeKey {
     /// Write the signing file for the other keys to this path
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -68,6 +68,7 @@ Examples:
   reg trust require '*/*' --known-publisher
   reg trust require 'acme/llama-*' --attested scan=2:alice,bob,carol
   reg trust require '*/*' --license apache-2.0 --license mit
+  reg trust require 'acme/*' --newest
   reg trust require '*/*' --format safetensors --format json --format text --format tokenizer_model")]
 pub struct Require {
     /// Models: a publisher (id, petname, or *), a slash, and a pattern with *
@@ -85,6 +86,9 @@ pub struct Require {
     /// The files' bytes must be of these kinds (repeatable)
     #[arg(long, value_name = "KIND")]
     pub format: Vec<String>,
+    /// An older version must not stand in for the newest one of a tag
+    #[arg(long)]
+    pub newest: bool,
 }
 
 pub(super) const TRUST_EXAMPLES: &str = "\

@@ -37,6 +37,10 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
         rows.push(vec!["chosen".into(), format!("{} in {} files, {of}", size(part.bytes), part.files)]);
     }
     rows.extend(info.seq.map(|seq| vec!["tag record".into(), format!("number {seq}")]));
+    rows.extend(info.behind.as_ref().map(|it| {
+        let newer = format!("number {} ({}), which is not used: {}", it.head, it.manifest, it.why);
+        vec!["newest record".into(), newer]
+    }));
     rows.extend(info.mirror.as_ref().map(|mirror| {
         let Mirror { endpoint, repository, commit, .. } = mirror;
         vec!["attested origin".into(), format!("{endpoint}/{repository} at {commit}")]

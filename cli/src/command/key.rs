@@ -5,7 +5,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use reg_keys::keyring::{KeyInfo, KeyName, Keyring};
+use reg_keys::keyring::{KeyInfo, KeyName, Keyring, MadeKey, Pending};
 use reg_keys::{key_changes, ssh_agent};
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::KeyHistory;
@@ -13,7 +13,8 @@ use reg_proto::key::KeyHistory;
 use crate::args::{Global, ImportKey, Key, NewKey};
 use crate::client::home;
 use crate::command::keyring::{keyring, keyring_error, new_passphrase, public_key};
-use crate::command::{export_ca, rotate};
+use crate::command::settle::After;
+use crate::command::{export_ca, revoke, rotate, settle};
 use crate::error::CliError;
 use crate::output;
 
@@ -25,8 +26,7 @@ pub async fn run(global: &Global, command: Key) -> Result<ExitCode, CliError> {
     home.make().map_err(|error| CliError::from_error("other", &error))?;
     let keyring = keyring(&home);
     match command {
-        Key::New(args) if args.with.is_empty() && args.key_set.is_plain() => new(global, &keyring, &args),
-        Key::New(args) => new_key_set(global, &keyring, args).await,
+        Key::New(args) => new(global, &keyring, args).await,
         Key::Import(args) => import(global, &keyring, &args),
         Key::Ls => list(global, &keyring),
         Key::Show { name } => show(global, &keyring, &name),
@@ -36,28 +36,78 @@ pub async fn run(global: &Global, command: Key) -> Result<ExitCode, CliError> {
             Ok(output::ok())
         }
         Key::Rotate(args) => rotate::rotate(global, &keyring, args).await,
-        Key::Revoke(args) => rotate::revoke(global, &keyring, args).await,
-        Key::Delegate(args) => rotate::delegate(global, &keyring, args).await,
-        Key::Finish { file, name } => rotate::finish(global, &keyring, &file, name.as_ref()).await,
+        Key::Commit(args) => rotate::commit(global, &keyring, args).await,
+        Key::Revoke(args) => revoke::revoke(global, &keyring, args).await,
+        Key::Delegate(args) => revoke::delegate(global, &keyring, args).await,
+        Key::Finish { file, name } => settle::finish(global, &keyring, &file, name.as_ref()).await,
         Key::ExportCa { name } => export_ca::run(global, &keyring, &name).await,
     }
 }
 
-fn new(global: &Global, keyring: &Keyring, args: &NewKey) -> Result<ExitCode, CliError> {
-    let passphrase = new_passphrase(&args.name, args.passphrase)?;
-    let key = keyring.create_protected(&args.name, passphrase.as_ref().map(|it| it.as_str()));
-    created(global, &key.map_err(keyring_error)?)
-}
-
-async fn new_key_set(global: &Global, keyring: &Keyring, args: NewKey) -> Result<ExitCode, CliError> {
+/// Makes a key with its next keys, and the first key document. Goes on where an interrupted run stopped.
+async fn new(global: &Global, keyring: &Keyring, args: NewKey) -> Result<ExitCode, CliError> {
+    let name = &args.name;
+    if let Some(publisher) = name.publisher() {
+        let text = format!("{name} is the name of a key of the publisher {publisher}");
+        return Err(CliError::new("invalid", text).hint("choose a name without .next-N and .key-N"));
+    }
+    let is_alone = args.with.is_empty() && args.key_set.is_plain();
+    if let Some(pending) = keyring.pending(name).map_err(keyring_error)?
+        && keyring.documents(name).map_err(keyring_error)?.is_none()
+    {
+        let is_whole = |made: &MadeKey| keyring.public_key(&made.name).is_ok_and(|key| key == made.key);
+        if pending.made.iter().all(is_whole) {
+            return begun(global, keyring, &args, pending, is_alone).await;
+        }
+        // The key itself is written last, so nothing was signed with it.
+        keyring.give_up(name, &pending).map_err(keyring_error)?;
+    }
+    if is_alone && args.key_set.next.no_next {
+        let passphrase = new_passphrase(name, args.passphrase)?;
+        let key = keyring.create_protected(name, passphrase.as_ref().map(|it| it.as_str()));
+        return created(global, &key.map_err(keyring_error)?, &[]);
+    }
+    let own = keyring.generate(name).map_err(keyring_error)?;
     let others: Vec<PublicKey> =
         args.with.iter().map(|text| public_key(keyring, text)).collect::<Result<_, _>>()?;
-    let passphrase = new_passphrase(&args.name, args.passphrase)?;
-    let own = keyring.create_protected(&args.name, passphrase.as_ref().map(|it| it.as_str()));
-    let own = own.map_err(keyring_error)?.public_key;
-    let keys: Vec<PublicKey> = others.into_iter().chain([own]).collect();
-    let file = key_changes::found(args.key_set.key_set(keyring, keys, 1, None)?);
-    rotate::settle(global, keyring, Some(&args.name), file, args.key_set.out.as_deref()).await
+    let passphrase = new_passphrase(name, args.passphrase)?;
+    let own_next = usize::from(!args.with.is_empty());
+    let keys: Vec<PublicKey> = others.into_iter().chain([own.public_key()]).collect();
+    let own = vec![own];
+    let (key_set, mut made) = args.key_set.key_set(keyring, name, keys, None, &own, own_next)?;
+    made.extend(own);
+    let file = key_changes::found(key_set);
+    let pending =
+        keyring.begin(name, file, &made, passphrase.as_ref().map(|it| it.as_str())).map_err(keyring_error)?;
+    begun(global, keyring, &args, pending, is_alone).await
+}
+
+/// Signs a first key document. That of a single key is in effect at once; the others go to the other keys.
+async fn begun(
+    global: &Global,
+    keyring: &Keyring,
+    args: &NewKey,
+    mut pending: Pending,
+    is_alone: bool,
+) -> Result<ExitCode, CliError> {
+    let name = &args.name;
+    let made: Vec<MadeKey> = pending.made.iter().filter(|it| it.name != *name).cloned().collect();
+    if !is_alone {
+        let document = pending.file.key_document().map_err(|error| CliError::from_fault(&error))?;
+        let (lines, advice) = rotate::next_keys_advice(
+            name,
+            &made.iter().collect::<Vec<_>>(),
+            document.as_ref().and_then(|it| it.next.keys()),
+        );
+        let after = After { out: args.key_set.out.as_deref(), lines, advice, fields: Vec::new() };
+        return settle::complete(global, keyring, name, pending, after).await;
+    }
+    let key = keyring.secret(name).map_err(keyring_error)?;
+    pending.file.sign(&key).map_err(|error| CliError::from_fault(&error))?;
+    let (history, _) = pending.file.declarations().map_err(|error| CliError::from_fault(&error))?;
+    keyring.keep_documents(name, &history).map_err(keyring_error)?;
+    settle::forget(keyring, name, &history)?;
+    created(global, &keyring.info_with_next(name).map_err(keyring_error)?, &made)
 }
 
 fn import(global: &Global, keyring: &Keyring, args: &ImportKey) -> Result<ExitCode, CliError> {
@@ -100,7 +150,7 @@ fn import(global: &Global, keyring: &Keyring, args: &ImportKey) -> Result<ExitCo
         }
         _ => return Err(CliError::new("invalid", "no key is named: add --ssh, --agent or --documents")),
     };
-    created(global, &key)
+    created(global, &key, &[])
 }
 
 fn read(path: &std::path::Path) -> Result<String, CliError> {
@@ -114,7 +164,7 @@ fn read(path: &std::path::Path) -> Result<String, CliError> {
     Ok(text)
 }
 
-fn created(global: &Global, key: &KeyInfo) -> Result<ExitCode, CliError> {
+fn created(global: &Global, key: &KeyInfo, made: &[MadeKey]) -> Result<ExitCode, CliError> {
     if global.json {
         output::json(key)?;
     } else if global.quiet {
@@ -122,9 +172,19 @@ fn created(global: &Global, key: &KeyInfo) -> Result<ExitCode, CliError> {
     } else {
         output::line(format!("publisher  {}", key.publisher))?;
         output::line(format!("key        {}", key.path.display()))?;
+        let made: Vec<&MadeKey> = made.iter().collect();
+        let shown: Vec<String> = made.iter().map(|it| it.path.display().to_string()).collect();
+        rotate::paths("next keys", &shown).iter().try_for_each(output::line)?;
         output::line(
             "Keep a copy of the key file that only you can read: without the file, you cannot publish under this id.",
         )?;
+        if made.is_empty() && key.next_threshold == 0 {
+            output::line(format!(
+                "The key has no next keys: a thief of it can replace it. `reg key commit {}` makes some.",
+                key.name
+            ))?;
+        }
+        rotate::purpose(&key.name, &made, key.next_threshold).iter().try_for_each(output::line)?;
     }
     Ok(output::ok())
 }
@@ -150,7 +210,7 @@ fn list(global: &Global, keyring: &Keyring) -> Result<ExitCode, CliError> {
 }
 
 fn show(global: &Global, keyring: &Keyring, name: &KeyName) -> Result<ExitCode, CliError> {
-    let key = keyring.info(name).map_err(keyring_error)?;
+    let key = keyring.info_with_next(name).map_err(keyring_error)?;
     if global.json {
         output::json(&key)?;
         return Ok(output::ok());
@@ -161,8 +221,35 @@ fn show(global: &Global, keyring: &Keyring, name: &KeyName) -> Result<ExitCode, 
     output::line(format!("protected   by {}", key.protection))?;
     if key.documents > 1 || key.keys.len() > 1 {
         output::line(format!("documents   {}", key.documents))?;
+        let files = keyring.files().map_err(keyring_error)?.keys;
         output::line(format!("signed by   {} of:", key.threshold))?;
-        key.keys.iter().try_for_each(|it| output::line(format!("            {it}")))?;
+        for public in &key.keys {
+            let path = files.iter().find(|it| it.public_key == *public);
+            let path = path.map_or("on another machine".to_owned(), |it| it.path.display().to_string());
+            output::line(format!("            {public}  {path}"))?;
+        }
+    }
+    if key.next.is_empty() {
+        let hint = format!("none: `reg key commit {name}` makes some");
+        output::line(format!("next keys   {}", if name.publisher().is_some() { "-" } else { &hint }))?;
+        return Ok(output::ok());
+    }
+    output::line(format!("next keys   {} of:", key.next_threshold))?;
+    for next in &key.next {
+        let (public, path) = match (&next.public_key, &next.path) {
+            (Some(public), Some(path)) => (public.to_string(), path.display().to_string()),
+            _ => (
+                format!("a key with the digest {}", output::short(&next.digest)),
+                "on another machine".to_owned(),
+            ),
+        };
+        let moved = if next.is_available || next.path.is_none() { "" } else { " (moved away)" };
+        output::line(format!("            {public}  {path}{moved}"))?;
+    }
+    if let Ok(Some(pending)) = keyring.pending(name)
+        && let Ok(Some(document)) = pending.file.key_document()
+    {
+        output::line(format!("begun       key document {}, which is not in effect yet", document.version))?;
     }
     Ok(output::ok())
 }

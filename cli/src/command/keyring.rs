@@ -7,13 +7,13 @@ use std::io;
 use reg_api::fault::Fault;
 use reg_keys::key_changes::KeySet;
 use reg_keys::key_file::Passphrases;
-use reg_keys::keyring::{KeyName, Keyring, KeyringError, read_passphrase};
+use reg_keys::keyring::{KeyName, Keyring, KeyringError, UnwrittenKey, read_passphrase};
 use reg_node::daemon::Home;
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::{Next, NextKeys};
 use zeroize::Zeroizing;
 
-use crate::args::KeySetArgs;
+use crate::args::{KeySetArgs, NextArgs};
 use crate::error::CliError;
 
 /// Returns the user's key ring. It prompts for passphrases unless `REG_KEY_PASSPHRASE_FILE` names a file that holds them.
@@ -67,42 +67,83 @@ pub fn public_key(keyring: &Keyring, text: &str) -> Result<PublicKey, CliError> 
     if text.starts_with("ed25519:") {
         return text.parse().map_err(|error| CliError::from_error("invalid", &error));
     }
-    let name: KeyName = text.parse().map_err(|error| CliError::from_error("invalid", &error))?;
-    Ok(keyring.info(&name).map_err(keyring_error)?.public_key)
+    let name: KeyName = text.parse().map_err(|error| {
+        CliError::from_error("invalid", &error)
+            .hint("a KEY is the name of a key on this machine (`reg key ls`), or ed25519:HEX as `reg key show` prints it")
+    })?;
+    keyring.public_key(&name).map_err(keyring_error)
 }
 
 impl KeySetArgs {
-    /// Returns whether no flag of the key set is given, so that one key alone signs.
+    /// Returns whether no flag says that several keys sign.
     pub fn is_plain(&self) -> bool {
-        self.threshold.is_none() && self.next.is_empty() && self.out.is_none()
+        self.threshold.is_none() && self.out.is_none()
     }
 
-    /// Returns the key set of `keys`: the threshold (`threshold` if no flag names one), the next keys, and the floor.
+    /// Returns the key set of `keys`, and the next keys to make for it. `made` are keys of the set that are not written
+    /// yet; `own_next` is the number of next keys to make beside those that --next names.
     ///
     /// Refuses a threshold of 0, and one above the number of keys, as `invalid`.
     pub fn key_set(
         &self,
         keyring: &Keyring,
+        name: &KeyName,
         mut keys: Vec<PublicKey>,
-        threshold: usize,
         floor: Option<u64>,
-    ) -> Result<KeySet, CliError> {
+        made: &[UnwrittenKey],
+        own_next: usize,
+    ) -> Result<(KeySet, Vec<UnwrittenKey>), CliError> {
         // Sorted, so that a commitment does not depend on the order in which the keys were typed.
         keys.sort_unstable();
         keys.dedup();
-        let mut next: Vec<PublicKey> =
-            self.next.iter().map(|text| public_key(keyring, text)).collect::<Result<_, _>>()?;
-        next.sort_unstable();
-        next.dedup();
-        let next = match next.as_slice() {
-            [] => Next::Open,
-            next => Next::Keys(NextKeys::of(next, self.next_threshold.unwrap_or(1))),
-        };
-        let threshold = self.threshold.unwrap_or(threshold);
+        let threshold = self.threshold.unwrap_or(1);
         if !(1..=keys.len()).contains(&threshold) {
             let text = format!("threshold {threshold} is impossible with {} keys", keys.len());
             return Err(CliError::new("invalid", text).hint("name more keys, or choose another --threshold"));
         }
-        Ok(KeySet { keys, threshold, next, floor })
+        let NextArgs { next, next_threshold, next_to, no_next } = &self.next;
+        if *no_next {
+            return Ok((KeySet { keys, threshold, next: Next::Open, floor }, Vec::new()));
+        }
+        let mut named: Vec<PublicKey> =
+            next.iter().map(|text| public_key(keyring, text)).collect::<Result<_, _>>()?;
+        let count = match named.as_slice() {
+            [] => {
+                check_all_local(keyring, &keys, threshold, made)?;
+                // One more than must sign: a lost next key does no harm.
+                next_threshold.unwrap_or(threshold) + 1
+            }
+            _ => own_next,
+        };
+        let made = keyring.generate_next(name, count, next_to.as_deref()).map_err(keyring_error)?;
+        named.extend(made.iter().map(UnwrittenKey::public_key));
+        named.sort_unstable();
+        named.dedup();
+        let next_threshold = next_threshold.unwrap_or(threshold.min(named.len()));
+        if !(1..=named.len()).contains(&next_threshold) {
+            let text = format!("threshold {next_threshold} is impossible with {} next keys", named.len());
+            return Err(CliError::new("invalid", text)
+                .hint("name more with --next, or choose another --next-threshold"));
+        }
+        let next = Next::Keys(NextKeys::of(&named, next_threshold));
+        Ok((KeySet { keys, threshold, next, floor }, made))
     }
+}
+
+/// Refuses to make the next keys of several keys where some of those are on other machines: one machine alone could then
+/// take the publisher over.
+fn check_all_local(
+    keyring: &Keyring,
+    keys: &[PublicKey],
+    threshold: usize,
+    made: &[UnwrittenKey],
+) -> Result<(), CliError> {
+    let mut own: Vec<PublicKey> = made.iter().map(UnwrittenKey::public_key).collect();
+    own.extend(keyring.files().map_err(keyring_error)?.keys.into_iter().map(|it| it.public_key));
+    if threshold == 1 || keys.iter().all(|key| own.contains(key)) {
+        return Ok(());
+    }
+    Err(CliError::new("invalid", "some of the keys are on other machines, and none of their next keys is named").hint(
+        "name a next key of each machine with --next KEY: `reg key show NAME` prints them there; or commit to none: --no-next",
+    ))
 }

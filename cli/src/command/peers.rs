@@ -14,16 +14,25 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
     let is_daemon = client.is_daemon();
     let peers: Vec<PeerReport> = client.get("/v1/peers", &[]).await?;
     client.close().await;
+    let (outdated, connected): (Vec<&PeerReport>, Vec<&PeerReport>) =
+        peers.iter().partition(|peer| peer.outdated);
     if global.json {
         output::json(&peers)?;
     } else if global.quiet {
-        peers.iter().try_for_each(|peer| output::line(peer.peer.to_string()))?;
+        connected.iter().try_for_each(|peer| output::line(peer.peer.to_string()))?;
     } else {
         let mut rows =
             vec![["PEER", "OVER", "BULK", "RTT", "FETCHED", "SERVED", "ADDRESS"].map(str::to_owned).to_vec()];
-        rows.extend(peers.iter().map(row));
+        rows.extend(connected.iter().map(|peer| row(peer)));
         output::table(&rows)?;
-        for peer in &peers {
+        for peer in outdated {
+            let address = peer.addresses.first().map_or_else(String::new, |address| format!(" at {address}"));
+            eprintln!(
+                "note: peer {}{address} speaks version 1 of the protocol only: ask its owner to upgrade",
+                peer.peer
+            );
+        }
+        for peer in connected {
             if let (Some(why), "stream") = (&peer.no_lane, bulk(peer).as_str()) {
                 eprintln!("note: pieces of {} travel on the swarm's stream, not a lane: {why}", peer.peer);
             }

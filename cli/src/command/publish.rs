@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use reg_api::prepared::Prepared;
-use reg_api::report::Published;
+use reg_api::report::{Abandoned, Published};
 use reg_api::request::{Claims, PublishRequest, PublishSource};
 use reg_keys::publisher_key::PublisherKey;
 use reg_keys::signing_file::SigningFile;
-use reg_node::gateway::admin::{CommitRequest, SignedRequest};
+use reg_node::gateway::admin::{CommitRequest, Named, SignedRequest};
+use reg_proto::name::Reference;
 use serde_json::Value;
 
 use crate::args::{Global, Publish};
@@ -27,6 +28,9 @@ const DAY: u64 = 86_400;
 pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
     let home = home(global)?;
     home.make().map_err(|error| CliError::from_error("other", &error))?;
+    if let Some(reference) = args.abandon {
+        return abandon(global, reference).await;
+    }
     if let Some(file) = &args.signed {
         let file = SigningFile::read(file).map_err(|error| CliError::from_fault(&error))?;
         file.describe().map_err(|error| CliError::from_fault(&error))?;
@@ -61,6 +65,8 @@ pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
         expires_in: args.expires_in.map(|days| days.saturating_mul(DAY)),
         settle: args.settle,
         origin: None,
+        min_usable: args.min_usable,
+        hold: args.prepare.is_some(),
     };
     if let Some(out) = &args.prepare {
         let prepared = prepare(&client, &request).await?;
@@ -75,6 +81,28 @@ pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
     }
     let published = sign_and_commit(&client, &key, request).await?;
     conclude(global, client, published, &args).await
+}
+
+/// Gives up what was prepared for a tag.
+async fn abandon(global: &Global, reference: Reference) -> Result<ExitCode, CliError> {
+    let client = Client::open(global, None).await?;
+    let abandoned: Result<Abandoned, CliError> =
+        client.post("/v1/publish/abandon", &Named { reference }).await;
+    client.close().await;
+    let abandoned = abandoned?;
+    let Abandoned { publisher, model, tag, seq, manifest, .. } = &abandoned;
+    if global.json {
+        output::json(&abandoned)?;
+    } else if global.quiet {
+        output::line(manifest.to_string())?;
+    } else {
+        output::line(format!(
+            "abandoned record {seq} of {publisher}/{model}:{tag}: {}",
+            output::short(manifest)
+        ))?;
+        output::line("its number is not used again; destroy the prepared file and its signatures")?;
+    }
+    Ok(output::ok())
 }
 
 /// Publishes a file that was prepared earlier and has been signed since.

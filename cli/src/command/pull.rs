@@ -32,6 +32,7 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         copy: args.copy,
         overwrite: args.overwrite,
         allow_expired: args.allow_expired,
+        newest: args.newest,
         selection: args.choice.selection(),
         tensors: args.choice.tensors,
         hub_cache,

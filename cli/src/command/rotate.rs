@@ -1,187 +1,309 @@
-//! `reg key rotate|revoke|delegate|finish`: changes the keys, revocations and delegations of a publisher.
+//! `reg key rotate|commit`: replaces the keys that sign for a publisher, or commits it to next keys.
 //!
-//! Signs with the keys on this machine. Once enough keys have signed, hands the documents to the node, which announces them.
+//! Shows what the new key document takes over, asks, and goes on where an interrupted run stopped.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use reg_api::declarations::DeclarationsTaken;
-use reg_keys::key_changes;
-use reg_keys::keyring::{KeyName, Keyring};
-use reg_keys::signing_file::{SigningError, SigningFile};
+use reg_keys::key_changes::{self, KeySet};
+use reg_keys::keyring::{KeyName, Keyring, MadeKey, UnwrittenKey};
 use reg_proto::envelope::PublicKey;
-use reg_proto::key::{Inheritance, is_key_document};
-use reg_proto::limits::SIGNATURES_MAX;
-use reg_proto::revocation::Revoked;
+use reg_proto::key::{KeyDocument, KeyHistory, Next, NextKeys};
 use serde_json::json;
 
-use crate::args::{DelegateKey, Global, RevokeKey, RotateKey};
-use crate::client::Client;
+use crate::args::{CommitKey, Global, KeySetArgs, RotateKey};
+use crate::command::confirm::confirm;
+use crate::command::inheritance::{Takeover, gather};
 use crate::command::keyring::{keyring_error, new_passphrase, public_key};
+use crate::command::settle::{After, complete};
 use crate::error::CliError;
-use crate::output;
 
-const DAY: u64 = 86_400;
+/// The keys of a new document, with those that were made for it.
+struct Plan {
+    keys: Vec<PublicKey>,
+    made: Vec<UnwrittenKey>,
+}
 
 /// Makes and signs the key document that replaces a publisher's keys.
 pub async fn rotate(global: &Global, keyring: &Keyring, args: RotateKey) -> Result<ExitCode, CliError> {
+    let out = args.key_set.out.as_deref();
+    if let Some(done) = resume(global, keyring, &args.name, out).await? {
+        return Ok(done);
+    }
     let publisher = keyring.load(&args.name).map_err(keyring_error)?;
-    let history = publisher.history();
+    let history = publisher.history().clone();
+    let old = history.newest();
+    let passphrase = new_passphrase(&args.name, args.passphrase)?;
+    let Plan { keys, mut made } = plan(keyring, &args, &history)?;
+    let threshold = old.threshold.min(keys.len());
+    let key_set =
+        KeySetArgs { threshold: args.key_set.threshold.or(Some(threshold)), ..args.key_set.clone() };
+    if key_set.next.no_next && old.next.keys().is_some() {
+        return Err(CliError::new(
+            "invalid",
+            format_args!("{} is committed to next keys: --no-next is not possible", args.name),
+        )
+        .hint("a publisher that has committed once commits with each key document"));
+    }
+    let (key_set, next) = key_set.key_set(keyring, &args.name, keys, args.floor, &made, 0)?;
+    made.extend(next);
+    let takeover = Takeover::of(gather(global, history.publisher()).await?, &args.leave_out)?;
+    let change = Change { name: &args.name, history: &history, key_set, made, takeover };
+    change.make(global, keyring, passphrase.as_ref().map(|it| it.as_str()), args.yes, out).await
+}
+
+/// Commits a publisher without next keys to some. The same keys go on signing.
+pub async fn commit(global: &Global, keyring: &Keyring, args: CommitKey) -> Result<ExitCode, CliError> {
+    let out = args.out.as_deref();
+    if let Some(done) = resume(global, keyring, &args.name, out).await? {
+        return Ok(done);
+    }
+    let publisher = keyring.load(&args.name).map_err(keyring_error)?;
+    let history = publisher.history().clone();
+    let old = history.newest();
+    if old.next != Next::Open {
+        return Err(CliError::new(
+            "invalid",
+            format_args!("{} is committed to next keys already", args.name),
+        )
+        .hint(format_args!(
+            "`reg key show {0}` shows them; `reg key rotate {0}` lets them take over",
+            args.name
+        )));
+    }
+    if args.next.no_next {
+        return Err(CliError::new("invalid", "a commitment without next keys is none: leave out --no-next"));
+    }
+    let passphrase = new_passphrase(&args.name, args.passphrase)?;
+    let key_set = KeySetArgs { threshold: Some(old.threshold), next: args.next.clone(), out: None };
+    let (key_set, made) = key_set.key_set(keyring, &args.name, old.keys.clone(), None, &[], 0)?;
+    let takeover = Takeover::of(gather(global, history.publisher()).await?, &[])?;
+    let change = Change { name: &args.name, history: &history, key_set, made, takeover };
+    change.make(global, keyring, passphrase.as_ref().map(|it| it.as_str()), args.yes, out).await
+}
+
+/// A key document that is ready to be shown, agreed to and signed.
+struct Change<'a> {
+    name: &'a KeyName,
+    history: &'a KeyHistory,
+    key_set: KeySet,
+    made: Vec<UnwrittenKey>,
+    takeover: Takeover,
+}
+
+impl Change<'_> {
+    async fn make(
+        self,
+        global: &Global,
+        keyring: &Keyring,
+        passphrase: Option<&str>,
+        yes: bool,
+        out: Option<&Path>,
+    ) -> Result<ExitCode, CliError> {
+        let Self { name, history, key_set, made, takeover } = self;
+        let version = history.version() + 1;
+        if !(global.quiet || global.json) {
+            if key_set.next == Next::Open {
+                eprintln!(
+                    "Everything that older keys have signed stays valid, because --no-next makes a document of the old form."
+                );
+            } else {
+                takeover.show(name, version);
+            }
+        }
+        confirm(yes, &format!("Sign key document {version} of {name}?"))?;
+        let fields = if key_set.next == Next::Open { Vec::new() } else { takeover.fields() };
+        let file = key_changes::rotate(history, key_set, takeover.list);
+        let pending = keyring.begin(name, file, &made, passphrase).map_err(keyring_error)?;
+        let mut after =
+            after(keyring, name, &pending.made, pending.file.key_document().ok().flatten().as_ref());
+        after.out = out;
+        after.fields.extend(fields);
+        complete(global, keyring, name, pending, after).await
+    }
+}
+
+/// Goes on with a key document that an interrupted run has begun and signed. Forgets one that was not signed.
+async fn resume(
+    global: &Global,
+    keyring: &Keyring,
+    name: &KeyName,
+    out: Option<&Path>,
+) -> Result<Option<ExitCode>, CliError> {
+    let Some(pending) = keyring.pending(name).map_err(keyring_error)? else { return Ok(None) };
+    let document = pending.file.key_document().map_err(|error| CliError::from_fault(&error))?;
+    let version = document.as_ref().map_or(0, |it| it.version);
+    if version == 1 {
+        // `key new` begun it, and `load` says so.
+        return Ok(None);
+    }
+    if !pending.file.is_signed() {
+        keyring.give_up(name, &pending).map_err(keyring_error)?;
+        return Ok(None);
+    }
+    if !global.quiet {
+        eprintln!("note: goes on with key document {version} of {name}, which an earlier run has begun");
+    }
+    let mut after = after(keyring, name, &pending.made, document.as_ref());
+    after.out = out;
+    complete(global, keyring, name, pending, after).await.map(Some)
+}
+
+/// Returns what the result shows beside the signed document: the keys that sign, and the next keys.
+fn after<'a>(
+    keyring: &Keyring,
+    name: &KeyName,
+    made: &[MadeKey],
+    document: Option<&KeyDocument>,
+) -> After<'a> {
+    let mut after = After::default();
+    let Some(document) = document else { return after };
+    let files = keyring.files().map(|it| it.keys).unwrap_or_default();
+    let signing = files.iter().filter(|it| document.keys.contains(&it.public_key));
+    let signing: Vec<String> = signing.map(|it| it.path.display().to_string()).collect();
+    after.lines.extend(paths("signs now", &signing));
+    let next = document.next.keys();
+    let made: Vec<&MadeKey> = made.iter().filter(|it| next.is_some_and(|next| next.names(&it.key))).collect();
+    let (lines, advice) = next_keys_advice(name, &made, next);
+    after.lines.extend(lines);
+    after.advice.push(format!(
+        "A follower takes up key document {} as soon as it hears of it. Your id and what is taken over stay as they are.",
+        document.version
+    ));
+    after.advice.extend(advice);
+    let made: Vec<_> =
+        made.iter().map(|it| json!({ "name": it.name, "public_key": it.key, "path": it.path })).collect();
+    after.fields.push(("next", json!(made)));
+    after.fields.push(("next_threshold", json!(next.map_or(0, |it| it.threshold))));
+    after
+}
+
+/// Returns lines with a label before the first path.
+pub fn paths(label: &str, paths: &[String]) -> Vec<String> {
+    let label = |index: usize| if index == 0 { label } else { "" };
+    paths.iter().enumerate().map(|(index, path)| format!("{:<9}  {path}", label(index))).collect()
+}
+
+/// Returns the lines that say where the next keys are, and the sentences that say what they are for.
+pub fn next_keys_advice(
+    name: &KeyName,
+    made: &[&MadeKey],
+    next: Option<&NextKeys>,
+) -> (Vec<String>, Vec<String>) {
+    let shown: Vec<String> = made.iter().map(|it| it.path.display().to_string()).collect();
+    (paths("next keys", &shown), purpose(name, made, next.map_or(0, |it| it.threshold)))
+}
+
+/// Returns what the next keys are for and what to do with their files; nothing where none was made.
+pub fn purpose(name: &KeyName, made: &[&MadeKey], threshold: usize) -> Vec<String> {
+    if made.is_empty() {
+        return Vec::new();
+    }
+    let enough = match threshold {
+        1 => "one of them is enough".to_owned(),
+        count => format!("{count} of them are needed"),
+    };
+    vec![
+        format!("The next keys take over if the key is lost or stolen (`reg key rotate {name}`): {enough}."),
+        "Move them to two other places, such as a USB stick and another machine, so that neither a thief of this folder"
+            .to_owned(),
+        "nor a broken disk takes them along. Nothing else needs them until then.".to_owned(),
+    ]
+}
+
+/// Returns the keys of the next document: those that are named, the next keys on this machine, or a new key.
+fn plan(keyring: &Keyring, args: &RotateKey, history: &KeyHistory) -> Result<Plan, CliError> {
     let old = history.newest();
     let all = |texts: &[String]| -> Result<Vec<PublicKey>, CliError> {
         texts.iter().map(|text| public_key(keyring, text)).collect()
     };
-    let keys = if !args.to.is_empty() {
-        all(&args.to)?
-    } else if args.add.is_empty() && args.remove.is_empty() {
-        if old.keys.len() > 1 {
-            let text =
-                format!("{} has {} keys, and none to add or remove is named", args.name, old.keys.len());
-            return Err(CliError::new("invalid", text)
-                .hint("name the keys with --add KEY and --remove KEY, or all new ones with --to KEY"));
+    if let (Some(from), Some(next)) = (&args.next_from, old.next.keys()) {
+        keyring.fetch_next(&args.name, next, from).map_err(keyring_error)?;
+    }
+    if !args.to.is_empty() {
+        let keys = all(&args.to)?;
+        check_committed(args, old, &keys)?;
+        return Ok(Plan { keys, made: Vec::new() });
+    }
+    let gone = all(&args.remove)?;
+    if let Some(stranger) = gone.iter().find(|key| !old.keys.contains(key)) {
+        return Err(CliError::new("invalid", format_args!("{stranger} does not sign for {}", args.name)));
+    }
+    let is_change = !(args.add.is_empty() && args.remove.is_empty());
+    let stay: Vec<PublicKey> = old.keys.iter().filter(|key| !gone.contains(key)).copied().collect();
+    let mut keys = if is_change { stay.into_iter().chain(all(&args.add)?).collect() } else { Vec::new() };
+    if let Some(next) = old.next.keys() {
+        let revealed = keys.iter().filter(|key| next.names(key)).count();
+        // As many keys as before, or as many of them as are on this machine.
+        let wanted = if is_change { next.threshold.saturating_sub(revealed) } else { old.keys.len() };
+        let found = available(keyring, next, &keys)?;
+        let needed = next.threshold.saturating_sub(revealed);
+        if found.len() < needed {
+            return Err(missing(keyring, args, next, found.len()));
         }
-        vec![successor(keyring, &args, history.version() + 1)?]
-    } else {
-        let gone = all(&args.remove)?;
-        if let Some(stranger) = gone.iter().find(|key| !old.keys.contains(key)) {
-            return Err(CliError::new("invalid", format_args!("{stranger} does not sign for {}", args.name)));
+        keys.extend(found.into_iter().take(wanted.max(needed)));
+        return Ok(Plan { keys, made: Vec::new() });
+    }
+    if is_change {
+        return Ok(Plan { keys, made: Vec::new() });
+    }
+    if old.keys.len() > 1 {
+        let text = format!("{} has {} keys, and none to add or remove is named", args.name, old.keys.len());
+        return Err(CliError::new("invalid", text)
+            .hint("name the keys with --add KEY and --remove KEY, or all new ones with --to KEY"));
+    }
+    let made = keyring.generate(&args.name.successor(history.version() + 1)).map_err(keyring_error)?;
+    Ok(Plan { keys: vec![made.public_key()], made: vec![made] })
+}
+
+/// Returns the keys on this machine to which a document commits, without those in `but`.
+fn available(keyring: &Keyring, next: &NextKeys, but: &[PublicKey]) -> Result<Vec<PublicKey>, CliError> {
+    let mut files = keyring.files().map_err(keyring_error)?.keys;
+    files.sort_by(|one, two| one.name.cmp(&two.name));
+    let mut found: Vec<PublicKey> = Vec::new();
+    for key in files.into_iter().map(|it| it.public_key) {
+        if next.names(&key) && !but.contains(&key) && !found.contains(&key) {
+            found.push(key);
         }
-        let stay = old.keys.iter().filter(|key| !gone.contains(key)).copied();
-        stay.chain(all(&args.add)?).collect()
+    }
+    Ok(found)
+}
+
+fn check_committed(args: &RotateKey, old: &KeyDocument, keys: &[PublicKey]) -> Result<(), CliError> {
+    let Some(next) = old.next.keys() else { return Ok(()) };
+    let found = keys.iter().filter(|key| next.names(key)).count();
+    if found >= next.threshold {
+        return Ok(());
+    }
+    let text = format!(
+        "{} is committed to {} next keys, {} of which must take over; --to names {found} of them",
+        args.name,
+        next.keys.len(),
+        next.threshold
+    );
+    Err(CliError::new("invalid", text)
+        .hint(format_args!("`reg key show {}` shows the next keys that this machine knows", args.name)))
+}
+
+/// Returns the error for next keys that are not on this machine: where they were written, and how to name them.
+fn missing(keyring: &Keyring, args: &RotateKey, next: &NextKeys, found: usize) -> CliError {
+    let name = &args.name;
+    let text = format!(
+        "{name} needs {} of its {} next keys to rotate, and this machine has {found} of them",
+        next.threshold,
+        next.keys.len()
+    );
+    let written: Vec<String> = keyring
+        .next_keys(name, next)
+        .into_iter()
+        .filter_map(|it| Some(it.path?.display().to_string()))
+        .collect();
+    let written = match written.as_slice() {
+        [] => "they were made on another machine".to_owned(),
+        paths => format!("they were written to {}", paths.join(" and ")),
     };
-    let threshold = old.threshold.min(keys.len());
-    let key_set = args.key_set.key_set(keyring, keys, threshold, args.floor)?;
-    let file = key_changes::rotate(history, key_set, Inheritance::default());
-    settle(global, keyring, Some(&args.name), file, args.key_set.out.as_deref()).await
-}
-
-/// Makes the key that takes over if none is named: `NAME.VERSION`.
-fn successor(keyring: &Keyring, args: &RotateKey, version: u64) -> Result<PublicKey, CliError> {
-    let name: KeyName = format!("{}.{version}", args.name).parse().map_err(|error| {
-        CliError::from_error("invalid", &error).hint("make a key first, then rotate --to it")
-    })?;
-    let passphrase = new_passphrase(&name, args.passphrase)?;
-    let made = keyring.create_protected(&name, passphrase.as_ref().map(|it| it.as_str()));
-    Ok(made.map_err(keyring_error)?.public_key)
-}
-
-/// Makes and signs the revocation of a key, a manifest or a delegation.
-pub async fn revoke(global: &Global, keyring: &Keyring, args: RevokeKey) -> Result<ExitCode, CliError> {
-    let subject = match (&args.manifest, &args.key, &args.delegation) {
-        (Some(digest), _, _) => Revoked::Manifest(*digest),
-        (_, Some(key), _) => Revoked::Key(public_key(keyring, key)?),
-        (_, _, Some(digest)) => Revoked::Delegation(*digest),
-        _ => {
-            return Err(CliError::new(
-                "invalid",
-                "nothing to revoke is named: add --manifest, --key or --delegation",
-            ));
-        }
-    };
-    let publisher = keyring.load(&args.name).map_err(keyring_error)?;
-    let file = key_changes::revoke(publisher.history(), subject, args.reason);
-    settle(global, keyring, Some(&args.name), file, args.out.as_deref()).await
-}
-
-/// Makes and signs a delegation of some models to another publisher.
-pub async fn delegate(global: &Global, keyring: &Keyring, args: DelegateKey) -> Result<ExitCode, CliError> {
-    let publisher = keyring.load(&args.name).map_err(keyring_error)?;
-    let file =
-        key_changes::delegate(publisher.history(), args.models, args.to, args.expires.saturating_mul(DAY));
-    settle(global, keyring, Some(&args.name), file, args.out.as_deref()).await
-}
-
-/// Puts a signing file into effect that the other keys have signed.
-pub async fn finish(
-    global: &Global,
-    keyring: &Keyring,
-    path: &Path,
-    name: Option<&KeyName>,
-) -> Result<ExitCode, CliError> {
-    let file = SigningFile::read(path).map_err(|error| CliError::from_fault(&error))?;
-    file.describe().map_err(|error| CliError::from_fault(&error))?;
-    conclude(global, keyring, name, &file).await
-}
-
-/// Signs with the keys on this machine. Puts the file into effect if that is enough, else writes it to `out` for the others.
-pub async fn settle(
-    global: &Global,
-    keyring: &Keyring,
-    name: Option<&KeyName>,
-    mut file: SigningFile,
-    out: Option<&Path>,
-) -> Result<ExitCode, CliError> {
-    let fault = |error: SigningError| CliError::from_fault(&error);
-    let wanted = file.wanted().map_err(fault)?;
-    for key in keyring.secrets(&wanted, SIGNATURES_MAX).map_err(keyring_error)? {
-        file.sign(&key).map_err(fault)?;
-    }
-    let unfinished = match file.finished() {
-        Ok(_) => return conclude(global, keyring, name, &file).await,
-        Err(error @ SigningError::Unfinished { .. }) => error,
-        Err(error) => return Err(fault(error)),
-    };
-    let Some(out) = out else {
-        return Err(fault(unfinished).hint(
-            "add --out FILE, let the other keys sign it (reg sign FILE --key NAME), then run: reg key finish FILE",
-        ));
-    };
-    file.write(out).map_err(fault)?;
-    if global.json {
-        output::json(&json!({ "publisher": file.publisher, "finished": false, "file": out }))?;
-    } else {
-        output::line(out.display().to_string())?;
-        if !global.quiet {
-            eprintln!(
-                "{unfinished}: sign with the other keys (`reg sign {0} --key NAME`), then run `reg key finish {0}`",
-                out.display()
-            );
-        }
-    }
-    Ok(output::ok())
-}
-
-async fn conclude(
-    global: &Global,
-    keyring: &Keyring,
-    name: Option<&KeyName>,
-    file: &SigningFile,
-) -> Result<ExitCode, CliError> {
-    let (history, declarations) = file.declarations().map_err(|error| CliError::from_fault(&error))?;
-    if file.documents.iter().any(|it| is_key_document(&it.payload_type)) {
-        let known = keyring.list().map_err(keyring_error)?.keys.into_iter();
-        let known = known.filter(|it| it.publisher == history.publisher()).map(|it| it.name).next();
-        let Some(name) = name.cloned().or(known) else {
-            let text = format!("publisher {} has no name on this machine yet", history.publisher());
-            return Err(CliError::new("invalid", text).hint("give it one: reg key finish FILE --name NAME"));
-        };
-        keyring.keep_documents(&name, &history).map_err(keyring_error)?;
-    }
-    let client = Client::open(global, None).await?;
-    let taken: Result<DeclarationsTaken, CliError> = client.post("/v1/vows", &declarations).await;
-    let is_daemon = client.is_daemon();
-    client.close().await;
-    let taken = taken?;
-    if global.json {
-        output::json(&json!({
-            "publisher": taken.publisher,
-            "finished": true,
-            "version": taken.version,
-            "revocations": taken.revocations,
-            "delegations": taken.delegations,
-            "announced": taken.announced,
-        }))?;
-        return Ok(output::ok());
-    }
-    output::line(format!("publisher  {}", taken.publisher))?;
-    if !global.quiet {
-        file.describe()
-            .map_err(|error| CliError::from_fault(&error))?
-            .iter()
-            .try_for_each(|line| output::line(format!("signed     {line}")))?;
-        if !is_daemon {
-            eprintln!("note: no daemon runs: the next one (`reg daemon`) announces it to peers");
-        }
-    }
-    Ok(output::ok())
+    CliError::new("not_found", text).hint(format_args!(
+        "{written}; name the folder that has them now: reg key rotate {name} --next-from DIR; or, if another machine has them, \
+         name their public keys: reg key rotate {name} --to ed25519:HEX --out FILE"
+    ))
 }

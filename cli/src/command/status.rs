@@ -32,7 +32,7 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
     }
     let max = status.cache_max_bytes.map_or_else(|| "no limit".into(), |max| format!("of {}", size(max)));
     rows.extend([
-        vec!["peers".into(), status.peers.to_string()],
+        vec!["peers".into(), peers(status.peers, status.outdated_peers)],
         vec!["models".into(), status.models.to_string()],
         vec!["cache".into(), format!("{} in {} blobs, {max}", size(status.bytes), status.blobs)],
         vec!["on its way".into(), size(status.partial_bytes)],
@@ -43,6 +43,14 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
     ]);
     output::table(&rows)?;
     Ok(output::ok())
+}
+
+fn peers(connected: usize, outdated: usize) -> String {
+    match outdated {
+        0 => connected.to_string(),
+        1 => format!("{connected}, and 1 that its owner must upgrade: `reg peers` names it"),
+        more => format!("{connected}, and {more} that their owners must upgrade: `reg peers` names them"),
+    }
 }
 
 const fn reached(reachability: Reachability) -> &'static str {

@@ -158,6 +158,7 @@ fn rule(args: Require) -> Result<RawRule, CliError> {
     Ok(RawRule {
         models: args.models,
         known_publisher: args.known_publisher,
+        newest: args.newest,
         licenses: args.license,
         formats: args.format,
         attestations,

@@ -10,6 +10,7 @@ pub mod web_seed;
 
 pub mod escape;
 
+pub mod behind;
 pub mod check;
 pub mod reachability;
 pub mod receipt;

@@ -9,6 +9,7 @@ use reg_proto::path::SafePath;
 use reg_proto::peer::PeerId;
 use serde::{Deserialize, Serialize};
 
+use crate::behind::Behind;
 use crate::check::Check;
 
 /// Percentage of the fetching time. If verifying and writing together take at least this much of it, they bound the
@@ -33,6 +34,9 @@ pub struct Receipt {
     pub provenance: ReceiptProvenance,
     /// The tag record; `None` where the user asked for the model by digest.
     pub tag: Option<ReceiptTag>,
+    /// How the version stands behind the head of the tag; absent where it is the head, or was asked for by digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<Behind>,
     pub files: Vec<ReceiptFile>,
     pub checks: Vec<Check>,
     pub sources: Vec<ByteSource>,
@@ -184,6 +188,7 @@ mod tests {
                 issued: 1_700_000_000,
                 digest: digest("record"),
             }),
+            behind: None,
             files: vec![ReceiptFile { path: "a".parse().unwrap(), size: 1, digest: digest("a") }],
             checks: vec![
                 Check::pass("manifest", "whole"),

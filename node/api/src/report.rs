@@ -14,11 +14,24 @@ use reg_proto::peer::{Address, PeerId};
 use reg_proto::revocation::Revocation;
 use serde::{Deserialize, Serialize};
 
+use crate::behind::Behind;
 use crate::check::Check;
 use crate::reachability::Reachability;
 use crate::receipt::{ByteSource, Pace, Receipt};
 use crate::rule::Rule;
 use crate::tag_age::TagAge;
+
+/// A prepared record that its publisher has abandoned. Its signature must not be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abandoned {
+    pub publisher: PublisherId,
+    pub model: ModelName,
+    pub tag: Tag,
+    pub seq: u64,
+    pub manifest: Digest,
+    /// When it was prepared, in seconds since 1970.
+    pub since: u64,
+}
 
 /// A model that was published.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,7 +49,7 @@ pub struct Published {
     pub holders: usize,
 }
 
-/// A model that was pulled. It has 21 fields, because programs read the answer as flat JSON.
+/// A model that was pulled. It has 22 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Pulled {
     pub reference: Reference,
@@ -46,6 +59,9 @@ pub struct Pulled {
     /// The age of the tag record; `None` where the user asked for a digest that no tag means.
     #[serde(default)]
     pub tag_age: Option<TagAge>,
+    /// How the pulled version stands behind the head of the tag; `None` where it is the head, or was asked for by digest.
+    #[serde(default)]
+    pub behind: Option<Behind>,
     pub manifest: Digest,
     pub bytes: u64,
     pub files: usize,
@@ -97,6 +113,9 @@ pub struct Planned {
     /// The files that the user chose.
     pub entries: Vec<PlannedFile>,
     pub notes: Vec<String>,
+    /// How the version that would be pulled stands behind the head of the tag.
+    #[serde(default)]
+    pub behind: Option<Behind>,
 }
 
 /// A file that a pull would fetch.
@@ -135,6 +154,9 @@ pub struct ModelSummary {
     pub part: Option<PartSummary>,
     /// Seconds since 1970; `None` where it is not known.
     pub last_used: Option<u64>,
+    /// Those of the tags that have a newer version, which the store does not have, with how this one stands behind it.
+    #[serde(default)]
+    pub behind: BTreeMap<Tag, Behind>,
 }
 
 /// A part of a model: some of its files.
@@ -159,6 +181,9 @@ pub struct ModelInfo {
     pub issued: Option<u64>,
     pub fresh_until: Option<u64>,
     pub expires: Option<u64>,
+    /// How this version stands behind the head of the tag that was asked for.
+    #[serde(default)]
+    pub behind: Option<Behind>,
     pub metadata: Metadata,
     pub referrers: Vec<Digest>,
     pub kinds: BTreeMap<String, usize>,
@@ -204,7 +229,7 @@ pub struct Damage {
     pub repaired: bool,
 }
 
-/// A peer that this node is connected to.
+/// A peer that this node is connected to, or one that was disconnected because it must be upgraded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PeerReport {
     pub peer: PeerId,
@@ -218,6 +243,9 @@ pub struct PeerReport {
     /// Why there is no lane although one was wanted. Pieces then go over the swarm's streams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_lane: Option<String>,
+    /// Whether the peer speaks version 1 of the protocol only. Then it is not connected, and its owner must upgrade it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outdated: bool,
     pub bytes_fetched: u64,
     pub bytes_served: u64,
     /// Bytes sent and received over lanes; the rest went over the swarm's streams.
@@ -225,7 +253,7 @@ pub struct PeerReport {
     pub bytes_by_lane: u64,
 }
 
-/// The state of the node in figures. It has 15 fields, because programs read the answer as flat JSON.
+/// The state of the node in figures. It has 16 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     pub peer_id: PeerId,
@@ -234,6 +262,9 @@ pub struct Status {
     #[serde(default)]
     pub reachability: Option<Reachability>,
     pub peers: usize,
+    /// Peers that were met and disconnected, because they speak version 1 of the protocol only.
+    #[serde(default)]
+    pub outdated_peers: usize,
     pub models: usize,
     pub blobs: usize,
     pub bytes: u64,
@@ -334,6 +365,10 @@ impl RuleReport {
                 count => format!("of {count} attestors"),
             };
             requires.push(format!("{} {} attestations {of} that say pass", it.count, it.kind));
+        }
+        if rule.newest {
+            requires
+                .push("the newest version of a tag, and no older one where that cannot be had".to_owned());
         }
         if !rule.licenses.is_empty() {
             let all: Vec<&str> = rule.licenses.iter().map(String::as_str).collect();

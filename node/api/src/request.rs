@@ -53,6 +53,39 @@ pub struct PublishRequest {
     /// The repository that the files come from, which the publisher attests.
     #[serde(default)]
     pub origin: Option<Origin>,
+    /// The lowest record that may be used where this one's model cannot be had. `None`: as the record before says.
+    #[serde(default)]
+    pub min_usable: Option<MinUsable>,
+    /// Hold the tag until the record is signed elsewhere and published, or abandoned.
+    #[serde(default)]
+    pub hold: bool,
+}
+
+/// The lowest record of a tag that may be used in the place of a newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MinUsable {
+    /// The record that states it: no earlier one may be used.
+    This,
+    Number(u64),
+}
+
+/// A text that is neither a record's number nor `this`.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{text:?} is neither the number of a record nor `this`")]
+pub struct MinUsableError {
+    text: String,
+}
+
+impl FromStr for MinUsable {
+    type Err = MinUsableError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "this" => Ok(Self::This),
+            text => text.parse().map(Self::Number).map_err(|_| MinUsableError { text: text.to_owned() }),
+        }
+    }
 }
 
 impl PublishRequest {
@@ -69,6 +102,8 @@ impl PublishRequest {
             expires_in: None,
             settle: false,
             origin: None,
+            min_usable: None,
+            hold: false,
         }
     }
 }
@@ -98,7 +133,7 @@ pub struct Claims {
 
 /// Asks to fetch a model, verify it, seed it, and put it into `dest` where one is given.
 ///
-/// It has 15 fields, because `reg pull` has so many options that do not depend on each other.
+/// It has 17 fields, because `reg pull` has so many options that do not depend on each other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PullRequest {
     pub reference: Reference,
@@ -126,6 +161,9 @@ pub struct PullRequest {
     /// Accept a tag after its expiry date.
     #[serde(default)]
     pub allow_expired: bool,
+    /// Refuse an older version where the newest one of the tag cannot be had.
+    #[serde(default)]
+    pub newest: bool,
     /// The files to fetch: all of them where the selection is empty.
     #[serde(default)]
     pub selection: Selection,
@@ -159,6 +197,7 @@ impl PullRequest {
             copy: false,
             overwrite: false,
             allow_expired: false,
+            newest: false,
             selection: Selection::default(),
             tensors: Vec::new(),
             hub_cache: None,

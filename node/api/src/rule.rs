@@ -47,6 +47,8 @@ pub struct Rule {
     pub licenses: BTreeSet<String>,
     /// The kinds that the files may have, by their bytes.
     pub formats: BTreeSet<ContentKind>,
+    /// Whether an older version is refused where the newest one of a tag cannot be had.
+    pub newest: bool,
 }
 
 impl Rule {
@@ -100,6 +102,7 @@ mod tests {
             attestations: Vec::new(),
             licenses: BTreeSet::new(),
             formats: BTreeSet::new(),
+            newest: false,
         };
         let model = "Llama-3".parse().unwrap();
         assert!(rule("*/LLAMA*", None).is_for(id(1), &model));

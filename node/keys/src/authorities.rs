@@ -30,6 +30,9 @@ pub struct KeyAuthority {
     /// The certificate; `None` where the key is revoked, or is not available to sign it.
     pub pem: Option<String>,
     pub revoked: bool,
+    /// Whether newer keys have replaced it: then nothing counts that it signs from now on.
+    #[serde(default)]
+    pub retired: bool,
 }
 
 impl Authorities {
@@ -51,6 +54,7 @@ impl Authorities {
                         documents: (document.version, document.version),
                         pem: None,
                         revoked: revoked.contains(key),
+                        retired: !history.newest().keys.contains(key),
                     }),
                 }
             }
@@ -69,13 +73,19 @@ impl Authorities {
     /// Returns all certificates as one PEM file. A line before each says what it proves, as RFC 7468 allows.
     pub fn to_pem(&self) -> String {
         let mut text = String::new();
-        for KeyAuthority { key, documents: (first, last), pem, .. } in &self.authorities {
+        for KeyAuthority { key, documents: (first, last), pem, retired, .. } in &self.authorities {
             let Some(pem) = pem else { continue };
             let documents = if first == last { format!("{first}") } else { format!("{first} to {last}") };
             text.push_str(&format!(
-                "# {key}, key document {documents} of {}\n# It proves this key, not the publisher's id: that is proven by key documents alone.\n{pem}",
+                "# {key}, key document {documents} of {}\n# It proves this key, not the publisher's id: that is proven by key documents alone.\n",
                 self.publisher
             ));
+            if *retired {
+                text.push_str(
+                    "# The key is retired. A bundle by it counts only for a model that the newest key document takes over.\n",
+                );
+            }
+            text.push_str(pem);
         }
         text
     }

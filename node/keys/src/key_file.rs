@@ -29,6 +29,8 @@ pub enum Protection {
     Passphrase,
     /// The key is not in the file: ssh-agent holds it.
     Agent,
+    /// The directory has the key documents of the publisher alone, and no key of its name.
+    Elsewhere,
 }
 
 impl fmt::Display for Protection {
@@ -37,6 +39,7 @@ impl fmt::Display for Protection {
             Self::Mode => "mode",
             Self::Passphrase => "passphrase",
             Self::Agent => "agent",
+            Self::Elsewhere => "elsewhere",
         })
     }
 }

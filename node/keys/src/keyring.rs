@@ -1,12 +1,15 @@
 //! [`Keyring`]: the publisher keys of one user, in a directory with one PKCS#8 PEM file for each key.
 //!
-//! The files are those that `openssl genpkey -algorithm ed25519` writes, so a user can copy keys in and out. Up to
-//! three more files may lie beside a key, and none of them is secret. `NAME.pub` is the public half of a key that needs
-//! a passphrase. `NAME.agent` replaces `NAME.pem` for a key that ssh-agent holds. `NAME.json` holds the key documents
-//! of the publisher of this name, once it has had more than one key.
+//! The files are those that `openssl genpkey -algorithm ed25519` writes, so a user can copy keys in and out. More files
+//! may lie beside a key, and none of them is secret. `NAME.pub` is the public half of a key that needs a passphrase or
+//! lies elsewhere. `NAME.agent` replaces `NAME.pem` for a key that ssh-agent holds. `NAME.json` holds the key documents of
+//! the publisher of this name; it is missing where the publisher has one key and no commitment. `NAME.pending` holds a
+//! key document that is not yet in effect. `NAME.next-N.pem` and `NAME.key-N.pem` are keys of the publisher NAME.
 
 mod error;
 mod name;
+mod next_keys;
+mod pending;
 
 use std::fs::{self, File};
 use std::io;
@@ -30,6 +33,8 @@ use crate::{durable, ssh_key};
 
 pub use self::error::KeyringError;
 pub use self::name::{KeyName, KeyNameError};
+pub use self::next_keys::{NextKey, UnwrittenKey};
+pub use self::pending::{MadeKey, Pending};
 
 /// Most bytes of a key file. An ed25519 key takes 119 bytes, or 190 with its public half; comments may precede it.
 const KEY_FILE_BYTES_MAX: usize = 4 << 10;
@@ -54,12 +59,18 @@ pub struct KeyInfo {
     pub threshold: usize,
     /// The keys that sign for the publisher now.
     pub keys: Vec<PublicKey>,
+    /// The next keys that the newest key document commits to; empty where it commits to none.
+    #[serde(default)]
+    pub next: Vec<NextKey>,
+    /// How many of the next keys must sign; 0 where there are none.
+    #[serde(default)]
+    pub next_threshold: usize,
 }
 
 /// The contents of a key directory.
 #[derive(Debug, Default)]
 pub struct KeyList {
-    /// The keys in the order of their names.
+    /// The keys, or the publishers, in the order of their names.
     pub keys: Vec<KeyInfo>,
     /// Why other `.pem` files of the directory are not usable keys.
     pub refused: Vec<KeyringError>,
@@ -191,11 +202,60 @@ impl Keyring {
         }
     }
 
-    /// Returns the keys of the directory, without their secrets.
+    /// Returns the publishers of the directory: each key that is not a next key or a key of another publisher here, and
+    /// each publisher with key documents and no key of its name.
     ///
     /// # Errors
     /// The directory cannot be read. A missing directory holds no keys.
     pub fn list(&self) -> Result<KeyList, KeyringError> {
+        let mut list = self.files()?;
+        for name in self.documented()? {
+            if list.keys.iter().all(|it| it.name != name) && self.info(&name).is_ok() {
+                list.keys.push(self.info(&name)?);
+            }
+        }
+        let has_documents: Vec<KeyName> = self.documented()?;
+        list.keys.retain(|it| has_documents.contains(&it.name) || !self.belongs_to_another(it));
+        list.keys.sort_by(|one, two| one.name.cmp(&two.name));
+        Ok(list)
+    }
+
+    /// Returns whether a key is one of another publisher in the directory, by its name.
+    fn belongs_to_another(&self, key: &KeyInfo) -> bool {
+        if key.name.publisher().is_some() {
+            return true;
+        }
+        let Some(publisher) = key.name.old_style_publisher() else { return false };
+        let Ok(Some(history)) = self.documents(&publisher) else { return false };
+        history.documents().any(|document| {
+            let is_next = document.next.keys().is_some_and(|next| next.names(&key.public_key));
+            is_next || document.keys.contains(&key.public_key)
+        })
+    }
+
+    /// Returns the names of the publishers with key documents in the directory.
+    fn documented(&self) -> Result<Vec<KeyName>, KeyringError> {
+        let failed = |source| KeyringError::Read { path: self.directory.clone(), source };
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(failed(source)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            let is_documents = path.extension().is_some_and(|it| it == DOCUMENTS_EXTENSION);
+            let name = path.file_stem().and_then(|it| it.to_str()).and_then(|it| it.parse().ok());
+            names.extend(name.filter(|_| is_documents));
+        }
+        Ok(names)
+    }
+
+    /// Returns the keys of the directory without their secrets, next keys and earlier keys too.
+    ///
+    /// # Errors
+    /// The directory cannot be read. A missing directory holds no keys.
+    pub fn files(&self) -> Result<KeyList, KeyringError> {
         let failed = |source| KeyringError::Read { path: self.directory.clone(), source };
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
@@ -225,7 +285,9 @@ impl Keyring {
     pub fn load(&self, name: &KeyName) -> Result<PublisherKey, KeyringError> {
         forbid_core_dumps();
         self.check_directory()?;
-        match self.documents(name)? {
+        let documents = self.documents(name)?;
+        self.check_finished(name, documents.as_ref())?;
+        match documents {
             Some(history) => {
                 let wanted = history.newest().keys.clone();
                 let keys = self.secrets(&wanted, history.newest().threshold)?;
@@ -233,6 +295,17 @@ impl Keyring {
             }
             None => self.found(name),
         }
+    }
+
+    /// Refuses a publisher with a key document that is signed and not yet in effect: what its keys sign now would not be on
+    /// the list of the new document. A document that waits for the keys of other machines hinders nothing.
+    fn check_finished(&self, name: &KeyName, documents: Option<&KeyHistory>) -> Result<(), KeyringError> {
+        let Some(pending) = self.pending(name)? else { return Ok(()) };
+        let version = documents.map_or(1, |it| it.version() + 1);
+        if documents.is_none() || pending.file.is_signed() && pending.file.finished().is_ok() {
+            return Err(KeyringError::Unfinished { name: name.clone(), version });
+        }
+        Ok(())
     }
 
     fn found(&self, name: &KeyName) -> Result<PublisherKey, KeyringError> {
@@ -290,7 +363,7 @@ impl Keyring {
     /// # Errors
     /// As [`Keyring::load`].
     pub fn secrets(&self, wanted: &[PublicKey], enough: usize) -> Result<Vec<SecretKey>, KeyringError> {
-        let held = self.list()?.keys.into_iter().filter(|it| wanted.contains(&it.public_key));
+        let held = self.files()?.keys.into_iter().filter(|it| wanted.contains(&it.public_key));
         let mut keys: Vec<SecretKey> = Vec::new();
         for info in held {
             let known = keys.iter().any(|key| key.public_key() == info.public_key);
@@ -301,7 +374,37 @@ impl Keyring {
         Ok(keys)
     }
 
-    /// Returns the key documents of the publisher of this name; `None` where it has had only one key.
+    /// Returns the secrets of those keys of the publisher of this name that are among `wanted`: the key of the name, next
+    /// keys, and the keys that its documents name.
+    ///
+    /// # Errors
+    /// There is no such key, or as [`Keyring::load`].
+    pub fn secrets_of(&self, name: &KeyName, wanted: &[PublicKey]) -> Result<Vec<SecretKey>, KeyringError> {
+        let history = self.documents(name)?;
+        let named = |key: &PublicKey| {
+            history.iter().flat_map(KeyHistory::documents).any(|document| {
+                document.keys.contains(key) || document.next.keys().is_some_and(|next| next.names(key))
+            })
+        };
+        let own = |info: &KeyInfo| {
+            info.name == *name || info.name.publisher().as_ref() == Some(name) || named(&info.public_key)
+        };
+        let mut keys: Vec<SecretKey> = Vec::new();
+        let mut has_any = false;
+        for info in self.files()?.keys.into_iter().filter(own) {
+            has_any = true;
+            let known = keys.iter().any(|key| key.public_key() == info.public_key);
+            if wanted.contains(&info.public_key) && !known {
+                keys.push(self.secret(&info.name)?);
+            }
+        }
+        if !has_any {
+            return Err(self.not_found(name));
+        }
+        Ok(keys)
+    }
+
+    /// Returns the key documents of the publisher of this name; `None` where it has one key and no commitment.
     ///
     /// # Errors
     /// They cannot be read, or do not verify.
@@ -318,7 +421,8 @@ impl Keyring {
         KeyHistory::read_json(&bytes).map(Some).map_err(refused)
     }
 
-    /// Writes the key documents of the publisher of this name. They replace those in the directory.
+    /// Writes the key documents of the publisher of this name. They replace those in the directory. When this returns, they
+    /// survive a power cut.
     ///
     /// # Errors
     /// They cannot be written.
@@ -335,30 +439,11 @@ impl Keyring {
     /// There is no such key, other users may read it, it is not an ed25519 key, or it has a passphrase and no public
     /// half beside it.
     pub fn info(&self, name: &KeyName) -> Result<KeyInfo, KeyringError> {
-        let agent = self.path(name, AGENT_EXTENSION);
-        let (path, public_key, protection, metadata) =
-            if agent.exists() && !self.path(name, EXTENSION).exists() {
-                let metadata = fs::metadata(&agent).ok();
-                let key = self.read_public(name, AGENT_EXTENSION)?;
-                (agent, key, Protection::Agent, metadata)
-            } else {
-                let (path, pem, metadata) = self.read_pem(name)?;
-                let (key, protection) = if key_file::is_encrypted(&pem) {
-                    let key = match self.read_public(name, PUBLIC_EXTENSION) {
-                        Ok(key) => key,
-                        Err(_) => self.secret(name)?.public_key(),
-                    };
-                    (key, Protection::Passphrase)
-                } else {
-                    let key = key_file::decode(&pem, None)
-                        .map_err(|source| KeyringError::NotAKey { path: path.clone(), source })?;
-                    (PublicKey::of(&key), Protection::Mode)
-                };
-                (path, key, protection, Some(metadata))
-            };
+        let (path, public_key, protection, metadata) = self.key_of(name)?;
         let history = self.documents(name)?;
         let first = KeyDocument::first(public_key);
         let newest = history.as_ref().map_or(&first, KeyHistory::newest);
+        let next = newest.next.keys();
         let created = metadata.and_then(|it| it.modified().ok()?.duration_since(UNIX_EPOCH).ok());
         Ok(KeyInfo {
             name: name.clone(),
@@ -371,8 +456,52 @@ impl Keyring {
             documents: newest.version,
             threshold: newest.threshold,
             keys: newest.keys.clone(),
+            next: Vec::new(),
+            next_threshold: next.map_or(0, |next| next.threshold),
             path,
         })
+    }
+
+    /// Returns the public facts of a key, with its next keys.
+    ///
+    /// # Errors
+    /// As [`Keyring::info`].
+    pub fn info_with_next(&self, name: &KeyName) -> Result<KeyInfo, KeyringError> {
+        let info = self.info(name)?;
+        let history = self.documents(name)?;
+        let next = history.as_ref().and_then(|it| it.newest().next.keys());
+        Ok(KeyInfo { next: next.map_or_else(Vec::new, |next| self.next_keys(name, next)), ..info })
+    }
+
+    /// Returns the file of a key, its public half, what protects it, and the facts of the file.
+    fn key_of(
+        &self,
+        name: &KeyName,
+    ) -> Result<(PathBuf, PublicKey, Protection, Option<fs::Metadata>), KeyringError> {
+        let (agent, pem) = (self.path(name, AGENT_EXTENSION), self.path(name, EXTENSION));
+        if pem.exists() {
+            let (path, pem, metadata) = self.read_pem(name)?;
+            if !key_file::is_encrypted(&pem) {
+                let key = key_file::decode(&pem, None)
+                    .map_err(|source| KeyringError::NotAKey { path: path.clone(), source })?;
+                return Ok((path, PublicKey::of(&key), Protection::Mode, Some(metadata)));
+            }
+            let key = match self.read_public(name, PUBLIC_EXTENSION) {
+                Ok(key) => key,
+                Err(_) => self.secret(name)?.public_key(),
+            };
+            return Ok((path, key, Protection::Passphrase, Some(metadata)));
+        }
+        if agent.exists() {
+            let key = self.read_public(name, AGENT_EXTENSION)?;
+            let metadata = fs::metadata(&agent).ok();
+            return Ok((agent, key, Protection::Agent, metadata));
+        }
+        let Some(history) = self.documents(name)? else { return Err(self.not_found(name)) };
+        let path = self.path(name, DOCUMENTS_EXTENSION);
+        let key = history.newest().keys.first().copied().expect("a key document has keys");
+        let metadata = fs::metadata(&path).ok();
+        Ok((path, key, Protection::Elsewhere, metadata))
     }
 
     fn read_pem(&self, name: &KeyName) -> Result<(PathBuf, Zeroizing<String>, fs::Metadata), KeyringError> {
@@ -396,7 +525,8 @@ impl Keyring {
         let path = self.path(name, extension);
         let text =
             fs::read_to_string(&path).map_err(|source| KeyringError::Read { path: path.clone(), source })?;
-        text.trim().parse().map_err(|_| KeyringError::NotPublic { path })
+        let first = text.lines().next().unwrap_or_default();
+        first.trim().parse().map_err(|_| KeyringError::NotPublic { path })
     }
 
     fn passphrase(&self, name: &KeyName) -> Result<Zeroizing<String>, KeyringError> {

@@ -346,6 +346,21 @@ impl SigningFile {
         Ok(())
     }
 
+    /// Returns whether any document has a signature.
+    pub fn is_signed(&self) -> bool {
+        self.documents.iter().any(|it| it.signed.is_some())
+    }
+
+    /// Returns the key document that waits for signatures; `None` where the file has none.
+    ///
+    /// # Errors
+    /// It cannot be parsed.
+    pub fn key_document(&self) -> Result<Option<KeyDocument>, SigningError> {
+        let document = self.documents.iter().find(|it| is_key_document(&it.payload_type));
+        let read = document.map(|it| KeyDocument::from_payload(&it.payload_type, it.payload.as_bytes()));
+        Ok(read.transpose()?)
+    }
+
     /// Returns the publisher's key documents; `None` where the first one is to be signed.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use crate::gateway::guard::Caller;
 use crate::gateway::server::{HttpServer, ServeError};
 use crate::gateway::{self, Signer};
 use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, StartError};
+use crate::registry::publishers::{MigrateError, migrate};
 use crate::registry::trust::TrustError;
 use crate::registry::upstream::UpstreamUnusable;
 use crate::registry::{Registry, RegistryParts};
@@ -40,6 +41,8 @@ pub enum NodeError {
     Identity(#[from] IdentityError),
     #[error("store cannot be opened")]
     Store(#[from] OpenError),
+    #[error("store of the version before cannot be migrated")]
+    Migrate(#[from] MigrateError),
     #[error("rules of sharing cannot be applied")]
     Sharing(#[from] TrustError),
     #[error("network cannot be started")]
@@ -76,7 +79,12 @@ impl Node {
         home.make()?;
         let seed = identity::secret(&home.identity())?;
         let (path, limits) = (home.store(), config.cache);
-        let store = tokio::task::spawn_blocking(move || Store::open(&path, limits)).await??;
+        let open = move || {
+            let store = Store::open(&path, limits)?;
+            migrate(&store)?;
+            Ok::<_, NodeError>(store)
+        };
+        let store = tokio::task::spawn_blocking(open).await??;
         let (network, inbound) = if mode == Mode::Local || config.offline {
             (Network::offline(own_peer(seed)), None)
         } else {

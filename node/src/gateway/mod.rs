@@ -9,6 +9,7 @@ mod hf;
 mod oci;
 
 mod base_url;
+mod behind;
 mod blob;
 pub mod guard;
 mod owner;

@@ -17,6 +17,7 @@ use super::protocol::relay::RelayService;
 pub(super) struct Behaviour {
     pub(super) limits: connection_limits::Behaviour,
     pub(super) memory: memory_connection_limits::Behaviour,
+    pub(super) refused: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     pub(super) members: Toggle<allow_block_list::Behaviour<allow_block_list::AllowedPeers>>,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,

@@ -33,6 +33,7 @@ pub(super) enum Command {
     Reachability(oneshot::Sender<Reachability>),
     Connected(oneshot::Sender<Vec<PeerId>>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
+    Refuse(PeerId),
     RemoteIps { peer: PeerId, reply: oneshot::Sender<Vec<IpAddr>> },
     Shutdown(oneshot::Sender<()>),
 }

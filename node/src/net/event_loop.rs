@@ -25,6 +25,7 @@ use super::error::ConnectError;
 use super::inbound::PeerEvent;
 use super::limits::{ADDRESSES_PER_PEER_MAX, TICK};
 use super::links::{Links, from_libp2p, to_libp2p};
+use super::outdated::{self, Outdated};
 use super::protocol::blobs;
 use super::protocol::discovery::{Discovery, Kad};
 use super::protocol::gossip::Gossip;
@@ -32,6 +33,7 @@ use super::protocol::reachability;
 use super::protocol::records::{self, Records};
 use super::protocol::relay::{self, Relays};
 use super::reach::{OpenRanges, is_fit};
+use super::refusals::Refusals;
 
 /// The swarm, and the state of each protocol.
 pub(super) struct EventLoop {
@@ -45,6 +47,8 @@ pub(super) struct EventLoop {
     pub(super) discovery: Discovery,
     pub(super) gossip: Gossip,
     pub(super) relays: Relays,
+    pub(super) refusals: Refusals,
+    pub(super) outdated: Outdated,
     pub(super) peers: mpsc::Sender<PeerEvent>,
 }
 
@@ -98,7 +102,14 @@ impl EventLoop {
             Command::Acquaintances { asker, reply } => drop(reply.send(self.acquaintances(&asker))),
             Command::Reachability(reply) => drop(reply.send(self.reachability())),
             Command::Connected(reply) => drop(reply.send(self.links.ours())),
-            Command::Peers(reply) => drop(reply.send(self.links.infos())),
+            Command::Peers(reply) => {
+                let infos = [self.links.infos(), self.outdated.infos(Instant::now())].concat();
+                drop(reply.send(infos));
+            }
+            Command::Refuse(peer) => {
+                let refused = &mut self.swarm.behaviour_mut().refused;
+                self.refusals.refuse(refused, peer, Instant::now());
+            }
             Command::RemoteIps { peer, reply } => drop(reply.send(self.links.remote_ips(&peer))),
             Command::Shutdown(_) => {}
         }
@@ -160,6 +171,7 @@ impl EventLoop {
         let is_reachable = self.reachability() == Reachability::Public;
         self.keep_reservations(is_reachable);
         self.swarm.behaviour_mut().blobs.tick(Instant::now());
+        self.refusals.tick(&mut self.swarm.behaviour_mut().refused, Instant::now());
         for needless in self.links.needless() {
             self.swarm.close_connection(needless);
         }
@@ -274,13 +286,11 @@ impl EventLoop {
 
     fn on_identify(&mut self, event: identify::Event) {
         let identify::Event::Received { peer_id, info, .. } = event else { return };
-        if info.protocol_version != self.names.identify {
-            let protocol = info.protocol_version;
-            tracing::debug!(peer = %peer_id, protocol, "a peer of another network is disconnected");
-            let _was_connected = self.swarm.disconnect_peer_id(peer_id);
-            return;
-        }
         let Some(peer) = from_libp2p(&peer_id) else { return };
+        if info.protocol_version != self.names.identify {
+            return self.disconnect_other(peer, info);
+        }
+        self.outdated.upgraded(&peer);
         let ranges = self.links.ranges_of(&peer);
         let in_dht = info.protocols.iter().any(|protocol| protocol.as_ref() == self.names.dht);
         let fit = info.listen_addrs.into_iter().filter(|it| is_fit(it, &ranges));
@@ -302,6 +312,20 @@ impl EventLoop {
             let _heard = self.peers.try_send(PeerEvent::Connected(peer));
             self.dial_past_relay(&peer, listens);
         }
+    }
+
+    /// Disconnects a peer that does not speak the protocols of this swarm, or an older version of them.
+    fn disconnect_other(&mut self, peer: PeerId, info: identify::Info) {
+        let protocol = info.protocol_version;
+        if self.names.is_of_before(&protocol) {
+            let addresses = outdated::shown(self.links.addresses(&peer));
+            if self.outdated.met(peer, info.agent_version, addresses, Instant::now()) {
+                tracing::warn!("peer {peer} speaks version 1 of the protocol only: ask its owner to upgrade");
+            }
+        } else {
+            tracing::debug!(%peer, protocol, "a peer of another network is disconnected");
+        }
+        let _was_connected = self.swarm.disconnect_peer_id(to_libp2p(&peer));
     }
 
     /// Dials a peer that is connected through relays only, at its public addresses.

@@ -28,6 +28,14 @@ pub(super) const ADDRESSES_TOLD_MAX: usize = 4;
 pub(super) const CONNECTIONS_PER_PEER_MAX: u32 = 8;
 /// Connections that are being set up, in each direction.
 pub(super) const CONNECTIONS_PENDING_MAX: u32 = 64;
+/// How long a peer that has cost this node too much is refused. A peer that did so by accident is back soon.
+pub(super) const REFUSAL: Duration = Duration::from_secs(600);
+/// Refused peers that this node remembers.
+pub(super) const REFUSED_PEERS_MAX: usize = 1024;
+/// Peers of version 1 that are named to the user: more say nothing more.
+pub(super) const OUTDATED_PEERS_MAX: usize = 64;
+/// How long such a peer is named after it was met: it dials again every two minutes.
+pub(super) const OUTDATED_REMEMBERED: Duration = Duration::from_secs(3600);
 /// Memory of the process above which no connection is taken.
 pub(super) const MEMORY_MAX: usize = 1 << 30;
 /// Streams of one connection: the protocols use fewer than twenty, and a swarm a few more.

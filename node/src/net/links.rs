@@ -29,6 +29,8 @@ pub struct PeerInfo {
     pub lanes: usize,
     /// Why there is no lane, where one was tried.
     pub no_lane: Option<String>,
+    /// Whether it speaks version 1 of the protocols only. Such a peer is not connected.
+    pub outdated: bool,
 }
 
 #[derive(Debug)]
@@ -196,6 +198,12 @@ impl Links {
         ips
     }
 
+    /// Returns the remote addresses of a peer's connections.
+    pub(super) fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        let connections = self.peers.get(peer).into_iter().flat_map(|link| link.connections.values());
+        connections.take(ADDRESSES_PER_PEER_MAX).map(|it| it.address.clone()).collect()
+    }
+
     /// Tells whether a peer has a direct connection.
     pub(super) fn is_direct(&self, peer: &PeerId) -> bool {
         self.peers.get(peer).is_some_and(|link| link.direct().next().is_some())
@@ -238,6 +246,7 @@ impl Links {
                     .all(|it| !it.is_relayed && ip_of(&it.address).is_some_and(reach::is_near)),
                 lanes: 0,
                 no_lane: None,
+                outdated: false,
             }
         });
         infos.collect()

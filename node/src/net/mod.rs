@@ -26,7 +26,9 @@ mod protocol;
 
 mod links;
 mod members;
+mod outdated;
 mod reach;
+mod refusals;
 mod transport;
 
 mod limits;

@@ -188,10 +188,10 @@ impl Network {
         self.call(Command::Connected).await.unwrap_or_default()
     }
 
-    /// Describes the connected peers.
+    /// Describes the connected peers, and those of version 1 that were met and disconnected.
     pub async fn peers(&self) -> Vec<PeerInfo> {
         let mut peers = self.call(Command::Peers).await.unwrap_or_default();
-        for info in &mut peers {
+        for info in peers.iter_mut().filter(|it| !it.outdated) {
             match &self.lanes {
                 Some(lanes) => {
                     info.lanes = lanes.count(&info.peer);
@@ -201,6 +201,11 @@ impl Network {
             }
         }
         peers
+    }
+
+    /// Disconnects a peer that has cost this node too much, and refuses connections to and from it for a while.
+    pub async fn refuse(&self, peer: PeerId) {
+        self.tell(Command::Refuse(peer)).await;
     }
 
     /// Disconnects from all peers, and ends the event loop.

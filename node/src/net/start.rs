@@ -8,8 +8,8 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
-    Multiaddr, Swarm, connection_limits, dcutr, identify, mdns, memory_connection_limits, ping,
-    relay as circuit, swarm,
+    Multiaddr, Swarm, allow_block_list, connection_limits, dcutr, identify, mdns, memory_connection_limits,
+    ping, relay as circuit, swarm,
 };
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::swarm::Protocols;
@@ -29,8 +29,10 @@ use super::limits::{
 };
 use super::links::{Links, from_libp2p};
 use super::members::Members;
+use super::outdated::Outdated;
 use super::protocol::{blobs, discovery, gossip, reachability, records, relay};
 use super::reach::OpenRanges;
+use super::refusals::Refusals;
 use super::transport;
 
 /// What a network that was started is used through.
@@ -82,6 +84,8 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Started, StartError> 
         gossip: gossip::Gossip::new(announcements_in, &names),
         names,
         relays: relay::Relays::new(config.nat.relay),
+        refusals: Refusals::default(),
+        outdated: Outdated::default(),
         peers: peers_in,
     };
     tokio::spawn(event_loop.run(received));
@@ -164,6 +168,7 @@ fn behaviour(
     Ok(Behaviour {
         limits: connection_limits::Behaviour::new(limits),
         memory: memory_connection_limits::Behaviour::with_max_bytes(MEMORY_MAX),
+        refused: allow_block_list::Behaviour::default(),
         members: Toggle::from(members.behaviour()),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),

@@ -17,6 +17,18 @@ pub(super) const QUIET: Duration = Duration::from_millis(1200);
 pub(super) const QUIET_NAMED: Duration = Duration::from_millis(250);
 /// How long the search waits for an honest answer after one that it refused.
 pub(super) const REFUSED_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the head of a tag is looked for, from the beginning of a search, before an older version is used.
+pub(super) const UNREACHED: Duration = Duration::from_secs(3);
+/// The same for a gateway's client, which waits for its first byte meanwhile.
+pub(super) const UNREACHED_QUICK: Duration = Duration::from_millis(2500);
+/// How long the head is looked for at least, once its record is known: a round trip to each known peer.
+pub(super) const UNREACHED_MIN: Duration = Duration::from_secs(1);
+/// How long the peers that are known already are asked for one ancestor of a head.
+pub(super) const ANCESTOR_PATIENCE: Duration = Duration::from_secs(1);
+/// Peers that are asked at once whether they hold a version.
+pub(super) const HOLDERS_ASKED_AT_ONCE: usize = 16;
+/// Files of which a web seed is asked whether it has them, before it counts as a source of a version.
+pub(super) const WEB_PROBES_MAX: usize = 16;
 /// How long a pull goes on without a byte from any peer before it gives up. What it has fetched stays in the store.
 pub(super) const STARVED_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a pull goes on without any peer left to ask.
@@ -133,6 +145,39 @@ pub(super) const BUSY_RETRY_MS: u32 = BUSY_RETRY.as_millis() as u32;
 /// How often a peer that follows a blob is sent the pieces that have arrived since.
 pub(super) const NEWS_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Verifications that one peer may cost in a second over time. ed25519 takes some 60 us optimised, so it is less than a
+/// hundredth of a core. A peer passes on two announcements a second at most, of two signatures each; a publisher with
+/// 16 keys has more, once.
+pub(super) const VERIFICATIONS_PER_SECOND: u32 = 100;
+/// Verifications that one peer may cost at once: what a neighbour knows at the start, 256 heads of different publishers,
+/// and the longest key history beside that.
+pub(super) const VERIFICATIONS_BURST: u32 = 4096 + 1024;
+/// The same for all peers together, for gossip and for what new neighbours know: a fortieth of a core.
+pub(super) const VERIFICATIONS_IN_ALL_PER_SECOND: u32 = 400;
+/// ... and at once: three peers at their limit.
+pub(super) const VERIFICATIONS_IN_ALL_BURST: u32 = 3 * VERIFICATIONS_BURST;
+/// Verifications that the announcements which this node passes on may cost a neighbour in a second. It is less than what
+/// a neighbour allows, so that strangers' announcements cannot make the neighbour disconnect this node.
+pub(super) const PASSED_ON_PER_SECOND: u32 = VERIFICATIONS_PER_SECOND / 4 * 3;
+/// ... and at once.
+pub(super) const PASSED_ON_BURST: u32 = VERIFICATIONS_BURST / 4 * 3;
+/// Peers for which verifications are counted. One without a debt is forgotten first.
+pub(super) const RATES_MAX: usize = 4096;
+/// Threads that verify gossip and what new neighbours know.
+pub(super) const UNASKED_AT_ONCE: usize = 1;
+/// Announcements of one peer that wait to be verified. One more is ignored, and not passed on.
+pub(super) const UNASKED_PER_PEER_MAX: usize = 4;
+/// Announcements of all peers that wait to be verified: 3 MiB.
+pub(super) const UNASKED_WAITING_MAX: usize = 64;
+/// Questions of one peer that are answered at once, of [`ANSWERS_AT_ONCE`].
+pub(super) const ANSWERS_PER_PEER_MAX: usize = 4;
+/// Peers with which declarations and heads are exchanged at once: as many as may be connected.
+pub(super) const GREETINGS_MAX: usize = 512;
+/// Key histories in the store that are kept verified in memory, in bytes of their texts.
+pub(super) const HISTORIES_BYTES_MAX: usize = 8 << 20;
+/// ... and in number.
+pub(super) const HISTORIES_MAX: usize = 1024;
+
 /// Tags remembered from gossip and from other peers' pages. A tag takes about 3 KiB.
 pub(super) const HEADS_MAX: usize = 4096;
 /// Bytes of all remembered tags together.
@@ -161,6 +206,15 @@ pub(super) const DECLARATIONS_PASSED_MAX: usize = 4096;
 
 /// How long a preparation waits for its signatures before it is forgotten.
 pub(super) const PREPARATION_TIMEOUT: Duration = Duration::from_secs(3600);
+/// How long a preparation keeps its tag from another publication that waits. A key file signs in milliseconds, and an agent
+/// that asks its user in less than a minute; a command that takes longer has ended without a word.
+pub(super) const SIGNING_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a waiting publication checks whether the one before has ended without a word.
+pub(super) const TURN_LOOK: Duration = Duration::from_secs(1);
+/// How long a publication waits for its turn: some publications that end without a word, one after the other.
+pub(super) const TURN_TIMEOUT: Duration = Duration::from_secs(600);
+/// Preparations that were taken over, remembered to tell their commands.
+pub(super) const TAKEN_OVER_MAX: usize = 64;
 /// Preparations that wait for their signatures.
 pub(super) const PREPARATIONS_MAX: usize = 64;
 
@@ -213,11 +267,12 @@ pub(super) const HELD_MAX: usize = 256;
 /// How long a reader waits where no peer has the blob. A peer that reconnects does so in seconds.
 pub(super) const DESERTED_PATIENCE: Duration = Duration::from_secs(4);
 
-/// Records remembered of one tag: a release each week for five years. Each takes 2 KiB.
-pub(super) const HISTORY_MAX: usize = 256;
-/// Proofs of equivocation kept of one tag. The first one freezes it.
-pub(super) const PROOFS_PER_TAG_MAX: usize = 16;
-/// Most proofs of equivocation while any is about a publisher that this node has never pulled from: 4 MiB.
+/// Ancestors of a tag's head that may stand in for it. A version that is older than these is pulled by its digest.
+pub(super) const ANCESTORS_MAX: usize = 16;
+/// Bytes of the document of one tag: its records, proofs and pending payload. Records take 2 KiB each as a rule; the largest
+/// ones take 16 KiB, and then the oldest are left out.
+pub(super) const TAG_DOCUMENT_BYTES_MAX: usize = 256 << 10;
+/// Tags of publishers that this node has never pulled from with a proof of equivocation in the store: 4 MiB.
 pub(super) const PROOFS_OF_STRANGERS_MAX: usize = 1024;
 /// Proofs that are sent with one head, in gossip and in pages.
 pub(super) const PROOFS_PER_HEAD_MAX: usize = 4;

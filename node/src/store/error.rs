@@ -36,6 +36,14 @@ pub enum WriteError {
     Index(#[from] IndexError),
     #[error("blob cannot be stored")]
     TooLarge(#[from] BlobTooLarge),
+    #[error("document that is to be replaced cannot be read")]
+    Before(#[from] Box<ReadError>),
+}
+
+impl From<ReadError> for WriteError {
+    fn from(error: ReadError) -> Self {
+        Self::Before(Box::new(error))
+    }
 }
 
 /// Why a file is not imported.
@@ -79,6 +87,8 @@ pub enum ReadError {
     Index(#[from] IndexError),
     #[error("damaged blob cannot be turned into a partial one")]
     SetAside(#[source] Box<WriteError>),
+    #[error("document {key:?} is in doubt since a write of it failed, and cannot be written anew")]
+    InDoubt { key: String, source: Box<WriteError> },
 }
 
 /// Why a partial blob cannot be opened, checkpointed or finished.
@@ -137,7 +147,7 @@ impl WriteError {
         match self {
             Self::Io { source, .. } => is_full(source),
             Self::Index(error) => error.is_disk_full(),
-            Self::TooLarge(_) => false,
+            Self::TooLarge(_) | Self::Before(_) => false,
         }
     }
 }

@@ -8,14 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cache::{CacheLimits, Leases};
 use super::disk;
-use super::documents::DocumentKind;
-use super::error::{OpenError, ReadError};
+use super::documents::{DocumentKind, DocumentWrites};
+use super::error::{OpenError, ReadError, WriteError};
 use super::index::Index;
 use super::partial::{Partial, Partials};
 use super::paths::Paths;
 
-/// Version of the layout on the disk.
-const VERSION: u32 = 1;
+/// Version of the layout on the disk. Version 2 has one document for each tag.
+const VERSION: u32 = 2;
+/// The version that [`Store::open`] opens too. The caller migrates its documents.
+const VERSION_BEFORE: u32 = 1;
 
 /// A store. Cheap to clone. Its calls block, so async code makes them on a blocking thread.
 #[derive(Debug, Clone)]
@@ -38,6 +40,7 @@ struct StoreState {
     recheck: Mutex<()>,
     /// Held while a blob is recorded and counted, so that two threads that store the same blob count it once.
     records: Mutex<()>,
+    writes: DocumentWrites,
     /// Locked for as long as this process uses the store.
     _lock: File,
 }
@@ -74,6 +77,7 @@ impl Store {
             cache: Mutex::new(()),
             recheck: Mutex::new(()),
             records: Mutex::new(()),
+            writes: DocumentWrites::default(),
             _lock: lock,
         }));
         store.reconcile()?;
@@ -105,6 +109,28 @@ impl Store {
         if let Err(error) = self.index().commit() {
             tracing::warn!(%error, "the index cannot be synced");
         }
+    }
+
+    /// Returns whether the store was made by an earlier version, so that its documents must be migrated.
+    ///
+    /// # Errors
+    /// Fails where the version cannot be read.
+    pub fn is_of_before(&self) -> Result<bool, ReadError> {
+        let path = self.paths().version();
+        let found = fs::read_to_string(&path).map_err(|source| ReadError::Io { path, source })?;
+        Ok(found.trim() == VERSION_BEFORE.to_string())
+    }
+
+    /// Records that the documents of the store have been migrated. Earlier versions refuse the store from then on.
+    ///
+    /// # Errors
+    /// Fails where the version cannot be written.
+    pub fn end_migration(&self) -> Result<(), WriteError> {
+        self.paths().write_file(&self.paths().version(), format!("{VERSION}\n").as_bytes())
+    }
+
+    pub(super) fn writes(&self) -> &DocumentWrites {
+        &self.0.writes
     }
 
     pub(super) fn paths(&self) -> &Paths {
@@ -189,7 +215,7 @@ fn take_lock(paths: &Paths) -> Result<File, OpenError> {
 fn check_version(paths: &Paths) -> Result<(), OpenError> {
     let path = paths.version();
     match fs::read_to_string(&path) {
-        Ok(found) if found.trim() == VERSION.to_string() => Ok(()),
+        Ok(found) if [VERSION, VERSION_BEFORE].iter().any(|it| found.trim() == it.to_string()) => Ok(()),
         Ok(found) => {
             Err(OpenError::Version { path: root(paths), found: found.trim().to_owned(), expected: VERSION })
         }

@@ -83,13 +83,30 @@ impl Paths {
 
     /// Writes a file atomically: after a power cut it is whole, or as it was before.
     pub(super) fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
-        let temporary = self.temporary();
-        let written = write_new(&temporary, bytes).and_then(|()| move_into_place(&temporary, path));
-        written.map_err(|source| {
-            drop(fs::remove_file(&temporary));
-            WriteError::Io { path: path.to_owned(), source }
-        })
+        self.replace_file(path, bytes).map_err(|failed| failed.error)
     }
+
+    /// Writes a file as [`Paths::write_file`] does. The error says whether the old file is certain to remain.
+    pub(super) fn replace_file(&self, path: &Path, bytes: &[u8]) -> Result<(), Failed> {
+        let temporary = self.temporary();
+        let failed = |is_in_doubt| {
+            let temporary = temporary.clone();
+            move |source| {
+                drop(fs::remove_file(&temporary));
+                Failed { error: WriteError::Io { path: path.to_owned(), source }, is_in_doubt }
+            }
+        };
+        write_new(&temporary, bytes).and_then(|()| make_dir_of(path)).map_err(failed(false))?;
+        rename_synced(&temporary, path).map_err(failed(true))
+    }
+}
+
+/// Why a file is not written.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: WriteError,
+    /// Whether the disk may hold the old or the new file, now and after a power cut.
+    pub(super) is_in_doubt: bool,
 }
 
 /// Returns `dir/ab/abcdef…`, so that no directory gets too many entries.
@@ -105,21 +122,32 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Renames a synced file to its final name, and syncs the directory.
 pub(super) fn move_into_place(from: &Path, to: &Path) -> io::Result<()> {
-    let dir = to.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    make_dir_of(to)?;
+    rename_synced(from, to)
+}
+
+/// Makes the directory of a file that is to be written.
+fn make_dir_of(path: &Path) -> io::Result<()> {
+    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     if !dir.is_dir() {
         fs::create_dir_all(dir)?;
         dir.parent().map_or(Ok(()), disk::sync_dir)?;
     }
+    Ok(())
+}
+
+fn rename_synced(from: &Path, to: &Path) -> io::Result<()> {
+    let dir = to.parent().ok_or(io::ErrorKind::InvalidInput)?;
     fs::rename(from, to)?;
     disk::sync_dir(dir)
 }
 
 /// Removes a file and syncs the directory; does nothing where there is no file.
 pub(super) fn remove(path: &Path) -> Result<(), WriteError> {
+    let failed = |source| WriteError::Io { path: path.to_owned(), source };
     match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(WriteError::Io { path: path.to_owned(), source })
-        }
-        _ => Ok(()),
+        Ok(()) => path.parent().map_or(Ok(()), disk::sync_dir).map_err(failed),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(failed(source)),
     }
 }

@@ -55,6 +55,8 @@ pub enum Refusal {
     Forked { common: u64 },
     #[error("keys of version {followed} are revoked, and no other keys were committed to")]
     Dead { followed: u64 },
+    #[error("keys of version {offered} come without the list of what they take over")]
+    ListMissing { offered: u64 },
 }
 
 /// Why a publisher's keys cannot have given a record this number.
@@ -152,13 +154,27 @@ pub fn follow(
     is_dead: bool,
     accepted: Option<&Digest>,
 ) -> Result<Step, Refusal> {
+    match relation(followed, offered, is_dead, accepted)? {
+        Step::Same => Ok(Step::Same),
+        // Without the list, everything that older keys have signed would be void from now on.
+        _ if offered.is_incomplete() => Err(Refusal::ListMissing { offered: offered.version() }),
+        step => Ok(step),
+    }
+}
+
+fn relation(
+    followed: Option<&Chain>,
+    offered: &Chain,
+    is_dead: bool,
+    accepted: Option<&Digest>,
+) -> Result<Step, Refusal> {
     let has_accepted = |chain: &Chain| accepted.is_none_or(|digest| chain.contains(digest));
     let Some(followed) = followed else {
         return if has_accepted(offered) { Ok(Step::First) } else { Err(Refusal::Forked { common: 0 }) };
     };
     match (followed.is_prefix_of(offered), offered.is_prefix_of(followed)) {
         (true, true) => {
-            let brings_list = followed.inheritance.is_none() && offered.inheritance.is_some();
+            let brings_list = followed.is_incomplete() && !offered.is_incomplete();
             Ok(if brings_list { Step::Newer } else { Step::Same })
         }
         (true, false) if !has_accepted(followed) && has_accepted(offered) => Ok(Step::Accepted),
@@ -224,6 +240,11 @@ impl Chain {
     /// Returns the list that the newest document inherits, where it names one and the list is known.
     pub const fn inheritance(&self) -> Option<&Inheritance> {
         self.inheritance.as_ref()
+    }
+
+    /// Returns whether the newest document inherits a list that is not known.
+    pub fn is_incomplete(&self) -> bool {
+        self.newest().inherits.is_some() && self.inheritance.is_none()
     }
 
     /// Returns the newest document's version.

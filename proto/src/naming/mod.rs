@@ -1,8 +1,7 @@
-//! The naming rules as pure state machines: which keys speak for a publisher, which record of a tag counts, which may be
-//! used, and which is signed next.
+//! The naming rules: which keys speak for a publisher, which statements count, and what a tag means.
 //!
-//! In: facts of verified statements, and closures that judge them. Out: decisions. Promise: no I/O, no clock, no signature.
-//! The node decides with the same code that a model checker explores. docs/naming.md explains the rules.
+//! In: facts of verified documents and records, and closures that judge them. Out: decisions. Promise: no I/O, no clock,
+//! no signature. The node runs the same code that a model checker explores. docs/naming.md explains the rules.
 
 pub mod chain;
 mod contradiction;

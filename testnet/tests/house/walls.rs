@@ -39,13 +39,14 @@ const MODULES: [(&str, &[&str]); 7] = [
 
 /// The rooms of the registry, the lowest first, and those that each may use: always rooms above it in this table, so that
 /// no circle can cross rooms. `limits` and `deadline` are open to all.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
+    ("price", &[]),
     ("policy", &[]),
     ("publishers", &[]),
     ("model", &["policy"]),
     ("trust", &["policy", "publishers", "model"]),
-    ("announce", &["publishers", "model", "trust"]),
-    ("resolve", &["policy", "publishers", "model", "trust", "announce"]),
+    ("announce", &["price", "publishers", "model", "trust"]),
+    ("resolve", &["price", "policy", "publishers", "model", "trust", "announce"]),
     ("fetch", &["resolve"]),
     ("pull", &["publishers", "model", "trust", "announce", "resolve", "fetch"]),
     ("read", &["policy", "model", "resolve", "fetch", "pull"]),

@@ -1,5 +1,6 @@
 //! Keys, signatures and trust between real nodes, judged by other tools too: which statements count, and until when.
 
+mod in_use;
 mod tags_and_keys;
 
 mod delegations;
@@ -7,6 +8,7 @@ mod revocations;
 
 mod rules;
 
+mod key_cases;
 mod key_tools;
 mod oms;
 mod signing;

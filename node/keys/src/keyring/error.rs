@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::pkcs8;
 use reg_api::fault::{Fault, FaultKind};
+use reg_proto::json::JsonError;
 use reg_proto::key::KeyError;
 use thiserror::Error;
 
@@ -47,6 +48,12 @@ pub enum KeyringError {
     Ssh(#[from] SshKeyError),
     #[error("key documents in {path} are refused")]
     Documents { path: PathBuf, source: Box<KeyError> },
+    #[error("key document in {path}, which is not yet in effect, cannot be read")]
+    Pending { path: PathBuf, source: JsonError },
+    #[error(
+        "key document {version} of {name} is begun and not in effect: the command that makes it was interrupted"
+    )]
+    Unfinished { name: KeyName, version: u64 },
     #[error("key cannot be used")]
     Sign(#[source] Box<SignError>),
     #[error("operating system gives no random numbers")]
@@ -66,6 +73,8 @@ impl Fault for KeyringError {
             | Self::NoPassphrase { .. }
             | Self::WrongPassphrase { .. } => FaultKind::Denied,
             Self::NoAgent { .. } => FaultKind::Unreachable,
+            Self::Unfinished { .. } => FaultKind::Denied,
+            Self::Pending { .. } => FaultKind::Invalid,
             Self::Documents { .. } => FaultKind::Verification,
             Self::Sign(source) => source.kind(),
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => FaultKind::DiskFull,
@@ -91,6 +100,12 @@ impl Fault for KeyringError {
             Self::DirectoryExposed { path, .. } => Some(format!("chmod 700 {}", quoted(path))),
             Self::NoPassphrase { .. } => {
                 Some("run the command in a terminal, or name a file that holds the passphrase: REG_KEY_PASSPHRASE_FILE".to_owned())
+            }
+            Self::Unfinished { name, version: 1 } => {
+                Some(format!("run the same command again, which finishes it: reg key new {name}"))
+            }
+            Self::Unfinished { name, .. } => {
+                Some(format!("run the same command again, which finishes it: reg key rotate {name}"))
             }
             Self::NoAgent { .. } => Some("eval \"$(ssh-agent)\" && ssh-add".to_owned()),
             Self::Ssh(SshKeyError::Encrypted) => Some(

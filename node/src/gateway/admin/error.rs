@@ -6,7 +6,11 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use reg_api::fault::{Fault, FaultKind};
+use reg_proto::envelope::PublicKey;
+use reg_proto::name::{ModelName, PublisherId, Tag};
 use serde::{Deserialize, Serialize};
+
+use crate::registry::publishers::TagsError;
 
 /// An error as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,24 +23,58 @@ pub struct ErrorDocument {
     pub causes: Vec<String>,
     /// What to do next, where the node knows.
     pub hint: Option<String>,
+    /// The tag that is frozen, where that is the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<FrozenTag>,
+}
+
+/// A tag of which two records contradict each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrozenTag {
+    pub publisher: PublisherId,
+    pub model: ModelName,
+    pub tag: Tag,
+    /// The number of the later record.
+    pub seq: u64,
+    /// The keys that have signed both records.
+    pub signers: Vec<PublicKey>,
+}
+
+impl FrozenTag {
+    /// Returns the tag that `error` is about, if it says that a tag is frozen.
+    fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+        match error.downcast_ref()? {
+            TagsError::Frozen { publisher, model, tag, seq, signers, .. } => Some(Self {
+                publisher: *publisher,
+                model: model.clone(),
+                tag: tag.clone(),
+                seq: *seq,
+                signers: signers.clone(),
+            }),
+            _ => None,
+        }
+    }
 }
 
 impl ErrorDocument {
     /// Describes an error of a use case.
     pub fn of(error: &dyn Fault) -> Self {
-        let mut causes = Vec::new();
+        let (mut causes, mut frozen) = (Vec::new(), None);
         let mut source = Error::source(error);
         while let Some(cause) = source {
             causes.push(cause.to_string());
+            frozen = frozen.or_else(|| FrozenTag::of(cause));
             source = cause.source();
         }
-        Self { kind: name(error.kind()).to_owned(), message: error.to_string(), causes, hint: error.hint() }
+        let (kind, message, hint) = (name(error.kind()).to_owned(), error.to_string(), error.hint());
+        Self { kind, message, causes, hint, frozen }
     }
 }
 
 /// Returns a document without causes.
 pub(super) fn document(kind: &str, message: &str) -> ErrorDocument {
-    ErrorDocument { kind: kind.to_owned(), message: message.to_owned(), causes: Vec::new(), hint: None }
+    let (kind, message) = (kind.to_owned(), message.to_owned());
+    ErrorDocument { kind, message, causes: Vec::new(), hint: None, frozen: None }
 }
 
 /// An error as a response.

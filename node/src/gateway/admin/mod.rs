@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable};
 use reg_api::prepared::{Prepared, Signed};
-use reg_api::report::{Collected, FileInfo, ModelInfo, ModelSummary, Paused, PeerReport, Status};
+use reg_api::report::{Abandoned, Collected, FileInfo, ModelInfo, ModelSummary, Paused, PeerReport, Status};
 use reg_api::reporter::Reporter;
 use reg_api::request::{HubCache, ImportRequest, PauseRequest, PublishRequest, PullRequest, VerifyRequest};
 use reg_proto::digest::Digest;
@@ -70,6 +70,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/publish/prepare", post(prepare))
         .route("/v1/publish/commit", post(commit))
         .route("/v1/publish/signed", post(publish_signed))
+        .route("/v1/publish/abandon", post(abandon))
         .route("/v1/vows", post(declarations))
         .route("/v1/inheritance", post(inheritance))
         .route("/v1/log", get(log))
@@ -127,6 +128,10 @@ async fn publish_signed(State(registry): State<Registry>, Json(request): Json<Si
     streamed(
         move |reporter| async move { registry.publish_signed(request, prepared, signed, &reporter).await },
     )
+}
+
+async fn abandon(State(registry): State<Registry>, Json(named): Json<Named>) -> Answer<Abandoned> {
+    Ok(Json(registry.abandon(named.reference).await?))
 }
 
 async fn declarations(

@@ -13,6 +13,7 @@ use super::error::{HfError, X_REPO_COMMIT};
 use super::name::{At, commit};
 use super::oid::{Oid, pointer};
 use super::state::HfGateway;
+use crate::gateway::behind;
 use crate::gateway::blob::{Wanted, respond};
 use crate::registry::resolve::ModelView;
 
@@ -96,6 +97,7 @@ pub(super) fn label_as_large(headers: &mut HeaderMap, digest: &Digest, size: u64
 fn label(headers: &mut HeaderMap, view: &ModelView, file: &ModelFile) {
     label_as_file(headers, file.path.segments().last().unwrap_or_default());
     headers.extend(HeaderValue::try_from(commit(&view.digest())).ok().map(|it| (X_REPO_COMMIT, it)));
+    behind::label(headers, view.behind.as_ref());
 }
 
 /// Adds the headers that keep a browser from showing a file as a page.

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
 use reg_proto::content::metadata::Metadata;
 use reg_proto::name::Tag;
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use super::oid::Oid;
 use super::query::Flag;
 use super::state::HfGateway;
 use super::time::iso_time;
+use crate::gateway::behind::header;
 use crate::registry::resolve::ModelView;
 
 #[derive(Debug, Deserialize)]
@@ -28,7 +29,7 @@ pub(super) async fn default(
     State(hub): State<HfGateway>,
     Path(Repo { owner, model }): Path<Repo>,
     Query(query): Query<InfoQuery>,
-) -> Result<Json<Value>, HfError> {
+) -> Result<(HeaderMap, Json<Value>), HfError> {
     let at = At { owner, model, revision: "main".to_owned(), path: String::new() };
     info(&hub, &at, &query).await
 }
@@ -44,16 +45,16 @@ pub(super) async fn at(
     State(hub): State<HfGateway>,
     Path(at): Path<At>,
     Query(query): Query<InfoQuery>,
-) -> Result<Json<Value>, HfError> {
+) -> Result<(HeaderMap, Json<Value>), HfError> {
     info(&hub, &at, &query).await
 }
 
-async fn info(hub: &HfGateway, at: &At, query: &InfoQuery) -> Result<Json<Value>, HfError> {
+async fn info(hub: &HfGateway, at: &At, query: &InfoQuery) -> Result<(HeaderMap, Json<Value>), HfError> {
     let view = hub.view(at).await?;
     let metadata = hub.registry().metadata(&view).await;
     let mut info = summary(&at.id(), &view, metadata.as_ref());
     info.insert("siblings".to_owned(), siblings(hub, &view, query.blobs.0).await?);
-    Ok(Json(Value::Object(info)))
+    Ok((header(view.behind.as_ref()), Json(Value::Object(info))))
 }
 
 async fn siblings(

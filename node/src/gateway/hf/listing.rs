@@ -21,6 +21,7 @@ use super::oid::{Oid, pointer};
 use super::query::Flag;
 use super::state::HfGateway;
 use super::time::iso_time;
+use crate::gateway::behind::header;
 use crate::registry::resolve::ModelView;
 
 #[derive(Debug, Deserialize)]
@@ -36,7 +37,7 @@ pub(super) async fn root(
     State(hub): State<HfGateway>,
     Path(at): Path<At>,
     Query(query): Query<TreeQuery>,
-) -> Result<Json<Vec<Value>>, HfError> {
+) -> Result<(HeaderMap, Json<Vec<Value>>), HfError> {
     tree(&hub, &at, &query).await
 }
 
@@ -45,11 +46,11 @@ pub(super) async fn folder(
     State(hub): State<HfGateway>,
     Path(at): Path<At>,
     Query(query): Query<TreeQuery>,
-) -> Result<Json<Vec<Value>>, HfError> {
+) -> Result<(HeaderMap, Json<Vec<Value>>), HfError> {
     tree(&hub, &at, &query).await
 }
 
-async fn tree(hub: &HfGateway, at: &At, query: &TreeQuery) -> Result<Json<Vec<Value>>, HfError> {
+async fn tree(hub: &HfGateway, at: &At, query: &TreeQuery) -> Result<(HeaderMap, Json<Vec<Value>>), HfError> {
     let view = hub.view(at).await?;
     let folder = at.path.trim_matches('/');
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
@@ -68,7 +69,7 @@ async fn tree(hub: &HfGateway, at: &At, query: &TreeQuery) -> Result<Json<Vec<Va
     if query.expand.0 {
         entries.iter_mut().for_each(|entry| expand(entry, &view));
     }
-    Ok(Json(entries))
+    Ok((header(view.behind.as_ref()), Json(entries)))
 }
 
 /// Returns every folder above a path, without the root.
@@ -129,7 +130,7 @@ pub(super) async fn paths(
     if request.expand {
         entries.iter_mut().for_each(|entry| expand(entry, &view));
     }
-    Ok(Json(entries).into_response())
+    Ok((header(view.behind.as_ref()), Json(entries)).into_response())
 }
 
 fn read_form(body: &[u8]) -> PathsRequest {

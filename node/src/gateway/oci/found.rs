@@ -1,5 +1,6 @@
 //! [`Found`]: a manifest that answers a request.
 
+use reg_api::behind::Behind;
 use reg_proto::manifest::MANIFEST_TYPE;
 use serde_json::Value;
 
@@ -7,6 +8,8 @@ use serde_json::Value;
 pub(super) struct Found {
     pub(super) bytes: Vec<u8>,
     pub(super) media_type: String,
+    /// How its version stands behind the head of the tag that was asked for.
+    pub(super) behind: Option<Behind>,
 }
 
 /// Returns the `mediaType` that a manifest names; a manifest that names none is an OCI image manifest.

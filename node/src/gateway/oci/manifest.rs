@@ -19,6 +19,7 @@ use super::header::{API_VERSION, DOCKER_CONTENT_DIGEST};
 use super::name::At;
 use super::ollama;
 use super::state::OciGateway;
+use crate::gateway::behind;
 use crate::gateway::guard::Caller;
 use crate::registry::publish::{INDEX_TYPE, Pushed, Signatory};
 use crate::registry::resolve::Revision;
@@ -53,6 +54,7 @@ pub(super) async fn get(
         (DOCKER_CONTENT_DIGEST, digest.to_string()),
         (ETAG, format!("\"{digest}\"")),
     ];
+    behind::label(headers, found.behind.as_ref());
     headers.extend(
         described.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?))),
     );
@@ -66,20 +68,20 @@ async fn find(
     reference: &str,
 ) -> Result<Found, OciError> {
     let unknown = |why: String| OciError::new(Code::ManifestUnknown, why);
-    let found = |bytes| Found { bytes, media_type: MANIFEST_TYPE.to_owned() };
+    let found = |bytes, behind| Found { bytes, media_type: MANIFEST_TYPE.to_owned(), behind };
     let wanted = if reference.contains(':') {
         let digest = digest(reference)?;
         // Pushed manifests, and documents about known versions, are found by their digest alone.
         let id = oci.registry().publisher(publisher).await.ok();
         if let Some(bytes) = id.and_then(|id| oci.registry().held_manifest(id, model, &digest)) {
             let media_type = media_type(&bytes);
-            return Ok(Found { bytes, media_type });
+            return Ok(Found { bytes, media_type, behind: None });
         }
         let view = oci.registry().view_with(publisher, model, &digest).await;
         if view.is_some_and(|view| view.digest() == digest || view.referrers().contains(&digest))
             && let Some(bytes) = oci.registry().document(&digest).await
         {
-            return Ok(found(bytes));
+            return Ok(found(bytes, None));
         }
         Revision::Digest(digest)
     } else {
@@ -88,7 +90,9 @@ async fn find(
     let view = oci.registry().view(publisher, model, &wanted).await;
     let view = view.map_err(|error| OciError::of(&error, Code::ManifestUnknown))?;
     let bytes = oci.registry().document(&view.digest()).await;
-    bytes.map(found).ok_or_else(|| unknown(format!("{} is no longer in the store", view.digest())))
+    bytes
+        .map(|bytes| found(bytes, view.behind.clone()))
+        .ok_or_else(|| unknown(format!("{} is no longer in the store", view.digest())))
 }
 
 /// Returns the subject of a tag `sha256-<hex>`, under which registries without a referrers API keep a list of
@@ -108,7 +112,7 @@ async fn fallback_index(
         return Err(OciError::new(Code::ManifestUnknown, format!("no referrer of {subject} is known")));
     }
     let bytes = serde_json::to_vec(&index(&referrers)).unwrap_or_default();
-    Ok(Found { bytes, media_type: INDEX_TYPE.to_owned() })
+    Ok(Found { bytes, media_type: INDEX_TYPE.to_owned(), behind: None })
 }
 
 /// Returns the referrers of a manifest: those in the store, at peers, or pushed and held.

@@ -72,7 +72,7 @@ pub(super) async fn manifest(
         "layers": layers,
     });
     let bytes = serde_json::to_vec(&manifest).unwrap_or_default();
-    Ok(Found { bytes, media_type: DOCKER_MANIFEST.to_owned() })
+    Ok(Found { bytes, media_type: DOCKER_MANIFEST.to_owned(), behind: view.behind.clone() })
 }
 
 fn layers(view: &ModelView, file: &ModelFile) -> Vec<Value> {

@@ -1,4 +1,4 @@
-//! Opens and accepts blob streams: `/reg/blob/1`, a libp2p behaviour of our own.
+//! Opens and accepts blob streams: `/reg/blob/2`, a libp2p behaviour of our own.
 //!
 //! libp2p-stream is alpha, drops inbound streams silently when no task is ready for them, and opens streams on a random
 //! connection. This behaviour opens a stream on the first direct connection. It bounds the callers that wait and

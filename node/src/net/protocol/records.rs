@@ -1,4 +1,4 @@
-//! Exchanges one question for one answer: `/reg/records/1`, on libp2p's request-response. The codec checks lengths
+//! Exchanges one question for one answer: `/reg/records/2`, on libp2p's request-response. The codec checks lengths
 //! before it allocates.
 
 use std::collections::BTreeMap;

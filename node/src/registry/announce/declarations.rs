@@ -11,9 +11,10 @@ use std::sync::atomic::Ordering;
 use reg_proto::bounded::Bounded;
 use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
-use reg_proto::limits::VOWS_PER_PAGE_MAX;
+use reg_proto::limits::{VERIFICATIONS_PER_PAGE_MAX, VOWS_PER_PAGE_MAX};
 use reg_proto::name::PublisherId;
 use reg_proto::peer::PeerId;
+use reg_proto::verification::Budget;
 use reg_proto::wire::{PublisherVows, Request, Response};
 use tracing::info;
 
@@ -125,9 +126,9 @@ impl News {
                 return;
             };
             let news = self.clone();
-            let last =
-                tokio::task::spawn_blocking(move || news.take_declarations_page(&publishers, peer)).await;
-            match last.ok().flatten().filter(|last| after.is_none_or(|after| *last > after)) {
+            let work = move |budget: &mut Budget| news.take_declarations_page(&publishers, peer, budget);
+            let Ok(last) = self.verifier.page(peer, VERIFICATIONS_PER_PAGE_MAX, work).await else { return };
+            match last.filter(|last| after.is_none_or(|after| *last > after)) {
                 Some(last) => after = Some(last),
                 None => return,
             }
@@ -135,15 +136,21 @@ impl News {
     }
 
     /// Takes a page of declarations, and returns the last publisher of it; `None` for an empty page.
-    fn take_declarations_page(&self, publishers: &[PublisherVows], peer: PeerId) -> Option<PublisherId> {
+    fn take_declarations_page(
+        &self,
+        publishers: &[PublisherVows],
+        peer: PeerId,
+        budget: &mut Budget,
+    ) -> Option<PublisherId> {
         let mut last = None;
         for PublisherVows { key_documents, revocations } in publishers {
-            match heads::keys_from(key_documents, revocations) {
-                Ok(keys) => {
+            match budget.run(|| heads::keys_from(key_documents, revocations)) {
+                Err(error) => info!(%peer, %error, "revocations from a peer are left out"),
+                Ok(Ok(keys)) => {
                     last = last.max(Some(keys.publisher()));
                     self.take_declarations_of(keys);
                 }
-                Err(error) => info!(%peer, %error, "revocations from a peer are refused"),
+                Ok(Err(error)) => info!(%peer, %error, "revocations from a peer are refused"),
             }
         }
         last

@@ -9,13 +9,14 @@ use std::ops::Bound;
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::bounded::Bounded;
 use reg_proto::digest::Digest;
-use reg_proto::envelope::{Envelope, EnvelopeError};
+use reg_proto::envelope::{Envelope, EnvelopeError, SignatureError};
 use reg_proto::equivocation::{Equivocation, EquivocationClaim, EquivocationError};
 use reg_proto::json::JsonError;
 use reg_proto::key::{Inheritance, KeyError, KeyHistory};
 use reg_proto::limits::{HEADS_PER_PAGE_MAX, INHERITANCE_GOSSIPED_BYTES_MAX, TAG_ENVELOPE_BYTES_MAX};
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::tag::{SignedTag, TagError, TagRecord};
+use reg_proto::verification::OverBudget;
 use thiserror::Error;
 
 use crate::registry::limits::{HEADS_BYTES_MAX, HEADS_MAX, HOLDERS_PER_HEAD_MAX, PROOFS_PER_HEAD_MAX};
@@ -59,6 +60,22 @@ pub(super) enum AnnouncementError {
     Tag(#[from] TagError),
     #[error("announcement has a proof of equivocation that proves nothing")]
     Proof(#[from] EquivocationError),
+    #[error("announcement costs too much to verify")]
+    Price(#[from] OverBudget),
+}
+
+impl AnnouncementError {
+    /// Returns whether an honest peer can have sent this: newer keys than those that it knows have retired or revoked the
+    /// keys of the record, or the inheritance list was left out.
+    pub(super) fn is_outdated(&self) -> bool {
+        let Self::Tag(TagError::Signature { source, .. }) = self else { return false };
+        matches!(
+            source,
+            SignatureError::Retired { .. }
+                | SignatureError::ListMissing { .. }
+                | SignatureError::Revoked { .. }
+        )
+    }
 }
 
 /// The heads, by tag.

@@ -8,10 +8,14 @@ use reg_proto::digest::Digest;
 use reg_proto::envelope::Envelope;
 use reg_proto::equivocation::Equivocation;
 use reg_proto::key::KeyHistory;
-use reg_proto::limits::{HEADS_PER_PAGE_MAX, TAG_ENVELOPE_BYTES_MAX};
+use reg_proto::limits::{
+    HEADS_PER_PAGE_MAX, TAG_ENVELOPE_BYTES_MAX, VERIFICATIONS_PER_ANNOUNCEMENT_MAX,
+    VERIFICATIONS_PER_PAGE_MAX,
+};
 use reg_proto::peer::PeerId;
+use reg_proto::verification::Budget;
 use reg_proto::wire::{Request, Response};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::heads::{self, AnnouncementError, Head, Heard};
 use super::{News, holder_of};
@@ -25,32 +29,46 @@ impl News {
         self.heads().page(after, |record| self.trust.sharing.gives(&record.publisher, &record.model))
     }
 
-    /// Judges a gossiped announcement. One that does not verify is rejected, and one that says nothing new is not
-    /// passed on.
-    pub fn hear(self: &Arc<Self>, inbound: InboundAnnouncement) {
+    /// Judges a gossiped announcement. One that does not verify is rejected. One that says nothing new, that finds no
+    /// turn, or that would cost the neighbours too much is not passed on.
+    pub async fn hear(self: Arc<Self>, inbound: InboundAnnouncement) {
         let InboundAnnouncement { from, announcement, verdict } = inbound;
-        verdict.send(match self.take_announcement(&announcement) {
-            Ok(Heard::New) => Verdict::Accept,
-            Ok(Heard::Known) => Verdict::Ignore,
-            Err(error) => {
+        let news = self.clone();
+        let work = move |budget: &mut Budget| {
+            let heard = news.take_announcement(&announcement, budget);
+            (heard, budget.worth())
+        };
+        let heard = self.verifier.unasked(from, VERIFICATIONS_PER_ANNOUNCEMENT_MAX, work).await;
+        verdict.send(match heard {
+            Ok((Ok(Heard::New), worth)) if self.verifier.may_pass_on(worth) => Verdict::Accept,
+            Ok((Ok(_), _)) => Verdict::Ignore,
+            Ok((Err(error), _)) => {
                 info!(peer = %from, %error, "an announcement is refused");
                 Verdict::Reject
+            }
+            Err(refused) => {
+                debug!(peer = %from, %refused, "an announcement is ignored");
+                Verdict::Ignore
             }
         });
     }
 
-    /// Takes what an announcement says: the revocations first, then the record, then the proofs against it.
+    /// Takes what an announcement says: the revocations first, then the record, then the proofs against it. The caller
+    /// calls it on a thread that may block.
     pub(super) fn take_announcement(
         self: &Arc<Self>,
         announcement: &Announcement,
+        budget: &mut Budget,
     ) -> Result<Heard, AnnouncementError> {
-        let brought = heads::keys_of(announcement)?;
+        let brought = budget.run(|| heads::keys_of(announcement))??;
         let Some(text) = &announcement.tag else { return Ok(self.hear_declarations(brought)) };
         let (keys, revoked) = self.take_declarations_of(brought);
-        let heard = match Head::verify(text, announcement, keys) {
+        let heard = match budget.run(|| Head::verify(text, announcement, keys))? {
             Ok(head) => self.take_head(head),
             // The announced keys revoke the record; the revocation is then the news.
             Err(_) if revoked => Heard::Known,
+            // The sender has not heard of the newer keys yet, or the list was too long for gossip. It is no liar.
+            Err(error) if error.is_outdated() => Heard::Known,
             Err(error) => return Err(error),
         };
         Ok(if revoked { Heard::New } else { heard })
@@ -104,16 +122,34 @@ impl News {
             if announcements.is_empty() {
                 return;
             }
-            for announcement in announcements.iter() {
-                // Pages are in the order of the records' payloads. The payload of a proof stands outside of that order.
-                if let (Some(tag), None) = (&announcement.tag, &announcement.contradicted_by) {
-                    let payload = Envelope::from_bytes(tag.as_bytes(), TAG_ENVELOPE_BYTES_MAX);
-                    after = after.max(payload.ok().map(|it| Digest::of(&it.payload)));
-                }
-                if let Err(error) = self.take_announcement(announcement) {
-                    info!(%peer, %error, "an announcement in a peer's page is refused");
-                }
+            let news = self.clone();
+            let work = move |budget: &mut Budget| news.take_heads_page(&announcements, peer, budget);
+            let Ok(last) = self.verifier.page(peer, VERIFICATIONS_PER_PAGE_MAX, work).await else { return };
+            match last.filter(|last| after.is_none_or(|after| *last > after)) {
+                Some(last) => after = Some(last),
+                None => return,
             }
         }
+    }
+
+    /// Takes a page of heads, and returns where it ends.
+    fn take_heads_page(
+        self: &Arc<Self>,
+        announcements: &[Announcement],
+        peer: PeerId,
+        budget: &mut Budget,
+    ) -> Option<Digest> {
+        let mut last = None;
+        for announcement in announcements {
+            // Pages are in the order of the records' payloads. The payload of a proof stands outside of that order.
+            if let (Some(tag), None) = (&announcement.tag, &announcement.contradicted_by) {
+                let payload = Envelope::from_bytes(tag.as_bytes(), TAG_ENVELOPE_BYTES_MAX);
+                last = last.max(payload.ok().map(|it| Digest::of(&it.payload)));
+            }
+            if let Err(error) = self.take_announcement(announcement, budget) {
+                info!(%peer, %error, "an announcement in a peer's page is refused");
+            }
+        }
+        last
     }
 }

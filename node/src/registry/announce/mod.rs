@@ -21,6 +21,7 @@ use reg_proto::name::{ModelName, PublisherId, Tag};
 use self::declarations::DeclarationsPassed;
 use self::heads::Heads;
 use crate::net::Network;
+use crate::registry::price::Verifier;
 use crate::registry::trust::Trust;
 use crate::store::Store;
 
@@ -36,15 +37,21 @@ pub struct News {
     trust: Arc<Trust>,
     heads: Mutex<Heads>,
     passed: Mutex<DeclarationsPassed>,
+    verifier: Arc<Verifier>,
     /// The number of revocations received since the start.
     revocations: AtomicU64,
 }
 
 impl News {
     /// Returns the state of a node that has received nothing yet.
-    pub fn new(store: Store, network: Network, trust: Arc<Trust>) -> Self {
+    pub fn new(store: Store, network: Network, trust: Arc<Trust>, verifier: Arc<Verifier>) -> Self {
         let (heads, passed) = (Mutex::default(), Mutex::default());
-        Self { store, network, trust, heads, passed, revocations: AtomicU64::new(0) }
+        Self { store, network, trust, heads, passed, verifier, revocations: AtomicU64::new(0) }
+    }
+
+    /// Returns what verifies the messages of peers.
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
     }
 
     /// Returns the number of revocations since the start. What was resolved under a lower number must be resolved

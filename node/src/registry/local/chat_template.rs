@@ -26,7 +26,7 @@ impl Local {
     ) -> Result<Option<String>, CatalogueError> {
         let reference = reference.clone();
         self.on_blocking_thread(move |local| {
-            let (digest, _) = local.resolver.model_here(&reference)?;
+            let digest = local.resolver.model_here(&reference)?.manifest;
             let manifest = record::manifest(&local.store, &digest)?;
             Ok(beside_weights(&local.store, &manifest).or_else(|| in_gguf(&local.store, &manifest)))
         })

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use reg_api::behind::Behind;
 use reg_api::clock;
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::report::{
@@ -21,7 +22,7 @@ use super::Local;
 use crate::registry::fetch::Meant;
 use crate::registry::model::record::{self, ModelError, ModelRecord, referrers_here};
 use crate::registry::publishers::{TagsError, keys, tags};
-use crate::registry::resolve::ResolveError;
+use crate::registry::resolve::{ModelHere, ResolveError, TagHere};
 use crate::registry::trust::TrustError;
 use crate::store::{DocumentKind, ReadError, WriteError};
 
@@ -102,14 +103,15 @@ impl Local {
     pub async fn info(self: &Arc<Self>, reference: &Reference) -> Result<ModelInfo, CatalogueError> {
         let reference = reference.clone();
         self.on_blocking_thread(move |local| {
-            let (manifest, record) = local.resolver.model_here(&reference)?;
+            let ModelHere { manifest, record, tag } = local.resolver.model_here(&reference)?;
             let publisher = record.publisher;
             let summary = local.summary(manifest, &record, &local.trust.petnames(), &local.tags_by_model()?);
-            let tag = match wanted_tag(&reference) {
-                Some(tag) => tags::record(&local.store, publisher, &record.model, &tag)?,
-                None => tags::records(&local.store, publisher, Some(&record.model))?
-                    .into_iter()
-                    .find(|it| it.record().manifest.digest == manifest),
+            let (tag, behind) = match tag {
+                Some(TagHere { tag, behind }) => (Some(tag), behind),
+                None => {
+                    let mut known = tags::records(&local.store, publisher, Some(&record.model))?.into_iter();
+                    (known.find(|it| it.record().manifest.digest == manifest), None)
+                }
             };
             let tag = tag.as_ref().map(SignedTag::record);
             let keys = keys::keys(&local.store, publisher)?;
@@ -123,7 +125,7 @@ impl Local {
             let said = local.resolver.said_here(&manifest, &record);
             let petnames = local.trust.petnames();
             let attestations = said.iter().map(|it| AttestationInfo::of(it, &petnames)).collect();
-            let checks = local.trust.judge_here(&manifest, &record, &said)?;
+            let checks = local.trust.judge_here(&manifest, &record, &said, behind.as_ref())?;
             let version = keys.map_or(0, |keys| keys.version());
             Ok(ModelInfo {
                 reference,
@@ -132,6 +134,7 @@ impl Local {
                 issued: tag.map(|it| it.issued),
                 fresh_until: tag.and_then(|it| it.fresh_until),
                 expires: tag.and_then(|it| it.expires),
+                behind,
                 metadata: record.metadata.clone(),
                 referrers: record.referrers.clone(),
                 kinds: record.kinds.clone(),
@@ -151,7 +154,7 @@ impl Local {
     pub async fn files(self: &Arc<Self>, reference: &Reference) -> Result<Vec<FileInfo>, CatalogueError> {
         let reference = reference.clone();
         self.on_blocking_thread(move |local| {
-            let (digest, _) = local.resolver.model_here(&reference)?;
+            let digest = local.resolver.model_here(&reference)?.manifest;
             let manifest = record::manifest(&local.store, &digest)?;
             let info = |file: &reg_proto::manifest::ModelFile| FileInfo {
                 path: file.path.clone(),
@@ -172,7 +175,7 @@ impl Local {
     pub async fn signature(self: &Arc<Self>, reference: &Reference) -> Result<String, CatalogueError> {
         let reference = reference.clone();
         self.on_blocking_thread(move |local| {
-            let (_, record) = local.resolver.model_here(&reference)?;
+            let record = local.resolver.model_here(&reference)?.record;
             let referrers = referrers_here(&local.store, &record);
             let bundle = referrers.iter().find(|(_, it)| it.artifact_type == BUNDLE_ARTIFACT_TYPE);
             let document = bundle.and_then(|(_, it)| record::document(&local.store, &it.document.digest));
@@ -189,7 +192,7 @@ impl Local {
     pub async fn pin(self: &Arc<Self>, reference: &Reference) -> Result<Digest, CatalogueError> {
         let reference = reference.clone();
         self.on_blocking_thread(move |local| {
-            let (manifest, record) = local.resolver.model_here(&reference)?;
+            let ModelHere { manifest, record, .. } = local.resolver.model_here(&reference)?;
             let (key, name) = (key_of(&manifest, &record), reference.to_string());
             local.store.put_document(DocumentKind::Pin, &key, name.as_bytes())?;
             Ok(manifest)
@@ -204,7 +207,7 @@ impl Local {
     pub async fn unpin(self: &Arc<Self>, reference: &Reference) -> Result<Digest, CatalogueError> {
         let reference = reference.clone();
         self.on_blocking_thread(move |local| {
-            let (manifest, record) = local.resolver.model_here(&reference)?;
+            let ModelHere { manifest, record, .. } = local.resolver.model_here(&reference)?;
             local.store.remove_document(DocumentKind::Pin, &key_of(&manifest, &record))?;
             Ok(manifest)
         })
@@ -219,7 +222,7 @@ impl Local {
     pub async fn remove(self: &Arc<Self>, reference: &Reference) -> Result<Collected, CatalogueError> {
         let reference = reference.clone();
         self.on_blocking_thread(move |local| {
-            let (manifest, record) = local.resolver.model_here(&reference)?;
+            let ModelHere { manifest, record, .. } = local.resolver.model_here(&reference)?;
             let tags = tags::records(&local.store, record.publisher, Some(&record.model))?;
             let (named, others): (Vec<SignedTag>, Vec<SignedTag>) = tags
                 .into_iter()
@@ -277,7 +280,7 @@ impl Local {
         Ok(self.fetching.priorities.set_paused(meant.as_ref(), is_paused))
     }
 
-    /// Lists the peers that this node is connected to.
+    /// Lists the peers that this node is connected to, and those that must be upgraded.
     pub async fn peers(&self) -> Vec<PeerReport> {
         let peers = self.network.peers().await.into_iter().map(|info| {
             let bytes = self.fetching.traffic.with_peer(&info.peer);
@@ -289,6 +292,7 @@ impl Local {
                 rtt_ms: info.rtt_ms,
                 lanes: info.lanes,
                 no_lane: info.no_lane,
+                outdated: info.outdated,
                 bytes_fetched: bytes.fetched,
                 bytes_served: bytes.served,
                 bytes_by_lane: bytes.by_lane,
@@ -303,6 +307,7 @@ impl Local {
     /// See [`CatalogueError`].
     pub async fn status(self: &Arc<Self>) -> Result<Status, CatalogueError> {
         let (listen, peers) = (self.network.listen_addresses().await, self.network.connected().await.len());
+        let outdated_peers = self.network.peers().await.iter().filter(|it| it.outdated).count();
         let reachability = self.network.reachability().await;
         self.on_blocking_thread(move |local| {
             let usage = local.store.usage()?;
@@ -311,6 +316,7 @@ impl Local {
                 listen,
                 reachability,
                 peers,
+                outdated_peers,
                 models: ModelRecord::all(&local.store)?.len(),
                 blobs: usage.blobs,
                 bytes: usage.bytes,
@@ -341,13 +347,15 @@ impl Local {
         manifest: Digest,
         record: &ModelRecord,
         petnames: &BTreeMap<PublisherId, Petname>,
-        tags: &BTreeMap<String, Vec<Tag>>,
+        tags: &BTreeMap<String, BTreeMap<Tag, Option<Behind>>>,
     ) -> ModelSummary {
+        let tags = tags.get(&key_of(&manifest, record)).cloned().unwrap_or_default();
         ModelSummary {
             publisher: record.publisher,
             petname: petnames.get(&record.publisher).cloned(),
             model: record.model.clone(),
-            tags: tags.get(&key_of(&manifest, record)).cloned().unwrap_or_default(),
+            tags: tags.keys().cloned().collect(),
+            behind: tags.into_iter().filter_map(|(tag, behind)| Some((tag, behind?))).collect(),
             manifest,
             bytes: record.bytes,
             files: record.files,
@@ -372,13 +380,18 @@ impl Local {
         matches!(self.store.get_document(DocumentKind::Pin, &key_of(manifest, record)), Ok(Some(_)))
     }
 
-    fn tags_by_model(&self) -> Result<BTreeMap<String, Vec<Tag>>, CatalogueError> {
-        let mut tags: BTreeMap<String, Vec<Tag>> = BTreeMap::new();
+    /// Returns the tags that mean each model, with how it stands behind the head of each.
+    fn tags_by_model(&self) -> Result<BTreeMap<String, BTreeMap<Tag, Option<Behind>>>, CatalogueError> {
+        let mut tags: BTreeMap<String, BTreeMap<Tag, Option<Behind>>> = BTreeMap::new();
         for publisher in keys::publishers(&self.store)? {
+            let Some(keys) = keys::keys(&self.store, publisher)? else { continue };
             for tag in tags::records(&self.store, publisher, None)? {
                 let record = tag.record();
+                let here = self.resolver.tag_here(&keys, &record.model, &record.tag)?;
+                let TagHere { tag, behind } = here.unwrap_or(TagHere { tag, behind: None });
+                let record = tag.record();
                 let key = ModelRecord::key(&record.manifest.digest, publisher, &record.model);
-                tags.entry(key).or_default().push(record.tag.clone());
+                tags.entry(key).or_default().insert(record.tag.clone(), behind);
             }
         }
         Ok(tags)

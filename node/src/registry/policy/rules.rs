@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use reg_api::behind::Behind;
 use reg_api::check::Check;
 use reg_api::rule::{Quorum, Rule};
 use reg_proto::attestation::{AttestationKind, AttestationResult};
@@ -19,6 +20,8 @@ pub struct Facts {
     pub attestations: Vec<(PublisherId, AttestationKind, AttestationResult)>,
     /// The licences that the publisher claims; `None` where they could not be read.
     pub licenses: Option<Vec<String>>,
+    /// How the version stands behind the head of the tag that it was asked for by; `None` where it does not.
+    pub behind: Option<Behind>,
 }
 
 /// Judges a model by every rule that applies to it. The model must meet all of them.
@@ -32,6 +35,9 @@ pub fn judge_trust(rules: &[Rule], facts: &Facts) -> Vec<Check> {
         checks.extend(rule.attestations.iter().map(|quorum| attested(&scope, quorum, facts)));
         if !rule.licenses.is_empty() {
             checks.push(licensed(&scope, &rule.licenses, facts.licenses.as_deref()));
+        }
+        if rule.newest {
+            checks.push(newest(&scope, facts.behind.as_ref()));
         }
     }
     if checks.is_empty() {
@@ -73,6 +79,19 @@ fn known_publisher(scope: &str, facts: &Facts) -> Check {
             format_args!("{scope} wants a publisher that you have named, and {} is not", facts.publisher),
         ),
     }
+}
+
+fn newest(scope: &str, behind: Option<&Behind>) -> Check {
+    const NAME: &str = "newest version";
+    let Some(Behind { head, manifest, used, why, .. }) = behind else {
+        return Check::pass(NAME, "no newer one is known");
+    };
+    Check::deny(
+        NAME,
+        format_args!(
+            "{scope} wants the newest, {head} ({manifest}), which cannot be had: {why}; version {used} can be"
+        ),
+    )
 }
 
 fn attested(scope: &str, quorum: &Quorum, facts: &Facts) -> Check {
@@ -168,6 +187,7 @@ mod tests {
                 .into(),
             attestations: Vec::new(),
             licenses: Some(Vec::new()),
+            behind: None,
         }
     }
 
@@ -179,6 +199,7 @@ mod tests {
             attestations: Vec::new(),
             licenses: BTreeSet::new(),
             formats: BTreeSet::new(),
+            newest: false,
         }
     }
 
@@ -244,6 +265,32 @@ mod tests {
         assert_eq!(judge(Some(&["mit", "llama3"])), CheckResult::Deny);
         assert_eq!(judge(Some(&[])), CheckResult::Deny);
         assert_eq!(judge(None), CheckResult::Deny);
+    }
+
+    #[test]
+    fn a_version_behind_the_head_is_refused_where_the_newest_is_wanted() {
+        let behind = Behind {
+            head: 2,
+            manifest: reg_proto::digest::Digest::of(b"two"),
+            used: 1,
+            reason: reg_api::behind::BehindReason::Unreached,
+            why: "no peer has it".to_owned(),
+        };
+        let newest = Rule { newest: true, ..rule("*/tiny") };
+        let other = Rule { newest: true, ..rule("*/other") };
+        let known = Rule { known_publisher: true, ..rule("*/*") };
+        for (rule, behind, expected) in [
+            (&newest, None, CheckResult::Pass),
+            (&newest, Some(&behind), CheckResult::Deny),
+            (&other, Some(&behind), CheckResult::NotDone),
+            (&known, Some(&behind), CheckResult::Pass),
+        ] {
+            let facts = Facts { behind: behind.cloned(), ..facts() };
+            assert_eq!(result(std::slice::from_ref(rule), &facts), expected);
+        }
+        let facts = Facts { behind: Some(behind.clone()), ..facts() };
+        let detail = &judge_trust(&[newest], &facts)[0].detail;
+        assert!(detail.contains(&behind.manifest.to_string()) && detail.contains("version 1"), "{detail}");
     }
 
     #[test]

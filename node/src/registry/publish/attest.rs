@@ -20,7 +20,7 @@ use super::Publishing;
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::refer;
 use crate::registry::publishers::{TagsError, keys, tags};
-use crate::registry::resolve::ResolveError;
+use crate::registry::resolve::{ModelHere, ResolveError};
 use crate::store::WriteError;
 
 /// Why an attestation is not kept.
@@ -86,7 +86,7 @@ impl Publishing {
 
     fn keep_said(&self, request: &AttestRequest) -> Result<(Said, Digest), AttestError> {
         let AttestRequest { reference, envelope, key_documents, attestor } = request;
-        let (manifest, record) = self.resolver.model_here(reference)?;
+        let ModelHere { manifest, record, .. } = self.resolver.model_here(reference)?;
         let keys = KeyHistory::verify(*attestor, key_documents)?;
         let said = Said::verify(envelope, &keys, &manifest)?;
         keys::pin_keys(&self.store, &keys)?;

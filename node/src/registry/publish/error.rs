@@ -1,5 +1,8 @@
 //! [`PublishError`]: why a model is not published, and what to do about it.
 
+use std::time::Duration;
+
+use reg_api::clock::age;
 use reg_api::fault::{Fault, FaultKind};
 use reg_keys::error::SignError;
 use reg_keys::oms::bundle::BundleError;
@@ -17,6 +20,7 @@ use super::assemble::AssembleError;
 use crate::registry::limits::PREPARATIONS_MAX;
 use crate::registry::publishers::TagsError;
 use crate::registry::resolve::ResolveError;
+use crate::registry::trust::TrustError;
 use crate::store::WriteError;
 
 /// Why a model is not published. No peer and no client can see the model then.
@@ -46,6 +50,15 @@ pub enum PublishError {
     NameTaken { wanted: ModelName, existing: ModelName },
     #[error("preparation {id} is not known: it has expired, or the daemon was restarted")]
     NoPreparation { id: u64 },
+    #[error("preparation {id} was not signed in time, and another publication of the tag has taken its turn")]
+    TakenOver { id: u64 },
+    #[error(
+        "other publications of the tag have been under way for {}",
+        age(waited.as_secs())
+    )]
+    Busy { waited: Duration },
+    #[error("publisher is not known")]
+    Trust(#[from] TrustError),
     #[error("{PREPARATIONS_MAX} models wait for their signatures already")]
     TooManyPreparations,
     #[error("signed provenance is refused")]
@@ -77,7 +90,8 @@ impl Fault for PublishError {
             Self::Tags(source) | Self::Frozen { source } => source.kind(),
             Self::OtherFiles { .. } => FaultKind::Verification,
             Self::NoPreparation { .. } => FaultKind::NotFound,
-            Self::TooManyPreparations => FaultKind::RetryLater,
+            Self::Trust(source) => source.kind(),
+            Self::TakenOver { .. } | Self::Busy { .. } | Self::TooManyPreparations => FaultKind::RetryLater,
             Self::Write(_) | Self::Interrupted(_) => FaultKind::Internal,
             _ => FaultKind::Invalid,
         }
@@ -91,9 +105,12 @@ impl Fault for PublishError {
                 Some(format!("publish as {existing}, or choose another name"))
             }
             Self::NoPreparation { .. } => Some("publish again".into()),
+            Self::TakenOver { .. } | Self::Busy { .. } => Some("run the same command again".into()),
+            Self::Trust(source) => source.hint(),
             Self::OtherFiles { .. } => Some("prepare again: reg publish … --prepare FILE".into()),
             Self::Frozen { .. } => Some(
-                "if you have signed both, publish with --settle; if not, your key is stolen: reg key rotate NAME --floor N"
+                "if you have signed both, as on two machines, publish with --settle; if not, your key is stolen: reg key \
+                 rotate NAME --floor N"
                     .into(),
             ),
             Self::Newest(source) => source.hint(),

@@ -13,12 +13,15 @@ use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Said};
 use reg_proto::digest::Digest;
 use reg_proto::envelope::Envelope;
 use reg_proto::key::KeyHistory;
-use reg_proto::limits::{INHERITED_MAX, PROVENANCE_BYTES_MAX, REVOCATION_BYTES_MAX};
+use reg_proto::limits::{
+    INHERITED_MAX, PROVENANCE_BYTES_MAX, REVOCATION_BYTES_MAX, VERIFICATIONS_PER_ANSWER_MAX,
+};
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference};
 use reg_proto::provenance::Provenance;
 use reg_proto::referrer::{PROVENANCE_ARTIFACT_TYPE, Referrer};
 use reg_proto::revocation::Revoked;
 use reg_proto::tag::SignedTag;
+use reg_proto::verification::Budget;
 use reg_proto::wire::{Request, Response};
 use tokio::time::{Instant, timeout_at};
 
@@ -130,7 +133,15 @@ impl Publishing {
             let answer = timeout_at(end, self.network.ask(peer, request)).await;
             let Ok(Ok(Response::Records(records))) = answer else { continue };
             asked += 1;
-            found.extend(records.tags.iter().filter_map(|text| SignedTag::verify(text, keys).ok()));
+            let keys = keys.clone();
+            let work = move |budget: &mut Budget| {
+                let tags = records.tags.iter().filter_map(|text| SignedTag::verify(text, &keys).ok());
+                budget.run(|| tags.collect::<Vec<SignedTag>>())
+            };
+            let verifier = self.resolver.verifier();
+            if let Ok(Ok(tags)) = verifier.answer(peer, VERIFICATIONS_PER_ANSWER_MAX, work).await {
+                found.extend(tags);
+            }
         }
         (found, asked)
     }

@@ -11,15 +11,17 @@ mod declare;
 mod error;
 mod inherit;
 mod preparation;
+mod prepare;
 mod push;
 mod signatory;
+mod turns;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
 
-use self::preparation::Preparation;
+use self::preparation::Preparations;
 use self::push::Held;
+use self::turns::Turns;
 use crate::net::Network;
 use crate::registry::announce::News;
 use crate::registry::import::Importing;
@@ -46,7 +48,9 @@ pub struct Publishing {
     puller: Arc<Puller>,
     importing: Arc<Importing>,
     /// Models that wait for their signatures.
-    preparations: Mutex<BTreeMap<u64, Preparation>>,
+    preparations: Preparations,
+    /// Publications of one tag are one after the other.
+    turns: Turns,
     ids: AtomicU64,
     /// Pushed manifests that wait for their provenance.
     held: Held,
@@ -57,7 +61,8 @@ impl Publishing {
     pub fn new(puller: Arc<Puller>, importing: Arc<Importing>) -> Self {
         let (store, network) = (puller.store.clone(), puller.network.clone());
         let (trust, news, resolver) = (puller.trust.clone(), puller.news.clone(), puller.resolver.clone());
-        let (preparations, ids, held) = (Mutex::default(), AtomicU64::new(1), Held::default());
-        Self { store, network, trust, news, resolver, puller, importing, preparations, ids, held }
+        let (preparations, turns) = (Preparations::default(), Turns::default());
+        let (ids, held) = (AtomicU64::new(1), Held::default());
+        Self { store, network, trust, news, resolver, puller, importing, preparations, turns, ids, held }
     }
 }

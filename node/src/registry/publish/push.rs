@@ -291,6 +291,8 @@ impl Publishing {
             notes: Vec::new(),
             finder: None,
             holders: Vec::new(),
+            behind: None,
+            head: None,
         };
         self.resolver.keep_view(reference, resolved).ok().map(Arc::new)
     }

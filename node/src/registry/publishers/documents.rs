@@ -4,6 +4,7 @@ use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::tag::TagRecord;
 
+use super::book::TagDocument;
 use super::error::TagsError;
 use crate::store::{DocumentKind, Store};
 
@@ -17,7 +18,8 @@ pub fn key_of(record: &TagRecord) -> String {
     tag_key(&record.publisher, &record.model, &record.tag)
 }
 
-/// Returns the stored envelope of one tag, even where its signature no longer counts.
+/// Returns the envelope of the record that this store holds of one tag, else of the newest one, even where its signature no
+/// longer counts.
 pub fn envelope(
     store: &Store,
     publisher: PublisherId,
@@ -25,16 +27,22 @@ pub fn envelope(
     tag: &Tag,
 ) -> Result<Option<String>, TagsError> {
     let read = store.get_document(DocumentKind::Tag, &tag_key(&publisher, model, tag));
-    let bytes = read.map_err(|source| TagsError::Read { publisher, source })?;
-    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    let Some(bytes) = read.map_err(|source| TagsError::Read { publisher, source })? else { return Ok(None) };
+    let document = TagDocument::read(publisher, &bytes)?;
+    let held = document.held().or(document.head.as_ref());
+    Ok(held.map(|it| it.envelope.clone()))
 }
 
-/// Returns the stored envelopes of all tags of a publisher, even where their signatures no longer count.
+/// Returns the envelopes of the held records of all tags of a publisher, even where their signatures no longer count.
 pub fn envelopes(store: &Store, publisher: PublisherId) -> Result<Vec<String>, TagsError> {
     let documents = store
         .list_documents(DocumentKind::Tag, &format!("{publisher}/"))
         .map_err(|source| TagsError::Read { publisher, source })?;
-    Ok(documents.into_iter().map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()).collect())
+    let mut envelopes = Vec::new();
+    for (_, bytes) in documents {
+        envelopes.extend(TagDocument::read(publisher, &bytes)?.held().map(|it| it.envelope.clone()));
+    }
+    Ok(envelopes)
 }
 
 /// Returns the key of a publisher's document with this payload.

@@ -1,7 +1,9 @@
 //! [`TagsError`]: why this node does not follow a tag record or a publisher's keys.
 
+use reg_api::clock;
 use reg_api::fault::{Fault, FaultKind};
 use reg_proto::digest::Digest;
+use reg_proto::envelope::PublicKey;
 use reg_proto::json::JsonError;
 use reg_proto::key::KeyError;
 use reg_proto::limits::{SEQ_JUMP_MAX, SEQ_MAX};
@@ -24,9 +26,38 @@ pub enum TagsError {
     )]
     Jump { model: ModelName, tag: Tag, offered: u64, seen: u64 },
     #[error(
-        "tag {tag} of {model} is frozen: its publisher, or a thief of the key, has signed two records that contradict each other at number {seq}"
+        "tag {tag} of {model} is frozen: two records that its publisher's keys have signed contradict each other at number {seq}"
     )]
-    Frozen { model: ModelName, tag: Tag, seq: u64, heads: [Digest; 2] },
+    Frozen {
+        publisher: PublisherId,
+        model: ModelName,
+        tag: Tag,
+        seq: u64,
+        heads: [Digest; 2],
+        /// The keys that have signed both records.
+        signers: Vec<PublicKey>,
+    },
+    #[error(
+        "tag {tag} of {model} has been held for a signature for {}: record {seq}, {manifest}, was prepared and is neither published nor abandoned",
+        clock::age(clock::now().saturating_sub(*since))
+    )]
+    Held {
+        publisher: PublisherId,
+        model: ModelName,
+        tag: Tag,
+        seq: u64,
+        manifest: Digest,
+        /// Seconds since 1970.
+        since: u64,
+    },
+    #[error("record {seq} of tag {tag} of {model} waits for its signature")]
+    Waits { model: ModelName, tag: Tag, seq: u64 },
+    #[error(
+        "record {seq} of tag {tag} of {model} was abandoned: a later record may have been published in its place"
+    )]
+    Abandoned { model: ModelName, tag: Tag, seq: u64 },
+    #[error("no record of tag {tag} of {model} waits for its signature")]
+    NothingWaits { model: ModelName, tag: Tag },
     #[error("tag {tag} of {model} has no number left below {SEQ_MAX}")]
     UsedUp { model: ModelName, tag: Tag },
     #[error("publisher's keys are not followed")]
@@ -51,6 +82,10 @@ impl Fault for TagsError {
             Self::Write { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
             Self::Read { .. } | Self::Write { .. } | Self::Json { .. } => FaultKind::Internal,
             Self::NoBranch { .. } => FaultKind::NotFound,
+            Self::Held { .. } => FaultKind::Denied,
+            Self::Waits { .. } => FaultKind::RetryLater,
+            Self::Abandoned { .. } => FaultKind::Invalid,
+            Self::NothingWaits { .. } => FaultKind::NotFound,
             _ => FaultKind::Verification,
         }
     }
@@ -62,8 +97,17 @@ impl Fault for TagsError {
                  when its publisher settles it (`reg publish --settle`) or rotates the key"
                     .to_owned(),
             ),
+            Self::Held { publisher, model, tag, .. } => Some(format!(
+                "finish it: reg sign FILE --key NAME, then reg publish --signed FILE; or give it up: reg publish --abandon \
+                 {publisher}/{model}:{tag}"
+            )),
+            Self::Waits { .. } => Some("run the same command again".to_owned()),
+            Self::Abandoned { .. } => Some("prepare it again: reg publish … --prepare FILE".to_owned()),
             Self::Rollback { .. } => {
                 Some("the peers that were asked are behind, or hide what is newer: ask others with --from".to_owned())
+            }
+            Self::KeyPin(KeyPinError::ListMissing { .. }) => {
+                Some("the peers that were asked hold it back: ask others with --from".to_owned())
             }
             Self::Jump { .. } | Self::UsedUp { .. } => Some(
                 "a stolen key may have used up the numbers: its publisher gets out of it with \

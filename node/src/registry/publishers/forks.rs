@@ -9,6 +9,7 @@ use reg_proto::name::PublisherId;
 
 use super::documents::{key, texts};
 use super::error::TagsError;
+use super::histories;
 use super::keys::{keys, pin_keys};
 use crate::registry::limits::{FORKS_OF_STRANGERS_MAX, FORKS_PER_PUBLISHER_MAX};
 use crate::store::{DocumentKind, Store};
@@ -41,7 +42,7 @@ fn is_full(store: &Store, publisher: PublisherId) -> Result<bool, TagsError> {
 /// Returns the kept branches of a publisher, beside the one that this node follows.
 pub fn branches(store: &Store, publisher: PublisherId) -> Result<Vec<KeyHistory>, TagsError> {
     let texts = texts(store, DocumentKind::Fork, publisher)?;
-    Ok(texts.iter().filter_map(|text| KeyHistory::from_json(publisher, text.as_bytes()).ok()).collect())
+    Ok(texts.iter().filter_map(|text| histories::read(publisher, text.as_bytes()).ok()).collect())
 }
 
 /// Forgets the kept branches that `followed` continues.

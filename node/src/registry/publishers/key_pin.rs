@@ -26,6 +26,10 @@ pub enum KeyPinError {
          could have signed what follows as well"
     )]
     Dead { publisher: PublisherId, pinned: u64 },
+    #[error(
+        "keys of {publisher} (version {offered}) came without the list of what they take over from older keys"
+    )]
+    ListMissing { publisher: PublisherId, offered: u64 },
     #[error("keys of {offered} are held against those of {pinned}")]
     OtherPublisher { offered: PublisherId, pinned: PublisherId },
 }
@@ -52,6 +56,7 @@ pub fn follow(
             }
             Refusal::Forked { common } => KeyPinError::Forked { publisher, common },
             Refusal::Dead { followed } => KeyPinError::Dead { publisher, pinned: followed },
+            Refusal::ListMissing { offered } => KeyPinError::ListMissing { publisher, offered },
         }
     })
 }
@@ -144,6 +149,7 @@ mod tests {
                     KeyPinError::Older { .. } => "older",
                     KeyPinError::Forked { .. } => "forked",
                     KeyPinError::Dead { .. } => "dead",
+                    KeyPinError::ListMissing { .. } => "list",
                     KeyPinError::OtherPublisher { .. } => "other",
                 });
             assert_eq!(found, expected, "{pinned:?} {offered:?}");

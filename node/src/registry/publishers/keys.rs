@@ -6,7 +6,7 @@ use reg_proto::naming::chain::Step;
 
 use super::error::TagsError;
 use super::key_pin::{self, KeyPinError};
-use super::{forks, revoked};
+use super::{forks, histories, revoked};
 use crate::store::{DocumentKind, ReadError, Store};
 
 /// Returns the key history that this node follows for a publisher, with what the publisher has revoked; `None` where it
@@ -14,7 +14,7 @@ use crate::store::{DocumentKind, ReadError, Store};
 pub fn keys(store: &Store, publisher: PublisherId) -> Result<Option<KeyHistory>, TagsError> {
     let read = store.get_document(DocumentKind::Publisher, &publisher.to_string());
     let Some(bytes) = read.map_err(|source| TagsError::Read { publisher, source })? else { return Ok(None) };
-    let mut keys = KeyHistory::from_json(publisher, &bytes).map_err(|error| match error {
+    let mut keys = histories::read(publisher, &bytes).map_err(|error| match error {
         KeyError::List(source) => TagsError::Json { publisher, source },
         source => TagsError::Keys { publisher, source },
     })?;

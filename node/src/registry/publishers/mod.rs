@@ -4,11 +4,14 @@
 //! seen. Promise: every document is fsynced before the node acts on it, and the highest number seen of a tag never goes
 //! back.
 //!
-//! Its modules are public, because other rooms call their functions by the module's name, such as `tags::seen` and
-//! `proofs::keep`: one module for each kind of document.
+//! One document for each tag is the truth about it. Its modules are public, because other rooms call their functions by the
+//! module's name, such as `tags::seen` and `proofs::keep`.
 
+mod book;
 pub mod documents;
 mod error;
+mod histories;
+mod migrate;
 
 pub mod declarations;
 pub mod forks;
@@ -16,7 +19,10 @@ pub mod history;
 pub mod key_pin;
 pub mod keys;
 pub mod proofs;
+pub mod publication;
 pub mod revoked;
 pub mod tags;
+pub mod usable;
 
 pub use self::error::TagsError;
+pub use self::migrate::{MigrateError, migrate};

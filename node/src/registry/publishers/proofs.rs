@@ -1,55 +1,65 @@
-//! The proofs of equivocation in the store. Each freezes its tag until a newer record settles it.
+//! The proofs of equivocation in the documents of tags. Each freezes its tag until a newer record settles it.
 
-use reg_proto::digest::Digest;
+use std::collections::BTreeSet;
+
 use reg_proto::equivocation::{Equivocation, EquivocationClaim};
-use reg_proto::json;
 use reg_proto::key::KeyHistory;
-use reg_proto::limits::TAG_ENVELOPE_BYTES_MAX;
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::tag::TagRecord;
 
-use super::documents::tag_key;
+use super::book::{Book, TagDocument};
+use super::documents::{key_of, tag_key};
 use super::error::TagsError;
-use super::history;
-use crate::registry::limits::{PROOFS_OF_STRANGERS_MAX, PROOFS_PER_TAG_MAX};
+use crate::registry::limits::PROOFS_OF_STRANGERS_MAX;
 use crate::store::{DocumentKind, ReadError, Store};
 
 /// Keeps a proof, and returns whether it is new to the store.
 pub fn keep(store: &Store, proof: &Equivocation) -> Result<bool, TagsError> {
     let record = proof.records()[1].record();
-    let publisher = record.publisher;
-    let prefix = format!("{}#", tag_key(&publisher, &record.model, &record.tag));
-    let heads: Vec<u8> = proof.heads().iter().flat_map(|head| *head.as_bytes()).collect();
-    let key =
-        format!("{prefix}{:06}.{:016}.{}", record.key_document, record.seq, &Digest::of(&heads).hex()[..16]);
+    let (publisher, key) = (record.publisher, key_of(record));
+    let _lock = store.lock_document(&key);
+    let mut book = Book::read(store, publisher, key)?;
     let failed = |source| TagsError::Read { publisher, source };
-    let known = store.list_documents(DocumentKind::Proof, &prefix).map_err(failed)?;
-    if known.iter().any(|(it, _)| *it == key) {
+    let is_strange = !is_followed(store, publisher).map_err(failed)?;
+    // The first proof freezes the tag. Of a stranger's tag, more would only take room.
+    if is_strange && (!book.rules.proofs.is_empty() || is_full(store).map_err(failed)?) {
         return Ok(false);
     }
-    if known.is_empty() && is_full(store, publisher).map_err(failed)? {
+    if !book.rules.convict(proof.contradiction()) {
         return Ok(false);
     }
-    // The oldest proofs were settled first. Each of the others freezes the tag as well.
-    for (key, _) in known.iter().take((known.len() + 1).saturating_sub(PROOFS_PER_TAG_MAX)) {
-        store
-            .remove_document(DocumentKind::Proof, key)
-            .map_err(|source| TagsError::Write { publisher, source })?;
-    }
-    store
-        .put_document(DocumentKind::Proof, &key, &json::to_vec(&proof.to_claim()))
-        .map_err(|source| TagsError::Write { publisher, source })?;
+    proof.records().into_iter().for_each(|tag| book.remember(tag));
+    book.save()?;
     tracing::warn!(%publisher, model = %record.model, tag = %record.tag, seq = record.seq, "a tag has two records that contradict each other: it is frozen");
     Ok(true)
 }
 
-/// Tells whether a proof of a strange publisher must be dropped. Anyone can make publishers that equivocate, and so
-/// could fill a disk; so the proofs of all strangers together are bounded.
-fn is_full(store: &Store, publisher: PublisherId) -> Result<bool, ReadError> {
-    if store.get_document(DocumentKind::Publisher, &publisher.to_string())?.is_some() {
-        return Ok(false);
-    }
-    Ok(store.list_documents(DocumentKind::Proof, "")?.len() >= PROOFS_OF_STRANGERS_MAX)
+/// Returns the proof that freezes a tag; `None` where there is none, or one of `newest` settles it.
+pub fn freezing(
+    store: &Store,
+    keys: &KeyHistory,
+    model: &ModelName,
+    tag: &Tag,
+    newest: &[&TagRecord],
+) -> Result<Option<Equivocation>, TagsError> {
+    let book = Book::judged(store, keys, tag_key(&keys.publisher(), model, tag))?;
+    let Some(proof) = book.rules.freezing() else { return Ok(None) };
+    let [one, two] = proof.heads().map(|payload| book.signed(keys, &payload));
+    let proof = one.zip(two).and_then(|(one, two)| Equivocation::of(&one, &two));
+    Ok(proof.filter(|proof| !newest.iter().any(|record| proof.is_settled_by(record))))
+}
+
+fn is_followed(store: &Store, publisher: PublisherId) -> Result<bool, ReadError> {
+    Ok(store.get_document(DocumentKind::Publisher, &publisher.to_string())?.is_some())
+}
+
+/// Returns whether the store has no room for a proof about a stranger's tag. Anyone can make publishers that equivocate,
+/// and so could fill a disk. So the tags of strangers in the store are bounded.
+fn is_full(store: &Store) -> Result<bool, ReadError> {
+    let followed: BTreeSet<String> = store.document_keys(DocumentKind::Publisher, "")?.into_iter().collect();
+    let tags = store.document_keys(DocumentKind::Tag, "")?;
+    let strange = tags.iter().filter(|key| key.split_once('/').is_none_or(|(id, _)| !followed.contains(id)));
+    Ok(strange.count() >= PROOFS_OF_STRANGERS_MAX)
 }
 
 /// Returns the proofs about a publisher's tags, about one model's, or about one tag, for which its keys still stand.
@@ -60,36 +70,27 @@ pub fn all(
     tag: Option<&Tag>,
 ) -> Result<Vec<Equivocation>, TagsError> {
     let publisher = keys.publisher();
-    let prefix = match (model, tag) {
-        (Some(model), Some(tag)) => format!("{}#", tag_key(&publisher, model, tag)),
-        (Some(model), None) => format!("{publisher}/{}:", model.folded()),
-        (None, _) => format!("{publisher}/"),
+    let read = |source| TagsError::Read { publisher, source };
+    let documents = match (model, tag) {
+        (Some(model), Some(tag)) => {
+            let key = tag_key(&publisher, model, tag);
+            let bytes = store.get_document(DocumentKind::Tag, &key).map_err(read)?;
+            bytes.map(|bytes| (key, bytes)).into_iter().collect()
+        }
+        (model, _) => {
+            let prefix = match model {
+                Some(model) => format!("{publisher}/{}:", model.folded()),
+                None => format!("{publisher}/"),
+            };
+            store.list_documents(DocumentKind::Tag, &prefix).map_err(read)?
+        }
     };
-    let documents = store
-        .list_documents(DocumentKind::Proof, &prefix)
-        .map_err(|source| TagsError::Read { publisher, source })?;
-    let claims = documents.iter().filter_map(|(_, bytes)| {
-        json::from_slice::<EquivocationClaim>(bytes, 3 * TAG_ENVELOPE_BYTES_MAX).ok()
-    });
-    Ok(claims.filter_map(|claim| Equivocation::verify(&claim, keys).ok()).collect())
-}
-
-/// Returns a proof about a tag that neither `newest` nor any seen record settles.
-pub fn freezing(
-    store: &Store,
-    keys: &KeyHistory,
-    model: &ModelName,
-    tag: &Tag,
-    newest: &[&TagRecord],
-) -> Result<Option<Equivocation>, TagsError> {
-    let proofs = all(store, keys, Some(model), Some(tag))?;
-    if proofs.is_empty() {
-        return Ok(None);
+    let mut proofs = Vec::new();
+    for (_, bytes) in documents {
+        let document = TagDocument::read(publisher, &bytes)?;
+        let claims =
+            document.proofs().map(|it| EquivocationClaim { one: it.one.clone(), two: it.two.clone() });
+        proofs.extend(claims.filter_map(|claim| Equivocation::verify(&claim, keys).ok()));
     }
-    let seen = history::records(store, keys, model, tag)?;
-    let settled = |proof: &Equivocation| {
-        let records = seen.iter().map(|it| it.record()).chain(newest.iter().copied());
-        records.into_iter().any(|record| proof.is_settled_by(record))
-    };
-    Ok(proofs.into_iter().find(|proof| !settled(proof)))
+    Ok(proofs)
 }

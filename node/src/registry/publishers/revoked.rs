@@ -5,6 +5,7 @@ use reg_proto::name::PublisherId;
 
 use super::documents::{key, put, texts};
 use super::error::TagsError;
+use super::histories;
 use crate::store::{DocumentKind, ReadError, Store};
 
 /// Applies to `keys` those remembered revocations of their publisher that these keys prove.
@@ -29,7 +30,7 @@ pub fn forget_witnesses(store: &Store, followed: &KeyHistory) -> Result<(), Tags
 pub fn witnesses(store: &Store, publisher: PublisherId) -> Result<Vec<KeyHistory>, TagsError> {
     let revocations = texts(store, DocumentKind::Revocation, publisher)?;
     let read = |text: String| {
-        let mut keys = KeyHistory::from_json(publisher, text.as_bytes()).ok()?;
+        let mut keys = histories::read(publisher, text.as_bytes()).ok()?;
         keys.take_revocations(revocations.iter().map(String::as_str));
         Some(keys)
     };

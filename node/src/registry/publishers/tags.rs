@@ -1,40 +1,35 @@
-//! The tag records in the store, and the highest number that was seen of each tag.
+//! The tag records in the store: the newest one of each tag, those before it, and the one whose model is held.
 //!
-//! All of it is in fsynced documents. The highest number is written before the node acts on a record. So an old record
-//! that an attacker replays is refused after a crash too.
+//! All of it is one fsynced document for each tag, written before the node acts on a record. So an old record that an
+//! attacker replays is refused after a crash too.
 
 use reg_proto::digest::Digest;
-use reg_proto::equivocation::Equivocation;
-use reg_proto::json;
+use reg_proto::envelope::{Envelope, PublicKey};
 use reg_proto::key::KeyHistory;
-use reg_proto::limits::{SEQ_JUMP_MAX, SEQ_MAX};
+use reg_proto::limits::TAG_ENVELOPE_BYTES_MAX;
 use reg_proto::name::{ModelName, PublisherId, Tag};
+use reg_proto::naming::{Contradiction, Heard, RecordFacts, State};
+use reg_proto::revocation::Revoked;
 use reg_proto::tag::{SignedTag, TagError};
-use serde::{Deserialize, Serialize};
 
+use super::book::{Book, TagDocument};
 use super::documents::{key_of, tag_key};
 use super::error::TagsError;
 use super::keys::keys;
-use super::{history, proofs};
 use crate::store::{DocumentKind, Store};
 
 /// The highest record that was seen of a tag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     pub seq: u64,
     /// The digest of the record's payload.
     pub payload: Digest,
     /// The version of the key document that signed it.
-    #[serde(default = "first")]
     pub key_document: u64,
 }
 
-const fn first() -> u64 {
-    1
-}
-
-/// Returns the stored tag records of a publisher, or of one model, without those that revoked keys signed.
+/// Returns the tag records of a publisher, or of one model, whose models this store holds, without those that revoked keys
+/// signed.
 pub fn records(
     store: &Store,
     publisher: PublisherId,
@@ -48,23 +43,32 @@ pub fn records(
     let documents = store
         .list_documents(DocumentKind::Tag, &prefix)
         .map_err(|source| TagsError::Read { publisher, source })?;
-    let tags =
-        documents.into_iter().map(|(_, bytes)| SignedTag::verify(&String::from_utf8_lossy(&bytes), &keys));
-    tags.filter_map(|tag| match tag {
-        Err(TagError::Signature { .. } | TagError::Seq { .. }) => None,
-        tag => Some(tag.map_err(|source| TagsError::Tag { publisher, source })),
-    })
-    .collect()
+    let mut records = Vec::new();
+    for (_, bytes) in documents {
+        records.extend(held(&TagDocument::read(publisher, &bytes)?, &keys)?);
+    }
+    Ok(records)
 }
 
-/// Returns the stored record of one tag.
+/// Returns the record of one tag whose model this store holds.
 pub fn record(
     store: &Store,
     publisher: PublisherId,
     model: &ModelName,
     tag: &Tag,
 ) -> Result<Option<SignedTag>, TagsError> {
-    Ok(records(store, publisher, Some(model))?.into_iter().find(|it| it.record().tag == *tag))
+    let Some(keys) = keys(store, publisher)? else { return Ok(None) };
+    let read = store.get_document(DocumentKind::Tag, &tag_key(&publisher, model, tag));
+    let Some(bytes) = read.map_err(|source| TagsError::Read { publisher, source })? else { return Ok(None) };
+    held(&TagDocument::read(publisher, &bytes)?, &keys)
+}
+
+fn held(document: &TagDocument, keys: &KeyHistory) -> Result<Option<SignedTag>, TagsError> {
+    match document.held().map(|it| SignedTag::verify(&it.envelope, keys)) {
+        None | Some(Err(TagError::Signature { .. } | TagError::Seq { .. })) => Ok(None),
+        Some(Ok(tag)) => Ok(Some(tag)),
+        Some(Err(source)) => Err(TagsError::Tag { publisher: keys.publisher(), source }),
+    }
 }
 
 /// Returns the highest record that was seen of a tag. A record that the publisher's keys have voided since does not
@@ -75,12 +79,45 @@ pub fn seen(
     model: &ModelName,
     tag: &Tag,
 ) -> Result<Option<Seen>, TagsError> {
-    let publisher = keys.publisher();
-    let read = store.get_document(DocumentKind::Seen, &tag_key(&publisher, model, tag));
-    let Some(bytes) = read.map_err(|source| TagsError::Read { publisher, source })? else { return Ok(None) };
-    let seen: Seen =
-        json::from_slice(&bytes, 1024).map_err(|source| TagsError::Json { publisher, source })?;
-    Ok(Some(seen).filter(|it| keys.check_seq(it.key_document, it.seq).is_ok()))
+    let book = Book::judged(store, keys, tag_key(&keys.publisher(), model, tag))?;
+    let seen = |it: RecordFacts| Seen { seq: it.seq, payload: it.payload, key_document: it.key_document };
+    Ok(book.rules.head.map(seen))
+}
+
+/// Returns the records of a tag that may be used, in the order in which a node tries them: the head, then older ones, the
+/// newest first. None is below the lowest number that the publisher allows, void, or withdrawn; but a withdrawn head is
+/// returned alone, because nothing is used in its place.
+///
+/// Of a frozen tag, they are the common ancestors of the records that contradict each other, so the head is not among them.
+pub fn usable(
+    store: &Store,
+    keys: &KeyHistory,
+    model: &ModelName,
+    tag: &Tag,
+) -> Result<Vec<SignedTag>, TagsError> {
+    let book = Book::judged(store, keys, tag_key(&keys.publisher(), model, tag))?;
+    let is_withdrawn = |it: &RecordFacts| keys.revocation(&Revoked::Manifest(it.manifest)).is_some();
+    let usable = book.rules.usable(&is_withdrawn);
+    let mut payloads: Vec<Digest> = usable.records.iter().map(|it| it.payload).collect();
+    if usable.state == State::Withdrawn {
+        payloads.extend(book.rules.head.as_ref().map(|it| it.payload));
+    }
+    Ok(payloads.iter().filter_map(|payload| book.signed(keys, payload)).collect())
+}
+
+/// Returns the record that a tag points to: the newest one that counts. An error if the tag is frozen.
+pub fn head(
+    store: &Store,
+    keys: &KeyHistory,
+    model: &ModelName,
+    tag: &Tag,
+) -> Result<Option<SignedTag>, TagsError> {
+    let book = Book::judged(store, keys, tag_key(&keys.publisher(), model, tag))?;
+    let head = book.rules.head.as_ref().and_then(|it| book.signed(keys, &it.payload));
+    match book.rules.freezing() {
+        Some(proof) => Err(frozen(&book, keys, proof, model, tag)),
+        None => Ok(head),
+    }
 }
 
 /// Remembers that this node saw `tag`. The caller calls it before it acts on the record.
@@ -90,109 +127,106 @@ pub fn seen(
 /// last case both are kept as a proof.
 pub fn see(store: &Store, keys: &KeyHistory, tag: &SignedTag) -> Result<(), TagsError> {
     let record = tag.record();
-    let (publisher, model, name) = (record.publisher, record.model.clone(), record.tag.clone());
-    let known = history::records(store, keys, &model, &name)?;
-    for proof in known.iter().filter_map(|known| Equivocation::of(known, tag)) {
-        proofs::keep(store, &proof)?;
-    }
-    if let Some(proof) = proofs::freezing(store, keys, &model, &name, &[record])? {
-        return Err(frozen(&proof));
-    }
-    if let Some(seen) = seen(store, keys, &model, &name)? {
-        let last = (seen.key_document, seen.seq);
-        if record.order() < last || (record.order() == last && tag.payload_digest() != seen.payload) {
-            return Err(TagsError::Rollback { model, tag: name, offered: record.seq, seen: seen.seq });
-        }
-        let is_far = record.seq.saturating_sub(seen.seq) > SEQ_JUMP_MAX;
-        if is_far && record.key_document == seen.key_document {
-            return Err(TagsError::Jump { model, tag: name, offered: record.seq, seen: seen.seq });
-        }
-        if record.order() == last {
-            return Ok(());
-        }
-    }
-    history::add(store, tag)?;
-    let seen = Seen { seq: record.seq, payload: tag.payload_digest(), key_document: record.key_document };
-    store
-        .put_document(DocumentKind::Seen, &key_of(record), &json::to_vec(&seen))
-        .map_err(|source| TagsError::Write { publisher, source })
+    let key = key_of(record);
+    let _lock = store.lock_document(&key);
+    let mut book = Book::judged(store, keys, key)?;
+    let heard = book.hear(tag);
+    let refused = refused(&book, keys, tag, heard);
+    book.save()?;
+    refused.map_or(Ok(()), Err)
 }
 
-/// Returns the error for a tag that a proof freezes.
-pub fn frozen(proof: &Equivocation) -> TagsError {
-    let last = proof.records()[1].record();
-    TagsError::Frozen {
-        model: last.model.clone(),
-        tag: last.tag.clone(),
-        seq: last.seq,
-        heads: proof.heads(),
+/// Takes a record that a peer names as one before the head. Returns whether the head's chain has it, so that it may be used.
+pub fn learn(store: &Store, keys: &KeyHistory, tag: &SignedTag) -> Result<bool, TagsError> {
+    let key = key_of(tag.record());
+    let _lock = store.lock_document(&key);
+    let mut book = Book::judged(store, keys, key)?;
+    let head = book.rules.head.as_ref().map(RecordFacts::order);
+    if head.is_none_or(|head| tag.record().order() >= head) {
+        return Ok(false);
     }
+    let heard = book.hear(tag);
+    book.save()?;
+    Ok(heard == Heard::Ancestor)
 }
 
-/// The number of the next record of a tag, and the record that it follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Next {
-    pub seq: u64,
-    pub prev: Option<Digest>,
+/// Remembers a verified record beside the head, because its model is used in the head's place.
+pub fn remember(store: &Store, keys: &KeyHistory, tag: &SignedTag) -> Result<(), TagsError> {
+    let key = key_of(tag.record());
+    let _lock = store.lock_document(&key);
+    let mut book = Book::judged(store, keys, key)?;
+    let facts = tag.facts();
+    if !book.rules.known().any(|it| it.payload == facts.payload) {
+        book.remember(tag);
+        book.keep_beside(facts);
+    }
+    book.save()
 }
 
-/// Reserves the next number of a tag and remembers it. The number is above all that were seen, the number of `newest`,
-/// and all that were reserved before. So no two records with one number are ever signed for this store.
-pub fn reserve(
-    store: &Store,
+/// Returns why a record is not followed.
+pub(super) fn refused(
+    book: &Book<'_>,
     keys: &KeyHistory,
+    tag: &SignedTag,
+    heard: Heard,
+) -> Option<TagsError> {
+    let record = tag.record();
+    let (model, name, offered) = (record.model.clone(), record.tag.clone(), record.seq);
+    let last = book.rules.head.as_ref().map_or(0, |it| it.seq);
+    if let Some(proof) = book.rules.freezing().filter(|_| !matches!(heard, Heard::Jump { .. })) {
+        return Some(frozen(book, keys, proof, &model, &name));
+    }
+    match heard {
+        Heard::New | Heard::Known | Heard::Frozen => None,
+        Heard::Ancestor => Some(TagsError::Rollback { model, tag: name, offered, seen: last }),
+        Heard::Rollback { seen } => Some(TagsError::Rollback { model, tag: name, offered, seen }),
+        Heard::Jump { seen } => Some(TagsError::Jump { model, tag: name, offered, seen }),
+    }
+}
+
+/// Returns the error for a tag that a proof freezes, with the keys that signed both records.
+pub(super) fn frozen(
+    book: &Book<'_>,
+    keys: &KeyHistory,
+    proof: &Contradiction,
     model: &ModelName,
     tag: &Tag,
-    newest: Option<&SignedTag>,
-) -> Result<Next, TagsError> {
-    let publisher = keys.publisher();
-    let key = tag_key(&publisher, model, tag);
-    let read = store.get_document(DocumentKind::Reserved, &key);
-    let read = read.map_err(|source| TagsError::Read { publisher, source })?;
-    let given: Option<Reserved> = read
-        .map(|bytes| json::from_slice(&bytes, 1024))
-        .transpose()
-        .map_err(|source| TagsError::Json { publisher, source })?;
-    // A number that a floor has voided since is not continued.
-    let version = keys.version();
-    let counts = |seq: &u64| keys.check_seq(version, *seq).is_ok();
-    let seen = seen(store, keys, model, tag)?;
-    let newest = newest.map(|it| (it.record().order(), it.payload_digest()));
-    let last = seen.map(|it| ((it.key_document, it.seq), it.payload)).into_iter().chain(newest).max();
-    let given = given.map(|it| it.seq).filter(counts);
-    let floor = keys.documents().filter_map(|it| it.floor).next_back().unwrap_or(1);
-    let highest = last.map(|((_, seq), _)| seq).into_iter().chain(given).max().unwrap_or(0);
-    let seq = highest.saturating_add(1).max(floor);
-    if seq > SEQ_MAX {
-        return Err(TagsError::UsedUp { model: model.clone(), tag: tag.clone() });
+) -> TagsError {
+    let signers = |payload: &Digest| -> Vec<PublicKey> {
+        let read =
+            |it: SignedTag| Envelope::from_bytes(it.envelope().as_bytes(), TAG_ENVELOPE_BYTES_MAX).ok();
+        let envelope = book.signed(keys, payload).and_then(read);
+        envelope.map(|it| it.signers(&keys.signers(proof.two.key_document))).unwrap_or_default()
+    };
+    let [one, two] = proof.heads().map(|payload| signers(&payload));
+    TagsError::Frozen {
+        publisher: keys.publisher(),
+        model: model.clone(),
+        tag: tag.clone(),
+        seq: proof.two.seq,
+        heads: proof.heads(),
+        signers: one.into_iter().filter(|key| two.contains(key)).collect(),
     }
-    store
-        .put_document(DocumentKind::Reserved, &key, &json::to_vec(&Reserved { seq }))
-        .map_err(|source| TagsError::Write { publisher, source })?;
-    Ok(Next { seq, prev: last.map(|(_, payload)| payload) })
 }
 
-/// The highest number that was reserved for signing.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Reserved {
-    seq: u64,
-}
-
-/// Keeps a record as the current record of its tag in this store.
+/// Notes that this store holds the model of a record under its tag.
 pub fn keep(store: &Store, tag: &SignedTag) -> Result<(), TagsError> {
     let record = tag.record();
-    store
-        .put_document(DocumentKind::Tag, &key_of(record), tag.envelope().as_bytes())
-        .map_err(|source| TagsError::Write { publisher: record.publisher, source })
+    let key = key_of(record);
+    let _lock = store.lock_document(&key);
+    let mut book = Book::read(store, record.publisher, key)?;
+    book.hold(tag);
+    book.save()
 }
 
-/// Forgets the current record of a tag. What was seen of the tag stays.
+/// Notes that this store holds the model of a tag no longer. What was seen of the tag stays.
 pub fn forget(store: &Store, tag: &SignedTag) -> Result<(), TagsError> {
     let record = tag.record();
-    store
-        .remove_document(DocumentKind::Tag, &key_of(record))
-        .map_err(|source| TagsError::Write { publisher: record.publisher, source })
+    let key = key_of(record);
+    let _lock = store.lock_document(&key);
+    let mut book = Book::read(store, record.publisher, key)?;
+    book.held = None;
+    book.save()
 }
 
 #[cfg(test)]
@@ -201,9 +235,12 @@ mod tests {
     use reg_proto::bounded::Bounded;
     use reg_proto::envelope::{Envelope, PublicKey};
     use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, publisher_id};
+    use reg_proto::limits::{SEQ_JUMP_MAX, SEQ_MAX};
     use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE, TagRecord};
 
     use super::super::keys::pin_keys;
+    use super::super::proofs;
+    use super::super::publication::{self, ToBegin};
     use super::*;
     use crate::store::CacheLimits;
 
@@ -275,6 +312,32 @@ mod tests {
     /// Opens the store again, as a restarted node does.
     fn open(dir: &tempfile::TempDir) -> Store {
         Store::open(dir.path(), CacheLimits::default()).unwrap()
+    }
+
+    /// Begins a publication; returns its number and the record before it.
+    fn begin(
+        store: &Store,
+        keys: &KeyHistory,
+        model: &ModelName,
+        newest: Option<&SignedTag>,
+    ) -> Result<(u64, Option<Digest>), TagsError> {
+        let tag = Tag::latest();
+        let to_begin = ToBegin { model, tag: &tag, newest, settle: false, held: false };
+        let record = publication::begin(store, keys, &to_begin, &|next, _| TagRecord {
+            publisher: keys.publisher(),
+            model: model.clone(),
+            tag: Tag::latest(),
+            seq: next.seq,
+            prev: next.prev,
+            manifest: ManifestPointer { digest: Digest::of(b"m"), size: 1 },
+            key_document: keys.version(),
+            issued: 1_700_000_000,
+            fresh_until: None,
+            expires: None,
+            settles: Bounded::first_of(next.settles),
+            min_usable: next.min_usable,
+        })?;
+        Ok((record.seq, record.prev))
     }
 
     #[test]
@@ -351,7 +414,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = open(&dir);
         let publisher = Publisher::new();
-        let (keys, latest) = (&publisher.keys, Tag::latest());
+        let keys = &publisher.keys;
         let first = publisher.tag(1, "x");
         see(&store, keys, &first).unwrap();
         let far = publisher.tag(2 + SEQ_JUMP_MAX, "x");
@@ -359,16 +422,15 @@ mod tests {
         see(&store, keys, &publisher.tag(SEQ_JUMP_MAX, "x")).unwrap();
         let model = &first.record().model;
         for given in 1..4 {
-            let next = reserve(&store, keys, model, &latest, None).unwrap();
-            assert_eq!(next.seq, SEQ_JUMP_MAX + given, "a number that was given out is not given out again");
+            let next = begin(&store, keys, model, None).unwrap();
+            assert_eq!(next.0, SEQ_JUMP_MAX + given, "a number that was given out is not given out again");
             drop(store);
             store = open(&dir);
         }
         let other = "other".parse().unwrap();
-        let next = reserve(&store, keys, &other, &latest, None).unwrap();
-        assert_eq!(next, Next { seq: 1, prev: None });
+        assert_eq!(begin(&store, keys, &other, None).unwrap(), (1, None));
         let newest = publisher.tag(SEQ_MAX, "x");
-        let used_up = reserve(&store, keys, model, &latest, Some(&newest));
+        let used_up = begin(&store, keys, model, Some(&newest));
         assert!(matches!(used_up, Err(TagsError::UsedUp { .. })));
     }
 
@@ -383,8 +445,8 @@ mod tests {
         let rotated = publisher.rotated(Some(8));
         pin_keys(&store, &rotated.keys).unwrap();
         let keys = &rotated.keys;
-        let next = reserve(&store, keys, &"tiny".parse().unwrap(), &Tag::latest(), None).unwrap();
-        assert_eq!(next, Next { seq: 8, prev: None });
+        let next = begin(&store, keys, &"tiny".parse().unwrap(), None).unwrap();
+        assert_eq!(next, (8, None));
         let thief = publisher.tag(SEQ_MAX, "thief");
         assert!(SignedTag::verify(thief.envelope(), keys).is_err());
         see(&store, keys, &rotated.tag(8, "x")).unwrap();

@@ -45,7 +45,7 @@ impl Puller {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 puller.news.seed_model(&view.digest()).await;
-                if let Some(tag) = &view.tag {
+                if let Some(tag) = view.tag.as_ref().filter(|_| view.behind.is_none()) {
                     puller.news.announce(tag, &view.keys).await;
                 }
             });

@@ -49,6 +49,21 @@ pub enum PullError {
     Interrupted(#[from] JoinError),
 }
 
+impl PullError {
+    /// Tells whether the sources that said they have a version did not send it, so that another version may be used.
+    pub(super) const fn is_withheld(&self) -> bool {
+        matches!(
+            self,
+            Self::Download(
+                DownloadError::Starved { .. }
+                    | DownloadError::BehindNat { .. }
+                    | DownloadError::LeftAlone { .. }
+                    | DownloadError::OnlyWrongBytes { .. }
+            ) | Self::Open(BeginError::States { .. } | BeginError::BehindNat { .. })
+        )
+    }
+}
+
 impl Fault for PullError {
     fn kind(&self) -> FaultKind {
         match self {

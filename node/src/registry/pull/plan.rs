@@ -1,6 +1,6 @@
 //! Plans a pull: computes what it would fetch and how much disk space it needs. Fetches only the manifest and its proofs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl Puller {
         request: PullRequest,
         reporter: &Reporter,
     ) -> Result<Planned, PullError> {
-        let (resolved, part) = self.find(&request, reporter).await?;
+        let (resolved, part) = self.find(&request, &BTreeSet::new(), reporter).await?;
         let puller = self.clone();
         Ok(tokio::task::spawn_blocking(move || puller.planned(&request, &resolved, &part)).await?)
     }
@@ -59,6 +59,7 @@ impl Puller {
             cache_max_bytes: self.store.limits().max_size,
             entries,
             notes: resolved.notes.clone(),
+            behind: resolved.behind.clone(),
         }
     }
 

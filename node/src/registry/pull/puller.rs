@@ -15,6 +15,7 @@ use reg_api::selection::Part;
 use reg_proto::content::kind::ContentKind;
 use reg_proto::digest::Digest;
 use reg_proto::piece::BlobLayout;
+use reg_proto::tag::SignedTag;
 
 use super::error::PullError;
 use super::{Puller, into_hf_cache};
@@ -22,9 +23,10 @@ use crate::registry::fetch::{BeginError, DownloadError, Downloaded, Downloader, 
 use crate::registry::model::checkout::check_out;
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::{describe, whole};
-use crate::registry::publishers::tags;
+use crate::registry::publishers::usable;
 use crate::registry::resolve::{
-    ResolveOptions, Resolved, byte_sources, content_checks, proof_checks, receipt_of, refuse,
+    ResolveError, ResolveOptions, Resolved, Wanted, byte_sources, content_checks, proof_checks, receipt_of,
+    refuse,
 };
 use crate::store::Lease;
 
@@ -51,8 +53,42 @@ impl Puller {
         request: PullRequest,
         reporter: &Reporter,
     ) -> Result<Pulled, PullError> {
+        let mut passed_over = BTreeSet::new();
+        let mut before = None;
+        loop {
+            let found = self.find(&request, &passed_over, reporter).await;
+            let (resolved, part) = match (found, before.take()) {
+                (Ok(found), _) => found,
+                // No other version can be had: what went wrong with the first one says more.
+                (Err(PullError::Resolve(ResolveError::Unavailable { .. })), Some(error)) => {
+                    return Err(error);
+                }
+                (Err(error), _) => return Err(error),
+            };
+            let tag = resolved.tag.as_ref().map(SignedTag::payload_digest);
+            match (self.pull_version(&request, resolved, part, reporter).await, tag) {
+                (Err(error), Some(tag))
+                    if request.reference.digest.is_none()
+                        && error.is_withheld()
+                        && passed_over.insert(tag) =>
+                {
+                    reporter.note(format_args!("{error}; another version is looked for"));
+                    before = Some(error);
+                }
+                (pulled, _) => return pulled,
+            }
+        }
+    }
+
+    /// Pulls a version that was found.
+    async fn pull_version(
+        self: &Arc<Self>,
+        request: &PullRequest,
+        mut resolved: Resolved,
+        part: Part,
+        reporter: &Reporter,
+    ) -> Result<Pulled, PullError> {
         let start = Instant::now();
-        let (mut resolved, part) = self.find(&request, reporter).await?;
         let mut checks = Vec::new();
         reporter.checks(proof_checks(&resolved, &self.trust.petnames()), &mut checks);
         reporter.checks(self.resolver.consent(&resolved).await?, &mut checks);
@@ -60,15 +96,17 @@ impl Puller {
         let finding = start.elapsed();
         let offline = request.offline || self.network.is_offline();
         if !request.tensors.is_empty() {
-            let pulled = self.pull_tensors(request, resolved, &part, start, reporter).await?;
+            let pulled = self.pull_tensors(request.clone(), resolved, &part, start, reporter).await?;
             return Ok(Pulled { checks, ..pulled });
         }
-        let fetched = self.fetch(&mut resolved, &part, &request, offline, reporter).await?;
+        let fetched = self.fetch(&mut resolved, &part, request, offline, reporter).await?;
         let fetching = start.elapsed().saturating_sub(finding);
         if fetched.is_new {
             self.news.seed_model(&resolved.digest).await;
         }
-        if let (Some(tag), true) = (&resolved.tag, fetched.is_whole && !offline) {
+        // A version that stands in for the head is not announced: it is not what the publisher says now.
+        let is_head = resolved.behind.is_none();
+        if let (Some(tag), true) = (&resolved.tag, fetched.is_whole && !offline && is_head) {
             self.news.announce(tag, &resolved.keys).await;
         }
         if let Some(dest) = &request.dest {
@@ -82,8 +120,8 @@ impl Puller {
             })
             .await??;
         }
-        let mut placed = request.dest;
-        if let Some(cache) = request.hub_cache {
+        let mut placed = request.dest.clone();
+        if let Some(cache) = request.hub_cache.clone() {
             reporter.stage("placing", cache.dir.display());
             let (store, manifest, digest, part) =
                 (self.store.clone(), resolved.manifest.clone(), resolved.digest, part.clone());
@@ -122,6 +160,7 @@ impl Puller {
             tag_age: resolved.tag_age(),
             model: resolved.model,
             tag: resolved.tag.map(|it| it.record().tag.clone()),
+            behind: resolved.behind,
             manifest: resolved.digest,
             bytes,
             files: part.files(&resolved.manifest).count(),
@@ -137,17 +176,27 @@ impl Puller {
         })
     }
 
-    /// Resolves the reference of a request, and selects the files that it wants.
+    /// Resolves the reference of a request, and selects the files that it wants. The records in `passed_over` are not used.
     pub async fn find(
         &self,
         request: &PullRequest,
+        passed_over: &BTreeSet<Digest>,
         reporter: &Reporter,
     ) -> Result<(Resolved, Part), PullError> {
+        let selection = request.selection.clone();
         let options = ResolveOptions {
             from: request.from.clone(),
             offline: request.offline,
             allow_expired: request.allow_expired,
-            patience: None,
+            newest: request.newest,
+            wanted: if request.tensors.is_empty() {
+                Wanted::Files(selection)
+            } else {
+                Wanted::Pieces(selection)
+            },
+            web_seeds: request.web_seeds.clone(),
+            passed_over: passed_over.clone(),
+            ..ResolveOptions::default()
         };
         let mut resolved = self.resolver.resolve(&request.reference, &options, reporter).await?;
         let part = request.selection.choose(&resolved.manifest, &mut resolved.notes)?;
@@ -208,7 +257,7 @@ impl Puller {
             ModelRecord { chosen, complete: is_whole, ..record }.save(&self.store, &resolved.digest)?;
         }
         if let Some(tag) = &resolved.tag {
-            tags::keep(&self.store, tag)?;
+            usable::keep(&self.store, &resolved.keys, tag)?;
         }
         self.store.touch(&resolved.digest);
         self.store.commit();

@@ -31,7 +31,7 @@ use crate::registry::fetch::{BeginError, Downloader, WebSeeds};
 use crate::registry::model::checkout::{self, CheckoutError};
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::whole;
-use crate::registry::publishers::tags;
+use crate::registry::publishers::usable;
 use crate::registry::resolve::{Resolved, byte_sources};
 use crate::store::{BlobFile, Partial, ReadError};
 
@@ -178,7 +178,7 @@ impl Puller {
             }
         }
         if let Some(tag) = &resolved.tag {
-            tags::keep(&self.store, tag)?;
+            usable::keep(&self.store, &resolved.keys, tag)?;
         }
         self.store.touch(&resolved.digest);
         let (dest, overwrite) = (request.dest.clone(), request.overwrite);
@@ -208,6 +208,7 @@ impl Puller {
             tag_age: resolved.tag_age(),
             model: resolved.model,
             tag: resolved.tag.map(|it| it.record().tag.clone()),
+            behind: resolved.behind,
             manifest: resolved.digest,
             bytes,
             files,

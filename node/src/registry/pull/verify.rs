@@ -23,7 +23,7 @@ use super::Puller;
 use crate::registry::model::checkout::{self, CheckoutError};
 use crate::registry::model::record::{self, ModelError, ModelRecord};
 use crate::registry::model::tree;
-use crate::registry::resolve::ResolveError;
+use crate::registry::resolve::{ModelHere, ResolveError};
 use crate::store::{ReadError, Recheck};
 
 /// Why a verification could not run. Damage that it finds is no error but part of its report.
@@ -116,6 +116,7 @@ impl Puller {
                 copy: false,
                 overwrite: true,
                 allow_expired: true,
+                newest: false,
                 selection,
                 tensors: Vec::new(),
                 hub_cache: None,
@@ -154,7 +155,7 @@ impl Puller {
                 self.verify_blobs(&blobs, reporter)
             }
             VerifyTarget::Model(reference) => {
-                let (digest, record) = self.resolver.model_here(reference)?;
+                let ModelHere { manifest: digest, record, .. } = self.resolver.model_here(reference)?;
                 self.verify_blobs(&self.wanted_blobs(&digest, &record)?, reporter)
             }
             VerifyTarget::Directory(path) => self.verify_directory(path, reporter),

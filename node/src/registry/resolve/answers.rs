@@ -52,12 +52,21 @@ impl Answers {
         true
     }
 
-    /// Takes a record of the tag, unless it is known or there are too many.
+    /// Takes a record of the tag, unless it is known. Where there are too many, the oldest one makes room for a newer one, so
+    /// that a peer that offers many old records hides no new one.
     pub(super) fn take_tag(&mut self, tag: SignedTag) {
-        let known = self.tags.iter().any(|it| it.payload_digest() == tag.payload_digest());
-        if !known && self.tags.len() < TAGS_COMPARED_MAX {
-            self.tags.push(tag);
+        if self.tags.iter().any(|it| it.payload_digest() == tag.payload_digest()) {
+            return;
         }
+        if self.tags.len() >= TAGS_COMPARED_MAX {
+            let oldest = self.tags.iter().enumerate().min_by_key(|(_, it)| it.record().order());
+            let Some((index, oldest)) = oldest else { return };
+            if oldest.record().order() >= tag.record().order() {
+                return;
+            }
+            self.tags.swap_remove(index);
+        }
+        self.tags.push(tag);
     }
 
     /// Tells whether the keys are known, and a record, a digest or a delegation to go on with.

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, AttestationKind, Said};
 use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
-use reg_proto::limits::{ATTESTATIONS_BY_ONE_MAX, ATTESTATIONS_MAX};
+use reg_proto::limits::{ATTESTATIONS_BY_ONE_MAX, ATTESTATIONS_MAX, VERIFICATIONS_PER_ANSWER_MAX};
 use reg_proto::name::PublisherId;
 use reg_proto::referrer::KEYS_ARTIFACT_TYPE;
+use reg_proto::verification::Budget;
 use tracing::debug;
 
 use super::documents::Referrers;
@@ -38,6 +39,7 @@ impl Attestors<'_> {
         let mut newest: BTreeMap<(usize, PublisherId, AttestationKind), (Said, Digest, Digest)> =
             BTreeMap::new();
         let mut of: BTreeMap<PublisherId, Option<Keys>> = BTreeMap::new();
+        let mut budget = Budget::new(VERIFICATIONS_PER_ANSWER_MAX);
         for (digest, referrer, document) in candidates.iter() {
             if referrer.artifact_type != ATTESTATION_ARTIFACT_TYPE {
                 continue;
@@ -45,17 +47,18 @@ impl Attestors<'_> {
             let text = String::from_utf8_lossy(document);
             let Ok((claimed, _)) = Said::read(&text, manifest) else { continue };
             let by = claimed.by();
-            let known = of.entry(by).or_insert_with(|| self.keys_of(by, candidates, keys));
+            let known = of.entry(by).or_insert_with(|| self.keys_of(by, candidates, keys, &mut budget));
             let Some(known) = known else { continue };
-            match Said::verify(&text, &known.history, manifest) {
-                Ok(said) => {
+            match budget.run(|| Said::verify(&text, &known.history, manifest)) {
+                Ok(Ok(said)) => {
                     let key = (self.rank(by, keys.publisher()), by, said.kind());
                     let is_newer = newest.get(&key).is_none_or(|(old, ..)| old.issued() < said.issued());
                     if is_newer {
                         newest.insert(key, (said, *digest, referrer.document.digest));
                     }
                 }
-                Err(error) => debug!(%by, %error, "an attestation is left out"),
+                Ok(Err(error)) => debug!(%by, %error, "an attestation is left out"),
+                Err(error) => debug!(%by, %error, "an attestation is left out: all together cost too much"),
             }
         }
         let mut attested = Attested::default();
@@ -81,14 +84,21 @@ impl Attestors<'_> {
     }
 
     /// Returns the longest key history of an attestor that does not contradict the one that this node has seen.
-    fn keys_of(&self, by: PublisherId, candidates: &Referrers, publisher: &KeyHistory) -> Option<Keys> {
+    fn keys_of(
+        &self,
+        by: PublisherId,
+        candidates: &Referrers,
+        publisher: &KeyHistory,
+        budget: &mut Budget,
+    ) -> Option<Keys> {
         if by == publisher.publisher() {
             return Some(Keys { history: publisher.clone(), carried: None });
         }
         let carried = candidates.iter().filter(|(_, it, _)| it.artifact_type == KEYS_ARTIFACT_TYPE);
         let mut carried: Vec<(KeyHistory, (Digest, Digest))> = carried
             .filter_map(|(digest, referrer, document)| {
-                let history = KeyHistory::from_json(by, String::from_utf8_lossy(document).as_bytes()).ok()?;
+                let text = String::from_utf8_lossy(document);
+                let history = budget.run(|| KeyHistory::from_json(by, text.as_bytes())).ok()?.ok()?;
                 Some((history, (*digest, referrer.document.digest)))
             })
             .collect();

@@ -26,6 +26,13 @@ pub fn proof_checks(resolved: &Resolved, petnames: &BTreeMap<PublisherId, Petnam
         checks.push(Check::pass("keys", detail));
     }
     checks.push(match tag.as_ref().map(|it| it.record()) {
+        Some(record) if let Some(behind) = &resolved.behind => Check::note(
+            "tag record",
+            format_args!(
+                "{} number {}, signed by key document {}; {behind}",
+                record.tag, record.seq, record.key_document
+            ),
+        ),
         Some(record) => Check::pass(
             "tag record",
             format_args!(
@@ -139,6 +146,7 @@ pub fn receipt_of(
             issued: tag.record().issued,
             digest: tag.payload_digest(),
         }),
+        behind: resolved.behind.clone(),
         files,
         checks,
         sources,

@@ -48,6 +48,11 @@ impl Fault for PolicyError {
                 "`reg trust allow WHAT` makes an exception, `reg trust unsubscribe LIST` ends the list"
                     .into(),
             ),
+            Self::Denied { check, .. } if check == "newest version" => Some(
+                "pull the older version by its digest (`reg log REF` shows the digests), or take the rule back with \
+                 `reg trust waive MODELS`"
+                    .into(),
+            ),
             Self::Denied { check, .. } if check == "known publisher" => {
                 Some("if you know the publisher with this id, name it: `reg trust add NAME ID`".into())
             }
@@ -89,6 +94,7 @@ impl Resolver {
             petnames: trust.petnames,
             attestations: said.collect(),
             licenses,
+            behind: resolved.behind.clone(),
         };
         checks.extend(judge_trust(&trust.rules, &facts));
         Ok(checks)

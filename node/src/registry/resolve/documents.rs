@@ -3,6 +3,7 @@
 //! A document is named by its digest and verified against it, so it does not matter which peer sends it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use reg_proto::digest::Digest;
 use reg_proto::limits::RESPONSE_DOCUMENT_BYTES_MAX;
@@ -16,8 +17,13 @@ use tracing::debug;
 
 use super::Resolver;
 use super::finder::Finder;
+use super::questions::QuestionSlots;
+use crate::net::AskError;
 use crate::registry::deadline::until;
-use crate::registry::limits::{FIND_TIMEOUT, REFERRER_PEERS_AT_ONCE, REFERRERS_READ_MAX, SETTLE};
+use crate::registry::limits::{
+    FIND_TIMEOUT, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED, REFERRER_PEERS_AT_ONCE,
+    REFERRERS_READ_MAX, SETTLE,
+};
 use crate::registry::model::record::ModelRecord;
 
 /// Why a document was not fetched.
@@ -30,12 +36,29 @@ pub struct DocumentError {
 
 /// Fetches documents for one reference, and keeps those that it has fetched.
 pub(super) struct Documents<'a> {
-    resolver: &'a Resolver,
+    pub(super) resolver: &'a Resolver,
     /// The peers to ask, the one that answered last first.
-    peers: VecDeque<PeerId>,
+    pub(super) peers: VecDeque<PeerId>,
     finder: Option<&'a mut Finder>,
     fetched: BTreeMap<Digest, Vec<u8>>,
-    end: Instant,
+    patience: Patience,
+}
+
+/// How long documents and blobs are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) end: Instant,
+    /// Whether the look ends early, once every known peer has refused and the search finds no more.
+    pub(super) is_hasty: bool,
+    /// Whether peers that the search finds meanwhile are asked too.
+    pub(super) finds_more: bool,
+}
+
+impl Patience {
+    /// Returns the patience of a user who has no other version to use.
+    pub(super) fn of_user() -> Self {
+        Self { end: Instant::now() + FIND_TIMEOUT, is_hasty: false, finds_more: true }
+    }
 }
 
 /// The referrers of a manifest that were found.
@@ -75,46 +98,110 @@ impl<'a> Documents<'a> {
             peers: peers.into(),
             finder,
             fetched: BTreeMap::new(),
-            end: Instant::now() + FIND_TIMEOUT,
+            patience: Patience::of_user(),
         }
     }
 
-    /// Returns the peers that were useful, and the fetched documents.
-    pub(super) fn into_parts(self) -> (Vec<PeerId>, BTreeMap<Digest, Vec<u8>>) {
-        (self.peers.into(), self.fetched)
+    /// Looks for everything from now on with this patience.
+    pub(super) fn with_patience(&mut self, patience: Patience) {
+        self.patience = patience;
     }
 
-    /// Returns the document named `digest`.
+    /// Returns when looking ends.
+    pub(super) const fn end(&self) -> Instant {
+        self.patience.end
+    }
+
+    /// Returns the peers that were useful, and the fetched documents.
+    pub(super) fn take_parts(&mut self) -> (Vec<PeerId>, BTreeMap<Digest, Vec<u8>>) {
+        (std::mem::take(&mut self.peers).into(), std::mem::take(&mut self.fetched))
+    }
+
+    /// Returns the document named `digest`. It asks one peer after the other, and the next one also where a peer is slow.
     pub(super) async fn get(&mut self, digest: Digest) -> Result<Vec<u8>, DocumentError> {
         if let Some(bytes) = self.stored(&digest) {
             return Ok(bytes);
         }
-        let mut asked = 0;
-        let mut left = self.peers.len();
+        let mut left = self.peers.clone();
+        let (mut asked, mut last_news) = (0, Instant::now());
+        let mut questions = JoinSet::new();
+        let (slots, end) = (QuestionSlots::new(1, QUESTION_SLOW), self.patience.end);
         loop {
-            let peer = if left > 0 {
-                left -= 1;
-                self.peers.pop_front()
-            } else {
-                self.next_peer().await
-            };
-            let Some(peer) = peer else { return Err(DocumentError { digest, asked }) };
-            asked += 1;
-            match self.resolver.network.ask(peer, Request::GetDocument { digest }).await {
-                Ok(Response::Document { bytes }) if Digest::of(&bytes) == digest => {
-                    self.peers.push_front(peer);
-                    self.fetched.insert(digest, bytes.clone());
-                    return Ok(bytes);
-                }
-                Ok(Response::Document { .. }) => {
-                    debug!(%peer, %digest, "a peer sent another document than the one asked for");
-                    self.resolver.bans.ban(peer);
-                }
-                answer => {
-                    debug!(%peer, %digest, ?answer, "a peer does not have a document");
-                    self.peers.push_back(peer);
-                }
+            let is_idle = left.is_empty() && questions.is_empty();
+            if is_idle && self.is_quiet(last_news) {
+                return Err(DocumentError { digest, asked });
             }
+            tokio::select! {
+                Some(answer) = questions.join_next() => {
+                    let Ok((peer, answer)) = answer else { continue };
+                    if let Some(bytes) = self.take(digest, peer, answer) {
+                        return Ok(bytes);
+                    }
+                }
+                (peer, slot) = async { let slot = slots.slot().await; (self.next_of(&mut left).await, slot) },
+                    if questions.len() < QUESTIONS_AT_ONCE =>
+                {
+                    (asked, last_news) = (asked + 1, Instant::now());
+                    let network = self.resolver.network.clone();
+                    let question = async move { (peer, network.ask(peer, Request::GetDocument { digest }).await) };
+                    questions.spawn(slot.hold(question));
+                }
+                () = tokio::time::sleep(QUIET_NAMED), if is_idle => {}
+                () = tokio::time::sleep_until(end) => return Err(DocumentError { digest, asked }),
+            }
+        }
+    }
+
+    /// Takes a peer's answer: the document, if it is the one with this digest.
+    fn take(&mut self, digest: Digest, peer: PeerId, answer: Result<Response, AskError>) -> Option<Vec<u8>> {
+        self.peers.retain(|it| *it != peer);
+        match answer {
+            Ok(Response::Document { bytes }) if Digest::of(&bytes) == digest => {
+                self.peers.push_front(peer);
+                self.fetched.insert(digest, bytes.clone());
+                Some(bytes)
+            }
+            Ok(Response::Document { .. }) => {
+                debug!(%peer, %digest, "a peer sent another document than the one asked for");
+                self.resolver.bans.ban(peer);
+                None
+            }
+            answer => {
+                debug!(%peer, %digest, ?answer, "a peer does not have a document");
+                self.peers.push_back(peer);
+                None
+            }
+        }
+    }
+
+    /// Tells whether looking ends now, where every known peer has been asked: the search finds no more.
+    pub(super) fn is_quiet(&self, last_news: Instant) -> bool {
+        let Patience { is_hasty, finds_more, .. } = self.patience;
+        let Some(finder) = self.finder.as_ref().filter(|_| finds_more) else { return true };
+        let quiet = match () {
+            () if finder.is_all(&self.resolver.network) => Duration::ZERO,
+            () if finder.is_named() => QUIET_NAMED,
+            () => QUIET,
+        };
+        is_hasty && !finder.is_searching() && last_news.elapsed() >= quiet
+    }
+
+    /// Returns the next peer to ask: one of `left`, else one that the search finds.
+    pub(super) async fn next_of(&mut self, left: &mut VecDeque<PeerId>) -> PeerId {
+        if let Some(peer) = left.pop_front() {
+            return peer;
+        }
+        let finder = self.finder.as_mut().filter(|_| self.patience.finds_more);
+        let found = match finder {
+            Some(finder) => finder.next().await,
+            None => None,
+        };
+        match found {
+            Some(peer) => {
+                self.peers.push_back(peer);
+                peer
+            }
+            None => std::future::pending().await,
         }
     }
 
@@ -128,11 +215,6 @@ impl<'a> Documents<'a> {
         };
         self.fetched.insert(*digest, bytes.clone());
         Some(bytes)
-    }
-
-    async fn next_peer(&mut self) -> Option<PeerId> {
-        let finder = self.finder.as_mut()?;
-        until(self.end, finder.next()).await.flatten()
     }
 
     /// Returns the referrers of `subject` in the store and at peers. It asks several peers at a time, until one of them
@@ -150,7 +232,11 @@ impl<'a> Documents<'a> {
                 let request = Request::Referrers { subject, artifact_type: None };
                 asked.spawn(async move { network.ask(peer, request).await });
             }
-            let (mut end, mut is_enough) = (self.end, false);
+            let (mut end, mut is_enough) = (self.patience.end, all.provenances().next().is_some());
+            if is_enough {
+                // The provenance is in the store. Peers may know of attestations, and are not waited for.
+                end = end.min(Instant::now() + SETTLE);
+            }
             while let Some(Some(answer)) = until(end, asked.join_next()).await {
                 let Ok(Ok(Response::Referrers { manifests })) = answer else { continue };
                 let new = manifests.iter().map(|it| it.digest).filter(|it| seen.insert(*it)).collect();

@@ -10,11 +10,14 @@ mod introductions;
 mod questions;
 mod resolved;
 mod resolver;
+mod verified;
 
 mod attestations;
+mod available;
 mod bans;
 mod documents;
 mod prove;
+mod version;
 
 mod checks;
 mod consent;
@@ -24,12 +27,16 @@ mod view;
 
 use std::sync::Arc;
 
+use reg_api::web_seed::WebSeed;
+
 use self::view::Views;
 use crate::net::Network;
 use crate::registry::announce::News;
+use crate::registry::price::Verifier;
 use crate::registry::trust::Trust;
 use crate::store::Store;
 
+pub use self::available::Wanted;
 pub use self::bans::Bans;
 pub use self::checks::{byte_sources, content_checks, proof_checks, receipt_of};
 pub use self::consent::{PolicyError, refuse};
@@ -37,6 +44,7 @@ pub use self::documents::Referrers;
 pub use self::finder::{Finder, Search};
 pub use self::prove::accept;
 pub use self::resolved::{ResolveError, ResolveOptions, Resolved};
+pub use self::stored::{ModelHere, TagHere};
 pub use self::view::{ModelView, Revision, ViewError};
 
 /// Resolves references, and remembers what peers and gateways need of that.
@@ -52,6 +60,8 @@ pub struct Resolver {
     pub views: Views,
     /// Whether gateways serve files that run code when they are loaded, archives, and unrecognised files.
     pub allow_unsafe: bool,
+    /// HTTP servers that every pull asks beside peers.
+    web_seeds: Vec<WebSeed>,
 }
 
 impl Resolver {
@@ -62,7 +72,14 @@ impl Resolver {
         trust: Arc<Trust>,
         news: Arc<News>,
         allow_unsafe: bool,
+        web_seeds: Vec<WebSeed>,
     ) -> Self {
-        Self { store, network, trust, news, bans: Bans::default(), views: Views::default(), allow_unsafe }
+        let (bans, views) = (Bans::default(), Views::default());
+        Self { store, network, trust, news, bans, views, allow_unsafe, web_seeds }
+    }
+
+    /// Returns what verifies the answers of peers.
+    pub fn verifier(&self) -> &Verifier {
+        self.news.verifier()
     }
 }

@@ -1,11 +1,13 @@
 //! [`Resolved`]: a reference with everything that was proven of it, and [`ResolveError`]: why it was not resolved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use reg_api::behind::Behind;
 use reg_api::clock;
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::tag_age::TagAge;
+use reg_api::web_seed::WebSeed;
 use reg_proto::attestation::Said;
 use reg_proto::digest::Digest;
 use reg_proto::envelope::SignatureError;
@@ -18,8 +20,10 @@ use reg_proto::provenance::{Provenance, ProvenanceError};
 use reg_proto::tag::{SignedTag, TagError};
 use thiserror::Error;
 
+use super::available::Wanted;
 use super::documents::DocumentError;
 use super::finder::Finder;
+use super::version::{Tried, WhyNot};
 use crate::registry::model::record::ModelError;
 use crate::registry::publishers::TagsError;
 use crate::registry::trust::TrustError;
@@ -46,6 +50,10 @@ pub struct Resolved {
     pub finder: Option<Finder>,
     /// Peers that have answered for this publisher.
     pub holders: Vec<PeerId>,
+    /// How this version stands behind the head of the tag; `None` where it is the head, or was asked for by digest.
+    pub behind: Option<Behind>,
+    /// The order of the newest known record of the tag.
+    pub head: Option<(u64, u64)>,
 }
 
 impl Resolved {
@@ -73,6 +81,16 @@ pub struct ResolveOptions {
     pub allow_expired: bool,
     /// How long peers are asked. `None`: as long as a user waits for a pull.
     pub patience: Option<Duration>,
+    /// How long the head is looked for before an older version is used. `None`: as for a pull.
+    pub unreached: Option<Duration>,
+    /// Refuse an older version than the head.
+    pub newest: bool,
+    /// The blobs that must be here or at sources that are reached.
+    pub wanted: Wanted,
+    /// Web seeds to ask for them, in addition to those of all pulls.
+    pub web_seeds: Vec<WebSeed>,
+    /// Records that are not used, by the digests of their payloads: their sources did not send what they said they hold.
+    pub passed_over: BTreeSet<Digest>,
 }
 
 /// Why a reference was not resolved, or is not followed.
@@ -116,6 +134,12 @@ pub enum ResolveError {
     NoProvenance { digest: Digest, publisher: PublisherId },
     #[error("manifest {digest} has a provenance that is refused")]
     Provenance { digest: Digest, source: ProvenanceError },
+    #[error("no version of {reference} can be had; {}", listed(.tried))]
+    Unavailable { reference: Reference, tried: Vec<Tried> },
+    #[error(
+        "newest version of {reference} cannot be had ({why}), and version {used} ({manifest}), which can be, is older"
+    )]
+    NotNewest { reference: Reference, why: String, used: u64, manifest: Digest },
     #[error("model in the store cannot be read")]
     Here(#[from] ModelError),
     #[error("a task of the search ended early")]
@@ -126,11 +150,17 @@ fn because(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(": {reason:?}") }
 }
 
+fn listed(tried: &[Tried]) -> String {
+    let all: Vec<String> = tried.iter().map(|it| format!("version {it}")).collect();
+    all.join("; ")
+}
+
 impl Fault for ResolveError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Trust { source, .. } => source.kind(),
-            Self::Offline { .. } | Self::NoPeers { .. } => FaultKind::Unreachable,
+            Self::Offline { .. } | Self::NoPeers { .. } | Self::Unavailable { .. } => FaultKind::Unreachable,
+            Self::NotNewest { .. } => FaultKind::Denied,
             Self::NotHere { .. } | Self::NotFound { .. } | Self::Document { .. } => FaultKind::NotFound,
             Self::Expired { .. } | Self::Withdrawn { .. } | Self::NotTaken { .. } => FaultKind::Denied,
             Self::Keys { .. }
@@ -165,6 +195,16 @@ impl Fault for ResolveError {
                 Some("check the spelling, or name a peer that has it with --from MULTIADDR".to_owned())
             }
             Self::NotTaken { .. } => Some("`swarm.publishers` in the configuration lists them".to_owned()),
+            Self::Unavailable { tried, .. } if tried.iter().any(|it| it.why == WhyNot::Offline) => {
+                Some("run it without --offline".to_owned())
+            }
+            Self::Unavailable { .. } => Some(
+                "name a peer that has one of them with --from MULTIADDR; `reg log REF` shows the versions"
+                    .to_owned(),
+            ),
+            Self::NotNewest { manifest, .. } => {
+                Some(format!("take it by its digest (REF@{manifest}), or pull without --newest"))
+            }
             Self::Expired { .. } => Some("take it all the same with --allow-expired".to_owned()),
             _ => None,
         }

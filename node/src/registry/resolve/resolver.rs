@@ -13,12 +13,12 @@ use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
 use reg_proto::equivocation::Equivocation;
 use reg_proto::key::KeyHistory;
-use reg_proto::limits::DELEGATION_DEPTH_MAX;
-use reg_proto::manifest::Manifest;
-use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
+use reg_proto::limits::{DELEGATION_DEPTH_MAX, VERIFICATIONS_PER_ANSWER_MAX};
+use reg_proto::name::{Publisher, PublisherId, Reference, Tag};
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::revocation::Revoked;
 use reg_proto::tag::SignedTag;
+use reg_proto::verification::Budget;
 use reg_proto::wire::{Records, Request, Response};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -26,18 +26,18 @@ use tracing::debug;
 
 use super::Resolver;
 use super::answers::Answers;
-use super::documents::Documents;
 use super::finder::{Finder, Search};
 use super::introductions::ask_patiently;
-use super::prove::{Accepted, accept};
 use super::questions::QuestionSlots;
 use super::resolved::{ResolveError, ResolveOptions, Resolved};
+use super::verified::VerifiedRecords;
+use super::version::{Judged, Line};
 use crate::registry::limits::{
     FIND_TIMEOUT, LOOK_AGAIN, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED, REFRESH_TIMEOUT,
-    REFUSED_PATIENCE, SETTLE,
+    REFUSED_PATIENCE, SETTLE, UNREACHED,
 };
 use crate::registry::model::whole;
-use crate::registry::publishers::{TagsError, declarations, documents, keys, proofs, revoked, tags};
+use crate::registry::publishers::{TagsError, declarations, documents, keys, proofs, revoked, tags, usable};
 
 impl Resolver {
     /// Resolves a reference from the store, and from peers unless the caller is offline. If its publisher has nothing
@@ -129,19 +129,18 @@ impl Resolver {
         }
         let mut answers = self.known_answers(publisher, reference)?;
         let offline = options.offline || self.network.is_offline();
-        let mut finder = None;
+        let (mut finder, began) = (None, Instant::now());
         if !offline {
             reporter.stage("finding", reference);
             let mut search =
                 Finder::start(&self.network, self.search(publisher, reference, &options.from, reporter));
-            let is_stored = answers.is_enough(reference) && self.is_complete_here(reference, &answers);
-            let patience = options.patience.unwrap_or(if is_stored { REFRESH_TIMEOUT } else { FIND_TIMEOUT });
+            let patience = options.patience.unwrap_or_else(|| self.patience(reference, &answers));
             self.ask_peers(publisher, reference, &mut answers, &mut search, patience).await;
             finder = Some(search);
         }
-        let resolved = self.judge_answers(publisher, reference, answers, options, offline)?;
-        let finder_ref = if offline { None } else { finder.as_mut() };
-        self.fetch_documents(reference, resolved, finder_ref).await.map(|it| Resolved { finder, ..it })
+        let judged = self.judge_answers(publisher, reference, answers, options, offline)?;
+        let resolved = self.version_in_use(reference, judged, options, finder.as_mut(), began).await?;
+        Ok(Resolved { finder, ..resolved })
     }
 
     /// Returns what a search for a reference begins with: addresses, DHT keys, and the holders in the heads.
@@ -173,6 +172,8 @@ impl Resolver {
                     }
                     None => {}
                 }
+                let known = usable::usable(&self.store, &keys, &reference.model, &tag).map_err(failed)?;
+                known.into_iter().for_each(|tag| answers.take_tag(tag));
             }
             answers.delegated = self.is_delegated(&keys, reference);
             answers.pinned = Some(keys.clone());
@@ -211,15 +212,14 @@ impl Resolver {
         let mut finder = Finder::start(&self.network, self.search(publisher, reference, &[], reporter));
         self.ask_peers(publisher, reference, &mut answers, &mut finder, REFRESH_TIMEOUT).await;
         let Some(keys) = answers.keys.clone() else { return Ok((None, None)) };
-        let newest = self
+        let valid = self
             .weigh(&keys, &answers.tags)
             .map_err(|source| ResolveError::Tags { reference: reference.clone(), source })?;
-        Ok((newest, Some(keys)))
+        Ok((newest(&valid).cloned(), Some(keys)))
     }
 
-    /// Returns the newest of the records for which the keys stand. Records that contradict each other are kept as a
-    /// proof.
-    fn weigh(&self, keys: &KeyHistory, tags: &[SignedTag]) -> Result<Option<SignedTag>, TagsError> {
+    /// Returns the records for which the keys stand. Records that contradict each other are kept as a proof.
+    fn weigh(&self, keys: &KeyHistory, tags: &[SignedTag]) -> Result<Vec<SignedTag>, TagsError> {
         let valid: Vec<SignedTag> =
             tags.iter().filter_map(|tag| SignedTag::verify(tag.envelope(), keys).ok()).collect();
         for (index, one) in valid.iter().enumerate() {
@@ -227,7 +227,7 @@ impl Resolver {
                 proofs::keep(&self.store, &proof)?;
             }
         }
-        Ok(valid.into_iter().max_by_key(|tag| (tag.record().order(), tag.payload_digest())))
+        Ok(valid)
     }
 
     /// Asks peers as they are found, until one has answered and the others had time to send something newer.
@@ -267,8 +267,8 @@ impl Resolver {
                     let Ok((peer, records)) = answer else { continue };
                     last_news = Instant::now();
                     answers.asked += 1;
-                    let Some(records) = records else { continue };
-                    self.take_records(publisher, reference, answers, peer, &records, finder);
+                    let Some((records, verified)) = records else { continue };
+                    self.take_records(reference, answers, peer, &records, verified, finder);
                     if !heard && !answers.holders.is_empty() && answers.is_enough(reference) {
                         heard = true;
                         finder.settle();
@@ -282,10 +282,16 @@ impl Resolver {
         }
     }
 
-    fn is_complete_here(&self, reference: &Reference, answers: &Answers) -> bool {
-        let newest = answers.tags.iter().max_by_key(|tag| tag.record().order());
-        let digest = reference.digest.or_else(|| newest.map(|tag| tag.record().manifest.digest));
-        digest.is_some_and(|digest| whole::is_complete(&self.store, &digest))
+    /// Returns how long a user waits for peers: less where the store has the model, or an older version of it.
+    fn patience(&self, reference: &Reference, answers: &Answers) -> Duration {
+        let is_here = |digest: &Digest| whole::is_complete(&self.store, digest);
+        let head = newest(&answers.tags).map(|tag| tag.record().manifest.digest);
+        match reference.digest.or(head) {
+            Some(digest) if answers.is_enough(reference) && is_here(&digest) => REFRESH_TIMEOUT,
+            _ if reference.digest.is_some() => FIND_TIMEOUT,
+            _ if answers.tags.iter().any(|it| is_here(&it.record().manifest.digest)) => UNREACHED,
+            _ => FIND_TIMEOUT,
+        }
     }
 
     fn ask_records(
@@ -293,12 +299,19 @@ impl Resolver {
         peer: PeerId,
         publisher: PublisherId,
         reference: &Reference,
-    ) -> impl Future<Output = (PeerId, Option<Records>)> + Send + 'static {
-        let network = self.network.clone();
+    ) -> impl Future<Output = (PeerId, Option<(Records, VerifiedRecords)>)> + Send + 'static {
+        let (network, news) = (self.network.clone(), self.news.clone());
         let (model, tag) = (Some(reference.model.clone()), wanted_tag(reference));
         async move {
             match ask_patiently(&network, peer, Request::GetRecords { publisher, model, tag }).await {
-                Ok(Response::Records(records)) => (peer, Some(records)),
+                Ok(Response::Records(records)) => {
+                    let work = move |budget: &mut Budget| {
+                        let verified = budget.run(|| VerifiedRecords::verify(publisher, &records));
+                        verified.ok().map(|verified| (records, verified))
+                    };
+                    let verified = news.verifier().answer(peer, VERIFICATIONS_PER_ANSWER_MAX, work).await;
+                    (peer, verified.ok().flatten())
+                }
                 Ok(_) => (peer, None),
                 Err(error) => {
                     debug!(%peer, %error, "a peer did not answer for a name");
@@ -310,11 +323,11 @@ impl Resolver {
 
     fn take_records(
         &self,
-        publisher: PublisherId,
         reference: &Reference,
         answers: &mut Answers,
         peer: PeerId,
         records: &Records,
+        verified: VerifiedRecords,
         finder: &Finder,
     ) {
         for holder in records.holders.iter() {
@@ -323,7 +336,7 @@ impl Resolver {
         if records.key_documents.is_empty() {
             return;
         }
-        let mut keys = match KeyHistory::verify(publisher, &records.key_documents) {
+        let keys = match verified.keys {
             Ok(keys) => keys,
             Err(source) => {
                 debug!(%peer, error = %source, "a peer offered keys that are not the publisher's");
@@ -331,20 +344,18 @@ impl Resolver {
                 return;
             }
         };
-        keys.take_revocations(records.revocations.iter().map(String::as_str));
         answers.holders.push(peer);
         if !answers.take_keys(keys.clone(), reference) {
             debug!(%peer, "a peer offered keys that part from those that are known");
             return;
         }
-        let delegations = records.delegations.iter().map(String::as_str);
+        let delegations = verified.delegations.iter().map(String::as_str);
         if let Err(error) = declarations::keep_delegations(&self.store, &keys, delegations) {
             debug!(%error, "delegations cannot be kept");
         }
         answers.delegated |= self.is_delegated(&keys, reference);
-        let contradicting = records.proofs.iter().flat_map(|it| [&it.one, &it.two]);
-        for text in records.tags.iter().chain(contradicting) {
-            match SignedTag::verify(text, &keys) {
+        for tag in verified.tags {
+            match tag {
                 Ok(tag) if is_about(&tag, reference) => answers.take_tag(tag),
                 Ok(_) => {}
                 Err(source) => {
@@ -363,7 +374,7 @@ impl Resolver {
         answers: Answers,
         options: &ResolveOptions,
         offline: bool,
-    ) -> Result<Chosen, ResolveError> {
+    ) -> Result<Judged, ResolveError> {
         let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
         let Answers {
             mut keys, tags: all_tags, parted, delegated, mut holders, others, asked, refusal, ..
@@ -384,25 +395,21 @@ impl Resolver {
             .and_then(|keys| all_tags.iter().find_map(|tag| SignedTag::verify(tag.envelope(), keys).err()));
         let refusal =
             refusal.or(void.map(|source| ResolveError::Tag { reference: reference.clone(), source }));
-        let tag = match &keys {
-            Some(keys) => {
-                let means = |tag: &SignedTag| Some(tag.record().manifest.digest) == reference.digest;
-                let tags: Vec<SignedTag> = all_tags
-                    .into_iter()
-                    .filter(|tag| wanted_tag(reference).is_some() || means(tag))
-                    .collect();
-                self.weigh(keys, &tags).map_err(failed)?
-            }
-            None => None,
+        let means = |tag: &SignedTag| Some(tag.record().manifest.digest) == reference.digest;
+        let wanted: Vec<SignedTag> =
+            all_tags.into_iter().filter(|tag| wanted_tag(reference).is_some() || means(tag)).collect();
+        let valid = match &keys {
+            Some(keys) => self.weigh(keys, &wanted).map_err(failed)?,
+            None => Vec::new(),
         };
         let is_first = keys::keys(&self.store, publisher).map_err(failed)?.is_none();
         if let Some(keys) = &keys
-            && (tag.is_some() || delegated)
+            && (!valid.is_empty() || delegated)
         {
             // A delegation alone is reason enough to remember the keys.
             keys::pin_keys(&self.store, keys).map_err(failed)?;
         }
-        let Some(keys) = keys.filter(|_| tag.is_some() || reference.digest.is_some()) else {
+        let Some(keys) = keys.filter(|_| !valid.is_empty() || reference.digest.is_some()) else {
             return Err(match refusal.filter(|_| !delegated) {
                 Some(refusal) => refusal,
                 None if offline => ResolveError::Offline { reference: reference.clone() },
@@ -417,85 +424,78 @@ impl Resolver {
             ));
         }
         keys::pin_keys(&self.store, &keys).map_err(failed)?;
-        // The meaning of a digest does not change. A tag that means it is remembered, and cannot refuse it.
-        let by_digest = reference.tag.is_none() && reference.digest.is_some();
-        let tag = match tag {
-            Some(tag) if by_digest => tags::see(&self.store, &keys, &tag).is_ok().then_some(tag),
-            Some(tag) => {
-                tags::see(&self.store, &keys, &tag).map_err(failed)?;
-                TagAge::of(tag.record(), clock::now()).judge(options.allow_expired, &mut notes)?;
-                Some(tag)
-            }
-            None => None,
-        };
-        let digest = match (&tag, reference.digest) {
-            (Some(tag), Some(asked)) if reference.tag.is_some() && tag.record().manifest.digest != asked => {
-                let TagsAsked { tag, tagged } = TagsAsked::of(tag);
-                return Err(ResolveError::TagMoved { tag, tagged, asked });
-            }
-            (_, Some(asked)) => asked,
-            (Some(tag), None) => tag.record().manifest.digest,
-            (None, None) => return Err(ResolveError::NotFound { reference: reference.clone(), asked }),
-        };
-        if let Some(revocation) = keys.revocation(&Revoked::Manifest(digest)) {
-            return Err(ResolveError::Withdrawn { digest, reason: revocation.reason.as_str().to_owned() });
-        }
-        let tag = tag.filter(|tag| tag.record().manifest.digest == digest);
-        let model = tag.as_ref().map_or_else(|| reference.model.clone(), |tag| tag.record().model.clone());
-        Ok(Chosen { keys, model, tag, digest, holders, notes })
+        let (first, line) = self.follow(reference, &keys, &valid, options, &mut notes)?;
+        let tag = first.as_ref().and_then(|(tag, _)| tag.as_ref()).or_else(|| line.heads.first());
+        let model = tag.map_or_else(|| reference.model.clone(), |tag| tag.record().model.clone());
+        Ok(Judged { keys, model, first, line, holders, notes, refusal })
     }
 
-    /// Fetches and verifies the manifest and its provenance.
-    async fn fetch_documents(
+    /// Follows the newest of the valid records, and returns the version to try first, and what may stand in for it.
+    #[expect(clippy::type_complexity, reason = "it is the pair of fields of one struct")]
+    fn follow(
         &self,
         reference: &Reference,
-        chosen: Chosen,
-        finder: Option<&mut Finder>,
-    ) -> Result<Resolved, ResolveError> {
-        let Chosen { keys, model, tag, digest, holders, notes } = chosen;
-        let mut documents = Documents::new(self, holders, finder);
-        let bytes = documents
-            .get(digest)
-            .await
-            .map_err(|source| ResolveError::Document { reference: reference.clone(), source })?;
-        if let Some(stated) =
-            tag.as_ref().map(|tag| tag.record().manifest.size).filter(|it| *it != bytes.len() as u64)
-        {
-            return Err(ResolveError::ManifestSize { digest, found: bytes.len(), stated });
+        keys: &KeyHistory,
+        valid: &[SignedTag],
+        options: &ResolveOptions,
+        notes: &mut Vec<String>,
+    ) -> Result<(Option<(Option<SignedTag>, Digest)>, Line), ResolveError> {
+        let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
+        let withdrawn = |digest: Digest| match keys.revocation(&Revoked::Manifest(digest)) {
+            Some(it) => Err(ResolveError::Withdrawn { digest, reason: it.reason.as_str().to_owned() }),
+            None => Ok(digest),
+        };
+        let newest = newest(valid);
+        let (head, asked) = match (newest, reference.digest) {
+            // The meaning of a digest does not change. A tag that means it is remembered, and cannot refuse it.
+            (tag, Some(digest)) if reference.tag.is_none() => {
+                let tag = tag.filter(|tag| tags::see(&self.store, keys, tag).is_ok()).cloned();
+                return Ok((Some((tag, withdrawn(digest)?)), Line::default()));
+            }
+            (Some(head), asked) => (head, asked),
+            (None, Some(digest)) => return Ok((Some((None, withdrawn(digest)?)), Line::default())),
+            (None, None) => {
+                return Err(ResolveError::NotFound { reference: reference.clone(), asked: 0 });
+            }
+        };
+        let digest = head.record().manifest.digest;
+        match tags::see(&self.store, keys, head) {
+            Ok(()) => {}
+            Err(source @ TagsError::Frozen { .. }) if asked.is_none() => {
+                let line = self.line_of_frozen(keys, head, valid, source).map_err(failed)?;
+                return if line.ancestors.is_empty() {
+                    Err(failed(line.frozen.expect("the line of a frozen tag says why")))
+                } else {
+                    Ok((None, line))
+                };
+            }
+            Err(source) => return Err(failed(source)),
         }
-        let manifest =
-            Manifest::from_bytes(&bytes).map_err(|source| ResolveError::Manifest { digest, source })?;
-        let candidates = documents.referrers(digest).await;
-        let accepted = accept(&candidates, &keys, &model, digest, &manifest, &self.attestors())?;
-        let (holders, mut documents) = documents.into_parts();
-        documents.retain(|it, _| *it == digest || accepted.documents.contains(it));
-        let Accepted { provenance, referrers, said, .. } = accepted;
-        let model = provenance.model.clone();
-        Ok(Resolved {
-            keys,
-            model,
-            tag,
-            digest,
-            manifest,
-            provenance,
-            documents,
-            referrers,
-            said,
-            notes,
-            finder: None,
-            holders,
-        })
+        TagAge::of(head.record(), clock::now()).judge(options.allow_expired, notes)?;
+        if let Some(asked) = asked.filter(|asked| *asked != digest) {
+            let TagsAsked { tag, tagged } = TagsAsked::of(head);
+            return Err(ResolveError::TagMoved { tag, tagged, asked });
+        }
+        let line = match asked {
+            Some(_) => Line::default(),
+            None => Line { ancestors: usable::line(&[head], valid), heads: vec![head.clone()], frozen: None },
+        };
+        Ok((Some((Some(head.clone()), withdrawn(digest)?)), line))
     }
-}
 
-/// The decisions that were made before any document is fetched.
-struct Chosen {
-    keys: KeyHistory,
-    model: ModelName,
-    tag: Option<SignedTag>,
-    digest: Digest,
-    holders: Vec<PeerId>,
-    notes: Vec<String>,
+    fn line_of_frozen(
+        &self,
+        keys: &KeyHistory,
+        head: &SignedTag,
+        valid: &[SignedTag],
+        frozen: TagsError,
+    ) -> Result<Line, TagsError> {
+        let record = head.record();
+        let proof = proofs::freezing(&self.store, keys, &record.model, &record.tag, &[record])?;
+        let heads: Vec<SignedTag> = proof.iter().flat_map(|it| it.records()).cloned().collect();
+        let ancestors = usable::line(&heads.iter().collect::<Vec<_>>(), valid);
+        Ok(Line { heads, ancestors, frozen: Some(frozen) })
+    }
 }
 
 struct TagsAsked {
@@ -507,6 +507,10 @@ impl TagsAsked {
     fn of(tag: &SignedTag) -> Self {
         Self { tag: tag.record().tag.clone(), tagged: tag.record().manifest.digest }
     }
+}
+
+fn newest(tags: &[SignedTag]) -> Option<&SignedTag> {
+    tags.iter().max_by_key(|tag| (tag.record().order(), tag.payload_digest()))
 }
 
 fn is_about(tag: &SignedTag, reference: &Reference) -> bool {

@@ -1,33 +1,112 @@
 //! Finds the model that a reference means among those in the store.
 
+use reg_api::behind::{Behind, BehindReason};
 use reg_api::request::wanted_tag;
 use reg_proto::attestation::Said;
 use reg_proto::digest::Digest;
-use reg_proto::name::Reference;
+use reg_proto::key::KeyHistory;
+use reg_proto::name::{ModelName, Reference, Tag};
+use reg_proto::tag::SignedTag;
 
 use super::{Referrers, ResolveError, Resolver};
 use crate::registry::model::record::{self, ModelRecord, referrers_here};
-use crate::registry::publishers::{keys, tags};
+use crate::registry::publishers::{TagsError, keys, proofs, tags, usable};
+
+/// The version of a tag that is used in this store.
+#[derive(Debug, Clone)]
+pub struct TagHere {
+    pub tag: SignedTag,
+    /// How it stands behind the head of the tag; `None` where it is the head.
+    pub behind: Option<Behind>,
+}
+
+/// A model in the store that a reference means.
+#[derive(Debug, Clone)]
+pub struct ModelHere {
+    pub manifest: Digest,
+    pub record: ModelRecord,
+    /// The record by which the reference means it; `None` for a reference by digest.
+    pub tag: Option<TagHere>,
+}
 
 impl Resolver {
     /// Finds a model in the store without asking any peer.
-    pub fn model_here(&self, reference: &Reference) -> Result<(Digest, ModelRecord), ResolveError> {
+    pub fn model_here(&self, reference: &Reference) -> Result<ModelHere, ResolveError> {
         let publisher = self
             .trust
             .file
             .resolve(&reference.publisher)
             .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
         let missing = || ResolveError::NotHere { reference: reference.clone() };
-        let tagged = match wanted_tag(reference) {
-            Some(tag) => tags::record(&self.store, publisher, &reference.model, &tag)
-                .map_err(|source| ResolveError::Tags { reference: reference.clone(), source })?
-                .map(|it| it.record().manifest.digest),
-            None => None,
+        let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
+        let tag = match (wanted_tag(reference), keys::keys(&self.store, publisher).map_err(failed)?) {
+            (Some(tag), Some(keys)) => self.tag_here(&keys, &reference.model, &tag).map_err(failed)?,
+            _ => None,
         };
+        let tagged = tag.as_ref().map(|it| it.tag.record().manifest.digest);
         let manifest = reference.digest.or(tagged).ok_or_else(missing)?;
         let record =
             ModelRecord::load(&self.store, &manifest, publisher, &reference.model)?.ok_or_else(missing)?;
-        Ok((manifest, record))
+        Ok(ModelHere { manifest, record, tag })
+    }
+
+    /// Returns the version of a tag that is used in this store: the newest one that is whole, or of which every chosen file
+    /// is here; else the newest one of which anything is here, else the head.
+    pub fn tag_here(
+        &self,
+        keys: &KeyHistory,
+        model: &ModelName,
+        tag: &Tag,
+    ) -> Result<Option<TagHere>, TagsError> {
+        let (store, publisher) = (&self.store, keys.publisher());
+        let mut line = usable::usable(store, keys, model, tag)?;
+        if line.is_empty() {
+            line.extend(tags::record(store, publisher, model, tag)?);
+        }
+        let record = |tag: &SignedTag| {
+            ModelRecord::load(store, &tag.record().manifest.digest, publisher, model).ok().flatten()
+        };
+        let records: Vec<Option<ModelRecord>> = line.iter().map(record).collect();
+        let is_whole = |index: &usize| {
+            let manifest = line[*index].record().manifest.digest;
+            records[*index].as_ref().is_some_and(|record| self.has_part(&manifest, record))
+        };
+        let used = (0..line.len()).find(is_whole).or_else(|| records.iter().position(Option::is_some));
+        let Some(tag) = line.get(used.unwrap_or(0)).cloned() else { return Ok(None) };
+        let behind = self.behind_here(keys, &line, &tag)?;
+        Ok(Some(TagHere { tag, behind }))
+    }
+
+    fn behind_here(
+        &self,
+        keys: &KeyHistory,
+        line: &[SignedTag],
+        used: &SignedTag,
+    ) -> Result<Option<Behind>, TagsError> {
+        let record = used.record();
+        let frozen = proofs::freezing(&self.store, keys, &record.model, &record.tag, &[])?;
+        let (head, reason, why) = match (&frozen, line.first()) {
+            (Some(proof), _) => {
+                let why = "the tag is frozen, because two records contradict each other".to_owned();
+                (proof.records()[1], BehindReason::Frozen, why)
+            }
+            (None, Some(head)) => (head, BehindReason::NotPulled, "it is not whole in the store".to_owned()),
+            (None, None) => return Ok(None),
+        };
+        if head.payload_digest() == used.payload_digest() {
+            return Ok(None);
+        }
+        let (head, used) = (head.record(), record.seq);
+        Ok(Some(Behind { head: head.seq, manifest: head.manifest.digest, used, reason, why }))
+    }
+
+    /// Tells whether the store has every chosen file of a model.
+    fn has_part(&self, manifest: &Digest, record: &ModelRecord) -> bool {
+        let has = |blob: &Digest| self.store.contains(blob);
+        if record.chosen.is_none() {
+            return record.complete && record.blobs.iter().all(has);
+        }
+        record::manifest(&self.store, manifest).is_ok_and(|it| record.part().blobs(&it).keys().all(has))
     }
 
     /// Returns the attestations about a model in the store, verified again.

@@ -9,16 +9,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use reg_api::behind::Behind;
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::reporter::Reporter;
 use reg_proto::content::metadata::Metadata;
 use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
+use reg_proto::limits::VERIFICATIONS_PER_ANSWER_MAX;
 use reg_proto::manifest::{Manifest, ModelFile};
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
 use reg_proto::path::SafePath;
 use reg_proto::peer::PeerId;
 use reg_proto::tag::SignedTag;
+use reg_proto::verification::Budget;
 use reg_proto::wire::{Request, Response};
 use thiserror::Error;
 use tokio::time::timeout;
@@ -27,14 +30,16 @@ use super::Resolver;
 use super::consent::{PolicyError, refuse};
 use super::finder::Finder;
 use super::resolved::{ResolveError, ResolveOptions, Resolved};
+use super::stored::TagHere;
+use super::verified::VerifiedRecords;
 use crate::registry::deadline::until;
 use crate::registry::limits::{
-    PEERS_ASKED_FOR_TAGS, REFRESH_QUICK, SETTLE, TAG_FRESH, TAG_STALE, TAGS_TIMEOUT, VIEW_PATIENCE,
-    VIEW_TIMEOUT, VIEWS_MAX,
+    PEERS_ASKED_FOR_TAGS, REFRESH_QUICK, SETTLE, TAG_FRESH, TAG_STALE, TAGS_TIMEOUT, UNREACHED_QUICK,
+    VIEW_PATIENCE, VIEW_TIMEOUT, VIEWS_MAX,
 };
 use crate::registry::model::record::{self, ModelRecord};
 use crate::registry::model::whole;
-use crate::registry::publishers::{TagsError, revoked, tags};
+use crate::registry::publishers::{TagsError, keys, revoked, tags, usable};
 use crate::registry::trust::TrustError;
 use crate::store::WriteError;
 
@@ -57,6 +62,10 @@ pub struct ModelView {
     pub holders: Vec<PeerId>,
     /// The record that the store keeps until it has every blob.
     pub record: ModelRecord,
+    /// How this version stands behind the head of the tag that was asked for; `None` where it is the head.
+    pub behind: Option<Behind>,
+    /// The order of the newest record of the tag that was known.
+    head: Option<(u64, u64)>,
     /// Files that were inspected before they were served, and whether they may be served.
     pub admitted: Mutex<BTreeMap<Digest, crate::registry::policy::Admission>>,
     digest: Digest,
@@ -153,7 +162,7 @@ impl ModelView {
     }
 
     fn new(reference: Reference, resolved: Resolved, record: ModelRecord) -> Self {
-        let Resolved { keys, tag, digest, manifest, provenance, holders, .. } = resolved;
+        let Resolved { keys, tag, digest, manifest, provenance, holders, behind, head, .. } = resolved;
         Self {
             reference,
             keys,
@@ -162,6 +171,8 @@ impl ModelView {
             states: provenance.states,
             holders,
             record,
+            behind,
+            head,
             admitted: Mutex::default(),
             digest,
             manifest,
@@ -309,7 +320,7 @@ impl Resolver {
         self.keep_view(reference, resolved).ok().map(Arc::new)
     }
 
-    /// Returns the newest record of each tag of a model: the known ones, else those of peers.
+    /// Returns the version in use of each tag of a model: of the known tags, else the heads of those of peers.
     ///
     /// # Errors
     /// The publisher is not known, or its documents cannot be read.
@@ -328,7 +339,18 @@ impl Resolver {
         if known.is_empty() && !self.network.is_offline() {
             known = self.tags_of_peers(publisher, model).await;
         }
-        Ok(known.into_iter().map(|tag| (tag.record().tag.clone(), tag.record().manifest.digest)).collect())
+        let keys = keys::keys(&self.store, publisher).ok().flatten();
+        let used = |tag: &SignedTag| {
+            let here = keys.as_ref().and_then(|keys| self.tag_here(keys, model, &tag.record().tag).ok()?);
+            // A version that stands in for the head is listed: that is what the tag gives here.
+            here.filter(|it| it.behind.is_some() && self.is_whole(it)).map(|it| it.tag)
+        };
+        let known = known.into_iter().map(|tag| used(&tag).unwrap_or(tag));
+        Ok(known.map(|tag| (tag.record().tag.clone(), tag.record().manifest.digest)).collect())
+    }
+
+    fn is_whole(&self, here: &TagHere) -> bool {
+        whole::is_complete(&self.store, &here.tag.record().manifest.digest)
     }
 
     /// Returns the id of a publisher. A petname is looked up in the trust file.
@@ -358,8 +380,9 @@ impl Resolver {
     /// Tells whether this node has heard of no newer record of a view's tag.
     fn is_newest_here(&self, view: &ModelView) -> bool {
         let Some(tag) = view.tag.as_ref().map(SignedTag::record) else { return true };
+        let head = view.head.unwrap_or(tag.order());
         let known = self.tags_known(view.publisher(), view.model());
-        let is_newer = |it: &SignedTag| it.record().tag == tag.tag && it.record().order() > tag.order();
+        let is_newer = |it: &SignedTag| it.record().tag == tag.tag && it.record().order() > head;
         known.is_ok_and(|known| !known.iter().any(is_newer))
     }
 
@@ -396,10 +419,14 @@ impl Resolver {
         };
         let reference = reference(Publisher::Id(publisher), model, &revision);
         let offline = |patience| ResolveOptions { offline: true, patience, ..ResolveOptions::default() };
-        let online = |patience| ResolveOptions { patience: Some(patience), ..ResolveOptions::default() };
+        let online = |patience| ResolveOptions {
+            patience: Some(patience),
+            unreached: Some(UNREACHED_QUICK),
+            ..ResolveOptions::default()
+        };
         let silent = Reporter::silent();
         let is_stored =
-            self.model_here(&reference).is_ok_and(|(digest, _)| whole::is_complete(&self.store, &digest));
+            self.model_here(&reference).is_ok_and(|it| whole::is_complete(&self.store, &it.manifest));
         let resolved = match (&revision, is_stored) {
             // The meaning of a digest does not change.
             (Revision::Digest(_), _) => match self.resolve(&reference, &offline(None), &silent).await {
@@ -428,7 +455,7 @@ impl Resolver {
             record.save(&self.store, &resolved.digest).map_err(keep)?;
         }
         if let Some(tag) = &resolved.tag {
-            tags::keep(&self.store, tag)
+            usable::keep(&self.store, &resolved.keys, tag)
                 .map_err(|source| ViewError::Remember { reference: reference.clone(), source })?;
         }
         self.store.touch(&resolved.digest);
@@ -490,12 +517,17 @@ impl Resolver {
             else {
                 continue;
             };
-            let Ok(mut keys) = KeyHistory::verify(publisher, &records.key_documents) else { continue };
-            keys.take_revocations(records.revocations.iter().map(String::as_str));
+            let work = move |budget: &mut Budget| budget.run(|| VerifiedRecords::verify(publisher, &records));
+            let verifying = self.verifier().answer(peer, VERIFICATIONS_PER_ANSWER_MAX, work);
+            let Some(Ok(Ok(VerifiedRecords { keys: Ok(mut keys), tags, .. }))) = until(end, verifying).await
+            else {
+                continue;
+            };
             if revoked::revoke(&self.store, &mut keys).is_err() {
                 continue;
             }
-            found.extend(records.tags.iter().filter_map(|text| SignedTag::verify(text, &keys).ok()));
+            let texts = tags.into_iter().filter_map(Result::ok);
+            found.extend(texts.filter_map(|it| SignedTag::verify(it.envelope(), &keys).ok()));
             end = end.min(tokio::time::Instant::now() + SETTLE);
         }
         newest(found.into_iter().filter(|tag| tag.record().model.folded() == model.folded()))

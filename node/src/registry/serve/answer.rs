@@ -6,6 +6,7 @@ use reg_proto::announcement::Holder;
 use reg_proto::bounded::Bounded;
 use reg_proto::digest::Digest;
 use reg_proto::equivocation::Equivocation;
+use reg_proto::key::KeyHistory;
 use reg_proto::limits::{HOLDERS_MAX, RESPONSE_DOCUMENT_BYTES_MAX};
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::peer::PeerId;
@@ -20,7 +21,7 @@ use crate::registry::limits::BUSY_RETRY_MS;
 use crate::registry::model::record::{ModelRecord, referrers_here};
 use crate::registry::model::whole;
 use crate::registry::publishers::key_pin::joined;
-use crate::registry::publishers::{declarations, keys, proofs, tags};
+use crate::registry::publishers::{declarations, keys, proofs, tags, usable};
 
 /// Answers one question of a peer.
 pub(super) async fn answer(serving: Arc<Serving>, asked: InboundRequest) {
@@ -104,6 +105,10 @@ impl Serving {
         }
         let Some(keys) = keys else { return Response::NotFound };
         contradictions.extend(proofs::all(&self.store, &keys, model, tag).unwrap_or_default());
+        let ancestors = match (records.as_slice(), tag) {
+            ([head], Some(_)) => self.ancestors(&keys, head),
+            _ => Vec::new(),
+        };
         let delegations = declarations::delegations(&self.store, &keys).unwrap_or_default();
         Response::Records(Records {
             key_documents: Bounded::first_of(keys.texts()),
@@ -112,7 +117,22 @@ impl Serving {
             revocations: Bounded::first_of(keys.revocations().map(|(_, text)| text.to_owned())),
             delegations: Bounded::first_of(delegations.iter().map(|it| it.envelope().to_owned())),
             proofs: Bounded::first_of(contradictions.iter().map(Equivocation::to_claim)),
+            ancestors: Bounded::first_of(ancestors.iter().map(|it| it.envelope().to_owned())),
         })
+    }
+
+    /// Returns the ancestors of a tag's head that may stand in for it, and that this node has whole and serves.
+    fn ancestors(&self, keys: &KeyHistory, head: &SignedTag) -> Vec<SignedTag> {
+        let record = head.record();
+        let known = usable::usable(&self.store, keys, &record.model, &record.tag).unwrap_or_default();
+        let line = usable::line(&[head], &known);
+        let is_served = |index: &usize| {
+            let manifest = &line[*index].record().manifest.digest;
+            usable::barred(keys, &[head], &line, *index).is_none()
+                && whole::is_complete(&self.store, manifest)
+                && !self.trust.is_unserved(manifest)
+        };
+        (0..line.len()).filter(is_served).map(|index| line[index].clone()).collect()
     }
 
     /// Returns a small blob. A puller fetches blobs of more than [`RESPONSE_DOCUMENT_BYTES_MAX`] bytes on a blob stream.

@@ -1,6 +1,7 @@
 //! Dispatches what comes from peers: questions, streams and announcements. Adapts the upload rate to the line.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reg_proto::peer::PeerId;
@@ -12,7 +13,9 @@ use tracing::debug;
 use super::queue::UploadQueue;
 use super::{Serving, answer, stream};
 use crate::net::{Inbound, InboundStream, PeerEvent};
-use crate::registry::limits::{ANSWERS_AT_ONCE, COURTESY_LOOK, STREAMS_PER_PEER_MAX};
+use crate::registry::limits::{
+    ANSWERS_AT_ONCE, ANSWERS_PER_PEER_MAX, COURTESY_LOOK, GREETINGS_MAX, STREAMS_PER_PEER_MAX,
+};
 
 impl Serving {
     /// Returns the upload queue that a peer is served from.
@@ -52,22 +55,49 @@ impl Drop for Admitted {
     }
 }
 
+/// The peers with which declarations and heads are being exchanged.
+type Greeted = Arc<Mutex<BTreeSet<PeerId>>>;
+
+/// The turns in which questions are answered: a few of each peer, so that one peer leaves some to the others.
+struct AnswerTurns {
+    all: Arc<Semaphore>,
+    by_peer: BTreeMap<PeerId, Arc<Semaphore>>,
+}
+
+impl AnswerTurns {
+    fn new() -> Self {
+        Self { all: Arc::new(Semaphore::new(ANSWERS_AT_ONCE)), by_peer: BTreeMap::new() }
+    }
+
+    /// Returns the turns of a peer. Forgets those of peers without a question.
+    fn of(&mut self, peer: PeerId) -> Arc<Semaphore> {
+        if self.by_peer.len() > ANSWERS_AT_ONCE {
+            self.by_peer.retain(|_, turns| Arc::strong_count(turns) > 1);
+        }
+        self.by_peer.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(ANSWERS_PER_PEER_MAX))).clone()
+    }
+}
+
 /// Dispatches everything that peers send, until the network ends. Questions are answered in tasks, a bounded number at once.
 pub async fn serve_all(serving: Arc<Serving>, mut inbound: Inbound) {
     let mut tasks = JoinSet::new();
-    let answers = Arc::new(Semaphore::new(ANSWERS_AT_ONCE));
+    let mut turns = AnswerTurns::new();
+    let greeted = Greeted::default();
     loop {
         tokio::select! {
             Some(request) = inbound.requests.recv() => {
-                let (serving, answers) = (serving.clone(), answers.clone());
+                let (serving, own, all) = (serving.clone(), turns.of(request.peer), turns.all.clone());
                 tasks.spawn(async move {
-                    let _turn = answers.acquire_owned().await;
+                    let _own_turn = own.acquire_owned().await;
+                    let _turn = all.acquire_owned().await;
                     answer::answer(serving, request).await;
                 });
             }
             Some(stream) = inbound.streams.recv() => serve_stream(&serving, stream, &mut tasks),
-            Some(announcement) = inbound.announcements.recv() => serving.news.hear(announcement),
-            Some(event) = inbound.peers.recv() => greet(&serving, event, &mut tasks),
+            Some(announcement) = inbound.announcements.recv() => {
+                drop(tasks.spawn(serving.news.clone().hear(announcement)));
+            }
+            Some(event) = inbound.peers.recv() => greet(&serving, event, &greeted, &mut tasks),
             Some(_done) = tasks.join_next() => {}
             else => return,
         }
@@ -88,15 +118,22 @@ fn serve_stream(serving: &Arc<Serving>, stream: InboundStream, tasks: &mut JoinS
     }
 }
 
-/// Exchanges declarations and heads with a peer that has just connected.
-fn greet(serving: &Arc<Serving>, event: PeerEvent, tasks: &mut JoinSet<()>) {
-    if let (PeerEvent::Connected(peer), true) = (event, serving.network.gossips()) {
-        let serving = serving.clone();
-        tasks.spawn(async move {
-            serving.news.ask_for_declarations(peer).await;
-            serving.news.take_heads_of(peer).await;
-        });
+/// Exchanges declarations and heads with a peer that has just connected, unless that is under way: a peer that connects
+/// again and again has one exchange at a time.
+fn greet(serving: &Arc<Serving>, event: PeerEvent, greeted: &Greeted, tasks: &mut JoinSet<()>) {
+    let (PeerEvent::Connected(peer), true) = (event, serving.network.gossips()) else { return };
+    {
+        let mut greeted = greeted.lock().expect("no holder of this lock panics");
+        if greeted.len() >= GREETINGS_MAX || !greeted.insert(peer) {
+            return;
+        }
     }
+    let (serving, greeted) = (serving.clone(), greeted.clone());
+    tasks.spawn(async move {
+        serving.news.ask_for_declarations(peer).await;
+        serving.news.take_heads_of(peer).await;
+        greeted.lock().expect("no holder of this lock panics").remove(&peer);
+    });
 }
 
 /// Adapts the upload rate to peers outside private networks, so that the line builds up no queue.

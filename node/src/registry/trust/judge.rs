@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use reg_api::behind::Behind;
 use reg_api::check::Check;
 use reg_proto::attestation::Said;
 use reg_proto::digest::Digest;
@@ -22,12 +23,14 @@ impl Trust {
         self.file.list().is_ok_and(|names| names.values().any(|it| it == publisher))
     }
 
-    /// Judges a model in the store by the user's rules and denylists of today.
+    /// Judges a model in the store by the user's rules and denylists of today. `behind` tells how it stands behind the head of
+    /// the tag that the user asked for.
     pub fn judge_here(
         &self,
         manifest: &Digest,
         record: &ModelRecord,
         said: &[Said],
+        behind: Option<&Behind>,
     ) -> Result<Vec<Check>, TrustError> {
         let trust = self.file.load()?;
         let mut checks = self.denials(&trust).judge(record.publisher, manifest, &record.blobs);
@@ -45,6 +48,7 @@ impl Trust {
             petnames: trust.petnames,
             attestations: said.iter().map(|it| (it.by(), it.kind(), it.result())).collect(),
             licenses,
+            behind: behind.cloned(),
         };
         checks.extend(judge_trust(&trust.rules, &facts));
         Ok(checks)

@@ -33,6 +33,9 @@ pub struct RawRule {
     pub models: String,
     #[serde(default)]
     pub known_publisher: bool,
+    /// Refuse an older version where the newest one of a tag cannot be had.
+    #[serde(default)]
+    pub newest: bool,
     #[serde(default)]
     pub licenses: Vec<String>,
     #[serde(default)]
@@ -110,12 +113,14 @@ impl RawRule {
         let rule = Rule {
             attestations: attestations.collect::<Result<_, EntryError>>()?,
             known_publisher: self.known_publisher,
+            newest: self.newest,
             licenses: self.licenses.iter().map(|it| it.to_lowercase()).collect(),
             formats: formats.collect::<Result<_, EntryError>>()?,
             publisher,
             scope,
         };
         let requires = rule.known_publisher
+            || rule.newest
             || !(rule.attestations.is_empty() && rule.licenses.is_empty() && rule.formats.is_empty());
         if requires { Ok(rule) } else { Err(EntryError::Nothing { scope: rule.scope }) }
     }
@@ -127,6 +132,9 @@ impl RawRule {
         table.insert("models", value(&self.models));
         if self.known_publisher {
             table.insert("known-publisher", value(true));
+        }
+        if self.newest {
+            table.insert("newest", value(true));
         }
         if !self.licenses.is_empty() {
             table.insert("licenses", texts(&self.licenses));

@@ -108,6 +108,7 @@ fn a_link_stays_a_link() {
 
 fn rule() -> RawRule {
     RawRule {
+        newest: false,
         models: "acme/*".to_owned(),
         known_publisher: true,
         licenses: vec!["MIT".to_owned()],

@@ -1,0 +1,40 @@
+//! Asks the user before a command does what cannot be undone.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use crate::error::CliError;
+
+/// Most bytes of an answer.
+const ANSWER_BYTES_MAX: u64 = 1024;
+
+/// Asks `question` on the terminal, unless the user has said `yes` beforehand.
+///
+/// Refuses as `invalid` where there is no terminal, and as `denied` where the user does not agree.
+pub fn confirm(yes: bool, question: &str) -> Result<(), CliError> {
+    if yes {
+        return Ok(());
+    }
+    let answer = ask(&format!("{question} [y/N] "), "--yes")?;
+    if ["y", "yes"].contains(&answer.to_lowercase().as_str()) {
+        return Ok(());
+    }
+    Err(CliError::new("denied", "nothing was changed"))
+}
+
+/// Asks for a line on the terminal. Where there is no terminal, refuses as `invalid` and names the flag to use instead.
+pub fn ask(question: &str, flag: &str) -> Result<String, CliError> {
+    if !io::stdin().is_terminal() {
+        return Err(CliError::new(
+            "invalid",
+            "this command asks before it goes on, and there is no terminal",
+        )
+        .hint(format_args!("read what it shows above, and add {flag}")));
+    }
+    let failed = |error| CliError::from_error("other", &error);
+    eprint!("{question}");
+    io::stderr().flush().map_err(failed)?;
+    let mut answer = String::new();
+    let mut input = io::Read::take(io::stdin().lock(), ANSWER_BYTES_MAX);
+    input.read_line(&mut answer).map_err(failed)?;
+    Ok(answer.trim().to_owned())
+}

@@ -1,0 +1,125 @@
+//! What a next key document takes over of the statements that older keys have signed, and what becomes void.
+
+use reg_api::declarations::{Inheritable, Statement, StatementKind};
+use reg_keys::keyring::KeyName;
+use reg_proto::digest::Digest;
+use reg_proto::key::Inheritance;
+use reg_proto::name::PublisherId;
+use serde_json::{Value, json};
+
+use crate::args::Global;
+use crate::client::Client;
+use crate::error::CliError;
+
+/// Statements of one kind that a terminal shows. `--json` has all of them.
+const SHOWN_MAX: usize = 20;
+
+/// The statements that a key document takes over, and those that it leaves out.
+#[derive(Debug)]
+pub struct Takeover {
+    pub list: Inheritance,
+    taken: Vec<Statement>,
+    left_out: Vec<Statement>,
+    peers: usize,
+}
+
+/// Asks the node, and its peers, for the statements of a publisher that stand now.
+pub async fn gather(global: &Global, publisher: PublisherId) -> Result<Inheritable, CliError> {
+    let client = Client::open(global, None).await?;
+    let found = client.post("/v1/inheritance", &json!({ "publisher": publisher })).await;
+    client.close().await;
+    found
+}
+
+impl Takeover {
+    /// Returns the takeover of all statements but those with a payload or manifest in `leave_out`.
+    ///
+    /// Refuses as `invalid` a digest that names no statement, and more statements than a list may have.
+    pub fn of(found: Inheritable, leave_out: &[Digest]) -> Result<Self, CliError> {
+        let means = |it: &Statement, digest: &Digest| it.payload == *digest || it.manifest == Some(*digest);
+        if let Some(unknown) =
+            leave_out.iter().find(|digest| !found.statements.iter().any(|it| means(it, digest)))
+        {
+            return Err(CliError::new(
+                "invalid",
+                format_args!("{unknown} names no statement of the publisher"),
+            ));
+        }
+        let is_left = |it: &Statement| leave_out.iter().any(|digest| means(it, digest));
+        let (left_out, taken): (Vec<_>, Vec<_>) = found.statements.into_iter().partition(is_left);
+        let list = Inheritance::of(taken.iter().map(|it| it.payload)).map_err(|error| {
+            CliError::from_error("invalid", &error).hint("leave some out: --leave-out DIGEST")
+        })?;
+        Ok(Self { list, taken, left_out, peers: found.peers })
+    }
+
+    /// Prints what is taken over, what becomes void and for which nodes, and what the user can do about it.
+    pub fn show(&self, name: &KeyName, version: u64) {
+        if self.taken.is_empty() {
+            eprintln!(
+                "{name} has signed nothing that this node knows, so key document {version} takes over nothing."
+            );
+        } else {
+            eprintln!("Key document {version} of {name} takes over, for followers and newcomers:");
+            rows(&self.taken);
+        }
+        if !self.left_out.is_empty() {
+            eprintln!(
+                "It leaves out, so that these become void for every node that takes up the new document:"
+            );
+            rows(&self.left_out);
+        }
+        let asked = match self.peers {
+            0 => "no peer was asked".to_owned(),
+            1 => "this node and one peer were asked".to_owned(),
+            peers => format!("this node and {peers} peers were asked"),
+        };
+        eprintln!(
+            "Everything else that older keys have signed becomes void ({asked}). If another machine of yours"
+        );
+        eprintln!(
+            "published something that is missing above, stop now, connect to it (`reg daemon --bootstrap ADDRESS`),"
+        );
+        eprintln!(
+            "and run this command again. What is missing later can be published again with the new key."
+        );
+    }
+
+    /// Returns the fields of the JSON result.
+    pub fn fields(&self) -> Vec<(&'static str, Value)> {
+        vec![
+            ("inherits", json!(self.taken)),
+            ("left_out", json!(self.left_out)),
+            ("peers_asked", json!(self.peers)),
+        ]
+    }
+}
+
+/// Prints statements, grouped by kind.
+pub fn rows(statements: &[Statement]) {
+    for kind in [
+        StatementKind::Tag,
+        StatementKind::Provenance,
+        StatementKind::Attestation,
+        StatementKind::Delegation,
+        StatementKind::Revocation,
+    ] {
+        let of_kind: Vec<&Statement> = statements.iter().filter(|it| it.kind == kind).collect();
+        for it in of_kind.iter().take(SHOWN_MAX) {
+            eprintln!("  {:<11}  {}", word(kind), it.about);
+        }
+        if of_kind.len() > SHOWN_MAX {
+            eprintln!("  {:<11}  and {} more (--json shows all)", word(kind), of_kind.len() - SHOWN_MAX);
+        }
+    }
+}
+
+const fn word(kind: StatementKind) -> &'static str {
+    match kind {
+        StatementKind::Tag => "tag",
+        StatementKind::Provenance => "provenance",
+        StatementKind::Attestation => "attestation",
+        StatementKind::Delegation => "delegation",
+        StatementKind::Revocation => "revocation",
+    }
+}

@@ -1,0 +1,125 @@
+//! `reg key revoke|delegate`: revokes a key, a manifest or a delegation, and lets another publisher publish.
+
+use std::process::ExitCode;
+
+use reg_api::declarations::{Inheritable, Statement};
+use reg_keys::key_changes;
+use reg_keys::keyring::{KeyName, Keyring};
+use reg_proto::envelope::PublicKey;
+use reg_proto::key::KeyHistory;
+use reg_proto::naming::chain::Standing;
+use reg_proto::revocation::Revoked;
+
+use crate::args::{DelegateKey, Global, RevokeKey};
+use crate::command::confirm::confirm;
+use crate::command::inheritance::{gather, rows};
+use crate::command::keyring::{keyring_error, public_key};
+use crate::command::settle::{After, settle};
+use crate::error::CliError;
+
+const DAY: u64 = 86_400;
+
+/// Makes and signs the revocation of a key, a manifest or a delegation.
+pub async fn revoke(global: &Global, keyring: &Keyring, args: RevokeKey) -> Result<ExitCode, CliError> {
+    let subject = match (&args.manifest, &args.key, &args.delegation) {
+        (Some(digest), _, _) => Revoked::Manifest(*digest),
+        (_, Some(key), _) => Revoked::Key(public_key(keyring, key)?),
+        (_, _, Some(digest)) => Revoked::Delegation(*digest),
+        _ => {
+            return Err(CliError::new(
+                "invalid",
+                "nothing to revoke is named: add --manifest, --key or --delegation",
+            ));
+        }
+    };
+    let publisher = keyring.load(&args.name).map_err(keyring_error)?;
+    let history = publisher.history();
+    let found = gather(global, history.publisher()).await?;
+    if !(global.quiet || global.json) {
+        match subject {
+            Revoked::Key(key) => show_key(&args.name, history, key, &found),
+            Revoked::Manifest(digest) => {
+                let named = |it: &&Statement| it.manifest == Some(digest) || it.payload == digest;
+                let named: Vec<Statement> = found.statements.iter().filter(named).cloned().collect();
+                eprintln!(
+                    "No node that hears of it pulls or serves the manifest any more, by tag or by digest:"
+                );
+                rows(&named);
+                eprintln!(
+                    "A tag that means it falls back to no older version: publish a version that is right."
+                );
+            }
+            Revoked::Delegation(digest) => {
+                let named = |it: &&Statement| it.payload == digest;
+                let named: Vec<Statement> = found.statements.iter().filter(named).cloned().collect();
+                eprintln!(
+                    "The other publisher no longer speaks for your models, for every node that hears of it:"
+                );
+                rows(&named);
+            }
+        }
+    }
+    confirm(args.yes, "Revoke it for ever?")?;
+    let file = key_changes::revoke(history, subject, args.reason);
+    let after = After { out: args.out.as_deref(), ..After::default() };
+    settle(global, keyring, &args.name, file, after).await
+}
+
+/// Makes and signs a delegation of some models to another publisher.
+pub async fn delegate(global: &Global, keyring: &Keyring, args: DelegateKey) -> Result<ExitCode, CliError> {
+    let publisher = keyring.load(&args.name).map_err(keyring_error)?;
+    let file =
+        key_changes::delegate(publisher.history(), args.models, args.to, args.expires.saturating_mul(DAY));
+    let after = After { out: args.out.as_deref(), ..After::default() };
+    settle(global, keyring, &args.name, file, after).await
+}
+
+/// Prints what becomes void when a key is revoked, for which nodes, and what the user should do first or next.
+fn show_key(name: &KeyName, history: &KeyHistory, key: PublicKey, found: &Inheritable) {
+    let newest = history.newest();
+    let is_current = newest.keys.contains(&key);
+    if !history.documents().any(|it| it.keys.contains(&key)) {
+        eprintln!("{key} has never signed for {name}: the revocation changes nothing.");
+        return;
+    }
+    let void = void(history, key, found);
+    if !is_current && newest.inherits.is_some() {
+        eprintln!("{key} is retired: it signs nothing that counts since key document {}.", newest.version);
+        eprintln!(
+            "What that document takes over stays. The revocation tells it to nodes that know only older documents."
+        );
+    }
+    if void.is_empty() {
+        eprintln!("Nothing that this node knows of {name} becomes void.");
+    } else {
+        eprintln!("These become void, for every node that hears of it:");
+        rows(&void);
+        eprintln!(
+            "Publish them again with another key of {name}, or rotate first: `reg key rotate {name}` takes them over."
+        );
+    }
+    let left = newest.keys.iter().filter(|it| **it != key).count();
+    if is_current && left < newest.threshold {
+        if newest.next.keys().is_some() {
+            eprintln!(
+                "No key of {name} can sign after that until a next key takes over: `reg key rotate {name}` comes next."
+            );
+        } else {
+            eprintln!(
+                "WARNING: {name} has no next keys. After that nothing can follow: followers accept no new key of it."
+            );
+            eprintln!("Run `reg key rotate {name}` first; `reg key commit {name}` makes next keys.");
+        }
+    }
+}
+
+/// Returns the statements that count by the signature of `key` and by no other.
+fn void(history: &KeyHistory, key: PublicKey, found: &Inheritable) -> Vec<Statement> {
+    let falls = |it: &&Statement| {
+        let standing = history.chain().standing(it.key_document, &it.payload);
+        let Some(document) = history.document(it.key_document) else { return false };
+        let left = document.keys.iter().filter(|other| **other != key).count();
+        standing == Standing::BySignature && document.keys.contains(&key) && left < document.threshold
+    };
+    found.statements.iter().filter(falls).cloned().collect()
+}

@@ -1,0 +1,119 @@
+//! [`Pending`]: a key document that has been begun. It is on disk before anything is signed with it, and stays until the
+//! document is in effect. So a command that was killed finishes the same document when it runs again.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+
+use reg_proto::envelope::PublicKey;
+use reg_proto::json;
+use serde::{Deserialize, Serialize};
+
+use super::next_keys::UnwrittenKey;
+use super::{EXTENSION, KeyName, Keyring, KeyringError, PUBLIC_EXTENSION};
+use crate::durable;
+use crate::signing_file::SigningFile;
+
+const PENDING_EXTENSION: &str = "pending";
+/// Most bytes of a pending key document: the key documents of a publisher, and the largest inheritance list.
+const PENDING_BYTES_MAX: usize = 8 << 20;
+
+/// A key document that is not yet in effect.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pending {
+    pub file: SigningFile,
+    /// The keys that were made for the document.
+    pub made: Vec<MadeKey>,
+}
+
+/// A key that was made for a key document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MadeKey {
+    pub name: KeyName,
+    pub key: PublicKey,
+    pub path: PathBuf,
+}
+
+impl Keyring {
+    /// Returns the key document of the publisher of this name that was begun and is not yet in effect.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn pending(&self, name: &KeyName) -> Result<Option<Pending>, KeyringError> {
+        let path = self.path(name, PENDING_EXTENSION);
+        let failed = |source| KeyringError::Read { path: path.clone(), source };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(failed(source)),
+        };
+        let bytes = durable::read(&file, PENDING_BYTES_MAX).map_err(failed)?;
+        let read = json::from_slice(&bytes, PENDING_BYTES_MAX);
+        read.map(Some).map_err(|source| KeyringError::Pending { path: path.clone(), source })
+    }
+
+    /// Writes a key document that has been begun, or the signatures that it has by now.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep_pending(&self, name: &KeyName, pending: &Pending) -> Result<(), KeyringError> {
+        self.make_directory()?;
+        let path = self.path(name, PENDING_EXTENSION);
+        durable::replace(&path, &json::to_vec(pending)).map_err(|source| KeyringError::Write { path, source })
+    }
+
+    /// Forgets the key document that was begun: it is in effect, or nothing was signed with it.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn forget_pending(&self, name: &KeyName) -> Result<(), KeyringError> {
+        self.remove(self.path(name, PENDING_EXTENSION))
+    }
+
+    /// Writes the key document in `file` as begun, and then the keys that were made for it. When this returns, all of
+    /// them survive a power cut, and the document may be signed.
+    ///
+    /// # Errors
+    /// A file cannot be written, or a key file of that name exists.
+    pub fn begin(
+        &self,
+        name: &KeyName,
+        file: SigningFile,
+        made: &[UnwrittenKey],
+        passphrase: Option<&str>,
+    ) -> Result<Pending, KeyringError> {
+        let pending = Pending { file, made: made.iter().map(UnwrittenKey::made).collect() };
+        self.keep_pending(name, &pending)?;
+        for key in made {
+            self.write_made(key, passphrase)?;
+        }
+        Ok(pending)
+    }
+
+    /// Forgets a document that nothing was signed with, and removes the keys that were made for it: they were never used.
+    ///
+    /// # Errors
+    /// A file cannot be removed.
+    pub fn give_up(&self, name: &KeyName, pending: &Pending) -> Result<(), KeyringError> {
+        for made in &pending.made {
+            // A file of this name with another key is not the one that was made.
+            if self.public_key(&made.name).is_ok_and(|key| key == made.key) {
+                self.remove(made.path.clone())?;
+                self.remove(self.path(&made.name, EXTENSION))?;
+                self.remove(self.path(&made.name, PUBLIC_EXTENSION))?;
+            }
+        }
+        self.forget_pending(name)
+    }
+
+    fn remove(&self, path: PathBuf) -> Result<(), KeyringError> {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(KeyringError::Write { path, source: error })
+            }
+            _ => Ok(()),
+        }
+    }
+}

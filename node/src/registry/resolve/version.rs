@@ -1,0 +1,387 @@
+//! Chooses the version in use: the head of a tag, or the newest of its ancestors that can be had.
+//!
+//! A version can be had where its manifest, its provenance and its wanted blobs are in the store or at peers that are
+//! reached. Every version is proven and judged in the same way, whether it is the head or not.
+
+use std::fmt;
+
+use reg_api::behind::{Behind, BehindReason};
+use reg_api::clock;
+use reg_api::tag_age::TagAge;
+use reg_proto::digest::Digest;
+use reg_proto::key::KeyHistory;
+use reg_proto::manifest::Manifest;
+use reg_proto::name::{ModelName, Reference};
+use reg_proto::peer::PeerId;
+use reg_proto::tag::SignedTag;
+use tokio::time::Instant;
+
+use super::Resolver;
+use super::attestations::Attestors;
+use super::available::{Version, Wanted};
+use super::documents::{Documents, Patience};
+use super::finder::Finder;
+use super::prove::{Accepted, accept};
+use super::resolved::{ResolveError, ResolveOptions, Resolved};
+use crate::registry::limits::{ANCESTOR_PATIENCE, UNREACHED, UNREACHED_MIN};
+use crate::registry::model::whole;
+use crate::registry::publishers::TagsError;
+use crate::registry::publishers::usable::{self, Barred};
+
+/// The decisions on keys and records that were made before any document is fetched.
+pub(super) struct Judged {
+    pub(super) keys: KeyHistory,
+    pub(super) model: ModelName,
+    /// The version to try first; `None` where the tag is frozen.
+    pub(super) first: Option<(Option<SignedTag>, Digest)>,
+    pub(super) line: Line,
+    pub(super) holders: Vec<PeerId>,
+    pub(super) notes: Vec<String>,
+    /// What a peer offered and this node refused. It is reported where no version can be had.
+    pub(super) refusal: Option<ResolveError>,
+}
+
+/// What may stand in for the head of a tag.
+#[derive(Default)]
+pub(super) struct Line {
+    /// The head, or the two records of a frozen tag that contradict each other. Empty for a reference by digest.
+    pub(super) heads: Vec<SignedTag>,
+    /// The common ancestors of the heads, the newest first.
+    pub(super) ancestors: Vec<SignedTag>,
+    /// Why the tag is frozen.
+    pub(super) frozen: Option<TagsError>,
+}
+
+/// A version that was not used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    pub seq: u64,
+    pub manifest: Digest,
+    pub why: WhyNot,
+}
+
+/// Why a version was not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhyNot {
+    /// The node is offline, and the store does not have it whole.
+    Offline,
+    /// No peer that was asked sent its manifest.
+    Manifest {
+        asked: usize,
+    },
+    /// No peer that was reached has a provenance of it that holds.
+    Provenance,
+    /// So many of its blobs are not at the peers that were reached.
+    Blobs {
+        missing: usize,
+        peers: usize,
+    },
+    /// Sources that said they have it did not send it.
+    NotSent,
+    /// It has none of the files that were asked for.
+    NoSuchFile,
+    Expired {
+        seconds: u64,
+    },
+    Barred(Barred),
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}): {}", self.seq, self.manifest, self.why)
+    }
+}
+
+impl fmt::Display for WhyNot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offline => f.write_str("it is not whole in the store, and the node is offline"),
+            Self::Manifest { asked } => {
+                write!(f, "its manifest was asked of {asked} peers and none sent it")
+            }
+            Self::Provenance => f.write_str("no reached peer has a provenance of it that holds"),
+            Self::Blobs { missing, peers } => {
+                write!(
+                    f,
+                    "{missing} of its blobs are neither in the store nor at the {peers} peers that were found"
+                )
+            }
+            Self::NotSent => f.write_str("the sources that said they have it did not send it"),
+            Self::NoSuchFile => f.write_str("it has none of the files that were asked for"),
+            Self::Expired { seconds } => write!(f, "it expired {seconds} s ago, says its publisher"),
+            Self::Barred(Barred::Withdrawn) => f.write_str("its publisher has withdrawn it"),
+            Self::Barred(Barred::Below { min, by }) => {
+                write!(f, "version {by} forbids every version below {min} (min_usable)")
+            }
+        }
+    }
+}
+
+/// Why one version is not used.
+enum Miss {
+    /// It cannot be had; another version may be.
+    Absent(WhyNot, Box<ResolveError>),
+    /// It is refused, and nothing is used in its place.
+    Refused(ResolveError),
+}
+
+impl Resolver {
+    /// Proves the version to use and returns it: the head, or else the newest ancestor that can be had.
+    pub(super) async fn version_in_use(
+        &self,
+        reference: &Reference,
+        judged: Judged,
+        options: &ResolveOptions,
+        finder: Option<&mut Finder>,
+        began: Instant,
+    ) -> Result<Resolved, ResolveError> {
+        let Judged { keys, model, first, line, holders, notes, refusal } = judged;
+        let mut documents = Documents::new(self, holders, finder);
+        let of = Of { reference, keys: &keys, model: &model, options };
+        let has_other = !line.ancestors.is_empty();
+        let (mut tried, mut error) = (Vec::new(), None);
+        if let Some((tag, digest)) = first {
+            if has_other {
+                let end =
+                    (began + options.unreached.unwrap_or(UNREACHED)).max(Instant::now() + UNREACHED_MIN);
+                documents.with_patience(Patience { end, is_hasty: true, finds_more: true });
+            }
+            let passed = tag.as_ref().is_some_and(|it| options.passed_over.contains(&it.payload_digest()));
+            let miss = if passed {
+                None
+            } else {
+                match self.prove(&of, &mut documents, tag.as_ref(), digest, has_other).await {
+                    Ok(resolved) => return Ok(Resolved { notes, ..resolved }),
+                    Err(Miss::Refused(error)) => return Err(error),
+                    Err(Miss::Absent(why, source)) => Some((why, source)),
+                }
+            };
+            let Some(tag) = tag else { return Err(miss.map_or(ResolveError::Search, |(_, error)| *error)) };
+            let why = miss.as_ref().map_or(WhyNot::NotSent, |(why, _)| *why);
+            tried.push(Tried { seq: tag.record().seq, manifest: digest, why });
+            error = miss.map(|(_, error)| error);
+        }
+        match self.ancestor(&of, &line, &mut documents, &mut tried).await? {
+            Some((tag, resolved)) => self.stand_in(&of, &line, &tried, &tag, Resolved { notes, ..resolved }),
+            None => Err(none_left(&of, line.frozen, tried, refusal, error)),
+        }
+    }
+
+    /// Proves the newest ancestor that can be had and may be used.
+    async fn ancestor(
+        &self,
+        of: &Of<'_>,
+        line: &Line,
+        documents: &mut Documents<'_>,
+        tried: &mut Vec<Tried>,
+    ) -> Result<Option<(SignedTag, Resolved)>, ResolveError> {
+        let heads: Vec<&SignedTag> = line.heads.iter().collect();
+        for (index, tag) in line.ancestors.iter().enumerate() {
+            let record = tag.record();
+            let age = TagAge::of(record, clock::now()).judge(of.options.allow_expired, &mut Vec::new());
+            let why = match (usable::barred(of.keys, &heads, &line.ancestors, index), age) {
+                (Some(barred), _) => Some(WhyNot::Barred(barred)),
+                (None, Err(expired)) => Some(WhyNot::Expired { seconds: expired.seconds }),
+                _ if of.options.passed_over.contains(&tag.payload_digest()) => Some(WhyNot::NotSent),
+                _ => None,
+            };
+            let miss = match why {
+                Some(why) => why,
+                None => {
+                    let end = Instant::now() + ANCESTOR_PATIENCE;
+                    documents.with_patience(Patience { end, is_hasty: true, finds_more: false });
+                    match self.prove(of, documents, Some(tag), record.manifest.digest, true).await {
+                        Ok(resolved) => return Ok(Some((tag.clone(), resolved))),
+                        Err(Miss::Refused(error)) => {
+                            tracing::debug!(%error, seq = record.seq, "an older version is refused");
+                            WhyNot::Provenance
+                        }
+                        Err(Miss::Absent(why, _)) => why,
+                    }
+                }
+            };
+            tried.push(Tried { seq: record.seq, manifest: record.manifest.digest, why: miss });
+        }
+        Ok(None)
+    }
+
+    /// Returns an ancestor as the version in use, with the reason, and remembers it; or refuses it, as the user wants.
+    fn stand_in(
+        &self,
+        of: &Of<'_>,
+        line: &Line,
+        tried: &[Tried],
+        tag: &SignedTag,
+        mut resolved: Resolved,
+    ) -> Result<Resolved, ResolveError> {
+        let Of { reference, keys, options, .. } = of;
+        let used = (tag.record().seq, tag.record().manifest.digest);
+        let heads: Vec<(u64, Digest)> =
+            line.heads.iter().map(|it| (it.record().seq, it.record().manifest.digest)).collect();
+        let why = match (&line.frozen, tried.first()) {
+            (Some(_), _) => format!(
+                "the tag is frozen, because two records contradict each other: {}",
+                heads
+                    .iter()
+                    .map(|(seq, manifest)| format!("{seq} ({manifest})"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+            (None, Some(first)) => first.why.to_string(),
+            (None, None) => String::new(),
+        };
+        if options.newest {
+            return Err(ResolveError::NotNewest {
+                reference: (*reference).clone(),
+                why,
+                used: used.0,
+                manifest: used.1,
+            });
+        }
+        let failed = |source| ResolveError::Tags { reference: (*reference).clone(), source };
+        usable::remember(&self.store, keys, tag).map_err(failed)?;
+        let (head, manifest) = heads.last().copied().unwrap_or(used);
+        let reason = match (&line.frozen, tried.first().map(|it| it.why)) {
+            (Some(_), _) => BehindReason::Frozen,
+            (None, Some(WhyNot::Offline)) => BehindReason::Offline,
+            _ => BehindReason::Unreached,
+        };
+        let behind = Behind { head, manifest, used: used.0, reason, why };
+        // The expiry was judged when the version was chosen; this adds the notes on its dates.
+        TagAge::of(tag.record(), clock::now()).judge(options.allow_expired, &mut resolved.notes)?;
+        resolved.notes.push(behind.to_string());
+        tracing::info!(reference = %reference, %behind, "an older version of a tag is used");
+        resolved.head = line.heads.iter().map(|it| it.record().order()).max();
+        resolved.behind = Some(behind);
+        Ok(resolved)
+    }
+
+    /// Fetches and verifies the manifest of a version and its provenance. With `is_checked` its wanted blobs must be in the
+    /// store or at sources that are reached.
+    async fn prove(
+        &self,
+        of: &Of<'_>,
+        documents: &mut Documents<'_>,
+        tag: Option<&SignedTag>,
+        digest: Digest,
+        is_checked: bool,
+    ) -> Result<Resolved, Miss> {
+        let reference = of.reference;
+        let is_offline = of.options.offline || self.network.is_offline();
+        let is_here = whole::is_complete(&self.store, &digest);
+        let probes =
+            if is_checked && !is_here && !is_offline { documents.probe(digest) } else { Default::default() };
+        let bytes = documents.get(digest).await.map_err(|source| {
+            let why = if is_offline { WhyNot::Offline } else { WhyNot::Manifest { asked: source.asked } };
+            Miss::Absent(why, Box::new(ResolveError::Document { reference: reference.clone(), source }))
+        })?;
+        let stated = tag.map(|tag| tag.record().manifest.size).filter(|it| *it != bytes.len() as u64);
+        if let Some(stated) = stated {
+            return Err(Miss::Refused(ResolveError::ManifestSize { digest, found: bytes.len(), stated }));
+        }
+        let manifest = Manifest::from_bytes(&bytes)
+            .map_err(|source| Miss::Refused(ResolveError::Manifest { digest, source }))?;
+        let candidates = documents.referrers(digest).await;
+        let model = tag.map_or_else(|| of.model.clone(), |tag| tag.record().model.clone());
+        let (store, named) = (self.store.clone(), self.attestors().named);
+        let keys = of.keys.clone();
+        let (of_model, work_manifest) = (model.clone(), manifest.clone());
+        let work = move || {
+            let attestors = Attestors { store: &store, named };
+            accept(&candidates, &keys, &of_model, digest, &work_manifest, &attestors)
+        };
+        let accepted =
+            self.verifier().documents(work).await.map_err(|_| Miss::Refused(ResolveError::Search))?;
+        let accepted = accepted.map_err(|error| Miss::Absent(WhyNot::Provenance, Box::new(error)))?;
+        let version = Version { publisher: of.keys.publisher(), model: &model, digest, manifest: &manifest };
+        if is_checked {
+            self.check_blobs(of, documents, version, probes).await?;
+        }
+        let (holders, mut kept) = documents.take_parts();
+        kept.retain(|it, _| *it == digest || accepted.documents.contains(it));
+        let Accepted { provenance, referrers, said, .. } = accepted;
+        Ok(Resolved {
+            keys: of.keys.clone(),
+            model: provenance.model.clone(),
+            tag: tag.cloned(),
+            digest,
+            manifest,
+            provenance,
+            documents: kept,
+            referrers,
+            said,
+            notes: Vec::new(),
+            finder: None,
+            holders,
+            behind: None,
+            head: tag.map(|it| it.record().order()),
+        })
+    }
+
+    async fn check_blobs(
+        &self,
+        of: &Of<'_>,
+        documents: &mut Documents<'_>,
+        version: Version<'_>,
+        probes: super::available::Probes,
+    ) -> Result<(), Miss> {
+        let Of { options, reference, .. } = of;
+        let missing = match options.wanted.missing(&self.store, version).await {
+            Ok(missing) => missing,
+            Err(_) => {
+                let error = ResolveError::NotHere { reference: (*reference).clone() };
+                return Err(Miss::Absent(WhyNot::NoSuchFile, Box::new(error)));
+            }
+        };
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let is_offline = options.offline || self.network.is_offline();
+        let seeds: Vec<_> = options.web_seeds.iter().chain(&self.web_seeds).cloned().collect();
+        let is_some = matches!(options.wanted, Wanted::Pieces(_));
+        let lacking = match is_offline {
+            true => missing.len(),
+            false => documents.unavailable(version, missing, probes, &seeds, is_some).await,
+        };
+        if lacking == 0 {
+            return Ok(());
+        }
+        let peers = documents.peers.len();
+        let why = if is_offline { WhyNot::Offline } else { WhyNot::Blobs { missing: lacking, peers } };
+        let error = match is_offline {
+            true => ResolveError::Offline { reference: (*reference).clone() },
+            false => ResolveError::NotFound { reference: (*reference).clone(), asked: peers },
+        };
+        Err(Miss::Absent(why, Box::new(error)))
+    }
+}
+
+/// What is resolved, and how.
+struct Of<'a> {
+    reference: &'a Reference,
+    keys: &'a KeyHistory,
+    model: &'a ModelName,
+    options: &'a ResolveOptions,
+}
+
+/// Returns the error where neither the head nor an ancestor is used.
+fn none_left(
+    of: &Of<'_>,
+    frozen: Option<TagsError>,
+    tried: Vec<Tried>,
+    refusal: Option<ResolveError>,
+    error: Option<Box<ResolveError>>,
+) -> ResolveError {
+    let reference = of.reference.clone();
+    match (frozen, refusal, error) {
+        (Some(source), _, _) => ResolveError::Tags { reference, source },
+        (None, Some(refusal), _) => refusal,
+        // A provenance that is false says more than that nothing was found.
+        (None, None, Some(error))
+            if matches!(*error, ResolveError::Provenance { .. } | ResolveError::NoProvenance { .. }) =>
+        {
+            *error
+        }
+        (None, None, _) => ResolveError::Unavailable { reference, tried },
+    }
+}
