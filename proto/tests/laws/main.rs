@@ -4,6 +4,7 @@ mod golden;
 mod golden_trust;
 
 mod keys;
+mod tag_book;
 
 mod hostile;
 mod parsers;
