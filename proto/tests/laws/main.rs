@@ -5,6 +5,7 @@ mod golden_trust;
 
 mod commitments;
 mod keys;
+mod tag_book;
 
 mod hostile;
 mod parsers;

@@ -458,3 +458,32 @@ fn copy_tree(from: &Path, to: &Path) {
         }
     }
 }
+
+/// A document whose rename failed is not read until the one before was written anew.
+#[test]
+fn a_document_in_doubt_is_written_anew_before_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for before in [None, Some(&b"old"[..])] {
+        let key = format!("a/b:{}", before.is_some());
+        before.into_iter().for_each(|it| store.put_document(DocumentKind::Tag, &key, it).unwrap());
+        let path = store.paths().document("tag", &key);
+        // A file cannot be renamed to a directory.
+        drop(fs::remove_file(&path));
+        fs::create_dir_all(path.join("x")).unwrap();
+        assert!(store.put_document(DocumentKind::Tag, &key, b"new").is_err());
+        if before.is_some() {
+            let read = store.get_document(DocumentKind::Tag, &key);
+            assert!(matches!(read, Err(ReadError::InDoubt { .. })), "{read:?}");
+            assert!(store.list_documents(DocumentKind::Tag, "a/").is_err());
+            assert!(store.list_documents(DocumentKind::Tag, "c/").is_ok(), "others can be read");
+        }
+        fs::remove_dir_all(&path).unwrap();
+        assert_eq!(store.get_document(DocumentKind::Tag, &key).unwrap().as_deref(), before);
+        let file = fs::read(&path).ok();
+        let expected = before.map(|it| [key.as_bytes(), b"\n", it].concat());
+        assert_eq!(file, expected, "file and index agree");
+        store.put_document(DocumentKind::Tag, &key, b"new").unwrap();
+        assert_eq!(store.get_document(DocumentKind::Tag, &key).unwrap().as_deref(), Some(&b"new"[..]));
+    }
+}
