@@ -11,6 +11,8 @@ pub(crate) enum Forgery {
     Gap,
     /// A record that settles every other record of its keys.
     Settling,
+    /// A record that leaves one number out and settles the newest record alone.
+    HalfSettling,
     /// A record that forbids every older one.
     Forbidding,
     /// The first record of the tag, again.

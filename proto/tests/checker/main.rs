@@ -12,3 +12,4 @@ mod spec;
 mod world;
 
 mod explore;
+mod mutations;

@@ -12,7 +12,7 @@ use crate::keyring::{Fork, Keyring};
 use crate::properties;
 use crate::rules::Rules;
 use crate::world::{
-    FIRST_FORGED, Faults, Machine, Node, Signed, World, manifest_of, payload_of, statement_payload,
+    Document, FIRST_FORGED, Faults, Machine, Node, Signed, World, manifest_of, payload_of, statement_payload,
 };
 
 pub(crate) struct Naming {
@@ -84,7 +84,7 @@ impl Naming {
     fn machine_actions(&self, world: &World, actions: &mut Vec<Action>) {
         for (machine, it) in world.machines.iter().enumerate() {
             let is_durable = it.is_durable();
-            let pending = it.node.book.pending.as_ref();
+            let pending = it.node.book.rules.pending.as_ref();
             if pending.is_some() && (is_durable || !self.rules.writes_before_it_signs) {
                 actions.push(Action::Sign { machine });
             }
@@ -153,9 +153,13 @@ impl Naming {
     fn begin(&self, world: &mut World, machine: usize, settle: bool) -> Option<()> {
         let node = &world.machines[machine].node;
         let chain = node.chain.as_ref()?;
+        // Revoked keys sign nothing: the publisher takes its next keys first.
+        if self.is_dead(chain, &self.judge_known(node)) {
+            return None;
+        }
         let version = chain.version();
         let signing = Signing { key_document: version, floor: chain.newest().floor.unwrap_or(1) };
-        let next = match (self.rules.next)(&node.book, signing, settle) {
+        let next = match (self.rules.next)(&node.book.rules, signing, settle) {
             Ok(next) => next,
             Err(NextError::Pending(_) | NextError::Frozen(_) | NextError::UsedUp) => return None,
         };
@@ -183,7 +187,7 @@ impl Naming {
         rule: impl FnOnce(&mut TagBook) -> bool,
     ) -> Option<()> {
         let mut book = (*world.machines[machine].node.book).clone();
-        if !rule(&mut book) {
+        if !rule(&mut book.rules) {
             return None;
         }
         world.machines[machine].node.book = Kept::of(book);
@@ -191,7 +195,7 @@ impl Naming {
     }
 
     fn pending(world: &World, machine: usize) -> Option<(u8, Signed)> {
-        let pending = world.machines[machine].node.book.pending.as_ref()?;
+        let pending = world.machines[machine].node.book.rules.pending.as_ref()?;
         let by = u8::try_from(machine).expect("few machines");
         let signed = Signed { facts: pending.record.clone(), machine: Some(by) };
         Some((crate::world::id_of(&pending.record.payload), signed))
@@ -249,10 +253,10 @@ impl Naming {
         if !machine.is_durable() || node.chain.as_ref() != Some(&world.owner) {
             return None;
         }
-        let judged = self.judge_known(node);
         let is_own = |it: &&RecordFacts| crate::world::id_of(&it.payload) < FIRST_FORGED;
-        let own: Vec<_> =
-            node.book.known().filter(is_own).filter(|it| self.stands(node, &judged, it)).collect();
+        let all = node.book.rules.known().chain(&node.book.others).filter(is_own);
+        let mut own: Vec<_> = all.filter(|it| self.may_inherit(node, it)).collect();
+        own.sort_by_key(|it| std::cmp::Reverse(it.order()));
         let kept = own.len().saturating_sub(usize::from(drop));
         if drop && kept == own.len() {
             return None;
@@ -299,6 +303,7 @@ impl Naming {
             Forgery::Settling => {
                 RecordFacts { settles: known.iter().map(|it| it.payload).take(16).collect(), ..after }
             }
+            Forgery::HalfSettling => RecordFacts { seq: seq + 2, settles: vec![top?.payload], ..after },
             Forgery::Forbidding => RecordFacts { min_usable: Some(seq + 1), ..after },
             Forgery::First => RecordFacts { seq: 1, prev: None, ..after },
         };
@@ -383,7 +388,7 @@ impl Model for Naming {
 
     fn init_states(&self) -> Vec<World> {
         let first = Kept::of(self.keyring.first(&self.config, &self.rules));
-        let empty = Kept::of(TagBook::default());
+        let empty = Kept::of(Document::default());
         let node =
             Node { chain: Some(first.clone()), before: None, statements: 0, book: empty.clone(), held: 0 };
         let machine = Machine { node: node.clone(), disk: empty };

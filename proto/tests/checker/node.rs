@@ -82,7 +82,12 @@ impl Naming {
             && node.chain.as_ref().is_some_and(|it| it.check_seq(record.key_document, record.seq).is_ok())
     }
 
-    fn is_dead(&self, chain: &Chain, judged: &Judged) -> bool {
+    /// Returns whether the record would count if no key were revoked: the publisher may inherit it.
+    pub(crate) fn may_inherit(&self, node: &Node, record: &RecordFacts) -> bool {
+        self.counts(node, 0, record.key_document, &record.payload)
+    }
+
+    pub(crate) fn is_dead(&self, chain: &Chain, judged: &Judged) -> bool {
         let newest = chain.newest();
         let revoked = (1..=chain.version()).filter(|it| judged.revoked >> it & 1 == 1);
         let revoked = revoked.map(|it| self.keyring.of(it)).filter(|it| newest.keys.contains(it)).count();
@@ -91,7 +96,7 @@ impl Naming {
 
     pub(crate) fn usable(&self, node: &Node) -> Usable {
         let judged = self.judge_known(node);
-        (self.rules.usable)(&node.book, &|it| judged.withdrawn >> id_of(&it.payload) & 1 == 1)
+        (self.rules.usable)(&node.book.rules, &|it| judged.withdrawn >> id_of(&it.payload) & 1 == 1)
     }
 
     /// Returns the node after it has heard a record; `None` if nothing changes.
@@ -101,9 +106,9 @@ impl Naming {
             return None;
         }
         let mut book = (*node.book).clone();
-        (self.rules.hear)(&mut book, record);
-        faults.forgot_contradiction |= spec::forgets(&node.book, record, &book);
-        faults.went_back |= match (&node.book.head, &book.head) {
+        (self.rules.hear)(&mut book.rules, record);
+        faults.forgot_contradiction |= spec::forgets(&node.book.rules, record, &book.rules);
+        faults.went_back |= match (&node.book.rules.head, &book.rules.head) {
             (Some(before), Some(after)) => after.order() < before.order(),
             (Some(_), None) => true,
             (None, _) => false,
@@ -154,9 +159,9 @@ impl Naming {
         after.statements = self.judge_known(after).counted;
         let judged = self.judge_known(after);
         let mut book = (*after.book).clone();
-        (self.rules.rejudge)(&mut book, &|record| self.stands(after, &judged, record));
-        if let Some(head) = before.book.head.as_ref().filter(|it| self.stands(after, &judged, it)) {
-            faults.went_back |= book.head.as_ref().is_none_or(|it| it.order() < head.order());
+        book.rejudge(|book| (self.rules.rejudge)(book, &|record| self.stands(after, &judged, record)));
+        if let Some(head) = before.book.rules.head.as_ref().filter(|it| self.stands(after, &judged, it)) {
+            faults.went_back |= book.rules.head.as_ref().is_none_or(|it| it.order() < head.order());
         }
         if book != *after.book {
             after.book = Kept::of(book);

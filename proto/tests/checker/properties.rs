@@ -35,7 +35,8 @@ pub(crate) fn all() -> Vec<Property<Naming>> {
             world.followers.iter().all(|it| inherits(naming, world, it) || !naming.is_quiet(world, it))
         }),
         Property::always(SELF_FREEZE, |naming: &Naming, world: &World| {
-            !naming.config.is_one_honest_machine() || world.nodes().all(|it| it.book.freezing().is_none())
+            !naming.config.is_one_honest_machine()
+                || world.nodes().all(|it| it.book.rules.freezing().is_none())
         }),
         Property::always(FREEZES, |naming: &Naming, world: &World| {
             !world.faults.forgot_contradiction && world.followers.iter().all(|it| freezes(naming, it))
@@ -66,15 +67,15 @@ fn reaches(naming: &Naming, world: &World, node: &Node) -> bool {
 
 /// Returns whether no record that the node knows forbids or replaces this one.
 fn is_allowed(node: &Node, record: &RecordFacts) -> bool {
-    let contradicting = node.book.proofs.iter().flat_map(|it| [&it.one, &it.two]);
-    node.book.known().chain(contradicting).all(|it| {
+    let contradicting = node.book.rules.proofs.iter().flat_map(|it| [&it.one, &it.two]);
+    node.book.rules.known().chain(contradicting).all(|it| {
         it.min_usable.is_none_or(|lowest| record.seq >= lowest) && !it.settles.contains(&record.payload)
     })
 }
 
 /// Returns whether the record is before both records of each contradiction that freezes the node's tag.
 fn is_undisputed(world: &World, node: &Node, record: &RecordFacts) -> bool {
-    let freezing = node.book.proofs.iter().filter(|it| it.settled.is_none());
+    let freezing = node.book.rules.proofs.iter().filter(|it| it.settled.is_none());
     freezing
         .flat_map(|it| [&it.one, &it.two])
         .all(|it| spec::line(world, it).contains(&id_of(&record.payload)))
@@ -100,20 +101,21 @@ fn converge(naming: &Naming, world: &World) -> bool {
 }
 
 fn has_newest(naming: &Naming, world: &World, node: &Node) -> bool {
-    if node.book.freezing().is_some() {
+    if node.book.rules.freezing().is_some() {
         return true;
     }
     let judged = naming.judge_known(node);
     let counting = world.records.values().map(|it| &it.facts).filter(|it| naming.stands(node, &judged, it));
     let newest = counting.filter(|it| it.seq <= SEQ_JUMP_MAX).map(RecordFacts::order).max();
-    newest <= node.book.head.as_ref().map(RecordFacts::order)
+    newest <= node.book.rules.head.as_ref().map(RecordFacts::order)
 }
 
 /// Whatever a node takes from keys before the newest document is on the list of that document.
 fn grants_retired_nothing(naming: &Naming, node: &Node) -> bool {
     let Some(chain) = node.chain.as_ref().filter(|it| it.newest().inherits.is_some()) else { return true };
     let is_listed = |payload: &Digest| chain.inheritance().is_some_and(|list| list.contains(payload));
-    let records = node.book.known().all(|it| it.key_document == chain.version() || is_listed(&it.payload));
+    let records =
+        node.book.rules.known().all(|it| it.key_document == chain.version() || is_listed(&it.payload));
     let statements = naming.config.statements.iter().enumerate().all(|(place, (_, statement))| {
         let payload = crate::world::statement_payload(place);
         let is_own_key = matches!(statement, crate::config::Statement::RevokeKey { of, by } if of == by);
@@ -139,20 +141,21 @@ fn inherits(naming: &Naming, world: &World, node: &Node) -> bool {
     })
 }
 
+/// Returns whether the book has the record, or one that came after it and that the node has not used it before.
 fn is_known_or_disputed(node: &Node, record: &RecordFacts) -> bool {
     let is_later = |it: &RecordFacts| it.order() >= record.order();
-    node.book.known().any(|it| it == record)
-        || node.book.proofs.iter().any(|it| is_later(&it.two))
-        || node.book.known().any(|it| is_later(it) && it.settles.contains(&record.payload))
+    let is_held = node.held >> id_of(&record.payload) & 1 == 1;
+    node.book.rules.known().any(|it| it == record || !is_held && is_later(it))
+        || node.book.rules.proofs.iter().any(|it| is_later(&it.two))
 }
 
 /// The tag offers no record of a contradiction that no record settles, nor a later one.
 fn freezes(naming: &Naming, node: &Node) -> bool {
     let is_open = |it: &&reg_proto::naming::Contradiction| {
-        let mut settling = node.book.known().chain(&it.settled);
+        let mut settling = node.book.rules.known().chain(&it.settled);
         !settling.any(|record| spec::settles(record, &it.one, &it.two))
     };
-    let mut open = node.book.proofs.iter().filter(is_open).peekable();
+    let mut open = node.book.rules.proofs.iter().filter(is_open).peekable();
     if open.peek().is_none() {
         return true;
     }
@@ -168,9 +171,9 @@ fn obeys(naming: &Naming, node: &Node) -> bool {
     }
     let judged = naming.judge_known(node);
     let is_withdrawn = |it: &RecordFacts| judged.withdrawn >> id_of(&it.payload) & 1 == 1;
-    let head = node.book.head.as_ref();
+    let head = node.book.rules.head.as_ref();
     let lowest = head.and_then(|it| it.min_usable).unwrap_or(0);
-    let is_over = usable.state == State::Moves && head.is_some_and(is_withdrawn);
+    let is_over = usable.state != State::Frozen && head.is_some_and(is_withdrawn);
     !is_over
         && usable
             .records

@@ -1,7 +1,7 @@
 //! [`World`]: one state of the model. Everything that was signed once stays deliverable for ever, to every node, in every
 //! order; a peer that withholds a message is a path on which it is not delivered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reg_proto::digest::Digest;
 use reg_proto::naming::chain::Chain;
@@ -47,12 +47,31 @@ pub(crate) struct Machine {
     /// Its node; the book is the one in memory.
     pub(crate) node: Node,
     /// The book as it is after a crash.
-    pub(crate) disk: Kept<TagBook>,
+    pub(crate) disk: Kept<Document>,
 }
 
 impl Machine {
     pub(crate) fn is_durable(&self) -> bool {
         self.disk == self.node.book
+    }
+}
+
+/// What a node keeps of the tag, as its one document for each tag does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Document {
+    pub(crate) rules: TagBook,
+    /// Records that the rules do without, such as those that stand no longer. They may stand again under newer keys.
+    pub(crate) others: BTreeSet<RecordFacts>,
+}
+
+impl Document {
+    /// Judges everything anew that is kept, by a rule that removes from the book what does not stand.
+    pub(crate) fn rejudge(&mut self, rule: impl FnOnce(&mut TagBook)) {
+        self.rules.ancestors.extend(std::mem::take(&mut self.others));
+        let before: Vec<RecordFacts> = self.rules.known().cloned().collect();
+        rule(&mut self.rules);
+        let known: BTreeSet<&RecordFacts> = self.rules.known().collect();
+        self.others = before.into_iter().filter(|it| !known.contains(it)).collect();
     }
 }
 
@@ -64,7 +83,7 @@ pub(crate) struct Node {
     pub(crate) before: Option<Kept<Chain>>,
     /// The statements that count.
     pub(crate) statements: u16,
-    pub(crate) book: Kept<TagBook>,
+    pub(crate) book: Kept<Document>,
     /// Ids of the records that were usable at some time: the node may hold the model of each of them.
     pub(crate) held: u16,
 }
