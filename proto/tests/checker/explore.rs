@@ -6,7 +6,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::config::{Author, Config, Forgery, Statement};
 use crate::model::{Action, Naming};
-use crate::mutations;
+use crate::mutations::{self, Mutation};
 use crate::rules::Rules;
 
 const FORGERIES: &[Forgery] = &[
@@ -52,8 +52,16 @@ fn small() -> Vec<Config> {
             followers: 2,
             has_newcomer: true,
             strips_lists: true,
-            records: 1,
             forgeries: &[Forgery::Same],
+            acts: 1,
+            ..thief
+        },
+        Config {
+            name: "two machines and a thief",
+            machines: 2,
+            documents: 1,
+            settles: true,
+            forgeries: &[Forgery::Same, Forgery::Settling],
             acts: 1,
             ..thief
         },
@@ -82,6 +90,14 @@ fn large() -> Vec<Config> {
             settles: true,
             ..Config::SMALL
         },
+        Config {
+            name: "two machines, a thief, a rotation",
+            machines: 2,
+            settles: true,
+            forgeries: &[Forgery::Same, Forgery::Settling],
+            acts: 1,
+            ..thief
+        },
         Config { name: "two forged records", acts: 2, statements: STATEMENTS, depth: Some(15), ..thief },
         Config {
             name: "everything",
@@ -108,12 +124,12 @@ struct Broken {
     actions: Vec<Action>,
 }
 
-/// Explores a configuration until a property breaks or no state is left. Prints what it took.
-fn explore(name: &str, config: Config, rules: Rules) -> Vec<Broken> {
+/// Explores a configuration until it is `done` or no state is left. Prints what it took.
+fn explore(name: &str, config: Config, rules: Rules, done: HasDiscoveries) -> Vec<Broken> {
     #[expect(clippy::disallowed_methods, reason = "the time that an exploration takes is printed")]
     let started = Instant::now();
     // One thread: then a path to a fault is a shortest one.
-    let builder = Naming::new(config, rules).checker().finish_when(HasDiscoveries::AnyFailures);
+    let builder = Naming::new(config, rules).checker().finish_when(done);
     let builder = match config.depth {
         Some(depth) => builder.target_max_depth(depth),
         None => builder,
@@ -137,7 +153,9 @@ fn explore(name: &str, config: Config, rules: Rules) -> Vec<Broken> {
 fn hold(configs: &[Config]) {
     println!("| configuration | states | depth | explored | seconds |");
     for config in configs {
-        for Broken { property, actions } in explore(config.name, *config, Rules::unchanged()) {
+        for Broken { property, actions } in
+            explore(config.name, *config, Rules::unchanged(), HasDiscoveries::AnyFailures)
+        {
             let steps: Vec<String> = actions.iter().map(|it| format!("  {it:?}")).collect();
             panic!("{}: not always: {property}\n{}", config.name, steps.join("\n"));
         }
@@ -161,14 +179,17 @@ fn every_property_holds_in_large_configurations() {
 #[test]
 fn each_mutation_is_caught_by_its_property() {
     println!("| mutation | states | depth | explored | seconds |");
-    for mutation in mutations::all() {
-        let unchanged = explore("the rules unchanged", mutation.config, Rules::unchanged());
-        assert!(unchanged.is_empty(), "{}: {}", mutation.name, unchanged[0].property);
-        let broken = explore(mutation.name, mutation.config, mutation.rules);
+    for Mutation { name, rules, config, caught_by } in mutations::all() {
+        let done = HasDiscoveries::AnyOf([caught_by].into());
+        let unchanged = explore("the rules unchanged", config, Rules::unchanged(), done.clone());
+        assert!(unchanged.is_empty(), "{name}: the rules unchanged: {}", unchanged[0].property);
+        let broken = explore(name, config, rules, done);
         let found: Vec<&str> = broken.iter().map(|it| it.property).collect();
-        assert!(found.contains(&mutation.caught_by), "{}: caught by {found:?}", mutation.name);
-        let shortest = broken.iter().map(|it| it.actions.len()).min();
-        println!("|   {} in {} steps | | | | |", mutation.caught_by, shortest.unwrap_or(0));
+        let caught = broken.iter().find(|it| it.property == caught_by);
+        let Some(Broken { actions, .. }) = caught else {
+            panic!("{name}: not caught by {caught_by}, but {found:?}")
+        };
+        println!("|   {caught_by}: {} steps | | | | |", actions.len());
     }
-    assert!(mutations::all().len() >= 15);
+    assert!(mutations::all().len() >= 15, "the issue asks for fifteen");
 }

@@ -27,7 +27,12 @@ pub(crate) enum Fork {
 
 impl Keyring {
     pub(crate) fn new() -> Self {
-        Self { keys: [0, 1, 2, 3, 4, 5].map(|it| PublicKey::of(&SigningKey::from_bytes(&[it; 32]))) }
+        Self { keys: [0, 1, 2, 3, 4, 5].map(|it| PublicKey::of(&Self::signing(it))) }
+    }
+
+    /// Returns the secret half of the key at this place.
+    pub(crate) fn signing(place: u8) -> SigningKey {
+        SigningKey::from_bytes(&[place; 32])
     }
 
     /// Returns the key of the publisher's document of this version.

@@ -11,5 +11,6 @@ mod rules;
 mod spec;
 mod world;
 
+mod agreement;
 mod explore;
 mod mutations;

@@ -6,10 +6,14 @@ use reg_proto::digest::Digest;
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::{KeyDocument, KeyError, Next};
 use reg_proto::naming::chain::{self, Chain, Refusal, Standing, Step};
-use reg_proto::naming::{Heard, Pending, RecordFacts, State, TagBook, Usable};
+use reg_proto::naming::{
+    Heard, Next as Number, NextError, Pending, RecordFacts, Signing, State, TagBook, Usable,
+};
 
 use crate::config::{Author, Config, Forgery, Statement};
-use crate::properties::{CONVERGE, FORBIDDEN, FORWARD, FREEZES, ONE_MACHINE, REACHABLE, RETIRED};
+use crate::properties::{
+    CONVERGE, FORBIDDEN, FORWARD, FREEZES, LOCKED_OUT, ONE_MACHINE, REACHABLE, RETIRED, SELF_FREEZE,
+};
 use crate::rules::{Judge, Rules};
 
 pub(crate) struct Mutation {
@@ -58,6 +62,12 @@ fn keys(right: Rules, wrong: Make) -> Vec<Mutation> {
             CONVERGE,
         ),
         wrong(
+            "an inherited record does not count",
+            Rules { standing: refuse_inherited, ..right },
+            STOLEN,
+            LOCKED_OUT,
+        ),
+        wrong(
             "the list of an older document is kept",
             Rules { standing: count_older_lists, remembers: true, ..right },
             three,
@@ -104,6 +114,12 @@ fn tags(right: Rules, wrong: Make) -> Vec<Mutation> {
             Config { abandons: 1, ..Config::SMALL },
             ONE_MACHINE,
         ),
+        wrong(
+            "the next record does not name the abandoned one",
+            Rules { next: next_without_naming, ..right },
+            Config { abandons: 1, ..Config::SMALL },
+            SELF_FREEZE,
+        ),
         wrong("a contradiction is not kept", Rules { hear: hear_unproven, ..right }, TWO_MACHINES, FREEZES),
         wrong(
             "the lowest usable number is ignored",
@@ -144,6 +160,13 @@ fn follow_forks(followed: Option<&Chain>, offered: &Chain, is_dead: bool) -> Res
 fn count_retired(chain: &Chain, _: Option<&Chain>, version: u64, payload: &Digest) -> Standing {
     match chain.standing(version, payload) {
         Standing::Retired => Standing::BySignature,
+        standing => standing,
+    }
+}
+
+fn refuse_inherited(chain: &Chain, _: Option<&Chain>, version: u64, payload: &Digest) -> Standing {
+    match chain.standing(version, payload) {
+        Standing::Inherited => Standing::Retired,
         standing => standing,
     }
 }
@@ -203,11 +226,11 @@ fn hear_forgetful(book: &mut TagBook, record: &RecordFacts) -> Heard {
     heard
 }
 
-fn next_beside_pending(
-    book: &TagBook,
-    signing: reg_proto::naming::Signing,
-    settle: bool,
-) -> Result<reg_proto::naming::Next, reg_proto::naming::NextError> {
+fn next_without_naming(book: &TagBook, signing: Signing, settle: bool) -> Result<Number, NextError> {
+    book.next(signing, None, settle).map(|next| Number { settles: Vec::new(), ..next })
+}
+
+fn next_beside_pending(book: &TagBook, signing: Signing, settle: bool) -> Result<Number, NextError> {
     TagBook { pending: None, ..book.clone() }.next(signing, None, settle)
 }
 
