@@ -20,7 +20,7 @@ pub use self::key::{
     CommitKey, DelegateKey, ImportKey, Key, KeySetArgs, NewKey, NextArgs, RevokeKey, RotateKey,
 };
 use self::trust::TRUST_EXAMPLES;
-pub use self::trust::{Attest, Require, Trust};
+pub use self::trust::{Accept, Alias, Attest, Require, Trust};
 
 /// A decentralised registry for open model weights.
 ///

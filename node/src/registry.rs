@@ -27,8 +27,9 @@ use bytes::Bytes;
 use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable};
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::report::{
-    Abandoned, AttestationInfo, Collected, FileInfo, ImportedRepository, ModelInfo, ModelSummary, Paused,
-    PeerReport, Planned, Published, PublisherReport, Pulled, Status, TrustEntry, TrustReport, Verified,
+    Abandoned, AttestationInfo, Collected, FileInfo, ImportedRepository, KeyBranches, ModelInfo,
+    ModelSummary, Paused, PeerReport, Planned, Published, PublisherReport, Pulled, Status, TrustEntry,
+    TrustReport, Verified,
 };
 use reg_api::reporter::Reporter;
 use reg_api::request::{AttestRequest, HubCache, ImportRequest, PublishRequest, PullRequest, VerifyRequest};
@@ -392,6 +393,25 @@ impl Registry {
     /// Returns the keys and revocations that this node remembers of a publisher.
     pub async fn seen_of(&self, publisher: PublisherId) -> Result<PublisherReport, CatalogueError> {
         self.local.seen_of(publisher).await
+    }
+
+    /// Returns the branches of a publisher's keys that this node knows.
+    pub async fn key_branches(&self, publisher: PublisherId) -> Result<KeyBranches, CatalogueError> {
+        self.local.key_branches(publisher).await
+    }
+
+    /// Follows the branch of a publisher's keys that has the key document `head`, in place of any other.
+    pub async fn accept_keys(
+        &self,
+        publisher: PublisherId,
+        head: Digest,
+    ) -> Result<KeyBranches, CatalogueError> {
+        self.local.accept_keys(publisher, head).await
+    }
+
+    /// Points a name to another one, or ends that where `to` is `None`.
+    pub async fn trust_alias(&self, from: String, to: Option<String>) -> Result<(), CatalogueError> {
+        self.local.trust_alias(from, to).await
     }
 
     /// Removes a petname.

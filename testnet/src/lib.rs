@@ -4,6 +4,8 @@
 
 pub mod process;
 
+pub mod before;
+
 pub mod alone;
 
 pub mod model;
@@ -21,9 +23,14 @@ pub mod nginx;
 pub mod asker;
 pub mod author;
 pub mod evil;
+pub mod expensive;
 pub mod sybil;
 
 pub mod delay;
 pub mod netns;
+
+pub mod chance;
+pub mod faulty_fs;
+pub mod power;
 
 pub mod mutants;

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::alone;
+use crate::before;
 use crate::netns::Machine;
 
 /// Longest time until a daemon must be ready, on a busy machine.
@@ -29,27 +30,43 @@ const STOP: Duration = Duration::from_secs(20);
 pub fn reg_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let own = std::env::current_exe().expect("this program has a path");
-        let profile_dir = own.ancestors().find(|dir| dir.join("deps").is_dir() || dir.ends_with("release"));
-        let profile_dir = profile_dir.expect("this program lies in a target directory");
-        let release = profile_dir.ends_with("release");
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--workspace", "--bin", "reg"]).current_dir(workspace());
-        build.env("CARGO_TARGET_DIR", profile_dir.parent().expect("a profile lies in the target directory"));
-        if release {
-            build.arg("--release");
+        if before::is_meant() {
+            return before::reg_before().expect("the binary of before").to_owned();
         }
-        // Cargo sets these variables for a test. Build scripts would take them for a change, and build again.
-        for (name, _) in std::env::vars_os() {
-            let told = name.to_string_lossy();
-            if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
-                build.env_remove(&name);
-            }
-        }
-        assert!(build.status().expect("cargo runs").success(), "the reg binary cannot be built");
+        let profile_dir = profile_dir();
+        let target = profile_dir.parent().expect("a profile lies in the target directory");
+        let built = build(workspace(), target, is_release(&profile_dir)).status().expect("cargo runs");
+        assert!(built.success(), "the reg binary cannot be built");
         profile_dir.join(format!("reg{}", std::env::consts::EXE_SUFFIX))
     })
+}
+
+/// Returns the folder of the target directory that this program was built in.
+pub(crate) fn profile_dir() -> PathBuf {
+    let own = std::env::current_exe().expect("this program has a path");
+    let profile_dir = own.ancestors().find(|dir| dir.join("deps").is_dir() || dir.ends_with("release"));
+    profile_dir.expect("this program lies in a target directory").to_owned()
+}
+
+/// Returns whether a folder from [`profile_dir`] is that of the release profile.
+pub(crate) fn is_release(profile_dir: &Path) -> bool {
+    profile_dir.ends_with("release")
+}
+
+/// Returns the command that builds the `reg` of the workspace `source` into `target`.
+pub(crate) fn build(source: &Path, target: &Path, release: bool) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--workspace", "--bin", "reg"]).current_dir(source);
+    build.env("CARGO_TARGET_DIR", target).args(release.then_some("--release"));
+    // Cargo sets these variables for a test. Build scripts would take them for a change, and build again.
+    for (name, _) in std::env::vars_os() {
+        let shown = name.to_string_lossy();
+        if shown.starts_with("CARGO_PKG_") || shown.starts_with("CARGO_MANIFEST_") {
+            build.env_remove(&name);
+        }
+    }
+    build
 }
 
 /// Returns the folder of the workspace.
@@ -64,6 +81,10 @@ pub struct Home {
     name: String,
     /// The machine that its processes run on, if not the host itself.
     machine: Option<Machine>,
+    /// The binary that its processes run, if not the one of this workspace.
+    binary: Option<PathBuf>,
+    /// The folder that `reg` keeps its own files in, if not the home itself.
+    kept_at: Option<PathBuf>,
     _counted: alone::Counted,
 }
 
@@ -75,7 +96,7 @@ impl Home {
     pub fn new(name: &str) -> Self {
         let counted = alone::count();
         let dir = tempfile::Builder::new().prefix("reg-").tempdir().expect("a temporary folder");
-        Self { dir, name: name.to_owned(), machine: None, _counted: counted }
+        Self { dir, name: name.to_owned(), machine: None, binary: None, kept_at: None, _counted: counted }
     }
 
     /// Makes a home with processes on `machine`.
@@ -84,6 +105,25 @@ impl Home {
     /// If the folder cannot be made.
     pub fn on(machine: &Machine, name: &str) -> Self {
         Self { machine: Some(machine.clone()), ..Self::new(name) }
+    }
+
+    /// Makes a home with processes of another `reg` than that of this workspace.
+    ///
+    /// # Panics
+    /// If the folder cannot be made.
+    pub fn with_binary(binary: &Path, name: &str) -> Self {
+        Self { binary: Some(binary.to_owned()), ..Self::new(name) }
+    }
+
+    /// Runs another `reg` in this home from now on; `None` is that of this workspace.
+    pub fn use_binary(&mut self, binary: Option<&Path>) {
+        self.binary = binary.map(Path::to_owned);
+    }
+
+    /// Makes `reg` keep its own files in another folder, such as one on a disk that fails. Logs stay in the home.
+    pub fn kept_at(mut self, dir: PathBuf) -> Self {
+        self.kept_at = Some(dir);
+        self
     }
 
     /// Returns the folder.
@@ -98,11 +138,15 @@ impl Home {
 
     /// Returns a command of `reg` in this home.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let binary = self.binary.as_deref().unwrap_or_else(|| reg_binary());
+        // The binary of before asks nothing, and knows no flag that answers.
+        let args = args.into_iter().filter(|it| it.as_ref() != "--yes" || !before::is_meant());
         let mut command = match &self.machine {
-            Some(machine) => machine.command(reg_binary()),
-            None => Command::new(reg_binary()),
+            Some(machine) => machine.command(binary),
+            None => Command::new(binary),
         };
-        command.args(args).env("REG_HOME", self.path()).env_remove("RUST_LOG").stdin(Stdio::null());
+        let kept_at = self.kept_at.as_deref().unwrap_or(self.path());
+        command.args(args).env("REG_HOME", kept_at).env_remove("RUST_LOG").stdin(Stdio::null());
         command
     }
 
@@ -120,6 +164,11 @@ impl Home {
     /// If it cannot be run.
     pub fn ran(&self, command: &mut Command) -> Ran {
         Ran { output: command.output().expect("reg runs"), name: self.name.clone() }
+    }
+
+    /// Returns a command that has ended.
+    pub fn ended(&self, output: Output) -> Ran {
+        Ran { output, name: self.name.clone() }
     }
 
     /// Runs a command with `--json`, and returns the printed JSON.
@@ -271,12 +320,31 @@ impl Daemon {
         Self::start_with_variables(home, &["/ip4/127.0.0.1/tcp/0"], flags, variables)
     }
 
+    /// Starts a daemon like [`Daemon::start`], or returns its log if it does not become ready, as on a disk that fails.
+    ///
+    /// # Errors
+    /// If it ends, or is not ready in time.
+    pub fn try_start(home: &Home, flags: &[&str]) -> Result<Self, String> {
+        let flags = flags.iter().chain(&["--no-mdns"]);
+        Self::try_start_with_variables(home, &["/ip4/127.0.0.1/tcp/0"], flags, &[])
+    }
+
     fn start_with_variables<S: AsRef<OsStr>>(
         home: &Home,
         listen: &[&str],
         flags: impl IntoIterator<Item = S>,
         variables: &[(&str, &str)],
     ) -> Self {
+        let started = Self::try_start_with_variables(home, listen, flags, variables);
+        started.unwrap_or_else(|log| panic!("{} is not ready:\n{log}", home.name))
+    }
+
+    fn try_start_with_variables<S: AsRef<OsStr>>(
+        home: &Home,
+        listen: &[&str],
+        flags: impl IntoIterator<Item = S>,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, String> {
         let log = home.path().join("daemon.log");
         let out = home.path().join("ready.json");
         let flags: Vec<S> = flags.into_iter().collect();
@@ -296,17 +364,14 @@ impl Daemon {
         let mut daemon = Self { child, name: home.name.clone(), log, ready: Value::Null };
         let start = Instant::now();
         while daemon.ready.is_null() {
-            assert!(
-                start.elapsed() < READY && daemon.is_running(),
-                "{} is not ready:\n{}",
-                daemon.name,
-                daemon.log()
-            );
+            if start.elapsed() >= READY || !daemon.is_running() {
+                return Err(daemon.log());
+            }
             std::thread::sleep(Duration::from_millis(20));
             let text = fs::read_to_string(&out).unwrap_or_default();
             daemon.ready = serde_json::from_str(&text).unwrap_or_default();
         }
-        daemon
+        Ok(daemon)
     }
 
     /// Returns its first address, with its peer id.

@@ -4,6 +4,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use reg_keys::keyring::KeyName;
 use reg_proto::attestation::{AttestationKind, AttestationResult};
 use reg_proto::content::label::Label;
+use reg_proto::digest::Digest;
 use reg_proto::name::{Petname, Publisher, PublisherId, Reference};
 
 use super::Net;
@@ -13,9 +14,10 @@ pub enum Trust {
     /// Give a publisher a petname
     #[command(after_help = "Examples:\n  reg trust add acme ID")]
     Add { petname: Petname, publisher: PublisherId },
-    /// Give a petname to another publisher than before
-    #[command(after_help = "Examples:\n  reg trust accept acme NEW-ID")]
-    Accept { petname: Petname, publisher: PublisherId },
+    /// Follow one of the branches of a publisher's keys, or give a petname to another publisher than before
+    Accept(Accept),
+    /// Point a model, or all models of a publisher, to those of another publisher
+    Alias(Alias),
     /// List your petnames
     #[command(after_help = "Examples:\n  reg trust ls")]
     Ls,
@@ -59,6 +61,48 @@ pub enum Trust {
         #[arg(value_name = "DIGEST|ID")]
         what: String,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg trust accept acme                         show the branches of acme's keys, and choose one
+  reg trust accept ID --head sha256:5f3c… --yes
+  reg trust accept acme NEW-ID                  the petname acme means another publisher from now on
+
+Two branches mean that a thief has signed one of them, or that the publisher made both by mistake. Ask the publisher
+another way which key document is theirs: `reg key show NAME` and `reg key documents NAME` print it.")]
+pub struct Accept {
+    /// Publisher: an id, or a petname
+    pub publisher: Publisher,
+    /// Id of the publisher that gets the petname
+    #[arg(value_name = "NEW-ID", conflicts_with_all = ["head", "yes"])]
+    pub new: Option<PublisherId>,
+    /// Digest of a key document of the branch to follow
+    #[arg(long, value_name = "DIGEST")]
+    pub head: Option<Digest>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg trust alias acme/llama new-acme/llama     a pull of acme/llama fetches new-acme/llama, with a note
+  reg trust alias 'acme/*' 'new-acme/*'
+  reg trust alias                               list the aliases
+  reg trust alias --rm acme/llama")]
+pub struct Alias {
+    /// The name that you use: PUBLISHER/MODEL, or PUBLISHER/*
+    #[arg(value_name = "NAME", requires = "to")]
+    pub from: Option<String>,
+    /// The name that it means
+    #[arg(value_name = "MEANS")]
+    pub to: Option<String>,
+    /// End an alias
+    #[arg(long, value_name = "NAME", conflicts_with = "from")]
+    pub rm: Option<String>,
 }
 
 /// Holds a rule: the models it is for, and what it requires of them.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use reg_keys::keyring::{KeyInfo, KeyName, Keyring, MadeKey, Pending};
 use reg_keys::{key_changes, ssh_agent};
 use reg_proto::envelope::PublicKey;
-use reg_proto::key::KeyHistory;
+use reg_proto::key::{KeyHistory, Next};
 
 use crate::args::{Global, ImportKey, Key, NewKey};
 use crate::client::home;
@@ -52,15 +52,29 @@ async fn new(global: &Global, keyring: &Keyring, args: NewKey) -> Result<ExitCod
         return Err(CliError::new("invalid", text).hint("choose a name without .next-N and .key-N"));
     }
     let is_alone = args.with.is_empty() && args.key_set.is_plain();
-    if let Some(pending) = keyring.pending(name).map_err(keyring_error)?
-        && keyring.documents(name).map_err(keyring_error)?.is_none()
-    {
-        let is_whole = |made: &MadeKey| keyring.public_key(&made.name).is_ok_and(|key| key == made.key);
-        if pending.made.iter().all(is_whole) {
-            return begun(global, keyring, &args, pending, is_alone).await;
+    if let Some(pending) = keyring.pending(name).map_err(keyring_error)? {
+        if let Some(history) = keyring.documents(name).map_err(keyring_error)?
+            && history.version() == 1
+            && history.publisher() == pending.file.publisher
+            && !pending.made.is_empty()
+            && is_first(&pending)?
+        {
+            // Everything is in effect but the last step.
+            settle::forget(keyring, name, &history)?;
+            return created(
+                global,
+                &keyring.info_with_next(name).map_err(keyring_error)?,
+                &own_next(name, &pending),
+            );
         }
-        // The key itself is written last, so nothing was signed with it.
-        keyring.give_up(name, &pending).map_err(keyring_error)?;
+        if is_first(&pending)? {
+            let is_whole = |made: &MadeKey| keyring.public_key(&made.name).is_ok_and(|key| key == made.key);
+            if pending.made.iter().all(is_whole) {
+                return begun(global, keyring, &args, pending, is_alone).await;
+            }
+            // The key itself is written last, so nothing was signed with it.
+            keyring.give_up(name, &pending).map_err(keyring_error)?;
+        }
     }
     if is_alone && args.key_set.next.no_next {
         let passphrase = new_passphrase(name, args.passphrase)?;
@@ -91,7 +105,7 @@ async fn begun(
     is_alone: bool,
 ) -> Result<ExitCode, CliError> {
     let name = &args.name;
-    let made: Vec<MadeKey> = pending.made.iter().filter(|it| it.name != *name).cloned().collect();
+    let made = own_next(name, &pending);
     if !is_alone {
         let document = pending.file.key_document().map_err(|error| CliError::from_fault(&error))?;
         let (lines, advice) = rotate::next_keys_advice(
@@ -99,6 +113,11 @@ async fn begun(
             &made.iter().collect::<Vec<_>>(),
             document.as_ref().and_then(|it| it.next.keys()),
         );
+        let mut advice = advice;
+        if document.as_ref().is_some_and(|it| it.next == Next::Open) {
+            advice.push(format!("{name} has no next keys: a thief of enough keys can replace them."));
+            advice.push(format!("`reg key commit {name}` makes up for it; {}.", rotate::NAME_NEXT));
+        }
         let after = After { out: args.key_set.out.as_deref(), lines, advice, fields: Vec::new() };
         return settle::complete(global, keyring, name, pending, after).await;
     }
@@ -108,6 +127,17 @@ async fn begun(
     keyring.keep_documents(name, &history).map_err(keyring_error)?;
     settle::forget(keyring, name, &history)?;
     created(global, &keyring.info_with_next(name).map_err(keyring_error)?, &made)
+}
+
+/// Returns whether a pending file holds the first key document of a publisher.
+fn is_first(pending: &Pending) -> Result<bool, CliError> {
+    let document = pending.file.key_document().map_err(|error| CliError::from_fault(&error))?;
+    Ok(document.is_some_and(|it| it.version == 1))
+}
+
+/// Returns the next keys that were made for the first key document of `name`.
+fn own_next(name: &KeyName, pending: &Pending) -> Vec<MadeKey> {
+    pending.made.iter().filter(|it| it.name != *name).cloned().collect()
 }
 
 fn import(global: &Global, keyring: &Keyring, args: &ImportKey) -> Result<ExitCode, CliError> {

@@ -6,8 +6,9 @@ use std::io;
 
 use reg_api::fault::Fault;
 use reg_keys::key_changes::KeySet;
-use reg_keys::key_file::Passphrases;
+use reg_keys::key_file::{Passphrases, Protection};
 use reg_keys::keyring::{KeyName, Keyring, KeyringError, UnwrittenKey, read_passphrase};
+use reg_keys::publisher_key::PublisherKey;
 use reg_node::daemon::Home;
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::{Next, NextKeys};
@@ -62,6 +63,19 @@ pub fn keyring_error(error: KeyringError) -> CliError {
     CliError::from_fault(&error as &dyn Fault)
 }
 
+/// Loads the publisher that a model is published for. A machine that only prepares (`--prepare`) needs its key documents and
+/// none of its keys.
+pub fn publisher(keyring: &Keyring, name: &KeyName, prepares: bool) -> Result<PublisherKey, CliError> {
+    keyring.load(name).map_err(|error| match error {
+        KeyringError::NotFound { .. } if prepares => CliError::from_fault(&error).hint(format_args!(
+            "to prepare, this machine needs the key documents of the publisher, which are public: run \
+             `reg key documents NAME > {name}.json` on a machine that has them, copy the file, and run \
+             `reg key import {name} --documents {name}.json`"
+        )),
+        error => keyring_error(error),
+    })
+}
+
 /// Parses a public key (`ed25519:HEX`), or looks up the public key of a key name in the key ring.
 pub fn public_key(keyring: &Keyring, text: &str) -> Result<PublicKey, CliError> {
     if text.starts_with("ed25519:") {
@@ -71,6 +85,12 @@ pub fn public_key(keyring: &Keyring, text: &str) -> Result<PublicKey, CliError> 
         CliError::from_error("invalid", &error)
             .hint("a KEY is the name of a key on this machine (`reg key ls`), or ed25519:HEX as `reg key show` prints it")
     })?;
+    if keyring.info(&name).is_ok_and(|it| it.protection == Protection::Elsewhere) {
+        let text = format!("{name} is a publisher on this machine, and there is no key file of its name");
+        return Err(CliError::new("not_found", text).hint(format_args!(
+            "name the public key: `reg key show {name}` prints the keys that sign for it"
+        )));
+    }
     keyring.public_key(&name).map_err(keyring_error)
 }
 
@@ -81,7 +101,8 @@ impl KeySetArgs {
     }
 
     /// Returns the key set of `keys`, and the next keys to make for it. `made` are keys of the set that are not written
-    /// yet; `own_next` is the number of next keys to make beside those that --next names.
+    /// yet; `own_next` is the number of next keys to make beside those that --next names. Where several keys must sign and
+    /// some are on other machines, it commits only to next keys that --next names.
     ///
     /// Refuses a threshold of 0, and one above the number of keys, as `invalid`.
     pub fn key_set(
@@ -102,14 +123,14 @@ impl KeySetArgs {
             return Err(CliError::new("invalid", text).hint("name more keys, or choose another --threshold"));
         }
         let NextArgs { next, next_threshold, next_to, no_next } = &self.next;
-        if *no_next {
+        let may_make = || may_make_next(keyring, &keys, threshold, made);
+        if *no_next || (next.is_empty() && !may_make()?) {
             return Ok((KeySet { keys, threshold, next: Next::Open, floor }, Vec::new()));
         }
         let mut named: Vec<PublicKey> =
             next.iter().map(|text| public_key(keyring, text)).collect::<Result<_, _>>()?;
         let count = match named.as_slice() {
             [] => {
-                check_all_local(keyring, &keys, threshold, made)?;
                 // One more than must sign: a lost next key does no harm.
                 next_threshold.unwrap_or(threshold) + 1
             }
@@ -130,20 +151,15 @@ impl KeySetArgs {
     }
 }
 
-/// Refuses to make the next keys of several keys where some of those are on other machines: one machine alone could then
-/// take the publisher over.
-fn check_all_local(
+/// Returns whether this machine may make the next keys of `keys`. Where several must sign and some are on other machines,
+/// it may not: it alone could then take the publisher over.
+fn may_make_next(
     keyring: &Keyring,
     keys: &[PublicKey],
     threshold: usize,
     made: &[UnwrittenKey],
-) -> Result<(), CliError> {
+) -> Result<bool, CliError> {
     let mut own: Vec<PublicKey> = made.iter().map(UnwrittenKey::public_key).collect();
     own.extend(keyring.files().map_err(keyring_error)?.keys.into_iter().map(|it| it.public_key));
-    if threshold == 1 || keys.iter().all(|key| own.contains(key)) {
-        return Ok(());
-    }
-    Err(CliError::new("invalid", "some of the keys are on other machines, and none of their next keys is named").hint(
-        "name a next key of each machine with --next KEY: `reg key show NAME` prints them there; or commit to none: --no-next",
-    ))
+    Ok(threshold == 1 || keys.iter().all(|key| own.contains(key)))
 }

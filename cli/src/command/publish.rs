@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::args::{Global, Publish};
 use crate::client::{Client, home};
-use crate::command::keyring::{keyring, keyring_error};
+use crate::command::keyring::{keyring, publisher};
 use crate::command::published;
 use crate::error::CliError;
 use crate::output;
@@ -42,7 +42,7 @@ pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
             "path, model or key is missing: reg publish PATH MODEL --key NAME",
         ));
     };
-    let key = keyring(&home).load(name).map_err(keyring_error)?;
+    let key = publisher(&keyring(&home), name, args.prepare.is_some())?;
     let path = path.canonicalize().map_err(|error| {
         CliError::new("not_found", format_args!("{}: {error}", path.display()))
             .hint("name a directory or a file")

@@ -18,6 +18,10 @@ use crate::command::keyring::{keyring_error, new_passphrase, public_key};
 use crate::command::settle::{After, complete};
 use crate::error::CliError;
 
+/// What to do where this machine may not make the next keys of a publisher with keys on several machines.
+pub const NAME_NEXT: &str =
+    "name a next key of each machine with --next KEY: `reg key show NAME` prints them on that machine";
+
 /// The keys of a new document, with those that were made for it.
 struct Plan {
     keys: Vec<PublicKey>,
@@ -38,14 +42,12 @@ pub async fn rotate(global: &Global, keyring: &Keyring, args: RotateKey) -> Resu
     let threshold = old.threshold.min(keys.len());
     let key_set =
         KeySetArgs { threshold: args.key_set.threshold.or(Some(threshold)), ..args.key_set.clone() };
-    if key_set.next.no_next && old.next.keys().is_some() {
-        return Err(CliError::new(
-            "invalid",
-            format_args!("{} is committed to next keys: --no-next is not possible", args.name),
-        )
-        .hint("a publisher that has committed once commits with each key document"));
-    }
     let (key_set, next) = key_set.key_set(keyring, &args.name, keys, args.floor, &made, 0)?;
+    if key_set.next == Next::Open && old.next.keys().is_some() {
+        let text =
+            format!("{} is committed to next keys, so its next key document must commit too", args.name);
+        return Err(CliError::new("invalid", text).hint(NAME_NEXT));
+    }
     made.extend(next);
     let takeover = Takeover::of(gather(global, history.publisher()).await?, &args.leave_out)?;
     let change = Change { name: &args.name, history: &history, key_set, made, takeover };
@@ -71,12 +73,12 @@ pub async fn commit(global: &Global, keyring: &Keyring, args: CommitKey) -> Resu
             args.name
         )));
     }
-    if args.next.no_next {
-        return Err(CliError::new("invalid", "a commitment without next keys is none: leave out --no-next"));
-    }
     let passphrase = new_passphrase(&args.name, args.passphrase)?;
     let key_set = KeySetArgs { threshold: Some(old.threshold), next: args.next.clone(), out: None };
     let (key_set, made) = key_set.key_set(keyring, &args.name, old.keys.clone(), None, &[], 0)?;
+    if key_set.next == Next::Open {
+        return Err(CliError::new("invalid", "a commitment names next keys").hint(NAME_NEXT));
+    }
     let takeover = Takeover::of(gather(global, history.publisher()).await?, &[])?;
     let change = Change { name: &args.name, history: &history, key_set, made, takeover };
     change.make(global, keyring, passphrase.as_ref().map(|it| it.as_str()), args.yes, out).await
@@ -105,8 +107,9 @@ impl Change<'_> {
         if !(global.quiet || global.json) {
             if key_set.next == Next::Open {
                 eprintln!(
-                    "Everything that older keys have signed stays valid, because --no-next makes a document of the old form."
+                    "Everything that older keys have signed stays valid: this key document commits to no next keys."
                 );
+                eprintln!("So a thief of an older key can sign on. To end that, {NAME_NEXT}.");
             } else {
                 takeover.show(name, version);
             }

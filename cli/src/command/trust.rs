@@ -3,13 +3,16 @@
 use std::process::ExitCode;
 
 use reg_api::report::{TrustEntry, TrustReport};
-use reg_node::gateway::admin::trust::{PetnameRequest, ScopeRequest, SwitchRequest, TrustRequest};
+use reg_node::gateway::admin::trust::{
+    AliasRequest, PetnameRequest, ScopeRequest, SwitchRequest, TrustRequest,
+};
 use reg_node::registry::trust::{RawQuorum, RawRule};
 use reg_proto::name::{Publisher, PublisherId};
 use serde_json::json;
 
-use crate::args::{Global, Require, Trust};
+use crate::args::{Accept, Alias, Global, Require, Trust};
 use crate::client::Client;
+use crate::command::accept_keys;
 use crate::command::log::revoked;
 use crate::error::CliError;
 use crate::output;
@@ -30,9 +33,13 @@ async fn act(global: &Global, client: &Client, command: Trust) -> Result<(), Cli
         Trust::Add { petname, publisher } => {
             name(global, client, TrustRequest { petname, publisher, replace: false }).await
         }
-        Trust::Accept { petname, publisher } => {
-            name(global, client, TrustRequest { petname, publisher, replace: true }).await
-        }
+        Trust::Accept(args) => match args {
+            Accept { publisher: Publisher::Petname(petname), new: Some(publisher), .. } => {
+                name(global, client, TrustRequest { petname, publisher, replace: true }).await
+            }
+            args => accept_keys::run(global, client, &args).await,
+        },
+        Trust::Alias(args) => alias(global, client, args).await,
         Trust::Rm { petname } => client.post::<()>("/v1/trust/remove", &PetnameRequest { petname }).await,
         Trust::Ls => {
             let entries: Vec<TrustEntry> = client.get("/v1/trust", &[]).await?;
@@ -69,6 +76,28 @@ async fn act(global: &Global, client: &Client, command: Trust) -> Result<(), Cli
         }
         Trust::Disallow { what } => {
             client.post::<bool>("/v1/trust/allow", &SwitchRequest { name: what, on: false }).await.map(drop)
+        }
+    }
+}
+
+async fn alias(global: &Global, client: &Client, args: Alias) -> Result<(), CliError> {
+    match args {
+        Alias { rm: Some(from), .. } => {
+            client.post::<()>("/v1/trust/alias", &AliasRequest { from, to: None }).await
+        }
+        Alias { from: Some(from), to: Some(to), .. } => {
+            let text = format!("{from} means {to} from now on");
+            client
+                .post::<()>("/v1/trust/alias", &AliasRequest { from: from.clone(), to: Some(to.clone()) })
+                .await?;
+            say(global, &json!({ "from": from, "to": to }), text)
+        }
+        _ => {
+            let report: TrustReport = client.get("/v1/trust/all", &[]).await?;
+            if global.json {
+                return output::json(&report.aliases);
+            }
+            report.aliases.iter().try_for_each(|it| output::line(format!("{} means {}", it.from, it.to)))
         }
     }
 }
@@ -110,6 +139,7 @@ async fn show(global: &Global, client: &Client, of: Option<&Publisher>) -> Resul
         };
         report.rules.retain(|rule| about(&rule.models));
         report.denylists.retain(|list| about(list));
+        report.aliases.retain(|it| about(&it.from) || about(&it.to));
         report.allowed.retain(|it| *it == id.to_string());
     }
     if global.json {
@@ -126,6 +156,7 @@ async fn show(global: &Global, client: &Client, of: Option<&Publisher>) -> Resul
     for rule in &report.rules {
         output::line(format!("{} must have {}", rule.models, rule.requires.join("; ")))?;
     }
+    report.aliases.iter().try_for_each(|it| output::line(format!("{} means {}", it.from, it.to)))?;
     for list in &report.denylists {
         output::line(format!("subscribed to {list}"))?;
     }

@@ -329,6 +329,48 @@ pub struct PublisherReport {
     pub revocations: Vec<Revocation>,
 }
 
+/// The branches of a publisher's keys that this node knows: where there are two, one of them may be a thief's.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeyBranches {
+    pub publisher: PublisherId,
+    /// The key document that the user has accepted; `None` where the user has accepted none.
+    pub accepted: Option<Digest>,
+    /// The followed branch first.
+    pub branches: Vec<KeyBranch>,
+}
+
+/// One branch of a publisher's keys.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeyBranch {
+    /// The digest of the newest key document's payload.
+    pub head: Digest,
+    pub version: u64,
+    /// The version of the last key document that this branch and the followed one have in common; `None` where this node
+    /// follows none.
+    pub common: Option<u64>,
+    pub is_followed: bool,
+    pub is_accepted: bool,
+    /// Whether too many of its keys are revoked for it to sign anything.
+    pub is_dead: bool,
+    /// Whether the last common document committed to the keys of the document after it. A thief of the keys before does
+    /// not have those.
+    pub is_committed: bool,
+    pub keys: Vec<PublicKey>,
+    pub threshold: usize,
+    /// The tags in the store that count under this branch, as `model:tag`.
+    pub tags: Vec<String>,
+    /// The newest time of signing of those tags, in seconds since 1970; `None` where there is none.
+    pub newest_tag: Option<u64>,
+}
+
+/// A name that the user has pointed to another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasEntry {
+    /// `publisher/model`, or `publisher/*`.
+    pub from: String,
+    pub to: String,
+}
+
 /// The contents of the trust file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TrustReport {
@@ -338,6 +380,9 @@ pub struct TrustReport {
     pub denylists: Vec<String>,
     /// Digests and publishers that are accepted and served although a denylist warns of them.
     pub allowed: Vec<String>,
+    /// Names that the user has pointed to others.
+    #[serde(default)]
+    pub aliases: Vec<AliasEntry>,
     /// The number of manifests, blobs and publishers that the denylists warn of.
     pub denied: usize,
     /// What the user should know of the denylists.

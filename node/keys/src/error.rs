@@ -1,5 +1,7 @@
 //! [`SignError`]: why a key does not sign.
 
+use std::sync::Arc;
+
 use reg_api::fault::{Fault, FaultKind};
 use reg_proto::json::JsonError;
 use reg_proto::key::KeyError;
@@ -8,6 +10,7 @@ use reg_proto::provenance::ProvenanceError;
 use thiserror::Error;
 
 use crate::certificate::CertificateError;
+use crate::keyring::{KeyName, KeyringError};
 use crate::oms::bundle::BundleError;
 use crate::secret_key::SecretKeyError;
 
@@ -28,6 +31,8 @@ pub enum SignError {
     NotOne { publisher: PublisherId },
     #[error("no key of {publisher}, old or new, is available and not revoked")]
     NoneHere { publisher: PublisherId },
+    #[error("keys of {name} have changed since the daemon started, and it cannot load the new ones")]
+    Changed { name: KeyName, source: Arc<KeyringError> },
     #[error(transparent)]
     Key(#[from] SecretKeyError),
     #[error("certificate authority cannot be made")]
@@ -47,6 +52,7 @@ impl Fault for SignError {
                 FaultKind::Verification
             }
             Self::TooFew { .. } | Self::NotOne { .. } | Self::NoneHere { .. } => FaultKind::Denied,
+            Self::Changed { .. } => FaultKind::Denied,
             Self::Key(_) => FaultKind::Unreachable,
             Self::History(_) => FaultKind::Verification,
             Self::Bundle(_) | Self::Certificate(_) => FaultKind::Invalid,
@@ -61,6 +67,10 @@ impl Fault for SignError {
                  then go on with it (reg publish --signed FILE)"
                     .to_owned(),
             ),
+            Self::Changed { name, source } => {
+                let why = source.hint().map_or_else(String::new, |it| format!(" ({it})"));
+                Some(format!("check `reg key show {name}`, and restart the daemon{why}"))
+            }
             Self::Key(_) => Some("ssh-add -l shows what the agent holds".to_owned()),
             _ => None,
         }

@@ -298,11 +298,13 @@ impl Keyring {
     }
 
     /// Refuses a publisher with a key document that is signed and not yet in effect: what its keys sign now would not be on
-    /// the list of the new document. A document that waits for the keys of other machines hinders nothing.
+    /// the list of the new document. Refuses a publisher without its first key document, which has no id yet. A document that waits for the keys of other machines hinders nothing.
     fn check_finished(&self, name: &KeyName, documents: Option<&KeyHistory>) -> Result<(), KeyringError> {
         let Some(pending) = self.pending(name)? else { return Ok(()) };
-        let version = documents.map_or(1, |it| it.version() + 1);
-        if documents.is_none() || pending.file.is_signed() && pending.file.finished().is_ok() {
+        let document = pending.file.key_document().ok().flatten();
+        let version = document.map_or(1, |it| it.version);
+        let is_first = version == 1 && documents.is_none();
+        if is_first || pending.file.is_signed() && pending.file.finished().is_ok() {
             return Err(KeyringError::Unfinished { name: name.clone(), version });
         }
         Ok(())

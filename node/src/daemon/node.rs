@@ -104,7 +104,7 @@ impl Node {
         };
         let registry = Registry::start(parts)?;
         let signer = match (&config.publish_key, mode) {
-            (Some(name), Mode::Daemon) => Some(Signer::new(name.clone(), home.keyring().load(name)?)),
+            (Some(name), Mode::Daemon) => Some(Signer::new(name.clone(), home.keyring())?),
             _ => None,
         };
         let upstream = match (&config.upstream, mode) {

@@ -267,8 +267,6 @@ pub(super) const HELD_MAX: usize = 256;
 /// How long a reader waits where no peer has the blob. A peer that reconnects does so in seconds.
 pub(super) const DESERTED_PATIENCE: Duration = Duration::from_secs(4);
 
-/// Ancestors of a tag's head that may stand in for it. A version that is older than these is pulled by its digest.
-pub(super) const ANCESTORS_MAX: usize = 16;
 /// Bytes of the document of one tag: its records, proofs and pending payload. Records take 2 KiB each as a rule; the largest
 /// ones take 16 KiB, and then the oldest are left out.
 pub(super) const TAG_DOCUMENT_BYTES_MAX: usize = 256 << 10;

@@ -1,5 +1,6 @@
 //! [`TagBook`]: everything that one node remembers of one tag, and the rules by which it changes.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::contradiction::Contradiction;
@@ -199,7 +200,7 @@ impl TagBook {
         if let Some(order) = self.head.as_ref().map(RecordFacts::order) {
             self.ancestors.retain(|it| it.order() < order);
         }
-        self.ancestors.sort_by(|a, b| (b.order(), b.payload).cmp(&(a.order(), a.payload)));
+        self.ancestors.sort_by_key(|it| Reverse((it.order(), it.payload)));
         self.ancestors.dedup();
         self.ancestors.truncate(TAG_ANCESTORS_MAX);
         self.settle();

@@ -7,3 +7,4 @@ mod private;
 
 mod caps;
 mod eclipse;
+mod price;

@@ -217,7 +217,7 @@ fn a_withdrawn_version_has_no_stand_in() {
     pull(&b, &reference, &[], &[]).ok();
     let two = publish(&a, "two");
     until("version 2 is announced", || has_heard(&b, &reference, 2));
-    a.run(["key", "revoke", "me", "--manifest", &two, "--reason", "it lies"]).ok();
+    a.run(["key", "revoke", "me", "--manifest", &two, "--reason", "it lies", "--yes"]).ok();
     until("the withdrawal is announced", || b.run(["log", &reference]).stdout().contains("it lies"));
     a_daemon.kill();
     for home in [&b, &Home::new("D")] {

@@ -146,7 +146,7 @@ fn ssh_agent_signs_what_is_published_and_keeps_its_key() {
     reg(&["attest", &reference, "--kind", "review", "--result", "pass", "--key", "me"]).ok();
     let made = reg(&["key", "export-ca", "me"]).ok().json();
     assert!(text(&made["authorities"][0]["pem"]).contains("BEGIN CERTIFICATE"), "{made}");
-    reg(&["key", "rotate", "me"]).ok();
+    reg(&["key", "rotate", "me", "--yes"]).ok();
     let again = reg(&["publish", &path, "tiny:v2", "--key", "me"]).ok().json();
     assert_eq!(again["publisher"], published["publisher"]);
     b.pull(&text(&again["reference"]), &[&daemon.address()], &flags).ok();

@@ -1,14 +1,17 @@
 //! Keys, signatures and trust between real nodes, judged by other tools too: which statements count, and until when.
 
 mod in_use;
+mod one_writer;
 mod tags_and_keys;
 
 mod delegations;
 mod revocations;
+mod survive;
 
 mod rules;
 
 mod key_cases;
+mod key_changes;
 mod key_tools;
 mod oms;
 mod signing;

@@ -39,9 +39,9 @@ fn a_key_that_is_revoked_without_any_tag_is_refused_by_everybody_for_ever() {
     let b_daemon = Daemon::start(&b, ["--bootstrap", &a_daemon.address(), "--dht", "off"]);
     let c_daemon = Daemon::start(&c, ["--bootstrap", &b_daemon.address(), "--dht", "off"]);
     // The old key itself is gone: the new one alone can say so.
-    a.run(["key", "rotate", "me"]).ok();
+    a.run(["key", "rotate", "me", "--yes"]).ok();
     std::fs::remove_file(a.path().join("keys/me.pem")).expect("the old key");
-    a.run(["key", "revoke", "me", "--key", &text(&stolen["public_key"]), "--reason", "stolen"]).ok();
+    a.run(["key", "revoke", "me", "--key", &text(&stolen["public_key"]), "--reason", "stolen", "--yes"]).ok();
     for (home, name) in [(&b, "B"), (&c, "C")] {
         until(&format!("{name} hears of it by gossip"), || revocations(home).contains("stolen"));
     }

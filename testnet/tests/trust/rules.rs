@@ -262,7 +262,7 @@ fn a_receipt_names_the_files_the_records_and_the_key_that_signed_them() {
     a.key("me");
     let dir = model(&a, "tiny", "mit");
     let old = a.publish(&dir, "tiny:v1", "me");
-    a.run(["key", "rotate", "me"]).ok();
+    a.run(["key", "rotate", "me", "--yes"]).ok();
     fs::write(dir.join("more.json"), "{}").expect("written");
     let new = a.publish(&dir, "tiny:v2", "me");
     let (publisher, _) = old.split_once('/').expect("a reference");

@@ -80,10 +80,10 @@ fn each_key_of_a_publisher_has_an_authority_and_a_revoked_one_has_none() {
         fs::write(&signature, home.run(["export-signature", &reference]).ok().stdout()).expect("written");
         (dir, signature)
     };
-    let first_key = home.key("me");
+    let first_key = text(&home.json(["key", "new", "me", "--no-next"])["publisher"]);
     let one = publish("one");
     home.run(["key", "new", "second"]).ok();
-    home.run(["key", "rotate", "me", "--add", "second", "--threshold", "2"]).ok();
+    home.run(["key", "rotate", "me", "--add", "second", "--threshold", "2", "--no-next", "--yes"]).ok();
     let two = publish("two");
     let exported = export();
     assert_eq!(exported.stdout().matches("BEGIN CERTIFICATE").count(), 2, "{}", exported.stdout());
@@ -107,8 +107,8 @@ fn each_key_of_a_publisher_has_an_authority_and_a_revoked_one_has_none() {
     assert!(!verify(&program, &one.0, &one.1, &only).status.success(), "another key's authority");
     // The first key was stolen.
     home.run(["key", "new", "third"]).ok();
-    home.run(["key", "rotate", "me", "--add", "third", "--remove", "me"]).ok();
-    home.run(["key", "revoke", "me", "--key", "me", "--reason", "stolen"]).ok();
+    home.run(["key", "rotate", "me", "--add", "third", "--remove", "me", "--no-next", "--yes"]).ok();
+    home.run(["key", "revoke", "me", "--key", "me", "--reason", "stolen", "--yes"]).ok();
     let exported = export();
     assert!(exported.stderr().contains("is revoked"), "{}", exported.stderr());
     assert_eq!(exported.stdout().matches("BEGIN CERTIFICATE").count(), 2, "second and third");

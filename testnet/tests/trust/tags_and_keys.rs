@@ -182,7 +182,7 @@ fn fast_forward_is_bounded_and_a_floor_is_the_way_out() {
     // A node that has seen nothing yet cannot know better, until the publisher rotates the stolen key away.
     pull(&fresh, &reference, &[&highest]).ok();
     assert!(pulled_content(&fresh).contains("thief"));
-    a.run(["key", "rotate", "me", "--floor", "2"]).ok();
+    a.run(["key", "rotate", "me", "--floor", "2", "--yes"]).ok();
     let published = publish(&a, "second", "tale", &[]).ok().json();
     assert_eq!(published["seq"], 2);
     for home in [&seen, &fresh] {
@@ -201,8 +201,8 @@ fn log(home: &Home, reference: &str) -> Option<Value> {
 /// When a node has written down its proof.
 fn proof_kept(home: &Home) -> SystemTime {
     let mut found = Vec::new();
-    files(&home.path().join("store/documents/proof"), &mut found);
-    let [proof] = &found[..] else { panic!("one proof, not {found:?}") };
+    files(&home.path().join("store/documents/tag"), &mut found);
+    let [proof] = &found[..] else { panic!("one document, not {found:?}") };
     proof.metadata().and_then(|it| it.modified()).expect("a file with a time")
 }
 
@@ -304,7 +304,7 @@ fn keys_rotate_and_what_was_revoked_is_refused_everywhere() {
     let reference = format!("{}/tale", author.id);
     let first = publish(&a, "first", "tale", &[]).ok().json();
     pull_with(&b, &reference, &[], &[]).ok();
-    a.run(["key", "rotate", "me"]).ok();
+    a.run(["key", "rotate", "me", "--yes"]).ok();
     let second = publish(&a, "second", "tale", &[]).ok().json();
     assert_eq!(second["publisher"], first["publisher"], "the name stays");
     pull_with(&b, &reference, &[], &[]).ok();
@@ -322,7 +322,7 @@ fn keys_rotate_and_what_was_revoked_is_refused_everywhere() {
     // What the old key signed before stays valid, until the key is revoked.
     let old = format!("{reference}@{}", text(&first["manifest"]));
     pull_with(&b, &old, &[], &[]).ok();
-    a.run(["key", "revoke", "me", "--key", "me", "--reason", "stolen"]).ok();
+    a.run(["key", "revoke", "me", "--key", "me", "--reason", "stolen", "--yes"]).ok();
     until("the revocation is told", || {
         log(&b, &reference).is_some_and(|log| log["revocations"].to_string().contains("stolen"))
     });
@@ -330,7 +330,17 @@ fn keys_rotate_and_what_was_revoked_is_refused_everywhere() {
     pull(&c, &old, &[&b_daemon.address()]).failed(4, "revoked");
     pull_with(&b, &reference, &[], &[]).ok();
     // A manifest that is withdrawn is not pulled, by whichever name, from whomsoever; and it is not forgotten.
-    a.run(["key", "revoke", "me", "--manifest", &text(&second["manifest"]), "--reason", "wrong set"]).ok();
+    a.run([
+        "key",
+        "revoke",
+        "me",
+        "--manifest",
+        &text(&second["manifest"]),
+        "--reason",
+        "wrong set",
+        "--yes",
+    ])
+    .ok();
     until("the withdrawal is told", || {
         log(&b, &reference).is_some_and(|log| log["revocations"].to_string().contains("wrong set"))
     });
@@ -368,7 +378,7 @@ fn a_delegate_speaks_for_some_models_and_a_hidden_record_lets_nobody_in() {
     assert_ne!((ran.code(), pulled_content(&c).contains("theirs")), (0, true));
     let other = Home::new("D");
     let log = log(&a, &format!("{lab}/own")).expect("a log");
-    a.run(["key", "revoke", "me", "--delegation", &text(&log["delegations"][0]["payload"])]).ok();
+    a.run(["key", "revoke", "me", "--delegation", &text(&log["delegations"][0]["payload"]), "--yes"]).ok();
     pull(&other, &format!("{lab}/llama-2"), &from).failed(3, "none has it");
 }
 
@@ -484,7 +494,7 @@ fn sign_in_every_way(path: &str, command: impl Fn(&[&str]) -> std::process::Comm
         &["sign", "to.sign", "--key", "me"],
         &["publish", "--signed", "to.sign"],
         &["key", "show", "me", "--json"],
-        &["key", "rotate", "me", "--json"],
+        &["key", "rotate", "me", "--yes", "--json"],
         &[
             "key",
             "delegate",

@@ -48,6 +48,8 @@ pub enum KeyringError {
     Ssh(#[from] SshKeyError),
     #[error("key documents in {path} are refused")]
     Documents { path: PathBuf, source: Box<KeyError> },
+    #[error("{name} is the name of another publisher by now")]
+    OtherPublisher { name: KeyName },
     #[error("key document in {path}, which is not yet in effect, cannot be read")]
     Pending { path: PathBuf, source: JsonError },
     #[error(
@@ -73,7 +75,7 @@ impl Fault for KeyringError {
             | Self::NoPassphrase { .. }
             | Self::WrongPassphrase { .. } => FaultKind::Denied,
             Self::NoAgent { .. } => FaultKind::Unreachable,
-            Self::Unfinished { .. } => FaultKind::Denied,
+            Self::Unfinished { .. } | Self::OtherPublisher { .. } => FaultKind::Denied,
             Self::Pending { .. } => FaultKind::Invalid,
             Self::Documents { .. } => FaultKind::Verification,
             Self::Sign(source) => source.kind(),

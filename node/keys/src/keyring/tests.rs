@@ -3,9 +3,11 @@
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{EncodePrivateKey, KeypairBytes};
 use reg_api::fault::{Fault, FaultKind};
+use reg_proto::key::{Inheritance, Next, NextKeys};
 use tempfile::TempDir;
 
 use super::*;
+use crate::key_changes::{self, KeySet};
 
 fn name(text: &str) -> KeyName {
     text.parse().unwrap()
@@ -123,4 +125,109 @@ fn names_are_file_names_everywhere() {
     for taken in ["main", "acme-2026", "a.b_c", &"a".repeat(32)] {
         assert!(taken.parse::<KeyName>().is_ok(), "{taken:?}");
     }
+}
+
+/// Begins version 2 of `me`, committed to two next keys.
+fn begun(keyring: &Keyring, history: &KeyHistory) -> Pending {
+    let made = keyring.generate_next(&name("me"), 2, None).unwrap();
+    let next: Vec<PublicKey> = made.iter().map(UnwrittenKey::public_key).collect();
+    let key_set = KeySet {
+        keys: history.newest().keys.clone(),
+        threshold: 1,
+        next: Next::Keys(NextKeys::of(&next, 1)),
+        floor: None,
+    };
+    let file = key_changes::rotate(history, key_set, Inheritance::default());
+    keyring.begin(&name("me"), file, &made, None).unwrap()
+}
+
+#[test]
+fn next_keys_and_keys_of_a_rotation_are_no_publishers() {
+    let (_home, keyring) = keyring();
+    for key in ["me", "me.next-1", "me.key-2", "me.next-x", "me.2"] {
+        keyring.create(&name(key)).unwrap();
+    }
+    let names = |list: KeyList| list.keys.iter().map(|it| it.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(keyring.list().unwrap()), ["me", "me.2", "me.next-x"]);
+    assert_eq!(keyring.files().unwrap().keys.len(), 5);
+    // Earlier versions named the key of a rotation so. It is one if the documents of `me` name it.
+    let old = keyring.load(&name("me")).unwrap();
+    let key_set = KeySet {
+        keys: vec![keyring.info(&name("me.2")).unwrap().public_key],
+        threshold: 1,
+        next: Next::Open,
+        floor: None,
+    };
+    let mut file = key_changes::rotate(old.history(), key_set, Inheritance::default());
+    for key in ["me", "me.2"] {
+        file.sign(&keyring.secret(&name(key)).unwrap()).unwrap();
+    }
+    keyring.keep_documents(&name("me"), &file.declarations().unwrap().0).unwrap();
+    assert_eq!(names(keyring.list().unwrap()), ["me", "me.next-x"]);
+    // A publisher with documents alone is one, too.
+    keyring.keep_documents(&name("board"), &file.declarations().unwrap().0).unwrap();
+    assert_eq!(names(keyring.list().unwrap()), ["board", "me", "me.next-x"]);
+    assert_eq!(keyring.info(&name("board")).unwrap().protection, Protection::Elsewhere);
+}
+
+#[test]
+fn a_begun_document_is_finished_or_given_up() {
+    let (_home, keyring) = keyring();
+    keyring.create(&name("me")).unwrap();
+    let history = keyring.load(&name("me")).unwrap().history().clone();
+    let pending = begun(&keyring, &history);
+    assert_eq!(keyring.pending(&name("me")).unwrap().unwrap().made, pending.made);
+    assert!(keyring.load(&name("me")).is_ok(), "nothing is signed");
+    // Nothing was signed with it, so the keys that were made for it are removed.
+    keyring.give_up(&name("me"), &pending).unwrap();
+    assert_eq!(keyring.files().unwrap().keys.len(), 1);
+    assert!(keyring.pending(&name("me")).unwrap().is_none());
+    // A document that is signed hinders what its keys would sign, until it is in effect.
+    let mut pending = begun(&keyring, &history);
+    let key = keyring.secret(&name("me")).unwrap();
+    pending.file.sign(&key).unwrap();
+    keyring.keep_pending(&name("me"), &pending).unwrap();
+    assert!(matches!(keyring.load(&name("me")), Err(KeyringError::Unfinished { .. })));
+    keyring.keep_documents(&name("me"), &pending.file.declarations().unwrap().0).unwrap();
+    keyring.forget_pending(&name("me")).unwrap();
+    assert_eq!(keyring.load(&name("me")).unwrap().history().version(), 2);
+    let info = keyring.info_with_next(&name("me")).unwrap();
+    assert_eq!((info.next.len(), info.next_threshold), (2, 1));
+    assert!(info.next.iter().all(|it| it.is_available));
+}
+
+#[test]
+fn next_keys_lie_where_the_user_wants_and_are_fetched_from_there() {
+    let (home, keyring) = keyring();
+    let stick = home.path().join("stick");
+    fs::create_dir(&stick).unwrap();
+    let made = keyring.generate_next(&name("me"), 2, Some(&stick)).unwrap();
+    let keys: Vec<PublicKey> = made.iter().map(UnwrittenKey::public_key).collect();
+    let next = NextKeys::of(&keys, 1);
+    for key in &made {
+        keyring.write_made(key, Some("correct horse")).unwrap();
+    }
+    assert!(keyring.files().unwrap().keys.is_empty(), "the key directory has the public halves alone");
+    assert_eq!(keyring.public_key(&name("me.next-1")).unwrap(), keys[0]);
+    let known = keyring.next_keys(&name("me"), &next);
+    assert_eq!(known[1].path.as_deref(), Some(&*fs::canonicalize(&stick).unwrap().join("me.next-2.pem")));
+    fs::remove_file(stick.join("me.next-2.pem")).unwrap();
+    let known = keyring.next_keys(&name("me"), &next);
+    assert_eq!((known[0].is_available, known[1].is_available), (true, false));
+    assert_eq!(keyring.fetch_next(&name("me"), &next, &stick).unwrap(), 1);
+    let files = keyring.files().unwrap().keys;
+    assert_eq!((files.len(), files[0].public_key, files[0].protection), (1, keys[0], Protection::Passphrase));
+    assert_eq!(keyring.generate_next(&name("me"), 1, None).unwrap()[0].made().name, name("me.next-3"));
+}
+
+#[test]
+fn names_of_next_keys_are_told_from_others() {
+    let of = |text: &str| text.parse::<KeyName>().ok().and_then(|it| it.publisher()).map(|it| it.to_string());
+    assert_eq!(of("me.next-1").as_deref(), Some("me"));
+    assert_eq!(of("me.key-12").as_deref(), Some("me"));
+    assert_eq!(of(&format!("{}.next-9", "a".repeat(32))), Some("a".repeat(32)));
+    for other in ["me", "me.next-0", "me.next-", "me.next-12345", "me.next-x", "next-1"] {
+        assert_eq!(of(other), None, "{other}");
+    }
+    assert!(format!("{}.next-9", "a".repeat(33)).parse::<KeyName>().is_err());
 }

@@ -4,8 +4,9 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use reg_api::report::{AttestationInfo, PublisherReport, TrustEntry, TrustReport};
+use reg_api::report::{AttestationInfo, KeyBranches, PublisherReport, TrustEntry, TrustReport};
 use reg_api::request::AttestRequest;
+use reg_proto::digest::Digest;
 use reg_proto::name::{Petname, PublisherId};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,20 @@ pub struct SwitchRequest {
     pub on: bool,
 }
 
+/// The key document of a publisher that the user accepts, with the branch that has it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AcceptRequest {
+    pub publisher: PublisherId,
+    pub head: Digest,
+}
+
+/// A name, and the name that it means from now on; `None` ends the alias.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AliasRequest {
+    pub from: String,
+    pub to: Option<String>,
+}
+
 pub(super) fn router() -> Router<Registry> {
     Router::new()
         .route("/v1/trust", get(list).post(add))
@@ -53,6 +68,9 @@ pub(super) fn router() -> Router<Registry> {
         .route("/v1/trust/subscribe", post(subscribe))
         .route("/v1/trust/unsubscribe", post(unsubscribe))
         .route("/v1/trust/allow", post(allow))
+        .route("/v1/trust/branches", get(branches))
+        .route("/v1/trust/accept", post(accept))
+        .route("/v1/trust/alias", post(alias))
         .route("/v1/publisher", get(publisher))
         .route("/v1/attest", post(attest))
         .route("/v1/chat-template", get(chat_template))
@@ -69,6 +87,21 @@ async fn publisher(
     Query(query): Query<PublisherQuery>,
 ) -> Answer<PublisherReport> {
     Ok(Json(registry.seen_of(query.publisher).await?))
+}
+
+async fn branches(
+    State(registry): State<Registry>,
+    Query(query): Query<PublisherQuery>,
+) -> Answer<KeyBranches> {
+    Ok(Json(registry.key_branches(query.publisher).await?))
+}
+
+async fn accept(State(registry): State<Registry>, Json(request): Json<AcceptRequest>) -> Answer<KeyBranches> {
+    Ok(Json(registry.accept_keys(request.publisher, request.head).await?))
+}
+
+async fn alias(State(registry): State<Registry>, Json(request): Json<AliasRequest>) -> Answer<()> {
+    Ok(Json(registry.trust_alias(request.from, request.to).await?))
 }
 
 async fn list(State(registry): State<Registry>) -> Answer<Vec<TrustEntry>> {

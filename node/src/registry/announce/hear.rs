@@ -33,14 +33,15 @@ impl News {
     /// turn, or that would cost the neighbours too much is not passed on.
     pub async fn hear(self: Arc<Self>, inbound: InboundAnnouncement) {
         let InboundAnnouncement { from, announcement, verdict } = inbound;
-        let news = self.clone();
+        let (news, price) = (self.clone(), heads::price(&announcement));
         let work = move |budget: &mut Budget| {
             let heard = news.take_announcement(&announcement, budget);
             (heard, budget.worth())
         };
-        let heard = self.verifier.unasked(from, VERIFICATIONS_PER_ANNOUNCEMENT_MAX, work).await;
+        let heard = self.verifier.unasked(from, price, VERIFICATIONS_PER_ANNOUNCEMENT_MAX, work).await;
         verdict.send(match heard {
-            Ok((Ok(Heard::New), worth)) if self.verifier.may_pass_on(worth) => Verdict::Accept,
+            // A neighbour that is slower than this node charges the price, and else what the verification is worth.
+            Ok((Ok(Heard::New), worth)) if self.verifier.may_pass_on(worth.max(price)) => Verdict::Accept,
             Ok((Ok(_), _)) => Verdict::Ignore,
             Ok((Err(error), _)) => {
                 info!(peer = %from, %error, "an announcement is refused");

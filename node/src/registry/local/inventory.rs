@@ -56,6 +56,7 @@ impl Fault for CatalogueError {
             Self::Model(ModelError::NotHere { .. }) | Self::NoBundle { .. } => FaultKind::NotFound,
             Self::Pinned { .. } => FaultKind::Denied,
             Self::Trust(source) => source.kind(),
+            Self::Tags(source) => source.kind(),
             Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
             _ => FaultKind::Internal,
         }
@@ -69,6 +70,7 @@ impl Fault for CatalogueError {
             Self::Resolve(source) => source.hint(),
             Self::Pinned { reference } => Some(format!("release it first: reg unpin {reference}")),
             Self::Trust(source) => source.hint(),
+            Self::Tags(source) => source.hint(),
             _ => None,
         }
     }

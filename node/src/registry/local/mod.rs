@@ -3,6 +3,7 @@
 //!
 //! In: the owner's questions and changes. Out: reports. Promise: nothing in this room asks peers, except fetching denylists.
 
+mod branches;
 mod chat_template;
 mod inventory;
 mod log;

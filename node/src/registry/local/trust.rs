@@ -57,6 +57,7 @@ impl Local {
                 petnames: petnames.collect::<Result<_, CatalogueError>>()?,
                 rules: trust.rules.iter().map(RuleReport::of).collect(),
                 denylists: trust.denylists.into_iter().map(|it| it.name).collect(),
+                aliases: trust.aliases.iter().map(|it| it.entry.clone()).collect(),
                 allowed: trust.allowed.iter().map(ToString::to_string).collect(),
                 denied: denials.denied.len(),
                 notes: denials.notes,
@@ -113,6 +114,23 @@ impl Local {
             let scope =
                 models.parse().map_err(|source| local.trust.file.refused(EntryError::Scope(source)))?;
             Ok(local.trust.file.waive(&scope)?)
+        })
+        .await
+    }
+
+    /// Points a name to another one, or ends that where `to` is `None`.
+    ///
+    /// # Errors
+    /// See [`CatalogueError`].
+    pub async fn trust_alias(
+        self: &Arc<Self>,
+        from: String,
+        to: Option<String>,
+    ) -> Result<(), CatalogueError> {
+        self.resolver.views.forget_all();
+        self.on_blocking_thread(move |local| match to {
+            Some(to) => Ok(local.trust.file.alias(&from, &to).map(drop)?),
+            None => Ok(local.trust.file.unalias(&from)?),
         })
         .await
     }

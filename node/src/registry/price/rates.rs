@@ -45,10 +45,18 @@ impl Bucket {
     }
 }
 
+/// Whether this node asked for what a peer sent. Each has a budget of its own, so that a peer which answers this node is
+/// not disconnected for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Asked,
+    Unasked,
+}
+
 /// The budgets of the peers that cost something lately, and of all peers together.
 #[derive(Debug)]
 pub(super) struct Rates {
-    peers: BTreeMap<PeerId, Bucket>,
+    peers: BTreeMap<(Kind, PeerId), Bucket>,
     all: Bucket,
     /// What this node passes on to its neighbours.
     passed_on: Bucket,
@@ -62,18 +70,21 @@ impl Rates {
     }
 
     /// Takes the price of what a peer sent, and returns whether the peer is in debt now.
-    pub(super) fn pay(&mut self, peer: PeerId, spent: usize, now: Instant) -> bool {
-        let spent = u32::try_from(spent).unwrap_or(u32::MAX);
-        self.all.fill(now);
-        self.all.left -= f64::from(spent);
-        let bucket = self.of(peer, now);
-        bucket.left -= f64::from(spent);
+    pub(super) fn pay(&mut self, kind: Kind, peer: PeerId, price: usize, now: Instant) -> bool {
+        let bucket = self.of(kind, peer, now);
+        bucket.left -= f64::from(u32::try_from(price).unwrap_or(u32::MAX));
         bucket.left < 0.0
     }
 
+    /// Takes the price of what any peer sent unasked.
+    pub(super) fn pay_for_all(&mut self, spent: usize, now: Instant) {
+        self.all.fill(now);
+        self.all.left -= f64::from(u32::try_from(spent).unwrap_or(u32::MAX));
+    }
+
     /// Returns how long a peer must wait until it has paid for what it sent before.
-    pub(super) fn wait(&mut self, peer: PeerId, now: Instant) -> Duration {
-        self.of(peer, now).wait()
+    pub(super) fn wait(&mut self, kind: Kind, peer: PeerId, now: Instant) -> Duration {
+        self.of(kind, peer, now).wait()
     }
 
     /// Returns how long all peers must wait for what they sent unasked.
@@ -93,8 +104,8 @@ impl Rates {
         may_pass
     }
 
-    fn of(&mut self, peer: PeerId, now: Instant) -> &mut Bucket {
-        if self.peers.len() >= RATES_MAX && !self.peers.contains_key(&peer) {
+    fn of(&mut self, kind: Kind, peer: PeerId, now: Instant) -> &mut Bucket {
+        if self.peers.len() >= RATES_MAX && !self.peers.contains_key(&(kind, peer)) {
             self.peers.values_mut().for_each(|bucket| bucket.fill(now));
             self.peers.retain(|_, bucket| !bucket.is_full());
             // A peer with the least debt gains the least by being forgotten.
@@ -106,7 +117,7 @@ impl Rates {
             }
         }
         let new = || Bucket::full(VERIFICATIONS_PER_SECOND, VERIFICATIONS_BURST, now);
-        let bucket = self.peers.entry(peer).or_insert_with(new);
+        let bucket = self.peers.entry((kind, peer)).or_insert_with(new);
         bucket.fill(now);
         bucket
     }
@@ -127,16 +138,24 @@ mod tests {
         let start = Instant::now();
         let mut rates = Rates::new(start);
         let burst = VERIFICATIONS_BURST as usize;
-        assert!(!rates.pay(peer(1), burst, start));
-        assert!(rates.wait(peer(1), start) > Duration::ZERO, "it has used up its burst");
-        assert_eq!(rates.wait(peer(2), start), Duration::ZERO, "another peer has not");
-        assert!(rates.pay(peer(1), VERIFICATIONS_PER_SECOND as usize, start), "now it is in debt");
+        assert!(!rates.pay(Kind::Unasked, peer(1), burst, start));
+        assert!(rates.wait(Kind::Unasked, peer(1), start) > Duration::ZERO, "it has used up its burst");
+        assert_eq!(rates.wait(Kind::Unasked, peer(2), start), Duration::ZERO, "another peer has not");
+        assert_eq!(
+            rates.wait(Kind::Asked, peer(1), start),
+            Duration::ZERO,
+            "its answers have their own budget"
+        );
+        assert!(
+            rates.pay(Kind::Unasked, peer(1), VERIFICATIONS_PER_SECOND as usize, start),
+            "now it is in debt"
+        );
         let later = start + Duration::from_millis(900);
-        assert!(rates.wait(peer(1), later) > Duration::ZERO);
-        assert_eq!(rates.wait(peer(1), start + Duration::from_secs(2)), Duration::ZERO);
+        assert!(rates.wait(Kind::Unasked, peer(1), later) > Duration::ZERO);
+        assert_eq!(rates.wait(Kind::Unasked, peer(1), start + Duration::from_secs(2)), Duration::ZERO);
         let long_after = start + Duration::from_secs(100_000);
-        assert!(!rates.pay(peer(1), burst, long_after), "more than a burst is never saved up");
-        assert!(rates.pay(peer(1), 1, long_after));
+        assert!(!rates.pay(Kind::Unasked, peer(1), burst, long_after), "more than a burst is never saved up");
+        assert!(rates.pay(Kind::Unasked, peer(1), 1, long_after));
     }
 
     #[test]
@@ -147,10 +166,15 @@ mod tests {
         let mut peers = 0;
         while rates.wait_of_all(start) == Duration::ZERO {
             peers += 1;
-            rates.pay(peer(peers), each, start);
+            rates.pay(Kind::Unasked, peer(peers), each, start);
+            rates.pay_for_all(each, start);
         }
         assert!(peers * each <= VERIFICATIONS_IN_ALL_BURST as usize + each);
-        assert_eq!(rates.wait(peer(peers + 1), start), Duration::ZERO, "what this node asked for goes on");
+        assert_eq!(
+            rates.wait(Kind::Unasked, peer(peers + 1), start),
+            Duration::ZERO,
+            "what this node asked for goes on"
+        );
     }
 
     /// What is passed on is always within what a neighbour allows.
@@ -161,7 +185,7 @@ mod tests {
         for step in 0..10_000 {
             let now = start + Duration::from_millis(step);
             if own.pass_on(300, now) {
-                assert!(!neighbour.pay(peer(1), 300, now), "after {step} ms");
+                assert!(!neighbour.pay(Kind::Unasked, peer(1), 300, now), "after {step} ms");
             }
         }
         assert!(!own.pass_on(usize::MAX, start + Duration::from_secs(100)));
@@ -172,11 +196,11 @@ mod tests {
     fn so_many_peers_are_counted_and_debtors_are_not_forgotten() {
         let start = Instant::now();
         let mut rates = Rates::new(start);
-        rates.pay(peer(0), 2 * VERIFICATIONS_BURST as usize, start);
+        rates.pay(Kind::Unasked, peer(0), 2 * VERIFICATIONS_BURST as usize, start);
         for number in 1..=2 * RATES_MAX {
-            rates.pay(peer(number), 1, start);
+            rates.pay(Kind::Unasked, peer(number), 1, start);
             assert!(rates.peers.len() <= RATES_MAX);
         }
-        assert!(rates.wait(peer(0), start) > Duration::ZERO);
+        assert!(rates.wait(Kind::Unasked, peer(0), start) > Duration::ZERO);
     }
 }

@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use super::rates::Rates;
+use super::rates::{Kind, Rates};
 use crate::net::Network;
 use crate::registry::limits::{UNASKED_AT_ONCE, UNASKED_PER_PEER_MAX, UNASKED_WAITING_MAX};
 
@@ -53,28 +53,46 @@ impl Verifier {
         }
     }
 
-    /// Verifies what a peer sent unasked. A peer that is in debt afterwards is disconnected and refused for a while.
+    /// Verifies what a peer sent unasked. A peer that is in debt afterwards is disconnected and refused for a while. For
+    /// what finds no place, because too much of this peer waits, the peer pays the price that is asked: else a peer that
+    /// sends faster than this node verifies would pay least.
     ///
     /// # Errors
     /// Too much waits, of this peer or in all, or the peer is in debt.
     pub async fn unasked<T: Send + 'static>(
         &self,
         peer: PeerId,
+        price: usize,
         max: usize,
         work: impl FnOnce(&mut Budget) -> T + Send + 'static,
     ) -> Result<T, Refused> {
         let now = Instant::now();
-        let (own, all) = self.with_rates(|rates| (rates.wait(peer, now), rates.wait_of_all(now)));
+        let (own, all) =
+            self.with_rates(|rates| (rates.wait(Kind::Unasked, peer, now), rates.wait_of_all(now)));
         if own > Duration::ZERO {
             return Err(Refused::InDebt);
         }
         if all > Duration::ZERO {
             return Err(Refused::Busy);
         }
-        let _place = Place::take(&self.waiting, peer).ok_or(Refused::Busy)?;
+        let _place = match Place::take(&self.waiting, peer) {
+            Ok(place) => place,
+            Err(NoPlace::OfAll) => return Err(Refused::Busy),
+            Err(NoPlace::OfPeer) => {
+                if self.with_rates(|rates| rates.pay(Kind::Unasked, peer, price, now)) {
+                    self.refuse(peer).await;
+                }
+                return Err(Refused::Busy);
+            }
+        };
         let turn = self.unasked.clone().acquire_owned().await.map_err(|_| Refused::Over)?;
         let (value, budget) = run(turn, max, work).await?;
-        if self.pay(peer, budget) || budget.is_over() {
+        let now = Instant::now();
+        let in_debt = self.with_rates(|rates| {
+            rates.pay_for_all(budget.spent(), now);
+            rates.pay(Kind::Unasked, peer, budget.spent(), now)
+        });
+        if in_debt || budget.is_over() {
             self.refuse(peer).await;
         }
         Ok(value)
@@ -96,7 +114,8 @@ impl Verifier {
         max: usize,
         work: impl FnOnce(&mut Budget) -> T + Send + 'static,
     ) -> Result<T, Refused> {
-        let wait_for_all = |rates: &mut Rates, now| rates.wait(peer, now).max(rates.wait_of_all(now));
+        let wait_for_all =
+            |rates: &mut Rates, now| rates.wait(Kind::Asked, peer, now).max(rates.wait_of_all(now));
         let turn = loop {
             self.until_paid(wait_for_all).await;
             let turn = self.unasked.clone().acquire_owned().await.map_err(|_| Refused::Over)?;
@@ -104,7 +123,9 @@ impl Verifier {
                 break turn;
             }
         };
-        self.take(turn, peer, max, work).await
+        let (value, budget) = self.take(turn, peer, max, work).await?;
+        self.with_rates(|rates| rates.pay_for_all(budget.spent(), Instant::now()));
+        Ok(value)
     }
 
     /// Verifies a peer's answer to a question of this node. A peer in debt waits until it has paid. An answer beyond its
@@ -118,9 +139,10 @@ impl Verifier {
         max: usize,
         work: impl FnOnce(&mut Budget) -> T + Send + 'static,
     ) -> Result<T, Refused> {
-        self.until_paid(|rates, now| rates.wait(peer, now)).await;
+        self.until_paid(|rates, now| rates.wait(Kind::Asked, peer, now)).await;
         let turn = self.asked.clone().acquire_owned().await.map_err(|_| Refused::Over)?;
-        self.take(turn, peer, max, work).await
+        let (value, _) = self.take(turn, peer, max, work).await?;
+        Ok(value)
     }
 
     /// Verifies documents that several peers may have sent, which no single peer pays for.
@@ -142,13 +164,13 @@ impl Verifier {
         peer: PeerId,
         max: usize,
         work: impl FnOnce(&mut Budget) -> T + Send + 'static,
-    ) -> Result<T, Refused> {
+    ) -> Result<(T, Budget), Refused> {
         let (value, budget) = run(turn, max, work).await?;
-        self.pay(peer, budget);
+        self.with_rates(|rates| rates.pay(Kind::Asked, peer, budget.spent(), Instant::now()));
         if budget.is_over() {
             self.refuse(peer).await;
         }
-        Ok(value)
+        Ok((value, budget))
     }
 
     async fn until_paid(&self, wait: impl Fn(&mut Rates, Instant) -> Duration) {
@@ -159,10 +181,6 @@ impl Verifier {
             }
             tokio::time::sleep(wait).await;
         }
-    }
-
-    fn pay(&self, peer: PeerId, budget: Budget) -> bool {
-        self.with_rates(|rates| rates.pay(peer, budget.spent(), Instant::now()))
     }
 
     async fn refuse(&self, peer: PeerId) {
@@ -196,21 +214,27 @@ struct Place {
     peer: PeerId,
 }
 
+/// Why there is no place in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoPlace {
+    /// The peer has as many as it may have.
+    OfPeer,
+    /// All peers together have.
+    OfAll,
+}
+
 impl Place {
-    /// Takes a place; `None` where the peer, or all peers together, have as many as they may have.
-    fn take(waiting: &Arc<Mutex<BTreeMap<PeerId, usize>>>, peer: PeerId) -> Option<Self> {
+    fn take(waiting: &Arc<Mutex<BTreeMap<PeerId, usize>>>, peer: PeerId) -> Result<Self, NoPlace> {
         let mut places = waiting.lock().expect("no holder of this lock panics");
-        let all: usize = places.values().sum();
-        let own = places.entry(peer).or_default();
-        if all >= UNASKED_WAITING_MAX || *own >= UNASKED_PER_PEER_MAX {
-            if *own == 0 {
-                places.remove(&peer);
-            }
-            return None;
+        if places.get(&peer).is_some_and(|own| *own >= UNASKED_PER_PEER_MAX) {
+            return Err(NoPlace::OfPeer);
         }
-        *own += 1;
+        if places.values().sum::<usize>() >= UNASKED_WAITING_MAX {
+            return Err(NoPlace::OfAll);
+        }
+        *places.entry(peer).or_default() += 1;
         drop(places);
-        Some(Self { waiting: waiting.clone(), peer })
+        Ok(Self { waiting: waiting.clone(), peer })
     }
 }
 
@@ -244,7 +268,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_has_a_few_places_in_the_queue_and_the_others_have_theirs() {
         let verifier = verifier();
-        let (go_on, wait) = mpsc::channel::<()>();
+        let (go_on, wait) = mpsc::sync_channel::<()>(0);
         let wait = Arc::new(Mutex::new(wait));
         let mut tasks = tokio::task::JoinSet::new();
         let send = |tasks: &mut tokio::task::JoinSet<_>, from: u8| {
@@ -253,7 +277,7 @@ mod tests {
                 let work = move |_: &mut Budget| {
                     let _closed = wait.lock().expect("no holder of this lock panics").recv();
                 };
-                (from, verifier.unasked(peer(from), 10, work).await)
+                (from, verifier.unasked(peer(from), 0, 10, work).await)
             });
         };
         (0..2 * UNASKED_PER_PEER_MAX).for_each(|_| send(&mut tasks, 1));
@@ -277,10 +301,12 @@ mod tests {
     async fn a_peer_in_debt_is_refused_where_it_was_not_asked_and_waits_where_it_was() {
         let verifier = verifier();
         let spent = 10 + crate::registry::limits::VERIFICATIONS_BURST as usize;
-        verifier.with_rates(|rates| rates.pay(peer(1), spent, Instant::now()));
-        assert_eq!(verifier.unasked(peer(1), 10, |_| ()).await, Err(Refused::InDebt));
-        assert_eq!(verifier.unasked(peer(2), 10, |_| ()).await, Ok(()));
+        for kind in [Kind::Asked, Kind::Unasked] {
+            verifier.with_rates(|rates| rates.pay(kind, peer(1), spent, Instant::now()));
+        }
+        assert_eq!(verifier.unasked(peer(1), 0, 10, |_| ()).await, Err(Refused::InDebt));
+        assert_eq!(verifier.unasked(peer(2), 0, 10, |_| ()).await, Ok(()));
         assert_eq!(verifier.answer(peer(1), 10, |_| 7).await, Ok(7), "after a moment");
-        assert_eq!(verifier.unasked(peer(1), 10, |_| ()).await, Ok(()), "it has paid");
+        assert_eq!(verifier.unasked(peer(1), 0, 10, |_| ()).await, Ok(()), "it has paid");
     }
 }

@@ -230,14 +230,14 @@ impl<'a> Book<'a> {
     /// Writes the document, fsynced, if it has changed.
     pub(super) fn save(self) -> Result<(), TagsError> {
         let (store, publisher, key) = (self.store, self.publisher, self.key.clone());
-        let Some(bytes) = self.to_write() else { return Ok(()) };
+        let Some(bytes) = self.into_bytes() else { return Ok(()) };
         store
             .put_document(DocumentKind::Tag, &key, &bytes)
             .map_err(|source| TagsError::Write { publisher, source })
     }
 
     /// Returns the bytes of the document, or `None` if it is as it was written.
-    fn to_write(mut self) -> Option<Vec<u8>> {
+    fn into_bytes(mut self) -> Option<Vec<u8>> {
         loop {
             let document = self.to_document();
             if self.written.as_ref() == Some(&document) {

@@ -18,7 +18,8 @@ use crate::store::{DocumentKind, Store};
 pub fn keep(store: &Store, branch: &KeyHistory) -> Result<(), TagsError> {
     let publisher = branch.publisher();
     let known = branches(store, publisher)?;
-    let is_known = known.iter().any(|it| branch.is_prefix_of(it));
+    let followed = keys(store, publisher)?;
+    let is_known = known.iter().chain(&followed).any(|it| branch.is_prefix_of(it));
     if is_known || known.len() >= FORKS_PER_PUBLISHER_MAX || is_full(store, publisher)? {
         return Ok(());
     }

@@ -47,6 +47,7 @@ impl Histories {
             let Some((_, size, _)) = oldest.and_then(|key| self.kept.remove(&key)) else { return };
             self.bytes -= size;
         }
+        self.uses += 1;
         self.bytes += bytes;
         self.kept.insert(key, (history, bytes, self.uses));
     }

@@ -43,10 +43,12 @@ pub fn freezing(
     newest: &[&TagRecord],
 ) -> Result<Option<Equivocation>, TagsError> {
     let book = Book::judged(store, keys, tag_key(&keys.publisher(), model, tag))?;
-    let Some(proof) = book.rules.freezing() else { return Ok(None) };
-    let [one, two] = proof.heads().map(|payload| book.signed(keys, &payload));
-    let proof = one.zip(two).and_then(|(one, two)| Equivocation::of(&one, &two));
-    Ok(proof.filter(|proof| !newest.iter().any(|record| proof.is_settled_by(record))))
+    let proofs = book.rules.proofs.iter().filter(|it| it.settled.is_none()).filter_map(|proof| {
+        let [one, two] = proof.heads().map(|payload| book.signed(keys, &payload));
+        Equivocation::of(&one?, &two?)
+    });
+    let mut open = proofs.filter(|proof| !newest.iter().any(|record| proof.is_settled_by(record)));
+    Ok(open.next())
 }
 
 fn is_followed(store: &Store, publisher: PublisherId) -> Result<bool, ReadError> {

@@ -2,15 +2,17 @@
 //!
 //! An ancestor is used where the head's model cannot be had. It never becomes the head again: what was seen stays.
 
+use std::collections::BTreeMap;
+
 use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
 use reg_proto::name::{ModelName, Tag};
+use reg_proto::naming::TagBook;
 use reg_proto::revocation::Revoked;
 use reg_proto::tag::SignedTag;
 
 use super::error::TagsError;
-use super::{history, proofs, tags};
-use crate::registry::limits::ANCESTORS_MAX;
+use super::{proofs, tags};
 use crate::store::Store;
 
 /// Why a version is never used in place of the head.
@@ -25,25 +27,15 @@ pub enum Barred {
 /// Returns the records that may stand for a tag: the head first, then the ancestors that may be used, the newest first.
 /// Of a frozen tag it returns the common ancestors of both heads.
 ///
-/// Each of the records stands by the publisher's keys. No ancestor is withdrawn, or below the head's `min_usable`.
+/// Each of the records stands by the publisher's keys. No ancestor is withdrawn, or below the head's `min_usable`; a withdrawn
+/// head has none.
 pub fn usable(
     store: &Store,
     keys: &KeyHistory,
     model: &ModelName,
     tag: &Tag,
 ) -> Result<Vec<SignedTag>, TagsError> {
-    let known = history::records(store, keys, model, tag)?;
-    let frozen = proofs::freezing(store, keys, model, tag, &[])?;
-    let head = known.iter().max_by_key(|it| (it.record().order(), it.payload_digest()));
-    let (heads, mut found) = match (&frozen, head) {
-        (Some(proof), _) => (proof.records().to_vec(), Vec::new()),
-        (None, Some(head)) => (vec![head], vec![head.clone()]),
-        (None, None) => return Ok(Vec::new()),
-    };
-    let line = line(&heads, &known);
-    let is_usable = |index: &usize| barred(keys, &heads, &line, *index).is_none();
-    found.extend((0..line.len()).filter(is_usable).map(|index| line[index].clone()));
-    Ok(found)
+    tags::usable(store, keys, model, tag)
 }
 
 /// Remembers a record that was chosen in place of the head, so that a later call of [`usable`] returns it.
@@ -64,18 +56,28 @@ pub fn keep(store: &Store, keys: &KeyHistory, used: &SignedTag) -> Result<(), Ta
     tags::keep(store, line.first().filter(|_| !is_frozen).unwrap_or(used))
 }
 
-/// Returns the newest common ancestors of all `heads` among the `known` records, the newest first.
-///
-/// An ancestor is reached from a head by `prev`. Where the record that `prev` names is not known, the next one is the newest
-/// known record with a lower number that no other known record contradicts: see
-/// [`Records::ancestors`](reg_proto::wire::Records) for what that proves.
+/// Returns the ancestors of a head among the `known` records, the newest first; of two heads that contradict each other,
+/// their common ancestors. [`TagBook`] decides, as it does for the stored document of a tag.
 pub fn line(heads: &[&SignedTag], known: &[SignedTag]) -> Vec<SignedTag> {
-    let mut lines = heads.iter().map(|head| ancestors(head, known));
-    let Some(mut common) = lines.next() else { return Vec::new() };
-    for line in lines {
-        common.retain(|one| line.iter().any(|it| it.payload_digest() == one.payload_digest()));
+    let Some(last) = heads.iter().map(|it| it.record().order()).max() else { return Vec::new() };
+    let by_payload: BTreeMap<Digest, &SignedTag> =
+        known.iter().chain(heads.iter().copied()).map(|it| (it.payload_digest(), it)).collect();
+    let mut records: Vec<&SignedTag> =
+        by_payload.values().copied().filter(|it| it.record().order() <= last).collect();
+    records.sort_by_key(|it| (it.record().order(), it.payload_digest()));
+    let mut book = TagBook::default();
+    // Once more from the newest on: a record between a contradiction and the one that settles it is known as an ancestor
+    // only after that one.
+    for record in records.iter().chain(records.iter().rev()) {
+        book.hear(&record.facts());
     }
-    common
+    let older = match book.freezing() {
+        Some(_) => book.usable(&|_| false).records,
+        None => book.ancestors,
+    };
+    let is_head = |payload: &Digest| heads.iter().any(|head| head.payload_digest() == *payload);
+    let older = older.into_iter().filter(|it| !is_head(&it.payload));
+    older.filter_map(|it| by_payload.get(&it.payload).map(|tag| (*tag).clone())).collect()
 }
 
 /// Tells why the ancestor `line[index]` of `heads` is never used; `None` where it may be used. The newest record that states
@@ -89,33 +91,6 @@ pub fn barred(keys: &KeyHistory, heads: &[&SignedTag], line: &[SignedTag], index
     let of_heads = heads.iter().filter_map(|head| states(head)).max();
     let (min, by) = of_heads.or_else(|| line[..index].iter().find_map(states))?;
     (record.seq < min).then_some(Barred::Below { min, by })
-}
-
-fn ancestors(head: &SignedTag, known: &[SignedTag]) -> Vec<SignedTag> {
-    let mut found: Vec<SignedTag> = Vec::new();
-    let mut at = head;
-    while let Some(prev) = at.record().prev.filter(|_| found.len() < ANCESTORS_MAX) {
-        let Some(next) = before(at, prev, head, known) else { break };
-        found.push(next.clone());
-        at = next;
-    }
-    found
-}
-
-fn before<'a>(
-    at: &SignedTag,
-    prev: Digest,
-    head: &SignedTag,
-    known: &'a [SignedTag],
-) -> Option<&'a SignedTag> {
-    let older = || known.iter().filter(|it| it.record().order() < at.record().order());
-    let contradicted = |it: &SignedTag| {
-        let others = known.iter().chain([head]);
-        others.into_iter().any(|other| other.contradicts(it) || it.contradicts(other))
-    };
-    older().find(|it| it.payload_digest() == prev).or_else(|| {
-        older().filter(|it| !contradicted(it)).max_by_key(|it| (it.record().order(), it.payload_digest()))
-    })
 }
 
 #[cfg(test)]
@@ -169,6 +144,16 @@ mod tests {
             SignedTag::verify(&envelope, &self.keys).unwrap()
         }
 
+        /// A record that settles two others.
+        fn settling(&self, seq: u64, prev: &SignedTag, settled: &[&SignedTag]) -> SignedTag {
+            let record = TagRecord {
+                settles: Bounded::first_of(settled.iter().map(|it| it.payload_digest())),
+                ..self.tag(seq, Some(prev), "settled", None).record().clone()
+            };
+            let envelope = Envelope::sign(TAG_RECORD_TYPE, record.to_payload(), &[&self.key]).to_json();
+            SignedTag::verify(&envelope, &self.keys).unwrap()
+        }
+
         /// Records 1 to `count`, each naming the one before.
         fn chain(&self, count: u64) -> Vec<SignedTag> {
             let mut chain: Vec<SignedTag> = Vec::new();
@@ -213,8 +198,6 @@ mod tests {
             assert_eq!(numbers(&line(&[head], &known(of))), expected, "{of:?}");
         }
         assert_eq!(numbers(&line(&[&chain[2]], &known(&[1, 2, 4, 5, 6]))), [2, 1], "never a newer one");
-        let first = publisher.tag(6, None, "alone", None);
-        assert!(line(&[&first], &known(&[1, 2])).is_empty(), "a record that names none has no ancestor");
     }
 
     #[test]
@@ -226,11 +209,10 @@ mod tests {
         // Record 4 is not known, so neither of the two records 3 is known to be before the head.
         let known = [chain[0].clone(), chain[1].clone(), chain[2].clone(), other.clone()];
         assert_eq!(numbers(&line(&[&head], &known)), [2, 1]);
-        // A link says which of the two it is.
-        let linked = [chain[1].clone(), chain[2].clone(), other, chain[3].clone()];
-        let found = line(&[&head], &linked);
-        assert_eq!(numbers(&found), [4, 3, 2]);
-        assert_eq!(found[1], chain[2]);
+        // Once a later record has settled the two, its own line counts again.
+        let settled = publisher.settling(6, &head, &[&chain[2], &other]);
+        let known = [&known[..], &[chain[3].clone(), head]].concat();
+        assert_eq!(numbers(&line(&[&settled], &known)), [5, 4, 3, 2, 1]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! [`Answers`]: the keys, records and holders that peers have sent for a name so far.
 
+use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
 use reg_proto::name::Reference;
 use reg_proto::peer::PeerId;
@@ -17,6 +18,8 @@ pub(super) struct Answers {
     pub(super) tags: Vec<SignedTag>,
     /// The keys that the store remembers.
     pub(super) pinned: Option<KeyHistory>,
+    /// The key document that the user has accepted for the publisher. Of two branches, the one with this document counts.
+    pub(super) accepted: Option<Digest>,
     /// Whether two valid histories part after the pinned one. Then one of them is a thief's.
     pub(super) parted: bool,
     /// Whether the publisher lets another one speak for this model.
@@ -37,7 +40,21 @@ impl Answers {
             self.keys = Some(keys);
             return true;
         };
+        if keys.chain().is_incomplete() && !known.chain().is_incomplete() && known.version() < keys.version()
+        {
+            // Without the list, everything that the known keys have signed would be void. Another peer may have it.
+            let (publisher, offered) = (keys.publisher(), keys.version());
+            let source = TagsError::KeyPin(key_pin::KeyPinError::ListMissing { publisher, offered });
+            self.refusal.get_or_insert(ResolveError::Tags { reference: reference.clone(), source });
+            self.keys = Some(known);
+            return true;
+        }
         let parted = !known.is_prefix_of(&keys) && !keys.is_prefix_of(&known);
+        if let Some(accepted) = self.accepted.filter(|_| parted) {
+            let is_accepted = keys.chain().contains(&accepted);
+            self.keys = Some(if is_accepted { keys } else { known });
+            return is_accepted;
+        }
         if parted {
             let source = TagsError::KeyPin(key_pin::KeyPinError::Forked {
                 publisher: known.publisher(),

@@ -4,6 +4,7 @@
 //! is kept for a while. Promise: no file of a model is fetched before its signature, its provenance and the user's
 //! rules have been checked.
 
+mod alias;
 mod answers;
 mod finder;
 mod introductions;

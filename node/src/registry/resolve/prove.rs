@@ -53,7 +53,14 @@ pub fn accept(
         }
     }
     let provenance = provenance.ok_or(refusal)?;
-    let signers = keys.signers(provenance.key_document);
+    // A provenance by retired keys was accepted because the newest keys take it over. They take over its bundle with it.
+    let inherited = keys
+        .document(provenance.key_document)
+        .filter(|document| keys.newest().inherits.is_some() && document.version < keys.version());
+    let signers = match inherited {
+        Some(document) => document.keys.clone(),
+        None => keys.signers(provenance.key_document),
+    };
     let files: Vec<(SafePath, Digest)> =
         manifest.files().iter().map(|file| (file.path.clone(), file.digest)).collect();
     let bundle = candidates.iter().find(|(_, referrer, document)| {

@@ -22,7 +22,7 @@ use reg_proto::verification::Budget;
 use reg_proto::wire::{Records, Request, Response};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::Resolver;
 use super::answers::Answers;
@@ -37,7 +37,9 @@ use crate::registry::limits::{
     REFUSED_PATIENCE, SETTLE, UNREACHED,
 };
 use crate::registry::model::whole;
-use crate::registry::publishers::{TagsError, declarations, documents, keys, proofs, revoked, tags, usable};
+use crate::registry::publishers::{
+    TagsError, declarations, documents, forks, keys, proofs, revoked, tags, usable,
+};
 
 impl Resolver {
     /// Resolves a reference from the store, and from peers unless the caller is offline. If its publisher has nothing
@@ -48,8 +50,7 @@ impl Resolver {
         options: &ResolveOptions,
         reporter: &Reporter,
     ) -> Result<Resolved, ResolveError> {
-        let mut asked = reference.clone();
-        let mut notes = Vec::new();
+        let (mut asked, mut notes) = self.aliased(reference, reporter)?;
         for _step in 0..=DELEGATION_DEPTH_MAX {
             let error = match self.resolve_at(&asked, options, reporter).await {
                 Ok(mut resolved) => {
@@ -160,7 +161,8 @@ impl Resolver {
 
     fn known_answers(&self, publisher: PublisherId, reference: &Reference) -> Result<Answers, ResolveError> {
         let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
-        let mut answers = Answers::default();
+        let accepted = forks::accepted(&self.store, publisher).map_err(failed)?;
+        let mut answers = Answers { accepted, ..Answers::default() };
         if let Some(keys) = keys::keys(&self.store, publisher).map_err(failed)? {
             if let Some(tag) = wanted_tag(reference) {
                 let stored =
@@ -178,6 +180,13 @@ impl Resolver {
             answers.delegated = self.is_delegated(&keys, reference);
             answers.pinned = Some(keys.clone());
             answers.keys = Some(keys);
+        } else {
+            // What was heard of a publisher that this node does not follow yet: evidence against its keys, not for them.
+            let heard = revoked::witnesses(&self.store, publisher).map_err(failed)?.into_iter();
+            let branches = forks::branches(&self.store, publisher).map_err(failed)?;
+            for keys in heard.chain(branches) {
+                answers.take_keys(keys, reference);
+            }
         }
         for head in self.news.heads_of(publisher, Some(&reference.model), wanted_tag(reference).as_ref()) {
             if answers.take_keys(head.keys, reference) {
@@ -347,6 +356,7 @@ impl Resolver {
         answers.holders.push(peer);
         if !answers.take_keys(keys.clone(), reference) {
             debug!(%peer, "a peer offered keys that part from those that are known");
+            self.keep_branches(answers, &keys);
             return;
         }
         let delegations = verified.delegations.iter().map(String::as_str);
@@ -364,6 +374,32 @@ impl Resolver {
                 }
             }
         }
+    }
+
+    /// Keeps the branches of a publisher's keys as evidence for the user.
+    fn keep_branches(&self, answers: &Answers, offered: &KeyHistory) {
+        for branch in answers.keys.iter().chain([offered]) {
+            if let Err(error) = forks::keep(&self.store, branch) {
+                warn!(%error, "a branch of a publisher's keys cannot be kept");
+            }
+        }
+    }
+
+    /// Returns a note for the user if another branch of the followed keys is known, and the user has accepted none.
+    fn branch_note(&self, keys: &KeyHistory) -> Result<Option<String>, TagsError> {
+        let publisher = keys.publisher();
+        if forks::accepted(&self.store, publisher)?.is_some() {
+            return Ok(None);
+        }
+        let branches = forks::branches(&self.store, publisher)?;
+        let parted = branches.iter().find(|it| !it.is_prefix_of(keys));
+        Ok(parted.map(|it| {
+            let after = it.chain().common(keys.chain());
+            format!(
+                "the keys of {publisher} part after key document {after}, so one branch may be a thief's: this node keeps \
+                 the one that it saw first; `reg trust accept {publisher}` shows both"
+            )
+        }))
     }
 
     /// Decides on what the peers sent, and remembers it before the node acts on it.
@@ -404,9 +440,9 @@ impl Resolver {
         };
         let is_first = keys::keys(&self.store, publisher).map_err(failed)?.is_none();
         if let Some(keys) = &keys
-            && (!valid.is_empty() || delegated)
+            && (!valid.is_empty() || delegated || !is_first)
         {
-            // A delegation alone is reason enough to remember the keys.
+            // A delegation alone is reason enough to remember the keys. Of a followed publisher, everything is.
             keys::pin_keys(&self.store, keys).map_err(failed)?;
         }
         let Some(keys) = keys.filter(|_| !valid.is_empty() || reference.digest.is_some()) else {
@@ -424,6 +460,7 @@ impl Resolver {
             ));
         }
         keys::pin_keys(&self.store, &keys).map_err(failed)?;
+        notes.extend(self.branch_note(&keys).map_err(failed)?);
         let (first, line) = self.follow(reference, &keys, &valid, options, &mut notes)?;
         let tag = first.as_ref().and_then(|(tag, _)| tag.as_ref()).or_else(|| line.heads.first());
         let model = tag.map_or_else(|| reference.model.clone(), |tag| tag.record().model.clone());

@@ -9,10 +9,12 @@ use reg_api::behind::{Behind, BehindReason};
 use reg_api::clock;
 use reg_api::tag_age::TagAge;
 use reg_proto::digest::Digest;
+use reg_proto::envelope::SignatureError;
 use reg_proto::key::KeyHistory;
 use reg_proto::manifest::Manifest;
 use reg_proto::name::{ModelName, Reference};
 use reg_proto::peer::PeerId;
+use reg_proto::provenance::ProvenanceError;
 use reg_proto::tag::SignedTag;
 use tokio::time::Instant;
 
@@ -122,7 +124,7 @@ enum Miss {
     /// It cannot be had; another version may be.
     Absent(WhyNot, Box<ResolveError>),
     /// It is refused, and nothing is used in its place.
-    Refused(ResolveError),
+    Refused(Box<ResolveError>),
 }
 
 impl Resolver {
@@ -151,8 +153,8 @@ impl Resolver {
                 None
             } else {
                 match self.prove(&of, &mut documents, tag.as_ref(), digest, has_other).await {
-                    Ok(resolved) => return Ok(Resolved { notes, ..resolved }),
-                    Err(Miss::Refused(error)) => return Err(error),
+                    Ok(resolved) => return Ok(with_notes(notes, resolved)),
+                    Err(Miss::Refused(error)) => return Err(*error),
                     Err(Miss::Absent(why, source)) => Some((why, source)),
                 }
             };
@@ -162,7 +164,7 @@ impl Resolver {
             error = miss.map(|(_, error)| error);
         }
         match self.ancestor(&of, &line, &mut documents, &mut tried).await? {
-            Some((tag, resolved)) => self.stand_in(&of, &line, &tried, &tag, Resolved { notes, ..resolved }),
+            Some((tag, resolved)) => self.stand_in(&of, &line, &tried, &tag, with_notes(notes, resolved)),
             None => Err(none_left(&of, line.frozen, tried, refusal, error)),
         }
     }
@@ -277,22 +279,44 @@ impl Resolver {
         })?;
         let stated = tag.map(|tag| tag.record().manifest.size).filter(|it| *it != bytes.len() as u64);
         if let Some(stated) = stated {
-            return Err(Miss::Refused(ResolveError::ManifestSize { digest, found: bytes.len(), stated }));
+            return Err(Miss::Refused(Box::new(ResolveError::ManifestSize {
+                digest,
+                found: bytes.len(),
+                stated,
+            })));
         }
         let manifest = Manifest::from_bytes(&bytes)
-            .map_err(|source| Miss::Refused(ResolveError::Manifest { digest, source }))?;
+            .map_err(|source| Miss::Refused(Box::new(ResolveError::Manifest { digest, source })))?;
         let candidates = documents.referrers(digest).await;
         let model = tag.map_or_else(|| of.model.clone(), |tag| tag.record().model.clone());
         let (store, named) = (self.store.clone(), self.attestors().named);
         let keys = of.keys.clone();
+        let is_held = is_here && tag.is_none();
         let (of_model, work_manifest) = (model.clone(), manifest.clone());
         let work = move || {
             let attestors = Attestors { store: &store, named };
-            accept(&candidates, &keys, &of_model, digest, &work_manifest, &attestors)
+            let now = accept(&candidates, &keys, &of_model, digest, &work_manifest, &attestors);
+            // What this node held when the keys were retired stays readable by its digest.
+            let then = now.as_ref().err().and_then(retired_under).filter(|_| is_held);
+            match then.and_then(|then| Some((then, keys.as_of(then)?))) {
+                Some((then, old)) => accept(&candidates, &old, &of_model, digest, &work_manifest, &attestors)
+                    .map(|accepted| (accepted, Some(then))),
+                None => now.map(|accepted| (accepted, None)),
+            }
         };
-        let accepted =
-            self.verifier().documents(work).await.map_err(|_| Miss::Refused(ResolveError::Search))?;
-        let accepted = accepted.map_err(|error| Miss::Absent(WhyNot::Provenance, Box::new(error)))?;
+        let accepted = self
+            .verifier()
+            .documents(work)
+            .await
+            .map_err(|_| Miss::Refused(Box::new(ResolveError::Search)))?;
+        let (accepted, then) = accepted.map_err(|error| Miss::Absent(WhyNot::Provenance, Box::new(error)))?;
+        let note = then.map(|then| {
+            format!(
+                "key document {then} signed it, which is retired, and key document {} does not take it over: it is used \
+                 because this node has held it",
+                of.keys.version()
+            )
+        });
         let version = Version { publisher: of.keys.publisher(), model: &model, digest, manifest: &manifest };
         if is_checked {
             self.check_blobs(of, documents, version, probes).await?;
@@ -310,7 +334,7 @@ impl Resolver {
             documents: kept,
             referrers,
             said,
-            notes: Vec::new(),
+            notes: note.into_iter().collect(),
             finder: None,
             holders,
             behind: None,
@@ -326,12 +350,9 @@ impl Resolver {
         probes: super::available::Probes,
     ) -> Result<(), Miss> {
         let Of { options, reference, .. } = of;
-        let missing = match options.wanted.missing(&self.store, version).await {
-            Ok(missing) => missing,
-            Err(_) => {
-                let error = ResolveError::NotHere { reference: (*reference).clone() };
-                return Err(Miss::Absent(WhyNot::NoSuchFile, Box::new(error)));
-            }
+        let Ok(missing) = options.wanted.missing(&self.store, version).await else {
+            let error = ResolveError::NotHere { reference: (*reference).clone() };
+            return Err(Miss::Absent(WhyNot::NoSuchFile, Box::new(error)));
         };
         if missing.is_empty() {
             return Ok(());
@@ -354,6 +375,21 @@ impl Resolver {
         };
         Err(Miss::Absent(why, Box::new(error)))
     }
+}
+
+/// Returns the version of the retired key document if this is why a provenance is refused.
+fn retired_under(error: &ResolveError) -> Option<u64> {
+    let ResolveError::Provenance { source: ProvenanceError::Signature { version, source, .. }, .. } = error
+    else {
+        return None;
+    };
+    matches!(source, SignatureError::Retired { .. }).then_some(*version)
+}
+
+/// Returns a resolved version with further notes before its own.
+fn with_notes(mut notes: Vec<String>, resolved: Resolved) -> Resolved {
+    notes.extend(resolved.notes);
+    Resolved { notes, ..resolved }
 }
 
 /// What is resolved, and how.

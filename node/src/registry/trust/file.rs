@@ -25,6 +25,8 @@ pub(super) use super::written::RawRule;
 const TRUST_FILE_BYTES_MAX: usize = 1 << 20;
 /// Rules of a trust file. Each pull evaluates all of them.
 pub(super) const RULES_MAX: usize = 256;
+/// Aliases of a trust file. Each resolved name is looked up among all of them.
+pub(super) const ALIASES_MAX: usize = 256;
 /// Subscribed denylists. Each is fetched every hour and kept.
 pub const DENYLISTS_MAX: usize = 16;
 
@@ -218,6 +220,34 @@ impl TrustFile {
         self.edit(|document, trust| {
             self.switch(document, "allow", &denied.to_string(), trust.allowed.contains(denied), on)
         })
+    }
+
+    /// Points a name to another one: `acme/m` to `other/m`, or `acme/*` to `other/*`. Returns whether that is new.
+    ///
+    /// # Errors
+    /// A name is refused, or the file cannot be read or written.
+    pub fn alias(&self, from: &str, to: &str) -> Result<bool, TrustError> {
+        self.edit(|document, trust| {
+            if trust.aliases.iter().any(|it| it.entry.from == from && it.entry.to == to) {
+                return Ok(false);
+            }
+            let aliases = document.entry("aliases").or_insert(Item::Table(Table::new()));
+            aliases.as_table_like_mut().ok_or_else(|| self.form())?.insert(from, value(to));
+            Ok(true)
+        })
+    }
+
+    /// Ends an alias.
+    ///
+    /// # Errors
+    /// There is no such alias, or the file cannot be read or written.
+    pub fn unalias(&self, from: &str) -> Result<(), TrustError> {
+        self.edit(|document, _| {
+            let aliases = document.get_mut("aliases").and_then(Item::as_table_like_mut);
+            let removed = aliases.and_then(|it| it.remove(from));
+            removed.map(|_| true).ok_or_else(|| TrustError::Missing { what: format!("an alias for {from}") })
+        })
+        .map(drop)
     }
 
     /// Adds a text to one of the lists of `[denylists]`, or removes it.

@@ -4,6 +4,7 @@
 //! the denials, and whether a blob may be served or shared. Promise: where the trust file cannot be read, nothing is
 //! allowed.
 
+mod alias;
 mod file;
 mod said;
 mod written;
@@ -18,6 +19,7 @@ use self::sharing::Given;
 use self::unserved::Unserved;
 use crate::store::Store;
 
+pub use self::alias::Alias;
 pub use self::file::{DENYLISTS_MAX, TrustError, TrustFile};
 pub use self::said::{EntryError, Subscription, TrustEntries};
 pub use self::sharing::{PatternError, Sharing, SharingRules};

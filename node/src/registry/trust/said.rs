@@ -8,6 +8,8 @@ use reg_proto::denylist::{Denied, DeniedError};
 use reg_proto::name::{ModelName, NameError, Petname, PublisherId, Reference};
 use thiserror::Error;
 
+use super::alias::Alias;
+
 /// Why an entry of the trust file is refused.
 #[derive(Debug, Error)]
 pub enum EntryError {
@@ -29,6 +31,10 @@ pub enum EntryError {
     Nothing { scope: Scope },
     #[error("{petname} is not a petname of yours")]
     Petname { petname: Petname },
+    #[error("{text:?} is not a name of the form PUBLISHER/MODEL or PUBLISHER/*")]
+    AliasName { text: String },
+    #[error("alias from {from} to {to} points a model to all models, all models to one, or a name to itself")]
+    Alias { from: String, to: String },
     #[error("there are {count} {what}, at most {max} are followed")]
     TooMany { what: &'static str, count: usize, max: usize },
 }
@@ -42,6 +48,18 @@ pub struct TrustEntries {
     pub denylists: Vec<Subscription>,
     /// The digests and publishers that are accepted and served although a denylist warns of them.
     pub allowed: BTreeSet<Denied>,
+    /// The names that the user has pointed to others.
+    pub aliases: Vec<Alias>,
+}
+
+impl TrustEntries {
+    /// Returns the publisher and model that the user means by `model` of `publisher`, where an alias says so. An alias for
+    /// the one model goes before one for all models of the publisher.
+    pub fn alias(&self, publisher: &PublisherId, model: &ModelName) -> Option<(PublisherId, ModelName)> {
+        let (for_one, for_all): (Vec<&Alias>, Vec<&Alias>) =
+            self.aliases.iter().partition(|it| it.is_for_one());
+        for_one.into_iter().chain(for_all).find_map(|it| it.apply(publisher, model))
+    }
 }
 
 /// A denylist that the user has subscribed to.

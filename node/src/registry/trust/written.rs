@@ -10,7 +10,8 @@ use reg_proto::name::{NameError, Petname, Publisher, PublisherId, Reference};
 use serde::{Deserialize, Serialize};
 use toml_edit::{Table, value};
 
-use super::file::{DENYLISTS_MAX, RULES_MAX};
+use super::alias::Alias;
+use super::file::{ALIASES_MAX, DENYLISTS_MAX, RULES_MAX};
 use super::said::{EntryError, Subscription, TrustEntries};
 
 /// The entries as they are in the file.
@@ -23,6 +24,8 @@ pub(super) struct RawTrust {
     rules: Vec<RawRule>,
     #[serde(default)]
     denylists: RawDenylists,
+    #[serde(default)]
+    aliases: BTreeMap<String, String>,
 }
 
 /// A rule as it is in the file, and as commands send it.
@@ -77,6 +80,11 @@ impl RawTrust {
         if lists > DENYLISTS_MAX {
             return too_many("denylists", lists, DENYLISTS_MAX);
         }
+        if self.aliases.len() > ALIASES_MAX {
+            return too_many("aliases", self.aliases.len(), ALIASES_MAX);
+        }
+        let aliases = self.aliases.iter().map(|(from, to)| Alias::of(from, to, &petnames));
+        let aliases = aliases.collect::<Result<_, _>>()?;
         let rules = self.rules.iter().map(|rule| rule.mean(&petnames)).collect::<Result<_, _>>()?;
         let denylists = self.denylists.subscribed.iter().map(|list| {
             let text: Reference = list.parse()?;
@@ -88,7 +96,7 @@ impl RawTrust {
         });
         let denylists = denylists.collect::<Result<_, EntryError>>()?;
         let allowed = self.denylists.allow.iter().map(|it| it.parse()).collect::<Result<_, DeniedError>>()?;
-        Ok(TrustEntries { petnames, rules, denylists, allowed })
+        Ok(TrustEntries { petnames, rules, denylists, allowed, aliases })
     }
 }
 
@@ -156,7 +164,7 @@ impl RawRule {
     }
 }
 
-fn id_of(
+pub(super) fn id_of(
     publisher: &Publisher,
     petnames: &BTreeMap<Petname, PublisherId>,
 ) -> Result<PublisherId, EntryError> {

@@ -1,0 +1,278 @@
+//! Tests that tags and keys survive failed operations, kills, races and power cuts: no tag is frozen, no acknowledged version
+//! is lost by its name, and no key becomes unusable.
+//!
+//! `REG_FULL=1` runs them as often as the promise says. `REG_TEST_BINARY=… REG_COUNT_HARM=1` counts what another version of
+//! `reg` does.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::process::Child;
+use std::time::Duration;
+
+use reg_testnet::chance::Chance;
+use reg_testnet::faulty_fs::{self, Fault, FaultyFs, Op};
+use reg_testnet::power::{self, Disk, FileSystem, Image};
+use reg_testnet::process::{Home, is_full};
+use rustix::io::Errno;
+
+use crate::acts::{Act, Prepared, succeeds};
+use crate::tally::{Found, Harm, Tally};
+use crate::world::World;
+
+/// Rounds until a new publisher begins: a publisher has so many key documents at most.
+const ROUNDS_PER_WORLD: u64 = 20;
+/// A publication takes less on a machine that is not busy; one that is over by then was not struck.
+const MOMENT: Duration = Duration::from_millis(350);
+
+fn rounds(short: u64, full: u64) -> u64 {
+    if is_full() { full } else { short }
+}
+
+/// A world with the publisher's files behind a file system that fails. The world ends first.
+struct FaultyWorld {
+    world: World,
+    files: FaultyFs,
+}
+
+impl FaultyWorld {
+    fn new() -> Self {
+        let home = Home::new("publisher");
+        let [backing, at] = ["backing", "at"].map(|name| home.path().join(name));
+        fs::create_dir(&backing).expect("a folder");
+        fs::create_dir(&at).expect("a folder");
+        let files = FaultyFs::mount(&backing, &at).expect("mounted");
+        Self { world: World::new(home.kept_at(at.join("home"))), files }
+    }
+
+    /// Counts the operations of each act.
+    fn operations(mut self) -> BTreeMap<Act, BTreeMap<Op, u64>> {
+        let mut found = BTreeMap::new();
+        for act in Act::ALL {
+            let prepared =
+                act.prepare(&mut self.world).unwrap_or_else(|found| panic!("no fault yet: {found}"));
+            let before = Op::ALL.map(|op| self.files.count(op));
+            assert!(prepared.attempt(&mut self.world), "{act:?} fails without a fault");
+            let counted =
+                Op::ALL.into_iter().zip(before).map(|(op, before)| (op, self.files.count(op) - before));
+            // A name that cannot be looked up because of an I/O error is rare, and is most of all operations.
+            found.insert(act, counted.filter(|(op, count)| *count > 0 && *op != Op::Stat).collect());
+        }
+        found
+    }
+}
+
+/// Returns an operation that an act does, and how it fails.
+fn any_fault(of: &BTreeMap<Op, u64>, chance: &mut Chance) -> Fault {
+    let kinds: Vec<(Op, u64)> = of.iter().map(|(op, count)| (*op, *count)).collect();
+    let (op, count) = *chance.one(&kinds);
+    let fills =
+        matches!(op, Op::Create | Op::Write | Op::Resize | Op::Fsync | Op::Rename | Op::Link | Op::MakeDir);
+    let error = if fills && chance.percent(50) { Errno::NOSPC } else { Errno::IO };
+    let fault = Fault::nth(op, 1 + chance.below(count), error);
+    if chance.percent(30) { fault.from_then_on() } else { fault }
+}
+
+#[test]
+fn failed_operations_freeze_no_tag_and_lose_no_version_and_no_key() {
+    if faulty_fs::is_left_out("operations that fail while names change") {
+        return;
+    }
+    let mut chance = Chance::of_this_run("failed operations");
+    let mut tally = Tally::new("failed operations");
+    let operations = FaultyWorld::new().operations();
+    let mut faulty = FaultyWorld::new();
+    println!("operations of each act: {operations:?}");
+    let (mut struck, mut restarts, mut in_world) = (0, 0, 0);
+    while struck < rounds(8, 200) {
+        let act = Act::any(&mut chance);
+        let fault = any_fault(&operations[&act], &mut chance);
+        let round = operation_round(&mut faulty, act, &fault);
+        let (has_struck, ended) = match round {
+            Ok((has_struck, restarted)) => {
+                restarts += u64::from(restarted);
+                (has_struck, Ok(()))
+            }
+            Err(found) => (true, Err(found.after(&format!("{act:?} with {fault:?}")))),
+        };
+        struck += u64::from(has_struck);
+        in_world += 1;
+        let is_over = tally.note(&act.name(), ended) || in_world >= ROUNDS_PER_WORLD;
+        if is_over {
+            faulty = FaultyWorld::new();
+            in_world = 0;
+        }
+    }
+    println!("{struck} operations failed; {restarts} times the daemon had to be started anew");
+}
+
+/// Lets one operation fail in an act; returns whether it did, and whether the daemon had to be started anew.
+fn operation_round(faulty: &mut FaultyWorld, act: Act, fault: &Fault) -> Result<(bool, bool), Found> {
+    let world = &mut faulty.world;
+    let prepared = act.prepare(world)?;
+    faulty.files.fail(fault.clone());
+    let is_done = prepared.attempt(world);
+    let struck = faulty.files.heal();
+    let went_on = prepared.goes_on(world, is_done);
+    let shown = || format!("{}, done: {is_done}", struck.first().map_or("nothing failed", String::as_str));
+    let restarted = went_on.map_err(|found| found.after(&shown()))?;
+    Ok((!struck.is_empty(), restarted))
+}
+
+#[test]
+fn kills_freeze_no_tag_and_lose_no_version_and_no_key() {
+    let mut chance = Chance::of_this_run("kills");
+    let mut tally = Tally::new("kills");
+    let mut world = World::new(Home::new("publisher"));
+    for round in 1..=rounds(6, 200) {
+        let act = Act::any(&mut chance);
+        let ended = kill_round(&mut world, act, &mut chance);
+        if tally.note(&act.name(), ended) || round % ROUNDS_PER_WORLD == 0 {
+            world = World::new(Home::new("publisher"));
+        }
+    }
+    if let Err(found) = world.newcomer_has_acknowledged() {
+        panic!("after the last kill: {found}");
+    }
+}
+
+fn kill_round(world: &mut World, act: Act, chance: &mut Chance) -> Result<(), Found> {
+    let prepared = act.prepare(world)?;
+    let (kills_command, kills_daemon) = *chance.one(&[(true, false), (false, true), (true, true)]);
+    let time = chance.time(MOMENT);
+    prepared.attempt_until(world, time, |world, command| {
+        if kills_command || world.daemon.is_none() {
+            drop(command.kill());
+        }
+        if kills_daemon {
+            world.kill();
+        }
+    });
+    let what = format!("{act:?} struck after {time:?}: command {kills_command}, daemon {kills_daemon}");
+    prepared.goes_on(world, false).map(|_| ()).map_err(|found| found.after(&what))
+}
+
+#[test]
+fn two_publications_of_one_tag_at_once_freeze_nothing_and_lose_nothing() {
+    let mut chance = Chance::of_this_run("races");
+    let mut tally = Tally::new("races");
+    let mut world = World::new(Home::new("publisher"));
+    for round in 1..=rounds(3, 100) {
+        let with_daemon = !chance.percent(25);
+        let ended = race_round(&mut world, with_daemon, &mut chance);
+        let act = if with_daemon { "with a daemon" } else { "without one" };
+        if tally.note(act, ended) || round % ROUNDS_PER_WORLD == 0 {
+            world = World::new(Home::new("publisher"));
+        }
+    }
+    if let Err(found) = world.newcomer_has_acknowledged() {
+        panic!("after the last race: {found}");
+    }
+}
+
+fn race_round(world: &mut World, with_daemon: bool, chance: &mut Chance) -> Result<(), Found> {
+    if with_daemon {
+        world.start()?;
+    } else {
+        world.kill();
+    }
+    let versions = [world.next_version(), world.next_version()];
+    let first = world.start_publish(versions[0]);
+    std::thread::sleep(chance.time(Duration::from_millis(60)));
+    let second = world.start_publish(versions[1]);
+    let ended = [first, second].map(|child: Child| world.end(child));
+    let numbers = ended.each_ref().map(|ran| (ran.code() == 0).then(|| ran.json()["seq"].as_u64()).flatten());
+    // Which of the two is the newer one, only their numbers say.
+    let newest =
+        (0..2).filter(|it| numbers[*it].is_some()).max_by_key(|it| numbers[*it]).map(|it| versions[it]);
+    let shown = format!("numbers {numbers:?}, {}{}", ended[0].stderr(), ended[1].stderr());
+    if numbers[0].is_some() && numbers[0] == numbers[1] {
+        let evidence = format!("two different models have one number: {shown}");
+        return Err(Found { harm: Harm::FrozenTag, evidence });
+    }
+    for ran in ended.iter().filter(|_| with_daemon) {
+        succeeds("one of two publications at once", ran)?;
+    }
+    let Some(newest) = newest else {
+        return Err(Found { harm: Harm::StillFails, evidence: format!("neither is published: {shown}") });
+    };
+    world.acknowledged = newest;
+    let after = |found: Found| found.after(&shown);
+    world.start()?;
+    world.follower_has_exactly(newest).map_err(after)?;
+    let next = world.next_version();
+    succeeds("the next publication", &world.publish(next, true)).map_err(after)?;
+    world.follower_has(next).map_err(after)
+}
+
+/// A world with the publisher's files on a disk that can be cut. The world ends first.
+struct CutWorld {
+    world: World,
+    disk: Option<Disk>,
+    kind: FileSystem,
+}
+
+impl CutWorld {
+    fn new(kind: FileSystem) -> Self {
+        let home = Home::new("publisher");
+        let dir = home.path().join("disk");
+        let disk = Image::new(&dir, kind).and_then(Image::power_on);
+        let disk = disk.unwrap_or_else(|error| panic!("{}: {error}", kind.name()));
+        let kept_at = disk.path().join("home");
+        // The disk is smaller than what a node leaves free by default.
+        let config = kept_at.join("config.toml");
+        fs::create_dir(&kept_at).expect("a folder");
+        fs::write(&config, "[cache]\nmin_free = \"0 B\"\n").expect("written");
+        for path in [&config, &kept_at, &disk.path()] {
+            File::open(path).and_then(|it| it.sync_all()).expect("synced");
+        }
+        Self { world: World::new(home.kept_at(kept_at)), disk: Some(disk), kind }
+    }
+
+    /// Cuts the power while acts go on, one after the other, and turns it on again; returns what became of the writes.
+    fn cut_during(&mut self, prepared: &Prepared, time: Duration, chance: &mut Chance) -> String {
+        let disk = self.disk.take().expect("the disk has power");
+        prepared.attempt_until(&mut self.world, time, |world, command| {
+            disk.cut();
+            drop(command.kill());
+            world.kill();
+        });
+        let (image, fate) = disk.off(chance).expect("the disk is taken away");
+        let disk =
+            image.power_on().unwrap_or_else(|error| panic!("after a cut, {}: {error}", self.kind.name()));
+        self.disk = Some(disk);
+        fate
+    }
+}
+
+#[test]
+fn power_cuts_freeze_no_tag_and_lose_no_version_and_no_key() {
+    if power::is_left_out("power cuts while names change") {
+        return;
+    }
+    let mut chance = Chance::of_this_run("power cuts");
+    let mut tally = Tally::new("power cuts");
+    let kinds = FileSystem::all();
+    let cuts = rounds(2, 60);
+    let per_disk = cuts.div_ceil(kinds.len() as u64).min(ROUNDS_PER_WORLD);
+    let (mut done, mut disks) = (0, kinds.iter().cycle());
+    while done < cuts {
+        let kind = *disks.next().expect("ext4 is always there");
+        let mut cut = CutWorld::new(kind);
+        for _round in 0..per_disk.min(cuts - done) {
+            done += 1;
+            let act = Act::any(&mut chance);
+            let ended = cut_round(&mut cut, act, &mut chance);
+            if tally.note(&format!("{act:?} on {}", kind.name()), ended) {
+                break;
+            }
+        }
+    }
+}
+
+fn cut_round(cut: &mut CutWorld, act: Act, chance: &mut Chance) -> Result<(), Found> {
+    let prepared = act.prepare(&mut cut.world)?;
+    let time = chance.time(MOMENT);
+    let fate = cut.cut_during(&prepared, time, chance);
+    let what = format!("{act:?} cut after {time:?}: {fate}");
+    prepared.goes_on(&mut cut.world, false).map(|_| ()).map_err(|found| found.after(&what))
+}

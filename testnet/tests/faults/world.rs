@@ -1,0 +1,231 @@
+//! A publisher on a disk that is to fail, and a follower on a sound one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use reg_testnet::process::{Daemon, Home, Ran, text};
+use serde_json::Value;
+
+use crate::tally::{Found, Harm};
+
+/// Longest time that a publication may take on a busy machine, faults included.
+const PATIENCE: Duration = Duration::from_secs(60);
+const FLAGS: [&str; 2] = ["--dht", "off"];
+const NAME: &str = "tiny:v1";
+
+/// The world. Versions of the one tag are numbers, which stand in the model itself.
+pub(super) struct World {
+    /// The daemon of the publisher, while it runs.
+    pub(super) daemon: Option<Daemon>,
+    follower_daemon: Daemon,
+    pub(super) home: Home,
+    follower: Home,
+    pub(super) reference: String,
+    /// The version that was tried last.
+    tried: u64,
+    /// The newest version that was acknowledged.
+    pub(super) acknowledged: u64,
+    pulls: u64,
+}
+
+impl World {
+    /// Makes a publisher in `home`, which has published version 1, and a follower that has pulled it.
+    pub(super) fn new(home: Home) -> Self {
+        let publisher = home.key("me");
+        let follower = Home::new("follower");
+        let mut world = Self {
+            daemon: Some(Daemon::start(&home, FLAGS)),
+            follower_daemon: Daemon::start(&follower, FLAGS),
+            home,
+            follower,
+            reference: format!("{publisher}/{NAME}"),
+            tried: 0,
+            acknowledged: 0,
+            pulls: 0,
+        };
+        let first = world.next_version();
+        world.publish(first, true).ok();
+        if let Err(found) = world.follower_has(first) {
+            panic!("nothing has failed yet: {found}");
+        }
+        world
+    }
+
+    /// Makes the model of the next version; returns its number.
+    pub(super) fn next_version(&mut self) -> u64 {
+        self.tried += 1;
+        let dir = self.model(self.tried);
+        fs::create_dir_all(&dir).expect("a folder");
+        let config = format!("{{\"model_type\":\"tiny\",\"version\":{}}}", self.tried);
+        fs::write(dir.join("config.json"), config).expect("written");
+        fs::write(dir.join("README.md"), format!("Version {}.\n", self.tried).repeat(200)).expect("written");
+        self.tried
+    }
+
+    fn model(&self, version: u64) -> PathBuf {
+        self.home.path().join("models").join(version.to_string())
+    }
+
+    /// Starts the publication of a version, through the daemon if one runs.
+    pub(super) fn start_publish(&self, version: u64) -> Child {
+        let model = self.model(version).to_string_lossy().into_owned();
+        let mut command = self.home.command(["publish", &model, NAME, "--key", "me", "--json"]);
+        if self.daemon.is_none() {
+            command.arg("--offline");
+        }
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("reg runs")
+    }
+
+    /// Waits for a command; kills it when its time is over.
+    pub(super) fn end(&self, mut child: Child) -> Ran {
+        let deadline = Instant::now() + PATIENCE;
+        let _killed_after_it = reg_testnet::process::wait_until(&mut child, deadline);
+        self.home.ended(child.wait_with_output().expect("it has ended"))
+    }
+
+    /// Publishes a version, and notes it if that is acknowledged.
+    pub(super) fn publish(&mut self, version: u64, with_daemon: bool) -> Ran {
+        assert_eq!(self.daemon.is_some(), with_daemon, "the daemon");
+        let ran = self.end(self.start_publish(version));
+        self.note(version, &ran);
+        ran
+    }
+
+    /// Notes a version as acknowledged if its publication ended well.
+    pub(super) fn note(&mut self, version: u64, ran: &Ran) {
+        if ran.code() == 0 {
+            self.acknowledged = self.acknowledged.max(version);
+        }
+    }
+
+    /// Starts the daemon unless it runs.
+    pub(super) fn start(&mut self) -> Result<(), Found> {
+        if self.daemon.as_mut().is_some_and(Daemon::is_running) {
+            return Ok(());
+        }
+        let started = Daemon::try_start(&self.home, &FLAGS);
+        self.daemon = Some(started.map_err(|log| Found { harm: Harm::NoStart, evidence: log })?);
+        Ok(())
+    }
+
+    /// Starts the daemon on a disk that may fail.
+    pub(super) fn try_start(&mut self) -> bool {
+        self.daemon = Daemon::try_start(&self.home, &FLAGS).ok();
+        self.daemon.is_some()
+    }
+
+    /// Begins the start of a daemon, for one that is killed before it is ready.
+    pub(super) fn begin_start(&self) -> Child {
+        let args = ["daemon", "--listen", "/ip4/127.0.0.1/tcp/0", "--http", "127.0.0.1:0", "--no-mdns"];
+        let mut command = self.home.command(args.iter().chain(&FLAGS));
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("reg runs")
+    }
+
+    /// Kills the daemon with SIGKILL.
+    pub(super) fn kill(&mut self) {
+        if let Some(daemon) = self.daemon.take() {
+            daemon.kill();
+        }
+    }
+
+    /// Runs a command of `reg key` about the publisher, and confirms what it asks.
+    pub(super) fn start_key(&self, args: &[&str]) -> Child {
+        let mut command = self.home.command(["key"].iter().chain(args));
+        if asks_to_confirm(&self.home, args[0]) {
+            command.arg("--yes");
+        }
+        command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("reg runs")
+    }
+
+    /// Runs a command of `reg key` to its end.
+    pub(super) fn key(&self, args: &[&str]) -> Ran {
+        self.end(self.start_key(args))
+    }
+
+    /// Returns the public key that signs now.
+    pub(super) fn signing_key(&self) -> String {
+        text(&self.home.json(["key", "show", "me"])["keys"][0])
+    }
+
+    /// Checks that the publisher itself finds its newest version by name, without asking anybody.
+    pub(super) fn publisher_has_acknowledged(&mut self) -> Result<(), Found> {
+        let dest = self.next_dest();
+        let out = dest.to_string_lossy().into_owned();
+        let ran = self.home.run(["pull", &self.reference, &out, "--offline", "--copy", "--json"]);
+        self.judge("the publisher's own pull by name", &ran, &dest, self.acknowledged).map(|_| ())
+    }
+
+    /// Checks that the follower gets this version, or a newer one, by name.
+    pub(super) fn follower_has(&mut self, at_least: u64) -> Result<(), Found> {
+        let dest = self.next_dest();
+        let ran = self.pull(&self.follower, &dest);
+        self.judge("the follower's pull by name", &ran, &dest, at_least).map(|_| ())
+    }
+
+    /// Checks that the follower gets this version by name, and no newer one.
+    pub(super) fn follower_has_exactly(&mut self, version: u64) -> Result<(), Found> {
+        let dest = self.next_dest();
+        let ran = self.pull(&self.follower, &dest);
+        let got = self.judge("the follower's pull by name", &ran, &dest, 0)?;
+        if got == version {
+            return Ok(());
+        }
+        let evidence = format!("the follower got {got} where {version} is the newest");
+        Err(Found { harm: Harm::LostVersion, evidence })
+    }
+
+    /// Checks that a node that has never heard of the publisher gets the newest version by name.
+    pub(super) fn newcomer_has_acknowledged(&mut self) -> Result<(), Found> {
+        let newcomer = Home::new("newcomer");
+        let dest = self.next_dest();
+        let ran = self.pull(&newcomer, &dest);
+        self.judge("a newcomer's pull by name", &ran, &dest, self.acknowledged).map(|_| ())
+    }
+
+    fn next_dest(&mut self) -> PathBuf {
+        self.pulls += 1;
+        self.home.path().join(format!("out-{}", self.pulls))
+    }
+
+    fn pull(&self, home: &Home, dest: &Path) -> Ran {
+        let from = self.daemon.as_ref().map(Daemon::address).unwrap_or_default();
+        let dest = dest.to_string_lossy();
+        let flags = ["--no-mdns", "--dht", "off", "--copy", "--json"];
+        let args = ["pull", &self.reference, &dest, "--from", &from];
+        home.run(args.iter().chain(&flags))
+    }
+
+    /// Returns the version that a pull by name brought, unless it is older than `at_least`.
+    fn judge(&self, shown: &str, ran: &Ran, dest: &Path, at_least: u64) -> Result<u64, Found> {
+        let acknowledged = self.acknowledged;
+        if ran.code() != 0 {
+            let mut found = Found::in_failure(shown, ran);
+            // It was there.
+            if found.harm == Harm::StillFails {
+                found.harm = Harm::LostVersion;
+            }
+            let log = self.follower_daemon.log();
+            let last: Vec<&str> = log.lines().rev().take(8).collect();
+            return Err(found.after(&format!("version {acknowledged} was acknowledged; follower: {last:#?}")));
+        }
+        let config = fs::read_to_string(dest.join("config.json")).unwrap_or_default();
+        let config: Value = serde_json::from_str(&config).unwrap_or_default();
+        let _made_anew = fs::remove_dir_all(dest);
+        match config["version"].as_u64() {
+            Some(version) if version >= at_least => Ok(version),
+            got => Err(Found {
+                harm: Harm::LostVersion,
+                evidence: format!(
+                    "{shown} gave {got:?} where {at_least} was published ({acknowledged} acknowledged)"
+                ),
+            }),
+        }
+    }
+}
+
+/// Tells whether a command of `reg key` asks before it acts.
+fn asks_to_confirm(home: &Home, command: &str) -> bool {
+    home.run(["key", command, "--help"]).stdout().contains("--yes")
+}
