@@ -118,14 +118,12 @@ impl TagBook {
         self.proofs.iter().find(|it| it.settled.is_none())
     }
 
-    /// Removes the records for which the publisher's keys stand no longer. A void head gives way to the newest ancestor that
-    /// stands.
+    /// Removes the records for which the publisher's keys stand no longer. The newest one that stands is the head.
     pub fn rejudge(&mut self, stands: &dyn Fn(&RecordFacts) -> bool) {
+        self.ancestors.extend(self.head.take());
         self.ancestors.retain(stands);
-        self.head = self.head.take().filter(stands);
-        if self.head.is_none() && !self.ancestors.is_empty() {
-            self.head = Some(self.ancestors.remove(0));
-        }
+        let newest = self.ancestors.iter().enumerate().max_by_key(|(_, it)| (it.order(), it.payload));
+        self.head = newest.map(|(place, _)| place).map(|place| self.ancestors.remove(place));
         self.proofs.retain(|it| stands(&it.one) && stands(&it.two));
         for proof in &mut self.proofs {
             proof.settled = proof.settled.take().filter(stands);
@@ -136,19 +134,20 @@ impl TagBook {
     /// Returns the records that may be used: the head, then its ancestors, none below the lowest number that the publisher
     /// allows. Of a frozen tag, the records before both of the records that contradict each other.
     pub fn usable(&self, is_withdrawn: &dyn Fn(&RecordFacts) -> bool) -> Usable {
+        let settled = self.settled_away();
+        let in_force = || self.known().filter(|it| !settled.contains(&it.payload));
+        let lowest = self.lowest_usable(in_force().find_map(|it| it.min_usable));
+        let older = in_force().filter(|it| it.seq >= lowest && !is_withdrawn(it));
         if self.freezing().is_some() {
-            let lowest = self.lowest_usable();
-            let common =
-                self.known().filter(|it| it.seq >= lowest && !is_withdrawn(it) && self.is_common(it));
+            let common = older.filter(|it| self.is_common(it));
             return Usable { records: common.cloned().collect(), state: State::Frozen };
         }
         let Some(head) = &self.head else { return Usable { records: Vec::new(), state: State::Moves } };
         if is_withdrawn(head) {
             return Usable { records: Vec::new(), state: State::Withdrawn };
         }
-        let lowest = self.lowest_usable();
-        let older = self.ancestors.iter().filter(|it| it.seq >= lowest && !is_withdrawn(it));
-        Usable { records: std::iter::once(head).chain(older).cloned().collect(), state: State::Moves }
+        let records = std::iter::once(head).chain(older.filter(|it| *it != head));
+        Usable { records: records.cloned().collect(), state: State::Moves }
     }
 
     /// Returns the head and its ancestors, the newest first.
@@ -156,9 +155,9 @@ impl TagBook {
         self.head.iter().chain(&self.ancestors)
     }
 
-    /// Returns the lowest number that the newest record that states one allows; of a frozen tag, the highest of its proofs'.
-    fn lowest_usable(&self) -> u64 {
-        let stated = self.known().find_map(|it| it.min_usable);
+    /// Returns the lowest number that may be used, where `stated` is what the newest record in force states; of a frozen tag,
+    /// the highest that its proofs state.
+    fn lowest_usable(&self, stated: Option<u64>) -> u64 {
         let freezing = self.proofs.iter().filter(|it| it.settled.is_none());
         let contradicting = freezing.flat_map(|it| [it.one.min_usable, it.two.min_usable]);
         contradicting.flatten().chain(stated).max().unwrap_or(0)
@@ -194,21 +193,26 @@ impl TagBook {
         line
     }
 
-    /// Sorts the ancestors and forgets the oldest beyond the bound, and those that the head's chain has settled away.
+    /// Sorts the ancestors and forgets the oldest beyond the bound.
+    ///
+    /// Those that a later record has settled away are kept, but not used: newer keys may void that record.
     fn arrange(&mut self) {
-        if let Some(head) = &self.head {
-            let line = self.line(head);
-            let chain = self.ancestors.iter().filter(|it| line.contains(&it.payload)).chain([head]);
-            let settled: BTreeSet<Digest> = chain.flat_map(|it| it.settles.iter().copied()).collect();
-            let order = head.order();
-            self.ancestors.retain(|it| {
-                it.order() < order && (line.contains(&it.payload) || !settled.contains(&it.payload))
-            });
+        if let Some(order) = self.head.as_ref().map(RecordFacts::order) {
+            self.ancestors.retain(|it| it.order() < order);
         }
         self.ancestors.sort_by_key(|it| Reverse((it.order(), it.payload)));
         self.ancestors.dedup();
         self.ancestors.truncate(TAG_ANCESTORS_MAX);
         self.settle();
+    }
+
+    /// Returns the records that a later record of the head's chain has settled away, which means to replace them.
+    fn settled_away(&self) -> BTreeSet<Digest> {
+        let Some(head) = &self.head else { return BTreeSet::new() };
+        let line = self.line(head);
+        let chain = self.ancestors.iter().filter(|it| line.contains(&it.payload)).chain([head]);
+        let settled = chain.flat_map(|it| it.settles.iter().copied());
+        settled.filter(|it| !line.contains(it)).collect()
     }
 
     /// Marks the proofs that a known record settles.
