@@ -36,7 +36,10 @@ fn row(model: &ModelSummary) -> Vec<String> {
         }
         None => Some("incomplete".to_owned()),
     };
-    let behind = model.behind.iter().map(|(tag, it)| format!("{tag} is behind: {} is newer than {}", it.head, it.used));
+    let behind = model
+        .behind
+        .iter()
+        .map(|(tag, it)| format!("{tag} is behind: {} is newer than {}", it.head, it.used));
     let marks: Vec<String> =
         model.pinned.then(|| "pinned".to_owned()).into_iter().chain(state).chain(behind).collect();
     vec![

@@ -349,7 +349,8 @@ impl RuleReport {
             requires.push(format!("{} {} attestations {of} that say pass", it.count, it.kind));
         }
         if rule.newest {
-            requires.push("the newest version of a tag, and no older one where that cannot be had".to_owned());
+            requires
+                .push("the newest version of a tag, and no older one where that cannot be had".to_owned());
         }
         if !rule.licenses.is_empty() {
             let all: Vec<&str> = rule.licenses.iter().map(String::as_str).collect();

@@ -49,11 +49,7 @@ pub(super) async fn at(
     info(&hub, &at, &query).await
 }
 
-async fn info(
-    hub: &HfGateway,
-    at: &At,
-    query: &InfoQuery,
-) -> Result<(HeaderMap, Json<Value>), HfError> {
+async fn info(hub: &HfGateway, at: &At, query: &InfoQuery) -> Result<(HeaderMap, Json<Value>), HfError> {
     let view = hub.view(at).await?;
     let metadata = hub.registry().metadata(&view).await;
     let mut info = summary(&at.id(), &view, metadata.as_ref());

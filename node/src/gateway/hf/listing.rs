@@ -50,11 +50,7 @@ pub(super) async fn folder(
     tree(&hub, &at, &query).await
 }
 
-async fn tree(
-    hub: &HfGateway,
-    at: &At,
-    query: &TreeQuery,
-) -> Result<(HeaderMap, Json<Vec<Value>>), HfError> {
+async fn tree(hub: &HfGateway, at: &At, query: &TreeQuery) -> Result<(HeaderMap, Json<Vec<Value>>), HfError> {
     let view = hub.view(at).await?;
     let folder = at.path.trim_matches('/');
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };

@@ -90,7 +90,9 @@ async fn find(
     let view = oci.registry().view(publisher, model, &wanted).await;
     let view = view.map_err(|error| OciError::of(&error, Code::ManifestUnknown))?;
     let bytes = oci.registry().document(&view.digest()).await;
-    bytes.map(|bytes| found(bytes, view.behind.clone())).ok_or_else(|| unknown(format!("{} is no longer in the store", view.digest())))
+    bytes
+        .map(|bytes| found(bytes, view.behind.clone()))
+        .ok_or_else(|| unknown(format!("{} is no longer in the store", view.digest())))
 }
 
 /// Returns the subject of a tag `sha256-<hex>`, under which registries without a referrers API keep a list of

@@ -83,12 +83,7 @@ pub fn line(heads: &[&SignedTag], known: &[SignedTag]) -> Vec<SignedTag> {
 
 /// Tells why the ancestor `line[index]` of `heads` is never used; `None` where it may be used. The newest record that states
 /// `min_usable` decides. Of a frozen tag, the head that states more does.
-pub fn barred(
-    keys: &KeyHistory,
-    heads: &[&SignedTag],
-    line: &[SignedTag],
-    index: usize,
-) -> Option<Barred> {
+pub fn barred(keys: &KeyHistory, heads: &[&SignedTag], line: &[SignedTag], index: usize) -> Option<Barred> {
     let record = line.get(index)?.record();
     if keys.revocation(&Revoked::Manifest(record.manifest.digest)).is_some() {
         return Some(Barred::Withdrawn);
@@ -265,7 +260,14 @@ mod tests {
             (None, vec![None, Some(Barred::Withdrawn), None]),
             (Some(3), vec![None, Some(Barred::Withdrawn), Some(Barred::Below { min: 3, by: 4 })]),
             (Some(1), vec![None, Some(Barred::Withdrawn), None]),
-            (Some(9), vec![Some(Barred::Below { min: 9, by: 4 }), Some(Barred::Withdrawn), Some(Barred::Below { min: 9, by: 4 })]),
+            (
+                Some(9),
+                vec![
+                    Some(Barred::Below { min: 9, by: 4 }),
+                    Some(Barred::Withdrawn),
+                    Some(Barred::Below { min: 9, by: 4 }),
+                ],
+            ),
         ];
         for (min, expected) in table {
             let head = publisher.tag(4, Some(&chain[2]), "head", min);

@@ -25,7 +25,8 @@ use crate::registry::model::record::ModelRecord;
 use crate::registry::model::{describe, whole};
 use crate::registry::publishers::usable;
 use crate::registry::resolve::{
-    ResolveError, ResolveOptions, Resolved, Wanted, byte_sources, content_checks, proof_checks, receipt_of, refuse,
+    ResolveError, ResolveOptions, Resolved, Wanted, byte_sources, content_checks, proof_checks, receipt_of,
+    refuse,
 };
 use crate::store::Lease;
 
@@ -59,14 +60,15 @@ impl Puller {
             let (resolved, part) = match (found, before.take()) {
                 (Ok(found), _) => found,
                 // No other version can be had: what went wrong with the first one says more.
-                (Err(PullError::Resolve(ResolveError::Unavailable { .. })), Some(error)) => return Err(error),
+                (Err(PullError::Resolve(ResolveError::Unavailable { .. })), Some(error)) => {
+                    return Err(error);
+                }
                 (Err(error), _) => return Err(error),
             };
-            let tag = resolved.tag.as_ref().map(SignedTag::payload_digest);
+            let other = resolved.tag.as_ref().filter(|_| resolved.has_other);
+            let tag = other.map(SignedTag::payload_digest);
             match (self.pull_version(&request, resolved, part, reporter).await, tag) {
-                (Err(error), Some(tag))
-                    if request.reference.digest.is_none() && error.is_withheld() && passed_over.insert(tag) =>
-                {
+                (Err(error), Some(tag)) if error.is_withheld() && passed_over.insert(tag) => {
                     reporter.note(format_args!("{error}; another version is looked for"));
                     before = Some(error);
                 }

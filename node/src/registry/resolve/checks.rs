@@ -28,7 +28,10 @@ pub fn proof_checks(resolved: &Resolved, petnames: &BTreeMap<PublisherId, Petnam
     checks.push(match tag.as_ref().map(|it| it.record()) {
         Some(record) if let Some(behind) = &resolved.behind => Check::note(
             "tag record",
-            format_args!("{} number {}, signed by key document {}; {behind}", record.tag, record.seq, record.key_document),
+            format_args!(
+                "{} number {}, signed by key document {}; {behind}",
+                record.tag, record.seq, record.key_document
+            ),
         ),
         Some(record) => Check::pass(
             "tag record",

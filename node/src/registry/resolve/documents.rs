@@ -153,12 +153,7 @@ impl<'a> Documents<'a> {
     }
 
     /// Takes a peer's answer: the document, if it is the one with this digest.
-    fn take(
-        &mut self,
-        digest: Digest,
-        peer: PeerId,
-        answer: Result<Response, AskError>,
-    ) -> Option<Vec<u8>> {
+    fn take(&mut self, digest: Digest, peer: PeerId, answer: Result<Response, AskError>) -> Option<Vec<u8>> {
         self.peers.retain(|it| *it != peer);
         match answer {
             Ok(Response::Document { bytes }) if Digest::of(&bytes) == digest => {

@@ -12,8 +12,8 @@ mod resolved;
 mod resolver;
 
 mod attestations;
-mod bans;
 mod available;
+mod bans;
 mod documents;
 mod prove;
 mod version;

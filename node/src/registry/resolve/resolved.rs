@@ -54,6 +54,8 @@ pub struct Resolved {
     pub behind: Option<Behind>,
     /// The order of the newest known record of the tag.
     pub head: Option<(u64, u64)>,
+    /// Whether an older version may be used in place of this one.
+    pub has_other: bool,
 }
 
 impl Resolved {
@@ -136,7 +138,9 @@ pub enum ResolveError {
     Provenance { digest: Digest, source: ProvenanceError },
     #[error("no version of {reference} can be had; {}", listed(.tried))]
     Unavailable { reference: Reference, tried: Vec<Tried> },
-    #[error("newest version of {reference} cannot be had ({why}), and version {used} ({manifest}), which can be, is older")]
+    #[error(
+        "newest version of {reference} cannot be had ({why}), and version {used} ({manifest}), which can be, is older"
+    )]
     NotNewest { reference: Reference, why: String, used: u64, manifest: Digest },
     #[error("model in the store cannot be read")]
     Here(#[from] ModelError),

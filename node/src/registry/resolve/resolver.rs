@@ -35,9 +35,7 @@ use crate::registry::limits::{
     REFUSED_PATIENCE, SETTLE, UNREACHED,
 };
 use crate::registry::model::whole;
-use crate::registry::publishers::{
-    TagsError, declarations, documents, keys, proofs, revoked, tags, usable,
-};
+use crate::registry::publishers::{TagsError, declarations, documents, keys, proofs, revoked, tags, usable};
 
 impl Resolver {
     /// Resolves a reference from the store, and from peers unless the caller is offline. If its publisher has nothing
@@ -473,11 +471,7 @@ impl Resolver {
         }
         let line = match asked {
             Some(_) => Line::default(),
-            None => Line {
-                ancestors: usable::line(&[head], valid),
-                heads: vec![head.clone()],
-                frozen: None,
-            },
+            None => Line { ancestors: usable::line(&[head], valid), heads: vec![head.clone()], frozen: None },
         };
         Ok((Some((Some(head.clone()), withdrawn(digest)?)), line))
     }
@@ -491,8 +485,7 @@ impl Resolver {
     ) -> Result<Line, TagsError> {
         let record = head.record();
         let proof = proofs::freezing(&self.store, keys, &record.model, &record.tag, &[record])?;
-        let heads: Vec<SignedTag> =
-            proof.iter().flat_map(|it| it.records()).cloned().collect();
+        let heads: Vec<SignedTag> = proof.iter().flat_map(|it| it.records()).cloned().collect();
         let ancestors = usable::line(&heads.iter().collect::<Vec<_>>(), valid);
         Ok(Line { heads, ancestors, frozen: Some(frozen) })
     }

@@ -24,8 +24,8 @@ use super::prove::{Accepted, accept};
 use super::resolved::{ResolveError, ResolveOptions, Resolved};
 use crate::registry::limits::{ANCESTOR_PATIENCE, UNREACHED, UNREACHED_MIN};
 use crate::registry::model::whole;
-use crate::registry::publishers::usable::{self, Barred};
 use crate::registry::publishers::TagsError;
+use crate::registry::publishers::usable::{self, Barred};
 
 /// The decisions on keys and records that were made before any document is fetched.
 pub(super) struct Judged {
@@ -65,16 +65,23 @@ pub enum WhyNot {
     /// The node is offline, and the store does not have it whole.
     Offline,
     /// No peer that was asked sent its manifest.
-    Manifest { asked: usize },
+    Manifest {
+        asked: usize,
+    },
     /// No peer that was reached has a provenance of it that holds.
     Provenance,
     /// So many of its blobs are not at the peers that were reached.
-    Blobs { missing: usize, peers: usize },
+    Blobs {
+        missing: usize,
+        peers: usize,
+    },
     /// Sources that said they have it did not send it.
     NotSent,
     /// It has none of the files that were asked for.
     NoSuchFile,
-    Expired { seconds: u64 },
+    Expired {
+        seconds: u64,
+    },
     Barred(Barred),
 }
 
@@ -93,7 +100,10 @@ impl fmt::Display for WhyNot {
             }
             Self::Provenance => f.write_str("no reached peer has a provenance of it that holds"),
             Self::Blobs { missing, peers } => {
-                write!(f, "{missing} of its blobs are neither in the store nor at the {peers} peers that were found")
+                write!(
+                    f,
+                    "{missing} of its blobs are neither in the store nor at the {peers} peers that were found"
+                )
             }
             Self::NotSent => f.write_str("the sources that said they have it did not send it"),
             Self::NoSuchFile => f.write_str("it has none of the files that were asked for"),
@@ -131,7 +141,8 @@ impl Resolver {
         let (mut tried, mut error) = (Vec::new(), None);
         if let Some((tag, digest)) = first {
             if has_other {
-                let end = (began + options.unreached.unwrap_or(UNREACHED)).max(Instant::now() + UNREACHED_MIN);
+                let end =
+                    (began + options.unreached.unwrap_or(UNREACHED)).max(Instant::now() + UNREACHED_MIN);
                 documents.with_patience(Patience { end, is_hasty: true, finds_more: true });
             }
             let passed = tag.as_ref().is_some_and(|it| options.passed_over.contains(&it.payload_digest()));
@@ -144,7 +155,9 @@ impl Resolver {
                     Err(Miss::Absent(why, source)) => Some((why, source)),
                 }
             };
-            let Some(tag) = tag else { return Err(miss.map_or(ResolveError::Search, |(_, error)| *error)) };
+            let Some(tag) = tag.filter(|_| reference.digest.is_none()) else {
+                return Err(miss.map_or(ResolveError::Search, |(_, error)| *error));
+            };
             let why = miss.as_ref().map_or(WhyNot::NotSent, |(why, _)| *why);
             tried.push(Tried { seq: tag.record().seq, manifest: digest, why });
             error = miss.map(|(_, error)| error);
@@ -209,13 +222,22 @@ impl Resolver {
         let why = match (&line.frozen, tried.first()) {
             (Some(_), _) => format!(
                 "the tag is frozen, because two records contradict each other: {}",
-                heads.iter().map(|(seq, manifest)| format!("{seq} ({manifest})")).collect::<Vec<_>>().join(", ")
+                heads
+                    .iter()
+                    .map(|(seq, manifest)| format!("{seq} ({manifest})"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
             (None, Some(first)) => first.why.to_string(),
             (None, None) => String::new(),
         };
         if options.newest {
-            return Err(ResolveError::NotNewest { reference: (*reference).clone(), why, used: used.0, manifest: used.1 });
+            return Err(ResolveError::NotNewest {
+                reference: (*reference).clone(),
+                why,
+                used: used.0,
+                manifest: used.1,
+            });
         }
         let failed = |source| ResolveError::Tags { reference: (*reference).clone(), source };
         usable::remember(&self.store, keys, tag).map_err(failed)?;
@@ -286,6 +308,7 @@ impl Resolver {
             holders,
             behind: None,
             head: tag.map(|it| it.record().order()),
+            has_other: is_checked,
         })
     }
 
