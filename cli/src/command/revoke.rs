@@ -84,7 +84,10 @@ fn show_key(name: &KeyName, history: &KeyHistory, key: PublicKey, found: &Inheri
     }
     let void = void(history, key, found);
     if !is_current && newest.inherits.is_some() {
-        eprintln!("{key} is retired: nothing that it has signed since key document {} counts.", newest.version);
+        eprintln!(
+            "{key} is retired: nothing that it has signed since key document {} counts.",
+            newest.version
+        );
         eprintln!(
             "What that document takes over stays. The revocation tells it to nodes that know only older documents."
         );

@@ -293,6 +293,7 @@ impl Publishing {
             holders: Vec::new(),
             behind: None,
             head: None,
+            has_other: false,
         };
         self.resolver.keep_view(reference, resolved).ok().map(Arc::new)
     }

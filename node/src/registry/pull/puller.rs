@@ -65,13 +65,10 @@ impl Puller {
                 }
                 (Err(error), _) => return Err(error),
             };
-            let tag = resolved.tag.as_ref().map(SignedTag::payload_digest);
+            let other = resolved.tag.as_ref().filter(|_| resolved.has_other);
+            let tag = other.map(SignedTag::payload_digest);
             match (self.pull_version(&request, resolved, part, reporter).await, tag) {
-                (Err(error), Some(tag))
-                    if request.reference.digest.is_none()
-                        && error.is_withheld()
-                        && passed_over.insert(tag) =>
-                {
+                (Err(error), Some(tag)) if error.is_withheld() && passed_over.insert(tag) => {
                     reporter.note(format_args!("{error}; another version is looked for"));
                     before = Some(error);
                 }

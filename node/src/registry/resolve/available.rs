@@ -3,7 +3,7 @@
 //! A peer that holds the whole model says so when it is asked for its holders. The other peers say which pieces they hold,
 //! as to a puller. A web seed is asked for one byte of each file. What is said is a hint: the bytes are verified later.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use reg_api::selection::{SelectError, Selection};
 use reg_api::web_seed::{Subject, WebSeed};
@@ -78,12 +78,18 @@ pub(super) struct Version<'a> {
 
 /// Peers that have been asked whether they hold a version.
 #[derive(Debug, Default)]
-pub(super) struct Probes(JoinSet<(PeerId, bool)>);
+pub(super) struct Probes {
+    asked: BTreeSet<PeerId>,
+    answers: JoinSet<(PeerId, bool)>,
+}
 
 impl Probes {
     fn ask(&mut self, network: &Network, peer: PeerId, manifest: Digest) {
+        if !self.asked.insert(peer) {
+            return;
+        }
         let network = network.clone();
-        self.0.spawn(async move {
+        self.answers.spawn(async move {
             let answer = network.ask(peer, Request::GetHolders { manifest }).await;
             let holds = matches!(&answer, Ok(Response::Holders { holders })
                 if holders.iter().any(|holder| holder.peer == peer));
@@ -121,16 +127,18 @@ impl Documents<'_> {
         if !self.resolver.network.is_offline() && !seeds.is_empty() {
             web.spawn(of_web(seeds.to_vec(), urls(seeds, of, coverage.missing.keys())));
         }
-        let mut left: VecDeque<PeerId> = self.peers.iter().copied().skip(probes.0.len()).collect();
+        let mut left: VecDeque<PeerId> =
+            self.peers.iter().copied().filter(|peer| !probes.asked.contains(peer)).collect();
         let mut follows = JoinSet::new();
         let (end, mut last_news) = (self.end(), Instant::now());
         loop {
-            let is_idle = left.is_empty() && probes.0.is_empty() && follows.is_empty() && web.is_empty();
+            let is_idle =
+                left.is_empty() && probes.answers.is_empty() && follows.is_empty() && web.is_empty();
             if coverage.lacking() == 0 || (is_idle && self.is_quiet(last_news)) {
                 return coverage.lacking();
             }
             tokio::select! {
-                Some(Ok((peer, holds))) = probes.0.join_next() => {
+                Some(Ok((peer, holds))) = probes.answers.join_next() => {
                     last_news = Instant::now();
                     if holds {
                         self.peers.retain(|it| *it != peer);
@@ -144,7 +152,7 @@ impl Documents<'_> {
                 Some(Ok(blobs)) = web.join_next() => {
                     blobs.iter().for_each(|blob| coverage.add(blob, &Held::All));
                 }
-                peer = self.next_of(&mut left), if probes.0.len() < HOLDERS_ASKED_AT_ONCE => {
+                peer = self.next_of(&mut left), if probes.answers.len() < HOLDERS_ASKED_AT_ONCE => {
                     if !self.resolver.bans.is_banned(&peer) {
                         probes.ask(&self.resolver.network, peer, of.digest);
                     }

@@ -54,6 +54,8 @@ pub struct Resolved {
     pub behind: Option<Behind>,
     /// The order of the newest known record of the tag.
     pub head: Option<(u64, u64)>,
+    /// Whether an older version may be used in place of this one.
+    pub has_other: bool,
 }
 
 impl Resolved {

@@ -158,7 +158,9 @@ impl Resolver {
                     Err(Miss::Absent(why, source)) => Some((why, source)),
                 }
             };
-            let Some(tag) = tag else { return Err(miss.map_or(ResolveError::Search, |(_, error)| *error)) };
+            let Some(tag) = tag.filter(|_| reference.digest.is_none()) else {
+                return Err(miss.map_or(ResolveError::Search, |(_, error)| *error));
+            };
             let why = miss.as_ref().map_or(WhyNot::NotSent, |(why, _)| *why);
             tried.push(Tried { seq: tag.record().seq, manifest: digest, why });
             error = miss.map(|(_, error)| error);
@@ -339,6 +341,7 @@ impl Resolver {
             holders,
             behind: None,
             head: tag.map(|it| it.record().order()),
+            has_other: is_checked,
         })
     }
 
