@@ -186,6 +186,12 @@ impl Revocations {
         self.by_subject = by_subject;
     }
 
+    /// Returns the revocations of manifests and delegations.
+    pub(crate) fn without_keys(&self) -> Self {
+        let others = self.by_subject.iter().filter(|(subject, _)| subject.key().is_none());
+        Self { by_subject: others.map(|(subject, it)| (*subject, it.clone())).collect() }
+    }
+
     /// Returns the revocation of `subject`, or `None` if it is not revoked.
     pub(crate) fn get(&self, subject: &Revoked) -> Option<&Revocation> {
         self.by_subject.get(subject).map(|it| &it.revocation)

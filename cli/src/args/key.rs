@@ -179,6 +179,9 @@ pub struct RotateKey {
     /// Do not take over this statement of the old key: its digest, or that of its manifest (repeatable)
     #[arg(long, value_name = "DIGEST")]
     pub leave_out: Vec<Digest>,
+    /// Take over only what this node has in its store, and nothing that only peers have: use it if the key was stolen
+    #[arg(long)]
+    pub only_stored: bool,
     #[command(flatten)]
     pub key_set: KeySetArgs,
     /// Do not ask

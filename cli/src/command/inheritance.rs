@@ -32,10 +32,11 @@ pub async fn gather(global: &Global, publisher: PublisherId) -> Result<Inheritab
 }
 
 impl Takeover {
-    /// Returns the takeover of all statements but those with a payload or manifest in `leave_out`.
+    /// Returns the takeover of all statements but those with a payload or manifest in `leave_out`, and, with `only_stored`,
+    /// those that only peers have.
     ///
     /// Refuses as `invalid` a digest that names no statement, and more statements than a list may have.
-    pub fn of(found: Inheritable, leave_out: &[Digest]) -> Result<Self, CliError> {
+    pub fn of(found: Inheritable, leave_out: &[Digest], only_stored: bool) -> Result<Self, CliError> {
         let means = |it: &Statement, digest: &Digest| it.payload == *digest || it.manifest == Some(*digest);
         if let Some(unknown) =
             leave_out.iter().find(|digest| !found.statements.iter().any(|it| means(it, digest)))
@@ -45,7 +46,8 @@ impl Takeover {
                 format_args!("{unknown} names no statement of the publisher"),
             ));
         }
-        let is_left = |it: &Statement| leave_out.iter().any(|digest| means(it, digest));
+        let is_left =
+            |it: &Statement| leave_out.iter().any(|digest| means(it, digest)) || (only_stored && !it.stored);
         let (left_out, taken): (Vec<_>, Vec<_>) = found.statements.into_iter().partition(is_left);
         let list = Inheritance::of(taken.iter().map(|it| it.payload)).map_err(|error| {
             CliError::from_error("invalid", &error).hint("leave some out: --leave-out DIGEST")
@@ -62,6 +64,13 @@ impl Takeover {
         } else {
             eprintln!("Key document {version} of {name} takes over, for followers and newcomers:");
             rows(&self.taken);
+            let elsewhere = self.taken.iter().filter(|it| !it.stored).count();
+            if elsewhere > 0 {
+                eprintln!(
+                    "{elsewhere} of them are not in this node's store: a thief of the old key may have signed them. Add"
+                );
+                eprintln!("--only-stored to take over none of these, or --leave-out DIGEST for single ones.");
+            }
         }
         if !self.left_out.is_empty() {
             eprintln!(
@@ -106,7 +115,8 @@ pub fn rows(statements: &[Statement]) {
     ] {
         let of_kind: Vec<&Statement> = statements.iter().filter(|it| it.kind == kind).collect();
         for it in of_kind.iter().take(SHOWN_MAX) {
-            eprintln!("  {:<11}  {}", word(kind), it.about);
+            let place = if it.stored { "" } else { "  (only at peers)" };
+            eprintln!("  {:<11}  {}{place}", word(kind), it.about);
         }
         if of_kind.len() > SHOWN_MAX {
             eprintln!("  {:<11}  and {} more (--json shows all)", word(kind), of_kind.len() - SHOWN_MAX);

@@ -50,6 +50,8 @@ pub struct Statement {
     pub issued: u64,
     /// The manifest that it names, where it names one.
     pub manifest: Option<Digest>,
+    /// Whether the asked node has it in its store. What only peers have may be a thief's, if a key was stolen.
+    pub stored: bool,
 }
 
 /// The kind of a signed statement.

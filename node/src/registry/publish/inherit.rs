@@ -3,8 +3,11 @@
 //!
 //! Under the next document, nothing counts that older keys have signed and that its list does not name. So a statement
 //! that is missed here is void for every follower.
+//!
+//! Revocations of keys are disregarded here. What a revoked key has signed counts no longer, and may be the publisher's own
+//! all the same: a thief can revoke the key that it stole, and must not empty the list by that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reg_api::declarations::{Inheritable, Statement, StatementKind};
@@ -28,12 +31,16 @@ use tokio::time::{Instant, timeout_at};
 use super::Publishing;
 use crate::registry::limits::{INHERITANCE_PATIENCE, MODEL_PATIENCE, PEERS_ASKED_FOR_TAGS};
 use crate::registry::model::record::{self, ModelRecord, referrers_here};
-use crate::registry::publishers::{TagsError, declarations, history, keys, tags};
+use crate::registry::publishers::{TagsError, declarations, documents, history, keys};
 use crate::registry::resolve::{ResolveOptions, Resolved};
 
 /// Statements by their payload digests.
 #[derive(Default)]
-struct Gathered(BTreeMap<Digest, Statement>);
+struct Gathered {
+    statements: BTreeMap<Digest, Statement>,
+    /// Whether what is gathered now comes from peers.
+    elsewhere: bool,
+}
 
 impl Publishing {
     /// Returns the statements of a publisher that stand under the keys that this node follows. Asks peers for tags, and for
@@ -48,6 +55,7 @@ impl Publishing {
     ) -> Result<Inheritable, TagsError> {
         let mut found = Inheritable { publisher, peers: 0, statements: Vec::new() };
         let Some(keys) = keys::keys(&self.store, publisher)? else { return Ok(found) };
+        let keys = keys.without_key_revocations();
         reporter.stage("gathering", format_args!("what {publisher} has signed"));
         let (publishing, own) = (self.clone(), keys.clone());
         let gathering = tokio::task::spawn_blocking(move || publishing.statements_here(&own));
@@ -56,14 +64,17 @@ impl Publishing {
         let end = Instant::now() + INHERITANCE_PATIENCE;
         let (heads, asked) = self.tags_elsewhere(&keys, end).await;
         found.peers = asked;
-        for tag in heads {
+        gathered.elsewhere = true;
+        let heard = self.news.heads_of(publisher, None, None).into_iter().map(|head| head.tag);
+        let heard = heard.filter(|tag| SignedTag::verify(tag.envelope(), &keys).is_ok());
+        for tag in heard.collect::<Vec<_>>().into_iter().chain(heads) {
             gathered.add_tag(&tag);
             let manifest = tag.record().manifest.digest;
             if !gathered.has_provenance(&manifest) && Instant::now() < end {
                 self.provenance_elsewhere(&keys, &tag, &mut gathered, reporter).await;
             }
         }
-        found.statements = gathered.0.into_values().take(INHERITED_MAX).collect();
+        found.statements = gathered.statements.into_values().take(INHERITED_MAX).collect();
         Ok(found)
     }
 
@@ -71,16 +82,7 @@ impl Publishing {
     fn statements_here(&self, keys: &KeyHistory) -> Result<Gathered, TagsError> {
         let publisher = keys.publisher();
         let mut gathered = Gathered::default();
-        let mut names: BTreeSet<(ModelName, reg_proto::name::Tag)> = BTreeSet::new();
-        let stored = tags::records(&self.store, publisher, None)?;
-        let heard = self.news.heads_of(publisher, None, None).into_iter().map(|head| head.tag);
-        for tag in stored.into_iter().chain(heard) {
-            if SignedTag::verify(tag.envelope(), keys).is_ok() {
-                gathered.add_tag(&tag);
-                names.insert((tag.record().model.clone(), tag.record().tag.clone()));
-            }
-        }
-        for (model, tag) in names {
+        for (model, tag) in documents::names(&self.store, publisher)? {
             for record in history::records(&self.store, keys, &model, &tag)? {
                 gathered.add_tag(&record);
             }
@@ -104,6 +106,7 @@ impl Publishing {
                 key_document: it.key_document,
                 issued: it.issued,
                 manifest: None,
+                stored: true,
             });
         }
         for (revocation, text) in keys.revocations() {
@@ -120,6 +123,7 @@ impl Publishing {
                 key_document: revocation.key_document,
                 issued: revocation.issued,
                 manifest,
+                stored: true,
             });
         }
         Ok(gathered)
@@ -174,7 +178,8 @@ impl Publishing {
 
 impl Gathered {
     fn add(&mut self, statement: Statement) {
-        self.0.entry(statement.payload).or_insert(statement);
+        let stored = !self.elsewhere;
+        self.statements.entry(statement.payload).or_insert(Statement { stored, ..statement });
     }
 
     fn add_tag(&mut self, tag: &SignedTag) {
@@ -186,11 +191,12 @@ impl Gathered {
             key_document: record.key_document,
             issued: record.issued,
             manifest: Some(record.manifest.digest),
+            stored: true,
         });
     }
 
     fn has_provenance(&self, manifest: &Digest) -> bool {
-        let mut provenances = self.0.values().filter(|it| it.kind == StatementKind::Provenance);
+        let mut provenances = self.statements.values().filter(|it| it.kind == StatementKind::Provenance);
         provenances.any(|it| it.manifest.as_ref() == Some(manifest))
     }
 
@@ -220,6 +226,6 @@ impl Gathered {
             _ => return,
         };
         let (payload, manifest) = (Digest::of(&envelope.payload), Some(*digest));
-        self.add(Statement { payload, kind, about, key_document, issued, manifest });
+        self.add(Statement { payload, kind, about, key_document, issued, manifest, stored: true });
     }
 }

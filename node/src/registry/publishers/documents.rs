@@ -45,6 +45,18 @@ pub fn envelopes(store: &Store, publisher: PublisherId) -> Result<Vec<String>, T
     Ok(envelopes)
 }
 
+/// Returns the tags of a publisher that have a document, each with its model.
+pub fn names(store: &Store, publisher: PublisherId) -> Result<Vec<(ModelName, Tag)>, TagsError> {
+    let keys = store
+        .document_keys(DocumentKind::Tag, &format!("{publisher}/"))
+        .map_err(|source| TagsError::Read { publisher, source })?;
+    let name = |key: &String| {
+        let (model, tag) = key.split_once('/')?.1.split_once(':')?;
+        Some((model.parse().ok()?, tag.parse().ok()?))
+    };
+    Ok(keys.iter().filter_map(name).collect())
+}
+
 /// Returns the key of a publisher's document with this payload.
 pub fn key(publisher: PublisherId, payload: &Digest) -> String {
     format!("{publisher}/{}", payload.hex())
