@@ -143,7 +143,7 @@ impl Resolver {
             if has_other {
                 let end =
                     (began + options.unreached.unwrap_or(UNREACHED)).max(Instant::now() + UNREACHED_MIN);
-                documents.with_patience(Patience { end, is_hasty: true, finds_more: true });
+                documents.with_patience(Patience::until(end, true));
             }
             let passed = tag.as_ref().is_some_and(|it| options.passed_over.contains(&it.payload_digest()));
             let miss = if passed {
@@ -190,7 +190,7 @@ impl Resolver {
                 Some(why) => why,
                 None => {
                     let end = Instant::now() + ANCESTOR_PATIENCE;
-                    documents.with_patience(Patience { end, is_hasty: true, finds_more: false });
+                    documents.with_patience(Patience::until(end, false));
                     match self.prove(of, documents, Some(tag), record.manifest.digest, true).await {
                         Ok(resolved) => return Ok(Some((tag.clone(), resolved))),
                         Err(Miss::Refused(error)) => {
