@@ -121,7 +121,7 @@ enum Miss {
     /// It cannot be had; another version may be.
     Absent(WhyNot, Box<ResolveError>),
     /// It is refused, and nothing is used in its place.
-    Refused(ResolveError),
+    Refused(Box<ResolveError>),
 }
 
 impl Resolver {
@@ -151,7 +151,7 @@ impl Resolver {
             } else {
                 match self.prove(&of, &mut documents, tag.as_ref(), digest, has_other).await {
                     Ok(resolved) => return Ok(Resolved { notes, ..resolved }),
-                    Err(Miss::Refused(error)) => return Err(error),
+                    Err(Miss::Refused(error)) => return Err(*error),
                     Err(Miss::Absent(why, source)) => Some((why, source)),
                 }
             };
@@ -278,10 +278,11 @@ impl Resolver {
         })?;
         let stated = tag.map(|tag| tag.record().manifest.size).filter(|it| *it != bytes.len() as u64);
         if let Some(stated) = stated {
-            return Err(Miss::Refused(ResolveError::ManifestSize { digest, found: bytes.len(), stated }));
+            let error = ResolveError::ManifestSize { digest, found: bytes.len(), stated };
+            return Err(Miss::Refused(Box::new(error)));
         }
         let manifest = Manifest::from_bytes(&bytes)
-            .map_err(|source| Miss::Refused(ResolveError::Manifest { digest, source }))?;
+            .map_err(|source| Miss::Refused(Box::new(ResolveError::Manifest { digest, source })))?;
         let candidates = documents.referrers(digest).await;
         let model = tag.map_or_else(|| of.model.clone(), |tag| tag.record().model.clone());
         let accepted = accept(&candidates, of.keys, &model, digest, &manifest, &self.attestors())
@@ -320,12 +321,9 @@ impl Resolver {
         probes: super::available::Probes,
     ) -> Result<(), Miss> {
         let Of { options, reference, .. } = of;
-        let missing = match options.wanted.missing(&self.store, version).await {
-            Ok(missing) => missing,
-            Err(_) => {
-                let error = ResolveError::NotHere { reference: (*reference).clone() };
-                return Err(Miss::Absent(WhyNot::NoSuchFile, Box::new(error)));
-            }
+        let Ok(missing) = options.wanted.missing(&self.store, version).await else {
+            let error = ResolveError::NotHere { reference: (*reference).clone() };
+            return Err(Miss::Absent(WhyNot::NoSuchFile, Box::new(error)));
         };
         if missing.is_empty() {
             return Ok(());
