@@ -96,11 +96,7 @@ pub(crate) struct Mounted {
 
 impl Mounted {
     /// Mounts a file system at a folder.
-    pub(crate) fn new(
-        files: impl fuser::Filesystem,
-        at: &Path,
-        threads: usize,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(files: impl fuser::Filesystem, at: &Path, threads: usize) -> io::Result<Self> {
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("reg-testnet".to_owned())];
         config.n_threads = Some(threads);
