@@ -46,7 +46,7 @@ fn first() -> KeyDocument {
 /// Returns the publisher's history with one or two documents; the second inherits `listed`.
 fn history(documents: u8, listed: &[Digest], floor: Option<u64>) -> KeyHistory {
     let one = first();
-    let list = Inheritance::of(listed.iter().copied()).unwrap();
+    let list = Inheritance::of(listed.iter().copied()).expect("a short list");
     let two = KeyDocument {
         version: 2,
         keys: vec![public(2)],
@@ -60,7 +60,7 @@ fn history(documents: u8, listed: &[Digest], floor: Option<u64>) -> KeyHistory {
     if documents == 2 {
         texts.extend([two.sign(&Keyring::signing(2)).to_json(), list.to_text()]);
     }
-    KeyHistory::verify(publisher(), &texts).unwrap()
+    KeyHistory::verify(publisher(), &texts).expect("the publisher's documents")
 }
 
 fn publisher() -> PublisherId {
@@ -70,7 +70,7 @@ fn publisher() -> PublisherId {
 fn record(key_document: u8, seq: u64) -> (TagRecord, String) {
     let record = TagRecord {
         publisher: publisher(),
-        model: "tiny".parse().unwrap(),
+        model: "tiny".parse().expect("a name"),
         tag: Tag::latest(),
         seq,
         prev: None,
@@ -89,7 +89,7 @@ fn record(key_document: u8, seq: u64) -> (TagRecord, String) {
 
 fn revocation(statement: Statement) -> String {
     let Statement::RevokeKey { of, by } = statement else { panic!("a revocation of a key") };
-    let place = |version: u64| u8::try_from(version).unwrap();
+    let place = |version: u64| u8::try_from(version).expect("few documents");
     let revocation = Revocation {
         publisher: publisher(),
         subject: Revoked::Key(public(place(of))),
