@@ -8,6 +8,9 @@ use std::process::Command;
 
 use reg_testnet::process::workspace;
 
+/// Dependencies that the demo builds once more. They are parts of a procedural macro of fuser, and nothing large needs them.
+const BUILT_TWICE: [&str; 1] = ["hashbrown v0.17.1"];
+
 /// Returns the dependencies that a command builds, a line each: name, version and features.
 fn dependencies(selection: &[&str]) -> BTreeSet<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -30,7 +33,8 @@ fn the_demo_and_the_tests_build_each_dependency_once() {
     let binary = dependencies(&["--workspace", "--edges", "normal,build"]);
     assert!(demo.len() > 100, "{demo:?}");
     for (command, built) in [("the demo", demo), ("the reg binary", binary)] {
-        let other: Vec<&String> = built.difference(&tests).collect();
+        let other: Vec<&String> =
+            built.difference(&tests).filter(|it| !BUILT_TWICE.contains(&it.as_str())).collect();
         assert!(
             other.is_empty(),
             "{command} builds these with other features than the tests do, so they are built twice; name the features \

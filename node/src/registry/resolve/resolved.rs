@@ -29,6 +29,8 @@ use crate::registry::publishers::TagsError;
 use crate::registry::trust::TrustError;
 
 /// A reference after every step has been verified.
+///
+/// It has 15 fields, because each later step of a pull and of a gateway reads most of them.
 #[derive(Debug)]
 pub struct Resolved {
     pub keys: KeyHistory,

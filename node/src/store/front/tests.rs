@@ -459,7 +459,7 @@ fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
-/// A document whose rename failed is not read until the one before was written anew.
+/// After a failed rename a document is not read until the one before was written anew.
 #[test]
 fn a_document_in_doubt_is_written_anew_before_it_is_read() {
     let dir = tempfile::tempdir().unwrap();

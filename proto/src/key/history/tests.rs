@@ -1,3 +1,5 @@
+//! Tests of key histories: rotations, commitments, inheritance and revocations.
+
 use ed25519_dalek::SigningKey;
 
 use super::*;
