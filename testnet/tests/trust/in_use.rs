@@ -345,7 +345,7 @@ fn nothing_that_can_be_had_is_told_with_the_digests_that_are_known() {
     assert!(ran.stderr().contains(&two.digest.to_string()), "{}", ran.stderr());
 }
 
-/// The files that are asked for decide: a version whose other files are gone is used.
+/// The wanted files decide. A version is used even where its other files are gone.
 #[test]
 fn only_the_wanted_files_must_be_at_peers() {
     let Gone { a, b, b_daemon, reference, two, .. } = Gone::new(70);

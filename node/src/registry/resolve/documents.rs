@@ -57,13 +57,13 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// Returns the patience of a user who has no other version to use.
+    /// Returns the patience where no other version can be used.
     pub(super) fn of_user() -> Self {
         let end = Instant::now() + FIND_TIMEOUT;
         Self { end, limit: end, is_hasty: false, finds_more: true }
     }
 
-    /// Returns the patience of a user who has another version to use.
+    /// Returns the patience where another version can be used.
     pub(super) fn until(end: Instant, finds_more: bool) -> Self {
         Self { end, limit: end + UNREACHED, is_hasty: true, finds_more }
     }
