@@ -448,6 +448,27 @@ mod tests {
     }
 
     #[test]
+    fn ancestors_are_bounded_and_absent_where_there_are_none() {
+        let records = |count: usize| {
+            let ancestors: Vec<String> = (0..count).map(|it| format!("a{it}")).collect();
+            format!(
+                r#"{{"answer":"records","key_documents":[],"tags":[],"ancestors":{}}}"#,
+                String::from_utf8(json::to_vec(&ancestors)).unwrap()
+            )
+        };
+        let read = |text: &str| Response::from_header(text.as_bytes(), 0);
+        assert!(read(&records(ANCESTORS_PER_RESPONSE_MAX)).is_ok());
+        assert!(read(&records(ANCESTORS_PER_RESPONSE_MAX + 1)).is_err());
+        let text = String::from_utf8_lossy(&Response::Records(Records::default()).to_bytes()).into_owned();
+        assert!(!text.contains("ancestors"), "a peer of before reads the same bytes");
+        let Response::Records(read) = read(r#"{"answer":"records","key_documents":[],"tags":[]}"#).unwrap()
+        else {
+            unreachable!()
+        };
+        assert!(read.ancestors.is_empty());
+    }
+
+    #[test]
     fn an_offer_of_a_lane_reads_back_and_is_bounded() {
         let token = LaneToken::from_bytes([0xab; 16]);
         let offer = Frame::LaneOffer { ports: Bounded::first_of([4601, 4602]), token };

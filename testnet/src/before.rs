@@ -54,13 +54,14 @@ fn find_or_build() -> Option<PathBuf> {
     let _none_is_fine = fs::remove_dir_all(&building);
     let source = building.join("source");
     check_out(&source);
+    take_over_features(&source);
     let target = building.join("target");
     if let Err(error) = share_dependencies(&profile_dir, &target.join(&profile)) {
         println!("dependencies are built anew: {error}");
     }
     let mut command = build(&source, &target, is_release(&profile_dir));
     // Built once and never debugged.
-    command.arg("--locked").env("CARGO_INCREMENTAL", "0").env("CARGO_PROFILE_DEV_DEBUG", "0");
+    command.env("CARGO_INCREMENTAL", "0").env("CARGO_PROFILE_DEV_DEBUG", "0");
     assert!(command.status().expect("cargo runs").success(), "commit {COMMIT} cannot be built");
     let built = target.join(&profile).join(format!("reg{}", std::env::consts::EXE_SUFFIX));
     fs::rename(built, &binary).expect("both lie in the target directory");
@@ -86,6 +87,28 @@ fn check_out(source: &Path) {
         let output = git(args, &index).expect("git runs");
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// Lets the commit ask for the dependencies as this workspace does, so that those that are compiled already fit. Features
+/// only add to a dependency; its version stays.
+fn take_over_features(source: &Path) {
+    let read = |dir: &Path| -> toml::Table {
+        let text = fs::read_to_string(dir.join("Cargo.toml")).expect("a manifest");
+        text.parse().expect("a manifest is TOML")
+    };
+    let (present, mut before) = (read(workspace()), read(source));
+    let asked = &present["workspace"]["dependencies"];
+    let dependencies = before["workspace"]["dependencies"].as_table_mut().expect("a table");
+    for (name, dependency) in dependencies.iter_mut() {
+        let version = |it: &toml::Value| it.get("version").or(Some(it)).cloned();
+        match asked.get(name) {
+            Some(now) if now.get("path").is_none() && version(now) == version(dependency) => {
+                *dependency = now.clone();
+            }
+            _ => {}
+        }
+    }
+    fs::write(source.join("Cargo.toml"), before.to_string()).expect("the file of the commit");
 }
 
 /// Gives a build in `to` the compiled dependencies of the build in `from`. Cargo takes those that it would build in the

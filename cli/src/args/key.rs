@@ -71,14 +71,13 @@ Examples:
   reg key new me --next ed25519:5f3c…          commit to a key that another machine or a token has
 
 A publisher with keys on three machines, two of which must sign:
-  reg key new bob                              on the second machine, and carol on the third: both print
-                                               the key and the next keys
-  reg key new board --threshold 2 --with BOBS-KEY --with CAROLS-KEY \\
-      --next BOBS-NEXT-KEY --next CAROLS-NEXT-KEY --out board.sign
+  reg key new bob && reg key show bob          on the second machine: prints its key and its next keys
+  reg key new carol && reg key show carol      on the third machine
+  reg key new board --threshold 2 --with BOB --with CAROL --next BOB2 --next CAROL2 --out board.sign
   reg sign board.sign --key bob                on the second machine
   reg key finish board.sign --name board       on all three
 
-A KEY is the name of a key on this machine, or a public key: ed25519:HEX, as `reg key show` prints it.")]
+A KEY is the name of a key on this machine, or a public key, ed25519:HEX: `reg key show` prints it.")]
 pub struct NewKey {
     /// Your name for the key, and for the publisher, on this machine
     pub name: KeyName,
@@ -147,14 +146,14 @@ pub struct ImportKey {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  reg key rotate me                             a next key takes over, and two new next keys are made
+  reg key rotate me                             a next key takes over; two new ones are made
   reg key rotate me --next-from /media/usb      the next keys are in this folder
   reg key rotate me --floor 8                   and void the old key's tag records from number 8 on
-  reg key rotate board --to BOBS-NEXT-KEY --to CAROLS-NEXT-KEY --next KEY --next KEY --out board.sign
+  reg key rotate board --to BOB2 --to CAROL2 --next BOB3 --next CAROL3 --out board.sign
 
-The command shows what the new key takes over, and asks. What the old key has signed and the new key does not take over
-is void. If it is interrupted, run it again: it finishes the same key document.
-A KEY is the name of a key on this machine, or a public key: ed25519:HEX, as `reg key show` prints it.")]
+The command shows what the new key takes over, and asks. Everything else that the old key has signed
+is void then. If the command is interrupted, run it again: it finishes the same key document.
+A KEY is the name of a key on this machine, or a public key, ed25519:HEX: `reg key show` prints it.")]
 pub struct RotateKey {
     /// Publisher
     pub name: KeyName,
@@ -196,7 +195,7 @@ Examples:
   reg key commit me --next-to /media/usb
 
 The same key goes on signing. The id stays, and everything that the key has signed stays valid.
-A KEY is the name of a key on this machine, or a public key: ed25519:HEX, as `reg key show` prints it.")]
+A KEY is the name of a key on this machine, or a public key, ed25519:HEX: `reg key show` prints it.")]
 pub struct CommitKey {
     /// Publisher
     pub name: KeyName,
@@ -219,7 +218,7 @@ Examples:
   reg key revoke me --manifest sha256:5f3c… --reason \"trained on a wrong set\"
   reg key rotate me && reg key revoke me --key me --reason stolen
 A revocation cannot be undone. The command shows what becomes void, and asks.
-A KEY is the name of a key on this machine, or a public key: ed25519:HEX, as `reg key show` prints it.")]
+A KEY is the name of a key on this machine, or a public key, ed25519:HEX: `reg key show` prints it.")]
 pub struct RevokeKey {
     /// Publisher
     pub name: KeyName,

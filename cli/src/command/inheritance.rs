@@ -84,7 +84,7 @@ impl Takeover {
             peers => format!("this node and {peers} peers were asked"),
         };
         eprintln!(
-            "Everything else that older keys have signed becomes void ({asked}). If another machine of yours"
+            "Everything else that was signed before it becomes void ({asked}). If another machine of yours"
         );
         eprintln!(
             "published something that is missing above, stop now, connect to it (`reg daemon --bootstrap ADDRESS`),"

@@ -69,7 +69,7 @@ pub fn publisher(keyring: &Keyring, name: &KeyName, prepares: bool) -> Result<Pu
     keyring.load(name).map_err(|error| match error {
         KeyringError::NotFound { .. } if prepares => CliError::from_fault(&error).hint(format_args!(
             "to prepare, this machine needs the key documents of the publisher, which are public: run \
-             `reg key documents NAME > {name}.json` on a machine that has them, copy the file, and run \
+             `reg key documents {name} > {name}.json` on a machine that has them, copy the file, and run \
              `reg key import {name} --documents {name}.json`"
         )),
         error => keyring_error(error),

@@ -39,23 +39,17 @@ pub async fn revoke(global: &Global, keyring: &Keyring, args: RevokeKey) -> Resu
         match subject {
             Revoked::Key(key) => show_key(&args.name, history, key, &found),
             Revoked::Manifest(digest) => {
-                let named = |it: &&Statement| it.manifest == Some(digest) || it.payload == digest;
-                let named: Vec<Statement> = found.statements.iter().filter(named).cloned().collect();
                 eprintln!(
-                    "No node that hears of it pulls or serves the manifest any more, by tag or by digest:"
+                    "No node that hears of it pulls or serves the manifest any more, by tag or by digest."
                 );
-                rows(&named);
-                eprintln!(
-                    "A tag that means it falls back to no older version: publish a version that is right."
-                );
+                show_named(&found, |it| it.manifest == Some(digest) || it.payload == digest);
+                eprintln!("A tag that means it is refused until you publish another version under that tag.");
             }
             Revoked::Delegation(digest) => {
-                let named = |it: &&Statement| it.payload == digest;
-                let named: Vec<Statement> = found.statements.iter().filter(named).cloned().collect();
                 eprintln!(
-                    "The other publisher no longer speaks for your models, for every node that hears of it:"
+                    "The other publisher no longer speaks for your models, for every node that hears of it."
                 );
-                rows(&named);
+                show_named(&found, |it| it.payload == digest);
             }
         }
     }
@@ -63,6 +57,16 @@ pub async fn revoke(global: &Global, keyring: &Keyring, args: RevokeKey) -> Resu
     let file = key_changes::revoke(history, subject, args.reason);
     let after = After { out: args.out.as_deref(), ..After::default() };
     settle(global, keyring, &args.name, file, after).await
+}
+
+/// Prints the statements that a revocation names.
+fn show_named(found: &Inheritable, is_named: impl Fn(&Statement) -> bool) {
+    let named: Vec<Statement> = found.statements.iter().filter(|it| is_named(it)).cloned().collect();
+    if named.is_empty() {
+        eprintln!("This node knows no statement about it.");
+    } else {
+        rows(&named);
+    }
 }
 
 /// Makes and signs a delegation of some models to another publisher.

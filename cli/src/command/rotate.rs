@@ -110,7 +110,9 @@ impl Change<'_> {
                 eprintln!(
                     "Everything that older keys have signed stays valid: this key document commits to no next keys."
                 );
-                eprintln!("So a thief of an older key can sign on. To end that, {NAME_NEXT}.");
+                eprintln!(
+                    "So a thief of an older key can sign on, until `reg key commit {name}` makes a commitment."
+                );
             } else {
                 takeover.show(name, version);
             }

@@ -23,6 +23,8 @@ pub(super) const UNREACHED: Duration = Duration::from_secs(3);
 pub(super) const UNREACHED_QUICK: Duration = Duration::from_millis(2500);
 /// How long the head is looked for at least, once its record is known: a round trip to each known peer.
 pub(super) const UNREACHED_MIN: Duration = Duration::from_secs(1);
+/// How long a version is waited for after a peer has sent a document of it: a few round trips around the world.
+pub(super) const PROGRESS_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the peers that are known already are asked for one ancestor of a head.
 pub(super) const ANCESTOR_PATIENCE: Duration = Duration::from_secs(1);
 /// Peers that are asked at once whether they hold a version.

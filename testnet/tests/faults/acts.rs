@@ -9,6 +9,9 @@ use reg_testnet::process::Ran;
 use crate::tally::Found;
 use crate::world::World;
 
+/// What an act takes on a machine that is not busy, until it was measured.
+const MOMENT: Duration = Duration::from_millis(250);
+
 /// Something that a publisher does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Act {
@@ -85,13 +88,21 @@ impl Prepared {
         }
     }
 
+    /// Returns the same act, or in half of all cases with another model: a node that forgot that it has signed a number
+    /// contradicts itself only by another model.
+    pub(super) fn same_or_other(mut self, world: &mut World, chance: &mut Chance) -> Self {
+        if chance.percent(50) {
+            self.version = world.next_version();
+        }
+        self
+    }
+
     /// Does it to its end; returns whether it went well. Nothing is judged.
     pub(super) fn attempt(&self, world: &mut World) -> bool {
-        if self.act == Act::Start {
-            return world.try_start();
-        }
-        let ran = self.ran(world);
-        ran.code() == 0
+        let start = Instant::now();
+        let is_done = if self.act == Act::Start { world.try_start() } else { self.ran(world).code() == 0 };
+        world.paces.insert(self.act, start.elapsed());
+        is_done
     }
 
     fn ran(&self, world: &mut World) -> Ran {
@@ -100,13 +111,16 @@ impl Prepared {
         ran
     }
 
-    /// Does it, and strikes after `time` unless it has ended by then. `strike` gets the command, and may kill it.
+    /// Does it, and strikes at some time of it, or soon after its end. `strike` gets the command, and may kill it. Returns
+    /// the time.
     pub(super) fn attempt_until(
         &self,
         world: &mut World,
-        time: Duration,
+        chance: &mut Chance,
         strike: impl FnOnce(&mut World, &mut Child),
-    ) {
+    ) -> Duration {
+        let usual = world.paces.get(&self.act).copied().unwrap_or(MOMENT);
+        let time = chance.time(usual.mul_f64(1.2));
         let deadline = Instant::now() + time;
         let mut child = self.begin(world);
         while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
@@ -119,6 +133,7 @@ impl Prepared {
         }
         let ran = world.end(child);
         self.note(world, &ran);
+        time
     }
 
     /// The fault is gone: the same command succeeds, at the latest after the daemon was started anew; returns whether that

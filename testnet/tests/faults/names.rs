@@ -1,8 +1,8 @@
 //! Tests that tags and keys survive failed operations, kills, races and power cuts: no tag is frozen, no acknowledged version
 //! is lost by its name, and no key becomes unusable.
 //!
-//! `REG_FULL=1` runs them as often as the promise says. `REG_TEST_BINARY=… REG_COUNT_HARM=1` counts what another version of
-//! `reg` does.
+//! `REG_FULL=1` runs them as often as the promise says. `REG_TEST_BEFORE=1 REG_COUNT_HARM=1` counts what the version before
+//! this promise does.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -21,8 +21,6 @@ use crate::world::World;
 
 /// Rounds until a new publisher begins: a publisher has so many key documents at most.
 const ROUNDS_PER_WORLD: u64 = 20;
-/// A publication takes less on a machine that is not busy; one that is over by then was not struck.
-const MOMENT: Duration = Duration::from_millis(350);
 
 fn rounds(short: u64, full: u64) -> u64 {
     if is_full() { full } else { short }
@@ -86,7 +84,7 @@ fn failed_operations_freeze_no_tag_and_lose_no_version_and_no_key() {
     while struck < rounds(8, 200) {
         let act = Act::any(&mut chance);
         let fault = any_fault(&operations[&act], &mut chance);
-        let round = operation_round(&mut faulty, act, &fault);
+        let round = operation_round(&mut faulty, act, &fault, &mut chance);
         let (has_struck, ended) = match round {
             Ok((has_struck, restarted)) => {
                 restarts += u64::from(restarted);
@@ -106,13 +104,18 @@ fn failed_operations_freeze_no_tag_and_lose_no_version_and_no_key() {
 }
 
 /// Lets one operation fail in an act; returns whether it did, and whether the daemon had to be started anew.
-fn operation_round(faulty: &mut FaultyWorld, act: Act, fault: &Fault) -> Result<(bool, bool), Found> {
+fn operation_round(
+    faulty: &mut FaultyWorld,
+    act: Act,
+    fault: &Fault,
+    chance: &mut Chance,
+) -> Result<(bool, bool), Found> {
     let world = &mut faulty.world;
     let prepared = act.prepare(world)?;
     faulty.files.fail(fault.clone());
     let is_done = prepared.attempt(world);
     let struck = faulty.files.heal();
-    let went_on = prepared.goes_on(world, is_done);
+    let went_on = prepared.same_or_other(world, chance).goes_on(world, is_done);
     let shown = || format!("{}, done: {is_done}", struck.first().map_or("nothing failed", String::as_str));
     let restarted = went_on.map_err(|found| found.after(&shown()))?;
     Ok((!struck.is_empty(), restarted))
@@ -138,8 +141,7 @@ fn kills_freeze_no_tag_and_lose_no_version_and_no_key() {
 fn kill_round(world: &mut World, act: Act, chance: &mut Chance) -> Result<(), Found> {
     let prepared = act.prepare(world)?;
     let (kills_command, kills_daemon) = *chance.one(&[(true, false), (false, true), (true, true)]);
-    let time = chance.time(MOMENT);
-    prepared.attempt_until(world, time, |world, command| {
+    let time = prepared.attempt_until(world, chance, |world, command| {
         if kills_command || world.daemon.is_none() {
             drop(command.kill());
         }
@@ -148,7 +150,8 @@ fn kill_round(world: &mut World, act: Act, chance: &mut Chance) -> Result<(), Fo
         }
     });
     let what = format!("{act:?} struck after {time:?}: command {kills_command}, daemon {kills_daemon}");
-    prepared.goes_on(world, false).map(|_| ()).map_err(|found| found.after(&what))
+    let again = prepared.same_or_other(world, chance);
+    again.goes_on(world, false).map(|_| ()).map_err(|found| found.after(&what))
 }
 
 #[test]
@@ -228,10 +231,10 @@ impl CutWorld {
         Self { world: World::new(home.kept_at(kept_at)), disk: Some(disk), kind }
     }
 
-    /// Cuts the power while acts go on, one after the other, and turns it on again; returns what became of the writes.
-    fn cut_during(&mut self, prepared: &Prepared, time: Duration, chance: &mut Chance) -> String {
+    /// Cuts the power while an act goes on, and turns it on again; returns when, and what became of the writes.
+    fn cut_during(&mut self, prepared: &Prepared, chance: &mut Chance) -> String {
         let disk = self.disk.take().expect("the disk has power");
-        prepared.attempt_until(&mut self.world, time, |world, command| {
+        let time = prepared.attempt_until(&mut self.world, chance, |world, command| {
             disk.cut();
             drop(command.kill());
             world.kill();
@@ -240,7 +243,7 @@ impl CutWorld {
         let disk =
             image.power_on().unwrap_or_else(|error| panic!("after a cut, {}: {error}", self.kind.name()));
         self.disk = Some(disk);
-        fate
+        format!("cut after {time:?}: {fate}")
     }
 }
 
@@ -271,8 +274,8 @@ fn power_cuts_freeze_no_tag_and_lose_no_version_and_no_key() {
 
 fn cut_round(cut: &mut CutWorld, act: Act, chance: &mut Chance) -> Result<(), Found> {
     let prepared = act.prepare(&mut cut.world)?;
-    let time = chance.time(MOMENT);
-    let fate = cut.cut_during(&prepared, time, chance);
-    let what = format!("{act:?} cut after {time:?}: {fate}");
-    prepared.goes_on(&mut cut.world, false).map(|_| ()).map_err(|found| found.after(&what))
+    let fate = cut.cut_during(&prepared, chance);
+    let what = format!("{act:?} {fate}");
+    let again = prepared.same_or_other(&mut cut.world, chance);
+    again.goes_on(&mut cut.world, false).map(|_| ()).map_err(|found| found.after(&what))
 }

@@ -108,7 +108,7 @@ fn a_prepared_record_holds_its_tag_until_it_is_published_or_abandoned() {
     let prepare =
         |content: &str, name: &str| publish(&home, content, &["--offline", "--prepare", &file(name)]);
     prepare("one", "a.sign").ok();
-    // Two files for one content are one record. Another content, and a publication, are told what holds the tag.
+    // Two files for one content are one record. Another content, and a publication, get an error that says what holds the tag.
     prepare("one", "b.sign").ok();
     assert_eq!(payload("a.sign"), payload("b.sign"));
     for refused in [prepare("two", "c.sign"), publish(&home, "two", &["--offline"])] {

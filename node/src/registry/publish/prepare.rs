@@ -1,7 +1,7 @@
 //! The first half of a publication: import → describe → judge → wait for the turn → number.
 //!
 //! [`Publishing::prepare_publish`] makes everything but the signatures, and shows it to no peer. The tag's document has the
-//! payload before this returns. So a payload whose signature may leave the machine is never contradicted.
+//! payload before this returns. So no later payload contradicts one that may be signed elsewhere.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

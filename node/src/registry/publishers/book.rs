@@ -36,7 +36,7 @@ pub struct Entry {
 #[serde(deny_unknown_fields)]
 pub(super) struct TagDocument {
     version: u32,
-    /// The record whose model this store holds under the tag.
+    /// The record that this store keeps for the tag, lists and announces.
     pub(super) held: Option<Digest>,
     pub(super) head: Option<Entry>,
     /// The newest first, those that stand no longer among them.
@@ -91,7 +91,7 @@ impl TagDocument {
         self.proofs.iter()
     }
 
-    /// Returns the envelope of the record whose model is held.
+    /// Returns the envelope of the record that is kept for the tag.
     pub(super) fn held(&self) -> Option<&Entry> {
         let held = self.held?;
         self.entries().find(|it| facts_of(&it.envelope).is_some_and(|it| it.payload == held))

@@ -31,7 +31,7 @@ pub enum MigrateError {
 /// The documents of a tag in a store of the version before.
 #[derive(Debug, Default)]
 struct Old {
-    /// The bare envelope of the record whose model is held.
+    /// The bare envelope of the record that is kept for the tag.
     held: Option<String>,
     /// The records that were seen.
     history: Vec<Entry>,

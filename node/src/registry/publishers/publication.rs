@@ -83,7 +83,7 @@ pub fn begin(
     Ok(record)
 }
 
-/// Makes a signed record the head of its tag, whose model this store holds: one write.
+/// Makes a signed record the head of its tag in one write. The store holds its model.
 pub fn finish(store: &Store, keys: &KeyHistory, tag: &SignedTag) -> Result<(), TagsError> {
     let record = tag.record();
     let (model, name) = (&record.model, &record.tag);

@@ -1,4 +1,4 @@
-//! The tag records in the store: the newest one of each tag, those before it, and the one whose model is held.
+//! The tag records in the store: the newest one of each tag, those before it, and the one that is kept for the tag.
 //!
 //! All of it is one fsynced document for each tag, written before the node acts on a record. So an old record that an
 //! attacker replays is refused after a crash too.
@@ -28,8 +28,7 @@ pub struct Seen {
     pub key_document: u64,
 }
 
-/// Returns the tag records of a publisher, or of one model, whose models this store holds, without those that revoked keys
-/// signed.
+/// Returns the tag records of a publisher, or of one model, that this store keeps, without those that revoked keys signed.
 pub fn records(
     store: &Store,
     publisher: PublisherId,
@@ -50,7 +49,7 @@ pub fn records(
     Ok(records)
 }
 
-/// Returns the record of one tag whose model this store holds.
+/// Returns the record that this store keeps for one tag.
 pub fn record(
     store: &Store,
     publisher: PublisherId,

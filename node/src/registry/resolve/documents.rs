@@ -21,8 +21,8 @@ use super::questions::QuestionSlots;
 use crate::net::AskError;
 use crate::registry::deadline::until;
 use crate::registry::limits::{
-    FIND_TIMEOUT, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED, REFERRER_PEERS_AT_ONCE,
-    REFERRERS_READ_MAX, SETTLE,
+    FIND_TIMEOUT, PROGRESS_PATIENCE, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED,
+    REFERRER_PEERS_AT_ONCE, REFERRERS_READ_MAX, SETTLE, UNREACHED,
 };
 use crate::registry::model::record::ModelRecord;
 
@@ -48,16 +48,24 @@ pub(super) struct Documents<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     pub(super) end: Instant,
+    /// The latest end. A peer that sends a document moves the end up to it: then the version was reached.
+    limit: Instant,
     /// Whether the look ends early, once every known peer has refused and the search finds no more.
-    pub(super) is_hasty: bool,
+    is_hasty: bool,
     /// Whether peers that the search finds meanwhile are asked too.
-    pub(super) finds_more: bool,
+    finds_more: bool,
 }
 
 impl Patience {
     /// Returns the patience of a user who has no other version to use.
     pub(super) fn of_user() -> Self {
-        Self { end: Instant::now() + FIND_TIMEOUT, is_hasty: false, finds_more: true }
+        let end = Instant::now() + FIND_TIMEOUT;
+        Self { end, limit: end, is_hasty: false, finds_more: true }
+    }
+
+    /// Returns the patience of a user who has another version to use.
+    pub(super) fn until(end: Instant, finds_more: bool) -> Self {
+        Self { end, limit: end + UNREACHED, is_hasty: true, finds_more }
     }
 }
 
@@ -105,6 +113,12 @@ impl<'a> Documents<'a> {
     /// Looks for everything from now on with this patience.
     pub(super) fn with_patience(&mut self, patience: Patience) {
         self.patience = patience;
+    }
+
+    /// Notes that a peer has sent something of the version, so that it is waited for.
+    pub(super) fn note_progress(&mut self) {
+        let Patience { end, limit, .. } = self.patience;
+        self.patience.end = end.max(limit.min(Instant::now() + PROGRESS_PATIENCE));
     }
 
     /// Returns when looking ends.
@@ -158,6 +172,7 @@ impl<'a> Documents<'a> {
         match answer {
             Ok(Response::Document { bytes }) if Digest::of(&bytes) == digest => {
                 self.peers.push_front(peer);
+                self.note_progress();
                 self.fetched.insert(digest, bytes.clone());
                 Some(bytes)
             }

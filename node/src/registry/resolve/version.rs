@@ -146,7 +146,7 @@ impl Resolver {
             if has_other {
                 let end =
                     (began + options.unreached.unwrap_or(UNREACHED)).max(Instant::now() + UNREACHED_MIN);
-                documents.with_patience(Patience { end, is_hasty: true, finds_more: true });
+                documents.with_patience(Patience::until(end, true));
             }
             let passed = tag.as_ref().is_some_and(|it| options.passed_over.contains(&it.payload_digest()));
             let miss = if passed {
@@ -193,7 +193,7 @@ impl Resolver {
                 Some(why) => why,
                 None => {
                     let end = Instant::now() + ANCESTOR_PATIENCE;
-                    documents.with_patience(Patience { end, is_hasty: true, finds_more: false });
+                    documents.with_patience(Patience::until(end, false));
                     match self.prove(of, documents, Some(tag), record.manifest.digest, true).await {
                         Ok(resolved) => return Ok(Some((tag.clone(), resolved))),
                         Err(Miss::Refused(error)) => {
@@ -281,11 +281,8 @@ impl Resolver {
         })?;
         let stated = tag.map(|tag| tag.record().manifest.size).filter(|it| *it != bytes.len() as u64);
         if let Some(stated) = stated {
-            return Err(Miss::Refused(Box::new(ResolveError::ManifestSize {
-                digest,
-                found: bytes.len(),
-                stated,
-            })));
+            let error = ResolveError::ManifestSize { digest, found: bytes.len(), stated };
+            return Err(Miss::Refused(Box::new(error)));
         }
         let manifest = Manifest::from_bytes(&bytes)
             .map_err(|source| Miss::Refused(Box::new(ResolveError::Manifest { digest, source })))?;
