@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::{Checker, HasDiscoveries, Model, UniformChooser};
 
 use crate::config::{Author, Config, Forgery, Statement};
 use crate::model::{Action, Naming};
@@ -34,6 +34,14 @@ fn small() -> Vec<Config> {
     vec![
         Config { name: "one machine", records: 3, crashes: 2, abandons: 2, ..Config::SMALL },
         Config { name: "two machines", machines: 2, records: 3, crashes: 1, settles: true, ..Config::SMALL },
+        Config {
+            name: "two machines, two followers",
+            machines: 2,
+            followers: 2,
+            crashes: 1,
+            settles: true,
+            ..Config::SMALL
+        },
         Config { name: "current key stolen", forgeries: FORGERIES, acts: 1, ..thief },
         Config { name: "floor", forgeries: FORGERIES, acts: 1, floor: Some(2), ..thief },
         Config { name: "statements", statements: STATEMENTS, ..thief },
@@ -83,14 +91,6 @@ fn large() -> Vec<Config> {
     vec![
         Config { name: "one machine, four records", records: 4, crashes: 2, abandons: 3, ..Config::SMALL },
         Config {
-            name: "two machines, two followers",
-            machines: 2,
-            followers: 2,
-            crashes: 1,
-            settles: true,
-            ..Config::SMALL
-        },
-        Config {
             name: "two machines, a thief, a rotation",
             machines: 2,
             settles: true,
@@ -98,7 +98,7 @@ fn large() -> Vec<Config> {
             acts: 1,
             ..thief
         },
-        Config { name: "two forged records", acts: 2, statements: STATEMENTS, depth: Some(15), ..thief },
+        Config { name: "two forged records", acts: 2, statements: STATEMENTS, depth: Some(12), ..thief },
         Config {
             name: "everything",
             machines: 2,
@@ -112,7 +112,7 @@ fn large() -> Vec<Config> {
             strips_lists: true,
             acts: 1,
             statements: STATEMENTS,
-            depth: Some(12),
+            depth: Some(10),
             ..thief
         },
     ]
@@ -126,21 +126,23 @@ struct Broken {
 
 /// Explores a configuration until it is `done` or no state is left. Prints what it took.
 fn explore(name: &str, config: Config, rules: Rules, done: HasDiscoveries) -> Vec<Broken> {
-    #[expect(clippy::disallowed_methods, reason = "the time that an exploration takes is printed")]
-    let started = Instant::now();
     // One thread: then a path to a fault is a shortest one.
     let builder = Naming::new(config, rules).checker().finish_when(done);
     let builder = match config.depth {
         Some(depth) => builder.target_max_depth(depth),
         None => builder,
     };
-    let checker = builder.spawn_bfs().join();
-    let broken: Vec<Broken> = checker
-        .discoveries()
-        .into_iter()
-        .map(|(property, path)| Broken { property, actions: path.into_actions() })
-        .collect();
     let extent = config.depth.map_or("complete", |_| "to this depth");
+    finish(name, extent, || builder.spawn_bfs().join())
+}
+
+/// Runs an exploration, prints what it took, and returns what broke.
+fn finish<C: Checker<Naming>>(name: &str, extent: &str, run: impl FnOnce() -> C) -> Vec<Broken> {
+    #[expect(clippy::disallowed_methods, reason = "the time that an exploration takes is printed")]
+    let started = Instant::now();
+    let checker = run();
+    let found = checker.discoveries().into_iter();
+    let broken = found.map(|(property, path)| Broken { property, actions: path.into_actions() }).collect();
     println!(
         "| {name} | {} | {} | {extent} | {:.1} |",
         checker.unique_state_count(),
@@ -154,10 +156,14 @@ fn hold(configs: &[Config]) {
     println!("| configuration | states | depth | explored | seconds |");
     for config in configs {
         let broken = explore(config.name, *config, Rules::unchanged(), HasDiscoveries::AnyFailures);
-        if let Some(Broken { property, actions }) = broken.first() {
-            let steps: Vec<String> = actions.iter().map(|it| format!("  {it:?}")).collect();
-            panic!("{}: not always: {property}\n{}", config.name, steps.join("\n"));
-        }
+        refuse(config, &broken);
+    }
+}
+
+fn refuse(config: &Config, broken: &[Broken]) {
+    if let Some(Broken { property, actions }) = broken.first() {
+        let steps: Vec<String> = actions.iter().map(|it| format!("  {it:?}")).collect();
+        panic!("{}: not always: {property}\n{}", config.name, steps.join("\n"));
     }
 }
 
@@ -166,13 +172,61 @@ fn every_property_holds_in_small_configurations() {
     hold(&small());
 }
 
-#[test]
-fn every_property_holds_in_large_configurations() {
+/// Explores a large configuration, where `REG_FULL=1` asks for it.
+fn hold_if_full(name: &str) {
     if std::env::var_os("REG_FULL").is_none() {
-        println!("skipped: large explorations take minutes; REG_FULL=1 runs them");
+        println!("skipped: {name} takes minutes; REG_FULL=1 explores it");
         return;
     }
-    hold(&large());
+    let config = large().into_iter().find(|it| it.name == name);
+    hold(&[config.expect("a large configuration has this name")]);
+}
+
+#[test]
+fn every_property_holds_with_four_records() {
+    hold_if_full("one machine, four records");
+}
+
+#[test]
+fn every_property_holds_with_two_machines_a_thief_and_a_rotation() {
+    hold_if_full("two machines, a thief, a rotation");
+}
+
+#[test]
+fn every_property_holds_with_two_forged_records() {
+    hold_if_full("two forged records");
+}
+
+#[test]
+fn every_property_holds_with_everything() {
+    hold_if_full("everything");
+}
+
+/// All actors together, with more records than an exploration could try: paths to the end, chosen at random.
+#[test]
+fn every_property_holds_on_random_paths() {
+    const SEED: u64 = 12;
+    let states = if std::env::var_os("REG_FULL").is_some() { 2_000_000 } else { 60_000 };
+    let all = Config {
+        name: "random paths",
+        records: 5,
+        crashes: 2,
+        abandons: 2,
+        acts: 2,
+        depth: None,
+        ..*large().last().expect("the largest")
+    };
+    let floor = Config { name: "random paths, floor", floor: Some(3), ..all };
+    let lowest = Config { name: "random paths, lowest usable", forbidding: Some(2), ..all };
+    println!("| configuration | states | depth | explored | seconds |");
+    for config in [all, floor, lowest] {
+        println!("seed {SEED}");
+        let checker = Naming::new(config, Rules::unchanged()).checker();
+        let checker = checker.finish_when(HasDiscoveries::AnyFailures).target_state_count(states);
+        let broken =
+            finish(config.name, "at random", || checker.spawn_simulation(SEED, UniformChooser).join());
+        refuse(&config, &broken);
+    }
 }
 
 #[test]

@@ -303,3 +303,25 @@ fn settling_takes_a_number_above_both_records_and_names_them() {
         "later records name them too"
     );
 }
+
+#[test]
+fn what_a_void_record_has_settled_away_is_used_again() {
+    let honest = chain(2);
+    let thief = record("thief", 3, Some(&honest[1]), &[&honest[0], &honest[1]]);
+    let thief = RecordFacts { prev: None, ..thief };
+    let mut book = hear_all(&[honest.clone(), vec![thief.clone()]].concat());
+    assert_eq!(book.usable(&none).records, std::slice::from_ref(&thief));
+    book.rejudge(&|it| *it != thief);
+    assert_eq!(book.head.as_ref(), honest.last());
+    assert_eq!(book.usable(&none).records, [honest[1].clone(), honest[0].clone()]);
+}
+
+#[test]
+fn the_newest_record_that_stands_again_is_the_head() {
+    let records = chain(2);
+    let mut book = hear_all(&records[..1]);
+    book.ancestors.push(records[1].clone());
+    book.rejudge(&|_| true);
+    assert_eq!(book.head.as_ref(), records.last());
+    assert_eq!(book.ancestors, records[..1]);
+}
