@@ -267,8 +267,8 @@ mod tests {
         let answer: Response = read(&mut Cursor::new(bytes.into_inner())).await.unwrap();
         let Response::Records(records) = answer else { panic!("{answer:?}") };
         let refused = reg_proto::key::KeyHistory::read(&records.key_documents).unwrap_err();
-        let causes = [Some(&refused as &dyn std::error::Error), std::error::Error::source(&refused)];
-        let said: Vec<String> = causes.iter().flatten().map(ToString::to_string).collect();
+        let causes = std::iter::successors(Some(&refused as &dyn std::error::Error), |it| it.source());
+        let said: Vec<String> = causes.map(ToString::to_string).collect();
         assert!(said.join(": ").contains(UPGRADE), "{said:?}");
         let mut bytes = Cursor::new(Vec::new());
         codec.write_response(&protocol(&names.records), &mut bytes, Response::NotFound).await.unwrap();
