@@ -128,6 +128,9 @@ pub struct Records {
     /// replaced the older record in between. So an ancestor may stand in for the head, and is never taken as the head.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub ancestors: Bounded<String, ANCESTORS_PER_RESPONSE_MAX>,
+    /// Key documents that part from `key_documents`, from the first on: evidence of two branches. Empty if none is known.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub branch: Bounded<String, KEY_TEXTS_MAX>,
 }
 
 /// A publisher's declarations: its revocations, and the keys that signed them, as envelopes, byte for byte as signed.

@@ -7,7 +7,9 @@ use super::inheritance::Inheritance;
 use crate::digest::Digest;
 use crate::envelope::{Envelope, PublicKey, SignatureError};
 use crate::json;
-use crate::limits::{KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX, KEY_HISTORY_BYTES_MAX};
+use crate::limits::{
+    INHERITANCE_GOSSIPED_BYTES_MAX, KEY_DOCUMENTS_MAX, KEY_ENVELOPE_BYTES_MAX, KEY_HISTORY_BYTES_MAX,
+};
 use crate::name::PublisherId;
 use crate::naming::chain::{self, Chain, SeqError, Standing};
 use crate::revocation::{Revocation, Revocations, Revoked};
@@ -112,6 +114,13 @@ impl KeyHistory {
     /// known: what [`Self::verify`] takes.
     pub fn texts(&self) -> Vec<String> {
         self.envelopes.iter().chain(&self.list).cloned().collect()
+    }
+
+    /// Returns the texts as [`Self::texts`] does, without an inheritance list that is too long for gossip. A peer that misses
+    /// the list asks for the publisher's records.
+    pub fn short_texts(&self) -> Vec<String> {
+        let list = self.list.iter().filter(|text| text.len() <= INHERITANCE_GOSSIPED_BYTES_MAX);
+        self.envelopes.iter().chain(list).cloned().collect()
     }
 
     /// Returns the publisher's id.

@@ -12,8 +12,8 @@ use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, EnvelopeError, SignatureError};
 use reg_proto::equivocation::{Equivocation, EquivocationClaim, EquivocationError};
 use reg_proto::json::JsonError;
-use reg_proto::key::{Inheritance, KeyError, KeyHistory};
-use reg_proto::limits::{HEADS_PER_PAGE_MAX, INHERITANCE_GOSSIPED_BYTES_MAX, TAG_ENVELOPE_BYTES_MAX};
+use reg_proto::key::{KeyError, KeyHistory};
+use reg_proto::limits::{HEADS_PER_PAGE_MAX, TAG_ENVELOPE_BYTES_MAX};
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::tag::{SignedTag, TagError, TagRecord};
 use reg_proto::verification::OverBudget;
@@ -205,19 +205,11 @@ pub(super) fn announcement(
     revocations.sort_by_key(|(issued, _)| std::cmp::Reverse(*issued));
     Announcement {
         tag: tag.map(str::to_owned),
-        key_documents: Bounded::first_of(short_texts(keys)),
+        key_documents: Bounded::first_of(keys.short_texts()),
         holder,
         contradicted_by,
         revocations: Bounded::first_of(revocations.into_iter().map(|(_, text)| text)),
     }
-}
-
-/// Returns the key documents, with the inheritance list if it is short enough for gossip. A peer that misses it asks for
-/// the publisher's records.
-fn short_texts(keys: &KeyHistory) -> Vec<String> {
-    let mut texts = keys.texts();
-    texts.retain(|text| !Inheritance::is_text(text) || text.len() <= INHERITANCE_GOSSIPED_BYTES_MAX);
-    texts
 }
 
 /// Returns the announcement of a proof.

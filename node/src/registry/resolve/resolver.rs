@@ -359,6 +359,12 @@ impl Resolver {
             self.keep_branches(answers, &keys);
             return;
         }
+        if let Some(branch) = verified.branch
+            && !answers.take_keys(branch.clone(), reference)
+        {
+            debug!(%peer, "a peer knows another branch of a publisher's keys");
+            self.keep_branches(answers, &branch);
+        }
         let delegations = verified.delegations.iter().map(String::as_str);
         if let Err(error) = declarations::keep_delegations(&self.store, &keys, delegations) {
             debug!(%error, "delegations cannot be kept");

@@ -14,6 +14,8 @@ pub(super) struct VerifiedRecords {
     pub(super) delegations: Vec<String>,
     /// The tag records, those of the proofs too, or why one of them does not count.
     pub(super) tags: Vec<Result<SignedTag, TagError>>,
+    /// Another branch of the keys, if the peer knows one.
+    pub(super) branch: Option<KeyHistory>,
 }
 
 impl VerifiedRecords {
@@ -22,13 +24,16 @@ impl VerifiedRecords {
         let revocations = records.revocations.iter().map(String::as_str);
         let keys = match KeyHistory::verify_with(publisher, &records.key_documents, revocations) {
             Ok(keys) => keys,
-            Err(error) => return Self { keys: Err(error), delegations: Vec::new(), tags: Vec::new() },
+            Err(error) => {
+                return Self { keys: Err(error), delegations: Vec::new(), tags: Vec::new(), branch: None };
+            }
         };
         let signed = |text: &&String| SignedDelegation::verify(text, &keys).is_ok();
         let delegations = records.delegations.iter().filter(signed).cloned().collect();
         let contradicting = records.proofs.iter().flat_map(|it| [&it.one, &it.two]);
         let texts = records.tags.iter().chain(records.ancestors.iter()).chain(contradicting);
         let tags = texts.map(|text| SignedTag::verify(text, &keys)).collect();
-        Self { keys: Ok(keys), delegations, tags }
+        let branch = KeyHistory::verify(publisher, &records.branch).ok();
+        Self { keys: Ok(keys), delegations, tags, branch }
     }
 }
