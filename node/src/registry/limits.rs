@@ -197,6 +197,8 @@ pub(super) const DECLARATION_PAGE_BYTES_MAX: usize = RESPONSE_HEADER_BYTES_MAX /
 pub(super) const INHERITANCE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long peers are asked for the documents of one model then: reachable peers answer within one.
 pub(super) const MODEL_PATIENCE: Duration = Duration::from_secs(3);
+/// Outdated peers that one failed pull names: enough to see the cause.
+pub(super) const OUTDATED_NAMED_MAX: usize = 4;
 /// Branches kept for one publisher: with each of them the user can decide, and a thief can make any number.
 pub(super) const FORKS_PER_PUBLISHER_MAX: usize = 4;
 /// Branches kept of publishers that are not followed: anyone can make publishers with branches.

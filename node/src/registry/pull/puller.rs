@@ -3,6 +3,7 @@
 //! Verified pieces are never fetched again: a pull that was killed continues where it stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -53,6 +54,7 @@ impl Puller {
         request: PullRequest,
         reporter: &Reporter,
     ) -> Result<Pulled, PullError> {
+        let start = Instant::now();
         let mut passed_over = BTreeSet::new();
         let mut before = None;
         loop {
@@ -67,7 +69,7 @@ impl Puller {
             };
             let other = resolved.tag.as_ref().filter(|_| resolved.has_other);
             let tag = other.map(SignedTag::payload_digest);
-            match (self.pull_version(&request, resolved, part, reporter).await, tag) {
+            match (self.pull_version(&request, resolved, part, start, reporter).await, tag) {
                 (Err(error), Some(tag)) if error.is_withheld() && passed_over.insert(tag) => {
                     reporter.note(format_args!("{error}; another version is looked for"));
                     before = Some(error);
@@ -83,14 +85,14 @@ impl Puller {
         request: &PullRequest,
         mut resolved: Resolved,
         part: Part,
+        start: Instant,
         reporter: &Reporter,
     ) -> Result<Pulled, PullError> {
-        let start = Instant::now();
+        let finding = start.elapsed();
         let mut checks = Vec::new();
         reporter.checks(proof_checks(&resolved, &self.trust.petnames()), &mut checks);
         reporter.checks(self.resolver.consent(&resolved).await?, &mut checks);
         refuse(&checks, resolved.keys.publisher(), &resolved.model)?;
-        let finding = start.elapsed();
         let offline = request.offline || self.network.is_offline();
         if !request.tensors.is_empty() {
             let pulled = self.pull_tensors(request.clone(), resolved, &part, start, reporter).await?;
@@ -106,28 +108,7 @@ impl Puller {
         if let (Some(tag), true) = (&resolved.tag, fetched.is_whole && !offline && is_head) {
             self.news.announce(tag, &resolved.keys).await;
         }
-        if let Some(dest) = &request.dest {
-            reporter.stage("placing", dest.display());
-            let (puller, dest, copy, overwrite) =
-                (self.clone(), dest.clone(), request.copy, request.overwrite);
-            let (manifest, digest, part) = (resolved.manifest.clone(), resolved.digest, part.clone());
-            tokio::task::spawn_blocking(move || {
-                check_out(&puller.store, &digest, &manifest, &part, &dest, copy, overwrite)
-                    .map_err(|source| PullError::Checkout { dest, source })
-            })
-            .await??;
-        }
-        let mut placed = request.dest.clone();
-        if let Some(cache) = request.hub_cache.clone() {
-            reporter.stage("placing", cache.dir.display());
-            let (store, manifest, digest, part) =
-                (self.store.clone(), resolved.manifest.clone(), resolved.digest, part.clone());
-            let filled = tokio::task::spawn_blocking(move || {
-                into_hf_cache::fill(&store, &digest, &manifest, &part, &cache)
-                    .map_err(|source| PullError::Checkout { dest: cache.dir, source })
-            });
-            placed = Some(filled.await??);
-        }
+        let placed = self.place(request, &resolved, &part, reporter).await?;
         let bytes = part.bytes(&resolved.manifest);
         let Downloaded { peers, web, .. } = &fetched.downloaded;
         let bytes_fetched = peers.values().chain(web.values()).sum();
@@ -171,6 +152,38 @@ impl Puller {
             seconds: start.elapsed().as_secs_f64(),
             notes: resolved.notes,
         })
+    }
+
+    /// Places the files of a version where the request wants them. Returns the directory.
+    async fn place(
+        self: &Arc<Self>,
+        request: &PullRequest,
+        resolved: &Resolved,
+        part: &Part,
+        reporter: &Reporter,
+    ) -> Result<Option<PathBuf>, PullError> {
+        if let Some(dest) = &request.dest {
+            reporter.stage("placing", dest.display());
+            let (puller, dest, copy, overwrite) =
+                (self.clone(), dest.clone(), request.copy, request.overwrite);
+            let (manifest, digest, part) = (resolved.manifest.clone(), resolved.digest, part.clone());
+            tokio::task::spawn_blocking(move || {
+                check_out(&puller.store, &digest, &manifest, &part, &dest, copy, overwrite)
+                    .map_err(|source| PullError::Checkout { dest, source })
+            })
+            .await??;
+        }
+        if let Some(cache) = request.hub_cache.clone() {
+            reporter.stage("placing", cache.dir.display());
+            let (store, manifest, digest, part) =
+                (self.store.clone(), resolved.manifest.clone(), resolved.digest, part.clone());
+            let filled = tokio::task::spawn_blocking(move || {
+                into_hf_cache::fill(&store, &digest, &manifest, &part, &cache)
+                    .map_err(|source| PullError::Checkout { dest: cache.dir, source })
+            });
+            return Ok(Some(filled.await??));
+        }
+        Ok(request.dest.clone())
     }
 
     /// Resolves the reference of a request, and selects the files that it wants. The records in `passed_over` are not used.

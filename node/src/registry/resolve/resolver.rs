@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use reg_api::clock::{self, age};
+use reg_api::fault::{Fault, FaultKind};
 use reg_api::reporter::Reporter;
 use reg_api::request::wanted_tag;
 use reg_api::tag_age::TagAge;
@@ -33,8 +34,8 @@ use super::resolved::{ResolveError, ResolveOptions, Resolved};
 use super::verified::VerifiedRecords;
 use super::version::{Judged, Line};
 use crate::registry::limits::{
-    FIND_TIMEOUT, LOOK_AGAIN, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED, REFRESH_TIMEOUT,
-    REFUSED_PATIENCE, SETTLE, UNREACHED,
+    FIND_TIMEOUT, LOOK_AGAIN, OUTDATED_NAMED_MAX, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED,
+    REFRESH_TIMEOUT, REFUSED_PATIENCE, SETTLE, UNREACHED,
 };
 use crate::registry::model::whole;
 use crate::registry::publishers::{
@@ -59,12 +60,28 @@ impl Resolver {
                 }
                 Err(error) => error,
             };
-            let Some((to, note)) = self.delegate(&asked, &error, reporter)? else { return Err(error) };
+            let Some((to, note)) = self.delegate(&asked, &error, reporter)? else {
+                self.note_outdated(&error, reporter).await;
+                return Err(error);
+            };
             reporter.note(format_args!("{note}"));
             notes.push(note);
             asked.publisher = Publisher::Id(to);
         }
         Err(ResolveError::Delegations { reference: reference.clone() })
+    }
+
+    /// Names the peers that could not be asked because they speak version 1 of the protocol only, if nothing was found.
+    async fn note_outdated(&self, error: &ResolveError, reporter: &Reporter) {
+        if !matches!(error.kind(), FaultKind::NotFound | FaultKind::Unreachable) {
+            return;
+        }
+        for info in self.network.peers().await.into_iter().filter(|it| it.outdated).take(OUTDATED_NAMED_MAX) {
+            let peer = info.peer;
+            reporter.note(format_args!(
+                "peer {peer} speaks version 1 of the protocol only: ask its owner to upgrade"
+            ));
+        }
     }
 
     /// Returns the delegate to ask for a model that its publisher does not have, with a note for the user.
