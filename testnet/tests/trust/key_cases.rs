@@ -1,4 +1,4 @@
-//! Rotation, theft, loss, revocation, thresholds, delegation and mirrors, by real nodes: thirty cases, each for a publisher
+//! Rotation, theft, loss, revocation, thresholds, delegation and mirrors, by real nodes: thirty-one cases, each for a publisher
 //! that committed to its next keys and for one that did not. Peers tell what the case says; `reg pull` decides.
 //!
 //! Key 1 signs first, key 11 comes next. The owner and the thief sign with the same functions.
@@ -18,7 +18,7 @@ type Case = (&'static str, fn(&mut Scene) -> Outcome);
 /// The cases that the default run takes: every third.
 const DEFAULT_STEP: usize = 3;
 
-const CASES: [Case; 30] = [
+const CASES: [Case; 31] = [
     ("a follower takes a rotation", follower_takes_a_rotation),
     ("a newcomer takes a rotation", newcomer_takes_a_rotation),
     ("an inherited version keeps its tag", inherited_version_keeps_its_tag),
@@ -49,6 +49,7 @@ const CASES: [Case; 30] = [
     ("a mirror serves a publisher that is gone", mirror_serves),
     ("a mirror holds the list back, another has it", list_is_held_back),
     ("two rotations in a row, from the first document on", two_rotations),
+    ("a bystander tells a newcomer of a fork", bystander_tells_of_a_fork),
 ];
 
 struct Scene {
@@ -542,6 +543,30 @@ fn two_rotations(scene: &mut Scene) -> Outcome {
         scene.gets(newcomer, &by_digest, &[&offer], old.digest)?;
     }
     Ok(())
+}
+
+fn bystander_tells_of_a_fork(scene: &mut Scene) -> Outcome {
+    let owner = scene.owner();
+    let (second, v2, _, offer) = owner.moved_on();
+    scene.gets(follower, &owner.reference(), &[&offer], v2.digest)?;
+    let (_, _, thief) = fork(&owner);
+    scene.gets(follower, &owner.reference(), &[&thief], v2.digest)?;
+    let ask = |scene: &Scene| {
+        let bystander = reg_testnet::process::Daemon::start(&scene.follower, ["--dht", "off"]);
+        let from = bystander.address();
+        let flags = ["--dht", "off", "--no-gossip", "--overwrite"];
+        let ran = scene.newcomer.pull(&owner.reference(), &[&from], &flags);
+        bystander.stop();
+        if ran.code() == 0 { ran.stdout() } else { ran.stderr() }
+    };
+    let expected = |said: String, what: &str| if said.contains(what) { Ok(()) } else { Err(said) };
+    if !scene.committed {
+        expected(ask(scene), "reg trust accept")?;
+        // The users have decided, so the fork is not told any more.
+        accept(&scene.follower, &owner, second.head())?;
+        accept(&scene.newcomer, &owner, second.head())?;
+    }
+    expected(ask(scene), &v2.digest.to_string())
 }
 
 #[test]
