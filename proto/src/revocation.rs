@@ -3,6 +3,7 @@
 //! A revocation cannot be undone, and each node that has seen one stores it and passes it on. So revocations need no order,
 //! and an attacker gains nothing by replaying old ones.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -144,14 +145,16 @@ impl Revocations {
     /// Adds those of `texts` that the publisher has signed, and skips the others.
     ///
     /// A key's revocation of itself always counts. Every other revocation counts as any statement does: by the signatures
-    /// of its key document, or because the newest document inherits it ([`Chain::standing`]).
+    /// of its key document, or because the newest document inherits it ([`Chain::standing`]). Revocations of keys come
+    /// first, and then those of newer documents, so a thief of an older key crowds out none of them. The caller bounds the
+    /// number of `texts`.
     pub(crate) fn take<'a>(
         &mut self,
         publisher: PublisherId,
         chain: &Chain,
         texts: impl IntoIterator<Item = &'a str>,
     ) {
-        let read = texts.into_iter().take(REVOCATIONS_MAX).filter_map(|text| Candidate::read(text).ok());
+        let read = texts.into_iter().filter_map(|text| Candidate::read(text).ok());
         let mut candidates: Vec<Candidate> = read
             .chain(self.by_subject.values().cloned())
             .filter(|it| it.revocation.publisher == publisher)
@@ -176,6 +179,7 @@ impl Revocations {
             }
             revoked.extend(now);
         }
+        candidates.sort_by_key(|it| Reverse(it.revocation.key_document));
         for candidate in &candidates {
             let subject = candidate.revocation.subject;
             let is_open = by_subject.len() < REVOCATIONS_MAX && !by_subject.contains_key(&subject);
@@ -184,12 +188,6 @@ impl Revocations {
             }
         }
         self.by_subject = by_subject;
-    }
-
-    /// Returns the revocations of manifests and delegations.
-    pub(crate) fn without_keys(&self) -> Self {
-        let others = self.by_subject.iter().filter(|(subject, _)| subject.key().is_none());
-        Self { by_subject: others.map(|(subject, it)| (*subject, it.clone())).collect() }
     }
 
     /// Returns the revocation of `subject`, or `None` if it is not revoked.

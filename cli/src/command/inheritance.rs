@@ -112,6 +112,7 @@ pub fn rows(statements: &[Statement]) {
         StatementKind::Attestation,
         StatementKind::Delegation,
         StatementKind::Revocation,
+        StatementKind::Inherited,
     ] {
         let of_kind: Vec<&Statement> = statements.iter().filter(|it| it.kind == kind).collect();
         for it in of_kind.iter().take(SHOWN_MAX) {
@@ -131,5 +132,6 @@ const fn word(kind: StatementKind) -> &'static str {
         StatementKind::Attestation => "attestation",
         StatementKind::Delegation => "delegation",
         StatementKind::Revocation => "revocation",
+        StatementKind::Inherited => "other",
     }
 }

@@ -63,4 +63,6 @@ pub enum StatementKind {
     Attestation,
     Delegation,
     Revocation,
+    /// A statement that the newest key document takes over, and of which only the digest is known.
+    Inherited,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reg_proto::limits::RESPONSE_HEADER_BYTES_MAX;
+use reg_proto::limits::{RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX};
 
 /// How long a name is searched for before the answer is that no peer has it. A DHT look-up may take 20 s.
 pub(super) const FIND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -199,6 +199,8 @@ pub(super) const INHERITANCE_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) const MODEL_PATIENCE: Duration = Duration::from_secs(3);
 /// Outdated peers that one failed pull names: enough to see the cause.
 pub(super) const OUTDATED_NAMED_MAX: usize = 4;
+/// Revocations stored of one publisher: those that count, and as many that may count again under a list to come.
+pub(super) const REVOCATIONS_STORED_MAX: usize = 2 * REVOCATIONS_MAX;
 /// Branches kept for one publisher: with each of them the user can decide, and a thief can make any number.
 pub(super) const FORKS_PER_PUBLISHER_MAX: usize = 4;
 /// Branches kept of publishers that are not followed: anyone can make publishers with branches.

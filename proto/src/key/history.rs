@@ -181,15 +181,6 @@ impl KeyHistory {
         Some(Self { publisher: self.publisher, chain, envelopes, list, revocations })
     }
 
-    /// Returns this history without its revocations of keys. Manifests and delegations stay revoked.
-    ///
-    /// A publisher decides by it what its next keys take over: what a revoked key has signed counts no longer, and may be
-    /// the publisher's own all the same.
-    #[must_use]
-    pub fn without_key_revocations(&self) -> Self {
-        Self { revocations: self.revocations.without_keys(), ..self.clone() }
-    }
-
     /// Returns this history with the inheritance list of `other`, where they have the same documents and only `other` has
     /// the list.
     #[must_use]
@@ -201,7 +192,7 @@ impl KeyHistory {
         self
     }
 
-    /// Adds those of `envelopes` that are revocations by this publisher, and skips the others. Removes no revocation.
+    /// Adds those of `envelopes` that are revocations by this publisher, skips the others, and judges all of them anew.
     pub fn take_revocations<'a>(&mut self, envelopes: impl IntoIterator<Item = &'a str>) {
         self.revocations.take(self.publisher, &self.chain, envelopes);
     }

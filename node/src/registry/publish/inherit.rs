@@ -7,7 +7,7 @@
 //! Revocations of keys are disregarded here. What a revoked key has signed counts no longer, and may be the publisher's own
 //! all the same: a thief can revoke the key that it stole, and must not empty the list by that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reg_api::declarations::{Inheritable, Statement, StatementKind};
@@ -15,11 +15,10 @@ use reg_api::reporter::Reporter;
 use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Said};
 use reg_proto::digest::Digest;
 use reg_proto::envelope::Envelope;
-use reg_proto::key::KeyHistory;
-use reg_proto::limits::{
-    INHERITED_MAX, PROVENANCE_BYTES_MAX, REVOCATION_BYTES_MAX, VERIFICATIONS_PER_ANSWER_MAX,
-};
+use reg_proto::key::{Inheritance, KeyHistory};
+use reg_proto::limits::{PROVENANCE_BYTES_MAX, REVOCATION_BYTES_MAX, VERIFICATIONS_PER_ANSWER_MAX};
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference};
+use reg_proto::peer::PeerId;
 use reg_proto::provenance::Provenance;
 use reg_proto::referrer::{PROVENANCE_ARTIFACT_TYPE, Referrer};
 use reg_proto::revocation::Revoked;
@@ -54,8 +53,7 @@ impl Publishing {
         reporter: &Reporter,
     ) -> Result<Inheritable, TagsError> {
         let mut found = Inheritable { publisher, peers: 0, statements: Vec::new() };
-        let Some(keys) = keys::keys(&self.store, publisher)? else { return Ok(found) };
-        let keys = keys.without_key_revocations();
+        let Some(keys) = keys::keys_unrevoked(&self.store, publisher)? else { return Ok(found) };
         reporter.stage("gathering", format_args!("what {publisher} has signed"));
         let (publishing, own) = (self.clone(), keys.clone());
         let gathering = tokio::task::spawn_blocking(move || publishing.statements_here(&own));
@@ -74,7 +72,8 @@ impl Publishing {
                 self.provenance_elsewhere(&keys, &tag, &mut gathered, reporter).await;
             }
         }
-        found.statements = gathered.statements.into_values().take(INHERITED_MAX).collect();
+        gathered.add_inherited(&keys);
+        found.statements = gathered.statements.into_values().collect();
         Ok(found)
     }
 
@@ -132,22 +131,38 @@ impl Publishing {
     /// Returns the tag records that connected peers have of the publisher, and how many peers answered.
     async fn tags_elsewhere(&self, keys: &KeyHistory, end: Instant) -> (Vec<SignedTag>, usize) {
         let (mut found, mut asked) = (Vec::new(), 0);
+        let names = documents::names(&self.store, keys.publisher()).unwrap_or_default();
+        let models: BTreeSet<ModelName> = names.into_iter().map(|(model, _)| model).collect();
         for peer in self.network.connected().await.into_iter().take(PEERS_ASKED_FOR_TAGS) {
-            let request = Request::GetRecords { publisher: keys.publisher(), model: None, tag: None };
-            let answer = timeout_at(end, self.network.ask(peer, request)).await;
-            let Ok(Ok(Response::Records(records))) = answer else { continue };
-            asked += 1;
-            let keys = keys.clone();
-            let work = move |budget: &mut Budget| {
-                let tags = records.tags.iter().filter_map(|text| SignedTag::verify(text, &keys).ok());
-                budget.run(|| tags.collect::<Vec<SignedTag>>())
-            };
-            let verifier = self.resolver.verifier();
-            if let Ok(Ok(tags)) = verifier.answer(peer, VERIFICATIONS_PER_ANSWER_MAX, work).await {
+            // One answer has only so many tags. Those of known models are asked for one model at a time.
+            let mut has_answered = false;
+            for model in [None].into_iter().chain(models.iter().cloned().map(Some)) {
+                let Some(tags) = self.tags_of(keys, peer, model, end).await else { break };
+                has_answered = true;
                 found.extend(tags);
             }
+            asked += usize::from(has_answered);
         }
         (found, asked)
+    }
+
+    async fn tags_of(
+        &self,
+        keys: &KeyHistory,
+        peer: PeerId,
+        model: Option<ModelName>,
+        end: Instant,
+    ) -> Option<Vec<SignedTag>> {
+        let request = Request::GetRecords { publisher: keys.publisher(), model, tag: None };
+        let answer = timeout_at(end, self.network.ask(peer, request)).await;
+        let Ok(Ok(Response::Records(records))) = answer else { return None };
+        let keys = keys.clone();
+        let work = move |budget: &mut Budget| {
+            let tags = records.tags.iter().filter_map(|text| SignedTag::verify(text, &keys).ok());
+            budget.run(|| tags.collect::<Vec<SignedTag>>())
+        };
+        let verified = self.resolver.verifier().answer(peer, VERIFICATIONS_PER_ANSWER_MAX, work).await;
+        Some(verified.ok()?.unwrap_or_default())
     }
 
     /// Adds the provenance of a tag's manifest that is not in the store.
@@ -177,6 +192,24 @@ impl Publishing {
 }
 
 impl Gathered {
+    /// Adds what the newest document takes over already, also where this node does not have the text. A later thief of its
+    /// keys cannot have changed that list.
+    fn add_inherited(&mut self, keys: &KeyHistory) {
+        self.elsewhere = false;
+        let list = keys.chain().inheritance().map(Inheritance::payloads).unwrap_or_default();
+        for payload in list {
+            self.add(Statement {
+                payload: *payload,
+                kind: StatementKind::Inherited,
+                about: format!("{payload}, which key document {} takes over", keys.version()),
+                key_document: 0,
+                issued: 0,
+                manifest: None,
+                stored: true,
+            });
+        }
+    }
+
     fn add(&mut self, statement: Statement) {
         let stored = !self.elsewhere;
         self.statements.entry(statement.payload).or_insert(Statement { stored, ..statement });

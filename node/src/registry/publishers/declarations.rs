@@ -26,7 +26,10 @@ pub fn remember(store: &Store, offered: &KeyHistory) -> Result<bool, TagsError> 
         Ok((revocations(store, publisher)?.len(), version))
     };
     let before = known(store)?;
-    if before.1 > 0 {
+    if let Some(mut followed) = keys::keys(store, publisher)? {
+        // What the followed keys prove counts also where the offered keys cannot be followed.
+        followed.take_revocations(offered.revocations().map(|(_, text)| text));
+        keep_revocations(store, &followed)?;
         keys::pin_keys(store, offered)?;
     } else if offered.revocations().next().is_some() {
         keep_revocations(store, offered)?;

@@ -3,10 +3,11 @@
 use reg_proto::key::{KeyError, KeyHistory};
 use reg_proto::name::PublisherId;
 use reg_proto::naming::chain::Step;
+use reg_proto::revocation::Revocation;
 
 use super::error::TagsError;
 use super::key_pin::{self, KeyPinError};
-use super::{forks, histories, revoked};
+use super::{documents, forks, histories, revoked};
 use crate::store::{DocumentKind, ReadError, Store};
 
 /// Returns the key history that this node follows for a publisher, with what the publisher has revoked; `None` where it
@@ -22,9 +23,26 @@ pub fn keys(store: &Store, publisher: PublisherId) -> Result<Option<KeyHistory>,
     Ok(Some(keys))
 }
 
+/// Returns the followed keys of a publisher without the revocations of keys. Manifests and delegations that those keys
+/// have revoked stay revoked.
+///
+/// A publisher decides by it what its next keys take over: what a revoked key has signed counts no longer, and may be the
+/// publisher's own all the same.
+pub fn keys_unrevoked(store: &Store, publisher: PublisherId) -> Result<Option<KeyHistory>, TagsError> {
+    let Some(keys) = keys(store, publisher)? else { return Ok(None) };
+    let mut bare = KeyHistory::verify(publisher, &keys.texts())
+        .map_err(|source| TagsError::Keys { publisher, source })?;
+    let texts = documents::texts(store, DocumentKind::Revocation, publisher)?;
+    let is_of_key = |text: &&String| Revocation::read_subject(text).is_ok_and(|it| it.key().is_some());
+    bare.take_revocations(texts.iter().filter(|text| !is_of_key(text)).map(String::as_str));
+    Ok(Some(bare))
+}
+
 /// Pins a publisher's keys and revocations. Later calls accept only keys that continue the pinned ones.
 pub fn pin_keys(store: &Store, offered: &KeyHistory) -> Result<(), TagsError> {
     let publisher = offered.publisher();
+    // Two callers at once must not each decide by the keys that were there before.
+    let _lock = store.lock_document(&publisher.to_string());
     let pinned = keys(store, publisher)?;
     let accepted = forks::accepted(store, publisher)?;
     let step = match key_pin::follow(pinned.as_ref(), offered, accepted.as_ref()) {

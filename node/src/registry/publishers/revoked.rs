@@ -1,11 +1,15 @@
 //! The revocations of publishers. They apply to keys that are read, are kept for ever, and are proven by witnesses.
 
+use std::collections::BTreeSet;
+
+use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
 use reg_proto::name::PublisherId;
 
 use super::documents::{key, put, texts};
 use super::error::TagsError;
 use super::histories;
+use crate::registry::limits::REVOCATIONS_STORED_MAX;
 use crate::store::{DocumentKind, ReadError, Store};
 
 /// Applies to `keys` those remembered revocations of their publisher that these keys prove.
@@ -47,11 +51,24 @@ pub fn revoking(store: &Store) -> Result<Vec<PublisherId>, ReadError> {
     Ok(found)
 }
 
-/// Keeps the revocations of a publisher. They are never forgotten.
+/// Keeps the revocations of a publisher. Those that count are never forgotten. Beyond a bound, those are that count no
+/// longer, because newer keys have retired the keys that signed them; so a thief of an older key fills no disk.
 pub fn keep_revocations(store: &Store, keys: &KeyHistory) -> Result<(), TagsError> {
     let publisher = keys.publisher();
+    let mut counting = BTreeSet::new();
     for (revocation, envelope) in keys.revocations() {
-        put(store, DocumentKind::Revocation, publisher, &revocation.to_payload(), envelope)?;
+        let payload = revocation.to_payload();
+        put(store, DocumentKind::Revocation, publisher, &payload, envelope)?;
+        counting.insert(key(publisher, &Digest::of(&payload)));
+    }
+    let stored = store
+        .document_keys(DocumentKind::Revocation, &format!("{publisher}/"))
+        .map_err(|source| TagsError::Read { publisher, source })?;
+    let surplus = stored.len().saturating_sub(REVOCATIONS_STORED_MAX);
+    for void in stored.iter().filter(|it| !counting.contains(*it)).take(surplus) {
+        store
+            .remove_document(DocumentKind::Revocation, void)
+            .map_err(|source| TagsError::Write { publisher, source })?;
     }
     Ok(())
 }

@@ -383,6 +383,8 @@ impl Resolver {
             self.keep_branches(answers, &branch);
         }
         let delegations = verified.delegations.iter().map(String::as_str);
+        // The keys that this node goes by decide, and not the older ones that the peer may have sent.
+        let keys = answers.keys.clone().unwrap_or(keys);
         if let Err(error) = declarations::keep_delegations(&self.store, &keys, delegations) {
             debug!(%error, "delegations cannot be kept");
         }
