@@ -69,3 +69,51 @@ fn a_key_that_is_revoked_without_any_tag_is_refused_by_everybody_for_ever() {
     let liar = tell(&mut liars);
     pull(&stranger, &reference, &[&liar]).ok();
 }
+
+fn publish(home: &Home, content: &str, model: &str) -> String {
+    let dir = home.path().join(model);
+    std::fs::create_dir_all(&dir).expect("a folder");
+    std::fs::write(dir.join("config.json"), format!("{{\"model_type\":\"{content}\"}}")).expect("written");
+    let published = home.run(["publish", &dir.to_string_lossy(), model, "--key", "me", "--json"]).ok().json();
+    text(&published["manifest"])
+}
+
+/// The order that the commands advise for a stolen key after a bad release: withdraw, revoke the key, rotate. The new key
+/// takes over the withdrawal with the rest, though the key that signed it is revoked.
+#[test]
+fn what_was_withdrawn_stays_withdrawn_when_its_key_is_revoked_and_replaced() {
+    let [a, follower, newcomer] = ["A", "follower", "newcomer"].map(Home::new);
+    let id = a.key("me");
+    let bad = publish(&a, "bad", "tale");
+    let good = publish(&a, "good", "other");
+    let daemon = Daemon::start(&a, ["--dht", "off"]);
+    let from = daemon.address();
+    pull(&follower, &format!("{id}/tale"), &[&from]).ok();
+    let key = text(&a.json(["key", "show", "me"])["public_key"]);
+    a.run(["key", "revoke", "me", "--manifest", &bad, "--reason", "bad", "--yes"]).ok();
+    a.run(["key", "revoke", "me", "--key", &key, "--reason", "stolen", "--yes"]).ok();
+    a.run(["key", "rotate", "me", "--yes"]).ok();
+    for home in [&follower, &newcomer] {
+        pull(home, &format!("{id}/tale@{bad}"), &[&from]).failed(6, "withdrawn");
+        assert_eq!(text(&pull(home, &format!("{id}/other"), &[&from]).ok().json()["manifest"]), good);
+    }
+}
+
+/// A model that only a mirror still holds stays pullable by name over two rotations.
+#[test]
+fn a_second_rotation_keeps_what_the_first_took_over_though_only_a_mirror_holds_it() {
+    let [a, mirror, newcomer] = ["A", "mirror", "newcomer"].map(Home::new);
+    let id = a.key("me");
+    let old = publish(&a, "old", "tale");
+    let reference = format!("{id}/tale");
+    let daemon = Daemon::start(&a, ["--dht", "off"]);
+    pull(&mirror, &reference, &[&daemon.address()]).ok();
+    a.run(["key", "rotate", "me", "--yes"]).ok();
+    a.run(["rm", &reference]).ok();
+    a.run(["key", "rotate", "me", "--yes"]).ok();
+    pull(&mirror, &reference, &[&daemon.address()]).ok();
+    daemon.stop();
+    let mirrored = Daemon::start(&mirror, ["--dht", "off"]);
+    let pulled = pull(&newcomer, &reference, &[&mirrored.address()]).ok().json();
+    assert_eq!(text(&pulled["manifest"]), old);
+}

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use reg_proto::bounded::Bounded;
 use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
-use reg_proto::limits::{VERIFICATIONS_PER_PAGE_MAX, VOWS_PER_PAGE_MAX};
+use reg_proto::limits::{VERIFICATIONS_PER_ANSWER_MAX, VERIFICATIONS_PER_PAGE_MAX, VOWS_PER_PAGE_MAX};
 use reg_proto::name::PublisherId;
 use reg_proto::peer::PeerId;
 use reg_proto::verification::Budget;
@@ -21,7 +21,10 @@ use tracing::info;
 use super::News;
 use super::heads::{self, Heard};
 use super::holder::holder_of;
-use crate::registry::limits::{DECLARATION_PAGE_BYTES_MAX, DECLARATION_PAGES_MAX, DECLARATIONS_PASSED_MAX};
+use crate::registry::limits::{
+    DECLARATION_PAGE_BYTES_MAX, DECLARATION_PAGES_MAX, DECLARATIONS_PASSED_MAX, KEYS_ASKED_MAX,
+    PEERS_ASKED_FOR_KEYS,
+};
 use crate::registry::publishers::{TagsError, declarations, keys, revoked};
 
 /// The digests of declarations without a tag that this node has passed on.
@@ -62,6 +65,35 @@ impl News {
             self.revocations.fetch_add(1, Ordering::Release);
         }
         (keys, revoked)
+    }
+
+    /// Asks connected peers for the keys of a publisher with their inheritance list, which was too long for gossip.
+    pub(super) fn ask_for_keys(self: &Arc<Self>, publisher: PublisherId) {
+        {
+            let mut asking = self.asking.lock().expect("no holder of this lock panics");
+            if asking.len() >= KEYS_ASKED_MAX || !asking.insert(publisher) {
+                return;
+            }
+        }
+        let news = self.clone();
+        tokio::spawn(async move {
+            for peer in news.network.connected().await.into_iter().take(PEERS_ASKED_FOR_KEYS) {
+                let request = Request::GetRecords { publisher, model: None, tag: None };
+                let Ok(Response::Records(records)) = news.network.ask(peer, request).await else { continue };
+                let taking = news.clone();
+                let work = move |budget: &mut Budget| {
+                    let revocations = records.revocations.iter().map(String::as_str);
+                    let read = || KeyHistory::verify_with(publisher, &records.key_documents, revocations);
+                    let keys = budget.run(read).ok().and_then(Result::ok);
+                    let keys = keys.filter(|keys| !keys.chain().is_incomplete());
+                    keys.map(|keys| taking.take_declarations_of(keys)).is_some()
+                };
+                if matches!(news.verifier.answer(peer, VERIFICATIONS_PER_ANSWER_MAX, work).await, Ok(true)) {
+                    break;
+                }
+            }
+            news.asking.lock().expect("no holder of this lock panics").remove(&publisher);
+        });
     }
 
     /// Judges gossiped keys without a tag. Keys that say nothing new are not passed on.

@@ -63,7 +63,16 @@ impl News {
     ) -> Result<Heard, AnnouncementError> {
         let brought = budget.run(|| heads::keys_of(announcement))??;
         let Some(text) = &announcement.tag else { return Ok(self.hear_declarations(brought)) };
+        let (publisher, offered, is_incomplete) =
+            (brought.publisher(), brought.version(), brought.chain().is_incomplete());
         let (keys, revoked) = self.take_declarations_of(brought);
+        if keys.version() < offered {
+            // This node follows the publisher, and cannot follow these keys. The sender may be honest all the same.
+            if is_incomplete {
+                self.ask_for_keys(publisher);
+            }
+            return Ok(if revoked { Heard::New } else { Heard::Known });
+        }
         let heard = match budget.run(|| Head::verify(text, announcement, keys))? {
             Ok(head) => self.take_head(head),
             // The announced keys revoke the record; the revocation is then the news.

@@ -10,6 +10,7 @@ mod hear;
 mod holder;
 mod tell;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -37,6 +38,8 @@ pub struct News {
     trust: Arc<Trust>,
     heads: Mutex<Heads>,
     passed: Mutex<DeclarationsPassed>,
+    /// The publishers whose keys are being asked for.
+    asking: Mutex<BTreeSet<PublisherId>>,
     verifier: Arc<Verifier>,
     /// The number of revocations received since the start.
     revocations: AtomicU64,
@@ -45,8 +48,8 @@ pub struct News {
 impl News {
     /// Returns the state of a node that has received nothing yet.
     pub fn new(store: Store, network: Network, trust: Arc<Trust>, verifier: Arc<Verifier>) -> Self {
-        let (heads, passed) = (Mutex::default(), Mutex::default());
-        Self { store, network, trust, heads, passed, verifier, revocations: AtomicU64::new(0) }
+        let (heads, passed, asking) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { store, network, trust, heads, passed, asking, verifier, revocations: AtomicU64::new(0) }
     }
 
     /// Returns what verifies the messages of peers.

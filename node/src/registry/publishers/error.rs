@@ -62,7 +62,10 @@ pub enum TagsError {
     UsedUp { model: ModelName, tag: Tag },
     #[error("publisher's keys are not followed")]
     KeyPin(#[from] KeyPinError),
-    #[error("no branch of the keys of {publisher} that this node knows has the document {head}")]
+    #[error(
+        "no branch of the keys of {publisher} that this node knows has the document {head}: it is accepted, and followed once a \
+         peer brings it"
+    )]
     NoBranch { publisher: PublisherId, head: Digest },
     #[error("documents of {publisher} in the store cannot be read")]
     Read { publisher: PublisherId, source: ReadError },

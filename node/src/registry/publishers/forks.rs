@@ -64,16 +64,18 @@ pub fn accepted(store: &Store, publisher: PublisherId) -> Result<Option<Digest>,
     Ok(bytes.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.trim().parse().ok()))
 }
 
-/// Follows the branch with the key document `head` from now on, in place of any other.
+/// Follows the branch with the key document `head` from now on, in place of any other. The choice is kept also where no
+/// known branch has the document: a thief can fill the places for branches. Then the branch is followed once a peer brings
+/// it, and the error says so.
 pub fn accept(store: &Store, publisher: PublisherId, head: Digest) -> Result<KeyHistory, TagsError> {
     let known = keys(store, publisher)?.into_iter().chain(branches(store, publisher)?);
     let with_head = known.into_iter().filter(|it| it.chain().contains(&head));
-    let Some(branch) = with_head.max_by_key(KeyHistory::version) else {
-        return Err(TagsError::NoBranch { publisher, head });
-    };
     store
         .put_document(DocumentKind::Accepted, &publisher.to_string(), head.to_string().as_bytes())
         .map_err(|source| TagsError::Write { publisher, source })?;
+    let Some(branch) = with_head.max_by_key(KeyHistory::version) else {
+        return Err(TagsError::NoBranch { publisher, head });
+    };
     pin_keys(store, &branch)?;
     Ok(branch)
 }

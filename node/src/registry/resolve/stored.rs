@@ -1,6 +1,7 @@
 //! Finds the model that a reference means among those in the store.
 
 use reg_api::behind::{Behind, BehindReason};
+use reg_api::reporter::Reporter;
 use reg_api::request::wanted_tag;
 use reg_proto::attestation::Said;
 use reg_proto::digest::Digest;
@@ -30,8 +31,9 @@ pub struct ModelHere {
 }
 
 impl Resolver {
-    /// Finds a model in the store without asking any peer.
-    pub fn model_here(&self, reference: &Reference) -> Result<ModelHere, ResolveError> {
+    /// Finds a model in the store without asking any peer. A name that the user has pointed elsewhere means the model there.
+    pub fn model_here(&self, named: &Reference) -> Result<ModelHere, ResolveError> {
+        let (reference, _) = &self.aliased(named, &Reporter::silent())?;
         let publisher = self
             .trust
             .file

@@ -193,3 +193,27 @@ fn a_retired_key_revokes_only_itself() {
     history.take_revocations([revoke(Revoked::Key(public(2)), 2, 2).as_str()]);
     assert!(history.is_dead(), "a manifest's revocation does not stand in the way of the key's");
 }
+
+/// A thief of today's key can sign any number of withdrawals. They hide neither the revocation of that key nor what newer
+/// keys withdraw.
+#[test]
+fn a_crowd_of_withdrawals_hides_no_other_revocation() {
+    let first = committed(KeyDocument::first(public(1)), &[2], 1);
+    let id = publisher_id(&first.to_payload());
+    let second = committed(after(&first, 2), &[3], 1);
+    let revoke = |subject, key_document, seed: u8| {
+        let reason = Reason::default();
+        let revocation = Revocation { publisher: id, subject, key_document, issued: 0, reason };
+        Envelope::sign(REVOCATION_TYPE, revocation.to_payload(), &[&key(seed)]).to_json()
+    };
+    let crowd = (0..300_u32).map(|it| revoke(Revoked::Manifest(Digest::of(&it.to_be_bytes())), 1, 1));
+    let (lost, withdrawn) = (Revoked::Key(public(1)), Revoked::Manifest(Digest::of(b"m")));
+    let texts: Vec<String> = crowd.chain([revoke(lost, 1, 1), revoke(withdrawn, 2, 2)]).collect();
+    let mut history = KeyHistory::verify(id, &[signed(&first, &[1])]).unwrap();
+    history.take_revocations(texts.iter().map(String::as_str));
+    assert!(history.revocation(&lost).is_some() && history.is_dead());
+    let list = Inheritance::default().to_text();
+    let mut history = KeyHistory::verify(id, &[signed(&first, &[1]), signed(&second, &[2]), list]).unwrap();
+    history.take_revocations(texts.iter().map(String::as_str));
+    assert!(history.revocation(&lost).is_some() && history.revocation(&withdrawn).is_some());
+}
