@@ -14,7 +14,7 @@ use crate::args::{Global, ImportKey, Key, NewKey};
 use crate::client::home;
 use crate::command::keyring::{keyring, keyring_error, new_passphrase, public_key};
 use crate::command::settle::After;
-use crate::command::{export_ca, revoke, rotate, settle};
+use crate::command::{abandon, export_ca, revoke, rotate, settle};
 use crate::error::CliError;
 use crate::output;
 
@@ -37,6 +37,7 @@ pub async fn run(global: &Global, command: Key) -> Result<ExitCode, CliError> {
         }
         Key::Rotate(args) => rotate::rotate(global, &keyring, args).await,
         Key::Commit(args) => rotate::commit(global, &keyring, args).await,
+        Key::Abandon(args) => abandon::run(global, &keyring, &args),
         Key::Revoke(args) => revoke::revoke(global, &keyring, args).await,
         Key::Delegate(args) => revoke::delegate(global, &keyring, args).await,
         Key::Finish { file, name } => settle::finish(global, &keyring, &file, name.as_ref()).await,
@@ -70,6 +71,7 @@ async fn new(global: &Global, keyring: &Keyring, args: NewKey) -> Result<ExitCod
         if is_first(&pending)? {
             let is_whole = |made: &MadeKey| keyring.public_key(&made.name).is_ok_and(|key| key == made.key);
             if pending.made.iter().all(is_whole) {
+                let is_alone = is_alone && has_one_key(&pending)?;
                 return begun(global, keyring, &args, pending, is_alone).await;
             }
             // The key itself is written last, so nothing was signed with it.
@@ -133,6 +135,12 @@ async fn begun(
 fn is_first(pending: &Pending) -> Result<bool, CliError> {
     let document = pending.file.key_document().map_err(|error| CliError::from_fault(&error))?;
     Ok(document.is_some_and(|it| it.version == 1))
+}
+
+/// Returns whether one key signs for the publisher of a pending file.
+fn has_one_key(pending: &Pending) -> Result<bool, CliError> {
+    let document = pending.file.key_document().map_err(|error| CliError::from_fault(&error))?;
+    Ok(document.is_some_and(|it| it.keys.len() == 1))
 }
 
 /// Returns the next keys that were made for the first key document of `name`.
@@ -279,7 +287,11 @@ fn show(global: &Global, keyring: &Keyring, name: &KeyName) -> Result<ExitCode, 
     if let Ok(Some(pending)) = keyring.pending(name)
         && let Ok(Some(document)) = pending.file.key_document()
     {
-        output::line(format!("begun       key document {}, which is not in effect yet", document.version))?;
+        let version = document.version;
+        output::line(format!(
+            "begun       key document {version}, which is not in effect yet: `reg key rotate {name}`"
+        ))?;
+        output::line(format!("            goes on with it, and `reg key abandon {name}` gives it up"))?;
     }
     Ok(output::ok())
 }
