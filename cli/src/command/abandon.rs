@@ -18,7 +18,7 @@ pub fn run(global: &Global, keyring: &Keyring, args: &AbandonKey) -> Result<Exit
     let name = &args.name;
     let Some((pending, stage)) = keyring.begun(name).map_err(keyring_error)? else {
         return Err(CliError::new("not_found", format_args!("no key document of {name} is begun"))
-            .hint("there is nothing to abandon"));
+            .hint(format_args!("`reg key show {name}` shows the keys that sign for it now")));
     };
     let document = pending.file.key_document().map_err(|error| CliError::from_fault(&error))?;
     let version = document.map_or(0, |it| it.version);
