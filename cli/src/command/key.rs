@@ -5,10 +5,11 @@
 use std::io;
 use std::process::ExitCode;
 
-use reg_keys::keyring::{KeyInfo, KeyName, Keyring, MadeKey, Pending};
+use reg_keys::keyring::{KeyInfo, KeyName, Keyring, MadeKey, Pending, Stage};
 use reg_keys::{key_changes, ssh_agent};
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::{KeyHistory, Next};
+use serde_json::json;
 
 use crate::args::{Global, ImportKey, Key, NewKey};
 use crate::client::home;
@@ -249,8 +250,13 @@ fn list(global: &Global, keyring: &Keyring) -> Result<ExitCode, CliError> {
 
 fn show(global: &Global, keyring: &Keyring, name: &KeyName) -> Result<ExitCode, CliError> {
     let key = keyring.info_with_next(name).map_err(keyring_error)?;
+    let begun = begun_now(keyring, name)?;
     if global.json {
-        output::json(&key)?;
+        let mut value = json!(key);
+        if let Some((version, stage, _)) = &begun {
+            value["begun"] = json!({ "version": version, "stage": stage });
+        }
+        output::json(&value)?;
         return Ok(output::ok());
     }
     output::line(format!("publisher   {}", key.publisher))?;
@@ -266,6 +272,9 @@ fn show(global: &Global, keyring: &Keyring, name: &KeyName) -> Result<ExitCode, 
             let path = path.map_or("on another machine".to_owned(), |it| it.path.display().to_string());
             output::line(format!("            {public}  {path}"))?;
         }
+    }
+    if let Some((version, _, commands)) = &begun {
+        output::line(format!("begun       key document {version}, which is not in effect: {commands}"))?;
     }
     if key.next.is_empty() {
         let hint = format!("none: `reg key commit {name}` makes some");
@@ -284,14 +293,20 @@ fn show(global: &Global, keyring: &Keyring, name: &KeyName) -> Result<ExitCode, 
         let moved = if next.is_available || next.path.is_none() { "" } else { " (moved away)" };
         output::line(format!("            {public}  {path}{moved}"))?;
     }
-    if let Ok(Some(pending)) = keyring.pending(name)
-        && let Ok(Some(document)) = pending.file.key_document()
-    {
-        let version = document.version;
-        output::line(format!(
-            "begun       key document {version}, which is not in effect yet: `reg key rotate {name}`"
-        ))?;
-        output::line(format!("            goes on with it, and `reg key abandon {name}` gives it up"))?;
-    }
     Ok(output::ok())
+}
+
+/// Returns the version of the key document that is begun, if any, with the commands that go on with it.
+fn begun_now(keyring: &Keyring, name: &KeyName) -> Result<Option<(u64, Stage, String)>, CliError> {
+    let Some((pending, stage)) = keyring.begun(name).map_err(keyring_error)? else { return Ok(None) };
+    let document = pending.file.key_document().map_err(|error| CliError::from_fault(&error))?;
+    let version = document.map_or(0, |it| it.version);
+    let go_on = format!("`reg key {} {name}`", if version == 1 { "new" } else { "rotate" });
+    let commands = match stage {
+        Stage::Signed | Stage::Kept => format!("{go_on} finishes it"),
+        Stage::Unsigned | Stage::Waiting | Stage::Superseded => {
+            format!("{go_on} goes on, `reg key abandon {name}` gives it up")
+        }
+    };
+    Ok(Some((version, stage, commands)))
 }

@@ -261,7 +261,9 @@ fn a_key_document_that_the_other_keys_do_not_sign_is_abandoned() {
     let add = a.json(["key", "new", "carol", "--no-next"]);
     let rotation = ["key", "rotate", "board", "--add", &text(&add["public_key"]), "--no-next", "--yes"];
     a.run(rotation.iter().chain(&["--out", &file])).ok();
-    assert_eq!(a.json(["key", "show", "board"])["documents"], 1);
+    let shown = a.json(["key", "show", "board"]);
+    assert_eq!((&shown["documents"], &shown["begun"]["stage"]), (&1.into(), &"waiting".into()), "{shown}");
+    assert!(a.run(["key", "show", "board"]).ok().stdout().contains("reg key abandon board"));
     let ran = a.run(["key", "abandon", "board", "--yes"]).ok();
     assert!(ran.stderr().contains("Delete the file that --out wrote"), "{}", ran.stderr());
     assert!(!key_files(&a).contains(&"board.pending".to_owned()));

@@ -38,7 +38,8 @@ pub struct MadeKey {
 }
 
 /// How far a key document that was begun has come. It says which command goes on with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Nothing is signed with it: it can be given up without a trace.
     Unsigned,
