@@ -17,7 +17,7 @@ use crate::choice::Choice;
 use crate::hugging_face::ImportWhat;
 
 pub use self::key::{
-    CommitKey, DelegateKey, ImportKey, Key, KeySetArgs, NewKey, NextArgs, RevokeKey, RotateKey,
+    AbandonKey, CommitKey, DelegateKey, ImportKey, Key, KeySetArgs, NewKey, NextArgs, RevokeKey, RotateKey,
 };
 use self::trust::TRUST_EXAMPLES;
 pub use self::trust::{Accept, Alias, Attest, Require, Trust};

@@ -31,6 +31,8 @@ pub enum Key {
     Rotate(RotateKey),
     /// Commit a publisher that has no next keys to some: then a thief of its key cannot replace it
     Commit(CommitKey),
+    /// Give up a key document that was begun and that the other keys do not sign
+    Abandon(AbandonKey),
     /// Revoke for ever: a lost or stolen key, a manifest, a delegation
     Revoke(RevokeKey),
     /// Let another publisher publish some of your models, until a day
@@ -207,6 +209,21 @@ pub struct CommitKey {
     /// Write the signing file for the other keys to this path
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg key abandon board                         the other keys do not sign its rotation
+
+A key document that has all signatures cannot be abandoned: peers may know it. `reg key rotate NAME`
+finishes it. Otherwise the publisher keeps its keys, and the next `reg key rotate` begins a new one.")]
+pub struct AbandonKey {
+    /// Publisher
+    pub name: KeyName,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,

@@ -5,16 +5,17 @@
 use std::io;
 use std::process::ExitCode;
 
-use reg_keys::keyring::{KeyInfo, KeyName, Keyring, MadeKey, Pending};
+use reg_keys::keyring::{KeyInfo, KeyName, Keyring, MadeKey, Pending, Stage};
 use reg_keys::{key_changes, ssh_agent};
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::{KeyHistory, Next};
+use serde_json::json;
 
 use crate::args::{Global, ImportKey, Key, NewKey};
 use crate::client::home;
 use crate::command::keyring::{keyring, keyring_error, new_passphrase, public_key};
 use crate::command::settle::After;
-use crate::command::{export_ca, revoke, rotate, settle};
+use crate::command::{abandon, export_ca, revoke, rotate, settle};
 use crate::error::CliError;
 use crate::output;
 
@@ -37,6 +38,7 @@ pub async fn run(global: &Global, command: Key) -> Result<ExitCode, CliError> {
         }
         Key::Rotate(args) => rotate::rotate(global, &keyring, args).await,
         Key::Commit(args) => rotate::commit(global, &keyring, args).await,
+        Key::Abandon(args) => abandon::run(global, &keyring, &args),
         Key::Revoke(args) => revoke::revoke(global, &keyring, args).await,
         Key::Delegate(args) => revoke::delegate(global, &keyring, args).await,
         Key::Finish { file, name } => settle::finish(global, &keyring, &file, name.as_ref()).await,
@@ -70,6 +72,7 @@ async fn new(global: &Global, keyring: &Keyring, args: NewKey) -> Result<ExitCod
         if is_first(&pending)? {
             let is_whole = |made: &MadeKey| keyring.public_key(&made.name).is_ok_and(|key| key == made.key);
             if pending.made.iter().all(is_whole) {
+                let is_alone = is_alone && has_one_key(&pending)?;
                 return begun(global, keyring, &args, pending, is_alone).await;
             }
             // The key itself is written last, so nothing was signed with it.
@@ -133,6 +136,12 @@ async fn begun(
 fn is_first(pending: &Pending) -> Result<bool, CliError> {
     let document = pending.file.key_document().map_err(|error| CliError::from_fault(&error))?;
     Ok(document.is_some_and(|it| it.version == 1))
+}
+
+/// Returns whether one key signs for the publisher of a pending file.
+fn has_one_key(pending: &Pending) -> Result<bool, CliError> {
+    let document = pending.file.key_document().map_err(|error| CliError::from_fault(&error))?;
+    Ok(document.is_some_and(|it| it.keys.len() == 1))
 }
 
 /// Returns the next keys that were made for the first key document of `name`.
@@ -241,8 +250,13 @@ fn list(global: &Global, keyring: &Keyring) -> Result<ExitCode, CliError> {
 
 fn show(global: &Global, keyring: &Keyring, name: &KeyName) -> Result<ExitCode, CliError> {
     let key = keyring.info_with_next(name).map_err(keyring_error)?;
+    let begun = begun_now(keyring, name)?;
     if global.json {
-        output::json(&key)?;
+        let mut value = json!(key);
+        if let Some((version, stage, _)) = &begun {
+            value["begun"] = json!({ "version": version, "stage": stage });
+        }
+        output::json(&value)?;
         return Ok(output::ok());
     }
     output::line(format!("publisher   {}", key.publisher))?;
@@ -258,6 +272,9 @@ fn show(global: &Global, keyring: &Keyring, name: &KeyName) -> Result<ExitCode, 
             let path = path.map_or("on another machine".to_owned(), |it| it.path.display().to_string());
             output::line(format!("            {public}  {path}"))?;
         }
+    }
+    if let Some((version, _, commands)) = &begun {
+        output::line(format!("begun       key document {version}, which is not in effect: {commands}"))?;
     }
     if key.next.is_empty() {
         let hint = format!("none: `reg key commit {name}` makes some");
@@ -276,10 +293,20 @@ fn show(global: &Global, keyring: &Keyring, name: &KeyName) -> Result<ExitCode, 
         let moved = if next.is_available || next.path.is_none() { "" } else { " (moved away)" };
         output::line(format!("            {public}  {path}{moved}"))?;
     }
-    if let Ok(Some(pending)) = keyring.pending(name)
-        && let Ok(Some(document)) = pending.file.key_document()
-    {
-        output::line(format!("begun       key document {}, which is not in effect yet", document.version))?;
-    }
     Ok(output::ok())
+}
+
+/// Returns the version of the key document that is begun, if any, with the commands that go on with it.
+fn begun_now(keyring: &Keyring, name: &KeyName) -> Result<Option<(u64, Stage, String)>, CliError> {
+    let Some((pending, stage)) = keyring.begun(name).map_err(keyring_error)? else { return Ok(None) };
+    let document = pending.file.key_document().map_err(|error| CliError::from_fault(&error))?;
+    let version = document.map_or(0, |it| it.version);
+    let go_on = format!("`reg key {} {name}`", if version == 1 { "new" } else { "rotate" });
+    let commands = match stage {
+        Stage::Signed | Stage::Kept => format!("{go_on} finishes it"),
+        Stage::Unsigned | Stage::Waiting | Stage::Superseded => {
+            format!("{go_on} goes on, `reg key abandon {name}` gives it up")
+        }
+    };
+    Ok(Some((version, stage, commands)))
 }

@@ -1,5 +1,6 @@
 //! Runs the commands. Each command has a file of its own.
 
+mod abandon;
 mod accept_keys;
 mod attest;
 mod completion;

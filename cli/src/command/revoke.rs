@@ -14,7 +14,7 @@ use crate::args::{DelegateKey, Global, RevokeKey};
 use crate::command::confirm::confirm;
 use crate::command::inheritance::{gather, rows};
 use crate::command::keyring::{keyring_error, public_key};
-use crate::command::settle::{After, settle};
+use crate::command::settle::{After, finish_begun, settle};
 use crate::error::CliError;
 
 const DAY: u64 = 86_400;
@@ -32,6 +32,7 @@ pub async fn revoke(global: &Global, keyring: &Keyring, args: RevokeKey) -> Resu
             ));
         }
     };
+    finish_begun(global, keyring, &args.name).await?;
     let publisher = keyring.load(&args.name).map_err(keyring_error)?;
     let history = publisher.history();
     let found = gather(global, history.publisher()).await?;
@@ -71,6 +72,7 @@ fn show_named(found: &Inheritable, is_named: impl Fn(&Statement) -> bool) {
 
 /// Makes and signs a delegation of some models to another publisher.
 pub async fn delegate(global: &Global, keyring: &Keyring, args: DelegateKey) -> Result<ExitCode, CliError> {
+    finish_begun(global, keyring, &args.name).await?;
     let publisher = keyring.load(&args.name).map_err(keyring_error)?;
     let file =
         key_changes::delegate(publisher.history(), args.models, args.to, args.expires.saturating_mul(DAY));

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use reg_keys::key_changes::{self, KeySet};
-use reg_keys::keyring::{KeyName, Keyring, MadeKey, UnwrittenKey};
+use reg_keys::keyring::{KeyName, Keyring, MadeKey, Stage, UnwrittenKey};
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::{KeyDocument, KeyHistory, Next, NextKeys};
 use serde_json::json;
@@ -15,7 +15,7 @@ use crate::args::{CommitKey, Global, KeySetArgs, RotateKey};
 use crate::command::confirm::confirm;
 use crate::command::inheritance::{Takeover, gather};
 use crate::command::keyring::{keyring_error, new_passphrase, public_key};
-use crate::command::settle::{After, complete};
+use crate::command::settle::{After, complete, finish_begun};
 use crate::error::CliError;
 
 /// What to do where this machine may not make the next keys of a publisher with keys on several machines.
@@ -129,23 +129,42 @@ impl Change<'_> {
     }
 }
 
-/// Goes on with a key document that an interrupted run has begun and signed. Forgets one that was not signed.
+/// Goes on with a key document that an interrupted run has begun and signed. Forgets one that was not signed, or that can
+/// never take effect.
 async fn resume(
     global: &Global,
     keyring: &Keyring,
     name: &KeyName,
     out: Option<&Path>,
 ) -> Result<Option<ExitCode>, CliError> {
-    let Some(pending) = keyring.pending(name).map_err(keyring_error)? else { return Ok(None) };
+    let Some((pending, stage)) = keyring.begun(name).map_err(keyring_error)? else { return Ok(None) };
     let document = pending.file.key_document().map_err(|error| CliError::from_fault(&error))?;
     let version = document.as_ref().map_or(0, |it| it.version);
     if version == 1 {
         // `key new` begun it, and `load` says so.
         return Ok(None);
     }
-    if !pending.file.is_signed() {
-        keyring.give_up(name, &pending).map_err(keyring_error)?;
-        return Ok(None);
+    match stage {
+        Stage::Unsigned => {
+            keyring.give_up(name, &pending).map_err(keyring_error)?;
+            return Ok(None);
+        }
+        Stage::Superseded => {
+            if !global.quiet {
+                eprintln!(
+                    "note: key document {version} of {name} that was begun on this machine is forgotten: {name} has another \
+                     key document {version} by now"
+                );
+            }
+            keyring.forget_pending(name).map_err(keyring_error)?;
+            return Ok(None);
+        }
+        // Another machine has finished it.
+        Stage::Kept if pending.file.finished().is_err() => {
+            finish_begun(global, keyring, name).await?;
+            return Ok(None);
+        }
+        Stage::Kept | Stage::Signed | Stage::Waiting => {}
     }
     if !global.quiet {
         eprintln!("note: goes on with key document {version} of {name}, which an earlier run has begun");
@@ -258,7 +277,7 @@ fn plan(keyring: &Keyring, args: &RotateKey, history: &KeyHistory) -> Result<Pla
         return Err(CliError::new("invalid", text)
             .hint("name the keys with --add KEY and --remove KEY, or all new ones with --to KEY"));
     }
-    let made = keyring.generate(&args.name.successor(history.version() + 1)).map_err(keyring_error)?;
+    let made = keyring.generate_successor(&args.name, history.version() + 1).map_err(keyring_error)?;
     Ok(Plan { keys: vec![made.public_key()], made: vec![made] })
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use reg_api::declarations::{Declarations, DeclarationsTaken};
-use reg_keys::keyring::{KeyName, Keyring, Pending};
+use reg_keys::keyring::{KeyName, Keyring, Pending, Stage};
 use reg_keys::signing_file::{SigningError, SigningFile};
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
@@ -60,6 +60,31 @@ pub async fn settle(
 ) -> Result<ExitCode, CliError> {
     sign_here(keyring, &mut file)?;
     conclude_or_wait(global, keyring, Some(name), &file, after).await
+}
+
+/// Puts a key document into effect that an interrupted run has begun and signed. Does nothing where there is none.
+///
+/// Commands that sign something else call it first: they then sign with the keys that the document names.
+pub async fn finish_begun(global: &Global, keyring: &Keyring, name: &KeyName) -> Result<(), CliError> {
+    let Some((pending, stage)) = keyring.begun(name).map_err(keyring_error)? else { return Ok(()) };
+    let declarations = match (stage, keyring.documents(name).map_err(keyring_error)?) {
+        (Stage::Kept, Some(history)) => {
+            Declarations { key_documents: history.texts(), ..Declarations::default() }
+        }
+        (Stage::Signed, _) => {
+            let (history, declarations) = pending.file.declarations().map_err(fault)?;
+            keep(keyring, Some(name), &history)?;
+            declarations
+        }
+        _ => return Ok(()),
+    };
+    announce(global, &declarations).await?;
+    keyring.forget_pending(name).map_err(keyring_error)?;
+    if !global.quiet {
+        let version = pending.file.key_document().map_err(fault)?.map_or(0, |it| it.version);
+        eprintln!("note: key document {version} of {name}, which an earlier run has begun, is in effect now");
+    }
+    Ok(())
 }
 
 /// Puts a signing file into effect that the other keys have signed.

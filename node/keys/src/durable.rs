@@ -26,6 +26,18 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory_of(path)
 }
 
+/// Removes a file, if it exists. When this returns, the file stays removed after a power cut.
+///
+/// # Errors
+/// An error of the file system.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_directory_of(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Creates a directory that only its owner can open, with its missing parents.
 ///
 /// # Errors

@@ -34,7 +34,7 @@ use crate::{durable, ssh_key};
 pub use self::error::KeyringError;
 pub use self::name::{KeyName, KeyNameError};
 pub use self::next_keys::{NextKey, UnwrittenKey};
-pub use self::pending::{MadeKey, Pending};
+pub use self::pending::{MadeKey, Pending, Stage};
 
 /// Most bytes of a key file. An ed25519 key takes 119 bytes, or 190 with its public half; comments may precede it.
 const KEY_FILE_BYTES_MAX: usize = 4 << 10;
@@ -304,7 +304,12 @@ impl Keyring {
         let document = pending.file.key_document().ok().flatten();
         let version = document.map_or(1, |it| it.version);
         let is_first = version == 1 && documents.is_none();
-        if is_first || pending.file.is_signed() && pending.file.finished().is_ok() {
+        let is_unfinished = match pending.stage(documents) {
+            Stage::Signed => true,
+            Stage::Kept => pending.file.finished().is_ok(),
+            Stage::Unsigned | Stage::Waiting | Stage::Superseded => false,
+        };
+        if is_first || is_unfinished {
             return Err(KeyringError::Unfinished { name: name.clone(), version });
         }
         Ok(())

@@ -193,6 +193,119 @@ fn an_interrupted_rotation_is_finished_by_the_same_command() {
     }
 }
 
+/// The commands that sign something else meet the same files. They first put into effect what is signed.
+#[test]
+fn an_interrupted_rotation_hinders_no_other_command_about_keys() {
+    let other = Author::new(62).id.to_string();
+    for stage in ["nothing is signed", "no next key is written", "signed", "not announced"] {
+        let is_signed = stage == "signed" || stage == "not announced";
+        for command in ["revoke", "delegate"] {
+            let a = Home::new("A");
+            a.key("me");
+            let (first, _) = publish_tale(&a, "me", "first");
+            let manifest = first.rsplit_once('@').expect("a digest").1;
+            interrupted(&a, stage);
+            let arguments = match command {
+                "revoke" => ["--manifest", manifest, "--yes", "--json"],
+                _ => ["tale-*", &other, "--expires=9", "--json"],
+            };
+            let ran = a.run(["key", command, "me"].iter().chain(&arguments)).ok();
+            assert_eq!(ran.json()["finished"], true, "{command}, {stage}");
+            assert_eq!(ran.stderr().contains("is in effect now"), is_signed, "{command}, {stage}");
+            let documents = a.json(["key", "show", "me"])["documents"].as_u64();
+            assert_eq!(documents, Some(1 + u64::from(is_signed)), "{command}, {stage}");
+            assert_eq!(key_files(&a).contains(&"me.pending".to_owned()), !is_signed, "{command}, {stage}");
+            publish_tale(&a, "me", "second");
+            a.run(["key", "rotate", "me", "--yes"]).ok();
+            publish_tale(&a, "me", "third");
+        }
+    }
+}
+
+/// A key document is given up without touching files, unless all keys have signed it.
+#[test]
+fn a_key_document_that_the_other_keys_do_not_sign_is_abandoned() {
+    let a = Home::new("A");
+    a.key("me");
+    a.run(["key", "abandon", "me", "--yes"]).failed(3, "no key document of me is begun");
+    publish_tale(&a, "me", "first");
+    // Nothing is signed: the keys that were made for it go.
+    let before = key_files(&a);
+    interrupted(&a, "nothing is signed");
+    a.run(["key", "abandon", "me"]).failed(2, "--yes");
+    assert!(key_files(&a).contains(&"me.pending".to_owned()));
+    let shown = a.json(["key", "abandon", "me", "--yes"]);
+    assert_eq!(shown["abandoned"], 2, "{shown}");
+    assert_eq!(
+        (shown["signed"].as_bool(), shown["removed"].as_array().map(Vec::len)),
+        (Some(false), Some(2))
+    );
+    assert_eq!(key_files(&a), before);
+    // Everything is signed: only its end is possible.
+    for stage in ["signed", "not announced"] {
+        interrupted(&a, stage);
+        a.run(["key", "abandon", "me", "--yes"]).failed(6, "reg key rotate me");
+        a.run(["key", "rotate", "me", "--yes"]).ok();
+        assert!(!key_files(&a).contains(&"me.pending".to_owned()));
+    }
+    // Two keys must sign, and the other one does not: the publisher keeps its keys, and rotates in another way.
+    let b = Home::new("B");
+    let bob = text(&b.json(["key", "new", "bob"])["public_key"]);
+    let file = a.path().join("board.sign").to_string_lossy().into_owned();
+    a.run(["key", "new", "board", "--threshold", "2", "--with", &bob, "--no-next", "--out", &file]).ok();
+    a.run(["key", "new", "board"]).failed(6, "--out FILE");
+    b.run(["sign", &file, "--key", "bob"]).ok();
+    for (home, name) in [(&a, "board"), (&b, "both")] {
+        home.run(["key", "finish", &file, "--name", name]).ok();
+    }
+    let add = a.json(["key", "new", "carol", "--no-next"]);
+    let rotation = ["key", "rotate", "board", "--add", &text(&add["public_key"]), "--no-next", "--yes"];
+    a.run(rotation.iter().chain(&["--out", &file])).ok();
+    let shown = a.json(["key", "show", "board"]);
+    assert_eq!((&shown["documents"], &shown["begun"]["stage"]), (&1.into(), &"waiting".into()), "{shown}");
+    assert!(a.run(["key", "show", "board"]).ok().stdout().contains("reg key abandon board"));
+    let ran = a.run(["key", "abandon", "board", "--yes"]).ok();
+    assert!(ran.stderr().contains("Delete the file that --out wrote"), "{}", ran.stderr());
+    assert!(!key_files(&a).contains(&"board.pending".to_owned()));
+    a.run([
+        "key",
+        "rotate",
+        "board",
+        "--remove",
+        &bob,
+        "--threshold",
+        "1",
+        "--no-next",
+        "--yes",
+        "--out",
+        &file,
+    ])
+    .ok();
+    b.run(["sign", &file, "--key", "both"]).ok();
+    a.run(["key", "finish", &file]).ok();
+    assert_eq!(a.json(["key", "show", "board"])["documents"], 2);
+    assert!(!key_files(&a).contains(&"board.pending".to_owned()));
+}
+
+/// Another machine of the publisher has finished another document of the same number.
+#[test]
+fn a_begun_document_that_another_machine_has_overtaken_is_forgotten() {
+    let [a, b] = ["A", "B"].map(Home::new);
+    let author = Author::new(63);
+    for home in [&a, &b] {
+        author.give_key(home.path(), "me");
+    }
+    b.run(["key", "rotate", "me", "--yes"]).ok();
+    publish_tale(&a, "me", "first");
+    interrupted(&a, "signed");
+    let documents = a.path().join("me.json").to_string_lossy().into_owned();
+    fs::write(&documents, b.run(["key", "documents", "me"]).ok().stdout()).expect("written");
+    a.run(["key", "import", "me", "--documents", &documents]).ok();
+    let ran = a.run(["key", "rotate", "me", "--yes"]).failed(3, "next keys");
+    assert!(ran.stderr().contains("is forgotten"), "{}", ran.stderr());
+    assert!(!key_files(&a).contains(&"me.pending".to_owned()));
+}
+
 fn head_of(documents: &Value) -> Digest {
     let texts: Vec<String> = documents.as_array().expect("a list").iter().map(text).collect();
     KeyHistory::read(&texts).expect("key documents").head()
@@ -207,7 +320,10 @@ fn interrupted(home: &Home, stage: &str) -> Digest {
     let mut made = keyring.generate_next(&name, 2, None).expect("keys");
     let next: Vec<_> = made.iter().map(UnwrittenKey::public_key).collect();
     let key = match history.newest().next.keys() {
-        Some(_) => keyring.public_key(&name.next(1)).expect("a next key"),
+        Some(next) => {
+            let known = keyring.next_keys(&name, next).into_iter().filter(|it| it.is_available);
+            known.filter_map(|it| it.public_key).next().expect("a next key")
+        }
         None => {
             made.push(keyring.generate(&name.successor(2)).expect("a key"));
             made[2].public_key()

@@ -72,6 +72,26 @@ impl Keyring {
         self.generated(name.clone(), self.path(name, EXTENSION))
     }
 
+    /// Generates the key that takes over with key document `version` where no next key was committed to. Takes the first
+    /// name that is free: a document that was abandoned may have left a key of its number.
+    ///
+    /// # Errors
+    /// The operating system gives no random numbers.
+    pub fn generate_successor(
+        &self,
+        publisher: &KeyName,
+        version: u64,
+    ) -> Result<UnwrittenKey, KeyringError> {
+        let is_taken = |name: &KeyName| {
+            [EXTENSION, AGENT_EXTENSION, PUBLIC_EXTENSION].iter().any(|it| self.path(name, it).exists())
+        };
+        let mut version = version;
+        while is_taken(&publisher.successor(version)) {
+            version += 1;
+        }
+        self.generate(&publisher.successor(version))
+    }
+
     /// Generates `count` next keys of a publisher for the key directory, or for the folder `to`. Writes nothing yet.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! [`Pending`]: a key document that has been begun. It is on disk before anything is signed with it, and stays until the
 //! document is in effect. So a command that was killed finishes the same document when it runs again.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
 use reg_proto::envelope::PublicKey;
 use reg_proto::json;
+use reg_proto::key::KeyHistory;
 use serde::{Deserialize, Serialize};
 
 use super::next_keys::UnwrittenKey;
@@ -36,6 +37,44 @@ pub struct MadeKey {
     pub path: PathBuf,
 }
 
+/// How far a key document that was begun has come. It says which command goes on with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Nothing is signed with it: it can be given up without a trace.
+    Unsigned,
+    /// It waits for the signatures of other machines, which may or may not give them.
+    Waiting,
+    /// It has all signatures, so it may have left this machine: it is finished and never given up.
+    Signed,
+    /// It is among the publisher's key documents on this machine. The node may not know it yet.
+    Kept,
+    /// The publisher has another key document of its number by now: it can never take effect.
+    Superseded,
+}
+
+impl Pending {
+    /// Returns how far the document has come, where `documents` are the key documents of the publisher on this machine.
+    pub fn stage(&self, documents: Option<&KeyHistory>) -> Stage {
+        let begun = self.file.key_document().ok().flatten();
+        if let (Some(documents), Some(begun)) = (documents, &begun) {
+            let is_own = documents.publisher() == self.file.publisher;
+            let before = self.file.history().ok().flatten();
+            match documents.document(begun.version) {
+                Some(known) if is_own && known == begun => return Stage::Kept,
+                Some(_) => return Stage::Superseded,
+                None if before.is_some_and(|it| !documents.is_prefix_of(&it)) => return Stage::Superseded,
+                None => {}
+            }
+        }
+        match (self.file.is_signed(), self.file.finished()) {
+            (false, _) => Stage::Unsigned,
+            (true, Err(_)) => Stage::Waiting,
+            (true, Ok(_)) => Stage::Signed,
+        }
+    }
+}
+
 impl Keyring {
     /// Returns the key document of the publisher of this name that was begun and is not yet in effect.
     ///
@@ -54,6 +93,16 @@ impl Keyring {
         read.map(Some).map_err(|source| KeyringError::Pending { path: path.clone(), source })
     }
 
+    /// Returns the key document that was begun, and how far it has come.
+    ///
+    /// # Errors
+    /// It cannot be read, or the publisher's key documents cannot.
+    pub fn begun(&self, name: &KeyName) -> Result<Option<(Pending, Stage)>, KeyringError> {
+        let Some(pending) = self.pending(name)? else { return Ok(None) };
+        let stage = pending.stage(self.documents(name)?.as_ref());
+        Ok(Some((pending, stage)))
+    }
+
     /// Writes a key document that has been begun, or the signatures that it has by now.
     ///
     /// # Errors
@@ -64,7 +113,8 @@ impl Keyring {
         durable::replace(&path, &json::to_vec(pending)).map_err(|source| KeyringError::Write { path, source })
     }
 
-    /// Forgets the key document that was begun: it is in effect, or nothing was signed with it.
+    /// Forgets the key document that was begun: it is in effect, or it never will be. When this returns, a power cut does
+    /// not bring it back.
     ///
     /// # Errors
     /// The file cannot be removed.
@@ -109,11 +159,6 @@ impl Keyring {
     }
 
     fn remove(&self, path: PathBuf) -> Result<(), KeyringError> {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(KeyringError::Write { path, source: error })
-            }
-            _ => Ok(()),
-        }
+        durable::remove(&path).map_err(|source| KeyringError::Write { path, source })
     }
 }

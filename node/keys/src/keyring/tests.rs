@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::key_changes::{self, KeySet};
+use crate::signing_file::SigningFile;
 
 fn name(text: &str) -> KeyName {
     text.parse().unwrap()
@@ -230,4 +231,78 @@ fn names_of_next_keys_are_told_from_others() {
         assert_eq!(of(other), None, "{other}");
     }
     assert!(format!("{}.next-9", "a".repeat(33)).parse::<KeyName>().is_err());
+}
+
+/// Returns the key document after `history`, to be signed.
+fn following(history: &KeyHistory, keys: &[PublicKey], next: &PublicKey) -> SigningFile {
+    let next = Next::Keys(NextKeys::of(&[*next], 1));
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    let key_set = KeySet { threshold: keys.len(), keys, next, floor: None };
+    key_changes::rotate(history, key_set, Inheritance::default())
+}
+
+/// Every set of files that a command about keys can leave, with what the next command does about it.
+#[test]
+fn every_set_of_files_that_is_left_over_says_what_goes_on() {
+    let (_home, keyring) = keyring();
+    let me = name("me");
+    keyring.create(&me).unwrap();
+    keyring.create(&name("other")).unwrap();
+    let key = |text: &str| keyring.secret(&name(text)).unwrap();
+    let history = keyring.load(&me).unwrap().history().clone();
+    let stage = || keyring.begun(&me).unwrap().map(|(_, stage)| stage);
+    let leave = |file: &SigningFile| {
+        keyring.keep_pending(&me, &Pending { file: file.clone(), made: Vec::new() }).unwrap();
+    };
+    assert_eq!(stage(), None);
+    // Begun, with all of the keys that were made for it, and with one of them.
+    let mut pending = begun(&keyring, &history);
+    assert_eq!(stage(), Some(Stage::Unsigned));
+    fs::remove_file(&pending.made[1].path).unwrap();
+    assert_eq!(stage(), Some(Stage::Unsigned));
+    assert!(keyring.load(&me).is_ok());
+    // Signed, and not among the documents.
+    pending.file.sign(&key("me")).unwrap();
+    leave(&pending.file);
+    assert_eq!(stage(), Some(Stage::Signed));
+    let refused = keyring.load(&me).unwrap_err();
+    assert!(refused.hint().unwrap().ends_with("reg key rotate me"), "{refused}");
+    // Among the documents, and perhaps not known to the node.
+    let second = pending.file.declarations().unwrap().0;
+    keyring.keep_documents(&me, &second).unwrap();
+    assert_eq!(stage(), Some(Stage::Kept));
+    assert!(matches!(keyring.load(&me), Err(KeyringError::Unfinished { version: 2, .. })));
+    // The third one needs a second key too, which another machine may have.
+    let (next, other) = (key("me.next-1"), key("other"));
+    let mut third = following(&second, &[next.public_key(), other.public_key()], &other.public_key());
+    third.sign(&next).unwrap();
+    leave(&third);
+    assert_eq!(stage(), Some(Stage::Waiting));
+    assert_eq!(keyring.load(&me).unwrap().history().version(), 2);
+    // That machine has signed and finished it: it is in effect, although this machine lacks a signature.
+    let mut finished = third.clone();
+    finished.sign(&other).unwrap();
+    keyring.keep_documents(&me, &finished.declarations().unwrap().0).unwrap();
+    assert_eq!(stage(), Some(Stage::Kept));
+    assert_eq!(keyring.load(&me).unwrap().history().version(), 3);
+    // That machine has finished another one.
+    let mut others = following(&second, &[next.public_key()], &other.public_key());
+    others.sign(&next).unwrap();
+    keyring.keep_documents(&me, &others.declarations().unwrap().0).unwrap();
+    assert_eq!(stage(), Some(Stage::Superseded));
+    leave(&finished);
+    assert_eq!(stage(), Some(Stage::Superseded));
+    assert_eq!(keyring.load(&me).unwrap().history().version(), 3);
+    keyring.forget_pending(&me).unwrap();
+    assert_eq!(stage(), None);
+}
+
+#[test]
+fn the_key_of_a_rotation_takes_a_name_that_is_free() {
+    let (_home, keyring) = keyring();
+    let made = |version| keyring.generate_successor(&name("me"), version).unwrap().made().name;
+    assert_eq!(made(2), name("me.key-2"));
+    keyring.create(&name("me.key-2")).unwrap();
+    assert_eq!(made(2), name("me.key-3"));
 }
