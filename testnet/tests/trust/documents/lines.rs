@@ -5,25 +5,25 @@ use std::fs;
 use reg_testnet::process::workspace;
 
 /// The machine of a line, where the document names none.
-pub const YOURS: &str = "your";
+pub(super) const YOURS: &str = "your";
 /// The machine that only pulls.
-pub const PULLER: &str = "pulls";
+pub(super) const PULLER: &str = "pulls";
 
 /// A command of a document.
 #[derive(Debug)]
-pub struct Line {
+pub(super) struct Line {
     /// Where it stands: `file:number`.
-    pub at: String,
+    pub(super) at: String,
     /// The heading above it.
-    pub heading: String,
+    pub(super) heading: String,
     /// Name of the machine that it is run on.
-    pub machine: String,
+    pub(super) machine: String,
     /// The command, as it is written, without its comment.
-    pub command: String,
+    pub(super) command: String,
 }
 
 /// Returns the commands below the headings that `is_wanted`, in their order.
-pub fn lines(document: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<Line> {
+pub(super) fn lines(document: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<Line> {
     let text = fs::read_to_string(workspace().join(document)).expect("a document");
     let (mut found, mut heading, mut machine) = (Vec::new(), String::new(), YOURS.to_owned());
     let (mut is_shell, mut is_fenced) = (false, false);

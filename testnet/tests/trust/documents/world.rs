@@ -32,7 +32,7 @@ struct Machine {
     daemon: Option<Daemon>,
 }
 
-pub struct World {
+pub(super) struct World {
     /// The current folder of each command: files travel by being in it.
     shared: TempDir,
     follower: Home,
@@ -83,7 +83,7 @@ fn replace(command: &mut String, word: &str, value: impl FnOnce() -> String) {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let shared = tempfile::Builder::new().prefix("reg-documents-").tempdir().expect("a folder");
         for folder in ["bin", "usb", "my-model"] {
             fs::create_dir(shared.path().join(folder)).expect("a folder");
@@ -107,7 +107,7 @@ impl World {
     }
 
     /// Runs a line of a document, and then has the follower pull each name that it follows.
-    pub fn run(&mut self, line: &Line) {
+    pub(super) fn run(&mut self, line: &Line) {
         let is_new = line.machine == "new";
         if is_new && !self.is_lost {
             self.lose();
@@ -189,6 +189,9 @@ impl World {
                     Expected::Content(content) => got.contains(content.as_str()),
                     _ => true,
                 };
+                if !is_right {
+                    println!("{at}: not yet {expected:?}: {got}");
+                }
                 if is_right && reference.starts_with(&self.publisher) {
                     self.manifest = text(&ran.json()["manifest"]);
                 }
@@ -197,8 +200,11 @@ impl World {
         }
     }
 
-    /// Gives the model on the publisher's machines a new content.
+    /// Gives the model on the publisher's machines a new content. What is prepared must stay until it is published.
     fn write_model(&mut self) -> String {
+        if let Some((_, content)) = &self.prepared {
+            return content.clone();
+        }
         self.count += 1;
         let content = format!("content-{}.", self.count);
         let file = self.shared.path().join("my-model/config.json");
@@ -301,7 +307,9 @@ impl World {
         let lost = self.machines.remove(YOURS).expect("the publisher's machine");
         lost.daemon.expect("it runs").kill();
         self.is_lost = true;
-        self.machine(YOURS);
+        let home = self.home(YOURS);
+        // As the guide says: the daemon is connected to a node with the models.
+        until("the new machine is connected", || home.json(["status"])["peers"] != 0);
     }
 
     /// A copy of the publisher's machine publishes without seeing the other. The follower hears of both.
@@ -311,7 +319,9 @@ impl World {
         let twin = Home::new("twin");
         copy_keys(self.home(YOURS).path(), twin.path());
         let flags = ["--dht", "off", "--no-gossip"];
-        twin.pull(&reference, &[&known], &flags).ok();
+        for home in [&twin, self.home(YOURS)] {
+            home.pull(&reference, &[&known], &flags).ok();
+        }
         let paused = self.machine(YOURS).daemon.take().expect("it runs");
         paused.stop();
         for (home, name) in [(&twin, "twin"), (&self.machines[YOURS].home, YOURS)] {
