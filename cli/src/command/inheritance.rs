@@ -1,10 +1,9 @@
 //! What a next key document takes over of the statements that older keys have signed, and what becomes void.
 
-use reg_api::declarations::{Inheritable, Statement, StatementKind};
+use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable, Statement, StatementKind};
 use reg_keys::keyring::KeyName;
 use reg_proto::digest::Digest;
-use reg_proto::key::Inheritance;
-use reg_proto::name::PublisherId;
+use reg_proto::key::{Inheritance, KeyHistory};
 use serde_json::{Value, json};
 
 use crate::args::Global;
@@ -24,9 +23,15 @@ pub struct Takeover {
 }
 
 /// Asks the node, and its peers, for the statements of a publisher that stand now.
-pub async fn gather(global: &Global, publisher: PublisherId) -> Result<Inheritable, CliError> {
+///
+/// Gives the node the key documents of this machine first. A node on a new machine does not follow the publisher yet, so it
+/// would find nothing, and the next key document would void everything.
+pub async fn gather(global: &Global, history: &KeyHistory) -> Result<Inheritable, CliError> {
     let client = Client::open(global, None).await?;
-    let found = client.post("/v1/inheritance", &json!({ "publisher": publisher })).await;
+    let known = Declarations { key_documents: history.texts(), ..Declarations::default() };
+    // A node that follows newer documents refuses these, and gathers by its own.
+    let _newer_are_known: Result<DeclarationsTaken, CliError> = client.post("/v1/vows", &known).await;
+    let found = client.post("/v1/inheritance", &json!({ "publisher": history.publisher() })).await;
     client.close().await;
     found
 }

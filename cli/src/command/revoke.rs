@@ -35,7 +35,7 @@ pub async fn revoke(global: &Global, keyring: &Keyring, args: RevokeKey) -> Resu
     finish_begun(global, keyring, &args.name).await?;
     let publisher = keyring.load(&args.name).map_err(keyring_error)?;
     let history = publisher.history();
-    let found = gather(global, history.publisher()).await?;
+    let found = gather(global, history).await?;
     if !(global.quiet || global.json) {
         match subject {
             Revoked::Key(key) => show_key(&args.name, history, key, &found),

@@ -49,7 +49,7 @@ pub async fn rotate(global: &Global, keyring: &Keyring, args: RotateKey) -> Resu
         return Err(CliError::new("invalid", text).hint(NAME_NEXT));
     }
     made.extend(next);
-    let found = gather(global, history.publisher()).await?;
+    let found = gather(global, &history).await?;
     let takeover = Takeover::of(found, &args.leave_out, args.only_stored)?;
     let change = Change { name: &args.name, history: &history, key_set, made, takeover };
     change.make(global, keyring, passphrase.as_ref().map(|it| it.as_str()), args.yes, out).await
@@ -80,7 +80,7 @@ pub async fn commit(global: &Global, keyring: &Keyring, args: CommitKey) -> Resu
     if key_set.next == Next::Open {
         return Err(CliError::new("invalid", "a commitment names next keys").hint(NAME_NEXT));
     }
-    let takeover = Takeover::of(gather(global, history.publisher()).await?, &[], false)?;
+    let takeover = Takeover::of(gather(global, &history).await?, &[], false)?;
     let change = Change { name: &args.name, history: &history, key_set, made, takeover };
     change.make(global, keyring, passphrase.as_ref().map(|it| it.as_str()), args.yes, out).await
 }

@@ -12,7 +12,8 @@ const BASES: [&str; 3] = ["", "node/src", "node/src/registry"];
 
 fn documents() -> Vec<PathBuf> {
     let root = workspace();
-    let docs = fs::read_dir(root.join("docs")).expect("a folder").flatten().map(|entry| entry.path());
+    let folders = ["docs", "docs/guide"].map(|folder| fs::read_dir(root.join(folder)).expect("a folder"));
+    let docs = folders.into_iter().flatten().flatten().map(|entry| entry.path());
     let top = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"].map(|name| root.join(name));
     top.into_iter().chain(docs).filter(|path| path.extension().is_some_and(|it| it == "md")).collect()
 }

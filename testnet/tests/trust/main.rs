@@ -5,6 +5,7 @@ mod one_writer;
 mod tags_and_keys;
 
 mod delegations;
+mod documents;
 mod revocations;
 mod survive;
 
