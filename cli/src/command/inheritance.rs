@@ -1,5 +1,7 @@
 //! What a next key document takes over of the statements that older keys have signed, and what becomes void.
 
+use std::collections::BTreeSet;
+
 use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable, Statement, StatementKind};
 use reg_keys::keyring::KeyName;
 use reg_proto::digest::Digest;
@@ -60,6 +62,27 @@ impl Takeover {
         Ok(Self { list, taken, left_out, peers: found.peers })
     }
 
+    /// Takes over too what this node's publisher has signed while the user was asked.
+    pub fn with_new(mut self, again: Inheritable) -> Result<Self, CliError> {
+        let known: BTreeSet<Digest> =
+            self.taken.iter().chain(&self.left_out).map(|statement| statement.payload).collect();
+        let new = again.statements.into_iter().filter(|it| it.stored && !known.contains(&it.payload));
+        let new: Vec<Statement> = new.collect();
+        if !new.is_empty() {
+            eprintln!("Signed in the meantime, and taken over too:");
+            rows(&new);
+            self.taken.extend(new);
+            self.list = Inheritance::of(self.taken.iter().map(|it| it.payload))
+                .map_err(|error| CliError::from_error("invalid", &error))?;
+        }
+        Ok(self)
+    }
+
+    /// Returns the payloads of the statements that are left out.
+    pub fn left_out(&self) -> Vec<Digest> {
+        self.left_out.iter().map(|statement| statement.payload).collect()
+    }
+
     /// Prints what is taken over, what becomes void and for which nodes, and what the user can do about it.
     pub fn show(&self, name: &KeyName, version: u64) {
         if self.taken.is_empty() {
@@ -107,6 +130,14 @@ impl Takeover {
             ("peers_asked", json!(self.peers)),
         ]
     }
+}
+
+/// Returns the statements of this node's publisher that a signed key document does not take over, and that were not left
+/// out on purpose: they were signed after its list was made.
+pub fn missed(found: Inheritable, list: &Inheritance, left_out: &[Digest]) -> Vec<Statement> {
+    let is_missed =
+        |it: &Statement| it.stored && !list.contains(&it.payload) && !left_out.contains(&it.payload);
+    found.statements.into_iter().filter(is_missed).collect()
 }
 
 /// Prints statements, grouped by kind.

@@ -118,8 +118,13 @@ impl Change<'_> {
             }
         }
         confirm(yes, &format!("Sign key document {version} of {name}?"))?;
-        let fields = if key_set.next == Next::Open { Vec::new() } else { takeover.fields() };
-        let file = key_changes::rotate(history, key_set, takeover.list);
+        let is_open = key_set.next == Next::Open;
+        // The user may have thought for long, and a publication may have ended since.
+        let takeover = if is_open { takeover } else { takeover.with_new(gather(global, history).await?)? };
+        let fields = if is_open { Vec::new() } else { takeover.fields() };
+        let left_out = takeover.left_out();
+        let mut file = key_changes::rotate(history, key_set, takeover.list);
+        file.left_out = left_out;
         let pending = keyring.begin(name, file, &made, passphrase).map_err(keyring_error)?;
         let mut after =
             after(keyring, name, &pending.made, pending.file.key_document().ok().flatten().as_ref());

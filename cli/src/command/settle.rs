@@ -6,16 +6,17 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use reg_api::declarations::{Declarations, DeclarationsTaken};
+use reg_api::declarations::{Declarations, DeclarationsTaken, Statement};
 use reg_keys::keyring::{KeyName, Keyring, Pending, Stage};
 use reg_keys::signing_file::{SigningError, SigningFile};
 use reg_proto::envelope::PublicKey;
-use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
+use reg_proto::key::{Inheritance, KeyDocument, KeyHistory, publisher_id};
 use reg_proto::limits::SIGNATURES_MAX;
 use serde_json::{Value, json};
 
 use crate::args::Global;
 use crate::client::Client;
+use crate::command::inheritance;
 use crate::command::keyring::keyring_error;
 use crate::error::CliError;
 use crate::output;
@@ -188,8 +189,16 @@ async fn conclude(
 ) -> Result<ExitCode, CliError> {
     let (history, declarations) = file.declarations().map_err(fault)?;
     let is_key_document = file.key_document().map_err(fault)?.is_some();
+    let missed = missed_by(global, file).await?;
     let name = if is_key_document { Some(keep(keyring, name, &history)?) } else { None };
     let (taken, is_daemon) = announce(global, &declarations).await?;
+    if !missed.is_empty() {
+        eprintln!(
+            "warning: these were signed after the list of this key document was made, so they are void now:"
+        );
+        inheritance::rows(&missed);
+        eprintln!("Publish them again with the new key: nodes that hold the files fetch nothing anew.");
+    }
     if let Some(name) = &name {
         forget(keyring, name, &history)?;
     }
@@ -219,6 +228,16 @@ async fn conclude(
         }
     }
     Ok(output::ok())
+}
+
+/// Returns what the publisher has signed after the list of a new key document was made.
+async fn missed_by(global: &Global, file: &SigningFile) -> Result<Vec<Statement>, CliError> {
+    let (Some(list), Some(history)) = (&file.inherits, file.history().map_err(fault)?) else {
+        return Ok(Vec::new());
+    };
+    let list = Inheritance::from_text(list).map_err(|error| CliError::from_error("invalid", &error))?;
+    let found = inheritance::gather(global, &history).await?;
+    Ok(inheritance::missed(found, &list, &file.left_out))
 }
 
 fn add(value: &mut Value, fields: Vec<(&'static str, Value)>) {

@@ -13,6 +13,7 @@ use reg_api::fault::{Fault, FaultKind};
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::request::PublishRequest;
 use reg_proto::delegation::{DELEGATION_TYPE, Delegation};
+use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, EnvelopeError, PublicKey};
 use reg_proto::json::{self, JsonError};
 use reg_proto::key::{Inheritance, KeyDocument, KeyError, KeyHistory, Next, is_key_document};
@@ -49,6 +50,9 @@ pub struct SigningFile {
     /// The inheritance list of a new key document, as text; `None` where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inherits: Option<String>,
+    /// The payloads of statements that the list leaves out on purpose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Digest>,
 }
 
 /// One payload, with the signatures that it has so far.
@@ -138,6 +142,7 @@ impl SigningFile {
             documents: Vec::new(),
             publication: None,
             inherits: None,
+            left_out: Vec::new(),
         }
     }
 

@@ -122,12 +122,12 @@ impl World {
         let content = self.write_model();
         let command = self.fill(line);
         println!("{} [{machine}] {command}", line.at);
-        if let Some((name, file)) = after(&command, "import").zip(after(&command, "--ssh")) {
-            if !self.make_ssh_key(file) {
-                let name = name.to_owned();
-                Author::new(71).give_key(self.home(machine).path(), &name);
-                return;
-            }
+        if let Some((name, file)) = after(&command, "import").zip(after(&command, "--ssh"))
+            && !self.make_ssh_key(file)
+        {
+            let name = name.to_owned();
+            Author::new(71).give_key(self.home(machine).path(), &name);
+            return;
         }
         let ran = self.shell(machine, &command);
         assert_eq!(ran.code(), 0, "{}: {command}\n{}\n{}", line.at, ran.stdout(), ran.stderr());
