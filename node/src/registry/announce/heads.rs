@@ -24,6 +24,9 @@ use crate::registry::limits::{HEADS_BYTES_MAX, HEADS_MAX, HOLDERS_PER_HEAD_MAX, 
 /// Holders of one tag in a page: the newest ones, so that one popular model does not fill the page.
 const HOLDERS_PER_HEAD_IN_PAGE: usize = 4;
 
+/// A parsed record, with its text and its verified keys, takes about as many times the memory of its text.
+const PARSED: usize = 3;
+
 /// A tag of a model of a publisher. The case of a model's name does not count.
 pub(super) type HeadKey = (PublisherId, String, Tag);
 
@@ -145,7 +148,9 @@ impl Head {
     }
 
     fn bytes(&self) -> usize {
-        self.tag.envelope().len() + self.keys.envelopes().iter().map(String::len).sum::<usize>()
+        let keys = self.keys.texts_len();
+        let proofs = self.proofs.iter().flat_map(|proof| proof.records()).map(|tag| tag.envelope().len());
+        PARSED * (self.tag.envelope().len() + keys + proofs.sum::<usize>())
     }
 
     /// Returns the announcements of this tag: the record with each holder, and each contradiction.
@@ -225,16 +230,19 @@ impl Heads {
         let mut proofs = std::mem::take(&mut head.proofs);
         if let Some(known) = self.heads.get_mut(&key) {
             proofs.extend(Equivocation::of(&known.tag, &head.tag));
+            let before = known.bytes();
             let news = known.learn(proofs);
+            self.bytes = self.bytes - before + known.bytes();
             let (order, known_order) = (head.tag.record().order(), known.tag.record().order());
             let other = head.tag.payload_digest() != known.tag.payload_digest();
             if order < known_order || (order == known_order && other) {
+                self.trim();
                 return news;
             }
             if order == known_order {
                 return news.or(known.join(head.holders));
             }
-            head.proofs = std::mem::take(&mut known.proofs);
+            head.proofs = known.proofs.clone();
             self.forget(&key);
         } else {
             head.learn(proofs);
@@ -247,12 +255,17 @@ impl Heads {
         self.positions.insert(key.clone(), self.counter);
         self.by_payload.insert(head.tag.payload_digest(), key.clone());
         self.heads.insert(key, head);
+        self.trim();
+        Heard::New
+    }
+
+    /// Forgets the oldest heads beyond the bounds.
+    fn trim(&mut self) {
         while self.heads.len() > HEADS_MAX || self.bytes > HEADS_BYTES_MAX {
             let Some((_, oldest)) = self.order.first_key_value() else { break };
             let oldest = oldest.clone();
             self.forget(&oldest);
         }
-        Heard::New
     }
 
     /// Forgets the heads of a publisher that `keys` no longer stand for.
