@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use reg_testnet::author::Author;
 use reg_testnet::clients;
@@ -121,6 +122,7 @@ impl World {
         }
         let content = self.write_model();
         let command = self.fill(line);
+        let start = Instant::now();
         println!("{} [{machine}] {command}", line.at);
         if let Some((name, file)) = after(&command, "import").zip(after(&command, "--ssh"))
             && !self.make_ssh_key(file)
@@ -140,7 +142,9 @@ impl World {
         } else {
             self.published(machine, &command, content);
         }
+        let ran = start.elapsed();
         self.follow(&line.at);
+        println!("{}: {ran:.1?}, and {:.1?} with the pulls", line.at, start.elapsed());
     }
 
     /// Notes what the follower must get from now on.
