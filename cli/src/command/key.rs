@@ -9,7 +9,7 @@ use reg_keys::keyring::{KeyInfo, KeyName, Keyring, MadeKey, Pending, Stage};
 use reg_keys::{key_changes, ssh_agent};
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::{KeyHistory, Next};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::args::{Global, ImportKey, Key, NewKey};
 use crate::client::home;
@@ -252,11 +252,8 @@ fn show(global: &Global, keyring: &Keyring, name: &KeyName) -> Result<ExitCode, 
     let key = keyring.info_with_next(name).map_err(keyring_error)?;
     let begun = begun_now(keyring, name)?;
     if global.json {
-        let mut value = json!(key);
-        if let Some((version, stage, _)) = &begun {
-            value["begun"] = json!({ "version": version, "stage": stage });
-        }
-        output::json(&value)?;
+        let begun = begun.map(|(version, stage, _)| Begun { version, stage });
+        output::json(&Shown { key, begun })?;
         return Ok(output::ok());
     }
     output::line(format!("publisher   {}", key.publisher))?;
@@ -294,6 +291,22 @@ fn show(global: &Global, keyring: &Keyring, name: &KeyName) -> Result<ExitCode, 
         output::line(format!("            {public}  {path}{moved}"))?;
     }
     Ok(output::ok())
+}
+
+/// What `reg key show --json` prints.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    key: KeyInfo,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begun: Option<Begun>,
+}
+
+/// A key document that is begun and not in effect.
+#[derive(Debug, Serialize)]
+struct Begun {
+    version: u64,
+    stage: Stage,
 }
 
 /// Returns the version of the key document that is begun, if any, with the commands that go on with it.

@@ -44,6 +44,16 @@ impl IndexError {
             _ => false,
         }
     }
+
+    /// Tells whether the index takes nothing more until it is opened again: sled goes on after no failed write.
+    fn is_lasting(&self) -> bool {
+        matches!(self, Self::Sled(sled::Error::Io(_)))
+    }
+}
+
+/// Tells whether a cause of an error is an index that takes nothing more until the node is started again.
+pub fn needs_restart(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.downcast_ref::<IndexError>().is_some_and(IndexError::is_lasting)
 }
 
 /// A whole blob.

@@ -55,6 +55,7 @@ pub use self::error::{
 pub use self::front::{Store, Usage};
 pub use self::import_files::{Imported, Taking, ToImport};
 pub use self::imports::ResumeError;
+pub use self::index::needs_restart;
 pub use self::intake::{Intake, PIECES_WAITING_MAX};
 pub use self::partial::Partial;
 pub use self::place::{PlaceMode, Placed};

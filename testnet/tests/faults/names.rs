@@ -15,7 +15,7 @@ use reg_testnet::power::{self, Disk, FileSystem, Image};
 use reg_testnet::process::{Home, is_full};
 use rustix::io::Errno;
 
-use crate::acts::{Act, Prepared, succeeds};
+use crate::acts::{Act, Prepared, START_AGAIN, succeeds};
 use crate::tally::{Found, Harm, Tally};
 use crate::world::World;
 
@@ -101,6 +101,26 @@ fn failed_operations_freeze_no_tag_and_lose_no_version_and_no_key() {
         }
     }
     println!("{struck} operations failed; {restarts} times the daemon had to be started anew");
+}
+
+/// An index that failed once takes nothing more. The daemon says so, and goes on after a start.
+#[test]
+fn a_daemon_with_an_index_that_failed_asks_to_be_started_again() {
+    if faulty_fs::is_left_out("an index that fails") {
+        return;
+    }
+    let mut faulty = FaultyWorld::new();
+    let version = faulty.world.next_version();
+    faulty.files.fail(Fault::nth(Op::Write, 1, Errno::IO).at("index/db"));
+    // The index is written last, and can be rebuilt from the files: the publication may well succeed.
+    faulty.world.publish(version, true);
+    assert_eq!(faulty.files.heal().len(), 1);
+    let version = faulty.world.next_version();
+    faulty.world.publish(version, true).failed(1, START_AGAIN);
+    faulty.world.kill();
+    faulty.world.start().expect("it starts");
+    faulty.world.publish(version, true).ok();
+    faulty.world.follower_has(version).expect("it is published");
 }
 
 /// Lets one operation fail in an act; returns whether it did, and whether the daemon had to be started anew.

@@ -10,7 +10,12 @@ use reg_proto::envelope::PublicKey;
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use serde::{Deserialize, Serialize};
 
+use crate::registry::needs_restart;
 use crate::registry::publishers::TagsError;
+
+/// What to do after a failed write of the index.
+const START_AGAIN: &str =
+    "check the disk; if a daemon runs, start it again: its index takes nothing more after a failed write";
 
 /// An error as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,14 +64,16 @@ impl FrozenTag {
 impl ErrorDocument {
     /// Describes an error of a use case.
     pub fn of(error: &dyn Fault) -> Self {
-        let (mut causes, mut frozen) = (Vec::new(), None);
+        let (mut causes, mut frozen, mut start_again) = (Vec::new(), None, None);
         let mut source = Error::source(error);
         while let Some(cause) = source {
             causes.push(cause.to_string());
             frozen = frozen.or_else(|| FrozenTag::of(cause));
+            start_again = start_again.or_else(|| needs_restart(cause).then(|| START_AGAIN.to_owned()));
             source = cause.source();
         }
-        let (kind, message, hint) = (name(error.kind()).to_owned(), error.to_string(), error.hint());
+        let (kind, message, hint) =
+            (name(error.kind()).to_owned(), error.to_string(), error.hint().or(start_again));
         Self { kind, message, causes, hint, frozen }
     }
 }

@@ -77,7 +77,9 @@ impl Fault for AssembleError {
                 FaultKind::NotFound
             }
             Self::Missing { .. } => FaultKind::NotFound,
-            Self::Write(_) | Self::Read { .. } => FaultKind::Internal,
+            Self::Import { source: ImportError::Write(_), .. } | Self::Write(_) | Self::Read { .. } => {
+                FaultKind::Internal
+            }
             _ => FaultKind::Invalid,
         }
     }
