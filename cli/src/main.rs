@@ -2,6 +2,7 @@
 
 #![expect(unreachable_pub, reason = "no crate depends on a binary")]
 
+mod arenas;
 mod args;
 mod choice;
 mod client;
@@ -16,10 +17,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::Args;
+use crate::args::{Args, Command};
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if matches!(args.command, Command::Daemon(_)) {
+        arenas::limit();
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
