@@ -206,7 +206,7 @@ impl Resolver {
             }
         }
         for head in self.news.heads_of(publisher, Some(&reference.model), wanted_tag(reference).as_ref()) {
-            if answers.take_keys(head.keys, reference) {
+            if answers.take_keys(head.keys.as_ref().clone(), reference) {
                 answers.take_tag(head.tag);
                 head.proofs
                     .iter()

@@ -192,11 +192,11 @@ impl Resolver {
             let is_used = it.barred.is_none() && expired(&it.tag).is_none() && !passed(&it.tag);
             is_used && whole::is_kept(&self.store, &it.tag.record().manifest.digest)
         };
-        let here = line.ancestors.iter().position(is_here).unwrap_or(line.ancestors.len());
+        let here = line.ancestors.iter().position(is_here);
         let mut asked = 0;
         for (index, Candidate { tag, barred }) in line.ancestors.iter().enumerate() {
             let record = tag.record();
-            let is_enough = asked >= NEWER_ASKED_MAX && here < line.ancestors.len() && index < here;
+            let is_enough = asked >= NEWER_ASKED_MAX && here.is_some_and(|here| index < here);
             let why = match (barred, expired(tag)) {
                 (Some(barred), _) => Some(WhyNot::Barred(*barred)),
                 (None, Some(seconds)) => Some(WhyNot::Expired { seconds }),

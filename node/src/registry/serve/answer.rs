@@ -88,7 +88,7 @@ impl Serving {
             holders.extend(head.holders);
             keys = Some(match keys {
                 Some(known) => joined(known, &head.keys),
-                None => head.keys,
+                None => Arc::unwrap_or_clone(head.keys),
             });
             contradictions.extend(head.proofs);
             let record = head.tag.record();
