@@ -27,6 +27,9 @@ pub(super) const UNREACHED_MIN: Duration = Duration::from_secs(1);
 pub(super) const PROGRESS_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the peers that are known already are asked for one ancestor of a head.
 pub(super) const ANCESTOR_PATIENCE: Duration = Duration::from_secs(1);
+/// Ancestors that peers are asked for before an older one is used that is whole in the store: three seconds, if no peer
+/// sends anything of them.
+pub(super) const NEWER_ASKED_MAX: usize = 3;
 /// Peers that are asked at once whether they hold a version.
 pub(super) const HOLDERS_ASKED_AT_ONCE: usize = 16;
 /// Files of which a web seed is asked whether it has them, before it counts as a source of a version.
@@ -280,6 +283,9 @@ pub(super) const DESERTED_PATIENCE: Duration = Duration::from_secs(4);
 /// Bytes of the document of one tag: its records, proofs and pending payload. Records take 2 KiB each as a rule; the largest
 /// ones take 16 KiB, and then the oldest are left out.
 pub(super) const TAG_DOCUMENT_BYTES_MAX: usize = 256 << 10;
+/// Records in that document beside the head and its ancestors: those whose models the store has, and those that stand no
+/// longer.
+pub(super) const TAG_OTHERS_MAX: usize = 16;
 /// Tags of publishers that this node has never pulled from with a proof of equivocation in the store: 4 MiB.
 pub(super) const PROOFS_OF_STRANGERS_MAX: usize = 1024;
 /// Proofs that are sent with one head, in gossip and in pages.

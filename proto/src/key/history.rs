@@ -123,11 +123,6 @@ impl KeyHistory {
         self.envelopes.iter().chain(list).cloned().collect()
     }
 
-    /// Returns the length of all texts together in bytes.
-    pub fn texts_len(&self) -> usize {
-        self.envelopes.iter().chain(&self.list).map(String::len).sum()
-    }
-
     /// Returns the publisher's id.
     pub const fn publisher(&self) -> PublisherId {
         self.publisher

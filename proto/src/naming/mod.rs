@@ -12,4 +12,4 @@ mod tag_book;
 pub use self::contradiction::Contradiction;
 pub use self::facts::RecordFacts;
 pub use self::publication::{FinishError, Next, NextError, Pending, Promise, Signing};
-pub use self::tag_book::{Heard, State, TagBook, Usable};
+pub use self::tag_book::{Barred, Candidate, Heard, State, TagBook, Usable};

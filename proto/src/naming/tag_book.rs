@@ -53,11 +53,37 @@ pub enum State {
     Withdrawn,
 }
 
-/// The records that a node may use, in the order in which it tries them.
+/// The records that may stand for a tag, in the order in which a node tries them, those that are barred among them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Usable {
-    pub records: Vec<RecordFacts>,
+    pub candidates: Vec<Candidate>,
     pub state: State,
+}
+
+/// A record that may stand for a tag, unless it is barred.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Candidate {
+    pub record: RecordFacts,
+    /// Why it is never used; `None` where it may be used.
+    pub barred: Option<Barred>,
+}
+
+/// Why a record is never used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Barred {
+    /// The record with the number `by` forbids every number below `min`.
+    Below { min: u64, by: u64 },
+    /// The publisher has withdrawn its manifest.
+    Withdrawn,
+    /// A later record of the head's chain holds in its place.
+    SettledAway,
+}
+
+impl Usable {
+    /// Returns the records that may be used, in the order in which a node tries them.
+    pub fn records(&self) -> impl Iterator<Item = &RecordFacts> {
+        self.candidates.iter().filter(|it| it.barred.is_none()).map(|it| &it.record)
+    }
 }
 
 impl TagBook {
@@ -131,23 +157,34 @@ impl TagBook {
         self.arrange();
     }
 
-    /// Returns the records that may be used: the head, then its ancestors, none below the lowest number that the publisher
-    /// allows. Of a frozen tag, the records before both of the records that contradict each other.
+    /// Returns the records that may stand for the tag: the head, then its ancestors, each with the reason for which it is
+    /// barred. Of a frozen tag, they are the records before both of the records that contradict each other. In the place of a
+    /// withdrawn head nothing is used.
     pub fn usable(&self, is_withdrawn: &dyn Fn(&RecordFacts) -> bool) -> Usable {
         let settled = self.settled_away();
-        let in_force = || self.known().filter(|it| !settled.contains(&it.payload));
-        let lowest = self.lowest_usable(in_force().find_map(|it| it.min_usable));
-        let older = in_force().filter(|it| it.seq >= lowest && !is_withdrawn(it));
+        let in_force = self.known().filter(|it| !settled.contains(&it.payload));
+        let lowest = self.lowest_usable(in_force.filter_map(states_lowest).next());
+        let judge = |it: &RecordFacts| {
+            let barred = match lowest {
+                _ if is_withdrawn(it) => Some(Barred::Withdrawn),
+                _ if settled.contains(&it.payload) => Some(Barred::SettledAway),
+                Some((min, by)) if it.seq < min => Some(Barred::Below { min, by }),
+                _ => None,
+            };
+            Candidate { record: it.clone(), barred }
+        };
         if self.freezing().is_some() {
-            let common = older.filter(|it| self.is_common(it));
-            return Usable { records: common.cloned().collect(), state: State::Frozen };
+            let common = self.known().filter(|it| self.is_common(it));
+            return Usable { candidates: common.map(judge).collect(), state: State::Frozen };
         }
-        let Some(head) = &self.head else { return Usable { records: Vec::new(), state: State::Moves } };
-        if is_withdrawn(head) {
-            return Usable { records: Vec::new(), state: State::Withdrawn };
+        let Some(head) = &self.head else { return Usable { candidates: Vec::new(), state: State::Moves } };
+        let withdrawn = Some(Barred::Withdrawn).filter(|_| is_withdrawn(head));
+        let first = Candidate { record: head.clone(), barred: withdrawn };
+        if withdrawn.is_some() {
+            return Usable { candidates: vec![first], state: State::Withdrawn };
         }
-        let records = std::iter::once(head).chain(older.filter(|it| *it != head));
-        Usable { records: records.cloned().collect(), state: State::Moves }
+        let older = self.ancestors.iter().filter(|it| *it != head).map(judge);
+        Usable { candidates: std::iter::once(first).chain(older).collect(), state: State::Moves }
     }
 
     /// Returns the head and its ancestors, the newest first.
@@ -155,12 +192,12 @@ impl TagBook {
         self.head.iter().chain(&self.ancestors)
     }
 
-    /// Returns the lowest number that may be used, where `stated` is what the newest record in force states; of a frozen tag,
-    /// the highest that its proofs state.
-    fn lowest_usable(&self, stated: Option<u64>) -> u64 {
+    /// Returns the lowest number that may be used and the number of the record that states it, where the newest record in
+    /// force states `stated`; of a frozen tag, the highest that its proofs state.
+    fn lowest_usable(&self, stated: Option<(u64, u64)>) -> Option<(u64, u64)> {
         let freezing = self.proofs.iter().filter(|it| it.settled.is_none());
-        let contradicting = freezing.flat_map(|it| [it.one.min_usable, it.two.min_usable]);
-        contradicting.flatten().chain(stated).max().unwrap_or(0)
+        let contradicting = freezing.flat_map(|it| [&it.one, &it.two]).filter_map(states_lowest);
+        contradicting.chain(stated).max()
     }
 
     /// Returns whether every contradiction that freezes the tag came after `record`: both lines have it, or none is known to
@@ -222,4 +259,9 @@ impl TagBook {
             proof.settled = known.iter().rev().find(|it| proof.is_settled_by(it)).cloned();
         }
     }
+}
+
+/// Returns the lowest number that a record allows to use, and its own number.
+fn states_lowest(record: &RecordFacts) -> Option<(u64, u64)> {
+    record.min_usable.map(|min| (min, record.seq))
 }

@@ -7,7 +7,8 @@ use reg_proto::envelope::PublicKey;
 use reg_proto::key::{KeyDocument, KeyError, Next};
 use reg_proto::naming::chain::{self, Chain, Refusal, Standing, Step};
 use reg_proto::naming::{
-    Heard, Next as Number, NextError, Pending, RecordFacts, Signing, State, TagBook, Usable,
+    Barred, Candidate, Heard, Next as Number, NextError, Pending, RecordFacts, Signing, State, TagBook,
+    Usable,
 };
 
 use crate::config::{Author, Config, Forgery, Statement};
@@ -88,6 +89,7 @@ fn tags(right: Rules, wrong: Make) -> Vec<Mutation> {
     let settling = Config { records: 2, forgeries: &[Forgery::Settling], ..STOLEN };
     let withdrawn =
         Config { statements: &[(Author::Owner, Statement::Withdraw { record: 1, by: 1 })], ..Config::SMALL };
+    let replaced = Config { machines: 2, records: 3, settles: true, ..Config::SMALL };
     let without_writing = Rules { writes_before_it_signs: false, ..right };
     vec![
         wrong(
@@ -147,6 +149,7 @@ fn tags(right: Rules, wrong: Make) -> Vec<Mutation> {
             settling,
             REACHABLE,
         ),
+        wrong("what is settled away is used", Rules { usable: use_settled, ..right }, replaced, FORBIDDEN),
     ]
 }
 
@@ -242,7 +245,7 @@ fn begin_over_pending(book: &mut TagBook, record: RecordFacts) -> bool {
 fn use_forbidden(book: &TagBook, is_withdrawn: Judge<'_>) -> Usable {
     let mut usable = book.usable(is_withdrawn);
     if usable.state == State::Moves {
-        usable.records = book.known().filter(|it| !is_withdrawn(it)).cloned().collect();
+        usable.candidates = candidates(book.known(), is_withdrawn);
     }
     usable
 }
@@ -254,9 +257,21 @@ fn use_frozen(book: &TagBook, is_withdrawn: Judge<'_>) -> Usable {
 fn use_withdrawn(book: &TagBook, is_withdrawn: Judge<'_>) -> Usable {
     match book.usable(is_withdrawn) {
         Usable { state: State::Withdrawn, .. } => {
-            let records = book.ancestors.iter().filter(|it| !is_withdrawn(it)).cloned().collect();
-            Usable { records, state: State::Moves }
+            Usable { candidates: candidates(book.ancestors.iter(), is_withdrawn), state: State::Moves }
         }
         usable => usable,
     }
+}
+
+fn use_settled(book: &TagBook, is_withdrawn: Judge<'_>) -> Usable {
+    let mut usable = book.usable(is_withdrawn);
+    for it in usable.candidates.iter_mut().filter(|it| it.barred == Some(Barred::SettledAway)) {
+        it.barred = None;
+    }
+    usable
+}
+
+fn candidates<'a>(records: impl Iterator<Item = &'a RecordFacts>, is_withdrawn: Judge<'_>) -> Vec<Candidate> {
+    let allowed = records.filter(|it| !is_withdrawn(it));
+    allowed.map(|it| Candidate { record: it.clone(), barred: None }).collect()
 }

@@ -170,7 +170,7 @@ impl Naming {
     }
 
     fn note_usable(&self, node: &mut Node) {
-        for record in self.usable(node).records {
+        for record in self.usable(node).records() {
             node.held |= 1 << id_of(&record.payload);
         }
     }

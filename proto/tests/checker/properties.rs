@@ -42,7 +42,7 @@ pub(crate) fn all() -> Vec<Property<Naming>> {
             !world.faults.forgot_contradiction && world.followers.iter().all(|it| freezes(naming, it))
         }),
         Property::always(FORBIDDEN, |naming: &Naming, world: &World| {
-            world.followers.iter().all(|it| obeys(naming, it))
+            world.followers.iter().all(|it| obeys(naming, world, it))
         }),
     ]
 }
@@ -62,7 +62,7 @@ fn reaches(naming: &Naming, world: &World, node: &Node) -> bool {
     let mut due = held
         .filter(|it| judged.withdrawn >> id_of(&it.payload) & 1 == 0 && naming.stands(node, &judged, it))
         .filter(|it| is_allowed(node, it) && is_undisputed(world, node, it));
-    due.all(|it| usable.records.contains(it))
+    due.all(|it| usable.records().any(|record| record == it))
 }
 
 /// Returns whether no record that the node knows forbids or replaces this one.
@@ -160,23 +160,27 @@ fn freezes(naming: &Naming, node: &Node) -> bool {
         return true;
     }
     let usable = naming.usable(node);
-    open.all(|proof| usable.records.iter().all(|it| it.order() < proof.one.order()))
+    open.all(|proof| usable.records().all(|it| it.order() < proof.one.order()))
 }
 
-/// The tag offers only records that stand, that are not withdrawn, and that the newest record allows.
-fn obeys(naming: &Naming, node: &Node) -> bool {
+/// The tag offers only records that stand, that are not withdrawn, that the newest record allows, and in the place of which
+/// the head does not hold.
+fn obeys(naming: &Naming, world: &World, node: &Node) -> bool {
     let usable = naming.usable(node);
-    if usable.records.is_empty() {
+    if usable.records().next().is_none() {
         return true;
     }
     let judged = naming.judge_known(node);
     let is_withdrawn = |it: &RecordFacts| judged.withdrawn >> id_of(&it.payload) & 1 == 1;
     let head = node.book.rules.head.as_ref();
     let lowest = head.and_then(|it| it.min_usable).unwrap_or(0);
+    let is_replaced = |it: &RecordFacts| {
+        let mut settling = head.iter().filter(|head| head.settles.contains(&it.payload));
+        settling.any(|head| !spec::line(world, head).contains(&id_of(&it.payload)))
+    };
     let is_over = usable.state != State::Frozen && head.is_some_and(is_withdrawn);
     !is_over
-        && usable
-            .records
-            .iter()
-            .all(|it| it.seq >= lowest && !is_withdrawn(it) && naming.stands(node, &judged, it))
+        && usable.records().all(|it| {
+            it.seq >= lowest && !is_withdrawn(it) && !is_replaced(it) && naming.stands(node, &judged, it)
+        })
 }

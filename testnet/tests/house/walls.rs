@@ -42,8 +42,8 @@ const MODULES: [(&str, &[&str]); 7] = [
 const ROOMS: [(&str, &[&str]); 15] = [
     ("price", &[]),
     ("policy", &[]),
-    ("publishers", &[]),
     ("model", &["policy"]),
+    ("publishers", &["model"]),
     ("trust", &["policy", "publishers", "model"]),
     ("announce", &["price", "publishers", "model", "trust"]),
     ("resolve", &["price", "policy", "publishers", "model", "trust", "announce"]),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::bounded::Bounded;
@@ -24,9 +25,6 @@ use crate::registry::limits::{HEADS_BYTES_MAX, HEADS_MAX, HOLDERS_PER_HEAD_MAX, 
 /// Holders of one tag in a page: the newest ones, so that one popular model does not fill the page.
 const HOLDERS_PER_HEAD_IN_PAGE: usize = 4;
 
-/// A parsed record, with its text and its verified keys, takes about as many times the memory of its text.
-const PARSED: usize = 3;
-
 /// A tag of a model of a publisher. The case of a model's name does not count.
 pub(super) type HeadKey = (PublisherId, String, Tag);
 
@@ -34,7 +32,8 @@ pub(super) type HeadKey = (PublisherId, String, Tag);
 #[derive(Debug, Clone)]
 pub struct Head {
     pub tag: SignedTag,
-    pub keys: KeyHistory,
+    /// The heads of a publisher share one history.
+    pub keys: Arc<KeyHistory>,
     /// The claimed holders, the newest hint last.
     pub holders: Vec<Holder>,
     /// Proofs that records of this tag contradict each other.
@@ -90,6 +89,7 @@ pub(super) struct Heads {
     positions: BTreeMap<HeadKey, u64>,
     /// The order of heads in pages.
     by_payload: BTreeMap<Digest, HeadKey>,
+    histories: Histories,
     bytes: usize,
     counter: u64,
 }
@@ -139,7 +139,7 @@ impl Head {
             }
             None => Vec::new(),
         };
-        Ok(Self { tag, keys, holders: vec![announcement.holder.clone()], proofs })
+        Ok(Self { tag, keys: Arc::new(keys), holders: vec![announcement.holder.clone()], proofs })
     }
 
     fn key(&self) -> HeadKey {
@@ -147,10 +147,10 @@ impl Head {
         (record.publisher, record.model.folded(), record.tag.clone())
     }
 
+    /// Returns the bytes of the record and of the proofs against it.
     fn bytes(&self) -> usize {
-        let keys = self.keys.texts_len();
-        let proofs = self.proofs.iter().flat_map(|proof| proof.records()).map(|tag| tag.envelope().len());
-        PARSED * (self.tag.envelope().len() + keys + proofs.sum::<usize>())
+        let proofs = self.proofs.iter().flat_map(Equivocation::records);
+        std::iter::once(&self.tag).chain(proofs).map(|it| it.envelope().len()).sum()
     }
 
     /// Returns the announcements of this tag: the record with each holder, and each contradiction.
@@ -232,15 +232,14 @@ impl Heads {
             proofs.extend(Equivocation::of(&known.tag, &head.tag));
             let before = known.bytes();
             let news = known.learn(proofs);
-            self.bytes = self.bytes - before + known.bytes();
+            self.bytes += known.bytes() - before;
             let (order, known_order) = (head.tag.record().order(), known.tag.record().order());
             let other = head.tag.payload_digest() != known.tag.payload_digest();
-            if order < known_order || (order == known_order && other) {
-                self.trim();
-                return news;
-            }
-            if order == known_order {
-                return news.or(known.join(head.holders));
+            if order <= known_order {
+                let is_known = order == known_order && !other;
+                let heard = if is_known { news.or(known.join(head.holders)) } else { news };
+                self.make_room();
+                return heard;
             }
             head.proofs = known.proofs.clone();
             self.forget(&key);
@@ -250,18 +249,19 @@ impl Heads {
         head.holders.truncate(HOLDERS_PER_HEAD_MAX);
         head.proofs.retain(|proof| !proof.is_settled_by(head.tag.record()));
         self.bytes += head.bytes();
+        head.keys = self.histories.share(head.keys);
         self.counter += 1;
         self.order.insert(self.counter, key.clone());
         self.positions.insert(key.clone(), self.counter);
         self.by_payload.insert(head.tag.payload_digest(), key.clone());
         self.heads.insert(key, head);
-        self.trim();
+        self.make_room();
         Heard::New
     }
 
-    /// Forgets the oldest heads beyond the bounds.
-    fn trim(&mut self) {
-        while self.heads.len() > HEADS_MAX || self.bytes > HEADS_BYTES_MAX {
+    /// Forgets the heads that arrived first while there are too many.
+    fn make_room(&mut self) {
+        while self.heads.len() > HEADS_MAX || self.bytes + self.histories.bytes > HEADS_BYTES_MAX {
             let Some((_, oldest)) = self.order.first_key_value() else { break };
             let oldest = oldest.clone();
             self.forget(&oldest);
@@ -285,6 +285,7 @@ impl Heads {
     fn forget(&mut self, key: &HeadKey) {
         if let Some(head) = self.heads.remove(key) {
             self.bytes -= head.bytes();
+            self.histories.release(&head.keys);
             self.by_payload.remove(&head.tag.payload_digest());
         }
         if let Some(position) = self.positions.remove(key) {
@@ -340,8 +341,58 @@ impl Heads {
     }
 }
 
+/// The key histories of the heads, each of them once.
+#[derive(Debug, Default)]
+struct Histories {
+    /// Each history with the number of the heads that share it.
+    shared: BTreeMap<Digest, (Arc<KeyHistory>, usize)>,
+    bytes: usize,
+}
+
+impl Histories {
+    /// Returns the history that heads with equal ones share.
+    fn share(&mut self, keys: Arc<KeyHistory>) -> Arc<KeyHistory> {
+        let (shared, heads) = self.shared.entry(name_of(&keys)).or_insert_with(|| {
+            self.bytes += bytes_of(&keys);
+            (keys, 0)
+        });
+        *heads += 1;
+        shared.clone()
+    }
+
+    /// Forgets a history when no head shares it any more.
+    fn release(&mut self, keys: &KeyHistory) {
+        let name = name_of(keys);
+        let Some((_, heads)) = self.shared.get_mut(&name) else { return };
+        *heads -= 1;
+        if *heads == 0 {
+            self.shared.remove(&name);
+            self.bytes -= bytes_of(keys);
+        }
+    }
+}
+
+/// Returns the bytes of the texts of a key history, and of its inheritance list once more, which it keeps parsed too.
+fn bytes_of(keys: &KeyHistory) -> usize {
+    let revocations = keys.revocations().map(|(_, text)| text.len());
+    let listed = keys.chain().inheritance().map_or(0, |it| size_of_val(it.payloads()));
+    keys.texts().iter().map(String::len).chain(revocations).sum::<usize>() + listed
+}
+
+/// Names a key history: its documents, whether its list is known, and its revocations.
+fn name_of(keys: &KeyHistory) -> Digest {
+    let list = if keys.chain().is_incomplete() { "without its list" } else { "" };
+    let mut text = format!("{} {list}", keys.head());
+    keys.envelopes().iter().for_each(|envelope| text.push_str(envelope));
+    keys.revocations().for_each(|(_, envelope)| text.push_str(envelope));
+    Digest::of(text.as_bytes())
+}
+
 impl Heard {
     fn or(self, other: Self) -> Self {
         if self == Self::New { self } else { other }
     }
 }
+
+#[cfg(test)]
+mod tests;

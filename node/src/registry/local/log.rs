@@ -162,7 +162,7 @@ impl Local {
         tag: &Tag,
     ) -> Vec<(SignedTag, KeyHistory)> {
         let known = self.news.heads_of(publisher, Some(&reference.model), Some(tag));
-        known.into_iter().map(|head| (head.tag, head.keys)).collect()
+        known.into_iter().map(|head| (head.tag, head.keys.as_ref().clone())).collect()
     }
 }
 

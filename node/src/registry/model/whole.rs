@@ -6,7 +6,7 @@ use reg_proto::digest::Digest;
 use reg_proto::piece::BlobLayout;
 use tokio::task::JoinError;
 
-use super::record::ModelRecord;
+use super::record::{self, ModelRecord};
 use crate::store::{ReadError, Recheck, Store};
 
 /// Tells whether the store has a blob with the bytes that its digest names. It hashes the bytes where that is not
@@ -23,6 +23,20 @@ pub fn is_whole(store: &Store, blob: &Digest) -> bool {
 pub fn is_complete(store: &Store, manifest: &Digest) -> bool {
     let whole = |it: &ModelRecord| it.complete && it.blobs.iter().all(|blob| store.contains(blob));
     ModelRecord::of_manifest(store, manifest).iter().any(whole)
+}
+
+/// Tells whether the store has every blob of a model that its user chose: all of them, or those of some files.
+pub fn has_part(store: &Store, manifest: &Digest, record: &ModelRecord) -> bool {
+    let has = |blob: &Digest| store.contains(blob);
+    if record.chosen.is_none() {
+        return record.complete && record.blobs.iter().all(has);
+    }
+    record::manifest(store, manifest).is_ok_and(|it| record.part().blobs(&it).keys().all(has))
+}
+
+/// Tells whether the store has every blob that its user chose of a model with this manifest.
+pub fn is_kept(store: &Store, manifest: &Digest) -> bool {
+    ModelRecord::of_manifest(store, manifest).iter().any(|it| has_part(store, manifest, it))
 }
 
 /// Returns those of `blobs` that are not in the store. A blob that changed since it was verified is hashed again first,

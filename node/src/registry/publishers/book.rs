@@ -2,6 +2,7 @@
 //!
 //! One fsynced document for each tag is the truth. The pure [`TagBook`] decides; this file reads it, and writes it in one step.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use reg_api::clock;
@@ -11,12 +12,14 @@ use reg_proto::json;
 use reg_proto::key::KeyHistory;
 use reg_proto::limits::TAG_ENVELOPE_BYTES_MAX;
 use reg_proto::name::PublisherId;
-use reg_proto::naming::{Contradiction, Heard, Pending, Promise, RecordFacts, TagBook};
+use reg_proto::naming::{Contradiction, Heard, Pending, Promise, RecordFacts, TagBook, Usable};
+use reg_proto::revocation::Revoked;
 use reg_proto::tag::{SignedTag, TagRecord};
 use serde::{Deserialize, Serialize};
 
 use super::error::TagsError;
-use crate::registry::limits::TAG_DOCUMENT_BYTES_MAX;
+use crate::registry::limits::{TAG_DOCUMENT_BYTES_MAX, TAG_OTHERS_MAX};
+use crate::registry::model::whole;
 use crate::store::{DocumentKind, Store};
 
 /// The version of a tag's document. Version 1 was a bare envelope.
@@ -107,7 +110,8 @@ pub(super) struct Book<'a> {
     pub(super) rules: TagBook,
     envelopes: BTreeMap<Digest, String>,
     seen: BTreeMap<Digest, u64>,
-    /// Records beside those of the rules: held ones, and those that stand no longer, which the log shows.
+    /// Records beside those of the rules: those whose models the store has, and those that stand no longer, which the log
+    /// shows.
     others: BTreeMap<Digest, RecordFacts>,
     pub(super) held: Option<Digest>,
     waiting: Option<Waiting>,
@@ -227,8 +231,30 @@ impl<'a> Book<'a> {
         self.waiting = Some(Waiting { payload, since: clock::now(), held });
     }
 
+    /// Returns the records that may stand for the tag, and why some of them are barred.
+    pub(super) fn usable(&self, keys: &KeyHistory) -> Usable {
+        let standing = self.others.values().filter(|it| self.signed(keys, &it.payload).is_some());
+        with_kept(self.store, &self.rules, standing.cloned()).usable(&|it| is_withdrawn(keys, it))
+    }
+
+    /// Keeps the records beyond the bound of the rules that the store holds for the tag, or whose models it has.
+    fn keep_dropped(&mut self) {
+        let known: BTreeSet<Digest> = self.rules.known().map(|it| it.payload).collect();
+        let written = self.written.iter().flat_map(TagDocument::entries);
+        let dropped = written
+            .filter_map(|it| facts_of(&it.envelope))
+            .filter(|it| !known.contains(&it.payload) && !self.others.contains_key(&it.payload));
+        let kept: Vec<RecordFacts> = dropped.filter(|it| self.is_kept(it)).collect();
+        self.others.extend(kept.into_iter().map(|it| (it.payload, it)));
+    }
+
+    fn is_kept(&self, facts: &RecordFacts) -> bool {
+        Some(facts.payload) == self.held || whole::is_kept(self.store, &facts.manifest)
+    }
+
     /// Writes the document, fsynced, if it has changed.
-    pub(super) fn save(self) -> Result<(), TagsError> {
+    pub(super) fn save(mut self) -> Result<(), TagsError> {
+        self.keep_dropped();
         let (store, publisher, key) = (self.store, self.publisher, self.key.clone());
         let Some(bytes) = self.into_bytes() else { return Ok(()) };
         store
@@ -254,7 +280,8 @@ impl<'a> Book<'a> {
     /// several proofs that freeze the tag.
     fn shrink(&mut self) -> bool {
         let held = self.held;
-        let oldest = self.others.values().filter(|it| Some(it.payload) != held).min_by_key(|it| it.order());
+        let others = self.others.values().filter(|it| Some(it.payload) != held);
+        let oldest = others.min_by_key(|it| (self.is_kept(it), it.order()));
         if let Some(payload) = oldest.map(|it| it.payload) {
             self.others.remove(&payload);
         } else if self.rules.ancestors.pop().is_some() {
@@ -270,8 +297,6 @@ impl<'a> Book<'a> {
     }
 
     fn to_document(&self) -> TagDocument {
-        /// Records that stand no longer, or are held, beside the rules' ancestors.
-        const OTHERS_MAX: usize = 16;
         let entry = |facts: &RecordFacts| {
             let envelope = self.envelopes.get(&facts.payload)?.clone();
             Some(Entry { seen: self.seen.get(&facts.payload).copied().unwrap_or(0), envelope })
@@ -280,10 +305,13 @@ impl<'a> Book<'a> {
         let known: BTreeSet<Digest> = self.rules.known().map(|it| it.payload).collect();
         let mut others: Vec<&RecordFacts> =
             self.others.values().filter(|it| !known.contains(&it.payload)).collect();
-        others.sort_by_key(|it| (Some(it.payload) != self.held, std::cmp::Reverse(it.order())));
-        others.truncate(OTHERS_MAX);
+        if others.len() > TAG_OTHERS_MAX {
+            let is_held = |it: &RecordFacts| Some(it.payload) == self.held;
+            others.sort_by_cached_key(|it| Reverse((is_held(it), self.is_kept(it), it.order())));
+            others.truncate(TAG_OTHERS_MAX);
+        }
         let mut ancestors: Vec<&RecordFacts> = self.rules.ancestors.iter().chain(others).collect();
-        ancestors.sort_by_key(|it| std::cmp::Reverse((it.order(), it.payload)));
+        ancestors.sort_by_key(|it| Reverse((it.order(), it.payload)));
         let proofs = self.rules.proofs.iter().filter_map(|it| {
             let settled = it.settled.as_ref().and_then(text);
             Some(KeptProof { one: text(&it.one)?, two: text(&it.two)?, settled })
@@ -301,6 +329,28 @@ impl<'a> Book<'a> {
                 .collect(),
         }
     }
+}
+
+/// Returns whether the publisher has withdrawn the manifest of a record.
+pub(super) fn is_withdrawn(keys: &KeyHistory, facts: &RecordFacts) -> bool {
+    keys.revocation(&Revoked::Manifest(facts.manifest)).is_some()
+}
+
+/// Returns the rules with those of the `older` records whose models the store has. The rules have no more room for them, but
+/// a model in the store costs nothing to use.
+pub(super) fn with_kept(
+    store: &Store,
+    rules: &TagBook,
+    older: impl IntoIterator<Item = RecordFacts>,
+) -> TagBook {
+    let mut rules = rules.clone();
+    let order = rules.head.as_ref().map(RecordFacts::order);
+    let known: BTreeSet<Digest> = rules.known().map(|it| it.payload).collect();
+    let is_older = |it: &RecordFacts| order.is_none_or(|order| it.order() < order);
+    let missing = older.into_iter().filter(|it| is_older(it) && !known.contains(&it.payload));
+    rules.ancestors.extend(missing.filter(|it| whole::is_kept(store, &it.manifest)));
+    rules.ancestors.sort_by_key(|it| Reverse((it.order(), it.payload)));
+    rules
 }
 
 /// Returns the facts of an envelope that was verified before.

@@ -8,8 +8,7 @@ use reg_proto::envelope::{Envelope, PublicKey};
 use reg_proto::key::KeyHistory;
 use reg_proto::limits::TAG_ENVELOPE_BYTES_MAX;
 use reg_proto::name::{ModelName, PublisherId, Tag};
-use reg_proto::naming::{Contradiction, Heard, RecordFacts, State};
-use reg_proto::revocation::Revoked;
+use reg_proto::naming::{Contradiction, Heard, RecordFacts};
 use reg_proto::tag::{SignedTag, TagError};
 
 use super::book::{Book, TagDocument};
@@ -83,27 +82,6 @@ pub fn seen(
     Ok(book.rules.head.map(seen))
 }
 
-/// Returns the records of a tag that may be used, in the order in which a node tries them: the head, then older ones, the
-/// newest first. None is below the lowest number that the publisher allows, void, or withdrawn; but a withdrawn head is
-/// returned alone, because nothing is used in its place.
-///
-/// Of a frozen tag, they are the common ancestors of the records that contradict each other, so the head is not among them.
-pub fn usable(
-    store: &Store,
-    keys: &KeyHistory,
-    model: &ModelName,
-    tag: &Tag,
-) -> Result<Vec<SignedTag>, TagsError> {
-    let book = Book::judged(store, keys, tag_key(&keys.publisher(), model, tag))?;
-    let is_withdrawn = |it: &RecordFacts| keys.revocation(&Revoked::Manifest(it.manifest)).is_some();
-    let usable = book.rules.usable(&is_withdrawn);
-    let mut payloads: Vec<Digest> = usable.records.iter().map(|it| it.payload).collect();
-    if usable.state == State::Withdrawn {
-        payloads.extend(book.rules.head.as_ref().map(|it| it.payload));
-    }
-    Ok(payloads.iter().filter_map(|payload| book.signed(keys, payload)).collect())
-}
-
 /// Returns the record that a tag points to: the newest one that counts. An error if the tag is frozen.
 pub fn head(
     store: &Store,
@@ -133,33 +111,6 @@ pub fn see(store: &Store, keys: &KeyHistory, tag: &SignedTag) -> Result<(), Tags
     let refused = refused(&book, keys, tag, heard);
     book.save()?;
     refused.map_or(Ok(()), Err)
-}
-
-/// Takes a record that a peer names as one before the head. Returns whether the head's chain has it, so that it may be used.
-pub fn learn(store: &Store, keys: &KeyHistory, tag: &SignedTag) -> Result<bool, TagsError> {
-    let key = key_of(tag.record());
-    let _lock = store.lock_document(&key);
-    let mut book = Book::judged(store, keys, key)?;
-    let head = book.rules.head.as_ref().map(RecordFacts::order);
-    if head.is_none_or(|head| tag.record().order() >= head) {
-        return Ok(false);
-    }
-    let heard = book.hear(tag);
-    book.save()?;
-    Ok(heard == Heard::Ancestor)
-}
-
-/// Remembers a verified record beside the head, because its model is used in the head's place.
-pub fn remember(store: &Store, keys: &KeyHistory, tag: &SignedTag) -> Result<(), TagsError> {
-    let key = key_of(tag.record());
-    let _lock = store.lock_document(&key);
-    let mut book = Book::judged(store, keys, key)?;
-    let facts = tag.facts();
-    if !book.rules.known().any(|it| it.payload == facts.payload) {
-        book.remember(tag);
-        book.keep_beside(facts);
-    }
-    book.save()
 }
 
 /// Returns why a record is not followed.
@@ -239,6 +190,7 @@ mod tests {
 
     use super::super::keys::pin_keys;
     use super::super::publication::{self, ToBegin};
+    use super::super::usable::usable;
     use super::super::{history, proofs};
     use super::*;
     use crate::store::CacheLimits;
@@ -479,6 +431,26 @@ mod tests {
             5,
             "the log has the void one"
         );
+    }
+
+    /// A model that is kept for a tag is found by name, however many newer records the node sees and cannot get.
+    #[test]
+    fn the_kept_record_of_a_tag_stays_in_its_document() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(&dir);
+        let publisher = Publisher::new();
+        let keys = &publisher.keys;
+        pin_keys(&store, keys).unwrap();
+        let first = publisher.tag(1, "x");
+        see(&store, keys, &first).unwrap();
+        keep(&store, &first).unwrap();
+        for seq in 2..=20 {
+            see(&store, keys, &publisher.tag(seq, "x")).unwrap();
+            drop(store);
+            store = open(&dir);
+            let kept = record(&store, keys.publisher(), &first.record().model, &Tag::latest()).unwrap();
+            assert_eq!(kept.map(|it| it.record().seq), Some(1), "after {seq}");
+        }
     }
 
     /// Readers of an envelope ignore fields that they do not know, so a publisher can make it large.

@@ -206,7 +206,7 @@ impl Resolver {
             }
         }
         for head in self.news.heads_of(publisher, Some(&reference.model), wanted_tag(reference).as_ref()) {
-            if answers.take_keys(head.keys, reference) {
+            if answers.take_keys(head.keys.as_ref().clone(), reference) {
                 answers.take_tag(head.tag);
                 head.proofs
                     .iter()
@@ -540,7 +540,10 @@ impl Resolver {
         }
         let line = match asked {
             Some(_) => Line::default(),
-            None => Line { ancestors: usable::line(&[head], valid), heads: vec![head.clone()], frozen: None },
+            None => {
+                let ancestors = usable::line(&self.store, keys, &[head], valid).map_err(failed)?;
+                Line { ancestors, heads: vec![head.clone()], frozen: None }
+            }
         };
         Ok((Some((Some(head.clone()), withdrawn(digest)?)), line))
     }
@@ -555,7 +558,7 @@ impl Resolver {
         let record = head.record();
         let proof = proofs::freezing(&self.store, keys, &record.model, &record.tag, &[record])?;
         let heads: Vec<SignedTag> = proof.iter().flat_map(|it| it.records()).cloned().collect();
-        let ancestors = usable::line(&heads.iter().collect::<Vec<_>>(), valid);
+        let ancestors = usable::line(&self.store, keys, &heads.iter().collect::<Vec<_>>(), valid)?;
         Ok(Line { heads, ancestors, frozen: Some(frozen) })
     }
 }

@@ -11,6 +11,7 @@ use reg_proto::tag::SignedTag;
 
 use super::{Referrers, ResolveError, Resolver};
 use crate::registry::model::record::{self, ModelRecord, referrers_here};
+use crate::registry::model::whole;
 use crate::registry::publishers::{TagsError, keys, proofs, tags, usable};
 
 /// The version of a tag that is used in this store.
@@ -71,7 +72,7 @@ impl Resolver {
         let records: Vec<Option<ModelRecord>> = line.iter().map(record).collect();
         let is_whole = |index: &usize| {
             let manifest = line[*index].record().manifest.digest;
-            records[*index].as_ref().is_some_and(|record| self.has_part(&manifest, record))
+            records[*index].as_ref().is_some_and(|record| whole::has_part(store, &manifest, record))
         };
         let used = (0..line.len()).find(is_whole).or_else(|| records.iter().position(Option::is_some));
         let Some(tag) = line.get(used.unwrap_or(0)).cloned() else { return Ok(None) };
@@ -100,15 +101,6 @@ impl Resolver {
         }
         let (head, used) = (head.record(), record.seq);
         Ok(Some(Behind { head: head.seq, manifest: head.manifest.digest, used, reason, why }))
-    }
-
-    /// Tells whether the store has every chosen file of a model.
-    fn has_part(&self, manifest: &Digest, record: &ModelRecord) -> bool {
-        let has = |blob: &Digest| self.store.contains(blob);
-        if record.chosen.is_none() {
-            return record.complete && record.blobs.iter().all(has);
-        }
-        record::manifest(&self.store, manifest).is_ok_and(|it| record.part().blobs(&it).keys().all(has))
     }
 
     /// Returns the attestations about a model in the store, verified again.

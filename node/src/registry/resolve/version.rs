@@ -25,10 +25,10 @@ use super::documents::{Documents, Patience};
 use super::finder::Finder;
 use super::prove::{Accepted, accept};
 use super::resolved::{ResolveError, ResolveOptions, Resolved};
-use crate::registry::limits::{ANCESTOR_PATIENCE, UNREACHED, UNREACHED_MIN};
+use crate::registry::limits::{ANCESTOR_PATIENCE, NEWER_ASKED_MAX, UNREACHED, UNREACHED_MIN};
 use crate::registry::model::whole;
 use crate::registry::publishers::TagsError;
-use crate::registry::publishers::usable::{self, Barred};
+use crate::registry::publishers::usable::{self, Barred, Candidate};
 
 /// The decisions on keys and records that were made before any document is fetched.
 pub(super) struct Judged {
@@ -49,7 +49,7 @@ pub(super) struct Line {
     /// The head, or the two records of a frozen tag that contradict each other. Empty for a reference by digest.
     pub(super) heads: Vec<SignedTag>,
     /// The common ancestors of the heads, the newest first.
-    pub(super) ancestors: Vec<SignedTag>,
+    pub(super) ancestors: Vec<Candidate>,
     /// Why the tag is frozen.
     pub(super) frozen: Option<TagsError>,
 }
@@ -86,6 +86,8 @@ pub enum WhyNot {
         seconds: u64,
     },
     Barred(Barred),
+    /// Enough newer ones were looked for, and an older one is whole in the store.
+    Passed,
 }
 
 impl fmt::Display for Tried {
@@ -112,6 +114,8 @@ impl fmt::Display for WhyNot {
             Self::NoSuchFile => f.write_str("it has none of the files that were asked for"),
             Self::Expired { seconds } => write!(f, "it expired {seconds} s ago, says its publisher"),
             Self::Barred(Barred::Withdrawn) => f.write_str("its publisher has withdrawn it"),
+            Self::Barred(Barred::SettledAway) => f.write_str("its publisher has settled it away"),
+            Self::Passed => f.write_str("it was not looked for, because an older version is in the store"),
             Self::Barred(Barred::Below { min, by }) => {
                 write!(f, "version {by} forbids every version below {min} (min_usable)")
             }
@@ -179,19 +183,31 @@ impl Resolver {
         documents: &mut Documents<'_>,
         tried: &mut Vec<Tried>,
     ) -> Result<Option<(SignedTag, Resolved)>, ResolveError> {
-        let heads: Vec<&SignedTag> = line.heads.iter().collect();
-        for (index, tag) in line.ancestors.iter().enumerate() {
+        let expired = |tag: &SignedTag| {
+            let age = TagAge::of(tag.record(), clock::now());
+            age.judge(of.options.allow_expired, &mut Vec::new()).err().map(|it| it.seconds)
+        };
+        let passed = |tag: &SignedTag| of.options.passed_over.contains(&tag.payload_digest());
+        let is_here = |it: &Candidate| {
+            let is_used = it.barred.is_none() && expired(&it.tag).is_none() && !passed(&it.tag);
+            is_used && whole::is_kept(&self.store, &it.tag.record().manifest.digest)
+        };
+        let here = line.ancestors.iter().position(is_here);
+        let mut asked = 0;
+        for (index, Candidate { tag, barred }) in line.ancestors.iter().enumerate() {
             let record = tag.record();
-            let age = TagAge::of(record, clock::now()).judge(of.options.allow_expired, &mut Vec::new());
-            let why = match (usable::barred(of.keys, &heads, &line.ancestors, index), age) {
-                (Some(barred), _) => Some(WhyNot::Barred(barred)),
-                (None, Err(expired)) => Some(WhyNot::Expired { seconds: expired.seconds }),
-                _ if of.options.passed_over.contains(&tag.payload_digest()) => Some(WhyNot::NotSent),
+            let is_enough = asked >= NEWER_ASKED_MAX && here.is_some_and(|here| index < here);
+            let why = match (barred, expired(tag)) {
+                (Some(barred), _) => Some(WhyNot::Barred(*barred)),
+                (None, Some(seconds)) => Some(WhyNot::Expired { seconds }),
+                _ if passed(tag) => Some(WhyNot::NotSent),
+                _ if is_enough => Some(WhyNot::Passed),
                 _ => None,
             };
             let miss = match why {
                 Some(why) => why,
                 None => {
+                    asked += 1;
                     let end = Instant::now() + ANCESTOR_PATIENCE;
                     documents.with_patience(Patience::until(end, false));
                     match self.prove(of, documents, Some(tag), record.manifest.digest, true).await {

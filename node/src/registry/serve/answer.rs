@@ -88,7 +88,7 @@ impl Serving {
             holders.extend(head.holders);
             keys = Some(match keys {
                 Some(known) => joined(known, &head.keys),
-                None => head.keys,
+                None => Arc::unwrap_or_clone(head.keys),
             });
             contradictions.extend(head.proofs);
             let record = head.tag.record();
@@ -135,16 +135,13 @@ impl Serving {
 
     /// Returns the ancestors of a tag's head that may stand in for it, and that this node has whole and serves.
     fn ancestors(&self, keys: &KeyHistory, head: &SignedTag) -> Vec<SignedTag> {
-        let record = head.record();
-        let known = usable::usable(&self.store, keys, &record.model, &record.tag).unwrap_or_default();
-        let line = usable::line(&[head], &known);
-        let is_served = |index: &usize| {
-            let manifest = &line[*index].record().manifest.digest;
-            usable::barred(keys, &[head], &line, *index).is_none()
-                && whole::is_complete(&self.store, manifest)
-                && !self.trust.is_unserved(manifest)
+        let line = usable::line(&self.store, keys, &[head], &[]).unwrap_or_default();
+        let usable = line.into_iter().filter(|it| it.barred.is_none()).map(|it| it.tag);
+        let is_served = |it: &SignedTag| {
+            let manifest = &it.record().manifest.digest;
+            whole::is_complete(&self.store, manifest) && !self.trust.is_unserved(manifest)
         };
-        (0..line.len()).filter(is_served).map(|index| line[index].clone()).collect()
+        usable.filter(is_served).collect()
     }
 
     /// Returns a small blob. A puller fetches blobs of more than [`RESPONSE_DOCUMENT_BYTES_MAX`] bytes on a blob stream.

@@ -10,7 +10,7 @@ use reg_proto::name::Tag;
 use reg_proto::tag::{ManifestPointer, SignedTag, TAG_RECORD_TYPE, TagRecord};
 
 use super::super::publication::{self, ToBegin};
-use super::super::{documents, history, keys, proofs, tags};
+use super::super::{documents, history, keys, proofs, tags, usable};
 use super::*;
 use crate::store::CacheLimits;
 
@@ -80,7 +80,7 @@ fn a_tag_of_the_version_before_keeps_its_head_its_records_and_its_numbers() {
     assert_eq!(held.as_ref(), Some(&records[1]));
     assert_eq!(tags::seen(&store, &keys, model, &latest).unwrap().unwrap().seq, 3);
     let usable: Vec<SignedTag> = records.iter().rev().cloned().collect();
-    assert_eq!(tags::usable(&store, &keys, model, &latest).unwrap(), usable);
+    assert_eq!(usable::usable(&store, &keys, model, &latest).unwrap(), usable);
     let times: Vec<u64> =
         history::entries(&store, &keys, model, &latest).unwrap().iter().map(|it| it.seen).collect();
     assert_eq!(times, [1000, 1001, 1002]);
