@@ -99,7 +99,7 @@ pub fn line(
     }
     if book.freezing().is_none() && book.head.as_ref().is_some_and(|it| it.payload != last.payload_digest()) {
         // The head was followed before, so it is the head of these records, however far its number is above theirs.
-        followed.extend(book.head.replace(last.facts()));
+        book.ancestors.extend(book.head.replace(last.facts()));
     }
     let usable = with_kept(store, &book, followed).usable(&|it| is_withdrawn(keys, it));
     let is_head = |it: &RecordFacts| heads.iter().any(|head| head.payload_digest() == it.payload);
