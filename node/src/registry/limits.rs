@@ -204,7 +204,7 @@ pub(super) const MODEL_PATIENCE: Duration = Duration::from_secs(3);
 pub(super) const OUTDATED_NAMED_MAX: usize = 4;
 /// Revocations stored of one publisher: those that count, and as many that may count again under a list to come.
 pub(super) const REVOCATIONS_STORED_MAX: usize = 2 * REVOCATIONS_MAX;
-/// Publishers whose keys are asked for at once, after gossip without their list.
+/// Publishers with keys that are asked for at once, after gossip without their list.
 pub(super) const KEYS_ASKED_MAX: usize = 16;
 /// Peers that are asked for the keys of one publisher: one honest one is enough.
 pub(super) const PEERS_ASKED_FOR_KEYS: usize = 4;
