@@ -46,6 +46,7 @@ pub async fn complete(
     after: After<'_>,
 ) -> Result<ExitCode, CliError> {
     sign_here(keyring, &mut pending.file)?;
+    pending.handed_out |= after.out.is_some();
     // A signature leaves this machine only after it is on disk.
     keyring.keep_pending(name, &pending).map_err(keyring_error)?;
     conclude_or_wait(global, keyring, Some(name), &pending.file, after).await

@@ -283,7 +283,7 @@ pub(super) const DESERTED_PATIENCE: Duration = Duration::from_secs(4);
 /// Bytes of the document of one tag: its records, proofs and pending payload. Records take 2 KiB each as a rule; the largest
 /// ones take 16 KiB, and then the oldest are left out.
 pub(super) const TAG_DOCUMENT_BYTES_MAX: usize = 256 << 10;
-/// Records in that document beside the head and its ancestors: those whose models the store has, and those that stand no
+/// Records in that document beside the head and its ancestors: those of models that the store has, and those that stand no
 /// longer.
 pub(super) const TAG_OTHERS_MAX: usize = 16;
 /// Tags of publishers that this node has never pulled from with a proof of equivocation in the store: 4 MiB.

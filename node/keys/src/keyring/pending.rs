@@ -26,6 +26,9 @@ pub struct Pending {
     pub file: SigningFile,
     /// The keys that were made for the document.
     pub made: Vec<MadeKey>,
+    /// Whether the file was written for other machines. They may sign it, also where no key of this machine does.
+    #[serde(default)]
+    pub handed_out: bool,
 }
 
 /// A key that was made for a key document.
@@ -41,7 +44,7 @@ pub struct MadeKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// Nothing is signed with it: it can be given up without a trace.
+    /// Nothing is signed with it, and no other machine has it: it can be given up without a trace.
     Unsigned,
     /// It waits for the signatures of other machines, which may or may not give them.
     Waiting,
@@ -67,7 +70,7 @@ impl Pending {
                 None => {}
             }
         }
-        match (self.file.is_signed(), self.file.finished()) {
+        match (self.file.is_signed() || self.handed_out, self.file.finished()) {
             (false, _) => Stage::Unsigned,
             (true, Err(_)) => Stage::Waiting,
             (true, Ok(_)) => Stage::Signed,
@@ -134,7 +137,8 @@ impl Keyring {
         made: &[UnwrittenKey],
         passphrase: Option<&str>,
     ) -> Result<Pending, KeyringError> {
-        let pending = Pending { file, made: made.iter().map(UnwrittenKey::made).collect() };
+        let pending =
+            Pending { file, made: made.iter().map(UnwrittenKey::made).collect(), handed_out: false };
         self.keep_pending(name, &pending)?;
         for key in made {
             self.write_made(key, passphrase)?;

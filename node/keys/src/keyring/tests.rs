@@ -253,7 +253,9 @@ fn every_set_of_files_that_is_left_over_says_what_goes_on() {
     let history = keyring.load(&me).unwrap().history().clone();
     let stage = || keyring.begun(&me).unwrap().map(|(_, stage)| stage);
     let leave = |file: &SigningFile| {
-        keyring.keep_pending(&me, &Pending { file: file.clone(), made: Vec::new() }).unwrap();
+        keyring
+            .keep_pending(&me, &Pending { file: file.clone(), made: Vec::new(), handed_out: false })
+            .unwrap();
     };
     assert_eq!(stage(), None);
     // Begun, with all of the keys that were made for it, and with one of them.
@@ -262,6 +264,9 @@ fn every_set_of_files_that_is_left_over_says_what_goes_on() {
     fs::remove_file(&pending.made[1].path).unwrap();
     assert_eq!(stage(), Some(Stage::Unsigned));
     assert!(keyring.load(&me).is_ok());
+    // Other machines have it, and may sign it without this one: the keys that were made for it are needed then.
+    keyring.keep_pending(&me, &Pending { handed_out: true, ..pending.clone() }).unwrap();
+    assert_eq!(stage(), Some(Stage::Waiting));
     // Signed, and not among the documents.
     pending.file.sign(&key("me")).unwrap();
     leave(&pending.file);
