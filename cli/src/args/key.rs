@@ -233,7 +233,7 @@ pub struct AbandonKey {
 #[command(after_help = "\
 Examples:
   reg key revoke me --manifest sha256:5f3c… --reason \"trained on a wrong set\"
-  reg key rotate me && reg key revoke me --key me --reason stolen
+  reg key rotate me && reg key revoke me --key ed25519:5f3c… --reason stolen
 A revocation cannot be undone. The command shows what becomes void, and asks.
 A KEY is the name of a key on this machine, or a public key, ed25519:HEX: `reg key show` prints it.")]
 pub struct RevokeKey {

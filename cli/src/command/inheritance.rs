@@ -6,6 +6,7 @@ use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable, Statem
 use reg_keys::keyring::KeyName;
 use reg_proto::digest::Digest;
 use reg_proto::key::{Inheritance, KeyHistory};
+use reg_proto::name::PublisherId;
 use serde_json::{Value, json};
 
 use crate::args::Global;
@@ -28,11 +29,20 @@ pub struct Takeover {
 ///
 /// Gives the node the key documents of this machine first. A node on a new machine does not follow the publisher yet, so it
 /// would find nothing, and the next key document would void everything.
+///
+/// Refuses where the node follows other or newer key documents than this machine has: what is signed here would part from
+/// them.
 pub async fn gather(global: &Global, history: &KeyHistory) -> Result<Inheritable, CliError> {
     let client = Client::open(global, None).await?;
     let known = Declarations { key_documents: history.texts(), ..Declarations::default() };
-    // A node that follows newer documents refuses these, and gathers by its own.
-    let _newer_are_known: Result<DeclarationsTaken, CliError> = client.post("/v1/vows", &known).await;
+    let taken: Result<DeclarationsTaken, CliError> = client.post("/v1/vows", &known).await;
+    if let Err(error) = taken {
+        client.close().await;
+        return Err(error.hint(
+            "the node follows other key documents than those of this machine: on the machine that has the newest ones, run \
+             `reg key documents NAME > FILE`, and here `reg key import NAME --documents FILE`",
+        ));
+    }
     let found = client.post("/v1/inheritance", &json!({ "publisher": history.publisher() })).await;
     client.close().await;
     found
@@ -132,11 +142,21 @@ impl Takeover {
     }
 }
 
-/// Returns the statements of this node's publisher that a signed key document does not take over, and that were not left
+/// Asks the node for the statements of a publisher that stand now, by the key documents that the node has.
+pub async fn standing(global: &Global, publisher: PublisherId) -> Result<Inheritable, CliError> {
+    let client = Client::open(global, None).await?;
+    let found = client.post("/v1/inheritance", &json!({ "publisher": publisher })).await;
+    client.close().await;
+    found
+}
+
+/// Returns the statements of this node's publisher that key document `version` does not take over, and that were not left
 /// out on purpose: they were signed after its list was made.
-pub fn missed(found: Inheritable, list: &Inheritance, left_out: &[Digest]) -> Vec<Statement> {
-    let is_missed =
-        |it: &Statement| it.stored && !list.contains(&it.payload) && !left_out.contains(&it.payload);
+pub fn missed(found: Inheritable, list: &Inheritance, left_out: &[Digest], version: u64) -> Vec<Statement> {
+    let is_missed = |it: &Statement| {
+        let is_older = it.stored && (1..version).contains(&it.key_document);
+        is_older && !list.contains(&it.payload) && !left_out.contains(&it.payload)
+    };
     found.statements.into_iter().filter(is_missed).collect()
 }
 

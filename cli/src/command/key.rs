@@ -54,6 +54,9 @@ async fn new(global: &Global, keyring: &Keyring, args: NewKey) -> Result<ExitCod
         return Err(CliError::new("invalid", text).hint("choose a name without .next-N and .key-N"));
     }
     let is_alone = args.with.is_empty() && args.key_set.is_plain();
+    if keyring.pending(name).map_err(keyring_error)?.is_none() {
+        keyring.check_free(name).map_err(keyring_error)?;
+    }
     if let Some(pending) = keyring.pending(name).map_err(keyring_error)? {
         if let Some(history) = keyring.documents(name).map_err(keyring_error)?
             && history.version() == 1

@@ -117,6 +117,7 @@ impl Change<'_> {
                 takeover.show(name, version);
             }
         }
+        warn_of_fewer(history.newest().next.keys(), key_set.next.keys());
         confirm(yes, &format!("Sign key document {version} of {name}?"))?;
         let is_open = key_set.next == Next::Open;
         // The user may have thought for long, and a publication may have ended since.
@@ -131,6 +132,21 @@ impl Change<'_> {
         after.out = out;
         after.fields.extend(fields);
         complete(global, keyring, name, pending, after).await
+    }
+}
+
+/// Warns if the new document commits to fewer next keys, or lets fewer of them decide.
+fn warn_of_fewer(before: Option<&NextKeys>, now: Option<&NextKeys>) {
+    let (Some(before), Some(now)) = (before, now) else { return };
+    if now.keys.len() < before.keys.len() || now.threshold < before.threshold {
+        eprintln!(
+            "warning: {} of {} next keys can replace the new document, and it was {} of {} before: name more with --next KEY \
+             and --next-threshold K",
+            now.threshold,
+            now.keys.len(),
+            before.threshold,
+            before.keys.len()
+        );
     }
 }
 

@@ -237,8 +237,8 @@ async fn missed_by(global: &Global, file: &SigningFile) -> Result<Vec<Statement>
         return Ok(Vec::new());
     };
     let list = Inheritance::from_text(list).map_err(|error| CliError::from_error("invalid", &error))?;
-    let found = inheritance::gather(global, &history).await?;
-    Ok(inheritance::missed(found, &list, &file.left_out))
+    let found = inheritance::standing(global, history.publisher()).await?;
+    Ok(inheritance::missed(found, &list, &file.left_out, history.version() + 1))
 }
 
 fn add(value: &mut Value, fields: Vec<(&'static str, Value)>) {

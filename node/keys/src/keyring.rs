@@ -293,12 +293,43 @@ impl Keyring {
                 let keys = self.secrets(&wanted, history.newest().threshold)?;
                 Ok(PublisherKey::new(keys, history))
             }
-            None => self.found(name),
+            None => {
+                self.check_documents(name)?;
+                self.found(name)
+            }
         }
     }
 
+    /// Refuses a key without documents that has next keys: its documents are lost, and it would pass for another publisher.
+    fn check_documents(&self, name: &KeyName) -> Result<(), KeyringError> {
+        if self.pending(name)?.is_none() && self.has_next_files(name) {
+            let path = self.path(name, DOCUMENTS_EXTENSION);
+            return Err(KeyringError::DocumentsMissing { name: name.clone(), path });
+        }
+        Ok(())
+    }
+
+    fn has_next_files(&self, name: &KeyName) -> bool {
+        let prefix = format!("{name}.next-");
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        entries.into_iter().any(|it| it.file_name().to_string_lossy().starts_with(&prefix))
+    }
+
+    /// Checks that no publisher of this name is in the directory, nor any part of one.
+    ///
+    /// # Errors
+    /// There are key documents or next keys of this name. They are never replaced.
+    pub fn check_free(&self, name: &KeyName) -> Result<(), KeyringError> {
+        let path = self.path(name, DOCUMENTS_EXTENSION);
+        if path.is_file() || self.has_next_files(name) {
+            return Err(KeyringError::Exists { name: name.clone(), path });
+        }
+        Ok(())
+    }
+
     /// Refuses a publisher with a key document that is signed and not yet in effect: what its keys sign now would not be on
-    /// the list of the new document. Refuses a publisher without its first key document, which has no id yet. A document that waits for the keys of other machines hinders nothing.
+    /// the list of the new document. Refuses a publisher without its first key document, which has no id yet. A document
+    /// that waits for the keys of other machines hinders nothing.
     fn check_finished(&self, name: &KeyName, documents: Option<&KeyHistory>) -> Result<(), KeyringError> {
         let Some(pending) = self.pending(name)? else { return Ok(()) };
         let document = pending.file.key_document().ok().flatten();
@@ -448,6 +479,9 @@ impl Keyring {
     pub fn info(&self, name: &KeyName) -> Result<KeyInfo, KeyringError> {
         let (path, public_key, protection, metadata) = self.key_of(name)?;
         let history = self.documents(name)?;
+        if history.is_none() {
+            self.check_documents(name)?;
+        }
         let first = KeyDocument::first(public_key);
         let newest = history.as_ref().map_or(&first, KeyHistory::newest);
         let next = newest.next.keys();

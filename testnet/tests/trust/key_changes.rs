@@ -486,3 +486,58 @@ fn a_machine_that_only_prepares_says_what_it_needs() {
     a.run(["key", "rotate", "me", "--yes"]).ok();
     a.run(["sign", &out, "--key", "me"]).ok();
 }
+
+/// What a person may do with the files by accident: the key passes for no other publisher, and no id is overwritten.
+#[test]
+fn a_key_without_its_documents_is_no_other_publisher() {
+    let home = Home::new("A");
+    let id = home.key("me");
+    let folder = home.path().join("keys");
+    let kept = fs::read(folder.join("me.json")).expect("key documents");
+    // The key is gone, and its documents are not: no new publisher takes their place.
+    fs::rename(folder.join("me.pem"), home.path().join("me.pem")).expect("moved");
+    home.run(["key", "new", "me"]).failed(2, "exists");
+    assert_eq!(fs::read(folder.join("me.json")).expect("key documents"), kept);
+    fs::rename(home.path().join("me.pem"), folder.join("me.pem")).expect("moved back");
+    // The documents are gone: nothing is signed under another id until they are back.
+    let saved = home.path().join("saved.json");
+    fs::rename(folder.join("me.json"), &saved).expect("moved");
+    for command in
+        [vec!["key", "show", "me"], vec!["key", "rotate", "me", "--yes"], vec!["key", "documents", "me"]]
+    {
+        home.run(command).failed(3, "key documents of me are missing");
+    }
+    home.run(["publish", &model(&home), "tale", "--key", "me"]).failed(3, "reg key import me --documents");
+    home.run(["key", "import", "me", "--documents", &saved.to_string_lossy()]).ok();
+    assert_eq!(text(&home.json(["key", "show", "me"])["publisher"]), id);
+    home.run(["publish", &model(&home), "tale", "--key", "me"]).ok();
+}
+
+/// A machine that has not heard of a rotation signs no second document of the same number.
+#[test]
+fn a_machine_with_old_documents_does_not_rotate_again() {
+    let [a, b] = ["A", "B"].map(Home::new);
+    a.key("me");
+    let daemon = Daemon::start(&a, ["--dht", "off"]);
+    a.run(["publish", &model(&a), "tale", "--key", "me"]).ok();
+    // The second machine has the keys and the documents of before, and its node hears of the rotation.
+    fs::create_dir_all(b.path().join("keys")).expect("a folder");
+    fs::set_permissions(b.path().join("keys"), Permissions::from_mode(0o700)).expect("ours");
+    for entry in fs::read_dir(a.path().join("keys")).expect("keys").flatten() {
+        let to = b.path().join("keys").join(entry.file_name());
+        fs::copy(entry.path(), &to).expect("copied");
+    }
+    a.run(["key", "rotate", "me", "--yes"]).ok();
+    let other = Daemon::start(&b, ["--bootstrap", &daemon.address(), "--dht", "off"]);
+    let id = text(&a.json(["key", "show", "me"])["publisher"]);
+    b.pull(&format!("{id}/tale"), &[], &["--overwrite"]).ok();
+    let before = fs::read(b.path().join("keys/me.json")).expect("key documents");
+    b.run(["key", "rotate", "me", "--yes"]).failed(4, "reg key documents");
+    assert_eq!(fs::read(b.path().join("keys/me.json")).expect("key documents"), before);
+    assert!(!b.path().join("keys/me.pending").exists());
+    let newest = a.run(["key", "documents", "me"]).ok().stdout();
+    let file = b.path().join("newest.json");
+    fs::write(&file, newest).expect("written");
+    b.run(["key", "import", "me", "--documents", &file.to_string_lossy()]).ok();
+    other.stop();
+}

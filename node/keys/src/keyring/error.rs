@@ -48,6 +48,10 @@ pub enum KeyringError {
     Ssh(#[from] SshKeyError),
     #[error("key documents in {path} are refused")]
     Documents { path: PathBuf, source: Box<KeyError> },
+    #[error(
+        "key documents of {name} are missing: there is no {path}, and there are next keys beside the key"
+    )]
+    DocumentsMissing { name: KeyName, path: PathBuf },
     #[error("{name} is the name of another publisher by now")]
     OtherPublisher { name: KeyName },
     #[error("key document in {path}, which is not yet in effect, cannot be read")]
@@ -76,6 +80,7 @@ impl Fault for KeyringError {
             | Self::WrongPassphrase { .. } => FaultKind::Denied,
             Self::NoAgent { .. } => FaultKind::Unreachable,
             Self::Unfinished { .. } | Self::OtherPublisher { .. } => FaultKind::Denied,
+            Self::DocumentsMissing { .. } => FaultKind::NotFound,
             Self::Pending { .. } => FaultKind::Invalid,
             Self::Documents { .. } => FaultKind::Verification,
             Self::Sign(source) => source.kind(),
@@ -100,6 +105,11 @@ impl Fault for KeyringError {
             }
             Self::FileExposed { path, .. } => Some(format!("chmod 600 {}", quoted(path))),
             Self::DirectoryExposed { path, .. } => Some(format!("chmod 700 {}", quoted(path))),
+            Self::DocumentsMissing { name, .. } => Some(format!(
+                "without them the key would pass for another publisher: bring them back with \
+                 `reg key import {name} --documents FILE`; FILE is a copy of {name}.json, or what `reg key documents` prints \
+                 on another machine"
+            )),
             Self::NoPassphrase { .. } => {
                 Some("run the command in a terminal, or name a file that holds the passphrase: REG_KEY_PASSPHRASE_FILE".to_owned())
             }

@@ -30,6 +30,8 @@ pub enum PublishError {
     Keys(#[from] KeyError),
     #[error(transparent)]
     Assemble(#[from] AssembleError),
+    #[error("{digest} was withdrawn by its publisher, and a withdrawal cannot be undone")]
+    Withdrawn { digest: Digest },
     #[error("{blob} is gone from the cache since the model was prepared")]
     Evicted { blob: Digest },
     #[error("signed bundle is refused")]
@@ -80,6 +82,7 @@ impl Fault for PublishError {
         match self {
             Self::Assemble(source) => source.kind(),
             Self::Evicted { .. } => FaultKind::RetryLater,
+            Self::Withdrawn { .. } => FaultKind::Denied,
             Self::BundleRefused(_) => FaultKind::Verification,
             Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
             Self::Keys(KeyError::Envelope(_)) => FaultKind::Invalid,
@@ -101,6 +104,7 @@ impl Fault for PublishError {
         match self {
             Self::Assemble(source) => source.hint(),
             Self::Evicted { .. } => Some("publish again".into()),
+            Self::Withdrawn { .. } => Some("change the files: what is published is their content".into()),
             Self::NameTaken { existing, .. } => {
                 Some(format!("publish as {existing}, or choose another name"))
             }

@@ -21,6 +21,7 @@ use reg_proto::manifest::MANIFEST_TYPE;
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
 use reg_proto::naming::Next;
 use reg_proto::provenance::Provenance;
+use reg_proto::revocation::Revoked;
 use reg_proto::tag::{ManifestPointer, SignedTag, TagRecord};
 
 use super::Publishing;
@@ -163,7 +164,10 @@ impl Publishing {
             publishing.check_name(publisher, &request.model)?;
             let (source, claims) = (request.source.clone(), request.claims.clone());
             let assembled = publishing.assemble(source, claims, request.allow_unsafe, &reporter)?;
-            store.put_blob(&assembled.bytes)?;
+            let digest = store.put_blob(&assembled.bytes)?;
+            if keys.revocation(&Revoked::Manifest(digest)).is_some() {
+                return Err(PublishError::Withdrawn { digest });
+            }
             Ok(Ready { request, keys, assembled })
         };
         tokio::task::spawn_blocking(ready).await?
