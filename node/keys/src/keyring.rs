@@ -310,9 +310,13 @@ impl Keyring {
     }
 
     fn has_next_files(&self, name: &KeyName) -> bool {
-        let prefix = format!("{name}.next-");
+        let is_next = |path: &Path| {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let of = stem.parse::<KeyName>().ok().and_then(|it| it.publisher());
+            stem.contains(".next-") && of.is_some_and(|it| it.as_str() == name.as_str())
+        };
         let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
-        entries.into_iter().any(|it| it.file_name().to_string_lossy().starts_with(&prefix))
+        entries.into_iter().any(|it| is_next(&it.path()))
     }
 
     /// Checks that no publisher of this name is in the directory, nor any part of one.

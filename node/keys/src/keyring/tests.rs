@@ -145,7 +145,10 @@ fn begun(keyring: &Keyring, history: &KeyHistory) -> Pending {
 #[test]
 fn next_keys_and_keys_of_a_rotation_are_no_publishers() {
     let (_home, keyring) = keyring();
-    for key in ["me", "me.next-1", "me.key-2", "me.next-x", "me.2"] {
+    keyring.create(&name("me")).unwrap();
+    let me = keyring.load(&name("me")).unwrap();
+    keyring.keep_documents(&name("me"), me.history()).unwrap();
+    for key in ["me.next-1", "me.key-2", "me.next-x", "me.2"] {
         keyring.create(&name(key)).unwrap();
     }
     let names = |list: KeyList| list.keys.iter().map(|it| it.name.to_string()).collect::<Vec<_>>();

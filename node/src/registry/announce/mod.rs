@@ -38,7 +38,7 @@ pub struct News {
     trust: Arc<Trust>,
     heads: Mutex<Heads>,
     passed: Mutex<DeclarationsPassed>,
-    /// The publishers whose keys are being asked for.
+    /// The publishers of which keys are being asked for.
     asking: Mutex<BTreeSet<PublisherId>>,
     verifier: Arc<Verifier>,
     /// The number of revocations received since the start.

@@ -110,7 +110,7 @@ pub(super) struct Book<'a> {
     pub(super) rules: TagBook,
     envelopes: BTreeMap<Digest, String>,
     seen: BTreeMap<Digest, u64>,
-    /// Records beside those of the rules: those whose models the store has, and those that stand no longer, which the log
+    /// Records beside those of the rules: those of models that the store has, and those that stand no longer, which the log
     /// shows.
     others: BTreeMap<Digest, RecordFacts>,
     pub(super) held: Option<Digest>,
@@ -237,7 +237,7 @@ impl<'a> Book<'a> {
         with_kept(self.store, &self.rules, standing.cloned()).usable(&|it| is_withdrawn(keys, it))
     }
 
-    /// Keeps the records beyond the bound of the rules that the store holds for the tag, or whose models it has.
+    /// Keeps the records beyond the bound of the rules that the store holds for the tag, or of models that it has.
     fn keep_dropped(&mut self) {
         let known: BTreeSet<Digest> = self.rules.known().map(|it| it.payload).collect();
         let written = self.written.iter().flat_map(TagDocument::entries);
@@ -336,7 +336,7 @@ pub(super) fn is_withdrawn(keys: &KeyHistory, facts: &RecordFacts) -> bool {
     keys.revocation(&Revoked::Manifest(facts.manifest)).is_some()
 }
 
-/// Returns the rules with those of the `older` records whose models the store has. The rules have no more room for them, but
+/// Returns the rules with those of the `older` records of which the store has the models. The rules have no more room for them, but
 /// a model in the store costs nothing to use.
 pub(super) fn with_kept(
     store: &Store,

@@ -74,7 +74,7 @@ pub fn keep(store: &Store, keys: &KeyHistory, used: &SignedTag) -> Result<(), Ta
 /// Returns the ancestors of a head among the `known` records and those of the store, the newest first; of two heads that
 /// contradict each other, their common ancestors. [`TagBook::usable`] decides, as it does for the stored document of a tag.
 ///
-/// At most [`reg_proto::limits::TAG_ANCESTORS_MAX`] are returned, and beside them those whose models the store has.
+/// At most [`reg_proto::limits::TAG_ANCESTORS_MAX`] are returned, and beside them those of models that the store has.
 pub fn line(
     store: &Store,
     keys: &KeyHistory,
@@ -342,7 +342,7 @@ mod tests {
         assert!(found.iter().any(|it| it.tag.record().seq == 2 && it.barred.is_none()), "{found:?}");
     }
 
-    /// A head whose number is far above those of its ancestors still says which of them may be used.
+    /// A head with a number far above those of its ancestors still says which of them may be used.
     #[test]
     fn a_head_far_above_its_ancestors_bars_them() {
         let publisher = Publisher::new();

@@ -8,7 +8,7 @@ use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE};
 
 use super::*;
 
-/// A stranger whose second key document inherits as much as gossip takes.
+/// A stranger with a second key document that inherits as much as gossip takes.
 struct Stranger {
     key: SigningKey,
     keys: KeyHistory,
