@@ -48,6 +48,46 @@ pub struct Version {
 }
 
 impl Version {
+    /// Returns a version of `model` with one file of this content.
+    ///
+    /// # Panics
+    /// If `model` is not a model name.
+    pub fn new(model: &str, content: &str) -> Self {
+        let content = format!("{{\"model_type\":\"{content}\"}}").into_bytes();
+        let file = ModelFile {
+            path: "config.json".parse().expect("a path"),
+            digest: Digest::of(&content),
+            layout: BlobLayout::new(content.len() as u64).expect("small"),
+            media_type: RAW_LAYER_TYPES[1].to_owned(),
+        };
+        let config = ModelConfig::new(ModelDescriptor::default(), std::slice::from_ref(&file)).to_bytes();
+        let manifest = Manifest::new(Descriptor::of(MODEL_CONFIG_TYPE, &config), vec![file]);
+        let manifest = manifest.expect("a manifest").to_bytes();
+        let model = model.parse().expect("a name");
+        Self { model, content, config, digest: Digest::of(&manifest), manifest }
+    }
+
+    /// Makes the script serve the documents and blobs of the version, with the envelope `provenance`.
+    pub fn tell(&self, provenance: &str, script: &mut Script) {
+        let statement = provenance.as_bytes().to_vec();
+        let referrer = Referrer {
+            artifact_type: PROVENANCE_ARTIFACT_TYPE.to_owned(),
+            subject: Descriptor::of(MANIFEST_TYPE, &self.manifest),
+            document: Descriptor::of(ENVELOPE_MEDIA_TYPE, &statement),
+        };
+        let bytes = referrer.to_bytes();
+        let listed = referrer.descriptor(Digest::of(&bytes));
+        let ask = Request::Referrers { subject: self.digest, artifact_type: None };
+        script.answer(&ask, Response::Referrers { manifests: Bounded::first_of([listed]) });
+        for bytes in [self.manifest.clone(), bytes, statement] {
+            let ask = Request::GetDocument { digest: Digest::of(&bytes) };
+            script.answer(&ask, Response::Document { bytes });
+        }
+        for bytes in [&self.content, &self.config] {
+            script.blobs.insert(Digest::of(bytes), Arc::new(bytes.clone()));
+        }
+    }
+
     /// Returns the bytes of its manifest.
     pub fn manifest(&self) -> &[u8] {
         &self.manifest
@@ -87,18 +127,7 @@ impl Author {
     /// # Panics
     /// If `model` is not a model name.
     pub fn version(&self, model: &str, content: &str) -> Version {
-        let content = format!("{{\"model_type\":\"{content}\"}}").into_bytes();
-        let file = ModelFile {
-            path: "config.json".parse().expect("a path"),
-            digest: Digest::of(&content),
-            layout: BlobLayout::new(content.len() as u64).expect("small"),
-            media_type: RAW_LAYER_TYPES[1].to_owned(),
-        };
-        let config = ModelConfig::new(ModelDescriptor::default(), std::slice::from_ref(&file)).to_bytes();
-        let manifest = Manifest::new(Descriptor::of(MODEL_CONFIG_TYPE, &config), vec![file]);
-        let manifest = manifest.expect("a manifest").to_bytes();
-        let model = model.parse().expect("a name");
-        Version { model, content, config, digest: Digest::of(&manifest), manifest }
+        Version::new(model, content)
     }
 
     /// Returns the record that `tag` points to this version.
@@ -195,22 +224,6 @@ impl Author {
         };
         let statement =
             Envelope::sign(STATEMENT_PAYLOAD_TYPE, provenance.to_payload(&vouched.digest), &[&self.key]);
-        let statement = statement.to_json().into_bytes();
-        let referrer = Referrer {
-            artifact_type: PROVENANCE_ARTIFACT_TYPE.to_owned(),
-            subject: Descriptor::of(MANIFEST_TYPE, &version.manifest),
-            document: Descriptor::of(ENVELOPE_MEDIA_TYPE, &statement),
-        };
-        let bytes = referrer.to_bytes();
-        let listed = referrer.descriptor(Digest::of(&bytes));
-        let ask = Request::Referrers { subject: version.digest, artifact_type: None };
-        script.answer(&ask, Response::Referrers { manifests: Bounded::first_of([listed]) });
-        for bytes in [version.manifest.clone(), bytes, statement] {
-            let ask = Request::GetDocument { digest: Digest::of(&bytes) };
-            script.answer(&ask, Response::Document { bytes });
-        }
-        for bytes in [&version.content, &version.config] {
-            script.blobs.insert(Digest::of(bytes), Arc::new(bytes.clone()));
-        }
+        version.tell(&statement.to_json(), script);
     }
 }

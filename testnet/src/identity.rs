@@ -2,27 +2,19 @@
 //!
 //! Keys are named by one byte. The owner and the thief of a key use the same methods, because both can sign.
 
-use std::sync::Arc;
-
 use ed25519_dalek::SigningKey;
 use reg_proto::bounded::Bounded;
 use reg_proto::delegation::{DELEGATION_TYPE, Delegation};
-use reg_proto::descriptor::Descriptor;
 use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, PublicKey};
 use reg_proto::key::{Inheritance, KeyDocument, Next, NextKeys, publisher_id};
-use reg_proto::manifest::{
-    MANIFEST_TYPE, MODEL_CONFIG_TYPE, Manifest, ModelConfig, ModelDescriptor, ModelFile, RAW_LAYER_TYPES,
-};
 use reg_proto::name::{ModelName, PublisherId, Tag};
-use reg_proto::piece::BlobLayout;
 use reg_proto::provenance::{Provenance, STATEMENT_PAYLOAD_TYPE};
-use reg_proto::referrer::{ENVELOPE_MEDIA_TYPE, PROVENANCE_ARTIFACT_TYPE, Referrer};
 use reg_proto::revocation::{REVOCATION_TYPE, Reason, Revocation, Revoked};
 use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE, TagRecord};
 use reg_proto::wire::{Records, Request, Response};
 
-use crate::author::ISSUED;
+use crate::author::{ISSUED, Version};
 use crate::evil::Script;
 
 /// An envelope, and the digest of its payload.
@@ -47,9 +39,7 @@ pub struct Model {
     pub name: ModelName,
     pub digest: Digest,
     pub provenance: Signed,
-    content: Vec<u8>,
-    config: Vec<u8>,
-    manifest: Vec<u8>,
+    version: Version,
 }
 
 /// What one peer says of a publisher.
@@ -133,17 +123,8 @@ impl Identity {
     /// # Panics
     /// If `model` is not a model name.
     pub fn model(&self, model: &str, content: &str, document: u64, by: &[u8]) -> Model {
-        let content = format!("{{\"model_type\":\"{content}\"}}").into_bytes();
-        let file = ModelFile {
-            path: "config.json".parse().expect("a path"),
-            digest: Digest::of(&content),
-            layout: BlobLayout::new(content.len() as u64).expect("small"),
-            media_type: RAW_LAYER_TYPES[1].to_owned(),
-        };
-        let config = ModelConfig::new(ModelDescriptor::default(), std::slice::from_ref(&file)).to_bytes();
-        let manifest = Manifest::new(Descriptor::of(MODEL_CONFIG_TYPE, &config), vec![file]);
-        let manifest = manifest.expect("a manifest").to_bytes();
-        let (name, digest): (ModelName, _) = (model.parse().expect("a name"), Digest::of(&manifest));
+        let version = Version::new(model, content);
+        let (name, digest) = (version.model.clone(), version.digest);
         let provenance = Provenance {
             publisher: self.id,
             model: name.clone(),
@@ -152,7 +133,7 @@ impl Identity {
             states: [].into(),
         };
         let provenance = sign(STATEMENT_PAYLOAD_TYPE, provenance.to_payload(&digest), by);
-        Model { name, digest, provenance, content, config, manifest }
+        Model { name, digest, provenance, version }
     }
 
     /// Returns the record that `tag` of the model's name means this version, under key document `document`.
@@ -174,7 +155,7 @@ impl Identity {
             tag: tag.parse().expect("a tag"),
             seq,
             prev: prev.map(|it| it.payload),
-            manifest: ManifestPointer { digest: model.digest, size: model.manifest.len() as u64 },
+            manifest: ManifestPointer { digest: model.digest, size: model.version.manifest().len() as u64 },
             key_document: document,
             issued: ISSUED,
             fresh_until: None,
@@ -316,7 +297,7 @@ impl Offer {
             }
         }
         for model in &self.models {
-            model.add_to(script);
+            model.version.tell(&model.provenance.envelope, script);
             let digest_alone = Request::GetRecords {
                 publisher: self.identity.id,
                 model: Some(model.name.clone()),
@@ -324,28 +305,6 @@ impl Offer {
             };
             let key = serde_json::to_string(&digest_alone).expect("a request is JSON");
             script.answers.entry(key).or_insert_with(|| Response::Records(records.clone()));
-        }
-    }
-}
-
-impl Model {
-    fn add_to(&self, script: &mut Script) {
-        let statement = self.provenance.envelope.clone().into_bytes();
-        let referrer = Referrer {
-            artifact_type: PROVENANCE_ARTIFACT_TYPE.to_owned(),
-            subject: Descriptor::of(MANIFEST_TYPE, &self.manifest),
-            document: Descriptor::of(ENVELOPE_MEDIA_TYPE, &statement),
-        };
-        let bytes = referrer.to_bytes();
-        let listed = referrer.descriptor(Digest::of(&bytes));
-        let ask = Request::Referrers { subject: self.digest, artifact_type: None };
-        script.answer(&ask, Response::Referrers { manifests: Bounded::first_of([listed]) });
-        for bytes in [self.manifest.clone(), bytes, statement] {
-            let ask = Request::GetDocument { digest: Digest::of(&bytes) };
-            script.answer(&ask, Response::Document { bytes });
-        }
-        for bytes in [&self.content, &self.config] {
-            script.blobs.insert(Digest::of(bytes), Arc::new(bytes.clone()));
         }
     }
 }

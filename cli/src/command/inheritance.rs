@@ -43,9 +43,13 @@ pub async fn gather(global: &Global, history: &KeyHistory) -> Result<Inheritable
              `reg key documents NAME > FILE`, and here `reg key import NAME --documents FILE`",
         ));
     }
-    let found = client.post("/v1/inheritance", &json!({ "publisher": history.publisher() })).await;
+    let found = ask(&client, history.publisher()).await;
     client.close().await;
     found
+}
+
+async fn ask(client: &Client, publisher: PublisherId) -> Result<Inheritable, CliError> {
+    client.post("/v1/inheritance", &json!({ "publisher": publisher })).await
 }
 
 impl Takeover {
@@ -145,7 +149,7 @@ impl Takeover {
 /// Asks the node for the statements of a publisher that stand now, by the key documents that the node has.
 pub async fn standing(global: &Global, publisher: PublisherId) -> Result<Inheritable, CliError> {
     let client = Client::open(global, None).await?;
-    let found = client.post("/v1/inheritance", &json!({ "publisher": publisher })).await;
+    let found = ask(&client, publisher).await;
     client.close().await;
     found
 }
