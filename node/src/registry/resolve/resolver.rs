@@ -465,7 +465,7 @@ impl Resolver {
         };
         let is_first = keys::keys(&self.store, publisher).map_err(failed)?.is_none();
         if let Some(keys) = &keys
-            && (!valid.is_empty() || delegated || !is_first)
+            && (!valid.is_empty() || reference.digest.is_some() || delegated || !is_first)
         {
             // A delegation alone is reason enough to remember the keys. Of a followed publisher, everything is.
             keys::pin_keys(&self.store, keys).map_err(failed)?;
@@ -484,7 +484,6 @@ impl Resolver {
                 "first model of publisher {publisher} on this node: its keys are remembered from now on"
             ));
         }
-        keys::pin_keys(&self.store, &keys).map_err(failed)?;
         notes.extend(self.branch_note(&keys).map_err(failed)?);
         let (first, line) = self.follow(reference, &keys, &valid, options, &mut notes)?;
         let tag = first.as_ref().and_then(|(tag, _)| tag.as_ref()).or_else(|| line.heads.first());
