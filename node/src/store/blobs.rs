@@ -3,25 +3,41 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reg_proto::digest::Digest;
 use reg_proto::piece::{BlobLayout, PieceIndex};
 use reg_proto::states::{Hashed, PieceStates, StateHasher};
 
 use super::error::{ReadError, WriteError};
-use super::fingerprint::{Compared, Fingerprint};
+use super::fingerprint::Fingerprint;
 use super::front::Store;
 use super::index::BlobRecord;
+use super::rehash::{self, Search};
 use super::{disk, paths};
 
-/// A verified blob, open for reading.
+/// How often a read that meets a change of the file's metadata is repeated.
+const READS_MAX: usize = 3;
+
+/// A blob of the store, open for reading.
 #[derive(Debug)]
 pub struct BlobFile {
+    store: Store,
     digest: Digest,
     layout: BlobLayout,
     path: PathBuf,
     file: File,
-    verified: Fingerprint,
+    /// The fingerprint with which the file was verified last; `None` where it never was.
+    verified: Mutex<Option<Fingerprint>>,
+}
+
+/// How the bytes of a file that is to be kept were seen.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Seen {
+    /// The store wrote them to a file of its own.
+    Written,
+    /// The store read them from a file that other processes may write to, with the fingerprints at the begin and end.
+    Read { before: Fingerprint, after: Fingerprint },
 }
 
 impl BlobFile {
@@ -35,24 +51,87 @@ impl BlobFile {
     /// # Errors
     /// Fails where the file ends before, or cannot be read.
     pub fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), ReadError> {
-        let io = |source| ReadError::Io { path: self.path.clone(), source };
-        disk::read_at(&self.file, bytes, offset).map_err(io)
+        disk::read_at(&self.file, bytes, offset).map_err(|source| self.failed(source))
     }
 
-    /// Reads a piece into `bytes`, replacing their content.
+    /// Reads a piece into `bytes`, replacing their content. Verifies it where the file has changed since it was
+    /// verified.
     ///
     /// # Errors
-    /// Fails where the file has changed since it was verified, or cannot be read.
+    /// Fails where the piece is damaged or cannot be verified, or the file cannot be read.
     pub fn read_piece(&self, piece: PieceIndex, bytes: &mut Vec<u8>) -> Result<(), ReadError> {
-        let io = |source| ReadError::Io { path: self.path.clone(), source };
         bytes.resize(self.layout.piece_len(piece), 0);
-        disk::read_at(&self.file, bytes, self.layout.offset(piece)).map_err(io)?;
-        // The fingerprint is taken after the read, so that it shows every write before the read.
-        let now = Fingerprint::of(&self.file.metadata().map_err(io)?);
-        match self.verified.compare(&now) {
-            Compared::Same | Compared::Linked => Ok(()),
-            Compared::Changed => Err(ReadError::Unverified { digest: self.digest }),
+        let offset = self.layout.offset(piece);
+        if self.read_as_verified(offset, bytes)? {
+            return Ok(());
         }
+        let unverified = || ReadError::Unverified { digest: self.digest };
+        let doubt =
+            self.store.doubt(&self.digest, self.layout.size(), self.fingerprint()?).ok_or_else(unverified)?;
+        match disk::read_at(&self.file, bytes, offset) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(unverified()),
+            read => read.map_err(|source| self.failed(source))?,
+        }
+        let is_unchanged = self.fingerprint()? == doubt.fingerprint();
+        if is_unchanged && doubt.is_checked(piece) {
+            return Ok(());
+        }
+        if !doubt.verify(&self.digest, piece, bytes) {
+            return Err(unverified());
+        }
+        if is_unchanged { self.store.note_checked(&self.digest, &doubt, piece) } else { Ok(()) }
+    }
+
+    /// Fills `bytes` from `offset`, and returns whether they are of the verified content.
+    fn read_as_verified(&self, offset: u64, bytes: &mut [u8]) -> Result<bool, ReadError> {
+        for _ in 0..READS_MAX {
+            // A file that became shorter is in doubt, as one of the same length is.
+            let is_whole = match disk::read_at(&self.file, bytes, offset) {
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => false,
+                read => read.map(|()| true).map_err(|source| self.failed(source))?,
+            };
+            // The fingerprint is taken after the read, so that it shows every write before the read.
+            if self.is_as_verified()? {
+                return Ok(is_whole);
+            }
+            let (now, recorded) = (self.fingerprint()?, self.store.verified(&self.digest)?);
+            if recorded != Some(now) {
+                return Ok(false);
+            }
+            // The file was verified anew, or linked by the store.
+            *self.verified() = recorded;
+        }
+        Ok(false)
+    }
+
+    /// Tells whether the file has not changed since it was verified.
+    pub(super) fn is_as_verified(&self) -> Result<bool, ReadError> {
+        let now = self.fingerprint()?;
+        Ok(*self.verified() == Some(now))
+    }
+
+    /// Returns those of `pieces` that do not match the states: at least one if there are any.
+    pub(super) fn wrong_pieces(
+        &self,
+        states: &PieceStates,
+        pieces: &[PieceIndex],
+        on_bytes: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<PieceIndex>, ReadError> {
+        rehash::wrong_pieces(&self.file, (&self.digest, states), pieces, Search::First, on_bytes)
+            .map_err(|source| self.failed(source))
+    }
+
+    /// Returns the present fingerprint of the file.
+    pub(super) fn fingerprint(&self) -> Result<Fingerprint, ReadError> {
+        self.file.metadata().map(|it| Fingerprint::of(&it)).map_err(|source| self.failed(source))
+    }
+
+    fn verified(&self) -> MutexGuard<'_, Option<Fingerprint>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, source: io::Error) -> ReadError {
+        ReadError::Io { path: self.path.clone(), source }
     }
 }
 
@@ -74,18 +153,51 @@ impl Store {
         Ok(hashed.digest)
     }
 
-    /// Writes the states of a hashed and synced file, and then renames it to its final name.
+    /// Writes the states of a hashed and synced file of the store, and then renames it to its final name.
     pub(super) fn keep(&self, hashed: &Hashed, file: &Path) -> Result<(), WriteError> {
+        self.keep_seen(hashed, file, Seen::Written)
+    }
+
+    /// Keeps a file as [`Self::keep`] does. Where it may have changed since it was read, it is in doubt.
+    pub(super) fn keep_seen(&self, hashed: &Hashed, file: &Path, seen: Seen) -> Result<(), WriteError> {
         let Hashed { digest, states } = hashed;
         if self.is_verified(digest) {
             return paths::remove(file);
         }
         self.put_states(digest, states)?;
         let path = self.paths().blob(digest);
-        let io = |source| WriteError::Io { path: path.clone(), source };
+        self.rename_verified(digest, (file, &path), seen)?;
+        path.parent()
+            .map_or(Ok(()), disk::sync_dir)
+            .map_err(|source| WriteError::Io { path: path.clone(), source })
+    }
+
+    /// Renames a file to the name of its blob, and records its fingerprint. One thread does this at a time: else the
+    /// record of one file could stay with the name of another.
+    fn rename_verified(
+        &self,
+        digest: &Digest,
+        (file, path): (&Path, &Path),
+        seen: Seen,
+    ) -> Result<(), WriteError> {
+        let io = |source| WriteError::Io { path: path.to_owned(), source };
+        paths::make_dir_of(path).map_err(io)?;
+        let _one = self.records_lock();
+        let before = Fingerprint::of(&fs::metadata(file).map_err(io)?);
         disk::make_read_only(file).map_err(io)?;
-        paths::move_into_place(file, &path).map_err(io)?;
-        self.record_verified(digest)
+        fs::rename(file, path).map_err(io)?;
+        if matches!(seen, Seen::Read { .. }) {
+            // It remains where it is a link to the file that it was to replace.
+            drop(fs::remove_file(file));
+        }
+        let metadata = fs::metadata(path).map_err(io)?;
+        let now = Fingerprint::of(&metadata);
+        let was_seen = match seen {
+            Seen::Written => true,
+            Seen::Read { before: begin, after: end } => begin == end && end == before,
+        };
+        let verified = (was_seen && before.differs_in_change_only(&now)).then_some(now);
+        self.put_record(digest, BlobRecord { size: metadata.len(), verified })
     }
 
     /// Writes the states of a blob of more than one piece.
@@ -96,27 +208,14 @@ impl Store {
         self.paths().write_file(&self.paths().states(digest), &states.to_bytes())
     }
 
-    /// Records the present fingerprint of a blob's file as verified.
-    pub(super) fn record_verified(&self, digest: &Digest) -> Result<(), WriteError> {
-        let path = self.paths().blob(digest);
-        let metadata = fs::metadata(&path).map_err(|source| WriteError::Io { path, source })?;
-        let record = BlobRecord { size: metadata.len(), verified: Some(Fingerprint::of(&metadata)) };
-        let _one = self.records_lock();
-        let before = self.index().blob(digest)?;
-        self.index().put_blob(digest, &record)?;
-        self.count(record.size, before.map_or(0, |it| it.size));
-        Ok(())
-    }
-
-    /// Tells whether the store holds a whole blob. [`Self::open_blob`] finds out whether it has changed since it was
-    /// verified.
+    /// Tells whether the store holds a whole blob. [`Self::open_blob`] finds out whether it is damaged.
     pub fn contains(&self, digest: &Digest) -> bool {
         matches!(self.index().blob(digest), Ok(Some(_)))
     }
 
-    /// Tells whether the store holds a whole blob that has not changed since it was verified.
+    /// Tells whether the store holds a whole blob that has not changed since it was verified. Hashes nothing.
     pub fn is_verified(&self, digest: &Digest) -> bool {
-        self.open_blob(digest).is_ok()
+        self.open_known(digest).and_then(|blob| blob.is_as_verified()).unwrap_or(false)
     }
 
     /// Returns the size in bytes of a whole blob; `None` where the store does not hold it.
@@ -132,11 +231,45 @@ impl Store {
         Ok(self.index().blobs()?.into_iter().map(|(digest, _)| digest).collect())
     }
 
-    /// Opens a blob for reading.
+    /// Opens a verified blob for reading. Rehashes it first where its file has changed since it was verified, which
+    /// takes long for a large blob.
     ///
     /// # Errors
-    /// Fails where the store does not hold it, or its file has changed since it was verified.
+    /// Fails where the store does not hold it, or it is damaged or cannot be read.
     pub fn open_blob(&self, digest: &Digest) -> Result<BlobFile, ReadError> {
+        for _ in 0..READS_MAX {
+            let blob = self.open_known(digest)?;
+            if blob.is_as_verified()? {
+                return Ok(blob);
+            }
+            self.end_doubt(digest)?;
+        }
+        Err(ReadError::Unverified { digest: *digest })
+    }
+
+    /// Opens the file of a blob of this size that has not changed since it was verified, and returns it with its path.
+    pub(super) fn verified_file(&self, digest: &Digest, size: u64) -> Option<(File, PathBuf)> {
+        let blob = self.open_known(digest).ok()?;
+        let is_it = blob.layout.size() == size && blob.is_as_verified().ok()?;
+        is_it.then_some((blob.file, blob.path))
+    }
+
+    /// Opens a blob for reading by pieces, and hashes nothing yet: [`BlobFile::read_piece`] verifies each piece where
+    /// the file has changed since it was verified.
+    ///
+    /// # Errors
+    /// Fails where the store does not hold it or it cannot be opened, or it has changed and its states are not stored.
+    pub fn open_pieces(&self, digest: &Digest) -> Result<BlobFile, ReadError> {
+        let blob = self.open_known(digest)?;
+        if !blob.is_as_verified()? {
+            let doubt = self.doubt(digest, blob.layout.size(), blob.fingerprint()?);
+            doubt.ok_or(ReadError::Unverified { digest: *digest })?;
+        }
+        Ok(blob)
+    }
+
+    /// Opens the file of a blob that the index names.
+    pub(super) fn open_known(&self, digest: &Digest) -> Result<BlobFile, ReadError> {
         let record = self.index().blob(digest)?.ok_or(ReadError::NotHere { digest: *digest })?;
         let path = self.paths().blob(digest);
         let file = match File::open(&path) {
@@ -146,19 +279,9 @@ impl Store {
             }
             Err(source) => return Err(ReadError::Io { path, source }),
         };
-        let now = file.metadata().map_err(|source| ReadError::Io { path: path.clone(), source })?;
-        let now = Fingerprint::of(&now);
-        let unverified = || ReadError::Unverified { digest: *digest };
-        let verified = record.verified.ok_or_else(unverified)?;
-        match verified.compare(&now) {
-            Compared::Same => {}
-            Compared::Linked => {
-                self.index().put_blob(digest, &BlobRecord { verified: Some(now), ..record })?
-            }
-            Compared::Changed => return Err(unverified()),
-        }
-        let layout = BlobLayout::new(record.size).map_err(|_| unverified())?;
-        Ok(BlobFile { digest: *digest, layout, path, file, verified: now })
+        let layout = BlobLayout::new(record.size).map_err(|_| ReadError::Unverified { digest: *digest })?;
+        let verified = Mutex::new(record.verified);
+        Ok(BlobFile { store: self.clone(), digest: *digest, layout, path, file, verified })
     }
 
     /// Reads a whole blob of at most `max` bytes, and verifies it.
@@ -178,20 +301,23 @@ impl Store {
     /// Reads at most `length` bytes of a verified blob from `offset`, fewer at its end.
     ///
     /// # Errors
-    /// Fails where the store does not hold it, or its file has changed since it was verified.
+    /// Fails where the store does not hold it, or it is damaged or cannot be read.
     pub fn read_range(&self, digest: &Digest, offset: u64, length: usize) -> Result<Vec<u8>, ReadError> {
-        let blob = self.open_blob(digest)?;
-        let left = blob.layout.size().saturating_sub(offset);
-        let mut bytes = vec![0; usize::try_from(left).map_or(length, |left| left.min(length))];
-        disk::read_at(&blob.file, &mut bytes, offset)
-            .map_err(|source| ReadError::Io { path: blob.path.clone(), source })?;
-        Ok(bytes)
+        for _ in 0..READS_MAX {
+            let blob = self.open_blob(digest)?;
+            let left = blob.layout.size().saturating_sub(offset);
+            let mut bytes = vec![0; usize::try_from(left).map_or(length, |left| left.min(length))];
+            if blob.read_as_verified(offset, &mut bytes)? {
+                return Ok(bytes);
+            }
+        }
+        Err(ReadError::Unverified { digest: *digest })
     }
 
     /// Opens the file of a verified blob, read-only.
     ///
     /// # Errors
-    /// Fails where the store does not hold it, or its file has changed since it was verified.
+    /// Fails where the store does not hold it, or it is damaged or cannot be read.
     pub fn open_file(&self, digest: &Digest) -> Result<File, ReadError> {
         Ok(self.open_blob(digest)?.file)
     }
@@ -229,22 +355,16 @@ impl Store {
 
     /// Hashes the present content of a blob's file.
     pub(super) fn hash_blob(&self, digest: &Digest, on_bytes: &dyn Fn(u64)) -> Result<Hashed, ReadError> {
-        let path = self.paths().blob(digest);
-        let io = |source| ReadError::Io { path: path.clone(), source };
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(ReadError::NotHere { digest: *digest });
-            }
-            Err(source) => return Err(io(source)),
-        };
-        hash(file, on_bytes).map_err(io)?.ok_or(ReadError::Damaged { digest: *digest })
+        let BlobFile { file, path, .. } = self.open_known(digest)?;
+        let hashed = hash(file, on_bytes).map_err(|source| ReadError::Io { path, source })?;
+        hashed.ok_or(ReadError::Damaged { digest: *digest })
     }
 
     /// Removes a blob and its states, and returns its size in bytes.
     pub(super) fn remove_blob(&self, digest: &Digest) -> Result<u64, WriteError> {
         let size = self.blob_size(digest).unwrap_or(0);
         self.index().remove_blob(digest)?;
+        self.forget_doubt(digest);
         paths::remove(&self.paths().blob(digest))?;
         paths::remove(&self.paths().states(digest))?;
         self.count(0, size);

@@ -15,16 +15,6 @@ pub(super) struct Fingerprint {
     links: u64,
 }
 
-/// How two fingerprints of a file compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compared {
-    Same,
-    /// Only the number of hard links has changed, and with it the time of change; no byte has.
-    Linked,
-    /// The content may have changed.
-    Changed,
-}
-
 impl Fingerprint {
     /// Returns the fingerprint of a file.
     #[cfg(unix)]
@@ -50,12 +40,15 @@ impl Fingerprint {
         Self { device: 0, inode: 0, size: metadata.len(), modified, changed: modified, links: 1 }
     }
 
-    /// Compares with a later fingerprint of the same file.
-    pub(super) fn compare(&self, later: &Self) -> Compared {
-        if self == later {
-            return Compared::Same;
-        }
-        let linked = Self { changed: self.changed, links: self.links, ..*later };
-        if *self == linked && self.links != later.links { Compared::Linked } else { Compared::Changed }
+    /// Returns the size of the file in bytes.
+    pub(super) const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Tells whether a later fingerprint differs at most in the time of change and the number of links, as after a
+    /// rename, a link or a new mode. Only the caller that has just made that change itself may rely on this: another
+    /// process can set the time of modification back.
+    pub(super) fn differs_in_change_only(&self, later: &Self) -> bool {
+        Self { changed: later.changed, links: later.links, ..*self } == *later
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::cache::{CacheLimits, Leases};
 use super::disk;
 use super::documents::{DocumentKind, DocumentWrites};
+use super::doubt::Doubts;
 use super::error::{OpenError, ReadError, WriteError};
 use super::index::Index;
 use super::partial::{Partial, Partials};
@@ -29,6 +30,9 @@ struct StoreState {
     index: Index,
     limits: CacheLimits,
     partials: Partials,
+    /// Held while partial blobs are opened and deleted, so that each has one open file.
+    opening: Mutex<()>,
+    doubts: Doubts,
     leases: Arc<Leases>,
     /// Bytes of whole blobs.
     used: AtomicU64,
@@ -38,7 +42,7 @@ struct StoreState {
     cache: Mutex<()>,
     /// Held while a blob is rehashed: one rehash uses all cores.
     recheck: Mutex<()>,
-    /// Held while a blob is recorded and counted, so that two threads that store the same blob count it once.
+    /// Held while a blob is renamed or linked, recorded and counted, so that its record is that of its file.
     records: Mutex<()>,
     writes: DocumentWrites,
     /// Locked for as long as this process uses the store.
@@ -71,6 +75,8 @@ impl Store {
             index,
             limits,
             partials: Mutex::new(BTreeMap::new()),
+            opening: Mutex::new(()),
+            doubts: Mutex::new(BTreeMap::new()),
             leases: Arc::default(),
             used: AtomicU64::new(0),
             last_use: AtomicU64::new(0),
@@ -145,6 +151,10 @@ impl Store {
         &self.0.partials
     }
 
+    pub(super) fn doubts(&self) -> &Doubts {
+        &self.0.doubts
+    }
+
     pub(super) fn leases(&self) -> &Arc<Leases> {
         &self.0.leases
     }
@@ -163,6 +173,10 @@ impl Store {
 
     pub(super) fn cache_lock(&self) -> MutexGuard<'_, ()> {
         self.0.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn opening_lock(&self) -> MutexGuard<'_, ()> {
+        self.0.opening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn recheck_lock(&self) -> MutexGuard<'_, ()> {
@@ -230,5 +244,7 @@ fn root(paths: &Paths) -> PathBuf {
     paths.root().to_owned()
 }
 
+#[cfg(test)]
+mod changes;
 #[cfg(test)]
 mod tests;

@@ -16,8 +16,9 @@ use std::thread;
 use reg_proto::digest::Digest;
 use reg_proto::states::{Hashed, PieceStates, StateHasher};
 
+use super::blobs::Seen;
 use super::error::{ImportError, WriteError};
-use super::fingerprint::{Compared, Fingerprint};
+use super::fingerprint::Fingerprint;
 use super::front::Store;
 use super::rehash::threads;
 
@@ -235,6 +236,7 @@ struct HashedFile {
     file: File,
     temporary: Temporary,
     hashed: Hashed,
+    seen: Seen,
 }
 
 /// A temporary file. Dropping this removes it, unless it was renamed.
@@ -290,20 +292,22 @@ impl Import {
         let Self { path, from, before, to, temporary, hasher } = self;
         let metadata =
             from.metadata().map_err(|source| ImportError::Source { path: path.clone(), source })?;
-        if before.compare(&Fingerprint::of(&metadata)) == Compared::Changed {
+        let after = Fingerprint::of(&metadata);
+        if !before.differs_in_change_only(&after) {
             return Err(ImportError::Changed { path });
         }
         let hashed =
             hasher.finish().map_err(|source| ImportError::TooLarge { path: path.clone(), source })?;
-        Ok(HashedFile { path, file: to.unwrap_or(from), temporary, hashed })
+        let seen = if to.is_some() { Seen::Written } else { Seen::Read { before, after } };
+        Ok(HashedFile { path, file: to.unwrap_or(from), temporary, hashed, seen })
     }
 }
 
 impl HashedFile {
     fn keep(self, store: &Store) -> Result<Imported, ImportError> {
-        let Self { path, file, temporary, hashed } = self;
+        let Self { path, file, temporary, hashed, seen } = self;
         file.sync_all().map_err(|source| ImportError::Source { path, source })?;
-        store.keep(&hashed, &temporary.0)?;
+        store.keep_seen(&hashed, &temporary.0, seen)?;
         Ok(Imported { digest: hashed.digest, size: hashed.states.layout().size(), states: hashed.states })
     }
 }

@@ -19,14 +19,15 @@
 //! crash between any two steps leaves a temporary file, or a blob that the next start finds. Every start reads the
 //! index through and reconciles it with the files, so it may be missing, old or damaged.
 //!
-//! A blob is served while its file has the device, inode, size and times that it had when it was verified. A blob that
-//! has changed is rehashed first. A damaged blob becomes a partial blob that lacks the damaged pieces.
+//! A blob is served while its file has the device, inode, size, times and links that it had when it was verified. A
+//! changed one is in doubt: its bytes are verified again before one leaves. A damaged blob becomes a partial blob that lacks the damaged pieces.
 
 mod front;
 
 mod blobs;
 mod cache;
 mod documents;
+mod doubt;
 mod import_files;
 mod imports;
 mod intake;

@@ -74,6 +74,8 @@ struct Progress {
     unrecorded: BTreeSet<PieceIndex>,
     bytes: u64,
     since: Instant,
+    /// Whether the file has its final name. Nothing writes to it from then on.
+    is_finished: bool,
 }
 
 impl Store {
@@ -86,10 +88,21 @@ impl Store {
         if states.layout().size() != size {
             return Err(PartialError::OtherSize { digest });
         }
+        let partial = self.open_or_make(digest, states)?;
+        partial.rescan()?;
+        Ok(partial)
+    }
+
+    /// Opens a partial blob once: two open files could write to one that has its final name.
+    fn open_or_make(&self, digest: Digest, states: PieceStates) -> Result<Partial, PartialError> {
         let key = (digest, states.digest());
+        let _opening = self.opening_lock();
         if let Some(partial) = lock(self.partials()).get(&key) {
-            partial.rescan()?;
             return Ok(partial.clone());
+        }
+        let size = states.layout().size();
+        if let Some((file, path)) = self.verified_file(&digest, size) {
+            return Ok(self.whole(digest, states, path, file));
         }
         let dir = self.paths().partial(&key.0, &key.1);
         let io = |source| PartialError::Io { path: dir.clone(), source };
@@ -106,9 +119,20 @@ impl Store {
         disk::sync_dir(&dir).map_err(io)?;
         disk::sync_dir(&self.paths().partials()).map_err(io)?;
         let partial = self.load(digest, states, dir.clone(), data)?;
-        partial.rescan()?;
         lock(self.partials()).insert(key, partial.clone());
         Ok(partial)
+    }
+
+    /// Returns a partial blob that another thread has finished: the file is that of the whole blob.
+    fn whole(&self, digest: Digest, states: PieceStates, path: PathBuf, data: File) -> Partial {
+        let mut have = PieceSet::new(states.layout().piece_count());
+        states.layout().pieces().for_each(|piece| {
+            have.insert(piece);
+        });
+        let dir = path.parent().map_or_else(PathBuf::new, ToOwned::to_owned);
+        let partial = self.assembled(digest, states, dir, data, have);
+        lock(&partial.0.progress).is_finished = true;
+        partial
     }
 
     /// Returns the partial copies of a blob, one for each list of states.
@@ -134,19 +158,36 @@ impl Store {
             .index()
             .pieces(&digest, &states_digest, states.layout().piece_count())
             .map_err(|error| PartialError::Write(error.into()))?;
-        let progress = Progress { have, unrecorded: BTreeSet::new(), bytes: 0, since: Instant::now() };
-        Ok(Partial(Arc::new(PartialState {
+        Ok(self.assembled(digest, states, dir, data, have))
+    }
+
+    fn assembled(
+        &self,
+        digest: Digest,
+        states: PieceStates,
+        dir: PathBuf,
+        data: File,
+        have: PieceSet,
+    ) -> Partial {
+        let progress = Progress {
+            have,
+            unrecorded: BTreeSet::new(),
+            bytes: 0,
+            since: Instant::now(),
+            is_finished: false,
+        };
+        Partial(Arc::new(PartialState {
             store: self.clone(),
             digest,
+            states_digest: states.digest(),
             states,
-            states_digest,
             dir,
             data,
             writing: Mutex::new(()),
             progress: Mutex::new(progress),
             busy: Busy::default(),
             checkpoint: Mutex::new(()),
-        })))
+        }))
     }
 
     /// Opens every partial blob on the disk with the pieces that the index records, so that they can be served. Ignores
@@ -231,12 +272,14 @@ impl Partial {
         if !matches {
             return Err(WritePieceError::Mismatch { digest: *digest, piece });
         }
-        let written = {
-            let _alone = lock(&self.0.writing);
-            disk::write_at(data, bytes, states.layout().offset(piece))
-        };
-        written.map_err(|source| WritePieceError::Io { path: dir.join("data"), source })?;
         let due = {
+            let _alone = lock(&self.0.writing);
+            // Two sources may send one piece. The second must not write: the file may have its final name already.
+            if self.has(piece) {
+                return Ok(());
+            }
+            let written = disk::write_at(data, bytes, states.layout().offset(piece));
+            written.map_err(|source| WritePieceError::Io { path: dir.join("data"), source })?;
             let mut progress = lock(&self.0.progress);
             progress.have.insert(piece);
             progress.unrecorded.insert(piece);
@@ -277,6 +320,9 @@ impl Partial {
         let PartialState { store, digest, states_digest, data, dir, .. } = &*self.0;
         let (have, unrecorded) = {
             let mut progress = lock(&self.0.progress);
+            if progress.is_finished {
+                return Ok(());
+            }
             progress.bytes = 0;
             progress.since = Instant::now();
             (progress.have.clone(), std::mem::take(&mut progress.unrecorded))
@@ -294,6 +340,9 @@ impl Partial {
         let PartialState { digest, states, data, dir, .. } = &*self.0;
         let layout = states.layout();
         let have = self.have();
+        if have.is_full() {
+            return self.checkpoint();
+        }
         let mut found = Vec::new();
         for extent in disk::data_extents(data, layout.size()) {
             let first = u32::try_from(extent.start / PIECE_LEN).unwrap_or(u32::MAX);
@@ -320,15 +369,21 @@ impl Partial {
     pub fn finish(&self) -> Result<(), PartialError> {
         let PartialState { store, digest, states, data, dir, .. } = &*self.0;
         let _one = lock(&self.0.checkpoint);
-        let have = self.have();
+        if lock(&self.0.progress).is_finished {
+            return Ok(());
+        }
+        // A thread that writes the last piece still holds the lock of the file.
+        let have = {
+            let _alone = lock(&self.0.writing);
+            self.have()
+        };
         if !have.is_full() {
             return Err(PartialError::Incomplete { digest: *digest, missing: have.len() - have.count() });
         }
         data.sync_all().map_err(|source| PartialError::Io { path: dir.join("data"), source })?;
-        if dir.join("data").exists() {
-            store.keep(&Hashed { digest: *digest, states: states.clone() }, &dir.join("data"))?;
-            store.settle_leases(digest, states.layout().size());
-        }
+        store.keep(&Hashed { digest: *digest, states: states.clone() }, &dir.join("data"))?;
+        store.settle_leases(digest, states.layout().size());
+        lock(&self.0.progress).is_finished = true;
         self.forget()?;
         store.index().commit().map_err(|error| PartialError::Write(error.into()))
     }
@@ -344,7 +399,14 @@ impl Partial {
 
     fn forget(&self) -> Result<(), PartialError> {
         let PartialState { store, digest, states_digest, dir, .. } = &*self.0;
-        lock(store.partials()).remove(&(*digest, *states_digest));
+        let _opening = store.opening_lock();
+        let key = (*digest, *states_digest);
+        let is_open = |open: &Self| Arc::ptr_eq(&open.0, &self.0);
+        if !lock(store.partials()).get(&key).is_some_and(is_open) {
+            // It was deleted before, and the files are those of one that was opened since.
+            return Ok(());
+        }
+        lock(store.partials()).remove(&key);
         store
             .index()
             .remove_pieces(digest, states_digest)

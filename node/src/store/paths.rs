@@ -120,14 +120,8 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Renames a synced file to its final name, and syncs the directory.
-pub(super) fn move_into_place(from: &Path, to: &Path) -> io::Result<()> {
-    make_dir_of(to)?;
-    rename_synced(from, to)
-}
-
 /// Makes the directory of a file that is to be written.
-fn make_dir_of(path: &Path) -> io::Result<()> {
+pub(super) fn make_dir_of(path: &Path) -> io::Result<()> {
     let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     if !dir.is_dir() {
         fs::create_dir_all(dir)?;

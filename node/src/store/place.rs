@@ -7,8 +7,15 @@ use std::path::Path;
 use reg_proto::digest::Digest;
 use reg_proto::piece::PIECE_LEN;
 
-use super::error::{PlaceError, ReadError, WriteError};
+use super::blobs::BlobFile;
+use super::disk;
+use super::error::{PlaceError, ReadError};
+use super::fingerprint::Fingerprint;
 use super::front::Store;
+use super::index::BlobRecord;
+
+/// How often a blob is placed whose file changes meanwhile.
+const TRIES_MAX: usize = 3;
 
 /// How a blob may be put into a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,52 +38,94 @@ impl Store {
     /// Puts a verified blob at `path` atomically, replacing any file.
     ///
     /// # Errors
-    /// Fails where the store does not hold the blob, it has changed, or `path` cannot be written.
+    /// Fails where the store does not hold the blob, it is damaged, or `path` cannot be written.
     pub fn place(&self, digest: &Digest, path: &Path, mode: PlaceMode) -> Result<Placed, PlaceError> {
-        let blob = match self.open_blob(digest) {
-            Err(ReadError::Unverified { .. }) => {
-                self.recheck(digest, &|_| {})?;
-                self.open_blob(digest)?
-            }
-            blob => blob?,
-        };
         let io = |source| PlaceError::Io { path: path.to_owned(), source };
         let name = path.file_name().ok_or_else(|| io(io::ErrorKind::InvalidInput.into()))?;
+        let path = path.with_file_name(name);
         let temporary = path.with_file_name(format!(".{}.{}.part", digest.hex(), std::process::id()));
-        drop(fs::remove_file(&temporary));
-        let small = blob.layout().size() <= PIECE_LEN;
-        let placed = bring(&self.paths().blob(digest), &temporary, mode, small)
-            .and_then(|placed| fs::rename(&temporary, path.with_file_name(name)).map(|()| placed));
-        // It remains after a failure, and where it was a link to the same file as `path`.
-        drop(fs::remove_file(&temporary));
-        let placed = placed.map_err(io)?;
-        if placed == Placed::HardLink {
-            // The link has changed the file's time of change; opening the blob records the new fingerprint.
-            self.is_verified(digest);
+        for _ in 0..TRIES_MAX {
+            let blob = self.open_blob(digest)?;
+            drop(fs::remove_file(&temporary));
+            let placed = self.place_once(&blob, digest, (&temporary, &path), mode);
+            // It remains after a failure.
+            drop(fs::remove_file(&temporary));
+            if let Some(placed) = placed.map_err(io)? {
+                return Ok(placed);
+            }
         }
-        Ok(placed)
+        Err(ReadError::Unverified { digest: *digest }.into())
+    }
+
+    /// Puts the bytes of a blob at `path` by way of `temporary`. Returns `None` where the blob has changed meanwhile.
+    fn place_once(
+        &self,
+        blob: &BlobFile,
+        digest: &Digest,
+        (temporary, path): (&Path, &Path),
+        mode: PlaceMode,
+    ) -> io::Result<Option<Placed>> {
+        let from = self.paths().blob(digest);
+        let placed = if mode == PlaceMode::Auto && reflink_copy::reflink(&from, temporary).is_ok() {
+            disk::make_writable(temporary)?;
+            Placed::Reflink
+        } else {
+            if mode == PlaceMode::Auto && blob.layout().size() > PIECE_LEN {
+                match self.link(digest, blob, (temporary, path))? {
+                    Linked::Placed => return Ok(Some(Placed::HardLink)),
+                    Linked::InDoubt => return Ok(None),
+                    Linked::Impossible => {}
+                }
+            }
+            fs::copy(&from, temporary)?;
+            disk::make_writable(temporary)?;
+            fs::File::open(temporary)?.sync_all()?;
+            Placed::Copy
+        };
+        // The file was read by its name, and it may have been written to meanwhile.
+        if !self.is_verified(digest) {
+            return Ok(None);
+        }
+        fs::rename(temporary, path).map(|()| Some(placed))
+    }
+
+    /// Links a blob's file at `path`. The link changes the file's metadata; the new fingerprint is recorded at once,
+    /// where nothing else has changed since the one before was seen to be the verified one.
+    fn link(
+        &self,
+        digest: &Digest,
+        blob: &BlobFile,
+        (temporary, path): (&Path, &Path),
+    ) -> io::Result<Linked> {
+        let _one = self.records_lock();
+        let record = self.index().blob(digest).map_err(io::Error::other)?;
+        let before = blob.fingerprint().map_err(io::Error::other)?;
+        let Some(record) = record.filter(|it| it.verified == Some(before)) else {
+            return Ok(Linked::InDoubt);
+        };
+        if fs::symlink_metadata(path).is_ok_and(|it| Fingerprint::of(&it) == before) {
+            // It is a link to this file already.
+            return Ok(Linked::Placed);
+        }
+        if fs::hard_link(self.paths().blob(digest), temporary).is_err() {
+            return Ok(Linked::Impossible);
+        }
+        let renamed = fs::rename(temporary, path);
+        drop(fs::remove_file(temporary));
+        let after = blob.fingerprint().map_err(io::Error::other)?;
+        if before.differs_in_change_only(&after) {
+            let record = BlobRecord { verified: Some(after), ..record };
+            self.put_record(digest, record).map_err(io::Error::other)?;
+        }
+        renamed.map(|()| Linked::Placed)
     }
 }
 
-fn bring(from: &Path, to: &Path, mode: PlaceMode, small: bool) -> io::Result<Placed> {
-    if mode == PlaceMode::Auto {
-        if reflink_copy::reflink(from, to).is_ok() {
-            crate::store::disk::make_writable(to)?;
-            return Ok(Placed::Reflink);
-        }
-        if !small && fs::hard_link(from, to).is_ok() {
-            return Ok(Placed::HardLink);
-        }
-    }
-    fs::copy(from, to)?;
-    crate::store::disk::make_writable(to)?;
-    fs::File::open(to)?.sync_all()?;
-    Ok(Placed::Copy)
-}
-
-/// A write needed a blob that cannot be read.
-impl From<WriteError> for PlaceError {
-    fn from(error: WriteError) -> Self {
-        Self::Read(ReadError::SetAside(Box::new(error)))
-    }
+/// What came of a link.
+enum Linked {
+    Placed,
+    /// The blob has to be verified first.
+    InDoubt,
+    /// The file system makes no link.
+    Impossible,
 }

@@ -1,6 +1,5 @@
 //! Rehashes a blob to find out whether it still has its digest, and turns a damaged one back into a partial blob.
 
-use std::cell::Cell;
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,11 +7,14 @@ use reg_proto::digest::Digest;
 use reg_proto::piece::{BlobLayout, PieceIndex};
 use reg_proto::states::PieceStates;
 
+use super::blobs::BlobFile;
 use super::disk;
 use super::error::{PartialError, ReadError, WriteError};
 use super::front::Store;
 use super::partial::Partial;
-use super::rehash::{self, Search};
+
+/// How often a blob is rehashed whose file changes meanwhile.
+const TRIES_MAX: usize = 3;
 
 /// The result of a rehash.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,38 +34,62 @@ impl Store {
     /// Fails where the store does not hold the blob, or it cannot be read or turned into a partial blob.
     pub fn recheck(&self, digest: &Digest, on_bytes: &(dyn Fn(u64) + Sync)) -> Result<Recheck, ReadError> {
         let _one = self.recheck_lock();
-        let record = self.index().blob(digest)?.ok_or(ReadError::NotHere { digest: *digest })?;
+        self.recheck_alone(digest, on_bytes)
+    }
+
+    /// Rehashes a blob as [`Self::recheck`] does, in the hands of the thread that holds the lock of rehashing.
+    pub(super) fn recheck_alone(
+        &self,
+        digest: &Digest,
+        on_bytes: &(dyn Fn(u64) + Sync),
+    ) -> Result<Recheck, ReadError> {
         let set_aside = |error: WriteError| ReadError::SetAside(Box::new(error));
-        let told = AtomicU64::new(0);
+        let known = self.index().blob(digest)?.ok_or(ReadError::NotHere { digest: *digest })?;
+        // Bytes that were reported are not reported again when the blob is hashed once more.
+        let (told, untold) = (AtomicU64::new(0), AtomicU64::new(0));
         let tell = |bytes: u64| {
-            told.fetch_add(bytes, Ordering::Relaxed);
-            on_bytes(bytes);
-        };
-        if self.is_intact_by_states(digest, record.size, &tell)? {
-            self.record_verified(digest).map_err(set_aside)?;
-            return Ok(Recheck::Intact);
-        }
-        // The blob or its states are damaged: only the digest decides. Bytes that were reported are not reported again.
-        let untold = Cell::new(told.into_inner());
-        let tell = |bytes: u64| {
-            let again = untold.get().min(bytes);
-            untold.set(untold.get() - again);
+            let again = untold.load(Ordering::Relaxed).min(bytes);
+            untold.fetch_sub(again, Ordering::Relaxed);
+            told.fetch_add(bytes - again, Ordering::Relaxed);
             on_bytes(bytes - again);
         };
-        let hashed = match self.hash_blob(digest, &tell) {
-            Err(ReadError::NotHere { .. }) => {
-                self.remove_blob(digest).map_err(|error| ReadError::SetAside(Box::new(error)))?;
-                return Err(ReadError::NotHere { digest: *digest });
+        for _ in 0..TRIES_MAX {
+            untold.store(told.load(Ordering::Relaxed), Ordering::Relaxed);
+            let blob = match self.open_known(digest) {
+                Err(ReadError::NotHere { .. }) => {
+                    self.remove_blob(digest).map_err(set_aside)?;
+                    return Err(ReadError::NotHere { digest: *digest });
+                }
+                blob => blob?,
+            };
+            let before = blob.fingerprint()?;
+            let is_intact = self.is_intact_by_states(digest, &blob, &tell)? || {
+                // The blob or its states are damaged: only the digest decides.
+                untold.store(told.load(Ordering::Relaxed), Ordering::Relaxed);
+                let hashed = self.hash_blob(digest, &tell)?;
+                let is_intact = hashed.digest == *digest;
+                if is_intact {
+                    self.put_states(digest, &hashed.states).map_err(set_aside)?;
+                }
+                is_intact
+            };
+            if !is_intact {
+                return self.take_apart(digest, known.size);
             }
-            hashed => hashed?,
-        };
-        if hashed.digest == *digest {
-            self.put_states(digest, &hashed.states).map_err(set_aside)?;
-            self.record_verified(digest).map_err(set_aside)?;
-            return Ok(Recheck::Intact);
+            // A write or a link while it was hashed leaves it in doubt.
+            if blob.fingerprint()? == before && self.record_if_same(digest, before).map_err(set_aside)? {
+                self.forget_doubt(digest);
+                return Ok(Recheck::Intact);
+            }
         }
-        let states = self.kept_states(digest, record.size);
-        match states {
+        Err(ReadError::Unverified { digest: *digest })
+    }
+
+    /// Turns a damaged blob into a partial one, or deletes it where none of its pieces could be kept.
+    fn take_apart(&self, digest: &Digest, size: u64) -> Result<Recheck, ReadError> {
+        let set_aside = |error: WriteError| ReadError::SetAside(Box::new(error));
+        self.record_doubt(digest).map_err(set_aside)?;
+        match self.kept_states(digest, size) {
             Some(states) if states.layout().piece_count() > 1 => {
                 self.split(digest, states).map_err(|error| match error {
                     PartialError::Write(error) => ReadError::SetAside(Box::new(error)),
@@ -75,7 +101,7 @@ impl Store {
             }
             _ => {
                 self.remove_blob(digest).map_err(set_aside)?;
-                let layout = BlobLayout::new(record.size).map_err(|error| set_aside(error.into()))?;
+                let layout = BlobLayout::new(size).map_err(|error| set_aside(error.into()))?;
                 Ok(Recheck::Damaged { bad: layout.pieces().collect() })
             }
         }
@@ -85,19 +111,16 @@ impl Store {
     fn is_intact_by_states(
         &self,
         digest: &Digest,
-        size: u64,
+        blob: &BlobFile,
         on_bytes: &(dyn Fn(u64) + Sync),
     ) -> Result<bool, ReadError> {
-        let path = self.paths().blob(digest);
-        let Some(states) = self.kept_states(digest, size) else { return Ok(false) };
-        let Ok(file) = fs::File::open(&path) else { return Ok(false) };
-        let io = |source| ReadError::Io { path: path.clone(), source };
-        if file.metadata().map_err(io)?.len() != size {
+        let size = blob.layout().size();
+        if blob.fingerprint()?.size() != size {
             return Ok(false);
         }
+        let Some(states) = self.kept_states(digest, size) else { return Ok(false) };
         let pieces: Vec<PieceIndex> = states.layout().pieces().collect();
-        let wrong = rehash::wrong_pieces(&file, (digest, &states), &pieces, Search::First, on_bytes);
-        Ok(wrong.map_err(io)?.is_empty())
+        Ok(blob.wrong_pieces(&states, &pieces, on_bytes)?.is_empty())
     }
 
     /// Rehashes one piece, or the whole blob where its states are not stored, and tells whether it is intact.

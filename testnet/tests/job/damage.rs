@@ -69,7 +69,7 @@ fn a_flipped_byte_is_found_and_repaired_and_only_its_piece_is_fetched() {
 fn assert_only_whole_pieces_are_served(daemon: &Daemon, model: &Path, damaged: u32) {
     let (asker, blob) = (Asker::meet(&daemon.address()), model::weights_digest(model));
     let bytes = fs::read(model.join("model.safetensors")).expect("read");
-    // First because the file has changed, or is not known; then because the piece is gone.
+    // First because it does not match its state; then because the piece is gone.
     assert!(asker.piece(blob, damaged).is_err(), "piece {damaged} is served");
     until("it has looked at all of it", || asker.piece(blob, 0).is_ok());
     let layout = BlobLayout::new(bytes.len() as u64).expect("small");

@@ -7,16 +7,12 @@ use reg_proto::piece::BlobLayout;
 use tokio::task::JoinError;
 
 use super::record::{self, ModelRecord};
-use crate::store::{ReadError, Recheck, Store};
+use crate::store::Store;
 
 /// Tells whether the store has a blob with the bytes that its digest names. It hashes the bytes where that is not
 /// known.
 pub fn is_whole(store: &Store, blob: &Digest) -> bool {
-    match store.open_blob(blob) {
-        Ok(_) => true,
-        Err(ReadError::Unverified { .. }) => matches!(store.recheck(blob, &|_| {}), Ok(Recheck::Intact)),
-        Err(_) => false,
-    }
+    store.open_blob(blob).is_ok()
 }
 
 /// Tells whether the store has every blob of a model.

@@ -263,7 +263,7 @@ impl Puller {
                 Some(partial) => (Bytes::Part(partial.clone()), headers.of.remove(&file.digest)),
                 None => {
                     let read = |source| TensorsError::Read { path: file.path.clone(), source };
-                    let blob = self.store.open_blob(&file.digest).map_err(read)?;
+                    let blob = self.store.open_pieces(&file.digest).map_err(read)?;
                     let header = headers::of_blob(&blob).map_err(read)?;
                     (Bytes::Whole(blob), header)
                 }

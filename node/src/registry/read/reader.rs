@@ -17,9 +17,8 @@ use super::on_demand::Joined;
 use crate::registry::limits::{
     CLIENT_STALL, DESERTED_PATIENCE, LOOK_AGAIN, READ_AHEAD, READ_PATIENCE, READER_TURN,
 };
-use crate::registry::model::whole::is_whole;
 use crate::registry::resolve::ModelView;
-use crate::store::{BlobFile, Partial, ReadError};
+use crate::store::{BlobFile, Partial};
 
 /// A stream of verified bytes of a blob. Dropping it ends the fetching that was done for it.
 #[derive(Debug)]
@@ -133,10 +132,7 @@ impl Reading {
     /// The task that opens it ended early. A blob that cannot be opened counts as one that is not there.
     pub async fn open_whole(&self, blob: Digest) -> Result<Option<BlobFile>, ReaderError> {
         let store = self.store.clone();
-        let open = move || match store.open_blob(&blob) {
-            Err(ReadError::Unverified { .. }) if is_whole(&store, &blob) => store.open_blob(&blob).ok(),
-            opened => opened.ok(),
-        };
+        let open = move || store.open_blob(&blob).ok();
         tokio::task::spawn_blocking(open).await.map_err(|_| ReaderError::Interrupted)
     }
 }

@@ -107,7 +107,7 @@ impl Serving {
         if self.trust.is_unserved(&blob) {
             return Err(Rejection::NotHere);
         }
-        match self.store.open_blob(&blob) {
+        match self.store.open_pieces(&blob) {
             Ok(file) => return Ok(OpenBlob::Whole(file)),
             Err(ReadError::NotHere { .. }) => {}
             Err(error) => return Err(self.on_read_error(blob, &error)),

@@ -12,9 +12,9 @@ use reg_proto::states::{Hashed, StateHasher};
 use super::*;
 use crate::store::{PlaceMode, Placed, ReadError, Recheck, WritePieceError};
 
-const MIB: usize = PIECE_LEN as usize;
+pub(super) const MIB: usize = PIECE_LEN as usize;
 
-fn bytes(length: usize, seed: u64) -> Vec<u8> {
+pub(super) fn bytes(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -25,23 +25,23 @@ fn bytes(length: usize, seed: u64) -> Vec<u8> {
     (0..length.div_ceil(8)).flat_map(|_| next()).take(length).collect()
 }
 
-fn hash(bytes: &[u8]) -> Hashed {
+pub(super) fn hash(bytes: &[u8]) -> Hashed {
     let mut hasher = StateHasher::new();
     hasher.update(bytes);
     hasher.finish().unwrap()
 }
 
-fn open(dir: &Path) -> Store {
+pub(super) fn open(dir: &Path) -> Store {
     Store::open(dir, CacheLimits::default()).unwrap()
 }
 
-fn import(store: &Store, dir: &Path, bytes: &[u8]) -> Digest {
+pub(super) fn import(store: &Store, dir: &Path, bytes: &[u8]) -> Digest {
     let path = dir.join("source");
     fs::write(&path, bytes).unwrap();
     store.import_file(&path, &|_| {}).unwrap().digest
 }
 
-fn write_all(partial: &Partial, bytes: &[u8], skip: &[u32]) {
+pub(super) fn write_all(partial: &Partial, bytes: &[u8], skip: &[u32]) {
     let layout = partial.states().layout();
     for piece in layout.pieces().filter(|piece| !skip.contains(&piece.get())) {
         let start = layout.offset(piece) as usize;
@@ -50,7 +50,7 @@ fn write_all(partial: &Partial, bytes: &[u8], skip: &[u32]) {
 }
 
 /// Opens a partial blob for these bytes.
-fn begin(store: &Store, bytes: &[u8]) -> Partial {
+pub(super) fn begin(store: &Store, bytes: &[u8]) -> Partial {
     let Hashed { digest, states } = hash(bytes);
     store.partial(digest, bytes.len() as u64, states).unwrap()
 }
@@ -290,13 +290,11 @@ fn what_a_lost_index_does_not_know_is_not_served_before_it_is_hashed() {
     fs::remove_dir_all(copy.path().join("index")).unwrap();
     let store = open(copy.path());
     for digest in [intact, damaged] {
-        assert!(store.contains(&digest));
-        assert!(matches!(store.open_blob(&digest), Err(ReadError::Unverified { .. })), "{digest}");
+        assert!(store.contains(&digest) && !store.is_verified(&digest), "{digest}");
     }
-    assert_eq!(store.recheck(&intact, &|_| {}).unwrap(), Recheck::Intact);
-    assert!(store.open_blob(&intact).is_ok());
-    assert!(matches!(store.recheck(&damaged, &|_| {}).unwrap(), Recheck::Damaged { .. }));
-    assert!(store.open_blob(&damaged).is_err());
+    assert!(store.open_blob(&intact).is_ok() && store.is_verified(&intact));
+    assert!(matches!(store.open_blob(&damaged), Err(ReadError::Damaged { .. })));
+    assert!(!store.contains(&damaged));
 }
 
 /// Verified pieces of a blob that is not whole are served by a node that runs again, before anything here wants the blob.
@@ -370,15 +368,10 @@ fn what_changes_is_not_served_and_only_its_damaged_pieces_are_lost() {
         return;
     }
     damage(&linked, 2 * PIECE_LEN + 7);
-    assert!(matches!(
-        blob.read_piece(blob.layout().last(), &mut Vec::new()),
-        Err(ReadError::Unverified { .. })
-    ));
-    assert!(matches!(store.open_blob(&digest), Err(ReadError::Unverified { .. })));
-    let Recheck::Damaged { bad } = store.recheck(&digest, &|_| {}).unwrap() else {
-        panic!("damage is not found")
-    };
-    assert_eq!(bad.iter().map(|piece| piece.get()).collect::<Vec<_>>(), [2]);
+    let pieces = blob.layout().pieces().map(|piece| blob.read_piece(piece, &mut Vec::new()));
+    let wrong: Vec<bool> = pieces.map(|read| matches!(read, Err(ReadError::Unverified { .. }))).collect();
+    assert_eq!(wrong, [false, false, true, false]);
+    assert!(matches!(store.open_blob(&digest), Err(ReadError::Damaged { .. })));
     assert!(!store.contains(&digest));
     let partial = store.partial(digest, content.len() as u64, hash(&content).states).unwrap();
     assert_eq!(partial.have().iter_missing().map(PieceIndex::get).collect::<Vec<_>>(), [2]);
