@@ -25,9 +25,12 @@ pub(super) const DEMAND_UNITS_MIN: u32 = 6;
 /// Assumed rate of a peer that has not answered yet, in pieces per second: so it is tried before the known ones.
 pub(super) const RATE_UNKNOWN: f32 = 1e6;
 
-/// No web server is asked while a far peer would bring another piece within this time. So a fast swarm costs web
-/// servers no traffic, and a slow far peer does not keep a fast server idle.
+/// No web server is asked while a peer would bring another piece within this time, and all peers together bring
+/// [`WEB_SPARED`]. So a fast swarm costs web servers no traffic, and slow peers do not keep a fast server idle.
 pub(super) const WEB_AFTER: Duration = Duration::from_secs(1);
+
+/// Pieces per second from peers at which web servers are spared: a line of 134 Mbit/s, which most pullers do not have.
+pub(super) const WEB_SPARED: f32 = 16.0;
 
 /// Pieces under way are rate × delay × this, so that a rate can grow. In simulation, 1.5 takes 1.138 of the bound and
 /// 1.2 takes 1.106: with more, pullers that are ahead crowd out those that are behind.
@@ -66,6 +69,10 @@ pub(super) const STALL: Duration = Duration::from_secs(5);
 /// A peer that sends nothing for this long while it owes pieces loses them even where no other peer holds them, and is
 /// then asked for one piece only.
 pub(super) const SILENCE: Duration = Duration::from_secs(30);
+
+/// Bytes of a piece after which a peer counts as heard, though the piece is not whole: it brings more than 3 KiB/s while
+/// it is not quiet for [`STALL`]. A piece takes 8 s at 1 Mbit/s.
+pub const HEARD_BYTES: u64 = 16 << 10;
 
 /// Shortest pause after a peer has answered "busy", even where it names a shorter one.
 pub(super) const BUSY_MIN: Duration = Duration::from_millis(50);

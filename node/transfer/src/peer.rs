@@ -19,8 +19,8 @@ pub enum Nearness {
     /// Anywhere else.
     #[default]
     Far,
-    /// An HTTP server, which serves many clients and counts requests: as far as [`Self::Far`], and asked where far
-    /// peers are slow.
+    /// An HTTP server, which serves many clients and counts requests: as far as [`Self::Far`], and asked where peers are
+    /// slow.
     Web,
 }
 
@@ -40,6 +40,8 @@ pub(super) struct Peer<P> {
     pub(super) in_flight: u32,
     /// When it last delivered a piece, or was asked for one while it owed none.
     pub(super) last_progress: Instant,
+    /// When bytes of a piece last came from it, whole or not.
+    pub(super) last_heard: Instant,
     /// When it may be asked again.
     pub(super) busy_until: Instant,
     /// How often it has answered "busy" since it last delivered.
@@ -51,6 +53,8 @@ pub(super) struct Peer<P> {
     /// How often it was silent since it last delivered. If it was, it is asked after the others, for one piece at a
     /// time.
     pub(super) trouble: u32,
+    /// It is not asked before `busy_until` because it was silent, and not because it asked for a pause.
+    is_silenced: bool,
     /// It owes pieces and has been quiet for too long: its pieces do not count as under way.
     pub(super) is_late: bool,
     /// Most pieces that it may owe.
@@ -78,11 +82,13 @@ impl<P> Peer<P> {
             nearness: Nearness::default(),
             in_flight: 0,
             last_progress: now,
+            last_heard: now,
             busy_until: now,
             refusals: 0,
             refused_since: None,
             is_refusing: false,
             trouble: 0,
+            is_silenced: false,
             is_late: false,
             window: START_PIECES,
             rate: Rate::default(),
@@ -106,7 +112,12 @@ impl<P> Peer<P> {
     pub(super) fn wait_for(&self, pieces: u32) -> f32 {
         let queued = (self.in_flight + pieces) as f32;
         let quick = self.quick.map_or(0.0, |it| it.as_secs_f32());
-        quick + queued / self.rate.per_second().unwrap_or(RATE_UNKNOWN)
+        quick + queued / self.rate()
+    }
+
+    /// Returns how many pieces it delivers in a second: many, where that is not known yet.
+    pub(super) fn rate(&self) -> f32 {
+        self.rate.per_second().unwrap_or(RATE_UNKNOWN)
     }
 
     /// Tells whether it has delivered pieces, so that its rate is known.
@@ -116,7 +127,7 @@ impl<P> Peer<P> {
 
     /// Tells whether it owes pieces and has been quiet for `time`.
     pub(super) fn is_quiet(&self, now: Instant, time: Duration) -> bool {
-        self.in_flight > 0 && now.since(self.last_progress) >= time
+        self.in_flight > 0 && now.since(self.last_progress.max(self.last_heard)) >= time
     }
 
     /// Records that it has been asked for pieces.
@@ -132,6 +143,7 @@ impl<P> Peer<P> {
     pub(super) fn delivered(&mut self, now: Instant, quick: Option<Duration>) {
         self.rate.came(1, now.since(self.last_progress));
         self.last_progress = now;
+        self.heard(now);
         self.trouble = 0;
         self.refusals = 0;
         (self.refused_since, self.is_refusing) = (None, false);
@@ -140,6 +152,14 @@ impl<P> Peer<P> {
         }
         let window = self.quick.map_or(0, |quick| under_way(self.rate.per_second(), quick));
         self.window = window.clamp(START_PIECES, PIECES_IN_FLIGHT_PER_PEER);
+    }
+
+    /// Records that bytes of a piece have come from it: it is silent no more.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.last_heard = now;
+        if std::mem::take(&mut self.is_silenced) {
+            (self.trouble, self.busy_until) = (0, now);
+        }
     }
 
     /// Finds out whether it has answered "busy" for too long, and tells whether that has changed.
@@ -151,7 +171,8 @@ impl<P> Peer<P> {
     /// Records that it has been silent, and does not ask it for a while.
     pub(super) fn was_silent(&mut self, now: Instant, since_long: bool) {
         self.trouble = self.trouble.saturating_add(1);
+        self.is_silenced = true;
         self.busy_until = now + if since_long { BUSY_MIN } else { SILENCE - STALL };
-        self.last_progress = now;
+        (self.last_progress, self.last_heard) = (now, now);
     }
 }

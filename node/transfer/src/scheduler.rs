@@ -46,6 +46,8 @@ pub enum Input<P = PeerId> {
     PeerHolds { peer: P, blob: Digest, pieces: PieceSet },
     /// A peer says that it holds these pieces as well.
     PeerHas { peer: P, blob: Digest, pieces: Range<u32> },
+    /// Bytes of a requested piece have come from a peer, at least [`HEARD_BYTES`](crate::HEARD_BYTES) since the last time.
+    PeerHeard { peer: P },
     /// A peer has disconnected, or must not be asked any more.
     PeerLeft { peer: P },
     /// A requested piece has passed verification and is written.
@@ -167,6 +169,7 @@ impl<P: Copy + Ord> Scheduler<P> {
             Input::PeerIs { peer, nearness } => self.peer_is(now, peer, nearness),
             Input::PeerHolds { peer, blob, pieces } => self.peer_holds(now, peer, blob, &pieces),
             Input::PeerHas { peer, blob, pieces } => return self.peer_has(now, &peer, &blob, pieces),
+            Input::PeerHeard { peer } => self.peer_heard(now, &peer),
             Input::PeerLeft { peer } => self.peer_left(&peer),
             Input::Stored { request, piece } => self.stored(now, request, piece),
             Input::Failed { request, piece } => self.failed(request, piece),
@@ -371,9 +374,21 @@ impl<P: Copy + Ord> Scheduler<P> {
             self.quick = Some(quickest(self.quick, quick));
         }
         self.set_demand();
+        self.is_well(slot, |peer| peer.delivered(now, quick));
+    }
+
+    /// Records that bytes of a piece have come from a peer: it is slow, and not silent.
+    fn peer_heard(&mut self, now: Instant, peer: &P) {
+        if let Some(slot) = self.slots.get(peer) {
+            self.is_well(slot, |peer| peer.heard(now));
+        }
+    }
+
+    /// Records what shows that a peer is not silent; its pieces count as under way again.
+    fn is_well(&mut self, slot: u32, record: impl FnOnce(&mut Peer<P>)) {
         let Some(peer) = self.peer_mut(slot) else { return };
         let was_in_trouble = peer.trouble > 0 || peer.is_late || peer.is_refusing;
-        peer.delivered(now, quick);
+        record(peer);
         if std::mem::take(&mut peer.is_late) {
             let in_flight = peer.in_flight;
             self.in_flight += in_flight;

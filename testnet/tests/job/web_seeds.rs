@@ -113,7 +113,7 @@ fn nginx_beside_a_peer_takes_its_part() {
     let pulled = world.pull(&home, &[nginx.base()], &[]).ok().json();
     world.is_pulled(&home);
     let (web, peers) = (from_web(&pulled, nginx.base()), from_peers(&pulled));
-    assert!(web > 0 && peers > 0, "{pulled}");
+    assert!(web > peers && peers > 0, "the server is much faster: {pulled}");
     assert_eq!(Some(web + peers), pulled["bytes_fetched"].as_u64(), "{pulled}");
 }
 

@@ -5,7 +5,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 use reg_proto::digest::Digest;
 use reg_proto::limits::REQUEST_PIECES_MAX;
 
-use super::super::limits::{DEMAND_UNITS_MIN, START_PIECES, UNIT_PIECES, WEB_AFTER};
+use super::super::limits::{DEMAND_UNITS_MIN, START_PIECES, UNIT_PIECES, WEB_AFTER, WEB_SPARED};
 use super::super::peer::{Nearness, Peer, under_way};
 use super::super::time::Instant;
 use super::super::want::{Reach, Want};
@@ -46,9 +46,11 @@ impl<P: Copy + Ord> Scheduler<P> {
             return None;
         }
         let peer = self.peer(slot)?;
-        let is_too_far = !peer.nearness.is_near() && !self.may_go_far();
-        if is_too_far || (peer.nearness == Nearness::Web && self.is_quick_without_web(now)) {
-            return None;
+        match peer.nearness {
+            Nearness::Host | Nearness::Zone => {}
+            Nearness::Far if self.may_go_far() => {}
+            Nearness::Web if !self.is_quick_without_web(now) => {}
+            Nearness::Far | Nearness::Web => return None,
         }
         let room = peer.room(now, self.unit);
         (room >= self.unit || (room > 0 && peer.in_flight == 0)).then_some(peer)
@@ -60,11 +62,15 @@ impl<P: Copy + Ord> Scheduler<P> {
         slots.filter_map(|(_, peer)| peer.as_ref())
     }
 
-    /// Tells whether a far peer, with or without room now, would bring a piece within [`WEB_AFTER`].
+    /// Tells whether the peers that hold more bring [`WEB_SPARED`] together, and one of them, with or without room now,
+    /// would bring a piece within [`WEB_AFTER`]. A peer that has not delivered yet counts as fast, until it is late.
     fn is_quick_without_web(&self, now: Instant) -> bool {
-        let is_able = |it: &Peer<P>| !it.is_late && it.trouble == 0 && it.busy_until <= now;
-        let mut far = self.undrained().filter(|it| it.nearness == Nearness::Far);
-        far.any(|it| is_able(it) && it.wait_for(1) < WEB_AFTER.as_secs_f32())
+        let is_able = |it: &&Peer<P>| {
+            it.nearness != Nearness::Web && !it.is_late && it.trouble == 0 && it.busy_until <= now
+        };
+        let able = || self.undrained().filter(is_able);
+        able().any(|it| it.wait_for(1) < WEB_AFTER.as_secs_f32())
+            && able().map(Peer::rate).sum::<f32>() >= WEB_SPARED
     }
 
     /// Tells whether peers that are not near may be asked. While near peers deliver and hold more, none is: they may be
@@ -87,22 +93,30 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     /// Returns the next peer to ask, among those that have room and may hold an open piece. Peers without trouble come
     /// first, then nearer ones, then those that would deliver a unit soonest; chance decides between equals. A web
-    /// server counts as a far peer.
+    /// server that may be asked counts as near as the nearest peer.
     fn next_peer(&mut self, now: Instant) -> Option<u32> {
         let len = self.peers.len();
         let start = self.chance.below(len as u32) as usize;
         let mut best: Option<(u32, Nearness, f32)> = None;
+        let web = self.nearest();
         let mut chosen = None;
         for step in 0..len {
             let place = if start + step < len { start + step } else { start + step - len };
             let Some(peer) = self.may_be_asked(place as u32, now) else { continue };
-            let key = (peer.trouble, peer.nearness.min(Nearness::Far), peer.wait_for(self.unit));
+            let nearness = if peer.nearness == Nearness::Web { web } else { peer.nearness };
+            let key = (peer.trouble, nearness, peer.wait_for(self.unit));
             if best.is_none_or(|best| key < best) {
                 best = Some(key);
                 chosen = Some(place as u32);
             }
         }
         chosen
+    }
+
+    /// Returns how near the nearest peer is that holds more.
+    fn nearest(&self) -> Nearness {
+        let peers = self.undrained().map(|it| it.nearness);
+        peers.min().unwrap_or_default().min(Nearness::Far)
     }
 
     /// Asks a peer for one run. A peer that holds no open piece is not considered again until something changes.
@@ -158,7 +172,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         let (has_near, unit) = (self.has_near, self.unit);
         let Some(peer) = self.peers.get(slot as usize).and_then(Option::as_ref) else { return false };
         let Some(want) = self.wants.get_mut(&blob) else { return false };
-        let is_far = !peer.nearness.is_near();
+        let is_far = peer.nearness == Nearness::Far;
         let reach = if is_far && has_near { Reach::NotNear } else { Reach::All };
         let most = run_max(peer, want, now);
         let in_order = if peer.trouble > 0 { 1 } else { peer.room(now, unit).clamp(1, UNIT_PIECES) };

@@ -208,12 +208,12 @@ fn only_what_is_read_is_asked_for_and_every_reader_has_its_turn() {
 }
 
 /// Returns how many of these pieces a peer delivers, and how many a web server, at these rates in pieces per second.
-fn brought(pieces: u32, peer_rate: u64, web_rate: u64) -> [u32; 2] {
+fn brought(pieces: u32, peer: Nearness, peer_rate: u64, web_rate: u64) -> [u32; 2] {
     let (mut scheduler, mut now, mut brought) = (Scheduler::new(1), Instant::default(), [0; 2]);
     let mut free = [Instant::default(); 2];
     let mut coming = BTreeSet::new();
     scheduler.handle(now, Input::Want { blob: blob(0), stored: PieceSet::new(pieces) });
-    for (id, nearness) in [(0, Nearness::Far), (1, Nearness::Web)] {
+    for (id, nearness) in [(0, peer), (1, Nearness::Web)] {
         scheduler.handle(now, Input::PeerIs { peer: id, nearness });
         scheduler.handle(now, Input::PeerHolds { peer: id, blob: blob(0), pieces: PieceSet::full(pieces) });
     }
@@ -238,8 +238,70 @@ fn brought(pieces: u32, peer_rate: u64, web_rate: u64) -> [u32; 2] {
 
 #[test]
 fn a_web_server_is_asked_where_peers_are_slow_and_left_alone_where_they_are_not() {
-    let [by_slow_peer, by_web] = brought(300, 3, 60);
-    assert!(by_web > 4 * by_slow_peer && by_slow_peer > 0, "{by_slow_peer} and {by_web}");
-    // Units of one piece, and of four, of which few fit into what may be under way.
-    assert_eq!([300, 4000].map(|pieces| brought(pieces, 60, 60)), [[300, 0], [4000, 0]]);
+    for nearness in [Nearness::Host, Nearness::Zone, Nearness::Far] {
+        let [by_slow_peer, by_web] = brought(300, nearness, 2, 100);
+        assert!(by_web > 4 * by_slow_peer && by_slow_peer > 0, "{nearness:?}: {by_slow_peer} and {by_web}");
+        // The peer would take half a minute for what both bring in less than half the time.
+        let [by_peer, by_web] = brought(300, nearness, 10, 30);
+        assert!(by_web > by_peer && by_peer > 30, "{nearness:?}: {by_peer} and {by_web}");
+        // Units of one piece, and of four, of which few fit into what may be under way.
+        assert_eq!([300, 4000].map(|pieces| brought(pieces, nearness, 60, 60)), [[300, 0], [4000, 0]]);
+    }
+}
+
+/// Feeds a scheduler with one peer, which owes all pieces of a blob, and returns its requests.
+fn owing(pieces: u32) -> (Scheduler<u32>, Vec<(RequestId, Range<u32>)>) {
+    let mut scheduler = Scheduler::new(1);
+    let now = Instant::default();
+    scheduler.handle(now, Input::Want { blob: blob(0), stored: PieceSet::new(pieces) });
+    scheduler.handle(now, Input::PeerHolds { peer: 0, blob: blob(0), pieces: PieceSet::full(pieces) });
+    let requests = requests(&mut scheduler);
+    (scheduler, requests)
+}
+
+fn requests(scheduler: &mut Scheduler<u32>) -> Vec<(RequestId, Range<u32>)> {
+    let outputs = std::iter::from_fn(|| scheduler.poll_output());
+    let requests = outputs.filter_map(|output| match output {
+        Output::Request { request, first, count, .. } => Some((request, first.get()..first.get() + count)),
+        _ => None,
+    });
+    requests.collect()
+}
+
+/// At 1 Mbit/s a piece takes 8 s: the peer is slow, and asking for the piece again would only make it slower.
+#[test]
+fn a_peer_that_brings_bytes_is_not_silent_and_keeps_its_pieces() {
+    let (mut scheduler, owed) = owing(4);
+    scheduler
+        .handle(Instant::default(), Input::PeerHolds { peer: 1, blob: blob(0), pieces: PieceSet::full(4) });
+    let mut now = Instant::default();
+    for _second in 0..40 {
+        now = now + SECOND;
+        scheduler.handle(now, Input::PeerHeard { peer: 0 });
+        scheduler.handle(now, Input::Tick);
+        assert_eq!(scheduler.in_flight(&0), 4, "{now:?}");
+    }
+    for _second in 0..=STALL.as_secs() {
+        now = now + SECOND;
+        scheduler.handle(now, Input::Tick);
+    }
+    assert!(
+        owed.iter().all(|(id, _)| scheduler.request(*id).is_none()),
+        "silence moves them to the other peer"
+    );
+}
+
+/// A line that was cut for ten seconds is asked again as soon as it carries bytes, and not half a minute later.
+#[test]
+fn a_peer_that_was_silent_is_asked_again_once_it_is_heard() {
+    let (mut scheduler, owed) = owing(100);
+    let mut now = Instant::default();
+    for _second in 0..10 {
+        now = now + SECOND;
+        scheduler.handle(now, Input::Tick);
+    }
+    let (request, run) = owed[0].clone();
+    let piece = PieceSet::new(100).piece(run.start).unwrap();
+    scheduler.handle(now, Input::Stored { request, piece });
+    assert!(!requests(&mut scheduler).is_empty(), "it has delivered, so it is asked for more");
 }
