@@ -367,6 +367,9 @@ pub enum ImportFrom {
     HfCache,
 }
 
+/// Longest wait of a pull without a byte, in seconds: a week.
+const MAX_TIMEOUT: u64 = 7 * 24 * 3600;
+
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -416,6 +419,9 @@ pub struct Pull {
     /// Priority among the daemon's pulls: low, normal, high
     #[arg(long, value_name = "PRIORITY", default_value = "normal")]
     pub priority: Priority,
+    /// Give up after this long without a byte; without it, after 5 minutes once bytes have come, and after 20 to 60 s before
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
+    pub timeout: Option<u64>,
     /// Show every check and its result, the source of the bytes, and what limited the speed
     #[arg(long)]
     pub explain: bool,

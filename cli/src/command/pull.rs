@@ -39,6 +39,7 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         priority: args.priority,
         // The configuration checks the flag and limits the node; this limits the pull alone.
         limit_down: args.net.limit_down.as_deref().and_then(reg_node::daemon::parse_rate),
+        timeout: args.timeout,
         receipt: args.receipt.is_some(),
     };
     if dry_run {

@@ -133,7 +133,7 @@ pub struct Claims {
 
 /// Asks to fetch a model, verify it, seed it, and put it into `dest` where one is given.
 ///
-/// It has 17 fields, because `reg pull` has so many options that do not depend on each other.
+/// It has 18 fields, because `reg pull` has so many options that do not depend on each other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PullRequest {
     pub reference: Reference,
@@ -179,6 +179,9 @@ pub struct PullRequest {
     /// A limit for this pull alone, in bytes per second. `None`: no limit.
     #[serde(default)]
     pub limit_down: Option<u64>,
+    /// Seconds for which the pull goes on without a byte. `None`: minutes once bytes have come, else less.
+    #[serde(default)]
+    pub timeout: Option<u64>,
     /// Write a receipt: what was verified, and against which keys.
     #[serde(default)]
     pub receipt: bool,
@@ -203,6 +206,7 @@ impl PullRequest {
             hub_cache: None,
             priority: Priority::Low,
             limit_down: None,
+            timeout: None,
             receipt: false,
         }
     }

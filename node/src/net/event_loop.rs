@@ -90,7 +90,8 @@ impl EventLoop {
                 self.records.ask(&mut self.swarm.behaviour_mut().records, &peer, request, reply);
             }
             Command::OpenStream { peer, reply } => {
-                self.swarm.behaviour_mut().blobs.open(to_libp2p(&peer), reply);
+                let known = self.links.gone(&peer);
+                self.swarm.behaviour_mut().blobs.open(to_libp2p(&peer), known, reply);
             }
             Command::Providers { key, found } => {
                 self.with_kad(|discovery, kad| discovery.providers(kad, &key, found))

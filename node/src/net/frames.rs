@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use reg_proto::limits::FRAME_HEADER_BYTES_MAX;
@@ -9,7 +11,7 @@ use reg_proto::piece::PIECE_LEN;
 use reg_proto::wire::{Frame, Message, PREFIX_LEN, WireError};
 use thiserror::Error;
 
-use super::pace::Pace;
+use super::pace::{PACED_BYTES, Pace};
 use super::pool::{PieceBytes, PiecePool};
 
 /// A stream to a peer, over any transport.
@@ -44,6 +46,8 @@ pub enum Received {
 pub struct FrameReader {
     stream: ReadHalf<Box<dyn ByteStream>>,
     states_max: usize,
+    /// Counts the bytes of pieces as they arrive, before a piece is whole.
+    heard: Arc<AtomicU64>,
 }
 
 /// The writing half of a blob stream. Dropping both halves closes the stream.
@@ -55,7 +59,7 @@ pub struct FrameWriter {
 pub(super) fn split(stream: impl ByteStream) -> (FrameReader, FrameWriter) {
     let stream: Box<dyn ByteStream> = Box::new(stream);
     let (read, write) = stream.split();
-    (FrameReader { stream: read, states_max: 0 }, FrameWriter { stream: write })
+    (FrameReader { stream: read, states_max: 0, heard: Arc::default() }, FrameWriter { stream: write })
 }
 
 impl FrameReader {
@@ -63,6 +67,11 @@ impl FrameReader {
     /// MiB.
     pub fn set_states_max(&mut self, bytes: usize) {
         self.states_max = bytes;
+    }
+
+    /// Counts the bytes of pieces in `heard` from now on.
+    pub fn count_in(&mut self, heard: Arc<AtomicU64>) {
+        self.heard = heard;
     }
 
     /// Reads the next frame; returns `None` where the peer has closed the stream between two frames.
@@ -91,9 +100,10 @@ impl FrameReader {
         let Some((mut frame, payload)) = self.next_head().await? else { return Ok(None) };
         if let Frame::Piece { id, piece, .. } = frame {
             let mut bytes = pool.take().await;
-            for run in bytes.buffer_mut()[..payload].chunks_mut(pace.run(PIECE_LEN as usize)) {
+            for run in bytes.buffer_mut()[..payload].chunks_mut(PACED_BYTES) {
                 pace.pass(run.len()).await;
                 self.stream.read_exact(run).await?;
+                self.heard.fetch_add(run.len() as u64, Ordering::Relaxed);
             }
             bytes.set_len(payload);
             return Ok(Some(Received::Piece { id, piece, bytes }));

@@ -63,6 +63,10 @@ pub(super) const PEERS_MAX: usize = 1024;
 /// Addresses remembered of one peer.
 pub(super) const ADDRESSES_PER_PEER_MAX: usize = 16;
 
+/// Peers that have gone whose addresses this node remembers: a pull dials its sources again. libp2p forgets an address at
+/// the first dial that fails.
+pub(super) const GONE_MAX: usize = 256;
+
 /// Neighbours found by mDNS that this node remembers: an office, not a conference.
 pub(super) const NEIGHBOURS_MAX: usize = 256;
 

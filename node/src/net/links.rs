@@ -1,6 +1,6 @@
 //! [`Links`]: the connections of this node, and what it knows of the peers at their other ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use libp2p::Multiaddr;
@@ -10,7 +10,7 @@ use libp2p::swarm::ConnectionId;
 use reg_proto::limits::PEERS_TOLD_MAX;
 use reg_proto::peer::{Address, PeerId};
 
-use super::limits::{ADDRESSES_PER_PEER_MAX, ADDRESSES_TOLD_MAX, CONNECTIONS_INCOMING_CROWDED};
+use super::limits::{ADDRESSES_PER_PEER_MAX, ADDRESSES_TOLD_MAX, CONNECTIONS_INCOMING_CROWDED, GONE_MAX};
 use super::reach::{self, Range};
 
 /// A peer this node is connected to.
@@ -76,6 +76,8 @@ impl Link {
 pub(super) struct Links {
     peers: BTreeMap<PeerId, Link>,
     events: u64,
+    /// The addresses of peers of this swarm that have gone, the last one at the back.
+    gone: VecDeque<(PeerId, Vec<Multiaddr>)>,
 }
 
 impl Links {
@@ -94,11 +96,27 @@ impl Links {
     /// Removes a connection, and tells whether it was the last one to a peer of this swarm.
     pub(super) fn disconnected(&mut self, peer: PeerId, connection: ConnectionId) -> bool {
         let Some(link) = self.peers.get_mut(&peer) else { return false };
-        link.connections.remove(&connection);
+        let closed = link.connections.remove(&connection).filter(|it| it.is_outgoing && !it.is_relayed);
         if !link.connections.is_empty() {
             return false;
         }
-        self.peers.remove(&peer).is_some_and(|link| link.is_ours)
+        let Some(link) = self.peers.remove(&peer).filter(|link| link.is_ours) else { return false };
+        let mut addresses: Vec<Multiaddr> = closed.map(|it| it.address).into_iter().collect();
+        addresses.extend(link.listens);
+        addresses.dedup();
+        addresses.truncate(ADDRESSES_PER_PEER_MAX);
+        self.gone.retain(|(gone, _)| *gone != peer);
+        self.gone.push_back((peer, addresses));
+        if self.gone.len() > GONE_MAX {
+            self.gone.pop_front();
+        }
+        true
+    }
+
+    /// Returns the addresses of a peer that has gone: where this node dialled it, and where it said that it listens.
+    pub(super) fn gone(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        let gone = self.gone.iter().find(|(gone, _)| gone == peer);
+        gone.map(|(_, addresses)| addresses.clone()).unwrap_or_default()
     }
 
     /// Records that a peer speaks this swarm's protocols, and tells whether that is new.

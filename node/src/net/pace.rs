@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Bytes that are read or written at once under a limit: few, so that the line carries them evenly.
+/// Bytes that are read at once, and written at once under a limit: few, so that the line carries them evenly, and a
+/// reader counts them as they come.
 pub(super) const PACED_BYTES: usize = 64 << 10;
 
 /// How fast bytes are read or written.

@@ -38,6 +38,21 @@ pub(super) const WEB_PROBES_MAX: usize = 16;
 pub(super) const STARVED_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a pull goes on without any peer left to ask.
 pub(super) const NOBODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a pull that has fetched something goes on without a byte, where the user does not say: its source restarts, or
+/// a machine sleeps for a moment.
+pub(super) const RETURN_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long no byte comes before a pull says what it waits for.
+pub(super) const WAIT_TOLD: Duration = Duration::from_secs(3);
+/// How long after its stream has ended a peer that held pieces is dialled again,
+pub(super) const RETURN_FIRST: Duration = Duration::from_millis(250);
+/// ... and the longest wait between two dials: a service that restarts is missed for a few seconds at most.
+pub(super) const RETURN_LATER: Duration = Duration::from_secs(5);
+/// Peers that one pull goes back to: as many as may wait to be dialled.
+pub(super) const RETURNING_MAX: usize = SOURCES_WAITING_MAX;
+/// A pull that did nothing for this long was stopped, or its machine slept: that was not the fault of its sources.
+pub(super) const SLEPT: Duration = Duration::from_secs(3);
+/// How long after a source has asked for a pause a pull says that it waits for its turn.
+pub(super) const REFUSED_LATELY: Duration = Duration::from_secs(12);
 /// How often connected peers and the DHT's answers are examined again while blobs are missing.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How often the DHT is asked again while blobs are missing.

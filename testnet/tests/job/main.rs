@@ -3,6 +3,7 @@
 
 mod main_job;
 
+mod returning;
 mod selection;
 mod transfers;
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use reg_proto::wire::{Frame, Message, PREFIX_LEN, WireError};
 use tokio::runtime::Handle;
@@ -25,13 +27,15 @@ pub struct LaneReader {
     end: usize,
     /// The frame header that was decrypted last, and a byte behind it.
     head: Vec<u8>,
+    /// Counts the bytes as they arrive, before a piece is whole.
+    heard: Arc<AtomicU64>,
     _open: OpenLane,
 }
 
 impl LaneReader {
     pub(super) fn new(socket: TcpStream, opener: Opener, open: OpenLane) -> Self {
         let (sealed, head) = (vec![0; LANE_RECEIVE_BYTES], vec![0; CONTENT_MAX + 1]);
-        Self { socket, opener, sealed, start: 0, end: 0, head, _open: open }
+        Self { socket, opener, sealed, start: 0, end: 0, head, heard: Arc::default(), _open: open }
     }
 
     /// Returns a handle that closes this lane from another thread.
@@ -40,6 +44,11 @@ impl LaneReader {
     /// Fails where the system has no more file descriptors.
     pub fn end(&self) -> io::Result<LaneEnd> {
         LaneEnd::of(&self.socket)
+    }
+
+    /// Counts the bytes that arrive in `heard` from now on.
+    pub fn count_in(&mut self, heard: Arc<AtomicU64>) {
+        self.heard = heard;
     }
 
     /// Waits until the server has admitted this node.
@@ -134,7 +143,10 @@ impl LaneReader {
             }
             match self.socket.read(&mut self.sealed[self.end..]) {
                 Ok(0) => return Ok(false),
-                Ok(more) => self.end += more,
+                Ok(more) => {
+                    self.end += more;
+                    self.heard.fetch_add(more as u64, Ordering::Relaxed);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }

@@ -89,8 +89,8 @@ impl Behaviour {
         }
     }
 
-    /// Opens a stream; dials the peer first where it is not connected.
-    pub(in crate::net) fn open(&mut self, peer: PeerId, reply: Reply) {
+    /// Opens a stream; dials the peer first where it is not connected, at `known` addresses and at those that libp2p knows.
+    pub(in crate::net) fn open(&mut self, peer: PeerId, known: Vec<Multiaddr>, reply: Reply) {
         if let Some(connection) = self.connections.get(&peer).and_then(|all| all.first()) {
             let handler = NotifyHandler::One(*connection);
             self.push(ToSwarm::NotifyHandler { peer_id: peer, handler, event: Either::Left(Open(reply)) });
@@ -109,7 +109,8 @@ impl Behaviour {
         self.waiting.entry(peer).or_default().push(reply);
         if !is_relayed {
             let condition = PeerCondition::DisconnectedAndNotDialing;
-            self.push(ToSwarm::Dial { opts: DialOpts::peer_id(peer).condition(condition).build() });
+            let opts = DialOpts::peer_id(peer).condition(condition).addresses(known);
+            self.push(ToSwarm::Dial { opts: opts.extend_addresses_through_behaviour().build() });
         }
     }
 
@@ -171,7 +172,7 @@ impl Behaviour {
         }
         self.connections.entry(peer).or_default().push(connection);
         for reply in self.waiting.remove(&peer).into_iter().flatten() {
-            self.open(peer, reply);
+            self.open(peer, Vec::new(), reply);
         }
     }
 
@@ -379,7 +380,7 @@ mod tests {
         }
         behaviour.connected(peer, id, true);
         let (reply, mut opened) = oneshot::channel();
-        behaviour.open(peer, reply);
+        behaviour.open(peer, Vec::new(), reply);
         assert!(behaviour.events.is_empty(), "it waits for a direct connection");
         behaviour.punch_failed(&peer);
         assert!(matches!(opened.try_recv(), Ok(Err(OpenStreamError::BehindNat))));

@@ -28,6 +28,7 @@ use super::dispute::Ruling;
 use super::disputes::{Answered, Disputes, Question};
 use super::event::{Deliver, SourceEvent, SourceId, WebId};
 use super::goal::Goal;
+use super::patience::{Facts, Told};
 use super::peer_source::PeerSource;
 use super::peers::{Met, Peers};
 use super::priorities::Pull;
@@ -37,8 +38,8 @@ use super::web_server::{Order, Sink};
 use super::web_source::{AllPaused, WebSeeds, WebSources};
 use crate::net::{OpenStreamError, PieceBytes, PoolUse};
 use crate::registry::limits::{
-    FRAMES_WAITING_MAX, LIMIT_PER_SOURCE, NOBODY_TIMEOUT, SOURCES_MAX, STARVED_TIMEOUT, WEB_HEAD_START,
-    WRITES_AT_ONCE,
+    FRAMES_WAITING_MAX, LIMIT_PER_SOURCE, PAUSED_RETRY_MS, REFUSED_LATELY, SLEPT, SOURCES_MAX,
+    WEB_HEAD_START, WRITES_AT_ONCE,
 };
 use crate::registry::resolve::{Bans, Finder, Search};
 use crate::store::{Partial, WritePieceError};
@@ -46,7 +47,7 @@ use crate::store::{Partial, WritePieceError};
 /// Why a download ends without its blobs. Verified pieces stay in the store and are not fetched again.
 #[derive(Debug, Error)]
 pub enum DownloadError {
-    #[error("no peer has sent anything for {seconds} s; {missing} of {total} bytes are missing")]
+    #[error("no source has sent anything for {seconds} s; {missing} of {total} bytes are missing")]
     Starved { seconds: u64, missing: u64, total: u64 },
     #[error(
         "every peer that was found ({peers}) is behind a NAT that cannot be traversed; {missing} of {total} bytes \
@@ -131,6 +132,11 @@ struct Tally {
     total: u64,
     done: u64,
     last_progress: Instant,
+    /// When the loop last did anything.
+    awake: Instant,
+    /// When a source last asked for a pause, and whether because it is paused.
+    refused: Option<(Instant, bool)>,
+    told: Told,
     /// How many sources have sent wrong bytes.
     liars: usize,
     downloaded: Downloaded,
@@ -145,6 +151,8 @@ struct Permit {
     is_held: bool,
     /// The limit of this download alone.
     throttle: Option<Arc<Throttle>>,
+    /// How long the user waits for a byte.
+    timeout: Option<Duration>,
 }
 
 impl<'a> Downloader<'a> {
@@ -176,7 +184,16 @@ impl<'a> Downloader<'a> {
             events: mpsc::channel(FRAMES_WAITING_MAX),
             writes: Writes { written: mpsc::channel(WRITES_AT_ONCE), count: 0 },
             disputes: Disputes::default(),
-            tally: Tally { total, done, last_progress: now, liars: 0, downloaded: Downloaded::default() },
+            tally: Tally {
+                total,
+                done,
+                last_progress: now,
+                awake: now,
+                refused: None,
+                told: Told::default(),
+                liars: 0,
+                downloaded: Downloaded::default(),
+            },
             permit: Permit::default(),
             _buffers: fetching.pool.enter(),
         }
@@ -211,7 +228,13 @@ impl<'a> Downloader<'a> {
 
     /// Makes it wait while `pull` may not go on, and fetch at most `limit` bytes per second.
     pub fn on_terms(mut self, pull: Pull, limit: Option<u64>) -> Self {
-        self.permit = Permit { pull: Some(pull), throttle: limit.map(Throttle::new), is_held: false };
+        self.permit = Permit { pull: Some(pull), throttle: limit.map(Throttle::new), ..self.permit };
+        self
+    }
+
+    /// Makes it go on for `timeout` without a byte; `None`: as long as the node does where the user has not said.
+    pub fn patient(mut self, timeout: Option<Duration>) -> Self {
+        self.permit.timeout = timeout;
         self
     }
 
@@ -237,7 +260,10 @@ impl<'a> Downloader<'a> {
         mut finder: Option<Finder>,
         reporter: &Reporter,
     ) -> Result<Downloaded, DownloadError> {
-        first.into_iter().for_each(|peer| self.consider(peer));
+        for peer in first {
+            self.peers.returning.expect(peer);
+            self.consider(peer);
+        }
         self.execute();
         let mut report = tokio::time::interval(Duration::from_millis(200));
         while self.goal.is_wanted(&self.missing, self.writes.count) {
@@ -250,6 +276,7 @@ impl<'a> Downloader<'a> {
                 () = self.goal.changed() => Happened::Asked,
                 _ = report.tick() => Happened::Tick,
             };
+            self.notice_sleep();
             match happened {
                 Happened::Found(Some(peer)) => self.consider(peer),
                 Happened::Found(None) => finder = None,
@@ -268,6 +295,18 @@ impl<'a> Downloader<'a> {
             self.execute();
         }
         Ok(self.tally.downloaded)
+    }
+
+    /// Shifts the clocks of the download where its process was stopped, or its machine slept, so that no source counts as
+    /// silent for that time.
+    fn notice_sleep(&mut self) {
+        let now = Instant::now();
+        let slept = now.duration_since(std::mem::replace(&mut self.tally.awake, now));
+        if slept >= SLEPT {
+            debug!(?slept, "the download was stopped for a while");
+            self.start += slept;
+            self.tally.last_progress += slept;
+        }
     }
 
     /// Makes the scheduler want the pieces that readers ask for now, in the order of reading, and no others.
@@ -360,7 +399,8 @@ impl<'a> Downloader<'a> {
             let throttles: Arc<[Arc<Throttle>]> = self.throttles().cloned().collect();
             let deliver = async move {
                 let is_free = throttles.is_empty() || (!limits.local && network.is_near(peer).await);
-                Deliver { peer, pool, events, throttles: if is_free { Arc::default() } else { throttles } }
+                let throttles = if is_free { Arc::default() } else { throttles };
+                Deliver { peer, pool, events, throttles, heard: Arc::default() }
             };
             self.peers.open(&self.fetching.network, peer, deliver);
         }
@@ -419,7 +459,9 @@ impl<'a> Downloader<'a> {
                 if matches!(error, OpenStreamError::BehindNat) {
                     self.peers.behind_nat += 1;
                     reporter.note(format_args!("{peer} is not pulled from: {error}"));
+                    self.peers.returning.forget(&peer);
                 }
+                self.peers.returning.lost(&peer, Instant::now());
                 self.open_waiting();
             }
         }
@@ -440,7 +482,10 @@ impl<'a> Downloader<'a> {
 
     fn on_source(&mut self, event: SourceEvent) -> Result<(), DownloadError> {
         match event {
-            SourceEvent::Gone { peer } => self.drop_source(peer),
+            SourceEvent::Gone { peer } => {
+                self.drop_source(peer);
+                self.peers.returning.lost(&peer, Instant::now());
+            }
             SourceEvent::Piece { peer, id, piece, bytes, way } => {
                 if let Some((of, blob)) = self.disputes.of_request(id) {
                     return if of == peer { self.settle_dispute(peer, blob, &bytes) } else { Ok(()) };
@@ -498,7 +543,10 @@ impl<'a> Downloader<'a> {
 
     fn on_reject(&mut self, peer: PeerId, id: u32, reason: Rejection) {
         let busy = match reason {
-            Rejection::Busy { retry_ms } => Some(Duration::from_millis(retry_ms.into())),
+            Rejection::Busy { retry_ms } => {
+                self.tally.refused = Some((Instant::now(), retry_ms == PAUSED_RETRY_MS));
+                Some(Duration::from_millis(retry_ms.into()))
+            }
             Rejection::NotHere | Rejection::Unverified | Rejection::Malformed => None,
         };
         if busy.is_some() && self.disputes.refuse(peer, id) {
@@ -561,6 +609,7 @@ impl<'a> Downloader<'a> {
     fn count(&mut self, source: SourceId, bytes: u64, way: Way) {
         match source {
             SourceId::Peer(peer) => {
+                self.peers.returning.is_back(&peer);
                 self.fetching.traffic.count_fetched(peer, bytes, way);
                 *self.tally.downloaded.peers.entry(peer).or_default() += bytes;
             }
@@ -618,6 +667,7 @@ impl<'a> Downloader<'a> {
     fn ban(&mut self, peer: PeerId) {
         info!(%peer, "a peer sent wrong bytes and is not asked again");
         self.tally.liars += 1;
+        self.peers.returning.forget(&peer);
         Bans::ban(&self.fetching.resolver.bans, peer);
         self.drop_source(peer);
     }
@@ -640,7 +690,9 @@ impl<'a> Downloader<'a> {
         if self.peers.dialling.are_waiting() {
             self.peers.useless().into_iter().for_each(|peer| self.drop_source(peer));
         }
+        self.go_back();
         self.begin_web(reporter);
+        self.listen();
         self.feed(Input::Tick);
         let web = self.web.count_holders(&self.missing);
         reporter.tell(Progress::Bytes {
@@ -653,31 +705,65 @@ impl<'a> Downloader<'a> {
             // Each reader has its own timeout. Peers may come back as long as a reader is left.
             return Ok(());
         }
-        let missing = self.tally.total.saturating_sub(self.tally.done);
+        self.wait_on(web, reporter)
+    }
+
+    /// Tells the scheduler which sources have sent bytes. Bytes are progress, though a piece takes 8 s at 1 Mbit/s.
+    fn listen(&mut self) {
+        let peers = self.peers.heard().into_iter().map(SourceId::Peer);
+        let heard: Vec<SourceId> = peers.chain(self.web.heard()).collect();
+        if !heard.is_empty() {
+            self.tally.last_progress = Instant::now();
+        }
+        self.feed_all(heard.into_iter().map(|peer| Input::PeerHeard { peer }).collect());
+    }
+
+    /// Dials the peers again whose streams have ended.
+    fn go_back(&mut self) {
+        if self.permit.is_held {
+            return;
+        }
+        for peer in self.peers.returning.due(Instant::now()) {
+            if !self.peers.contains(&peer) {
+                self.peers.dialling.dial_again(peer);
+            }
+        }
+        self.open_waiting();
+    }
+
+    /// Waits for bytes as long as the user's patience lasts, and says what for. `web` is the number of web seeds.
+    fn wait_on(&mut self, web: usize, reporter: &Reporter) -> Result<(), DownloadError> {
+        let (total, missing) = (self.tally.total, self.tally.total.saturating_sub(self.tally.done));
         let quiet = self.tally.last_progress.elapsed();
         let left_alone = |AllPaused { seed, pause }| DownloadError::LeftAlone {
             seed,
             seconds: pause.as_secs(),
             missing,
-            total: self.tally.total,
+            total,
         };
         let paused = self.web.patience(!self.peers.is_empty(), quiet).map_err(left_alone)?;
-        let no_source = web == 0 && self.peers.is_empty();
-        let patience = paused.unwrap_or(if no_source { NOBODY_TIMEOUT } else { STARVED_TIMEOUT });
-        if quiet < patience {
+        let has_source = web > 0 || self.peers.len() > 0;
+        let lately = self.tally.refused.filter(|(at, _)| at.elapsed() < REFUSED_LATELY);
+        let facts = Facts {
+            quiet,
+            asked: self.permit.timeout,
+            has_source,
+            known: self.peers.returning.shown(),
+            has_fetched: !self.tally.downloaded.peers.is_empty() || !self.tally.downloaded.web.is_empty(),
+            refused: lately.map(|(_, is_paused)| is_paused),
+        };
+        if let (Some(news), None, false) = (self.tally.told.news(&facts), paused, self.permit.is_held) {
+            reporter.note(news);
+        }
+        if quiet < paused.unwrap_or_else(|| facts.patience()) {
             return Ok(());
         }
-        if no_source && self.tally.liars > 0 {
-            return Err(DownloadError::OnlyWrongBytes { liars: self.tally.liars });
-        }
-        if no_source && self.peers.behind_nat > 0 {
-            return Err(DownloadError::BehindNat {
-                peers: self.peers.behind_nat,
-                missing,
-                total: self.tally.total,
-            });
-        }
-        Err(DownloadError::Starved { seconds: quiet.as_secs(), missing, total: self.tally.total })
+        let (liars, behind_nat) = (self.tally.liars, self.peers.behind_nat);
+        Err(match has_source {
+            false if liars > 0 => DownloadError::OnlyWrongBytes { liars },
+            false if behind_nat > 0 => DownloadError::BehindNat { peers: behind_nat, missing, total },
+            _ => DownloadError::Starved { seconds: quiet.as_secs(), missing, total },
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`SourceEvent`]: what the sources of a download report to it: frames, pieces, and news of web seeds.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use reg_proto::bounded::Bounded;
@@ -47,6 +48,8 @@ pub(super) struct Deliver {
     pub events: mpsc::Sender<SourceEvent>,
     /// The rate limits that hold for this peer.
     pub throttles: Arc<[Arc<Throttle>]>,
+    /// Counts the bytes of pieces as they arrive, before a piece is whole.
+    pub heard: Arc<AtomicU64>,
 }
 
 impl Deliver {

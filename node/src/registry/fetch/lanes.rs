@@ -89,7 +89,8 @@ async fn open(
     }
 }
 
-fn start(lane: LaneReader, deliver: Deliver) -> Result<Running, crate::net::LaneError> {
+fn start(mut lane: LaneReader, deliver: Deliver) -> Result<Running, crate::net::LaneError> {
+    lane.count_in(deliver.heard.clone());
     let (end, bytes, (over, ended)) = (lane.end()?, Arc::new(AtomicU64::new(0)), oneshot::channel());
     let (runtime, counter) = (Handle::current(), bytes.clone());
     thread::Builder::new().name("lane".to_owned()).spawn(move || {
@@ -100,7 +101,7 @@ fn start(lane: LaneReader, deliver: Deliver) -> Result<Running, crate::net::Lane
 }
 
 fn receive(mut lane: LaneReader, deliver: &Deliver, runtime: &Handle, counter: &AtomicU64) {
-    let Deliver { peer, pool, events, throttles } = deliver;
+    let Deliver { peer, pool, events, throttles, .. } = deliver;
     let wait = |bytes: usize| deliver.wait(bytes);
     loop {
         let pace = if throttles.is_empty() { Pace::Free } else { Pace::Kept(&wait) };

@@ -20,8 +20,10 @@ mod event;
 mod goal;
 mod lanes;
 mod nearness;
+mod patience;
 mod peer_source;
 mod peers;
+mod returning;
 mod throttle;
 mod traffic;
 

@@ -4,12 +4,15 @@
 //! Reading and writing are separate tasks, so that a peer which does not read cannot keep this node from reading.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use reg_proto::digest::Digest;
 use reg_proto::limits::BLOBS_FOLLOWED_MAX;
 use reg_proto::peer::PeerId;
 use reg_proto::wire::Frame;
+use reg_transfer::HEARD_BYTES;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::debug;
@@ -28,6 +31,7 @@ pub(super) struct PeerSource {
     opened: Instant,
     /// Whether the peer has said that it holds a wanted piece.
     pub holds_any: bool,
+    heard: Heard,
     _tasks: JoinSet<()>,
 }
 
@@ -44,8 +48,10 @@ impl PeerSource {
     ) -> Result<Self, OpenStreamError> {
         let (mut reader, writer) = network.open_stream(peer).await?;
         reader.set_states_max(states_max);
+        reader.count_in(deliver.heard.clone());
         let (frames, to_send) = mpsc::channel(FRAMES_TO_SEND_MAX);
         let (answers, answered) = mpsc::channel(LANE_ANSWERS_MAX);
+        let heard = Heard::of(deliver.heard.clone());
         let mut tasks = JoinSet::new();
         if network.has_lanes() {
             tasks.spawn(lanes::keep(network.clone(), frames.clone(), answered, deliver.clone()));
@@ -53,7 +59,7 @@ impl PeerSource {
         tasks.spawn(read(reader, answers, deliver));
         tasks.spawn(write(peer, writer, to_send));
         let (followed, opened) = (BTreeSet::new(), Instant::now());
-        Ok(Self { frames, followed, opened, holds_any: false, _tasks: tasks })
+        Ok(Self { frames, followed, opened, holds_any: false, heard, _tasks: tasks })
     }
 
     /// Follows at most [`BLOBS_FOLLOWED_MAX`] of the missing blobs, and unfollows all others.
@@ -71,6 +77,11 @@ impl PeerSource {
         }
     }
 
+    /// Tells whether at least [`HEARD_BYTES`] of pieces have come since it last said so.
+    pub(super) fn is_heard(&mut self) -> bool {
+        self.heard.is_more()
+    }
+
     /// Tells whether the peer has had time to say what it holds, and has named no wanted piece.
     pub(super) fn is_useless(&self) -> bool {
         !self.holds_any && self.opened.elapsed() > SAY_SOMETHING
@@ -82,8 +93,32 @@ impl PeerSource {
     }
 }
 
+/// Counts the bytes that a source has sent.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    bytes: Arc<AtomicU64>,
+    /// The count when the source was last found to be heard.
+    seen: u64,
+}
+
+impl Heard {
+    pub(super) const fn of(bytes: Arc<AtomicU64>) -> Self {
+        Self { bytes, seen: 0 }
+    }
+
+    /// Tells whether at least [`HEARD_BYTES`] have come since it last said so.
+    pub(super) fn is_more(&mut self) -> bool {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let is_more = bytes.saturating_sub(self.seen) >= HEARD_BYTES;
+        if is_more {
+            self.seen = bytes;
+        }
+        is_more
+    }
+}
+
 async fn read(mut reader: FrameReader, answers: mpsc::Sender<Answer>, deliver: Deliver) {
-    let Deliver { peer, pool, events, throttles } = &deliver;
+    let Deliver { peer, pool, events, throttles, .. } = &deliver;
     let (peer, wait) = (*peer, |bytes: usize| deliver.wait(bytes));
     loop {
         let pace = if throttles.is_empty() { Pace::Free } else { Pace::Kept(&wait) };

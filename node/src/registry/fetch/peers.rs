@@ -13,6 +13,7 @@ use super::dialling::Dialling;
 use super::event::Deliver;
 use super::nearness::{self, Zone};
 use super::peer_source::PeerSource;
+use super::returning::Returning;
 use crate::net::{Network, OpenStreamError};
 use crate::registry::limits::LOOK_ANEW;
 use crate::registry::resolve::{Finder, Search};
@@ -23,6 +24,8 @@ pub(super) struct Peers {
     /// The peers with an open stream.
     sources: BTreeMap<PeerId, PeerSource>,
     pub dialling: Dialling,
+    /// The peers to go back to.
+    pub returning: Returning,
     opening: JoinSet<(PeerId, Result<PeerSource, OpenStreamError>)>,
     /// Tasks that determine how near a peer is.
     placing: JoinSet<(PeerId, Nearness)>,
@@ -129,7 +132,16 @@ impl Peers {
     pub(super) fn note_holds(&mut self, peer: PeerId, any: bool) -> Option<bool> {
         let source = self.sources.get_mut(&peer)?;
         source.holds_any |= any;
+        if any {
+            self.returning.expect(peer);
+        }
         Some(source.holds_any)
+    }
+
+    /// Returns the peers that have sent bytes of pieces since the last call.
+    pub(super) fn heard(&mut self) -> Vec<PeerId> {
+        let sources = self.sources.iter_mut();
+        sources.filter_map(|(peer, source)| source.is_heard().then_some(*peer)).collect()
     }
 
     /// Tells whether any peer has held a wanted piece.

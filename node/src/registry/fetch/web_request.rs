@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use reg_transfer::HEARD_BYTES;
 use tokio::time::sleep;
 use tracing::debug;
 
@@ -66,7 +67,10 @@ async fn pieces(
         if !wait.is_zero() {
             sleep(wait).await;
         }
-        body.fill(&mut bytes.buffer_mut()[..length]).await?;
+        for run in bytes.buffer_mut()[..length].chunks_mut(HEARD_BYTES as usize) {
+            body.fill(run).await?;
+            server.heard.fetch_add(run.len() as u64, Ordering::Relaxed);
+        }
         bytes.set_len(length);
         server.failures.store(0, Ordering::Relaxed);
         let event = SourceEvent::WebPiece { id, request: order.request, piece: index, bytes };

@@ -1,7 +1,7 @@
 //! [`WebServer`]: one web seed that is asked, with its pause, its redirects and its slots for requests.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::event::SourceEvent;
+use super::peer_source::Heard;
 use super::throttle::Throttle;
 use crate::net::PiecePool;
 use crate::registry::limits::WEB_CONNECTIONS_PER_SEED;
@@ -27,6 +28,8 @@ pub(super) struct WebServer {
     pub(super) slots: Semaphore,
     /// Failures in a row.
     pub(super) failures: AtomicUsize,
+    /// Bytes that have come, before a piece is whole.
+    pub(super) heard: Arc<AtomicU64>,
 }
 
 /// A seed that is asked, and its requests that run.
@@ -38,6 +41,7 @@ pub(super) struct Asked {
     pub(super) lost: BTreeSet<Digest>,
     /// Whether the seed was given up.
     pub(super) is_out: bool,
+    pub(super) heard: Heard,
 }
 
 /// Where the pieces of a request go, and the limits that slow them down.
@@ -65,8 +69,10 @@ impl Asked {
             locations: Mutex::default(),
             slots: Semaphore::new(WEB_CONNECTIONS_PER_SEED),
             failures: AtomicUsize::new(0),
+            heard: Arc::default(),
         });
-        Self { server, requests: BTreeMap::new(), lost: BTreeSet::new(), is_out: false }
+        let heard = Heard::of(server.heard.clone());
+        Self { server, requests: BTreeMap::new(), lost: BTreeSet::new(), is_out: false, heard }
     }
 
     pub(super) fn hang_up(&mut self) {

@@ -155,6 +155,12 @@ impl WebSources {
         self.asked.iter().enumerate().filter(|(_, it)| !it.is_out).map(|(index, _)| WebId(index))
     }
 
+    /// Returns the seeds that have sent bytes since the last call.
+    pub(super) fn heard(&mut self) -> Vec<SourceId> {
+        let asked = self.asked.iter_mut().enumerate();
+        asked.filter_map(|(id, it)| it.heard.is_more().then_some(SourceId::Web(WebId(id)))).collect()
+    }
+
     /// Tells whether a seed has a blob, as far as is known.
     fn has(&self, id: WebId, blob: &Digest) -> bool {
         let is_lost = self.asked.get(id.0).is_none_or(|it| it.lost.contains(blob));

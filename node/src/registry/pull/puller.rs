@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reg_api::check::Check;
 use reg_api::receipt::{Measured, ReceiptFile};
@@ -226,7 +226,8 @@ impl Puller {
         reporter: &Reporter,
     ) -> Result<Fetched, PullError> {
         let web = self.fetching.web_seeds_of(resolved, &request.web_seeds);
-        let terms = Terms { priority: request.priority, limit_down: request.limit_down, web };
+        let timeout = request.timeout.map(Duration::from_secs);
+        let terms = Terms { priority: request.priority, limit_down: request.limit_down, web, timeout };
         let missing = whole::missing(&self.store, part.blobs(&resolved.manifest)).await?;
         let needed = missing.values().map(|layout| layout.size()).sum();
         let blobs = resolved.manifest.blobs().into_keys();
@@ -290,7 +291,8 @@ impl Puller {
         let reused = self.reuse(&partials, resolved, &terms.web, reporter).await;
         let before = busy(&partials);
         let downloader = Downloader::new(&self.fetching, partials.clone());
-        let downloader = downloader.on_terms(pull, terms.limit_down).with_web(terms.web);
+        let downloader =
+            downloader.on_terms(pull, terms.limit_down).with_web(terms.web).patient(terms.timeout);
         let first = resolved.holders.clone();
         if let Some(finder) = &mut resolved.finder {
             finder.exchange(&self.network, resolved.digest);

@@ -122,6 +122,7 @@ impl Puller {
                 hub_cache: None,
                 priority: Priority::default(),
                 limit_down: None,
+                timeout: None,
                 receipt: false,
             };
             if let Err(error) = self.pull(request, reporter).await {
