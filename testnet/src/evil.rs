@@ -13,8 +13,8 @@ use reg_proto::piece::{BlobLayout, PIECE_LEN};
 use reg_proto::states::PieceStates;
 use reg_proto::wire::{Frame, Held, Rejection, Request, Response};
 
-/// How long a peer tarries: long enough for another one to meddle.
-const TARRY: Duration = Duration::from_millis(800);
+/// How long a peer tarries: long enough for another one to meddle, or to answer late.
+const TARRY: Duration = Duration::from_millis(1500);
 
 /// The answers of a lying peer.
 #[derive(Debug, Default)]
@@ -26,8 +26,8 @@ pub struct Script {
     /// Piece states that it sends.
     pub states: BTreeMap<Digest, PieceStates>,
     pub manner: Manner,
-    /// Questions for records are answered after those of others are.
-    pub answers_late: bool,
+    /// How long the answers to questions for records take.
+    pub records_after: Duration,
 }
 
 /// How a peer answers requests for pieces that it claims to hold.
@@ -133,11 +133,10 @@ async fn lie(inbound: Inbound, script: Arc<Script>, asked_of: Arc<Asked>) {
             Some(asked) = requests.recv() => {
                 let key = serde_json::to_string(&asked.request).expect("a request is JSON");
                 let answer = script.answers.get(&key).cloned().unwrap_or(Response::NotFound);
-                let is_late = script.answers_late && matches!(asked.request, Request::GetRecords { .. });
+                let is_for_records = matches!(asked.request, Request::GetRecords { .. });
+                let wait = if is_for_records { script.records_after } else { Duration::ZERO };
                 tokio::spawn(async move {
-                    if is_late {
-                        tokio::time::sleep(TARRY / 2).await;
-                    }
+                    tokio::time::sleep(wait).await;
                     asked.reply.send(answer);
                 });
             }

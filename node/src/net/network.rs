@@ -25,6 +25,7 @@ pub struct Network {
     peer: PeerId,
     gossips: bool,
     finds_others: bool,
+    awaits_peers: bool,
     /// `None` while the node is offline.
     commands: Option<mpsc::Sender<Command>>,
     /// `None` where the node has no lanes.
@@ -39,13 +40,14 @@ impl Network {
     pub async fn start(config: NetworkConfig) -> Result<(Self, Inbound), StartError> {
         let gossips = config.gossip;
         let finds_others = config.mdns || config.dht != DhtMode::Off || !config.bootstrap.is_empty();
+        let awaits_peers = config.mdns || !config.bootstrap.is_empty();
         let Started { peer, commands, inbound, lanes } = start(config).await?;
-        Ok((Self { peer, gossips, finds_others, commands: Some(commands), lanes }, inbound))
+        Ok((Self { peer, gossips, finds_others, awaits_peers, commands: Some(commands), lanes }, inbound))
     }
 
     /// Returns a handle without a network: every call fails with "offline", or finds nothing.
     pub const fn offline(peer: PeerId) -> Self {
-        Self { peer, gossips: false, finds_others: false, commands: None, lanes: None }
+        Self { peer, gossips: false, finds_others: false, awaits_peers: false, commands: None, lanes: None }
     }
 
     /// Tells whether this node runs without a network.
@@ -61,6 +63,11 @@ impl Network {
     /// Tells whether this node finds peers by itself: through mDNS, the DHT or bootstrap peers.
     pub const fn finds_others(&self) -> bool {
         self.finds_others
+    }
+
+    /// Tells whether peers may turn up by themselves: through mDNS, or because they are bootstrap peers. The DHT needs one.
+    pub const fn awaits_peers(&self) -> bool {
+        self.awaits_peers
     }
 
     /// Returns the peer id of this node.

@@ -8,8 +8,25 @@ use reg_proto::limits::{RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX};
 pub(super) const FIND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a name is searched for where the store has a copy already. Connected peers answer within that time.
 pub(super) const REFRESH_TIMEOUT: Duration = Duration::from_secs(4);
-/// How long the search goes on after the first valid answer, because another peer may know a newer record.
-pub(super) const SETTLE: Duration = Duration::from_millis(700);
+/// How long other peers that were asked for a name may take, after the first valid answer, before the version that it names
+/// is begun with. Peers of one continent answer within that time, so it is seldom begun with an older one.
+pub(super) const BEGIN_WITH: Duration = Duration::from_millis(50);
+/// How long they may take before a file is placed, a publisher is followed for the first time, or a record is signed: two
+/// round trips around the world. What they say later counts the next time.
+pub(super) const ANSWERS_PATIENCE: Duration = Duration::from_millis(700);
+/// The same for a gateway's client, which waits for its first byte meanwhile: one round trip.
+pub(super) const VIEW_ANSWERS_PATIENCE: Duration = Duration::from_millis(250);
+/// Peers that are asked for one name in all, while the version that it names is fetched.
+pub(super) const LATER_ASKED_MAX: usize = 64;
+/// How often one pull begins anew because an answer that came later names a newer version. Each needs one more record of the
+/// publisher.
+pub(super) const CHANGES_MAX: usize = 3;
+/// Peers that are remembered because they let this node wait: as many as may be connected.
+pub(super) const SLOW_PEERS_MAX: usize = 512;
+/// How long a search that knows no peer waits for one to turn up, by mDNS or among the bootstrap peers.
+pub(super) const NOBODY_PATIENCE: Duration = Duration::from_millis(2500);
+/// How long a search waits for peers that do not answer, where no other one has the name.
+pub(super) const SILENCE: Duration = Duration::from_secs(10);
 /// How long a search waits for new peers after every known peer and the DHT have answered: two looks at the
 /// connections.
 pub(super) const QUIET: Duration = Duration::from_millis(1200);
@@ -55,6 +72,8 @@ pub(super) const SLEPT: Duration = Duration::from_secs(3);
 pub(super) const REFUSED_LATELY: Duration = Duration::from_secs(12);
 /// How often connected peers and the DHT's answers are examined again while blobs are missing.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// ... and at first: a peer that has just connected is found soon. Each later look takes twice as long to come.
+pub(super) const LOOK_FIRST: Duration = Duration::from_millis(20);
 /// How often the DHT is asked again while blobs are missing.
 pub(super) const ASK_DHT_AGAIN: Duration = Duration::from_secs(10);
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use reg_proto::bounded::Bounded;
@@ -331,7 +332,7 @@ fn a_document_that_is_not_what_was_asked_for_is_not_believed() {
     let reference = format!("{}/tale", author.id);
     let mut liars = Liars::default();
     // So that the liar is the first to be asked for documents.
-    let honest = liars.tell(Script { answers_late: true, ..told() });
+    let honest = liars.tell(Script { records_after: Duration::from_millis(400), ..told() });
     for bytes in [theirs.manifest().to_vec(), vec![b'x'; version.manifest().len()]] {
         let mut script = told();
         script.answer(&Request::GetDocument { digest: version.digest }, Response::Document { bytes });

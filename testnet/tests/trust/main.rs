@@ -1,5 +1,6 @@
 //! Keys, signatures and trust between real nodes, judged by other tools too: which statements count, and until when.
 
+mod answers;
 mod in_use;
 mod one_writer;
 mod tags_and_keys;

@@ -290,6 +290,7 @@ impl Publishing {
             said: accepted.said,
             notes: Vec::new(),
             finder: None,
+            later: None,
             holders: Vec::new(),
             behind: None,
             head: None,

@@ -45,6 +45,8 @@ pub enum PullError {
     Bundle(#[from] BundleError),
     #[error("model is in the cache, but cannot be put into {dest}")]
     Checkout { dest: PathBuf, source: CheckoutError },
+    #[error("a peer has told of a newer version meanwhile")]
+    Superseded,
     #[error("a task ended early")]
     Interrupted(#[from] JoinError),
 }
@@ -72,7 +74,7 @@ impl Fault for PullError {
             Self::Tensors(source) => source.kind(),
             Self::Offline | Self::Download(DownloadError::Starved { .. }) => FaultKind::Unreachable,
             Self::Download(DownloadError::BehindNat { .. }) => FaultKind::Unreachable,
-            Self::Download(DownloadError::LeftAlone { .. }) => FaultKind::RetryLater,
+            Self::Superseded | Self::Download(DownloadError::LeftAlone { .. }) => FaultKind::RetryLater,
             Self::Open(source) => source.kind(),
             Self::Reserve(_) => FaultKind::DiskFull,
             Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,

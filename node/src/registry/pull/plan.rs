@@ -26,7 +26,10 @@ impl Puller {
         request: PullRequest,
         reporter: &Reporter,
     ) -> Result<Planned, PullError> {
-        let (resolved, part) = self.find(&request, &BTreeSet::new(), reporter).await?;
+        let (mut resolved, mut part) = self.find(&request, &BTreeSet::new(), reporter).await?;
+        if self.settle(resolved.later.as_mut()).await.is_err() {
+            (resolved, part) = self.find(&request, &BTreeSet::new(), reporter).await?;
+        }
         let puller = self.clone();
         Ok(tokio::task::spawn_blocking(move || puller.planned(&request, &resolved, &part)).await?)
     }

@@ -21,13 +21,14 @@ use reg_proto::tag::SignedTag;
 use super::error::PullError;
 use super::{Puller, into_hf_cache};
 use crate::registry::fetch::{BeginError, DownloadError, Downloaded, Downloader, Room, Terms, busy};
+use crate::registry::limits::{ANSWERS_PATIENCE, CHANGES_MAX};
 use crate::registry::model::checkout::check_out;
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::{describe, whole};
 use crate::registry::publishers::usable;
 use crate::registry::resolve::{
-    ResolveError, ResolveOptions, Resolved, Wanted, byte_sources, content_checks, proof_checks, receipt_of,
-    refuse,
+    Later, ResolveError, ResolveOptions, Resolved, Wanted, byte_sources, content_checks, proof_checks,
+    receipt_of, refuse,
 };
 use crate::store::Lease;
 
@@ -56,10 +57,10 @@ impl Puller {
     ) -> Result<Pulled, PullError> {
         let start = Instant::now();
         let mut passed_over = BTreeSet::new();
-        let mut before = None;
+        let (mut before, mut changes) = (None, 0);
         loop {
             let found = self.find(&request, &passed_over, reporter).await;
-            let (resolved, part) = match (found, before.take()) {
+            let (mut resolved, part) = match (found, before.take()) {
                 (Ok(found), _) => found,
                 // No other version can be had: what went wrong with the first one says more.
                 (Err(PullError::Resolve(ResolveError::Unavailable { .. })), Some(error)) => {
@@ -69,7 +70,12 @@ impl Puller {
             };
             let other = resolved.tag.as_ref().filter(|_| resolved.has_other);
             let tag = other.map(SignedTag::payload_digest);
-            match (self.pull_version(&request, resolved, part, start, reporter).await, tag) {
+            let later = resolved.later.take().filter(|_| changes < CHANGES_MAX);
+            match (self.pull_version(&request, resolved, later, part, start, reporter).await, tag) {
+                (Err(PullError::Superseded), _) => {
+                    changes += 1;
+                    reporter.note("a peer has told of a newer version meanwhile: it is looked for");
+                }
                 (Err(error), Some(tag)) if error.is_withheld() && passed_over.insert(tag) => {
                     reporter.note(format_args!("{error}; another version is looked for"));
                     before = Some(error);
@@ -84,6 +90,7 @@ impl Puller {
         self: &Arc<Self>,
         request: &PullRequest,
         mut resolved: Resolved,
+        mut later: Option<Later>,
         part: Part,
         start: Instant,
         reporter: &Reporter,
@@ -95,10 +102,18 @@ impl Puller {
         refuse(&checks, resolved.keys.publisher(), &resolved.model)?;
         let offline = request.offline || self.network.is_offline();
         if !request.tensors.is_empty() {
+            self.settle(later.as_mut()).await?;
+        }
+        if !request.tensors.is_empty() {
             let pulled = self.pull_tensors(request.clone(), resolved, &part, start, reporter).await?;
             return Ok(Pulled { checks, ..pulled });
         }
-        let fetched = self.fetch(&mut resolved, &part, request, offline, reporter).await?;
+        let fetched = tokio::select! {
+            fetched = self.fetch(&mut resolved, &part, request, offline, reporter) => fetched?,
+            () = self.changed(later.as_mut()) => return Err(PullError::Superseded),
+        };
+        self.settle(later.as_mut()).await?;
+        self.resolver.ask_on(later);
         let fetching = start.elapsed().saturating_sub(finding);
         if fetched.is_new {
             self.news.seed_model(&resolved.digest).await;
@@ -152,6 +167,26 @@ impl Puller {
             seconds: start.elapsed().as_secs_f64(),
             notes: resolved.notes,
         })
+    }
+
+    /// Waits until an answer that comes later changes which version is meant.
+    async fn changed(&self, later: Option<&mut Later>) {
+        match later {
+            Some(later) => later.changed(&self.resolver).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for the answers of the peers that were asked for the name, before anything is placed.
+    ///
+    /// # Errors
+    /// One of them has changed which version is meant.
+    pub(super) async fn settle(&self, later: Option<&mut Later>) -> Result<(), PullError> {
+        let is_changed = match later {
+            Some(later) => later.settle(&self.resolver, ANSWERS_PATIENCE).await,
+            None => false,
+        };
+        if is_changed { Err(PullError::Superseded) } else { Ok(()) }
     }
 
     /// Places the files of a version where the request wants them. Returns the directory.

@@ -11,7 +11,7 @@ use crate::registry::limits::TAGS_COMPARED_MAX;
 use crate::registry::publishers::{TagsError, key_pin};
 
 /// What peers have sent for a name so far.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Answers {
     pub(super) keys: Option<KeyHistory>,
     /// Different records of the tag. The newest will count; keys that come later may void some.
@@ -84,6 +84,29 @@ impl Answers {
             self.tags.swap_remove(index);
         }
         self.tags.push(tag);
+    }
+
+    /// Returns the answers to be judged once more with those that come later. The refusal was reported with the first ones.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            keys: self.keys.clone(),
+            tags: self.tags.clone(),
+            pinned: self.pinned.clone(),
+            accepted: self.accepted,
+            parted: self.parted,
+            delegated: self.delegated,
+            holders: self.holders.clone(),
+            others: self.others.clone(),
+            asked: self.asked,
+            refusal: None,
+        }
+    }
+
+    /// Returns what an answer must change to say something new.
+    pub(super) fn stamp(&self) -> impl PartialEq + use<> {
+        let keys = self.keys.as_ref().map(|keys| (keys.head(), keys.revocations().count()));
+        let tags: Vec<Digest> = self.tags.iter().map(SignedTag::payload_digest).collect();
+        (keys, tags, self.parted, self.delegated)
     }
 
     /// Tells whether the keys are known, and a record, a digest or a delegation to go on with.

@@ -123,7 +123,7 @@ impl Resolver {
     /// Returns the claimed licences: those of the ModelPack's config, else those of the model card.
     async fn licences(&self, resolved: &Resolved) -> Option<Vec<String>> {
         let manifest: &Manifest = &resolved.manifest;
-        let mut documents = Documents::new(self, resolved.holders.clone(), None);
+        let mut documents = Documents::new(self, resolved.holders.clone(), BTreeSet::new(), None);
         let config = documents.get(manifest.config().digest).await.ok()?;
         let config = ModelConfig::from_bytes(&config).ok().filter(|_| config.len() <= CONFIG_BYTES_MAX)?;
         let mut licenses = config.descriptor.licenses;

@@ -21,8 +21,8 @@ use super::questions::QuestionSlots;
 use crate::net::AskError;
 use crate::registry::deadline::until;
 use crate::registry::limits::{
-    FIND_TIMEOUT, PROGRESS_PATIENCE, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED,
-    REFERRER_PEERS_AT_ONCE, REFERRERS_READ_MAX, SETTLE, UNREACHED,
+    ANSWERS_PATIENCE, FIND_TIMEOUT, PROGRESS_PATIENCE, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED,
+    REFERRER_PEERS_AT_ONCE, REFERRERS_READ_MAX, UNREACHED,
 };
 use crate::registry::model::record::ModelRecord;
 
@@ -39,6 +39,8 @@ pub(super) struct Documents<'a> {
     pub(super) resolver: &'a Resolver,
     /// The peers to ask, the one that answered last first.
     pub(super) peers: VecDeque<PeerId>,
+    /// Peers that are asked, and not waited for where another one has what is needed.
+    silent: BTreeSet<PeerId>,
     finder: Option<&'a mut Finder>,
     fetched: BTreeMap<Digest, Vec<u8>>,
     patience: Patience,
@@ -100,10 +102,17 @@ impl Referrers {
 
 impl<'a> Documents<'a> {
     /// Returns a fetcher that asks `peers` first, and then the peers that `finder` finds.
-    pub(super) fn new(resolver: &'a Resolver, peers: Vec<PeerId>, finder: Option<&'a mut Finder>) -> Self {
+    /// The `silent` ones among them have been asked for the name and have not answered.
+    pub(super) fn new(
+        resolver: &'a Resolver,
+        peers: Vec<PeerId>,
+        silent: BTreeSet<PeerId>,
+        finder: Option<&'a mut Finder>,
+    ) -> Self {
         Self {
             resolver,
             peers: peers.into(),
+            silent,
             finder,
             fetched: BTreeMap::new(),
             patience: Patience::of_user(),
@@ -245,20 +254,26 @@ impl<'a> Documents<'a> {
             for peer in some.iter().copied() {
                 let network = self.resolver.network.clone();
                 let request = Request::Referrers { subject, artifact_type: None };
-                asked.spawn(async move { network.ask(peer, request).await });
+                asked.spawn(async move { (peer, network.ask(peer, request).await) });
             }
+            let mut waiting: BTreeSet<PeerId> =
+                some.iter().copied().filter(|it| !self.silent.contains(it)).collect();
             let (mut end, mut is_enough) = (self.patience.end, all.provenances().next().is_some());
             if is_enough {
                 // The provenance is in the store. Peers may know of attestations, and are not waited for.
-                end = end.min(Instant::now() + SETTLE);
+                end = end.min(Instant::now() + ANSWERS_PATIENCE);
             }
-            while let Some(Some(answer)) = until(end, asked.join_next()).await {
-                let Ok(Ok(Response::Referrers { manifests })) = answer else { continue };
+            while !(is_enough && waiting.is_empty())
+                && let Some(Some(answer)) = until(end, asked.join_next()).await
+            {
+                let Ok((peer, answer)) = answer else { continue };
+                waiting.remove(&peer);
+                let Ok(Response::Referrers { manifests }) = answer else { continue };
                 let new = manifests.iter().map(|it| it.digest).filter(|it| seen.insert(*it)).collect();
                 let found = self.read_referrers(subject, new).await;
                 if found.provenances().next().is_some() {
                     is_enough = true;
-                    end = end.min(Instant::now() + SETTLE);
+                    end = end.min(Instant::now() + ANSWERS_PATIENCE);
                 }
                 all.found.extend(found.found);
                 if all.found.len() >= REFERRERS_READ_MAX {

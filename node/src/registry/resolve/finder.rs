@@ -25,7 +25,7 @@ use super::questions::QuestionSlots;
 use crate::net::Network;
 use crate::registry::limits::{
     ASK_AROUND_AFTER, ASK_DHT_AGAIN, ASKED_AROUND_MAX, CANDIDATES_IN_ALL_MAX, CANDIDATES_MAX, DIAL_SLOW,
-    DIALS_AT_ONCE, DIALS_MAX, EXCHANGE_FIRST, EXCHANGE_LATER, LOOK_AGAIN,
+    DIALS_AT_ONCE, DIALS_MAX, EXCHANGE_FIRST, EXCHANGE_LATER, LOOK_AGAIN, LOOK_FIRST,
 };
 
 /// What is searched for, and where to begin.
@@ -41,13 +41,55 @@ pub struct Search {
     pub reporter: Reporter,
 }
 
+/// A peer that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) peer: PeerId,
+    /// Whether it is connected. Then it answers soon, if at all, and it is worth waiting for.
+    pub(super) is_reached: bool,
+}
+
+impl Found {
+    /// Returns a peer that was dialled, and whether the dial has reached it.
+    pub(super) async fn dialled(network: &Network, peer: PeerId) -> Self {
+        Self { peer, is_reached: network.connected().await.contains(&peer) }
+    }
+}
+
+/// A step of a search. The sources send their steps in order: the peers that one has found come before its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    Peer(Found),
+    /// An address that the user gave was dialled, or the connected peers were looked at for the first time.
+    Known,
+    /// A query of the DHT has ended for the first time.
+    Dht,
+    /// The connected peers are being asked for introductions, or that has ended.
+    Introducing(bool),
+}
+
+/// What a step of a search has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Peer(Found),
+    /// A source has answered.
+    Answered,
+}
+
 /// A stream of found peers, each once. Dropping it ends the search.
 #[derive(Debug)]
 pub struct Finder {
-    found: mpsc::Receiver<PeerId>,
+    events: mpsc::Receiver<Event>,
+    /// The same events for a second reader.
+    more: Option<More>,
     hints: mpsc::Sender<(Holder, Option<PeerId>)>,
-    /// The sources that have not answered once: addresses, DHT queries, and the first look at the connections.
-    pending: Arc<AtomicUsize>,
+    /// Addresses and looks at the connections that have not ended once.
+    known: usize,
+    /// DHT queries that have not ended once.
+    dht: usize,
+    is_introducing: bool,
+    /// The peers that are being dialled because a peer or a head named them.
+    dials: Arc<AtomicUsize>,
     /// Whether the user named peers.
     is_named: bool,
     is_hinted: bool,
@@ -55,45 +97,105 @@ pub struct Finder {
     tasks: JoinSet<()>,
 }
 
+/// The events of a search for a reader that begins later. Where it reads none of them, the first ones are kept.
+#[derive(Debug)]
+pub(super) struct More {
+    events: mpsc::Receiver<Event>,
+    /// Addresses and looks at the connections that have not ended once, as the events say that were read.
+    known: usize,
+}
+
+impl More {
+    /// Returns the next event; `None` where the search has ended.
+    pub(super) async fn next(&mut self) -> Option<Event> {
+        let event = self.events.recv().await?;
+        if event == Event::Known {
+            self.known -= 1;
+        }
+        Some(event)
+    }
+
+    /// Tells whether every address was dialled, the connected peers were looked at, and all that was found is read.
+    pub(super) fn is_known_read(&self) -> bool {
+        self.known == 0 && self.events.is_empty()
+    }
+}
+
 impl Finder {
     /// Starts a search that goes on until the finder is dropped.
     pub fn start(network: &Network, search: Search) -> Self {
-        let (found_sender, found) = mpsc::channel(CANDIDATES_MAX);
+        let (found, events) = mpsc::channel(CANDIDATES_MAX);
+        let (found_more, more) = mpsc::channel(CANDIDATES_IN_ALL_MAX);
         let (hints, hinted) = mpsc::channel(CANDIDATES_MAX);
         let (is_named, is_hinted) = (!search.from.is_empty(), !search.hints.is_empty());
         for hint in search.hints {
             drop(hints.try_send(hint));
         }
         let mut tasks = JoinSet::new();
-        let pending = Arc::new(AtomicUsize::new(search.from.len() + search.keys.len() + 1));
+        let (known, dht) = (search.from.len() + 1, search.keys.len());
         let (raw, candidates) = mpsc::channel(CANDIDATES_MAX);
         let (trust, trusted) = mpsc::channel(search.from.len().max(1));
         for address in search.from {
             let connecting = connect(network.clone(), address, search.reporter.clone());
-            let (raw, trust, pending) = (raw.clone(), trust.clone(), pending.clone());
+            let (raw, trust) = (raw.clone(), trust.clone());
             tasks.spawn(async move {
                 if let Some(peer) = connecting.await {
                     let _asked = trust.try_send(peer);
-                    let _heard = raw.send(peer).await;
+                    let _heard = raw.send(Event::Peer(Found { peer, is_reached: true })).await;
                 }
-                pending.fetch_sub(1, Ordering::Relaxed);
+                let _heard = raw.send(Event::Known).await;
             });
         }
         drop(trust);
         for key in search.keys {
-            tasks.spawn(ask_dht(network.clone(), key, raw.clone(), pending.clone()));
+            tasks.spawn(ask_dht(network.clone(), key, raw.clone()));
         }
-        let is_settled = Arc::new(AtomicBool::new(false));
-        tasks.spawn(ask_around(network.clone(), trusted, raw.clone(), pending.clone(), is_settled.clone()));
-        tasks.spawn(watch_connected(network.clone(), raw.clone(), pending.clone()));
-        tasks.spawn(follow_hints(network.clone(), hinted, raw));
-        tasks.spawn(each_once(network.peer_id(), candidates, found_sender));
-        Self { found, hints, pending, is_named, is_hinted, is_settled, tasks }
+        let (is_settled, dials) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        tasks.spawn(ask_around(network.clone(), trusted, raw.clone(), is_settled.clone()));
+        tasks.spawn(watch_connected(network.clone(), raw.clone()));
+        tasks.spawn(follow_hints(network.clone(), hinted, raw, dials.clone()));
+        tasks.spawn(each_once(network.peer_id(), candidates, found, found_more));
+        let more = Some(More { events: more, known });
+        let is_introducing = true;
+        Self {
+            events,
+            more,
+            hints,
+            known,
+            dht,
+            is_introducing,
+            dials,
+            is_named,
+            is_hinted,
+            is_settled,
+            tasks,
+        }
     }
 
     /// Returns the next peer; `None` where no more can be found.
     pub async fn next(&mut self) -> Option<PeerId> {
-        self.found.recv().await
+        loop {
+            match self.step().await? {
+                Step::Peer(found) => return Some(found.peer),
+                Step::Answered => {}
+            }
+        }
+    }
+
+    /// Returns the next peer, or that a source has answered; `None` where no more can be found.
+    pub(super) async fn step(&mut self) -> Option<Step> {
+        match self.events.recv().await? {
+            Event::Peer(found) => return Some(Step::Peer(found)),
+            Event::Known => self.known -= 1,
+            Event::Dht => self.dht -= 1,
+            Event::Introducing(is_introducing) => self.is_introducing = is_introducing,
+        }
+        Some(Step::Answered)
+    }
+
+    /// Returns the events from the beginning of the search, for one more reader; `None` where there is one already.
+    pub(super) const fn more(&mut self) -> Option<More> {
+        self.more.take()
     }
 
     /// Tells whether the user named peers.
@@ -101,14 +203,39 @@ impl Finder {
         self.is_named
     }
 
+    /// Tells whether the search began with peers that others named.
+    pub(super) const fn is_hinted(&self) -> bool {
+        self.is_hinted
+    }
+
     /// Tells whether the search can find only named and connected peers.
     pub const fn is_all(&self, network: &Network) -> bool {
         !self.is_hinted && !network.finds_others()
     }
 
-    /// Tells whether an address, the DHT or the first look at the connections has not answered yet.
+    /// Tells whether an address has not been dialled yet, or the connected peers were not looked at yet.
+    pub(super) const fn is_asking_known(&self) -> bool {
+        self.known > 0
+    }
+
+    /// Tells whether a query of the DHT has not ended once.
+    pub(super) const fn is_asking_dht(&self) -> bool {
+        self.dht > 0
+    }
+
+    /// Tells whether connected peers are being asked for introductions, or peers are dialled that others named.
+    pub(super) fn is_following(&self) -> bool {
+        self.is_introducing || self.is_dialling()
+    }
+
+    /// Tells whether peers are dialled that others named.
+    pub(super) fn is_dialling(&self) -> bool {
+        self.dials.load(Ordering::Relaxed) > 0
+    }
+
+    /// Tells whether an address, the DHT, the first look at the connections or introductions have not answered yet.
     pub fn is_searching(&self) -> bool {
-        self.pending.load(Ordering::Relaxed) > 0
+        self.is_asking_known() || self.is_asking_dht() || self.is_introducing
     }
 
     /// From now on, asks connected peers which other peers have a model or are pulling it.
@@ -140,18 +267,19 @@ async fn connect(network: Network, address: Address, reporter: Reporter) -> Opti
     }
 }
 
-async fn ask_dht(network: Network, key: DhtKey, found: mpsc::Sender<PeerId>, pending: Arc<AtomicUsize>) {
+async fn ask_dht(network: Network, key: DhtKey, found: mpsc::Sender<Event>) {
     let mut is_first = true;
     loop {
         let asked = Instant::now();
         let mut providers = network.providers(key).await;
         while let Some(peer) = providers.recv().await {
-            if found.send(peer).await.is_err() {
+            // The network dials it now.
+            if found.send(Event::Peer(Found { peer, is_reached: false })).await.is_err() {
                 return;
             }
         }
-        if std::mem::take(&mut is_first) {
-            pending.fetch_sub(1, Ordering::Relaxed);
+        if std::mem::take(&mut is_first) && found.send(Event::Dht).await.is_err() {
+            return;
         }
         tokio::time::sleep(ASK_DHT_AGAIN.saturating_sub(asked.elapsed()).max(LOOK_AGAIN)).await;
     }
@@ -161,8 +289,7 @@ async fn ask_dht(network: Network, key: DhtKey, found: mpsc::Sender<PeerId>, pen
 async fn ask_around(
     network: Network,
     mut trusted: mpsc::Receiver<PeerId>,
-    found: mpsc::Sender<PeerId>,
-    pending: Arc<AtomicUsize>,
+    found: mpsc::Sender<Event>,
     is_settled: Arc<AtomicBool>,
 ) {
     tokio::time::sleep(ASK_AROUND_AFTER).await;
@@ -173,10 +300,8 @@ async fn ask_around(
     loop {
         let is_over = is_settled.load(Ordering::Relaxed);
         let has_more = !is_over && !introductions.is_done(&trusted);
-        match (is_pending, has_more) {
-            (true, false) => _ = pending.fetch_sub(1, Ordering::Relaxed),
-            (false, true) => _ = pending.fetch_add(1, Ordering::Relaxed),
-            _ => {}
+        if is_pending != has_more && found.send(Event::Introducing(has_more)).await.is_err() {
+            return;
         }
         is_pending = has_more;
         if is_over {
@@ -207,25 +332,27 @@ async fn exchange(network: Network, manifest: Digest, hints: mpsc::Sender<(Holde
     }
 }
 
-async fn watch_connected(network: Network, found: mpsc::Sender<PeerId>, pending: Arc<AtomicUsize>) {
-    let mut is_first = true;
+async fn watch_connected(network: Network, found: mpsc::Sender<Event>) {
+    let (mut is_first, mut wait) = (true, LOOK_FIRST);
     loop {
         for peer in network.connected().await {
-            if found.send(peer).await.is_err() {
+            if found.send(Event::Peer(Found { peer, is_reached: true })).await.is_err() {
                 return;
             }
         }
-        if std::mem::take(&mut is_first) {
-            pending.fetch_sub(1, Ordering::Relaxed);
+        if std::mem::take(&mut is_first) && found.send(Event::Known).await.is_err() {
+            return;
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LOOK_AGAIN);
     }
 }
 
 async fn follow_hints(
     network: Network,
     mut hints: mpsc::Receiver<(Holder, Option<PeerId>)>,
-    found: mpsc::Sender<PeerId>,
+    found: mpsc::Sender<Event>,
+    under_way: Arc<AtomicUsize>,
 ) {
     let mut dials = JoinSet::new();
     let slots = QuestionSlots::new(DIALS_AT_ONCE, DIAL_SLOW);
@@ -235,15 +362,19 @@ async fn follow_hints(
             (slot, hint) = next, if dials.len() < DIALS_MAX => {
                 let Some((Holder { peer, addresses }, told_by)) = hint else { return };
                 let network = network.clone();
+                under_way.fetch_add(1, Ordering::Relaxed);
                 dials.spawn(slot.hold(async move {
                     network.dial_hint(peer, addresses.into_vec(), told_by).await;
-                    peer
+                    Found::dialled(&network, peer).await
                 }));
             }
             Some(dialled) = dials.join_next() => {
-                if let Ok(peer) = dialled
-                    && found.send(peer).await.is_err()
-                {
+                let sent = match dialled {
+                    Ok(dialled) => found.send(Event::Peer(dialled)).await,
+                    Err(_) => Ok(()),
+                };
+                under_way.fetch_sub(1, Ordering::Relaxed);
+                if sent.is_err() {
                     return;
                 }
             }
@@ -251,12 +382,26 @@ async fn follow_hints(
     }
 }
 
-/// Passes on every peer once, and never this node itself.
-async fn each_once(own: PeerId, mut candidates: mpsc::Receiver<PeerId>, found: mpsc::Sender<PeerId>) {
+/// Passes on every event, every peer once, and never this node itself.
+async fn each_once(
+    own: PeerId,
+    mut candidates: mpsc::Receiver<Event>,
+    found: mpsc::Sender<Event>,
+    more: mpsc::Sender<Event>,
+) {
     let mut seen = BTreeSet::from([own]);
-    while let Some(peer) = candidates.recv().await {
-        if seen.len() <= CANDIDATES_IN_ALL_MAX && seen.insert(peer) && found.send(peer).await.is_err() {
-            return;
+    while let Some(event) = candidates.recv().await {
+        let is_passed_on = match event {
+            Event::Peer(Found { peer, .. }) => seen.len() <= CANDIDATES_IN_ALL_MAX && seen.insert(peer),
+            Event::Known | Event::Dht | Event::Introducing(_) => true,
+        };
+        if is_passed_on {
+            if matches!(event, Event::Peer(_) | Event::Known) {
+                let _full = more.try_send(event);
+            }
+            if found.send(event).await.is_err() {
+                return;
+            }
         }
     }
 }

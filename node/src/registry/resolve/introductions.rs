@@ -12,6 +12,7 @@ use reg_proto::wire::{Request, Response};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::finder::{Event, Found};
 use super::questions::{QuestionSlot, QuestionSlots};
 use crate::net::{AskError, Network};
 use crate::registry::limits::{
@@ -29,7 +30,7 @@ pub(super) struct Introductions {
     /// For each peer that answered, the peers that it named and that are not dialled yet.
     named: VecDeque<(PeerId, VecDeque<Holder>)>,
     introduced: usize,
-    dials: JoinSet<PeerId>,
+    dials: JoinSet<Found>,
     slots: QuestionSlots,
 }
 
@@ -50,7 +51,7 @@ impl Introductions {
 
     /// Handles one event, and sends each peer that was reached to `found`. `trusted` are peers that the user named.
     /// They are asked first, and their number does not count against the bound.
-    pub(super) async fn step(&mut self, trusted: &mut mpsc::Receiver<PeerId>, found: &mpsc::Sender<PeerId>) {
+    pub(super) async fn step(&mut self, trusted: &mut mpsc::Receiver<PeerId>, found: &mpsc::Sender<Event>) {
         let may_dial = !self.named.is_empty() && self.dials.len() < DIALS_MAX;
         tokio::select! {
             Some(peer) = trusted.recv() => self.ask(peer),
@@ -62,8 +63,8 @@ impl Introductions {
                 }
             }
             Some(dialled) = self.dials.join_next() => {
-                if let Ok(peer) = dialled {
-                    let _heard = found.send(peer).await;
+                if let Ok(dialled) = dialled {
+                    let _heard = found.send(Event::Peer(dialled)).await;
                 }
             }
             slot = self.slots.slot(), if may_dial => self.dial_next(slot),
@@ -114,7 +115,7 @@ impl Introductions {
             let network = self.network.clone();
             self.dials.spawn(slot.hold(async move {
                 network.dial_hint(peer, addresses.into_vec(), Some(teller)).await;
-                peer
+                Found::dialled(&network, peer).await
             }));
             return;
         }

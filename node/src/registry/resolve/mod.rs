@@ -6,11 +6,14 @@
 
 mod alias;
 mod answers;
+mod asking;
 mod finder;
 mod introductions;
+mod later;
 mod questions;
 mod resolved;
 mod resolver;
+mod slow;
 mod verified;
 
 mod attestations;
@@ -30,6 +33,7 @@ use std::sync::Arc;
 
 use reg_api::web_seed::WebSeed;
 
+use self::slow::SlowPeers;
 use self::view::Views;
 use crate::net::Network;
 use crate::registry::announce::News;
@@ -43,6 +47,7 @@ pub use self::checks::{byte_sources, content_checks, proof_checks, receipt_of};
 pub use self::consent::{PolicyError, refuse};
 pub use self::documents::Referrers;
 pub use self::finder::{Finder, Search};
+pub use self::later::Later;
 pub use self::prove::accept;
 pub use self::resolved::{ResolveError, ResolveOptions, Resolved};
 pub use self::stored::{ModelHere, TagHere};
@@ -57,6 +62,8 @@ pub struct Resolver {
     news: Arc<News>,
     /// Peers that sent wrong bytes.
     pub bans: Bans,
+    /// Peers that have let this node wait.
+    slow: SlowPeers,
     /// Models that gateways have resolved lately.
     pub views: Views,
     /// Whether gateways serve files that run code when they are loaded, archives, and unrecognised files.
@@ -75,8 +82,8 @@ impl Resolver {
         allow_unsafe: bool,
         web_seeds: Vec<WebSeed>,
     ) -> Self {
-        let (bans, views) = (Bans::default(), Views::default());
-        Self { store, network, trust, news, bans, views, allow_unsafe, web_seeds }
+        let (bans, slow, views) = (Bans::default(), SlowPeers::default(), Views::default());
+        Self { store, network, trust, news, bans, slow, views, allow_unsafe, web_seeds }
     }
 
     /// Returns what verifies the answers of peers.

@@ -23,6 +23,7 @@ use thiserror::Error;
 use super::available::Wanted;
 use super::documents::DocumentError;
 use super::finder::Finder;
+use super::later::Later;
 use super::version::{Tried, WhyNot};
 use crate::registry::model::record::ModelError;
 use crate::registry::publishers::TagsError;
@@ -30,7 +31,7 @@ use crate::registry::trust::TrustError;
 
 /// A reference after every step has been verified.
 ///
-/// It has 15 fields, because each later step of a pull and of a gateway reads most of them.
+/// It has 16 fields, because each later step of a pull and of a gateway reads most of them.
 #[derive(Debug)]
 pub struct Resolved {
     pub keys: KeyHistory,
@@ -50,6 +51,8 @@ pub struct Resolved {
     pub notes: Vec<String>,
     /// The search, which goes on: a peer that it finds later may be a source.
     pub finder: Option<Finder>,
+    /// The answers that are still to come; `None` where no peer was asked.
+    pub later: Option<Later>,
     /// Peers that have answered for this publisher.
     pub holders: Vec<PeerId>,
     /// How this version stands behind the head of the tag; `None` where it is the head, or was asked for by digest.
@@ -110,7 +113,7 @@ pub enum ResolveError {
     Offline { reference: Reference },
     #[error("{reference} was not found: no peer could be reached")]
     NoPeers { reference: Reference },
-    #[error("{reference} was not found: {asked} peers were asked and none has it")]
+    #[error("{reference} was not found: {}", asked_of(*.asked))]
     NotFound { reference: Reference, asked: usize },
     #[error("{reference} was offered by a peer with keys that are not its publisher's")]
     Keys { reference: Reference, source: KeyError },
@@ -148,6 +151,13 @@ pub enum ResolveError {
     Here(#[from] ModelError),
     #[error("a task of the search ended early")]
     Search,
+}
+
+fn asked_of(asked: usize) -> String {
+    match asked {
+        1 => "1 peer was asked and none has it".to_owned(),
+        asked => format!("{asked} peers were asked and none has it"),
+    }
 }
 
 fn because(reason: &str) -> String {

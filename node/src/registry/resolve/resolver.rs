@@ -3,6 +3,7 @@
 //! Nothing else is fetched before the signature and the provenance have been checked. Several peers are asked, because
 //! one may be stale or lie: the highest valid number wins.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use reg_api::clock::{self, age};
@@ -14,29 +15,22 @@ use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
 use reg_proto::equivocation::Equivocation;
 use reg_proto::key::KeyHistory;
-use reg_proto::limits::{DELEGATION_DEPTH_MAX, VERIFICATIONS_PER_ANSWER_MAX};
+use reg_proto::limits::DELEGATION_DEPTH_MAX;
 use reg_proto::name::{Publisher, PublisherId, Reference, Tag};
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::revocation::Revoked;
 use reg_proto::tag::SignedTag;
-use reg_proto::verification::Budget;
-use reg_proto::wire::{Records, Request, Response};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::Resolver;
 use super::answers::Answers;
+use super::asking::{Asking, Others};
 use super::finder::{Finder, Search};
-use super::introductions::ask_patiently;
-use super::questions::QuestionSlots;
+use super::later::{Later, Meant};
 use super::resolved::{ResolveError, ResolveOptions, Resolved};
-use super::verified::VerifiedRecords;
 use super::version::{Judged, Line};
-use crate::registry::limits::{
-    FIND_TIMEOUT, LOOK_AGAIN, OUTDATED_NAMED_MAX, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED,
-    REFRESH_TIMEOUT, REFUSED_PATIENCE, SETTLE, UNREACHED,
-};
+use crate::registry::limits::{FIND_TIMEOUT, OUTDATED_NAMED_MAX, REFRESH_TIMEOUT, UNREACHED};
 use crate::registry::model::whole;
 use crate::registry::publishers::{
     TagsError, declarations, documents, forks, keys, proofs, revoked, tags, usable,
@@ -145,20 +139,27 @@ impl Resolver {
         if !self.trust.sharing.takes(&publisher) {
             return Err(ResolveError::NotTaken { publisher });
         }
-        let mut answers = self.known_answers(publisher, reference)?;
+        let answers = self.known_answers(publisher, reference)?;
+        let mut asking = Asking::new(publisher, reference.clone(), answers);
         let offline = options.offline || self.network.is_offline();
         let (mut finder, began) = (None, Instant::now());
         if !offline {
             reporter.stage("finding", reference);
             let mut search =
                 Finder::start(&self.network, self.search(publisher, reference, &options.from, reporter));
-            let patience = options.patience.unwrap_or_else(|| self.patience(reference, &answers));
-            self.ask_peers(publisher, reference, &mut answers, &mut search, patience).await;
+            let patience = options.patience.unwrap_or_else(|| self.patience(reference, &asking.answers));
+            let is_followed = asking.answers.pinned.is_some();
+            let others = if is_followed { Others::SOON } else { Others::OF_NEWCOMER };
+            asking.begin(self, &mut search, patience, others).await;
             finder = Some(search);
         }
-        let judged = self.judge_answers(publisher, reference, answers, options, offline)?;
+        let again = asking.answers.again();
+        let answers = std::mem::replace(&mut asking.answers, again);
+        let mut judged = self.judge_answers(publisher, reference, answers, options, offline)?;
+        judged.silent.clone_from(asking.waiting());
+        let later = (!offline).then(|| Later::new(asking, options, Meant::of(&judged)));
         let resolved = self.version_in_use(reference, judged, options, finder.as_mut(), began).await?;
-        Ok(Resolved { finder, ..resolved })
+        Ok(Resolved { finder, later, ..resolved })
     }
 
     /// Returns what a search for a reference begins with: addresses, DHT keys, and the holders in the heads.
@@ -217,7 +218,7 @@ impl Resolver {
         Ok(answers)
     }
 
-    fn is_delegated(&self, keys: &KeyHistory, reference: &Reference) -> bool {
+    pub(super) fn is_delegated(&self, keys: &KeyHistory, reference: &Reference) -> bool {
         matches!(declarations::delegate(&self.store, keys, &reference.model, clock::now()), Ok(Some(_)))
     }
 
@@ -234,9 +235,10 @@ impl Resolver {
             .file
             .resolve(&reference.publisher)
             .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
-        let mut answers = self.known_answers(publisher, reference)?;
+        let mut asking = Asking::new(publisher, reference.clone(), self.known_answers(publisher, reference)?);
         let mut finder = Finder::start(&self.network, self.search(publisher, reference, &[], reporter));
-        self.ask_peers(publisher, reference, &mut answers, &mut finder, REFRESH_TIMEOUT).await;
+        asking.begin(self, &mut finder, REFRESH_TIMEOUT, Others::OF_PUBLISHER).await;
+        let answers = asking.answers;
         let Some(keys) = answers.keys.clone() else { return Ok((None, None)) };
         let valid = self
             .weigh(&keys, &answers.tags)
@@ -256,58 +258,6 @@ impl Resolver {
         Ok(valid)
     }
 
-    /// Asks peers as they are found, until one has answered and the others had time to send something newer.
-    async fn ask_peers(
-        &self,
-        publisher: PublisherId,
-        reference: &Reference,
-        answers: &mut Answers,
-        finder: &mut Finder,
-        patience: Duration,
-    ) {
-        let mut end = Instant::now() + patience;
-        let mut heard = false;
-        let mut questions = JoinSet::new();
-        let slots = QuestionSlots::new(QUESTIONS_AT_ONCE, QUESTION_SLOW);
-        let mut last_news = Instant::now();
-        loop {
-            let is_quiet = answers.asked > 0 && questions.is_empty() && !finder.is_searching();
-            let quiet = match () {
-                () if heard && finder.is_all(&self.network) => Duration::ZERO,
-                () if heard && finder.is_named() => QUIET_NAMED,
-                () => QUIET,
-            };
-            tokio::select! {
-                // Every peer was asked, and the search finds no more.
-                () = tokio::time::sleep_until(last_news + quiet), if is_quiet => return,
-                () = tokio::time::sleep(LOOK_AGAIN), if !is_quiet => {}
-                next = async { let slot = slots.slot().await; (finder.next().await, slot) } => match next {
-                    (Some(peer), slot) => {
-                        last_news = Instant::now();
-                        answers.others.push(peer);
-                        questions.spawn(slot.hold(self.ask_records(peer, publisher, reference)));
-                    }
-                    (None, _) => return,
-                },
-                Some(answer) = questions.join_next() => {
-                    let Ok((peer, records)) = answer else { continue };
-                    last_news = Instant::now();
-                    answers.asked += 1;
-                    let Some((records, verified)) = records else { continue };
-                    self.take_records(reference, answers, peer, &records, verified, finder);
-                    if !heard && !answers.holders.is_empty() && answers.is_enough(reference) {
-                        heard = true;
-                        finder.settle();
-                        end = end.min(Instant::now() + SETTLE);
-                    } else if answers.refusal.is_some() {
-                        end = end.min(Instant::now() + REFUSED_PATIENCE);
-                    }
-                }
-                () = tokio::time::sleep_until(end) => return,
-            }
-        }
-    }
-
     /// Returns how long a user waits for peers: less where the store has the model, or an older version of it.
     fn patience(&self, reference: &Reference, answers: &Answers) -> Duration {
         let is_here = |digest: &Digest| whole::is_complete(&self.store, digest);
@@ -320,89 +270,8 @@ impl Resolver {
         }
     }
 
-    fn ask_records(
-        &self,
-        peer: PeerId,
-        publisher: PublisherId,
-        reference: &Reference,
-    ) -> impl Future<Output = (PeerId, Option<(Records, VerifiedRecords)>)> + Send + 'static {
-        let (network, news) = (self.network.clone(), self.news.clone());
-        let (model, tag) = (Some(reference.model.clone()), wanted_tag(reference));
-        async move {
-            match ask_patiently(&network, peer, Request::GetRecords { publisher, model, tag }).await {
-                Ok(Response::Records(records)) => {
-                    let work = move |budget: &mut Budget| {
-                        let verified = budget.run(|| VerifiedRecords::verify(publisher, &records));
-                        verified.ok().map(|verified| (records, verified))
-                    };
-                    let verified = news.verifier().answer(peer, VERIFICATIONS_PER_ANSWER_MAX, work).await;
-                    (peer, verified.ok().flatten())
-                }
-                Ok(_) => (peer, None),
-                Err(error) => {
-                    debug!(%peer, %error, "a peer did not answer for a name");
-                    (peer, None)
-                }
-            }
-        }
-    }
-
-    fn take_records(
-        &self,
-        reference: &Reference,
-        answers: &mut Answers,
-        peer: PeerId,
-        records: &Records,
-        verified: VerifiedRecords,
-        finder: &Finder,
-    ) {
-        for holder in records.holders.iter() {
-            finder.hint(holder.clone(), peer);
-        }
-        if records.key_documents.is_empty() {
-            return;
-        }
-        let keys = match verified.keys {
-            Ok(keys) => keys,
-            Err(source) => {
-                debug!(%peer, error = %source, "a peer offered keys that are not the publisher's");
-                answers.refusal = Some(ResolveError::Keys { reference: reference.clone(), source });
-                return;
-            }
-        };
-        answers.holders.push(peer);
-        if !answers.take_keys(keys.clone(), reference) {
-            debug!(%peer, "a peer offered keys that part from those that are known");
-            self.keep_branches(answers, &keys);
-            return;
-        }
-        if let Some(branch) = verified.branch
-            && !answers.take_keys(branch.clone(), reference)
-        {
-            debug!(%peer, "a peer knows another branch of a publisher's keys");
-            self.keep_branches(answers, &branch);
-        }
-        let delegations = verified.delegations.iter().map(String::as_str);
-        // The keys that this node goes by decide, and not the older ones that the peer may have sent.
-        let keys = answers.keys.clone().unwrap_or(keys);
-        if let Err(error) = declarations::keep_delegations(&self.store, &keys, delegations) {
-            debug!(%error, "delegations cannot be kept");
-        }
-        answers.delegated |= self.is_delegated(&keys, reference);
-        for tag in verified.tags {
-            match tag {
-                Ok(tag) if is_about(&tag, reference) => answers.take_tag(tag),
-                Ok(_) => {}
-                Err(source) => {
-                    debug!(%peer, error = %source, "a peer offered a tag record that is not the publisher's");
-                    answers.refusal = Some(ResolveError::Tag { reference: reference.clone(), source });
-                }
-            }
-        }
-    }
-
     /// Keeps the branches of a publisher's keys as evidence for the user.
-    fn keep_branches(&self, answers: &Answers, offered: &KeyHistory) {
+    pub(super) fn keep_branches(&self, answers: &Answers, offered: &KeyHistory) {
         for branch in answers.keys.iter().chain([offered]) {
             if let Err(error) = forks::keep(&self.store, branch) {
                 warn!(%error, "a branch of a publisher's keys cannot be kept");
@@ -428,7 +297,7 @@ impl Resolver {
     }
 
     /// Decides on what the peers sent, and remembers it before the node acts on it.
-    fn judge_answers(
+    pub(super) fn judge_answers(
         &self,
         publisher: PublisherId,
         reference: &Reference,
@@ -488,7 +357,7 @@ impl Resolver {
         let (first, line) = self.follow(reference, &keys, &valid, options, &mut notes)?;
         let tag = first.as_ref().and_then(|(tag, _)| tag.as_ref()).or_else(|| line.heads.first());
         let model = tag.map_or_else(|| reference.model.clone(), |tag| tag.record().model.clone());
-        Ok(Judged { keys, model, first, line, holders, notes, refusal })
+        Ok(Judged { keys, model, first, line, holders, silent: BTreeSet::new(), notes, refusal })
     }
 
     /// Follows the newest of the valid records, and returns the version to try first, and what may stand in for it.
@@ -575,10 +444,4 @@ impl TagsAsked {
 
 fn newest(tags: &[SignedTag]) -> Option<&SignedTag> {
     tags.iter().max_by_key(|tag| (tag.record().order(), tag.payload_digest()))
-}
-
-fn is_about(tag: &SignedTag, reference: &Reference) -> bool {
-    let record = tag.record();
-    record.model.folded() == reference.model.folded()
-        && wanted_tag(reference).is_none_or(|it| it == record.tag)
 }

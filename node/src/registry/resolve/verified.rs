@@ -7,6 +7,7 @@ use reg_proto::tag::{SignedTag, TagError};
 use reg_proto::wire::Records;
 
 /// The keys in a peer's answer, and what they have signed of it.
+#[derive(Debug)]
 pub(super) struct VerifiedRecords {
     /// The keys with their revocations, or why they are not the publisher's.
     pub(super) keys: Result<KeyHistory, KeyError>,

@@ -3,6 +3,7 @@
 //! A version can be had where its manifest, its provenance and its wanted blobs are in the store or at peers that are
 //! reached. Every version is proven and judged in the same way, whether it is the head or not.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use reg_api::behind::{Behind, BehindReason};
@@ -38,6 +39,8 @@ pub(super) struct Judged {
     pub(super) first: Option<(Option<SignedTag>, Digest)>,
     pub(super) line: Line,
     pub(super) holders: Vec<PeerId>,
+    /// Those of the holders that have not answered yet.
+    pub(super) silent: BTreeSet<PeerId>,
     pub(super) notes: Vec<String>,
     /// What a peer offered and this node refused. It is reported where no version can be had.
     pub(super) refusal: Option<ResolveError>,
@@ -141,8 +144,8 @@ impl Resolver {
         finder: Option<&mut Finder>,
         began: Instant,
     ) -> Result<Resolved, ResolveError> {
-        let Judged { keys, model, first, line, holders, notes, refusal } = judged;
-        let mut documents = Documents::new(self, holders, finder);
+        let Judged { keys, model, first, line, holders, silent, notes, refusal } = judged;
+        let mut documents = Documents::new(self, holders, silent, finder);
         let of = Of { reference, keys: &keys, model: &model, options };
         let has_other = !line.ancestors.is_empty();
         let (mut tried, mut error) = (Vec::new(), None);
@@ -351,6 +354,7 @@ impl Resolver {
             said,
             notes: note.into_iter().collect(),
             finder: None,
+            later: None,
             holders,
             behind: None,
             head: tag.map(|it| it.record().order()),

@@ -24,18 +24,19 @@ use reg_proto::tag::SignedTag;
 use reg_proto::verification::Budget;
 use reg_proto::wire::{Request, Response};
 use thiserror::Error;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Resolver;
 use super::consent::{PolicyError, refuse};
-use super::finder::Finder;
+use super::finder::{Finder, Step};
+use super::later::Later;
 use super::resolved::{ResolveError, ResolveOptions, Resolved};
 use super::stored::TagHere;
 use super::verified::VerifiedRecords;
-use crate::registry::deadline::until;
 use crate::registry::limits::{
-    PEERS_ASKED_FOR_TAGS, REFRESH_QUICK, SETTLE, TAG_FRESH, TAG_STALE, TAGS_TIMEOUT, UNREACHED_QUICK,
-    VIEW_PATIENCE, VIEW_TIMEOUT, VIEWS_MAX,
+    PEERS_ASKED_FOR_TAGS, REFRESH_QUICK, TAG_FRESH, TAG_STALE, TAGS_TIMEOUT, UNREACHED_QUICK,
+    VIEW_ANSWERS_PATIENCE, VIEW_PATIENCE, VIEW_TIMEOUT, VIEWS_MAX,
 };
 use crate::registry::model::record::{self, ModelRecord};
 use crate::registry::model::whole;
@@ -274,8 +275,12 @@ impl Resolver {
                     return Ok(view.clone());
                 }
             }
-            let view = Arc::new(self.look(publisher, model, revision).await?);
+            let (view, later) = self.look(publisher, model, revision).await?;
+            let view = Arc::new(view);
             *known = Some((view.clone(), Instant::now()));
+            if let Some(later) = later {
+                self.look_later(&slot, publisher, model, revision, later);
+            }
             Ok(view)
         };
         let seconds = VIEW_TIMEOUT.as_secs();
@@ -386,6 +391,24 @@ impl Resolver {
         known.is_ok_and(|known| !known.iter().any(is_newer))
     }
 
+    /// Takes the answers that come later in the background, and resolves the revision again where one of them changes its
+    /// meaning. Requests until then get the first result.
+    fn look_later(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        publisher: PublisherId,
+        model: &ModelName,
+        revision: &Revision,
+        later: Later,
+    ) {
+        let (resolver, slot, model, revision) = (self.clone(), slot.clone(), model.clone(), revision.clone());
+        tokio::spawn(async move {
+            if later.finish(&resolver).await {
+                resolver.look_behind(&slot, publisher, &model, &revision);
+            }
+        });
+    }
+
     /// Resolves a revision again in the background, while requests get the old result.
     fn look_behind(
         self: &Arc<Self>,
@@ -401,9 +424,12 @@ impl Resolver {
         tokio::spawn(async move {
             let looked = timeout(VIEW_TIMEOUT, resolver.look(publisher, &model, &revision)).await;
             // A refusal removes the old result, so the next request gets the reason.
-            let view = looked.ok().and_then(Result::ok).map(|view| (Arc::new(view), Instant::now()));
-            *slot.view.lock().await = view;
+            let (view, later) = looked.ok().and_then(Result::ok).unzip();
+            *slot.view.lock().await = view.map(|view| (Arc::new(view), Instant::now()));
             slot.is_looked_at.store(false, Ordering::Release);
+            if let Some(later) = later.flatten() {
+                resolver.look_later(&slot, publisher, &model, &revision, later);
+            }
         });
     }
 
@@ -412,7 +438,7 @@ impl Resolver {
         publisher: PublisherId,
         model: &ModelName,
         revision: &Revision,
-    ) -> Result<ModelView, ViewError> {
+    ) -> Result<(ModelView, Option<Later>), ViewError> {
         let revision = match revision {
             Revision::Prefix(prefix) => Revision::Digest(self.with_prefix(publisher, model, prefix).await?),
             revision => revision.clone(),
@@ -427,22 +453,26 @@ impl Resolver {
         let silent = Reporter::silent();
         let is_stored =
             self.model_here(&reference).is_ok_and(|it| whole::is_complete(&self.store, &it.manifest));
-        let resolved = match (&revision, is_stored) {
+        let settled = async |patience| {
+            self.resolve_settled(&reference, &online(patience), &silent, VIEW_ANSWERS_PATIENCE).await
+        };
+        let mut resolved = match (&revision, is_stored) {
             // The meaning of a digest does not change.
             (Revision::Digest(_), _) => match self.resolve(&reference, &offline(None), &silent).await {
                 Ok(resolved) => resolved,
-                Err(_) => self.resolve(&reference, &online(VIEW_PATIENCE), &silent).await?,
+                Err(_) => settled(VIEW_PATIENCE).await?,
             },
-            (_, true) => match self.resolve(&reference, &online(REFRESH_QUICK), &silent).await {
+            (_, true) => match settled(REFRESH_QUICK).await {
                 Err(error) if error.kind() != FaultKind::Verification => {
                     self.resolve(&reference, &offline(None), &silent).await?
                 }
                 resolved => resolved?,
             },
-            (_, false) => self.resolve(&reference, &online(VIEW_PATIENCE), &silent).await?,
+            (_, false) => settled(VIEW_PATIENCE).await?,
         };
         refuse(&self.consent(&resolved).await?, publisher, &resolved.model)?;
-        self.keep_view(reference, resolved)
+        let later = resolved.later.take();
+        Ok((self.keep_view(reference, resolved)?, later))
     }
 
     /// Stores the documents that prove the model, so that it can be read and served by digest from then on.
@@ -509,28 +539,56 @@ impl Resolver {
         let mut finder =
             Finder::start(&self.network, self.search(publisher, &reference, &[], &Reporter::silent()));
         let mut end = tokio::time::Instant::now() + TAGS_TIMEOUT;
-        let mut found = Vec::new();
-        for _peer in 0..PEERS_ASKED_FOR_TAGS {
-            let Some(Some(peer)) = until(end, finder.next()).await else { break };
-            let request = Request::GetRecords { publisher, model: Some(model.clone()), tag: None };
-            let Some(Ok(Response::Records(records))) = until(end, self.network.ask(peer, request)).await
-            else {
-                continue;
-            };
-            let work = move |budget: &mut Budget| budget.run(|| VerifiedRecords::verify(publisher, &records));
-            let verifying = self.verifier().answer(peer, VERIFICATIONS_PER_ANSWER_MAX, work);
-            let Some(Ok(Ok(VerifiedRecords { keys: Ok(mut keys), tags, .. }))) = until(end, verifying).await
-            else {
-                continue;
-            };
-            if revoked::revoke(&self.store, &mut keys).is_err() {
-                continue;
+        let (mut found, mut asked) = (Vec::new(), 0);
+        let mut questions = JoinSet::new();
+        // Until a peer knows the model, and every peer that was asked has answered.
+        while found.is_empty() || finder.is_asking_known() || !questions.is_empty() {
+            tokio::select! {
+                step = finder.step(), if asked < PEERS_ASKED_FOR_TAGS => match step {
+                    Some(Step::Peer(found)) => {
+                        asked += 1;
+                        questions.spawn(self.ask_tags(found.peer, publisher, model));
+                    }
+                    Some(Step::Answered) => {}
+                    None => break,
+                },
+                Some(answer) = questions.join_next() => {
+                    let tags = answer.ok().flatten().map(|it| self.standing(it)).unwrap_or_default();
+                    if !tags.is_empty() && found.is_empty() {
+                        end = end.min(tokio::time::Instant::now() + VIEW_ANSWERS_PATIENCE);
+                    }
+                    found.extend(tags);
+                }
+                () = tokio::time::sleep_until(end) => break,
             }
-            let texts = tags.into_iter().filter_map(Result::ok);
-            found.extend(texts.filter_map(|it| SignedTag::verify(it.envelope(), &keys).ok()));
-            end = end.min(tokio::time::Instant::now() + SETTLE);
         }
         newest(found.into_iter().filter(|tag| tag.record().model.folded() == model.folded()))
+    }
+
+    /// Asks a peer for the records of all tags of a model, and verifies them.
+    fn ask_tags(
+        &self,
+        peer: PeerId,
+        publisher: PublisherId,
+        model: &ModelName,
+    ) -> impl Future<Output = Option<VerifiedRecords>> + Send + 'static + use<> {
+        let (network, news) = (self.network.clone(), self.news.clone());
+        let request = Request::GetRecords { publisher, model: Some(model.clone()), tag: None };
+        async move {
+            let Ok(Response::Records(records)) = network.ask(peer, request).await else { return None };
+            let work = move |budget: &mut Budget| budget.run(|| VerifiedRecords::verify(publisher, &records));
+            news.verifier().answer(peer, VERIFICATIONS_PER_ANSWER_MAX, work).await.ok()?.ok()
+        }
+    }
+
+    /// Returns the records in an answer that its keys stand for, also with the revocations in the store.
+    fn standing(&self, answer: VerifiedRecords) -> Vec<SignedTag> {
+        let VerifiedRecords { keys: Ok(mut keys), tags, .. } = answer else { return Vec::new() };
+        if revoked::revoke(&self.store, &mut keys).is_err() {
+            return Vec::new();
+        }
+        let valid = tags.into_iter().filter_map(Result::ok);
+        valid.filter_map(|it| SignedTag::verify(it.envelope(), &keys).ok()).collect()
     }
 }
 
