@@ -27,6 +27,7 @@ pub mod expensive;
 pub mod sybil;
 
 pub mod delay;
+pub mod line;
 pub mod netns;
 
 pub mod chance;

@@ -13,6 +13,9 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::chance::Chance;
+use crate::line::{Ends, Line, Manner};
+
 /// Prefix of every namespace's name. The process's id and a number follow it.
 const PREFIX: &str = "regnet";
 
@@ -99,6 +102,34 @@ impl World {
         let namespace = self.add(name);
         self.plug(&namespace, "eth0", ip);
         Machine { namespace, ip }
+    }
+
+    /// Adds two machines, with nothing but a line between them.
+    ///
+    /// # Panics
+    /// If the host does not permit it.
+    pub fn line(
+        &mut self,
+        ends: [(&str, Ipv4Addr); 2],
+        manner: Manner,
+        chance: &mut Chance,
+    ) -> ([Machine; 2], Line) {
+        static LINES: AtomicU32 = AtomicU32::new(0);
+        let number = LINES.fetch_add(1, Ordering::Relaxed);
+        let names = [0, 1].map(|end| format!("reg{}-{number}-{end}", std::process::id() % 100_000));
+        let devices = Ends::new([&names[0], &names[1]]).expect("TUN devices");
+        let machines = [0, 1].map(|end| {
+            let ((name, ip), (_, other), device) = (ends[end], ends[1 - end], names[end].as_str());
+            let namespace = self.add(name);
+            run(["ip", "link", "set", device, "netns", &namespace]);
+            within(
+                &namespace,
+                ["ip", "address", "add", &ip.to_string(), "peer", &other.to_string(), "dev", device],
+            );
+            within(&namespace, ["ip", "link", "set", device, "up"]);
+            Machine { namespace, ip }
+        });
+        (machines, devices.lay(manner, chance))
     }
 
     /// Adds a router on the internet at `ip`, and one machine behind it at `inside`, in a network of 254 addresses.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::clients::{self, ClientError};
+use crate::netns::Machine;
 use crate::process::cpu_seconds;
 use crate::tree;
 
@@ -44,16 +45,35 @@ impl Nginx {
     /// # Errors
     /// See [`NginxError`].
     pub fn start(scratch: &Path, model: &Path) -> Result<Self, NginxError> {
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(NginxError::Start)?;
+        let address = listener.local_addr().map_err(NginxError::Start)?;
+        drop(listener);
+        Self::start_at(scratch, model, address, None)
+    }
+
+    /// Serves the files of `model` on a machine of its own.
+    ///
+    /// # Errors
+    /// See [`NginxError`].
+    pub fn start_on(machine: &Machine, scratch: &Path, model: &Path) -> Result<Self, NginxError> {
+        Self::start_at(scratch, model, (machine.ip, 8080).into(), Some(machine))
+    }
+
+    fn start_at(
+        scratch: &Path,
+        model: &Path,
+        address: SocketAddr,
+        machine: Option<&Machine>,
+    ) -> Result<Self, NginxError> {
         let installed = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
         let mut command = match installed.into_iter().find(|it| Path::new(it).exists()) {
-            Some(program) => Command::new(program),
+            Some(program) => {
+                machine.map_or_else(|| Command::new(program), |it| it.command(Path::new(program)))
+            }
             None => clients::debian("nginx", &clients::NGINX)?.command("nginx"),
         };
         let dir = scratch.join("nginx");
         fs::create_dir_all(dir.join("logs")).map_err(NginxError::Start)?;
-        let listener = TcpListener::bind("127.0.0.1:0").map_err(NginxError::Start)?;
-        let address = listener.local_addr().map_err(NginxError::Start)?;
-        drop(listener);
         let config = config(&dir, model, &address.to_string());
         fs::write(dir.join("nginx.conf"), config).map_err(NginxError::Start)?;
         // nginx's worker may run as another user, which needs access to the folder.
@@ -64,7 +84,8 @@ impl Nginx {
         let process = command.arg("-p").arg(&dir).arg("-c").arg(dir.join("nginx.conf")).spawn();
         let nginx = Self { process: process.map_err(NginxError::Start)?, base: format!("http://{address}") };
         let start = Instant::now();
-        while TcpStream::connect(address).is_err() {
+        // nginx writes the file once it listens.
+        while !dir.join("pid").exists() {
             if start.elapsed() > READY {
                 let said = fs::read_to_string(dir.join("error.log")).unwrap_or_default();
                 return Err(NginxError::NotReady { said });
