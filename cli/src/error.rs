@@ -3,8 +3,11 @@
 use std::process::ExitCode;
 
 use reg_api::fault::Fault;
+use reg_api::printable::Printable;
 use reg_node::gateway::admin::error::{ErrorDocument, FrozenTag};
 use serde_json::json;
+
+use crate::output::tell;
 
 /// An error that ends a command.
 #[derive(Debug)]
@@ -21,7 +24,7 @@ impl CliError {
     pub fn new(kind: &str, message: impl ToString) -> Self {
         let document = ErrorDocument {
             kind: kind.to_owned(),
-            message: message.to_string(),
+            message: Printable::lines(&message.to_string()),
             causes: Vec::new(),
             hint: None,
             frozen: None,
@@ -34,7 +37,7 @@ impl CliError {
         let mut it = Self::new(kind, error);
         let mut source = error.source();
         while let Some(cause) = source {
-            it.document.causes.push(cause.to_string());
+            it.document.causes.push(Printable::lines(&cause.to_string()));
             source = cause.source();
         }
         it
@@ -47,7 +50,7 @@ impl CliError {
 
     /// Adds what to do next.
     pub fn hint(mut self, hint: impl ToString) -> Self {
-        self.document.hint = Some(hint.to_string());
+        self.document.hint = Some(Printable::lines(&hint.to_string()));
         self
     }
 
@@ -65,25 +68,31 @@ impl CliError {
 
     /// Replaces the hint, and adds a cause.
     pub fn explained(mut self, cause: String, hint: String) -> Self {
-        self.document.causes.push(cause);
-        self.document.hint = Some(hint);
+        self.document.causes.push(Printable::lines(&cause));
+        self.document.hint = Some(Printable::lines(&hint));
         self
     }
 
     /// Prints it to standard error, and returns the exit code.
     pub fn report(&self, as_json: bool) -> ExitCode {
+        tell(&self.shown(as_json), "\n");
+        ExitCode::from(self.code)
+    }
+
+    /// Returns what is printed. Further lines of a message are indented, so that none looks like a hint of ours.
+    fn shown(&self, as_json: bool) -> Printable {
         if as_json {
-            eprintln!("{}", json!({ "error": self.document }));
-            return ExitCode::from(self.code);
+            return Printable::json(&json!({ "error": self.document }).to_string());
         }
-        eprintln!("error: {}", self.document.message);
+        let indented = |text: &Printable| text.as_str().replace('\n', "\n    ");
+        let mut text = format!("error: {}", indented(&self.document.message));
         for cause in &self.document.causes {
-            eprintln!("  because {cause}");
+            text.push_str(&format!("\n  because {}", indented(cause)));
         }
         if let Some(hint) = &self.document.hint {
-            eprintln!("hint: {hint}");
+            text.push_str(&format!("\nhint: {}", indented(hint)));
         }
-        ExitCode::from(self.code)
+        Printable::lines(&text)
     }
 }
 
@@ -104,5 +113,27 @@ fn code(kind: &str) -> u8 {
         "no_match" => 8,
         "retry_later" => 75,
         _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::tests::{assert_tame, hostile};
+
+    #[test]
+    fn no_string_steers_the_terminal_by_an_error_or_looks_like_a_hint() {
+        for text in hostile() {
+            let error = CliError::new("other", &text).explained(text.clone(), format!("try {text}"));
+            let shown = error.shown(false);
+            assert_tame(shown.as_str());
+            assert!(
+                shown
+                    .as_str()
+                    .lines()
+                    .all(|it| ["error: ", "  ", "hint: try"].iter().any(|own| it.starts_with(own)))
+            );
+            assert_tame(error.shown(true).as_str());
+        }
     }
 }

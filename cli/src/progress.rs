@@ -4,9 +4,10 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use reg_api::printable::Printable;
 use reg_api::progress::Progress;
 
-use crate::output::size;
+use crate::output::{size, tell};
 
 /// Time between two lines if standard error is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -48,21 +49,23 @@ impl Shown {
     }
 
     fn line(&self, text: &str) {
+        let text = Printable::line(text);
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| tell(&text, "\n")),
+            None => tell(&text, "\n"),
         }
     }
 
     fn stage(&mut self, stage: &str, detail: &str) {
+        let text = Printable::line(&format!("{stage} {detail}"));
         match &self.bar {
             Some(bar) => {
                 bar.reset();
                 bar.set_style(ProgressStyle::default_spinner());
-                bar.set_message(format!("{stage} {detail}"));
+                bar.set_message(text.to_string());
                 bar.enable_steady_tick(Duration::from_millis(120));
             }
-            None => eprintln!("{stage} {detail}"),
+            None => tell(&text, "\n"),
         }
     }
 
@@ -84,7 +87,7 @@ impl Shown {
             bar.set_message(from);
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            eprintln!("{} of {}{from}", size(done), size(total));
+            self.line(&format!("{} of {}{from}", size(done), size(total)));
         }
     }
 }

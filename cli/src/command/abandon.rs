@@ -66,14 +66,16 @@ fn abandon(
 
 /// Prints what an abandoned document with some signatures can still do.
 fn warn(name: &KeyName, version: u64) {
-    eprintln!(
+    output::say(format_args!(
         "Key document {version} of {name} has signatures of this machine, and not yet all that it needs."
-    );
-    eprintln!(
+    ));
+    output::say(format_args!(
         "Delete the file that --out wrote, on every machine: other keys can still sign it there, and it takes"
-    );
-    eprintln!("effect then. Two finished key documents {version} would fork the keys of {name}.");
-    eprintln!("The keys that were made for it stay on this machine.");
+    ));
+    output::say(format_args!(
+        "effect then. Two finished key documents {version} would fork the keys of {name}."
+    ));
+    output::say(format_args!("The keys that were made for it stay on this machine."));
 }
 
 /// Returns the refusal of a document that is finished and not given up.

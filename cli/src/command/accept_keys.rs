@@ -79,21 +79,26 @@ fn choose(branches: &[KeyBranch]) -> Result<Digest, CliError> {
 }
 
 fn show(known: &KeyBranches) {
-    eprintln!("Branches of the keys of {}:", known.publisher);
+    output::say(format_args!("Branches of the keys of {}:", known.publisher));
     for (index, branch) in known.branches.iter().enumerate() {
         let state = match (branch.is_followed, branch.is_accepted) {
             (true, true) => "followed, accepted by you",
             (true, false) => "followed: seen first",
             _ => "not followed",
         };
-        eprintln!("  {}. key document {}, {} ({state})", index + 1, branch.version, branch.head);
+        output::say(format_args!(
+            "  {}. key document {}, {} ({state})",
+            index + 1,
+            branch.version,
+            branch.head
+        ));
         let keys: Vec<String> = branch.keys.iter().map(ToString::to_string).collect();
-        eprintln!("     {} of {}", branch.threshold, keys.join(", "));
+        output::say(format_args!("     {} of {}", branch.threshold, keys.join(", ")));
         if let Some(common) = branch.common.filter(|_| !branch.is_followed) {
-            eprintln!("     parts from the followed branch after key document {common}");
+            output::say(format_args!("     parts from the followed branch after key document {common}"));
         }
         if branch.is_dead {
-            eprintln!("     its keys are revoked: it signs nothing any more");
+            output::say(format_args!("     its keys are revoked: it signs nothing any more"));
         }
         if branch.version > 1 {
             let text = match branch.is_committed {
@@ -102,21 +107,21 @@ fn show(known: &KeyBranches) {
                 }
                 false => "its keys were not committed to: a thief of the keys before them can have made it",
             };
-            eprintln!("     {text}");
+            output::say(format_args!("     {text}"));
         }
         match branch.newest_tag {
             Some(issued) => {
                 let shown: Vec<&str> = branch.tags.iter().take(TAGS_SHOWN_MAX).map(String::as_str).collect();
                 let more = branch.tags.len().saturating_sub(TAGS_SHOWN_MAX);
                 let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-                eprintln!(
+                output::say(format_args!(
                     "     tags that count: {}{more}; the newest of {}",
                     shown.join(", "),
                     output::time(issued)
-                );
+                ));
             }
-            None => eprintln!("     no tag in the store counts under it"),
+            None => output::say(format_args!("     no tag in the store counts under it")),
         }
     }
-    eprintln!("Ask the publisher another way which key document is theirs.");
+    output::say(format_args!("Ask the publisher another way which key document is theirs."));
 }

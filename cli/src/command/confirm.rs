@@ -1,8 +1,11 @@
 //! Asks the user before a command does what cannot be undone.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
+
+use reg_api::printable::Printable;
 
 use crate::error::CliError;
+use crate::output;
 
 /// Most bytes of an answer.
 const ANSWER_BYTES_MAX: u64 = 1024;
@@ -31,8 +34,7 @@ pub fn ask(question: &str, flag: &str) -> Result<String, CliError> {
         .hint(format_args!("read what it shows above, and add {flag}")));
     }
     let failed = |error| CliError::from_error("other", &error);
-    eprint!("{question}");
-    io::stderr().flush().map_err(failed)?;
+    output::tell(&Printable::lines(question), "");
     let mut answer = String::new();
     let mut input = io::Read::take(io::stdin().lock(), ANSWER_BYTES_MAX);
     input.read_line(&mut answer).map_err(failed)?;

@@ -86,13 +86,15 @@ fn print(
     if !global.quiet {
         let address = gateway.address;
         match dialect {
-            Dialect::Hf => eprintln!("then: hf download PUBLISHER/MODEL"),
-            Dialect::Oci => {
-                eprintln!("then: skopeo inspect --tls-verify=false docker://{address}/PUBLISHER/MODEL")
+            Dialect::Hf => output::say(format_args!("then: hf download PUBLISHER/MODEL")),
+            Dialect::Oci => output::say(format_args!(
+                "then: skopeo inspect --tls-verify=false docker://{address}/PUBLISHER/MODEL"
+            )),
+            Dialect::Ollama => {
+                output::say(format_args!("then: ollama pull --insecure http://{address}/PUBLISHER/MODEL"))
             }
-            Dialect::Ollama => eprintln!("then: ollama pull --insecure http://{address}/PUBLISHER/MODEL"),
         }
-        eprintln!("or all at once: eval \"$(reg env {dialect})\"");
+        output::say(format_args!("or all at once: eval \"$(reg env {dialect})\""));
     }
     Ok(output::ok())
 }

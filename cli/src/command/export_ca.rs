@@ -31,15 +31,17 @@ pub async fn run(global: &Global, keyring: &Keyring, name: &KeyName) -> Result<E
     }
     for KeyAuthority { key, revoked, pem, .. } in &made.authorities {
         match (revoked, pem) {
-            (true, _) => eprintln!("left out: {key} is revoked"),
+            (true, _) => output::say(format_args!("left out: {key} is revoked")),
             (_, None) => {
-                eprintln!("left out: {key} is not on this machine, and only it can sign its certificate");
+                output::say(format_args!(
+                    "left out: {key} is not on this machine, and only it can sign its certificate"
+                ));
             }
             _ => {}
         }
     }
-    eprintln!(
+    output::say(format_args!(
         "each authority proves a key, not the id {publisher}: only key documents prove that, and `reg pull` checks them"
-    );
+    ));
     Ok(output::ok())
 }

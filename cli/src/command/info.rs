@@ -50,12 +50,14 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
     section("computed from the files", &metadata["computed"])?;
     section("claimed by the publisher", &metadata["claimed"])?;
     if !info.attestations.is_empty() {
-        output::line("\nattestations")?;
+        output::line("")?;
+        output::line("attestations")?;
         for said in &info.attestations {
             output::line(format!("  {}", crate::command::attest::line(said)))?;
         }
     }
-    output::line("\nchecked by your denylists and rules")?;
+    output::line("")?;
+    output::line("checked by your denylists and rules")?;
     let row = |it: &Check| vec![format!("  {}", it.check), it.result.to_string(), it.detail.clone()];
     output::table(&info.checks.iter().map(row).collect::<Vec<_>>())?;
     Ok(output::ok())
@@ -70,7 +72,8 @@ fn section(title: &str, facts: &Value) -> Result<(), CliError> {
     };
     let facts: Vec<(&String, &Value)> =
         facts.as_object().into_iter().flatten().filter(|(_, it)| !empty(it)).collect();
-    output::line(format!("\n{title}{}", if facts.is_empty() { ": nothing" } else { "" }))?;
+    output::line("")?;
+    output::line(format!("{title}{}", if facts.is_empty() { ": nothing" } else { "" }))?;
     let text = |name: &str, value: &Value| match (name, value["sha256"].as_str()) {
         ("chat_template", Some(sha256)) if value["reaches_out"] == true => {
             format!("{sha256}, uses names that can lead out of its sandbox")

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::args::Global;
 use crate::client::Client;
 use crate::error::CliError;
+use crate::output;
 
 /// Statements of one kind that a terminal shows. `--json` has all of them.
 const SHOWN_MAX: usize = 20;
@@ -83,7 +84,7 @@ impl Takeover {
         let new = again.statements.into_iter().filter(|it| it.stored && !known.contains(&it.payload));
         let new: Vec<Statement> = new.collect();
         if !new.is_empty() {
-            eprintln!("Signed in the meantime, and taken over too:");
+            output::say(format_args!("Signed in the meantime, and taken over too:"));
             rows(&new);
             self.taken.extend(new);
             self.list = Inheritance::of(self.taken.iter().map(|it| it.payload))
@@ -100,24 +101,28 @@ impl Takeover {
     /// Prints what is taken over, what becomes void and for which nodes, and what the user can do about it.
     pub fn show(&self, name: &KeyName, version: u64) {
         if self.taken.is_empty() {
-            eprintln!(
+            output::say(format_args!(
                 "{name} has signed nothing that this node knows, so key document {version} takes over nothing."
-            );
+            ));
         } else {
-            eprintln!("Key document {version} of {name} takes over, for followers and newcomers:");
+            output::say(format_args!(
+                "Key document {version} of {name} takes over, for followers and newcomers:"
+            ));
             rows(&self.taken);
             let elsewhere = self.taken.iter().filter(|it| !it.stored).count();
             if elsewhere > 0 {
-                eprintln!(
+                output::say(format_args!(
                     "{elsewhere} of them are not in this node's store: a thief of the old key may have signed them. Add"
-                );
-                eprintln!("--only-stored to take over none of these, or --leave-out DIGEST for single ones.");
+                ));
+                output::say(format_args!(
+                    "--only-stored to take over none of these, or --leave-out DIGEST for single ones."
+                ));
             }
         }
         if !self.left_out.is_empty() {
-            eprintln!(
+            output::say(format_args!(
                 "It leaves out, so that these become void for every node that takes up the new document:"
-            );
+            ));
             rows(&self.left_out);
         }
         let asked = match self.peers {
@@ -125,15 +130,15 @@ impl Takeover {
             1 => "this node and one peer were asked".to_owned(),
             peers => format!("this node and {peers} peers were asked"),
         };
-        eprintln!(
+        output::say(format_args!(
             "Everything else that was signed before it becomes void ({asked}). If another machine of yours"
-        );
-        eprintln!(
+        ));
+        output::say(format_args!(
             "published something that is missing above, stop now, connect to it (`reg daemon --bootstrap ADDRESS`),"
-        );
-        eprintln!(
+        ));
+        output::say(format_args!(
             "and run this command again. What is missing later can be published again with the new key."
-        );
+        ));
     }
 
     /// Returns the fields of the JSON result.
@@ -177,10 +182,14 @@ pub fn rows(statements: &[Statement]) {
         let of_kind: Vec<&Statement> = statements.iter().filter(|it| it.kind == kind).collect();
         for it in of_kind.iter().take(SHOWN_MAX) {
             let place = if it.stored { "" } else { "  (only at peers)" };
-            eprintln!("  {:<11}  {}{place}", word(kind), it.about);
+            output::say(format_args!("  {:<11}  {}{place}", word(kind), it.about));
         }
         if of_kind.len() > SHOWN_MAX {
-            eprintln!("  {:<11}  and {} more (--json shows all)", word(kind), of_kind.len() - SHOWN_MAX);
+            output::say(format_args!(
+                "  {:<11}  and {} more (--json shows all)",
+                word(kind),
+                of_kind.len() - SHOWN_MAX
+            ));
         }
     }
 }

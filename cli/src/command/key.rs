@@ -242,11 +242,11 @@ fn list(global: &Global, keyring: &Keyring) -> Result<ExitCode, CliError> {
             list.keys.iter().map(|key| vec![key.name.to_string(), key.publisher.to_string()]).collect();
         output::table(&rows)?;
         if rows.is_empty() {
-            eprintln!("no keys yet: make one with `reg key new NAME`");
+            output::say(format_args!("no keys yet: make one with `reg key new NAME`"));
         }
     }
     for refused in list.refused {
-        eprintln!("warning: {refused}");
+        output::say(format_args!("warning: {refused}"));
     }
     Ok(output::ok())
 }

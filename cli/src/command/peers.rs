@@ -27,18 +27,21 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
         output::table(&rows)?;
         for peer in outdated {
             let address = peer.addresses.first().map_or_else(String::new, |address| format!(" at {address}"));
-            eprintln!(
+            output::say(format_args!(
                 "note: peer {}{address} speaks version 1 of the protocol only: ask its owner to upgrade",
                 peer.peer
-            );
+            ));
         }
         for peer in connected {
             if let (Some(why), "stream") = (&peer.no_lane, bulk(peer).as_str()) {
-                eprintln!("note: pieces of {} travel on the swarm's stream, not a lane: {why}", peer.peer);
+                output::say(format_args!(
+                    "note: pieces of {} travel on the swarm's stream, not a lane: {why}",
+                    peer.peer
+                ));
             }
         }
         if !is_daemon {
-            eprintln!("note: no daemon runs: start one with `reg daemon`");
+            output::say(format_args!("note: no daemon runs: start one with `reg daemon`"));
         }
     }
     Ok(output::ok())

@@ -75,7 +75,10 @@ pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
         file.write(out).map_err(|error| CliError::from_fault(&error))?;
         output::line(out.display().to_string())?;
         if !global.quiet {
-            eprintln!("sign it: reg sign {0} --key NAME; then: reg publish --signed {0}", out.display());
+            output::say(format_args!(
+                "sign it: reg sign {0} --key NAME; then: reg publish --signed {0}",
+                out.display()
+            ));
         }
         return Ok(output::ok());
     }
@@ -171,13 +174,13 @@ async fn seed_until(
 ) -> Result<usize, CliError> {
     let query = [("manifest", published.manifest.to_string())];
     if !global.quiet {
-        eprintln!("published {}", published.reference);
+        output::say(format_args!("published {}", published.reference));
     }
     let mut shown = None;
     loop {
         let holders: usize = client.get("/v1/holders", &query).await?;
         if shown != Some(holders) && !global.quiet {
-            eprintln!("held by {holders} of {wanted} peers");
+            output::say(format_args!("held by {holders} of {wanted} peers"));
             shown = Some(holders);
         }
         if holders >= wanted {

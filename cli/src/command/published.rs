@@ -28,14 +28,14 @@ pub fn report(
     if global.quiet {
         return Ok(());
     }
-    eprintln!("{} files, {}, {}", published.files, size(published.bytes), published.manifest);
+    output::say(format_args!("{} files, {}, {}", published.files, size(published.bytes), published.manifest));
     for line in lines {
-        eprintln!("{line}");
+        output::say(format_args!("{line}"));
     }
     if !is_served {
-        eprintln!(
+        output::say(format_args!(
             "note: no daemon runs, so no peer can fetch the model from this machine: start one with `reg daemon`"
-        );
+        ));
     }
     Ok(())
 }

@@ -86,13 +86,13 @@ fn explain(pulled: &Pulled) {
             (None, Some(seed)) => format!("{} {seed}", source.kind),
             (None, None) => source.kind.clone(),
         };
-        eprintln!("{} from {from}", size(source.bytes));
+        output::say(format_args!("{} from {from}", size(source.bytes)));
     }
     let Pace { finding_seconds, fetching_seconds, placing_seconds, bounded_by, .. } = &pulled.pace;
-    eprintln!(
+    output::say(format_args!(
         "found in {finding_seconds:.1} s, fetched in {fetching_seconds:.1} s, placed in {placing_seconds:.1} s"
-    );
-    eprintln!(
+    ));
+    output::say(format_args!(
         "{}",
         match bounded_by.as_str() {
             "nothing" => "nothing was fetched",
@@ -102,7 +102,7 @@ fn explain(pulled: &Pulled) {
             "disk" => "writing limited the speed: the disk was busy",
             _ => "the peers' rate limited the speed",
         }
-    );
+    ));
 }
 
 /// Returns the directory for the files: the named one, else one with the model's name; none if no directory is wanted.
@@ -153,28 +153,34 @@ fn report(global: &Global, pulled: &Pulled) -> Result<(), CliError> {
         return Ok(());
     }
     if !pulled.complete {
-        eprintln!("pulled a part of the model: run the command without a selection to pull the rest");
+        output::say(format_args!(
+            "pulled a part of the model: run the command without a selection to pull the rest"
+        ));
     }
     let Pulled { files, bytes, bytes_fetched, peers, web, seconds, publisher, manifest, .. } = pulled;
-    eprintln!("{files} files, {}, {manifest}", size(*bytes));
-    eprintln!("signed by {publisher}");
+    output::say(format_args!("{files} files, {}, {manifest}", size(*bytes)));
+    output::say(format_args!("signed by {publisher}"));
     if let Some(age) = &pulled.tag_age {
-        eprintln!("{age}");
+        output::say(format_args!("{age}"));
     }
     if pulled.bytes_reused > 0 {
-        eprintln!("{} reused from other models in the store", size(pulled.bytes_reused));
+        output::say(format_args!("{} reused from other models in the store", size(pulled.bytes_reused)));
     }
     if *bytes_fetched > 0 {
         let rate = *bytes_fetched as f64 / seconds.max(0.001);
-        eprintln!("{} fetched in {seconds:.1} s, {}/s, from:", size(*bytes_fetched), size(rate as u64));
+        output::say(format_args!(
+            "{} fetched in {seconds:.1} s, {}/s, from:",
+            size(*bytes_fetched),
+            size(rate as u64)
+        ));
         for (peer, bytes) in peers {
-            eprintln!("  {peer}  {}", size(*bytes));
+            output::say(format_args!("  {peer}  {}", size(*bytes)));
         }
         for (seed, bytes) in web {
-            eprintln!("  {seed}  {}", size(*bytes));
+            output::say(format_args!("  {seed}  {}", size(*bytes)));
         }
     } else {
-        eprintln!("all bytes were in the store");
+        output::say(format_args!("all bytes were in the store"));
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::command::inheritance::{gather, rows};
 use crate::command::keyring::{keyring_error, public_key};
 use crate::command::settle::{After, finish_begun, settle};
 use crate::error::CliError;
+use crate::output;
 
 const DAY: u64 = 86_400;
 
@@ -40,16 +41,18 @@ pub async fn revoke(global: &Global, keyring: &Keyring, args: RevokeKey) -> Resu
         match subject {
             Revoked::Key(key) => show_key(&args.name, history, key, &found),
             Revoked::Manifest(digest) => {
-                eprintln!(
+                output::say(format_args!(
                     "No node that hears of it pulls or serves the manifest any more, by tag or by digest."
-                );
+                ));
                 show_named(&found, |it| it.manifest == Some(digest) || it.payload == digest);
-                eprintln!("A tag that means it is refused until you publish another version under that tag.");
+                output::say(format_args!(
+                    "A tag that means it is refused until you publish another version under that tag."
+                ));
             }
             Revoked::Delegation(digest) => {
-                eprintln!(
+                output::say(format_args!(
                     "The other publisher no longer speaks for your models, for every node that hears of it."
-                );
+                ));
                 show_named(&found, |it| it.payload == digest);
             }
         }
@@ -64,7 +67,7 @@ pub async fn revoke(global: &Global, keyring: &Keyring, args: RevokeKey) -> Resu
 fn show_named(found: &Inheritable, is_named: impl Fn(&Statement) -> bool) {
     let named: Vec<Statement> = found.statements.iter().filter(|it| is_named(it)).cloned().collect();
     if named.is_empty() {
-        eprintln!("This node knows no statement about it.");
+        output::say(format_args!("This node knows no statement about it."));
     } else {
         rows(&named);
     }
@@ -85,39 +88,41 @@ fn show_key(name: &KeyName, history: &KeyHistory, key: PublicKey, found: &Inheri
     let newest = history.newest();
     let is_current = newest.keys.contains(&key);
     if !history.documents().any(|it| it.keys.contains(&key)) {
-        eprintln!("{key} has never signed for {name}: the revocation changes nothing.");
+        output::say(format_args!("{key} has never signed for {name}: the revocation changes nothing."));
         return;
     }
     let void = void(history, key, found);
     if !is_current && newest.inherits.is_some() {
-        eprintln!(
+        output::say(format_args!(
             "{key} is retired: nothing that it has signed since key document {} counts.",
             newest.version
-        );
-        eprintln!(
+        ));
+        output::say(format_args!(
             "What that document takes over stays. The revocation tells it to nodes that know only older documents."
-        );
+        ));
     }
     if void.is_empty() {
-        eprintln!("Nothing that this node knows of {name} becomes void.");
+        output::say(format_args!("Nothing that this node knows of {name} becomes void."));
     } else {
-        eprintln!("These become void, for every node that hears of it:");
+        output::say(format_args!("These become void, for every node that hears of it:"));
         rows(&void);
-        eprintln!(
+        output::say(format_args!(
             "Publish them again with another key of {name}, or rotate first: `reg key rotate {name}` takes them over."
-        );
+        ));
     }
     let left = newest.keys.iter().filter(|it| **it != key).count();
     if is_current && left < newest.threshold {
         if newest.next.keys().is_some() {
-            eprintln!(
+            output::say(format_args!(
                 "No key of {name} can sign after that until a next key takes over: `reg key rotate {name}` comes next."
-            );
+            ));
         } else {
-            eprintln!(
+            output::say(format_args!(
                 "WARNING: {name} has no next keys. After that nothing can follow: followers accept no new key of it."
-            );
-            eprintln!("Run `reg key rotate {name}` first; `reg key commit {name}` makes next keys.");
+            ));
+            output::say(format_args!(
+                "Run `reg key rotate {name}` first; `reg key commit {name}` makes next keys."
+            ));
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::command::inheritance::{Takeover, gather};
 use crate::command::keyring::{keyring_error, new_passphrase, public_key};
 use crate::command::settle::{After, complete, finish_begun};
 use crate::error::CliError;
+use crate::output;
 
 /// What to do where this machine may not make the next keys of a publisher with keys on several machines.
 pub const NAME_NEXT: &str =
@@ -107,12 +108,12 @@ impl Change<'_> {
         let version = history.version() + 1;
         if !(global.quiet || global.json) {
             if key_set.next == Next::Open {
-                eprintln!(
+                output::say(format_args!(
                     "Everything that older keys have signed stays valid: this key document commits to no next keys."
-                );
-                eprintln!(
+                ));
+                output::say(format_args!(
                     "So a thief of an older key can sign on, until `reg key commit {name}` makes a commitment."
-                );
+                ));
             } else {
                 takeover.show(name, version);
             }
@@ -139,14 +140,14 @@ impl Change<'_> {
 fn warn_of_fewer(before: Option<&NextKeys>, now: Option<&NextKeys>) {
     let (Some(before), Some(now)) = (before, now) else { return };
     if now.keys.len() < before.keys.len() || now.threshold < before.threshold {
-        eprintln!(
+        output::say(format_args!(
             "warning: {} of {} next keys can replace the new document, and it was {} of {} before: name more with --next KEY \
              and --next-threshold K",
             now.threshold,
             now.keys.len(),
             before.threshold,
             before.keys.len()
-        );
+        ));
     }
 }
 
@@ -172,10 +173,10 @@ async fn resume(
         }
         Stage::Superseded => {
             if !global.quiet {
-                eprintln!(
+                output::say(format_args!(
                     "note: key document {version} of {name} that was begun on this machine is forgotten: {name} has another \
                      key document {version} by now"
-                );
+                ));
             }
             keyring.forget_pending(name).map_err(keyring_error)?;
             return Ok(None);
@@ -188,7 +189,9 @@ async fn resume(
         Stage::Kept | Stage::Signed | Stage::Waiting => {}
     }
     if !global.quiet {
-        eprintln!("note: goes on with key document {version} of {name}, which an earlier run has begun");
+        output::say(format_args!(
+            "note: goes on with key document {version} of {name}, which an earlier run has begun"
+        ));
     }
     let mut after = after(keyring, name, &pending.made, document.as_ref());
     after.out = out;

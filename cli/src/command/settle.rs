@@ -84,7 +84,9 @@ pub async fn finish_begun(global: &Global, keyring: &Keyring, name: &KeyName) ->
     keyring.forget_pending(name).map_err(keyring_error)?;
     if !global.quiet {
         let version = pending.file.key_document().map_err(fault)?.map_or(0, |it| it.version);
-        eprintln!("note: key document {version} of {name}, which an earlier run has begun, is in effect now");
+        output::say(format_args!(
+            "note: key document {version} of {name}, which an earlier run has begun, is in effect now"
+        ));
     }
     Ok(())
 }
@@ -149,7 +151,7 @@ async fn conclude_or_wait(
     if !global.quiet {
         after.lines.iter().try_for_each(output::line)?;
         steps(keyring, name, file, out, &unfinished)?;
-        after.advice.iter().for_each(|line| eprintln!("{line}"));
+        after.advice.iter().for_each(|line| output::say(format_args!("{line}")));
     }
     Ok(output::ok())
 }
@@ -169,14 +171,17 @@ fn steps(
     let missing: Vec<String> =
         wanted.iter().filter(|it| !own.contains(it)).map(ToString::to_string).collect();
     let is_key_document = file.key_document().map_err(fault)?.is_some();
-    eprintln!("{unfinished}. Next:");
-    eprintln!("  1. take {shown} to a machine with another of the keys: {}", missing.join(", "));
-    eprintln!("  2. on that machine: reg sign {shown} --key NAME");
+    output::say(format_args!("{unfinished}. Next:"));
+    output::say(format_args!(
+        "  1. take {shown} to a machine with another of the keys: {}",
+        missing.join(", ")
+    ));
+    output::say(format_args!("  2. on that machine: reg sign {shown} --key NAME"));
     match name.filter(|_| is_key_document) {
-        Some(name) => eprintln!(
+        Some(name) => output::say(format_args!(
             "  3. when enough keys have signed, on every machine of the publisher: reg key finish {shown} --name {name}"
-        ),
-        None => eprintln!("  3. when enough keys have signed: reg key finish {shown}"),
+        )),
+        None => output::say(format_args!("  3. when enough keys have signed: reg key finish {shown}")),
     }
     Ok(())
 }
@@ -194,11 +199,13 @@ async fn conclude(
     let name = if is_key_document { Some(keep(keyring, name, &history)?) } else { None };
     let (taken, is_daemon) = announce(global, &declarations).await?;
     if !missed.is_empty() {
-        eprintln!(
+        output::say(format_args!(
             "warning: these were signed after the list of this key document was made, so they are void now:"
-        );
+        ));
         inheritance::rows(&missed);
-        eprintln!("Publish them again with the new key: nodes that hold the files fetch nothing anew.");
+        output::say(format_args!(
+            "Publish them again with the new key: nodes that hold the files fetch nothing anew."
+        ));
     }
     if let Some(name) = &name {
         forget(keyring, name, &history)?;
@@ -223,9 +230,11 @@ async fn conclude(
             .iter()
             .try_for_each(|line| output::line(format!("signed     {line}")))?;
         after.lines.iter().try_for_each(output::line)?;
-        after.advice.iter().for_each(|line| eprintln!("{line}"));
+        after.advice.iter().for_each(|line| output::say(format_args!("{line}")));
         if !is_daemon {
-            eprintln!("note: no daemon runs: the next one (`reg daemon`) announces it to peers");
+            output::say(format_args!(
+                "note: no daemon runs: the next one (`reg daemon`) announces it to peers"
+            ));
         }
     }
     Ok(output::ok())

@@ -41,9 +41,13 @@ pub async fn run(global: &Global, args: Verify) -> Result<ExitCode, CliError> {
             output::line(format!("unlisted: {path}: not a file of the model"))?;
         }
         if !global.quiet {
-            eprintln!("{} checked, {}, {left} damaged", verified.checked, size(verified.bytes));
+            output::say(format_args!(
+                "{} checked, {}, {left} damaged",
+                verified.checked,
+                size(verified.bytes)
+            ));
             if left > 0 && !args.repair {
-                eprintln!("hint: fetch damaged files again with `reg verify --repair`");
+                output::say(format_args!("hint: fetch damaged files again with `reg verify --repair`"));
             }
         }
     }

@@ -25,5 +25,6 @@ pub mod progress;
 pub mod reporter;
 
 pub mod fault;
+pub mod printable;
 
 pub mod clock;

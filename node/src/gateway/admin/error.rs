@@ -6,6 +6,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use reg_api::fault::{Fault, FaultKind};
+use reg_api::printable::Printable;
 use reg_proto::envelope::PublicKey;
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use serde::{Deserialize, Serialize};
@@ -23,11 +24,11 @@ pub struct ErrorDocument {
     /// One of `invalid`, `not_found`, `no_match`, `verification`, `unreachable`, `denied`, `disk_full`, `retry_later`,
     /// `internal`.
     pub kind: String,
-    pub message: String,
+    pub message: Printable,
     /// The causes, from the outermost to the innermost.
-    pub causes: Vec<String>,
+    pub causes: Vec<Printable>,
     /// What to do next, where the node knows.
-    pub hint: Option<String>,
+    pub hint: Option<Printable>,
     /// The tag that is frozen, where that is the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<FrozenTag>,
@@ -67,20 +68,20 @@ impl ErrorDocument {
         let (mut causes, mut frozen, mut start_again) = (Vec::new(), None, None);
         let mut source = Error::source(error);
         while let Some(cause) = source {
-            causes.push(cause.to_string());
+            causes.push(Printable::lines(&cause.to_string()));
             frozen = frozen.or_else(|| FrozenTag::of(cause));
             start_again = start_again.or_else(|| needs_restart(cause).then(|| START_AGAIN.to_owned()));
             source = cause.source();
         }
-        let (kind, message, hint) =
-            (name(error.kind()).to_owned(), error.to_string(), error.hint().or(start_again));
+        let (kind, message) = (name(error.kind()).to_owned(), Printable::lines(&error.to_string()));
+        let hint = error.hint().or(start_again).map(|it| Printable::lines(&it));
         Self { kind, message, causes, hint, frozen }
     }
 }
 
 /// Returns a document without causes.
 pub(super) fn document(kind: &str, message: &str) -> ErrorDocument {
-    let (kind, message) = (kind.to_owned(), message.to_owned());
+    let (kind, message) = (kind.to_owned(), Printable::lines(message));
     ErrorDocument { kind, message, causes: Vec::new(), hint: None, frozen: None }
 }
 
