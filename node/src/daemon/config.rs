@@ -61,6 +61,8 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 [http]
 # Address of the local API and the gateways. Beyond loopback, every request needs the token (`reg env` shows it).
 # listen = "127.0.0.1:4610"
+# Web pages of other origins that may read, and change what they have the token for, as in "https://page.example".
+# origins = []
 
 [gateway]
 # Key that signs uploads through the gateways (`hf upload`, `skopeo copy`). Without one, they are refused.
@@ -136,6 +138,7 @@ pub struct RawTransfer {
 #[serde(deny_unknown_fields, default)]
 pub struct RawHttp {
     pub listen: Option<String>,
+    pub origins: Option<Vec<String>>,
 }
 
 /// Section `[gateway]`.
@@ -241,6 +244,8 @@ pub struct Config {
     pub sharing: SharingRules,
     /// The address of the local API and the gateways; beyond loopback, every request needs the token.
     pub http: SocketAddr,
+    /// Web pages of other origins that may use it.
+    pub origins: Vec<String>,
     pub publish_key: Option<KeyName>,
     pub allow_unsafe: bool,
     /// Where to look up names that are neither an id nor a petname.
@@ -260,6 +265,8 @@ pub enum ConfigError {
     Address { key: &'static str, text: String, source: AddressError },
     #[error("{key} = {text:?} is not a socket address, as in 127.0.0.1:4610")]
     Socket { key: &'static str, text: String },
+    #[error("http.origins has {text:?}, which is no origin, as in https://page.example")]
+    Origin { text: String },
     #[error("gateway.publish_key = {text:?} is not the name of a key")]
     KeyName { text: String, source: KeyNameError },
     #[error("gateway.upstream = {text:?} is not \"hf\"")]
@@ -342,6 +349,7 @@ impl Config {
         raw.transfer.web_seeds = Some(shown(&self.web_seeds));
         raw.transfer.zone = self.zone.subnets().map(shown);
         raw.http.listen = Some(self.http.to_string());
+        raw.http.origins = Some(self.origins.clone());
         raw.gateway.publish_key = self.publish_key.as_ref().map(ToString::to_string);
         raw.gateway.allow_unsafe = Some(self.allow_unsafe);
         raw.gateway.upstream = self.upstream.as_ref().map(|_| "hf".to_owned());
@@ -400,6 +408,13 @@ impl Config {
             web_seeds: web_seeds.iter().map(|text| text.parse()).collect::<Result<_, SeedError>>()?,
             zone: zone(raw.transfer.zone)?,
             http: socket("http.listen", &http)?,
+            origins: raw
+                .http
+                .origins
+                .unwrap_or_default()
+                .into_iter()
+                .map(origin)
+                .collect::<Result<_, _>>()?,
             publish_key: publish_key.map(key_name).transpose()?,
             allow_unsafe: overrides.allow_unsafe.or(raw.gateway.allow_unsafe).unwrap_or(false),
             upstream: upstream.map(|text| is_hf(&text)).transpose()?.map(|()| overrides.hub),
@@ -409,6 +424,16 @@ impl Config {
             },
             log_filter: raw.log.filter.unwrap_or_else(|| "info,libp2p_kad=error,sled=error".into()),
         })
+    }
+}
+
+/// Checks the origin of a page: a scheme, a host and perhaps a port, as a browser writes them.
+fn origin(text: String) -> Result<String, ConfigError> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_written = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || "-.:[]".contains(it);
+    match host {
+        Some(host) if !host.is_empty() && host.chars().all(is_written) => Ok(text),
+        _ => Err(ConfigError::Origin { text }),
     }
 }
 
@@ -590,6 +615,8 @@ mod tests {
             ("[swarm]\nshare = ['x']", "swarm.share"),
             ("[cache]\nmax_size = '1 XB'", "max_size"),
             ("[http]\nlisten = 'everywhere'", "http.listen"),
+            ("[http]\norigins = ['*']", "http.origins"),
+            ("[http]\norigins = ['https://page.example/']", "http.origins"),
             ("[gateway]\nupstream = 'x'", "upstream"),
             ("[gateway]\npublish_key = '../x'", "publish_key"),
             ("[node]\nlisten = ['x']", "listen"),

@@ -11,7 +11,7 @@ use super::config::{Config, HubAccount};
 use super::gateway::Gateway;
 use super::home::{Home, HomeError};
 use super::identity::{self, IdentityError};
-use crate::gateway::guard::Caller;
+use crate::gateway::guard::{Caller, Guard};
 use crate::gateway::server::{HttpServer, ServeError};
 use crate::gateway::{self, Signer};
 use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, StartError};
@@ -117,7 +117,8 @@ impl Node {
         let server = match mode {
             Mode::Daemon => {
                 let token = identity::token(&home.token())?;
-                let server = HttpServer::start(router.clone(), config.http, &home.socket(), token).await?;
+                let guard = |address| Guard::new(address, token, config.origins.clone());
+                let server = HttpServer::start(router.clone(), config.http, &home.socket(), guard).await?;
                 let own = format!("http://{}", server.address());
                 if config.upstream.as_ref().is_some_and(|it| it.endpoint == own) {
                     return Err(NodeError::OwnUpstream { endpoint: own });

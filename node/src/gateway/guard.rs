@@ -1,20 +1,34 @@
 //! [`Guard`]: keeps web pages and other machines from using the gateways, and tells the dialects what a caller may do.
 //!
-//! A page in a browser can send requests to loopback, and, by DNS rebinding, under a host name of its own. So `Host`
-//! must be loopback with this port, and `Origin` must be the same. A request that changes anything needs the token,
-//! which only the user's files hold. Beyond loopback, every request does.
+//! A page in a browser can send requests to loopback, and, by DNS rebinding, under a host name of its own. So `Host` must be a
+//! name of loopback; its port may be another one, which `ssh -L` forwards. `Origin` must be the same address, or one that the
+//! user has configured. Images and scripts of a page have no `Origin`: there `Sec-Fetch-Site` tells. A request that changes
+//! anything needs the token, which only the user's files hold. Beyond loopback, every request does.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64;
 use serde_json::json;
+
+use super::server::{BUSY, Connection};
+
+/// How a browser says which page a request is from: `same-origin`, `same-site`, `cross-site`, or `none` for the user.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Which pages may use an answer, whatever it is taken for.
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// Seconds after which a client may try again, in `Retry-After`.
+const RETRY_SECONDS: u32 = 5;
 
 /// What a caller may do. A dialect finds it in a request's extensions; where it is missing, the caller may only read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +47,8 @@ pub struct Guard(Arc<Required>);
 struct Required {
     address: SocketAddr,
     token: String,
+    /// Origins of pages that may read, as in `https://page.example`.
+    origins: Vec<String>,
 }
 
 /// Why a request is refused.
@@ -40,13 +56,22 @@ struct Required {
 enum Refusal {
     Host,
     Origin,
+    Site,
     Token,
 }
 
+/// A request that is let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Admitted {
+    caller: Caller,
+    /// The configured origin that it is from.
+    origin: Option<HeaderValue>,
+}
+
 impl Guard {
-    /// Returns a guard for a server at `address` with this token.
-    pub fn new(address: SocketAddr, token: String) -> Self {
-        Self(Arc::new(Required { address, token }))
+    /// Returns a guard for a server at `address` with this token. Pages of `origins` may read.
+    pub fn new(address: SocketAddr, token: String, origins: Vec<String>) -> Self {
+        Self(Arc::new(Required { address, token, origins }))
     }
 
     /// Puts this guard before every route of a router.
@@ -54,21 +79,35 @@ impl Guard {
         router.layer(middleware::from_fn_with_state(self, check))
     }
 
-    fn judge(&self, path: &str, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    fn judge(&self, path: &str, headers: &HeaderMap) -> Result<Admitted, Refusal> {
         let caller = if self.knows_token(headers) { Caller::Owner } else { Caller::Reader };
-        if headers.get_all(ORIGIN).iter().any(|origin| !self.is_own_origin(origin.to_str().unwrap_or("\0"))) {
-            return Err(Refusal::Origin);
+        let origins: Vec<&HeaderValue> = headers.get_all(ORIGIN).iter().collect();
+        let origin = match origins.as_slice() {
+            [origin] if self.is_configured(origin) => Some((*origin).clone()),
+            _ => None,
+        };
+        let host = headers.get(HOST).and_then(|value| value.to_str().ok());
+        if origin.is_none() {
+            if !origins.iter().all(|it| it.to_str().is_ok_and(|it| self.is_own_origin(it, host))) {
+                return Err(Refusal::Origin);
+            }
+            if !headers.get_all(SEC_FETCH_SITE).iter().all(|it| it == "same-origin" || it == "none") {
+                return Err(Refusal::Site);
+            }
         }
         if !self.0.address.ip().is_loopback() {
             // Clients may use any host name, so only the token counts; an upload's URL is a token itself.
             let may = caller == Caller::Owner || path.starts_with(UPLOADS);
-            return if may { Ok(caller) } else { Err(Refusal::Token) };
+            return if may { Ok(Admitted { caller, origin }) } else { Err(Refusal::Token) };
         }
-        let host = headers.get(HOST).map(|value| value.to_str().unwrap_or("\0"));
-        if headers.get_all(HOST).iter().count() != 1 || !host.is_some_and(|host| self.is_own(host)) {
+        if headers.get_all(HOST).iter().count() != 1 || !host.is_some_and(is_loopback) {
             return Err(Refusal::Host);
         }
-        Ok(caller)
+        Ok(Admitted { caller, origin })
+    }
+
+    fn is_configured(&self, origin: &HeaderValue) -> bool {
+        self.0.origins.iter().any(|it| origin == it.as_str())
     }
 
     /// Tells whether a request shows the token: as `Bearer`, or as the password of `Basic`.
@@ -84,22 +123,34 @@ impl Guard {
         password.is_some_and(|password| equal(password, self.0.token.as_bytes()))
     }
 
-    /// Tells whether `host` is `localhost` or a loopback address, with this port.
-    fn is_own(&self, host: &str) -> bool {
-        let Some((name, port)) = host.rsplit_once(':') else { return false };
-        if port != self.0.address.port().to_string() {
-            return false;
-        }
-        let ip = name.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(name);
-        let is_bracketed = ip.len() != name.len();
-        match ip.parse::<IpAddr>() {
-            Ok(ip) => ip.is_loopback() && ip.is_ipv6() == is_bracketed,
-            Err(_) => name == "localhost",
-        }
+    /// Tells whether an origin is that of this server: the address of the request itself, or a name of loopback with the
+    /// server's port.
+    fn is_own_origin(&self, origin: &str, host: Option<&str>) -> bool {
+        let port = self.0.address.port();
+        origin.strip_prefix("http://").is_some_and(|it| {
+            is_loopback(it)
+                && (Some(it) == host || it.rsplit_once(':').is_some_and(|(_, own)| own == port.to_string()))
+        })
     }
+}
 
-    fn is_own_origin(&self, origin: &str) -> bool {
-        origin.strip_prefix("http://").is_some_and(|host| self.is_own(host))
+/// Tells whether `host` is `localhost` or a loopback address, with any port or none. No name that a page can choose is one.
+fn is_loopback(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !host.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    let is_port = |port: &str| {
+        port.bytes().all(|it| it.is_ascii_digit()) && !port.starts_with('0') && port.parse::<u16>().is_ok()
+    };
+    if !port.is_none_or(is_port) {
+        return false;
+    }
+    let ip = name.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(name);
+    let is_bracketed = ip.len() != name.len();
+    match ip.parse::<IpAddr>() {
+        Ok(ip) => ip.is_loopback() && ip.is_ipv6() == is_bracketed,
+        Err(_) => name == "localhost",
     }
 }
 
@@ -107,15 +158,65 @@ impl Guard {
 pub const UPLOADS: &str = "/uploads/";
 
 async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    match guard.judge(request.uri().path(), request.headers()) {
-        Ok(caller) => {
+    let refusal = match guard.judge(request.uri().path(), request.headers()) {
+        Ok(Admitted { caller, origin }) => {
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            if caller == Caller::Owner
+                && let Some(connection) = request.extensions().get::<Connection>()
+            {
+                connection.is_owners();
+            }
+            let asks = request.method() == Method::OPTIONS
+                && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+            let response = match &origin {
+                Some(_) if asks => allowed(),
+                _ => next.run(request).await,
+            };
+            return label(response, origin);
         }
-        Err(Refusal::Host) => refused(StatusCode::FORBIDDEN, "host is not this machine"),
-        Err(Refusal::Origin) => refused(StatusCode::FORBIDDEN, "origin is not this API"),
-        Err(Refusal::Token) => unauthorized(),
+        Err(refusal) => refusal,
+    };
+    let response = match refusal {
+        Refusal::Host => refused(StatusCode::FORBIDDEN, "host is not this machine"),
+        Refusal::Origin => refused(StatusCode::FORBIDDEN, "origin is not this API"),
+        Refusal::Site => refused(
+            StatusCode::FORBIDDEN,
+            "a page of another site may not use this API: http.origins in the configuration lists pages that may",
+        ),
+        Refusal::Token => unauthorized(),
+    };
+    label(response, None)
+}
+
+/// Answers a browser that asks what a page of a configured origin may send.
+fn allowed() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
+    let sent = HeaderValue::from_static("authorization, content-type, range, if-none-match, if-range");
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, sent);
+    response
+}
+
+/// Adds what every answer tells a browser: to take it for nothing else than it says, and which pages may use it.
+fn label(mut response: Response, origin: Option<HeaderValue>) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let policy = if origin.is_some() { "cross-origin" } else { "same-origin" };
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static(policy));
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.append(VARY, HeaderValue::from_static("origin"));
     }
+    response
+}
+
+/// Returns an answer that asks a client of any dialect to come back.
+pub(super) fn busy() -> Response {
+    let mut response = refused(StatusCode::SERVICE_UNAVAILABLE, BUSY);
+    response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS.into());
+    response
 }
 
 /// Returns a refusal that clients of every dialect understand: the token is needed.
@@ -129,10 +230,15 @@ pub fn unauthorized() -> Response {
 }
 
 fn refused(status: StatusCode, message: &str) -> Response {
+    let (kind, code) = match status {
+        StatusCode::UNAUTHORIZED => ("denied", "UNAUTHORIZED"),
+        StatusCode::SERVICE_UNAVAILABLE => ("retry_later", "UNAVAILABLE"),
+        _ => ("denied", "DENIED"),
+    };
     let document = json!({
-        "kind": "denied", "message": message, "causes": [], "hint": null,
+        "kind": kind, "message": message, "causes": [], "hint": null,
         "error": message,
-        "errors": [{ "code": if status == StatusCode::UNAUTHORIZED { "UNAUTHORIZED" } else { "DENIED" }, "message": message }],
+        "errors": [{ "code": code, "message": message }],
     });
     (status, axum::Json(document)).into_response()
 }
@@ -147,7 +253,8 @@ mod tests {
     use super::*;
 
     fn guard() -> Guard {
-        Guard::new("127.0.0.1:4610".parse().unwrap(), "secret".to_owned())
+        let origins = vec!["https://page.example".to_owned()];
+        Guard::new("127.0.0.1:4610".parse().unwrap(), "secret".to_owned(), origins)
     }
 
     fn judge(headers: &[(&str, &str)]) -> Result<Caller, Refusal> {
@@ -157,24 +264,36 @@ mod tests {
     fn judge_at(guard: &Guard, headers: &[(&str, &str)]) -> Result<Caller, Refusal> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(axum::http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+            map.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
         }
-        guard.judge("/v1/models", &map)
+        guard.judge("/v1/models", &map).map(|it| it.caller)
     }
 
     #[test]
-    fn only_loopback_names_with_this_port_are_hosts() {
-        for host in ["127.0.0.1:4610", "localhost:4610", "[::1]:4610", "127.0.0.2:4610"] {
+    fn only_loopback_names_are_hosts() {
+        for host in [
+            "127.0.0.1:4610",
+            "localhost:4610",
+            "[::1]:4610",
+            "127.0.0.2:4610",
+            // Another machine's port, which ssh forwards.
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "localhost",
+            "localhost:4611",
+            "[::1]",
+        ] {
             assert_eq!(judge(&[("host", host)]), Ok(Caller::Reader), "{host}");
         }
         for host in [
             "",
             "evil.example",
             "evil.example:4610",
-            "127.0.0.1",
-            "127.0.0.1:80",
-            "localhost",
-            "localhost:4611",
+            "::1",
+            "localhost:",
+            "localhost:0",
+            "localhost:+80",
+            "localhost:65536",
             "LOCALHOST.evil:4610",
             "localhost.evil.example:4610",
             "127.0.0.1.evil.example:4610",
@@ -220,9 +339,14 @@ mod tests {
             "file://",
             "chrome-extension://x",
             "",
+            "https://page.example.evil",
+            "https://page.example:443",
+            "http://localhost:8080",
         ] {
             assert_eq!(judge(&[host, ("origin", origin)]), Err(Refusal::Origin), "{origin}");
         }
+        let forwarded = [("host", "localhost:8080"), ("origin", "http://localhost:8080")];
+        assert_eq!(judge(&forwarded), Ok(Caller::Reader));
         assert_eq!(judge(&[host, ("origin", "http://localhost:4610")]), Ok(Caller::Reader));
         for token in [
             "",
@@ -244,8 +368,33 @@ mod tests {
     }
 
     #[test]
+    fn a_request_of_another_site_is_refused_unless_its_origin_is_configured() {
+        let host = ("host", "127.0.0.1:4610");
+        let (site, page) = ("sec-fetch-site", ("origin", "https://page.example"));
+        for fine in ["none", "same-origin"] {
+            assert_eq!(judge(&[host, (site, fine)]), Ok(Caller::Reader), "{fine}");
+        }
+        for other in ["cross-site", "same-site", "", "None", "none, none", "same-origin "] {
+            let judged = judge(&[host, (site, other)]);
+            assert!(judged == Err(Refusal::Site) || other.trim() != other, "{other}");
+            assert_eq!(judge(&[host, (site, "none"), (site, "cross-site")]), Err(Refusal::Site));
+            let own = ("origin", "http://127.0.0.1:4610");
+            assert_eq!(judge(&[host, (site, "cross-site"), own]), Err(Refusal::Site));
+            assert_eq!(judge(&[host, (site, other), page]), Ok(Caller::Reader), "{other}");
+        }
+        let two = [host, (site, "cross-site"), page, ("origin", "https://other.example")];
+        assert_eq!(judge(&two), Err(Refusal::Origin));
+        let token = ("authorization", "Bearer secret");
+        assert_eq!(
+            judge(&[host, (site, "cross-site"), token]),
+            Err(Refusal::Site),
+            "a token does not help a page"
+        );
+    }
+
+    #[test]
     fn beyond_loopback_everything_needs_the_token() {
-        let guard = Guard::new("0.0.0.0:4610".parse().unwrap(), "secret".to_owned());
+        let guard = Guard::new("0.0.0.0:4610".parse().unwrap(), "secret".to_owned(), Vec::new());
         let host = ("host", "192.168.0.1:4610");
         assert_eq!(judge_at(&guard, &[host]), Err(Refusal::Token));
         assert_eq!(judge_at(&guard, &[host, ("authorization", "Bearer x")]), Err(Refusal::Token));

@@ -1,29 +1,49 @@
 //! [`HttpServer`]: serves the routes on a port behind a guard, and on a Unix socket that only its owner can open.
+//!
+//! Promise: a client that sends or reads slowly takes only its own share. Each listener has places of its own, and a crowd
+//! without the token leaves places for the owner.
+
+mod connections;
+mod pace;
+mod turns;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::middleware;
 use axum::serve::Listener;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub(super) use self::connections::Connection;
+use self::connections::Connections;
+use self::pace::{PacedBody, PacedStream};
+pub(super) use self::turns::{BUSY, Busy, Client, Turn};
+use self::turns::{Crowd, HeldBody};
 use super::guard::{Caller, Guard};
 
 /// How long requests under way may take once the server stops.
 const GRACE: Duration = Duration::from_secs(5);
-/// Connections at once; more wait in the system's queue. Ollama opens 16 for each blob, Hugging Face's clients 8.
+/// Connections of the port at once. Ollama opens 16 for each blob, Hugging Face's clients 8.
 const CONNECTIONS_MAX: usize = 256;
+/// Connections of the socket at once: each command of the owner has one.
+const SOCKET_CONNECTIONS_MAX: usize = 64;
+/// Bytes of an answer that the system takes before the client reads: with more, a client that does not read looks like one
+/// that does.
+const UNSENT_MAX: u32 = 256 << 10;
 /// Bytes of a request's head: the longest name takes 1 KiB, a token 100 bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Header fields of a request.
@@ -50,7 +70,8 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Serves `router` on `address`, behind a guard with `token`, and on `socket`, where every caller is the owner.
+    /// Serves `router` on `address`, behind the `guard` for the address that it gets, and on `socket`, where every caller is
+    /// the owner.
     ///
     /// # Errors
     /// Fails where the port is taken, or the socket cannot be created.
@@ -58,23 +79,22 @@ impl HttpServer {
         router: Router,
         address: SocketAddr,
         socket: &Path,
-        token: String,
+        guard: impl FnOnce(SocketAddr) -> Guard,
     ) -> Result<Self, ServeError> {
         let bind = |source| ServeError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let guarded = Guard::new(address, token).protect(router.clone());
-        let (own_room, own_stopped) = (room.clone(), stopped.clone());
-        tasks.spawn(serve(listener, guarded, own_room, own_stopped));
+        let bounded = router.clone().layer(middleware::from_fn_with_state(Crowd::default(), turns::admit));
+        let guarded = guard(address).protect(bounded);
+        tasks.spawn(serve(Port(listener), guarded, Connections::new(CONNECTIONS_MAX), stopped.clone()));
         #[cfg(unix)]
         {
             let made = unix_listener(socket)
                 .map_err(|source| ServeError::Socket { path: socket.to_owned(), source })?;
             let owned = router.layer(Extension(Caller::Owner));
-            tasks.spawn(serve(made, owned, room, stopped));
+            tasks.spawn(serve(made, owned, Connections::new(SOCKET_CONNECTIONS_MAX), stopped));
         }
         Ok(Self { address, socket: socket.to_owned(), stop, tasks })
     }
@@ -95,50 +115,90 @@ impl HttpServer {
     }
 }
 
+/// The listener of the port, whose connections end when a client reads too slowly.
+struct Port(TcpListener);
+
+impl Listener for Port {
+    type Io = PacedStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let (stream, address) = Listener::accept(&mut self.0).await;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_MAX) {
+            tracing::debug!(%error, "the system bounds no unsent bytes");
+        }
+        (PacedStream::new(stream), address)
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}
+
 /// Accepts connections until the server stops, and then waits for those that are open.
 async fn serve(
     mut listener: impl Listener,
     router: Router,
-    room: Arc<Semaphore>,
+    table: Connections,
     stopped: watch::Receiver<bool>,
 ) {
-    let mut connections = JoinSet::new();
+    let mut open = JoinSet::new();
     loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let admitted = async {
+            let (stream, _) = listener.accept().await;
+            (stream, table.admit().await)
+        };
         tokio::select! {
-            (stream, _) = listener.accept() => {
-                connections.spawn(converse(stream, router.clone(), stopped.clone(), permit));
+            (stream, connection) = admitted => {
+                open.spawn(converse(stream, router.clone(), stopped.clone(), connection));
             }
             () = until_stopped(stopped.clone()) => break,
         }
-        while connections.try_join_next().is_some() {}
+        while open.try_join_next().is_some() {}
     }
-    while connections.join_next().await.is_some() {}
+    while open.join_next().await.is_some() {}
 }
 
-/// Serves one connection; when the server stops, closes it after the request under way.
+/// Serves one connection, until another one takes its place. When the server stops, closes it after the request under way.
 async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     router: Router,
     stopped: watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
+    connection: Connection,
 ) {
-    let connection = http1::Builder::new()
+    let routes = TowerToHyperService::new(router);
+    let own = connection.clone();
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let under_way = own.begin();
+        let mut request = request.map(|body| Body::new(PacedBody::new(body)));
+        request.extensions_mut().insert(own.clone());
+        let answered = routes.call(request);
+        async move { answered.await.map(|response| HeldBody::hold(response, under_way)) }
+    });
+    let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = std::pin::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = until_stopped(stopped) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        .serve_connection(TokioIo::new(stream), service);
+    let mut served = std::pin::pin!(served);
+    let ended = async {
+        tokio::select! {
+            result = served.as_mut() => result,
+            () = until_stopped(stopped) => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
         }
     };
-    if let Err(error) = result {
-        tracing::debug!(%error, "a connection ended early");
+    tokio::select! {
+        result = ended => {
+            if let Err(error) = result {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        }
+        () = connection.closed() => tracing::debug!("a connection makes room for another one"),
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use reg_testnet::http;
+use reg_testnet::model;
 use reg_testnet::process::{Daemon, Home, text};
 
 /// How long an answer may take on a machine that is busy.
@@ -16,11 +17,11 @@ const ADDRESSES: [&str; 34] = [
     "evil.example:PORT",
     "localhost.evil.example:PORT",
     "127.0.0.1.evil.example:PORT",
-    "127.0.0.1",
-    "127.0.0.1:1",
+    "127.0.0.1:0",
     "127.0.0.1:PORT0",
-    "localhost",
-    "localhost:1",
+    "127.0.0.1:+PORT",
+    "localhost:",
+    "localhost:x",
     "localhost.:PORT",
     "LOCALHOST.EVIL:PORT",
     "0.0.0.0:PORT",
@@ -48,8 +49,8 @@ const ADDRESSES: [&str; 34] = [
     "::1:PORT",
 ];
 
-/// Headers that the owner never sends: those of pages of other origins, and wrong tokens.
-const HEADERS: [&str; 24] = [
+/// Headers that the owner never sends: those that a browser adds for pages of other origins.
+const HEADERS: [&str; 32] = [
     "origin: null",
     "origin: http://evil.example",
     "origin: https://evil.example",
@@ -74,6 +75,27 @@ const HEADERS: [&str; 24] = [
     "origin: data:text/html,x",
     "origin: blob:http://127.0.0.1:PORT/x",
     "origin: http://10.0.0.1:PORT",
+    "sec-fetch-site: cross-site",
+    "sec-fetch-site: same-site",
+    "sec-fetch-site: Cross-Site",
+    "sec-fetch-site: none, cross-site",
+    "sec-fetch-site: none\r\nsec-fetch-site: cross-site",
+    "sec-fetch-site: cross-site\r\norigin: http://127.0.0.1:PORT",
+    "sec-fetch-site:",
+    "sec-fetch-site: anything",
+];
+
+/// What a client on this machine sends: without a browser, from the address bar, and through a port that `ssh -L` forwards.
+const FINE: [(&str, &str); 9] = [
+    ("127.0.0.1:PORT", ""),
+    ("localhost:PORT", "sec-fetch-site: none\r\n"),
+    ("localhost:PORT", "sec-fetch-site: same-origin\r\n"),
+    ("127.0.0.1:PORT", "origin: http://127.0.0.1:PORT\r\nsec-fetch-site: same-origin\r\n"),
+    ("localhost:8080", ""),
+    ("127.0.0.1:1", ""),
+    ("[::1]:8080", ""),
+    ("localhost", ""),
+    ("localhost:8080", "origin: http://localhost:8080\r\nsec-fetch-site: same-origin\r\n"),
 ];
 
 /// One route of each dialect, which answers every client on this machine.
@@ -109,15 +131,26 @@ fn no_address_and_no_header_of_somebody_else_gets_through() {
     for route in ROUTES {
         let (status, answer) = get(&daemon, route, &own, "");
         assert!(![0, 400, 403].contains(&status), "{route} answers a client on this machine: {answer}");
+        for (host, more) in
+            FINE.map(|(host, more)| (host.replace("PORT", &port), more.replace("PORT", &port)))
+        {
+            let (status, answer) = get(&daemon, route, &host, &more);
+            assert!(![0, 400, 403].contains(&status), "{route} as {host} {more:?}: {answer}");
+        }
         let hosts = ADDRESSES.map(|it| (it.replace("PORT", &port), String::new()));
         let headers = HEADERS.map(|it| (own.clone(), format!("{}\r\n", it.replace("PORT", &port))));
         for (host, more) in hosts.into_iter().chain(headers) {
             tried += 1;
             let (status, answer) = get(&daemon, route, &host, &more);
+            let answer = answer.to_lowercase();
             if !matches!(status, 400 | 403) {
                 through.push(format!("{route} as {host} {more:?}: {answer}"));
             }
-            assert!(!answer.to_lowercase().contains("access-control-allow"), "{answer}");
+            assert!(!answer.contains("access-control-allow"), "{answer}");
+            // What is malformed is refused before it is a request.
+            let is_labelled = answer.contains("\r\nx-content-type-options: nosniff\r\n")
+                && answer.contains("\r\ncross-origin-resource-policy: same-origin\r\n");
+            assert!(is_labelled || status == 400, "{answer}");
         }
     }
     assert!(through.is_empty(), "{} of {tried} got through: {through:#?}", through.len());
@@ -180,4 +213,57 @@ fn what_changes_anything_needs_the_token_and_json() {
         let (status, answer) = post("POST", "/v1/gc", &format!("content-type: {form}\r\n{good}"));
         assert!(matches!(status, 403 | 415), "{form}: {answer}");
     }
+}
+
+/// A page of a stranger names a model, and the browser asks this node for it: `<img src=http://127.0.0.1:4610/…>`.
+#[test]
+fn a_page_of_a_stranger_fetches_and_keeps_nothing_and_configured_origins_may() {
+    let [a, b] = ["A", "B"].map(Home::new);
+    let publisher = a.key("me");
+    let model = a.path().join("model");
+    model::generate(&model, 1 << 20, 62);
+    let seed = Daemon::start(&a, [""; 0]);
+    a.publish(&model, "tiny", "me");
+    let config = "[http]\norigins = [\"https://page.example\", \"http://localhost:3000\"]\n";
+    std::fs::write(b.path().join("config.toml"), config).expect("written");
+    let daemon = Daemon::start(&b, ["--bootstrap", &seed.address()]);
+    let port = text(&daemon.ready["http"]).rsplit(':').next().expect("a port").to_owned();
+    let (host, route) = (format!("127.0.0.1:{port}"), format!("/{publisher}/tiny/resolve/main/config.json"));
+    for page in [
+        "sec-fetch-site: cross-site\r\nsec-fetch-mode: no-cors\r\nsec-fetch-dest: image\r\n",
+        "sec-fetch-site: same-site\r\nsec-fetch-mode: no-cors\r\nsec-fetch-dest: script\r\n",
+        "sec-fetch-site: cross-site\r\norigin: https://other.example\r\n",
+        "sec-fetch-site: cross-site\r\norigin: https://page.example.evil\r\n",
+        "sec-fetch-site: cross-site\r\norigin: https://page.example\r\norigin: https://other.example\r\n",
+    ] {
+        assert_eq!(get(&daemon, &route, &host, page).0, 403, "{page}");
+    }
+    assert_eq!(b.json(["ls"]).as_array().map(Vec::len), Some(0), "nothing was fetched");
+    for origin in ["https://page.example", "http://localhost:3000"] {
+        let page = format!("sec-fetch-site: cross-site\r\norigin: {origin}\r\n");
+        let (status, answer) = get(&daemon, &route, &host, &page);
+        assert_eq!(status, 200, "{answer}");
+        let answer = answer.to_lowercase();
+        for header in [
+            &format!("access-control-allow-origin: {origin}"),
+            "cross-origin-resource-policy: cross-origin",
+            "x-content-type-options: nosniff",
+            "vary: origin",
+        ] {
+            assert!(answer.contains(&format!("\r\n{header}\r\n")), "{header}: {answer}");
+        }
+        let asks =
+            format!("{page}access-control-request-method: GET\r\naccess-control-request-headers: range\r\n");
+        let asked = format!("OPTIONS {route} HTTP/1.1\r\nhost: {host}\r\n{asks}connection: close\r\n\r\n");
+        let (status, answer) = raw(&daemon, &asked);
+        assert!(status == 204 && answer.contains("access-control-allow-headers: "), "{answer}");
+        // An origin is no token.
+        let posts =
+            format!("POST /v1/gc HTTP/1.1\r\nhost: {host}\r\n{page}content-type: application/json\r\n");
+        assert_eq!(
+            raw(&daemon, &format!("{posts}content-length: 2\r\nconnection: close\r\n\r\n{{}}")).0,
+            401
+        );
+    }
+    assert_eq!(b.json(["ls"]).as_array().map(Vec::len), Some(1), "it was fetched for a page that may");
 }

@@ -7,8 +7,10 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use reg_api::fault::{Fault, FaultKind};
+use reg_api::printable::Printable;
 use serde_json::json;
 
+use crate::gateway::server::{BUSY, Busy};
 use crate::registry::pull::commit;
 use crate::registry::resolve::{ModelView, ViewError};
 
@@ -110,14 +112,26 @@ const fn status(kind: FaultKind) -> StatusCode {
     }
 }
 
+impl From<Busy> for HfError {
+    fn from(Busy: Busy) -> Self {
+        Self::Failed { kind: FaultKind::RetryLater, message: BUSY.to_owned() }
+    }
+}
+
 impl IntoResponse for HfError {
     fn into_response(self) -> Response {
         let (status, code, message) = self.parts();
+        // Clients show it on a terminal.
+        let message = Printable::line(&message);
         let mut response = (status, Json(json!({ "error": message }))).into_response();
         let headers = response.headers_mut();
         // A header's value is one line of printable ASCII.
-        let line: String =
-            message.chars().map(|it| if it.is_ascii_graphic() { it } else { ' ' }).take(500).collect();
+        let line: String = message
+            .as_str()
+            .chars()
+            .map(|it| if it.is_ascii_graphic() { it } else { ' ' })
+            .take(500)
+            .collect();
         if let Ok(value) = HeaderValue::try_from(line) {
             headers.insert(X_ERROR_MESSAGE, value);
         }

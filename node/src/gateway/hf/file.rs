@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -15,6 +16,7 @@ use super::oid::{Oid, pointer};
 use super::state::HfGateway;
 use crate::gateway::behind;
 use crate::gateway::blob::{Wanted, respond};
+use crate::gateway::server::{Client, Turn};
 use crate::registry::resolve::ModelView;
 
 /// Largest size in bytes that an answer to `HEAD` gives. Hugging Face's client refuses to download larger files over
@@ -29,11 +31,12 @@ pub(super) async fn resolve(
     State(hub): State<HfGateway>,
     Path(at): Path<At>,
     method: Method,
+    client: Option<Extension<Client>>,
     headers: HeaderMap,
 ) -> Result<Response, HfError> {
     let (view, file) = hub.file(&at).await?;
     let oid = hub.oid(&view, &file).await?;
-    serve(&hub, &view, &file, &oid, &method, &headers).await
+    serve(&hub, &view, &file, &oid, &method, client.as_deref(), &headers).await
 }
 
 /// `GET` and `HEAD /{owner}/{model}/raw/{revision}/{path}`.
@@ -41,6 +44,7 @@ pub(super) async fn raw(
     State(hub): State<HfGateway>,
     Path(at): Path<At>,
     method: Method,
+    client: Option<Extension<Client>>,
     headers: HeaderMap,
 ) -> Result<Response, HfError> {
     let (view, file) = hub.file(&at).await?;
@@ -51,7 +55,7 @@ pub(super) async fn raw(
             label(response.headers_mut(), &view, &file);
             Ok(response)
         }
-        oid => serve(&hub, &view, &file, &oid, &method, &headers).await,
+        oid => serve(&hub, &view, &file, &oid, &method, client.as_deref(), &headers).await,
     }
 }
 
@@ -61,15 +65,18 @@ async fn serve(
     file: &ModelFile,
     oid: &Oid,
     method: &Method,
+    client: Option<&Client>,
     headers: &HeaderMap,
 ) -> Result<Response, HfError> {
     hub.registry().admit(view, file).await.map_err(|error| HfError::of(&error))?;
     let (size, etag) = (file.layout.size(), oid.etag());
     let wanted = Wanted::of(headers, size, &etag);
     let range = wanted.range(size);
+    let mut turn = None;
     let reader = if method == Method::HEAD || range.is_empty() {
         None
     } else {
+        turn = Client::turn(client).await?;
         let reader = hub.registry().read(view, file.digest, file.layout, range).await;
         Some(reader.map_err(|error| HfError::of(&error))?)
     };
@@ -79,7 +86,7 @@ async fn serve(
     if let Oid::Lfs(digest) = oid {
         label_as_large(headers, digest, size, method);
     }
-    Ok(response)
+    Ok(Turn::carried(turn, response))
 }
 
 /// Adds the headers of a file in LFS: its digest, and its size up to [`SIZE_TOLD_MAX`].

@@ -24,6 +24,7 @@ use super::state::{BODY_BYTES_MAX, HfGateway};
 use crate::gateway::blob::{Wanted, respond, respond_with};
 use crate::gateway::guard::Caller;
 use crate::gateway::owner::publisher;
+use crate::gateway::server::{Client, Turn};
 use crate::registry::upstream::{Answer, Kept, Question, RemoteFile, Upstream, UpstreamError};
 
 /// Most nodes that a request passes on its way to an endpoint: so a circle of nodes ends it.
@@ -199,7 +200,10 @@ async fn answer(upstream: &Upstream, request: Request, part: Part) -> Result<Res
         Part::File(path) => {
             let question = Question { method: Method::HEAD, ..question };
             match upstream.describe(question, &path, is_owner).await.map_err(failed)? {
-                Ok(file) => serve(upstream, &file, &path, &head.method, &head.headers).await,
+                Ok(file) => {
+                    let client = head.extensions.get::<Client>();
+                    serve(upstream, &file, &path, &head.method, client, &head.headers).await
+                }
                 Err(answer) => Ok(passed(&answer)),
             }
         }
@@ -211,8 +215,10 @@ async fn serve(
     file: &RemoteFile,
     path: &str,
     method: &Method,
+    client: Option<&Client>,
     headers: &HeaderMap,
 ) -> Result<Response, Response> {
+    let mut turn = None;
     let mut response = match file.kept().map_err(failed)? {
         Kept::Plain(oid) => {
             let etag = HEXLOWER.encode(&oid);
@@ -236,6 +242,7 @@ async fn serve(
             let reader = if method == Method::HEAD || range.is_empty() {
                 None
             } else {
+                turn = Client::turn(client).await.map_err(|busy| HfError::from(busy).into_response())?;
                 Some(upstream.read(file, digest, layout, range).await.map_err(failed)?)
             };
             let mut response = respond(&wanted, size, &etag, reader);
@@ -245,7 +252,7 @@ async fn serve(
     };
     label_as_file(response.headers_mut(), path.rsplit('/').next().unwrap_or_default());
     response.headers_mut().extend(HeaderValue::try_from(file.commit()).ok().map(|it| (X_REPO_COMMIT, it)));
-    Ok(response)
+    Ok(Turn::carried(turn, response))
 }
 
 /// Passes on the status and headers of an answer, without its body, which a browser might show.
@@ -254,7 +261,9 @@ fn passed(answer: &Answer) -> Response {
     let mut response = status.into_response();
     let known = PASSED_ON
         .iter()
-        .filter_map(|name| Some((HeaderName::from_static(name), answer.headers.get(*name)?.clone())));
+        .filter_map(|name| Some((HeaderName::from_static(name), answer.headers.get(*name)?.clone())))
+        // Clients show them on a terminal.
+        .filter(|(_, value)| value.to_str().is_ok());
     response.headers_mut().extend(known);
     response
 }

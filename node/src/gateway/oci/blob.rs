@@ -17,6 +17,7 @@ use super::name::At;
 use super::state::OciGateway;
 use crate::gateway::blob::{Wanted, respond, respond_with};
 use crate::gateway::guard::Caller;
+use crate::gateway::server::{Client, Turn};
 use crate::registry::policy::{Verdict, judge};
 use crate::registry::resolve::ModelView;
 
@@ -26,6 +27,7 @@ pub(super) async fn get(
     Path(at): Path<At>,
     method: Method,
     caller: Option<Extension<Caller>>,
+    client: Option<Extension<Client>>,
     headers: HeaderMap,
 ) -> Result<Response, OciError> {
     let digest = digest(&at.reference)?;
@@ -33,7 +35,7 @@ pub(super) async fn get(
     let mut response = if let Some(bytes) = oci.synthesised().get(&digest) {
         small(bytes.to_vec(), &digest, &method, &headers)
     } else if let Some(view) = oci.registry().view_with(&publisher, &model, &digest).await {
-        of_view(&oci, &view, digest, &method, &headers).await?
+        of_view(&oci, &view, digest, &method, client.as_deref(), &headers).await?
     } else if let Some(size) = oci.registry().blob_size(&digest).filter(|_| method == Method::HEAD) {
         // The store has it, though not as a part of this repository: a client that pushes need not send it.
         respond(&Wanted::Whole, size, &digest.to_string(), None)
@@ -76,6 +78,7 @@ async fn of_view(
     view: &Arc<ModelView>,
     digest: Digest,
     method: &Method,
+    client: Option<&Client>,
     headers: &HeaderMap,
 ) -> Result<Response, OciError> {
     let failed = |error| OciError::of(&error, Code::BlobUnknown);
@@ -92,12 +95,14 @@ async fn of_view(
     let size = layout.size();
     let wanted = Wanted::of(headers, size, &digest.to_string());
     let range = wanted.range(size);
+    let mut turn = None;
     let reader = if *method == Method::HEAD || range.is_empty() {
         None
     } else {
+        turn = Client::turn(client).await?;
         Some(oci.registry().read(view, digest, layout, range).await.map_err(failed)?)
     };
-    Ok(respond(&wanted, size, &digest.to_string(), reader))
+    Ok(Turn::carried(turn, respond(&wanted, size, &digest.to_string(), reader)))
 }
 
 /// Answers with a small blob that is in memory.

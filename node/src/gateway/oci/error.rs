@@ -7,9 +7,11 @@ use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use reg_api::fault::{Fault, FaultKind};
+use reg_api::printable::Printable;
 use serde_json::json;
 
 use super::header::API_VERSION;
+use crate::gateway::server::{BUSY, Busy};
 
 /// Seconds after which a client may try again, in `Retry-After`.
 const RETRY_SECONDS: u32 = 5;
@@ -97,10 +99,18 @@ impl OciError {
     }
 }
 
+impl From<Busy> for OciError {
+    fn from(Busy: Busy) -> Self {
+        Self::new(Code::Unavailable, BUSY)
+    }
+}
+
 impl IntoResponse for OciError {
     fn into_response(self) -> Response {
         let (code, status) = self.code.parts();
-        let document = json!({ "errors": [{ "code": code, "message": self.message, "detail": null }] });
+        // Clients show it on a terminal.
+        let message = Printable::line(&self.message);
+        let document = json!({ "errors": [{ "code": code, "message": message, "detail": null }] });
         let mut response = (status, Json(document)).into_response();
         let headers = response.headers_mut();
         headers.extend([API_VERSION]);
