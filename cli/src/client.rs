@@ -23,6 +23,7 @@ use tower::ServiceExt;
 
 use crate::args::{Global, Net};
 use crate::error::CliError;
+use crate::output;
 use crate::progress::Shown;
 
 /// Largest line of a streamed response, and largest unstreamed response, in bytes. A listing of many models is long.
@@ -115,7 +116,7 @@ impl Client {
                 // Another command uses the store, or a daemon is starting.
                 Err(NodeError::Store(OpenError::InUse { .. })) if start.elapsed() < patience => {
                     if !said && patience > IN_USE_PATIENCE && start.elapsed() > SAY_WAITING {
-                        eprintln!("waiting: another reg command uses the store");
+                        output::say(format_args!("waiting: another reg command uses the store"));
                         said = true;
                     }
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -266,6 +267,9 @@ pub fn node_error(error: NodeError) -> CliError {
     match &error {
         NodeError::Store(OpenError::InUse { .. }) => CliError::from_error("retry_later", &error).hint(
             "another `reg` process uses this store, and no daemon answers on its socket: wait until it ends",
+        ),
+        NodeError::Files(_) => CliError::from_error("other", &error).hint(
+            "raise the hard limit: `ulimit -Hn 4096` in a shell of root, LimitNOFILE=65536 in a service of systemd",
         ),
         NodeError::OwnUpstream { .. } => CliError::from_error("invalid", &error)
             .hint("unset HF_ENDPOINT and HF_TOKEN, which `reg env hf` has set"),

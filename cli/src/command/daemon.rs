@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use reg_node::daemon::{HubAccount, Mode, Node, Overrides, telemetry};
+use reg_node::daemon::{HubAccount, Mode, Node, NodeError, Overrides, telemetry};
+use reg_node::store::OpenError;
 use serde_json::json;
 
 use crate::args::{Daemon, Global};
-use crate::client::{config, home, node_error, overrides};
+use crate::client::{config, home, is_alive, node_error, overrides};
 use crate::error::CliError;
 use crate::hugging_face;
 use crate::output;
@@ -40,7 +41,15 @@ pub async fn run(global: &Global, args: Daemon) -> Result<ExitCode, CliError> {
     };
     let config = config(&home, overrides)?;
     telemetry::start(&config.log_filter);
-    let node = Node::start(&home, &config, Mode::Daemon).await.map_err(node_error)?;
+    let node = match Node::start(&home, &config, Mode::Daemon).await {
+        Ok(node) => node,
+        Err(NodeError::Store(OpenError::InUse { .. })) if is_alive(&home.socket()).await => {
+            let shown = home.data_dir.display();
+            return Err(CliError::new("retry_later", format_args!("a daemon runs already in {shown}"))
+                .hint("`reg status` asks it; a second one needs another folder: --home DIR"));
+        }
+        Err(error) => return Err(node_error(error)),
+    };
     let listen = node.listen_addresses().await;
     let http = node.http().map(|address| address.to_string());
     if global.json {

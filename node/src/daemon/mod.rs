@@ -5,6 +5,7 @@ mod gateway;
 mod home;
 mod identity;
 mod node;
+mod open_files;
 pub mod telemetry;
 
 pub use self::config::{
@@ -14,3 +15,4 @@ pub use self::gateway::{Gateway, GatewayError};
 pub use self::home::{Home, HomeError};
 pub use self::identity::IdentityError;
 pub use self::node::{Mode, Node, NodeError};
+pub use self::open_files::TooFewFiles;

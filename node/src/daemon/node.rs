@@ -11,6 +11,7 @@ use super::config::{Config, HubAccount};
 use super::gateway::Gateway;
 use super::home::{Home, HomeError};
 use super::identity::{self, IdentityError};
+use super::open_files::{self, TooFewFiles};
 use crate::gateway::guard::{Caller, Guard};
 use crate::gateway::server::{HttpServer, ServeError};
 use crate::gateway::{self, Signer};
@@ -37,6 +38,8 @@ pub enum Mode {
 pub enum NodeError {
     #[error("node has no directory for its files")]
     Home(#[from] HomeError),
+    #[error("node cannot have enough files and connections open")]
+    Files(#[from] TooFewFiles),
     #[error("node's key or token cannot be read")]
     Identity(#[from] IdentityError),
     #[error("store cannot be opened")]
@@ -76,6 +79,7 @@ impl Node {
     /// # Errors
     /// See [`NodeError`].
     pub async fn start(home: &Home, config: &Config, mode: Mode) -> Result<Self, NodeError> {
+        open_files::allow(mode)?;
         home.make()?;
         let seed = identity::secret(&home.identity())?;
         let (path, limits) = (home.store(), config.cache);

@@ -15,11 +15,12 @@ use reg_proto::digest::Digest;
 use reg_proto::limits::FILES_MAX;
 use reqwest::header::{AUTHORIZATION, CONTENT_RANGE, LINK, RANGE, RETRY_AFTER};
 use reqwest::redirect::{Action, Attempt, Policy};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use thiserror::Error;
 
 pub use crate::endpoint::questions::{Answer, Described, Question};
+use crate::webseed::Guard;
 
 /// Bytes of one JSON answer: a page of a thousand files takes about 300 kB.
 const JSON_BYTES_MAX: usize = 64 << 20;
@@ -76,6 +77,8 @@ pub enum RemoteName {
 pub enum HubError {
     #[error("{url} cannot be reached")]
     Transport { url: String, source: reqwest::Error },
+    #[error("{url} leads to an address that is not gone to")]
+    Refused { url: String, source: reqwest::Error },
     #[error("{url} does not exist, or is not shown without a token")]
     NotFound { url: String },
     #[error("{url} needs a token that may read it: {status}")]
@@ -121,20 +124,24 @@ struct Lfs {
 }
 
 impl Hub {
-    /// Returns a client of `endpoint`, as in `https://huggingface.co`.
+    /// Returns a client of `endpoint`, as in `https://huggingface.co`. It goes to a private address only where `endpoint` names
+    /// that host.
     ///
     /// # Errors
     /// Fails where the system's certificates cannot be read.
     pub fn new(endpoint: &str, token: Option<String>) -> Result<Self, HubError> {
         // Another part of the program may have installed a provider already: any will do.
         drop(rustls::crypto::ring::default_provider().install_default());
+        let host = Url::parse(endpoint).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let guard = Guard::new(host.as_deref().into_iter());
         let builder = |patience| {
             Client::builder()
+                .dns_resolver(guard.clone())
                 .connect_timeout(CONNECT_TIMEOUT.min(patience))
                 .read_timeout(patience)
                 .user_agent(concat!("reg/", env!("CARGO_PKG_VERSION")))
         };
-        let client = builder(READ_TIMEOUT).build().map_err(HubError::Client)?;
+        let client = builder(READ_TIMEOUT).redirect(guard.policy()).build().map_err(HubError::Client)?;
         let near =
             builder(NEAR_TIMEOUT).redirect(Policy::custom(stay_near)).build().map_err(HubError::Client)?;
         Ok(Self { client, near, endpoint: endpoint.trim_end_matches('/').to_owned(), token })
@@ -251,6 +258,7 @@ impl Hub {
             let sent = request.try_clone().unwrap_or_else(|| self.client.get(url)).send().await;
             let wait = match &sent {
                 Ok(response) if is_passing(response.status()) => retry_after(response),
+                Err(error) if Guard::has_refused(error) => return judge(url, sent),
                 Err(error) if error.is_connect() || error.is_timeout() => None,
                 _ => return judge(url, sent),
             };
@@ -281,6 +289,7 @@ fn judge(url: &str, sent: Result<Response, reqwest::Error>) -> Result<Response, 
     let url = url.to_owned();
     let response = match sent {
         Ok(response) => response,
+        Err(source) if Guard::has_refused(&source) => return Err(HubError::Refused { url, source }),
         Err(source) => return Err(HubError::Transport { url, source }),
     };
     match response.status() {

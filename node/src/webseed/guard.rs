@@ -1,5 +1,5 @@
-//! [`Guard`]: checks redirects and resolved addresses. A server may not lead this node into the user's own network,
-//! unless the user has named the host.
+//! [`Guard`]: checks redirects and resolved addresses, of web seeds and of Hugging Face endpoints. A server may not lead this
+//! node into the user's own network, unless the user has named the host.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -22,7 +22,7 @@ const PROXY_VARIABLES: [&str; 6] =
 
 /// The hosts that the user has named. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Guard(Arc<BTreeSet<String>>);
+pub struct Guard(Arc<BTreeSet<String>>);
 
 /// Why a redirect or an address is refused.
 #[derive(Debug, Error)]
@@ -37,14 +37,26 @@ enum Refusal {
 
 impl Guard {
     /// Returns a guard that allows these hosts, the user's proxies, and global addresses.
-    pub(super) fn new<'a>(hosts: impl Iterator<Item = &'a str>) -> Self {
+    pub fn new<'a>(hosts: impl Iterator<Item = &'a str>) -> Self {
         let proxies = PROXY_VARIABLES.iter().filter_map(|name| env::var(name).ok());
         let proxies = proxies.filter_map(|text| Some(Url::parse(&text).ok()?.host_str()?.to_owned()));
         Self(Arc::new(hosts.map(str::to_owned).chain(proxies).collect()))
     }
 
+    /// Tells whether a request failed because a guard has refused an address.
+    pub fn has_refused(error: &(dyn Error + 'static)) -> bool {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if error.is::<Refusal>() {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
     /// Returns the policy for redirects. A name in a redirect is checked again once it is resolved.
-    pub(super) fn policy(&self) -> Policy {
+    pub fn policy(&self) -> Policy {
         let guard = self.clone();
         Policy::custom(move |attempt| guard.redirect(attempt))
     }

@@ -263,3 +263,33 @@ fn the_clients_cache_is_filled_and_taken_over_without_a_second_copy() {
     fs::write(&plain, b"{\"model_type\":\"changed\"}").expect("written through the link");
     take(&[&repository, "mine:v2"]).failed(4, "not what its name says");
 }
+
+/// The endpoint is named `localhost`; it leads to a server in a private network that the user has not named.
+#[test]
+fn an_endpoint_does_not_lead_into_the_users_own_network() {
+    let home = Home::new("A");
+    home.key("me");
+    let model = home.path().join("model");
+    model::generate(&model, 4 * MIB, 71);
+    let manner = Manner { redirects: true, ..Manner::default() };
+    let endpoint = Endpoint::start("org/name", &model, manner);
+    let by_name = endpoint.url().replace("127.0.0.1", "localhost");
+    let start = Instant::now();
+    let ran = import(&home, &by_name, None, &["hf:org/name"]).failed(6, "the user has not named it");
+    assert!(ran.stderr().contains("hint: "), "{}", ran.stderr());
+    assert!(start.elapsed() < Duration::from_secs(60), "it is not tried again and again");
+    let asked = endpoint.take_asked();
+    assert!(asked.len() > 1 && asked.iter().all(|it| !it.path.contains("/cdn/")), "{asked:?}");
+    // The host that the user has named may lead to itself.
+    import(&home, endpoint.url(), None, &["hf:org/name"]).ok();
+    // A daemon asks the endpoint for its clients.
+    let other = Home::new("B");
+    fs::write(other.path().join("config.toml"), "[gateway]\nupstream = \"hf\"\n").expect("written");
+    let daemon = Daemon::start_in(&other, &[], &[("HF_ENDPOINT", &by_name)]);
+    endpoint.take_asked();
+    let url = format!("{}/org/name/resolve/main/{WEIGHTS}", http::base(&daemon));
+    let served = http::send("GET", &url, &[], &[]);
+    assert!(served.status >= 400, "{}", served.status);
+    let asked = endpoint.take_asked();
+    assert!(!asked.is_empty() && asked.iter().all(|it| !it.path.contains("/cdn/")), "{asked:?}");
+}

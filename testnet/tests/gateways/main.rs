@@ -3,6 +3,7 @@
 mod crowds;
 mod guard;
 mod local_api;
+mod starting;
 
 mod hf;
 mod oci;

@@ -28,10 +28,10 @@ const CRATES: [(&str, &str, &[&str]); 9] = [
 
 /// The modules of the node, the lowest first, and those that each may use; itself is always fine.
 const MODULES: [(&str, &[&str]); 7] = [
-    ("endpoint", &[]),
     ("store", &[]),
     ("net", &[]),
     ("webseed", &["net"]),
+    ("endpoint", &["webseed"]),
     ("registry", &["endpoint", "net", "store", "webseed"]),
     ("gateway", &["registry"]),
     ("daemon", &["gateway", "registry", "net", "store", "webseed"]),

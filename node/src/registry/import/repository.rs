@@ -63,7 +63,7 @@ impl Fault for ImportRepositoryError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Hub(HubError::NotFound { .. }) => FaultKind::NotFound,
-            Self::Hub(HubError::Denied { .. }) => FaultKind::Denied,
+            Self::Hub(HubError::Denied { .. } | HubError::Refused { .. }) => FaultKind::Denied,
             Self::Hub(HubError::Transport { .. } | HubError::Status { .. }) | Self::Short { .. } => {
                 FaultKind::Unreachable
             }
@@ -82,6 +82,9 @@ impl Fault for ImportRepositoryError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Hub(HubError::Denied { .. }) => Some("set HF_TOKEN to a token that may read the repository".to_owned()),
+            Self::Hub(HubError::Refused { .. }) => {
+                Some("if the address is yours, set HF_ENDPOINT to that host".to_owned())
+            }
             Self::Hub(HubError::NotFound { .. }) => {
                 Some("HF_ENDPOINT names another endpoint, HF_TOKEN a token for private repositories".to_owned())
             }

@@ -64,7 +64,9 @@ impl Fault for UpstreamError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Hub(HubError::NotFound { .. }) => FaultKind::NotFound,
-            Self::Hub(HubError::Denied { .. }) | Self::Denied { .. } => FaultKind::Denied,
+            Self::Hub(HubError::Denied { .. } | HubError::Refused { .. }) | Self::Denied { .. } => {
+                FaultKind::Denied
+            }
             Self::Hub(_) | Self::Short { .. } => FaultKind::Unreachable,
             Self::NoName { .. } | Self::Other { .. } => FaultKind::Verification,
             Self::Coming { .. } | Self::Busy | Self::Resume(ResumeError::Busy { .. }) => {
