@@ -126,6 +126,12 @@ pub(super) const FRAMES_WAITING_MAX: usize = 16;
 /// Pieces of one download that are verified and written at once. It is two for each of the eight threads, and a quarter
 /// of the pieces that may wait for them, so that handing one over does not wait.
 pub(super) const WRITES_AT_ONCE: usize = 16;
+/// Peers that callers have named to a download and that it has not looked at: as many as one search finds at once.
+pub(super) const INTRODUCED_MAX: usize = 256;
+/// News of a download that wait to be passed on to its callers. Progress comes five times a second; more is left out.
+pub(super) const DOWNLOAD_EVENTS_MAX: usize = 64;
+/// How often a caller is told how far its download is.
+pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a pull of higher priority may make no progress before one of lower priority continues.
 pub(super) const PULL_GETS_ON: Duration = Duration::from_secs(5);
 /// Bytes per second of a download limit for each source. A lower limit means fewer sources, so that a piece arrives in
@@ -292,6 +298,8 @@ pub(super) const ON_DEMAND_LINGER: Duration = Duration::from_secs(5);
 pub(super) const LOOK_ANEW: Duration = Duration::from_secs(1);
 /// How long a reader waits for any piece to arrive. Hugging Face's clients give up after 10 s without a byte.
 pub(super) const READ_PATIENCE: Duration = Duration::from_secs(8);
+/// How long the configuration of a model that is read is fetched. It has some kilobytes.
+pub(super) const CONFIG_PATIENCE: Duration = Duration::from_secs(30);
 /// Pieces read ahead of the client: 2 MiB for each client.
 pub(super) const READ_AHEAD: usize = 2;
 /// Files that gateways serve at once. Each takes 3 MiB of memory at most.

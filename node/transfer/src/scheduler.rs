@@ -33,11 +33,12 @@ pub struct RequestId(pub u32);
 /// Something that has happened. `P` is the driver's name for a source of pieces.
 #[derive(Debug, Clone)]
 pub enum Input<P = PeerId> {
-    /// A blob is wanted, of which these pieces are stored.
+    /// A blob is wanted, of which these pieces are stored. Pieces are asked for from the next input on.
     Want { blob: Digest, stored: PieceSet },
-    /// Only these runs of a wanted blob's pieces are wanted now, each from its first piece on, in turn. Replaces the
-    /// former runs; without any, no more pieces of the blob are asked for.
-    Focus { blob: Digest, runs: Vec<Range<u32>> },
+    /// Readers wait for these runs of a wanted blob's pieces, each from its first piece on, in turn; `others` tells whether
+    /// its other pieces are wanted as well, after these. Replaces what was said before. Without runs and others, no more
+    /// pieces of the blob are asked for.
+    Focus { blob: Digest, runs: Vec<Range<u32>>, others: bool },
     /// A blob is no longer wanted.
     Unwant { blob: Digest },
     /// Where a peer is; [`Nearness::Far`] until this input.
@@ -163,8 +164,9 @@ impl<P: Copy + Ord> Scheduler<P> {
     /// Handles an input at `now`. The caller drains [`Self::poll_output`] before the next one.
     pub fn handle(&mut self, now: Instant, input: Input<P>) {
         match input {
-            Input::Want { blob, stored } => self.want(blob, stored),
-            Input::Focus { blob, runs } => self.focus(blob, runs),
+            // The driver may say next which of its pieces are wanted first.
+            Input::Want { blob, stored } => return self.want(blob, stored),
+            Input::Focus { blob, runs, others } => self.focus(blob, runs, others),
             Input::Unwant { blob } => self.unwant(&blob),
             Input::PeerIs { peer, nearness } => self.peer_is(now, peer, nearness),
             Input::PeerHolds { peer, blob, pieces } => self.peer_holds(now, peer, blob, &pieces),
@@ -228,6 +230,7 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     fn want(&mut self, blob: Digest, stored: PieceSet) {
         if stored.is_full() {
+            self.unwant(&blob);
             self.outputs.push_back(Output::Complete { blob });
             return;
         }
@@ -244,16 +247,23 @@ impl<P: Copy + Ord> Scheduler<P> {
     /// Considers a blob again, because it may have an open piece.
     fn is_open_again(&mut self, blob: Digest) {
         match self.wants.get(&blob) {
-            Some(want) if want.is_wanted && want.is_focused() => drop(self.read.insert(blob)),
-            Some(want) if want.is_wanted => drop(self.open.insert(blob)),
+            Some(want) if want.is_wanted => {
+                if want.is_focused() {
+                    self.read.insert(blob);
+                }
+                if want.wants_others() {
+                    self.open.insert(blob);
+                }
+            }
             _ => {}
         }
     }
 
-    fn focus(&mut self, blob: Digest, runs: Vec<Range<u32>>) {
+    fn focus(&mut self, blob: Digest, runs: Vec<Range<u32>>, others: bool) {
         if let Some(want) = self.wants.get_mut(&blob).filter(|want| want.is_wanted) {
-            want.focus(runs);
+            want.focus(runs, others);
             self.open.remove(&blob);
+            self.read.remove(&blob);
             self.is_open_again(blob);
             self.something_opened();
         }

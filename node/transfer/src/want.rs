@@ -26,10 +26,21 @@ pub(super) struct Want {
     seeds: u32,
     /// Units that a near peer holds whole.
     near: Bits,
-    /// The runs that readers wait for, where only those are wanted.
+    /// The runs that readers wait for.
     focus: Option<Focus>,
+    /// Whether all its pieces are wanted, not only those that readers wait for.
+    others: bool,
     /// Pieces that were asked of two peers at once, so far.
     pub(super) duplicates: u32,
+}
+
+/// In which order pieces are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// As readers wait for them.
+    Reading,
+    /// The rarest unit first.
+    Rarest,
 }
 
 /// Which units may be taken from a peer.
@@ -55,6 +66,7 @@ impl Want {
             seeds: 0,
             near: Bits::new(units.count()),
             focus: None,
+            others: true,
             duplicates: 0,
             stored,
         };
@@ -87,14 +99,20 @@ impl Want {
         self.stored.piece(index)
     }
 
-    /// Sets the runs of pieces that are wanted now; no other piece is taken until this changes.
-    pub(super) fn focus(&mut self, runs: Vec<Range<u32>>) {
-        self.focus = Some(Focus::new(runs, self.stored.len(), self.focus.as_ref()));
+    /// Sets the runs of pieces that readers wait for, and whether the others are wanted too.
+    pub(super) fn focus(&mut self, runs: Vec<Range<u32>>, others: bool) {
+        self.focus = (!runs.is_empty()).then(|| Focus::new(runs, self.stored.len(), self.focus.as_ref()));
+        self.others = others;
     }
 
-    /// Tells whether only some of its pieces are wanted now.
+    /// Tells whether readers wait for some of its pieces.
     pub(super) const fn is_focused(&self) -> bool {
         self.focus.is_some()
+    }
+
+    /// Tells whether all its pieces are wanted, not only those that readers wait for.
+    pub(super) const fn wants_others(&self) -> bool {
+        self.others
     }
 
     /// Tells whether every piece is stored.
@@ -105,8 +123,9 @@ impl Want {
     /// Tells whether every piece that is wanted now is stored or asked for.
     pub(super) fn is_all_asked(&self) -> bool {
         match &self.focus {
-            None => self.rarity.open_len() == 0,
+            _ if self.others => self.rarity.open_len() == 0,
             Some(focus) => !focus.any(|piece| self.is_open(piece)),
+            None => true,
         }
     }
 
@@ -201,19 +220,19 @@ impl Want {
     }
 
     /// Returns the next run of open pieces that a peer holds, and marks them as asked for: in order for a reader, else
-    /// the rarest unit, whole. A run has at most `max` pieces, and one for a reader at most `in_order_max`.
+    /// the rarest unit, whole. A run has at most `max` pieces.
     pub(super) fn take(
         &mut self,
         slot: u32,
+        order: Order,
         reach: Reach,
         max: u32,
-        in_order_max: u32,
         chance: &mut Chance,
     ) -> Option<Range<u32>> {
-        let run = if self.focus.is_some() {
-            self.next_in_order(slot, in_order_max)?
-        } else {
-            self.next_rarest(slot, reach, max)?
+        let run = match order {
+            Order::Reading => self.next_in_order(slot, max)?,
+            Order::Rarest if self.others => self.next_rarest(slot, reach, max)?,
+            Order::Rarest => return None,
         };
         for piece in run.clone() {
             self.asked.insert(piece);

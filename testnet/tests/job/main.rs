@@ -5,6 +5,7 @@ mod main_job;
 
 mod returning;
 mod selection;
+mod shared;
 mod transfers;
 
 mod reuse;

@@ -1,171 +1,555 @@
-//! [`Demand`]: the pieces of a model that readers wait for, shared by the readers and by the download that serves them.
+//! [`Demand`]: what pulls and readers want of the blobs that one download fetches for all of them.
 //!
-//! A reader registers which pieces of which blob it reads. The download fetches those in the order of reading, and notifies
-//! the readers of every piece that has been verified and written.
+//! Each pull and each reader is a member, with its wishes, its priority and its limit. The download fetches what the members
+//! that may go on wish for, and wakes them for every piece that has been verified and written. It ends when the last member
+//! has left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
 
+use reg_api::progress::Progress;
+use reg_api::reporter::Reporter;
 use reg_proto::digest::Digest;
+use reg_proto::peer::PeerId;
+use reg_proto::piece::BlobLayout;
 use tokio::sync::{Notify, watch};
 use tracing::warn;
 
-use crate::registry::limits::{DESERTED_PATIENCE, ON_DEMAND_LINGER};
-use crate::store::{Lease, Partial};
+use super::downloader::DownloadError;
+use super::priorities::Pull;
+use super::room::Room;
+use super::web_source::WebSeeds;
+use crate::registry::limits::{DESERTED_PATIENCE, INTRODUCED_MAX, ON_DEMAND_LINGER};
+use crate::store::{Lease, Partial, PartialError};
 
-/// The pieces of one model that readers wait for.
+/// What a member wants of one blob.
+#[derive(Debug, Clone)]
+pub enum Wish {
+    /// Every piece, in the order that suits the swarm, and then the whole blob in the store.
+    Whole,
+    /// These runs of pieces, each from its first piece on.
+    Runs(Vec<Range<u32>>),
+}
+
+/// A limit that a member sets on the download, in bytes per second; `None` without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DownLimit {
+    pub far: Option<u64>,
+    /// The limit for peers on this machine and in private networks.
+    pub near: Option<u64>,
+}
+
+/// How a member joins.
+#[derive(Debug)]
+pub struct Joining {
+    /// The registration among the pulls that run; one without may always go on.
+    pub pull: Option<Arc<Pull>>,
+    /// Whether a gateway's client reads. It has a patience of its own, and others like it often come soon after.
+    pub is_reader: bool,
+    pub limit: DownLimit,
+    /// How long the user waits for a byte; `None` where the user has not said.
+    pub timeout: Option<Duration>,
+    /// Is told what the user should know.
+    pub reporter: Reporter,
+    /// Is woken by news of the download.
+    pub wake: Arc<Notify>,
+}
+
+/// Why no byte comes, and for how long a pull goes on nevertheless.
+#[derive(Debug, Clone)]
+pub(super) struct Stall {
+    /// How long no byte has come.
+    pub quiet: Duration,
+    /// How long a pull goes on where its user has not said.
+    pub patience: Duration,
+    /// Whether that holds whatever the user has said.
+    pub is_fixed: bool,
+    pub error: DownloadError,
+}
+
+impl Stall {
+    /// Returns why a pull ends whose user waits for `timeout`; `None` while it goes on.
+    pub(super) fn end(&self, timeout: Option<Duration>) -> Option<DownloadError> {
+        let patience = timeout.filter(|_| !self.is_fixed).unwrap_or(self.patience);
+        (self.quiet >= patience).then(|| self.error.clone())
+    }
+}
+
+/// The bytes of verified pieces by the source that sent them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sources {
+    pub peers: BTreeMap<PeerId, u64>,
+    pub web: BTreeMap<String, u64>,
+}
+
+/// What the members of one download want.
 #[derive(Debug)]
 pub struct Demand {
-    readings: Mutex<Readings>,
-    opened: Mutex<BTreeMap<Digest, Opened>>,
+    state: Mutex<State>,
     asked: Notify,
     news: watch::Sender<u64>,
     /// Since when no source holds a wanted piece; `None` while one does.
     deserted: Mutex<Option<Instant>>,
-    when_whole: WhenWhole,
+    /// Locked while blobs are opened, so that each is opened once.
+    pub(super) opening: tokio::sync::Mutex<()>,
+    /// Locked while local bytes are looked for, so that it is done once.
+    preparing: tokio::sync::Mutex<()>,
 }
 
-/// The callback that runs when a blob is complete.
-struct WhenWhole(Box<dyn Fn() + Send + Sync>);
+/// The fields of the state are parts of one decision: what is fetched now, and for which members.
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    members: BTreeMap<u64, Member>,
+    opened: BTreeMap<Digest, Opened>,
+    leases: Vec<Lease>,
+    /// News for the download.
+    changes: Changes,
+    /// Blobs whose pieces are all stored, and which wait to become whole blobs of the store.
+    finishing: VecDeque<Digest>,
+    is_finishing: bool,
+    /// Run after blobs became whole, by the manifest of the model that they complete.
+    conclusions: BTreeMap<Digest, Conclusion>,
+    /// The registration that all readers share.
+    reading: Weak<Pull>,
+    /// When the last member left, and whether a reader has ever been one.
+    idle: Option<(Instant, bool)>,
+    /// Whether its task was started.
+    is_running: bool,
+    is_over: bool,
+    failure: Option<DownloadError>,
+    stall: Option<Stall>,
+    /// How many sources send pieces.
+    sources: usize,
+}
+
+/// What has changed since the download looked last.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Blobs of which members want more or less.
+    pub blobs: BTreeSet<Digest>,
+    /// Blobs that got pieces from elsewhere, such as another model in the store.
+    pub filled: BTreeSet<Digest>,
+    /// Peers that callers have named, and whether they are known to hold a wanted blob.
+    pub peers: VecDeque<(PeerId, bool)>,
+    pub web: Vec<WebSeeds>,
+    /// Whether a member came or wants something else: patience with the sources begins anew.
+    pub is_anew: bool,
+}
+
+#[derive(Clone)]
+struct Conclusion(Arc<dyn Fn() + Send + Sync>);
 
 #[derive(Debug)]
-struct Readings {
-    next: u64,
-    active: BTreeMap<u64, (Digest, Range<u32>)>,
-    /// How many readers have joined, whether they have begun to read or not.
-    joined: usize,
-    /// When the last reader left.
-    idle_since: Instant,
-    is_over: bool,
+struct Member {
+    joining: Joining,
+    wishes: BTreeMap<Digest, Wish>,
+    may_go_on: bool,
 }
 
-/// A blob that is being fetched, and the disk space that is reserved for it.
+/// A blob that is being fetched, or was.
 #[derive(Debug)]
 struct Opened {
-    partial: Partial,
-    _lease: Lease,
+    layout: BlobLayout,
+    /// `None` once the blob is whole in the store.
+    partial: Option<Partial>,
+    room: Option<Room>,
+    fetched: Sources,
+    /// Whether local bytes were looked for.
+    is_prepared: bool,
+    end: Option<Result<(), Arc<PartialError>>>,
 }
 
-/// A registration of pieces that are read. Dropping it ends the registration.
+/// The pieces of a blob that are wanted now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub runs: Vec<Range<u32>>,
+    pub is_whole: bool,
+}
+
+/// One member of a download. Dropping it ends the membership.
 #[derive(Debug)]
-pub struct Read {
+pub struct Membership {
     demand: Arc<Demand>,
     id: u64,
 }
 
-impl Demand {
-    /// Returns the demand of one reader that has joined and reads nothing yet. Whenever a blob is complete, `when_whole` is
-    /// called on a thread that may block.
-    pub fn new(when_whole: impl Fn() + Send + Sync + 'static) -> Self {
-        let readings = Readings {
-            next: 0,
-            active: BTreeMap::new(),
-            joined: 1,
-            idle_since: Instant::now(),
-            is_over: false,
-        };
+impl Joining {
+    fn may_go_on(&self, now: Instant) -> bool {
+        self.pull.as_ref().is_none_or(|pull| pull.may_go_on(now))
+    }
+}
+
+impl Default for Demand {
+    fn default() -> Self {
         Self {
-            readings: Mutex::new(readings),
-            opened: Mutex::default(),
+            state: Mutex::default(),
             asked: Notify::new(),
             news: watch::Sender::new(0),
             deserted: Mutex::new(Some(Instant::now())),
-            when_whole: WhenWhole(Box::new(when_whole)),
+            opening: tokio::sync::Mutex::default(),
+            preparing: tokio::sync::Mutex::default(),
         }
     }
+}
 
-    /// Counts one more reader. Returns false if the demand is over: then the caller must begin a new one.
-    pub fn join(&self) -> bool {
-        let mut readings = self.readings();
-        if !readings.is_over {
-            readings.joined += 1;
+impl Demand {
+    /// Adds a member without wishes. Returns `None` if the download is over: then the caller must begin a new one.
+    pub fn join(self: &Arc<Self>, joining: Joining) -> Option<Membership> {
+        let may_go_on = joining.may_go_on(Instant::now());
+        let mut state = self.state();
+        if state.is_over {
+            return None;
         }
-        !readings.is_over
-    }
-
-    /// Counts one reader fewer.
-    pub fn leave(&self) {
-        let mut readings = self.readings();
-        readings.joined -= 1;
-        readings.idle_since = Instant::now();
-    }
-
-    /// Ends the demand: no reader can join any more.
-    pub fn end(&self) {
-        self.readings().is_over = true;
-    }
-
-    /// Tells whether there has been no reader for `ON_DEMAND_LINGER`. From then on no reader can join.
-    pub fn is_over(&self) -> bool {
-        let mut readings = self.readings();
-        readings.is_over |= readings.joined == 0 && readings.idle_since.elapsed() >= ON_DEMAND_LINGER;
-        readings.is_over
-    }
-
-    /// Registers that a reader reads these pieces of a blob, in this order.
-    pub fn read(self: &Arc<Self>, blob: Digest, pieces: Range<u32>) -> Read {
-        let mut readings = self.readings();
-        let id = readings.next;
-        readings.next += 1;
-        readings.active.insert(id, (blob, pieces));
-        drop(readings);
+        let id = state.next;
+        state.next += 1;
+        state.idle = Some((Instant::now(), joining.is_reader || state.idle.is_some_and(|(_, read)| read)));
+        state.members.insert(id, Member { joining, wishes: BTreeMap::new(), may_go_on });
+        state.changes.is_anew = true;
+        state.stall = None;
+        drop(state);
         self.asked.notify_one();
-        Read { demand: self.clone(), id }
+        Some(Membership { demand: self.clone(), id })
     }
 
-    /// Returns the runs of pieces that readers read, by blob.
-    pub fn runs(&self) -> BTreeMap<Digest, Vec<Range<u32>>> {
-        let mut runs: BTreeMap<Digest, Vec<Range<u32>>> = BTreeMap::new();
-        for (blob, pieces) in self.readings().active.values() {
-            runs.entry(*blob).or_default().push(pieces.clone());
+    /// Returns the registration that the readers share, registered by `enter` for the first of them.
+    pub(super) fn reading(&self, enter: impl FnOnce() -> Pull) -> Arc<Pull> {
+        let mut state = self.state();
+        state.reading.upgrade().unwrap_or_else(|| {
+            let pull = Arc::new(enter());
+            state.reading = Arc::downgrade(&pull);
+            pull
+        })
+    }
+
+    /// Tells whether the last member has left, and no other can join any more. Readers come back, so a download that was read
+    /// waits for `ON_DEMAND_LINGER`.
+    pub fn is_over(&self) -> bool {
+        let mut state = self.state();
+        let linger = |(since, read): (Instant, bool)| read && since.elapsed() < ON_DEMAND_LINGER;
+        state.is_over |= state.members.is_empty() && state.idle.is_some_and(|idle| !linger(idle));
+        state.is_over
+    }
+
+    /// Tells whether the task of the download was started.
+    pub fn is_running(&self) -> bool {
+        self.state().is_running
+    }
+
+    /// Returns true the first time: then the caller starts the task of the download.
+    pub(super) fn begin_running(&self) -> bool {
+        !std::mem::replace(&mut self.state().is_running, true)
+    }
+
+    /// Ends the download: no member can join any more. Returns what it had opened.
+    pub(super) fn end(&self, failure: Option<DownloadError>) -> Vec<Partial> {
+        let mut state = self.state();
+        state.is_over = true;
+        if state.failure.is_none() {
+            state.failure = failure;
         }
-        runs
+        state.leases.clear();
+        let opened = state.opened.values_mut().filter_map(|it| {
+            drop(it.room.take());
+            it.partial.clone()
+        });
+        let partials = opened.collect();
+        drop(state);
+        self.tell();
+        partials
     }
 
-    /// Waits until a reader registers or drops a registration.
-    pub async fn asked(&self) {
-        self.asked.notified().await;
+    /// Returns why the download has failed; `None` while it runs.
+    pub fn failure(&self) -> Option<DownloadError> {
+        self.state().failure.clone()
+    }
+
+    /// Returns the pieces of a blob that members want who may go on.
+    pub(super) fn wanted(&self, blob: &Digest) -> Wanted {
+        let mut wanted = Wanted::default();
+        for member in self.state().members.values().filter(|it| it.may_go_on) {
+            match member.wishes.get(blob) {
+                Some(Wish::Whole) => wanted.is_whole = true,
+                Some(Wish::Runs(runs)) => wanted.runs.extend_from_slice(runs),
+                None => {}
+            }
+        }
+        wanted
+    }
+
+    /// Looks which members may go on now, and tells whether the download may: if any of them may, or none is left.
+    pub(super) fn may_go_on(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        let State { members, changes, .. } = &mut *state;
+        let mut any = members.is_empty();
+        let mut is_changed = false;
+        for member in members.values_mut() {
+            let may_go_on = member.joining.may_go_on(now);
+            any |= may_go_on;
+            if std::mem::replace(&mut member.may_go_on, may_go_on) != may_go_on {
+                is_changed = true;
+                changes.blobs.extend(member.wishes.keys());
+            }
+        }
+        drop(state);
+        if is_changed {
+            self.asked.notify_one();
+        }
+        any
+    }
+
+    /// Returns the limit for all members together: that of the member which allows most.
+    pub(super) fn limit(&self) -> DownLimit {
+        let state = self.state();
+        let active = || state.members.values().filter(|it| it.may_go_on && !it.wishes.is_empty());
+        let most = |of: fn(&DownLimit) -> Option<u64>| {
+            let limits: Option<Vec<u64>> = active().map(|it| of(&it.joining.limit)).collect();
+            limits.and_then(|it| it.into_iter().max())
+        };
+        DownLimit { far: most(|it| it.far), near: most(|it| it.near) }
+    }
+
+    /// Returns the longest time that a user waits for a byte; `None` where one of them has not said.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        let state = self.state();
+        let pulls = state.members.values().filter(|it| !it.joining.is_reader);
+        let timeouts: Option<Vec<Duration>> = pulls.map(|it| it.joining.timeout).collect();
+        timeouts.and_then(|it| it.into_iter().max())
+    }
+
+    /// Notes how long no byte has come, and why.
+    pub(super) fn note_stall(&self, stall: Stall) {
+        self.state().stall = Some(stall);
+    }
+
+    /// Returns how long no byte has come, and why, as it was noted last.
+    pub(super) fn stall(&self) -> Option<Stall> {
+        self.state().stall.clone()
+    }
+
+    /// Tells whether a pull waits for the download. Readers have patience of their own.
+    pub(super) fn has_pulls(&self) -> bool {
+        self.state().members.values().any(|it| !it.joining.is_reader && !it.wishes.is_empty())
+    }
+
+    /// Notes that a piece of a blob was stored.
+    pub(super) fn stored(&self, blob: &Digest) {
+        for member in self.state().members.values().filter(|it| it.may_go_on && it.wishes.contains_key(blob))
+        {
+            member.joining.pull.iter().for_each(|it| it.got_on());
+        }
+        self.tell();
+    }
+
+    /// Counts bytes of a blob that a source has sent.
+    pub(super) fn count(&self, blob: &Digest, add: impl FnOnce(&mut Sources)) {
+        if let Some(opened) = self.state().opened.get_mut(blob) {
+            add(&mut opened.fetched);
+        }
+    }
+
+    /// Returns the bytes of a blob that each source has sent.
+    pub(super) fn fetched(&self, blob: &Digest) -> Sources {
+        self.state().opened.get(blob).map(|it| it.fetched.clone()).unwrap_or_default()
+    }
+
+    /// Returns how many of the bytes that pulls want are stored, and how many they want.
+    pub(super) fn amounts(&self) -> (u64, u64) {
+        self.amounts_for(|_, member| !member.joining.is_reader)
+    }
+
+    fn amounts_for(&self, is_meant: impl Fn(u64, &Member) -> bool) -> (u64, u64) {
+        let state = self.state();
+        let mut wishes: BTreeMap<Digest, Vec<&Wish>> = BTreeMap::new();
+        let meant = state.members.iter().filter(|(id, member)| is_meant(**id, member));
+        for (blob, wish) in meant.flat_map(|(_, it)| &it.wishes) {
+            wishes.entry(*blob).or_default().push(wish);
+        }
+        let each = wishes.iter().filter_map(|(blob, wishes)| Some((state.opened.get(blob)?, wishes)));
+        each.fold((0, 0), |sum, (opened, wishes)| {
+            let (done, total) = amounts_of(opened, wishes);
+            (sum.0 + done, sum.1 + total)
+        })
     }
 
     /// Adds a blob to those that are being fetched.
-    pub fn open(&self, partial: Partial, lease: Lease) {
-        self.opened().insert(partial.digest(), Opened { partial, _lease: lease });
+    pub(super) fn open(self: &Arc<Self>, partial: Partial) {
+        let (blob, layout) = (partial.digest(), partial.states().layout());
+        let is_full = partial.have().is_full();
+        let opened = Opened {
+            layout,
+            partial: Some(partial),
+            room: None,
+            fetched: Sources::default(),
+            is_prepared: false,
+            end: None,
+        };
+        let mut state = self.state();
+        state.opened.insert(blob, opened);
+        state.changes.blobs.insert(blob);
+        drop(state);
+        if is_full {
+            self.complete(blob);
+        }
+        self.asked.notify_one();
+        self.tell();
+    }
+
+    /// Notes that a blob is whole in the store already.
+    pub(super) fn is_here(&self, blob: Digest, layout: BlobLayout) {
+        let end = Some(Ok(()));
+        let opened =
+            Opened { layout, partial: None, room: None, fetched: Sources::default(), is_prepared: true, end };
+        self.state().opened.insert(blob, opened);
+        self.tell();
+    }
+
+    /// Keeps a lease, and with it disk space, until the download ends.
+    pub(super) fn keep_lease(&self, lease: Lease) {
+        self.state().leases.push(lease);
+    }
+
+    /// Keeps the disk space of a blob, unless it is kept already.
+    pub(super) fn keep_room(&self, blob: &Digest, room: Room) {
+        if let Some(opened) = self.state().opened.get_mut(blob).filter(|it| it.partial.is_some()) {
+            opened.room.get_or_insert(room);
+        }
+    }
+
+    /// Tells whether disk space is kept for a blob.
+    pub(super) fn has_room(&self, blob: &Digest) -> bool {
+        self.state().opened.get(blob).is_none_or(|it| it.room.is_some() || it.partial.is_none())
     }
 
     /// Returns a blob that is being fetched.
     pub fn partial(&self, blob: &Digest) -> Option<Partial> {
-        self.opened().get(blob).map(|it| it.partial.clone())
+        self.state().opened.get(blob).and_then(|it| it.partial.clone())
     }
 
-    /// Returns the blobs that are being fetched.
-    pub fn partials(&self) -> Vec<Partial> {
-        self.opened().values().map(|it| it.partial.clone()).collect()
+    /// Returns how it ended to keep a blob; `None` while it is being fetched.
+    pub fn end_of(&self, blob: &Digest) -> Option<Result<(), Arc<PartialError>>> {
+        self.state().opened.get(blob).and_then(|it| it.end.clone())
     }
 
-    /// Removes a blob from those that are being fetched, and returns it.
-    pub fn close(&self, blob: &Digest) -> Option<Partial> {
-        self.opened().remove(blob).map(|it| it.partial)
-    }
-
-    /// Finishes a blob once all its pieces are stored: it becomes a whole blob of the store.
+    /// Finishes a blob once all its pieces are stored: it becomes a whole blob of the store. One thread finishes the blobs of
+    /// a download one after the other.
     pub fn complete(self: &Arc<Self>, blob: Digest) {
+        let mut state = self.state();
+        state.finishing.push_back(blob);
+        if std::mem::replace(&mut state.is_finishing, true) {
+            return;
+        }
+        drop(state);
         let demand = self.clone();
-        tokio::task::spawn_blocking(move || {
-            let Some(partial) = demand.partial(&blob) else { return };
-            match partial.finish() {
-                Ok(()) => drop(demand.close(&blob)),
-                Err(error) => warn!(%blob, %error, "a complete blob cannot be kept"),
-            }
-            (demand.when_whole.0)();
-        });
+        tokio::task::spawn_blocking(move || while demand.finish_next() {});
     }
 
-    /// Wakes the readers: a piece has been verified and written, or the download has ended.
+    /// Finishes the next complete blob. Returns false if none waits.
+    fn finish_next(&self) -> bool {
+        let mut state = self.state();
+        let Some(blob) = state.finishing.pop_front() else {
+            state.is_finishing = false;
+            return false;
+        };
+        let partial = state.opened.get(&blob).and_then(|it| it.partial.clone());
+        drop(state);
+        let Some(partial) = partial else { return true };
+        let end = partial.finish().map_err(|error| {
+            warn!(%blob, %error, "a complete blob cannot be kept");
+            Arc::new(error)
+        });
+        let mut state = self.state();
+        if let Some(opened) = state.opened.get_mut(&blob) {
+            if end.is_ok() {
+                opened.partial = None;
+                // The blob is whole, so there is no space to give back.
+                opened.room = None;
+            }
+            opened.end = Some(end);
+        }
+        let conclusions: Vec<Conclusion> = state.conclusions.values().cloned().collect();
+        drop(state);
+        conclusions.iter().for_each(|it| (it.0)());
+        self.tell();
+        true
+    }
+
+    /// Runs `conclude` after every blob that becomes whole, on a thread that may block, once for each manifest.
+    pub fn conclude_with(&self, manifest: Digest, conclude: impl Fn() + Send + Sync + 'static) {
+        self.state().conclusions.entry(manifest).or_insert_with(|| Conclusion(Arc::new(conclude)));
+    }
+
+    /// Locks the search for local bytes: one member at a time looks for them.
+    pub async fn prepare(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.preparing.lock().await
+    }
+
+    /// Tells whether local bytes of a blob were looked for.
+    pub(super) fn is_prepared(&self, blob: &Digest) -> bool {
+        self.state().opened.get(blob).is_none_or(|it| it.is_prepared)
+    }
+
+    /// Notes that local bytes of a blob were looked for and written.
+    pub(super) fn note_prepared(&self, blob: &Digest) {
+        let mut state = self.state();
+        if let Some(opened) = state.opened.get_mut(blob) {
+            opened.is_prepared = true;
+        }
+        state.changes.filled.insert(*blob);
+        drop(state);
+        self.asked.notify_one();
+    }
+
+    /// Names a peer that may hold a wanted blob, or is known to. Beyond a bound, peers are ignored.
+    pub(super) fn introduce(&self, peer: PeerId, is_holder: bool) {
+        let mut state = self.state();
+        if state.changes.peers.len() < INTRODUCED_MAX {
+            state.changes.peers.push_back((peer, is_holder));
+        }
+        drop(state);
+        self.asked.notify_one();
+    }
+
+    /// Names web seeds that may hold wanted blobs.
+    pub(super) fn add_web(&self, seeds: WebSeeds) {
+        if !seeds.is_empty() {
+            self.state().changes.web.push(seeds);
+            self.asked.notify_one();
+        }
+    }
+
+    /// Waits until something changes for the download.
+    pub(super) async fn asked(&self) {
+        self.asked.notified().await;
+    }
+
+    /// Returns what has changed since the last call.
+    pub(super) fn changes(&self) -> Changes {
+        std::mem::take(&mut self.state().changes)
+    }
+
+    /// Wakes the members: a piece has been verified and written, or the download has ended.
     pub fn tell(&self) {
         self.news.send_modify(|count| *count = count.wrapping_add(1));
+        self.state().members.values().for_each(|it| it.joining.wake.notify_one());
+    }
+
+    /// Passes news of the download on to its members.
+    pub(super) fn report(&self, progress: &Progress) {
+        let mut state = self.state();
+        if let Progress::Bytes { peers, .. } = progress {
+            state.sources = *peers;
+            return;
+        }
+        state.members.values().for_each(|it| it.joining.reporter.tell(progress.clone()));
+    }
+
+    /// Returns how many sources send pieces.
+    pub(super) fn sources(&self) -> usize {
+        self.state().sources
     }
 
     /// Returns a counter that changes with every piece that is stored.
@@ -185,24 +569,75 @@ impl Demand {
         deserted.is_some_and(|since| since.elapsed() >= DESERTED_PATIENCE)
     }
 
-    fn readings(&self) -> MutexGuard<'_, Readings> {
-        self.readings.lock().expect("no holder of this lock panics")
-    }
-
-    fn opened(&self) -> MutexGuard<'_, BTreeMap<Digest, Opened>> {
-        self.opened.lock().expect("no holder of this lock panics")
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
     }
 }
 
-impl Drop for Read {
-    fn drop(&mut self) {
-        self.demand.readings().active.remove(&self.id);
+/// Returns how many bytes of the wishes for one blob are stored, and how many are wished for.
+fn amounts_of(opened: &Opened, wishes: &[&Wish]) -> (u64, u64) {
+    let layout = opened.layout;
+    let whole = wishes.iter().any(|it| matches!(it, Wish::Whole));
+    let Some(partial) = opened.partial.as_ref() else { return (layout.size(), layout.size()) };
+    if whole {
+        return (partial.verified_bytes(), layout.size());
+    }
+    let have = partial.have();
+    let runs = wishes.iter().flat_map(|it| match it {
+        Wish::Whole => &[][..],
+        Wish::Runs(runs) => runs,
+    });
+    let pieces: BTreeSet<u32> = runs.cloned().flatten().collect();
+    pieces.into_iter().filter_map(|index| layout.piece(index)).fold((0, 0), |(done, total), piece| {
+        let length = layout.piece_len(piece) as u64;
+        (if have.contains(piece) { done + length } else { done }, total + length)
+    })
+}
+
+impl Membership {
+    /// Returns the download.
+    pub const fn demand(&self) -> &Arc<Demand> {
+        &self.demand
+    }
+
+    /// Tells whether the member is neither paused nor waits for another pull.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.demand.state().members.get(&self.id).is_some_and(|it| it.may_go_on)
+    }
+
+    /// Returns how many of the bytes that the member wants are stored, and how many it wants.
+    pub(super) fn amounts(&self) -> (u64, u64) {
+        self.demand.amounts_for(|id, _| id == self.id)
+    }
+
+    /// Sets what the member wants, which replaces what it wanted before.
+    pub fn want(&self, wishes: BTreeMap<Digest, Wish>) {
+        let mut state = self.demand.state();
+        let State { members, changes, .. } = &mut *state;
+        if let Some(member) = members.get_mut(&self.id) {
+            changes.blobs.extend(member.wishes.keys().chain(wishes.keys()));
+            changes.is_anew |= !wishes.is_empty();
+            member.wishes = wishes;
+        }
+        state.stall = None;
+        drop(state);
         self.demand.asked.notify_one();
     }
 }
 
-impl fmt::Debug for WhenWhole {
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut state = self.demand.state();
+        let member = state.members.remove(&self.id);
+        state.changes.blobs.extend(member.iter().flat_map(|it| it.wishes.keys()));
+        state.idle = state.idle.map(|(_, read)| (Instant::now(), read));
+        drop(state);
+        self.demand.asked.notify_one();
+    }
+}
+
+impl fmt::Debug for Conclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WhenWhole")
+        f.write_str("Conclusion")
     }
 }

@@ -5,7 +5,6 @@
 //! again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,6 @@ use reg_api::reporter::Reporter;
 use reg_proto::digest::Digest;
 use reg_proto::peer::PeerId;
 use reg_proto::piece::PieceIndex;
-use reg_proto::states::PieceStates;
 use reg_proto::wire::{Frame, Held, Rejection};
 use reg_transfer::{Input, Nearness, Output, RequestId, Scheduler};
 use thiserror::Error;
@@ -23,15 +21,13 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::Fetching;
-use super::demand::Demand;
+use super::demand::{Changes, Demand, Sources, Stall, Wanted};
 use super::dispute::Ruling;
 use super::disputes::{Answered, Disputes, Question};
 use super::event::{Deliver, SourceEvent, SourceId, WebId};
-use super::goal::Goal;
 use super::patience::{Facts, Told};
 use super::peer_source::PeerSource;
 use super::peers::{Met, Peers};
-use super::priorities::Pull;
 use super::throttle::Throttle;
 use super::traffic::Way;
 use super::web_server::{Order, Sink};
@@ -42,10 +38,10 @@ use crate::registry::limits::{
     WEB_HEAD_START, WRITES_AT_ONCE,
 };
 use crate::registry::resolve::{Bans, Finder, Search};
-use crate::store::{Partial, WritePieceError};
+use crate::store::{Partial, PartialError, WritePieceError};
 
 /// Why a download ends without its blobs. Verified pieces stay in the store and are not fetched again.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum DownloadError {
     #[error("no source has sent anything for {seconds} s; {missing} of {total} bytes are missing")]
     Starved { seconds: u64, missing: u64, total: u64 },
@@ -61,7 +57,11 @@ pub enum DownloadError {
     #[error("piece states that were signed for {blob} do not belong to it: a peer's copy proves it")]
     FalseStates { blob: Digest },
     #[error("piece {piece} of {blob} cannot be written")]
-    Write { blob: Digest, piece: PieceIndex, source: WritePieceError },
+    Write { blob: Digest, piece: PieceIndex, source: Arc<WritePieceError> },
+    #[error("{blob} cannot be written to the cache")]
+    Keep { blob: Digest, source: Arc<PartialError> },
+    #[error("the download ended early")]
+    Ended,
 }
 
 /// What a download has fetched.
@@ -95,20 +95,21 @@ enum Happened {
     Met(Met),
     Source(SourceEvent),
     Written(Written),
-    /// The demand of the readers has changed.
+    /// The demand of the members has changed.
     Asked,
     Tick,
 }
 
-/// One download of one or more blobs. Its 14 fields are the states of one loop: each part has a type of its own.
-pub struct Downloader<'a> {
+/// One download of one or more blobs, for all pulls and readers that want them. Its 14 fields are the states of one loop: each
+/// part has a type of its own.
+pub(super) struct Downloader<'a> {
     fetching: &'a Fetching,
     scheduler: Scheduler<SourceId>,
     start: Instant,
     partials: BTreeMap<Digest, Partial>,
     /// Blobs that are not complete yet.
     missing: BTreeSet<Digest>,
-    goal: Goal,
+    demand: Arc<Demand>,
     peers: Peers,
     web: WebSources,
     events: (mpsc::Sender<SourceEvent>, mpsc::Receiver<SourceEvent>),
@@ -128,7 +129,7 @@ struct Writes {
 
 /// The progress of a download.
 struct Tally {
-    /// Bytes that are wanted; `done` counts those that are stored.
+    /// Bytes that pulls and readers want; `done` counts those that are stored.
     total: u64,
     done: u64,
     last_progress: Instant,
@@ -139,141 +140,86 @@ struct Tally {
     told: Told,
     /// How many sources have sent wrong bytes.
     liars: usize,
-    downloaded: Downloaded,
+    has_fetched: bool,
 }
 
 /// Whether a download may go on, and how fast.
-#[derive(Default)]
 struct Permit {
-    /// Says whether the download may go on; `None` if it always may.
-    pull: Option<Pull>,
     /// Whether the download has closed its streams because it may not go on.
     is_held: bool,
-    /// The limit of this download alone.
-    throttle: Option<Arc<Throttle>>,
-    /// How long the user waits for a byte.
-    timeout: Option<Duration>,
+    /// The limit of this download alone, and that for peers in private networks.
+    far: Arc<Throttle>,
+    near: Arc<Throttle>,
 }
 
 impl<'a> Downloader<'a> {
-    /// Prepares the download of every piece that is missing in `partials`.
-    pub fn new(fetching: &'a Fetching, partials: Vec<Partial>) -> Self {
-        let mut scheduler = Scheduler::new(seed_of(fetching.network.peer_id()));
-        let (mut total, mut done) = (0, 0);
-        for partial in &partials {
-            let (layout, have) = (partial.states().layout(), partial.have());
-            total += layout.size();
-            done += have.iter().map(|piece| layout.piece_len(piece) as u64).sum::<u64>();
-            scheduler.handle(
-                reg_transfer::Instant::default(),
-                Input::Want { blob: partial.digest(), stored: have },
-            );
-        }
+    /// Prepares a download of what the members of `demand` want. It runs until the last member has left. A peer may send at
+    /// most `states_max` bytes of piece states in one frame.
+    pub(super) fn new(fetching: &'a Fetching, demand: Arc<Demand>, states_max: usize) -> Self {
         let now = Instant::now();
-        let states_max =
-            partials.iter().map(|it| PieceStates::byte_len(it.states().layout())).max().unwrap_or(0);
         Self {
             fetching,
-            scheduler,
+            scheduler: Scheduler::new(seed_of(fetching.network.peer_id())),
             start: now,
-            missing: partials.iter().map(Partial::digest).collect(),
-            partials: partials.into_iter().map(|partial| (partial.digest(), partial)).collect(),
-            goal: Goal::Whole,
+            missing: BTreeSet::new(),
+            partials: BTreeMap::new(),
+            demand,
             peers: Peers::new(states_max),
             web: WebSources::new(WebSeeds::default()),
             events: mpsc::channel(FRAMES_WAITING_MAX),
             writes: Writes { written: mpsc::channel(WRITES_AT_ONCE), count: 0 },
             disputes: Disputes::default(),
             tally: Tally {
-                total,
-                done,
+                total: 0,
+                done: 0,
                 last_progress: now,
                 awake: now,
                 refused: None,
                 told: Told::default(),
                 liars: 0,
-                downloaded: Downloaded::default(),
+                has_fetched: false,
             },
-            permit: Permit::default(),
+            permit: Permit { is_held: false, far: Throttle::new(None), near: Throttle::new(None) },
             _buffers: fetching.pool.enter(),
         }
     }
 
-    /// Makes it fetch only these runs of pieces, and end once they are stored.
-    pub fn only(mut self, runs: BTreeMap<Digest, Vec<Range<u32>>>) -> Self {
-        let mut left = BTreeSet::new();
-        (self.tally.total, self.tally.done) = (0, 0);
-        for blob in self.partials.keys().copied().collect::<Vec<_>>() {
-            let (partial, runs) = (&self.partials[&blob], runs.get(&blob).cloned().unwrap_or_default());
-            let (layout, have) = (partial.states().layout(), partial.have());
-            for piece in runs.iter().cloned().flatten().filter_map(|index| layout.piece(index)) {
-                if !have.contains(piece) && left.insert((blob, piece.get())) {
-                    self.tally.total += layout.piece_len(piece) as u64;
-                }
-            }
-            self.feed(Input::Focus { blob, runs });
-        }
-        self.goal = Goal::Pieces(left);
-        self
-    }
-
-    /// Prepares a download of the pieces that readers ask for. It runs until the demand is over. A peer may send at most
-    /// `states_max` bytes of piece states in one frame.
-    pub fn on_demand(fetching: &'a Fetching, demand: Arc<Demand>, states_max: usize) -> Self {
-        let mut download = Self::new(fetching, Vec::new());
-        download.goal = Goal::Demand(demand);
-        download.peers = Peers::new(states_max);
-        download
-    }
-
-    /// Makes it wait while `pull` may not go on, and fetch at most `limit` bytes per second.
-    pub fn on_terms(mut self, pull: Pull, limit: Option<u64>) -> Self {
-        self.permit = Permit { pull: Some(pull), throttle: limit.map(Throttle::new), ..self.permit };
-        self
-    }
-
-    /// Makes it go on for `timeout` without a byte; `None`: as long as the node does where the user has not said.
-    pub fn patient(mut self, timeout: Option<Duration>) -> Self {
-        self.permit.timeout = timeout;
-        self
-    }
-
     /// Makes it ask these web seeds beside peers.
-    pub fn with_web(self, seeds: WebSeeds) -> Self {
+    pub(super) fn with_web(self, seeds: WebSeeds) -> Self {
         Self { web: WebSources::new(seeds), ..self }
     }
 
     /// Makes it search for peers again, by `search`, whenever no peer is left.
-    pub fn looking_anew(mut self, search: Search) -> Self {
+    pub(super) fn looking_anew(mut self, search: Search) -> Self {
         self.peers.search = Some((search, Instant::now()));
         self
     }
 
-    /// Runs until the goal is reached, and returns how many bytes each source sent. `first` are the peers to dial at once,
-    /// `finder` finds more.
+    /// Runs until no member is left. `first` are the peers to dial at once, `finder` finds more.
     ///
     /// # Errors
     /// No source sends anything for too long, the signed states are false, or a piece cannot be written.
-    pub async fn run(
+    pub(super) async fn run(
         mut self,
         first: Vec<PeerId>,
         mut finder: Option<Finder>,
         reporter: &Reporter,
-    ) -> Result<Downloaded, DownloadError> {
+    ) -> Result<(), DownloadError> {
         for peer in first {
             self.peers.returning.expect(peer);
             self.consider(peer);
         }
+        self.take_changes();
         self.execute();
         let mut report = tokio::time::interval(Duration::from_millis(200));
-        while self.goal.is_wanted(&self.missing, self.writes.count) {
+        while !self.demand.is_over() || self.writes.count > 0 {
             let happened = tokio::select! {
                 biased;
                 Some(written) = self.writes.written.1.recv() => Happened::Written(written),
                 Some(met) = self.peers.next() => Happened::Met(met),
                 Some(event) = self.events.1.recv(), if self.writes.count < WRITES_AT_ONCE => Happened::Source(event),
                 peer = next_peer(&mut finder) => Happened::Found(peer),
-                () = self.goal.changed() => Happened::Asked,
+                () = self.demand.asked() => Happened::Asked,
                 _ = report.tick() => Happened::Tick,
             };
             self.notice_sleep();
@@ -284,7 +230,7 @@ impl<'a> Downloader<'a> {
                 Happened::Met(Met::Placed(peer, nearness)) => self.placed(peer, nearness),
                 Happened::Source(event) => self.on_source(event)?,
                 Happened::Written(written) => self.on_written(written)?,
-                Happened::Asked => self.take_readings(),
+                Happened::Asked => self.take_changes(),
                 Happened::Tick => {
                     self.tick(reporter)?;
                     if let Some(anew) = self.peers.look_anew(&self.fetching.network) {
@@ -294,7 +240,7 @@ impl<'a> Downloader<'a> {
             }
             self.execute();
         }
-        Ok(self.tally.downloaded)
+        Ok(())
     }
 
     /// Shifts the clocks of the download where its process was stopped, or its machine slept, so that no source counts as
@@ -309,26 +255,58 @@ impl<'a> Downloader<'a> {
         }
     }
 
-    /// Makes the scheduler want the pieces that readers ask for now, in the order of reading, and no others.
-    fn take_readings(&mut self) {
-        let Some(demand) = self.goal.demand().cloned() else { return };
-        for partial in demand.partials() {
-            let (blob, have) = (partial.digest(), partial.have());
-            if have.is_full() || self.partials.contains_key(&blob) {
-                continue;
-            }
-            self.missing.insert(blob);
-            self.partials.insert(blob, partial);
-            self.feed(Input::Want { blob, stored: have });
-            if !self.permit.is_held {
-                let inputs = self.web.holding(blob, &self.partials);
-                self.feed_all(inputs);
+    /// Makes the scheduler want what the members want now: first what readers wait for, in the order of reading.
+    fn take_changes(&mut self) {
+        let Changes { blobs, filled, peers, web, is_anew } = self.demand.changes();
+        if is_anew {
+            self.tally.last_progress = Instant::now();
+        }
+        let limit = self.demand.limit();
+        self.permit.far.set(limit.far);
+        self.permit.near.set(limit.near);
+        let before = self.missing.len();
+        for blob in blobs {
+            self.begin(blob);
+            let Wanted { runs, is_whole } = self.demand.wanted(&blob);
+            if self.missing.contains(&blob) {
+                self.feed(Input::Focus { blob, runs, others: is_whole });
             }
         }
-        self.peers.follow(&self.missing);
-        let runs = demand.runs();
-        for blob in self.missing.clone() {
-            self.feed(Input::Focus { blob, runs: runs.get(&blob).cloned().unwrap_or_default() });
+        for blob in filled {
+            if let Some(stored) = self.partials.get(&blob).map(Partial::have) {
+                self.feed(Input::Want { blob, stored });
+            }
+        }
+        if self.missing.len() != before {
+            self.peers.follow(&self.missing);
+        }
+        for (peer, is_holder) in peers {
+            if is_holder {
+                self.peers.returning.expect(peer);
+            }
+            self.consider(peer);
+        }
+        for seeds in web {
+            let inputs = self.web.add(&seeds, &self.missing, &self.partials);
+            self.feed_all(inputs);
+        }
+    }
+
+    /// Begins a blob that was opened and is not complete.
+    fn begin(&mut self, blob: Digest) {
+        let Some(partial) = self.demand.partial(&blob).filter(|_| !self.missing.contains(&blob)) else {
+            return;
+        };
+        let stored = partial.have();
+        if stored.is_full() {
+            return;
+        }
+        self.missing.insert(blob);
+        self.partials.insert(blob, partial);
+        self.feed(Input::Want { blob, stored });
+        if !self.permit.is_held {
+            let inputs = self.web.holding(blob, &self.partials);
+            self.feed_all(inputs);
         }
     }
 
@@ -367,18 +345,15 @@ impl<'a> Downloader<'a> {
     fn ask_web(&mut self, seed: WebId, request: u32, blob: Digest, first: PieceIndex, count: u32) {
         let Some(partial) = self.partials.get(&blob) else { return };
         let layout = partial.states().layout();
-        let is_free = self.web.is_near(seed) && !self.fetching.limits.local;
-        let throttles = if is_free { Arc::default() } else { self.throttles().cloned().collect() };
+        let throttles = self.throttles(self.web.is_near(seed));
         let sink = Sink { pool: self.fetching.pool.clone(), events: self.events.0.clone(), throttles };
         self.web.ask(seed, Order { request, blob, layout, first, count }, sink);
     }
 
     fn complete(&mut self, blob: Digest) {
         self.missing.remove(&blob);
-        if let Some(demand) = self.goal.demand() {
-            self.partials.remove(&blob);
-            demand.complete(blob);
-        }
+        self.partials.remove(&blob);
+        self.demand.complete(blob);
         self.peers.follow(&self.missing);
     }
 
@@ -395,34 +370,34 @@ impl<'a> Downloader<'a> {
             let free = self.sources_max().saturating_sub(self.peers.len());
             let Some(peer) = self.peers.dialling.next(free) else { return };
             let (network, events) = (self.fetching.network.clone(), self.events.0.clone());
-            let (pool, limits) = (self.fetching.pool.clone(), self.fetching.limits);
-            let throttles: Arc<[Arc<Throttle>]> = self.throttles().cloned().collect();
+            let (pool, near, far) = (self.fetching.pool.clone(), self.throttles(true), self.throttles(false));
             let deliver = async move {
-                let is_free = throttles.is_empty() || (!limits.local && network.is_near(peer).await);
-                let throttles = if is_free { Arc::default() } else { throttles };
+                let throttles = if network.is_near(peer).await { near } else { far };
                 Deliver { peer, pool, events, throttles, heard: Arc::default() }
             };
             self.peers.open(&self.fetching.network, peer, deliver);
         }
     }
 
-    /// Returns the rate limits that hold for this download.
-    fn throttles(&self) -> impl Iterator<Item = &Arc<Throttle>> {
-        self.permit.throttle.iter().chain(&self.fetching.throttle)
+    /// Returns the rate limits that hold for this download's near or far sources.
+    fn throttles(&self, is_near: bool) -> Arc<[Arc<Throttle>]> {
+        let own = if is_near { &self.permit.near } else { &self.permit.far };
+        let of_all = self.fetching.throttle.iter().filter(|_| !is_near || self.fetching.limits.local);
+        of_all.chain([own]).cloned().collect()
     }
 
     /// Returns from how many peers to fetch at once. A rate limit lowers it, so that each peer can send a piece before its
     /// request times out.
     fn sources_max(&self) -> usize {
-        let by_rate =
-            self.throttles().map(|it| usize::try_from(it.rate() / LIMIT_PER_SOURCE).unwrap_or(SOURCES_MAX));
+        let throttles = self.throttles(false);
+        let rates = throttles.iter().filter_map(|it| it.rate());
+        let by_rate = rates.map(|rate| usize::try_from(rate / LIMIT_PER_SOURCE).unwrap_or(SOURCES_MAX));
         by_rate.min().map_or(SOURCES_MAX, |most| most.clamp(1, SOURCES_MAX))
     }
 
     /// Closes all streams while the download may not go on, and dials the same peers again once it may.
     fn obey(&mut self) {
-        let may_go_on =
-            self.permit.pull.as_ref().is_none_or(|pull| pull.may_go_on(std::time::Instant::now()));
+        let may_go_on = self.demand.may_go_on(std::time::Instant::now());
         if !may_go_on {
             // A download that waits for its turn does not starve.
             self.tally.last_progress = Instant::now();
@@ -516,8 +491,8 @@ impl<'a> Downloader<'a> {
         match pieces.to_set(partial.states().layout()) {
             Ok(pieces) => {
                 let Some(holds_any) = self.peers.note_holds(peer, !pieces.is_empty()) else { return };
-                if let (Some(demand), true) = (self.goal.demand(), holds_any) {
-                    demand.note_sources(true);
+                if holds_any {
+                    self.demand.note_sources(true);
                 }
                 if !self.disputes.is_open(peer, blob) {
                     self.feed(Input::PeerHolds { peer: SourceId::Peer(peer), blob, pieces });
@@ -584,11 +559,9 @@ impl<'a> Downloader<'a> {
             Ok(()) if !self.scheduler.is_owed(request, piece) => Ok(()),
             Ok(()) => {
                 self.tally.last_progress = Instant::now();
-                self.permit.pull.iter().for_each(Pull::got_on);
-                self.tally.done += bytes as u64;
-                self.count(source, bytes as u64, way);
+                self.count(blob, source, bytes as u64, way);
                 self.feed(Input::Stored { request, piece });
-                self.goal.stored(blob, piece);
+                self.demand.stored(&blob);
                 Ok(())
             }
             Err(WritePieceError::Mismatch { .. }) => {
@@ -602,20 +575,23 @@ impl<'a> Downloader<'a> {
                 }
                 Ok(())
             }
-            Err(error) => Err(DownloadError::Write { blob, piece, source: error }),
+            Err(error) => Err(DownloadError::Write { blob, piece, source: Arc::new(error) }),
         }
     }
 
-    fn count(&mut self, source: SourceId, bytes: u64, way: Way) {
+    fn count(&mut self, blob: Digest, source: SourceId, bytes: u64, way: Way) {
+        self.tally.has_fetched = true;
         match source {
             SourceId::Peer(peer) => {
                 self.peers.returning.is_back(&peer);
                 self.fetching.traffic.count_fetched(peer, bytes, way);
-                *self.tally.downloaded.peers.entry(peer).or_default() += bytes;
+                let add = |sources: &mut Sources| *sources.peers.entry(peer).or_default() += bytes;
+                self.demand.count(&blob, add);
             }
             SourceId::Web(seed) => {
                 self.fetching.traffic.count_web(bytes);
-                *self.tally.downloaded.web.entry(self.web.name(seed)).or_default() += bytes;
+                let name = self.web.name(seed);
+                self.demand.count(&blob, |sources| *sources.web.entry(name).or_default() += bytes);
             }
         }
     }
@@ -695,17 +671,19 @@ impl<'a> Downloader<'a> {
         self.listen();
         self.feed(Input::Tick);
         let web = self.web.count_holders(&self.missing);
+        (self.tally.done, self.tally.total) = self.demand.amounts();
         reporter.tell(Progress::Bytes {
             done: self.tally.done,
             total: self.tally.total,
             peers: self.peers.len() + web,
         });
-        if let Some(demand) = self.goal.demand() {
-            demand.note_sources(web > 0 || self.peers.any_holds());
+        self.demand.note_sources(web > 0 || self.peers.any_holds());
+        if !self.demand.has_pulls() {
             // Each reader has its own timeout. Peers may come back as long as a reader is left.
             return Ok(());
         }
-        self.wait_on(web, reporter)
+        self.wait_on(web, reporter);
+        Ok(())
     }
 
     /// Tells the scheduler which sources have sent bytes. Bytes are progress, though a piece takes 8 s at 1 Mbit/s.
@@ -731,39 +709,41 @@ impl<'a> Downloader<'a> {
         self.open_waiting();
     }
 
-    /// Waits for bytes as long as the user's patience lasts, and says what for. `web` is the number of web seeds.
-    fn wait_on(&mut self, web: usize, reporter: &Reporter) -> Result<(), DownloadError> {
+    /// Tells the pulls how long no byte has come, which end after that when their patience does, and says what is waited for.
+    /// `web` is the number of web seeds.
+    fn wait_on(&mut self, web: usize, reporter: &Reporter) {
         let (total, missing) = (self.tally.total, self.tally.total.saturating_sub(self.tally.done));
         let quiet = self.tally.last_progress.elapsed();
-        let left_alone = |AllPaused { seed, pause }| DownloadError::LeftAlone {
-            seed,
-            seconds: pause.as_secs(),
-            missing,
-            total,
+        let paused = match self.web.patience(!self.peers.is_empty(), quiet) {
+            Ok(paused) => paused,
+            Err(AllPaused { seed, pause }) => {
+                let error = DownloadError::LeftAlone { seed, seconds: pause.as_secs(), missing, total };
+                let stall = Stall { quiet, patience: Duration::ZERO, is_fixed: true, error };
+                return self.demand.note_stall(stall);
+            }
         };
-        let paused = self.web.patience(!self.peers.is_empty(), quiet).map_err(left_alone)?;
         let has_source = web > 0 || self.peers.len() > 0;
         let lately = self.tally.refused.filter(|(at, _)| at.elapsed() < REFUSED_LATELY);
         let facts = Facts {
             quiet,
-            asked: self.permit.timeout,
+            asked: self.demand.timeout(),
             has_source,
             known: self.peers.returning.shown(),
-            has_fetched: !self.tally.downloaded.peers.is_empty() || !self.tally.downloaded.web.is_empty(),
+            has_fetched: self.tally.has_fetched,
             refused: lately.map(|(_, is_paused)| is_paused),
         };
         if let (Some(news), None, false) = (self.tally.told.news(&facts), paused, self.permit.is_held) {
             reporter.note(news);
         }
-        if quiet < paused.unwrap_or_else(|| facts.patience()) {
-            return Ok(());
-        }
         let (liars, behind_nat) = (self.tally.liars, self.peers.behind_nat);
-        Err(match has_source {
+        let error = match has_source {
             false if liars > 0 => DownloadError::OnlyWrongBytes { liars },
             false if behind_nat > 0 => DownloadError::BehindNat { peers: behind_nat, missing, total },
             _ => DownloadError::Starved { seconds: quiet.as_secs(), missing, total },
-        })
+        };
+        let usual = Facts { asked: None, ..facts }.patience();
+        let stall = Stall { quiet, patience: paused.unwrap_or(usual), is_fixed: paused.is_some(), error };
+        self.demand.note_stall(stall);
     }
 }
 
@@ -773,7 +753,7 @@ fn seed_of(peer: PeerId) -> u64 {
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-async fn next_peer(finder: &mut Option<Finder>) -> Option<PeerId> {
+pub(super) async fn next_peer(finder: &mut Option<Finder>) -> Option<PeerId> {
     match finder {
         Some(finder) => finder.next().await,
         None => std::future::pending().await,

@@ -5,7 +5,8 @@ use reg_proto::digest::Digest;
 use thiserror::Error;
 use tokio::task::JoinError;
 
-use crate::store::PartialError;
+use super::downloader::DownloadError;
+use crate::store::{PartialError, ReserveError};
 
 /// Why the blobs of a model cannot be fetched at all.
 #[derive(Debug, Error)]
@@ -16,14 +17,26 @@ pub enum BeginError {
     BehindNat { peers: usize },
     #[error("{blob} cannot be written to the cache")]
     Partial { blob: Digest, source: PartialError },
+    #[error("there is no room for the model")]
+    Reserve(#[from] ReserveError),
     #[error("a task ended early")]
     Interrupted(#[from] JoinError),
+}
+
+/// Why a caller does not get its blobs from the downloads that it shares.
+#[derive(Debug, Error)]
+pub enum ShareError {
+    #[error(transparent)]
+    Begin(#[from] BeginError),
+    #[error(transparent)]
+    Download(#[from] DownloadError),
 }
 
 impl Fault for BeginError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::States { .. } | Self::BehindNat { .. } => FaultKind::Unreachable,
+            Self::Reserve(_) => FaultKind::DiskFull,
             Self::Partial { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
             Self::Partial { .. } | Self::Interrupted(_) => FaultKind::Internal,
         }
@@ -32,6 +45,9 @@ impl Fault for BeginError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::BehindNat { .. } => Some(NAT_HINT.into()),
+            Self::Reserve(_) => {
+                Some("make room with `reg gc`, raise cache.max_size, or free the disk".into())
+            }
             error if error.kind() == FaultKind::DiskFull => {
                 Some("free the disk and run the same command again: what was fetched is kept".into())
             }

@@ -53,6 +53,11 @@ pub(super) struct Deliver {
 }
 
 impl Deliver {
+    /// Tells whether no limit holds now.
+    pub(super) fn is_free(&self) -> bool {
+        self.throttles.iter().all(|throttle| throttle.rate().is_none())
+    }
+
     /// Returns how long to wait before reading `bytes` bytes; zero without a limit.
     pub(super) fn wait(&self, bytes: usize) -> Duration {
         self.throttles.iter().map(|throttle| throttle.pace(bytes)).max().unwrap_or_default()

@@ -1,19 +1,11 @@
-//! [`Fetching`]: begins the download of one model: opens its partial blobs, its place among the pulls and its web seeds.
+//! [`Fetching`]: a pull's place among the pulls that run, its web seeds, and whether the rate limits hold for a peer.
 
-use std::collections::BTreeMap;
-
-use reg_api::reporter::Reporter;
 use reg_api::request::Priority;
 use reg_api::web_seed::WebSeed;
-use reg_proto::digest::Digest;
 use reg_proto::peer::PeerId;
-use reg_proto::piece::BlobLayout;
-use reg_proto::states::PieceStates;
 
-use super::error::BeginError;
 use super::{Fetching, Pull, Pulling, WebSeeds};
 use crate::registry::resolve::Resolved;
-use crate::store::Partial;
 
 impl Fetching {
     /// Returns the URLs of a model's blobs at the web seeds of this pull (`more`) and at those of all pulls.
@@ -32,28 +24,6 @@ impl Fetching {
             manifest: resolved.digest,
         };
         self.priorities.enter(pulling, priority)
-    }
-
-    /// Opens a partial blob for each blob of `missing`, with the states that the provenance names.
-    ///
-    /// # Errors
-    /// No peer sends the states, or a partial blob cannot be created.
-    pub async fn open_partials(
-        &self,
-        missing: &BTreeMap<Digest, BlobLayout>,
-        resolved: &mut Resolved,
-        reporter: &Reporter,
-    ) -> Result<Vec<Partial>, BeginError> {
-        let states = self.states_of(missing, resolved, reporter).await?;
-        let store = self.store.clone();
-        let open = tokio::task::spawn_blocking(move || {
-            let open = |(blob, states): (Digest, PieceStates)| {
-                let size = states.layout().size();
-                store.partial(blob, size, states).map_err(|source| BeginError::Partial { blob, source })
-            };
-            states.into_iter().map(open).collect::<Result<Vec<Partial>, BeginError>>()
-        });
-        open.await?
     }
 
     /// Tells whether the rate limits hold for a peer.

@@ -101,10 +101,10 @@ fn start(mut lane: LaneReader, deliver: Deliver) -> Result<Running, crate::net::
 }
 
 fn receive(mut lane: LaneReader, deliver: &Deliver, runtime: &Handle, counter: &AtomicU64) {
-    let Deliver { peer, pool, events, throttles, .. } = deliver;
+    let Deliver { peer, pool, events, .. } = deliver;
     let wait = |bytes: usize| deliver.wait(bytes);
     loop {
-        let pace = if throttles.is_empty() { Pace::Free } else { Pace::Kept(&wait) };
+        let pace = if deliver.is_free() { Pace::Free } else { Pace::Kept(&wait) };
         match lane.receive(pool, runtime, pace) {
             Ok(Some(Received::Piece { id, piece, bytes })) => {
                 counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);

@@ -4,10 +4,12 @@
 //! disk, and how many bytes each source sent. Promise: a piece counts only once it is verified and written. A source that is
 //! proven to send wrong bytes is not asked again.
 
+mod downloads;
 mod error;
 mod fetching;
 mod priorities;
 mod room;
+mod share;
 mod states;
 mod terms;
 
@@ -17,7 +19,6 @@ mod dispute;
 mod disputes;
 mod downloader;
 mod event;
-mod goal;
 mod lanes;
 mod nearness;
 mod patience;
@@ -35,16 +36,18 @@ use std::sync::Arc;
 
 use reg_api::web_seed::WebSeed;
 
+use self::downloads::Downloads;
 use crate::net::{Network, PieceBytes, PiecePool};
 use crate::registry::resolve::Resolver;
 use crate::store::{Intake, Store};
 
-pub use self::demand::{Demand, Read};
-pub use self::downloader::{DownloadError, Downloaded, Downloader};
-pub use self::error::{BeginError, NAT_HINT};
+pub use self::demand::{Demand, DownLimit, Wish};
+pub use self::downloader::{DownloadError, Downloaded};
+pub use self::downloads::Begin;
+pub use self::error::{BeginError, NAT_HINT, ShareError};
 pub use self::nearness::{Subnet, SubnetError, Zone};
 pub use self::priorities::{Meant, Priorities, Pull, Pulling};
-pub use self::room::{Room, busy};
+pub use self::share::{Caller, Share};
 pub use self::terms::Terms;
 pub use self::throttle::{Throttle, TransferLimits, UpLimit};
 pub use self::traffic::{Traffic, Way};
@@ -61,6 +64,7 @@ pub struct Fetching {
     /// Verifies pieces and writes them.
     intake: Intake<PieceBytes>,
     pub priorities: Priorities,
+    downloads: Downloads,
     pub traffic: Traffic,
     pub limits: TransferLimits,
     /// The limit on what is fetched, for all pulls together.
@@ -88,9 +92,10 @@ impl Fetching {
             pool: PiecePool::new(),
             intake: Intake::start(),
             priorities: Priorities::default(),
+            downloads: Downloads::default(),
             traffic: Traffic::default(),
             limits,
-            throttle: limits.down.map(Throttle::new),
+            throttle: limits.down.map(|rate| Throttle::new(Some(rate))),
             web_seeds,
             zone: Arc::new(zone),
         }

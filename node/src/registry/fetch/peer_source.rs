@@ -118,10 +118,10 @@ impl Heard {
 }
 
 async fn read(mut reader: FrameReader, answers: mpsc::Sender<Answer>, deliver: Deliver) {
-    let Deliver { peer, pool, events, throttles, .. } = &deliver;
+    let Deliver { peer, pool, events, .. } = &deliver;
     let (peer, wait) = (*peer, |bytes: usize| deliver.wait(bytes));
     loop {
-        let pace = if throttles.is_empty() { Pace::Free } else { Pace::Kept(&wait) };
+        let pace = if deliver.is_free() { Pace::Free } else { Pace::Kept(&wait) };
         let event = match reader.receive(pool, pace).await {
             Ok(Some(Received::Piece { id, piece, bytes })) => {
                 SourceEvent::Piece { peer, id, piece, bytes, way: Way::Stream }

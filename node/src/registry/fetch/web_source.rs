@@ -62,6 +62,28 @@ impl WebSeeds {
         Self(urls_by_seed.into())
     }
 
+    /// Adds the seeds of `more`, and the URLs of blobs at seeds that are known. Returns whether anything is new.
+    fn merge(&mut self, more: &Self) -> bool {
+        let mut all: Vec<SeedUrls> =
+            self.0.iter().map(|it| SeedUrls { seed: it.seed.clone(), urls: it.urls.clone() }).collect();
+        let mut is_new = false;
+        for SeedUrls { seed, urls } in more.0.iter() {
+            let place = all.iter().position(|it| it.seed == *seed);
+            if place.is_none() && all.len() < WEB_SEEDS_MAX {
+                all.push(SeedUrls { seed: seed.clone(), urls: urls.clone() });
+                is_new = true;
+            }
+            for (blob, url) in place.iter().flat_map(|_| urls) {
+                let known = place.and_then(|place| all.get_mut(place));
+                is_new |= known.is_some_and(|it| it.urls.insert(*blob, url.clone()).is_none());
+            }
+        }
+        if is_new {
+            self.0 = all.into();
+        }
+        is_new
+    }
+
     /// Tells whether there are no seeds.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -112,6 +134,24 @@ impl WebSources {
             }
         }
         self.asked = self.seeds.0.iter().map(|_| Asked::new()).collect();
+        self.resume(missing, partials)
+    }
+
+    /// Adds seeds, those of another pull of the same blobs, and returns what the scheduler must learn of them.
+    pub(super) fn add(
+        &mut self,
+        more: &WebSeeds,
+        missing: &BTreeSet<Digest>,
+        partials: &BTreeMap<Digest, Partial>,
+    ) -> Vec<Input<SourceId>> {
+        if !self.seeds.merge(more) || self.client.is_none() {
+            return Vec::new();
+        }
+        match WebClient::new(self.seeds.0.iter().map(|it| &it.seed)) {
+            Ok(client) => self.client = Some(client),
+            Err(error) => self.reporter.note(format_args!("no other web seed is asked: {error}")),
+        }
+        self.asked.resize_with(self.seeds.0.len(), Asked::new);
         self.resume(missing, partials)
     }
 

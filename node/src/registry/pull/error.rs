@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::task::JoinError;
 
 use super::tensors::TensorsError;
-use crate::registry::fetch::{BeginError, DownloadError, NAT_HINT};
+use crate::registry::fetch::{BeginError, DownloadError, NAT_HINT, ShareError};
 use crate::registry::model::checkout::CheckoutError;
 use crate::registry::model::describe::DescribeError;
 use crate::registry::publishers::TagsError;
@@ -51,6 +51,15 @@ pub enum PullError {
     Interrupted(#[from] JoinError),
 }
 
+impl From<ShareError> for PullError {
+    fn from(error: ShareError) -> Self {
+        match error {
+            ShareError::Begin(error) => Self::Open(error),
+            ShareError::Download(error) => Self::Download(error),
+        }
+    }
+}
+
 impl PullError {
     /// Tells whether the sources that said they have a version did not send it, so that another version may be used.
     pub(super) const fn is_withheld(&self) -> bool {
@@ -79,6 +88,9 @@ impl Fault for PullError {
             Self::Reserve(_) => FaultKind::DiskFull,
             Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
             Self::Download(DownloadError::Write { source, .. }) if source.is_disk_full() => {
+                FaultKind::DiskFull
+            }
+            Self::Download(DownloadError::Keep { source, .. }) if source.is_disk_full() => {
                 FaultKind::DiskFull
             }
             Self::Checkout { source, .. } => source.kind(),

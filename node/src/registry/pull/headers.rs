@@ -8,11 +8,9 @@ use reg_proto::content::gguf::{self, GgufError};
 use reg_proto::content::layout::TensorPlace;
 use reg_proto::content::safetensors::{self, PREFIX_LEN, Safetensors};
 use reg_proto::digest::Digest;
-use reg_proto::peer::PeerId;
 use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
 
-use super::Puller;
-use crate::registry::fetch::{DownloadError, Downloader, WebSeeds};
+use crate::registry::fetch::{Share, ShareError};
 use crate::store::{BlobFile, Partial, ReadError};
 
 /// Pieces of a header at most. The largest safetensors header, or a large vocabulary in GGUF, takes half of it.
@@ -20,7 +18,7 @@ const HEADER_PIECES_MAX: u32 = 64;
 
 /// The parsed header of a weight file.
 #[derive(Debug)]
-pub enum Header {
+pub(super) enum Header {
     /// The tensors, and the length of the header in bytes.
     Safetensors(Safetensors, u64),
     Gguf(Vec<TensorPlace>),
@@ -28,7 +26,7 @@ pub enum Header {
 
 impl Header {
     /// Returns where the tensors lie in the file.
-    pub fn places(&self) -> Vec<TensorPlace> {
+    pub(super) fn places(&self) -> Vec<TensorPlace> {
         match self {
             Self::Safetensors(file, header_len) => file.places(*header_len),
             Self::Gguf(places) => places.clone(),
@@ -115,60 +113,40 @@ fn of_partial(partial: &Partial) -> Looked {
     look_through(partial.states().layout(), |piece, buffer| partial.read_piece(piece, buffer).is_ok())
 }
 
-/// The headers that were read, and the bytes that each peer and web seed sent for them.
-#[derive(Debug, Default)]
-pub struct Headers {
-    pub of: BTreeMap<Digest, Header>,
-    pub peers: BTreeMap<PeerId, u64>,
-    pub web: BTreeMap<String, u64>,
-}
-
-impl Puller {
-    /// Reads the headers of the weight files among `partials`, and fetches the pieces that hold them.
-    ///
-    /// # Errors
-    /// No source sends the pieces, or they cannot be written.
-    pub async fn headers(
-        &self,
-        partials: &[Partial],
-        holders: &[PeerId],
-        web: &WebSeeds,
-        reporter: &Reporter,
-    ) -> Result<Headers, DownloadError> {
-        let mut headers = Headers::default();
-        let mut left: Vec<Partial> = partials.to_vec();
-        while !left.is_empty() {
-            let look = move || -> Vec<(Partial, Looked)> {
-                left.into_iter().map(|partial| (partial.clone(), of_partial(&partial))).collect()
-            };
-            let Ok(looked) = tokio::task::spawn_blocking(look).await else { return Ok(headers) };
-            let mut runs: BTreeMap<Digest, Vec<Range<u32>>> = BTreeMap::new();
-            left = Vec::new();
-            for (partial, looked) in looked {
-                match looked {
-                    Looked::Header(header) => drop(headers.of.insert(partial.digest(), header)),
-                    Looked::Need(pieces) => {
-                        let run = 0..pieces.min(partial.states().layout().piece_count());
-                        runs.insert(partial.digest(), vec![run]);
-                        left.push(partial);
-                    }
-                    Looked::None => {}
+/// Reads the headers of the weight files among `partials`, and fetches the pieces that hold them.
+///
+/// # Errors
+/// No source sends the pieces, or they cannot be written.
+pub(super) async fn fetch(
+    share: &mut Share,
+    partials: &[Partial],
+    reporter: &Reporter,
+) -> Result<BTreeMap<Digest, Header>, ShareError> {
+    let mut headers = BTreeMap::new();
+    let mut left: Vec<Partial> = partials.to_vec();
+    while !left.is_empty() {
+        let look = move || -> Vec<(Partial, Looked)> {
+            left.into_iter().map(|partial| (partial.clone(), of_partial(&partial))).collect()
+        };
+        let Ok(looked) = tokio::task::spawn_blocking(look).await else { return Ok(headers) };
+        let mut runs: BTreeMap<Digest, Vec<Range<u32>>> = BTreeMap::new();
+        left = Vec::new();
+        for (partial, looked) in looked {
+            match looked {
+                Looked::Header(header) => drop(headers.insert(partial.digest(), header)),
+                Looked::Need(pieces) => {
+                    let run = 0..pieces.min(partial.states().layout().piece_count());
+                    runs.insert(partial.digest(), vec![run]);
+                    left.push(partial);
                 }
-            }
-            if left.is_empty() {
-                break;
-            }
-            let downloader = Downloader::new(&self.fetching, left.clone()).only(runs).with_web(web.clone());
-            let downloaded = downloader.run(holders.to_vec(), None, reporter).await?;
-            for (peer, bytes) in downloaded.peers {
-                *headers.peers.entry(peer).or_default() += bytes;
-            }
-            for (seed, bytes) in downloaded.web {
-                *headers.web.entry(seed).or_default() += bytes;
+                Looked::None => {}
             }
         }
-        Ok(headers)
+        if !left.is_empty() {
+            share.runs(runs, &mut None, reporter).await?;
+        }
     }
+    Ok(headers)
 }
 
 #[cfg(test)]

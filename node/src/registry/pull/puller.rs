@@ -2,7 +2,7 @@
 //!
 //! Verified pieces are never fetched again: a pull that was killed continues where it stopped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use reg_api::request::PullRequest;
 use reg_api::selection::Part;
 use reg_proto::content::kind::ContentKind;
 use reg_proto::digest::Digest;
-use reg_proto::piece::BlobLayout;
+use reg_proto::states::PieceStates;
 use reg_proto::tag::SignedTag;
 
 use super::error::PullError;
 use super::{Puller, into_hf_cache};
-use crate::registry::fetch::{BeginError, DownloadError, Downloaded, Downloader, Room, Terms, busy};
+use crate::registry::fetch::{Begin, Caller, DownLimit, Downloaded, Share, ShareError, Terms};
 use crate::registry::limits::{ANSWERS_PATIENCE, CHANGES_MAX};
 use crate::registry::model::checkout::check_out;
 use crate::registry::model::record::ModelRecord;
@@ -260,14 +260,22 @@ impl Puller {
         offline: bool,
         reporter: &Reporter,
     ) -> Result<Fetched, PullError> {
-        let web = self.fetching.web_seeds_of(resolved, &request.web_seeds);
-        let timeout = request.timeout.map(Duration::from_secs);
-        let terms = Terms { priority: request.priority, limit_down: request.limit_down, web, timeout };
         let missing = whole::missing(&self.store, part.blobs(&resolved.manifest)).await?;
-        let needed = missing.values().map(|layout| layout.size()).sum();
+        let needed: u64 = missing.values().map(|layout| layout.size()).sum();
         let blobs = resolved.manifest.blobs().into_keys();
         let wanted: BTreeSet<Digest> = blobs.chain([resolved.digest]).collect();
-        let lease = self.store.reserve(needed, &wanted)?;
+        // The download that fetches the blobs reserves the room for them; this protects those that are here.
+        let lease = self.store.reserve(0, &wanted)?;
+        if !missing.is_empty() && offline {
+            return Err(PullError::Offline);
+        }
+        let terms = self.terms_of(resolved, request);
+        let mut share = None;
+        if !missing.is_empty() {
+            let mut opened = self.share(resolved, wanted, &terms, reporter);
+            opened.open(self.fetching.states_of(&missing, resolved, reporter).await?).await?;
+            share = Some(opened);
+        }
         self.resolver.keep_documents(resolved)?;
         let publisher = resolved.keys.publisher();
         let known =
@@ -278,10 +286,7 @@ impl Puller {
         let says_the_same = known.as_ref().is_some_and(|it| it.referrers == resolved.referrers);
         let is_known = known.is_some_and(|it| it.complete || (it.chosen == chosen && !it.kinds.is_empty()));
         let mut downloaded = Downloaded::default();
-        if !missing.is_empty() {
-            if offline {
-                return Err(PullError::Offline);
-            }
+        if let Some(mut share) = share {
             if !is_known {
                 let chosen = chosen.clone();
                 ModelRecord { chosen, ..self.resolver.record(resolved, None) }
@@ -289,7 +294,7 @@ impl Puller {
             }
             self.news.seed_while_pulling(&publisher, &resolved.model).await;
             reporter.stage("fetching", format_args!("{needed} bytes in {} blobs", missing.len()));
-            downloaded = self.download(resolved, &missing, terms, reporter).await?;
+            downloaded = self.download(&mut share, resolved, reporter).await?;
         }
         let description =
             describe::describe_part(&self.store, &resolved.manifest, &all, part, request.allow_unsafe)?;
@@ -311,54 +316,76 @@ impl Puller {
         Ok(Fetched { downloaded, is_new, is_whole, files, formats })
     }
 
-    /// Fetches missing blobs. Each piece is verified before it is written.
-    pub async fn download(
+    /// Returns the terms of a pull.
+    pub(super) fn terms_of(&self, resolved: &Resolved, request: &PullRequest) -> Terms {
+        let web = self.fetching.web_seeds_of(resolved, &request.web_seeds);
+        let limit = DownLimit {
+            far: request.limit_down,
+            near: request.limit_down.filter(|_| self.fetching.limits.local),
+        };
+        let timeout = request.timeout.map(Duration::from_secs);
+        Terms { priority: request.priority, limit, timeout, from: request.from.clone(), web }
+    }
+
+    /// Takes part in the download of a model.
+    pub(super) fn share(
         &self,
+        resolved: &Resolved,
+        protect: BTreeSet<Digest>,
+        terms: &Terms,
+        reporter: &Reporter,
+    ) -> Share {
+        let publisher = resolved.keys.publisher();
+        let begin = Begin {
+            model: resolved.digest,
+            protect,
+            holders: resolved.holders.clone(),
+            finder: None,
+            // The caller's own search reports peers that cannot be reached.
+            search: Some(self.resolver.search(
+                publisher,
+                &resolved.reference(),
+                &terms.from,
+                &Reporter::silent(),
+            )),
+            web: terms.web.clone(),
+            states_max: resolved.manifest.blobs().into_values().map(PieceStates::byte_len).max().unwrap_or(0),
+            has_room: false,
+        };
+        let pull = Arc::new(self.fetching.enter(resolved, terms.priority));
+        self.fetching.share(begin, Caller::Pull(pull, terms.limit, terms.timeout), reporter)
+    }
+
+    /// Fetches blobs that were opened. Each piece is verified before it is written.
+    async fn download(
+        &self,
+        share: &mut Share,
         resolved: &mut Resolved,
-        missing: &BTreeMap<Digest, BlobLayout>,
-        terms: Terms,
         reporter: &Reporter,
     ) -> Result<Downloaded, PullError> {
-        let pull = self.fetching.enter(resolved, terms.priority);
-        let partials = self.fetching.open_partials(missing, resolved, reporter).await?;
-        let wanted = partials.clone();
-        let room = tokio::task::spawn_blocking(move || Room::set_aside(wanted)).await??;
-        let reused = self.reuse(&partials, resolved, &terms.web, reporter).await;
-        let before = busy(&partials);
-        let downloader = Downloader::new(&self.fetching, partials.clone());
-        let downloader =
-            downloader.on_terms(pull, terms.limit_down).with_web(terms.web).patient(terms.timeout);
-        let first = resolved.holders.clone();
+        for peer in &resolved.holders {
+            share.introduce(*peer, true);
+        }
+        let result = self.fetch_opened(share, resolved, reporter).await;
+        if let Err(error) = &result {
+            share.settle(error).await;
+        }
+        let reused = result?;
+        Ok(Downloaded { reused, ..share.downloaded() })
+    }
+
+    async fn fetch_opened(
+        &self,
+        share: &mut Share,
+        resolved: &mut Resolved,
+        reporter: &Reporter,
+    ) -> Result<u64, ShareError> {
+        share.set_aside().await?;
+        let reused = self.reuse(share, resolved, reporter).await;
         if let Some(finder) = &mut resolved.finder {
             finder.exchange(&self.network, resolved.digest);
         }
-        let result = downloader.run(first, resolved.finder.take(), reporter).await;
-        if let Err(DownloadError::FalseStates { blob }) = &result {
-            for partial in partials.iter().filter(|it| it.digest() == *blob) {
-                partial.discard().map_err(|source| BeginError::Partial { blob: *blob, source })?;
-            }
-        }
-        let after = busy(&partials);
-        let finished = tokio::task::spawn_blocking(move || {
-            for partial in partials {
-                let done = if partial.have().is_full() { partial.finish() } else { partial.checkpoint() };
-                done.map_err(|source| BeginError::Partial { blob: partial.digest(), source })?;
-            }
-            room.give_back();
-            Ok::<_, PullError>(())
-        });
-        finished.await.map_err(PullError::from).flatten().or_else(|error| match &result {
-            Ok(_) => Err(error),
-            Err(_) => Ok(()),
-        })?;
-        let mut downloaded = result?;
-        for (peer, bytes) in reused.peers {
-            *downloaded.peers.entry(peer).or_default() += bytes;
-        }
-        for (seed, bytes) in reused.web {
-            *downloaded.web.entry(seed).or_default() += bytes;
-        }
-        let busy = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
-        Ok(Downloaded { reused: reused.bytes, busy, ..downloaded })
+        share.whole(&mut resolved.finder, reporter).await?;
+        Ok(reused)
     }
 }

@@ -9,21 +9,20 @@
 mod fill;
 mod local;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use reg_api::reporter::Reporter;
 use reg_proto::digest::Digest;
 use reg_proto::manifest::Manifest;
 use reg_proto::path::SafePath;
-use reg_proto::peer::PeerId;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
 use self::fill::{Filled, fill};
 use self::local::{LocalFile, Wanted, local_files};
-use super::Puller;
-use crate::registry::fetch::WebSeeds;
+use super::{Puller, headers};
+use crate::registry::fetch::Share;
 use crate::registry::resolve::Resolved;
 use crate::store::Partial;
 
@@ -32,17 +31,6 @@ const REUSE_PIECES_MIN: u32 = 4;
 /// How long fetching the headers may take. Without headers every piece is fetched.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What was copied from other models, and what finding it cost.
-#[derive(Debug, Default)]
-pub(super) struct Reused {
-    /// Bytes of verified pieces that were assembled from local tensors.
-    pub bytes: u64,
-    /// Bytes of headers by the peer that sent them.
-    pub peers: BTreeMap<PeerId, u64>,
-    /// Bytes of headers by the web seed that sent them.
-    pub web: BTreeMap<String, u64>,
-}
-
 /// Tells by its name whether a file is a weight file with a header that this module can read.
 pub(super) fn has_tensors(path: &SafePath) -> bool {
     let name = path.file_name().to_ascii_lowercase();
@@ -50,49 +38,49 @@ pub(super) fn has_tensors(path: &SafePath) -> bool {
 }
 
 impl Puller {
-    /// Fills pieces of `partials` with tensors of other models in the store. On any failure fewer tensors are reused.
-    pub(super) async fn reuse(
-        &self,
-        partials: &[Partial],
-        resolved: &Resolved,
-        web: &WebSeeds,
-        reporter: &Reporter,
-    ) -> Reused {
-        let mut reused = Reused::default();
-        let targets = targets(partials, &resolved.manifest);
-        if targets.is_empty() {
-            return reused;
-        }
+    /// Fills pieces of the blobs with tensors of other models in the store, once for all pulls that share their download.
+    /// Returns how many bytes were copied. On any failure fewer tensors are reused.
+    pub(super) async fn reuse(&self, share: &mut Share, resolved: &Resolved, reporter: &Reporter) -> u64 {
+        let own = share.own().clone();
+        let _alone = own.prepare().await;
+        let left = share.unprepared();
+        let targets = targets(&left, &resolved.manifest);
+        let bytes = match targets.is_empty() {
+            true => 0,
+            false => self.fill_from_others(share, targets, reporter).await,
+        };
+        share.note_prepared(&left);
+        bytes
+    }
+
+    async fn fill_from_others(&self, share: &mut Share, targets: Vec<Partial>, reporter: &Reporter) -> u64 {
         let store = self.store.clone();
         let listed = tokio::task::spawn_blocking(move || local_files(&store)).await;
         let files: Vec<LocalFile> = listed.unwrap_or_default();
         if files.is_empty() {
-            return reused;
+            return 0;
         }
         reporter.stage("reusing", format_args!("tensors of {} files in the store", files.len()));
-        let headers =
-            match timeout(HEADERS_TIMEOUT, self.headers(&targets, &resolved.holders, web, reporter)).await {
-                Ok(Ok(headers)) => headers,
-                Ok(Err(error)) => {
-                    debug!(%error, "headers of weight files cannot be fetched: no tensor is reused");
-                    return reused;
-                }
-                Err(_) => return reused,
-            };
-        (reused.peers, reused.web) = (headers.peers, headers.web);
+        let headers = match timeout(HEADERS_TIMEOUT, headers::fetch(share, &targets, reporter)).await {
+            Ok(Ok(headers)) => headers,
+            Ok(Err(error)) => {
+                debug!(%error, "headers of weight files cannot be fetched: no tensor is reused");
+                return 0;
+            }
+            Err(_) => return 0,
+        };
         let (store, teller) = (self.store.clone(), reporter.clone());
         let wanted: Vec<(Partial, Wanted)> = targets
             .into_iter()
             .filter_map(|partial| {
-                let header = headers.of.get(&partial.digest())?;
+                let header = headers.get(&partial.digest())?;
                 Some((partial, Wanted::new(header.places())))
             })
             .collect();
         let filled = tokio::task::spawn_blocking(move || fill(&store, &files, wanted, &teller)).await;
         let Filled { bytes, vain } = filled.unwrap_or_default();
         info!(bytes, vain, "tensors of other models were looked through");
-        reused.bytes = bytes;
-        reused
+        bytes
     }
 }
 

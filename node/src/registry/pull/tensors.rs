@@ -26,8 +26,8 @@ use thiserror::Error;
 
 use super::Puller;
 use super::error::PullError;
-use super::headers::{self, Header, Headers};
-use crate::registry::fetch::{BeginError, Downloader, WebSeeds};
+use super::headers::{self, Header};
+use crate::registry::fetch::{BeginError, Downloaded, Share};
 use crate::registry::model::checkout::{self, CheckoutError};
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::whole;
@@ -147,36 +147,26 @@ impl Puller {
         start: Instant,
         reporter: &Reporter,
     ) -> Result<Pulled, PullError> {
-        let web_seeds = self.fetching.web_seeds_of(&resolved, &request.web_seeds);
-        let (mut sources, partials, headers) =
-            self.open_sources(&mut resolved, part, &web_seeds, reporter).await?;
+        let blobs: BTreeSet<Digest> =
+            resolved.manifest.blobs().into_keys().chain([resolved.digest]).collect();
+        let lease = self.store.reserve(0, &blobs).map_err(PullError::from)?;
+        let terms = self.terms_of(&resolved, &request);
+        let mut share = self.share(&resolved, blobs, &terms, reporter);
+        let (mut sources, partials) = self.open_sources(&mut share, &mut resolved, part, reporter).await?;
         choose(&mut sources, &request.tensors)?;
         sources.retain(|source| !source.wanted.is_empty());
         let (total, wanted) = count(&sources);
-        let (mut peers, mut web) = (headers.peers, headers.web);
         let runs: BTreeMap<Digest, Vec<Range<u32>>> =
             sources.iter().map(|source| (source.file.digest, source.runs())).collect();
         let needed = lacking(&partials, &runs);
-        let blobs: BTreeSet<Digest> =
-            resolved.manifest.blobs().into_keys().chain([resolved.digest]).collect();
-        let lease = self.store.reserve(needed, &blobs).map_err(PullError::from)?;
         if needed > 0 {
             if request.offline || self.network.is_offline() {
                 return Err(PullError::Offline);
             }
             reporter.stage("fetching", format_args!("{needed} bytes of {wanted} tensors"));
-            let pull = self.fetching.enter(&resolved, request.priority);
-            let downloader = Downloader::new(&self.fetching, partials.clone()).only(runs);
-            let downloader = downloader.on_terms(pull, request.limit_down).with_web(web_seeds);
-            let holders = resolved.holders.clone();
-            let downloaded = downloader.run(holders, resolved.finder.take(), reporter).await?;
-            for (peer, bytes) in downloaded.peers {
-                *peers.entry(peer).or_default() += bytes;
-            }
-            for (seed, bytes) in downloaded.web {
-                *web.entry(seed).or_default() += bytes;
-            }
+            share.runs(runs, &mut resolved.finder, reporter).await?;
         }
+        let Downloaded { peers, web, .. } = share.downloaded();
         if let Some(tag) = &resolved.tag {
             usable::keep(&self.store, &resolved.keys, tag)?;
         }
@@ -184,8 +174,9 @@ impl Puller {
         let (dest, overwrite) = (request.dest.clone(), request.overwrite);
         let files = sources.len();
         let bytes = sources.iter().flat_map(TensorSource::tensors).map(|it| it.end - it.begin).sum::<u64>();
+        drop(share);
         let placed = tokio::task::spawn_blocking(move || {
-            for partial in &partials {
+            for partial in partials.iter().filter(|it| !it.have().is_full()) {
                 partial
                     .checkpoint()
                     .map_err(|source| BeginError::Partial { blob: partial.digest(), source })?;
@@ -231,11 +222,11 @@ impl Puller {
     /// Opens the safetensors files of a part of a model, and fetches their headers.
     async fn open_sources(
         &self,
+        share: &mut Share,
         resolved: &mut Resolved,
         part: &Part,
-        web: &WebSeeds,
         reporter: &Reporter,
-    ) -> Result<(Vec<TensorSource>, Vec<Partial>, Headers), PullError> {
+    ) -> Result<(Vec<TensorSource>, Vec<Partial>), PullError> {
         let is_taken =
             |file: &&ModelFile| file.path.file_name().to_ascii_lowercase().ends_with(".safetensors");
         let files: Vec<ModelFile> = part.files(&resolved.manifest).filter(is_taken).cloned().collect();
@@ -253,14 +244,18 @@ impl Puller {
         let blobs: BTreeMap<Digest, BlobLayout> =
             files.iter().map(|file| (file.digest, file.layout)).collect();
         let missing = whole::missing(&self.store, blobs).await?;
-        let partials = self.fetching.open_partials(&missing, resolved, reporter).await?;
+        share.open(self.fetching.states_of(&missing, resolved, reporter).await?).await?;
+        for peer in &resolved.holders {
+            share.introduce(*peer, true);
+        }
+        let partials = share.partials();
         reporter.stage("fetching", format_args!("headers of {} files", files.len()));
-        let mut headers = self.headers(&partials, &resolved.holders, web, reporter).await?;
+        let mut headers = headers::fetch(share, &partials, reporter).await?;
         let mut sources = Vec::new();
         for file in files {
             let header_missing = || TensorsError::Header { path: file.path.clone() };
             let (bytes, header) = match partials.iter().find(|it| it.digest() == file.digest) {
-                Some(partial) => (Bytes::Part(partial.clone()), headers.of.remove(&file.digest)),
+                Some(partial) => (Bytes::Part(partial.clone()), headers.remove(&file.digest)),
                 None => {
                     let read = |source| TensorsError::Read { path: file.path.clone(), source };
                     let blob = self.store.open_pieces(&file.digest).map_err(read)?;
@@ -273,7 +268,7 @@ impl Puller {
             };
             sources.push(TensorSource { file, bytes, header, header_len, wanted: Vec::new() });
         }
-        Ok((sources, partials, headers))
+        Ok((sources, partials))
     }
 }
 

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use reg_proto::peer::PeerId;
 use tokio::sync::Semaphore;
 
-use self::on_demand::Running;
 use crate::net::Network;
 use crate::registry::fetch::Fetching;
 use crate::registry::limits::READERS_MAX;
@@ -33,8 +32,6 @@ pub struct Reading {
     resolver: Arc<Resolver>,
     pub fetching: Arc<Fetching>,
     puller: Arc<Puller>,
-    /// The models that are being fetched while clients read them.
-    on_demand: Running,
     /// One permit for each reader: `READERS_MAX` read at once.
     readers: Arc<Semaphore>,
 }
@@ -45,7 +42,7 @@ impl Reading {
         let (store, network) = (puller.store.clone(), puller.network.clone());
         let (resolver, fetching) = (puller.resolver.clone(), puller.fetching.clone());
         let readers = Arc::new(Semaphore::new(READERS_MAX));
-        Self { store, network, resolver, fetching, puller, on_demand: Running::default(), readers }
+        Self { store, network, resolver, fetching, puller, readers }
     }
 
     /// Tells whether gateways may accept and serve files that run code when they are loaded.

@@ -1,116 +1,122 @@
-//! [`OnDemand`]: fetches blobs of a model while readers read them: only the pieces that are read, each once for all readers.
+//! [`Reading`]: fetches blobs of a model while readers read them: only the pieces that are read, each once for all readers.
 //!
-//! A reader registers which pieces of which blob it reads ([`Demand`]). The download asks sources for those pieces in the order
-//! of reading. It ends some seconds after the last reader has left. Verified pieces stay and are not fetched again.
+//! A reader says which pieces of which blob it reads. The download asks sources for those pieces in the order of reading. Pulls
+//! of the same blobs share it. It ends some seconds after the last reader has left. Verified pieces stay and are not fetched
+//! again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use reg_api::reporter::Reporter;
 use reg_proto::digest::Digest;
 use reg_proto::piece::BlobLayout;
 use reg_proto::states::PieceStates;
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tokio::time::timeout;
+use tracing::{debug, info};
 
 use super::Reading;
 use super::error::ReaderError;
-use crate::registry::fetch::{Demand, DownloadError, Downloader, Pulling, Read, WebSeeds};
+use crate::registry::fetch::{Begin, BeginError, Caller, Demand, Pulling, Share, WebSeeds, Wish};
+use crate::registry::limits::CONFIG_PATIENCE;
 use crate::registry::resolve::{Finder, ModelView};
 use crate::store::Partial;
 
-/// The download of one model's blobs while they are read.
+/// One reader of one blob that is being fetched. Dropping it ends the reading.
 #[derive(Debug)]
 pub(super) struct OnDemand {
     reading: Arc<Reading>,
     view: Arc<ModelView>,
-    demand: Arc<Demand>,
-    /// Locked while a blob is opened, so that its piece states are fetched once.
-    opening: tokio::sync::Mutex<()>,
-    failure: Mutex<Option<Arc<DownloadError>>>,
+    share: Share,
 }
-
-/// The models that are being fetched while they are read, by manifest.
-pub(super) type Running = Mutex<BTreeMap<Digest, Arc<OnDemand>>>;
-
-/// The registration of one reader. Dropping it ends the registration.
-#[derive(Debug)]
-pub(super) struct Joined(Arc<OnDemand>);
 
 impl Reading {
-    /// Joins the download of a model, and starts it if it does not run.
-    pub(super) fn join_on_demand(self: &Arc<Self>, view: &Arc<ModelView>) -> Joined {
-        let mut running = self.on_demand.lock().expect("no holder of this lock panics");
-        if let Some(on_demand) = running.get(&view.digest()).filter(|it| it.demand.join()) {
-            return Joined(on_demand.clone());
+    /// Joins the download of a model as a reader of a blob that is not whole in the store: takes the blob's piece states from
+    /// the store or from peers, and reserves disk space. Returns no partial blob if the blob has become whole meanwhile.
+    ///
+    /// # Errors
+    /// No peer sends the states, or the partial blob cannot be written: see [`ReaderError`].
+    pub(super) async fn read_on_demand(
+        self: &Arc<Self>,
+        view: &Arc<ModelView>,
+        blob: Digest,
+        layout: BlobLayout,
+    ) -> Result<(OnDemand, Option<Partial>), ReaderError> {
+        let mut on_demand = self.join_on_demand(view);
+        let is_first = !on_demand.share.own().is_running();
+        on_demand.open(blob, layout).await?;
+        if is_first {
+            tokio::spawn(self.join_on_demand(view).fetch_config());
         }
-        let (puller, concluded) = (self.puller.clone(), view.clone());
-        let demand = Demand::new(move || {
-            if let Err(error) = puller.conclude(&concluded) {
-                info!(manifest = %concluded.digest(), %error, "a complete model cannot be recorded");
-            }
-        });
-        let on_demand = Arc::new(OnDemand {
-            reading: self.clone(),
-            view: view.clone(),
-            demand: Arc::new(demand),
-            opening: tokio::sync::Mutex::default(),
-            failure: Mutex::default(),
-        });
-        running.insert(view.digest(), on_demand.clone());
-        tokio::spawn(on_demand.clone().run());
-        Joined(on_demand)
+        let partial = on_demand.share.partial(&blob);
+        Ok((on_demand, partial))
+    }
+
+    fn join_on_demand(self: &Arc<Self>, view: &Arc<ModelView>) -> OnDemand {
+        let search = self.resolver.search(view.publisher(), &view.reference, &[], &Reporter::silent());
+        let begin = Begin {
+            model: view.digest(),
+            protect: view.record.blobs.iter().copied().chain([view.digest()]).collect(),
+            holders: view.holders.clone(),
+            finder: Some(Finder::start(&self.network, search.clone())),
+            search: Some(search),
+            web: self.web_seeds(view),
+            states_max: view.manifest().blobs().into_values().map(PieceStates::byte_len).max().unwrap_or(0),
+            has_room: false,
+        };
+        let share = self.fetching.share(begin, Caller::Reader(pulling(view)), &Reporter::silent());
+        OnDemand { reading: self.clone(), view: view.clone(), share }
+    }
+
+    fn web_seeds(&self, view: &ModelView) -> WebSeeds {
+        let seeds = self.fetching.web_seeds.iter();
+        WebSeeds::new(seeds, &view.publisher(), view.model(), &view.digest(), view.manifest())
     }
 }
 
-impl Joined {
-    /// Returns the download that was joined.
-    pub(super) const fn on_demand(&self) -> &Arc<OnDemand> {
-        &self.0
-    }
-}
-
-impl Drop for Joined {
-    fn drop(&mut self) {
-        self.0.demand.leave();
+fn pulling(view: &ModelView) -> Pulling {
+    Pulling {
+        publisher: view.publisher(),
+        model: view.model().clone(),
+        tag: view.tag().cloned(),
+        manifest: view.digest(),
     }
 }
 
 impl OnDemand {
-    /// Opens a blob that is not whole in the store: takes its piece states from the store or from peers, and reserves disk
-    /// space. Returns its partial blob.
-    ///
-    /// # Errors
-    /// No peer sends the states, or the partial blob cannot be written: see [`ReaderError`].
-    pub(super) async fn open(&self, blob: Digest, layout: BlobLayout) -> Result<Partial, ReaderError> {
-        let _one = self.opening.lock().await;
-        if let Some(partial) = self.demand.partial(&blob) {
-            return Ok(partial);
-        }
+    async fn open(&mut self, blob: Digest, layout: BlobLayout) -> Result<(), ReaderError> {
         let states = self.states(blob, layout).await.ok_or(ReaderError::NoStates { blob })?;
-        let (store, size) = (self.reading.store.clone(), layout.size());
-        let wanted: BTreeSet<Digest> = self.view.record.blobs.clone();
-        let opened = tokio::task::spawn_blocking(move || {
-            let lease = store
-                .reserve(size, &wanted)
-                .map_err(|source| ReaderError::Reserve { blob, source: Arc::new(source) })?;
-            let partial = store
-                .partial(blob, size, states)
-                .map_err(|source| ReaderError::Partial { blob, source: Arc::new(source) })?;
-            Ok::<_, ReaderError>((partial, lease))
-        });
-        let (partial, lease) = opened.await.map_err(|_| ReaderError::Interrupted)??;
-        self.demand.open(partial.clone(), lease);
-        Ok(partial)
+        self.share.open(BTreeMap::from([(blob, states)])).await.map_err(|error| match error {
+            BeginError::Reserve(source) => ReaderError::Reserve { blob, source: Arc::new(source) },
+            BeginError::Partial { blob, source } => ReaderError::Partial { blob, source: Arc::new(source) },
+            BeginError::States { blob } => ReaderError::NoStates { blob },
+            BeginError::BehindNat { .. } => ReaderError::Deserted { blob },
+            BeginError::Interrupted(_) => ReaderError::Interrupted,
+        })?;
+        if let Some(demand) = self.share.demand_of(&blob) {
+            let (puller, view) = (self.reading.puller.clone(), self.view.clone());
+            demand.conclude_with(self.view.digest(), move || {
+                if let Err(error) = puller.conclude(&view) {
+                    info!(manifest = %view.digest(), %error, "a complete model cannot be recorded");
+                }
+            });
+        }
+        Ok(())
     }
 
     async fn states(&self, blob: Digest, layout: BlobLayout) -> Option<PieceStates> {
         if layout.piece_count() == 1 {
             return PieceStates::parse(layout, &[]).ok();
         }
-        let named = &self.view.states;
-        if let Some(states) = self.reading.fetching.states_here(&blob, named.get(&blob)?) {
+        let (named, fetching) = (&self.view.states, &self.reading.fetching);
+        let of_blob = named.get(&blob)?;
+        if let Some(states) = fetching.states_here(&blob, of_blob) {
+            return Some(states);
+        }
+        // The readers that begin at the same moment ask for the states once.
+        let _one = self.share.own().prepare().await;
+        if let Some(states) = fetching.states_here(&blob, of_blob) {
             return Some(states);
         }
         let mut lacking = BTreeMap::from([(blob, layout)]);
@@ -118,8 +124,7 @@ impl OnDemand {
         let connected = self.reading.network.connected().await;
         for peer in self.view.holders.iter().copied().chain(connected) {
             if !self.reading.resolver.bans.is_banned(&peer)
-                && let Err(error) =
-                    self.reading.fetching.ask_states(peer, named, &mut lacking, &mut found).await
+                && let Err(error) = fetching.ask_states(peer, named, &mut lacking, &mut found).await
             {
                 debug!(%peer, %error, "no states from a peer");
             }
@@ -130,102 +135,44 @@ impl OnDemand {
         None
     }
 
-    /// Registers that a reader reads these pieces of a blob, in this order.
-    pub(super) fn read(&self, blob: Digest, pieces: Range<u32>) -> Read {
-        self.demand.read(blob, pieces)
+    /// Fetches the model's configuration. It is small, and only the model as a whole needs it.
+    async fn fetch_config(mut self) {
+        let config = self.view.manifest().config();
+        let Ok(layout) = BlobLayout::new(config.size) else { return };
+        if self.reading.store.contains(&config.digest) || self.open(config.digest, layout).await.is_err() {
+            return;
+        }
+        // Where no source has it, readers can do without it.
+        let fetched = timeout(CONFIG_PATIENCE, self.share.whole(&mut None, &Reporter::silent())).await;
+        debug!(?fetched, "the configuration of a model that is read was asked for");
+    }
+
+    fn demand(&self, blob: &Digest) -> &Arc<Demand> {
+        self.share.demand_of(blob).unwrap_or_else(|| self.share.own())
+    }
+
+    /// Says that the reader reads these pieces of a blob, in this order.
+    pub(super) fn read(&self, blob: Digest, pieces: Range<u32>) {
+        self.share.want(&BTreeMap::from([(blob, Wish::Runs(vec![pieces]))]));
     }
 
     /// Returns a counter that changes with every piece that is stored.
-    pub(super) fn news(&self) -> watch::Receiver<u64> {
-        self.demand.news()
+    pub(super) fn news(&self, blob: &Digest) -> watch::Receiver<u64> {
+        self.demand(blob).news()
     }
 
-    /// Returns why the download has failed; `None` while it runs.
-    pub(super) fn failure(&self) -> Option<ReaderError> {
-        let failure = self.failure.lock().expect("no holder of this lock panics");
-        failure.clone().map(ReaderError::Download)
+    /// Returns why the download of a blob has failed; `None` while it runs.
+    pub(super) fn failure(&self, blob: &Digest) -> Option<ReaderError> {
+        self.demand(blob).failure().map(|error| ReaderError::Download(Arc::new(error)))
     }
 
     /// Tells whether the user has paused this download.
     pub(super) fn is_paused(&self) -> bool {
-        self.reading.fetching.priorities.is_paused(&self.pulling())
-    }
-
-    fn pulling(&self) -> Pulling {
-        Pulling {
-            publisher: self.view.publisher(),
-            model: self.view.model().clone(),
-            tag: self.view.tag().cloned(),
-            manifest: self.view.digest(),
-        }
+        self.reading.fetching.priorities.is_paused(&pulling(&self.view))
     }
 
     /// Tells whether no source has held a wanted piece for some seconds.
-    pub(super) fn is_deserted(&self) -> bool {
-        self.demand.is_deserted()
-    }
-
-    /// Runs the download until the demand is over.
-    async fn run(self: Arc<Self>) {
-        let reading = self.reading.clone();
-        if !reading.network.is_offline() {
-            let config = self.view.manifest().config();
-            if let (Ok(layout), false) =
-                (BlobLayout::new(config.size), reading.store.contains(&config.digest))
-            {
-                // These blobs are small, and only the model as a whole needs them.
-                drop(self.open(config.digest, layout).await);
-            }
-            let search = reading.resolver.search(
-                self.view.publisher(),
-                &self.view.reference,
-                &[],
-                &Reporter::silent(),
-            );
-            let finder = Finder::start(&reading.network, search.clone());
-            let config_read = self.demand.read(config.digest, 0..1);
-            let pull = reading.fetching.priorities.enter_reading(self.pulling());
-            let layouts = self.view.manifest().blobs().into_values();
-            let states_max = layouts.map(PieceStates::byte_len).max().unwrap_or(0);
-            let download = Downloader::on_demand(&reading.fetching, self.demand.clone(), states_max);
-            let download = download.on_terms(pull, None);
-            let download = download.looking_anew(search).with_web(self.web_seeds());
-            let result = download.run(self.view.holders.clone(), Some(finder), &Reporter::silent()).await;
-            drop(config_read);
-            if let Err(error) = result {
-                self.fail(error);
-            }
-        }
-        self.demand.end();
-        let mut running = reading.on_demand.lock().expect("no holder of this lock panics");
-        if running.get(&self.view.digest()).is_some_and(|it| Arc::ptr_eq(it, &self)) {
-            running.remove(&self.view.digest());
-        }
-        drop(running);
-        let partials = self.demand.partials();
-        tokio::task::spawn_blocking(move || {
-            for partial in partials.into_iter().filter(|it| !it.have().is_full()) {
-                if let Err(error) = partial.checkpoint() {
-                    warn!(blob = %partial.digest(), %error, "progress of a partial blob cannot be recorded");
-                }
-            }
-        });
-    }
-
-    fn web_seeds(&self) -> WebSeeds {
-        let (view, seeds) = (&self.view, self.reading.fetching.web_seeds.iter());
-        WebSeeds::new(seeds, &view.publisher(), view.model(), &view.digest(), view.manifest())
-    }
-
-    fn fail(&self, error: DownloadError) {
-        warn!(manifest = %self.view.digest(), %error, "fetching a model for readers stopped");
-        if let DownloadError::FalseStates { blob } = &error
-            && let Some(partial) = self.demand.close(blob)
-            && let Err(error) = partial.discard()
-        {
-            warn!(%blob, %error, "a partial blob with false states cannot be removed");
-        }
-        *self.failure.lock().expect("no holder of this lock panics") = Some(Arc::new(error));
-        self.demand.tell();
+    pub(super) fn is_deserted(&self, blob: &Digest) -> bool {
+        self.demand(blob).is_deserted()
     }
 }

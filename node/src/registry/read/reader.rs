@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Reading;
 use super::error::ReaderError;
-use super::on_demand::Joined;
+use super::on_demand::OnDemand;
 use crate::registry::limits::{
     CLIENT_STALL, DESERTED_PATIENCE, LOOK_AGAIN, READ_AHEAD, READ_PATIENCE, READER_TURN,
 };
@@ -93,11 +93,15 @@ impl Reading {
         let reader = match self.open_whole(blob).await? {
             Some(file) => BlobReader::new(turn, |sender| send_in_order(blob, file, cut, sender)),
             None if self.network.is_offline() => return Err(ReaderError::Offline { blob }),
-            None => {
-                let joined = self.join_on_demand(view);
-                let partial = joined.on_demand().open(blob, layout).await?;
-                BlobReader::new(turn, |sender| tokio::spawn(send_on_demand(joined, partial, cut, sender)))
-            }
+            None => match self.read_on_demand(view, blob, layout).await? {
+                (reader, Some(partial)) => {
+                    BlobReader::new(turn, |sender| tokio::spawn(send_on_demand(reader, partial, cut, sender)))
+                }
+                (_, None) => {
+                    let file = self.open_whole(blob).await?.ok_or(ReaderError::NoStates { blob })?;
+                    BlobReader::new(turn, |sender| send_in_order(blob, file, cut, sender))
+                }
+            },
         };
         reader.begun().await
     }
@@ -233,18 +237,18 @@ fn send_whole(runtime: &Handle, blob: Digest, file: &BlobFile, cut: &Cut, sender
     }
 }
 
-async fn send_on_demand(joined: Joined, partial: Partial, cut: Cut, sender: Sender) {
-    let on_demand = joined.on_demand();
-    let _reading = on_demand.read(partial.digest(), cut.pieces());
-    let mut news = on_demand.news();
+async fn send_on_demand(on_demand: OnDemand, partial: Partial, cut: Cut, sender: Sender) {
+    let blob = partial.digest();
+    on_demand.read(blob, cut.pieces());
+    let mut news = on_demand.news(&blob);
     for piece in cut.pieces().filter_map(|index| cut.layout.piece(index)) {
         let mut last_news = Instant::now();
         while !partial.has(piece) {
             let starved = ReaderError::Starved { seconds: READ_PATIENCE.as_secs() };
-            let why = match on_demand.failure() {
-                None if on_demand.is_paused() => Some(ReaderError::Paused { blob: partial.digest() }),
-                None if on_demand.is_deserted() && last_news.elapsed() >= DESERTED_PATIENCE => {
-                    Some(ReaderError::Deserted { blob: partial.digest() })
+            let why = match on_demand.failure(&blob) {
+                None if on_demand.is_paused() => Some(ReaderError::Paused { blob }),
+                None if on_demand.is_deserted(&blob) && last_news.elapsed() >= DESERTED_PATIENCE => {
+                    Some(ReaderError::Deserted { blob })
                 }
                 None => (last_news.elapsed() >= READ_PATIENCE).then_some(starved),
                 failure => failure,
@@ -257,7 +261,7 @@ async fn send_on_demand(joined: Joined, partial: Partial, cut: Cut, sender: Send
                 last_news = Instant::now();
             }
         }
-        let (partial, blob) = (partial.clone(), partial.digest());
+        let partial = partial.clone();
         let read = tokio::task::spawn_blocking(move || {
             let mut bytes = Vec::new();
             partial.read_piece(piece, &mut bytes).map(|()| bytes)

@@ -29,7 +29,7 @@ use super::error::UpstreamError;
 use super::files::{RemoteFile, Upstream};
 use super::transit::{Fetch, State};
 use crate::endpoint::{Hub, HubError};
-use crate::registry::fetch::{DownloadError, Downloader};
+use crate::registry::fetch::{Begin, BeginError, Caller, WebSeeds};
 use crate::registry::import::{FileStream, Gathered, gather};
 use crate::registry::limits::{
     CLIENT_STALL, PEERS_ASKED_FOR_BLOB, QUESTIONS_AT_ONCE, READ_PATIENCE, REMOTE_FETCHES_MAX, REMOTE_LINGER,
@@ -142,36 +142,45 @@ impl Upstream {
         }
         let Some((states, holders)) = self.holders(digest, layout).await else { return Ok(false) };
         info!(blob = %digest, peers = holders.len(), "a file of the endpoint is fetched from peers");
-        let (store, size) = (reading.store.clone(), layout.size());
-        let opened = spawn_blocking(move || store.partial(digest, size, states)).await;
-        let partial = opened.map_err(|_| UpstreamError::Interrupted)??;
-        let downloader = Downloader::new(&reading.fetching, vec![partial.clone()]);
+        let begin = Begin {
+            model: digest,
+            protect: BTreeSet::from([digest]),
+            holders,
+            finder: None,
+            search: None,
+            web: WebSeeds::default(),
+            states_max: PieceStates::byte_len(layout),
+            has_room: true,
+        };
+        let silent = Reporter::silent();
+        let mut share = reading.fetching.share(begin, Caller::Import, &silent);
+        share.open(BTreeMap::from([(digest, states)])).await.map_err(|error| match error {
+            BeginError::Partial { source, .. } => source.into(),
+            BeginError::Reserve(source) => source.into(),
+            _ => UpstreamError::Interrupted,
+        })?;
+        let partial = share.partial(&digest);
         let stalled = async {
-            let mut have = partial.have().count();
+            let count = || partial.as_ref().map(|it| it.have().count());
+            let mut have = count();
             loop {
                 tokio::time::sleep(REMOTE_PEERS_STALL).await;
-                if partial.have().count() == std::mem::replace(&mut have, partial.have().count()) {
+                if count() == std::mem::replace(&mut have, count()) {
                     return;
                 }
             }
         };
-        let silent = Reporter::silent();
+        let mut no_finder = None;
         let result = tokio::select! {
-            result = downloader.run(holders, None, &silent) => result.map(|_| true),
-            () = stalled => Ok(false),
+            result = share.whole(&mut no_finder, &silent) => result,
+            () = stalled => return Ok(false),
         };
-        let ended = spawn_blocking(move || match result {
-            Ok(true) => partial.finish().map(|()| true),
-            Err(DownloadError::FalseStates { .. }) => partial.discard().map(|()| false),
-            _ => partial.checkpoint().map(|()| false),
-        });
-        match ended.await.map_err(|_| UpstreamError::Interrupted)? {
-            Ok(is_here) => Ok(is_here),
-            Err(error) => {
-                info!(blob = %digest, %error, "what peers sent cannot be used: the endpoint is asked");
-                Ok(false)
-            }
+        if let Err(error) = result {
+            info!(blob = %digest, %error, "what peers sent cannot be used: the endpoint is asked");
+            share.settle(&error).await;
+            return Ok(false);
         }
+        Ok(true)
     }
 
     /// Asks connected peers and the DHT's providers for the piece states of a blob. A peer that has the states has the whole

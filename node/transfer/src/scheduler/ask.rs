@@ -8,7 +8,7 @@ use reg_proto::limits::REQUEST_PIECES_MAX;
 use super::super::limits::{DEMAND_UNITS_MIN, START_PIECES, UNIT_PIECES, WEB_AFTER, WEB_SPARED};
 use super::super::peer::{Nearness, Peer, under_way};
 use super::super::time::Instant;
-use super::super::want::{Reach, Want};
+use super::super::want::{Order, Reach, Want};
 use super::{Output, Request, RequestId, Scheduler};
 
 impl<P: Copy + Ord> Scheduler<P> {
@@ -135,7 +135,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         }
         let mut last = Unbounded;
         while let Some(blob) = self.open.range((last, Unbounded)).next().copied() {
-            if self.ask_for(now, slot, blob) {
+            if self.ask_for(now, slot, blob, Order::Rarest) {
                 return true;
             }
             self.strike_off(&blob);
@@ -150,7 +150,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         let later = self.read.range((after, Unbounded)).copied();
         let turns: Vec<Digest> = later.chain(self.read.iter().copied()).take(self.read.len()).collect();
         for blob in turns {
-            if self.ask_for(now, slot, blob) {
+            if self.ask_for(now, slot, blob, Order::Reading) {
                 self.last_read = Some(blob);
                 return true;
             }
@@ -168,15 +168,19 @@ impl<P: Copy + Ord> Scheduler<P> {
     }
 
     /// Asks a peer for one run of a blob, if it holds one.
-    fn ask_for(&mut self, now: Instant, slot: u32, blob: Digest) -> bool {
+    fn ask_for(&mut self, now: Instant, slot: u32, blob: Digest, order: Order) -> bool {
         let (has_near, unit) = (self.has_near, self.unit);
         let Some(peer) = self.peers.get(slot as usize).and_then(Option::as_ref) else { return false };
         let Some(want) = self.wants.get_mut(&blob) else { return false };
         let is_far = peer.nearness == Nearness::Far;
         let reach = if is_far && has_near { Reach::NotNear } else { Reach::All };
         let most = run_max(peer, want, now);
-        let in_order = if peer.trouble > 0 { 1 } else { peer.room(now, unit).clamp(1, UNIT_PIECES) };
-        let Some(run) = want.take(slot, reach, most, in_order, &mut self.chance) else { return false };
+        let most = match order {
+            Order::Rarest => most,
+            Order::Reading if peer.trouble > 0 => 1,
+            Order::Reading => peer.room(now, unit).clamp(1, UNIT_PIECES),
+        };
+        let Some(run) = want.take(slot, order, reach, most, &mut self.chance) else { return false };
         let count = run.end - run.start;
         let owed = if count >= u16::BITS { u16::MAX } else { (1 << count) - 1 };
         self.send(now, slot, blob, run.start, owed, None);

@@ -179,13 +179,14 @@ fn only_what_is_read_is_asked_for_and_every_reader_has_its_turn() {
     let now = Instant::default();
     for n in [1, 2] {
         scheduler.handle(now, Input::Want { blob: blob(n), stored: PieceSet::new(1000) });
-        scheduler.handle(now, Input::Focus { blob: blob(n), runs: Vec::new() });
+        scheduler.handle(now, Input::Focus { blob: blob(n), runs: Vec::new(), others: false });
         scheduler
             .handle(now, Input::PeerHolds { peer: peer(0), blob: blob(n), pieces: PieceSet::full(1000) });
     }
     assert_eq!(scheduler.poll_output(), None, "no reader waits");
-    scheduler.handle(now, Input::Focus { blob: blob(1), runs: vec![10..13, 500..1000] });
-    scheduler.handle(now, Input::Focus { blob: blob(2), runs: std::iter::once(0..1000).collect() });
+    scheduler.handle(now, Input::Focus { blob: blob(1), runs: vec![10..13, 500..1000], others: false });
+    scheduler
+        .handle(now, Input::Focus { blob: blob(2), runs: std::iter::once(0..1000).collect(), others: false });
     let mut asked = Vec::new();
     while let Some(output) = scheduler.poll_output() {
         let Output::Request { request, blob, first, count, .. } = output else { continue };
@@ -202,8 +203,8 @@ fn only_what_is_read_is_asked_for_and_every_reader_has_its_turn() {
     assert!(asked.iter().any(|(it, first, _)| (*it, *first) == (blob(2), 0)), "{asked:?}");
     let of = |n| asked.iter().filter(|(it, ..)| *it == blob(n)).count();
     assert!(of(1).abs_diff(of(2)) <= 6, "turns: {asked:?}");
-    scheduler.handle(now, Input::Focus { blob: blob(1), runs: Vec::new() });
-    scheduler.handle(now, Input::Focus { blob: blob(2), runs: Vec::new() });
+    scheduler.handle(now, Input::Focus { blob: blob(1), runs: Vec::new(), others: false });
+    scheduler.handle(now, Input::Focus { blob: blob(2), runs: Vec::new(), others: false });
     assert!(scheduler.open.is_empty() && scheduler.without_holder().count() == 0, "no reader waits any more");
 }
 

@@ -1,0 +1,244 @@
+//! Tests that callers of one node that want the same model share one fetch: pulls, gateways' readers, and both at once. The
+//! seed sends each piece about once, however many callers there are and whichever of them end early.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reg_testnet::clients;
+use reg_testnet::http;
+use reg_testnet::model;
+use reg_testnet::process::{Daemon, Home, Ran, wait_until};
+use reg_testnet::tree;
+
+const MIB: u64 = 1 << 20;
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Callers at once.
+const CALLERS: usize = 8;
+
+/// A publisher's node with one model, and a node that does not have it.
+struct World {
+    seed: Home,
+    server: Daemon,
+    home: Home,
+    daemon: Daemon,
+    reference: String,
+    bytes: u64,
+}
+
+impl World {
+    fn new(bytes: u64, seed_flags: &[&str], flags: &[&str]) -> Self {
+        let [seed, home] = ["seed", "node"].map(Home::new);
+        seed.key("me");
+        let dir = seed.path().join("model");
+        model::generate(&dir, bytes, 21);
+        let server = Daemon::start(&seed, seed_flags);
+        let reference = seed.publish(&dir, "m", "me");
+        let bootstrap = server.address();
+        let daemon = Daemon::start(&home, [flags, &["--bootstrap", &bootstrap]].concat());
+        let files = tree::digests(&dir);
+        let size = |name: &String| std::fs::metadata(dir.join(name)).expect("a file").len();
+        let bytes = files.keys().map(size).sum();
+        Self { seed, server, home, daemon, reference, bytes }
+    }
+
+    /// Starts a pull into a folder of its own.
+    fn pull(&self, name: &str, flags: &[&str]) -> Pulling {
+        let dest = self.home.path().join(name);
+        let mut command = self.home.command(["pull", &self.reference]);
+        command.arg(&dest).args(flags).arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped());
+        Pulling { child: command.spawn().expect("it runs"), dest, name: name.to_owned() }
+    }
+
+    /// Returns how many copies of the model the seed has sent.
+    fn copies(&self) -> f64 {
+        sent(&self.seed) as f64 / self.bytes as f64
+    }
+
+    fn assert_pulled(&self, pulling: Pulling) {
+        let dest = pulling.end(&self.home);
+        tree::assert_equal(&self.seed.path().join("model"), &dest);
+    }
+}
+
+fn sent(home: &Home) -> u64 {
+    home.json(["status"])["bytes_served"].as_u64().expect("a number")
+}
+
+fn fetched(home: &Home) -> u64 {
+    home.json(["status"])["bytes_fetched"].as_u64().expect("a number")
+}
+
+struct Pulling {
+    child: Child,
+    dest: PathBuf,
+    name: String,
+}
+
+impl Pulling {
+    fn ran(self, home: &Home) -> Ran {
+        home.ended(self.child.wait_with_output().expect("it ends"))
+    }
+
+    /// Waits until the pull has ended well. Returns its folder.
+    fn end(mut self, home: &Home) -> PathBuf {
+        let ended = wait_until(&mut self.child, Instant::now() + PATIENCE);
+        assert!(ended.is_some(), "{} does not end", self.name);
+        let dest = self.dest.clone();
+        self.ran(home).ok();
+        dest
+    }
+
+    fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it has ended");
+    }
+}
+
+/// Starts a client of Hugging Face's that downloads the model through the node; `None` where there is no such client.
+fn download(world: &World, n: usize) -> Option<(Command, PathBuf)> {
+    let client = clients::python("hf", &clients::HUGGING_FACE);
+    if clients::is_left_out(&client) {
+        return None;
+    }
+    let dest = world.home.path().join(format!("hf{n}"));
+    let mut command = Command::new(client.expect("the client is installed").program("hf"));
+    command
+        .env("HF_ENDPOINT", http::base(&world.daemon))
+        .env("HF_HOME", world.home.path().join(format!("hf-home{n}")))
+        .env("HF_HUB_DISABLE_XET", "1")
+        .env("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        .env_remove("HF_TOKEN")
+        .args(["download", &world.repository(), "--local-dir"])
+        .arg(&dest)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    Some((command, dest))
+}
+
+impl World {
+    /// The name that Hugging Face's clients use.
+    fn repository(&self) -> String {
+        self.reference.split(':').next().expect("a name").to_owned()
+    }
+}
+
+/// Compares what a client has fetched with the model, without the client's own notes.
+fn assert_downloaded(model: &Path, fetched: &Path) {
+    let expected = tree::digests(model);
+    let mut found = tree::digests(fetched);
+    found.retain(|name, _| !name.starts_with(".cache/"));
+    assert_eq!(expected, found, "{}", fetched.display());
+}
+
+#[test]
+fn eight_pulls_of_one_model_take_one_copy() {
+    let world = World::new(48 * MIB, &[], &[]);
+    let pulls: Vec<Pulling> = (0..CALLERS).map(|n| world.pull(&format!("out{n}"), &[])).collect();
+    for pull in pulls {
+        world.assert_pulled(pull);
+    }
+    let copies = world.copies();
+    assert!(copies <= 1.1, "the seed sent {copies:.2} copies");
+    drop(world.server);
+    drop(world.daemon);
+}
+
+#[test]
+fn eight_pulls_and_eight_downloads_of_a_hugging_face_client_take_one_copy() {
+    let world = World::new(48 * MIB, &[], &[]);
+    let mut clients = Vec::new();
+    for n in 0..CALLERS {
+        let Some((mut command, dest)) = download(&world, n) else { return };
+        clients.push((command.spawn().expect("it runs"), dest));
+    }
+    let pulls: Vec<Pulling> = (0..CALLERS).map(|n| world.pull(&format!("out{n}"), &[])).collect();
+    for pull in pulls {
+        world.assert_pulled(pull);
+    }
+    for (client, dest) in clients {
+        let output = client.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_downloaded(&world.seed.path().join("model"), &dest);
+    }
+    let copies = world.copies();
+    assert!(copies <= 1.1, "the seed sent {copies:.2} copies");
+}
+
+/// Waits until this many bytes have come.
+fn await_bytes(home: &Home, bytes: u64) {
+    let start = Instant::now();
+    while fetched(home) < bytes {
+        assert!(start.elapsed() < PATIENCE, "{bytes} bytes do not come");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn the_others_go_on_when_the_caller_that_began_is_killed() {
+    let world = World::new(24 * MIB, &["--limit-up", "6MB/s", "--limit-local"], &[]);
+    let first = world.pull("first", &[]);
+    await_bytes(&world.home, MIB);
+    let second = world.pull("second", &[]);
+    let third = world.pull("third", &[]);
+    await_bytes(&world.home, 6 * MIB);
+    first.kill();
+    third.kill();
+    world.assert_pulled(second);
+    let copies = world.copies();
+    assert!(copies <= 1.1, "the seed sent {copies:.2} copies");
+    // What the killed ones wanted is in the store now.
+    world.assert_pulled(world.pull("first", &[]));
+    assert_eq!(world.copies(), copies, "nothing is sent again");
+}
+
+#[test]
+fn a_pull_without_a_limit_does_not_wait_for_one_with_a_limit() {
+    let world = World::new(8 * MIB, &[], &["--limit-local"]);
+    // By its own limit it takes two minutes.
+    let slow = world.pull("slow", &["--limit-down", "64kB/s"]);
+    await_bytes(&world.home, 64 << 10);
+    let start = Instant::now();
+    let quick = world.pull("quick", &["--copy"]);
+    world.assert_pulled(quick);
+    world.assert_pulled(slow);
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    let copies = world.copies();
+    assert!(copies <= 1.3, "the seed sent {copies:.2} copies");
+}
+
+#[test]
+fn different_parts_and_versions_share_what_they_have_in_common() {
+    let world = World::new(16 * MIB, &["--limit-up", "8MB/s", "--limit-local"], &[]);
+    let dir = world.seed.path().join("model");
+    // Another version has the same weights and another card.
+    std::fs::write(dir.join("README.md"), "another card\n").expect("a file");
+    let other = world.seed.publish(&dir, "m:v2", "me");
+    let weights = world.pull("weights", &["--include", "*.safetensors"]);
+    let whole = world.pull("whole", &[]);
+    let dest = world.home.path().join("other");
+    let mut command = world.home.command(["pull", &other]);
+    command.arg(&dest).arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let other = Pulling { child: command.spawn().expect("it runs"), dest, name: "other".to_owned() };
+    let publishing = {
+        // The same bytes come from the user's own disk meanwhile.
+        world.home.key("mine");
+        let mut command = world.home.command(["publish"]);
+        command.arg(&dir).args(["copy", "--key", "mine", "--json"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let dest = dir.clone();
+        Pulling { child: command.spawn().expect("it runs"), dest, name: "publishing".to_owned() }
+    };
+    world.home.run(["gc"]).ok();
+    let part = weights.end(&world.home);
+    let name = "model.safetensors";
+    assert_eq!(tree::digests(&part).get(name), tree::digests(&dir).get(name));
+    tree::assert_equal(&dir, &other.end(&world.home));
+    let whole = whole.end(&world.home);
+    assert_eq!(tree::digests(&whole).get(name), tree::digests(&dir).get(name));
+    publishing.end(&world.home);
+    let copies = world.copies();
+    assert!(copies <= 1.1, "the seed sent {copies:.2} copies");
+    world.home.run(["verify"]).ok();
+}
