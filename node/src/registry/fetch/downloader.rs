@@ -264,17 +264,18 @@ impl<'a> Downloader<'a> {
         let limit = self.demand.limit();
         self.permit.far.set(limit.far);
         self.permit.near.set(limit.near);
+        // First what is stored, so that it is not asked for.
+        for blob in filled {
+            if let Some(stored) = self.partials.get(&blob).map(Partial::have) {
+                self.feed(Input::Want { blob, stored });
+            }
+        }
         let before = self.missing.len();
         for blob in blobs {
             self.begin(blob);
             let Wanted { runs, is_whole } = self.demand.wanted(&blob);
             if self.missing.contains(&blob) {
                 self.feed(Input::Focus { blob, runs, others: is_whole });
-            }
-        }
-        for blob in filled {
-            if let Some(stored) = self.partials.get(&blob).map(Partial::have) {
-                self.feed(Input::Want { blob, stored });
             }
         }
         if self.missing.len() != before {

@@ -510,7 +510,7 @@ fn open_all(
     for (blob, states) in blobs {
         match (own.partial(&blob), own.end_of(&blob)) {
             (Some(_), None) => any = true,
-            _ if store.is_verified(&blob) => own.is_here(blob, states.layout()),
+            _ if store.open_blob(&blob).is_ok() => own.is_here(blob, states.layout()),
             _ => new.push((blob, states)),
         }
     }
@@ -527,7 +527,7 @@ fn open_all(
         let layout = states.layout();
         let partial = store.partial(blob, layout.size(), states).map_err(failed)?;
         // Another thread may have finished it meanwhile.
-        if store.is_verified(&blob) {
+        if store.open_blob(&blob).is_ok() {
             partial.discard().map_err(failed)?;
             own.is_here(blob, layout);
         } else {
