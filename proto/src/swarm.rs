@@ -56,6 +56,11 @@ impl Protocols {
         }
     }
 
+    /// Tells whether a name that identify reports is of this family of protocols, in whichever swarm.
+    pub fn are_of_family(identify: &str) -> bool {
+        identify.strip_suffix("/1").is_some_and(|name| name == "reg" || name.starts_with("reg-"))
+    }
+
     /// Returns whether a peer with these protocols speaks version 1 of them only.
     pub fn is_of_before<'a>(&self, protocols: impl Iterator<Item = &'a str> + Clone) -> bool {
         let mut speaks = protocols.clone();
@@ -85,6 +90,8 @@ mod tests {
         assert_eq!(lab.records, "/reg-c26221ecb18e4952/records/2");
         assert_eq!(lab, Protocols::of_swarm("lab"));
         let other = Protocols::of_swarm("lab2");
+        assert!([&public, &lab, &other].iter().all(|it| Protocols::are_of_family(&it.identify)));
+        assert!(!Protocols::are_of_family("ipfs/0.1.0") && !Protocols::are_of_family("regular/1"));
         assert!(public.is_of_before(["/reg/kad/1", "/reg/records/1"].into_iter()));
         assert!(!public.is_of_before(["/reg/records/1", "/reg/records/2"].into_iter()));
         assert!(!public.is_of_before(["/reg/kad/2"].into_iter()), "it answers no questions at all");

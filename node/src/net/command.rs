@@ -21,19 +21,49 @@ pub(super) type Opened = (FrameReader, FrameWriter);
 #[derive(Debug)]
 pub(super) enum Command {
     ListenAddresses(oneshot::Sender<Vec<Address>>),
-    AddressesFor { peer: PeerId, reply: oneshot::Sender<Vec<Address>> },
-    Connect { shown: Address, address: Multiaddr, reply: oneshot::Sender<Result<PeerId, ConnectError>> },
-    DialHint { peer: PeerId, addresses: Vec<Address>, told_by: Option<PeerId>, reply: oneshot::Sender<()> },
-    Ask { peer: PeerId, request: Request, reply: oneshot::Sender<Result<Response, AskError>> },
-    OpenStream { peer: PeerId, reply: oneshot::Sender<Result<Opened, OpenStreamError>> },
-    Providers { key: DhtKey, found: mpsc::Sender<PeerId> },
+    AddressesFor {
+        peer: PeerId,
+        reply: oneshot::Sender<Vec<Address>>,
+    },
+    Connect {
+        shown: Address,
+        address: Multiaddr,
+        reply: oneshot::Sender<Result<PeerId, ConnectError>>,
+    },
+    DialHint {
+        peer: PeerId,
+        addresses: Vec<Address>,
+        told_by: Option<PeerId>,
+        reply: oneshot::Sender<()>,
+    },
+    Ask {
+        peer: PeerId,
+        request: Request,
+        reply: oneshot::Sender<Result<Response, AskError>>,
+    },
+    OpenStream {
+        peer: PeerId,
+        reply: oneshot::Sender<Result<Opened, OpenStreamError>>,
+    },
+    Providers {
+        key: DhtKey,
+        found: mpsc::Sender<PeerId>,
+    },
     Provide(DhtKey),
     Announce(Box<Announcement>),
-    Acquaintances { asker: PeerId, reply: oneshot::Sender<Vec<Holder>> },
+    Acquaintances {
+        asker: PeerId,
+        reply: oneshot::Sender<Vec<Holder>>,
+    },
     Reachability(oneshot::Sender<Reachability>),
     Connected(oneshot::Sender<Vec<PeerId>>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
+    /// Answers with the peers of other swarms that were met lately.
+    Foreign(oneshot::Sender<Vec<PeerInfo>>),
     Refuse(PeerId),
-    RemoteIps { peer: PeerId, reply: oneshot::Sender<Vec<IpAddr>> },
+    RemoteIps {
+        peer: PeerId,
+        reply: oneshot::Sender<Vec<IpAddr>>,
+    },
     Shutdown(oneshot::Sender<()>),
 }

@@ -49,6 +49,8 @@ pub(super) struct EventLoop {
     pub(super) relays: Relays,
     pub(super) refusals: Refusals,
     pub(super) outdated: Outdated,
+    /// Peers of other swarms that were met and disconnected.
+    pub(super) foreign: Outdated,
     pub(super) peers: mpsc::Sender<PeerEvent>,
 }
 
@@ -107,6 +109,7 @@ impl EventLoop {
                 let infos = [self.links.infos(), self.outdated.infos(Instant::now())].concat();
                 drop(reply.send(infos));
             }
+            Command::Foreign(reply) => drop(reply.send(self.foreign.infos(Instant::now()))),
             Command::Refuse(peer) => {
                 let refused = &mut self.swarm.behaviour_mut().refused;
                 self.refusals.refuse(refused, peer, Instant::now());
@@ -294,6 +297,10 @@ impl EventLoop {
         if info.protocol_version != self.names.identify {
             let protocol = info.protocol_version;
             tracing::debug!(peer = %peer_id, protocol, "a peer of another network is disconnected");
+            if Protocols::are_of_family(&protocol) {
+                let addresses = outdated::shown(self.links.addresses(&peer));
+                let _is_new = self.foreign.met(peer, info.agent_version, addresses, Instant::now());
+            }
             let _was_connected = self.swarm.disconnect_peer_id(peer_id);
             return;
         }

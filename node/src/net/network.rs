@@ -210,6 +210,12 @@ impl Network {
         peers
     }
 
+    /// Returns the peers of other swarms that were met lately: nodes of this project with another swarm key.
+    pub async fn foreign(&self) -> Vec<PeerId> {
+        let met = self.call(Command::Foreign).await.unwrap_or_default();
+        met.into_iter().map(|info| info.peer).collect()
+    }
+
     /// Disconnects a peer that has cost this node too much, and refuses connections to and from it for a while.
     pub async fn refuse(&self, peer: PeerId) {
         self.tell(Command::Refuse(peer)).await;

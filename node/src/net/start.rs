@@ -86,6 +86,7 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Started, StartError> 
         relays: relay::Relays::new(config.nat.relay),
         refusals: Refusals::default(),
         outdated: Outdated::default(),
+        foreign: Outdated::default(),
         peers: peers_in,
     };
     tokio::spawn(event_loop.run(received));

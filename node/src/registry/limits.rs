@@ -240,6 +240,8 @@ pub(super) const DECLARATION_PAGE_BYTES_MAX: usize = RESPONSE_HEADER_BYTES_MAX /
 pub(super) const INHERITANCE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long peers are asked for the documents of one model then: reachable peers answer within one.
 pub(super) const MODEL_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a pull that found nothing waits for the peers that its user named to say in which swarm they are.
+pub(super) const FOREIGN_PATIENCE: Duration = Duration::from_millis(500);
 /// Outdated peers that one failed pull names: enough to see the cause.
 pub(super) const OUTDATED_NAMED_MAX: usize = 4;
 /// Revocations stored of one publisher: those that count, and as many that may count again under a list to come.

@@ -41,8 +41,21 @@ fn swarms_with_different_keys_have_nothing_to_say_to_each_other() {
     for stranger in [&outside, &other] {
         let ran = pull(stranger, &reference, &daemon.address());
         assert!([3, 5].contains(&ran.code()), "{}", ran.stderr());
+        assert!(ran.stderr().contains("in another swarm"), "{}", ran.stderr());
     }
-    pull(&b, &reference, &daemon.address()).ok();
+    // A key that a flag gives is named as the cause too, and through a daemon.
+    let by_flag = Home::new("by flag");
+    let out = by_flag.path().join("out").to_string_lossy().into_owned();
+    let from = daemon.address();
+    let args = ["pull", &reference, &out, "--from", &from, "--no-mdns"];
+    let wrong = by_flag.run(args.iter().chain(&["--swarm-key", "your lab"]));
+    assert!([3, 5].contains(&wrong.code()) && wrong.stderr().contains("--swarm-key"), "{}", wrong.stderr());
+    let daemon_outside = Daemon::start(&outside, [""; 0]);
+    let through = outside.run(args);
+    assert!([3, 5].contains(&through.code()), "{}", through.stderr());
+    assert!(through.stderr().contains("in another swarm"), "{}", through.stderr());
+    drop(daemon_outside);
+    pull(&b, &reference, &from).ok();
     tree::assert_equal(&model, &b.path().join("out"));
 }
 

@@ -30,7 +30,9 @@ use super::finder::{Finder, Search};
 use super::later::{Later, Meant};
 use super::resolved::{ResolveError, ResolveOptions, Resolved};
 use super::version::{Judged, Line};
-use crate::registry::limits::{FIND_TIMEOUT, OUTDATED_NAMED_MAX, REFRESH_TIMEOUT, UNREACHED};
+use crate::registry::limits::{
+    FIND_TIMEOUT, FOREIGN_PATIENCE, LOOK_AGAIN, OUTDATED_NAMED_MAX, REFRESH_TIMEOUT, UNREACHED,
+};
 use crate::registry::model::whole;
 use crate::registry::publishers::{
     TagsError, declarations, documents, forks, keys, proofs, revoked, tags, usable,
@@ -56,6 +58,7 @@ impl Resolver {
             };
             let Some((to, note)) = self.delegate(&asked, &error, reporter)? else {
                 self.note_outdated(&error, reporter).await;
+                self.note_foreign(&error, &options.from, reporter).await;
                 return Err(error);
             };
             reporter.note(format_args!("{note}"));
@@ -74,6 +77,26 @@ impl Resolver {
             let peer = info.peer;
             reporter.note(format_args!(
                 "peer {peer} speaks version 1 of the protocol only: ask its owner to upgrade"
+            ));
+        }
+    }
+
+    /// Names the peers that could not be asked because they are in another swarm, if nothing was found.
+    async fn note_foreign(&self, error: &ResolveError, from: &[Address], reporter: &Reporter) {
+        if !matches!(error.kind(), FaultKind::NotFound | FaultKind::Unreachable) {
+            return;
+        }
+        let mut met = self.network.foreign().await;
+        let end = Instant::now() + FOREIGN_PATIENCE;
+        // A peer says which swarm it is in a moment after it is connected.
+        while met.is_empty() && !from.is_empty() && Instant::now() < end {
+            tokio::time::sleep(LOOK_AGAIN.min(FOREIGN_PATIENCE)).await;
+            met = self.network.foreign().await;
+        }
+        for peer in met.into_iter().take(OUTDATED_NAMED_MAX) {
+            reporter.note(format_args!(
+                "peer {peer} was not asked, because it is in another swarm: its swarm key (--swarm-key, swarm.key in the \
+                 configuration) is not that of this node"
             ));
         }
     }
