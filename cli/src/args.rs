@@ -199,7 +199,7 @@ pub struct Meant {
 }
 
 /// Holds the flags for how a node finds peers and exchanges data with them.
-#[derive(Debug, Clone, Default, ClapArgs)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, ClapArgs)]
 pub struct Net {
     /// Peer to connect to (repeatable)
     #[arg(long, value_name = "MULTIADDR", env = "REG_BOOTSTRAP", value_delimiter = ',')]
@@ -234,6 +234,19 @@ pub struct Net {
     /// HTTP server to fetch from as well: a folder URL with the model's files, or a URL with {path} or {digest} (repeatable)
     #[arg(long = "web-seed", value_name = "URL", env = "REG_WEB_SEEDS", value_delimiter = ',')]
     pub web_seeds: Vec<WebSeed>,
+}
+
+impl Net {
+    /// Tells whether any of these flags is given.
+    pub fn is_any_given(&self) -> bool {
+        *self != Self::default()
+    }
+
+    /// Returns the addresses of the peers to connect to.
+    pub fn peers(&self) -> impl Iterator<Item = Address> + '_ {
+        // The configuration has been checked: each is an address.
+        self.bootstrap.iter().filter_map(|text| text.parse().ok())
+    }
 }
 
 #[derive(Debug, ClapArgs)]

@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower::ServiceExt;
 
+use crate::agree::{self, Honoured};
 use crate::args::{Global, Net};
 use crate::error::CliError;
 use crate::output;
@@ -83,17 +84,28 @@ pub fn overrides(net: &Net) -> Overrides {
 }
 
 impl Client {
-    /// Connects to the daemon, or starts a node in this process. That node joins the network only if `net` is given.
+    /// Connects to the daemon, or starts a node in this process. That node joins the network only if `net` is given. A daemon
+    /// must have been started with what `net` asks for.
     pub async fn open(global: &Global, net: Option<&Net>) -> Result<Self, CliError> {
-        Self::open_within(global, net, IN_USE_PATIENCE).await
+        Self::open_with(global, net, agree::NONE).await
+    }
+
+    /// Opens as [`Client::open`] does, for a command that sends the flags `honoured` of `net` with its request.
+    pub async fn open_with(global: &Global, net: Option<&Net>, honoured: Honoured) -> Result<Self, CliError> {
+        Self::open_within(global, net, honoured, IN_USE_PATIENCE).await
     }
 
     /// Opens as [`Client::open`] does, for a publication: it waits for another one that runs without a daemon.
     pub async fn open_to_publish(global: &Global, net: &Net) -> Result<Self, CliError> {
-        Self::open_within(global, Some(net), PUBLISH_PATIENCE).await
+        Self::open_within(global, Some(net), agree::NONE, PUBLISH_PATIENCE).await
     }
 
-    async fn open_within(global: &Global, net: Option<&Net>, patience: Duration) -> Result<Self, CliError> {
+    async fn open_within(
+        global: &Global,
+        net: Option<&Net>,
+        honoured: Honoured,
+        patience: Duration,
+    ) -> Result<Self, CliError> {
         let home = home(global)?;
         let mode = if net.is_some() { Mode::Command } else { Mode::Local };
         let config = config(&home, net.map(overrides).unwrap_or_default())?;
@@ -103,7 +115,11 @@ impl Client {
         loop {
             let socket = home.socket();
             if is_alive(&socket).await {
-                return Ok(Self { target: Target::Daemon(socket), quiet: global.quiet, explain: false });
+                let client = Self { target: Target::Daemon(socket), quiet: global.quiet, explain: false };
+                if let Some(net) = net.filter(|net| net.is_any_given()) {
+                    client.check_flags(net, honoured, &config).await?;
+                }
+                return Ok(client);
             }
             match Node::start(&home, &config, mode).await {
                 Ok(node) => {
@@ -123,6 +139,15 @@ impl Client {
                 }
                 Err(error) => return Err(node_error(error)),
             }
+        }
+    }
+
+    /// Refuses network flags that the daemon cannot honour.
+    async fn check_flags(&self, net: &Net, honoured: Honoured, config: &Config) -> Result<(), CliError> {
+        match self.post("/v1/settings", &serde_json::json!({})).await {
+            Ok(daemon) => agree::check(net, honoured, &config.settings(), &daemon),
+            // A daemon of an earlier version does not say.
+            Err(_) => Ok(()),
         }
     }
 

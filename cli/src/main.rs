@@ -2,6 +2,7 @@
 
 #![expect(unreachable_pub, reason = "no crate depends on a binary")]
 
+mod agree;
 mod arenas;
 mod args;
 mod choice;

@@ -141,6 +141,16 @@ impl Home {
         let binary = self.binary.as_deref().unwrap_or_else(|| reg_binary());
         // The binary of before asks nothing, and knows no flag that answers.
         let args = args.into_iter().filter(|it| it.as_ref() != "--yes" || !before::is_meant());
+        // These concern the node of the command. A daemon has been told at its start, and refuses to be told otherwise.
+        let args: Vec<S> = args.collect();
+        let is_of_daemon = |place: usize| {
+            let is = |name: &str| args[place].as_ref() == name;
+            let follows_dht = place > 0 && args[place - 1].as_ref() == "--dht";
+            is("--no-mdns") || is("--no-gossip") || is("--dht") || follows_dht
+        };
+        let has_daemon = !args.iter().any(|it| it.as_ref() == "daemon") && self.has_daemon();
+        let args =
+            (0..args.len()).filter(|place| !(has_daemon && is_of_daemon(*place))).map(|place| &args[place]);
         let mut command = match &self.machine {
             Some(machine) => machine.command(binary),
             None => Command::new(binary),
@@ -148,6 +158,12 @@ impl Home {
         let kept_at = self.kept_at.as_deref().unwrap_or(self.path());
         command.args(args).env("REG_HOME", kept_at).env_remove("RUST_LOG").stdin(Stdio::null());
         command
+    }
+
+    /// Tells whether a daemon answers in this home.
+    fn has_daemon(&self) -> bool {
+        let kept_at = self.kept_at.as_deref().unwrap_or(self.path());
+        std::os::unix::net::UnixStream::connect(kept_at.join("reg.sock")).is_ok()
     }
 
     /// Runs a command of `reg` to its end.

@@ -10,6 +10,7 @@ use reg_api::request::{HubCache, PullRequest};
 use reg_node::registry::pull::commit;
 use reg_proto::name::{Reference, Tag};
 
+use crate::agree;
 use crate::args::{Global, Pull};
 use crate::client::Client;
 use crate::command::dry_run;
@@ -20,12 +21,15 @@ use crate::output::{self, size};
 pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
     let dest = destination(&args)?;
     let hub_cache = hub_cache(&args)?;
-    let client = Client::open(global, Some(&args.net)).await?.explaining(args.explain);
+    let client = Client::open_with(global, Some(&args.net), agree::PULL).await?.explaining(args.explain);
     let dry_run = args.choice.dry_run;
+    // A node in this process connects to them anyway.
+    let more = args.net.peers().filter(|_| client.is_daemon());
+    let from = args.from.iter().cloned().chain(more).collect();
     let request = PullRequest {
         reference: args.reference,
         dest,
-        from: args.from,
+        from,
         web_seeds: args.net.web_seeds,
         allow_unsafe: args.allow_unsafe,
         offline: args.net.offline,
@@ -40,6 +44,7 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         // The configuration checks the flag and limits the node; this limits the pull alone.
         limit_down: args.net.limit_down.as_deref().and_then(reg_node::daemon::parse_rate),
         timeout: args.timeout,
+        limit_local: args.net.limit_local,
         receipt: args.receipt.is_some(),
     };
     if dry_run {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use reg_api::report::Verified;
 use reg_api::request::{VerifyRequest, VerifyTarget};
 
+use crate::agree;
 use crate::args::{Global, Verify};
 use crate::client::Client;
 use crate::command::verify_bundle;
@@ -21,8 +22,11 @@ pub async fn run(global: &Global, args: Verify) -> Result<ExitCode, CliError> {
     }
     let target = target(args.target.as_deref())?;
     let net = args.repair.then_some(&args.net);
-    let client = Client::open(global, net).await?;
-    let request = VerifyRequest { target, repair: args.repair, from: args.from };
+    let client = Client::open_with(global, net, agree::VERIFY).await?;
+    // A node in this process connects to them anyway.
+    let more = args.net.peers().filter(|_| client.is_daemon());
+    let from = args.from.iter().cloned().chain(more).collect();
+    let request = VerifyRequest { target, repair: args.repair, from };
     let verified: Verified = client.stream("/v1/verify", &request).await?;
     client.close().await;
     let left = verified.damaged.iter().filter(|damage| !damage.repaired).count();

@@ -6,6 +6,7 @@
 pub mod repository_name;
 pub mod request;
 pub mod selection;
+pub mod settings;
 pub mod web_seed;
 
 pub mod escape;

@@ -133,7 +133,7 @@ pub struct Claims {
 
 /// Asks to fetch a model, verify it, seed it, and put it into `dest` where one is given.
 ///
-/// It has 18 fields, because `reg pull` has so many options that do not depend on each other.
+/// It has 19 fields, because `reg pull` has so many options that do not depend on each other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PullRequest {
     pub reference: Reference,
@@ -182,6 +182,9 @@ pub struct PullRequest {
     /// Seconds for which the pull goes on without a byte. `None`: minutes once bytes have come, else less.
     #[serde(default)]
     pub timeout: Option<u64>,
+    /// Apply the limit to peers on this machine and in private networks too.
+    #[serde(default)]
+    pub limit_local: bool,
     /// Write a receipt: what was verified, and against which keys.
     #[serde(default)]
     pub receipt: bool,
@@ -207,6 +210,7 @@ impl PullRequest {
             priority: Priority::Low,
             limit_down: None,
             timeout: None,
+            limit_local: false,
             receipt: false,
         }
     }

@@ -7,8 +7,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use reg_api::settings::Settings;
 use reg_api::web_seed::{SeedError, WebSeed};
 use reg_keys::keyring::{KeyName, KeyNameError};
+use reg_proto::digest::Digest;
 use reg_proto::name::NameError;
 use reg_proto::peer::{Address, AddressError, PeerIdError};
 use serde::{Deserialize, Serialize};
@@ -92,6 +94,9 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # Filter of the log, as in RUST_LOG.
 # filter = "info,libp2p_kad=error,sled=error"
 "#;
+
+/// What is hashed before a swarm's key, so that the digest is that of nothing else.
+const SWARM_MARK: &[u8] = b"reg settings: swarm key\0";
 
 /// The configuration file as the user writes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -361,6 +366,25 @@ impl Config {
         raw.swarm.share = self.sharing.share.as_deref().map(shown);
         raw.log.filter = Some(self.log_filter.clone());
         raw
+    }
+
+    /// Returns what the flags of a command are compared with.
+    pub fn settings(&self) -> Settings {
+        let RawConfig { node, transfer, .. } = self.written();
+        let key = |key: &String| Digest::of([SWARM_MARK, key.as_bytes()].concat().as_slice()).hex();
+        Settings {
+            bootstrap: node.bootstrap.unwrap_or_default(),
+            mdns: self.mdns,
+            dht: node.dht.unwrap_or_default(),
+            gossip: self.gossip,
+            offline: self.offline,
+            lanes: self.lanes,
+            limit_up: transfer.limit_up.unwrap_or_default(),
+            limit_down: transfer.limit_down.unwrap_or_default(),
+            limit_local: self.limits.local,
+            web_seeds: transfer.web_seeds.unwrap_or_default(),
+            swarm: self.swarm.key.as_ref().map(key),
+        }
     }
 
     /// Checks a configuration, and fills in the defaults.

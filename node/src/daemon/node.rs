@@ -1,6 +1,7 @@
 //! [`Node`]: the parts of a node, started and stopped in order.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::{Extension, Router};
 use reg_keys::keyring::KeyringError;
@@ -118,6 +119,7 @@ impl Node {
             _ => None,
         };
         let router = gateway::router(registry.clone(), signer, upstream);
+        let router = router.layer(Extension(Arc::new(config.settings())));
         let server = match mode {
             Mode::Daemon => {
                 let token = identity::token(&home.token())?;

@@ -3,6 +3,7 @@
 
 mod main_job;
 
+mod flags;
 mod returning;
 mod selection;
 mod shared;

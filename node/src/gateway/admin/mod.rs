@@ -5,18 +5,21 @@ pub mod error;
 mod stream;
 pub mod trust;
 
+use std::sync::Arc;
+
 use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable};
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::report::{Abandoned, Collected, FileInfo, ModelInfo, ModelSummary, Paused, PeerReport, Status};
 use reg_api::reporter::Reporter;
 use reg_api::request::{HubCache, ImportRequest, PauseRequest, PublishRequest, PullRequest, VerifyRequest};
+use reg_api::settings::Settings;
 use reg_proto::digest::Digest;
 use reg_proto::name::PublisherId;
 use serde::{Deserialize, Serialize};
@@ -86,6 +89,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/holders", get(holders))
         .route("/v1/peers", get(peers))
         .route("/v1/status", get(status))
+        .route("/v1/settings", post(settings))
         .route("/v1/pause", post(pause))
         .route("/v1/resume", post(resume))
         .route("/v1/pin", post(pin))
@@ -198,6 +202,11 @@ async fn peers(State(registry): State<Registry>) -> Json<Vec<PeerReport>> {
 
 async fn status(State(registry): State<Registry>) -> Answer<Status> {
     Ok(Json(registry.status().await?))
+}
+
+/// Answers with what the node was started with. It is a POST request, because those are the owner's alone.
+async fn settings(Extension(settings): Extension<Arc<Settings>>) -> Json<Settings> {
+    Json(settings.as_ref().clone())
 }
 
 async fn pause(State(registry): State<Registry>, Json(request): Json<PauseRequest>) -> Answer<Paused> {

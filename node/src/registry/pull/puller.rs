@@ -319,9 +319,10 @@ impl Puller {
     /// Returns the terms of a pull.
     pub(super) fn terms_of(&self, resolved: &Resolved, request: &PullRequest) -> Terms {
         let web = self.fetching.web_seeds_of(resolved, &request.web_seeds);
+        let of_all = self.fetching.limits;
         let limit = DownLimit {
             far: request.limit_down,
-            near: request.limit_down.filter(|_| self.fetching.limits.local),
+            near: request.limit_down.or(of_all.down).filter(|_| of_all.local || request.limit_local),
         };
         let timeout = request.timeout.map(Duration::from_secs);
         Terms { priority: request.priority, limit, timeout, from: request.from.clone(), web }

@@ -123,6 +123,7 @@ impl Puller {
                 priority: Priority::default(),
                 limit_down: None,
                 timeout: None,
+                limit_local: false,
                 receipt: false,
             };
             if let Err(error) = self.pull(request, reporter).await {
