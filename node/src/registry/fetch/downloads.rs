@@ -36,7 +36,7 @@ struct Running {
 }
 
 /// How a download of a model begins.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Begin {
     /// The manifest of the model, or the only blob.
     pub model: Digest,
@@ -44,10 +44,10 @@ pub struct Begin {
     pub protect: BTreeSet<Digest>,
     /// The peers to dial at once.
     pub holders: Vec<PeerId>,
-    /// Finds more peers from the start; a pull has one of its own.
-    pub finder: Option<Finder>,
     /// How to search for peers again once none is left.
     pub search: Option<Search>,
+    /// Whether to search from the start. A pull does that itself.
+    pub searches: bool,
     pub web: WebSeeds,
     /// Bytes of piece states that a peer may send in one frame.
     pub states_max: usize,
@@ -55,28 +55,16 @@ pub struct Begin {
     pub has_room: bool,
 }
 
-impl Clone for Begin {
-    /// Clones all but the finder, which belongs to the first download.
-    fn clone(&self) -> Self {
-        let Self { model, protect, holders, finder: _, search, web, states_max, has_room } = self;
-        Self {
-            model: *model,
-            protect: protect.clone(),
-            holders: holders.clone(),
-            finder: None,
-            search: search.clone(),
-            web: web.clone(),
-            states_max: *states_max,
-            has_room: *has_room,
-        }
-    }
-}
-
 impl Downloads {
     /// Joins the download of a model, which begins to run with its first blob.
     pub(super) fn join(&self, model: Digest, mut joining: impl FnMut(&Arc<Demand>) -> Joining) -> Membership {
         let mut running = self.running();
+        let before = running.by_model.len();
         running.by_model.retain(|_, demand| !demand.is_over());
+        // One that never ran has no task that forgets its blobs.
+        if running.by_model.len() < before {
+            running.by_blob.retain(|_, demand| !demand.is_over());
+        }
         loop {
             let demand = running.by_model.entry(model).or_default().clone();
             match demand.join(joining(&demand)) {
@@ -170,10 +158,12 @@ impl Fetching {
             let (listener, events) = mpsc::channel(DOWNLOAD_EVENTS_MAX);
             tokio::spawn(pass_on(demand.clone(), events));
             let mut download = Downloader::new(&fetching, demand, begin.states_max).with_web(begin.web);
+            let mut finder = None;
             if let Some(search) = begin.search {
+                finder = begin.searches.then(|| Finder::start(&fetching.network, search.clone()));
                 download = download.looking_anew(search);
             }
-            let result = download.run(begin.holders, begin.finder, &Reporter::new(listener)).await;
+            let result = download.run(begin.holders, finder, &Reporter::new(listener)).await;
             ending.failure = result.err();
         });
     }

@@ -214,8 +214,7 @@ impl Share {
         };
         let any = tokio::task::spawn_blocking(opening).await??;
         if any && own.begin_running() {
-            let finder = self.begin.finder.take();
-            self.fetching.run(own.clone(), Begin { finder, ..self.begin.clone() });
+            self.fetching.run(own.clone(), self.begin.clone());
         }
         drop(one);
         for (blob, states) in mine {
@@ -333,8 +332,13 @@ impl Share {
         self.want(&wishes);
         let mut report = tokio::time::interval(PROGRESS_INTERVAL);
         loop {
-            pending =
-                pending.into_iter().filter_map(|it| self.look(it).transpose()).collect::<Result<_, _>>()?;
+            // Only the first one is looked at until it is fulfilled, because a pull may have thousands.
+            while let Some(first) = pending.front_mut() {
+                if !self.is_fulfilled(first)? {
+                    break;
+                }
+                pending.pop_front();
+            }
             if pending.is_empty() {
                 break;
             }
@@ -362,7 +366,7 @@ impl Share {
         Ok(())
     }
 
-    fn pending(&self, wishes: &BTreeMap<Digest, Wish>) -> Vec<Pending> {
+    fn pending(&self, wishes: &BTreeMap<Digest, Wish>) -> VecDeque<Pending> {
         let each = wishes.iter().filter_map(|(blob, wish)| match wish {
             Wish::Whole => Some(Pending::Whole(*blob)),
             Wish::Runs(runs) => {
@@ -375,19 +379,19 @@ impl Share {
         each.collect()
     }
 
-    /// Returns a wish, unless it is fulfilled.
-    fn look(&self, pending: Pending) -> Result<Option<Pending>, DownloadError> {
+    /// Tells whether a wish is fulfilled.
+    fn is_fulfilled(&self, pending: &mut Pending) -> Result<bool, DownloadError> {
         match pending {
-            Pending::Whole(blob) => match self.opened.get(&blob).and_then(|it| it.demand.end_of(&blob)) {
-                None => Ok(Some(Pending::Whole(blob))),
-                Some(Ok(())) => Ok(None),
-                Some(Err(source)) => Err(DownloadError::Keep { blob, source }),
+            Pending::Whole(blob) => match self.opened.get(blob).and_then(|it| it.demand.end_of(blob)) {
+                None => Ok(false),
+                Some(Ok(())) => Ok(true),
+                Some(Err(source)) => Err(DownloadError::Keep { blob: *blob, source }),
             },
-            Pending::Pieces(partial, mut pieces) => {
+            Pending::Pieces(partial, pieces) => {
                 while pieces.front().is_some_and(|piece| partial.has(*piece)) {
                     pieces.pop_front();
                 }
-                Ok((!pieces.is_empty()).then_some(Pending::Pieces(partial, pieces)))
+                Ok(pieces.is_empty())
             }
         }
     }

@@ -29,7 +29,7 @@ use crate::webseed::{WebClient, is_near};
 #[derive(Debug, Clone, Default)]
 pub struct WebSeeds(Arc<[SeedUrls]>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct SeedUrls {
     seed: WebSeed,
     urls: BTreeMap<Digest, String>,
@@ -64,24 +64,24 @@ impl WebSeeds {
 
     /// Adds the seeds of `more`, and the URLs of blobs at seeds that are known. Returns whether anything is new.
     fn merge(&mut self, more: &Self) -> bool {
-        let mut all: Vec<SeedUrls> =
-            self.0.iter().map(|it| SeedUrls { seed: it.seed.clone(), urls: it.urls.clone() }).collect();
-        let mut is_new = false;
-        for SeedUrls { seed, urls } in more.0.iter() {
-            let place = all.iter().position(|it| it.seed == *seed);
-            if place.is_none() && all.len() < WEB_SEEDS_MAX {
-                all.push(SeedUrls { seed: seed.clone(), urls: urls.clone() });
-                is_new = true;
-            }
-            for (blob, url) in place.iter().flat_map(|_| urls) {
-                let known = place.and_then(|place| all.get_mut(place));
-                is_new |= known.is_some_and(|it| it.urls.insert(*blob, url.clone()).is_none());
+        let known = |seed: &WebSeed| self.0.iter().position(|it| it.seed == *seed);
+        let is_new = |it: &SeedUrls| match known(&it.seed) {
+            Some(place) => it.urls.keys().any(|blob| !self.0[place].urls.contains_key(blob)),
+            None => self.0.len() < WEB_SEEDS_MAX,
+        };
+        if !more.0.iter().any(is_new) {
+            return false;
+        }
+        let mut all = self.0.to_vec();
+        for it in more.0.iter() {
+            match known(&it.seed) {
+                Some(place) => all[place].urls.extend(it.urls.clone()),
+                None if all.len() < WEB_SEEDS_MAX => all.push(it.clone()),
+                None => {}
             }
         }
-        if is_new {
-            self.0 = all.into();
-        }
-        is_new
+        self.0 = all.into();
+        true
     }
 
     /// Tells whether there are no seeds.

@@ -341,7 +341,7 @@ impl Puller {
             model: resolved.digest,
             protect,
             holders: resolved.holders.clone(),
-            finder: None,
+            searches: false,
             // The caller's own search reports peers that cannot be reached.
             search: Some(self.resolver.search(
                 publisher,

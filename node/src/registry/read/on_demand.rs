@@ -20,7 +20,7 @@ use super::Reading;
 use super::error::ReaderError;
 use crate::registry::fetch::{Begin, BeginError, Caller, Demand, Pulling, Share, WebSeeds, Wish};
 use crate::registry::limits::CONFIG_PATIENCE;
-use crate::registry::resolve::{Finder, ModelView};
+use crate::registry::resolve::ModelView;
 use crate::store::Partial;
 
 /// One reader of one blob that is being fetched. Dropping it ends the reading.
@@ -59,8 +59,8 @@ impl Reading {
             model: view.digest(),
             protect: view.record.blobs.iter().copied().chain([view.digest()]).collect(),
             holders: view.holders.clone(),
-            finder: Some(Finder::start(&self.network, search.clone())),
             search: Some(search),
+            searches: true,
             web: self.web_seeds(view),
             states_max: view.manifest().blobs().into_values().map(PieceStates::byte_len).max().unwrap_or(0),
             has_room: false,

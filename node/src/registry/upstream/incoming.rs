@@ -146,7 +146,7 @@ impl Upstream {
             model: digest,
             protect: BTreeSet::from([digest]),
             holders,
-            finder: None,
+            searches: false,
             search: None,
             web: WebSeeds::default(),
             states_max: PieceStates::byte_len(layout),
