@@ -37,27 +37,22 @@ impl Shown {
         if self.quiet {
             return;
         }
-        match progress {
-            Progress::Stage { stage, detail } => self.stage(stage, detail),
-            Progress::Bytes { done, total, peers } => self.bytes(*done, *total, *peers),
-            Progress::Note { text } => self.line(&format!("note: {text}")),
-            Progress::Check(check) if self.explain => {
-                self.line(&format!("{:8}  {}: {}", check.result.to_string(), check.check, check.detail));
-            }
-            Progress::Check(_) => {}
+        match (progress, line(progress, self.explain)) {
+            (Progress::Bytes { done, total, peers }, _) => self.bytes(*done, *total, *peers),
+            (Progress::Stage { .. }, Some(text)) => self.stage(&text),
+            (_, Some(text)) => self.print(&text),
+            (_, None) => {}
         }
     }
 
-    fn line(&self, text: &str) {
-        let text = Printable::line(text);
+    fn print(&self, text: &Printable) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| tell(&text, "\n")),
-            None => tell(&text, "\n"),
+            Some(bar) => bar.suspend(|| tell(text, "\n")),
+            None => tell(text, "\n"),
         }
     }
 
-    fn stage(&mut self, stage: &str, detail: &str) {
-        let text = Printable::line(&format!("{stage} {detail}"));
+    fn stage(&mut self, text: &Printable) {
         match &self.bar {
             Some(bar) => {
                 bar.reset();
@@ -65,7 +60,7 @@ impl Shown {
                 bar.set_message(text.to_string());
                 bar.enable_steady_tick(Duration::from_millis(120));
             }
-            None => tell(&text, "\n"),
+            None => tell(text, "\n"),
         }
     }
 
@@ -87,15 +82,46 @@ impl Shown {
             bar.set_message(from);
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            self.line(&format!("{} of {}{from}", size(done), size(total)));
+            self.print(&Printable::line(&format!("{} of {}{from}", size(done), size(total))));
         }
     }
+}
+
+/// Returns the line of a progress event that has one.
+fn line(progress: &Progress, explain: bool) -> Option<Printable> {
+    let text = match progress {
+        Progress::Stage { stage, detail } => format!("{stage} {detail}"),
+        Progress::Note { text } => format!("note: {text}"),
+        Progress::Check(it) if explain => {
+            format!("{:8}  {}: {}", it.result.to_string(), it.check, it.detail)
+        }
+        Progress::Check(_) | Progress::Bytes { .. } => return None,
+    };
+    Some(Printable::line(&text))
 }
 
 impl Drop for Shown {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::tests::{assert_tame, hostile};
+
+    #[test]
+    fn no_string_steers_the_terminal_by_progress() {
+        for text in hostile() {
+            let stage = Progress::Stage { stage: text.clone(), detail: text.clone() };
+            for progress in [stage, Progress::Note { text: text.clone() }] {
+                let shown = line(&progress, true).expect("it has a line");
+                assert!(!shown.as_str().contains('\n'), "{shown:?}");
+                assert_tame(shown.as_str());
+            }
         }
     }
 }

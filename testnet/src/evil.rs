@@ -16,6 +16,9 @@ use reg_proto::wire::{Frame, Held, Rejection, Request, Response};
 /// How long a peer tarries: long enough for another one to meddle, or to answer late.
 const TARRY: Duration = Duration::from_millis(1500);
 
+/// How long a peer that trickles waits before each piece.
+const TRICKLE: Duration = Duration::from_secs(3);
+
 /// The answers of a lying peer.
 #[derive(Debug, Default)]
 pub struct Script {
@@ -46,6 +49,10 @@ pub enum Manner {
     Tarries,
     /// It holds nothing, and answers what was asked of others with wrong bytes.
     Meddles,
+    /// It sends a piece now and then.
+    Trickles,
+    /// It sends the first piece that it is asked for, and closes the stream.
+    CutsOff,
 }
 
 /// The requests that a peer has received.
@@ -124,6 +131,11 @@ impl Liars {
         self.started.push(liar);
         address
     }
+
+    /// Returns how many requests for pieces each of them has received, in the order in which they were started.
+    pub fn requests(&self) -> Vec<usize> {
+        self.started.iter().map(|it| it.asked.requests.load(Ordering::Relaxed)).collect()
+    }
 }
 
 async fn lie(inbound: Inbound, script: Arc<Script>, asked_of: Arc<Asked>) {
@@ -172,6 +184,15 @@ async fn serve(mut reader: FrameReader, mut writer: FrameWriter, script: Arc<Scr
                     Manner::Boasts => writer.send(&Frame::Reject { id, reason: Rejection::NotHere }).await,
                     Manner::Sends => send_pieces(&mut writer, bytes, id, first, count, 1).await,
                     Manner::Truncates => send_pieces(&mut writer, bytes, id, first, count, 2).await,
+                    Manner::Trickles => {
+                        tokio::time::sleep(TRICKLE).await;
+                        send_pieces(&mut writer, bytes, id, first, 1, 1).await
+                    }
+                    Manner::CutsOff => {
+                        // It closes the stream whether or not the piece was sent.
+                        drop(send_pieces(&mut writer, bytes, id, first, 1, 1).await);
+                        return;
+                    }
                     Manner::Tarries => {
                         if !std::mem::replace(&mut has_tarried, true) {
                             tokio::time::sleep(TARRY).await;

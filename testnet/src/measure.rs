@@ -1,7 +1,7 @@
 //! Measures the cost of processes in wall-clock and CPU seconds. Medians of several runs reduce the machine's noise.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::process::{cpu_seconds, peak_rss, wait_until};
@@ -31,8 +31,18 @@ pub fn median(costs: &[Cost]) -> Cost {
 /// # Panics
 /// If the command cannot be run, or fails.
 pub fn timed(command: &mut Command) -> (Cost, u64) {
+    let (cost, peak, status) = watched(command);
+    assert!(status.is_some_and(|status| status.success()), "{command:?} failed");
+    (cost, peak)
+}
+
+/// Runs a command to its end, whether it succeeds or not; returns its cost, its peak memory in bytes, and its status.
+///
+/// # Panics
+/// If the command cannot be run.
+pub fn watched(command: &mut Command) -> (Cost, u64, Option<ExitStatus>) {
     let start = Instant::now();
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
     let (mut cpu, mut peak) = (0.0, 0);
     loop {
         // The kernel reports the CPU seconds of a process that has ended until its parent waits for it.
@@ -46,8 +56,7 @@ pub fn timed(command: &mut Command) -> (Cost, u64) {
     let seconds = start.elapsed().as_secs_f64();
     cpu = cpu_seconds(child.id()).unwrap_or(cpu);
     let status = wait_until(&mut child, Instant::now() + Duration::from_secs(5));
-    assert!(status.is_some_and(|status| status.success()), "{command:?} failed");
-    (Cost { seconds, cpu }, peak)
+    (Cost { seconds, cpu }, peak, status)
 }
 
 fn is_zombie(pid: u32) -> bool {

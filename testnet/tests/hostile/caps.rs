@@ -17,6 +17,9 @@ const MIB: u64 = 1 << 20;
 const RSS_MAX: u64 = 256 * MIB;
 /// Connections that others have opened: `CONNECTIONS_INCOMING_MAX` of the network's limits.
 const CONNECTED_MAX: u64 = 384;
+/// Processor time that a member of the crowd may cost: a handshake is some milliseconds, and a build without optimisation takes
+/// several times that.
+const CPU_MAX: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Processes of the crowd: what one takes of memory counts against the connections that it makes.
 const PROCESSES: u32 = 4;
@@ -157,6 +160,7 @@ async fn a_crowd_takes_neither_memory_nor_records_nor_the_place_of_who_pulls() {
     let reference = d.publish(&model, "wanted", "me");
     let address = daemon.address();
     let ((alone, _), quiet) = (pull(&before, &reference, &address), daemon.peak_rss());
+    let cpu_before = daemon.cpu_seconds();
     let crowd: Vec<Crowd> =
         (0..PROCESSES).map(|it| Crowd::start(it, connections / PROCESSES, records, &address)).collect();
     let (crowd, made): (Vec<Crowd>, Vec<u32>) = crowd.into_iter().map(Crowd::made).unzip();
@@ -168,6 +172,7 @@ async fn a_crowd_takes_neither_memory_nor_records_nor_the_place_of_who_pulls() {
         connected <= CONNECTED_MAX && u64::from(come) > CONNECTED_MAX,
         "{come} were let in, and {connected} are connected"
     );
+    let cpu = daemon.cpu_seconds() - cpu_before;
     let (crowded, tries) = pull(&during, &reference, &address);
     tree::assert_equal(&model, &during.path().join("out"));
     let digest: Digest = d.json(["info", &reference])["summary"]["manifest"]
@@ -185,6 +190,9 @@ async fn a_crowd_takes_neither_memory_nor_records_nor_the_place_of_who_pulls() {
         quiet / MIB,
         crowded / alone
     );
+    let each = cpu / f64::from(connections);
+    println!("CPU: {cpu:.2} s, {:.1} ms for each connection that was tried and its records", each * 1000.0);
     assert!(rss < RSS_MAX, "{} MiB", rss / MIB);
+    assert!(each < CPU_MAX.as_secs_f64(), "{each:.3} CPU s for each connection");
     drop(crowd);
 }

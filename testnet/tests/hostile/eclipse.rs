@@ -13,6 +13,8 @@ use reg_testnet::{model, tree};
 use tokio::task::JoinSet;
 
 const MIB: u64 = 1 << 20;
+/// How long a small pull may take under an eclipse: as long as a search for a name may.
+const SEARCH_MAX: Duration = Duration::from_secs(30);
 
 /// An honest node that has nothing: what most of a network is made of.
 async fn bystander(number: u8, known: &str) -> (Network, Inbound) {
@@ -120,7 +122,11 @@ async fn peers_that_say_nothing_hold_up_nobody() {
     connected(&known, u64::from(SILENT) + 1).await;
     let out = puller.path().join("out");
     let from = ["--from", &daemon_known.address(), "--no-mdns", "--no-gossip", "--dht", "off"];
+    let start = Instant::now();
     puller.run(["pull", &reference, &out.to_string_lossy()].into_iter().chain(from)).ok();
+    let took = start.elapsed();
+    println!("a pull beside {SILENT} silent peers: {took:.1?}");
+    assert!(took < SEARCH_MAX, "{took:?}");
     tree::assert_equal(&model, &out);
     drop((silent, daemon_holder));
 }
@@ -157,6 +163,7 @@ async fn one_honest_peer_that_only_introduces_others_is_enough() {
         whole += 1;
         slowest = slowest.max(start.elapsed());
     }
+    assert!(slowest < SEARCH_MAX, "the slowest of {pulls} pulls took {slowest:?}");
     println!(
         "{} Sybils that share {} bits or more with the key: {whole} of {pulls} pulls through one honest peer that \
          introduces others, the slowest in {slowest:.1?}; by the DHT alone {by_dht} of {asked}",

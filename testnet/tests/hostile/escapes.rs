@@ -39,6 +39,11 @@ fn tame(ran: &Ran) -> String {
     said
 }
 
+/// Returns a text as an argument: no process takes a zero byte.
+fn argument(text: &str) -> String {
+    text.replace('\0', "")
+}
+
 #[test]
 fn a_field_of_a_record_that_nobody_has_signed_is_not_printed_raw() {
     let key = SigningKey::from_bytes(&[91; 32]);
@@ -106,6 +111,7 @@ fn what_a_model_claims_is_not_printed_raw_by_any_command_or_gateway() {
     let publisher = home.key("me");
     let _daemon = Daemon::start(&home, ["--offline"]);
     for (number, text) in TEXTS.iter().enumerate() {
+        let argument = &argument(text);
         let (dir, name) = (home.path().join(format!("model-{number}")), format!("m{number}"));
         write_model(&dir, text);
         let reference = format!("{publisher}/{name}");
@@ -121,9 +127,12 @@ fn what_a_model_claims_is_not_printed_raw_by_any_command_or_gateway() {
             &["ls"],
             &["log", &reference],
             &["pull", &reference, &out, "--explain"],
-            &["pull", &reference, &out, "--include", text],
+            &["pull", &reference, &out, "--include", argument],
             &["diff", &reference, &format!("{publisher}/m0")],
-            &["attest", &reference, "--key", "me", "--kind", "review", "--result", "pass", "--note", text],
+            &[
+                "attest", &reference, "--key", "me", "--kind", "review", "--result", "pass", "--note",
+                argument,
+            ],
             &["info", &reference],
         ] {
             tame(&home.run(command));
@@ -166,7 +175,7 @@ fn a_bundle_and_a_command_line_are_not_printed_raw() {
                 &["--key", &key][..],
                 &["--ca", &key],
                 &["--ca", &key, "--json"],
-                &["--key", &key, "--unsigned", text],
+                &["--key", &key, "--unsigned", &argument(text)],
             ] {
                 let args = ["verify", &dir, "--bundle", &file];
                 let ran = home.run(args.into_iter().chain(more.iter().copied()));
@@ -174,8 +183,7 @@ fn a_bundle_and_a_command_line_are_not_printed_raw() {
                 tame(&ran);
             }
         }
-        // No process takes a zero byte as an argument.
-        let text = text.replace('\0', "");
+        let text = argument(text);
         let unsigned = home.path().join(&text);
         fs::write(&unsigned, text.as_bytes()).or_else(|_| fs::create_dir_all(&unsigned)).expect("written");
         for args in [

@@ -59,13 +59,13 @@ struct Tale {
     provenance_model: ModelName,
 }
 
-fn hashed(bytes: &[u8]) -> Hashed {
+pub(super) fn hashed(bytes: &[u8]) -> Hashed {
     let mut hasher = StateHasher::new();
     hasher.update(bytes);
     hasher.finish().expect("small")
 }
 
-fn weights(seed: u8) -> Vec<u8> {
+pub(super) fn weights(seed: u8) -> Vec<u8> {
     let header = format!(r#"{{"w":{{"dtype":"U8","shape":[{0}],"data_offsets":[0,{0}]}}}}"#, 3 * MIB);
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.as_bytes());
@@ -163,7 +163,7 @@ impl Tale {
     }
 }
 
-fn pull(home: &Home, reference: &str, from: &[&str]) -> Ran {
+pub(super) fn pull(home: &Home, reference: &str, from: &[&str]) -> Ran {
     home.pull(reference, from, &["--dht", "off", "--no-gossip"])
 }
 
@@ -261,7 +261,7 @@ fn a_size_that_lies_is_refused_at_the_first_piece() {
 }
 
 /// A real node that holds `content` as a model of its own, and a liar that holds something else under its name.
-fn honest(content: &[u8]) -> (Home, Daemon, String) {
+pub(super) fn honest(content: &[u8]) -> (Home, Daemon, String) {
     let home = Home::new("H");
     let dir = home.path().join("model");
     std::fs::create_dir_all(&dir).expect("a folder");

@@ -2,10 +2,12 @@
 
 mod escapes;
 mod liars;
+mod silence;
 mod unsafe_formats;
 
 mod private;
 
+mod amplification;
 mod caps;
 mod eclipse;
 mod price;

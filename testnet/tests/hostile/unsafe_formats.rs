@@ -7,7 +7,8 @@ use std::process::Command;
 use reg_node::registry::policy::{Verdict, judge};
 use reg_proto::content::inspect::inspect;
 use reg_proto::path::SafePath;
-use reg_testnet::process::{Daemon, Home, text, workspace};
+use reg_testnet::measure::watched;
+use reg_testnet::process::{Daemon, Home, left_out, text, workspace};
 use reg_testnet::{clients, http, model};
 
 /// What each fixture is renamed to: everything that is taken without consent when it is what it says.
@@ -145,4 +146,89 @@ fn push(daemon: &Daemon, token: &str, model: &str, name: &str, bytes: &[u8]) -> 
     }
     let headers = [("authorization", owner.as_str()), ("content-type", MANIFEST_TYPE)];
     http::send("PUT", &format!("{base}/manifests/v1"), &headers, &manifest.to_bytes())
+}
+
+/// Writes files of some hundred kilobytes that decompress to 512 MiB each, or to as many files.
+const BOMBS: &str = r#"
+import bz2, gzip, io, lzma, sys, zipfile, zlib
+dir, size = sys.argv[1], 512 << 20
+zeros = bytes(1 << 20)
+with gzip.open(dir + "/bomb.gz", "wb") as out:
+    for _ in range(size >> 20): out.write(zeros)
+with bz2.open(dir + "/bomb.bz2", "wb") as out:
+    for _ in range(size >> 20): out.write(zeros)
+for name, member in [("bomb.zip", "a"), ("bomb.pt", "archive/data.pkl"), ("bomb.npz", "a.npy")]:
+    with zipfile.ZipFile(dir + "/" + name, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open(member, "w", force_zip64=True) as out:
+            for _ in range(size >> 20): out.write(zeros)
+# An archive of many names, and one within one within one.
+with zipfile.ZipFile(dir + "/many.zip", "w") as archive:
+    for number in range(20000): archive.writestr(f"{number}", b"")
+inner = open(dir + "/bomb.zip", "rb").read()
+for _ in range(5):
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+        for copy in range(8): archive.writestr(f"{copy}.zip", inner)
+    inner = held.getvalue()
+open(dir + "/nested.zip", "wb").write(inner)
+"#;
+
+/// Memory of a process that handles a bomb, in bytes: what it takes for any model of this size, and nothing for what is in it.
+const BOMB_RSS_MAX: u64 = 256 << 20;
+/// Seconds of processor time for a bomb. To decompress one takes longer in this build.
+const BOMB_CPU_MAX: f64 = 20.0;
+
+/// Nothing is decompressed: a bomb costs what its own bytes cost, with and without consent.
+#[test]
+fn a_compression_bomb_costs_neither_memory_nor_time() {
+    let [a, b] = ["A", "B"].map(Home::new);
+    let bombs = a.path().join("bombs");
+    fs::create_dir_all(&bombs).expect("a folder");
+    let Ok(made) = Command::new("python3").args(["-c", BOMBS]).arg(&bombs).output() else {
+        return left_out("compression bombs", "python3 is not installed", "install python3");
+    };
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let publisher = a.key("me");
+    let daemon = Daemon::start(&a, ["--allow-unsafe"]);
+    let before = daemon.cpu_seconds();
+    let mut largest = (0, 0.0_f64);
+    let mut count = |what: &str, command: &mut Command, code: i32| {
+        let (cost, peak, status) = watched(command);
+        assert_eq!(status.and_then(|it| it.code()), Some(code), "{what}");
+        assert!(peak < BOMB_RSS_MAX && cost.cpu < BOMB_CPU_MAX, "{what}: {peak} bytes, {:.1} s", cost.cpu);
+        largest = (largest.0.max(peak), largest.1.max(cost.cpu));
+    };
+    for (number, bomb) in fs::read_dir(&bombs).expect("a folder").flatten().enumerate() {
+        for (other, name) in
+            ["model.safetensors", "model.gguf", "pytorch_model.bin", "config.json"].iter().enumerate()
+        {
+            let (dir, model) = (a.path().join(format!("m{number}-{other}")), format!("m{number}-{other}"));
+            fs::create_dir_all(&dir).expect("a folder");
+            fs::copy(bomb.path(), dir.join(name)).expect("copied");
+            let what = format!("{} as {name}", bomb.path().display());
+            let path = dir.to_string_lossy().into_owned();
+            count(&what, &mut a.command(["publish", &path, &model, "--key", "me"]), 6);
+            if other == 2 {
+                count(&what, &mut a.command(["publish", &path, &model, "--key", "me", "--allow-unsafe"]), 0);
+                let reference = format!("{publisher}/{model}");
+                let out = b.path().join(&model).to_string_lossy().into_owned();
+                let pull = ["pull", &reference, &out, "--from", &daemon.address(), "--no-mdns"];
+                count(&what, &mut b.command(pull), 6);
+                count(&what, &mut b.command(pull.into_iter().chain(["--allow-unsafe"])), 0);
+                let url = format!("{}/{reference}/resolve/main/{name}", http::base(&daemon));
+                assert_eq!(
+                    http::get(&url, &[]).bytes.len() as u64,
+                    fs::metadata(bomb.path()).expect("a file").len()
+                );
+            }
+        }
+    }
+    let (rss, cpu) = (daemon.peak_rss(), daemon.cpu_seconds() - before);
+    println!(
+        "commands: at most {} MiB and {:.2} CPU s; the daemon: {} MiB, {cpu:.2} CPU s in all",
+        largest.0 >> 20,
+        largest.1,
+        rss >> 20
+    );
+    assert!(rss < BOMB_RSS_MAX, "{rss} bytes");
 }

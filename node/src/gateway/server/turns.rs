@@ -27,6 +27,9 @@ const REQUESTS_MAX: usize = CONNECTIONS_MAX * 5 / 8;
 /// Files that are sent at once to callers without the token: two thirds of `READERS_MAX`. Ollama opens 16 connections for
 /// each blob.
 const READERS_MAX: usize = 32;
+/// Requests that wait for a turn. With more, the one that has waited longest is refused. What is left of [`REQUESTS_MAX`] is for
+/// questions, which are answered at once.
+const WAITING_MAX: usize = 64;
 /// How long a client may leave a megabyte unread while others wait. The one that does so for longest loses its turn.
 const UNREAD_MAX: Duration = Duration::from_millis(500);
 /// How long a request waits for its turn before the client is asked to come back: as long as for the node's readers.
@@ -103,7 +106,7 @@ impl Client {
     pub(in crate::gateway) async fn turn(client: Option<&Self>) -> Result<Option<Turn>, Busy> {
         let Some(Self { crowd, connection }) = client else { return Ok(None) };
         let waits = crowd.wait_for_turn(connection.as_ref());
-        timeout(TURN, waits).await.map(Some).map_err(|_| Busy)
+        timeout(TURN, waits).await.unwrap_or(Err(Busy)).map(Some)
     }
 }
 
@@ -112,21 +115,28 @@ impl Crowd {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn wait_for_turn(&self, connection: Option<&Connection>) -> Turn {
+    async fn wait_for_turn(&self, connection: Option<&Connection>) -> Result<Turn, Busy> {
         loop {
             let mut free = {
                 let mut readers = self.readers();
                 if readers.reading.len() < READERS_MAX {
-                    return self.begin(&mut readers, connection);
+                    return Ok(self.begin(&mut readers, connection));
                 }
                 let (sender, free) = oneshot::channel();
                 readers.waiting.retain(|it| !it.is_closed());
+                if readers.waiting.len() >= WAITING_MAX {
+                    // Its receiver learns it.
+                    drop(readers.waiting.remove(0));
+                }
                 readers.waiting.push(sender);
                 free
             };
             while self.readers().displace(Instant::now()) {
                 tokio::select! {
-                    _ = &mut free => break,
+                    called = &mut free => match called {
+                        Ok(()) => break,
+                        Err(_) => return Err(Busy),
+                    },
                     () = sleep(LOOK) => {}
                 }
             }
@@ -269,6 +279,14 @@ mod tests {
         let mut newer = Box::pin(Client::turn(Some(&client)));
         assert!((&mut older).now_or_never().is_none() && (&mut newer).now_or_never().is_none());
         drop(turns.pop());
-        assert!((&mut older).now_or_never().is_none() && newer.now_or_never().is_some());
+        let newest = newer.now_or_never();
+        assert!((&mut older).now_or_never().is_none() && newest.is_some());
+        let mut more: Vec<_> = (0..WAITING_MAX).map(|_| Box::pin(Client::turn(Some(&client)))).collect();
+        assert!(more.iter_mut().all(|it| it.now_or_never().is_none()));
+        assert_eq!(
+            older.now_or_never().map(Result::err),
+            Some(Some(Busy)),
+            "it has waited longest of too many"
+        );
     }
 }
