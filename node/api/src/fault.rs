@@ -1,5 +1,7 @@
 //! [`Fault`]: what an edge must know of an error to choose an exit code or a status.
 
+use std::io::{self, ErrorKind};
+
 /// The kind of a failure, which tells the caller its next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
@@ -21,6 +23,24 @@ pub enum FaultKind {
     RetryLater,
     /// The node itself failed.
     Internal,
+}
+
+impl FaultKind {
+    /// Returns the kind of a failure to read or write a path that the user has named. A disk that fails or cannot be
+    /// written to is no mistake of the user.
+    pub fn of_path(error: &io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::DiskFull,
+            ErrorKind::NotFound
+            | ErrorKind::PermissionDenied
+            | ErrorKind::AlreadyExists
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::InvalidInput
+            | ErrorKind::InvalidFilename => Self::Invalid,
+            _ => Self::Internal,
+        }
+    }
 }
 
 /// An error of a use case.

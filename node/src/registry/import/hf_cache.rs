@@ -57,6 +57,7 @@ impl Fault for AdoptError {
                 FaultKind::Verification
             }
             Self::Import { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Tree(TreeError::Read { source, .. }) => FaultKind::of_path(source),
             Self::Tree(_) => FaultKind::Invalid,
             _ => FaultKind::Internal,
         }

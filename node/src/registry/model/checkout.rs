@@ -35,11 +35,7 @@ pub enum CheckoutError {
 impl Fault for CheckoutError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Make { source, .. } | Self::Read { source, .. }
-                if source.kind() == ErrorKind::StorageFull =>
-            {
-                FaultKind::DiskFull
-            }
+            Self::Make { source, .. } | Self::Read { source, .. } => FaultKind::of_path(source),
             Self::Place { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
             Self::Remember { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
             Self::Place { .. } | Self::Remember { .. } => FaultKind::Internal,

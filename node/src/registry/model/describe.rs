@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
+use reg_api::fault::FaultKind;
 use reg_api::selection::Part;
 use reg_proto::content::inspect::{Facts, InspectError, Inspected, inspect};
 use reg_proto::content::kind::{ContentKind, HEAD_LEN, sniff};
@@ -30,6 +31,15 @@ pub enum DescribeError {
 }
 
 impl DescribeError {
+    /// Returns the kind of the failure.
+    pub fn kind(&self) -> FaultKind {
+        match self {
+            Self::Denied { .. } | Self::Malformed { .. } => FaultKind::Denied,
+            Self::Read { .. } => FaultKind::Internal,
+            Self::Io { source, .. } => FaultKind::of_path(source),
+        }
+    }
+
     /// Tells whether the user's consent alone would let the file in.
     pub fn is_consent_missing(&self) -> bool {
         matches!(self, Self::Denied { .. } | Self::Malformed { .. })
@@ -66,7 +76,12 @@ impl Description {
         allow_unsafe: bool,
     ) -> Result<ContentKind, DescribeError> {
         let read = |source| DescribeError::Read { path: path.clone(), source };
-        let (inspected, malformed) = look(path, store.open_file(digest).map_err(read)?, size, allow_unsafe)?;
+        let looked = look(path, store.open_file(digest).map_err(read)?, size, allow_unsafe);
+        let (inspected, malformed) = looked.map_err(|error| match error {
+            // The file is the store's own.
+            DescribeError::Io { source, .. } => read(ReadError::Io { path: store.root().to_owned(), source }),
+            error => error,
+        })?;
         if let Some(reason) = malformed {
             self.builder.malformed(path, &reason);
         }

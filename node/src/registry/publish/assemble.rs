@@ -69,7 +69,6 @@ pub enum AssembleError {
 impl Fault for AssembleError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Describe(error) if error.is_consent_missing() => FaultKind::Denied,
             Self::Import { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
             Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
             Self::Reserve(_) => FaultKind::DiskFull,
@@ -77,6 +76,9 @@ impl Fault for AssembleError {
                 FaultKind::NotFound
             }
             Self::Missing { .. } => FaultKind::NotFound,
+            Self::Import { source: ImportError::Source { source, .. }, .. }
+            | Self::Tree(TreeError::Read { source, .. }) => FaultKind::of_path(source),
+            Self::Describe(error) => error.kind(),
             Self::Import { source: ImportError::Write(_), .. } | Self::Write(_) | Self::Read { .. } => {
                 FaultKind::Internal
             }
