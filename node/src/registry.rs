@@ -59,8 +59,6 @@ use self::upstream::{Upstream, UpstreamUnusable};
 use crate::net::{Inbound, Network};
 use crate::store::Store;
 
-pub use crate::store::needs_restart;
-
 /// What a registry is built from. One field for each setting of the node that the registry reads.
 #[derive(Debug)]
 pub struct RegistryParts {

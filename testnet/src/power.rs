@@ -175,6 +175,12 @@ impl Disk {
         self.cache().refuse_after(bytes);
     }
 
+    /// Makes the disk refuse writes of at least so many bytes, each with an I/O error: the content of large files, and not
+    /// the journal of the file system, which goes on. `None` makes it take all again.
+    pub fn refuse_large(&self, from: Option<usize>) {
+        self.cache().refuse_large(from);
+    }
+
     /// Returns how many writes the disk has refused.
     pub fn refused(&self) -> u64 {
         self.cache().refused()

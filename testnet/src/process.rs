@@ -30,6 +30,10 @@ const STOP: Duration = Duration::from_secs(20);
 pub fn reg_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        // Another binary, such as that of an earlier commit: it shows that a test can fail.
+        if let Some(other) = std::env::var_os("REG_TEST_BINARY") {
+            return other.into();
+        }
         if before::is_meant() {
             return before::reg_before().expect("the binary of before").to_owned();
         }

@@ -30,6 +30,9 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
     if status.paused {
         rows.push(vec!["paused".into(), "everything, until `reg resume`".into()]);
     }
+    if let Some(why) = &status.index_trouble {
+        rows.push(vec!["index".into(), format!("in memory until the disk takes it: {why}")]);
+    }
     let max = status.cache_max_bytes.map_or_else(|| "no limit".into(), |max| format!("of {}", size(max)));
     rows.extend([
         vec!["peers".into(), peers(status.peers, status.outdated_peers)],

@@ -253,7 +253,7 @@ pub struct PeerReport {
     pub bytes_by_lane: u64,
 }
 
-/// The state of the node in figures. It has 16 fields, because programs read the answer as flat JSON.
+/// The state of the node in figures. It has 17 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     pub peer_id: PeerId,
@@ -283,6 +283,10 @@ pub struct Status {
     pub paused: bool,
     pub uptime_seconds: u64,
     pub version: String,
+    /// Why the index is kept in memory, where the disk takes none. What was verified is verified again after a restart
+    /// then.
+    #[serde(default)]
+    pub index_trouble: Option<String>,
 }
 
 /// What a garbage collection has removed, or would remove.

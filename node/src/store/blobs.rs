@@ -117,7 +117,8 @@ impl BlobFile {
         pieces: &[PieceIndex],
         on_bytes: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<PieceIndex>, ReadError> {
-        rehash::wrong_pieces(&self.file, (&self.digest, states), pieces, Search::First, on_bytes)
+        let read = |bytes: &mut [u8], offset| disk::read_at(&self.file, bytes, offset);
+        rehash::wrong_pieces(&read, (&self.digest, states), pieces, Search::First, on_bytes)
             .map_err(|source| self.failed(source))
     }
 
@@ -167,9 +168,24 @@ impl Store {
         self.put_states(digest, states)?;
         let path = self.paths().blob(digest);
         self.rename_verified(digest, (file, &path), seen)?;
-        path.parent()
-            .map_or(Ok(()), disk::sync_dir)
-            .map_err(|source| WriteError::Io { path: path.clone(), source })
+        let synced = path.parent().map_or(Ok(()), disk::sync_dir);
+        synced.map_err(|source| {
+            self.unkeep(digest, (file, &path));
+            WriteError::Io { path: path.clone(), source }
+        })
+    }
+
+    /// Takes a blob back whose name may not survive a power cut. A second sync of its directory would prove nothing, so
+    /// the blob must be renamed again.
+    fn unkeep(&self, digest: &Digest, (file, path): (&Path, &Path)) {
+        let _one = self.records_lock();
+        if let Err(error) = fs::rename(path, file) {
+            tracing::warn!(%error, blob = %digest, "a blob of which the directory cannot be synced stays");
+        }
+        match self.index().blob(digest) {
+            Ok(Some(record)) if self.index().remove_blob(digest).is_ok() => self.count(0, record.size),
+            _ => {}
+        }
     }
 
     /// Renames a file to the name of its blob, and records its fingerprint. One thread does this at a time: else the

@@ -98,6 +98,24 @@ pub(super) fn give_back(file: &File, size: u64) {
     let _ = (file, size);
 }
 
+/// Empties ranges of a file, on the disk and in the page cache, where the file system can.
+///
+/// ext4 needs this after a failed sync: it keeps pages that it could not write as if they were on the disk. Bytes that are
+/// written to such a page again reach the disk, but the file stays marked as empty there, and a later sync says nothing.
+pub(super) fn punch(file: &File, ranges: impl Iterator<Item = Range<u64>>) {
+    #[cfg(target_os = "linux")]
+    for range in ranges {
+        use rustix::fs::{FallocateFlags, fallocate};
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let length = range.end - range.start;
+        if let Err(error) = rustix::io::retry_on_intr(|| fallocate(file, flags, range.start, length)) {
+            tracing::warn!(%error, "a part of a file cannot be emptied");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, ranges);
+}
+
 /// Returns how many bytes of disk space a file takes; 0 where the system does not say.
 pub(super) fn taken(file: &File) -> u64 {
     #[cfg(unix)]

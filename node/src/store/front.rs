@@ -69,7 +69,7 @@ impl Store {
         make_dirs(&paths)?;
         let lock = take_lock(&paths)?;
         check_version(&paths)?;
-        let index = Index::open(&paths.index())?;
+        let index = Index::open(Paths::new(root.to_owned()))?;
         let store = Self(Arc::new(StoreState {
             paths,
             index,
@@ -86,7 +86,7 @@ impl Store {
             writes: DocumentWrites::default(),
             _lock: lock,
         }));
-        store.reconcile()?;
+        store.begin()?;
         store.index().commit()?;
         Ok(store)
     }
@@ -108,6 +108,11 @@ impl Store {
     pub fn usage(&self) -> Result<Usage, ReadError> {
         let partial_bytes = self.all_partials().iter().map(Partial::verified_bytes).sum();
         Ok(Usage { blobs: self.index().blobs()?.len(), bytes: self.used(), partial_bytes })
+    }
+
+    /// Returns why the index of the store is kept in memory, where the disk takes none.
+    pub fn index_trouble(&self) -> Option<String> {
+        self.index().trouble()
     }
 
     /// Syncs the index to disk. Files and documents are on disk without this.

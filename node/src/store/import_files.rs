@@ -306,7 +306,10 @@ impl Import {
 impl HashedFile {
     fn keep(self, store: &Store) -> Result<Imported, ImportError> {
         let Self { path, file, temporary, hashed, seen } = self;
-        file.sync_all().map_err(|source| ImportError::Source { path, source })?;
+        file.sync_all().map_err(|source| match seen {
+            Seen::Written => WriteError::Io { path: temporary.0.clone(), source }.into(),
+            Seen::Read { .. } => ImportError::Source { path, source },
+        })?;
         store.keep_seen(&hashed, &temporary.0, seen)?;
         Ok(Imported { digest: hashed.digest, size: hashed.states.layout().size(), states: hashed.states })
     }

@@ -4,7 +4,6 @@
 //! need not trust them.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Read;
 
 use reg_proto::digest::Digest;
 use reg_proto::piece::PIECE_LEN;
@@ -13,6 +12,7 @@ use thiserror::Error;
 
 use super::error::WriteError;
 use super::front::Store;
+use super::uncached::Uncached;
 use super::upload::Upload;
 
 /// Why an import cannot continue.
@@ -35,7 +35,7 @@ impl Store {
         let path = dir.join(digest.hex());
         let io = |source| WriteError::Io { path: path.clone(), source };
         fs::create_dir_all(&dir).map_err(io)?;
-        let mut file = File::options().read(true).append(true).create(true).open(&path).map_err(io)?;
+        let file = File::options().read(true).append(true).create(true).open(&path).map_err(io)?;
         // Two writers would mix their bytes.
         match file.try_lock() {
             Ok(()) => {}
@@ -44,15 +44,15 @@ impl Store {
         }
         let mut hasher = StateHasher::new();
         let mut size = 0;
+        let whole = file.metadata().map_err(io)?.len();
+        // The process before may have seen a sync fail. What is wrong on the disk shows in the digest at the end.
+        let on_disk = Uncached::open(&path).map_err(io)?;
         let mut buffer = vec![0; PIECE_LEN as usize];
-        loop {
-            match file.read(&mut buffer).map_err(io)? {
-                0 => break,
-                length => {
-                    hasher.update(&buffer[..length]);
-                    size += length as u64;
-                }
-            }
+        while size < whole {
+            let length = usize::try_from(whole - size).map_or(buffer.len(), |left| left.min(buffer.len()));
+            on_disk.read_at(&mut buffer[..length], size).map_err(io)?;
+            hasher.update(&buffer[..length]);
+            size += length as u64;
         }
         Ok(Upload::kept(self.clone(), path, file, hasher, size))
     }

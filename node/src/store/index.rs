@@ -1,27 +1,27 @@
-//! [`Index`]: small records that can be rebuilt from the files of the store. The only file that names sled.
+//! [`Index`]: small records that can be rebuilt from the files of the store, so it never has to fail.
 //!
-//! The records are: the whole blobs with their verified fingerprints, the verified pieces of partial blobs, copies of
-//! documents, and when models were last used. sled 0.34 loses flushed data at a power cut unless its files are fsynced
-//! too, and may panic on damaged files. So [`Index::commit`] syncs them, and [`Index::open`] catches a panic.
+//! After a failed write or sync, what it has on the disk is unknown. It is made anew then, from what it still knows and
+//! from the files, and the operation is repeated. Where the disk takes no new one, as a full disk does, it stays in
+//! memory, and moves to the disk at a later commit. It is lost at the end of the process, which costs rehashing.
 
-use std::fs::{self, File};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+mod records;
+mod trees;
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
 use reg_proto::digest::Digest;
 use reg_proto::piece::{PieceIndex, PieceSet};
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::disk;
-use super::fingerprint::Fingerprint;
+pub(super) use self::records::{BlobRecord, DocumentCopy, RECORD_BYTES_MAX, Records};
+use self::trees::{Table, Trees};
+use super::paths::Paths;
 
-/// Most bytes of a record: as many as sled keeps inline, without a file of its own.
-pub(super) const RECORD_BYTES_MAX: usize = 4096;
-/// Bytes of a page of a bitmap: it covers 16,384 pieces, which are 16 GiB of a blob.
-const PAGE_BYTES: usize = 2048;
-/// Bytes that sled may keep in memory.
-const MEMORY: u64 = 16 << 20;
+/// Time between two attempts to move an index from memory to the disk.
+const NEXT_TRY: Duration = Duration::from_secs(10);
 
 /// Why the index cannot be read or written.
 #[derive(Debug, Error)]
@@ -29,148 +29,216 @@ pub enum IndexError {
     #[error("index failed")]
     Sled(#[from] sled::Error),
     #[error("index files cannot be synced")]
-    Sync(#[from] std::io::Error),
+    Sync(#[from] io::Error),
     #[error("index panicked while it was opened")]
     Panicked,
     #[error("index holds a malformed record")]
     Record(#[from] serde_json::Error),
+    #[error("index failed, and the files that it is made from cannot be read")]
+    Files(#[source] io::Error),
 }
 
 impl IndexError {
     /// Tells whether the disk is full.
     pub fn is_disk_full(&self) -> bool {
         match self {
-            Self::Sled(sled::Error::Io(error)) | Self::Sync(error) => crate::store::error::is_full(error),
+            Self::Sled(sled::Error::Io(error)) | Self::Sync(error) | Self::Files(error) => {
+                super::error::is_full(error)
+            }
             _ => false,
         }
     }
 
-    /// Tells whether the index takes nothing more until it is opened again: sled goes on after no failed write.
-    fn is_lasting(&self) -> bool {
-        matches!(self, Self::Sled(sled::Error::Io(_)))
+    /// Tells whether the disk failed, which says nothing of the content of the index.
+    const fn is_of_disk(&self) -> bool {
+        matches!(self, Self::Sled(sled::Error::Io(_)) | Self::Sync(_) | Self::Files(_))
     }
 }
 
-/// Tells whether a cause of an error is an index that takes nothing more until the node is started again.
-pub fn needs_restart(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause.downcast_ref::<IndexError>().is_some_and(IndexError::is_lasting)
-}
-
-/// A whole blob.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct BlobRecord {
-    pub(super) size: u64,
-    /// The fingerprint of the file when it was verified; `None` where that is unknown, as after the index was lost.
-    pub(super) verified: Option<Fingerprint>,
-}
-
-/// A copy of a document, or a note that there is one too long for a copy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum DocumentCopy {
-    Inline(Vec<u8>),
-    InFile,
-}
-
-/// The index. Cheap to clone.
-#[derive(Debug, Clone)]
+/// The index.
+#[derive(Debug)]
 pub(super) struct Index {
-    path: PathBuf,
-    db: sled::Db,
-    blobs: sled::Tree,
-    documents: sled::Tree,
-    pieces: sled::Tree,
-    used: sled::Tree,
+    paths: Paths,
+    state: RwLock<State>,
+    /// When an index in memory is moved to the disk, and why it is in memory.
+    in_memory: Mutex<Option<InMemory>>,
+}
+
+#[derive(Debug)]
+struct State {
+    records: Records,
+    /// Counts how often the index was made anew, so that of several threads that fail at once one makes it anew.
+    generation: u64,
+    /// Whether the records may lack what the files hold, because these could not be read.
+    is_incomplete: bool,
+}
+
+#[derive(Debug)]
+struct InMemory {
+    why: String,
+    next_try: Instant,
+    /// Whether the index on the disk was not read, and may be sound.
+    is_unread: bool,
 }
 
 impl Index {
-    /// Opens the index and reads all of it. Renames a damaged one to `index.bad-N`, and begins a new one.
-    pub(super) fn open(path: &Path) -> Result<Self, IndexError> {
-        match Self::try_open(path) {
-            Ok(index) => Ok(index),
-            Err(error) if error.is_disk_full() => Err(error),
-            Err(error) => {
-                let aside = set_aside(path)?;
+    /// Opens the index of the store at these paths, and makes it agree with the files. Renames a damaged one to
+    /// `index.bad-N`, and begins a new one. Stays in memory where the disk fails or is full.
+    pub(super) fn open(paths: Paths) -> Result<Self, IndexError> {
+        let path = paths.index();
+        // A disk may fail once.
+        let opened = Records::open(&path).or_else(|_| Records::open(&path));
+        let opened = opened.or_else(|error| match error {
+            error if error.is_of_disk() => Err(error),
+            error => {
+                let aside = trees::set_aside(&path)?;
                 tracing::warn!(%error, aside = %aside.display(), "the index was damaged and is rebuilt from the files");
-                Self::try_open(path)
+                Records::open(&path)
             }
-        }
-    }
-
-    fn try_open(path: &Path) -> Result<Self, IndexError> {
-        let open = || {
-            let config = sled::Config::new().path(path).cache_capacity(MEMORY).flush_every_ms(None);
-            let db = config.open()?;
-            let index = Self {
-                path: path.to_owned(),
-                blobs: db.open_tree("blobs")?,
-                documents: db.open_tree("documents")?,
-                pieces: db.open_tree("pieces")?,
-                used: db.open_tree("used")?,
-                db,
-            };
-            index.read_all()?;
-            Ok(index)
+        });
+        let (records, in_memory) = match opened {
+            Ok(records) => (records, None),
+            Err(error) => {
+                tracing::warn!(%error, "the index stays in memory");
+                let why = chain(&error);
+                let in_memory = InMemory { why, next_try: Instant::now() + NEXT_TRY, is_unread: true };
+                (Records(Trees::in_memory()), Some(in_memory))
+            }
         };
-        catch_unwind(AssertUnwindSafe(open)).unwrap_or(Err(IndexError::Panicked))
+        let state = State { records, generation: 0, is_incomplete: false };
+        let index = Self { paths, state: RwLock::new(state), in_memory: Mutex::new(in_memory) };
+        let agree = || index.run(|records| super::reconcile::with_files(records, &index.paths));
+        agree().or_else(|_| agree())?;
+        Ok(index)
     }
 
-    /// Reads every record: sled does not find all damage when it opens a database.
-    fn read_all(&self) -> Result<(), IndexError> {
-        for record in &self.blobs {
-            serde_json::from_slice::<BlobRecord>(&record?.1)?;
-        }
-        for tree in [&self.documents, &self.pieces, &self.used] {
-            for record in tree {
-                record?;
-            }
-        }
-        Ok(())
+    /// Returns why the index is in memory, where it is.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.in_memory().as_ref().map(|it| it.why.clone())
     }
 
-    /// Syncs everything written so far, so that it survives a power cut.
+    /// Syncs everything written so far, so that it survives a power cut. Tries to move an index in memory to the disk.
     pub(super) fn commit(&self) -> Result<(), IndexError> {
-        self.db.flush()?;
-        sync_files(&self.path)?;
+        let is_due = self.in_memory().as_ref().is_some_and(|it| it.next_try <= Instant::now());
+        if is_due {
+            self.move_to_disk();
+        }
+        self.run(|records| records.0.commit())
+    }
+
+    /// Runs an operation. Where the index fails in it, makes the index anew and repeats the operation.
+    fn run<T>(&self, operation: impl Fn(&Records) -> Result<T, IndexError>) -> Result<T, IndexError> {
+        let generation = {
+            let state = self.read();
+            if !state.is_incomplete {
+                match operation(&state.records) {
+                    Err(error) if !matches!(error, IndexError::Record(_) | IndexError::Files(_)) => {
+                        tracing::warn!(error = chain(&error), "the index has failed and is made anew");
+                    }
+                    outcome => return outcome,
+                }
+            }
+            state.generation
+        };
+        self.make_anew(generation)?;
+        operation(&self.read().records)
+    }
+
+    /// Replaces an index that has failed, unless another thread has done so.
+    fn make_anew(&self, failed: u64) -> Result<(), IndexError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.generation != failed {
+            return Ok(());
+        }
+        let salvaged = Records(state.records.0.salvage());
+        state.is_incomplete = true;
+        // This closes the files of the one that failed.
+        state.records = salvaged;
+        super::reconcile::with_files(&state.records, &self.paths)?;
+        state.generation += 1;
+        state.is_incomplete = false;
+        match self.on_disk(&state.records, false) {
+            Ok(records) => {
+                state.records = records;
+                *self.in_memory() = None;
+            }
+            Err(error) => self.stays(&error, false),
+        }
         Ok(())
+    }
+
+    fn move_to_disk(&self) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(is_unread) = self.in_memory().as_ref().map(|it| it.is_unread) else { return };
+        match self.on_disk(&state.records, is_unread) {
+            Ok(records) => {
+                tracing::info!("the index is on the disk again");
+                state.records = records;
+                *self.in_memory() = None;
+            }
+            Err(error) => self.stays(&error, is_unread),
+        }
+    }
+
+    /// Writes records into an index on the disk: a new one, or the one that was not read before, with what it knows.
+    fn on_disk(&self, records: &Records, is_unread: bool) -> Result<Records, IndexError> {
+        let path = self.paths.index();
+        let sound = is_unread.then(|| Records::open(&path).ok()).flatten();
+        let target = match sound {
+            Some(sound) => sound,
+            None => {
+                match fs::remove_dir_all(&path) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+                    _ => {}
+                }
+                Records::open(&path)?
+            }
+        };
+        target.take_over(records)?;
+        target.0.commit()?;
+        Ok(target)
+    }
+
+    fn stays(&self, error: &IndexError, is_unread: bool) {
+        let why = chain(error);
+        tracing::warn!(why, "the index stays in memory");
+        *self.in_memory() = Some(InMemory { why, next_try: Instant::now() + NEXT_TRY, is_unread });
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn in_memory(&self) -> MutexGuard<'_, Option<InMemory>> {
+        self.in_memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn blob(&self, digest: &Digest) -> Result<Option<BlobRecord>, IndexError> {
-        let record = self.blobs.get(digest.as_bytes())?;
-        Ok(record.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
+        self.run(|records| records.blob(digest))
     }
 
     pub(super) fn put_blob(&self, digest: &Digest, record: &BlobRecord) -> Result<(), IndexError> {
-        self.blobs.insert(digest.as_bytes(), serde_json::to_vec(record)?)?;
-        Ok(())
+        self.run(|records| records.put_blob(digest, record))
     }
 
     pub(super) fn remove_blob(&self, digest: &Digest) -> Result<(), IndexError> {
-        self.blobs.remove(digest.as_bytes())?;
-        Ok(())
+        self.run(|records| records.remove_blob(digest))
     }
 
     pub(super) fn blobs(&self) -> Result<Vec<(Digest, BlobRecord)>, IndexError> {
-        let records = self.blobs.iter().map(|record| {
-            let (key, value) = record?;
-            let digest = <[u8; 32]>::try_from(key.as_ref()).map(Digest::from_bytes);
-            Ok(digest.ok().zip(Some(serde_json::from_slice(&value)?)))
-        });
-        records.filter_map(Result::transpose).collect()
+        self.run(Records::blobs)
     }
 
     pub(super) fn document(&self, kind: &str, key: &str) -> Result<Option<DocumentCopy>, IndexError> {
-        Ok(self.documents.get(document_key(kind, key))?.map(|bytes| read_copy(&bytes)))
+        self.run(|records| records.document(kind, key))
     }
 
     pub(super) fn put_document(&self, kind: &str, key: &str, bytes: &[u8]) -> Result<(), IndexError> {
-        let copy = if bytes.len() < RECORD_BYTES_MAX { [&[1], bytes].concat() } else { vec![0] };
-        self.documents.insert(document_key(kind, key), copy)?;
-        Ok(())
+        self.run(|records| records.put_document(kind, key, bytes))
     }
 
     pub(super) fn remove_document(&self, kind: &str, key: &str) -> Result<(), IndexError> {
-        self.documents.remove(document_key(kind, key))?;
-        Ok(())
+        self.run(|records| records.remove_document(kind, key))
     }
 
     /// Returns the copies of a kind's documents with keys that begin with `prefix`, in the order of their keys.
@@ -179,24 +247,12 @@ impl Index {
         kind: &str,
         prefix: &str,
     ) -> Result<Vec<(String, DocumentCopy)>, IndexError> {
-        let found = self.documents.scan_prefix(document_key(kind, prefix)).map(|record| {
-            let (key, value) = record?;
-            let key = String::from_utf8_lossy(&key[kind.len() + 1..]).into_owned();
-            Ok((key, read_copy(&value)))
-        });
-        found.collect()
+        self.run(|records| records.documents(kind, prefix))
     }
 
     /// Returns the verified pieces of a partial blob of `len` pieces.
     pub(super) fn pieces(&self, blob: &Digest, states: &Digest, len: u32) -> Result<PieceSet, IndexError> {
-        let mut bytes = Vec::new();
-        for page in 0..pages(len) {
-            match self.pieces.get(page_key(blob, states, page))? {
-                Some(found) if found.len() == page_len(len, page) => bytes.extend_from_slice(&found),
-                _ => bytes.resize(bytes.len() + page_len(len, page), 0),
-            }
-        }
-        Ok(PieceSet::from_bytes(len, &bytes).unwrap_or_else(|_| PieceSet::new(len)))
+        self.run(|records| records.pieces(blob, states, len))
     }
 
     /// Writes the pages of a bitmap that contain the `changed` pieces.
@@ -205,103 +261,66 @@ impl Index {
         blob: &Digest,
         states: &Digest,
         pieces: &PieceSet,
-        changed: impl Iterator<Item = PieceIndex>,
+        changed: &[PieceIndex],
     ) -> Result<(), IndexError> {
-        let bytes = pieces.to_bytes();
-        let mut written = None;
-        for page in changed.map(|piece| piece.get() / (PAGE_BYTES as u32 * 8)) {
-            if written != Some(page) {
-                let start = page as usize * PAGE_BYTES;
-                let end = start + page_len(pieces.len(), page);
-                self.pieces.insert(page_key(blob, states, page), &bytes[start..end])?;
-                written = Some(page);
-            }
-        }
-        Ok(())
+        self.run(|records| records.put_pieces(blob, states, pieces, changed))
     }
 
     pub(super) fn remove_pieces(&self, blob: &Digest, states: &Digest) -> Result<(), IndexError> {
-        let prefix = [*blob.as_bytes(), *states.as_bytes()].concat();
-        for record in self.pieces.scan_prefix(prefix) {
-            self.pieces.remove(record?.0)?;
-        }
-        Ok(())
+        self.run(|records| records.remove_pieces(blob, states))
     }
 
     /// Records when a model was last used, in seconds since 1970.
     pub(super) fn touch(&self, manifest: &Digest, now: u64) -> Result<(), IndexError> {
-        self.used.insert(manifest.as_bytes(), &now.to_be_bytes())?;
-        Ok(())
+        self.run(|records| records.touch(manifest, now))
     }
 
     pub(super) fn last_used(&self, manifest: &Digest) -> Option<u64> {
-        let bytes = self.used.get(manifest.as_bytes()).ok()??;
-        bytes.as_ref().try_into().ok().map(u64::from_be_bytes)
+        self.read().records.last_used(manifest)
     }
 
     pub(super) fn forget_used(&self, manifest: &Digest) -> Result<(), IndexError> {
-        self.used.remove(manifest.as_bytes())?;
+        self.run(|records| records.forget_used(manifest))
+    }
+}
+
+impl Records {
+    /// Opens records on the disk, and reads them all.
+    fn open(path: &std::path::Path) -> Result<Self, IndexError> {
+        let records = Self(Trees::open(path)?);
+        records.blobs()?;
+        Ok(records)
+    }
+
+    /// Takes all records of another, and drops what the other lacks; keeps what only this one knows of the same file: that
+    /// it was verified, and when a model was used.
+    fn take_over(&self, other: &Self) -> Result<(), IndexError> {
+        for table in Table::ALL {
+            let of_other = other.0.scan(table, &[])?;
+            for (key, _) in self.0.scan(table, &[])? {
+                let is_kept = table == Table::Used
+                    || of_other.binary_search_by(|(of_other, _)| of_other.cmp(&key)).is_ok();
+                if !is_kept {
+                    self.0.remove(table, &key)?;
+                }
+            }
+            if table != Table::Blobs {
+                of_other.iter().try_for_each(|(key, value)| self.0.insert(table, key, value))?;
+            }
+        }
+        for (digest, record) in other.blobs()? {
+            let verified = match self.blob(&digest)? {
+                Some(known) if known.size == record.size => record.verified.or(known.verified),
+                _ => record.verified,
+            };
+            self.put_blob(&digest, &BlobRecord { verified, ..record })?;
+        }
         Ok(())
     }
 }
 
-fn document_key(kind: &str, key: &str) -> Vec<u8> {
-    [kind.as_bytes(), b"\0", key.as_bytes()].concat()
-}
-
-fn read_copy(bytes: &[u8]) -> DocumentCopy {
-    match bytes.split_first() {
-        Some((1, copy)) => DocumentCopy::Inline(copy.to_vec()),
-        _ => DocumentCopy::InFile,
-    }
-}
-
-const fn pages(len: u32) -> u32 {
-    len.div_ceil(PAGE_BYTES as u32 * 8)
-}
-
-fn page_len(len: u32, page: u32) -> usize {
-    (len.div_ceil(8) as usize).saturating_sub(page as usize * PAGE_BYTES).min(PAGE_BYTES)
-}
-
-fn page_key(blob: &Digest, states: &Digest, page: u32) -> Vec<u8> {
-    [blob.as_bytes().as_slice(), states.as_bytes(), &page.to_be_bytes()].concat()
-}
-
-/// Fsyncs sled's files: its own flush ends in `sync_file_range`, which syncs neither sizes nor extents.
-fn sync_files(dir: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        match entry.file_type()? {
-            kind if kind.is_file() => match File::open(entry.path()) {
-                Ok(file) => file.sync_all()?,
-                // sled replaces its snapshots while it runs.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            },
-            kind if kind.is_dir() => sync_files(&entry.path())?,
-            _ => {}
-        }
-    }
-    disk::sync_dir(dir)
-}
-
-/// Renames a damaged index, so that a user can examine it.
-fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
-    /// Damaged copies that are kept; the last one is replaced.
-    const KEPT_MAX: u32 = 3;
-    let mut aside = path.with_extension("bad-1");
-    for number in 1..=KEPT_MAX {
-        aside = path.with_extension(format!("bad-{number}"));
-        if !aside.exists() {
-            break;
-        }
-    }
-    if aside.is_dir() {
-        fs::remove_dir_all(&aside)?;
-    } else if aside.exists() {
-        fs::remove_file(&aside)?;
-    }
-    fs::rename(path, &aside)?;
-    Ok(aside)
+/// Returns an error with its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -44,6 +44,7 @@ mod reconcile;
 mod disk;
 mod error;
 mod paths;
+mod uncached;
 
 pub use self::blobs::BlobFile;
 pub use self::cache::{CacheLimits, GcReport, Lease};
@@ -56,7 +57,6 @@ pub use self::error::{
 pub use self::front::{Store, Usage};
 pub use self::import_files::{Imported, Taking, ToImport};
 pub use self::imports::ResumeError;
-pub use self::index::needs_restart;
 pub use self::intake::{Intake, PIECES_WAITING_MAX};
 pub use self::partial::Partial;
 pub use self::place::{PlaceMode, Placed};

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,6 +18,7 @@ use reg_proto::states::{Claim, Hashed, PieceStates};
 use super::error::{PartialError, ReadError, WriteError, WritePieceError};
 use super::front::Store;
 use super::rehash::{self, Search};
+use super::uncached::Uncached;
 use super::{disk, paths};
 
 /// Most bytes that are written between two checkpoints. A crash costs rehashing them, and the end of a pull waits for
@@ -125,10 +127,7 @@ impl Store {
 
     /// Returns a partial blob that another thread has finished: the file is that of the whole blob.
     fn whole(&self, digest: Digest, states: PieceStates, path: PathBuf, data: File) -> Partial {
-        let mut have = PieceSet::new(states.layout().piece_count());
-        states.layout().pieces().for_each(|piece| {
-            have.insert(piece);
-        });
+        let have = PieceSet::full(states.layout().piece_count());
         let dir = path.parent().map_or_else(PathBuf::new, ToOwned::to_owned);
         let partial = self.assembled(digest, states, dir, data, have);
         lock(&partial.0.progress).is_finished = true;
@@ -154,10 +153,15 @@ impl Store {
         data: File,
     ) -> Result<Partial, PartialError> {
         let states_digest = states.digest();
-        let have = self
+        let mut have = self
             .index()
             .pieces(&digest, &states_digest, states.layout().piece_count())
             .map_err(|error| PartialError::Write(error.into()))?;
+        // The record may be of an earlier file of this name: what lies in a hole was never written to this one.
+        let written = written_pieces(&data, states.layout());
+        for piece in states.layout().pieces().filter(|piece| !written.contains(*piece)) {
+            have.remove(piece);
+        }
         Ok(self.assembled(digest, states, dir, data, have))
     }
 
@@ -327,38 +331,80 @@ impl Partial {
             progress.since = Instant::now();
             (progress.have.clone(), std::mem::take(&mut progress.unrecorded))
         };
-        data.sync_data().map_err(|source| PartialError::Io { path: dir.join("data"), source })?;
+        if let Err(source) = data.sync_data() {
+            self.lose(&unrecorded);
+            return Err(PartialError::Io { path: dir.join("data"), source });
+        }
         let recorded = store
             .index()
-            .put_pieces(digest, states_digest, &have, unrecorded.into_iter())
+            .put_pieces(digest, states_digest, &have, &unrecorded.into_iter().collect::<Vec<_>>())
             .and_then(|()| store.index().commit());
         recorded.map_err(|error| PartialError::Write(error.into()))
     }
 
-    /// Rehashes the data that was written but not recorded.
+    /// Forgets pieces that a failed sync was to make durable, and those written since: whether they are on the disk is
+    /// unknown, and no later sync tells. They are read from the disk when the partial blob is opened next, or fetched
+    /// again.
+    fn lose(&self, pieces: &BTreeSet<PieceIndex>) {
+        let _alone = lock(&self.0.writing);
+        let mut progress = lock(&self.0.progress);
+        let since = std::mem::take(&mut progress.unrecorded);
+        for piece in pieces.iter().chain(&since) {
+            progress.have.remove(*piece);
+        }
+        drop(progress);
+        self.empty(pieces.iter().chain(&since));
+    }
+
+    /// Empties pieces that have to be fetched again. The caller holds the lock of the file.
+    fn empty<'a>(&self, pieces: impl Iterator<Item = &'a PieceIndex>) {
+        let layout = self.0.states.layout();
+        let range = |piece: &PieceIndex| {
+            // Beyond the end of the file too: a page that the range covers in part would stay.
+            let start = layout.offset(*piece);
+            start..start + PIECE_LEN
+        };
+        disk::punch(&self.0.data, pieces.map(range));
+    }
+
+    /// Rehashes the data that was written but not recorded, as it is on the disk.
     fn rescan(&self) -> Result<(), PartialError> {
         let PartialState { digest, states, data, dir, .. } = &*self.0;
-        let layout = states.layout();
-        let have = self.have();
-        if have.is_full() {
+        if self.have().is_full() {
             return self.checkpoint();
         }
-        let mut found = Vec::new();
-        for extent in disk::data_extents(data, layout.size()) {
-            let first = u32::try_from(extent.start / PIECE_LEN).unwrap_or(u32::MAX);
-            let end = u32::try_from(extent.end.div_ceil(PIECE_LEN)).unwrap_or(u32::MAX);
-            let pieces = (first..end).filter_map(|index| layout.piece(index));
-            found.extend(pieces.filter(|piece| !have.contains(*piece)));
+        // An error of a sync that no process has seen yet is of no use later: this looks at the disk itself.
+        if data.sync_data().is_err() {
+            self.lose(&BTreeSet::new());
         }
-        found.dedup();
-        let wrong = rehash::wrong_pieces(data, (digest, states), &found, Search::All, &|_| {})
-            .map_err(|source| PartialError::Io { path: dir.join("data"), source })?;
+        let have = self.have();
+        let written = written_pieces(data, states.layout());
+        let found: Vec<PieceIndex> = written.iter().filter(|piece| !have.contains(*piece)).collect();
+        if found.is_empty() {
+            return self.checkpoint();
+        }
+        let io = |source| PartialError::Io { path: dir.join("data"), source };
+        let on_disk = match Uncached::open(&dir.join("data")) {
+            // Another thread has finished it.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            opened => opened.map_err(io)?,
+        };
+        // What cannot be read is fetched again.
+        let read = |bytes: &mut [u8], offset| {
+            on_disk.read_at(bytes, offset).map_err(|_| std::io::Error::from(ErrorKind::UnexpectedEof))
+        };
+        let wrong =
+            rehash::wrong_pieces(&read, (digest, states), &found, Search::All, &|_| {}).map_err(io)?;
+        let alone = lock(&self.0.writing);
         let mut progress = lock(&self.0.progress);
+        // Another thread may have written a wrong one anew meanwhile.
+        self.empty(wrong.iter().filter(|piece| !progress.have.contains(**piece)));
         for piece in found.into_iter().filter(|piece| wrong.binary_search(piece).is_err()) {
             progress.have.insert(piece);
             progress.unrecorded.insert(piece);
         }
         drop(progress);
+        drop(alone);
         self.checkpoint()
     }
 
@@ -380,8 +426,17 @@ impl Partial {
         if !have.is_full() {
             return Err(PartialError::Incomplete { digest: *digest, missing: have.len() - have.count() });
         }
-        data.sync_all().map_err(|source| PartialError::Io { path: dir.join("data"), source })?;
-        store.keep(&Hashed { digest: *digest, states: states.clone() }, &dir.join("data"))?;
+        if let Err(source) = data.sync_all() {
+            self.lose(&BTreeSet::new());
+            return Err(PartialError::Io { path: dir.join("data"), source });
+        }
+        if let Err(error) = store.keep(&Hashed { digest: *digest, states: states.clone() }, &dir.join("data"))
+        {
+            if !dir.join("data").exists() {
+                self.forget()?;
+            }
+            return Err(error.into());
+        }
         store.settle_leases(digest, states.layout().size());
         lock(&self.0.progress).is_finished = true;
         self.forget()?;
@@ -414,7 +469,7 @@ impl Partial {
         paths::remove(&dir.join("data"))?;
         paths::remove(&dir.join("states"))?;
         match fs::remove_dir(dir) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
                 Err(WriteError::Io { path: dir.clone(), source }.into())
             }
             _ => Ok(()),
@@ -465,6 +520,19 @@ impl Partial {
         let layout = self.0.states.layout();
         self.have().iter().map(|piece| layout.piece_len(piece) as u64).sum()
     }
+}
+
+/// Returns the pieces of a file that holes do not cover.
+fn written_pieces(file: &File, layout: BlobLayout) -> PieceSet {
+    let mut written = PieceSet::new(layout.piece_count());
+    for extent in disk::data_extents(file, layout.size()) {
+        let first = u32::try_from(extent.start / PIECE_LEN).unwrap_or(u32::MAX);
+        let end = u32::try_from(extent.end.div_ceil(PIECE_LEN)).unwrap_or(u32::MAX);
+        for piece in (first..end).filter_map(|index| layout.piece(index)) {
+            written.insert(piece);
+        }
+    }
+    written
 }
 
 /// These locks guard plain data that is consistent after every statement, so a panic of another thread does not spoil

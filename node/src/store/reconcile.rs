@@ -1,8 +1,7 @@
-//! Makes the index agree with the files at every start, because it may be lost, old or damaged.
+//! Makes the index agree with the files, at every start and when it is made anew: it may be lost, old or damaged.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirEntry};
-use std::io;
 use std::path::Path;
 
 use reg_proto::digest::Digest;
@@ -10,16 +9,15 @@ use reg_proto::digest::Digest;
 use super::documents::{DocumentKind, split_key};
 use super::error::OpenError;
 use super::front::Store;
-use super::index::{BlobRecord, DocumentCopy};
+use super::index::{BlobRecord, DocumentCopy, IndexError, RECORD_BYTES_MAX, Records};
+use super::paths::Paths;
 
 impl Store {
-    /// Goes through all files once, and looks at names and metadata, not at bytes. A blob that the index does not know
-    /// is rehashed before it is served.
-    pub(super) fn reconcile(&self) -> Result<(), OpenError> {
+    /// Removes temporary files, counts the blobs, and opens the partial ones.
+    pub(super) fn begin(&self) -> Result<(), OpenError> {
         self.sweep_temporary()?;
-        self.reconcile_blobs()?;
-        for kind in DocumentKind::ALL {
-            self.reconcile_documents(kind)?;
+        for (_, record) in self.index().blobs()? {
+            self.count(record.size, 0);
         }
         self.load_partials().map_err(|source| OpenError::Io { path: self.paths().partials(), source })
     }
@@ -28,72 +26,81 @@ impl Store {
         let path = self.paths().tmp();
         let io = |source| OpenError::Io { path: path.clone(), source };
         for entry in fs::read_dir(&path).map_err(io)? {
-            fs::remove_file(entry.map_err(io)?.path()).map_err(io)?;
-        }
-        Ok(())
-    }
-
-    fn reconcile_blobs(&self) -> Result<(), OpenError> {
-        let mut on_disk = BTreeSet::new();
-        each_file(&self.paths().blobs(), &mut |entry| {
-            let digest = entry.file_name().to_str().and_then(|name| Digest::from_hex(name).ok());
-            let Some(digest) = digest else { return Ok(()) };
-            on_disk.insert(digest);
-            if self.index().blob(&digest).map_err(io::Error::other)?.is_none() {
-                let record = BlobRecord { size: entry.metadata()?.len(), verified: None };
-                self.index().put_blob(&digest, &record).map_err(io::Error::other)?;
-            }
-            Ok(())
-        })
-        .map_err(|source| OpenError::Io { path: self.paths().blobs(), source })?;
-        for (digest, record) in self.index().blobs()? {
-            if on_disk.contains(&digest) {
-                self.count(record.size, 0);
-            } else {
-                self.index().remove_blob(&digest)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn reconcile_documents(&self, kind: DocumentKind) -> Result<(), OpenError> {
-        let name = kind.name();
-        let mut on_disk = BTreeSet::new();
-        each_file(&self.paths().documents(name), &mut |entry| {
-            let bytes = fs::read(entry.path())?;
-            let Some((key, document)) = split_key(&bytes) else { return Ok(()) };
-            if self.paths().document(name, key) != entry.path() {
-                return Ok(());
-            }
-            on_disk.insert(key.to_owned());
-            let copy = self.index().document(name, key).map_err(io::Error::other)?;
-            let same = match copy {
-                Some(DocumentCopy::Inline(copy)) => copy == document,
-                Some(DocumentCopy::InFile) => document.len() >= crate::store::index::RECORD_BYTES_MAX,
-                None => false,
-            };
-            if !same {
-                self.index().put_document(name, key, document).map_err(io::Error::other)?;
-            }
-            Ok(())
-        })
-        .map_err(|source| OpenError::Io { path: self.paths().documents(name), source })?;
-        for (key, _) in self.index().documents(name, "")? {
-            if !on_disk.contains(&key) {
-                self.index().remove_document(name, &key)?;
+            let path = entry.map_err(io)?.path();
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(%error, path = %path.display(), "a temporary file cannot be removed");
             }
         }
         Ok(())
     }
 }
 
+/// Makes records agree with the files of a store. Goes through all files once, and looks at names and metadata of blobs,
+/// not at bytes. A blob that the records do not know is rehashed before it is served.
+///
+/// # Errors
+/// Fails where the files cannot be read, or the records cannot be written.
+pub(super) fn with_files(records: &Records, paths: &Paths) -> Result<(), IndexError> {
+    with_blobs(records, paths)?;
+    DocumentKind::ALL.iter().try_for_each(|kind| with_documents(records, paths, *kind))
+}
+
+fn with_blobs(records: &Records, paths: &Paths) -> Result<(), IndexError> {
+    let mut on_disk = BTreeSet::new();
+    each_file(&paths.blobs(), &mut |entry| {
+        let digest = entry.file_name().to_str().and_then(|name| Digest::from_hex(name).ok());
+        let Some(digest) = digest else { return Ok(()) };
+        on_disk.insert(digest);
+        if records.blob(&digest)?.is_none() {
+            let size = entry.metadata().map_err(IndexError::Files)?.len();
+            records.put_blob(&digest, &BlobRecord { size, verified: None })?;
+        }
+        Ok(())
+    })?;
+    for (digest, _) in records.blobs()? {
+        if !on_disk.contains(&digest) {
+            records.remove_blob(&digest)?;
+        }
+    }
+    Ok(())
+}
+
+fn with_documents(records: &Records, paths: &Paths, kind: DocumentKind) -> Result<(), IndexError> {
+    let name = kind.name();
+    let mut on_disk = BTreeSet::new();
+    each_file(&paths.documents(name), &mut |entry| {
+        let bytes = fs::read(entry.path()).map_err(IndexError::Files)?;
+        let Some((key, document)) = split_key(&bytes) else { return Ok(()) };
+        if paths.document(name, key) != entry.path() {
+            return Ok(());
+        }
+        on_disk.insert(key.to_owned());
+        let same = match records.document(name, key)? {
+            Some(DocumentCopy::Inline(copy)) => copy == document,
+            Some(DocumentCopy::InFile) => document.len() >= RECORD_BYTES_MAX,
+            None => false,
+        };
+        if same { Ok(()) } else { records.put_document(name, key, document) }
+    })?;
+    for (key, _) in records.documents(name, "")? {
+        if !on_disk.contains(&key) {
+            records.remove_document(name, &key)?;
+        }
+    }
+    Ok(())
+}
+
 /// Calls `found` for every file in `dir/ab/`.
-fn each_file(dir: &Path, found: &mut dyn FnMut(&DirEntry) -> io::Result<()>) -> io::Result<()> {
-    for part in fs::read_dir(dir)? {
-        let part = part?;
-        if part.file_type()?.is_dir() {
-            for entry in fs::read_dir(part.path())? {
-                found(&entry?)?;
+fn each_file(
+    dir: &Path,
+    found: &mut dyn FnMut(&DirEntry) -> Result<(), IndexError>,
+) -> Result<(), IndexError> {
+    let entries = |dir: &Path| fs::read_dir(dir).map_err(IndexError::Files);
+    for part in entries(dir)? {
+        let part = part.map_err(IndexError::Files)?;
+        if part.file_type().map_err(IndexError::Files)?.is_dir() {
+            for entry in entries(&part.path())? {
+                found(&entry.map_err(IndexError::Files)?)?;
             }
         }
     }

@@ -30,10 +30,13 @@ pub(super) enum Search {
     All,
 }
 
+/// Fills bytes from an offset of a file.
+pub(super) type ReadAt<'a> = dyn Fn(&mut [u8], u64) -> io::Result<()> + Sync + 'a;
+
 /// Returns which of `pieces` do not match the states; a piece beyond the end of the file does not. Calls `on_bytes`
 /// every 2 MiB.
 pub(super) fn wrong_pieces(
-    file: &File,
+    read: &ReadAt<'_>,
     (blob, states): (&Digest, &PieceStates),
     pieces: &[PieceIndex],
     search: Search,
@@ -46,7 +49,7 @@ pub(super) fn wrong_pieces(
         while !stop.load(Ordering::Relaxed) {
             let at = next.fetch_add(2, Ordering::Relaxed);
             let Some(two) = pieces.get(at..).filter(|left| !left.is_empty()) else { break };
-            let found = check(file, (blob, states), &two[..two.len().min(2)], &mut buffers, on_bytes);
+            let found = check(read, (blob, states), &two[..two.len().min(2)], &mut buffers, on_bytes);
             if found.is_err() || (search == Search::First && matches!(&found, Ok(found) if !found.is_empty()))
             {
                 stop.store(true, Ordering::Relaxed);
@@ -71,7 +74,7 @@ pub(super) fn wrong_pieces(
 
 /// Checks one or two pieces against the states.
 fn check(
-    file: &File,
+    read: &ReadAt<'_>,
     (blob, states): (&Digest, &PieceStates),
     pieces: &[PieceIndex],
     buffers: &mut [Vec<u8>; 2],
@@ -80,10 +83,10 @@ fn check(
     let layout = states.layout();
     for (piece, buffer) in pieces.iter().zip(buffers.iter_mut()) {
         buffer.resize(layout.piece_len(*piece), 0);
-        match disk::read_at(file, buffer, layout.offset(*piece)) {
+        match read(buffer, layout.offset(*piece)) {
             // The file is too short: an empty buffer matches no piece.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => buffer.clear(),
-            read => read?,
+            filled => filled?,
         }
     }
     let claims =
@@ -120,8 +123,9 @@ impl Store {
         }
         if let Some(states) = self.kept_states(digest, size) {
             let pieces: Vec<PieceIndex> = states.layout().pieces().collect();
+            let read = |bytes: &mut [u8], offset| disk::read_at(&file, bytes, offset);
             let wrong =
-                wrong_pieces(&file, (digest, &states), &pieces, Search::First, on_bytes).map_err(io)?;
+                wrong_pieces(&read, (digest, &states), &pieces, Search::First, on_bytes).map_err(io)?;
             if wrong.is_empty() {
                 return Ok(true);
             }
@@ -167,7 +171,8 @@ mod tests {
         let wrong = |bytes: &[u8], pieces: &[PieceIndex], search| {
             let changed = file(bytes);
             let file = File::open(changed.path()).unwrap();
-            let wrong = wrong_pieces(&file, (&digest, &states), pieces, search, &tell).unwrap();
+            let read = |bytes: &mut [u8], offset| disk::read_at(&file, bytes, offset);
+            let wrong = wrong_pieces(&read, (&digest, &states), pieces, search, &tell).unwrap();
             wrong.into_iter().map(PieceIndex::get).collect::<Vec<u32>>()
         };
         assert_eq!(wrong(&bytes, &pieces, Search::All), [0; 0]);

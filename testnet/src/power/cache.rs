@@ -27,12 +27,14 @@ pub(super) struct WriteCache {
     is_cut: bool,
     /// Bytes that are taken until writes are refused.
     room: Option<u64>,
+    /// Writes of at least so many bytes are refused: those of files, and not those of the journal.
+    refused_from: Option<usize>,
     refused: u64,
 }
 
 impl WriteCache {
     pub(super) fn new(disk: File, size: u64) -> Self {
-        Self { disk, size, pending: Vec::new(), is_cut: false, room: None, refused: 0 }
+        Self { disk, size, pending: Vec::new(), is_cut: false, room: None, refused_from: None, refused: 0 }
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -45,6 +47,10 @@ impl WriteCache {
 
     pub(super) fn refuse_after(&mut self, bytes: Option<u64>) {
         self.room = bytes;
+    }
+
+    pub(super) fn refuse_large(&mut self, from: Option<usize>) {
+        self.refused_from = from;
     }
 
     pub(super) fn refused(&self) -> u64 {
@@ -72,6 +78,10 @@ impl WriteCache {
 
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
         if self.is_cut {
+            return Err(Errno::IO);
+        }
+        if self.refused_from.is_some_and(|from| bytes.len() >= from) {
+            self.refused += 1;
             return Err(Errno::IO);
         }
         if let Some(room) = &mut self.room {

@@ -12,9 +12,6 @@ use crate::world::World;
 /// What an act takes on a machine that is not busy, until it was measured.
 const MOMENT: Duration = Duration::from_millis(250);
 
-/// What a daemon says that can no longer write its index.
-pub(super) const START_AGAIN: &str = "start it again";
-
 /// Something that a publisher does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Act {
@@ -139,40 +136,23 @@ impl Prepared {
         time
     }
 
-    /// The fault is gone: the same command succeeds, at the latest after the daemon was started anew; returns whether that
-    /// was needed. Then the publisher publishes, and the follower gets it.
-    pub(super) fn goes_on(&self, world: &mut World, is_done: bool) -> Result<bool, Found> {
-        let mut restarted = false;
+    /// The fault is gone: the same command succeeds, and the daemon goes on. Then the publisher publishes, and the follower
+    /// gets it.
+    pub(super) fn goes_on(&self, world: &mut World, is_done: bool) -> Result<(), Found> {
         if self.act == Act::PublishAlone {
             world.kill();
         } else {
             world.start()?;
         }
-        if !is_done {
-            restarted = self.act != Act::Start && !self.attempt(world);
-            if restarted && self.act != Act::PublishAlone {
-                world.kill();
-                world.start()?;
-            }
-            if restarted {
-                succeeds(&format!("{:?} repeated", self.act), &self.ran(world))?;
-            }
+        if !is_done && self.act != Act::Start {
+            succeeds(&format!("{:?} repeated", self.act), &self.ran(world))?;
         }
         world.publisher_has_acknowledged()?;
         world.start()?;
         world.follower_has(world.acknowledged)?;
         let version = world.next_version();
-        let mut next = world.publish(version, true);
-        // A write of the index that failed after the act has ended: the daemon asks to be started anew, once.
-        if next.stderr().contains(START_AGAIN) && !restarted {
-            restarted = true;
-            world.kill();
-            world.start()?;
-            next = world.publish(version, true);
-        }
-        succeeds("the next publication", &next)?;
-        world.follower_has(version)?;
-        Ok(restarted)
+        succeeds("the next publication", &world.publish(version, true))?;
+        world.follower_has(version)
     }
 }
 

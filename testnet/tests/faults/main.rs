@@ -1,5 +1,5 @@
 //! Faults: disks that fail an operation, processes that are killed and machines that lose their power, while names and keys
-//! change.
+//! change, and while models move.
 
 mod disk;
 mod file_system;
@@ -10,3 +10,7 @@ mod world;
 mod acts;
 
 mod names;
+
+mod content;
+
+mod bytes;

@@ -19,6 +19,10 @@ pub(super) enum Harm {
     StillFails,
     /// The node does not start again.
     NoStart,
+    /// A blob or a model has other bytes than its digest says.
+    WrongBytes,
+    /// A command ended with an exit code that blames the user, or was still running.
+    WrongExit,
 }
 
 /// A harm, with what was seen.

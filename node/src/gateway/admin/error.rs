@@ -11,12 +11,7 @@ use reg_proto::envelope::PublicKey;
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use serde::{Deserialize, Serialize};
 
-use crate::registry::needs_restart;
 use crate::registry::publishers::TagsError;
-
-/// What to do after a failed write of the index.
-const START_AGAIN: &str =
-    "check the disk; if a daemon runs, start it again: its index takes nothing more after a failed write";
 
 /// An error as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,16 +60,15 @@ impl FrozenTag {
 impl ErrorDocument {
     /// Describes an error of a use case.
     pub fn of(error: &dyn Fault) -> Self {
-        let (mut causes, mut frozen, mut start_again) = (Vec::new(), None, None);
+        let (mut causes, mut frozen) = (Vec::new(), None);
         let mut source = Error::source(error);
         while let Some(cause) = source {
             causes.push(Printable::lines(&cause.to_string()));
             frozen = frozen.or_else(|| FrozenTag::of(cause));
-            start_again = start_again.or_else(|| needs_restart(cause).then(|| START_AGAIN.to_owned()));
             source = cause.source();
         }
         let (kind, message) = (name(error.kind()).to_owned(), Printable::lines(&error.to_string()));
-        let hint = error.hint().or(start_again).map(|it| Printable::lines(&it));
+        let hint = error.hint().map(|it| Printable::lines(&it));
         Self { kind, message, causes, hint, frozen }
     }
 }

@@ -330,6 +330,7 @@ impl Local {
                 paused: local.fetching.priorities.is_all_paused(),
                 uptime_seconds: clock::now().saturating_sub(local.started),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                index_trouble: local.store.index_trouble(),
             })
         })
         .await
