@@ -53,7 +53,9 @@ impl World {
 
     /// Returns how many copies of the model the seed has sent.
     fn copies(&self) -> f64 {
-        sent(&self.seed) as f64 / self.bytes as f64
+        let copies = sent(&self.seed) as f64 / self.bytes as f64;
+        println!("the seed sent {copies:.2} copies");
+        copies
     }
 
     fn assert_pulled(&self, pulling: Pulling) {

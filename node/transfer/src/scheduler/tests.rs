@@ -208,6 +208,37 @@ fn only_what_is_read_is_asked_for_and_every_reader_has_its_turn() {
     assert!(scheduler.open.is_empty() && scheduler.without_holder().count() == 0, "no reader waits any more");
 }
 
+#[test]
+fn what_a_reader_waits_for_comes_before_the_rest_that_a_pull_wants() {
+    let mut scheduler = Scheduler::new(1);
+    let now = Instant::default();
+    scheduler.handle(now, Input::Want { blob: blob(1), stored: PieceSet::new(400) });
+    assert_eq!(scheduler.poll_output(), None, "which pieces are wanted first is not said yet");
+    scheduler.handle(now, Input::Focus { blob: blob(1), runs: vec![100..103], others: true });
+    scheduler.handle(now, Input::PeerHolds { peer: peer(0), blob: blob(1), pieces: PieceSet::full(400) });
+    let mut asked = Vec::new();
+    let mut is_complete = false;
+    while let Some(output) = scheduler.poll_output() {
+        let Output::Request { request, first, count, .. } = output else {
+            is_complete |= matches!(output, Output::Complete { .. });
+            continue;
+        };
+        asked.push((first.get(), count));
+        for piece in (first.get()..first.get() + count).map(|it| PieceSet::full(400).piece(it).unwrap()) {
+            scheduler.handle(now, Input::Stored { request, piece });
+        }
+    }
+    assert_eq!(asked[0], (100, 3), "{asked:?}");
+    assert!(is_complete, "the rest comes too: {asked:?}");
+    // Once no reader waits, a pull alone goes on, and without both nothing is asked for.
+    scheduler.handle(now, Input::Want { blob: blob(2), stored: PieceSet::new(400) });
+    scheduler.handle(now, Input::Focus { blob: blob(2), runs: Vec::new(), others: false });
+    scheduler.handle(now, Input::PeerHolds { peer: peer(0), blob: blob(2), pieces: PieceSet::full(400) });
+    assert_eq!(scheduler.poll_output(), None);
+    scheduler.handle(now, Input::Focus { blob: blob(2), runs: Vec::new(), others: true });
+    assert!(matches!(scheduler.poll_output(), Some(Output::Request { .. })));
+}
+
 /// Returns how many of these pieces a peer delivers, and how many a web server, at these rates in pieces per second.
 fn brought(pieces: u32, peer: Nearness, peer_rate: u64, web_rate: u64) -> [u32; 2] {
     let (mut scheduler, mut now, mut brought) = (Scheduler::new(1), Instant::default(), [0; 2]);

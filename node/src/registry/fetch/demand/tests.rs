@@ -1,0 +1,95 @@
+//! Tests what the members of a download get together.
+
+use super::*;
+
+fn join(demand: &Arc<Demand>, is_reader: bool, far: Option<u64>, seconds: Option<u64>) -> Membership {
+    let joining = Joining {
+        pull: None,
+        is_reader,
+        limit: DownLimit { far, near: None },
+        timeout: seconds.map(Duration::from_secs),
+        reporter: Reporter::silent(),
+        wake: Arc::default(),
+    };
+    demand.join(joining).expect("the download is not over")
+}
+
+fn blob(n: u8) -> Digest {
+    Digest::from_bytes([n; 32])
+}
+
+#[test]
+fn the_limit_and_the_patience_are_those_of_the_member_that_allows_most() {
+    let demand = Arc::new(Demand::default());
+    let members = [(Some(10), Some(5)), (Some(20), Some(60))].map(|(limit, timeout)| {
+        let member = join(&demand, false, limit, timeout);
+        member.want(BTreeMap::from([(blob(1), Wish::Whole)]));
+        member
+    });
+    assert_eq!((demand.limit().far, demand.timeout()), (Some(20), Some(Duration::from_secs(60))));
+    let free = join(&demand, false, None, None);
+    assert_eq!(demand.limit().far, Some(20), "a member without wishes counts for nothing");
+    free.want(BTreeMap::from([(blob(2), Wish::Whole)]));
+    assert_eq!((demand.limit().far, demand.timeout()), (None, None));
+    drop(free);
+    let [slow, quick] = members;
+    drop(quick);
+    assert_eq!((demand.limit().far, demand.timeout()), (Some(10), Some(Duration::from_secs(5))));
+    drop(slow);
+    assert_eq!(demand.limit(), DownLimit::default());
+}
+
+#[test]
+fn what_is_wanted_is_what_the_members_that_are_left_want() {
+    let demand = Arc::new(Demand::default());
+    let (pull, reader) = (join(&demand, false, None, None), join(&demand, true, None, None));
+    pull.want(BTreeMap::from([(blob(1), Wish::Whole)]));
+    reader.want(BTreeMap::from([(blob(1), Wish::Runs(vec![3..5])), (blob(2), Wish::Runs(vec![0..1]))]));
+    assert_eq!(demand.wanted(&blob(1)), Wanted { runs: vec![3..5], is_whole: true });
+    assert_eq!(demand.wanted(&blob(2)), Wanted { runs: vec![0..1], is_whole: false });
+    drop(demand.changes());
+    drop(pull);
+    assert_eq!(demand.wanted(&blob(1)), Wanted { runs: vec![3..5], is_whole: false });
+    assert_eq!(demand.changes().blobs, BTreeSet::from([blob(1)]), "the download looks at it again");
+    assert!(!demand.has_pulls());
+    drop(reader);
+    assert_eq!(demand.wanted(&blob(1)), Wanted::default());
+}
+
+#[test]
+fn it_ends_with_its_last_member_and_waits_a_moment_for_readers() {
+    let pulled = Arc::new(Demand::default());
+    assert!(!pulled.is_over(), "no member has joined yet");
+    let (one, two) = (join(&pulled, false, None, None), join(&pulled, false, None, None));
+    drop(one);
+    assert!(!pulled.is_over());
+    drop(two);
+    assert!(pulled.is_over());
+    let read = Arc::new(Demand::default());
+    drop(join(&read, true, None, None));
+    assert!(!read.is_over(), "a reader may come back");
+    drop(join(&read, false, None, None));
+    assert!(!read.is_over());
+    drop(read.end(Some(DownloadError::Ended)));
+    assert!(read.is_over() && matches!(read.failure(), Some(DownloadError::Ended)));
+}
+
+#[test]
+fn a_pull_ends_when_its_own_patience_does() {
+    let error = DownloadError::Starved { seconds: 30, missing: 1, total: 2 };
+    let of = |quiet, patience, is_fixed| Stall {
+        quiet: Duration::from_secs(quiet),
+        patience: Duration::from_secs(patience),
+        is_fixed,
+        error: error.clone(),
+    };
+    for (stall, asked, ends) in [
+        (of(30, 20, false), None, true),
+        (of(10, 20, false), None, false),
+        (of(30, 20, false), Some(60), false),
+        (of(30, 300, false), Some(5), true),
+        (of(30, 300, true), Some(5), false),
+    ] {
+        assert_eq!(stall.end(asked.map(Duration::from_secs)).is_some(), ends, "{stall:?} {asked:?}");
+    }
+}
