@@ -244,3 +244,30 @@ fn different_parts_and_versions_share_what_they_have_in_common() {
     assert!(copies <= 1.1, "the seed sent {copies:.2} copies");
     world.home.run(["verify"]).ok();
 }
+
+#[test]
+fn two_commands_without_a_daemon_do_not_use_one_store_at_once() {
+    let [seed, home] = ["seed", "home"].map(Home::new);
+    seed.key("me");
+    let dir = seed.path().join("model");
+    model::generate(&dir, 8 * MIB, 22);
+    let server = Daemon::start(&seed, ["--limit-up", "1MB/s", "--limit-local"]);
+    let reference = seed.publish(&dir, "m", "me");
+    let from = server.address();
+    let begin = |name: &str| {
+        let dest = home.path().join(name);
+        let mut command = home.command(["pull", &reference]);
+        command.arg(&dest).args(["--from", &from, "--no-mdns", "--json"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Pulling { child: command.spawn().expect("it runs"), dest, name: name.to_owned() }
+    };
+    let first = begin("first");
+    thread::sleep(Duration::from_secs(2));
+    // The first one takes longer than the second one waits.
+    let second = begin("second").ran(&home);
+    second.failed(75, "uses this store");
+    tree::assert_equal(&dir, &first.end(&home));
+    tree::assert_equal(&dir, &begin("second").end(&home));
+    let copies = sent(&seed) as f64 / (8 * MIB) as f64;
+    assert!(copies <= 1.1, "the seed sent {copies:.2} copies");
+}

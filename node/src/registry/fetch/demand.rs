@@ -72,7 +72,7 @@ pub(super) struct Stall {
 }
 
 impl Stall {
-    /// Returns why a pull ends whose user waits for `timeout`; `None` while it goes on.
+    /// Returns why a pull with this `timeout` of its user ends; `None` while it goes on.
     pub(super) fn end(&self, timeout: Option<Duration>) -> Option<DownloadError> {
         let patience = timeout.filter(|_| !self.is_fixed).unwrap_or(self.patience);
         (self.quiet >= patience).then(|| self.error.clone())
@@ -109,7 +109,7 @@ struct State {
     leases: Vec<Lease>,
     /// News for the download.
     changes: Changes,
-    /// Blobs whose pieces are all stored, and which wait to become whole blobs of the store.
+    /// Blobs with all pieces stored, which wait to become whole blobs of the store.
     finishing: VecDeque<Digest>,
     is_finishing: bool,
     /// Run after blobs became whole, by the manifest of the model that they complete.
@@ -268,7 +268,7 @@ impl Demand {
         self.state().failure.clone()
     }
 
-    /// Returns the pieces of a blob that members want who may go on.
+    /// Returns the pieces of a blob that the members want, as far as they may go on.
     pub(super) fn wanted(&self, blob: &Digest) -> Wanted {
         let mut wanted = Wanted::default();
         for member in self.state().members.values().filter(|it| it.may_go_on) {

@@ -188,7 +188,7 @@ impl Share {
         Ok(())
     }
 
-    /// Opens the blobs that no other download fetches, and removes them from `left`. Returns who fetches the others.
+    /// Opens the blobs that no other download fetches, and removes them from `left`. Returns the downloads that fetch the others.
     async fn open_own(
         &mut self,
         left: &mut BTreeMap<Digest, PieceStates>,
@@ -477,8 +477,8 @@ impl Share {
         Downloaded { peers: sum.peers, web: sum.web, reused: 0, busy }
     }
 
-    /// Records the verified pieces of blobs that are not complete, so that they are not rehashed. Removes the blob whose
-    /// states are false.
+    /// Records the verified pieces of blobs that are not complete, so that they are not rehashed. Removes the blob with
+    /// false states.
     pub async fn settle(&self, error: &ShareError) {
         let is_false = match error {
             ShareError::Download(DownloadError::FalseStates { blob }) => Some(*blob),
