@@ -350,7 +350,6 @@ impl Share {
             }
             let wake = self.terms.wake.clone();
             tokio::select! {
-                biased;
                 () = wake.notified() => {}
                 peer = next_peer(finder) => match peer {
                     Some(peer) => self.introduce(peer, false),
