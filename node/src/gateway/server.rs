@@ -6,6 +6,7 @@
 mod connections;
 mod pace;
 mod turns;
+mod unread;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +21,6 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use socket2::SockRef;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -41,9 +41,6 @@ const GRACE: Duration = Duration::from_secs(5);
 const CONNECTIONS_MAX: usize = 256;
 /// Connections of the socket at once: each command of the owner has one.
 const SOCKET_CONNECTIONS_MAX: usize = 64;
-/// Bytes of an answer that the system takes before the client reads: with more, a client that does not read looks like one
-/// that does.
-const UNSENT_MAX: u32 = 256 << 10;
 /// Bytes of a request's head: the longest name takes 1 KiB, a token 100 bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Header fields of a request.
@@ -124,10 +121,6 @@ impl Listener for Port {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_MAX) {
-            tracing::debug!(%error, "the system bounds no unsent bytes");
-        }
         (PacedStream::new(stream), address)
     }
 

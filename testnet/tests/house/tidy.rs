@@ -97,6 +97,24 @@ fn every_file_says_what_it_is_and_can_be_read_in_one_sitting() {
     }
 }
 
+/// Files that write to a terminal or a log, each through `Printable`.
+const PRINTS: [&str; 3] = ["cli/src/output.rs", "cli/src/progress.rs", "node/src/daemon/telemetry.rs"];
+
+#[test]
+fn what_is_printed_goes_through_one_place() {
+    for member in ["cli/src", "node/src", "node/api/src", "node/keys/src", "proto/src"] {
+        for (path, text) in sources(&workspace().join(member)) {
+            let shown = path.strip_prefix(workspace()).expect("inside").to_string_lossy().replace('\\', "/");
+            let code = code(&text);
+            let printed = ["print!(", "println!(", "stdout()", "io::stderr()"].iter().find(|it| code.contains(**it));
+            assert!(
+                printed.is_none() || PRINTS.contains(&shown.as_str()),
+                "{shown} has {printed:?}: foreign text steers a terminal, unless cli/src/output.rs prints it"
+            );
+        }
+    }
+}
+
 /// Words that hide the actor of a sentence: a comment says which peer, puller, publisher, caller or user is meant.
 const NO_ACTOR: [&str; 4] = ["who", "whom", "whoever", "whose"];
 

@@ -2,6 +2,7 @@
 //! not send.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -14,10 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::unread::unread;
+
 /// Bytes per second below which a client is too slow: a model of 1 GiB would take twelve days.
 const SLOWEST: u32 = 1 << 10;
 /// How long a client may be too slow.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often the server looks what a client has read, while it waits for it.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How far a client may fall behind. Only the time counts in which the server waits for the client.
 #[derive(Debug)]
@@ -58,12 +63,14 @@ struct Timer {
 }
 
 impl Timer {
-    /// Passes on `polled`. Where it waits for the client, and patience is over, it is an error.
+    /// Passes on `polled`, which has moved so many bytes if it is ready. Where it waits for the client, and patience is over, it
+    /// is an error. `look` tells how many bytes have moved meanwhile.
     fn judge<T>(
         &mut self,
         cx: &mut Context<'_>,
         polled: Poll<T>,
         moved: impl FnOnce(&T) -> usize,
+        mut look: impl FnMut() -> usize,
     ) -> Poll<Result<T, io::Error>> {
         let now = Instant::now();
         if let Poll::Ready(value) = polled {
@@ -71,27 +78,69 @@ impl Timer {
             self.sleep = None;
             return Poll::Ready(Ok(value));
         }
-        let left = self.patience.wait(now);
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(left)));
-        sleep.as_mut().poll(cx).map(|()| {
-            tracing::debug!("a client is too slow, and its connection is closed");
-            Err(io::Error::new(io::ErrorKind::TimedOut, "client is too slow"))
-        })
+        loop {
+            let left = self.patience.wait(now);
+            if left.is_zero() {
+                tracing::debug!("a client is too slow, and its connection is closed");
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "client is too slow")));
+            }
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(left.min(LOOK))));
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.sleep = None;
+            self.patience.move_on(now, look());
+        }
     }
 }
 
-/// A connection that fails when the client reads too slowly. The system tells that bytes were read once some 64 KiB were,
-/// so a steady reader needs twice the least rate.
+/// A connection that fails when the client reads too slowly. On loopback a client's system asks for more once some 64 KiB were
+/// read, so a steady reader needs twice the least rate.
 #[derive(Debug)]
 pub(super) struct PacedStream {
     stream: TcpStream,
     timer: Timer,
+    progress: Progress,
+}
+
+/// What the client of a connection has taken.
+#[derive(Debug)]
+struct Progress {
+    ends: Option<(SocketAddr, SocketAddr)>,
+    /// Bytes that the system took.
+    written: u64,
+    /// Bytes that the client had taken when the server last looked.
+    taken: Option<u64>,
+}
+
+impl Progress {
+    /// Returns how many bytes the client has taken since the last look; 0 at the first one, and where the system does not tell.
+    fn look(&mut self) -> usize {
+        let held = self.ends.and_then(|(own, client)| unread(own, client));
+        let Some(taken) = held.map(|held| self.written.saturating_sub(held)) else { return 0 };
+        let before = self.taken.replace(taken).unwrap_or(taken);
+        usize::try_from(taken.saturating_sub(before)).unwrap_or(usize::MAX)
+    }
+
+    fn note(&mut self, polled: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = polled {
+            self.written += *bytes as u64;
+        }
+    }
 }
 
 impl PacedStream {
     /// Returns a connection with all its patience.
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, timer: Timer::default() }
+        let ends = stream.local_addr().ok().zip(stream.peer_addr().ok());
+        let progress = Progress { ends, written: 0, taken: None };
+        Self { stream, timer: Timer::default(), progress }
+    }
+
+    fn judge(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let Self { timer, progress, .. } = self;
+        progress.note(&polled);
+        timer.judge(cx, polled, written, || progress.look()).map(|it| it.and_then(|result| result))
     }
 }
 
@@ -108,7 +157,7 @@ impl AsyncRead for PacedStream {
 impl AsyncWrite for PacedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.timer.judge(cx, polled, written).map(|it| it.and_then(|result| result))
+        self.judge(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -117,7 +166,7 @@ impl AsyncWrite for PacedStream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.timer.judge(cx, polled, written).map(|it| it.and_then(|result| result))
+        self.judge(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -163,7 +212,7 @@ impl HttpBody for PacedBody {
         let received = |frame: &Option<Result<Frame<Bytes>, hyper::Error>>| {
             frame.as_ref().and_then(|it| it.as_ref().ok()?.data_ref()).map_or(0, Bytes::len)
         };
-        self.timer.judge(cx, polled, received).map(|judged| match judged {
+        self.timer.judge(cx, polled, received, || 0).map(|judged| match judged {
             Ok(frame) => frame.map(|it| it.map_err(Error::new)),
             Err(slow) => Some(Err(Error::new(BoxError::from(slow)))),
         })
