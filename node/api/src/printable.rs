@@ -15,13 +15,13 @@ pub struct Printable(String);
 impl Printable {
     /// Makes text printable that is to stay on one line.
     pub fn line(text: &str) -> Self {
-        Self(escaped(text, steers, |it| it.escape_unicode().collect()).into_owned())
+        Self(escaped(text, steers, in_text).into_owned())
     }
 
     /// Makes text printable that may have several lines.
     pub fn lines(text: &str) -> Self {
         let steers = |it| it != '\n' && steers(it);
-        Self(escaped(text, steers, |it| it.escape_unicode().collect()).into_owned())
+        Self(escaped(text, steers, in_text).into_owned())
     }
 
     /// Makes a JSON document printable, which stays the same document. It has no line breaks outside its strings.
@@ -74,6 +74,14 @@ fn escaped(text: &str, steers: impl Fn(char) -> bool, escape: impl Fn(char) -> S
     Cow::Owned(shown)
 }
 
+/// Returns a character as a program's source escapes it.
+fn in_text(it: char) -> String {
+    match it {
+        '\n' | '\r' | '\t' => it.escape_default().collect(),
+        _ => it.escape_unicode().collect(),
+    }
+}
+
 /// Returns a character as JSON escapes it: in one unit of UTF-16, or two.
 fn in_json(it: char) -> String {
     it.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
@@ -91,9 +99,9 @@ mod tests {
             ("Llama 3 – 8B, 日本語, naïve 🦙👩‍💻", "Llama 3 – 8B, 日本語, naïve 🦙👩‍💻"),
             ("\x1b]52;c;ZXZpbA==\x07", "\\u{1b}]52;c;ZXZpbA==\\u{7}"),
             ("\u{9b}31m", "\\u{9b}31m"),
-            ("a\rb\tc\x08\x7f\0", "a\\u{d}b\\u{9}c\\u{8}\\u{7f}\\u{0}"),
+            ("a\rb\tc\x08\x7f\0", "a\\rb\\tc\\u{8}\\u{7f}\\u{0}"),
             ("model\u{202e}gpj", "model\\u{202e}gpj"),
-            ("a\nhint: b", "a\\u{a}hint: b"),
+            ("a\nhint: b", "a\\nhint: b"),
         ] {
             assert_eq!(Printable::line(text).as_str(), shown);
         }

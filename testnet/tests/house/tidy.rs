@@ -106,7 +106,8 @@ fn what_is_printed_goes_through_one_place() {
         for (path, text) in sources(&workspace().join(member)) {
             let shown = path.strip_prefix(workspace()).expect("inside").to_string_lossy().replace('\\', "/");
             let code = code(&text);
-            let printed = ["print!(", "println!(", "stdout()", "io::stderr()"].iter().find(|it| code.contains(**it));
+            let printed =
+                ["print!(", "println!(", "stdout()", "io::stderr()"].iter().find(|it| code.contains(**it));
             assert!(
                 printed.is_none() || PRINTS.contains(&shown.as_str()),
                 "{shown} has {printed:?}: foreign text steers a terminal, unless cli/src/output.rs prints it"
