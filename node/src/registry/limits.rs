@@ -147,6 +147,9 @@ pub(super) const LANE_ANSWERS_MAX: usize = 8;
 pub(super) const LANE_ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a stream checks whether another lane is worth it: a pull of 2 GiB may take only 2 s.
 pub(super) const LANE_LOOK: Duration = Duration::from_millis(50);
+/// Bytes that lanes carry before the stream beside them stops to: some 10 ms on one machine, and the slow start of TCP on
+/// a line around the world.
+pub(super) const LANE_WARM_BYTES: u64 = 8 << 20;
 /// How long after a failed lane the next one is tried.
 pub(super) const LANE_TRY_AGAIN: Duration = Duration::from_secs(10);
 /// Failures in a row after which a stream does without lanes.

@@ -83,6 +83,7 @@ impl Records {
         request: Request,
         reply: oneshot::Sender<Result<Response, AskError>>,
     ) {
+        tracing::trace!(%peer, ?request, "a question");
         let id = behaviour.send_request(&to_libp2p(peer), request);
         self.asked.insert(id, reply);
     }

@@ -12,7 +12,7 @@ use reg_api::progress::Progress;
 use reg_api::reporter::Reporter;
 use reg_proto::digest::Digest;
 use reg_proto::peer::PeerId;
-use reg_proto::piece::PieceIndex;
+use reg_proto::piece::{PieceIndex, PieceSet};
 use reg_proto::wire::{Frame, Held, Rejection};
 use reg_transfer::{Input, Nearness, Output, RequestId, Scheduler};
 use thiserror::Error;
@@ -429,6 +429,7 @@ impl<'a> Downloader<'a> {
             Ok(source) => {
                 let Fetching { network, zone, .. } = self.fetching;
                 self.peers.insert(peer, source, &self.missing, network, zone);
+                self.presume(peer);
             }
             Err(error) => {
                 debug!(%peer, %error, "no stream to a peer");
@@ -439,6 +440,20 @@ impl<'a> Downloader<'a> {
                 }
                 self.peers.returning.lost(&peer, Instant::now());
                 self.open_waiting();
+            }
+        }
+    }
+
+    /// Asks a peer that is known to have held the blobs at once, while it says what it holds: that saves a round trip. It
+    /// refuses what it does not hold.
+    fn presume(&mut self, peer: PeerId) {
+        if !self.peers.returning.knows(&peer) || self.peers.any_holds() {
+            return;
+        }
+        for blob in self.missing.clone() {
+            if let Some(partial) = self.partials.get(&blob).filter(|_| !self.disputes.is_open(peer, blob)) {
+                let pieces = PieceSet::full(partial.states().layout().piece_count());
+                self.feed(Input::PeerHolds { peer: SourceId::Peer(peer), blob, pieces });
             }
         }
     }

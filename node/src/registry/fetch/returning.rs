@@ -43,6 +43,11 @@ impl Returning {
         }
     }
 
+    /// Tells whether a peer is known to have held a wanted blob.
+    pub(super) fn knows(&self, peer: &PeerId) -> bool {
+        self.0.contains_key(peer)
+    }
+
     /// Never goes back to this peer.
     pub(super) fn forget(&mut self, peer: &PeerId) {
         self.0.remove(peer);

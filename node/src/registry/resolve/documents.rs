@@ -21,8 +21,8 @@ use super::questions::QuestionSlots;
 use crate::net::AskError;
 use crate::registry::deadline::until;
 use crate::registry::limits::{
-    ANSWERS_PATIENCE, FIND_TIMEOUT, PROGRESS_PATIENCE, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED,
-    REFERRER_PEERS_AT_ONCE, REFERRERS_READ_MAX, UNREACHED,
+    ANSWERS_PATIENCE, ANSWERS_PER_PEER_MAX, FIND_TIMEOUT, PROGRESS_PATIENCE, QUESTION_SLOW,
+    QUESTIONS_AT_ONCE, QUIET, QUIET_NAMED, REFERRER_PEERS_AT_ONCE, REFERRERS_READ_MAX, UNREACHED,
 };
 use crate::registry::model::record::ModelRecord;
 
@@ -287,14 +287,44 @@ impl<'a> Documents<'a> {
         all
     }
 
+    /// Asks the best peer for documents at once, so that reading them takes one round trip, and not one each. What it does
+    /// not send soon is left to [`Self::get`].
+    async fn get_at_once(&mut self, digests: &[Digest]) {
+        let Some(peer) = self.peers.front().copied() else { return };
+        let lacking: Vec<Digest> = digests.iter().copied().filter(|it| self.stored(it).is_none()).collect();
+        for some in lacking.chunks(ANSWERS_PER_PEER_MAX) {
+            let end = self.patience.end.min(Instant::now() + PROGRESS_PATIENCE);
+            let mut asked = JoinSet::new();
+            for digest in some.iter().copied() {
+                let network = self.resolver.network.clone();
+                asked
+                    .spawn(async move { (digest, network.ask(peer, Request::GetDocument { digest }).await) });
+            }
+            while let Some(Some(answer)) = until(end, asked.join_next()).await {
+                if let Ok((digest, answer @ Ok(Response::Document { .. }))) = answer {
+                    self.take(digest, peer, answer);
+                }
+            }
+            if !asked.is_empty() {
+                return;
+            }
+        }
+    }
+
     async fn read_referrers(&mut self, subject: Digest, digests: Vec<Digest>) -> Referrers {
-        let mut found = Vec::new();
+        self.get_at_once(&digests).await;
+        let mut referrers = Vec::new();
         for digest in digests {
             let Ok(bytes) = self.get(digest).await else { continue };
             let Ok(referrer) = Referrer::from_bytes(&bytes) else { continue };
-            if referrer.subject.digest != subject {
-                continue;
+            if referrer.subject.digest == subject {
+                referrers.push((digest, referrer));
             }
+        }
+        let documents: Vec<Digest> = referrers.iter().map(|(_, it)| it.document.digest).collect();
+        self.get_at_once(&documents).await;
+        let mut found = Vec::new();
+        for (digest, referrer) in referrers {
             if let Ok(document) = self.get(referrer.document.digest).await {
                 found.push((digest, referrer, document));
             }

@@ -1,6 +1,7 @@
 //! Serves pieces over a lane: a thread takes slots of the upload queue and sends their pieces, until the lane or its stream ends.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use reg_proto::digest::Digest;
@@ -57,13 +58,14 @@ pub(super) fn start(
     lane: LaneWriter,
     number: u64,
     says: mpsc::Sender<Said>,
+    carried: Arc<AtomicU64>,
 ) -> Result<ServingLane, LaneError> {
     let (end, runtime) = (lane.end()?, Handle::current());
     thread::Builder::new().name("serve".to_owned()).spawn(move || {
         // Rehashing a blob that has changed needs a task, so this thread runs in the runtime's context.
         let _in_runtime = runtime.enter();
         let ending = Ending { lane: number, says };
-        if let Err(error) = serve(&serving, peer, &requests, lane, &ending.says) {
+        if let Err(error) = serve(&serving, peer, &requests, lane, &ending.says, &carried) {
             debug!(%peer, %error, "a lane that was served broke");
         }
     })?;
@@ -76,6 +78,7 @@ fn serve(
     requests: &Arc<Requests>,
     mut lane: LaneWriter,
     says: &mpsc::Sender<Said>,
+    carried: &AtomicU64,
 ) -> Result<(), LaneError> {
     let mut reader = PieceReader::new(serving.clone(), requests.clone());
     while let Some(slot) = requests.place.turn_blocking() {
@@ -89,6 +92,7 @@ fn serve(
                     return Err(error);
                 }
                 serving.fetching.traffic.count_served(peer, bytes.len() as u64, turn.is_first, Way::Lane);
+                carried.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 slot.sent(bytes.len());
             }
             Err(reason) => {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use reg_proto::digest::Digest;
 use reg_proto::limits::{BLOBS_FOLLOWED_MAX, REQUEST_PIECES_MAX, REQUESTS_WAITING_MAX};
@@ -24,7 +24,9 @@ use super::pieces::{PieceReader, Requests};
 use super::queue::Slot;
 use crate::net::{FrameError, FrameReader, FrameWriter, InboundStream, LaneWriter, Pace};
 use crate::registry::fetch::Way;
-use crate::registry::limits::{LANE_ANSWER_TIMEOUT, LANE_ANSWERS_MAX, NEWS_INTERVAL, PAUSED_RETRY_MS};
+use crate::registry::limits::{
+    LANE_ANSWER_TIMEOUT, LANE_ANSWERS_MAX, LANE_WARM_BYTES, NEWS_INTERVAL, PAUSED_RETRY_MS,
+};
 use crate::store::{Partial, ReadError};
 
 /// Frames that were read and not answered yet: one for each waiting request and for each followed blob.
@@ -42,6 +44,8 @@ struct StreamServer {
     reader: Option<PieceReader>,
     /// Lanes with a running thread, by number.
     lanes: BTreeMap<u64, ServingLane>,
+    /// Bytes of pieces that lanes have carried.
+    carried: Arc<AtomicU64>,
     /// Lanes that were offered and have not connected yet.
     offered: JoinSet<Option<LaneWriter>>,
     said: (mpsc::Sender<Said>, mpsc::Receiver<Said>),
@@ -61,6 +65,7 @@ pub(super) async fn serve(serving: Arc<Serving>, stream: InboundStream) {
         requests,
         followed: BTreeMap::new(),
         lanes: BTreeMap::new(),
+        carried: Arc::default(),
         offered: JoinSet::new(),
         said: mpsc::channel(LANE_ANSWERS_MAX),
     };
@@ -108,9 +113,15 @@ impl StreamServer {
                 Some(said) = self.said.1.recv() => self.on_said(said).await?,
                 Some(lane) = self.offered.join_next() => self.on_lane(lane.ok().flatten()),
                 _ = news.tick() => self.tell_news().await?,
-                slot = self.requests.place.turn(), if self.lanes.is_empty() => self.serve_next(slot).await?,
+                slot = self.requests.place.turn(), if self.carries_pieces() => self.serve_next(slot).await?,
             }
         }
+    }
+
+    /// Tells whether the stream sends pieces: until lanes have carried [`LANE_WARM_BYTES`], or where there is none. A new lane
+    /// begins slowly, and on a long line the stream has grown fast by then.
+    fn carries_pieces(&self) -> bool {
+        self.lanes.is_empty() || self.carried.load(Ordering::Relaxed) < LANE_WARM_BYTES
     }
 
     async fn on_frame(&mut self, frame: Frame) -> Result<(), FrameError> {
@@ -209,7 +220,8 @@ impl StreamServer {
         let Some(lane) = lane else { return };
         let (serving, says, number) =
             (self.serving.clone(), self.said.0.clone(), self.serving.ids.fetch_add(1, Ordering::Relaxed));
-        match lane::start(serving, self.peer, self.requests.clone(), lane, number, says) {
+        let (requests, carried) = (self.requests.clone(), self.carried.clone());
+        match lane::start(serving, self.peer, requests, lane, number, says, carried) {
             Ok(lane) => {
                 self.lanes.insert(number, lane);
             }
