@@ -4,6 +4,7 @@
 //! the loss and the delay themselves. Packets have 1,500 bytes at most: nothing joins them before they are lost.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -12,11 +13,22 @@ use std::time::{Duration, Instant};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::chance::Chance;
+use crate::netns;
+use crate::process::left_out;
 
 /// Bytes of the largest packet.
 pub const MTU: u16 = 1500;
 /// Packets on the way in one direction: 12 MB, more than any line of the tests holds.
 const ON_THE_WAY_MAX: usize = 8192;
+
+/// Tells whether no line can be laid here, and says that `what` is left out for that.
+pub fn is_left_out(what: &str) -> bool {
+    let has_tun = Path::new("/dev/net/tun").exists();
+    if !has_tun {
+        left_out(what, "/dev/net/tun is missing", "load the kernel's module tun");
+    }
+    !has_tun || netns::is_left_out(what)
+}
 
 /// What a line does to packets, in each direction.
 #[derive(Debug, Clone, Copy, Default)]

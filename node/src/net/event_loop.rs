@@ -1,6 +1,7 @@
 //! [`EventLoop`]: the task that owns the swarm. `select!` names what happened, and each protocol handles its own
 //! events.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use futures::StreamExt;
@@ -9,7 +10,7 @@ use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, SwarmEvent};
-use libp2p::{Multiaddr, Swarm, dcutr, gossipsub, identify, kad, mdns, ping};
+use libp2p::{Multiaddr, Swarm, dcutr, gossipsub, identify, kad, mdns, ping, relay as circuit};
 use reg_api::reachability::Reachability;
 use reg_proto::announcement::Holder;
 use reg_proto::bounded::Bounded;
@@ -23,7 +24,7 @@ use super::command::Command;
 use super::dialling::{self, Dialling, peer_of};
 use super::error::ConnectError;
 use super::inbound::PeerEvent;
-use super::limits::{ADDRESSES_PER_PEER_MAX, TICK};
+use super::limits::{ADDRESSES_PER_PEER_MAX, PEERS_TARGET, TICK};
 use super::links::{Links, from_libp2p, to_libp2p};
 use super::outdated::{self, Outdated};
 use super::protocol::blobs;
@@ -89,9 +90,11 @@ impl EventLoop {
                 self.dial_hint(peer, &addresses, told_by, reply)
             }
             Command::Ask { peer, request, reply } => {
+                self.links.asked(&peer);
                 self.records.ask(&mut self.swarm.behaviour_mut().records, &peer, request, reply);
             }
             Command::OpenStream { peer, reply } => {
+                self.links.asked(&peer);
                 let known = self.links.gone(&peer);
                 self.swarm.behaviour_mut().blobs.open(to_libp2p(&peer), known, reply);
             }
@@ -149,6 +152,9 @@ impl EventLoop {
             BehaviourEvent::Blobs(blobs::Taken(peer)) => self.links.used(&peer),
             BehaviourEvent::Records(event) => self.on_records(event),
             BehaviourEvent::Punch(event) => self.on_punch(event),
+            BehaviourEvent::Relay(circuit::Event::ReservationReqAccepted { src_peer_id, .. }) => {
+                from_libp2p(&src_peer_id).iter().for_each(|peer| self.links.is_guest(peer));
+            }
             event @ (BehaviourEvent::ReachClient(_)
             | BehaviourEvent::Upnp(_)
             | BehaviourEvent::Relayed(_)
@@ -182,6 +188,7 @@ impl EventLoop {
         for needless in self.links.needless() {
             self.swarm.close_connection(needless);
         }
+        self.disconnect_surplus();
         let any_global = self.links.any_global();
         self.with_kad(|discovery, kad| {
             discovery.choose_mode(kad, any_global, is_reachable);
@@ -189,7 +196,35 @@ impl EventLoop {
         });
     }
 
+    /// Disconnects peers where more are connected than are of use.
+    fn disconnect_surplus(&mut self) {
+        let behaviour = self.swarm.behaviour();
+        let mesh: BTreeSet<PeerId> = match behaviour.gossip.as_ref() {
+            Some(gossip) => gossip.all_mesh_peers().filter_map(from_libp2p).collect(),
+            None => BTreeSet::new(),
+        };
+        let is_needed = |peer: &PeerId| {
+            let libp2p = to_libp2p(peer);
+            mesh.contains(peer)
+                || behaviour.blobs.is_busy(peer)
+                || self.relays.holds(&libp2p)
+                || self.discovery.is_named(&libp2p)
+        };
+        for peer in self.links.surplus(is_needed) {
+            tracing::debug!(%peer, "a peer is disconnected, because more are connected than are of use");
+            let _was_connected = self.swarm.disconnect_peer_id(to_libp2p(&peer));
+        }
+    }
+
+    /// Tells whether enough peers are connected, so that no more are dialled without need.
+    fn has_enough(&self) -> bool {
+        self.links.len() >= PEERS_TARGET
+    }
+
     fn dial_bootstrap(&mut self) {
+        if self.has_enough() {
+            return;
+        }
         let is_connected =
             |address: &Multiaddr| peer_of(address).is_some_and(|peer| self.swarm.is_connected(&peer));
         for address in self.discovery.due_bootstrap(Instant::now(), is_connected) {
@@ -375,6 +410,9 @@ impl EventLoop {
     /// Two nodes that dial each other from their listening ports in the same instant open one connection that has no
     /// listener, and both wait for the other to answer.
     fn dial_neighbours(&mut self) {
+        if self.has_enough() {
+            return;
+        }
         let swarm = &self.swarm;
         for (peer, addresses) in
             self.discovery.due_neighbours(Instant::now(), |peer| swarm.is_connected(peer))

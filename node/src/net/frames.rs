@@ -11,6 +11,7 @@ use reg_proto::piece::PIECE_LEN;
 use reg_proto::wire::{Frame, Message, PREFIX_LEN, WireError};
 use thiserror::Error;
 
+use super::open_streams::OpenStream;
 use super::pace::{PACED_BYTES, Pace};
 use super::pool::{PieceBytes, PiecePool};
 
@@ -48,6 +49,7 @@ pub struct FrameReader {
     states_max: usize,
     /// Counts the bytes of pieces as they arrive, before a piece is whole.
     heard: Arc<AtomicU64>,
+    _open: Option<OpenStream>,
 }
 
 /// The writing half of a blob stream. Dropping both halves closes the stream.
@@ -59,7 +61,10 @@ pub struct FrameWriter {
 pub(super) fn split(stream: impl ByteStream) -> (FrameReader, FrameWriter) {
     let stream: Box<dyn ByteStream> = Box::new(stream);
     let (read, write) = stream.split();
-    (FrameReader { stream: read, states_max: 0, heard: Arc::default() }, FrameWriter { stream: write })
+    (
+        FrameReader { stream: read, states_max: 0, heard: Arc::default(), _open: None },
+        FrameWriter { stream: write },
+    )
 }
 
 impl FrameReader {
@@ -67,6 +72,11 @@ impl FrameReader {
     /// MiB.
     pub fn set_states_max(&mut self, bytes: usize) {
         self.states_max = bytes;
+    }
+
+    /// Counts as an open stream from now on.
+    pub(super) fn counted(self, open: OpenStream) -> Self {
+        Self { _open: Some(open), ..self }
     }
 
     /// Counts the bytes of pieces in `heard` from now on.

@@ -22,6 +22,16 @@ pub(super) const CONNECTIONS_INCOMING_MAX: u32 = 384;
 /// Inbound peers above which each new one displaces the one that has been idle longest: so peers that only hold
 /// connections open do not keep others out.
 pub(super) const CONNECTIONS_INCOMING_CROWDED: usize = 352;
+/// Peers that stay connected where more come and go. Gossip, introductions and the DHT need fewer, and each costs a ping
+/// every five seconds.
+pub(super) const PEERS_TARGET: usize = 40;
+/// Peers that this node has dialled and keeps, the oldest first: half of [`PEERS_TARGET`], so that a crowd that dials this
+/// node displaces none of them.
+pub(super) const OUTGOING_KEPT: usize = PEERS_TARGET / 2;
+/// How long a peer is of use after either end has asked the other for something: a user types the next command.
+pub(super) const PEER_OF_USE: Duration = Duration::from_secs(120);
+/// How long a new peer stays at least: its first questions come within that time.
+pub(super) const PEER_SETTLES: Duration = Duration::from_secs(5);
 /// Addresses of one peer that this node names to another.
 pub(super) const ADDRESSES_TOLD_MAX: usize = 4;
 /// Connections to one peer: one for each transport and direction, and some that are being replaced.
@@ -73,6 +83,8 @@ pub(super) const NEIGHBOURS_MAX: usize = 256;
 /// A bootstrap peer or a neighbour that is not connected is dialled again after this, then after twice as long, and so
 /// on.
 pub(super) const BOOTSTRAP_RETRY: Duration = Duration::from_secs(2);
+/// How long a peer was connected before its next loss begins with the first wait again: a crowded peer disconnects sooner.
+pub(super) const BOOTSTRAP_SETTLES: Duration = Duration::from_secs(120);
 /// ... up to this.
 pub(super) const BOOTSTRAP_RETRY_MAX: Duration = Duration::from_secs(120);
 /// How often the event loop does what is due.

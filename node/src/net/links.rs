@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::time::Instant;
 
 use libp2p::Multiaddr;
 use libp2p::core::ConnectedPoint;
@@ -10,6 +11,7 @@ use libp2p::swarm::ConnectionId;
 use reg_proto::limits::PEERS_TOLD_MAX;
 use reg_proto::peer::{Address, PeerId};
 
+use super::crowd::{self, Facts};
 use super::limits::{ADDRESSES_PER_PEER_MAX, ADDRESSES_TOLD_MAX, CONNECTIONS_INCOMING_CROWDED, GONE_MAX};
 use super::reach::{self, Range};
 
@@ -42,7 +44,7 @@ struct Connection {
     is_outgoing: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Link {
     connections: BTreeMap<ConnectionId, Connection>,
     agent: Option<String>,
@@ -53,11 +55,31 @@ struct Link {
     /// When it connected, and when it last asked for something: counted in events, not in time.
     since: u64,
     used: u64,
+    connected_at: Instant,
+    used_at: Option<Instant>,
+    /// Whether it holds a reservation with this node, as a relay.
+    is_guest: bool,
     /// Whether it is being disconnected to make room.
     is_leaving: bool,
 }
 
 impl Link {
+    fn new(since: u64) -> Self {
+        Self {
+            connections: BTreeMap::new(),
+            agent: None,
+            is_ours: false,
+            rtt_ms: None,
+            listens: Vec::new(),
+            since,
+            used: 0,
+            connected_at: Instant::now(),
+            used_at: None,
+            is_guest: false,
+            is_leaving: false,
+        }
+    }
+
     fn direct(&self) -> impl Iterator<Item = &Connection> {
         self.connections.values().filter(|it| !it.is_relayed)
     }
@@ -89,7 +111,7 @@ impl Links {
         };
         self.events += 1;
         let since = self.events;
-        let link = self.peers.entry(peer).or_insert_with(|| Link { since, ..Link::default() });
+        let link = self.peers.entry(peer).or_insert_with(|| Link::new(since));
         link.connections.insert(id, connection);
     }
 
@@ -138,7 +160,40 @@ impl Links {
         self.events += 1;
         if let Some(link) = self.peers.get_mut(peer) {
             link.used = self.events;
+            link.used_at = Some(Instant::now());
         }
+    }
+
+    /// Records that this node has asked a peer for something.
+    pub(super) fn asked(&mut self, peer: &PeerId) {
+        if let Some(link) = self.peers.get_mut(peer) {
+            link.used_at = Some(Instant::now());
+        }
+    }
+
+    /// Records that a peer holds a reservation with this node.
+    pub(super) fn is_guest(&mut self, peer: &PeerId) {
+        if let Some(link) = self.peers.get_mut(peer) {
+            link.is_guest = true;
+        }
+    }
+
+    /// Returns how many peers are connected.
+    pub(super) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Returns the peers to disconnect because more are connected than are of use. `is_needed` tells what else depends on a
+    /// connection.
+    pub(super) fn surplus(&self, is_needed: impl Fn(&PeerId) -> bool) -> Vec<PeerId> {
+        let facts = self.peers.iter().filter(|(_, link)| !link.is_leaving).map(|(peer, link)| Facts {
+            peer: *peer,
+            is_needed: link.is_guest || is_needed(peer),
+            is_outgoing: link.connections.values().any(|it| it.is_outgoing),
+            age: link.connected_at.elapsed(),
+            used: link.used_at.map(|at| at.elapsed()),
+        });
+        crowd::surplus(&facts.collect::<Vec<Facts>>())
     }
 
     /// When more than [`CONNECTIONS_INCOMING_CROWDED`] peers have connected to this node, returns the one that has been

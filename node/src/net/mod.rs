@@ -24,8 +24,10 @@ mod start;
 mod behaviour;
 mod protocol;
 
+mod crowd;
 mod links;
 mod members;
+mod open_streams;
 mod outdated;
 mod reach;
 mod refusals;

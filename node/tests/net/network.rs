@@ -171,3 +171,63 @@ async fn an_announcement_travels_only_as_far_as_it_is_accepted() {
     assert_eq!(heard.announcement.tag.as_deref(), Some("good"), "what was rejected has not travelled");
     drop((middle, last));
 }
+
+/// A node needs a few dozen peers, and each more costs pings for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_sixty_nodes_that_all_dial_each_other_each_keeps_some_forty() {
+    const NODES: u8 = 60;
+    const MOST: usize = 50;
+    let mut nodes = Vec::new();
+    for seed in 1..=NODES {
+        nodes.push(node_with(DhtMode::Server, seed, &[]).await);
+    }
+    let mut addresses = Vec::new();
+    for (network, _) in &nodes {
+        addresses.push(network.listen_addresses().await[0].clone());
+    }
+    for (n, (network, _)) in nodes.iter().enumerate() {
+        for address in &addresses[..n] {
+            network.connect(address).await.expect("it is connected");
+        }
+    }
+    let count = async || {
+        let mut counts = Vec::new();
+        for (network, _) in &nodes {
+            counts.push(network.connected().await.len());
+        }
+        counts
+    };
+    let start = std::time::Instant::now();
+    let mut counts = count().await;
+    while counts.iter().any(|it| *it > MOST) {
+        assert!(start.elapsed() < PATIENCE, "{counts:?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        counts = count().await;
+    }
+    println!("each has at most {MOST} peers after {:.1?}: {counts:?}", start.elapsed());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let counts = count().await;
+    assert!(counts.iter().all(|it| (10..=MOST).contains(it)), "few stay few, and none is alone: {counts:?}");
+    // News still reaches every node.
+    let mut heard = tokio::task::JoinSet::new();
+    let (first, mut others) = (nodes.remove(0), nodes);
+    for (network, inbound) in others.drain(..) {
+        let Inbound { mut announcements, .. } = inbound;
+        heard.spawn(async move {
+            let announcement = announcements.recv().await.expect("it is heard");
+            announcement.verdict.send(Verdict::Accept);
+            network
+        });
+    }
+    let start = std::time::Instant::now();
+    let announcement = Announcement {
+        tag: Some("news".to_owned()),
+        key_documents: Bounded::empty(),
+        holder: Holder { peer: first.0.peer_id(), addresses: Bounded::empty() },
+        contradicted_by: None,
+        revocations: Bounded::empty(),
+    };
+    first.0.announce(announcement).await;
+    let all = timeout(PATIENCE, heard.join_all()).await.expect("every node hears the news");
+    println!("{} nodes have heard the news after {:.2?}", all.len(), start.elapsed());
+}

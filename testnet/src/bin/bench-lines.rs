@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use reg_testnet::chance::Chance;
-use reg_testnet::line::{Line, Manner};
-use reg_testnet::netns::{self, Machine, World};
+use reg_testnet::line::{self, Line, Manner};
+use reg_testnet::netns::{Machine, World};
 use reg_testnet::nginx::Nginx;
 use reg_testnet::process::{Daemon, Home};
 use reg_testnet::{model, tree};
@@ -141,7 +141,7 @@ fn median(mut of: Vec<f64>) -> f64 {
 
 fn main() {
     let args = Args::parse();
-    if netns::is_left_out("pulls over bad lines") {
+    if line::is_left_out("pulls over bad lines") {
         return;
     }
     let mut chance = Chance::of_this_run("lines");

@@ -2,5 +2,6 @@
 //!
 //! Needs root, iproute2 and nftables; each test says so where they are missing.
 
+mod lines;
 mod nat;
 mod shaped;

@@ -37,6 +37,7 @@ use crate::net::inbound::InboundStream;
 use crate::net::limits::{OPENS_WAITING_MAX, PUNCH_PATIENCE};
 use crate::net::links::from_libp2p;
 use crate::net::members::Members;
+use crate::net::open_streams::OpenStreams;
 
 /// Takes the stream that a caller waits for, or the reason why there is none.
 pub(in crate::net) type Reply = oneshot::Sender<Result<Opened, OpenStreamError>>;
@@ -46,6 +47,7 @@ pub(in crate::net) struct Behaviour {
     inbound: mpsc::Sender<InboundStream>,
     members: Members,
     protocol: StreamProtocol,
+    open_streams: OpenStreams,
     /// Direct connections.
     connections: BTreeMap<PeerId, Vec<ConnectionId>>,
     /// Peers that are connected through relays.
@@ -81,6 +83,7 @@ impl Behaviour {
             inbound,
             members,
             protocol: protocol(&names.blobs),
+            open_streams: OpenStreams::default(),
             connections: BTreeMap::new(),
             relayed: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -112,6 +115,11 @@ impl Behaviour {
             let opts = DialOpts::peer_id(peer).condition(condition).addresses(known);
             self.push(ToSwarm::Dial { opts: opts.extend_addresses_through_behaviour().build() });
         }
+    }
+
+    /// Tells whether a stream to or from a peer is open.
+    pub(in crate::net) fn is_busy(&self, peer: &reg_proto::peer::PeerId) -> bool {
+        self.open_streams.is_any(peer)
     }
 
     /// Answers the callers that wait for a direct connection to a peer: hole punching has failed.
@@ -157,6 +165,7 @@ impl Behaviour {
             protocol: self.protocol.clone(),
             is_member: self.members.admit(&peer),
             inbound: self.inbound.clone(),
+            open_streams: self.open_streams.clone(),
             opening: VecDeque::new(),
             taken: 0,
             waker: None,
@@ -267,6 +276,7 @@ pub(in crate::net) struct Handler {
     /// Whether this node accepts the peer's streams.
     is_member: bool,
     inbound: mpsc::Sender<InboundStream>,
+    open_streams: OpenStreams,
     opening: VecDeque<Reply>,
     /// Accepted streams that the behaviour has not reported yet.
     taken: usize,
@@ -280,6 +290,7 @@ impl Handler {
         }
         let (reader, writer) = split(stream);
         let peer = self.peer;
+        let reader = reader.counted(self.open_streams.enter(peer));
         if self.inbound.try_send(InboundStream { peer, reader, writer }).is_err() {
             tracing::warn!(%peer, "too many blob streams wait; one is closed");
             return;
@@ -340,7 +351,9 @@ impl ConnectionHandler for Handler {
                 self.accept(protocol)
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) => {
-                drop(info.send(Ok(split(protocol))));
+                let (reader, writer) = split(protocol);
+                let reader = reader.counted(self.open_streams.enter(self.peer));
+                drop(info.send(Ok((reader, writer))));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
                 drop(info.send(Err(match error {

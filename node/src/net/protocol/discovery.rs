@@ -7,6 +7,7 @@ use libp2p::kad::{
     self, GetProvidersOk, InboundRequest, Mode, QueryId, QueryResult, RecordKey, StoreInserts,
     store::RecordStore as _,
 };
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use reg_proto::dht::DhtKey;
 use reg_proto::swarm::Protocols;
@@ -16,9 +17,9 @@ use super::protocol;
 use super::record_store::RecordStore;
 use crate::net::config::DhtMode;
 use crate::net::limits::{
-    ADDRESSES_PER_PEER_MAX, BOOTSTRAP_RETRY, BOOTSTRAP_RETRY_MAX, DHT_OWN_KEYS_MAX, DHT_PROVIDE_AGAIN,
-    DHT_PROVIDE_PER_TICK, DHT_PROVIDE_SMALL, DHT_QUERIES_MAX, DHT_QUERY_TIMEOUT, DHT_RECORD_TTL, DHT_SMALL,
-    NEIGHBOURS_MAX,
+    ADDRESSES_PER_PEER_MAX, BOOTSTRAP_RETRY, BOOTSTRAP_RETRY_MAX, BOOTSTRAP_SETTLES, DHT_OWN_KEYS_MAX,
+    DHT_PROVIDE_AGAIN, DHT_PROVIDE_PER_TICK, DHT_PROVIDE_SMALL, DHT_QUERIES_MAX, DHT_QUERY_TIMEOUT,
+    DHT_RECORD_TTL, DHT_SMALL, NEIGHBOURS_MAX,
 };
 use crate::net::links::from_libp2p;
 
@@ -49,19 +50,26 @@ pub(in crate::net) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -
 struct Redial {
     due: Instant,
     wait: Duration,
+    /// Since when it is connected.
+    since: Option<Instant>,
 }
 
 impl Redial {
     fn at_once() -> Self {
-        Self { due: Instant::now(), wait: BOOTSTRAP_RETRY }
+        Self { due: Instant::now(), wait: BOOTSTRAP_RETRY, since: None }
     }
 
     /// Tells whether to dial now, and if so sets the time of the next dial.
     fn is_due(&mut self, now: Instant, is_connected: bool) -> bool {
         if is_connected {
-            *self = Self { due: now + BOOTSTRAP_RETRY, wait: BOOTSTRAP_RETRY };
+            let since = *self.since.get_or_insert(now);
+            if now.duration_since(since) >= BOOTSTRAP_SETTLES {
+                self.wait = BOOTSTRAP_RETRY;
+            }
+            self.due = now + self.wait;
             return false;
         }
+        self.since = None;
         let is_due = self.due <= now;
         if is_due {
             self.due = now + self.wait;
@@ -221,6 +229,12 @@ impl Discovery {
             redial.is_due(now, is_connected(address)).then(|| address.clone())
         });
         due.collect()
+    }
+
+    /// Tells whether the configuration names a peer.
+    pub(in crate::net) fn is_named(&self, peer: &PeerId) -> bool {
+        let named = |address: &Multiaddr| address.iter().any(|part| part == Protocol::P2p(*peer));
+        self.bootstrap.iter().any(|(address, _)| named(address))
     }
 
     /// Adds an address that mDNS has found, within the bounds.

@@ -170,6 +170,11 @@ impl Relays {
     }
 
     /// Removes a relay that has disconnected.
+    pub(in crate::net) fn holds(&self, peer: &PeerId) -> bool {
+        self.offers.get(peer).is_some_and(|offer| offer.listener.is_some())
+    }
+
+    /// Forgets what a peer has offered.
     pub(in crate::net) fn withdrawn(&mut self, peer: &PeerId) {
         self.offers.remove(peer);
     }
