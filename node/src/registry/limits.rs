@@ -134,6 +134,20 @@ pub(super) const DOWNLOAD_EVENTS_MAX: usize = 64;
 pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a pull of higher priority may make no progress before one of lower priority continues.
 pub(super) const PULL_GETS_ON: Duration = Duration::from_secs(5);
+/// Largest blob that is fetched together with others, without a schedule: most files of a model beside its weights.
+pub(super) const SMALL_BLOB_BYTES_MAX: u64 = 128 << 10;
+/// Fewer small blobs than this are left to the download: they cost it less than a stream of their own.
+pub(super) const SMALL_BLOBS_MIN: usize = 64;
+/// Peers that are asked for small blobs, one after the other.
+pub(super) const SMALL_PEERS_MAX: usize = 4;
+/// Requests for small blobs that are under way at once, so that no round trip is waited for. Servers let 256 wait.
+pub(super) const SMALL_REQUESTS_AT_ONCE: usize = 128;
+/// How long a peer may send no small blob, and how long a busy one is waited for in all.
+pub(super) const SMALL_STALL: Duration = Duration::from_secs(5);
+/// Small blobs that are stored together. The directories that they share are synced once for all.
+pub(super) const SMALL_BATCH_BLOBS: usize = 2048;
+/// The same in bytes. One batch is stored while the next one comes, so it is 32 MiB in memory.
+pub(super) const SMALL_BATCH_BYTES: usize = 16 << 20;
 /// Bytes per second of a download limit for each source. A lower limit means fewer sources, so that a piece arrives in
 /// seconds.
 pub(super) const LIMIT_PER_SOURCE: u64 = 256 << 10;

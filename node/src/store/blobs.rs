@@ -190,7 +190,7 @@ impl Store {
 
     /// Renames a file to the name of its blob, and records its fingerprint. One thread does this at a time: else the
     /// record of one file could stay with the name of another.
-    fn rename_verified(
+    pub(super) fn rename_verified(
         &self,
         digest: &Digest,
         (file, path): (&Path, &Path),

@@ -279,7 +279,7 @@ impl Store {
     }
 
     /// Releases the room of a blob that was stored under a lease: its bytes count as used now.
-    pub(super) fn settle_leases(&self, digest: &Digest, size: u64) {
+    pub fn settle_leases(&self, digest: &Digest, size: u64) {
         let mut table = self.leases().0.lock().unwrap_or_else(PoisonError::into_inner);
         for reserved in table.live.values_mut().filter(|it| it.protect.contains(digest)) {
             reserved.bytes = reserved.bytes.saturating_sub(size);

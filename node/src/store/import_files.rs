@@ -26,7 +26,7 @@ use super::rehash::threads;
 pub(super) const READ_AT_ONCE: usize = 256 << 10;
 
 /// Files that are synced and renamed at once: a file system puts several into one commit.
-const FINISHED_AT_ONCE: usize = 4;
+const FINISHED_AT_ONCE: usize = 16;
 
 /// A file that was imported.
 #[derive(Debug, Clone)]

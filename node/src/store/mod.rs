@@ -24,6 +24,7 @@
 
 mod front;
 
+mod batch;
 mod blobs;
 mod cache;
 mod documents;

@@ -114,7 +114,8 @@ fn fan_out(dir: &Path, hex: &str) -> PathBuf {
     dir.join(&hex[..2]).join(hex)
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a new file and syncs it.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()

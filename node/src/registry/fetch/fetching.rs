@@ -17,17 +17,23 @@ impl Fetching {
 
     /// Registers a pull among the pulls that run, with its priority.
     pub fn enter(&self, resolved: &Resolved, priority: Priority) -> Pull {
-        let pulling = Pulling {
-            publisher: resolved.keys.publisher(),
-            model: resolved.model.clone(),
-            tag: resolved.tag.as_ref().map(|it| it.record().tag.clone()),
-            manifest: resolved.digest,
-        };
-        self.priorities.enter(pulling, priority)
+        self.priorities.enter(Pulling::of(resolved), priority)
     }
 
     /// Tells whether the rate limits hold for a peer.
     pub async fn is_limited(&self, peer: PeerId) -> bool {
         self.limits.local || !self.network.is_near(peer).await
+    }
+}
+
+impl Pulling {
+    /// Returns what a pull of a resolved model pulls.
+    pub fn of(resolved: &Resolved) -> Self {
+        Self {
+            publisher: resolved.keys.publisher(),
+            model: resolved.model.clone(),
+            tag: resolved.tag.as_ref().map(|it| it.record().tag.clone()),
+            manifest: resolved.digest,
+        }
     }
 }

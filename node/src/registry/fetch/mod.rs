@@ -25,6 +25,7 @@ mod patience;
 mod peer_source;
 mod peers;
 mod returning;
+mod small;
 mod throttle;
 mod traffic;
 
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use reg_api::web_seed::WebSeed;
 
 use self::downloads::Downloads;
+use self::small::SmallTurns;
 use crate::net::{Network, PieceBytes, PiecePool};
 use crate::registry::resolve::Resolver;
 use crate::store::{Intake, Store};
@@ -73,6 +75,7 @@ pub struct Fetching {
     pub web_seeds: Vec<WebSeed>,
     /// The subnets in which peers count as near.
     zone: Arc<Zone>,
+    small: SmallTurns,
 }
 
 impl Fetching {
@@ -98,6 +101,7 @@ impl Fetching {
             throttle: limits.down.map(|rate| Throttle::new(Some(rate))),
             web_seeds,
             zone: Arc::new(zone),
+            small: SmallTurns::default(),
         }
     }
 }

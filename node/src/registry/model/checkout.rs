@@ -74,10 +74,9 @@ pub fn check_out(
             to_place.push(file);
         }
     }
-    for file in to_place {
-        let path = make_parents(&dest, file)?;
-        store.place(&file.digest, &path, mode).map_err(|source| CheckoutError::Place { path, source })?;
-    }
+    let placed = |file: &&ModelFile| Ok((file.digest, make_parents(&dest, file)?));
+    let paths = to_place.iter().map(placed).collect::<Result<Vec<_>, CheckoutError>>()?;
+    store.place_all(&paths, mode).map_err(|(path, source)| CheckoutError::Place { path, source })?;
     let part = match checked_out(store, &dest) {
         Ok(Some((digest, Part::Whole))) if digest == *manifest_digest => Part::Whole,
         Ok(Some((digest, Part::Files(before)))) if digest == *manifest_digest => part.with(&before, manifest),

@@ -2,7 +2,7 @@
 //!
 //! Verified pieces are never fetched again: a pull that was killed continues where it stopped.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use reg_proto::tag::SignedTag;
 
 use super::error::PullError;
 use super::{Puller, into_hf_cache};
-use crate::registry::fetch::{Begin, Caller, DownLimit, Downloaded, Share, ShareError, Terms};
+use crate::registry::fetch::{Begin, Caller, DownLimit, Downloaded, Pulling, Share, ShareError, Terms};
 use crate::registry::limits::{ANSWERS_PATIENCE, CHANGES_MAX};
 use crate::registry::model::checkout::check_out;
 use crate::registry::model::record::ModelRecord;
@@ -260,19 +260,23 @@ impl Puller {
         offline: bool,
         reporter: &Reporter,
     ) -> Result<Fetched, PullError> {
-        let missing = whole::missing(&self.store, part.blobs(&resolved.manifest)).await?;
-        let needed: u64 = missing.values().map(|layout| layout.size()).sum();
+        let mut missing = whole::missing(&self.store, part.blobs(&resolved.manifest)).await?;
+        let was_missing = !missing.is_empty();
+        let (needed, count): (u64, usize) =
+            (missing.values().map(|layout| layout.size()).sum(), missing.len());
         let blobs = resolved.manifest.blobs().into_keys();
         let wanted: BTreeSet<Digest> = blobs.chain([resolved.digest]).collect();
-        // The download that fetches the blobs reserves the room for them; this protects those that are here.
-        let lease = self.store.reserve(0, &wanted)?;
-        if !missing.is_empty() && offline {
+        if was_missing && offline {
             return Err(PullError::Offline);
         }
         let terms = self.terms_of(resolved, request);
+        let is_limited = terms.limit.far.is_some();
+        let small = if is_limited { BTreeMap::new() } else { self.fetching.split_small(&mut missing) };
+        // The download reserves the room for the blobs that it fetches; this is for the others, and protects those that are here.
+        let lease = self.store.reserve(small.values().map(|layout| layout.size()).sum(), &wanted)?;
         let mut share = None;
         if !missing.is_empty() {
-            let mut opened = self.share(resolved, wanted, &terms, reporter);
+            let mut opened = self.share(resolved, wanted.clone(), &terms, reporter);
             opened.open(self.fetching.states_of(&missing, resolved, reporter).await?).await?;
             share = Some(opened);
         }
@@ -286,22 +290,35 @@ impl Puller {
         let says_the_same = known.as_ref().is_some_and(|it| it.referrers == resolved.referrers);
         let is_known = known.is_some_and(|it| it.complete || (it.chosen == chosen && !it.kinds.is_empty()));
         let mut downloaded = Downloaded::default();
-        if let Some(mut share) = share {
+        if was_missing {
             if !is_known {
                 let chosen = chosen.clone();
                 ModelRecord { chosen, ..self.resolver.record(resolved, None) }
                     .save(&self.store, &resolved.digest)?;
             }
             self.news.seed_while_pulling(&publisher, &resolved.model).await;
-            reporter.stage("fetching", format_args!("{needed} bytes in {} blobs", missing.len()));
-            downloaded = self.download(&mut share, resolved, reporter).await?;
+            reporter.stage("fetching", format_args!("{needed} bytes in {count} blobs"));
+            let (pulling, holders) = (Pulling::of(resolved), resolved.holders.clone());
+            let small = self.fetching.fetch_small(&pulling, &holders, small, reporter).await?;
+            if !small.left.is_empty() {
+                let mut opened =
+                    share.take().unwrap_or_else(|| self.share(resolved, wanted, &terms, reporter));
+                opened.open(self.fetching.states_of(&small.left, resolved, reporter).await?).await?;
+                share = Some(opened);
+            }
+            if let Some(mut share) = share {
+                downloaded = self.download(&mut share, resolved, reporter).await?;
+            }
+            for (peer, bytes) in small.peers {
+                *downloaded.peers.entry(peer).or_default() += bytes;
+            }
         }
         let description =
             describe::describe_part(&self.store, &resolved.manifest, &all, part, request.allow_unsafe)?;
         let files = description.files().to_vec();
         let formats = self.resolver.consent_to_formats(publisher, &resolved.model, &files)?;
         let is_whole = whole::missing(&self.store, resolved.manifest.blobs()).await?.is_empty();
-        let is_new = !missing.is_empty() || !is_known || (is_whole && !was_complete);
+        let is_new = was_missing || !is_known || (is_whole && !was_complete);
         if is_new || !says_the_same {
             let chosen = if is_whole { None } else { chosen };
             let record = self.resolver.record(resolved, Some(description));

@@ -43,6 +43,8 @@ pub(super) struct Asking {
     waiting: BTreeSet<PeerId>,
     /// Those among the asked peers that were connected then.
     reached: BTreeSet<PeerId>,
+    /// The peers that have answered, even if they know nothing.
+    answered: BTreeSet<PeerId>,
     began: Instant,
     /// The time of the first answer that is enough to go on with.
     heard: Option<Instant>,
@@ -56,6 +58,7 @@ pub(super) struct Asking {
 pub(super) struct Answer {
     peer: PeerId,
     records: Option<(Records, VerifiedRecords)>,
+    is_answered: bool,
     took: Duration,
 }
 
@@ -88,6 +91,7 @@ impl Asking {
             slots: QuestionSlots::new(QUESTIONS_AT_ONCE, QUESTION_SLOW),
             waiting: BTreeSet::new(),
             reached: BTreeSet::new(),
+            answered: BTreeSet::new(),
             began: now,
             heard: None,
             last_news: now,
@@ -95,9 +99,14 @@ impl Asking {
         }
     }
 
-    /// Returns the peers that have not answered.
-    pub(super) const fn waiting(&self) -> &BTreeSet<PeerId> {
-        &self.waiting
+    /// Tells whether an asked peer has not answered yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Returns the asked peers that have not answered, or could not be reached.
+    pub(super) fn silent(&self) -> BTreeSet<PeerId> {
+        self.answers.others.iter().copied().filter(|it| !self.answered.contains(it)).collect()
     }
 
     /// Returns until when other answers are waited for, if they may take this long after the first one.
@@ -242,7 +251,7 @@ impl Asking {
         async move {
             let asked = Instant::now();
             let answer = ask_patiently(&network, peer, Request::GetRecords { publisher, model, tag }).await;
-            let took = asked.elapsed();
+            let (took, is_answered) = (asked.elapsed(), answer.is_ok());
             let records = match answer {
                 Ok(Response::Records(records)) => {
                     let work = move |budget: &mut Budget| {
@@ -258,15 +267,18 @@ impl Asking {
                     None
                 }
             };
-            Answer { peer, records, took }
+            Answer { peer, records, is_answered, took }
         }
     }
 
     fn take(&mut self, resolver: &Resolver, answer: Answer, finder: Option<&Finder>) {
-        let Answer { peer, records, took } = answer;
+        let Answer { peer, records, is_answered, took } = answer;
         self.last_news = Instant::now();
         self.waiting.remove(&peer);
-        if took < ANSWERS_PATIENCE {
+        if is_answered {
+            self.answered.insert(peer);
+        }
+        if is_answered && took < ANSWERS_PATIENCE {
             resolver.slow.forget(&peer);
         }
         self.answers.asked += 1;

@@ -8,10 +8,8 @@ use crate::store::WriteError;
 impl Resolver {
     /// Stores the manifest, the referrers and their documents. They are small, verified, and needed to serve the model.
     pub fn keep_documents(&self, resolved: &Resolved) -> Result<(), WriteError> {
-        for bytes in resolved.documents.values() {
-            self.store.put_blob(bytes)?;
-        }
-        Ok(())
+        let documents: Vec<&Vec<u8>> = resolved.documents.values().collect();
+        self.store.put_blobs(&documents).map(drop)
     }
 
     /// Returns the record of a model. It is whole where `described` has the facts of its files.

@@ -92,7 +92,7 @@ impl Later {
             return true;
         }
         let end = Instant::now() + FIND_TIMEOUT;
-        while !self.asking.waiting().is_empty() {
+        while self.asking.is_waiting() {
             let Some(Some(says_more)) = until(end, self.asking.step(resolver)).await else { return false };
             if says_more && self.is_changed(resolver) {
                 return true;

@@ -179,7 +179,7 @@ impl Resolver {
         let again = asking.answers.again();
         let answers = std::mem::replace(&mut asking.answers, again);
         let mut judged = self.judge_answers(publisher, reference, answers, options, offline)?;
-        judged.silent.clone_from(asking.waiting());
+        judged.silent = asking.silent();
         let later = (!offline).then(|| Later::new(asking, options, Meant::of(&judged)));
         let resolved = self.version_in_use(reference, judged, options, finder.as_mut(), began).await?;
         Ok(Resolved { finder, later, ..resolved })

@@ -1,0 +1,246 @@
+//! Fetches small blobs many at a time: over one stream of a peer, with many requests under way, and stored in batches.
+//!
+//! A blob of one piece needs no states, no partial file and no schedule. So thousands of files cost a request and a part of a
+//! batch each. The requests are those of every pull, so that every peer understands them. What no peer sends this way is left
+//! to the download.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reg_api::progress::Progress;
+use reg_api::reporter::Reporter;
+use reg_proto::digest::Digest;
+use reg_proto::peer::PeerId;
+use reg_proto::piece::BlobLayout;
+use reg_proto::wire::{Frame, Rejection};
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::traffic::Way;
+use super::{Fetching, Pulling};
+use crate::net::{FrameReader, FrameWriter};
+use crate::registry::limits::{
+    BUSY_WAIT_MAX, SMALL_BATCH_BLOBS, SMALL_BATCH_BYTES, SMALL_BLOB_BYTES_MAX, SMALL_BLOBS_MIN,
+    SMALL_PEERS_MAX, SMALL_REQUESTS_AT_ONCE, SMALL_STALL,
+};
+use crate::store::{Store, WriteError};
+
+/// The models whose small blobs are being fetched. Of callers that want the same ones, one fetches at a time.
+#[derive(Debug, Default)]
+pub(super) struct SmallTurns(Mutex<BTreeMap<Digest, Arc<tokio::sync::Mutex<()>>>>);
+
+impl SmallTurns {
+    /// Waits until no other caller fetches small blobs of a model.
+    async fn turn(&self, model: Digest) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            turns.entry(model).or_default().clone()
+        };
+        turn.lock_owned().await
+    }
+}
+
+/// The blobs of one call that are missing, and what has come.
+struct Fetch<'a> {
+    fetching: &'a Fetching,
+    missing: BTreeMap<Digest, BlobLayout>,
+    peers: BTreeMap<PeerId, u64>,
+    batch: Vec<Vec<u8>>,
+    batch_bytes: usize,
+    storing: Option<JoinHandle<Result<(), WriteError>>>,
+    reporter: &'a Reporter,
+    done: u64,
+    total: u64,
+}
+
+/// What came of fetching small blobs.
+#[derive(Debug, Default)]
+pub struct Small {
+    /// The blobs that no peer has sent.
+    pub left: BTreeMap<Digest, BlobLayout>,
+    /// The bytes that each peer has sent.
+    pub peers: BTreeMap<PeerId, u64>,
+}
+
+impl Fetching {
+    /// Takes the small blobs out of `missing`, if they are many. While downloads are limited, it takes none.
+    pub fn split_small(&self, missing: &mut BTreeMap<Digest, BlobLayout>) -> BTreeMap<Digest, BlobLayout> {
+        let is_small = |layout: &BlobLayout| layout.size() <= SMALL_BLOB_BYTES_MAX;
+        if missing.values().filter(|it| is_small(it)).count() < SMALL_BLOBS_MIN || self.throttle.is_some() {
+            return BTreeMap::new();
+        }
+        let (small, others) = std::mem::take(missing).into_iter().partition(|(_, layout)| is_small(layout));
+        *missing = others;
+        small
+    }
+
+    /// Fetches blobs of one model from [`Self::split_small`]. While the pull is paused, it leaves all of them.
+    ///
+    /// # Errors
+    /// The store cannot keep them.
+    pub async fn fetch_small(
+        &self,
+        pulling: &Pulling,
+        holders: &[PeerId],
+        mut blobs: BTreeMap<Digest, BlobLayout>,
+        reporter: &Reporter,
+    ) -> Result<Small, WriteError> {
+        if blobs.is_empty() {
+            return Ok(Small::default());
+        }
+        let _turn = self.small.turn(pulling.manifest).await;
+        blobs.retain(|blob, _| !self.store.contains(blob));
+        let total = blobs.values().map(|layout| layout.size()).sum();
+        let mut fetch = Fetch {
+            fetching: self,
+            missing: blobs,
+            peers: BTreeMap::new(),
+            batch: Vec::new(),
+            batch_bytes: 0,
+            storing: None,
+            reporter,
+            done: 0,
+            total,
+        };
+        for peer in holders.iter().take(SMALL_PEERS_MAX) {
+            if fetch.missing.is_empty() || self.priorities.is_paused(pulling) {
+                break;
+            }
+            if !self.resolver.bans.is_banned(peer) {
+                fetch.from_peer(*peer, pulling).await?;
+            }
+        }
+        fetch.store().await?;
+        fetch.stored().await?;
+        Ok(Small { left: fetch.missing, peers: fetch.peers })
+    }
+}
+
+impl Fetch<'_> {
+    /// Asks one peer for every missing blob. Ends early where it sends wrong bytes, or nothing for a while.
+    async fn from_peer(&mut self, peer: PeerId, pulling: &Pulling) -> Result<(), WriteError> {
+        let opened = timeout(SMALL_STALL, self.fetching.network.open_stream(peer)).await;
+        let Ok(Ok((mut reader, mut writer))) = opened else { return Ok(()) };
+        let mut asked = Asked { left: self.missing.keys().copied().collect(), ..Asked::default() };
+        while asked.is_any() && !self.fetching.priorities.is_paused(pulling) {
+            if asked.ask(&mut writer).await.is_none() {
+                break;
+            }
+            let Some(frame) = next(&mut reader).await else { break };
+            match frame {
+                Frame::Piece { id, piece: 0, bytes } => {
+                    let Some(blob) = asked.under_way.remove(&id) else { continue };
+                    if Digest::of(&bytes) != blob {
+                        debug!(%peer, %blob, "a peer sent wrong bytes");
+                        self.fetching.resolver.bans.ban(peer);
+                        break;
+                    }
+                    self.take(peer, blob, bytes).await?;
+                }
+                Frame::Reject { id, reason: Rejection::Busy { retry_ms } } => {
+                    asked.again(id);
+                    let wait = Duration::from_millis(retry_ms.into()).min(BUSY_WAIT_MAX);
+                    if !asked.is_patient(wait) {
+                        break;
+                    }
+                    tokio::time::sleep(wait).await;
+                }
+                Frame::Reject { id, .. } => drop(asked.under_way.remove(&id)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, peer: PeerId, blob: Digest, bytes: Vec<u8>) -> Result<(), WriteError> {
+        let length = bytes.len() as u64;
+        self.fetching.traffic.count_fetched(peer, length, Way::Stream);
+        *self.peers.entry(peer).or_default() += length;
+        self.missing.remove(&blob);
+        (self.batch_bytes, self.done) = (self.batch_bytes + bytes.len(), self.done + length);
+        self.batch.push(bytes);
+        if self.batch.len() >= SMALL_BATCH_BLOBS || self.batch_bytes >= SMALL_BATCH_BYTES {
+            self.reporter.tell(Progress::Bytes {
+                done: self.done,
+                total: self.total,
+                peers: self.peers.len(),
+            });
+            self.store().await?;
+        }
+        Ok(())
+    }
+
+    /// Begins to store the blobs that have come, once the batch before is stored.
+    async fn store(&mut self) -> Result<(), WriteError> {
+        self.stored().await?;
+        let store: Store = self.fetching.store.clone();
+        let batch: Vec<Vec<u8>> = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        self.storing = Some(tokio::task::spawn_blocking(move || {
+            let digests = store.put_blobs(&batch)?;
+            digests.iter().zip(&batch).for_each(|(it, bytes)| store.settle_leases(it, bytes.len() as u64));
+            Ok(())
+        }));
+        Ok(())
+    }
+
+    /// Waits until the last batch is stored.
+    async fn stored(&mut self) -> Result<(), WriteError> {
+        match self.storing.take() {
+            Some(storing) => {
+                storing.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The requests to one peer.
+#[derive(Default)]
+struct Asked {
+    left: VecDeque<Digest>,
+    under_way: BTreeMap<u32, Digest>,
+    last: u32,
+    waited: Duration,
+}
+
+impl Asked {
+    fn is_any(&self) -> bool {
+        !self.left.is_empty() || !self.under_way.is_empty()
+    }
+
+    /// Keeps [`SMALL_REQUESTS_AT_ONCE`] requests under way. Refills when half of them are answered.
+    async fn ask(&mut self, writer: &mut FrameWriter) -> Option<()> {
+        if self.under_way.len() > SMALL_REQUESTS_AT_ONCE / 2 {
+            return Some(());
+        }
+        while self.under_way.len() < SMALL_REQUESTS_AT_ONCE
+            && let Some(blob) = self.left.pop_front()
+        {
+            self.last = self.last.wrapping_add(1);
+            self.under_way.insert(self.last, blob);
+            let request = Frame::Request { id: self.last, blob, first: 0, count: 1 };
+            timeout(SMALL_STALL, writer.send(&request)).await.ok()?.ok()?;
+        }
+        Some(())
+    }
+
+    /// Asks for a blob again, because the peer was busy.
+    fn again(&mut self, id: u32) {
+        self.left.extend(self.under_way.remove(&id));
+    }
+
+    /// Tells whether a busy peer is waited for once more.
+    fn is_patient(&mut self, wait: Duration) -> bool {
+        self.waited += wait;
+        self.waited <= SMALL_STALL
+    }
+}
+
+async fn next(reader: &mut FrameReader) -> Option<Frame> {
+    timeout(SMALL_STALL, reader.next()).await.ok()?.ok()?
+}
