@@ -64,7 +64,7 @@ impl Told {
             return self.0.take().map(|_| "the pull goes on".to_owned());
         }
         let waiting = facts.waiting();
-        if std::mem::replace(&mut self.0, Some(waiting)) == Some(waiting) {
+        if self.0.replace(waiting) == Some(waiting) {
             return None;
         }
         let left = facts.patience().saturating_sub(facts.quiet).as_secs();

@@ -447,10 +447,8 @@ impl Share {
                 Arc::ptr_eq(&it.demand, demand) && demand.end_of(blob).is_none()
             };
             let Some(stall) = demand.stall() else { continue };
-            match stall.end(self.terms.timeout).filter(|_| self.opened.iter().any(waits)) {
-                Some(error) => return Err(error),
-                None => {}
-            }
+            let ended = stall.end(self.terms.timeout).filter(|_| self.opened.iter().any(waits));
+            ended.map_or(Ok(()), Err)?;
         }
         Ok(())
     }

@@ -214,7 +214,8 @@ fn what_a_reader_waits_for_comes_before_the_rest_that_a_pull_wants() {
     let now = Instant::default();
     scheduler.handle(now, Input::Want { blob: blob(1), stored: PieceSet::new(400) });
     assert_eq!(scheduler.poll_output(), None, "which pieces are wanted first is not said yet");
-    scheduler.handle(now, Input::Focus { blob: blob(1), runs: vec![100..103], others: true });
+    scheduler
+        .handle(now, Input::Focus { blob: blob(1), runs: std::iter::once(100..103).collect(), others: true });
     scheduler.handle(now, Input::PeerHolds { peer: peer(0), blob: blob(1), pieces: PieceSet::full(400) });
     let mut asked = Vec::new();
     let mut is_complete = false;

@@ -14,6 +14,14 @@ fn join(demand: &Arc<Demand>, is_reader: bool, far: Option<u64>, seconds: Option
     demand.join(joining).expect("the download is not over")
 }
 
+fn once(run: Range<u32>) -> Vec<Range<u32>> {
+    std::iter::once(run).collect()
+}
+
+fn runs(run: Range<u32>) -> Wish {
+    Wish::Runs(once(run))
+}
+
 fn blob(n: u8) -> Digest {
     Digest::from_bytes([n; 32])
 }
@@ -44,12 +52,12 @@ fn what_is_wanted_is_what_the_members_that_are_left_want() {
     let demand = Arc::new(Demand::default());
     let (pull, reader) = (join(&demand, false, None, None), join(&demand, true, None, None));
     pull.want(BTreeMap::from([(blob(1), Wish::Whole)]));
-    reader.want(BTreeMap::from([(blob(1), Wish::Runs(vec![3..5])), (blob(2), Wish::Runs(vec![0..1]))]));
-    assert_eq!(demand.wanted(&blob(1)), Wanted { runs: vec![3..5], is_whole: true });
-    assert_eq!(demand.wanted(&blob(2)), Wanted { runs: vec![0..1], is_whole: false });
+    reader.want(BTreeMap::from([(blob(1), runs(3..5)), (blob(2), runs(0..1))]));
+    assert_eq!(demand.wanted(&blob(1)), Wanted { runs: once(3..5), is_whole: true });
+    assert_eq!(demand.wanted(&blob(2)), Wanted { runs: once(0..1), is_whole: false });
     drop(demand.changes());
     drop(pull);
-    assert_eq!(demand.wanted(&blob(1)), Wanted { runs: vec![3..5], is_whole: false });
+    assert_eq!(demand.wanted(&blob(1)), Wanted { runs: once(3..5), is_whole: false });
     assert_eq!(demand.changes().blobs, BTreeSet::from([blob(1)]), "the download looks at it again");
     assert!(!demand.has_pulls());
     drop(reader);
