@@ -143,7 +143,7 @@ pub(super) const SMALL_PEERS_MAX: usize = 4;
 /// Requests for small blobs that are under way at once, so that no round trip is waited for. Servers let 256 wait.
 pub(super) const SMALL_REQUESTS_AT_ONCE: usize = 128;
 /// How long a peer may send no small blob, and how long a busy one is waited for in all.
-pub(super) const SMALL_STALL: Duration = Duration::from_secs(5);
+pub(super) const SMALL_STALL: Duration = Duration::from_secs(3);
 /// Small blobs that are stored together. The directories that they share are synced once for all.
 pub(super) const SMALL_BATCH_BLOBS: usize = 2048;
 /// The same in bytes. One batch is stored while the next one comes, so it is 32 MiB in memory.

@@ -7,6 +7,7 @@ mod flags;
 mod returning;
 mod selection;
 mod shared;
+mod small_files;
 mod transfers;
 
 mod reuse;

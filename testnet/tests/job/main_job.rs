@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reg_testnet::model::{self, SILERO_VAD};
-use reg_testnet::process::{Daemon, Home, Ran, left_out};
+use reg_testnet::process::{Daemon, Home, Ran, left_out, until};
 use reg_testnet::tree;
 
 const MIB: u64 = 1 << 20;
@@ -143,6 +143,8 @@ fn a_publisher_without_a_daemon_seeds_until_another_holds_the_model() {
         "--json",
     ];
     let publish = a.command(args).stdout(std::process::Stdio::piped()).spawn().expect("reg runs");
+    // A node that has no peer to ask does not wait for one.
+    until("the publisher is connected", || b.json(["peers"]).as_array().is_some_and(|it| !it.is_empty()));
     pull(&b, &format!("{publisher}/seeded"), "out", &[]).ok();
     let output = publish.wait_with_output().expect("it ends");
     assert!(output.status.success());

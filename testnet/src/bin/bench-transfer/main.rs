@@ -6,6 +6,7 @@
 
 mod contenders;
 mod cost;
+mod first;
 mod floor;
 mod hashing;
 mod memory;
@@ -26,7 +27,8 @@ use self::world::World;
 Examples:
   cargo bench-transfer                    2 GiB moved, 4 GiB hashed and published, 3 rounds
   cargo bench-transfer --quick            the same, one round
-  cargo bench-transfer --only hashing     one of: hashing, store, transfer
+  cargo bench-transfer --only hashing     one of: hashing, store, transfer, first
+  cargo bench-transfer --only first --mib 16
   cargo bench-transfer --only transfer --part reg
   cargo bench-transfer --mib 256 --rounds 1")]
 struct Args {
@@ -56,19 +58,22 @@ enum Table {
     Store,
     /// The size, over loopback, verified and written
     Transfer,
+    /// 2 MiB by name, the first byte through gateways, and 5,000 small files
+    First,
 }
 
 /// The name of a part, and the function that measures it once.
 type Part = (&'static str, fn(&mut World) -> Option<Cost>);
 
 impl Table {
-    const ALL: [Self; 3] = [Self::Hashing, Self::Store, Self::Transfer];
+    const ALL: [Self; 4] = [Self::Hashing, Self::Store, Self::Transfer, Self::First];
 
     const fn title(self) -> &'static str {
         match self {
             Self::Hashing => "hashing alone, 4 files from the page cache",
             Self::Store => "publishing and verifying 4 files",
             Self::Transfer => "one file over loopback, verified and written",
+            Self::First => "a name with a connected peer, and small files",
         }
     }
 
@@ -102,6 +107,15 @@ impl Table {
                 ("libtorrent, TCP, tuned queues", |world| world.libtorrent.as_ref()?.measure()),
                 ("sendme (iroh)", |world| world.sendme.as_ref()?.measure()),
             ],
+            Self::First => &[
+                ("reg pull of 2 MiB, no daemon, --from", first::pull_alone),
+                ("reg pull of 2 MiB, daemon", first::pull_through_daemon),
+                ("first byte, Hugging Face gateway", first::hf_first_byte),
+                ("manifest and first byte, OCI gateway", first::oci_first_byte),
+                ("a name that its peer does not have", first::miss),
+                ("reg publish, 5,000 files", first::publish_files),
+                ("reg pull, 5,000 files", first::pull_files),
+            ],
         }
     }
 
@@ -110,6 +124,8 @@ impl Table {
         match self {
             Self::Hashing | Self::Store => (2 * mib) << 20,
             Self::Transfer => mib << 20,
+            // The parts handle different amounts.
+            Self::First => 0,
         }
     }
 }
@@ -159,6 +175,9 @@ fn measure(world: &mut World, table: Table, (mib, rounds): (u64, usize), named: 
 }
 
 fn report(table: Table, mib: u64, rounds: usize, costs: &[Vec<Cost>]) {
+    if table == Table::First {
+        return report_seconds(table, rounds, costs);
+    }
     let gigabytes = table.bytes(mib) as f64 / 1e9;
     let medians: Vec<Option<Cost>> = costs.iter().map(|costs| Cost::median(costs)).collect();
     let first = medians.first().copied().flatten();
@@ -181,5 +200,21 @@ fn report(table: Table, mib: u64, rounds: usize, costs: &[Vec<Cost>]) {
             against(first),
             against(floor)
         );
+    }
+}
+
+/// Prints the seconds of parts that have nothing else in common.
+fn report_seconds(table: Table, rounds: usize, costs: &[Vec<Cost>]) {
+    println!("\n{}: medians of {rounds}", table.title());
+    println!("| | s | fastest | slowest | CPU s |");
+    println!("|---|---|---|---|---|");
+    for ((name, _), costs) in table.parts().iter().zip(costs) {
+        let Some(Cost { seconds, cpu, .. }) = Cost::median(costs) else {
+            println!("| {name} | not measured | | | |");
+            continue;
+        };
+        let all = costs.iter().map(|it| it.seconds);
+        let (fastest, slowest) = (all.clone().fold(f64::INFINITY, f64::min), all.fold(0.0, f64::max));
+        println!("| {name} | {seconds:.3} | {fastest:.3} | {slowest:.3} | {cpu:.2} |");
     }
 }

@@ -11,6 +11,7 @@ use reg_testnet::model;
 use reg_testnet::process::{Daemon, Home};
 
 use super::contenders::{self, Contender};
+use super::first::First;
 use super::floor::Floor;
 use super::hashing::hash;
 
@@ -28,6 +29,8 @@ pub(crate) struct World {
     pub(crate) published: Option<Home>,
     hashed: Vec<(PathBuf, Hashed)>,
     pub(crate) floor: Floor,
+    /// The models of the table of names; `None` before that.
+    pub(crate) first: Option<First>,
     pub(crate) curl: Option<Contender>,
     pub(crate) aria2: Option<Contender>,
     pub(crate) libtorrent: Option<Contender>,
@@ -70,6 +73,7 @@ impl World {
             published: None,
             hashed: Vec::new(),
             floor,
+            first: None,
             scratch,
         }
     }
