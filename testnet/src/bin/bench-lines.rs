@@ -31,6 +31,9 @@ struct Args {
     /// Rounds of each line
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Bytes of the model in MiB, if not those of the line
+    #[arg(long)]
+    mib: Option<u64>,
     /// The `reg` of the puller, if not the one of this workspace
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -148,7 +151,8 @@ fn main() {
     println!(
         "| line | MiB | curl s | reg s | times | all of curl | all of reg |\n|---|---|---|---|---|---|---|"
     );
-    for (number, row) in rows().into_iter().enumerate() {
+    for (number, mut row) in rows().into_iter().enumerate() {
+        row.bytes = args.mib.map_or(row.bytes, |mib| mib << 20);
         if !args.lines.is_empty() && !args.lines.contains(&(number + 1)) {
             continue;
         }

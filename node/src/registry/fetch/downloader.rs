@@ -738,7 +738,7 @@ impl<'a> Downloader<'a> {
                 return self.demand.note_stall(stall);
             }
         };
-        let has_source = web + self.peers.len() > 0;
+        let has_source = web > 0 || self.peers.has_source();
         let lately = self.tally.refused.filter(|(at, _)| at.elapsed() < REFUSED_LATELY);
         let facts = Facts {
             quiet,

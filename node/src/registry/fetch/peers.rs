@@ -57,6 +57,11 @@ impl Peers {
         self.sources.len()
     }
 
+    /// Tells whether any peer has an open stream.
+    pub(super) fn has_source(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
     /// Tells whether a peer has an open stream.
     pub(super) fn contains(&self, peer: &PeerId) -> bool {
         self.sources.contains_key(peer)
