@@ -173,7 +173,7 @@ pub struct Daemon {
     /// Address at which peers reach this node, if it cannot find out itself (repeatable)
     #[arg(long, value_name = "MULTIADDR", env = "REG_EXTERNAL", value_delimiter = ',')]
     pub external: Vec<String>,
-    /// Size limit of the cache, as in "200 GiB"
+    /// Size limit of the cache, as in "200 GiB", "auto" (80 % of the disk) or "unlimited"
     #[arg(long, value_name = "SIZE", env = "REG_CACHE_MAX_SIZE")]
     pub cache_max_size: Option<String>,
     /// Key that signs uploads through the gateways (`hf upload`, `skopeo copy`); without one, uploads are refused

@@ -33,7 +33,9 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
     if let Some(why) = &status.index_trouble {
         rows.push(vec!["index".into(), format!("in memory until the disk takes it: {why}")]);
     }
-    let max = status.cache_max_bytes.map_or_else(|| "no limit".into(), |max| format!("of {}", size(max)));
+    let origin = if status.cache_size_is_default { " (a share of the disk; set cache.max_size)" } else { "" };
+    let max =
+        status.cache_max_bytes.map_or_else(|| "no limit".into(), |max| format!("of {}{origin}", size(max)));
     rows.extend([
         vec!["peers".into(), peers(status.peers, status.outdated_peers)],
         vec!["models".into(), status.models.to_string()],

@@ -253,7 +253,7 @@ pub struct PeerReport {
     pub bytes_by_lane: u64,
 }
 
-/// The state of the node in figures. It has 17 fields, because programs read the answer as flat JSON.
+/// The state of the node in figures. It has 18 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     pub peer_id: PeerId,
@@ -287,6 +287,9 @@ pub struct Status {
     /// then.
     #[serde(default)]
     pub index_trouble: Option<String>,
+    /// Whether the size of the cache is a share of the disk, because the user has set none.
+    #[serde(default)]
+    pub cache_size_is_default: bool,
 }
 
 /// What a garbage collection has removed, or would remove.

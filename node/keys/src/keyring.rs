@@ -405,15 +405,20 @@ impl Keyring {
     /// # Errors
     /// As [`Keyring::load`].
     pub fn secrets(&self, wanted: &[PublicKey], enough: usize) -> Result<Vec<SecretKey>, KeyringError> {
-        let held = self.files()?.keys.into_iter().filter(|it| wanted.contains(&it.public_key));
+        let KeyList { keys: held, refused } = self.files()?;
         let mut keys: Vec<SecretKey> = Vec::new();
-        for info in held {
+        for info in held.into_iter().filter(|it| wanted.contains(&it.public_key)) {
             let known = keys.iter().any(|key| key.public_key() == info.public_key);
             if keys.len() < enough && !known {
                 keys.push(self.secret(&info.name)?);
             }
         }
-        Ok(keys)
+        // A key that the disk cannot read now may be the one that is lacking: it is not missing.
+        let is_unread = |error: &KeyringError| matches!(error, KeyringError::Read { .. });
+        match refused.into_iter().find(is_unread) {
+            Some(unread) if keys.len() < enough => Err(unread),
+            _ => Ok(keys),
+        }
     }
 
     /// Returns the secrets of those keys of the publisher of this name that are among `wanted`: the key of the name, next

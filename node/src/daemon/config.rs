@@ -20,7 +20,7 @@ use super::home::Home;
 use crate::net::{DhtMode, NatConfig, RelayMode, SwarmConfig};
 use crate::registry::fetch::{SubnetError, TransferLimits, UpLimit, Zone};
 use crate::registry::trust::{PatternError, SharingRules};
-use crate::store::CacheLimits;
+use crate::store::{CacheLimits, CacheSize};
 
 /// The file that `reg config init` writes: every key with its default, as a comment.
 pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_* variables, which win over this file.
@@ -75,8 +75,9 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # upstream = "hf"
 
 [cache]
-# How large the cache may be: the least recently used models are evicted first, pinned ones never.
-# max_size = "200 GiB"
+# How large the cache may be: the least recently used models are evicted first, pinned ones never. "auto" is 80 % of what
+# the cache holds and what is free on its disk at the start, and at least what it holds then; "unlimited" fills the disk.
+# max_size = "auto"
 # How much of the disk stays free.
 # min_free = "1 GiB"
 
@@ -358,7 +359,11 @@ impl Config {
         raw.gateway.publish_key = self.publish_key.as_ref().map(ToString::to_string);
         raw.gateway.allow_unsafe = Some(self.allow_unsafe);
         raw.gateway.upstream = self.upstream.as_ref().map(|_| "hf".to_owned());
-        raw.cache.max_size = self.cache.max_size.map(bytes);
+        raw.cache.max_size = Some(match self.cache.max_size {
+            CacheSize::Share => "auto".to_owned(),
+            CacheSize::Unlimited => "unlimited".to_owned(),
+            CacheSize::Bytes(size) => bytes(size),
+        });
         raw.cache.min_free = Some(bytes(self.cache.min_free));
         raw.swarm.key = self.swarm.key.clone();
         raw.swarm.peers = self.swarm.peers.as_ref().map(|all| all.iter().map(ToString::to_string).collect());
@@ -443,7 +448,7 @@ impl Config {
             allow_unsafe: overrides.allow_unsafe.or(raw.gateway.allow_unsafe).unwrap_or(false),
             upstream: upstream.map(|text| is_hf(&text)).transpose()?.map(|()| overrides.hub),
             cache: CacheLimits {
-                max_size: max_size.map(|text| size("cache.max_size", &text)).transpose()?,
+                max_size: cache_size(max_size)?,
                 min_free: size("cache.min_free", &min_free)?,
             },
             log_filter: raw.log.filter.unwrap_or_else(|| "info,libp2p_kad=error,sled=error".into()),
@@ -547,6 +552,17 @@ fn is_hf(text: &str) -> Result<(), ConfigError> {
     if text == "hf" { Ok(()) } else { Err(ConfigError::Upstream { text: text.to_owned() }) }
 }
 
+fn cache_size(text: Option<String>) -> Result<CacheSize, ConfigError> {
+    match text.as_deref() {
+        None | Some("auto") => Ok(CacheSize::Share),
+        Some("unlimited" | "none") => Ok(CacheSize::Unlimited),
+        Some(text) => Ok(match size("cache.max_size", text)? {
+            0 => CacheSize::Unlimited,
+            bytes => CacheSize::Bytes(bytes),
+        }),
+    }
+}
+
 fn size(key: &'static str, text: &str) -> Result<u64, ConfigError> {
     parse_size(text).ok_or_else(|| ConfigError::Size { key, text: text.to_owned() })
 }
@@ -596,7 +612,7 @@ mod tests {
                     .unwrap_or(if line.starts_with('#') { "" } else { line })
             })
             .fold(String::new(), |text, line| text + line + "\n");
-        let raw: RawConfig = toml::from_str(&commented.replace("max_size = \"200 GiB\"", "")).unwrap();
+        let raw: RawConfig = toml::from_str(&commented).unwrap();
         assert!(raw.node.listen.is_some() && raw.http.listen.is_some() && raw.log.filter.is_some());
         let default = Config::new(RawConfig::default(), Overrides::default()).unwrap();
         assert_eq!(Config::new(raw, Overrides::default()).unwrap(), default);
@@ -622,7 +638,10 @@ mod tests {
             toml::from_str("[node]\nmdns = true\ndht = 'client'\n[cache]\nmax_size = '1.5 GiB'").unwrap();
         let overrides = Overrides { mdns: Some(false), ..Overrides::default() };
         let config = Config::new(raw, overrides).unwrap();
-        assert_eq!((config.mdns, config.dht, config.cache.max_size), (false, DhtMode::Client, Some(3 << 29)));
+        assert_eq!(
+            (config.mdns, config.dht, config.cache.max_size),
+            (false, DhtMode::Client, CacheSize::Bytes(3 << 29))
+        );
         let error = toml::from_str::<RawConfig>("[node]\nmdsn = true").unwrap_err().to_string();
         assert!(error.contains("mdsn") && error.contains("line 2"), "{error}");
         for (file, what) in [

@@ -45,6 +45,19 @@ impl Gateway {
         if reached.ip().is_unspecified() {
             reached.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
         }
-        fs::write(home.gateway(), reached.to_string())
+        let (path, text) = (home.gateway(), reached.to_string());
+        match fs::read_to_string(&path) {
+            Ok(written) if written == text => Ok(()),
+            _ => match fs::write(&path, text) {
+                // The node serves what it has. Only programs that ask this file do not find it.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+                {
+                    tracing::warn!(%error, path = %path.display(), "the address of the gateways cannot be written");
+                    Ok(())
+                }
+                written => written,
+            },
+        }
     }
 }

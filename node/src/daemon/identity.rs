@@ -2,7 +2,7 @@
 //! are generated at the first start.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
@@ -13,39 +13,100 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum IdentityError {
     #[error("{path} can be neither read nor created")]
-    Io { path: PathBuf, source: std::io::Error },
+    Io { path: PathBuf, source: io::Error },
     #[error("{path} does not hold 64 hex digits: move it away, and the next start creates a new one")]
     Damaged { path: PathBuf },
     #[error("the system gives no random bytes")]
     Random(#[from] getrandom::Error),
 }
 
-/// Returns the secret in the file at `path`: 32 random bytes in hex. Creates the file where there is none, readable by
-/// its owner only. On Linux the process writes no core dump from now on.
+/// Returns the secret in the file at `path`: 32 random bytes in hex. Creates the file where there is none, or where a
+/// crash has left it empty, readable by its owner only. On Linux the process writes no core dump from now on.
 pub(super) fn secret(path: &Path) -> Result<[u8; 32], IdentityError> {
     forbid_core_dumps();
-    let io = |source| IdentityError::Io { path: path.to_owned(), source };
     match fs::read_to_string(path) {
-        Ok(text) => {
-            let bytes = HEXLOWER.decode(text.trim().as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-            bytes.ok_or_else(|| IdentityError::Damaged { path: path.to_owned() })
+        Ok(text) if text.trim().is_empty() => create(path),
+        Ok(text) => parse(&text).ok_or_else(|| IdentityError::Damaged { path: path.to_owned() }),
+        Err(error) if error.kind() == ErrorKind::NotFound => create(path),
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            Err(IdentityError::Damaged { path: path.to_owned() })
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let mut secret = [0; 32];
-            getrandom::fill(&mut secret)?;
-            let mut options = fs::OpenOptions::new();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(path).map_err(io)?;
-            file.write_all(HEXLOWER.encode(&secret).as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
-            Ok(secret)
-        }
-        Err(source) => Err(io(source)),
+        Err(source) => Err(IdentityError::Io { path: path.to_owned(), source }),
     }
 }
 
-/// Returns the token of the local API, in hex.
+/// Returns the token of the local API, in hex. Replaces a damaged one: programs read it from the file whenever they need
+/// it.
 pub(super) fn token(path: &Path) -> Result<String, IdentityError> {
-    secret(path).map(|bytes| HEXLOWER.encode(&bytes))
+    let secret = match secret(path) {
+        Err(IdentityError::Damaged { path }) => {
+            tracing::warn!(path = %path.display(), "the token of the local API is damaged and is made anew");
+            create(&path)
+        }
+        secret => secret,
+    };
+    secret.map(|bytes| HEXLOWER.encode(&bytes))
+}
+
+fn parse(text: &str) -> Option<[u8; 32]> {
+    HEXLOWER.decode(text.trim().as_bytes()).ok()?.try_into().ok()
+}
+
+/// Writes a new secret to `path`: whole, or not at all. Returns the one of another process that was faster.
+fn create(path: &Path) -> Result<[u8; 32], IdentityError> {
+    let io = |source| IdentityError::Io { path: path.to_owned(), source };
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)?;
+    let temporary = path.with_extension(format!("{}.new", std::process::id()));
+    let written = write_new(&temporary, HEXLOWER.encode(&secret).as_bytes());
+    // A damaged file gives way; one that another process has made meanwhile stays.
+    let is_other = || fs::read_to_string(path).ok().and_then(|text| parse(&text));
+    let placed = written.and_then(|()| match is_other() {
+        Some(other) => Ok(other),
+        None => fs::rename(&temporary, path).map(|()| secret),
+    });
+    drop(fs::remove_file(&temporary));
+    #[cfg(unix)]
+    if let Some(dir) = path.parent() {
+        fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)?;
+    }
+    placed.map_err(io)
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    drop(fs::remove_file(path));
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_token_is_made_anew_and_a_damaged_key_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        let first = token(&path).unwrap();
+        assert_eq!(token(&path).unwrap(), first);
+        for damage in ["zz", "", "\u{fffd}"] {
+            fs::write(&path, damage).unwrap();
+            let next = token(&path).unwrap();
+            assert!(next != first && token(&path).unwrap() == next, "{damage:?}");
+        }
+        fs::write(&path, [0xff, 0xfe]).unwrap();
+        assert!(matches!(secret(&path), Err(IdentityError::Damaged { .. })));
+        assert!(token(&path).is_ok());
+        fs::write(&path, "abc").unwrap();
+        assert!(matches!(secret(&path), Err(IdentityError::Damaged { .. })));
+        fs::write(&path, "").unwrap();
+        let key = secret(&path).unwrap();
+        assert_eq!(secret(&path).unwrap(), key, "a crash at the first start");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 }

@@ -204,6 +204,9 @@ pub(super) const ANSWERS_AT_ONCE: usize = 16;
 pub(super) const BUSY_RETRY: Duration = Duration::from_secs(1);
 /// The same in milliseconds, as messages carry it.
 pub(super) const BUSY_RETRY_MS: u32 = BUSY_RETRY.as_millis() as u32;
+/// The time after which a peer asks again that met a failure of this node's disk. A disk that failed once mostly works the
+/// next time.
+pub(super) const FAILED_RETRY_MS: u32 = 1000;
 /// How often a peer that follows a blob is sent the pieces that have arrived since.
 pub(super) const NEWS_INTERVAL: Duration = Duration::from_millis(200);
 

@@ -110,15 +110,16 @@ impl BlobFile {
         Ok(*self.verified() == Some(now))
     }
 
-    /// Returns those of `pieces` that do not match the states: at least one if there are any.
+    /// Returns those of `pieces` that do not match the states: all, or at least one if there are any.
     pub(super) fn wrong_pieces(
         &self,
         states: &PieceStates,
         pieces: &[PieceIndex],
+        search: Search,
         on_bytes: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<PieceIndex>, ReadError> {
         let read = |bytes: &mut [u8], offset| disk::read_at(&self.file, bytes, offset);
-        rehash::wrong_pieces(&read, (&self.digest, states), pieces, Search::First, on_bytes)
+        rehash::wrong_pieces(&read, (&self.digest, states), pieces, search, on_bytes)
             .map_err(|source| self.failed(source))
     }
 

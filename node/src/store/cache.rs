@@ -12,14 +12,43 @@ use reg_proto::digest::Digest;
 use serde::Deserialize;
 
 use super::documents::DocumentKind;
-use super::error::{ReadError, ReserveError, WriteError};
+use super::error::{PartialError, ReadError, ReserveError, WriteError};
 use super::front::Store;
+
+/// The share of the disk, in percent, that a store takes where its user has set no size. Other programs need the rest.
+pub const SHARE_OF_DISK: u64 = 80;
+
+/// How large a store may become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheSize {
+    /// [`SHARE_OF_DISK`] of what it holds and what is free when it is opened, and at least what it holds then: no model
+    /// is evicted because of an upgrade.
+    Share,
+    /// As much as the disk holds.
+    #[default]
+    Unlimited,
+    /// At most so many bytes of whole blobs.
+    Bytes(u64),
+}
+
+impl CacheSize {
+    /// Returns the most bytes of a store that holds `used` bytes, with `free` ones on the disk if that is known.
+    fn bytes(self, used: u64, free: Option<u64>) -> Option<u64> {
+        match (self, free) {
+            (Self::Share, Some(free)) => {
+                let share = u128::from(used.saturating_add(free)) * u128::from(SHARE_OF_DISK) / 100;
+                Some(u64::try_from(share).unwrap_or(u64::MAX).max(used))
+            }
+            (Self::Share, None) | (Self::Unlimited, _) => None,
+            (Self::Bytes(bytes), _) => Some(bytes),
+        }
+    }
+}
 
 /// The bounds of the store's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CacheLimits {
-    /// Most bytes of whole blobs; `None` for as many as the disk holds.
-    pub max_size: Option<u64>,
+    pub max_size: CacheSize,
     /// Bytes that stay free on the disk.
     pub min_free: u64,
 }
@@ -149,7 +178,7 @@ impl Store {
     /// Fails where the store or the disk has no room, even after evicting all that may be evicted.
     pub fn reserve(&self, bytes: u64, protect: &BTreeSet<Digest>) -> Result<Lease, ReserveError> {
         let _one = self.cache_lock();
-        let CacheLimits { max_size, min_free } = self.limits();
+        let (max_size, min_free) = (self.max_size(), self.limits().min_free);
         if let Some(max_size) = max_size.filter(|max_size| bytes > *max_size) {
             return Err(ReserveError::TooLarge { bytes, max_size });
         }
@@ -176,6 +205,11 @@ impl Store {
         Ok(lease)
     }
 
+    /// Returns the most bytes of whole blobs; `None` for as many as the disk holds.
+    pub fn max_size(&self) -> Option<u64> {
+        *self.size_limit().get_or_init(|| self.limits().max_size.bytes(self.used(), self.free_space()))
+    }
+
     /// Removes blobs and partial blobs that belong to no model, and models beyond the store's size; with `dry_run`,
     /// only reports them.
     ///
@@ -184,10 +218,8 @@ impl Store {
     pub fn gc(&self, dry_run: bool) -> Result<GcReport, ReadError> {
         let _one = self.cache_lock();
         let snapshot = self.snapshot()?;
-        let excess = self
-            .limits()
-            .max_size
-            .map_or(0, |max_size| (self.used() + self.reserved()).saturating_sub(max_size));
+        let excess =
+            self.max_size().map_or(0, |max_size| (self.used() + self.reserved()).saturating_sub(max_size));
         let planned = plan(&snapshot, excess);
         let mut report = GcReport {
             models: planned.models.iter().map(|(_, manifest)| *manifest).collect(),
@@ -203,7 +235,11 @@ impl Store {
             report.blobs += 1;
             report.bytes += partial.verified_bytes();
             if !dry_run {
-                partial.discard().map_err(|_| ReadError::Damaged { digest: partial.digest() })?;
+                partial.discard().map_err(|error| match error {
+                    PartialError::Io { path, source } => ReadError::Io { path, source },
+                    PartialError::Write(error) => ReadError::SetAside(Box::new(error)),
+                    _ => ReadError::Damaged { digest: partial.digest() },
+                })?;
             }
         }
         if !dry_run {
@@ -307,6 +343,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_share_of_the_disk_takes_nothing_that_is_there() {
+        let (share, gib) = (CacheSize::Share, 1 << 30);
+        assert_eq!(share.bytes(0, Some(100 * gib)), Some(80 * gib));
+        assert_eq!(share.bytes(60 * gib, Some(40 * gib)), Some(80 * gib));
+        assert_eq!(share.bytes(90 * gib, Some(10 * gib)), Some(90 * gib));
+        assert_eq!(share.bytes(1, None), None);
+        assert_eq!(CacheSize::Bytes(5).bytes(7, Some(gib)), Some(5));
+        assert_eq!(CacheSize::Unlimited.bytes(7, Some(gib)), None);
+    }
 
     fn digest(n: u8) -> Digest {
         Digest::from_bytes([n; 32])

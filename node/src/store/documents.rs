@@ -214,13 +214,26 @@ impl Store {
     /// # Errors
     /// Fails where the file cannot be removed or the index cannot be written.
     pub fn remove_document(&self, kind: DocumentKind, key: &str) -> Result<(), WriteError> {
+        let id = (kind.name(), key.to_owned());
         let mut doubts = self.writes().lock(key);
-        let removed = paths::remove(&self.paths().document(kind.name(), key));
-        if removed.is_ok() {
-            self.writes().trust(&mut doubts, &(kind.name(), key.to_owned()));
-            self.index().remove_document(kind.name(), key)?;
+        let before = match doubts.get(&id) {
+            Some(Doubt::File(before)) => {
+                let before = before.clone();
+                // The file may be gone already, and a second sync of the directory would not say that it stays gone.
+                if let Some(before) = &before {
+                    self.write_document(kind, key, before).map_err(|failed| failed.error)?;
+                }
+                before
+            }
+            Some(Doubt::Index) => self.document_file(kind, key)?,
+            None => self.read_document(kind, key)?,
+        };
+        if let Err(error) = paths::remove(&self.paths().document(kind.name(), key)) {
+            self.writes().doubt(&mut doubts, id, Doubt::File(before));
+            return Err(error);
         }
-        removed
+        self.writes().trust(&mut doubts, &id);
+        Ok(self.index().remove_document(kind.name(), key)?)
     }
 
     /// Writes the file of a document. It begins with the key, so that the index can be rebuilt from the files.

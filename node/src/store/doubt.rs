@@ -17,7 +17,7 @@ use super::error::{ReadError, WriteError};
 use super::fingerprint::Fingerprint;
 use super::front::Store;
 use super::index::BlobRecord;
-use super::recheck::Recheck;
+use super::recheck::{OnDamage, Recheck};
 
 /// The blobs whose pieces are verified when they are read. Each entry belongs to a blob of the store, and is removed
 /// with it or at the end of its doubt.
@@ -143,7 +143,7 @@ impl Store {
         if self.open_known(digest)?.is_as_verified()? {
             return Ok(());
         }
-        match self.recheck_alone(digest, &|_| {})? {
+        match self.recheck_alone(digest, OnDamage::TakeApart, &|_| {})? {
             Recheck::Intact => Ok(()),
             Recheck::Damaged { .. } => Err(ReadError::Damaged { digest: *digest }),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::cache::{CacheLimits, Leases};
 use super::disk;
@@ -29,6 +29,7 @@ struct StoreState {
     paths: Paths,
     index: Index,
     limits: CacheLimits,
+    size_limit: OnceLock<Option<u64>>,
     partials: Partials,
     /// Held while partial blobs are opened and deleted, so that each has one open file.
     opening: Mutex<()>,
@@ -74,6 +75,7 @@ impl Store {
             paths,
             index,
             limits,
+            size_limit: OnceLock::new(),
             partials: Mutex::new(BTreeMap::new()),
             opening: Mutex::new(()),
             doubts: Mutex::new(BTreeMap::new()),
@@ -87,6 +89,10 @@ impl Store {
             _lock: lock,
         }));
         store.begin()?;
+        match store.max_size() {
+            Some(bytes) => tracing::info!(bytes, limits = ?limits.max_size, "the cache has a size"),
+            None => tracing::info!("the cache may fill the disk"),
+        }
         store.index().commit()?;
         Ok(store)
     }
@@ -138,6 +144,10 @@ impl Store {
     /// Fails where the version cannot be written.
     pub fn end_migration(&self) -> Result<(), WriteError> {
         self.paths().write_file(&self.paths().version(), format!("{VERSION}\n").as_bytes())
+    }
+
+    pub(super) fn size_limit(&self) -> &OnceLock<Option<u64>> {
+        &self.0.size_limit
     }
 
     pub(super) fn writes(&self) -> &DocumentWrites {
@@ -235,14 +245,26 @@ fn check_version(paths: &Paths) -> Result<(), OpenError> {
     let path = paths.version();
     match fs::read_to_string(&path) {
         Ok(found) if [VERSION, VERSION_BEFORE].iter().any(|it| found.trim() == it.to_string()) => Ok(()),
+        // A crash at the first start, or a full disk, has left it empty. The migration changes nothing of what is new.
+        Ok(found) if found.trim().is_empty() => {
+            tracing::warn!(path = %path.display(), "the version of the store is not known, and is read from its files");
+            write_version(paths, VERSION_BEFORE)
+        }
         Ok(found) => {
             Err(OpenError::Version { path: root(paths), found: found.trim().to_owned(), expected: VERSION })
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => paths
-            .write_file(&path, format!("{VERSION}\n").as_bytes())
-            .map_err(|error| OpenError::Io { path, source: std::io::Error::other(error) }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_version(paths, VERSION),
         Err(source) => Err(OpenError::Io { path, source }),
     }
+}
+
+fn write_version(paths: &Paths, version: u32) -> Result<(), OpenError> {
+    let path = paths.version();
+    let written = paths.write_file(&path, format!("{version}\n").as_bytes());
+    written.map_err(|error| match error {
+        WriteError::Io { path, source } => OpenError::Io { path, source },
+        error => OpenError::Io { path, source: std::io::Error::other(error) },
+    })
 }
 
 fn root(paths: &Paths) -> PathBuf {

@@ -321,7 +321,7 @@ mod tests {
     use crate::store::CacheLimits;
 
     fn store(dir: &Path) -> Store {
-        Store::open(dir, CacheLimits { max_size: None, min_free: 0 }).unwrap()
+        Store::open(dir, CacheLimits::default()).unwrap()
     }
 
     fn temporaries(dir: &Path) -> usize {

@@ -90,7 +90,7 @@ mod tests {
     use crate::store::{CacheLimits, UploadError};
 
     fn open(dir: &std::path::Path) -> Store {
-        Store::open(dir, CacheLimits { max_size: None, min_free: 0 }).unwrap()
+        Store::open(dir, CacheLimits::default()).unwrap()
     }
 
     #[test]

@@ -170,7 +170,7 @@ mod tests {
     fn every_piece_has_its_own_outcome_and_only_the_right_ones_count() {
         const COUNT: usize = 40;
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), CacheLimits { max_size: None, min_free: 0 }).unwrap();
+        let store = Store::open(dir.path(), CacheLimits::default()).unwrap();
         let content: Vec<u8> = (0..COUNT << 20).map(|at| (at >> 12) as u8 ^ at as u8).collect();
         let mut hasher = StateHasher::new();
         hasher.update(&content);

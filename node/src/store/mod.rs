@@ -48,7 +48,7 @@ mod paths;
 mod uncached;
 
 pub use self::blobs::BlobFile;
-pub use self::cache::{CacheLimits, GcReport, Lease};
+pub use self::cache::{CacheLimits, CacheSize, GcReport, Lease, SHARE_OF_DISK};
 pub use self::disk::{free_space, on_one_disk};
 pub use self::documents::DocumentKind;
 pub use self::error::{

@@ -12,6 +12,16 @@ use super::disk;
 use super::error::{PartialError, ReadError, WriteError};
 use super::front::Store;
 use super::partial::Partial;
+use super::rehash::Search;
+
+/// What is done with a damaged blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnDamage {
+    /// It becomes a partial blob.
+    TakeApart,
+    /// It stays as it is, and is in doubt.
+    Leave,
+}
 
 /// How often a blob is rehashed whose file changes meanwhile.
 const TRIES_MAX: usize = 3;
@@ -34,13 +44,24 @@ impl Store {
     /// Fails where the store does not hold the blob, or it cannot be read or turned into a partial blob.
     pub fn recheck(&self, digest: &Digest, on_bytes: &(dyn Fn(u64) + Sync)) -> Result<Recheck, ReadError> {
         let _one = self.recheck_lock();
-        self.recheck_alone(digest, on_bytes)
+        self.recheck_alone(digest, OnDamage::TakeApart, on_bytes)
+    }
+
+    /// Rehashes a blob as [`Self::recheck`] does, and leaves a damaged one as it is. Its damaged pieces are not served from
+    /// then on.
+    ///
+    /// # Errors
+    /// Fails where the store does not hold the blob, or it cannot be read.
+    pub fn look_at(&self, digest: &Digest, on_bytes: &(dyn Fn(u64) + Sync)) -> Result<Recheck, ReadError> {
+        let _one = self.recheck_lock();
+        self.recheck_alone(digest, OnDamage::Leave, on_bytes)
     }
 
     /// Rehashes a blob as [`Self::recheck`] does, in the hands of the thread that holds the lock of rehashing.
     pub(super) fn recheck_alone(
         &self,
         digest: &Digest,
+        on_damage: OnDamage,
         on_bytes: &(dyn Fn(u64) + Sync),
     ) -> Result<Recheck, ReadError> {
         let set_aside = |error: WriteError| ReadError::SetAside(Box::new(error));
@@ -57,7 +78,9 @@ impl Store {
             untold.store(told.load(Ordering::Relaxed), Ordering::Relaxed);
             let blob = match self.open_known(digest) {
                 Err(ReadError::NotHere { .. }) => {
-                    self.remove_blob(digest).map_err(set_aside)?;
+                    if on_damage == OnDamage::TakeApart {
+                        self.remove_blob(digest).map_err(set_aside)?;
+                    }
                     return Err(ReadError::NotHere { digest: *digest });
                 }
                 blob => blob?,
@@ -74,7 +97,10 @@ impl Store {
                 is_intact
             };
             if !is_intact {
-                return self.take_apart(digest, known.size);
+                return match on_damage {
+                    OnDamage::TakeApart => self.take_apart(digest, known.size),
+                    OnDamage::Leave => self.damage(digest, &blob),
+                };
             }
             // A write or a link while it was hashed leaves it in doubt.
             if blob.fingerprint()? == before && self.record_if_same(digest, before).map_err(set_aside)? {
@@ -83,6 +109,18 @@ impl Store {
             }
         }
         Err(ReadError::Unverified { digest: *digest })
+    }
+
+    /// Notes that a blob is damaged, and returns which of its pieces are.
+    fn damage(&self, digest: &Digest, blob: &BlobFile) -> Result<Recheck, ReadError> {
+        self.record_doubt(digest).map_err(|error| ReadError::SetAside(Box::new(error)))?;
+        let pieces: Vec<PieceIndex> = blob.layout().pieces().collect();
+        let bad = match self.kept_states(digest, blob.layout().size()) {
+            Some(states) => blob.wrong_pieces(&states, &pieces, Search::All, &|_| {})?,
+            None => Vec::new(),
+        };
+        // Where no piece is known to be right, all are wrong.
+        Ok(Recheck::Damaged { bad: if bad.is_empty() { pieces } else { bad } })
     }
 
     /// Turns a damaged blob into a partial one, or deletes it where none of its pieces could be kept.
@@ -120,7 +158,7 @@ impl Store {
         }
         let Some(states) = self.kept_states(digest, size) else { return Ok(false) };
         let pieces: Vec<PieceIndex> = states.layout().pieces().collect();
-        Ok(blob.wrong_pieces(&states, &pieces, on_bytes)?.is_empty())
+        Ok(blob.wrong_pieces(&states, &pieces, Search::First, on_bytes)?.is_empty())
     }
 
     /// Rehashes one piece, or the whole blob where its states are not stored, and tells whether it is intact.

@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn states_that_are_damaged_do_not_damn_a_blob() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), CacheLimits { max_size: None, min_free: 0 }).unwrap();
+        let store = Store::open(dir.path(), CacheLimits::default()).unwrap();
         let bytes = sample(5 * MIB);
         let source = file(&bytes);
         let imported = store.import_file(source.path(), &|_| {}).unwrap();

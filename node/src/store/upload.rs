@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn what_is_not_what_it_was_said_to_be_is_thrown_away() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), CacheLimits { max_size: None, min_free: 0 }).unwrap();
+        let store = Store::open(dir.path(), CacheLimits::default()).unwrap();
         let expected = Digest::of(b"hello world");
         let mut upload = store.upload().unwrap();
         upload.write(b"hello ").unwrap();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use reg_testnet::chance::Chance;
 use reg_testnet::faulty_fs::{self, Fault, FaultyFs, Op};
 use reg_testnet::power::{self, Disk, FileSystem, Image};
-use reg_testnet::process::{Home, is_full};
+use reg_testnet::process::{Daemon, Home, is_full};
 use rustix::io::Errno;
 
 use crate::content::{Act, Content, Ready};
@@ -19,8 +19,10 @@ use crate::tally::{Found, Tally};
 /// Rounds until a new node begins, so that its folder stays small.
 const ROUNDS_PER_NODE: u64 = 25;
 
+/// Returns how often to strike. `REG_ROUNDS` sets another number, for a part of the whole run.
 fn rounds(short: u64, full: u64) -> u64 {
-    if is_full() { full } else { short }
+    let set = std::env::var("REG_ROUNDS").ok().and_then(|it| it.parse().ok());
+    set.unwrap_or(if is_full() { full } else { short })
 }
 
 /// A node with its files behind a file system that fails. The node ends first.
@@ -245,4 +247,72 @@ fn cut_round(
     let went_on = faulty.content.goes_on(&ready);
     paces.insert(act, start.elapsed().min(Duration::from_secs(3)));
     went_on.map_err(|found| found.after(&format!("{act:?} {fate}")))
+}
+
+/// A seeder whose disk fails once: the puller asks again, and does not take the model for missing.
+#[test]
+fn a_seeder_with_a_disk_that_fails_once_is_asked_again() {
+    if faulty_fs::is_left_out("a seeder with a disk that fails") {
+        return;
+    }
+    let mut faulty = FaultyContent::new();
+    let puller = Home::new("puller");
+    for (number, op) in [Op::Open, Op::Read].into_iter().enumerate() {
+        let ready = faulty.content.prepare(Act::Publish).expect("no fault yet");
+        faulty.content.begin(&ready).ok();
+        faulty.content.note(&ready);
+        let from = faulty.content.daemon.as_ref().expect("it runs").address();
+        faulty.files.fail(Fault::nth(op, 1, Errno::IO).at("blobs/sha256"));
+        let out = puller.path().join(number.to_string());
+        let reference = faulty.content.newest();
+        let flags = ["--no-mdns", "--dht", "off", "--copy"];
+        let args = ["pull", &reference, &out.to_string_lossy(), "--from", &from];
+        puller.run(args.iter().chain(&flags)).ok();
+        assert_eq!(faulty.files.heal().len(), 1, "{op:?}");
+    }
+}
+
+/// A full disk: the daemon starts, serves what it has, says what is wrong, and goes on by itself once there is room.
+#[test]
+fn a_daemon_starts_and_serves_on_a_full_disk() {
+    if faulty_fs::is_left_out("a start on a full disk") {
+        return;
+    }
+    let mut faulty = FaultyContent::new();
+    let ready = faulty.content.prepare(Act::PullByDaemon).expect("no fault yet");
+    faulty.content.begin(&ready).ok();
+    faulty.content.note(&ready);
+    let next = faulty.content.prepare(Act::PullByDaemon).expect("no fault yet");
+    for has_index in [true, false] {
+        faulty.content.kill();
+        if !has_index {
+            fs::remove_dir_all(faulty.content.store.join("index")).expect("removed");
+        }
+        for op in [Op::Write, Op::Resize, Op::MakeDir] {
+            faulty.files.fail(Fault::nth(op, 1, Errno::NOSPC).from_then_on());
+        }
+        faulty.files.fail(Fault::nth(Op::Create, 1, Errno::NOSPC).at("store/").from_then_on());
+        faulty.content.start().unwrap_or_else(|found| panic!("{found}"));
+        let status = faulty.content.home.json(["status"]);
+        assert!(status["index_trouble"].as_str().is_some_and(|it| it.contains("No space left")), "{status}");
+        faulty.content.home.run(["ls"]).ok();
+        faulty.content.begin(&next).failed(7, "No space left");
+        faulty.content.home.run(["gc"]).ok();
+        assert!(!faulty.files.heal().is_empty());
+        faulty.content.goes_on(&next).unwrap_or_else(|found| panic!("{found}"));
+    }
+}
+
+#[test]
+fn a_damaged_token_and_an_empty_version_are_mended_at_the_start() {
+    let home = Home::new("node");
+    Daemon::start(&home, ["--dht", "off"]).stop();
+    for (path, damage) in
+        [("admin.token", "zz"), ("admin.token", ""), ("store/VERSION", ""), ("node.key", "")]
+    {
+        fs::write(home.path().join(path), damage).expect("written");
+        Daemon::start(&home, ["--dht", "off"]).stop();
+        assert!(!fs::read_to_string(home.path().join(path)).expect("read").trim().is_empty(), "{path}");
+    }
+    assert_eq!(fs::read_to_string(home.path().join("store/VERSION")).expect("read").trim(), "2");
 }

@@ -160,6 +160,8 @@ impl Content {
             std::thread::sleep(Duration::from_millis(20));
         }
         pull.kill().and_then(|()| pull.wait()).expect("it is killed");
+        // What no model waits for is collected.
+        let _may_not_be_known = slow.gains.map(|it| self.run(&["rm", &it.reference]));
         Ok(())
     }
 
@@ -195,6 +197,11 @@ impl Content {
             return Err(Found { harm: Harm::WrongExit, evidence });
         }
         Ok(())
+    }
+
+    /// Returns the model that was acknowledged last.
+    pub(super) fn newest(&self) -> String {
+        self.kept.last().map(|it| it.reference.clone()).unwrap_or_default()
     }
 
     /// Notes the model that the node has acknowledged.

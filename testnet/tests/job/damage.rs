@@ -55,6 +55,8 @@ fn a_flipped_byte_is_found_and_repaired_and_only_its_piece_is_fetched() {
     let (_a, b, model, reference, daemon) = world();
     flip(&blob(&b, &model), 5 * MIB + 7);
     b.run(["verify", &reference]).failed(4, "1 damaged");
+    assert!(blob(&b, &model).exists(), "without --repair nothing is changed");
+    b.run(["verify", &reference]).failed(4, "1 damaged");
     let from = daemon.address();
     let repaired = b.json(["verify", &reference, "--repair", "--from", &from, "--no-mdns"]);
     assert_eq!(repaired["damaged"].as_array().map(Vec::len), Some(1), "{repaired}");

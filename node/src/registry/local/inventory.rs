@@ -24,7 +24,7 @@ use crate::registry::model::record::{self, ModelError, ModelRecord, referrers_he
 use crate::registry::publishers::{TagsError, keys, tags};
 use crate::registry::resolve::{ModelHere, ResolveError, TagHere};
 use crate::registry::trust::TrustError;
-use crate::store::{DocumentKind, ReadError, WriteError};
+use crate::store::{CacheSize, DocumentKind, ReadError, WriteError};
 
 /// Why the owner's question or change fails.
 #[derive(Debug, Error)]
@@ -323,7 +323,7 @@ impl Local {
                 blobs: usage.blobs,
                 bytes: usage.bytes,
                 partial_bytes: usage.partial_bytes,
-                cache_max_bytes: local.store.limits().max_size,
+                cache_max_bytes: local.store.max_size(),
                 bytes_served: local.fetching.traffic.served(),
                 bytes_served_first: local.fetching.traffic.served_first(),
                 bytes_fetched: local.fetching.traffic.fetched(),
@@ -331,6 +331,7 @@ impl Local {
                 uptime_seconds: clock::now().saturating_sub(local.started),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 index_trouble: local.store.index_trouble(),
+                cache_size_is_default: local.store.limits().max_size == CacheSize::Share,
             })
         })
         .await

@@ -81,11 +81,23 @@ fn migrate_tag(store: &Store, tag: &str) -> Result<(), MigrateError> {
         store.remove_document(kind, tag)?;
     }
     for kind in [DocumentKind::History, DocumentKind::Proof] {
-        for key in store.document_keys(kind, &format!("{tag}#"))? {
-            store.remove_document(kind, &key)?;
+        for (key, bytes) in store.list_documents(kind, &format!("{tag}#"))? {
+            if is_understood(kind, &bytes) {
+                store.remove_document(kind, &key)?;
+            } else {
+                tracing::warn!(key, "a record of the version before is not understood, and is kept as it is");
+            }
         }
     }
     Ok(())
+}
+
+/// Returns whether a record of the history, or a proof, has become part of the new document.
+fn is_understood(kind: DocumentKind, bytes: &[u8]) -> bool {
+    match kind {
+        DocumentKind::History => json::from_slice::<Entry>(bytes, 2 * TAG_ENVELOPE_BYTES_MAX).is_ok(),
+        _ => json::from_slice::<EquivocationClaim>(bytes, 3 * TAG_ENVELOPE_BYTES_MAX).is_ok(),
+    }
 }
 
 /// Returns whether a tag's document is that of the version before: an envelope, which has a payload.

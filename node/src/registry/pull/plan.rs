@@ -59,7 +59,7 @@ impl Puller {
             bytes_to_fetch,
             bytes_local: bytes.saturating_sub(bytes_to_fetch),
             disks: self.disks(request, &entries, bytes_to_fetch),
-            cache_max_bytes: self.store.limits().max_size,
+            cache_max_bytes: self.store.max_size(),
             entries,
             notes: resolved.notes.clone(),
             behind: resolved.behind.clone(),

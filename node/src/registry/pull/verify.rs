@@ -68,7 +68,8 @@ impl Fault for VerifyError {
 }
 
 impl Puller {
-    /// Rehashes what `request` names. A damaged blob is no longer served; with `repair` it is fetched again.
+    /// Rehashes what `request` names. A damaged piece is no longer served. Without `repair`, the store stays as it is; with
+    /// it, what is damaged is fetched again.
     ///
     /// # Errors
     /// See [`VerifyError`].
@@ -184,7 +185,7 @@ impl Puller {
                 let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
                 reporter.tell(Progress::Bytes { done, total, peers: 0 });
             };
-            let problem = match self.store.recheck(blob, &tell) {
+            let problem = match self.store.look_at(blob, &tell) {
                 Ok(Recheck::Intact) => None,
                 Ok(Recheck::Damaged { bad }) => Some(format!("{} of its pieces are damaged", bad.len())),
                 Err(ReadError::NotHere { .. }) => Some("it is missing".to_owned()),
@@ -230,7 +231,7 @@ impl Puller {
                 let path = Some(dir.join(file.path.as_str()));
                 verified.damaged.push(Damage { digest: file.digest, path, problem, repaired: false });
                 // A hard link shares the bytes of the cache, so the blob in the cache is damaged too.
-                drop(self.store.recheck(&file.digest, &|_| {}));
+                drop(self.store.look_at(&file.digest, &|_| {}));
             }
         }
         verified.unlisted = unlisted(&dir, &manifest);

@@ -17,11 +17,12 @@ use tracing::{debug, warn};
 use super::Serving;
 use crate::net::InboundRequest;
 use crate::registry::announce::holder_of;
-use crate::registry::limits::BUSY_RETRY_MS;
+use crate::registry::limits::{BUSY_RETRY_MS, FAILED_RETRY_MS};
 use crate::registry::model::record::{ModelRecord, referrers_here};
 use crate::registry::model::whole;
 use crate::registry::publishers::key_pin::joined;
 use crate::registry::publishers::{declarations, forks, keys, proofs, tags, usable};
+use crate::store::ReadError;
 
 /// Answers one question of a peer.
 pub(super) async fn answer(serving: Arc<Serving>, asked: InboundRequest) {
@@ -75,8 +76,14 @@ impl Serving {
         own: Holder,
     ) -> Response {
         let gives = |it: &SignedTag| self.trust.sharing.gives(&publisher, &it.record().model);
-        let mut keys = keys::keys(&self.store, publisher).ok().flatten();
-        let mut records: Vec<SignedTag> = tags::records(&self.store, publisher, model).unwrap_or_default();
+        let read = (keys::keys(&self.store, publisher), tags::records(&self.store, publisher, model));
+        let (mut keys, mut records): (_, Vec<SignedTag>) = match read {
+            (Ok(keys), Ok(records)) => (keys, records),
+            (Err(error), _) | (_, Err(error)) => {
+                warn!(%publisher, %error, "the records of a publisher cannot be read");
+                return Response::Busy { retry_ms: FAILED_RETRY_MS };
+            }
+        };
         records.retain(|it| tag.is_none_or(|tag| *tag == it.record().tag) && gives(it));
         let mut holders = Vec::new();
         if records.iter().any(|it| whole::is_complete(&self.store, &it.record().manifest.digest)) {
@@ -149,11 +156,18 @@ impl Serving {
         if self.trust.is_unserved(digest) || !self.trust.gives_blob(digest) {
             return Response::NotFound;
         }
-        match self.store.read_blob(digest, RESPONSE_DOCUMENT_BYTES_MAX as u64) {
+        let read = || self.store.read_blob(digest, RESPONSE_DOCUMENT_BYTES_MAX as u64);
+        // A disk that failed once mostly works the next time.
+        match read().or_else(|error| if matches!(error, ReadError::Io { .. }) { read() } else { Err(error) })
+        {
             Ok(bytes) => Response::Document { bytes },
-            Err(error) => {
+            Err(error @ (ReadError::NotHere { .. } | ReadError::TooLarge { .. })) => {
                 debug!(%digest, %error, "a document that a peer asks for is not in the store");
                 Response::NotFound
+            }
+            Err(error) => {
+                warn!(%digest, %error, "a document that a peer asks for cannot be read");
+                Response::Busy { retry_ms: FAILED_RETRY_MS }
             }
         }
     }

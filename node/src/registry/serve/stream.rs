@@ -25,7 +25,7 @@ use super::queue::Slot;
 use crate::net::{FrameError, FrameReader, FrameWriter, InboundStream, LaneWriter, Pace};
 use crate::registry::fetch::Way;
 use crate::registry::limits::{
-    LANE_ANSWER_TIMEOUT, LANE_ANSWERS_MAX, LANE_WARM_BYTES, NEWS_INTERVAL, PAUSED_RETRY_MS,
+    FAILED_RETRY_MS, LANE_ANSWER_TIMEOUT, LANE_ANSWERS_MAX, LANE_WARM_BYTES, NEWS_INTERVAL, PAUSED_RETRY_MS,
 };
 use crate::store::{Partial, ReadError};
 
@@ -332,7 +332,7 @@ impl Serving {
             ReadError::NotHere { .. } => Rejection::NotHere,
             error => {
                 warn!(%blob, %error, "a blob cannot be served");
-                Rejection::NotHere
+                Rejection::Busy { retry_ms: FAILED_RETRY_MS }
             }
         }
     }

@@ -398,7 +398,7 @@ fn removing_a_linked_copy_is_no_change() {
 #[test]
 fn the_cache_stays_below_its_size() {
     let dir = tempfile::tempdir().unwrap();
-    let limits = CacheLimits { max_size: Some(10 << 20), min_free: 0 };
+    let limits = CacheLimits { max_size: crate::store::CacheSize::Bytes(10 << 20), min_free: 0 };
     let store = Store::open(dir.path(), limits).unwrap();
     let mut kept = Vec::new();
     for round in 0..20u64 {
