@@ -140,12 +140,12 @@ fn all_at_once<T: Sync, R: Send, E: Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::CacheLimits;
+    use crate::store::{CacheLimits, CacheSize};
 
     #[test]
     fn many_blobs_at_once_are_what_each_is_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), CacheLimits { max_size: None, min_free: 0 }).unwrap();
+        let store = Store::open(dir.path(), CacheLimits { max_size: CacheSize::Unlimited, min_free: 0 }).unwrap();
         let mut blobs: Vec<Vec<u8>> = (0..300_u32).map(|it| it.to_be_bytes().repeat(10)).collect();
         blobs.push(vec![7; 3 << 20]);
         blobs.push(blobs[0].clone());
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
         let bytes: usize = blobs.iter().map(Vec::len).sum::<usize>() - blobs[0].len();
         drop(store);
-        let store = Store::open(dir.path(), CacheLimits { max_size: None, min_free: 0 }).unwrap();
+        let store = Store::open(dir.path(), CacheLimits { max_size: CacheSize::Unlimited, min_free: 0 }).unwrap();
         for (digest, bytes) in digests.iter().zip(&blobs) {
             assert!(store.is_verified(digest));
             assert_eq!(store.read_blob(digest, 4 << 20).unwrap(), *bytes);
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn after_an_error_no_blob_of_the_batch_is_recorded() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), CacheLimits { max_size: None, min_free: 0 }).unwrap();
+        let store = Store::open(dir.path(), CacheLimits { max_size: CacheSize::Unlimited, min_free: 0 }).unwrap();
         let blobs: Vec<Vec<u8>> = (0..40_u8).map(|it| vec![it; 100]).collect();
         // A file is in the way of the directory of the last one.
         let last = store.paths().blob(&Digest::of(&blobs[39]));
