@@ -44,12 +44,16 @@ impl Store {
         let new: BTreeMap<Digest, Written> =
             written.into_iter().filter_map(|(digest, file)| Some((digest, file?))).collect();
         let dirs = self.make_dirs_of(new.keys())?;
-        for (digest, Written(file)) in &new {
-            self.rename_verified(digest, (file, &self.paths().blob(digest)), Seen::Written)?;
-        }
-        let synced = all_at_once(&dirs, |dir| sync_dir(dir));
-        if let Err(error) = synced {
-            new.keys().for_each(|digest| drop(self.index().remove_blob(digest)));
+        let mut renamed = Vec::new();
+        let mut rename = |(digest, Written(file)): (&Digest, &Written)| {
+            let path = self.paths().blob(digest);
+            self.rename_verified(digest, (file, &path), Seen::Written)?;
+            renamed.push((*digest, file.clone(), path));
+            Ok(())
+        };
+        let kept = new.iter().try_for_each(&mut rename);
+        if let Err(error) = kept.and_then(|()| all_at_once(&dirs, |dir| sync_dir(dir))) {
+            renamed.iter().for_each(|(digest, file, path)| self.unkeep(digest, (file, path)));
             return Err(error);
         }
         self.index().commit()?;
@@ -100,11 +104,7 @@ impl Store {
         };
         let is_small = |digest: &Digest| self.blob_size(digest).is_some_and(|size| size <= PIECE_LEN);
         let (small, large): (Vec<_>, Vec<_>) = files.iter().partition(|(digest, _)| is_small(digest));
-        // Files with the same bytes share a temporary name where they share a directory.
-        let mut by_digest: BTreeMap<Digest, Vec<&PathBuf>> = BTreeMap::new();
-        small.iter().for_each(|(digest, path)| by_digest.entry(*digest).or_default().push(path));
-        let groups: Vec<(Digest, Vec<&PathBuf>)> = by_digest.into_iter().collect();
-        all_at_once(&groups, |(digest, paths)| paths.iter().try_for_each(|path| place(digest, path)))?;
+        all_at_once(&small, |(digest, path)| place(digest, path))?;
         large.iter().try_for_each(|(digest, path)| place(digest, path))
     }
 }
@@ -145,7 +145,8 @@ mod tests {
     #[test]
     fn many_blobs_at_once_are_what_each_is_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), CacheLimits { max_size: CacheSize::Unlimited, min_free: 0 }).unwrap();
+        let store =
+            Store::open(dir.path(), CacheLimits { max_size: CacheSize::Unlimited, min_free: 0 }).unwrap();
         let mut blobs: Vec<Vec<u8>> = (0..300_u32).map(|it| it.to_be_bytes().repeat(10)).collect();
         blobs.push(vec![7; 3 << 20]);
         blobs.push(blobs[0].clone());
@@ -157,7 +158,8 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
         let bytes: usize = blobs.iter().map(Vec::len).sum::<usize>() - blobs[0].len();
         drop(store);
-        let store = Store::open(dir.path(), CacheLimits { max_size: CacheSize::Unlimited, min_free: 0 }).unwrap();
+        let store =
+            Store::open(dir.path(), CacheLimits { max_size: CacheSize::Unlimited, min_free: 0 }).unwrap();
         for (digest, bytes) in digests.iter().zip(&blobs) {
             assert!(store.is_verified(digest));
             assert_eq!(store.read_blob(digest, 4 << 20).unwrap(), *bytes);
@@ -169,7 +171,8 @@ mod tests {
     #[test]
     fn after_an_error_no_blob_of_the_batch_is_recorded() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), CacheLimits { max_size: CacheSize::Unlimited, min_free: 0 }).unwrap();
+        let store =
+            Store::open(dir.path(), CacheLimits { max_size: CacheSize::Unlimited, min_free: 0 }).unwrap();
         let blobs: Vec<Vec<u8>> = (0..40_u8).map(|it| vec![it; 100]).collect();
         // A file is in the way of the directory of the last one.
         let last = store.paths().blob(&Digest::of(&blobs[39]));
@@ -178,6 +181,25 @@ mod tests {
         assert!(blobs.iter().all(|it| !store.contains(&Digest::of(it))));
         assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
         fs::remove_file(last.parent().unwrap()).unwrap();
+        store.put_blobs(&blobs).unwrap();
+        assert!(blobs.iter().all(|it| store.is_verified(&Digest::of(it))));
+    }
+
+    #[test]
+    fn an_error_in_the_middle_takes_back_what_was_renamed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store =
+            Store::open(dir.path(), CacheLimits { max_size: CacheSize::Unlimited, min_free: 0 }).unwrap();
+        let blobs: Vec<Vec<u8>> = (0..40_u8).map(|it| vec![it; 100]).collect();
+        let last = blobs.iter().map(|it| Digest::of(it)).max().unwrap();
+        // A directory has the name of the blob that is renamed last.
+        let path = store.paths().blob(&last);
+        fs::create_dir_all(&path).unwrap();
+        store.put_blobs(&blobs).unwrap_err();
+        assert!(blobs.iter().all(|it| !store.contains(&Digest::of(it))));
+        assert_eq!(store.usage().unwrap().bytes, 0);
+        assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
+        fs::remove_dir(&path).unwrap();
         store.put_blobs(&blobs).unwrap();
         assert!(blobs.iter().all(|it| store.is_verified(&Digest::of(it))));
     }

@@ -178,7 +178,7 @@ impl Store {
 
     /// Takes a blob back whose name may not survive a power cut. A second sync of its directory would prove nothing, so
     /// the blob must be renamed again.
-    fn unkeep(&self, digest: &Digest, (file, path): (&Path, &Path)) {
+    pub(super) fn unkeep(&self, digest: &Digest, (file, path): (&Path, &Path)) {
         let _one = self.records_lock();
         if let Err(error) = fs::rename(path, file) {
             tracing::warn!(%error, blob = %digest, "a blob of which the directory cannot be synced stays");

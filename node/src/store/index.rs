@@ -183,10 +183,11 @@ impl Index {
     /// Writes records into an index on the disk: a new one, or the one that was not read before, with what it knows.
     fn on_disk(&self, records: &Records, is_unread: bool) -> Result<Records, IndexError> {
         let path = self.paths.index();
-        let sound = is_unread.then(|| Records::open(&path).ok()).flatten();
-        let target = match sound {
-            Some(sound) => sound,
-            None => {
+        let target = match is_unread.then(|| Records::open(&path)) {
+            Some(Ok(sound)) => sound,
+            // It may be sound, and it holds what no file does: when models were last used.
+            Some(Err(error)) if error.is_of_disk() => return Err(error),
+            _ => {
                 match fs::remove_dir_all(&path) {
                     Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
                     _ => {}

@@ -374,8 +374,12 @@ impl Partial {
             return self.checkpoint();
         }
         // An error of a sync that no process has seen yet is of no use later: this looks at the disk itself.
-        if data.sync_data().is_err() {
-            self.lose(&BTreeSet::new());
+        // The system tells an error of one file once, so no other thread may wait for a sync meanwhile.
+        {
+            let _one = lock(&self.0.checkpoint);
+            if data.sync_data().is_err() {
+                self.lose(&BTreeSet::new());
+            }
         }
         let have = self.have();
         let written = written_pieces(data, states.layout());

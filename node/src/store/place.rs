@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use reg_proto::digest::Digest;
 use reg_proto::piece::PIECE_LEN;
@@ -13,6 +14,9 @@ use super::error::{PlaceError, ReadError};
 use super::fingerprint::Fingerprint;
 use super::front::Store;
 use super::index::BlobRecord;
+
+/// Counts temporary files: several callers may place one blob in one directory at once.
+static PLACED: AtomicU64 = AtomicU64::new(0);
 
 /// How often a blob is placed whose file changes meanwhile.
 const TRIES_MAX: usize = 3;
@@ -43,7 +47,9 @@ impl Store {
         let io = |source| PlaceError::Io { path: path.to_owned(), source };
         let name = path.file_name().ok_or_else(|| io(io::ErrorKind::InvalidInput.into()))?;
         let path = path.with_file_name(name);
-        let temporary = path.with_file_name(format!(".{}.{}.part", digest.hex(), std::process::id()));
+        let number = PLACED.fetch_add(1, Ordering::Relaxed);
+        let temporary =
+            path.with_file_name(format!(".{}.{}-{number}.part", digest.hex(), std::process::id()));
         for _ in 0..TRIES_MAX {
             let blob = self.open_blob(digest)?;
             drop(fs::remove_file(&temporary));

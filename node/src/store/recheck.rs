@@ -1,6 +1,7 @@
 //! Rehashes a blob to find out whether it still has its digest, and turns a damaged one back into a partial blob.
 
 use std::fs;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use reg_proto::digest::Digest;
@@ -9,7 +10,7 @@ use reg_proto::states::PieceStates;
 
 use super::blobs::BlobFile;
 use super::disk;
-use super::error::{PartialError, ReadError, WriteError};
+use super::error::{PartialError, ReadError, WriteError, WritePieceError};
 use super::front::Store;
 use super::partial::Partial;
 use super::rehash::Search;
@@ -184,9 +185,17 @@ impl Store {
         let mut bad = Vec::new();
         for piece in layout.pieces() {
             let mut bytes = vec![0; layout.piece_len(piece)];
-            let read = disk::read_at(&file, &mut bytes, layout.offset(piece));
-            if read.is_err() || partial.write_piece(piece, &bytes).is_err() {
+            let read = || disk::read_at(&file, &mut bytes, layout.offset(piece));
+            if twice(read).is_err() {
                 bad.push(piece);
+                continue;
+            }
+            // Where the disk takes no copy, the blob stays as it is: its other pieces are the only ones.
+            match partial.write_piece(piece, &bytes) {
+                Ok(()) => {}
+                Err(WritePieceError::Mismatch { .. }) => bad.push(piece),
+                Err(WritePieceError::Io { path, source }) => return Err(PartialError::Io { path, source }),
+                Err(WritePieceError::Checkpoint(error)) => return Err(*error),
             }
         }
         partial.checkpoint()?;
@@ -197,4 +206,9 @@ impl Store {
         }
         Ok(Recheck::Damaged { bad })
     }
+}
+
+/// Reads again where a read fails: a disk may fail once.
+fn twice(mut read: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    read().or_else(|_| read())
 }

@@ -271,3 +271,35 @@ fn two_commands_without_a_daemon_do_not_use_one_store_at_once() {
     let copies = sent(&seed) as f64 / (8 * MIB) as f64;
     assert!(copies <= 1.1, "the seed sent {copies:.2} copies");
 }
+
+/// Each pull places whole files only, whatever the others do in the same folder: in a directory and in a cache of Hugging
+/// Face's clients.
+#[test]
+fn pulls_into_one_folder_do_not_disturb_each_other() {
+    let [seed, home] = ["seed", "node"].map(Home::new);
+    seed.key("me");
+    let dir = seed.path().join("model");
+    model::generate(&dir, 3 * MIB, 22);
+    for n in 0..60 {
+        std::fs::write(dir.join(format!("n{n}.json")), format!("{{\"n\":{n}}}")).expect("written");
+    }
+    let server = Daemon::start(&seed, ["--dht", "off"]);
+    let reference = seed.publish(&dir, "m", "me");
+    let daemon = Daemon::start(&home, ["--dht", "off", "--bootstrap", &server.address()]);
+    home.pull(&reference, &[], &[]).ok();
+    let (out, cache) = (home.path().join("together"), home.path().join("hub"));
+    let out_text = out.to_string_lossy().into_owned();
+    for flags in [vec![&out_text[..]], vec![&out_text, "--copy"], vec!["--to-hf-cache=org/name"]] {
+        let pulls: Vec<Pulling> = (0..CALLERS)
+            .map(|n| {
+                let mut command = home.command(["pull", &reference, "--offline", "--overwrite", "--json"]);
+                command.args(&flags).env("HF_HOME", &cache).stdout(Stdio::piped()).stderr(Stdio::piped());
+                let child = command.spawn().expect("it runs");
+                Pulling { child, dest: out.clone(), name: format!("{n} with {flags:?}") }
+            })
+            .collect();
+        pulls.into_iter().for_each(|pull| drop(pull.end(&home)));
+        tree::assert_equal(&dir, &out);
+    }
+    drop(daemon);
+}

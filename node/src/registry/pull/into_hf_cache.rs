@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use data_encoding::HEXLOWER;
 use reg_api::request::HubCache;
@@ -19,6 +20,9 @@ pub const LISTED_BYTES_MAX: u64 = 1 << 20;
 
 /// Bytes of all plain files of a model together. Listing a model as a hub does needs at most this many bytes.
 const PLAIN_BYTES_SUM: u64 = 32 << 20;
+
+/// Counts temporary links.
+static LINKED: AtomicU64 = AtomicU64::new(0);
 
 /// Hex digits of a commit id.
 pub const COMMIT_DIGITS: usize = 40;
@@ -101,16 +105,24 @@ fn link(snapshot: &Path, path: &SafePath, blob: &Path, name: &str) -> Result<(),
     if let Some(parent) = place.parent() {
         fs::create_dir_all(parent).map_err(made)?;
     }
-    drop(fs::remove_file(&place));
     #[cfg(unix)]
     {
         let up = "../".repeat(path.segments().count() + 1);
         let _unused = blob;
-        std::os::unix::fs::symlink(format!("{up}blobs/{name}"), &place).map_err(made)
+        // Another pull may make the same link at this moment.
+        let number = LINKED.fetch_add(1, Ordering::Relaxed);
+        let temporary = place.with_file_name(format!(".{name}.{}-{number}.link", std::process::id()));
+        let made_it = std::os::unix::fs::symlink(format!("{up}blobs/{name}"), &temporary)
+            .and_then(|()| fs::rename(&temporary, &place));
+        if made_it.is_err() {
+            drop(fs::remove_file(&temporary));
+        }
+        made_it.map_err(made)
     }
     #[cfg(not(unix))]
     {
         let _unused = name;
+        drop(fs::remove_file(&place));
         fs::hard_link(blob, &place).or_else(|_| fs::copy(blob, &place).map(drop)).map_err(made)
     }
 }
