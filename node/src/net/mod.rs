@@ -44,7 +44,7 @@ pub use self::inbound::{
 pub use self::lane::{LaneEnd, LaneError, LaneReader, LaneTicket, LaneWriter};
 pub use self::limits::LANES_PER_PEER_MAX;
 pub use self::links::PeerInfo;
-pub use self::network::Network;
+pub use self::network::{Awaited, Network};
 pub use self::pace::Pace;
 pub use self::pool::{PieceBytes, PiecePool, PoolUse};
 pub use self::reach::{is_global, is_near};

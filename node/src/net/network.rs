@@ -19,13 +19,22 @@ use super::links::PeerInfo;
 use super::reach::is_near;
 use super::start::{Started, start};
 
+/// The peers that turn up by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// Peers that the user has named for the start.
+    Bootstrap,
+    /// Nodes of the local network, found by mDNS.
+    Neighbours,
+}
+
 /// The handle of the network. Cheap to clone. When the last clone is dropped, the node disconnects.
 #[derive(Debug, Clone)]
 pub struct Network {
     peer: PeerId,
     gossips: bool,
     finds_others: bool,
-    awaits_peers: bool,
+    awaits_peers: Option<Awaited>,
     /// `None` while the node is offline.
     commands: Option<mpsc::Sender<Command>>,
     /// `None` where the node has no lanes.
@@ -40,14 +49,18 @@ impl Network {
     pub async fn start(config: NetworkConfig) -> Result<(Self, Inbound), StartError> {
         let gossips = config.gossip;
         let finds_others = config.mdns || config.dht != DhtMode::Off || !config.bootstrap.is_empty();
-        let awaits_peers = config.mdns || !config.bootstrap.is_empty();
+        let awaits_peers = match (config.bootstrap.is_empty(), config.mdns) {
+            (false, _) => Some(Awaited::Bootstrap),
+            (true, true) => Some(Awaited::Neighbours),
+            (true, false) => None,
+        };
         let Started { peer, commands, inbound, lanes } = start(config).await?;
         Ok((Self { peer, gossips, finds_others, awaits_peers, commands: Some(commands), lanes }, inbound))
     }
 
     /// Returns a handle without a network: every call fails with "offline", or finds nothing.
     pub const fn offline(peer: PeerId) -> Self {
-        Self { peer, gossips: false, finds_others: false, awaits_peers: false, commands: None, lanes: None }
+        Self { peer, gossips: false, finds_others: false, awaits_peers: None, commands: None, lanes: None }
     }
 
     /// Tells whether this node runs without a network.
@@ -65,8 +78,8 @@ impl Network {
         self.finds_others
     }
 
-    /// Tells whether peers may turn up by themselves: through mDNS, or because they are bootstrap peers. The DHT needs one.
-    pub const fn awaits_peers(&self) -> bool {
+    /// Returns which peers may turn up by themselves. The DHT needs one of them.
+    pub const fn awaits_peers(&self) -> Option<Awaited> {
         self.awaits_peers
     }
 

@@ -25,6 +25,8 @@ pub(super) const CHANGES_MAX: usize = 3;
 pub(super) const SLOW_PEERS_MAX: usize = 512;
 /// How long a search that knows no peer waits for one to turn up, by mDNS or among the bootstrap peers.
 pub(super) const NOBODY_PATIENCE: Duration = Duration::from_millis(2500);
+/// The same where the user has named a bootstrap peer, which may be far away.
+pub(super) const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(6);
 /// How long a search waits for peers that do not answer, where no other one has the name.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
 /// How long a search waits for new peers after every known peer and the DHT have answered: two looks at the

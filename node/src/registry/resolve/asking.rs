@@ -4,7 +4,7 @@
 //! Nothing waits for a fixed time: the first part ends once every peer that was asked has answered. Peers that do not answer
 //! are waited for within a bound, before anything of the version is placed. What they say after that counts the next time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use reg_api::request::wanted_tag;
@@ -25,9 +25,10 @@ use super::introductions::ask_patiently;
 use super::questions::QuestionSlots;
 use super::resolved::ResolveError;
 use super::verified::VerifiedRecords;
+use crate::net::Awaited;
 use crate::registry::limits::{
-    ANSWERS_PATIENCE, BEGIN_WITH, LATER_ASKED_MAX, NOBODY_PATIENCE, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET,
-    REFUSED_PATIENCE, SILENCE,
+    ANSWERS_PATIENCE, BEGIN_WITH, BOOTSTRAP_PATIENCE, LATER_ASKED_MAX, NOBODY_PATIENCE, QUESTION_SLOW,
+    QUESTIONS_AT_ONCE, QUIET, REFUSED_PATIENCE, SILENCE,
 };
 use crate::registry::publishers::declarations;
 
@@ -39,8 +40,8 @@ pub(super) struct Asking {
     pub(super) answers: Answers,
     questions: JoinSet<Answer>,
     slots: QuestionSlots,
-    /// The peers that have been asked and have not answered.
-    waiting: BTreeSet<PeerId>,
+    /// The peers that have been asked and have not answered, and when each was asked.
+    waiting: BTreeMap<PeerId, Instant>,
     /// Those among the asked peers that were connected then.
     reached: BTreeSet<PeerId>,
     /// The peers that have answered, even if they know nothing.
@@ -51,6 +52,8 @@ pub(super) struct Asking {
     last_news: Instant,
     /// The peers that the search finds later.
     more: Option<More>,
+    /// How many of these have been asked.
+    later: usize,
 }
 
 /// The answer of one peer, if it gave one that can be read.
@@ -89,13 +92,14 @@ impl Asking {
             answers,
             questions: JoinSet::new(),
             slots: QuestionSlots::new(QUESTIONS_AT_ONCE, QUESTION_SLOW),
-            waiting: BTreeSet::new(),
+            waiting: BTreeMap::new(),
             reached: BTreeSet::new(),
             answered: BTreeSet::new(),
             began: now,
             heard: None,
             last_news: now,
             more: None,
+            later: 0,
         }
     }
 
@@ -126,6 +130,7 @@ impl Asking {
         let slots = self.slots.clone();
         while !self.has_enough(resolver, finder, others) {
             let quiet = self.quiet_at(resolver, finder, end);
+            let look = self.answered_at(resolver).filter(|it| self.heard.is_some() && *it > Instant::now());
             tokio::select! {
                 step = async { let slot = slots.slot().await; (finder.step().await, slot) } => match step {
                     (Some(Step::Peer(found)), slot) => {
@@ -145,7 +150,11 @@ impl Asking {
                         end = end.min(Instant::now() + REFUSED_PATIENCE);
                     }
                 }
-                () = tokio::time::sleep_until(quiet) => break,
+                () = tokio::time::sleep_until(look.unwrap_or(quiet).min(quiet)) => {
+                    if Instant::now() >= quiet {
+                        break;
+                    }
+                }
             }
         }
         self.note_slow(resolver);
@@ -165,9 +174,23 @@ impl Asking {
     }
 
     /// Tells whether every peer has answered that was connected when it was asked. Those that let this node wait the last time
-    /// do not count.
+    /// count for [`BEGIN_WITH`] only.
     fn is_answered(&self, resolver: &Resolver) -> bool {
-        self.waiting.intersection(&self.reached).all(|peer| resolver.slow.contains(peer))
+        self.answered_at(resolver).is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Returns from when on no peer is waited for, if none answers: the time at which this began where none is waited for now,
+    /// and `None` where one is that has not let this node wait before.
+    pub(super) fn answered_at(&self, resolver: &Resolver) -> Option<Instant> {
+        let reached = self.waiting.iter().filter(|(peer, _)| self.reached.contains(*peer));
+        let mut at = self.began;
+        for (peer, asked) in reached {
+            if !resolver.slow.contains(peer) {
+                return None;
+            }
+            at = at.max(*asked + BEGIN_WITH);
+        }
+        Some(at)
     }
 
     /// Returns when the search ends at the latest if nothing happens until then.
@@ -180,7 +203,10 @@ impl Asking {
             () if !self.waiting.is_empty() || finder.is_asking_known() || finder.is_dialling() => {
                 self.last_news + SILENCE
             }
-            () if is_nobody && (resolver.network.awaits_peers() || finder.is_hinted()) => {
+            () if is_nobody && resolver.network.awaits_peers() == Some(Awaited::Bootstrap) => {
+                self.began + BOOTSTRAP_PATIENCE
+            }
+            () if is_nobody && (resolver.network.awaits_peers().is_some() || finder.is_hinted()) => {
                 self.began + NOBODY_PATIENCE
             }
             () if is_nobody => self.began,
@@ -190,17 +216,18 @@ impl Asking {
         quiet.min(end)
     }
 
-    /// Remembers the peers that have let this node wait, so that the next search does not wait for them.
+    /// Remembers the peers that have let this node wait, so that the next search hardly waits for them.
     pub(super) fn note_slow(&self, resolver: &Resolver) {
         if self.heard.is_some_and(|heard| heard.elapsed() >= ANSWERS_PATIENCE) {
-            self.waiting.iter().for_each(|peer| resolver.slow.note(*peer));
+            let late = self.waiting.iter().filter(|(_, asked)| asked.elapsed() >= ANSWERS_PATIENCE);
+            late.for_each(|(peer, _)| resolver.slow.note(*peer));
         }
     }
 
     /// Waits for the next answer or found peer. Returns whether it says something new; `None` where no more is to come.
     pub(super) async fn step(&mut self, resolver: &Resolver) -> Option<bool> {
         loop {
-            let may_ask = self.answers.others.len() < LATER_ASKED_MAX;
+            let may_ask = self.later < LATER_ASKED_MAX;
             let more = async {
                 match &mut self.more {
                     Some(more) if may_ask => more.next().await,
@@ -218,6 +245,7 @@ impl Asking {
                     if let Event::Peer(found) = event
                         && !self.answers.others.contains(&found.peer)
                     {
+                        self.later += 1;
                         let question = self.question(resolver, found);
                         self.questions.spawn(question);
                     }
@@ -241,7 +269,7 @@ impl Asking {
     ) -> impl Future<Output = Answer> + Send + 'static + use<> {
         self.last_news = Instant::now();
         self.answers.others.push(peer);
-        self.waiting.insert(peer);
+        self.waiting.insert(peer, self.last_news);
         if is_reached {
             self.reached.insert(peer);
         }

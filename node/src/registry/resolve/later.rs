@@ -38,9 +38,14 @@ pub(super) struct Meant {
 }
 
 impl Meant {
-    pub(super) fn of(judged: &Judged) -> Self {
+    pub(super) fn of(judged: &Judged, reference: &Reference) -> Self {
         let Judged { keys, first, line, .. } = judged;
         let payload = SignedTag::payload_digest;
+        if reference.digest.is_some() && reference.tag.is_none() {
+            // A digest means one manifest, whatever tags name it.
+            let first = first.as_ref().map(|(_, manifest)| (None, *manifest));
+            return Self { keys: keys.head(), first, heads: Vec::new(), is_frozen: false };
+        }
         Self {
             keys: keys.head(),
             first: first.as_ref().map(|(tag, manifest)| (tag.as_ref().map(payload), *manifest)),
@@ -70,13 +75,16 @@ impl Later {
     pub async fn settle(&mut self, resolver: &Resolver, within: Duration) -> bool {
         let end = self.asking.end_of(within);
         while !self.asking.is_settled(resolver) {
-            match until(end, self.asking.step(resolver)).await {
+            // Peers that let this node wait before are waited for a little.
+            let look = self.asking.answered_at(resolver).filter(|it| *it > Instant::now());
+            match until(look.unwrap_or(end).min(end), self.asking.step(resolver)).await {
                 Some(Some(says_more)) => {
                     if says_more && self.is_changed(resolver) {
                         return true;
                     }
                 }
                 Some(None) => return false,
+                None if Instant::now() < end => {}
                 None => {
                     self.asking.note_slow(resolver);
                     return false;
@@ -104,7 +112,7 @@ impl Later {
     fn is_changed(&self, resolver: &Resolver) -> bool {
         let Asking { publisher, reference, answers, .. } = &self.asking;
         let judged = resolver.judge_answers(*publisher, reference, answers.again(), &self.options, false);
-        let is_same = judged.is_ok_and(|judged| Meant::of(&judged) == self.meant);
+        let is_same = judged.is_ok_and(|judged| Meant::of(&judged, reference) == self.meant);
         if !is_same {
             tracing::info!(%reference, "an answer that came later says something else than the first ones");
         }

@@ -180,7 +180,7 @@ impl Resolver {
         let answers = std::mem::replace(&mut asking.answers, again);
         let mut judged = self.judge_answers(publisher, reference, answers, options, offline)?;
         judged.silent = asking.silent();
-        let later = (!offline).then(|| Later::new(asking, options, Meant::of(&judged)));
+        let later = (!offline).then(|| Later::new(asking, options, Meant::of(&judged, reference)));
         let resolved = self.version_in_use(reference, judged, options, finder.as_mut(), began).await?;
         Ok(Resolved { finder, later, ..resolved })
     }

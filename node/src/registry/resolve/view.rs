@@ -35,7 +35,7 @@ use super::resolved::{ResolveError, ResolveOptions, Resolved};
 use super::stored::TagHere;
 use super::verified::VerifiedRecords;
 use crate::registry::limits::{
-    PEERS_ASKED_FOR_TAGS, REFRESH_QUICK, TAG_FRESH, TAG_STALE, TAGS_TIMEOUT, UNREACHED_QUICK,
+    CHANGES_MAX, PEERS_ASKED_FOR_TAGS, REFRESH_QUICK, TAG_FRESH, TAG_STALE, TAGS_TIMEOUT, UNREACHED_QUICK,
     VIEW_ANSWERS_PATIENCE, VIEW_PATIENCE, VIEW_TIMEOUT, VIEWS_MAX,
 };
 use crate::registry::model::record::{self, ModelRecord};
@@ -271,7 +271,7 @@ impl Resolver {
                     return Ok(view.clone());
                 }
                 if self.is_newest_here(view) {
-                    self.look_behind(&slot, publisher, model, revision);
+                    self.look_behind(&slot, publisher, model, revision, 0);
                     return Ok(view.clone());
                 }
             }
@@ -279,7 +279,7 @@ impl Resolver {
             let view = Arc::new(view);
             *known = Some((view.clone(), Instant::now()));
             if let Some(later) = later {
-                self.look_later(&slot, publisher, model, revision, later);
+                self.look_later(&slot, publisher, model, revision, later, 0);
             }
             Ok(view)
         };
@@ -392,7 +392,8 @@ impl Resolver {
     }
 
     /// Takes the answers that come later in the background, and resolves the revision again where one of them changes its
-    /// meaning. Requests until then get the first result.
+    /// meaning. Requests until then get the first result. `again` counts how often this was done without a request: a peer
+    /// that is always late and always contradicts must not make this node ask for ever.
     fn look_later(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
@@ -400,11 +401,12 @@ impl Resolver {
         model: &ModelName,
         revision: &Revision,
         later: Later,
+        again: usize,
     ) {
         let (resolver, slot, model, revision) = (self.clone(), slot.clone(), model.clone(), revision.clone());
         tokio::spawn(async move {
-            if later.finish(&resolver).await {
-                resolver.look_behind(&slot, publisher, &model, &revision);
+            if later.finish(&resolver).await && again < CHANGES_MAX {
+                resolver.look_behind(&slot, publisher, &model, &revision, again + 1);
             }
         });
     }
@@ -416,6 +418,7 @@ impl Resolver {
         publisher: PublisherId,
         model: &ModelName,
         revision: &Revision,
+        again: usize,
     ) {
         if slot.is_looked_at.swap(true, Ordering::AcqRel) {
             return;
@@ -428,7 +431,7 @@ impl Resolver {
             *slot.view.lock().await = view.map(|view| (Arc::new(view), Instant::now()));
             slot.is_looked_at.store(false, Ordering::Release);
             if let Some(later) = later.flatten() {
-                resolver.look_later(&slot, publisher, &model, &revision, later);
+                resolver.look_later(&slot, publisher, &model, &revision, later, again);
             }
         });
     }
