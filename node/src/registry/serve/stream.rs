@@ -329,10 +329,15 @@ impl Serving {
                 self.recheck_later(blob, None);
                 Rejection::Unverified
             }
-            ReadError::NotHere { .. } => Rejection::NotHere,
+            // The disk failed, and mostly works the next time.
+            ReadError::Io { .. } | ReadError::Index(_) => {
+                warn!(%blob, %error, "a blob cannot be read now");
+                Rejection::Busy { retry_ms: FAILED_RETRY_MS }
+            }
+            ReadError::NotHere { .. } | ReadError::NoPiece { .. } => Rejection::NotHere,
             error => {
                 warn!(%blob, %error, "a blob cannot be served");
-                Rejection::Busy { retry_ms: FAILED_RETRY_MS }
+                Rejection::NotHere
             }
         }
     }
