@@ -1,7 +1,7 @@
 //! Stores many small blobs together: writes and syncs all of them, renames all, and then syncs the directories. Places many
 //! small files into a user's directory in the same way.
 //!
-//! A sync waits for the disk. Syncs at the same moment share one commit of the file system's journal, so many at a time take
+//! A sync waits for the disk. Syncs at the same moment share what the file system writes for them, so many at a time take
 //! hardly longer than one. No blob is recorded before every file of the batch is on the disk. After an error none of them
 //! is recorded: what a failed sync has written is unknown, so the caller fetches it again.
 
