@@ -111,7 +111,7 @@ impl Fetching {
                 break;
             }
             if !self.resolver.bans.is_banned(peer) {
-                fetch.from_peer(*peer, pulling).await?;
+                fetch.fetch_from(*peer, pulling).await?;
             }
         }
         fetch.store().await?;
@@ -122,7 +122,7 @@ impl Fetching {
 
 impl Fetch<'_> {
     /// Asks one peer for every missing blob. Ends early where it sends wrong bytes, or nothing for a while.
-    async fn from_peer(&mut self, peer: PeerId, pulling: &Pulling) -> Result<(), WriteError> {
+    async fn fetch_from(&mut self, peer: PeerId, pulling: &Pulling) -> Result<(), WriteError> {
         let opened = timeout(SMALL_STALL, self.fetching.network.open_stream(peer)).await;
         let Ok(Ok((mut reader, mut writer))) = opened else { return Ok(()) };
         let mut asked = Asked { left: self.missing.keys().copied().collect(), ..Asked::default() };
