@@ -144,8 +144,17 @@ pub(super) const SMALL_BLOBS_MIN: usize = 64;
 pub(super) const SMALL_PEERS_MAX: usize = 4;
 /// Requests for small blobs that are under way at once, so that no round trip is waited for. Servers let 256 wait.
 pub(super) const SMALL_REQUESTS_AT_ONCE: usize = 128;
-/// How long a peer may send no small blob, and how long a busy one is waited for in all.
+/// How long a peer may send no small blob before the next one is asked.
 pub(super) const SMALL_STALL: Duration = Duration::from_secs(3);
+/// The time in which a peer must send some small blobs: so many, or so many bytes. A line of 1 Mbit/s carries 1.2 MB in it.
+pub(super) const SMALL_WINDOW: Duration = Duration::from_secs(10);
+pub(super) const SMALL_WINDOW_BLOBS: usize = 64;
+pub(super) const SMALL_WINDOW_BYTES: usize = 64 << 10;
+/// How long all peers together may send no small blob before those that are missing are left to the download, which looks for
+/// more peers.
+pub(super) const SMALL_PATIENCE: Duration = Duration::from_secs(20);
+/// Time until the peers are asked again, where none has sent a small blob.
+pub(super) const SMALL_AGAIN: Duration = Duration::from_millis(500);
 /// Small blobs that are stored together. The directories that they share are synced once for all.
 pub(super) const SMALL_BATCH_BLOBS: usize = 2048;
 /// The same in bytes. One batch is stored while the next one comes, so it is 32 MiB in memory.

@@ -16,15 +16,16 @@ use reg_proto::piece::BlobLayout;
 use reg_proto::wire::{Frame, Rejection};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::traffic::Way;
 use super::{Fetching, Pulling};
-use crate::net::{FrameReader, FrameWriter};
+use crate::net::FrameWriter;
 use crate::registry::limits::{
-    BUSY_WAIT_MAX, SMALL_BATCH_BLOBS, SMALL_BATCH_BYTES, SMALL_BLOB_BYTES_MAX, SMALL_BLOBS_MIN,
-    SMALL_PEERS_MAX, SMALL_REQUESTS_AT_ONCE, SMALL_STALL,
+    BUSY_WAIT_MAX, SMALL_AGAIN, SMALL_BATCH_BLOBS, SMALL_BATCH_BYTES, SMALL_BLOB_BYTES_MAX, SMALL_BLOBS_MIN,
+    SMALL_PATIENCE, SMALL_PEERS_MAX, SMALL_REQUESTS_AT_ONCE, SMALL_STALL, SMALL_WINDOW, SMALL_WINDOW_BLOBS,
+    SMALL_WINDOW_BYTES,
 };
 use crate::store::{Store, WriteError};
 
@@ -106,12 +107,22 @@ impl Fetching {
             done: 0,
             total,
         };
-        for peer in holders.iter().take(SMALL_PEERS_MAX) {
-            if fetch.missing.is_empty() || self.priorities.is_paused(pulling) {
+        let mut last_taken = Instant::now();
+        while last_taken.elapsed() < SMALL_PATIENCE {
+            let before = fetch.missing.len();
+            for peer in holders.iter().take(SMALL_PEERS_MAX) {
+                if !self.resolver.bans.is_banned(peer) && fetch.is_wanted(pulling) {
+                    fetch.fetch_from(*peer, pulling).await?;
+                }
+            }
+            if !fetch.is_wanted(pulling) || holders.iter().all(|it| self.resolver.bans.is_banned(it)) {
                 break;
             }
-            if !self.resolver.bans.is_banned(peer) {
-                fetch.fetch_from(*peer, pulling).await?;
+            if fetch.missing.len() < before {
+                last_taken = Instant::now();
+            } else {
+                // A peer may be busy, or on its way back.
+                tokio::time::sleep(SMALL_AGAIN).await;
             }
         }
         fetch.store().await?;
@@ -121,16 +132,22 @@ impl Fetching {
 }
 
 impl Fetch<'_> {
-    /// Asks one peer for every missing blob. Ends early where it sends wrong bytes, or nothing for a while.
+    fn is_wanted(&self, pulling: &Pulling) -> bool {
+        !self.missing.is_empty() && !self.fetching.priorities.is_paused(pulling)
+    }
+
+    /// Asks one peer for every missing blob. Ends early where it sends wrong bytes, or too little for a while: frames that bring
+    /// no blob do not count, and the others are asked then.
     async fn fetch_from(&mut self, peer: PeerId, pulling: &Pulling) -> Result<(), WriteError> {
         let opened = timeout(SMALL_STALL, self.fetching.network.open_stream(peer)).await;
         let Ok(Ok((mut reader, mut writer))) = opened else { return Ok(()) };
         let mut asked = Asked { left: self.missing.keys().copied().collect(), ..Asked::default() };
+        let mut pace = Window::begin();
         while asked.is_any() && !self.fetching.priorities.is_paused(pulling) {
-            if asked.ask(&mut writer).await.is_none() {
+            if asked.ask(&mut writer).await.is_none() || pace.is_too_slow() {
                 break;
             }
-            let Some(frame) = next(&mut reader).await else { break };
+            let Ok(Ok(Some(frame))) = timeout_at(pace.stall(), reader.next()).await else { break };
             match frame {
                 Frame::Piece { id, piece: 0, bytes } => {
                     let Some(blob) = asked.under_way.remove(&id) else { continue };
@@ -139,12 +156,13 @@ impl Fetch<'_> {
                         self.fetching.resolver.bans.ban(peer);
                         break;
                     }
+                    pace.count(bytes.len());
                     self.take(peer, blob, bytes).await?;
                 }
                 Frame::Reject { id, reason: Rejection::Busy { retry_ms } } => {
                     asked.again(id);
                     let wait = Duration::from_millis(retry_ms.into()).min(BUSY_WAIT_MAX);
-                    if !asked.is_patient(wait) {
+                    if Instant::now() + wait >= pace.stall() {
                         break;
                     }
                     tokio::time::sleep(wait).await;
@@ -205,7 +223,40 @@ struct Asked {
     left: VecDeque<Digest>,
     under_way: BTreeMap<u32, Digest>,
     last: u32,
-    waited: Duration,
+}
+
+/// How much a peer has sent lately.
+struct Window {
+    since: Instant,
+    bytes: usize,
+    blobs: usize,
+    last: Instant,
+}
+
+impl Window {
+    fn begin() -> Self {
+        let now = Instant::now();
+        Self { since: now, bytes: 0, blobs: 0, last: now }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        (self.bytes, self.blobs, self.last) = (self.bytes + bytes, self.blobs + 1, Instant::now());
+    }
+
+    /// Returns when the peer counts as silent, if no blob comes before.
+    fn stall(&self) -> Instant {
+        self.last + SMALL_STALL
+    }
+
+    /// Tells whether the peer has sent too little in the time that has just ended.
+    fn is_too_slow(&mut self) -> bool {
+        if self.since.elapsed() < SMALL_WINDOW {
+            return false;
+        }
+        let is_slow = self.bytes < SMALL_WINDOW_BYTES && self.blobs < SMALL_WINDOW_BLOBS;
+        *self = Self { last: self.last, ..Self::begin() };
+        is_slow
+    }
 }
 
 impl Asked {
@@ -233,14 +284,4 @@ impl Asked {
     fn again(&mut self, id: u32) {
         self.left.extend(self.under_way.remove(&id));
     }
-
-    /// Tells whether a busy peer is waited for once more.
-    fn is_patient(&mut self, wait: Duration) -> bool {
-        self.waited += wait;
-        self.waited <= SMALL_STALL
-    }
-}
-
-async fn next(reader: &mut FrameReader) -> Option<Frame> {
-    timeout(SMALL_STALL, reader.next()).await.ok()?.ok()?
 }
