@@ -156,6 +156,7 @@ fn two_peers_share_the_work() {
         scheduler.handle(now, Input::PeerHolds { peer: peer(id), blob: blob(0), pieces: PieceSet::full(64) });
     }
     scheduler.handle(now, Input::Want { blob: blob(0), stored: PieceSet::new(64) });
+    scheduler.handle(now, Input::Tick);
     let asked: BTreeSet<PeerId> = std::iter::from_fn(|| scheduler.poll_output())
         .filter_map(|output| match output {
             Output::Request { peer, .. } => Some(peer),
