@@ -21,6 +21,12 @@ impl<P: Copy + Ord> Scheduler<P> {
             let Some(slot) = self.next_peer(now) else { break };
             self.ask_one(now, slot);
         }
+        // Slow peers that owe enough pieces must not keep a web server idle that makes the end come sooner.
+        while let Some(slot) = self.idle_web(now) {
+            if !self.ask_one(now, slot) {
+                break;
+            }
+        }
         if self.in_flight < self.demand && self.open.is_empty() && self.read.is_empty() {
             self.hedge(now);
         }
@@ -111,6 +117,14 @@ impl<P: Copy + Ord> Scheduler<P> {
             }
         }
         chosen
+    }
+
+    /// Returns a web server that owes nothing and may be asked.
+    fn idle_web(&self, now: Instant) -> Option<u32> {
+        let is_idle = |slot: &u32| {
+            self.may_be_asked(*slot, now).is_some_and(|it| it.nearness == Nearness::Web && it.in_flight == 0)
+        };
+        (0..self.peers.len() as u32).find(is_idle)
     }
 
     /// Returns how near the nearest peer is that holds more.
