@@ -18,7 +18,7 @@ use super::index::BlobRecord;
 /// Counts temporary files: several callers may place one blob in one directory at once.
 static PLACED: AtomicU64 = AtomicU64::new(0);
 
-/// How often a blob is placed whose file changes meanwhile.
+/// How often a blob is placed if its file changes meanwhile.
 const TRIES_MAX: usize = 3;
 
 /// How a blob may be put into a directory.

@@ -100,7 +100,7 @@ pub struct Demand {
     preparing: tokio::sync::Mutex<()>,
 }
 
-/// The fields of the state are parts of one decision: what is fetched now, and for which members.
+/// It has 15 fields, because they are parts of one decision: what is fetched now, and for which members.
 #[derive(Debug, Default)]
 struct State {
     next: u64,
