@@ -112,7 +112,7 @@ impl HttpServer {
     }
 }
 
-/// The listener of the port, whose connections end when a client reads too slowly.
+/// The listener of the port. Its connections end when a client reads too slowly.
 struct Port(TcpListener);
 
 impl Listener for Port {

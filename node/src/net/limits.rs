@@ -73,7 +73,7 @@ pub(super) const PEERS_MAX: usize = 1024;
 /// Addresses remembered of one peer.
 pub(super) const ADDRESSES_PER_PEER_MAX: usize = 16;
 
-/// Peers that have gone whose addresses this node remembers: a pull dials its sources again. libp2p forgets an address at
+/// Peers that have gone, and of which this node remembers the addresses: a pull dials its sources again. libp2p forgets an address at
 /// the first dial that fails.
 pub(super) const GONE_MAX: usize = 256;
 

@@ -176,7 +176,7 @@ impl Store {
         })
     }
 
-    /// Takes a blob back whose name may not survive a power cut. A second sync of its directory would prove nothing, so
+    /// Takes a blob back if its name may not survive a power cut. A second sync of its directory would prove nothing, so
     /// the blob must be renamed again.
     pub(super) fn unkeep(&self, digest: &Digest, (file, path): (&Path, &Path)) {
         let _one = self.records_lock();

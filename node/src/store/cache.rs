@@ -192,7 +192,10 @@ impl Store {
         };
         let wanted = excess(self);
         if wanted > 0 {
-            self.remove_planned(&plan(&self.snapshot()?, wanted))?;
+            let snapshot = self.snapshot()?;
+            let planned = plan(&snapshot, wanted);
+            // Where evicting everything makes too little room, every model stays.
+            self.remove_planned(&if planned.bytes < wanted { plan(&snapshot, 0) } else { planned })?;
         }
         let used = self.used();
         if let Some(max_size) = max_size.filter(|max_size| used + reserved > *max_size) {

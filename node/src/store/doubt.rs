@@ -19,7 +19,7 @@ use super::front::Store;
 use super::index::BlobRecord;
 use super::recheck::{OnDamage, Recheck};
 
-/// The blobs whose pieces are verified when they are read. Each entry belongs to a blob of the store, and is removed
+/// The blobs with pieces that are verified when they are read. Each entry belongs to a blob of the store, and is removed
 /// with it or at the end of its doubt.
 pub(super) type Doubts = Mutex<BTreeMap<Digest, Arc<Doubt>>>;
 
@@ -54,7 +54,7 @@ impl Doubt {
 }
 
 impl Store {
-    /// Returns the doubt about a blob whose file has the fingerprint `now`; `None` where its states are not stored.
+    /// Returns the doubt about a blob with a file of the fingerprint `now`; `None` where its states are not stored.
     pub(super) fn doubt(&self, digest: &Digest, size: u64, now: Fingerprint) -> Option<Arc<Doubt>> {
         if let Some(doubt) = lock(self.doubts()).get(digest).filter(|it| it.fingerprint == now) {
             return Some(doubt.clone());

@@ -24,7 +24,7 @@ pub(super) enum OnDamage {
     Leave,
 }
 
-/// How often a blob is rehashed whose file changes meanwhile.
+/// How often a blob is rehashed if its file changes meanwhile.
 const TRIES_MAX: usize = 3;
 
 /// The result of a rehash.

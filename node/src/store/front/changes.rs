@@ -1,4 +1,4 @@
-//! Tests that a blob whose file may have changed is verified again before a byte of it leaves, and that the store's own
+//! Tests that a blob is verified again before a byte of it leaves, and that the store's own
 //! changes leave no doubt.
 
 use std::fs::{self, File, FileTimes};

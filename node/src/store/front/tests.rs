@@ -424,6 +424,12 @@ fn the_cache_stays_below_its_size() {
         store.reserve(11 << 20, &BTreeSet::new()),
         Err(crate::store::ReserveError::TooLarge { .. })
     ));
+    // With the pinned model, evicting all others makes too little room: they stay.
+    assert!(matches!(
+        store.reserve(8 << 20, &BTreeSet::new()),
+        Err(crate::store::ReserveError::CacheFull { .. })
+    ));
+    assert!(kept[18..].iter().all(|digest| store.contains(digest)));
 }
 
 #[test]
