@@ -212,3 +212,17 @@ pub(super) fn make_writable(path: &Path) -> io::Result<()> {
     permissions.set_readonly(false);
     fs::set_permissions(path, permissions)
 }
+
+/// Tells whether a process runs; where the system does not tell, it may.
+pub(super) fn is_running(process: u32) -> bool {
+    #[cfg(unix)]
+    {
+        let id = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw);
+        id.is_some_and(|id| rustix::process::test_kill_process(id) != Err(rustix::io::Errno::SRCH))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = process;
+        true
+    }
+}

@@ -60,6 +60,6 @@ pub use self::import_files::{Imported, Taking, ToImport};
 pub use self::imports::ResumeError;
 pub use self::intake::{Intake, PIECES_WAITING_MAX};
 pub use self::partial::Partial;
-pub use self::place::{PlaceMode, Placed};
+pub use self::place::{PlaceMode, Placed, clear_leftovers};
 pub use self::recheck::Recheck;
 pub use self::upload::{Upload, UploadReader};

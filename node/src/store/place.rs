@@ -18,6 +18,32 @@ use super::index::BlobRecord;
 /// Counts temporary files: several callers may place one blob in one directory at once.
 static PLACED: AtomicU64 = AtomicU64::new(0);
 
+/// How the names of temporary files end.
+const TEMPORARY_END: &str = ".part";
+
+fn temporary_name(digest: &Digest, process: u32, number: u64) -> String {
+    format!(".{}.{process}-{number}{TEMPORARY_END}", digest.hex())
+}
+
+/// Returns the process that a temporary file is of; `None` where the name is not that of one.
+fn process_of(name: &str) -> Option<u32> {
+    let (digest, rest) = name.strip_prefix('.')?.strip_suffix(TEMPORARY_END)?.split_once('.')?;
+    Digest::from_hex(digest).ok()?;
+    // Earlier versions wrote no number.
+    rest.split('-').next()?.parse().ok()
+}
+
+/// Removes the temporary files that processes have left in a directory because they were killed while they placed blobs there.
+pub fn clear_leftovers(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let process = entry.file_name().to_str().and_then(process_of);
+        if process.is_some_and(|it| it != std::process::id() && !disk::is_running(it)) {
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+}
+
 /// How often a blob is placed if its file changes meanwhile.
 const TRIES_MAX: usize = 3;
 
@@ -48,8 +74,7 @@ impl Store {
         let name = path.file_name().ok_or_else(|| io(io::ErrorKind::InvalidInput.into()))?;
         let path = path.with_file_name(name);
         let number = PLACED.fetch_add(1, Ordering::Relaxed);
-        let temporary =
-            path.with_file_name(format!(".{}.{}-{number}.part", digest.hex(), std::process::id()));
+        let temporary = path.with_file_name(temporary_name(digest, std::process::id(), number));
         for _ in 0..TRIES_MAX {
             let blob = self.open_blob(digest)?;
             drop(fs::remove_file(&temporary));
@@ -134,4 +159,30 @@ enum Linked {
     InDoubt,
     /// The file system makes no link.
     Impossible,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_temporary_files_of_processes_that_have_ended_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let digest = Digest::of(b"blob");
+        // No process has this id: it is above the largest that Linux gives.
+        let ended = u32::MAX >> 2;
+        let gone = [temporary_name(&digest, ended, 7), format!(".{}.{ended}.part", digest.hex())];
+        let kept = [
+            temporary_name(&digest, std::process::id(), 7),
+            format!(".{}.part", digest.hex()),
+            ".notes.17.part".to_owned(),
+            "README.md".to_owned(),
+        ];
+        for name in gone.iter().chain(&kept) {
+            fs::write(dir.path().join(name), b"x").unwrap();
+        }
+        clear_leftovers(dir.path());
+        assert!(gone.iter().all(|name| !dir.path().join(name).exists()));
+        assert!(kept.iter().all(|name| dir.path().join(name).exists()));
+    }
 }

@@ -147,7 +147,14 @@ impl Fetch<'_> {
             if asked.ask(&mut writer).await.is_none() || pace.is_too_slow() {
                 break;
             }
-            let Ok(Ok(Some(frame))) = timeout_at(pace.stall(), reader.next()).await else { break };
+            // A pause ends only this peer's next requests: what it has begun to send is read meanwhile.
+            let pause = asked.pause.filter(|it| *it > Instant::now());
+            let frame = match timeout_at(pause.unwrap_or(pace.stall()).min(pace.stall()), reader.next()).await
+            {
+                Ok(Ok(Some(frame))) => frame,
+                Err(_) if Instant::now() < pace.stall() => continue,
+                _ => break,
+            };
             match frame {
                 Frame::Piece { id, piece: 0, bytes } => {
                     let Some(blob) = asked.under_way.remove(&id) else { continue };
@@ -161,11 +168,8 @@ impl Fetch<'_> {
                 }
                 Frame::Reject { id, reason: Rejection::Busy { retry_ms } } => {
                     asked.again(id);
-                    let wait = Duration::from_millis(retry_ms.into()).min(BUSY_WAIT_MAX);
-                    if Instant::now() + wait >= pace.stall() {
-                        break;
-                    }
-                    tokio::time::sleep(wait).await;
+                    asked.pause =
+                        Some(Instant::now() + Duration::from_millis(retry_ms.into()).min(BUSY_WAIT_MAX));
                 }
                 Frame::Reject { id, .. } => drop(asked.under_way.remove(&id)),
                 _ => {}
@@ -223,6 +227,8 @@ struct Asked {
     left: VecDeque<Digest>,
     under_way: BTreeMap<u32, Digest>,
     last: u32,
+    /// Until when a busy peer wants no more requests.
+    pause: Option<Instant>,
 }
 
 /// How much a peer has sent lately.
@@ -266,7 +272,8 @@ impl Asked {
 
     /// Keeps [`SMALL_REQUESTS_AT_ONCE`] requests under way. Refills when half of them are answered.
     async fn ask(&mut self, writer: &mut FrameWriter) -> Option<()> {
-        if self.under_way.len() > SMALL_REQUESTS_AT_ONCE / 2 {
+        let is_paused = self.pause.is_some_and(|it| it > Instant::now());
+        if is_paused || self.under_way.len() > SMALL_REQUESTS_AT_ONCE / 2 {
             return Some(());
         }
         while self.under_way.len() < SMALL_REQUESTS_AT_ONCE

@@ -13,7 +13,7 @@ use reg_proto::manifest::{Manifest, ModelFile};
 use reg_proto::path::SafePath;
 use thiserror::Error;
 
-use crate::store::{DocumentKind, PlaceError, PlaceMode, ReadError, Store, WriteError};
+use crate::store::{DocumentKind, PlaceError, PlaceMode, ReadError, Store, WriteError, clear_leftovers};
 
 /// Why a model was not checked out. The files that were placed before stay, and each is whole.
 #[derive(Debug, Error)]
@@ -76,6 +76,8 @@ pub fn check_out(
     }
     let placed = |file: &&ModelFile| Ok((file.digest, make_parents(&dest, file)?));
     let paths = to_place.iter().map(placed).collect::<Result<Vec<_>, CheckoutError>>()?;
+    let dirs: BTreeSet<&Path> = paths.iter().filter_map(|(_, path)| path.parent()).collect();
+    dirs.into_iter().for_each(clear_leftovers);
     store.place_all(&paths, mode).map_err(|(path, source)| CheckoutError::Place { path, source })?;
     let part = match checked_out(store, &dest) {
         Ok(Some((digest, Part::Whole))) if digest == *manifest_digest => Part::Whole,
