@@ -94,8 +94,10 @@ pub struct Demand {
     news: watch::Sender<u64>,
     /// Since when no source holds a wanted piece; `None` while one does.
     deserted: Mutex<Option<Instant>>,
-    /// Locked while blobs are opened, so that each is opened once.
-    pub(super) opening: tokio::sync::Mutex<()>,
+    /// Locked while blobs are opened, so that each is opened once, also where the caller leaves meanwhile.
+    pub(super) opening: Arc<tokio::sync::Mutex<()>>,
+    /// Locked while disk space is set aside, so that it is done once for each blob.
+    setting_aside: Mutex<()>,
     /// Locked while local bytes are looked for, so that it is done once.
     preparing: tokio::sync::Mutex<()>,
 }
@@ -191,7 +193,8 @@ impl Default for Demand {
             asked: Notify::new(),
             news: watch::Sender::new(0),
             deserted: Mutex::new(Some(Instant::now())),
-            opening: tokio::sync::Mutex::default(),
+            opening: Arc::default(),
+            setting_aside: Mutex::default(),
             preparing: tokio::sync::Mutex::default(),
         }
     }

@@ -23,7 +23,7 @@ use super::downloader::{DownloadError, Downloaded, next_peer};
 use super::downloads::{Begin, Key, settle};
 use super::error::{BeginError, ShareError};
 use super::priorities::{Pull, Pulling};
-use super::room::{Room, busy};
+use super::room::busy;
 use crate::registry::limits::{LOOK_AGAIN, PROGRESS_INTERVAL};
 use crate::registry::resolve::Finder;
 use crate::store::{Partial, Store};
@@ -270,11 +270,7 @@ impl Share {
             .filter_map(|(_, it)| Some((it.demand.clone(), it.partial.clone()?)))
             .collect();
         let set_aside = tokio::task::spawn_blocking(move || {
-            for (demand, partial) in lacking {
-                let blob = partial.digest();
-                demand.keep_room(&blob, Room::set_aside(vec![partial])?);
-            }
-            Ok(())
+            lacking.into_iter().try_for_each(|(demand, partial)| demand.set_aside(partial))
         });
         set_aside.await?
     }

@@ -7,6 +7,7 @@ use reg_proto::digest::Digest;
 use reg_proto::piece::BlobLayout;
 use tracing::warn;
 
+use super::super::error::BeginError;
 use super::super::room::Room;
 use super::{Conclusion, Demand, Member, Opened, Sources, Wish};
 use crate::store::{Lease, Partial, PartialError};
@@ -80,11 +81,27 @@ impl Demand {
         self.state().leases.push(lease);
     }
 
-    /// Keeps the disk space of a blob, unless it is kept already.
-    pub(in crate::registry::fetch) fn keep_room(&self, blob: &Digest, room: Room) {
-        if let Some(opened) = self.state().opened.get_mut(blob).filter(|it| it.partial.is_some()) {
-            opened.room.get_or_insert(room);
+    /// Sets disk space aside for a blob and keeps it, unless it is kept already: of callers that come together, one does so.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// The disk is full, or the file of the partial blob cannot be used.
+    pub(in crate::registry::fetch) fn set_aside(&self, partial: Partial) -> Result<(), BeginError> {
+        let _alone = self.setting_aside.lock().expect("no holder of this lock panics");
+        let blob = partial.digest();
+        if self.has_room(&blob) {
+            return Ok(());
         }
+        let room = Room::set_aside(vec![partial])?;
+        if let Some(opened) = self.state().opened.get_mut(&blob).filter(|it| it.partial.is_some()) {
+            opened.room = Some(room);
+        }
+        Ok(())
+    }
+
+    /// Tells whether a blob was opened that is neither whole nor lost.
+    pub(in crate::registry::fetch) fn has_open(&self) -> bool {
+        self.state().opened.values().any(|it| it.partial.is_some() && it.end.is_none())
     }
 
     /// Tells whether disk space is kept for a blob.
