@@ -194,7 +194,7 @@ impl Share {
         left: &mut BTreeMap<Digest, PieceStates>,
     ) -> Result<Vec<(Digest, Arc<Demand>)>, BeginError> {
         let own = self.own().clone();
-        let one = own.opening.lock().await;
+        let one = own.opening.clone().lock_owned().await;
         let (mut mine, mut elsewhere, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         for (blob, states) in left.iter() {
             let key: Key = (*blob, states.digest());
@@ -206,17 +206,23 @@ impl Share {
                 elsewhere.push((*blob, demand));
             }
         }
-        let _claims = Claims { fetching: self.fetching.clone(), own: own.clone(), keys };
+        let claims = Claims { fetching: self.fetching.clone(), own: own.clone(), keys };
+        // It goes on where the caller is gone: other callers may wait for the blobs already.
         let opening = {
-            let (store, own, mine) = (self.fetching.store.clone(), own.clone(), mine.clone());
-            let protect = (!self.begin.has_room).then(|| self.begin.protect.clone());
-            move || open_all(&store, &own, mine, protect.as_ref())
+            let (fetching, own, mine) = (self.fetching.clone(), own.clone(), mine.clone());
+            let begin = self.begin.clone();
+            move || {
+                let _held = (one, claims);
+                let protect = (!begin.has_room).then_some(&begin.protect);
+                let opened = open_all(&fetching.store, &own, mine, protect);
+                // Also where a later blob cannot be opened: nothing else would ever fetch those that are open.
+                if own.has_open() && own.begin_running() {
+                    fetching.run(own, begin);
+                }
+                opened
+            }
         };
-        let any = tokio::task::spawn_blocking(opening).await??;
-        if any && own.begin_running() {
-            self.fetching.run(own.clone(), self.begin.clone());
-        }
-        drop(one);
+        tokio::task::spawn_blocking(opening).await??;
         for (blob, states) in mine {
             left.remove(&blob);
             self.note_opened(blob, states, own.clone());
@@ -496,23 +502,23 @@ impl Drop for Claims {
     }
 }
 
-/// Opens blobs in a download, unless they are open or whole in the store. Returns whether any is to be fetched. Blocks.
+/// Opens blobs in a download, unless they are open or whole in the store. Blocks.
 fn open_all(
     store: &Store,
     own: &Arc<Demand>,
     blobs: Vec<(Digest, PieceStates)>,
     protect: Option<&BTreeSet<Digest>>,
-) -> Result<bool, BeginError> {
-    let (mut new, mut any) = (Vec::new(), false);
+) -> Result<(), BeginError> {
+    let mut new = Vec::new();
     for (blob, states) in blobs {
         match (own.partial(&blob), own.end_of(&blob)) {
-            (Some(_), None) => any = true,
+            (Some(_), None) => {}
             _ if store.open_blob(&blob).is_ok() => own.is_here(blob, states.layout()),
             _ => new.push((blob, states)),
         }
     }
     if new.is_empty() {
-        return Ok(any);
+        return Ok(());
     }
     let bytes = new.iter().map(|(_, states)| states.layout().size()).sum();
     if let Some(protect) = protect {
@@ -529,10 +535,9 @@ fn open_all(
             own.is_here(blob, layout);
         } else {
             own.open(partial);
-            any = true;
         }
     }
-    Ok(any)
+    Ok(())
 }
 
 /// Adds bytes to those of the same sources.
