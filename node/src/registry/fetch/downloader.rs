@@ -300,6 +300,10 @@ impl<'a> Downloader<'a> {
         };
         let stored = partial.have();
         if stored.is_full() {
+            // It became full after it was opened, by late writes of a download before.
+            if self.demand.end_of(&blob).is_none() {
+                self.demand.complete(blob);
+            }
             return;
         }
         self.missing.insert(blob);
