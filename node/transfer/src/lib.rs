@@ -36,7 +36,7 @@ pub use self::bucket::TokenBucket;
 pub use self::chance::Chance;
 pub use self::courtesy::{COURTESY_MIN, Courtesy};
 pub use self::lanes::{LaneFacts, lanes_wanted};
-pub use self::limits::{HEARD_BYTES, PIECES_IN_FLIGHT_PER_PEER, UNIT_PIECES};
+pub use self::limits::{HEARD_BYTES, HEARD_MAX, PIECES_IN_FLIGHT_PER_PEER, UNIT_PIECES};
 pub use self::peer::Nearness;
 pub use self::scheduler::{Input, Output, RequestId, Scheduler};
 pub use self::time::Instant;

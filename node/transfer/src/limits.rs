@@ -74,6 +74,15 @@ pub(super) const SILENCE: Duration = Duration::from_secs(30);
 /// it is not quiet for [`STALL`]. A piece takes 8 s at 1 Mbit/s.
 pub const HEARD_BYTES: u64 = 16 << 10;
 
+/// How long a peer may be heard without a whole piece before other peers are asked as well, where the others have not shown
+/// how quick they are: three pieces of 1 MiB, from three peers at once, over a line of 1 Mbit/s. Else it is as long as for a
+/// late peer, and [`STALL`] at least.
+pub(super) const HEARD_TRUSTED: Duration = Duration::from_secs(30);
+
+/// How long a peer may be heard in all without a whole piece before it counts as silent: a piece of 1 MiB takes so long at
+/// [`HEARD_BYTES`] in every [`STALL`].
+pub const HEARD_MAX: Duration = Duration::from_secs(320);
+
 /// Shortest pause after a peer has answered "busy", even where it names a shorter one.
 pub(super) const BUSY_MIN: Duration = Duration::from_millis(50);
 

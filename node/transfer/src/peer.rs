@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::limits::{
-    BUSY_MIN, GAIN, PIECES_IN_FLIGHT_PER_PEER, QUICK_DRIFT, RATE_UNKNOWN, SILENCE, SLACK, STALL,
+    BUSY_MIN, GAIN, HEARD_MAX, PIECES_IN_FLIGHT_PER_PEER, QUICK_DRIFT, RATE_UNKNOWN, SILENCE, SLACK, STALL,
     START_PIECES, WINDOW_UNITS_MIN,
 };
 use super::rate::Rate;
@@ -42,6 +42,8 @@ pub(super) struct Peer<P> {
     pub(super) last_progress: Instant,
     /// When bytes of a piece last came from it, whole or not.
     pub(super) last_heard: Instant,
+    /// How long it has been heard since it last delivered a piece.
+    dripped: Duration,
     /// When it may be asked again.
     pub(super) busy_until: Instant,
     /// How often it has answered "busy" since it last delivered.
@@ -83,6 +85,7 @@ impl<P> Peer<P> {
             in_flight: 0,
             last_progress: now,
             last_heard: now,
+            dripped: Duration::ZERO,
             busy_until: now,
             refusals: 0,
             refused_since: None,
@@ -143,7 +146,8 @@ impl<P> Peer<P> {
     pub(super) fn delivered(&mut self, now: Instant, quick: Option<Duration>) {
         self.rate.came(1, now.since(self.last_progress));
         self.last_progress = now;
-        self.heard(now);
+        self.dripped = Duration::ZERO;
+        self.heard(now, true);
         self.trouble = 0;
         self.refusals = 0;
         (self.refused_since, self.is_refusing) = (None, false);
@@ -154,12 +158,26 @@ impl<P> Peer<P> {
         self.window = window.clamp(START_PIECES, PIECES_IN_FLIGHT_PER_PEER);
     }
 
-    /// Records that bytes of a piece have come from it: it is silent no more.
-    pub(super) fn heard(&mut self, now: Instant) {
+    /// Records that bytes of a piece have come from it: it is silent no more, until it has brought no whole piece for too long.
+    /// A peer that is not `trusted` any more keeps its pieces and gets no more.
+    pub(super) fn heard(&mut self, now: Instant, trusted: bool) {
+        if self.in_flight == 0 && !self.is_silenced {
+            return;
+        }
+        let quiet = now.since(self.last_progress.max(self.last_heard));
+        self.dripped += quiet.min(STALL);
+        if self.dripped >= HEARD_MAX {
+            return;
+        }
         self.last_heard = now;
-        if std::mem::take(&mut self.is_silenced) {
+        if trusted && std::mem::take(&mut self.is_silenced) {
             (self.trouble, self.busy_until) = (0, now);
         }
+    }
+
+    /// Tells whether it has been heard for `time` without bringing a whole piece.
+    pub(super) fn has_dripped(&self, time: Duration) -> bool {
+        self.dripped >= time
     }
 
     /// Finds out whether it has answered "busy" for too long, and tells whether that has changed.

@@ -18,7 +18,7 @@ use reg_proto::piece::{PieceIndex, PieceSet};
 use super::bits::Bits;
 use super::chance::Chance;
 use super::limits::{
-    BUSY_DOUBLINGS, BUSY_MAX, BUSY_MIN, LATE_FACTOR, LATE_MIN, SILENCE, STALL, START_PIECES,
+    BUSY_DOUBLINGS, BUSY_MAX, BUSY_MIN, HEARD_TRUSTED, LATE_FACTOR, LATE_MIN, SILENCE, STALL, START_PIECES,
 };
 use super::peer::{Nearness, Peer, quickest};
 use super::rate::Rate;
@@ -389,9 +389,17 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     /// Records that bytes of a piece have come from a peer: it is slow, and not silent.
     fn peer_heard(&mut self, now: Instant, peer: &P) {
-        if let Some(slot) = self.slots.get(peer) {
-            self.is_well(slot, |peer| peer.heard(now));
+        let Some(slot) = self.slots.get(peer) else { return };
+        let drips = self.drips();
+        match self.peer_mut(slot) {
+            Some(peer) if peer.has_dripped(drips) => peer.heard(now, false),
+            _ => self.is_well(slot, |peer| peer.heard(now, true)),
         }
+    }
+
+    /// Returns how long a peer may be heard without a whole piece before other peers are asked as well.
+    fn drips(&self) -> Duration {
+        self.quick.map_or(HEARD_TRUSTED, |quick| (quick * LATE_FACTOR).max(STALL))
     }
 
     /// Records what shows that a peer is not silent; its pieces count as under way again.
@@ -446,13 +454,21 @@ impl<P: Copy + Ord> Scheduler<P> {
     /// Opens the pieces again that peers owe which have been quiet for too long.
     fn tick(&mut self, now: Instant) {
         let late = self.quick.map_or(LATE_MIN, |quick| (quick * LATE_FACTOR).max(LATE_MIN));
+        let drips = self.drips();
         let mut stalled: Vec<u32> = Vec::new();
         let mut any_late = false;
         for peer in self.peers.iter_mut().flatten() {
             any_late |= peer.look_for_refusing(now);
         }
         for (peer, slot) in self.peers.iter_mut().zip(0u32..) {
-            let Some(peer) = peer.as_mut().filter(|it| it.is_quiet(now, late.min(STALL))) else { continue };
+            let Some(peer) = peer.as_mut().filter(|it| it.in_flight > 0) else { continue };
+            // It keeps its pieces, but counts neither as near, nor as quick, nor as a source of what is under way.
+            let is_dripping = peer.has_dripped(drips);
+            if is_dripping {
+                peer.trouble = peer.trouble.max(1);
+            } else if !peer.is_quiet(now, late.min(STALL)) {
+                continue;
+            }
             if !std::mem::replace(&mut peer.is_late, true) {
                 self.in_flight = self.in_flight.saturating_sub(peer.in_flight);
                 any_late = true;

@@ -325,6 +325,45 @@ fn a_peer_that_brings_bytes_is_not_silent_and_keeps_its_pieces() {
     );
 }
 
+/// A peer that drips bytes and never brings a piece does not keep others from being asked, and loses its pieces in the end.
+#[test]
+fn a_peer_that_drips_keeps_neither_its_privileges_nor_its_pieces_for_ever() {
+    for quick in [true, false] {
+        let (mut scheduler, mut now) = (Scheduler::new(1), Instant::default());
+        scheduler.handle(now, Input::Want { blob: blob(0), stored: PieceSet::new(400) });
+        scheduler.handle(now, Input::PeerIs { peer: 0, nearness: Nearness::Host });
+        scheduler.handle(now, Input::PeerHolds { peer: 0, blob: blob(0), pieces: PieceSet::full(400) });
+        let owed = requests(&mut scheduler);
+        if quick {
+            let (request, run) = owed[0].clone();
+            let piece = PieceSet::new(400).piece(run.start).unwrap();
+            scheduler.handle(now + SECOND / 10, Input::Stored { request, piece });
+        }
+        for peer in [1, 2] {
+            scheduler.handle(now, Input::PeerHolds { peer, blob: blob(0), pieces: PieceSet::full(400) });
+        }
+        let (mut others, mut lost) = (None, None);
+        for second in 1..400 {
+            now = now + SECOND;
+            if second % 4 == 0 {
+                scheduler.handle(now, Input::PeerHeard { peer: 0 });
+            }
+            scheduler.handle(now, Input::Tick);
+            let owes = |scheduler: &Scheduler<u32>, peer| scheduler.in_flight(&peer) > 0;
+            if owes(&scheduler, 1) && owes(&scheduler, 2) {
+                others.get_or_insert(second);
+            }
+            let keeps = owed.iter().skip(usize::from(quick)).any(|(id, _)| scheduler.request(*id).is_some());
+            if !keeps {
+                lost.get_or_insert(second);
+            }
+        }
+        let (others, lost) = (others.expect("others are asked"), lost.expect("its pieces are lost"));
+        assert!(others <= if quick { 9 } else { 40 }, "{others}");
+        assert!((300..=340).contains(&lost), "{lost}");
+    }
+}
+
 /// A line that was cut for ten seconds is asked again as soon as it carries bytes, and not half a minute later.
 #[test]
 fn a_peer_that_was_silent_is_asked_again_once_it_is_heard() {
