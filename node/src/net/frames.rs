@@ -112,8 +112,16 @@ impl FrameReader {
             let mut bytes = pool.take().await;
             for run in bytes.buffer_mut()[..payload].chunks_mut(PACED_BYTES) {
                 pace.pass(run.len()).await;
-                self.stream.read_exact(run).await?;
-                self.heard.fetch_add(run.len() as u64, Ordering::Relaxed);
+                let mut at = 0;
+                // Bytes count as they come: a slow peer needs seconds for one run.
+                while at < run.len() {
+                    let more = self.stream.read(&mut run[at..]).await?;
+                    if more == 0 {
+                        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                    }
+                    self.heard.fetch_add(more as u64, Ordering::Relaxed);
+                    at += more;
+                }
             }
             bytes.set_len(payload);
             return Ok(Some(Received::Piece { id, piece, bytes }));

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-/// Bytes that are read at once, and written at once under a limit: few, so that the line carries them evenly, and a
-/// reader counts them as they come.
+/// Bytes that are read at once under a limit, and written at once: few, so that the line carries them evenly.
 pub(super) const PACED_BYTES: usize = 64 << 10;
 
 /// How fast bytes are read or written.
