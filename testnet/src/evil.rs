@@ -16,6 +16,10 @@ use reg_proto::wire::{Frame, Held, Rejection, Request, Response};
 /// How long a peer tarries: long enough for another one to meddle, or to answer late.
 const TARRY: Duration = Duration::from_millis(1500);
 
+/// How long a peer that drips waits between two pieces, and how many bytes each of them has: more than a silent peer sends.
+const DRIP: Duration = Duration::from_millis(500);
+const DRIP_BYTES: usize = 32 << 10;
+
 /// How long a peer that trickles waits before each piece.
 const TRICKLE: Duration = Duration::from_secs(3);
 
@@ -51,6 +55,8 @@ pub enum Manner {
     Meddles,
     /// It sends a piece now and then.
     Trickles,
+    /// It sends pieces without end that nobody has asked for, and none that was.
+    Drips,
     /// It sends the first piece that it is asked for, and closes the stream.
     CutsOff,
 }
@@ -188,6 +194,7 @@ async fn serve(mut reader: FrameReader, mut writer: FrameWriter, script: Arc<Scr
                         tokio::time::sleep(TRICKLE).await;
                         send_pieces(&mut writer, bytes, id, first, 1, 1).await
                     }
+                    Manner::Drips => drip(&mut writer, bytes).await,
                     Manner::CutsOff => {
                         // It closes the stream whether or not the piece was sent.
                         drop(send_pieces(&mut writer, bytes, id, first, 1, 1).await);
@@ -220,6 +227,14 @@ async fn meddle(writer: &mut FrameWriter) -> Result<(), reg_node::net::FrameErro
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())
+}
+
+/// Sends pieces that nobody has asked for, until the puller hangs up.
+async fn drip(writer: &mut FrameWriter, bytes: &[u8]) -> Result<(), reg_node::net::FrameError> {
+    loop {
+        writer.send_piece(u32::MAX, 0, &bytes[..bytes.len().min(DRIP_BYTES)]).await?;
+        tokio::time::sleep(DRIP).await;
+    }
 }
 
 /// Sends the requested pieces, or a part of each.

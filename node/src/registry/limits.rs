@@ -60,6 +60,12 @@ pub(super) const NOBODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a pull that has fetched something goes on without a byte, where the user does not say: its source restarts, or
 /// a machine sleeps for a moment.
 pub(super) const RETURN_TIMEOUT: Duration = Duration::from_secs(300);
+/// Bytes of pieces that are not whole postpone the end of a pull for so many times the patience of its user,
+pub(super) const UNVERIFIED_FACTOR: u32 = 10;
+/// ... but for at least this long after the last verified piece: a piece from each of seven peers over a line of 1 Mbit/s,
+pub(super) const UNVERIFIED_MIN: Duration = Duration::from_secs(60);
+/// ... and at most as long as a peer may be heard without a whole piece.
+pub(super) const UNVERIFIED_MAX: Duration = reg_transfer::HEARD_MAX;
 /// How long no byte comes before a pull says what it waits for.
 pub(super) const WAIT_TOLD: Duration = Duration::from_secs(3);
 /// How long after its stream has ended a peer that held pieces is dialled again,

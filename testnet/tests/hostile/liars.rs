@@ -163,6 +163,12 @@ impl Tale {
     }
 }
 
+/// Returns the script of a peer that tells a true tale and serves it in this manner, and the reference of the model.
+pub(super) fn script_of(manner: Manner) -> (Script, String) {
+    let tale = tale(&Publisher::new(1), &weights(35));
+    (Script { manner, ..tale.script() }, format!("{}/{}", tale.publisher, tale.asked))
+}
+
 pub(super) fn pull(home: &Home, reference: &str, from: &[&str]) -> Ran {
     home.pull(reference, from, &["--dht", "off", "--no-gossip"])
 }

@@ -10,7 +10,7 @@ use reg_testnet::evil::{Liars, Manner, Script};
 use reg_testnet::process::Home;
 use reg_testnet::tree;
 
-use crate::liars::{hashed, honest, pull, weights};
+use crate::liars::{hashed, honest, pull, script_of, weights};
 
 /// How long a pull of a few pieces may take among such peers, on a busy machine. The peers alone would take forever.
 const TAKES: Duration = Duration::from_secs(90);
@@ -63,4 +63,17 @@ fn peers_that_claim_a_model_and_never_serve_it_are_soon_asked_no_more() {
     for requests in pulls_among(33, &[Manner::Boasts; 7]) {
         assert!(requests <= REQUESTS_MAX, "{requests} requests");
     }
+}
+
+#[test]
+fn pieces_that_nobody_asked_for_do_not_keep_a_pull_waiting() {
+    let (script, reference) = script_of(Manner::Drips);
+    let mut liars = Liars::default();
+    let address = liars.tell(script);
+    let home = Home::new("P");
+    let start = Instant::now();
+    let options = ["--dht", "off", "--no-gossip", "--timeout", "5"];
+    home.pull(&reference, &[&address], &options).failed(5, "bytes are missing");
+    assert!(start.elapsed() < TAKES, "{:?}", start.elapsed());
+    assert!(liars.requests()[0] > 0, "it was asked");
 }

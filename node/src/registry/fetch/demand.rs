@@ -23,7 +23,9 @@ use super::downloader::DownloadError;
 use super::priorities::Pull;
 use super::room::Room;
 use super::web_source::WebSeeds;
-use crate::registry::limits::{DESERTED_PATIENCE, INTRODUCED_MAX, ON_DEMAND_LINGER};
+use crate::registry::limits::{
+    DESERTED_PATIENCE, INTRODUCED_MAX, ON_DEMAND_LINGER, UNVERIFIED_FACTOR, UNVERIFIED_MAX, UNVERIFIED_MIN,
+};
 use crate::store::{Lease, Partial, PartialError};
 
 /// What a member wants of one blob.
@@ -64,6 +66,8 @@ pub struct Joining {
 pub(super) struct Stall {
     /// How long no byte has come.
     pub quiet: Duration,
+    /// How long no verified piece has come.
+    pub unverified: Duration,
     /// How long a pull goes on where its user has not said.
     pub patience: Duration,
     /// Whether that holds whatever the user has said.
@@ -72,10 +76,13 @@ pub(super) struct Stall {
 }
 
 impl Stall {
-    /// Returns why a pull with this `timeout` of its user ends; `None` while it goes on.
-    pub(super) fn end(&self, timeout: Option<Duration>) -> Option<DownloadError> {
+    /// Returns why a pull with this `timeout` of its user ends, which has waited for `waited`; `None` while it goes on. Bytes
+    /// that are not verified postpone the end within a bound.
+    pub(super) fn end(&self, timeout: Option<Duration>, waited: Duration) -> Option<DownloadError> {
         let patience = timeout.filter(|_| !self.is_fixed).unwrap_or(self.patience);
-        (self.quiet >= patience).then(|| self.error.clone())
+        let bound = (patience * UNVERIFIED_FACTOR).clamp(UNVERIFIED_MIN, UNVERIFIED_MAX).max(patience);
+        let is_over = self.quiet.min(waited) >= patience || self.unverified.min(waited) >= bound;
+        is_over.then(|| self.error.clone())
     }
 }
 
@@ -139,7 +146,7 @@ pub(super) struct Changes {
     /// Peers that callers have named, and whether they are known to hold a wanted blob.
     pub peers: VecDeque<(PeerId, bool)>,
     pub web: Vec<WebSeeds>,
-    /// Whether a member came or wants something else: patience with the sources begins anew.
+    /// Whether a member came or wants something else.
     pub is_anew: bool,
 }
 
@@ -151,6 +158,8 @@ struct Member {
     joining: Joining,
     wishes: BTreeMap<Digest, Wish>,
     may_go_on: bool,
+    /// Since when it waits: since it came, wanted something else, or might go on again.
+    since: Instant,
 }
 
 /// A blob that is being fetched, or was.
@@ -211,9 +220,9 @@ impl Demand {
         let id = state.next;
         state.next += 1;
         state.idle = Some((Instant::now(), joining.is_reader || state.idle.is_some_and(|(_, read)| read)));
-        state.members.insert(id, Member { joining, wishes: BTreeMap::new(), may_go_on });
+        let since = Instant::now();
+        state.members.insert(id, Member { joining, wishes: BTreeMap::new(), may_go_on, since });
         state.changes.is_anew = true;
-        state.stall = None;
         drop(state);
         self.asked.notify_one();
         Some(Membership { demand: self.clone(), id })
@@ -295,6 +304,7 @@ impl Demand {
             any |= may_go_on;
             if std::mem::replace(&mut member.may_go_on, may_go_on) != may_go_on {
                 is_changed = true;
+                member.since = now;
                 changes.blobs.extend(member.wishes.keys());
             }
         }
@@ -322,6 +332,11 @@ impl Demand {
         let pulls = state.members.values().filter(|it| !it.joining.is_reader);
         let timeouts: Option<Vec<Duration>> = pulls.map(|it| it.joining.timeout).collect();
         timeouts.and_then(|it| it.into_iter().max())
+    }
+
+    /// Shifts the times since when the members wait: the process was stopped for a while.
+    pub(super) fn slept(&self, slept: Duration) {
+        self.state().members.values_mut().for_each(|it| it.since += slept);
     }
 
     /// Notes how long no byte has come, and why.
@@ -430,6 +445,11 @@ impl Membership {
         self.demand.state().members.get(&self.id).is_some_and(|it| it.may_go_on)
     }
 
+    /// Returns how long the member has waited for what it wants now, while it might go on.
+    pub(super) fn waited(&self) -> Duration {
+        self.demand.state().members.get(&self.id).map_or(Duration::ZERO, |it| it.since.elapsed())
+    }
+
     /// Returns how many of the bytes that the member wants are stored, and how many it wants.
     pub(super) fn amounts(&self) -> (u64, u64) {
         self.demand.amounts_for(|id, _| id == self.id)
@@ -443,8 +463,8 @@ impl Membership {
             changes.blobs.extend(member.wishes.keys().chain(wishes.keys()));
             changes.is_anew |= !wishes.is_empty();
             member.wishes = wishes;
+            member.since = Instant::now();
         }
-        state.stall = None;
         drop(state);
         self.demand.asked.notify_one();
     }

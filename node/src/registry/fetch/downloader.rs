@@ -34,7 +34,7 @@ use super::web_server::{Order, Sink};
 use super::web_source::{AllPaused, WebSeeds, WebSources};
 use crate::net::{OpenStreamError, PieceBytes, PoolUse};
 use crate::registry::limits::{
-    FRAMES_WAITING_MAX, LIMIT_PER_SOURCE, PAUSED_RETRY_MS, REFUSED_LATELY, SLEPT, SOURCES_MAX,
+    FRAMES_WAITING_MAX, LIMIT_PER_SOURCE, PAUSED_RETRY_MS, REFUSED_LATELY, SLEPT, SOURCES_MAX, WAIT_TOLD,
     WEB_HEAD_START, WRITES_AT_ONCE,
 };
 use crate::registry::resolve::{Bans, Finder, Search};
@@ -45,6 +45,8 @@ use crate::store::{Partial, PartialError, WritePieceError};
 pub enum DownloadError {
     #[error("no source has sent anything for {seconds} s; {missing} of {total} bytes are missing")]
     Starved { seconds: u64, missing: u64, total: u64 },
+    #[error("no source has sent a whole piece for {seconds} s; {missing} of {total} bytes are missing")]
+    Unfinished { seconds: u64, missing: u64, total: u64 },
     #[error(
         "every peer that was found ({peers}) is behind a NAT that cannot be traversed; {missing} of {total} bytes \
          are missing"
@@ -133,6 +135,10 @@ struct Tally {
     total: u64,
     done: u64,
     last_progress: Instant,
+    /// When a piece was last verified and written. Bytes that are heard are progress within a bound only.
+    last_verified: Instant,
+    /// When a member last came or wanted something else.
+    last_wish: Instant,
     /// When the loop last did anything.
     awake: Instant,
     /// When a source last asked for a pause, and whether because it is paused.
@@ -173,6 +179,8 @@ impl<'a> Downloader<'a> {
                 total: 0,
                 done: 0,
                 last_progress: now,
+                last_verified: now,
+                last_wish: now,
                 awake: now,
                 refused: None,
                 told: Told::default(),
@@ -252,6 +260,8 @@ impl<'a> Downloader<'a> {
             debug!(?slept, "the download was stopped for a while");
             self.start += slept;
             self.tally.last_progress += slept;
+            self.tally.last_verified += slept;
+            self.demand.slept(slept);
         }
     }
 
@@ -259,7 +269,7 @@ impl<'a> Downloader<'a> {
     fn take_changes(&mut self) {
         let Changes { blobs, filled, peers, web, is_anew } = self.demand.changes();
         if is_anew {
-            self.tally.last_progress = Instant::now();
+            self.tally.last_wish = Instant::now();
         }
         let limit = self.demand.limit();
         self.permit.far.set(limit.far);
@@ -405,7 +415,7 @@ impl<'a> Downloader<'a> {
         let may_go_on = self.demand.may_go_on(std::time::Instant::now());
         if !may_go_on {
             // A download that waits for its turn does not starve.
-            self.tally.last_progress = Instant::now();
+            self.progressed();
         }
         if self.permit.is_held != may_go_on {
             return;
@@ -553,14 +563,27 @@ impl<'a> Downloader<'a> {
         }
     }
 
+    fn progressed(&mut self) {
+        (self.tally.last_progress, self.tally.last_verified) = (Instant::now(), Instant::now());
+    }
+
     fn on_piece(&mut self, source: SourceId, id: u32, piece: u32, bytes: PieceBytes, way: Way) {
         let request = RequestId(id);
-        let Some((of, blob)) = self.scheduler.request(request) else { return };
-        let Some(partial) = self.partials.get(&blob) else { return };
-        let Some(piece) = partial.states().layout().piece(piece) else { return };
-        if of != source || !self.scheduler.is_owed(request, piece) {
+        let index = piece;
+        let layout = |blob: &Digest| self.partials.get(blob).map(|it| it.states().layout());
+        let is_owed = self.scheduler.request(request).is_some_and(|(of, blob)| {
+            let piece = layout(&blob).and_then(|it| it.piece(index));
+            of == source && piece.is_some_and(|piece| self.scheduler.is_owed(request, piece))
+        });
+        if !is_owed {
+            if let SourceId::Peer(peer) = source {
+                self.peers.ignore(&peer, bytes.len());
+            }
             return;
         }
+        let Some((_, blob)) = self.scheduler.request(request) else { return };
+        let Some(partial) = self.partials.get(&blob) else { return };
+        let Some(piece) = partial.states().layout().piece(piece) else { return };
         let (partial, tell) = (partial.clone(), self.writes.written.0.clone());
         self.writes.count += 1;
         self.fetching.intake.submit(partial, piece, bytes, move |bytes, result| {
@@ -578,7 +601,7 @@ impl<'a> Downloader<'a> {
             // The piece came twice: the scheduler requests the last pieces of a blob from two sources.
             Ok(()) if !self.scheduler.is_owed(request, piece) => Ok(()),
             Ok(()) => {
-                self.tally.last_progress = Instant::now();
+                self.progressed();
                 self.count(blob, source, bytes as u64, way);
                 self.feed(Input::Stored { request, piece });
                 self.demand.stored(&blob);
@@ -706,11 +729,12 @@ impl<'a> Downloader<'a> {
         Ok(())
     }
 
-    /// Tells the scheduler which sources have sent bytes. Bytes are progress, though a piece takes 8 s at 1 Mbit/s.
+    /// Tells the scheduler which sources have sent bytes. Bytes are progress within a bound, because a piece takes 8 s at 1
+    /// Mbit/s.
     fn listen(&mut self) {
         let peers = self.peers.heard().into_iter().map(SourceId::Peer);
         let heard: Vec<SourceId> = peers.chain(self.web.heard()).collect();
-        if !heard.is_empty() {
+        if heard.iter().any(|source| self.scheduler.in_flight(source) > 0) {
             self.tally.last_progress = Instant::now();
         }
         self.feed_all(heard.into_iter().map(|peer| Input::PeerHeard { peer }).collect());
@@ -733,19 +757,23 @@ impl<'a> Downloader<'a> {
     /// `web` is the number of web seeds.
     fn wait_on(&mut self, web: usize, reporter: &Reporter) {
         let (total, missing) = (self.tally.total, self.tally.total.saturating_sub(self.tally.done));
+        // What the download says and how long it waits for paused web seeds begins anew with each wish. Each pull has a patience
+        // of its own.
         let quiet = self.tally.last_progress.elapsed();
-        let paused = match self.web.patience(!self.peers.is_empty(), quiet) {
+        let unverified = self.tally.last_verified.elapsed();
+        let since_wish = quiet.min(self.tally.last_wish.elapsed());
+        let paused = match self.web.patience(!self.peers.is_empty(), since_wish) {
             Ok(paused) => paused,
             Err(AllPaused { seed, pause }) => {
                 let error = DownloadError::LeftAlone { seed, seconds: pause.as_secs(), missing, total };
-                let stall = Stall { quiet, patience: Duration::ZERO, is_fixed: true, error };
+                let stall = Stall { quiet, unverified, patience: Duration::ZERO, is_fixed: true, error };
                 return self.demand.note_stall(stall);
             }
         };
         let has_source = web > 0 || self.peers.has_source();
         let lately = self.tally.refused.filter(|(at, _)| at.elapsed() < REFUSED_LATELY);
         let facts = Facts {
-            quiet,
+            quiet: since_wish,
             asked: self.demand.timeout(),
             has_source,
             known: self.peers.returning.shown(),
@@ -759,10 +787,14 @@ impl<'a> Downloader<'a> {
         let error = match has_source {
             false if liars > 0 => DownloadError::OnlyWrongBytes { liars },
             false if behind_nat > 0 => DownloadError::BehindNat { peers: behind_nat, missing, total },
+            _ if unverified.saturating_sub(quiet) >= WAIT_TOLD => {
+                DownloadError::Unfinished { seconds: unverified.as_secs(), missing, total }
+            }
             _ => DownloadError::Starved { seconds: quiet.as_secs(), missing, total },
         };
         let usual = Facts { asked: None, ..facts }.patience();
-        let stall = Stall { quiet, patience: paused.unwrap_or(usual), is_fixed: paused.is_some(), error };
+        let patience = paused.unwrap_or(usual);
+        let stall = Stall { quiet, unverified, patience, is_fixed: paused.is_some(), error };
         self.demand.note_stall(stall);
     }
 }

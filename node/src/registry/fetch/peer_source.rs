@@ -82,6 +82,11 @@ impl PeerSource {
         self.heard.is_more()
     }
 
+    /// Does not count so many bytes as heard: nobody has asked for them.
+    pub(super) fn ignore(&mut self, bytes: u64) {
+        self.heard.ignore(bytes);
+    }
+
     /// Tells whether the peer has had time to say what it holds, and has named no wanted piece.
     pub(super) fn is_useless(&self) -> bool {
         !self.holds_any && self.opened.elapsed() > SAY_SOMETHING
@@ -104,6 +109,10 @@ pub(super) struct Heard {
 impl Heard {
     pub(super) const fn of(bytes: Arc<AtomicU64>) -> Self {
         Self { bytes, seen: 0 }
+    }
+
+    fn ignore(&mut self, bytes: u64) {
+        self.seen = self.seen.saturating_add(bytes);
     }
 
     /// Tells whether at least [`HEARD_BYTES`] have come since it last said so.

@@ -143,6 +143,13 @@ impl Peers {
         Some(source.holds_any)
     }
 
+    /// Does not count bytes of a peer as heard that nobody has asked for.
+    pub(super) fn ignore(&mut self, peer: &PeerId, bytes: usize) {
+        if let Some(source) = self.sources.get_mut(peer) {
+            source.ignore(bytes as u64);
+        }
+    }
+
     /// Returns the peers that have sent bytes of pieces since the last call.
     pub(super) fn heard(&mut self) -> Vec<PeerId> {
         let sources = self.sources.iter_mut();

@@ -444,12 +444,14 @@ impl Share {
     fn check_patience(&self) -> Result<(), DownloadError> {
         // A pull that is paused, or waits for one of a higher priority, does not starve.
         let active = self.memberships().filter(|it| !self.terms.is_reader && it.may_go_on());
-        for demand in active.map(Membership::demand) {
+        for membership in active {
+            let demand = membership.demand();
             let waits = |(blob, it): (&Digest, &Opened)| {
                 Arc::ptr_eq(&it.demand, demand) && demand.end_of(blob).is_none()
             };
             let Some(stall) = demand.stall() else { continue };
-            let ended = stall.end(self.terms.timeout).filter(|_| self.opened.iter().any(waits));
+            let ended =
+                stall.end(self.terms.timeout, membership.waited()).filter(|_| self.opened.iter().any(waits));
             ended.map_or(Ok(()), Err)?;
         }
         Ok(())

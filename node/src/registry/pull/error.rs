@@ -67,6 +67,7 @@ impl PullError {
             self,
             Self::Download(
                 DownloadError::Starved { .. }
+                    | DownloadError::Unfinished { .. }
                     | DownloadError::BehindNat { .. }
                     | DownloadError::LeftAlone { .. }
                     | DownloadError::OnlyWrongBytes { .. }
@@ -81,8 +82,12 @@ impl Fault for PullError {
             Self::Resolve(source) => source.kind(),
             Self::Select(_) => FaultKind::NoMatch,
             Self::Tensors(source) => source.kind(),
-            Self::Offline | Self::Download(DownloadError::Starved { .. }) => FaultKind::Unreachable,
-            Self::Download(DownloadError::BehindNat { .. }) => FaultKind::Unreachable,
+            Self::Offline
+            | Self::Download(
+                DownloadError::Starved { .. }
+                | DownloadError::Unfinished { .. }
+                | DownloadError::BehindNat { .. },
+            ) => FaultKind::Unreachable,
             Self::Superseded | Self::Download(DownloadError::LeftAlone { .. }) => FaultKind::RetryLater,
             Self::Open(source) => source.kind(),
             Self::Reserve(_) => FaultKind::DiskFull,
@@ -118,7 +123,7 @@ impl Fault for PullError {
             Self::Download(DownloadError::LeftAlone { .. }) => {
                 Some("run the same command again after that time: what was fetched is kept".into())
             }
-            Self::Download(DownloadError::Starved { .. }) => Some(
+            Self::Download(DownloadError::Starved { .. } | DownloadError::Unfinished { .. }) => Some(
                 "run the same command again: what was fetched is kept; --from MULTIADDR names a peer".into(),
             ),
             Self::Open(source) => source.hint(),

@@ -87,6 +87,7 @@ fn a_pull_ends_when_its_own_patience_does() {
     let error = DownloadError::Starved { seconds: 30, missing: 1, total: 2 };
     let of = |quiet, patience, is_fixed| Stall {
         quiet: Duration::from_secs(quiet),
+        unverified: Duration::from_secs(quiet),
         patience: Duration::from_secs(patience),
         is_fixed,
         error: error.clone(),
@@ -98,6 +99,49 @@ fn a_pull_ends_when_its_own_patience_does() {
         (of(30, 300, false), Some(5), true),
         (of(30, 300, true), Some(5), false),
     ] {
-        assert_eq!(stall.end(asked.map(Duration::from_secs)).is_some(), ends, "{stall:?} {asked:?}");
+        let end = stall.end(asked.map(Duration::from_secs), Duration::MAX);
+        assert_eq!(end.is_some(), ends, "{stall:?} {asked:?}");
     }
+}
+
+#[test]
+fn bytes_that_are_not_verified_postpone_the_end_within_a_bound() {
+    let error = DownloadError::Starved { seconds: 30, missing: 1, total: 2 };
+    for (unverified, asked, ends) in [
+        // A piece takes 8 s at 1 Mbit/s.
+        (9, Some(5), false),
+        (59, Some(5), false),
+        (60, Some(5), true),
+        (200, Some(30), false),
+        (300, Some(30), true),
+        (319, None, false),
+        (320, None, true),
+        (400, Some(600), false),
+    ] {
+        let unverified = Duration::from_secs(unverified);
+        let (quiet, patience) = (Duration::from_secs(1), Duration::from_secs(60));
+        let stall = Stall { quiet, unverified, patience, is_fixed: false, error: error.clone() };
+        let end = stall.end(asked.map(Duration::from_secs), Duration::MAX);
+        assert_eq!(end.is_some(), ends, "{stall:?} {asked:?}");
+    }
+}
+
+#[test]
+fn the_patience_of_a_member_begins_with_it_and_not_anew_with_another() {
+    let second = Duration::from_secs(1);
+    let error = DownloadError::Starved { seconds: 30, missing: 1, total: 2 };
+    let stall =
+        Stall { quiet: 30 * second, unverified: 30 * second, patience: 20 * second, is_fixed: false, error };
+    assert!(stall.end(Some(10 * second), 9 * second).is_none(), "it has come later");
+    assert!(stall.end(Some(10 * second), 10 * second).is_some());
+    let demand = Arc::new(Demand::default());
+    let first = join(&demand, false, None, Some(10));
+    first.want(BTreeMap::from([(blob(1), Wish::Whole)]));
+    demand.note_stall(stall);
+    std::thread::sleep(Duration::from_millis(20));
+    let waited = first.waited();
+    let second = join(&demand, false, None, Some(10));
+    second.want(BTreeMap::from([(blob(1), Wish::Whole)]));
+    assert!(first.waited() >= waited && second.waited() < first.waited());
+    assert!(demand.stall().is_some(), "one that joins is no progress for the others");
 }
