@@ -626,7 +626,7 @@ impl<'a> Downloader<'a> {
         self.tally.has_fetched = true;
         match source {
             SourceId::Peer(peer) => {
-                self.peers.returning.is_back(&peer);
+                self.peers.returning.has_sent(peer);
                 self.fetching.traffic.count_fetched(peer, bytes, way);
                 let add = |sources: &mut Sources| *sources.peers.entry(peer).or_default() += bytes;
                 self.demand.count(&blob, add);

@@ -17,13 +17,15 @@ struct Redial {
     /// When to dial; `None` while the peer is connected or being dialled.
     due: Option<Instant>,
     wait: Duration,
+    /// Whether it has sent a piece.
+    has_sent: bool,
 }
 
 impl Returning {
-    /// Adds a peer that is known to hold a wanted blob, within the bound.
+    /// Adds a peer that is said to hold a wanted blob, within the bound.
     pub(super) fn expect(&mut self, peer: PeerId) {
         if self.0.len() < RETURNING_MAX {
-            self.0.entry(peer).or_insert(Redial { due: None, wait: RETURN_FIRST });
+            self.0.entry(peer).or_insert(Redial { due: None, wait: RETURN_FIRST, has_sent: false });
         }
     }
 
@@ -36,11 +38,16 @@ impl Returning {
         }
     }
 
-    /// Notes that a peer has sent a piece.
-    pub(super) fn is_back(&mut self, peer: &PeerId) {
-        if let Some(redial) = self.0.get_mut(peer) {
-            *redial = Redial { due: None, wait: RETURN_FIRST };
+    /// Notes that a peer has sent a verified piece. It takes the place of one that has not, so that a crowd of peers which only
+    /// say that they hold a blob does not keep out the one that does.
+    pub(super) fn has_sent(&mut self, peer: PeerId) {
+        if self.0.len() >= RETURNING_MAX && !self.0.contains_key(&peer) {
+            let Some(idle) = self.0.iter().find(|(_, it)| !it.has_sent).map(|(idle, _)| *idle) else {
+                return;
+            };
+            self.0.remove(&idle);
         }
+        self.0.insert(peer, Redial { due: None, wait: RETURN_FIRST, has_sent: true });
     }
 
     /// Tells whether a peer is known to have held a wanted blob.
@@ -63,9 +70,10 @@ impl Returning {
         .collect()
     }
 
-    /// Returns one of the peers, for a message, and how many more there are.
+    /// Returns one of the peers, for a message, and how many more there are: one that has sent a piece, if any has.
     pub(super) fn shown(&self) -> Option<(PeerId, usize)> {
-        Some((*self.0.keys().next()?, self.0.len() - 1))
+        let (peer, _) = self.0.iter().find(|(_, it)| it.has_sent).or_else(|| self.0.iter().next())?;
+        Some((*peer, self.0.len() - 1))
     }
 }
 
@@ -97,7 +105,7 @@ mod tests {
         }
         assert_eq!((waits[0], waits[7]), (RETURN_FIRST, RETURN_LATER), "{waits:?}");
         assert!(waits.is_sorted());
-        returning.is_back(&peer(1));
+        returning.has_sent(peer(1));
         returning.lost(&peer(1), now);
         assert_eq!(returning.due(now + RETURN_FIRST), [peer(1)]);
         returning.forget(&peer(1));
@@ -108,6 +116,12 @@ mod tests {
     fn they_are_bounded() {
         let mut returning = Returning::default();
         (0..=u8::MAX).for_each(|n| returning.expect(peer(n)));
+        assert_eq!(returning.shown(), Some((peer(0), RETURNING_MAX - 1)));
+        // One that serves is gone back to all the same.
+        returning.has_sent(peer(255));
+        assert_eq!(returning.shown(), Some((peer(255), RETURNING_MAX - 1)));
+        (0..=u8::MAX).for_each(|n| returning.has_sent(peer(n)));
+        assert!(returning.knows(&peer(255)), "none that has sent a piece is replaced");
         assert_eq!(returning.shown(), Some((peer(0), RETURNING_MAX - 1)));
     }
 }
