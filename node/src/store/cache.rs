@@ -85,6 +85,16 @@ struct Reserved {
     since: SystemTime,
 }
 
+impl Lease {
+    /// Gives back `bytes` bytes of the room, and keeps protecting the same blobs.
+    pub fn give_back(&self, bytes: u64) {
+        let mut table = self.leases.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reserved) = table.live.get_mut(&self.id) {
+            reserved.bytes = reserved.bytes.saturating_sub(bytes);
+        }
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         self.leases.0.lock().unwrap_or_else(PoisonError::into_inner).live.remove(&self.id);

@@ -164,7 +164,10 @@ impl Fetch<'_> {
                         break;
                     }
                     pace.count(bytes.len());
+                    let before = Instant::now();
                     self.take(peer, blob, bytes).await?;
+                    // The peer does not wait for this node's disk.
+                    pace.pass_over(before.elapsed());
                 }
                 Frame::Reject { id, reason: Rejection::Busy { retry_ms } } => {
                     asked.again(id);
@@ -247,6 +250,11 @@ impl Window {
 
     fn count(&mut self, bytes: usize) {
         (self.bytes, self.blobs, self.last) = (self.bytes + bytes, self.blobs + 1, Instant::now());
+    }
+
+    /// Does not count time in which nothing was asked of the peer.
+    fn pass_over(&mut self, time: Duration) {
+        (self.since, self.last) = (self.since + time, self.last + time);
     }
 
     /// Returns when the peer counts as silent, if no blob comes before.

@@ -301,8 +301,8 @@ impl Puller {
             let (pulling, holders) = (Pulling::of(resolved), resolved.holders.clone());
             let small = self.fetching.fetch_small(&pulling, &holders, small, reporter).await?;
             if !small.left.is_empty() {
-                // The download reserves the room for what it fetches.
-                small.left.iter().for_each(|(it, layout)| self.store.settle_leases(it, layout.size()));
+                // The download reserves the room for them again.
+                lease.give_back(small.left.values().map(|layout| layout.size()).sum());
                 let mut opened =
                     share.take().unwrap_or_else(|| self.share(resolved, wanted, &terms, reporter));
                 opened.open(self.fetching.states_of(&small.left, resolved, reporter).await?).await?;
