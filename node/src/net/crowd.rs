@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reg_proto::peer::PeerId;
 
-use super::limits::{OUTGOING_KEPT, PEER_OF_USE, PEER_SETTLES, PEERS_TARGET};
+use super::limits::{FREE_KEPT, OUTGOING_KEPT, PEER_OF_USE, PEER_SETTLES, PEERS_TARGET};
 
 /// What decides whether a connected peer stays.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,8 @@ pub(super) struct Facts {
     pub used: Option<Duration>,
 }
 
-/// Returns the peers to disconnect, so that [`PEERS_TARGET`] remain.
+/// Returns the peers to disconnect, so that [`PEERS_TARGET`] remain, or more where more are needed: beside these,
+/// [`FREE_KEPT`] stay.
 ///
 /// Peers stay that something depends on, the oldest that this node dialled, and those that have just come. Of the others,
 /// those go first that were of no use lately, by chance, so that neither the early nor the late crowd has all the places.
@@ -33,6 +34,7 @@ pub(super) fn surplus(connected: &[Facts]) -> Vec<PeerId> {
     }
     let mut free: Vec<&Facts> = connected.iter().filter(|it| !it.is_needed).collect();
     free.sort_by_key(|it| (Reverse(it.is_outgoing), Reverse(it.age)));
+    let over = over.min(free.len().saturating_sub(FREE_KEPT));
     let kept = free.iter().take_while(|it| it.is_outgoing).count().min(OUTGOING_KEPT);
     let mut free: Vec<&Facts> = free.into_iter().skip(kept).filter(|it| it.age >= PEER_SETTLES).collect();
     let chance = RandomState::new();
@@ -94,6 +96,14 @@ mod tests {
         }
         let gone = surplus(&all);
         assert!(all[..OUTGOING_KEPT].iter().all(|it| !gone.contains(&it.peer)) && gone.len() == PEERS_TARGET);
+    }
+
+    #[test]
+    fn a_crowd_that_is_needed_does_not_take_all_the_places() {
+        let mut all: Vec<Facts> =
+            (0..2 * PEERS_TARGET).map(|n| Facts { is_needed: true, ..idle(n) }).collect();
+        all.extend((0..FREE_KEPT + 3).map(|n| idle(1000 + n)));
+        assert_eq!(surplus(&all).len(), 3);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::command::Command;
 use super::dialling::{self, Dialling, peer_of};
 use super::error::ConnectError;
 use super::inbound::PeerEvent;
-use super::limits::{ADDRESSES_PER_PEER_MAX, PEERS_TARGET, TICK};
+use super::limits::{ADDRESSES_PER_PEER_MAX, TICK};
 use super::links::{Links, from_libp2p, to_libp2p};
 use super::outdated::{self, Outdated};
 use super::protocol::blobs;
@@ -153,7 +153,13 @@ impl EventLoop {
             BehaviourEvent::Records(event) => self.on_records(event),
             BehaviourEvent::Punch(event) => self.on_punch(event),
             BehaviourEvent::Relay(circuit::Event::ReservationReqAccepted { src_peer_id, .. }) => {
-                from_libp2p(&src_peer_id).iter().for_each(|peer| self.links.is_guest(peer));
+                from_libp2p(&src_peer_id).iter().for_each(|peer| self.links.set_guest(peer, true));
+            }
+            BehaviourEvent::Relay(
+                circuit::Event::ReservationClosed { src_peer_id }
+                | circuit::Event::ReservationTimedOut { src_peer_id },
+            ) => {
+                from_libp2p(&src_peer_id).iter().for_each(|peer| self.links.set_guest(peer, false));
             }
             event @ (BehaviourEvent::ReachClient(_)
             | BehaviourEvent::Upnp(_)
@@ -216,17 +222,14 @@ impl EventLoop {
         }
     }
 
-    /// Tells whether enough peers are connected, so that no more are dialled without need.
-    fn has_enough(&self) -> bool {
-        self.links.len() >= PEERS_TARGET
-    }
-
+    /// Dials the bootstrap peers that are due. Where none of them is connected, no crowd of others stands in for them: they
+    /// are few, and each waits longer from dial to dial.
     fn dial_bootstrap(&mut self) {
-        if self.has_enough() {
-            return;
-        }
         let is_connected =
             |address: &Multiaddr| peer_of(address).is_some_and(|peer| self.swarm.is_connected(&peer));
+        if self.links.are_enough() && self.discovery.is_any_bootstrap(is_connected) {
+            return;
+        }
         for address in self.discovery.due_bootstrap(Instant::now(), is_connected) {
             if let Err(error) = self.swarm.dial(dialling::options(&address)) {
                 tracing::debug!(%address, %error, "a bootstrap peer is not dialled");
@@ -410,7 +413,7 @@ impl EventLoop {
     /// Two nodes that dial each other from their listening ports in the same instant open one connection that has no
     /// listener, and both wait for the other to answer.
     fn dial_neighbours(&mut self) {
-        if self.has_enough() {
+        if self.links.are_enough() {
             return;
         }
         let swarm = &self.swarm;

@@ -11,7 +11,7 @@ use reg_proto::piece::PIECE_LEN;
 use reg_proto::wire::{Frame, Message, PREFIX_LEN, WireError};
 use thiserror::Error;
 
-use super::open_streams::OpenStream;
+use super::open_streams::{Moves, OpenStream};
 use super::pace::{PACED_BYTES, Pace};
 use super::pool::{PieceBytes, PiecePool};
 
@@ -49,12 +49,13 @@ pub struct FrameReader {
     states_max: usize,
     /// Counts the bytes of pieces as they arrive, before a piece is whole.
     heard: Arc<AtomicU64>,
-    _open: Option<OpenStream>,
+    open: Option<OpenStream>,
 }
 
 /// The writing half of a blob stream. Dropping both halves closes the stream.
 pub struct FrameWriter {
     stream: WriteHalf<Box<dyn ByteStream>>,
+    moves: Option<Moves>,
 }
 
 /// Splits a stream into its halves.
@@ -62,9 +63,16 @@ pub(super) fn split(stream: impl ByteStream) -> (FrameReader, FrameWriter) {
     let stream: Box<dyn ByteStream> = Box::new(stream);
     let (read, write) = stream.split();
     (
-        FrameReader { stream: read, states_max: 0, heard: Arc::default(), _open: None },
-        FrameWriter { stream: write },
+        FrameReader { stream: read, states_max: 0, heard: Arc::default(), open: None },
+        FrameWriter { stream: write, moves: None },
     )
+}
+
+/// Lets both halves count as an open stream from now on, for as long as the reading half lives.
+pub(super) fn counted(halves: (FrameReader, FrameWriter), open: OpenStream) -> (FrameReader, FrameWriter) {
+    let (reader, writer) = halves;
+    let moves = Some(open.moves().clone());
+    (FrameReader { open: Some(open), ..reader }, FrameWriter { moves, ..writer })
 }
 
 impl FrameReader {
@@ -72,11 +80,6 @@ impl FrameReader {
     /// MiB.
     pub fn set_states_max(&mut self, bytes: usize) {
         self.states_max = bytes;
-    }
-
-    /// Counts as an open stream from now on.
-    pub(super) fn counted(self, open: OpenStream) -> Self {
-        Self { _open: Some(open), ..self }
     }
 
     /// Counts the bytes of pieces in `heard` from now on.
@@ -142,6 +145,9 @@ impl FrameReader {
             return Ok(None);
         }
         self.stream.read_exact(&mut prefix[1..]).await?;
+        if let Some(open) = &self.open {
+            open.moves().note();
+        }
         let (header, payload) = Frame::lengths(prefix)?;
         debug_assert!(header <= FRAME_HEADER_BYTES_MAX);
         let mut bytes = vec![0; header];
@@ -189,6 +195,7 @@ impl FrameWriter {
         for run in bytes.chunks(pace.run(PIECE_LEN as usize)) {
             pace.pass(run.len()).await;
             self.stream.write_all(run).await?;
+            self.note();
         }
         self.stream.flush().await?;
         Ok(())
@@ -198,7 +205,15 @@ impl FrameWriter {
         self.stream.write_all(head).await?;
         self.stream.write_all(payload).await?;
         self.stream.flush().await?;
+        self.note();
         Ok(())
+    }
+
+    /// Notes that the peer takes bytes.
+    fn note(&self) {
+        if let Some(moves) = &self.moves {
+            moves.note();
+        }
     }
 }
 

@@ -28,6 +28,14 @@ pub(super) const PEERS_TARGET: usize = 40;
 /// Peers that this node has dialled and keeps, the oldest first: half of [`PEERS_TARGET`], so that a crowd that dials this
 /// node displaces none of them.
 pub(super) const OUTGOING_KEPT: usize = PEERS_TARGET / 2;
+/// Peers of this swarm that this node must have dialled before it dials no neighbour any more: strangers that dial this node
+/// must not be all that it is connected to.
+pub(super) const OUTGOING_ENOUGH: usize = PEERS_TARGET / 4;
+/// Peers that stay though nothing depends on them, where more than [`PEERS_TARGET`] are needed: streams of strangers must not
+/// take all the places.
+pub(super) const FREE_KEPT: usize = PEERS_TARGET / 4;
+/// How long a blob stream without a frame keeps its peer connected in a crowd: 1 MiB at 16 KiB/s takes a minute.
+pub(super) const STREAM_IDLE: Duration = Duration::from_secs(300);
 /// How long a peer is of use after either end has asked the other for something: a user types the next command.
 pub(super) const PEER_OF_USE: Duration = Duration::from_secs(120);
 /// How long a new peer stays at least: its first questions come within that time.

@@ -12,7 +12,10 @@ use reg_proto::limits::PEERS_TOLD_MAX;
 use reg_proto::peer::{Address, PeerId};
 
 use super::crowd::{self, Facts};
-use super::limits::{ADDRESSES_PER_PEER_MAX, ADDRESSES_TOLD_MAX, CONNECTIONS_INCOMING_CROWDED, GONE_MAX};
+use super::limits::{
+    ADDRESSES_PER_PEER_MAX, ADDRESSES_TOLD_MAX, CONNECTIONS_INCOMING_CROWDED, GONE_MAX, OUTGOING_ENOUGH,
+    PEERS_TARGET,
+};
 use super::reach::{self, Range};
 
 /// A peer this node is connected to.
@@ -171,16 +174,18 @@ impl Links {
         }
     }
 
-    /// Records that a peer holds a reservation with this node.
-    pub(super) fn is_guest(&mut self, peer: &PeerId) {
+    /// Records whether a peer holds a reservation with this node.
+    pub(super) fn set_guest(&mut self, peer: &PeerId, is_guest: bool) {
         if let Some(link) = self.peers.get_mut(peer) {
-            link.is_guest = true;
+            link.is_guest = is_guest;
         }
     }
 
-    /// Returns how many peers are connected.
-    pub(super) fn len(&self) -> usize {
-        self.peers.len()
+    /// Tells whether enough peers are connected, so that no more are dialled without need. Strangers that have dialled this
+    /// node are not enough, however many they are.
+    pub(super) fn are_enough(&self) -> bool {
+        let is_chosen = |link: &&Link| link.is_ours && link.connections.values().any(|it| it.is_outgoing);
+        self.peers.len() >= PEERS_TARGET && self.peers.values().filter(is_chosen).count() >= OUTGOING_ENOUGH
     }
 
     /// Returns the peers to disconnect because more are connected than are of use. `is_needed` tells what else depends on a
@@ -380,6 +385,31 @@ mod tests {
         assert_eq!(links.make_room(), Some(peers[2]), "another one, while the first is being disconnected");
         links.disconnected(peers[1], ConnectionId::new_unchecked(1));
         assert!(links.is_connected(&newcomer) && links.make_room().is_none());
+    }
+
+    #[test]
+    fn strangers_that_dial_this_node_are_never_enough() {
+        let mut links = Links::default();
+        for n in 0..2 * PEERS_TARGET as u16 {
+            let peer = arrive(&mut links, n, n.into());
+            links.identified(peer, "reg/0".into());
+        }
+        assert!(!links.are_enough());
+        for n in 0..OUTGOING_ENOUGH as u16 {
+            let mut key = [1; 32];
+            key[..2].copy_from_slice(&n.to_be_bytes());
+            let (peer, id) =
+                (PeerId::from_public_key(key), ConnectionId::new_unchecked(1000 + usize::from(n)));
+            let endpoint = ConnectedPoint::Dialer {
+                address: "/ip4/127.0.0.1/tcp/1".parse().unwrap(),
+                role_override: libp2p::core::Endpoint::Dialer,
+                port_use: libp2p::core::transport::PortUse::Reuse,
+            };
+            links.connected(peer, id, &endpoint);
+            assert!(!links.are_enough(), "a peer of another network may be dialled too");
+            links.identified(peer, "reg/0".into());
+        }
+        assert!(links.are_enough());
     }
 
     #[test]

@@ -1,49 +1,104 @@
-//! [`OpenStreams`]: counts the blob streams that are open to each peer, so that no peer is disconnected that pieces go to or
-//! come from.
+//! [`OpenStreams`]: counts the blob streams that are open to each peer, and notes when frames last moved on them, so that no
+//! peer is disconnected that pieces go to or come from. A stream that is open and idle protects no peer: it costs nothing.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use reg_proto::peer::PeerId;
 
-/// How many blob streams are open, by peer. Cheap to clone.
+/// The open blob streams, by peer. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct OpenStreams(Arc<Mutex<BTreeMap<PeerId, usize>>>);
+pub(super) struct OpenStreams(Arc<Mutex<BTreeMap<PeerId, Open>>>);
+
+/// The open streams of one peer.
+#[derive(Debug)]
+struct Open {
+    count: usize,
+    moves: Moves,
+}
+
+/// When a frame last moved on any stream of a peer. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Moves(Arc<Mutex<Instant>>);
+
+impl Moves {
+    /// Notes that a frame moves now.
+    pub(super) fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
 
 /// One open stream, for as long as it lives.
 #[derive(Debug)]
 pub(super) struct OpenStream {
     streams: OpenStreams,
     peer: PeerId,
+    moves: Moves,
+}
+
+impl OpenStream {
+    /// Returns what notes the frames of this stream.
+    pub(super) const fn moves(&self) -> &Moves {
+        &self.moves
+    }
 }
 
 impl OpenStreams {
     /// Counts one more stream.
     pub(super) fn enter(&self, peer: PeerId) -> OpenStream {
-        *self.lock().entry(peer).or_default() += 1;
-        OpenStream { streams: self.clone(), peer }
+        let new = || Open { count: 0, moves: Moves(Arc::new(Mutex::new(Instant::now()))) };
+        let mut streams = self.lock();
+        let open = streams.entry(peer).or_insert_with(new);
+        open.count += 1;
+        open.moves.note();
+        OpenStream { streams: self.clone(), peer, moves: open.moves.clone() }
     }
 
-    /// Tells whether any stream to or from a peer is open.
-    pub(super) fn is_any(&self, peer: &PeerId) -> bool {
-        self.lock().contains_key(peer)
+    /// Tells whether a frame has moved on an open stream to or from a peer, less than `within` ago.
+    pub(super) fn is_moving(&self, peer: &PeerId, within: Duration) -> bool {
+        self.lock().get(peer).is_some_and(|open| open.moves.elapsed() < within)
     }
 
     /// The lock guards plain data that is consistent after every statement, so a panic of another thread does not spoil
     /// it.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<PeerId, usize>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PeerId, Open>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        let mut open = self.streams.lock();
-        if let Some(count) = open.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.peer);
+        let mut streams = self.streams.lock();
+        if let Some(open) = streams.get_mut(&self.peer) {
+            open.count -= 1;
+            if open.count == 0 {
+                streams.remove(&self.peer);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_protects_its_peer_while_frames_move_on_it() {
+        let (streams, peer) = (OpenStreams::default(), PeerId::from_public_key([1; 32]));
+        let lately = Duration::from_secs(3600);
+        assert!(!streams.is_moving(&peer, lately));
+        let open = [streams.enter(peer), streams.enter(peer)];
+        assert!(streams.is_moving(&peer, lately));
+        assert!(!streams.is_moving(&peer, Duration::ZERO), "it was idle for longer");
+        let [first, second] = open;
+        drop(first);
+        assert!(streams.is_moving(&peer, lately));
+        drop(second);
+        assert!(!streams.is_moving(&peer, lately), "no stream is open");
     }
 }

@@ -32,9 +32,9 @@ use super::protocol;
 use super::relay::is_relayed;
 use crate::net::command::Opened;
 use crate::net::error::OpenStreamError;
-use crate::net::frames::split;
+use crate::net::frames::{counted, split};
 use crate::net::inbound::InboundStream;
-use crate::net::limits::{OPENS_WAITING_MAX, PUNCH_PATIENCE};
+use crate::net::limits::{OPENS_WAITING_MAX, PUNCH_PATIENCE, STREAM_IDLE};
 use crate::net::links::from_libp2p;
 use crate::net::members::Members;
 use crate::net::open_streams::OpenStreams;
@@ -117,9 +117,9 @@ impl Behaviour {
         }
     }
 
-    /// Tells whether a stream to or from a peer is open.
+    /// Tells whether a stream to or from a peer is in use.
     pub(in crate::net) fn is_busy(&self, peer: &reg_proto::peer::PeerId) -> bool {
-        self.open_streams.is_any(peer)
+        self.open_streams.is_moving(peer, STREAM_IDLE)
     }
 
     /// Answers the callers that wait for a direct connection to a peer: hole punching has failed.
@@ -288,9 +288,8 @@ impl Handler {
         if !self.is_member {
             return;
         }
-        let (reader, writer) = split(stream);
         let peer = self.peer;
-        let reader = reader.counted(self.open_streams.enter(peer));
+        let (reader, writer) = counted(split(stream), self.open_streams.enter(peer));
         if self.inbound.try_send(InboundStream { peer, reader, writer }).is_err() {
             tracing::warn!(%peer, "too many blob streams wait; one is closed");
             return;
@@ -351,12 +350,12 @@ impl ConnectionHandler for Handler {
                 self.accept(protocol)
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) => {
-                let (reader, writer) = split(protocol);
-                let reader = reader.counted(self.open_streams.enter(self.peer));
-                drop(info.send(Ok((reader, writer))));
+                let opened = counted(split(protocol), self.open_streams.enter(self.peer));
+                drop(info.send(Ok(opened)));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
                 drop(info.send(Err(match error {
+                    // A stream opens before the peer has agreed, so most refusals are met by the first read.
                     StreamUpgradeError::NegotiationFailed => OpenStreamError::OtherNetwork,
                     StreamUpgradeError::Timeout => OpenStreamError::Timeout,
                     StreamUpgradeError::Io(source) => OpenStreamError::Broken(source),

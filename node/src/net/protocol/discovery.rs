@@ -231,6 +231,11 @@ impl Discovery {
         due.collect()
     }
 
+    /// Tells whether any bootstrap peer is connected.
+    pub(in crate::net) fn is_any_bootstrap(&self, is_connected: impl Fn(&Multiaddr) -> bool) -> bool {
+        self.bootstrap.iter().any(|(address, _)| is_connected(address))
+    }
+
     /// Tells whether the configuration names a peer.
     pub(in crate::net) fn is_named(&self, peer: &PeerId) -> bool {
         let named = |address: &Multiaddr| address.iter().any(|part| part == Protocol::P2p(*peer));
