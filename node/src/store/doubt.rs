@@ -139,7 +139,7 @@ impl Store {
     /// # Errors
     /// Fails as [`Store::recheck`] does, and where the blob is damaged.
     pub(super) fn end_doubt(&self, digest: &Digest) -> Result<(), ReadError> {
-        let _one = self.recheck_lock();
+        let _turn = self.rehash_turn(digest)?;
         if self.open_known(digest)?.is_as_verified()? {
             return Ok(());
         }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use reg_proto::digest::Digest;
+
 use super::cache::{CacheLimits, Leases};
 use super::disk;
 use super::documents::{DocumentKind, DocumentWrites};
@@ -14,6 +16,7 @@ use super::error::{OpenError, ReadError, WriteError};
 use super::index::Index;
 use super::partial::{Partial, Partials};
 use super::paths::Paths;
+use super::rehashing::{Rehashing, Turn};
 
 /// Version of the layout on the disk. Version 2 has one document for each tag.
 const VERSION: u32 = 2;
@@ -41,8 +44,7 @@ struct StoreState {
     last_use: AtomicU64,
     /// Held during eviction.
     cache: Mutex<()>,
-    /// Held while a blob is rehashed: one rehash uses all cores.
-    recheck: Mutex<()>,
+    rehashing: Rehashing,
     /// Held while a blob is renamed or linked, recorded and counted, so that its record is that of its file.
     records: Mutex<()>,
     writes: DocumentWrites,
@@ -83,7 +85,7 @@ impl Store {
             used: AtomicU64::new(0),
             last_use: AtomicU64::new(0),
             cache: Mutex::new(()),
-            recheck: Mutex::new(()),
+            rehashing: Rehashing::default(),
             records: Mutex::new(()),
             writes: DocumentWrites::default(),
             _lock: lock,
@@ -194,8 +196,13 @@ impl Store {
         self.0.opening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn recheck_lock(&self) -> MutexGuard<'_, ()> {
-        self.0.recheck.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until this thread alone may rehash a blob.
+    ///
+    /// # Errors
+    /// Fails where the index cannot be read.
+    pub(super) fn rehash_turn(&self, digest: &Digest) -> Result<Turn<'_>, ReadError> {
+        let size = self.index().blob(digest)?.map_or(0, |record| record.size);
+        Ok(self.0.rehashing.turn(digest, size))
     }
 
     pub(super) fn records_lock(&self) -> MutexGuard<'_, ()> {

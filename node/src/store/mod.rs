@@ -36,6 +36,7 @@ mod partial;
 mod place;
 mod recheck;
 mod rehash;
+mod rehashing;
 mod upload;
 
 mod fingerprint;

@@ -44,7 +44,7 @@ impl Store {
     /// # Errors
     /// Fails where the store does not hold the blob, or it cannot be read or turned into a partial blob.
     pub fn recheck(&self, digest: &Digest, on_bytes: &(dyn Fn(u64) + Sync)) -> Result<Recheck, ReadError> {
-        let _one = self.recheck_lock();
+        let _turn = self.rehash_turn(digest)?;
         self.recheck_alone(digest, OnDamage::TakeApart, on_bytes)
     }
 
@@ -54,11 +54,11 @@ impl Store {
     /// # Errors
     /// Fails where the store does not hold the blob, or it cannot be read.
     pub fn look_at(&self, digest: &Digest, on_bytes: &(dyn Fn(u64) + Sync)) -> Result<Recheck, ReadError> {
-        let _one = self.recheck_lock();
+        let _turn = self.rehash_turn(digest)?;
         self.recheck_alone(digest, OnDamage::Leave, on_bytes)
     }
 
-    /// Rehashes a blob as [`Self::recheck`] does, in the hands of the thread that holds the lock of rehashing.
+    /// Rehashes a blob as [`Self::recheck`] does, in the hands of the thread that has the turn of the blob.
     pub(super) fn recheck_alone(
         &self,
         digest: &Digest,
