@@ -21,7 +21,8 @@ use super::unread::unread;
 const SLOWEST: u32 = 1 << 10;
 /// How long a client may be too slow.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often the server looks what a client has read, while it waits for it.
+/// How often the server looks what a client has read, while it waits for it. What the first two looks find is not counted: the
+/// system's table is read only from the first on.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// How far a client may fall behind. Only the time counts in which the server waits for the client.
@@ -114,7 +115,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Returns how many bytes the client has taken since the last look; 0 at the first one, and where the system does not tell.
+    /// Returns how many bytes the client has taken since the last look; 0 at the first ones, and where the system does not tell.
     fn look(&mut self) -> usize {
         let held = self.ends.and_then(|(own, client)| unread(own, client));
         let Some(taken) = held.map(|held| self.written.saturating_sub(held)) else { return 0 };
