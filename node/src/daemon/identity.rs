@@ -4,10 +4,14 @@
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use data_encoding::HEXLOWER;
 use reg_keys::keyring::forbid_core_dumps;
 use thiserror::Error;
+
+/// Counts the secrets that this process has made, for the names of temporary files.
+static CREATED: AtomicU64 = AtomicU64::new(0);
 
 /// Why a secret cannot be read or generated.
 #[derive(Debug, Error)]
@@ -57,20 +61,31 @@ fn create(path: &Path) -> Result<[u8; 32], IdentityError> {
     let io = |source| IdentityError::Io { path: path.to_owned(), source };
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)?;
-    let temporary = path.with_extension(format!("{}.new", std::process::id()));
+    let count = CREATED.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("{}-{count}.new", std::process::id()));
     let written = write_new(&temporary, HEXLOWER.encode(&secret).as_bytes());
-    // A damaged file gives way; one that another process has made meanwhile stays.
-    let is_other = || fs::read_to_string(path).ok().and_then(|text| parse(&text));
-    let placed = written.and_then(|()| match is_other() {
-        Some(other) => Ok(other),
-        None => fs::rename(&temporary, path).map(|()| secret),
-    });
+    let placed = written.and_then(|()| place(&temporary, path, secret));
     drop(fs::remove_file(&temporary));
     #[cfg(unix)]
     if let Some(dir) = path.parent() {
         fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)?;
     }
     placed.map_err(io)
+}
+
+/// Gives `temporary`, which holds `secret`, its name. Returns the secret that the name stands for then: where two processes
+/// begin at once, both return the one of the faster.
+fn place(temporary: &Path, path: &Path, secret: [u8; 32]) -> io::Result<[u8; 32]> {
+    let other = || fs::read_to_string(path).ok().and_then(|text| parse(&text));
+    match fs::hard_link(temporary, path) {
+        Ok(()) => return Ok(secret),
+        // Some file systems have no hard links. A damaged file gives way.
+        Err(error) => tracing::trace!(path = %path.display(), %error, "a secret is not linked"),
+    }
+    match other() {
+        Some(other) => Ok(other),
+        None => fs::rename(temporary, path).map(|()| secret),
+    }
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -87,6 +102,19 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_that_begin_at_once_have_one_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        let all: Vec<[u8; 32]> = std::thread::scope(|scope| {
+            let begun: Vec<_> = (0..16).map(|_| scope.spawn(|| secret(&path).unwrap())).collect();
+            begun.into_iter().map(|it| it.join().unwrap()).collect()
+        });
+        let kept = secret(&path).unwrap();
+        assert!(all.iter().all(|it| *it == kept));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_damaged_token_is_made_anew_and_a_damaged_key_is_not() {
