@@ -144,11 +144,15 @@ impl Client {
 
     /// Refuses network flags that the daemon cannot honour.
     async fn check_flags(&self, net: &Net, honoured: Honoured, config: &Config) -> Result<(), CliError> {
-        match self.post("/v1/settings", &serde_json::json!({})).await {
-            Ok(daemon) => agree::check(net, honoured, &config.settings(), &daemon),
-            // A daemon of an earlier version does not say.
-            Err(_) => Ok(()),
+        let response = self.request(Method::POST, "/v1/settings", encode(&serde_json::json!({}))?).await?;
+        if is_of_before(response.status()) {
+            output::say(format_args!(
+                "note: a daemon of an earlier version answers: it does not obey the options of the network that were given; \
+                 stop it and start it again to use this version"
+            ));
+            return Ok(());
         }
+        agree::check(net, honoured, &config.settings(), &self.whole(response).await?)
     }
 
     /// Sets whether [`Client::stream`] prints every check when the node makes it.
@@ -276,6 +280,11 @@ fn take_line<T: DeserializeOwned>(line: &[u8], shown: &mut Shown) -> Result<Opti
             Ok(None)
         }
     }
+}
+
+/// Tells whether a daemon answers so that knows no `/v1/settings`: only one of an earlier version. Any other failure is one.
+fn is_of_before(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
 }
 
 fn not_understood(error: serde_json::Error) -> CliError {
