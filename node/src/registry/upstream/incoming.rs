@@ -165,6 +165,10 @@ impl Upstream {
             let mut have = count();
             loop {
                 tokio::time::sleep(REMOTE_PEERS_STALL).await;
+                // What is left then is to write it out, which a busy disk takes its time for.
+                if partial.as_ref().is_some_and(|it| it.have().is_full()) {
+                    return std::future::pending().await;
+                }
                 if count() == std::mem::replace(&mut have, count()) {
                     return;
                 }
