@@ -23,14 +23,16 @@ impl Local {
         publisher: PublisherId,
         replace: bool,
     ) -> Result<TrustEntry, CatalogueError> {
-        self.on_blocking_thread(move |local| {
+        let added = self.on_blocking_thread(move |local| {
             match replace {
                 true => local.trust.file.accept(&petname, publisher)?,
                 false => local.trust.file.add(&petname, publisher)?,
             };
             local.entry(petname, publisher)
-        })
-        .await
+        });
+        let added = added.await;
+        self.resolver.views.forget_all();
+        added
     }
 
     /// Lists the publishers that have petnames.
@@ -93,7 +95,9 @@ impl Local {
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn trust_remove(self: &Arc<Self>, petname: Petname) -> Result<(), CatalogueError> {
-        self.on_blocking_thread(move |local| Ok(local.trust.file.remove(&petname)?)).await
+        let removed = self.on_blocking_thread(move |local| Ok(local.trust.file.remove(&petname)?)).await;
+        self.resolver.views.forget_all();
+        removed
     }
 
     /// Adds a rule.
@@ -101,8 +105,9 @@ impl Local {
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn trust_require(self: &Arc<Self>, rule: RawRule) -> Result<(), CatalogueError> {
+        let added = self.on_blocking_thread(move |local| Ok(local.trust.file.require(&rule)?)).await;
         self.resolver.views.forget_all();
-        self.on_blocking_thread(move |local| Ok(local.trust.file.require(&rule)?)).await
+        added
     }
 
     /// Removes the rules for a scope of models. Returns how many there were.
@@ -110,12 +115,14 @@ impl Local {
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn trust_waive(self: &Arc<Self>, models: String) -> Result<usize, CatalogueError> {
-        self.on_blocking_thread(move |local| {
+        let waived = self.on_blocking_thread(move |local| {
             let scope =
                 models.parse().map_err(|source| local.trust.file.refused(EntryError::Scope(source)))?;
             Ok(local.trust.file.waive(&scope)?)
-        })
-        .await
+        });
+        let waived = waived.await;
+        self.resolver.views.forget_all();
+        waived
     }
 
     /// Points a name to another one, or ends that where `to` is `None`.
@@ -127,12 +134,13 @@ impl Local {
         from: String,
         to: Option<String>,
     ) -> Result<(), CatalogueError> {
-        self.resolver.views.forget_all();
-        self.on_blocking_thread(move |local| match to {
+        let pointed = self.on_blocking_thread(move |local| match to {
             Some(to) => Ok(local.trust.file.alias(&from, &to).map(drop)?),
             None => Ok(local.trust.file.unalias(&from)?),
-        })
-        .await
+        });
+        let pointed = pointed.await;
+        self.resolver.views.forget_all();
+        pointed
     }
 
     /// Ends the subscription to a list.
@@ -142,6 +150,7 @@ impl Local {
     pub async fn trust_unsubscribe(self: &Arc<Self>, list: String) -> Result<(), CatalogueError> {
         self.on_blocking_thread(move |local| Ok(local.trust.file.subscribe(&list, false).map(drop)?)).await?;
         self.reload_denials().await;
+        self.resolver.views.forget_all();
         Ok(())
     }
 
