@@ -42,7 +42,7 @@ use crate::registry::model::record::{self, ModelRecord};
 use crate::registry::model::whole;
 use crate::registry::publishers::{TagsError, keys, revoked, tags, usable};
 use crate::registry::trust::TrustError;
-use crate::store::WriteError;
+use crate::store::{DocumentKind, WriteError};
 
 /// The version of a model that is meant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -264,7 +264,7 @@ impl Resolver {
         let slot = self.views.slot((publisher, model.folded(), revision.clone()), self.news.revocations());
         let look = async {
             let mut known = slot.view.lock().await;
-            if let Some((view, since)) = known.as_ref().filter(|(_, since)| since.elapsed() < TAG_STALE) {
+            if let Some((view, since)) = known.as_ref().filter(|it| self.is_kept(it)) {
                 let age = since.elapsed();
                 tracing::trace!(?age, "a view is used again");
                 if age < TAG_FRESH {
@@ -380,6 +380,14 @@ impl Resolver {
         let load = move || ModelRecord::load(&resolver.store, &digest, publisher, &model).ok().flatten();
         let record = tokio::task::spawn_blocking(load).await.ok().flatten()?;
         record.complete.then_some(record.metadata)
+    }
+
+    /// Tells whether a result may be used again: it is not old, and its model was not evicted since. What is read of a model
+    /// without a record would be of no model, and stay in the store's way.
+    fn is_kept(&self, (view, since): &(Arc<ModelView>, Instant)) -> bool {
+        let key = ModelRecord::key(&view.digest, view.publisher(), view.model());
+        since.elapsed() < TAG_STALE
+            && self.store.document_keys(DocumentKind::Model, &key).is_ok_and(|keys| !keys.is_empty())
     }
 
     /// Tells whether this node has heard of no newer record of a view's tag.
