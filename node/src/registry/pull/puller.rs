@@ -18,6 +18,8 @@ use reg_proto::digest::Digest;
 use reg_proto::states::PieceStates;
 use reg_proto::tag::SignedTag;
 
+use tokio::task::spawn_blocking;
+
 use super::error::PullError;
 use super::{Puller, into_hf_cache};
 use crate::registry::fetch::{Begin, Caller, DownLimit, Downloaded, Pulling, Share, ShareError, Terms};
@@ -202,7 +204,7 @@ impl Puller {
             let (puller, dest, copy, overwrite) =
                 (self.clone(), dest.clone(), request.copy, request.overwrite);
             let (manifest, digest, part) = (resolved.manifest.clone(), resolved.digest, part.clone());
-            tokio::task::spawn_blocking(move || {
+            spawn_blocking(move || {
                 check_out(&puller.store, &digest, &manifest, &part, &dest, copy, overwrite)
                     .map_err(|source| PullError::Checkout { dest, source })
             })
@@ -212,7 +214,7 @@ impl Puller {
             reporter.stage("placing", cache.dir.display());
             let (store, manifest, digest, part) =
                 (self.store.clone(), resolved.manifest.clone(), resolved.digest, part.clone());
-            let filled = tokio::task::spawn_blocking(move || {
+            let filled = spawn_blocking(move || {
                 into_hf_cache::fill(&store, &digest, &manifest, &part, &cache)
                     .map_err(|source| PullError::Checkout { dest: cache.dir, source })
             });
@@ -273,14 +275,14 @@ impl Puller {
         let is_limited = terms.limit.far.is_some();
         let small = if is_limited { BTreeMap::new() } else { self.fetching.split_small(&mut missing) };
         // The download reserves the room for the blobs that it fetches; this is for the others, and protects those that are here.
-        let lease = self.store.reserve(small.values().map(|layout| layout.size()).sum(), &wanted)?;
+        let lease = self.reserve(small.values().map(|layout| layout.size()).sum(), wanted.clone()).await?;
         let mut share = None;
         if !missing.is_empty() {
             let mut opened = self.share(resolved, wanted.clone(), &terms, reporter);
             opened.open(self.fetching.states_of(&missing, resolved, reporter).await?).await?;
             share = Some(opened);
         }
-        self.resolver.keep_documents(resolved)?;
+        self.resolver.keep_documents_aside(resolved).await?;
         let publisher = resolved.keys.publisher();
         let known =
             ModelRecord::load(&self.store, &resolved.digest, publisher, &resolved.model).ok().flatten();
@@ -330,9 +332,16 @@ impl Puller {
             usable::keep(&self.store, &resolved.keys, tag)?;
         }
         self.store.touch(&resolved.digest);
-        self.store.commit();
+        let store = self.store.clone();
+        spawn_blocking(move || store.commit()).await?;
         drop::<Lease>(lease);
         Ok(Fetched { downloaded, is_new, is_whole, files, formats })
+    }
+
+    /// Reserves room, as [`crate::store::Store::reserve`] does, on a blocking thread: eviction may delete gigabytes.
+    pub(super) async fn reserve(&self, bytes: u64, protect: BTreeSet<Digest>) -> Result<Lease, PullError> {
+        let store = self.store.clone();
+        Ok(spawn_blocking(move || store.reserve(bytes, &protect)).await??)
     }
 
     /// Returns the terms of a pull.

@@ -149,7 +149,7 @@ impl Puller {
     ) -> Result<Pulled, PullError> {
         let blobs: BTreeSet<Digest> =
             resolved.manifest.blobs().into_keys().chain([resolved.digest]).collect();
-        let lease = self.store.reserve(0, &blobs).map_err(PullError::from)?;
+        let lease = self.reserve(0, blobs.clone()).await?;
         let terms = self.terms_of(&resolved, &request);
         let mut share = self.share(&resolved, blobs, &terms, reporter);
         let (mut sources, partials) = self.open_sources(&mut share, &mut resolved, part, reporter).await?;
@@ -233,7 +233,7 @@ impl Puller {
         if files.is_empty() {
             return Err(TensorsError::NoFile.into());
         }
-        self.resolver.keep_documents(resolved)?;
+        self.resolver.keep_documents_aside(resolved).await?;
         let publisher = resolved.keys.publisher();
         let known = ModelRecord::load(&self.store, &resolved.digest, publisher, &resolved.model);
         if !matches!(known, Ok(Some(_))) {

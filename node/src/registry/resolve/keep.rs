@@ -1,5 +1,7 @@
 //! Stores what a resolved reference has proven: its documents, and the record of the model.
 
+use tokio::task::spawn_blocking;
+
 use super::{Resolved, Resolver};
 use crate::registry::model::describe::Description;
 use crate::registry::model::record::ModelRecord;
@@ -10,6 +12,17 @@ impl Resolver {
     pub fn keep_documents(&self, resolved: &Resolved) -> Result<(), WriteError> {
         let documents: Vec<&Vec<u8>> = resolved.documents.values().collect();
         self.store.put_blobs(&documents).map(drop)
+    }
+
+    /// Stores the documents as [`Self::keep_documents`] does, on a blocking thread.
+    pub async fn keep_documents_aside(&self, resolved: &Resolved) -> Result<(), WriteError> {
+        let documents: Vec<Vec<u8>> = resolved.documents.values().cloned().collect();
+        let (store, path) = (self.store.clone(), self.store.root().to_owned());
+        let kept = spawn_blocking(move || store.put_blobs(&documents.iter().collect::<Vec<_>>()).map(drop));
+        kept.await.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(stopped) => Err(WriteError::Io { path, source: std::io::Error::other(stopped) }),
+        })
     }
 
     /// Returns the record of a model. It is whole where `described` has the facts of its files.

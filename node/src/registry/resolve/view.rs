@@ -314,7 +314,7 @@ impl Resolver {
 
     /// Returns what a tag of a model means in this store. It asks no peer.
     pub async fn view_here(
-        &self,
+        self: &Arc<Self>,
         publisher: &Publisher,
         model: &ModelName,
         tag: &Tag,
@@ -322,7 +322,7 @@ impl Resolver {
         let reference = reference(publisher.clone(), model, &Revision::Tag(tag.clone()));
         let options = ResolveOptions { offline: true, ..ResolveOptions::default() };
         let resolved = self.resolve(&reference, &options, &Reporter::silent()).await.ok()?;
-        self.keep_view(reference, resolved).ok().map(Arc::new)
+        self.keep_view_aside(reference, resolved).await.ok().map(Arc::new)
     }
 
     /// Returns the version in use of each tag of a model: of the known tags, else the heads of those of peers.
@@ -445,7 +445,7 @@ impl Resolver {
     }
 
     async fn look(
-        &self,
+        self: &Arc<Self>,
         publisher: PublisherId,
         model: &ModelName,
         revision: &Revision,
@@ -483,7 +483,18 @@ impl Resolver {
         };
         refuse(&self.consent(&resolved).await?, publisher, &resolved.model)?;
         let later = resolved.later.take();
-        Ok((self.keep_view(reference, resolved)?, later))
+        Ok((self.keep_view_aside(reference, resolved).await?, later))
+    }
+
+    /// Stores the documents as [`Self::keep_view`] does, on a blocking thread.
+    async fn keep_view_aside(
+        self: &Arc<Self>,
+        reference: Reference,
+        resolved: Resolved,
+    ) -> Result<ModelView, ViewError> {
+        let resolver = self.clone();
+        let keep = tokio::task::spawn_blocking(move || resolver.keep_view(reference, resolved));
+        keep.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     /// Stores the documents that prove the model, so that it can be read and served by digest from then on.
