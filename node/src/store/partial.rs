@@ -506,7 +506,7 @@ impl Partial {
     }
 
     /// Returns how many bytes of disk space are allocated for missing pieces.
-    pub(super) fn unused_bytes(&self) -> u64 {
+    pub(crate) fn unused_bytes(&self) -> u64 {
         disk::taken(&self.0.data).saturating_sub(self.verified_bytes())
     }
 

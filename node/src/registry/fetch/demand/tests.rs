@@ -145,3 +145,33 @@ fn the_patience_of_a_member_begins_with_it_and_not_anew_with_another() {
     assert!(first.waited() >= waited && second.waited() < first.waited());
     assert!(demand.stall().is_some(), "one that joins is no progress for the others");
 }
+
+/// Of callers that begin together, one sets the space aside, and none of the others gives it back.
+#[test]
+fn space_that_is_set_aside_for_several_callers_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = crate::store::Store::open(dir.path(), crate::store::CacheLimits::default()).unwrap();
+    let content = vec![7; 16 << 20];
+    let mut hasher = reg_proto::states::StateHasher::new();
+    hasher.update(&content);
+    let hashed = hasher.finish().unwrap();
+    let partial = store.partial(hashed.digest, content.len() as u64, hashed.states).unwrap();
+    let (demand, blob) = (Arc::new(Demand::default()), partial.digest());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _entered = runtime.enter();
+    demand.open(partial.clone());
+    demand.set_aside(partial.clone()).unwrap();
+    assert!(demand.has_room(&blob));
+    // Some file systems allocate nothing.
+    let before = partial.unused_bytes();
+    std::thread::scope(|scope| {
+        for _caller in 0..8 {
+            scope.spawn(|| {
+                let _entered = runtime.enter();
+                demand.set_aside(partial.clone()).unwrap();
+            });
+        }
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(partial.unused_bytes(), before);
+}
