@@ -222,6 +222,41 @@ fn eight_clients_of_the_same_cold_model_fetch_each_byte_once() {
 }
 
 #[test]
+fn clients_read_more_models_than_the_cache_holds_round_after_round() {
+    let [a, b] = ["A", "B"].map(Home::new);
+    a.key("me");
+    let server = Daemon::start(&a, [""; 0]);
+    let daemon = Daemon::start(&b, ["--cache-max-size", "10 MiB", "--bootstrap", &server.address()]);
+    // Three of them fit.
+    let models: Vec<(String, PathBuf)> = (0..4)
+        .map(|n| {
+            let dir = a.path().join(format!("m{n}"));
+            model::generate(&dir, 3 * MIB, 300 + n);
+            let reference = a.publish(&dir, &format!("m{n}"), "me");
+            let repo = reference.trim_end_matches(":latest");
+            (format!("{}/{repo}/resolve/main/model.safetensors", http::base(&daemon)), dir)
+        })
+        .collect();
+    for round in 0..2 {
+        for (url, dir) in &models {
+            // What was read a moment ago is still held.
+            let mut got = http::get(url, &[]);
+            let start = Instant::now();
+            while got.status == 507 && start.elapsed() < Duration::from_secs(60) {
+                std::thread::sleep(Duration::from_millis(500));
+                got = http::get(url, &[]);
+            }
+            assert_eq!(got.status, 200, "round {round}, {url}: {}", got.text());
+            assert_eq!(got.digest(), model::weights_digest(dir), "round {round}, {url}");
+        }
+        let bytes = b.json(["status"])["bytes"].as_u64().expect("a number");
+        assert!(bytes <= 10 * MIB, "{bytes} bytes after round {round}");
+    }
+    let report = b.json(["gc", "--dry-run"]);
+    assert_eq!(report["blobs"], 0, "every blob has a model: {report}");
+}
+
+#[test]
 fn only_what_is_asked_for_is_fetched_and_ranges_are_exact() {
     let Some(python) = client() else { return };
     let [a, b] = ["A", "B"].map(Home::new);
