@@ -249,7 +249,7 @@ fn cut_round(
     went_on.map_err(|found| found.after(&format!("{act:?} {fate}")))
 }
 
-/// A seeder whose disk fails once: the puller asks again, and does not take the model for missing.
+/// The disk of a seeder fails once: the puller asks again, and does not take the model for missing.
 #[test]
 fn a_seeder_with_a_disk_that_fails_once_is_asked_again() {
     if faulty_fs::is_left_out("a seeder with a disk that fails") {

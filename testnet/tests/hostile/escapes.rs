@@ -87,7 +87,7 @@ fn a_field_of_a_record_that_nobody_has_signed_is_not_printed_raw() {
     });
 }
 
-/// Writes a model whose card and weights claim hostile text.
+/// Writes a model with hostile text in its card and weights.
 fn write_model(dir: &Path, text: &str) {
     fs::create_dir_all(dir).expect("a folder");
     let quoted = serde_json::to_string(text).expect("JSON");

@@ -1,4 +1,4 @@
-//! [`Returning`]: the peers that a download goes back to: those that were known to hold its blobs, and whose streams have ended.
+//! [`Returning`]: the peers that a download goes back to: those that were known to hold its blobs, where their streams have ended.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

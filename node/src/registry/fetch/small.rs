@@ -29,7 +29,7 @@ use crate::registry::limits::{
 };
 use crate::store::{Store, WriteError};
 
-/// The models whose small blobs are being fetched. Of callers that want the same ones, one fetches at a time.
+/// The models of which small blobs are being fetched. Of callers that want the same ones, one fetches at a time.
 #[derive(Debug, Default)]
 pub(super) struct SmallTurns(Mutex<BTreeMap<Digest, Arc<tokio::sync::Mutex<()>>>>);
 

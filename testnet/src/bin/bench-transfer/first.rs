@@ -13,7 +13,7 @@ use reg_testnet::process::{Daemon, Home, until};
 use super::cost::{Cost, run};
 use super::world::World;
 
-/// Size of the model whose name is looked up.
+/// Size of the model that is looked up by its name.
 const BYTES: u64 = 2 << 20;
 /// Small files of the other model.
 const FILES: usize = 5000;
