@@ -74,7 +74,7 @@ impl Drop for Turn<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::sync_channel;
     use std::thread;
     use std::time::Duration;
 
@@ -87,7 +87,7 @@ mod tests {
         let mut turns = vec![rehashing.turn(&a, large), rehashing.turn(&b, large)];
         let small = rehashing.turn(&c, SMALL_BYTES);
         thread::scope(|scope| {
-            let (done, taken) = channel();
+            let (done, taken) = sync_channel(2);
             for (blob, size) in [(d, large), (c, 1)] {
                 let (done, rehashing) = (done.clone(), &rehashing);
                 scope.spawn(move || {
