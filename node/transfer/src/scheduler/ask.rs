@@ -27,6 +27,7 @@ impl<P: Copy + Ord> Scheduler<P> {
                 break;
             }
         }
+        while self.take_back(now) {}
         if self.in_flight < self.demand && self.open.is_empty() && self.read.is_empty() {
             self.hedge(now);
         }
@@ -48,9 +49,11 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     /// Returns a peer if it has room and may hold an open piece that may be taken from its distance.
     fn may_be_asked(&self, slot: u32, now: Instant) -> Option<&Peer<P>> {
-        if self.drained.contains(slot) {
-            return None;
-        }
+        if self.drained.contains(slot) { None } else { self.able(slot, now) }
+    }
+
+    /// Returns a peer if it has room, and may be asked at its distance.
+    fn able(&self, slot: u32, now: Instant) -> Option<&Peer<P>> {
         let peer = self.peer(slot)?;
         match peer.nearness {
             Nearness::Host | Nearness::Zone => {}
@@ -125,6 +128,33 @@ impl<P: Copy + Ord> Scheduler<P> {
             self.may_be_asked(*slot, now).is_some_and(|it| it.nearness == Nearness::Web && it.in_flight == 0)
         };
         (0..self.peers.len() as u32).find(is_idle)
+    }
+
+    /// Gives the newest request of a peer to a web server that owes nothing, where no piece is open and the peer owes more than
+    /// it brings within [`WEB_AFTER`]: it was quick when it was asked for so much. Returns whether there was such a request.
+    fn take_back(&mut self, now: Instant) -> bool {
+        if !self.open.is_empty() || !self.read.is_empty() {
+            return false;
+        }
+        let is_idle = |slot: &u32| {
+            self.able(*slot, now).is_some_and(|it| it.nearness == Nearness::Web && it.in_flight == 0)
+        };
+        let Some(web) = (0..self.peers.len() as u32).find(is_idle) else { return false };
+        let owes_too_much = |it: &Request| {
+            self.peer(it.slot).is_some_and(|peer| {
+                let is_last = peer.in_flight <= it.owed.count_ones();
+                peer.nearness != Nearness::Web && !is_last && peer.wait_for(0) >= WEB_AFTER.as_secs_f32()
+            })
+        };
+        let may_move = |it: &Request| {
+            it.twin.is_none() && self.wants.get(&it.blob).is_some_and(|want| want.is_held_by(web, it.owed()))
+        };
+        let mut newest = self.requests.iter().filter(|(_, it)| may_move(it) && owes_too_much(it));
+        let Some(id) = newest.by_ref().max_by_key(|(id, it)| (it.asked_at, **id)).map(|(id, _)| *id) else {
+            return false;
+        };
+        self.give_up(id, true);
+        self.ask_one(now, web)
     }
 
     /// Returns how near the nearest peer is that holds more.

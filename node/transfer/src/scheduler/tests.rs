@@ -283,6 +283,43 @@ fn a_web_server_is_asked_where_peers_are_slow_and_left_alone_where_they_are_not(
     }
 }
 
+/// A peer that was quick is asked for all pieces at once, and then it becomes slow.
+#[test]
+fn a_web_server_takes_what_a_peer_owes_that_was_quick_once() {
+    let (mut scheduler, mut now, pieces) = (Scheduler::new(1), Instant::default(), 40);
+    scheduler.handle(now, Input::Want { blob: blob(0), stored: PieceSet::new(pieces) });
+    scheduler.handle(now, Input::PeerIs { peer: 0, nearness: Nearness::Host });
+    scheduler.handle(now, Input::PeerHolds { peer: 0, blob: blob(0), pieces: PieceSet::full(pieces) });
+    let mut coming: VecDeque<(u32, RequestId, u32)> = VecDeque::new();
+    let mut brought = [0, 0];
+    while brought.iter().sum::<u32>() < pieces {
+        while let Some(output) = scheduler.poll_output() {
+            let Output::Request { request, peer, first, count, .. } = output else { continue };
+            let all = first.get()..first.get() + count;
+            // The web server answers at once.
+            all.for_each(|piece| match peer {
+                0 => coming.push_back((peer, request, piece)),
+                _ => coming.push_front((peer, request, piece)),
+            });
+        }
+        let (from, request, piece) = coming.pop_front().unwrap();
+        let piece = PieceSet::new(pieces).piece(piece).unwrap();
+        if !scheduler.is_owed(request, piece) {
+            continue;
+        }
+        let is_slow = brought[0] >= 6;
+        now = now + if from == 0 && is_slow { SECOND / 2 } else { SECOND / 400 };
+        brought[from as usize] += 1;
+        scheduler.handle(now, Input::Stored { request, piece });
+        if brought == [10, 0] {
+            scheduler.handle(now, Input::PeerIs { peer: 1, nearness: Nearness::Web });
+            let full = PieceSet::full(pieces);
+            scheduler.handle(now, Input::PeerHolds { peer: 1, blob: blob(0), pieces: full });
+        }
+    }
+    assert!(brought[1] > brought[0], "{brought:?}");
+}
+
 /// Feeds a scheduler with one peer, which owes all pieces of a blob, and returns its requests.
 fn owing(pieces: u32) -> (Scheduler<u32>, Vec<(RequestId, Range<u32>)>) {
     let mut scheduler = Scheduler::new(1);
