@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use futures::StreamExt;
-use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
@@ -59,11 +58,8 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Started, StartError> 
     let (relayed, circuits) = circuit::client::new(keypair.public().to_peer_id());
     let behaviour = behaviour(&config, &names, &members, &keypair, streams_in, circuits)?;
     let transport = transport::build(&keypair, relayed, ranges.clone())?;
-    // A stream that can speak one protocol only sends its first message with the protocol's name: each question takes one
-    // round trip instead of two.
-    let swarm_config = swarm::Config::with_tokio_executor()
-        .with_idle_connection_timeout(IDLE_TIMEOUT)
-        .with_substream_upgrade_protocol_override(Version::V1Lazy);
+    // Not `V1Lazy` for streams: it saves a round trip, and one pull in thirteen then waited for ever for its first piece.
+    let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
     let mut swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), swarm_config);
     for address in config.nat.external.iter().map(parse) {
         swarm.add_external_address(address?);
