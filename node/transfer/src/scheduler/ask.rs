@@ -124,10 +124,13 @@ impl<P: Copy + Ord> Scheduler<P> {
 
     /// Returns a web server that owes nothing and may be asked.
     fn idle_web(&self, now: Instant) -> Option<u32> {
-        let is_idle = |slot: &u32| {
-            self.may_be_asked(*slot, now).is_some_and(|it| it.nearness == Nearness::Web && it.in_flight == 0)
-        };
-        (0..self.peers.len() as u32).find(is_idle)
+        (0..self.peers.len() as u32)
+            .find(|slot| !self.drained.contains(*slot) && self.is_idle_web(*slot, now))
+    }
+
+    /// Tells whether a peer is a web server that owes nothing and may be asked, whatever it holds.
+    fn is_idle_web(&self, slot: u32, now: Instant) -> bool {
+        self.able(slot, now).is_some_and(|it| it.nearness == Nearness::Web && it.in_flight == 0)
     }
 
     /// Gives the newest request of a peer to a web server that owes nothing, where no piece is open and the peer owes more than
@@ -136,10 +139,9 @@ impl<P: Copy + Ord> Scheduler<P> {
         if !self.open.is_empty() || !self.read.is_empty() {
             return false;
         }
-        let is_idle = |slot: &u32| {
-            self.able(*slot, now).is_some_and(|it| it.nearness == Nearness::Web && it.in_flight == 0)
+        let Some(web) = (0..self.peers.len() as u32).find(|slot| self.is_idle_web(*slot, now)) else {
+            return false;
         };
-        let Some(web) = (0..self.peers.len() as u32).find(is_idle) else { return false };
         let owes_too_much = |it: &Request| {
             self.peer(it.slot).is_some_and(|peer| {
                 let is_last = peer.in_flight <= it.owed.count_ones();
@@ -149,11 +151,10 @@ impl<P: Copy + Ord> Scheduler<P> {
         let may_move = |it: &Request| {
             it.twin.is_none() && self.wants.get(&it.blob).is_some_and(|want| want.is_held_by(web, it.owed()))
         };
-        let mut newest = self.requests.iter().filter(|(_, it)| may_move(it) && owes_too_much(it));
-        let Some(id) = newest.by_ref().max_by_key(|(id, it)| (it.asked_at, **id)).map(|(id, _)| *id) else {
-            return false;
-        };
-        self.give_up(id, true);
+        let movable = self.requests.iter().filter(|(_, it)| may_move(it) && owes_too_much(it));
+        let newest = movable.max_by_key(|(id, it)| (it.asked_at, **id)).map(|(id, _)| *id);
+        let Some(newest) = newest else { return false };
+        self.give_up(newest, true);
         self.ask_one(now, web)
     }
 
