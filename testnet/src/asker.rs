@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use reg_node::net::{
-    DhtMode, FrameReader, FrameWriter, Inbound, NatConfig, Network, NetworkConfig, SwarmConfig,
-};
+use reg_node::net::{FrameReader, FrameWriter, Inbound, Network, NetworkConfig};
 use reg_proto::digest::Digest;
 use reg_proto::peer::PeerId;
 use reg_proto::wire::{Frame, Held, Rejection, Request, Response};
@@ -27,17 +25,7 @@ impl Asker {
     /// It cannot be reached.
     pub fn meet(address: &str) -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let config = NetworkConfig {
-            seed: [77; 32],
-            listen: Vec::new(),
-            bootstrap: Vec::new(),
-            mdns: false,
-            dht: DhtMode::Off,
-            gossip: false,
-            nat: NatConfig::default(),
-            swarm: SwarmConfig::default(),
-            lanes: false,
-        };
+        let config = NetworkConfig::quiet([77; 32]);
         let (network, inbound) = runtime.block_on(Network::start(config)).expect("it starts");
         runtime.spawn(know_nothing(inbound));
         let address = address.parse().expect("an address");

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use reg_node::net::{
-    DhtMode, FrameReader, FrameWriter, Inbound, NatConfig, Network, NetworkConfig, SwarmConfig,
-};
+use reg_node::net::{FrameReader, FrameWriter, Inbound, Network, NetworkConfig};
 use reg_proto::digest::Digest;
 use reg_proto::piece::{BlobLayout, PIECE_LEN};
 use reg_proto::states::PieceStates;
@@ -90,15 +88,8 @@ impl Liar {
     /// If it does not start.
     pub async fn start(seed: u8, script: Script) -> Self {
         let config = NetworkConfig {
-            seed: [seed; 32],
             listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")],
-            bootstrap: Vec::new(),
-            mdns: false,
-            dht: DhtMode::Off,
-            gossip: false,
-            nat: NatConfig::default(),
-            lanes: false,
-            swarm: SwarmConfig::default(),
+            ..NetworkConfig::quiet([seed; 32])
         };
         let (network, inbound) = Network::start(config).await.expect("it starts");
         let asked = Arc::<Asked>::default();

@@ -61,6 +61,23 @@ pub struct NetworkConfig {
     pub swarm: SwarmConfig,
 }
 
+impl NetworkConfig {
+    /// Returns a node of the public swarm that listens nowhere, and looks for no peer by itself.
+    pub fn quiet(seed: [u8; 32]) -> Self {
+        Self {
+            seed,
+            listen: Vec::new(),
+            bootstrap: Vec::new(),
+            mdns: false,
+            dht: DhtMode::Off,
+            gossip: false,
+            nat: NatConfig::default(),
+            lanes: false,
+            swarm: SwarmConfig::default(),
+        }
+    }
+}
+
 impl fmt::Debug for NetworkConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed: _, listen, bootstrap, mdns, dht, gossip, nat, lanes, swarm: _ } = self;

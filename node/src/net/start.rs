@@ -196,7 +196,6 @@ mod tests {
     use libp2p::swarm::{ConnectionId, FromSwarm, NetworkBehaviour};
 
     use super::*;
-    use crate::net::{DhtMode, NatConfig, SwarmConfig};
 
     /// Lets a peer connect, or be connected to, where the limits allow it.
     fn connects(
@@ -236,17 +235,7 @@ mod tests {
     /// The limits of the swarm as it is started, not of the library.
     #[tokio::test]
     async fn connections_are_refused_beyond_their_limits() {
-        let config = NetworkConfig {
-            seed: [1; 32],
-            listen: Vec::new(),
-            bootstrap: Vec::new(),
-            mdns: false,
-            dht: DhtMode::Off,
-            gossip: false,
-            nat: NatConfig::default(),
-            swarm: SwarmConfig::default(),
-            lanes: false,
-        };
+        let config = NetworkConfig::quiet([1; 32]);
         let keypair = Keypair::ed25519_from_bytes(config.seed).unwrap();
         let (streams, _streams) = mpsc::channel(1);
         let (_transport, circuits) = circuit::client::new(keypair.public().to_peer_id());

@@ -5,8 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use reg_node::net::{
-    DhtMode, Inbound, LaneError, LaneTicket, NatConfig, Network, NetworkConfig, Pace, PiecePool, Received,
-    StartError, SwarmConfig,
+    Inbound, LaneError, LaneTicket, Network, NetworkConfig, Pace, PiecePool, Received, StartError,
 };
 use reg_proto::lane::LaneToken;
 use tokio::runtime::Handle;
@@ -16,15 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn start(seed: u8, lanes: bool) -> Result<(Network, Inbound), StartError> {
     Network::start(NetworkConfig {
-        seed: [seed; 32],
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")],
-        bootstrap: Vec::new(),
-        mdns: false,
-        dht: DhtMode::Off,
-        gossip: false,
-        nat: NatConfig::default(),
-        swarm: SwarmConfig::default(),
         lanes,
+        ..NetworkConfig::quiet([seed; 32])
     })
     .await
 }

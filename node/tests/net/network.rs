@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use reg_node::net::{
-    DhtMode, Inbound, InboundRequest, InboundStream, NatConfig, Network, NetworkConfig, SwarmConfig, Verdict,
-};
+use reg_node::net::{DhtMode, Inbound, InboundRequest, InboundStream, Network, NetworkConfig, Verdict};
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::bounded::Bounded;
 use reg_proto::dht::DhtKey;
@@ -16,15 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn config(seed: u8, listen: &str) -> NetworkConfig {
     NetworkConfig {
-        seed: [seed; 32],
         listen: vec![listen.parse().expect("an address")],
-        bootstrap: Vec::new(),
-        mdns: false,
         dht: DhtMode::Server,
         gossip: true,
-        nat: NatConfig::default(),
         lanes: true,
-        swarm: SwarmConfig::default(),
+        ..NetworkConfig::quiet([seed; 32])
     }
 }
 

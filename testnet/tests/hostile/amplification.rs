@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use reg_node::net::{DhtMode, NatConfig, Network, NetworkConfig, SwarmConfig};
+use reg_node::net::{Network, NetworkConfig};
 use reg_testnet::process::{Daemon, Home};
 
 /// How long the answers to one message are collected: QUIC repeats its own for some seconds.
@@ -26,17 +26,7 @@ async fn first_datagrams(daemon: &Daemon) -> Vec<Vec<u8>> {
     let between = UdpSocket::bind("127.0.0.1:0").expect("a port");
     between.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
     let port = between.local_addr().expect("bound").port();
-    let config = NetworkConfig {
-        seed: [77; 32],
-        listen: Vec::new(),
-        bootstrap: Vec::new(),
-        mdns: false,
-        dht: DhtMode::Off,
-        gossip: false,
-        nat: NatConfig::default(),
-        swarm: SwarmConfig::default(),
-        lanes: false,
-    };
+    let config = NetworkConfig::quiet([77; 32]);
     let (network, _inbound) = Network::start(config).await.expect("it starts");
     let address = format!("/ip4/127.0.0.1/udp/{port}/quic-v1/p2p/{}", daemon.peer_id());
     let address = address.parse().expect("an address");

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use reg_node::net::{DhtMode, Inbound, NatConfig, Network, NetworkConfig, SwarmConfig};
+use reg_node::net::{DhtMode, Inbound, NatConfig, Network, NetworkConfig};
 use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
 use reg_testnet::alone::alone;
@@ -33,10 +33,6 @@ async fn member(number: u32, address: String, records: u32) -> Option<(Network, 
     let mut seed = [7; 32];
     seed[..4].copy_from_slice(&number.to_be_bytes());
     let config = NetworkConfig {
-        seed,
-        listen: Vec::new(),
-        bootstrap: Vec::new(),
-        mdns: false,
         dht: DhtMode::Client,
         gossip: true,
         // A provider without an address is not passed on; no process listens there.
@@ -44,8 +40,7 @@ async fn member(number: u32, address: String, records: u32) -> Option<(Network, 
             external: vec!["/ip4/127.0.0.1/tcp/9".parse().expect("an address")],
             ..NatConfig::default()
         },
-        swarm: SwarmConfig::default(),
-        lanes: false,
+        ..NetworkConfig::quiet(seed)
     };
     let (network, inbound) = Network::start(config).await.expect("it starts");
     let address = address.parse().expect("an address");

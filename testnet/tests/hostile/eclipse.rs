@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use reg_node::net::{DhtMode, Inbound, NatConfig, Network, NetworkConfig, SwarmConfig};
+use reg_node::net::{DhtMode, Inbound, Network, NetworkConfig};
 use reg_proto::dht::DhtKey;
 use reg_proto::name::PublisherId;
 use reg_testnet::process::{Daemon, Home, is_full};
@@ -19,15 +19,10 @@ const SEARCH_MAX: Duration = Duration::from_secs(30);
 /// An honest node that has nothing: what most of a network is made of.
 async fn bystander(number: u8, known: &str) -> (Network, Inbound) {
     let config = NetworkConfig {
-        seed: [number; 32],
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")],
         bootstrap: vec![known.parse().expect("an address")],
-        mdns: false,
         dht: DhtMode::Server,
-        gossip: false,
-        nat: NatConfig::default(),
-        swarm: SwarmConfig::default(),
-        lanes: false,
+        ..NetworkConfig::quiet([number; 32])
     };
     Network::start(config).await.expect("it starts")
 }
