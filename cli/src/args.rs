@@ -1,24 +1,31 @@
 //! Defines the commands, arguments and flags of `reg`. Their doc comments are the help text.
 
+mod follow;
 mod key;
+mod peers;
 mod trust;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use reg_api::consent::kind_to_allow;
 use reg_api::repository_name::RepositoryName;
 use reg_api::request::{MinUsable, Priority};
 use reg_api::web_seed::WebSeed;
 use reg_keys::keyring::KeyName;
+use reg_proto::content::kind::ContentKind;
 use reg_proto::name::{ModelName, Reference, Tag};
 use reg_proto::peer::Address;
 
-use crate::choice::Choice;
+use crate::choice::{Choice, FileChoice};
 use crate::hugging_face::ImportWhat;
+use crate::ticketed::ModelSource;
 
+pub use self::follow::{Follow, FollowCommand};
 pub use self::key::{
     AbandonKey, CommitKey, DelegateKey, ImportKey, Key, KeySetArgs, NewKey, NextArgs, RevokeKey, RotateKey,
 };
+pub use self::peers::{ChangePeers, Peers, Share};
 use self::trust::TRUST_EXAMPLES;
 pub use self::trust::{Accept, Alias, Attest, Require, Trust};
 
@@ -81,6 +88,8 @@ pub enum Command {
     Import(Import),
     /// Fetch a model, verified, and share it
     Pull(Pull),
+    /// Pull new versions of a publisher's models by itself, and keep the last ones
+    Follow(Follow),
     /// List the models in the store
     #[command(after_help = "Examples:\n  reg ls\n  reg ls --json")]
     Ls,
@@ -99,9 +108,10 @@ pub enum Command {
     Files(Named),
     /// Hash the stored files again and compare them with the signed digests
     Verify(Verify),
-    /// List the peers that the daemon is connected to
-    #[command(after_help = "Examples:\n  reg peers")]
-    Peers,
+    /// List the peers that the daemon is connected to or remembers, and keep peers of your choice
+    Peers(Peers),
+    /// Print a ticket: one word that names a model, or this node, and where to find it
+    Share(Share),
     /// Show the node's state: addresses, peers, cache, traffic
     #[command(after_help = "Examples:\n  reg status\n  reg status --json")]
     Status,
@@ -117,7 +127,7 @@ pub enum Command {
     /// Protect a model from eviction
     #[command(after_help = "Examples:\n  reg pin acme/my-model:v1")]
     Pin(Named),
-    /// Allow a model's eviction again
+    /// Allow the eviction of a model that was pinned or published here
     #[command(after_help = "Examples:\n  reg unpin acme/my-model:v1")]
     Unpin(Named),
     /// Remove a model, and the files that no other model uses
@@ -135,6 +145,9 @@ pub enum Command {
     /// Print the OpenSSF Model Signing bundle of a model, for `model_signing verify certificate`
     #[command(after_help = "Examples:\n  reg export-signature acme/my-model:v1 > model.sig")]
     ExportSignature(Named),
+    /// List the formats that this version recognises: which are data, which run code, and why
+    #[command(after_help = "Examples:\n  reg formats\n  reg formats --json")]
+    Formats,
     /// Print the variables that point other tools to this node, or run a command with them
     Env(Env),
     /// Print a completion script for a shell
@@ -179,9 +192,12 @@ pub struct Daemon {
     /// Key that signs uploads through the gateways (`hf upload`, `skopeo copy`); without one, uploads are refused
     #[arg(long, value_name = "NAME", env = "REG_PUBLISH_KEY")]
     pub publish_key: Option<String>,
-    /// Let the gateways serve files that run code when loaded, archives, and unrecognised files
+    /// Let the gateways take and serve files that run code when loaded, archives, and unrecognised files
     #[arg(long, env = "REG_ALLOW_UNSAFE", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_unsafe: bool,
+    /// Let the gateways take and serve files of these kinds, as in pickle,code (`reg formats` lists them)
+    #[arg(long, value_name = "KIND", env = "REG_ALLOW", value_delimiter = ',', value_parser = kind_to_allow)]
+    pub allow: Vec<ContentKind>,
     /// Look up names that are neither a publisher id nor a petname at a Hugging Face endpoint (HF_ENDPOINT)
     #[arg(long, value_name = "hf", env = "REG_UPSTREAM")]
     pub upstream: Option<String>,
@@ -213,6 +229,9 @@ pub struct Net {
     /// Do not take part in gossip
     #[arg(long, env = "REG_NO_GOSSIP", value_parser = clap::builder::BoolishValueParser::new())]
     pub no_gossip: bool,
+    /// Neither dial the peers that were met before, nor remember any
+    #[arg(long, env = "REG_NO_REMEMBER", value_parser = clap::builder::BoolishValueParser::new())]
+    pub no_remember: bool,
     /// Key of a private swarm: nodes with another key, or none, cannot communicate with this one
     #[arg(long, value_name = "KEY", env = "REG_SWARM_KEY", hide_env_values = true)]
     pub swarm_key: Option<String>,
@@ -273,27 +292,28 @@ pub struct Sign {
 Examples:
   reg publish ./my-model my-model --key me
   reg publish ./my-model my-model:v1 --key me --license apache-2.0
-  reg publish model.gguf my-model:q4 --key me --seed-until 2
+  reg publish model.gguf my-model:q4 --key me --wait 2
+  reg publish ./my-model my-model --dry-run                     what would be published, and what not
+  reg publish ./my-model my-model --key me --exclude 'checkpoints/' --link
+  reg publish ./one ./two tiny:v1=./three --key me              several models, named after their folders
+  reg publish ./my-model my-model --key me --allow pickle,code
   reg publish ./my-model my-model --key board --prepare FILE    the keys are on other machines: see reg sign --help
   reg publish --signed FILE")]
 pub struct Publish {
-    /// Directory or file
-    #[arg(required_unless_present_any = ["signed", "abandon"])]
-    pub path: Option<PathBuf>,
-    /// MODEL[:TAG]; the tag defaults to `latest`
-    #[arg(value_parser = model_and_tag, required_unless_present_any = ["signed", "abandon"])]
-    pub model: Option<(ModelName, Tag)>,
+    /// A directory or file, and MODEL[:TAG] (the tag defaults to `latest`); or several, each PATH or MODEL[:TAG]=PATH
+    #[arg(value_name = "PATH|MODEL", required_unless_present_any = ["signed", "abandon"])]
+    pub what: Vec<String>,
     /// Key to sign with (`reg key new NAME` makes one)
-    #[arg(long, value_name = "NAME", required_unless_present_any = ["signed", "abandon"])]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["signed", "abandon", "dry_run"])]
     pub key: Option<KeyName>,
     /// Sign nothing, and write the documents to sign to this file; the tag is held until they are published or abandoned
     #[arg(long, value_name = "FILE")]
     pub prepare: Option<PathBuf>,
     /// Publish a prepared file that `reg sign` has signed
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "model", "key", "prepare"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["what", "key", "prepare", "dry_run"])]
     pub signed: Option<PathBuf>,
     /// Give up what `--prepare` has prepared for this tag: publisher/model[:tag]
-    #[arg(long, value_name = "REF", conflicts_with_all = ["path", "model", "key", "prepare", "signed"])]
+    #[arg(long, value_name = "REF", conflicts_with_all = ["what", "key", "prepare", "signed", "dry_run"])]
     pub abandon: Option<Reference>,
     /// Lowest record that others may use where this one's files cannot be had: a number, or `this` for none before it
     #[arg(long, value_name = "N|this", conflicts_with_all = ["signed", "abandon"])]
@@ -307,8 +327,10 @@ pub struct Publish {
     /// Licence that you publish under (repeatable)
     #[arg(long, value_name = "SPDX")]
     pub license: Vec<String>,
+    /// Title, which `reg info` shows as your claim
     #[arg(long)]
     pub title: Option<String>,
+    /// Description, which `reg info` shows as your claim
     #[arg(long)]
     pub description: Option<String>,
     /// Version, in your own numbering
@@ -320,12 +342,23 @@ pub struct Publish {
     /// Publish files that run code when loaded, archives, and unrecognised files
     #[arg(long)]
     pub allow_unsafe: bool,
+    /// Publish files of these kinds, as in pickle,code (`reg formats` lists them)
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind_to_allow)]
+    pub allow: Vec<ContentKind>,
+    /// Publish although weights are missing, or are git-lfs pointers, empty, or error pages
+    #[arg(long)]
+    pub incomplete: bool,
     /// Warn each puller of the tag after this many days that a newer record may exist
     #[arg(long, value_name = "DAYS")]
     pub fresh_for: Option<u64>,
+    /// Keep no second copy of large files: link them into the store, which makes them read-only
+    #[arg(long, help_heading = "Which files")]
+    pub link: bool,
+    #[command(flatten)]
+    pub files: FileChoice,
     /// Wait until this many other peers hold the whole model
-    #[arg(long, value_name = "N")]
-    pub seed_until: Option<usize>,
+    #[arg(long, value_name = "N", alias = "seed-until")]
+    pub wait: Option<usize>,
     #[command(flatten)]
     pub net: Net,
 }
@@ -335,27 +368,35 @@ pub struct Publish {
 Examples:
   reg import hf:org/name --key me                  as name:latest
   reg import hf:org/name@v1.0 my-name:v1 --key me  a branch, tag or commit, under another name
+  reg import hf:org/name --key me --exclude '*.bin'
   reg import --from hf-cache org/name --key me     the files that `hf download org/name` fetched, without a second copy
+  reg import --from hf-cache --all --key me        every repository of the cache
+  reg import --from ollama llama3.2:3b --key me    as llama3.2:3b, without a second copy
   HF_ENDPOINT=http://192.0.2.7:4610 reg import hf:acme/my-model --key me
   reg import ./my-model my-model:v1 --key me --bundle my-model/model.sig --ca authority.pem
 
-HF_ENDPOINT names the endpoint, HF_TOKEN a token for private repositories. HF_HUB_CACHE or HF_HOME names the cache's folder.
+HF_ENDPOINT names the endpoint, HF_TOKEN a token for private repositories. HF_HUB_CACHE or HF_HOME names the cache's folder,
+OLLAMA_MODELS that of Ollama's store. What is linked into the store becomes read-only.
 Your key signs an attestation of the files' origin (endpoint and commit); `reg info` shows it.")]
 pub struct Import {
-    /// hf:ORG/NAME[@REVISION]; with --from hf-cache, the same without `hf:`; with --bundle, a directory as in ./my-model
-    #[arg(value_name = "SOURCE")]
-    pub source: ImportWhat,
+    /// hf:ORG/NAME[@REVISION]; with --from hf-cache, the same without `hf:`; with --from ollama, MODEL[:TAG] as Ollama names
+    /// it; with --bundle, a directory as in ./my-model
+    #[arg(value_name = "SOURCE", required_unless_present = "all")]
+    pub source: Option<ImportWhat>,
     /// MODEL[:TAG]; defaults to NAME:latest
     #[arg(value_parser = model_and_tag)]
     pub model: Option<(ModelName, Tag)>,
     /// Key to sign with (`reg key new NAME` makes one)
-    #[arg(long, value_name = "NAME")]
-    pub key: KeyName,
-    /// Take the files from a cache on this machine: that of Hugging Face's clients
+    #[arg(long, value_name = "NAME", required_unless_present = "dry_run")]
+    pub key: Option<KeyName>,
+    /// Take the files from the store of another tool on this machine, without a second copy of large ones
     #[arg(long, value_name = "WHERE")]
     pub from: Option<ImportFrom>,
+    /// Import every model of that store
+    #[arg(long, requires = "from", conflicts_with_all = ["source", "model"])]
+    pub all: bool,
     /// Take a directory that another party signed with OpenSSF Model Signing, verified by this bundle
-    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "include", "exclude", "hidden", "secret", "dry_run"])]
     pub bundle: Option<PathBuf>,
     /// Public key (PEM) of the bundle's signer
     #[arg(long, value_name = "FILE", requires = "bundle", conflicts_with = "ca")]
@@ -366,9 +407,17 @@ pub struct Import {
     /// Entry at the top of the directory that may be unsigned and is not published, such as .gitattributes (repeatable)
     #[arg(long, value_name = "NAME", requires = "bundle")]
     pub unsigned: Vec<String>,
+    #[command(flatten)]
+    pub files: FileChoice,
     /// Publish files that run code when loaded, archives, and unrecognised files
     #[arg(long)]
     pub allow_unsafe: bool,
+    /// Publish files of these kinds, as in pickle,code (`reg formats` lists them)
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind_to_allow)]
+    pub allow: Vec<ContentKind>,
+    /// Publish although weights are missing, or are git-lfs pointers, empty, or error pages
+    #[arg(long)]
+    pub incomplete: bool,
     #[command(flatten)]
     pub net: Net,
 }
@@ -378,6 +427,8 @@ pub struct Import {
 pub enum ImportFrom {
     /// The cache of Hugging Face's clients (HF_HUB_CACHE, HF_HOME)
     HfCache,
+    /// Ollama's store (OLLAMA_MODELS)
+    Ollama,
 }
 
 /// Longest wait of a pull without a byte, in seconds: a week.
@@ -390,16 +441,19 @@ Examples:
   reg pull acme/my-model:v1 /models/x  a tag, into a directory
   reg pull ID/my-model@sha256:…        exactly this
   reg pull acme/my-model --limit-down '2 MB/s' --priority low
+  reg pull acme/my-model --allow pickle                        pickles, and no other kind that runs code
   reg pull acme/my-model --quant Q4_K_M                        one quantisation and its documents
   reg pull acme/my-model --include '*.json' --exclude 'onnx/'  some files
   reg pull acme/my-model ./part --tensors 'model.layers.0.*'   some tensors
   reg pull acme/my-model --to-hf-cache           for from_pretrained(\"acme/my-model\"), offline too
   reg pull acme/my-model --to-hf-cache=org/name  the same under another name
   reg pull acme/my-model --web-seed https://huggingface.co/acme/my-model/resolve/main/
-  reg pull acme/my-model --from /ip4/192.0.2.7/tcp/4600/p2p/12D3KooW…")]
+  reg pull acme/my-model --from /ip4/192.0.2.7/tcp/4600/p2p/12D3KooW…
+  reg pull reg:qp…                     what a ticket names (`reg share` prints one)")]
 pub struct Pull {
-    /// publisher/model[:tag][@sha256:…]; the publisher is an id or a petname (`reg trust add`)
-    pub reference: Reference,
+    /// publisher/model[:tag][@sha256:…], or a ticket; the publisher is an id or a petname (`reg trust add`)
+    #[arg(value_name = "REF|TICKET")]
+    pub what: ModelSource,
     /// Directory to put the files into; defaults to ./MODEL
     pub dest: Option<PathBuf>,
     /// Peer to ask (repeatable)
@@ -423,6 +477,9 @@ pub struct Pull {
     /// Take files that run code when loaded, archives, and unrecognised files
     #[arg(long)]
     pub allow_unsafe: bool,
+    /// Take files of these kinds, as in pickle,code (`reg formats` lists them)
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind_to_allow)]
+    pub allow: Vec<ContentKind>,
     /// Take an expired tag
     #[arg(long)]
     pub allow_expired: bool,
@@ -536,7 +593,7 @@ pub enum Config {
 }
 
 /// Parses `MODEL[:TAG]`; the tag defaults to `latest`.
-fn model_and_tag(text: &str) -> Result<(ModelName, Tag), String> {
+pub fn model_and_tag(text: &str) -> Result<(ModelName, Tag), String> {
     let (model, tag) = match text.split_once(':') {
         Some((model, tag)) => (model, tag.parse().map_err(|error| format!("{error}"))?),
         None => (text, Tag::latest()),

@@ -1,6 +1,7 @@
-//! Defines the flags that select parts of a model for a pull.
+//! Defines the flags that select parts of a model for a pull, and the files of a new model.
 
 use clap::Args as ClapArgs;
+use reg_api::ingest::Ingest;
 use reg_api::selection::Pattern;
 use reg_api::selection::Quant;
 use reg_api::selection::Selection;
@@ -32,5 +33,35 @@ impl Choice {
     pub fn selection(&self) -> Selection {
         let Self { include, exclude, quant, .. } = self.clone();
         Selection { include, exclude, quant }
+    }
+}
+
+/// Holds the flags that choose the files of a new model.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct FileChoice {
+    /// Only files with a matching path, as in .gitignore: `*.gguf`, `onnx/`, `/config.json` (repeatable)
+    #[arg(long, help_heading = FILES, value_name = "GLOB")]
+    pub include: Vec<Pattern>,
+    /// Leave out files and directories with a matching path (repeatable); a `.regignore` in a directory does so too
+    #[arg(long, help_heading = FILES, value_name = "GLOB")]
+    pub exclude: Vec<Pattern>,
+    /// Take files and directories with a name that begins with a dot; what looks like a secret stays out
+    #[arg(long, help_heading = FILES)]
+    pub hidden: bool,
+    /// Take matching files although they look like secrets, as in `.env` or `tests/key.pem` (repeatable)
+    #[arg(long, help_heading = FILES, value_name = "GLOB")]
+    pub secret: Vec<Pattern>,
+    /// Show which files would be taken and which not, and why; refuse what would be refused, and sign nothing
+    #[arg(long, help_heading = FILES)]
+    pub dry_run: bool,
+}
+
+const FILES: &str = "Which files";
+
+impl FileChoice {
+    /// Returns the choice, with large files linked or copied.
+    pub fn ingest(&self, link: bool) -> Ingest {
+        let Self { include, exclude, hidden, secret, .. } = self.clone();
+        Ingest { include, exclude, hidden, secrets: secret, link, no_ignore_files: false }
     }
 }

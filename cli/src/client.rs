@@ -12,8 +12,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use reg_api::escape::escape;
+use reg_api::fault::FaultKind;
 use reg_api::progress::Progress;
 use reg_node::daemon::{Config, ConfigError, Home, HomeError, Mode, Node, NodeError, Overrides};
+use reg_node::gateway::admin::NEXT_PAGE;
 use reg_node::gateway::admin::error::ErrorDocument;
 use reg_node::store::OpenError;
 use serde::Serialize;
@@ -26,9 +28,13 @@ use crate::args::{Global, Net};
 use crate::error::CliError;
 use crate::output;
 use crate::progress::Shown;
+use crate::unstarted::node_error;
 
 /// Largest line of a streamed response, and largest unstreamed response, in bytes. A listing of many models is long.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// Entries of one page of a list: about 2 MB.
+const PAGE: usize = 5000;
 
 /// Longest time that a command waits while another one uses the store.
 const IN_USE_PATIENCE: Duration = Duration::from_secs(5);
@@ -59,9 +65,13 @@ pub fn home(global: &Global) -> Result<Home, CliError> {
 
 /// Reads the configuration file and applies `overrides`; refuses it as `invalid` with a hint.
 pub fn config(home: &Home, overrides: Overrides) -> Result<Config, CliError> {
-    Config::load(home, overrides).map_err(|error: ConfigError| {
-        CliError::from_error("invalid", &error)
-            .hint("`reg config init` writes a sample, `reg config path` prints the file's path")
+    Config::load(home, overrides).map_err(|error: ConfigError| match &error {
+        // A disk that fails is no mistake of the user.
+        ConfigError::Read { source, .. } if FaultKind::of_path(source) == FaultKind::Internal => {
+            CliError::from_error("other", &error)
+        }
+        _ => CliError::from_error("invalid", &error)
+            .hint("`reg config init` writes a sample, `reg config path` prints the file's path"),
     })
 }
 
@@ -73,6 +83,7 @@ pub fn overrides(net: &Net) -> Overrides {
         dht: net.dht.clone(),
         swarm_key: net.swarm_key.clone(),
         gossip: net.no_gossip.then_some(false),
+        remember: net.no_remember.then_some(false),
         offline: net.offline.then_some(true),
         lanes: net.no_lanes.then_some(false),
         limit_up: net.limit_up.clone(),
@@ -100,14 +111,29 @@ impl Client {
         Self::open_within(global, Some(net), agree::NONE, PUBLISH_PATIENCE).await
     }
 
+    /// Opens as [`Client::open`] does, with the flags of `net` and without joining the network.
+    pub async fn open_locally(global: &Global, net: &Net) -> Result<Self, CliError> {
+        Self::open_as(global, Some(net), Mode::Local, agree::NONE, IN_USE_PATIENCE).await
+    }
+
     async fn open_within(
         global: &Global,
         net: Option<&Net>,
         honoured: Honoured,
         patience: Duration,
     ) -> Result<Self, CliError> {
-        let home = home(global)?;
         let mode = if net.is_some() { Mode::Command } else { Mode::Local };
+        Self::open_as(global, net, mode, honoured, patience).await
+    }
+
+    async fn open_as(
+        global: &Global,
+        net: Option<&Net>,
+        mode: Mode,
+        honoured: Honoured,
+        patience: Duration,
+    ) -> Result<Self, CliError> {
+        let home = home(global)?;
         let config = config(&home, net.map(overrides).unwrap_or_default())?;
         // A node in this process logs errors only: standard error is the command's.
         reg_node::daemon::telemetry::start("error");
@@ -137,7 +163,7 @@ impl Client {
                     }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                Err(error) => return Err(node_error(error)),
+                Err(error) => return Err(node_error(&error)),
             }
         }
     }
@@ -178,10 +204,22 @@ impl Client {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<T, CliError> {
-        let query: Vec<String> =
-            query.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
-        let path = if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) };
-        self.whole(self.request(Method::GET, &path, Bytes::new()).await?).await
+        self.whole(self.request(Method::GET, &with_query(path, query), Bytes::new()).await?).await
+    }
+
+    /// Sends a GET request for every page of a list, and returns all of it. An earlier daemon answers with one page.
+    pub async fn get_pages<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, CliError> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let query: Vec<(&str, String)> =
+                [("limit", PAGE.to_string())].into_iter().chain(after.map(|it| ("after", it))).collect();
+            let answer = self.request(Method::GET, &with_query(path, &query), Bytes::new()).await?;
+            after = answer.headers().get(NEXT_PAGE).and_then(|it| it.to_str().ok()).map(str::to_owned);
+            all.extend(self.whole::<Vec<T>>(answer).await?);
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
     }
 
     /// Sends `body` as JSON in a POST request, and returns the response's JSON document.
@@ -263,6 +301,11 @@ impl Client {
     }
 }
 
+fn with_query(path: &str, query: &[(&str, String)]) -> String {
+    let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
+}
+
 /// Reads one line of a streamed response. Prints progress; returns the result if the line holds it.
 fn take_line<T: DeserializeOwned>(line: &[u8], shown: &mut Shown) -> Result<Option<T>, CliError> {
     let value: Value = serde_json::from_slice(line).map_err(not_understood)?;
@@ -294,23 +337,6 @@ fn not_understood(error: serde_json::Error) -> CliError {
 
 fn encode(body: &impl Serialize) -> Result<Bytes, CliError> {
     serde_json::to_vec(body).map(Bytes::from).map_err(not_understood)
-}
-
-/// Returns the error of a node that cannot start in this process, with what to do next.
-pub fn node_error(error: NodeError) -> CliError {
-    match &error {
-        NodeError::Store(OpenError::InUse { .. }) => CliError::from_error("retry_later", &error).hint(
-            "another `reg` process uses this store, and no daemon answers on its socket: wait until it ends",
-        ),
-        NodeError::Files(_) => CliError::from_error("other", &error).hint(
-            "raise the hard limit: `ulimit -Hn 4096` in a shell of root, LimitNOFILE=65536 in a service of systemd",
-        ),
-        NodeError::OwnUpstream { .. } => CliError::from_error("invalid", &error)
-            .hint("unset HF_ENDPOINT and HF_TOKEN, which `reg env hf` has set"),
-        NodeError::Network(_) | NodeError::Serve(_) => CliError::from_error("invalid", &error)
-            .hint("if another daemon runs, choose other addresses with --listen and --http"),
-        _ => CliError::from_error("other", &error),
-    }
 }
 
 #[cfg(unix)]

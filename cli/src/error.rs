@@ -1,8 +1,10 @@
 //! Reports errors to the user: what failed, why, what to do next, and an exit code.
 
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
-use reg_api::fault::Fault;
+use reg_api::fault::{self, Fault, FaultKind};
 use reg_api::printable::Printable;
 use reg_node::gateway::admin::error::{ErrorDocument, FrozenTag};
 use serde_json::json;
@@ -32,15 +34,36 @@ impl CliError {
         Self { code: code(kind), document }
     }
 
-    /// Returns an error of `kind` with the message of `error`, and its sources as causes.
+    /// Returns an error of `kind` with the message of `error`, and its sources as causes. A full disk is neither a
+    /// mistake of the user nor an unknown failure: it has a code of its own.
     pub fn from_error(kind: &str, error: &dyn std::error::Error) -> Self {
-        let mut it = Self::new(kind, error);
+        let failed = fault::system_call(error.source());
+        let mut it = Self::new(kind_of(kind, failed), error);
+        if matches!(kind, "other" | "invalid")
+            && let Some(hint) = failed.and_then(fault::disk_hint)
+        {
+            it = it.hint(hint);
+        }
         let mut source = error.source();
         while let Some(cause) = source {
             it.document.causes.push(Printable::lines(&cause.to_string()));
             source = cause.source();
         }
         it
+    }
+
+    /// Returns the error of a file at `path` that this command cannot write.
+    pub fn of_file(path: &Path, error: &io::Error) -> Self {
+        let kind = match FaultKind::of_path(error) {
+            FaultKind::Invalid => "invalid",
+            FaultKind::DiskFull => "disk_full",
+            _ => "other",
+        };
+        let it = Self::new(kind, format_args!("{} cannot be written: {error}", path.display()));
+        match fault::disk_hint(error) {
+            Some(hint) => it.hint(hint),
+            None => it,
+        }
     }
 
     /// Returns an error with the kind, causes and hint of `error`.
@@ -73,10 +96,20 @@ impl CliError {
         self
     }
 
+    /// Returns the document that programs read.
+    pub const fn document(&self) -> &ErrorDocument {
+        &self.document
+    }
+
+    /// Returns the exit code of a command that ends with it.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+
     /// Prints it to standard error, and returns the exit code.
     pub fn report(&self, as_json: bool) -> ExitCode {
         tell(&self.shown(as_json), "\n");
-        ExitCode::from(self.code)
+        self.exit_code()
     }
 
     /// Returns what is printed. Further lines of a message are indented, so that none looks like a hint of ours.
@@ -99,6 +132,14 @@ impl CliError {
 impl From<ErrorDocument> for CliError {
     fn from(document: ErrorDocument) -> Self {
         Self { code: code(&document.kind), document }
+    }
+}
+
+/// Returns the kind of an error that comes from a failed call of the system.
+fn kind_of<'a>(kind: &'a str, failed: Option<&io::Error>) -> &'a str {
+    match failed {
+        Some(error) if fault::is_disk_full(error) && matches!(kind, "other" | "invalid") => "disk_full",
+        _ => kind,
     }
 }
 

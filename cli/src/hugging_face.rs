@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use reg_api::adopt::OllamaName;
 use reg_api::repository_name::RepositoryName;
 use reg_node::daemon::HubAccount;
 
@@ -26,6 +27,8 @@ pub enum ImportWhat {
     Repository(ImportSource),
     /// A path that begins with `.` or `/`, which no repository name does.
     Directory(PathBuf),
+    /// A model with a tag, or with a host, as Ollama names it.
+    Ollama(OllamaName),
 }
 
 impl FromStr for ImportWhat {
@@ -34,7 +37,11 @@ impl FromStr for ImportWhat {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.starts_with(['.', '/']) {
             true => Ok(Self::Directory(PathBuf::from(text))),
-            false => text.parse().map(Self::Repository),
+            false => match text.parse() {
+                Ok(source) => Ok(Self::Repository(source)),
+                Err(error) if text.starts_with("hf:") => Err(error),
+                Err(error) => text.parse().map(Self::Ollama).map_err(|_| error),
+            },
         }
     }
 }

@@ -11,8 +11,13 @@ mod command;
 mod error;
 mod frozen;
 mod hugging_face;
+mod left_out;
+mod ollama;
 mod output;
 mod progress;
+mod sources;
+mod ticketed;
+mod unstarted;
 
 use std::process::ExitCode;
 

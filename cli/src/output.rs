@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use reg_api::printable::Printable;
+use reg_api::size::Size;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -74,14 +75,7 @@ fn aligned(rows: &[Vec<String>]) -> Printable {
 
 /// Returns a number of bytes in binary units: `1.2 MiB`.
 pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+    Size(bytes).to_string()
 }
 
 /// Returns a time, given in seconds since 1970, as UTC text: `2026-11-24 10:17`.

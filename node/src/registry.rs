@@ -2,6 +2,7 @@
 
 pub mod announce;
 pub mod fetch;
+pub mod follow;
 pub mod import;
 pub mod local;
 pub mod model;
@@ -24,35 +25,50 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use reg_api::adopt::{AdoptRequest, FoundModels, OtherStore};
+use reg_api::consent::Consent;
 use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable};
+use reg_api::follow::{FollowReport, FollowRequest, Followed, PauseFollow};
+use reg_api::ingest::IngestPlan;
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::report::{
-    Abandoned, AttestationInfo, Collected, FileInfo, ImportedRepository, KeyBranches, ModelInfo,
-    ModelSummary, Paused, PeerReport, Planned, Published, PublisherReport, Pulled, Status, TrustEntry,
-    TrustReport, Verified,
+    Abandoned, AttestationInfo, Collected, FileInfo, ImportedRepository, KeyBranches, KnownPeer, ModelInfo,
+    ModelSummary, Paused, PeerAdded, PeerReport, Planned, Published, PublisherReport, Pulled, Shared, Status,
+    TrustEntry, TrustReport, Verified,
 };
 use reg_api::reporter::Reporter;
-use reg_api::request::{AttestRequest, HubCache, ImportRequest, PublishRequest, PullRequest, VerifyRequest};
+use reg_api::request::{
+    AttestRequest, ImportRequest, IngestRequest, ListRequest, PublishRequest, PullRequest, ShareRequest,
+    VerifyRequest,
+};
 use reg_api::web_seed::WebSeed;
 use reg_proto::content::metadata::Metadata;
 use reg_proto::descriptor::Descriptor;
 use reg_proto::digest::Digest;
 use reg_proto::manifest::ModelFile;
 use reg_proto::name::{ModelName, Petname, Publisher, PublisherId, Reference, Tag};
+use reg_proto::path::SafePath;
+use reg_proto::peer::Address;
 use reg_proto::piece::BlobLayout;
 use tokio::task::JoinSet;
 
-use self::announce::{News, seed_all};
+use self::announce::News;
 use self::fetch::{Fetching, TransferLimits, UpLimit, Zone};
+use self::follow::{FollowError, Following};
 use self::import::{AdoptError, ImportRepositoryError, Importing, UploadError};
 use self::limits::HOUSEKEEPING;
-use self::local::{CatalogueError, Local, LogError, SubscribeError, TagLog, keep_lists};
+use self::local::{
+    CatalogueError, DescribedModel, Listed, Local, LogError, PeersError, ShareError, SubscribeError, TagLog,
+    keep_lists, seed_all,
+};
+use self::model::record::ModelRecord;
+use self::model::tree::is_left_out_of_uploads;
 use self::price::Verifier;
 use self::publish::{AttestError, DeclareError, PublishError, Publishing, PushError, Pushed, Signatory};
 use self::publishers::TagsError;
 use self::pull::{PullError, Puller, VerifyError};
 use self::read::{AdmitError, BlobReader, ReaderError, Reading};
-use self::resolve::{ModelView, Resolver, Revision, ViewError};
+use self::resolve::{ModelView, Resolver, Revision, TagPlace, ViewError};
 use self::serve::{Serving, be_courteous, serve_all};
 use self::trust::{RawRule, Sharing, SharingRules, Trust, TrustError, TrustFile};
 use self::upstream::{Upstream, UpstreamUnusable};
@@ -68,8 +84,8 @@ pub struct RegistryParts {
     pub inbound: Option<Inbound>,
     /// The file that holds the user's petnames.
     pub trust: PathBuf,
-    /// Whether gateways serve files that run code when a runtime loads them, archives, and files of unknown formats.
-    pub allow_unsafe: bool,
+    /// The kinds of files that gateways take and serve although they are more than data.
+    pub consent: Consent,
     pub limits: TransferLimits,
     /// HTTP servers that every pull asks beside peers.
     pub web_seeds: Vec<WebSeed>,
@@ -77,6 +93,8 @@ pub struct RegistryParts {
     pub zone: Zone,
     /// Which publishers this node takes models from, and which models it gives to peers.
     pub sharing: SharingRules,
+    /// Whether this node pulls the new versions of followed publishers by itself.
+    pub pulls_followed: bool,
 }
 
 /// The use cases of a node. Cheap to clone.
@@ -92,6 +110,7 @@ pub struct Registry {
     reading: Arc<Reading>,
     importing: Arc<Importing>,
     publishing: Arc<Publishing>,
+    following: Arc<Following>,
     local: Arc<Local>,
     tasks: Arc<tokio::sync::Mutex<JoinSet<()>>>,
 }
@@ -102,8 +121,18 @@ impl Registry {
     /// # Errors
     /// The sharing rules name a petname that the user has not given to any publisher.
     pub fn start(parts: RegistryParts) -> Result<Self, TrustError> {
-        let RegistryParts { store, network, inbound, trust, allow_unsafe, limits, web_seeds, zone, sharing } =
-            parts;
+        let RegistryParts {
+            store,
+            network,
+            inbound,
+            trust,
+            consent,
+            limits,
+            web_seeds,
+            zone,
+            sharing,
+            pulls_followed,
+        } = parts;
         let file = TrustFile::open(trust);
         let sharing = Sharing::new(&sharing, &file)?;
         let trust = Arc::new(Trust::new(store.clone(), file, sharing));
@@ -114,7 +143,7 @@ impl Registry {
             network.clone(),
             trust.clone(),
             news.clone(),
-            allow_unsafe,
+            consent,
             web_seeds.clone(),
         ));
         let fetching = Arc::new(Fetching::new(
@@ -133,20 +162,24 @@ impl Registry {
             resolver: resolver.clone(),
             fetching: fetching.clone(),
         });
-        let importing = Arc::new(Importing::new(store.clone()));
+        let importing = Arc::new(Importing::new(store.clone(), trust.clone()));
+        let following = Arc::new(Following::new(puller.clone()));
         let local = Arc::new(Local::new(puller.clone()));
         let mut tasks = JoinSet::new();
         if let Some(inbound) = inbound {
             let serving =
                 Arc::new(Serving::new(store.clone(), network.clone(), trust, news.clone(), fetching.clone()));
             tasks.spawn(serve_all(serving.clone(), inbound));
-            tasks.spawn(seed_all(news.clone()));
+            tasks.spawn(seed_all(local.clone()));
             if limits.up == UpLimit::Auto {
                 tasks.spawn(be_courteous(serving));
             }
         }
         tasks.spawn(commit_index(store.clone()));
         tasks.spawn(keep_lists(local.clone()));
+        if pulls_followed {
+            tasks.spawn(follow::watch(following.clone()));
+        }
         Ok(Self {
             store,
             network,
@@ -156,17 +189,39 @@ impl Registry {
             publishing: Arc::new(Publishing::new(puller.clone(), importing.clone())),
             importing,
             puller,
+            following,
             local,
             tasks: Arc::new(tokio::sync::Mutex::new(tasks)),
         })
     }
 
-    /// Ends the background tasks and the network, and commits the index.
+    /// Ends the background tasks and the network once what was published is announced, and commits the index.
     pub async fn shutdown(&self) {
+        self.publishing.end().await;
         self.tasks.lock().await.shutdown().await;
         self.network.shutdown().await;
         let store = self.store.clone();
         drop(tokio::task::spawn_blocking(move || store.commit()).await);
+    }
+
+    /// Follows models of a publisher, or changes the settings of a follow.
+    pub async fn follow(&self, request: FollowRequest) -> Result<FollowReport, FollowError> {
+        self.following.follow(request).await
+    }
+
+    /// Lists the follows with their versions.
+    pub async fn follows(&self) -> Result<Vec<FollowReport>, FollowError> {
+        self.following.list().await
+    }
+
+    /// Pauses a follow, or goes on with it.
+    pub async fn pause_follow(&self, request: PauseFollow) -> Result<FollowReport, FollowError> {
+        self.following.pause(request.followed, request.paused).await
+    }
+
+    /// Ends a follow. What it has pulled stays in the store, and may be evicted.
+    pub async fn unfollow(&self, followed: Followed) -> Result<FollowReport, FollowError> {
+        self.following.end(followed).await
     }
 
     /// Returns the endpoint at the URL `endpoint` behind this node.
@@ -190,6 +245,21 @@ impl Registry {
         self.reading.read(view, blob, layout, range).await
     }
 
+    /// Returns the models in the store that need a blob, each with its manifest: whole and partial ones, allowed or not.
+    pub async fn models_with(&self, blob: &Digest) -> Vec<(Digest, ModelRecord)> {
+        self.reading.models_with(blob).await
+    }
+
+    /// Reads `range` (in bytes) of a blob that is whole in the store.
+    pub async fn read_whole(
+        &self,
+        blob: Digest,
+        layout: BlobLayout,
+        range: Range<u64>,
+    ) -> Result<BlobReader, ReaderError> {
+        self.reading.read_whole(blob, layout, range).await
+    }
+
     /// Verifies an attestation, keeps it beside its model, and announces the model again.
     pub async fn attest(&self, request: AttestRequest) -> Result<AttestationInfo, AttestError> {
         self.publishing.attest(request).await
@@ -207,6 +277,11 @@ impl Registry {
         reporter: &Reporter,
     ) -> Result<Inheritable, TagsError> {
         self.publishing.inheritable(publisher, reporter).await
+    }
+
+    /// Says what would be published of a directory, and what not. Hashes nothing.
+    pub async fn plan_publish(&self, request: IngestRequest) -> Result<IngestPlan, PublishError> {
+        self.publishing.plan_publish(request).await
     }
 
     /// Imports the files, computes their metadata, and returns the documents to sign.
@@ -292,8 +367,21 @@ impl Registry {
     }
 
     /// Lists the models in the store, complete or partial.
-    pub async fn list(&self) -> Result<Vec<ModelSummary>, CatalogueError> {
-        self.local.list().await
+    pub async fn list(&self, request: ListRequest) -> Result<Listed<ModelSummary>, CatalogueError> {
+        self.local.list(request).await
+    }
+
+    /// Lists the models in the store that gateways may serve and that are `wanted`, without their metadata.
+    pub async fn list_served(
+        &self,
+        wanted: impl Fn(&ModelSummary) -> bool + Send + 'static,
+    ) -> Result<Vec<DescribedModel>, CatalogueError> {
+        self.local.list_served(wanted).await
+    }
+
+    /// Reads the metadata of models that were listed.
+    pub async fn describe(&self, models: Vec<DescribedModel>) -> Result<Vec<DescribedModel>, CatalogueError> {
+        self.local.describe(models).await
     }
 
     /// Returns everything that this node knows of a model in the store.
@@ -343,6 +431,26 @@ impl Registry {
     /// Lists the peers that this node is connected to.
     pub async fn peers(&self) -> Vec<PeerReport> {
         self.local.peers().await
+    }
+
+    /// Lists the peers that this node remembers.
+    pub fn known_peers(&self) -> Vec<KnownPeer> {
+        self.local.known_peers()
+    }
+
+    /// Keeps an address that the user names, and dials it now and at every start.
+    pub async fn add_peer(&self, address: &Address) -> Result<PeerAdded, PeersError> {
+        self.local.add_peer(address).await
+    }
+
+    /// Forgets a peer, by its id or an address, and disconnects it.
+    pub async fn forget_peer(&self, what: &str) -> Result<(), PeersError> {
+        self.local.forget_peer(what).await
+    }
+
+    /// Makes a ticket of a model in the store, or of this node.
+    pub async fn share(&self, request: ShareRequest) -> Result<Shared, ShareError> {
+        self.local.share(request).await
     }
 
     /// Returns the status of the node in figures.
@@ -439,13 +547,38 @@ impl Registry {
         self.local.trust_allow(what, on).await
     }
 
-    /// Imports the files of a repository from the cache of Hugging Face's clients.
-    pub async fn adopt_hub_cache(
+    /// Imports the files of a model from the store of another tool on this machine.
+    pub async fn adopt(
         &self,
-        from: HubCache,
+        request: AdoptRequest,
         reporter: &Reporter,
     ) -> Result<ImportedRepository, AdoptError> {
-        self.importing.adopt_hub_cache(from, reporter).await
+        self.importing.adopt(request, reporter).await
+    }
+
+    /// Tells whether an uploaded file is no part of a model, as a publication of the same directory would leave it out.
+    pub fn leaves_out(path: &SafePath) -> bool {
+        is_left_out_of_uploads(path)
+    }
+
+    /// Returns what makes an uploaded file look like a secret, by its name or its text.
+    pub async fn secret_in(&self, path: &SafePath, digest: Digest) -> Option<String> {
+        self.importing.secret_in(path, digest).await
+    }
+
+    /// Says what an import from the store of another tool would take.
+    pub async fn plan_adopt(&self, request: AdoptRequest) -> Result<IngestPlan, AdoptError> {
+        self.importing.plan_adopt(request).await
+    }
+
+    /// Lists the models in the store of another tool.
+    pub async fn list_adoptable(&self, of: OtherStore) -> Result<FoundModels, AdoptError> {
+        self.importing.list_adoptable(of).await
+    }
+
+    /// Says what an import of a repository would fetch.
+    pub async fn plan_repository(&self, request: ImportRequest) -> Result<IngestPlan, ImportRepositoryError> {
+        self.importing.plan_repository(request).await
     }
 
     /// Fetches the files of a repository from an endpoint into the store.
@@ -509,7 +642,9 @@ impl Registry {
 
     /// Pulls a model: takes from the store what it has, fetches the rest, and places the files where the request says.
     pub async fn pull(&self, request: PullRequest, reporter: &Reporter) -> Result<Pulled, PullError> {
-        self.puller.pull(request, reporter).await
+        let pulled = self.puller.pull(request, reporter).await?;
+        self.local.apply_list(pulled.publisher, pulled.model.clone()).await;
+        Ok(pulled)
     }
 
     /// Rehashes what `request` names. A damaged blob is no longer served; with `repair` it is fetched again.
@@ -547,14 +682,35 @@ impl Registry {
         self.resolver.document(digest).await
     }
 
-    /// Returns the view of a tag from the store alone, even if peers know a newer record.
+    /// Returns the paths of the files of manifests, in their order: of as many manifests as have `max` files together, and of one
+    /// at least. A manifest that cannot be read has none.
+    pub async fn paths_of(&self, manifests: Vec<Digest>, max: usize) -> Vec<Vec<SafePath>> {
+        self.resolver.paths_of(manifests, max).await
+    }
+
+    /// Returns the view of a tag from the store alone, even if peers know a newer record; `None` where the store lacks it.
     pub async fn view_here(
         &self,
         publisher: &Publisher,
         model: &ModelName,
         tag: &Tag,
-    ) -> Option<Arc<ModelView>> {
+    ) -> Result<Option<Arc<ModelView>>, ViewError> {
         self.resolver.view_here(publisher, model, tag).await
+    }
+
+    /// Finds out whether a tag of a model is one of this node, one of its peers, or none.
+    pub async fn place_of(
+        &self,
+        publisher: &Publisher,
+        model: &ModelName,
+        tag: &Tag,
+    ) -> Result<TagPlace, ViewError> {
+        self.resolver.place_of(publisher, model, tag).await
+    }
+
+    /// Tells whether this node keeps a version of a model under any tag.
+    pub async fn has_tags(&self, publisher: &Publisher, model: &ModelName) -> Result<bool, ViewError> {
+        self.resolver.has_tags(publisher, model).await
     }
 
     /// Returns the tags of a model with their manifests: those that this node knows, else those that peers know.
@@ -571,13 +727,13 @@ impl Registry {
         self.resolver.publisher(publisher).await
     }
 
-    /// Tells whether the user lets gateways take and serve files that run code when a runtime loads them.
-    pub fn allows_unsafe(&self) -> bool {
-        self.resolver.allows_unsafe()
+    /// Returns the kinds of files that the user lets gateways take and serve although they are more than data.
+    pub fn consent(&self) -> &Consent {
+        &self.resolver.consent
     }
 
-    /// Returns the metadata of a model; `None` until every file of it is in the store.
-    pub async fn metadata(&self, view: &ModelView) -> Option<Metadata> {
+    /// Returns the metadata of a model, of those of its files that are in the store; `None` where there are none.
+    pub async fn metadata(&self, view: &Arc<ModelView>) -> Option<Metadata> {
         self.resolver.metadata(view).await
     }
 }

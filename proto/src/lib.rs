@@ -39,6 +39,7 @@ pub mod announcement;
 pub mod dht;
 pub mod lane;
 pub mod swarm;
+pub mod ticket;
 pub mod wire;
 
 pub mod content;

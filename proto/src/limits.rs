@@ -28,8 +28,8 @@ pub const PATH_SEGMENT_BYTES_MAX: usize = 255;
 /// Segments of a path: models have no deeper trees, and each segment costs a directory.
 pub const PATH_SEGMENTS_MAX: usize = 32;
 
-/// Characters of a model name: with a publisher id of 52 characters and a slash, it fits Hugging Face's limit of 96.
-pub const MODEL_NAME_CHARS_MAX: usize = 43;
+/// Characters of a model name: as many as Hugging Face's clients take, beside an owner of any length.
+pub const MODEL_NAME_CHARS_MAX: usize = 96;
 /// Characters of a tag, as in the OCI distribution specification.
 pub const TAG_CHARS_MAX: usize = 128;
 /// Characters of a petname: shorter than a publisher id, so that none can look like one.
@@ -125,12 +125,26 @@ pub const PEERS_TOLD_MAX: usize = 256;
 /// Bytes of a gossiped announcement: a tag record, some key documents and one holder's addresses.
 pub const ANNOUNCEMENT_BYTES_MAX: usize = 48 << 10;
 
+/// Peers that a ticket names: the sender's node, and some that hold the model too.
+pub const TICKET_PEERS_MAX: usize = 4;
+/// Addresses of each of them: TCP and QUIC, for two IP versions.
+pub const TICKET_ADDRESSES_MAX: usize = 4;
+/// Characters of a DNS name in a ticket: with all parts, the address stays below [`ADDRESS_BYTES_MAX`].
+pub const TICKET_HOST_CHARS_MAX: usize = 100;
+/// Characters of a ticket: the longest names, and all addresses by long DNS names behind relays, take 4,172. A QR code holds it.
+pub const TICKET_CHARS_MAX: usize = 4200;
+
 /// Bytes of a request between peers.
 pub const REQUEST_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a response's header between peers: tag records and key documents of one publisher, or a page of heads.
 pub const RESPONSE_HEADER_BYTES_MAX: usize = 2 << 20;
 /// Bytes of the document after a response's header: the largest of manifest, provenance and bundle.
 pub const RESPONSE_DOCUMENT_BYTES_MAX: usize = BUNDLE_BYTES_MAX;
+/// Bytes of the documents of one model that are sent with its records: manifest, provenance and bundle of most models, and the
+/// piece states of 6 GiB. What has no room is asked for by its digest.
+pub const DOCUMENTS_BYTES_MAX: usize = 256 << 10;
+/// Documents that are sent with the records: two for each referrer, and the piece states of as many blobs.
+pub const DOCUMENTS_PER_RESPONSE_MAX: usize = 4 * REFERRERS_MAX;
 /// Tag records in one response. For a publisher with more, a node asks for one model at a time.
 pub const TAGS_PER_RESPONSE_MAX: usize = 64;
 /// Ancestors of a tag's head in one response: versions that a peer may fall back to. Each costs the asker one verification.

@@ -23,6 +23,8 @@ pub const MODEL_ARTIFACT_TYPE: &str = "application/vnd.cncf.model.manifest.v1+js
 pub const MODEL_CONFIG_TYPE: &str = "application/vnd.cncf.model.config.v1+json";
 /// Annotation of a layer that names its file's path.
 pub const FILEPATH_ANNOTATION: &str = "org.cncf.model.filepath";
+/// Annotation of a layer with the name of the file that OCI clients write it to (image-spec v1.1, annotations.md).
+pub const TITLE_ANNOTATION: &str = "org.opencontainers.image.title";
 
 /// Media types of ModelPack layers that hold one unpacked file.
 pub const RAW_LAYER_TYPES: [&str; 5] = [
@@ -48,6 +50,8 @@ pub struct Manifest {
     config: Descriptor,
     files: Vec<ModelFile>,
     total: u64,
+    /// Whether every layer has its path as its title too.
+    is_titled: bool,
 }
 
 /// Why some bytes are not the manifest of a model.
@@ -103,15 +107,25 @@ struct ManifestJson {
 }
 
 impl Manifest {
-    /// Returns the manifest of `files` with this config. Sorts the files by path.
+    /// Returns the manifest of `files` with this config. Sorts the files by path. Layers have titles, unless the manifest would
+    /// be too large with them.
     ///
     /// # Errors
     /// If the files are none or too many, their paths collide, or the manifest is larger than [`MANIFEST_BYTES_MAX`].
     pub fn new(config: Descriptor, mut files: Vec<ModelFile>) -> Result<Self, ManifestError> {
         files.sort_by(|one, two| one.path.cmp(&two.path));
-        let manifest = Self::checked(config, files)?;
+        let titled = Self { is_titled: true, ..Self::checked(config, files)? };
+        if titled.to_bytes().len() <= MANIFEST_BYTES_MAX {
+            return Ok(titled);
+        }
+        let manifest = titled.untitled();
         let size = manifest.to_bytes().len();
         if size > MANIFEST_BYTES_MAX { Err(ManifestError::TooLarge { size }) } else { Ok(manifest) }
+    }
+
+    /// Returns the manifest of the same files without titles, as earlier versions made it.
+    pub fn untitled(self) -> Self {
+        Self { is_titled: false, ..self }
     }
 
     /// Parses a manifest.
@@ -129,8 +143,12 @@ impl Manifest {
         if json.artifact_type != MODEL_ARTIFACT_TYPE {
             return Err(ManifestError::ArtifactType { found: json.artifact_type });
         }
+        let is_titled = json.layers.iter().all(|layer| {
+            let title = layer.annotations.get(TITLE_ANNOTATION);
+            title.is_some() && title == layer.annotations.get(FILEPATH_ANNOTATION)
+        });
         let files = json.layers.into_iter().map(ModelFile::from_layer).collect::<Result<_, _>>()?;
-        Self::checked(json.config, files)
+        Ok(Self { is_titled, ..Self::checked(json.config, files)? })
     }
 
     fn checked(config: Descriptor, files: Vec<ModelFile>) -> Result<Self, ManifestError> {
@@ -157,7 +175,7 @@ impl Manifest {
                 return Err(ManifestError::TwoSizes { digest: file.digest, one, two: size });
             }
         }
-        Ok(Self { config, files, total })
+        Ok(Self { config, files, total, is_titled: false })
     }
 
     /// Returns the manifest's bytes. Their digest names the model.
@@ -167,7 +185,7 @@ impl Manifest {
             media_type: MANIFEST_TYPE.to_owned(),
             artifact_type: MODEL_ARTIFACT_TYPE.to_owned(),
             config: self.config.clone(),
-            layers: self.files.iter().map(ModelFile::to_layer).collect(),
+            layers: self.files.iter().map(|file| file.to_layer(self.is_titled)).collect(),
         })
     }
 
@@ -211,9 +229,12 @@ impl ModelFile {
         Ok(Self { path, digest, layout: BlobLayout::new(layer.size)?, media_type: layer.media_type })
     }
 
-    fn to_layer(&self) -> Descriptor {
+    fn to_layer(&self, is_titled: bool) -> Descriptor {
         let mut layer = Descriptor::new(&self.media_type, self.digest, self.layout.size());
         layer.annotations.insert(FILEPATH_ANNOTATION.to_owned(), self.path.to_string());
+        if is_titled {
+            layer.annotations.insert(TITLE_ANNOTATION.to_owned(), self.path.to_string());
+        }
         layer
     }
 }
@@ -313,6 +334,24 @@ mod tests {
     fn its_bytes_are_golden() {
         let golden = include_str!("../tests/golden/manifest.json");
         assert_eq!(String::from_utf8(sample().to_bytes()).unwrap(), golden.trim_end());
+        let before = include_str!("../tests/golden/manifest-untitled.json").trim_end();
+        assert_eq!(String::from_utf8(sample().untitled().to_bytes()).unwrap(), before);
+        assert_eq!(Manifest::from_bytes(before.as_bytes()).unwrap(), sample().untitled());
+    }
+
+    /// Each file costs its path twice where layers have titles. What fitted before still fits.
+    #[test]
+    fn a_manifest_with_many_files_does_without_titles() {
+        let files = |count: usize| {
+            let of = |n: usize| ModelFile { path: format!("{n:05}").parse().unwrap(), ..file("x", b"x") };
+            (0..count).map(of).collect::<Vec<_>>()
+        };
+        let (few, many) = (15_000, 19_000);
+        for (count, is_titled) in [(few, true), (many, false)] {
+            let manifest = Manifest::new(sample().config, files(count)).unwrap();
+            assert_eq!(manifest.is_titled, is_titled, "{count}");
+            assert_eq!(Manifest::from_bytes(&manifest.to_bytes()).unwrap(), manifest);
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::limits::{MODEL_NAME_CHARS_MAX, PETNAME_CHARS_MAX, TAG_CHARS_MAX};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublisherId([u8; 32]);
 
-/// The name of a model: letters and digits, with single `.`, `_`, `-` (or `__`) between them, at most 43 characters.
+/// The name of a model: letters and digits, with single `.`, `_`, `-` (or `__`) between them, at most 96 characters.
 ///
 /// The Hugging Face Hub accepts every such name, and so does OCI after folding to lower case. Case is kept.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,7 +55,9 @@ pub enum NameError {
         "{text:?} is neither a publisher id nor a petname (lower-case letters, digits, single . _ - between them, at most 32)"
     )]
     Publisher { text: String },
-    #[error("{text:?} is not a model name: letters, digits and single . _ - between them, at most 43")]
+    #[error(
+        "{text:?} is not a model name: letters, digits and single . _ - between them, at most {MODEL_NAME_CHARS_MAX}"
+    )]
     Model { text: String },
     #[error(
         "{text:?} is not a tag: letters, digits, . _ -, at most 128, beginning with a letter, a digit or _"
@@ -315,11 +317,11 @@ mod tests {
     #[test]
     fn refuses_names_that_another_tool_would_read_differently() {
         for model in
-            ["", "-a", "a-", "a..b", "a--b", "a.-b", "a___b", "a/b", "a b", "é", "x.git", &"a".repeat(44)]
+            ["", "-a", "a-", "a..b", "a--b", "a.-b", "a___b", "a/b", "a b", "é", "x.git", &"a".repeat(97)]
         {
             assert!(model.parse::<ModelName>().is_err(), "{model:?}");
         }
-        for model in ["a", "a__b", "Llama-3.1-8B_q4", &"a".repeat(43)] {
+        for model in ["a", "a__b", "Llama-3.1-8B_q4", &"a".repeat(96)] {
             assert!(model.parse::<ModelName>().is_ok(), "{model:?}");
         }
         for tag in ["", ".a", "-a", "a/b", &"a".repeat(129), &"a".repeat(40), &"0".repeat(64)] {

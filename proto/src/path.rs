@@ -12,9 +12,15 @@ use crate::limits::{PATH_BYTES_MAX, PATH_SEGMENT_BYTES_MAX, PATH_SEGMENTS_MAX};
 
 /// A relative path with `/` between its segments, in Unicode NFC.
 ///
-/// It stays inside its directory, and names the same file on Linux, macOS and Windows.
+/// It stays inside its directory on every system. Where a file system cannot hold it, [`SafePath::portable`] stands in.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SafePath(String);
+
+/// Bytes of a path before it is normalised: its normal form may have a third of them.
+const NORMALISED_BYTES_MAX: usize = 3 * PATH_BYTES_MAX;
+
+/// Characters that file systems of Windows refuse, and that Hugging Face's hub takes.
+const MAPPED: &str = r#":*?"<>|"#;
 
 /// Why a text is not a safe path.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -31,10 +37,12 @@ pub enum PathError {
     Dots,
     #[error("path has the character {character:?}, which some file systems refuse or hide")]
     Character { character: char },
-    #[error("path has a segment that ends with a dot or begins or ends with a space")]
+    #[error("path has a segment of dots and spaces only")]
     Edge,
     #[error("path has the segment {segment:?}, which names a device on Windows")]
     Device { segment: String },
+    #[error("path has the segment {segment:?}, which names a drive or a hidden stream on Windows")]
+    Drive { segment: String },
     #[error("path has the segment {segment:?}, which controls a version control system")]
     Repository { segment: String },
     #[error("path is not in Unicode normal form C")]
@@ -44,7 +52,9 @@ pub enum PathError {
 /// Why two paths of one model cannot be in one directory tree.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CollisionError {
-    #[error("{first} and {second} are the same file on file systems that ignore case")]
+    #[error(
+        "{first} and {second} are the same file on file systems that ignore case or the spelling of characters"
+    )]
     SameFile { first: SafePath, second: SafePath },
     #[error("{file} is both a file and the directory of {inside}")]
     FileIsDirectory { file: SafePath, inside: SafePath },
@@ -66,10 +76,40 @@ impl SafePath {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
-    /// Returns a form that is equal for two paths that some file system treats as the same, by case or normalisation.
+    /// Reads a path from elsewhere. Its characters may be spelled in another normal form, as old macOS volumes and archives
+    /// spell them.
+    ///
+    /// # Errors
+    /// If it is not a safe path in normal form C either.
+    pub fn in_any_form(text: &str) -> Result<Self, PathError> {
+        if text.len() > NORMALISED_BYTES_MAX {
+            return Err(PathError::TooLong);
+        }
+        text.nfc().collect::<String>().parse()
+    }
+
+    /// Returns a name from elsewhere in normal form C, whether it is safe or not.
+    pub fn normal_form(name: &str) -> String {
+        name.nfc().collect()
+    }
+
+    /// Returns the path as file systems hold it that refuse some characters and names: those of Windows, FAT and exFAT.
+    ///
+    /// A character that they refuse becomes `%` and its two hex digits, as in a URL.
+    pub fn portable(&self) -> String {
+        let segments: Vec<String> = self.segments().map(portable_segment).collect();
+        segments.join("/")
+    }
+
+    /// Returns a form that is equal for two paths that some file system treats as the same, by case, by normalisation, or
+    /// because it drops dots and spaces at an end, and for two paths that look alike.
     fn folded(&self) -> String {
+        let shown: Vec<String> = self
+            .segments()
+            .map(|segment| portable_segment(segment.trim_end_matches(['.', ' '])).replace(is_joiner, ""))
+            .collect();
         // Upper case first gives full case folding: ß and SS are one name on some file systems.
-        self.0.nfkc().collect::<String>().to_uppercase().to_lowercase().nfkc().collect()
+        shown.join("/").nfkc().collect::<String>().to_uppercase().to_lowercase().nfkc().collect()
     }
 }
 
@@ -107,9 +147,7 @@ impl FromStr for SafePath {
         if text.split('/').count() > PATH_SEGMENTS_MAX {
             return Err(PathError::TooDeep);
         }
-        if let Some(character) = text.chars().find(|character| is_refused(*character)) {
-            return Err(PathError::Character { character });
-        }
+        check_characters(text)?;
         text.split('/').try_for_each(check_segment)?;
         if !is_nfc(text) {
             return Err(PathError::NotNfc);
@@ -128,11 +166,15 @@ fn check_segment(segment: &str) -> Result<(), PathError> {
     if segment == "." || segment == ".." {
         return Err(PathError::Dots);
     }
-    if segment.ends_with(['.', ' ']) || segment.starts_with(' ') {
+    if segment.trim_matches(['.', ' ']).is_empty() {
         return Err(PathError::Edge);
     }
-    if is_device(segment) {
+    if is_device(segment) && !segment.contains('.') {
         return Err(PathError::Device { segment: segment.to_owned() });
+    }
+    let is_drive = matches!(segment.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
+    if is_drive || segment.contains(":$") {
+        return Err(PathError::Drive { segment: segment.to_owned() });
     }
     if [".git", "git~1", ".hg", ".svn", ".bzr"].iter().any(|name| segment.eq_ignore_ascii_case(name)) {
         return Err(PathError::Repository { segment: segment.to_owned() });
@@ -156,16 +198,74 @@ fn is_device(segment: &str) -> bool {
     })
 }
 
-/// Returns whether `character` is a control character, forbidden on Windows, a separator on another system, invisible, or a
-/// mark that changes the direction of text.
+/// Returns a segment with each character encoded that Windows refuses, or that makes it a device or another name there.
+fn portable_segment(segment: &str) -> String {
+    let (last, is_device) = (segment.chars().count().saturating_sub(1), is_device(segment));
+    let mut out = String::new();
+    for (at, character) in segment.chars().enumerate() {
+        let is_mapped = MAPPED.contains(character)
+            || (at == last && matches!(character, '.' | ' '))
+            || (at == 0 && is_device);
+        if is_mapped {
+            out.push_str(&format!("%{:02X}", u32::from(character)));
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+/// Refuses characters that hide, steer a terminal, or separate on some system. Emoji sequences have invisible characters
+/// that are taken only in their places there.
+fn check_characters(text: &str) -> Result<(), PathError> {
+    let mut before = None;
+    let mut rest = text.chars().peekable();
+    while let Some(character) = rest.next() {
+        let after = rest.peek().copied();
+        if is_refused(character) && !(is_joiner(character) && is_emoji_part(before, character, after)) {
+            return Err(PathError::Character { character });
+        }
+        before = Some(character);
+    }
+    Ok(())
+}
+
+/// Returns whether `character` is a control character, a separator on another system, invisible, or a mark that changes the
+/// direction of text.
 fn is_refused(character: char) -> bool {
     character.is_control()
-        || r#"\:*?"<>|"#.contains(character)
+        || character == '\\'
         || matches!(character,
             '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
             | '\u{180b}'..='\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{ffff}'
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Returns whether `character` joins emoji to one, or asks for the coloured form of a symbol.
+fn is_joiner(character: char) -> bool {
+    matches!(character, '\u{200d}' | '\u{fe0f}')
+}
+
+/// Returns whether a joiner stands where an emoji sequence has one (Unicode, UTS #51).
+fn is_emoji_part(before: Option<char>, joiner: char, after: Option<char>) -> bool {
+    let pictograph = |it: Option<char>| it.is_some_and(is_pictograph);
+    match joiner {
+        '\u{200d}' => (pictograph(before) || before == Some('\u{fe0f}')) && pictograph(after),
+        _ => {
+            let is_keycap = before.is_some_and(|it| it.is_ascii_digit() || "#*".contains(it));
+            pictograph(before) || (is_keycap && after == Some('\u{20e3}'))
+        }
+    }
+}
+
+/// Returns whether `character` can be shown as an emoji, or changes the skin tone of one.
+fn is_pictograph(character: char) -> bool {
+    matches!(character,
+        '\u{a9}' | '\u{ae}' | '\u{203c}' | '\u{2049}' | '\u{2122}' | '\u{2139}' | '\u{2194}'..='\u{21aa}'
+        | '\u{231a}'..='\u{23ff}' | '\u{24c2}' | '\u{25aa}'..='\u{25fe}' | '\u{2600}'..='\u{27bf}'
+        | '\u{2934}'..='\u{2935}' | '\u{2b05}'..='\u{2b55}' | '\u{3030}' | '\u{303d}' | '\u{3297}' | '\u{3299}'
+        | '\u{1f000}'..='\u{1faff}')
 }
 
 impl fmt::Display for SafePath {
@@ -211,6 +311,16 @@ mod tests {
             "onnx/model_q4.onnx",
             "...x",
             "con_fig",
+            "aux.json",
+            "what?.md",
+            "step:1000/loss=0.3*.ckpt",
+            "say \"hi\" <now> | later",
+            " a",
+            "a. ",
+            "\u{1f917}.md",
+            "\u{2764}\u{fe0f}.md",
+            "1\u{fe0f}\u{20e3}.md",
+            "\u{1f469}\u{1f3fd}\u{200d}\u{1f4bb}/\u{1f3f3}\u{fe0f}\u{200d}\u{1f308}.txt",
             "COM10",
             "LPT",
         ] {
@@ -249,38 +359,21 @@ mod tests {
             "file::$INDEX",
             "nul",
             "NUL",
-            "NUL.txt",
-            "nul .txt",
             "con",
-            "CON.json",
             "dir/aux",
-            "aux.h",
             "prn",
             "com1",
-            "COM9.log",
             "com¹",
             "lpt1",
             "LPT0",
             "conin$",
             "CONOUT$",
-            "a.",
-            "a ",
-            " a",
-            "a. ",
-            "dir./x",
-            "dir /x",
             "a\0b",
             "a\nb",
             "a\rb",
             "a\tb",
             "a\u{7f}b",
             "a\u{1b}[31m",
-            "a*b",
-            "a?b",
-            "a\"b",
-            "a<b",
-            "a>b",
-            "a|b",
             "a\u{202e}txt.exe",
             "a\u{200f}b",
             "a\u{2066}b",
@@ -303,6 +396,11 @@ mod tests {
             ".svn/x",
             "a/...",
             "a/....",
+            "x/. .",
+            "a\u{200d}\u{1f469}",
+            "\u{1f469}\u{200d}b",
+            "a\u{fe0f}",
+            "\u{1f3f4}\u{e0067}\u{e007f}",
             ".. /x",
             "..\u{200b}/x",
             &long_segment,
@@ -312,6 +410,28 @@ mod tests {
         for name in names {
             assert!(name.parse::<SafePath>().is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn other_normal_forms_are_read_and_not_parsed() {
+        for text in ["mode\u{300}le/re\u{301}sume\u{301}.md", "\u{1112}\u{1161}\u{11ab}.txt"] {
+            assert_eq!(text.parse::<SafePath>(), Err(PathError::NotNfc));
+            let path = SafePath::in_any_form(text).unwrap();
+            assert_eq!(path.as_str(), text.nfc().collect::<String>());
+        }
+        assert!(SafePath::in_any_form("../a").is_err());
+        assert!(SafePath::in_any_form(&"e\u{301}".repeat(PATH_BYTES_MAX)).is_err());
+    }
+
+    #[test]
+    fn what_windows_cannot_hold_is_mapped() {
+        let mapped = |text: &str| text.parse::<SafePath>().unwrap().portable();
+        for same in ["config.json", "a b/c", "100%/x", "日本語.md"] {
+            assert_eq!(mapped(same), same);
+        }
+        assert_eq!(mapped("what?/step:1 c|d.md"), "what%3F/step%3A1 c%7Cd.md");
+        assert_eq!(mapped("aux.json"), "%61ux.json");
+        assert_eq!(mapped("x. /y."), "x.%20/y%2E");
     }
 
     #[test]
@@ -328,6 +448,9 @@ mod tests {
             ["a", "a"],
             ["straße", "STRAßE"],
             ["ﬁle", "file"],
+            ["a", "a. "],
+            ["a?", "a%3f"],
+            ["\u{2764}.md", "\u{2764}\u{fe0f}.md"],
         ] {
             assert!(matches!(check(&names), Err(CollisionError::SameFile { .. })), "{names:?}");
         }

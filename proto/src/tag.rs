@@ -128,6 +128,16 @@ impl SignedTag {
         Ok(Self { record, payload: Digest::of(&envelope.payload), envelope: text.to_owned() })
     }
 
+    /// Reads an envelope that was verified before. The caller knows that its bytes and the publisher's keys have not changed since.
+    ///
+    /// # Errors
+    /// If `text` is no tag record in an envelope.
+    pub fn of_verified(text: &str) -> Result<Self, TagError> {
+        let envelope = Envelope::from_bytes(text.as_bytes(), TAG_ENVELOPE_BYTES_MAX)?;
+        let record = TagRecord::from_payload(&envelope.payload)?;
+        Ok(Self { record, payload: Digest::of(&envelope.payload), envelope: text.to_owned() })
+    }
+
     /// Returns the signed record.
     pub const fn record(&self) -> &TagRecord {
         &self.record

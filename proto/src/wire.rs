@@ -15,10 +15,10 @@ use crate::equivocation::EquivocationClaim;
 use crate::json::{self, JsonError};
 use crate::lane::{LANE_PORTS_MAX, LaneToken};
 use crate::limits::{
-    ANCESTORS_PER_RESPONSE_MAX, DELEGATIONS_MAX, FRAME_HEADER_BYTES_MAX, HEADS_PER_PAGE_MAX, HOLDERS_MAX,
-    KEY_TEXTS_MAX, NEWS_RUNS_MAX, PEERS_TOLD_MAX, PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX,
-    RESPONSE_DOCUMENT_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX, STATES_BYTES_MAX,
-    TAGS_PER_RESPONSE_MAX, VOWS_PER_PAGE_MAX,
+    ANCESTORS_PER_RESPONSE_MAX, DELEGATIONS_MAX, DOCUMENTS_BYTES_MAX, DOCUMENTS_PER_RESPONSE_MAX,
+    FRAME_HEADER_BYTES_MAX, HEADS_PER_PAGE_MAX, HOLDERS_MAX, KEY_TEXTS_MAX, NEWS_RUNS_MAX, PEERS_TOLD_MAX,
+    PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX,
+    RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX, STATES_BYTES_MAX, TAGS_PER_RESPONSE_MAX, VOWS_PER_PAGE_MAX,
 };
 use crate::name::{ModelName, PublisherId, Tag};
 use crate::piece::{BlobLayout, PIECE_LEN, PieceSet, PieceSetError};
@@ -50,6 +50,9 @@ pub enum Request {
         model: Option<ModelName>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tag: Option<Tag>,
+        /// Asks for the documents of one model too, so that the receiver need not ask for each. A peer of before ignores it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        documents: Option<DocumentsOf>,
     },
     /// Asks for the bytes of a manifest, a config or a referrer's layer.
     GetDocument { digest: Digest },
@@ -75,7 +78,25 @@ pub enum Request {
     },
 }
 
+/// Names a model to send the documents of, beside the records of its publisher.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentsOf {
+    /// The manifest of the model. Without it, the newest record of the tag names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Digest>,
+    /// A manifest that the asker has with all that belongs to it. Nothing is sent of this model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unless: Option<Digest>,
+    /// Whether the asker wants no document, but what [`ModelDocuments`] says of the model.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub brief: bool,
+}
+
 /// The response to a [`Request`].
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a response is moved a few times, and records are the usual one"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Response {
@@ -131,6 +152,67 @@ pub struct Records {
     /// Key documents that part from `key_documents`, from the first on: evidence of two branches. Empty if none is known.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub branch: Bounded<String, KEY_TEXTS_MAX>,
+    /// The documents of the model that was asked for. `None` if none were asked for, or if the sender does not have the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documents: Option<ModelDocuments>,
+}
+
+/// Documents of one model: its manifest, its referrers, what these carry, and the piece states of its blobs. The receiver names
+/// each by the digest that it computes, so a sender can leave some out and cannot replace any.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelDocuments {
+    pub manifest: Digest,
+    /// Whether the sender states that it holds the model whole.
+    pub whole: bool,
+    /// The manifests that refer to this one and that the sender has, whether it sends them or not.
+    pub referrers: Bounded<Digest, REFERRERS_MAX>,
+    /// The lengths in bytes of the documents, in the order of the payload.
+    pub lengths: Bounded<u32, DOCUMENTS_PER_RESPONSE_MAX>,
+    /// The documents one after the other, which is the payload: at most [`DOCUMENTS_BYTES_MAX`].
+    #[serde(skip)]
+    pub bytes: Vec<u8>,
+}
+
+impl ModelDocuments {
+    /// Returns statements about a model without a document.
+    pub fn of(manifest: Digest, whole: bool, referrers: impl IntoIterator<Item = Digest>) -> Self {
+        let (referrers, lengths) = (Bounded::first_of(referrers), Bounded::empty());
+        Self { manifest, whole, referrers, lengths, bytes: Vec::new() }
+    }
+
+    /// Returns how many bytes the next document may have.
+    pub fn room(&self) -> usize {
+        let is_full = self.lengths.len() >= DOCUMENTS_PER_RESPONSE_MAX;
+        if is_full { 0 } else { DOCUMENTS_BYTES_MAX.saturating_sub(self.bytes.len()) }
+    }
+
+    /// Adds those of the documents for which there is room.
+    pub fn add(&mut self, documents: impl IntoIterator<Item = Vec<u8>>) {
+        let mut lengths = std::mem::take(&mut self.lengths).into_vec();
+        for document in documents {
+            let has_room = self.bytes.len() + document.len() <= DOCUMENTS_BYTES_MAX;
+            if has_room && lengths.len() < DOCUMENTS_PER_RESPONSE_MAX {
+                lengths.push(u32::try_from(document.len()).unwrap_or(u32::MAX));
+                self.bytes.extend(document);
+            }
+        }
+        self.lengths = Bounded::first_of(lengths);
+    }
+
+    /// Returns each document that is whole in the payload.
+    pub fn documents(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes.as_slice();
+        self.lengths.iter().map_while(move |length| {
+            let (document, after) = rest.split_at_checked(*length as usize)?;
+            rest = after;
+            Some(document)
+        })
+    }
+
+    /// Returns the length of the payload in bytes, as the header states it.
+    fn payload_len(&self) -> u64 {
+        self.lengths.iter().map(|length| u64::from(*length)).sum()
+    }
 }
 
 /// A publisher's declarations: its revocations, and the keys that signed them, as envelopes, byte for byte as signed.
@@ -142,6 +224,11 @@ pub struct PublisherVows {
 
 fn is_empty<T>(list: &[T]) -> bool {
     list.is_empty()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// A frame on a blob stream. The puller opens the stream and sends `Follow` to `WantLane`; the server sends the others.
@@ -373,7 +460,8 @@ impl Message for Response {
 
     fn payload(&self) -> &[u8] {
         match self {
-            Self::Document { bytes } => bytes,
+            Self::Document { bytes }
+            | Self::Records(Records { documents: Some(ModelDocuments { bytes, .. }), .. }) => bytes,
             _ => &[],
         }
     }
@@ -381,13 +469,20 @@ impl Message for Response {
     fn payload_max(&self) -> usize {
         match self {
             Self::Document { .. } => RESPONSE_DOCUMENT_BYTES_MAX,
+            Self::Records(Records { documents: Some(of), .. }) => {
+                usize::try_from(of.payload_len()).unwrap_or(usize::MAX).min(DOCUMENTS_BYTES_MAX)
+            }
             _ => 0,
         }
     }
 
     fn set_payload(&mut self, payload: Vec<u8>) {
-        if let Self::Document { bytes } = self {
-            *bytes = payload;
+        match self {
+            Self::Document { bytes }
+            | Self::Records(Records { documents: Some(ModelDocuments { bytes, .. }), .. }) => {
+                *bytes = payload
+            }
+            _ => {}
         }
     }
 }
@@ -469,6 +564,44 @@ mod tests {
             unreachable!()
         };
         assert!(read.ancestors.is_empty());
+    }
+
+    #[test]
+    fn documents_travel_with_the_records_and_are_bounded() {
+        let manifest = Digest::of(b"{}");
+        let mut of = ModelDocuments::of(manifest, true, [Digest::of(b"referrer")]);
+        of.add([b"{}".to_vec(), vec![7; DOCUMENTS_BYTES_MAX], b"referrer".to_vec()]);
+        assert_eq!(
+            of.documents().collect::<Vec<_>>(),
+            [&b"{}"[..], b"referrer"],
+            "there is no room for the second one"
+        );
+        let response = Response::Records(Records { documents: Some(of.clone()), ..Records::default() });
+        let bytes = response.to_bytes();
+        assert_eq!(Response::from_bytes(&bytes).unwrap(), response);
+        let longer = [bytes.as_slice(), b"more"].concat();
+        assert!(Response::from_bytes(&longer).is_err());
+        // A payload that is shorter than the header states ends with the last document that is whole.
+        of.bytes.truncate(5);
+        assert_eq!(of.documents().collect::<Vec<_>>(), [b"{}"]);
+        of.lengths = Bounded::first_of([u32::MAX; DOCUMENTS_PER_RESPONSE_MAX]);
+        assert_eq!(of.documents().count(), 0);
+        let response = Response::Records(Records { documents: Some(of), ..Records::default() });
+        assert_eq!(response.payload_max(), DOCUMENTS_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_peer_of_before_reads_a_question_for_documents_and_is_answered_without() {
+        let ask = |documents| {
+            let publisher = PublisherId::from_bytes([7; 32]);
+            Request::GetRecords { publisher, model: None, tag: None, documents }
+        };
+        let [plain, asking] = [None, Some(DocumentsOf { brief: true, ..DocumentsOf::default() })]
+            .map(|documents| String::from_utf8(ask(documents).head()[PREFIX_LEN..].to_vec()).unwrap());
+        assert!(!plain.contains("documents"), "{plain}");
+        assert_eq!(asking, plain.replace('}', r#","documents":{"brief":true}}"#));
+        let text = String::from_utf8_lossy(&Response::Records(Records::default()).to_bytes()).into_owned();
+        assert!(!text.contains(r#""documents""#), "{text}");
     }
 
     #[test]

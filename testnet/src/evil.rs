@@ -69,9 +69,17 @@ pub struct Asked {
 impl Script {
     /// Sets the response to `request`.
     pub fn answer(&mut self, request: &Request, response: Response) {
-        let key = serde_json::to_string(request).expect("a request is JSON");
-        self.answers.insert(key, response);
+        self.answers.insert(key_of(request), response);
     }
+}
+
+/// Returns what a request is answered by. A lying peer answers a question for documents too as a peer of before does.
+fn key_of(request: &Request) -> String {
+    let mut request = request.clone();
+    if let Request::GetRecords { documents, .. } = &mut request {
+        *documents = None;
+    }
+    serde_json::to_string(&request).expect("a request is JSON")
 }
 
 /// A running lying peer.
@@ -140,7 +148,7 @@ async fn lie(inbound: Inbound, script: Arc<Script>, asked_of: Arc<Asked>) {
     loop {
         tokio::select! {
             Some(asked) = requests.recv() => {
-                let key = serde_json::to_string(&asked.request).expect("a request is JSON");
+                let key = key_of(&asked.request);
                 let answer = script.answers.get(&key).cloned().unwrap_or(Response::NotFound);
                 let is_for_records = matches!(asked.request, Request::GetRecords { .. });
                 let wait = if is_for_records { script.records_after } else { Duration::ZERO };
@@ -199,6 +207,7 @@ async fn serve(mut reader: FrameReader, mut writer: FrameWriter, script: Arc<Scr
                     }
                 }
             }
+            Frame::WantLane => writer.send(&Frame::NoLane).await,
             _ => Ok(()),
         };
         if sent.is_err() {

@@ -292,6 +292,7 @@ impl Offer {
                     publisher: self.identity.id,
                     model: Some(model.clone()),
                     tag: wanted.cloned(),
+                    documents: None,
                 };
                 script.answer(&ask, Response::Records(of(wanted)));
             }
@@ -302,6 +303,7 @@ impl Offer {
                 publisher: self.identity.id,
                 model: Some(model.name.clone()),
                 tag: None,
+                documents: None,
             };
             let key = serde_json::to_string(&digest_alone).expect("a request is JSON");
             script.answers.entry(key).or_insert_with(|| Response::Records(records.clone()));

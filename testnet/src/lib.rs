@@ -5,9 +5,11 @@
 pub mod process;
 
 pub mod before;
+mod command_end;
 
 pub mod alone;
 
+pub mod gaps;
 pub mod model;
 pub mod tree;
 

@@ -13,10 +13,11 @@ use serde_json::Value;
 
 use crate::alone;
 use crate::before;
+use crate::command_end;
 use crate::netns::Machine;
 
 /// Longest time until a daemon must be ready, on a busy machine.
-const READY: Duration = Duration::from_secs(30);
+const READY: Duration = Duration::from_secs(120);
 /// Longest time until a daemon must have stopped.
 const STOP: Duration = Duration::from_secs(20);
 
@@ -63,14 +64,18 @@ pub(crate) fn build(source: &Path, target: &Path, release: bool) -> Command {
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet", "--workspace", "--bin", "reg"]).current_dir(source);
     build.env("CARGO_TARGET_DIR", target).args(release.then_some("--release"));
-    // Cargo sets these variables for a test. Build scripts would take them for a change, and build again.
+    without_variables_of_a_test(&mut build);
+    build
+}
+
+/// Keeps from a build the variables that Cargo sets for a test. Build scripts would take them for a change, and build again.
+pub(crate) fn without_variables_of_a_test(build: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let shown = name.to_string_lossy();
         if shown.starts_with("CARGO_PKG_") || shown.starts_with("CARGO_MANIFEST_") {
             build.env_remove(&name);
         }
     }
-    build
 }
 
 /// Returns the folder of the workspace.
@@ -89,6 +94,8 @@ pub struct Home {
     binary: Option<PathBuf>,
     /// The folder that `reg` keeps its own files in, if not the home itself.
     kept_at: Option<PathBuf>,
+    /// Whether its nodes remember peers from one start to the next. Most tests say which peers a node meets.
+    remembers: bool,
     _counted: alone::Counted,
 }
 
@@ -100,7 +107,16 @@ impl Home {
     pub fn new(name: &str) -> Self {
         let counted = alone::count();
         let dir = tempfile::Builder::new().prefix("reg-").tempdir().expect("a temporary folder");
-        Self { dir, name: name.to_owned(), machine: None, binary: None, kept_at: None, _counted: counted }
+        let (machine, binary, kept_at, remembers) = (None, None, None, false);
+        Self { dir, name: name.to_owned(), machine, binary, kept_at, remembers, _counted: counted }
+    }
+
+    /// Makes a home with nodes that remember the peers that they meet.
+    ///
+    /// # Panics
+    /// If the folder cannot be made.
+    pub fn remembering(name: &str) -> Self {
+        Self { remembers: true, ..Self::new(name) }
     }
 
     /// Makes a home with processes on `machine`.
@@ -161,6 +177,10 @@ impl Home {
         };
         let kept_at = self.kept_at.as_deref().unwrap_or(self.path());
         command.args(args).env("REG_HOME", kept_at).env_remove("RUST_LOG").stdin(Stdio::null());
+        // A daemon has been told at its start.
+        if !self.remembers && !has_daemon {
+            command.env("REG_NO_REMEMBER", "true");
+        }
         command
     }
 
@@ -173,17 +193,17 @@ impl Home {
     /// Runs a command of `reg` to its end.
     ///
     /// # Panics
-    /// If it cannot be run.
+    /// If it cannot be run, or does not end within [`command_end::patience`].
     pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
-        Ran { output: self.command(args).output().expect("reg runs"), name: self.name.clone() }
+        self.ran(&mut self.command(args))
     }
 
     /// Runs a command from [`Home::command`] to its end.
     ///
     /// # Panics
-    /// If it cannot be run.
+    /// If it cannot be run, or does not end within [`command_end::patience`].
     pub fn ran(&self, command: &mut Command) -> Ran {
-        Ran { output: command.output().expect("reg runs"), name: self.name.clone() }
+        Ran { output: command_end::output(command), name: self.name.clone() }
     }
 
     /// Returns a command that has ended.
@@ -521,6 +541,12 @@ pub fn peak_rss(pid: u32) -> Option<u64> {
 /// Returns the present memory of a running process in bytes (Linux).
 pub fn rss(pid: u32) -> Option<u64> {
     memory(pid, "VmRSS:")
+}
+
+/// Returns the present memory of a running process in bytes, without the pages of files that it has mapped, such as its own
+/// code (Linux).
+pub fn anonymous_memory(pid: u32) -> Option<u64> {
+    memory(pid, "RssAnon:")
 }
 
 fn memory(pid: u32, which: &str) -> Option<u64> {

@@ -1,19 +1,27 @@
 //! Defines the arguments of `reg trust` and `reg attest`.
 
 use clap::{Args as ClapArgs, Subcommand};
+use reg_api::consent::kind_to_allow;
 use reg_keys::keyring::KeyName;
 use reg_proto::attestation::{AttestationKind, AttestationResult};
+use reg_proto::content::kind::ContentKind;
 use reg_proto::content::label::Label;
 use reg_proto::digest::Digest;
 use reg_proto::name::{Petname, Publisher, PublisherId, Reference};
 
 use super::Net;
+use crate::ticketed;
 
 #[derive(Debug, Subcommand)]
 pub enum Trust {
     /// Give a publisher a petname
-    #[command(after_help = "Examples:\n  reg trust add acme ID")]
-    Add { petname: Petname, publisher: PublisherId },
+    #[command(after_help = "Examples:\n  reg trust add acme ID\n  reg trust add acme reg:qp…")]
+    Add {
+        petname: Petname,
+        /// Id of the publisher, or a ticket that names it
+        #[arg(value_name = "ID|TICKET", value_parser = ticketed::publisher)]
+        publisher: PublisherId,
+    },
     /// Follow one of the branches of a publisher's keys, or give a petname to another publisher than before
     Accept(Accept),
     /// Point a model, or all models of a publisher, to those of another publisher
@@ -113,6 +121,7 @@ Examples:
   reg trust require 'acme/llama-*' --attested scan=2:alice,bob,carol
   reg trust require '*/*' --license apache-2.0 --license mit
   reg trust require 'acme/*' --newest
+  reg trust require 'acme/*' --allow pickle
   reg trust require '*/*' --format safetensors --format json --format text --format tokenizer_model")]
 pub struct Require {
     /// Models: a publisher (id, petname, or *), a slash, and a pattern with *
@@ -130,6 +139,9 @@ pub struct Require {
     /// The files' bytes must be of these kinds (repeatable)
     #[arg(long, value_name = "KIND")]
     pub format: Vec<String>,
+    /// Files of these kinds are taken and served without a further consent, as in pickle,code
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind_to_allow)]
+    pub allow: Vec<ContentKind>,
     /// An older version must not stand in for the newest one of a tag
     #[arg(long)]
     pub newest: bool,

@@ -1,9 +1,9 @@
 //! `reg config path|show|init`: prints the configuration's path, prints the configuration in effect, or writes a sample.
 
-use std::fs;
-use std::io::Write;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use reg_keys::durable;
 use reg_node::daemon::{Overrides, SAMPLE};
 
 use crate::args::{Config, Global};
@@ -26,10 +26,13 @@ pub fn run(global: &Global, command: &Config) -> Result<ExitCode, CliError> {
         Config::Init => {
             home.make().map_err(|error| CliError::from_error("other", &error))?;
             let path = home.config();
-            let written = fs::File::create_new(&path).and_then(|mut file| file.write_all(SAMPLE.as_bytes()));
-            written.map_err(|error| {
-                CliError::new("invalid", format_args!("{}: {error}", path.display()))
-                    .hint("an existing file is not replaced: move it away first")
+            // Whole or not at all: a full disk must not leave half a file, which would stand in the way of the next try.
+            durable::create(&path, SAMPLE.as_bytes()).map_err(|error| match error.kind() {
+                ErrorKind::AlreadyExists => {
+                    CliError::new("invalid", format_args!("{} exists", path.display()))
+                        .hint("an existing file is not replaced: move it away first")
+                }
+                _ => CliError::of_file(&path, &error),
             })?;
             output::line(path.display().to_string())?;
         }

@@ -7,10 +7,11 @@ use reg_node::store::OpenError;
 use serde_json::json;
 
 use crate::args::{Daemon, Global};
-use crate::client::{config, home, is_alive, node_error, overrides};
+use crate::client::{config, home, is_alive, overrides};
 use crate::error::CliError;
 use crate::hugging_face;
 use crate::output;
+use crate::unstarted::node_error;
 
 pub async fn run(global: &Global, args: Daemon) -> Result<ExitCode, CliError> {
     let home = home(global)?;
@@ -24,6 +25,7 @@ pub async fn run(global: &Global, args: Daemon) -> Result<ExitCode, CliError> {
         cache_max_size,
         publish_key,
         allow_unsafe,
+        allow,
         upstream,
     } = args;
     let overrides = Overrides {
@@ -35,6 +37,7 @@ pub async fn run(global: &Global, args: Daemon) -> Result<ExitCode, CliError> {
         cache_max_size,
         publish_key,
         allow_unsafe: allow_unsafe.then_some(true),
+        allow: allow.into_iter().collect(),
         upstream,
         hub: HubAccount { endpoint: hugging_face::endpoint(), token: hugging_face::token() },
         ..overrides(&net)
@@ -48,7 +51,7 @@ pub async fn run(global: &Global, args: Daemon) -> Result<ExitCode, CliError> {
             return Err(CliError::new("retry_later", format_args!("a daemon runs already in {shown}"))
                 .hint("`reg status` asks it; a second one needs another folder: --home DIR"));
         }
-        Err(error) => return Err(node_error(error)),
+        Err(error) => return Err(node_error(&error)),
     };
     let listen = node.listen_addresses().await;
     let http = node.http().map(|address| address.to_string());

@@ -83,15 +83,22 @@ fn files(one: &BTreeMap<String, String>, two: &BTreeMap<String, String>) -> Vec<
     all.into_iter().filter_map(|path| Some((sign(path)?, path.clone()))).collect()
 }
 
+/// Returns what is computed of a model, what its publisher claims, and what its files claim.
+fn said(info: &ModelInfo) -> Result<BTreeMap<&'static str, Value>, CliError> {
+    let failed = |error| CliError::new("other", error);
+    Ok(BTreeMap::from([
+        ("computed", serde_json::to_value(&info.metadata.computed).map_err(failed)?),
+        ("claimed", serde_json::to_value(&info.claims).map_err(failed)?),
+        ("claimed in the files", serde_json::to_value(&info.metadata.claimed).map_err(failed)?),
+    ]))
+}
+
 /// Returns the facts that differ, as name and both values: computed, claimed, and the key document.
 fn facts(one: &ModelInfo, two: &ModelInfo) -> Result<Vec<(String, Value, Value)>, CliError> {
     let mut differing = Vec::new();
-    let metadata = |info: &ModelInfo| {
-        serde_json::to_value(&info.metadata).map_err(|error| CliError::new("other", error))
-    };
-    let (first, second) = (metadata(one)?, metadata(two)?);
-    for part in ["computed", "claimed"] {
-        let names = |side: &Value| {
+    let (first, second) = (said(one)?, said(two)?);
+    for part in ["computed", "claimed", "claimed in the files"] {
+        let names = |side: &BTreeMap<&str, Value>| {
             side[part].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
         };
         let all: BTreeSet<String> = names(&first);

@@ -42,7 +42,8 @@ fn variables(
             ("HF_ENDPOINT", format!("http://{}", gateway.address)),
             // With Xet the client fetches past the node; with plain HTTP it asks the node.
             ("HF_HUB_DISABLE_XET", "1".to_owned()),
-            ("HF_TOKEN", gateway.token.clone()),
+            // The node reads the token without the prefix. llama.cpp and @huggingface/hub send none that lacks it.
+            ("HF_TOKEN", format!("hf_{}", gateway.token)),
         ]),
         Dialect::Oci => {
             let dir = write_login(home, gateway)?;
@@ -59,7 +60,7 @@ fn variables(
 /// Writes the login file of the container tools, which take no token from a variable; returns its folder.
 fn write_login(home: &Home, gateway: &Gateway) -> Result<std::path::PathBuf, CliError> {
     let dir = home.login();
-    let failed = |error: std::io::Error| CliError::new("other", format_args!("{}: {error}", dir.display()));
+    let failed = |error: std::io::Error| CliError::of_file(&dir, &error);
     fs::create_dir_all(&dir).map_err(failed)?;
     let auth = BASE64.encode(format!("reg:{}", gateway.token).as_bytes());
     let text = json!({ "auths": { gateway.address.to_string(): { "auth": auth } } }).to_string();

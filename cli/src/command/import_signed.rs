@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
+use reg_api::ingest::Ingest;
 use reg_api::prepared::Prepared;
 use reg_api::request::{PublishRequest, PublishSource};
 use reg_keys::oms::directory::SignedDirectory;
@@ -35,7 +36,14 @@ pub async fn run(global: &Global, args: &Import, dir: &Path) -> Result<ExitCode,
     };
     let home = home(global)?;
     home.make().map_err(|error| CliError::from_error("other", &error))?;
-    let key = keyring(&home).load(&args.key).map_err(keyring_error)?;
+    let Some(key) = args.key.as_ref().filter(|_| !args.files.dry_run) else {
+        return Err(CliError::new(
+            "invalid",
+            "--dry-run does not show a directory that another party signed",
+        )
+        .hint("verify it: reg verify DIR --bundle FILE"));
+    };
+    let key = keyring(&home).load(key).map_err(keyring_error)?;
     let evidence =
         Evidence { bundle, key: args.signer.as_deref(), ca: args.ca.as_deref(), unsigned: &args.unsigned };
     let found = verify_bundle::verify(dir, &evidence)?;
@@ -45,7 +53,11 @@ pub async fn run(global: &Global, args: &Import, dir: &Path) -> Result<ExitCode,
     let client = Client::open_to_publish(global, &args.net).await?;
     let (signed, documents) = (PublishSource::Path(path.clone()), key.key_documents().to_vec());
     let request = PublishRequest {
+        // What another party signed is published whole.
+        ingest: Ingest::of_before(),
         allow_unsafe: args.allow_unsafe,
+        allow: args.allow.iter().copied().collect(),
+        incomplete: args.incomplete,
         ..PublishRequest::new(signed, documents, model, tag)
     };
     let work = async {
@@ -56,7 +68,7 @@ pub async fn run(global: &Global, args: &Import, dir: &Path) -> Result<ExitCode,
     let done = work.await;
     let is_daemon = client.is_daemon();
     client.close().await;
-    let (left_out, published) = done?;
+    let (left_out, done) = done?;
     let mut lines = vec![match &found.certificate {
         Some(subject) => format!("published under your key what {subject} has signed"),
         None => "published under your key what the key in --signer has signed".to_owned(),
@@ -68,7 +80,7 @@ pub async fn run(global: &Global, args: &Import, dir: &Path) -> Result<ExitCode,
         );
     }
     let more = json!({ "certificate": found.certificate, "root": found.root, "left_out": left_out });
-    published::report(global, &published, more, lines, is_daemon)?;
+    published::report(global, &done, more, lines, is_daemon)?;
     Ok(output::ok())
 }
 

@@ -32,6 +32,12 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
         vec!["pinned".into(), summary.pinned.to_string()],
         vec!["key document".into(), info.key_document_version.to_string()],
     ];
+    if summary.published && !summary.pinned {
+        rows.push(vec!["kept".into(), "published here: until `reg unpin` or `reg rm`".into()]);
+    }
+    if summary.followed {
+        rows.push(vec!["kept".into(), "its publisher is followed: see `reg follow ls`".into()]);
+    }
     if let (false, Some(part)) = (summary.complete, &summary.part) {
         let of = if part.complete { "all of them in the store" } else { "not all of them in the store" };
         rows.push(vec!["chosen".into(), format!("{} in {} files, {of}", size(part.bytes), part.files)]);
@@ -48,7 +54,9 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
     output::table(&rows)?;
     let metadata = serde_json::to_value(&info.metadata).map_err(|error| CliError::new("other", error))?;
     section("computed from the files", &metadata["computed"])?;
-    section("claimed by the publisher", &metadata["claimed"])?;
+    let claims = serde_json::to_value(&info.claims).map_err(|error| CliError::new("other", error))?;
+    section("claimed by the publisher", &claims)?;
+    section("claimed in the files", &metadata["claimed"])?;
     if !info.attestations.is_empty() {
         output::line("")?;
         output::line("attestations")?;

@@ -12,6 +12,7 @@ use reg_keys::publisher_key::PublisherKey;
 use reg_node::daemon::Home;
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::{Next, NextKeys};
+use reg_proto::name::PublisherId;
 use zeroize::Zeroizing;
 
 use crate::args::{KeySetArgs, NextArgs};
@@ -74,6 +75,11 @@ pub fn publisher(keyring: &Keyring, name: &KeyName, prepares: bool) -> Result<Pu
         )),
         error => keyring_error(error),
     })
+}
+
+/// Returns the id of the publisher that a key signs for. Asks for no passphrase.
+pub fn publisher_of(keyring: &Keyring, name: &KeyName) -> Result<PublisherId, CliError> {
+    Ok(keyring.info(name).map_err(keyring_error)?.publisher)
 }
 
 /// Parses a public key (`ed25519:HEX`), or looks up the public key of a key name in the key ring.

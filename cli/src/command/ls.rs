@@ -12,7 +12,10 @@ use crate::output::{self, short, size};
 
 pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
     let client = Client::open(global, None).await?;
-    let models: Vec<ModelSummary> = client.get("/v1/models", &[]).await?;
+    let mut models: Vec<ModelSummary> = client.get_pages("/v1/models").await?;
+    models.sort_by(|one, two| {
+        (&one.publisher, &one.model, &one.tags).cmp(&(&two.publisher, &two.model, &two.tags))
+    });
     client.close().await;
     if global.json {
         output::json(&models)?;
@@ -40,8 +43,7 @@ fn row(model: &ModelSummary) -> Vec<String> {
         .behind
         .iter()
         .map(|(tag, it)| format!("{tag} is behind: {} is newer than {}", it.head, it.used));
-    let marks: Vec<String> =
-        model.pinned.then(|| "pinned".to_owned()).into_iter().chain(state).chain(behind).collect();
+    let marks: Vec<String> = kept(model).map(str::to_owned).into_iter().chain(state).chain(behind).collect();
     vec![
         format!("{}/{}", shown(model.publisher, model.petname.as_ref()), model.model),
         tags.join(","),
@@ -50,4 +52,11 @@ fn row(model: &ModelSummary) -> Vec<String> {
         short(&model.manifest),
         marks.join("; "),
     ]
+}
+
+/// Returns why a model is never evicted; `None` where it may be.
+fn kept(model: &ModelSummary) -> Option<&'static str> {
+    let reasons =
+        [(model.pinned, "pinned"), (model.published, "published here"), (model.followed, "followed")];
+    reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
 }

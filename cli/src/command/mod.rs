@@ -13,6 +13,8 @@ mod env;
 mod export_ca;
 mod export_signature;
 mod files;
+mod follow;
+mod formats;
 mod gc;
 mod import;
 mod import_signed;
@@ -32,6 +34,7 @@ mod revoke;
 mod rm;
 mod rotate;
 mod settle;
+mod share;
 mod sign;
 mod status;
 mod trust;
@@ -54,11 +57,13 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Publish(args) => publish::run(&global, args).await,
         Command::Import(args) => import::run(&global, args).await,
         Command::Pull(args) => pull::run(&global, args).await,
+        Command::Follow(args) => follow::run(&global, args).await,
         Command::Ls => ls::run(&global).await,
         Command::Info(args) => info::run(&global, args).await,
         Command::Files(args) => files::run(&global, args).await,
         Command::Verify(args) => verify::run(&global, args).await,
-        Command::Peers => peers::run(&global).await,
+        Command::Peers(args) => peers::run(&global, args).await,
+        Command::Share(args) => share::run(&global, args).await,
         Command::Status => status::run(&global).await,
         Command::Attest(args) => attest::run(&global, args).await,
         Command::Trust(command) => trust::run(&global, command).await,
@@ -70,6 +75,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Gc { dry_run } => gc::run(&global, dry_run).await,
         Command::ExportSignature(args) => export_signature::run(&global, args).await,
         Command::Diff { one, two } => diff::run(&global, &one, &two).await,
+        Command::Formats => formats::run(&global),
         Command::Env(args) => env::run(&global, args).await,
         Command::Completion { shell } => completion::run(shell),
         Command::Config(command) => config::run(&global, &command),

@@ -1,16 +1,88 @@
-//! `reg peers`: lists the peers that the daemon is connected to.
+//! `reg peers`: lists the peers that the daemon is connected to, or remembers, and keeps peers that the user adds.
 
 use std::process::ExitCode;
 
-use reg_api::report::PeerReport;
+use reg_api::report::{KnownPeer, PeerAdded, PeerReport};
+use reg_node::gateway::admin::{PeerAddress, PeerName};
+use reg_proto::peer::Address;
 
-use crate::args::Global;
+use crate::args::{ChangePeers, Global, Net, Peers};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{self, size};
 
-pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
-    let client = Client::open(global, None).await?;
+pub async fn run(global: &Global, args: Peers) -> Result<ExitCode, CliError> {
+    let net = Net { swarm_key: args.swarm_key, ..Net::default() };
+    let client = Client::open_locally(global, &net).await?;
+    let done = match args.change {
+        Some(ChangePeers::Add { peers }) => {
+            add(global, &client, peers.into_iter().flat_map(|it| it.0).collect()).await
+        }
+        Some(ChangePeers::Rm { peers }) => remove(&client, &peers).await,
+        None if args.known => known(global, &client).await,
+        None => return connected(global, client).await,
+    };
+    client.close().await;
+    done.map(|()| output::ok())
+}
+
+async fn add(global: &Global, client: &Client, addresses: Vec<Address>) -> Result<(), CliError> {
+    let mut all: Vec<PeerAdded> = Vec::new();
+    for address in addresses {
+        all.push(client.post("/v1/peers/add", &PeerAddress { address }).await?);
+    }
+    if global.json {
+        return output::json(&all);
+    }
+    for PeerAdded { address, is_new, connected, unreached, .. } in all {
+        if global.quiet {
+            output::line(address.to_string())?;
+            continue;
+        }
+        let kept = if is_new { "kept" } else { "kept already" };
+        output::line(format!("{kept}: {address}{}", if connected { ", connected" } else { "" }))?;
+        if let Some(why) = unreached {
+            output::say(format_args!("note: {why}; it is dialled again, and at every start"));
+        } else if !connected {
+            output::say(format_args!("note: it is dialled at the next start, because no daemon runs now"));
+        }
+    }
+    Ok(())
+}
+
+async fn remove(client: &Client, peers: &[String]) -> Result<(), CliError> {
+    for peer in peers {
+        client.post::<()>("/v1/peers/remove", &PeerName { peer: peer.clone() }).await?;
+    }
+    Ok(())
+}
+
+async fn known(global: &Global, client: &Client) -> Result<(), CliError> {
+    let peers: Vec<KnownPeer> = client.get("/v1/peers/known", &[]).await?;
+    if global.json {
+        return output::json(&peers);
+    }
+    let name = |peer: &KnownPeer| peer.peer.map_or_else(String::new, |it| it.to_string());
+    if global.quiet {
+        return peers.iter().filter(|it| it.peer.is_some()).try_for_each(|it| output::line(name(it)));
+    }
+    let mut rows = vec![
+        ["PEER", "BY", "LAST CONNECTED", "LAST OF USE", "FAILED", "ADDRESS"].map(str::to_owned).to_vec(),
+    ];
+    rows.extend(peers.iter().map(|peer| {
+        let by = match peer {
+            KnownPeer { added: true, .. } => "you",
+            KnownPeer { claimed: true, .. } => "its claim",
+            _ => "dialling",
+        };
+        let time = |at: Option<u64>| at.map_or_else(String::new, output::time);
+        let address = peer.addresses.first().map(ToString::to_string).unwrap_or_default();
+        vec![name(peer), by.into(), time(peer.success), time(peer.used), peer.failures.to_string(), address]
+    }));
+    output::table(&rows)
+}
+
+async fn connected(global: &Global, client: Client) -> Result<ExitCode, CliError> {
     let is_daemon = client.is_daemon();
     let peers: Vec<PeerReport> = client.get("/v1/peers", &[]).await?;
     client.close().await;

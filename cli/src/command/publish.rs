@@ -2,24 +2,30 @@
 //!
 //! The secret key never leaves this process.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use reg_api::consent::{Acceptance, Consent};
+use reg_api::ingest::{IngestPlan, LeftOutList};
 use reg_api::prepared::Prepared;
-use reg_api::report::{Abandoned, Published};
-use reg_api::request::{Claims, PublishRequest, PublishSource};
+use reg_api::report::{Abandoned, Published, Shared};
+use reg_api::request::{Claims, IngestRequest, PublishRequest, PublishSource};
 use reg_keys::publisher_key::PublisherKey;
 use reg_keys::signing_file::SigningFile;
 use reg_node::gateway::admin::{CommitRequest, Named, SignedRequest};
-use reg_proto::name::Reference;
-use serde_json::Value;
+use reg_proto::name::{PublisherId, Reference};
+use serde_json::json;
 
 use crate::args::{Global, Publish};
 use crate::client::{Client, home};
-use crate::command::keyring::{keyring, publisher};
-use crate::command::published;
+use crate::command::keyring::{keyring, publisher, publisher_of};
+use crate::command::published::{self, Several};
+use crate::command::share;
 use crate::error::CliError;
+use crate::left_out;
 use crate::output;
+use crate::sources::{self, Source};
 
 /// Time between two queries for the number of holders.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -36,19 +42,30 @@ pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
         file.describe().map_err(|error| CliError::from_fault(&error))?;
         return publish_signed(global, file, &args).await;
     }
-    let (Some(path), Some((model, tag)), Some(name)) = (&args.path, args.model.clone(), &args.key) else {
-        return Err(CliError::new(
-            "invalid",
-            "path, model or key is missing: reg publish PATH MODEL --key NAME",
-        ));
+    let sources = sources::read(&args.what)?;
+    if args.files.dry_run {
+        let own = args.key.as_ref().map(|name| publisher_of(&keyring(&home), name)).transpose()?;
+        return plan(global, &sources, own, &args).await;
+    }
+    let Some(name) = &args.key else {
+        return Err(CliError::new("invalid", "key is missing: reg publish PATH MODEL --key NAME"));
     };
     let key = publisher(&keyring(&home), name, args.prepare.is_some())?;
-    let path = path.canonicalize().map_err(|error| {
-        CliError::new("not_found", format_args!("{}: {error}", path.display()))
-            .hint("name a directory or a file")
-    })?;
     let client = Client::open_to_publish(global, &args.net).await?;
-    let request = PublishRequest {
+    match (&sources[..], &args.prepare) {
+        ([source], None) => {
+            let done = sign_and_commit(&client, &key, request(source, &key, &args)).await?;
+            conclude(global, client, done, &args).await
+        }
+        ([source], Some(out)) => prepare_file(global, client, request(source, &key, &args), out).await,
+        (_, Some(_)) => Err(CliError::new("invalid", "--prepare takes one model at a time")),
+        (several, None) => publish_all(global, client, &key, several, &args).await,
+    }
+}
+
+fn request(source: &Source, key: &PublisherKey, args: &Publish) -> PublishRequest {
+    let Source { path, model, tag } = source.clone();
+    PublishRequest {
         source: PublishSource::Path(path),
         key_documents: key.key_documents().to_vec(),
         model,
@@ -60,30 +77,120 @@ pub async fn run(global: &Global, args: Publish) -> Result<ExitCode, CliError> {
             version: args.version.clone(),
             source_url: args.source_url.clone(),
         },
+        ingest: args.files.ingest(args.link),
         allow_unsafe: args.allow_unsafe,
+        allow: args.allow.iter().copied().collect(),
+        incomplete: args.incomplete,
         fresh_for: args.fresh_for.map(|days| days.saturating_mul(DAY)),
         expires_in: args.expires_in.map(|days| days.saturating_mul(DAY)),
         settle: args.settle,
         origin: None,
         min_usable: args.min_usable,
         hold: args.prepare.is_some(),
+    }
+}
+
+/// Shows what would be published. A model that is refused does not keep the others back.
+async fn plan(
+    global: &Global,
+    sources: &[Source],
+    own: Option<PublisherId>,
+    args: &Publish,
+) -> Result<ExitCode, CliError> {
+    let client = Client::open_to_publish(global, &args.net).await?;
+    let mut plans = Vec::new();
+    for source in sources {
+        plans.push((source, plan_of(&client, source, own, args).await));
+    }
+    client.close().await;
+    let document = |Source { path, model, tag }: &Source, plan: &IngestPlan| {
+        left_out::document(plan, json!({ "model": model, "tag": tag, "path": path }))
     };
-    if let Some(out) = &args.prepare {
-        let prepared = prepare(&client, &request).await?;
-        client.close().await;
-        let file = SigningFile::of_publication(request, prepared);
-        file.write(out).map_err(|error| CliError::from_fault(&error))?;
-        output::line(out.display().to_string())?;
-        if !global.quiet {
-            output::say(format_args!(
-                "sign it: reg sign {0} --key NAME; then: reg publish --signed {0}",
-                out.display()
-            ));
-        }
+    if let ([source], true) = (sources, global.json) {
+        let plan = plans.into_iter().map(|(_, plan)| plan).collect::<Result<Vec<_>, _>>()?;
+        plan.iter().try_for_each(|plan| output::json(&document(source, plan)))?;
         return Ok(output::ok());
     }
-    let published = sign_and_commit(&client, &key, request).await?;
-    conclude(global, client, published, &args).await
+    let mut several = Several::new(global);
+    for (source, plan) in plans {
+        let Source { path, model, tag } = source;
+        match plan {
+            Ok(plan) => {
+                let shown = format!("{model}:{tag} of {}", path.display());
+                several.plan(&shown, &plan, document(source, &plan))?;
+            }
+            Err(error) if sources.len() == 1 => return Err(error),
+            Err(error) => several.failed(&path.display().to_string(), error)?,
+        }
+    }
+    several.end(true)
+}
+
+async fn plan_of(
+    client: &Client,
+    Source { path, model, .. }: &Source,
+    own: Option<PublisherId>,
+    args: &Publish,
+) -> Result<IngestPlan, CliError> {
+    let ingest = args.files.ingest(args.link);
+    let consent = Consent::new(args.allow_unsafe, args.allow.iter().copied().collect());
+    let of = own.map(|publisher| (publisher, model.clone()));
+    let accepted = Acceptance { consent, incomplete: args.incomplete, model: of };
+    client.post("/v1/publish/plan", &IngestRequest { path: path.clone(), ingest, accepted }).await
+}
+
+/// Publishes several models, one after the other. One that fails does not keep the others back.
+async fn publish_all(
+    global: &Global,
+    client: Client,
+    key: &PublisherKey,
+    sources: &[Source],
+    args: &Publish,
+) -> Result<ExitCode, CliError> {
+    let mut several = Several::new(global);
+    for source in sources {
+        let done = match sign_and_commit(&client, key, request(source, key, args)).await {
+            Ok(done) => with_holders(global, &client, done, args).await,
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(done) => {
+                let shared = shared(&client, &done).await;
+                let more =
+                    shared.as_ref().map_or(serde_json::Value::Null, |it| json!({ "ticket": it.ticket }));
+                let lines = held(&done, args).into_iter().chain(shared.as_ref().map(pull_line));
+                several.add(&done, more, lines)?;
+            }
+            Err(error) => several.failed(&source.path.display().to_string(), error)?,
+        }
+    }
+    let is_served = client.is_daemon() || args.wait.is_some();
+    client.close().await;
+    several.end(is_served)
+}
+
+/// Has the node prepare a model, and writes the file that others sign.
+async fn prepare_file(
+    global: &Global,
+    client: Client,
+    request: PublishRequest,
+    out: &Path,
+) -> Result<ExitCode, CliError> {
+    let prepared = prepare(&client, &request).await?;
+    client.close().await;
+    if !global.quiet {
+        left_out::lines(&prepared.left_out).into_iter().for_each(output::say);
+    }
+    let file = SigningFile::of_publication(request, prepared);
+    file.write(out).map_err(|error| CliError::from_fault(&error))?;
+    output::line(out.display().to_string())?;
+    if !global.quiet {
+        output::say(format_args!(
+            "sign it: reg sign {0} --key NAME; then: reg publish --signed {0}",
+            out.display()
+        ));
+    }
+    Ok(output::ok())
 }
 
 /// Gives up what was prepared for a tag.
@@ -113,25 +220,66 @@ async fn publish_signed(global: &Global, file: SigningFile, args: &Publish) -> R
     let (request, prepared, signed) = file.publication().map_err(|error| CliError::from_fault(&error))?;
     let client = Client::open_to_publish(global, &args.net).await?;
     let request = SignedRequest { request, prepared, signed };
+    let left_out = request.prepared.left_out.clone();
     let published: Published = client.stream("/v1/publish/signed", &request).await?;
-    conclude(global, client, published, args).await
+    conclude(global, client, Done { published, left_out, copied: false }, args).await
 }
 
-async fn conclude(
-    global: &Global,
-    client: Client,
-    mut published: Published,
-    args: &Publish,
-) -> Result<ExitCode, CliError> {
-    if let Some(wanted) = args.seed_until {
-        published.holders = seed_until(global, &client, &published, wanted).await?;
-    }
-    let holders = published.holders;
-    let held = format!("held by {holders} other peer{}", if holders == 1 { "" } else { "s" });
-    let is_served = client.is_daemon() || args.seed_until.is_some();
-    published::report(global, &published, Value::Null, [held], is_served)?;
+/// Holds a model that was published, and what was left out of it.
+#[derive(Debug)]
+pub struct Done {
+    pub published: Published,
+    pub left_out: LeftOutList,
+    /// Whether large files were to be linked and had to be copied.
+    pub copied: bool,
+}
+
+async fn conclude(global: &Global, client: Client, done: Done, args: &Publish) -> Result<ExitCode, CliError> {
+    let done = with_holders(global, &client, done, args).await?;
+    let is_served = client.is_daemon() || args.wait.is_some();
+    let shared = shared(&client, &done).await;
+    let more = shared.as_ref().map_or(serde_json::Value::Null, |it| json!({ "ticket": it.ticket }));
+    let lines = held(&done, args).into_iter().chain(shared.as_ref().map(pull_line));
+    published::report(global, &done, more, lines, is_served)?;
     client.close().await;
     Ok(output::ok())
+}
+
+/// Returns the ticket of a model that a daemon serves. One of an earlier version makes none.
+async fn shared(client: &Client, done: &Done) -> Option<Shared> {
+    if !client.is_daemon() {
+        return None;
+    }
+    share::ticket(client, Some(&done.published.reference), false).await.ok()
+}
+
+/// Says what others type to pull the model: the ticket, if it says where, else the name.
+fn pull_line(shared: &Shared) -> String {
+    match (&shared.reference, shared.addresses.is_empty()) {
+        (Some(reference), true) => {
+            format!("others type: reg pull {reference} (`reg share --lan` makes a ticket for your network)")
+        }
+        _ => format!("others type: reg pull {}", shared.ticket),
+    }
+}
+
+/// Waits for as many holders as the user asked for.
+async fn with_holders(
+    global: &Global,
+    client: &Client,
+    mut done: Done,
+    args: &Publish,
+) -> Result<Done, CliError> {
+    if let Some(wanted) = args.wait {
+        done.published.holders = wait_for_holders(global, client, &done.published, wanted).await?;
+    }
+    Ok(done)
+}
+
+/// Says how many peers hold the model, where the user has waited for them.
+fn held(done: &Done, args: &Publish) -> Option<String> {
+    let holders = done.published.holders;
+    args.wait.map(|_| format!("held by {holders} other peer{}", if holders == 1 { "" } else { "s" }))
 }
 
 /// Has the node prepare a model; refuses the result if it is not the model of `request`.
@@ -150,7 +298,7 @@ pub async fn sign_and_commit(
     client: &Client,
     key: &PublisherKey,
     request: PublishRequest,
-) -> Result<Published, CliError> {
+) -> Result<Done, CliError> {
     let prepared = prepare(client, &request).await?;
     sign_and_commit_prepared(client, key, prepared).await
 }
@@ -160,13 +308,15 @@ pub async fn sign_and_commit_prepared(
     client: &Client,
     key: &PublisherKey,
     prepared: Prepared,
-) -> Result<Published, CliError> {
+) -> Result<Done, CliError> {
     let signed = key.sign(&prepared).map_err(|error| CliError::from_fault(&error))?;
-    client.stream("/v1/publish/commit", &CommitRequest { id: prepared.id, signed }).await
+    let Prepared { id, left_out, copied, .. } = prepared;
+    let published = client.stream("/v1/publish/commit", &CommitRequest { id, signed }).await?;
+    Ok(Done { published, left_out, copied })
 }
 
 /// Waits until `wanted` other peers hold the model; returns how many do.
-async fn seed_until(
+async fn wait_for_holders(
     global: &Global,
     client: &Client,
     published: &Published,

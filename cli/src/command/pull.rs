@@ -27,11 +27,12 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
     let more = args.net.peers().filter(|_| client.is_daemon());
     let from = args.from.iter().cloned().chain(more).collect();
     let request = PullRequest {
-        reference: args.reference,
+        reference: args.what.reference,
         dest,
         from,
         web_seeds: args.net.web_seeds,
         allow_unsafe: args.allow_unsafe,
+        allow: args.allow.iter().copied().collect(),
         offline: args.net.offline,
         copy: args.copy,
         overwrite: args.overwrite,
@@ -46,6 +47,7 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         timeout: args.timeout,
         limit_local: args.net.limit_local,
         receipt: args.receipt.is_some(),
+        ticket: args.what.ticket,
     };
     if dry_run {
         return dry_run::run(global, client, &request).await;
@@ -78,8 +80,8 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
 fn write_receipt(path: &Path, receipt: &Receipt) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(receipt).map_err(|error| CliError::new("other", error))?;
     std::fs::write(path, text + "\n").map_err(|error| {
-        CliError::new("other", format_args!("receipt {} cannot be written: {error}", path.display()))
-            .hint("the model is pulled: run the same command again with another file")
+        CliError::of_file(path, &error)
+            .hint("the model is pulled: run the same command again with another file for the receipt")
     })
 }
 
@@ -115,7 +117,7 @@ fn destination(args: &Pull) -> Result<Option<PathBuf>, CliError> {
     if args.cache_only || args.to_hf_cache.is_some() {
         return Ok(None);
     }
-    let dest = args.dest.clone().unwrap_or_else(|| PathBuf::from(args.reference.model.as_str()));
+    let dest = args.dest.clone().unwrap_or_else(|| PathBuf::from(args.what.reference.model.as_str()));
     let dest = std::path::absolute(&dest);
     dest.map(Some).map_err(|error| {
         CliError::new("invalid", format_args!("the path of the directory cannot be made absolute: {error}"))
@@ -127,7 +129,7 @@ fn destination(args: &Pull) -> Result<Option<PathBuf>, CliError> {
 /// The tag `latest` becomes the revision `main`, and a digest becomes a commit.
 fn hub_cache(args: &Pull) -> Result<Option<HubCache>, CliError> {
     let Some(named) = &args.to_hf_cache else { return Ok(None) };
-    let Reference { publisher, model, tag, digest } = &args.reference;
+    let Reference { publisher, model, tag, digest } = &args.what.reference;
     let dir = hugging_face::cache_dir().ok_or_else(|| {
         CliError::new("invalid", "no home directory is known").hint("set HF_HOME to a folder")
     })?;
@@ -157,7 +159,7 @@ fn report(global: &Global, pulled: &Pulled) -> Result<(), CliError> {
     if global.quiet {
         return Ok(());
     }
-    if !pulled.complete {
+    if pulled.is_part {
         output::say(format_args!(
             "pulled a part of the model: run the command without a selection to pull the rest"
         ));

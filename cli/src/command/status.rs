@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use reg_api::reachability::Reachability;
 use reg_api::report::Status;
+use reg_node::store::SHARE_OF_DISK;
 
 use crate::args::Global;
 use crate::client::Client;
@@ -33,11 +34,15 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
     if let Some(why) = &status.index_trouble {
         rows.push(vec!["index".into(), format!("in memory until the disk takes it: {why}")]);
     }
-    let origin = if status.cache_size_is_default { " (a share of the disk; set cache.max_size)" } else { "" };
+    let origin = match status.cache_size_is_default {
+        true => format!(" ({SHARE_OF_DISK} % of the disk; set cache.max_size)"),
+        false => String::new(),
+    };
     let max =
         status.cache_max_bytes.map_or_else(|| "no limit".into(), |max| format!("of {}{origin}", size(max)));
     rows.extend([
         vec!["peers".into(), peers(status.peers, status.outdated_peers)],
+        vec!["remembered".into(), format!("{} peers", status.known_peers)],
         vec!["models".into(), status.models.to_string()],
         vec!["cache".into(), format!("{} in {} blobs, {max}", size(status.bytes), status.blobs)],
         vec!["on its way".into(), size(status.partial_bytes)],

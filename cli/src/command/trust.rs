@@ -192,6 +192,7 @@ fn rule(args: Require) -> Result<RawRule, CliError> {
         newest: args.newest,
         licenses: args.license,
         formats: args.format,
+        allow: args.allow.iter().map(ToString::to_string).collect(),
         attestations,
     })
 }

@@ -42,6 +42,7 @@ fn publish_offline_and_ask_about_it() {
     let info = json(&home, &["info", reference]);
     assert_eq!(info["metadata"]["computed"]["architecture"], "Tiny");
     assert_eq!(info["metadata"]["claimed"]["base_models"][0], "a/b");
+    assert_eq!(info["claims"]["licenses"][0], "mit");
     assert_eq!(json(&home, &["files", reference]).as_array().map(Vec::len), Some(2));
     ok(&home, &["verify", reference]);
     let dest = dir.path().join("out").to_string_lossy().into_owned();
@@ -79,6 +80,56 @@ fn publish_offline_and_ask_about_it() {
     assert_eq!(json(&home, &["ls"]).as_array().map(Vec::len), Some(0));
     let authority = ok(&home, &["key", "export-ca", "me"]);
     assert!(authority.starts_with("# ed25519:") && authority.ends_with("-----END CERTIFICATE-----\n"));
+}
+
+#[test]
+fn info_and_diff_show_what_the_publisher_claims_apart_from_what_the_files_claim() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (home, model) = (dir.path().join("home"), dir.path().join("model"));
+    std::fs::create_dir_all(&model).expect("a folder");
+    std::fs::write(model.join("config.json"), r#"{"model_type":"tiny"}"#).expect("written");
+    std::fs::write(model.join("README.md"), "---\nlicense: mit\n---\n").expect("written");
+    ok(&home, &["key", "new", "me"]);
+    let path = model.to_string_lossy().into_owned();
+    let publish = |tag: &str, claims: &[&str]| {
+        let args: Vec<&str> = ["publish", &path, tag, "--key", "me", "--offline"]
+            .into_iter()
+            .chain(claims.iter().copied())
+            .collect();
+        json(&home, &args)["reference"].as_str().expect("a reference").to_owned()
+    };
+    let one = publish("tiny:v1", &["--title", "Tiny One", "--license", "apache-2.0", "--version", "1.5"]);
+    let two = publish("tiny:v2", &[]);
+    let info = ok(&home, &["info", &one]);
+    let (_, claimed) = info.split_once("claimed by the publisher").expect("a section");
+    let (publisher, files) = claimed.split_once("claimed in the files").expect("another section");
+    for claim in ["Tiny One", "apache-2.0", "1.5"] {
+        assert!(publisher.contains(claim), "{claim}: {info}");
+    }
+    assert!(files.contains("mit") && !publisher.contains("mit"), "{info}");
+    assert!(ok(&home, &["info", &two]).contains("claimed by the publisher: nothing"));
+    let diff = ok(&home, &["diff", &one, &two]);
+    assert!(diff.contains("claimed title: \"Tiny One\" -> null"), "{diff}");
+}
+
+#[test]
+fn a_store_of_another_version_says_what_to_do_and_that_works() {
+    let home = tempfile::tempdir().expect("a folder");
+    ok(home.path(), &["key", "new", "me"]);
+    ok(home.path(), &["ls"]);
+    let version = home.path().join("store/VERSION");
+    for (found, advice) in
+        [("7\n", "a newer `reg`"), ("junk", "empty the file"), ("\u{0}\u{1b}[2J", "empty the file")]
+    {
+        std::fs::write(&version, found).expect("written");
+        let output = reg(home.path(), &["ls"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(advice) && said.contains("VERSION"), "{said}");
+    }
+    std::fs::write(&version, "").expect("emptied, as it says");
+    ok(home.path(), &["ls"]);
+    assert_eq!(std::fs::read_to_string(&version).expect("a version"), "2\n");
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub enum BehindReason {
     Frozen,
     /// The store has the version that is used, and not the head.
     NotPulled,
+    /// Peers have announced a newer record, which no pull has looked at yet.
+    Heard,
 }
 
 impl BehindReason {
@@ -41,6 +43,7 @@ impl BehindReason {
             Self::Unreached => "unreached",
             Self::Frozen => "frozen",
             Self::NotPulled => "not_pulled",
+            Self::Heard => "heard",
         }
     }
 }

@@ -3,6 +3,10 @@
 //! Every type is data. The command line builds requests, the local API carries them as JSON, and the registry answers
 //! with reports. The crate must not open a file, ask a peer or hold a key. It reads the clock in one place ([`clock`]).
 
+pub mod adopt;
+pub mod consent;
+pub mod follow;
+pub mod ingest;
 pub mod repository_name;
 pub mod request;
 pub mod selection;
@@ -27,5 +31,6 @@ pub mod reporter;
 
 pub mod fault;
 pub mod printable;
+pub mod size;
 
 pub mod clock;

@@ -5,6 +5,8 @@ use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::path::SafePath;
 use serde::{Deserialize, Serialize};
 
+use crate::ingest::LeftOutList;
+
 /// The documents that a publisher must sign before its model can be published. No peer sees them yet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Prepared {
@@ -27,6 +29,12 @@ pub struct Prepared {
     /// The in-toto statement of where the files come from, exactly as it must be signed.
     #[serde(default)]
     pub attestation: Option<String>,
+    /// What the node left out of the directory.
+    #[serde(default, skip_serializing_if = "LeftOutList::is_empty")]
+    pub left_out: LeftOutList,
+    /// Whether large files were to be linked into the store and had to be copied.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub copied: bool,
 }
 
 /// The signatures that the holder of the key adds to a [`Prepared`] model.

@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::behind::Behind;
 use crate::check::Check;
+use crate::ingest::LeftOutList;
 use crate::reachability::Reachability;
 use crate::receipt::{ByteSource, Pace, Receipt};
+use crate::request::Claims;
 use crate::rule::Rule;
 use crate::tag_age::TagAge;
 
@@ -45,7 +47,7 @@ pub struct Published {
     pub files: usize,
     /// The sequence number of the tag record.
     pub seq: u64,
-    /// The number of peers known to hold the whole model, without this node.
+    /// The number of peers known to hold the whole model, without this node, once the caller has waited for them; else 0.
     pub holders: usize,
 }
 
@@ -66,9 +68,14 @@ pub struct Pulled {
     pub bytes: u64,
     pub files: usize,
     pub dest: Option<PathBuf>,
-    /// Whether the store now has every file of the model. Otherwise `files` and `bytes` count the files that the user
-    /// chose.
+    /// Whether the store now has every file of the model, and no file that another one needs is missing of the model itself.
     pub complete: bool,
+    /// What the model itself lacks: files that its publisher left out, or that are not what their names say.
+    #[serde(default)]
+    pub gaps: Vec<String>,
+    /// Whether the store has only the files that the user chose. `files` and `bytes` count them.
+    #[serde(default)]
+    pub is_part: bool,
     /// Bytes that came from peers and web seeds.
     pub bytes_fetched: u64,
     /// Bytes that were in the store before the pull.
@@ -136,7 +143,7 @@ pub struct DiskNeed {
     pub free: Option<u64>,
 }
 
-/// A model in the store.
+/// A model in the store. It has 15 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ModelSummary {
     pub publisher: PublisherId,
@@ -147,8 +154,17 @@ pub struct ModelSummary {
     pub bytes: u64,
     pub files: usize,
     pub pinned: bool,
-    /// Whether the store has every blob, verified.
+    /// Whether it was published on this node, and is kept because of that.
+    #[serde(default)]
+    pub published: bool,
+    /// Whether the user follows its publisher, and it is kept because of that.
+    #[serde(default)]
+    pub followed: bool,
+    /// Whether the store has every blob, verified, and no file that another one needs is missing of the model itself.
     pub complete: bool,
+    /// Whether the store has every blob that was chosen, verified, also of a model that was published without all of its files.
+    #[serde(default)]
+    pub here: bool,
     /// The files that the user chose, where it was only a part of the model.
     #[serde(default)]
     pub part: Option<PartSummary>,
@@ -168,7 +184,7 @@ pub struct PartSummary {
     pub complete: bool,
 }
 
-/// Everything that this node knows of one model.
+/// Everything that this node knows of one model. It has 15 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ModelInfo {
     pub summary: ModelSummary,
@@ -184,6 +200,9 @@ pub struct ModelInfo {
     /// How this version stands behind the head of the tag that was asked for.
     #[serde(default)]
     pub behind: Option<Behind>,
+    /// What the publisher said of it when it was published; `None` where the store does not have that yet.
+    #[serde(default)]
+    pub claims: Option<Claims>,
     pub metadata: Metadata,
     pub referrers: Vec<Digest>,
     pub kinds: BTreeMap<String, usize>,
@@ -253,7 +272,54 @@ pub struct PeerReport {
     pub bytes_by_lane: u64,
 }
 
-/// The state of the node in figures. It has 18 fields, because programs read the answer as flat JSON.
+/// A peer that this node remembers from one start to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownPeer {
+    /// `None` where the user has added an address alone.
+    pub peer: Option<PeerId>,
+    /// Where it is dialled, the best address first.
+    pub addresses: Vec<Address>,
+    /// Whether the user has added the address. It stays until the user removes it.
+    pub added: bool,
+    /// Whether only the peer itself has said where it listens: this node has not reached it there.
+    pub claimed: bool,
+    /// When it was last connected, in seconds since 1970.
+    pub success: Option<u64>,
+    /// When it was last of use, in seconds since 1970.
+    pub used: Option<u64>,
+    /// Dials in a row that did not reach it.
+    pub failures: u32,
+}
+
+/// A peer that the user has added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerAdded {
+    /// As it is kept: with the peer's id, where that is known.
+    pub address: Address,
+    pub peer: Option<PeerId>,
+    /// Whether the address was not kept before.
+    pub is_new: bool,
+    /// Whether the peer is connected now.
+    pub connected: bool,
+    /// Why it is not, where it was dialled.
+    pub unreached: Option<String>,
+}
+
+/// A ticket that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    pub ticket: String,
+    /// The model that it names.
+    pub reference: Option<Reference>,
+    /// The version of the model.
+    pub digest: Option<Digest>,
+    /// Where the ticket says that peers are.
+    pub addresses: Vec<Address>,
+    /// What the maker of the ticket should know.
+    pub notes: Vec<String>,
+}
+
+/// The state of the node in figures. It has 19 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     pub peer_id: PeerId,
@@ -265,6 +331,9 @@ pub struct Status {
     /// Peers that were met and disconnected, because they speak version 1 of the protocol only.
     #[serde(default)]
     pub outdated_peers: usize,
+    /// Peers that are remembered, and addresses that the user has added.
+    #[serde(default)]
+    pub known_peers: usize,
     pub models: usize,
     pub blobs: usize,
     pub bytes: u64,
@@ -474,9 +543,12 @@ impl AttestationInfo {
 /// A repository with its files in the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ImportedRepository {
-    /// The commit that the revision names.
+    /// The commit that the revision names; in Ollama's store, the digest of the manifest.
     pub commit: String,
     pub files: Vec<(SafePath, Digest)>,
     pub bytes: u64,
     pub bytes_fetched: u64,
+    /// What is not part of the model.
+    #[serde(default)]
+    pub left_out: LeftOutList,
 }

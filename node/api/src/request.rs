@@ -1,18 +1,49 @@
 //! The requests to the registry: one struct for each use case that takes more than a reference.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use reg_proto::announcement::Holder;
+use reg_proto::bounded::Bounded;
+use reg_proto::content::kind::ContentKind;
 use reg_proto::digest::Digest;
+use reg_proto::limits::TICKET_PEERS_MAX;
+use reg_proto::manifest::ModelDescriptor;
 use reg_proto::name::{ModelName, PublisherId, Reference, Tag};
 use reg_proto::path::SafePath;
 use reg_proto::peer::Address;
+use reg_proto::ticket::{Ticket, TicketPeer};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::consent::{Acceptance, Consent};
+use crate::ingest::Ingest;
 use crate::repository_name::RepositoryName;
 use crate::selection::{Pattern, Selection};
 use crate::web_seed::WebSeed;
+
+/// Asks for the models in the store, in the order of publisher ids, names and manifests.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListRequest {
+    /// Where the page before ended; `None` for the first page.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// The most models of the answer; `None` for all.
+    #[serde(default)]
+    pub limit: Option<usize>,
+}
+
+/// Asks for a ticket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareRequest {
+    /// The model that the ticket names; `None` for one that names this node alone.
+    #[serde(default)]
+    pub reference: Option<Reference>,
+    /// Private addresses are named too.
+    #[serde(default)]
+    pub lan: bool,
+}
 
 /// The source of a model that is published.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,7 +57,7 @@ pub enum PublishSource {
     Pack(Digest),
 }
 
-/// Asks to publish `source` as `model:tag`.
+/// Asks to publish `source` as `model:tag`. It has 15 fields, because each is a choice of its own of the publisher's.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PublishRequest {
     pub source: PublishSource,
@@ -38,9 +69,18 @@ pub struct PublishRequest {
     /// The publisher's claims about the model. They are shown apart from what the node computed.
     #[serde(default)]
     pub claims: Claims,
-    /// Consent to publish content that runs code when it is loaded, such as pickle.
+    /// Which files of a directory are published, and how the store takes them.
+    #[serde(default = "Ingest::of_before")]
+    pub ingest: Ingest,
+    /// Consent to publish everything, also what runs code when it is loaded, such as pickle.
     #[serde(default)]
     pub allow_unsafe: bool,
+    /// Consent to publish these kinds.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub allow: BTreeSet<ContentKind>,
+    /// Publish the model although files are missing, or are not what their names say.
+    #[serde(default)]
+    pub incomplete: bool,
     /// Seconds for which the tag is fresh. A later pull warns. `None`: for ever.
     #[serde(default)]
     pub fresh_for: Option<u64>,
@@ -59,6 +99,17 @@ pub struct PublishRequest {
     /// Hold the tag until the record is signed elsewhere and published, or abandoned.
     #[serde(default)]
     pub hold: bool,
+}
+
+/// Asks what would be published of a directory or file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestRequest {
+    /// The path, absolute as the node sees it.
+    pub path: PathBuf,
+    #[serde(default)]
+    pub ingest: Ingest,
+    #[serde(default)]
+    pub accepted: Acceptance,
 }
 
 /// The lowest record of a tag that may be used in the place of a newer one.
@@ -89,6 +140,11 @@ impl FromStr for MinUsable {
 }
 
 impl PublishRequest {
+    /// Returns the consent that comes with the request.
+    pub fn consent(&self) -> Consent {
+        Consent::new(self.allow_unsafe, self.allow.clone())
+    }
+
     /// Returns the request to publish `source` as `model:tag`, without claims, dates, leaves or an origin.
     pub fn new(source: PublishSource, key_documents: Vec<String>, model: ModelName, tag: Tag) -> Self {
         Self {
@@ -97,7 +153,10 @@ impl PublishRequest {
             model,
             tag,
             claims: Claims::default(),
+            ingest: Ingest::default(),
             allow_unsafe: false,
+            allow: BTreeSet::new(),
+            incomplete: false,
             fresh_for: None,
             expires_in: None,
             settle: false,
@@ -131,9 +190,16 @@ pub struct Claims {
     pub source_url: Option<String>,
 }
 
+impl From<ModelDescriptor> for Claims {
+    fn from(stated: ModelDescriptor) -> Self {
+        let ModelDescriptor { title, description, version, licenses, source_url } = stated;
+        Self { licenses, title, description, version, source_url }
+    }
+}
+
 /// Asks to fetch a model, verify it, seed it, and put it into `dest` where one is given.
 ///
-/// It has 19 fields, because `reg pull` has so many options that do not depend on each other.
+/// It has 21 fields, because `reg pull` has so many options that do not depend on each other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PullRequest {
     pub reference: Reference,
@@ -146,9 +212,12 @@ pub struct PullRequest {
     /// Web seeds to ask in addition to peers.
     #[serde(default)]
     pub web_seeds: Vec<WebSeed>,
-    /// Consent to content that runs code when it is loaded, such as pickle.
+    /// Consent to everything, also what runs code when it is loaded, such as pickle.
     #[serde(default)]
     pub allow_unsafe: bool,
+    /// Consent to these kinds.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub allow: BTreeSet<ContentKind>,
     /// Ask no peer: use only what is in the store.
     #[serde(default)]
     pub offline: bool,
@@ -188,9 +257,37 @@ pub struct PullRequest {
     /// Write a receipt: what was verified, and against which keys.
     #[serde(default)]
     pub receipt: bool,
+    /// What else the ticket says that names the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<TicketRequest>,
+}
+
+/// What a ticket says beside the reference of its model.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketRequest {
+    /// Peers to meet before the model is looked for.
+    pub peers: Bounded<Holder, TICKET_PEERS_MAX>,
+    /// The version that the tag meant when the ticket was made.
+    pub seen: Option<Digest>,
+}
+
+impl TicketRequest {
+    /// Returns what a ticket says of its peers, and of the version that its maker has seen.
+    pub fn of(ticket: &Ticket) -> Self {
+        let peers = ticket.peers.iter().map(|TicketPeer { peer, addresses }| Holder {
+            peer: *peer,
+            addresses: Bounded::first_of(addresses.iter().map(|it| it.to_address(*peer))),
+        });
+        Self { peers: Bounded::first_of(peers), seen: ticket.seen() }
+    }
 }
 
 impl PullRequest {
+    /// Returns the consent that comes with the request.
+    pub fn consent(&self) -> Consent {
+        Consent::new(self.allow_unsafe, self.allow.clone())
+    }
+
     /// Returns a request for a model in the cache, with the default of every option.
     pub fn into_cache(reference: Reference) -> Self {
         Self {
@@ -199,6 +296,7 @@ impl PullRequest {
             from: Vec::new(),
             web_seeds: Vec::new(),
             allow_unsafe: false,
+            allow: BTreeSet::new(),
             offline: false,
             copy: false,
             overwrite: false,
@@ -212,6 +310,7 @@ impl PullRequest {
             timeout: None,
             limit_local: false,
             receipt: false,
+            ticket: None,
         }
     }
 }
@@ -320,4 +419,10 @@ pub struct ImportRequest {
     /// The access token, where the endpoint requires one.
     #[serde(default)]
     pub token: Option<String>,
+    /// What the publication that follows accepts, so that what it would refuse is refused before large files are fetched.
+    #[serde(default)]
+    pub accepted: Acceptance,
+    /// Which files are copied. Nothing is known of their content before.
+    #[serde(default = "Ingest::of_before")]
+    pub ingest: Ingest,
 }

@@ -47,6 +47,8 @@ pub struct Rule {
     pub licenses: BTreeSet<String>,
     /// The kinds that the files may have, by their bytes.
     pub formats: BTreeSet<ContentKind>,
+    /// The kinds that need no further consent, though they are more than data.
+    pub allow: BTreeSet<ContentKind>,
     /// Whether an older version is refused where the newest one of a tag cannot be had.
     pub newest: bool,
 }
@@ -102,6 +104,7 @@ mod tests {
             attestations: Vec::new(),
             licenses: BTreeSet::new(),
             formats: BTreeSet::new(),
+            allow: BTreeSet::new(),
             newest: false,
         };
         let model = "Llama-3".parse().unwrap();

@@ -1,9 +1,12 @@
 //! [`Selection`]: the user's choice of a model's files, and [`Part`]: the files that it chose.
 
+mod gguf_name;
+mod ignore;
 mod pattern;
 mod quant;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use reg_proto::digest::Digest;
 use reg_proto::manifest::{Manifest, ModelFile};
@@ -12,8 +15,10 @@ use reg_proto::piece::BlobLayout;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::gguf_name::is_quantisation;
+pub use self::ignore::{IGNORE_FILE_BYTES_MAX, IgnoreError, IgnoreFile};
 pub use self::pattern::{PATTERN_BYTES_MAX, Pattern, PatternError};
-pub use self::quant::{QUANT_CHARS_MAX, Quant, QuantError};
+pub use self::quant::{PickError, Picked, QUANT_CHARS_MAX, Quant, QuantError, pick_default};
 
 /// Media types of layers that `--quant` includes beside the weights.
 const DOCUMENT_TYPES: [&str; 2] =
@@ -36,8 +41,8 @@ pub struct Selection {
 pub enum SelectError {
     #[error("no file of the model matches {pattern}")]
     NoMatch { pattern: Pattern, files: Vec<SafePath> },
-    #[error("model has no GGUF file of quantisation {quant}")]
-    NoQuant { quant: Quant, models: Vec<SafePath> },
+    #[error(transparent)]
+    Quant(#[from] PickError),
     #[error("nothing is left of the model: every file that was wanted is left out again")]
     Nothing,
 }
@@ -45,21 +50,9 @@ pub enum SelectError {
 impl SelectError {
     /// Returns what the user can do next.
     pub fn hint(&self) -> Option<String> {
-        /// Most names in a hint, so that it stays one line.
-        const NAMES_MAX: usize = 8;
-        let list = |paths: &[SafePath]| {
-            let mut names: Vec<&str> = paths.iter().take(NAMES_MAX).map(SafePath::as_str).collect();
-            if paths.len() > NAMES_MAX {
-                names.push("…");
-            }
-            names.join(", ")
-        };
         match self {
-            Self::NoMatch { files, .. } => Some(format!("it has {}", list(files))),
-            Self::NoQuant { models, .. } if models.is_empty() => {
-                Some("it has no GGUF file at all: choose files with --include".to_owned())
-            }
-            Self::NoQuant { models, .. } => Some(format!("it has {}", list(models))),
+            Self::NoMatch { files, .. } => Some(format!("it has {}", listed(files))),
+            Self::Quant(source) => Some(source.hint()),
             Self::Nothing => Some("leave out less, or want more".to_owned()),
         }
     }
@@ -95,6 +88,16 @@ impl Selection {
     }
 }
 
+/// Returns the names of files for a hint, as many as fit into one line.
+pub fn listed<S: Display>(all: &[S]) -> String {
+    const NAMES_MAX: usize = 8;
+    let mut names: Vec<String> = all.iter().take(NAMES_MAX).map(ToString::to_string).collect();
+    if all.len() > NAMES_MAX {
+        names.push("…".to_owned());
+    }
+    names.join(", ")
+}
+
 /// Returns the weights of one quantisation, and the documents beside them.
 fn quant_files(
     quant: &Quant,
@@ -102,21 +105,17 @@ fn quant_files(
     paths: &[&SafePath],
     notes: &mut Vec<String>,
 ) -> Result<Vec<SafePath>, SelectError> {
-    let picked = quant.pick(paths);
-    if picked.files.is_empty() {
-        let models = quant::models(paths).into_iter().cloned().collect();
-        return Err(SelectError::NoQuant { quant: quant.clone(), models });
-    }
+    let picked = quant.pick(paths)?;
     if !picked.others.is_empty() {
         let others: Vec<&str> = picked.others.iter().map(|path| path.as_str()).collect();
         notes.push(format!(
             "{} is the first of several files of {quant}; --include takes others: {}",
-            picked.files[0],
+            picked.weights[0],
             others.join(", ")
         ));
     }
     let documents = manifest.files().iter().filter(|file| DOCUMENT_TYPES.contains(&file.media_type.as_str()));
-    Ok(picked.files.into_iter().cloned().chain(documents.map(|file| file.path.clone())).collect())
+    Ok(picked.files().cloned().chain(documents.map(|file| file.path.clone())).collect())
 }
 
 /// The files of a model that a use case is about: all or some.

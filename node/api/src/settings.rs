@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a node was started with. Texts are as the configuration writes them.
 ///
-/// It has 11 fields, one for each flag that a daemon may have been started with and a command may name.
+/// It has 12 fields, one for each flag that a daemon may have been started with and a command may name.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
@@ -12,6 +12,7 @@ pub struct Settings {
     pub mdns: bool,
     pub dht: String,
     pub gossip: bool,
+    pub remember: bool,
     pub offline: bool,
     pub lanes: bool,
     pub limit_up: String,

@@ -241,6 +241,7 @@ pub mod tests {
     use std::collections::BTreeMap;
 
     use ed25519_dalek::SigningKey;
+    use reg_api::ingest::LeftOutList;
     use reg_proto::name::Tag;
     use reg_proto::path::SafePath;
     use reg_proto::tag::{ManifestPointer, SignedTag};
@@ -285,6 +286,8 @@ pub mod tests {
             attestation: None,
             resources,
             issued,
+            left_out: LeftOutList::default(),
+            copied: false,
         }
     }
 

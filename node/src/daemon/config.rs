@@ -2,14 +2,17 @@
 //!
 //! Flags win over `REG_*` variables, which win over the file. Every default is in one place: [`Config::new`].
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use reg_api::consent::{Consent, kind_to_allow};
 use reg_api::settings::Settings;
 use reg_api::web_seed::{SeedError, WebSeed};
 use reg_keys::keyring::{KeyName, KeyNameError};
+use reg_proto::content::kind::ContentKind;
 use reg_proto::digest::Digest;
 use reg_proto::name::NameError;
 use reg_proto::peer::{Address, AddressError, PeerIdError};
@@ -36,6 +39,8 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # dht = "auto"
 # Receive and pass on announcements of new tags by gossip.
 # gossip = true
+# Remember the peers that were reached, and dial the best of them at the next start.
+# remember = true
 # Connect to no peer.
 # offline = false
 # Relay between nodes that cannot reach each other, but never pieces: auto (while peers can reach this node), on or off.
@@ -69,14 +74,16 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 [gateway]
 # Key that signs uploads through the gateways (`hf upload`, `skopeo copy`). Without one, they are refused.
 # publish_key = "me"
-# Serve files that run code when they are loaded, archives, and files of unknown formats.
+# Serve files that run code when they are loaded, archives, and files of unknown formats: all of them, or those of some kinds
+# (`reg formats` lists the formats of each kind: "pickle", "code").
 # allow_unsafe = false
+# allow = []
 # Where to look up names that are neither an id nor a petname of yours: "hf" (see HF_ENDPOINT), or nowhere.
 # upstream = "hf"
 
 [cache]
-# How large the cache may be: the least recently used models are evicted first, pinned ones never. "auto" is 80 % of what
-# the cache holds and what is free on its disk at the start, and at least what it holds then; "unlimited" fills the disk.
+# How large the cache may be: the least recently used models are evicted first; those that are pinned or were published here
+# never. "auto" is 80 % of its disk, and at least what it holds at the start (`reg status` shows it); "unlimited" fills the disk.
 # max_size = "auto"
 # How much of the disk stays free.
 # min_free = "1 GiB"
@@ -121,6 +128,7 @@ pub struct RawNode {
     pub mdns: Option<bool>,
     pub dht: Option<String>,
     pub gossip: Option<bool>,
+    pub remember: Option<bool>,
     pub offline: Option<bool>,
     pub relay: Option<String>,
     pub upnp: Option<bool>,
@@ -153,6 +161,7 @@ pub struct RawHttp {
 pub struct RawGateway {
     pub publish_key: Option<String>,
     pub allow_unsafe: Option<bool>,
+    pub allow: Option<Vec<String>>,
     pub upstream: Option<String>,
 }
 
@@ -210,6 +219,7 @@ pub struct Overrides {
     pub mdns: Option<bool>,
     pub dht: Option<String>,
     pub gossip: Option<bool>,
+    pub remember: Option<bool>,
     pub offline: Option<bool>,
     pub relay: Option<String>,
     pub upnp: Option<bool>,
@@ -222,6 +232,8 @@ pub struct Overrides {
     pub swarm_key: Option<String>,
     pub publish_key: Option<String>,
     pub allow_unsafe: Option<bool>,
+    /// Kinds beside those of the file.
+    pub allow: BTreeSet<ContentKind>,
     pub upstream: Option<String>,
     /// The endpoint that `upstream = "hf"` means.
     pub hub: HubAccount,
@@ -237,6 +249,8 @@ pub struct Config {
     pub mdns: bool,
     pub dht: DhtMode,
     pub gossip: bool,
+    /// Whether the peers that were reached are remembered from one start to the next.
+    pub remember: bool,
     pub offline: bool,
     pub nat: NatConfig,
     /// Whether pieces go over lanes, where they connect.
@@ -253,7 +267,8 @@ pub struct Config {
     /// Web pages of other origins that may use it.
     pub origins: Vec<String>,
     pub publish_key: Option<KeyName>,
-    pub allow_unsafe: bool,
+    /// The kinds of files that the gateways take and serve although they are more than data.
+    pub consent: Consent,
     /// Where to look up names that are neither an id nor a petname.
     pub upstream: Option<HubAccount>,
     pub cache: CacheLimits,
@@ -275,6 +290,8 @@ pub enum ConfigError {
     Origin { text: String },
     #[error("gateway.publish_key = {text:?} is not the name of a key")]
     KeyName { text: String, source: KeyNameError },
+    #[error("gateway.allow is refused: {reason}")]
+    Allow { reason: String },
     #[error("gateway.upstream = {text:?} is not \"hf\"")]
     Upstream { text: String },
     #[error("{key} = {text:?} is not a size, as in \"50 GiB\" or \"500 MB\"")]
@@ -340,6 +357,7 @@ impl Config {
         raw.node.mdns = Some(self.mdns);
         raw.node.dht = Some(format!("{:?}", self.dht).to_lowercase());
         raw.node.gossip = Some(self.gossip);
+        raw.node.remember = Some(self.remember);
         raw.node.offline = Some(self.offline);
         raw.node.relay = Some(format!("{:?}", self.nat.relay).to_lowercase());
         raw.node.upnp = Some(self.nat.upnp);
@@ -357,7 +375,8 @@ impl Config {
         raw.http.listen = Some(self.http.to_string());
         raw.http.origins = Some(self.origins.clone());
         raw.gateway.publish_key = self.publish_key.as_ref().map(ToString::to_string);
-        raw.gateway.allow_unsafe = Some(self.allow_unsafe);
+        raw.gateway.allow_unsafe = Some(self.consent.is_to_everything());
+        raw.gateway.allow = Some(self.consent.kinds().iter().map(ToString::to_string).collect());
         raw.gateway.upstream = self.upstream.as_ref().map(|_| "hf".to_owned());
         raw.cache.max_size = Some(match self.cache.max_size {
             CacheSize::Share => "auto".to_owned(),
@@ -382,6 +401,7 @@ impl Config {
             mdns: self.mdns,
             dht: node.dht.unwrap_or_default(),
             gossip: self.gossip,
+            remember: self.remember,
             offline: self.offline,
             lanes: self.lanes,
             limit_up: transfer.limit_up.unwrap_or_default(),
@@ -427,6 +447,7 @@ impl Config {
             mdns: overrides.mdns.or(raw.node.mdns).unwrap_or(true),
             dht: dht_mode(&dht)?,
             gossip: overrides.gossip.or(raw.node.gossip).unwrap_or(true),
+            remember: overrides.remember.or(raw.node.remember).unwrap_or(true),
             offline: overrides.offline.or(raw.node.offline).unwrap_or(false),
             lanes: overrides.lanes.or(raw.transfer.lanes).unwrap_or(true),
             limits: TransferLimits {
@@ -445,7 +466,10 @@ impl Config {
                 .map(origin)
                 .collect::<Result<_, _>>()?,
             publish_key: publish_key.map(key_name).transpose()?,
-            allow_unsafe: overrides.allow_unsafe.or(raw.gateway.allow_unsafe).unwrap_or(false),
+            consent: Consent::new(
+                overrides.allow_unsafe.or(raw.gateway.allow_unsafe).unwrap_or(false),
+                allowed(raw.gateway.allow.unwrap_or_default())?.union(&overrides.allow).copied().collect(),
+            ),
             upstream: upstream.map(|text| is_hf(&text)).transpose()?.map(|()| overrides.hub),
             cache: CacheLimits {
                 max_size: cache_size(max_size)?,
@@ -546,6 +570,10 @@ fn socket(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
 
 fn key_name(text: String) -> Result<KeyName, ConfigError> {
     text.parse().map_err(|source| ConfigError::KeyName { text, source })
+}
+
+fn allowed(kinds: Vec<String>) -> Result<BTreeSet<ContentKind>, ConfigError> {
+    kinds.iter().map(|it| kind_to_allow(it).map_err(|reason| ConfigError::Allow { reason })).collect()
 }
 
 fn is_hf(text: &str) -> Result<(), ConfigError> {

@@ -11,6 +11,9 @@ use reg_keys::keyring::Keyring;
 use reg_proto::digest::Digest;
 use thiserror::Error;
 
+/// What is hashed before the secret and the key of a private swarm, so that the digest is that of nothing else.
+const REMEMBERED_MARK: &[u8] = b"reg remembered peers\0";
+
 /// Bytes of a Unix socket's path: the smallest common limit is that of macOS.
 const SOCKET_PATH_MAX: usize = 100;
 
@@ -99,6 +102,19 @@ impl Home {
         self.data_dir.join("node.key")
     }
 
+    /// Returns the path of the file of remembered peers. Each private swarm has one of its own. Its name is derived from the
+    /// swarm's key and from the node's secret, so that the key cannot be guessed by the name.
+    pub fn remembered_peers(&self, secret: &[u8; 32], swarm_key: Option<&str>) -> PathBuf {
+        let name = swarm_key.map_or_else(
+            || "peers.json".to_owned(),
+            |key| {
+                let digest = Digest::of(&[REMEMBERED_MARK, secret, key.as_bytes()].concat());
+                format!("peers-{}.json", &digest.hex()[..16])
+            },
+        );
+        self.data_dir.join(name)
+    }
+
     /// Returns the path of the token of the local API.
     pub fn token(&self) -> PathBuf {
         self.data_dir.join("admin.token")
@@ -158,5 +174,18 @@ mod tests {
             long.socket(),
             Home::find(Some(Path::new(&format!("/srv/{}", "y".repeat(120))))).unwrap().socket()
         );
+    }
+
+    #[test]
+    fn the_name_of_a_file_of_peers_does_not_give_a_swarms_key_away() {
+        let home = Home::find(Some(Path::new("/srv/reg"))).unwrap();
+        let path = |secret: u8, key| home.remembered_peers(&[secret; 32], key);
+        assert_eq!(path(1, None), Path::new("/srv/reg/peers.json"));
+        let lab = path(1, Some("lab"));
+        assert_eq!(lab, path(1, Some("lab")));
+        // Another node's file has another name: no table of names and keys helps.
+        assert_ne!(lab, path(2, Some("lab")));
+        assert_ne!(lab, path(1, Some("lab2")));
+        assert!(!lab.to_string_lossy().contains("lab"));
     }
 }

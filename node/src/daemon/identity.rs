@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use data_encoding::HEXLOWER;
+use reg_api::fault::is_disk_full;
 use reg_keys::keyring::forbid_core_dumps;
 use thiserror::Error;
 
@@ -40,7 +41,7 @@ pub(super) fn secret(path: &Path) -> Result<[u8; 32], IdentityError> {
 }
 
 /// Returns the token of the local API, in hex. Replaces a damaged one: programs read it from the file whenever they need
-/// it.
+/// it. Where a full disk takes no file, the token is known to this process only, so that the node serves what it has.
 pub(super) fn token(path: &Path) -> Result<String, IdentityError> {
     let secret = match secret(path) {
         Err(IdentityError::Damaged { path }) => {
@@ -49,7 +50,24 @@ pub(super) fn token(path: &Path) -> Result<String, IdentityError> {
         }
         secret => secret,
     };
+    let secret = match secret {
+        Err(IdentityError::Io { path, source }) if is_disk_full(&source) => {
+            tracing::warn!(
+                path = %path.display(),
+                "the disk is full and takes no token: until the next start, only commands of `reg` on this machine may \
+                 change anything"
+            );
+            random()
+        }
+        secret => secret,
+    };
     secret.map(|bytes| HEXLOWER.encode(&bytes))
+}
+
+fn random() -> Result<[u8; 32], IdentityError> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)?;
+    Ok(secret)
 }
 
 fn parse(text: &str) -> Option<[u8; 32]> {
@@ -59,8 +77,7 @@ fn parse(text: &str) -> Option<[u8; 32]> {
 /// Writes a new secret to `path`: whole, or not at all. Returns the one of another process that was faster.
 fn create(path: &Path) -> Result<[u8; 32], IdentityError> {
     let io = |source| IdentityError::Io { path: path.to_owned(), source };
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret)?;
+    let secret = random()?;
     let count = CREATED.fetch_add(1, Ordering::Relaxed);
     let temporary = path.with_extension(format!("{}-{count}.new", std::process::id()));
     let written = write_new(&temporary, HEXLOWER.encode(&secret).as_bytes());

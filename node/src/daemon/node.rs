@@ -16,7 +16,7 @@ use super::open_files::{self, TooFewFiles};
 use crate::gateway::guard::{Caller, Guard};
 use crate::gateway::server::{HttpServer, ServeError};
 use crate::gateway::{self, Signer};
-use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, StartError};
+use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, Remembered, StartError};
 use crate::registry::publishers::{MigrateError, migrate};
 use crate::registry::trust::TrustError;
 use crate::registry::upstream::UpstreamUnusable;
@@ -83,17 +83,26 @@ impl Node {
         open_files::allow(mode)?;
         home.make()?;
         let seed = identity::secret(&home.identity())?;
+        let is_offline = mode == Mode::Local || config.offline;
+        if !is_offline {
+            Network::prepare();
+        }
         let (path, limits) = (home.store(), config.cache);
+        let peers = home.remembered_peers(&seed, config.swarm.key.as_deref());
+        let remembers = config.remember;
         let open = move || {
             let store = Store::open(&path, limits)?;
             migrate(&store)?;
-            Ok::<_, NodeError>(store)
+            // The store's lock keeps other processes from this file too.
+            let remembered = if remembers { Remembered::open(&peers) } else { Remembered::nothing() };
+            Ok::<_, NodeError>((store, remembered))
         };
-        let store = tokio::task::spawn_blocking(open).await??;
-        let (network, inbound) = if mode == Mode::Local || config.offline {
-            (Network::offline(own_peer(seed)), None)
+        let (store, remembered) = tokio::task::spawn_blocking(open).await??;
+        let (network, inbound) = if is_offline {
+            (Network::offline(own_peer(seed), remembered), None)
         } else {
-            let (network, inbound) = Network::start(network_config(seed, config, mode)).await?;
+            let config = NetworkConfig { remembered, ..network_config(seed, config, mode) };
+            let (network, inbound) = Network::start(config).await?;
             (network, Some(inbound))
         };
         let parts = RegistryParts {
@@ -101,11 +110,12 @@ impl Node {
             network: network.clone(),
             inbound,
             trust: home.trust(),
-            allow_unsafe: config.allow_unsafe,
+            consent: config.consent.clone(),
             limits: config.limits,
             web_seeds: config.web_seeds.clone(),
             zone: config.zone.clone(),
             sharing: config.sharing.clone(),
+            pulls_followed: mode == Mode::Daemon && !is_offline,
         };
         let registry = Registry::start(parts)?;
         let signer = match (&config.publish_key, mode) {
@@ -187,5 +197,6 @@ fn network_config(seed: [u8; 32], config: &Config, mode: Mode) -> NetworkConfig 
             Mode::Command | Mode::Local => NatConfig { relay: RelayMode::Off, ..NatConfig::default() },
         },
         lanes: config.lanes,
+        remembered: Remembered::nothing(),
     }
 }

@@ -42,7 +42,8 @@ impl Wanted {
         };
         match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
             (Ok(first), _) if first >= size => Self::Nothing,
-            (Ok(first), Ok(last)) if last < first => Self::Whole,
+            // RFC 9110 lets a server ignore an invalid range, or refuse it (15.5.17). OCI's suite wants it refused.
+            (Ok(first), Ok(last)) if last < first => Self::Nothing,
             (Ok(first), Ok(last)) => Self::Part(first..last.saturating_add(1).min(size)),
             (Ok(first), Err(_)) if last.trim().is_empty() => Self::Part(first..size),
             (Err(_), Ok(0)) if first.trim().is_empty() => Self::Nothing,
@@ -146,7 +147,7 @@ mod tests {
             ("bytes=100-", Wanted::Nothing),
             ("bytes=500-0", Wanted::Nothing),
             ("bytes=-0", Wanted::Nothing),
-            ("bytes=20-10", Wanted::Whole),
+            ("bytes=20-10", Wanted::Nothing),
             ("bytes=0-1,5-6", Wanted::Whole),
             ("bytes=a-b", Wanted::Whole),
             ("lines=1-2", Wanted::Whole),

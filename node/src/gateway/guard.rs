@@ -116,11 +116,16 @@ impl Guard {
             return false;
         };
         if let Some(token) = shown.strip_prefix("Bearer ") {
-            return equal(token.as_bytes(), self.0.token.as_bytes());
+            return self.is_token(token.as_bytes());
         }
         let basic = shown.strip_prefix("Basic ").and_then(|it| BASE64.decode(it.as_bytes()).ok());
         let password = basic.as_deref().and_then(|it| it.splitn(2, |byte| *byte == b':').nth(1));
-        password.is_some_and(|password| equal(password, self.0.token.as_bytes()))
+        password.is_some_and(|password| self.is_token(password))
+    }
+
+    /// Tells whether these bytes are the token. Some of Hugging Face's clients send only tokens that begin with `hf_`.
+    fn is_token(&self, shown: &[u8]) -> bool {
+        equal(shown.strip_prefix(b"hf_").unwrap_or(shown), self.0.token.as_bytes())
     }
 
     /// Tells whether an origin is that of this server: the address of the request itself, or a name of loopback with the
@@ -356,13 +361,16 @@ mod tests {
             "Bearer Secret",
             "bearer secret",
             "Bearer secret2",
+            "Bearer hf_",
+            "Bearer hf_hf_secret",
+            "Bearer HF_secret",
             "Basic secret",
             "Basic c2VjcmV0",
             "Basic eDpTZWNyZXQ=",
         ] {
             assert_eq!(judge(&[host, ("authorization", token)]), Ok(Caller::Reader), "{token}");
         }
-        for token in ["Bearer secret", "Basic eDpzZWNyZXQ=", "Basic OnNlY3JldA=="] {
+        for token in ["Bearer secret", "Bearer hf_secret", "Basic eDpzZWNyZXQ=", "Basic OnNlY3JldA=="] {
             assert_eq!(judge(&[host, ("authorization", token)]), Ok(Caller::Owner), "{token}");
         }
     }

@@ -15,6 +15,7 @@ pub mod guard;
 mod owner;
 pub mod server;
 mod signer;
+mod unknown;
 mod uploads;
 
 use axum::Router;
@@ -31,4 +32,6 @@ pub fn router(registry: Registry, signer: Option<Signer>, upstream: Option<Upstr
         .merge(uploads::router(registry.clone()))
         .merge(hf::router(registry.clone(), signer.clone(), upstream))
         .merge(oci::router(registry, signer))
+        .method_not_allowed_fallback(unknown::method)
+        .fallback(unknown::path)
 }

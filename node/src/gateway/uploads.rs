@@ -2,7 +2,7 @@
 //! alone, and clients send no other credentials.
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -33,6 +33,17 @@ async fn receive(State(registry): State<Registry>, Path(id): Path<String>, body:
     match received.await {
         Ok(_) => StatusCode::OK.into_response(),
         Err(error) => Failed::from(error).into_response(),
+    }
+}
+
+/// Reads the rest of a refused body, up to `max` bytes, and keeps nothing of it: many clients read no answer before they have sent
+/// all.
+pub(super) async fn discard(stream: &mut BodyDataStream, max: usize) {
+    let mut rest = max;
+    while rest > 0
+        && let Some(Ok(chunk)) = stream.next().await
+    {
+        rest = rest.saturating_sub(chunk.len());
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) enum Command {
         peer: PeerId,
         addresses: Vec<Address>,
         told_by: Option<PeerId>,
+        /// Whether the user was given the addresses.
+        is_given: bool,
         reply: oneshot::Sender<()>,
     },
     Ask {
@@ -61,6 +63,15 @@ pub(super) enum Command {
     /// Answers with the peers of other swarms that were met lately.
     Foreign(oneshot::Sender<Vec<PeerInfo>>),
     Refuse(PeerId),
+    /// A peer that is not remembered was of use.
+    WasOfUse(PeerId),
+    /// Dials an address of the user's from now on.
+    Name(Multiaddr),
+    /// Dials these addresses no more, and disconnects their peers and `peer`.
+    Unname {
+        addresses: Vec<Multiaddr>,
+        peer: Option<PeerId>,
+    },
     RemoteIps {
         peer: PeerId,
         reply: oneshot::Sender<Vec<IpAddr>>,

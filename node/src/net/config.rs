@@ -5,6 +5,8 @@ use std::fmt;
 
 use reg_proto::peer::{Address, PeerId};
 
+use super::remembered::Remembered;
+
 /// How a node takes part in the DHT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DhtMode {
@@ -59,6 +61,8 @@ pub struct NetworkConfig {
     /// Whether pieces go over lanes, to and from peers that a lane connects to.
     pub lanes: bool,
     pub swarm: SwarmConfig,
+    /// The peers that the node has met before.
+    pub remembered: Remembered,
 }
 
 impl NetworkConfig {
@@ -74,13 +78,15 @@ impl NetworkConfig {
             nat: NatConfig::default(),
             lanes: false,
             swarm: SwarmConfig::default(),
+            remembered: Remembered::nothing(),
         }
     }
 }
 
 impl fmt::Debug for NetworkConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed: _, listen, bootstrap, mdns, dht, gossip, nat, lanes, swarm: _ } = self;
+        let Self { seed: _, listen, bootstrap, mdns, dht, gossip, nat, lanes, swarm: _, remembered: _ } =
+            self;
         write!(
             f,
             "NetworkConfig {{ {listen:?}, {bootstrap:?}, mdns: {mdns}, dht: {dht:?}, gossip: {gossip}, {nat:?}, lanes: {lanes} }}"

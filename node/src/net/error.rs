@@ -34,9 +34,36 @@ pub enum ConnectError {
     #[error("{address} is not an address that can be dialled")]
     Address { address: Address, source: libp2p::multiaddr::Error },
     #[error("{address} cannot be reached")]
-    Dial { address: Address, source: Box<dyn std::error::Error + Send + Sync> },
+    Dial { address: Address, source: DialFailure },
     #[error("{address} is this node itself")]
     Own { address: Address },
+}
+
+/// Why a dial has not led to the peer that was meant.
+#[derive(Debug, Error)]
+pub enum DialFailure {
+    #[error("connection refused: no node listens there")]
+    Refused,
+    #[error("no answer in time")]
+    TimedOut,
+    #[error("there is no route to that address")]
+    NoRoute,
+    #[error("the address is private, and neither the user nor a peer on the same network gave it")]
+    Private,
+    #[error("another peer answers there: {found}")]
+    OtherPeer { found: String },
+    #[error(
+        "the connection was closed during the handshake: no node of this network listens there, or it is full"
+    )]
+    Closed,
+    #[error("this node does not talk to that peer, or has too many connections")]
+    Denied,
+    #[error("this node does not speak that transport: addresses are /ip4/…/tcp/…, or /udp/…/quic-v1")]
+    Transport,
+    #[error("the dial was given up")]
+    Aborted,
+    #[error("{text}")]
+    Other { text: String },
 }
 
 /// Why a peer did not answer a question.

@@ -25,7 +25,7 @@ use super::dialling::{self, Dialling, peer_of};
 use super::error::ConnectError;
 use super::inbound::PeerEvent;
 use super::limits::{ADDRESSES_PER_PEER_MAX, TICK};
-use super::links::{Links, from_libp2p, to_libp2p};
+use super::links::{Links, PeerInfo, from_libp2p, to_libp2p};
 use super::outdated::{self, Outdated};
 use super::protocol::blobs;
 use super::protocol::discovery::{Discovery, Kad};
@@ -35,6 +35,7 @@ use super::protocol::records::{self, Records};
 use super::protocol::relay::{self, Relays};
 use super::reach::{OpenRanges, is_fit};
 use super::refusals::Refusals;
+use super::remembered::Recalls;
 
 /// The swarm, and the state of each protocol.
 pub(super) struct EventLoop {
@@ -49,6 +50,7 @@ pub(super) struct EventLoop {
     pub(super) gossip: Gossip,
     pub(super) relays: Relays,
     pub(super) refusals: Refusals,
+    pub(super) recalls: Recalls,
     pub(super) outdated: Outdated,
     /// Peers of other swarms that were met and disconnected.
     pub(super) foreign: Outdated,
@@ -86,8 +88,8 @@ impl EventLoop {
             Command::ListenAddresses(reply) => drop(reply.send(self.own_addresses(|_| true))),
             Command::AddressesFor { peer, reply } => drop(reply.send(self.addresses_for(&peer))),
             Command::Connect { shown, address, reply } => self.connect(shown, address, reply),
-            Command::DialHint { peer, addresses, told_by, reply } => {
-                self.dial_hint(peer, &addresses, told_by, reply)
+            Command::DialHint { peer, addresses, told_by, is_given, reply } => {
+                self.dial_hint(peer, &addresses, told_by, is_given, reply)
             }
             Command::Ask { peer, request, reply } => {
                 self.links.asked(&peer);
@@ -108,15 +110,15 @@ impl EventLoop {
             Command::Acquaintances { asker, reply } => drop(reply.send(self.acquaintances(&asker))),
             Command::Reachability(reply) => drop(reply.send(self.reachability())),
             Command::Connected(reply) => drop(reply.send(self.links.ours())),
-            Command::Peers(reply) => {
-                let infos = [self.links.infos(), self.outdated.infos(Instant::now())].concat();
-                drop(reply.send(infos));
-            }
+            Command::Peers(reply) => drop(reply.send(self.peer_infos())),
             Command::Foreign(reply) => drop(reply.send(self.foreign.infos(Instant::now()))),
             Command::Refuse(peer) => {
                 let refused = &mut self.swarm.behaviour_mut().refused;
                 self.refusals.refuse(refused, peer, Instant::now());
             }
+            Command::WasOfUse(peer) => self.remember_use(peer),
+            Command::Name(address) => self.name(address),
+            Command::Unname { addresses, peer } => self.unname(&addresses, peer),
             Command::RemoteIps { peer, reply } => drop(reply.send(self.links.remote_ips(&peer))),
             Command::Shutdown(_) => {}
         }
@@ -132,6 +134,7 @@ impl EventLoop {
                 self.on_disconnected(&peer_id, connection_id, &endpoint);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                self.call_ended(connection_id, Some(&error));
                 self.dialling.failed(connection_id, error);
             }
             SwarmEvent::ListenerClosed { listener_id, .. } => self.relays.closed(listener_id, Instant::now()),
@@ -183,13 +186,15 @@ impl EventLoop {
 
     fn on_tick(&mut self) {
         self.dial_bootstrap();
+        self.recall();
         self.dial_neighbours();
         let is_reachable = self.reachability() == Reachability::Public;
         self.keep_reservations(is_reachable);
         self.swarm.behaviour_mut().blobs.tick(Instant::now());
         self.refusals.tick(&mut self.swarm.behaviour_mut().refused, Instant::now());
-        for outdated in self.outdated.leaving(Instant::now()) {
-            let _was_connected = self.swarm.disconnect_peer_id(to_libp2p(&outdated));
+        let now = Instant::now();
+        for peer in self.outdated.leaving(now).into_iter().chain(self.foreign.leaving(now)) {
+            let _was_connected = self.swarm.disconnect_peer_id(to_libp2p(&peer));
         }
         for needless in self.links.needless() {
             self.swarm.close_connection(needless);
@@ -225,8 +230,10 @@ impl EventLoop {
     /// Dials the bootstrap peers that are due. Where none of them is connected, no crowd of others stands in for them: they
     /// are few, and each waits longer from dial to dial.
     fn dial_bootstrap(&mut self) {
-        let is_connected =
-            |address: &Multiaddr| peer_of(address).is_some_and(|peer| self.swarm.is_connected(&peer));
+        let is_connected = |address: &Multiaddr| match peer_of(address) {
+            Some(peer) => self.swarm.is_connected(&peer),
+            None => self.links.is_dialled_at(address),
+        };
         if self.links.are_enough() && self.discovery.is_any_bootstrap(is_connected) {
             return;
         }
@@ -291,6 +298,7 @@ impl EventLoop {
             tracing::debug!(peer = %useless, "an idle peer is disconnected to make room");
             let _was_connected = self.swarm.disconnect_peer_id(to_libp2p(&useless));
         }
+        self.call_ended(connection, None);
         self.dialling.connected(connection, ours);
     }
 
@@ -335,11 +343,15 @@ impl EventLoop {
         if info.protocol_version != self.names.identify {
             let protocol = info.protocol_version;
             tracing::debug!(peer = %peer_id, protocol, "a peer of another network is disconnected");
+            self.met_stranger(&peer);
             if Protocols::are_of_family(&protocol) {
                 let addresses = outdated::shown(self.links.addresses(&peer));
                 let _is_new = self.foreign.met(peer, info.agent_version, addresses, Instant::now());
             }
-            let _was_connected = self.swarm.disconnect_peer_id(peer_id);
+            // One of the family stays for a moment: it learns from this node what this node has learnt from it.
+            if !self.foreign.is_leaving(&peer) {
+                let _was_connected = self.swarm.disconnect_peer_id(peer_id);
+            }
             return;
         }
         if self.names.is_of_before(info.protocols.iter().map(AsRef::as_ref)) {
@@ -363,7 +375,9 @@ impl EventLoop {
             }
             _ => {}
         }
-        if self.links.identified(peer, info.agent_version) {
+        let is_new = self.links.identified(peer, info.agent_version);
+        self.remember(&peer);
+        if is_new {
             let _heard = self.peers.try_send(PeerEvent::Connected(peer));
             self.dial_past_relay(&peer, listens);
         }
@@ -457,6 +471,7 @@ impl EventLoop {
         peer: PeerId,
         addresses: &[Address],
         told_by: Option<PeerId>,
+        is_given: bool,
         reply: oneshot::Sender<()>,
     ) {
         let ranges = told_by.map(|peer| self.links.ranges_of(&peer));
@@ -471,7 +486,7 @@ impl EventLoop {
             let _heard = reply.send(());
             return;
         }
-        self.dialling.hint(&mut self.swarm, &peer, addresses, reply);
+        self.dialling.hint(&mut self.swarm, &peer, addresses, is_given, reply);
     }
 
     fn addresses_for(&self, peer: &PeerId) -> Vec<Address> {
@@ -485,6 +500,17 @@ impl EventLoop {
             Holder { peer, addresses: Bounded::first_of(addresses) }
         });
         named.collect()
+    }
+
+    fn peer_infos(&mut self) -> Vec<PeerInfo> {
+        let mut infos = [self.links.infos(), self.outdated.infos(Instant::now())].concat();
+        let blobs = &self.swarm.behaviour().blobs;
+        for info in &mut infos {
+            // The streams of a connection over QUIC do not wait for each other.
+            let waits = info.transport.as_deref() == Some("tcp");
+            info.rtt_is_behind_pieces = waits && blobs.moves_pieces(&info.peer);
+        }
+        infos
     }
 
     fn own_addresses(&self, fit: impl Fn(&Multiaddr) -> bool) -> Vec<Address> {

@@ -123,6 +123,7 @@ impl FrameReader {
                         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
                     }
                     self.heard.fetch_add(more as u64, Ordering::Relaxed);
+                    self.open.iter().for_each(|open| open.moves().note_piece());
                     at += more;
                 }
             }
@@ -194,9 +195,12 @@ impl FrameWriter {
         self.stream.write_all(&head).await?;
         for run in bytes.chunks(pace.run(PIECE_LEN as usize)) {
             pace.pass(run.len()).await;
-            self.stream.write_all(run).await?;
-            self.note();
+            for part in run.chunks(PACED_BYTES) {
+                self.note_piece();
+                self.stream.write_all(part).await?;
+            }
         }
+        self.note_piece();
         self.stream.flush().await?;
         Ok(())
     }
@@ -213,6 +217,12 @@ impl FrameWriter {
     fn note(&self) {
         if let Some(moves) = &self.moves {
             moves.note();
+        }
+    }
+
+    fn note_piece(&self) {
+        if let Some(moves) = &self.moves {
+            moves.note_piece();
         }
     }
 }

@@ -66,6 +66,26 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How often this node measures a peer's round trip. It shows a queue on the uplink within seconds, for some 40 bytes a
 /// second.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// How long after the last bytes of a piece on a TCP connection its round trips say nothing of the line: the next answers still
+/// waited behind them.
+pub(super) const ROUND_TRIP_FREE: Duration = PING_INTERVAL.saturating_mul(2);
+/// Streams that are opened before it is known that they are needed: the first peers of a few searches.
+pub(super) const AHEAD_MAX: usize = 8;
+/// How long such a stream waits for a download: an answer for a name is verified by then, and its version proven.
+pub(super) const AHEAD_FOR: Duration = Duration::from_secs(10);
+/// How long the peer of such a stream may take to offer a lane.
+pub(super) const AHEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a download waits for such a stream before it opens one itself. The peer has answered for the name already, and another
+/// stream of the same connection waits for the same lost packets.
+pub(super) const AHEAD_WAIT: Duration = Duration::from_secs(2);
+/// Lanes that a far peer is asked for ahead: at 20 % loss, one of three connections is mostly a quick one.
+pub(super) const LANES_AHEAD: usize = 3;
+/// How long a connection is new: its first round trips, around the world too.
+pub(super) const GATHER_WHILE: Duration = Duration::from_secs(1);
+/// How long small writes of a new connection wait for others: a hundredth of a long round trip.
+pub(super) const GATHER_FOR: Duration = Duration::from_millis(1);
+/// Bytes that wait for others: a few packets. A write that has no room beside them is sent after them at once.
+pub(super) const GATHER_BYTES_MAX: usize = 4 << 10;
 /// How long a dial may take, a slow DNS server included.
 pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a question may take: a manifest of 4 MiB over 3 Mbit/s.
@@ -95,6 +115,44 @@ pub(super) const BOOTSTRAP_RETRY: Duration = Duration::from_secs(2);
 pub(super) const BOOTSTRAP_SETTLES: Duration = Duration::from_secs(120);
 /// ... up to this.
 pub(super) const BOOTSTRAP_RETRY_MAX: Duration = Duration::from_secs(120);
+/// Peers that this node remembers from one start to the next: some hundred kilobytes, and many times what is dialled.
+pub(super) const REMEMBERED_MAX: usize = 256;
+/// Of these, peers of which only the peer itself has said where it listens: a quarter, so that claims never crowd out peers
+/// that were reached.
+pub(super) const REMEMBERED_CLAIMS_MAX: usize = REMEMBERED_MAX / 4;
+/// Remembered peers with addresses in one /24 (IPv4), /48 (IPv6) or domain: one party can have all of these.
+pub(super) const REMEMBERED_PER_GROUP_MAX: usize = 4;
+/// Addresses that are remembered of one peer: TCP and QUIC, for two IP versions.
+pub(super) const ADDRESSES_REMEMBERED_MAX: usize = 4;
+/// Addresses that the user may add: a person types them.
+pub(super) const NAMED_PEERS_MAX: usize = 64;
+/// Bytes of the file of remembered peers, with the longest addresses: some 1.2 KiB for each peer.
+pub(super) const REMEMBERED_FILE_BYTES_MAX: usize = 512 << 10;
+/// How old a time must be, in seconds, until a later one is news: the file need not be written for every message.
+pub(super) const REMEMBERED_STEP: u64 = 3600;
+/// How long it counts that a peer was of use, in seconds: 90 days.
+pub(super) const REMEMBERED_USE: u64 = 90 * 86_400;
+/// Failed dials in a row after which a remembered peer may be forgotten ...
+pub(super) const FORGET_FAILURES: u32 = 3;
+/// ... where its last success is older than this, in seconds: machines are off over a weekend.
+pub(super) const FORGET_USELESS_AFTER: u64 = 3 * 86_400;
+/// The same for a peer that was of use, in seconds: its owner may be on holiday.
+pub(super) const FORGET_USEFUL_AFTER: u64 = 30 * 86_400;
+/// Remembered peers that are dialled at once: a quarter of [`CONNECTIONS_PENDING_MAX`].
+pub(super) const CALLS_AT_ONCE: usize = 16;
+/// Peers that this node has dialled from which on no remembered peer is dialled: enough to ask and to be introduced by.
+pub(super) const CALLS_ENOUGH: usize = 8;
+/// A remembered peer that was not reached is dialled again after this, then after twice as long, and so on ...
+pub(super) const CALL_AGAIN: Duration = Duration::from_secs(60);
+/// ... up to this.
+pub(super) const CALL_AGAIN_MAX: Duration = Duration::from_secs(3600);
+/// How soon the first news is written: a node that is killed soon after its first meeting has learnt something.
+pub(super) const REMEMBER_FIRST: Duration = Duration::from_secs(3);
+/// How long later news waits, so that the file is written rarely.
+pub(super) const REMEMBER_LATER: Duration = Duration::from_secs(180);
+/// How often the peers that stay connected are recorded again.
+pub(super) const REMEMBER_CONNECTED: Duration = Duration::from_secs(3600);
+
 /// How often the event loop does what is due.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
@@ -153,6 +211,11 @@ pub(super) const CIRCUIT_BYTES_MAX: u64 = 256 << 10;
 pub(super) const PUNCH_PATIENCE: Duration = Duration::from_secs(12);
 /// Lanes that this node serves at once: each costs a thread and 2 MiB of buffers.
 pub(super) const LANES_SERVED_MAX: usize = 64;
+/// Lanes that this node serves before each peer has one only: those that many pullers need come before those that make one
+/// puller faster.
+pub(super) const LANES_SERVED_MANY: usize = LANES_SERVED_MAX / 2;
+/// Lanes from all peers together above which a slow peer gets no further ones: many peers bring enough, and each lane has a thread.
+pub(super) const LANES_FETCHING_MANY: usize = 8;
 /// Lanes to one peer: each uses one core, which encrypts some GB/s, and few disks write more than 40 Gbit/s.
 pub const LANES_PER_PEER_MAX: usize = 4;
 /// Tokens that wait for their connection.
@@ -169,6 +232,9 @@ pub(super) const LANE_HANDSHAKES_PER_ADDRESS_MAX: usize = LANES_PER_PEER_MAX;
 pub(super) const LANE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long connecting to a lane may take: many firewalls drop packets without an answer.
 pub(super) const LANE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the first connection to a lane may take before a second one is begun: a round trip around the world, and less than the
+/// second after which TCP sends its first packet again.
+pub(super) const LANE_CONNECT_AGAIN: Duration = Duration::from_millis(500);
 /// How long a puller may read nothing from a lane before this node closes it.
 pub(super) const LANE_STALL: Duration = Duration::from_secs(30);
 /// Records that one key seals: 64 GiB in records of 16 KiB, far below AES-GCM's 2^24.5 (RFC 8446, section 5.5). Then

@@ -28,6 +28,9 @@ pub struct PeerInfo {
     /// `tcp`, `quic`, or `relay` where no connection is direct.
     pub transport: Option<String>,
     pub rtt_ms: Option<u64>,
+    /// Whether pieces went over the same TCP connection when the round trip was measured. Then it shows how long the answer waited
+    /// behind them, also where nothing waits on the line.
+    pub rtt_is_behind_pieces: bool,
     /// Whether every connection to it stays in a private network.
     pub near: bool,
     /// Open lanes to it and from it.
@@ -184,8 +187,36 @@ impl Links {
     /// Tells whether enough peers are connected, so that no more are dialled without need. Strangers that have dialled this
     /// node are not enough, however many they are.
     pub(super) fn are_enough(&self) -> bool {
+        self.peers.len() >= PEERS_TARGET && self.chosen() >= OUTGOING_ENOUGH
+    }
+
+    /// Returns how many peers of this swarm are connected that this node has dialled.
+    pub(super) fn chosen(&self) -> usize {
         let is_chosen = |link: &&Link| link.is_ours && link.connections.values().any(|it| it.is_outgoing);
-        self.peers.len() >= PEERS_TARGET && self.peers.values().filter(is_chosen).count() >= OUTGOING_ENOUGH
+        self.peers.values().filter(is_chosen).count()
+    }
+
+    /// Returns the addresses at which this node has dialled a peer directly.
+    pub(super) fn dialled_at(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        let direct = self.peers.get(peer).filter(|link| link.is_ours).into_iter().flat_map(Link::direct);
+        direct.filter(|it| it.is_outgoing).map(|it| it.address.clone()).collect()
+    }
+
+    /// Tells whether this node has dialled a peer of this swarm at an address that names no peer.
+    pub(super) fn is_dialled_at(&self, address: &Multiaddr) -> bool {
+        let ours = self.peers.values().filter(|link| link.is_ours).flat_map(Link::direct);
+        ours.filter(|it| it.is_outgoing).any(|it| it.address == *address)
+    }
+
+    /// Returns where a peer of this swarm says that it listens.
+    pub(super) fn claims(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        let link = self.peers.get(peer).filter(|link| link.is_ours);
+        link.map(|link| link.listens.clone()).unwrap_or_default()
+    }
+
+    /// Forgets where a peer was dialled that has gone.
+    pub(super) fn forget_gone(&mut self, peer: &PeerId) {
+        self.gone.retain(|(gone, _)| gone != peer);
     }
 
     /// Returns the peers to disconnect because more are connected than are of use. `is_needed` tells what else depends on a
@@ -318,6 +349,7 @@ impl Links {
                 agent: link.agent.clone(),
                 transport: Some(link.transport().to_owned()),
                 rtt_ms: link.rtt_ms,
+                rtt_is_behind_pieces: false,
                 near: link
                     .connections
                     .values()
@@ -332,7 +364,7 @@ impl Links {
 }
 
 /// Returns the IP address that an address begins with.
-fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     match address.iter().next()? {
         Protocol::Ip4(ip) => Some(ip.into()),
         Protocol::Ip6(ip) => Some(ip.to_canonical()),

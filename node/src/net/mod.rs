@@ -11,6 +11,7 @@ mod error;
 mod inbound;
 mod network;
 
+mod ahead;
 mod frames;
 mod lane;
 mod pace;
@@ -25,18 +26,23 @@ mod behaviour;
 mod protocol;
 
 mod crowd;
+mod gather;
 mod links;
 mod members;
 mod open_streams;
 mod outdated;
 mod reach;
 mod refusals;
+mod remembered;
+mod tls_first;
 mod transport;
+mod two_tasks;
 
 mod limits;
 
+pub use self::ahead::{LaneAhead, OpenedAhead};
 pub use self::config::{DhtMode, NatConfig, NetworkConfig, RelayMode, SwarmConfig};
-pub use self::error::{AskError, ConnectError, OpenStreamError, StartError};
+pub use self::error::{AskError, ConnectError, DialFailure, OpenStreamError, StartError};
 pub use self::frames::{FrameError, FrameReader, FrameWriter, Received};
 pub use self::inbound::{
     Inbound, InboundAnnouncement, InboundRequest, InboundStream, PeerEvent, Responder, Verdict,
@@ -48,3 +54,4 @@ pub use self::network::{Awaited, Network};
 pub use self::pace::Pace;
 pub use self::pool::{PieceBytes, PiecePool, PoolUse};
 pub use self::reach::{is_global, is_near};
+pub use self::remembered::{Forget, NamePeerError, NamedPeer, Remembered};

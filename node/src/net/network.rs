@@ -9,6 +9,7 @@ use reg_proto::peer::{Address, PeerId};
 use reg_proto::wire::{Request, Response};
 use tokio::sync::{mpsc, oneshot};
 
+use super::ahead::{Ahead, OpenedAhead};
 use super::command::{Command, Opened};
 use super::config::{DhtMode, NetworkConfig};
 use super::error::{AskError, ConnectError, OpenStreamError, StartError};
@@ -17,6 +18,7 @@ use super::lane::{LaneError, LaneReader, LaneTicket, Lanes};
 use super::limits::PROVIDERS_TOLD_MAX;
 use super::links::PeerInfo;
 use super::reach::is_near;
+use super::remembered::Remembered;
 use super::start::{Started, start};
 
 /// The peers that turn up by themselves.
@@ -26,6 +28,8 @@ pub enum Awaited {
     Bootstrap,
     /// Nodes of the local network, found by mDNS.
     Neighbours,
+    /// Peers that this node has met before, and is dialling for the first time since its start.
+    Remembered,
 }
 
 /// The handle of the network. Cheap to clone. When the last clone is dropped, the node disconnects.
@@ -35,32 +39,46 @@ pub struct Network {
     gossips: bool,
     finds_others: bool,
     awaits_peers: Option<Awaited>,
+    pub(super) remembered: Remembered,
     /// `None` while the node is offline.
-    commands: Option<mpsc::Sender<Command>>,
+    pub(super) commands: Option<mpsc::Sender<Command>>,
     /// `None` where the node has no lanes.
     lanes: Option<Lanes>,
+    ahead: Ahead,
 }
 
 impl Network {
+    /// Draws a random number in a thread of its own. The first one of a process takes 40 ms of processor time (aws-lc measures the
+    /// jitter of the processor), and else the first handshake would wait for it.
+    pub fn prepare() {
+        // Where no thread can be had, the first handshake draws it.
+        let _drawn_later_is_fine = std::thread::Builder::new().spawn(|| aws_lc_rs::rand::fill(&mut [0]));
+    }
+
     /// Starts the network of a node, and returns its handle and what peers ask of it.
     ///
     /// # Errors
     /// Fails where an address is malformed or cannot be listened on, or where a protocol cannot be set up.
     pub async fn start(config: NetworkConfig) -> Result<(Self, Inbound), StartError> {
         let gossips = config.gossip;
-        let finds_others = config.mdns || config.dht != DhtMode::Off || !config.bootstrap.is_empty();
-        let awaits_peers = match (config.bootstrap.is_empty(), config.mdns) {
+        let are_named = !config.bootstrap.is_empty() || !config.remembered.named().is_empty();
+        let finds_others = config.mdns || config.dht != DhtMode::Off || are_named;
+        let remembered = config.remembered.clone();
+        let awaits_peers = match (!are_named, config.mdns) {
             (false, _) => Some(Awaited::Bootstrap),
             (true, true) => Some(Awaited::Neighbours),
             (true, false) => None,
         };
         let Started { peer, commands, inbound, lanes } = start(config).await?;
-        Ok((Self { peer, gossips, finds_others, awaits_peers, commands: Some(commands), lanes }, inbound))
+        let (commands, ahead) = (Some(commands), Ahead::default());
+        Ok((Self { peer, gossips, finds_others, awaits_peers, remembered, commands, lanes, ahead }, inbound))
     }
 
-    /// Returns a handle without a network: every call fails with "offline", or finds nothing.
-    pub const fn offline(peer: PeerId) -> Self {
-        Self { peer, gossips: false, finds_others: false, awaits_peers: None, commands: None, lanes: None }
+    /// Returns a handle without a network: every call fails with "offline", or finds nothing. Peers can be added and removed.
+    pub fn offline(peer: PeerId, remembered: Remembered) -> Self {
+        let (commands, lanes, ahead) = (None, None, Ahead::default());
+        let (gossips, finds_others, awaits_peers) = (false, false, None);
+        Self { peer, gossips, finds_others, awaits_peers, remembered, commands, lanes, ahead }
     }
 
     /// Tells whether this node runs without a network.
@@ -73,14 +91,18 @@ impl Network {
         self.gossips
     }
 
-    /// Tells whether this node finds peers by itself: through mDNS, the DHT or bootstrap peers.
-    pub const fn finds_others(&self) -> bool {
-        self.finds_others
+    /// Tells whether this node finds peers by itself: through mDNS, the DHT, bootstrap peers, or peers that it has met before.
+    pub fn finds_others(&self) -> bool {
+        self.finds_others || (self.commands.is_some() && self.remembered.are_pending())
     }
 
     /// Returns which peers may turn up by themselves. The DHT needs one of them.
-    pub const fn awaits_peers(&self) -> Option<Awaited> {
-        self.awaits_peers
+    pub fn awaits_peers(&self) -> Option<Awaited> {
+        match self.awaits_peers {
+            Some(Awaited::Bootstrap) => Some(Awaited::Bootstrap),
+            _ if self.commands.is_some() && self.remembered.are_pending() => Some(Awaited::Remembered),
+            awaited => awaited,
+        }
     }
 
     /// Returns the peer id of this node.
@@ -118,7 +140,13 @@ impl Network {
     /// Connects to `peer` at `addresses`, which the peer `told_by` or a signed record named. Skips addresses that may
     /// not be dialled. Returns when the dial has ended, whether it succeeded or not.
     pub async fn dial_hint(&self, peer: PeerId, addresses: Vec<Address>, told_by: Option<PeerId>) {
-        self.call(|reply| Command::DialHint { peer, addresses, told_by, reply }).await;
+        self.call(|reply| Command::DialHint { peer, addresses, told_by, is_given: false, reply }).await;
+    }
+
+    /// Connects to `peer` at `addresses` that the user was given, such as those of a ticket. Private ones among them may be dialled
+    /// now, and open no range for others. Returns when the dial has ended, whether it succeeded or not.
+    pub async fn dial_given(&self, peer: PeerId, addresses: Vec<Address>) {
+        self.call(|reply| Command::DialHint { peer, addresses, told_by: None, is_given: true, reply }).await;
     }
 
     /// Sends `request` to a peer and returns its answer; dials the peer first where it is not connected.
@@ -137,6 +165,16 @@ impl Network {
         self.call(|reply| Command::OpenStream { peer, reply }).await.unwrap_or(Err(OpenStreamError::Offline))
     }
 
+    /// Begins to open a blob stream and a lane to a peer that is connected, because a download is likely to need them soon.
+    pub fn open_ahead(&self, peer: PeerId) {
+        self.ahead.begin(self.clone(), peer);
+    }
+
+    /// Returns the stream that [`Self::open_ahead`] has opened to a peer, if there is one.
+    pub async fn take_ahead(&self, peer: PeerId) -> Option<OpenedAhead> {
+        self.ahead.take(peer).await
+    }
+
     /// Offers a lane to a puller; returns `None` where this node has no lanes or no room for one more.
     pub fn offer_lane(&self, peer: PeerId) -> Option<LaneTicket> {
         self.lanes.as_ref()?.offer(peer)
@@ -151,6 +189,11 @@ impl Network {
     /// Tells whether this node has lanes.
     pub const fn has_lanes(&self) -> bool {
         self.lanes.is_some()
+    }
+
+    /// Tells whether so many lanes from all peers are open that no slow peer needs another one.
+    pub fn has_many_lanes(&self) -> bool {
+        self.lanes.as_ref().is_some_and(Lanes::are_many)
     }
 
     /// Records that a peer has offered no lane when this node asked for one.
@@ -231,15 +274,18 @@ impl Network {
 
     /// Disconnects a peer that has cost this node too much, and refuses connections to and from it for a while.
     pub async fn refuse(&self, peer: PeerId) {
+        self.remembered.distrust(&peer);
         self.tell(Command::Refuse(peer)).await;
     }
 
-    /// Disconnects from all peers, and ends the event loop.
+    /// Disconnects from all peers, ends the event loop, and writes which peers it has met.
     pub async fn shutdown(&self) {
         self.call(Command::Shutdown).await;
+        // What has failed is told in the log.
+        drop(self.remembered.save().await);
     }
 
-    async fn tell(&self, command: Command) {
+    pub(super) async fn tell(&self, command: Command) {
         if let Some(commands) = &self.commands {
             drop(commands.send(command).await);
         }

@@ -20,16 +20,34 @@ struct Open {
 
 /// When a frame last moved on any stream of a peer. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Moves(Arc<Mutex<Instant>>);
+pub(super) struct Moves(Arc<Mutex<Moved>>);
+
+#[derive(Debug)]
+struct Moved {
+    frame: Instant,
+    /// When bytes of a piece last moved; `None` if none has.
+    piece: Option<Instant>,
+}
 
 impl Moves {
-    /// Notes that a frame moves now.
-    pub(super) fn note(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Moved { frame: Instant::now(), piece: None })))
     }
 
-    fn elapsed(&self) -> Duration {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    /// Notes that a frame moves now.
+    pub(super) fn note(&self) {
+        self.lock().frame = Instant::now();
+    }
+
+    /// Notes that bytes of a piece move now.
+    pub(super) fn note_piece(&self) {
+        let now = Instant::now();
+        *self.lock() = Moved { frame: now, piece: Some(now) };
+    }
+
+    /// As [`OpenStreams::lock`].
+    fn lock(&self) -> MutexGuard<'_, Moved> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -51,7 +69,7 @@ impl OpenStream {
 impl OpenStreams {
     /// Counts one more stream.
     pub(super) fn enter(&self, peer: PeerId) -> OpenStream {
-        let new = || Open { count: 0, moves: Moves(Arc::new(Mutex::new(Instant::now()))) };
+        let new = || Open { count: 0, moves: Moves::new() };
         let mut streams = self.lock();
         let open = streams.entry(peer).or_insert_with(new);
         open.count += 1;
@@ -61,7 +79,13 @@ impl OpenStreams {
 
     /// Tells whether a frame has moved on an open stream to or from a peer, less than `within` ago.
     pub(super) fn is_moving(&self, peer: &PeerId, within: Duration) -> bool {
-        self.lock().get(peer).is_some_and(|open| open.moves.elapsed() < within)
+        self.lock().get(peer).is_some_and(|open| open.moves.lock().frame.elapsed() < within)
+    }
+
+    /// Tells whether bytes of a piece have moved on an open stream to or from a peer, less than `within` ago.
+    pub(super) fn moves_pieces(&self, peer: &PeerId, within: Duration) -> bool {
+        let last = self.lock().get(peer).and_then(|open| open.moves.lock().piece);
+        last.is_some_and(|at| at.elapsed() < within)
     }
 
     /// The lock guards plain data that is consistent after every statement, so a panic of another thread does not spoil
@@ -100,5 +124,19 @@ mod tests {
         assert!(streams.is_moving(&peer, lately));
         drop(second);
         assert!(!streams.is_moving(&peer, lately), "no stream is open");
+    }
+
+    #[test]
+    fn a_stream_that_moves_pieces_is_told_from_one_that_moves_other_frames() {
+        let (streams, peer) = (OpenStreams::default(), PeerId::from_public_key([1; 32]));
+        let lately = Duration::from_secs(3600);
+        let open = streams.enter(peer);
+        open.moves().note();
+        assert!(streams.is_moving(&peer, lately) && !streams.moves_pieces(&peer, lately));
+        open.moves().note_piece();
+        assert!(streams.moves_pieces(&peer, lately));
+        assert!(!streams.moves_pieces(&peer, Duration::ZERO), "that was longer ago");
+        drop(open);
+        assert!(!streams.moves_pieces(&peer, lately), "no stream is open");
     }
 }

@@ -44,6 +44,11 @@ impl Outdated {
         due
     }
 
+    /// Tells whether a peer is remembered, and stays connected until [`Self::leaving`] names it.
+    pub(super) fn is_leaving(&self, peer: &PeerId) -> bool {
+        self.0.get(peer).is_some_and(|met| met.is_leaving)
+    }
+
     /// Forgets a peer that speaks the present version.
     pub(super) fn upgraded(&mut self, peer: &PeerId) {
         self.0.remove(peer);
@@ -58,6 +63,7 @@ impl Outdated {
             agent: Some(met.agent.clone()),
             transport: None,
             rtt_ms: None,
+            rtt_is_behind_pieces: false,
             near: false,
             lanes: 0,
             no_lane: None,
@@ -89,8 +95,9 @@ mod tests {
         assert!(outdated.met(two, "reg/0.1.0".to_owned(), Vec::new(), start));
         assert!(outdated.infos(start).iter().all(|it| it.outdated && it.agent.is_some()));
         assert!(outdated.leaving(start).is_empty(), "their questions are answered first");
+        assert!(outdated.is_leaving(&one));
         assert_eq!(outdated.leaving(start + OUTDATED_PATIENCE), [one, two]);
-        assert!(outdated.leaving(start + OUTDATED_PATIENCE).is_empty());
+        assert!(outdated.leaving(start + OUTDATED_PATIENCE).is_empty() && !outdated.is_leaving(&one));
         outdated.upgraded(&two);
         assert_eq!(outdated.infos(start).iter().map(|it| it.peer).collect::<Vec<_>>(), [one]);
         assert!(outdated.infos(start + OUTDATED_REMEMBERED).is_empty());

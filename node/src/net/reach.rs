@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
@@ -117,7 +117,15 @@ fn embedded(high: u16, low: u16) -> Ipv4Addr {
 
 /// The open ranges. Cheap to clone; the transport and the event loop share them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct OpenRanges(Arc<Mutex<BTreeMap<Range, usize>>>);
+pub(super) struct OpenRanges(Arc<Mutex<Open>>);
+
+#[derive(Debug, Default)]
+struct Open {
+    /// How much holds each range open.
+    ranges: BTreeMap<Range, usize>,
+    /// Single addresses that may be dialled though their range is not open, and how many dials need each.
+    addresses: BTreeMap<Multiaddr, usize>,
+}
 
 impl OpenRanges {
     /// Opens for good the range of an address that the user, the configuration or mDNS gave.
@@ -128,18 +136,35 @@ impl OpenRanges {
     /// Opens the range of a connection's remote address until [`Self::disconnected`].
     pub(super) fn connected(&self, address: &Multiaddr) {
         if let Some(range) = range(address) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(range).or_default() += 1;
+            *self.lock().ranges.entry(range).or_default() += 1;
         }
     }
 
     /// Closes the range of a connection that has ended, unless something else keeps it open.
     pub(super) fn disconnected(&self, address: &Multiaddr) {
         let Some(range) = range(address) else { return };
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&range) {
+        let mut open = self.lock();
+        if let Some(count) = open.ranges.get_mut(&range) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&range);
+                open.ranges.remove(&range);
+            }
+        }
+    }
+
+    /// Lets a single address be dialled until [`Self::disallow`], whatever range it lies in. No other address of that range may
+    /// be dialled for it.
+    pub(super) fn allow(&self, address: &Multiaddr) {
+        *self.lock().addresses.entry(without_peer(address)).or_default() += 1;
+    }
+
+    /// Ends what [`Self::allow`] has begun.
+    pub(super) fn disallow(&self, address: &Multiaddr) {
+        let (address, mut open) = (without_peer(address), self.lock());
+        if let Some(count) = open.addresses.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                open.addresses.remove(&address);
             }
         }
     }
@@ -149,11 +174,27 @@ impl OpenRanges {
         match range(address) {
             Some(Range::Global) => true,
             Some(Range::Never) => false,
-            Some(range) => self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&range),
+            Some(range) => {
+                let open = self.lock();
+                open.ranges.contains_key(&range) || open.addresses.contains_key(&without_peer(address))
+            }
             // A DNS name: the transport asks again with the addresses that it resolves to.
             None => true,
         }
     }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns an address without the peer's id at its end.
+fn without_peer(address: &Multiaddr) -> Multiaddr {
+    let mut address = address.clone();
+    if let Some(Protocol::P2p(_)) = address.iter().last() {
+        address.pop();
+    }
+    address
 }
 
 #[cfg(test)]
@@ -257,5 +298,25 @@ mod tests {
         ranges.open(&one);
         assert!(ranges.may_dial(&two));
         assert!(!ranges.may_dial(&"/ip4/169.254.169.254/tcp/80".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_single_address_is_allowed_for_as_long_as_a_dial_needs_it() {
+        let (ranges, peer) = (OpenRanges::default(), libp2p::PeerId::random());
+        let address: Multiaddr = "/ip4/192.168.1.1/tcp/1".parse().unwrap();
+        let with_peer = address.clone().with(Protocol::P2p(peer));
+        ranges.allow(&with_peer);
+        ranges.allow(&address);
+        assert!(ranges.may_dial(&address) && ranges.may_dial(&with_peer));
+        for other in ["/ip4/192.168.1.1/tcp/2", "/ip4/192.168.1.2/tcp/1", "/ip4/10.0.0.1/tcp/1"] {
+            assert!(!ranges.may_dial(&other.parse().unwrap()), "{other}");
+        }
+        ranges.disallow(&address);
+        assert!(ranges.may_dial(&address));
+        ranges.disallow(&with_peer);
+        assert!(!ranges.may_dial(&address));
+        let metadata: Multiaddr = "/ip4/169.254.169.254/tcp/80".parse().unwrap();
+        ranges.allow(&metadata);
+        assert!(!ranges.may_dial(&metadata), "some addresses are never dialled");
     }
 }

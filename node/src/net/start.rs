@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use futures::StreamExt;
+use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
@@ -33,6 +34,7 @@ use super::outdated::Outdated;
 use super::protocol::{blobs, discovery, gossip, reachability, records, relay};
 use super::reach::OpenRanges;
 use super::refusals::Refusals;
+use super::remembered::Recalls;
 use super::transport;
 
 /// What a network that was started is used through.
@@ -58,8 +60,12 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Started, StartError> 
     let (relayed, circuits) = circuit::client::new(keypair.public().to_peer_id());
     let behaviour = behaviour(&config, &names, &members, &keypair, streams_in, circuits)?;
     let transport = transport::build(&keypair, relayed, ranges.clone())?;
-    // Not `V1Lazy` for streams: it saves a round trip, and one pull in thirteen then waited for ever for its first piece.
-    let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+    // A stream that can speak one protocol only sends its first message with the protocol's name: each question takes one
+    // round trip instead of two. A stream that two tasks use needs care then: `two_tasks`. Those of libp2p's protocols are each
+    // used by the one task of their connection.
+    let swarm_config = swarm::Config::with_tokio_executor()
+        .with_idle_connection_timeout(IDLE_TIMEOUT)
+        .with_substream_upgrade_protocol_override(Version::V1Lazy);
     let mut swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), swarm_config);
     for address in config.nat.external.iter().map(parse) {
         swarm.add_external_address(address?);
@@ -71,21 +77,24 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Started, StartError> 
     } else {
         None
     };
-    let bootstrap = config.bootstrap.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    let mut bootstrap = config.bootstrap.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    // An address that the user has added was parsed then; the file may have been edited since.
+    bootstrap.extend(config.remembered.named().iter().filter_map(|it| it.as_str().parse().ok()));
     bootstrap.iter().for_each(|address| ranges.open(address));
     let discovery = discovery::Discovery::new(*swarm.local_peer_id(), config.dht, bootstrap);
     let (commands, received) = mpsc::channel(COMMANDS_MAX);
     let event_loop = EventLoop {
         swarm,
+        dialling: Dialling::new(ranges.clone()),
         ranges,
         links: Links::default(),
-        dialling: Dialling::default(),
         records: records::Records::new(requests_in, members),
         discovery,
         gossip: gossip::Gossip::new(announcements_in, &names),
         names,
         relays: relay::Relays::new(config.nat.relay),
         refusals: Refusals::default(),
+        recalls: Recalls::new(config.remembered),
         outdated: Outdated::default(),
         foreign: Outdated::default(),
         peers: peers_in,

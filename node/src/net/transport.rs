@@ -10,6 +10,7 @@ use futures::TryFutureExt;
 use futures::future::{BoxFuture, Either};
 use futures::io::{AsyncRead, AsyncWrite};
 use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::transport::{Boxed, DialOpts, ListenerId, OrTransport, TransportError, TransportEvent};
 use libp2p::core::upgrade::{
     InboundConnectionUpgrade, OutboundConnectionUpgrade, SelectUpgrade, UpgradeInfo, Version,
@@ -18,8 +19,11 @@ use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId, Transport, dns, noise, quic, relay, tcp, tls, yamux};
 
 use super::error::StartError;
+use super::gather::Gather;
 use super::limits::{DIAL_TIMEOUT, STREAMS_PER_CONNECTION_MAX};
-use super::reach::OpenRanges;
+use super::links::ip_of;
+use super::reach::{OpenRanges, is_near};
+use super::tls_first::{Shared, TlsFirst};
 
 /// Builds the transport of a node. It offers TLS before noise, because TLS is faster.
 ///
@@ -30,8 +34,9 @@ pub(super) fn build(
     relayed: relay::client::Transport,
     ranges: OpenRanges,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, StartError> {
+    let tls = tls::Config::new(keypair).map_err(|error| StartError::Tls(Box::new(error)))?;
     let security = Security(SelectUpgrade::new(
-        tls::Config::new(keypair).map_err(|error| StartError::Tls(Box::new(error)))?,
+        tls.clone(),
         noise::Config::new(keypair).map_err(|error| StartError::Noise(Box::new(error)))?,
     ));
     let mut muxer = yamux::Config::default();
@@ -42,12 +47,14 @@ pub(super) fn build(
         .multiplex(muxer.clone())
         .timeout(DIAL_TIMEOUT)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .upgrade(Version::V1Lazy)
-        .authenticate(security)
-        .multiplex(muxer)
-        .timeout(DIAL_TIMEOUT)
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let sockets = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let sockets =
+        Shared::new(sockets.map(|socket, ends| Gather::new(socket, is_far(ends.get_remote_address()))));
+    let with_tls = sockets.clone().upgrade(Version::V1Lazy).authenticate(tls).multiplex(muxer.clone());
+    let with_any = sockets.upgrade(Version::V1Lazy).authenticate(security).multiplex(muxer);
+    let with_tls = with_tls.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let tcp = TlsFirst::new(with_tls, with_any.boxed());
+    let tcp = TransportTimeout::new(tcp, DIAL_TIMEOUT);
     let quic = quic::tokio::Transport::new(quic::Config::new(keypair))
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     let direct = OrTransport::new(quic, tcp).map(|either, _| either.into_inner());
@@ -56,6 +63,11 @@ pub(super) fn build(
     // A relay is dialled before a circuit through it, and its address passes the gate then.
     let named = dns::tokio::Transport::system(gated).map_err(StartError::Dns)?;
     Ok(OrTransport::new(relayed, named).map(|either, _| either.into_inner()).boxed())
+}
+
+/// Tells whether the other end of a socket is neither on this machine nor in a private network.
+fn is_far(address: &Multiaddr) -> bool {
+    !ip_of(address).is_some_and(is_near)
 }
 
 /// TLS or noise, as the two ends agree; either proves the peer id of the other end.
@@ -103,6 +115,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> OutboundConnectionUpgra
     }
 }
 
+/// What [`Gate`] says of an address that it refuses. libp2p passes on the text of an error, and not its type.
+pub(super) const NOT_OPEN: &str = "private address that neither the user nor mDNS gave";
+
 /// Refuses to dial an address in a range that is not open.
 struct Gate {
     inner: Boxed<(PeerId, StreamMuxerBox)>,
@@ -130,10 +145,7 @@ impl Transport for Gate {
     ) -> Result<Self::Dial, TransportError<io::Error>> {
         if !self.ranges.may_dial(&address) {
             tracing::debug!(%address, "an address in a range that is not open is not dialled");
-            return Err(TransportError::Other(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "private address that neither the user nor mDNS gave",
-            )));
+            return Err(TransportError::Other(io::Error::other(NOT_OPEN)));
         }
         self.inner.dial(address, options)
     }

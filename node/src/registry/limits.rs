@@ -16,6 +16,8 @@ pub(super) const BEGIN_WITH: Duration = Duration::from_millis(50);
 pub(super) const ANSWERS_PATIENCE: Duration = Duration::from_millis(700);
 /// The same for a gateway's client, which waits for its first byte meanwhile: one round trip.
 pub(super) const VIEW_ANSWERS_PATIENCE: Duration = Duration::from_millis(250);
+/// Peers that are asked for the documents of a model together with its records: one may lack some. The others say what they have.
+pub(super) const DOCUMENTS_ASKED_MAX: usize = 2;
 /// Peers that are asked for one name in all, while the version that it names is fetched.
 pub(super) const LATER_ASKED_MAX: usize = 64;
 /// How often one pull begins anew because an answer that came later names a newer version. Each needs one more record of the
@@ -23,6 +25,15 @@ pub(super) const LATER_ASKED_MAX: usize = 64;
 pub(super) const CHANGES_MAX: usize = 3;
 /// Peers that are remembered because they let this node wait: as many as may be connected.
 pub(super) const SLOW_PEERS_MAX: usize = 512;
+/// An address that the user gave is dialled again where the first dial has not ended by then: on a line that loses packets, a
+/// connection that lost two in a row waits for longer than a new one takes.
+pub(super) const DIAL_AGAIN: Duration = Duration::from_secs(3);
+/// Dials of one address that are under way at once.
+pub(super) const DIALS_OF_ADDRESS_MAX: u32 = 3;
+/// How long a pull waits for the first peer of its ticket, before it looks elsewhere: as for a bootstrap peer.
+pub(super) const TICKET_PATIENCE: Duration = BOOTSTRAP_PATIENCE;
+/// How long a peer that was dialled may take to say which swarm it is of: two round trips, around the world too.
+pub(super) const TICKET_IDENTIFY: Duration = Duration::from_secs(2);
 /// How long a search that knows no peer waits for one to turn up, by mDNS or among the bootstrap peers.
 pub(super) const NOBODY_PATIENCE: Duration = Duration::from_millis(2500);
 /// The same where the user has named a bootstrap peer, which may be far away.
@@ -55,6 +66,8 @@ pub(super) const HOLDERS_ASKED_AT_ONCE: usize = 16;
 pub(super) const WEB_PROBES_MAX: usize = 16;
 /// How long a pull goes on without a byte from any peer before it gives up. What it has fetched stays in the store.
 pub(super) const STARVED_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a repair goes on without a byte where no peer is known to have the model.
+pub(super) const REPAIR_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a pull goes on without any peer left to ask.
 pub(super) const NOBODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a pull that has fetched something goes on without a byte, where the user does not say: its source restarts, or
@@ -142,6 +155,8 @@ pub(super) const DOWNLOAD_EVENTS_MAX: usize = 64;
 pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a pull of higher priority may make no progress before one of lower priority continues.
 pub(super) const PULL_GETS_ON: Duration = Duration::from_secs(5);
+/// Bytes of a list of weights, or of a graph, that is fetched before the weights. The largest lists have 15 MB.
+pub(super) const LIST_BYTES_MAX: u64 = 32 << 20;
 /// Largest blob that is fetched together with others, without a schedule: most files of a model beside its weights.
 pub(super) const SMALL_BLOB_BYTES_MAX: u64 = 128 << 10;
 /// Fewer small blobs than this are left to the download: they cost it less than a stream of their own.
@@ -159,6 +174,8 @@ pub(super) const SMALL_WINDOW_BYTES: usize = 64 << 10;
 /// How long all peers together may send no small blob before those that are missing are left to the download, which looks for
 /// more peers.
 pub(super) const SMALL_PATIENCE: Duration = Duration::from_secs(20);
+/// The same where they are few, and weights wait for them.
+pub(super) const FEW_SMALL_PATIENCE: Duration = Duration::from_secs(1);
 /// Time until the peers are asked again, where none has sent a small blob.
 pub(super) const SMALL_AGAIN: Duration = Duration::from_millis(500);
 /// Small blobs that are stored together. The directories that they share are synced once for all.
@@ -178,6 +195,9 @@ pub(super) const LANE_ANSWERS_MAX: usize = 8;
 pub(super) const LANE_ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a stream checks whether another lane is worth it: a pull of 2 GiB may take only 2 s.
 pub(super) const LANE_LOOK: Duration = Duration::from_millis(50);
+/// How long after a lane has opened its rate is known, and another one may help: the slow start of TCP over a line around the
+/// world.
+pub(super) const LANE_SETTLES: Duration = Duration::from_millis(700);
 /// Bytes that lanes carry before the stream beside them stops to: some 10 ms on one machine, and the slow start of TCP on
 /// a line around the world.
 pub(super) const LANE_WARM_BYTES: u64 = 8 << 20;
@@ -262,6 +282,9 @@ pub(super) const HISTORIES_MAX: usize = 1024;
 
 /// Tags remembered from gossip and from other peers' pages. A tag takes about 3 KiB.
 pub(super) const HEADS_MAX: usize = 4096;
+/// Tags that are gossiped at the start of a node. A neighbour looks at 120 announcements of a peer in a minute, takes a
+/// few pages of heads when it connects, and finds every name by asking for it.
+pub(super) const START_ANNOUNCEMENTS_MAX: usize = 100;
 /// Bytes of all remembered tags together.
 pub(super) const HEADS_BYTES_MAX: usize = 16 << 20;
 /// Holders remembered for one tag: the newest ones.
@@ -278,7 +301,9 @@ pub(super) const INHERITANCE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long peers are asked for the documents of one model then: reachable peers answer within one.
 pub(super) const MODEL_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a pull that found nothing waits for the peers that its user named to say in which swarm they are.
-pub(super) const FOREIGN_PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const FOREIGN_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it looks whether one has.
+pub(super) const FOREIGN_LOOK: Duration = Duration::from_millis(50);
 /// Outdated peers that one failed pull names: enough to see the cause.
 pub(super) const OUTDATED_NAMED_MAX: usize = 4;
 /// Revocations stored of one publisher: those that count, and as many that may count again under a list to come.
@@ -316,6 +341,22 @@ pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// How long a gateway's client waits for a model to be resolved. Hugging Face's clients give up after 10 s without a
 /// byte.
 pub(super) const VIEW_TIMEOUT: Duration = Duration::from_secs(8);
+/// Tag records that are kept in memory because they were verified last, of about 2 KB each.
+pub(super) const KNOWN_TAGS_MAX: usize = 1024;
+/// How long a node that ends waits for its last announcements. They need a round trip to each connected peer.
+pub(super) const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Publications that are announced at once. Further ones wait for one of these.
+pub(super) const ANNOUNCING_MAX: usize = 64;
+/// How long one publication is being announced at most: a peer that does not answer must not hold up the next ones.
+pub(super) const ANNOUNCE_MAX: Duration = Duration::from_secs(30);
+/// How long peers are asked whether none of them has a version, before the search for it just runs on: a gateway's client
+/// learns within a second that there is none.
+pub(super) const ABSENT_TIMEOUT: Duration = Duration::from_millis(900);
+/// Peers of which all must say that they lack a version. Where more are connected, the search runs on: they are a sample of a
+/// network in which others may have it.
+pub(super) const ABSENT_ASKED_MAX: usize = 64;
+/// How long that answer holds, so that a client that tries many names does not make this node ask its peers for each try.
+pub(super) const ABSENT_FRESH: Duration = Duration::from_secs(5);
 /// How long peers are asked for a model that is not in the store, for a gateway's client.
 pub(super) const VIEW_PATIENCE: Duration = Duration::from_secs(6);
 /// How long peers are asked whether a tag of a model in the store has moved, for a gateway's client.
@@ -325,8 +366,19 @@ pub(super) const TAG_FRESH: Duration = Duration::from_secs(20);
 /// How long a gateway answers by an older result while it resolves the tag again behind its clients, unless the node
 /// has heard of a newer record. Resolving takes a second, which every client would wait for.
 pub(super) const TAG_STALE: Duration = Duration::from_secs(120);
+/// How long after the first request answers of slow peers still change what a tag means: as long as a gateway's client waits
+/// for the first one.
+pub(super) const PIN_BEGINS: Duration = VIEW_TIMEOUT;
+/// How long a tag goes on meaning one version for a gateway's clients after they asked for it. A client that reads a file of
+/// 5 GB at 10 MB/s asks for the next one within this time.
+pub(super) const PIN_IDLE: Duration = Duration::from_secs(600);
+/// How long a tag means one version for clients that never stop asking: a program that looks for a new version every few
+/// minutes must see one.
+pub(super) const PIN_MAX: Duration = Duration::from_secs(3600);
 /// Views kept of models that gateways have resolved. A manifest may have 4 MiB; most have some kilobytes.
 pub(super) const VIEWS_MAX: usize = 128;
+/// Models partly in the store of which is remembered what their files say: some hundred bytes for each file.
+pub(super) const DESCRIBED_MAX: usize = 32;
 /// How long peers are asked for all tags of a model.
 pub(super) const TAGS_TIMEOUT: Duration = Duration::from_secs(4);
 /// Peers that are asked for all tags of a model.
@@ -391,3 +443,34 @@ pub(super) const PEERS_ASKED_FOR_BLOB: usize = 32;
 
 /// How long the set of shared blobs is remembered. A new model waits that long at most.
 pub(super) const GIVEN_FRESH: Duration = Duration::from_secs(1);
+
+/// Follows of one node. Each is looked at every few seconds.
+pub(super) const FOLLOWS_MAX: usize = 256;
+/// Versions that a follow remembers: the document stays below 256 KiB.
+pub(super) const FOLLOW_VERSIONS_MAX: usize = 512;
+/// Bytes of the document of a follow: its versions at 400 bytes each, and the reasons of those that failed.
+pub(super) const FOLLOW_BYTES_MAX: usize = 1 << 20;
+/// Characters of the reason why a version was not pulled.
+pub(super) const FOLLOW_WHY_CHARS_MAX: usize = 300;
+/// How long after the user has begun to follow a version counts as one that was there before.
+pub(super) const FOLLOW_FIRST: Duration = Duration::from_secs(600);
+/// How often the follows are looked at for versions that are due. They come within a minute.
+pub(super) const FOLLOW_TICK: Duration = Duration::from_secs(5);
+/// How often peers are asked for the records of a followed publisher. Gossip brings most of them at once, and may be lost.
+pub(super) const FOLLOW_LOOK: Duration = Duration::from_secs(600);
+/// The same while no peer has answered since the start.
+pub(super) const FOLLOW_LOOK_FIRST: Duration = Duration::from_secs(10);
+/// How long one such look lasts.
+pub(super) const FOLLOW_LOOK_TIMEOUT: Duration = Duration::from_secs(8);
+/// Peers that are asked in one look: one may lag behind, or hide what it knows.
+pub(super) const FOLLOW_PEERS_ASKED: usize = 8;
+/// Models that one of these peers is asked for one by one, where it has more tags than one answer carries.
+pub(super) const FOLLOW_MODELS_ASKED: usize = 64;
+/// Pulls of followed versions at once: two, so that one that waits for its peers holds up no other.
+pub(super) const FOLLOW_PULLS_MAX: usize = 2;
+/// How long a version waits after a pull that failed; then twice as long, and so on,
+pub(super) const FOLLOW_RETRY: Duration = Duration::from_secs(60);
+/// ... up to this.
+pub(super) const FOLLOW_RETRY_MAX: Duration = Duration::from_secs(3600);
+/// How long a version has to be here until it is the one that is never given up: a fault in it would be known.
+pub(super) const FOLLOW_AGED: Duration = Duration::from_secs(7 * 24 * 3600);

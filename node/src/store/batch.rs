@@ -12,7 +12,7 @@ use std::thread;
 
 use reg_proto::digest::Digest;
 use reg_proto::piece::PIECE_LEN;
-use reg_proto::states::StateHasher;
+use reg_proto::states::{Hashed, StateHasher};
 
 use super::blobs::Seen;
 use super::error::{PlaceError, WriteError};
@@ -68,10 +68,30 @@ impl Store {
         if self.is_verified(&hashed.digest) {
             return Ok((hashed.digest, None));
         }
+        match self.write_anew(&hashed, bytes) {
+            Err(error) if error.is_disk_full() && self.is_there_and_synced(&hashed.digest) => {
+                Ok((hashed.digest, None))
+            }
+            written => Ok((hashed.digest, Some(written?))),
+        }
+    }
+
+    fn write_anew(&self, hashed: &Hashed, bytes: &[u8]) -> Result<Written, WriteError> {
         self.put_states(&hashed.digest, &hashed.states)?;
         let file = Written(self.paths().temporary());
         paths::write_new(&file.0, bytes).map_err(|source| WriteError::Io { path: file.0.clone(), source })?;
-        Ok((hashed.digest, Some(file)))
+        Ok(file)
+    }
+
+    /// Tells whether a blob that the index does not know any more, as after a start on a full disk, has its digest, and can be
+    /// synced. A disk with room gets it anew.
+    fn is_there_and_synced(&self, digest: &Digest) -> bool {
+        let path = self.paths().blob(digest);
+        let synced = || {
+            fs::File::open(&path)?.sync_all()?;
+            path.parent().map_or(Ok(()), disk::sync_dir)
+        };
+        self.open_blob(digest).is_ok() && synced().is_ok()
     }
 
     /// Makes the directories of blobs, and returns each once.

@@ -344,12 +344,11 @@ impl Store {
     /// # Errors
     /// Fails where the store does not hold it, or it cannot be read or is damaged.
     pub fn states(&self, digest: &Digest) -> Result<PieceStates, ReadError> {
-        if let Some(partial) = self.open_partial(digest).first() {
-            return Ok(partial.states().clone());
-        }
-        let size = self.blob_size(digest).ok_or(ReadError::NotHere { digest: *digest })?;
-        if let Some(states) = self.kept_states(digest, size) {
+        if let Some(states) = self.states_here(digest) {
             return Ok(states);
+        }
+        if self.blob_size(digest).is_none() {
+            return Err(ReadError::NotHere { digest: *digest });
         }
         let hashed = self.hash_blob(digest, &|_| {})?;
         if hashed.digest != *digest {
@@ -357,6 +356,14 @@ impl Store {
         }
         self.put_states(digest, &hashed.states).map_err(|error| ReadError::SetAside(Box::new(error)))?;
         Ok(hashed.states)
+    }
+
+    /// Returns the piece states of a blob, or of a part of it, if they are stored.
+    pub fn states_here(&self, digest: &Digest) -> Option<PieceStates> {
+        if let Some(partial) = self.open_partial(digest).first() {
+            return Some(partial.states().clone());
+        }
+        self.kept_states(digest, self.blob_size(digest)?)
     }
 
     /// Returns the stored states; `None` where there are none or they are not those of `size` bytes.
@@ -377,10 +384,21 @@ impl Store {
         hashed.ok_or(ReadError::Damaged { digest: *digest })
     }
 
-    /// Removes a blob and its states, and returns its size in bytes.
+    /// Removes a blob that a model may need, as one that is damaged. Returns its size in bytes.
     pub(super) fn remove_blob(&self, digest: &Digest) -> Result<u64, WriteError> {
         let size = self.blob_size(digest).unwrap_or(0);
         self.index().remove_blob(digest)?;
+        self.remove_files(digest, size)
+    }
+
+    /// Removes a blob that no model needs.
+    pub(super) fn remove_unused_blob(&self, digest: &Digest) -> Result<(), WriteError> {
+        let size = self.blob_size(digest).unwrap_or(0);
+        self.index().remove_unused_blob(digest)?;
+        self.remove_files(digest, size).map(drop)
+    }
+
+    fn remove_files(&self, digest: &Digest, size: u64) -> Result<u64, WriteError> {
         self.forget_doubt(digest);
         paths::remove(&self.paths().blob(digest))?;
         paths::remove(&self.paths().states(digest))?;

@@ -1,7 +1,10 @@
 //! Bounds the size of the store: reserves room, and evicts the models that were used longest ago.
 //!
-//! Eviction removes whole models, and blobs that belong to no model. It never removes a pinned model, or a blob that a
-//! live [`Lease`] protects. A pure function plans it.
+//! Eviction removes whole models, and blobs that belong to no model. It never removes a model that is pinned or was
+//! published here, or a blob that a live [`Lease`] protects. A pure function plans it.
+//!
+//! A blob that is a hard link to a file of the user counts for the size of the store, and frees no disk when it goes. So the two
+//! are counted apart. A reflink cannot be told from a copy: it counts as one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,6 +14,7 @@ use std::time::SystemTime;
 use reg_proto::digest::Digest;
 use serde::Deserialize;
 
+use super::disk;
 use super::documents::DocumentKind;
 use super::error::{PartialError, ReadError, ReserveError, WriteError};
 use super::front::Store;
@@ -21,8 +25,9 @@ pub const SHARE_OF_DISK: u64 = 80;
 /// How large a store may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CacheSize {
-    /// [`SHARE_OF_DISK`] of what it holds and what is free when it is opened, and at least what it holds then: no model
-    /// is evicted because of an upgrade.
+    /// [`SHARE_OF_DISK`] of the disk, whatever else is on it, and at least what the store holds when it is opened: no model
+    /// is evicted because of an upgrade. So the size stays the same while other programs come and go, and
+    /// [`CacheLimits::min_free`] leaves them room.
     Share,
     /// As much as the disk holds.
     #[default]
@@ -32,11 +37,11 @@ pub enum CacheSize {
 }
 
 impl CacheSize {
-    /// Returns the most bytes of a store that holds `used` bytes, with `free` ones on the disk if that is known.
-    fn bytes(self, used: u64, free: Option<u64>) -> Option<u64> {
-        match (self, free) {
-            (Self::Share, Some(free)) => {
-                let share = u128::from(used.saturating_add(free)) * u128::from(SHARE_OF_DISK) / 100;
+    /// Returns the most bytes of a store that holds `used` bytes, on a disk of `disk` bytes if that is known.
+    fn bytes(self, used: u64, disk: Option<u64>) -> Option<u64> {
+        match (self, disk) {
+            (Self::Share, Some(disk)) => {
+                let share = u128::from(disk) * u128::from(SHARE_OF_DISK) / 100;
                 Some(u64::try_from(share).unwrap_or(u64::MAX).max(used))
             }
             (Self::Share, None) | (Self::Unlimited, _) => None,
@@ -83,9 +88,33 @@ struct Reserved {
     bytes: u64,
     protect: BTreeSet<Digest>,
     since: SystemTime,
+    /// Whether its owner waits for callers that may come back. It ends where another caller needs the room.
+    is_idle: bool,
 }
 
 impl Lease {
+    /// Says whether the lease is idle: then it ends where another caller needs its room. Returns false if it has ended so.
+    pub fn set_idle(&self, is_idle: bool) -> bool {
+        let mut table = self.leases.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match table.live.get_mut(&self.id) {
+            Some(reserved) => {
+                reserved.is_idle = is_idle;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Makes the lease idle.
+    pub fn let_go(&self) {
+        let _lives = self.set_idle(true);
+    }
+
+    /// Tells whether it has ended because another caller needed its room.
+    pub fn has_ended(&self) -> bool {
+        !self.leases.0.lock().unwrap_or_else(PoisonError::into_inner).live.contains_key(&self.id)
+    }
+
     /// Gives back `bytes` bytes of the room, and keeps protecting the same blobs.
     pub fn give_back(&self, bytes: u64) {
         let mut table = self.leases.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,6 +139,25 @@ struct Model {
     last_used: u64,
 }
 
+/// Bytes that are lacking, or that a plan makes room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Room {
+    /// Of the size of the store.
+    store: u64,
+    /// Of the disk.
+    disk: u64,
+}
+
+impl Room {
+    fn is_none(self) -> bool {
+        self == Self::default()
+    }
+
+    fn covers(self, wanted: Self) -> bool {
+        self.store >= wanted.store && self.disk >= wanted.disk
+    }
+}
+
 /// What eviction is decided by.
 #[derive(Debug, Default)]
 struct Snapshot {
@@ -117,6 +165,8 @@ struct Snapshot {
     models: BTreeMap<String, Model>,
     /// The size of each whole blob, in bytes.
     blobs: BTreeMap<Digest, u64>,
+    /// Blobs that have a name outside the store too, so that the disk keeps their bytes.
+    linked: BTreeSet<Digest>,
     /// The digests that live leases protect: of blobs, and of models' manifests.
     protected: BTreeSet<Digest>,
     /// Blobs that were stored while a lease was live: the model that they belong to may not be recorded yet.
@@ -128,12 +178,20 @@ struct Snapshot {
 struct Plan {
     models: Vec<(String, Digest)>,
     blobs: Vec<Digest>,
-    bytes: u64,
+    room: Room,
 }
 
-/// Plans what to remove: first all blobs that belong to no model, then the models that were used longest ago, until
-/// `excess` bytes are planned.
-fn plan(snapshot: &Snapshot, excess: u64) -> Plan {
+impl Plan {
+    fn take(&mut self, snapshot: &Snapshot, blob: Digest, size: u64) {
+        self.blobs.push(blob);
+        self.room.store += size;
+        self.room.disk += if snapshot.linked.contains(&blob) { 0 } else { size };
+    }
+}
+
+/// Plans what to remove: first all blobs that belong to no model, then the models that were used longest ago, until there is
+/// as much room as is wanted. Where the disk alone lacks room, models with linked blobs come last, because they free little.
+fn plan(snapshot: &Snapshot, wanted: Room) -> Plan {
     let mut users: BTreeMap<Digest, usize> = BTreeMap::new();
     for blob in snapshot.models.values().flat_map(|model| &model.blobs) {
         *users.entry(*blob).or_default() += 1;
@@ -145,30 +203,31 @@ fn plan(snapshot: &Snapshot, excess: u64) -> Plan {
         .iter()
         .filter(|(blob, _)| !users.contains_key(blob) && free(blob) && !snapshot.young.contains(blob));
     for (blob, size) in orphans {
-        plan.blobs.push(*blob);
-        plan.bytes += size;
+        plan.take(snapshot, *blob, *size);
     }
     let mut models: Vec<(&String, &Model)> = snapshot.models.iter().collect();
+    models.retain(|(_, model)| !model.pinned && !snapshot.protected.contains(&model.manifest));
     models.sort_by_key(|(key, model)| (model.last_used, key.as_str()));
-    for (key, model) in models {
-        if plan.bytes >= excess {
-            break;
-        }
-        if model.pinned || snapshot.protected.contains(&model.manifest) {
-            continue;
-        }
-        plan.models.push((key.clone(), model.manifest));
-        for blob in &model.blobs {
-            let left = users.entry(*blob).or_default();
-            *left = left.saturating_sub(1);
-            if *left == 0
-                && free(blob)
-                && let Some(size) = snapshot.blobs.get(blob)
-            {
-                plan.blobs.push(*blob);
-                plan.bytes += size;
+    let is_linked = |model: &Model| model.blobs.iter().any(|blob| snapshot.linked.contains(blob));
+    for with_linked in [false, true] {
+        models.retain(|(key, model)| {
+            let is_passed = !with_linked && plan.room.store >= wanted.store && is_linked(model);
+            if is_passed || plan.room.covers(wanted) {
+                return true;
             }
-        }
+            plan.models.push(((*key).clone(), model.manifest));
+            for blob in &model.blobs {
+                let left = users.entry(*blob).or_default();
+                *left = left.saturating_sub(1);
+                if *left == 0
+                    && free(blob)
+                    && let Some(size) = snapshot.blobs.get(blob)
+                {
+                    plan.take(snapshot, *blob, *size);
+                }
+            }
+            false
+        });
     }
     plan
 }
@@ -181,8 +240,8 @@ struct ModelBlobs {
 }
 
 impl Store {
-    /// Reserves room for `bytes` more, evicting the models that were used longest ago. While the lease lives, eviction
-    /// removes neither what `protect` names nor any blob that is stored meanwhile.
+    /// Reserves room for `bytes` more, evicting the models that were used longest ago. Where that makes too little room,
+    /// idle leases end. While the lease lives, eviction removes neither what `protect` names nor any blob that is stored meanwhile.
     ///
     /// # Errors
     /// Fails where the store or the disk has no room, even after evicting all that may be evicted.
@@ -194,20 +253,41 @@ impl Store {
         }
         // The lease comes first: what it protects must not be evicted to make room for it.
         let lease = self.lease(bytes, protect);
-        let reserved = self.reserved();
-        let excess = |store: &Self| {
-            let over = max_size.map_or(0, |max_size| (store.used() + reserved).saturating_sub(max_size));
-            let free = store.free_space().unwrap_or(u64::MAX);
-            over.max((reserved + min_free).saturating_sub(free))
-        };
-        let wanted = excess(self);
-        if wanted > 0 {
-            let snapshot = self.snapshot()?;
-            let planned = plan(&snapshot, wanted);
-            // Where evicting everything makes too little room, every model stays.
-            self.remove_planned(&if planned.bytes < wanted { plan(&snapshot, 0) } else { planned })?;
+        if bytes == 0 {
+            // What is here can be used, also where the disk is full.
+            return Ok(lease);
         }
-        let used = self.used();
+        let excess = |reserved: u64| {
+            let free = self.free_space().unwrap_or(u64::MAX);
+            Room {
+                store: max_size.map_or(0, |max_size| (self.used() + reserved).saturating_sub(max_size)),
+                disk: (reserved + min_free).saturating_sub(free),
+            }
+        };
+        let idle = self.idle_leases();
+        let mut orphans = None;
+        // As few idle leases end as make room, the oldest first, and none where they make too little.
+        for count in 0..=idle.len() {
+            let ended: BTreeSet<u64> = idle[..count].iter().copied().collect();
+            let wanted = excess(self.reserved(&ended));
+            let mut planned = Plan::default();
+            if !wanted.is_none() {
+                let snapshot = self.snapshot(&ended)?;
+                planned = plan(&snapshot, wanted);
+                orphans.get_or_insert_with(|| plan(&snapshot, Room::default()));
+            }
+            if planned.room.covers(wanted) {
+                self.end_leases(&ended);
+                self.remove_planned(&planned)?;
+                orphans = None;
+                break;
+            }
+        }
+        // Where evicting everything makes too little room, every model stays.
+        if let Some(orphans) = orphans {
+            self.remove_planned(&orphans)?;
+        }
+        let (used, reserved) = (self.used(), self.reserved(&BTreeSet::new()));
         if let Some(max_size) = max_size.filter(|max_size| used + reserved > *max_size) {
             return Err(ReserveError::CacheFull { bytes, used, max_size });
         }
@@ -220,7 +300,8 @@ impl Store {
 
     /// Returns the most bytes of whole blobs; `None` for as many as the disk holds.
     pub fn max_size(&self) -> Option<u64> {
-        *self.size_limit().get_or_init(|| self.limits().max_size.bytes(self.used(), self.free_space()))
+        let size = || self.limits().max_size.bytes(self.used(), disk::size(self.root()));
+        *self.size_limit().get_or_init(size)
     }
 
     /// Removes blobs and partial blobs that belong to no model, and models beyond the store's size; with `dry_run`,
@@ -230,14 +311,14 @@ impl Store {
     /// Fails where a file or the index cannot be read or written.
     pub fn gc(&self, dry_run: bool) -> Result<GcReport, ReadError> {
         let _one = self.cache_lock();
-        let snapshot = self.snapshot()?;
-        let excess =
-            self.max_size().map_or(0, |max_size| (self.used() + self.reserved()).saturating_sub(max_size));
-        let planned = plan(&snapshot, excess);
+        let none = BTreeSet::new();
+        let (snapshot, reserved) = (self.snapshot(&none)?, self.reserved(&none));
+        let excess = self.max_size().map_or(0, |max_size| (self.used() + reserved).saturating_sub(max_size));
+        let planned = plan(&snapshot, Room { store: excess, disk: 0 });
         let mut report = GcReport {
             models: planned.models.iter().map(|(_, manifest)| *manifest).collect(),
             blobs: planned.blobs.len(),
-            bytes: planned.bytes,
+            bytes: planned.room.store,
         };
         let waited_for: BTreeSet<&Digest> = snapshot.models.values().flat_map(|model| &model.blobs).collect();
         let stale = self
@@ -285,15 +366,16 @@ impl Store {
             self.index().forget_used(manifest)?;
         }
         for blob in &plan.blobs {
-            self.remove_blob(blob)?;
+            self.remove_unused_blob(blob)?;
         }
         Ok(())
     }
 
-    fn snapshot(&self) -> Result<Snapshot, ReadError> {
+    /// Returns what eviction is decided by, as if these leases had ended.
+    fn snapshot(&self, ended: &BTreeSet<u64>) -> Result<Snapshot, ReadError> {
         let pins: BTreeSet<String> =
             self.list_documents(DocumentKind::Pin, "")?.into_iter().map(|(key, _)| key).collect();
-        let mut snapshot = Snapshot { protected: self.protected(), ..Snapshot::default() };
+        let mut snapshot = Snapshot { protected: self.protected(ended), ..Snapshot::default() };
         for (key, bytes) in self.list_documents(DocumentKind::Model, "")? {
             let Some(manifest) = key.split(' ').next().and_then(|it| it.parse().ok()) else { continue };
             let Ok(ModelBlobs { blobs }) = serde_json::from_slice(&bytes) else { continue };
@@ -301,14 +383,16 @@ impl Store {
             let pinned = pins.contains(&key);
             snapshot.models.insert(key, Model { manifest, blobs, pinned, last_used });
         }
-        let since = self.oldest_lease();
+        let since = self.oldest_lease(ended);
         for (digest, record) in self.index().blobs()? {
             snapshot.blobs.insert(digest, record.size);
-            let modified = fs::metadata(self.paths().blob(&digest)).and_then(|it| it.modified()).ok();
-            if let (Some(since), Some(modified)) = (since, modified)
-                && modified >= since
-            {
+            let Some(since) = since else { continue };
+            let Ok(metadata) = fs::metadata(self.paths().blob(&digest)) else { continue };
+            if metadata.modified().is_ok_and(|modified| modified >= since) {
                 snapshot.young.insert(digest);
+            }
+            if disk::is_linked(&metadata) {
+                snapshot.linked.insert(digest);
             }
         }
         Ok(snapshot)
@@ -322,7 +406,7 @@ impl Store {
         let mut table = leases.0.lock().unwrap_or_else(PoisonError::into_inner);
         table.next += 1;
         let id = table.next;
-        table.live.insert(id, Reserved { bytes, protect: protect.clone(), since });
+        table.live.insert(id, Reserved { bytes, protect: protect.clone(), since, is_idle: false });
         drop(table);
         Lease { id, leases: leases.clone() }
     }
@@ -335,19 +419,38 @@ impl Store {
         }
     }
 
-    fn reserved(&self) -> u64 {
+    /// Returns the idle leases, the oldest first.
+    fn idle_leases(&self) -> Vec<u64> {
         let table = self.leases().0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.live.values().map(|it| it.bytes).sum()
+        table.live.iter().filter(|(_, it)| it.is_idle).map(|(id, _)| *id).collect()
     }
 
-    fn protected(&self) -> BTreeSet<Digest> {
-        let table = self.leases().0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.live.values().flat_map(|it| it.protect.iter().copied()).collect()
+    /// Ends those of these leases that are still idle.
+    fn end_leases(&self, ids: &BTreeSet<u64>) {
+        let mut table = self.leases().0.lock().unwrap_or_else(PoisonError::into_inner);
+        table.live.retain(|id, it| !(it.is_idle && ids.contains(id)));
     }
 
-    fn oldest_lease(&self) -> Option<SystemTime> {
+    fn reserved(&self, ended: &BTreeSet<u64>) -> u64 {
+        self.live(ended, |live| live.map(|it| it.bytes).sum())
+    }
+
+    fn protected(&self, ended: &BTreeSet<u64>) -> BTreeSet<Digest> {
+        self.live(ended, |live| live.flat_map(|it| it.protect.iter().copied()).collect())
+    }
+
+    fn oldest_lease(&self, ended: &BTreeSet<u64>) -> Option<SystemTime> {
+        self.live(ended, |live| live.map(|it| it.since).min())
+    }
+
+    /// Returns what `of` computes of the live leases, without these.
+    fn live<T>(
+        &self,
+        without: &BTreeSet<u64>,
+        of: impl FnOnce(&mut dyn Iterator<Item = &Reserved>) -> T,
+    ) -> T {
         let table = self.leases().0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.live.values().map(|it| it.since).min()
+        of(&mut table.live.iter().filter(|(id, _)| !without.contains(*id)).map(|(_, it)| it))
     }
 }
 
@@ -361,15 +464,30 @@ mod tests {
     fn a_share_of_the_disk_takes_nothing_that_is_there() {
         let (share, gib) = (CacheSize::Share, 1 << 30);
         assert_eq!(share.bytes(0, Some(100 * gib)), Some(80 * gib));
-        assert_eq!(share.bytes(60 * gib, Some(40 * gib)), Some(80 * gib));
-        assert_eq!(share.bytes(90 * gib, Some(10 * gib)), Some(90 * gib));
+        assert_eq!(share.bytes(60 * gib, Some(100 * gib)), Some(80 * gib));
+        assert_eq!(share.bytes(90 * gib, Some(100 * gib)), Some(90 * gib));
         assert_eq!(share.bytes(1, None), None);
         assert_eq!(CacheSize::Bytes(5).bytes(7, Some(gib)), Some(5));
         assert_eq!(CacheSize::Unlimited.bytes(7, Some(gib)), None);
     }
 
+    #[test]
+    fn the_size_stays_the_same_when_other_programs_fill_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = CacheLimits { max_size: CacheSize::Share, min_free: 0 };
+        let size = || Store::open(&dir.path().join("store"), limits).unwrap().max_size();
+        let before = size();
+        fs::write(dir.path().join("other"), vec![1; 8 << 20]).unwrap();
+        assert!(before.is_some() && size() == before);
+    }
+
     fn digest(n: u8) -> Digest {
         Digest::from_bytes([n; 32])
+    }
+
+    /// As much of the store as of the disk.
+    fn room(bytes: u64) -> Room {
+        Room { store: bytes, disk: bytes }
     }
 
     fn named(n: u8) -> (String, Digest) {
@@ -395,18 +513,46 @@ mod tests {
             &[(1, &[10, 11], false, 5), (2, &[11, 12], false, 9)],
             &[(10, 100), (11, 100), (12, 100)],
         );
-        let planned = plan(&here, 50);
-        assert_eq!((planned.models, planned.blobs, planned.bytes), (vec![named(1)], vec![digest(10)], 100));
-        assert_eq!(plan(&here, 150).models, [named(1), named(2)]);
-        assert_eq!(plan(&here, 0), Plan::default());
+        let planned = plan(&here, room(50));
+        assert_eq!((planned.models, planned.blobs), (vec![named(1)], vec![digest(10)]));
+        assert_eq!(planned.room, room(100));
+        assert_eq!(plan(&here, room(150)).models, [named(1), named(2)]);
+        assert_eq!(plan(&here, Room::default()), Plan::default());
     }
 
     #[test]
     fn what_comes_while_a_lease_lives_is_no_orphan() {
         let mut here = snapshot(&[], &[(10, 100), (11, 100)]);
         here.young.insert(digest(10));
-        let planned = plan(&here, 200);
-        assert_eq!((planned.blobs, planned.bytes), (vec![digest(11)], 100));
+        let planned = plan(&here, room(200));
+        assert_eq!((planned.blobs, planned.room), (vec![digest(11)], room(100)));
+    }
+
+    #[test]
+    fn a_linked_blob_frees_no_disk_when_it_goes() {
+        let mut here =
+            snapshot(&[(1, &[10, 11], false, 5), (2, &[12], false, 9)], &[(10, 100), (11, 1), (12, 100)]);
+        here.linked.insert(digest(10));
+        let disk = |disk: u64| plan(&here, Room { store: 0, disk });
+        let planned = disk(50);
+        assert_eq!((planned.models, planned.room), (vec![named(2)], room(100)), "the first would free 1");
+        let planned = disk(101);
+        assert_eq!(planned.models, [named(2), named(1)]);
+        assert_eq!(planned.room, Room { store: 201, disk: 101 });
+        assert!(!disk(102).room.covers(room(102)), "so nothing is evicted in vain");
+        let planned = plan(&here, Room { store: 50, disk: 0 });
+        assert_eq!(planned.models, [named(1)], "the size of the store counts it");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_hard_link_outside_the_store_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store"), CacheLimits::default()).unwrap();
+        let [linked, _alone] = [&b"linked"[..], b"alone"].map(|bytes| store.put_blob(bytes).unwrap());
+        fs::hard_link(store.paths().blob(&linked), dir.path().join("of the user")).unwrap();
+        let _lease = store.reserve(1, &BTreeSet::new()).unwrap();
+        assert_eq!(store.snapshot(&BTreeSet::new()).unwrap().linked, [linked].into());
     }
 
     proptest! {
@@ -425,7 +571,7 @@ mod tests {
                 let blobs = blobs.into_iter().map(digest).collect();
                 here.models.insert(name.to_string(), Model { manifest: digest(name), blobs, pinned, last_used });
             }
-            let planned = plan(&here, excess);
+            let planned = plan(&here, room(excess));
             let gone: BTreeSet<&String> = planned.models.iter().map(|(name, _)| name).collect();
             let kept: BTreeSet<&Digest> = here.models.iter()
                 .filter(|(name, _)| !gone.contains(name))
@@ -434,7 +580,7 @@ mod tests {
                 prop_assert!(!kept.contains(blob) && !here.protected.contains(blob));
             }
             prop_assert!(gone.iter().all(|name| !here.models[*name].pinned));
-            prop_assert_eq!(planned.bytes, planned.blobs.len() as u64 * 100);
+            prop_assert_eq!(planned.room, room(planned.blobs.len() as u64 * 100));
             let distinct: BTreeSet<&Digest> = planned.blobs.iter().collect();
             prop_assert_eq!(distinct.len(), planned.blobs.len());
         }

@@ -116,6 +116,17 @@ pub(super) fn punch(file: &File, ranges: impl Iterator<Item = Range<u64>>) {
     let _ = (file, ranges);
 }
 
+/// Tells whether a file has another name on its disk, so that its bytes stay when this one is removed.
+pub(super) fn is_linked(metadata: &fs::Metadata) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::fs::MetadataExt::nlink(metadata) > 1;
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        false
+    }
+}
+
 /// Returns how many bytes of disk space a file takes; 0 where the system does not say.
 pub(super) fn taken(file: &File) -> u64 {
     #[cfg(unix)]
@@ -137,6 +148,22 @@ pub fn free_space(path: &Path) -> Option<u64> {
     {
         let stat = rustix::fs::statvfs(existing(path)?).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+/// Returns how many bytes ordinary users can have on the disk of `path`, which need not exist, in all; `None` where the
+/// system does not say.
+pub(super) fn size(path: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let stat = rustix::fs::statvfs(existing(path)?).ok()?;
+        let for_root = stat.f_bfree.saturating_sub(stat.f_bavail);
+        Some(stat.f_blocks.saturating_sub(for_root).saturating_mul(stat.f_frsize))
     }
     #[cfg(not(unix))]
     {
@@ -193,14 +220,48 @@ pub(super) fn data_extents(file: &File, size: u64) -> Vec<Range<u64>> {
     }
 }
 
-/// Makes a file read-only for all users.
+/// Makes a file read-only for all users. A file with another link keeps its readers: it is the user's too.
 pub(super) fn make_read_only(path: &Path) -> io::Result<()> {
-    let mut permissions = fs::metadata(path)?.permissions();
+    let metadata = fs::metadata(path)?;
+    let mut permissions = metadata.permissions();
     #[cfg(unix)]
-    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o444);
+    {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let mode = if metadata.nlink() > 1 { permissions.mode() & !0o222 } else { 0o444 };
+        permissions.set_mode(mode);
+    }
     #[cfg(not(unix))]
     permissions.set_readonly(true);
     fs::set_permissions(path, permissions)
+}
+
+/// Tells whether a file is this user's own: another user's cannot be made read-only.
+pub(super) fn is_own(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let own = rustix::process::geteuid();
+        own.is_root() || fs::metadata(path).is_ok_and(|it| it.uid() == own.as_raw())
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        true
+    }
+}
+
+/// Returns the number of the disk that a file is on, and its owner; zeros where the system does not say.
+pub(super) fn disk_and_owner(path: &Path) -> (u64, u32) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(path).map_or((0, 0), |it| (it.dev(), it.uid()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        (0, 0)
+    }
 }
 
 /// Makes a file writable for its owner again.

@@ -49,11 +49,13 @@ pub enum DocumentKind {
     Fork,
     /// The digest of the key document that the user has accepted for a publisher.
     Accepted,
+    /// Models of a publisher that the user follows, with the versions that were heard of.
+    Follow,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Publisher,
         Self::Tag,
         Self::Seen,
@@ -68,6 +70,7 @@ impl DocumentKind {
         Self::Witness,
         Self::Fork,
         Self::Accepted,
+        Self::Follow,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -86,6 +89,7 @@ impl DocumentKind {
             Self::Witness => "witness",
             Self::Fork => "fork",
             Self::Accepted => "accepted",
+            Self::Follow => "follow",
         }
     }
 }

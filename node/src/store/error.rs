@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
+use reg_api::fault::{Fault, FaultKind};
+use reg_api::size::Size;
 use reg_proto::digest::Digest;
 use reg_proto::piece::{BlobTooLarge, PieceIndex};
 use thiserror::Error;
@@ -19,7 +21,7 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 pub enum OpenError {
     #[error("store {path} is in use by another process")]
     InUse { path: PathBuf },
-    #[error("store {path} is of version {found:?}, this program writes version {expected}")]
+    #[error("{path} says version {found:?}, and this program writes version {expected}")]
     Version { path: PathBuf, found: String, expected: u32 },
     #[error("{path} cannot be used")]
     Io { path: PathBuf, source: io::Error },
@@ -55,6 +57,10 @@ pub enum ImportError {
     Changed { path: PathBuf },
     #[error("{path} is too large")]
     TooLarge { path: PathBuf, source: BlobTooLarge },
+    #[error("{path} is not what its name says: its digest is {found}")]
+    Digest { path: PathBuf, found: Digest },
+    #[error("import was cancelled")]
+    Cancelled,
     #[error("store cannot write the imported file")]
     Write(#[from] WriteError),
 }
@@ -118,13 +124,17 @@ pub enum WritePieceError {
 /// Why the store cannot reserve room.
 #[derive(Debug, Error)]
 pub enum ReserveError {
-    #[error("{bytes} bytes are needed, and the cache may hold {max_size}")]
+    #[error("{} are needed, and the cache holds {} at most", Size(*.bytes), Size(*.max_size))]
     TooLarge { bytes: u64, max_size: u64 },
     #[error(
-        "{bytes} bytes are needed, and no more can be evicted: {used} of {max_size} bytes are pinned or in use"
+        "{} are needed, and no more can be evicted: {} of {} are pinned, published here, or in use",
+        Size(*.bytes), Size(*.used), Size(*.max_size)
     )]
     CacheFull { bytes: u64, used: u64, max_size: u64 },
-    #[error("{bytes} bytes are needed, {free} are free on the disk, and {min_free} have to stay free")]
+    #[error(
+        "{} are needed, {} are free on the disk, and {} of them have to stay free",
+        Size(*.bytes), Size(*.free), Size(*.min_free)
+    )]
     DiskFull { bytes: u64, free: u64, min_free: u64 },
     #[error("cache cannot be read")]
     Read(#[from] ReadError),
@@ -149,6 +159,34 @@ impl WriteError {
             Self::Index(error) => error.is_disk_full(),
             Self::TooLarge(_) | Self::Before(_) => false,
         }
+    }
+}
+
+impl Fault for ReserveError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::TooLarge { .. } | Self::CacheFull { .. } | Self::DiskFull { .. } => FaultKind::DiskFull,
+            Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Read(_) | Self::Write(_) => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::TooLarge { .. } => {
+                "raise cache.max_size in the configuration (`reg config path` names the file), or pull a part: --include"
+            }
+            Self::CacheFull { .. } => {
+                "remove a model with `reg rm REF` or let go of one with `reg unpin REF` (`reg ls` shows which are kept), or \
+                 raise cache.max_size in the configuration (`reg config path` names the file)"
+            }
+            Self::DiskFull { .. } => {
+                "delete other files on that disk, remove models with `reg rm REF`, or lower cache.min_free in the \
+                 configuration (`reg config path` names the file)"
+            }
+            Self::Read(_) | Self::Write(_) => return None,
+        };
+        Some(hint.to_owned())
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use reg_api::size::Size;
 use reg_proto::digest::Digest;
 
 use super::cache::{CacheLimits, Leases};
@@ -92,7 +93,9 @@ impl Store {
         }));
         store.begin()?;
         match store.max_size() {
-            Some(bytes) => tracing::info!(bytes, limits = ?limits.max_size, "the cache has a size"),
+            Some(bytes) => {
+                tracing::info!(size = %Size(bytes), limits = ?limits.max_size, "the cache has a size")
+            }
             None => tracing::info!("the cache may fill the disk"),
         }
         store.index().commit()?;
@@ -249,8 +252,10 @@ fn take_lock(paths: &Paths) -> Result<File, OpenError> {
 }
 
 fn check_version(paths: &Paths) -> Result<(), OpenError> {
+    /// Characters of a version that are shown.
+    const SHOWN_MAX: usize = 40;
     let path = paths.version();
-    match fs::read_to_string(&path) {
+    match fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
         Ok(found) if [VERSION, VERSION_BEFORE].iter().any(|it| found.trim() == it.to_string()) => Ok(()),
         // A crash at the first start, or a full disk, has left it empty. The migration changes nothing of what is new.
         Ok(found) if found.trim().is_empty() => {
@@ -258,11 +263,19 @@ fn check_version(paths: &Paths) -> Result<(), OpenError> {
             write_version(paths, VERSION_BEFORE)
         }
         Ok(found) => {
-            Err(OpenError::Version { path: root(paths), found: found.trim().to_owned(), expected: VERSION })
+            let found = found.trim().chars().take(SHOWN_MAX).collect();
+            Err(OpenError::Version { path, found, expected: VERSION })
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_version(paths, VERSION),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let is_new = DocumentKind::ALL.iter().all(|kind| is_empty(&paths.documents(kind.name())));
+            write_version(paths, if is_new { VERSION } else { VERSION_BEFORE })
+        }
         Err(source) => Err(OpenError::Io { path, source }),
     }
+}
+
+fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 fn write_version(paths: &Paths, version: u32) -> Result<(), OpenError> {
@@ -272,10 +285,6 @@ fn write_version(paths: &Paths, version: u32) -> Result<(), OpenError> {
         WriteError::Io { path, source } => OpenError::Io { path, source },
         error => OpenError::Io { path, source: std::io::Error::other(error) },
     })
-}
-
-fn root(paths: &Paths) -> PathBuf {
-    paths.root().to_owned()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! their rounds in turn, and other threads wait for the disk. `reg publish` of one large file is bound by one chain on
 //! one core.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -14,9 +14,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use reg_proto::digest::Digest;
+use reg_proto::piece::PIECE_LEN;
 use reg_proto::states::{Hashed, PieceStates, StateHasher};
 
 use super::blobs::Seen;
+use super::cancel::Cancel;
+use super::disk;
 use super::error::{ImportError, WriteError};
 use super::fingerprint::Fingerprint;
 use super::front::Store;
@@ -35,6 +38,8 @@ pub struct Imported {
     /// Bytes.
     pub size: u64,
     pub states: PieceStates,
+    /// Whether the store has a copy of the bytes, and shares none with the file.
+    pub is_copy: bool,
 }
 
 /// A file to import.
@@ -42,6 +47,8 @@ pub struct Imported {
 pub struct ToImport {
     pub path: PathBuf,
     pub taking: Taking,
+    /// The digest that its name states. A file with another one is refused before the store changes anything of it.
+    pub expected: Option<Digest>,
 }
 
 /// How the store takes a file.
@@ -49,7 +56,7 @@ pub struct ToImport {
 pub enum Taking {
     /// Copies it. The copy takes no disk space where the file system shares extents.
     Copy,
-    /// Hard-links it; copies it where the file system cannot.
+    /// Hard-links it, and takes the right to write to it away; else takes it as [`Taking::Copy`] does.
     Link,
 }
 
@@ -59,7 +66,7 @@ impl Store {
     /// # Errors
     /// Fails where the file cannot be read, changes meanwhile, is larger than a blob may be, or cannot be stored.
     pub fn import_file(&self, path: &Path, on_bytes: &dyn Fn(u64)) -> Result<Imported, ImportError> {
-        let mut import = Import::begin(self, path, Taking::Copy)?;
+        let mut import = Import::begin(self, path, Taking::Copy, None)?;
         let mut buffer = vec![0; READ_AT_ONCE];
         loop {
             match import.read(&mut buffer)? {
@@ -72,19 +79,39 @@ impl Store {
         }
     }
 
+    /// Tells whether the store can take a file without a second copy of its bytes. Tries it, and keeps nothing.
+    pub fn can_share(&self, path: &Path, taking: Taking) -> bool {
+        let temporary = Temporary(self.paths().temporary());
+        path.canonicalize().is_ok_and(|real| share(&real, &temporary.0, taking))
+    }
+
+    /// Returns how many bytes of files the store can take without a second copy, as far as they are larger than a piece. Tries
+    /// one file for each disk and owner.
+    pub fn shareable<'a>(&self, files: impl Iterator<Item = (&'a Path, u64, Taking)>) -> u64 {
+        let mut tried: BTreeMap<(u64, u32), bool> = BTreeMap::new();
+        files
+            .filter(|(_, size, _)| *size > PIECE_LEN)
+            .filter(|(path, _, taking)| {
+                *tried.entry(disk::disk_and_owner(path)).or_insert_with(|| self.can_share(path, *taking))
+            })
+            .map(|(_, size, _)| size)
+            .sum()
+    }
+
     /// Imports files on all cores, and returns their digests and sizes in the same order. Calls `on_bytes` with the
-    /// number of bytes of every read.
+    /// number of bytes of every read, and looks at `cancel` before it.
     ///
     /// # Errors
     /// As for [`Self::import_file`], for the first file that fails; others may have been stored.
     pub fn import_files(
         &self,
         sources: &[ToImport],
+        cancel: &Cancel,
         on_bytes: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Imported>, (PathBuf, ImportError)> {
         let hashers = threads(sources.len());
-        let queue =
-            Queue { waiting: Mutex::new((hashers..sources.len()).collect()), stop: AtomicBool::new(false) };
+        let waiting = Mutex::new((hashers..sources.len()).collect());
+        let queue = Queue { waiting, stop: AtomicBool::new(false), cancel };
         let (queue, results) = (&queue, Mutex::new(vec![None; sources.len()]));
         let (to_keep, hashed) = sync_channel::<(usize, HashedFile)>(FINISHED_AT_ONCE);
         let hashed = Mutex::new(hashed);
@@ -114,12 +141,12 @@ impl Store {
         &self,
         sources: &[ToImport],
         first: usize,
-        queue: &Queue,
+        queue: &Queue<'_>,
         to_keep: &SyncSender<(usize, HashedFile)>,
         on_bytes: &(dyn Fn(u64) + Sync),
     ) -> Outcome {
         let begin = |index: usize| match sources.get(index) {
-            Some(source) => match Import::begin(self, &source.path, source.taking) {
+            Some(source) => match Import::begin(self, &source.path, source.taking, source.expected) {
                 Ok(import) => Ok(Some((index, import))),
                 Err(error) => Err(queue.stopped(index, error)),
             },
@@ -129,6 +156,9 @@ impl Store {
         let mut two = [begin(first)?, next()?];
         let mut buffers = [(); 2].map(|()| vec![0; READ_AT_ONCE]);
         while two.iter().any(Option::is_some) && !queue.stop.load(Ordering::Relaxed) {
+            if queue.cancel.is_cancelled() {
+                return Err(queue.stopped(first, ImportError::Cancelled));
+            }
             let mut lengths = [0; 2];
             for ((slot, buffer), length) in two.iter_mut().zip(&mut buffers).zip(&mut lengths) {
                 let Some((index, import)) = slot else { continue };
@@ -169,7 +199,7 @@ impl Store {
         &self,
         hashed: &Mutex<Receiver<(usize, HashedFile)>>,
         results: &Mutex<Vec<Option<Imported>>>,
-        queue: &Queue,
+        queue: &Queue<'_>,
     ) -> Outcome {
         loop {
             let next = hashed.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -196,12 +226,13 @@ impl Store {
 type Outcome = Result<(), (usize, ImportError)>;
 
 /// The files that no thread has taken yet, and whether all threads have to end.
-struct Queue {
+struct Queue<'a> {
     waiting: Mutex<VecDeque<usize>>,
     stop: AtomicBool,
+    cancel: &'a Cancel,
 }
 
-impl Queue {
+impl Queue<'_> {
     fn next(&self) -> Option<usize> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
@@ -228,6 +259,7 @@ struct Import {
     to: Option<File>,
     temporary: Temporary,
     hasher: StateHasher,
+    expected: Option<Digest>,
 }
 
 /// A file that was hashed to its end and is not stored yet.
@@ -248,25 +280,37 @@ impl Drop for Temporary {
     }
 }
 
+/// Makes a file at `to` that shares the bytes of `from`. Returns whether the file system could.
+fn share(from: &Path, to: &Path, taking: Taking) -> bool {
+    let is_linked = taking == Taking::Link && disk::is_own(from) && fs::hard_link(from, to).is_ok();
+    if is_linked || reflink_copy::reflink(from, to).is_ok() {
+        return true;
+    }
+    drop(fs::remove_file(to));
+    false
+}
+
 impl Import {
-    fn begin(store: &Store, path: &Path, taking: Taking) -> Result<Self, ImportError> {
+    fn begin(
+        store: &Store,
+        path: &Path,
+        taking: Taking,
+        expected: Option<Digest>,
+    ) -> Result<Self, ImportError> {
         let source = |source| ImportError::Source { path: path.to_owned(), source };
         let real = path.canonicalize().map_err(source)?;
         let temporary = Temporary(store.paths().temporary());
-        let is_shared = match taking {
-            Taking::Link => fs::hard_link(&real, &temporary.0).is_ok(),
-            Taking::Copy => reflink_copy::reflink(&real, &temporary.0).is_ok(),
-        };
+        let is_shared = share(&real, &temporary.0, taking);
         let from = File::open(if is_shared { &temporary.0 } else { &real }).map_err(source)?;
         let before = Fingerprint::of(&from.metadata().map_err(source)?);
         let to = if is_shared {
             None
         } else {
-            drop(fs::remove_file(&temporary.0));
             let made = File::create_new(&temporary.0);
             Some(made.map_err(|source| WriteError::Io { path: temporary.0.clone(), source })?)
         };
-        Ok(Self { path: path.to_owned(), from, before, to, temporary, hasher: StateHasher::new() })
+        let (path, hasher) = (path.to_owned(), StateHasher::new());
+        Ok(Self { path, from, before, to, temporary, hasher, expected })
     }
 
     /// Reads the next bytes for the caller to hash, and writes them to the copy if there is one. Returns their number,
@@ -289,7 +333,7 @@ impl Import {
 
     /// Finishes the hash once the whole file is read.
     fn hashed(self) -> Result<HashedFile, ImportError> {
-        let Self { path, from, before, to, temporary, hasher } = self;
+        let Self { path, from, before, to, temporary, hasher, expected } = self;
         let metadata =
             from.metadata().map_err(|source| ImportError::Source { path: path.clone(), source })?;
         let after = Fingerprint::of(&metadata);
@@ -298,6 +342,9 @@ impl Import {
         }
         let hashed =
             hasher.finish().map_err(|source| ImportError::TooLarge { path: path.clone(), source })?;
+        if let Some(found) = Some(hashed.digest).filter(|found| expected.is_some_and(|it| it != *found)) {
+            return Err(ImportError::Digest { path, found });
+        }
         let seen = if to.is_some() { Seen::Written } else { Seen::Read { before, after } };
         Ok(HashedFile { path, file: to.unwrap_or(from), temporary, hashed, seen })
     }
@@ -311,7 +358,9 @@ impl HashedFile {
             Seen::Read { .. } => ImportError::Source { path, source },
         })?;
         store.keep_seen(&hashed, &temporary.0, seen)?;
-        Ok(Imported { digest: hashed.digest, size: hashed.states.layout().size(), states: hashed.states })
+        let (digest, size, is_copy) =
+            (hashed.digest, hashed.states.layout().size(), matches!(seen, Seen::Written));
+        Ok(Imported { digest, size, states: hashed.states, is_copy })
     }
 }
 
@@ -340,7 +389,11 @@ mod tests {
                 let bytes: Vec<u8> =
                     (0..size).map(|at| (at as u8) ^ (at >> 9) as u8 ^ (index % 20) as u8).collect();
                 fs::write(&path, bytes).unwrap();
-                ToImport { path, taking: if index % 2 == 0 { Taking::Copy } else { Taking::Link } }
+                ToImport {
+                    path,
+                    taking: if index % 2 == 0 { Taking::Copy } else { Taking::Link },
+                    expected: None,
+                }
             })
             .collect();
         let store = store(&dir.path().join("store"));
@@ -348,10 +401,10 @@ mod tests {
         let tell = |bytes| {
             told.fetch_add(bytes, Ordering::Relaxed);
         };
-        let imported = store.import_files(&sources, &tell).unwrap();
+        let imported = store.import_files(&sources, &Cancel::default(), &tell).unwrap();
         assert_eq!(imported.len(), sources.len());
         let mut total = 0;
-        let mut blobs = std::collections::BTreeMap::new();
+        let mut blobs = BTreeMap::new();
         for (source, imported) in sources.iter().zip(&imported) {
             let bytes = fs::read(&source.path).unwrap();
             assert_eq!((imported.digest, imported.size), (Digest::of(&bytes), bytes.len() as u64));
@@ -366,22 +419,66 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_read_for_a_caller_that_has_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("huge");
+        // It would take minutes to hash.
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        let store = store(&dir.path().join("store"));
+        let caller = crate::store::CancelOnDrop::default();
+        let (cancel, read) = (caller.cancel(), std::sync::atomic::AtomicU64::new(0));
+        let waiting = Mutex::new(Some(caller));
+        let tell = |bytes| {
+            read.fetch_add(bytes, Ordering::Relaxed);
+            drop(waiting.lock().unwrap().take());
+        };
+        let sources = [ToImport { path, taking: Taking::Link, expected: None }];
+        let (_, error) = store.import_files(&sources, &cancel, &tell).unwrap_err();
+        assert!(matches!(error, ImportError::Cancelled), "{error}");
+        assert_eq!(read.into_inner(), READ_AT_ONCE as u64);
+        assert_eq!(temporaries(&dir.path().join("store")), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_linked_file_keeps_its_readers_and_loses_its_writers() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("private");
+        fs::write(&path, vec![7; 2 << 20]).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let store = store(&dir.path().join("store"));
+        assert!(store.can_share(&path, Taking::Link));
+        let mut sources =
+            [ToImport { path: path.clone(), taking: Taking::Link, expected: Some(Digest::of(b"x")) }];
+        let (_, error) = store.import_files(&sources, &Cancel::default(), &|_| {}).unwrap_err();
+        assert!(matches!(error, ImportError::Digest { .. }), "{error}");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640, "it is not touched");
+        sources[0].expected = None;
+        let imported = store.import_files(&sources, &Cancel::default(), &|_| {}).unwrap();
+        assert!(!imported[0].is_copy);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o440);
+        assert!(store.is_verified(&imported[0].digest));
+        assert_eq!(temporaries(&dir.path().join("store")), 0);
+    }
+
+    #[test]
     fn one_file_that_cannot_be_read_ends_all_and_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let mut sources: Vec<ToImport> = (0..20)
             .map(|index| {
                 let path = dir.path().join(format!("file-{index}"));
                 fs::write(&path, vec![index as u8; 2 << 20]).unwrap();
-                ToImport { path, taking: Taking::Copy }
+                ToImport { path, taking: Taking::Copy, expected: None }
             })
             .collect();
         fs::remove_file(&sources[13].path).unwrap();
         let store = store(&dir.path().join("store"));
-        let (path, error) = store.import_files(&sources, &|_| {}).unwrap_err();
+        let (path, error) = store.import_files(&sources, &Cancel::default(), &|_| {}).unwrap_err();
         assert_eq!(path, sources[13].path);
         assert!(matches!(error, ImportError::Source { .. }), "{error}");
         assert_eq!(temporaries(&dir.path().join("store")), 0);
         sources.clear();
-        assert!(store.import_files(&sources, &|_| {}).unwrap().is_empty());
+        assert!(store.import_files(&sources, &Cancel::default(), &|_| {}).unwrap().is_empty());
     }
 }

@@ -5,6 +5,7 @@
 //! memory, and moves to the disk at a later commit. It is lost at the end of the process, which costs rehashing.
 
 mod records;
+mod rows;
 mod trees;
 
 use std::fs;
@@ -17,11 +18,21 @@ use reg_proto::piece::{PieceIndex, PieceSet};
 use thiserror::Error;
 
 pub(super) use self::records::{BlobRecord, DocumentCopy, RECORD_BYTES_MAX, Records};
+pub(super) use self::rows::Changed;
 use self::trees::{Table, Trees};
+use super::documents::DocumentKind;
 use super::paths::Paths;
 
 /// Time between two attempts to move an index from memory to the disk.
 const NEXT_TRY: Duration = Duration::from_secs(10);
+
+/// The kinds of documents that rows are derived from.
+const WATCHED: [&str; 4] = [
+    DocumentKind::Publisher.name(),
+    DocumentKind::Tag.name(),
+    DocumentKind::Model.name(),
+    DocumentKind::Revocation.name(),
+];
 
 /// Why the index cannot be read or written.
 #[derive(Debug, Error)]
@@ -92,7 +103,7 @@ impl Index {
             error if error.is_of_disk() => Err(error),
             error => {
                 let aside = trees::set_aside(&path)?;
-                tracing::warn!(%error, aside = %aside.display(), "the index was damaged and is rebuilt from the files");
+                tracing::warn!(error = chain(&error), aside = %aside.display(), "the index was damaged and is rebuilt from the files");
                 Records::open(&path)
             }
         });
@@ -102,7 +113,7 @@ impl Index {
                 tracing::warn!(%error, "the index stays in memory");
                 let why = chain(&error);
                 let in_memory = InMemory { why, next_try: Instant::now() + NEXT_TRY, is_unread: true };
-                (Records(Trees::in_memory()), Some(in_memory))
+                (Records::new(Trees::in_memory()), Some(in_memory))
             }
         };
         let state = State { records, generation: 0, is_incomplete: false };
@@ -123,7 +134,7 @@ impl Index {
         if is_due {
             self.move_to_disk();
         }
-        self.run(|records| records.0.commit())
+        self.run(|records| records.trees.commit())
     }
 
     /// Runs an operation. Where the index fails in it, makes the index anew and repeats the operation.
@@ -150,7 +161,7 @@ impl Index {
         if state.generation != failed {
             return Ok(());
         }
-        let salvaged = Records(state.records.0.salvage());
+        let salvaged = Records::new(state.records.trees.salvage());
         state.is_incomplete = true;
         // This closes the files of the one that failed.
         state.records = salvaged;
@@ -196,7 +207,7 @@ impl Index {
             }
         };
         target.take_over(records)?;
-        target.0.commit()?;
+        target.trees.commit()?;
         Ok(target)
     }
 
@@ -224,6 +235,10 @@ impl Index {
 
     pub(super) fn remove_blob(&self, digest: &Digest) -> Result<(), IndexError> {
         self.run(|records| records.remove_blob(digest))
+    }
+
+    pub(super) fn remove_unused_blob(&self, digest: &Digest) -> Result<(), IndexError> {
+        self.run(|records| records.remove_unused_blob(digest))
     }
 
     pub(super) fn blobs(&self) -> Result<Vec<(Digest, BlobRecord)>, IndexError> {
@@ -280,6 +295,37 @@ impl Index {
         self.read().records.last_used(manifest)
     }
 
+    pub(super) fn changed(&self) -> Vec<Changed> {
+        self.read().records.changed()
+    }
+
+    /// Writes rows, and then records what they were derived from.
+    pub(super) fn put_rows(
+        &self,
+        rows: &[(String, Option<Vec<u8>>)],
+        derived_from: &[Changed],
+        lost: Option<u64>,
+    ) -> Result<(), IndexError> {
+        self.run(|records| {
+            rows.iter().try_for_each(|(key, row)| records.put_row(key, row.as_deref()))?;
+            records.settle(derived_from)?;
+            lost.map_or(Ok(()), |lost| records.settle_lost(lost))
+        })
+    }
+
+    pub(super) fn rows(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, IndexError> {
+        self.run(|records| records.rows(prefix, after, limit))
+    }
+
+    pub(super) fn lost(&self) -> Result<Option<u64>, IndexError> {
+        self.run(Records::lost)
+    }
+
     pub(super) fn forget_used(&self, manifest: &Digest) -> Result<(), IndexError> {
         self.run(|records| records.forget_used(manifest))
     }
@@ -288,7 +334,7 @@ impl Index {
 impl Records {
     /// Opens records on the disk, and reads them all.
     fn open(path: &std::path::Path) -> Result<Self, IndexError> {
-        let records = Self(Trees::open(path)?);
+        let records = Self::new(Trees::open(path)?);
         records.blobs()?;
         Ok(records)
     }
@@ -297,16 +343,16 @@ impl Records {
     /// it was verified, and when a model was used.
     fn take_over(&self, other: &Self) -> Result<(), IndexError> {
         for table in Table::ALL {
-            let of_other = other.0.scan(table, &[])?;
-            for (key, _) in self.0.scan(table, &[])? {
+            let of_other = other.trees.scan(table, &[])?;
+            for (key, _) in self.trees.scan(table, &[])? {
                 let is_kept = table == Table::Used
                     || of_other.binary_search_by(|(of_other, _)| of_other.cmp(&key)).is_ok();
                 if !is_kept {
-                    self.0.remove(table, &key)?;
+                    self.trees.remove(table, &key)?;
                 }
             }
             if table != Table::Blobs {
-                of_other.iter().try_for_each(|(key, value)| self.0.insert(table, key, value))?;
+                of_other.iter().try_for_each(|(key, value)| self.trees.insert(table, key, value))?;
             }
         }
         for (digest, record) in other.blobs()? {
@@ -316,6 +362,7 @@ impl Records {
             };
             self.put_blob(&digest, &BlobRecord { verified, ..record })?;
         }
+        self.changes.take_over(&other.changes);
         Ok(())
     }
 }

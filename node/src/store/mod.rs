@@ -11,7 +11,7 @@
 //!   partial/<blob hex>-<states hex>/   {data, states}: the index says which pieces are verified
 //!   imports/<blob hex>                 blobs that arrive in order from an endpoint, not whole yet; notes of their other names
 //!   documents/<kind>/ab/<hex of key>   records, each an fsynced file of its own
-//!   index/                             sled: a copy of all this, and when each model was last used
+//!   index/                             sled: a copy of all this, when each model was last used, rows for lists
 //!   tmp/                               emptied at every start
 //! ```
 //!
@@ -27,6 +27,7 @@ mod front;
 mod batch;
 mod blobs;
 mod cache;
+mod cancel;
 mod documents;
 mod doubt;
 mod import_files;
@@ -37,6 +38,7 @@ mod place;
 mod recheck;
 mod rehash;
 mod rehashing;
+mod rows;
 mod upload;
 
 mod fingerprint;
@@ -50,6 +52,7 @@ mod uncached;
 
 pub use self::blobs::BlobFile;
 pub use self::cache::{CacheLimits, CacheSize, GcReport, Lease, SHARE_OF_DISK};
+pub use self::cancel::{Cancel, CancelOnDrop};
 pub use self::disk::{free_space, on_one_disk};
 pub use self::documents::DocumentKind;
 pub use self::error::{
@@ -63,4 +66,5 @@ pub use self::intake::{Intake, PIECES_WAITING_MAX};
 pub use self::partial::Partial;
 pub use self::place::{PlaceMode, Placed, clear_leftovers};
 pub use self::recheck::Recheck;
+pub use self::rows::Changes;
 pub use self::upload::{Upload, UploadReader};

@@ -1,6 +1,6 @@
 //! Makes the index agree with the files, at every start and when it is made anew: it may be lost, old or damaged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirEntry};
 use std::path::Path;
 
@@ -46,47 +46,46 @@ pub(super) fn with_files(records: &Records, paths: &Paths) -> Result<(), IndexEr
 }
 
 fn with_blobs(records: &Records, paths: &Paths) -> Result<(), IndexError> {
-    let mut on_disk = BTreeSet::new();
+    // One pass over the index: it does not fit into the memory of sled, so each single question may read the disk.
+    let mut lacking: BTreeSet<Digest> = records.blobs()?.into_iter().map(|(digest, _)| digest).collect();
     each_file(&paths.blobs(), &mut |entry| {
         let digest = entry.file_name().to_str().and_then(|name| Digest::from_hex(name).ok());
         let Some(digest) = digest else { return Ok(()) };
-        on_disk.insert(digest);
-        if records.blob(&digest)?.is_none() {
+        if !lacking.remove(&digest) {
             let size = entry.metadata().map_err(IndexError::Files)?.len();
             records.put_blob(&digest, &BlobRecord { size, verified: None })?;
         }
         Ok(())
     })?;
-    for (digest, _) in records.blobs()? {
-        if !on_disk.contains(&digest) {
-            records.remove_blob(&digest)?;
-        }
-    }
-    Ok(())
+    lacking.iter().try_for_each(|digest| records.remove_blob(digest))
 }
 
 fn with_documents(records: &Records, paths: &Paths, kind: DocumentKind) -> Result<(), IndexError> {
     let name = kind.name();
-    let mut on_disk = BTreeSet::new();
+    // As for blobs: what is left at the end has no file.
+    let mut copies: BTreeMap<String, DocumentCopy> = records.documents(name, "")?.into_iter().collect();
+    let mut derived_from = records.derived_from(name)?;
     each_file(&paths.documents(name), &mut |entry| {
         let bytes = fs::read(entry.path()).map_err(IndexError::Files)?;
         let Some((key, document)) = split_key(&bytes) else { return Ok(()) };
         if paths.document(name, key) != entry.path() {
             return Ok(());
         }
-        on_disk.insert(key.to_owned());
-        let same = match records.document(name, key)? {
+        let stamp = derived_from.remove(key);
+        let same = match copies.remove(key) {
             Some(DocumentCopy::Inline(copy)) => copy == document,
             Some(DocumentCopy::InFile) => document.len() >= RECORD_BYTES_MAX,
             None => false,
         };
-        if same { Ok(()) } else { records.put_document(name, key, document) }
-    })?;
-    for (key, _) in records.documents(name, "")? {
-        if !on_disk.contains(&key) {
-            records.remove_document(name, &key)?;
+        if same {
+            records.note_if_new(name, key, document, stamp.as_deref());
+            Ok(())
+        } else {
+            records.put_document(name, key, document)
         }
-    }
+    })?;
+    copies.keys().try_for_each(|key| records.remove_document(name, key))?;
+    derived_from.keys().for_each(|key| records.note(name, key, None));
     Ok(())
 }
 

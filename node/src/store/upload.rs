@@ -110,7 +110,7 @@ impl Upload {
         }
         self.file.sync_all().map_err(write)?;
         self.store.keep(&hashed, &self.path)?;
-        Ok(Imported { digest: hashed.digest, size: self.size, states: hashed.states })
+        Ok(Imported { digest: hashed.digest, size: self.size, states: hashed.states, is_copy: true })
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use reg_node::net::{DhtMode, Inbound, InboundRequest, InboundStream, Network, NetworkConfig, Verdict};
+use reg_node::net::{
+    DhtMode, Inbound, InboundRequest, InboundStream, Network, NetworkConfig, Remembered, Verdict,
+};
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::bounded::Bounded;
 use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
-use reg_proto::wire::{Frame, Request, Response};
+use reg_proto::wire::{Frame, Held, Request, Response};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -93,6 +95,44 @@ async fn questions_and_pieces_over_quic() {
     exchange("/ip4/127.0.0.1/udp/0/quic-v1").await;
 }
 
+/// The first frames go out before the peer has agreed to the protocol, and a puller reads and writes in two tasks. Neither may
+/// be left asleep: one pull in thirteen stood still, when only the task that polled last was woken.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_frames_at_once_leave_no_task_of_a_stream_asleep() {
+    const STREAMS: u32 = 200;
+    const FRAMES: u32 = 62;
+    let (server, inbound) = Network::start(config(1, "/ip4/127.0.0.1/tcp/0")).await.expect("a node starts");
+    let (client, _inbound) = Network::start(config(2, "/ip4/127.0.0.1/tcp/0")).await.expect("a node starts");
+    let Inbound { mut streams, .. } = inbound;
+    tokio::spawn(async move {
+        while let Some(InboundStream { mut reader, mut writer, .. }) = streams.recv().await {
+            tokio::spawn(async move {
+                while let Ok(Some(Frame::Follow { blob })) = reader.next().await {
+                    writer.send(&Frame::Holds { blob, pieces: Held::All }).await.expect("the puller reads");
+                }
+            });
+        }
+    });
+    let address = server.listen_addresses().await.remove(0);
+    let peer = timeout(PATIENCE, client.connect(&address)).await.expect("in time").expect("connected");
+    let blob = Digest::of(b"");
+    for stream in 0..STREAMS {
+        let (mut reader, mut writer) = client.open_stream(peer).await.expect("a stream");
+        let writing = tokio::spawn(async move {
+            for _frame in 0..FRAMES {
+                writer.send(&Frame::Follow { blob }).await.expect("sent");
+            }
+            writer
+        });
+        for frame in 0..FRAMES {
+            let held = timeout(PATIENCE, reader.next()).await;
+            let held = held.unwrap_or_else(|_| panic!("stream {stream} stands still after {frame} frames"));
+            assert_eq!(held.expect("a frame"), Some(Frame::Holds { blob, pieces: Held::All }));
+        }
+        drop(timeout(PATIENCE, writing).await.expect("the writer is not asleep").expect("it has written"));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_say_what_happened() {
     let (one, _inbound) = node(1, &[]).await;
@@ -102,7 +142,7 @@ async fn errors_say_what_happened() {
     let stranger = reg_proto::peer::PeerId::from_public_key([9; 32]);
     assert!(one.ask(stranger, Request::GetHeads { after: None }).await.is_err());
     assert!(one.open_stream(stranger).await.is_err());
-    let offline = Network::offline(one.peer_id());
+    let offline = Network::offline(one.peer_id(), Remembered::nothing());
     assert!(offline.ask(stranger, Request::GetHeads { after: None }).await.is_err());
     assert!(offline.connected().await.is_empty());
     let taken = NetworkConfig { listen: vec![own], ..config(3, "/ip4/127.0.0.1/tcp/0") };

@@ -63,6 +63,13 @@ pub(super) const DUPLICATES_ONE_IN: u32 = 50;
 /// Pieces of even the smallest blob that may be asked for twice: a unit.
 pub(super) const DUPLICATES_MIN: u32 = 1;
 
+/// Units of even the smallest blob of six pieces or more that one peer may be asked for twice, because another of its connections
+/// does not get on: where packets are lost, one of a few connections may be ten times slower than the others.
+pub(super) const DUPLICATES_OF_WAYS: u32 = 2;
+
+/// Pieces of a blob that a peer must have brought before it is known how long one of its ways takes for a piece.
+pub(super) const STREAK_MIN: u32 = 3;
+
 /// A peer that sends nothing for this long while it owes pieces loses them to others that hold them.
 pub(super) const STALL: Duration = Duration::from_secs(5);
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use reg_proto::digest::Digest;
+
 use super::limits::{
     BUSY_MIN, GAIN, HEARD_MAX, PIECES_IN_FLIGHT_PER_PEER, QUICK_DRIFT, RATE_UNKNOWN, SILENCE, SLACK, STALL,
-    START_PIECES, WINDOW_UNITS_MIN,
+    START_PIECES, STREAK_MIN, WINDOW_UNITS_MIN,
 };
 use super::rate::Rate;
 use super::time::Instant;
@@ -29,6 +31,15 @@ impl Nearness {
     pub const fn is_near(self) -> bool {
         matches!(self, Self::Host | Self::Zone)
     }
+}
+
+/// What a peer has brought of the blob that it was asked for last. Pieces of other blobs may be much smaller.
+#[derive(Debug, Clone, Copy)]
+struct Streak {
+    blob: Digest,
+    since: Instant,
+    last: Instant,
+    brought: u32,
 }
 
 /// A source that can be asked for pieces.
@@ -59,6 +70,11 @@ pub(super) struct Peer<P> {
     is_silenced: bool,
     /// It owes pieces and has been quiet for too long: its pieces do not count as under way.
     pub(super) is_late: bool,
+    /// How many pieces it sends beside each other.
+    pub(super) ways: u32,
+    /// Since when it has owed fewer pieces than it has ways: some way is idle.
+    spare_since: Option<Instant>,
+    streak: Option<Streak>,
     /// Most pieces that it may owe.
     window: u32,
     rate: Rate,
@@ -93,6 +109,9 @@ impl<P> Peer<P> {
             trouble: 0,
             is_silenced: false,
             is_late: false,
+            ways: 1,
+            spare_since: None,
+            streak: None,
             window: START_PIECES,
             rate: Rate::default(),
             quick: None,
@@ -139,6 +158,38 @@ impl<P> Peer<P> {
             self.last_progress = now;
         }
         self.in_flight += pieces;
+        if self.in_flight >= self.ways {
+            self.spare_since = None;
+        }
+    }
+
+    /// Records of which blob it was asked for pieces.
+    pub(super) fn asked_of(&mut self, now: Instant, blob: Digest) {
+        if self.streak.is_none_or(|it| it.blob != blob) {
+            self.streak = Some(Streak { blob, since: now, last: now, brought: 0 });
+        }
+    }
+
+    /// Records of which blob it has delivered a piece.
+    pub(super) fn brought_of(&mut self, now: Instant, blob: &Digest) {
+        if let Some(streak) = self.streak.as_mut().filter(|it| it.blob == *blob) {
+            (streak.last, streak.brought) = (now, streak.brought + 1);
+        }
+    }
+
+    /// Finds out whether one of its ways is idle while another carries a piece.
+    pub(super) fn look_for_spare(&mut self, now: Instant) {
+        let is_spare = (1..self.ways).contains(&self.in_flight);
+        self.spare_since = if is_spare { self.spare_since.or(Some(now)) } else { None };
+    }
+
+    /// Tells whether one of its ways has been idle for as long as a way takes to bring a piece, while another one still carries
+    /// what it was asked for before. Where all ways share one slow line, the last pieces come sooner than that.
+    pub(super) fn has_slow_way(&self, now: Instant, blob: &Digest) -> bool {
+        let streak = self.streak.filter(|it| it.blob == *blob && it.brought >= STREAK_MIN);
+        let usual = streak.map(|it| it.last.since(it.since) / it.brought * self.ways);
+        let spare = self.spare_since.map(|since| now.since(since));
+        spare.zip(usual).is_some_and(|(spare, usual)| spare >= usual)
     }
 
     /// Records that it has delivered a piece. `quick` is how long the first piece of a request took that waited behind

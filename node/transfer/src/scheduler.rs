@@ -43,6 +43,8 @@ pub enum Input<P = PeerId> {
     Unwant { blob: Digest },
     /// Where a peer is; [`Nearness::Far`] until this input.
     PeerIs { peer: P, nearness: Nearness },
+    /// How many pieces a peer sends beside each other, because so many connections carry them; 1 until this input.
+    PeerWays { peer: P, ways: u32 },
     /// A peer says which pieces of a blob it holds; this replaces what it has said before.
     PeerHolds { peer: P, blob: Digest, pieces: PieceSet },
     /// A peer says that it holds these pieces as well.
@@ -169,6 +171,7 @@ impl<P: Copy + Ord> Scheduler<P> {
             Input::Focus { blob, runs, others } => self.focus(blob, runs, others),
             Input::Unwant { blob } => self.unwant(&blob),
             Input::PeerIs { peer, nearness } => self.peer_is(now, peer, nearness),
+            Input::PeerWays { peer, ways } => self.peer_ways(now, peer, ways),
             Input::PeerHolds { peer, blob, pieces } => self.peer_holds(now, peer, blob, &pieces),
             Input::PeerHas { peer, blob, pieces } => return self.peer_has(now, &peer, &blob, pieces),
             Input::PeerHeard { peer } => self.peer_heard(now, &peer),
@@ -316,6 +319,12 @@ impl<P: Copy + Ord> Scheduler<P> {
         self.something_opened();
     }
 
+    fn peer_ways(&mut self, now: Instant, peer: P, ways: u32) {
+        if let Some(peer) = self.slot(now, peer).and_then(|slot| self.peer_mut(slot)) {
+            peer.ways = ways.max(1);
+        }
+    }
+
     fn look_for_near(&mut self) {
         let fine = |it: &Peer<P>| it.nearness.is_near() && !it.is_late && !it.is_refusing && it.trouble == 0;
         let has_near = self.peers.iter().flatten().any(fine);
@@ -363,6 +372,9 @@ impl<P: Copy + Ord> Scheduler<P> {
         let (slot, quick) = (request.slot, request.is_alone.then(|| now.since(request.asked_at)));
         let Some((blob, twin)) = self.settle(id, piece.get()) else { return };
         self.delivered(now, slot, quick);
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.brought_of(now, &blob);
+        }
         if let Some(twin) = twin {
             self.settle_twin(twin, piece.get());
         }

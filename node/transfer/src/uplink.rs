@@ -43,7 +43,8 @@ pub fn slots_at(rate: Option<u64>) -> usize {
 const WAITING_SECONDS: f32 = 0.25;
 /// Pieces that may wait even at the slowest rate. In simulation (300 nodes), 3 take 1.07 of the bound and 6 take 1.16.
 const WAITING_MIN: u32 = 3;
-/// Pieces that may wait before the rate of this node is known.
+/// Pieces that may wait before the rate of this node is known, and at any rate while a single puller is here: no other
+/// puller waits behind them, and the first pieces over a long line say little about its rate.
 const WAITING_AT_FIRST: u32 = 16;
 /// Shortest time after which a refused puller may ask again; usually it is the time that a piece takes.
 const RETRY_MIN: Duration = Duration::from_millis(50);
@@ -173,7 +174,7 @@ impl<P: Copy + Ord> Uplink<P> {
     /// Returns the time after which the puller may ask again.
     pub fn admit(&mut self, now: Instant, line: Line, asked: Asked) -> Result<(), Duration> {
         let peer = self.lines.get(&line).map(|it| it.peer).ok_or(RETRY_MAX)?;
-        if let Some(retry) = self.is_full() {
+        if let Some(retry) = self.is_full(peer) {
             return Err(retry);
         }
         let Asked { blob, first, .. } = asked;
@@ -193,13 +194,14 @@ impl<P: Copy + Ord> Uplink<P> {
         waiting.any(|it| self.spread.times(&it.asked.blob, it.asked.first) == 0)
     }
 
-    /// Returns the time after which the puller may ask again, where enough pieces wait already; `None` where there is
-    /// room.
-    fn is_full(&self) -> Option<Duration> {
+    /// Returns the time after which `peer` may ask again, where enough pieces wait already; `None` where there is room.
+    fn is_full(&self, peer: P) -> Option<Duration> {
         let Some(per_second) = self.rate.per_second() else {
             return (self.waiting >= WAITING_AT_FIRST.into()).then_some(RETRY_MIN);
         };
-        let most = ((per_second * WAITING_SECONDS) as u32).max(WAITING_MIN);
+        let is_alone = self.lines.values().all(|it| it.peer == peer);
+        let least = if is_alone { WAITING_AT_FIRST } else { WAITING_MIN };
+        let most = ((per_second * WAITING_SECONDS) as u32).max(least);
         let a_piece = Duration::from_secs_f32(per_second.recip().min(RETRY_MAX.as_secs_f32()));
         (self.waiting >= most.into()).then(|| a_piece.max(RETRY_MIN))
     }
@@ -535,11 +537,14 @@ mod tests {
 
     #[test]
     fn what_waits_is_a_quarter_of_a_second_or_three_pieces() {
-        for (ms, most) in [(400, WAITING_MIN as usize), (25, 10)] {
-            let (mut uplink, lines) = lines(1, 1);
+        // The last column: whether a second puller is here.
+        for (ms, most, is_shared) in
+            [(400, WAITING_MIN, true), (25, 10, true), (400, WAITING_AT_FIRST, false), (10, 25, false)]
+        {
+            let (mut uplink, lines) = lines(1, 1 + u8::from(is_shared));
             let fill = |uplink: &mut Uplink<u8>| {
                 let mut added = 0;
-                while uplink.is_full().is_none() {
+                while uplink.is_full(0).is_none() {
                     assert!(uplink.ask(lines[0], asked(0, 0, 1)));
                     added += 1;
                 }
@@ -551,8 +556,8 @@ mod tests {
                 uplink.sent(at(ms * n), turn.ticket, PIECE_LEN);
                 uplink.ready(lines[0]);
             }
-            assert!(fill(&mut uplink).abs_diff(most as u32) <= 1);
-            let retry = uplink.is_full().unwrap();
+            assert!(fill(&mut uplink).abs_diff(most) <= 1);
+            let retry = uplink.is_full(0).unwrap();
             assert!(
                 retry.abs_diff(Duration::from_millis(ms).max(RETRY_MIN)) < Duration::from_millis(5),
                 "{retry:?}"

@@ -7,6 +7,10 @@ use reg_proto::path::SafePath;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(text) = std::str::from_utf8(bytes) {
-        let _ = text.parse::<SafePath>();
+        let parsed = text.parse::<SafePath>();
+        if let Ok(path) = SafePath::in_any_form(text) {
+            assert!(parsed.is_err() || parsed.as_ref() == Ok(&path));
+            let _ = path.portable();
+        }
     }
 });

@@ -8,7 +8,8 @@
 //! |-----------------|---------------------------------------------------------------------------------------------|
 //! | `code`          | code, executables                                                                           |
 //! | `dataset`       | datasets                                                                                    |
-//! | `weight`        | safetensors, GGUF, ONNX, pickles, archives, unrecognised files                              |
+//! | `weight`        | safetensors, GGUF, ONNX, other weights, engines, pickles, archives, unrecognised files;     |
+//! |                 | text in UTF-16 or with U+007F, which the first versions took for unrecognised               |
 //! | `doc`           | media; text with a name that ends in `.md`, `.rst`, `.adoc`, `.bib`, `.svg` or `.cff`, or   |
 //! |                 | that begins with `readme`, `license`, `licence`, `copying`, `notice`, `authors`,            |
 //! |                 | `changelog`, `citation` or `use_policy`, in any case                                        |
@@ -16,7 +17,7 @@
 
 use std::fmt;
 
-use super::kind::ContentKind;
+use super::kind::{ContentKind, Ends};
 use super::text;
 
 /// A class of layers of the ModelPack specification.
@@ -34,6 +35,11 @@ const DOC_NAMES: [&str; 9] =
     ["authors", "changelog", "citation", "copying", "licence", "license", "notice", "readme", "use_policy"];
 
 impl ModelPackClass {
+    /// Returns the class of a file at `path` by its format.
+    pub(super) fn of_ends(path: &str, ends: Ends) -> Self {
+        if ends.is_new_text { Self::Weight } else { Self::of(path, ends.format.kind()) }
+    }
+
     /// Returns the class of a file of kind `kind` at `path`.
     pub fn of(path: &str, kind: ContentKind) -> Self {
         match kind {
@@ -41,6 +47,8 @@ impl ModelPackClass {
             ContentKind::Dataset => Self::Dataset,
             ContentKind::Safetensors | ContentKind::Gguf | ContentKind::Onnx => Self::Weight,
             ContentKind::Pickle | ContentKind::Archive | ContentKind::UnknownBinary => Self::Weight,
+            ContentKind::Weights | ContentKind::EmbeddedCode | ContentKind::Engine => Self::Weight,
+            ContentKind::Malformed => Self::Weight,
             ContentKind::Media => Self::Doc,
             ContentKind::Text if is_doc(path) => Self::Doc,
             ContentKind::Json | ContentKind::TokenizerModel | ContentKind::Text => Self::WeightConfig,

@@ -49,6 +49,8 @@ pub struct Gguf {
     /// Length of the context that the model was trained with, in tokens.
     pub context_length: Option<u64>,
     pub chat_template: Option<ChatTemplate>,
+    /// Number of files that the model was split into: 1 where it was not.
+    pub split_count: u32,
     /// Offset of the tensors' data in the file, in bytes.
     pub data_begin: u64,
     /// The tensors, in the order of their data.
@@ -70,8 +72,6 @@ pub struct Tensor {
 pub enum GgufError {
     #[error("file does not begin with `GGUF`")]
     Magic,
-    #[error("file is written for big-endian machines")]
-    BigEndian,
     #[error("file has version {version}, only 2 and 3 are supported")]
     Version { version: u32 },
     #[error("file ends inside its header")]
@@ -148,6 +148,11 @@ pub fn read(reader: &mut dyn Read, file_size: u64) -> Result<Gguf, GgufError> {
         license: settings.label("general.license"),
         file_type: settings.number("general.file_type"),
         chat_template: settings.chat_template.as_deref().map(ChatTemplate::of),
+        split_count: settings
+            .number(SPLIT_COUNT_KEY)
+            .and_then(|it| u32::try_from(it).ok())
+            .unwrap_or(1)
+            .max(1),
         data_begin,
         tensors: tensors.into_iter().map(|it| it.tensor).collect(),
     })
@@ -177,9 +182,13 @@ fn read_version(source: &mut HeaderReader<'_>) -> Result<u32, GgufError> {
     if source.array::<4>()? != MAGIC {
         return Err(GgufError::Magic);
     }
-    match u32::from_le_bytes(source.array()?) {
+    // A big-endian file is known by its version: no other number says it (ggml, docs/gguf.md).
+    match source.u32()? {
         version @ (2 | 3) => Ok(version),
-        version if matches!(version.swap_bytes(), 1..=3) => Err(GgufError::BigEndian),
+        swapped if matches!(swapped.swap_bytes(), 2 | 3) => {
+            source.set_big_endian();
+            Ok(swapped.swap_bytes())
+        }
         version => Err(GgufError::Version { version }),
     }
 }
@@ -188,7 +197,9 @@ const ALIGNMENT_KEY: &str = "general.alignment";
 const CHAT_TEMPLATE_KEY: &str = "tokenizer.chat_template";
 const CONTEXT_LENGTH_SUFFIX: &str = ".context_length";
 const LABEL_KEYS: [&str; 3] = ["general.architecture", "general.license", "general.name"];
-const NUMBER_KEYS: [&str; 2] = [ALIGNMENT_KEY, "general.file_type"];
+/// llama.cpp writes it as 16 bits (tools/gguf-split).
+const SPLIT_COUNT_KEY: &str = "split.count";
+const NUMBER_KEYS: [&str; 3] = [ALIGNMENT_KEY, "general.file_type", SPLIT_COUNT_KEY];
 
 /// The values of the settings that this reader uses, and the names of all settings.
 #[derive(Default)]
@@ -202,7 +213,7 @@ struct Settings {
 impl Settings {
     fn read_one(&mut self, source: &mut HeaderReader<'_>) -> Result<(), GgufError> {
         let key = source.text("the name of a setting", KEY_BYTES_MAX)?;
-        let kind = u32::from_le_bytes(source.array()?);
+        let kind = source.u32()?;
         if LABEL_KEYS.contains(&key.as_str()) || key == CHAT_TEMPLATE_KEY {
             if kind != STRING {
                 return Err(GgufError::WrongType { key });
@@ -210,8 +221,9 @@ impl Settings {
             self.read_text(&key, source)?;
         } else if NUMBER_KEYS.contains(&key.as_str()) || key.ends_with(CONTEXT_LENGTH_SUFFIX) {
             let number = match kind {
-                UINT32 => u64::from(u32::from_le_bytes(source.array()?)),
-                UINT64 => u64::from_le_bytes(source.array()?),
+                UINT16 if key == SPLIT_COUNT_KEY => u64::from(source.u16()?),
+                UINT32 => u64::from(source.u32()?),
+                UINT64 => source.u64()?,
                 _ => return Err(GgufError::WrongType { key }),
             };
             self.numbers.insert(key.clone(), number);
@@ -248,6 +260,7 @@ impl Settings {
     }
 }
 
+const UINT16: u32 = 2;
 const UINT32: u32 = 4;
 const BOOL: u32 = 7;
 const STRING: u32 = 8;
@@ -258,7 +271,7 @@ const UINT64: u32 = 10;
 const fn value_len(kind: u32) -> Option<u64> {
     match kind {
         0 | 1 | BOOL => Some(1),
-        2 | 3 => Some(2),
+        UINT16 | 3 => Some(2),
         UINT32 | 5 | 6 => Some(4),
         UINT64..=12 => Some(8),
         _ => None,
@@ -281,8 +294,8 @@ fn skip_value(source: &mut HeaderReader<'_>, key: &str, kind: u32) -> Result<(),
 }
 
 fn skip_array(source: &mut HeaderReader<'_>, key: &str) -> Result<(), GgufError> {
-    let kind = u32::from_le_bytes(source.array()?);
-    let count = u64::from_le_bytes(source.array()?);
+    let kind = source.u32()?;
+    let count = source.u64()?;
     match (kind, value_len(kind)) {
         (ARRAY, _) => Err(GgufError::NestedArray { key: key.to_owned() }),
         // Each text takes at least eight bytes, so the header's limit ends this loop.
@@ -301,14 +314,14 @@ struct Description {
 impl Description {
     fn read(source: &mut HeaderReader<'_>) -> Result<Self, GgufError> {
         let name = source.text("the name of a tensor", TENSOR_NAME_BYTES_MAX)?;
-        let dimensions = u32::from_le_bytes(source.array()?);
+        let dimensions = source.u32()?;
         if dimensions > DIMENSIONS_MAX {
             let (count, max) = (u64::from(dimensions), u64::from(DIMENSIONS_MAX));
             return Err(GgufError::TooMany { what: "dimensions of a tensor", count, max });
         }
         let (mut elements, mut row) = (1_u64, 1);
         for dimension in 0..dimensions {
-            let length = u64::from_le_bytes(source.array()?);
+            let length = source.u64()?;
             let product = elements.checked_mul(length).filter(|product| *product <= i64::MAX as u64);
             let Some(product) = product else { return Err(GgufError::Shape { name }) };
             elements = product;
@@ -316,8 +329,8 @@ impl Description {
                 row = length;
             }
         }
-        let kind = GgmlType::new(u32::from_le_bytes(source.array()?));
-        let begin = u64::from_le_bytes(source.array()?);
+        let kind = GgmlType::new(source.u32()?);
+        let begin = source.u64()?;
         let bytes = match kind.block() {
             None => None,
             Some(block) if row % block.elements != 0 => return Err(GgufError::Shape { name }),

@@ -1,15 +1,22 @@
 //! [`inspect`]: reads all facts about a model's file that need no reading of its data.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek};
 
 use thiserror::Error;
 
 use super::card::{self, CARD_YAML_BYTES_MAX, Card};
 use super::chat_template::{CHAT_TEMPLATE_BYTES_MAX, ChatTemplate};
+use super::class::ModelPackClass;
+use super::format::Format;
 use super::gguf::{self, Gguf, GgufError};
-use super::kind::{self, ContentKind, HEAD_LEN, TAIL_LEN};
+use super::hollow::{self, Hollow};
+use super::kind::{ContentKind, HEAD_LEN};
 use super::model_config::{self, MODEL_CONFIG_BYTES_MAX, ModelConfig};
+use super::onnx::{self, External, OnnxError};
+use super::parts;
+use super::recognise::{self, read_at};
 use super::safetensors::{self, Safetensors, SafetensorsError};
+use super::shards::{self, SHARDS_JSON_BYTES_MAX, Shards};
 use super::tokenizer_config::{self, TOKENIZER_CONFIG_BYTES_MAX, TokenizerConfig};
 use super::weight_index::{self, WEIGHT_INDEX_BYTES_MAX, WeightIndex};
 use crate::path::SafePath;
@@ -17,7 +24,13 @@ use crate::path::SafePath;
 /// The kind of a file, and the facts in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspected {
+    pub format: Format,
+    /// What a user consents to: that of the format.
     pub kind: ContentKind,
+    /// The class of its layer in a manifest.
+    pub class: ModelPackClass,
+    /// Why the file is not what its name says.
+    pub hollow: Option<Hollow>,
     pub facts: Facts,
 }
 
@@ -26,9 +39,13 @@ pub struct Inspected {
 pub enum Facts {
     Safetensors(Safetensors),
     Gguf(Gguf),
+    Onnx(External),
     ModelConfig(ModelConfig),
     TokenizerConfig(TokenizerConfig),
     WeightIndex(WeightIndex),
+    Shards(Shards),
+    /// A graph of OpenVINO. Its tensors lie in the file of the same name that ends in `.bin`.
+    OpenVino,
     ChatTemplate(ChatTemplate),
     Card(Card),
     /// The file should hold facts, but cannot be parsed. Loaders may accept more than this crate does.
@@ -59,36 +76,69 @@ pub enum InspectError {
     },
 }
 
-/// Reads the kind of the file at `path`, and the facts in it. `size` is the file's length in bytes.
+/// Reads the format of the file at `path`, and the facts in it. `size` is the file's length in bytes.
 ///
-/// Reads the file's head and tail. If its kind or name calls for it, reads its header, or all of a small document. Reads
-/// at most [`gguf::HEADER_BYTES_MAX`] bytes.
+/// Reads the file's head and tail. If its format or name calls for it, reads its header, all of a small document, or searches
+/// all of it. Holds at most [`gguf::HEADER_BYTES_MAX`] bytes.
 ///
 /// # Errors
 /// If the file cannot be read, is shorter than `size`, or is a weight file with an invalid header.
 pub fn inspect<F: Read + Seek>(path: &SafePath, file: &mut F, size: u64) -> Result<Inspected, InspectError> {
+    let mut inspected = look(path, file, size)?;
+    inspected.facts = facts(path, file, size, inspected.format)?;
+    Ok(inspected)
+}
+
+/// Reads the format of a file, and not its header.
+///
+/// # Errors
+/// If the file cannot be read, or is shorter than `size`.
+pub fn look<F: Read + Seek>(path: &SafePath, file: &mut F, size: u64) -> Result<Inspected, InspectError> {
     let io = |source| InspectError::Io { path: path.clone(), source };
+    let ends = recognise::ends(path.as_str(), file, size).map_err(io)?;
     let head = read_at(file, 0, size.min(HEAD_LEN as u64)).map_err(io)?;
-    let tail_len = size.min(TAIL_LEN as u64);
-    let tail = read_at(file, size - tail_len, tail_len).map_err(io)?;
-    let kind = kind::sniff(path.as_str(), &head, &tail, size);
-    drop((head, tail));
+    Ok(Inspected {
+        format: ends.format,
+        kind: ends.format.kind(),
+        class: ModelPackClass::of_ends(path.as_str(), ends),
+        hollow: hollow::look(path.as_str(), ends.format, &head, size),
+        facts: Facts::None,
+    })
+}
+
+fn facts<F: Read + Seek>(
+    path: &SafePath,
+    file: &mut F,
+    size: u64,
+    format: Format,
+) -> Result<Facts, InspectError> {
+    let io = |source| InspectError::Io { path: path.clone(), source };
     file.rewind().map_err(io)?;
-    let facts = match kind {
-        ContentKind::Safetensors => {
+    Ok(match format {
+        Format::Safetensors => {
             let prefix = read_at(file, 0, safetensors::PREFIX_LEN).map_err(io)?;
             let not_valid = |source| InspectError::Safetensors { path: path.clone(), source };
             let prefix = prefix.first_chunk().copied().unwrap_or_default();
             let length = safetensors::header_len(prefix, size).map_err(not_valid)?;
-            let header = read_at(file, safetensors::PREFIX_LEN, length).map_err(io)?;
-            Facts::Safetensors(safetensors::parse(&header, size).map_err(not_valid)?)
+            match safetensors::read(file, length, size) {
+                Ok(file) => Facts::Safetensors(file),
+                Err(SafetensorsError::Io(source)) => return Err(io(source)),
+                Err(source) => return Err(not_valid(source)),
+            }
         }
-        ContentKind::Gguf => match gguf::read(file, size) {
+        Format::Gguf => match gguf::read(file, size) {
             Ok(file) => Facts::Gguf(file),
             Err(GgufError::Io(source)) => return Err(io(source)),
             Err(source) => return Err(InspectError::Gguf { path: path.clone(), source }),
         },
-        ContentKind::Json | ContentKind::Text => match Document::named(path.as_str()) {
+        Format::Onnx => match onnx::read(file, size) {
+            Ok(external) => Facts::Onnx(external),
+            Err(OnnxError::Io(source)) if source.kind() != io::ErrorKind::UnexpectedEof => {
+                return Err(io(source));
+            }
+            Err(_) => Facts::NotUnderstood,
+        },
+        Format::Json | Format::Text => match Document::named(path.as_str()) {
             None => Facts::None,
             Some(document) => {
                 let (length, whole) = document.length(size);
@@ -100,16 +150,7 @@ pub fn inspect<F: Read + Seek>(path: &SafePath, file: &mut F, size: u64) -> Resu
             }
         },
         _ => Facts::None,
-    };
-    Ok(Inspected { kind, facts })
-}
-
-/// Reads exactly `length` bytes from offset `begin` on.
-fn read_at<F: Read + Seek>(file: &mut F, begin: u64, length: u64) -> io::Result<Vec<u8>> {
-    file.seek(SeekFrom::Start(begin))?;
-    let mut bytes = Vec::new();
-    let read = file.by_ref().take(length).read_to_end(&mut bytes)?;
-    if read as u64 == length { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    })
 }
 
 /// A small document that is read for its name.
@@ -118,9 +159,17 @@ enum Document {
     ModelConfig,
     TokenizerConfig,
     WeightIndex,
+    /// An index of weights that are not safetensors.
+    OtherIndex,
+    Tfjs,
+    Mlc,
+    OpenVino,
     ChatTemplate,
     Card,
 }
+
+/// Bytes at the start of an OpenVINO graph that hold its first element.
+const OPEN_VINO_HEAD_LEN: u64 = 4 << 10;
 
 impl Document {
     fn named(path: &str) -> Option<Self> {
@@ -129,8 +178,14 @@ impl Document {
             "tokenizer_config.json" => Some(Self::TokenizerConfig),
             "chat_template.jinja" => Some(Self::ChatTemplate),
             "README.md" => Some(Self::Card),
-            _ if path.ends_with(".safetensors.index.json") => Some(Self::WeightIndex),
-            _ => None,
+            _ if parts::is_index(path) => Some(Self::WeightIndex),
+            _ if path.ends_with(".index.json") => Some(Self::OtherIndex),
+            _ => match path.rsplit('/').next().unwrap_or(path) {
+                "model.json" => Some(Self::Tfjs),
+                name if name.ends_with(shards::MANIFEST_END) => Some(Self::Tfjs),
+                "ndarray-cache.json" | "tensor-cache.json" => Some(Self::Mlc),
+                name => name.ends_with(".xml").then_some(Self::OpenVino),
+            },
         }
     }
 
@@ -141,7 +196,9 @@ impl Document {
             Self::Card => return (size.min(CARD_YAML_BYTES_MAX as u64 + 1024), true),
             Self::ModelConfig => MODEL_CONFIG_BYTES_MAX as u64,
             Self::TokenizerConfig => TOKENIZER_CONFIG_BYTES_MAX as u64,
-            Self::WeightIndex => WEIGHT_INDEX_BYTES_MAX as u64,
+            Self::WeightIndex | Self::OtherIndex => WEIGHT_INDEX_BYTES_MAX as u64,
+            Self::Tfjs | Self::Mlc => SHARDS_JSON_BYTES_MAX as u64,
+            Self::OpenVino => return (size.min(OPEN_VINO_HEAD_LEN), true),
             Self::ChatTemplate => CHAT_TEMPLATE_BYTES_MAX,
         };
         (size, size <= max)
@@ -152,6 +209,14 @@ impl Document {
             Self::ModelConfig => model_config::parse(bytes).map(Facts::ModelConfig).ok(),
             Self::TokenizerConfig => tokenizer_config::parse(bytes).map(Facts::TokenizerConfig).ok(),
             Self::WeightIndex => weight_index::parse(bytes).map(Facts::WeightIndex).ok(),
+            // Other files have such names too.
+            Self::OtherIndex => Some(weight_index::parse(bytes).map_or(Facts::None, Facts::WeightIndex)),
+            Self::Tfjs => Some(shards::tfjs(bytes).map_or(Facts::None, Facts::Shards)),
+            Self::Mlc => Some(shards::mlc(bytes).map_or(Facts::None, Facts::Shards)),
+            Self::OpenVino => {
+                let is_graph = bytes.windows(5).any(|it| it == b"<net ");
+                Some(if is_graph { Facts::OpenVino } else { Facts::None })
+            }
             Self::ChatTemplate => {
                 std::str::from_utf8(bytes).map(|text| Facts::ChatTemplate(ChatTemplate::of(text))).ok()
             }

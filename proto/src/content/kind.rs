@@ -7,7 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{pickle, protobuf, safetensors, text, zip};
+use super::format::Format;
+use super::{parts, pickle, protobuf, safetensors, signature, text, zip};
 
 /// Bytes of a file's start that [`sniff`] needs: a pickle's imports and a tar file's magic are far inside.
 pub const HEAD_LEN: usize = 16 << 10;
@@ -32,14 +33,22 @@ pub enum ContentKind {
     Media,
     /// Rows of data: Parquet, Arrow, NumPy without objects, CSV, JSON Lines.
     Dataset,
+    /// Weights and graphs of other frameworks, which loading only reads. [`Format`] says which.
+    Weights,
     /// A Python pickle, bare or in the archives of `torch.save` and TorchScript.
     Pickle,
+    /// A graph of weights that calls code: a Lambda layer of Keras, a `py_function` of TensorFlow.
+    EmbeddedCode,
     /// A container of files that are not inspected: zip, tar, gzip, 7z, rar and the like.
     Archive,
     /// A program as text: Python, shell, C, a notebook, a web page.
     Code,
     /// A program as machine code or byte code.
     Executable,
+    /// Weights compiled to machine code for one kind of GPU.
+    Engine,
+    /// A weight file with an invalid header. [`sniff`] never returns it: the header decides.
+    Malformed,
     /// Bytes that this version does not recognise.
     UnknownBinary,
 }
@@ -49,14 +58,16 @@ pub enum ContentKind {
 #[serde(rename_all = "snake_case")]
 pub enum Risk {
     RunsWhenLoaded,
+    CallsCode,
     Program,
     HiddenFiles,
+    Ambiguous,
     NotRecognised,
 }
 
 impl ContentKind {
     /// All kinds, in the order of declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Safetensors,
         Self::Gguf,
         Self::Onnx,
@@ -65,10 +76,14 @@ impl ContentKind {
         Self::TokenizerModel,
         Self::Media,
         Self::Dataset,
+        Self::Weights,
         Self::Pickle,
+        Self::EmbeddedCode,
         Self::Archive,
         Self::Code,
         Self::Executable,
+        Self::Engine,
+        Self::Malformed,
         Self::UnknownBinary,
     ];
 
@@ -83,10 +98,14 @@ impl ContentKind {
             Self::TokenizerModel => "tokenizer_model",
             Self::Media => "media",
             Self::Dataset => "dataset",
+            Self::Weights => "weights",
             Self::Pickle => "pickle",
+            Self::EmbeddedCode => "embedded_code",
             Self::Archive => "archive",
             Self::Code => "code",
             Self::Executable => "executable",
+            Self::Engine => "engine",
+            Self::Malformed => "malformed",
             Self::UnknownBinary => "unknown_binary",
         }
     }
@@ -94,11 +113,13 @@ impl ContentKind {
     /// Returns why a file of this kind is more than data, or `None` if loading it only reads it.
     pub const fn risk(self) -> Option<Risk> {
         match self {
-            Self::Safetensors | Self::Gguf | Self::Onnx => None,
+            Self::Safetensors | Self::Gguf | Self::Onnx | Self::Weights => None,
             Self::Json | Self::Text | Self::TokenizerModel | Self::Media | Self::Dataset => None,
             Self::Pickle => Some(Risk::RunsWhenLoaded),
-            Self::Code | Self::Executable => Some(Risk::Program),
+            Self::EmbeddedCode => Some(Risk::CallsCode),
+            Self::Code | Self::Executable | Self::Engine => Some(Risk::Program),
             Self::Archive => Some(Risk::HiddenFiles),
+            Self::Malformed => Some(Risk::Ambiguous),
             Self::UnknownBinary => Some(Risk::NotRecognised),
         }
     }
@@ -114,6 +135,8 @@ impl fmt::Display for Risk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RunsWhenLoaded => "loading it runs code that it contains",
+            Self::CallsCode => "its graph calls code",
+            Self::Ambiguous => "its header is invalid, so two programs may read it differently",
             Self::Program => "it is a program",
             Self::HiddenFiles => "it holds files that are not inspected",
             Self::NotRecognised => "its bytes are not recognised",
@@ -121,43 +144,69 @@ impl fmt::Display for Risk {
     }
 }
 
-/// Returns the kind of the file at `path`, which has `size` bytes.
+/// Returns the kind of the file at `path`, which has `size` bytes, as far as its ends settle it.
 ///
-/// `head` holds its first [`HEAD_LEN`] bytes and `tail` its last [`TAIL_LEN`] bytes, or all bytes of a shorter file. With
+/// A zip, HDF5 file or TensorFlow graph needs a look inside, as [`super::recognise::recognise`] takes it; here it counts as an
+/// archive, or as not recognised. `head` holds its first [`HEAD_LEN`] bytes and `tail` its last [`TAIL_LEN`] bytes, or all bytes of a shorter file. With
 /// fewer bytes, fewer kinds are recognised.
 pub fn sniff(path: &str, head: &[u8], tail: &[u8], size: u64) -> ContentKind {
+    by_ends(path, head, tail, size).format.kind_by_ends()
+}
+
+/// The format that a file's ends show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ends {
+    pub(super) format: Format,
+    /// Whether it is text that earlier versions took for binary: in UTF-16, or with U+007F.
+    pub(super) is_new_text: bool,
+}
+
+/// Returns the format of a file by its ends. [`Format::Zip`], [`Format::Hdf5`] and [`Format::SavedModel`] may turn out to be
+/// others inside.
+pub(super) fn by_ends(path: &str, head: &[u8], tail: &[u8], size: u64) -> Ends {
+    let binary = |format| Ends { format, is_new_text: false };
     let walk = pickle::walk(head, size);
     match zip::sniff(head, tail) {
-        Some(zip::Zip::Torch) => return ContentKind::Pickle,
-        _ if walk == pickle::Walk::Calls => return ContentKind::Pickle,
-        Some(zip::Zip::Other) => return ContentKind::Archive,
+        Some(zip::Zip::Torch) => return binary(Format::Torch),
+        _ if walk == pickle::Walk::Calls => return binary(Format::Pickle),
+        Some(zip::Zip::Other) => return binary(Format::Zip),
         None => {}
     }
     let text = text::sniff(path, head, tail);
-    let kind = by_magic(head, tail, size, text.is_some()).or(text).unwrap_or(ContentKind::UnknownBinary);
-    let unsettled = walk == pickle::Walk::Unsettled && kind.risk().is_none() && !is_never_unpickled(path);
-    if unsettled { ContentKind::Pickle } else { kind }
+    let ends = match (by_magic(path, head, tail, size, text.is_some()), text) {
+        (Some(format), _) => binary(format),
+        (None, Some(text)) => text,
+        (None, None) => binary(signature::of(path, head, tail, size).unwrap_or(Format::Unknown)),
+    };
+    // What other files make data of must not be a pickle either.
+    let may_be_data = ends.format.kind().risk().is_none()
+        || parts::is_settled_by_others(ends.format) && !parts::is_named_as_tensors(path);
+    let unsettled = walk == pickle::Walk::Unsettled && may_be_data && !is_never_unpickled(path);
+    if unsettled { binary(Format::Pickle) } else { ends }
 }
 
-fn by_magic(head: &[u8], tail: &[u8], size: u64, is_text: bool) -> Option<ContentKind> {
+fn by_magic(path: &str, head: &[u8], tail: &[u8], size: u64, is_text: bool) -> Option<Format> {
     if is_executable(head, is_text) {
-        Some(ContentKind::Executable)
+        Some(Format::Executable)
     } else if is_archive(head) {
-        Some(ContentKind::Archive)
+        let is_nemo = text::extension(&text::file_name(path)) == "nemo";
+        Some(if is_nemo { Format::Nemo } else { Format::Archive })
     } else if head.starts_with(b"GGUF") && !is_text {
-        Some(ContentKind::Gguf)
+        Some(if signature::gguf_parts(path).is_some() { Format::GgufPart } else { Format::Gguf })
     } else if is_safetensors(head, size) {
-        Some(ContentKind::Safetensors)
-    } else if is_pickle(head) {
-        Some(ContentKind::Pickle)
-    } else if is_dataset(head, tail) {
-        Some(ContentKind::Dataset)
+        Some(Format::Safetensors)
+    } else if matches!(head, [0x80, 2..=5, ..]) {
+        Some(Format::Pickle)
+    } else if let Some(header) = numpy_header(head) {
+        Some(if header.contains(&b'O') { Format::NpyObjects } else { Format::Npy })
+    } else if is_table(head, tail) {
+        Some(Format::Table)
     } else if is_media(head, is_text) {
-        Some(ContentKind::Media)
+        Some(Format::Media)
     } else if protobuf::is_onnx(head, size) {
-        Some(ContentKind::Onnx)
+        Some(Format::Onnx)
     } else if protobuf::is_sentencepiece(head) {
-        Some(ContentKind::TokenizerModel)
+        Some(Format::TokenizerModel)
     } else {
         None
     }
@@ -206,18 +255,13 @@ fn is_safetensors(head: &[u8], size: u64) -> bool {
     })
 }
 
-/// Recognises a pickle by its protocol byte, and a NumPy array of objects, which contains one.
-fn is_pickle(head: &[u8]) -> bool {
-    matches!(head, [0x80, 2..=5, ..]) || numpy_header(head).is_some_and(|header| header.contains(&b'O'))
-}
-
-fn is_dataset(head: &[u8], tail: &[u8]) -> bool {
+fn is_table(head: &[u8], tail: &[u8]) -> bool {
     let parquet = head.starts_with(b"PAR1") && tail.ends_with(b"PAR1");
-    parquet || head.starts_with(b"ARROW1\0\0") || numpy_header(head).is_some()
+    parquet || head.starts_with(b"ARROW1\0\0")
 }
 
 /// Returns the description of a NumPy array, or `b"O"` (objects) if it is not within `head`.
-fn numpy_header(head: &[u8]) -> Option<&[u8]> {
+pub(super) fn numpy_header(head: &[u8]) -> Option<&[u8]> {
     let rest = head.strip_prefix(b"\x93NUMPY")?;
     let header = match *rest {
         [1, 0, a, b, ..] => rest.get(4..4 + usize::from(u16::from_le_bytes([a, b]))),

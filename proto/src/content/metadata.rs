@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::card::Card;
 use super::chat_template::ChatTemplate;
+use super::format::Format;
 use super::gguf::Gguf;
+use super::hollow::Hollow;
 use super::inspect::{Facts, Inspected};
 use super::kind::ContentKind;
 use super::label::{LABEL_BYTES_MAX, Label};
 use super::model_config::{ModelConfig, Quantization};
+use super::parts::{Gap, Parts, is_settled_by_others};
 use crate::digest::Digest;
 use crate::path::SafePath;
 
@@ -62,9 +65,21 @@ pub struct Computed {
     pub risky: BTreeMap<SafePath, ContentKind>,
     /// Whether a loader with `trust_remote_code` would fetch and run Python code (`auto_map`).
     pub remote_code: bool,
-    /// Files that an index names and that the model does not have.
+    /// Files that another file needs and that the model does not have: shards, splits, tensors that an ONNX file keeps apart.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub missing: BTreeSet<SafePath>,
+    /// Files that lack others of a set, and that the names of the set do not lead to.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub misnamed: BTreeSet<SafePath>,
+    /// Lists and graphs that cannot be read, so that files may be missing.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unread: BTreeSet<SafePath>,
+    /// How many files are missing, hollow, misnamed or unread beside those that are listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_gaps: usize,
+    /// Files that are not what their names say: pointers of git-lfs, empty files and error pages in the place of weights.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hollow: BTreeMap<SafePath, Hollow>,
     /// Files that should hold facts and cannot be parsed, so that facts may be missing.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub not_understood: BTreeSet<SafePath>,
@@ -73,6 +88,19 @@ pub struct Computed {
     /// Two loaders may read such a file differently, so a pull takes it only with the user's consent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub malformed: BTreeMap<SafePath, Label>,
+}
+
+impl Computed {
+    /// Returns whether no file of the model is missing or not what its name says.
+    pub fn is_whole(&self) -> bool {
+        let listed = [&self.missing, &self.misnamed, &self.unread];
+        listed.iter().all(|it| it.is_empty()) && self.hollow.is_empty() && self.more_gaps == 0
+    }
+}
+
+/// Tells whether a number is left out of what is written.
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// The claims in the model card or in a header's notes.
@@ -106,11 +134,12 @@ pub struct Claimed {
 /// Collects the files of a model, in any order, into its [`Metadata`].
 #[derive(Debug, Default)]
 pub struct MetadataBuilder {
-    paths: BTreeSet<SafePath>,
+    parts: Parts,
+    /// Files of no format, with their sizes. Another file may say what they are.
+    unknown: BTreeMap<SafePath, u64>,
     risky: BTreeMap<SafePath, ContentKind>,
     not_understood: BTreeSet<SafePath>,
     malformed: BTreeMap<SafePath, Label>,
-    indexed: BTreeSet<SafePath>,
     weights: WeightSets,
     config: ModelConfig,
     card: Card,
@@ -153,17 +182,22 @@ const TEMPLATE_IN_TOKENIZER_CONFIG: usize = 1;
 impl MetadataBuilder {
     /// Adds the file at `path`, with its size in bytes, its digest, and the result of [`super::inspect::inspect`].
     pub fn file(&mut self, path: &SafePath, size: u64, digest: Digest, inspected: &Inspected) {
-        let Inspected { kind, facts } = inspected;
-        self.paths.insert(path.clone());
-        if kind.risk().is_some() {
-            self.risky.insert(path.clone(), *kind);
+        let Inspected { kind, facts, .. } = inspected;
+        self.parts.file(path, inspected);
+        if is_settled_by_others(inspected.format) {
+            self.unknown.insert(path.clone(), size);
+        } else {
+            if kind.risk().is_some() {
+                self.risky.insert(path.clone(), *kind);
+            }
+            self.weights.file(path, size, *kind, facts);
         }
-        self.weights.file(path, size, *kind, facts);
         let rank = |names: &[&str]| names.iter().position(|name| *name == path.as_str());
         self.tokenizers.extend(rank(&TOKENIZERS).map(|rank| (rank, digest)));
         self.licenses.extend(rank(&LICENSES).map(|rank| (rank, digest)));
         match facts {
-            Facts::Safetensors(_) | Facts::None => {}
+            Facts::Safetensors(_) | Facts::Onnx(_) | Facts::None => {}
+            Facts::WeightIndex(_) | Facts::Shards(_) | Facts::OpenVino => {}
             Facts::Gguf(gguf) => self.gguf(path, gguf),
             Facts::ModelConfig(config) => self.config = config.clone(),
             Facts::TokenizerConfig(config) => {
@@ -173,9 +207,6 @@ impl MetadataBuilder {
             }
             Facts::ChatTemplate(template) => {
                 self.chat_templates.insert(TEMPLATE_FILE, template.clone());
-            }
-            Facts::WeightIndex(index) => {
-                self.indexed.extend(index.files.iter().filter_map(|file| beside(path, file)));
             }
             Facts::Card(card) => self.card = card.clone(),
             Facts::NotUnderstood => {
@@ -195,6 +226,16 @@ impl MetadataBuilder {
         self.malformed.insert(path.clone(), reason.unwrap_or_else(|_| unreadable()));
     }
 
+    /// Adds a file of the model that is not in the store, so that it does not count as missing of the model.
+    pub fn listed(&mut self, path: &SafePath) {
+        self.parts.listed(path);
+    }
+
+    /// Returns what the files are to each other, as far as they are added.
+    pub const fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
     /// Keeps the facts of the GGUF file with the first path.
     fn gguf(&mut self, path: &SafePath, gguf: &Gguf) {
         if self.gguf.as_ref().is_none_or(|(first, _)| path < first) {
@@ -210,7 +251,16 @@ impl MetadataBuilder {
     }
 
     /// Returns the facts about the model.
-    pub fn finish(self) -> Metadata {
+    pub fn finish(mut self) -> Metadata {
+        for (path, size) in std::mem::take(&mut self.unknown) {
+            let kind = self.parts.format(&path).map_or(ContentKind::UnknownBinary, Format::kind);
+            if kind.risk().is_some() {
+                self.risky.insert(path, kind);
+            } else {
+                self.weights.file(&path, size, kind, &Facts::None);
+            }
+        }
+        let gaps = GapsByKind::of(self.parts.gaps());
         let gguf = self.gguf.map(|(_, gguf)| gguf);
         let from_gguf = |read: fn(&GgufHead) -> Option<Label>| gguf.as_ref().and_then(read);
         let weights = self.weights.finish();
@@ -237,7 +287,11 @@ impl MetadataBuilder {
             license_text: self.licenses.into_values().next(),
             risky: self.risky,
             remote_code: remote_code || self.remote_code,
-            missing: self.indexed.difference(&self.paths).cloned().collect(),
+            missing: gaps.missing,
+            misnamed: gaps.misnamed,
+            unread: gaps.unread,
+            more_gaps: gaps.more,
+            hollow: self.parts.hollow().clone(),
             not_understood: self.not_understood,
             malformed: self.malformed,
         };
@@ -260,8 +314,33 @@ impl MetadataBuilder {
     }
 }
 
+/// The gaps of a model by what is wrong. Files that are not what their names say are kept apart.
+#[derive(Debug, Default)]
+struct GapsByKind {
+    missing: BTreeSet<SafePath>,
+    misnamed: BTreeSet<SafePath>,
+    unread: BTreeSet<SafePath>,
+    more: usize,
+}
+
+impl GapsByKind {
+    fn of(gaps: Vec<Gap>) -> Self {
+        let mut by_kind = Self::default();
+        for gap in gaps {
+            match gap {
+                Gap::Hollow { .. } => {}
+                Gap::Missing { path, .. } => by_kind.missing.extend([path]),
+                Gap::Split { path, .. } => by_kind.misnamed.extend([path]),
+                Gap::Unread { path } => by_kind.unread.extend([path]),
+                Gap::More { count } => by_kind.more += count,
+            }
+        }
+        by_kind
+    }
+}
+
 /// Returns the path of `file` in the directory of `path`, or `None` if it is not a safe path.
-fn beside(path: &SafePath, file: &SafePath) -> Option<SafePath> {
+pub(super) fn beside(path: &SafePath, file: &SafePath) -> Option<SafePath> {
     match path.as_str().rsplit_once('/') {
         None => Some(file.clone()),
         Some((directory, _)) => format!("{directory}/{file}").parse().ok(),

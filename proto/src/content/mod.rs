@@ -4,11 +4,17 @@
 //! It keeps the results in two parts: [`metadata::Computed`] follows from the bytes, and [`metadata::Claimed`] is what an
 //! author wrote.
 
+pub mod format;
 pub mod kind;
 mod pickle;
 mod protobuf;
+mod signature;
 mod text;
 mod zip;
+
+mod archive;
+mod keras;
+pub mod recognise;
 
 pub mod class;
 
@@ -19,11 +25,15 @@ pub mod card;
 pub mod chat_template;
 pub mod ggml;
 pub mod gguf;
+pub mod hollow;
 pub mod model_config;
+pub mod onnx;
 pub mod safetensors;
+pub mod shards;
 pub mod tokenizer_config;
 pub mod weight_index;
 
 pub mod inspect;
 pub mod layout;
 pub mod metadata;
+pub mod parts;

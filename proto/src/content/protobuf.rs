@@ -78,6 +78,45 @@ pub(super) fn is_onnx(head: &[u8], size: u64) -> bool {
     false
 }
 
+/// Highest `specificationVersion` that is accepted. Core ML of 2025 writes 10.
+const CORE_ML_VERSION_MAX: u64 = 32;
+
+/// Returns whether a file of `size` bytes with this head is a Core ML `Model`: a version, a description, and a model of one
+/// of the types that have numbers from 200 on (coremltools, `mlmodel/format/Model.proto`).
+pub(super) fn is_core_ml(head: &[u8], size: u64) -> bool {
+    let mut fields = Fields(head);
+    let version = fields.next();
+    if !matches!(version, Some(Field { number: 1, value: Value::Varint(1..=CORE_ML_VERSION_MAX) })) {
+        return false;
+    }
+    let mut has_description = false;
+    while let Some(field) = fields.next() {
+        match field {
+            Field { number: 2, value: Value::Bytes(_, length) } if length < size => has_description = true,
+            Field { number: 10, value: Value::Varint(0 | 1) } => {}
+            Field { number: 200..=3000, value: Value::Bytes(_, length) } => {
+                return has_description && (1..size).contains(&length);
+            }
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Returns whether a file of `size` bytes with this head is a `SavedModel`, a `MetaGraphDef`, a `GraphDef` or Keras's
+/// metadata of TensorFlow: its first message is of the number and form that those have.
+pub(super) fn is_tensorflow(head: &[u8], size: u64) -> bool {
+    let mut fields = Fields(head);
+    let first = match fields.next() {
+        Some(Field { number: 1, value: Value::Varint(0..=8) }) => fields.next().filter(|it| it.number == 2),
+        first => first.filter(|it| it.number == 1),
+    };
+    let Some(Field { value: Value::Bytes(message, length), .. }) = first else { return false };
+    let inner = Fields(message).next();
+    (1..size).contains(&length)
+        && matches!(inner, Some(Field { number: 1..=3, value: Value::Bytes(..) | Value::Varint(_) }))
+}
+
 /// Number of tokens (SentencePiece's pieces) that are checked before a file counts as a vocabulary.
 const VOCABULARY_PIECES: usize = 3;
 
@@ -142,6 +181,21 @@ pub(super) mod tests {
         {
             assert!(!is_onnx(other, other.len() as u64), "{other:?}");
         }
+    }
+
+    #[test]
+    fn knows_core_ml_and_tensorflow() {
+        let model = b"\x08\x04\x12\x03abc\xa2\x1f\x04abcd";
+        assert!(is_core_ml(model, model.len() as u64) && !is_onnx(model, model.len() as u64));
+        assert!(!is_core_ml(&onnx(40), 60));
+        assert!(!is_core_ml(b"\x08\x04\xa2\x1f\x04abcd", 9), "a model has a description");
+        let saved = b"\x08\x01\x12\x06\x0a\x04\x0a\x02ab";
+        let graph = b"\x0a\x06\x0a\x01x\x12\x01A";
+        for bytes in [saved.as_slice(), graph] {
+            assert!(is_tensorflow(bytes, bytes.len() as u64), "{}", bytes.escape_ascii());
+            assert!(!is_core_ml(bytes, bytes.len() as u64) && !is_onnx(bytes, bytes.len() as u64));
+        }
+        assert!(!is_tensorflow(b"\x08\x01", 2) && !is_tensorflow(b"", 0));
     }
 
     #[test]

@@ -1,29 +1,46 @@
 //! Reads the header of a safetensors file strictly.
 //!
 //! A file is `u64 N, little-endian · N bytes of JSON · data`. Two readers of one file must see the same tensors. So this
-//! reader refuses all that the format forbids, even if other readers accept it: duplicate names or fields, overlapping
-//! tensors, bytes that belong to no tensor.
+//! reader refuses what readers take differently: duplicate names or fields, overlapping tensors, bytes that belong to no
+//! tensor. What the format's own library ignores is ignored: further fields of a tensor, and `__metadata__` that is null.
 //!
 //! Source: <https://github.com/huggingface/safetensors>, "Format".
 
+mod short_strings;
 mod subset;
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{self, BufRead, BufReader, Read};
 
+use self::short_strings::ShortStrings;
 use serde::Deserialize;
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use thiserror::Error;
 
-/// Bytes of a header, as many as the Hugging Face client accepts. The largest known headers have 3 MB.
-pub const HEADER_BYTES_MAX: u64 = 25_000_000;
-/// Tensors of one file. Mixtures of experts in one file have some 50,000.
-pub const TENSORS_MAX: usize = 100_000;
+/// Bytes of a header, as many as the format's own library accepts.
+pub const HEADER_BYTES_MAX: u64 = 100_000_000;
+/// Tensors of one file. Mixtures of experts in one file have some 210,000.
+pub const TENSORS_MAX: usize = 300_000;
+/// Bytes of all tensors' names: 79 for each of 210,000, or 55 for each of [`TENSORS_MAX`].
+pub const NAMES_BYTES_MAX: usize = 16 << 20;
+/// Bytes of one tensor's name. Known ones have some hundred.
+pub const NAME_BYTES_MAX: usize = 4 << 10;
+/// Dimensions of all tensors: three for each of [`TENSORS_MAX`]. Most tensors have one or two.
+pub const DIMENSIONS_MAX: usize = 3 * TENSORS_MAX;
+/// Bytes that are kept of one string of the header, and of all entries of `__metadata__`. A training program writes the
+/// frequencies of its words there. What is longer is shortened, and of more entries the first ones are kept.
+pub const STRING_BYTES_MAX: usize = 1 << 20;
+pub const METADATA_BYTES_MAX: usize = 4 << 20;
+/// Tensors that room is made for at once.
+const TENSORS_AT_ONCE: usize = 16 << 10;
 /// Dimensions of one tensor, as many as NumPy allows.
 pub const RANK_MAX: usize = 64;
 /// Entries of `__metadata__`. Training programs write some hundred.
 pub const METADATA_MAX: usize = 10_000;
 
+/// Size of the read buffer, in bytes.
+const BUFFER_LEN: usize = 64 << 10;
 /// Length of the prefix in bytes. It holds the header's length.
 pub const PREFIX_LEN: u64 = 8;
 
@@ -102,6 +119,10 @@ pub enum SafetensorsError {
     Hole { name: String, begin: u64, expected: u64 },
     #[error("tensors take {tensors} bytes, but the file has {data} bytes of data")]
     DataLength { tensors: u64, data: u64 },
+    #[error("tensor {name:?} is named twice")]
+    Twice { name: String },
+    #[error("file cannot be read")]
+    Io(#[source] io::Error),
 }
 
 impl Dtype {
@@ -153,16 +174,31 @@ pub fn header_len(prefix: [u8; PREFIX_LEN as usize], file_size: u64) -> Result<u
 /// # Errors
 /// If the header breaks the format. The tensors' ranges must match their shapes, and cover the data without holes.
 pub fn parse(header: &[u8], file_size: u64) -> Result<Safetensors, SafetensorsError> {
-    let length = header.len() as u64;
+    read(&mut { header }, header.len() as u64, file_size)
+}
+
+/// Reads a header of `length` bytes, as many as [`header_len`] returned, from where `reader` is. Holds the tensors and not the
+/// header's text: at most 64 MiB.
+///
+/// # Errors
+/// If the header breaks the format, as for [`parse`], or cannot be read.
+pub fn read(reader: &mut dyn Read, length: u64, file_size: u64) -> Result<Safetensors, SafetensorsError> {
     header_len(length.to_le_bytes(), file_size)?;
-    if header.first() != Some(&b'{') {
+    let mut source = BufReader::with_capacity(BUFFER_LEN, reader.take(length));
+    if source.fill_buf().map_err(SafetensorsError::Io)?.first() != Some(&b'{') {
         return Err(SafetensorsError::HeaderStart);
     }
-    let mut file: Safetensors = serde_json::from_slice(header).map_err(SafetensorsError::Json)?;
+    let parsed: Result<Safetensors, _> =
+        serde_json::from_reader(BufReader::new(ShortStrings::new(source, STRING_BYTES_MAX)));
+    let mut file = parsed.map_err(|error| match error.is_io() {
+        true => SafetensorsError::Io(error.into()),
+        false => SafetensorsError::Json(error),
+    })?;
+    check_names(&file.tensors)?;
     for tensor in &file.tensors {
         check_range(tensor)?;
     }
-    file.tensors.sort_by(|a, b| (a.begin, a.end, &a.name).cmp(&(b.begin, b.end, &b.name)));
+    file.tensors.sort_unstable_by(|a, b| (a.begin, a.end, &a.name).cmp(&(b.begin, b.end, &b.name)));
     let mut covered = 0;
     for Tensor { name, begin, end, .. } in &file.tensors {
         if *begin != covered {
@@ -175,6 +211,16 @@ pub fn parse(header: &[u8], file_size: u64) -> Result<Safetensors, SafetensorsEr
         return Err(SafetensorsError::DataLength { tensors: covered, data });
     }
     Ok(file)
+}
+
+/// Checks that no two tensors have one name.
+fn check_names(tensors: &[Tensor]) -> Result<(), SafetensorsError> {
+    let mut names: Vec<&str> = tensors.iter().map(|it| it.name.as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(SafetensorsError::Twice { name: pair[0].to_owned() }),
+        None => Ok(()),
+    }
 }
 
 /// Checks that a tensor's byte range has the length that its shape and type require.
@@ -205,11 +251,12 @@ impl<'de> Deserialize<'de> for Safetensors {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-                let mut tensors = BTreeMap::new();
-                let mut metadata = None;
+                let mut tensors: Vec<Tensor> = Vec::new();
+                let (mut names, mut dimensions) = (0, 0);
+                let mut metadata: Option<Option<Notes>> = None;
                 while let Some(name) = entries.next_key::<String>()? {
                     if name == METADATA_KEY {
-                        if metadata.replace(entries.next_value_seed(Metadata)?).is_some() {
+                        if metadata.replace(entries.next_value()?).is_some() {
                             return Err(de::Error::duplicate_field(METADATA_KEY));
                         }
                         continue;
@@ -217,16 +264,18 @@ impl<'de> Deserialize<'de> for Safetensors {
                     if tensors.len() == TENSORS_MAX {
                         return Err(de::Error::custom(format_args!("more than {TENSORS_MAX} tensors")));
                     }
-                    match tensors.entry(name) {
-                        btree_map::Entry::Vacant(place) => place.insert(entries.next_value::<Entry>()?),
-                        btree_map::Entry::Occupied(first) => {
-                            let name = first.key();
-                            return Err(de::Error::custom(format_args!("tensor {name:?} is named twice")));
-                        }
-                    };
+                    let entry = entries.next_value::<Entry>()?;
+                    (names, dimensions) = (names + name.len(), dimensions + entry.shape.0.len());
+                    if name.len() > NAME_BYTES_MAX || names > NAMES_BYTES_MAX || dimensions > DIMENSIONS_MAX {
+                        return Err(de::Error::custom("names or shapes take more memory than is allowed"));
+                    }
+                    if tensors.len() == tensors.capacity() {
+                        tensors.reserve_exact(TENSORS_AT_ONCE);
+                    }
+                    tensors.push(entry.named(name));
                 }
-                let tensors = tensors.into_iter().map(|(name, entry)| entry.named(name)).collect();
-                Ok(Safetensors { tensors, metadata: metadata.unwrap_or_default() })
+                let metadata = metadata.flatten().map(|it| it.0).unwrap_or_default();
+                Ok(Safetensors { tensors, metadata })
             }
         }
 
@@ -254,6 +303,9 @@ enum Field {
     Dtype,
     Shape,
     DataOffsets,
+    /// The format's own library ignores it.
+    #[serde(other)]
+    Further,
 }
 
 // A derived implementation would also accept a list of the three values, which other readers refuse.
@@ -275,6 +327,10 @@ impl<'de> Deserialize<'de> for Entry {
                         Field::Dtype => dtype.replace(entries.next_value()?).is_some(),
                         Field::Shape => shape.replace(entries.next_value()?).is_some(),
                         Field::DataOffsets => data_offsets.replace(entries.next_value()?).is_some(),
+                        Field::Further => {
+                            entries.next_value::<Ignored>()?;
+                            false
+                        }
                     };
                     if twice {
                         return Err(de::Error::custom("a field of a tensor is given twice"));
@@ -289,6 +345,58 @@ impl<'de> Deserialize<'de> for Entry {
         }
 
         deserializer.deserialize_map(Fields)
+    }
+}
+
+/// A value that is skipped. Unlike [`de::IgnoredAny`] it is nested at most as deep as a value that is read, because a parser
+/// keeps a byte for each level.
+struct Ignored;
+
+impl<'de> Deserialize<'de> for Ignored {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Ignored {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
+        while entries.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
     }
 }
 
@@ -322,16 +430,16 @@ impl<'de> Deserialize<'de> for Shape {
     }
 }
 
-/// Deserialises an object of texts, and refuses duplicate names.
-struct Metadata;
+/// The entries of `__metadata__`: an object of texts, without duplicate names.
+struct Notes(BTreeMap<String, String>);
 
-impl<'de> DeserializeSeed<'de> for Metadata {
-    type Value = BTreeMap<String, String>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
+impl<'de> Deserialize<'de> for Notes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Metadata).map(Self)
     }
 }
+
+struct Metadata;
 
 impl<'de> Visitor<'de> for Metadata {
     type Value = BTreeMap<String, String>;
@@ -342,12 +450,18 @@ impl<'de> Visitor<'de> for Metadata {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut metadata = BTreeMap::new();
-        while let Some((key, value)) = entries.next_entry()? {
-            if metadata.len() == METADATA_MAX {
+        let (mut count, mut bytes) = (0, 0);
+        while let Some((key, value)) = entries.next_entry::<String, String>()? {
+            if count == METADATA_MAX {
                 return Err(de::Error::custom(format_args!("more than {METADATA_MAX} entries of metadata")));
             }
-            if metadata.insert(key, value).is_some() {
+            if metadata.contains_key(&key) {
                 return Err(de::Error::custom("an entry of metadata is given twice"));
+            }
+            count += 1;
+            bytes += key.len() + value.len();
+            if bytes <= METADATA_BYTES_MAX {
+                metadata.insert(key, value);
             }
         }
         Ok(metadata)

@@ -1,5 +1,6 @@
 //! Reads the file names in the index of a sharded model, `*.safetensors.index.json`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -65,7 +66,8 @@ impl<'de> Deserialize<'de> for Files {
 
             fn visit_map<A: MapAccess<'de>>(self, mut places: A) -> Result<Files, A::Error> {
                 let (mut tensors, mut files) = (BTreeSet::new(), BTreeSet::new());
-                while let Some((tensor, file)) = places.next_entry::<String, SafePath>()? {
+                while let Some((tensor, file)) = places.next_entry::<String, Cow<'_, str>>()? {
+                    let file = file.strip_prefix("./").unwrap_or(&file).parse().map_err(de::Error::custom)?;
                     if let Some(tensor) = tensors.replace(tensor) {
                         return Err(de::Error::custom(format_args!("tensor {tensor:?} is placed twice")));
                     }
@@ -91,12 +93,23 @@ mod tests {
         let text = br#"{"metadata":{"total_size":1.5},"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors","c":"m-1.safetensors"}}"#;
         let files: Vec<_> = parse(text).unwrap().files.into_iter().map(|it| it.to_string()).collect();
         assert_eq!(files, ["m-1.safetensors", "m-2.safetensors"]);
+        let files = parse(br#"{"weight_map":{"a":"./m-1.bin","b":"m-1.bin"}}"#).unwrap().files;
+        assert_eq!(files.into_iter().map(|it| it.to_string()).collect::<Vec<_>>(), ["m-1.bin"]);
     }
 
     #[test]
     fn refuses_paths_that_lead_elsewhere() {
-        for path in ["../x", "/etc/passwd", "a/../../b", "C:\\\\x", "", "a\\u0000b", ".git/config", "~/../x"]
-        {
+        for path in [
+            "../x",
+            "/etc/passwd",
+            "a/../../b",
+            "C:\\\\x",
+            "",
+            "a\\u0000b",
+            ".git/config",
+            "~/../x",
+            "./../x",
+        ] {
             assert!(parse(format!(r#"{{"weight_map":{{"a":"{path}"}}}}"#).as_bytes()).is_err(), "{path}");
         }
         for text in [

@@ -18,7 +18,9 @@ use reg_proto::referrer::{ENVELOPE_MEDIA_TYPE, PROVENANCE_ARTIFACT_TYPE, Referre
 use reg_proto::revocation::{REVOCATION_TYPE, Revocation, Revoked};
 use reg_proto::states::StateHasher;
 use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE, TagRecord};
-use reg_proto::wire::{Frame, Held, Message, PublisherVows, Records, Rejection, Request, Response};
+use reg_proto::wire::{
+    DocumentsOf, Frame, Held, Message, ModelDocuments, PublisherVows, Records, Rejection, Request, Response,
+};
 
 /// Size, digest, digest of the states, and states of a blob.
 ///
@@ -104,7 +106,7 @@ fn samples() -> String {
         text(announcement.to_bytes()),
     ];
     let requests = [
-        Request::GetRecords { publisher, model: Some(record.model.clone()), tag: None },
+        Request::GetRecords { publisher, model: Some(record.model.clone()), tag: None, documents: None },
         Request::GetDocument { digest: manifest },
         Request::Referrers { subject, artifact_type: None },
         Request::GetHolders { manifest },
@@ -189,6 +191,13 @@ fn samples() -> String {
     lines.push(text(without_tag.to_bytes()));
     lines.push(hex(Request::GetVows { after: None }.to_bytes()));
     lines.push(hex(Response::Vows { publishers: Bounded::first_of([vows]) }.to_bytes()));
+    let wanted = DocumentsOf { manifest: Some(manifest), unless: Some(blob), brief: true };
+    let (model, documents) = (Some(record.model.clone()), Some(wanted));
+    lines.push(hex(Request::GetRecords { publisher, model, tag: None, documents }.to_bytes()));
+    let mut documents = ModelDocuments::of(manifest, true, [blob]);
+    documents.add([b"{}".to_vec(), b"[]".to_vec()]);
+    let records = Records { documents: Some(documents), ..Records::default() };
+    lines.push(hex(Response::Records(records).to_bytes()));
     lines.join("\n") + "\n"
 }
 

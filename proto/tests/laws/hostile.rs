@@ -1,12 +1,16 @@
 //! Runs every parser of this crate on 10,000 hostile inputs. None may panic, or exceed its limits.
 
+use std::io::Cursor;
+
 use proptest::prelude::*;
 use reg_proto::announcement::Announcement;
 use reg_proto::attestation::{Attestation, AttestationKind, AttestationResult, Mirror, Said};
-use reg_proto::content::inspect::inspect;
+use reg_proto::content::inspect;
 use reg_proto::content::kind::{ContentKind, sniff};
 use reg_proto::content::label::Label;
-use reg_proto::content::{card, gguf, model_config, safetensors, tokenizer_config, weight_index};
+use reg_proto::content::{
+    card, gguf, model_config, onnx, safetensors, shards, tokenizer_config, weight_index,
+};
 use reg_proto::delegation::{Delegation, SignedDelegation};
 use reg_proto::denylist::{Denied, Denylist};
 use reg_proto::digest::Digest;
@@ -27,6 +31,7 @@ use reg_proto::referrer::Referrer;
 use reg_proto::revocation::{Reason, Revocation};
 use reg_proto::states::PieceStates;
 use reg_proto::tag::{SignedTag, TagRecord};
+use reg_proto::ticket::Ticket;
 use reg_proto::wire::{Frame, Message, Request, Response};
 
 const CASES: u32 = 10_000;
@@ -52,13 +57,17 @@ fn takes_revocation(text: &str) -> bool {
 }
 
 /// Every parser by name. The fuzz targets run the same list.
-const PARSERS: [(&str, Parser); 37] = [
+const PARSERS: [(&str, Parser); 40] = [
     ("digest", |bytes| text(bytes).parse::<Digest>().is_ok() | Digest::from_hex(&text(bytes)).is_ok()),
-    ("reference", |bytes| text(bytes).parse::<Reference>().is_ok()),
+    ("reference", |bytes| text(bytes).parse::<Reference>().is_ok() | text(bytes).parse::<Ticket>().is_ok()),
     ("publisher", |bytes| text(bytes).parse::<Publisher>().is_ok()),
     ("model name", |bytes| text(bytes).parse::<ModelName>().is_ok()),
     ("tag", |bytes| text(bytes).parse::<Tag>().is_ok()),
-    ("path", |bytes| text(bytes).parse::<SafePath>().is_ok()),
+    ("path", |bytes| {
+        let (parsed, any) = (text(bytes).parse::<SafePath>(), SafePath::in_any_form(&text(bytes)));
+        assert!(parsed.is_err() || any == parsed, "a path in our form is read as it is");
+        any.is_ok_and(|path| !path.portable().is_empty())
+    }),
     ("peer id", |bytes| text(bytes).parse::<PeerId>().is_ok() | PeerId::from_multihash_bytes(bytes).is_ok()),
     ("address", |bytes| text(bytes).parse::<Address>().is_ok()),
     ("public key", |bytes| text(bytes).parse::<PublicKey>().is_ok()),
@@ -81,7 +90,8 @@ const PARSERS: [(&str, Parser); 37] = [
         verified | listed | KeyHistory::read_json(bytes).is_ok()
     }),
     ("tag record", |bytes| {
-        TagRecord::from_payload(bytes).is_ok() | SignedTag::verify(&text(bytes), &keys()).is_ok()
+        let verified = SignedTag::verify(&text(bytes), &keys()).is_ok();
+        TagRecord::from_payload(bytes).is_ok() | verified | SignedTag::of_verified(&text(bytes)).is_ok()
     }),
     ("inheritance list", |bytes| {
         Inheritance::from_bytes(bytes).is_ok() | Inheritance::from_text(&text(bytes)).is_ok()
@@ -125,6 +135,10 @@ const PARSERS: [(&str, Parser); 37] = [
     ("safetensors", |bytes| {
         let header = bytes.len() as u64;
         [0, 8, 1 << 20, u64::MAX - 8 - header].iter().any(|data| {
+            assert_eq!(
+                safetensors::read(&mut { bytes }, header, 8 + header + data).is_ok(),
+                safetensors::parse(bytes, 8 + header + data).is_ok()
+            );
             safetensors::parse(bytes, 8 + header + data).is_ok_and(|file| {
                 file.places(header)
                     .iter()
@@ -145,6 +159,13 @@ const PARSERS: [(&str, Parser); 37] = [
         tokenizer_config::parse(bytes).is_ok() | tokenizer_config::template_text(bytes).is_some()
     }),
     ("index of weights", |bytes| weight_index::parse(bytes).is_ok()),
+    ("shards of TensorFlow.js", |bytes| shards::tfjs(bytes).is_some()),
+    ("shards of MLC", |bytes| shards::mlc(bytes).is_some()),
+    ("graph of ONNX", |bytes| {
+        let size = bytes.len() as u64;
+        onnx::read(&mut Cursor::new(bytes), size).is_ok()
+            & onnx::read(&mut Cursor::new(bytes), size + 1).is_err()
+    }),
     ("kind", |bytes| {
         let (head, tail) = bytes.split_at(bytes.len() / 2);
         [sniff("README.md", bytes, bytes, bytes.len() as u64), sniff("weights.dat", head, tail, u64::MAX)]
@@ -161,9 +182,24 @@ const PARSERS: [(&str, Parser); 37] = [
             "m.gguf",
             "a.index.json",
             "x.bin",
+            "x.npz",
+            "x.h5",
+            "x.keras",
+            "x.onnx",
+            "x.xml",
+            "model.json",
+            "tensor-cache.json",
+            "saved_model.pb",
+            "x.gguf.part1of2",
         ] {
             let path: SafePath = name.parse().expect("a path");
-            any |= inspect(&path, &mut std::io::Cursor::new(bytes), bytes.len() as u64).is_ok();
+            let size = bytes.len() as u64;
+            let looked = inspect::look(&path, &mut Cursor::new(bytes), size).map(|it| it.format);
+            let inspected = inspect::inspect(&path, &mut Cursor::new(bytes), size);
+            if let Ok(inspected) = &inspected {
+                assert_eq!(looked.ok(), Some(inspected.format), "{name}");
+            }
+            any |= inspected.is_ok();
         }
         any
     }),
@@ -187,6 +223,11 @@ fn seeds() -> Vec<Vec<u8>> {
     gguf.extend(b"\x01\0\0\0\0\0\0\0w\x01\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
     gguf.resize(160, 0);
     seeds.push(gguf);
+    seeds.push(
+        b"\x08\x08\x12\x04test\x3a\x1b\x2a\x19\x42\x01w\x6a\x14\x0a\x08location\x12\x08data.bin".to_vec(),
+    );
+    seeds.push(b"\x89HDF\r\n\x1a\n\0\0 {\"class_name\": \"Lambda\"}".to_vec());
+    seeds.push(b"\xff\xfea\0b\0\x3d\xd8\x00\xde".to_vec());
     seeds.push(b"---\nlicense: mit\nbase_model: [a/b, &x c/d, *x]\ntags: {a: [1, 2]}\n---\n# x".to_vec());
     seeds.push(
         b"publisher/model:tag@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -255,6 +296,8 @@ fn every_parser_takes_some_sample() {
     seeds.push(br#"{"descriptor":{},"modelfs":{"type":"layers","diffIds":[]}}"#.to_vec());
     seeds.push(KeyDocument::first(PublicKey::of(&key)).to_payload());
     seeds.push(br#"{"weight_map":{"w":"model-00001-of-00002.safetensors"}}"#.to_vec());
+    seeds.push(br#"{"weightsManifest":[{"paths":["group1-shard1of1.bin"]}]}"#.to_vec());
+    seeds.push(br#"{"records":[{"dataPath":"params_shard_0.bin"}]}"#.to_vec());
     // These parsers accept only input for one publisher and one manifest, so no fixed sample passes them.
     let other = ["equivocation", "states"];
     for (name, parse) in PARSERS {

@@ -7,5 +7,9 @@ mod commitments;
 mod keys;
 mod tag_book;
 
+mod tickets;
+
 mod hostile;
+#[cfg(target_os = "linux")]
+mod memory;
 mod parsers;

@@ -31,6 +31,8 @@ fn a_peer_of_before_is_named_and_must_upgrade() {
     for (home, content) in [(&old, "theirs"), (&new, "ours")] {
         publish(home, content, "tale", &[]).ok();
     }
+    // A name that only the present one takes hurts no peer of before.
+    publish(&new, "ours", &"n".repeat(96), &[]).ok();
     // Which of the two it is said in, and in which words else, is not what this test is about.
     until("the present node says that the peer must upgrade", || {
         let said = [new_daemon.log(), new.run(["status"]).stdout(), new.run(["peers"]).stdout()].concat();
@@ -42,6 +44,12 @@ fn a_peer_of_before_is_named_and_must_upgrade() {
         &format!("{}/tale", ids[1]),
         &new_daemon.address(),
     );
+    // Asked for such a name, the binary of before says why it takes none.
+    let asked = format!("{}/{}", ids[1], "n".repeat(96));
+    let refused = Home::with_binary(before, "old asker").pull(&asked, &[&new_daemon.address()], &[]);
+    assert_ne!(refused.code(), 0);
+    let why = refused.stderr();
+    assert!(why.contains("at most 43") && !why.contains("panicked"), "{why}");
     for (home, mut daemon) in [(&old, old_daemon), (&new, new_daemon)] {
         assert!(daemon.is_running());
         home.run(["status"]).ok();

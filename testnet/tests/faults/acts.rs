@@ -45,13 +45,13 @@ impl Act {
     pub(super) fn prepare(self, world: &mut World) -> Result<Prepared, Found> {
         let mut old_key = String::new();
         match self {
-            Self::Publish | Self::Rotate => world.start()?,
+            Self::Publish | Self::Rotate => world.node.start()?,
             Self::Revoke => {
-                world.start()?;
+                world.node.start()?;
                 old_key = world.signing_key();
                 succeeds("key rotate", &world.key(&["rotate", "me"]))?;
             }
-            Self::PublishAlone | Self::Start => world.kill(),
+            Self::PublishAlone | Self::Start => world.node.kill(),
         }
         let version = world.next_version();
         Ok(Prepared { act: self, version, old_key })
@@ -74,7 +74,7 @@ impl Prepared {
             Act::Publish | Act::PublishAlone => world.start_publish(self.version),
             Act::Rotate => world.start_key(&["rotate", "me"]),
             Act::Revoke => world.start_key(&["revoke", "me", "--key", &self.old_key]),
-            Act::Start => world.begin_start(),
+            Act::Start => world.node.begin_start(),
         }
     }
 
@@ -100,13 +100,14 @@ impl Prepared {
     /// Does it to its end; returns whether it went well. Nothing is judged.
     pub(super) fn attempt(&self, world: &mut World) -> bool {
         let start = Instant::now();
-        let is_done = if self.act == Act::Start { world.try_start() } else { self.ran(world).code() == 0 };
+        let is_done =
+            if self.act == Act::Start { world.node.try_start() } else { self.ran(world).code() == 0 };
         world.paces.insert(self.act, start.elapsed());
         is_done
     }
 
     fn ran(&self, world: &mut World) -> Ran {
-        let ran = world.end(self.begin(world));
+        let ran = world.node.end(self.begin(world));
         self.note(world, &ran);
         ran
     }
@@ -131,7 +132,7 @@ impl Prepared {
             // It would run for ever.
             drop(child.kill());
         }
-        let ran = world.end(child);
+        let ran = world.node.end(child);
         self.note(world, &ran);
         time
     }
@@ -140,15 +141,15 @@ impl Prepared {
     /// gets it.
     pub(super) fn goes_on(&self, world: &mut World, is_done: bool) -> Result<(), Found> {
         if self.act == Act::PublishAlone {
-            world.kill();
+            world.node.kill();
         } else {
-            world.start()?;
+            world.node.start()?;
         }
         if !is_done && self.act != Act::Start {
             succeeds(&format!("{:?} repeated", self.act), &self.ran(world))?;
         }
         world.publisher_has_acknowledged()?;
-        world.start()?;
+        world.node.start()?;
         world.follower_has(world.acknowledged)?;
         let version = world.next_version();
         succeeds("the next publication", &world.publish(version, true))?;

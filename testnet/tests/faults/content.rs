@@ -1,22 +1,23 @@
 //! Models on a disk that is to fail: they are pulled, published and collected, and every byte is judged afterwards.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::Child;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, Ran};
+use reg_testnet::process::{Home, Ran};
 use reg_testnet::tree;
 
+use crate::node::{FLAGS, Node};
+use crate::source::{Published, Source, make};
 use crate::tally::{Found, Harm};
 
-/// Longest time that a command may take on a busy machine, faults included.
-const PATIENCE: Duration = Duration::from_secs(90);
-const FLAGS: [&str; 2] = ["--dht", "off"];
 /// Exit codes of a command that met a failing disk: other, verification failed, unreachable, disk full, retry later. That
 /// it was used wrongly, or that a model does not exist, would be false.
 const EXCUSED: [i32; 5] = [1, 4, 5, 7, 75];
+/// Longest time until a pull has begun to write.
+const BEGUN: Duration = Duration::from_secs(90);
 
 /// What is done while a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,30 +40,23 @@ impl Act {
     pub(super) const ALL: [Self; 6] =
         [Self::Pull, Self::PullByDaemon, Self::Publish, Self::PublishAlone, Self::Remove, Self::Collect];
 
-    const fn needs_daemon(self) -> bool {
+    pub(super) const fn needs_daemon(self) -> bool {
         !matches!(self, Self::Pull | Self::PublishAlone)
     }
 }
 
-/// A model that the node on the failing disk must keep.
-#[derive(Debug, Clone)]
-struct Kept {
-    reference: String,
-    dir: PathBuf,
-}
-
-/// A node on a disk that fails, and a publisher on a sound one.
+/// A node on a disk that fails, and the models that it must keep.
 pub(super) struct Content {
-    pub(super) daemon: Option<Daemon>,
-    pub(super) home: Home,
+    pub(super) node: Node,
     /// The folder of the store as the disk has it, past what fails.
     pub(super) store: PathBuf,
-    publisher_daemon: Daemon,
-    publisher: Home,
-    id: String,
+    source: Rc<Source>,
     own_id: String,
+    /// Models of the source that this node has pulled, or tried to.
+    pulled: usize,
+    /// Models that this node has published, or tried to.
     made: u64,
-    kept: Vec<Kept>,
+    kept: Vec<Published>,
 }
 
 /// An act that is ready to begin.
@@ -71,132 +65,108 @@ pub(super) struct Ready {
     pub(super) act: Act,
     command: Vec<String>,
     /// The model that the node must have afterwards.
-    gains: Option<Kept>,
+    gains: Option<Published>,
 }
 
 impl Content {
-    pub(super) fn new(home: Home, store: PathBuf) -> Self {
-        let publisher = Home::new("publisher");
-        let id = publisher.key("them");
+    pub(super) fn new(home: Home, store: PathBuf, source: &Rc<Source>) -> Self {
         let own_id = home.key("me");
-        Self {
-            daemon: None,
-            home,
-            store,
-            publisher_daemon: Daemon::start(&publisher, FLAGS),
-            publisher,
-            id,
-            own_id,
-            made: 0,
-            kept: Vec::new(),
-        }
+        let node = Node::new(home);
+        Self { node, store, source: Rc::clone(source), own_id, pulled: 0, made: 0, kept: Vec::new() }
     }
 
-    /// Makes a model of several pieces, a part of one, and small files.
-    fn make(&mut self, at: &Path) -> (PathBuf, String) {
-        self.made += 1;
-        let dir = at.join("models").join(self.made.to_string());
-        model::generate(&dir, (4 << 20) + 4096 * (self.made % 7), self.made);
-        (dir, format!("model-{}:v1", self.made))
+    /// Starts or ends the daemon, as an act needs it.
+    fn set_daemon(&mut self, act: Act) -> Result<(), Found> {
+        if act.needs_daemon() {
+            return self.node.start();
+        }
+        self.node.kill();
+        Ok(())
     }
 
     /// Prepares an act, before the fault.
     pub(super) fn prepare(&mut self, act: Act) -> Result<Ready, Found> {
-        if act.needs_daemon() {
-            self.start()?
-        } else {
-            self.kill()
-        }
-        let text = |path: &Path| path.to_string_lossy().into_owned();
         let (command, gains) = match act {
-            Act::Pull | Act::PullByDaemon => {
-                let at = self.publisher.path().to_owned();
-                let (dir, name) = self.make(&at);
-                self.publisher.publish(&dir, &name, "them");
-                let reference = format!("{}/{name}", self.id);
-                let out = self.home.path().join("out").join(self.made.to_string());
-                let from = self.publisher_daemon.address();
-                let command = ["pull", &reference, &text(&out), "--from", &from, "--no-mdns", "--copy"];
-                let mut command = command.map(str::to_owned).to_vec();
-                if act == Act::Pull {
-                    command.extend(FLAGS.map(str::to_owned));
-                }
-                (command, Some(Kept { reference, dir }))
-            }
-            Act::Publish | Act::PublishAlone => {
-                let at = self.home.path().to_owned();
-                let (dir, name) = self.make(&at);
-                let reference = format!("{}/{name}", self.own_id);
-                let mut command = vec!["publish".to_owned(), text(&dir), name];
-                command.extend(["--key", "me"].map(str::to_owned));
-                if act == Act::PublishAlone {
-                    command.push("--offline".to_owned());
-                }
-                (command, Some(Kept { reference, dir }))
-            }
-            Act::Remove => {
-                let ready = self.prepare(Act::PullByDaemon)?;
-                self.succeeds("a pull before the fault", &self.begin(&ready))?;
-                let gone = ready.gains.expect("a pull gains a model");
-                (vec!["rm".to_owned(), gone.reference], None)
-            }
+            Act::Pull | Act::PullByDaemon => self.pull_of_next(act),
+            Act::Publish | Act::PublishAlone => self.publication(act),
+            Act::Remove => (vec!["rm".to_owned(), self.give_up()?.reference], None),
             Act::Collect => {
                 self.leave_a_part()?;
-                self.start()?;
                 (vec!["gc".to_owned()], None)
             }
         };
+        self.set_daemon(act)?;
         Ok(Ready { act, command, gains })
     }
 
-    /// Kills a pull, so that a part of a model is left.
+    fn pull_of_next(&mut self, act: Act) -> (Vec<String>, Option<Published>) {
+        let model = self.source.model(self.pulled);
+        self.pulled += 1;
+        let out = text(&self.node.home.path().join("out").join(self.pulled.to_string()));
+        let from = self.source.address();
+        let alone = if act == Act::Pull { &FLAGS[..] } else { &[] };
+        let args = ["pull", &model.reference, &out, "--from", &from, "--no-mdns", "--copy"];
+        (args.iter().chain(alone).map(|it| (*it).to_owned()).collect(), Some(model))
+    }
+
+    fn publication(&mut self, act: Act) -> (Vec<String>, Option<Published>) {
+        let (dir, name) = make(&self.node.home, self.made, self.made * 2 + 1);
+        self.made += 1;
+        let alone = (act == Act::PublishAlone).then_some("--offline");
+        let path = text(&dir);
+        let args = ["publish", &path, &name, "--key", "me"].into_iter().chain(alone);
+        let command = args.map(str::to_owned).collect();
+        (command, Some(Published { reference: format!("{}/{name}", self.own_id), dir }))
+    }
+
+    /// Returns a pulled model that need not be kept any more.
+    fn give_up(&mut self) -> Result<Published, Found> {
+        if let Some(place) = self.kept.iter().position(|it| self.source.has(it)) {
+            return Ok(self.kept.remove(place));
+        }
+        let ready = self.prepare(Act::PullByDaemon)?;
+        self.succeeds("a pull before the fault", &self.begin(&ready))?;
+        Ok(ready.gains.expect("a pull gains a model"))
+    }
+
+    /// Kills a client that pulls, so that a part of a model is left.
     fn leave_a_part(&mut self) -> Result<(), Found> {
-        let mut slow = self.prepare(Act::Pull)?;
-        slow.command.extend(["--limit-down", "1MB"].map(str::to_owned));
+        let mut slow = self.prepare(Act::PullByDaemon)?;
+        slow.command.extend(["--limit-down", "1MB", "--limit-local"].map(str::to_owned));
         let mut pull = self.spawn(&slow);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + BEGUN;
         let is_begun = || fs::read_dir(self.store.join("partial")).is_ok_and(|mut it| it.next().is_some());
-        while !is_begun() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(20));
+        while !is_begun() && matches!(pull.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
         }
         pull.kill().and_then(|()| pull.wait()).expect("it is killed");
         // What no model waits for is collected.
-        let _may_not_be_known = slow.gains.map(|it| self.run(&["rm", &it.reference]));
+        let _may_not_be_known = slow.gains.map(|it| self.node.run(["rm", &it.reference]));
         Ok(())
-    }
-
-    fn run(&self, args: &[&str]) -> Ran {
-        self.run_owned(&args.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>())
-    }
-
-    fn run_owned(&self, args: &[String]) -> Ran {
-        let mut command = self.home.command(args);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("reg runs");
-        let _killed_after_it = reg_testnet::process::wait_until(&mut child, Instant::now() + PATIENCE);
-        self.home.ended(child.wait_with_output().expect("it has ended"))
     }
 
     /// Does an act to its end.
     pub(super) fn begin(&self, ready: &Ready) -> Ran {
-        self.run_owned(&ready.command)
+        self.node.run(&ready.command)
     }
 
     /// Returns the act as a process.
-    pub(super) fn spawn(&self, ready: &Ready) -> std::process::Child {
-        let mut command = self.home.command(&ready.command);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("reg runs")
+    pub(super) fn spawn(&self, ready: &Ready) -> Child {
+        self.node.begin(&ready.command)
     }
 
-    /// Judges an act that met a fault.
-    pub(super) fn judge(&mut self, ready: &Ready, ran: &Ran) -> Result<(), Found> {
+    /// Judges an act that met a fault, if `has_struck`.
+    pub(super) fn judge(&mut self, ready: &Ready, ran: &Ran, has_struck: bool) -> Result<(), Found> {
         let code = ran.code();
         if code == 0 {
             self.note(ready);
-        } else if !EXCUSED.contains(&code) {
-            let evidence = format!("{ready:?} ended with {code}: {}", ran.stderr());
-            return Err(Found { harm: Harm::WrongExit, evidence });
+            return Ok(());
         }
-        Ok(())
+        if has_struck && EXCUSED.contains(&code) {
+            return Ok(());
+        }
+        let harm = if code < 0 { Harm::Hangs } else { Harm::WrongExit };
+        Err(Found { harm, evidence: format!("{ready:?} ended with {code}: {}", ran.stderr()) })
     }
 
     /// Returns the model that was acknowledged last.
@@ -206,17 +176,14 @@ impl Content {
 
     /// Notes the model that the node has acknowledged.
     pub(super) fn note(&mut self, ready: &Ready) {
-        self.kept.extend(ready.gains.clone());
+        let is_noted = |gained: &&Published| self.kept.iter().any(|it| it.reference == gained.reference);
+        let gained = ready.gains.as_ref().filter(|gained| !is_noted(gained)).cloned();
+        self.kept.extend(gained);
     }
 
-    /// The fault is gone: the same command succeeds, without a new start of the daemon unless it has ended. Then every
-    /// byte is judged.
+    /// The fault is gone: the same command succeeds, without a new start of the daemon unless it has ended.
     pub(super) fn goes_on(&mut self, ready: &Ready) -> Result<(), Found> {
-        if ready.act.needs_daemon() {
-            self.start()?
-        } else {
-            self.kill()
-        }
+        self.set_daemon(ready.act)?;
         let again = self.begin(ready);
         // What was removed is not found again.
         let is_gone = ready.act == Act::Remove && again.code() == 3;
@@ -224,16 +191,11 @@ impl Content {
             self.succeeds("the same command again", &again)?;
         }
         self.note(ready);
-        self.every_byte_is_right()?;
-        self.has_what_it_acknowledged()
+        Ok(())
     }
 
     fn succeeds(&self, what: &str, ran: &Ran) -> Result<(), Found> {
-        let log = || {
-            let log = self.daemon.as_ref().map(Daemon::log).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().rev().take(6).collect();
-            format!("{what}; log: {lines:#?}")
-        };
+        let log = || format!("{what}; log: {:#?}", self.node.last_lines());
         if ran.code() == 0 { Ok(()) } else { Err(Found::in_failure(what, ran).after(&log())) }
     }
 
@@ -255,7 +217,7 @@ impl Content {
         Ok(())
     }
 
-    /// Says which MiB of a blob are not those of the model that was made last, and what they begin with.
+    /// Says which MiB of a blob are not those of the model that was acknowledged last, and what they begin with.
     fn wrong_parts(&self, blob: &Path) -> String {
         let Some(kept) = self.kept.last() else { return String::new() };
         let right = fs::read(kept.dir.join("model.safetensors")).expect("read");
@@ -270,45 +232,35 @@ impl Content {
             .collect()
     }
 
-    /// Pulls every model that was acknowledged, without a network, and compares it with what was published.
+    /// Checks the model that was acknowledged last.
+    pub(super) fn has_newest(&self) -> Result<(), Found> {
+        self.kept.last().map_or(Ok(()), |newest| self.has(newest))
+    }
+
+    /// Checks every model that was acknowledged, in a daemon.
     pub(super) fn has_what_it_acknowledged(&mut self) -> Result<(), Found> {
-        let recent = self.kept.len().saturating_sub(6);
-        for kept in &self.kept[recent..] {
-            let out = tempfile::tempdir().expect("a folder");
-            let dest = out.path().join("model");
-            let ran = self.run(&["pull", &kept.reference, &dest.to_string_lossy(), "--offline", "--copy"]);
-            if ran.code() != 0 {
-                let mut found = Found::in_failure("a pull of what was acknowledged", &ran);
-                found.harm = Harm::LostVersion;
-                return Err(found.after(&format!("{kept:?}")));
-            }
-            if tree::digests(&dest) != tree::digests(&kept.dir) {
-                let evidence = format!("{} differs in {}", kept.reference, dest.display());
-                return Err(Found { harm: Harm::WrongBytes, evidence });
-            }
+        self.node.start()?;
+        self.kept.iter().try_for_each(|model| self.has(model))
+    }
+
+    /// Pulls a model without a network, and compares it with what was published.
+    fn has(&self, model: &Published) -> Result<(), Found> {
+        let out = tempfile::tempdir().expect("a folder");
+        let dest = out.path().join("model");
+        let ran = self.node.run(["pull", &model.reference, &text(&dest), "--offline", "--copy"]);
+        if ran.code() != 0 {
+            let mut found = Found::in_failure("a pull of what was acknowledged", &ran);
+            found.harm = Harm::LostVersion;
+            return Err(found.after(&format!("{model:?}; log: {:#?}", self.node.last_lines())));
+        }
+        if tree::digests(&dest) != tree::digests(&model.dir) {
+            let evidence = format!("{} differs in {}", model.reference, dest.display());
+            return Err(Found { harm: Harm::WrongBytes, evidence });
         }
         Ok(())
     }
+}
 
-    pub(super) fn start(&mut self) -> Result<(), Found> {
-        if self.daemon.as_mut().is_some_and(Daemon::is_running) {
-            return Ok(());
-        }
-        let started = Daemon::try_start(&self.home, &FLAGS);
-        self.daemon = Some(started.map_err(|log| Found { harm: Harm::NoStart, evidence: log })?);
-        Ok(())
-    }
-
-    pub(super) fn kill(&mut self) {
-        if let Some(daemon) = self.daemon.take() {
-            daemon.kill();
-        }
-    }
-
-    /// Makes sure that what a test's folder needs is on the disk.
-    pub(super) fn sync(paths: &[&Path]) {
-        for path in paths {
-            File::open(path).and_then(|it| it.sync_all()).expect("synced");
-        }
-    }
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }

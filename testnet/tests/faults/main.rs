@@ -5,12 +5,20 @@ mod disk;
 mod file_system;
 
 mod tally;
+
+mod disks;
+mod node;
+
 mod world;
 
 mod acts;
 
 mod names;
 
+mod source;
+
 mod content;
 
 mod bytes;
+
+mod once;

@@ -5,17 +5,17 @@
 //! this promise does.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::process::Child;
 use std::time::Duration;
 
 use reg_testnet::chance::Chance;
-use reg_testnet::faulty_fs::{self, Fault, FaultyFs, Op};
-use reg_testnet::power::{self, Disk, FileSystem, Image};
+use reg_testnet::faulty_fs::{self, Fault, Op};
+use reg_testnet::power::{self, FileSystem};
 use reg_testnet::process::{Home, is_full};
 use rustix::io::Errno;
 
 use crate::acts::{Act, Prepared, succeeds};
+use crate::disks::{CutDisk, FailingDisk};
 use crate::tally::{Found, Harm, Tally};
 use crate::world::World;
 
@@ -29,17 +29,13 @@ fn rounds(short: u64, full: u64) -> u64 {
 /// A world with the publisher's files behind a file system that fails. The world ends first.
 struct FaultyWorld {
     world: World,
-    files: FaultyFs,
+    disk: FailingDisk,
 }
 
 impl FaultyWorld {
     fn new() -> Self {
-        let home = Home::new("publisher");
-        let [backing, at] = ["backing", "at"].map(|name| home.path().join(name));
-        fs::create_dir(&backing).expect("a folder");
-        fs::create_dir(&at).expect("a folder");
-        let files = FaultyFs::mount(&backing, &at).expect("mounted");
-        Self { world: World::new(home.kept_at(at.join("home"))), files }
+        let disk = FailingDisk::new();
+        Self { world: World::new(disk.home("publisher")), disk }
     }
 
     /// Counts the operations of each act.
@@ -48,10 +44,10 @@ impl FaultyWorld {
         for act in Act::ALL {
             let prepared =
                 act.prepare(&mut self.world).unwrap_or_else(|found| panic!("no fault yet: {found}"));
-            let before = Op::ALL.map(|op| self.files.count(op));
+            let before = Op::ALL.map(|op| self.disk.files.count(op));
             assert!(prepared.attempt(&mut self.world), "{act:?} fails without a fault");
             let counted =
-                Op::ALL.into_iter().zip(before).map(|(op, before)| (op, self.files.count(op) - before));
+                Op::ALL.into_iter().zip(before).map(|(op, before)| (op, self.disk.files.count(op) - before));
             // A name that cannot be looked up because of an I/O error is rare, and is most of all operations.
             found.insert(act, counted.filter(|(op, count)| *count > 0 && *op != Op::Stat).collect());
         }
@@ -108,27 +104,27 @@ fn a_daemon_goes_on_after_its_index_has_failed() {
     }
     let mut faulty = FaultyWorld::new();
     let version = faulty.world.next_version();
-    faulty.files.fail(Fault::nth(Op::Write, 1, Errno::IO).at("index/db"));
+    faulty.disk.files.fail(Fault::nth(Op::Write, 1, Errno::IO).at("index/db"));
     // The index is written last, and can be rebuilt from the files: the publication may well succeed.
     faulty.world.publish(version, true);
-    assert_eq!(faulty.files.heal().len(), 1);
+    assert_eq!(faulty.disk.files.heal().len(), 1);
     let version = faulty.world.next_version();
     faulty.world.publish(version, true).ok();
     faulty.world.follower_has(version).expect("it is published");
-    faulty.world.home.run(["gc"]).ok();
+    faulty.world.node.home.run(["gc"]).ok();
     // While the disk is full, the index stays in memory, and the node says so.
-    faulty.files.fail(Fault::nth(Op::Write, 1, Errno::NOSPC).at("index/").from_then_on());
-    faulty.files.fail(Fault::nth(Op::Create, 1, Errno::NOSPC).at("index/").from_then_on());
+    faulty.disk.files.fail(Fault::nth(Op::Write, 1, Errno::NOSPC).at("index/").from_then_on());
+    faulty.disk.files.fail(Fault::nth(Op::Create, 1, Errno::NOSPC).at("index/").from_then_on());
     let version = faulty.world.next_version();
     faulty.world.publish(version, true).ok();
     faulty.world.follower_has(version).expect("it is published");
-    faulty.world.home.run(["gc"]).ok();
-    assert!(!faulty.files.heal().is_empty());
-    let status = faulty.world.home.json(["status"]);
+    faulty.world.node.home.run(["gc"]).ok();
+    assert!(!faulty.disk.files.heal().is_empty());
+    let status = faulty.world.node.home.json(["status"]);
     assert!(status["index_trouble"].as_str().is_some_and(|it| it.contains("No space left")), "{status}");
-    faulty.world.kill();
-    faulty.world.start().expect("it starts");
-    assert!(faulty.world.home.json(["status"])["index_trouble"].is_null());
+    faulty.world.node.kill();
+    faulty.world.node.start().expect("it starts");
+    assert!(faulty.world.node.home.json(["status"])["index_trouble"].is_null());
     faulty.world.follower_has(version).expect("it is kept");
 }
 
@@ -141,9 +137,9 @@ fn operation_round(
 ) -> Result<bool, Found> {
     let world = &mut faulty.world;
     let prepared = act.prepare(world)?;
-    faulty.files.fail(fault.clone());
+    faulty.disk.files.fail(fault.clone());
     let is_done = prepared.attempt(world);
-    let struck = faulty.files.heal();
+    let struck = faulty.disk.files.heal();
     let went_on = prepared.same_or_other(world, chance).goes_on(world, is_done);
     let shown = || format!("{}, done: {is_done}", struck.first().map_or("nothing failed", String::as_str));
     went_on.map_err(|found| found.after(&shown()))?;
@@ -171,11 +167,11 @@ fn kill_round(world: &mut World, act: Act, chance: &mut Chance) -> Result<(), Fo
     let prepared = act.prepare(world)?;
     let (kills_command, kills_daemon) = *chance.one(&[(true, false), (false, true), (true, true)]);
     let time = prepared.attempt_until(world, chance, |world, command| {
-        if kills_command || world.daemon.is_none() {
+        if kills_command || world.node.daemon.is_none() {
             drop(command.kill());
         }
         if kills_daemon {
-            world.kill();
+            world.node.kill();
         }
     });
     let what = format!("{act:?} struck after {time:?}: command {kills_command}, daemon {kills_daemon}");
@@ -203,15 +199,15 @@ fn two_publications_of_one_tag_at_once_freeze_nothing_and_lose_nothing() {
 
 fn race_round(world: &mut World, with_daemon: bool, chance: &mut Chance) -> Result<(), Found> {
     if with_daemon {
-        world.start()?;
+        world.node.start()?;
     } else {
-        world.kill();
+        world.node.kill();
     }
     let versions = [world.next_version(), world.next_version()];
     let first = world.start_publish(versions[0]);
     std::thread::sleep(chance.time(Duration::from_millis(60)));
     let second = world.start_publish(versions[1]);
-    let ended = [first, second].map(|child: Child| world.end(child));
+    let ended = [first, second].map(|child: Child| world.node.end(child));
     let numbers = ended.each_ref().map(|ran| (ran.code() == 0).then(|| ran.json()["seq"].as_u64()).flatten());
     // Which of the two is the newer one, only their numbers say.
     let newest =
@@ -229,7 +225,7 @@ fn race_round(world: &mut World, with_daemon: bool, chance: &mut Chance) -> Resu
     };
     world.acknowledged = newest;
     let after = |found: Found| found.after(&shown);
-    world.start()?;
+    world.node.start()?;
     world.follower_has_exactly(newest).map_err(after)?;
     let next = world.next_version();
     succeeds("the next publication", &world.publish(next, true)).map_err(after)?;
@@ -239,54 +235,31 @@ fn race_round(world: &mut World, with_daemon: bool, chance: &mut Chance) -> Resu
 /// A world with the publisher's files on a disk that can be cut. The world ends first.
 struct CutWorld {
     world: World,
-    disk: Option<Disk>,
-    kind: FileSystem,
+    disk: CutDisk,
 }
 
 impl CutWorld {
     fn new(kind: FileSystem) -> Self {
-        let home = Home::new("publisher");
-        let dir = home.path().join("disk");
-        let disk = Image::new(&dir, kind).and_then(Image::power_on);
-        let disk = disk.unwrap_or_else(|error| panic!("{}: {error}", kind.name()));
-        let kept_at = disk.path().join("home");
-        // The disk is smaller than what a node leaves free by default.
-        let config = kept_at.join("config.toml");
-        fs::create_dir(&kept_at).expect("a folder");
-        fs::write(&config, "[cache]\nmin_free = \"0 B\"\n").expect("written");
-        for path in [&config, &kept_at, &disk.path()] {
-            File::open(path).and_then(|it| it.sync_all()).expect("synced");
-        }
-        Self { world: World::new(home.kept_at(kept_at)), disk: Some(disk), kind }
+        let disk = CutDisk::new(kind);
+        Self { world: World::new(disk.home("publisher")), disk }
     }
 
     /// Cuts the power while an act goes on, and turns it on again; returns when, and what became of the writes.
     fn cut_during(&mut self, prepared: &Prepared, chance: &mut Chance) -> String {
-        let disk = self.disk.take().expect("the disk has power");
         let time = prepared.attempt_until(&mut self.world, chance, |world, command| {
-            disk.cut();
+            self.disk.with_power().cut();
             drop(command.kill());
-            world.kill();
+            world.node.kill();
         });
-        let fate = self.power_on(disk, chance);
+        let fate = self.disk.power_on(chance);
         format!("cut after {time:?}: {fate}")
     }
 
     /// Cuts the power while nothing goes on, and turns it on again.
     fn cut(&mut self, chance: &mut Chance) {
-        let disk = self.disk.take().expect("the disk has power");
-        disk.cut();
-        self.world.kill();
-        self.power_on(disk, chance);
-    }
-
-    /// Turns the power on after a cut; returns what became of the writes.
-    fn power_on(&mut self, disk: Disk, chance: &mut Chance) -> String {
-        let (image, fate) = disk.off(chance).expect("the disk is taken away");
-        let disk =
-            image.power_on().unwrap_or_else(|error| panic!("after a cut, {}: {error}", self.kind.name()));
-        self.disk = Some(disk);
-        fate
+        self.disk.with_power().cut();
+        self.world.node.kill();
+        self.disk.power_on(chance);
     }
 }
 
@@ -300,10 +273,10 @@ fn a_rotation_that_has_ended_stays_finished_after_a_power_cut() {
     let mut chance = Chance::of_this_run("cuts after a rotation");
     for kind in FileSystem::all() {
         let mut cut = CutWorld::new(kind);
-        let keys = cut.disk.as_ref().expect("the disk has power").path().join("home/keys");
+        let keys = cut.disk.at().join("keys");
         for with_daemon in [true, false] {
             if !with_daemon {
-                cut.world.kill();
+                cut.world.node.kill();
             }
             let old_key = cut.world.signing_key();
             cut.world.key(&["rotate", "me"]).ok();

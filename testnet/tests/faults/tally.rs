@@ -21,8 +21,10 @@ pub(super) enum Harm {
     NoStart,
     /// A blob or a model has other bytes than its digest says.
     WrongBytes,
-    /// A command ended with an exit code that blames the user, or was still running.
+    /// A command ended with an exit code that blames the user.
     WrongExit,
+    /// A command was still running after minutes.
+    Hangs,
 }
 
 /// A harm, with what was seen.
@@ -37,7 +39,9 @@ impl Found {
     pub(super) fn in_failure(what: &str, failed: &Ran) -> Self {
         let said = failed.stderr();
         let names = |words: &[&str]| words.iter().any(|word| said.contains(word));
-        let harm = if names(&["frozen", "contradict", "equivocat"]) {
+        let harm = if failed.code() < 0 {
+            Harm::Hangs
+        } else if names(&["frozen", "contradict", "equivocat"]) {
             Harm::FrozenTag
         } else if names(&["never be accepted", "never replaced", "key document", "has no key", "cannot sign"])
         {
@@ -61,6 +65,9 @@ impl fmt::Display for Found {
     }
 }
 
+/// Rounds until the progress is printed: the whole count takes long.
+const SHOWN: u64 = 50;
+
 /// The rounds of a test. The first harm fails it, unless `REG_COUNT_HARM` is set: then all are counted and printed, to see
 /// what an earlier version does.
 #[derive(Debug)]
@@ -82,6 +89,10 @@ impl Tally {
     /// If it did, unless harm is to be counted.
     pub(super) fn note(&mut self, act: &str, ended: Result<(), Found>) -> bool {
         *self.rounds.entry(act.to_owned()).or_default() += 1;
+        let rounds = self.rounds.values().sum::<u64>();
+        if rounds.is_multiple_of(SHOWN) {
+            println!("{}: {rounds} rounds, {:.0?}", self.what, self.start.elapsed());
+        }
         let Err(found) = ended else { return false };
         let is_counted = std::env::var_os("REG_COUNT_HARM").is_some();
         assert!(is_counted, "{}, {act}, after {:?}: {found}", self.what, self.rounds);

@@ -3,20 +3,18 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Child;
+use std::time::Duration;
 
 use reg_testnet::process::{Daemon, Home, Ran, text};
 use serde_json::Value;
 
 use crate::acts::Act;
+use crate::node::{FLAGS, Node};
 use crate::tally::{Found, Harm};
 
-/// Longest time that a publication may take on a busy machine, faults included.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Pulls in a row that may find the newest version out of reach on a busy machine.
 const BEHIND_MAX: u32 = 5;
-const FLAGS: [&str; 2] = ["--dht", "off"];
 const NAME: &str = "tiny:v1";
 
 /// The node that pulls.
@@ -27,10 +25,9 @@ enum Pulls {
 
 /// The world. Versions of the one tag are numbers, which stand in the model itself.
 pub(super) struct World {
-    /// The daemon of the publisher, while it runs.
-    pub(super) daemon: Option<Daemon>,
+    /// The publisher.
+    pub(super) node: Node,
     follower_daemon: Daemon,
-    pub(super) home: Home,
     follower: Home,
     pub(super) reference: String,
     /// The version that was tried last.
@@ -48,9 +45,8 @@ impl World {
         let publisher = home.key("me");
         let follower = Home::new("follower");
         let mut world = Self {
-            daemon: Some(Daemon::start(&home, FLAGS)),
+            node: Node { daemon: Some(Daemon::start(&home, FLAGS)), home },
             follower_daemon: Daemon::start(&follower, FLAGS),
-            home,
             follower,
             reference: format!("{publisher}/{NAME}"),
             tried: 0,
@@ -78,30 +74,20 @@ impl World {
     }
 
     fn model(&self, version: u64) -> PathBuf {
-        self.home.path().join("models").join(version.to_string())
+        self.node.home.path().join("models").join(version.to_string())
     }
 
     /// Starts the publication of a version, through the daemon if one runs.
     pub(super) fn start_publish(&self, version: u64) -> Child {
         let model = self.model(version).to_string_lossy().into_owned();
-        let mut command = self.home.command(["publish", &model, NAME, "--key", "me", "--json"]);
-        if self.daemon.is_none() {
-            command.arg("--offline");
-        }
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("reg runs")
-    }
-
-    /// Waits for a command; kills it when its time is over.
-    pub(super) fn end(&self, mut child: Child) -> Ran {
-        let deadline = Instant::now() + PATIENCE;
-        let _killed_after_it = reg_testnet::process::wait_until(&mut child, deadline);
-        self.home.ended(child.wait_with_output().expect("it has ended"))
+        let alone = self.node.daemon.is_none().then_some("--offline");
+        self.node.begin(["publish", &model, NAME, "--key", "me", "--json"].into_iter().chain(alone))
     }
 
     /// Publishes a version, and notes it if that is acknowledged.
     pub(super) fn publish(&mut self, version: u64, with_daemon: bool) -> Ran {
-        assert_eq!(self.daemon.is_some(), with_daemon, "the daemon");
-        let ran = self.end(self.start_publish(version));
+        assert_eq!(self.node.daemon.is_some(), with_daemon, "the daemon");
+        let ran = self.node.end(self.start_publish(version));
         self.note(version, &ran);
         ran
     }
@@ -113,58 +99,26 @@ impl World {
         }
     }
 
-    /// Starts the daemon unless it runs.
-    pub(super) fn start(&mut self) -> Result<(), Found> {
-        if self.daemon.as_mut().is_some_and(Daemon::is_running) {
-            return Ok(());
-        }
-        let started = Daemon::try_start(&self.home, &FLAGS);
-        self.daemon = Some(started.map_err(|log| Found { harm: Harm::NoStart, evidence: log })?);
-        Ok(())
-    }
-
-    /// Starts the daemon on a disk that may fail.
-    pub(super) fn try_start(&mut self) -> bool {
-        self.daemon = Daemon::try_start(&self.home, &FLAGS).ok();
-        self.daemon.is_some()
-    }
-
-    /// Begins the start of a daemon, for one that is killed before it is ready.
-    pub(super) fn begin_start(&self) -> Child {
-        let args = ["daemon", "--listen", "/ip4/127.0.0.1/tcp/0", "--http", "127.0.0.1:0", "--no-mdns"];
-        let mut command = self.home.command(args.iter().chain(&FLAGS));
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("reg runs")
-    }
-
-    /// Kills the daemon with SIGKILL.
-    pub(super) fn kill(&mut self) {
-        if let Some(daemon) = self.daemon.take() {
-            daemon.kill();
-        }
-    }
-
-    /// Runs a command of `reg key` about the publisher, and confirms what it asks.
+    /// Begins a command of `reg key` about the publisher, and confirms what it asks.
     pub(super) fn start_key(&self, args: &[&str]) -> Child {
-        let args = ["key"].iter().chain(args).chain(&["--yes", "--json"]);
-        let mut command = self.home.command(args);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("reg runs")
+        self.node.begin(["key"].iter().chain(args).chain(&["--yes", "--json"]))
     }
 
     /// Runs a command of `reg key` to its end.
     pub(super) fn key(&self, args: &[&str]) -> Ran {
-        self.end(self.start_key(args))
+        self.node.end(self.start_key(args))
     }
 
     /// Returns the public key that signs now.
     pub(super) fn signing_key(&self) -> String {
-        text(&self.home.json(["key", "show", "me"])["keys"][0])
+        text(&self.node.home.json(["key", "show", "me"])["keys"][0])
     }
 
     /// Checks that the publisher itself finds its newest version by name, without asking anybody.
     pub(super) fn publisher_has_acknowledged(&mut self) -> Result<(), Found> {
         let dest = self.next_dest();
         let out = dest.to_string_lossy().into_owned();
-        let ran = self.home.run(["pull", &self.reference, &out, "--offline", "--copy", "--json"]);
+        let ran = self.node.home.run(["pull", &self.reference, &out, "--offline", "--copy", "--json"]);
         self.judge("the publisher's own pull by name", &ran, &dest, self.acknowledged).map(|_| ())
     }
 
@@ -211,11 +165,11 @@ impl World {
 
     fn next_dest(&mut self) -> PathBuf {
         self.pulls += 1;
-        self.home.path().join(format!("out-{}", self.pulls))
+        self.node.home.path().join(format!("out-{}", self.pulls))
     }
 
     fn pull(&self, home: &Home, dest: &Path) -> Ran {
-        let from = self.daemon.as_ref().map(Daemon::address).unwrap_or_default();
+        let from = self.node.daemon.as_ref().map(Daemon::address).unwrap_or_default();
         let dest = dest.to_string_lossy();
         let flags = ["--no-mdns", "--dht", "off", "--copy", "--json"];
         let args = ["pull", &self.reference, &dest, "--from", &from];

@@ -74,8 +74,17 @@ fn no_page_of_a_browser_gets_anything_by_any_dialect() {
 }
 
 /// Routes with a changing method that change nothing: questions sent as a body, and requests that are always refused.
-const WITHOUT_CHANGE: [(&str, &str); 4] = [
+const WITHOUT_CHANGE: [(&str, &str); 13] = [
+    ("DELETE", "/api/repos/delete"),
     ("DELETE", "/v2/{owner}/{model}/blobs/{reference}"),
+    ("POST", "/api/models/{owner}/{model}/discussions"),
+    ("POST", "/api/models/{owner}/{model}/duplicate"),
+    ("POST", "/api/models/{owner}/{model}/lfs-files/batch"),
+    ("POST", "/api/models/{owner}/{model}/lfs-files/duplicate"),
+    ("POST", "/api/models/{owner}/{model}/super-squash/{revision}"),
+    ("POST", "/api/repos/move"),
+    ("POST", "/{owner}/{model}/git-receive-pack"),
+    ("POST", "/{owner}/{model}/git-upload-pack"),
     ("POST", "/api/models/{owner}/{model}/paths-info/{revision}"),
     ("POST", "/api/models/{owner}/paths-info/{revision}"),
     ("POST", "/api/validate-yaml"),
@@ -236,7 +245,7 @@ fn reg_env_sets_up_a_shell_or_one_command() {
     let base = http::base(&daemon);
     let printed = a.run(["env", "hf"]).ok().stdout();
     assert!(printed.contains(&format!("export HF_ENDPOINT={base}\n")), "{printed}");
-    assert!(printed.contains(&format!("export HF_TOKEN={}\n", http::token(&a))), "{printed}");
+    assert!(printed.contains(&format!("export HF_TOKEN=hf_{}\n", http::token(&a))), "{printed}");
     let ran = a.run(["env", "hf", "--", "sh", "-c", "echo $HF_ENDPOINT $HF_HUB_DISABLE_XET; exit 7"]);
     assert_eq!((ran.code(), ran.stdout()), (7, format!("{base} 1\n")), "its exit code is the command's");
     let host = text(&daemon.ready["http"]);

@@ -293,3 +293,226 @@ fn an_endpoint_does_not_lead_into_the_users_own_network() {
     let asked = endpoint.take_asked();
     assert!(!asked.is_empty() && asked.iter().all(|it| !it.path.contains("/cdn/")), "{asked:?}");
 }
+
+/// A store as Ollama makes one.
+struct OllamaStore(PathBuf);
+
+impl OllamaStore {
+    fn keep(&self, bytes: &[u8]) -> (String, u64) {
+        let digest = reg_proto::digest::Digest::of(bytes);
+        let path = self.0.join("blobs").join(format!("sha256-{}", digest.hex()));
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, bytes).expect("written");
+        (digest.to_string(), bytes.len() as u64)
+    }
+
+    /// Adds a model with these layers, each of a kind and its bytes.
+    fn add(&self, name: &str, quantisation: &str, layers: &[(&str, &[u8])]) {
+        let config = json!({ "model_format": "gguf", "file_type": quantisation }).to_string();
+        let (digest, size) = self.keep(config.as_bytes());
+        let layer = |(kind, bytes): &(&str, &[u8])| {
+            let (digest, size) = self.keep(bytes);
+            json!({ "mediaType": format!("application/vnd.ollama.image.{kind}"), "digest": digest, "size": size })
+        };
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "config": { "mediaType": "application/vnd.docker.container.image.v1+json", "digest": digest, "size": size },
+            "layers": layers.iter().map(layer).collect::<Vec<_>>(),
+        });
+        let path = self.0.join("manifests").join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, manifest.to_string()).expect("written");
+    }
+
+    fn blob(&self, hex: &str) -> PathBuf {
+        self.0.join("blobs").join(format!("sha256-{hex}"))
+    }
+}
+
+#[test]
+fn models_of_ollama_are_adopted_in_place_one_or_all() {
+    let home = Home::new("A");
+    let id = home.key("me");
+    let store = OllamaStore(home.path().join("ollama"));
+    let file = home.path().join("tiny.gguf");
+    let hex = model::gguf(&file, 3 * MIB).hex();
+    let weights = fs::read(&file).expect("read");
+    let params = br#"{"stop":["<|im_end|>"]}"#;
+    let template = b"{{ .Prompt }}";
+    store.add(
+        "registry.ollama.ai/library/tiny/1b",
+        "Q4_0",
+        &[("model", &weights), ("template", template), ("params", params), ("license", b"MIT")],
+    );
+    store.add("hf.co/org/tiny-GGUF/F16", "F16", &[("model", &weights)]);
+    store.add("registry.ollama.ai/library/cloud/latest", "", &[("license", b"MIT")]);
+    let take = |args: &[&str]| {
+        let mut import = home.command(["import", "--from", "ollama", "--key", "me", "--offline"]);
+        home.ran(import.args(args).env("OLLAMA_MODELS", &store.0))
+    };
+    let planned = take(&["tiny:1b", "--dry-run", "--json"]).ok().json();
+    assert_eq!(planned["files"].as_u64(), Some(4), "{planned}");
+    let before = inode(&store.blob(&hex));
+    let imported = take(&["tiny:1b", "--json"]).ok().json();
+    assert_eq!(text(&imported["reference"]), format!("{id}/tiny:1b"));
+    assert_eq!(inode(&stored(&home, &hex)), before, "no second copy");
+    assert_eq!(inode(&store.blob(&hex)), before, "Ollama's file is untouched");
+    let files = home.json(["files", &format!("{id}/tiny:1b")]);
+    let paths: Vec<String> = files.as_array().expect("a list").iter().map(|it| text(&it["path"])).collect();
+    assert_eq!(paths, ["LICENSE", "params", "template", "tiny-1b-Q4_0.gguf"]);
+    take(&["none:1b"]).failed(3, "none:1b");
+    take(&["cloud"]).failed(2, "no weights");
+
+    let all = take(&["--all", "--json"]);
+    assert_eq!(all.code(), 2, "one of them has no weights: {}", all.stderr());
+    let all = all.json();
+    let mut found: Vec<String> =
+        all["models"].as_array().expect("a list").iter().map(|it| text(&it["reference"])).collect();
+    found.sort();
+    assert_eq!(found, ["tiny-GGUF:F16", "tiny:1b"].map(|it| format!("{id}/{it}")));
+    assert_eq!(all["failed"][0]["source"], json!("cloud:latest"));
+
+    // A blob that is not what its name says is refused, and not kept.
+    fs::remove_file(store.blob(&hex)).expect("removed");
+    let other = home.path().join("other.gguf");
+    model::gguf(&other, 4 * MIB);
+    fs::rename(&other, store.blob(&hex)).expect("moved");
+    take(&["tiny:1b"]).failed(4, "not what its name says");
+}
+
+#[test]
+fn a_whole_cache_of_hugging_faces_clients_is_adopted() {
+    let home = Home::new("A");
+    let id = home.key("me");
+    let hub = home.path().join("hub");
+    for (seed, name) in [(51, "one--alpha"), (52, "one--beta"), (53, "two--beta")] {
+        let root = hub.join(format!("models--{name}"));
+        let snapshot = root.join("snapshots").join(format!("{seed}").repeat(20));
+        model::generate(&snapshot, 2 * MIB, seed);
+        let blob = root.join("blobs").join(model::weights_digest(&snapshot).hex());
+        fs::create_dir_all(root.join("blobs")).expect("made");
+        fs::rename(snapshot.join(WEIGHTS), &blob).expect("moved");
+        let target = Path::new("../../blobs").join(blob.file_name().expect("a name"));
+        std::os::unix::fs::symlink(target, snapshot.join(WEIGHTS)).expect("linked");
+        fs::create_dir_all(root.join("refs")).expect("made");
+        fs::write(root.join("refs/main"), format!("{seed}").repeat(20)).expect("written");
+    }
+    fs::create_dir_all(hub.join("models--not--there")).expect("made");
+    let mut import =
+        home.command(["import", "--from", "hf-cache", "--all", "--key", "me", "--offline", "--json"]);
+    let ran = home.ran(import.env("HF_HUB_CACHE", &hub).env_remove("HF_HOME")).ok();
+    assert!(ran.stderr().contains("not--there is skipped"), "{}", ran.stderr());
+    let report = ran.json();
+    assert!(text(&report["skipped"][0]).contains("not--there"), "{report}");
+    let mut found: Vec<String> =
+        report["models"].as_array().expect("a list").iter().map(|it| text(&it["reference"])).collect();
+    found.sort();
+    assert_eq!(found, ["alpha", "one-beta", "two-beta"].map(|it| format!("{id}/{it}:latest")));
+    let digests = tree::digests(&home.path().join("store/blobs"));
+    let linked = digests.values().filter(|it| {
+        fs::metadata(stored(&home, &it.hex())).is_ok_and(|it| it.nlink() == 2 && it.len() > MIB)
+    });
+    assert_eq!(linked.count(), 3, "no second copy of the weights");
+}
+
+/// A rule names the publisher under which the files are published, so it holds before they are fetched and hashed.
+#[test]
+fn a_rule_allows_a_kind_of_what_its_publisher_imports_and_plans() {
+    let a = Home::new("A");
+    let me = a.key("me");
+    a.key("other");
+    let model = a.path().join("model");
+    model::generate(&model, MIB, 36);
+    fs::write(model.join("old.bin"), b"cos\nsystem\n(S'true'\ntR.").expect("written");
+    let endpoint = Endpoint::start("org/name", &model, Manner::default());
+    let hub = a.path().join("hub");
+    let root = hub.join("models--org--name");
+    let snapshot = root.join("snapshots").join("5".repeat(40));
+    fs::create_dir_all(&snapshot).expect("made");
+    tree::digests(&model).keys().for_each(|file| drop(fs::copy(model.join(file), snapshot.join(file))));
+    fs::create_dir_all(root.join("refs")).expect("made");
+    fs::write(root.join("refs/main"), "5".repeat(40)).expect("written");
+    let run = |key: &str, args: &[&str]| {
+        let mut command = a.command(args.iter().copied().chain(["--key", key, "--json"]));
+        command.env("HF_ENDPOINT", endpoint.url()).env_remove("HF_TOKEN");
+        a.ran(command.env("HF_HUB_CACHE", &hub).env_remove("HF_HOME"))
+    };
+    let path = model.to_string_lossy().into_owned();
+    let all = [
+        &["publish", &path, "m", "--offline", "--dry-run"][..],
+        &["import", "hf:org/name", "--offline", "--dry-run"],
+        &["import", "hf:org/name", "--offline"],
+        &["import", "--from", "hf-cache", "org/name", "adopted", "--offline", "--dry-run"],
+        &["import", "--from", "hf-cache", "org/name", "adopted", "--offline"],
+    ];
+    all.iter().for_each(|args| drop(run("me", args).failed(6, "old.bin is of kind pickle")));
+    a.run(["trust", "require", &format!("{me}/*"), "--allow", "pickle"]).ok();
+    for args in all {
+        run("other", args).failed(6, "old.bin is of kind pickle");
+        run("me", args).ok();
+    }
+}
+
+#[test]
+fn what_an_endpoint_lists_is_judged_before_anything_is_fetched() {
+    let a = Home::new("A");
+    a.key("me");
+    let model = a.path().join("model");
+    model::generate(&model, 3 * MIB, 35);
+    fs::write(model.join(".env"), b"KEY=1").expect("written");
+    let token: String = ('A'..='Z').chain('a'..='h').collect();
+    fs::write(model.join("notes.txt"), format!("hf_{token}\n")).expect("written");
+    let endpoint = Endpoint::start("org/name", &model, Manner::default());
+    let planned = import(&a, endpoint.url(), None, &["hf:org/name", "--dry-run", "--json"]).ok().json();
+    assert_eq!(
+        planned["files"].as_u64(),
+        Some(3),
+        "a plan reads the small files, and finds the secret in one: {planned}"
+    );
+    assert_eq!(planned["left_out"][0]["reason"], json!("secret"));
+    let some = ["hf:org/name", "--exclude", "*.md", "--json"];
+    let imported = import(&a, endpoint.url(), None, &some).ok().json();
+    assert_eq!(imported["files"].as_u64(), Some(2));
+    let found: Vec<&serde_json::Value> = imported["left_out"].as_array().expect("a list").iter().collect();
+    assert!(found.iter().any(|it| it["path"] == "notes.txt" && it["reason"] == "secret"), "{imported}");
+    endpoint.take_asked();
+    let entry = json!({ "type": "file", "path": "huge.gguf", "oid": "0".repeat(40), "size": (1_u64 << 40) + 1,
+        "lfs": { "oid": "0".repeat(64), "size": (1_u64 << 40) + 1, "pointerSize": 1 } });
+    endpoint.behave(Manner { listed: Some(entry), ..Manner::default() });
+    import(&a, endpoint.url(), None, &["hf:org/name"]).failed(2, "1 TiB");
+    assert!(endpoint.take_asked().iter().all(|it| !it.path.contains("/resolve/")), "nothing is fetched");
+    import(&a, endpoint.url(), None, &["hf:org/name", "--exclude", "huge.gguf"]).ok();
+}
+
+/// What a client sends to commit one file.
+fn commit(daemon: &Daemon, home: &Home, path: &str, content: &str) -> http::Served {
+    use data_encoding::BASE64;
+    let token = format!("Bearer {}", http::token(home));
+    let lines = [
+        json!({ "key": "header", "value": { "summary": "x" } }),
+        json!({ "key": "file", "value": { "path": path, "content": BASE64.encode(content.as_bytes()), "encoding": "base64" } }),
+    ];
+    let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let owned = [("authorization", token.as_str()), ("content-type", "application/x-ndjson")];
+    http::send(
+        "POST",
+        &format!("{}/api/models/me/m/commit/main", http::base(daemon)),
+        &owned,
+        body.as_bytes(),
+    )
+}
+
+#[test]
+fn an_upload_of_a_secret_is_refused_with_the_reason() {
+    let home = Home::new("A");
+    home.key("me");
+    let daemon = Daemon::start(&home, ["--offline", "--publish-key", "me"]);
+    let token: String = ('A'..='Z').chain('a'..='h').collect();
+    for (path, content) in [("a/.env", "KEY=1".to_owned()), ("notes.md", format!("token: hf_{token}\n"))] {
+        let served = commit(&daemon, &home, path, &content);
+        assert_eq!(served.status, 400, "{}", served.text());
+        assert!(served.text().contains("looks like a secret"), "{}", served.text());
+    }
+    assert_eq!(home.json(["ls"]), json!([]));
+    assert_eq!(commit(&daemon, &home, "README.md", "hello").status, 200);
+}

@@ -5,8 +5,19 @@ mod guard;
 mod local_api;
 mod starting;
 
+mod conformance;
+mod containerd;
+mod git;
 mod hf;
+mod hub_pages;
+mod llama;
 mod oci;
+mod quantisations;
+mod uploads;
+mod versions;
+
+mod lists;
 
 mod import;
 mod upstream;
+mod whole;

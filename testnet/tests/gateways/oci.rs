@@ -83,7 +83,10 @@ fn skopeo_and_oras_carry_a_model_out_and_in_and_its_digest_stays() {
     let script = ORAS
         .replace("@FROM@", &format!("{}/{repo}:v1", host(&daemon)))
         .replace("@TO@", &format!("{}/me/oras:v1", host(&third)));
-    let script = script.replace("@TOKEN@", &token).replace("@DIR@", &c.path().join("oras").to_string_lossy());
+    let script = script
+        .replace("@TOKEN@", &token)
+        .replace("@DIR@", &c.path().join("oras").to_string_lossy())
+        .replace("@PULLED@", &c.path().join("pulled").to_string_lossy());
     fs::create_dir_all(c.path().join("oras")).expect("a folder");
     let output = Command::new(oras.program("python")).args(["-c", &script]).output().expect("oras runs");
     let said =
@@ -91,6 +94,8 @@ fn skopeo_and_oras_carry_a_model_out_and_in_and_its_digest_stays() {
     assert!(output.status.success(), "{said}");
     let pushed = c.json(["info", &format!("{publisher}/oras:v1")]);
     assert_eq!(text(&pushed["summary"]["manifest"]), manifest, "pulled by oras, pushed by oras: {said}");
+    // `oras pull` writes each layer under its title.
+    tree::assert_equal(&model, &c.path().join("pulled"));
 }
 
 /// Pulls every blob and the manifest with oras, and pushes them to another repository.
@@ -113,6 +118,7 @@ for blob in manifest["layers"] + [manifest["config"]]:
     into._check_200_response(into.upload_blob(path, target, blob))
 put = into.do_request(f"{into.prefix}://{target.manifest_url()}", "PUT", headers={"Content-Type": manifest["mediaType"]}, data=raw)
 assert put.status_code == 201, put.text
+out.pull(target="@FROM@", outdir="@PULLED@")
 "#;
 
 /// A stock registry on loopback; killed when it is dropped.
@@ -313,7 +319,6 @@ fn blobs_are_pushed_as_the_specification_says() {
         202
     );
     assert_eq!(code(&http::get(&format!("{repo}/blobs/{absent}"), &[])), "BLOB_UNKNOWN");
-    assert_eq!(code(&http::get(&format!("{repo}/blobs/sha512:{}", "0".repeat(128)), &[])), "DIGEST_INVALID");
     assert_eq!(code(&http::get(&format!("{repo}/blobs/sha256:..%2f..%2fetc"), &[])), "DIGEST_INVALID");
     let gone = owned(&token, "DELETE", &format!("{repo}/blobs/{digest}"), &[], &[]);
     assert_eq!((gone.status, code(&gone)), (405, "UNSUPPORTED".to_owned()));
@@ -340,7 +345,7 @@ fn manifests_tags_and_referrers_are_answered_as_the_specification_says() {
     assert_eq!(http::get(&format!("{repo}/manifests/{digest}"), &[]).bytes, manifest.bytes);
     for missing in ["v9", &Digest::of(b"x").to_string()] {
         let served = http::get(&format!("{repo}/manifests/{missing}"), &[]);
-        assert!(matches!(served.status, 404 | 503), "{missing}: {}", served.text());
+        assert_eq!(served.status, 404, "{missing}: {}", served.text());
     }
     let page = http::get(&format!("{repo}/tags/list?n=2"), &[]);
     assert_eq!(page.json()["tags"], serde_json::json!(["latest", "v1"]));
@@ -398,7 +403,7 @@ fn manifests_tags_and_referrers_are_answered_as_the_specification_says() {
         http::get(&format!("{repo}/blobs/{weights}"), &[("range", &format!("bytes={}-", bytes.len()))]);
     assert_eq!(beyond.status, 416);
     let head = http::head(&format!("{repo}/manifests/v99"));
-    assert!(matches!(head.status, 404 | 503) && head.bytes.is_empty(), "{}", head.status);
+    assert!(head.status == 404 && head.bytes.is_empty(), "{}", head.status);
     let odd = format!("{}/v2/UPPER..case/tagged/tags/list", http::base(&daemon));
     assert_eq!(code(&http::get(&odd, &[])), "NAME_INVALID");
     let listed = http::get(&format!("{repo}/tags/list?n=2&last=v2"), &[]).json();
@@ -418,7 +423,7 @@ fn manifests_tags_and_referrers_are_answered_as_the_specification_says() {
     assert_eq!(code(&put("v4", b"{}")), "MANIFEST_INVALID");
     let missing = String::from_utf8_lossy(&manifest.bytes)
         .replace(&model::weights_digest(&model).to_string(), &Digest::of(b"y").to_string());
-    assert_eq!(code(&put("v4", missing.as_bytes())), "MANIFEST_INVALID");
+    assert_eq!(code(&put("v4", missing.as_bytes())), "MANIFEST_BLOB_UNKNOWN");
     assert_eq!(put("v4", &manifest.bytes).status, 201);
     assert_eq!(http::send("PUT", &format!("{repo}/manifests/v5"), &[], &manifest.bytes).status, 401);
     assert_eq!(owned(&token, "DELETE", &format!("{repo}/manifests/v4"), &[], &[]).status, 202);
@@ -444,6 +449,13 @@ fn a_model_that_a_rule_refuses_is_not_served() {
     let refused = http::get(&url, &[]);
     assert_eq!((refused.status, code(&refused)), (403, "DENIED".to_owned()), "{}", refused.text());
     assert!(refused.text().contains("review"), "{}", refused.text());
+    // The owner may read what was pushed, and no blob of a model that is refused, under whatever name.
+    let (token, weights) = (http::token(&a), model::weights_digest(&model));
+    for name in ["ruled", "another"] {
+        let url = format!("{}/v2/{publisher}/{name}/blobs/{weights}", http::base(&daemon));
+        let served = owned(&token, "GET", &url, &[], &[]);
+        assert!(matches!(served.status, 403 | 404), "{name}: {}", served.status);
+    }
     a.run(["trust", "waive", "*/ruled"]).ok();
     assert_eq!(http::get(&url, &[]).status, 200);
 }

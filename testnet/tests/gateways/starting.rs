@@ -63,3 +63,22 @@ fn a_low_soft_limit_is_raised() {
     let open: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(host).expect("it is accepted")).collect();
     assert_eq!(http::get(&format!("{base}/v1/status"), &[]).status, 200, "beside {} connections", open.len());
 }
+
+/// A cache without a size would fill the disk. The default is a share of it, which the log of the start and `status` say.
+#[test]
+fn a_cache_has_a_size_that_is_said_at_the_start() {
+    let home = Home::new("A");
+    let daemon = Daemon::start(&home, ["--offline"]);
+    let status = home.json(["status"]);
+    let size = status["cache_max_bytes"].as_u64().expect("a size");
+    let disk = rustix::fs::statvfs(home.path()).expect("a disk");
+    assert!(size > 0 && size < disk.f_blocks * disk.f_frsize, "{size} bytes");
+    assert_eq!(status["cache_size_is_default"], true, "{status}");
+    assert!(daemon.log().contains("the cache has a size"), "{}", daemon.log());
+    drop(daemon);
+    let daemon = Daemon::start(&home, ["--offline", "--cache-max-size", "3 GiB"]);
+    let status = home.json(["status"]);
+    assert_eq!(status["cache_max_bytes"].as_u64(), Some(3 << 30), "{status}");
+    assert_eq!(status["cache_size_is_default"], false, "{status}");
+    drop(daemon);
+}

@@ -68,7 +68,7 @@ fn a_field_of_a_record_that_nobody_has_signed_is_not_printed_raw() {
                 for tag in [Some(Tag::latest()), None] {
                     let model = Some("tale".parse().expect("a name"));
                     script.answer(
-                        &Request::GetRecords { publisher, model, tag },
+                        &Request::GetRecords { publisher, model, tag, documents: None },
                         Response::Records(records.clone()),
                     );
                 }

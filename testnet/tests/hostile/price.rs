@@ -81,7 +81,7 @@ impl Foreign {
 fn messages(dir: &Path, seed: u64, amount: Amount, own: PublisherId) -> PublisherId {
     let publisher = expensive::write(dir, seed, amount, true).expect("written");
     for (number, publisher) in [own, publisher].into_iter().enumerate() {
-        let ask = Request::GetRecords { publisher, model: None, tag: None };
+        let ask = Request::GetRecords { publisher, model: None, tag: None, documents: None };
         std::fs::write(dir.join(format!("ask-{number}.bin")), ask.head()).expect("written");
     }
     publisher
@@ -203,7 +203,7 @@ fn messages_for_measuring_by_hand() {
             let folder = folder.join(format!("{name}-{peer}"));
             let seed = 60_000_000 + 1_000_000 * peer;
             let publisher = expensive::write(&folder, seed, MOST, named).expect("written");
-            let ask = Request::GetRecords { publisher, model: None, tag: None };
+            let ask = Request::GetRecords { publisher, model: None, tag: None, documents: None };
             std::fs::write(folder.join("ask-0.bin"), ask.head()).expect("written");
             println!("{}: {publisher}", folder.display());
         }

@@ -54,7 +54,7 @@ fn is_refused(file: &Path, name: &str) -> bool {
     let mut opened = File::open(file).expect("a file");
     let size = opened.metadata().expect("a file").len();
     match inspect(&path, &mut opened, size) {
-        Ok(found) => judge(found.kind) != Verdict::Allow,
+        Ok(found) => judge(found.kind, &Default::default()) != Verdict::Allow,
         Err(_) => true,
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use reg_proto::content::format::FORMATS;
 use reg_testnet::process::workspace;
 
 use crate::tidy::sources;
@@ -98,4 +99,21 @@ fn links_between_documents_lead_somewhere() {
         }
     }
     assert!(links > 10, "{links} links are too few: the test looks in the wrong place");
+}
+
+/// docs/formats.md has the table that `reg formats` prints.
+#[test]
+fn the_table_of_formats_is_that_of_the_code() {
+    let text = fs::read_to_string(workspace().join("docs/formats.md")).expect("a document");
+    let rows: Vec<String> = FORMATS
+        .iter()
+        .map(|it| format!("| {} | {} | {} | `{}` | {} |", it.name, it.on_load(), it.kind, it.files, it.why))
+        .collect();
+    let said: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.starts_with("| format |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert_eq!(said, rows);
 }

@@ -3,11 +3,13 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, left_out, until};
+use reg_testnet::process::{Daemon, Home, text, until};
 use reg_testnet::tree;
+
+use crate::disks::Disk;
 
 const MIB: u64 = 1 << 20;
 /// Slow enough that somebody else takes the rest of the disk before the end.
@@ -53,19 +55,60 @@ fn pulls_stay_below_the_size_and_what_is_pinned_stays() {
 }
 
 #[test]
+fn what_was_published_here_is_not_evicted_until_its_publisher_lets_go() {
+    let home = Home::new("publisher");
+    home.key("me");
+    std::fs::write(home.path().join("config.toml"), "[cache]\nmax_size = \"10 MiB\"\n").expect("written");
+    let publish = |n: u64| {
+        let dir = home.path().join(format!("m{n}"));
+        model::generate(&dir, 3 * MIB, 200 + n);
+        home.run(["publish", &dir.to_string_lossy(), &format!("m{n}"), "--key", "me", "--offline", "--json"])
+    };
+    let names = || -> Vec<String> {
+        home.json(["ls"]).as_array().into_iter().flatten().map(|it| text(&it["model"])).collect()
+    };
+    let references: Vec<String> = (0..3).map(|n| text(&publish(n).ok().json()["reference"])).collect();
+    assert_eq!(names().len(), 3);
+    let full = publish(3).failed(7, "reg rm");
+    assert!(full.stderr().contains("published here") && full.stderr().contains("MiB"), "{}", full.stderr());
+    home.run(["gc"]).ok();
+    assert_eq!(names().len(), 3, "nothing was evicted");
+    assert!(home.run(["ls"]).ok().stdout().contains("published here"));
+    // Both ways to let go of one.
+    home.run(["rm", &references[0]]).ok();
+    publish(4).ok();
+    home.run(["unpin", &references[1]]).ok();
+    publish(5).ok();
+    let left = names();
+    assert!(!left.contains(&"m1".to_owned()) && left.contains(&"m2".to_owned()), "{left:?}");
+}
+
+#[test]
+fn a_version_that_no_tag_means_any_more_makes_room_for_the_next() {
+    let home = Home::new("publisher");
+    home.key("me");
+    std::fs::write(home.path().join("config.toml"), "[cache]\nmax_size = \"10 MiB\"\n").expect("written");
+    let dir = home.path().join("model");
+    // Three of them fit.
+    let publish = |n: u64, tag: &str| {
+        let _made_anew = std::fs::remove_dir_all(&dir);
+        model::generate(&dir, 3 * MIB, 300 + n);
+        home.run(["publish", &dir.to_string_lossy(), tag, "--key", "me", "--offline", "--json"]).ok().json()
+    };
+    let first = publish(0, "nightly:first");
+    let nightly: Vec<_> = (1..6).map(|n| publish(n, "nightly")).collect();
+    let marks = home.run(["ls"]).ok().stdout();
+    assert_eq!(marks.matches("published here").count(), 2, "{marks}");
+    for kept in [&first, &nightly[4]] {
+        assert!(marks.contains(&text(&kept["manifest"])[..19]), "{marks}");
+    }
+    home.run(["verify"]).ok();
+}
+
+#[test]
 fn a_full_disk_is_exit_code_7_and_the_pull_goes_on_after_room_is_made() {
     let [a, mount] = ["A", "mount"].map(Home::new);
-    let tmpfs = |size: &str, how: &str| {
-        let options = format!("{how}size={size}");
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(mount.path());
-        command.stderr(Stdio::null()).status()
-    };
-    if !tmpfs("24m", "").is_ok_and(|status| status.success()) {
-        left_out("a full disk", "a tmpfs cannot be mounted here", "run the tests as root");
-        return;
-    }
-    let unmount = Unmount(mount.path().to_owned());
+    let Some(disk) = Disk::mount(mount.path(), "24m") else { return };
     a.key("me");
     let model = a.path().join("model");
     model::generate(&model, 40 * MIB, 2);
@@ -85,14 +128,12 @@ fn a_full_disk_is_exit_code_7_and_the_pull_goes_on_after_room_is_made() {
     let refused = pull_command("0 B").output().expect("reg runs");
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(7), "{said}");
-    assert!(tmpfs("80m", "remount,").is_ok_and(|status| status.success()), "remounted");
+    disk.remount("size=80m");
     // Now there is, and what is set aside for a pull nobody else can take meanwhile.
     let pulling = pull_command("0 B").args(SLOWLY).stderr(Stdio::piped()).spawn().expect("reg runs");
     let partial = home.join("store/partial");
     until("room is set aside", || blocks(&partial) >= 40 * MIB);
-    let thief = mount.path().join("thief");
-    let free = rustix::fs::statvfs(mount.path()).map(|it| it.f_bavail * it.f_frsize).expect("a file system");
-    std::fs::write(&thief, vec![1; (free - LEFT) as usize]).expect("written");
+    let thief = disk.fill(LEFT);
     let pulled = pulling.wait_with_output().expect("it ends");
     assert!(pulled.status.success(), "{}", String::from_utf8_lossy(&pulled.stderr));
     assert!(thief.metadata().is_ok_and(|it| it.len() > 20 * MIB), "the disk was as good as full");
@@ -101,7 +142,6 @@ fn a_full_disk_is_exit_code_7_and_the_pull_goes_on_after_room_is_made() {
     let placed = a.command(args).env("REG_HOME", &home).status().expect("reg runs");
     assert!(placed.success());
     tree::assert_equal(&model, &dest);
-    drop(unmount);
 }
 
 /// Bytes of the disk that the partial blobs below a folder take.
@@ -109,13 +149,4 @@ fn blocks(dir: &Path) -> u64 {
     let partials = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let data = partials.filter_map(|it| it.path().join("data").metadata().ok());
     data.map(|it| it.blocks() * 512).sum()
-}
-
-/// Unmounts at the end, whatever happens.
-struct Unmount(std::path::PathBuf);
-
-impl Drop for Unmount {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(&self.0).status());
-    }
 }

@@ -2,14 +2,15 @@
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use reg_proto::piece::{BlobLayout, PieceSet};
 use reg_proto::wire::{Held, Rejection};
 use reg_testnet::asker::Asker;
+use reg_testnet::http;
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, until};
+use reg_testnet::process::{Daemon, Home, left_out, until};
 use reg_testnet::tree;
 use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
 
@@ -67,6 +68,59 @@ fn a_flipped_byte_is_found_and_repaired_and_only_its_piece_is_fetched() {
     tree::assert_equal(&model, &b.path().join("again"));
 }
 
+/// The files of a store but its index, by their digests.
+fn files_of(home: &Home) -> std::collections::BTreeMap<String, reg_proto::digest::Digest> {
+    let mut files = tree::digests(&home.path().join("store"));
+    files.retain(|path, _| !path.starts_with("index"));
+    files
+}
+
+#[test]
+fn a_verification_changes_no_file_and_says_soon_that_no_peer_can_repair() {
+    let (_a, b, model, reference, daemon) = world();
+    daemon.stop();
+    flip(&blob(&b, &model), 5 * MIB + 7);
+    let out = b.path().join("out").to_string_lossy().into_owned();
+    let (before, placed) = (files_of(&b), tree::digests(&b.path().join("out")));
+    for target in [&["verify"][..], &["verify", &reference], &["verify", &out]] {
+        b.run(target).failed(4, "1 damaged");
+        assert_eq!(files_of(&b), before, "{target:?}");
+        assert_eq!(tree::digests(&b.path().join("out")), placed, "{target:?}");
+    }
+    let repair = ["verify", &reference, "--repair", "--no-mdns", "--dht", "off"];
+    b.run(repair).failed(4, "could not be repaired");
+    b.run(["verify", &reference]).failed(4, "1 damaged");
+}
+
+#[test]
+fn a_directory_is_repaired_with_the_files_of_its_own_version() {
+    let (a, b, model, v1, daemon) = world();
+    let second = a.path().join("second");
+    fs::create_dir(&second).expect("a folder");
+    fs::copy(model.join("model.safetensors"), second.join("model.safetensors")).expect("copied");
+    fs::write(second.join("README.md"), "Another version.\n").expect("written");
+    fs::write(second.join("generation_config.json"), "{}").expect("written");
+    let v2 = a.publish(&second, "whole:v2", "me");
+    let from = daemon.address();
+    let pull = |reference: &str, out: &str, flags: &[&str]| {
+        let out = b.path().join(out).to_string_lossy().into_owned();
+        let args = ["pull", reference, &out, "--from", &from, "--no-mdns"];
+        b.run(args.iter().chain(flags)).ok();
+        out
+    };
+    let out = b.path().join("out").to_string_lossy().into_owned();
+    pull(&v2, "out-2", &["--copy"]);
+    let part = pull(&v1, "part", &["--include", "model.safetensors"]);
+    let dirs = [&out, &part].map(|dir| (dir, tree::digests(Path::new(dir))));
+    for (dir, before) in dirs {
+        // The files are links to the blob, which both versions have.
+        flip(&blob(&b, &model), 5 * MIB + 7);
+        b.run(["verify", dir, "--repair", "--from", &from, "--no-mdns"]).ok();
+        assert_eq!(tree::digests(Path::new(dir)), before, "{dir}");
+    }
+    tree::assert_equal(&second, &b.path().join("out-2"));
+}
+
 /// Of a piece that was damaged a node sends nothing; the others it sends as they were signed.
 fn assert_only_whole_pieces_are_served(daemon: &Daemon, model: &Path, damaged: u32) {
     let (asker, blob) = (Asker::meet(&daemon.address()), model::weights_digest(model));
@@ -115,6 +169,48 @@ fn a_linked_copy_that_is_edited_is_not_served_and_is_repaired() {
     b.run(repair).ok();
     tree::assert_equal(&model, &b.path().join("out"));
     b.run(["verify"]).ok();
+}
+
+/// Writes into a linked file in place, sets its time of modification back, and makes one more link, as some tools do.
+fn edit_secretly(path: &Path, at: u64) {
+    let before = fs::metadata(path).expect("a file");
+    flip(path, at);
+    let file = File::options().write(true).open(path).expect("opened");
+    let times = fs::FileTimes::new().set_modified(before.modified().expect("a time"));
+    file.set_times(times).expect("set back");
+    fs::set_permissions(path, before.permissions()).expect("set back");
+    fs::hard_link(path, path.with_extension("one-more")).expect("linked");
+}
+
+/// A new link excuses no change: a changed ctime is doubt, and a node rehashes before it serves, also after a restart.
+#[test]
+fn an_edit_behind_a_new_link_is_not_served_neither_to_peers_nor_by_a_gateway() {
+    for is_restarted in [false, true] {
+        let (_a, b, model, reference, daemon_a) = world();
+        // No other node has it.
+        daemon_a.stop();
+        let copy = b.path().join("out/model.safetensors");
+        if fs::metadata(&copy).expect("a file").nlink() < 2 {
+            return left_out("an edit of a linked copy", "this file system copies", "run the tests on ext4");
+        }
+        let running = Daemon::start(&b, [""; 0]);
+        // The node has served it already, and has it open.
+        let (name, tag) = reference.split_once(':').expect("a tag");
+        let url = |daemon: &Daemon| format!("{}/{name}/resolve/{tag}/model.safetensors", http::base(daemon));
+        let right = http::get(&url(&running), &[]);
+        assert_eq!(right.digest(), model::weights_digest(&model));
+        edit_secretly(&copy, 3 * MIB + 1);
+        let daemon = if is_restarted {
+            running.stop();
+            Daemon::start(&b, [""; 0])
+        } else {
+            running
+        };
+        let served = http::get_broken(&url(&daemon));
+        assert!(right.bytes.starts_with(&served.bytes) || served.status != 200, "altered bytes are served");
+        assert!(served.bytes.len() < right.bytes.len() || served.status != 200, "no node has the piece");
+        assert_only_whole_pieces_are_served(&daemon, &model, 3);
+    }
 }
 
 #[test]

@@ -3,19 +3,25 @@
 
 mod main_job;
 
+mod going_in;
+
 mod flags;
+mod remembered;
 mod returning;
 mod selection;
 mod shared;
 mod small_files;
+mod tickets;
 mod transfers;
 
 mod reuse;
 mod swarm;
 mod web_seeds;
+mod whole;
 
 mod cache;
 mod damage;
+mod disks;
 mod kill_loop;
 
 mod memory;

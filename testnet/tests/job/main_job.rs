@@ -135,7 +135,7 @@ fn a_publisher_without_a_daemon_seeds_until_another_holds_the_model() {
         "seeded",
         "--key",
         "me",
-        "--seed-until",
+        "--wait",
         "1",
         "--bootstrap",
         &address,

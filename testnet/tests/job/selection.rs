@@ -58,12 +58,14 @@ fn a_part_is_planned_pulled_served_verified_and_made_whole() {
     assert!((5 * MIB / 2..3 * MIB).contains(&to_fetch), "{planned}");
     assert_eq!((number(&planned["files"]), number(&planned["model_files"])), (3, 5));
     assert!(number(&planned["disks"][0]["needed"]) >= to_fetch, "{planned}");
-    assert_eq!(number(&b.json(["status"])["bytes_fetched"]), 0, "a plan fetches no blob");
+    assert!(number(&b.json(["status"])["bytes_fetched"]) < MIB, "a plan reads the small files only");
     assert_eq!(b.json(["ls"]).as_array().map(Vec::len), Some(0));
     assert!(!b.path().join("out").exists());
 
     let pulled = pull(&b, &reference, "out", &quant).ok().json();
-    assert_eq!((number(&pulled["bytes_fetched"]), &pulled["complete"]), (to_fetch, &Value::Bool(false)));
+    // The plan has left the small files in the cache.
+    assert!((2 * MIB..=to_fetch).contains(&number(&pulled["bytes_fetched"])), "{pulled}");
+    assert_eq!(pulled["complete"], Value::Bool(false));
     assert_eq!(names(&b.path().join("out")), ["README.md", "mmproj-F16.gguf", "x-Q4_K_M.gguf"]);
     let listed = &b.json(["ls"])[0];
     assert_eq!((number(&listed["part"]["files"]), &listed["part"]["complete"]), (3, &Value::Bool(true)));
@@ -74,7 +76,11 @@ fn a_part_is_planned_pulled_served_verified_and_made_whole() {
     b.run(["verify", &out]).ok();
     b.run(["gc"]).ok();
     b.run(["pin", &reference]).ok();
-    assert_eq!(number(&a.json(["publish", &source.to_string_lossy(), "x", "--key", "me"])["holders"]), 0);
+    let again = |wanted: &str| {
+        let args = ["publish", &source.to_string_lossy(), "x", "--key", "me", "--wait", wanted];
+        number(&a.json(args)["holders"])
+    };
+    assert_eq!(again("0"), 0, "a part is not the model");
 
     // A peer that holds a part serves it alone, and goes on with a part of its own after a restart.
     daemon_b.stop();
@@ -100,7 +106,7 @@ fn a_part_is_planned_pulled_served_verified_and_made_whole() {
     assert!(number(&whole["bytes_fetched"]) < 5 * MIB, "only the rest is fetched: {whole}");
     tree::assert_equal(&source, &b.path().join("out"));
     assert_eq!(b.json(["ls"])[0]["part"], Value::Null);
-    assert_eq!(number(&a.json(["publish", &source.to_string_lossy(), "x", "--key", "me"])["holders"]), 1);
+    assert_eq!(again("1"), 1);
     // A choice of files of a model that is whole takes nothing from it, nor from a directory that is.
     pull(&b, &reference, "out", &quant).ok();
     std::fs::remove_file(b.path().join("out/extra/notes.txt")).expect("removed");

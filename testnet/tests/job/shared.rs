@@ -303,3 +303,18 @@ fn pulls_into_one_folder_do_not_disturb_each_other() {
     }
     drop(daemon);
 }
+
+#[test]
+fn a_model_that_is_removed_while_it_is_pulled_is_pulled_and_then_can_be_removed() {
+    let world = World::new(24 * MIB, &["--limit-up", "8 MB/s", "--limit-local"], &[]);
+    let pulls = ["one", "two"].map(|name| world.pull(name, &[]));
+    await_bytes(&world.home, 4 * MIB);
+    world.home.run(["rm", &world.reference]).ok();
+    pulls.into_iter().for_each(|it| world.assert_pulled(it));
+    assert!(world.copies() < 1.2, "what was fetched is not fetched again");
+    assert_eq!(world.home.json(["ls"])[0]["complete"], true);
+    world.home.run(["verify"]).ok();
+    world.home.run(["rm", &world.reference]).ok();
+    let status = world.home.json(["status"]);
+    assert_eq!((&status["models"], &status["blobs"]), (&0.into(), &0.into()), "{status}");
+}

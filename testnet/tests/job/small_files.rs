@@ -55,7 +55,8 @@ impl Many {
     fn script(&self) -> Script {
         let asker = Asker::meet(&self.daemon.address());
         let (publisher, model) = (self.publisher.parse().expect("an id"), "many".parse().expect("a name"));
-        let records = Request::GetRecords { publisher, model: Some(model), tag: Some(Tag::latest()) };
+        let records =
+            Request::GetRecords { publisher, model: Some(model), tag: Some(Tag::latest()), documents: None };
         let referrers = Request::Referrers { subject: self.manifest, artifact_type: None };
         let mut script = Script::default();
         for request in [records, referrers.clone()] {

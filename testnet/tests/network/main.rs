@@ -5,3 +5,4 @@
 mod lines;
 mod nat;
 mod shaped;
+mod tickets;

@@ -4,9 +4,11 @@ mod answers;
 mod in_use;
 mod one_writer;
 mod tags_and_keys;
+mod two_machines;
 
 mod delegations;
 mod documents;
+mod follow;
 mod revocations;
 mod survive;
 

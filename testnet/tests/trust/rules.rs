@@ -268,7 +268,7 @@ fn a_receipt_names_the_files_the_records_and_the_key_that_signed_them() {
     let (publisher, _) = old.split_once('/').expect("a reference");
     let (from, asker) = (daemon.address(), Asker::meet(&daemon.address()));
     let (publisher, name) = (publisher.parse().expect("an id"), "tiny".parse().expect("a name"));
-    let records = Request::GetRecords { publisher, model: Some(name), tag: None };
+    let records = Request::GetRecords { publisher, model: Some(name), tag: None, documents: None };
     let Response::Records(records) = asker.ask(records) else { panic!("no records") };
     let keys = KeyHistory::verify(publisher, &records.key_documents).expect("keys");
     for (reference, version) in [(&new, 2), (&old, 1)] {

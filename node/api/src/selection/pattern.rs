@@ -61,12 +61,29 @@ enum Token {
 impl Pattern {
     /// Tells whether the pattern matches the file at `path`, or a directory that contains it.
     pub fn matches(&self, path: &str) -> bool {
+        let ends = self.ends(path);
+        let directories = ends.len().saturating_sub(1);
+        ends.iter().take(directories).any(|it| *it) || (!self.is_directory && ends.last() == Some(&true))
+    }
+
+    /// Tells whether the pattern matches the directory at `path`, or one that contains it. Then it matches every file below.
+    pub fn matches_directory(&self, path: &str) -> bool {
+        self.ends(path).contains(&true)
+    }
+
+    /// Tells whether the pattern matches the file or directory at `path` itself.
+    pub fn matches_entry(&self, path: &str, is_directory: bool) -> bool {
+        (is_directory || !self.is_directory) && self.ends(path).last() == Some(&true)
+    }
+
+    /// Returns for each segment of `path` whether the pattern matches the path up to it.
+    fn ends(&self, path: &str) -> Vec<bool> {
         let end = self.segments.len();
         let mut at = vec![false; end + 1];
         at[0] = true;
         self.skip_any(&mut at);
-        let mut names = path.split('/').peekable();
-        while let Some(name) = names.next() {
+        let mut ends = Vec::new();
+        for name in path.split('/') {
             let mut next = vec![false; end + 1];
             for (place, segment) in self.segments.iter().enumerate().filter(|(place, _)| at[*place]) {
                 match segment {
@@ -75,12 +92,10 @@ impl Pattern {
                 }
             }
             self.skip_any(&mut next);
-            if next[end] && (!self.is_directory || names.peek().is_some()) {
-                return true;
-            }
+            ends.push(next[end]);
             at = next;
         }
-        false
+        ends
     }
 
     /// Returns the pattern that matches this one file; `None` where no pattern can.

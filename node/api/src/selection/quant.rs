@@ -1,9 +1,12 @@
-//! [`Quant`]: chooses the GGUF files of one quantisation, as llama.cpp does with `-hf name:TAG`.
+//! [`Quant`]: chooses the GGUF files of one quantisation. Every dialect asks this one picker: `reg pull --quant`, Ollama's
+//! and llama.cpp's references.
 //!
-//! A file has a quantisation if its path contains the tag with `.` or `-` after it, in any case. The first such file in
-//! the order of paths is chosen, with all of its splits (`-00001-of-00003`). The projector (`mmproj`) that is nearest
-//! to it, with the most similar number of bits, is chosen too.
+//! A file has a quantisation if its name contains the tag as a whole word, in any case: `Q4_K_M` is a word of
+//! `x-Q4_K_M.gguf` and of `x-i1-Q4_K_M.gguf`, and `F16` is none of `x-BF16.gguf`. The plainest name wins. A split model is
+//! chosen with all of its files, or not at all. The projector (`mmproj`) that is nearest to the model, with the most
+//! similar number of bits, is chosen too.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,11 +14,13 @@ use reg_proto::path::SafePath;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::gguf_name::GgufName;
+
 /// Most characters of a tag. The longest tags in use have fewer than twenty.
 pub const QUANT_CHARS_MAX: usize = 64;
 
-/// Words in the names of files that accompany a model and are not one.
-const SIDECARS: [&str; 6] = ["mmproj", "mtp", "eagle3", "dflash", "dspark", "imatrix"];
+/// The quantisations that are preferred where none is wanted, as in llama.cpp.
+const PREFERRED: [&str; 2] = ["Q4_K_M", "Q8_0"];
 
 /// A quantisation by its usual name, such as `Q4_K_M`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,42 +36,42 @@ pub struct QuantError {
     text: String,
 }
 
+/// Why no files are picked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PickError {
+    #[error("model has no GGUF file")]
+    NoGguf,
+    #[error("model has no GGUF file of quantisation {quant}")]
+    NoQuant { quant: Quant, models: Vec<SafePath> },
+    #[error("{first} is one of {total} files of a split model, and {missing} of them are missing")]
+    Incomplete { first: SafePath, total: u32, missing: u32 },
+}
+
 /// The files of one quantisation.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picked<'a> {
-    /// The model with all its splits, and its projector.
-    pub files: Vec<&'a SafePath>,
-    /// The other models of the same quantisation, each by its first file.
+    /// The model: one file, or all its splits in order.
+    pub weights: Vec<&'a SafePath>,
+    pub projector: Option<&'a SafePath>,
+    /// The quantisation in upper case, where the name of the file tells it.
+    pub quantisation: Option<String>,
+    /// Other models of the same quantisation, each by its first file.
     pub others: Vec<&'a SafePath>,
 }
 
 impl Quant {
-    /// Chooses from the paths of a model's files. Returns no file where none has this quantisation.
-    pub fn pick<'a>(&self, paths: &[&'a SafePath]) -> Picked<'a> {
-        let mut models: Vec<&SafePath> = paths.iter().copied().filter(|path| is_model(path)).collect();
-        models.sort();
-        let first_split = |path: &&SafePath| split(path.as_str()).is_none_or(|split| split.number == 1);
-        let of = |by: fn(&str, &str) -> bool| -> Vec<&'a SafePath> {
-            let wanted = self.0.to_ascii_lowercase();
-            let is_it = |path: &&SafePath| by(&path.as_str().to_ascii_lowercase(), &wanted);
-            models.iter().copied().filter(first_split).filter(is_it).collect()
-        };
-        // `Q4_XS` is also the end of `IQ4_XS`, so paths where the tag is a whole word are preferred.
-        let exact = of(has_word);
-        let mut found = if exact.is_empty() { of(has_tag) } else { exact }.into_iter();
-        let Some(first) = found.next() else { return Picked::default() };
-        let mut files: Vec<&SafePath> = match split(first.as_str()) {
-            Some(of) => models
-                .iter()
-                .copied()
-                .filter(|path| {
-                    split(path.as_str()).is_some_and(|it| (it.stem, it.total) == (of.stem, of.total))
-                })
-                .collect(),
-            None => vec![first],
-        };
-        files.extend(projector(first, paths));
-        Picked { files, others: found.collect() }
+    /// Chooses from the paths of a model's files.
+    ///
+    /// # Errors
+    /// No file has this quantisation, or splits of the model are missing.
+    pub fn pick<'a>(&self, paths: &[&'a SafePath]) -> Result<Picked<'a>, PickError> {
+        let models = Models::of(paths);
+        let found = models.with(&self.0);
+        match found.first() {
+            Some(_) => models.picked(&found),
+            None if models.first.is_empty() => Err(PickError::NoGguf),
+            None => Err(PickError::NoQuant { quant: self.clone(), models: models.names() }),
+        }
     }
 
     /// Returns the quantisation as it was written.
@@ -75,71 +80,149 @@ impl Quant {
     }
 }
 
-/// Returns the names of the GGUF models among `paths`. A split model is returned once.
-pub(super) fn models<'a>(paths: &[&'a SafePath]) -> Vec<&'a SafePath> {
-    let first = |path: &&SafePath| split(path.as_str()).is_none_or(|split| split.number == 1);
-    paths.iter().copied().filter(|path| is_model(path)).filter(first).collect()
+/// Chooses from the paths of a model's files where no quantisation is wanted: `Q4_K_M`, else `Q8_0`, else the first model.
+/// With `whole_first` a model in one file is preferred to one that is split.
+///
+/// # Errors
+/// There is no GGUF file, or splits of the model are missing.
+pub fn pick_default<'a>(paths: &[&'a SafePath], whole_first: bool) -> Result<Picked<'a>, PickError> {
+    let models = Models::of(paths);
+    if whole_first && let Ok(picked) = models.clone().in_one_file().default() {
+        return Ok(picked);
+    }
+    models.default()
 }
 
-fn is_gguf(path: &SafePath) -> bool {
-    path.as_str().to_ascii_lowercase().ends_with(".gguf")
+/// The GGUF models among the files of a model.
+#[derive(Debug, Clone)]
+struct Models<'a> {
+    /// The first file of each, in the order of paths.
+    first: Vec<GgufName<'a>>,
+    all: Vec<GgufName<'a>>,
 }
 
-fn is_model(path: &SafePath) -> bool {
-    let words =
-        |name: &str| -> Vec<String> { name.split(['-', '.', '_']).map(str::to_ascii_lowercase).collect() };
-    is_gguf(path) && !words(path.file_name()).iter().any(|word| SIDECARS.contains(&word.as_str()))
+impl<'a> Models<'a> {
+    fn of(paths: &[&'a SafePath]) -> Self {
+        let mut all: Vec<GgufName<'a>> = paths.iter().filter_map(|path| GgufName::read(path)).collect();
+        all.sort_by_key(|it| it.path);
+        let models = all.iter().filter(|it| it.is_model());
+        let mut first: Vec<GgufName<'a>> = models.clone().filter(|it| it.is_first()).cloned().collect();
+        // Where the first file of a split model is missing, the next one stands for it.
+        for other in models.filter(|it| !it.is_first()) {
+            if !first.iter().any(|it| is_same_model(it, other)) {
+                first.push(other.clone());
+            }
+        }
+        Self { first, all }
+    }
+
+    fn in_one_file(mut self) -> Self {
+        self.first.retain(|it| it.split.is_none());
+        self
+    }
+
+    fn names(&self) -> Vec<SafePath> {
+        self.first.iter().map(|it| it.path.clone()).collect()
+    }
+
+    fn default(&self) -> Result<Picked<'a>, PickError> {
+        for tag in PREFERRED {
+            let found = self.with(tag);
+            if !found.is_empty() {
+                return self.picked(&found);
+            }
+        }
+        let first = self.first.first().ok_or(PickError::NoGguf)?;
+        // Any quantisation will do, but of one model.
+        let mut found = vec![first];
+        for other in &self.first {
+            if found.iter().all(|it| it.rest().model != other.rest().model) {
+                found.push(other);
+            }
+        }
+        self.picked(&found)
+    }
+
+    /// Returns the models of a quantisation. Of one model that was quantised in several ways, returns the one with the
+    /// plainest name: `x-Q4_K_M` comes before `x-i1-Q4_K_M`.
+    fn with(&self, tag: &str) -> Vec<&GgufName<'a>> {
+        let tag = tag.to_ascii_lowercase();
+        let named = self.first.iter().filter_map(|it| Some((it, it.without(&tag)?)));
+        let mut found: Vec<_> = named.collect();
+        if found.is_empty() {
+            found = self.first.iter().filter(|it| it.lies_in(&tag)).map(|it| (it, it.rest())).collect();
+        }
+        found.sort_by_key(|(it, rest)| (rest.flavours, it.depth(), it.path));
+        let mut plainest = BTreeMap::new();
+        for (it, rest) in found {
+            plainest.entry(rest.model).or_insert(it);
+        }
+        let mut plainest: Vec<&GgufName<'a>> = plainest.into_values().collect();
+        plainest.sort_by_key(|it| it.path);
+        plainest
+    }
+
+    /// Returns the first of the models that were found, with its splits and its projector.
+    fn picked(&self, found: &[&GgufName<'a>]) -> Result<Picked<'a>, PickError> {
+        let [first, others @ ..] = found else { return Err(PickError::NoGguf) };
+        let mut files: Vec<&GgufName<'a>> = self.all.iter().filter(|it| is_same_model(first, it)).collect();
+        files.sort_by_key(|it| it.split.map(|it| it.number));
+        if let Some(split) = first.split {
+            let here =
+                files.iter().filter(|it| it.split.is_some_and(|it| (1..=it.total).contains(&it.number)));
+            let missing = split.total.saturating_sub(u32::try_from(here.count()).unwrap_or(u32::MAX));
+            if missing > 0 {
+                return Err(PickError::Incomplete { first: first.path.clone(), total: split.total, missing });
+            }
+        }
+        Ok(Picked {
+            weights: files.iter().map(|it| it.path).collect(),
+            projector: self.projector(first),
+            quantisation: first.quantisation(),
+            others: others.iter().map(|it| it.path).collect(),
+        })
+    }
+
+    /// Returns the projector in the model's folder, or in the nearest folder above, with about as many bits as the model.
+    fn projector(&self, model: &GgufName<'a>) -> Option<&'a SafePath> {
+        let folder = |path: &SafePath| path.as_str().rfind('/').map_or(0, |end| end + 1);
+        let own = &model.path.as_str()[..folder(model.path)];
+        let is_near = |it: &&GgufName<'a>| own.starts_with(&it.path.as_str()[..folder(it.path)]);
+        let candidates = self.all.iter().filter(|it| it.is_projector()).filter(is_near);
+        let nearest = |it: &&GgufName<'a>| {
+            (usize::MAX - folder(it.path), it.bits().abs_diff(model.bits()), it.path.as_str())
+        };
+        candidates.min_by_key(nearest).map(|it| it.path)
+    }
 }
 
-/// Tells whether `path` contains `tag` with `.` or `-` after it.
-fn has_tag(path: &str, tag: &str) -> bool {
-    path.match_indices(tag).any(|(at, _)| path[at + tag.len()..].starts_with(['.', '-']))
+/// Tells whether two files are splits of one model, or the same file.
+fn is_same_model(one: &GgufName<'_>, other: &GgufName<'_>) -> bool {
+    match (one.split, other.split) {
+        (Some(one), Some(other)) => (one.prefix, one.total) == (other.prefix, other.total),
+        (None, None) => one.path == other.path,
+        _ => false,
+    }
 }
 
-/// Tells whether `path` contains `tag` in that way as a whole word.
-fn has_word(path: &str, tag: &str) -> bool {
-    let begins =
-        |at: usize| !path[..at].ends_with(|before: char| before.is_ascii_alphanumeric() || before == '_');
-    path.match_indices(tag).any(|(at, _)| begins(at) && path[at + tag.len()..].starts_with(['.', '-']))
+impl Picked<'_> {
+    /// Returns the files: the model, and its projector.
+    pub fn files(&self) -> impl Iterator<Item = &SafePath> {
+        self.weights.iter().copied().chain(self.projector)
+    }
 }
 
-struct Split<'a> {
-    stem: &'a str,
-    number: u32,
-    total: u32,
-}
-
-/// Reads `<stem>-00001-of-00003.gguf`.
-fn split(path: &str) -> Option<Split<'_>> {
-    let (name, _extension) = path.rsplit_once('.')?;
-    let (name, total) = name.rsplit_once("-of-")?;
-    let (stem, number) = name.rsplit_once('-')?;
-    let read = |text: &str| (text.len() == 5).then(|| text.parse().ok()).flatten();
-    Some(Split { stem, number: read(number)?, total: read(total)? })
-}
-
-/// Returns the projector in the model's directory, or in the nearest directory above, with about as many bits as the
-/// model.
-fn projector<'a>(model: &SafePath, paths: &[&'a SafePath]) -> Option<&'a SafePath> {
-    let dir = |path: &SafePath| path.as_str().rfind('/').map_or(0, |end| end + 1);
-    let model_dir = &model.as_str()[..dir(model)];
-    let is_it = |path: &&SafePath| {
-        let is_named = path.file_name().to_ascii_lowercase().contains("mmproj");
-        is_gguf(path) && is_named && model_dir.starts_with(&path.as_str()[..dir(path)])
-    };
-    let far = |path: &SafePath| bits(path).abs_diff(bits(model));
-    let candidates = paths.iter().copied().filter(is_it);
-    candidates.min_by_key(|path| (usize::MAX - dir(path), far(path), path.as_str()))
-}
-
-/// Returns the first number in the last part of a file's name: 4 of `x-Q4_K_M.gguf`, 16 of `mmproj-F16.gguf`.
-fn bits(path: &SafePath) -> u32 {
-    let name = split(path.as_str()).map_or(path.as_str(), |split| split.stem);
-    let name = name.strip_suffix(".gguf").unwrap_or(name);
-    let tag = name.rsplit(['-', '.', '/']).next().unwrap_or(name);
-    let digits: String =
-        tag.chars().skip_while(|it| !it.is_ascii_digit()).take_while(char::is_ascii_digit).take(4).collect();
-    digits.parse().unwrap_or(0)
+impl PickError {
+    /// Returns what the user can do next.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoGguf => "choose files with --include".to_owned(),
+            Self::NoQuant { models, .. } => format!("it has {}", super::listed(models)),
+            Self::Incomplete { .. } => {
+                "take another quantisation, or ask the publisher for the rest".to_owned()
+            }
+        }
+    }
 }
 
 impl FromStr for Quant {
@@ -175,52 +258,4 @@ impl From<Quant> for String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn picked(tag: &str, paths: &[&str]) -> (Vec<String>, usize) {
-        let paths: Vec<SafePath> = paths.iter().map(|path| path.parse().expect("a path")).collect();
-        let tag: Quant = tag.parse().expect("a tag");
-        let picked = tag.pick(&paths.iter().collect::<Vec<_>>());
-        (picked.files.iter().map(|path| path.to_string()).collect(), picked.others.len())
-    }
-
-    #[test]
-    fn takes_the_splits_and_the_nearest_projector() {
-        let paths = [
-            "README.md",
-            "mmproj-F16.gguf",
-            "mmproj-Q8_0.gguf",
-            "x-IQ4_XS.gguf",
-            "x-Q4_K_M-00001-of-00002.gguf",
-            "x-Q4_K_M-00002-of-00002.gguf",
-            "x-Q8_0.gguf",
-            "x-mtp-Q8_0.gguf",
-        ];
-        let split = ["x-Q4_K_M-00001-of-00002.gguf", "x-Q4_K_M-00002-of-00002.gguf", "mmproj-Q8_0.gguf"];
-        assert_eq!(picked("q4_k_m", &paths).0, split);
-        assert_eq!(picked("Q8_0", &paths).0, ["x-Q8_0.gguf", "mmproj-Q8_0.gguf"]);
-        assert_eq!(
-            picked("Q4_XS", &paths).0[0],
-            "x-IQ4_XS.gguf",
-            "as llama.cpp does where no name is nearer"
-        );
-        assert!(picked("Q2_K", &paths).0.is_empty());
-        assert!(picked("Q4_K", &paths).0.is_empty(), "a tag ends before `.` or `-`");
-    }
-
-    #[test]
-    fn one_directory_for_each_quantisation_is_told_apart() {
-        let paths = ["Q4_K_M/x-Q4_K_M.gguf", "Q8_0/mmproj-F16.gguf", "Q8_0/x-Q8_0.gguf", "mmproj-BF16.gguf"];
-        assert_eq!(picked("Q8_0", &paths).0, ["Q8_0/x-Q8_0.gguf", "Q8_0/mmproj-F16.gguf"]);
-        assert_eq!(picked("Q4_K_M", &paths).0, ["Q4_K_M/x-Q4_K_M.gguf", "mmproj-BF16.gguf"]);
-        let twice = ["a-Q4_0.gguf", "b-Q4_0.gguf"];
-        assert_eq!(picked("Q4_0", &twice), (vec!["a-Q4_0.gguf".to_owned()], 1));
-    }
-
-    #[test]
-    fn a_tag_is_a_word() {
-        assert!("Q4_K_M".parse::<Quant>().is_ok() && "UD-Q4_K_XL".parse::<Quant>().is_ok());
-        assert!(["", "Q4 K", "*", &"Q".repeat(65)].iter().all(|text| text.parse::<Quant>().is_err()));
-    }
-}
+mod tests;

@@ -81,7 +81,8 @@ fn number(digits: &str) -> Option<u32> {
 }
 
 fn is_key_name(text: &str) -> bool {
-    text.parse::<Petname>().is_ok() && format!("{text}.{EXTENSION}").parse::<SafePath>().is_ok()
+    let file = format!("{text}.{EXTENSION}");
+    text.parse::<Petname>().is_ok() && file.parse::<SafePath>().is_ok_and(|it| it.portable() == file)
 }
 
 impl FromStr for KeyName {

@@ -5,7 +5,7 @@ use std::error::Error;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use reg_api::fault::{Fault, FaultKind};
+use reg_api::fault::{self, Fault, FaultKind};
 use reg_api::printable::Printable;
 use reg_proto::envelope::PublicKey;
 use reg_proto::name::{ModelName, PublisherId, Tag};
@@ -67,14 +67,25 @@ impl ErrorDocument {
             frozen = frozen.or_else(|| FrozenTag::of(cause));
             source = cause.source();
         }
-        let (kind, message) = (name(error.kind()).to_owned(), Printable::lines(&error.to_string()));
-        let hint = error.hint().map(|it| Printable::lines(&it));
-        Self { kind, message, causes, hint, frozen }
+        let failed = fault::system_call(Error::source(error));
+        let kind = kind_of(error.kind(), failed);
+        let advice = failed.filter(|_| matches!(kind, FaultKind::Internal | FaultKind::DiskFull));
+        let hint = error.hint().or_else(|| advice.and_then(fault::disk_hint).map(str::to_owned));
+        let (kind, message) = (name(kind).to_owned(), Printable::lines(&error.to_string()));
+        Self { kind, message, causes, hint: hint.map(|it| Printable::lines(&it)), frozen }
+    }
+}
+
+/// Returns the kind of an error: a full disk is one, wherever it has stopped the node.
+fn kind_of(kind: FaultKind, failed: Option<&std::io::Error>) -> FaultKind {
+    match kind {
+        FaultKind::Internal if failed.is_some_and(fault::is_disk_full) => FaultKind::DiskFull,
+        kind => kind,
     }
 }
 
 /// Returns a document without causes.
-pub(super) fn document(kind: &str, message: &str) -> ErrorDocument {
+pub(in crate::gateway) fn document(kind: &str, message: &str) -> ErrorDocument {
     let (kind, message) = (kind.to_owned(), Printable::lines(message));
     ErrorDocument { kind, message, causes: Vec::new(), hint: None, frozen: None }
 }
@@ -84,7 +95,8 @@ pub(in crate::gateway) struct Failed(StatusCode, ErrorDocument);
 
 impl<E: Fault> From<E> for Failed {
     fn from(error: E) -> Self {
-        Self(status(error.kind()), ErrorDocument::of(&error))
+        let kind = kind_of(error.kind(), fault::system_call(error.source()));
+        Self(status(kind), ErrorDocument::of(&error))
     }
 }
 

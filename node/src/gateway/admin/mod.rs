@@ -2,6 +2,7 @@
 
 mod answer;
 pub mod error;
+mod follow;
 mod stream;
 pub mod trust;
 
@@ -9,30 +10,44 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use reg_api::adopt::{AdoptRequest, Adoptable, FoundModels, ImportPlanRequest, OtherStore};
+use reg_api::consent::Acceptance;
 use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable};
+use reg_api::ingest::{Ingest, IngestPlan};
 use reg_api::prepared::{Prepared, Signed};
-use reg_api::report::{Abandoned, Collected, FileInfo, ModelInfo, ModelSummary, Paused, PeerReport, Status};
+use reg_api::report::{
+    Abandoned, Collected, FileInfo, KnownPeer, ModelInfo, ModelSummary, Paused, PeerAdded, PeerReport,
+    Shared, Status,
+};
 use reg_api::reporter::Reporter;
-use reg_api::request::{HubCache, ImportRequest, PauseRequest, PublishRequest, PullRequest, VerifyRequest};
+use reg_api::request::{
+    HubCache, ImportRequest, IngestRequest, ListRequest, PauseRequest, PublishRequest, PullRequest,
+    ShareRequest, VerifyRequest,
+};
 use reg_api::settings::Settings;
 use reg_proto::digest::Digest;
 use reg_proto::name::PublisherId;
+use reg_proto::peer::Address;
 use serde::{Deserialize, Serialize};
 
 use self::answer::Answer;
 pub use self::answer::Named;
+use self::error::Failed;
 use self::stream::streamed;
 use super::guard::{Caller, unauthorized};
 use crate::registry::Registry;
-use crate::registry::local::TagLog;
+use crate::registry::local::{Listed, TagLog};
 
 /// Bytes of a request: the largest has the signatures and the bundle of a model with 20,000 files.
 const BODY_BYTES_MAX: usize = 16 << 20;
+
+/// Says where the next page of a list begins: `after` of the next request. It is absent on the last page.
+pub const NEXT_PAGE: HeaderName = HeaderName::from_static("x-reg-next");
 
 /// The signatures of a publication that was prepared under `id`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,9 +82,22 @@ pub struct GcRequest {
     pub dry_run: bool,
 }
 
+/// An address to keep.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PeerAddress {
+    pub address: Address,
+}
+
+/// A peer to forget: its id, or an address.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PeerName {
+    pub peer: String,
+}
+
 /// Returns the routes of this dialect.
 pub fn router(registry: Registry) -> Router {
     Router::new()
+        .route("/v1/publish/plan", post(plan_publish))
         .route("/v1/publish/prepare", post(prepare))
         .route("/v1/publish/commit", post(commit))
         .route("/v1/publish/signed", post(publish_signed))
@@ -78,7 +106,10 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/inheritance", post(inheritance))
         .route("/v1/log", get(log))
         .route("/v1/import/repository", post(import_repository))
+        .route("/v1/import/adopt", post(adopt))
         .route("/v1/import/hub-cache", post(adopt_hub_cache))
+        .route("/v1/import/found", post(adoptable))
+        .route("/v1/import/plan", post(plan_import))
         .route("/v1/pull", post(pull))
         .route("/v1/plan", post(plan))
         .route("/v1/verify", post(verify))
@@ -88,6 +119,10 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/signature", get(signature))
         .route("/v1/holders", get(holders))
         .route("/v1/peers", get(peers))
+        .route("/v1/peers/known", get(known_peers))
+        .route("/v1/peers/add", post(add_peer))
+        .route("/v1/peers/remove", post(forget_peer))
+        .route("/v1/share", get(share))
         .route("/v1/status", get(status))
         .route("/v1/settings", post(settings))
         .route("/v1/pause", post(pause))
@@ -96,6 +131,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/unpin", post(unpin))
         .route("/v1/remove", post(remove))
         .route("/v1/gc", post(gc))
+        .merge(follow::router())
         .merge(trust::router())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(check))
@@ -160,8 +196,35 @@ async fn import_repository(State(registry): State<Registry>, Json(request): Json
     streamed(move |reporter| async move { registry.import_repository(request, &reporter).await })
 }
 
-async fn adopt_hub_cache(State(registry): State<Registry>, Json(request): Json<HubCache>) -> Response {
-    streamed(move |reporter| async move { registry.adopt_hub_cache(request, &reporter).await })
+async fn adopt(State(registry): State<Registry>, Json(request): Json<AdoptRequest>) -> Response {
+    streamed(move |reporter| async move { registry.adopt(request, &reporter).await })
+}
+
+/// Answers commands of the version before, which knew one other store and left nothing out.
+async fn adopt_hub_cache(registry: State<Registry>, Json(cache): Json<HubCache>) -> Response {
+    let (model, ingest) = (Adoptable::HubCache(cache), Ingest::of_before());
+    adopt(registry, Json(AdoptRequest { model, ingest, accepted: Acceptance::of_everything() })).await
+}
+
+async fn adoptable(State(registry): State<Registry>, Json(of): Json<OtherStore>) -> Answer<FoundModels> {
+    Ok(Json(registry.list_adoptable(of).await?))
+}
+
+async fn plan_import(
+    State(registry): State<Registry>,
+    Json(request): Json<ImportPlanRequest>,
+) -> Answer<IngestPlan> {
+    Ok(Json(match request {
+        ImportPlanRequest::Repository(request) => registry.plan_repository(request).await?,
+        ImportPlanRequest::Adopt(request) => registry.plan_adopt(request).await?,
+    }))
+}
+
+async fn plan_publish(
+    State(registry): State<Registry>,
+    Json(request): Json<IngestRequest>,
+) -> Answer<IngestPlan> {
+    Ok(Json(registry.plan_publish(request).await?))
 }
 
 async fn pull(State(registry): State<Registry>, Json(request): Json<PullRequest>) -> Response {
@@ -176,8 +239,14 @@ async fn verify(State(registry): State<Registry>, Json(request): Json<VerifyRequ
     streamed(move |reporter| async move { registry.verify(request, &reporter).await })
 }
 
-async fn list(State(registry): State<Registry>) -> Answer<Vec<ModelSummary>> {
-    Ok(Json(registry.list().await?))
+/// Answers with the models in the store: all, or a page. A header says where the next page begins.
+async fn list(
+    State(registry): State<Registry>,
+    Query(request): Query<ListRequest>,
+) -> Result<(HeaderMap, Json<Vec<ModelSummary>>), Failed> {
+    let Listed { models, next } = registry.list(request).await?;
+    let next = next.and_then(|it| Some((NEXT_PAGE, HeaderValue::try_from(it).ok()?)));
+    Ok((next.into_iter().collect(), Json(models)))
 }
 
 async fn info(State(registry): State<Registry>, Query(named): Query<Named>) -> Answer<ModelInfo> {
@@ -198,6 +267,22 @@ async fn holders(State(registry): State<Registry>, Query(model): Query<Manifest>
 
 async fn peers(State(registry): State<Registry>) -> Json<Vec<PeerReport>> {
     Json(registry.peers().await)
+}
+
+async fn known_peers(State(registry): State<Registry>) -> Json<Vec<KnownPeer>> {
+    Json(registry.known_peers())
+}
+
+async fn add_peer(State(registry): State<Registry>, Json(request): Json<PeerAddress>) -> Answer<PeerAdded> {
+    Ok(Json(registry.add_peer(&request.address).await?))
+}
+
+async fn forget_peer(State(registry): State<Registry>, Json(request): Json<PeerName>) -> Answer<()> {
+    Ok(Json(registry.forget_peer(&request.peer).await?))
+}
+
+async fn share(State(registry): State<Registry>, Query(request): Query<ShareRequest>) -> Answer<Shared> {
+    Ok(Json(registry.share(request).await?))
 }
 
 async fn status(State(registry): State<Registry>) -> Answer<Status> {

@@ -18,6 +18,8 @@ use crate::registry::resolve::{ModelView, ViewError};
 const RETRY_SECONDS: u32 = 5;
 
 pub(super) const X_REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
+/// A warning that Hugging Face's client prints: a topic, `;`, and the text.
+pub(super) const X_HF_WARNING: HeaderName = HeaderName::from_static("x-hf-warning");
 const X_ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
 const X_ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
 
@@ -31,6 +33,10 @@ pub(super) enum HfError {
         path: String,
         commit: String,
     },
+    NoSuchUser(String),
+    /// A page or a use case of the Hub that this node does not have.
+    NoSuchPage(String),
+    NotAllowed(String),
     Invalid(String),
     Unauthorized(String),
     Forbidden(String),
@@ -76,6 +82,13 @@ impl HfError {
                 Some("EntryNotFound"),
                 format!("{path} does not exist in this version"),
             ),
+            Self::NoSuchUser(message) => {
+                (StatusCode::NOT_FOUND, Some("UserNotFound"), format!("user not found: {message}"))
+            }
+            Self::NoSuchPage(message) => (StatusCode::NOT_FOUND, Some("NotFound"), message.clone()),
+            Self::NotAllowed(message) => {
+                (StatusCode::METHOD_NOT_ALLOWED, Some("NotAllowed"), message.clone())
+            }
             Self::Invalid(message) => (StatusCode::BAD_REQUEST, None, message.clone()),
             Self::Unauthorized(message) => (StatusCode::UNAUTHORIZED, None, message.clone()),
             Self::Forbidden(message) => (StatusCode::FORBIDDEN, None, message.clone()),
@@ -93,7 +106,7 @@ fn described(error: &dyn Fault) -> String {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    match error.hint() {
+    match error.client_hint() {
         Some(hint) => format!("{text} ({hint})"),
         None => text,
     }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use reg_api::fault::FaultKind;
 use reg_proto::digest::Digest;
 use reg_proto::manifest::ModelFile;
+use reg_proto::name::{ModelName, Publisher, Tag};
 use reg_proto::path::SafePath;
 
 use super::error::HfError;
@@ -14,7 +16,7 @@ use super::oid::Oid;
 use super::state::HfGateway;
 use crate::registry::model::git_blob;
 use crate::registry::pull::{LISTED_BYTES_MAX, plain_files};
-use crate::registry::resolve::ModelView;
+use crate::registry::resolve::{ModelView, Revision, TagPlace};
 
 /// Plain files that are fetched at once.
 const FETCHED_AT_ONCE: usize = 8;
@@ -26,7 +28,7 @@ impl HfGateway {
     /// Fails where the repository, the revision or the file does not exist, or cannot be fetched.
     pub(super) async fn file(&self, at: &At) -> Result<(Arc<ModelView>, ModelFile), HfError> {
         let view = self.view(at).await?;
-        let path: SafePath = at.path.parse().map_err(|_| HfError::no_entry(&view, &at.path))?;
+        let path = SafePath::in_any_form(&at.path).map_err(|_| HfError::no_entry(&view, &at.path))?;
         let file = view.file(&path).cloned().ok_or_else(|| HfError::no_entry(&view, &at.path))?;
         Ok((view, file))
     }
@@ -38,20 +40,60 @@ impl HfGateway {
     pub(super) async fn view(&self, at: &At) -> Result<Arc<ModelView>, HfError> {
         let (publisher, model) = self.names(&at.owner, &at.model)?;
         let wanted = revision(&at.revision)?;
+        let is_own = self.signer().is_some_and(|it| publisher == Publisher::Id(it.publisher()));
+        if let (true, Revision::Tag(tag)) = (is_own, &wanted)
+            && matches!(self.registry().place_of(&publisher, &model, tag).await, Ok(TagPlace::Removed))
+        {
+            // Reading it would make it a tag of this node again.
+            return Err(HfError::RevisionNotFound(at.revision.clone()));
+        }
         match self.registry().view(&publisher, &model, &wanted).await {
             Ok(view) => Ok(view),
             Err(error) => {
-                let error = HfError::of_view(&error);
+                // A client that publishes asks for the repository first, and creates it where it is not found. Where no peer can
+                // be asked, it may do so: a commit looks again for a version that it must keep.
+                let error = match HfError::of_view(&error) {
+                    HfError::Failed { kind: FaultKind::Unreachable | FaultKind::RetryLater, message }
+                        if is_own =>
+                    {
+                        HfError::RepoNotFound(message)
+                    }
+                    error => error,
+                };
                 // Where the model has other tags, the revision is missing and not the repository.
                 let tags = self.registry().tags(&publisher, &model);
                 match error {
-                    HfError::RepoNotFound(_) if tags.await.is_ok_and(|tags| !tags.is_empty()) => {
+                    HfError::RepoNotFound(_)
+                        if tags.await.is_ok_and(|tags| !tags.is_empty())
+                            || self.is_created(&publisher, &model).await =>
+                    {
                         Err(HfError::RevisionNotFound(at.revision.clone()))
                     }
                     error => Err(error),
                 }
             }
         }
+    }
+
+    /// Tells whether a client has created a repository, which need not have a version yet.
+    pub(super) async fn is_created(&self, publisher: &Publisher, model: &ModelName) -> bool {
+        match self.registry().publisher(publisher).await {
+            Ok(id) => self.created().has_repository(id, model),
+            Err(_) => false,
+        }
+    }
+
+    /// Tells whether a request is for the branch `main`, or another branch, that a client has created and that has no
+    /// version yet.
+    pub(super) async fn is_empty_branch(&self, at: &At) -> bool {
+        let Ok((publisher, model)) = self.names(&at.owner, &at.model) else { return false };
+        let (Ok(Revision::Tag(tag)), Ok(id)) =
+            (revision(&at.revision), self.registry().publisher(&publisher).await)
+        else {
+            return false;
+        };
+        let is_main = tag == Tag::latest() && self.created().has_repository(id, &model);
+        is_main || self.created().has_branch(id, &model, &tag)
     }
 
     /// Returns the name of one file; reads a plain file for it.

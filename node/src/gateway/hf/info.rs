@@ -1,10 +1,10 @@
-//! Describes a repository: `GET /api/models/…`, and its branches and tags.
+//! Describes a repository: `GET /api/models/…`.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Uri};
 use reg_proto::content::metadata::Metadata;
-use reg_proto::name::Tag;
+use reg_proto::digest::Digest;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -12,6 +12,7 @@ use super::error::HfError;
 use super::name::{At, Repo, commit};
 use super::oid::Oid;
 use super::query::Flag;
+use super::refs::NO_COMMIT;
 use super::state::HfGateway;
 use super::time::iso_time;
 use crate::gateway::behind::header;
@@ -27,11 +28,10 @@ pub(super) struct InfoQuery {
 /// `GET /api/models/{owner}/{model}`.
 pub(super) async fn default(
     State(hub): State<HfGateway>,
-    Path(Repo { owner, model }): Path<Repo>,
+    Path(repo): Path<Repo>,
     Query(query): Query<InfoQuery>,
 ) -> Result<(HeaderMap, Json<Value>), HfError> {
-    let at = At { owner, model, revision: "main".to_owned(), path: String::new() };
-    info(&hub, &at, &query).await
+    info(&hub, &At::main(repo), &query).await
 }
 
 /// Answers all requests for a name without an owner that no upstream has answered: every publisher's model has an
@@ -50,9 +50,14 @@ pub(super) async fn at(
 }
 
 async fn info(hub: &HfGateway, at: &At, query: &InfoQuery) -> Result<(HeaderMap, Json<Value>), HfError> {
-    let view = hub.view(at).await?;
+    let view = match hub.view(at).await {
+        Err(HfError::RevisionNotFound(_)) if hub.is_empty_branch(at).await => {
+            return Ok((HeaderMap::new(), Json(empty(&at.id()))));
+        }
+        view => view?,
+    };
     let metadata = hub.registry().metadata(&view).await;
-    let mut info = summary(&at.id(), &view, metadata.as_ref());
+    let mut info = summary(&at.id(), &Version::of(&view), metadata.as_ref());
     info.insert("siblings".to_owned(), siblings(hub, &view, query.blobs.0).await?);
     Ok((header(view.behind.as_ref()), Json(Value::Object(info))))
 }
@@ -80,17 +85,42 @@ async fn siblings(
     Ok(files.iter().map(sibling).collect())
 }
 
+/// Describes a repository that a client has created, and that has no version yet.
+fn empty(id: &str) -> Value {
+    let when = iso_time(0);
+    json!({
+        "_id": &NO_COMMIT[..24], "id": id, "modelId": id, "author": id.split('/').next(), "sha": NO_COMMIT,
+        "createdAt": when, "lastModified": when, "private": false, "gated": false, "disabled": false,
+        "downloads": 0, "likes": 0, "usedStorage": 0, "tags": [], "siblings": [],
+    })
+}
+
+/// The version of a repository that is described.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Version {
+    pub(super) digest: Digest,
+    /// When it was signed, in seconds since 1970.
+    pub(super) issued: u64,
+    pub(super) bytes: u64,
+}
+
+impl Version {
+    pub(super) fn of(view: &ModelView) -> Self {
+        Self { digest: view.digest(), issued: view.issued(), bytes: view.manifest().total_bytes() }
+    }
+}
+
 /// Returns the description of a repository, without its files.
-pub(super) fn summary(id: &str, view: &ModelView, metadata: Option<&Metadata>) -> Map<String, Value> {
-    let when = iso_time(view.issued());
+pub(super) fn summary(id: &str, version: &Version, metadata: Option<&Metadata>) -> Map<String, Value> {
+    let when = iso_time(version.issued);
     let owner = id.split('/').next().unwrap_or_default();
-    let sha = commit(&view.digest());
+    let sha = commit(&version.digest);
     let mut info = Map::new();
     let plain = json!({
         "_id": &sha[..24], "id": id, "modelId": id, "author": owner, "sha": sha,
         "createdAt": when, "lastModified": when,
         "private": false, "gated": false, "disabled": false, "downloads": 0, "likes": 0,
-        "usedStorage": view.manifest().total_bytes(),
+        "usedStorage": version.bytes,
         "tags": tags(metadata), "pipeline_tag": null, "library_name": null,
     });
     info.extend(plain.as_object().cloned().unwrap_or_default());
@@ -150,33 +180,4 @@ pub(super) fn tags(metadata: Option<&Metadata>) -> Vec<String> {
     let mut seen = std::collections::BTreeSet::new();
     tags.retain(|tag| seen.insert(tag.clone()));
     tags
-}
-
-/// `GET /api/models/{owner}/{model}/refs`.
-pub(super) async fn refs(
-    State(hub): State<HfGateway>,
-    Path(repo): Path<Repo>,
-) -> Result<Json<Value>, HfError> {
-    let (publisher, model) = hub.names(&repo.owner, &repo.model)?;
-    let known = hub.registry().tags(&publisher, &model).await.map_err(|error| HfError::of_view(&error))?;
-    if known.is_empty() {
-        // A look-up finds out whether the repository exists at all.
-        let at =
-            At { owner: repo.owner, model: repo.model, revision: "main".to_owned(), path: String::new() };
-        let view = hub.view(&at).await?;
-        return Ok(Json(listed(&[(Tag::latest(), view.digest())])));
-    }
-    Ok(Json(listed(&known)))
-}
-
-fn listed(tags: &[(Tag, reg_proto::digest::Digest)]) -> Value {
-    let latest = tags.iter().filter(|(tag, _)| *tag == Tag::latest());
-    let branches: Vec<Value> = latest
-        .map(
-            |(_, digest)| json!({ "name": "main", "ref": "refs/heads/main", "targetCommit": commit(digest) }),
-        )
-        .collect();
-    let named = |(tag, digest): &(Tag, _)| json!({ "name": tag, "ref": format!("refs/tags/{tag}"), "targetCommit": commit(digest) });
-    let tags: Vec<Value> = tags.iter().map(named).collect();
-    json!({ "branches": branches, "converts": [], "tags": tags, "pullRequests": [] })
 }

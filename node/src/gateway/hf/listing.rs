@@ -51,7 +51,12 @@ pub(super) async fn folder(
 }
 
 async fn tree(hub: &HfGateway, at: &At, query: &TreeQuery) -> Result<(HeaderMap, Json<Vec<Value>>), HfError> {
-    let view = hub.view(at).await?;
+    let view = match hub.view(at).await {
+        Err(HfError::RevisionNotFound(_)) if hub.is_empty_branch(at).await => {
+            return Ok((HeaderMap::new(), Json(Vec::new())));
+        }
+        view => view?,
+    };
     let folder = at.path.trim_matches('/');
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     let inside: Vec<&ModelFile> =

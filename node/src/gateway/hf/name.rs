@@ -25,6 +25,11 @@ pub(super) struct At {
 }
 
 impl At {
+    /// Returns the newest version of a repository.
+    pub(super) fn main(Repo { owner, model }: Repo) -> Self {
+        Self { owner, model, revision: "main".to_owned(), path: String::new() }
+    }
+
     /// Returns the name of the repository.
     pub(super) fn id(&self) -> String {
         format!("{}/{}", self.owner, self.model)

@@ -1,77 +1,104 @@
-//! Searches the models in the store, and tells a client which account its token belongs to.
+//! Searches the models in the store.
 
-use axum::extract::{Query, State};
-use axum::{Extension, Json};
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::header::LINK;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use reg_api::report::ModelSummary;
 use reg_proto::name::Tag;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::HfError;
-use super::info::{summary, tags};
+use super::info::{Version, summary, tags};
+use super::search_query::{Candidate, SearchQuery};
 use super::state::HfGateway;
-use crate::gateway::guard::Caller;
-use crate::registry::local::shown;
-use crate::registry::resolve::Revision;
+use crate::gateway::base_url::base_url;
+use crate::registry::local::{DescribedModel, shown};
 
-/// Most models of one answer.
-const RESULTS_MAX: usize = 1000;
+const X_TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
 
-#[derive(Debug, Deserialize)]
-pub(super) struct SearchQuery {
-    search: Option<String>,
-    author: Option<String>,
-    /// Tags that a model must have, separated by commas.
-    filter: Option<String>,
-    limit: Option<usize>,
-}
+/// Names of files in one answer, of about 300 bytes of memory each. A model may have 20,000, and most have less than a hundred.
+const SIBLINGS_MAX: usize = 100_000;
+
+type Found = Candidate<DescribedModel>;
 
 /// `GET /api/models`.
 pub(super) async fn search(
     State(hub): State<HfGateway>,
-    Query(query): Query<SearchQuery>,
-) -> Result<Json<Vec<Value>>, HfError> {
-    let models = hub.registry().list().await.map_err(|error| HfError::of(&error))?;
-    let wanted = query.search.unwrap_or_default().to_lowercase();
-    let filters: Vec<&str> =
-        query.filter.iter().flat_map(|it| it.split(',')).filter(|it| !it.is_empty()).collect();
-    let limit = query.limit.unwrap_or(RESULTS_MAX).min(RESULTS_MAX);
-    let mut found = Vec::new();
-    for model in models.into_iter().filter(|it| it.complete && it.tags.contains(&Tag::latest())) {
-        let publisher = shown(model.publisher, model.petname.as_ref());
-        let id = format!("{publisher}/{}", model.model);
-        let by = |author: &String| *author == publisher.to_string() || *author == model.publisher.to_string();
-        if !id.to_lowercase().contains(&wanted) || !query.author.as_ref().is_none_or(by) {
-            continue;
-        }
-        let digest = Revision::Digest(model.manifest);
-        let Ok(view) = hub.registry().view(&publisher, &model.model, &digest).await else { continue };
-        let metadata = hub.registry().metadata(&view).await;
-        let tags = tags(metadata.as_ref());
-        if filters.iter().all(|filter| tags.iter().any(|tag| tag == filter)) {
-            found.push(Value::Object(summary(&id, &view, metadata.as_ref())));
-        }
-        if found.len() >= limit {
-            break;
-        }
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<(HeaderMap, Json<Vec<Value>>), HfError> {
+    let text = query.unwrap_or_default();
+    let query = SearchQuery::read(&text)?;
+    let (mut page, count) = query.page(hub.library(&query).await?);
+    if !query.asks_for_metadata() {
+        page = hub.with_metadata(page.into_iter().map(|it| it.more).collect()).await?;
     }
-    Ok(Json(found))
+    let mut paths = Vec::new();
+    if query.with_files {
+        let manifests = page.iter().map(|it| it.version.digest).collect();
+        paths = hub.registry().paths_of(manifests, SIBLINGS_MAX).await;
+        // The others are on the next page.
+        page.truncate(paths.len());
+    }
+    let (mut paths, mut found) = (paths.into_iter(), Vec::new());
+    for Candidate { id, version, more: DescribedModel { metadata, .. }, .. } in page {
+        let mut info = summary(&id, &version, metadata.as_ref());
+        if let Some(paths) = paths.next() {
+            let files = paths.iter().map(|path| json!({ "rfilename": path.as_str() }));
+            info.insert("siblings".to_owned(), files.collect());
+        }
+        found.push(Value::Object(info));
+    }
+    let mut answered = HeaderMap::from_iter([(X_TOTAL_COUNT, HeaderValue::from(count))]);
+    if query.has_next(found.len(), count) {
+        let next =
+            format!("<{}/api/models?{}>; rel=\"next\"", base_url(&headers), query.next(&text, found.len()));
+        answered.extend(HeaderValue::try_from(next).ok().map(|it| (LINK, it)));
+    }
+    Ok((answered, Json(found)))
 }
 
-/// `GET /api/whoami-v2`: tells the owner the name of the key that signs uploads.
-pub(super) async fn whoami(
-    State(hub): State<HfGateway>,
-    caller: Option<Extension<Caller>>,
-) -> Result<Json<Value>, HfError> {
-    if caller.map(|it| it.0) != Some(Caller::Owner) {
-        return Err(HfError::Unauthorized(
-            "the token is not that of this node: `reg env hf` prints what to export".to_owned(),
-        ));
+impl HfGateway {
+    /// Returns the models in the store that have a branch `main`, whole or in part, and the name that a search asks for. For
+    /// most searches it reads only the rows of the list.
+    async fn library(&self, query: &SearchQuery) -> Result<Vec<Found>, HfError> {
+        let names = query.clone();
+        let is_wanted = move |it: &ModelSummary| {
+            it.here && it.tags.contains(&Tag::latest()) && names.names(&id(it), &authors(it))
+        };
+        let models = self.registry().list_served(is_wanted).await.map_err(|error| HfError::of(&error))?;
+        if query.asks_for_metadata() {
+            return self.with_metadata(models).await;
+        }
+        Ok(models.into_iter().map(candidate).collect())
     }
-    let name = hub.signer().map_or_else(|| "reader".to_owned(), |signer| signer.name().to_owned());
-    let role = if hub.signer().is_some() { "write" } else { "read" };
-    Ok(Json(json!({
-        "type": "user", "id": name, "name": name, "fullname": name, "email": null, "emailVerified": false,
-        "canPay": false, "periodEnd": null, "isPro": false, "avatarUrl": "", "orgs": [],
-        "auth": { "type": "access_token", "accessToken": { "displayName": "reg", "role": role } },
-    })))
+
+    async fn with_metadata(&self, models: Vec<DescribedModel>) -> Result<Vec<Found>, HfError> {
+        let described = self.registry().describe(models).await.map_err(|error| HfError::of(&error))?;
+        Ok(described.into_iter().map(candidate).collect())
+    }
+}
+
+fn candidate(model: DescribedModel) -> Found {
+    let DescribedModel { summary, issued, metadata } = &model;
+    let pipeline_tag = metadata.as_ref().and_then(|it| it.claimed.pipeline_tag.as_ref());
+    Candidate {
+        id: id(summary),
+        authors: authors(summary),
+        tags: tags(metadata.as_ref()),
+        pipeline_tag: pipeline_tag.map(ToString::to_string),
+        parameters: metadata.as_ref().and_then(|it| it.computed.parameters),
+        version: Version { digest: summary.manifest, issued: *issued, bytes: summary.bytes },
+        more: model,
+    }
+}
+
+fn id(model: &ModelSummary) -> String {
+    format!("{}/{}", shown(model.publisher, model.petname.as_ref()), model.model)
+}
+
+/// Returns the names of the publisher of a model: as it is shown, and its id.
+fn authors(model: &ModelSummary) -> [String; 2] {
+    [shown(model.publisher, model.petname.as_ref()).to_string(), model.publisher.to_string()]
 }

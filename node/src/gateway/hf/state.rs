@@ -6,6 +6,8 @@ use std::sync::Arc;
 use axum::Extension;
 use reg_proto::name::{ModelName, Publisher};
 
+use super::branch_turns::BranchTurns;
+use super::created::Created;
 use super::error::HfError;
 use super::oid::GitOids;
 use crate::gateway::guard::Caller;
@@ -27,11 +29,20 @@ struct HfState {
     signer: Option<Signer>,
     upstream: Option<Upstream>,
     oids: GitOids,
+    created: Created,
+    branch_turns: BranchTurns,
 }
 
 impl HfGateway {
     pub(super) fn new(registry: Registry, signer: Option<Signer>, upstream: Option<Upstream>) -> Self {
-        Self(Arc::new(HfState { registry, signer, upstream, oids: GitOids::default() }))
+        Self(Arc::new(HfState {
+            registry,
+            signer,
+            upstream,
+            oids: GitOids::default(),
+            created: Created::default(),
+            branch_turns: BranchTurns::default(),
+        }))
     }
 
     pub(super) fn registry(&self) -> &Registry {
@@ -40,6 +51,14 @@ impl HfGateway {
 
     pub(super) fn oids(&self) -> &GitOids {
         &self.0.oids
+    }
+
+    pub(super) fn created(&self) -> &Created {
+        &self.0.created
+    }
+
+    pub(super) fn branch_turns(&self) -> &BranchTurns {
+        &self.0.branch_turns
     }
 
     /// Returns the publisher and the model that a repository's name means.

@@ -18,7 +18,7 @@ use percent_encoding::percent_decode_str;
 use reg_api::fault::Fault;
 use serde_json::{Value, json};
 
-use super::error::{HfError, X_REPO_COMMIT};
+use super::error::{HfError, X_HF_WARNING, X_REPO_COMMIT};
 use super::file::{label_as_file, label_as_large};
 use super::state::{BODY_BYTES_MAX, HfGateway};
 use crate::gateway::blob::{Wanted, respond, respond_with};
@@ -34,7 +34,6 @@ const COMING_SECONDS: u32 = 2;
 
 const X_REG_SIGNED: HeaderName = HeaderName::from_static("x-reg-signed");
 const X_REG_UPSTREAM: HeaderName = HeaderName::from_static("x-reg-upstream");
-const X_HF_WARNING: HeaderName = HeaderName::from_static("x-hf-warning");
 
 /// Headers of an answer that are passed on.
 const PASSED_ON: [&str; 6] =

@@ -10,7 +10,10 @@ use axum::response::{IntoResponse, Response};
 use reg_proto::content::kind::sniff;
 use reg_proto::digest::Digest;
 use reg_proto::limits::RESPONSE_DOCUMENT_BYTES_MAX;
+use reg_proto::name::Publisher;
+use reg_proto::piece::{BlobLayout, BlobTooLarge};
 
+use super::digest;
 use super::error::{Code, OciError};
 use super::header::{API_VERSION, DOCKER_CONTENT_DIGEST};
 use super::name::At;
@@ -19,7 +22,10 @@ use crate::gateway::blob::{Wanted, respond, respond_with};
 use crate::gateway::guard::Caller;
 use crate::gateway::server::{Client, Turn};
 use crate::registry::policy::{Verdict, judge};
-use crate::registry::resolve::ModelView;
+use crate::registry::resolve::{ModelView, Revision};
+
+/// Models of which one may have to serve a blob that they share: most blobs are of one model.
+const MODELS_TRIED_MAX: usize = 4;
 
 /// `GET` and `HEAD /v2/{owner}/{model}/blobs/{digest}`.
 pub(super) async fn get(
@@ -30,7 +36,7 @@ pub(super) async fn get(
     client: Option<Extension<Client>>,
     headers: HeaderMap,
 ) -> Result<Response, OciError> {
-    let digest = digest(&at.reference)?;
+    let digest = digest::wanted(&at.reference, Code::BlobUnknown)?;
     let (publisher, model) = oci.names(&at.owner, &at.model)?;
     let mut response = if let Some(bytes) = oci.synthesised().get(&digest) {
         small(bytes.to_vec(), &digest, &method, &headers)
@@ -39,9 +45,17 @@ pub(super) async fn get(
     } else if let Some(size) = oci.registry().blob_size(&digest).filter(|_| method == Method::HEAD) {
         // The store has it, though not as a part of this repository: a client that pushes need not send it.
         respond(&Wanted::Whole, size, &digest.to_string(), None)
-    } else if let Some(bytes) = oci.registry().document(&digest).await {
-        oci.may_have(&bytes, caller)?;
-        small(bytes, &digest, &method, &headers)
+    } else if let Some(size) = oci.registry().blob_size(&digest) {
+        let of_model = oci.view_of_any(&digest).await;
+        match of_model {
+            // It was pushed, and not the manifest that needs it yet.
+            Ok(None) => of_store(&oci, digest, size, caller, client.as_deref(), &headers).await?,
+            // What a model needs is judged with the model, under whatever name it is asked for.
+            Ok(Some(view)) if caller.as_ref().map(|it| it.0) == Some(Caller::Owner) => {
+                of_view(&oci, &view, digest, &method, client.as_deref(), &headers).await?
+            }
+            _ => return Err(OciError::new(Code::BlobUnknown, format!("{digest} is not served here"))),
+        }
     } else {
         return Err(OciError::new(
             Code::BlobUnknown,
@@ -54,19 +68,33 @@ pub(super) async fn get(
 }
 
 impl OciGateway {
-    /// Decides whether a caller may read a document of no known model: the owner may, another caller only where the
-    /// kind of its bytes is allowed.
-    fn may_have(&self, bytes: &[u8], caller: Option<Extension<Caller>>) -> Result<(), OciError> {
-        if self.registry().allows_unsafe() || caller.map(|it| it.0) == Some(Caller::Owner) {
-            return Ok(());
+    /// Returns a model in the store that needs a blob and may be served; `None` where no model needs it.
+    ///
+    /// # Errors
+    /// Every model that needs it is refused.
+    async fn view_of_any(&self, digest: &Digest) -> Result<Option<Arc<ModelView>>, ()> {
+        let models = self.registry().models_with(digest).await;
+        let is_needed = !models.is_empty();
+        for (manifest, record) in models.into_iter().take(MODELS_TRIED_MAX) {
+            let publisher = Publisher::Id(record.publisher);
+            let revision = Revision::Digest(manifest);
+            if let Ok(view) = self.registry().view(&publisher, &record.model, &revision).await {
+                return Ok(Some(view));
+            }
         }
+        if is_needed { Err(()) } else { Ok(None) }
+    }
+
+    /// Decides whether another caller than the owner may read a document of no known model: where the kind of its bytes is
+    /// allowed.
+    fn may_have(&self, bytes: &[u8]) -> Result<(), OciError> {
         let kind = sniff("", bytes, bytes, bytes.len() as u64);
-        match judge(kind) {
+        match judge(kind, self.registry().consent()) {
             Verdict::Allow => Ok(()),
             Verdict::Deny { reason } => Err(OciError::new(
                 Code::Denied,
                 format!(
-                    "it is of kind {kind}, which is refused: {reason} (start the daemon with --allow-unsafe)"
+                    "it is of kind {kind}, which is refused: {reason} (start the daemon with --allow {kind})"
                 ),
             )),
         }
@@ -105,6 +133,32 @@ async fn of_view(
     Ok(Turn::carried(turn, respond(&wanted, size, &digest.to_string(), reader)))
 }
 
+/// Answers with a blob of the store that is of no known model.
+async fn of_store(
+    oci: &OciGateway,
+    digest: Digest,
+    size: u64,
+    caller: Option<Extension<Caller>>,
+    client: Option<&Client>,
+    headers: &HeaderMap,
+) -> Result<Response, OciError> {
+    if caller.map(|it| it.0) != Some(Caller::Owner) {
+        let unknown = || OciError::new(Code::BlobUnknown, format!("{digest} is not part of a model"));
+        oci.may_have(&oci.registry().document(&digest).await.ok_or_else(unknown)?)?;
+    }
+    let invalid = |error: BlobTooLarge| OciError::new(Code::SizeInvalid, error.to_string());
+    let layout = BlobLayout::new(size).map_err(invalid)?;
+    let wanted = Wanted::of(headers, size, &digest.to_string());
+    let range = wanted.range(size);
+    if range.is_empty() {
+        return Ok(respond(&wanted, size, &digest.to_string(), None));
+    }
+    let turn = Client::turn(client).await?;
+    let reader = oci.registry().read_whole(digest, layout, range).await;
+    let reader = reader.map_err(|error| OciError::of(&error, Code::BlobUnknown))?;
+    Ok(Turn::carried(turn, respond(&wanted, size, &digest.to_string(), Some(reader))))
+}
+
 /// Answers with a small blob that is in memory.
 fn small(bytes: Vec<u8>, digest: &Digest, method: &Method, headers: &HeaderMap) -> Response {
     debug_assert!(bytes.len() <= RESPONSE_DOCUMENT_BYTES_MAX, "only documents are small");
@@ -123,17 +177,9 @@ fn label(headers: &mut HeaderMap, digest: &Digest, location: &str) {
 
 /// `DELETE /v2/{owner}/{model}/blobs/{digest}`.
 pub(super) async fn delete(Path(at): Path<At>) -> Result<Response, OciError> {
-    digest(&at.reference)?;
+    digest::pushed(&at.reference)?;
     let message = "a blob is removed when no model needs it: delete the manifest, or use `reg rm`";
     Err(OciError::new(Code::Unsupported, message))
-}
-
-/// Reads a digest.
-///
-/// # Errors
-/// Fails where it is malformed, or its hash is not SHA-256.
-pub(super) fn digest(text: &str) -> Result<Digest, OciError> {
-    text.parse().map_err(|error| OciError::new(Code::DigestInvalid, format!("{text:?}: {error}")))
 }
 
 /// Returns an answer without a body that names the URL of a blob.

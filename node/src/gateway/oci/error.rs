@@ -23,6 +23,9 @@ pub(super) enum Code {
     BlobUploadInvalid,
     BlobUploadUnknown,
     DigestInvalid,
+    /// `UNSUPPORTED` for a digest: only sha256 is used.
+    AlgorithmUnsupported,
+    ManifestBlobUnknown,
     ManifestInvalid,
     ManifestUnknown,
     NameInvalid,
@@ -31,6 +34,8 @@ pub(super) enum Code {
     Unauthorized,
     Denied,
     Unsupported,
+    /// What is meant is known, and this dialect cannot carry it.
+    NotServed,
     /// Not in the specification, which has no code for a registry that cannot answer at present.
     Unavailable,
     Unknown,
@@ -43,6 +48,8 @@ impl Code {
             Self::BlobUploadInvalid => ("BLOB_UPLOAD_INVALID", StatusCode::RANGE_NOT_SATISFIABLE),
             Self::BlobUploadUnknown => ("BLOB_UPLOAD_UNKNOWN", StatusCode::NOT_FOUND),
             Self::DigestInvalid => ("DIGEST_INVALID", StatusCode::BAD_REQUEST),
+            Self::AlgorithmUnsupported => ("UNSUPPORTED", StatusCode::BAD_REQUEST),
+            Self::ManifestBlobUnknown => ("MANIFEST_BLOB_UNKNOWN", StatusCode::BAD_REQUEST),
             Self::ManifestInvalid => ("MANIFEST_INVALID", StatusCode::BAD_REQUEST),
             Self::ManifestUnknown => ("MANIFEST_UNKNOWN", StatusCode::NOT_FOUND),
             Self::NameInvalid => ("NAME_INVALID", StatusCode::BAD_REQUEST),
@@ -51,6 +58,7 @@ impl Code {
             Self::Unauthorized => ("UNAUTHORIZED", StatusCode::UNAUTHORIZED),
             Self::Denied => ("DENIED", StatusCode::FORBIDDEN),
             Self::Unsupported => ("UNSUPPORTED", StatusCode::METHOD_NOT_ALLOWED),
+            Self::NotServed => ("UNSUPPORTED", StatusCode::BAD_REQUEST),
             Self::Unavailable => ("UNAVAILABLE", StatusCode::SERVICE_UNAVAILABLE),
             Self::Unknown => ("UNKNOWN", StatusCode::INTERNAL_SERVER_ERROR),
         }
@@ -67,6 +75,10 @@ pub(super) struct OciError {
 impl OciError {
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
+    }
+
+    pub(super) fn is(&self, code: Code) -> bool {
+        self.code == code
     }
 
     /// Returns the error for a missing or wrong token.
@@ -86,7 +98,7 @@ impl OciError {
             message = format!("{message}: {cause}");
             source = cause.source();
         }
-        if let Some(hint) = error.hint() {
+        if let Some(hint) = error.client_hint() {
             message = format!("{message} ({hint})");
         }
         let code = match error.kind() {

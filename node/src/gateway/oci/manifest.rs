@@ -12,17 +12,21 @@ use reg_proto::manifest::MANIFEST_TYPE;
 use reg_proto::name::{ModelName, Publisher, Reference, Tag};
 use serde_json::{Value, json};
 
-use super::blob::{created, digest};
+use super::blob::created;
+use super::digest;
 use super::error::{Code, OciError};
 use super::found::{Found, media_type};
 use super::header::{API_VERSION, DOCKER_CONTENT_DIGEST};
 use super::name::At;
-use super::ollama;
 use super::state::OciGateway;
+use super::{llama_cpp, ollama};
 use crate::gateway::behind;
 use crate::gateway::guard::Caller;
-use crate::registry::publish::{INDEX_TYPE, Pushed, Signatory};
+use crate::registry::publish::{INDEX_TYPE, PushError, Pushed, Signatory};
 use crate::registry::resolve::Revision;
+
+/// Why an index is refused. Its manifests would be models of one name, and a tag means one model.
+const NO_INDEX: &str = "an index is not taken: push each model under a name or a tag of its own";
 
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
@@ -35,7 +39,9 @@ pub(super) async fn get(
 ) -> Result<Response, OciError> {
     let (publisher, model) = oci.names(&at.owner, &at.model)?;
     let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok()).collect();
-    let found = if ollama::is_meant(&accept) {
+    let found = if llama_cpp::is_meant(&headers) {
+        llama_cpp::manifest(&oci, &publisher, &model, &at.reference).await?
+    } else if ollama::is_meant(&accept) {
         ollama::manifest(&oci, &publisher, &model, &at.reference).await?
     } else if let Some(subject) = fallback_subject(&at.reference) {
         fallback_index(&oci, &publisher, &model, subject).await?
@@ -70,7 +76,7 @@ async fn find(
     let unknown = |why: String| OciError::new(Code::ManifestUnknown, why);
     let found = |bytes, behind| Found { bytes, media_type: MANIFEST_TYPE.to_owned(), behind };
     let wanted = if reference.contains(':') {
-        let digest = digest(reference)?;
+        let digest = digest::wanted(reference, Code::ManifestUnknown)?;
         // Pushed manifests, and documents about known versions, are found by their digest alone.
         let id = oci.registry().publisher(publisher).await.ok();
         if let Some(bytes) = id.and_then(|id| oci.registry().held_manifest(id, model, &digest)) {
@@ -144,7 +150,7 @@ pub(super) async fn put(
     let own = Digest::of(&body);
     let tag: Option<Tag> =
         if at.reference.contains(':') {
-            if digest(&at.reference)? != own {
+            if digest::pushed(&at.reference)? != own {
                 return Err(OciError::new(
                     Code::DigestInvalid,
                     format!("the manifest is {own}, not {}", at.reference),
@@ -161,7 +167,10 @@ pub(super) async fn put(
     let mut response = created(StatusCode::CREATED, &location, &own);
     if media_type(&body) == INDEX_TYPE {
         // Clients keep a list of referrers for registries without a referrers API; this gateway computes it.
-        return Ok(response);
+        return match fallback_subject(&at.reference) {
+            Some(_) => Ok(response),
+            None => Err(OciError::new(Code::ManifestInvalid, NO_INDEX)),
+        };
     }
     let pushed = match oci.signer() {
         Some(signer) => {
@@ -172,7 +181,14 @@ pub(super) async fn put(
         }
         None => oci.registry().push_manifest(id, &model, tag, body.to_vec(), None).await,
     };
-    match pushed.map_err(|error| OciError::of(&error, Code::ManifestInvalid))? {
+    let refused = |error: PushError| {
+        let code = match &error {
+            PushError::Missing { .. } => Code::ManifestBlobUnknown,
+            _ => Code::ManifestInvalid,
+        };
+        OciError::of(&error, code)
+    };
+    match pushed.map_err(refused)? {
         Pushed::Published(_) | Pushed::Adopted { .. } => {}
         Pushed::Referrer { subject, .. } => {
             let value = HeaderValue::try_from(subject.to_string()).ok();
@@ -196,7 +212,7 @@ pub(super) async fn delete(
     let (id, model) = oci.may_push(caller, &at.owner, &at.model).await?;
     let (mut tag, mut by_digest) = (None, None);
     if at.reference.contains(':') {
-        let digest = digest(&at.reference)?;
+        let digest = digest::wanted(&at.reference, Code::ManifestUnknown)?;
         if oci.registry().drop_held(&digest) {
             return Ok(StatusCode::ACCEPTED.into_response());
         }

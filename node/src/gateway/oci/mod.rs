@@ -5,8 +5,10 @@
 
 mod login;
 
+mod llama_cpp;
 mod manifest;
 mod ollama;
+mod quantised;
 mod tags;
 
 mod blob;
@@ -15,6 +17,7 @@ mod upload;
 mod state;
 mod synthesised;
 
+mod digest;
 mod error;
 mod found;
 mod header;

@@ -5,10 +5,11 @@ use axum::extract::{Path, Query, State};
 use axum::http::header::{CONTENT_TYPE, LINK};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use reg_api::report::ModelSummary;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::blob::digest;
+use super::digest;
 use super::error::{Code, OciError};
 use super::header::API_VERSION;
 use super::manifest::{index, referrers_of};
@@ -78,11 +79,12 @@ pub(super) async fn catalog(
     Query(page): Query<Page>,
     headers: HeaderMap,
 ) -> Result<Response, OciError> {
-    let models = oci.registry().list().await.map_err(|error| OciError::of(&error, Code::NameUnknown))?;
-    let name = |it: reg_api::report::ModelSummary| {
-        format!("{}/{}", shown(it.publisher, it.petname.as_ref()), it.model.folded())
+    let models = oci.registry().list_served(|it| it.here && it.part.is_none()).await;
+    let models = models.map_err(|error| OciError::of(&error, Code::NameUnknown))?.into_iter();
+    let name = |ModelSummary { publisher, petname, model, .. }: ModelSummary| {
+        format!("{}/{}", shown(publisher, petname.as_ref()), model.folded())
     };
-    let (names, more) = page.take(models.into_iter().filter(|it| it.complete).map(name).collect());
+    let (names, more) = page.take(models.map(|it| name(it.summary)).collect());
     let link = if more { Page::link("/v2/_catalog", &headers, &names) } else { None };
     let mut response = Json(json!({ "repositories": names })).into_response();
     response.headers_mut().extend(link.into_iter().chain([API_VERSION]));
@@ -102,7 +104,12 @@ pub(super) async fn referrers(
     Query(query): Query<ReferrersQuery>,
 ) -> Result<Response, OciError> {
     let (publisher, model) = oci.names(&at.owner, &at.model)?;
-    let mut found = referrers_of(&oci, &publisher, &model, digest(&at.reference)?).await;
+    let mut found = match digest::wanted(&at.reference, Code::ManifestUnknown) {
+        Ok(subject) => referrers_of(&oci, &publisher, &model, subject).await,
+        // No manifest here has a digest of another algorithm, so none refers to it.
+        Err(error) if error.is(Code::ManifestUnknown) => Vec::new(),
+        Err(error) => return Err(error),
+    };
     if let Some(wanted) = &query.artifact_type {
         found.retain(|it| it.artifact_type.as_ref() == Some(wanted));
     }

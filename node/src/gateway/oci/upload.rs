@@ -6,24 +6,39 @@ use axum::extract::{Path, Query, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use reg_proto::digest::Digest;
 use serde::Deserialize;
 
-use super::blob::{created, digest};
+use super::blob::created;
+use super::digest;
 use super::error::{Code, OciError};
 use super::header::API_VERSION;
 use super::name::{At, Repo};
 use super::state::OciGateway;
 use crate::gateway::base_url::base_url;
 use crate::gateway::guard::Caller;
-use crate::gateway::uploads::append;
+use crate::gateway::uploads::{append, discard};
 use crate::registry::import::UploadError;
 
+/// Bytes of a refused upload that are read and discarded, so that its client reads why.
+const DISCARDED_MAX: usize = 16 << 20;
 const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
 #[derive(Debug, Deserialize)]
 pub(super) struct BeginQuery {
     mount: Option<String>,
     digest: Option<String>,
+    #[serde(rename = "digest-algorithm")]
+    algorithm: Option<String>,
+}
+
+impl BeginQuery {
+    /// Returns the blob to mount and the digest of the body, where the client names them.
+    fn digests(&self) -> Result<(Option<Digest>, Option<Digest>), OciError> {
+        self.algorithm.as_deref().map_or(Ok(()), digest::algorithm)?;
+        let pushed = |named: &Option<String>| named.as_deref().map(digest::pushed).transpose();
+        Ok((pushed(&self.mount)?, pushed(&self.digest)?))
+    }
 }
 
 /// `POST /v2/{owner}/{model}/blobs/uploads/`.
@@ -37,13 +52,16 @@ pub(super) async fn begin(
 ) -> Result<Response, OciError> {
     oci.may_push(caller, &repo.owner, &repo.model).await?;
     let blob = |digest| format!("/v2/{}/{}/blobs/{digest}", repo.owner, repo.model);
-    if let Some(mount) = &query.mount {
-        let mount = digest(mount)?;
-        if oci.registry().blob_size(&mount).is_some() {
-            return Ok(created(StatusCode::CREATED, &blob(mount), &mount));
+    let (mount, wanted) = match query.digests() {
+        Ok(named) => named,
+        Err(error) => {
+            discard(&mut body.into_data_stream(), DISCARDED_MAX).await;
+            return Err(error);
         }
+    };
+    if let Some(mount) = mount.filter(|mount| oci.registry().blob_size(mount).is_some()) {
+        return Ok(created(StatusCode::CREATED, &blob(mount), &mount));
     }
-    let wanted = query.digest.as_deref().map(digest).transpose()?;
     let id = oci.registry().begin_upload(None).await.map_err(failed)?;
     let Some(wanted) = wanted else { return Ok(at(&headers, &repo, &id, 0, StatusCode::ACCEPTED)) };
     append(oci.registry(), &id, Some(0), body).await.map_err(failed)?;
@@ -94,7 +112,13 @@ pub(super) async fn finish(
 ) -> Result<Response, OciError> {
     oci.may_push(caller, &upload.owner, &upload.model).await?;
     let missing = || OciError::new(Code::DigestInvalid, "the digest of the upload is missing");
-    let wanted = digest(&query.digest.ok_or_else(missing)?)?;
+    let wanted = match query.digest.ok_or_else(missing).and_then(|digest| digest::pushed(&digest)) {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            discard(&mut body.into_data_stream(), DISCARDED_MAX).await;
+            return Err(error);
+        }
+    };
     append(oci.registry(), &upload.reference, offset(&headers)?, body).await.map_err(failed)?;
     oci.registry().finish_upload(&upload.reference, Some(wanted)).await.map_err(failed)?;
     let location = format!("/v2/{}/{}/blobs/{wanted}", upload.owner, upload.model);

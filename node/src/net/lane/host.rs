@@ -24,14 +24,15 @@ use tracing::{debug, info};
 
 use super::error::LaneError;
 use super::open::{Direction, LaneEnd, OpenLanes};
+use super::reach::reach;
 use super::reader::LaneReader;
 use super::record::{Opener, Sealer};
 use super::tls;
 use super::tokens::Tokens;
 use super::writer::LaneWriter;
 use crate::net::limits::{
-    LANE_CONNECT_TIMEOUT, LANE_HANDSHAKE_TIMEOUT, LANE_HANDSHAKES_MAX, LANE_HANDSHAKES_PER_ADDRESS_MAX,
-    LANE_NOTES_MAX, LANE_STALL,
+    LANE_HANDSHAKE_TIMEOUT, LANE_HANDSHAKES_MAX, LANE_HANDSHAKES_PER_ADDRESS_MAX, LANE_NOTES_MAX, LANE_STALL,
+    LANES_FETCHING_MANY,
 };
 
 /// Why a node has no lanes.
@@ -174,6 +175,11 @@ impl Lanes {
         lock(&self.host.missing).get(peer).cloned()
     }
 
+    /// Tells whether so many lanes from all peers are open that no slow peer needs another one.
+    pub(in crate::net) fn are_many(&self) -> bool {
+        self.host.open.of_all() >= LANES_FETCHING_MANY
+    }
+
     /// Returns how many lanes are open to a peer and from it.
     pub(in crate::net) fn count(&self, peer: &PeerId) -> usize {
         self.host.open.count(*peer)
@@ -203,21 +209,6 @@ async fn listen(beside: SocketAddr) -> Result<TcpListener, LanesError> {
     }
     let address = SocketAddr::new(beside.ip(), 0);
     TcpListener::bind(address).await.map_err(|source| LanesError::Listen { address, source })
-}
-
-/// Connects to the first port and address that answers.
-async fn reach(addresses: &[IpAddr], ports: &[u16]) -> Result<TcpStream, LaneError> {
-    let mut failed = LaneError::NoAddress;
-    for address in addresses {
-        for port in ports {
-            match timeout(LANE_CONNECT_TIMEOUT, TcpStream::connect((*address, *port))).await {
-                Ok(Ok(socket)) => return Ok(socket),
-                Ok(Err(error)) => failed = LaneError::Unreachable(error),
-                Err(_) => failed = LaneError::Timeout,
-            }
-        }
-    }
-    Err(failed)
 }
 
 /// Proves the two peers to each other, sends the token, and takes the keys over from rustls.

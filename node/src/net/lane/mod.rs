@@ -17,6 +17,7 @@ mod record;
 
 mod error;
 mod open;
+mod reach;
 
 pub use self::error::LaneError;
 pub use self::host::LaneTicket;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reg_proto::peer::PeerId;
 
-use crate::net::limits::{LANES_PER_PEER_MAX, LANES_SERVED_MAX};
+use crate::net::limits::{LANES_PER_PEER_MAX, LANES_SERVED_MANY, LANES_SERVED_MAX};
 
 /// Which way the pieces of a lane go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +53,15 @@ impl OpenLanes {
         both.into_iter().filter_map(|direction| open.get(&(peer, direction))).sum()
     }
 
+    /// Returns how many lanes are open from all peers.
+    pub(super) fn of_all(&self) -> usize {
+        let open = self.lock();
+        open.iter()
+            .filter(|((_, direction), _)| *direction == Direction::FromPeer)
+            .map(|(_, lanes)| lanes)
+            .sum()
+    }
+
     /// The lock guards plain data that is consistent after every statement, so a panic of another thread does not spoil
     /// it.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(PeerId, Direction), usize>> {
@@ -64,7 +73,8 @@ fn has_room(open: &BTreeMap<(PeerId, Direction), usize>, key: (PeerId, Direction
     let of_peer = open.get(&key).copied().unwrap_or(0);
     let served = open.iter().filter(|((_, direction), _)| *direction == Direction::ToPeer);
     let served: usize = served.map(|(_, lanes)| lanes).sum();
-    of_peer < LANES_PER_PEER_MAX && !(key.1 == Direction::ToPeer && served >= LANES_SERVED_MAX)
+    let most = if of_peer == 0 { LANES_SERVED_MAX } else { LANES_SERVED_MANY };
+    of_peer < LANES_PER_PEER_MAX && !(key.1 == Direction::ToPeer && served >= most)
 }
 
 impl Drop for OpenLane {
@@ -91,5 +101,33 @@ impl LaneEnd {
     /// Closes the lane.
     pub fn close(&self) {
         let _closed_already = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_pullers_have_one_lane_each_before_one_has_several() {
+        let (open, mut held) = (OpenLanes::default(), Vec::new());
+        let peer = |n: usize| PeerId::from_public_key([n as u8; 32]);
+        for n in 0..LANES_SERVED_MANY {
+            assert_eq!(open.has_room(peer(0), Direction::ToPeer), n < LANES_PER_PEER_MAX);
+            let next = if n < LANES_PER_PEER_MAX { peer(0) } else { peer(n) };
+            held.extend(open.enter(next, Direction::ToPeer));
+        }
+        assert_eq!(held.len(), LANES_SERVED_MANY);
+        let later = peer(LANES_SERVED_MANY);
+        held.extend(open.enter(later, Direction::ToPeer));
+        assert_eq!(held.len(), LANES_SERVED_MANY + 1, "a peer without a lane");
+        assert!(open.enter(later, Direction::ToPeer).is_none(), "it has one");
+        assert!(open.enter(later, Direction::FromPeer).is_some(), "this node pulls");
+        for n in held.len()..LANES_SERVED_MAX {
+            held.extend(open.enter(peer(100 + n), Direction::ToPeer));
+        }
+        assert_eq!(held.len(), LANES_SERVED_MAX);
+        assert!(open.enter(peer(99), Direction::ToPeer).is_none(), "none is left");
+        assert_eq!(open.of_all(), 0, "the lane of the pull was dropped");
     }
 }

@@ -34,10 +34,11 @@ use crate::net::command::Opened;
 use crate::net::error::OpenStreamError;
 use crate::net::frames::{counted, split};
 use crate::net::inbound::InboundStream;
-use crate::net::limits::{OPENS_WAITING_MAX, PUNCH_PATIENCE, STREAM_IDLE};
+use crate::net::limits::{OPENS_WAITING_MAX, PUNCH_PATIENCE, ROUND_TRIP_FREE, STREAM_IDLE};
 use crate::net::links::from_libp2p;
 use crate::net::members::Members;
 use crate::net::open_streams::OpenStreams;
+use crate::net::two_tasks::TwoTasks;
 
 /// Takes the stream that a caller waits for, or the reason why there is none.
 pub(in crate::net) type Reply = oneshot::Sender<Result<Opened, OpenStreamError>>;
@@ -120,6 +121,11 @@ impl Behaviour {
     /// Tells whether a stream to or from a peer is in use.
     pub(in crate::net) fn is_busy(&self, peer: &reg_proto::peer::PeerId) -> bool {
         self.open_streams.is_moving(peer, STREAM_IDLE)
+    }
+
+    /// Tells whether pieces go over a stream to or from a peer, so that other answers of the connection wait behind them.
+    pub(in crate::net) fn moves_pieces(&self, peer: &reg_proto::peer::PeerId) -> bool {
+        self.open_streams.moves_pieces(peer, ROUND_TRIP_FREE)
     }
 
     /// Answers the callers that wait for a direct connection to a peer: hole punching has failed.
@@ -350,7 +356,7 @@ impl ConnectionHandler for Handler {
                 self.accept(protocol)
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) => {
-                let opened = counted(split(protocol), self.open_streams.enter(self.peer));
+                let opened = counted(split(TwoTasks::new(protocol)), self.open_streams.enter(self.peer));
                 drop(info.send(Ok(opened)));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {

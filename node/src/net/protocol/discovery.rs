@@ -97,7 +97,7 @@ pub(in crate::net) struct Discovery {
     /// changed.
     is_news: bool,
     told_all: Instant,
-    /// Addresses that the configuration names.
+    /// Addresses that the configuration and the user name.
     bootstrap: Vec<(Multiaddr, Redial)>,
     neighbours: BTreeMap<PeerId, Neighbour>,
     swept: Instant,
@@ -229,6 +229,18 @@ impl Discovery {
             redial.is_due(now, is_connected(address)).then(|| address.clone())
         });
         due.collect()
+    }
+
+    /// Adds an address that the user names while the node runs.
+    pub(in crate::net) fn name(&mut self, address: Multiaddr) {
+        if !self.bootstrap.iter().any(|(known, _)| *known == address) {
+            self.bootstrap.push((address, Redial::at_once()));
+        }
+    }
+
+    /// Removes an address that the user no longer wants to be dialled.
+    pub(in crate::net) fn unname(&mut self, address: &Multiaddr) {
+        self.bootstrap.retain(|(known, _)| known != address);
     }
 
     /// Tells whether any bootstrap peer is connected.

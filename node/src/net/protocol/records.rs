@@ -8,6 +8,7 @@ use data_encoding::BASE64;
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use futures::stream::FuturesUnordered;
 use libp2p::StreamProtocol;
+use libp2p::core::upgrade::NegotiationError;
 use libp2p::request_response::{
     self, Codec, Event, InboundRequestId, Message as Exchange, OutboundFailure, OutboundRequestId,
     ProtocolSupport, ResponseChannel,
@@ -161,8 +162,16 @@ fn ask_error(error: OutboundFailure) -> AskError {
         OutboundFailure::DialFailure | OutboundFailure::ConnectionClosed => AskError::Unreachable,
         OutboundFailure::Timeout => AskError::Timeout,
         OutboundFailure::UnsupportedProtocols => AskError::OtherNetwork,
+        OutboundFailure::Io(source) if is_of_negotiation(&source) => AskError::OtherNetwork,
         OutboundFailure::Io(source) => AskError::Broken(source),
     }
+}
+
+/// Tells whether the peer refused the protocol. A question goes out together with its protocol's name, so this is known only
+/// when the answer is read.
+fn is_of_negotiation(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<NegotiationError>());
+    matches!(cause, Some(NegotiationError::Failed))
 }
 
 /// Reads and writes messages. It reads the prefix first, and allocates nothing beyond the limits.

@@ -78,7 +78,7 @@ impl News {
         let news = self.clone();
         tokio::spawn(async move {
             for peer in news.network.connected().await.into_iter().take(PEERS_ASKED_FOR_KEYS) {
-                let request = Request::GetRecords { publisher, model: None, tag: None };
+                let request = Request::GetRecords { publisher, model: None, tag: None, documents: None };
                 let Ok(Response::Records(records)) = news.network.ask(peer, request).await else { continue };
                 let taking = news.clone();
                 let work = move |budget: &mut Budget| {

@@ -301,6 +301,9 @@ impl Heads {
         tag: Option<&Tag>,
     ) -> Vec<&Head> {
         let model = model.map(ModelName::folded);
+        if let (Some(model), Some(tag)) = (&model, tag) {
+            return self.heads.get(&(publisher, model.clone(), tag.clone())).into_iter().collect();
+        }
         self.heads
             .range((publisher, String::new(), Tag::latest())..)
             .take_while(|((owner, _, _), _)| *owner == publisher)
@@ -309,6 +312,11 @@ impl Heads {
             })
             .map(|(_, head)| head)
             .collect()
+    }
+
+    /// Returns the head of one tag.
+    pub(super) fn get(&self, publisher: PublisherId, model: &ModelName, tag: &Tag) -> Option<&Head> {
+        self.heads.get(&(publisher, model.folded(), tag.clone()))
     }
 
     /// Returns the peers that claim to hold a manifest.

@@ -1,6 +1,7 @@
 //! Receives announcements of tags from peers: gossip, and the pages of heads of a new neighbour.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use reg_proto::announcement::Announcement;
 use reg_proto::bounded::Bounded;
@@ -10,11 +11,11 @@ use reg_proto::equivocation::Equivocation;
 use reg_proto::key::KeyHistory;
 use reg_proto::limits::{
     HEADS_PER_PAGE_MAX, TAG_ENVELOPE_BYTES_MAX, VERIFICATIONS_PER_ANNOUNCEMENT_MAX,
-    VERIFICATIONS_PER_PAGE_MAX,
+    VERIFICATIONS_PER_ANSWER_MAX, VERIFICATIONS_PER_PAGE_MAX,
 };
 use reg_proto::peer::PeerId;
 use reg_proto::verification::Budget;
-use reg_proto::wire::{Request, Response};
+use reg_proto::wire::{Records, Request, Response};
 use tracing::{debug, info, warn};
 
 use super::heads::{self, AnnouncementError, Head, Heard};
@@ -122,6 +123,7 @@ impl News {
 
     /// Fetches the heads that a new neighbour knows. Gossip may be lost, and these pages repair that.
     pub async fn take_heads_of(self: &Arc<Self>, peer: PeerId) {
+        self.has_met.store(true, Ordering::Release);
         let mut after = None;
         for _page in 0..HEAD_PAGES_MAX {
             let Ok(Response::Heads { announcements }) =
@@ -139,6 +141,30 @@ impl News {
                 Some(last) => after = Some(last),
                 None => return,
             }
+        }
+    }
+
+    /// Takes the records that a peer has sent of a publisher, as if they were announced.
+    pub async fn take_records(self: &Arc<Self>, peer: PeerId, records: Records) {
+        let news = self.clone();
+        let work = move |budget: &mut Budget| {
+            let Records { key_documents, tags, revocations, .. } = records;
+            let holder = holder_of(peer, Vec::new());
+            for tag in tags.into_vec() {
+                let announcement = Announcement {
+                    tag: Some(tag),
+                    key_documents: key_documents.clone(),
+                    holder: holder.clone(),
+                    contradicted_by: None,
+                    revocations: Bounded::first_of(revocations.iter().cloned()),
+                };
+                if let Err(error) = news.take_announcement(&announcement, budget) {
+                    info!(%peer, %error, "a record of a peer is refused");
+                }
+            }
+        };
+        if let Err(refused) = self.verifier.answer(peer, VERIFICATIONS_PER_ANSWER_MAX, work).await {
+            debug!(%peer, %refused, "records of a peer are not verified");
         }
     }
 

@@ -11,13 +11,14 @@ mod holder;
 mod tell;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use reg_proto::announcement::Holder;
 use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
 use reg_proto::name::{ModelName, PublisherId, Tag};
+use reg_proto::tag::TagRecord;
 
 use self::declarations::DeclarationsPassed;
 use self::heads::Heads;
@@ -28,7 +29,6 @@ use crate::store::Store;
 
 pub use self::heads::Head;
 pub use self::holder::holder_of;
-pub use self::tell::seed_all;
 
 /// The announcements that this node has received, and the means to send its own.
 #[derive(Debug)]
@@ -43,13 +43,21 @@ pub struct News {
     verifier: Arc<Verifier>,
     /// The number of revocations received since the start.
     revocations: AtomicU64,
+    /// Whether a peer was connected since the start.
+    has_met: AtomicBool,
 }
 
 impl News {
     /// Returns the state of a node that has received nothing yet.
     pub fn new(store: Store, network: Network, trust: Arc<Trust>, verifier: Arc<Verifier>) -> Self {
         let (heads, passed, asking) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { store, network, trust, heads, passed, asking, verifier, revocations: AtomicU64::new(0) }
+        let (revocations, has_met) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { store, network, trust, heads, passed, asking, verifier, revocations, has_met }
+    }
+
+    /// Tells whether a peer was connected since the start.
+    pub fn has_met_peers(&self) -> bool {
+        self.has_met.load(Ordering::Acquire)
     }
 
     /// Returns what verifies the messages of peers.
@@ -71,6 +79,11 @@ impl News {
         tag: Option<&Tag>,
     ) -> Vec<Head> {
         self.heads().of(publisher, model, tag).into_iter().cloned().collect()
+    }
+
+    /// Returns the record of one tag's head.
+    pub fn head_of(&self, publisher: PublisherId, model: &ModelName, tag: &Tag) -> Option<TagRecord> {
+        self.heads().get(publisher, model, tag).map(|head| head.tag.record().clone())
     }
 
     /// Returns the peers that claim to hold a manifest.

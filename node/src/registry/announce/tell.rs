@@ -17,8 +17,6 @@ use super::heads::{self, Head};
 use super::{News, holder_of};
 use crate::registry::limits::QUESTIONS_AT_ONCE;
 use crate::registry::model::record::ModelRecord;
-use crate::registry::model::whole;
-use crate::registry::publishers::{keys, tags};
 
 impl News {
     /// Counts the connected peers that say they hold the whole model. This node is not counted.
@@ -50,6 +48,34 @@ impl News {
     pub async fn announce(self: &Arc<Self>, tag: &SignedTag, keys: &KeyHistory) {
         if self.trust.sharing.gives(&tag.record().publisher, &tag.record().model) {
             self.announce_text(tag.envelope(), keys).await;
+        }
+    }
+
+    /// Takes records of models in the store at the start of the node, and gossips those for which `is_gossiped` says so. The
+    /// records are verified, and nothing in the store contradicts them. Peers ask for the others.
+    pub async fn tell_held(
+        self: &Arc<Self>,
+        tags: Vec<SignedTag>,
+        keys: &Arc<KeyHistory>,
+        is_gossiped: impl Fn(&SignedTag) -> bool,
+    ) {
+        let holder = holder_of(self.network.peer_id(), self.network.listen_addresses().await);
+        for tag in tags {
+            let gossiped = is_gossiped(&tag)
+                .then(|| heads::announcement(Some(tag.envelope()), keys, holder.clone(), None));
+            let record = tag.record();
+            let is_heard =
+                !self.heads_of(record.publisher, Some(&record.model), Some(&record.tag)).is_empty();
+            let head = Head { tag, keys: keys.clone(), holders: vec![holder.clone()], proofs: Vec::new() };
+            if is_heard {
+                // A peer may contradict it.
+                self.take_head(head);
+            } else {
+                self.heads().hear(head);
+            }
+            if let Some(announcement) = gossiped {
+                self.network.announce(announcement).await;
+            }
         }
     }
 
@@ -86,28 +112,6 @@ impl News {
     pub async fn seed_while_pulling(&self, publisher: &PublisherId, model: &ModelName) {
         if self.trust.sharing.gives(publisher, model) {
             self.network.provide(DhtKey::publisher(publisher)).await;
-        }
-    }
-}
-
-/// Provides and announces the models in the store.
-pub async fn seed_all(news: Arc<News>) {
-    let store = news.store.clone();
-    let Ok(Ok(models)) = tokio::task::spawn_blocking(move || ModelRecord::all(&store)).await else { return };
-    let mut publishers = BTreeSet::new();
-    for (manifest, record) in models {
-        // Of a model in part, the node provides the publisher's records and the large blobs, but not the manifest.
-        if record.complete || record.chosen.is_some() {
-            news.seed_model(&manifest).await;
-            publishers.insert(record.publisher);
-        }
-    }
-    for publisher in publishers {
-        let Ok(Some(keys)) = keys::keys(&news.store, publisher) else { continue };
-        for tag in tags::records(&news.store, publisher, None).unwrap_or_default() {
-            if whole::is_complete(&news.store, &tag.record().manifest.digest) {
-                news.announce(&tag, &keys).await;
-            }
         }
     }
 }

@@ -88,9 +88,26 @@ impl Stall {
 
 /// The bytes of verified pieces by the source that sent them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sources {
+pub struct Sources {
     pub peers: BTreeMap<PeerId, u64>,
     pub web: BTreeMap<String, u64>,
+}
+
+impl Sources {
+    /// Adds bytes to those of the same sources.
+    pub fn add(&mut self, Self { peers, web }: Self) {
+        for (peer, bytes) in peers {
+            *self.peers.entry(peer).or_default() += bytes;
+        }
+        for (seed, bytes) in web {
+            *self.web.entry(seed).or_default() += bytes;
+        }
+    }
+
+    /// Returns the sum over all sources.
+    pub fn bytes(&self) -> u64 {
+        self.peers.values().chain(self.web.values()).sum()
+    }
 }
 
 /// What the members of one download want.
@@ -214,7 +231,11 @@ impl Demand {
     pub fn join(self: &Arc<Self>, joining: Joining) -> Option<Membership> {
         let may_go_on = joining.may_go_on(Instant::now());
         let mut state = self.state();
+        // Another download may have taken the room while this one had no member.
+        let live = state.leases.iter().filter(|lease| lease.set_idle(false)).count();
+        state.is_over |= live < state.leases.len();
         if state.is_over {
+            state.leases.iter().for_each(Lease::let_go);
             return None;
         }
         let id = state.next;
@@ -239,11 +260,13 @@ impl Demand {
     }
 
     /// Tells whether the last member has left, and no other can join any more. Readers come back, so a download that was read
-    /// waits for `ON_DEMAND_LINGER`.
+    /// waits for `ON_DEMAND_LINGER`, unless another one has taken its room.
     pub fn is_over(&self) -> bool {
         let mut state = self.state();
         let linger = |(since, read): (Instant, bool)| read && since.elapsed() < ON_DEMAND_LINGER;
-        state.is_over |= state.members.is_empty() && state.idle.is_some_and(|idle| !linger(idle));
+        let may_stay =
+            |state: &State| state.idle.is_none_or(linger) && !state.leases.iter().any(Lease::has_ended);
+        state.is_over |= state.members.is_empty() && !may_stay(&state);
         state.is_over
     }
 
@@ -476,6 +499,9 @@ impl Drop for Membership {
         let member = state.members.remove(&self.id);
         state.changes.blobs.extend(member.iter().flat_map(|it| it.wishes.keys()));
         state.idle = state.idle.map(|(_, read)| (Instant::now(), read));
+        if state.members.is_empty() {
+            state.leases.iter().for_each(Lease::let_go);
+        }
         drop(state);
         self.demand.asked.notify_one();
     }

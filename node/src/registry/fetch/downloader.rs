@@ -70,14 +70,20 @@ pub enum DownloadError {
 /// What a download has fetched.
 #[derive(Debug, Default)]
 pub struct Downloaded {
-    /// Bytes of verified pieces by the peer that sent them.
-    pub peers: BTreeMap<PeerId, u64>,
-    /// Bytes of verified pieces by the web seed that sent them.
-    pub web: BTreeMap<String, u64>,
+    pub sources: Sources,
     /// Bytes that were copied from other models in the store.
     pub reused: u64,
     /// How long threads verified pieces, and how long they wrote them: sums over all threads.
     pub busy: (Duration, Duration),
+}
+
+impl Downloaded {
+    /// Adds what another download of the same pull has fetched.
+    pub fn add(&mut self, Self { sources, reused, busy }: Self) {
+        self.sources.add(sources);
+        self.reused += reused;
+        self.busy = (self.busy.0 + busy.0, self.busy.1 + busy.1);
+    }
 }
 
 /// A piece and whether verifying and writing it succeeded.
@@ -204,20 +210,15 @@ impl<'a> Downloader<'a> {
         self
     }
 
-    /// Runs until no member is left. `first` are the peers to dial at once, `finder` finds more.
+    /// Runs until no member is left. `finder` finds more peers than the members have introduced.
     ///
     /// # Errors
     /// No source sends anything for too long, the signed states are false, or a piece cannot be written.
     pub(super) async fn run(
         mut self,
-        first: Vec<PeerId>,
         mut finder: Option<Finder>,
         reporter: &Reporter,
     ) -> Result<(), DownloadError> {
-        for peer in first {
-            self.peers.returning.expect(peer);
-            self.consider(peer);
-        }
         self.take_changes();
         self.execute();
         let mut report = tokio::time::interval(Duration::from_millis(200));
@@ -375,7 +376,7 @@ impl<'a> Downloader<'a> {
             let (pool, near, far) = (self.fetching.pool.clone(), self.throttles(true), self.throttles(false));
             let deliver = async move {
                 let throttles = if network.is_near(peer).await { near } else { far };
-                Deliver { peer, pool, events, throttles, heard: Arc::default() }
+                Deliver { peer, pool, events, throttles, heard: Arc::default(), ways: Arc::default() }
             };
             self.peers.open(&self.fetching.network, peer, deliver);
         }
@@ -615,6 +616,7 @@ impl<'a> Downloader<'a> {
             SourceId::Peer(peer) => {
                 self.peers.returning.has_sent(peer);
                 self.fetching.traffic.count_fetched(peer, bytes, way);
+                self.fetching.network.was_of_use(peer);
                 let add = |sources: &mut Sources| *sources.peers.entry(peer).or_default() += bytes;
                 self.demand.count(&blob, add);
             }
@@ -675,6 +677,7 @@ impl<'a> Downloader<'a> {
         self.tally.liars += 1;
         self.peers.returning.forget(&peer);
         Bans::ban(&self.fetching.resolver.bans, peer);
+        self.fetching.network.remembered().distrust(&peer);
         self.drop_source(peer);
     }
 

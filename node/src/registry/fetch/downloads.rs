@@ -44,6 +44,8 @@ pub struct Begin {
     pub protect: BTreeSet<Digest>,
     /// The peers to dial at once.
     pub holders: Vec<PeerId>,
+    /// Those of them that are not known to hold the blobs. They are asked for nothing before they say what they hold.
+    pub strangers: BTreeSet<PeerId>,
     /// How to search for peers again once none is left.
     pub search: Option<Search>,
     /// Whether to search from the start. A pull does that itself.
@@ -53,6 +55,13 @@ pub struct Begin {
     pub states_max: usize,
     /// Whether the caller has reserved the room for its blobs.
     pub has_room: bool,
+}
+
+impl Begin {
+    /// Returns the peers to dial, and whether each is known to hold the blobs.
+    pub(super) fn peers(&self) -> impl Iterator<Item = (PeerId, bool)> {
+        self.holders.iter().map(|peer| (*peer, !self.strangers.contains(peer)))
+    }
 }
 
 impl Downloads {
@@ -157,13 +166,14 @@ impl Fetching {
             let mut ending = Ending { fetching: fetching.clone(), demand: demand.clone(), failure: None };
             let (listener, events) = mpsc::channel(DOWNLOAD_EVENTS_MAX);
             tokio::spawn(pass_on(demand.clone(), events));
+            begin.peers().for_each(|(peer, is_holder)| demand.introduce(peer, is_holder));
             let mut download = Downloader::new(&fetching, demand, begin.states_max).with_web(begin.web);
             let mut finder = None;
             if let Some(search) = begin.search {
                 finder = begin.searches.then(|| Finder::start(&fetching.network, search.clone()));
                 download = download.looking_anew(search);
             }
-            let result = download.run(begin.holders, finder, &Reporter::new(listener)).await;
+            let result = download.run(finder, &Reporter::new(listener)).await;
             ending.failure = result.err();
         });
     }

@@ -36,7 +36,7 @@ impl Fault for BeginError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::States { .. } | Self::BehindNat { .. } => FaultKind::Unreachable,
-            Self::Reserve(_) => FaultKind::DiskFull,
+            Self::Reserve(source) => source.kind(),
             Self::Partial { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
             Self::Partial { .. } | Self::Interrupted(_) => FaultKind::Internal,
         }
@@ -45,9 +45,7 @@ impl Fault for BeginError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::BehindNat { .. } => Some(NAT_HINT.into()),
-            Self::Reserve(_) => {
-                Some("make room with `reg gc`, raise cache.max_size, or free the disk".into())
-            }
+            Self::Reserve(source) => source.hint(),
             error if error.kind() == FaultKind::DiskFull => {
                 Some("free the disk and run the same command again: what was fetched is kept".into())
             }

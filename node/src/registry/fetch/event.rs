@@ -1,7 +1,7 @@
 //! [`SourceEvent`]: what the sources of a download report to it: frames, pieces, and news of web seeds.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use reg_proto::bounded::Bounded;
@@ -50,6 +50,8 @@ pub(super) struct Deliver {
     pub throttles: Arc<[Arc<Throttle>]>,
     /// Counts the bytes of pieces as they arrive, before a piece is whole.
     pub heard: Arc<AtomicU64>,
+    /// How many pieces the peer sends beside each other.
+    pub ways: Arc<AtomicU32>,
 }
 
 impl Deliver {

@@ -64,11 +64,12 @@ impl Told {
             return self.0.take().map(|_| "the pull goes on".to_owned());
         }
         let waiting = facts.waiting();
-        if self.0.replace(waiting) == Some(waiting) {
+        let left = facts.patience().saturating_sub(facts.quiet);
+        // At the end of its patience the pull says itself why it ends.
+        if left.is_zero() || self.0.replace(waiting) == Some(waiting) {
             return None;
         }
-        let left = facts.patience().saturating_sub(facts.quiet).as_secs();
-        let most = format!("for {left} s at most (--timeout)");
+        let most = format!("for {} s at most (--timeout)", left.as_secs_f64().ceil());
         Some(match waiting {
             Waiting::Return { peer, more: 0 } => format!("waits for {peer} to come back, {most}"),
             Waiting::Return { peer, more } => {
@@ -132,5 +133,23 @@ mod tests {
         assert!(told.news(&paused).is_some_and(|it| it.contains("paused")));
         assert_eq!(told.news(&Facts { quiet: Duration::ZERO, ..here }).as_deref(), Some("the pull goes on"));
         assert_eq!(told.news(&Facts { quiet: Duration::ZERO, ..here }), None);
+    }
+
+    #[test]
+    fn no_wait_of_no_time_is_told() {
+        let facts = |asked: u64, quiet: u64| Facts {
+            asked: Some(Duration::from_millis(asked)),
+            quiet: Duration::from_millis(quiet),
+            has_source: true,
+            ..QUIET
+        };
+        assert_eq!(Told::default().news(&facts(10_000, 10_000)), None);
+        assert_eq!(Told::default().news(&facts(10_000, 12_000)), None);
+        assert!(
+            Told::default().news(&facts(10_500, 10_100)).is_some_and(|it| it.contains("for 1 s at most"))
+        );
+        assert!(
+            Told::default().news(&facts(60_000, 10_000)).is_some_and(|it| it.contains("for 50 s at most"))
+        );
     }
 }

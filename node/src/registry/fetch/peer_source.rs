@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use reg_proto::digest::Digest;
@@ -20,7 +20,7 @@ use tracing::debug;
 use super::event::{Answer, Deliver, SourceEvent};
 use super::lanes;
 use super::traffic::Way;
-use crate::net::{FrameReader, FrameWriter, Network, OpenStreamError, Pace, Received};
+use crate::net::{FrameReader, FrameWriter, Network, OpenStreamError, OpenedAhead, Pace, Received};
 use crate::registry::limits::{FRAMES_TO_SEND_MAX, LANE_ANSWERS_MAX, SAY_SOMETHING};
 
 /// A peer with an open stream. Dropping it closes the stream and its lanes.
@@ -32,11 +32,14 @@ pub(super) struct PeerSource {
     /// Whether the peer has said that it holds a wanted piece.
     pub holds_any: bool,
     heard: Heard,
+    ways: Arc<AtomicU32>,
+    /// The number of ways that was told last.
+    told_ways: u32,
     _tasks: JoinSet<()>,
 }
 
 impl PeerSource {
-    /// Opens a stream to `peer` and starts its tasks. A frame with more than `states_max` bytes of piece states is refused.
+    /// Opens a stream to `peer`, or takes one that was opened ahead, and starts its tasks. A frame with more than `states_max` bytes of piece states is refused.
     ///
     /// # Errors
     /// No stream to the peer can be opened.
@@ -46,20 +49,26 @@ impl PeerSource {
         states_max: usize,
         deliver: Deliver,
     ) -> Result<Self, OpenStreamError> {
-        let (mut reader, writer) = network.open_stream(peer).await?;
+        let (mut reader, writer, ahead) = match network.take_ahead(peer).await {
+            Some(OpenedAhead { reader, writer, lanes }) => (reader, writer, lanes),
+            None => {
+                let (reader, writer) = network.open_stream(peer).await?;
+                (reader, writer, Vec::new())
+            }
+        };
         reader.set_states_max(states_max);
         reader.count_in(deliver.heard.clone());
         let (frames, to_send) = mpsc::channel(FRAMES_TO_SEND_MAX);
         let (answers, answered) = mpsc::channel(LANE_ANSWERS_MAX);
-        let heard = Heard::of(deliver.heard.clone());
+        let (heard, ways) = (Heard::of(deliver.heard.clone()), deliver.ways.clone());
         let mut tasks = JoinSet::new();
         if network.has_lanes() {
-            tasks.spawn(lanes::keep(network.clone(), frames.clone(), answered, deliver.clone()));
+            tasks.spawn(lanes::keep(network.clone(), ahead, frames.clone(), answered, deliver.clone()));
         }
         tasks.spawn(read(reader, answers, deliver));
         tasks.spawn(write(peer, writer, to_send));
         let (followed, opened) = (BTreeSet::new(), Instant::now());
-        Ok(Self { frames, followed, opened, holds_any: false, heard, _tasks: tasks })
+        Ok(Self { frames, followed, opened, holds_any: false, heard, ways, told_ways: 0, _tasks: tasks })
     }
 
     /// Follows at most [`BLOBS_FOLLOWED_MAX`] of the missing blobs, and unfollows all others.
@@ -80,6 +89,12 @@ impl PeerSource {
     /// Tells whether at least [`HEARD_BYTES`] of pieces have come since it last said so.
     pub(super) fn is_heard(&mut self) -> bool {
         self.heard.is_more()
+    }
+
+    /// Returns how many pieces the peer sends beside each other, if that has changed.
+    pub(super) fn news_of_ways(&mut self) -> Option<u32> {
+        let ways = self.ways.load(Ordering::Relaxed).max(1);
+        (std::mem::replace(&mut self.told_ways, ways) != ways).then_some(ways)
     }
 
     /// Does not count so many bytes as heard: nobody has asked for them.

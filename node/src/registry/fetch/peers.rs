@@ -156,6 +156,12 @@ impl Peers {
         sources.filter_map(|(peer, source)| source.is_heard().then_some(*peer)).collect()
     }
 
+    /// Returns the peers that send more or fewer pieces beside each other than at the last call, and how many.
+    pub(super) fn ways(&mut self) -> Vec<(PeerId, u32)> {
+        let sources = self.sources.iter_mut();
+        sources.filter_map(|(peer, source)| Some((*peer, source.news_of_ways()?))).collect()
+    }
+
     /// Tells whether any peer has held a wanted piece.
     pub(super) fn any_holds(&self) -> bool {
         self.sources.values().any(|source| source.holds_any)

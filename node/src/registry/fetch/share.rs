@@ -242,9 +242,7 @@ impl Share {
         }
         let Some(membership) = demand.join(self.terms.joining()) else { return false };
         demand.add_web(self.begin.web.clone());
-        for peer in &self.begin.holders {
-            demand.introduce(*peer, true);
-        }
+        self.begin.peers().for_each(|(peer, is_holder)| demand.introduce(peer, is_holder));
         self.others.push(membership);
         true
     }
@@ -428,7 +426,7 @@ impl Share {
         let mut states = BTreeMap::new();
         for blob in lost {
             if let Some(opened) = self.opened.remove(&blob) {
-                add(&mut self.earlier, &since(&failed.fetched(&blob), &opened.before));
+                self.earlier.add(since(&failed.fetched(&blob), &opened.before));
                 states.insert(blob, opened.states);
             }
         }
@@ -469,13 +467,13 @@ impl Share {
 
     /// Returns what was fetched of the caller's blobs since it opened them.
     pub fn downloaded(&self) -> Downloaded {
-        let mut sum = self.earlier.clone();
+        let mut sources = self.earlier.clone();
         for (blob, opened) in &self.opened {
-            add(&mut sum, &since(&opened.demand.fetched(blob), &opened.before));
+            sources.add(since(&opened.demand.fetched(blob), &opened.before));
         }
         let (now, before) = (busy(&self.partials()), self.busy_before);
         let busy = (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
-        Downloaded { peers: sum.peers, web: sum.web, reused: 0, busy }
+        Downloaded { sources, reused: 0, busy }
     }
 
     /// Records the verified pieces of blobs that are not complete, so that they are not rehashed. Removes the blob with
@@ -540,16 +538,6 @@ fn open_all(
         }
     }
     Ok(())
-}
-
-/// Adds bytes to those of the same sources.
-fn add(sum: &mut Sources, more: &Sources) {
-    for (peer, bytes) in &more.peers {
-        *sum.peers.entry(*peer).or_default() += bytes;
-    }
-    for (seed, bytes) in &more.web {
-        *sum.web.entry(seed.clone()).or_default() += bytes;
-    }
 }
 
 /// Returns the bytes that have come since `before`.

@@ -23,9 +23,8 @@ use super::traffic::Way;
 use super::{Fetching, Pulling};
 use crate::net::FrameWriter;
 use crate::registry::limits::{
-    BUSY_WAIT_MAX, SMALL_AGAIN, SMALL_BATCH_BLOBS, SMALL_BATCH_BYTES, SMALL_BLOB_BYTES_MAX, SMALL_BLOBS_MIN,
-    SMALL_PATIENCE, SMALL_PEERS_MAX, SMALL_REQUESTS_AT_ONCE, SMALL_STALL, SMALL_WINDOW, SMALL_WINDOW_BLOBS,
-    SMALL_WINDOW_BYTES,
+    BUSY_WAIT_MAX, SMALL_AGAIN, SMALL_BATCH_BLOBS, SMALL_BATCH_BYTES, SMALL_BLOB_BYTES_MAX, SMALL_PEERS_MAX,
+    SMALL_REQUESTS_AT_ONCE, SMALL_STALL, SMALL_WINDOW, SMALL_WINDOW_BLOBS, SMALL_WINDOW_BYTES,
 };
 use crate::store::{Store, WriteError};
 
@@ -68,10 +67,14 @@ pub struct Small {
 }
 
 impl Fetching {
-    /// Takes the small blobs out of `missing`, if they are many. While downloads are limited, it takes none.
-    pub fn split_small(&self, missing: &mut BTreeMap<Digest, BlobLayout>) -> BTreeMap<Digest, BlobLayout> {
+    /// Takes the small blobs out of `missing`, if they are at least `min`. While downloads are limited, it takes none.
+    pub fn split_small(
+        &self,
+        missing: &mut BTreeMap<Digest, BlobLayout>,
+        min: usize,
+    ) -> BTreeMap<Digest, BlobLayout> {
         let is_small = |layout: &BlobLayout| layout.size() <= SMALL_BLOB_BYTES_MAX;
-        if missing.values().filter(|it| is_small(it)).count() < SMALL_BLOBS_MIN || self.throttle.is_some() {
+        if missing.values().filter(|it| is_small(it)).count() < min || self.throttle.is_some() {
             return BTreeMap::new();
         }
         let (small, others) = std::mem::take(missing).into_iter().partition(|(_, layout)| is_small(layout));
@@ -79,7 +82,8 @@ impl Fetching {
         small
     }
 
-    /// Fetches blobs of one model from [`Self::split_small`]. While the pull is paused, it leaves all of them.
+    /// Fetches blobs of one model from [`Self::split_small`]. While the pull is paused, it leaves all of them. Where no peer
+    /// sends one for `patience`, it leaves the rest.
     ///
     /// # Errors
     /// The store cannot keep them.
@@ -88,6 +92,7 @@ impl Fetching {
         pulling: &Pulling,
         holders: &[PeerId],
         mut blobs: BTreeMap<Digest, BlobLayout>,
+        patience: Duration,
         reporter: &Reporter,
     ) -> Result<Small, WriteError> {
         if blobs.is_empty() {
@@ -108,7 +113,7 @@ impl Fetching {
             total,
         };
         let mut last_taken = Instant::now();
-        while last_taken.elapsed() < SMALL_PATIENCE {
+        while last_taken.elapsed() < patience {
             let before = fetch.missing.len();
             for peer in holders.iter().take(SMALL_PEERS_MAX) {
                 if !self.resolver.bans.is_banned(peer) && fetch.is_wanted(pulling) {
@@ -161,6 +166,7 @@ impl Fetch<'_> {
                     if Digest::of(&bytes) != blob {
                         debug!(%peer, %blob, "a peer sent wrong bytes");
                         self.fetching.resolver.bans.ban(peer);
+                        self.fetching.network.remembered().distrust(&peer);
                         break;
                     }
                     pace.count(bytes.len());
@@ -184,6 +190,9 @@ impl Fetch<'_> {
     async fn take(&mut self, peer: PeerId, blob: Digest, bytes: Vec<u8>) -> Result<(), WriteError> {
         let length = bytes.len() as u64;
         self.fetching.traffic.count_fetched(peer, length, Way::Stream);
+        if !self.peers.contains_key(&peer) {
+            self.fetching.network.was_of_use(peer);
+        }
         *self.peers.entry(peer).or_default() += length;
         self.missing.remove(&blob);
         (self.batch_bytes, self.done) = (self.batch_bytes + bytes.len(), self.done + length);

@@ -36,9 +36,12 @@ impl Fetching {
         let mut lacking = BTreeMap::new();
         for (blob, layout) in missing {
             let named = resolved.provenance.states.get(blob).filter(|_| layout.piece_count() > 1);
-            match named
-                .map_or_else(|| PieceStates::parse(*layout, &[]).ok(), |named| self.states_here(blob, named))
-            {
+            let sent = |named: &Digest| PieceStates::parse(*layout, resolved.states.get(named)?).ok();
+            let states = match named {
+                Some(named) => self.states_here(blob, named).or_else(|| sent(named)),
+                None => PieceStates::parse(*layout, &[]).ok(),
+            };
+            match states {
                 Some(states) => drop(found.insert(*blob, states)),
                 None => drop(lacking.insert(*blob, *layout)),
             }

@@ -1,5 +1,5 @@
-//! Imports a repository from the cache of Hugging Face's clients (huggingface_hub, "Understand caching") without a second copy
-//! of large files. Placing a model in that cache is part of a pull.
+//! Finds repositories in the cache of Hugging Face's clients (huggingface_hub, "Understand caching"). Placing a model in that
+//! cache is part of a pull.
 //!
 //! ```text
 //! models--org--name/
@@ -8,96 +8,37 @@
 //!   snapshots/<commit>/<path>   links into blobs
 //! ```
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::{fs, io};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use data_encoding::HEXLOWER;
-use reg_api::fault::{Fault, FaultKind};
-use reg_api::progress::Progress;
-use reg_api::report::ImportedRepository;
-use reg_api::reporter::Reporter;
+use reg_api::adopt::{Adoptable, Found, FoundModels};
+use reg_api::ingest::Ingest;
 use reg_api::repository_name::RepositoryName;
 use reg_api::request::HubCache;
 use reg_proto::digest::Digest;
-use thiserror::Error;
+use reg_proto::name::{ModelName, Tag};
 
-use super::Importing;
-use super::upload::UploadError;
+use super::adopt::{AdoptError, Adoption};
+use super::partial_cache::lacking;
 use crate::registry::model::git_blob;
-use crate::registry::model::tree::{self, TreeError};
-use crate::registry::pull::{COMMIT_DIGITS, LISTED_BYTES_MAX, repository_dir};
-use crate::store::{ImportError, ReadError, Store, Taking, ToImport};
+use crate::registry::model::tree::{self, Authors, Listing};
+use crate::registry::pull::{COMMIT_DIGITS, repository_dir};
+use crate::store::{Cancel, ImportError, ReadError, Store};
 
-/// Why a repository of the cache is not imported.
-#[derive(Debug, Error)]
-pub enum AdoptError {
-    #[error("{path} cannot be read")]
-    Read { path: PathBuf, source: io::Error },
-    #[error("{repository} at {revision} is not in {dir}")]
-    NotThere { repository: RepositoryName, revision: String, dir: PathBuf },
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-    #[error("{path} cannot be imported")]
-    Import { path: PathBuf, source: ImportError },
-    #[error("{path} is not what its name says: its hash is {found}")]
-    Other { path: PathBuf, found: String },
-    #[error("blob cannot be kept")]
-    Keep(#[from] UploadError),
-    #[error("a task ended early")]
-    Interrupted,
-}
+/// How the folder of a repository begins.
+const FOLDER: &str = "models--";
+/// The branch that is taken where a whole cache is imported.
+const MAIN: &str = "main";
 
-impl Fault for AdoptError {
-    fn kind(&self) -> FaultKind {
-        match self {
-            Self::NotThere { .. } => FaultKind::NotFound,
-            Self::Other { .. } | Self::Import { source: ImportError::Changed { .. }, .. } => {
-                FaultKind::Verification
-            }
-            Self::Import { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
-            Self::Tree(TreeError::Read { source, .. }) => FaultKind::of_path(source),
-            Self::Tree(_) => FaultKind::Invalid,
-            _ => FaultKind::Internal,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NotThere { .. } => Some(
-                "`hf cache ls` lists the repositories of the cache; leave --from out to download".to_owned(),
-            ),
-            Self::Other { .. } => {
-                Some("remove the file from the cache, or leave --from out to download".to_owned())
-            }
-            _ => None,
-        }
-    }
-}
-
-impl Importing {
-    /// Imports the files of a repository from the cache. A large file becomes a second link to the same bytes where the file
-    /// system allows it, and is read once to prove its digest.
-    ///
-    /// # Errors
-    /// The repository is not in the cache, or a file does not match its name: see [`AdoptError`].
-    pub async fn adopt_hub_cache(
-        self: &Arc<Self>,
-        from: HubCache,
-        reporter: &Reporter,
-    ) -> Result<ImportedRepository, AdoptError> {
-        let (store, reporter) = (self.store.clone(), reporter.clone());
-        let adopt = tokio::task::spawn_blocking(move || adopt(&store, &from, &reporter));
-        let adopted = adopt.await.map_err(|_| AdoptError::Interrupted)??;
-        for (_, digest) in &adopted.files {
-            self.keep_uploaded(*digest).await?;
-        }
-        Ok(adopted)
-    }
-}
-
-fn adopt(store: &Store, from: &HubCache, reporter: &Reporter) -> Result<ImportedRepository, AdoptError> {
+/// Finds the files of a revision. `incomplete` takes what is there, although files of the repository are missing.
+pub(super) fn find(
+    from: &HubCache,
+    ingest: &Ingest,
+    incomplete: bool,
+    cancel: &Cancel,
+) -> Result<Adoption, AdoptError> {
     let root = repository_dir(from);
     let not_there = || AdoptError::NotThere {
         repository: from.repository.clone(),
@@ -115,42 +56,77 @@ fn adopt(store: &Store, from: &HubCache, reporter: &Reporter) -> Result<Imported
     }
     let snapshot =
         snapshot.canonicalize().map_err(|source| AdoptError::Read { path: snapshot.clone(), source })?;
-    let sources = tree::list(&snapshot)?;
-    let total: u64 = sources.iter().map(|it| it.size).sum();
-    reporter.stage("hashing", format_args!("{} files", sources.len()));
-    let done = AtomicU64::new(0);
-    let tell = |bytes: u64| {
-        let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        reporter.tell(Progress::Bytes { done, total, peers: 0 });
-    };
-    let taking = |size| if size > LISTED_BYTES_MAX { Taking::Link } else { Taking::Copy };
-    let wanted: Vec<ToImport> =
-        sources.iter().map(|it| ToImport { path: it.source.clone(), taking: taking(it.size) }).collect();
-    let imported = store.import_files(&wanted, &tell);
-    let imported = imported.map_err(|(path, source)| AdoptError::Import { path, source })?;
-    let mut files = Vec::new();
-    for (source, imported) in sources.into_iter().zip(imported) {
-        let name = source.source.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        check_name(store, &source.source, &name, &imported.digest)?;
-        files.push((source.path, imported.digest));
+    let listing = tree::list(&snapshot, ingest, Authors::Others, cancel)?;
+    let missing = lacking(&root, &snapshot, &listing, ingest);
+    if let (Some(first), false) = (missing.first(), incomplete) {
+        let (first, more) = (first.clone(), missing.len() - 1);
+        return Err(AdoptError::Partial { repository: from.repository.clone(), first, more });
     }
-    Ok(ImportedRepository { commit, files, bytes: total, bytes_fetched: 0 })
+    let Listing { files, left_out } = listing;
+    Ok(Adoption { commit, files, left_out })
 }
 
-/// Checks a blob against its name in the cache, which is its hash. A cache without links has other names, which prove nothing.
-fn check_name(store: &Store, path: &Path, name: &str, digest: &Digest) -> Result<(), AdoptError> {
-    let is_blob = path.parent().and_then(Path::file_name).is_some_and(|it| it == "blobs");
-    if !is_blob {
-        return Ok(());
+/// Lists the repositories of a cache. Where several have one name, their owner stands before it.
+pub(super) fn list(dir: &Path) -> Result<FoundModels, AdoptError> {
+    let read = |source| AdoptError::Read { path: dir.to_owned(), source };
+    let (mut repositories, mut found) = (Vec::new(), FoundModels::default());
+    for entry in fs::read_dir(dir).map_err(read)? {
+        let name = entry.map_err(read)?.file_name().to_string_lossy().into_owned();
+        let Some(name) = name.strip_prefix(FOLDER) else { continue };
+        match (
+            name.replacen("--", "/", 1).parse::<RepositoryName>(),
+            revision(&dir.join(format!("{FOLDER}{name}"))),
+        ) {
+            (Ok(repository), Some(revision)) => repositories.push((repository, revision)),
+            _ => found.skipped.push(name.to_owned()),
+        }
     }
-    let found = if name.len() == COMMIT_DIGITS {
-        let read = |source| AdoptError::Import { path: path.to_owned(), source };
-        let bytes = store
-            .read_blob(digest, u64::MAX)
-            .map_err(|_: ReadError| read(ImportError::Changed { path: path.to_owned() }))?;
-        HEXLOWER.encode(&git_blob(&bytes))
-    } else {
-        digest.hex()
+    repositories.sort();
+    let mut same: BTreeMap<String, usize> = BTreeMap::new();
+    for (repository, _) in &repositories {
+        *same.entry(repository.name().to_ascii_lowercase()).or_default() += 1;
+    }
+    for (repository, revision) in repositories {
+        let is_alone = same.get(&repository.name().to_ascii_lowercase()) == Some(&1);
+        let name =
+            if is_alone { repository.name().to_owned() } else { repository.as_str().replace('/', "-") };
+        match name.parse::<ModelName>() {
+            Ok(model) => {
+                let source = Adoptable::HubCache(HubCache { dir: dir.to_owned(), repository, revision });
+                found.models.push(Found { source, model, tag: Tag::latest() });
+            }
+            Err(_) => found.skipped.push(repository.to_string()),
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the revision of a repository to import: its main branch, else the first one that there is.
+fn revision(repository: &Path) -> Option<String> {
+    let refs = repository.join("refs");
+    if refs.join(MAIN).is_file() {
+        return Some(MAIN.to_owned());
+    }
+    let names = |dir: &Path| {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.map(|it| it.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
     };
-    if found == name { Ok(()) } else { Err(AdoptError::Other { path: path.to_owned(), found }) }
+    let named = names(&refs).into_iter().find(|it| refs.join(it).is_file());
+    named.or_else(|| names(&repository.join("snapshots")).into_iter().next())
+}
+
+/// Returns the name that a blob should have in the cache: one as long as `name`.
+pub(super) fn name_of(store: &Store, path: &Path, name: &str, digest: &Digest) -> Result<String, AdoptError> {
+    if name.len() != COMMIT_DIGITS {
+        return Ok(digest.hex());
+    }
+    let path = || path.to_owned();
+    let bytes = store.read_blob(digest, u64::MAX).map_err(|_: ReadError| AdoptError::Import {
+        path: path(),
+        source: ImportError::Changed { path: path() },
+    })?;
+    Ok(HEXLOWER.encode(&git_blob(&bytes)))
 }

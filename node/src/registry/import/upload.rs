@@ -45,13 +45,22 @@ impl Fault for UploadError {
         match self {
             Self::NotKnown => FaultKind::NotFound,
             Self::TooMany => FaultKind::RetryLater,
-            Self::Reserve(_) => FaultKind::DiskFull,
-            Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Reserve(source) => source.kind(),
+            Self::Write(source) | Self::Finish(StoreError::Write(source)) if source.is_disk_full() => {
+                FaultKind::DiskFull
+            }
             Self::Finish(StoreError::Digest { .. })
             | Self::OtherOffset { .. }
             | Self::TooLong { .. }
             | Self::TooShort { .. } => FaultKind::Invalid,
             Self::Write(_) | Self::Finish(_) | Self::Chance | Self::Interrupted => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Reserve(source) => source.hint(),
+            _ => None,
         }
     }
 }

@@ -1,27 +1,25 @@
-//! Lists, describes, pins and removes the models in the store, and collects garbage.
+//! Describes, pins and removes the models in the store, and collects garbage.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reg_api::behind::Behind;
 use reg_api::clock;
 use reg_api::fault::{Fault, FaultKind};
-use reg_api::report::{
-    AttestationInfo, Collected, FileInfo, ModelInfo, ModelSummary, PartSummary, Paused, PeerReport, Status,
-};
-use reg_api::request::wanted_tag;
+use reg_api::report::{AttestationInfo, Collected, FileInfo, ModelInfo, PartSummary, Paused, Status};
+use reg_api::request::{Claims, wanted_tag};
 use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Mirror};
 use reg_proto::digest::Digest;
-use reg_proto::name::{Petname, Publisher, PublisherId, Reference, Tag};
+use reg_proto::name::{Petname, Publisher, PublisherId, Reference};
 use reg_proto::referrer::BUNDLE_ARTIFACT_TYPE;
 use reg_proto::tag::{SignedTag, TagRecord};
 use thiserror::Error;
 use tokio::task::JoinError;
 
 use super::Local;
+use super::listing::More;
 use crate::registry::fetch::Meant;
+use crate::registry::model::kept::{self, Kept};
 use crate::registry::model::record::{self, ModelError, ModelRecord, referrers_here};
-use crate::registry::publishers::{TagsError, keys, tags};
+use crate::registry::publishers::{TagsError, tags};
 use crate::registry::resolve::{ModelHere, ResolveError, TagHere};
 use crate::registry::trust::TrustError;
 use crate::store::{CacheSize, DocumentKind, ReadError, WriteError};
@@ -77,27 +75,6 @@ impl Fault for CatalogueError {
 }
 
 impl Local {
-    /// Lists the models in the store, complete or partial.
-    ///
-    /// # Errors
-    /// See [`CatalogueError`].
-    pub async fn list(self: &Arc<Self>) -> Result<Vec<ModelSummary>, CatalogueError> {
-        self.on_blocking_thread(|local| {
-            let petnames = local.trust.petnames();
-            let tags = local.tags_by_model()?;
-            let records = ModelRecord::all(&local.store)?;
-            let mut models: Vec<ModelSummary> = records
-                .iter()
-                .map(|(manifest, record)| local.summary(*manifest, record, &petnames, &tags))
-                .collect();
-            models.sort_by(|one, two| {
-                (&one.publisher, &one.model, &one.tags).cmp(&(&two.publisher, &two.model, &two.tags))
-            });
-            Ok(models)
-        })
-        .await
-    }
-
     /// Returns everything that this node knows of a model in the store.
     ///
     /// # Errors
@@ -107,7 +84,10 @@ impl Local {
         self.on_blocking_thread(move |local| {
             let ModelHere { manifest, record, tag } = local.resolver.model_here(&reference)?;
             let publisher = record.publisher;
-            let summary = local.summary(manifest, &record, &local.trust.petnames(), &local.tags_by_model()?);
+            let (keys, tags_here) = local.tags_of(publisher, &record.model)?;
+            let tags_here = tags_here.get(&manifest).cloned().unwrap_or_default();
+            let row = local.row(manifest, &record, keys.as_ref(), tags_here);
+            let summary = local.summary(row, &More::of(&local)?);
             let (tag, behind) = match tag {
                 Some(TagHere { tag, behind }) => (Some(tag), behind),
                 None => {
@@ -116,7 +96,6 @@ impl Local {
                 }
             };
             let tag = tag.as_ref().map(SignedTag::record);
-            let keys = keys::keys(&local.store, publisher)?;
             let mirror = keys.as_ref().and_then(|keys| {
                 let referrers = referrers_here(&local.store, &record);
                 let (_, said) =
@@ -128,7 +107,14 @@ impl Local {
             let petnames = local.trust.petnames();
             let attestations = said.iter().map(|it| AttestationInfo::of(it, &petnames)).collect();
             let checks = local.trust.judge_here(&manifest, &record, &said, behind.as_ref())?;
+            let heard = || {
+                let tag = &tag?.tag;
+                local.heard_of_newer(record.publisher, &record.model, tag, &manifest)
+            };
+            let behind = behind.or_else(heard);
             let version = keys.map_or(0, |keys| keys.version());
+            let stated = record::manifest(&local.store, &manifest).ok();
+            let claims = stated.and_then(|it| record::claims(&local.store, &it)).map(Claims::from);
             Ok(ModelInfo {
                 reference,
                 key_document_version: tag.map_or(version, |it| it.key_document),
@@ -137,6 +123,7 @@ impl Local {
                 fresh_until: tag.and_then(|it| it.fresh_until),
                 expires: tag.and_then(|it| it.expires),
                 behind,
+                claims,
                 metadata: record.metadata.clone(),
                 referrers: record.referrers.clone(),
                 kinds: record.kinds.clone(),
@@ -196,13 +183,13 @@ impl Local {
         self.on_blocking_thread(move |local| {
             let ModelHere { manifest, record, .. } = local.resolver.model_here(&reference)?;
             let (key, name) = (key_of(&manifest, &record), reference.to_string());
-            local.store.put_document(DocumentKind::Pin, &key, name.as_bytes())?;
+            kept::pin(&local.store, &key, &name)?;
             Ok(manifest)
         })
         .await
     }
 
-    /// Unpins a model, so that it may be evicted. Returns the digest of its manifest.
+    /// Unpins a model, so that it may be evicted, also one that was published here. Returns the digest of its manifest.
     ///
     /// # Errors
     /// See [`CatalogueError`].
@@ -210,7 +197,7 @@ impl Local {
         let reference = reference.clone();
         self.on_blocking_thread(move |local| {
             let ModelHere { manifest, record, .. } = local.resolver.model_here(&reference)?;
-            local.store.remove_document(DocumentKind::Pin, &key_of(&manifest, &record))?;
+            kept::release(&local.store, &key_of(&manifest, &record))?;
             Ok(manifest)
         })
         .await
@@ -230,19 +217,23 @@ impl Local {
                 .into_iter()
                 .filter(|it| it.record().manifest.digest == manifest)
                 .partition(|it| wanted_tag(&reference).is_none_or(|tag| tag == it.record().tag));
-            if others.is_empty() && local.is_pinned(&manifest, &record) {
+            let kept = local.kept(&manifest, &record)?;
+            if others.is_empty() && kept == Some(Kept::Pinned) {
                 return Err(CatalogueError::Pinned { reference });
             }
             for tag in &named {
                 tags::forget(&local.store, tag)?;
                 let TagRecord { publisher, model, tag, .. } = tag.record();
                 local.news.forget_tag(*publisher, model, tag);
-                local.resolver.views.forget(*publisher, model);
+                local.resolver.views.forget(*publisher, model, tag);
             }
             if !others.is_empty() {
                 return Ok(Collected::default());
             }
             local.store.remove_document(DocumentKind::Model, &key_of(&manifest, &record))?;
+            if kept.is_some() {
+                kept::release(&local.store, &key_of(&manifest, &record))?;
+            }
             let report = local.store.gc(false)?;
             Ok(Collected { models: vec![manifest], blobs: report.blobs, bytes: report.bytes, dry_run: false })
         })
@@ -282,27 +273,6 @@ impl Local {
         Ok(self.fetching.priorities.set_paused(meant.as_ref(), is_paused))
     }
 
-    /// Lists the peers that this node is connected to, and those that must be upgraded.
-    pub async fn peers(&self) -> Vec<PeerReport> {
-        let peers = self.network.peers().await.into_iter().map(|info| {
-            let bytes = self.fetching.traffic.with_peer(&info.peer);
-            PeerReport {
-                peer: info.peer,
-                addresses: info.addresses,
-                agent: info.agent,
-                transport: info.transport,
-                rtt_ms: info.rtt_ms,
-                lanes: info.lanes,
-                no_lane: info.no_lane,
-                outdated: info.outdated,
-                bytes_fetched: bytes.fetched,
-                bytes_served: bytes.served,
-                bytes_by_lane: bytes.by_lane,
-            }
-        });
-        peers.collect()
-    }
-
     /// Returns the status of the node in figures.
     ///
     /// # Errors
@@ -311,6 +281,7 @@ impl Local {
         let (listen, peers) = (self.network.listen_addresses().await, self.network.connected().await.len());
         let outdated_peers = self.network.peers().await.iter().filter(|it| it.outdated).count();
         let reachability = self.network.reachability().await;
+        let known_peers = self.network.remembered().list().len();
         self.on_blocking_thread(move |local| {
             let usage = local.store.usage()?;
             Ok(Status {
@@ -319,7 +290,8 @@ impl Local {
                 reachability,
                 peers,
                 outdated_peers,
-                models: ModelRecord::all(&local.store)?.len(),
+                known_peers,
+                models: local.count()?,
                 blobs: usage.blobs,
                 bytes: usage.bytes,
                 partial_bytes: usage.partial_bytes,
@@ -346,32 +318,8 @@ impl Local {
         tokio::task::spawn_blocking(move || work(local)).await?
     }
 
-    fn summary(
-        &self,
-        manifest: Digest,
-        record: &ModelRecord,
-        petnames: &BTreeMap<PublisherId, Petname>,
-        tags: &BTreeMap<String, BTreeMap<Tag, Option<Behind>>>,
-    ) -> ModelSummary {
-        let tags = tags.get(&key_of(&manifest, record)).cloned().unwrap_or_default();
-        ModelSummary {
-            publisher: record.publisher,
-            petname: petnames.get(&record.publisher).cloned(),
-            model: record.model.clone(),
-            tags: tags.keys().cloned().collect(),
-            behind: tags.into_iter().filter_map(|(tag, behind)| Some((tag, behind?))).collect(),
-            manifest,
-            bytes: record.bytes,
-            files: record.files,
-            pinned: self.is_pinned(&manifest, record),
-            part: record.chosen.as_ref().and_then(|_| self.part_summary(&manifest, record)),
-            complete: record.complete && record.blobs.iter().all(|blob| self.store.contains(blob)),
-            last_used: self.store.last_used(&manifest),
-        }
-    }
-
     /// Returns the selected part of a model, and whether it is complete in the store. `None` if the manifest cannot be read.
-    fn part_summary(&self, manifest: &Digest, record: &ModelRecord) -> Option<PartSummary> {
+    pub(super) fn part_summary(&self, manifest: &Digest, record: &ModelRecord) -> Option<PartSummary> {
         let (part, manifest) = (record.part(), record::manifest(&self.store, manifest).ok()?);
         Some(PartSummary {
             files: part.files(&manifest).count(),
@@ -380,25 +328,8 @@ impl Local {
         })
     }
 
-    fn is_pinned(&self, manifest: &Digest, record: &ModelRecord) -> bool {
-        matches!(self.store.get_document(DocumentKind::Pin, &key_of(manifest, record)), Ok(Some(_)))
-    }
-
-    /// Returns the tags that mean each model, with how it stands behind the head of each.
-    fn tags_by_model(&self) -> Result<BTreeMap<String, BTreeMap<Tag, Option<Behind>>>, CatalogueError> {
-        let mut tags: BTreeMap<String, BTreeMap<Tag, Option<Behind>>> = BTreeMap::new();
-        for publisher in keys::publishers(&self.store)? {
-            let Some(keys) = keys::keys(&self.store, publisher)? else { continue };
-            for tag in tags::records(&self.store, publisher, None)? {
-                let record = tag.record();
-                let here = self.resolver.tag_here(&keys, &record.model, &record.tag)?;
-                let TagHere { tag, behind } = here.unwrap_or(TagHere { tag, behind: None });
-                let record = tag.record();
-                let key = ModelRecord::key(&record.manifest.digest, publisher, &record.model);
-                tags.entry(key).or_default().insert(record.tag.clone(), behind);
-            }
-        }
-        Ok(tags)
+    fn kept(&self, manifest: &Digest, record: &ModelRecord) -> Result<Option<Kept>, ReadError> {
+        kept::kept(&self.store, &key_of(manifest, record))
     }
 }
 

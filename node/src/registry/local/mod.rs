@@ -6,11 +6,16 @@
 mod branches;
 mod chat_template;
 mod inventory;
+mod listing;
 mod log;
+mod peers;
+mod rows;
+mod seeding;
+mod share;
 mod subscriptions;
 mod trust;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use reg_api::clock;
 
@@ -23,7 +28,11 @@ use crate::registry::trust::Trust;
 use crate::store::Store;
 
 pub use self::inventory::{CatalogueError, shown};
+pub use self::listing::{DescribedModel, Listed};
 pub use self::log::{LogError, LoggedRecord, TagLog};
+pub use self::peers::PeersError;
+pub use self::seeding::seed_all;
+pub use self::share::ShareError;
 pub use self::subscriptions::{SubscribeError, keep_lists};
 
 /// Answers the owner of a node.
@@ -36,6 +45,8 @@ pub struct Local {
     resolver: Arc<Resolver>,
     fetching: Arc<Fetching>,
     puller: Arc<Puller>,
+    /// Held while rows of the list are derived.
+    deriving: Mutex<()>,
     /// When the node started, in seconds since 1970.
     started: u64,
 }
@@ -46,6 +57,7 @@ impl Local {
         let (store, network) = (puller.store.clone(), puller.network.clone());
         let (trust, news, resolver) = (puller.trust.clone(), puller.news.clone(), puller.resolver.clone());
         let fetching = puller.fetching.clone();
-        Self { store, network, trust, news, resolver, fetching, puller, started: clock::now() }
+        let deriving = Mutex::default();
+        Self { store, network, trust, news, resolver, fetching, puller, deriving, started: clock::now() }
     }
 }

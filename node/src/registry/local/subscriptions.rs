@@ -10,15 +10,15 @@ use reg_api::reporter::Reporter;
 use reg_api::request::PullRequest;
 use reg_proto::denylist::DENYLIST_FILE;
 use reg_proto::digest::Digest;
-use reg_proto::name::{Publisher, Reference, Tag};
+use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
 use tracing::{info, warn};
 
 use super::Local;
 use crate::registry::limits::{DENIALS_RELOAD, DENYLISTS_REFRESH};
+use crate::registry::model::kept::{self, Kept};
 use crate::registry::model::record::ModelRecord;
 use crate::registry::pull::PullError;
 use crate::registry::trust::Subscription;
-use crate::store::DocumentKind;
 
 /// Why the user cannot subscribe to a list.
 #[derive(Debug, thiserror::Error)]
@@ -83,10 +83,23 @@ impl Local {
         entries.await.ok().flatten().ok_or_else(not_a_list)
     }
 
-    /// Reads the stored lists again, so that serving follows their newest versions.
+    /// Reads the stored lists again, so that serving follows their newest versions: to peers, and to the clients of a gateway,
+    /// whatever version of a tag they read until now.
     pub async fn reload_denials(&self) {
         let trust = self.trust.clone();
-        drop(tokio::task::spawn_blocking(move || trust.reload_denials()).await);
+        let reload = tokio::task::spawn_blocking(move || trust.reload_denials());
+        if reload.await.unwrap_or(true) {
+            self.resolver.views.forget_all();
+        }
+    }
+
+    /// Applies a model that was pulled, if it is one of the lists.
+    pub async fn apply_list(self: &Arc<Self>, publisher: PublisherId, model: ModelName) {
+        let local = self.clone();
+        let is_list = tokio::task::spawn_blocking(move || local.trust.is_list(publisher, &model));
+        if is_list.await.unwrap_or(false) {
+            self.reload_denials().await;
+        }
     }
 
     /// Pins the newest version of a list, and unpins older ones.
@@ -96,10 +109,12 @@ impl Local {
             |it: &ModelRecord| it.publisher == list.publisher && it.model.folded() == list.model.folded();
         for (digest, record) in records.into_iter().filter(|(_, it)| of(it)) {
             let key = ModelRecord::key(&digest, record.publisher, &record.model);
-            let done = if digest == manifest {
-                self.store.put_document(DocumentKind::Pin, &key, list.name.as_bytes())
-            } else {
-                self.store.remove_document(DocumentKind::Pin, &key)
+            // One that was published here stays, also where it is old.
+            let done = match kept::kept(&self.store, &key) {
+                Err(error) => Err(error.into()),
+                Ok(Some(Kept::Published)) => Ok(()),
+                _ if digest == manifest => kept::pin(&self.store, &key, &list.name),
+                _ => kept::release(&self.store, &key),
             };
             if let Err(error) = done {
                 warn!(list = %list.name, %error, "a denylist cannot be pinned");

@@ -13,6 +13,7 @@ use reg_proto::manifest::{Manifest, ModelFile};
 use reg_proto::path::SafePath;
 use thiserror::Error;
 
+use super::file_path;
 use crate::store::{DocumentKind, PlaceError, PlaceMode, ReadError, Store, WriteError, clear_leftovers};
 
 /// Why a model was not checked out. The files that were placed before stay, and each is whole.
@@ -124,7 +125,8 @@ fn needs_placing(
 pub fn walk(dest: &Path, file: &ModelFile) -> Result<Option<(PathBuf, Metadata)>, CheckoutError> {
     let mut path = dest.to_owned();
     let mut found = None;
-    let mut segments = file.path.segments().peekable();
+    let below = file_path::of(dest, &file.path);
+    let mut segments = below.iter().peekable();
     while let Some(segment) = segments.next() {
         path.push(segment);
         let metadata = match fs::symlink_metadata(&path) {
@@ -145,8 +147,7 @@ pub fn walk(dest: &Path, file: &ModelFile) -> Result<Option<(PathBuf, Metadata)>
 
 /// Creates the directories from `dest` to the file, and returns the path of the file. The caller checks for links with [`walk`].
 pub fn make_parents(dest: &Path, file: &ModelFile) -> Result<PathBuf, CheckoutError> {
-    let path: PathBuf =
-        std::iter::once(dest.as_os_str()).chain(file.path.segments().map(AsRef::as_ref)).collect();
+    let path = dest.join(file_path::to_write(dest, &file.path));
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)
             .map_err(|source| CheckoutError::Make { path: parent.to_owned(), source })?;

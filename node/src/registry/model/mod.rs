@@ -9,7 +9,10 @@
 
 pub mod checkout;
 pub mod describe;
+pub mod file_path;
 mod git_blob;
+pub mod kept;
+pub mod ranged;
 pub mod record;
 pub mod refer;
 pub mod tree;

@@ -7,7 +7,7 @@ use reg_proto::content::metadata::Metadata;
 use reg_proto::digest::Digest;
 use reg_proto::json::{self, JsonError};
 use reg_proto::limits::{MANIFEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX};
-use reg_proto::manifest::{Manifest, ManifestError};
+use reg_proto::manifest::{Manifest, ManifestError, ModelConfig, ModelDescriptor};
 use reg_proto::name::{ModelName, PublisherId};
 use reg_proto::path::SafePath;
 use reg_proto::referrer::Referrer;
@@ -84,6 +84,17 @@ impl ModelRecord {
         records.into_iter().map(|(_, record)| record).collect()
     }
 
+    /// Reads the records of all versions of a publisher's model. Parses no others.
+    pub fn of_model(store: &Store, publisher: PublisherId, model: &ModelName) -> Vec<(Digest, Self)> {
+        let of = format!(" {publisher}/{}", model.folded());
+        let keys = store.document_keys(DocumentKind::Model, "").unwrap_or_default();
+        let manifests = keys.iter().filter_map(|key| key.strip_suffix(&of)?.parse().ok());
+        let record = |manifest: Digest| {
+            Some((manifest, Self::load(store, &manifest, publisher, model).ok().flatten()?))
+        };
+        manifests.filter_map(record).collect()
+    }
+
     fn list(store: &Store, prefix: &str) -> Result<Vec<(Digest, Self)>, ReadError> {
         let documents = store.list_documents(DocumentKind::Model, prefix)?;
         let records = documents.into_iter().filter_map(|(key, bytes)| {
@@ -136,6 +147,12 @@ pub fn manifest(store: &Store, digest: &Digest) -> Result<Manifest, ModelError> 
         .read_blob(digest, MANIFEST_BYTES_MAX as u64)
         .map_err(|source| ModelError::Read { manifest: *digest, source })?;
     Manifest::from_bytes(&bytes).map_err(|source| ModelError::Manifest { manifest: *digest, source })
+}
+
+/// Reads what the publisher claims of a model in its ModelPack config; `None` where the store does not have that.
+pub fn claims(store: &Store, manifest: &Manifest) -> Option<ModelDescriptor> {
+    let config = document(store, &manifest.config().digest)?;
+    Some(ModelConfig::from_bytes(&config).ok()?.descriptor)
 }
 
 /// Reads a small document from the store: a referrer, an envelope, a bundle.

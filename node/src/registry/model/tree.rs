@@ -1,212 +1,222 @@
-//! Lists the files of a directory that form a model, in the order of their names. A fixed list says what is left out.
+//! Lists the files of a directory that form a model, in the order of their names, and what was left out of it and why.
+//!
+//! Everything that can be known without reading a file whole is judged here, before anything is hashed: names, sizes,
+//! links, and names that fall together. `tree/left_out.rs` and `tree/secret.rs` hold the lists of what is left out. They
+//! decide which files a manifest names, so a change of them changes digests.
 
+mod error;
+mod left_out;
+mod secret;
+mod walk;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use reg_proto::limits::FILES_MAX;
-use reg_proto::path::{PathError, SafePath};
-use thiserror::Error;
+use reg_api::ingest::{Ingest, IngestFile, IngestPlan, LeftOutList, LeftOutReason};
+use reg_proto::limits::BLOB_BYTES_MAX;
+use reg_proto::path::{CollisionError, SafePath, check_collisions};
 
-/// Names that are never part of a model: version control, caches, and files that editors and systems leave behind. The
-/// list decides which files a manifest names, so a change of it changes digests.
-pub const LEFT_OUT: [&str; 16] = [
-    ".git",
-    ".gitattributes",
-    ".gitignore",
-    ".hg",
-    ".svn",
-    ".bzr",
-    ".cache",
-    ".huggingface",
-    "__pycache__",
-    ".ipynb_checkpoints",
-    ".DS_Store",
-    "Thumbs.db",
-    "desktop.ini",
-    ".idea",
-    ".vscode",
-    ".reg",
-];
+use self::walk::Walk;
+use crate::store::Cancel;
 
-/// Endings of names that are left out: editors' backups and unfinished downloads.
-pub const LEFT_OUT_ENDINGS: [&str; 6] = ["~", ".swp", ".swo", ".tmp", ".incomplete", ".part"];
+pub use self::error::TreeError;
+pub use self::left_out::{is_hidden, is_left_out};
+pub use self::secret::{Searched, is_secret_name, search};
 
-/// Levels of directories that the walk enters. It is deeper than a path may be, so that the check of the path reports
-/// the error.
-const DEPTH_MAX: usize = 40;
+/// Name of the file that lists patterns of what is left out of its directory, as a `.gitignore` does.
+const IGNORE_FILE: &str = ".regignore";
 
 /// A file to publish: its name in the model, and the path of its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFile {
     pub path: SafePath,
+    /// Where the user sees it: the link, where it is one.
+    pub shown: PathBuf,
     pub source: PathBuf,
     pub size: u64,
 }
 
-/// Why a directory is not a model.
-#[derive(Debug, Error)]
-pub enum TreeError {
-    #[error("{path} cannot be read")]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("{path} is neither a file nor a directory")]
-    Special { path: PathBuf },
-    #[error("{path} points to {target}, outside of what is published")]
-    LinkOutside { path: PathBuf, target: PathBuf },
-    #[error("{path} has a name that is not UTF-8")]
-    NotUtf8 { path: PathBuf },
-    #[error("{path} has a name that is refused")]
-    Name { path: PathBuf, source: PathError },
-    #[error("{path} holds more than {FILES_MAX} files")]
-    TooMany { path: PathBuf },
-    #[error("{path} holds no files that could be published")]
-    Empty { path: PathBuf },
-    #[error("{path} is nested deeper than {DEPTH_MAX} directories")]
-    TooDeep { path: PathBuf },
+/// The files of a directory that form a model, and the others.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    pub files: Vec<SourceFile>,
+    pub left_out: LeftOutList,
+}
+
+/// The authors of the files, which decides whether a `.regignore` counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authors {
+    /// The directory is the user's: its `.regignore` counts.
+    User,
+    /// The files are of another author, as those of a cache.
+    Others,
+}
+
+impl SourceFile {
+    /// Returns the file at `source`, where it is not larger than a blob may be.
+    ///
+    /// # Errors
+    /// It is, or it cannot be read.
+    pub fn new(path: SafePath, source: PathBuf) -> Result<Self, TreeError> {
+        match fs::metadata(&source) {
+            Err(error) => Err(TreeError::Read { path: source, source: error }),
+            Ok(it) if it.len() > BLOB_BYTES_MAX => Err(TreeError::TooLarge { path: source, size: it.len() }),
+            Ok(it) => Ok(Self { path, shown: source.clone(), source, size: it.len() }),
+        }
+    }
+}
+
+impl Listing {
+    /// Returns the size of all files in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|it| it.size).sum()
+    }
+
+    /// Returns what would be published.
+    pub fn plan(self) -> IngestPlan {
+        let (bytes, left_out) = (self.bytes(), self.left_out);
+        let files = self.files.into_iter().map(|it| IngestFile { path: it.path, size: it.size }).collect();
+        IngestPlan { files, bytes, left_out }
+    }
 }
 
 /// Lists the files of the model at `root`, a directory or a single file, in the order of their names.
 ///
-/// A symbolic link may lead to a file inside `root`, or, in a snapshot of a Hugging Face cache, to a blob of the same
-/// repository. Any other link is an error.
-pub fn list(root: &Path) -> Result<Vec<SourceFile>, TreeError> {
+/// A symbolic link may lead to a file or directory inside `root`, or, in a snapshot of a Hugging Face cache, to a blob of the
+/// same repository. Any other link is an error. A single file may be a link to any file.
+///
+/// # Errors
+/// A file is over a bound, or cannot be part of a model, or the caller has gone: see [`TreeError`].
+pub fn list(root: &Path, ingest: &Ingest, authors: Authors, cancel: &Cancel) -> Result<Listing, TreeError> {
     let read = |source| TreeError::Read { path: root.to_owned(), source };
     let real = root.canonicalize().map_err(read)?;
-    let mut files = Vec::new();
-    if real.is_file() {
-        let name = root.file_name().unwrap_or(real.as_os_str());
-        push(&mut files, root, name.to_str().map(str::to_owned), real.clone())?;
+    let authors = if ingest.no_ignore_files { Authors::Others } else { authors };
+    let mut listing = if real.is_file() {
+        single(root, &real, ingest, cancel)?
     } else {
-        walk(&real, &real, "", 0, &mut files)?;
+        // What is over a bound is refused before a text is searched.
+        let mut listing = Walk::new(&real, ingest, authors, cancel).run()?;
+        leave_out_secrets(&mut listing, ingest, cancel)?;
+        listing
+    };
+    if listing.files.is_empty() {
+        let (path, left_out) = (root.to_owned(), listing.left_out);
+        return Err(match left_out.count() {
+            0 => TreeError::Empty { path, left_out: 0 },
+            _ => TreeError::AllLeftOut { path, left_out },
+        });
     }
-    if files.is_empty() {
-        return Err(TreeError::Empty { path: root.to_owned() });
-    }
-    files.sort_by(|one, two| one.path.cmp(&two.path));
-    Ok(files)
+    listing.files.sort_by(|one, two| one.path.cmp(&two.path));
+    refuse_collisions(&listing.files)?;
+    Ok(listing)
 }
 
-fn walk(
-    root: &Path,
-    dir: &Path,
-    prefix: &str,
-    depth: usize,
-    files: &mut Vec<SourceFile>,
-) -> Result<(), TreeError> {
-    if depth > DEPTH_MAX {
-        return Err(TreeError::TooDeep { path: dir.to_owned() });
-    }
-    let read = |source| TreeError::Read { path: dir.to_owned(), source };
-    for entry in fs::read_dir(dir).map_err(read)? {
-        let entry = entry.map_err(read)?;
-        let path = entry.path();
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { return Err(TreeError::NotUtf8 { path }) };
-        if is_left_out(name) {
-            continue;
-        }
-        let name = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
-        let kind = entry.file_type().map_err(read)?;
-        if kind.is_dir() {
-            walk(root, &path, &name, depth + 1, files)?;
-        } else if kind.is_file() {
-            push(files, &path, Some(name), path.clone())?;
-        } else if kind.is_symlink() {
-            let target = follow(root, &path)?;
-            push(files, &path, Some(name), target)?;
-        } else {
-            return Err(TreeError::Special { path });
-        }
-        if files.len() > FILES_MAX {
-            return Err(TreeError::TooMany { path: root.to_owned() });
+/// Searches the texts of a listing for secrets, and leaves out those that have one.
+fn leave_out_secrets(listing: &mut Listing, ingest: &Ingest, cancel: &Cancel) -> Result<(), TreeError> {
+    for file in std::mem::take(&mut listing.files) {
+        if is_taken(&file, ingest, &mut listing.left_out, cancel)? {
+            listing.files.push(file);
         }
     }
     Ok(())
 }
 
-fn push(
-    files: &mut Vec<SourceFile>,
-    shown: &Path,
-    name: Option<String>,
-    source: PathBuf,
-) -> Result<(), TreeError> {
-    let path = name.ok_or_else(|| TreeError::NotUtf8 { path: shown.to_owned() })?;
-    let path = path.parse().map_err(|source| TreeError::Name { path: shown.to_owned(), source })?;
-    let size =
-        fs::metadata(&source).map_err(|source| TreeError::Read { path: shown.to_owned(), source })?.len();
-    files.push(SourceFile { path, source, size });
-    Ok(())
-}
-
-/// Tells whether a file or directory of this name is never part of a model.
-pub fn is_left_out(name: &str) -> bool {
-    LEFT_OUT.contains(&name) || LEFT_OUT_ENDINGS.iter().any(|ending| name.ends_with(ending))
-}
-
-/// Follows a link to a file inside `root`, or inside the `blobs` beside the `snapshots` that contains `root`.
-fn follow(root: &Path, link: &Path) -> Result<PathBuf, TreeError> {
-    let target = link.canonicalize().map_err(|source| TreeError::Read { path: link.to_owned(), source })?;
-    let blobs = hugging_face_blobs(root);
-    let inside = target.starts_with(root) || blobs.is_some_and(|blobs| target.starts_with(blobs));
-    if !inside {
-        return Err(TreeError::LinkOutside { path: link.to_owned(), target });
+/// Searches a text for secrets, unless the user wants it anyway. Notes in `left_out` that it has one, or that it was not searched
+/// to its end. Returns whether it is taken.
+///
+/// # Errors
+/// The caller has gone.
+pub fn is_taken(
+    file: &SourceFile,
+    ingest: &Ingest,
+    left_out: &mut LeftOutList,
+    cancel: &Cancel,
+) -> Result<bool, TreeError> {
+    let name = file.path.as_str();
+    if ingest.secrets.iter().any(|it| it.matches(name)) {
+        return Ok(true);
     }
-    if !target.is_file() {
-        return Err(TreeError::Special { path: link.to_owned() });
+    let Searched { found, is_cut } = secret::find(file, cancel);
+    if cancel.is_cancelled() {
+        return Err(TreeError::Cancelled { path: file.shown.clone() });
     }
-    Ok(target)
+    let is_taken = found.is_none();
+    if let Some(found) = found {
+        left_out.push(name.to_owned(), LeftOutReason::Secret, Some(found));
+    } else if is_cut {
+        left_out.push_unsearched(name);
+    }
+    Ok(is_taken)
 }
 
-/// Returns the folder of blobs: `models--org--name/snapshots/<commit>` → `models--org--name/blobs`.
-fn hugging_face_blobs(root: &Path) -> Option<PathBuf> {
-    let snapshots = root.parent().filter(|it| it.file_name().is_some_and(|name| name == "snapshots"))?;
-    Some(snapshots.parent()?.join("blobs"))
+/// Lists the one file of a model. The user has named it, so it may be hidden.
+fn single(root: &Path, real: &Path, ingest: &Ingest, cancel: &Cancel) -> Result<Listing, TreeError> {
+    let name = root.file_name().unwrap_or(real.as_os_str());
+    let name = name.to_str().ok_or_else(|| TreeError::NotUtf8 { path: root.to_owned() })?;
+    let (file, mut listing) = (source_file(name, root, real.to_owned())?, Listing::default());
+    let name = file.path.to_string();
+    if let Some(pattern) = ingest.include.iter().find(|it| !it.matches(&name)) {
+        let (path, pattern) = (root.to_owned(), pattern.clone());
+        return Err(TreeError::NoMatch { path, pattern, names: vec![name] });
+    }
+    if ingest.exclude.iter().any(|it| it.matches(&name)) {
+        listing.left_out.push(name, LeftOutReason::Excluded, None);
+        return Ok(listing);
+    }
+    listing.files.push(file);
+    leave_out_secrets(&mut listing, ingest, cancel)?;
+    match listing.left_out.entries.pop() {
+        Some(it) => Err(TreeError::Secret { path: root.to_owned(), found: it.found.unwrap_or_default() }),
+        None => Ok(listing),
+    }
+}
+
+/// Returns the file at `source` under its name in the model, where it is not larger than a blob may be.
+fn source_file(name: &str, shown: &Path, source: PathBuf) -> Result<SourceFile, TreeError> {
+    let refused = |source| TreeError::Name { path: shown.to_owned(), source };
+    let path = SafePath::in_any_form(name).map_err(refused)?;
+    Ok(SourceFile { shown: shown.to_owned(), ..SourceFile::new(path, source)? })
+}
+
+fn refuse_collisions(files: &[SourceFile]) -> Result<(), TreeError> {
+    let Err(error) = check_collisions(files.iter().map(|file| &file.path)) else { return Ok(()) };
+    let (CollisionError::SameFile { first, second }
+    | CollisionError::FileIsDirectory { file: first, inside: second }) = error;
+    let mut shown: BTreeMap<&SafePath, Vec<&Path>> = BTreeMap::new();
+    for file in files.iter().filter(|it| it.path == first || it.path == second) {
+        shown.entry(&file.path).or_default().push(&file.shown);
+    }
+    let mut names = shown.into_values().flatten().map(Path::to_owned);
+    let (first, second) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+    Err(TreeError::Collision { first, second })
+}
+
+/// Tells whether a file of an upload is left out, as a publication of the same directory leaves it out. A secret is refused.
+pub fn is_left_out_of_uploads(path: &SafePath) -> bool {
+    matches!(judge_path(path, &Ingest::default()), Some(LeftOutReason::Never | LeftOutReason::Hidden))
+}
+
+/// Tells whether a file of a repository elsewhere becomes part of a model, by its path alone.
+pub fn judge_path(path: &SafePath, ingest: &Ingest) -> Option<LeftOutReason> {
+    let text = path.as_str();
+    let matches = |patterns: &[reg_api::selection::Pattern]| patterns.iter().any(|it| it.matches(text));
+    if path.segments().any(is_left_out) {
+        Some(LeftOutReason::Never)
+    } else if matches(&ingest.exclude) {
+        Some(LeftOutReason::Excluded)
+    } else if !ingest.include.is_empty() && !matches(&ingest.include) {
+        Some(LeftOutReason::NotIncluded)
+    } else if matches(&ingest.secrets) {
+        None
+    } else if path.segments().any(is_secret_name) {
+        Some(LeftOutReason::Secret)
+    } else if !ingest.hidden && path.segments().any(is_hidden) {
+        Some(LeftOutReason::Hidden)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn write(path: &Path) {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, b"x").unwrap();
-    }
-
-    fn names(root: &Path) -> Vec<String> {
-        list(root).unwrap().iter().map(|it| it.path.to_string()).collect()
-    }
-
-    #[test]
-    fn leaves_out_what_is_written_down_and_nothing_else() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["b", "a/c", "a-b", ".git/config", "x/__pycache__/y", "a~", "m.incomplete", ".env"] {
-            write(&dir.path().join(name));
-        }
-        assert_eq!(names(dir.path()), [".env", "a-b", "a/c", "b"]);
-    }
-
-    #[test]
-    fn a_single_file_is_a_model_of_one_file() {
-        let dir = tempfile::tempdir().unwrap();
-        write(&dir.path().join("m.gguf"));
-        assert_eq!(names(&dir.path().join("m.gguf")), ["m.gguf"]);
-        assert!(matches!(list(&dir.path().join("none")), Err(TreeError::Read { .. })));
-        fs::create_dir(dir.path().join("empty")).unwrap();
-        assert!(matches!(list(&dir.path().join("empty")), Err(TreeError::Empty { .. })));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn links_are_followed_inside_only() {
-        use std::os::unix::fs::symlink;
-        let dir = tempfile::tempdir().unwrap();
-        let repo = dir.path().join("models--o--n");
-        write(&repo.join("blobs/abc"));
-        write(&dir.path().join("secret"));
-        let snapshot = repo.join("snapshots/main");
-        fs::create_dir_all(&snapshot).unwrap();
-        symlink("../../blobs/abc", snapshot.join("model.safetensors")).unwrap();
-        assert_eq!(names(&snapshot), ["model.safetensors"]);
-        symlink(dir.path().join("secret"), snapshot.join("leak")).unwrap();
-        assert!(matches!(list(&snapshot), Err(TreeError::LinkOutside { .. })));
-    }
-}
+mod tests;

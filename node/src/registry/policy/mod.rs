@@ -4,12 +4,10 @@
 //! and the user's rules and denylists. Out: checks and verdicts. Promise: a policy opens no file, asks no peer and
 //! reads no clock, so equal facts give equal verdicts.
 
-mod admission;
 mod denials;
 mod formats;
 mod rules;
 
-pub use self::admission::Admission;
 pub use self::denials::{Denial, Denials};
 pub use self::formats::{Verdict, judge};
-pub use self::rules::{Facts, judge_formats, judge_trust};
+pub use self::rules::{Facts, consent_to, judge_formats, judge_trust};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reg_api::behind::Behind;
 use reg_api::check::Check;
+use reg_api::consent::Consent;
 use reg_api::rule::{Quorum, Rule};
 use reg_proto::attestation::{AttestationKind, AttestationResult};
 use reg_proto::content::kind::ContentKind;
@@ -44,6 +45,12 @@ pub fn judge_trust(rules: &[Rule], facts: &Facts) -> Vec<Check> {
         checks.push(Check::not_done("rules", "no rule of yours is for it (`reg trust require`)"));
     }
     checks
+}
+
+/// Returns `given` together with what the rules for a model allow.
+pub fn consent_to(rules: &[Rule], publisher: PublisherId, model: &ModelName, given: &Consent) -> Consent {
+    let of_model = rules.iter().filter(|it| it.is_for(publisher, model));
+    given.with(of_model.flat_map(|it| it.allow.iter().copied()))
 }
 
 /// Judges the files of a model by their kinds, once the bytes are known.
@@ -199,6 +206,7 @@ mod tests {
             attestations: Vec::new(),
             licenses: BTreeSet::new(),
             formats: BTreeSet::new(),
+            allow: BTreeSet::new(),
             newest: false,
         }
     }
@@ -291,6 +299,17 @@ mod tests {
         let facts = Facts { behind: Some(behind.clone()), ..facts() };
         let detail = &judge_trust(&[newest], &facts)[0].detail;
         assert!(detail.contains(&behind.manifest.to_string()) && detail.contains("version 1"), "{detail}");
+    }
+
+    #[test]
+    fn a_rule_allows_kinds_of_its_own_models_only() {
+        let rules = [Rule { allow: [ContentKind::Pickle].into(), ..rule("*/tiny") }];
+        let covers = |model: &str, kind| {
+            consent_to(&rules, id(1), &model.parse().unwrap(), &Consent::default()).covers(kind)
+        };
+        assert!(covers("Tiny", ContentKind::Pickle));
+        assert!(!covers("Tiny", ContentKind::Code) && !covers("other", ContentKind::Pickle));
+        assert_eq!(result(&rules, &facts()), CheckResult::NotDone, "it requires nothing");
     }
 
     #[test]

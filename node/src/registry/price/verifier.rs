@@ -255,13 +255,14 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::net::Remembered;
 
     fn peer(number: u8) -> PeerId {
         PeerId::from_public_key([number; 32])
     }
 
     fn verifier() -> Arc<Verifier> {
-        Arc::new(Verifier::new(Network::offline(peer(255))))
+        Arc::new(Verifier::new(Network::offline(peer(255), Remembered::nothing())))
     }
 
     /// The queue is bounded for each peer, so one peer leaves room for the others.

@@ -1,14 +1,14 @@
 //! Assembles a model from files, from blobs in the store, or from a ModelPack that was pushed. Inspects and judges every file,
 //! and builds the manifest, or keeps the one of the ModelPack byte for byte.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use reg_api::consent::Acceptance;
 use reg_api::fault::{Fault, FaultKind};
-use reg_api::progress::Progress;
+use reg_api::ingest::LeftOutList;
 use reg_api::reporter::Reporter;
-use reg_api::request::{Claims, PublishSource};
+use reg_api::request::{Claims, PublishRequest, PublishSource};
 use reg_proto::content::class::ModelPackClass;
 use reg_proto::content::metadata::Metadata;
 use reg_proto::descriptor::Descriptor;
@@ -17,15 +17,14 @@ use reg_proto::limits::{CONFIG_BYTES_MAX, MANIFEST_BYTES_MAX};
 use reg_proto::manifest::{
     MODEL_CONFIG_TYPE, Manifest, ManifestError, ModelConfig, ModelDescriptor, ModelFile,
 };
-use reg_proto::path::SafePath;
 use reg_proto::piece::{BlobLayout, BlobTooLarge};
 use thiserror::Error;
 
 use super::Publishing;
+use super::ingest::Ingested;
 use crate::registry::model::describe::{DescribeError, Description};
-use crate::registry::model::tree::{self, SourceFile, TreeError};
-use crate::registry::model::whole::is_whole;
-use crate::store::{ImportError, Lease, ReadError, ReserveError, Taking, ToImport, WriteError};
+use crate::registry::model::tree::TreeError;
+use crate::store::{Cancel, ImportError, Lease, ReadError, ReserveError, Store, WriteError};
 
 /// A model that is complete in the store and not signed yet.
 #[derive(Debug)]
@@ -39,6 +38,23 @@ pub struct Assembled {
     pub kinds: BTreeMap<String, usize>,
     /// Keeps the blobs from being evicted until the model is recorded.
     pub lease: Lease,
+    /// What was left out of the directory.
+    pub left_out: LeftOutList,
+    /// Whether large files were to be linked and had to be copied.
+    pub copied: bool,
+}
+
+impl Assembled {
+    /// Returns the model with the manifest without titles, if that is the one with this digest.
+    pub fn untitled(self, store: &Store, wanted: &Digest) -> Result<Self, WriteError> {
+        let manifest = self.manifest.clone().untitled();
+        let bytes = manifest.to_bytes();
+        if Digest::of(&bytes) != *wanted {
+            return Ok(self);
+        }
+        store.put_blob(&bytes)?;
+        Ok(Self { manifest, bytes, ..self })
+    }
 }
 
 /// Why files do not become a model.
@@ -71,13 +87,10 @@ impl Fault for AssembleError {
         match self {
             Self::Import { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
             Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
-            Self::Reserve(_) => FaultKind::DiskFull,
-            Self::Tree(TreeError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                FaultKind::NotFound
-            }
+            Self::Reserve(source) => source.kind(),
+            Self::Tree(source) => source.kind(),
             Self::Missing { .. } => FaultKind::NotFound,
-            Self::Import { source: ImportError::Source { source, .. }, .. }
-            | Self::Tree(TreeError::Read { source, .. }) => FaultKind::of_path(source),
+            Self::Import { source: ImportError::Source { source, .. }, .. } => FaultKind::of_path(source),
             Self::Describe(error) => error.kind(),
             Self::Import { source: ImportError::Write(_), .. } | Self::Write(_) | Self::Read { .. } => {
                 FaultKind::Internal
@@ -88,68 +101,74 @@ impl Fault for AssembleError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Describe(error) if error.is_consent_missing() => Some(
-                "publish it anyway with --allow-unsafe; a puller then has to pass --allow-unsafe too".into(),
-            ),
-            Self::Tree(TreeError::LinkOutside { .. }) => Some("copy the file into the directory".into()),
-            Self::Tree(TreeError::Name { .. }) => Some("rename the file".into()),
-            Self::Reserve(_) => Some("make room with `reg gc`, or raise cache.max_size".into()),
+            Self::Describe(error) => error.publish_hint(),
+            Self::Tree(source) => source.hint(),
+            Self::Manifest(ManifestError::TooLarge { .. }) => {
+                Some("leave files out with --exclude, or pack many small ones into archives".into())
+            }
+            Self::Reserve(source) => source.hint(),
             _ => None,
+        }
+    }
+
+    fn client_hint(&self) -> Option<String> {
+        match self {
+            Self::Describe(error) => error.client_hint(),
+            error => error.hint(),
         }
     }
 }
 
 impl Publishing {
-    /// Assembles a model from `source`. `claims` are what the publisher says of it beside the files. Blocks.
+    /// Assembles the model of a request. `accepted` says what is accepted beside data. Blocks.
     ///
     /// # Errors
     /// A file is refused, a blob is missing, or the store has no room: see [`AssembleError`].
     pub fn assemble(
         &self,
-        source: PublishSource,
-        claims: Claims,
-        allow_unsafe: bool,
+        request: &PublishRequest,
+        accepted: &Acceptance,
         reporter: &Reporter,
+        cancel: &Cancel,
     ) -> Result<Assembled, AssembleError> {
-        let (blobs, lease) = match source {
-            PublishSource::Path(path) => self.import(&path, allow_unsafe, reporter)?,
+        let PublishRequest { source, claims, ingest, .. } = request;
+        let (blobs, lease, left_out, copied) = match source {
+            PublishSource::Path(path) => {
+                let Ingested { blobs, lease, left_out, copied } =
+                    self.ingest((path, ingest), claims, accepted, reporter, cancel)?;
+                (blobs, lease, left_out, copied)
+            }
             PublishSource::Blobs(blobs) => {
                 let lease = self.store.reserve(0, &blobs.iter().map(|(_, blob)| *blob).collect())?;
-                (blobs, lease)
+                (blobs.clone(), lease, LeftOutList::default(), false)
             }
-            PublishSource::Pack(digest) => return self.assemble_pack(digest, allow_unsafe),
+            PublishSource::Pack(digest) => return self.assemble_pack(*digest, accepted),
         };
         let mut description = Description::default();
         let mut files = Vec::new();
         for (path, digest) in blobs {
-            // The index may name a blob that a crash has damaged, so its bytes are checked.
-            if !is_whole(&self.store, &digest) {
-                return Err(AssembleError::Missing { blob: digest });
-            }
-            let size = self.store.blob_size(&digest).ok_or(AssembleError::Missing { blob: digest })?;
+            let size = self.size_of(digest)?;
             let layout =
                 BlobLayout::new(size).map_err(|source| AssembleError::TooLarge { blob: digest, source })?;
-            let kind = description.add(&self.store, &path, &digest, size, allow_unsafe)?;
-            let media_type = raw_layer_type(ModelPackClass::of(path.as_str(), kind));
-            files.push(ModelFile { path, digest, layout, media_type });
+            let class = description.add(&self.store, &path, &digest, size, &accepted.consent)?;
+            files.push(ModelFile { path, digest, layout, media_type: raw_layer_type(class) });
         }
-        let config = ModelConfig::new(descriptor(claims), &files).to_bytes();
-        let manifest = Manifest::new(Descriptor::of(MODEL_CONFIG_TYPE, &config), files)?;
+        description.settle(&accepted.consent, accepted.incomplete)?;
+        let (manifest, config) = manifest_of(claims.clone(), files)?;
         self.store.put_blob(&config)?;
         let bytes = manifest.to_bytes();
-        self.assembled(manifest, bytes, description, lease)
+        let assembled = self.assembled(manifest, bytes, description, lease)?;
+        Ok(Assembled { left_out, copied, ..assembled })
     }
 
     /// Assembles a model from the manifest of a ModelPack, which keeps its bytes and its digest.
-    fn assemble_pack(&self, digest: Digest, allow_unsafe: bool) -> Result<Assembled, AssembleError> {
+    fn assemble_pack(&self, digest: Digest, accepted: &Acceptance) -> Result<Assembled, AssembleError> {
         let read = |source| AssembleError::Read { blob: digest, source };
         let bytes = self.store.read_blob(&digest, MANIFEST_BYTES_MAX as u64).map_err(read)?;
         let manifest = Manifest::from_bytes(&bytes)?;
         let lease = self.store.reserve(0, &manifest.blobs().into_keys().chain([digest]).collect())?;
         for (blob, layout) in manifest.blobs() {
-            let (stated, found) = (layout.size(), self.store.blob_size(&blob));
-            let found =
-                found.filter(|_| is_whole(&self.store, &blob)).ok_or(AssembleError::Missing { blob })?;
+            let (stated, found) = (layout.size(), self.size_of(blob)?);
             if found != stated {
                 return Err(AssembleError::OtherSize { blob, found, stated });
             }
@@ -159,9 +178,22 @@ impl Publishing {
         ModelConfig::from_bytes(&config).map_err(ManifestError::from)?;
         let mut description = Description::default();
         for file in manifest.files() {
-            description.add(&self.store, &file.path, &file.digest, file.layout.size(), allow_unsafe)?;
+            description.add(&self.store, &file.path, &file.digest, file.layout.size(), &accepted.consent)?;
         }
+        description.settle(&accepted.consent, accepted.incomplete)?;
         self.assembled(manifest, bytes, description, lease)
+    }
+
+    /// Returns the size of a blob in the store. Its bytes are checked: the index may name a blob that a crash has damaged.
+    fn size_of(&self, blob: Digest) -> Result<u64, AssembleError> {
+        match self.store.open_blob(&blob) {
+            Ok(file) => Ok(file.layout().size()),
+            Err(ReadError::NotHere { .. } | ReadError::Damaged { .. } | ReadError::Unverified { .. }) => {
+                Err(AssembleError::Missing { blob })
+            }
+            // The disk fails, which does not mean that the user has to upload it.
+            Err(source) => Err(AssembleError::Read { blob, source }),
+        }
     }
 
     fn assembled(
@@ -177,40 +209,22 @@ impl Publishing {
             states.insert(blob, list.digest());
         }
         let (metadata, kinds) = description.finish();
-        Ok(Assembled { manifest, bytes, states, metadata, kinds, lease })
-    }
-
-    /// Imports every file below a path on all cores and reads each once. Refuses files by name and first bytes before that.
-    fn import(
-        &self,
-        path: &Path,
-        allow_unsafe: bool,
-        reporter: &Reporter,
-    ) -> Result<(Vec<(SafePath, Digest)>, Lease), AssembleError> {
-        let sources = tree::list(path)?;
-        let total = sources.iter().map(|it| it.size).sum();
-        let lease = self.store.reserve(total, &BTreeSet::new())?;
-        reporter.stage("hashing", format_args!("{} files", sources.len()));
-        for SourceFile { path, source, size } in &sources {
-            Description::judge_source(path, source, *size, allow_unsafe)?;
-        }
-        let done = AtomicU64::new(0);
-        let tell = |bytes: u64| {
-            let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-            reporter.tell(Progress::Bytes { done, total, peers: 0 });
-        };
-        let (paths, files): (Vec<_>, Vec<_>) = sources
-            .into_iter()
-            .map(|it| (it.path, ToImport { path: it.source, taking: Taking::Copy }))
-            .unzip();
-        let imported = self.store.import_files(&files, &tell);
-        let imported = imported.map_err(|(path, source)| AssembleError::Import { path, source })?;
-        let blobs = paths.into_iter().zip(imported).map(|(path, imported)| (path, imported.digest)).collect();
-        Ok((blobs, lease))
+        let (left_out, copied) = (LeftOutList::default(), false);
+        Ok(Assembled { manifest, bytes, states, metadata, kinds, lease, left_out, copied })
     }
 }
 
-fn raw_layer_type(class: ModelPackClass) -> String {
+/// Returns the manifest of these files with these claims, and the bytes of its config.
+pub(super) fn manifest_of(
+    claims: Claims,
+    files: Vec<ModelFile>,
+) -> Result<(Manifest, Vec<u8>), AssembleError> {
+    let config = ModelConfig::new(descriptor(claims), &files).to_bytes();
+    let manifest = Manifest::new(Descriptor::of(MODEL_CONFIG_TYPE, &config), files)?;
+    Ok((manifest, config))
+}
+
+pub(super) fn raw_layer_type(class: ModelPackClass) -> String {
     format!("application/vnd.cncf.model.{class}.v1.raw")
 }
 

@@ -13,7 +13,7 @@ use reg_keys::oms::bundle;
 use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Mirror};
 use reg_proto::key::KeyHistory;
 use reg_proto::limits::BUNDLE_BYTES_MAX;
-use reg_proto::name::{Publisher, Reference};
+use reg_proto::name::{ModelName, Publisher, PublisherId, Reference};
 use reg_proto::provenance::Provenance;
 use reg_proto::referrer::{
     BUNDLE_ARTIFACT_TYPE, ENVELOPE_MEDIA_TYPE, KEYS_ARTIFACT_TYPE, PROVENANCE_ARTIFACT_TYPE,
@@ -25,12 +25,12 @@ use super::error::PublishError;
 use super::preparation::Preparation;
 use super::signatory::Signatory;
 use crate::registry::model::record::ModelRecord;
-use crate::registry::model::refer;
-use crate::registry::publishers::{keys, publication, revoked};
+use crate::registry::model::{kept, refer};
+use crate::registry::publishers::{keys, publication, revoked, tags};
 
 impl Publishing {
-    /// Verifies the signatures, records the model, moves the tag, and announces it. `id` names the preparation. Once it returns,
-    /// the model survives a crash.
+    /// Verifies the signatures, records the model and moves the tag. `id` names the preparation. Once it returns, the model
+    /// survives a crash, and is announced behind the caller.
     ///
     /// # Errors
     /// The preparation is not known, or what was signed is not what was prepared: see [`PublishError`].
@@ -43,7 +43,8 @@ impl Publishing {
         self.commit_prepared(self.preparations.take(id)?, signed, reporter).await
     }
 
-    /// Commits a preparation in a task of its own, so that a tag that has moved is announced even if the command has ended.
+    /// Commits a preparation in a task of its own, so that a tag that has moved is announced even if the command has ended. Waits
+    /// for no peer.
     pub(super) async fn commit_prepared(
         self: &Arc<Self>,
         preparation: Preparation,
@@ -59,12 +60,18 @@ impl Publishing {
                 committed
             })
             .await??;
-            publishing.resolver.views.forget(published.publisher, &published.model);
+            publishing.resolver.views.forget(published.publisher, &published.model, &tag.record().tag);
             reporter.stage("announcing", &published.reference);
-            publishing.news.seed_model(&published.manifest).await;
-            publishing.news.announce(&tag, &keys).await;
-            let holders = publishing.news.holders(&published.manifest).await;
-            Ok(Published { holders, ..published })
+            let (news, manifest) = (publishing.news.clone(), published.manifest);
+            // The head is known before the caller goes on: the caller may remove the tag at once, and it must stay removed.
+            news.announce(&tag, &keys).await;
+            let announce = async move {
+                news.seed_model(&manifest).await;
+                // A round trip to each peer: afterwards the announcement has left this node.
+                let _holders = news.holders(&manifest).await;
+            };
+            publishing.announcing.begin(announce).await;
+            Ok(published)
         };
         tokio::spawn(commit).await?
     }
@@ -97,7 +104,13 @@ impl Publishing {
         let record = self.record(preparation, signed, &keys)?;
         keys::pin_keys(&self.store, &keys)?;
         record.save(&self.store, &prepared.manifest)?;
+        let key = ModelRecord::key(&prepared.manifest, record.publisher, &record.model);
+        kept::keep_published(&self.store, &key)?;
         publication::finish(&self.store, &keys, &tag)?;
+        // The model that the tag meant before has a successor, which is on the disk now.
+        if let Err(error) = self.let_go_of_superseded(prepared.publisher, &prepared.model) {
+            tracing::warn!(model = %prepared.model, %error, "older versions cannot be let go of");
+        }
         self.store.touch(&prepared.manifest);
         self.store.commit();
         let published = Published {
@@ -117,6 +130,12 @@ impl Publishing {
             holders: 0,
         };
         Ok((published, tag, keys))
+    }
+
+    fn let_go_of_superseded(&self, publisher: PublisherId, model: &ModelName) -> Result<(), PublishError> {
+        let standing = tags::records(&self.store, publisher, Some(model))?;
+        let meant = standing.iter().map(|tag| tag.record().manifest.digest).collect();
+        Ok(kept::let_go_of_superseded(&self.store, publisher, model, &meant)?)
     }
 
     /// Verifies the signatures, and that what was signed is what was prepared.

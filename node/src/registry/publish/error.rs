@@ -122,6 +122,13 @@ impl Fault for PublishError {
             _ => None,
         }
     }
+
+    fn client_hint(&self) -> Option<String> {
+        match self {
+            Self::Assemble(source) => source.client_hint(),
+            error => error.hint(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -153,7 +153,7 @@ impl Publishing {
         model: Option<ModelName>,
         end: Instant,
     ) -> Option<Vec<SignedTag>> {
-        let request = Request::GetRecords { publisher: keys.publisher(), model, tag: None };
+        let request = Request::GetRecords { publisher: keys.publisher(), model, tag: None, documents: None };
         let answer = timeout_at(end, self.network.ask(peer, request)).await;
         let Ok(Ok(Response::Records(records))) = answer else { return None };
         let keys = keys.clone();

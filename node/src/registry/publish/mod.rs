@@ -4,11 +4,13 @@
 //! In: files or blobs, key documents, signatures. Out: a model that is recorded, announced and provided. Promise: this room
 //! takes no key. It checks signed documents as strictly as those of a peer. It records a tag before it announces it.
 
+mod announcing;
 mod assemble;
 mod attest;
 mod commit;
 mod declare;
 mod error;
+mod ingest;
 mod inherit;
 mod preparation;
 mod prepare;
@@ -19,6 +21,7 @@ mod turns;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use self::announcing::Announcing;
 use self::preparation::Preparations;
 use self::push::Held;
 use self::turns::Turns;
@@ -54,6 +57,7 @@ pub struct Publishing {
     ids: AtomicU64,
     /// Pushed manifests that wait for their provenance.
     held: Held,
+    announcing: Announcing,
 }
 
 impl Publishing {
@@ -62,7 +66,25 @@ impl Publishing {
         let (store, network) = (puller.store.clone(), puller.network.clone());
         let (trust, news, resolver) = (puller.trust.clone(), puller.news.clone(), puller.resolver.clone());
         let (preparations, turns) = (Preparations::default(), Turns::default());
-        let (ids, held) = (AtomicU64::new(1), Held::default());
-        Self { store, network, trust, news, resolver, puller, importing, preparations, turns, ids, held }
+        let (ids, held, announcing) = (AtomicU64::new(1), Held::default(), Announcing::default());
+        Self {
+            store,
+            network,
+            trust,
+            news,
+            resolver,
+            puller,
+            importing,
+            preparations,
+            turns,
+            ids,
+            held,
+            announcing,
+        }
+    }
+
+    /// Waits, within a bound, until what was published is announced.
+    pub async fn end(&self) {
+        self.announcing.end().await;
     }
 }

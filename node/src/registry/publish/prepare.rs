@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use reg_api::clock;
+use reg_api::consent::Acceptance;
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::report::{Abandoned, Published};
@@ -33,6 +34,7 @@ use crate::registry::publishers::documents::tag_key;
 use crate::registry::publishers::key_pin::{self, KeyPinError};
 use crate::registry::publishers::publication::{self, ToBegin};
 use crate::registry::publishers::{TagsError, forks, keys, revoked, tags};
+use crate::store::CancelOnDrop;
 
 /// A model that is in the store, and the keys that will sign it.
 struct Ready {
@@ -80,9 +82,13 @@ impl Publishing {
         reporter: &Reporter,
     ) -> Result<Published, PublishError> {
         let keys = KeyHistory::read(&request.key_documents)?;
-        let ready = self.ready(request, keys, reporter).await?;
+        let mut ready = self.ready(request, keys, reporter).await?;
         let turn = self.turn_of(&ready, reporter).await?;
         let record = TagRecord::from_payload(prepared.tag_record.as_bytes())?;
+        if Self::pointer(&ready.assembled).digest != prepared.manifest {
+            // An earlier version may have prepared it, and its manifests have no titles.
+            ready.assembled = ready.assembled.untitled(&self.store, &prepared.manifest)?;
+        }
         let found = Self::pointer(&ready.assembled);
         if (prepared.manifest, record.manifest) != (found.digest, found) {
             return Err(PublishError::OtherFiles { prepared: prepared.manifest, found: found.digest });
@@ -154,6 +160,9 @@ impl Publishing {
         reporter: &Reporter,
     ) -> Result<Ready, PublishError> {
         let (publishing, reporter) = (self.clone(), reporter.clone());
+        // Where the command has ended, nothing is hashed for it.
+        let caller = CancelOnDrop::default();
+        let cancel = caller.cancel();
         let ready = move || {
             let publisher = keys.publisher();
             let store = &publishing.store;
@@ -162,8 +171,9 @@ impl Publishing {
                 .map_err(TagsError::from)?;
             revoked::revoke(store, &mut keys)?;
             publishing.check_name(publisher, &request.model)?;
-            let (source, claims) = (request.source.clone(), request.claims.clone());
-            let assembled = publishing.assemble(source, claims, request.allow_unsafe, &reporter)?;
+            let consent = publishing.trust.consent_to(publisher, &request.model, &request.consent())?;
+            let accepted = Acceptance { consent, incomplete: request.incomplete, model: None };
+            let assembled = publishing.assemble(&request, &accepted, &reporter, &cancel)?;
             let digest = store.put_blob(&assembled.bytes)?;
             if keys.revocation(&Revoked::Manifest(digest)).is_some() {
                 return Err(PublishError::Withdrawn { digest });
@@ -226,7 +236,7 @@ impl Publishing {
     /// Returns the preparation of a model with the tag record `record`.
     fn preparation(&self, ready: Ready, turn: Turn, record: TagRecord) -> Preparation {
         let Ready { request, keys, assembled } = ready;
-        let Assembled { manifest, bytes, states, metadata, kinds, lease } = assembled;
+        let Assembled { manifest, bytes, states, metadata, kinds, lease, left_out, copied } = assembled;
         let descriptor = Descriptor::of(MANIFEST_TYPE, &bytes);
         let (digest, publisher, issued) = (descriptor.digest, keys.publisher(), record.issued);
         let (model, key_document) = (request.model, keys.version());
@@ -249,6 +259,8 @@ impl Publishing {
             resources: manifest.files().iter().map(|file| (file.path.clone(), file.digest)).collect(),
             issued,
             attestation,
+            left_out,
+            copied,
         };
         let since = Instant::now();
         Preparation { prepared, manifest, descriptor, metadata, kinds, since, turn, _lease: lease }

@@ -2,7 +2,7 @@
 //! provenance is known, from referrers that were pushed with it or from peers. Until then it is held, and shown only to a
 //! client that asks for it by digest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use reg_proto::key::KeyHistory;
 use reg_proto::limits::MANIFEST_BYTES_MAX;
 use reg_proto::manifest::{Manifest, ManifestError};
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
+use reg_proto::path::SafePath;
 use reg_proto::referrer::{KEYS_ARTIFACT_TYPE, Referrer};
 use serde::Deserialize;
 use thiserror::Error;
@@ -54,6 +55,8 @@ pub enum PushError {
     NoModel(#[from] ManifestError),
     #[error("{blob} has not been uploaded")]
     Missing { blob: Digest },
+    #[error("{path} looks like a secret: {found}")]
+    Secret { path: SafePath, found: String },
     #[error(transparent)]
     Publish(#[from] PublishError),
     #[error("manifest cannot be kept")]
@@ -69,7 +72,7 @@ pub enum PushError {
 impl Fault for PushError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::NoModel(_) | Self::Missing { .. } => FaultKind::Invalid,
+            Self::NoModel(_) | Self::Missing { .. } | Self::Secret { .. } => FaultKind::Invalid,
             Self::Publish(source) => source.kind(),
             Self::Upload(source) => source.kind(),
             Self::TooMany => FaultKind::RetryLater,
@@ -81,7 +84,10 @@ impl Fault for PushError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoModel(_) => Some("push a CNCF ModelPack with raw layers, or its referrers".to_owned()),
-            Self::Publish(source) => source.hint(),
+            Self::Secret { path, .. } => {
+                Some(format!("leave it out, or publish the folder with `reg publish --secret {path}`"))
+            }
+            Self::Publish(source) => source.client_hint(),
             Self::View(source) => source.hint(),
             _ => None,
         }
@@ -141,10 +147,18 @@ impl Publishing {
             self.store.blob_size(&blob).ok_or(PushError::Missing { blob })?;
         }
         self.importing.put_small(bytes.clone()).await?;
-        if let (Some(_), Some(by), Some(tag)) = (&manifest, by.filter(|it| it.publisher == publisher), &tag) {
+        if let (Some(manifest), Some(by), Some(tag)) =
+            (&manifest, by.filter(|it| it.publisher == publisher), &tag)
+        {
+            for file in manifest.files() {
+                if let Some(found) = self.importing.secret_in(&file.path, file.digest).await {
+                    return Err(PushError::Secret { path: file.path.clone(), found });
+                }
+            }
             let (pack, model) = (PublishSource::Pack(digest), self.spelling(publisher, model));
             let request = PublishRequest {
-                allow_unsafe: self.resolver.allow_unsafe,
+                allow_unsafe: self.resolver.consent.is_to_everything(),
+                allow: self.resolver.consent.kinds().clone(),
                 ..PublishRequest::new(pack, Vec::new(), model, tag.clone())
             };
             let published = self.publish(by, request, &Reporter::silent()).await?;
@@ -286,12 +300,14 @@ impl Publishing {
             manifest,
             provenance: accepted.provenance,
             documents,
+            states: BTreeMap::new(),
             referrers: accepted.referrers,
             said: accepted.said,
             notes: Vec::new(),
             finder: None,
             later: None,
             holders: Vec::new(),
+            strangers: BTreeSet::new(),
             behind: None,
             head: None,
             has_other: false,

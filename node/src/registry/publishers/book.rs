@@ -18,6 +18,7 @@ use reg_proto::tag::{SignedTag, TagRecord};
 use serde::{Deserialize, Serialize};
 
 use super::error::TagsError;
+use super::known_tags;
 use crate::registry::limits::{TAG_DOCUMENT_BYTES_MAX, TAG_OTHERS_MAX};
 use crate::registry::model::whole;
 use crate::store::{DocumentKind, Store};
@@ -199,7 +200,7 @@ impl<'a> Book<'a> {
 
     /// Returns a record of the book, verified.
     pub(super) fn signed(&self, keys: &KeyHistory, payload: &Digest) -> Option<SignedTag> {
-        SignedTag::verify(self.envelopes.get(payload)?, keys).ok()
+        known_tags::verify(self.envelopes.get(payload)?, keys).ok()
     }
 
     /// Returns the payload that waits for its signature.

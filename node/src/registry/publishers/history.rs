@@ -7,6 +7,7 @@ use reg_proto::tag::SignedTag;
 use super::book::TagDocument;
 use super::documents::tag_key;
 use super::error::TagsError;
+use super::known_tags;
 use crate::store::{DocumentKind, Store};
 
 pub use super::book::Entry;
@@ -37,5 +38,5 @@ pub fn records(
     tag: &Tag,
 ) -> Result<Vec<SignedTag>, TagsError> {
     let entries = entries(store, keys, model, tag)?;
-    Ok(entries.iter().filter_map(|it| SignedTag::verify(&it.envelope, keys).ok()).collect())
+    Ok(entries.iter().filter_map(|it| known_tags::verify(&it.envelope, keys).ok()).collect())
 }

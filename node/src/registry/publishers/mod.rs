@@ -11,6 +11,7 @@ mod book;
 pub mod documents;
 mod error;
 mod histories;
+mod known_tags;
 mod migrate;
 
 pub mod declarations;

@@ -15,6 +15,7 @@ use super::book::{Book, TagDocument};
 use super::documents::{key_of, tag_key};
 use super::error::TagsError;
 use super::keys::keys;
+use super::known_tags;
 use crate::store::{DocumentKind, Store};
 
 /// The highest record that was seen of a tag.
@@ -61,8 +62,28 @@ pub fn record(
     held(&TagDocument::read(publisher, &bytes)?, &keys)
 }
 
+/// Returns those records of a publisher's tags that this store keeps and that are the heads of their tags, without those of
+/// tags with a contradiction. Verifies no signature: the caller knows that the documents and the keys are as they were when
+/// [`records`] verified them.
+pub fn kept_heads(store: &Store, publisher: PublisherId) -> Result<Vec<SignedTag>, TagsError> {
+    let documents = store
+        .list_documents(DocumentKind::Tag, &format!("{publisher}/"))
+        .map_err(|source| TagsError::Read { publisher, source })?;
+    let mut heads = Vec::new();
+    for (_, bytes) in documents {
+        let document = TagDocument::read(publisher, &bytes)?;
+        let Some(head) = document.head.as_ref().filter(|_| document.proofs().next().is_none()) else {
+            continue;
+        };
+        let head =
+            SignedTag::of_verified(&head.envelope).map_err(|source| TagsError::Tag { publisher, source })?;
+        heads.extend((document.held == Some(head.payload_digest())).then_some(head));
+    }
+    Ok(heads)
+}
+
 fn held(document: &TagDocument, keys: &KeyHistory) -> Result<Option<SignedTag>, TagsError> {
-    match document.held().map(|it| SignedTag::verify(&it.envelope, keys)) {
+    match document.held().map(|it| known_tags::verify(&it.envelope, keys)) {
         None | Some(Err(TagError::Signature { .. } | TagError::Seq { .. })) => Ok(None),
         Some(Ok(tag)) => Ok(Some(tag)),
         Some(Err(source)) => Err(TagsError::Tag { publisher: keys.publisher(), source }),
@@ -187,6 +208,7 @@ mod tests {
     use reg_proto::key::{KEY_DOCUMENT_TYPE, KeyDocument, publisher_id};
     use reg_proto::limits::{SEQ_JUMP_MAX, SEQ_MAX};
     use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE, TagRecord};
+    use reg_proto::verification::Budget;
 
     use super::super::keys::pin_keys;
     use super::super::publication::{self, ToBegin};
@@ -310,6 +332,37 @@ mod tests {
             }
             see(&store, keys, &publisher.tag(seq, "x")).unwrap();
         }
+    }
+
+    /// A start of a node reads the heads that it tells, and verifies none of them again.
+    #[test]
+    fn kept_heads_are_read_without_a_verification() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let publisher = Publisher::new();
+        let keys = &publisher.keys;
+        pin_keys(&store, keys).unwrap();
+        let read = || {
+            let mut budget = Budget::new(0);
+            let heads = budget.run(|| kept_heads(&store, keys.publisher()).unwrap()).unwrap();
+            assert_eq!((budget.worth(), budget.is_over()), (0, false));
+            heads
+        };
+        let first = publisher.tag(1, "x");
+        see(&store, keys, &first).unwrap();
+        assert_eq!(read(), [], "a head that was only seen");
+        keep(&store, &first).unwrap();
+        assert_eq!(read(), std::slice::from_ref(&first));
+        let mut budget = Budget::new(8);
+        budget.run(|| SignedTag::verify(first.envelope(), keys).unwrap()).unwrap();
+        assert_eq!(budget.worth(), 1, "the budget counts what is verified");
+        let second = publisher.tag(2, "x");
+        see(&store, keys, &second).unwrap();
+        assert_eq!(read(), [], "the one that is kept is not the head");
+        keep(&store, &second).unwrap();
+        assert_eq!(read(), std::slice::from_ref(&second));
+        drop(see(&store, keys, &publisher.tag(2, "other")));
+        assert_eq!(read(), [], "another record contradicts it");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::registry::model::describe::{self, DescribeError};
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::whole;
 use crate::registry::resolve::ModelView;
+use crate::registry::trust::TrustError;
 use crate::store::WriteError;
 
 /// Why a complete model cannot be recorded.
@@ -17,6 +18,8 @@ use crate::store::WriteError;
 pub enum ConcludeError {
     #[error("model is refused")]
     Describe(#[from] DescribeError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     #[error("model cannot be recorded")]
     Keep(#[from] WriteError),
 }
@@ -35,8 +38,9 @@ impl Puller {
         {
             return Ok(());
         }
-        let (metadata, kinds) =
-            describe::describe(&self.store, manifest, self.resolver.allow_unsafe)?.finish();
+        let (publisher, model) = (view.publisher(), view.model());
+        let consent = self.trust.consent_to(publisher, model, &self.resolver.consent)?;
+        let (metadata, kinds) = describe::describe(&self.store, manifest, &consent)?.finish();
         let record = ModelRecord { complete: true, chosen: None, metadata, kinds, ..view.record.clone() };
         record.save(store, &view.digest())?;
         store.touch(&view.digest());

@@ -14,6 +14,7 @@ use crate::registry::model::checkout::CheckoutError;
 use crate::registry::model::describe::DescribeError;
 use crate::registry::publishers::TagsError;
 use crate::registry::resolve::{PolicyError, ResolveError};
+use crate::registry::trust::TrustError;
 use crate::store::{ReserveError, WriteError};
 
 /// Why a model was not pulled, or not completely. Verified pieces stay in the store.
@@ -41,6 +42,8 @@ pub enum PullError {
     Describe(#[from] DescribeError),
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     #[error("OpenSSF bundle is refused")]
     Bundle(#[from] BundleError),
     #[error("model is in the cache, but cannot be put into {dest}")]
@@ -90,7 +93,7 @@ impl Fault for PullError {
             ) => FaultKind::Unreachable,
             Self::Superseded | Self::Download(DownloadError::LeftAlone { .. }) => FaultKind::RetryLater,
             Self::Open(source) => source.kind(),
-            Self::Reserve(_) => FaultKind::DiskFull,
+            Self::Reserve(source) => source.kind(),
             Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
             Self::Download(DownloadError::Write { source, .. }) if source.is_disk_full() => {
                 FaultKind::DiskFull
@@ -102,7 +105,8 @@ impl Fault for PullError {
             Self::Policy(source) => source.kind(),
             Self::Download(DownloadError::FalseStates { .. } | DownloadError::OnlyWrongBytes { .. })
             | Self::Bundle(_) => FaultKind::Verification,
-            Self::Describe(error) if error.is_consent_missing() => FaultKind::Denied,
+            Self::Describe(error) if error.consent_missing().is_some() => FaultKind::Denied,
+            Self::Trust(source) => source.kind(),
             Self::Write(_) | Self::Tags(_) | Self::Interrupted(_) | Self::Download(_) | Self::Describe(_) => {
                 FaultKind::Internal
             }
@@ -114,12 +118,11 @@ impl Fault for PullError {
             Self::Resolve(source) => source.hint(),
             Self::Select(source) => source.hint(),
             Self::Tensors(source) => source.hint(),
-            Self::Reserve(_) => {
-                Some("make room with `reg gc`, raise cache.max_size, or free the disk".into())
+            Self::Reserve(source) => source.hint(),
+            Self::Describe(error) if let Some(kind) = error.consent_missing() => {
+                Some(format!("pull it anyway with --allow {kind}, or with --allow-unsafe"))
             }
-            Self::Describe(error) if error.is_consent_missing() => {
-                Some("pull it anyway with --allow-unsafe".into())
-            }
+            Self::Trust(source) => source.hint(),
             Self::Download(DownloadError::LeftAlone { .. }) => {
                 Some("run the same command again after that time: what was fetched is kept".into())
             }

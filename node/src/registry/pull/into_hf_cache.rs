@@ -12,7 +12,7 @@ use reg_proto::manifest::{Manifest, ModelFile, RAW_LAYER_TYPES};
 use reg_proto::path::SafePath;
 
 use crate::registry::model::checkout::CheckoutError;
-use crate::registry::model::git_blob;
+use crate::registry::model::{file_path, git_blob};
 use crate::store::{PlaceError, PlaceMode, Store};
 
 /// Bytes of a file of a model that this node lists as plain. A tokenizer fits, weights do not.
@@ -100,7 +100,7 @@ pub(super) fn fill(
 
 /// Links a file of the snapshot to its blob by a relative path, as the clients do.
 fn link(snapshot: &Path, path: &SafePath, blob: &Path, name: &str) -> Result<(), CheckoutError> {
-    let place: PathBuf = path.segments().fold(snapshot.to_owned(), |dir, segment| dir.join(segment));
+    let place = snapshot.join(file_path::to_write(snapshot, path));
     let made = |source| CheckoutError::Make { path: place.clone(), source };
     if let Some(parent) = place.parent() {
         fs::create_dir_all(parent).map_err(made)?;

@@ -4,7 +4,9 @@
 //! the damage that was found. Promise: every file that is placed or recorded was verified whole. What was fetched before an
 //! error is kept.
 
+mod by_ticket;
 mod conclude;
+mod early;
 mod error;
 mod headers;
 mod into_hf_cache;

@@ -1,4 +1,5 @@
-//! Plans a pull: computes what it would fetch and how much disk space it needs. Fetches only the manifest and its proofs.
+//! Plans a pull: computes what it would fetch and how much disk space it needs. Fetches the manifest, its proofs, and the small
+//! files by which a pull would be refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,8 +13,10 @@ use reg_proto::digest::Digest;
 use reg_proto::piece::{BlobLayout, PIECE_LEN};
 
 use super::Puller;
+use super::early::{Step, Steps};
 use super::error::PullError;
-use crate::registry::resolve::Resolved;
+use crate::registry::model::{file_path, whole};
+use crate::registry::resolve::{RecordChoice, Resolved};
 use crate::store::{Partial, free_space, on_one_disk};
 
 impl Puller {
@@ -26,21 +29,65 @@ impl Puller {
         request: PullRequest,
         reporter: &Reporter,
     ) -> Result<Planned, PullError> {
-        let (mut resolved, mut part) = self.find(&request, &BTreeSet::new(), reporter).await?;
+        self.meet(&request, reporter).await;
+        let (mut resolved, mut part) = self.find(&request, &RecordChoice::default(), reporter).await?;
         if self.settle(resolved.later.as_mut()).await.is_err() {
-            (resolved, part) = self.find(&request, &BTreeSet::new(), reporter).await?;
+            (resolved, part) = self.find(&request, &RecordChoice::default(), reporter).await?;
         }
-        let puller = self.clone();
-        Ok(tokio::task::spawn_blocking(move || puller.planned(&request, &resolved, &part)).await?)
+        let missing = whole::missing(&self.store, part.blobs(&resolved.manifest)).await?;
+        let (puller, of, lacking) = (self.clone(), request.clone(), missing.clone());
+        let planning = tokio::task::spawn_blocking(move || {
+            let planned = puller.planned(&of, &resolved, &part, &lacking);
+            (planned, resolved, part)
+        });
+        let (planned, mut resolved, part) = planning.await?;
+        self.judge_plan(&request, &mut resolved, &part, missing, reporter).await?;
+        Ok(Planned { notes: resolved.notes, ..planned })
     }
 
-    fn planned(&self, request: &PullRequest, resolved: &Resolved, part: &Part) -> Planned {
+    /// Judges the small files of a model as a pull would, and fetches them for it. Where they cannot be had, notes it.
+    ///
+    /// # Errors
+    /// A file is refused, as a pull would refuse it.
+    async fn judge_plan(
+        &self,
+        request: &PullRequest,
+        resolved: &mut Resolved,
+        part: &Part,
+        missing: BTreeMap<Digest, BlobLayout>,
+        reporter: &Reporter,
+    ) -> Result<(), PullError> {
+        let consent = self.consent_of(resolved, request).await?;
+        let Steps { small, .. } = Steps::of(missing, &resolved.manifest);
+        let offline = request.offline || self.network.is_offline();
+        if small.is_empty() || offline {
+            return self.judge_early(resolved, part, &consent, reporter).await;
+        }
+        let wanted: BTreeSet<Digest> = small.keys().copied().chain([resolved.digest]).collect();
+        let lease = self.reserve(small.values().map(|it| it.size()).sum(), wanted.clone()).await?;
+        let terms = self.terms_of(resolved, request);
+        let mut step = Step { resolved, wanted: &wanted, terms: &terms, lease: &lease, reporter };
+        match self.bring(&mut step, small, 1).await {
+            Ok(_) => self.judge_early(resolved, part, &consent, reporter).await,
+            Err(error) => {
+                let note = format!("the small files cannot be fetched, so they are not judged: {error}");
+                reporter.note(&note);
+                resolved.notes.push(note);
+                Ok(())
+            }
+        }
+    }
+
+    fn planned(
+        &self,
+        request: &PullRequest,
+        resolved: &Resolved,
+        part: &Part,
+        missing: &BTreeMap<Digest, BlobLayout>,
+    ) -> Planned {
         let manifest = &resolved.manifest;
-        let lacking: BTreeMap<Digest, u64> = part
-            .blobs(manifest)
-            .into_iter()
-            .map(|(blob, layout)| (blob, self.lacking(&blob, layout, resolved)))
-            .collect();
+        let lacking: BTreeMap<Digest, u64> =
+            missing.iter().map(|(blob, layout)| (*blob, self.lacking(blob, *layout, resolved))).collect();
         let file = |file: &reg_proto::manifest::ModelFile| PlannedFile {
             path: file.path.clone(),
             size: file.layout.size(),
@@ -66,11 +113,8 @@ impl Puller {
         }
     }
 
-    /// Returns how many bytes of a blob are in the store neither as a whole blob nor as pieces of a partial one.
+    /// Returns how many bytes of a blob that is not whole in the store are missing of the partial one.
     fn lacking(&self, blob: &Digest, layout: BlobLayout, resolved: &Resolved) -> u64 {
-        if self.store.contains(blob) {
-            return 0;
-        }
         let named = resolved.provenance.states.get(blob);
         let partials = self.store.open_partial(blob);
         let of_list = |it: &&Partial| named.is_none_or(|named| it.states().digest() == *named);
@@ -98,6 +142,6 @@ impl Puller {
 
 /// Tells whether a file of that size exists in `dest`. Its contents are compared only when the file is placed.
 fn is_there(dest: &Path, file: &PlannedFile) -> bool {
-    let path = file.path.segments().fold(dest.to_owned(), |dir, segment| dir.join(segment));
+    let path = dest.join(file_path::of(dest, &file.path));
     std::fs::symlink_metadata(path).is_ok_and(|it| it.is_file() && it.len() == file.size)
 }

@@ -2,35 +2,39 @@
 //!
 //! Verified pieces are never fetched again: a pull that was killed continues where it stopped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reg_api::check::Check;
+use reg_api::consent::Consent;
 use reg_api::receipt::{Measured, ReceiptFile};
 use reg_api::report::Pulled;
 use reg_api::reporter::Reporter;
 use reg_api::request::PullRequest;
 use reg_api::selection::Part;
 use reg_proto::content::kind::ContentKind;
+use reg_proto::content::parts::Gap;
 use reg_proto::digest::Digest;
 use reg_proto::states::PieceStates;
 use reg_proto::tag::SignedTag;
 
 use tokio::task::spawn_blocking;
 
+use super::by_ticket::note_moved;
+use super::early::{Step, Steps, tell};
 use super::error::PullError;
 use super::{Puller, into_hf_cache};
-use crate::registry::fetch::{Begin, Caller, DownLimit, Downloaded, Pulling, Share, ShareError, Terms};
+use crate::registry::fetch::{Begin, Caller, DownLimit, Downloaded, Share, ShareError, Terms};
 use crate::registry::limits::{ANSWERS_PATIENCE, CHANGES_MAX};
-use crate::registry::model::checkout::check_out;
+use crate::registry::model::checkout::{CheckoutError, check_out};
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::{describe, whole};
 use crate::registry::publishers::usable;
 use crate::registry::resolve::{
-    Later, ResolveError, ResolveOptions, Resolved, Wanted, byte_sources, content_checks, proof_checks,
-    receipt_of, refuse,
+    Later, RecordChoice, ResolveError, ResolveOptions, Resolved, Wanted, byte_sources, content_checks,
+    proof_checks, receipt_of, refuse, whole_checks,
 };
 use crate::store::Lease;
 
@@ -43,6 +47,8 @@ struct Fetched {
     is_whole: bool,
     /// Every file with the kind of its contents.
     files: Vec<(String, ContentKind)>,
+    /// What the model itself lacks.
+    gaps: Vec<Gap>,
     /// What the user's rules say of the kinds.
     formats: Vec<Check>,
 }
@@ -57,11 +63,24 @@ impl Puller {
         request: PullRequest,
         reporter: &Reporter,
     ) -> Result<Pulled, PullError> {
+        self.pull_chosen(request, RecordChoice::default(), reporter).await
+    }
+
+    /// Pulls a model as [`Puller::pull`] does, by one of the chosen records of its tag.
+    ///
+    /// # Errors
+    /// See [`PullError`].
+    pub async fn pull_chosen(
+        self: &Arc<Self>,
+        request: PullRequest,
+        mut records: RecordChoice,
+        reporter: &Reporter,
+    ) -> Result<Pulled, PullError> {
         let start = Instant::now();
-        let mut passed_over = BTreeSet::new();
+        self.meet(&request, reporter).await;
         let (mut before, mut changes) = (None, 0);
         loop {
-            let found = self.find(&request, &passed_over, reporter).await;
+            let found = self.find(&request, &records, reporter).await;
             let (mut resolved, part) = match (found, before.take()) {
                 (Ok(found), _) => found,
                 // No other version can be had: what went wrong with the first one says more.
@@ -78,17 +97,17 @@ impl Puller {
                     changes += 1;
                     reporter.note("a peer has told of a newer version meanwhile: it is looked for");
                 }
-                (Err(error), Some(tag)) if error.is_withheld() && passed_over.insert(tag) => {
+                (Err(error), Some(tag)) if error.is_withheld() && records.passed_over.insert(tag) => {
                     reporter.note(format_args!("{error}; another version is looked for"));
                     before = Some(error);
                 }
-                (pulled, _) => return pulled,
+                (pulled, _) => return pulled.inspect(|it| note_moved(&request, it, reporter)),
             }
         }
     }
 
     /// Pulls a version that was found.
-    async fn pull_version(
+    pub(super) async fn pull_version(
         self: &Arc<Self>,
         request: &PullRequest,
         mut resolved: Resolved,
@@ -127,15 +146,15 @@ impl Puller {
         }
         let placed = self.place(request, &resolved, &part, reporter).await?;
         let bytes = part.bytes(&resolved.manifest);
-        let Downloaded { peers, web, .. } = &fetched.downloaded;
-        let bytes_fetched = peers.values().chain(web.values()).sum();
+        let Downloaded { sources: came_from, busy: (verifying, writing), reused } = fetched.downloaded;
+        let bytes_fetched = came_from.bytes();
         let placing = start.elapsed().saturating_sub(finding + fetching);
         let blobs = part.blobs(&resolved.manifest).len();
         reporter.checks(content_checks(&fetched.files, blobs, bytes_fetched), &mut checks);
+        reporter.checks(whole_checks(&fetched.gaps), &mut checks);
         reporter.checks(fetched.formats, &mut checks);
-        let (verifying, writing) = fetched.downloaded.busy;
         let pace = Measured { finding, fetching, verifying, writing, placing, bytes_fetched }.pace();
-        let sources = byte_sources(peers, web, bytes.saturating_sub(bytes_fetched));
+        let sources = byte_sources(&came_from.peers, &came_from.web, bytes.saturating_sub(bytes_fetched));
         let reference = resolved.reference();
         let receipt = request.receipt.then(|| {
             let files = part.files(&resolved.manifest).map(|file| ReceiptFile {
@@ -160,12 +179,14 @@ impl Puller {
             bytes,
             files: part.files(&resolved.manifest).count(),
             dest: placed,
-            complete: fetched.is_whole,
+            complete: fetched.is_whole && fetched.gaps.is_empty(),
+            gaps: fetched.gaps.iter().map(ToString::to_string).collect(),
+            is_part: !fetched.is_whole,
             bytes_fetched,
             bytes_local: bytes.saturating_sub(bytes_fetched),
-            bytes_reused: fetched.downloaded.reused,
-            peers: fetched.downloaded.peers,
-            web: fetched.downloaded.web,
+            bytes_reused: reused,
+            peers: came_from.peers,
+            web: came_from.web,
             seconds: start.elapsed().as_secs_f64(),
             notes: resolved.notes,
         })
@@ -204,11 +225,21 @@ impl Puller {
             let (puller, dest, copy, overwrite) =
                 (self.clone(), dest.clone(), request.copy, request.overwrite);
             let (manifest, digest, part) = (resolved.manifest.clone(), resolved.digest, part.clone());
-            spawn_blocking(move || {
+            let placed = spawn_blocking(move || {
                 check_out(&puller.store, &digest, &manifest, &part, &dest, copy, overwrite)
                     .map_err(|source| PullError::Checkout { dest, source })
-            })
-            .await??;
+            });
+            match placed.await? {
+                Err(PullError::Checkout { dest, source: CheckoutError::Remember { source, .. } })
+                    if source.is_disk_full() =>
+                {
+                    reporter.note(format_args!(
+                        "the store's disk is full, so it does not remember what is in {}: `reg verify` cannot check it",
+                        dest.display()
+                    ));
+                }
+                placed => placed?,
+            }
         }
         if let Some(cache) = request.hub_cache.clone() {
             reporter.stage("placing", cache.dir.display());
@@ -223,11 +254,11 @@ impl Puller {
         Ok(request.dest.clone())
     }
 
-    /// Resolves the reference of a request, and selects the files that it wants. The records in `passed_over` are not used.
+    /// Resolves the reference of a request, and selects the files that it wants. Uses one of the chosen records.
     pub async fn find(
         &self,
         request: &PullRequest,
-        passed_over: &BTreeSet<Digest>,
+        records: &RecordChoice,
         reporter: &Reporter,
     ) -> Result<(Resolved, Part), PullError> {
         let selection = request.selection.clone();
@@ -242,7 +273,7 @@ impl Puller {
                 Wanted::Pieces(selection)
             },
             web_seeds: request.web_seeds.clone(),
-            passed_over: passed_over.clone(),
+            records: records.clone(),
             ..ResolveOptions::default()
         };
         let mut resolved = self.resolver.resolve(&request.reference, &options, reporter).await?;
@@ -262,28 +293,20 @@ impl Puller {
         offline: bool,
         reporter: &Reporter,
     ) -> Result<Fetched, PullError> {
-        let mut missing = whole::missing(&self.store, part.blobs(&resolved.manifest)).await?;
+        let missing = whole::missing(&self.store, part.blobs(&resolved.manifest)).await?;
         let was_missing = !missing.is_empty();
-        let (needed, count): (u64, usize) =
-            (missing.values().map(|layout| layout.size()).sum(), missing.len());
         let blobs = resolved.manifest.blobs().into_keys();
         let wanted: BTreeSet<Digest> = blobs.chain([resolved.digest]).collect();
         if was_missing && offline {
             return Err(PullError::Offline);
         }
-        let terms = self.terms_of(resolved, request);
-        let is_limited = terms.limit.far.is_some();
-        let small = if is_limited { BTreeMap::new() } else { self.fetching.split_small(&mut missing) };
         // The download reserves the room for the blobs that it fetches; this is for the others, and protects those that are here.
-        let lease = self.reserve(small.values().map(|layout| layout.size()).sum(), wanted.clone()).await?;
-        let mut share = None;
-        if !missing.is_empty() {
-            let mut opened = self.share(resolved, wanted.clone(), &terms, reporter);
-            opened.open(self.fetching.states_of(&missing, resolved, reporter).await?).await?;
-            share = Some(opened);
-        }
+        let small: u64 =
+            Steps::of(missing.clone(), &resolved.manifest).small.values().map(|it| it.size()).sum();
+        let lease = self.reserve(small, wanted.clone()).await?;
         self.resolver.keep_documents_aside(resolved).await?;
         let publisher = resolved.keys.publisher();
+        let consent = self.consent_of(resolved, request).await?;
         let known =
             ModelRecord::load(&self.store, &resolved.digest, publisher, &resolved.model).ok().flatten();
         let all = known.as_ref().map_or_else(|| part.clone(), |it| it.with(part, &resolved.manifest));
@@ -299,26 +322,13 @@ impl Puller {
                     .save(&self.store, &resolved.digest)?;
             }
             self.news.seed_while_pulling(&publisher, &resolved.model).await;
-            reporter.stage("fetching", format_args!("{needed} bytes in {count} blobs"));
-            let (pulling, holders) = (Pulling::of(resolved), resolved.holders.clone());
-            let small = self.fetching.fetch_small(&pulling, &holders, small, reporter).await?;
-            if !small.left.is_empty() {
-                // The download reserves the room for them again.
-                lease.give_back(small.left.values().map(|layout| layout.size()).sum());
-                let mut opened =
-                    share.take().unwrap_or_else(|| self.share(resolved, wanted, &terms, reporter));
-                opened.open(self.fetching.states_of(&small.left, resolved, reporter).await?).await?;
-                share = Some(opened);
-            }
-            if let Some(mut share) = share {
-                downloaded = self.download(&mut share, resolved, reporter).await?;
-            }
-            for (peer, bytes) in small.peers {
-                *downloaded.peers.entry(peer).or_default() += bytes;
-            }
+            let terms = self.terms_of(resolved, request);
+            let step = Step { resolved, wanted: &wanted, terms: &terms, lease: &lease, reporter };
+            downloaded = self.bring_all(step, part, missing, &consent).await?;
         }
-        let description =
-            describe::describe_part(&self.store, &resolved.manifest, &all, part, request.allow_unsafe)?;
+        let description = describe::describe_part(&self.store, &resolved.manifest, &all, part, &consent)?;
+        let gaps = description.gaps();
+        tell(&gaps, resolved, reporter);
         let files = description.files().to_vec();
         let formats = self.resolver.consent_to_formats(publisher, &resolved.model, &files)?;
         let is_whole = whole::missing(&self.store, resolved.manifest.blobs()).await?.is_empty();
@@ -335,7 +345,18 @@ impl Puller {
         let store = self.store.clone();
         spawn_blocking(move || store.commit()).await?;
         drop::<Lease>(lease);
-        Ok(Fetched { downloaded, is_new, is_whole, files, formats })
+        Ok(Fetched { downloaded, is_new, is_whole, files, gaps, formats })
+    }
+
+    /// Returns the consent of a request together with what the user's rules allow.
+    pub(super) async fn consent_of(
+        &self,
+        resolved: &Resolved,
+        request: &PullRequest,
+    ) -> Result<Consent, PullError> {
+        let (trust, given) = (self.trust.clone(), request.consent());
+        let (publisher, model) = (resolved.keys.publisher(), resolved.model.clone());
+        Ok(spawn_blocking(move || trust.consent_to(publisher, &model, &given)).await??)
     }
 
     /// Reserves room, as [`crate::store::Store::reserve`] does, on a blocking thread: eviction may delete gigabytes.
@@ -369,6 +390,7 @@ impl Puller {
             model: resolved.digest,
             protect,
             holders: resolved.holders.clone(),
+            strangers: resolved.strangers.clone(),
             searches: false,
             // The caller's own search reports peers that cannot be reached.
             search: Some(self.resolver.search(
@@ -386,14 +408,14 @@ impl Puller {
     }
 
     /// Fetches blobs that were opened. Each piece is verified before it is written.
-    async fn download(
+    pub(super) async fn download(
         &self,
         share: &mut Share,
         resolved: &mut Resolved,
         reporter: &Reporter,
     ) -> Result<Downloaded, PullError> {
         for peer in &resolved.holders {
-            share.introduce(*peer, true);
+            share.introduce(*peer, !resolved.strangers.contains(peer));
         }
         let result = self.fetch_opened(share, resolved, reporter).await;
         if let Err(error) = &result {

@@ -17,6 +17,7 @@ use reg_api::report::Pulled;
 use reg_api::reporter::Reporter;
 use reg_api::request::PullRequest;
 use reg_api::selection::{Part, Pattern};
+use reg_api::size::Size;
 use reg_proto::content::safetensors::{PREFIX_LEN, Safetensors, Tensor};
 use reg_proto::digest::Digest;
 use reg_proto::manifest::ModelFile;
@@ -27,7 +28,7 @@ use thiserror::Error;
 use super::Puller;
 use super::error::PullError;
 use super::headers::{self, Header};
-use crate::registry::fetch::{BeginError, Downloaded, Share};
+use crate::registry::fetch::{BeginError, Share, Sources};
 use crate::registry::model::checkout::{self, CheckoutError};
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::whole;
@@ -163,10 +164,10 @@ impl Puller {
             if request.offline || self.network.is_offline() {
                 return Err(PullError::Offline);
             }
-            reporter.stage("fetching", format_args!("{needed} bytes of {wanted} tensors"));
+            reporter.stage("fetching", format_args!("{} of {wanted} tensors", Size(needed)));
             share.runs(runs, &mut resolved.finder, reporter).await?;
         }
-        let Downloaded { peers, web, .. } = share.downloaded();
+        let Sources { peers, web } = share.downloaded().sources;
         if let Some(tag) = &resolved.tag {
             usable::keep(&self.store, &resolved.keys, tag)?;
         }
@@ -205,6 +206,8 @@ impl Puller {
             files,
             dest: request.dest,
             complete: whole::is_complete(&self.store, &resolved.digest),
+            gaps: Vec::new(),
+            is_part: !whole::is_complete(&self.store, &resolved.digest),
             bytes_fetched,
             bytes_local: bytes.saturating_sub(bytes_fetched),
             bytes_reused: 0,
@@ -246,7 +249,7 @@ impl Puller {
         let missing = whole::missing(&self.store, blobs).await?;
         share.open(self.fetching.states_of(&missing, resolved, reporter).await?).await?;
         for peer in &resolved.holders {
-            share.introduce(*peer, true);
+            share.introduce(*peer, !resolved.strangers.contains(peer));
         }
         let partials = share.partials();
         reporter.stage("fetching", format_args!("headers of {} files", files.len()));

@@ -5,26 +5,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-use reg_api::fault::{Fault, FaultKind};
+use reg_api::fault::{Fault, FaultKind, chain};
 use reg_api::progress::Progress;
 use reg_api::report::{Damage, Verified};
 use reg_api::reporter::Reporter;
 use reg_api::request::{Priority, PullRequest, VerifyRequest, VerifyTarget};
-use reg_api::selection::{Pattern, Selection};
+use reg_api::selection::{Part, Pattern, Selection};
 use reg_proto::digest::Digest;
 use reg_proto::manifest::Manifest;
-use reg_proto::name::{Publisher, Reference};
+use reg_proto::name::{Publisher, PublisherId, Reference};
 use reg_proto::peer::Address;
 use thiserror::Error;
 use tokio::task::JoinError;
 
 use super::Puller;
+use super::error::PullError;
+use crate::registry::limits::REPAIR_PATIENCE;
 use crate::registry::model::checkout::{self, CheckoutError};
 use crate::registry::model::record::{self, ModelError, ModelRecord};
-use crate::registry::model::tree;
-use crate::registry::resolve::{ModelHere, ResolveError};
-use crate::store::{ReadError, Recheck};
+use crate::registry::model::{file_path, tree};
+use crate::registry::resolve::{ModelHere, RecordChoice, ResolveError};
+use crate::store::{ReadError, Recheck, Store};
 
 /// Why a verification could not run. Damage that it finds is no error but part of its report.
 #[derive(Debug, Error)]
@@ -67,6 +70,15 @@ impl Fault for VerifyError {
     }
 }
 
+/// What a repair fetches.
+enum Meant {
+    Everything,
+    /// A version of a publisher's model.
+    Model(Digest, PublisherId),
+    /// A directory, the version that was pulled into it, and its files.
+    Directory(PathBuf, Digest, Part),
+}
+
 impl Puller {
     /// Rehashes what `request` names. A damaged piece is no longer served. Without `repair`, the store stays as it is; with
     /// it, what is damaged is fetched again.
@@ -87,7 +99,8 @@ impl Puller {
         Ok(verified)
     }
 
-    /// Pulls every damaged model by its digest, and verifies it again.
+    /// Pulls damaged models by their digests, and looks again at what was damaged. A directory gets files of the version that
+    /// was put into it, whatever other models have the same blobs. What the store has is put back without asking a peer.
     async fn repair(
         self: &Arc<Self>,
         target: &VerifyTarget,
@@ -95,55 +108,78 @@ impl Puller {
         from: &[Address],
         reporter: &Reporter,
     ) -> Result<(), VerifyError> {
-        let damaged: BTreeSet<Digest> = verified.damaged.iter().map(|it| it.digest).collect();
+        let (puller, aim) = (self.clone(), target.clone());
+        let meant = tokio::task::spawn_blocking(move || puller.meant(&aim)).await??;
         for (manifest, record) in ModelRecord::all(&self.store)? {
-            if record.blobs.is_disjoint(&damaged) {
+            let is_meant = match &meant {
+                Meant::Everything => true,
+                Meant::Model(digest, publisher) => *digest == manifest && *publisher == record.publisher,
+                Meant::Directory(_, digest, _) => *digest == manifest,
+            };
+            let is_damaged = |verified: &Verified| {
+                verified.damaged.iter().any(|it| !it.repaired && record.blobs.contains(&it.digest))
+            };
+            if !is_meant || !is_damaged(verified) {
                 continue;
             }
-            let dest = match target {
-                VerifyTarget::Directory(path) => Some(path.clone()),
-                _ => None,
+            let request = to_repair(&meant, &record, manifest, from);
+            let from_store = PullRequest { offline: true, ..request.clone() };
+            let before = match self.pull(from_store, &Reporter::silent()).await {
+                Ok(_) | Err(PullError::Offline) => String::new(),
+                Err(error) => format!("{}; ", chain(&error)),
             };
-            let chosen = record.chosen.iter().flatten();
-            let selection =
-                Selection { include: chosen.filter_map(Pattern::exactly).collect(), ..Selection::default() };
-            let request = PullRequest {
-                reference: reference_of(&record, manifest),
-                dest,
-                from: from.to_vec(),
-                web_seeds: Vec::new(),
-                allow_unsafe: true,
-                offline: false,
-                copy: false,
-                overwrite: true,
-                allow_expired: true,
-                newest: false,
-                selection,
-                tensors: Vec::new(),
-                hub_cache: None,
-                priority: Priority::default(),
-                limit_down: None,
-                timeout: None,
-                limit_local: false,
-                receipt: false,
-            };
-            if let Err(error) = self.pull(request, reporter).await {
-                reporter.note(format_args!(
-                    "{}/{} could not be repaired: {error}",
-                    record.publisher, record.model
-                ));
+            self.look_again(verified).await?;
+            if is_damaged(verified) {
+                if let Err(why) = self.fetch_again(&request, reporter).await {
+                    let Reference { publisher, model, .. } = reference_of(&record, manifest);
+                    reporter.note(format_args!("{publisher}/{model} could not be repaired: {before}{why}"));
+                }
+                self.look_again(verified).await?;
             }
         }
-        let store = &self.store;
-        for damage in &mut verified.damaged {
-            let is_right = |path: &Path| {
-                let size = store.blob_size(&damage.digest).unwrap_or(0);
-                store.is_file_of(path, &damage.digest, size, &|_| {}).unwrap_or(false)
-            };
-            damage.repaired =
-                store.open_blob(&damage.digest).is_ok() && damage.path.as_deref().is_none_or(is_right);
-        }
         Ok(())
+    }
+
+    /// Pulls what is damaged from peers. Ends soon where none of them is known to have it. Returns why it could not be done.
+    async fn fetch_again(self: &Arc<Self>, request: &PullRequest, reporter: &Reporter) -> Result<(), String> {
+        let start = Instant::now();
+        let (mut resolved, part) =
+            self.find(request, &RecordChoice::default(), reporter).await.map_err(|error| chain(&error))?;
+        if resolved.holders.is_empty() && request.web_seeds.is_empty() && self.fetching.web_seeds.is_empty() {
+            return Err("no peer could be asked; --from MULTIADDR names one that has it".to_owned());
+        }
+        let is_known = resolved.holders.iter().any(|peer| !resolved.strangers.contains(peer));
+        let timeout = (!is_known).then_some(REPAIR_PATIENCE.as_secs());
+        let request = PullRequest { timeout, ..request.clone() };
+        let later = resolved.later.take();
+        let pulled = self.pull_version(&request, resolved, later, part, start, reporter).await;
+        pulled.map(drop).map_err(|error| chain(&error))
+    }
+
+    /// Notes what is no longer damaged.
+    async fn look_again(&self, verified: &mut Verified) -> Result<(), VerifyError> {
+        let (store, mut damaged) = (self.store.clone(), std::mem::take(&mut verified.damaged));
+        let look = move || {
+            damaged.iter_mut().filter(|it| !it.repaired).for_each(|it| it.repaired = is_right(&store, it));
+            damaged
+        };
+        verified.damaged = tokio::task::spawn_blocking(look).await?;
+        Ok(())
+    }
+
+    /// Returns what a repair of a target fetches.
+    fn meant(&self, target: &VerifyTarget) -> Result<Meant, VerifyError> {
+        Ok(match target {
+            VerifyTarget::Everything => Meant::Everything,
+            VerifyTarget::Model(reference) => {
+                let ModelHere { manifest, record, .. } = self.resolver.model_here(reference)?;
+                Meant::Model(manifest, record.publisher)
+            }
+            VerifyTarget::Directory(path) => {
+                let (dir, digest, part) = self.pulled_into(path)?;
+                Meant::Directory(dir, digest, part)
+            }
+        })
     }
 
     fn check(&self, target: &VerifyTarget, reporter: &Reporter) -> Result<Verified, VerifyError> {
@@ -203,11 +239,17 @@ impl Puller {
         Ok(verified)
     }
 
-    fn verify_directory(&self, path: &Path, reporter: &Reporter) -> Result<Verified, VerifyError> {
+    /// Returns a directory with the version and the files that were pulled into it.
+    fn pulled_into(&self, path: &Path) -> Result<(PathBuf, Digest, Part), VerifyError> {
         let dir =
             path.canonicalize().map_err(|source| VerifyError::Directory { path: path.to_owned(), source })?;
         let found = checkout::checked_out(&self.store, &dir)?;
         let (digest, part) = found.ok_or_else(|| VerifyError::NotPulled { path: dir.clone() })?;
+        Ok((dir, digest, part))
+    }
+
+    fn verify_directory(&self, path: &Path, reporter: &Reporter) -> Result<Verified, VerifyError> {
+        let (dir, digest, part) = self.pulled_into(path)?;
         let manifest = record::manifest(&self.store, &digest)?;
         reporter.stage("verifying", dir.display());
         let total = part.bytes(&manifest);
@@ -228,7 +270,7 @@ impl Puller {
             verified.bytes += file.layout.size();
             reporter.tell(Progress::Bytes { done: verified.bytes, total, peers: 0 });
             if let Some(problem) = problem {
-                let path = Some(dir.join(file.path.as_str()));
+                let path = Some(dir.join(file_path::of(&dir, &file.path)));
                 verified.damaged.push(Damage { digest: file.digest, path, problem, repaired: false });
                 // A hard link shares the bytes of the cache, so the blob in the cache is damaged too.
                 drop(self.store.look_at(&file.digest, &|_| {}));
@@ -236,6 +278,46 @@ impl Puller {
         }
         verified.unlisted = unlisted(&dir, &manifest);
         Ok(verified)
+    }
+}
+
+/// Tells whether what was damaged is right now.
+fn is_right(store: &Store, damage: &Damage) -> bool {
+    let is_file = |path: &Path| {
+        let size = store.blob_size(&damage.digest).unwrap_or(0);
+        store.is_file_of(path, &damage.digest, size, &|_| {}).unwrap_or(false)
+    };
+    store.open_blob(&damage.digest).is_ok() && damage.path.as_deref().is_none_or(is_file)
+}
+
+/// Returns the request that fetches again what is damaged of a model.
+fn to_repair(meant: &Meant, record: &ModelRecord, manifest: Digest, from: &[Address]) -> PullRequest {
+    let (dest, chosen) = match meant {
+        Meant::Directory(dir, _, part) => (Some(dir.clone()), part.paths()),
+        Meant::Everything | Meant::Model(..) => (None, record.chosen.as_ref()),
+    };
+    let include = chosen.into_iter().flatten().filter_map(Pattern::exactly).collect();
+    PullRequest {
+        reference: reference_of(record, manifest),
+        dest,
+        from: from.to_vec(),
+        web_seeds: Vec::new(),
+        allow_unsafe: true,
+        allow: BTreeSet::new(),
+        offline: false,
+        copy: false,
+        overwrite: true,
+        allow_expired: true,
+        newest: false,
+        selection: Selection { include, ..Selection::default() },
+        tensors: Vec::new(),
+        hub_cache: None,
+        priority: Priority::default(),
+        limit_down: None,
+        timeout: None,
+        limit_local: false,
+        receipt: false,
+        ticket: None,
     }
 }
 
@@ -253,7 +335,8 @@ pub(super) fn reference_of(record: &ModelRecord, manifest: Digest) -> Reference 
 fn unlisted(dir: &Path, manifest: &Manifest) -> Vec<String> {
     /// How many names are listed. A wrong directory may hold millions.
     const UNLISTED_MAX: usize = 1000;
-    let named: BTreeSet<&str> = manifest.files().iter().map(|file| file.path.as_str()).collect();
+    let named: BTreeSet<PathBuf> =
+        manifest.files().iter().map(|file| file_path::of(dir, &file.path)).collect();
     let (mut found, mut dirs) = (Vec::new(), vec![(dir.to_owned(), String::new())]);
     while let Some((dir, prefix)) = dirs.pop() {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -264,7 +347,7 @@ fn unlisted(dir: &Path, manifest: &Manifest) -> Vec<String> {
             let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 dirs.push((entry.path(), path));
-            } else if !named.contains(path.as_str()) && found.len() < UNLISTED_MAX {
+            } else if !named.contains(Path::new(&path)) && found.len() < UNLISTED_MAX {
                 found.push(path);
             }
         }

@@ -46,7 +46,7 @@ impl Fault for ReaderError {
             Self::Offline { .. } | Self::NoStates { .. } | Self::Deserted { .. } | Self::Starved { .. } => {
                 FaultKind::Unreachable
             }
-            Self::Reserve { .. } => FaultKind::DiskFull,
+            Self::Reserve { source, .. } => source.kind(),
             Self::Partial { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
             Self::Download(source) => match source.as_ref() {
                 DownloadError::FalseStates { .. } | DownloadError::OnlyWrongBytes { .. } => {
@@ -70,11 +70,14 @@ impl Fault for ReaderError {
         {
             return Some(hint);
         }
+        if let Self::Reserve { source, .. } = self {
+            return source.hint();
+        }
         match self.kind() {
             FaultKind::Unreachable => {
                 Some("try again when a peer that has it can be reached: what was fetched is kept".to_owned())
             }
-            FaultKind::DiskFull => Some("make room with `reg gc`, or raise cache.max_size".to_owned()),
+            FaultKind::DiskFull => Some("free the disk and try again: what was fetched is kept".to_owned()),
             _ => None,
         }
     }

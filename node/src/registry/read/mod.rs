@@ -10,6 +10,7 @@ mod reader;
 
 use std::sync::Arc;
 
+use reg_api::consent::Consent;
 use reg_proto::peer::PeerId;
 use tokio::sync::Semaphore;
 
@@ -45,9 +46,9 @@ impl Reading {
         Self { store, network, resolver, fetching, puller, readers }
     }
 
-    /// Tells whether gateways may accept and serve files that run code when they are loaded.
-    pub fn allows_unsafe(&self) -> bool {
-        self.resolver.allows_unsafe()
+    /// Returns the kinds of files that gateways take and serve although they are more than data.
+    pub fn consent(&self) -> &Consent {
+        &self.resolver.consent
     }
 
     /// Tells whether a peer is banned because it sent wrong bytes.

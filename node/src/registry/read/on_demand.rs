@@ -59,6 +59,7 @@ impl Reading {
             model: view.digest(),
             protect: view.record.blobs.iter().copied().chain([view.digest()]).collect(),
             holders: view.holders.clone(),
+            strangers: view.strangers.clone(),
             search: Some(search),
             searches: true,
             web: self.web_seeds(view),

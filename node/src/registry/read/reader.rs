@@ -17,6 +17,7 @@ use super::on_demand::OnDemand;
 use crate::registry::limits::{
     CLIENT_STALL, DESERTED_PATIENCE, LOOK_AGAIN, READ_AHEAD, READ_PATIENCE, READER_TURN,
 };
+use crate::registry::model::record::ModelRecord;
 use crate::registry::resolve::ModelView;
 use crate::store::{BlobFile, Partial};
 
@@ -104,6 +105,18 @@ impl Reading {
             },
         };
         reader.begun().await
+    }
+
+    /// Returns the models in the store that need a blob, each with its manifest. Goes through the records of all models.
+    pub async fn models_with(self: &Arc<Self>, blob: &Digest) -> Vec<(Digest, ModelRecord)> {
+        let (reading, blob) = (self.clone(), *blob);
+        let look = move || {
+            let all = ModelRecord::all(&reading.store).unwrap_or_default().into_iter();
+            all.filter(|(manifest, it)| *manifest == blob || it.blobs.contains(&blob)).collect()
+        };
+        tokio::task::spawn_blocking(look)
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     /// Reads `range` (in bytes) of a blob that is whole in the store. It may return before the first bytes were read.

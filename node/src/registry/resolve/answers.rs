@@ -7,6 +7,7 @@ use reg_proto::peer::PeerId;
 use reg_proto::tag::SignedTag;
 
 use super::resolved::ResolveError;
+use super::sent::AllSent;
 use crate::registry::limits::TAGS_COMPARED_MAX;
 use crate::registry::publishers::{TagsError, key_pin};
 
@@ -28,6 +29,12 @@ pub(super) struct Answers {
     /// Every peer that was asked. A peer without the name may still hold the blobs.
     pub(super) others: Vec<PeerId>,
     pub(super) asked: usize,
+    /// How many of these could not be reached or did not answer.
+    pub(super) unanswered: usize,
+    /// Those among them that do not speak the protocol of this swarm.
+    pub(super) foreign: Vec<PeerId>,
+    /// What peers have sent of the model beside its records.
+    pub(super) sent: AllSent,
     /// The last refusal. It is reported only where no peer sent anything valid.
     pub(super) refusal: Option<ResolveError>,
 }
@@ -86,7 +93,8 @@ impl Answers {
         self.tags.push(tag);
     }
 
-    /// Returns the answers to be judged once more with those that come later. The refusal was reported with the first ones.
+    /// Returns the answers to be judged once more with those that come later. The refusal was reported with the first ones, and
+    /// what was sent of the model is used with them.
     pub(super) fn again(&self) -> Self {
         Self {
             keys: self.keys.clone(),
@@ -98,6 +106,9 @@ impl Answers {
             holders: self.holders.clone(),
             others: self.others.clone(),
             asked: self.asked,
+            unanswered: self.unanswered,
+            foreign: self.foreign.clone(),
+            sent: AllSent::default(),
             refusal: None,
         }
     }

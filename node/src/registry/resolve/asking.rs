@@ -5,15 +5,17 @@
 //! are waited for within a bound, before anything of the version is placed. What they say after that counts the next time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::time::Duration;
 
 use reg_api::request::wanted_tag;
+use reg_proto::dht::DhtKey;
 use reg_proto::limits::VERIFICATIONS_PER_ANSWER_MAX;
 use reg_proto::name::{PublisherId, Reference};
 use reg_proto::peer::PeerId;
 use reg_proto::tag::SignedTag;
 use reg_proto::verification::Budget;
-use reg_proto::wire::{Records, Request, Response};
+use reg_proto::wire::{DocumentsOf, Records, Request, Response};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::debug;
@@ -24,11 +26,12 @@ use super::finder::{Event, Finder, Found, More, Step};
 use super::introductions::ask_patiently;
 use super::questions::QuestionSlots;
 use super::resolved::ResolveError;
+use super::sent::Sent;
 use super::verified::VerifiedRecords;
-use crate::net::Awaited;
+use crate::net::{AskError, Awaited};
 use crate::registry::limits::{
-    ANSWERS_PATIENCE, BEGIN_WITH, BOOTSTRAP_PATIENCE, LATER_ASKED_MAX, NOBODY_PATIENCE, QUESTION_SLOW,
-    QUESTIONS_AT_ONCE, QUIET, REFUSED_PATIENCE, SILENCE,
+    ANSWERS_PATIENCE, BEGIN_WITH, BOOTSTRAP_PATIENCE, DOCUMENTS_ASKED_MAX, LATER_ASKED_MAX, LOOK_AGAIN,
+    NOBODY_PATIENCE, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, REFUSED_PATIENCE, SILENCE,
 };
 use crate::registry::publishers::declarations;
 
@@ -54,14 +57,18 @@ pub(super) struct Asking {
     more: Option<More>,
     /// How many of these have been asked.
     later: usize,
+    /// Which model's documents are asked for too.
+    documents: Option<DocumentsOf>,
 }
 
 /// The answer of one peer, if it gave one that can be read.
 #[derive(Debug)]
 pub(super) struct Answer {
     peer: PeerId,
-    records: Option<(Records, VerifiedRecords)>,
+    records: Option<(Records, VerifiedRecords, Option<Sent>)>,
     is_answered: bool,
+    /// Whether the peer does not speak the protocol of this swarm.
+    is_foreign: bool,
     took: Duration,
 }
 
@@ -100,7 +107,13 @@ impl Asking {
             last_news: now,
             more: None,
             later: 0,
+            documents: None,
         }
+    }
+
+    /// From now on, asks for the documents of a model too.
+    pub(super) const fn ask_for_documents(&mut self, of: Option<DocumentsOf>) {
+        self.documents = of;
     }
 
     /// Tells whether an asked peer has not answered yet.
@@ -128,9 +141,24 @@ impl Asking {
     ) {
         let mut end = self.began + patience;
         let slots = self.slots.clone();
-        while !self.has_enough(resolver, finder, others) {
-            let quiet = self.quiet_at(resolver, finder, end);
+        // Whether every peer in reach is connected, so that it is asked, and no other one can turn up.
+        let mut is_all = false;
+        let key = DhtKey::publisher(&self.publisher);
+        let mut all = pin!(async {
+            match others.dht {
+                true => resolver.all_connected(key).await,
+                false => std::future::pending().await,
+            }
+        });
+        while !self.has_enough(resolver, finder, others, is_all) {
+            let quiet = match is_all && self.waiting.is_empty() && !finder.is_asking_known() {
+                true => self.began,
+                false => self.quiet_at(resolver, finder, end),
+            };
             let look = self.answered_at(resolver).filter(|it| self.heard.is_some() && *it > Instant::now());
+            // Dials of remembered peers may all have failed by then.
+            let is_recalling = resolver.network.awaits_peers() == Some(Awaited::Remembered);
+            let look = look.or_else(|| is_recalling.then(|| Instant::now() + LOOK_AGAIN));
             tokio::select! {
                 step = async { let slot = slots.slot().await; (finder.step().await, slot) } => match step {
                     (Some(Step::Peer(found)), slot) => {
@@ -150,6 +178,7 @@ impl Asking {
                         end = end.min(Instant::now() + REFUSED_PATIENCE);
                     }
                 }
+                () = &mut all, if !is_all => is_all = true,
                 () = tokio::time::sleep_until(look.unwrap_or(quiet).min(quiet)) => {
                     if Instant::now() >= quiet {
                         break;
@@ -159,6 +188,8 @@ impl Asking {
         }
         self.note_slow(resolver);
         self.more = finder.more();
+        // A later answer changes which version is meant at most.
+        self.documents = None;
     }
 
     /// Returns how long other answers may take. Where only a delegation is known, the publisher's own record may come later.
@@ -167,9 +198,9 @@ impl Asking {
         if is_delegated { ANSWERS_PATIENCE } else { others.within }
     }
 
-    /// Tells whether a record is known, and every peer that was asked has answered.
-    fn has_enough(&self, resolver: &Resolver, finder: &Finder, others: Others) -> bool {
-        let is_searching = finder.is_asking_known() || (others.dht && finder.is_asking_dht());
+    /// Tells whether a record is known, and every peer that was asked has answered. With `is_all`, no other peer is in reach.
+    fn has_enough(&self, resolver: &Resolver, finder: &Finder, others: Others, is_all: bool) -> bool {
+        let is_searching = finder.is_asking_known() || (others.dht && !is_all && finder.is_asking_dht());
         self.heard.is_some() && !is_searching && self.is_answered(resolver)
     }
 
@@ -199,16 +230,15 @@ impl Asking {
             return end;
         }
         let is_nobody = self.answers.asked == 0;
+        let awaited = resolver.network.awaits_peers();
         let quiet = match () {
             () if !self.waiting.is_empty() || finder.is_asking_known() || finder.is_dialling() => {
                 self.last_news + SILENCE
             }
-            () if is_nobody && resolver.network.awaits_peers() == Some(Awaited::Bootstrap) => {
+            () if is_nobody && matches!(awaited, Some(Awaited::Bootstrap | Awaited::Remembered)) => {
                 self.began + BOOTSTRAP_PATIENCE
             }
-            () if is_nobody && (resolver.network.awaits_peers().is_some() || finder.is_hinted()) => {
-                self.began + NOBODY_PATIENCE
-            }
+            () if is_nobody && (awaited.is_some() || finder.is_hinted()) => self.began + NOBODY_PATIENCE,
             () if is_nobody => self.began,
             () if finder.is_following() => self.last_news + SILENCE,
             () => self.last_news + QUIET,
@@ -276,15 +306,25 @@ impl Asking {
         let (network, news) = (resolver.network.clone(), resolver.news.clone());
         let (publisher, model, tag) =
             (self.publisher, Some(self.reference.model.clone()), wanted_tag(&self.reference));
+        let brief = self.answers.others.len() > DOCUMENTS_ASKED_MAX;
+        let documents = self.documents.map(|of| DocumentsOf { brief, ..of });
+        // Where the model of the tag is here, most likely no byte is to be fetched.
+        let is_fetched = documents.is_some_and(|of| !of.brief && of.unless.is_none());
+        if is_reached && is_fetched && !resolver.bans.is_banned(&peer) {
+            network.open_ahead(peer);
+        }
         async move {
             let asked = Instant::now();
-            let answer = ask_patiently(&network, peer, Request::GetRecords { publisher, model, tag }).await;
+            let request = Request::GetRecords { publisher, model, tag, documents };
+            let answer = ask_patiently(&network, peer, request).await;
             let (took, is_answered) = (asked.elapsed(), answer.is_ok());
+            let is_foreign = matches!(answer, Err(AskError::OtherNetwork));
             let records = match answer {
-                Ok(Response::Records(records)) => {
+                Ok(Response::Records(mut records)) => {
                     let work = move |budget: &mut Budget| {
-                        let verified = budget.run(|| VerifiedRecords::verify(publisher, &records));
-                        verified.ok().map(|verified| (records, verified))
+                        let verified = budget.run(|| VerifiedRecords::verify(publisher, &records)).ok()?;
+                        let sent = records.documents.take().filter(|_| documents.is_some());
+                        Some((records, verified, sent.map(|it| Sent::read(it, brief))))
                     };
                     let verified = news.verifier().answer(peer, VERIFICATIONS_PER_ANSWER_MAX, work).await;
                     verified.ok().flatten()
@@ -295,12 +335,12 @@ impl Asking {
                     None
                 }
             };
-            Answer { peer, records, is_answered, took }
+            Answer { peer, records, is_answered, is_foreign, took }
         }
     }
 
     fn take(&mut self, resolver: &Resolver, answer: Answer, finder: Option<&Finder>) {
-        let Answer { peer, records, is_answered, took } = answer;
+        let Answer { peer, records, is_answered, is_foreign, took } = answer;
         self.last_news = Instant::now();
         self.waiting.remove(&peer);
         if is_answered {
@@ -310,8 +350,13 @@ impl Asking {
             resolver.slow.forget(&peer);
         }
         self.answers.asked += 1;
-        if let Some((records, verified)) = records {
+        self.answers.unanswered += usize::from(!is_answered);
+        self.answers.foreign.extend(is_foreign.then_some(peer));
+        if let Some((records, verified, sent)) = records {
             self.take_records(resolver, peer, &records, verified, finder);
+            if let Some(sent) = sent.filter(|_| self.answers.holders.contains(&peer)) {
+                self.answers.sent.add(peer, sent);
+            }
         }
         let is_enough = !self.answers.holders.is_empty() && self.answers.is_enough(&self.reference);
         if self.heard.is_none() && is_enough {
@@ -363,7 +408,10 @@ impl Asking {
         answers.delegated |= resolver.is_delegated(&keys, reference);
         for tag in verified.tags {
             match tag {
-                Ok(tag) if is_about(&tag, reference) => answers.take_tag(tag),
+                Ok(tag) if is_about(&tag, reference) => {
+                    resolver.network.was_of_use(peer);
+                    answers.take_tag(tag);
+                }
                 Ok(_) => {}
                 Err(source) => {
                     debug!(%peer, error = %source, "a peer offered a tag record that is not the publisher's");

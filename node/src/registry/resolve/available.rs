@@ -103,6 +103,9 @@ impl Documents<'_> {
     /// costs no time.
     pub(super) fn probe(&self, manifest: Digest) -> Probes {
         let mut probes = Probes::default();
+        if self.holder(manifest).is_some() {
+            return probes;
+        }
         for peer in self.peers.iter().take(HOLDERS_ASKED_AT_ONCE) {
             probes.ask(&self.resolver.network, *peer, manifest);
         }
@@ -121,6 +124,11 @@ impl Documents<'_> {
     ) -> usize {
         let mut coverage = Coverage::new(&self.resolver.store, missing, is_some);
         if coverage.lacking() == 0 {
+            return 0;
+        }
+        if let Some(holder) = self.holder(of.digest) {
+            self.peers.retain(|it| *it != holder);
+            self.peers.push_front(holder);
             return 0;
         }
         let mut web = JoinSet::new();

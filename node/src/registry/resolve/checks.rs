@@ -6,6 +6,7 @@ use reg_api::check::Check;
 use reg_api::clock::{self, age};
 use reg_api::receipt::{ByteSource, Receipt, ReceiptFile, ReceiptKeys, ReceiptProvenance, ReceiptTag};
 use reg_proto::content::kind::ContentKind;
+use reg_proto::content::parts::Gap;
 use reg_proto::digest::Digest;
 use reg_proto::name::{Petname, PublisherId, Reference};
 use reg_proto::peer::PeerId;
@@ -85,6 +86,15 @@ pub fn content_checks(files: &[(String, ContentKind)], blobs: usize, fetched: u6
         None => Check::pass("content", kinds.join(", ")),
     };
     vec![Check::pass("bytes", bytes), content]
+}
+
+/// Returns the check whether the model has every file that its other files need.
+pub fn whole_checks(gaps: &[Gap]) -> Vec<Check> {
+    let lacks = |gap: &Gap| Check::note("whole", gap);
+    if gaps.is_empty() {
+        return vec![Check::pass("whole", "no file that another one needs is missing")];
+    }
+    gaps.iter().map(lacks).collect()
 }
 
 /// Returns the sources of the bytes, the largest one first and the cache last.

@@ -18,6 +18,7 @@ use super::Resolver;
 use super::attestations::Attestors;
 use super::documents::Documents;
 use super::resolved::Resolved;
+use super::sent::AllSent;
 use crate::registry::policy::{Facts, judge_formats, judge_trust};
 use crate::registry::trust::{TrustEntries, TrustError};
 
@@ -123,7 +124,8 @@ impl Resolver {
     /// Returns the claimed licences: those of the ModelPack's config, else those of the model card.
     async fn licences(&self, resolved: &Resolved) -> Option<Vec<String>> {
         let manifest: &Manifest = &resolved.manifest;
-        let mut documents = Documents::new(self, resolved.holders.clone(), BTreeSet::new(), None);
+        let mut documents =
+            Documents::new(self, resolved.holders.clone(), BTreeSet::new(), AllSent::default(), None);
         let config = documents.get(manifest.config().digest).await.ok()?;
         let config = ModelConfig::from_bytes(&config).ok().filter(|_| config.len() <= CONFIG_BYTES_MAX)?;
         let mut licenses = config.descriptor.licenses;

@@ -18,6 +18,7 @@ use tracing::debug;
 use super::Resolver;
 use super::finder::Finder;
 use super::questions::QuestionSlots;
+use super::sent::AllSent;
 use crate::net::AskError;
 use crate::registry::deadline::until;
 use crate::registry::limits::{
@@ -41,6 +42,8 @@ pub(super) struct Documents<'a> {
     pub(super) peers: VecDeque<PeerId>,
     /// Peers that are asked, and not waited for where another one has what is needed.
     silent: BTreeSet<PeerId>,
+    /// What peers have sent beside the records.
+    sent: AllSent,
     finder: Option<&'a mut Finder>,
     fetched: BTreeMap<Digest, Vec<u8>>,
     patience: Patience,
@@ -107,16 +110,11 @@ impl<'a> Documents<'a> {
         resolver: &'a Resolver,
         peers: Vec<PeerId>,
         silent: BTreeSet<PeerId>,
+        mut sent: AllSent,
         finder: Option<&'a mut Finder>,
     ) -> Self {
-        Self {
-            resolver,
-            peers: peers.into(),
-            silent,
-            finder,
-            fetched: BTreeMap::new(),
-            patience: Patience::of_user(),
-        }
+        let fetched = sent.take_documents();
+        Self { resolver, peers: peers.into(), silent, sent, finder, fetched, patience: Patience::of_user() }
     }
 
     /// Looks for everything from now on with this patience.
@@ -188,6 +186,7 @@ impl<'a> Documents<'a> {
             Ok(Response::Document { .. }) => {
                 debug!(%peer, %digest, "a peer sent another document than the one asked for");
                 self.resolver.bans.ban(peer);
+                self.resolver.network.remembered().distrust(&peer);
                 None
             }
             answer => {
@@ -241,14 +240,46 @@ impl<'a> Documents<'a> {
         Some(bytes)
     }
 
-    /// Returns the referrers of `subject` in the store and at peers. It asks several peers at a time, until one of them
-    /// has a provenance. Peers differ, because an attestor announces only to its neighbours.
+    /// Returns a peer that has said with its records that it holds a model whole, and is not banned.
+    pub(super) fn holder(&self, manifest: Digest) -> Option<PeerId> {
+        self.sent.holders(manifest).find(|peer| !self.resolver.bans.is_banned(peer))
+    }
+
+    /// Tells whether a referrer has come with the records, together with what it carries: nothing is waited for to read it.
+    fn is_at_hand(&self, referrer: &Digest) -> bool {
+        let read = self.fetched.get(referrer).and_then(|bytes| Referrer::from_bytes(bytes).ok());
+        read.is_some_and(|it| self.fetched.contains_key(&it.document.digest))
+    }
+
+    /// Returns the referrers of `subject` in the store and at peers. Some peers have named theirs with the records. Of the others
+    /// it asks several at a time, until one of them has a provenance. Peers differ, because an attestor announces only to its
+    /// neighbours.
     pub(super) async fn referrers(&mut self, subject: Digest) -> Referrers {
         let records = ModelRecord::of_manifest(&self.resolver.store, &subject);
         let stored: BTreeSet<Digest> = records.into_iter().flat_map(|record| record.referrers).collect();
         let mut seen = stored.clone();
         let mut all = self.read_referrers(subject, stored.into_iter().collect()).await;
-        let peers: Vec<PeerId> = self.peers.iter().copied().collect();
+        let named: Vec<(PeerId, Vec<Digest>)> =
+            self.sent.referrers(subject).map(|(peer, referrers)| (peer, referrers.to_vec())).collect();
+        // One of each peer in turn, so that no peer's list keeps this node from the others'.
+        let longest = named.iter().map(|(_, it)| it.len()).max().unwrap_or_default();
+        let in_turn = (0..longest).flat_map(|n| named.iter().filter_map(move |(_, it)| it.get(n))).copied();
+        let (at_hand, mut others): (Vec<Digest>, Vec<Digest>) =
+            in_turn.filter(|it| seen.insert(*it)).partition(|it| self.is_at_hand(it));
+        all.found.extend(self.read_referrers(subject, at_hand).await.found);
+        others.truncate(REFERRERS_READ_MAX.saturating_sub(all.found.len()));
+        // A peer may name what no peer has. So these are waited for briefly, and are asked for again below if they are needed.
+        let unread = others.clone();
+        match until(Instant::now() + ANSWERS_PATIENCE, self.read_referrers(subject, others)).await {
+            Some(more) => all.found.extend(more.found),
+            None => seen.retain(|it| !unread.contains(it)),
+        }
+        if all.found.len() >= REFERRERS_READ_MAX {
+            return all;
+        }
+        let is_proven = all.provenances().next().is_some();
+        let is_named = |peer: &PeerId| is_proven && named.iter().any(|(it, _)| it == peer);
+        let peers: Vec<PeerId> = self.peers.iter().copied().filter(|peer| !is_named(peer)).collect();
         for some in peers.chunks(REFERRER_PEERS_AT_ONCE) {
             let mut asked = JoinSet::new();
             for peer in some.iter().copied() {

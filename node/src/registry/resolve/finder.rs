@@ -22,10 +22,11 @@ use tracing::debug;
 
 use super::introductions::Introductions;
 use super::questions::QuestionSlots;
-use crate::net::Network;
+use crate::net::{ConnectError, Network};
 use crate::registry::limits::{
-    ASK_AROUND_AFTER, ASK_DHT_AGAIN, ASKED_AROUND_MAX, CANDIDATES_IN_ALL_MAX, CANDIDATES_MAX, DIAL_SLOW,
-    DIALS_AT_ONCE, DIALS_MAX, EXCHANGE_FIRST, EXCHANGE_LATER, LOOK_AGAIN, LOOK_FIRST,
+    ASK_AROUND_AFTER, ASK_DHT_AGAIN, ASKED_AROUND_MAX, CANDIDATES_IN_ALL_MAX, CANDIDATES_MAX, DIAL_AGAIN,
+    DIAL_SLOW, DIALS_AT_ONCE, DIALS_MAX, DIALS_OF_ADDRESS_MAX, EXCHANGE_FIRST, EXCHANGE_LATER, LOOK_AGAIN,
+    LOOK_FIRST,
 };
 
 /// What is searched for, and where to begin.
@@ -209,7 +210,7 @@ impl Finder {
     }
 
     /// Tells whether the search can find only named and connected peers.
-    pub const fn is_all(&self, network: &Network) -> bool {
+    pub fn is_all(&self, network: &Network) -> bool {
         !self.is_hinted && !network.finds_others()
     }
 
@@ -255,8 +256,32 @@ impl Finder {
     }
 }
 
+/// Dials an address, and again while the dials before have not ended. Returns the first peer that answers, else why the first
+/// dial failed.
+async fn dial(network: &Network, address: &Address) -> Result<PeerId, ConnectError> {
+    let (mut dials, mut begun, mut failure) = (JoinSet::new(), 0, None);
+    let began = Instant::now();
+    loop {
+        let next = began + DIAL_AGAIN * begun;
+        tokio::select! {
+            biased;
+            Some(Ok(dialled)) = dials.join_next() => match dialled {
+                Ok(peer) => return Ok(peer),
+                Err(error) if dials.is_empty() => return Err(failure.unwrap_or(error)),
+                Err(error) => failure = failure.or(Some(error)),
+            },
+            () = tokio::time::sleep_until(next.into()), if begun < DIALS_OF_ADDRESS_MAX => {
+                begun += 1;
+                let (network, address) = (network.clone(), address.clone());
+                dials.spawn(async move { network.connect(&address).await });
+            }
+            else => return Err(failure.unwrap_or(ConnectError::Offline)),
+        }
+    }
+}
+
 async fn connect(network: Network, address: Address, reporter: Reporter) -> Option<PeerId> {
-    match network.connect(&address).await {
+    match dial(&network, &address).await {
         Ok(peer) => Some(peer),
         Err(error) => {
             debug!(%address, ?error, "a peer that the user named cannot be reached");

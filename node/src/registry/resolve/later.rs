@@ -25,6 +25,8 @@ pub struct Later {
     asking: Asking,
     options: ResolveOptions,
     meant: Meant,
+    /// Whether an answer has said more and is not judged to the end: the caller has stopped waiting meanwhile.
+    is_unjudged: bool,
 }
 
 /// The decisions that an answer may change.
@@ -57,32 +59,37 @@ impl Meant {
 
 impl Later {
     pub(super) fn new(asking: Asking, options: &ResolveOptions, meant: Meant) -> Self {
-        Self { asking, options: options.clone(), meant }
+        Self { asking, options: options.clone(), meant, is_unjudged: false }
     }
 
     /// Waits until an answer changes what the reference means. Waits without an end where no answer does.
-    pub async fn changed(&mut self, resolver: &Resolver) {
-        while let Some(says_more) = self.asking.step(resolver).await {
-            if says_more && self.is_changed(resolver) {
+    pub async fn changed(&mut self, resolver: &Arc<Resolver>) {
+        loop {
+            if self.is_unjudged && self.is_changed(resolver).await {
                 return;
             }
+            match self.asking.step(resolver).await {
+                Some(says_more) => self.is_unjudged = says_more,
+                None => std::future::pending().await,
+            }
         }
-        std::future::pending().await
     }
 
     /// Waits until every peer that was asked has answered, for `within` after the first answer at most. Returns whether an
     /// answer has changed what the reference means. Peers that let this node wait are not waited for the next time.
-    pub async fn settle(&mut self, resolver: &Resolver, within: Duration) -> bool {
+    pub async fn settle(&mut self, resolver: &Arc<Resolver>, within: Duration) -> bool {
         let end = self.asking.end_of(within);
-        while !self.asking.is_settled(resolver) {
+        loop {
+            if self.is_unjudged && self.is_changed(resolver).await {
+                return true;
+            }
+            if self.asking.is_settled(resolver) {
+                return false;
+            }
             // Peers that let this node wait before are waited for a little.
             let look = self.asking.answered_at(resolver).filter(|it| *it > Instant::now());
             match until(look.unwrap_or(end).min(end), self.asking.step(resolver)).await {
-                Some(Some(says_more)) => {
-                    if says_more && self.is_changed(resolver) {
-                        return true;
-                    }
-                }
+                Some(Some(says_more)) => self.is_unjudged = says_more,
                 Some(None) => return false,
                 None if Instant::now() < end => {}
                 None => {
@@ -91,27 +98,29 @@ impl Later {
                 }
             }
         }
-        false
     }
 
     /// Takes the answers of the peers that have been asked, and returns whether one has changed what the reference means.
-    pub async fn finish(mut self, resolver: &Resolver) -> bool {
+    pub async fn finish(mut self, resolver: &Arc<Resolver>) -> bool {
         if self.settle(resolver, ANSWERS_PATIENCE).await {
             return true;
         }
         let end = Instant::now() + FIND_TIMEOUT;
         while self.asking.is_waiting() {
             let Some(Some(says_more)) = until(end, self.asking.step(resolver)).await else { return false };
-            if says_more && self.is_changed(resolver) {
+            self.is_unjudged = says_more;
+            if says_more && self.is_changed(resolver).await {
                 return true;
             }
         }
         false
     }
 
-    fn is_changed(&self, resolver: &Resolver) -> bool {
+    /// Judges the answers, and returns whether they change what the reference means.
+    async fn is_changed(&mut self, resolver: &Arc<Resolver>) -> bool {
         let Asking { publisher, reference, answers, .. } = &self.asking;
-        let judged = resolver.judge_answers(*publisher, reference, answers.again(), &self.options, false);
+        let judged = resolver.judge_aside(*publisher, reference, answers.again(), &self.options, false).await;
+        self.is_unjudged = false;
         let is_same = judged.is_ok_and(|judged| Meant::of(&judged, reference) == self.meant);
         if !is_same {
             tracing::info!(%reference, "an answer that came later says something else than the first ones");
@@ -128,14 +137,14 @@ impl Resolver {
         tokio::spawn(async move {
             let (publisher, model) = (later.asking.publisher, later.asking.reference.model.clone());
             if later.finish(&resolver).await {
-                resolver.views.forget(publisher, &model);
+                resolver.views.forget_unread(publisher, &model);
             }
         });
     }
 
     /// Resolves a reference, and again where an answer that comes `within` this time after the first one changes its meaning.
     pub async fn resolve_settled(
-        &self,
+        self: &Arc<Self>,
         reference: &Reference,
         options: &ResolveOptions,
         reporter: &Reporter,

@@ -13,6 +13,7 @@ mod later;
 mod questions;
 mod resolved;
 mod resolver;
+mod sent;
 mod slow;
 mod verified;
 
@@ -27,14 +28,22 @@ mod checks;
 mod consent;
 mod keep;
 mod stored;
+
+mod absent;
+mod described;
+mod place;
 mod view;
+mod views;
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use reg_api::consent::Consent;
 use reg_api::web_seed::WebSeed;
 
+use self::described::Described;
 use self::slow::SlowPeers;
-use self::view::Views;
+use self::views::Views;
 use crate::net::Network;
 use crate::registry::announce::News;
 use crate::registry::price::Verifier;
@@ -43,15 +52,16 @@ use crate::store::Store;
 
 pub use self::available::Wanted;
 pub use self::bans::Bans;
-pub use self::checks::{byte_sources, content_checks, proof_checks, receipt_of};
+pub use self::checks::{byte_sources, content_checks, proof_checks, receipt_of, whole_checks};
 pub use self::consent::{PolicyError, refuse};
 pub use self::documents::Referrers;
 pub use self::finder::{Finder, Search};
 pub use self::later::Later;
+pub use self::place::TagPlace;
 pub use self::prove::accept;
-pub use self::resolved::{ResolveError, ResolveOptions, Resolved};
+pub use self::resolved::{RecordChoice, ResolveError, ResolveOptions, Resolved};
 pub use self::stored::{ModelHere, TagHere};
-pub use self::view::{ModelView, Revision, ViewError};
+pub use self::view::{Judged, ModelView, Revision, ViewError};
 
 /// Resolves references, and remembers what peers and gateways need of that.
 #[derive(Debug)]
@@ -66,10 +76,14 @@ pub struct Resolver {
     slow: SlowPeers,
     /// Models that gateways have resolved lately.
     pub views: Views,
-    /// Whether gateways serve files that run code when they are loaded, archives, and unrecognised files.
-    pub allow_unsafe: bool,
+    /// What the files here say of models that are partly in the store.
+    described: Described,
+    /// The kinds of files that gateways take and serve although they are more than data.
+    pub consent: Consent,
     /// HTTP servers that every pull asks beside peers.
     web_seeds: Vec<WebSeed>,
+    /// When the node started.
+    since: Instant,
 }
 
 impl Resolver {
@@ -79,11 +93,12 @@ impl Resolver {
         network: Network,
         trust: Arc<Trust>,
         news: Arc<News>,
-        allow_unsafe: bool,
+        consent: Consent,
         web_seeds: Vec<WebSeed>,
     ) -> Self {
         let (bans, slow, views) = (Bans::default(), SlowPeers::default(), Views::default());
-        Self { store, network, trust, news, bans, slow, views, allow_unsafe, web_seeds }
+        let (described, since) = (Described::default(), Instant::now());
+        Self { store, network, trust, news, bans, slow, views, described, consent, web_seeds, since }
     }
 
     /// Returns what verifies the answers of peers.

@@ -31,7 +31,7 @@ use crate::registry::trust::TrustError;
 
 /// A reference after every step has been verified.
 ///
-/// It has 16 fields, because each later step of a pull and of a gateway reads most of them.
+/// It has 17 fields, because each later step of a pull and of a gateway reads most of them.
 #[derive(Debug)]
 pub struct Resolved {
     pub keys: KeyHistory,
@@ -43,6 +43,8 @@ pub struct Resolved {
     pub provenance: Provenance,
     /// Every document that was needed, by its digest: the manifest, referrers, envelopes, bundle.
     pub documents: BTreeMap<Digest, Vec<u8>>,
+    /// Piece states that peers have sent with the records, by the digests that the provenance names.
+    pub states: BTreeMap<Digest, Vec<u8>>,
     /// The manifests that refer to this one.
     pub referrers: Vec<Digest>,
     /// The verified attestations.
@@ -53,8 +55,10 @@ pub struct Resolved {
     pub finder: Option<Finder>,
     /// The answers that are still to come; `None` where no peer was asked.
     pub later: Option<Later>,
-    /// Peers that have answered for this publisher.
+    /// The peers that may hold the blobs: first those that have answered for this publisher.
     pub holders: Vec<PeerId>,
+    /// Those of them that have not, and may still hold the blobs.
+    pub strangers: BTreeSet<PeerId>,
     /// How this version stands behind the head of the tag; `None` where it is the head, or was asked for by digest.
     pub behind: Option<Behind>,
     /// The order of the newest known record of the tag.
@@ -96,8 +100,28 @@ pub struct ResolveOptions {
     pub wanted: Wanted,
     /// Web seeds to ask for them, in addition to those of all pulls.
     pub web_seeds: Vec<WebSeed>,
-    /// Records that are not used, by the digests of their payloads: their sources did not send what they said they hold.
+    /// The records of the tag that may be used.
+    pub records: RecordChoice,
+}
+
+/// Which records of a tag may be used, by the digests of their payloads.
+#[derive(Debug, Clone, Default)]
+pub struct RecordChoice {
+    /// Not these: their sources did not send what they said they hold.
     pub passed_over: BTreeSet<Digest>,
+    /// Only these; `None` for all.
+    pub only: Option<BTreeSet<Digest>>,
+}
+
+impl RecordChoice {
+    /// Returns why a record is not used, whatever can be had of it.
+    pub(super) fn why_not(&self, tag: &SignedTag) -> Option<WhyNot> {
+        let payload = tag.payload_digest();
+        if self.only.as_ref().is_some_and(|only| !only.contains(&payload)) {
+            return Some(WhyNot::NotWanted);
+        }
+        self.passed_over.contains(&payload).then_some(WhyNot::NotSent)
+    }
 }
 
 /// Why a reference was not resolved, or is not followed.
@@ -113,8 +137,10 @@ pub enum ResolveError {
     Offline { reference: Reference },
     #[error("{reference} was not found: no peer could be reached")]
     NoPeers { reference: Reference },
-    #[error("{reference} was not found: {}", asked_of(*.asked))]
-    NotFound { reference: Reference, asked: usize },
+    #[error("{reference} was not found: peer {peer}{} in another swarm, and no other peer has answered", are(*.more))]
+    OtherSwarm { reference: Reference, peer: PeerId, more: usize },
+    #[error("{reference} was not found: {}", asked_of(*.asked, *.unanswered))]
+    NotFound { reference: Reference, asked: usize, unanswered: usize, foreign: Vec<PeerId> },
     #[error("{reference} was offered by a peer with keys that are not its publisher's")]
     Keys { reference: Reference, source: KeyError },
     #[error("{reference} was offered with a tag record that is not its publisher's")]
@@ -153,10 +179,23 @@ pub enum ResolveError {
     Search,
 }
 
-fn asked_of(asked: usize) -> String {
-    match asked {
-        1 => "1 peer was asked and none has it".to_owned(),
-        asked => format!("{asked} peers were asked and none has it"),
+/// What sets a peer of another swarm apart.
+pub(super) const OTHER_KEY: &str =
+    "its swarm key (--swarm-key, swarm.key in the configuration) is not that of this node";
+
+fn are(more: usize) -> String {
+    if more == 0 { " is".to_owned() } else { format!(" and {more} more are") }
+}
+
+fn asked_of(asked: usize, unanswered: usize) -> String {
+    match (asked, unanswered) {
+        (1, 1) => "1 peer was asked, and it did not answer".to_owned(),
+        (1, _) => "1 peer was asked and none has it".to_owned(),
+        (asked, 0) => format!("{asked} peers were asked and none has it"),
+        (asked, unanswered) if asked == unanswered => format!("{asked} peers were asked, and none answered"),
+        (asked, unanswered) => {
+            format!("{asked} peers were asked and none has it ({unanswered} did not answer)")
+        }
     }
 }
 
@@ -173,7 +212,13 @@ impl Fault for ResolveError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Trust { source, .. } => source.kind(),
-            Self::Offline { .. } | Self::NoPeers { .. } | Self::Unavailable { .. } => FaultKind::Unreachable,
+            Self::Offline { .. }
+            | Self::NoPeers { .. }
+            | Self::OtherSwarm { .. }
+            | Self::Unavailable { .. } => FaultKind::Unreachable,
+            Self::NotFound { asked, unanswered, .. } if *asked > 0 && asked == unanswered => {
+                FaultKind::Unreachable
+            }
             Self::NotNewest { .. } => FaultKind::Denied,
             Self::NotHere { .. } | Self::NotFound { .. } | Self::Document { .. } => FaultKind::NotFound,
             Self::Expired { .. } | Self::Withdrawn { .. } | Self::NotTaken { .. } => FaultKind::Denied,
@@ -213,6 +258,10 @@ impl Fault for ResolveError {
                 "name a peer with --from MULTIADDR, or start the daemon with --bootstrap MULTIADDR"
                     .to_owned(),
             ),
+            Self::OtherSwarm { .. } => Some(format!("{OTHER_KEY}: give both the same one")),
+            Self::NotFound { asked, unanswered, .. } if *asked > 0 && asked == unanswered => {
+                Some("try again later, or name another peer with --from MULTIADDR".to_owned())
+            }
             Self::NotFound { .. } => {
                 Some("check the spelling, or name a peer that has it with --from MULTIADDR".to_owned())
             }

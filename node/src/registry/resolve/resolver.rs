@@ -4,6 +4,7 @@
 //! one may be stale or lie: the highest valid number wins.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reg_api::clock::{self, age};
@@ -20,6 +21,7 @@ use reg_proto::name::{Publisher, PublisherId, Reference, Tag};
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::revocation::Revoked;
 use reg_proto::tag::SignedTag;
+use reg_proto::wire::DocumentsOf;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -28,10 +30,11 @@ use super::answers::Answers;
 use super::asking::{Asking, Others};
 use super::finder::{Finder, Search};
 use super::later::{Later, Meant};
-use super::resolved::{ResolveError, ResolveOptions, Resolved};
+use super::resolved::{OTHER_KEY, ResolveError, ResolveOptions, Resolved};
+use super::sent::AllSent;
 use super::version::{Judged, Line};
 use crate::registry::limits::{
-    FIND_TIMEOUT, FOREIGN_PATIENCE, LOOK_AGAIN, OUTDATED_NAMED_MAX, REFRESH_TIMEOUT, UNREACHED,
+    FIND_TIMEOUT, FOREIGN_LOOK, FOREIGN_PATIENCE, OUTDATED_NAMED_MAX, REFRESH_TIMEOUT, UNREACHED,
 };
 use crate::registry::model::whole;
 use crate::registry::publishers::{
@@ -42,7 +45,7 @@ impl Resolver {
     /// Resolves a reference from the store, and from peers unless the caller is offline. If its publisher has nothing
     /// of that name and delegates it, the delegate's model is meant.
     pub async fn resolve(
-        &self,
+        self: &Arc<Self>,
         reference: &Reference,
         options: &ResolveOptions,
         reporter: &Reporter,
@@ -58,8 +61,7 @@ impl Resolver {
             };
             let Some((to, note)) = self.delegate(&asked, &error, reporter)? else {
                 self.note_outdated(&error, reporter).await;
-                self.note_foreign(&error, &options.from, reporter).await;
-                return Err(error);
+                return Err(self.unless_foreign(error, &options.from, reporter).await);
             };
             reporter.note(format_args!("{note}"));
             notes.push(note);
@@ -81,24 +83,56 @@ impl Resolver {
         }
     }
 
-    /// Names the peers that could not be asked because they are in another swarm, if nothing was found.
-    async fn note_foreign(&self, error: &ResolveError, from: &[Address], reporter: &Reporter) {
+    /// Names the peers that could not be asked because they are in another swarm, if nothing was found. Where no other peer
+    /// has answered, that is the error.
+    async fn unless_foreign(
+        &self,
+        error: ResolveError,
+        from: &[Address],
+        reporter: &Reporter,
+    ) -> ResolveError {
         if !matches!(error.kind(), FaultKind::NotFound | FaultKind::Unreachable) {
-            return;
+            return error;
         }
-        let mut met = self.network.foreign().await;
+        let mut met = self.foreign_of(&error).await;
+        let is_silent =
+            matches!(&error, ResolveError::NotFound { asked, unanswered, .. } if asked == unanswered);
         let end = Instant::now() + FOREIGN_PATIENCE;
         // A peer says which swarm it is in a moment after it is connected.
-        while met.is_empty() && !from.is_empty() && Instant::now() < end {
-            tokio::time::sleep(LOOK_AGAIN.min(FOREIGN_PATIENCE)).await;
-            met = self.network.foreign().await;
+        while is_silent && met.is_empty() && !from.is_empty() && Instant::now() < end {
+            tokio::time::sleep(FOREIGN_LOOK).await;
+            met = self.foreign_of(&error).await;
+        }
+        let unanswered = match &error {
+            ResolveError::NoPeers { reference } => Some(reference),
+            ResolveError::NotFound { reference, asked, unanswered, .. } if asked == unanswered => {
+                Some(reference)
+            }
+            _ => None,
+        };
+        if let (Some(reference), Some(peer)) = (unanswered, met.first()) {
+            let (reference, peer) = (reference.clone(), *peer);
+            return ResolveError::OtherSwarm { reference, peer, more: met.len() - 1 };
         }
         for peer in met.into_iter().take(OUTDATED_NAMED_MAX) {
-            reporter.note(format_args!(
-                "peer {peer} was not asked, because it is in another swarm: its swarm key (--swarm-key, swarm.key in the \
-                 configuration) is not that of this node"
-            ));
+            reporter
+                .note(format_args!("peer {peer} was not asked, because it is in another swarm: {OTHER_KEY}"));
         }
+        error
+    }
+
+    /// Returns the peers of other swarms: those that were met lately, and those that did not understand a question. The one is
+    /// known before the other, as the messages come.
+    async fn foreign_of(&self, error: &ResolveError) -> Vec<PeerId> {
+        let mut met = self.network.foreign().await;
+        if let ResolveError::NotFound { foreign, .. } = error {
+            let outdated = self.network.peers().await.into_iter().filter(|it| it.outdated);
+            let outdated: BTreeSet<PeerId> = outdated.map(|it| it.peer).collect();
+            met.extend(foreign.iter().filter(|it| !outdated.contains(it)));
+        }
+        met.sort_unstable();
+        met.dedup();
+        met
     }
 
     /// Returns the delegate to ask for a model that its publisher does not have, with a note for the user.
@@ -149,7 +183,7 @@ impl Resolver {
     }
 
     async fn resolve_at(
-        &self,
+        self: &Arc<Self>,
         reference: &Reference,
         options: &ResolveOptions,
         reporter: &Reporter,
@@ -173,16 +207,30 @@ impl Resolver {
             let patience = options.patience.unwrap_or_else(|| self.patience(reference, &asking.answers));
             let is_followed = asking.answers.pinned.is_some();
             let others = if is_followed { Others::SOON } else { Others::OF_NEWCOMER };
+            asking.ask_for_documents(self.documents_wanted(reference, &asking.answers));
             asking.begin(self, &mut search, patience, others).await;
             finder = Some(search);
         }
+        let sent = std::mem::take(&mut asking.answers.sent);
         let again = asking.answers.again();
         let answers = std::mem::replace(&mut asking.answers, again);
-        let mut judged = self.judge_answers(publisher, reference, answers, options, offline)?;
-        judged.silent = asking.silent();
+        let mut judged = self.judge_aside(publisher, reference, answers, options, offline).await?;
+        (judged.silent, judged.sent) = (asking.silent(), sent);
+        let strangers = std::mem::take(&mut judged.strangers);
         let later = (!offline).then(|| Later::new(asking, options, Meant::of(&judged, reference)));
         let resolved = self.version_in_use(reference, judged, options, finder.as_mut(), began).await?;
-        Ok(Resolved { finder, later, ..resolved })
+        Ok(Resolved { finder, later, strangers, ..resolved })
+    }
+
+    /// Returns the documents to ask for beside the records of a name: none of the version that the store has.
+    fn documents_wanted(&self, reference: &Reference, answers: &Answers) -> Option<DocumentsOf> {
+        let is_here = |manifest: &Digest| self.store.contains(manifest);
+        if let Some(manifest) = reference.digest {
+            let of = DocumentsOf { manifest: Some(manifest), ..DocumentsOf::default() };
+            return (!is_here(&manifest)).then_some(of);
+        }
+        let head = newest(&answers.tags).map(|tag| tag.record().manifest.digest);
+        Some(DocumentsOf { unless: head.filter(is_here), ..DocumentsOf::default() })
     }
 
     /// Returns what a search for a reference begins with: addresses, DHT keys, and the holders in the heads.
@@ -248,7 +296,7 @@ impl Resolver {
     /// Returns the newest record of a tag in the store or at a peer that answers soon, and the keys that were found. It
     /// keeps nothing of them but revocations and proofs of equivocation.
     pub async fn newest_tag(
-        &self,
+        self: &Arc<Self>,
         reference: &Reference,
         reporter: &Reporter,
     ) -> Result<(Option<SignedTag>, Option<KeyHistory>), ResolveError> {
@@ -263,13 +311,16 @@ impl Resolver {
         asking.begin(self, &mut finder, REFRESH_TIMEOUT, Others::OF_PUBLISHER).await;
         let answers = asking.answers;
         let Some(keys) = answers.keys.clone() else { return Ok((None, None)) };
-        let valid = self
-            .weigh(&keys, &answers.tags)
+        let (resolver, known, tags) = (self.clone(), keys.clone(), answers.tags);
+        let weighed = tokio::task::spawn_blocking(move || resolver.weigh(&known, &tags)).await;
+        let valid = weighed
+            .map_err(|_| ResolveError::Search)?
             .map_err(|source| ResolveError::Tags { reference: reference.clone(), source })?;
         Ok((newest(&valid).cloned(), Some(keys)))
     }
 
     /// Returns the records for which the keys stand. Records that contradict each other are kept as a proof.
+    /// Blocks.
     fn weigh(&self, keys: &KeyHistory, tags: &[SignedTag]) -> Result<Vec<SignedTag>, TagsError> {
         let valid: Vec<SignedTag> =
             tags.iter().filter_map(|tag| SignedTag::verify(tag.envelope(), keys).ok()).collect();
@@ -319,8 +370,22 @@ impl Resolver {
         }))
     }
 
-    /// Decides on what the peers sent, and remembers it before the node acts on it.
-    pub(super) fn judge_answers(
+    /// Judges as [`Self::judge_answers`] does, on a blocking thread: what is remembered is synced to the disk.
+    pub(super) async fn judge_aside(
+        self: &Arc<Self>,
+        publisher: PublisherId,
+        reference: &Reference,
+        answers: Answers,
+        options: &ResolveOptions,
+        offline: bool,
+    ) -> Result<Judged, ResolveError> {
+        let (resolver, reference, options) = (self.clone(), reference.clone(), options.clone());
+        let judge = move || resolver.judge_answers(publisher, &reference, answers, &options, offline);
+        tokio::task::spawn_blocking(judge).await.map_err(|_| ResolveError::Search)?
+    }
+
+    /// Decides on what the peers sent, and remembers it before the node acts on it. Blocks.
+    fn judge_answers(
         &self,
         publisher: PublisherId,
         reference: &Reference,
@@ -330,7 +395,17 @@ impl Resolver {
     ) -> Result<Judged, ResolveError> {
         let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
         let Answers {
-            mut keys, tags: all_tags, parted, delegated, mut holders, others, asked, refusal, ..
+            mut keys,
+            tags: all_tags,
+            parted,
+            delegated,
+            mut holders,
+            others,
+            asked,
+            unanswered,
+            foreign,
+            refusal,
+            ..
         } = answers;
         // Revocations heard before the node followed the publisher count from its first model on.
         if let Some(keys) = &mut keys {
@@ -341,7 +416,7 @@ impl Resolver {
             refusal => refusal,
         };
         let strangers: Vec<PeerId> = others.into_iter().filter(|peer| !holders.contains(peer)).collect();
-        holders.extend(strangers);
+        holders.extend(&strangers);
         // A record that later keys have voided is reported only where there is no other.
         let void = keys
             .as_ref()
@@ -367,7 +442,7 @@ impl Resolver {
                 Some(refusal) => refusal,
                 None if offline => ResolveError::Offline { reference: reference.clone() },
                 None if asked == 0 => ResolveError::NoPeers { reference: reference.clone() },
-                None => ResolveError::NotFound { reference: reference.clone(), asked },
+                None => ResolveError::NotFound { reference: reference.clone(), asked, unanswered, foreign },
             });
         };
         let mut notes = Vec::new();
@@ -380,7 +455,9 @@ impl Resolver {
         let (first, line) = self.follow(reference, &keys, &valid, options, &mut notes)?;
         let tag = first.as_ref().and_then(|(tag, _)| tag.as_ref()).or_else(|| line.heads.first());
         let model = tag.map_or_else(|| reference.model.clone(), |tag| tag.record().model.clone());
-        Ok(Judged { keys, model, first, line, holders, silent: BTreeSet::new(), notes, refusal })
+        let strangers = strangers.into_iter().collect();
+        let (silent, sent) = (BTreeSet::new(), AllSent::default());
+        Ok(Judged { keys, model, first, line, holders, strangers, silent, sent, notes, refusal })
     }
 
     /// Follows the newest of the valid records, and returns the version to try first, and what may stand in for it.
@@ -408,7 +485,12 @@ impl Resolver {
             (Some(head), asked) => (head, asked),
             (None, Some(digest)) => return Ok((Some((None, withdrawn(digest)?)), Line::default())),
             (None, None) => {
-                return Err(ResolveError::NotFound { reference: reference.clone(), asked: 0 });
+                return Err(ResolveError::NotFound {
+                    reference: reference.clone(),
+                    asked: 0,
+                    unanswered: 0,
+                    foreign: Vec::new(),
+                });
             }
         };
         let digest = head.record().manifest.digest;

@@ -26,6 +26,7 @@ use super::documents::{Documents, Patience};
 use super::finder::Finder;
 use super::prove::{Accepted, accept};
 use super::resolved::{ResolveError, ResolveOptions, Resolved};
+use super::sent::AllSent;
 use crate::registry::limits::{ANCESTOR_PATIENCE, NEWER_ASKED_MAX, UNREACHED, UNREACHED_MIN};
 use crate::registry::model::whole;
 use crate::registry::publishers::TagsError;
@@ -39,8 +40,12 @@ pub(super) struct Judged {
     pub(super) first: Option<(Option<SignedTag>, Digest)>,
     pub(super) line: Line,
     pub(super) holders: Vec<PeerId>,
+    /// Those of the holders that sent no keys of the publisher.
+    pub(super) strangers: BTreeSet<PeerId>,
     /// Those of the holders that have not answered yet.
     pub(super) silent: BTreeSet<PeerId>,
+    /// What peers have sent of the model beside its records.
+    pub(super) sent: AllSent,
     pub(super) notes: Vec<String>,
     /// What a peer offered and this node refused. It is reported where no version can be had.
     pub(super) refusal: Option<ResolveError>,
@@ -83,6 +88,8 @@ pub enum WhyNot {
     },
     /// Sources that said they have it did not send it.
     NotSent,
+    /// The caller does not want it, or not yet.
+    NotWanted,
     /// It has none of the files that were asked for.
     NoSuchFile,
     Expired {
@@ -114,6 +121,7 @@ impl fmt::Display for WhyNot {
                 )
             }
             Self::NotSent => f.write_str("the sources that said they have it did not send it"),
+            Self::NotWanted => f.write_str("it is not one of the versions that this pull may take"),
             Self::NoSuchFile => f.write_str("it has none of the files that were asked for"),
             Self::Expired { seconds } => write!(f, "it expired {seconds} s ago, says its publisher"),
             Self::Barred(Barred::Withdrawn) => f.write_str("its publisher has withdrawn it"),
@@ -144,8 +152,8 @@ impl Resolver {
         finder: Option<&mut Finder>,
         began: Instant,
     ) -> Result<Resolved, ResolveError> {
-        let Judged { keys, model, first, line, holders, silent, notes, refusal } = judged;
-        let mut documents = Documents::new(self, holders, silent, finder);
+        let Judged { keys, model, first, line, holders, silent, sent, notes, refusal, .. } = judged;
+        let mut documents = Documents::new(self, holders, silent, sent, finder);
         let of = Of { reference, keys: &keys, model: &model, options };
         let has_other = !line.ancestors.is_empty();
         let (mut tried, mut error) = (Vec::new(), None);
@@ -155,8 +163,8 @@ impl Resolver {
                     (began + options.unreached.unwrap_or(UNREACHED)).max(Instant::now() + UNREACHED_MIN);
                 documents.with_patience(Patience::until(end, true));
             }
-            let passed = tag.as_ref().is_some_and(|it| options.passed_over.contains(&it.payload_digest()));
-            let miss = if passed {
+            let passed = tag.as_ref().and_then(|it| options.records.why_not(it));
+            let miss = if passed.is_some() {
                 None
             } else {
                 match self.prove(&of, &mut documents, tag.as_ref(), digest, has_other).await {
@@ -168,7 +176,7 @@ impl Resolver {
             let Some(tag) = tag.filter(|_| reference.digest.is_none()) else {
                 return Err(miss.map_or(ResolveError::Search, |(_, error)| *error));
             };
-            let why = miss.as_ref().map_or(WhyNot::NotSent, |(why, _)| *why);
+            let why = miss.as_ref().map(|(why, _)| *why).or(passed).unwrap_or(WhyNot::NotSent);
             tried.push(Tried { seq: tag.record().seq, manifest: digest, why });
             error = miss.map(|(_, error)| error);
         }
@@ -190,9 +198,10 @@ impl Resolver {
             let age = TagAge::of(tag.record(), clock::now());
             age.judge(of.options.allow_expired, &mut Vec::new()).err().map(|it| it.seconds)
         };
-        let passed = |tag: &SignedTag| of.options.passed_over.contains(&tag.payload_digest());
         let is_here = |it: &Candidate| {
-            let is_used = it.barred.is_none() && expired(&it.tag).is_none() && !passed(&it.tag);
+            let is_used = it.barred.is_none()
+                && expired(&it.tag).is_none()
+                && of.options.records.why_not(&it.tag).is_none();
             is_used && whole::is_kept(&self.store, &it.tag.record().manifest.digest)
         };
         let here = line.ancestors.iter().position(is_here);
@@ -203,9 +212,7 @@ impl Resolver {
             let why = match (barred, expired(tag)) {
                 (Some(barred), _) => Some(WhyNot::Barred(*barred)),
                 (None, Some(seconds)) => Some(WhyNot::Expired { seconds }),
-                _ if passed(tag) => Some(WhyNot::NotSent),
-                _ if is_enough => Some(WhyNot::Passed),
-                _ => None,
+                (None, None) => of.options.records.why_not(tag).or(is_enough.then_some(WhyNot::Passed)),
             };
             let miss = match why {
                 Some(why) => why,
@@ -340,6 +347,10 @@ impl Resolver {
             self.check_blobs(of, documents, version, probes).await?;
         }
         let (holders, mut kept) = documents.take_parts();
+        let named: BTreeSet<Digest> = accepted.provenance.states.values().copied().collect();
+        // A copy: a provenance may name anything, also a document that is to be kept.
+        let sent = kept.iter().filter(|(digest, _)| named.contains(digest));
+        let states = sent.map(|(digest, bytes)| (*digest, bytes.clone())).collect();
         kept.retain(|it, _| *it == digest || accepted.documents.contains(it));
         let Accepted { provenance, referrers, said, .. } = accepted;
         Ok(Resolved {
@@ -350,12 +361,14 @@ impl Resolver {
             manifest,
             provenance,
             documents: kept,
+            states,
             referrers,
             said,
             notes: note.into_iter().collect(),
             finder: None,
             later: None,
             holders,
+            strangers: BTreeSet::new(),
             behind: None,
             head: tag.map(|it| it.record().order()),
             has_other: is_checked,
@@ -391,7 +404,12 @@ impl Resolver {
         let why = if is_offline { WhyNot::Offline } else { WhyNot::Blobs { missing: lacking, peers } };
         let error = match is_offline {
             true => ResolveError::Offline { reference: (*reference).clone() },
-            false => ResolveError::NotFound { reference: (*reference).clone(), asked: peers },
+            false => ResolveError::NotFound {
+                reference: (*reference).clone(),
+                asked: peers,
+                unanswered: 0,
+                foreign: Vec::new(),
+            },
         };
         Err(Miss::Absent(why, Box::new(error)))
     }

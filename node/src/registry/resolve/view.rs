@@ -3,15 +3,20 @@
 //!
 //! Gateways ask for the same model many times. So a result is kept for a while, and requests at the same moment share
 //! one resolution.
+//!
+//! A client downloads a model with many requests, and some clients name the tag in each of them. So a tag means one version
+//! until it was not asked for during `PIN_IDLE`, or for `PIN_MAX`: the files of two versions are not mixed. The version is
+//! judged anew meanwhile, and what is refused by now is served no longer. The version that stands in for a head is not pinned.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use reg_api::behind::Behind;
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::reporter::Reporter;
+use reg_proto::content::kind::ContentKind;
 use reg_proto::content::metadata::Metadata;
 use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
@@ -20,23 +25,26 @@ use reg_proto::manifest::{Manifest, ModelFile};
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
 use reg_proto::path::SafePath;
 use reg_proto::peer::PeerId;
-use reg_proto::tag::SignedTag;
+use reg_proto::tag::{SignedTag, TagRecord};
 use reg_proto::verification::Budget;
 use reg_proto::wire::{Request, Response};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Resolver;
+use super::absent::Sought;
 use super::consent::{PolicyError, refuse};
 use super::finder::{Finder, Step};
 use super::later::Later;
 use super::resolved::{ResolveError, ResolveOptions, Resolved};
 use super::stored::TagHere;
 use super::verified::VerifiedRecords;
+use super::views::{Kept, Slot, is_pinned};
 use crate::registry::limits::{
-    CHANGES_MAX, PEERS_ASKED_FOR_TAGS, REFRESH_QUICK, TAG_FRESH, TAG_STALE, TAGS_TIMEOUT, UNREACHED_QUICK,
-    VIEW_ANSWERS_PATIENCE, VIEW_PATIENCE, VIEW_TIMEOUT, VIEWS_MAX,
+    CHANGES_MAX, PEERS_ASKED_FOR_TAGS, PIN_BEGINS, REFRESH_QUICK, TAG_FRESH, TAG_STALE, TAGS_TIMEOUT,
+    UNREACHED_QUICK, VIEW_ANSWERS_PATIENCE, VIEW_PATIENCE, VIEW_TIMEOUT,
 };
 use crate::registry::model::record::{self, ModelRecord};
 use crate::registry::model::whole;
@@ -53,6 +61,12 @@ pub enum Revision {
     Prefix(String),
 }
 
+/// The kind of a file, or why it cannot be read. All callers that ask for the file share it.
+pub type Judged = Result<ContentKind, Arc<dyn Fault + Send + Sync>>;
+
+/// The verdicts on files, each once it is there.
+type Admitted = BTreeMap<(SafePath, Digest), watch::Receiver<Option<Judged>>>;
+
 /// A model with a verified manifest and provenance.
 #[derive(Debug)]
 pub struct ModelView {
@@ -61,14 +75,16 @@ pub struct ModelView {
     pub tag: Option<SignedTag>,
     pub states: BTreeMap<Digest, Digest>,
     pub holders: Vec<PeerId>,
+    /// Those of the holders that have not answered for the publisher.
+    pub strangers: BTreeSet<PeerId>,
     /// The record that the store keeps until it has every blob.
     pub record: ModelRecord,
     /// How this version stands behind the head of the tag that was asked for; `None` where it is the head.
     pub behind: Option<Behind>,
     /// The order of the newest record of the tag that was known.
     head: Option<(u64, u64)>,
-    /// Files that were inspected before they were served, and whether they may be served.
-    pub admitted: Mutex<BTreeMap<Digest, crate::registry::policy::Admission>>,
+    /// Files that are or were inspected before they are served, each by its name and bytes: the kind depends on both.
+    pub admitted: Mutex<Admitted>,
     digest: Digest,
     manifest: Manifest,
     issued: u64,
@@ -81,6 +97,8 @@ pub enum ViewError {
     Resolve(#[from] ResolveError),
     #[error("{reference} was not found within {seconds} s; peers are still being asked")]
     Slow { reference: Reference, seconds: u64 },
+    #[error("{reference} is not in the store, and every peer in reach says that it lacks it")]
+    Absent { reference: Reference },
     #[error("{reference} has no version with a digest that begins with {prefix}")]
     NoSuchPrefix { reference: Reference, prefix: String },
     #[error("{reference} has {count} versions with digests that begin with {prefix}")]
@@ -98,7 +116,7 @@ impl Fault for ViewError {
         match self {
             Self::Resolve(source) => source.kind(),
             Self::Slow { .. } => FaultKind::RetryLater,
-            Self::NoSuchPrefix { .. } => FaultKind::NotFound,
+            Self::Absent { .. } | Self::NoSuchPrefix { .. } => FaultKind::NotFound,
             Self::Ambiguous { .. } => FaultKind::Invalid,
             Self::Policy(source) => source.kind(),
             Self::Keep { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
@@ -163,7 +181,8 @@ impl ModelView {
     }
 
     fn new(reference: Reference, resolved: Resolved, record: ModelRecord) -> Self {
-        let Resolved { keys, tag, digest, manifest, provenance, holders, behind, head, .. } = resolved;
+        let Resolved { keys, tag, digest, manifest, provenance, holders, strangers, behind, head, .. } =
+            resolved;
         Self {
             reference,
             keys,
@@ -171,6 +190,7 @@ impl ModelView {
             issued: provenance.issued,
             states: provenance.states,
             holders,
+            strangers,
             record,
             behind,
             head,
@@ -178,68 +198,6 @@ impl ModelView {
             digest,
             manifest,
         }
-    }
-}
-
-/// The models that were resolved lately.
-#[derive(Debug, Default)]
-pub struct Views(Mutex<Slots>);
-
-/// The result for each revision, and the number of revocations that were known at that time.
-#[derive(Debug, Default)]
-struct Slots {
-    by_key: BTreeMap<ViewKey, Arc<Slot>>,
-    revocations: u64,
-}
-
-type ViewKey = (PublisherId, String, Revision);
-
-/// The result for one revision, and its time.
-#[derive(Debug, Default)]
-struct Slot {
-    /// Held while the revision is resolved. Requests in the meantime wait for the same result.
-    view: tokio::sync::Mutex<Option<(Arc<ModelView>, Instant)>>,
-    /// Whether the revision is being resolved again while requests get the old result.
-    is_looked_at: AtomicBool,
-}
-
-impl Views {
-    /// Returns the slot of one revision. A revocation since then voids all earlier results. A caller that counted before
-    /// another one voids nothing.
-    fn slot(&self, key: ViewKey, revocations: u64) -> Arc<Slot> {
-        let mut slots = self.0.lock().expect("no holder of this lock panics");
-        if slots.revocations < revocations {
-            slots.by_key.clear();
-            slots.revocations = revocations;
-        }
-        let slots = &mut slots.by_key;
-        if slots.len() >= VIEWS_MAX && !slots.contains_key(&key) {
-            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
-        }
-        slots.entry(key).or_default().clone()
-    }
-
-    /// Forgets the results for a publisher's model, because the store has a new version of it.
-    pub fn forget(&self, publisher: PublisherId, model: &ModelName) {
-        let model = model.folded();
-        let mut slots = self.0.lock().expect("no holder of this lock panics");
-        slots.by_key.retain(|(of, name, _), _| (*of, name.as_str()) != (publisher, model.as_str()));
-    }
-
-    /// Forgets all results, because the user's rules have changed.
-    pub fn forget_all(&self) {
-        self.0.lock().expect("no holder of this lock panics").by_key.clear();
-    }
-
-    /// Returns the manifests that were resolved for a publisher's model.
-    fn known(&self, publisher: PublisherId, model: &ModelName) -> Vec<Digest> {
-        let model = model.folded();
-        let slots = self.0.lock().expect("no holder of this lock panics");
-        let of = slots
-            .by_key
-            .iter()
-            .filter(|((of, name, _), _)| (*of, name.as_str()) == (publisher, model.as_str()));
-        of.filter_map(|(_, slot)| slot.view.try_lock().ok()?.as_ref().map(|(view, _)| view.digest)).collect()
     }
 }
 
@@ -264,20 +222,41 @@ impl Resolver {
         let slot = self.views.slot((publisher, model.folded(), revision.clone()), self.news.revocations());
         let look = async {
             let mut known = slot.view.lock().await;
-            if let Some((view, since)) = known.as_ref().filter(|it| self.is_kept(it)) {
-                let age = since.elapsed();
+            let asked = slot.ask();
+            // After a revocation, of any publisher, what a client is reading is judged anew before it reads on.
+            if slot.is_doubted.swap(false, Ordering::AcqRel)
+                && let Some(kept) = known.clone()
+                && !(is_pinned(&kept, asked) && self.may_still_be_read(&kept).await)
+            {
+                *known = None;
+            }
+            if let Some(kept) = known.as_ref().filter(|it| self.is_kept(it, asked)) {
+                let age = kept.since.elapsed();
                 tracing::trace!(?age, "a view is used again");
                 if age < TAG_FRESH {
-                    return Ok(view.clone());
+                    return Ok(kept.view.clone());
                 }
-                if self.is_newest_here(view) {
+                if is_pinned(kept, asked) || self.is_newest_here(&kept.view) {
                     self.look_behind(&slot, publisher, model, revision, 0);
-                    return Ok(view.clone());
+                    return Ok(kept.view.clone());
                 }
             }
-            let (view, later) = self.look(publisher, model, revision).await?;
-            let view = Arc::new(view);
-            *known = Some((view.clone(), Instant::now()));
+            let absent = || ViewError::Absent { reference: reference.clone() };
+            let sought = Sought::Version(revision.clone());
+            if slot.is_absent() && !self.is_announced(publisher, model, &sought) {
+                return Err(absent());
+            }
+            let looked = tokio::select! {
+                looked = self.look(publisher, model, revision) => looked,
+                () = self.absence(publisher, model, &sought) => {
+                    slot.note_absent();
+                    Err(absent())
+                }
+            };
+            let (view, later) = looked?;
+            let kept = Kept::new(view);
+            let view = kept.view.clone();
+            *known = Some(kept);
             if let Some(later) = later {
                 self.look_later(&slot, publisher, model, revision, later, 0);
             }
@@ -295,15 +274,20 @@ impl Resolver {
         blob: &Digest,
     ) -> Option<Arc<ModelView>> {
         let id = self.publisher(publisher).await.ok()?;
-        let (resolver, name, blob) = (self.clone(), model.folded(), *blob);
+        let (resolver, name, blob) = (self.clone(), model, *blob);
+        let model = name.clone();
         let find = move || {
-            let records = ModelRecord::all(&resolver.store).unwrap_or_default();
-            let mut of =
-                records.into_iter().filter(|(_, it)| it.publisher == id && it.model.folded() == name);
-            of.find(|(_, it)| it.blobs.contains(&blob)).map(|(digest, _)| digest)
+            let lately = resolver.views.known(id, &model);
+            let load =
+                |digest: &Digest| ModelRecord::load(&resolver.store, digest, id, &model).ok().flatten();
+            let has = |digest: &Digest| load(digest).is_some_and(|it| it.blobs.contains(&blob));
+            lately.into_iter().find(has).or_else(|| {
+                let mut of = ModelRecord::of_model(&resolver.store, id, &model).into_iter();
+                of.find(|(_, it)| it.blobs.contains(&blob)).map(|(digest, _)| digest)
+            })
         };
         let digest = tokio::task::spawn_blocking(find).await.ok().flatten()?;
-        self.view(publisher, model, &Revision::Digest(digest)).await.ok()
+        self.view(publisher, name, &Revision::Digest(digest)).await.ok()
     }
 
     /// Returns a small document from the store: a manifest, a referrer, or what it carries.
@@ -312,37 +296,63 @@ impl Resolver {
         tokio::task::spawn_blocking(move || record::document(&resolver.store, &digest)).await.ok().flatten()
     }
 
-    /// Returns what a tag of a model means in this store. It asks no peer.
+    /// Returns the paths of the files of manifests, in their order: of as many manifests as have `max` files together, and of one
+    /// at least. A manifest that cannot be read has none.
+    pub async fn paths_of(self: &Arc<Self>, manifests: Vec<Digest>, max: usize) -> Vec<Vec<SafePath>> {
+        let resolver = self.clone();
+        let read = move || {
+            let (mut all, mut count): (Vec<Vec<SafePath>>, usize) = (Vec::new(), 0);
+            for digest in manifests {
+                let manifest = record::manifest(&resolver.store, &digest).ok();
+                let files = manifest.iter().flat_map(Manifest::files);
+                let paths: Vec<SafePath> = files.map(|file| file.path.clone()).collect();
+                count += paths.len();
+                if count > max && !all.is_empty() {
+                    break;
+                }
+                all.push(paths);
+            }
+            all
+        };
+        tokio::task::spawn_blocking(read).await.unwrap_or_default()
+    }
+
+    /// Returns what a tag of a model means in this store; `None` where the store lacks it. It asks no peer.
+    ///
+    /// # Errors
+    /// The version is here, and is refused or cannot be read.
     pub async fn view_here(
         self: &Arc<Self>,
         publisher: &Publisher,
         model: &ModelName,
         tag: &Tag,
-    ) -> Option<Arc<ModelView>> {
+    ) -> Result<Option<Arc<ModelView>>, ViewError> {
         let reference = reference(publisher.clone(), model, &Revision::Tag(tag.clone()));
         let options = ResolveOptions { offline: true, ..ResolveOptions::default() };
-        let resolved = self.resolve(&reference, &options, &Reporter::silent()).await.ok()?;
-        self.keep_view_aside(reference, resolved).await.ok().map(Arc::new)
+        match self.resolve(&reference, &options, &Reporter::silent()).await {
+            Ok(resolved) => self.keep_view_aside(reference, resolved).await.map(|it| Some(Arc::new(it))),
+            Err(error) if is_lack(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// Returns the version in use of each tag of a model: of the known tags, else the heads of those of peers.
+    /// Returns the version in use of each tag of a model: of the known tags, else the heads of those of peers. A tag that
+    /// clients ask for means what it means to them.
     ///
     /// # Errors
     /// The publisher is not known, or its documents cannot be read.
     pub async fn tags(
-        &self,
+        self: &Arc<Self>,
         publisher: &Publisher,
         model: &ModelName,
     ) -> Result<Vec<(Tag, Digest)>, ViewError> {
-        let reference = reference(publisher.clone(), model, &Revision::Tag(Tag::latest()));
-        let publisher = self
-            .trust
-            .file
-            .resolve(publisher)
-            .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
+        let publisher = self.id_of(publisher, model)?;
         let mut known = self.tags_known(publisher, model)?;
         if known.is_empty() && !self.network.is_offline() {
-            known = self.tags_of_peers(publisher, model).await;
+            known = tokio::select! {
+                known = self.tags_of_peers(publisher, model) => known,
+                () = self.absence(publisher, model, &Sought::AnyTag) => Vec::new(),
+            };
         }
         let keys = keys::keys(&self.store, publisher).ok().flatten();
         let used = |tag: &SignedTag| {
@@ -351,7 +361,12 @@ impl Resolver {
             here.filter(|it| it.behind.is_some() && self.is_whole(it)).map(|it| it.tag)
         };
         let known = known.into_iter().map(|tag| used(&tag).unwrap_or(tag));
-        Ok(known.map(|tag| (tag.record().tag.clone(), tag.record().manifest.digest)).collect())
+        let meant = |tag: SignedTag| {
+            let TagRecord { tag, manifest, .. } = tag.record();
+            let pinned = self.views.pinned(publisher, model, tag);
+            (tag.clone(), pinned.unwrap_or(manifest.digest))
+        };
+        Ok(known.map(meant).collect())
     }
 
     fn is_whole(&self, here: &TagHere) -> bool {
@@ -368,25 +383,25 @@ impl Resolver {
         resolve.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
-    /// Tells whether gateways may accept and serve files that run code when they are loaded.
-    pub fn allows_unsafe(&self) -> bool {
-        self.allow_unsafe
-    }
-
-    /// Returns the metadata of a model; `None` until the store has every file of it.
-    pub async fn metadata(self: &Arc<Self>, view: &ModelView) -> Option<Metadata> {
-        let (resolver, digest) = (self.clone(), view.digest);
-        let (publisher, model) = (view.publisher(), view.model().clone());
-        let load = move || ModelRecord::load(&resolver.store, &digest, publisher, &model).ok().flatten();
+    /// Returns the metadata of a model, of those of its files that are in the store; `None` where there are none.
+    pub async fn metadata(self: &Arc<Self>, view: &Arc<ModelView>) -> Option<Metadata> {
+        let (resolver, of) = (self.clone(), view.clone());
+        let load =
+            move || ModelRecord::load(&resolver.store, &of.digest, of.publisher(), of.model()).ok().flatten();
         let record = tokio::task::spawn_blocking(load).await.ok().flatten()?;
-        record.complete.then_some(record.metadata)
+        if record.complete {
+            return Some(record.metadata);
+        }
+        // What is served was judged before; here it is only described.
+        self.described.metadata(&self.store, view).await
     }
 
-    /// Tells whether a result may be used again: it is not old, and its model was not evicted since. What is read of a model
-    /// without a record would be of no model, and stay in the store's way.
-    fn is_kept(&self, (view, since): &(Arc<ModelView>, Instant)) -> bool {
+    /// Tells whether a result may be used again: it is pinned or not old, and its model was not evicted since. What is read of
+    /// a model without a record would be of no model, and stay in the store's way.
+    fn is_kept(&self, kept: &Kept, asked: Option<Instant>) -> bool {
+        let view = &kept.view;
         let key = ModelRecord::key(&view.digest, view.publisher(), view.model());
-        since.elapsed() < TAG_STALE
+        (is_pinned(kept, asked) || kept.since.elapsed() < TAG_STALE)
             && self.store.document_keys(DocumentKind::Model, &key).is_ok_and(|keys| !keys.is_empty())
     }
 
@@ -434,14 +449,50 @@ impl Resolver {
         let (resolver, slot, model, revision) = (self.clone(), slot.clone(), model.clone(), revision.clone());
         tokio::spawn(async move {
             let looked = timeout(VIEW_TIMEOUT, resolver.look(publisher, &model, &revision)).await;
+            let (new, later) = looked.ok().and_then(Result::ok).unzip();
+            let new = new.map(Kept::new);
+            let old = slot.view.lock().await.clone().filter(|it| is_pinned(it, slot.last_asked()));
+            // A client reads the version that it began with, while that one may be read. Answers that come soon after belong
+            // to the beginning.
+            let stays = match &old {
+                Some(old) if again > 0 && old.pinned.elapsed() < PIN_BEGINS => false,
+                Some(old) => resolver.may_still_be_read(old).await,
+                None => false,
+            };
             // A refusal removes the old result, so the next request gets the reason.
-            let (view, later) = looked.ok().and_then(Result::ok).unzip();
-            *slot.view.lock().await = view.map(|view| (Arc::new(view), Instant::now()));
+            *slot.view.lock().await = match (old, new) {
+                (Some(old), new) if stays => {
+                    Some(Kept { since: new.map_or_else(Instant::now, |it| it.since), ..old })
+                }
+                (_, new) => new,
+            };
             slot.is_looked_at.store(false, Ordering::Release);
             if let Some(later) = later.flatten() {
                 resolver.look_later(&slot, publisher, &model, &revision, later, again);
             }
         });
+    }
+
+    /// Judges a pinned version anew: the user's rules, denylists and consent, revocations, and whether its record may still
+    /// stand for the tag. What cannot be asked now refuses nothing.
+    async fn may_still_be_read(self: &Arc<Self>, kept: &Kept) -> bool {
+        let view = &kept.view;
+        let (publisher, model) = (view.publisher(), view.model().clone());
+        let revision = Revision::Digest(view.digest);
+        let judged = self.look(publisher, &model, &revision);
+        if let Ok(Err(error)) = timeout(VIEW_TIMEOUT, judged).await
+            && is_refusal(&error)
+        {
+            return false;
+        }
+        let Some(tag) = view.tag().cloned() else { return false };
+        let (resolver, digest) = (self.clone(), view.digest);
+        let stands = move || {
+            let keys = keys::keys(&resolver.store, publisher).ok().flatten()?;
+            let line = usable::usable(&resolver.store, &keys, &model, &tag).ok()?;
+            Some(line.iter().any(|it| it.record().manifest.digest == digest))
+        };
+        tokio::task::spawn_blocking(stands).await.ok().flatten().unwrap_or(false)
     }
 
     async fn look(
@@ -522,10 +573,7 @@ impl Resolver {
         prefix: &str,
     ) -> Result<Digest, ViewError> {
         let reference = reference(Publisher::Id(publisher), model, &Revision::Prefix(prefix.to_owned()));
-        let records = ModelRecord::all(&self.store).unwrap_or_default();
-        let of = records
-            .into_iter()
-            .filter(|(_, record)| record.publisher == publisher && record.model.folded() == model.folded());
+        let of = ModelRecord::of_model(&self.store, publisher, model).into_iter();
         let tagged = self.tags_known(publisher, model)?;
         let mut found: BTreeSet<Digest> = of
             .map(|(digest, _)| digest)
@@ -556,7 +604,7 @@ impl Resolver {
     }
 
     /// Returns the newest record of each tag from the first peers that know the model.
-    async fn tags_of_peers(&self, publisher: PublisherId, model: &ModelName) -> Vec<SignedTag> {
+    pub(super) async fn tags_of_peers(&self, publisher: PublisherId, model: &ModelName) -> Vec<SignedTag> {
         let reference = reference(Publisher::Id(publisher), model, &Revision::Tag(Tag::latest()));
         let mut finder =
             Finder::start(&self.network, self.search(publisher, &reference, &[], &Reporter::silent()));
@@ -595,7 +643,8 @@ impl Resolver {
         model: &ModelName,
     ) -> impl Future<Output = Option<VerifiedRecords>> + Send + 'static + use<> {
         let (network, news) = (self.network.clone(), self.news.clone());
-        let request = Request::GetRecords { publisher, model: Some(model.clone()), tag: None };
+        let request =
+            Request::GetRecords { publisher, model: Some(model.clone()), tag: None, documents: None };
         async move {
             let Ok(Response::Records(records)) = network.ask(peer, request).await else { return None };
             let work = move |budget: &mut Budget| budget.run(|| VerifiedRecords::verify(publisher, &records));
@@ -614,7 +663,20 @@ impl Resolver {
     }
 }
 
-fn reference(publisher: Publisher, model: &ModelName, revision: &Revision) -> Reference {
+/// Tells whether an error says that the store does not have a version, and peers may have it.
+fn is_lack(error: &ResolveError) -> bool {
+    matches!(error.kind(), FaultKind::NotFound | FaultKind::Unreachable | FaultKind::RetryLater)
+}
+
+/// Tells whether an error says that a version must not be read, and not only that it cannot be looked at now.
+fn is_refusal(error: &ViewError) -> bool {
+    !matches!(
+        error.kind(),
+        FaultKind::Unreachable | FaultKind::RetryLater | FaultKind::NotFound | FaultKind::Internal
+    )
+}
+
+pub(super) fn reference(publisher: Publisher, model: &ModelName, revision: &Revision) -> Reference {
     let (tag, digest) = match revision {
         Revision::Tag(tag) => (Some(tag.clone()), None),
         Revision::Digest(digest) => (None, Some(*digest)),
@@ -632,22 +694,4 @@ fn newest(tags: impl Iterator<Item = SignedTag>) -> Vec<SignedTag> {
         }
     }
     newest.into_values().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_newer_revocation_voids_what_was_resolved() {
-        let (views, publisher) = (Views::default(), PublisherId::from_bytes([1; 32]));
-        let slot = |revocations| {
-            views.slot((publisher, "m".to_owned(), Revision::Prefix("ab".to_owned())), revocations)
-        };
-        let first = slot(1);
-        assert!(Arc::ptr_eq(&first, &slot(1)));
-        let second = slot(2);
-        assert!(!Arc::ptr_eq(&first, &second));
-        assert!(Arc::ptr_eq(&second, &slot(1)), "a caller that counted earlier voids nothing");
-    }
 }

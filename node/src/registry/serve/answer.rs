@@ -10,15 +10,16 @@ use reg_proto::key::KeyHistory;
 use reg_proto::limits::{HOLDERS_MAX, RESPONSE_DOCUMENT_BYTES_MAX};
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::peer::PeerId;
+use reg_proto::referrer::Referrer;
 use reg_proto::tag::SignedTag;
-use reg_proto::wire::{Records, Request, Response};
+use reg_proto::wire::{DocumentsOf, Records, Request, Response};
 use tracing::{debug, warn};
 
 use super::Serving;
 use crate::net::InboundRequest;
 use crate::registry::announce::holder_of;
 use crate::registry::limits::{BUSY_RETRY_MS, FAILED_RETRY_MS};
-use crate::registry::model::record::{ModelRecord, referrers_here};
+use crate::registry::model::record::ModelRecord;
 use crate::registry::model::whole;
 use crate::registry::publishers::key_pin::joined;
 use crate::registry::publishers::{declarations, forks, keys, proofs, tags, usable};
@@ -45,8 +46,8 @@ pub(super) async fn answer(serving: Arc<Serving>, asked: InboundRequest) {
 impl Serving {
     fn answer(&self, request: Request, own: Holder) -> Response {
         match request {
-            Request::GetRecords { publisher, model, tag } => {
-                self.answer_records(publisher, model.as_ref(), tag.as_ref(), own)
+            Request::GetRecords { publisher, model, tag, documents } => {
+                self.answer_records(publisher, model.as_ref(), tag.as_ref(), documents, own)
             }
             Request::GetDocument { digest } => self.answer_document(&digest),
             Request::Referrers { subject, artifact_type } => {
@@ -73,6 +74,7 @@ impl Serving {
         publisher: PublisherId,
         model: Option<&ModelName>,
         tag: Option<&Tag>,
+        documents: Option<DocumentsOf>,
         own: Holder,
     ) -> Response {
         let gives = |it: &SignedTag| self.trust.sharing.gives(&publisher, &it.record().model);
@@ -116,6 +118,10 @@ impl Serving {
             ([head], Some(_)) => self.ancestors(&keys, head),
             _ => Vec::new(),
         };
+        let head = match (records.as_slice(), tag) {
+            ([head], Some(_)) => Some(head.record().manifest.digest),
+            _ => None,
+        };
         let delegations = declarations::delegations(&self.store, &keys).unwrap_or_default();
         Response::Records(Records {
             key_documents: Bounded::first_of(keys.texts()),
@@ -126,6 +132,7 @@ impl Serving {
             proofs: Bounded::first_of(contradictions.iter().map(Equivocation::to_claim)),
             ancestors: Bounded::first_of(ancestors.iter().map(|it| it.envelope().to_owned())),
             branch: Bounded::first_of(self.branch(&keys)),
+            documents: documents.and_then(|asked| self.documents_of(asked, head)),
         })
     }
 
@@ -153,7 +160,7 @@ impl Serving {
 
     /// Returns a small blob. A puller fetches blobs of more than [`RESPONSE_DOCUMENT_BYTES_MAX`] bytes on a blob stream.
     fn answer_document(&self, digest: &Digest) -> Response {
-        if self.trust.is_unserved(digest) || !self.trust.gives_blob(digest) {
+        if !self.gives(digest) {
             return Response::NotFound;
         }
         let read = || self.store.read_blob(digest, RESPONSE_DOCUMENT_BYTES_MAX as u64);
@@ -173,14 +180,9 @@ impl Serving {
     }
 
     fn answer_referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Response {
-        let mut records = ModelRecord::of_manifest(&self.store, subject);
-        records.retain(|it| self.trust.sharing.gives(&it.publisher, &it.model));
-        if records.is_empty() || self.trust.is_unserved(subject) {
-            return Response::NotFound;
-        }
-        let referrers = records.iter().flat_map(|record| referrers_here(&self.store, record));
-        let wanted =
-            referrers.filter(|(_, it)| artifact_type.is_none_or(|wanted| wanted == it.artifact_type));
+        let Some(referrers) = self.referrers_of(subject) else { return Response::NotFound };
+        let is_wanted = |it: &Referrer| artifact_type.is_none_or(|wanted| wanted == it.artifact_type);
+        let wanted = referrers.into_iter().filter(|(_, it)| is_wanted(it));
         Response::Referrers { manifests: Bounded::first_of(wanted.map(|(digest, it)| it.descriptor(digest))) }
     }
 

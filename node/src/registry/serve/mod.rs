@@ -4,6 +4,7 @@
 //! that may have changed since it was verified, that a denylist denies, or that the user does not share.
 
 mod answer;
+mod documents;
 mod lane;
 mod pieces;
 mod pullers;

@@ -143,7 +143,7 @@ pub async fn be_courteous(serving: Arc<Serving>) {
     loop {
         due.tick().await;
         let peers = serving.network.peers().await;
-        let far = peers.into_iter().filter(|it| !it.near);
+        let far = peers.into_iter().filter(|it| !it.near && !it.rtt_is_behind_pieces);
         let round_trips: Vec<(PeerId, Duration)> =
             far.filter_map(|it| Some((it.peer, Duration::from_millis(it.rtt_ms?)))).collect();
         let now = reg_transfer::Instant::after_start(start.elapsed());

@@ -3,7 +3,7 @@
 //! One task reads the frames of a stream and another answers them, so that a puller which does not read its pieces can still
 //! cancel. Verified pieces of partial blobs are served too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,7 +22,7 @@ use super::Serving;
 use super::lane::{self, Said, ServingLane};
 use super::pieces::{PieceReader, Requests};
 use super::queue::Slot;
-use crate::net::{FrameError, FrameReader, FrameWriter, InboundStream, LaneWriter, Pace};
+use crate::net::{FrameError, FrameReader, FrameWriter, InboundStream, Pace};
 use crate::registry::fetch::Way;
 use crate::registry::limits::{
     FAILED_RETRY_MS, LANE_ANSWER_TIMEOUT, LANE_ANSWERS_MAX, LANE_WARM_BYTES, NEWS_INTERVAL, PAUSED_RETRY_MS,
@@ -44,10 +44,13 @@ struct StreamServer {
     reader: Option<PieceReader>,
     /// Lanes with a running thread, by number.
     lanes: BTreeMap<u64, ServingLane>,
+    /// Lanes that have ended before this task has taken them: at most as many as are offered, because only their ends take lanes
+    /// away. Where this task ends first, what it was offered is dropped, and that ends their threads.
+    ended: BTreeSet<u64>,
     /// Bytes of pieces that lanes have carried.
     carried: Arc<AtomicU64>,
-    /// Lanes that were offered and have not connected yet.
-    offered: JoinSet<Option<LaneWriter>>,
+    /// Lanes that were offered and have not connected yet. Each begins to serve as soon as it connects.
+    offered: JoinSet<Option<(u64, ServingLane)>>,
     said: (mpsc::Sender<Said>, mpsc::Receiver<Said>),
 }
 
@@ -65,6 +68,7 @@ pub(super) async fn serve(serving: Arc<Serving>, stream: InboundStream) {
         requests,
         followed: BTreeMap::new(),
         lanes: BTreeMap::new(),
+        ended: BTreeSet::new(),
         carried: Arc::default(),
         offered: JoinSet::new(),
         said: mpsc::channel(LANE_ANSWERS_MAX),
@@ -211,21 +215,27 @@ impl StreamServer {
         let ticket =
             self.serving.network.offer_lane(self.peer).filter(|_| self.offered.len() < LANE_ANSWERS_MAX);
         let Some(ticket) = ticket else { return self.writer.send(&Frame::NoLane).await };
-        self.offered.spawn(async move { timeout(LANE_ANSWER_TIMEOUT, ticket.lane).await.ok()?.ok() });
+        let (serving, says, number) =
+            (self.serving.clone(), self.said.0.clone(), self.serving.ids.fetch_add(1, Ordering::Relaxed));
+        let (peer, requests, carried) = (self.peer, self.requests.clone(), self.carried.clone());
+        // This task does not wait for the stream, which sends a whole piece meanwhile: over a long line that takes a second.
+        self.offered.spawn(async move {
+            let lane = timeout(LANE_ANSWER_TIMEOUT, ticket.lane).await.ok()?.ok()?;
+            match lane::start(serving, peer, requests, lane, number, says, carried) {
+                Ok(lane) => Some((number, lane)),
+                Err(error) => {
+                    warn!(%peer, %error, "a lane cannot be served");
+                    None
+                }
+            }
+        });
         self.writer.send(&Frame::LaneOffer { ports: ticket.ports, token: ticket.token }).await
     }
 
-    /// Starts a lane that was offered and has connected; `None` means that it did not connect.
-    fn on_lane(&mut self, lane: Option<LaneWriter>) {
-        let Some(lane) = lane else { return };
-        let (serving, says, number) =
-            (self.serving.clone(), self.said.0.clone(), self.serving.ids.fetch_add(1, Ordering::Relaxed));
-        let (requests, carried) = (self.requests.clone(), self.carried.clone());
-        match lane::start(serving, self.peer, requests, lane, number, says, carried) {
-            Ok(lane) => {
-                self.lanes.insert(number, lane);
-            }
-            Err(error) => warn!(peer = %self.peer, %error, "a lane cannot be served"),
+    /// Takes a lane that serves already; `None` means that it did not connect.
+    fn on_lane(&mut self, lane: Option<(u64, ServingLane)>) {
+        if let Some((number, lane)) = lane.filter(|(number, _)| !self.ended.remove(number)) {
+            self.lanes.insert(number, lane);
         }
     }
 
@@ -233,7 +243,9 @@ impl StreamServer {
         match said {
             Said::Refused { id, blob, reason } => self.refuse(id, blob, reason).await,
             Said::Ended { lane } => {
-                self.lanes.remove(&lane);
+                if self.lanes.remove(&lane).is_none() {
+                    self.ended.insert(lane);
+                }
                 Ok(())
             }
         }

@@ -27,6 +27,8 @@ pub enum EntryError {
     List { text: Reference },
     #[error("rule for {scope} wants {count} attestations of {by} attestors")]
     Count { scope: Scope, count: usize, by: usize },
+    #[error("rule for {scope} allows what it cannot: {reason}")]
+    Allow { scope: Scope, reason: String },
     #[error("rule for {scope} requires nothing")]
     Nothing { scope: Scope },
     #[error("{petname} is not a petname of yours")]

@@ -7,7 +7,7 @@ use reg_api::clock;
 use reg_proto::denylist::{DENYLIST_FILE, Denied, Denylist};
 use reg_proto::digest::Digest;
 use reg_proto::limits::DENYLIST_BYTES_MAX;
-use reg_proto::name::Tag;
+use reg_proto::name::{ModelName, PublisherId, Tag};
 use tracing::warn;
 
 use super::{DENYLISTS_MAX, Subscription, Trust, TrustEntries};
@@ -19,6 +19,8 @@ use crate::registry::publishers::tags;
 #[derive(Debug, Default)]
 pub(super) struct Unserved {
     digests: Mutex<Arc<BTreeSet<Digest>>>,
+    /// What the lists said when the digests were computed.
+    said: Mutex<Denials>,
     /// The parsed lists by the digest of their file, so that each is parsed once.
     read: Mutex<BTreeMap<Digest, Arc<Denylist>>>,
 }
@@ -82,9 +84,9 @@ impl Trust {
     }
 
     /// Computes which manifests, referrers and blobs are not served: all of a denied model, without what another model
-    /// needs too.
-    pub fn reload_denials(&self) {
-        let Ok(trust) = self.file.load() else { return };
+    /// needs too. Returns whether the lists or the user's exceptions say something else than the last time.
+    pub fn reload_denials(&self) -> bool {
+        let Ok(trust) = self.file.load() else { return false };
         let denials = self.denials(&trust);
         let mut denied = BTreeSet::new();
         if !denials.denied.is_empty() {
@@ -103,5 +105,15 @@ impl Trust {
             denied.extend(listed);
         }
         *self.unserved.digests.lock().expect("no holder of this lock panics") = Arc::new(denied);
+        let mut said = self.unserved.said.lock().expect("no holder of this lock panics");
+        let is_new = (&said.denied, &said.allowed) != (&denials.denied, &denials.allowed);
+        *said = denials;
+        is_new
+    }
+
+    /// Tells whether the user follows this model as a denylist.
+    pub fn is_list(&self, publisher: PublisherId, model: &ModelName) -> bool {
+        let is_it = |it: &Subscription| it.publisher == publisher && it.model.folded() == model.folded();
+        self.file.load().is_ok_and(|trust| trust.denylists.iter().any(is_it))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use reg_api::consent::kind_to_allow;
 use reg_api::rule::{Quorum, Rule, Scope};
 use reg_proto::attestation::AttestationKind;
 use reg_proto::content::kind::ContentKind;
@@ -43,6 +44,9 @@ pub struct RawRule {
     pub licenses: Vec<String>,
     #[serde(default)]
     pub formats: Vec<String>,
+    /// Kinds that need no further consent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
     #[serde(default)]
     pub attestations: Vec<RawQuorum>,
 }
@@ -108,6 +112,9 @@ impl RawRule {
             let known = ContentKind::ALL.into_iter().find(|it| it.name() == text);
             known.ok_or_else(|| EntryError::Format { text: text.clone() })
         });
+        let allow = self.allow.iter().map(|text| {
+            kind_to_allow(text).map_err(|reason| EntryError::Allow { scope: scope.clone(), reason })
+        });
         let attestations = self.attestations.iter().map(|it| {
             let kind: AttestationKind = it.kind.parse()?;
             let by = it.by.iter().map(|attestor| id_of(&attestor.parse()?, petnames));
@@ -124,11 +131,13 @@ impl RawRule {
             newest: self.newest,
             licenses: self.licenses.iter().map(|it| it.to_lowercase()).collect(),
             formats: formats.collect::<Result<_, EntryError>>()?,
+            allow: allow.collect::<Result<_, EntryError>>()?,
             publisher,
             scope,
         };
         let requires = rule.known_publisher
             || rule.newest
+            || !rule.allow.is_empty()
             || !(rule.attestations.is_empty() && rule.licenses.is_empty() && rule.formats.is_empty());
         if requires { Ok(rule) } else { Err(EntryError::Nothing { scope: rule.scope }) }
     }
@@ -149,6 +158,9 @@ impl RawRule {
         }
         if !self.formats.is_empty() {
             table.insert("formats", texts(&self.formats));
+        }
+        if !self.allow.is_empty() {
+            table.insert("allow", texts(&self.allow));
         }
         let quorums = self.attestations.iter().map(|it| {
             let mut quorum = toml_edit::InlineTable::new();

@@ -28,6 +28,8 @@ pub enum UpstreamError {
     TooLarge { path: String, source: BlobTooLarge },
     #[error("{path} is of kind {kind}, which is refused: {reason}")]
     Denied { path: String, kind: ContentKind, reason: &'static str },
+    #[error("{path} cannot be read")]
+    Unread { path: String, source: std::io::Error },
     #[error("{path} is still being fetched")]
     Coming { path: String },
     #[error("too many files are being fetched at once")]
@@ -72,11 +74,12 @@ impl Fault for UpstreamError {
             Self::Coming { .. } | Self::Busy | Self::Resume(ResumeError::Busy { .. }) => {
                 FaultKind::RetryLater
             }
-            Self::Reserve(_) => FaultKind::DiskFull,
+            Self::Reserve(source) => source.kind(),
             Self::Write(source) | Self::Resume(ResumeError::Write(source)) if source.is_disk_full() => {
                 FaultKind::DiskFull
             }
             Self::Partial(source) if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Keep(source) if source.kind() == FaultKind::DiskFull => FaultKind::DiskFull,
             Self::PlainTooLarge { .. } | Self::TooLarge { .. } => FaultKind::Invalid,
             Self::Reader(source) => source.kind(),
             Self::Resume(_)
@@ -84,6 +87,7 @@ impl Fault for UpstreamError {
             | Self::Partial(_)
             | Self::Keep(_)
             | Self::Read(_)
+            | Self::Unread { .. }
             | Self::Interrupted => FaultKind::Internal,
         }
     }
@@ -91,9 +95,10 @@ impl Fault for UpstreamError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Reader(ReaderError::Source(source)) => source.hint(),
+            Self::Reserve(source) => source.hint(),
             Self::Coming { .. } => Some("ask again: what was fetched is kept".to_owned()),
-            Self::Denied { .. } => {
-                Some("leave the file out, or start the daemon with --allow-unsafe".to_owned())
+            Self::Denied { kind, .. } => {
+                Some(format!("leave the file out, or start the daemon with --allow {kind}"))
             }
             _ => None,
         }

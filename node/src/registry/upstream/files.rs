@@ -5,12 +5,15 @@
 //! needed the user's token is passed through: it is neither kept nor shared.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Cursor, Read, Seek};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures::StreamExt;
-use reg_proto::content::kind::sniff;
+use reg_api::consent::Consent;
+use reg_proto::content::kind::{ContentKind, sniff};
+use reg_proto::content::recognise::recognise;
 use reg_proto::digest::Digest;
 use reg_proto::piece::BlobLayout;
 use tokio::time::timeout;
@@ -99,9 +102,32 @@ impl RemoteFile {
     ///
     /// # Errors
     /// The kind of the file is refused.
-    pub fn judge(&self, head: &[u8], tail: &[u8], size: u64) -> Result<(), UpstreamError> {
-        let kind = sniff(&self.path, head, tail, size);
-        match judge(kind) {
+    pub fn judge_ends(
+        &self,
+        head: &[u8],
+        tail: &[u8],
+        size: u64,
+        consent: &Consent,
+    ) -> Result<(), UpstreamError> {
+        self.judge(sniff(&self.path, head, tail, size), consent)
+    }
+
+    /// Judges the file by all of its bytes.
+    ///
+    /// # Errors
+    /// The kind of the file is refused, or the file cannot be read.
+    pub fn judge_whole<F: Read + Seek>(
+        &self,
+        file: &mut F,
+        size: u64,
+        consent: &Consent,
+    ) -> Result<(), UpstreamError> {
+        let unread = |source| UpstreamError::Unread { path: self.path.clone(), source };
+        self.judge(recognise(&self.path, file, size).map_err(unread)?.kind(), consent)
+    }
+
+    fn judge(&self, kind: ContentKind, consent: &Consent) -> Result<(), UpstreamError> {
+        match judge(kind, consent) {
             Verdict::Allow => Ok(()),
             Verdict::Deny { reason } => Err(UpstreamError::Denied { path: self.path.clone(), kind, reason }),
         }
@@ -185,9 +211,7 @@ impl Upstream {
             Some(bytes) => bytes,
             None => self.fetch_plain(file, oid, name).await?,
         };
-        if !self.0.reading.allows_unsafe() {
-            file.judge(&bytes, &bytes, bytes.len() as u64)?;
-        }
+        file.judge_whole(&mut Cursor::new(&bytes), bytes.len() as u64, self.0.reading.consent())?;
         Ok(bytes.into())
     }
 
@@ -232,7 +256,7 @@ impl Upstream {
     ) -> Result<BlobReader, UpstreamError> {
         let reading = &self.0.reading;
         let is_whole = reading.open_whole(digest).await?.is_some();
-        if is_whole && !reading.allows_unsafe() {
+        if is_whole && !reading.consent().is_to_everything() {
             self.judge_whole(file, digest, layout.size()).await?;
         }
         let begun = if is_whole {

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
+use reg_api::consent::Consent;
 use reg_api::reporter::Reporter;
 use reg_proto::content::kind::{HEAD_LEN, TAIL_LEN};
+use reg_proto::content::recognise::is_settled_inside;
 use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
 use reg_proto::peer::PeerId;
@@ -35,11 +37,14 @@ use crate::registry::limits::{
     CLIENT_STALL, PEERS_ASKED_FOR_BLOB, QUESTIONS_AT_ONCE, READ_PATIENCE, REMOTE_FETCHES_MAX, REMOTE_LINGER,
     REMOTE_PEERS_PATIENCE, REMOTE_PEERS_STALL,
 };
+use crate::registry::model::ranged::Ranged;
 use crate::registry::read::{BlobReader, ReaderError, Reading, Sender, send_from_store};
 use crate::store::{UploadError, UploadReader};
 
 /// Bytes that are held back until the digest was checked, and bytes that are read in one step.
 const HELD_BACK: usize = 1 << 20;
+/// Bytes of a file that is held back whole, because only a look inside tells its kind. A client waits meanwhile.
+const HELD_WHOLE_MAX: u64 = 256 << 20;
 
 impl Upstream {
     /// Reads `range` (in bytes) of a file that is not in the store: joins the fetch of the file, or begins one.
@@ -121,7 +126,7 @@ impl Upstream {
         let _lease = reserved.await.map_err(|_| UpstreamError::Interrupted)??;
         let is_here = self.bring_from_peers(digest, layout).await?;
         if is_here {
-            if !self.0.reading.allows_unsafe() {
+            if !self.0.reading.consent().is_to_everything() {
                 self.judge_whole(file, digest, size).await?;
             }
         } else {
@@ -146,6 +151,7 @@ impl Upstream {
             model: digest,
             protect: BTreeSet::from([digest]),
             holders,
+            strangers: BTreeSet::new(),
             searches: false,
             search: None,
             web: WebSeeds::default(),
@@ -244,7 +250,8 @@ impl Upstream {
             file,
             reader: Arc::new(reader),
             size,
-            judged: self.0.reading.allows_unsafe(),
+            consent: self.0.reading.consent(),
+            judged: self.0.reading.consent().is_to_everything(),
         };
         flow.tell(upload.size())?;
         let upload = gather(upload, &mut flow).await?;
@@ -255,7 +262,7 @@ impl Upstream {
                 found: upload.size(),
             });
         }
-        if !self.0.reading.allows_unsafe() {
+        if !flow.consent.is_to_everything() {
             flow.judge()?;
         }
         match spawn_blocking(move || upload.finish(digest)).await.map_err(|_| UpstreamError::Interrupted)? {
@@ -278,15 +285,11 @@ impl Upstream {
         digest: Digest,
         size: u64,
     ) -> Result<(), UpstreamError> {
-        let (store, file) = (self.0.reading.store.clone(), file.clone());
-        let judged = spawn_blocking(move || {
-            let read = |offset, length| store.read_range(&digest, offset, length);
-            let ends = read(0, HEAD_LEN)
-                .and_then(|head| Ok((head, read(size.saturating_sub(TAIL_LEN as u64), TAIL_LEN)?)));
-            match ends {
-                Ok((head, tail)) => file.judge(&head, &tail, size),
-                Err(source) => Err(ReaderError::Read { blob: digest, source: Arc::new(source) }.into()),
-            }
+        let (store, file, consent) =
+            (self.0.reading.store.clone(), file.clone(), self.0.reading.consent().clone());
+        let judged = spawn_blocking(move || match store.open_file(&digest) {
+            Ok(mut opened) => file.judge_whole(&mut opened, size, &consent),
+            Err(source) => Err(ReaderError::Read { blob: digest, source: Arc::new(source) }.into()),
         });
         judged.await.map_err(|_| UpstreamError::Interrupted)?
     }
@@ -324,7 +327,8 @@ impl Upstream {
         let mut stream = self.0.hub.fetch(&file.question, 0).await?.bytes_stream();
         let mut hasher = StateHasher::new();
         let mut held = BytesMut::new();
-        let (mut passed, mut judged) = (0_u64, self.0.reading.allows_unsafe());
+        let consent = self.0.reading.consent();
+        let (mut passed, mut judged) = (0_u64, consent.is_to_everything());
         loop {
             let chunk = stream.next().await.transpose();
             let url = || file.question.path_and_query.clone();
@@ -348,7 +352,8 @@ impl Upstream {
             if (is_last || most > 0) && !judged {
                 // Judges before the first bytes are sent. The tail is known only if the whole file is held back.
                 let tail = &held[held.len().saturating_sub(TAIL_LEN)..];
-                file.judge(&held[..held.len().min(HEAD_LEN)], if is_last { tail } else { &[] }, size)?;
+                let tail = if is_last { tail } else { &[] };
+                file.judge_ends(&held[..held.len().min(HEAD_LEN)], tail, size, consent)?;
                 judged = true;
             }
             if most > 0 {
@@ -398,6 +403,7 @@ struct Flow<'a> {
     file: &'a RemoteFile,
     reader: Arc<UploadReader>,
     size: u64,
+    consent: &'a Consent,
     /// Whether the first bytes were judged and may be served.
     judged: bool,
 }
@@ -409,7 +415,12 @@ impl Flow<'_> {
     /// The kind of the file is refused, or what was written cannot be read.
     fn tell(&mut self, written: u64) -> Result<(), UpstreamError> {
         if !self.judged && written >= self.size.min(HEAD_LEN as u64) && written < self.size {
-            self.file.judge(&self.reader.read(0, HEAD_LEN)?, &[], self.size)?;
+            let head = self.reader.read(0, HEAD_LEN)?;
+            // Such a file is not passed on before it is whole.
+            if self.size <= HELD_WHOLE_MAX && is_settled_inside(&self.file.path, &head, self.size) {
+                return Ok(());
+            }
+            self.file.judge_ends(&head, &[], self.size, self.consent)?;
             self.judged = true;
         }
         if self.judged {
@@ -418,13 +429,13 @@ impl Flow<'_> {
         Ok(())
     }
 
-    /// Judges the complete file by its first and last bytes.
+    /// Judges the complete file.
     ///
     /// # Errors
     /// The kind of the file is refused, or its bytes cannot be read.
     fn judge(&self) -> Result<(), UpstreamError> {
-        let tail = self.reader.read(self.size.saturating_sub(TAIL_LEN as u64), TAIL_LEN)?;
-        self.file.judge(&self.reader.read(0, HEAD_LEN)?, &tail, self.size)
+        let read = |at, length| self.reader.read(at, length).map_err(std::io::Error::other);
+        self.file.judge_whole(&mut Ranged::new(self.size, read), self.size, self.consent)
     }
 }
 

@@ -433,6 +433,49 @@ fn the_cache_stays_below_its_size() {
 }
 
 #[test]
+fn an_idle_lease_ends_where_another_caller_needs_the_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = CacheLimits { max_size: crate::store::CacheSize::Bytes(10 << 20), min_free: 0 };
+    let store = Store::open(dir.path(), limits).unwrap();
+    let nothing = BTreeSet::new();
+    let first = store.reserve(6 << 20, &nothing).unwrap();
+    assert!(store.reserve(6 << 20, &nothing).is_err(), "it is in use");
+    assert!(first.set_idle(true));
+    drop(store.reserve(4 << 20, &nothing).unwrap());
+    assert!(first.set_idle(false) && first.set_idle(true), "there was room for both");
+    let second = store.reserve(6 << 20, &nothing).unwrap();
+    assert!(!first.set_idle(false), "it has ended");
+    drop(first);
+    assert!(second.set_idle(false) && store.reserve(6 << 20, &nothing).is_err());
+    let third = store.reserve(3 << 20, &nothing).unwrap();
+    third.let_go();
+    assert!(store.reserve(5 << 20, &nothing).is_err() && !third.has_ended(), "its end makes too little room");
+    drop(second);
+    let [old, new] = [3, 3].map(|mib: u64| store.reserve(mib << 20, &nothing).unwrap());
+    old.let_go();
+    new.let_go();
+    let _fourth = store.reserve(4 << 20, &nothing).unwrap();
+    assert!(third.has_ended() && !old.has_ended() && !new.has_ended(), "no more end than are needed");
+}
+
+#[test]
+fn what_needs_no_room_is_served_from_a_disk_without_any() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = CacheLimits { max_size: crate::store::CacheSize::Unlimited, min_free: u64::MAX / 2 };
+    let store = Store::open(dir.path(), limits).unwrap();
+    let digest = import(&store, dir.path(), &bytes(MIB, 1));
+    let model = Digest::of(b"model");
+    let document = format!("{{\"blobs\":[\"{digest}\"]}}");
+    store.put_document(DocumentKind::Model, &model.to_string(), document.as_bytes()).unwrap();
+    drop(store.reserve(0, &BTreeSet::from([digest])).unwrap());
+    assert!(store.contains(&digest), "nothing is evicted for it");
+    assert!(matches!(
+        store.reserve(1, &BTreeSet::from([digest])),
+        Err(crate::store::ReserveError::DiskFull { .. })
+    ));
+}
+
+#[test]
 fn sled_holds_small_records_only() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

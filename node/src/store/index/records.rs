@@ -1,13 +1,14 @@
 //! [`Records`]: what the index holds, over maps of bytes.
 //!
 //! The records are: the whole blobs with their verified fingerprints, the verified pieces of partial blobs, copies of
-//! documents, and when models were last used.
+//! documents, when models were last used, and the rows of [`super::rows`].
 
 use reg_proto::digest::Digest;
 use reg_proto::piece::{PieceIndex, PieceSet};
 use serde::{Deserialize, Serialize};
 
 use super::IndexError;
+use super::rows::Changes;
 use super::trees::{Table, Trees};
 use crate::store::fingerprint::Fingerprint;
 
@@ -33,25 +34,42 @@ pub(in crate::store) enum DocumentCopy {
 
 /// The records.
 #[derive(Debug)]
-pub(in crate::store) struct Records(pub(super) Trees);
+pub(in crate::store) struct Records {
+    pub(super) trees: Trees,
+    pub(super) changes: Changes,
+}
 
 impl Records {
+    pub(super) fn new(trees: Trees) -> Self {
+        Self { trees, changes: Changes::default() }
+    }
+
     pub(in crate::store) fn blob(&self, digest: &Digest) -> Result<Option<BlobRecord>, IndexError> {
-        let record = self.0.get(Table::Blobs, digest.as_bytes())?;
+        let record = self.trees.get(Table::Blobs, digest.as_bytes())?;
         Ok(record.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
     }
 
     pub(in crate::store) fn put_blob(&self, digest: &Digest, record: &BlobRecord) -> Result<(), IndexError> {
-        self.0.insert(Table::Blobs, digest.as_bytes(), &serde_json::to_vec(record)?)
+        self.trees.insert(Table::Blobs, digest.as_bytes(), &serde_json::to_vec(record)?)
     }
 
+    /// Removes a blob that no model needs.
+    pub(in crate::store) fn remove_unused_blob(&self, digest: &Digest) -> Result<(), IndexError> {
+        self.trees.remove(Table::Blobs, digest.as_bytes())
+    }
+
+    /// Removes a blob that a model may need.
     pub(in crate::store) fn remove_blob(&self, digest: &Digest) -> Result<(), IndexError> {
-        self.0.remove(Table::Blobs, digest.as_bytes())
+        // Before, because this process may end between the two. Afterwards, because rows may be derived between the two.
+        // It is removed even where it cannot be counted.
+        drop(self.count_lost());
+        self.remove_unused_blob(digest)?;
+        self.count_lost()
     }
 
     pub(in crate::store) fn blobs(&self) -> Result<Vec<(Digest, BlobRecord)>, IndexError> {
         let mut records = Vec::new();
-        for (key, value) in self.0.scan(Table::Blobs, &[])? {
+        for (key, value) in self.trees.scan(Table::Blobs, &[])? {
             let record = serde_json::from_slice(&value)?;
             if let Ok(digest) = <[u8; 32]>::try_from(key.as_slice()) {
                 records.push((Digest::from_bytes(digest), record));
@@ -65,7 +83,7 @@ impl Records {
         kind: &str,
         key: &str,
     ) -> Result<Option<DocumentCopy>, IndexError> {
-        Ok(self.0.get(Table::Documents, &document_key(kind, key))?.map(|bytes| read_copy(&bytes)))
+        Ok(self.trees.get(Table::Documents, &document_key(kind, key))?.map(|bytes| read_copy(&bytes)))
     }
 
     pub(in crate::store) fn put_document(
@@ -75,11 +93,16 @@ impl Records {
         bytes: &[u8],
     ) -> Result<(), IndexError> {
         let copy = if bytes.len() < RECORD_BYTES_MAX { [&[1], bytes].concat() } else { vec![0] };
-        self.0.insert(Table::Documents, &document_key(kind, key), &copy)
+        self.trees.insert(Table::Documents, &document_key(kind, key), &copy)?;
+        // Afterwards: rows that are derived from now on are derived from this document.
+        self.note(kind, key, Some(bytes));
+        Ok(())
     }
 
     pub(in crate::store) fn remove_document(&self, kind: &str, key: &str) -> Result<(), IndexError> {
-        self.0.remove(Table::Documents, &document_key(kind, key))
+        self.trees.remove(Table::Documents, &document_key(kind, key))?;
+        self.note(kind, key, None);
+        Ok(())
     }
 
     /// Returns the copies of a kind's documents with keys that begin with `prefix`, in the order of their keys.
@@ -88,7 +111,7 @@ impl Records {
         kind: &str,
         prefix: &str,
     ) -> Result<Vec<(String, DocumentCopy)>, IndexError> {
-        let found = self.0.scan(Table::Documents, &document_key(kind, prefix))?.into_iter();
+        let found = self.trees.scan(Table::Documents, &document_key(kind, prefix))?.into_iter();
         let found = found.map(|(key, value)| {
             (String::from_utf8_lossy(&key[kind.len() + 1..]).into_owned(), read_copy(&value))
         });
@@ -104,7 +127,7 @@ impl Records {
     ) -> Result<PieceSet, IndexError> {
         let mut bytes = Vec::new();
         for page in 0..pages(len) {
-            match self.0.get(Table::Pieces, &page_key(blob, states, page))? {
+            match self.trees.get(Table::Pieces, &page_key(blob, states, page))? {
                 Some(found) if found.len() == page_len(len, page) => bytes.extend_from_slice(&found),
                 _ => bytes.resize(bytes.len() + page_len(len, page), 0),
             }
@@ -126,7 +149,7 @@ impl Records {
             if written != Some(page) {
                 let start = page as usize * PAGE_BYTES;
                 let end = start + page_len(pieces.len(), page);
-                self.0.insert(Table::Pieces, &page_key(blob, states, page), &bytes[start..end])?;
+                self.trees.insert(Table::Pieces, &page_key(blob, states, page), &bytes[start..end])?;
                 written = Some(page);
             }
         }
@@ -135,28 +158,28 @@ impl Records {
 
     pub(in crate::store) fn remove_pieces(&self, blob: &Digest, states: &Digest) -> Result<(), IndexError> {
         let prefix = [*blob.as_bytes(), *states.as_bytes()].concat();
-        for (key, _) in self.0.scan(Table::Pieces, &prefix)? {
-            self.0.remove(Table::Pieces, &key)?;
+        for (key, _) in self.trees.scan(Table::Pieces, &prefix)? {
+            self.trees.remove(Table::Pieces, &key)?;
         }
         Ok(())
     }
 
     /// Records when a model was last used, in seconds since 1970.
     pub(in crate::store) fn touch(&self, manifest: &Digest, now: u64) -> Result<(), IndexError> {
-        self.0.insert(Table::Used, manifest.as_bytes(), &now.to_be_bytes())
+        self.trees.insert(Table::Used, manifest.as_bytes(), &now.to_be_bytes())
     }
 
     pub(in crate::store) fn last_used(&self, manifest: &Digest) -> Option<u64> {
-        let bytes = self.0.get(Table::Used, manifest.as_bytes()).ok()??;
+        let bytes = self.trees.get(Table::Used, manifest.as_bytes()).ok()??;
         bytes.as_slice().try_into().ok().map(u64::from_be_bytes)
     }
 
     pub(in crate::store) fn forget_used(&self, manifest: &Digest) -> Result<(), IndexError> {
-        self.0.remove(Table::Used, manifest.as_bytes())
+        self.trees.remove(Table::Used, manifest.as_bytes())
     }
 }
 
-fn document_key(kind: &str, key: &str) -> Vec<u8> {
+pub(super) fn document_key(kind: &str, key: &str) -> Vec<u8> {
     [kind.as_bytes(), b"\0", key.as_bytes()].concat()
 }
 

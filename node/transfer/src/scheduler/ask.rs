@@ -247,6 +247,7 @@ impl<P: Copy + Ord> Scheduler<P> {
         let Some(first_piece) = want.piece(first) else { return };
         let (count, id, is_alone) = (owed.count_ones(), peer.id, peer.in_flight == 0);
         peer.asked(now, count);
+        peer.asked_of(now, blob);
         if self.in_flight == 0 {
             self.last_stored = now;
         }

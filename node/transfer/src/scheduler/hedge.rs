@@ -1,20 +1,29 @@
-//! The end of a blob: once no piece is open, sends slow requests to a second peer as well, within a bound.
+//! The end of a blob: once no piece is open, sends slow requests to a second peer as well, or to the same one for another of its
+//! connections, within a bound.
 
-use super::super::limits::{DUPLICATES_MIN, DUPLICATES_ONE_IN, HEDGE_FACTOR, STEAL_FACTOR};
+use super::super::limits::{
+    DUPLICATES_MIN, DUPLICATES_OF_WAYS, DUPLICATES_ONE_IN, HEDGE_FACTOR, STEAL_FACTOR,
+};
 use super::super::peer::Peer;
 use super::super::time::Instant;
-use super::{RequestId, Scheduler};
+use super::{Request, RequestId, Scheduler};
 
 impl<P: Copy + Ord> Scheduler<P> {
     /// Asks idle peers for pieces that others are slow to deliver: as well within the bound, instead beyond it.
     pub(super) fn hedge(&mut self, now: Instant) {
         let demand = self.in_flight + self.unit;
+        self.peers.iter_mut().flatten().for_each(|peer| peer.look_for_spare(now));
         while self.in_flight < demand {
-            let Some((id, thief, factor)) = self.slowest(now) else { return };
+            let Some((id, thief, factor)) = self.slowest(now).or_else(|| self.on_slow_way(now)) else {
+                return;
+            };
             let Some(request) = self.requests.get(&id) else { return };
             let (slot, blob, first, owed) = (request.slot, request.blob, request.first, request.owed);
             let Some(want) = self.wants.get_mut(&blob) else { return };
-            let cap = (want.pieces() / DUPLICATES_ONE_IN).max(DUPLICATES_MIN * want.units().pieces());
+            let unit = want.units().pieces();
+            let of_ways = (want.pieces() / 3).min(DUPLICATES_OF_WAYS * unit);
+            let least = if thief == slot { of_ways } else { 0 };
+            let cap = (want.pieces() / DUPLICATES_ONE_IN).max(DUPLICATES_MIN * unit).max(least);
             let count = owed.count_ones();
             // One request can ask only for pieces that follow each other.
             let is_run = (owed >> owed.trailing_zeros()).trailing_ones() == count;
@@ -34,6 +43,17 @@ impl<P: Copy + Ord> Scheduler<P> {
                 return;
             }
         }
+    }
+
+    /// Returns the oldest request to a peer with a slow way, and that peer: its other ways are idle.
+    fn on_slow_way(&self, now: Instant) -> Option<(RequestId, u32, f32)> {
+        let is_slow = |request: &Request| {
+            let able = |it: &&Peer<P>| it.trouble == 0 && !it.is_late && it.busy_until <= now;
+            self.peer(request.slot).filter(able).is_some_and(|it| it.has_slow_way(now, &request.blob))
+        };
+        let slow = self.requests.iter().filter(|(_, it)| it.twin.is_none() && is_slow(it));
+        let (id, request) = slow.min_by_key(|(id, it)| (it.asked_at, **id))?;
+        Some((*id, request.slot, HEDGE_FACTOR))
     }
 
     /// Returns the request that is slowest compared with what an idle peer would need, that peer, and how many times

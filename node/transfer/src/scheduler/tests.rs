@@ -415,3 +415,87 @@ fn a_peer_that_was_silent_is_asked_again_once_it_is_heard() {
     scheduler.handle(now, Input::Stored { request, piece });
     assert!(!requests(&mut scheduler).is_empty(), "it has delivered, so it is asked for more");
 }
+
+/// Feeds a scheduler with one peer that sends `ways` pieces beside each other and owes six. It brings one piece each second, and the
+/// last one never. Returns the seconds after which a piece was asked for again, and whether all came once that was answered.
+fn asked_again(ways: u32) -> (Vec<u64>, bool) {
+    let (mut scheduler, mut owed) = owing(6);
+    assert_eq!(owed.len(), 6);
+    scheduler.handle(Instant::default(), Input::PeerWays { peer: 0, ways });
+    let (mut again, mut whole) = (Vec::new(), false);
+    let last = owed.pop().unwrap();
+    for second in 1..=20 {
+        let now = Instant::after_start(SECOND * second);
+        if !owed.is_empty() {
+            let (request, run) = owed.remove(0);
+            let piece = PieceSet::new(6).piece(run.start).unwrap();
+            scheduler.handle(now, Input::Stored { request, piece });
+        }
+        scheduler.handle(now, Input::PeerHeard { peer: 0 });
+        scheduler.handle(now, Input::Tick);
+        for (request, run) in requests(&mut scheduler) {
+            assert_eq!(run, last.1, "no other piece is missing");
+            again.push(u64::from(second));
+            let piece = PieceSet::new(6).piece(run.start).unwrap();
+            scheduler.handle(now, Input::Stored { request, piece });
+            let outputs: Vec<Output<u32>> = std::iter::from_fn(|| scheduler.poll_output()).collect();
+            assert!(outputs.contains(&Output::Cancel { request: last.0, peer: 0 }), "{outputs:?}");
+            whole = outputs.contains(&Output::Complete { blob: blob(0) });
+        }
+    }
+    (again, whole)
+}
+
+/// Where packets are lost, one of a few connections to a peer may be ten times slower than the others.
+#[test]
+fn the_last_piece_on_a_slow_connection_is_asked_for_over_another_one_too() {
+    let (again, whole) = asked_again(3);
+    // Two pieces of three ways are missing from second 4 on. A way brings a piece in 3 s.
+    assert_eq!((again, whole), (vec![7], true));
+    assert_eq!(asked_again(1), (Vec::new(), false), "the peer has no other connection");
+}
+
+#[test]
+fn pieces_that_share_one_slow_line_are_asked_for_once() {
+    let (mut scheduler, owed) = owing(6);
+    scheduler.handle(Instant::default(), Input::PeerWays { peer: 0, ways: 3 });
+    for ((request, run), number) in owed.into_iter().zip(1..) {
+        for eighth in 0..8 {
+            let now = Instant::after_start(SECOND * (8 * (number - 1) + eighth));
+            scheduler.handle(now, Input::PeerHeard { peer: 0 });
+            scheduler.handle(now, Input::Tick);
+            assert!(requests(&mut scheduler).is_empty(), "after {now:?}");
+        }
+        let piece = PieceSet::new(6).piece(run.start).unwrap();
+        scheduler.handle(Instant::after_start(SECOND * 8 * number), Input::Stored { request, piece });
+    }
+    assert!(
+        std::iter::from_fn(|| scheduler.poll_output()).any(|it| it == Output::Complete { blob: blob(0) })
+    );
+}
+
+/// Small files come at once, and the pieces of a large one take seconds each over the same line.
+#[test]
+fn pieces_of_small_blobs_do_not_make_a_large_one_look_slow() {
+    let mut scheduler = Scheduler::new(1);
+    let start = Instant::default();
+    scheduler.handle(start, Input::PeerWays { peer: 0u32, ways: 4 });
+    for (n, pieces) in [(1, 1), (2, 1), (3, 1), (4, 1), (5, 2)] {
+        scheduler.handle(start, Input::Want { blob: blob(n), stored: PieceSet::new(pieces) });
+        let pieces = PieceSet::full(pieces);
+        scheduler.handle(start, Input::PeerHolds { peer: 0, blob: blob(n), pieces });
+    }
+    for (request, run) in requests(&mut scheduler) {
+        if scheduler.request(request).is_some_and(|(_, of)| of != blob(5)) {
+            let piece = PieceSet::new(1).piece(run.start).unwrap();
+            scheduler.handle(Instant::after_start(SECOND / 10), Input::Stored { request, piece });
+        }
+    }
+    let _complete = requests(&mut scheduler);
+    for second in 1..=20 {
+        let now = Instant::after_start(SECOND * second);
+        scheduler.handle(now, Input::PeerHeard { peer: 0 });
+        scheduler.handle(now, Input::Tick);
+        assert!(requests(&mut scheduler).is_empty(), "a piece was asked for again after {second} s");
+    }
+}

@@ -12,11 +12,37 @@ pub(super) struct HeaderReader<'a> {
     reader: BufReader<&'a mut dyn Read>,
     position: u64,
     file_size: u64,
+    is_big_endian: bool,
 }
 
 impl<'a> HeaderReader<'a> {
     pub(super) fn new(reader: &'a mut dyn Read, file_size: u64) -> Self {
-        Self { reader: BufReader::with_capacity(BUFFER_LEN, reader), position: 0, file_size }
+        Self {
+            reader: BufReader::with_capacity(BUFFER_LEN, reader),
+            position: 0,
+            file_size,
+            is_big_endian: false,
+        }
+    }
+
+    /// Reads the numbers that follow as a big-endian machine writes them.
+    pub(super) fn set_big_endian(&mut self) {
+        self.is_big_endian = true;
+    }
+
+    pub(super) fn u16(&mut self) -> Result<u16, GgufError> {
+        let bytes = self.array()?;
+        Ok(if self.is_big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, GgufError> {
+        let bytes = self.array()?;
+        Ok(if self.is_big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, GgufError> {
+        let bytes = self.array()?;
+        Ok(if self.is_big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
     }
 
     /// Returns the number of bytes that have been read.
@@ -69,13 +95,13 @@ impl<'a> HeaderReader<'a> {
 
     /// Reads the number of `what` that follow, at most `max`.
     pub(super) fn count(&mut self, what: &'static str, max: u64) -> Result<u64, GgufError> {
-        let count = u64::from_le_bytes(self.array()?);
+        let count = self.u64()?;
         if count > max { Err(GgufError::TooMany { what, count, max }) } else { Ok(count) }
     }
 
     /// Reads a length and a text of that length, at most `max` bytes.
     pub(super) fn text(&mut self, what: &'static str, max: u64) -> Result<String, GgufError> {
-        let length = u64::from_le_bytes(self.array()?);
+        let length = self.u64()?;
         if length > max {
             return Err(GgufError::TooMany { what, count: length, max });
         }
@@ -87,7 +113,7 @@ impl<'a> HeaderReader<'a> {
 
     /// Reads a length and a text. Returns it as a label, or `None` if it is longer than `max` bytes or not a label.
     pub(super) fn label(&mut self, max: u64) -> Result<Option<Label>, GgufError> {
-        let length = u64::from_le_bytes(self.array()?);
+        let length = self.u64()?;
         if length > max {
             return self.skip(length).map(|()| None);
         }
@@ -98,7 +124,7 @@ impl<'a> HeaderReader<'a> {
     }
 
     pub(super) fn skip_text(&mut self) -> Result<(), GgufError> {
-        let length = u64::from_le_bytes(self.array()?);
+        let length = self.u64()?;
         self.skip(length)
     }
 }

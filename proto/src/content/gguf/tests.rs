@@ -196,11 +196,44 @@ fn refuses_crafted_files() {
     }
 }
 
+/// A big-endian file: the magic is the same, and every number is turned round.
+pub(crate) fn big_endian(split_count: u16) -> Vec<u8> {
+    let text = |text: &str| [&(text.len() as u64).to_be_bytes(), text.as_bytes()].concat();
+    let settings = [
+        [text("general.architecture"), STRING.to_be_bytes().to_vec(), text("llama")].concat(),
+        [text("llama.context_length"), UINT32.to_be_bytes().to_vec(), 4096_u32.to_be_bytes().to_vec()]
+            .concat(),
+        [text("split.count"), UINT16.to_be_bytes().to_vec(), split_count.to_be_bytes().to_vec()].concat(),
+    ];
+    let tensor = [
+        text("w"),
+        1_u32.to_be_bytes().to_vec(),
+        8_u64.to_be_bytes().to_vec(),
+        0_u32.to_be_bytes().to_vec(),
+        0_u64.to_be_bytes().to_vec(),
+    ];
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(3_u32.to_be_bytes());
+    bytes.extend(1_u64.to_be_bytes());
+    bytes.extend((settings.len() as u64).to_be_bytes());
+    bytes.extend(settings.concat());
+    bytes.extend(tensor.concat());
+    bytes.resize(bytes.len().next_multiple_of(32) + 32, 0);
+    bytes
+}
+
 #[test]
-fn says_that_a_file_is_big_endian() {
-    let mut bytes = sample();
-    bytes[4..8].reverse();
-    assert!(matches!(parse(&bytes), Err(GgufError::BigEndian)));
+fn reads_a_file_for_big_endian_machines() {
+    let file = parse(&big_endian(3)).unwrap();
+    assert_eq!((file.version, file.context_length, file.split_count), (3, Some(4096), 3));
+    assert_eq!(file.architecture.as_ref().map(Label::as_str), Some("llama"));
+    assert_eq!(file.tensors[0].elements, 8);
+    let mut lies = sample();
+    lies[4..8].reverse();
+    assert!(parse(&lies).is_err(), "a version alone makes no big-endian file");
+    for length in 0..big_endian(1).len() {
+        assert!(parse(&big_endian(1)[..length]).is_err(), "{length}");
+    }
 }
 
 #[test]

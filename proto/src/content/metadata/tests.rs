@@ -79,6 +79,20 @@ fn a_model_of_one_gguf_file_says_enough() {
 }
 
 #[test]
+fn what_is_there_is_not_missing_and_what_is_not_listed_is_counted() {
+    let Metadata { computed, .. } = gather(&[("m.gguf", gguf::tests::big_endian(3))]);
+    assert!(computed.missing.is_empty() && !computed.is_whole(), "{:?}", computed.missing);
+    assert_eq!(computed.misnamed.iter().map(SafePath::as_str).collect::<Vec<_>>(), ["m.gguf"]);
+    let paths: Vec<String> = (0..300).map(|it| format!(r#""t{it}":"w{it}.safetensors""#)).collect();
+    let index = format!(r#"{{"weight_map":{{{}}}}}"#, paths.join(","));
+    let Metadata { computed, .. } = gather(&[("model.safetensors.index.json", index.into_bytes())]);
+    assert_eq!((computed.missing.len(), computed.more_gaps), (100, 200));
+    let index = br#"{"weight_map":{"a":"../w"}}"#.to_vec();
+    let Metadata { computed, .. } = gather(&[("model.safetensors.index.json", index)]);
+    assert!(computed.missing.is_empty() && computed.unread.len() == 1 && !computed.is_whole());
+}
+
+#[test]
 fn reads_back_what_it_writes() {
     for metadata in [gather(&model()), Metadata::default()] {
         let bytes = crate::json::to_vec(&metadata);

@@ -46,10 +46,8 @@ pub(super) struct WeightSets(BTreeMap<(String, ContentKind), WeightSet>);
 impl WeightSets {
     /// Adds a file, if it is a weight file.
     pub(super) fn file(&mut self, path: &SafePath, size: u64, format: ContentKind, facts: &Facts) {
-        if !matches!(
-            format,
-            ContentKind::Safetensors | ContentKind::Gguf | ContentKind::Onnx | ContentKind::Pickle
-        ) {
+        use ContentKind::{EmbeddedCode, Engine, Gguf, Onnx, Pickle, Safetensors, Weights};
+        if !matches!(format, Safetensors | Gguf | Onnx | Weights | Pickle | EmbeddedCode | Engine) {
             return;
         }
         let (files, of) = set_of(path.as_str());

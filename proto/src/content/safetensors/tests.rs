@@ -53,6 +53,44 @@ fn tensors_without_bytes_share_an_offset() {
     assert_eq!(read.tensors.iter().map(Tensor::elements).sum::<u64>(), 5);
 }
 
+/// The format's own library reads these, so a model of them is sound.
+#[test]
+fn reads_what_the_formats_own_library_reads() {
+    for (header, data) in [
+        (r#"{"__metadata__":null,"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#, 1),
+        (r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"note":{"by":["x"]},"v":null}}"#, 1),
+        (r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}    "#, 1),
+    ] {
+        assert_eq!(read_header(header, data).expect(header).tensors.len(), 1);
+    }
+    let entry = |it: u32| {
+        format!(r#""experts.{it}.w":{{"dtype":"U8","shape":[1],"data_offsets":[{it},{}]}}"#, it + 1)
+    };
+    let header = format!("{{{}}}", (0..210_000).map(entry).collect::<Vec<_>>().join(","));
+    assert_eq!(read_header(&header, 210_000).expect("a header").tensors.len(), 210_000);
+    let long = format!(r#"{{"__metadata__":{{"notes":"{}","z":"z"}}}}"#, "n".repeat(30 << 20));
+    let metadata = read_header(&long, 0).expect("a header").metadata;
+    assert_eq!((metadata["notes"].len(), metadata["z"].as_str()), (STRING_BYTES_MAX, "z"));
+}
+
+/// What a header can make this reader hold is bounded, whatever of it is long.
+#[test]
+fn long_names_and_many_dimensions_are_refused() {
+    let tensor = |name: &str, shape: &str| {
+        format!(r#""{name}":{{"dtype":"U8","shape":[{shape}],"data_offsets":[0,0]}}"#)
+    };
+    let name = "n".repeat(NAME_BYTES_MAX + 1);
+    assert!(read_header(&format!("{{{}}}", tensor(&name, "0")), 0).is_err());
+    let names: Vec<String> =
+        (0..NAMES_BYTES_MAX / 4000 + 1).map(|it| tensor(&format!("{it:04000}"), "0")).collect();
+    assert!(read_header(&format!("{{{}}}", names.join(",")), 0).is_err());
+    let shape = vec!["0"; RANK_MAX].join(",");
+    let wide: Vec<String> =
+        (0..DIMENSIONS_MAX / RANK_MAX + 1).map(|it| tensor(&it.to_string(), &shape)).collect();
+    assert!(read_header(&format!("{{{}}}", wide.join(",")), 0).is_err());
+    assert!(read_header(&format!("{{{}}}", wide[1..].join(",")), 0).is_ok());
+}
+
 #[test]
 fn refuses_lengths_that_lie() {
     for (length, size) in [(u64::MAX, u64::MAX), (u64::MAX - 7, 100), (93, 100), (0, 7), (0, 0)] {
@@ -79,7 +117,11 @@ fn refuses_crafted_headers() {
             r#"{"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#.to_owned(),
             1,
         ),
-        ("unknown field", r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":1}}"#.to_owned(), 1),
+        (
+            "further field twice",
+            r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"dtype":"U8"}}"#.to_owned(),
+            1,
+        ),
         ("missing field", r#"{"a":{"dtype":"U8","data_offsets":[0,1]}}"#.to_owned(), 1),
         ("unknown type", format!("{{{}}}", tensor("a", "U7", "[4]", 0, 4)), 4),
         ("product overflows", format!("{{{}}}", tensor("a", "U8", "[4294967296,4294967296]", 0, 0)), 0),

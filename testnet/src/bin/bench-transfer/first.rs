@@ -1,6 +1,7 @@
 //! Measures how long a name takes, from nothing but a connected peer: a whole pull of 2 MiB, and the first verified byte that
 //! a gateway sends. Also measures thousands of small files. Every measurement has a fresh home.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,9 @@ pub(crate) struct First {
     digest: String,
     files: PathBuf,
     many: String,
+    /// Homes of many small files, until the end: ext4 without a journal passes over inodes that were deleted just now, one by
+    /// one, and that took longer than what is measured.
+    homes: RefCell<Vec<Home>>,
 }
 
 impl First {
@@ -46,7 +50,7 @@ impl First {
                 .expect("written");
         }
         let many = home.publish(&files, "files", "bench");
-        Self { _home: home, daemon, reference, digest, files, many }
+        Self { _home: home, daemon, reference, digest, files, many, homes: RefCell::default() }
     }
 
     /// Returns a fresh node that is connected to the publisher's.
@@ -109,7 +113,9 @@ pub(crate) fn publish_files(world: &mut World) -> Option<Cost> {
     let home = Home::new("P");
     home.key("bench");
     let mut command = home.command(["publish"]);
-    run(command.arg(&first.files).args(["files", "--key", "bench", "--offline", "-q"]))
+    let cost = run(command.arg(&first.files).args(["files", "--key", "bench", "--offline", "-q"]));
+    first.homes.borrow_mut().push(home);
+    cost
 }
 
 /// Pulls 5,000 small files, and places them.
@@ -117,7 +123,9 @@ pub(crate) fn pull_files(world: &mut World) -> Option<Cost> {
     let first = first(world);
     let before = first.daemon.cpu_seconds();
     let from = ["--from", &first.daemon.address()];
-    let cost = first.pull(&Home::new("P"), &first.many, &[&ALONE[..], &from].concat());
+    let home = Home::new("P");
+    let cost = first.pull(&home, &first.many, &[&ALONE[..], &from].concat());
+    first.homes.borrow_mut().push(home);
     cost.map(|it| it.with_server(before, first.daemon.cpu_seconds()))
 }
 

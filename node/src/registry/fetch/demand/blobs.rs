@@ -78,7 +78,9 @@ impl Demand {
 
     /// Keeps a lease, and with it disk space, until the download ends.
     pub(in crate::registry::fetch) fn keep_lease(&self, lease: Lease) {
-        self.state().leases.push(lease);
+        let mut state = self.state();
+        let _lives = lease.set_idle(state.members.is_empty());
+        state.leases.push(lease);
     }
 
     /// Sets disk space aside for a blob and keeps it, unless it is kept already: of callers that come together, one does so.

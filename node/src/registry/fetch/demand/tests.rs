@@ -175,3 +175,22 @@ fn space_that_is_set_aside_for_several_callers_is_kept() {
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(partial.unused_bytes(), before);
 }
+
+#[test]
+fn a_download_without_members_ends_where_another_needs_its_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = crate::store::CacheLimits { max_size: crate::store::CacheSize::Bytes(10), min_free: 0 };
+    let store = crate::store::Store::open(dir.path(), limits).unwrap();
+    let demand = Arc::new(Demand::default());
+    let reader = join(&demand, true, None, None);
+    demand.keep_lease(store.reserve(6, &BTreeSet::new()).unwrap());
+    assert!(store.reserve(6, &BTreeSet::new()).is_err(), "it is read");
+    drop(reader);
+    assert!(!demand.is_over(), "its reader may come back");
+    let reader = join(&demand, true, None, None);
+    assert!(store.reserve(6, &BTreeSet::new()).is_err(), "it is read again");
+    drop(reader);
+    let other = store.reserve(6, &BTreeSet::new()).unwrap();
+    assert!(demand.is_over());
+    drop(other);
+}

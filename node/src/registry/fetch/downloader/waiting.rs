@@ -29,8 +29,9 @@ impl Downloader<'_> {
         }
     }
 
-    /// Tells the scheduler which sources have sent bytes. Bytes are progress within a bound, because a piece takes 8 s at 1
-    /// Mbit/s.
+    /// Tells the scheduler which sources have sent bytes, and how many connections carry their pieces.
+    ///
+    /// Bytes are progress within a bound, because a piece takes 8 s at 1 Mbit/s.
     pub(super) fn listen(&mut self) {
         let peers = self.peers.heard().into_iter().map(SourceId::Peer);
         let heard: Vec<SourceId> = peers.chain(self.web.heard()).collect();
@@ -38,6 +39,9 @@ impl Downloader<'_> {
             self.tally.last_progress = Instant::now();
         }
         self.feed_all(heard.into_iter().map(|peer| Input::PeerHeard { peer }).collect());
+        let ways = self.peers.ways().into_iter();
+        let tell = |(peer, ways)| Input::PeerWays { peer: SourceId::Peer(peer), ways };
+        self.feed_all(ways.map(tell).collect());
     }
 
     /// Dials the peers again that this download has lost its streams to.
@@ -70,7 +74,9 @@ impl Downloader<'_> {
                 return self.demand.note_stall(stall);
             }
         };
-        let has_source = web > 0 || self.peers.has_source();
+        // Beside peers behind a NAT, a peer that holds nothing is not waited for.
+        let is_cut_off = self.peers.behind_nat > 0 && !self.peers.any_holds();
+        let has_source = web > 0 || (self.peers.has_source() && !is_cut_off);
         let lately = self.tally.refused.filter(|(at, _)| at.elapsed() < REFUSED_LATELY);
         let facts = Facts {
             quiet: since_wish,

@@ -113,6 +113,7 @@ fn rule() -> RawRule {
         known_publisher: true,
         licenses: vec!["MIT".to_owned()],
         formats: vec!["safetensors".to_owned()],
+        allow: vec!["pickle".to_owned()],
         attestations: vec![RawQuorum {
             kind: "scan".to_owned(),
             count: 2,

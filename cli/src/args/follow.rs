@@ -1,0 +1,90 @@
+//! Defines the arguments of `reg follow`.
+
+use clap::{Args as ClapArgs, Subcommand};
+use reg_api::consent::kind_to_allow;
+use reg_api::follow::{DelayError, Followed, KEEP_MAX, parse_delay};
+use reg_api::selection::{Pattern, Quant};
+use reg_proto::content::kind::ContentKind;
+use reg_proto::glob::ModelGlob;
+
+/// Follows a publisher, or shows and changes what is followed.
+#[derive(Debug, ClapArgs)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "\
+Examples:
+  reg follow acme                           every model of acme, a day after this node has heard of a new version
+  reg follow 'acme/llama-*' --keep 3 --delay 7d
+  reg follow acme/llama --quant Q4_K_M
+  reg follow ls                             what is followed, which versions are here, and which ones wait
+  reg follow pause acme
+  reg follow rm acme                        what was pulled stays until the cache needs its room
+
+The daemon pulls. Each pull obeys your rules (`reg trust require`); what its publisher withdraws within the delay is not
+taken. The newest version that is here for more than seven days is kept, whatever --keep says."
+)]
+pub struct Follow {
+    #[command(subcommand)]
+    pub command: Option<FollowCommand>,
+    /// PUBLISHER, or PUBLISHER/MODELS with * for any characters
+    #[arg(value_name = "PUBLISHER[/MODELS]", required = true, value_parser = followed)]
+    pub what: Option<Followed>,
+    /// Keep this many versions of each model
+    #[arg(long, value_name = "N", default_value_t = reg_api::follow::KEEP, value_parser = clap::value_parser!(u32).range(1..=i64::from(KEEP_MAX)))]
+    pub keep: u32,
+    /// Wait this long after this node has heard of a version, as in 24h, 30m, 7d, or 0
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = delay)]
+    pub delay: u64,
+    /// Only files with a matching path, as in .gitignore (repeatable)
+    #[arg(long, value_name = "GLOB")]
+    pub include: Vec<Pattern>,
+    /// Leave out files with a matching path (repeatable)
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<Pattern>,
+    /// Only the GGUF files of one quantisation, as in Q4_K_M, with their projector and the model's documents
+    #[arg(long, value_name = "TAG")]
+    pub quant: Option<Quant>,
+    /// Take files of these kinds, as in pickle,code (`reg formats` lists them)
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind_to_allow)]
+    pub allow: Vec<ContentKind>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum FollowCommand {
+    /// List what is followed, with its versions
+    #[command(after_help = "Examples:\n  reg follow ls\n  reg follow ls --json")]
+    Ls,
+    /// End a follow; what it has pulled may be evicted from then on
+    #[command(after_help = "Examples:\n  reg follow rm acme\n  reg follow rm 'acme/llama-*'")]
+    Rm(Meant),
+    /// Pull no more versions until `resume`
+    #[command(after_help = "Examples:\n  reg follow pause acme")]
+    Pause(Meant),
+    /// Go on with a follow that was paused
+    #[command(after_help = "Examples:\n  reg follow resume acme")]
+    Resume(Meant),
+}
+
+/// Names one follow.
+#[derive(Debug, ClapArgs)]
+pub struct Meant {
+    /// The follow, as `reg follow ls` prints it
+    #[arg(value_name = "PUBLISHER[/MODELS]", value_parser = followed)]
+    pub what: Followed,
+}
+
+fn delay(text: &str) -> Result<u64, DelayError> {
+    parse_delay(text)
+}
+
+/// Parses `PUBLISHER` or `PUBLISHER/MODELS`.
+fn followed(text: &str) -> Result<Followed, String> {
+    let (publisher, models) = text.split_once('/').unwrap_or((text, "*"));
+    if models.contains(['@', ':']) {
+        return Err("a follow takes new versions of every tag: leave out the tag and the digest".to_owned());
+    }
+    let publisher = publisher.parse().map_err(|error: reg_proto::name::NameError| error.to_string())?;
+    let models: ModelGlob = models.parse().map_err(|error: reg_proto::glob::GlobError| error.to_string())?;
+    Ok(Followed { publisher, models })
+}

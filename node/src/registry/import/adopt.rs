@@ -1,0 +1,234 @@
+//! Adopts a model from the store of another tool: links its large files, reads each once, and checks it against its name.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use reg_api::adopt::{AdoptRequest, Adoptable, FoundModels, OllamaName, OtherStore};
+use reg_api::consent::Acceptance;
+use reg_api::fault::{Fault, FaultKind};
+use reg_api::ingest::{IngestPlan, LeftOutList};
+use reg_api::progress::Progress;
+use reg_api::report::ImportedRepository;
+use reg_api::reporter::Reporter;
+use reg_api::repository_name::RepositoryName;
+use reg_proto::digest::Digest;
+use thiserror::Error;
+
+use super::Importing;
+use super::upload::UploadError;
+use super::{hf_cache, ollama};
+use crate::registry::model::describe::{DescribeError, Description};
+use crate::registry::model::tree::{Listing, SourceFile, TreeError};
+use crate::registry::pull::LISTED_BYTES_MAX;
+use crate::registry::trust::TrustError;
+use crate::store::{Cancel, CancelOnDrop, ImportError, ReserveError, Store, Taking, ToImport};
+
+/// Why a model of another tool's store is not imported.
+#[derive(Debug, Error)]
+pub enum AdoptError {
+    #[error("{path} cannot be read")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{repository} at {revision} is not in {dir}")]
+    NotThere { repository: RepositoryName, revision: String, dir: PathBuf },
+    #[error("cache of {repository} is partial: it lacks {first}{}", more_of(*more))]
+    Partial { repository: RepositoryName, first: String, more: usize },
+    #[error("{name} is not in {dir}")]
+    NoModel { name: OllamaName, dir: PathBuf },
+    #[error("{path} is not a manifest of Ollama")]
+    Manifest { path: PathBuf, source: reg_proto::json::JsonError },
+    #[error("{name} has a layer of type {media_type:?}, which is no file that other tools read")]
+    Layer { name: OllamaName, media_type: String },
+    #[error("{name} has no weights: it runs elsewhere")]
+    NoWeights { name: OllamaName },
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    Describe(#[from] DescribeError),
+    #[error("{path} cannot be imported")]
+    Import { path: PathBuf, source: ImportError },
+    #[error("{path} is not what its name says: its hash is {found}")]
+    Other { path: PathBuf, found: String },
+    #[error("there is no room for the model")]
+    Reserve(#[from] ReserveError),
+    #[error("blob cannot be kept")]
+    Keep(#[from] UploadError),
+    #[error("a task ended early")]
+    Interrupted,
+}
+
+impl Fault for AdoptError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::NotThere { .. } | Self::NoModel { .. } => FaultKind::NotFound,
+            Self::Partial { .. } => FaultKind::Denied,
+            Self::Other { .. } | Self::Import { source: ImportError::Changed { .. }, .. } => {
+                FaultKind::Verification
+            }
+            Self::Import { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
+            Self::Import { source: ImportError::Source { source, .. }, .. } | Self::Read { source, .. } => {
+                FaultKind::of_path(source)
+            }
+            Self::Reserve(source) => source.kind(),
+            Self::Trust(source) => source.kind(),
+            Self::Tree(source) => source.kind(),
+            Self::Describe(source) => source.kind(),
+            Self::Manifest { .. } | Self::Layer { .. } | Self::NoWeights { .. } => FaultKind::Invalid,
+            _ => FaultKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotThere { .. } => Some(
+                "`hf cache ls` lists the repositories of the cache; leave --from out to download".to_owned(),
+            ),
+            Self::NoModel { .. } => Some(
+                "`ollama list` lists the models; OLLAMA_MODELS names the folder of another store".to_owned(),
+            ),
+            Self::Other { .. } => {
+                Some("remove the file from that store, and let its own tool download it again".to_owned())
+            }
+            Self::Reserve(source) => source.hint(),
+            Self::Trust(source) => source.hint(),
+            Self::Tree(source) => source.hint(),
+            Self::Describe(source) => source.publish_hint(),
+            Self::Partial { .. } => Some(
+                "fetch the rest with `hf download`, or publish what is there with --incomplete".to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+fn more_of(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(", and {count} more") }
+}
+
+/// A model in the store of another tool, with its files found.
+pub(super) struct Adoption {
+    /// How that store names the version.
+    pub(super) commit: String,
+    pub(super) files: Vec<SourceFile>,
+    pub(super) left_out: LeftOutList,
+}
+
+impl Importing {
+    /// Imports the files of a model from another tool's store. A large file becomes a second link to the same bytes where the
+    /// file system allows it, and is read once to prove its digest.
+    ///
+    /// # Errors
+    /// The model is not there, or a file does not match its name: see [`AdoptError`].
+    pub async fn adopt(
+        self: &Arc<Self>,
+        request: AdoptRequest,
+        reporter: &Reporter,
+    ) -> Result<ImportedRepository, AdoptError> {
+        let (store, reporter) = (self.store.clone(), reporter.clone());
+        let caller = CancelOnDrop::default();
+        let cancel = caller.cancel();
+        let accepted = self.trust.accepted(&request.accepted)?;
+        let take = move || take(&store, find(&request, &cancel)?, &accepted, &reporter, &cancel);
+        let adopted = tokio::task::spawn_blocking(take).await.map_err(|_| AdoptError::Interrupted)??;
+        for (_, digest) in &adopted.files {
+            self.keep_uploaded(*digest).await?;
+        }
+        Ok(adopted)
+    }
+
+    /// Says what an import from another tool's store would take, and refuses what an import would refuse. Hashes nothing.
+    ///
+    /// # Errors
+    /// The model is not there, or is refused: see [`AdoptError`].
+    pub async fn plan_adopt(&self, request: AdoptRequest) -> Result<IngestPlan, AdoptError> {
+        let caller = CancelOnDrop::default();
+        let cancel = caller.cancel();
+        let accepted = self.trust.accepted(&request.accepted)?;
+        let plan = move || {
+            let Adoption { files, left_out, .. } = find(&request, &cancel)?;
+            Description::judge_sources(&files, &accepted, &cancel)?;
+            Ok(Listing { files, left_out }.plan())
+        };
+        tokio::task::spawn_blocking(plan).await.map_err(|_| AdoptError::Interrupted)?
+    }
+
+    /// Lists the models in another tool's store, with the names under which they would be published.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn list_adoptable(&self, of: OtherStore) -> Result<FoundModels, AdoptError> {
+        let list = move || match of {
+            OtherStore::HubCache(dir) => hf_cache::list(&dir),
+            OtherStore::Ollama(dir) => ollama::list(&dir),
+        };
+        tokio::task::spawn_blocking(list).await.map_err(|_| AdoptError::Interrupted)?
+    }
+}
+
+fn find(request: &AdoptRequest, cancel: &Cancel) -> Result<Adoption, AdoptError> {
+    match &request.model {
+        Adoptable::HubCache(cache) => {
+            hf_cache::find(cache, &request.ingest, request.accepted.incomplete, cancel)
+        }
+        Adoptable::Ollama { dir, name } => ollama::find(dir, name, &request.ingest, cancel),
+    }
+}
+
+fn take(
+    store: &Store,
+    Adoption { commit, files: sources, left_out }: Adoption,
+    accepted: &Acceptance,
+    reporter: &Reporter,
+    cancel: &Cancel,
+) -> Result<ImportedRepository, AdoptError> {
+    let total: u64 = sources.iter().map(|it| it.size).sum();
+    let taking = |size| if size > LISTED_BYTES_MAX { Taking::Link } else { Taking::Copy };
+    Description::judge_sources(&sources, accepted, cancel)?;
+    let shared = store.shareable(sources.iter().map(|it| (it.source.as_path(), it.size, taking(it.size))));
+    let _lease = store.reserve(total.saturating_sub(shared), &BTreeSet::new())?;
+    reporter.stage("hashing", format_args!("{} files", sources.len()));
+    let done = AtomicU64::new(0);
+    let tell = |bytes: u64| {
+        let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        reporter.tell(Progress::Bytes { done, total, peers: 0 });
+    };
+    let wanted = |it: &SourceFile| {
+        let (path, taking, expected) = (it.source.clone(), taking(it.size), stated(&it.source));
+        ToImport { path, taking, expected }
+    };
+    let wanted: Vec<ToImport> = sources.iter().map(wanted).collect();
+    let imported = store.import_files(&wanted, cancel, &tell);
+    let imported = imported.map_err(|(path, source)| match source {
+        ImportError::Digest { found, .. } => AdoptError::Other { path, found: found.hex() },
+        source => AdoptError::Import { path, source },
+    })?;
+    let mut files = Vec::new();
+    for (source, imported) in sources.into_iter().zip(imported) {
+        check_name(store, &source.source, &imported.digest)?;
+        files.push((source.path, imported.digest));
+    }
+    Ok(ImportedRepository { commit, files, bytes: total, bytes_fetched: 0, left_out })
+}
+
+/// Returns the name of a file in a folder of blobs. A file that is in none has another name, which proves nothing.
+fn blob_name(path: &Path) -> Option<&str> {
+    path.parent().and_then(Path::file_name).filter(|it| *it == "blobs")?;
+    path.file_name()?.to_str()
+}
+
+/// Returns the digest that the name of a file states.
+fn stated(path: &Path) -> Option<Digest> {
+    let name = blob_name(path)?;
+    Digest::from_hex(name.strip_prefix(ollama::BLOB_PREFIX).unwrap_or(name)).ok()
+}
+
+/// Checks a file against its name in the cache of Hugging Face's clients where that is git's SHA-1.
+fn check_name(store: &Store, path: &Path, digest: &Digest) -> Result<(), AdoptError> {
+    let Some(name) = blob_name(path).filter(|_| stated(path).is_none()) else { return Ok(()) };
+    let found = hf_cache::name_of(store, path, name, digest)?;
+    if found == name { Ok(()) } else { Err(AdoptError::Other { path: path.to_owned(), found }) }
+}

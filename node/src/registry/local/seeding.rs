@@ -1,0 +1,119 @@
+//! Tells the network at the start of a node which models it holds.
+//!
+//! What is told comes from the rows of the list. A row is derived again where a document on which it depends has changed, and
+//! the signatures were verified then. So a start verifies nothing again that has not changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use reg_api::request::ListRequest;
+use reg_proto::dht::DhtKey;
+use reg_proto::digest::Digest;
+use reg_proto::key::KeyHistory;
+use reg_proto::name::{PublisherId, Tag};
+use reg_proto::tag::SignedTag;
+use tracing::warn;
+
+use super::{CatalogueError, Local};
+use crate::registry::limits::START_ANNOUNCEMENTS_MAX;
+use crate::registry::publishers::{keys, tags};
+
+/// What a node tells at its start.
+#[derive(Debug, Default)]
+struct Held {
+    keys: BTreeSet<DhtKey>,
+    publishers: Vec<OfPublisher>,
+    /// The payloads of the newest records, which are gossiped.
+    newest: BTreeSet<Digest>,
+}
+
+/// The tags of a publisher's models that are whole.
+#[derive(Debug)]
+struct OfPublisher {
+    keys: Arc<KeyHistory>,
+    heads: Vec<SignedTag>,
+    /// Records that are not the heads of their tags, or that others contradict.
+    others: Vec<SignedTag>,
+}
+
+/// The tags of whole models, with the manifest that each means, and whether that is the head. The name of a model is in lower
+/// case.
+type Meant = BTreeMap<(String, Tag), (Digest, bool)>;
+
+/// Provides the models in the store in the DHT, and announces their tags.
+pub async fn seed_all(local: Arc<Local>) {
+    let Held { keys, publishers, newest } = match local.on_blocking_thread(|local| local.held()).await {
+        Ok(held) => held,
+        Err(error) => {
+            warn!(%error, "the models in the store are not announced: they cannot be listed");
+            return;
+        }
+    };
+    for key in keys {
+        local.network.provide(key).await;
+    }
+    for OfPublisher { keys, heads, others } in publishers {
+        let is_newest = |tag: &SignedTag| newest.contains(&tag.payload_digest());
+        local.news.tell_held(heads, &keys, is_newest).await;
+        for tag in others {
+            local.news.announce(&tag, &keys).await;
+        }
+    }
+}
+
+impl Local {
+    fn held(&self) -> Result<Held, CatalogueError> {
+        let mut held = Held::default();
+        let mut meant: BTreeMap<PublisherId, Meant> = BTreeMap::new();
+        let rows = self.rows(&ListRequest::default())?.models.into_iter();
+        for row in rows.filter(|it| self.trust.sharing.gives(&it.publisher, &it.model)) {
+            // Of a model in part, the node provides the publisher's records and the large blobs, but not the manifest.
+            if row.is_here || row.part.is_some() {
+                held.keys.insert(DhtKey::publisher(&row.publisher));
+                held.keys.extend(row.is_here.then(|| DhtKey::manifest(&row.manifest)));
+                let large = row.large.iter();
+                held.keys.extend(large.filter_map(|it| DhtKey::blob(it, self.store.blob_size(it)?)));
+            }
+            if row.is_here {
+                let of = meant.entry(row.publisher).or_default();
+                let name = row.model.folded();
+                let tags = row.tags.into_iter();
+                of.extend(tags.map(|(tag, behind)| ((name.clone(), tag), (row.manifest, behind.is_none()))));
+            }
+        }
+        for (publisher, meant) in meant {
+            let Ok(Some(keys)) = keys::keys(&self.store, publisher) else { continue };
+            held.publishers.push(self.of_publisher(keys, meant)?);
+        }
+        held.note_newest();
+        Ok(held)
+    }
+
+    fn of_publisher(&self, keys: KeyHistory, mut meant: Meant) -> Result<OfPublisher, CatalogueError> {
+        let publisher = keys.publisher();
+        let whole: BTreeSet<Digest> = meant.values().map(|(manifest, _)| *manifest).collect();
+        let mut heads = tags::kept_heads(&self.store, publisher)?;
+        heads.retain(|tag| {
+            let record = tag.record();
+            let name = (record.model.folded(), record.tag.clone());
+            meant.get(&name) == Some(&(record.manifest.digest, true)) && meant.remove(&name).is_some()
+        });
+        let mut others = Vec::new();
+        for (name, tag) in meant.into_keys() {
+            let Ok(model) = name.parse() else { continue };
+            let record = tags::record(&self.store, publisher, &model, &tag)?;
+            others.extend(record.filter(|it| whole.contains(&it.record().manifest.digest)));
+        }
+        Ok(OfPublisher { keys: Arc::new(keys), heads, others })
+    }
+}
+
+impl Held {
+    fn note_newest(&mut self) {
+        let all = self.publishers.iter().flat_map(|it| &it.heads);
+        let mut all: Vec<(u64, Digest)> =
+            all.map(|tag| (tag.record().issued, tag.payload_digest())).collect();
+        all.sort_unstable_by(|one, two| two.cmp(one));
+        self.newest.extend(all.into_iter().take(START_ANNOUNCEMENTS_MAX).map(|(_, payload)| payload));
+    }
+}

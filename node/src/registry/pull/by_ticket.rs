@@ -1,0 +1,66 @@
+//! Pulls a model that a ticket names: its peers are met first, and the user is told where the tag has moved since.
+
+use reg_api::report::Pulled;
+use reg_api::reporter::Reporter;
+use reg_api::request::{PullRequest, TicketRequest};
+use reg_proto::peer::PeerId;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::Puller;
+use crate::net::Network;
+use crate::registry::limits::{LOOK_FIRST, TICKET_IDENTIFY, TICKET_PATIENCE};
+
+impl Puller {
+    /// Meets the peers of the ticket, if the request has one. Returns once the first of them is connected, or after a while: the
+    /// others are dialled in the background, and the other ways of finding peers come after.
+    pub(super) async fn meet(&self, request: &PullRequest, reporter: &Reporter) {
+        let Some(TicketRequest { peers, .. }) = &request.ticket else { return };
+        if request.offline || self.network.is_offline() || peers.is_empty() {
+            return;
+        }
+        let mut dials = JoinSet::new();
+        for holder in peers.iter().cloned() {
+            let network = self.network.clone();
+            dials.spawn(async move {
+                network.dial_given(holder.peer, holder.addresses.into_vec()).await;
+                is_met(&network, &holder.peer).await
+            });
+        }
+        let first = async {
+            while let Some(met) = dials.join_next().await {
+                if met.unwrap_or(false) {
+                    return true;
+                }
+            }
+            false
+        };
+        let is_met = timeout(TICKET_PATIENCE, first).await;
+        dials.detach_all();
+        if is_met != Ok(true) {
+            reporter.note("no peer of the ticket answers: the model is looked for elsewhere");
+        }
+    }
+}
+
+/// Tells whether a peer is connected and of this swarm. It says so right after the dial.
+async fn is_met(network: &Network, peer: &PeerId) -> bool {
+    let look = async {
+        while !network.connected().await.contains(peer) {
+            tokio::time::sleep(LOOK_FIRST).await;
+        }
+    };
+    timeout(TICKET_IDENTIFY, look).await.is_ok()
+}
+
+/// Notes that the tag means another version than when the ticket was made.
+pub(super) fn note_moved(request: &PullRequest, pulled: &Pulled, reporter: &Reporter) {
+    let seen = request.ticket.as_ref().and_then(|ticket| ticket.seen);
+    if let (Some(seen), None) = (seen.filter(|seen| *seen != pulled.manifest), request.reference.digest) {
+        let (publisher, model) = (pulled.publisher, &pulled.model);
+        let tag = pulled.tag.as_ref().map_or_else(String::new, |tag| format!("{tag} "));
+        reporter.note(format_args!(
+            "the tag {tag}means another version than when the ticket was made; that one is {publisher}/{model}@{seen}"
+        ));
+    }
+}
