@@ -1,9 +1,10 @@
-//! What may be typed as a ticket instead: a model, a peer, a publisher.
+//! What may be typed as a ticket instead: a model, a follow, a peer, a publisher.
 
 use std::str::FromStr;
 
+use reg_api::follow::Followed;
 use reg_api::request::TicketRequest;
-use reg_proto::name::{PublisherId, Reference};
+use reg_proto::name::{Publisher, PublisherId, Reference};
 use reg_proto::peer::Address;
 use reg_proto::ticket::Ticket;
 
@@ -31,6 +32,30 @@ impl FromStr for ModelSource {
             None => "the ticket names a node and no model: `reg peers add TICKET` keeps the node as a peer",
         })?;
         Ok(Self { reference, ticket: Some(TicketRequest::of(&ticket)) })
+    }
+}
+
+/// What is to be followed, by its name or by a ticket.
+#[derive(Debug, Clone)]
+pub struct FollowSource {
+    pub followed: Followed,
+    /// What else the ticket says.
+    pub ticket: Option<TicketRequest>,
+}
+
+impl FromStr for FollowSource {
+    type Err = String;
+
+    /// Takes the model of a ticket, or all models of its publisher where it names none.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ticket: Ticket = text.trim().parse().map_err(|error| format!("{error}"))?;
+        let publisher = ticket.publisher().ok_or(
+            "the ticket names a node and no publisher: `reg peers add TICKET` keeps the node as a peer",
+        )?;
+        let models = ticket.reference().map_or_else(|| "*".to_owned(), |it| it.model.to_string());
+        let models = models.parse().map_err(|error| format!("{error}"))?;
+        let followed = Followed { publisher: Publisher::Id(publisher), models };
+        Ok(Self { followed, ticket: Some(TicketRequest::of(&ticket)) })
     }
 }
 
@@ -85,6 +110,14 @@ mod tests {
         let source: ModelSource = of_model.parse().expect("it names a model");
         assert_eq!(source.reference.to_string(), format!("{publisher_id}/tiny"));
         assert_eq!(source.ticket.map(|it| it.peers.len()), Some(1));
+        let follow: FollowSource = of_model.parse().expect("it names a model");
+        assert_eq!(follow.followed.models.to_string(), "tiny");
+        assert_eq!(follow.ticket.map(|it| it.peers.len()), Some(1));
+        assert_eq!(
+            of_publisher.parse::<FollowSource>().map(|it| it.followed.models.to_string()),
+            Ok("*".into())
+        );
+        assert!(node.parse::<FollowSource>().unwrap_err().contains("reg peers add"));
         assert!(node.parse::<ModelSource>().unwrap_err().contains("reg peers add"));
         assert!(of_publisher.parse::<ModelSource>().unwrap_err().contains("reg trust add"));
         assert_eq!(node.parse::<PeerSource>().map(|it| it.0.len()), Ok(1));

@@ -6,6 +6,9 @@ use reg_api::follow::{DelayError, Followed, KEEP_MAX, parse_delay};
 use reg_api::selection::{Pattern, Quant};
 use reg_proto::content::kind::ContentKind;
 use reg_proto::glob::ModelGlob;
+use reg_proto::ticket::Ticket;
+
+use crate::ticketed::FollowSource;
 
 /// Follows a publisher, or shows and changes what is followed.
 #[derive(Debug, ClapArgs)]
@@ -17,6 +20,7 @@ Examples:
   reg follow acme                           every model of acme, a day after this node has heard of a new version
   reg follow 'acme/llama-*' --keep 3 --delay 7d
   reg follow acme/llama --quant Q4_K_M
+  reg follow reg:qp…                        the model or the publisher that a ticket names (`reg share` prints one)
   reg follow ls                             what is followed, which versions are here, and which ones wait
   reg follow pause acme
   reg follow rm acme                        what was pulled stays until the cache needs its room
@@ -27,9 +31,9 @@ taken. The newest version that is here for more than seven days is kept, whateve
 pub struct Follow {
     #[command(subcommand)]
     pub command: Option<FollowCommand>,
-    /// PUBLISHER, or PUBLISHER/MODELS with * for any characters
-    #[arg(value_name = "PUBLISHER[/MODELS]", required = true, value_parser = followed)]
-    pub what: Option<Followed>,
+    /// PUBLISHER, PUBLISHER/MODELS with * for any characters, or a ticket of a model
+    #[arg(value_name = "PUBLISHER[/MODELS]|TICKET", required = true, value_parser = source)]
+    pub what: Option<FollowSource>,
     /// Keep this many versions of each model
     #[arg(long, value_name = "N", default_value_t = reg_api::follow::KEEP, value_parser = clap::value_parser!(u32).range(1..=i64::from(KEEP_MAX)))]
     pub keep: u32,
@@ -76,6 +80,15 @@ pub struct Meant {
 
 fn delay(text: &str) -> Result<u64, DelayError> {
     parse_delay(text)
+}
+
+/// Parses what is to be followed, by its name or by a ticket.
+fn source(text: &str) -> Result<FollowSource, String> {
+    if Ticket::is_meant(text) {
+        text.parse()
+    } else {
+        Ok(FollowSource { followed: followed(text)?, ticket: None })
+    }
 }
 
 /// Parses `PUBLISHER` or `PUBLISHER/MODELS`.

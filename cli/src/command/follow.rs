@@ -14,6 +14,7 @@ use crate::args::{Follow, FollowCommand, Global};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{self, short};
+use crate::ticketed::FollowSource;
 
 /// Versions of one follow that are listed. `--json` has all of them.
 const LISTED_MAX: usize = 20;
@@ -35,10 +36,11 @@ async fn act(global: &Global, client: &Client, args: Follow) -> Result<(), CliEr
         }
         (Some(FollowCommand::Pause(meant)), _) => pause(global, client, meant.what, true).await,
         (Some(FollowCommand::Resume(meant)), _) => pause(global, client, meant.what, false).await,
-        (None, Some(followed)) => {
+        (None, Some(FollowSource { followed, ticket })) => {
             let selection = Selection { include, exclude, quant };
             let settings = FollowSettings { keep, delay, selection, allow: allow.into_iter().collect() };
-            let made: FollowReport = client.post("/v1/follow", &FollowRequest { followed, settings }).await?;
+            let request = FollowRequest { followed, settings, ticket };
+            let made: FollowReport = client.post("/v1/follow", &request).await?;
             let wait = if delay == 0 { "at once".to_owned() } else { format!("after {}", age(delay)) };
             let text = format!("{} is followed: a new version comes {wait}, {keep} are kept", name(&made));
             say(global, &made, text)?;

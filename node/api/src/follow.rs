@@ -9,6 +9,7 @@ use reg_proto::name::{ModelName, Petname, Publisher, PublisherId, Tag};
 use serde::{Deserialize, Serialize};
 
 use crate::consent::Consent;
+use crate::request::TicketRequest;
 use crate::selection::Selection;
 
 /// The usual delay in seconds: time in which a publisher can withdraw what a thief has signed.
@@ -61,6 +62,9 @@ pub struct Followed {
 pub struct FollowRequest {
     pub followed: Followed,
     pub settings: FollowSettings,
+    /// What the ticket says that was given instead of a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<TicketRequest>,
 }
 
 /// Asks to pause a follow, or to go on with it.

@@ -72,6 +72,26 @@ fn a_new_version_reaches_every_follower_and_outlives_its_publisher() {
     assert_eq!(pulled["manifest"], two["manifest"]);
 }
 
+/// A ticket is all that the follower has: the peers of it are met, and the model that it names is followed.
+#[test]
+fn a_ticket_is_followed_where_no_peer_is_known() {
+    let a = Home::new("publisher");
+    a.key("me");
+    let _daemon = Daemon::start(&a, QUIET);
+    let one = publish(&a, "one", "tiny");
+    let other = publish(&a, "other", "elsewhere");
+    let ticket = text(&a.json(["share", &text(&one["reference"]), "--lan"])["ticket"]);
+    let home = Home::new("follower");
+    let _follower = Daemon::start(&home, QUIET);
+    let followed = home.json(["follow", &ticket, "--delay", "0"]);
+    assert_eq!((&followed["publisher"], &followed["models"]), (&one["publisher"], &"tiny".into()));
+    comes(&home, "tiny", 1);
+    let listed = home.json(["ls"]).to_string();
+    assert!(!listed.contains(&text(&other["manifest"])), "{listed}");
+    let of_node = text(&a.json(["share", "--lan"])["ticket"]);
+    home.run(["follow", &of_node]).failed(2, "reg peers add");
+}
+
 #[test]
 fn a_thiefs_release_is_withdrawn_within_the_delay_and_reaches_no_follower() {
     let a = Home::new("publisher");

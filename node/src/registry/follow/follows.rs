@@ -24,13 +24,13 @@ fn key_of(publisher: PublisherId, models: &ModelGlob) -> String {
 
 impl Following {
     /// Follows models of a publisher from now on, or changes the settings of a follow. When this returns, it survives a power
-    /// cut.
+    /// cut, and the peers of the ticket, if there is one, were dialled.
     ///
     /// # Errors
     /// The petname is not known, a setting is out of bounds, there are too many follows, or the disk refuses.
     pub async fn follow(self: &Arc<Self>, request: FollowRequest) -> Result<FollowReport, FollowError> {
+        let FollowRequest { followed: Followed { publisher, models }, settings, ticket } = request;
         let report = self.on_blocking_thread(move |following| {
-            let FollowRequest { followed: Followed { publisher, models }, settings } = request;
             if !(1..=KEEP_MAX).contains(&settings.keep) || settings.delay > DELAY_MAX {
                 return Err(FollowError::Settings);
             }
@@ -51,6 +51,9 @@ impl Following {
             Ok(following.report(&follow))
         });
         let report = report.await?;
+        if let Some(ticket) = ticket.filter(|it| !it.peers.is_empty() && !self.puller.network.is_offline()) {
+            self.puller.meet(&ticket).await;
+        }
         self.changed.notify_one();
         Ok(report)
     }

@@ -1,16 +1,13 @@
 //! Adopts a model from the store of another tool: links its large files, reads each once, and checks it against its name.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use reg_api::adopt::{AdoptRequest, Adoptable, FoundModels, OllamaName, OtherStore};
 use reg_api::consent::Acceptance;
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::ingest::{IngestPlan, LeftOutList};
-use reg_api::progress::Progress;
 use reg_api::report::ImportedRepository;
 use reg_api::reporter::Reporter;
 use reg_api::repository_name::RepositoryName;
@@ -21,10 +18,11 @@ use super::Importing;
 use super::upload::UploadError;
 use super::{hf_cache, ollama};
 use crate::registry::model::describe::{DescribeError, Description};
+use crate::registry::model::take::{self, TakeError, Taken, Terms};
 use crate::registry::model::tree::{Listing, SourceFile, TreeError};
 use crate::registry::pull::LISTED_BYTES_MAX;
 use crate::registry::trust::TrustError;
-use crate::store::{Cancel, CancelOnDrop, ImportError, ReserveError, Store, Taking, ToImport};
+use crate::store::{Cancel, CancelOnDrop, ImportError, ReserveError, Store, Taking};
 
 /// Why a model of another tool's store is not imported.
 #[derive(Debug, Error)]
@@ -185,33 +183,24 @@ fn take(
     reporter: &Reporter,
     cancel: &Cancel,
 ) -> Result<ImportedRepository, AdoptError> {
-    let total: u64 = sources.iter().map(|it| it.size).sum();
-    let taking = |size| if size > LISTED_BYTES_MAX { Taking::Link } else { Taking::Copy };
     Description::judge_sources(&sources, accepted, cancel)?;
-    let shared = store.shareable(sources.iter().map(|it| (it.source.as_path(), it.size, taking(it.size))));
-    let _lease = store.reserve(total.saturating_sub(shared), &BTreeSet::new())?;
-    reporter.stage("hashing", format_args!("{} files", sources.len()));
-    let done = AtomicU64::new(0);
-    let tell = |bytes: u64| {
-        let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        reporter.tell(Progress::Bytes { done, total, peers: 0 });
-    };
-    let wanted = |it: &SourceFile| {
-        let (path, taking, expected) = (it.source.clone(), taking(it.size), stated(&it.source));
-        ToImport { path, taking, expected }
-    };
-    let wanted: Vec<ToImport> = sources.iter().map(wanted).collect();
-    let imported = store.import_files(&wanted, cancel, &tell);
-    let imported = imported.map_err(|(path, source)| match source {
-        ImportError::Digest { found, .. } => AdoptError::Other { path, found: found.hex() },
-        source => AdoptError::Import { path, source },
-    })?;
+    let taking = |size| if size > LISTED_BYTES_MAX { Taking::Link } else { Taking::Copy };
+    let terms = Terms { taking: &taking, expected: &|it| stated(&it.source) };
+    let taken = take::take(store, &sources, &terms, reporter, cancel).map_err(|error| match error {
+        TakeError::Reserve(source) => AdoptError::Reserve(source),
+        TakeError::Import(path, ImportError::Digest { found, .. }) => {
+            AdoptError::Other { path, found: found.hex() }
+        }
+        TakeError::Import(path, source) => AdoptError::Import { path, source },
+    });
+    let Taken { imported, lease: _lease, .. } = taken?;
+    let bytes = sources.iter().map(|it| it.size).sum();
     let mut files = Vec::new();
     for (source, imported) in sources.into_iter().zip(imported) {
         check_name(store, &source.source, &imported.digest)?;
         files.push((source.path, imported.digest));
     }
-    Ok(ImportedRepository { commit, files, bytes: total, bytes_fetched: 0, left_out })
+    Ok(ImportedRepository { commit, files, bytes, bytes_fetched: 0, left_out })
 }
 
 /// Returns the name of a file in a folder of blobs. A file that is in none has another name, which proves nothing.

@@ -15,6 +15,7 @@ pub mod kept;
 pub mod ranged;
 pub mod record;
 pub mod refer;
+pub mod take;
 pub mod tree;
 pub mod whole;
 

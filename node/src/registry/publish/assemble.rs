@@ -147,6 +147,10 @@ impl Publishing {
         let mut description = Description::default();
         let mut files = Vec::new();
         for (path, digest) in blobs {
+            if cancel.is_cancelled() {
+                let path = PathBuf::from(path.as_str());
+                return Err(AssembleError::Import { path, source: ImportError::Cancelled });
+            }
             let size = self.size_of(digest)?;
             let layout =
                 BlobLayout::new(size).map_err(|source| AssembleError::TooLarge { blob: digest, source })?;

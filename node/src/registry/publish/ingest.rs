@@ -1,13 +1,10 @@
 //! Takes the files of a directory into the store. What is over a bound, or refused by its name or its first bytes, is refused
 //! before anything is hashed.
 
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use reg_api::consent::Acceptance;
 use reg_api::ingest::{Ingest, IngestPlan, LeftOutList};
-use reg_api::progress::Progress;
 use reg_api::reporter::Reporter;
 use reg_api::request::{Claims, IngestRequest};
 use reg_proto::digest::Digest;
@@ -19,8 +16,9 @@ use super::Publishing;
 use super::assemble::{AssembleError, manifest_of, raw_layer_type};
 use super::error::PublishError;
 use crate::registry::model::describe::Description;
+use crate::registry::model::take::{TakeError, Taken, Terms, take};
 use crate::registry::model::tree::{self, Authors, Listing, SourceFile};
-use crate::store::{Cancel, CancelOnDrop, ImportError, Lease, Taking, ToImport};
+use crate::store::{Cancel, CancelOnDrop, ImportError, Lease, Taking};
 
 /// The files of a directory, in the store.
 pub(super) struct Ingested {
@@ -61,34 +59,16 @@ impl Publishing {
     ) -> Result<Ingested, AssembleError> {
         let listing = tree::list(path, ingest, Authors::User, cancel)?;
         judge(&listing, claims, accepted, cancel)?;
-        let total = listing.bytes();
-        let lease = self.reserve(&listing.files, ingest)?;
         let Listing { files, left_out } = listing;
-        reporter.stage("hashing", format_args!("{} files", files.len()));
-        let done = AtomicU64::new(0);
-        let tell = |bytes: u64| {
-            let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-            reporter.tell(Progress::Bytes { done, total, peers: 0 });
-        };
-        let (paths, sources): (Vec<_>, Vec<_>) = files
-            .into_iter()
-            .map(|it| {
-                (it.path, ToImport { taking: taking(ingest, it.size), path: it.source, expected: None })
-            })
-            .unzip();
-        let imported = self.store.import_files(&sources, cancel, &tell);
-        let imported = imported.map_err(|(path, source)| AssembleError::Import { path, source })?;
-        let copied = sources.iter().zip(&imported).any(|(it, of)| it.taking == Taking::Link && of.is_copy);
-        let blobs = paths.into_iter().zip(imported).map(|(path, imported)| (path, imported.digest)).collect();
+        let terms = Terms { taking: &|size| taking(ingest, size), expected: &|_| None };
+        let taken = take(&self.store, &files, &terms, reporter, cancel).map_err(|error| match error {
+            TakeError::Reserve(source) => AssembleError::Reserve(source),
+            TakeError::Import(path, source) => AssembleError::Import { path, source },
+        });
+        let Taken { imported, lease, copied } = taken?;
+        let paths = files.into_iter().map(|it| it.path);
+        let blobs = paths.zip(imported).map(|(path, imported)| (path, imported.digest)).collect();
         Ok(Ingested { blobs, lease, left_out, copied })
-    }
-
-    /// Reserves room for files. Bytes that the store shares with them take none.
-    fn reserve(&self, files: &[SourceFile], ingest: &Ingest) -> Result<Lease, AssembleError> {
-        let total: u64 = files.iter().map(|it| it.size).sum();
-        let files = files.iter().map(|it| (it.source.as_path(), it.size, taking(ingest, it.size)));
-        let shared = self.store.shareable(files);
-        Ok(self.store.reserve(total.saturating_sub(shared), &BTreeSet::new())?)
     }
 }
 

@@ -12,15 +12,19 @@ use crate::net::Network;
 use crate::registry::limits::{LOOK_FIRST, TICKET_IDENTIFY, TICKET_PATIENCE};
 
 impl Puller {
-    /// Meets the peers of the ticket, if the request has one. Returns once the first of them is connected, or after a while: the
-    /// others are dialled in the background, and the other ways of finding peers come after.
-    pub(super) async fn meet(&self, request: &PullRequest, reporter: &Reporter) {
-        let Some(TicketRequest { peers, .. }) = &request.ticket else { return };
-        if request.offline || self.network.is_offline() || peers.is_empty() {
-            return;
+    /// Meets the peers of the ticket, if the request has one, and says where none answers.
+    pub(super) async fn meet_first(&self, request: &PullRequest, reporter: &Reporter) {
+        let Some(ticket) = request.ticket.as_ref().filter(|it| !it.peers.is_empty()) else { return };
+        if !request.offline && !self.network.is_offline() && !self.meet(ticket).await {
+            reporter.note("no peer of the ticket answers: the model is looked for elsewhere");
         }
+    }
+
+    /// Meets the peers of a ticket. Returns once the first of them is connected, or after a while; the others are dialled in the
+    /// background, and the other ways of finding peers come after. Returns whether a peer was met.
+    pub async fn meet(&self, ticket: &TicketRequest) -> bool {
         let mut dials = JoinSet::new();
-        for holder in peers.iter().cloned() {
+        for holder in ticket.peers.iter().cloned() {
             let network = self.network.clone();
             dials.spawn(async move {
                 network.dial_given(holder.peer, holder.addresses.into_vec()).await;
@@ -37,9 +41,7 @@ impl Puller {
         };
         let is_met = timeout(TICKET_PATIENCE, first).await;
         dials.detach_all();
-        if is_met != Ok(true) {
-            reporter.note("no peer of the ticket answers: the model is looked for elsewhere");
-        }
+        is_met == Ok(true)
     }
 }
 

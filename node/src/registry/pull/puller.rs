@@ -77,7 +77,7 @@ impl Puller {
         reporter: &Reporter,
     ) -> Result<Pulled, PullError> {
         let start = Instant::now();
-        self.meet(&request, reporter).await;
+        self.meet_first(&request, reporter).await;
         let (mut before, mut changes) = (None, 0);
         loop {
             let found = self.find(&request, &records, reporter).await;
