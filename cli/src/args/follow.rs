@@ -38,7 +38,7 @@ pub struct Follow {
     #[arg(long, value_name = "N", default_value_t = reg_api::follow::KEEP, value_parser = clap::value_parser!(u32).range(1..=i64::from(KEEP_MAX)))]
     pub keep: u32,
     /// Wait this long after this node has heard of a version, as in 24h, 30m, 7d, or 0
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = delay)]
+    #[arg(long, value_name = "TIME", default_value = DELAY_SHOWN, value_parser = delay)]
     pub delay: u64,
     /// Only files with a matching path, as in .gitignore (repeatable)
     #[arg(long, value_name = "GLOB")]
@@ -78,6 +78,9 @@ pub struct Meant {
     pub what: Followed,
 }
 
+/// The usual delay, as it is typed.
+const DELAY_SHOWN: &str = "24h";
+
 fn delay(text: &str) -> Result<u64, DelayError> {
     parse_delay(text)
 }
@@ -100,4 +103,14 @@ fn followed(text: &str) -> Result<Followed, String> {
     let publisher = publisher.parse().map_err(|error: reg_proto::name::NameError| error.to_string())?;
     let models: ModelGlob = models.parse().map_err(|error: reg_proto::glob::GlobError| error.to_string())?;
     Ok(Followed { publisher, models })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_delay_is_the_one_of_the_interface() {
+        assert_eq!(delay(DELAY_SHOWN), Ok(reg_api::follow::DELAY));
+    }
 }

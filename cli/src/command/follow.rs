@@ -77,6 +77,10 @@ async fn list(global: &Global, client: &Client) -> Result<(), CliError> {
             output::line(name(follow))?;
             continue;
         }
+        if let Some(fault) = &follow.fault {
+            output::line(format!("{}  does not work: {}", name(follow), Printable::lines(fault)))?;
+            continue;
+        }
         let (delay, keep) = (age(follow.settings.delay), follow.settings.keep);
         output::line(format!("{}  delay {delay}, keeps {keep}{paused}", name(follow)))?;
         let rows: Vec<Vec<String>> = follow.versions.iter().take(LISTED_MAX).map(row).collect();

@@ -8,7 +8,6 @@ use reg_proto::glob::ModelGlob;
 use reg_proto::name::{ModelName, Petname, Publisher, PublisherId, Tag};
 use serde::{Deserialize, Serialize};
 
-use crate::consent::Consent;
 use crate::request::TicketRequest;
 use crate::selection::Selection;
 
@@ -35,13 +34,6 @@ pub struct FollowSettings {
     /// The kinds of files beyond data that are accepted.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub allow: BTreeSet<ContentKind>,
-}
-
-impl FollowSettings {
-    /// Returns the consent of the user to kinds of files.
-    pub fn consent(&self) -> Consent {
-        Consent::new(false, self.allow.clone())
-    }
 }
 
 impl Default for FollowSettings {
@@ -86,6 +78,9 @@ pub struct FollowReport {
     pub since: u64,
     /// The versions that this node has heard of since then, the newest of each tag first.
     pub versions: Vec<FollowedVersion>,
+    /// Why the follow cannot be read, and what to do. The other fields are defaults then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// A version that a publisher brought.

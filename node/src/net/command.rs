@@ -67,10 +67,10 @@ pub(super) enum Command {
     WasOfUse(PeerId),
     /// Dials an address of the user's from now on.
     Name(Multiaddr),
-    /// Dials these addresses no more, and disconnects their peers and `peer`.
+    /// Dials these addresses no more, and disconnects their peers and `peers`.
     Unname {
         addresses: Vec<Multiaddr>,
-        peer: Option<PeerId>,
+        peers: Vec<PeerId>,
     },
     RemoteIps {
         peer: PeerId,

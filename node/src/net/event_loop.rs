@@ -118,7 +118,7 @@ impl EventLoop {
             }
             Command::WasOfUse(peer) => self.remember_use(peer),
             Command::Name(address) => self.name(address),
-            Command::Unname { addresses, peer } => self.unname(&addresses, peer),
+            Command::Unname { addresses, peers } => self.unname(&addresses, &peers),
             Command::RemoteIps { peer, reply } => drop(reply.send(self.links.remote_ips(&peer))),
             Command::Shutdown(_) => {}
         }

@@ -446,9 +446,9 @@ pub(super) const GIVEN_FRESH: Duration = Duration::from_secs(1);
 
 /// Follows of one node. Each is looked at every few seconds.
 pub(super) const FOLLOWS_MAX: usize = 256;
-/// Versions that a follow remembers: the document stays below 256 KiB.
+/// Versions that a follow remembers.
 pub(super) const FOLLOW_VERSIONS_MAX: usize = 512;
-/// Bytes of the document of a follow: its versions at 400 bytes each, and the reasons of those that failed.
+/// Bytes of the document of a follow: its versions at 400 bytes each, and the reasons of those that failed, of up to 1,200 bytes.
 pub(super) const FOLLOW_BYTES_MAX: usize = 1 << 20;
 /// Characters of the reason why a version was not pulled.
 pub(super) const FOLLOW_WHY_CHARS_MAX: usize = 300;
@@ -458,13 +458,16 @@ pub(super) const FOLLOW_FIRST: Duration = Duration::from_secs(600);
 pub(super) const FOLLOW_TICK: Duration = Duration::from_secs(5);
 /// How often peers are asked for the records of a followed publisher. Gossip brings most of them at once, and may be lost.
 pub(super) const FOLLOW_LOOK: Duration = Duration::from_secs(600);
-/// The same while no peer has answered since the start.
+/// The same where no peer has answered; then twice as long, and so on, up to [`FOLLOW_LOOK`].
 pub(super) const FOLLOW_LOOK_FIRST: Duration = Duration::from_secs(10);
 /// How long one such look lasts.
 pub(super) const FOLLOW_LOOK_TIMEOUT: Duration = Duration::from_secs(8);
+/// Looks at once: each searches the DHT and dials.
+pub(super) const FOLLOW_LOOKS_MAX: usize = 8;
 /// Peers that are asked in one look: one may lag behind, or hide what it knows.
 pub(super) const FOLLOW_PEERS_ASKED: usize = 8;
-/// Models that one of these peers is asked for one by one, where it has more tags than one answer carries.
+/// Models that one of these peers is asked for one by one, where it has more tags than one answer carries. The next look asks for
+/// the next ones.
 pub(super) const FOLLOW_MODELS_ASKED: usize = 64;
 /// Pulls of followed versions at once: two, so that one that waits for its peers holds up no other.
 pub(super) const FOLLOW_PULLS_MAX: usize = 2;

@@ -45,21 +45,6 @@ impl<R: Seek> Seek for Cancelling<R> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_read_no_further_once_its_caller_has_gone() {
-        let caller = CancelOnDrop::default();
-        let mut endless = caller.cancel().over(io::repeat(0));
-        let mut chunk = [0; 16];
-        assert_eq!(endless.read(&mut chunk).ok(), Some(16));
-        drop(caller);
-        assert!(endless.read_to_end(&mut Vec::new()).is_err(), "it ends");
-    }
-}
-
 /// Cancels when it is dropped.
 #[derive(Debug, Default)]
 pub struct CancelOnDrop(Cancel);
@@ -74,5 +59,20 @@ impl CancelOnDrop {
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_no_further_once_its_caller_has_gone() {
+        let caller = CancelOnDrop::default();
+        let mut endless = caller.cancel().over(io::repeat(0));
+        let mut chunk = [0; 16];
+        assert_eq!(endless.read(&mut chunk).ok(), Some(16));
+        drop(caller);
+        assert!(endless.read_to_end(&mut Vec::new()).is_err(), "it ends");
     }
 }

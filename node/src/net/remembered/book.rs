@@ -159,18 +159,18 @@ impl Book {
 
     /// Removes an address, with or without a peer's id at its end, wherever it is remembered. Returns whether it was, and which
     /// of the user's addresses are gone.
-    pub(super) fn forget_address(&mut self, address: &Address) -> (bool, Vec<Address>) {
+    pub(super) fn forget_address(&mut self, address: &Address) -> (Vec<PeerId>, Vec<Address>) {
         let (bare, _) = parts(address);
         let unnamed: Vec<Address> =
             self.named.extract_if(.., |it| it == address || parts(it).0 == bare).collect();
-        let mut is_known = false;
-        self.peers.retain(|_, met| {
+        let mut had_it = Vec::new();
+        self.peers.retain(|peer, met| {
             let before = met.addresses.len();
             met.addresses.retain(|it| it.as_str() != bare);
-            is_known |= met.addresses.len() < before;
+            had_it.extend((met.addresses.len() < before).then_some(*peer));
             !met.addresses.is_empty()
         });
-        (is_known, unnamed)
+        (had_it, unnamed)
     }
 
     /// Keeps a peer if there is room for it, or if it is worth more than another. Drops addresses of a crowded group.

@@ -117,10 +117,10 @@ impl EventLoop {
     }
 
     /// Ends that, and disconnects the peer that is forgotten.
-    pub(in crate::net) fn unname(&mut self, addresses: &[Multiaddr], peer: Option<PeerId>) {
+    pub(in crate::net) fn unname(&mut self, addresses: &[Multiaddr], peers: &[PeerId]) {
         addresses.iter().for_each(|address| self.discovery.unname(address));
         let of_addresses = addresses.iter().filter_map(super::super::dialling::peer_of);
-        let peers = of_addresses.chain(peer.as_ref().map(to_libp2p));
+        let peers = of_addresses.chain(peers.iter().map(to_libp2p));
         for peer in peers.collect::<Vec<_>>() {
             let _was_connected = self.swarm.disconnect_peer_id(peer);
             self.swarm.behaviour_mut().kad.as_mut().map(|kad| kad.remove_peer(&peer));

@@ -172,15 +172,18 @@ impl Remembered {
         named
     }
 
-    /// Forgets a peer or an address. Returns whether it was remembered, and which of the user's addresses are gone.
-    fn forget(&self, what: &Forget) -> (bool, Vec<Address>) {
-        let mut gone = (false, Vec::new());
+    /// Forgets a peer or an address. Returns which peers had it, and which of the user's addresses are gone.
+    fn forget(&self, what: &Forget) -> (Vec<PeerId>, Vec<Address>) {
+        let mut gone = (Vec::new(), Vec::new());
         self.change(|book, _| {
             gone = match what {
-                Forget::Peer(peer) => book.forget_peer(peer),
+                Forget::Peer(peer) => {
+                    let (is_known, unnamed) = book.forget_peer(peer);
+                    (Vec::from_iter(is_known.then_some(*peer)), unnamed)
+                }
                 Forget::Address(address) => book.forget_address(address),
             };
-            gone.0 || !gone.1.is_empty()
+            !gone.0.is_empty() || !gone.1.is_empty()
         });
         gone
     }
@@ -218,6 +221,12 @@ impl Remembered {
     /// # Errors
     /// An error of the file system. It is told in the log too, and the news is written the next time.
     pub async fn save(&self) -> io::Result<()> {
+        // A task of its own: a caller that leaves does not let a second write begin beside this one.
+        let writing = tokio::spawn(self.clone().write());
+        writing.await.unwrap_or_else(|error| Err(error.into()))
+    }
+
+    async fn write(self) -> io::Result<()> {
         let Some(path) = self.0.path.clone() else { return Ok(()) };
         let _turn = self.0.writing.lock().await;
         let bytes = {
@@ -290,7 +299,7 @@ mod tests {
         assert_eq!(again.list(), first.list());
         assert_eq!(again.count(), (1, 1));
         assert!(again.was_of_use(peer(1)) && !again.was_of_use(peer(2)));
-        assert_eq!(again.forget(&Forget::Peer(peer(1))), (true, Vec::new()));
+        assert_eq!(again.forget(&Forget::Peer(peer(1))), (vec![peer(1)], Vec::new()));
         again.save().await.unwrap();
         assert_eq!(Remembered::open(&path).count(), (0, 1));
     }

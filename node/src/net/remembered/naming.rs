@@ -84,26 +84,35 @@ impl Network {
         // With the peer's id it may have become too long.
         let kept: Address = parsed.to_string().parse().unwrap_or_else(|_| address.clone());
         let is_new = self.remembered.name(kept.clone()).map_err(|_| NamePeerError::NoRoom)?;
-        self.remembered.save().await?;
+        if let Err(error) = self.remembered.save().await {
+            // What is told as a failure must not be written later.
+            if is_new {
+                self.remembered.forget(&Forget::Address(kept));
+            }
+            return Err(error.into());
+        }
         self.tell(Command::Name(parsed)).await;
         let peer = super::parts(&kept).1;
         Ok(NamedPeer { address: kept, peer, is_new, unreached })
     }
 
-    /// Forgets a peer or an address, and disconnects the peer. Returns whether it was remembered, or added by the user.
+    /// Forgets a peer, or an address and the connection to the peer that had it. Returns whether it was remembered, or added by
+    /// the user.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be written, or this node remembers nothing.
     pub async fn forget_peer(&self, what: &Forget) -> Result<bool, NamePeerError> {
-        let (is_known, unnamed) = self.remembered.forget(what);
-        self.remembered.save().await?;
-        let peer = match what {
-            Forget::Peer(peer) => Some(*peer),
-            Forget::Address(_) => None,
-        };
+        if !self.remembered.is_on() {
+            return Err(NamePeerError::Off);
+        }
+        let (mut peers, unnamed) = self.remembered.forget(what);
         let addresses: Vec<Multiaddr> = unnamed.iter().filter_map(|it| it.as_str().parse().ok()).collect();
-        let is_known = is_known || !unnamed.is_empty();
-        self.tell(Command::Unname { addresses, peer }).await;
+        let is_known = !peers.is_empty() || !unnamed.is_empty();
+        if let Forget::Peer(peer) = what {
+            peers.push(*peer);
+        }
+        self.tell(Command::Unname { addresses, peers }).await;
+        self.remembered.save().await?;
         Ok(is_known)
     }
 

@@ -26,6 +26,8 @@ pub enum FollowError {
     Read(#[from] ReadError),
     #[error("follow {key} in the store cannot be parsed")]
     Parse { key: String, source: JsonError },
+    #[error("follow {key} in the store has format {version}, which a later version of this program writes")]
+    Version { key: String, version: u32 },
     #[error("follow cannot be written")]
     Write(#[from] WriteError),
     #[error("task that reads the follows has ended early")]
@@ -39,7 +41,11 @@ impl Fault for FollowError {
             Self::Missing { .. } => FaultKind::NotFound,
             Self::Full | Self::Settings => FaultKind::Invalid,
             Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
-            Self::Read(_) | Self::Parse { .. } | Self::Write(_) | Self::Interrupted(_) => FaultKind::Internal,
+            Self::Read(_)
+            | Self::Parse { .. }
+            | Self::Version { .. }
+            | Self::Write(_)
+            | Self::Interrupted(_) => FaultKind::Internal,
         }
     }
 
@@ -47,6 +53,10 @@ impl Fault for FollowError {
         match self {
             Self::Trust(source) => source.hint(),
             Self::Missing { .. } => Some("`reg follow ls` shows what is followed".to_owned()),
+            Self::Parse { key, .. } => {
+                Some(format!("`reg follow rm '{key}'` removes it; follow the publisher again then"))
+            }
+            Self::Version { .. } => Some("upgrade to use it".to_owned()),
             Self::Full => Some("`reg follow rm PUBLISHER/MODELS` ends one".to_owned()),
             _ => None,
         }

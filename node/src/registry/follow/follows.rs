@@ -1,15 +1,18 @@
 //! The follows in the store: what the user asks for and changes. Each is one fsynced document.
 
 use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use reg_api::clock;
+use reg_api::fault::{Fault as _, chain};
 use reg_api::follow::{
-    DELAY_MAX, FollowReport, FollowRequest, Followed, FollowedVersion, KEEP_MAX, VersionState,
+    DELAY_MAX, FollowReport, FollowRequest, FollowSettings, Followed, FollowedVersion, KEEP_MAX, VersionState,
 };
 use reg_proto::glob::ModelGlob;
 use reg_proto::json;
 use reg_proto::name::PublisherId;
+use tracing::warn;
 
 use super::plan::Follow;
 use super::{FollowError, Following};
@@ -20,6 +23,12 @@ use crate::store::DocumentKind;
 
 fn key_of(publisher: PublisherId, models: &ModelGlob) -> String {
     format!("{publisher}/{}", models.to_string().to_ascii_lowercase())
+}
+
+/// Returns the follow that a key names, without its settings.
+fn of_key(key: &str) -> Option<Follow> {
+    let (publisher, models) = key.split_once('/')?;
+    Some(Follow::new(publisher.parse().ok()?, models.parse().ok()?, FollowSettings::default(), 0))
 }
 
 impl Following {
@@ -64,7 +73,20 @@ impl Following {
     /// The store cannot be read.
     pub async fn list(self: &Arc<Self>) -> Result<Vec<FollowReport>, FollowError> {
         self.on_blocking_thread(|following| {
-            Ok(following.all()?.iter().map(|it| following.report(it)).collect())
+            let report = |(key, read): (String, Result<Follow, FollowError>)| match read {
+                Ok(follow) => Some(following.report(&follow)),
+                Err(error) => {
+                    let fault = Some(
+                        [Some(chain(&error)), error.hint()]
+                            .into_iter()
+                            .flatten()
+                            .collect::<Vec<_>>()
+                            .join("; "),
+                    );
+                    Some(FollowReport { fault, ..following.report(&of_key(&key)?) })
+                }
+            };
+            Ok(following.documents()?.into_iter().filter_map(report).collect())
         })
         .await
     }
@@ -97,9 +119,16 @@ impl Following {
     pub async fn end(self: &Arc<Self>, followed: Followed) -> Result<FollowReport, FollowError> {
         self.on_blocking_thread(move |following| {
             let _changing = following.change();
-            let follow = following.get(&followed)?;
+            let publisher = following.puller.trust.file.resolve(&followed.publisher)?;
+            let key = key_of(publisher, &followed.models);
+            // One that cannot be read is removed too, so that its publisher can be followed again.
+            let unreadable =
+                || following.documents().ok()?.iter().any(|(it, _)| *it == key).then(|| of_key(&key));
+            let follow = match following.get(&followed) {
+                Err(error @ FollowError::Missing { .. }) => unreadable().flatten().ok_or(error)?,
+                found => found?,
+            };
             let report = following.report(&follow);
-            let key = key_of(follow.publisher, &follow.models);
             following.puller.store.remove_document(DocumentKind::Follow, &key)?;
             following.keep(&[follow])?;
             Ok(report)
@@ -121,13 +150,38 @@ impl Following {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns all follows.
+    /// Returns all follows that can be read, and warns of the others once.
     pub(super) fn all(&self) -> Result<Vec<Follow>, FollowError> {
+        let mut follows = Vec::new();
+        for (key, read) in self.documents()? {
+            match read {
+                Ok(follow) => follows.push(follow),
+                Err(error) => {
+                    let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+                    if warned.insert(key) {
+                        let (cause, hint) = (error.source().map(ToString::to_string), error.hint());
+                        warn!(%error, cause, hint, "a follow is left out");
+                    }
+                }
+            }
+        }
+        Ok(follows)
+    }
+
+    /// Returns the documents of all follows by their keys, each as it was read.
+    fn documents(&self) -> Result<Vec<(String, Result<Follow, FollowError>)>, FollowError> {
         let documents = self.puller.store.list_documents(DocumentKind::Follow, "")?;
         let parse = |(key, bytes): (String, Vec<u8>)| {
-            json::from_slice(&bytes, FOLLOW_BYTES_MAX).map_err(|source| FollowError::Parse { key, source })
+            let read = match json::from_slice::<Follow>(&bytes, FOLLOW_BYTES_MAX) {
+                Err(source) => Err(FollowError::Parse { key: key.clone(), source }),
+                Ok(follow) => match follow.other_format() {
+                    Some(version) => Err(FollowError::Version { key: key.clone(), version }),
+                    None => Ok(follow),
+                },
+            };
+            (key, read)
         };
-        documents.into_iter().map(parse).collect()
+        Ok(documents.into_iter().map(parse).collect())
     }
 
     fn get(&self, followed: &Followed) -> Result<Follow, FollowError> {
@@ -198,6 +252,7 @@ impl Following {
             paused: follow.paused,
             since: follow.since,
             versions,
+            fault: None,
         }
     }
 }

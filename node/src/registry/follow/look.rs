@@ -39,11 +39,13 @@ impl Following {
         answered
     }
 
-    /// Asks one peer, and returns how many records it has sent; `None` where it has none.
+    /// Asks one peer, and returns how many records it has sent; `None` where it does not answer.
     async fn ask(&self, peer: PeerId, publisher: PublisherId, model: Option<ModelName>) -> Option<usize> {
         let request = Request::GetRecords { publisher, model, tag: None, documents: None };
-        let Ok(Response::Records(records)) = self.puller.network.ask(peer, request).await else {
-            return None;
+        let records = match self.puller.network.ask(peer, request).await {
+            Ok(Response::Records(records)) => records,
+            Ok(_) => return Some(0),
+            Err(_) => return None,
         };
         let tags = records.tags.len();
         self.puller.news.take_records(peer, records).await;

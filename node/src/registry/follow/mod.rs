@@ -10,6 +10,7 @@ mod look;
 mod plan;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -27,11 +28,13 @@ pub struct Following {
     changing: Mutex<()>,
     /// Wakes the task that pulls: a follow was added or changed.
     changed: Notify,
+    /// Keys of documents that cannot be read, of which the log has been told.
+    warned: Mutex<BTreeSet<String>>,
 }
 
 impl Following {
     /// Returns the follows in the store of `puller`.
     pub fn new(puller: Arc<Puller>) -> Self {
-        Self { puller, changing: Mutex::default(), changed: Notify::new() }
+        Self { puller, changing: Mutex::default(), changed: Notify::new(), warned: Mutex::default() }
     }
 }

@@ -105,6 +105,11 @@ impl Version {
 }
 
 impl Follow {
+    /// Returns the format of the document where it is another one than this program's.
+    pub(super) fn other_format(&self) -> Option<u32> {
+        (self.version != VERSION).then_some(self.version)
+    }
+
     /// Returns a follow that begins now.
     pub(super) const fn new(
         publisher: PublisherId,

@@ -1,8 +1,9 @@
 //! [`watch`]: the task that hears of new versions, waits for their delays, and pulls them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reg_api::clock;
 use reg_api::fault::chain;
@@ -10,33 +11,46 @@ use reg_api::reporter::Reporter;
 use reg_api::request::{Priority, PullRequest};
 use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::plan::{Due, Follow, HeardOf};
 use super::{FollowError, Following};
-use crate::registry::limits::{FOLLOW_LOOK, FOLLOW_LOOK_FIRST, FOLLOW_PULLS_MAX, FOLLOW_TICK};
+use crate::registry::limits::{
+    FOLLOW_LOOK, FOLLOW_LOOK_FIRST, FOLLOW_LOOKS_MAX, FOLLOW_MODELS_ASKED, FOLLOW_PULLS_MAX, FOLLOW_TICK,
+};
 use crate::registry::resolve::RecordChoice;
 
 /// A tag of a publisher that is being pulled.
 type Pulling = (PublisherId, String, String);
 
+/// When the peers are asked for a publisher again.
+#[derive(Debug, Clone, Copy)]
+struct NextLook {
+    at: Instant,
+    /// How long the next pause is if no peer answers.
+    pause: Duration,
+    /// Looks so far: each begins with other models.
+    turn: usize,
+}
+
 /// Hears of the versions that followed publishers bring, and pulls them when they are due, until the node ends.
 pub async fn watch(following: Arc<Following>) {
     let mut tick = tokio::time::interval(FOLLOW_TICK);
-    let (mut pulls, mut pulling) = (JoinSet::<Pulling>::new(), BTreeSet::<Pulling>::new());
+    let (mut pulls, mut pulling) = (JoinSet::new(), HashMap::<Id, Pulling>::new());
     let (mut looks, mut looked) = (JoinSet::new(), BTreeMap::new());
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             () = following.changed.notified() => {}
-            Some(ended) = pulls.join_next() => {
-                pulling.retain(|place| ended.as_ref().ok() != Some(place));
+            Some(ended) = pulls.join_next_with_id() => {
+                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                pulling.remove(&id);
             }
             Some(ended) = looks.join_next() => {
-                if let Ok((publisher, 0)) = ended {
-                    looked.insert(publisher, Instant::now() + FOLLOW_LOOK_FIRST);
+                if let Ok((publisher, 0)) = ended && let Some(next) = looked.get_mut(&publisher) {
+                    unanswered(next);
                 }
             }
         }
@@ -48,7 +62,8 @@ pub async fn watch(following: Arc<Following>) {
                 continue;
             }
         };
-        for (publisher, models) in due_looks(&follows, &mut looked) {
+        let free = FOLLOW_LOOKS_MAX.saturating_sub(looks.len());
+        for (publisher, models) in due_looks(&follows, &mut looked, free) {
             let following = following.clone();
             looks.spawn(async move { (publisher, following.look(publisher, &models).await) });
         }
@@ -56,34 +71,51 @@ pub async fn watch(following: Arc<Following>) {
         for follow in &follows {
             for due in follow.due(now) {
                 let place: Pulling = (follow.publisher, due.model.folded(), due.tag.to_string());
-                if pulls.len() < FOLLOW_PULLS_MAX && pulling.insert(place.clone()) {
+                if pulls.len() < FOLLOW_PULLS_MAX && !pulling.values().any(|it| *it == place) {
                     let (following, follow) = (following.clone(), follow.clone());
-                    pulls.spawn(async move {
-                        following.pull(follow, due).await;
-                        place
-                    });
+                    let pull = pulls.spawn(async move { following.pull(follow, due).await });
+                    pulling.insert(pull.id(), place);
                 }
             }
         }
     }
 }
 
-/// Returns the publishers that peers are asked for now, each with the models that are known of it.
+/// Notes that no peer has answered: the next look comes soon, and then later and later.
+fn unanswered(next: &mut NextLook) {
+    next.at = Instant::now() + next.pause;
+    next.pause = next.pause.saturating_mul(2).min(FOLLOW_LOOK);
+}
+
+/// Returns up to `free` publishers that peers are asked for now, those that wait longest first, each with the models that are known
+/// of it.
 fn due_looks(
     follows: &[Follow],
-    looked: &mut BTreeMap<PublisherId, Instant>,
+    looked: &mut BTreeMap<PublisherId, NextLook>,
+    free: usize,
 ) -> Vec<(PublisherId, Vec<ModelName>)> {
     let mut due: BTreeMap<PublisherId, BTreeMap<String, ModelName>> = BTreeMap::new();
     let now = Instant::now();
     for follow in follows.iter().filter(|it| !it.paused) {
-        if looked.get(&follow.publisher).is_none_or(|next| *next <= now) {
+        if looked.get(&follow.publisher).is_none_or(|next| next.at <= now) {
             let models = follow.versions.iter().map(|it| (it.model.folded(), it.model.clone()));
             due.entry(follow.publisher).or_default().extend(models);
         }
     }
     looked.retain(|publisher, _| follows.iter().any(|it| it.publisher == *publisher));
-    looked.extend(due.keys().map(|publisher| (*publisher, now + FOLLOW_LOOK)));
-    due.into_iter().map(|(publisher, models)| (publisher, models.into_values().collect())).collect()
+    let mut due: Vec<_> = due.into_iter().collect();
+    due.sort_by_key(|(publisher, _)| looked.get(publisher).map(|next| next.at));
+    due.truncate(free);
+    let with_turn = |(publisher, models): (PublisherId, BTreeMap<String, ModelName>)| {
+        let mut models: Vec<ModelName> = models.into_values().collect();
+        let next = looked.entry(publisher).or_insert(NextLook { at: now, pause: FOLLOW_LOOK_FIRST, turn: 0 });
+        next.at = now + FOLLOW_LOOK;
+        let first = next.turn.saturating_mul(FOLLOW_MODELS_ASKED) % models.len().max(1);
+        next.turn = next.turn.wrapping_add(1);
+        models.rotate_left(first);
+        (publisher, models)
+    };
+    due.into_iter().map(with_turn).collect()
 }
 
 impl Following {
@@ -154,5 +186,45 @@ impl Following {
         follow.pulled(due, result, clock::now());
         self.save(&follow)?;
         self.keep(&[follow])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reg_api::follow::FollowSettings;
+
+    use super::*;
+
+    fn followed(count: u8) -> Vec<Follow> {
+        let follow = |n| {
+            let (publisher, models) = (PublisherId::from_bytes([n; 32]), "*".parse().expect("a pattern"));
+            Follow::new(publisher, models, FollowSettings::default(), 0)
+        };
+        (0..count).map(follow).collect()
+    }
+
+    /// A hundred publishers that no peer answers for each have their turn, a few at once, and then wait longer and longer.
+    #[tokio::test(start_paused = true)]
+    async fn looks_take_turns_and_unanswered_ones_wait_longer_and_longer() {
+        let (follows, mut looked, mut seen) = (followed(100), BTreeMap::new(), Vec::new());
+        while seen.len() < 100 {
+            let due = due_looks(&follows, &mut looked, 8);
+            assert!(due.len() <= 8);
+            for (publisher, _) in due {
+                assert!(!seen.contains(&publisher), "all others come before the second look");
+                unanswered(looked.get_mut(&publisher).expect("it was looked for"));
+                seen.push(publisher);
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let (one, mut looked, mut looks) = (followed(1), BTreeMap::new(), 0);
+        for _ in 0..3600 {
+            for (publisher, _) in due_looks(&one, &mut looked, 8) {
+                unanswered(looked.get_mut(&publisher).expect("it was looked for"));
+                looks += 1;
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!((8..=14).contains(&looks), "{looks} looks in an hour");
     }
 }

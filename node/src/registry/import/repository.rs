@@ -224,14 +224,15 @@ impl Importing {
         Ok(())
     }
 
-    /// Searches a file that has come for secrets: a repository that needed a token is not public.
+    /// Searches a file that has come for secrets: a repository that needed a token is not public. A file that cannot be read
+    /// counts as not searched to its end.
     ///
     /// # Errors
     /// A task ended early.
     pub async fn search(&self, path: &SafePath, digest: Digest) -> Result<Searched, ImportRepositoryError> {
         let (store, name) = (self.store.clone(), path.file_name().to_owned());
-        let search =
-            move || store.open_file(&digest).map_or_else(|_| Searched::default(), |it| search(&name, it));
+        let unread = Searched { found: None, is_cut: true };
+        let search = move || store.open_file(&digest).map_or(unread, |it| search(&name, it));
         tokio::task::spawn_blocking(search).await.map_err(|_| ImportRepositoryError::Interrupted)
     }
 
@@ -254,12 +255,15 @@ impl Importing {
         Ok(judged.map_err(|_| ImportRepositoryError::Interrupted)??)
     }
 
-    /// Returns what makes a file in the store look like a secret, by its name or its text.
+    /// Returns what makes a file in the store look like a secret, by its name or its text. What cannot be searched may be one: it
+    /// would become public.
     pub async fn secret_in(&self, path: &SafePath, digest: Digest) -> Option<String> {
         if path.segments().any(is_secret_name) {
             return Some("its name".to_owned());
         }
-        let Searched { found, is_cut } = self.search(path, digest).await.ok()?;
+        let Ok(Searched { found, is_cut }) = self.search(path, digest).await else {
+            return Some("it cannot be searched now".to_owned());
+        };
         if is_cut {
             warn!(%path, "an uploaded text is too long to be searched for secrets to its end");
         }

@@ -109,10 +109,11 @@ impl Local {
             |it: &ModelRecord| it.publisher == list.publisher && it.model.folded() == list.model.folded();
         for (digest, record) in records.into_iter().filter(|(_, it)| of(it)) {
             let key = ModelRecord::key(&digest, record.publisher, &record.model);
-            // One that was published here stays, also where it is old.
+            // One that was published here stays, also where it is old, and so does an old one that a follow keeps.
             let done = match kept::kept(&self.store, &key) {
                 Err(error) => Err(error.into()),
                 Ok(Some(Kept::Published)) => Ok(()),
+                Ok(Some(Kept::Followed)) if digest != manifest => Ok(()),
                 _ if digest == manifest => kept::pin(&self.store, &key, &list.name),
                 _ => kept::release(&self.store, &key),
             };

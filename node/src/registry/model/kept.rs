@@ -52,14 +52,14 @@ fn why(document: &[u8]) -> Kept {
     }
 }
 
-/// Keeps a model that was published here. A pin of the user stays one.
+/// Keeps a model that was published here, also after the end of a follow that keeps it. A pin of the user stays one.
 ///
 /// # Errors
 /// The document cannot be read or written.
 pub fn keep_published(store: &Store, key: &str) -> Result<(), WriteError> {
     match kept(store, key)? {
-        Some(_) => Ok(()),
-        None => store.put_document(DocumentKind::Pin, key, PUBLISHED),
+        Some(Kept::Pinned | Kept::Published) => Ok(()),
+        Some(Kept::Followed) | None => store.put_document(DocumentKind::Pin, key, PUBLISHED),
     }
 }
 

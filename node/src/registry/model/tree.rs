@@ -103,7 +103,7 @@ pub fn list(root: &Path, ingest: &Ingest, authors: Authors, cancel: &Cancel) -> 
     if listing.files.is_empty() {
         let (path, left_out) = (root.to_owned(), listing.left_out);
         return Err(match left_out.count() {
-            0 => TreeError::Empty { path, left_out: 0 },
+            0 => TreeError::Empty { path },
             _ => TreeError::AllLeftOut { path, left_out },
         });
     }

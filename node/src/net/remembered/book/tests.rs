@@ -123,7 +123,7 @@ fn what_the_user_has_named_stays_until_it_is_removed() {
     book.reached(peer(1), address("/ip4/10.0.0.1/tcp/1"), None, NOW);
     book.reached(peer(2), private(2), None, NOW);
     assert_eq!(book.forget_peer(&peer(1)), (true, vec![with_id]));
-    assert_eq!(book.forget_address(&private(2)), (true, vec![private(2)]));
+    assert_eq!(book.forget_address(&private(2)), (vec![peer(2)], vec![private(2)]));
     assert_eq!(book, Book::default());
     book.reached(peer(3), private(3), None, NOW);
     assert!(book.drop_met(&peer(3)) && !book.drop_met(&peer(3)), "a peer that has lied");

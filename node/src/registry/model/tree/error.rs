@@ -36,7 +36,7 @@ pub enum TreeError {
     #[error("{path} holds more than {DIRECTORIES_MAX} directories, counted once for each link to them")]
     TooManyDirectories { path: PathBuf },
     #[error("{path} holds no files that could be published")]
-    Empty { path: PathBuf, left_out: usize },
+    Empty { path: PathBuf },
     #[error("{path} is nested deeper than {DEPTH_MAX} directories")]
     TooDeep { path: PathBuf },
     #[error("{path} looks like a secret: {found}")]
@@ -76,7 +76,6 @@ impl TreeError {
             Self::TooMany { .. } | Self::TooManyDirectories { .. } | Self::TooDeep { .. } => {
                 "leave directories out with --exclude, or pack their files into archives"
             }
-            Self::Empty { left_out: 1.., .. } => "all files were left out; --hidden takes hidden ones",
             Self::AllLeftOut { left_out, .. } => {
                 return Some(format!("it has {}; --hidden takes hidden files", left_out.named()));
             }

@@ -73,7 +73,7 @@ const TEXTS: [&str; 22] = [
 pub struct Searched {
     /// The first key or token, with its line.
     pub found: Option<String>,
-    /// Whether it is a text that goes on after what was searched.
+    /// Whether it is a text that goes on after what was searched, or that cannot be read.
     pub is_cut: bool,
 }
 
@@ -97,7 +97,9 @@ fn search_up_to(max: u64, name: &str, mut from: impl Read) -> Searched {
     let (mut text, mut lines, mut bytes) = (Vec::new(), 1, 0);
     loop {
         let mut chunk = Vec::new();
-        let read = from.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).unwrap_or(0);
+        let Ok(read) = from.by_ref().take(CHUNK as u64).read_to_end(&mut chunk) else {
+            return Searched { found: None, is_cut: true };
+        };
         let begin = &chunk[..read.min(DECIDING)];
         let is_wide = WIDE.iter().any(|mark| begin.starts_with(mark));
         let is_data = bytes == 0 && begin.contains(&0) && !is_wide && !is_named;
