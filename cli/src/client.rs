@@ -30,6 +30,9 @@ use crate::output;
 use crate::progress::Shown;
 use crate::unstarted::node_error;
 
+/// What the user can do where the node has ended before its answer was complete.
+const AGAIN: &str =
+    "start `reg daemon` if it has ended, and run the same command again: what was fetched is kept";
 /// Largest line of a streamed response, and largest unstreamed response, in bytes. A listing of many models is long.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
@@ -241,7 +244,8 @@ impl Client {
         let mut pending = Vec::new();
         while let Some(frame) = response.body_mut().frame().await {
             let frame = frame.map_err(|error| {
-                CliError::new("other", format_args!("the node closed the connection: {error}"))
+                CliError::new("unreachable", format_args!("the node closed the connection: {error}"))
+                    .hint(AGAIN)
             })?;
             pending.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data.as_ref()));
             while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
@@ -254,8 +258,7 @@ impl Client {
                 break;
             }
         }
-        Err(CliError::new("other", "the node closed the connection before it had finished")
-            .hint("run the same command again: what was fetched is kept"))
+        Err(CliError::new("unreachable", "the node closed the connection before it had finished").hint(AGAIN))
     }
 
     async fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Body>, CliError> {

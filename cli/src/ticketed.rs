@@ -4,9 +4,12 @@ use std::str::FromStr;
 
 use reg_api::follow::Followed;
 use reg_api::request::TicketRequest;
-use reg_proto::name::{Publisher, PublisherId, Reference};
+use reg_proto::name::{Petname, Publisher, PublisherId, Reference};
 use reg_proto::peer::Address;
 use reg_proto::ticket::Ticket;
+
+/// How a repository of Hugging Face begins, which `reg import` takes.
+const REPOSITORY: &str = "hf:";
 
 /// The model that a command is about, by its reference or by a ticket.
 #[derive(Debug, Clone)]
@@ -20,6 +23,11 @@ impl FromStr for ModelSource {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with(REPOSITORY) {
+            return Err(format!(
+                "a repository elsewhere has no publisher who signs it: `reg import {text} --key NAME` publishes it under your key"
+            ));
+        }
         if !Ticket::is_meant(text) {
             let reference = text.parse().map_err(|error| format!("{error}"))?;
             return Ok(Self { reference, ticket: None });
@@ -78,6 +86,14 @@ impl FromStr for PeerSource {
     }
 }
 
+/// Parses a petname that is to be given. A publisher's id in its place shows that the order was meant otherwise.
+pub fn petname(text: &str) -> Result<Petname, String> {
+    if Ticket::is_meant(text) || text.parse::<PublisherId>().is_ok() {
+        return Err("the name comes first: reg trust add NAME ID".to_owned());
+    }
+    text.parse().map_err(|error| format!("{error}"))
+}
+
 /// Parses a publisher's id, or takes it from a ticket.
 pub fn publisher(text: &str) -> Result<PublisherId, String> {
     if !Ticket::is_meant(text) {
@@ -118,6 +134,9 @@ mod tests {
             Ok("*".into())
         );
         assert!(node.parse::<FollowSource>().unwrap_err().contains("reg peers add"));
+        assert!("hf:acme/tiny".parse::<ModelSource>().unwrap_err().contains("reg import hf:acme/tiny"));
+        assert!(petname(&publisher_id.to_string()).unwrap_err().contains("comes first"));
+        assert!(petname("acme").is_ok());
         assert!(node.parse::<ModelSource>().unwrap_err().contains("reg peers add"));
         assert!(of_publisher.parse::<ModelSource>().unwrap_err().contains("reg trust add"));
         assert_eq!(node.parse::<PeerSource>().map(|it| it.0.len()), Ok(1));

@@ -17,6 +17,7 @@ pub enum Trust {
     /// Give a publisher a petname
     #[command(after_help = "Examples:\n  reg trust add acme ID\n  reg trust add acme reg:qp…")]
     Add {
+        #[arg(value_name = "NAME", value_parser = ticketed::petname)]
         petname: Petname,
         /// Id of the publisher, or a ticket that names it
         #[arg(value_name = "ID|TICKET", value_parser = ticketed::publisher)]

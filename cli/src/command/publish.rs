@@ -257,7 +257,9 @@ async fn shared(client: &Client, done: &Done) -> Option<Shared> {
 fn pull_line(shared: &Shared) -> String {
     match (&shared.reference, shared.addresses.is_empty()) {
         (Some(reference), true) => {
-            format!("others type: reg pull {reference} (`reg share --lan` makes a ticket for your network)")
+            format!(
+                "others type: reg pull {reference} (`reg share {reference} --lan` makes a ticket for your network)"
+            )
         }
         _ => format!("others type: reg pull {}", shared.ticket),
     }

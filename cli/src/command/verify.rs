@@ -51,7 +51,10 @@ pub async fn run(global: &Global, args: Verify) -> Result<ExitCode, CliError> {
                 size(verified.bytes)
             ));
             if left > 0 && !args.repair {
-                output::say(format_args!("hint: fetch damaged files again with `reg verify --repair`"));
+                let again = args.target.as_deref().map_or_else(String::new, |it| format!("{it} "));
+                output::say(format_args!(
+                    "hint: fetch damaged files again with `reg verify {again}--repair`"
+                ));
             }
         }
     }

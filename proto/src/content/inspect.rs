@@ -76,6 +76,20 @@ pub enum InspectError {
     },
 }
 
+impl InspectError {
+    /// Tells whether the file ends before what its header describes, as a download that was cut off does.
+    pub const fn is_cut_off(&self) -> bool {
+        match self {
+            Self::Safetensors { source: SafetensorsError::DataLength { tensors, data }, .. } => {
+                *tensors > *data
+            }
+            Self::Safetensors { source: SafetensorsError::HeaderBeyondFile { .. }, .. }
+            | Self::Gguf { source: GgufError::Truncated | GgufError::DataBeyondFile { .. }, .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// Reads the format of the file at `path`, and the facts in it. `size` is the file's length in bytes.
 ///
 /// Reads the file's head and tail. If its format or name calls for it, reads its header, all of a small document, or searches
@@ -234,6 +248,16 @@ mod tests {
 
     fn look(path: &str, bytes: &[u8]) -> Result<Inspected, InspectError> {
         inspect(&path.parse().unwrap(), &mut Cursor::new(bytes), bytes.len() as u64)
+    }
+
+    #[test]
+    fn a_file_that_ends_too_early_was_cut_off() {
+        let (tensors, gguf) = (safetensors::tests::sample(), gguf::tests::sample());
+        for (name, whole) in [("x.safetensors", &tensors), ("x.gguf", &gguf)] {
+            assert!(look(name, &whole[..whole.len() - 1]).unwrap_err().is_cut_off(), "{name}");
+        }
+        let longer = [&tensors[..], b"more"].concat();
+        assert!(!look("x.safetensors", &longer).unwrap_err().is_cut_off());
     }
 
     #[test]

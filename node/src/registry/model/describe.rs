@@ -65,8 +65,16 @@ impl DescribeError {
         }
     }
 
+    /// Tells whether a file ends too early, so that to fetch it again comes before any consent.
+    const fn is_cut_off(&self) -> bool {
+        matches!(self, Self::Malformed { source, .. } if source.is_cut_off())
+    }
+
     /// Returns what the client of a gateway can do: it has none of the flags.
     pub fn client_hint(&self) -> Option<String> {
+        if self.is_cut_off() {
+            return Some("download the file again: it ends before its tensors do".to_owned());
+        }
         if let Self::NotWhole { gaps } = self {
             let what = gaps.first().map_or("add the files", Gap::hint);
             return Some(format!("{what}; or publish it as it is with `reg publish --incomplete`"));
@@ -81,6 +89,12 @@ impl DescribeError {
 
     /// Returns what a publisher can do.
     pub fn publish_hint(&self) -> Option<String> {
+        if self.is_cut_off() {
+            return Some(
+                "download the file again: it ends before its tensors do; or publish it as it is with --allow malformed"
+                    .to_owned(),
+            );
+        }
         if let Self::NotWhole { gaps } = self {
             let what = gaps.first().map_or("add the files", Gap::hint);
             return Some(format!("{what}; or publish it as it is with --incomplete"));

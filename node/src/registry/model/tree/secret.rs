@@ -10,7 +10,7 @@ use super::SourceFile;
 use crate::store::Cancel;
 
 /// Names of files and directories that hold passwords, tokens or keys.
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 28] = [
     ".env",
     ".netrc",
     "_netrc",
@@ -37,6 +37,9 @@ const NAMES: [&str; 26] = [
     "id_ed25519_sk",
     "kaggle.json",
     "secrets.toml",
+    // This program's own.
+    "admin.token",
+    "node.key",
 ];
 
 /// Endings of files that are made to hold private keys or passwords.
