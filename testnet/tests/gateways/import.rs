@@ -360,6 +360,18 @@ fn models_of_ollama_are_adopted_in_place_one_or_all() {
     let files = home.json(["files", &format!("{id}/tiny:1b")]);
     let paths: Vec<String> = files.as_array().expect("a list").iter().map(|it| text(&it["path"])).collect();
     assert_eq!(paths, ["LICENSE", "params", "template", "tiny-1b-Q4_0.gguf"]);
+    // Ollama gets back what it had: without its template a model that chats answers nonsense.
+    let daemon = Daemon::start(&home, ["--offline"]);
+    let accept = [("accept", "application/vnd.docker.distribution.manifest.v2+json")];
+    let repo = format!("{}/v2/{id}/tiny", http::base(&daemon));
+    let manifest = http::get(&format!("{repo}/manifests/1b"), &accept).json();
+    let layers = manifest["layers"].as_array().expect("layers");
+    let kinds: Vec<String> = layers.iter().map(|it| text(&it["mediaType"])).collect();
+    let of = |kind: &str| format!("application/vnd.ollama.image.{kind}");
+    assert_eq!(kinds, ["model", "template", "params", "license"].map(of));
+    let served = http::get(&format!("{repo}/blobs/{}", text(&layers[1]["digest"])), &[]);
+    assert_eq!(served.body, template);
+    daemon.stop();
     take(&["none:1b"]).failed(3, "none:1b");
     take(&["cloud"]).failed(2, "no weights");
 

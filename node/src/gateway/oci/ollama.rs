@@ -16,6 +16,15 @@ const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+j
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const MODEL_LAYER: &str = "application/vnd.ollama.image.model";
 const PROJECTOR_LAYER: &str = "application/vnd.ollama.image.projector";
+/// Files beside the weights that Ollama reads, each with the type of its layer.
+const DOCUMENT_LAYERS: [(&str, &str); 4] = [
+    ("template", "application/vnd.ollama.image.template"),
+    ("system", "application/vnd.ollama.image.system"),
+    ("params", "application/vnd.ollama.image.params"),
+    ("LICENSE", "application/vnd.ollama.image.license"),
+];
+/// Bytes of such a file: Ollama holds it in memory.
+const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
 
 /// Tells whether the client is Ollama: it accepts Docker's manifest and no other.
 pub(super) fn is_meant(accept: &[&str]) -> bool {
@@ -48,7 +57,26 @@ pub(super) async fn manifest(
             ),
         ));
     }
-    Ok(found(&document(oci, &quantised).await, &quantised))
+    let mut manifest = document(oci, &quantised).await;
+    if let Some(layers) = manifest["layers"].as_array_mut() {
+        layers.extend(documents(quantised.view.manifest().files()));
+    }
+    Ok(found(&manifest, &quantised))
+}
+
+/// Returns the layers of the files at the model's root that tell Ollama how to talk to it. They have the names that `reg import
+/// --from ollama` gives them, which are those of Hugging Face's own gateway for Ollama
+/// (huggingface.co/docs/hub/ollama, "Custom chat template and parameters").
+fn documents(files: &[ModelFile]) -> impl Iterator<Item = Value> {
+    let of = |(name, kind): (&str, &str)| {
+        let is_it = |it: &&ModelFile| it.path.as_str() == name && it.layout.size() <= DOCUMENT_BYTES_MAX;
+        files.iter().find(is_it).map(|it| layer(it, kind))
+    };
+    DOCUMENT_LAYERS.into_iter().filter_map(of)
+}
+
+fn layer(file: &ModelFile, kind: &str) -> Value {
+    json!({ "mediaType": kind, "digest": file.digest, "size": file.layout.size() })
 }
 
 /// Returns the answer that carries a manifest.
@@ -73,7 +101,6 @@ pub(super) async fn document(oci: &OciGateway, quantised: &Quantised) -> Value {
         "rootfs": { "type": "layers", "diff_ids": diff_ids },
     });
     let (digest, size) = oci.synthesised().keep(serde_json::to_vec(&config).unwrap_or_default());
-    let layer = |file: &ModelFile, kind: &str| json!({ "mediaType": kind, "digest": file.digest, "size": file.layout.size() });
     let layers: Vec<Value> = weights
         .iter()
         .map(|file| layer(file, MODEL_LAYER))
