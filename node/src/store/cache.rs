@@ -385,6 +385,9 @@ impl Store {
         if !dry_run {
             self.clear_imports();
             self.remove_planned(&planned).map_err(|error| ReadError::SetAside(Box::new(error)))?;
+            if report.bytes > 0 {
+                self.index().note_room();
+            }
             self.index().commit()?;
         }
         Ok(report)
