@@ -197,6 +197,21 @@ impl Fault for ReserveError {
     }
 }
 
+impl ReserveError {
+    /// Returns what a publisher can do: link the files, and not leave a part of them out.
+    pub fn publish_hint(&self) -> Option<String> {
+        match self {
+            Self::TooLarge { .. } => Some(
+                "raise cache.max_size in the configuration (`reg config path` names the file)".to_owned(),
+            ),
+            Self::DiskFull { .. } => self.hint().map(|hint| {
+                format!("publish with --link, which keeps no second copy of large files on one disk with the store; or {hint}")
+            }),
+            _ => self.hint(),
+        }
+    }
+}
+
 impl ImportError {
     /// Tells whether the disk is full.
     pub fn is_disk_full(&self) -> bool {
