@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use reg_proto::digest::Digest;
+use reg_proto::states::PieceStates;
 use serde::Deserialize;
 
 use super::disk;
@@ -87,6 +88,8 @@ struct LeaseTable {
 struct Reserved {
     bytes: u64,
     protect: BTreeSet<Digest>,
+    /// The partial blobs that its bytes are for, by blob and states. What they have on the disk is part of its room.
+    fills: BTreeSet<(Digest, Digest)>,
     since: SystemTime,
     /// Whether its owner waits for callers that may come back. It ends where another caller needs the room.
     is_idle: bool,
@@ -113,6 +116,14 @@ impl Lease {
     /// Tells whether it has ended because another caller needed its room.
     pub fn has_ended(&self) -> bool {
         !self.leases.0.lock().unwrap_or_else(PoisonError::into_inner).live.contains_key(&self.id)
+    }
+
+    /// Says which partial blobs the room is for.
+    fn fill(&self, partials: BTreeSet<(Digest, Digest)>) {
+        let mut table = self.leases.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reserved) = table.live.get_mut(&self.id) {
+            reserved.fills = partials;
+        }
     }
 
     /// Gives back `bytes` bytes of the room, and keeps protecting the same blobs.
@@ -156,6 +167,16 @@ impl Room {
     fn covers(self, wanted: Self) -> bool {
         self.store >= wanted.store && self.disk >= wanted.disk
     }
+}
+
+/// What leases reserve, in sum.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Leased {
+    /// Of the size of the store.
+    store: u64,
+    /// Of the disk: what the partial blobs have not taken yet.
+    disk: u64,
+    fills: BTreeSet<(Digest, Digest)>,
 }
 
 /// What eviction is decided by.
@@ -246,6 +267,34 @@ impl Store {
     /// # Errors
     /// Fails where the store or the disk has no room, even after evicting all that may be evicted.
     pub fn reserve(&self, bytes: u64, protect: &BTreeSet<Digest>) -> Result<Lease, ReserveError> {
+        self.reserve_filling(bytes, protect, BTreeSet::new())
+    }
+
+    /// Reserves room for blobs that are to be fetched, as [`Self::reserve`] does, and protects them. What a partial blob has on
+    /// the disk, verified or not, needs no more room there.
+    ///
+    /// # Errors
+    /// As for [`Self::reserve`].
+    pub fn reserve_blobs(&self, blobs: &[(Digest, PieceStates)]) -> Result<Lease, ReserveError> {
+        let bytes = blobs.iter().map(|(_, states)| states.layout().size()).sum();
+        let protect = blobs.iter().map(|(blob, _)| *blob).collect();
+        let fills: BTreeSet<_> = blobs.iter().map(|(blob, states)| (*blob, states.digest())).collect();
+        let there: u64 =
+            self.taken_by_partials().iter().filter(|it| fills.contains(it.0)).map(|it| it.1).sum();
+        self.reserve_filling(bytes, &protect, fills).map_err(|error| match error {
+            ReserveError::DiskFull { bytes, free, min_free } => {
+                ReserveError::DiskFull { bytes: bytes.saturating_sub(there), free, min_free }
+            }
+            error => error,
+        })
+    }
+
+    fn reserve_filling(
+        &self,
+        bytes: u64,
+        protect: &BTreeSet<Digest>,
+        fills: BTreeSet<(Digest, Digest)>,
+    ) -> Result<Lease, ReserveError> {
         let _one = self.cache_lock();
         let (max_size, min_free) = (self.max_size(), self.limits().min_free);
         if let Some(max_size) = max_size.filter(|max_size| bytes > *max_size) {
@@ -253,16 +302,14 @@ impl Store {
         }
         // The lease comes first: what it protects must not be evicted to make room for it.
         let lease = self.lease(bytes, protect);
+        lease.fill(fills);
         if bytes == 0 {
             // What is here can be used, also where the disk is full.
             return Ok(lease);
         }
-        let excess = |reserved: u64| {
-            let free = self.free_space().unwrap_or(u64::MAX);
-            Room {
-                store: max_size.map_or(0, |max_size| (self.used() + reserved).saturating_sub(max_size)),
-                disk: (reserved + min_free).saturating_sub(free),
-            }
+        let excess = |reserved: Leased| Room {
+            store: max_size.map_or(0, |max_size| (self.used() + reserved.store).saturating_sub(max_size)),
+            disk: self.lacking(&reserved),
         };
         let idle = self.idle_leases();
         let mut orphans = None;
@@ -288,12 +335,11 @@ impl Store {
             self.remove_planned(&orphans)?;
         }
         let (used, reserved) = (self.used(), self.reserved(&BTreeSet::new()));
-        if let Some(max_size) = max_size.filter(|max_size| used + reserved > *max_size) {
+        if let Some(max_size) = max_size.filter(|max_size| used + reserved.store > *max_size) {
             return Err(ReserveError::CacheFull { bytes, used, max_size });
         }
-        let free = self.free_space().unwrap_or(u64::MAX);
-        if free < reserved.saturating_add(min_free) {
-            return Err(ReserveError::DiskFull { bytes, free, min_free });
+        if self.lacking(&reserved) > 0 {
+            return Err(ReserveError::DiskFull { bytes, free: self.free_for(&reserved), min_free });
         }
         Ok(lease)
     }
@@ -312,7 +358,7 @@ impl Store {
     pub fn gc(&self, dry_run: bool) -> Result<GcReport, ReadError> {
         let _one = self.cache_lock();
         let none = BTreeSet::new();
-        let (snapshot, reserved) = (self.snapshot(&none)?, self.reserved(&none));
+        let (snapshot, reserved) = (self.snapshot(&none)?, self.reserved(&none).store);
         let excess = self.max_size().map_or(0, |max_size| (self.used() + reserved).saturating_sub(max_size));
         let planned = plan(&snapshot, Room { store: excess, disk: 0 });
         let mut report = GcReport {
@@ -339,6 +385,9 @@ impl Store {
         if !dry_run {
             self.clear_imports();
             self.remove_planned(&planned).map_err(|error| ReadError::SetAside(Box::new(error)))?;
+            if report.bytes > 0 {
+                self.index().note_room();
+            }
             self.index().commit()?;
         }
         Ok(report)
@@ -406,7 +455,9 @@ impl Store {
         let mut table = leases.0.lock().unwrap_or_else(PoisonError::into_inner);
         table.next += 1;
         let id = table.next;
-        table.live.insert(id, Reserved { bytes, protect: protect.clone(), since, is_idle: false });
+        let protect = protect.clone();
+        let reserved = Reserved { bytes, protect, fills: BTreeSet::new(), since, is_idle: false };
+        table.live.insert(id, reserved);
         drop(table);
         Lease { id, leases: leases.clone() }
     }
@@ -416,6 +467,7 @@ impl Store {
         let mut table = self.leases().0.lock().unwrap_or_else(PoisonError::into_inner);
         for reserved in table.live.values_mut().filter(|it| it.protect.contains(digest)) {
             reserved.bytes = reserved.bytes.saturating_sub(size);
+            reserved.fills.retain(|(blob, _)| blob != digest);
         }
     }
 
@@ -431,8 +483,37 @@ impl Store {
         table.live.retain(|id, it| !(it.is_idle && ids.contains(id)));
     }
 
-    fn reserved(&self, ended: &BTreeSet<u64>) -> u64 {
-        self.live(ended, |live| live.map(|it| it.bytes).sum())
+    /// Returns what live leases reserve.
+    fn reserved(&self, ended: &BTreeSet<u64>) -> Leased {
+        let taken = self.taken_by_partials();
+        self.live(ended, |live| {
+            let mut sum = Leased::default();
+            for it in live {
+                let there: u64 = it.fills.iter().filter_map(|partial| taken.get(partial)).sum();
+                sum.store += it.bytes;
+                sum.disk += it.bytes.saturating_sub(there);
+                sum.fills.extend(it.fills.iter().copied());
+            }
+            sum
+        })
+    }
+
+    /// Returns how much disk space each partial blob takes, allocated or written, up to its size.
+    fn taken_by_partials(&self) -> BTreeMap<(Digest, Digest), u64> {
+        self.all_partials().into_iter().map(|it| (it.key(), it.taken_bytes())).collect()
+    }
+
+    /// Returns how many bytes the disk lacks for what is reserved. What takes no more of it is not refused on a full disk.
+    fn lacking(&self, reserved: &Leased) -> u64 {
+        match reserved.disk {
+            0 => 0,
+            bytes => bytes.saturating_add(self.limits().min_free).saturating_sub(self.free_for(reserved)),
+        }
+    }
+
+    /// Returns how many bytes the disk can take beside the partial blobs that leases fill.
+    fn free_for(&self, reserved: &Leased) -> u64 {
+        self.free_beside(&reserved.fills).unwrap_or(u64::MAX)
     }
 
     fn protected(&self, ended: &BTreeSet<u64>) -> BTreeSet<Digest> {
@@ -553,6 +634,49 @@ mod tests {
         fs::hard_link(store.paths().blob(&linked), dir.path().join("of the user")).unwrap();
         let _lease = store.reserve(1, &BTreeSet::new()).unwrap();
         assert_eq!(store.snapshot(&BTreeSet::new()).unwrap().linked, [linked].into());
+    }
+
+    /// Half of a blob is here, and a third was written without a record: only the rest needs room on the disk.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_a_partial_blob_has_on_the_disk_needs_no_more_room_there() {
+        const SIZE: u64 = 6 << 20;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store"), CacheLimits::default()).unwrap();
+        let content: Vec<u8> = (0..SIZE as u32).map(|at| (at >> 10) as u8 ^ at as u8).collect();
+        let mut hasher = reg_proto::states::StateHasher::new();
+        hasher.update(&content);
+        let hashed = hasher.finish().unwrap();
+        let (blob, states) = (hashed.digest, hashed.states);
+        let partial = store.partial(blob, SIZE, states.clone()).unwrap();
+        let piece = |index: usize| &content[index << 20..(index + 1) << 20];
+        let layout = states.layout();
+        for index in 0..3 {
+            partial.write_piece(layout.piece(index).unwrap(), piece(index as usize)).unwrap();
+        }
+        let data = store.paths().partial(&blob, &states.digest()).join("data");
+        let file = fs::File::options().write(true).open(data).unwrap();
+        disk::write_at(&file, &content[3 << 20..5 << 20], 3 << 20).unwrap();
+        file.sync_all().unwrap();
+        let (none, other) = (BTreeSet::new(), Digest::of(b"other"));
+        let lease = store.reserve_blobs(&[(blob, states.clone())]).unwrap();
+        let reserved = store.reserved(&none);
+        assert_eq!(reserved.store, SIZE);
+        assert!(reserved.disk.abs_diff(1 << 20) <= 64 << 10, "{reserved:?}");
+        // As a download does: what is allocated is the lease's own, and no other one may have it.
+        partial.set_aside().unwrap();
+        let reserved = store.reserved(&none);
+        assert_eq!((reserved.store, reserved.disk, store.lacking(&reserved)), (SIZE, 0, 0));
+        assert_eq!(reserved.fills, [partial.key()].into());
+        let more = store.reserve(1, &[other].into()).unwrap();
+        assert_eq!(store.reserved(&none).disk, 1);
+        drop(more);
+        for index in 3..6 {
+            partial.write_piece(layout.piece(index).unwrap(), piece(index as usize)).unwrap();
+        }
+        partial.finish().unwrap();
+        assert_eq!(store.reserved(&none), Leased::default(), "it is used now");
+        drop(lease);
     }
 
     proptest! {

@@ -132,14 +132,18 @@ pub enum ReserveError {
     )]
     CacheFull { bytes: u64, used: u64, max_size: u64 },
     #[error(
-        "{} are needed, {} are free on the disk, and {} of them have to stay free",
-        Size(*.bytes), Size(*.free), Size(*.min_free)
+        "{} are needed, {} are free on the disk{}",
+        Size(*.bytes), Size(*.free), kept_free(*.min_free)
     )]
     DiskFull { bytes: u64, free: u64, min_free: u64 },
     #[error("cache cannot be read")]
     Read(#[from] ReadError),
     #[error("blobs cannot be evicted")]
     Write(#[from] WriteError),
+}
+
+fn kept_free(min_free: u64) -> String {
+    if min_free == 0 { String::new() } else { format!(", and {} of them have to stay free", Size(min_free)) }
 }
 
 /// Why a blob cannot be put into a directory.
@@ -180,6 +184,9 @@ impl Fault for ReserveError {
                 "remove a model with `reg rm REF` or let go of one with `reg unpin REF` (`reg ls` shows which are kept), or \
                  raise cache.max_size in the configuration (`reg config path` names the file)"
             }
+            Self::DiskFull { min_free: 0, .. } => {
+                "delete other files on that disk, or remove models with `reg rm REF`"
+            }
             Self::DiskFull { .. } => {
                 "delete other files on that disk, remove models with `reg rm REF`, or lower cache.min_free in the \
                  configuration (`reg config path` names the file)"
@@ -187,6 +194,21 @@ impl Fault for ReserveError {
             Self::Read(_) | Self::Write(_) => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+impl ReserveError {
+    /// Returns what a publisher can do: link the files, and not leave a part of them out.
+    pub fn publish_hint(&self) -> Option<String> {
+        match self {
+            Self::TooLarge { .. } => Some(
+                "raise cache.max_size in the configuration (`reg config path` names the file)".to_owned(),
+            ),
+            Self::DiskFull { .. } => self.hint().map(|hint| {
+                format!("publish with --link, which keeps no second copy of large files on one disk with the store; or {hint}")
+            }),
+            _ => self.hint(),
+        }
     }
 }
 

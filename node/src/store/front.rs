@@ -1,6 +1,6 @@
 //! [`Store`]: the handle of the store, and its state. One process opens a store at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -182,9 +182,15 @@ impl Store {
     /// Returns how many bytes the store's disk can still take; `None` where the system does not say. Disk space that is
     /// allocated for partial blobs counts as free, because leases count it already.
     pub fn free_space(&self) -> Option<u64> {
+        self.free_beside(&BTreeSet::new())
+    }
+
+    /// Returns the free space without what is allocated for these partial blobs.
+    pub(super) fn free_beside(&self, partials: &BTreeSet<(Digest, Digest)>) -> Option<u64> {
         // This order does not count space twice that another thread frees meanwhile.
         let free = disk::free_space(self.root())?;
-        Some(free.saturating_add(self.all_partials().iter().map(Partial::unused_bytes).sum()))
+        let others = self.all_partials().into_iter().filter(|it| !partials.contains(&it.key()));
+        Some(free.saturating_add(others.map(|it| it.unused_bytes()).sum()))
     }
 
     pub(super) fn all_partials(&self) -> Vec<Partial> {

@@ -4,7 +4,7 @@
 //! their rounds in turn, and other threads wait for the disk. `reg publish` of one large file is bound by one chain on
 //! one core.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use reg_proto::states::{Hashed, PieceStates, StateHasher};
 use super::blobs::Seen;
 use super::cancel::Cancel;
 use super::disk;
-use super::error::{ImportError, WriteError};
+use super::error::{ImportError, ReadError, WriteError};
 use super::fingerprint::Fingerprint;
 use super::front::Store;
 use super::rehash::threads;
@@ -58,6 +58,8 @@ pub enum Taking {
     Copy,
     /// Hard-links it, and takes the right to write to it away; else takes it as [`Taking::Copy`] does.
     Link,
+    /// Only hashes it: the store keeps nothing of it.
+    Nothing,
 }
 
 impl Store {
@@ -83,6 +85,15 @@ impl Store {
     pub fn can_share(&self, path: &Path, taking: Taking) -> bool {
         let temporary = Temporary(self.paths().temporary());
         path.canonicalize().is_ok_and(|real| share(&real, &temporary.0, taking))
+    }
+
+    /// Returns the whole blobs of these sizes in bytes, each with its size.
+    ///
+    /// # Errors
+    /// Fails where the index cannot be read.
+    pub fn blobs_of_sizes(&self, sizes: &BTreeSet<u64>) -> Result<BTreeMap<Digest, u64>, ReadError> {
+        let blobs = self.index().blobs()?.into_iter().map(|(digest, record)| (digest, record.size));
+        Ok(blobs.filter(|(_, size)| sizes.contains(size)).collect())
     }
 
     /// Returns how many bytes of files the store can take without a second copy, as far as they are larger than a piece. Tries
@@ -260,6 +271,8 @@ struct Import {
     temporary: Temporary,
     hasher: StateHasher,
     expected: Option<Digest>,
+    /// Whether the store is to keep it.
+    is_kept: bool,
 }
 
 /// A file that was hashed to its end and is not stored yet.
@@ -269,6 +282,7 @@ struct HashedFile {
     temporary: Temporary,
     hashed: Hashed,
     seen: Seen,
+    is_kept: bool,
 }
 
 /// A temporary file. Dropping this removes it, unless it was renamed.
@@ -300,17 +314,18 @@ impl Import {
         let source = |source| ImportError::Source { path: path.to_owned(), source };
         let real = path.canonicalize().map_err(source)?;
         let temporary = Temporary(store.paths().temporary());
-        let is_shared = share(&real, &temporary.0, taking);
+        let is_kept = taking != Taking::Nothing;
+        let is_shared = is_kept && share(&real, &temporary.0, taking);
         let from = File::open(if is_shared { &temporary.0 } else { &real }).map_err(source)?;
         let before = Fingerprint::of(&from.metadata().map_err(source)?);
-        let to = if is_shared {
+        let to = if is_shared || !is_kept {
             None
         } else {
             let made = File::create_new(&temporary.0);
             Some(made.map_err(|source| WriteError::Io { path: temporary.0.clone(), source })?)
         };
         let (path, hasher) = (path.to_owned(), StateHasher::new());
-        Ok(Self { path, from, before, to, temporary, hasher, expected })
+        Ok(Self { path, from, before, to, temporary, hasher, expected, is_kept })
     }
 
     /// Reads the next bytes for the caller to hash, and writes them to the copy if there is one. Returns their number,
@@ -333,7 +348,7 @@ impl Import {
 
     /// Finishes the hash once the whole file is read.
     fn hashed(self) -> Result<HashedFile, ImportError> {
-        let Self { path, from, before, to, temporary, hasher, expected } = self;
+        let Self { path, from, before, to, temporary, hasher, expected, is_kept } = self;
         let metadata =
             from.metadata().map_err(|source| ImportError::Source { path: path.clone(), source })?;
         let after = Fingerprint::of(&metadata);
@@ -346,13 +361,17 @@ impl Import {
             return Err(ImportError::Digest { path, found });
         }
         let seen = if to.is_some() { Seen::Written } else { Seen::Read { before, after } };
-        Ok(HashedFile { path, file: to.unwrap_or(from), temporary, hashed, seen })
+        Ok(HashedFile { path, file: to.unwrap_or(from), temporary, hashed, seen, is_kept })
     }
 }
 
 impl HashedFile {
     fn keep(self, store: &Store) -> Result<Imported, ImportError> {
-        let Self { path, file, temporary, hashed, seen } = self;
+        let Self { path, file, temporary, hashed, seen, is_kept } = self;
+        if !is_kept {
+            let (digest, size) = (hashed.digest, hashed.states.layout().size());
+            return Ok(Imported { digest, size, states: hashed.states, is_copy: false });
+        }
         file.sync_all().map_err(|source| match seen {
             Seen::Written => WriteError::Io { path: temporary.0.clone(), source }.into(),
             Seen::Read { .. } => ImportError::Source { path, source },
@@ -460,6 +479,23 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o440);
         assert!(store.is_verified(&imported[0].digest));
         assert_eq!(temporaries(&dir.path().join("store")), 0);
+    }
+
+    #[test]
+    fn a_file_that_is_only_hashed_leaves_nothing_in_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, vec![7; 3 << 20]).unwrap();
+        let store = store(&dir.path().join("store"));
+        let of = |taking| vec![ToImport { path: path.clone(), taking, expected: None }];
+        let hashed = store.import_files(&of(Taking::Nothing), &Cancel::default(), &|_| {}).unwrap();
+        assert_eq!(hashed[0].digest, Digest::of(&vec![7; 3 << 20]));
+        assert!(store.blobs().unwrap().is_empty());
+        assert_eq!(temporaries(&dir.path().join("store")), 0);
+        let imported = store.import_files(&of(Taking::Copy), &Cancel::default(), &|_| {}).unwrap();
+        assert_eq!((imported[0].digest, &imported[0].states), (hashed[0].digest, &hashed[0].states));
+        let sizes = [[3 << 20].into(), [1].into()].map(|sizes| store.blobs_of_sizes(&sizes).unwrap());
+        assert_eq!(sizes, [[(hashed[0].digest, 3 << 20)].into(), BTreeMap::new()]);
     }
 
     #[test]

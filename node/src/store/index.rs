@@ -137,6 +137,13 @@ impl Index {
         self.run(|records| records.trees.commit())
     }
 
+    /// Notes that the disk has more room than before: the next commit tries to move an index in memory to it.
+    pub(super) fn note_room(&self) {
+        if let Some(in_memory) = self.in_memory().as_mut() {
+            in_memory.next_try = Instant::now();
+        }
+    }
+
     /// Runs an operation. Where the index fails in it, makes the index anew and repeats the operation.
     fn run<T>(&self, operation: impl Fn(&Records) -> Result<T, IndexError>) -> Result<T, IndexError> {
         let generation = {

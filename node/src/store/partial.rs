@@ -232,6 +232,11 @@ impl Partial {
         &self.0.states
     }
 
+    /// Returns what tells it from others: the blob and the states.
+    pub(super) fn key(&self) -> (Digest, Digest) {
+        (self.0.digest, self.0.states_digest)
+    }
+
     /// Returns the verified pieces.
     pub fn have(&self) -> PieceSet {
         lock(&self.0.progress).have.clone()
@@ -508,6 +513,12 @@ impl Partial {
     /// Returns how many bytes of disk space are allocated for missing pieces.
     pub(crate) fn unused_bytes(&self) -> u64 {
         disk::taken(&self.0.data).saturating_sub(self.verified_bytes())
+    }
+
+    /// Returns how many bytes of disk space it takes, up to its size: for verified pieces, for others that were written, and for
+    /// those that are allocated.
+    pub(super) fn taken_bytes(&self) -> u64 {
+        disk::taken(&self.0.data).max(self.verified_bytes()).min(self.0.states.layout().size())
     }
 
     /// Returns how long threads have verified and written, in sum, since this was opened.

@@ -1,10 +1,12 @@
 //! Tests what a node does on a disk that is full or read-only: it serves what it has, or says what to do.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, left_out};
+use reg_testnet::process::{Daemon, Home, Ran, left_out, until, wait_until};
 use reg_testnet::tree;
 
 const MIB: u64 = 1 << 20;
@@ -140,4 +142,121 @@ fn a_read_only_disk_says_what_it_is() {
     }
     disk.remount("rw");
     b.run(["ls"]).ok();
+}
+
+const NO_FREE_SPACE: &str = "[cache]\nmin_free = \"0 B\"\nmax_size = \"unlimited\"\n";
+
+/// Publishes a directory anew.
+fn publish_again(home: &Home, model: &Path) -> Ran {
+    home.run(["publish", &model.to_string_lossy(), "model", "--key", "me"])
+}
+
+/// A node with a key on a small disk, which may be filled to its end, and a folder for models on another disk.
+fn publisher_on_disk(size: &str) -> Option<(Home, Disk, Home)> {
+    let (home, disk) = on_disk(size)?;
+    let kept = home.path().join("disk/home");
+    std::fs::create_dir_all(&kept).expect("a folder");
+    std::fs::write(kept.join("config.toml"), NO_FREE_SPACE).expect("written");
+    home.key("me");
+    Some((home, disk, Home::new("models")))
+}
+
+#[test]
+fn a_model_is_removed_from_a_full_disk_also_by_a_command_that_is_killed() {
+    let Some((b, disk, models)) = publisher_on_disk("48m") else { return };
+    let model = models.path().join("model");
+    model::generate(&model, 8 * MIB, 5);
+    let reference = b.publish(&model, "model", "me");
+    let other = models.path().join("other");
+    model::generate(&other, 2 * MIB, 6);
+    let mut filler = disk.fill(0);
+    let refused = b.run(["publish", &other.to_string_lossy(), "other", "--key", "me"]).failed(7, "reg rm");
+    assert!(!refused.stderr().contains("min_free"), "it is 0: {}", refused.stderr());
+    let began = Instant::now();
+    b.run(["rm", &reference]).ok();
+    let took = began.elapsed();
+    assert!(disk.free() > 8 * MIB, "{}", disk.free());
+    b.run(["rm", &reference]).failed(3, "reg ls");
+    b.run(["publish", &other.to_string_lossy(), "other", "--key", "me"]).ok();
+    // The same through a daemon, whose index is on the disk or in memory.
+    std::fs::remove_file(&filler).expect("removed");
+    b.publish(&model, "model", "me");
+    disk.fill(0);
+    let daemon = Daemon::start(&b, [""; 0]);
+    b.run(["rm", &reference]).ok();
+    b.run(["rm", &reference]).failed(3, "reg ls");
+    daemon.stop();
+    // Wherever it is killed, the same command ends what it began.
+    const ROUNDS: u32 = 8;
+    for round in 1..=ROUNDS {
+        std::fs::remove_file(&filler).expect("removed");
+        b.publish(&model, "model", "me");
+        filler = disk.fill(0);
+        let mut removing = b.command(["rm", &reference]).stderr(Stdio::null()).spawn().expect("reg runs");
+        let _killed = wait_until(&mut removing, Instant::now() + took * round / ROUNDS);
+        let again = b.run(["rm", &reference]);
+        assert!([0, 3].contains(&again.code()), "round {round}: {again:?}");
+        b.run(["rm", &reference]).failed(3, "reg ls");
+        assert!(disk.free() > 8 * MIB, "round {round}: {}", disk.free());
+    }
+    assert_eq!(b.json(["ls"]).as_array().map(Vec::len), Some(1), "the other one stays");
+    b.run(["verify"]).ok();
+}
+
+#[test]
+fn a_pull_that_met_a_full_disk_needs_what_is_missing() {
+    let Some((b, disk, a)) = publisher_on_disk("44m") else { return };
+    a.key("me");
+    let model = a.path().join("model");
+    model::generate(&model, 24 * MIB, 7);
+    let server = Daemon::start(&a, [""; 0]);
+    let reference = a.publish(&model, "large", "me");
+    let address = server.address();
+    let pull = ["pull", &reference, "--cache-only", "--no-mdns", "--from", &address];
+    let slowly = ["--limit-down", "8 MB/s", "--limit-local"];
+    let pulling = b.command(pull).args(slowly).stderr(Stdio::piped()).spawn().expect("reg runs");
+    // Longer than two seconds, so that some of it is recorded; then nothing more can be written.
+    let began = Instant::now();
+    until("some of it is here", || began.elapsed().as_millis() > 2400);
+    let filler = disk.fill(0);
+    let ended = pulling.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(7), "{said}");
+    std::fs::remove_file(&filler).expect("removed");
+    let partial = b.path().join("disk/home/store/partial");
+    let data =
+        || std::fs::read_dir(&partial).into_iter().flatten().flatten().map(|it| it.path().join("data"));
+    let taken: u64 = data().filter_map(|it| it.metadata().ok()).map(|it| it.blocks() * 512).sum();
+    assert!(taken > 8 * MIB, "{taken} bytes were kept");
+    let missing = (24 * MIB + 4096).saturating_sub(taken);
+    disk.fill(missing + 3 * MIB);
+    b.run([&pull[..], &["--dry-run"]].concat()).ok();
+    b.run(pull).ok();
+    let dest = a.path().join("out");
+    b.run(["pull", &reference, &dest.to_string_lossy(), "--offline"]).ok();
+    tree::assert_equal(&model, &dest);
+}
+
+#[test]
+fn a_publication_needs_room_for_what_the_store_lacks() {
+    let Some((b, disk, models)) = publisher_on_disk("32m") else { return };
+    let model = models.path().join("model");
+    model::generate(&model, 12 * MIB, 8);
+    let reference = b.publish(&model, "model", "me");
+    let before = b.json(["info", &reference]);
+    disk.fill(4 * MIB);
+    publish_again(&b, &model).ok();
+    assert_eq!(b.json(["info", &reference])["manifest"], before["manifest"]);
+    std::fs::write(model.join("README.md"), "---\nlicense: mit\n---\n\nMended.\n").expect("written");
+    publish_again(&b, &model).ok();
+    assert_ne!(b.json(["info", &reference])["manifest"], before["manifest"]);
+    let dest = models.path().join("out");
+    b.run(["pull", &reference, &dest.to_string_lossy(), "--offline"]).ok();
+    tree::assert_equal(&model, &dest);
+    // Other weights of the same size do not fit, and neither do larger ones.
+    for size in [12 * MIB, 13 * MIB] {
+        model::generate(&model, size, 9);
+        let refused = publish_again(&b, &model).failed(7, "--link");
+        assert!(!refused.stderr().contains("min_free"), "{}", refused.stderr());
+    }
 }

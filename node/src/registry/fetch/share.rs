@@ -520,10 +520,9 @@ fn open_all(
     if new.is_empty() {
         return Ok(());
     }
-    let bytes = new.iter().map(|(_, states)| states.layout().size()).sum();
     if let Some(protect) = protect {
         own.keep_lease(store.reserve(0, protect)?);
-        own.keep_lease(store.reserve(bytes, &new.iter().map(|(blob, _)| *blob).collect())?);
+        own.keep_lease(store.reserve_blobs(&new)?);
     }
     for (blob, states) in new {
         let failed = |source| BeginError::Partial { blob, source };

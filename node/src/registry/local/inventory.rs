@@ -204,13 +204,22 @@ impl Local {
     }
 
     /// Removes a model with its tags, and the blobs that no other model needs. A reference by tag removes only that tag while
-    /// other tags name the same manifest.
+    /// other tags name the same manifest. What takes no new bytes comes first, so it works on a full disk: the documents of the
+    /// tags have room in what it frees. Where it ends in the middle, the tags name a model that is not here, as after an eviction.
+    /// So the same call removes them before anything else, and no older version in their place.
     ///
     /// # Errors
     /// The model is pinned or not in the store: see [`CatalogueError`].
     pub async fn remove(self: &Arc<Self>, reference: &Reference) -> Result<Collected, CatalogueError> {
         let reference = reference.clone();
         self.on_blocking_thread(move |local| {
+            let left = local.resolver.tags_left_here(&reference)?;
+            if !left.is_empty() {
+                let report = local.store.gc(false)?;
+                local.forget_tags(&left)?;
+                let models = left.iter().map(|it| it.record().manifest.digest).collect();
+                return Ok(Collected { models, blobs: report.blobs, bytes: report.bytes, dry_run: false });
+            }
             let ModelHere { manifest, record, .. } = local.resolver.model_here(&reference)?;
             let tags = tags::records(&local.store, record.publisher, Some(&record.model))?;
             let (named, others): (Vec<SignedTag>, Vec<SignedTag>) = tags
@@ -221,23 +230,29 @@ impl Local {
             if others.is_empty() && kept == Some(Kept::Pinned) {
                 return Err(CatalogueError::Pinned { reference });
             }
-            for tag in &named {
-                tags::forget(&local.store, tag)?;
-                let TagRecord { publisher, model, tag, .. } = tag.record();
-                local.news.forget_tag(*publisher, model, tag);
-                local.resolver.views.forget(*publisher, model, tag);
-            }
             if !others.is_empty() {
+                local.forget_tags(&named)?;
                 return Ok(Collected::default());
             }
-            local.store.remove_document(DocumentKind::Model, &key_of(&manifest, &record))?;
             if kept.is_some() {
                 kept::release(&local.store, &key_of(&manifest, &record))?;
             }
+            local.store.remove_document(DocumentKind::Model, &key_of(&manifest, &record))?;
             let report = local.store.gc(false)?;
+            local.forget_tags(&named)?;
             Ok(Collected { models: vec![manifest], blobs: report.blobs, bytes: report.bytes, dry_run: false })
         })
         .await
+    }
+
+    fn forget_tags(&self, tags: &[SignedTag]) -> Result<(), CatalogueError> {
+        let forgotten = tags.iter().try_for_each(|tag| tags::forget(&self.store, tag));
+        for tag in tags {
+            let TagRecord { publisher, model, tag, .. } = tag.record();
+            self.news.forget_tag(*publisher, model, tag);
+            self.resolver.views.forget(*publisher, model, tag);
+        }
+        Ok(forgotten?)
     }
 
     /// Removes blobs that no model needs, and the least recently used models while the cache is above its size limit.

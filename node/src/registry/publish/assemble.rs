@@ -106,7 +106,7 @@ impl Fault for AssembleError {
             Self::Manifest(ManifestError::TooLarge { .. }) => {
                 Some("leave files out with --exclude, or pack many small ones into archives".into())
             }
-            Self::Reserve(source) => source.hint(),
+            Self::Reserve(source) => source.publish_hint(),
             _ => None,
         }
     }

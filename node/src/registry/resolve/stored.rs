@@ -53,6 +53,29 @@ impl Resolver {
         Ok(ModelHere { manifest, record, tag })
     }
 
+    /// Returns the tag records that this store keeps, among those that a reference means, without their models: these were
+    /// evicted, or a removal has ended in the middle.
+    pub fn tags_left_here(&self, named: &Reference) -> Result<Vec<SignedTag>, ResolveError> {
+        let (reference, _) = &self.aliased(named, &Reporter::silent())?;
+        let publisher = self
+            .trust
+            .file
+            .resolve(&reference.publisher)
+            .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
+        let kept = tags::records(&self.store, publisher, Some(&reference.model))
+            .map_err(|source| ResolveError::Tags { reference: reference.clone(), source })?;
+        let mut left = Vec::new();
+        for tag in kept {
+            let (record, digest) = (tag.record(), tag.record().manifest.digest);
+            let is_meant = reference.digest.is_none_or(|it| it == digest)
+                && wanted_tag(reference).is_none_or(|it| it == record.tag);
+            if is_meant && ModelRecord::load(&self.store, &digest, publisher, &record.model)?.is_none() {
+                left.push(tag);
+            }
+        }
+        Ok(left)
+    }
+
     /// Returns the version of a tag that is used in this store: the newest one that is whole, or of which every chosen file
     /// is here; else the newest one of which anything is here, else the head.
     pub fn tag_here(
