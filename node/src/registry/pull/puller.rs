@@ -29,14 +29,15 @@ use super::{Puller, into_hf_cache};
 use crate::registry::fetch::{Begin, Caller, DownLimit, Downloaded, Share, ShareError, Terms};
 use crate::registry::limits::{ANSWERS_PATIENCE, CHANGES_MAX};
 use crate::registry::model::checkout::{CheckoutError, check_out};
+use crate::registry::model::describe::{self, Description};
 use crate::registry::model::record::ModelRecord;
-use crate::registry::model::{describe, whole};
+use crate::registry::model::whole;
 use crate::registry::publishers::usable;
 use crate::registry::resolve::{
     Later, RecordChoice, ResolveError, ResolveOptions, Resolved, Wanted, byte_sources, content_checks,
     proof_checks, receipt_of, refuse, whole_checks,
 };
-use crate::store::Lease;
+use crate::store::{CancelOnDrop, Lease};
 
 /// The result of fetching a model.
 struct Fetched {
@@ -326,7 +327,7 @@ impl Puller {
             let step = Step { resolved, wanted: &wanted, terms: &terms, lease: &lease, reporter };
             downloaded = self.bring_all(step, part, missing, &consent).await?;
         }
-        let description = describe::describe_part(&self.store, &resolved.manifest, &all, part, &consent)?;
+        let description = self.describe(resolved, all, part, consent).await?;
         let gaps = description.gaps();
         tell(&gaps, resolved, reporter);
         let files = description.files().to_vec();
@@ -346,6 +347,21 @@ impl Puller {
         spawn_blocking(move || store.commit()).await?;
         drop::<Lease>(lease);
         Ok(Fetched { downloaded, is_new, is_whole, files, gaps, formats })
+    }
+
+    /// Inspects and judges what was fetched, on a blocking thread: some formats are searched whole. It ends with its caller.
+    async fn describe(
+        &self,
+        resolved: &Resolved,
+        all: Part,
+        part: &Part,
+        consent: Consent,
+    ) -> Result<Description, PullError> {
+        let caller = CancelOnDrop::default();
+        let (store, manifest, cancel) = (self.store.clone(), resolved.manifest.clone(), caller.cancel());
+        let part = part.clone();
+        let describe = move || describe::describe_part(&store, &manifest, &all, &part, &consent, &cancel);
+        Ok(spawn_blocking(describe).await??)
     }
 
     /// Returns the consent of a request together with what the user's rules allow.
