@@ -55,6 +55,25 @@ fn pulls_stay_below_the_size_and_what_is_pinned_stays() {
 }
 
 #[test]
+fn small_files_that_a_download_fetches_need_their_room_once() {
+    let [a, b] = ["A", "B"].map(Home::new);
+    a.key("me");
+    let server = Daemon::start(&a, [""; 0]);
+    let dir = a.path().join("model");
+    model::generate(&dir, 2 * MIB, 11);
+    std::fs::write(dir.join("tokenizer.json"), json(7 * MIB / 2)).expect("written");
+    let reference = a.publish(&dir, "m", "me");
+    let _daemon = Daemon::start(&b, ["--cache-max-size", "6 MiB", "--bootstrap", &server.address()]);
+    b.run(["pull", &reference, "--cache-only"]).ok();
+    assert_eq!(b.json(["ls"]).as_array().map(Vec::len), Some(1));
+}
+
+/// A list of so many bytes, as of a tokenizer.
+fn json(bytes: u64) -> String {
+    format!("{{\"x\":\"{}\"}}", "a".repeat(bytes as usize - 8))
+}
+
+#[test]
 fn what_was_published_here_is_not_evicted_until_its_publisher_lets_go() {
     let home = Home::new("publisher");
     home.key("me");

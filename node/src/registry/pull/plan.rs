@@ -66,7 +66,8 @@ impl Puller {
         let wanted: BTreeSet<Digest> = small.keys().copied().chain([resolved.digest]).collect();
         let lease = self.reserve(small.values().map(|it| it.size()).sum(), wanted.clone()).await?;
         let terms = self.terms_of(resolved, request);
-        let mut step = Step { resolved, wanted: &wanted, terms: &terms, lease: &lease, reporter };
+        let mut step =
+            Step { resolved, wanted: &wanted, terms: &terms, lease: &lease, has_room: false, reporter };
         match self.bring(&mut step, small, 1).await {
             Ok(_) => self.judge_early(resolved, part, &consent, reporter).await,
             Err(error) => {

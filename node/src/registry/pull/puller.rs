@@ -301,7 +301,8 @@ impl Puller {
         if was_missing && offline {
             return Err(PullError::Offline);
         }
-        // The download reserves the room for the blobs that it fetches; this is for the others, and protects those that are here.
+        // The download reserves the room for the blobs that it fetches, and is given what this has for them; this is for the
+        // others, and protects those that are here.
         let small: u64 =
             Steps::of(missing.clone(), &resolved.manifest).small.values().map(|it| it.size()).sum();
         let lease = self.reserve(small, wanted.clone()).await?;
@@ -324,7 +325,8 @@ impl Puller {
             }
             self.news.seed_while_pulling(&publisher, &resolved.model).await;
             let terms = self.terms_of(resolved, request);
-            let step = Step { resolved, wanted: &wanted, terms: &terms, lease: &lease, reporter };
+            let step =
+                Step { resolved, wanted: &wanted, terms: &terms, lease: &lease, has_room: false, reporter };
             downloaded = self.bring_all(step, part, missing, &consent).await?;
         }
         let description = self.describe(resolved, all, part, consent).await?;
@@ -394,17 +396,12 @@ impl Puller {
     }
 
     /// Takes part in the download of a model.
-    pub(super) fn share(
-        &self,
-        resolved: &Resolved,
-        protect: BTreeSet<Digest>,
-        terms: &Terms,
-        reporter: &Reporter,
-    ) -> Share {
+    pub(super) fn share(&self, step: &Step<'_>) -> Share {
+        let Step { resolved, wanted, terms, has_room, reporter, .. } = step;
         let publisher = resolved.keys.publisher();
         let begin = Begin {
             model: resolved.digest,
-            protect,
+            protect: (*wanted).clone(),
             holders: resolved.holders.clone(),
             strangers: resolved.strangers.clone(),
             searches: false,
@@ -417,7 +414,7 @@ impl Puller {
             )),
             web: terms.web.clone(),
             states_max: resolved.manifest.blobs().into_values().map(PieceStates::byte_len).max().unwrap_or(0),
-            has_room: false,
+            has_room: *has_room,
         };
         let pull = Arc::new(self.fetching.enter(resolved, terms.priority));
         self.fetching.share(begin, Caller::Pull(pull, terms.limit, terms.timeout), reporter)

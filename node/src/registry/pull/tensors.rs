@@ -26,6 +26,7 @@ use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
 use thiserror::Error;
 
 use super::Puller;
+use super::early::Step;
 use super::error::PullError;
 use super::headers::{self, Header};
 use crate::registry::fetch::{BeginError, Share, Sources};
@@ -152,7 +153,10 @@ impl Puller {
             resolved.manifest.blobs().into_keys().chain([resolved.digest]).collect();
         let lease = self.reserve(0, blobs.clone()).await?;
         let terms = self.terms_of(&resolved, &request);
-        let mut share = self.share(&resolved, blobs, &terms, reporter);
+        let (resolving, wanted) = (&mut resolved, &blobs);
+        let step =
+            Step { resolved: resolving, wanted, terms: &terms, lease: &lease, has_room: false, reporter };
+        let mut share = self.share(&step);
         let (mut sources, partials) = self.open_sources(&mut share, &mut resolved, part, reporter).await?;
         choose(&mut sources, &request.tensors)?;
         sources.retain(|source| !source.wanted.is_empty());
