@@ -287,6 +287,21 @@ impl Store {
         if let Some(orphans) = orphans {
             self.remove_planned(&orphans)?;
         }
+        self.check_room(bytes)?;
+        Ok(lease)
+    }
+
+    /// Reserves room for `bytes` more as [`Self::reserve`] does, but removes nothing and ends no lease for it. Returns `None` where
+    /// the store or the disk has no such room.
+    pub fn reserve_free(&self, bytes: u64, protect: &BTreeSet<Digest>) -> Option<Lease> {
+        let _one = self.cache_lock();
+        let lease = self.lease(bytes, protect);
+        self.check_room(bytes).is_ok().then_some(lease)
+    }
+
+    /// Checks that there is room for all that is reserved, of which the last reservation has `bytes`.
+    fn check_room(&self, bytes: u64) -> Result<(), ReserveError> {
+        let (max_size, min_free) = (self.max_size(), self.limits().min_free);
         let (used, reserved) = (self.used(), self.reserved(&BTreeSet::new()));
         if let Some(max_size) = max_size.filter(|max_size| used + reserved > *max_size) {
             return Err(ReserveError::CacheFull { bytes, used, max_size });
@@ -295,7 +310,7 @@ impl Store {
         if free < reserved.saturating_add(min_free) {
             return Err(ReserveError::DiskFull { bytes, free, min_free });
         }
-        Ok(lease)
+        Ok(())
     }
 
     /// Returns the most bytes of whole blobs; `None` for as many as the disk holds.
