@@ -464,6 +464,25 @@ fn two_commits_at_once_keep_the_files_of_both() {
     assert_eq!(files(), ["quick.txt", "slow.txt"]);
 }
 
+#[test]
+fn a_folder_is_deleted_under_its_name_in_any_normal_form() {
+    let node = Signing::start();
+    let commit = |lines: &[Value]| {
+        let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        node.send("POST", "/api/models/me/up/commit/main", "application/x-ndjson", body.as_bytes())
+    };
+    let deleted = |path: &str| json!({ "key": "deletedFolder", "value": { "path": path } });
+    let taken = commit(&[inline("a.txt"), inline("caf\u{e9}/b.txt"), inline("caf\u{e9}/sub/c.txt")]);
+    assert_eq!(taken.status, 200, "{}", taken.text());
+    // macOS spells the letter as two characters.
+    let taken = commit(&[deleted("cafe\u{301}/")]);
+    assert_eq!(taken.status, 200, "{}", taken.text());
+    let tree = http::get(&node.url("/api/models/me/up/tree/main?recursive=true"), &[]).json();
+    let files: Vec<String> = tree.as_array().expect("files").iter().map(|it| text(&it["path"])).collect();
+    assert_eq!(files, ["a.txt"]);
+    assert_eq!(commit(&[deleted("../caf")]).status, 400);
+}
+
 /// The same directory makes the same model, whichever door it comes through.
 #[test]
 fn what_is_never_part_of_a_model_is_left_out_of_an_upload() {

@@ -337,7 +337,7 @@ impl Commit<'_> {
             }
             Line::DeletedFile(Named { path }) => Change::Delete(safe(&path)?),
             Line::DeletedFolder(Named { path }) => {
-                Change::DeleteBelow(format!("{}/", path.trim_end_matches('/')))
+                Change::DeleteBelow(format!("{}/", safe(path.trim_end_matches('/'))?))
             }
             Line::Other(value) => {
                 let key =
