@@ -224,11 +224,13 @@ impl Resolver {
             let mut known = slot.view.lock().await;
             let asked = slot.ask();
             // After a revocation, of any publisher, what a client is reading is judged anew before it reads on.
-            if slot.is_doubted.swap(false, Ordering::AcqRel)
-                && let Some(kept) = known.clone()
-                && !(is_pinned(&kept, asked) && self.may_still_be_read(&kept).await)
-            {
-                *known = None;
+            if let Some(doubt) = slot.take_doubt() {
+                if let Some(kept) = known.clone()
+                    && !(is_pinned(&kept, asked) && self.may_still_be_read(&kept).await)
+                {
+                    *known = None;
+                }
+                doubt.settle();
             }
             if let Some(kept) = known.as_ref().filter(|it| self.is_kept(it, asked)) {
                 let age = kept.since.elapsed();
@@ -474,13 +476,13 @@ impl Resolver {
     }
 
     /// Judges a pinned version anew: the user's rules, denylists and consent, revocations, and whether its record may still
-    /// stand for the tag. What cannot be asked now refuses nothing.
+    /// stand for the tag. What cannot be asked now refuses nothing, and leaves a client of [`Self::view`] time for the rest.
     async fn may_still_be_read(self: &Arc<Self>, kept: &Kept) -> bool {
         let view = &kept.view;
         let (publisher, model) = (view.publisher(), view.model().clone());
         let revision = Revision::Digest(view.digest);
         let judged = self.look(publisher, &model, &revision);
-        if let Ok(Err(error)) = timeout(VIEW_TIMEOUT, judged).await
+        if let Ok(Err(error)) = timeout(VIEW_PATIENCE, judged).await
             && is_refusal(&error)
         {
             return false;
