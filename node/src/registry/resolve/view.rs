@@ -450,10 +450,11 @@ impl Resolver {
         }
         let (resolver, slot, model, revision) = (self.clone(), slot.clone(), model.clone(), revision.clone());
         tokio::spawn(async move {
+            let (before, revocations) = (slot.view.lock().await.clone(), resolver.news.revocations());
             let looked = timeout(VIEW_TIMEOUT, resolver.look(publisher, &model, &revision)).await;
             let (new, later) = looked.ok().and_then(Result::ok).unzip();
             let new = new.map(Kept::new);
-            let old = slot.view.lock().await.clone().filter(|it| is_pinned(it, slot.last_asked()));
+            let old = before.clone().filter(|it| is_pinned(it, slot.last_asked()));
             // A client reads the version that it began with, while that one may be read. Answers that come soon after belong
             // to the beginning.
             let stays = match &old {
@@ -461,13 +462,18 @@ impl Resolver {
                 Some(old) => resolver.may_still_be_read(old).await,
                 None => false,
             };
-            // A refusal removes the old result, so the next request gets the reason.
-            *slot.view.lock().await = match (old, new) {
-                (Some(old), new) if stays => {
-                    Some(Kept { since: new.map_or_else(Instant::now, |it| it.since), ..old })
-                }
-                (_, new) => new,
-            };
+            let mut known = slot.view.lock().await;
+            // After a revocation a request judges it, and may have replaced it by now.
+            if is_same(known.as_ref(), before.as_ref()) && resolver.news.revocations() == revocations {
+                // A refusal removes the old result, so the next request gets the reason.
+                *known = match (old, new) {
+                    (Some(old), new) if stays => {
+                        Some(Kept { since: new.map_or_else(Instant::now, |it| it.since), ..old })
+                    }
+                    (_, new) => new,
+                };
+            }
+            drop(known);
             slot.is_looked_at.store(false, Ordering::Release);
             if let Some(later) = later.flatten() {
                 resolver.look_later(&slot, publisher, &model, &revision, later, again);
@@ -663,6 +669,11 @@ impl Resolver {
         let valid = tags.into_iter().filter_map(Result::ok);
         valid.filter_map(|it| SignedTag::verify(it.envelope(), &keys).ok()).collect()
     }
+}
+
+/// Tells whether two results are one, whenever it was looked at last.
+fn is_same(one: Option<&Kept>, other: Option<&Kept>) -> bool {
+    one.map(|it| Arc::as_ptr(&it.view)) == other.map(|it| Arc::as_ptr(&it.view))
 }
 
 /// Tells whether an error says that the store does not have a version, and peers may have it.
