@@ -327,11 +327,11 @@ fn lacking(partials: &[Partial], runs: &BTreeMap<Digest, Vec<Range<u32>>>) -> u6
 fn place(source: &TensorSource, dest: &Path, overwrite: bool) -> Result<(), TensorsError> {
     let placed = |error| TensorsError::Place { path: dest.to_owned(), source: error };
     fs::create_dir_all(dest).map_err(|error| TensorsError::Write { path: dest.to_owned(), source: error })?;
-    let there = checkout::walk(dest, &source.file).map_err(placed)?;
-    let path = checkout::make_parents(dest, &source.file).map_err(placed)?;
+    let (path, there) = checkout::place_of(dest, &source.file).map_err(placed)?;
+    checkout::make_parents(&path).map_err(placed)?;
     let temporary = path.with_file_name(format!(".{}.{}.part", source.file.digest.hex(), std::process::id()));
     let written = write(source, &temporary).and_then(|()| match there {
-        Some((_, found)) if !found.is_file() => Err(TensorsError::Occupied { path: path.clone() }),
+        Some(found) if !found.is_file() => Err(TensorsError::Occupied { path: path.clone() }),
         Some(_) if !overwrite && !are_equal(&path, &temporary).unwrap_or(false) => {
             Err(TensorsError::Occupied { path: path.clone() })
         }
