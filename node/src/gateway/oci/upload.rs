@@ -84,8 +84,11 @@ pub(super) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, OciError> {
-    let at_offset = oci.may_push(caller, &upload.owner, &upload.model).await.and_then(|_| offset(&headers));
-    let (at_offset, body) = or_discard(at_offset, &headers, body, DISCARDED_MAX).await?;
+    let at_offset = async {
+        oci.may_push(caller, &upload.owner, &upload.model).await?;
+        offset(&headers)
+    };
+    let (at_offset, body) = or_discard(at_offset.await, &headers, body, DISCARDED_MAX).await?;
     let size = append(oci.registry(), &upload.reference, at_offset, body).await.map_err(failed)?;
     let repo = Repo { owner: upload.owner, model: upload.model };
     Ok(at(&headers, &repo, &upload.reference, size, StatusCode::ACCEPTED))
