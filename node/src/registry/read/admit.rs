@@ -136,8 +136,9 @@ impl Reading {
         verdict: watch::Sender<Option<Judged>>,
     ) {
         let caller = CancelOnDrop::default();
+        let cancel = caller.cancel();
         let judged = tokio::select! {
-            judged = self.kind_of(&view, &file, &caller.cancel()) => judged,
+            judged = self.kind_of(&view, &file, &cancel) => judged,
             () = deserted(&verdict) => Err(ReaderError::Interrupted),
         };
         drop(caller);
