@@ -23,7 +23,7 @@ pub struct Choice {
     /// Only tensors with a matching name, as in `model.layers.0.*`, in safetensors files without the others (repeatable)
     #[arg(long, help_heading = HEADING, value_name = "GLOB", conflicts_with_all = ["quant", "dry_run", "to_hf_cache"])]
     pub tensors: Vec<Pattern>,
-    /// Show what would be fetched, what is in the store, and the disk space needed; fetch nothing
+    /// Show what would be fetched, what is in the store, and the disk space needed; fetch 64 MiB at most, to judge the small files
     #[arg(long, help_heading = HEADING)]
     pub dry_run: bool,
 }

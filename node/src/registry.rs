@@ -246,7 +246,10 @@ impl Registry {
     }
 
     /// Returns the models in the store that need a blob, each with its manifest: whole and partial ones, allowed or not.
-    pub async fn models_with(&self, blob: &Digest) -> Vec<(Digest, ModelRecord)> {
+    ///
+    /// # Errors
+    /// The records cannot be read, so that a model may need it.
+    pub async fn models_with(&self, blob: &Digest) -> Result<Vec<(Digest, ModelRecord)>, ReaderError> {
         self.reading.models_with(blob).await
     }
 

@@ -4,7 +4,8 @@
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::header::EXPECT;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::put;
 use bytes::{Bytes, BytesMut};
@@ -44,6 +45,28 @@ pub(super) async fn discard(stream: &mut BodyDataStream, max: usize) {
         && let Some(Ok(chunk)) = stream.next().await
     {
         rest = rest.saturating_sub(chunk.len());
+    }
+}
+
+/// Returns what is known before a body is read, and the body. Where that is a refusal, discards the body first, unless its client
+/// waits for an answer before it sends it.
+///
+/// # Errors
+/// The upload is refused.
+pub(super) async fn or_discard<T, E>(
+    known: Result<T, E>,
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+) -> Result<(T, Body), E> {
+    match known {
+        Ok(known) => Ok((known, body)),
+        Err(refused) => {
+            if !headers.contains_key(EXPECT) {
+                discard(&mut body.into_data_stream(), max).await;
+            }
+            Err(refused)
+        }
     }
 }
 

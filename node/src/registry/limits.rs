@@ -157,6 +157,8 @@ pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 pub(super) const PULL_GETS_ON: Duration = Duration::from_secs(5);
 /// Bytes of a list of weights, or of a graph, that is fetched before the weights. The largest lists have 15 MB.
 pub(super) const LIST_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of small files that a plan fetches to judge them: those of nearly every model. A plan is asked for on any line.
+pub(super) const PLAN_BYTES_MAX: u64 = 64 << 20;
 /// Largest blob that is fetched together with others, without a schedule: most files of a model beside its weights.
 pub(super) const SMALL_BLOB_BYTES_MAX: u64 = 128 << 10;
 /// Fewer small blobs than this are left to the download: they cost it less than a stream of their own.

@@ -190,8 +190,8 @@ struct Snapshot {
     linked: BTreeSet<Digest>,
     /// The digests that live leases protect: of blobs, and of models' manifests.
     protected: BTreeSet<Digest>,
-    /// Blobs that were stored while a lease was live: the model that they belong to may not be recorded yet.
-    young: BTreeSet<Digest>,
+    /// Blobs that were stored while a lease was live, and when: the model that they belong to may not be recorded yet.
+    young: BTreeMap<Digest, SystemTime>,
 }
 
 /// The models and blobs to remove, in order.
@@ -222,7 +222,7 @@ fn plan(snapshot: &Snapshot, wanted: Room) -> Plan {
     let orphans = snapshot
         .blobs
         .iter()
-        .filter(|(blob, _)| !users.contains_key(blob) && free(blob) && !snapshot.young.contains(blob));
+        .filter(|(blob, _)| !users.contains_key(blob) && free(blob) && !snapshot.young.contains_key(blob));
     for (blob, size) in orphans {
         plan.take(snapshot, *blob, *size);
     }
@@ -312,16 +312,24 @@ impl Store {
             disk: self.lacking(&reserved),
         };
         let idle = self.idle_leases();
-        let mut orphans = None;
+        let (mut snapshot, mut orphans) = (None, None);
         // As few idle leases end as make room, the oldest first, and none where they make too little.
         for count in 0..=idle.len() {
             let ended: BTreeSet<u64> = idle[..count].iter().copied().collect();
             let wanted = excess(self.reserved(&ended));
             let mut planned = Plan::default();
             if !wanted.is_none() {
-                let snapshot = self.snapshot(&ended)?;
-                planned = plan(&snapshot, wanted);
-                orphans.get_or_insert_with(|| plan(&snapshot, Room::default()));
+                // The store is read once, however many leases there are.
+                let here = match snapshot.take() {
+                    None => self.snapshot(&ended)?,
+                    Some(mut here) => {
+                        self.without(&mut here, &ended);
+                        here
+                    }
+                };
+                planned = plan(&here, wanted);
+                orphans.get_or_insert_with(|| plan(&here, Room::default()));
+                snapshot = Some(here);
             }
             if planned.room.covers(wanted) {
                 self.end_leases(&ended);
@@ -334,6 +342,21 @@ impl Store {
         if let Some(orphans) = orphans {
             self.remove_planned(&orphans)?;
         }
+        self.check_room(bytes)?;
+        Ok(lease)
+    }
+
+    /// Reserves room for `bytes` more as [`Self::reserve`] does, but removes nothing and ends no lease for it. Returns `None` where
+    /// the store or the disk has no such room.
+    pub fn reserve_free(&self, bytes: u64, protect: &BTreeSet<Digest>) -> Option<Lease> {
+        let _one = self.cache_lock();
+        let lease = self.lease(bytes, protect);
+        self.check_room(bytes).is_ok().then_some(lease)
+    }
+
+    /// Checks that there is room for all that is reserved, of which the last reservation has `bytes`.
+    fn check_room(&self, bytes: u64) -> Result<(), ReserveError> {
+        let (max_size, min_free) = (self.max_size(), self.limits().min_free);
         let (used, reserved) = (self.used(), self.reserved(&BTreeSet::new()));
         if let Some(max_size) = max_size.filter(|max_size| used + reserved.store > *max_size) {
             return Err(ReserveError::CacheFull { bytes, used, max_size });
@@ -341,7 +364,7 @@ impl Store {
         if self.lacking(&reserved) > 0 {
             return Err(ReserveError::DiskFull { bytes, free: self.free_for(&reserved), min_free });
         }
-        Ok(lease)
+        Ok(())
     }
 
     /// Returns the most bytes of whole blobs; `None` for as many as the disk holds.
@@ -437,14 +460,21 @@ impl Store {
             snapshot.blobs.insert(digest, record.size);
             let Some(since) = since else { continue };
             let Ok(metadata) = fs::metadata(self.paths().blob(&digest)) else { continue };
-            if metadata.modified().is_ok_and(|modified| modified >= since) {
-                snapshot.young.insert(digest);
+            if let Some(stored) = metadata.modified().ok().filter(|stored| *stored >= since) {
+                snapshot.young.insert(digest, stored);
             }
             if disk::is_linked(&metadata) {
                 snapshot.linked.insert(digest);
             }
         }
         Ok(snapshot)
+    }
+
+    /// Changes a snapshot to one as if these leases had ended, too.
+    fn without(&self, snapshot: &mut Snapshot, ended: &BTreeSet<u64>) {
+        snapshot.protected = self.protected(ended);
+        let since = self.oldest_lease(ended);
+        snapshot.young.retain(|_, stored| since.is_some_and(|since| *stored >= since));
     }
 
     fn lease(&self, bytes: u64, protect: &BTreeSet<Digest>) -> Lease {
@@ -604,7 +634,7 @@ mod tests {
     #[test]
     fn what_comes_while_a_lease_lives_is_no_orphan() {
         let mut here = snapshot(&[], &[(10, 100), (11, 100)]);
-        here.young.insert(digest(10));
+        here.young.insert(digest(10), SystemTime::UNIX_EPOCH);
         let planned = plan(&here, room(200));
         assert_eq!((planned.blobs, planned.room), (vec![digest(11)], room(100)));
     }
@@ -677,6 +707,30 @@ mod tests {
         partial.finish().unwrap();
         assert_eq!(store.reserved(&none), Leased::default(), "it is used now");
         drop(lease);
+    }
+
+    #[test]
+    fn a_snapshot_is_changed_to_one_without_more_leases() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store"), CacheLimits::default()).unwrap();
+        let [old, new] = [&b"old"[..], b"new"].map(|bytes| store.put_blob(bytes).unwrap());
+        let stored = SystemTime::now() - std::time::Duration::from_secs(60);
+        fs::File::open(store.paths().blob(&old)).unwrap().set_modified(stored).unwrap();
+        let [first, second] = [old, new].map(|blob| store.reserve(1, &[blob].into()).unwrap());
+        let since = SystemTime::now() - std::time::Duration::from_secs(90);
+        store.leases().0.lock().unwrap().live.get_mut(&first.id).unwrap().since = since;
+        let said = |it: &Snapshot| {
+            let young: BTreeSet<Digest> = it.young.keys().copied().collect();
+            (young, it.protected.clone())
+        };
+        let none = BTreeSet::new();
+        let mut snapshot = store.snapshot(&none).unwrap();
+        assert_eq!(said(&snapshot), ([old, new].into(), [old, new].into()));
+        for ended in [[first.id].into(), [first.id, second.id].into()] {
+            store.without(&mut snapshot, &ended);
+            assert_eq!(said(&snapshot), said(&store.snapshot(&ended).unwrap()));
+        }
+        assert!(snapshot.young.is_empty() && snapshot.protected.is_empty());
     }
 
     proptest! {

@@ -464,6 +464,45 @@ fn two_commits_at_once_keep_the_files_of_both() {
     assert_eq!(files(), ["quick.txt", "slow.txt"]);
 }
 
+/// Many clients read no answer before they have sent all: their users would see a broken connection.
+#[test]
+fn an_upload_that_is_refused_at_once_is_read_so_that_its_client_reads_why() {
+    let node = Signing::start();
+    let body = vec![b' '; 12 << 20];
+    let commit = "/api/models/me/up/commit/main";
+    let refused = node.send("POST", &format!("{commit}?create_pr=1"), "application/x-ndjson", &body);
+    assert!(refused.status == 400 && refused.text().contains("no pull requests"), "{}", refused.text());
+    for (method, path) in [
+        ("POST", commit),
+        ("POST", "/v2/me/up/blobs/uploads/"),
+        ("PATCH", "/v2/me/up/blobs/uploads/any"),
+        ("PUT", "/v2/me/up/blobs/uploads/any"),
+    ] {
+        let refused = http::send(method, &node.url(path), &[("content-type", "text/plain")], &body);
+        assert_eq!(refused.status, 401, "{method} {path}: {}", refused.text());
+    }
+    node.has_nothing();
+}
+
+#[test]
+fn a_folder_is_deleted_under_its_name_in_any_normal_form() {
+    let node = Signing::start();
+    let commit = |lines: &[Value]| {
+        let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        node.send("POST", "/api/models/me/up/commit/main", "application/x-ndjson", body.as_bytes())
+    };
+    let deleted = |path: &str| json!({ "key": "deletedFolder", "value": { "path": path } });
+    let taken = commit(&[inline("a.txt"), inline("caf\u{e9}/b.txt"), inline("caf\u{e9}/sub/c.txt")]);
+    assert_eq!(taken.status, 200, "{}", taken.text());
+    // macOS spells the letter as two characters.
+    let taken = commit(&[deleted("cafe\u{301}/")]);
+    assert_eq!(taken.status, 200, "{}", taken.text());
+    let tree = http::get(&node.url("/api/models/me/up/tree/main?recursive=true"), &[]).json();
+    let files: Vec<String> = tree.as_array().expect("files").iter().map(|it| text(&it["path"])).collect();
+    assert_eq!(files, ["a.txt"]);
+    assert_eq!(commit(&[deleted("../caf")]).status, 400);
+}
+
 /// The same directory makes the same model, whichever door it comes through.
 #[test]
 fn what_is_never_part_of_a_model_is_left_out_of_an_upload() {

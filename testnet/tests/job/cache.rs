@@ -51,7 +51,38 @@ fn pulls_stay_below_the_size_and_what_is_pinned_stays() {
     let large = a.path().join("large");
     model::generate(&large, 12 * MIB, 9);
     let reference = a.publish(&large, "large", "me");
+    let planned = b.json(["pull", &reference, "--cache-only", "--dry-run"]);
+    assert_eq!(planned["cache_max_bytes"], size, "{planned}");
     b.run(["pull", &reference, "--cache-only"]).failed(7, "cache");
+    // A plan shows what is needed, and evicts nothing for that. Its lists do not fit.
+    let listed = a.path().join("listed");
+    model::generate(&listed, 2 * MIB, 10);
+    std::fs::write(listed.join("tokenizer.json"), json(3 * MIB)).expect("written");
+    let reference = a.publish(&listed, "listed", "me");
+    let before = b.json(["ls"]);
+    let planned = b.json(["pull", &reference, "--cache-only", "--dry-run"]);
+    assert!(planned["notes"].to_string().contains("no free room"), "{planned}");
+    assert_eq!(b.json(["ls"]).as_array().map(Vec::len), before.as_array().map(Vec::len), "{before}");
+    b.run(["pull", &reference, "--cache-only"]).ok();
+}
+
+#[test]
+fn small_files_that_a_download_fetches_need_their_room_once() {
+    let [a, b] = ["A", "B"].map(Home::new);
+    a.key("me");
+    let server = Daemon::start(&a, [""; 0]);
+    let dir = a.path().join("model");
+    model::generate(&dir, 2 * MIB, 11);
+    std::fs::write(dir.join("tokenizer.json"), json(7 * MIB / 2)).expect("written");
+    let reference = a.publish(&dir, "m", "me");
+    let _daemon = Daemon::start(&b, ["--cache-max-size", "6 MiB", "--bootstrap", &server.address()]);
+    b.run(["pull", &reference, "--cache-only"]).ok();
+    assert_eq!(b.json(["ls"]).as_array().map(Vec::len), Some(1));
+}
+
+/// A list of so many bytes, as of a tokenizer.
+fn json(bytes: u64) -> String {
+    format!("{{\"x\":\"{}\"}}", "a".repeat(bytes as usize - 8))
 }
 
 #[test]

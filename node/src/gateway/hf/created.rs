@@ -39,7 +39,15 @@ impl Created {
         self.has(&(publisher, model.folded(), Some(tag.clone())))
     }
 
-    /// Forgets a branch, because it has a version now or is deleted. Returns whether it was known.
+    /// Forgets what has a version now: a branch, and with `main` the repository, which is found by its versions from then on.
+    pub(super) fn forget_begun(&self, publisher: PublisherId, model: &ModelName, tag: &Tag) {
+        let (model, main) = (model.folded(), Tag::latest());
+        self.lock().retain(|(of, name, branch)| {
+            (*of, name) != (publisher, &model) || branch.as_ref().unwrap_or(&main) != tag
+        });
+    }
+
+    /// Forgets a branch that is deleted. Returns whether it was known.
     pub(super) fn forget_branch(&self, publisher: PublisherId, model: &ModelName, tag: &Tag) -> bool {
         let key = (publisher, model.folded(), Some(tag.clone()));
         let mut created = self.lock();
@@ -63,5 +71,25 @@ impl Created {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Key>> {
         self.0.lock().expect("no holder of this lock panics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_is_forgotten_once_its_main_branch_has_a_version() {
+        let (created, me) = (Created::default(), PublisherId::from_bytes([1; 32]));
+        let [model, other] = ["Model", "other"].map(|it| it.parse::<ModelName>().expect("a name"));
+        let dev: Tag = "dev".parse().expect("a tag");
+        created.repository(me, &model);
+        created.repository(me, &other);
+        created.branch(me, &model, &dev);
+        created.forget_begun(me, &model, &dev);
+        assert!(!created.has_branch(me, &model, &dev));
+        assert!(created.has_repository(me, &model), "its main branch is still empty");
+        created.forget_begun(me, &model, &Tag::latest());
+        assert!(!created.has_repository(me, &model) && created.has_repository(me, &other));
     }
 }

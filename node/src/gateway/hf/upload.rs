@@ -30,7 +30,7 @@ use super::state::HfGateway;
 use crate::gateway::base_url::base_url;
 use crate::gateway::guard::Caller;
 use crate::gateway::signer::Signer;
-use crate::gateway::uploads::discard;
+use crate::gateway::uploads::{discard, or_discard};
 use crate::registry::Registry;
 use crate::registry::publish::Signatory;
 use crate::registry::resolve::{ModelView, Revision, TagPlace};
@@ -162,17 +162,21 @@ pub(super) async fn commit_files(
     headers: axum::http::HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, HfError> {
-    query.check()?;
-    let (signer, model) = hub.may_publish(caller, &at.owner, &at.model).await?;
-    let Revision::Tag(tag) = revision(&at.revision)? else {
-        return Err(HfError::Invalid(format!("{}: a commit goes to a tag, or to main", at.revision)));
+    let found = async {
+        query.check()?;
+        let (signer, model) = hub.may_publish(caller, &at.owner, &at.model).await?;
+        let Revision::Tag(tag) = revision(&at.revision)? else {
+            return Err(HfError::Invalid(format!("{}: a commit goes to a tag, or to main", at.revision)));
+        };
+        let parent = hub.current(&at, signer, &model, &tag).await?.map(|view| commit(&view.digest()));
+        Ok::<_, HfError>((signer, model, tag, parent))
     };
-    let parent = hub.current(&at, signer, &model, &tag).await?.map(|view| commit(&view.digest()));
+    let ((signer, model, tag, parent), body) = or_discard(found.await, &headers, body, DISCARDED_MAX).await?;
     let mut sent = Commit { hub: &hub, parent, wanted_parent: None, changes: Vec::new(), long: None };
     sent.receive(body).await?;
     let branch: Branch = (signer.publisher(), model, tag);
     let digest = hub.apply(&at, signer, &branch, &mut sent).await?;
-    hub.created().forget_branch(branch.0, &branch.1, &branch.2);
+    hub.created().forget_or_discard(branch.0, &branch.1, &branch.2);
     let oid = commit(&digest);
     let url = format!("{}/{}/commit/{oid}", base_url(&headers), at.id());
     Ok(Json(json!({
@@ -337,7 +341,7 @@ impl Commit<'_> {
             }
             Line::DeletedFile(Named { path }) => Change::Delete(safe(&path)?),
             Line::DeletedFolder(Named { path }) => {
-                Change::DeleteBelow(format!("{}/", path.trim_end_matches('/')))
+                Change::DeleteBelow(format!("{}/", safe(path.trim_end_matches('/'))?))
             }
             Line::Other(value) => {
                 let key =

@@ -21,6 +21,7 @@ use super::state::OciGateway;
 use crate::gateway::blob::{Wanted, respond, respond_with};
 use crate::gateway::guard::Caller;
 use crate::gateway::server::{Client, Turn};
+use crate::registry::model::record::ModelRecord;
 use crate::registry::policy::{Verdict, judge};
 use crate::registry::resolve::{ModelView, Revision};
 
@@ -46,15 +47,21 @@ pub(super) async fn get(
         // The store has it, though not as a part of this repository: a client that pushes need not send it.
         respond(&Wanted::Whole, size, &digest.to_string(), None)
     } else if let Some(size) = oci.registry().blob_size(&digest) {
-        let of_model = oci.view_of_any(&digest).await;
-        match of_model {
+        let is_owner = caller.map(|it| it.0) == Some(Caller::Owner);
+        if !is_owner {
+            // First, because it costs less than to go through all models.
+            oci.may_have(&digest).await?;
+        }
+        let models = oci.registry().models_with(&digest).await;
+        let models = models.map_err(|error| OciError::of(&error, Code::BlobUnknown))?;
+        if models.is_empty() {
             // It was pushed, and not the manifest that needs it yet.
-            Ok(None) => of_store(&oci, digest, size, caller, client.as_deref(), &headers).await?,
+            of_store(&oci, digest, size, client.as_deref(), &headers).await?
+        } else {
             // What a model needs is judged with the model, under whatever name it is asked for.
-            Ok(Some(view)) if caller.as_ref().map(|it| it.0) == Some(Caller::Owner) => {
-                of_view(&oci, &view, digest, &method, client.as_deref(), &headers).await?
-            }
-            _ => return Err(OciError::new(Code::BlobUnknown, format!("{digest} is not served here"))),
+            let view = if is_owner { oci.view_of_any(models).await } else { None };
+            let view = view.ok_or_else(|| not_served(&digest))?;
+            of_view(&oci, &view, digest, &method, client.as_deref(), &headers).await?
         }
     } else {
         return Err(OciError::new(
@@ -68,27 +75,23 @@ pub(super) async fn get(
 }
 
 impl OciGateway {
-    /// Returns a model in the store that needs a blob and may be served; `None` where no model needs it.
-    ///
-    /// # Errors
-    /// Every model that needs it is refused.
-    async fn view_of_any(&self, digest: &Digest) -> Result<Option<Arc<ModelView>>, ()> {
-        let models = self.registry().models_with(digest).await;
-        let is_needed = !models.is_empty();
+    /// Returns the first of these models that may be served; `None` where every one is refused.
+    async fn view_of_any(&self, models: Vec<(Digest, ModelRecord)>) -> Option<Arc<ModelView>> {
         for (manifest, record) in models.into_iter().take(MODELS_TRIED_MAX) {
             let publisher = Publisher::Id(record.publisher);
             let revision = Revision::Digest(manifest);
             if let Ok(view) = self.registry().view(&publisher, &record.model, &revision).await {
-                return Ok(Some(view));
+                return Some(view);
             }
         }
-        if is_needed { Err(()) } else { Ok(None) }
+        None
     }
 
-    /// Decides whether another caller than the owner may read a document of no known model: where the kind of its bytes is
+    /// Decides whether another caller than the owner may read a blob, if no model needs it: a document of which the kind is
     /// allowed.
-    fn may_have(&self, bytes: &[u8]) -> Result<(), OciError> {
-        let kind = sniff("", bytes, bytes, bytes.len() as u64);
+    async fn may_have(&self, digest: &Digest) -> Result<(), OciError> {
+        let bytes = self.registry().document(digest).await.ok_or_else(|| not_served(digest))?;
+        let kind = sniff("", &bytes, &bytes, bytes.len() as u64);
         match judge(kind, self.registry().consent()) {
             Verdict::Allow => Ok(()),
             Verdict::Deny { reason } => Err(OciError::new(
@@ -138,14 +141,9 @@ async fn of_store(
     oci: &OciGateway,
     digest: Digest,
     size: u64,
-    caller: Option<Extension<Caller>>,
     client: Option<&Client>,
     headers: &HeaderMap,
 ) -> Result<Response, OciError> {
-    if caller.map(|it| it.0) != Some(Caller::Owner) {
-        let unknown = || OciError::new(Code::BlobUnknown, format!("{digest} is not part of a model"));
-        oci.may_have(&oci.registry().document(&digest).await.ok_or_else(unknown)?)?;
-    }
     let invalid = |error: BlobTooLarge| OciError::new(Code::SizeInvalid, error.to_string());
     let layout = BlobLayout::new(size).map_err(invalid)?;
     let wanted = Wanted::of(headers, size, &digest.to_string());
@@ -157,6 +155,10 @@ async fn of_store(
     let reader = oci.registry().read_whole(digest, layout, range).await;
     let reader = reader.map_err(|error| OciError::of(&error, Code::BlobUnknown))?;
     Ok(Turn::carried(turn, respond(&wanted, size, &digest.to_string(), Some(reader))))
+}
+
+fn not_served(digest: &Digest) -> OciError {
+    OciError::new(Code::BlobUnknown, format!("{digest} is not served here"))
 }
 
 /// Answers with a small blob that is in memory.

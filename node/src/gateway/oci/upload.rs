@@ -17,7 +17,7 @@ use super::name::{At, Repo};
 use super::state::OciGateway;
 use crate::gateway::base_url::base_url;
 use crate::gateway::guard::Caller;
-use crate::gateway::uploads::{append, discard};
+use crate::gateway::uploads::{append, or_discard};
 use crate::registry::import::UploadError;
 
 /// Bytes of a refused upload that are read and discarded, so that its client reads why.
@@ -50,15 +50,9 @@ pub(super) async fn begin(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, OciError> {
-    oci.may_push(caller, &repo.owner, &repo.model).await?;
+    let named = oci.may_push(caller, &repo.owner, &repo.model).await.and_then(|_| query.digests());
+    let ((mount, wanted), body) = or_discard(named, &headers, body, DISCARDED_MAX).await?;
     let blob = |digest| format!("/v2/{}/{}/blobs/{digest}", repo.owner, repo.model);
-    let (mount, wanted) = match query.digests() {
-        Ok(named) => named,
-        Err(error) => {
-            discard(&mut body.into_data_stream(), DISCARDED_MAX).await;
-            return Err(error);
-        }
-    };
     if let Some(mount) = mount.filter(|mount| oci.registry().blob_size(mount).is_some()) {
         return Ok(created(StatusCode::CREATED, &blob(mount), &mount));
     }
@@ -90,8 +84,12 @@ pub(super) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, OciError> {
-    oci.may_push(caller, &upload.owner, &upload.model).await?;
-    let size = append(oci.registry(), &upload.reference, offset(&headers)?, body).await.map_err(failed)?;
+    let at_offset = async {
+        oci.may_push(caller, &upload.owner, &upload.model).await?;
+        offset(&headers)
+    };
+    let (at_offset, body) = or_discard(at_offset.await, &headers, body, DISCARDED_MAX).await?;
+    let size = append(oci.registry(), &upload.reference, at_offset, body).await.map_err(failed)?;
     let repo = Repo { owner: upload.owner, model: upload.model };
     Ok(at(&headers, &repo, &upload.reference, size, StatusCode::ACCEPTED))
 }
@@ -110,16 +108,14 @@ pub(super) async fn finish(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, OciError> {
-    oci.may_push(caller, &upload.owner, &upload.model).await?;
-    let missing = || OciError::new(Code::DigestInvalid, "the digest of the upload is missing");
-    let wanted = match query.digest.ok_or_else(missing).and_then(|digest| digest::pushed(&digest)) {
-        Ok(wanted) => wanted,
-        Err(error) => {
-            discard(&mut body.into_data_stream(), DISCARDED_MAX).await;
-            return Err(error);
-        }
+    let found = async {
+        oci.may_push(caller, &upload.owner, &upload.model).await?;
+        let missing = || OciError::new(Code::DigestInvalid, "the digest of the upload is missing");
+        let wanted = query.digest.ok_or_else(missing).and_then(|digest| digest::pushed(&digest))?;
+        Ok::<_, OciError>((wanted, offset(&headers)?))
     };
-    append(oci.registry(), &upload.reference, offset(&headers)?, body).await.map_err(failed)?;
+    let ((wanted, at_offset), body) = or_discard(found.await, &headers, body, DISCARDED_MAX).await?;
+    append(oci.registry(), &upload.reference, at_offset, body).await.map_err(failed)?;
     oci.registry().finish_upload(&upload.reference, Some(wanted)).await.map_err(failed)?;
     let location = format!("/v2/{}/{}/blobs/{wanted}", upload.owner, upload.model);
     Ok(created(StatusCode::CREATED, &location, &wanted))

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::{CatalogueError, Local};
 use crate::registry::limits::START_ANNOUNCEMENTS_MAX;
-use crate::registry::publishers::{keys, tags};
+use crate::registry::publishers::{TagsError, keys, tags};
 
 /// What a node tells at its start.
 #[derive(Debug, Default)]
@@ -83,13 +83,16 @@ impl Local {
         }
         for (publisher, meant) in meant {
             let Ok(Some(keys)) = keys::keys(&self.store, publisher) else { continue };
-            held.publishers.push(self.of_publisher(keys, meant)?);
+            match self.of_publisher(keys, meant) {
+                Ok(of) => held.publishers.push(of),
+                Err(error) => warn!(%publisher, %error, "the models of a publisher are not announced"),
+            }
         }
         held.note_newest();
         Ok(held)
     }
 
-    fn of_publisher(&self, keys: KeyHistory, mut meant: Meant) -> Result<OfPublisher, CatalogueError> {
+    fn of_publisher(&self, keys: KeyHistory, mut meant: Meant) -> Result<OfPublisher, TagsError> {
         let publisher = keys.publisher();
         let whole: BTreeSet<Digest> = meant.values().map(|(manifest, _)| *manifest).collect();
         let mut heads = tags::kept_heads(&self.store, publisher)?;
@@ -101,8 +104,12 @@ impl Local {
         let mut others = Vec::new();
         for (name, tag) in meant.into_keys() {
             let Ok(model) = name.parse() else { continue };
-            let record = tags::record(&self.store, publisher, &model, &tag)?;
-            others.extend(record.filter(|it| whole.contains(&it.record().manifest.digest)));
+            match tags::record(&self.store, publisher, &model, &tag) {
+                Ok(record) => {
+                    others.extend(record.filter(|it| whole.contains(&it.record().manifest.digest)));
+                }
+                Err(error) => warn!(%publisher, %model, %tag, %error, "a tag is not announced"),
+            }
         }
         Ok(OfPublisher { keys: Arc::new(keys), heads, others })
     }

@@ -69,14 +69,11 @@ pub fn check_out(
     fs::create_dir_all(dest).map_err(|source| CheckoutError::Make { path: dest.to_owned(), source })?;
     let dest = dest.canonicalize().map_err(|source| CheckoutError::Read { path: dest.to_owned(), source })?;
     let mode = if copy { PlaceMode::Copy } else { PlaceMode::Auto };
-    let mut to_place = Vec::new();
+    let mut paths = Vec::new();
     for file in part.files(manifest) {
-        if needs_placing(store, &dest, file, overwrite)? {
-            to_place.push(file);
-        }
+        paths.extend(to_place(store, &dest, file, overwrite)?.map(|path| (file.digest, path)));
     }
-    let placed = |file: &&ModelFile| Ok((file.digest, make_parents(&dest, file)?));
-    let paths = to_place.iter().map(placed).collect::<Result<Vec<_>, CheckoutError>>()?;
+    paths.iter().try_for_each(|(_, path)| make_parents(path))?;
     let dirs: BTreeSet<&Path> = paths.iter().filter_map(|(_, path)| path.parent()).collect();
     dirs.into_iter().for_each(clear_leftovers);
     store.place_all(&paths, mode).map_err(|(path, source)| CheckoutError::Place { path, source })?;
@@ -103,14 +100,15 @@ pub fn checked_out(store: &Store, dir: &Path) -> Result<Option<(Digest, Part)>, 
     Ok(Some((digest, if files.is_empty() { Part::Whole } else { Part::Files(files) })))
 }
 
-/// Tells whether a file must still be placed. An equal file stays as it is.
-fn needs_placing(
+/// Returns where a file must still be placed; `None` where an equal one is there, which stays as it is.
+fn to_place(
     store: &Store,
     dest: &Path,
     file: &ModelFile,
     overwrite: bool,
-) -> Result<bool, CheckoutError> {
-    let Some((path, metadata)) = walk(dest, file)? else { return Ok(true) };
+) -> Result<Option<PathBuf>, CheckoutError> {
+    let (path, there) = place_of(dest, file)?;
+    let Some(metadata) = there else { return Ok(Some(path)) };
     if !metadata.is_file() {
         return Err(CheckoutError::Occupied { path });
     }
@@ -118,14 +116,27 @@ fn needs_placing(
     if !same && !overwrite {
         return Err(CheckoutError::Occupied { path });
     }
-    Ok(!same)
+    Ok((!same).then_some(path))
+}
+
+/// Returns where a file is to be written, and what is there. No link leads to it.
+pub fn place_of(dest: &Path, file: &ModelFile) -> Result<(PathBuf, Option<Metadata>), CheckoutError> {
+    if let Some((path, metadata)) = walk(dest, file)? {
+        return Ok((path, Some(metadata)));
+    }
+    let below = file_path::to_write(dest, &file.path);
+    let there = walk_along(dest, &below)?;
+    Ok((dest.join(below), there.map(|(_, metadata)| metadata)))
 }
 
 /// Walks from `dest` to the file without following links. Returns `None` where a directory on the way is missing.
 pub fn walk(dest: &Path, file: &ModelFile) -> Result<Option<(PathBuf, Metadata)>, CheckoutError> {
+    walk_along(dest, &file_path::of(dest, &file.path))
+}
+
+fn walk_along(dest: &Path, below: &Path) -> Result<Option<(PathBuf, Metadata)>, CheckoutError> {
     let mut path = dest.to_owned();
     let mut found = None;
-    let below = file_path::of(dest, &file.path);
     let mut segments = below.iter().peekable();
     while let Some(segment) = segments.next() {
         path.push(segment);
@@ -145,14 +156,10 @@ pub fn walk(dest: &Path, file: &ModelFile) -> Result<Option<(PathBuf, Metadata)>
     Ok(found.map(|metadata| (path, metadata)))
 }
 
-/// Creates the directories from `dest` to the file, and returns the path of the file. The caller checks for links with [`walk`].
-pub fn make_parents(dest: &Path, file: &ModelFile) -> Result<PathBuf, CheckoutError> {
-    let path = dest.join(file_path::to_write(dest, &file.path));
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)
-            .map_err(|source| CheckoutError::Make { path: parent.to_owned(), source })?;
-    }
-    Ok(path)
+/// Creates the directories of a path that [`place_of`] has returned.
+pub fn make_parents(path: &Path) -> Result<(), CheckoutError> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    fs::create_dir_all(parent).map_err(|source| CheckoutError::Make { path: parent.to_owned(), source })
 }
 
 /// Tells whether the file at `path` has the bytes of this file of the model.
@@ -166,4 +173,43 @@ pub fn is_there(
         ReadError::Io { path, source } => CheckoutError::Read { path, source },
         error => CheckoutError::Read { path: path.to_owned(), source: io::Error::other(error) },
     })
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use reg_proto::manifest::RAW_LAYER_TYPES;
+    use reg_proto::piece::BlobLayout;
+
+    use super::*;
+
+    /// A directory whose path is so long that the name by which strange ones are tried is refused, and `a%3F/b` is not.
+    fn refusing(dir: &Path) -> PathBuf {
+        const LENGTH: usize = 4084;
+        let mut path = dir.to_owned();
+        while path.as_os_str().len() < LENGTH {
+            let left = LENGTH - path.as_os_str().len() - 1;
+            path.push("d".repeat(if left > 200 { 100 } else { left }));
+        }
+        fs::create_dir_all(&path).expect("made");
+        path
+    }
+
+    #[test]
+    fn no_file_is_written_through_a_link_under_its_portable_name_either() {
+        let home = tempfile::tempdir().expect("a folder");
+        let (dest, elsewhere) = (refusing(home.path()), home.path().join("elsewhere"));
+        let file = ModelFile {
+            path: "a?/b".parse().expect("a path"),
+            digest: Digest::of(b"b"),
+            layout: BlobLayout::new(1).expect("small"),
+            media_type: RAW_LAYER_TYPES[0].to_owned(),
+        };
+        let (path, there) = place_of(&dest, &file).expect("found");
+        assert_eq!((path, there.is_none()), (dest.join("a%3F/b"), true));
+        fs::create_dir(&elsewhere).expect("made");
+        symlink(&elsewhere, dest.join("a%3F")).expect("linked");
+        assert!(matches!(place_of(&dest, &file), Err(CheckoutError::Link { .. })));
+    }
 }

@@ -120,6 +120,8 @@ pub struct Description {
     /// Files of no format, and whether each was accepted before. Another file may say what they are.
     unknown: Vec<(SafePath, bool)>,
     refused: Option<DescribeError>,
+    /// Files are read no further once its caller has gone.
+    cancel: Cancel,
 }
 
 impl Description {
@@ -157,7 +159,8 @@ impl Description {
         consent: &Consent,
     ) -> Result<ModelPackClass, DescribeError> {
         let read = |source| DescribeError::Read { path: path.clone(), source };
-        let looked = look(path, store.open_file(digest).map_err(read)?, size);
+        let file = self.cancel.over(store.open_file(digest).map_err(read)?);
+        let looked = look(path, file, size);
         let Looked { inspected, malformed } = looked.map_err(|error| match error {
             // The file is the store's own.
             DescribeError::Io { source, .. } => read(ReadError::Io { path: store.root().to_owned(), source }),
@@ -346,19 +349,20 @@ impl FilesHere {
 }
 
 /// Inspects the files of `all` that are in the store, and judges those of `part`. The others were accepted before. A model that
-/// is not whole is accepted: its publisher has signed it so.
+/// is not whole is accepted: its publisher has signed it so. Blocks: some formats are searched whole.
 ///
 /// # Errors
-/// A file is refused, or cannot be read.
+/// A file is refused, or cannot be read. Fails soon after the caller has gone.
 pub fn describe_part(
     store: &Store,
     manifest: &Manifest,
     all: &Part,
     part: &Part,
     consent: &Consent,
+    cancel: &Cancel,
 ) -> Result<Description, DescribeError> {
     let everything = Consent::to_everything();
-    let mut description = Description::default();
+    let mut description = Description { cancel: cancel.clone(), ..Description::default() };
     manifest.files().iter().for_each(|file| description.listed(&file.path));
     for file in all.files(manifest).filter(|file| store.contains(&file.digest)) {
         let consent = if part.contains(&file.path) { consent } else { &everything };
@@ -402,5 +406,36 @@ pub fn describe_early<'a>(
 /// # Errors
 /// A file is refused, or cannot be read.
 pub fn describe(store: &Store, manifest: &Manifest, consent: &Consent) -> Result<Description, DescribeError> {
-    describe_part(store, manifest, &Part::Whole, &Part::Whole, consent)
+    describe_part(store, manifest, &Part::Whole, &Part::Whole, consent, &Cancel::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use reg_proto::descriptor::Descriptor;
+    use reg_proto::manifest::{MODEL_CONFIG_TYPE, ModelFile, RAW_LAYER_TYPES};
+    use reg_proto::piece::BlobLayout;
+
+    use super::*;
+    use crate::store::{CacheLimits, CancelOnDrop};
+
+    #[test]
+    fn a_model_is_described_no_further_once_the_caller_has_gone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&dir.path().join("store"), CacheLimits::default()).expect("opened");
+        let bytes = [b"\x89HDF\r\n\x1a\n".as_slice(), &[0; 9000]].concat();
+        let digest = store.put_blob(&bytes).expect("stored");
+        let layout = BlobLayout::new(bytes.len() as u64).expect("small");
+        let path: SafePath = "model.h5".parse().expect("a path");
+        let file = ModelFile { path, digest, layout, media_type: RAW_LAYER_TYPES[0].to_owned() };
+        let config = Descriptor::of(MODEL_CONFIG_TYPE, b"{}");
+        let manifest = Manifest::new(config, vec![file]).expect("a manifest");
+        let consent = Consent::to_everything();
+        let caller = CancelOnDrop::default();
+        let cancel = caller.cancel();
+        let describe =
+            || describe_part(&store, &manifest, &Part::Whole, &Part::Whole, &consent, &cancel).map(drop);
+        assert!(describe().is_ok());
+        drop(caller);
+        assert!(matches!(describe(), Err(DescribeError::Read { .. })));
+    }
 }

@@ -64,22 +64,27 @@ pub fn record(
 
 /// Returns those records of a publisher's tags that this store keeps and that are the heads of their tags, without those of
 /// tags with a contradiction. Verifies no signature: the caller knows that the documents and the keys are as they were when
-/// [`records`] verified them.
+/// [`records`] verified them. Leaves out a document that cannot be read.
 pub fn kept_heads(store: &Store, publisher: PublisherId) -> Result<Vec<SignedTag>, TagsError> {
     let documents = store
         .list_documents(DocumentKind::Tag, &format!("{publisher}/"))
         .map_err(|source| TagsError::Read { publisher, source })?;
     let mut heads = Vec::new();
-    for (_, bytes) in documents {
-        let document = TagDocument::read(publisher, &bytes)?;
-        let Some(head) = document.head.as_ref().filter(|_| document.proofs().next().is_none()) else {
-            continue;
-        };
-        let head =
-            SignedTag::of_verified(&head.envelope).map_err(|source| TagsError::Tag { publisher, source })?;
-        heads.extend((document.held == Some(head.payload_digest())).then_some(head));
+    for (key, bytes) in documents {
+        match kept_head(publisher, &bytes) {
+            Ok(head) => heads.extend(head),
+            Err(error) => tracing::warn!(key, %error, "a tag is left out: its record cannot be read"),
+        }
     }
     Ok(heads)
+}
+
+fn kept_head(publisher: PublisherId, document: &[u8]) -> Result<Option<SignedTag>, TagsError> {
+    let document = TagDocument::read(publisher, document)?;
+    let head = document.head.as_ref().filter(|_| document.proofs().next().is_none());
+    let head = head.map(|it| SignedTag::of_verified(&it.envelope)).transpose();
+    let head = head.map_err(|source| TagsError::Tag { publisher, source })?;
+    Ok(head.filter(|it| document.held == Some(it.payload_digest())))
 }
 
 fn held(document: &TagDocument, keys: &KeyHistory) -> Result<Option<SignedTag>, TagsError> {
@@ -361,6 +366,9 @@ mod tests {
         assert_eq!(read(), [], "the one that is kept is not the head");
         keep(&store, &second).unwrap();
         assert_eq!(read(), std::slice::from_ref(&second));
+        let damaged = tag_key(&keys.publisher(), &"tiny".parse().unwrap(), &"damaged".parse().unwrap());
+        store.put_document(DocumentKind::Tag, &damaged, b"{").unwrap();
+        assert_eq!(read(), std::slice::from_ref(&second), "a damaged one hides no other");
         drop(see(&store, keys, &publisher.tag(2, "other")));
         assert_eq!(read(), [], "another record contradicts it");
     }

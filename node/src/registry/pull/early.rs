@@ -48,8 +48,20 @@ pub(super) struct Step<'a> {
     /// The blobs of the model, which are not evicted meanwhile.
     pub(super) wanted: &'a BTreeSet<Digest>,
     pub(super) terms: &'a Terms,
+    /// Has the room for the small ones.
     pub(super) lease: &'a Lease,
+    /// Whether the lease has the room for whatever this step fetches, so that its download reserves none.
+    pub(super) has_room: bool,
     pub(super) reporter: &'a Reporter,
+}
+
+impl Step<'_> {
+    /// Gives back the room for blobs, because a download reserves it.
+    fn give_back(&self, blobs: &BTreeMap<Digest, BlobLayout>) {
+        if !self.has_room {
+            self.lease.give_back(blobs.values().map(|layout| layout.size()).sum());
+        }
+    }
 }
 
 impl Puller {
@@ -70,7 +82,8 @@ impl Puller {
         };
         let mut share = None;
         if !blobs.is_empty() {
-            let mut opened = self.share(step.resolved, step.wanted.clone(), step.terms, step.reporter);
+            step.give_back(&blobs);
+            let mut opened = self.share(step);
             opened.open(self.fetching.states_of(&blobs, step.resolved, step.reporter).await?).await?;
             share = Some(opened);
         }
@@ -78,11 +91,8 @@ impl Puller {
         let patience = if small.len() < SMALL_BLOBS_MIN { FEW_SMALL_PATIENCE } else { SMALL_PATIENCE };
         let small = self.fetching.fetch_small(&pulling, &holders, small, patience, step.reporter).await?;
         if !small.left.is_empty() {
-            // The download reserves the room for them again.
-            step.lease.give_back(small.left.values().map(|layout| layout.size()).sum());
-            let mut opened = share
-                .take()
-                .unwrap_or_else(|| self.share(step.resolved, step.wanted.clone(), step.terms, step.reporter));
+            step.give_back(&small.left);
+            let mut opened = share.take().unwrap_or_else(|| self.share(step));
             opened.open(self.fetching.states_of(&small.left, step.resolved, step.reporter).await?).await?;
             share = Some(opened);
         }

@@ -1,5 +1,5 @@
-//! Plans a pull: computes what it would fetch and how much disk space it needs. Fetches the manifest, its proofs, and the small
-//! files by which a pull would be refused.
+//! Plans a pull: computes what it would fetch and how much disk space it needs. Fetches the manifest, its proofs, and those small
+//! files by which a pull would be refused for which there is free room.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,15 +9,17 @@ use reg_api::report::{DiskNeed, Planned, PlannedFile};
 use reg_api::reporter::Reporter;
 use reg_api::request::PullRequest;
 use reg_api::selection::Part;
+use reg_api::size::Size;
 use reg_proto::digest::Digest;
 use reg_proto::piece::{BlobLayout, PIECE_LEN};
 
 use super::Puller;
 use super::early::{Step, Steps};
 use super::error::PullError;
+use crate::registry::limits::PLAN_BYTES_MAX;
 use crate::registry::model::{file_path, whole};
 use crate::registry::resolve::{RecordChoice, Resolved};
-use crate::store::{Partial, free_space, on_one_disk};
+use crate::store::{Lease, Partial, free_space, on_one_disk};
 
 impl Puller {
     /// Returns what [`Puller::pull`] would fetch and place for the same request.
@@ -45,7 +47,7 @@ impl Puller {
         Ok(Planned { notes: resolved.notes, ..planned })
     }
 
-    /// Judges the small files of a model as a pull would, and fetches them for it. Where they cannot be had, notes it.
+    /// Judges the small files of a model as a pull would, and fetches them for it. Notes which of them it does not have.
     ///
     /// # Errors
     /// A file is refused, as a pull would refuse it.
@@ -59,23 +61,52 @@ impl Puller {
     ) -> Result<(), PullError> {
         let consent = self.consent_of(resolved, request).await?;
         let Steps { small, .. } = Steps::of(missing, &resolved.manifest);
-        let offline = request.offline || self.network.is_offline();
-        if small.is_empty() || offline {
-            return self.judge_early(resolved, part, &consent, reporter).await;
+        let _lease = if request.offline || self.network.is_offline() {
+            None
+        } else {
+            self.bring_for_plan(request, resolved, small, reporter).await?
+        };
+        self.judge_early(resolved, part, &consent, reporter).await
+    }
+
+    /// Fetches small files, as far as there is free room for them: a plan evicts nothing. Notes what it does not fetch, and why.
+    /// Returns what protects them.
+    async fn bring_for_plan(
+        &self,
+        request: &PullRequest,
+        resolved: &mut Resolved,
+        small: BTreeMap<Digest, BlobLayout>,
+        reporter: &Reporter,
+    ) -> Result<Option<Lease>, PullError> {
+        let (small, left) = within(small, PLAN_BYTES_MAX);
+        if left > 0 {
+            let max = Size(PLAN_BYTES_MAX);
+            note(
+                format!("a plan fetches {max} of small files: {left} more are not judged"),
+                resolved,
+                reporter,
+            );
+        }
+        if small.is_empty() {
+            return Ok(None);
         }
         let wanted: BTreeSet<Digest> = small.keys().copied().chain([resolved.digest]).collect();
-        let lease = self.reserve(small.values().map(|it| it.size()).sum(), wanted.clone()).await?;
+        let (store, protect) = (self.store.clone(), wanted.clone());
+        let bytes = small.values().map(|it| it.size()).sum();
+        let reserved = tokio::task::spawn_blocking(move || store.reserve_free(bytes, &protect)).await?;
+        let Some(lease) = reserved else {
+            let why = "there is no free room for the small files, so they are not judged";
+            note(why.to_owned(), resolved, reporter);
+            return Ok(None);
+        };
         let terms = self.terms_of(resolved, request);
-        let mut step = Step { resolved, wanted: &wanted, terms: &terms, lease: &lease, reporter };
-        match self.bring(&mut step, small, 1).await {
-            Ok(_) => self.judge_early(resolved, part, &consent, reporter).await,
-            Err(error) => {
-                let note = format!("the small files cannot be fetched, so they are not judged: {error}");
-                reporter.note(&note);
-                resolved.notes.push(note);
-                Ok(())
-            }
+        let mut step =
+            Step { resolved, wanted: &wanted, terms: &terms, lease: &lease, has_room: true, reporter };
+        if let Err(error) = self.bring(&mut step, small, 1).await {
+            let why = format!("the small files cannot be fetched, so they are not judged: {error}");
+            note(why, step.resolved, reporter);
         }
+        Ok(Some(lease))
     }
 
     fn planned(
@@ -140,8 +171,43 @@ impl Puller {
     }
 }
 
+/// Returns those blobs that have at most `max` bytes together, the smallest first, and how many others there are.
+fn within(blobs: BTreeMap<Digest, BlobLayout>, max: u64) -> (BTreeMap<Digest, BlobLayout>, usize) {
+    let mut by_size: Vec<(Digest, BlobLayout)> = blobs.into_iter().collect();
+    by_size.sort_by_key(|(_, layout)| layout.size());
+    let (count, mut bytes) = (by_size.len(), 0);
+    let fits = |(_, layout): &(Digest, BlobLayout)| {
+        bytes += layout.size();
+        bytes <= max
+    };
+    let within: BTreeMap<Digest, BlobLayout> = by_size.into_iter().take_while(fits).collect();
+    let left = count - within.len();
+    (within, left)
+}
+
+fn note(text: String, resolved: &mut Resolved, reporter: &Reporter) {
+    reporter.note(&text);
+    resolved.notes.push(text);
+}
+
 /// Tells whether a file of that size exists in `dest`. Its contents are compared only when the file is placed.
 fn is_there(dest: &Path, file: &PlannedFile) -> bool {
     let path = dest.join(file_path::of(dest, &file.path));
     std::fs::symlink_metadata(path).is_ok_and(|it| it.is_file() && it.len() == file.size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_fetches_the_smallest_files_up_to_a_sum() {
+        let blobs = |sizes: &[u64]| -> BTreeMap<Digest, BlobLayout> {
+            let blob = |size: &u64| (Digest::of(&size.to_le_bytes()), BlobLayout::new(*size).expect("small"));
+            sizes.iter().map(blob).collect()
+        };
+        assert_eq!(within(blobs(&[10, 40, 20, 30]), 60), (blobs(&[10, 20, 30]), 1));
+        assert_eq!(within(blobs(&[10, 40, 20, 30]), 100), (blobs(&[10, 20, 30, 40]), 0));
+        assert_eq!(within(blobs(&[70, 61]), 60), (blobs(&[]), 2));
+    }
 }

@@ -29,14 +29,15 @@ use super::{Puller, into_hf_cache};
 use crate::registry::fetch::{Begin, Caller, DownLimit, Downloaded, Share, ShareError, Terms};
 use crate::registry::limits::{ANSWERS_PATIENCE, CHANGES_MAX};
 use crate::registry::model::checkout::{CheckoutError, check_out};
+use crate::registry::model::describe::{self, Description};
 use crate::registry::model::record::ModelRecord;
-use crate::registry::model::{describe, whole};
+use crate::registry::model::whole;
 use crate::registry::publishers::usable;
 use crate::registry::resolve::{
     Later, RecordChoice, ResolveError, ResolveOptions, Resolved, Wanted, byte_sources, content_checks,
     proof_checks, receipt_of, refuse, whole_checks,
 };
-use crate::store::Lease;
+use crate::store::{CancelOnDrop, Lease};
 
 /// The result of fetching a model.
 struct Fetched {
@@ -300,7 +301,8 @@ impl Puller {
         if was_missing && offline {
             return Err(PullError::Offline);
         }
-        // The download reserves the room for the blobs that it fetches; this is for the others, and protects those that are here.
+        // The download reserves the room for the blobs that it fetches, and is given what this has for them; this is for the
+        // others, and protects those that are here.
         let small: u64 =
             Steps::of(missing.clone(), &resolved.manifest).small.values().map(|it| it.size()).sum();
         let lease = self.reserve(small, wanted.clone()).await?;
@@ -323,10 +325,11 @@ impl Puller {
             }
             self.news.seed_while_pulling(&publisher, &resolved.model).await;
             let terms = self.terms_of(resolved, request);
-            let step = Step { resolved, wanted: &wanted, terms: &terms, lease: &lease, reporter };
+            let step =
+                Step { resolved, wanted: &wanted, terms: &terms, lease: &lease, has_room: false, reporter };
             downloaded = self.bring_all(step, part, missing, &consent).await?;
         }
-        let description = describe::describe_part(&self.store, &resolved.manifest, &all, part, &consent)?;
+        let description = self.describe(resolved, all, part, consent).await?;
         let gaps = description.gaps();
         tell(&gaps, resolved, reporter);
         let files = description.files().to_vec();
@@ -346,6 +349,21 @@ impl Puller {
         spawn_blocking(move || store.commit()).await?;
         drop::<Lease>(lease);
         Ok(Fetched { downloaded, is_new, is_whole, files, gaps, formats })
+    }
+
+    /// Inspects and judges what was fetched, on a blocking thread: some formats are searched whole. It ends with its caller.
+    async fn describe(
+        &self,
+        resolved: &Resolved,
+        all: Part,
+        part: &Part,
+        consent: Consent,
+    ) -> Result<Description, PullError> {
+        let caller = CancelOnDrop::default();
+        let (store, manifest, cancel) = (self.store.clone(), resolved.manifest.clone(), caller.cancel());
+        let part = part.clone();
+        let describe = move || describe::describe_part(&store, &manifest, &all, &part, &consent, &cancel);
+        Ok(spawn_blocking(describe).await??)
     }
 
     /// Returns the consent of a request together with what the user's rules allow.
@@ -378,17 +396,12 @@ impl Puller {
     }
 
     /// Takes part in the download of a model.
-    pub(super) fn share(
-        &self,
-        resolved: &Resolved,
-        protect: BTreeSet<Digest>,
-        terms: &Terms,
-        reporter: &Reporter,
-    ) -> Share {
+    pub(super) fn share(&self, step: &Step<'_>) -> Share {
+        let Step { resolved, wanted, terms, has_room, reporter, .. } = step;
         let publisher = resolved.keys.publisher();
         let begin = Begin {
             model: resolved.digest,
-            protect,
+            protect: (*wanted).clone(),
             holders: resolved.holders.clone(),
             strangers: resolved.strangers.clone(),
             searches: false,
@@ -401,7 +414,7 @@ impl Puller {
             )),
             web: terms.web.clone(),
             states_max: resolved.manifest.blobs().into_values().map(PieceStates::byte_len).max().unwrap_or(0),
-            has_room: false,
+            has_room: *has_room,
         };
         let pull = Arc::new(self.fetching.enter(resolved, terms.priority));
         self.fetching.share(begin, Caller::Pull(pull, terms.limit, terms.timeout), reporter)

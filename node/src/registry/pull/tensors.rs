@@ -26,6 +26,7 @@ use reg_proto::piece::{BlobLayout, PIECE_LEN, PieceIndex};
 use thiserror::Error;
 
 use super::Puller;
+use super::early::Step;
 use super::error::PullError;
 use super::headers::{self, Header};
 use crate::registry::fetch::{BeginError, Share, Sources};
@@ -152,7 +153,10 @@ impl Puller {
             resolved.manifest.blobs().into_keys().chain([resolved.digest]).collect();
         let lease = self.reserve(0, blobs.clone()).await?;
         let terms = self.terms_of(&resolved, &request);
-        let mut share = self.share(&resolved, blobs, &terms, reporter);
+        let (resolving, wanted) = (&mut resolved, &blobs);
+        let step =
+            Step { resolved: resolving, wanted, terms: &terms, lease: &lease, has_room: false, reporter };
+        let mut share = self.share(&step);
         let (mut sources, partials) = self.open_sources(&mut share, &mut resolved, part, reporter).await?;
         choose(&mut sources, &request.tensors)?;
         sources.retain(|source| !source.wanted.is_empty());
@@ -323,11 +327,11 @@ fn lacking(partials: &[Partial], runs: &BTreeMap<Digest, Vec<Range<u32>>>) -> u6
 fn place(source: &TensorSource, dest: &Path, overwrite: bool) -> Result<(), TensorsError> {
     let placed = |error| TensorsError::Place { path: dest.to_owned(), source: error };
     fs::create_dir_all(dest).map_err(|error| TensorsError::Write { path: dest.to_owned(), source: error })?;
-    let there = checkout::walk(dest, &source.file).map_err(placed)?;
-    let path = checkout::make_parents(dest, &source.file).map_err(placed)?;
+    let (path, there) = checkout::place_of(dest, &source.file).map_err(placed)?;
+    checkout::make_parents(&path).map_err(placed)?;
     let temporary = path.with_file_name(format!(".{}.{}.part", source.file.digest.hex(), std::process::id()));
     let written = write(source, &temporary).and_then(|()| match there {
-        Some((_, found)) if !found.is_file() => Err(TensorsError::Occupied { path: path.clone() }),
+        Some(found) if !found.is_file() => Err(TensorsError::Occupied { path: path.clone() }),
         Some(_) if !overwrite && !are_equal(&path, &temporary).unwrap_or(false) => {
             Err(TensorsError::Occupied { path: path.clone() })
         }

@@ -3,8 +3,8 @@
 //! Reads the file's ends and, where they do not settle its kind, what is inside: pieces that are not in the store are fetched.
 //! The whole model is judged again, more strictly, once every file is in the store.
 
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use reg_api::fault::{Fault, FaultKind};
@@ -26,6 +26,7 @@ use crate::registry::model::ranged::Ranged;
 use crate::registry::model::whole;
 use crate::registry::policy::{Verdict, judge};
 use crate::registry::resolve::{Judged, ModelView, PolicyError};
+use crate::store::{Cancel, CancelOnDrop};
 
 /// Files that may say what a file without a header is, and that are read for it.
 const NAMERS_MAX: usize = 16;
@@ -134,12 +135,13 @@ impl Reading {
         file: ModelFile,
         verdict: watch::Sender<Option<Judged>>,
     ) {
-        let stop = Arc::new(AtomicBool::new(false));
+        let caller = CancelOnDrop::default();
+        let cancel = caller.cancel();
         let judged = tokio::select! {
-            judged = self.kind_of(&view, &file, &stop) => judged,
+            judged = self.kind_of(&view, &file, &cancel) => judged,
             () = deserted(&verdict) => Err(ReaderError::Interrupted),
         };
-        stop.store(true, Ordering::Release);
+        drop(caller);
         let failed = judged.is_err();
         let told: Judged = judged.map_err(|error| Arc::new(error) as Arc<dyn Fault + Send + Sync>);
         verdict.send_replace(Some(told));
@@ -154,9 +156,9 @@ impl Reading {
         self: &Arc<Self>,
         view: &Arc<ModelView>,
         file: &ModelFile,
-        stop: &Arc<AtomicBool>,
+        cancel: &Cancel,
     ) -> Result<ContentKind, ReaderError> {
-        let Some(inspected) = self.inspected(view, file, false, stop).await? else {
+        let Some(inspected) = self.inspected(view, file, false, cancel).await? else {
             return Ok(ContentKind::UnknownBinary);
         };
         if !is_settled_by_others(inspected.format) {
@@ -174,7 +176,7 @@ impl Reading {
                 let Some(left) = bytes_left.checked_sub(namer.layout.size()) else { continue };
                 bytes_left = left;
             }
-            if let Some(inspected) = self.inspected(view, namer, !is_piece, stop).await? {
+            if let Some(inspected) = self.inspected(view, namer, !is_piece, cancel).await? {
                 parts.file(&namer.path, &inspected);
             }
         }
@@ -188,31 +190,23 @@ impl Reading {
         view: &Arc<ModelView>,
         file: &ModelFile,
         facts: bool,
-        stop: &Arc<AtomicBool>,
+        cancel: &Cancel,
     ) -> Result<Option<Inspected>, ReaderError> {
         let (reading, view, file, runtime) = (self.clone(), view.clone(), file.clone(), Handle::current());
-        let stop = stop.clone();
+        let cancel = cancel.clone();
         let work = move || {
-            let size = file.layout.size();
             let mut failed = None;
-            let mut ranged = Ranged::new(size, |at, length| {
-                if stop.load(Ordering::Acquire) {
-                    return Err(std::io::ErrorKind::Interrupted.into());
-                }
+            let read = |at: u64, length: usize| {
                 let range = at..at + length as u64;
                 let read = async {
                     reading.read(&view, file.digest, file.layout, range).await?.to_end(length).await
                 };
                 runtime.block_on(read).map_err(|error| {
                     failed = Some(error);
-                    std::io::ErrorKind::Other.into()
+                    io::ErrorKind::Other.into()
                 })
-            });
-            let inspected = if facts {
-                inspect(&file.path, &mut ranged, size)
-            } else {
-                look(&file.path, &mut ranged, size)
             };
+            let inspected = inspect_pieces(&file.path, file.layout.size(), facts, &cancel, read);
             match (inspected, failed) {
                 (_, Some(error)) => Err(error),
                 (Ok(inspected), None) => Ok(Some(inspected)),
@@ -224,6 +218,21 @@ impl Reading {
     }
 }
 
+/// Inspects a file of which `read` returns the bytes from an offset on, of a length. With `facts`, all of it that is known.
+///
+/// # Errors
+/// The header is invalid, a piece cannot be read, or the caller has gone.
+fn inspect_pieces(
+    path: &SafePath,
+    size: u64,
+    facts: bool,
+    cancel: &Cancel,
+    read: impl FnMut(u64, usize) -> io::Result<Vec<u8>>,
+) -> Result<Inspected, InspectError> {
+    let mut file = cancel.over(Ranged::new(size, read));
+    if facts { inspect(path, &mut file, size) } else { look(path, &mut file, size) }
+}
+
 /// Returns once no caller has waited for a verdict for [`REMOTE_LINGER`]. The view itself holds one receiver.
 async fn deserted(verdict: &watch::Sender<Option<Judged>>) {
     let mut last_asked = Instant::now();
@@ -231,6 +240,40 @@ async fn deserted(verdict: &watch::Sender<Option<Judged>>) {
         tokio::time::sleep(Duration::from_secs(1)).await;
         if verdict.receiver_count() > 1 {
             last_asked = Instant::now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reg_proto::piece::PIECE_LEN;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_inspected_no_further_once_its_caller_has_gone() {
+        let size = 64 * PIECE_LEN;
+        for (path, head) in
+            [("m.h5", b"\x89HDF\r\n\x1a\n".as_slice()), ("m.gguf", b"GGUF\x03\0\0\0".as_slice())]
+        {
+            for facts in [false, true] {
+                let (mut caller, mut count) = (Some(CancelOnDrop::default()), 0);
+                let cancel = caller.as_ref().expect("just made").cancel();
+                let read = |at: u64, length: usize| {
+                    count += 1;
+                    if count == 2 {
+                        caller = None;
+                    }
+                    let mut bytes = vec![1; length];
+                    if at == 0 {
+                        bytes[..head.len()].copy_from_slice(head);
+                    }
+                    Ok(bytes)
+                };
+                let inspected = inspect_pieces(&path.parse().expect("a path"), size, facts, &cancel, read);
+                assert!(matches!(inspected, Err(InspectError::Io { .. })), "{path}: {inspected:?}");
+                assert_eq!(count, 2, "{path} is read no further");
+            }
         }
     }
 }

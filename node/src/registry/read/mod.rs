@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use reg_api::consent::Consent;
 use reg_proto::peer::PeerId;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::net::Network;
 use crate::registry::fetch::Fetching;
@@ -35,6 +35,8 @@ pub struct Reading {
     puller: Arc<Puller>,
     /// One permit for each reader: `READERS_MAX` read at once.
     readers: Arc<Semaphore>,
+    /// Held by the one caller that goes through the records of all models.
+    searching: Arc<Mutex<()>>,
 }
 
 impl Reading {
@@ -43,7 +45,7 @@ impl Reading {
         let (store, network) = (puller.store.clone(), puller.network.clone());
         let (resolver, fetching) = (puller.resolver.clone(), puller.fetching.clone());
         let readers = Arc::new(Semaphore::new(READERS_MAX));
-        Self { store, network, resolver, fetching, puller, readers }
+        Self { store, network, resolver, fetching, puller, readers, searching: Arc::default() }
     }
 
     /// Returns the kinds of files that gateways take and serve although they are more than data.

@@ -107,16 +107,26 @@ impl Reading {
         reader.begun().await
     }
 
-    /// Returns the models in the store that need a blob, each with its manifest. Goes through the records of all models.
-    pub async fn models_with(self: &Arc<Self>, blob: &Digest) -> Vec<(Digest, ModelRecord)> {
-        let (reading, blob) = (self.clone(), *blob);
+    /// Returns the models in the store that need a blob, each with its manifest. Goes through the records of all models, for one
+    /// caller after the other: any client may ask.
+    ///
+    /// # Errors
+    /// The records cannot be read, so that a model may need it.
+    pub async fn models_with(
+        self: &Arc<Self>,
+        blob: &Digest,
+    ) -> Result<Vec<(Digest, ModelRecord)>, ReaderError> {
+        let alone = self.searching.clone().lock_owned().await;
+        let (store, blob) = (self.store.clone(), *blob);
         let look = move || {
-            let all = ModelRecord::all(&reading.store).unwrap_or_default().into_iter();
-            all.filter(|(manifest, it)| *manifest == blob || it.blobs.contains(&blob)).collect()
+            let _alone = alone;
+            let all = ModelRecord::all(&store)
+                .map_err(|source| ReaderError::Read { blob, source: Arc::new(source) })?;
+            let needs =
+                |(manifest, it): &(Digest, ModelRecord)| *manifest == blob || it.blobs.contains(&blob);
+            Ok(all.into_iter().filter(needs).collect())
         };
-        tokio::task::spawn_blocking(look)
-            .await
-            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        tokio::task::spawn_blocking(look).await.map_err(|_| ReaderError::Interrupted)?
     }
 
     /// Reads `range` (in bytes) of a blob that is whole in the store. It may return before the first bytes were read.

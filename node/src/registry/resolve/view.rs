@@ -224,11 +224,13 @@ impl Resolver {
             let mut known = slot.view.lock().await;
             let asked = slot.ask();
             // After a revocation, of any publisher, what a client is reading is judged anew before it reads on.
-            if slot.is_doubted.swap(false, Ordering::AcqRel)
-                && let Some(kept) = known.clone()
-                && !(is_pinned(&kept, asked) && self.may_still_be_read(&kept).await)
-            {
-                *known = None;
+            if let Some(doubt) = slot.take_doubt() {
+                if let Some(kept) = known.clone()
+                    && !(is_pinned(&kept, asked) && self.may_still_be_read(&kept).await)
+                {
+                    *known = None;
+                }
+                doubt.settle();
             }
             if let Some(kept) = known.as_ref().filter(|it| self.is_kept(it, asked)) {
                 let age = kept.since.elapsed();
@@ -448,10 +450,11 @@ impl Resolver {
         }
         let (resolver, slot, model, revision) = (self.clone(), slot.clone(), model.clone(), revision.clone());
         tokio::spawn(async move {
+            let (before, revocations) = (slot.view.lock().await.clone(), resolver.news.revocations());
             let looked = timeout(VIEW_TIMEOUT, resolver.look(publisher, &model, &revision)).await;
             let (new, later) = looked.ok().and_then(Result::ok).unzip();
             let new = new.map(Kept::new);
-            let old = slot.view.lock().await.clone().filter(|it| is_pinned(it, slot.last_asked()));
+            let old = before.clone().filter(|it| is_pinned(it, slot.last_asked()));
             // A client reads the version that it began with, while that one may be read. Answers that come soon after belong
             // to the beginning.
             let stays = match &old {
@@ -459,13 +462,18 @@ impl Resolver {
                 Some(old) => resolver.may_still_be_read(old).await,
                 None => false,
             };
-            // A refusal removes the old result, so the next request gets the reason.
-            *slot.view.lock().await = match (old, new) {
-                (Some(old), new) if stays => {
-                    Some(Kept { since: new.map_or_else(Instant::now, |it| it.since), ..old })
-                }
-                (_, new) => new,
-            };
+            let mut known = slot.view.lock().await;
+            // After a revocation a request judges it, and may have replaced it by now.
+            if is_same(known.as_ref(), before.as_ref()) && resolver.news.revocations() == revocations {
+                // A refusal removes the old result, so the next request gets the reason.
+                *known = match (old, new) {
+                    (Some(old), new) if stays => {
+                        Some(Kept { since: new.map_or_else(Instant::now, |it| it.since), ..old })
+                    }
+                    (_, new) => new,
+                };
+            }
+            drop(known);
             slot.is_looked_at.store(false, Ordering::Release);
             if let Some(later) = later.flatten() {
                 resolver.look_later(&slot, publisher, &model, &revision, later, again);
@@ -474,13 +482,13 @@ impl Resolver {
     }
 
     /// Judges a pinned version anew: the user's rules, denylists and consent, revocations, and whether its record may still
-    /// stand for the tag. What cannot be asked now refuses nothing.
+    /// stand for the tag. What cannot be asked now refuses nothing, and leaves a client of [`Self::view`] time for the rest.
     async fn may_still_be_read(self: &Arc<Self>, kept: &Kept) -> bool {
         let view = &kept.view;
         let (publisher, model) = (view.publisher(), view.model().clone());
         let revision = Revision::Digest(view.digest);
         let judged = self.look(publisher, &model, &revision);
-        if let Ok(Err(error)) = timeout(VIEW_TIMEOUT, judged).await
+        if let Ok(Err(error)) = timeout(VIEW_PATIENCE, judged).await
             && is_refusal(&error)
         {
             return false;
@@ -661,6 +669,11 @@ impl Resolver {
         let valid = tags.into_iter().filter_map(Result::ok);
         valid.filter_map(|it| SignedTag::verify(it.envelope(), &keys).ok()).collect()
     }
+}
+
+/// Tells whether two results are one, whenever it was looked at last.
+fn is_same(one: Option<&Kept>, other: Option<&Kept>) -> bool {
+    one.map(|it| Arc::as_ptr(&it.view)) == other.map(|it| Arc::as_ptr(&it.view))
 }
 
 /// Tells whether an error says that the store does not have a version, and peers may have it.

@@ -36,10 +36,14 @@ pub(super) struct Slot {
     /// Whether the revision is being resolved again while requests get the old result.
     pub(super) is_looked_at: AtomicBool,
     /// Whether a revocation has come since the version was judged last.
-    pub(super) is_doubted: AtomicBool,
+    is_doubted: AtomicBool,
     /// When no peer in reach had it.
     absent: Mutex<Option<Instant>>,
 }
+
+/// A doubt about a version, raised by a revocation. It comes back unless it is settled: the judgement may end early.
+#[derive(Debug)]
+pub(super) struct Doubt<'a>(Option<&'a AtomicBool>);
 
 /// A result, and its times.
 #[derive(Debug, Clone)]
@@ -58,7 +62,27 @@ impl Kept {
     }
 }
 
+impl Doubt<'_> {
+    /// Ends the doubt, because the version was judged since it was taken.
+    pub(super) fn settle(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if let Some(is_doubted) = self.0 {
+            is_doubted.store(true, Ordering::Release);
+        }
+    }
+}
+
 impl Slot {
+    /// Takes the doubt about the version, if there is one. The caller holds the lock of the view.
+    pub(super) fn take_doubt(&self) -> Option<Doubt<'_>> {
+        self.is_doubted.swap(false, Ordering::AcqRel).then(|| Doubt(Some(&self.is_doubted)))
+    }
+
     /// Notes that a client asks. Returns when one asked before.
     pub(super) fn ask(&self) -> Option<Instant> {
         self.asked.lock().expect("no holder of this lock panics").replace(Instant::now())
@@ -172,6 +196,21 @@ mod tests {
         assert!(is_lately(Some(soon), late));
         assert!(!is_lately(Some(late), late) && !is_lately(None, soon));
         assert!(!is_lately(Some(soon), PIN_MAX));
+    }
+
+    #[test]
+    fn a_doubt_stays_until_a_judgement_has_ended() {
+        let slot = Slot::default();
+        assert!(slot.take_doubt().is_none());
+        slot.is_doubted.store(true, Ordering::Release);
+        drop(slot.take_doubt().expect("a doubt"));
+        slot.take_doubt().expect("its judgement ended early").settle();
+        assert!(slot.take_doubt().is_none());
+        slot.is_doubted.store(true, Ordering::Release);
+        let doubt = slot.take_doubt().expect("a doubt");
+        slot.is_doubted.store(true, Ordering::Release);
+        doubt.settle();
+        assert!(slot.take_doubt().is_some(), "another revocation has come meanwhile");
     }
 
     #[test]
