@@ -296,7 +296,7 @@ impl Store {
         fills: BTreeSet<(Digest, Digest)>,
     ) -> Result<Lease, ReserveError> {
         let _one = self.cache_lock();
-        let (max_size, min_free) = (self.max_size(), self.limits().min_free);
+        let max_size = self.max_size();
         if let Some(max_size) = max_size.filter(|max_size| bytes > *max_size) {
             return Err(ReserveError::TooLarge { bytes, max_size });
         }

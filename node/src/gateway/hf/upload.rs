@@ -176,7 +176,7 @@ pub(super) async fn commit_files(
     sent.receive(body).await?;
     let branch: Branch = (signer.publisher(), model, tag);
     let digest = hub.apply(&at, signer, &branch, &mut sent).await?;
-    hub.created().forget_or_discard(branch.0, &branch.1, &branch.2);
+    hub.created().forget_begun(branch.0, &branch.1, &branch.2);
     let oid = commit(&digest);
     let url = format!("{}/{}/commit/{oid}", base_url(&headers), at.id());
     Ok(Json(json!({
