@@ -30,6 +30,7 @@ impl Puller {
         reporter: &Reporter,
     ) -> Result<Planned, PullError> {
         self.meet(&request, reporter).await;
+        let said = self.ask_domain(&request, reporter).await?;
         let (mut resolved, mut part) = self.find(&request, &RecordChoice::default(), reporter).await?;
         if self.settle(resolved.later.as_mut()).await.is_err() {
             (resolved, part) = self.find(&request, &RecordChoice::default(), reporter).await?;
@@ -42,7 +43,8 @@ impl Puller {
         });
         let (planned, mut resolved, part) = planning.await?;
         self.judge_plan(&request, &mut resolved, &part, missing, reporter).await?;
-        Ok(Planned { notes: resolved.notes, ..planned })
+        let notes = said.into_iter().chain(resolved.notes).collect();
+        Ok(Planned { notes, ..planned })
     }
 
     /// Judges the small files of a model as a pull would, and fetches them for it. Where they cannot be had, notes it.
