@@ -27,7 +27,7 @@ taken. The newest version that is here for more than seven days is kept, whateve
 pub struct Follow {
     #[command(subcommand)]
     pub command: Option<FollowCommand>,
-    /// PUBLISHER, or PUBLISHER/MODELS with * for any characters
+    /// PUBLISHER, or PUBLISHER/MODELS with * for any characters; the publisher is an id, a petname, or a domain
     #[arg(value_name = "PUBLISHER[/MODELS]", required = true, value_parser = followed)]
     pub what: Option<Followed>,
     /// Keep this many versions of each model
