@@ -394,7 +394,7 @@ pub struct TrustEntry {
     #[serde(default)]
     pub revocations: Vec<Revocation>,
     /// What the publisher says of itself.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileReport>,
 }
 
