@@ -198,10 +198,10 @@ proptest! {
         let trust = TrustFile::open(PathBuf::from("trust.toml"));
         if let Ok(before) = trust.parse(&text) {
             let name = petname("added-by-test");
-            let added = trust.changed(&text, |document, _| trust.point(document, &name, id(1)));
+            let added = trust.changed(&text, |document, _| trust.point(document, "petnames", name.as_str(), id(1)));
             if let Ok(Some(after)) = added {
                 let mut wanted = before;
-                wanted.petnames.insert(name, id(1));
+                wanted.names.petnames.insert(name, id(1));
                 prop_assert_eq!(trust.parse(&after).unwrap(), wanted);
             }
         }
