@@ -3,6 +3,7 @@
 mod follow;
 mod key;
 mod peers;
+mod publisher;
 mod trust;
 
 use std::path::PathBuf;
@@ -26,8 +27,9 @@ pub use self::key::{
     AbandonKey, CommitKey, DelegateKey, ImportKey, Key, KeySetArgs, NewKey, NextArgs, RevokeKey, RotateKey,
 };
 pub use self::peers::{ChangePeers, Peers, Share};
+pub use self::publisher::{ProfilePart, PublisherCommand, SetProfile};
 use self::trust::TRUST_EXAMPLES;
-pub use self::trust::{Accept, Alias, Attest, Require, Trust};
+pub use self::trust::{Accept, AddName, Alias, Attest, Require, Trust};
 
 /// A decentralised registry for open model weights.
 ///
@@ -118,6 +120,9 @@ pub enum Command {
     /// Name publishers, set rules for models, and subscribe to denylists
     #[command(subcommand, after_help = TRUST_EXAMPLES)]
     Trust(Trust),
+    /// Sign and show what a publisher says of itself: a domain, a title, a page
+    #[command(subcommand)]
+    Publisher(PublisherCommand),
     /// Pause the daemon's transfers: the pulls of one model, or everything, uploads included
     Pause(Meant),
     /// Resume the daemon's transfers
@@ -451,7 +456,7 @@ Examples:
   reg pull acme/my-model --from /ip4/192.0.2.7/tcp/4600/p2p/12D3KooW…
   reg pull reg:qp…                     what a ticket names (`reg share` prints one)")]
 pub struct Pull {
-    /// publisher/model[:tag][@sha256:…], or a ticket; the publisher is an id or a petname (`reg trust add`)
+    /// publisher/model[:tag][@sha256:…], or a ticket; the publisher is an id, a petname (`reg trust add`), or a domain such as acme.org
     #[arg(value_name = "REF|TICKET")]
     pub what: ModelSource,
     /// Directory to put the files into; defaults to ./MODEL
@@ -486,6 +491,9 @@ pub struct Pull {
     /// Refuse an older version where the newest one of the tag cannot be had
     #[arg(long)]
     pub newest: bool,
+    /// Take a TXT record of the publisher's domain, which nothing has signed
+    #[arg(long)]
+    pub allow_unsigned_dns: bool,
     /// Priority among the daemon's pulls: low, normal, high
     #[arg(long, value_name = "PRIORITY", default_value = "normal")]
     pub priority: Priority,

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use reg_api::follow::Followed;
 use reg_api::request::TicketRequest;
-use reg_proto::name::{Petname, Publisher, PublisherId, Reference};
+use reg_proto::name::{Publisher, PublisherId, Reference};
 use reg_proto::peer::Address;
 use reg_proto::ticket::Ticket;
 
@@ -86,8 +86,8 @@ impl FromStr for PeerSource {
     }
 }
 
-/// Parses a petname that is to be given. A publisher's id in its place shows that the order was meant otherwise.
-pub fn petname(text: &str) -> Result<Petname, String> {
+/// Parses a petname that is to be given, or a domain. A publisher's id in its place shows that the order was meant otherwise.
+pub fn name(text: &str) -> Result<Publisher, String> {
     if Ticket::is_meant(text) || text.parse::<PublisherId>().is_ok() {
         return Err("the name comes first: reg trust add NAME ID".to_owned());
     }
@@ -135,8 +135,8 @@ mod tests {
         );
         assert!(node.parse::<FollowSource>().unwrap_err().contains("reg peers add"));
         assert!("hf:acme/tiny".parse::<ModelSource>().unwrap_err().contains("reg import hf:acme/tiny"));
-        assert!(petname(&publisher_id.to_string()).unwrap_err().contains("comes first"));
-        assert!(petname("acme").is_ok());
+        assert!(name(&publisher_id.to_string()).unwrap_err().contains("comes first"));
+        assert!(name("acme").is_ok());
         assert!(node.parse::<ModelSource>().unwrap_err().contains("reg peers add"));
         assert!(of_publisher.parse::<ModelSource>().unwrap_err().contains("reg trust add"));
         assert_eq!(node.parse::<PeerSource>().map(|it| it.0.len()), Ok(1));

@@ -1,8 +1,8 @@
 //! The node as a library: what a `reg` daemon is made of, from its store and its network up to the HTTP gateways.
 //!
 //! Modules depend downwards only: `daemon` puts all together, `gateway` → `registry` → {`net`, `store`, `endpoint`, `webseed`,
-//! [`reg_transfer`]} → [`reg_proto`]. `net`, `store` and `endpoint` never name each other; `webseed` asks `net` which addresses
-//! are private.
+//! `well_known`, [`reg_transfer`]} → [`reg_proto`]. `net`, `store` and `endpoint` never name each other; `webseed` and
+//! `well_known` ask `net` which addresses are private.
 
 pub mod daemon;
 
@@ -14,3 +14,4 @@ pub mod endpoint;
 pub mod net;
 pub mod store;
 pub mod webseed;
+pub mod well_known;

@@ -1,6 +1,7 @@
 //! The use cases of a node, as methods of [`Registry`]. This API knows no HTTP and no libp2p.
 
 pub mod announce;
+pub mod domains;
 pub mod fetch;
 pub mod follow;
 pub mod import;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 use reg_api::adopt::{AdoptRequest, FoundModels, OtherStore};
 use reg_api::consent::Consent;
 use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable};
+use reg_api::domain::{AskDomain, DomainFound, DomainSays, ProfileReport};
 use reg_api::follow::{FollowReport, FollowRequest, Followed, PauseFollow};
 use reg_api::ingest::IngestPlan;
 use reg_api::prepared::{Prepared, Signed};
@@ -45,6 +47,7 @@ use reg_api::web_seed::WebSeed;
 use reg_proto::content::metadata::Metadata;
 use reg_proto::descriptor::Descriptor;
 use reg_proto::digest::Digest;
+use reg_proto::domain::Domain;
 use reg_proto::manifest::ModelFile;
 use reg_proto::name::{ModelName, Petname, Publisher, PublisherId, Reference, Tag};
 use reg_proto::path::SafePath;
@@ -53,6 +56,7 @@ use reg_proto::piece::BlobLayout;
 use tokio::task::JoinSet;
 
 use self::announce::News;
+use self::domains::{DomainError, Domains};
 use self::fetch::{Fetching, TransferLimits, UpLimit, Zone};
 use self::follow::{FollowError, Following};
 use self::import::{AdoptError, ImportRepositoryError, Importing, UploadError};
@@ -74,6 +78,7 @@ use self::trust::{RawRule, Sharing, SharingRules, Trust, TrustError, TrustFile};
 use self::upstream::{Upstream, UpstreamUnusable};
 use crate::net::{Inbound, Network};
 use crate::store::Store;
+use crate::well_known::{DomainClient, DomainSettings};
 
 /// What a registry is built from. One field for each setting of the node that the registry reads.
 #[derive(Debug)]
@@ -93,6 +98,8 @@ pub struct RegistryParts {
     pub zone: Zone,
     /// Which publishers this node takes models from, and which models it gives to peers.
     pub sharing: SharingRules,
+    /// How domains are asked for their publishers.
+    pub domains: DomainSettings,
     /// Whether this node pulls the new versions of followed publishers by itself.
     pub pulls_followed: bool,
 }
@@ -106,6 +113,7 @@ pub struct Registry {
     network: Network,
     news: Arc<News>,
     resolver: Arc<Resolver>,
+    domains: Arc<Domains>,
     puller: Arc<Puller>,
     reading: Arc<Reading>,
     importing: Arc<Importing>,
@@ -131,6 +139,7 @@ impl Registry {
             web_seeds,
             zone,
             sharing,
+            domains,
             pulls_followed,
         } = parts;
         let file = TrustFile::open(trust);
@@ -154,12 +163,15 @@ impl Registry {
             web_seeds,
             zone,
         ));
+        let client = DomainClient::new(domains);
+        let domains = Arc::new(Domains::new(trust.clone(), network.clone(), resolver.clone(), client));
         let puller = Arc::new(Puller {
             store: store.clone(),
             network: network.clone(),
             trust: trust.clone(),
             news: news.clone(),
             resolver: resolver.clone(),
+            domains: domains.clone(),
             fetching: fetching.clone(),
         });
         let importing = Arc::new(Importing::new(store.clone(), trust.clone()));
@@ -185,6 +197,7 @@ impl Registry {
             network,
             news,
             resolver,
+            domains,
             reading: Arc::new(Reading::new(puller.clone())),
             publishing: Arc::new(Publishing::new(puller.clone(), importing.clone())),
             importing,
@@ -489,6 +502,36 @@ impl Registry {
         replace: bool,
     ) -> Result<TrustEntry, CatalogueError> {
         self.local.trust_add(petname, publisher, replace).await
+    }
+
+    /// Returns the publisher of a domain: asks the domain, confirms it by the publisher's profile, and pins it.
+    pub async fn domain(
+        &self,
+        domain: &Domain,
+        ask: &AskDomain,
+        reporter: &Reporter,
+    ) -> Result<DomainFound, DomainError> {
+        self.domains.resolve(domain, ask, reporter).await
+    }
+
+    /// Returns what a domain says now, beside what is pinned. It changes nothing.
+    pub async fn domain_says(&self, domain: &Domain) -> Result<DomainSays, DomainError> {
+        self.domains.says(domain).await
+    }
+
+    /// Unpins a domain.
+    pub async fn domain_remove(&self, domain: Domain) -> Result<(), CatalogueError> {
+        self.local.domain_remove(domain).await
+    }
+
+    /// Returns the newest profile of a publisher that this node or a peer in reach has.
+    pub async fn profile(
+        &self,
+        publisher: PublisherId,
+        reporter: &Reporter,
+    ) -> Result<Option<ProfileReport>, TagsError> {
+        let (found, _) = self.resolver.find_profile(publisher, None, &[], reporter).await?;
+        Ok(found.as_ref().map(ProfileReport::of))
     }
 
     /// Lists the publishers that have petnames.

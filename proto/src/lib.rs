@@ -6,6 +6,7 @@
 pub mod limits;
 
 pub mod digest;
+pub mod domain;
 pub mod name;
 pub mod path;
 pub mod peer;
@@ -30,8 +31,10 @@ pub mod revocation;
 pub mod naming;
 
 pub mod delegation;
+pub mod domain_record;
 pub mod equivocation;
 pub mod glob;
+pub mod profile;
 pub mod provenance;
 pub mod tag;
 

@@ -35,6 +35,15 @@ pub const TAG_CHARS_MAX: usize = 128;
 /// Characters of a petname: shorter than a publisher id, so that none can look like one.
 pub const PETNAME_CHARS_MAX: usize = 32;
 
+/// Bytes of a text that is read as a domain: four times the 253 characters of the longest one, for other spellings.
+pub const DOMAIN_TEXT_BYTES_MAX: usize = 1024;
+/// Peers that a domain names: enough to find one that is there. They are dialled at once.
+pub const DOMAIN_PEERS_MAX: usize = 16;
+/// Bytes of the file of a domain: as many addresses of full length, twice.
+pub const DOMAIN_FILE_BYTES_MAX: usize = 2 * DOMAIN_PEERS_MAX * ADDRESS_BYTES_MAX;
+/// Bytes of the TXT record of a domain: it fits into a DNS message of 1,232 bytes, which crosses every path in one packet.
+pub const DOMAIN_TXT_BYTES_MAX: usize = 1000;
+
 /// Keys of one key document: enough for the signers of an organisation.
 pub const KEYS_MAX: usize = 16;
 /// Key documents of one publisher: one rotation a month for more than ten years.
@@ -81,6 +90,10 @@ pub const REVOCATIONS_GOSSIPED_MAX: usize = 4;
 pub const DELEGATION_BYTES_MAX: usize = 4 << 10;
 /// Delegations of one publisher: enough for teams, not for users.
 pub const DELEGATIONS_MAX: usize = 32;
+/// Bytes of a profile in its envelope: 16 signatures take 3 KiB, and its texts less than 1 KiB.
+pub const PROFILE_BYTES_MAX: usize = 8 << 10;
+/// Bytes of the address of a publisher's page.
+pub const HOMEPAGE_BYTES_MAX: usize = 200;
 /// Delegations that a resolver follows from one name: a foundation, its lab, the lab's contractor.
 pub const DELEGATION_DEPTH_MAX: usize = 3;
 /// Proofs of equivocation in one response: two records of 2 KiB each.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::digest::{Digest, DigestError};
+use crate::domain::Domain;
 use crate::limits::{MODEL_NAME_CHARS_MAX, PETNAME_CHARS_MAX, TAG_CHARS_MAX};
 
 /// The id of a publisher: the SHA-256 of the payload of its first key document.
@@ -30,11 +31,15 @@ pub struct Tag(String);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Petname(String);
 
-/// A publisher as a user names it: by id or by petname.
+/// A publisher as a user names it: by id, by petname, or by domain.
+///
+/// A text with a dot is read as a domain where it can be one. An earlier version gave petnames with dots: the trust file
+/// decides whether the user means one of those.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Publisher {
     Id(PublisherId),
     Petname(Petname),
+    Domain(Domain),
 }
 
 /// A reference to a model: `publisher/model[:tag][@sha256:…]`.
@@ -52,7 +57,7 @@ pub enum NameError {
     #[error("{text:?} is not a publisher id: 52 characters of a-z and 2-7")]
     PublisherId { text: String },
     #[error(
-        "{text:?} is neither a publisher id nor a petname (lower-case letters, digits, single . _ - between them, at most 32)"
+        "{text:?} is neither a publisher id, nor a petname (lower-case letters, digits, single . _ - between them, at most 32), nor a domain such as acme.org"
     )]
     Publisher { text: String },
     #[error(
@@ -185,6 +190,11 @@ impl Petname {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns whether the petname has a dot. Such a name is read as a domain, so no new one is given.
+    pub fn has_dot(&self) -> bool {
+        self.0.contains('.')
+    }
 }
 
 impl FromStr for Petname {
@@ -206,7 +216,11 @@ impl FromStr for Publisher {
     fn from_str(text: &str) -> Result<Self, NameError> {
         match text.parse() {
             Ok(id) => Ok(Self::Id(id)),
-            Err(_) => text.parse().map(Self::Petname),
+            Err(_) if text.is_ascii() && !text.contains('.') => text.parse().map(Self::Petname),
+            Err(_) => match text.parse() {
+                Ok(domain) => Ok(Self::Domain(domain)),
+                Err(_) => text.parse().map(Self::Petname),
+            },
         }
     }
 }
@@ -216,6 +230,7 @@ impl fmt::Display for Publisher {
         match self {
             Self::Id(id) => id.fmt(f),
             Self::Petname(petname) => petname.fmt(f),
+            Self::Domain(domain) => domain.fmt(f),
         }
     }
 }
@@ -334,6 +349,21 @@ mod tests {
         assert!(ID.parse::<Petname>().is_err());
         assert!(matches!(ID.parse(), Ok(Publisher::Id(_))));
         assert!(matches!("acme".parse(), Ok(Publisher::Petname(_))));
+        for (text, shown) in
+            [("acme.org", "acme.org"), ("ACME.org", "acme.org"), ("bücher.example", "xn--bcher-kva.example")]
+        {
+            let read: Publisher = text.parse().unwrap();
+            assert!(matches!(read, Publisher::Domain(_)), "{text}");
+            assert_eq!(read.to_string(), shown);
+        }
+        for text in ["v1.5", "a_b.c", "10.0.0.1"] {
+            assert!(matches!(text.parse(), Ok(Publisher::Petname(_))), "{text} is no domain");
+        }
+        let reference: Reference = "Acme.org/Llama:v1".parse().unwrap();
+        assert_eq!(reference.to_string(), "acme.org/Llama:v1");
+        for text in ["acme.org:443/m", "acme..org/m", "user@acme.org/m"] {
+            assert!(text.parse::<Reference>().is_err(), "{text}");
+        }
         assert!(ID.to_uppercase().parse::<Publisher>().is_err());
         const { assert!(PETNAME_CHARS_MAX < PublisherId::CHARS) };
     }

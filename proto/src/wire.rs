@@ -17,8 +17,9 @@ use crate::lane::{LANE_PORTS_MAX, LaneToken};
 use crate::limits::{
     ANCESTORS_PER_RESPONSE_MAX, DELEGATIONS_MAX, DOCUMENTS_BYTES_MAX, DOCUMENTS_PER_RESPONSE_MAX,
     FRAME_HEADER_BYTES_MAX, HEADS_PER_PAGE_MAX, HOLDERS_MAX, KEY_TEXTS_MAX, NEWS_RUNS_MAX, PEERS_TOLD_MAX,
-    PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX,
-    RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX, STATES_BYTES_MAX, TAGS_PER_RESPONSE_MAX, VOWS_PER_PAGE_MAX,
+    PROFILE_BYTES_MAX, PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX,
+    RESPONSE_DOCUMENT_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX, STATES_BYTES_MAX,
+    TAGS_PER_RESPONSE_MAX, VOWS_PER_PAGE_MAX,
 };
 use crate::name::{ModelName, PublisherId, Tag};
 use crate::piece::{BlobLayout, PIECE_LEN, PieceSet, PieceSetError};
@@ -138,6 +139,9 @@ pub struct Records {
     /// Delegations of the publisher.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub delegations: Bounded<String, DELEGATIONS_MAX>,
+    /// What the publisher says of itself, as a signed [profile](crate::profile). A peer of before ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileText>,
     /// Pairs of contradicting records of these tags.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub proofs: Bounded<EquivocationClaim, PROOFS_PER_RESPONSE_MAX>,
@@ -212,6 +216,31 @@ impl ModelDocuments {
     /// Returns the length of the payload in bytes, as the header states it.
     fn payload_len(&self) -> u64 {
         self.lengths.iter().map(|length| u64::from(*length)).sum()
+    }
+}
+
+/// The envelope of a profile, of at most [`PROFILE_BYTES_MAX`] bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct ProfileText(String);
+
+impl ProfileText {
+    /// Returns the text of an envelope; `None` if it is too long.
+    pub fn new(text: String) -> Option<Self> {
+        (text.len() <= PROFILE_BYTES_MAX).then_some(Self(text))
+    }
+
+    /// Returns the envelope.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for ProfileText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(String::deserialize(deserializer)?).ok_or_else(|| {
+            de::Error::custom(format_args!("a profile of more than {PROFILE_BYTES_MAX} bytes"))
+        })
     }
 }
 
@@ -564,6 +593,18 @@ mod tests {
             unreachable!()
         };
         assert!(read.ancestors.is_empty());
+    }
+
+    #[test]
+    fn a_profile_travels_with_the_records_and_is_bounded() {
+        let records = |text: String| {
+            Response::Records(Records { profile: Some(ProfileText(text)), ..Records::default() })
+        };
+        let response = records("x".repeat(PROFILE_BYTES_MAX));
+        assert_eq!(Response::from_bytes(&response.to_bytes()).unwrap(), response);
+        assert!(Response::from_bytes(&records("x".repeat(PROFILE_BYTES_MAX + 1)).to_bytes()).is_err());
+        let without = String::from_utf8_lossy(&Response::Records(Records::default()).to_bytes()).into_owned();
+        assert!(!without.contains("profile"), "a peer of before reads the same bytes");
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod clients;
 pub mod http;
 pub mod identity;
 
+pub mod domains;
 pub mod endpoint;
 
 pub mod measure;

@@ -31,7 +31,7 @@ taken. The newest version that is here for more than seven days is kept, whateve
 pub struct Follow {
     #[command(subcommand)]
     pub command: Option<FollowCommand>,
-    /// PUBLISHER, PUBLISHER/MODELS with * for any characters, or a ticket of a model
+    /// PUBLISHER, PUBLISHER/MODELS with * for any characters, or a ticket of a model; the publisher is an id, a petname, or a domain
     #[arg(value_name = "PUBLISHER[/MODELS]|TICKET", required = true, value_parser = source)]
     pub what: Option<FollowSource>,
     /// Keep this many versions of each model

@@ -7,22 +7,15 @@ use reg_proto::attestation::{AttestationKind, AttestationResult};
 use reg_proto::content::kind::ContentKind;
 use reg_proto::content::label::Label;
 use reg_proto::digest::Digest;
-use reg_proto::name::{Petname, Publisher, PublisherId, Reference};
+use reg_proto::name::{Publisher, PublisherId, Reference};
 
 use super::Net;
 use crate::ticketed;
 
 #[derive(Debug, Subcommand)]
 pub enum Trust {
-    /// Give a publisher a petname
-    #[command(after_help = "Examples:\n  reg trust add acme ID\n  reg trust add acme reg:qp…")]
-    Add {
-        #[arg(value_name = "NAME", value_parser = ticketed::petname)]
-        petname: Petname,
-        /// Id of the publisher, or a ticket that names it
-        #[arg(value_name = "ID|TICKET", value_parser = ticketed::publisher)]
-        publisher: PublisherId,
-    },
+    /// Give a publisher a petname, or ask a domain for its publisher and pin it
+    Add(AddName),
     /// Follow one of the branches of a publisher's keys, or give a petname to another publisher than before
     Accept(Accept),
     /// Point a model, or all models of a publisher, to those of another publisher
@@ -33,9 +26,13 @@ pub enum Trust {
     /// Show the petnames, rules and denylists of one publisher, or all
     #[command(after_help = "Examples:\n  reg trust show\n  reg trust show acme --json")]
     Show { publisher: Option<Publisher> },
-    /// Remove a petname
-    #[command(after_help = "Examples:\n  reg trust rm acme")]
-    Rm { petname: Petname },
+    /// Remove a petname, or unpin a domain
+    #[command(after_help = "Examples:\n  reg trust rm acme\n  reg trust rm acme.org")]
+    Rm {
+        /// Petname, or domain
+        #[arg(value_name = "NAME")]
+        name: Publisher,
+    },
     /// Set a rule that models must meet before they are fetched or served
     Require(Require),
     /// Remove the rules for these models
@@ -75,14 +72,37 @@ pub enum Trust {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
+  reg trust add acme ID         call the publisher with this id acme
+  reg trust add acme reg:qp…    the same with a ticket that names the publisher
+  reg trust add acme.org        ask the domain acme.org for its publisher, and pin it
+
+A domain counts only if the publisher's signed profile names it back. It is pinned, and asked again when you pull.")]
+pub struct AddName {
+    /// Petname, without dots; or a domain
+    #[arg(value_name = "NAME", value_parser = ticketed::name)]
+    pub name: Publisher,
+    /// Id of the publisher that gets the petname, or a ticket that names it
+    #[arg(value_name = "ID|TICKET", value_parser = ticketed::publisher)]
+    pub publisher: Option<PublisherId>,
+    /// Take a TXT record of the domain, which nothing has signed
+    #[arg(long)]
+    pub allow_unsigned_dns: bool,
+    #[command(flatten)]
+    pub net: Net,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
   reg trust accept acme                         show the branches of acme's keys, and choose one
   reg trust accept ID --head sha256:5f3c… --yes
   reg trust accept acme NEW-ID                  the petname acme means another publisher from now on
+  reg trust accept acme.org                     show what the domain says and what is pinned, and choose
 
 Two branches mean that a thief has signed one of them, or that the publisher made both by mistake. Ask the publisher
 another way which key document is theirs: `reg key show NAME` and `reg key documents NAME` print it.")]
 pub struct Accept {
-    /// Publisher: an id, or a petname
+    /// Publisher: an id, a petname, or a domain
     pub publisher: Publisher,
     /// Id of the publisher that gets the petname
     #[arg(value_name = "NEW-ID", conflicts_with_all = ["head", "yes"])]
@@ -93,6 +113,8 @@ pub struct Accept {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+    #[command(flatten)]
+    pub net: Net,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -151,6 +173,7 @@ pub struct Require {
 pub(super) const TRUST_EXAMPLES: &str = "\
 Examples:
   reg trust add acme ID                             call a publisher acme
+  reg trust add acme.org                            ask a domain for its publisher, and pin it
   reg trust require 'acme/*' --attested scan=1      at least one scan by a publisher with a petname
   reg trust subscribe acme/denylist                 refuse what acme's denylist names
   reg trust allow sha256:…                          except this

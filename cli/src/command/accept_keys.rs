@@ -1,6 +1,6 @@
 //! `reg trust accept`: shows the branches of a publisher's keys, asks which one is the publisher's, and follows it.
 
-use reg_api::report::{KeyBranch, KeyBranches, TrustEntry};
+use reg_api::report::{KeyBranch, KeyBranches, TrustEntry, TrustReport};
 use reg_node::gateway::admin::trust::AcceptRequest;
 use reg_proto::digest::Digest;
 use reg_proto::name::{Publisher, PublisherId};
@@ -54,10 +54,19 @@ pub async fn run(global: &Global, client: &Client, args: &Accept) -> Result<(), 
     output::line(format!("{publisher} is followed by key document {version}, {head}"))
 }
 
-/// Returns the id of a publisher; a petname is looked up in the trust file.
-async fn id(client: &Client, publisher: &Publisher) -> Result<PublisherId, CliError> {
+/// Returns the id of a publisher; a petname or a domain is looked up in the trust file.
+pub async fn id(client: &Client, publisher: &Publisher) -> Result<PublisherId, CliError> {
     match publisher {
         Publisher::Id(id) => Ok(*id),
+        Publisher::Domain(domain) => {
+            let report: TrustReport = client.get("/v1/trust/all", &[]).await?;
+            let petname = report.petnames.iter().find(|it| domain.as_petname().as_ref() == Some(&it.petname));
+            let pinned = report.domains.iter().find(|it| it.domain == *domain).map(|it| it.publisher);
+            petname.map(|it| it.publisher).or(pinned).ok_or_else(|| {
+                CliError::new("not_found", format_args!("domain {domain} is not pinned"))
+                    .hint(format_args!("`reg trust add {domain}` asks it and pins its publisher"))
+            })
+        }
         Publisher::Petname(petname) => {
             let entries: Vec<TrustEntry> = client.get("/v1/trust", &[]).await?;
             let known = entries.into_iter().find(|it| it.petname == *petname).map(|it| it.publisher);

@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 
 use reg_api::clock::{self, age};
+use reg_api::domain::{AskDomain, DomainFound};
 use reg_api::follow::{
     FollowReport, FollowRequest, FollowSettings, FollowedVersion, PauseFollow, VersionState,
 };
 use reg_api::printable::Printable;
 use reg_api::selection::Selection;
+use reg_node::gateway::admin::trust::DomainRequest;
 use reg_node::registry::local::shown;
+use reg_proto::name::Publisher;
 
 use crate::args::{Follow, FollowCommand, Global};
 use crate::client::Client;
@@ -39,6 +42,11 @@ async fn act(global: &Global, client: &Client, args: Follow) -> Result<(), CliEr
         (None, Some(FollowSource { followed, ticket })) => {
             let selection = Selection { include, exclude, quant };
             let settings = FollowSettings { keep, delay, selection, allow: allow.into_iter().collect() };
+            if let Publisher::Domain(domain) = &followed.publisher {
+                // A domain that is pinned is asked again, as a pull does.
+                let request = DomainRequest { domain: domain.clone(), ask: AskDomain::default() };
+                client.stream::<DomainFound>("/v1/trust/domain", &request).await?;
+            }
             let request = FollowRequest { followed, settings, ticket };
             let made: FollowReport = client.post("/v1/follow", &request).await?;
             let wait = if delay == 0 { "at once".to_owned() } else { format!("after {}", age(delay)) };

@@ -42,6 +42,9 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
         let of = if part.complete { "all of them in the store" } else { "not all of them in the store" };
         rows.push(vec!["chosen".into(), format!("{} in {} files, {of}", size(part.bytes), part.files)]);
     }
+    if let Some(profile) = &info.profile {
+        rows.push(vec!["publisher says".into(), profile.line()]);
+    }
     rows.extend(info.seq.map(|seq| vec!["tag record".into(), format!("number {seq}")]));
     rows.extend(info.behind.as_ref().map(|it| {
         let newer = format!("number {} ({}), which is not used: {}", it.head, it.manifest, it.why);

@@ -176,6 +176,7 @@ pub fn rows(statements: &[Statement]) {
         StatementKind::Provenance,
         StatementKind::Attestation,
         StatementKind::Delegation,
+        StatementKind::Profile,
         StatementKind::Revocation,
         StatementKind::Inherited,
     ] {
@@ -200,6 +201,7 @@ const fn word(kind: StatementKind) -> &'static str {
         StatementKind::Provenance => "provenance",
         StatementKind::Attestation => "attestation",
         StatementKind::Delegation => "delegation",
+        StatementKind::Profile => "profile",
         StatementKind::Revocation => "revocation",
         StatementKind::Inherited => "other",
     }

@@ -1,6 +1,7 @@
 //! Runs the commands. Each command has a file of its own.
 
 mod abandon;
+mod accept_domain;
 mod accept_keys;
 mod attest;
 mod completion;
@@ -29,6 +30,7 @@ mod peers;
 mod pin;
 mod publish;
 mod published;
+mod publisher;
 mod pull;
 mod revoke;
 mod rm;
@@ -67,6 +69,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Status => status::run(&global).await,
         Command::Attest(args) => attest::run(&global, args).await,
         Command::Trust(command) => trust::run(&global, command).await,
+        Command::Publisher(command) => publisher::run(&global, command).await,
         Command::Pause(args) => pause::pause(&global, args).await,
         Command::Resume(args) => pause::resume(&global, args).await,
         Command::Pin(args) => pin::pin(&global, args).await,

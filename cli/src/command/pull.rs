@@ -47,6 +47,7 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         timeout: args.timeout,
         limit_local: args.net.limit_local,
         receipt: args.receipt.is_some(),
+        allow_unsigned_dns: args.allow_unsigned_dns,
         ticket: args.what.ticket,
     };
     if dry_run {

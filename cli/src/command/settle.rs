@@ -52,7 +52,7 @@ pub async fn complete(
     conclude_or_wait(global, keyring, Some(name), &pending.file, after).await
 }
 
-/// Signs a revocation or a delegation, and puts it into effect or writes it to `out` for the others.
+/// Signs a revocation, a delegation or a profile, and puts it into effect or writes it to `out` for the others.
 pub async fn settle(
     global: &Global,
     keyring: &Keyring,

@@ -1,25 +1,29 @@
-//! `reg trust`: edits and shows petnames of publishers, rules for models, and subscriptions to denylists.
+//! `reg trust`: edits and shows petnames of publishers, pinned domains, rules for models, and subscriptions to denylists.
 
 use std::process::ExitCode;
 
+use reg_api::domain::{AskDomain, DomainFound, ProfileReport};
 use reg_api::report::{TrustEntry, TrustReport};
 use reg_node::gateway::admin::trust::{
-    AliasRequest, PetnameRequest, ScopeRequest, SwitchRequest, TrustRequest,
+    AliasRequest, DomainRequest, OfDomain, PetnameRequest, ScopeRequest, SwitchRequest, TrustRequest,
 };
 use reg_node::registry::trust::{RawQuorum, RawRule};
-use reg_proto::name::{Publisher, PublisherId};
+use reg_proto::domain::Domain;
+use reg_proto::name::{Petname, Publisher, PublisherId};
 use serde_json::json;
 
-use crate::args::{Accept, Alias, Global, Require, Trust};
+use crate::args::{Accept, AddName, Alias, Global, Require, Trust};
 use crate::client::Client;
-use crate::command::accept_keys;
 use crate::command::log::revoked;
+use crate::command::{accept_domain, accept_keys};
 use crate::error::CliError;
 use crate::output;
 
 pub async fn run(global: &Global, command: Trust) -> Result<ExitCode, CliError> {
     let net = match &command {
         Trust::Subscribe { net, .. } => Some(net.clone()),
+        Trust::Add(AddName { name: Publisher::Domain(_), publisher: None, net, .. })
+        | Trust::Accept(Accept { publisher: Publisher::Domain(_), new: None, net, .. }) => Some(net.clone()),
         _ => None,
     };
     let client = Client::open(global, net.as_ref()).await?;
@@ -30,20 +34,25 @@ pub async fn run(global: &Global, command: Trust) -> Result<ExitCode, CliError> 
 
 async fn act(global: &Global, client: &Client, command: Trust) -> Result<(), CliError> {
     match command {
-        Trust::Add { petname, publisher } => {
-            name(global, client, TrustRequest { petname, publisher, replace: false }).await
-        }
+        Trust::Add(args) => add(global, client, args).await,
         Trust::Accept(args) => match args {
             Accept { publisher: Publisher::Petname(petname), new: Some(publisher), .. } => {
                 name(global, client, TrustRequest { petname, publisher, replace: true }).await
             }
+            Accept { publisher: Publisher::Domain(domain), new: Some(publisher), .. } => {
+                let petname = petname_of_before(&domain)?;
+                name(global, client, TrustRequest { petname, publisher, replace: true }).await
+            }
+            Accept { publisher: Publisher::Domain(domain), head: None, yes, net, .. } => {
+                accept_domain::run(global, client, &domain, yes, &net).await
+            }
             args => accept_keys::run(global, client, &args).await,
         },
         Trust::Alias(args) => alias(global, client, args).await,
-        Trust::Rm { petname } => client.post::<()>("/v1/trust/remove", &PetnameRequest { petname }).await,
+        Trust::Rm { name } => remove(client, name).await,
         Trust::Ls => {
-            let entries: Vec<TrustEntry> = client.get("/v1/trust", &[]).await?;
-            if global.json { output::json(&entries) } else { names(&entries) }
+            let report: TrustReport = client.get("/v1/trust/all", &[]).await?;
+            if global.json { output::json(&report.petnames) } else { names(&report) }
         }
         Trust::Show { publisher } => show(global, client, publisher.as_ref()).await,
         Trust::Require(args) => {
@@ -115,9 +124,65 @@ fn say(global: &Global, value: &impl serde::Serialize, text: String) -> Result<(
     }
 }
 
-fn names(entries: &[TrustEntry]) -> Result<(), CliError> {
-    let row = |entry: &TrustEntry| vec![entry.petname.to_string(), entry.publisher.to_string()];
-    output::table(&entries.iter().map(row).collect::<Vec<_>>())
+fn names(report: &TrustReport) -> Result<(), CliError> {
+    let petnames = report.petnames.iter().map(|it| vec![it.petname.to_string(), it.publisher.to_string()]);
+    let domains = report.domains.iter().map(|it| vec![it.domain.shown(), it.publisher.to_string()]);
+    output::table(&petnames.chain(domains).collect::<Vec<_>>())
+}
+
+/// Gives a petname, or asks a domain.
+async fn add(global: &Global, client: &Client, args: AddName) -> Result<(), CliError> {
+    let AddName { name: named, publisher, allow_unsigned_dns, net } = args;
+    match (named, publisher) {
+        (Publisher::Petname(petname), Some(publisher)) => {
+            name(global, client, TrustRequest { petname, publisher, replace: false }).await
+        }
+        (Publisher::Domain(domain), Some(publisher)) => {
+            let petname = petname_of_before(&domain)?;
+            name(global, client, TrustRequest { petname, publisher, replace: false }).await
+        }
+        (Publisher::Domain(domain), None) => {
+            let ask = AskDomain { allow_unsigned_dns, offline: net.offline, ..AskDomain::default() };
+            let found: DomainFound =
+                client.stream("/v1/trust/domain", &DomainRequest { domain, ask }).await?;
+            say(global, &found, format!("{} is {}", found.domain.shown(), found.publisher))
+        }
+        (Publisher::Petname(petname), None) => {
+            Err(CliError::new("invalid", format_args!("{petname} is to be the name of which publisher?"))
+                .hint(format_args!(
+                    "name its id: reg trust add {petname} ID; a domain has a dot, as in acme.org"
+                )))
+        }
+        (Publisher::Id(id), _) => {
+            Err(CliError::new("invalid", format_args!("{id} is an id, and no name for a publisher"))
+                .hint("reg trust add NAME ID"))
+        }
+    }
+}
+
+/// Removes a petname, or unpins a domain.
+async fn remove(client: &Client, name: Publisher) -> Result<(), CliError> {
+    match name {
+        Publisher::Petname(petname) => client.post("/v1/trust/remove", &PetnameRequest { petname }).await,
+        Publisher::Domain(domain) => {
+            let report: TrustReport = client.get("/v1/trust/all", &[]).await?;
+            match domain.as_petname().filter(|it| report.petnames.iter().any(|entry| entry.petname == *it)) {
+                Some(petname) => client.post("/v1/trust/remove", &PetnameRequest { petname }).await,
+                None => client.post("/v1/trust/domain/remove", &OfDomain { domain }).await,
+            }
+        }
+        Publisher::Id(id) => {
+            Err(CliError::new("invalid", format_args!("{id} is an id, and no name of yours")))
+        }
+    }
+}
+
+/// Returns a domain as the petname that an earlier version may have given. The node refuses it, if it is a new one.
+fn petname_of_before(domain: &Domain) -> Result<Petname, CliError> {
+    domain.as_petname().ok_or_else(|| {
+        CliError::new("invalid", format_args!("{domain} is a domain: the domain itself names its publisher"))
+            .hint(format_args!("reg trust add {domain}"))
+    })
 }
 
 async fn show(global: &Global, client: &Client, of: Option<&Publisher>) -> Result<(), CliError> {
@@ -126,16 +191,23 @@ async fn show(global: &Global, client: &Client, of: Option<&Publisher>) -> Resul
         let is = |entry: &TrustEntry| match publisher {
             Publisher::Id(id) => entry.publisher == *id,
             Publisher::Petname(petname) => entry.petname == *petname,
+            Publisher::Domain(domain) => domain.as_petname().as_ref() == Some(&entry.petname),
         };
         report.petnames.retain(is);
-        let Some(entry) = report.petnames.first() else {
+        report.domains.retain(|entry| match publisher {
+            Publisher::Id(id) => entry.publisher == *id,
+            Publisher::Petname(_) => false,
+            Publisher::Domain(domain) => entry.domain == *domain,
+        });
+        let petname = report.petnames.first().map(|it| (it.publisher, it.petname.to_string()));
+        let domain = report.domains.first().map(|it| (it.publisher, it.domain.to_string()));
+        let Some((id, name)): Option<(PublisherId, String)> = petname.or(domain) else {
             return Err(CliError::new("not_found", format_args!("you have given {publisher} no petname"))
-                .hint("`reg trust ls` lists your petnames"));
+                .hint("`reg trust ls` lists your petnames and the domains that are pinned"));
         };
-        let (id, petname): (PublisherId, String) = (entry.publisher, entry.petname.to_string());
         let about = |scope: &str| {
             let publisher = scope.split('/').next().unwrap_or_default();
-            publisher == "*" || publisher == petname || publisher == id.to_string()
+            publisher == "*" || publisher == name || publisher == id.to_string()
         };
         report.rules.retain(|rule| about(&rule.models));
         report.denylists.retain(|list| about(list));
@@ -151,7 +223,12 @@ async fn show(global: &Global, client: &Client, of: Option<&Publisher>) -> Resul
             None => "no keys seen yet".to_owned(),
         };
         output::line(format!("{} is {} ({seen})", entry.petname, entry.publisher))?;
+        profile(entry.profile.as_ref())?;
         entry.revocations.iter().try_for_each(|it| output::line(format!("  revoked: {}", revoked(it))))?;
+    }
+    for entry in &report.domains {
+        output::line(format!("{} is pinned to {}", entry.domain.shown(), entry.publisher))?;
+        profile(entry.profile.as_ref())?;
     }
     for rule in &report.rules {
         output::line(format!("{} must have {}", rule.models, rule.requires.join("; ")))?;
@@ -170,6 +247,11 @@ async fn show(global: &Global, client: &Client, of: Option<&Publisher>) -> Resul
         output::line(format!("note: {note}"))?;
     }
     Ok(())
+}
+
+/// Prints what a publisher says of itself.
+fn profile(profile: Option<&ProfileReport>) -> Result<(), CliError> {
+    profile.map_or(Ok(()), |it| output::line(format!("  says of itself: {}", it.line())))
 }
 
 /// Parses `KIND`, `KIND=COUNT` and `KIND=COUNT:NAME,NAME`.

@@ -12,6 +12,8 @@ pub struct Declarations {
     pub revocations: Vec<String>,
     #[serde(default)]
     pub delegations: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<String>,
 }
 
 /// The result of announcing a publisher's declarations.
@@ -62,6 +64,7 @@ pub enum StatementKind {
     Provenance,
     Attestation,
     Delegation,
+    Profile,
     Revocation,
     /// A statement that the newest key document takes over, and of which only the digest is known.
     Inherited,

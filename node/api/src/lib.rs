@@ -24,6 +24,7 @@ pub mod rule;
 pub mod tag_age;
 
 pub mod declarations;
+pub mod domain;
 pub mod prepared;
 
 pub mod progress;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::behind::Behind;
 use crate::check::Check;
+use crate::domain::{DomainEntry, ProfileReport};
 use crate::ingest::LeftOutList;
 use crate::reachability::Reachability;
 use crate::receipt::{ByteSource, Pace, Receipt};
@@ -184,7 +185,7 @@ pub struct PartSummary {
     pub complete: bool,
 }
 
-/// Everything that this node knows of one model. It has 15 fields, because programs read the answer as flat JSON.
+/// Everything that this node knows of one model. It has 16 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ModelInfo {
     pub summary: ModelSummary,
@@ -206,6 +207,9 @@ pub struct ModelInfo {
     pub metadata: Metadata,
     pub referrers: Vec<Digest>,
     pub kinds: BTreeMap<String, usize>,
+    /// What the publisher says of itself.
+    #[serde(default)]
+    pub profile: Option<ProfileReport>,
     /// The repository that the files come from, as the publisher states it.
     #[serde(default)]
     pub mirror: Option<Mirror>,
@@ -389,6 +393,9 @@ pub struct TrustEntry {
     /// The publisher's revocations.
     #[serde(default)]
     pub revocations: Vec<Revocation>,
+    /// What the publisher says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileReport>,
 }
 
 /// What this node remembers of a publisher.
@@ -403,6 +410,9 @@ pub struct PublisherReport {
     pub keys: Vec<PublicKey>,
     /// The publisher's revocations.
     pub revocations: Vec<Revocation>,
+    /// What the publisher says of itself.
+    #[serde(default)]
+    pub profile: Option<ProfileReport>,
 }
 
 /// The branches of a publisher's keys that this node knows: where there are two, one of them may be a thief's.
@@ -451,6 +461,9 @@ pub struct AliasEntry {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TrustReport {
     pub petnames: Vec<TrustEntry>,
+    /// The domains that are pinned.
+    #[serde(default)]
+    pub domains: Vec<DomainEntry>,
     pub rules: Vec<RuleReport>,
     /// Denylists that the user has subscribed to.
     pub denylists: Vec<String>,

@@ -199,7 +199,7 @@ impl From<ModelDescriptor> for Claims {
 
 /// Asks to fetch a model, verify it, seed it, and put it into `dest` where one is given.
 ///
-/// It has 21 fields, because `reg pull` has so many options that do not depend on each other.
+/// It has 22 fields, because `reg pull` has so many options that do not depend on each other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PullRequest {
     pub reference: Reference,
@@ -257,6 +257,9 @@ pub struct PullRequest {
     /// Write a receipt: what was verified, and against which keys.
     #[serde(default)]
     pub receipt: bool,
+    /// Take a TXT record of the publisher's domain, which nothing has signed.
+    #[serde(default)]
+    pub allow_unsigned_dns: bool,
     /// What else the ticket says that names the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<TicketRequest>,
@@ -310,6 +313,7 @@ impl PullRequest {
             timeout: None,
             limit_local: false,
             receipt: false,
+            allow_unsigned_dns: false,
             ticket: None,
         }
     }

@@ -1,12 +1,16 @@
-//! The documents that change a publisher's keys: a first key document, a rotation, a revocation, a delegation. Each is
-//! returned unsigned, in a signing file.
+//! The documents that a publisher signs beside its models: a first key document, a rotation, a revocation, a delegation, a
+//! profile. Each is returned unsigned, in a signing file.
 
 use reg_api::clock;
+use reg_proto::content::label::Label;
 use reg_proto::delegation::{DELEGATION_TYPE, Delegation};
+use reg_proto::digest::Digest;
+use reg_proto::domain::Domain;
 use reg_proto::envelope::PublicKey;
 use reg_proto::glob::ModelGlob;
 use reg_proto::key::{Inheritance, KeyDocument, KeyHistory, Next, publisher_id};
 use reg_proto::name::PublisherId;
+use reg_proto::profile::{Homepage, PROFILE_TYPE, Profile};
 use reg_proto::revocation::{REVOCATION_TYPE, Reason, Revocation, Revoked};
 
 use crate::signing_file::SigningFile;
@@ -56,6 +60,29 @@ pub fn revoke(history: &KeyHistory, subject: Revoked, reason: Reason) -> Signing
     };
     let mut file = SigningFile::new(history.publisher(), history.texts());
     file.add(REVOCATION_TYPE, String::from_utf8_lossy(&revocation.to_payload()).into_owned());
+    file
+}
+
+/// Returns a profile, to be signed: what a publisher says of itself. `before` are number and payload of the newest one.
+pub fn profile(
+    history: &KeyHistory,
+    domain: Option<Domain>,
+    title: Option<Label>,
+    url: Option<Homepage>,
+    before: Option<(u64, Digest)>,
+) -> SigningFile {
+    let profile = Profile {
+        publisher: history.publisher(),
+        seq: before.map_or(0, |(seq, _)| seq).saturating_add(1),
+        prev: before.map(|(_, payload)| payload),
+        domain,
+        title,
+        url,
+        key_document: history.version(),
+        issued: clock::now(),
+    };
+    let mut file = SigningFile::new(history.publisher(), history.texts());
+    file.add(PROFILE_TYPE, String::from_utf8_lossy(&profile.to_payload()).into_owned());
     file
 }
 

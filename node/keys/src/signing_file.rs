@@ -14,11 +14,13 @@ use reg_api::prepared::{Prepared, Signed};
 use reg_api::request::PublishRequest;
 use reg_proto::delegation::{DELEGATION_TYPE, Delegation};
 use reg_proto::digest::Digest;
+use reg_proto::domain::Domain;
 use reg_proto::envelope::{Envelope, EnvelopeError, PublicKey};
 use reg_proto::json::{self, JsonError};
 use reg_proto::key::{Inheritance, KeyDocument, KeyError, KeyHistory, Next, is_key_document};
 use reg_proto::limits::KEY_ENVELOPE_BYTES_MAX;
 use reg_proto::name::PublisherId;
+use reg_proto::profile::{PROFILE_TYPE, Profile};
 use reg_proto::provenance::STATEMENT_PAYLOAD_TYPE;
 use reg_proto::revocation::{REVOCATION_TYPE, Revocation, Revoked};
 use reg_proto::tag::TAG_RECORD_TYPE;
@@ -236,6 +238,17 @@ impl SigningFile {
                 own(publisher)?;
                 Ok(format!("let {to} speak for {models} until {expires} (seconds since 1970)"))
             }
+            PROFILE_TYPE => {
+                let Profile { publisher, seq, domain, title, url, .. } = Profile::from_payload(bytes)?;
+                own(publisher)?;
+                let said = |what: &str, text: Option<String>| text.map(|it| format!(", {what} {it}"));
+                let parts = [
+                    said("domain", domain.as_ref().map(Domain::shown)),
+                    said("title", title.map(|it| it.to_string())),
+                    said("page", url.map(|it| it.to_string())),
+                ];
+                Ok(format!("profile {seq}{}", parts.into_iter().flatten().collect::<String>()))
+            }
             _ => Err(SigningError::Type { payload_type: document.payload_type.clone() }),
         }
     }
@@ -301,6 +314,7 @@ impl SigningFile {
                 }
                 REVOCATION_TYPE => declarations.revocations.push(envelope),
                 DELEGATION_TYPE => declarations.delegations.push(envelope),
+                PROFILE_TYPE => declarations.profiles.push(envelope),
                 _ => return Err(SigningError::Type { payload_type: document.payload_type.clone() }),
             }
         }

@@ -14,6 +14,7 @@ use reg_api::web_seed::{SeedError, WebSeed};
 use reg_keys::keyring::{KeyName, KeyNameError};
 use reg_proto::content::kind::ContentKind;
 use reg_proto::digest::Digest;
+use reg_proto::domain::DomainError;
 use reg_proto::name::NameError;
 use reg_proto::peer::{Address, AddressError, PeerIdError};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ use crate::net::{DhtMode, NatConfig, RelayMode, SwarmConfig};
 use crate::registry::fetch::{SubnetError, TransferLimits, UpLimit, Zone};
 use crate::registry::trust::{PatternError, SharingRules};
 use crate::store::{CacheLimits, CacheSize};
+use crate::well_known::DomainSettings;
 
 /// The file that `reg config init` writes: every key with its default, as a comment.
 pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_* variables, which win over this file.
@@ -98,6 +100,16 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # The only models that this node serves and announces to peers, as PUBLISHER/MODEL; * stands for any characters.
 # share = ["*/*"]
 
+[domains]
+# DNS server that is asked for domains, as in "10.0.0.53:53"; without it, those of the system.
+# resolver = "192.0.2.1:53"
+# Certificates (PEM) of authorities that count for the web servers of domains, beside those of the system.
+# ca_file = "/etc/ssl/our-authority.pem"
+# Domains that may have private addresses, and name peers at such addresses.
+# private = []
+# Port of the web servers of these domains.
+# https_port = 443
+
 [log]
 # Filter of the log, as in RUST_LOG.
 # filter = "info,libp2p_kad=error,sled=error"
@@ -116,6 +128,7 @@ pub struct RawConfig {
     pub gateway: RawGateway,
     pub cache: RawCache,
     pub swarm: RawSwarm,
+    pub domains: RawDomains,
     pub log: RawLog,
 }
 
@@ -181,6 +194,16 @@ pub struct RawSwarm {
     pub peers: Option<Vec<String>>,
     pub publishers: Option<Vec<String>>,
     pub share: Option<Vec<String>>,
+}
+
+/// Section `[domains]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawDomains {
+    pub resolver: Option<String>,
+    pub ca_file: Option<PathBuf>,
+    pub private: Option<Vec<String>>,
+    pub https_port: Option<u16>,
 }
 
 /// Section `[log]`.
@@ -272,6 +295,8 @@ pub struct Config {
     /// Where to look up names that are neither an id nor a petname.
     pub upstream: Option<HubAccount>,
     pub cache: CacheLimits,
+    /// How domains are asked for their publishers.
+    pub domains: DomainSettings,
     pub log_filter: String,
 }
 
@@ -310,6 +335,8 @@ pub enum ConfigError {
     WebSeed(#[from] SeedError),
     #[error("swarm.share is refused")]
     Share(#[from] PatternError),
+    #[error("domains.private has {text:?}, which is no domain")]
+    Domain { text: String, source: DomainError },
     #[error("swarm.key is empty")]
     SwarmKey,
     #[error("node.relay = {text:?} is none of auto, on, off")]
@@ -388,6 +415,10 @@ impl Config {
         raw.swarm.peers = self.swarm.peers.as_ref().map(|all| all.iter().map(ToString::to_string).collect());
         raw.swarm.publishers = self.sharing.publishers.as_deref().map(shown);
         raw.swarm.share = self.sharing.share.as_deref().map(shown);
+        raw.domains.resolver = self.domains.resolver.map(|it| it.to_string());
+        raw.domains.ca_file = self.domains.ca_file.clone();
+        raw.domains.private = Some(self.domains.private.iter().map(ToString::to_string).collect());
+        raw.domains.https_port = Some(self.domains.https_port.unwrap_or(443));
         raw.log.filter = Some(self.log_filter.clone());
         raw
     }
@@ -475,6 +506,7 @@ impl Config {
                 max_size: cache_size(max_size)?,
                 min_free: size("cache.min_free", &min_free)?,
             },
+            domains: domains(raw.domains)?,
             log_filter: raw.log.filter.unwrap_or_else(|| "info,libp2p_kad=error,sled=error".into()),
         })
     }
@@ -555,6 +587,16 @@ fn sharing(publishers: Option<Vec<String>>, share: Option<Vec<String>>) -> Resul
     Ok(SharingRules { publishers, share })
 }
 
+fn domains(raw: RawDomains) -> Result<DomainSettings, ConfigError> {
+    let parse = |text: String| text.parse().map_err(|source| ConfigError::Domain { text, source });
+    Ok(DomainSettings {
+        resolver: raw.resolver.map(|text| socket("domains.resolver", &text)).transpose()?,
+        ca_file: raw.ca_file,
+        private: raw.private.unwrap_or_default().into_iter().map(parse).collect::<Result<_, _>>()?,
+        https_port: raw.https_port.filter(|port| *port != 443),
+    })
+}
+
 fn relay_mode(text: &str) -> Result<RelayMode, ConfigError> {
     match text {
         "auto" => Ok(RelayMode::Auto),
@@ -627,7 +669,8 @@ mod tests {
     use super::*;
 
     /// Keys for which the sample shows an example, because by default they are not set.
-    const EXAMPLES: [&str; 7] = ["publish_key", "upstream", "key ", "peers", "publishers", "share", "zone"];
+    const EXAMPLES: [&str; 9] =
+        ["publish_key", "upstream", "key ", "peers", "publishers", "share", "zone", "resolver", "ca_file"];
 
     #[test]
     fn the_sample_is_the_default() {
@@ -650,7 +693,8 @@ mod tests {
     fn what_is_shown_says_every_key_and_means_the_same() {
         let set = "[node]\nbootstrap = ['/ip4/192.0.2.1/tcp/1']\nexternal = ['/ip4/192.0.2.2/tcp/1']\ndht = 'client'\nrelay = 'off'\n\
                    upnp = false\n[transfer]\nzone = ['10.1.2.3/16']\n[gateway]\npublish_key = 'me'\nupstream = 'hf'\n[cache]\nmax_size = '1.5 GiB'\n\
-                   [swarm]\nkey = 'lab'\npeers = []\npublishers = []\nshare = ['*/*']";
+                   [swarm]\nkey = 'lab'\npeers = []\npublishers = []\nshare = ['*/*']\n\
+                   [domains]\nresolver = '10.0.0.53:53'\nca_file = '/ca.pem'\nprivate = ['lab.example']\nhttps_port = 8443";
         let meant = Config::new(toml::from_str(set).unwrap(), Overrides::default()).unwrap();
         let written = meant.written().to_toml();
         assert_eq!(Config::new(toml::from_str(&written).unwrap(), Overrides::default()).unwrap(), meant);
@@ -681,6 +725,8 @@ mod tests {
             ("[node]\nrelay = 'yes'", "relay"),
             ("[node]\nexternal = ['x']", "external"),
             ("[swarm]\npeers = ['x']", "swarm.peers"),
+            ("[domains]\nprivate = ['lab']", "domains.private"),
+            ("[domains]\nresolver = '10.0.0.53'", "domains.resolver"),
             ("[swarm]\nkey = ''", "swarm.key"),
             ("[swarm]\npublishers = ['X!']", "swarm.publishers"),
             ("[swarm]\nshare = ['x']", "swarm.share"),

@@ -115,6 +115,7 @@ impl Node {
             web_seeds: config.web_seeds.clone(),
             zone: config.zone.clone(),
             sharing: config.sharing.clone(),
+            domains: config.domains.clone(),
             pulls_followed: mode == Mode::Daemon && !is_offline,
         };
         let registry = Registry::start(parts)?;

@@ -1,7 +1,7 @@
 //! Namespaces, alike in every dialect: which publisher one means, and whether a caller may publish in it.
 
 use axum::Extension;
-use reg_proto::name::{NameError, Petname, Publisher, PublisherId};
+use reg_proto::name::{NameError, Publisher, PublisherId};
 
 use super::guard::Caller;
 use super::signer::Signer;
@@ -33,14 +33,15 @@ impl NotTaken {
     }
 }
 
-/// Reads a namespace: a publisher's id, the name of the key that this daemon signs with, or a petname.
+/// Reads a namespace: a publisher's id, the name of the key that this daemon signs with, a petname, or a domain. Gateways use
+/// the publisher that a domain is pinned to, and never ask the domain.
 pub(super) fn publisher(owner: &str, signer: Option<&Signer>) -> Result<Publisher, NameError> {
     if let Ok(id) = owner.parse::<PublisherId>() {
         return Ok(Publisher::Id(id));
     }
     match signer.filter(|signer| signer.name() == owner) {
         Some(signer) => Ok(Publisher::Id(signer.publisher())),
-        None => owner.parse::<Petname>().map(Publisher::Petname),
+        None => owner.parse(),
     }
 }
 

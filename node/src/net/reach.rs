@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
+use reg_proto::peer::Address;
 
 /// The range that an IP address lies in (IANA's special-purpose address registries).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +67,13 @@ pub fn is_near(ip: IpAddr) -> bool {
 /// Tells whether an address is global: any peer may name it, and any redirect may lead to it.
 pub fn is_global(ip: IpAddr) -> bool {
     range_of(ip) == Range::Global
+}
+
+/// Tells whether an address begins with a global IP address, so that strangers may be told it.
+pub fn is_public(address: &Address) -> bool {
+    let mut parts = address.as_str().split('/').skip(1);
+    let ip = matches!(parts.next(), Some("ip4" | "ip6")).then(|| parts.next()).flatten();
+    ip.and_then(|it| it.parse().ok()).is_some_and(is_global)
 }
 
 fn range_of(ip: IpAddr) -> Range {

@@ -23,6 +23,14 @@ pub(super) const LATER_ASKED_MAX: usize = 64;
 /// How often one pull begins anew because an answer that came later names a newer version. Each needs one more record of the
 /// publisher.
 pub(super) const CHANGES_MAX: usize = 3;
+/// How long a publisher's profile is searched for: a dial and an answer over a slow line, and most DHT look-ups.
+pub(super) const PROFILE_PATIENCE: Duration = Duration::from_secs(15);
+/// Peers that are asked for one profile: as many as answer for a name at once, twice.
+pub(super) const PROFILE_ASKED_MAX: usize = 32;
+/// How long the peers that a domain names are dialled before a search begins.
+pub(super) const DOMAIN_DIAL_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a domain that is pinned is asked whether it still names the same publisher. The pin counts where it is silent.
+pub(super) const PINNED_DOMAIN_PATIENCE: Duration = Duration::from_secs(5);
 /// Peers that are remembered because they let this node wait: as many as may be connected.
 pub(super) const SLOW_PEERS_MAX: usize = 512;
 /// An address that the user gave is dialled again where the first dial has not ended by then: on a line that loses packets, a

@@ -43,6 +43,8 @@ pub enum DocumentKind {
     Revocation,
     /// A delegation of a publisher.
     Delegation,
+    /// What a publisher says of itself.
+    Profile,
     /// Key documents of a publisher that this node does not follow, and keeps because of what they revoke.
     Witness,
     /// Key documents of a publisher that part from those that this node follows, or from each other: evidence.
@@ -55,7 +57,7 @@ pub enum DocumentKind {
 
 impl DocumentKind {
     /// Every kind.
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Publisher,
         Self::Tag,
         Self::Seen,
@@ -67,6 +69,7 @@ impl DocumentKind {
         Self::Reserved,
         Self::Revocation,
         Self::Delegation,
+        Self::Profile,
         Self::Witness,
         Self::Fork,
         Self::Accepted,
@@ -86,6 +89,7 @@ impl DocumentKind {
             Self::Reserved => "reserved",
             Self::Revocation => "revocation",
             Self::Delegation => "delegation",
+            Self::Profile => "profile",
             Self::Witness => "witness",
             Self::Fork => "fork",
             Self::Accepted => "accepted",

@@ -14,6 +14,8 @@ use reg_proto::content::{
 use reg_proto::delegation::{Delegation, SignedDelegation};
 use reg_proto::denylist::{Denied, Denylist};
 use reg_proto::digest::Digest;
+use reg_proto::domain::Domain;
+use reg_proto::domain_record::DomainRecord;
 use reg_proto::envelope::{Envelope, PublicKey};
 use reg_proto::equivocation::{Equivocation, EquivocationClaim};
 use reg_proto::glob::ModelGlob;
@@ -21,11 +23,13 @@ use reg_proto::json;
 use reg_proto::key::{
     Inheritance, KEY_DOCUMENT_TYPE, KEY_DOCUMENT_V2_TYPE, KeyDocument, KeyHistory, publisher_id,
 };
+use reg_proto::limits::DOMAIN_TXT_BYTES_MAX;
 use reg_proto::manifest::{Manifest, ModelConfig};
 use reg_proto::name::{ModelName, Petname, Publisher, PublisherId, Reference, Tag};
 use reg_proto::path::SafePath;
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::piece::{BlobLayout, PieceSet};
+use reg_proto::profile::{Profile, SignedProfile};
 use reg_proto::provenance::Provenance;
 use reg_proto::referrer::Referrer;
 use reg_proto::revocation::{Reason, Revocation};
@@ -57,7 +61,7 @@ fn takes_revocation(text: &str) -> bool {
 }
 
 /// Every parser by name. The fuzz targets run the same list.
-const PARSERS: [(&str, Parser); 40] = [
+const PARSERS: [(&str, Parser); 43] = [
     ("digest", |bytes| text(bytes).parse::<Digest>().is_ok() | Digest::from_hex(&text(bytes)).is_ok()),
     ("reference", |bytes| text(bytes).parse::<Reference>().is_ok() | text(bytes).parse::<Ticket>().is_ok()),
     ("publisher", |bytes| text(bytes).parse::<Publisher>().is_ok()),
@@ -103,6 +107,27 @@ const PARSERS: [(&str, Parser); 40] = [
     }),
     ("delegation", |bytes| {
         Delegation::from_payload(bytes).is_ok() | SignedDelegation::verify(&text(bytes), &keys()).is_ok()
+    }),
+    ("domain", |bytes| {
+        text(bytes).parse::<Domain>().is_ok_and(|domain| {
+            assert_eq!(domain.as_str().parse(), Ok(domain.clone()), "A-labels stay what they are");
+            assert!(domain.as_str().len() <= 253 && domain.as_str().is_ascii());
+            let _shown = (domain.shown(), domain.mixes_scripts());
+            true
+        })
+    }),
+    ("domain record", |bytes| {
+        let (file, txt) = (DomainRecord::from_file(bytes), text(bytes));
+        let txt = DomainRecord::from_txt([txt.as_str()]).ok().flatten();
+        let read: Vec<DomainRecord> = file.into_iter().chain(txt).collect();
+        read.iter().for_each(|it| {
+            assert_eq!(DomainRecord::from_file(it.to_file().as_bytes()).ok().as_ref(), Some(it));
+            assert!(it.to_txt().len() <= DOMAIN_TXT_BYTES_MAX);
+        });
+        !read.is_empty()
+    }),
+    ("profile", |bytes| {
+        Profile::from_payload(bytes).is_ok() | SignedProfile::verify(&text(bytes), &keys()).is_ok()
     }),
     ("pattern", |bytes| {
         let model: ModelName = "a-model.b".parse().expect("a name");
@@ -210,6 +235,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let golden = [
         include_str!("../golden/formats.txt"),
         include_str!("../golden/trust.txt"),
+        include_str!("../golden/domains.txt"),
         include_str!("../golden/manifest.json"),
     ];
     let mut seeds: Vec<Vec<u8>> =
@@ -285,6 +311,7 @@ fn every_parser_takes_some_sample() {
     let mut seeds = seeds();
     seeds.extend([
         "acme".into(),
+        "acme.org".into(),
         "/ip4/1.2.3.4".into(),
         Digest::of(b"").to_string().into_bytes(),
         vec![0; 64],
@@ -351,6 +378,10 @@ fn our_own_records_take_no_unknown_missing_or_double_field() {
     let takes_delegation = |text: &str| Delegation::from_payload(text.as_bytes()).is_ok();
     let fields = ["publisher", "models", "to", "key_document", "issued", "expires"];
     bend(line("\"models\""), &fields, &takes_delegation);
+    let takes_profile = |text: &str| Profile::from_payload(text.as_bytes()).is_ok();
+    let fields = ["publisher", "seq", "prev", "domain", "title", "url", "key_document", "issued"];
+    let domains: Vec<&str> = include_str!("../golden/domains.txt").lines().collect();
+    bend(domains[0], &fields, &takes_profile);
     let with_null = |text: &str, field: &str| text.replace('}', &format!(",\"{field}\":null}}"));
     assert!(!takes_document(&with_null(&document, "floor")), "absence has one spelling");
     bend(statement, &["publisher", "model", "key_document", "issued", "states"], &takes_statement);

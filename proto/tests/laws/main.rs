@@ -1,6 +1,7 @@
 //! What holds of every record, message and parser of this crate: frozen formats, key rules, and hostile input.
 
 mod golden;
+mod golden_domains;
 mod golden_trust;
 
 mod commitments;

@@ -7,6 +7,7 @@ mod starting;
 
 mod conformance;
 mod containerd;
+mod domains;
 mod git;
 mod hf;
 mod hub_pages;

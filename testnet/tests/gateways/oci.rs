@@ -16,7 +16,7 @@ use reg_testnet::tree;
 const MIB: u64 = 1 << 20;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-fn skopeo() -> Option<Debian> {
+pub(super) fn skopeo() -> Option<Debian> {
     if Command::new("apt-get").arg("--version").output().is_err() {
         left_out("skopeo", "it comes out of Debian's packages", "run the tests on Debian");
         return None;
@@ -25,12 +25,12 @@ fn skopeo() -> Option<Debian> {
     if clients::is_left_out(&client) { None } else { Some(client.expect("skopeo is unpacked")) }
 }
 
-fn host(daemon: &Daemon) -> String {
+pub(super) fn host(daemon: &Daemon) -> String {
     text(&daemon.ready["http"])
 }
 
 /// Copies an image, without certificates, and with a node's token where it is pushed to one.
-fn copy(skopeo: &Debian, from: &str, to: &str, token: Option<&str>) {
+pub(super) fn copy(skopeo: &Debian, from: &str, to: &str, token: Option<&str>) {
     carry(skopeo, from, to, token, &[]);
 }
 

@@ -28,7 +28,7 @@ const NODE: [(&str, Option<&str>); 12] = [
 ];
 
 /// The flags of each command that are part of its request, or that the command itself obeys.
-const OWN: [(&str, &[&str]); 6] = [
+const OWN: [(&str, &[&str]); 9] = [
     (
         "pull",
         &[
@@ -41,6 +41,7 @@ const OWN: [(&str, &[&str]); 6] = [
             "allow",
             "allow-expired",
             "newest",
+            "allow-unsigned-dns",
             "priority",
             "explain",
             "receipt",
@@ -103,6 +104,9 @@ const OWN: [(&str, &[&str]); 6] = [
         ],
     ),
     ("trust subscribe", &[]),
+    ("trust add", &["allow-unsigned-dns"]),
+    ("trust accept", &["head", "yes"]),
+    ("publisher set", &["key", "domain", "title", "url", "clear", "out"]),
 ];
 
 /// Flags of that name by which commands without a node choose what they edit: the list of peers of which swarm.
@@ -187,6 +191,9 @@ fn calls(reference: &str, dir: &str, out: &str) -> Vec<(&'static str, Vec<String
         ("import", texts(&["import", "hf:org/name", "--key", "me"])),
         ("publish", texts(&["publish", dir, "again", "--key", "me"])),
         ("trust subscribe", texts(&["trust", "subscribe", reference])),
+        ("trust add", texts(&["trust", "add", "acme.example"])),
+        ("trust accept", texts(&["trust", "accept", "acme.example", "--yes"])),
+        ("publisher set", texts(&["publisher", "set", "--key", "me", "--title", "Me"])),
     ]
 }
 
@@ -227,7 +234,7 @@ fn a_daemon_honours_each_flag_of_its_node_or_refuses_it_with_the_reason() {
             let args = [args.clone(), vec!["--offline".to_owned()]].concat();
             let ran = call(&home, &args, flag, *value);
             assert!(!ran.stderr().contains("cannot be honoured"), "{command} --{flag}: {}", ran.stderr());
-            let is_possible = command != "import" && command != "trust subscribe" && command != "verify";
+            let is_possible = !["import", "verify"].contains(&command) && !command.starts_with("trust ");
             assert!(!is_possible || ran.code() == 0, "{command} --{flag}: {}", ran.stderr());
         }
     }

@@ -8,6 +8,7 @@ mod two_machines;
 
 mod delegations;
 mod documents;
+mod domains;
 mod follow;
 mod revocations;
 mod survive;

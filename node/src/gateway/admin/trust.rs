@@ -4,12 +4,15 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use reg_api::domain::{AskDomain, DomainSays};
 use reg_api::report::{AttestationInfo, KeyBranches, PublisherReport, TrustEntry, TrustReport};
 use reg_api::request::AttestRequest;
 use reg_proto::digest::Digest;
+use reg_proto::domain::Domain;
 use reg_proto::name::{Petname, PublisherId};
 use serde::{Deserialize, Serialize};
 
+use super::OfPublisher;
 use super::answer::{Answer, Named};
 use super::stream::streamed;
 use crate::registry::Registry;
@@ -29,6 +32,20 @@ pub struct TrustRequest {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PetnameRequest {
     pub petname: Petname,
+}
+
+/// A domain, and how it may be resolved.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DomainRequest {
+    pub domain: Domain,
+    #[serde(flatten)]
+    pub ask: AskDomain,
+}
+
+/// A domain as a parameter.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct OfDomain {
+    pub domain: Domain,
 }
 
 /// The scope of a rule, as text.
@@ -71,7 +88,11 @@ pub(super) fn router() -> Router<Registry> {
         .route("/v1/trust/branches", get(branches))
         .route("/v1/trust/accept", post(accept))
         .route("/v1/trust/alias", post(alias))
+        .route("/v1/trust/domain", post(domain))
+        .route("/v1/trust/domain/says", post(domain_says))
+        .route("/v1/trust/domain/remove", post(domain_remove))
         .route("/v1/publisher", get(publisher))
+        .route("/v1/profile", post(profile))
         .route("/v1/attest", post(attest))
         .route("/v1/chat-template", get(chat_template))
 }
@@ -87,6 +108,29 @@ async fn publisher(
     Query(query): Query<PublisherQuery>,
 ) -> Answer<PublisherReport> {
     Ok(Json(registry.seen_of(query.publisher).await?))
+}
+
+async fn domain(State(registry): State<Registry>, Json(request): Json<DomainRequest>) -> Response {
+    let DomainRequest { domain, ask } = request;
+    streamed(move |reporter| async move { registry.domain(&domain, &ask, &reporter).await })
+}
+
+async fn domain_says(
+    State(registry): State<Registry>,
+    Json(OfDomain { domain }): Json<OfDomain>,
+) -> Answer<DomainSays> {
+    Ok(Json(registry.domain_says(&domain).await?))
+}
+
+async fn domain_remove(
+    State(registry): State<Registry>,
+    Json(OfDomain { domain }): Json<OfDomain>,
+) -> Answer<()> {
+    Ok(Json(registry.domain_remove(domain).await?))
+}
+
+async fn profile(State(registry): State<Registry>, Json(of): Json<OfPublisher>) -> Response {
+    streamed(move |reporter| async move { registry.profile(of.publisher, &reporter).await })
 }
 
 async fn branches(

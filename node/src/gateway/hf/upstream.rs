@@ -18,6 +18,8 @@ use percent_encoding::percent_decode_str;
 use reg_api::fault::Fault;
 use serde_json::{Value, json};
 
+use reg_proto::name::Publisher;
+
 use super::error::{HfError, X_HF_WARNING, X_REPO_COMMIT};
 use super::file::{label_as_file, label_as_large};
 use super::state::{BODY_BYTES_MAX, HfGateway};
@@ -97,9 +99,11 @@ pub(super) async fn pass_on(State(hub): State<HfGateway>, request: Request, next
 }
 
 impl HfGateway {
-    /// Tells whether a namespace is a publisher id, a petname, or the name of the key that signs uploads.
+    /// Tells whether a namespace is a publisher id, a petname, a domain, or the name of the key that signs uploads. A domain is
+    /// never looked up elsewhere, pinned or not: its owner would be taken for the signer of what comes from there.
     async fn is_known(&self, owner: &str) -> bool {
         match publisher(owner, self.signer()) {
+            Ok(Publisher::Domain(_)) => true,
             Ok(publisher) => self.registry().publisher(&publisher).await.is_ok(),
             Err(_) => false,
         }

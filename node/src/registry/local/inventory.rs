@@ -127,6 +127,7 @@ impl Local {
                 metadata: record.metadata.clone(),
                 referrers: record.referrers.clone(),
                 kinds: record.kinds.clone(),
+                profile: local.profile(publisher)?,
                 mirror,
                 attestations,
                 checks,

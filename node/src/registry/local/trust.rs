@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use reg_api::domain::{DomainEntry, ProfileReport};
 use reg_api::report::{PublisherReport, RuleReport, TrustEntry, TrustReport};
 use reg_proto::denylist::Denied;
+use reg_proto::domain::Domain;
 use reg_proto::key::KeyHistory;
 use reg_proto::name::{Petname, PublisherId};
 
 use super::Local;
 use super::inventory::CatalogueError;
-use crate::registry::publishers::{declarations, keys};
-use crate::registry::trust::{EntryError, RawRule};
+use crate::registry::publishers::{declarations, keys, profiles};
+use crate::registry::trust::{EntryError, Names, RawRule};
 
 impl Local {
     /// Gives a publisher a petname. With `replace` the petname may have named another publisher before.
@@ -54,9 +56,15 @@ impl Local {
         self.on_blocking_thread(|local| {
             let trust = local.trust.file.load()?;
             let denials = local.trust.denials(&trust);
-            let petnames = trust.petnames.clone().into_iter().map(|(petname, id)| local.entry(petname, id));
+            let Names { petnames, domains } = trust.names.clone();
+            let petnames = petnames.into_iter().map(|(petname, id)| local.entry(petname, id));
+            let domains = domains.into_iter().map(|(domain, publisher)| {
+                let profile = local.profile(publisher)?;
+                Ok(DomainEntry { domain, publisher, profile })
+            });
             Ok(TrustReport {
                 petnames: petnames.collect::<Result<_, CatalogueError>>()?,
+                domains: domains.collect::<Result<_, CatalogueError>>()?,
                 rules: trust.rules.iter().map(RuleReport::of).collect(),
                 denylists: trust.denylists.into_iter().map(|it| it.name).collect(),
                 aliases: trust.aliases.iter().map(|it| it.entry.clone()).collect(),
@@ -85,9 +93,20 @@ impl Local {
                 threshold: newest.map_or(0, |it| it.threshold),
                 keys: newest.map(|it| it.keys.clone()).unwrap_or_default(),
                 revocations: declarations::revocations(&local.store, publisher)?,
+                profile: local.profile(publisher)?,
             })
         })
         .await
+    }
+
+    /// Unpins a domain.
+    ///
+    /// # Errors
+    /// See [`CatalogueError`].
+    pub async fn domain_remove(self: &Arc<Self>, domain: Domain) -> Result<(), CatalogueError> {
+        let removed = self.on_blocking_thread(move |local| Ok(local.trust.file.unpin_domain(&domain)?)).await;
+        self.resolver.views.forget_all();
+        removed
     }
 
     /// Removes a petname.
@@ -178,6 +197,13 @@ impl Local {
             publisher,
             key_document_version: keys.map(|keys| keys.version()),
             revocations: declarations::revocations(&self.store, publisher)?,
+            profile: self.profile(publisher)?,
         })
+    }
+
+    /// Returns what a publisher says of itself, as far as this node knows.
+    pub(super) fn profile(&self, publisher: PublisherId) -> Result<Option<ProfileReport>, CatalogueError> {
+        let Some(keys) = keys::keys(&self.store, publisher)? else { return Ok(None) };
+        Ok(profiles::profile(&self.store, &keys)?.as_ref().map(ProfileReport::of))
     }
 }

@@ -1,5 +1,5 @@
-//! Takes declarations, which change the keys that speak for a publisher: the first key document, rotations, revocations and
-//! delegations. Verifies, keeps and announces them. The key tools write and sign them.
+//! Takes declarations, which a publisher makes beside its models: the first key document, rotations, revocations, delegations
+//! and profiles. Verifies, keeps and announces them. The key tools write and sign them.
 
 use std::sync::Arc;
 
@@ -7,13 +7,15 @@ use reg_api::declarations::{Declarations, DeclarationsTaken};
 use reg_api::fault::{Fault, FaultKind};
 use reg_proto::delegation::{DelegationError, SignedDelegation};
 use reg_proto::key::{KeyError, KeyHistory};
+use reg_proto::profile::{ProfileError, SignedProfile};
 use reg_proto::revocation::{Revocation, RevocationError};
 use thiserror::Error;
 use tokio::task::JoinError;
 
 use super::Publishing;
 use crate::registry::publishers::key_pin::{self, joined};
-use crate::registry::publishers::{TagsError, declarations, documents, forks, keys};
+use crate::registry::publishers::{TagsError, declarations, documents, forks, keys, profiles};
+use crate::store::Store;
 
 /// Why declarations are not taken.
 #[derive(Debug, Error)]
@@ -28,6 +30,10 @@ pub enum DeclareError {
     NoRevocation(#[source] RevocationError),
     #[error("delegation is refused")]
     Delegation(#[from] DelegationError),
+    #[error("profile is refused")]
+    Profile(#[from] ProfileError),
+    #[error("a profile with number {number} or a higher one is known already")]
+    ProfileNumber { number: u64 },
     #[error("a task ended early")]
     Interrupted(#[from] JoinError),
 }
@@ -38,7 +44,9 @@ impl Fault for DeclareError {
             Self::Keys(KeyError::Envelope(_)) | Self::NoRevocation(_) => FaultKind::Invalid,
             Self::Keys(_) => FaultKind::Verification,
             Self::Tags(source) => source.kind(),
-            Self::Revocation | Self::Delegation(_) => FaultKind::Verification,
+            Self::Revocation | Self::Delegation(_) | Self::Profile(_) | Self::ProfileNumber { .. } => {
+                FaultKind::Verification
+            }
             Self::Interrupted(_) => FaultKind::Internal,
         }
     }
@@ -46,6 +54,10 @@ impl Fault for DeclareError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Tags(source) => source.hint(),
+            Self::ProfileNumber { .. } => Some(
+                "another machine of the publisher has signed one meanwhile: run `reg publisher set` again"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -91,7 +103,13 @@ impl Publishing {
         for delegation in &declared.delegations {
             SignedDelegation::verify(delegation, &keys)?;
         }
+        for profile in &declared.profiles {
+            SignedProfile::verify(profile, &keys)?;
+        }
         keys::pin_keys(&self.store, &keys)?;
+        for profile in &declared.profiles {
+            keep_profile(&self.store, &keys, profile)?;
+        }
         declarations::keep_delegations(&self.store, &keys, declared.delegations.iter().map(String::as_str))?;
         let taken = DeclarationsTaken {
             publisher,
@@ -112,5 +130,16 @@ impl Publishing {
             self.news.announce_text(text, keys).await;
         }
         records.len()
+    }
+}
+
+/// Keeps a profile. Its user must know if a newer one is known, because then it counts nowhere.
+fn keep_profile(store: &Store, keys: &KeyHistory, text: &str) -> Result<(), DeclareError> {
+    let is_new = profiles::keep(store, keys, text)?;
+    match profiles::profile(store, keys)? {
+        Some(known) if !is_new && known.envelope() != text => {
+            Err(DeclareError::ProfileNumber { number: known.profile().seq })
+        }
+        _ => Ok(()),
     }
 }

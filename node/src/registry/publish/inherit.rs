@@ -19,6 +19,7 @@ use reg_proto::key::{Inheritance, KeyHistory};
 use reg_proto::limits::{PROVENANCE_BYTES_MAX, REVOCATION_BYTES_MAX, VERIFICATIONS_PER_ANSWER_MAX};
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference};
 use reg_proto::peer::PeerId;
+use reg_proto::profile::SignedProfile;
 use reg_proto::provenance::Provenance;
 use reg_proto::referrer::{PROVENANCE_ARTIFACT_TYPE, Referrer};
 use reg_proto::revocation::Revoked;
@@ -30,7 +31,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Publishing;
 use crate::registry::limits::{INHERITANCE_PATIENCE, MODEL_PATIENCE, PEERS_ASKED_FOR_TAGS};
 use crate::registry::model::record::{self, ModelRecord, referrers_here};
-use crate::registry::publishers::{TagsError, declarations, documents, history, keys};
+use crate::registry::publishers::{TagsError, declarations, documents, history, keys, profiles};
 use crate::registry::resolve::{ResolveOptions, Resolved};
 
 /// Statements by their payload digests.
@@ -107,6 +108,9 @@ impl Publishing {
                 manifest: None,
                 stored: true,
             });
+        }
+        if let Some(signed) = profiles::profile(&self.store, keys)? {
+            gathered.add_profile(&signed);
         }
         for (revocation, text) in keys.revocations() {
             let Ok(envelope) = Envelope::from_bytes(text.as_bytes(), REVOCATION_BYTES_MAX) else { continue };
@@ -224,6 +228,19 @@ impl Gathered {
             key_document: record.key_document,
             issued: record.issued,
             manifest: Some(record.manifest.digest),
+            stored: true,
+        });
+    }
+
+    fn add_profile(&mut self, signed: &SignedProfile) {
+        let profile = signed.profile();
+        self.add(Statement {
+            payload: signed.payload_digest(),
+            kind: StatementKind::Profile,
+            about: format!("number {}", profile.seq),
+            key_document: profile.key_document,
+            issued: profile.issued,
+            manifest: None,
             stored: true,
         });
     }

@@ -1,4 +1,5 @@
-//! What publishers have signed and this node remembers: keys, tags, revocations, delegations, proofs of equivocation.
+//! What publishers have signed and this node remembers: keys, tags, revocations, delegations, profiles, proofs of
+//! equivocation.
 //!
 //! In: verified documents. Out: the keys that the node follows, the tag records that count, and the numbers that were
 //! seen. Promise: every document is fsynced before the node acts on it, and the highest number seen of a tag never goes
@@ -19,6 +20,7 @@ pub mod forks;
 pub mod history;
 pub mod key_pin;
 pub mod keys;
+pub mod profiles;
 pub mod proofs;
 pub mod publication;
 pub mod revoked;

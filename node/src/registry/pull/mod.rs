@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use crate::net::Network;
 use crate::registry::announce::News;
+use crate::registry::domains::Domains;
 use crate::registry::fetch::Fetching;
 use crate::registry::resolve::Resolver;
 use crate::registry::trust::Trust;
@@ -38,5 +39,6 @@ pub struct Puller {
     pub trust: Arc<Trust>,
     pub news: Arc<News>,
     pub resolver: Arc<Resolver>,
+    pub domains: Arc<Domains>,
     pub fetching: Arc<Fetching>,
 }

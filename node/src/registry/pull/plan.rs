@@ -32,6 +32,7 @@ impl Puller {
         reporter: &Reporter,
     ) -> Result<Planned, PullError> {
         self.meet_first(&request, reporter).await;
+        let said = self.ask_domain(&request, reporter).await?;
         let (mut resolved, mut part) = self.find(&request, &RecordChoice::default(), reporter).await?;
         if self.settle(resolved.later.as_mut()).await.is_err() {
             (resolved, part) = self.find(&request, &RecordChoice::default(), reporter).await?;
@@ -44,7 +45,8 @@ impl Puller {
         });
         let (planned, mut resolved, part) = planning.await?;
         self.judge_plan(&request, &mut resolved, &part, missing, reporter).await?;
-        Ok(Planned { notes: resolved.notes, ..planned })
+        let notes = said.into_iter().chain(resolved.notes).collect();
+        Ok(Planned { notes, ..planned })
     }
 
     /// Judges the small files of a model as a pull would, and fetches them for it. Notes which of them it does not have.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use reg_api::check::Check;
 use reg_api::consent::Consent;
+use reg_api::domain::AskDomain;
 use reg_api::receipt::{Measured, ReceiptFile};
 use reg_api::report::Pulled;
 use reg_api::reporter::Reporter;
@@ -74,14 +75,42 @@ impl Puller {
     pub async fn pull_chosen(
         self: &Arc<Self>,
         request: PullRequest,
-        mut records: RecordChoice,
+        records: RecordChoice,
         reporter: &Reporter,
     ) -> Result<Pulled, PullError> {
         let start = Instant::now();
         self.meet_first(&request, reporter).await;
+        let said = self.ask_domain(&request, reporter).await?;
+        let mut pulled = self.pull_named(&request, records, start, reporter).await?;
+        pulled.notes.splice(0..0, said);
+        Ok(pulled)
+    }
+
+    /// Resolves the publisher's domain, where the request names one. Returns notes for the user.
+    pub(super) async fn ask_domain(
+        &self,
+        request: &PullRequest,
+        reporter: &Reporter,
+    ) -> Result<Vec<String>, PullError> {
+        let ask = || AskDomain {
+            allow_unsigned_dns: request.allow_unsigned_dns,
+            accept: None,
+            offline: request.offline,
+            from: request.from.clone(),
+        };
+        Ok(self.domains.prepare(&request.reference.publisher, ask, reporter).await?)
+    }
+
+    async fn pull_named(
+        self: &Arc<Self>,
+        request: &PullRequest,
+        mut records: RecordChoice,
+        start: Instant,
+        reporter: &Reporter,
+    ) -> Result<Pulled, PullError> {
         let (mut before, mut changes) = (None, 0);
         loop {
-            let found = self.find(&request, &records, reporter).await;
+            let found = self.find(request, &records, reporter).await;
             let (mut resolved, part) = match (found, before.take()) {
                 (Ok(found), _) => found,
                 // No other version can be had: what went wrong with the first one says more.
@@ -93,7 +122,7 @@ impl Puller {
             let other = resolved.tag.as_ref().filter(|_| resolved.has_other);
             let tag = other.map(SignedTag::payload_digest);
             let later = resolved.later.take().filter(|_| changes < CHANGES_MAX);
-            match (self.pull_version(&request, resolved, later, part, start, reporter).await, tag) {
+            match (self.pull_version(request, resolved, later, part, start, reporter).await, tag) {
                 (Err(PullError::Superseded), _) => {
                     changes += 1;
                     reporter.note("a peer has told of a newer version meanwhile: it is looked for");
@@ -102,7 +131,7 @@ impl Puller {
                     reporter.note(format_args!("{error}; another version is looked for"));
                     before = Some(error);
                 }
-                (pulled, _) => return pulled.inspect(|it| note_moved(&request, it, reporter)),
+                (pulled, _) => return pulled.inspect(|it| note_moved(request, it, reporter)),
             }
         }
     }

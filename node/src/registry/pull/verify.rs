@@ -317,6 +317,7 @@ fn to_repair(meant: &Meant, record: &ModelRecord, manifest: Digest, from: &[Addr
         timeout: None,
         limit_local: false,
         receipt: false,
+        allow_unsigned_dns: false,
         ticket: None,
     }
 }

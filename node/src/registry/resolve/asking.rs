@@ -33,7 +33,7 @@ use crate::registry::limits::{
     ANSWERS_PATIENCE, BEGIN_WITH, BOOTSTRAP_PATIENCE, DOCUMENTS_ASKED_MAX, LATER_ASKED_MAX, LOOK_AGAIN,
     NOBODY_PATIENCE, QUESTION_SLOW, QUESTIONS_AT_ONCE, QUIET, REFUSED_PATIENCE, SILENCE,
 };
-use crate::registry::publishers::declarations;
+use crate::registry::publishers::{declarations, profiles};
 
 /// The question for a name, with what peers have answered so far.
 #[derive(Debug)]
@@ -404,6 +404,12 @@ impl Asking {
         let keys = answers.keys.clone().unwrap_or(keys);
         if let Err(error) = declarations::keep_delegations(&resolver.store, &keys, delegations) {
             debug!(%error, "delegations cannot be kept");
+        }
+        // Holders of a model send it to others, so that it outlives its publisher.
+        if let Some(profile) = &verified.profile
+            && let Err(error) = profiles::keep(&resolver.store, &keys, profile.envelope())
+        {
+            debug!(%error, "a profile cannot be kept");
         }
         answers.delegated |= resolver.is_delegated(&keys, reference);
         for tag in verified.tags {

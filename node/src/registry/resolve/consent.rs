@@ -69,7 +69,7 @@ impl Resolver {
     pub fn attestors(&self) -> Attestors<'_> {
         let trust = self.trust.file.load().unwrap_or_default();
         let by_rules = trust.rules.iter().flat_map(|rule| &rule.attestations).flat_map(|it| &it.by);
-        let named: BTreeSet<PublisherId> = by_rules.chain(trust.petnames.values()).copied().collect();
+        let named: BTreeSet<PublisherId> = by_rules.chain(trust.names.petnames.values()).copied().collect();
         Attestors { store: &self.store, named }
     }
 
@@ -92,7 +92,7 @@ impl Resolver {
         let facts = Facts {
             publisher,
             model: model.clone(),
-            petnames: trust.petnames,
+            petnames: trust.names.petnames,
             attestations: said.collect(),
             licenses,
             behind: resolved.behind.clone(),

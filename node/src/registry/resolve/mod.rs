@@ -10,6 +10,7 @@ mod asking;
 mod finder;
 mod introductions;
 mod later;
+mod profile;
 mod questions;
 mod resolved;
 mod resolver;

@@ -12,7 +12,7 @@ use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::peer::PeerId;
 use reg_proto::referrer::Referrer;
 use reg_proto::tag::SignedTag;
-use reg_proto::wire::{DocumentsOf, Records, Request, Response};
+use reg_proto::wire::{DocumentsOf, ProfileText, Records, Request, Response};
 use tracing::{debug, warn};
 
 use super::Serving;
@@ -22,7 +22,7 @@ use crate::registry::limits::{BUSY_RETRY_MS, FAILED_RETRY_MS};
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::whole;
 use crate::registry::publishers::key_pin::joined;
-use crate::registry::publishers::{declarations, forks, keys, proofs, tags, usable};
+use crate::registry::publishers::{declarations, forks, keys, profiles, proofs, tags, usable};
 use crate::store::ReadError;
 
 /// Answers one question of a peer.
@@ -129,11 +129,18 @@ impl Serving {
             holders: Bounded::first_of(holders),
             revocations: Bounded::first_of(keys.revocations().map(|(_, text)| text.to_owned())),
             delegations: Bounded::first_of(delegations.iter().map(|it| it.envelope().to_owned())),
+            profile: self.profile(&keys),
             proofs: Bounded::first_of(contradictions.iter().map(Equivocation::to_claim)),
             ancestors: Bounded::first_of(ancestors.iter().map(|it| it.envelope().to_owned())),
             branch: Bounded::first_of(self.branch(&keys)),
             documents: documents.and_then(|asked| self.documents_of(asked, head)),
         })
+    }
+
+    /// Returns what the publisher says of itself.
+    fn profile(&self, keys: &KeyHistory) -> Option<ProfileText> {
+        let known = profiles::profile(&self.store, keys).ok().flatten()?;
+        ProfileText::new(known.envelope().to_owned())
     }
 
     /// Returns the key documents of another branch that this node knows of, unless its user has decided between them.

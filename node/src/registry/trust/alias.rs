@@ -2,13 +2,10 @@
 //!
 //! It is the user's way on when a publisher has lost its keys and continues under another id.
 
-use std::collections::BTreeMap;
-
 use reg_api::report::AliasEntry;
-use reg_proto::name::{ModelName, Petname, Publisher, PublisherId};
+use reg_proto::name::{ModelName, Publisher, PublisherId};
 
-use super::said::EntryError;
-use super::written::id_of;
+use super::said::{EntryError, Names};
 
 /// A name that means another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,13 +25,9 @@ struct Models {
 
 impl Alias {
     /// Checks an alias, and replaces petnames by ids.
-    pub(super) fn of(
-        from: &str,
-        to: &str,
-        petnames: &BTreeMap<Petname, PublisherId>,
-    ) -> Result<Self, EntryError> {
+    pub(super) fn of(from: &str, to: &str, names: &Names) -> Result<Self, EntryError> {
         let entry = AliasEntry { from: from.to_owned(), to: to.to_owned() };
-        let (from, to) = (Models::of(from, petnames)?, Models::of(to, petnames)?);
+        let (from, to) = (Models::of(from, names)?, Models::of(to, names)?);
         if from.model.is_some() != to.model.is_some() || from == to {
             return Err(EntryError::Alias { from: entry.from, to: entry.to });
         }
@@ -59,7 +52,7 @@ impl Alias {
 }
 
 impl Models {
-    fn of(text: &str, petnames: &BTreeMap<Petname, PublisherId>) -> Result<Self, EntryError> {
+    fn of(text: &str, names: &Names) -> Result<Self, EntryError> {
         let wrong = || EntryError::AliasName { text: text.chars().take(200).collect() };
         let (publisher, model) = text.split_once('/').ok_or_else(wrong)?;
         let publisher: Publisher = publisher.parse().map_err(|_| wrong())?;
@@ -67,6 +60,6 @@ impl Models {
             "*" => None,
             model => Some(model.parse().map_err(|_| wrong())?),
         };
-        Ok(Self { publisher: id_of(&publisher, petnames)?, model })
+        Ok(Self { publisher: names.id_of(&publisher)?, model })
     }
 }

@@ -1,4 +1,4 @@
-//! [`TrustFile`]: the user's petnames, rules, and denylists. The file says what this user decided, and nothing else.
+//! [`TrustFile`]: the user's petnames, pinned domains, rules, and denylists. The file says what this user decided, and nothing else.
 //!
 //! The file belongs to the user. It is read anew for each use, so an edit counts at once. A command changes one entry
 //! and leaves the rest as it was, with all comments.
@@ -12,11 +12,12 @@ use reg_api::fault::{Fault, FaultKind};
 use reg_api::rule::Scope;
 use reg_keys::durable;
 use reg_proto::denylist::Denied;
+use reg_proto::domain::Domain;
 use reg_proto::name::{Petname, Publisher, PublisherId};
 use thiserror::Error;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 
-use super::said::{EntryError, TrustEntries};
+use super::said::{EntryError, Names, TrustEntries};
 use super::written::RawTrust;
 
 pub(super) use super::written::RawRule;
@@ -47,6 +48,12 @@ pub struct TrustFile {
 pub enum TrustError {
     #[error("{petname} is not a petname you have given")]
     Unknown { petname: Petname },
+    #[error("domain {domain} is not pinned: this node has not asked it for its publisher yet")]
+    Unpinned { domain: Domain },
+    #[error("domain {domain} is pinned to {publisher} already")]
+    Pinned { domain: Domain, publisher: PublisherId },
+    #[error("{petname} has a dot: such a name is a domain, and no petname")]
+    Dotted { petname: Petname },
     #[error("petname {petname} is given to {publisher} already")]
     Taken { petname: Petname, publisher: PublisherId },
     #[error("trust file {path} cannot be parsed")]
@@ -70,10 +77,12 @@ impl Fault for TrustError {
         match self {
             Self::Unknown { .. }
             | Self::Taken { .. }
+            | Self::Dotted { .. }
             | Self::Syntax { .. }
             | Self::Entry { .. }
             | Self::Form { .. } => FaultKind::Invalid,
-            Self::Missing { .. } => FaultKind::NotFound,
+            Self::Missing { .. } | Self::Unpinned { .. } => FaultKind::NotFound,
+            Self::Pinned { .. } => FaultKind::Verification,
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => FaultKind::DiskFull,
             Self::Full { .. } | Self::Read { .. } | Self::Write { .. } => FaultKind::Internal,
         }
@@ -82,6 +91,14 @@ impl Fault for TrustError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown { petname } => Some(format!("reg trust add {petname} ID")),
+            Self::Unpinned { domain } => Some(format!(
+                "`reg trust add {domain}` asks the domain and pins its publisher, and so does `reg pull {domain}/MODEL`"
+            )),
+            Self::Pinned { domain, .. } => Some(format!("`reg trust accept {domain}` shows both publishers")),
+            Self::Dotted { petname } => Some(format!(
+                "`reg trust add {petname}` asks the domain for its publisher; a petname has no dots, as in {}",
+                petname.as_str().replace('.', "-")
+            )),
             Self::Taken { petname, .. } => Some(format!(
                 "is the new id really theirs? ask them another way; then `reg trust accept {petname} ID`"
             )),
@@ -111,7 +128,7 @@ impl TrustFile {
     /// # Errors
     /// As for [`TrustFile::load`].
     pub fn list(&self) -> Result<BTreeMap<Petname, PublisherId>, TrustError> {
-        Ok(self.load()?.petnames)
+        Ok(self.load()?.names.petnames)
     }
 
     /// Returns the publisher that a user means: an id is the publisher's own, and a petname is looked up in the file.
@@ -125,7 +142,64 @@ impl TrustFile {
                 let known = self.list()?.get(petname).copied();
                 known.ok_or_else(|| TrustError::Unknown { petname: petname.clone() })
             }
+            Publisher::Domain(domain) => {
+                let known = self.load()?.names.id_of(publisher).ok();
+                known.ok_or_else(|| TrustError::Unpinned { domain: domain.clone() })
+            }
         }
+    }
+
+    /// Pins a domain to a publisher. Returns whether that is new. With `replace` it may have been pinned to another one. When
+    /// this returns, the entry survives a power cut.
+    ///
+    /// # Errors
+    /// The domain is pinned to another publisher, or the file cannot be read or written.
+    pub fn pin_domain(
+        &self,
+        domain: &Domain,
+        publisher: PublisherId,
+        replace: bool,
+    ) -> Result<bool, TrustError> {
+        self.edit(|document, trust| match trust.names.domains.get(domain) {
+            Some(known) if *known == publisher => Ok(false),
+            Some(known) if !replace => Err(TrustError::Pinned { domain: domain.clone(), publisher: *known }),
+            _ => self.point(document, "domains", domain.as_str(), publisher),
+        })
+    }
+
+    /// Unpins a domain.
+    ///
+    /// # Errors
+    /// The domain is not pinned, a rule or a denylist needs it, or the file cannot be read or written.
+    pub fn unpin_domain(&self, domain: &Domain) -> Result<(), TrustError> {
+        self.edit(|document, trust| {
+            if !trust.names.domains.contains_key(domain) {
+                return Err(TrustError::Missing { what: domain.to_string() });
+            }
+            let names = document.get_mut("domains").and_then(Item::as_table_like_mut);
+            let names = names.ok_or_else(|| self.form())?;
+            // The user may have typed another spelling of the domain into the file.
+            let meant: Vec<String> = names
+                .iter()
+                .filter(|(key, _)| key.parse::<Domain>().as_ref() == Ok(domain))
+                .map(|(key, _)| key.to_owned())
+                .collect();
+            meant.iter().for_each(|key| drop(names.remove(key)));
+            if names.is_empty() {
+                // A file without the table is read by an earlier version.
+                document.remove("domains");
+            }
+            Ok(true)
+        })
+        .map(drop)
+    }
+
+    /// Returns the petnames and the pinned domains.
+    ///
+    /// # Errors
+    /// As for [`TrustFile::load`].
+    pub fn names(&self) -> Result<Names, TrustError> {
+        Ok(self.load()?.names)
     }
 
     /// Gives a petname to a publisher. Returns whether that is new. When this returns, the entry survives a power cut.
@@ -133,10 +207,11 @@ impl TrustFile {
     /// # Errors
     /// The petname belongs to another publisher, or the file cannot be read or written.
     pub fn add(&self, petname: &Petname, publisher: PublisherId) -> Result<bool, TrustError> {
-        self.edit(|document, trust| match trust.petnames.get(petname) {
+        self.edit(|document, trust| match trust.names.petnames.get(petname) {
             Some(known) if *known == publisher => Ok(false),
             Some(known) => Err(TrustError::Taken { petname: petname.clone(), publisher: *known }),
-            None => self.point(document, petname, publisher),
+            None if petname.has_dot() => Err(TrustError::Dotted { petname: petname.clone() }),
+            None => self.point(document, "petnames", petname.as_str(), publisher),
         })
     }
 
@@ -145,9 +220,10 @@ impl TrustFile {
     /// # Errors
     /// The file cannot be read or written.
     pub fn accept(&self, petname: &Petname, publisher: PublisherId) -> Result<bool, TrustError> {
-        self.edit(|document, trust| match trust.petnames.get(petname) {
+        self.edit(|document, trust| match trust.names.petnames.get(petname) {
             Some(known) if *known == publisher => Ok(false),
-            _ => self.point(document, petname, publisher),
+            None if petname.has_dot() => Err(TrustError::Dotted { petname: petname.clone() }),
+            _ => self.point(document, "petnames", petname.as_str(), publisher),
         })
     }
 
@@ -157,7 +233,7 @@ impl TrustFile {
     /// The petname is not in the file, a rule or a denylist needs it, or the file cannot be read or written.
     pub fn remove(&self, petname: &Petname) -> Result<(), TrustError> {
         self.edit(|document, trust| {
-            if !trust.petnames.contains_key(petname) {
+            if !trust.names.petnames.contains_key(petname) {
                 return Err(TrustError::Missing { what: petname.to_string() });
             }
             let names = document.get_mut("petnames").and_then(Item::as_table_like_mut);
@@ -277,19 +353,20 @@ impl TrustFile {
     fn point(
         &self,
         document: &mut DocumentMut,
-        petname: &Petname,
+        table: &str,
+        name: &str,
         publisher: PublisherId,
     ) -> Result<bool, TrustError> {
-        let names = document.entry("petnames").or_insert(Item::Table(Table::new()));
+        let names = document.entry(table).or_insert(Item::Table(Table::new()));
         let names = names.as_table_like_mut().ok_or_else(|| self.form())?;
         // An existing value keeps the comments around it.
-        match names.get_mut(petname.as_str()).and_then(Item::as_value_mut) {
+        match names.get_mut(name).and_then(Item::as_value_mut) {
             Some(known) => {
                 let around = known.decor().clone();
                 *known = publisher.to_string().into();
                 *known.decor_mut() = around;
             }
-            None => drop(names.insert(petname.as_str(), value(publisher.to_string()))),
+            None => drop(names.insert(name, value(publisher.to_string()))),
         }
         Ok(true)
     }

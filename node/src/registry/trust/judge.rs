@@ -97,7 +97,7 @@ impl Trust {
         let facts = Facts {
             publisher: record.publisher,
             model: record.model.clone(),
-            petnames: trust.petnames,
+            petnames: trust.names.petnames,
             attestations: said.iter().map(|it| (it.by(), it.kind(), it.result())).collect(),
             licenses,
             behind: behind.cloned(),

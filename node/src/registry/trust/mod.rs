@@ -22,7 +22,7 @@ use crate::store::Store;
 pub use self::alias::Alias;
 pub use self::file::{DENYLISTS_MAX, TrustError, TrustFile};
 pub use self::judge::Rulings;
-pub use self::said::{EntryError, Subscription, TrustEntries};
+pub use self::said::{EntryError, Names, Subscription, TrustEntries};
 pub use self::sharing::{PatternError, Sharing, SharingRules};
 pub use self::written::{RawQuorum, RawRule};
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use reg_api::rule::{Rule, Scope, ScopeError};
 use reg_proto::attestation::AttestationWordError;
 use reg_proto::denylist::{Denied, DeniedError};
-use reg_proto::name::{ModelName, NameError, Petname, PublisherId, Reference};
+use reg_proto::domain::{Domain, DomainError};
+use reg_proto::name::{ModelName, NameError, Petname, Publisher, PublisherId, Reference};
 use thiserror::Error;
 
 use super::alias::Alias;
@@ -15,6 +16,8 @@ use super::alias::Alias;
 pub enum EntryError {
     #[error(transparent)]
     Name(#[from] NameError),
+    #[error(transparent)]
+    Domain(#[from] DomainError),
     #[error(transparent)]
     Scope(#[from] ScopeError),
     #[error(transparent)]
@@ -33,6 +36,10 @@ pub enum EntryError {
     Nothing { scope: Scope },
     #[error("{petname} is not a petname of yours")]
     Petname { petname: Petname },
+    #[error("one domain is pinned twice, in two spellings")]
+    DomainTwice,
+    #[error("{domain} is no domain that you have pinned")]
+    Unpinned { domain: Domain },
     #[error("{text:?} is not a name of the form PUBLISHER/MODEL or PUBLISHER/*")]
     AliasName { text: String },
     #[error("alias from {from} to {to} points a model to all models, all models to one, or a name to itself")]
@@ -41,10 +48,43 @@ pub enum EntryError {
     TooMany { what: &'static str, count: usize, max: usize },
 }
 
+/// The names in the trust file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    pub petnames: BTreeMap<Petname, PublisherId>,
+    /// The domains that are pinned, each with the publisher that it named at first.
+    pub domains: BTreeMap<Domain, PublisherId>,
+}
+
+impl Names {
+    /// Returns the publisher that a user means. Where a petname of before is spelled like a domain, the petname is meant.
+    ///
+    /// # Errors
+    /// The name is not in the file.
+    pub fn id_of(&self, publisher: &Publisher) -> Result<PublisherId, EntryError> {
+        match publisher {
+            Publisher::Id(id) => Ok(*id),
+            Publisher::Petname(petname) => {
+                let known = self.petnames.get(petname).copied();
+                known.ok_or_else(|| EntryError::Petname { petname: petname.clone() })
+            }
+            Publisher::Domain(domain) => {
+                let known = self.named_like(domain).or_else(|| self.domains.get(domain).copied());
+                known.ok_or_else(|| EntryError::Unpinned { domain: domain.clone() })
+            }
+        }
+    }
+
+    /// Returns the publisher with a petname that is spelled like `domain`. An earlier version gave such petnames.
+    pub fn named_like(&self, domain: &Domain) -> Option<PublisherId> {
+        self.petnames.get(&domain.as_petname()?).copied()
+    }
+}
+
 /// The entries of the trust file, with petnames replaced by ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustEntries {
-    pub petnames: BTreeMap<Petname, PublisherId>,
+    pub names: Names,
     pub rules: Vec<Rule>,
     /// The denylists that the user follows.
     pub denylists: Vec<Subscription>,

@@ -7,13 +7,13 @@ use reg_api::rule::{Quorum, Rule, Scope};
 use reg_proto::attestation::AttestationKind;
 use reg_proto::content::kind::ContentKind;
 use reg_proto::denylist::DeniedError;
-use reg_proto::name::{NameError, Petname, Publisher, PublisherId, Reference};
+use reg_proto::name::{NameError, Petname, PublisherId, Reference};
 use serde::{Deserialize, Serialize};
 use toml_edit::{Table, value};
 
 use super::alias::Alias;
 use super::file::{ALIASES_MAX, DENYLISTS_MAX, RULES_MAX};
-use super::said::{EntryError, Subscription, TrustEntries};
+use super::said::{EntryError, Names, Subscription, TrustEntries};
 
 /// The entries as they are in the file.
 #[derive(Debug, Default, Deserialize)]
@@ -21,6 +21,9 @@ use super::said::{EntryError, Subscription, TrustEntries};
 pub(super) struct RawTrust {
     #[serde(default)]
     petnames: BTreeMap<String, String>,
+    /// An earlier version refuses a file with this table, so it is written with the first domain.
+    #[serde(default)]
+    domains: BTreeMap<String, String>,
     #[serde(default)]
     rules: Vec<RawRule>,
     #[serde(default)]
@@ -76,6 +79,12 @@ impl RawTrust {
     pub(super) fn mean(self) -> Result<TrustEntries, EntryError> {
         let petnames = self.petnames.into_iter().map(|(petname, id)| Ok((petname.parse()?, id.parse()?)));
         let petnames: BTreeMap<Petname, PublisherId> = petnames.collect::<Result<_, NameError>>()?;
+        let count = self.domains.len();
+        let domains = self.domains.iter().map(|(domain, id)| Ok((domain.parse()?, id.parse()?)));
+        let names = Names { petnames, domains: domains.collect::<Result<_, EntryError>>()? };
+        if names.domains.len() != count {
+            return Err(EntryError::DomainTwice);
+        }
         let too_many = |what, count, max| Err(EntryError::TooMany { what, count, max });
         let (rules, lists) = (self.rules.len(), self.denylists.subscribed.len());
         if rules > RULES_MAX {
@@ -87,27 +96,27 @@ impl RawTrust {
         if self.aliases.len() > ALIASES_MAX {
             return too_many("aliases", self.aliases.len(), ALIASES_MAX);
         }
-        let aliases = self.aliases.iter().map(|(from, to)| Alias::of(from, to, &petnames));
+        let aliases = self.aliases.iter().map(|(from, to)| Alias::of(from, to, &names));
         let aliases = aliases.collect::<Result<_, _>>()?;
-        let rules = self.rules.iter().map(|rule| rule.mean(&petnames)).collect::<Result<_, _>>()?;
+        let rules = self.rules.iter().map(|rule| rule.mean(&names)).collect::<Result<_, _>>()?;
         let denylists = self.denylists.subscribed.iter().map(|list| {
             let text: Reference = list.parse()?;
             if text.tag.is_some() || text.digest.is_some() {
                 return Err(EntryError::List { text });
             }
-            let publisher = id_of(&text.publisher, &petnames)?;
+            let publisher = names.id_of(&text.publisher)?;
             Ok(Subscription { name: list.clone(), publisher, model: text.model })
         });
         let denylists = denylists.collect::<Result<_, EntryError>>()?;
         let allowed = self.denylists.allow.iter().map(|it| it.parse()).collect::<Result<_, DeniedError>>()?;
-        Ok(TrustEntries { petnames, rules, denylists, allowed, aliases })
+        Ok(TrustEntries { names, rules, denylists, allowed, aliases })
     }
 }
 
 impl RawRule {
-    fn mean(&self, petnames: &BTreeMap<Petname, PublisherId>) -> Result<Rule, EntryError> {
+    fn mean(&self, names: &Names) -> Result<Rule, EntryError> {
         let scope: Scope = self.models.parse()?;
-        let publisher = scope.publisher.as_ref().map(|it| id_of(it, petnames)).transpose()?;
+        let publisher = scope.publisher.as_ref().map(|it| names.id_of(it)).transpose()?;
         let formats = self.formats.iter().map(|text| {
             let known = ContentKind::ALL.into_iter().find(|it| it.name() == text);
             known.ok_or_else(|| EntryError::Format { text: text.clone() })
@@ -117,7 +126,7 @@ impl RawRule {
         });
         let attestations = self.attestations.iter().map(|it| {
             let kind: AttestationKind = it.kind.parse()?;
-            let by = it.by.iter().map(|attestor| id_of(&attestor.parse()?, petnames));
+            let by = it.by.iter().map(|attestor| names.id_of(&attestor.parse()?));
             let by: BTreeSet<PublisherId> = by.collect::<Result<_, EntryError>>()?;
             let count = it.count;
             if count == 0 || (!by.is_empty() && by.len() < count) {
@@ -173,18 +182,5 @@ impl RawRule {
             table.insert("attestations", value(quorums.collect::<toml_edit::Array>()));
         }
         table
-    }
-}
-
-pub(super) fn id_of(
-    publisher: &Publisher,
-    petnames: &BTreeMap<Petname, PublisherId>,
-) -> Result<PublisherId, EntryError> {
-    match publisher {
-        Publisher::Id(id) => Ok(*id),
-        Publisher::Petname(petname) => {
-            let known = petnames.get(petname).copied();
-            known.ok_or_else(|| EntryError::Petname { petname: petname.clone() })
-        }
     }
 }

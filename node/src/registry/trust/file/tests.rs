@@ -37,7 +37,7 @@ fn means_what_was_given_and_nothing_else() {
     let taken = trust.add(&petname("acme"), id(2)).unwrap_err();
     assert!(matches!(&taken, TrustError::Taken { publisher, .. } if *publisher == id(1)));
     assert!(taken.to_string().contains(&id(1).to_string()));
-    assert!(trust.add(&petname("acme.labs"), id(1)).unwrap());
+    assert!(trust.add(&petname("acme-labs"), id(1)).unwrap());
     assert_eq!(trust.list().unwrap().len(), 2);
 }
 
@@ -156,7 +156,10 @@ fn rules_lists_and_exceptions_come_and_go_and_comments_stay() {
     let meant = trust.load().unwrap();
     assert_eq!(
         meant,
-        TrustEntries { petnames: [(petname("zeta"), id(2))].into(), ..TrustEntries::default() }
+        TrustEntries {
+            names: Names { petnames: [(petname("zeta"), id(2))].into(), ..Names::default() },
+            ..TrustEntries::default()
+        }
     );
 }
 
@@ -195,12 +198,69 @@ proptest! {
         let trust = TrustFile::open(PathBuf::from("trust.toml"));
         if let Ok(before) = trust.parse(&text) {
             let name = petname("added-by-test");
-            let added = trust.changed(&text, |document, _| trust.point(document, &name, id(1)));
+            let added = trust.changed(&text, |document, _| trust.point(document, "petnames", name.as_str(), id(1)));
             if let Ok(Some(after)) = added {
                 let mut wanted = before;
-                wanted.petnames.insert(name, id(1));
+                wanted.names.petnames.insert(name, id(1));
                 prop_assert_eq!(trust.parse(&after).unwrap(), wanted);
             }
         }
     }
+}
+
+#[test]
+fn a_domain_is_pinned_once_and_moves_only_where_the_user_says_so() {
+    let text = format!("# mine\n[petnames]\nacme = \"{}\" # since 2024\n", id(1));
+    let (home, trust) = with_text(&text);
+    let domain: Domain = "acme.org".parse().unwrap();
+    let named = Publisher::Domain(domain.clone());
+    let unpinned = trust.resolve(&named).unwrap_err();
+    assert_eq!(unpinned.kind(), FaultKind::NotFound);
+    let hint = unpinned.hint().unwrap();
+    assert!(hint.contains("reg trust add acme.org") && hint.contains("reg pull acme.org/MODEL"), "{hint}");
+    assert!(trust.pin_domain(&domain, id(2), false).unwrap());
+    assert!(!trust.pin_domain(&domain, id(2), false).unwrap());
+    assert_eq!(trust.resolve(&named).unwrap(), id(2));
+    let other = trust.pin_domain(&domain, id(3), false).unwrap_err();
+    assert!(matches!(&other, TrustError::Pinned { publisher, .. } if *publisher == id(2)));
+    assert_eq!(trust.resolve(&named).unwrap(), id(2));
+    trust.require(&RawRule { models: "acme.org/*".to_owned(), newest: true, ..RawRule::default() }).unwrap();
+    assert!(trust.pin_domain(&domain, id(3), true).unwrap());
+    assert_eq!(trust.load().unwrap().rules[0].publisher, Some(id(3)), "a rule follows the pin");
+    let needed = trust.unpin_domain(&domain).unwrap_err();
+    assert!(matches!(needed, TrustError::Entry { source: EntryError::Unpinned { .. }, .. }));
+    trust.waive(&"acme.org/*".parse().unwrap()).unwrap();
+    trust.unpin_domain(&domain).unwrap();
+    assert!(matches!(trust.unpin_domain(&domain), Err(TrustError::Missing { .. })));
+    let after = fs::read_to_string(home.path().join("trust.toml")).unwrap();
+    assert!(after.starts_with(&text), "{after}");
+    assert!(!after.contains("domains"), "an earlier version refuses a file with this table: {after}");
+}
+
+#[test]
+fn a_petname_of_before_with_a_dot_is_meant_before_a_domain() {
+    let text = format!(
+        "[petnames]\n\"acme.org\" = \"{}\"\n[domains]\n\"acme.org\" = \"{}\"\n\"lab.example\" = \"{}\"\n",
+        id(1),
+        id(2),
+        id(3)
+    );
+    let (_home, trust) = with_text(&text);
+    let resolve = |text: &str| trust.resolve(&text.parse().unwrap()).unwrap();
+    assert_eq!((resolve("acme.org"), resolve("lab.example")), (id(1), id(3)));
+    assert!(trust.accept(&petname("acme.org"), id(4)).unwrap(), "it is moved like before");
+    for add in [trust.add(&petname("new.name"), id(1)), trust.accept(&petname("new.name"), id(1))] {
+        assert!(matches!(add, Err(TrustError::Dotted { .. })));
+    }
+    trust.remove(&petname("acme.org")).unwrap();
+    assert_eq!(resolve("acme.org"), id(2), "then the domain is meant");
+    for text in [
+        "[domains]\n\"acme\" = \"x\"\n",
+        "[domains]\n\"acme.org\" = \"x\"\n",
+        "[domains]\n\"127.0.0.1\" = \"x\"\n",
+    ] {
+        assert!(with_text(text).1.load().is_err(), "{text}");
+    }
+    let twice = format!("[domains]\n\"acme.org\" = \"{0}\"\n\"ACME.org\" = \"{0}\"\n", id(1));
+    assert!(with_text(&twice).1.load().is_err(), "one domain in two spellings");
 }
