@@ -16,7 +16,7 @@ use reg_testnet::tree;
 const MIB: u64 = 1 << 20;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-fn skopeo() -> Option<Debian> {
+pub(super) fn skopeo() -> Option<Debian> {
     if Command::new("apt-get").arg("--version").output().is_err() {
         left_out("skopeo", "it comes out of Debian's packages", "run the tests on Debian");
         return None;
@@ -25,7 +25,7 @@ fn skopeo() -> Option<Debian> {
     if clients::is_left_out(&client) { None } else { Some(client.expect("skopeo is unpacked")) }
 }
 
-fn host(daemon: &Daemon) -> String {
+pub(super) fn host(daemon: &Daemon) -> String {
     text(&daemon.ready["http"])
 }
 
@@ -34,7 +34,7 @@ fn copy(skopeo: &Debian, from: &str, to: &str, token: Option<&str>) {
     carry(skopeo, from, to, token, &[]);
 }
 
-fn carry(skopeo: &Debian, from: &str, to: &str, token: Option<&str>, flags: &[&str]) {
+pub(super) fn carry(skopeo: &Debian, from: &str, to: &str, token: Option<&str>, flags: &[&str]) {
     let mut command = skopeo.command("skopeo");
     command
         .args(["--insecure-policy", "copy", "--src-tls-verify=false", "--dest-tls-verify=false"])

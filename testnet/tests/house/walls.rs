@@ -39,7 +39,7 @@ const MODULES: [(&str, &[&str]); 7] = [
 
 /// The rooms of the registry, the lowest first, and those that each may use: always rooms above it in this table, so that
 /// no circle can cross rooms. `limits` and `deadline` are open to all.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("price", &[]),
     ("policy", &[]),
     ("model", &["policy"]),
@@ -54,6 +54,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("publish", &["publishers", "model", "trust", "announce", "resolve", "pull", "import"]),
     ("serve", &["publishers", "model", "trust", "announce", "fetch"]),
     ("upstream", &["policy", "model", "fetch", "read", "import"]),
+    ("archive", &["publishers", "model", "resolve", "pull"]),
     ("follow", &["model", "trust", "resolve", "pull"]),
     ("local", &["publishers", "model", "trust", "announce", "resolve", "fetch", "pull"]),
 ];

@@ -28,7 +28,7 @@ const NODE: [(&str, Option<&str>); 12] = [
 ];
 
 /// The flags of each command that are part of its request, or that the command itself obeys.
-const OWN: [(&str, &[&str]); 6] = [
+const OWN: [(&str, &[&str]); 7] = [
     (
         "pull",
         &[
@@ -52,6 +52,7 @@ const OWN: [(&str, &[&str]); 6] = [
             "timeout",
         ],
     ),
+    ("info", &["local", "from"]),
     ("verify", &["repair", "bundle", "key", "ca", "unsigned", "from"]),
     ("attest", &["kind", "result", "tool", "note", "key"]),
     (
@@ -72,6 +73,8 @@ const OWN: [(&str, &[&str]); 6] = [
             "hidden",
             "secret",
             "dry-run",
+            "allow-expired",
+            "newest",
         ],
     ),
     (
@@ -115,7 +118,7 @@ const GLOBAL: [&str; 5] = ["json", "quiet", "home", "help", "version"];
 /// Tells whether a flag travels with the request of a command.
 fn travels(command: &str, flag: &str) -> bool {
     match command {
-        "pull" => ["bootstrap", "offline", "limit-down", "limit-local", "web-seed"].contains(&flag),
+        "pull" | "info" => ["bootstrap", "offline", "limit-down", "limit-local", "web-seed"].contains(&flag),
         "verify" => flag == "bootstrap",
         _ => false,
     }
@@ -182,6 +185,7 @@ fn calls(reference: &str, dir: &str, out: &str) -> Vec<(&'static str, Vec<String
     let texts = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
     vec![
         ("pull", texts(&["pull", reference, out, "--overwrite"])),
+        ("info", texts(&["info", reference])),
         ("verify", texts(&["verify", reference, "--repair"])),
         ("attest", texts(&["attest", reference, "--kind", "scan", "--result", "pass", "--key", "me"])),
         ("import", texts(&["import", "hf:org/name", "--key", "me"])),

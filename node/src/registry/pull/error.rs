@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::task::JoinError;
 
 use super::tensors::TensorsError;
+use super::versions::WithVersions;
 use crate::registry::fetch::{BeginError, DownloadError, NAT_HINT, ShareError};
 use crate::registry::model::checkout::CheckoutError;
 use crate::registry::model::describe::DescribeError;
@@ -22,6 +23,8 @@ use crate::store::{ReserveError, WriteError};
 pub enum PullError {
     #[error(transparent)]
     Resolve(#[from] ResolveError),
+    #[error(transparent)]
+    Elsewhere(WithVersions),
     #[error(transparent)]
     Select(#[from] SelectError),
     #[error(transparent)]
@@ -83,6 +86,7 @@ impl Fault for PullError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Resolve(source) => source.kind(),
+            Self::Elsewhere(source) => source.kind(),
             Self::Select(_) => FaultKind::NoMatch,
             Self::Tensors(source) => source.kind(),
             Self::Offline
@@ -116,6 +120,7 @@ impl Fault for PullError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Resolve(source) => source.hint(),
+            Self::Elsewhere(source) => source.hint(),
             Self::Select(source) => source.hint(),
             Self::Tensors(source) => source.hint(),
             Self::Reserve(source) => source.hint(),

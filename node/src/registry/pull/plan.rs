@@ -29,6 +29,15 @@ impl Puller {
         request: PullRequest,
         reporter: &Reporter,
     ) -> Result<Planned, PullError> {
+        let reference = request.reference.clone();
+        self.plan_once(request, reporter).await.map_err(|error| self.with_versions(&reference, error))
+    }
+
+    async fn plan_once(
+        self: &Arc<Self>,
+        request: PullRequest,
+        reporter: &Reporter,
+    ) -> Result<Planned, PullError> {
         self.meet(&request, reporter).await;
         let (mut resolved, mut part) = self.find(&request, &RecordChoice::default(), reporter).await?;
         if self.settle(resolved.later.as_mut()).await.is_err() {
@@ -78,7 +87,7 @@ impl Puller {
         }
     }
 
-    fn planned(
+    pub(super) fn planned(
         &self,
         request: &PullRequest,
         resolved: &Resolved,
