@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reg_api::archive::{ExportRequest, ExportedModel};
 use reg_api::request::wanted_tag;
+use reg_api::selection::Selection;
 use reg_proto::bounded::Bounded;
 use reg_proto::descriptor::Descriptor;
 use reg_proto::digest::Digest;
@@ -14,7 +15,7 @@ use reg_proto::limits::{ANCESTORS_PER_RESPONSE_MAX, REFERRERS_MAX};
 use reg_proto::manifest::MANIFEST_TYPE;
 use reg_proto::name::{Publisher, Reference};
 use reg_proto::path::SafePath;
-use reg_proto::referrer::EMPTY_BLOB;
+use reg_proto::referrer::{EMPTY_BLOB, Referrer};
 use reg_proto::tag::SignedTag;
 use reg_proto::wire::Records;
 
@@ -120,7 +121,7 @@ impl Archiving {
         let store = &self.puller.store;
         let ModelHere { manifest: digest, record, tag } = self.puller.resolver.model_here(reference)?;
         let manifest = record::manifest(store, &digest)?;
-        let is_empty = request.selection == Default::default();
+        let is_empty = request.selection == Selection::default();
         let part =
             if is_empty { record.part() } else { request.selection.choose(&manifest, &mut Vec::new())? };
         let blobs = part.blobs(&manifest);
@@ -137,7 +138,9 @@ impl Archiving {
             Some(keys) => records(store, keys, &digest, &record, tag.as_ref()).map_err(failed)?,
             None => Records::default(),
         };
-        let referrers: Vec<_> = referrers_here(store, &record).into_iter().take(REFERRERS_MAX).collect();
+        let here = referrers_here(store, &record).into_iter();
+        let here = here.filter(|(_, it)| store.contains(&it.document.digest));
+        let referrers: Vec<(Digest, Referrer)> = here.take(REFERRERS_MAX).collect();
         let carried = CarriedModel {
             version: CARRIED_VERSION,
             publisher: record.publisher,

@@ -14,9 +14,9 @@ use reg_proto::states::StateHasher;
 
 use super::contents::{Contents, reference_of};
 use super::error::{ArchiveError, ExportError};
-use super::export::{Writing, check_room};
+use super::export::{CopyError, Writing, check_room};
 use super::member::Member;
-use super::new_file::{NewFile, sync_parent, temporary_of};
+use super::new_file::{NewFile, open_begun, sync_parent, temporary_of};
 use super::opened::Opened;
 use crate::registry::limits::COPIED_AT_ONCE;
 
@@ -88,7 +88,8 @@ impl Writing<'_> {
         let temporary = temporary_of(path);
         let failed = |source| ExportError::Write { path: temporary.clone(), source };
         let mut options = File::options();
-        let mut file = options.read(true).append(true).create(true).open(&temporary).map_err(failed)?;
+        let mut file =
+            open_begun(options.read(true).append(true).create(true), &temporary).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(ExportError::Busy { path: path.to_owned() }),
@@ -105,13 +106,13 @@ impl Writing<'_> {
             self.count(before);
             match self.copy(digest, size, hasher, before, &mut file) {
                 Ok(()) => return finish(&file, &temporary, path),
-                Err(super::export::CopyError::Store(ExportError::Damaged { .. })) => self.done = done,
+                Err(CopyError::Store(ExportError::Damaged { .. })) => self.done = done,
                 Err(error) => return Err(error.at(path)),
             }
         }
         file.set_len(0).map_err(failed)?;
         let copied = self.copy(digest, size, StateHasher::new(), 0, &mut file);
-        if let Err(super::export::CopyError::Store(ExportError::Damaged { .. })) = &copied {
+        if let Err(CopyError::Store(ExportError::Damaged { .. })) = &copied {
             drop(fs::remove_file(&temporary));
         }
         copied.map_err(|error| error.at(path))?;
@@ -146,7 +147,13 @@ fn check_before(dir: &Path, new: &[CarriedModel]) -> Result<(), ExportError> {
     };
     let path = || PathBuf::from(dir);
     if !dir.join(LAYOUT_FILE).exists() {
-        return if names.next().is_none() { Ok(()) } else { Err(ExportError::NotEmpty { path: path() }) };
+        // Of an export that was killed at its first file.
+        let begun = temporary_of(&dir.join(LAYOUT_FILE));
+        return if names.all(|name| Some(name.as_os_str()) == begun.file_name()) {
+            Ok(())
+        } else {
+            Err(ExportError::NotEmpty { path: path() })
+        };
     }
     if !dir.join(INDEX_FILE).exists() {
         return Ok(());

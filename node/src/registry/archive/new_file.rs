@@ -2,7 +2,7 @@
 //! where the file system can make files without a name, else a file that the next run of the same command overwrites.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,18 @@ pub(super) fn temporary_of(path: &Path) -> PathBuf {
     name.push(path.file_name().unwrap_or_default());
     name.push(".part");
     path.with_file_name(name)
+}
+
+/// Opens the file that a file is while it is written. Refuses a link in its place, which may lead out of a disk that was brought.
+pub(super) fn open_begun(options: &mut OpenOptions, temporary: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+
+        use rustix::fs::OFlags;
+        options.custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0));
+    }
+    options.open(temporary)
 }
 
 fn parent(path: &Path) -> &Path {
@@ -44,7 +56,7 @@ impl NewFile {
             return Ok(Self { file, path: path.to_owned(), temporary: None });
         }
         let temporary = temporary_of(path);
-        let file = File::options().write(true).create(true).truncate(true).open(&temporary)?;
+        let file = open_begun(File::options().write(true).create(true).truncate(true), &temporary)?;
         Ok(Self { file, path: path.to_owned(), temporary: Some(temporary) })
     }
 
@@ -136,7 +148,7 @@ mod tests {
         drop(begun);
         assert_eq!((fs::read(&path).unwrap(), names()), (b"before".to_vec(), 1));
         fs::write(temporary_of(&path), b"of a killed process").unwrap();
-        let mut whole = NewFile::create(&path).unwrap();
+        let whole = NewFile::create(&path).unwrap();
         whole.file().write_all(b"whole").unwrap();
         whole.finish().unwrap();
         assert_eq!((fs::read(&path).unwrap(), names()), (b"whole".to_vec(), 1));

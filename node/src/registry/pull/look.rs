@@ -1,6 +1,5 @@
 //! Looks at a model that is not in the store: proves it, and computes what a pull would cost. Fetches no file of it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use reg_api::looked::Looked;
@@ -10,7 +9,8 @@ use reg_api::request::PullRequest;
 
 use super::Puller;
 use super::error::PullError;
-use crate::registry::resolve::proof_checks;
+use crate::registry::model::whole;
+use crate::registry::resolve::{RecordChoice, proof_checks};
 
 impl Puller {
     /// Resolves a model, and returns what is proven of it, what the user's rules say, and what a pull would fetch.
@@ -31,16 +31,18 @@ impl Puller {
         request: &PullRequest,
         reporter: &Reporter,
     ) -> Result<Looked, PullError> {
-        let (mut resolved, mut part) = self.find(request, &BTreeSet::new(), reporter).await?;
+        self.meet(request, reporter).await;
+        let (mut resolved, mut part) = self.find(request, &RecordChoice::default(), reporter).await?;
         if self.settle(resolved.later.as_mut()).await.is_err() {
-            (resolved, part) = self.find(request, &BTreeSet::new(), reporter).await?;
+            (resolved, part) = self.find(request, &RecordChoice::default(), reporter).await?;
         }
+        let missing = whole::missing(&self.store, part.blobs(&resolved.manifest)).await?;
         let petnames = self.trust.petnames();
         let mut checks = proof_checks(&resolved, &petnames);
         checks.extend(self.resolver.consent(&resolved).await?);
         let (puller, of) = (self.clone(), request.clone());
         let planning = tokio::task::spawn_blocking(move || {
-            let planned = puller.planned(&of, &resolved, &part);
+            let planned = puller.planned(&of, &resolved, &part, &missing);
             (planned, resolved)
         });
         let (planned, resolved) = planning.await?;
