@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -146,7 +146,7 @@ impl Writing<'_> {
     ) -> Result<(), CopyError> {
         let mut file: File = self.store.open_file(&digest)?;
         let read = |source| CopyError::Store(ExportError::Write { path: "the store".into(), source });
-        std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(offset)).map_err(read)?;
+        file.seek(SeekFrom::Start(offset)).map_err(read)?;
         let (mut buffer, mut left) = (vec![0; COPIED_AT_ONCE], size - offset);
         while left > 0 {
             if self.cancel.is_cancelled() {
