@@ -446,8 +446,8 @@ Examples:
   reg export acme/my-model --quant Q4_K_M -o small.tar
   reg import my-model.tar                                       on the other machine
 
-An archive is an OCI image layout with the keys and records of the publishers: `skopeo inspect oci-archive:my-model.tar:v1`
-and other OCI tools read it. docs/export.md describes it.")]
+An archive is an OCI image layout with the keys and records of the publishers: `skopeo inspect --raw
+oci-archive:my-model.tar:v1` and other OCI tools read it. docs/export.md describes it.")]
 pub struct Export {
     /// publisher/model[:tag][@sha256:…]; several go into one archive
     #[arg(required = true, value_name = "REF")]

@@ -73,7 +73,7 @@ fn report(global: &Global, exported: &Exported) -> Result<(), CliError> {
     };
     output::say(format_args!("on the other machine: reg import {path}"));
     if let [ExportedModel { ref_name, .. }, ..] = exported.models.as_slice() {
-        output::say(format_args!("OCI tools read it too: skopeo inspect {scheme}:{path}:{ref_name}"));
+        output::say(format_args!("OCI tools read it too: skopeo inspect --raw {scheme}:{path}:{ref_name}"));
     }
     Ok(())
 }

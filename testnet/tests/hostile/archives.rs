@@ -113,6 +113,13 @@ impl World {
         Self { dir: publisher.path().to_owned(), victim: Home::new("victim"), files: read(&layout), weights }
     }
 
+    /// Returns the same with another victim.
+    fn of_new_node(&self) -> Self {
+        let Self { dir, files, weights, .. } = self;
+        let (dir, files, weights) = (dir.clone(), files.clone(), weights.clone());
+        Self { dir, victim: Home::new("new victim"), files, weights }
+    }
+
     /// Imports an archive, and checks that it is refused and leaves no model.
     fn refuse(&self, what: &str, path: &Path, code: i32, why: &str) {
         let mut child = self.victim.command(["import", &path.to_string_lossy()]);
@@ -175,11 +182,11 @@ fn an_archive_with_false_content_is_refused_with_its_reason() {
     );
     let bare = world.changed("index.json", |it| *it = br#"{"schemaVersion":2,"manifests":[]}"#.to_vec());
     world.refuse_files("an image of another tool", &bare, 2, "records of its publisher");
-    // Every small document, damaged: whichever it is, nothing is recorded.
+    // Every small document, damaged: whichever it is, nothing is recorded. The store of a new node has none of them.
     let is_read = |it: &&String| it.starts_with("blobs") && *it != weights && **it != blob(b"{}");
     for name in files.keys().filter(is_read) {
         let damaged = world.changed(name, |it| *it.last_mut().expect("a byte") ^= 1);
-        world.refuse_files(name, &damaged, 4, "not what its name says");
+        world.of_new_node().refuse_files(name, &damaged, 4, "not what its name says");
     }
     world.refuse_files("another version", &with_carried(files, |it| it["version"] = json!(2)), 2, "upgrade");
     let stranger = Home::new("stranger").key("me");
