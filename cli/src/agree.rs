@@ -11,7 +11,7 @@ use crate::error::CliError;
 /// The network flags that travel with the request of a command, by their long names.
 pub type Honoured = &'static [&'static str];
 
-/// Those of `reg pull`.
+/// Those of `reg pull` and `reg info`.
 pub const PULL: Honoured = &["bootstrap", "offline", "limit-down", "limit-local", "web-seed"];
 /// Those of `reg verify`.
 pub const VERIFY: Honoured = &["bootstrap"];

@@ -12,6 +12,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use reg_api::consent::kind_to_allow;
 use reg_api::repository_name::RepositoryName;
 use reg_api::request::{MinUsable, Priority};
+use reg_api::selection::{Pattern, Quant};
 use reg_api::web_seed::WebSeed;
 use reg_keys::keyring::KeyName;
 use reg_proto::content::kind::ContentKind;
@@ -50,6 +51,7 @@ Examples:
   reg publish ./my-model my-model:v1 --key me  sign and publish a directory
   reg pull acme/my-model:v1                    fetch it, verified, into ./my-model
   reg import hf:org/name --key me              copy a repository from a Hugging Face endpoint, and sign it
+  reg export acme/my-model -o my-model.tar     for a machine without a network; there: reg import my-model.tar
   reg pull ID/my-model --from /ip4/192.0.2.7/tcp/4600
 
 Exit codes: 0 ok, 1 other, 2 usage, 3 not found, 4 verification failed, 5 unreachable, 6 denied,
@@ -86,18 +88,22 @@ pub enum Command {
     Log(Named),
     /// Sign a directory or file and publish it as MODEL[:TAG]
     Publish(Publish),
-    /// Publish a model from a Hugging Face endpoint, its clients' cache, or a directory that another party signed
+    /// Publish a model from a Hugging Face endpoint, its clients' cache, or a directory that another party signed; or take models
+    /// out of an archive that `reg export` has written
     Import(Import),
     /// Fetch a model, verified, and share it
     Pull(Pull),
     /// Pull new versions of a publisher's models by itself, and keep the last ones
     Follow(Follow),
+    /// Write models of the store into an archive, for a machine without a network
+    Export(Export),
     /// List the models in the store
     #[command(after_help = "Examples:\n  reg ls\n  reg ls --json")]
     Ls,
-    /// Show a model: its publisher, the facts computed from its files, and the publisher's claims
+    /// Show a model: its publisher, the facts computed from its files, and the publisher's claims; of one that is not in the
+    /// store, what is proven of it and what a pull would fetch
     #[command(after_help = "Examples:\n  reg info acme/my-model:v1\n  reg info acme/my-model --json")]
-    Info(Named),
+    Info(Info),
     /// Compare two models or versions in the store: files, computed facts, chat template
     #[command(after_help = "Examples:\n  reg diff acme/my-model:v1 acme/my-model:v2")]
     Diff {
@@ -379,20 +385,22 @@ Examples:
   reg import --from ollama llama3.2:3b --key me    as llama3.2:3b, without a second copy
   HF_ENDPOINT=http://192.0.2.7:4610 reg import hf:acme/my-model --key me
   reg import ./my-model my-model:v1 --key me --bundle my-model/model.sig --ca authority.pem
+  reg import models.tar                            every model of an archive, verified against its publisher's keys
+  reg import /media/stick/models --dry-run         the models that an archive says it has
 
 HF_ENDPOINT names the endpoint, HF_TOKEN a token for private repositories. HF_HUB_CACHE or HF_HOME names the cache's folder,
 OLLAMA_MODELS that of Ollama's store. What is linked into the store becomes read-only.
 Your key signs an attestation of the files' origin (endpoint and commit); `reg info` shows it.")]
 pub struct Import {
     /// hf:ORG/NAME[@REVISION]; with --from hf-cache, the same without `hf:`; with --from ollama, MODEL[:TAG] as Ollama names
-    /// it; with --bundle, a directory as in ./my-model
+    /// it; with --bundle, a directory as in ./my-model; an archive as in FILE.tar or DIR, which needs no --key
     #[arg(value_name = "SOURCE", required_unless_present = "all")]
     pub source: Option<ImportWhat>,
     /// MODEL[:TAG]; defaults to NAME:latest
     #[arg(value_parser = model_and_tag)]
     pub model: Option<(ModelName, Tag)>,
-    /// Key to sign with (`reg key new NAME` makes one)
-    #[arg(long, value_name = "NAME", required_unless_present = "dry_run")]
+    /// Key to sign with (`reg key new NAME` makes one); the models of an archive are signed already
+    #[arg(long, value_name = "NAME")]
     pub key: Option<KeyName>,
     /// Take the files from the store of another tool on this machine, without a second copy of large ones
     #[arg(long, value_name = "WHERE")]
@@ -423,9 +431,47 @@ pub struct Import {
     /// Publish although weights are missing, or are git-lfs pointers, empty, or error pages
     #[arg(long)]
     pub incomplete: bool,
+    /// Take an expired tag out of an archive
+    #[arg(long, help_heading = ARCHIVES)]
+    pub allow_expired: bool,
+    /// Refuse a version of an archive that is older than the newest one that this node has heard of
+    #[arg(long, help_heading = ARCHIVES)]
+    pub newest: bool,
     #[command(flatten)]
     pub net: Net,
 }
+
+const ARCHIVES: &str = "Of archives";
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg export acme/my-model:v1 -o my-model.tar
+  reg export acme/my-model acme/other -o /media/stick/models    a directory: run it again after an interruption
+  reg export acme/my-model --quant Q4_K_M -o small.tar
+  reg import my-model.tar                                       on the other machine
+
+An archive is an OCI image layout with the keys and records of the publishers: `skopeo inspect --raw
+oci-archive:my-model.tar:v1` and other OCI tools read it. docs/export.md describes it.")]
+pub struct Export {
+    /// publisher/model[:tag][@sha256:…]; several go into one archive
+    #[arg(required = true, value_name = "REF")]
+    pub references: Vec<Reference>,
+    /// The archive: a file that ends with .tar, or a directory
+    #[arg(short, long, value_name = "FILE.tar|DIR")]
+    pub output: PathBuf,
+    /// Only files with a matching path, as in .gitignore: `*.gguf`, `onnx/`, `/config.json` (repeatable)
+    #[arg(long, help_heading = PART, value_name = "GLOB")]
+    pub include: Vec<Pattern>,
+    /// Leave out files with a matching path (repeatable)
+    #[arg(long, help_heading = PART, value_name = "GLOB")]
+    pub exclude: Vec<Pattern>,
+    /// Only the GGUF files of one quantisation, as in Q4_K_M, with their projector and the model's documents
+    #[arg(long, help_heading = PART, value_name = "TAG")]
+    pub quant: Option<Quant>,
+}
+
+const PART: &str = "What of the models";
 
 /// Names a cache that a model is imported from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -506,6 +552,26 @@ pub struct Pull {
     /// Write a JSON receipt: what was verified, against which keys, and when
     #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,
+    #[command(flatten)]
+    pub net: Net,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg info acme/my-model:v1
+  reg info acme/my-model --json
+  reg info acme/my-model --local          what the store has; asks no peer
+  reg info ID/my-model --from /ip4/192.0.2.7/tcp/4600")]
+pub struct Info {
+    /// publisher/model[:tag][@sha256:…]
+    pub reference: Reference,
+    /// Show a model of the store only, and ask no peer
+    #[arg(long)]
+    pub local: bool,
+    /// Peer to ask if the model is not in the store (repeatable)
+    #[arg(long, value_name = "MULTIADDR")]
+    pub from: Vec<Address>,
     #[command(flatten)]
     pub net: Net,
 }

@@ -299,6 +299,11 @@ impl Client {
         }
         match serde_json::from_slice::<ErrorDocument>(&body) {
             Ok(document) => Err(document.into()),
+            Err(_) if is_of_before(status) => Err(CliError::new(
+                "other",
+                "the daemon is of an earlier version, and does not know this request",
+            )
+            .hint("stop it and start it again to use this version")),
             Err(_) => Err(CliError::new("invalid", String::from_utf8_lossy(&body))),
         }
     }
@@ -328,7 +333,7 @@ fn take_line<T: DeserializeOwned>(line: &[u8], shown: &mut Shown) -> Result<Opti
     }
 }
 
-/// Tells whether a daemon answers so that knows no `/v1/settings`: only one of an earlier version. Any other failure is one.
+/// Tells whether a daemon answers so that does not know a request: only one of an earlier version. Any other failure is one.
 fn is_of_before(status: StatusCode) -> bool {
     matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
 }

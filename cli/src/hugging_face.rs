@@ -2,12 +2,13 @@
 //!
 //! Source: the documentation of `huggingface_hub`, environment variables.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use reg_api::adopt::OllamaName;
 use reg_api::repository_name::RepositoryName;
 use reg_node::daemon::HubAccount;
+use reg_proto::layout::LAYOUT_FILE;
 
 /// Branch that is meant if no revision is named.
 pub const MAIN: &str = "main";
@@ -29,12 +30,24 @@ pub enum ImportWhat {
     Directory(PathBuf),
     /// A model with a tag, or with a host, as Ollama names it.
     Ollama(OllamaName),
+    /// A file that ends with `.tar`, or a directory with an OCI layout.
+    Archive(PathBuf),
+}
+
+/// Tells whether a text names an archive. A repository's name may end with `.tar` too, but is typed with `hf:`.
+fn is_archive(text: &str) -> bool {
+    let path = Path::new(text);
+    let is_tar = text.ends_with(".tar") && (path.exists() || text.starts_with(['.', '/']));
+    is_tar || path.join(LAYOUT_FILE).is_file()
 }
 
 impl FromStr for ImportWhat {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if !text.starts_with("hf:") && is_archive(text) {
+            return Ok(Self::Archive(PathBuf::from(text)));
+        }
         match text.starts_with(['.', '/']) {
             true => Ok(Self::Directory(PathBuf::from(text))),
             false => match text.parse() {
@@ -103,6 +116,9 @@ mod tests {
         assert_eq!("hf://org/name".parse::<ImportSource>().unwrap().revision, MAIN);
         assert_eq!("hf:org/name@refs/pr/1".parse::<ImportSource>().unwrap().revision, "refs/pr/1");
         assert!(!"gpt2".parse::<ImportSource>().unwrap().is_remote);
+        let archive = ImportWhat::Archive(PathBuf::from("./models.tar"));
+        assert_eq!("./models.tar".parse::<ImportWhat>().unwrap(), archive);
+        assert!(matches!("hf:org/models.tar".parse::<ImportWhat>().unwrap(), ImportWhat::Repository(_)));
         for wrong in ["", "hf:", "hf:a/b/c", "hf:a/b@", "hf:a/b@../x", "hf:../b", "hf:a b", "hf:a/b@/etc"] {
             assert!(wrong.parse::<ImportSource>().is_err(), "{wrong}");
         }

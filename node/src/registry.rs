@@ -1,6 +1,7 @@
 //! The use cases of a node, as methods of [`Registry`]. This API knows no HTTP and no libp2p.
 
 pub mod announce;
+pub mod archive;
 pub mod domains;
 pub mod fetch;
 pub mod follow;
@@ -27,11 +28,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use reg_api::adopt::{AdoptRequest, FoundModels, OtherStore};
+use reg_api::archive::{ArchiveReport, ExportRequest, Exported, ListArchiveRequest, TakeRequest};
 use reg_api::consent::Consent;
 use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable};
 use reg_api::domain::{AskDomain, DomainFound, DomainSays, ProfileReport};
 use reg_api::follow::{FollowReport, FollowRequest, Followed, PauseFollow};
 use reg_api::ingest::IngestPlan;
+use reg_api::looked::Looked;
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::report::{
     Abandoned, AttestationInfo, Collected, FileInfo, ImportedRepository, KeyBranches, KnownPeer, ModelInfo,
@@ -56,6 +59,7 @@ use reg_proto::piece::BlobLayout;
 use tokio::task::JoinSet;
 
 use self::announce::News;
+use self::archive::{ArchiveError, Archiving, ExportError};
 use self::domains::{DomainError, Domains};
 use self::fetch::{Fetching, TransferLimits, UpLimit, Zone};
 use self::follow::{FollowError, Following};
@@ -118,6 +122,7 @@ pub struct Registry {
     reading: Arc<Reading>,
     importing: Arc<Importing>,
     publishing: Arc<Publishing>,
+    archiving: Arc<Archiving>,
     following: Arc<Following>,
     local: Arc<Local>,
     tasks: Arc<tokio::sync::Mutex<JoinSet<()>>>,
@@ -200,6 +205,7 @@ impl Registry {
             domains,
             reading: Arc::new(Reading::new(puller.clone())),
             publishing: Arc::new(Publishing::new(puller.clone(), importing.clone())),
+            archiving: Arc::new(Archiving::new(puller.clone())),
             importing,
             puller,
             following,
@@ -380,6 +386,30 @@ impl Registry {
     /// Returns the pushed referrers of a manifest.
     pub fn held_referrers(&self, subject: Digest) -> Vec<Descriptor> {
         self.publishing.held_referrers(subject)
+    }
+
+    /// Resolves a model that need not be in the store, and says what is proven and what a pull would fetch.
+    pub async fn look(&self, request: PullRequest, reporter: &Reporter) -> Result<Looked, PullError> {
+        self.puller.look(request, reporter).await
+    }
+
+    /// Writes models of the store into an archive, for machines without a network.
+    pub async fn export(&self, request: ExportRequest, reporter: &Reporter) -> Result<Exported, ExportError> {
+        self.archiving.export(request, reporter).await
+    }
+
+    /// Lists the models that an archive says it has.
+    pub async fn list_archive(&self, request: ListArchiveRequest) -> Result<ArchiveReport, ArchiveError> {
+        self.archiving.list_archive(request).await
+    }
+
+    /// Verifies one model of an archive, and takes it into the store.
+    pub async fn take_archived(
+        &self,
+        request: TakeRequest,
+        reporter: &Reporter,
+    ) -> Result<Pulled, ArchiveError> {
+        self.archiving.take(request, reporter).await
     }
 
     /// Lists the models in the store, complete or partial.

@@ -45,4 +45,6 @@ pub mod swarm;
 pub mod ticket;
 pub mod wire;
 
+pub mod layout;
+
 pub mod content;

@@ -169,6 +169,11 @@ pub const HEADS_PER_PAGE_MAX: usize = 32;
 /// Publishers in one page of declarations (`vows` on the wire).
 pub const VOWS_PER_PAGE_MAX: usize = 32;
 
+/// Bytes of the index of an OCI layout, as of a manifest: some 10,000 entries.
+pub const LAYOUT_INDEX_BYTES_MAX: usize = MANIFEST_BYTES_MAX;
+/// Entries of the index of an OCI layout: some hundred models with their referrers.
+pub const LAYOUT_ENTRIES_MAX: usize = 8192;
+
 /// Bytes of a frame's header on a blob stream: room for a bitmap of the largest blob (2^20 bits in base64).
 pub const FRAME_HEADER_BYTES_MAX: usize = 192 << 10;
 /// Runs of new pieces in one `Has` frame: as many as arrive between two frames. A bitmap carries more.

@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 
 use crate::args::{Global, Import, ImportFrom};
 use crate::client::{Client, home};
-use crate::command::import_signed;
 use crate::command::keyring::{keyring, keyring_error};
 use crate::command::publish::{Done, sign_and_commit};
 use crate::command::published::{self, Several};
+use crate::command::{import_archive, import_signed};
 use crate::error::CliError;
 use crate::hugging_face::{self, ImportSource, ImportWhat};
 use crate::left_out;
@@ -27,8 +27,13 @@ use crate::ollama;
 use crate::output::{self, size};
 
 pub async fn run(global: &Global, args: Import) -> Result<ExitCode, CliError> {
-    if let Some(ImportWhat::Directory(dir)) = &args.source {
-        return import_signed::run(global, &args, dir).await;
+    match &args.source {
+        Some(ImportWhat::Archive(path)) => return import_archive::run(global, &args, path).await,
+        Some(ImportWhat::Directory(dir)) => {
+            needs_key(&args)?;
+            return import_signed::run(global, &args, dir).await;
+        }
+        _ => needs_key(&args)?,
     }
     let home = home(global)?;
     home.make().map_err(|error| CliError::from_error("other", &error))?;
@@ -59,6 +64,19 @@ pub async fn run(global: &Global, args: Import) -> Result<ExitCode, CliError> {
         published::report(global, &imported.done, more, lines, is_daemon)?;
     }
     Ok(output::ok())
+}
+
+/// Refuses an import that would be published without a key to sign it.
+fn needs_key(args: &Import) -> Result<(), CliError> {
+    match args.key {
+        None if !args.files.dry_run => {
+            Err(CliError::new("invalid", "no key is named to sign what is published").hint(
+                "add --key NAME (`reg key new NAME` makes one); an archive of `reg export` is a file that ends with .tar, or a \
+                 directory with oci-layout",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Imports every model of the store of another tool. One that fails does not keep the others back.
@@ -166,7 +184,7 @@ impl From {
                 return Err(CliError::new("invalid", text)
                     .hint(format_args!("add --from ollama for the model {name} of Ollama's store")));
             }
-            (_, ImportWhat::Directory(dir)) => {
+            (_, ImportWhat::Directory(dir) | ImportWhat::Archive(dir)) => {
                 return Err(CliError::new("invalid", format_args!("{} is no repository", dir.display())));
             }
         };

@@ -7,15 +7,27 @@ use reg_api::report::ModelInfo;
 use reg_proto::attestation::Mirror;
 use serde_json::Value;
 
-use crate::args::{Global, Named};
-use crate::client::Client;
+use crate::agree;
+use crate::args::{Global, Info};
+use crate::client::{Client, home, is_alive};
+use crate::command::look;
 use crate::error::CliError;
 use crate::output::{self, size};
 
-pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
-    let client = Client::open(global, None).await?;
-    let info: ModelInfo = client.get("/v1/info", &[("reference", args.reference.to_string())]).await?;
+pub async fn run(global: &Global, args: Info) -> Result<ExitCode, CliError> {
+    // Without a daemon the store is read first, by a node without a network.
+    let has_daemon = is_alive(&home(global)?.socket()).await;
+    let net = (has_daemon && args.net.is_any_given()).then_some(&args.net);
+    let client = Client::open_with(global, net, agree::PULL).await?;
+    let asked: Result<ModelInfo, CliError> =
+        client.get("/v1/info", &[("reference", args.reference.to_string())]).await;
+    let is_elsewhere = asked.as_ref().is_err_and(|error| error.document().kind == "not_found");
+    if is_elsewhere && !args.local && !args.net.offline {
+        look::run(global, client, &args).await?;
+        return Ok(output::ok());
+    }
     client.close().await;
+    let info = asked?;
     if global.json {
         output::json(&info)?;
         return Ok(output::ok());

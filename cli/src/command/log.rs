@@ -39,10 +39,15 @@ fn show(log: &TagLog) -> Result<(), CliError> {
         remarks
             .extend((!record.settles.is_empty()).then(|| format!("settles {} heads", record.settles.len())));
         remarks.extend(it.void.as_ref().map(|why| format!("void: {why}")));
+        remarks.extend(it.is_here.then(|| "in the store".to_owned()));
+        remarks.extend((it.peers > 0).then(|| match it.peers {
+            1 => "announced by 1 peer".to_owned(),
+            peers => format!("announced by {peers} peers"),
+        }));
         remarks.extend(it.seen.is_none().then(|| "announced, not followed".to_owned()));
         vec![
             format!("{}.{}", record.key_document, record.seq),
-            short(&record.manifest.digest),
+            record.manifest.digest.to_string(),
             format!("issued {}", output::time(record.issued)),
             it.seen.map_or_else(String::new, |time| format!("seen {}", output::time(time))),
             remarks.join(", "),

@@ -11,6 +11,7 @@ mod daemon;
 mod diff;
 mod dry_run;
 mod env;
+mod export;
 mod export_ca;
 mod export_signature;
 mod files;
@@ -18,12 +19,14 @@ mod follow;
 mod formats;
 mod gc;
 mod import;
+mod import_archive;
 mod import_signed;
 mod info;
 mod inheritance;
 mod key;
 mod keyring;
 mod log;
+mod look;
 mod ls;
 mod pause;
 mod peers;
@@ -59,6 +62,7 @@ pub async fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Publish(args) => publish::run(&global, args).await,
         Command::Import(args) => import::run(&global, args).await,
         Command::Pull(args) => pull::run(&global, args).await,
+        Command::Export(args) => export::run(&global, args).await,
         Command::Follow(args) => follow::run(&global, args).await,
         Command::Ls => ls::run(&global).await,
         Command::Info(args) => info::run(&global, args).await,

@@ -4,6 +4,7 @@
 //! with reports. The crate must not open a file, ask a peer or hold a key. It reads the clock in one place ([`clock`]).
 
 pub mod adopt;
+pub mod archive;
 pub mod consent;
 pub mod follow;
 pub mod ingest;
@@ -17,6 +18,7 @@ pub mod escape;
 
 pub mod behind;
 pub mod check;
+pub mod looked;
 pub mod reachability;
 pub mod receipt;
 pub mod report;

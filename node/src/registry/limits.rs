@@ -412,6 +412,23 @@ pub(super) const ADMISSIONS_MAX: usize = reg_proto::limits::FILES_MAX;
 /// How long a client may read nothing before it loses its turn.
 pub(super) const CLIENT_STALL: Duration = Duration::from_secs(60);
 
+/// Versions that an error names because they can be had: as many as a reader looks at.
+pub(super) const VERSIONS_NAMED_MAX: usize = 8;
+
+/// Entries of a tar archive: five times as many files as a model may have.
+pub(super) const TAR_ENTRIES_MAX: usize = 5 * reg_proto::limits::FILES_MAX;
+/// Bytes of an extended header of a tar archive. Names of a layout have 77 bytes, and tools add times and owners.
+pub(super) const TAR_EXTENSION_BYTES_MAX: u64 = 64 << 10;
+/// Models of one archive that are listed: an index has room for some thousand.
+pub(super) const ARCHIVED_MODELS_MAX: usize = 1024;
+/// Bytes of the referrers of one model in an archive, with what they carry, which are in memory at once: the largest
+/// provenance, the largest bundle, and attestations.
+pub(super) const BROUGHT_BYTES_MAX: usize = 32 << 20;
+/// Bytes of a blob that are hashed and copied at once, in and out of an archive.
+pub(super) const COPIED_AT_ONCE: usize = 1 << 20;
+/// Small blobs of an archive that are synced together: 32 MiB of memory at most.
+pub(super) const SMALL_COPIED_AT_ONCE: usize = 32;
+
 /// Uploads through gateways that are under way at once.
 pub(super) const UPLOADS_MAX: usize = 256;
 /// How long an upload may be idle, and how long uploaded bytes wait to become part of a model.

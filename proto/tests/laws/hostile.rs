@@ -5,6 +5,7 @@ use std::io::Cursor;
 use proptest::prelude::*;
 use reg_proto::announcement::Announcement;
 use reg_proto::attestation::{Attestation, AttestationKind, AttestationResult, Mirror, Said};
+use reg_proto::bounded::Bounded;
 use reg_proto::content::inspect;
 use reg_proto::content::kind::{ContentKind, sniff};
 use reg_proto::content::label::Label;
@@ -23,6 +24,7 @@ use reg_proto::json;
 use reg_proto::key::{
     Inheritance, KEY_DOCUMENT_TYPE, KEY_DOCUMENT_V2_TYPE, KeyDocument, KeyHistory, publisher_id,
 };
+use reg_proto::layout::{self, CarriedModel, LayoutIndex};
 use reg_proto::limits::DOMAIN_TXT_BYTES_MAX;
 use reg_proto::manifest::{Manifest, ModelConfig};
 use reg_proto::name::{ModelName, Petname, Publisher, PublisherId, Reference, Tag};
@@ -36,7 +38,7 @@ use reg_proto::revocation::{Reason, Revocation};
 use reg_proto::states::PieceStates;
 use reg_proto::tag::{SignedTag, TagRecord};
 use reg_proto::ticket::Ticket;
-use reg_proto::wire::{Frame, Message, Request, Response};
+use reg_proto::wire::{Frame, Message, Records, Request, Response};
 
 const CASES: u32 = 10_000;
 
@@ -61,7 +63,7 @@ fn takes_revocation(text: &str) -> bool {
 }
 
 /// Every parser by name. The fuzz targets run the same list.
-const PARSERS: [(&str, Parser); 43] = [
+const PARSERS: [(&str, Parser); 44] = [
     ("digest", |bytes| text(bytes).parse::<Digest>().is_ok() | Digest::from_hex(&text(bytes)).is_ok()),
     ("reference", |bytes| text(bytes).parse::<Reference>().is_ok() | text(bytes).parse::<Ticket>().is_ok()),
     ("publisher", |bytes| text(bytes).parse::<Publisher>().is_ok()),
@@ -148,6 +150,10 @@ const PARSERS: [(&str, Parser); 43] = [
     ("manifest", |bytes| Manifest::from_bytes(bytes).is_ok()),
     ("model config", |bytes| ModelConfig::from_bytes(bytes).is_ok()),
     ("referrer", |bytes| Referrer::from_bytes(bytes).is_ok()),
+    ("layout", |bytes| {
+        let listed = LayoutIndex::from_bytes(bytes).is_ok() | CarriedModel::from_bytes(bytes).is_ok();
+        listed | layout::check_marker(bytes).is_ok()
+    }),
     ("announcement", |bytes| Announcement::from_bytes(bytes).is_ok()),
     ("request", |bytes| Request::from_bytes(bytes).is_ok()),
     ("response", |bytes| Response::from_bytes(bytes).is_ok()),
@@ -260,6 +266,19 @@ fn seeds() -> Vec<Vec<u8>> {
             .to_vec(),
     );
     seeds.push(keys().to_json().into_bytes());
+    seeds.push(layout::marker());
+    let carried = CarriedModel {
+        version: layout::CARRIED_VERSION,
+        publisher: keys().publisher(),
+        model: "model".parse().expect("a name"),
+        tag: "tag".parse().ok(),
+        manifest: Digest::of(b"manifest"),
+        files: None,
+        referrers: Bounded::empty(),
+        records: Records { key_documents: Bounded::first_of(keys().texts()), ..Records::default() },
+    };
+    seeds.push(carried.to_bytes());
+    seeds.push(LayoutIndex { manifests: vec![carried.descriptor(9, "tag")] }.to_bytes());
     seeds
 }
 

@@ -5,6 +5,7 @@ mod guard;
 mod local_api;
 mod starting;
 
+mod archives;
 mod conformance;
 mod containerd;
 mod domains;

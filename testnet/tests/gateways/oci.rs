@@ -34,7 +34,7 @@ pub(super) fn copy(skopeo: &Debian, from: &str, to: &str, token: Option<&str>) {
     carry(skopeo, from, to, token, &[]);
 }
 
-fn carry(skopeo: &Debian, from: &str, to: &str, token: Option<&str>, flags: &[&str]) {
+pub(super) fn carry(skopeo: &Debian, from: &str, to: &str, token: Option<&str>, flags: &[&str]) {
     let mut command = skopeo.command("skopeo");
     command
         .args(["--insecure-policy", "copy", "--src-tls-verify=false", "--dest-tls-verify=false"])

@@ -1,5 +1,6 @@
 //! Peers, publishers and crowds that mean harm, against real nodes: wrong bytes, hidden code, Sybils, floods.
 
+mod archives;
 mod consent;
 mod escapes;
 mod liars;

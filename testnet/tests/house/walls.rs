@@ -56,6 +56,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("publish", &["publishers", "model", "trust", "announce", "resolve", "pull", "import"]),
     ("serve", &["publishers", "model", "trust", "announce", "fetch"]),
     ("upstream", &["policy", "model", "fetch", "read", "import"]),
+    ("archive", &["publishers", "model", "resolve", "pull"]),
     ("follow", &["model", "trust", "resolve", "pull"]),
     ("local", &["publishers", "model", "trust", "announce", "resolve", "fetch", "pull"]),
 ];

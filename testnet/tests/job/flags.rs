@@ -28,7 +28,7 @@ const NODE: [(&str, Option<&str>); 12] = [
 ];
 
 /// The flags of each command that are part of its request, or that the command itself obeys.
-const OWN: [(&str, &[&str]); 9] = [
+const OWN: [(&str, &[&str]); 10] = [
     (
         "pull",
         &[
@@ -53,6 +53,7 @@ const OWN: [(&str, &[&str]); 9] = [
             "timeout",
         ],
     ),
+    ("info", &["local", "from"]),
     ("verify", &["repair", "bundle", "key", "ca", "unsigned", "from"]),
     ("attest", &["kind", "result", "tool", "note", "key"]),
     (
@@ -73,6 +74,8 @@ const OWN: [(&str, &[&str]); 9] = [
             "hidden",
             "secret",
             "dry-run",
+            "allow-expired",
+            "newest",
         ],
     ),
     (
@@ -119,7 +122,7 @@ const GLOBAL: [&str; 5] = ["json", "quiet", "home", "help", "version"];
 /// Tells whether a flag travels with the request of a command.
 fn travels(command: &str, flag: &str) -> bool {
     match command {
-        "pull" => ["bootstrap", "offline", "limit-down", "limit-local", "web-seed"].contains(&flag),
+        "pull" | "info" => ["bootstrap", "offline", "limit-down", "limit-local", "web-seed"].contains(&flag),
         "verify" => flag == "bootstrap",
         _ => false,
     }
@@ -186,6 +189,7 @@ fn calls(reference: &str, dir: &str, out: &str) -> Vec<(&'static str, Vec<String
     let texts = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
     vec![
         ("pull", texts(&["pull", reference, out, "--overwrite"])),
+        ("info", texts(&["info", reference])),
         ("verify", texts(&["verify", reference, "--repair"])),
         ("attest", texts(&["attest", reference, "--kind", "scan", "--result", "pass", "--key", "me"])),
         ("import", texts(&["import", "hf:org/name", "--key", "me"])),

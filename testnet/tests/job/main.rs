@@ -19,6 +19,9 @@ mod swarm;
 mod web_seeds;
 mod whole;
 
+mod archives;
+mod looking;
+
 mod cache;
 mod damage;
 mod disks;

@@ -1,6 +1,7 @@
 //! The local API that the command line uses: the registry's use cases as JSON over HTTP.
 
 mod answer;
+mod archive;
 pub mod error;
 mod follow;
 mod stream;
@@ -112,6 +113,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/import/plan", post(plan_import))
         .route("/v1/pull", post(pull))
         .route("/v1/plan", post(plan))
+        .route("/v1/look", post(look))
         .route("/v1/verify", post(verify))
         .route("/v1/models", get(list))
         .route("/v1/info", get(info))
@@ -131,6 +133,7 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/unpin", post(unpin))
         .route("/v1/remove", post(remove))
         .route("/v1/gc", post(gc))
+        .merge(archive::router())
         .merge(follow::router())
         .merge(trust::router())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -233,6 +236,10 @@ async fn pull(State(registry): State<Registry>, Json(request): Json<PullRequest>
 
 async fn plan(State(registry): State<Registry>, Json(request): Json<PullRequest>) -> Response {
     streamed(move |reporter| async move { registry.plan(request, &reporter).await })
+}
+
+async fn look(State(registry): State<Registry>, Json(request): Json<PullRequest>) -> Response {
+    streamed(move |reporter| async move { registry.look(request, &reporter).await })
 }
 
 async fn verify(State(registry): State<Registry>, Json(request): Json<VerifyRequest>) -> Response {

@@ -14,6 +14,7 @@ use thiserror::Error;
 use tokio::task::JoinError;
 
 use super::Local;
+use crate::registry::model::whole;
 use crate::registry::publishers::{TagsError, declarations, history, keys, proofs};
 use crate::registry::trust::TrustError;
 
@@ -44,6 +45,12 @@ pub struct LoggedRecord {
     pub seen: Option<u64>,
     /// Why the record no longer counts: its keys are revoked, its number is voided, or its manifest is withdrawn.
     pub void: Option<String>,
+    /// Whether the store has every file of the version that its user chose.
+    #[serde(default)]
+    pub is_here: bool,
+    /// How many peers have announced that they hold the version.
+    #[serde(default)]
+    pub peers: usize,
 }
 
 /// Two records that contradict each other.
@@ -129,6 +136,11 @@ impl Local {
             }
         }
         records.sort_by_key(|it| (it.record.order(), it.payload));
+        for LoggedRecord { record, is_here, peers, .. } in &mut records {
+            let manifest = &record.manifest.digest;
+            *is_here = whole::is_kept(&self.store, manifest);
+            *peers = self.news.holders_of(manifest).len();
+        }
         let proofs = proofs::all(&self.store, &keys, Some(&reference.model), Some(&tag))?;
         if records.is_empty() && proofs.is_empty() {
             return Err(LogError::Nothing { reference });
@@ -179,7 +191,7 @@ fn logged(envelope: &str, seen: Option<u64>, keys: &KeyHistory) -> Option<Logged
         (Ok(_), Some(revocation)) => Some(format!("withdrawn: {:?}", revocation.reason.as_str())),
         (Ok(_), None) => None,
     };
-    Some(LoggedRecord { payload: Digest::of(&read.payload), record, seen, void })
+    Some(LoggedRecord { payload: Digest::of(&read.payload), record, seen, void, is_here: false, peers: 0 })
 }
 
 impl LoggedProof {

@@ -46,6 +46,18 @@ pub fn branches(store: &Store, publisher: PublisherId) -> Result<Vec<KeyHistory>
     Ok(texts.iter().filter_map(|text| histories::read(publisher, text.as_bytes()).ok()).collect())
 }
 
+/// Returns the key documents of another branch that this node knows of, which travel with the followed keys. None where the
+/// user has decided between them, or none is known.
+pub fn evidence(store: &Store, keys: &KeyHistory) -> Vec<String> {
+    let publisher = keys.publisher();
+    if !matches!(accepted(store, publisher), Ok(None)) {
+        return Vec::new();
+    }
+    let branches = branches(store, publisher).unwrap_or_default();
+    let parted = branches.iter().find(|it| !it.is_prefix_of(keys) && !keys.is_prefix_of(it));
+    parted.map(KeyHistory::short_texts).unwrap_or_default()
+}
+
 /// Forgets the kept branches that `followed` continues.
 pub fn forget_continued(store: &Store, followed: &KeyHistory) -> Result<(), TagsError> {
     let publisher = followed.publisher();

@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::task::JoinError;
 
 use super::tensors::TensorsError;
+use super::versions::WithVersions;
 use crate::registry::domains::DomainError;
 use crate::registry::fetch::{BeginError, DownloadError, NAT_HINT, ShareError};
 use crate::registry::model::checkout::CheckoutError;
@@ -25,6 +26,7 @@ pub enum PullError {
     Resolve(#[from] ResolveError),
     #[error(transparent)]
     Domain(#[from] DomainError),
+    Elsewhere(WithVersions),
     #[error(transparent)]
     Select(#[from] SelectError),
     #[error(transparent)]
@@ -50,7 +52,10 @@ pub enum PullError {
     #[error("OpenSSF bundle is refused")]
     Bundle(#[from] BundleError),
     #[error("model is in the cache, but cannot be put into {dest}")]
-    Checkout { dest: PathBuf, source: CheckoutError },
+    Checkout {
+        dest: PathBuf,
+        source: CheckoutError,
+    },
     #[error("a peer has told of a newer version meanwhile")]
     Superseded,
     #[error("a task ended early")]
@@ -87,6 +92,7 @@ impl Fault for PullError {
         match self {
             Self::Resolve(source) => source.kind(),
             Self::Domain(source) => source.kind(),
+            Self::Elsewhere(source) => source.kind(),
             Self::Select(_) => FaultKind::NoMatch,
             Self::Tensors(source) => source.kind(),
             Self::Offline
@@ -121,6 +127,7 @@ impl Fault for PullError {
         match self {
             Self::Resolve(source) => source.hint(),
             Self::Domain(source) => source.hint(),
+            Self::Elsewhere(source) => source.hint(),
             Self::Select(source) => source.hint(),
             Self::Tensors(source) => source.hint(),
             Self::Reserve(source) => source.hint(),

@@ -4,17 +4,20 @@
 //! the damage that was found. Promise: every file that is placed or recorded was verified whole. What was fetched before an
 //! error is kept.
 
+mod brought;
 mod by_ticket;
 mod conclude;
 mod early;
 mod error;
 mod headers;
 mod into_hf_cache;
+mod look;
 mod plan;
 mod puller;
 mod reuse;
 mod tensors;
 mod verify;
+mod versions;
 
 use std::sync::Arc;
 
@@ -26,10 +29,12 @@ use crate::registry::resolve::Resolver;
 use crate::registry::trust::Trust;
 use crate::store::Store;
 
+pub use self::brought::{Lacking, Proven};
 pub use self::conclude::ConcludeError;
 pub use self::error::PullError;
 pub use self::into_hf_cache::{COMMIT_DIGITS, LISTED_BYTES_MAX, commit, plain_files, repository_dir};
 pub use self::verify::VerifyError;
+pub use self::versions::WithVersions;
 
 /// Pulls, plans and verifies models. It holds the rooms that a pull uses, and no state of its own.
 #[derive(Debug)]

@@ -31,6 +31,15 @@ impl Puller {
         request: PullRequest,
         reporter: &Reporter,
     ) -> Result<Planned, PullError> {
+        let reference = request.reference.clone();
+        self.plan_once(request, reporter).await.map_err(|error| self.with_versions(&reference, error))
+    }
+
+    async fn plan_once(
+        self: &Arc<Self>,
+        request: PullRequest,
+        reporter: &Reporter,
+    ) -> Result<Planned, PullError> {
         self.meet_first(&request, reporter).await;
         let said = self.ask_domain(&request, reporter).await?;
         let (mut resolved, mut part) = self.find(&request, &RecordChoice::default(), reporter).await?;
@@ -111,7 +120,7 @@ impl Puller {
         Ok(Some(lease))
     }
 
-    fn planned(
+    pub(super) fn planned(
         &self,
         request: &PullRequest,
         resolved: &Resolved,

@@ -65,6 +65,16 @@ impl Puller {
         request: PullRequest,
         reporter: &Reporter,
     ) -> Result<Pulled, PullError> {
+        let reference = request.reference.clone();
+        self.pull_any(request, reporter).await.map_err(|error| self.with_versions(&reference, error))
+    }
+
+    /// Pulls the newest version that its sources send.
+    async fn pull_any(
+        self: &Arc<Self>,
+        request: PullRequest,
+        reporter: &Reporter,
+    ) -> Result<Pulled, PullError> {
         self.pull_chosen(request, RecordChoice::default(), reporter).await
     }
 
@@ -306,7 +316,17 @@ impl Puller {
             records: records.clone(),
             ..ResolveOptions::default()
         };
-        let mut resolved = self.resolver.resolve(&request.reference, &options, reporter).await?;
+        let resolved = self.resolver.resolve(&request.reference, &options, reporter).await?;
+        self.selected(request, resolved, reporter)
+    }
+
+    /// Selects the files that a request wants of a resolved model, and reports what the user should know.
+    pub(super) fn selected(
+        &self,
+        request: &PullRequest,
+        mut resolved: Resolved,
+        reporter: &Reporter,
+    ) -> Result<(Resolved, Part), PullError> {
         let part = request.selection.choose(&resolved.manifest, &mut resolved.notes)?;
         for note in &resolved.notes {
             reporter.note(note);

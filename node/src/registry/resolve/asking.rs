@@ -364,7 +364,7 @@ impl Asking {
         }
     }
 
-    fn take_records(
+    pub(super) fn take_records(
         &mut self,
         resolver: &Resolver,
         peer: PeerId,

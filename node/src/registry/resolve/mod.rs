@@ -7,6 +7,7 @@
 mod alias;
 mod answers;
 mod asking;
+mod brought;
 mod finder;
 mod introductions;
 mod later;
@@ -53,6 +54,7 @@ use crate::store::Store;
 
 pub use self::available::Wanted;
 pub use self::bans::Bans;
+pub use self::brought::Brought;
 pub use self::checks::{byte_sources, content_checks, proof_checks, receipt_of, whole_checks};
 pub use self::consent::{PolicyError, refuse};
 pub use self::documents::Referrers;

@@ -1,6 +1,7 @@
 //! [`Resolved`]: a reference with everything that was proven of it, and [`ResolveError`]: why it was not resolved.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reg_api::behind::Behind;
@@ -21,6 +22,7 @@ use reg_proto::tag::{SignedTag, TagError};
 use thiserror::Error;
 
 use super::available::Wanted;
+use super::brought::Brought;
 use super::documents::DocumentError;
 use super::finder::Finder;
 use super::later::Later;
@@ -102,6 +104,8 @@ pub struct ResolveOptions {
     pub web_seeds: Vec<WebSeed>,
     /// The records of the tag that may be used.
     pub records: RecordChoice,
+    /// What the caller brings of the model in the place of peers.
+    pub brought: Option<Arc<Brought>>,
 }
 
 /// Which records of a tag may be used, by the digests of their payloads.
@@ -173,6 +177,10 @@ pub enum ResolveError {
         "newest version of {reference} cannot be had ({why}), and version {used} ({manifest}), which can be, is older"
     )]
     NotNewest { reference: Reference, why: String, used: u64, manifest: Digest },
+    #[error("{reference} is not proven: there is no record of it by its publisher")]
+    NotBrought { reference: Reference },
+    #[error("records of {reference} have more signatures than are verified at once")]
+    TooDear { reference: Reference },
     #[error("model in the store cannot be read")]
     Here(#[from] ModelError),
     #[error("a task of the search ended early")]
@@ -226,6 +234,8 @@ impl Fault for ResolveError {
             | Self::Tag { .. }
             | Self::TagMoved { .. }
             | Self::Delegations { .. }
+            | Self::NotBrought { .. }
+            | Self::TooDear { .. }
             | Self::Manifest { .. }
             | Self::ManifestSize { .. }
             | Self::NoProvenance { .. }

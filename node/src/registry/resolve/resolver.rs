@@ -182,7 +182,7 @@ impl Resolver {
         }))
     }
 
-    async fn resolve_at(
+    pub(super) async fn resolve_at(
         self: &Arc<Self>,
         reference: &Reference,
         options: &ResolveOptions,
@@ -198,8 +198,11 @@ impl Resolver {
         }
         let answers = self.known_answers(publisher, reference)?;
         let mut asking = Asking::new(publisher, reference.clone(), answers);
-        let offline = options.offline || self.network.is_offline();
+        let offline = options.offline || self.network.is_offline() || options.brought.is_some();
         let (mut finder, began) = (None, Instant::now());
+        if let Some(brought) = &options.brought {
+            asking.take_brought(self, brought).await?;
+        }
         if !offline {
             reporter.stage("finding", reference);
             let mut search =

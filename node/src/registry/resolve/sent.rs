@@ -26,6 +26,15 @@ impl Sent {
         let documents = documents.map(|bytes| (Digest::of(bytes), bytes.to_vec())).collect();
         Self { manifest: of.manifest, is_whole: of.whole, referrers: of.referrers.into_vec(), documents }
     }
+
+    /// Returns what the caller of this node brings of a model, which is all of it.
+    pub(super) const fn brought(
+        manifest: Digest,
+        referrers: Vec<Digest>,
+        documents: BTreeMap<Digest, Vec<u8>>,
+    ) -> Self {
+        Self { manifest, is_whole: true, referrers, documents }
+    }
 }
 
 /// What peers have sent of one model or of several.

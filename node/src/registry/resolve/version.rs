@@ -297,7 +297,7 @@ impl Resolver {
         is_checked: bool,
     ) -> Result<Resolved, Miss> {
         let reference = of.reference;
-        let is_offline = of.options.offline || self.network.is_offline();
+        let is_offline = of.options.offline || self.network.is_offline() || of.options.brought.is_some();
         let is_here = whole::is_complete(&self.store, &digest);
         let probes =
             if is_checked && !is_here && !is_offline { documents.probe(digest) } else { Default::default() };
@@ -387,10 +387,11 @@ impl Resolver {
             let error = ResolveError::NotHere { reference: (*reference).clone() };
             return Err(Miss::Absent(WhyNot::NoSuchFile, Box::new(error)));
         };
-        if missing.is_empty() {
+        let is_brought = options.brought.as_ref().is_some_and(|it| it.is_of(&version.digest));
+        if missing.is_empty() || is_brought {
             return Ok(());
         }
-        let is_offline = options.offline || self.network.is_offline();
+        let is_offline = options.offline || self.network.is_offline() || options.brought.is_some();
         let seeds: Vec<_> = options.web_seeds.iter().chain(&self.web_seeds).cloned().collect();
         let is_some = matches!(options.wanted, Wanted::Pieces(_));
         let lacking = match is_offline {

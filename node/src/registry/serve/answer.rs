@@ -132,7 +132,7 @@ impl Serving {
             profile: self.profile(&keys),
             proofs: Bounded::first_of(contradictions.iter().map(Equivocation::to_claim)),
             ancestors: Bounded::first_of(ancestors.iter().map(|it| it.envelope().to_owned())),
-            branch: Bounded::first_of(self.branch(&keys)),
+            branch: Bounded::first_of(forks::evidence(&self.store, &keys)),
             documents: documents.and_then(|asked| self.documents_of(asked, head)),
         })
     }
@@ -141,17 +141,6 @@ impl Serving {
     fn profile(&self, keys: &KeyHistory) -> Option<ProfileText> {
         let known = profiles::profile(&self.store, keys).ok().flatten()?;
         ProfileText::new(known.envelope().to_owned())
-    }
-
-    /// Returns the key documents of another branch that this node knows of, unless its user has decided between them.
-    fn branch(&self, keys: &KeyHistory) -> Vec<String> {
-        let publisher = keys.publisher();
-        if !matches!(forks::accepted(&self.store, publisher), Ok(None)) {
-            return Vec::new();
-        }
-        let branches = forks::branches(&self.store, publisher).unwrap_or_default();
-        let parted = branches.iter().find(|it| !it.is_prefix_of(keys) && !keys.is_prefix_of(it));
-        parted.map(KeyHistory::short_texts).unwrap_or_default()
     }
 
     /// Returns the ancestors of a tag's head that may stand in for it, and that this node has whole and serves.
