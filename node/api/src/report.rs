@@ -319,7 +319,20 @@ pub struct Shared {
     pub notes: Vec<String>,
 }
 
-/// The state of the node in figures. It has 19 fields, because programs read the answer as flat JSON.
+/// The keys that a node could provide in the DHT.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DhtKeys {
+    /// Keys under which others find this node.
+    pub provided: usize,
+    /// Keys that enough other nodes provide.
+    #[serde(default)]
+    pub left_to_others: usize,
+    /// Keys that are beyond the bound of their kind: those with the most other providers.
+    #[serde(default)]
+    pub beyond_bound: usize,
+}
+
+/// The state of the node in figures. It has 20 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     pub peer_id: PeerId,
@@ -334,6 +347,8 @@ pub struct Status {
     /// Peers that are remembered, and addresses that the user has added.
     #[serde(default)]
     pub known_peers: usize,
+    #[serde(default)]
+    pub dht_keys: DhtKeys,
     pub models: usize,
     pub blobs: usize,
     pub bytes: u64,

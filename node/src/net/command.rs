@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use libp2p::Multiaddr;
 use reg_api::reachability::Reachability;
+use reg_api::report::DhtKeys;
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::dht::DhtKey;
 use reg_proto::peer::{Address, PeerId};
@@ -51,7 +52,12 @@ pub(super) enum Command {
         key: DhtKey,
         found: mpsc::Sender<PeerId>,
     },
-    Provide(DhtKey),
+    Provide {
+        key: DhtKey,
+        /// Whether what it names was published on this node.
+        is_own: bool,
+    },
+    DhtKeys(oneshot::Sender<DhtKeys>),
     Announce(Box<Announcement>),
     Acquaintances {
         asker: PeerId,

@@ -103,7 +103,10 @@ impl EventLoop {
             Command::Providers { key, found } => {
                 self.with_kad(|discovery, kad| discovery.providers(kad, &key, found))
             }
-            Command::Provide(key) => self.with_kad(|discovery, kad| discovery.provide(kad, key)),
+            Command::Provide { key, is_own } => {
+                self.with_kad(|discovery, kad| discovery.provide(kad, key, is_own))
+            }
+            Command::DhtKeys(reply) => drop(reply.send(self.discovery.keys())),
             Command::Announce(announcement) => {
                 self.with_gossip(|gossip, behaviour| gossip.announce(behaviour, &announcement));
             }

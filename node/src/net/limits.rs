@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use reg_proto::dht::DhtKind;
+
 /// Peers for which this node remembers why no lane goes to them; each takes a hundred bytes.
 pub(super) const LANE_NOTES_MAX: usize = 1024;
 
@@ -12,8 +14,11 @@ pub(super) const COMMANDS_MAX: usize = 256;
 pub(super) const INBOUND_MAX: usize = 64;
 /// Verdicts that the event loop waits for: one for each announcement that the registry is judging.
 pub(super) const VERDICTS_MAX: usize = 128;
-/// Providers of one key that a look-up yields. A popular key has more, and each of these peers names further holders.
+/// Providers of one key that wait for the caller of a look-up.
 pub(super) const PROVIDERS_TOLD_MAX: usize = 64;
+/// Providers of one key that a look-up dials: a name has three keys, and together they stay below [`CONNECTIONS_PENDING_MAX`].
+/// A popular key has more providers. Each look-up brings others, and each provider names further holders.
+pub const PROVIDERS_DIALLED_MAX: usize = 20;
 
 /// Connections in all. Each costs a task, its TLS state and its yamux windows: some 100 KiB when idle.
 pub(super) const CONNECTIONS_MAX: u32 = 512;
@@ -158,12 +163,19 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 
 /// Keys of other peers that the DHT's store keeps: at some 300 bytes each, 5 MiB.
 pub(super) const DHT_RECORDS_MAX: usize = 16_384;
-/// Providers of one key that are kept.
+/// Providers of one key that are kept: of more, a random sample.
 pub(super) const DHT_PROVIDERS_PER_KEY_MAX: usize = 64;
 /// Keys that one peer may provide in this node's store.
 pub(super) const DHT_KEYS_PER_PEER_MAX: usize = 1024;
-/// Keys that this node provides: about three for each model.
-pub(super) const DHT_OWN_KEYS_MAX: usize = 16_384;
+/// Keys of one kind that this node provides: the manifests of a mirror, for example. Each costs a look-up and twenty messages in ten
+/// hours.
+pub(super) const DHT_OWN_KEYS_PER_KIND_MAX: usize = 4096;
+/// Keys of all kinds that this node provides.
+pub(super) const DHT_OWN_KEYS_MAX: usize = DhtKind::ALL.len() * DHT_OWN_KEYS_PER_KIND_MAX;
+/// Keys that this node could provide and remembers: at some 150 bytes each, 10 MiB. What is beyond is only counted.
+pub(super) const DHT_KEYS_KNOWN_MAX: usize = 65_536;
+/// Other providers of a model, a manifest or a blob that are enough: a look-up brings more peers than a download needs to begin.
+pub(super) const DHT_PROVIDERS_ENOUGH: usize = 20;
 /// Queries of the DHT under way at once.
 pub(super) const DHT_QUERIES_MAX: usize = 64;
 /// How long a query of the DHT may take.

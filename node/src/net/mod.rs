@@ -48,7 +48,7 @@ pub use self::inbound::{
     Inbound, InboundAnnouncement, InboundRequest, InboundStream, PeerEvent, Responder, Verdict,
 };
 pub use self::lane::{LaneEnd, LaneError, LaneReader, LaneTicket, LaneWriter};
-pub use self::limits::LANES_PER_PEER_MAX;
+pub use self::limits::{LANES_PER_PEER_MAX, PROVIDERS_DIALLED_MAX};
 pub use self::links::PeerInfo;
 pub use self::network::{Awaited, Network};
 pub use self::pace::Pace;

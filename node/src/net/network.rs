@@ -2,6 +2,7 @@
 
 use libp2p::Multiaddr;
 use reg_api::reachability::Reachability;
+use reg_api::report::DhtKeys;
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::dht::DhtKey;
 use reg_proto::lane::LaneToken;
@@ -226,9 +227,19 @@ impl Network {
         providers
     }
 
-    /// Provides a key in the DHT for as long as the node lives.
+    /// Provides a key in the DHT for as long as the node lives, or leaves it to others while enough of them provide it.
     pub async fn provide(&self, key: DhtKey) {
-        self.tell(Command::Provide(key)).await;
+        self.tell(Command::Provide { key, is_own: false }).await;
+    }
+
+    /// Provides the key of something that was published on this node, however many others provide it.
+    pub async fn provide_own(&self, key: DhtKey) {
+        self.tell(Command::Provide { key, is_own: true }).await;
+    }
+
+    /// Returns how many keys this node provides in the DHT, and how many it does not, and why.
+    pub async fn dht_keys(&self) -> DhtKeys {
+        self.call(Command::DhtKeys).await.unwrap_or_default()
     }
 
     /// Gossips an announcement.

@@ -7,6 +7,7 @@ mod going_in;
 
 mod flags;
 mod remembered;
+mod rare;
 mod returning;
 mod selection;
 mod shared;

@@ -282,6 +282,7 @@ impl Local {
         let outdated_peers = self.network.peers().await.iter().filter(|it| it.outdated).count();
         let reachability = self.network.reachability().await;
         let known_peers = self.network.remembered().list().len();
+        let dht_keys = self.network.dht_keys().await;
         self.on_blocking_thread(move |local| {
             let usage = local.store.usage()?;
             Ok(Status {
@@ -291,6 +292,7 @@ impl Local {
                 peers,
                 outdated_peers,
                 known_peers,
+                dht_keys,
                 models: local.count()?,
                 blobs: usage.blobs,
                 bytes: usage.bytes,

@@ -22,7 +22,7 @@ use tracing::debug;
 
 use super::introductions::Introductions;
 use super::questions::QuestionSlots;
-use crate::net::{ConnectError, Network};
+use crate::net::{ConnectError, Network, PROVIDERS_DIALLED_MAX};
 use crate::registry::limits::{
     ASK_AROUND_AFTER, ASK_DHT_AGAIN, ASKED_AROUND_MAX, CANDIDATES_IN_ALL_MAX, CANDIDATES_MAX, DIAL_AGAIN,
     DIAL_SLOW, DIALS_AT_ONCE, DIALS_MAX, DIALS_OF_ADDRESS_MAX, EXCHANGE_FIRST, EXCHANGE_LATER, LOOK_AGAIN,
@@ -84,6 +84,8 @@ pub struct Finder {
     /// The same events for a second reader.
     more: Option<More>,
     hints: mpsc::Sender<(Holder, Option<PeerId>)>,
+    /// Takes what further queries of the DHT find.
+    raw: mpsc::Sender<Event>,
     /// Addresses and looks at the connections that have not ended once.
     known: usize,
     /// DHT queries that have not ended once.
@@ -149,12 +151,12 @@ impl Finder {
         }
         drop(trust);
         for key in search.keys {
-            tasks.spawn(ask_dht(network.clone(), key, raw.clone()));
+            tasks.spawn(ask_dht(network.clone(), key, raw.clone(), true));
         }
         let (is_settled, dials) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         tasks.spawn(ask_around(network.clone(), trusted, raw.clone(), is_settled.clone()));
         tasks.spawn(watch_connected(network.clone(), raw.clone()));
-        tasks.spawn(follow_hints(network.clone(), hinted, raw, dials.clone()));
+        tasks.spawn(follow_hints(network.clone(), hinted, raw.clone(), dials.clone()));
         tasks.spawn(each_once(network.peer_id(), candidates, found, found_more));
         let more = Some(More { events: more, known });
         let is_introducing = true;
@@ -162,6 +164,7 @@ impl Finder {
             events,
             more,
             hints,
+            raw,
             known,
             dht,
             is_introducing,
@@ -239,6 +242,11 @@ impl Finder {
         self.is_asking_known() || self.is_asking_dht() || self.is_introducing
     }
 
+    /// From now on, looks for providers of this key too. The search does not wait for them.
+    pub(super) fn look_under(&mut self, network: &Network, key: DhtKey) {
+        self.tasks.spawn(ask_dht(network.clone(), key, self.raw.clone(), false));
+    }
+
     /// From now on, asks connected peers which other peers have a model or are pulling it.
     pub fn exchange(&mut self, network: &Network, manifest: Digest) {
         self.settle();
@@ -292,17 +300,20 @@ async fn connect(network: Network, address: Address, reporter: Reporter) -> Opti
     }
 }
 
-async fn ask_dht(network: Network, key: DhtKey, found: mpsc::Sender<Event>) {
-    let mut is_first = true;
+/// Asks the DHT for providers of a key, again and again. `is_counted` tells whether the search waits for the first answer.
+async fn ask_dht(network: Network, key: DhtKey, found: mpsc::Sender<Event>, is_counted: bool) {
+    let mut is_first = is_counted;
     loop {
         let asked = Instant::now();
         let mut providers = network.providers(key).await;
-        while let Some(peer) = providers.recv().await {
-            // The network dials it now.
+        // The network dials so many. More of a crowded key would keep the few providers of another one waiting.
+        for _ in 0..PROVIDERS_DIALLED_MAX {
+            let Some(peer) = providers.recv().await else { break };
             if found.send(Event::Peer(Found { peer, is_reached: false })).await.is_err() {
                 return;
             }
         }
+        drop(providers);
         if std::mem::take(&mut is_first) && found.send(Event::Dht).await.is_err() {
             return;
         }

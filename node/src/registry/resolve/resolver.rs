@@ -216,6 +216,12 @@ impl Resolver {
         let answers = std::mem::replace(&mut asking.answers, again);
         let mut judged = self.judge_aside(publisher, reference, answers, options, offline).await?;
         (judged.silent, judged.sent) = (asking.silent(), sent);
+        if let (Some(finder), Some((_, digest))) = (&mut finder, &judged.first)
+            && reference.digest.is_none()
+            && !whole::is_complete(&self.store, digest)
+        {
+            finder.look_under(&self.network, DhtKey::manifest(digest));
+        }
         let strangers = std::mem::take(&mut judged.strangers);
         let later = (!offline).then(|| Later::new(asking, options, Meant::of(&judged, reference)));
         let resolved = self.version_in_use(reference, judged, options, finder.as_mut(), began).await?;
@@ -241,7 +247,8 @@ impl Resolver {
         from: &[Address],
         reporter: &Reporter,
     ) -> Search {
-        let mut keys = vec![DhtKey::publisher(&publisher)];
+        // A publisher may have more holders than a look-up names, and only few of them this model.
+        let mut keys = vec![DhtKey::model(&publisher, &reference.model), DhtKey::publisher(&publisher)];
         keys.extend(reference.digest.as_ref().map(DhtKey::manifest));
         let known = self.news.heads_of(publisher, Some(&reference.model), None);
         let hints = known.into_iter().flat_map(|head| head.holders).map(|holder| (holder, None)).collect();
