@@ -8,9 +8,19 @@
 //! | blob      | a whole blob over 1 GiB                         | SHA-256(`reg/dht/blob/1` 0x00 digest)             |
 //!
 //! Pieces have no keys: the records of all pieces would be too many for the DHT.
+//!
+//! In BitTorrent's DHT, where strangers meet, keys have 20 bytes: the first ones of these. The version is that of the protocol
+//! between nodes, so that nodes that could not talk do not meet. That DHT shows a key to the nodes that are asked for it. None of
+//! them learns the publisher from the key, unless it knows the publisher's id.
+//!
+//! | kind      | announced by                                    | key                                              |
+//! |-----------|-------------------------------------------------|--------------------------------------------------|
+//! | network   | each node that is reached                       | SHA-256(`reg/rendezvous/network/1` 0x00 protocol) |
+//! | publisher | each of them that stands up for the publisher   | SHA-256(`reg/rendezvous/publisher/1` 0x00 protocol 0x00 publisher id) |
 
 use crate::digest::Digest;
 use crate::name::{ModelName, PublisherId};
+use crate::swarm::Protocols;
 
 /// Blobs of more than this many bytes have a key of their own, so that holders of the same blob in another model are found.
 pub const BLOB_KEY_ABOVE: u64 = 1 << 30;
@@ -77,9 +87,55 @@ impl DhtKey {
     }
 }
 
+/// Length of a key of BitTorrent's DHT.
+pub const RENDEZVOUS_KEY_BYTES: usize = 20;
+
+/// A key of BitTorrent's DHT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RendezvousKey([u8; RENDEZVOUS_KEY_BYTES]);
+
+impl RendezvousKey {
+    /// Returns the key under which nodes with these protocols meet.
+    pub fn network(names: &Protocols) -> Self {
+        Self::derive(&[b"reg/rendezvous/network/1\0", names.records.as_bytes()])
+    }
+
+    /// Returns the key under which holders of this publisher's models meet.
+    pub fn publisher(names: &Protocols, publisher: &PublisherId) -> Self {
+        Self::derive(&[
+            b"reg/rendezvous/publisher/1\0",
+            names.records.as_bytes(),
+            b"\0",
+            publisher.as_bytes(),
+        ])
+    }
+
+    fn derive(parts: &[&[u8]]) -> Self {
+        let digest = Digest::of(&parts.concat());
+        Self(std::array::from_fn(|at| digest.as_bytes()[at]))
+    }
+
+    /// Returns the bytes of the key.
+    pub const fn as_bytes(&self) -> &[u8; RENDEZVOUS_KEY_BYTES] {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_of_the_rendezvous_stay_what_they_are_and_swarms_do_not_meet() {
+        let (names, publisher) = (Protocols::public(), PublisherId::from_bytes([7; 32]));
+        let network = Digest::of(b"reg/rendezvous/network/1\0/reg/records/2");
+        assert_eq!(RendezvousKey::network(&names).as_bytes()[..], network.as_bytes()[..20]);
+        let text = [b"reg/rendezvous/publisher/1\0/reg/records/2\0".as_slice(), &[7; 32]].concat();
+        let of_publisher = RendezvousKey::publisher(&names, &publisher);
+        assert_eq!(of_publisher.as_bytes()[..], Digest::of(&text).as_bytes()[..20]);
+        assert_ne!(of_publisher, RendezvousKey::publisher(&names, &PublisherId::from_bytes([8; 32])));
+        assert_ne!(RendezvousKey::network(&Protocols::of_swarm("lab")), RendezvousKey::network(&names));
+    }
 
     #[test]
     fn kinds_do_not_meet() {

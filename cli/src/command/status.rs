@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use reg_api::reachability::Reachability;
-use reg_api::report::{DhtKeys, Status};
+use reg_api::report::{DhtKeys, RendezvousReport, Status};
 use reg_node::store::SHARE_OF_DISK;
 
 use crate::args::Global;
@@ -27,6 +27,9 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
     rows.extend(status.listen.iter().map(|address| vec!["listen".into(), address.to_string()]));
     if let Some(reachability) = status.reachability {
         rows.push(vec!["reached".into(), reached(reachability).to_owned()]);
+    }
+    if let Some(rendezvous) = status.rendezvous.filter(|it| it.is_on) {
+        rows.push(vec!["strangers".into(), strangers(&rendezvous)]);
     }
     if status.paused {
         rows.push(vec!["paused".into(), "everything, until `reg resume`".into()]);
@@ -68,6 +71,20 @@ fn dht_keys(keys: DhtKeys) -> String {
         );
     }
     shown
+}
+
+fn strangers(report: &RendezvousReport) -> String {
+    let RendezvousReport { is_reached, publishers, publishers_left_out, announced, dialled, met, .. } =
+        *report;
+    let left_out = match publishers_left_out {
+        0 => String::new(),
+        more => format!(" ({more} are left out)"),
+    };
+    let announced = match is_reached {
+        true => format!("announced under {announced} of {} keys{left_out}", publishers + 1),
+        false => "not announced, because no address is known at which strangers reach this node".to_owned(),
+    };
+    format!("{announced}; {met} of {dialled} that were dialled have answered")
 }
 
 fn peers(connected: usize, outdated: usize) -> String {

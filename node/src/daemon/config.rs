@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::home::Home;
-use crate::net::{DhtMode, NatConfig, RelayMode, SwarmConfig};
+use crate::net::{DhtMode, NatConfig, RelayMode, RendezvousConfig, SwarmConfig};
 use crate::registry::fetch::{SubnetError, TransferLimits, UpLimit, Zone};
 use crate::registry::trust::{PatternError, SharingRules};
 use crate::store::{CacheLimits, CacheSize};
@@ -49,6 +49,15 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # upnp = true
 # Addresses at which peers reach this node that it cannot know: a forwarded port, a cloud's public address.
 # external = []
+
+[network]
+# Meet strangers in BitTorrent's DHT ("mainline"), or not ("off"). It tells the world this node's IP address and port, and which
+# publishers it shares and looks for.
+# rendezvous = "off"
+# Nodes of that DHT to begin with, as HOST:PORT, instead of BitTorrent's own: those of a DHT of yours, for example.
+# rendezvous_bootstrap = []
+# Publishers under whose keys this node is announced there beside its own, by id or by petname: at most 64 in all.
+# rendezvous_publishers = []
 
 [transfer]
 # Carry pieces over separate connections beside the swarm (lanes), on the port above that of each TCP address.
@@ -111,6 +120,7 @@ const SWARM_MARK: &[u8] = b"reg settings: swarm key\0";
 #[serde(deny_unknown_fields, default)]
 pub struct RawConfig {
     pub node: RawNode,
+    pub network: RawNetwork,
     pub transfer: RawTransfer,
     pub http: RawHttp,
     pub gateway: RawGateway,
@@ -133,6 +143,15 @@ pub struct RawNode {
     pub relay: Option<String>,
     pub upnp: Option<bool>,
     pub external: Option<Vec<String>>,
+}
+
+/// Section `[network]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawNetwork {
+    pub rendezvous: Option<String>,
+    pub rendezvous_bootstrap: Option<Vec<String>>,
+    pub rendezvous_publishers: Option<Vec<String>>,
 }
 
 /// Section `[transfer]`.
@@ -224,6 +243,8 @@ pub struct Overrides {
     pub relay: Option<String>,
     pub upnp: Option<bool>,
     pub external: Vec<String>,
+    /// Whether to meet strangers.
+    pub public: Option<bool>,
     pub lanes: Option<bool>,
     pub limit_up: Option<String>,
     pub limit_down: Option<String>,
@@ -261,6 +282,7 @@ pub struct Config {
     /// Where near peers are, which are asked first.
     pub zone: Zone,
     pub swarm: SwarmConfig,
+    pub rendezvous: RendezvousConfig,
     pub sharing: SharingRules,
     /// The address of the local API and the gateways; beyond loopback, every request needs the token.
     pub http: SocketAddr,
@@ -312,6 +334,17 @@ pub enum ConfigError {
     Share(#[from] PatternError),
     #[error("swarm.key is empty")]
     SwarmKey,
+    #[error("network.rendezvous = {text:?} is neither mainline nor off")]
+    Rendezvous { text: String },
+    #[error("network.rendezvous_bootstrap has {text:?}, which is no HOST:PORT")]
+    RendezvousNode { text: String },
+    #[error("network.rendezvous_publishers has {text:?}, which is neither an id nor a petname")]
+    RendezvousPublisher { text: String, source: NameError },
+    #[error(
+        "network.rendezvous (--public) is not for a private swarm: it would publish the addresses of its nodes, and a key from \
+         which a short swarm.key can be guessed; name peers with node.bootstrap instead"
+    )]
+    RendezvousOfSwarm,
     #[error("node.relay = {text:?} is none of auto, on, off")]
     Relay { text: String },
 }
@@ -362,6 +395,9 @@ impl Config {
         raw.node.relay = Some(format!("{:?}", self.nat.relay).to_lowercase());
         raw.node.upnp = Some(self.nat.upnp);
         raw.node.external = texts(&self.nat.external);
+        raw.network.rendezvous = Some(if self.rendezvous.is_on { "mainline" } else { "off" }.to_owned());
+        raw.network.rendezvous_bootstrap = Some(self.rendezvous.bootstrap.clone());
+        raw.network.rendezvous_publishers = Some(shown(&self.rendezvous.publishers));
         raw.transfer.lanes = Some(self.lanes);
         raw.transfer.limit_up = Some(match self.limits.up {
             UpLimit::Auto => "auto".to_owned(),
@@ -438,8 +474,10 @@ impl Config {
         let web_seeds = given(overrides.web_seeds, raw.transfer.web_seeds).unwrap_or_default();
         let swarm = swarm(overrides.swarm_key.or(raw.swarm.key), raw.swarm.peers)?;
         let sharing = sharing(raw.swarm.publishers, raw.swarm.share)?;
+        let rendezvous = rendezvous(overrides.public, raw.network, &swarm)?;
         Ok(Self {
             swarm,
+            rendezvous,
             sharing,
             nat,
             listen: addresses("node.listen", listen)?,
@@ -546,6 +584,35 @@ fn swarm(key: Option<String>, peers: Option<Vec<String>>) -> Result<SwarmConfig,
     let parse = |text: String| text.parse().map_err(|source| ConfigError::Peer { text, source });
     let peers = peers.map(|all| all.into_iter().map(parse).collect()).transpose()?;
     Ok(SwarmConfig { key, peers })
+}
+
+fn rendezvous(
+    is_asked: Option<bool>,
+    raw: RawNetwork,
+    swarm: &SwarmConfig,
+) -> Result<RendezvousConfig, ConfigError> {
+    let is_on = match (is_asked, raw.rendezvous.as_deref()) {
+        (Some(is_on), _) => is_on,
+        (None, None | Some("off")) => false,
+        (None, Some("mainline")) => true,
+        (None, Some(text)) => return Err(ConfigError::Rendezvous { text: text.to_owned() }),
+    };
+    if is_on && !swarm.is_open() {
+        return Err(ConfigError::RendezvousOfSwarm);
+    }
+    let bootstrap = raw.rendezvous_bootstrap.unwrap_or_default();
+    let is_no_node = |text: &&String| {
+        let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+        !port.is_some_and(|port| port.parse::<u16>().is_ok_and(|it| it > 0))
+    };
+    if let Some(text) = bootstrap.iter().find(is_no_node) {
+        return Err(ConfigError::RendezvousNode { text: text.clone() });
+    }
+    let parse =
+        |text: String| text.parse().map_err(|source| ConfigError::RendezvousPublisher { text, source });
+    let publishers =
+        raw.rendezvous_publishers.unwrap_or_default().into_iter().map(parse).collect::<Result<_, _>>()?;
+    Ok(RendezvousConfig { is_on, announces: false, bootstrap, publishers })
 }
 
 fn sharing(publishers: Option<Vec<String>>, share: Option<Vec<String>>) -> Result<SharingRules, ConfigError> {
@@ -682,6 +749,11 @@ mod tests {
             ("[node]\nexternal = ['x']", "external"),
             ("[swarm]\npeers = ['x']", "swarm.peers"),
             ("[swarm]\nkey = ''", "swarm.key"),
+            ("[network]\nrendezvous = 'yes'", "network.rendezvous"),
+            ("[network]\nrendezvous_bootstrap = ['example.org']", "rendezvous_bootstrap"),
+            ("[network]\nrendezvous_publishers = ['X!']", "rendezvous_publishers"),
+            ("[network]\nrendezvous = 'mainline'\n[swarm]\nkey = 'lab'", "private swarm"),
+            ("[network]\nrendezvous = 'mainline'\n[swarm]\npeers = []", "private swarm"),
             ("[swarm]\npublishers = ['X!']", "swarm.publishers"),
             ("[swarm]\nshare = ['x']", "swarm.share"),
             ("[cache]\nmax_size = '1 XB'", "max_size"),

@@ -1,6 +1,6 @@
 //! [`Command`]: what the handle asks the event loop for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 
 use libp2p::Multiaddr;
 use reg_api::reachability::Reachability;
@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::{AskError, ConnectError, OpenStreamError};
 use super::frames::{FrameReader, FrameWriter};
 use super::links::PeerInfo;
+use super::rendezvous::Standing;
 
 /// Both halves of a blob stream.
 pub(super) type Opened = (FrameReader, FrameWriter);
@@ -68,6 +69,13 @@ pub(super) enum Command {
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     /// Answers with the peers of other swarms that were met lately.
     Foreign(oneshot::Sender<Vec<PeerInfo>>),
+    /// Answers with what the rendezvous must know of this node.
+    Standing(oneshot::Sender<Standing>),
+    /// Dials a stranger.
+    Meet {
+        address: SocketAddrV4,
+        reply: oneshot::Sender<Result<PeerId, ConnectError>>,
+    },
     Refuse(PeerId),
     /// A peer that is not remembered was of use.
     WasOfUse(PeerId),

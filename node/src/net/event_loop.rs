@@ -115,6 +115,8 @@ impl EventLoop {
             Command::Connected(reply) => drop(reply.send(self.links.ours())),
             Command::Peers(reply) => drop(reply.send(self.peer_infos())),
             Command::Foreign(reply) => drop(reply.send(self.foreign.infos(Instant::now()))),
+            Command::Standing(reply) => drop(reply.send(self.standing())),
+            Command::Meet { address, reply } => self.meet(address, reply),
             Command::Refuse(peer) => {
                 let refused = &mut self.swarm.behaviour_mut().refused;
                 self.refusals.refuse(refused, peer, Instant::now());

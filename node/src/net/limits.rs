@@ -191,6 +191,47 @@ pub(super) const DHT_SMALL: usize = 40;
 /// ... but not more often than this.
 pub(super) const DHT_PROVIDE_SMALL: Duration = Duration::from_secs(3);
 
+/// Publishers under whose keys this node is announced in BitTorrent's DHT: its own, and those that the user has named.
+pub(super) const RENDEZVOUS_PUBLISHERS_MAX: usize = 64;
+/// Connected peers above which no strangers are looked for.
+pub(super) const RENDEZVOUS_PEERS_ENOUGH: usize = 8;
+/// How long a node without enough peers waits before it looks for strangers again; then twice as long, and so on.
+pub(super) const RENDEZVOUS_SEEK_FIRST: Duration = Duration::from_secs(1);
+/// ... up to this.
+pub(super) const RENDEZVOUS_SEEK_LATER: Duration = Duration::from_secs(300);
+/// How long a search waits for strangers: a cold client needs some seconds, and each dial up to ten.
+pub(super) const RENDEZVOUS_SEEK_PATIENCE: Duration = Duration::from_secs(20);
+/// How often this node looks whether it has enough peers, and whether it is reached.
+pub(super) const RENDEZVOUS_LOOK: Duration = Duration::from_secs(15);
+/// How often this node announces each of its keys again. Nodes of BitTorrent's DHT forget an announcement after half an hour.
+pub(super) const RENDEZVOUS_ANNOUNCE_AGAIN: Duration = Duration::from_secs(15 * 60);
+/// ... and after an announcement that no node has stored.
+pub(super) const RENDEZVOUS_ANNOUNCE_RETRY: Duration = Duration::from_secs(5);
+/// How long an announcement may take: a look-up, and one more round trip.
+pub(super) const RENDEZVOUS_ANNOUNCE_MAX: Duration = Duration::from_secs(30);
+/// How long a look-up may take. It asks nodes in turn, and waits two seconds for those that have gone.
+pub(super) const RENDEZVOUS_LOOK_UP_MAX: Duration = Duration::from_secs(20);
+/// Addresses that are taken of one answer. Twenty nodes answer, and none of them may crowd out the others.
+pub(super) const RENDEZVOUS_TAKEN_OF_ANSWER: usize = 8;
+/// Addresses that are taken of one look-up.
+pub(super) const RENDEZVOUS_TAKEN_OF_LOOK_UP: usize = 160;
+/// Strangers that are dialled at once: an eighth of [`CONNECTIONS_PENDING_MAX`].
+pub(super) const RENDEZVOUS_DIALS_AT_ONCE: usize = 8;
+/// Strangers that are dialled without a pause: a few look-ups of a node that has just started.
+pub(super) const RENDEZVOUS_DIALS_BURST: u32 = 64;
+/// After these, one more is dialled in this time: 360 in an hour.
+pub(super) const RENDEZVOUS_DIAL_EVERY: Duration = Duration::from_secs(10);
+/// How long an address is not dialled again.
+pub(super) const RENDEZVOUS_DIAL_AGAIN: Duration = Duration::from_secs(60);
+/// Ports of one machine that are dialled within [`RENDEZVOUS_DIAL_AGAIN`]: nodes behind one NAT.
+pub(super) const RENDEZVOUS_DIALS_OF_HOST: usize = 8;
+/// Keys of others that this node stores where it serves BitTorrent's DHT, and ...
+pub(super) const RENDEZVOUS_STORED_KEYS: usize = 256;
+/// ... peers of each: some MiB in all.
+pub(super) const RENDEZVOUS_STORED_PEERS: usize = 64;
+/// Requests of BitTorrent's DHT that this node answers in a second, each with some 600 bytes.
+pub(super) const RENDEZVOUS_ANSWERS_PER_SECOND: u64 = 20;
+
 /// Announcements that one peer may pass on in a minute; more are ignored.
 pub(super) const ANNOUNCEMENTS_PER_MINUTE: u32 = 120;
 /// Own announcements that wait for the first peer that subscribes to gossip.

@@ -7,6 +7,7 @@ use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::dht::DhtKey;
 use reg_proto::lane::LaneToken;
 use reg_proto::peer::{Address, PeerId};
+use reg_proto::swarm::Protocols;
 use reg_proto::wire::{Request, Response};
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,6 +21,7 @@ use super::limits::PROVIDERS_TOLD_MAX;
 use super::links::PeerInfo;
 use super::reach::is_near;
 use super::remembered::Remembered;
+use super::rendezvous::Rendezvous;
 use super::start::{Started, start};
 
 /// The peers that turn up by themselves.
@@ -46,6 +48,8 @@ pub struct Network {
     /// `None` where the node has no lanes.
     lanes: Option<Lanes>,
     ahead: Ahead,
+    /// `None` while the node is offline, and in a private swarm.
+    rendezvous: Option<Rendezvous>,
 }
 
 impl Network {
@@ -63,23 +67,38 @@ impl Network {
     pub async fn start(config: NetworkConfig) -> Result<(Self, Inbound), StartError> {
         let gossips = config.gossip;
         let are_named = !config.bootstrap.is_empty() || !config.remembered.named().is_empty();
+        let (remembered, rendezvous) = (config.remembered.clone(), config.rendezvous.clone());
         let finds_others = config.mdns || config.dht != DhtMode::Off || are_named;
-        let remembered = config.remembered.clone();
+        let finds_others = finds_others || (rendezvous.is_on && config.swarm.is_open());
         let awaits_peers = match (!are_named, config.mdns) {
             (false, _) => Some(Awaited::Bootstrap),
             (true, true) => Some(Awaited::Neighbours),
             (true, false) => None,
         };
+        let (is_open, external) = (config.swarm.is_open(), config.nat.external.clone());
         let Started { peer, commands, inbound, lanes } = start(config).await?;
+        let meet = || Rendezvous::start(rendezvous, &external, Protocols::public(), &commands);
+        let rendezvous = is_open.then(meet);
         let (commands, ahead) = (Some(commands), Ahead::default());
-        Ok((Self { peer, gossips, finds_others, awaits_peers, remembered, commands, lanes, ahead }, inbound))
+        let found = Self {
+            peer,
+            gossips,
+            finds_others,
+            awaits_peers,
+            remembered,
+            commands,
+            lanes,
+            ahead,
+            rendezvous,
+        };
+        Ok((found, inbound))
     }
 
     /// Returns a handle without a network: every call fails with "offline", or finds nothing. Peers can be added and removed.
     pub fn offline(peer: PeerId, remembered: Remembered) -> Self {
-        let (commands, lanes, ahead) = (None, None, Ahead::default());
+        let (commands, lanes, ahead, rendezvous) = (None, None, Ahead::default(), None);
         let (gossips, finds_others, awaits_peers) = (false, false, None);
-        Self { peer, gossips, finds_others, awaits_peers, remembered, commands, lanes, ahead }
+        Self { peer, gossips, finds_others, awaits_peers, remembered, commands, lanes, ahead, rendezvous }
     }
 
     /// Tells whether this node runs without a network.
@@ -104,6 +123,16 @@ impl Network {
             _ if self.commands.is_some() && self.remembered.are_pending() => Some(Awaited::Remembered),
             awaited => awaited,
         }
+    }
+
+    /// Returns the means to meet strangers; `None` while the node is offline, and in a private swarm.
+    pub const fn rendezvous(&self) -> Option<&Rendezvous> {
+        self.rendezvous.as_ref()
+    }
+
+    /// Tells whether this node meets strangers by itself.
+    pub fn meets_strangers(&self) -> bool {
+        self.rendezvous.as_ref().is_some_and(Rendezvous::is_on)
     }
 
     /// Returns the peer id of this node.
@@ -291,6 +320,9 @@ impl Network {
 
     /// Disconnects from all peers, ends the event loop, and writes which peers it has met.
     pub async fn shutdown(&self) {
+        if let Some(rendezvous) = &self.rendezvous {
+            rendezvous.end().await;
+        }
         self.call(Command::Shutdown).await;
         // What has failed is told in the log.
         drop(self.remembered.save().await);

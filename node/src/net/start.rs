@@ -80,7 +80,7 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Started, StartError> 
     let mut bootstrap = config.bootstrap.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     // An address that the user has added was parsed then; the file may have been edited since.
     bootstrap.extend(config.remembered.named().iter().filter_map(|it| it.as_str().parse().ok()));
-    bootstrap.iter().for_each(|address| ranges.open(address));
+    bootstrap.iter().chain(&config.rendezvous.literal()).for_each(|address| ranges.open(address));
     let discovery = discovery::Discovery::new(*swarm.local_peer_id(), config.dht, bootstrap);
     let (commands, received) = mpsc::channel(COMMANDS_MAX);
     let event_loop = EventLoop {

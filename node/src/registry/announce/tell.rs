@@ -115,6 +115,7 @@ impl News {
                 false => self.network.provide(key).await,
             }
         }
+        self.stand_up().await;
     }
 
     /// Provides the publisher of a model that is being pulled, because peers may fetch the pieces that have arrived.

@@ -16,6 +16,7 @@ use tokio::task::JoinError;
 
 use super::Local;
 use super::listing::More;
+use crate::net::Rendezvous;
 use crate::registry::fetch::Meant;
 use crate::registry::model::kept::{self, Kept};
 use crate::registry::model::record::{self, ModelError, ModelRecord, referrers_here};
@@ -293,6 +294,7 @@ impl Local {
                 outdated_peers,
                 known_peers,
                 dht_keys,
+                rendezvous: local.network.rendezvous().map(Rendezvous::report),
                 models: local.count()?,
                 blobs: usage.blobs,
                 bytes: usage.bytes,

@@ -45,6 +45,7 @@ type Meant = BTreeMap<(String, Tag), (Digest, bool)>;
 
 /// Provides the models in the store in the DHT, and announces their tags.
 pub async fn seed_all(local: Arc<Local>) {
+    local.news.stand_up().await;
     let Held { keys, publishers, newest } = match local.on_blocking_thread(|local| local.held()).await {
         Ok(held) => held,
         Err(error) => {

@@ -90,6 +90,8 @@ pub struct ResolveOptions {
     pub from: Vec<Address>,
     pub offline: bool,
     pub allow_expired: bool,
+    /// Look for strangers too: see [`Rendezvous`](crate::net::Rendezvous).
+    pub public: bool,
     /// How long peers are asked. `None`: as long as a user waits for a pull.
     pub patience: Option<Duration>,
     /// How long the head is looked for before an older version is used. `None`: as for a pull.
@@ -255,7 +257,8 @@ impl Fault for ResolveError {
             Self::NotHere { .. } => Some("`reg ls` shows the models in the store, `reg pull REF` fetches one".to_owned()),
             Self::Offline { .. } => Some("run it without --offline".to_owned()),
             Self::NoPeers { .. } => Some(
-                "name a peer with --from MULTIADDR, or start the daemon with --bootstrap MULTIADDR"
+                "name a peer with --from MULTIADDR, or start the daemon with --bootstrap MULTIADDR; --public looks for strangers \
+                 in BitTorrent's DHT, and tells the world this machine's IP address and which publisher it looks for"
                     .to_owned(),
             ),
             Self::OtherSwarm { .. } => Some(format!("{OTHER_KEY}: give both the same one")),

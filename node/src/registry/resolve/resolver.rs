@@ -202,8 +202,14 @@ impl Resolver {
         let (mut finder, began) = (None, Instant::now());
         if !offline {
             reporter.stage("finding", reference);
-            let mut search =
-                Finder::start(&self.network, self.search(publisher, reference, &options.from, reporter));
+            let mut search = self.search(publisher, reference, &options.from, reporter);
+            if options.public {
+                search.strangers = Some(publisher);
+                if self.network.rendezvous().is_none() {
+                    reporter.note("a private swarm meets no strangers: --public is not heeded");
+                }
+            }
+            let mut search = Finder::start(&self.network, search);
             let patience = options.patience.unwrap_or_else(|| self.patience(reference, &asking.answers));
             let is_followed = asking.answers.pinned.is_some();
             let others = if is_followed { Others::SOON } else { Others::OF_NEWCOMER };
@@ -252,7 +258,8 @@ impl Resolver {
         keys.extend(reference.digest.as_ref().map(DhtKey::manifest));
         let known = self.news.heads_of(publisher, Some(&reference.model), None);
         let hints = known.into_iter().flat_map(|head| head.holders).map(|holder| (holder, None)).collect();
-        Search { from: from.to_vec(), keys, hints, reporter: reporter.clone() }
+        let strangers = self.network.meets_strangers().then_some(publisher);
+        Search { from: from.to_vec(), keys, strangers, hints, reporter: reporter.clone() }
     }
 
     fn known_answers(&self, publisher: PublisherId, reference: &Reference) -> Result<Answers, ResolveError> {
