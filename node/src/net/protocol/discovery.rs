@@ -14,6 +14,7 @@ use reg_proto::dht::DhtKey;
 use reg_proto::swarm::Protocols;
 use tokio::sync::mpsc;
 
+use super::bounded_kad::BoundedKad;
 use super::protocol;
 use super::provided::{Due, Provided};
 use super::record_store::RecordStore;
@@ -23,12 +24,18 @@ use crate::net::limits::{
     DHT_QUERIES_MAX, DHT_QUERY_TIMEOUT, DHT_RECORD_TTL, DHT_SMALL, NEIGHBOURS_MAX, PROVIDERS_DIALLED_MAX,
 };
 use crate::net::links::from_libp2p;
+use crate::net::reach::OpenRanges;
 
 /// libp2p's Kademlia with a record store of our own.
 pub(in crate::net) type Kad = kad::Behaviour<RecordStore>;
 
 /// Returns the DHT of a node, with this swarm's protocol name and a [`RecordStore`]; `None` where it is off.
-pub(in crate::net) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -> Option<Kad> {
+pub(in crate::net) fn behaviour(
+    own: PeerId,
+    mode: DhtMode,
+    names: &Protocols,
+    ranges: OpenRanges,
+) -> Option<BoundedKad> {
     if mode == DhtMode::Off {
         return None;
     }
@@ -43,7 +50,7 @@ pub(in crate::net) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -
         .set_replication_interval(None);
     let mut behaviour = Kad::with_config(own, RecordStore::new(own), config);
     behaviour.set_mode(Some(if mode == DhtMode::Client { Mode::Client } else { Mode::Server }));
-    Some(behaviour)
+    Some(BoundedKad::new(behaviour, ranges))
 }
 
 /// When to dial a peer that should stay connected.
