@@ -47,9 +47,9 @@ pub(super) const PEER_OF_USE: Duration = Duration::from_secs(120);
 pub(super) const PEER_SETTLES: Duration = Duration::from_secs(5);
 /// Addresses of one peer that this node names to another.
 pub(super) const ADDRESSES_TOLD_MAX: usize = 4;
-/// Addresses at which a peer is dialled that another peer has named: as many as an honest one names. Each costs a connection, so all
-/// peers that a search dials cost at most 2,048: 256 that were introduced and 256 holders. A message may carry 16 for each, and
-/// every one of them may be a machine that is no node.
+/// Addresses at which a peer is dialled that another peer has named: as many as an honest one names. A message has room for 16, and
+/// each of them may be a machine that is no node. It costs up to two connections, with TLS and then with noise, so the 256 peers
+/// to which a search is introduced cost at most 2,048.
 pub(super) const ADDRESSES_DIALLED_MAX: usize = ADDRESSES_TOLD_MAX;
 /// Connections to one peer: one for each transport and direction, and some that are being replaced.
 pub(super) const CONNECTIONS_PER_PEER_MAX: u32 = 8;

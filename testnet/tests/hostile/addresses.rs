@@ -19,8 +19,8 @@ const LIARS: usize = 3;
 const NAMED: usize = LIARS * PEERS_TOLD_MAX * ADDRESSES_MAX;
 const _: () = assert!(NAMED > 10_000);
 /// Connections that one search may cost at most: 256 introduced peers, each at the four addresses that an honest peer names of
-/// another one.
-const DIALLED_MAX: usize = 256 * 4;
+/// another one, with TLS and then with noise.
+const DIALLED_MAX: usize = 256 * 4 * 2;
 
 /// A machine that is no node, and counts the connections that are made to it.
 struct Trap {
