@@ -55,14 +55,14 @@ impl Candidates {
     }
 }
 
-/// Returns how many dials the rendezvous costs at most in this time, whatever the DHT answers.
-pub(super) const fn dials_at_most(within: Duration) -> u64 {
-    RENDEZVOUS_DIALS_BURST as u64 + (within.as_millis() / RENDEZVOUS_DIAL_EVERY.as_millis()) as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Returns how many dials the rendezvous costs at most in this time, whatever the DHT answers.
+    const fn dials_at_most(within: Duration) -> u64 {
+        RENDEZVOUS_DIALS_BURST as u64 + (within.as_millis() / RENDEZVOUS_DIAL_EVERY.as_millis()) as u64
+    }
 
     fn address(n: u32, port: u16) -> SocketAddrV4 {
         SocketAddrV4::new(Ipv4Addr::from(0x0100_0000 + n), port)
