@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::net::limits::{
     RENDEZVOUS_DIAL_AGAIN, RENDEZVOUS_DIAL_EVERY, RENDEZVOUS_DIALS_BURST, RENDEZVOUS_DIALS_OF_HOST,
@@ -57,6 +57,8 @@ impl Candidates {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// Returns how many dials the rendezvous costs at most in this time, whatever the DHT answers.
