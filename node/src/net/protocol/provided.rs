@@ -338,8 +338,8 @@ mod tests {
             let now = start + Duration::from_secs(3600) * u32::try_from(hour).expect("few");
             for (n, node) in nodes.iter_mut().enumerate() {
                 // They have started at different hours.
-                if hour == n % 10 {
-                    node.add(key(1), false, now);
+                if hour == n % 10 && node.add(key(1), false, now) {
+                    sent[n] = Some(hour);
                 }
                 for due in node.due(now, false) {
                     let is_there = |(other, at): (usize, &Option<usize>)| {
