@@ -59,7 +59,7 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # rendezvous = "off"
 # Nodes of that DHT to begin with, as HOST:PORT, instead of BitTorrent's own: those of a DHT of yours, for example.
 # rendezvous_bootstrap = []
-# Publishers under whose keys this node is announced there beside its own, by id or by petname: at most 64 in all.
+# Publishers for which this node is announced there beside its own, by id or by petname: at most 64 in all.
 # rendezvous_publishers = []
 
 [transfer]

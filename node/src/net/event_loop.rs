@@ -100,8 +100,8 @@ impl EventLoop {
                 let known = self.links.gone(&peer);
                 self.swarm.behaviour_mut().blobs.open(to_libp2p(&peer), known, reply);
             }
-            Command::Providers { key, found } => {
-                self.with_kad(|discovery, kad| discovery.providers(kad, &key, found))
+            Command::Providers { key, found, awaits_peers } => {
+                self.with_kad(|discovery, kad| discovery.providers(kad, key, found, awaits_peers))
             }
             Command::Provide { key, is_own } => {
                 self.with_kad(|discovery, kad| discovery.provide(kad, key, is_own))
