@@ -197,6 +197,9 @@ pub struct Daemon {
     /// Address at which peers reach this node, if it cannot find out itself (repeatable)
     #[arg(long, value_name = "MULTIADDR", env = "REG_EXTERNAL", value_delimiter = ',')]
     pub external: Vec<String>,
+    /// Meet strangers in BitTorrent's DHT: tells the world this machine's address, and which publishers it shares and looks for
+    #[arg(long, env = "REG_PUBLIC", value_parser = clap::builder::BoolishValueParser::new())]
+    pub public: bool,
     /// Size limit of the cache, as in "200 GiB", "auto" (80 % of the disk) or "unlimited"
     #[arg(long, value_name = "SIZE", env = "REG_CACHE_MAX_SIZE")]
     pub cache_max_size: Option<String>,
@@ -512,6 +515,9 @@ pub struct Pull {
     pub from: Vec<Address>,
     #[command(flatten)]
     pub choice: Choice,
+    /// Look for strangers in BitTorrent's DHT too: tells the world this machine's address, and which publisher it looks for
+    #[arg(long)]
+    pub public: bool,
     /// Fetch into the cache only, and share from there
     #[arg(long, conflicts_with = "dest")]
     pub cache_only: bool,

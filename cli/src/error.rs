@@ -77,6 +77,11 @@ impl CliError {
         self
     }
 
+    /// Tells whether the error offers a flag as a way on.
+    pub fn offers(&self, flag: &str) -> bool {
+        self.document.hint.as_ref().is_some_and(|hint| hint.as_str().contains(flag))
+    }
+
     /// Returns the error of a command that the user has interrupted, with what to do next.
     pub fn interrupted(hint: &str) -> Self {
         let mut it = Self::new("interrupted", "interrupted").hint(hint);

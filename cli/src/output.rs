@@ -2,7 +2,7 @@
 //! through [`Printable`], so no name or message from elsewhere steers the terminal. A closed pipe is not an error.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use reg_api::printable::Printable;
@@ -30,6 +30,11 @@ pub fn write(text: &str) -> Result<(), CliError> {
 /// Prints a line to standard error, where no result is ever printed.
 pub fn say(text: impl Display) {
     tell(&Printable::line(&text.to_string()), "\n");
+}
+
+/// Tells whether a user sees what is printed to standard error.
+pub fn is_seen() -> bool {
+    io::stderr().is_terminal()
 }
 
 /// Prints printable text to standard error, and what ends it. A standard error that is closed is not an error.

@@ -18,10 +18,23 @@ pub fn confirm(yes: bool, question: &str) -> Result<(), CliError> {
         return Ok(());
     }
     let answer = ask(&format!("{question} [y/N] "), "--yes")?;
-    if ["y", "yes"].contains(&answer.to_lowercase().as_str()) {
+    if is_yes(&answer) {
         return Ok(());
     }
     Err(CliError::new("denied", "nothing was changed"))
+}
+
+/// Asks a question that a script is not asked: where there is no terminal, the answer is no.
+pub fn agrees(question: &str) -> Result<bool, CliError> {
+    if !io::stdin().is_terminal() || !output::is_seen() {
+        return Ok(false);
+    }
+    let answer = ask(&format!("{question} [y/N] "), "--public")?;
+    Ok(is_yes(&answer))
+}
+
+fn is_yes(answer: &str) -> bool {
+    ["y", "yes"].contains(&answer.to_lowercase().as_str())
 }
 
 /// Asks for a line on the terminal. Where there is no terminal, refuses as `invalid` and names the flag to use instead.

@@ -13,6 +13,7 @@ use reg_proto::name::{Reference, Tag};
 use crate::agree;
 use crate::args::{Global, Pull};
 use crate::client::Client;
+use crate::command::confirm::agrees;
 use crate::command::dry_run;
 use crate::error::CliError;
 use crate::hugging_face;
@@ -34,6 +35,7 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         allow_unsafe: args.allow_unsafe,
         allow: args.allow.iter().copied().collect(),
         offline: args.net.offline,
+        public: args.public,
         copy: args.copy,
         overwrite: args.overwrite,
         allow_expired: args.allow_expired,
@@ -53,12 +55,15 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
     if dry_run {
         return dry_run::run(global, client, &request).await;
     }
-    let pulled: Result<Pulled, CliError> = tokio::select! {
-        pulled = client.stream("/v1/pull", &request) => pulled,
-        _ = tokio::signal::ctrl_c() => {
-            Err(CliError::interrupted("run the same command again: what was fetched is kept"))
-        }
-    };
+    let mut pulled = pull(&client, &request).await;
+    if let Err(error) = &pulled
+        && error.offers("--public")
+        && !global.json
+        && !global.quiet
+        && agrees(PUBLIC)?
+    {
+        pulled = pull(&client, &PullRequest { public: true, ..request }).await;
+    }
     let closing = client.close();
     let pulled = match pulled {
         Ok(pulled) => pulled,
@@ -76,6 +81,19 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
     }
     closing.await;
     Ok(output::ok())
+}
+
+/// What a search for strangers costs, which the user must know before allowing it.
+const PUBLIC: &str = "No peer could be reached. Look for strangers in BitTorrent's DHT? That tells the world this machine's IP \
+                      address, and which publisher it looks for.";
+
+async fn pull(client: &Client, request: &PullRequest) -> Result<Pulled, CliError> {
+    tokio::select! {
+        pulled = client.stream("/v1/pull", request) => pulled,
+        _ = tokio::signal::ctrl_c() => {
+            Err(CliError::interrupted("run the same command again: what was fetched is kept"))
+        }
+    }
 }
 
 fn write_receipt(path: &Path, receipt: &Receipt) -> Result<(), CliError> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use reg_api::reachability::Reachability;
-use reg_api::report::Status;
+use reg_api::report::{DhtKeys, RendezvousReport, Status};
 use reg_node::store::SHARE_OF_DISK;
 
 use crate::args::Global;
@@ -28,6 +28,9 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
     if let Some(reachability) = status.reachability {
         rows.push(vec!["reached".into(), reached(reachability).to_owned()]);
     }
+    if let Some(rendezvous) = status.rendezvous.filter(|it| it.is_on) {
+        rows.push(vec!["strangers".into(), strangers(&rendezvous)]);
+    }
     if status.paused {
         rows.push(vec!["paused".into(), "everything, until `reg resume`".into()]);
     }
@@ -44,6 +47,7 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
         vec!["peers".into(), peers(status.peers, status.outdated_peers)],
         vec!["remembered".into(), format!("{} peers", status.known_peers)],
         vec!["models".into(), status.models.to_string()],
+        vec!["dht keys".into(), dht_keys(status.dht_keys)],
         vec!["cache".into(), format!("{} in {} blobs, {max}", size(status.bytes), status.blobs)],
         vec!["on its way".into(), size(status.partial_bytes)],
         vec!["served".into(), size(status.bytes_served)],
@@ -53,6 +57,34 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
     ]);
     output::table(&rows)?;
     Ok(output::ok())
+}
+
+fn dht_keys(keys: DhtKeys) -> String {
+    let DhtKeys { provided, left_to_others, beyond_bound } = keys;
+    let mut shown = provided.to_string();
+    if left_to_others > 0 {
+        shown += &format!(", and {left_to_others} that enough other nodes provide");
+    }
+    if beyond_bound > 0 {
+        shown += &format!(
+            ", and {beyond_bound} are not provided: too many, and these have the most other providers"
+        );
+    }
+    shown
+}
+
+fn strangers(report: &RendezvousReport) -> String {
+    let RendezvousReport { is_reached, publishers, publishers_left_out, announced, dialled, met, .. } =
+        *report;
+    let left_out = match publishers_left_out {
+        0 => String::new(),
+        more => format!(" ({more} are left out)"),
+    };
+    let announced = match is_reached {
+        true => format!("announced under {announced} of {} keys{left_out}", publishers + 1),
+        false => "not announced, because no address is known at which strangers reach this node".to_owned(),
+    };
+    format!("{announced}; {met} of {dialled} that were dialled have answered")
 }
 
 fn peers(connected: usize, outdated: usize) -> String {

@@ -323,7 +323,40 @@ pub struct Shared {
     pub notes: Vec<String>,
 }
 
-/// The state of the node in figures. It has 19 fields, because programs read the answer as flat JSON.
+/// The keys that a node could provide in the DHT.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DhtKeys {
+    /// Keys under which others find this node.
+    pub provided: usize,
+    /// Keys that enough other nodes provide.
+    #[serde(default)]
+    pub left_to_others: usize,
+    /// Keys that are beyond the bound of their kind: those with the most other providers.
+    #[serde(default)]
+    pub beyond_bound: usize,
+}
+
+/// What a node has done to meet strangers, since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RendezvousReport {
+    /// Whether it meets strangers by itself, and not only for a search that the user allows it for.
+    pub is_on: bool,
+    /// Whether it knows a port at which strangers reach it. Else it is not announced.
+    pub is_reached: bool,
+    /// Publishers for which it is announced.
+    pub publishers: usize,
+    /// Publishers beyond the bound.
+    #[serde(default)]
+    pub publishers_left_out: usize,
+    /// Keys under which it is announced now, that of the network among them.
+    pub announced: usize,
+    /// Strangers that were dialled.
+    pub dialled: u64,
+    /// Those of them that have answered as peers.
+    pub met: u64,
+}
+
+/// The state of the node in figures. It has 21 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     pub peer_id: PeerId,
@@ -338,6 +371,11 @@ pub struct Status {
     /// Peers that are remembered, and addresses that the user has added.
     #[serde(default)]
     pub known_peers: usize,
+    #[serde(default)]
+    pub dht_keys: DhtKeys,
+    /// `None` offline, and in a private swarm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendezvous: Option<RendezvousReport>,
     pub models: usize,
     pub blobs: usize,
     pub bytes: u64,

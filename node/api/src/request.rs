@@ -221,6 +221,9 @@ pub struct PullRequest {
     /// Ask no peer: use only what is in the store.
     #[serde(default)]
     pub offline: bool,
+    /// Look for strangers in BitTorrent's DHT too, where this node does not do so by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub public: bool,
     /// Copy into `dest`. Otherwise `dest` shares the cache's bytes by reflink or hard link.
     #[serde(default)]
     pub copy: bool,
@@ -301,6 +304,7 @@ impl PullRequest {
             allow_unsafe: false,
             allow: BTreeSet::new(),
             offline: false,
+            public: false,
             copy: false,
             overwrite: false,
             allow_expired: false,

@@ -2,6 +2,8 @@
 //!
 //! Flags win over `REG_*` variables, which win over the file. Every default is in one place: [`Config::new`].
 
+mod network;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
@@ -20,8 +22,9 @@ use reg_proto::peer::{Address, AddressError, PeerIdError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use self::network::RawNetwork;
 use super::home::Home;
-use crate::net::{DhtMode, NatConfig, RelayMode, SwarmConfig};
+use crate::net::{DhtMode, NatConfig, RelayMode, RendezvousConfig, SwarmConfig};
 use crate::registry::fetch::{SubnetError, TransferLimits, UpLimit, Zone};
 use crate::registry::trust::{PatternError, SharingRules};
 use crate::store::{CacheLimits, CacheSize};
@@ -51,6 +54,15 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # upnp = true
 # Addresses at which peers reach this node that it cannot know: a forwarded port, a cloud's public address.
 # external = []
+
+[network]
+# Meet strangers in BitTorrent's DHT ("mainline"), or not ("off"). It tells the world this node's IP address and port, and which
+# publishers it shares and looks for.
+# rendezvous = "off"
+# Nodes of that DHT to begin with, as HOST:PORT, instead of BitTorrent's own: those of a DHT of yours, for example.
+# rendezvous_bootstrap = []
+# Publishers for which this node is announced there beside its own, by id or by petname: at most 64 in all.
+# rendezvous_publishers = []
 
 [transfer]
 # Carry pieces over separate connections beside the swarm (lanes), on the port above that of each TCP address.
@@ -123,6 +135,7 @@ const SWARM_MARK: &[u8] = b"reg settings: swarm key\0";
 #[serde(deny_unknown_fields, default)]
 pub struct RawConfig {
     pub node: RawNode,
+    pub network: RawNetwork,
     pub transfer: RawTransfer,
     pub http: RawHttp,
     pub gateway: RawGateway,
@@ -247,6 +260,8 @@ pub struct Overrides {
     pub relay: Option<String>,
     pub upnp: Option<bool>,
     pub external: Vec<String>,
+    /// Whether to meet strangers.
+    pub public: Option<bool>,
     pub lanes: Option<bool>,
     pub limit_up: Option<String>,
     pub limit_down: Option<String>,
@@ -284,6 +299,7 @@ pub struct Config {
     /// Where near peers are, which are asked first.
     pub zone: Zone,
     pub swarm: SwarmConfig,
+    pub rendezvous: RendezvousConfig,
     pub sharing: SharingRules,
     /// The address of the local API and the gateways; beyond loopback, every request needs the token.
     pub http: SocketAddr,
@@ -339,6 +355,17 @@ pub enum ConfigError {
     Domain { text: String, source: DomainError },
     #[error("swarm.key is empty")]
     SwarmKey,
+    #[error("network.rendezvous = {text:?} is neither mainline nor off")]
+    Rendezvous { text: String },
+    #[error("network.rendezvous_bootstrap has {text:?}, which is no HOST:PORT")]
+    RendezvousNode { text: String },
+    #[error("network.rendezvous_publishers has {text:?}, which is neither an id nor a petname")]
+    RendezvousPublisher { text: String, source: NameError },
+    #[error(
+        "network.rendezvous (--public) is not for a private swarm: it would publish the addresses of its nodes, and a key from \
+         which a short swarm.key can be guessed; name peers with node.bootstrap instead"
+    )]
+    RendezvousOfSwarm,
     #[error("node.relay = {text:?} is none of auto, on, off")]
     Relay { text: String },
 }
@@ -389,6 +416,7 @@ impl Config {
         raw.node.relay = Some(format!("{:?}", self.nat.relay).to_lowercase());
         raw.node.upnp = Some(self.nat.upnp);
         raw.node.external = texts(&self.nat.external);
+        raw.network = RawNetwork::written(&self.rendezvous);
         raw.transfer.lanes = Some(self.lanes);
         raw.transfer.limit_up = Some(match self.limits.up {
             UpLimit::Auto => "auto".to_owned(),
@@ -469,8 +497,10 @@ impl Config {
         let web_seeds = given(overrides.web_seeds, raw.transfer.web_seeds).unwrap_or_default();
         let swarm = swarm(overrides.swarm_key.or(raw.swarm.key), raw.swarm.peers)?;
         let sharing = sharing(raw.swarm.publishers, raw.swarm.share)?;
+        let rendezvous = raw.network.meant(overrides.public, &swarm)?;
         Ok(Self {
             swarm,
+            rendezvous,
             sharing,
             nat,
             listen: addresses("node.listen", listen)?,

@@ -16,7 +16,7 @@ use super::open_files::{self, TooFewFiles};
 use crate::gateway::guard::{Caller, Guard};
 use crate::gateway::server::{HttpServer, ServeError};
 use crate::gateway::{self, Signer};
-use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, Remembered, StartError};
+use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, Remembered, RendezvousConfig, StartError};
 use crate::registry::publishers::{MigrateError, migrate};
 use crate::registry::trust::TrustError;
 use crate::registry::upstream::UpstreamUnusable;
@@ -192,6 +192,8 @@ fn network_config(seed: [u8; 32], config: &Config, mode: Mode) -> NetworkConfig 
         dht: config.dht,
         gossip: config.gossip,
         swarm: config.swarm.clone(),
+        // The node of a command has gone before a stranger could come.
+        rendezvous: RendezvousConfig { announces: mode == Mode::Daemon, ..config.rendezvous.clone() },
         nat: match mode {
             Mode::Daemon => config.nat.clone(),
             // The command ends before a relay or an open port is useful.

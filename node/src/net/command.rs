@@ -1,9 +1,10 @@
 //! [`Command`]: what the handle asks the event loop for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 
 use libp2p::Multiaddr;
 use reg_api::reachability::Reachability;
+use reg_api::report::DhtKeys;
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::dht::DhtKey;
 use reg_proto::peer::{Address, PeerId};
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::{AskError, ConnectError, OpenStreamError};
 use super::frames::{FrameReader, FrameWriter};
 use super::links::PeerInfo;
+use super::rendezvous::Standing;
 
 /// Both halves of a blob stream.
 pub(super) type Opened = (FrameReader, FrameWriter);
@@ -50,8 +52,15 @@ pub(super) enum Command {
     Providers {
         key: DhtKey,
         found: mpsc::Sender<PeerId>,
+        /// Whether peers may turn up by themselves.
+        awaits_peers: bool,
     },
-    Provide(DhtKey),
+    Provide {
+        key: DhtKey,
+        /// Whether what it names was published on this node.
+        is_own: bool,
+    },
+    DhtKeys(oneshot::Sender<DhtKeys>),
     Announce(Box<Announcement>),
     Acquaintances {
         asker: PeerId,
@@ -62,6 +71,13 @@ pub(super) enum Command {
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     /// Answers with the peers of other swarms that were met lately.
     Foreign(oneshot::Sender<Vec<PeerInfo>>),
+    /// Answers with what the rendezvous must know of this node.
+    Standing(oneshot::Sender<Standing>),
+    /// Dials a stranger.
+    Meet {
+        address: SocketAddrV4,
+        reply: oneshot::Sender<Result<PeerId, ConnectError>>,
+    },
     Refuse(PeerId),
     /// A peer that is not remembered was of use.
     WasOfUse(PeerId),

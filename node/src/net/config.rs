@@ -6,6 +6,7 @@ use std::fmt;
 use reg_proto::peer::{Address, PeerId};
 
 use super::remembered::Remembered;
+use super::rendezvous::RendezvousConfig;
 
 /// How a node takes part in the DHT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,6 +64,15 @@ pub struct NetworkConfig {
     pub swarm: SwarmConfig,
     /// The peers that the node has met before.
     pub remembered: Remembered,
+    /// How it meets strangers. A private swarm does not.
+    pub rendezvous: RendezvousConfig,
+}
+
+impl SwarmConfig {
+    /// Tells whether strangers belong to the swarm.
+    pub const fn is_open(&self) -> bool {
+        self.key.is_none() && self.peers.is_none()
+    }
 }
 
 impl NetworkConfig {
@@ -79,17 +89,29 @@ impl NetworkConfig {
             lanes: false,
             swarm: SwarmConfig::default(),
             remembered: Remembered::nothing(),
+            rendezvous: RendezvousConfig::default(),
         }
     }
 }
 
 impl fmt::Debug for NetworkConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed: _, listen, bootstrap, mdns, dht, gossip, nat, lanes, swarm: _, remembered: _ } =
-            self;
+        let Self {
+            seed: _,
+            listen,
+            bootstrap,
+            mdns,
+            dht,
+            gossip,
+            nat,
+            lanes,
+            swarm: _,
+            remembered: _,
+            rendezvous,
+        } = self;
         write!(
             f,
-            "NetworkConfig {{ {listen:?}, {bootstrap:?}, mdns: {mdns}, dht: {dht:?}, gossip: {gossip}, {nat:?}, lanes: {lanes} }}"
+            "NetworkConfig {{ {listen:?}, {bootstrap:?}, mdns: {mdns}, dht: {dht:?}, gossip: {gossip}, {nat:?}, lanes: {lanes}, {rendezvous:?} }}"
         )
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use reg_proto::dht::DhtKind;
+
 /// Peers for which this node remembers why no lane goes to them; each takes a hundred bytes.
 pub(super) const LANE_NOTES_MAX: usize = 1024;
 
@@ -12,8 +14,11 @@ pub(super) const COMMANDS_MAX: usize = 256;
 pub(super) const INBOUND_MAX: usize = 64;
 /// Verdicts that the event loop waits for: one for each announcement that the registry is judging.
 pub(super) const VERDICTS_MAX: usize = 128;
-/// Providers of one key that a look-up yields. A popular key has more, and each of these peers names further holders.
+/// Providers of one key that wait for the caller of a look-up.
 pub(super) const PROVIDERS_TOLD_MAX: usize = 64;
+/// Providers of one key that a look-up dials: a name has three keys, and together they stay below [`CONNECTIONS_PENDING_MAX`].
+/// A popular key has more providers. Each look-up brings others, and each provider names further holders.
+pub const PROVIDERS_DIALLED_MAX: usize = 20;
 
 /// Connections in all. Each costs a task, its TLS state and its yamux windows: some 100 KiB when idle.
 pub(super) const CONNECTIONS_MAX: u32 = 512;
@@ -42,6 +47,10 @@ pub(super) const PEER_OF_USE: Duration = Duration::from_secs(120);
 pub(super) const PEER_SETTLES: Duration = Duration::from_secs(5);
 /// Addresses of one peer that this node names to another.
 pub(super) const ADDRESSES_TOLD_MAX: usize = 4;
+/// Addresses at which a peer is dialled that another peer has named: as many as an honest one names. A message has room for 16, and
+/// each of them may be a machine that is no node. It costs up to two connections, with TLS and then with noise, so the 256 peers
+/// to which a search is introduced cost at most 2,048.
+pub(super) const ADDRESSES_DIALLED_MAX: usize = ADDRESSES_TOLD_MAX;
 /// Connections to one peer: one for each transport and direction, and some that are being replaced.
 pub(super) const CONNECTIONS_PER_PEER_MAX: u32 = 8;
 /// Connections that are being set up, in each direction.
@@ -158,16 +167,26 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 
 /// Keys of other peers that the DHT's store keeps: at some 300 bytes each, 5 MiB.
 pub(super) const DHT_RECORDS_MAX: usize = 16_384;
-/// Providers of one key that are kept.
+/// Providers of one key that are kept: of more, a random sample.
 pub(super) const DHT_PROVIDERS_PER_KEY_MAX: usize = 64;
 /// Keys that one peer may provide in this node's store.
 pub(super) const DHT_KEYS_PER_PEER_MAX: usize = 1024;
-/// Keys that this node provides: about three for each model.
-pub(super) const DHT_OWN_KEYS_MAX: usize = 16_384;
+/// Keys of one kind that this node provides: the manifests of a mirror, for example. Each costs a look-up and twenty messages in ten
+/// hours.
+pub(super) const DHT_OWN_KEYS_PER_KIND_MAX: usize = 4096;
+/// Keys of all kinds that this node provides.
+pub(super) const DHT_OWN_KEYS_MAX: usize = DhtKind::ALL.len() * DHT_OWN_KEYS_PER_KIND_MAX;
+/// Keys that this node could provide and remembers: at some 150 bytes each, 10 MiB. What is beyond is only counted.
+pub(super) const DHT_KEYS_KNOWN_MAX: usize = 65_536;
+/// Other providers of a model, a manifest or a blob that are enough: a look-up brings more peers than a download needs to begin.
+pub(super) const DHT_PROVIDERS_ENOUGH: usize = 20;
 /// Queries of the DHT under way at once.
 pub(super) const DHT_QUERIES_MAX: usize = 64;
 /// How long a query of the DHT may take.
 pub(super) const DHT_QUERY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long after the start a look-up waits for the first peer of the DHT: a bootstrap peer on another continent. A command's node
+/// looks up a name before it is connected to any peer.
+pub(super) const DHT_FIRST_PEER: Duration = Duration::from_secs(2);
 /// How long other nodes keep a provider record of this node.
 pub(super) const DHT_RECORD_TTL: Duration = Duration::from_secs(24 * 3600);
 /// How often this node provides each of its keys again.
@@ -178,6 +197,47 @@ pub(super) const DHT_PROVIDE_PER_TICK: usize = 8;
 pub(super) const DHT_SMALL: usize = 40;
 /// ... but not more often than this.
 pub(super) const DHT_PROVIDE_SMALL: Duration = Duration::from_secs(3);
+
+/// Publishers with a key under which this node is announced in BitTorrent's DHT: its own, and those that the user has named.
+pub(super) const RENDEZVOUS_PUBLISHERS_MAX: usize = 64;
+/// Connected peers above which no strangers are looked for.
+pub(super) const RENDEZVOUS_PEERS_ENOUGH: usize = 8;
+/// How long a node without enough peers waits before it looks for strangers again; then twice as long, and so on.
+pub(super) const RENDEZVOUS_SEEK_FIRST: Duration = Duration::from_secs(1);
+/// ... up to this.
+pub(super) const RENDEZVOUS_SEEK_LATER: Duration = Duration::from_secs(300);
+/// How long a search waits for strangers: a cold client needs some seconds, and each dial up to ten.
+pub(super) const RENDEZVOUS_SEEK_PATIENCE: Duration = Duration::from_secs(20);
+/// How often this node looks whether it has enough peers, and whether it is reached.
+pub(super) const RENDEZVOUS_LOOK: Duration = Duration::from_secs(15);
+/// How often this node announces each of its keys again. Nodes of BitTorrent's DHT forget an announcement after half an hour.
+pub(super) const RENDEZVOUS_ANNOUNCE_AGAIN: Duration = Duration::from_secs(15 * 60);
+/// ... and after an announcement that no node has stored.
+pub(super) const RENDEZVOUS_ANNOUNCE_RETRY: Duration = Duration::from_secs(5);
+/// How long an announcement may take: a look-up, and one more round trip.
+pub(super) const RENDEZVOUS_ANNOUNCE_MAX: Duration = Duration::from_secs(30);
+/// How long a look-up may take. It asks nodes in turn, and waits two seconds for those that have gone.
+pub(super) const RENDEZVOUS_LOOK_UP_MAX: Duration = Duration::from_secs(20);
+/// Addresses that are taken of one answer. Twenty nodes answer, and none of them may crowd out the others.
+pub(super) const RENDEZVOUS_TAKEN_OF_ANSWER: usize = 8;
+/// Addresses that are taken of one look-up.
+pub(super) const RENDEZVOUS_TAKEN_OF_LOOK_UP: usize = 160;
+/// Strangers that are dialled at once: an eighth of [`CONNECTIONS_PENDING_MAX`].
+pub(super) const RENDEZVOUS_DIALS_AT_ONCE: usize = 8;
+/// Strangers that are dialled without a pause: a few look-ups of a node that has just started.
+pub(super) const RENDEZVOUS_DIALS_BURST: u32 = 64;
+/// After these, one more is dialled in this time: 360 in an hour.
+pub(super) const RENDEZVOUS_DIAL_EVERY: Duration = Duration::from_secs(10);
+/// How long an address is not dialled again.
+pub(super) const RENDEZVOUS_DIAL_AGAIN: Duration = Duration::from_secs(60);
+/// Ports of one machine that are dialled within [`RENDEZVOUS_DIAL_AGAIN`]: nodes behind one NAT.
+pub(super) const RENDEZVOUS_DIALS_OF_HOST: usize = 8;
+/// Keys of others that this node stores where it serves BitTorrent's DHT, and ...
+pub(super) const RENDEZVOUS_STORED_KEYS: usize = 256;
+/// ... peers of each: some MiB in all.
+pub(super) const RENDEZVOUS_STORED_PEERS: usize = 64;
+/// Requests of BitTorrent's DHT that this node answers in a second, each with some 600 bytes.
+pub(super) const RENDEZVOUS_ANSWERS_PER_SECOND: u64 = 20;
 
 /// Announcements that one peer may pass on in a minute; more are ignored.
 pub(super) const ANNOUNCEMENTS_PER_MINUTE: u32 = 120;

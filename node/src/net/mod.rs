@@ -34,6 +34,7 @@ mod outdated;
 mod reach;
 mod refusals;
 mod remembered;
+mod rendezvous;
 mod tls_first;
 mod transport;
 mod two_tasks;
@@ -48,10 +49,11 @@ pub use self::inbound::{
     Inbound, InboundAnnouncement, InboundRequest, InboundStream, PeerEvent, Responder, Verdict,
 };
 pub use self::lane::{LaneEnd, LaneError, LaneReader, LaneTicket, LaneWriter};
-pub use self::limits::LANES_PER_PEER_MAX;
+pub use self::limits::{LANES_PER_PEER_MAX, PROVIDERS_DIALLED_MAX};
 pub use self::links::PeerInfo;
 pub use self::network::{Awaited, Network};
 pub use self::pace::Pace;
 pub use self::pool::{PieceBytes, PiecePool, PoolUse};
 pub use self::reach::{is_global, is_near, is_public};
 pub use self::remembered::{Forget, NamePeerError, NamedPeer, Remembered};
+pub use self::rendezvous::{Rendezvous, RendezvousConfig};

@@ -2,10 +2,12 @@
 
 use libp2p::Multiaddr;
 use reg_api::reachability::Reachability;
+use reg_api::report::DhtKeys;
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::dht::DhtKey;
 use reg_proto::lane::LaneToken;
 use reg_proto::peer::{Address, PeerId};
+use reg_proto::swarm::Protocols;
 use reg_proto::wire::{Request, Response};
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,6 +21,7 @@ use super::limits::PROVIDERS_TOLD_MAX;
 use super::links::PeerInfo;
 use super::reach::is_near;
 use super::remembered::Remembered;
+use super::rendezvous::Rendezvous;
 use super::start::{Started, start};
 
 /// The peers that turn up by themselves.
@@ -45,6 +48,8 @@ pub struct Network {
     /// `None` where the node has no lanes.
     lanes: Option<Lanes>,
     ahead: Ahead,
+    /// `None` while the node is offline, and in a private swarm.
+    rendezvous: Option<Rendezvous>,
 }
 
 impl Network {
@@ -62,23 +67,38 @@ impl Network {
     pub async fn start(config: NetworkConfig) -> Result<(Self, Inbound), StartError> {
         let gossips = config.gossip;
         let are_named = !config.bootstrap.is_empty() || !config.remembered.named().is_empty();
+        let (remembered, rendezvous) = (config.remembered.clone(), config.rendezvous.clone());
         let finds_others = config.mdns || config.dht != DhtMode::Off || are_named;
-        let remembered = config.remembered.clone();
+        let finds_others = finds_others || (rendezvous.is_on && config.swarm.is_open());
         let awaits_peers = match (!are_named, config.mdns) {
             (false, _) => Some(Awaited::Bootstrap),
             (true, true) => Some(Awaited::Neighbours),
             (true, false) => None,
         };
+        let (is_open, external) = (config.swarm.is_open(), config.nat.external.clone());
         let Started { peer, commands, inbound, lanes } = start(config).await?;
+        let meet = || Rendezvous::start(rendezvous, &external, Protocols::public(), &commands);
+        let rendezvous = is_open.then(meet);
         let (commands, ahead) = (Some(commands), Ahead::default());
-        Ok((Self { peer, gossips, finds_others, awaits_peers, remembered, commands, lanes, ahead }, inbound))
+        let found = Self {
+            peer,
+            gossips,
+            finds_others,
+            awaits_peers,
+            remembered,
+            commands,
+            lanes,
+            ahead,
+            rendezvous,
+        };
+        Ok((found, inbound))
     }
 
     /// Returns a handle without a network: every call fails with "offline", or finds nothing. Peers can be added and removed.
     pub fn offline(peer: PeerId, remembered: Remembered) -> Self {
-        let (commands, lanes, ahead) = (None, None, Ahead::default());
+        let (commands, lanes, ahead, rendezvous) = (None, None, Ahead::default(), None);
         let (gossips, finds_others, awaits_peers) = (false, false, None);
-        Self { peer, gossips, finds_others, awaits_peers, remembered, commands, lanes, ahead }
+        Self { peer, gossips, finds_others, awaits_peers, remembered, commands, lanes, ahead, rendezvous }
     }
 
     /// Tells whether this node runs without a network.
@@ -103,6 +123,16 @@ impl Network {
             _ if self.commands.is_some() && self.remembered.are_pending() => Some(Awaited::Remembered),
             awaited => awaited,
         }
+    }
+
+    /// Returns the means to meet strangers; `None` while the node is offline, and in a private swarm.
+    pub const fn rendezvous(&self) -> Option<&Rendezvous> {
+        self.rendezvous.as_ref()
+    }
+
+    /// Tells whether this node meets strangers by itself.
+    pub fn meets_strangers(&self) -> bool {
+        self.rendezvous.as_ref().is_some_and(Rendezvous::is_on)
     }
 
     /// Returns the peer id of this node.
@@ -222,13 +252,24 @@ impl Network {
     /// closes when the query ends.
     pub async fn providers(&self, key: DhtKey) -> mpsc::Receiver<PeerId> {
         let (found, providers) = mpsc::channel(PROVIDERS_TOLD_MAX);
-        self.tell(Command::Providers { key, found }).await;
+        let awaits_peers = self.awaits_peers().is_some();
+        self.tell(Command::Providers { key, found, awaits_peers }).await;
         providers
     }
 
-    /// Provides a key in the DHT for as long as the node lives.
+    /// Provides a key in the DHT for as long as the node lives, or leaves it to others while enough of them provide it.
     pub async fn provide(&self, key: DhtKey) {
-        self.tell(Command::Provide(key)).await;
+        self.tell(Command::Provide { key, is_own: false }).await;
+    }
+
+    /// Provides the key of something that was published on this node, however many others provide it.
+    pub async fn provide_own(&self, key: DhtKey) {
+        self.tell(Command::Provide { key, is_own: true }).await;
+    }
+
+    /// Returns how many keys this node provides in the DHT, and how many it does not, and why.
+    pub async fn dht_keys(&self) -> DhtKeys {
+        self.call(Command::DhtKeys).await.unwrap_or_default()
     }
 
     /// Gossips an announcement.
@@ -280,6 +321,9 @@ impl Network {
 
     /// Disconnects from all peers, ends the event loop, and writes which peers it has met.
     pub async fn shutdown(&self) {
+        if let Some(rendezvous) = &self.rendezvous {
+            rendezvous.end().await;
+        }
         self.call(Command::Shutdown).await;
         // What has failed is told in the log.
         drop(self.remembered.save().await);

@@ -3,3 +3,5 @@
 mod network;
 
 mod lanes;
+
+mod rendezvous;

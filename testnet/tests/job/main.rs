@@ -6,11 +6,13 @@ mod main_job;
 mod going_in;
 
 mod flags;
+mod rare;
 mod remembered;
 mod returning;
 mod selection;
 mod shared;
 mod small_files;
+mod strangers;
 mod tickets;
 mod transfers;
 

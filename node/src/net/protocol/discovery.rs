@@ -1,6 +1,6 @@
 //! Finds peers: through the DHT, mDNS and the bootstrap peers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use libp2p::kad::{
@@ -9,25 +9,34 @@ use libp2p::kad::{
 };
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
+use reg_api::report::DhtKeys;
 use reg_proto::dht::DhtKey;
 use reg_proto::swarm::Protocols;
 use tokio::sync::mpsc;
 
+use super::bounded_kad::BoundedKad;
 use super::protocol;
+use super::provided::{Due, Provided};
 use super::record_store::RecordStore;
 use crate::net::config::DhtMode;
 use crate::net::limits::{
-    ADDRESSES_PER_PEER_MAX, BOOTSTRAP_RETRY, BOOTSTRAP_RETRY_MAX, BOOTSTRAP_SETTLES, DHT_OWN_KEYS_MAX,
-    DHT_PROVIDE_AGAIN, DHT_PROVIDE_PER_TICK, DHT_PROVIDE_SMALL, DHT_QUERIES_MAX, DHT_QUERY_TIMEOUT,
-    DHT_RECORD_TTL, DHT_SMALL, NEIGHBOURS_MAX,
+    ADDRESSES_PER_PEER_MAX, BOOTSTRAP_RETRY, BOOTSTRAP_RETRY_MAX, BOOTSTRAP_SETTLES, DHT_FIRST_PEER,
+    DHT_PROVIDE_SMALL, DHT_QUERIES_MAX, DHT_QUERY_TIMEOUT, DHT_RECORD_TTL, DHT_SMALL, NEIGHBOURS_MAX,
+    PROVIDERS_DIALLED_MAX,
 };
 use crate::net::links::from_libp2p;
+use crate::net::reach::OpenRanges;
 
 /// libp2p's Kademlia with a record store of our own.
 pub(in crate::net) type Kad = kad::Behaviour<RecordStore>;
 
 /// Returns the DHT of a node, with this swarm's protocol name and a [`RecordStore`]; `None` where it is off.
-pub(in crate::net) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -> Option<Kad> {
+pub(in crate::net) fn behaviour(
+    own: PeerId,
+    mode: DhtMode,
+    names: &Protocols,
+    ranges: OpenRanges,
+) -> Option<BoundedKad> {
     if mode == DhtMode::Off {
         return None;
     }
@@ -42,7 +51,7 @@ pub(in crate::net) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -
         .set_replication_interval(None);
     let mut behaviour = Kad::with_config(own, RecordStore::new(own), config);
     behaviour.set_mode(Some(if mode == DhtMode::Client { Mode::Client } else { Mode::Server }));
-    Some(behaviour)
+    Some(BoundedKad::new(behaviour, ranges))
 }
 
 /// When to dial a peer that should stay connected.
@@ -86,13 +95,24 @@ struct Neighbour {
     redial: Redial,
 }
 
+/// A caller that looks for the providers of a key.
+#[derive(Debug)]
+struct LookUp {
+    found: mpsc::Sender<reg_proto::peer::PeerId>,
+    dialled: usize,
+}
+
 /// The state of discovery: pending queries, and what is due when.
 pub(in crate::net) struct Discovery {
     mode: DhtMode,
     own: PeerId,
-    queries: HashMap<QueryId, mpsc::Sender<reg_proto::peer::PeerId>>,
-    /// Keys that this node provides, and when it last sent each to the DHT; `None` where it is due.
-    provided: BTreeMap<DhtKey, Option<Instant>>,
+    queries: HashMap<QueryId, LookUp>,
+    since: Instant,
+    /// Look-ups that wait for the first peer of the DHT, soon after the start.
+    waiting: Vec<(DhtKey, mpsc::Sender<reg_proto::peer::PeerId>)>,
+    /// Keys of which the other providers are being counted: those of the ticks within one query's time.
+    counts: HashMap<QueryId, (DhtKey, HashSet<PeerId>)>,
+    provided: Provided,
     /// Whether all keys have to be provided again: a peer has joined a small network, or this node's addresses have
     /// changed.
     is_news: bool,
@@ -114,7 +134,10 @@ impl Discovery {
             mode,
             own,
             queries: HashMap::new(),
-            provided: BTreeMap::new(),
+            since: now,
+            waiting: Vec::new(),
+            counts: HashMap::new(),
+            provided: Provided::new(own),
             is_news: false,
             told_all: now,
             bootstrap: bootstrap.into_iter().map(|address| (address, Redial::at_once())).collect(),
@@ -124,25 +147,38 @@ impl Discovery {
     }
 
     /// Looks up providers of a key. Sends each to `found`, and drops the channel when the query ends. Ignores the
-    /// request while [`DHT_QUERIES_MAX`] queries are under way.
+    /// request while [`DHT_QUERIES_MAX`] queries are under way. `awaits_peers` tells whether peers may turn up by themselves: then
+    /// a look-up soon after the start waits for the first one, because without it the query would end at once.
     pub(in crate::net) fn providers(
         &mut self,
         kad: &mut Kad,
-        key: &DhtKey,
+        key: DhtKey,
         found: mpsc::Sender<reg_proto::peer::PeerId>,
+        awaits_peers: bool,
     ) {
-        self.queries.retain(|_, found| !found.is_closed());
-        if self.queries.len() < DHT_QUERIES_MAX {
-            self.queries.insert(kad.get_providers(record_key(key)), found);
+        self.queries.retain(|_, query| !query.found.is_closed());
+        self.waiting.retain(|(_, found)| !found.is_closed());
+        if self.queries.len() + self.waiting.len() >= DHT_QUERIES_MAX {
+            return;
+        }
+        if awaits_peers && self.since.elapsed() < DHT_FIRST_PEER && known(kad) == 0 {
+            self.waiting.push((key, found));
+        } else {
+            self.queries.insert(kad.get_providers(record_key(&key)), LookUp { found, dialled: 0 });
         }
     }
 
-    /// Provides a key from now on. Ignores the request where this node provides [`DHT_OWN_KEYS_MAX`] keys.
-    pub(in crate::net) fn provide(&mut self, kad: &mut Kad, key: DhtKey) {
-        if self.provided.len() < DHT_OWN_KEYS_MAX || self.provided.contains_key(&key) {
-            self.provided.insert(key, Some(Instant::now()));
+    /// Provides a key from now on, within the bounds of [`Provided`]. `is_own` tells whether what it names was published on this
+    /// node.
+    pub(in crate::net) fn provide(&mut self, kad: &mut Kad, key: DhtKey, is_own: bool) {
+        if self.provided.add(key, is_own, Instant::now()) {
             start_providing(kad, &key);
         }
+    }
+
+    /// Returns how many keys this node provides, and how many it does not, and why.
+    pub(in crate::net) fn keys(&self) -> DhtKeys {
+        self.provided.report()
     }
 
     /// Handles an event of the DHT, and returns the providers to dial. Their addresses are known only while the query
@@ -153,6 +189,7 @@ impl Discovery {
                 let found = self.on_progress(id, result);
                 if step.last {
                     self.queries.remove(&id);
+                    self.on_counted(kad, id);
                 }
                 return found;
             }
@@ -162,8 +199,10 @@ impl Discovery {
                 }
             }
             kad::Event::RoutingUpdated { is_new_peer: true, .. } => {
-                let known: usize = kad.kbuckets().map(|bucket| bucket.num_entries()).sum();
-                self.is_news |= known < DHT_SMALL;
+                self.is_news |= known(kad) < DHT_SMALL;
+                for (key, found) in std::mem::take(&mut self.waiting) {
+                    self.queries.insert(kad.get_providers(record_key(&key)), LookUp { found, dialled: 0 });
+                }
             }
             _ => {}
         }
@@ -174,12 +213,29 @@ impl Discovery {
         let QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) = result else {
             return Vec::new();
         };
-        let Some(found) = self.queries.get(&id) else { return Vec::new() };
-        let providers: Vec<PeerId> = providers.into_iter().filter(|peer| *peer != self.own).collect();
-        for peer in providers.iter().filter_map(from_libp2p) {
-            let _heard = found.try_send(peer);
+        let providers = providers.into_iter().filter(|peer| *peer != self.own);
+        if let Some((_, counted)) = self.counts.get_mut(&id) {
+            counted.extend(providers);
+            return Vec::new();
         }
+        let Some(query) = self.queries.get_mut(&id) else { return Vec::new() };
+        let mut providers: Vec<PeerId> = providers.collect();
+        for peer in providers.iter().filter_map(from_libp2p) {
+            let _heard = query.found.try_send(peer);
+        }
+        providers.truncate(PROVIDERS_DIALLED_MAX - query.dialled);
+        query.dialled += providers.len();
         providers
+    }
+
+    /// Takes the number of providers that a query has counted, and provides the key if one more is of use.
+    fn on_counted(&mut self, kad: &mut Kad, id: QueryId) {
+        let Some((key, others)) = self.counts.remove(&id) else { return };
+        if self.provided.counted(&key, others.len(), Instant::now()) {
+            start_providing(kad, &key);
+        } else {
+            kad.stop_providing(&record_key(&key));
+        }
     }
 
     /// Provides all keys again soon: provider records name this node's addresses, and these have changed.
@@ -202,16 +258,19 @@ impl Discovery {
         if self.is_news && now.duration_since(self.told_all) >= DHT_PROVIDE_SMALL {
             self.is_news = false;
             self.told_all = now;
-            self.provided.values_mut().for_each(|sent| *sent = None);
+            self.provided.all_again();
         }
-        let due = self
-            .provided
-            .iter()
-            .filter(|(_, sent)| sent.is_none_or(|sent| now.duration_since(sent) >= DHT_PROVIDE_AGAIN));
-        let due: Vec<DhtKey> = due.map(|(key, _)| *key).take(DHT_PROVIDE_PER_TICK).collect();
-        for key in due {
-            self.provided.insert(key, Some(now));
-            start_providing(kad, &key);
+        if now.duration_since(self.since) >= DHT_FIRST_PEER {
+            // Their callers are told that nothing was found.
+            self.waiting.clear();
+        }
+        for due in self.provided.due(now, known(kad) < DHT_SMALL) {
+            match due {
+                Due::Provide(key) => start_providing(kad, &key),
+                Due::Count(key) => {
+                    self.counts.insert(kad.get_providers(record_key(&key)), (key, HashSet::new()));
+                }
+            }
         }
         if now.duration_since(self.swept) >= Duration::from_secs(60) {
             self.swept = now;
@@ -287,6 +346,11 @@ impl Discovery {
         });
         due.collect()
     }
+}
+
+/// Returns how many peers the DHT knows.
+fn known(kad: &mut Kad) -> usize {
+    kad.kbuckets().map(|bucket| bucket.num_entries()).sum()
 }
 
 fn start_providing(kad: &mut Kad, key: &DhtKey) {

@@ -3,8 +3,10 @@
 use libp2p::StreamProtocol;
 
 pub(super) mod blobs;
+pub(super) mod bounded_kad;
 pub(super) mod discovery;
 pub(super) mod gossip;
+mod provided;
 pub(super) mod reachability;
 pub(super) mod record_store;
 pub(super) mod records;

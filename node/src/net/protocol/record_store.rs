@@ -4,9 +4,14 @@
 //! refuses a key's providers after the first 20. So strangers can fill it until this node cannot provide what it holds.
 //! This store bounds the keys of each peer and the providers of each key, evicts the oldest record, and counts own
 //! records apart.
+//!
+//! Of the providers of a crowded key it keeps a random sample: those with the least hashes, under a secret of this store. Neither
+//! the first nor the last providers have all the places, a provider that comes again keeps its place, and none can choose an id
+//! that gets one. Each store has another sample, so a look-up that asks twenty stores finds many more providers than one keeps.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque, hash_map};
+use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
 use libp2p::PeerId;
@@ -27,6 +32,8 @@ pub(in crate::net) struct RecordStore {
     /// The order in which records came, oldest first. It may name records that were removed.
     order: VecDeque<(RecordKey, PeerId)>,
     count: usize,
+    /// Decides which providers of a crowded key are kept.
+    chance: RandomState,
 }
 
 impl RecordStore {
@@ -38,6 +45,7 @@ impl RecordStore {
             per_peer: BTreeMap::new(),
             order: VecDeque::new(),
             count: 0,
+            chance: RandomState::new(),
         }
     }
 
@@ -54,14 +62,20 @@ impl RecordStore {
             }
             return Err(Error::MaxProvidedKeys);
         }
-        let crowded = known.len() >= DHT_PROVIDERS_PER_KEY_MAX;
-        let oldest = crowded.then(|| known[0].provider);
+        let mut displaced = None;
+        if known.len() >= DHT_PROVIDERS_PER_KEY_MAX {
+            let rank = |peer: &PeerId| self.chance.hash_one((&key, peer));
+            displaced = known.iter().map(|it| it.provider).max_by_key(&rank);
+            if displaced.is_none_or(|last| rank(&last) < rank(&provider)) {
+                return Err(Error::MaxProvidedKeys);
+            }
+        }
         known.push(record);
         self.count += 1;
         *self.per_peer.entry(provider).or_default() += 1;
         self.order.push_back((key.clone(), provider));
-        if let Some(oldest) = oldest {
-            self.forget(&key, &oldest);
+        if let Some(displaced) = displaced {
+            self.forget(&key, &displaced);
         }
         while self.count > DHT_RECORDS_MAX {
             let Some((key, provider)) = self.order.pop_front() else { break };
@@ -207,17 +221,30 @@ mod tests {
         store.add_provider(record(most, one)).expect("there is room for one more");
     }
 
+    /// Whatever the order in which they come, each has the same chance, and another one in each store.
     #[test]
-    fn a_crowded_key_takes_newcomers_and_forgets_the_oldest() {
-        let mut store = RecordStore::new(PeerId::random());
-        let peers: Vec<PeerId> = (0..DHT_PROVIDERS_PER_KEY_MAX + 5).map(|_| PeerId::random()).collect();
-        for peer in &peers {
-            store.add_provider(record(1, *peer)).unwrap();
+    fn of_the_providers_of_a_crowded_key_a_random_sample_is_kept() {
+        let key = RecordKey::new(&1u32.to_be_bytes());
+        let peers: Vec<PeerId> = (0..10 * DHT_PROVIDERS_PER_KEY_MAX).map(|_| PeerId::random()).collect();
+        let (mut found, mut of_first, mut of_last) = (BTreeMap::new(), 0, 0);
+        for _store in 0..20 {
+            let mut store = RecordStore::new(PeerId::random());
+            // They come twice, as providers do that provide again.
+            for peer in peers.iter().chain(&peers) {
+                drop(store.add_provider(record(1, *peer)));
+            }
+            let kept: Vec<PeerId> = store.providers(&key).iter().map(|it| it.provider).collect();
+            assert_eq!((kept.len(), store.count), (DHT_PROVIDERS_PER_KEY_MAX, DHT_PROVIDERS_PER_KEY_MAX));
+            let of = |part: &[PeerId]| kept.iter().filter(|it| part.contains(it)).count();
+            of_first += of(&peers[..DHT_PROVIDERS_PER_KEY_MAX]);
+            of_last += of(&peers[9 * DHT_PROVIDERS_PER_KEY_MAX..]);
+            kept.into_iter().for_each(|peer| *found.entry(peer).or_insert(0) += 1);
+            store.sweep(Instant::now() + Duration::from_secs(61));
+            assert_eq!((store.count, store.remote.len(), store.per_peer.len()), (0, 0, 0));
         }
-        let providers = store.providers(&RecordKey::new(&1u32.to_be_bytes()));
-        assert_eq!(providers.len(), DHT_PROVIDERS_PER_KEY_MAX);
-        assert_eq!(providers.last().unwrap().provider, *peers.last().unwrap());
-        store.sweep(Instant::now() + Duration::from_secs(61));
-        assert_eq!((store.count, store.remote.len(), store.per_peer.len()), (0, 0, 0));
+        println!("20 stores name {} of {} providers", found.len(), peers.len());
+        assert!(found.len() > 8 * DHT_PROVIDERS_PER_KEY_MAX, "{}", found.len());
+        // 128 each are expected, with a deviation of 11.
+        assert!((64..256).contains(&of_first) && (64..256).contains(&of_last), "{of_first} and {of_last}");
     }
 }

@@ -8,6 +8,7 @@ mod declarations;
 mod heads;
 mod hear;
 mod holder;
+mod rendezvous;
 mod tell;
 
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! Announces a tag, a model and its holders: by gossip and in the DHT.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reg_proto::dht::DhtKey;
@@ -16,6 +16,7 @@ use tracing::debug;
 use super::heads::{self, Head};
 use super::{News, holder_of};
 use crate::registry::limits::QUESTIONS_AT_ONCE;
+use crate::registry::model::kept::{self, Kept};
 use crate::registry::model::record::ModelRecord;
 
 impl News {
@@ -91,21 +92,30 @@ impl News {
         self.network.announce(announcement).await;
     }
 
-    /// Provides a model in the DHT: its publisher's records, its large blobs that are in the store, and its manifest
+    /// Provides a model in the DHT: its publisher's records, its large blobs that are in the store, and its name and its manifest
     /// where the store has the whole model.
     pub async fn seed_model(&self, manifest: &Digest) {
-        let mut keys = BTreeSet::new();
         let records = ModelRecord::of_manifest(&self.store, manifest);
+        // Each key, and whether it is of a model that was published on this node.
+        let mut keys = BTreeMap::new();
         for record in records.iter().filter(|it| self.trust.sharing.gives(&it.publisher, &it.model)) {
-            keys.extend(record.complete.then(|| DhtKey::manifest(manifest)));
-            keys.insert(DhtKey::publisher(&record.publisher));
-            keys.extend(
-                record.blobs.iter().filter_map(|blob| DhtKey::blob(blob, self.store.blob_size(blob)?)),
-            );
+            let key = ModelRecord::key(manifest, record.publisher, &record.model);
+            let is_own = matches!(kept::kept(&self.store, &key), Ok(Some(Kept::Published)));
+            let whole = [DhtKey::model(&record.publisher, &record.model), DhtKey::manifest(manifest)];
+            let blobs = record.blobs.iter();
+            let of_record = [DhtKey::publisher(&record.publisher)]
+                .into_iter()
+                .chain(whole.into_iter().filter(|_| record.complete))
+                .chain(blobs.filter_map(|blob| DhtKey::blob(blob, self.store.blob_size(blob)?)));
+            of_record.for_each(|key| *keys.entry(key).or_insert(false) |= is_own);
         }
-        for key in keys {
-            self.network.provide(key).await;
+        for (key, is_own) in keys {
+            match is_own {
+                true => self.network.provide_own(key).await,
+                false => self.network.provide(key).await,
+            }
         }
+        self.stand_up().await;
     }
 
     /// Provides the publisher of a model that is being pulled, because peers may fetch the pieces that have arrived.

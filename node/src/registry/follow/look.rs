@@ -20,7 +20,8 @@ impl Following {
         let known = news.heads_of(publisher, None, None);
         let hints = known.into_iter().flat_map(|head| head.holders).map(|holder| (holder, None)).collect();
         let keys = vec![DhtKey::publisher(&publisher)];
-        let search = Search { from: Vec::new(), keys, hints, reporter: Reporter::silent() };
+        // A follower is in no hurry: it takes what its peers know, and asks no strangers.
+        let search = Search { from: Vec::new(), keys, strangers: None, hints, reporter: Reporter::silent() };
         let mut finder = Finder::start(&self.puller.network, search);
         let end = Instant::now() + FOLLOW_LOOK_TIMEOUT;
         let (mut asked, mut answered) = (0, 0);

@@ -16,6 +16,7 @@ use tokio::task::JoinError;
 
 use super::Local;
 use super::listing::More;
+use crate::net::Rendezvous;
 use crate::registry::fetch::Meant;
 use crate::registry::model::kept::{self, Kept};
 use crate::registry::model::record::{self, ModelError, ModelRecord, referrers_here};
@@ -298,6 +299,7 @@ impl Local {
         let outdated_peers = self.network.peers().await.iter().filter(|it| it.outdated).count();
         let reachability = self.network.reachability().await;
         let known_peers = self.network.remembered().list().len();
+        let dht_keys = self.network.dht_keys().await;
         self.on_blocking_thread(move |local| {
             let usage = local.store.usage()?;
             Ok(Status {
@@ -307,6 +309,8 @@ impl Local {
                 peers,
                 outdated_peers,
                 known_peers,
+                dht_keys,
+                rendezvous: local.network.rendezvous().map(Rendezvous::report),
                 models: local.count()?,
                 blobs: usage.blobs,
                 bytes: usage.bytes,

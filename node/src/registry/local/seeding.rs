@@ -16,12 +16,15 @@ use tracing::warn;
 
 use super::{CatalogueError, Local};
 use crate::registry::limits::START_ANNOUNCEMENTS_MAX;
+use crate::registry::model::kept::{self, Kept};
+use crate::registry::model::record::ModelRecord;
 use crate::registry::publishers::{TagsError, keys, tags};
 
 /// What a node tells at its start.
 #[derive(Debug, Default)]
 struct Held {
-    keys: BTreeSet<DhtKey>,
+    /// Each key, and whether it is of a model that was published on this node.
+    keys: BTreeMap<DhtKey, bool>,
     publishers: Vec<OfPublisher>,
     /// The payloads of the newest records, which are gossiped.
     newest: BTreeSet<Digest>,
@@ -42,6 +45,7 @@ type Meant = BTreeMap<(String, Tag), (Digest, bool)>;
 
 /// Provides the models in the store in the DHT, and announces their tags.
 pub async fn seed_all(local: Arc<Local>) {
+    local.news.stand_up().await;
     let Held { keys, publishers, newest } = match local.on_blocking_thread(|local| local.held()).await {
         Ok(held) => held,
         Err(error) => {
@@ -49,8 +53,11 @@ pub async fn seed_all(local: Arc<Local>) {
             return;
         }
     };
-    for key in keys {
-        local.network.provide(key).await;
+    for (key, is_own) in keys {
+        match is_own {
+            true => local.network.provide_own(key).await,
+            false => local.network.provide(key).await,
+        }
     }
     for OfPublisher { keys, heads, others } in publishers {
         let is_newest = |tag: &SignedTag| newest.contains(&tag.payload_digest());
@@ -65,14 +72,20 @@ impl Local {
     fn held(&self) -> Result<Held, CatalogueError> {
         let mut held = Held::default();
         let mut meant: BTreeMap<PublisherId, Meant> = BTreeMap::new();
+        let kept = kept::all(&self.store)?;
         let rows = self.rows(&ListRequest::default())?.models.into_iter();
         for row in rows.filter(|it| self.trust.sharing.gives(&it.publisher, &it.model)) {
-            // Of a model in part, the node provides the publisher's records and the large blobs, but not the manifest.
+            // Of a model in part, the node provides the publisher's records and the large blobs, but neither name nor manifest.
             if row.is_here || row.part.is_some() {
-                held.keys.insert(DhtKey::publisher(&row.publisher));
-                held.keys.extend(row.is_here.then(|| DhtKey::manifest(&row.manifest)));
+                let record = ModelRecord::key(&row.manifest, row.publisher, &row.model);
+                let is_own = kept.get(&record) == Some(&Kept::Published);
+                let whole = [DhtKey::model(&row.publisher, &row.model), DhtKey::manifest(&row.manifest)];
                 let large = row.large.iter();
-                held.keys.extend(large.filter_map(|it| DhtKey::blob(it, self.store.blob_size(it)?)));
+                let of_row = [DhtKey::publisher(&row.publisher)]
+                    .into_iter()
+                    .chain(whole.into_iter().filter(|_| row.is_here))
+                    .chain(large.filter_map(|it| DhtKey::blob(it, self.store.blob_size(it)?)));
+                of_row.for_each(|key| *held.keys.entry(key).or_insert(false) |= is_own);
             }
             if row.is_here {
                 let of = meant.entry(row.publisher).or_default();

@@ -307,6 +307,7 @@ impl Puller {
             offline: request.offline,
             allow_expired: request.allow_expired,
             newest: request.newest,
+            public: request.public,
             wanted: if request.tensors.is_empty() {
                 Wanted::Files(selection)
             } else {

@@ -305,6 +305,7 @@ fn to_repair(meant: &Meant, record: &ModelRecord, manifest: Digest, from: &[Addr
         allow_unsafe: true,
         allow: BTreeSet::new(),
         offline: false,
+        public: false,
         copy: false,
         overwrite: true,
         allow_expired: true,

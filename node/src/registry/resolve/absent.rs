@@ -122,6 +122,7 @@ impl Resolver {
         let connected: BTreeSet<PeerId> = self.network.connected().await.into_iter().collect();
         let is_alone = connected.is_empty();
         let are_expected = match self.network.awaits_peers() {
+            _ if self.network.meets_strangers() => is_alone,
             Some(Awaited::Bootstrap | Awaited::Remembered) => is_alone,
             // Neighbours turn up soon after the start, or not at all. A peer that was here may come back.
             Some(Awaited::Neighbours) if self.since.elapsed() <= NOBODY_PATIENCE => is_alone,

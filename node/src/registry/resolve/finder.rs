@@ -1,7 +1,7 @@
 //! [`Finder`]: a stream of peers that may have a model, from every source at once.
 //!
 //! The sources are: peers that the user named; connected peers, which mDNS and bootstrap bring; holders that other
-//! peers named; providers from the DHT; and, where all of these know nothing, the peers of connected peers. Each source
+//! peers named; providers from the DHT; strangers, where the user allows it; and, where all of these know nothing, the peers of connected peers. Each source
 //! alone can be poisoned, and the finder waits for none. One honest peer is enough, even if it only introduces others.
 
 use std::collections::BTreeSet;
@@ -14,6 +14,7 @@ use reg_api::reporter::Reporter;
 use reg_proto::announcement::Holder;
 use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
+use reg_proto::name::PublisherId;
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::wire::{Request, Response};
 use tokio::sync::mpsc;
@@ -22,11 +23,11 @@ use tracing::debug;
 
 use super::introductions::Introductions;
 use super::questions::QuestionSlots;
-use crate::net::{ConnectError, Network};
+use crate::net::{ConnectError, Network, PROVIDERS_DIALLED_MAX, Rendezvous};
 use crate::registry::limits::{
     ASK_AROUND_AFTER, ASK_DHT_AGAIN, ASKED_AROUND_MAX, CANDIDATES_IN_ALL_MAX, CANDIDATES_MAX, DIAL_AGAIN,
     DIAL_SLOW, DIALS_AT_ONCE, DIALS_MAX, DIALS_OF_ADDRESS_MAX, EXCHANGE_FIRST, EXCHANGE_LATER, LOOK_AGAIN,
-    LOOK_FIRST,
+    LOOK_FIRST, QUIET,
 };
 
 /// What is searched for, and where to begin.
@@ -36,6 +37,8 @@ pub struct Search {
     pub from: Vec<Address>,
     /// Keys under which the DHT may have providers.
     pub keys: Vec<DhtKey>,
+    /// The publisher that strangers are asked for, where they are: see [`Rendezvous`](crate::net::Rendezvous).
+    pub strangers: Option<PublisherId>,
     /// Holders that a peer named, with that peer where it is known.
     pub hints: Vec<(Holder, Option<PeerId>)>,
     /// Receives a note when a peer that the user named cannot be reached.
@@ -84,9 +87,11 @@ pub struct Finder {
     /// The same events for a second reader.
     more: Option<More>,
     hints: mpsc::Sender<(Holder, Option<PeerId>)>,
+    /// Takes what further queries of the DHT find.
+    raw: mpsc::Sender<Event>,
     /// Addresses and looks at the connections that have not ended once.
     known: usize,
-    /// DHT queries that have not ended once.
+    /// DHT queries that have not ended once, and the first look for strangers.
     dht: usize,
     is_introducing: bool,
     /// The peers that are being dialled because a peer or a head named them.
@@ -94,6 +99,8 @@ pub struct Finder {
     /// Whether the user named peers.
     is_named: bool,
     is_hinted: bool,
+    /// Whether strangers are looked for.
+    meets_strangers: bool,
     is_settled: Arc<AtomicBool>,
     tasks: JoinSet<()>,
 }
@@ -133,7 +140,7 @@ impl Finder {
             drop(hints.try_send(hint));
         }
         let mut tasks = JoinSet::new();
-        let (known, dht) = (search.from.len() + 1, search.keys.len());
+        let (known, mut dht) = (search.from.len() + 1, search.keys.len());
         let (raw, candidates) = mpsc::channel(CANDIDATES_MAX);
         let (trust, trusted) = mpsc::channel(search.from.len().max(1));
         for address in search.from {
@@ -149,12 +156,18 @@ impl Finder {
         }
         drop(trust);
         for key in search.keys {
-            tasks.spawn(ask_dht(network.clone(), key, raw.clone()));
+            tasks.spawn(ask_dht(network.clone(), key, raw.clone(), true));
         }
         let (is_settled, dials) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         tasks.spawn(ask_around(network.clone(), trusted, raw.clone(), is_settled.clone()));
+        let meets_strangers = search.strangers.is_some() && network.rendezvous().is_some();
+        if let (Some(publisher), Some(rendezvous)) = (search.strangers, network.rendezvous()) {
+            dht += 1;
+            let rendezvous = rendezvous.clone();
+            tasks.spawn(meet_strangers(rendezvous, publisher, raw.clone(), is_settled.clone()));
+        }
         tasks.spawn(watch_connected(network.clone(), raw.clone()));
-        tasks.spawn(follow_hints(network.clone(), hinted, raw, dials.clone()));
+        tasks.spawn(follow_hints(network.clone(), hinted, raw.clone(), dials.clone()));
         tasks.spawn(each_once(network.peer_id(), candidates, found, found_more));
         let more = Some(More { events: more, known });
         let is_introducing = true;
@@ -162,12 +175,14 @@ impl Finder {
             events,
             more,
             hints,
+            raw,
             known,
             dht,
             is_introducing,
             dials,
             is_named,
             is_hinted,
+            meets_strangers,
             is_settled,
             tasks,
         }
@@ -211,7 +226,7 @@ impl Finder {
 
     /// Tells whether the search can find only named and connected peers.
     pub fn is_all(&self, network: &Network) -> bool {
-        !self.is_hinted && !network.finds_others()
+        !self.is_hinted && !self.meets_strangers && !network.finds_others()
     }
 
     /// Tells whether an address has not been dialled yet, or the connected peers were not looked at yet.
@@ -237,6 +252,11 @@ impl Finder {
     /// Tells whether an address, the DHT, the first look at the connections or introductions have not answered yet.
     pub fn is_searching(&self) -> bool {
         self.is_asking_known() || self.is_asking_dht() || self.is_introducing
+    }
+
+    /// From now on, looks for providers of this key too. The search does not wait for them.
+    pub(super) fn look_under(&mut self, network: &Network, key: DhtKey) {
+        self.tasks.spawn(ask_dht(network.clone(), key, self.raw.clone(), false));
     }
 
     /// From now on, asks connected peers which other peers have a model or are pulling it.
@@ -292,21 +312,48 @@ async fn connect(network: Network, address: Address, reporter: Reporter) -> Opti
     }
 }
 
-async fn ask_dht(network: Network, key: DhtKey, found: mpsc::Sender<Event>) {
-    let mut is_first = true;
+/// Asks the DHT for providers of a key, again and again. `is_counted` tells whether the search waits for the first answer.
+async fn ask_dht(network: Network, key: DhtKey, found: mpsc::Sender<Event>, is_counted: bool) {
+    let mut is_first = is_counted;
     loop {
         let asked = Instant::now();
         let mut providers = network.providers(key).await;
-        while let Some(peer) = providers.recv().await {
-            // The network dials it now.
+        // The network dials so many. More of a crowded key would keep the few providers of another one waiting.
+        for _ in 0..PROVIDERS_DIALLED_MAX {
+            let Some(peer) = providers.recv().await else { break };
             if found.send(Event::Peer(Found { peer, is_reached: false })).await.is_err() {
                 return;
             }
         }
+        drop(providers);
         if std::mem::take(&mut is_first) && found.send(Event::Dht).await.is_err() {
             return;
         }
         tokio::time::sleep(ASK_DHT_AGAIN.saturating_sub(asked.elapsed()).max(LOOK_AGAIN)).await;
+    }
+}
+
+/// Looks for strangers that stand up for a publisher, unless the search has succeeded before. Those that are met are among the
+/// connected peers then.
+async fn meet_strangers(
+    rendezvous: Rendezvous,
+    publisher: PublisherId,
+    found: mpsc::Sender<Event>,
+    is_settled: Arc<AtomicBool>,
+) {
+    tokio::time::sleep(ASK_AROUND_AFTER).await;
+    let mut is_first = true;
+    while !is_settled.load(Ordering::Relaxed) {
+        rendezvous.seek(publisher).await;
+        // A peer says that it is of this swarm a moment after it is connected, and is then found.
+        tokio::time::sleep(QUIET).await;
+        if std::mem::take(&mut is_first) && found.send(Event::Dht).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(ASK_DHT_AGAIN).await;
+    }
+    if is_first {
+        let _heard = found.send(Event::Dht).await;
     }
 }
 

@@ -104,7 +104,7 @@ impl Resolver {
             met = self.foreign_of(&error).await;
         }
         let unanswered = match &error {
-            ResolveError::NoPeers { reference } => Some(reference),
+            ResolveError::NoPeers { reference, .. } => Some(reference),
             ResolveError::NotFound { reference, asked, unanswered, .. } if asked == unanswered => {
                 Some(reference)
             }
@@ -205,8 +205,14 @@ impl Resolver {
         }
         if !offline {
             reporter.stage("finding", reference);
-            let mut search =
-                Finder::start(&self.network, self.search(publisher, reference, &options.from, reporter));
+            let mut search = self.search(publisher, reference, &options.from, reporter);
+            if options.public {
+                search.strangers = Some(publisher);
+                if self.network.rendezvous().is_none() {
+                    reporter.note("a private swarm meets no strangers: --public is not heeded");
+                }
+            }
+            let mut search = Finder::start(&self.network, search);
             let patience = options.patience.unwrap_or_else(|| self.patience(reference, &asking.answers));
             let is_followed = asking.answers.pinned.is_some();
             let others = if is_followed { Others::SOON } else { Others::OF_NEWCOMER };
@@ -219,6 +225,12 @@ impl Resolver {
         let answers = std::mem::replace(&mut asking.answers, again);
         let mut judged = self.judge_aside(publisher, reference, answers, options, offline).await?;
         (judged.silent, judged.sent) = (asking.silent(), sent);
+        if let (Some(finder), Some((_, digest))) = (&mut finder, &judged.first)
+            && reference.digest.is_none()
+            && !whole::is_complete(&self.store, digest)
+        {
+            finder.look_under(&self.network, DhtKey::manifest(digest));
+        }
         let strangers = std::mem::take(&mut judged.strangers);
         let later = (!offline).then(|| Later::new(asking, options, Meant::of(&judged, reference)));
         let resolved = self.version_in_use(reference, judged, options, finder.as_mut(), began).await?;
@@ -244,11 +256,13 @@ impl Resolver {
         from: &[Address],
         reporter: &Reporter,
     ) -> Search {
-        let mut keys = vec![DhtKey::publisher(&publisher)];
+        // A publisher may have more holders than a look-up names, and only few of them this model.
+        let mut keys = vec![DhtKey::model(&publisher, &reference.model), DhtKey::publisher(&publisher)];
         keys.extend(reference.digest.as_ref().map(DhtKey::manifest));
         let known = self.news.heads_of(publisher, Some(&reference.model), None);
         let hints = known.into_iter().flat_map(|head| head.holders).map(|holder| (holder, None)).collect();
-        Search { from: from.to_vec(), keys, hints, reporter: reporter.clone() }
+        let strangers = self.network.meets_strangers().then_some(publisher);
+        Search { from: from.to_vec(), keys, strangers, hints, reporter: reporter.clone() }
     }
 
     fn known_answers(&self, publisher: PublisherId, reference: &Reference) -> Result<Answers, ResolveError> {
@@ -444,7 +458,11 @@ impl Resolver {
             return Err(match refusal.filter(|_| !delegated) {
                 Some(refusal) => refusal,
                 None if offline => ResolveError::Offline { reference: reference.clone() },
-                None if asked == 0 => ResolveError::NoPeers { reference: reference.clone() },
+                None if asked == 0 => {
+                    let is_asked = options.public || self.network.meets_strangers();
+                    let has_strangers = self.network.rendezvous().is_some() && !is_asked;
+                    ResolveError::NoPeers { reference: reference.clone(), has_strangers }
+                }
                 None => ResolveError::NotFound { reference: reference.clone(), asked, unanswered, foreign },
             });
         };
