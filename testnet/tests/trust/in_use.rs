@@ -345,6 +345,24 @@ fn nothing_that_can_be_had_is_told_with_the_digests_that_are_known() {
     assert!(ran.stderr().contains(&two.digest.to_string()), "{}", ran.stderr());
 }
 
+#[test]
+fn a_manifest_that_cannot_be_had_is_named_once_whatever_records_name_it() {
+    let author = Author::new(71);
+    let version = author.version("tale", "one");
+    let mut records = vec![author.record(&version, "latest", 1, None)];
+    for seq in 2..=4 {
+        let prev = records.last().map(|it| Digest::of(&it.to_payload()));
+        records.push(author.record(&version, "latest", seq, prev));
+    }
+    let reference = format!("{}/tale", author.id);
+    let mut liars = Liars::default();
+    let announcers: Vec<String> =
+        records.iter().map(|record| liars.tell(script(&author, record, &[]))).collect();
+    let from: Vec<&str> = announcers.iter().map(String::as_str).collect();
+    let said = pull_alone(&Home::new("P"), &reference, &from, &[]).failed(5, "version 4").stderr();
+    assert_eq!(said.matches(&version.digest.to_string()).count(), 1, "{said}");
+}
+
 /// The wanted files decide. A version is used even where its other files are gone.
 #[test]
 fn only_the_wanted_files_must_be_at_peers() {

@@ -102,6 +102,9 @@ pub struct ResolveOptions {
     pub web_seeds: Vec<WebSeed>,
     /// The records of the tag that may be used.
     pub records: RecordChoice,
+    /// The caller reads file by file. So where no version can be had whole it gets the newest one that is proven, and each file
+    /// tells by itself whether it can be had.
+    pub by_file: bool,
 }
 
 /// Which records of a tag may be used, by the digests of their payloads.

@@ -506,11 +506,12 @@ impl Resolver {
             revision => revision.clone(),
         };
         let reference = reference(Publisher::Id(publisher), model, &revision);
-        let offline = |patience| ResolveOptions { offline: true, patience, ..ResolveOptions::default() };
+        let by_file = ResolveOptions { by_file: true, ..ResolveOptions::default() };
+        let offline = |patience| ResolveOptions { offline: true, patience, ..by_file.clone() };
         let online = |patience| ResolveOptions {
             patience: Some(patience),
             unreached: Some(UNREACHED_QUICK),
-            ..ResolveOptions::default()
+            ..by_file.clone()
         };
         let silent = Reporter::silent();
         let is_stored =
