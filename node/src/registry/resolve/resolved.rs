@@ -6,6 +6,7 @@ use std::time::Duration;
 use reg_api::behind::Behind;
 use reg_api::clock;
 use reg_api::fault::{Fault, FaultKind};
+use reg_api::selection::SelectError;
 use reg_api::tag_age::TagAge;
 use reg_api::web_seed::WebSeed;
 use reg_proto::attestation::Said;
@@ -176,6 +177,8 @@ pub enum ResolveError {
         "newest version of {reference} cannot be had ({why}), and version {used} ({manifest}), which can be, is older"
     )]
     NotNewest { reference: Reference, why: String, used: u64, manifest: Digest },
+    #[error(transparent)]
+    Select(#[from] SelectError),
     #[error("model in the store cannot be read")]
     Here(#[from] ModelError),
     #[error("a task of the search ended early")]
@@ -223,6 +226,7 @@ impl Fault for ResolveError {
                 FaultKind::Unreachable
             }
             Self::NotNewest { .. } => FaultKind::Denied,
+            Self::Select(_) => FaultKind::NoMatch,
             Self::NotHere { .. } | Self::NotFound { .. } | Self::Document { .. } => FaultKind::NotFound,
             Self::Expired { .. } | Self::Withdrawn { .. } | Self::NotTaken { .. } => FaultKind::Denied,
             Self::Keys { .. }
@@ -242,6 +246,7 @@ impl Fault for ResolveError {
         match self {
             Self::Trust { source, .. } => source.hint(),
             Self::Tags { source, .. } => source.hint(),
+            Self::Select(source) => source.hint(),
             Self::Tag { source: TagError::Signature { source: SignatureError::Revoked { .. }, .. }, .. } => Some(
                 "its publisher must sign it anew with keys that are not revoked; `reg log REF` shows what was revoked"
                     .to_owned(),

@@ -262,6 +262,10 @@ impl Resolver {
 
     /// Proves the newest ancestor that can be had and may be used. A manifest that could not be had is not tried again under
     /// another record. For a caller that reads file by file, keeps in `in_part` the newest one of which only blobs are lacking.
+    ///
+    /// # Errors
+    /// The ancestor that would be used has none of the wanted files, and no newer version may have them: see
+    /// [`ResolveError::Select`].
     async fn ancestor(
         &self,
         of: &Of<'_>,
@@ -302,6 +306,12 @@ impl Resolver {
                     documents.with_patience(Patience::until(end, false));
                     match self.prove(of, documents, Some(tag), manifest, true).await {
                         Ok(resolved) => return Ok(Some((tag.clone(), resolved))),
+                        Err(Miss::Refused(error)) if matches!(*error, ResolveError::Select(_)) => {
+                            // The user's choice is no reason to go back further. A newer version may have the files.
+                            let is_newer_lacking = tried.iter().any(|it| it.why.is_of_manifest());
+                            tried.push(Tried { seq: record.seq, manifest, why: WhyNot::NoSuchFile });
+                            return if is_newer_lacking { Ok(None) } else { Err(*error) };
+                        }
                         Err(Miss::Refused(error)) => {
                             tracing::debug!(%error, seq = record.seq, "an older version is refused");
                             WhyNot::Provenance
@@ -446,10 +456,8 @@ impl Resolver {
         probes: super::available::Probes,
     ) -> Result<(), Miss> {
         let Of { options, reference, .. } = of;
-        let Ok(missing) = options.wanted.missing(&self.store, version).await else {
-            let error = ResolveError::NotHere { reference: (*reference).clone() };
-            return Err(Miss::Absent(WhyNot::NoSuchFile, Box::new(error), None));
-        };
+        let missing = options.wanted.missing(&self.store, version).await;
+        let missing = missing.map_err(|source| Miss::Refused(Box::new(ResolveError::Select(source))))?;
         if missing.is_empty() {
             return Ok(());
         }
