@@ -7,6 +7,7 @@ mod starting;
 
 mod conformance;
 mod containerd;
+mod damaged;
 mod git;
 mod hf;
 mod hub_pages;
