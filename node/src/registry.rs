@@ -753,6 +753,17 @@ impl Registry {
         self.resolver.view_with(publisher, model, blob).await
     }
 
+    /// Returns why a blob cannot be read as a part of a model whose documents in the store are damaged; `None` where they are
+    /// not, or no version here needs it.
+    pub async fn damage_with(
+        &self,
+        publisher: &Publisher,
+        model: &ModelName,
+        blob: &Digest,
+    ) -> Option<ViewError> {
+        self.resolver.damage_with(publisher, model, blob).await
+    }
+
     /// Returns a small document in the store: a manifest, a referrer, or the document that a referrer carries.
     pub async fn document(&self, digest: &Digest) -> Option<Vec<u8>> {
         self.resolver.document(digest).await

@@ -145,7 +145,10 @@ impl Store {
         }
         match self.recheck_alone(digest, OnDamage::TakeApart, &|_| {})? {
             Recheck::Intact => Ok(()),
-            Recheck::Damaged { .. } => Err(ReadError::Damaged { digest: *digest }),
+            Recheck::Damaged { .. } => {
+                tracing::warn!(blob = %digest, "a blob of the store is damaged");
+                Err(ReadError::Damaged { digest: *digest })
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod starting;
 mod archives;
 mod conformance;
 mod containerd;
+mod damaged;
 mod domains;
 mod git;
 mod hf;

@@ -131,3 +131,35 @@ fn what_matches_nothing_is_an_error_of_its_own() {
     offline(&["--include", "!x"]).failed(2, "--exclude");
     assert!(!a.path().join("out").exists());
 }
+
+/// A choice that no file fits is the user's mistake, however many versions there are, and whoever resolves the name.
+#[test]
+fn what_matches_nothing_in_the_newest_version_is_looked_for_in_no_older_one() {
+    let [a, b, c] = ["A", "B", "C"].map(Home::new);
+    let source = a.path().join("model");
+    quantised(&source);
+    a.key("me");
+    let daemon_a = Daemon::start(&a, ["--dht", "off"]);
+    std::fs::write(source.join("old.onnx.txt"), "only in the first version").expect("written");
+    a.publish(&source, "x", "me");
+    std::fs::remove_file(source.join("old.onnx.txt")).expect("removed");
+    a.publish(&source, "x", "me");
+    let reference = a.publish(&source, "x", "me");
+    let from = daemon_a.address();
+    let daemon_c = Daemon::start(&c, ["--bootstrap", &from, "--dht", "off"]);
+    let alone = ["--from", &from, "--no-mdns", "--dht", "off"];
+    for (home, how) in [(&b, &alone[..]), (&c, &[][..]), (&a, &["--offline"][..])] {
+        for newest in [&[][..], &["--newest"]] {
+            let pulled = |flags: &[&str]| pull(home, &reference, "out", &[flags, how, newest].concat());
+            let none = pulled(&["--include", "*.txt", "--include", "old.onnx.txt"]);
+            let none = none.failed(8, "no file of the model matches old.onnx.txt");
+            assert!(none.stderr().contains("it has README.md"), "{}", none.stderr());
+            let none = pulled(&["--quant", "Q2_K"]).failed(8, "no GGUF file of quantisation Q2_K");
+            assert!(none.stderr().contains("x-Q8_0.gguf"), "{}", none.stderr());
+            pulled(&["--include", "x-*", "--tensors", "t", "--exclude", "*.gguf"])
+                .failed(8, "nothing is left");
+        }
+        assert!(!home.path().join("out").exists());
+    }
+    drop(daemon_c);
+}

@@ -345,6 +345,50 @@ fn nothing_that_can_be_had_is_told_with_the_digests_that_are_known() {
     assert!(ran.stderr().contains(&two.digest.to_string()), "{}", ran.stderr());
 }
 
+#[test]
+fn a_manifest_that_cannot_be_had_is_named_once_whatever_records_name_it() {
+    let author = Author::new(71);
+    let version = author.version("tale", "one");
+    let mut records = vec![author.record(&version, "latest", 1, None)];
+    for seq in 2..=4 {
+        let prev = records.last().map(|it| Digest::of(&it.to_payload()));
+        records.push(author.record(&version, "latest", seq, prev));
+    }
+    let reference = format!("{}/tale", author.id);
+    let mut liars = Liars::default();
+    let mut all = |versions: &[&Version]| -> Vec<String> {
+        records.iter().map(|record| liars.tell(script(&author, record, versions))).collect()
+    };
+    let (announcers, holders) = (all(&[]), all(&[&version]));
+    let from: Vec<&str> = announcers.iter().map(String::as_str).collect();
+    let said = pull_alone(&Home::new("P"), &reference, &from, &[]).failed(5, "version 4").stderr();
+    assert_eq!(said.matches(&version.digest.to_string()).count(), 1, "{said}");
+    // What a user wants and no version has is not looked for under the other records.
+    let from: Vec<&str> = holders.iter().map(String::as_str).collect();
+    let none = pull_alone(&Home::new("Q"), &reference, &from, &["--include", "*.onnx"]);
+    none.failed(8, "no file of the model matches *.onnx");
+}
+
+#[test]
+fn a_choice_that_an_older_version_does_not_have_is_no_reason_to_go_back_further() {
+    let author = Author::new(72);
+    let [(first, one), (second, two)] = two_records(&author);
+    let reference = format!("{}/tale", author.id);
+    let mut liars = Liars::default();
+    let holder = liars.tell(script(&author, &first, &[&one]));
+    let announcer = liars.tell(script(&author, &second, &[]));
+    // The newest version may have the file, so the command may be run again.
+    let wanted = ["--include", "*.onnx"];
+    let ran = pull_alone(&Home::new("P"), &reference, &[&holder, &announcer], &wanted);
+    let said = ran.failed(5, &two.digest.to_string()).stderr();
+    assert!(said.contains("it has none of the files that were asked for"), "{said}");
+    // Of a frozen tag there is no newer version.
+    let other = author.record(&author.version("tale", "other"), "latest", 2, second.prev);
+    let contradicting = liars.tell(script(&author, &other, &[]));
+    let from = [holder.as_str(), &announcer, &contradicting];
+    pull_alone(&Home::new("Q"), &reference, &from, &wanted).failed(8, "no file of the model matches *.onnx");
+}
+
 /// The wanted files decide. A version is used even where its other files are gone.
 #[test]
 fn only_the_wanted_files_must_be_at_peers() {

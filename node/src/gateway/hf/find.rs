@@ -16,7 +16,7 @@ use super::oid::Oid;
 use super::state::HfGateway;
 use crate::registry::model::git_blob;
 use crate::registry::pull::{LISTED_BYTES_MAX, plain_files};
-use crate::registry::resolve::{ModelView, Revision, TagPlace};
+use crate::registry::resolve::{ModelView, Revision, TagPlace, ViewError};
 
 /// Plain files that are fetched at once.
 const FETCHED_AT_ONCE: usize = 8;
@@ -41,9 +41,11 @@ impl HfGateway {
         let (publisher, model) = self.names(&at.owner, &at.model)?;
         let wanted = revision(&at.revision)?;
         let is_own = self.signer().is_some_and(|it| publisher == Publisher::Id(it.publisher()));
-        if let (true, Revision::Tag(tag)) = (is_own, &wanted)
-            && matches!(self.registry().place_of(&publisher, &model, tag).await, Ok(TagPlace::Removed))
-        {
+        let place = match &wanted {
+            Revision::Tag(tag) if is_own => self.registry().place_of(&publisher, &model, tag).await.ok(),
+            _ => None,
+        };
+        if place == Some(TagPlace::Removed) {
             // Reading it would make it a tag of this node again.
             return Err(HfError::RevisionNotFound(at.revision.clone()));
         }
@@ -51,10 +53,12 @@ impl HfGateway {
             Ok(view) => Ok(view),
             Err(error) => {
                 // A client that publishes asks for the repository first, and creates it where it is not found. Where no peer can
-                // be asked, it may do so: a commit looks again for a version that it must keep.
+                // be asked, it may do so: a commit looks again for a version that it must keep. What this node has is there, also
+                // where it cannot be read now.
+                let is_here = place == Some(TagPlace::Here) || matches!(error, ViewError::Damaged { .. });
                 let error = match HfError::of_view(&error) {
                     HfError::Failed { kind: FaultKind::Unreachable | FaultKind::RetryLater, message }
-                        if is_own =>
+                        if is_own && !is_here =>
                     {
                         HfError::RepoNotFound(message)
                     }

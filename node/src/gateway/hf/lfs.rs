@@ -135,6 +135,9 @@ impl HfGateway {
             None => match self.registry().view_with(&publisher, &model, &digest).await.filter(has) {
                 Some(view) => view,
                 None => {
+                    if let Some(error) = self.registry().damage_with(&publisher, &model, &digest).await {
+                        return Ok(failed(503, error.to_string()));
+                    }
                     let id = At::main(repo.clone()).id();
                     return Ok(failed(404, format!("{id}: no version that this node knows has it")));
                 }

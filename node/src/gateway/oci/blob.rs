@@ -46,6 +46,8 @@ pub(super) async fn get(
     } else if let Some(size) = oci.registry().blob_size(&digest).filter(|_| method == Method::HEAD) {
         // The store has it, though not as a part of this repository: a client that pushes need not send it.
         respond(&Wanted::Whole, size, &digest.to_string(), None)
+    } else if let Some(error) = oci.registry().damage_with(&publisher, &model, &digest).await {
+        return Err(OciError::of(&error, Code::BlobUnknown));
     } else if let Some(size) = oci.registry().blob_size(&digest) {
         let is_owner = caller.map(|it| it.0) == Some(Caller::Owner);
         if !is_owner {
@@ -119,8 +121,7 @@ async fn of_view(
     }
     let Some(layout) = view.manifest().blobs().remove(&digest) else {
         let bytes = oci.registry().document(&digest).await;
-        let bytes =
-            bytes.ok_or_else(|| OciError::new(Code::BlobUnknown, format!("{digest} is not in the store")))?;
+        let bytes = bytes.ok_or_else(|| OciError::lacking(&digest))?;
         return Ok(small(bytes, &digest, method, headers));
     };
     let size = layout.size();

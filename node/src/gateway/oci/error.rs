@@ -8,6 +8,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::printable::Printable;
+use reg_proto::digest::Digest;
 use serde_json::json;
 
 use super::header::API_VERSION;
@@ -86,6 +87,16 @@ impl OciError {
         Self::new(
             Code::Unauthorized,
             "pushing needs the token as the password: `reg env oci` prints how to log in",
+        )
+    }
+
+    /// Returns the error for a document of a version that is here, which the store cannot read.
+    pub(super) fn lacking(digest: &Digest) -> Self {
+        Self::new(
+            Code::Unavailable,
+            format!(
+                "{digest} is damaged or missing in the store (`reg verify --repair` fetches it, if a peer has it)"
+            ),
         )
     }
 

@@ -84,10 +84,12 @@ async fn find(
             return Ok(Found { bytes, media_type, behind: None });
         }
         let view = oci.registry().view_with(publisher, model, &digest).await;
-        if view.is_some_and(|view| view.digest() == digest || view.referrers().contains(&digest))
-            && let Some(bytes) = oci.registry().document(&digest).await
-        {
-            return Ok(found(bytes, None));
+        if view.is_some_and(|view| view.digest() == digest || view.referrers().contains(&digest)) {
+            let bytes = oci.registry().document(&digest).await;
+            return bytes.map(|bytes| found(bytes, None)).ok_or_else(|| OciError::lacking(&digest));
+        }
+        if let Some(error) = oci.registry().damage_with(publisher, model, &digest).await {
+            return Err(OciError::of(&error, Code::ManifestUnknown));
         }
         Revision::Digest(digest)
     } else {
@@ -96,9 +98,7 @@ async fn find(
     let view = oci.registry().view(publisher, model, &wanted).await;
     let view = view.map_err(|error| OciError::of(&error, Code::ManifestUnknown))?;
     let bytes = oci.registry().document(&view.digest()).await;
-    bytes
-        .map(|bytes| found(bytes, view.behind.clone()))
-        .ok_or_else(|| unknown(format!("{} is no longer in the store", view.digest())))
+    bytes.map(|bytes| found(bytes, view.behind.clone())).ok_or_else(|| OciError::lacking(&view.digest()))
 }
 
 /// Returns the subject of a tag `sha256-<hex>`, under which registries without a referrers API keep a list of

@@ -159,7 +159,13 @@ impl Reading {
     /// The task that opens it ended early. A blob that cannot be opened counts as one that is not there.
     pub async fn open_whole(&self, blob: Digest) -> Result<Option<BlobFile>, ReaderError> {
         let store = self.store.clone();
-        let open = move || store.open_blob(&blob).ok();
+        let open = move || {
+            let file = store.open_blob(&blob).ok();
+            if file.is_none() && store.contains(&blob) {
+                tracing::warn!(%blob, "a blob that the store knows cannot be read");
+            }
+            file
+        };
         tokio::task::spawn_blocking(open).await.map_err(|_| ReaderError::Interrupted)
     }
 }

@@ -32,6 +32,7 @@ mod keep;
 mod stored;
 
 mod absent;
+mod damaged;
 mod described;
 mod place;
 mod view;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use reg_api::behind::Behind;
 use reg_api::clock;
 use reg_api::fault::{Fault, FaultKind};
+use reg_api::selection::SelectError;
 use reg_api::tag_age::TagAge;
 use reg_api::web_seed::WebSeed;
 use reg_proto::attestation::Said;
@@ -108,6 +109,9 @@ pub struct ResolveOptions {
     pub records: RecordChoice,
     /// What the caller brings of the model in the place of peers.
     pub brought: Option<Arc<Brought>>,
+    /// The caller reads file by file. So where no version can be had whole it gets the newest one that is proven, and each file
+    /// tells by itself whether it can be had.
+    pub by_file: bool,
 }
 
 /// Which records of a tag may be used, by the digests of their payloads.
@@ -187,6 +191,8 @@ pub enum ResolveError {
     NotBrought { reference: Reference },
     #[error("records of {reference} have more signatures than are verified at once")]
     TooDear { reference: Reference },
+    #[error(transparent)]
+    Select(#[from] SelectError),
     #[error("model in the store cannot be read")]
     Here(#[from] ModelError),
     #[error("a task of the search ended early")]
@@ -234,6 +240,7 @@ impl Fault for ResolveError {
                 FaultKind::Unreachable
             }
             Self::NotNewest { .. } => FaultKind::Denied,
+            Self::Select(_) => FaultKind::NoMatch,
             Self::NotHere { .. } | Self::NotFound { .. } | Self::Document { .. } => FaultKind::NotFound,
             Self::Expired { .. } | Self::Withdrawn { .. } | Self::NotTaken { .. } => FaultKind::Denied,
             Self::Keys { .. }
@@ -255,6 +262,7 @@ impl Fault for ResolveError {
         match self {
             Self::Trust { source, .. } => source.hint(),
             Self::Tags { source, .. } => source.hint(),
+            Self::Select(source) => source.hint(),
             Self::Tag { source: TagError::Signature { source: SignatureError::Revoked { .. }, .. }, .. } => Some(
                 "its publisher must sign it anew with keys that are not revoked; `reg log REF` shows what was revoked"
                     .to_owned(),

@@ -100,6 +100,20 @@ pub enum WhyNot {
     Passed,
 }
 
+impl WhyNot {
+    /// Tells whether it is due to what the record names. So it holds for every other record of the same manifest too.
+    const fn is_of_manifest(self) -> bool {
+        match self {
+            Self::Offline | Self::Manifest { .. } | Self::Provenance | Self::Blobs { .. } | Self::NotSent => {
+                true
+            }
+            Self::NotWanted | Self::NoSuchFile | Self::Expired { .. } | Self::Barred(_) | Self::Passed => {
+                false
+            }
+        }
+    }
+}
+
 impl fmt::Display for Tried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}): {}", self.seq, self.manifest, self.why)
@@ -136,14 +150,57 @@ impl fmt::Display for WhyNot {
 
 /// Why one version is not used.
 enum Miss {
-    /// It cannot be had; another version may be.
-    Absent(WhyNot, Box<ResolveError>),
+    /// It cannot be had; another version may be. With what was proven of it, where only its blobs are lacking.
+    Absent(WhyNot, Box<ResolveError>, Option<Box<Proven>>),
     /// It is refused, and nothing is used in its place.
     Refused(Box<ResolveError>),
 }
 
+/// A version of which everything was proven but that its blobs can be had.
+struct Proven {
+    tag: Option<SignedTag>,
+    digest: Digest,
+    manifest: Manifest,
+    accepted: Accepted,
+    note: Option<String>,
+}
+
+impl Proven {
+    fn resolved(self, of: &Of<'_>, documents: &mut Documents<'_>, has_other: bool) -> Resolved {
+        let Self { tag, digest, manifest, accepted, note } = self;
+        let (holders, mut kept) = documents.take_parts();
+        let named: BTreeSet<Digest> = accepted.provenance.states.values().copied().collect();
+        // A copy: a provenance may name anything, also a document that is to be kept.
+        let sent = kept.iter().filter(|(digest, _)| named.contains(digest));
+        let states = sent.map(|(digest, bytes)| (*digest, bytes.clone())).collect();
+        kept.retain(|it, _| *it == digest || accepted.documents.contains(it));
+        let Accepted { provenance, referrers, said, .. } = accepted;
+        Resolved {
+            keys: of.keys.clone(),
+            model: provenance.model.clone(),
+            head: tag.as_ref().map(|it| it.record().order()),
+            tag,
+            digest,
+            manifest,
+            provenance,
+            documents: kept,
+            states,
+            referrers,
+            said,
+            notes: note.into_iter().collect(),
+            finder: None,
+            later: None,
+            holders,
+            strangers: BTreeSet::new(),
+            behind: None,
+            has_other,
+        }
+    }
+}
+
 impl Resolver {
-    /// Proves the version to use and returns it: the head, or else the newest ancestor that can be had.
+    /// Proves the version to use and returns it: the head, or else the newest ancestor that can be had. For a caller that reads
+    /// file by file, the newest one that is proven where none can be had whole.
     pub(super) async fn version_in_use(
         &self,
         reference: &Reference,
@@ -155,8 +212,11 @@ impl Resolver {
         let Judged { keys, model, first, line, holders, silent, sent, notes, refusal, .. } = judged;
         let mut documents = Documents::new(self, holders, silent, sent, finder);
         let of = Of { reference, keys: &keys, model: &model, options };
-        let has_other = !line.ancestors.is_empty();
-        let (mut tried, mut error) = (Vec::new(), None);
+        // Several records may name one manifest: then there is no other version.
+        let is_other =
+            |it: &Candidate| first.as_ref().is_none_or(|(_, head)| *head != it.tag.record().manifest.digest);
+        let has_other = line.ancestors.iter().any(is_other);
+        let (mut tried, mut error, mut proven) = (Vec::new(), None, None);
         if let Some((tag, digest)) = first {
             if has_other {
                 let end =
@@ -170,7 +230,10 @@ impl Resolver {
                 match self.prove(&of, &mut documents, tag.as_ref(), digest, has_other).await {
                     Ok(resolved) => return Ok(with_notes(notes, resolved)),
                     Err(Miss::Refused(error)) => return Err(*error),
-                    Err(Miss::Absent(why, source)) => Some((why, source)),
+                    Err(Miss::Absent(why, source, of_head)) => {
+                        proven = of_head.filter(|_| options.by_file);
+                        Some((why, source))
+                    }
                 }
             };
             let Some(tag) = tag.filter(|_| reference.digest.is_none()) else {
@@ -180,19 +243,36 @@ impl Resolver {
             tried.push(Tried { seq: tag.record().seq, manifest: digest, why });
             error = miss.map(|(_, error)| error);
         }
-        match self.ancestor(&of, &line, &mut documents, &mut tried).await? {
-            Some((tag, resolved)) => self.stand_in(&of, &line, &tried, &tag, with_notes(notes, resolved)),
+        let ancestor = self.ancestor(&of, &line, &mut documents, &mut tried, &mut proven).await?;
+        let in_part = || {
+            let proven = proven?;
+            let is_head =
+                |tag: &SignedTag| line.heads.iter().any(|it| it.payload_digest() == tag.payload_digest());
+            let tag = proven.tag.clone().filter(|tag| !is_head(tag));
+            Some((tag, proven.resolved(&of, &mut documents, false)))
+        };
+        match ancestor.map(|(tag, resolved)| (Some(tag), resolved)).or_else(in_part) {
+            Some((Some(tag), resolved)) => {
+                self.stand_in(&of, &line, &tried, &tag, with_notes(notes, resolved))
+            }
+            Some((None, head)) => Ok(with_notes(notes, head)),
             None => Err(none_left(&of, line.frozen, tried, refusal, error)),
         }
     }
 
-    /// Proves the newest ancestor that can be had and may be used.
+    /// Proves the newest ancestor that can be had and may be used. A manifest that could not be had is not tried again under
+    /// another record. For a caller that reads file by file, keeps in `in_part` the newest one of which only blobs are lacking.
+    ///
+    /// # Errors
+    /// The ancestor that would be used has none of the wanted files, and no newer version may have them: see
+    /// [`ResolveError::Select`].
     async fn ancestor(
         &self,
         of: &Of<'_>,
         line: &Line,
         documents: &mut Documents<'_>,
         tried: &mut Vec<Tried>,
+        in_part: &mut Option<Box<Proven>>,
     ) -> Result<Option<(SignedTag, Resolved)>, ResolveError> {
         let expired = |tag: &SignedTag| {
             let age = TagAge::of(tag.record(), clock::now());
@@ -208,6 +288,10 @@ impl Resolver {
         let mut asked = 0;
         for (index, Candidate { tag, barred }) in line.ancestors.iter().enumerate() {
             let record = tag.record();
+            let manifest = record.manifest.digest;
+            if tried.iter().any(|it| it.manifest == manifest && it.why.is_of_manifest()) {
+                continue;
+            }
             let is_enough = asked >= NEWER_ASKED_MAX && here.is_some_and(|here| index < here);
             let why = match (barred, expired(tag)) {
                 (Some(barred), _) => Some(WhyNot::Barred(*barred)),
@@ -220,17 +304,28 @@ impl Resolver {
                     asked += 1;
                     let end = Instant::now() + ANCESTOR_PATIENCE;
                     documents.with_patience(Patience::until(end, false));
-                    match self.prove(of, documents, Some(tag), record.manifest.digest, true).await {
+                    match self.prove(of, documents, Some(tag), manifest, true).await {
                         Ok(resolved) => return Ok(Some((tag.clone(), resolved))),
+                        Err(Miss::Refused(error)) if matches!(*error, ResolveError::Select(_)) => {
+                            // The user's choice is no reason to go back further. A newer version may have the files.
+                            let is_newer_lacking = tried.iter().any(|it| it.why.is_of_manifest());
+                            tried.push(Tried { seq: record.seq, manifest, why: WhyNot::NoSuchFile });
+                            return if is_newer_lacking { Ok(None) } else { Err(*error) };
+                        }
                         Err(Miss::Refused(error)) => {
                             tracing::debug!(%error, seq = record.seq, "an older version is refused");
                             WhyNot::Provenance
                         }
-                        Err(Miss::Absent(why, _)) => why,
+                        Err(Miss::Absent(why, _, proven)) => {
+                            *in_part = in_part.take().or(proven.filter(|_| of.options.by_file));
+                            why
+                        }
                     }
                 }
             };
-            tried.push(Tried { seq: record.seq, manifest: record.manifest.digest, why: miss });
+            if !tried.iter().any(|it| it.manifest == manifest && it.why == miss) {
+                tried.push(Tried { seq: record.seq, manifest, why: miss });
+            }
         }
         Ok(None)
     }
@@ -303,7 +398,7 @@ impl Resolver {
             if is_checked && !is_here && !is_offline { documents.probe(digest) } else { Default::default() };
         let bytes = documents.get(digest).await.map_err(|source| {
             let why = if is_offline { WhyNot::Offline } else { WhyNot::Manifest { asked: source.asked } };
-            Miss::Absent(why, Box::new(ResolveError::Document { reference: reference.clone(), source }))
+            Miss::Absent(why, Box::new(ResolveError::Document { reference: reference.clone(), source }), None)
         })?;
         let stated = tag.map(|tag| tag.record().manifest.size).filter(|it| *it != bytes.len() as u64);
         if let Some(stated) = stated {
@@ -334,7 +429,8 @@ impl Resolver {
             .documents(work)
             .await
             .map_err(|_| Miss::Refused(Box::new(ResolveError::Search)))?;
-        let (accepted, then) = accepted.map_err(|error| Miss::Absent(WhyNot::Provenance, Box::new(error)))?;
+        let (accepted, then) =
+            accepted.map_err(|error| Miss::Absent(WhyNot::Provenance, Box::new(error), None))?;
         let note = then.map(|then| {
             format!(
                 "key document {then} signed it, which is retired, and key document {} does not take it over: it is used \
@@ -342,37 +438,14 @@ impl Resolver {
                 of.keys.version()
             )
         });
-        let version = Version { publisher: of.keys.publisher(), model: &model, digest, manifest: &manifest };
-        if is_checked {
-            self.check_blobs(of, documents, version, probes).await?;
+        let proven = Proven { tag: tag.cloned(), digest, manifest, accepted, note };
+        let publisher = of.keys.publisher();
+        let version = Version { publisher, model: &model, digest, manifest: &proven.manifest };
+        match if is_checked { self.check_blobs(of, documents, version, probes).await } else { Ok(()) } {
+            Ok(()) => Ok(proven.resolved(of, documents, is_checked)),
+            Err(Miss::Absent(why, error, _)) => Err(Miss::Absent(why, error, Some(Box::new(proven)))),
+            Err(refused) => Err(refused),
         }
-        let (holders, mut kept) = documents.take_parts();
-        let named: BTreeSet<Digest> = accepted.provenance.states.values().copied().collect();
-        // A copy: a provenance may name anything, also a document that is to be kept.
-        let sent = kept.iter().filter(|(digest, _)| named.contains(digest));
-        let states = sent.map(|(digest, bytes)| (*digest, bytes.clone())).collect();
-        kept.retain(|it, _| *it == digest || accepted.documents.contains(it));
-        let Accepted { provenance, referrers, said, .. } = accepted;
-        Ok(Resolved {
-            keys: of.keys.clone(),
-            model: provenance.model.clone(),
-            tag: tag.cloned(),
-            digest,
-            manifest,
-            provenance,
-            documents: kept,
-            states,
-            referrers,
-            said,
-            notes: note.into_iter().collect(),
-            finder: None,
-            later: None,
-            holders,
-            strangers: BTreeSet::new(),
-            behind: None,
-            head: tag.map(|it| it.record().order()),
-            has_other: is_checked,
-        })
     }
 
     async fn check_blobs(
@@ -383,10 +456,8 @@ impl Resolver {
         probes: super::available::Probes,
     ) -> Result<(), Miss> {
         let Of { options, reference, .. } = of;
-        let Ok(missing) = options.wanted.missing(&self.store, version).await else {
-            let error = ResolveError::NotHere { reference: (*reference).clone() };
-            return Err(Miss::Absent(WhyNot::NoSuchFile, Box::new(error)));
-        };
+        let missing = options.wanted.missing(&self.store, version).await;
+        let missing = missing.map_err(|source| Miss::Refused(Box::new(ResolveError::Select(source))))?;
         let is_brought = options.brought.as_ref().is_some_and(|it| it.is_of(&version.digest));
         if missing.is_empty() || is_brought {
             return Ok(());
@@ -412,7 +483,7 @@ impl Resolver {
                 foreign: Vec::new(),
             },
         };
-        Err(Miss::Absent(why, Box::new(error)))
+        Err(Miss::Absent(why, Box::new(error), None))
     }
 }
 

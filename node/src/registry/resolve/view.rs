@@ -103,6 +103,8 @@ pub enum ViewError {
     NoSuchPrefix { reference: Reference, prefix: String },
     #[error("{reference} has {count} versions with digests that begin with {prefix}")]
     Ambiguous { reference: Reference, prefix: String, count: usize },
+    #[error("{document} of {reference} is damaged or missing in the store, and no peer has sent it")]
+    Damaged { reference: Reference, document: Digest },
     #[error(transparent)]
     Policy(#[from] PolicyError),
     #[error("documents of {reference} cannot be kept")]
@@ -116,6 +118,7 @@ impl Fault for ViewError {
         match self {
             Self::Resolve(source) => source.kind(),
             Self::Slow { .. } => FaultKind::RetryLater,
+            Self::Damaged { .. } => FaultKind::Unreachable,
             Self::Absent { .. } | Self::NoSuchPrefix { .. } => FaultKind::NotFound,
             Self::Ambiguous { .. } => FaultKind::Invalid,
             Self::Policy(source) => source.kind(),
@@ -129,6 +132,9 @@ impl Fault for ViewError {
             Self::Resolve(source) => source.hint(),
             Self::Policy(source) => source.hint(),
             Self::Slow { .. } => Some("try again; `reg peers` shows the connected peers".to_owned()),
+            Self::Damaged { .. } => {
+                Some("`reg verify --repair` on that node fetches it, if a peer has it".to_owned())
+            }
             _ => None,
         }
     }
@@ -514,11 +520,12 @@ impl Resolver {
             revision => revision.clone(),
         };
         let reference = reference(Publisher::Id(publisher), model, &revision);
-        let offline = |patience| ResolveOptions { offline: true, patience, ..ResolveOptions::default() };
+        let by_file = ResolveOptions { by_file: true, ..ResolveOptions::default() };
+        let offline = |patience| ResolveOptions { offline: true, patience, ..by_file.clone() };
         let online = |patience| ResolveOptions {
             patience: Some(patience),
             unreached: Some(UNREACHED_QUICK),
-            ..ResolveOptions::default()
+            ..by_file.clone()
         };
         let silent = Reporter::silent();
         let is_stored =
@@ -526,19 +533,23 @@ impl Resolver {
         let settled = async |patience| {
             self.resolve_settled(&reference, &online(patience), &silent, VIEW_ANSWERS_PATIENCE).await
         };
-        let mut resolved = match (&revision, is_stored) {
+        let resolved = match (&revision, is_stored) {
             // The meaning of a digest does not change.
             (Revision::Digest(_), _) => match self.resolve(&reference, &offline(None), &silent).await {
-                Ok(resolved) => resolved,
-                Err(_) => settled(VIEW_PATIENCE).await?,
+                Ok(resolved) => Ok(resolved),
+                Err(_) => settled(VIEW_PATIENCE).await,
             },
             (_, true) => match settled(REFRESH_QUICK).await {
                 Err(error) if error.kind() != FaultKind::Verification => {
-                    self.resolve(&reference, &offline(None), &silent).await?
+                    self.resolve(&reference, &offline(None), &silent).await
                 }
-                resolved => resolved?,
+                resolved => resolved,
             },
-            (_, false) => settled(VIEW_PATIENCE).await?,
+            (_, false) => settled(VIEW_PATIENCE).await,
+        };
+        let mut resolved = match resolved {
+            Ok(resolved) => resolved,
+            Err(error) => return Err(self.because_damaged(&reference, error).await),
         };
         refuse(&self.consent(&resolved).await?, publisher, &resolved.model)?;
         let later = resolved.later.take();
