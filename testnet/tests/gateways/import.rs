@@ -370,7 +370,7 @@ fn models_of_ollama_are_adopted_in_place_one_or_all() {
     let of = |kind: &str| format!("application/vnd.ollama.image.{kind}");
     assert_eq!(kinds, ["model", "template", "params", "license"].map(of));
     let served = http::get(&format!("{repo}/blobs/{}", text(&layers[1]["digest"])), &[]);
-    assert_eq!(served.body, template);
+    assert_eq!(served.bytes, template);
     daemon.stop();
     take(&["none:1b"]).failed(3, "none:1b");
     take(&["cloud"]).failed(2, "no weights");

@@ -26,6 +26,7 @@ pub enum PullError {
     Resolve(#[from] ResolveError),
     #[error(transparent)]
     Domain(#[from] DomainError),
+    #[error(transparent)]
     Elsewhere(WithVersions),
     #[error(transparent)]
     Select(#[from] SelectError),

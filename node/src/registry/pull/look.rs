@@ -31,7 +31,7 @@ impl Puller {
         request: &PullRequest,
         reporter: &Reporter,
     ) -> Result<Looked, PullError> {
-        self.meet(request, reporter).await;
+        self.meet_first(request, reporter).await;
         let (mut resolved, mut part) = self.find(request, &RecordChoice::default(), reporter).await?;
         if self.settle(resolved.later.as_mut()).await.is_err() {
             (resolved, part) = self.find(request, &RecordChoice::default(), reporter).await?;

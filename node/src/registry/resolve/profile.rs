@@ -83,6 +83,7 @@ impl Resolver {
             keys: vec![DhtKey::publisher(&publisher)],
             hints: holders.map(|holder| (holder, None)).collect(),
             reporter: reporter.clone(),
+            strangers: None,
         };
         let mut finder = Finder::start(&self.network, search);
         let (mut questions, mut asked) = (JoinSet::new(), 0);
