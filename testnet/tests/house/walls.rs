@@ -40,7 +40,7 @@ const MODULES: [(&str, &[&str]); 8] = [
 
 /// The rooms of the registry, the lowest first, and those that each may use: always rooms above it in this table, so that
 /// no circle can cross rooms. `limits` and `deadline` are open to all.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("price", &[]),
     ("policy", &[]),
     ("model", &["policy"]),

@@ -53,10 +53,7 @@ pub enum PullError {
     #[error("OpenSSF bundle is refused")]
     Bundle(#[from] BundleError),
     #[error("model is in the cache, but cannot be put into {dest}")]
-    Checkout {
-        dest: PathBuf,
-        source: CheckoutError,
-    },
+    Checkout { dest: PathBuf, source: CheckoutError },
     #[error("a peer has told of a newer version meanwhile")]
     Superseded,
     #[error("a task ended early")]
