@@ -262,7 +262,7 @@ mod tests {
                 let read = |at: u64, length: usize| {
                     count += 1;
                     if count == 2 {
-                        caller = None;
+                        drop(caller.take());
                     }
                     let mut bytes = vec![1; length];
                     if at == 0 {
