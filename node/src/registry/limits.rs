@@ -351,6 +351,9 @@ pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// How long a gateway's client waits for a model to be resolved. Hugging Face's clients give up after 10 s without a
 /// byte.
 pub(super) const VIEW_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a gateway asks peers for a version that is kept here without one of its documents. An older version that stands in for
+/// it is found within this time.
+pub(super) const DAMAGED_PATIENCE: Duration = Duration::from_secs(5);
 /// Tag records that are kept in memory because they were verified last, of about 2 KB each.
 pub(super) const KNOWN_TAGS_MAX: usize = 1024;
 /// How long a node that ends waits for its last announcements. They need a round trip to each connected peer.

@@ -9,32 +9,36 @@ use reg_api::fault::{Fault, FaultKind};
 use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, Publisher, Reference};
 use reg_proto::referrer::Referrer;
+use tokio::time::timeout;
 
 use super::view::{Revision, reference};
-use super::{ModelHere, ResolveError, Resolver, ViewError};
+use super::{ModelHere, ResolveError, Resolved, Resolver, ViewError};
+use crate::registry::limits::DAMAGED_PATIENCE;
 use crate::registry::model::record::{self, ModelRecord};
 
 impl Resolver {
-    /// Returns the error of a version that was not resolved. Where this node keeps the version, and lacks a document of it, that
-    /// is the reason.
-    pub(super) async fn because_damaged(
+    /// Resolves a reference. Where this node keeps the version and lacks a document of it, peers are asked for a shorter time, and
+    /// what is lacking is the reason that it is not resolved.
+    ///
+    /// # Errors
+    /// See [`ViewError`].
+    pub(super) async fn unless_damaged(
         self: &Arc<Self>,
         reference: &Reference,
-        error: ResolveError,
-    ) -> ViewError {
-        let is_lack = matches!(error.kind(), FaultKind::NotFound | FaultKind::Unreachable)
-            || matches!(error, ResolveError::NoProvenance { .. });
-        if !is_lack {
-            return error.into();
-        }
+        resolving: impl Future<Output = Result<Resolved, ResolveError>>,
+    ) -> Result<Resolved, ViewError> {
         let (resolver, meant) = (self.clone(), reference.clone());
         let look = move || {
             let ModelHere { manifest, record, .. } = resolver.model_here(&meant).ok()?;
             resolver.lacking_document(&manifest, &record)
         };
-        match tokio::task::spawn_blocking(look).await.ok().flatten() {
-            Some(document) => damaged(reference.clone(), document),
-            None => error.into(),
+        let Some(document) = tokio::task::spawn_blocking(look).await.ok().flatten() else {
+            return Ok(resolving.await?);
+        };
+        match timeout(DAMAGED_PATIENCE, resolving).await {
+            Ok(Ok(resolved)) => Ok(resolved),
+            Ok(Err(error)) if !is_lack(&error) => Err(error.into()),
+            Ok(Err(_)) | Err(_) => Err(damaged(reference.clone(), document)),
         }
     }
 
@@ -73,6 +77,12 @@ impl Resolver {
             }
         })
     }
+}
+
+/// Tells whether an error may come from a document that is lacking.
+fn is_lack(error: &ResolveError) -> bool {
+    matches!(error.kind(), FaultKind::NotFound | FaultKind::Unreachable)
+        || matches!(error, ResolveError::NoProvenance { .. })
 }
 
 fn damaged(reference: Reference, document: Digest) -> ViewError {

@@ -533,24 +533,23 @@ impl Resolver {
         let settled = async |patience| {
             self.resolve_settled(&reference, &online(patience), &silent, VIEW_ANSWERS_PATIENCE).await
         };
-        let resolved = match (&revision, is_stored) {
-            // The meaning of a digest does not change.
-            (Revision::Digest(_), _) => match self.resolve(&reference, &offline(None), &silent).await {
-                Ok(resolved) => Ok(resolved),
-                Err(_) => settled(VIEW_PATIENCE).await,
-            },
-            (_, true) => match settled(REFRESH_QUICK).await {
-                Err(error) if error.kind() != FaultKind::Verification => {
-                    self.resolve(&reference, &offline(None), &silent).await
-                }
-                resolved => resolved,
-            },
-            (_, false) => settled(VIEW_PATIENCE).await,
+        let resolving = async {
+            match (&revision, is_stored) {
+                // The meaning of a digest does not change.
+                (Revision::Digest(_), _) => match self.resolve(&reference, &offline(None), &silent).await {
+                    Ok(resolved) => Ok(resolved),
+                    Err(_) => settled(VIEW_PATIENCE).await,
+                },
+                (_, true) => match settled(REFRESH_QUICK).await {
+                    Err(error) if error.kind() != FaultKind::Verification => {
+                        self.resolve(&reference, &offline(None), &silent).await
+                    }
+                    resolved => resolved,
+                },
+                (_, false) => settled(VIEW_PATIENCE).await,
+            }
         };
-        let mut resolved = match resolved {
-            Ok(resolved) => resolved,
-            Err(error) => return Err(self.because_damaged(&reference, error).await),
-        };
+        let mut resolved = self.unless_damaged(&reference, resolving).await?;
         refuse(&self.consent(&resolved).await?, publisher, &resolved.model)?;
         let later = resolved.later.take();
         Ok((self.keep_view_aside(reference, resolved).await?, later))
