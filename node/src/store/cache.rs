@@ -571,10 +571,13 @@ mod tests {
         // As a download does: what is allocated is the lease's own, and no other one may have it.
         partial.set_aside().unwrap();
         let reserved = store.reserved(&none);
-        assert_eq!((reserved.store, reserved.disk, store.lacking(&reserved)), (SIZE, 0, 0));
+        // Some file systems allocate nothing.
+        let left = SIZE - partial.taken_bytes();
+        assert!(left == 0 && store.lacking(&reserved) == 0 || partial.unused_bytes() < 3 << 20);
+        assert_eq!((reserved.store, reserved.disk), (SIZE, left));
         assert_eq!(reserved.fills, [partial.key()].into());
         let more = store.reserve(1, &[other].into()).unwrap();
-        assert_eq!(store.reserved(&none).disk, 1);
+        assert_eq!(store.reserved(&none).disk, left + 1);
         drop(more);
         for index in 3..6 {
             partial.write_piece(layout.piece(index).unwrap(), piece(index as usize)).unwrap();
