@@ -176,7 +176,7 @@ fn a_full_disk_is_exit_code_7_and_the_pull_goes_on_after_room_is_made() {
 }
 
 /// Bytes of the disk that the partial blobs below a folder take.
-fn blocks(dir: &Path) -> u64 {
+pub(super) fn blocks(dir: &Path) -> u64 {
     let partials = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let data = partials.filter_map(|it| it.path().join("data").metadata().ok());
     data.map(|it| it.blocks() * 512).sum()
