@@ -46,7 +46,7 @@ impl Writing<'_> {
         }
         missing.sort_unstable();
         for (size, digest, path) in missing {
-            self.blob(digest, size, &path)?;
+            kept += self.blob(digest, size, &path)?;
         }
         write(&dir.join(INDEX_FILE), &contents.index.to_bytes())?;
         Ok(kept)
@@ -83,8 +83,8 @@ impl Writing<'_> {
     }
 
     /// Writes a blob, or goes on where an export before has stopped. A part of before that is wrong shows in the digest, and
-    /// the blob is written anew.
-    fn blob(&mut self, digest: Digest, size: u64, path: &Path) -> Result<(), ExportError> {
+    /// the blob is written anew. Returns how many bytes were kept.
+    fn blob(&mut self, digest: Digest, size: u64, path: &Path) -> Result<u64, ExportError> {
         let temporary = temporary_of(path);
         let failed = |source| ExportError::Write { path: temporary.clone(), source };
         let mut options = File::options();
@@ -105,7 +105,7 @@ impl Writing<'_> {
         if let Some(hasher) = resumed {
             self.count(before);
             match self.copy(digest, size, hasher, before, &mut file) {
-                Ok(()) => return finish(&file, &temporary, path),
+                Ok(()) => return finish(&file, &temporary, path).map(|()| before),
                 Err(CopyError::Store(ExportError::Damaged { .. })) => self.done = done,
                 Err(error) => return Err(error.at(path)),
             }
@@ -116,7 +116,7 @@ impl Writing<'_> {
             drop(fs::remove_file(&temporary));
         }
         copied.map_err(|error| error.at(path))?;
-        finish(&file, &temporary, path)
+        finish(&file, &temporary, path).map(|()| 0)
     }
 }
 
