@@ -199,7 +199,7 @@ impl From<ModelDescriptor> for Claims {
 
 /// Asks to fetch a model, verify it, seed it, and put it into `dest` where one is given.
 ///
-/// It has 22 fields, because `reg pull` has so many options that do not depend on each other.
+/// It has 21 fields, because `reg pull` has so many options that do not depend on each other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PullRequest {
     pub reference: Reference,
