@@ -2,6 +2,8 @@
 //!
 //! Flags win over `REG_*` variables, which win over the file. Every default is in one place: [`Config::new`].
 
+mod network;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
@@ -19,6 +21,7 @@ use reg_proto::peer::{Address, AddressError, PeerIdError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use self::network::RawNetwork;
 use super::home::Home;
 use crate::net::{DhtMode, NatConfig, RelayMode, RendezvousConfig, SwarmConfig};
 use crate::registry::fetch::{SubnetError, TransferLimits, UpLimit, Zone};
@@ -56,7 +59,7 @@ pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_*
 # rendezvous = "off"
 # Nodes of that DHT to begin with, as HOST:PORT, instead of BitTorrent's own: those of a DHT of yours, for example.
 # rendezvous_bootstrap = []
-# Publishers under whose keys this node is announced there beside its own, by id or by petname: at most 64 in all.
+# Publishers for which this node is announced there beside its own, by id or by petname: at most 64 in all.
 # rendezvous_publishers = []
 
 [transfer]
@@ -143,15 +146,6 @@ pub struct RawNode {
     pub relay: Option<String>,
     pub upnp: Option<bool>,
     pub external: Option<Vec<String>>,
-}
-
-/// Section `[network]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawNetwork {
-    pub rendezvous: Option<String>,
-    pub rendezvous_bootstrap: Option<Vec<String>>,
-    pub rendezvous_publishers: Option<Vec<String>>,
 }
 
 /// Section `[transfer]`.
@@ -395,9 +389,7 @@ impl Config {
         raw.node.relay = Some(format!("{:?}", self.nat.relay).to_lowercase());
         raw.node.upnp = Some(self.nat.upnp);
         raw.node.external = texts(&self.nat.external);
-        raw.network.rendezvous = Some(if self.rendezvous.is_on { "mainline" } else { "off" }.to_owned());
-        raw.network.rendezvous_bootstrap = Some(self.rendezvous.bootstrap.clone());
-        raw.network.rendezvous_publishers = Some(shown(&self.rendezvous.publishers));
+        raw.network = RawNetwork::written(&self.rendezvous);
         raw.transfer.lanes = Some(self.lanes);
         raw.transfer.limit_up = Some(match self.limits.up {
             UpLimit::Auto => "auto".to_owned(),
@@ -474,7 +466,7 @@ impl Config {
         let web_seeds = given(overrides.web_seeds, raw.transfer.web_seeds).unwrap_or_default();
         let swarm = swarm(overrides.swarm_key.or(raw.swarm.key), raw.swarm.peers)?;
         let sharing = sharing(raw.swarm.publishers, raw.swarm.share)?;
-        let rendezvous = rendezvous(overrides.public, raw.network, &swarm)?;
+        let rendezvous = raw.network.meant(overrides.public, &swarm)?;
         Ok(Self {
             swarm,
             rendezvous,
@@ -584,35 +576,6 @@ fn swarm(key: Option<String>, peers: Option<Vec<String>>) -> Result<SwarmConfig,
     let parse = |text: String| text.parse().map_err(|source| ConfigError::Peer { text, source });
     let peers = peers.map(|all| all.into_iter().map(parse).collect()).transpose()?;
     Ok(SwarmConfig { key, peers })
-}
-
-fn rendezvous(
-    is_asked: Option<bool>,
-    raw: RawNetwork,
-    swarm: &SwarmConfig,
-) -> Result<RendezvousConfig, ConfigError> {
-    let is_on = match (is_asked, raw.rendezvous.as_deref()) {
-        (Some(is_on), _) => is_on,
-        (None, None | Some("off")) => false,
-        (None, Some("mainline")) => true,
-        (None, Some(text)) => return Err(ConfigError::Rendezvous { text: text.to_owned() }),
-    };
-    if is_on && !swarm.is_open() {
-        return Err(ConfigError::RendezvousOfSwarm);
-    }
-    let bootstrap = raw.rendezvous_bootstrap.unwrap_or_default();
-    let is_no_node = |text: &&String| {
-        let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
-        !port.is_some_and(|port| port.parse::<u16>().is_ok_and(|it| it > 0))
-    };
-    if let Some(text) = bootstrap.iter().find(is_no_node) {
-        return Err(ConfigError::RendezvousNode { text: text.clone() });
-    }
-    let parse =
-        |text: String| text.parse().map_err(|source| ConfigError::RendezvousPublisher { text, source });
-    let publishers =
-        raw.rendezvous_publishers.unwrap_or_default().into_iter().map(parse).collect::<Result<_, _>>()?;
-    Ok(RendezvousConfig { is_on, announces: false, bootstrap, publishers })
 }
 
 fn sharing(publishers: Option<Vec<String>>, share: Option<Vec<String>>) -> Result<SharingRules, ConfigError> {
@@ -749,11 +712,6 @@ mod tests {
             ("[node]\nexternal = ['x']", "external"),
             ("[swarm]\npeers = ['x']", "swarm.peers"),
             ("[swarm]\nkey = ''", "swarm.key"),
-            ("[network]\nrendezvous = 'yes'", "network.rendezvous"),
-            ("[network]\nrendezvous_bootstrap = ['example.org']", "rendezvous_bootstrap"),
-            ("[network]\nrendezvous_publishers = ['X!']", "rendezvous_publishers"),
-            ("[network]\nrendezvous = 'mainline'\n[swarm]\nkey = 'lab'", "private swarm"),
-            ("[network]\nrendezvous = 'mainline'\n[swarm]\npeers = []", "private swarm"),
             ("[swarm]\npublishers = ['X!']", "swarm.publishers"),
             ("[swarm]\nshare = ['x']", "swarm.share"),
             ("[cache]\nmax_size = '1 XB'", "max_size"),
