@@ -79,7 +79,7 @@ impl CliError {
 
     /// Tells whether the error offers a flag as a way on.
     pub fn offers(&self, flag: &str) -> bool {
-        self.document.hint.as_ref().is_some_and(|hint| hint.contains(flag))
+        self.document.hint.as_ref().is_some_and(|hint| hint.as_str().contains(flag))
     }
 
     /// Returns the error of a command that the user has interrupted, with what to do next.

@@ -82,7 +82,7 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
     Ok(output::ok())
 }
 
-/// What a search for strangers costs, for users who have not allowed it beforehand.
+/// What a search for strangers costs, which the user must know before allowing it.
 const PUBLIC: &str = "No peer could be reached. Look for strangers in BitTorrent's DHT? That tells the world this machine's IP \
                       address, and which publisher it looks for.";
 

@@ -339,7 +339,7 @@ pub struct RendezvousReport {
     pub is_on: bool,
     /// Whether it knows a port at which strangers reach it. Else it is not announced.
     pub is_reached: bool,
-    /// Publishers under whose keys it is announced.
+    /// Publishers for which it is announced.
     pub publishers: usize,
     /// Publishers beyond the bound.
     #[serde(default)]

@@ -33,6 +33,7 @@ const OWN: [(&str, &[&str]); 6] = [
         "pull",
         &[
             "from",
+            "public",
             "cache-only",
             "to-hf-cache",
             "copy",

@@ -1,11 +1,13 @@
 //! Tests that two nodes with nothing in common meet in BitTorrent's DHT, with real processes and a DHT of ten nodes on loopback.
 
+use std::fs::{self, File};
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mainline::Testnet;
 use reg_testnet::alone::alone;
-use reg_testnet::process::{Daemon, Home, is_full, until};
+use reg_testnet::process::{Daemon, Home, Ran, is_full, until};
 use reg_testnet::{model, tree};
 
 /// Nodes of the DHT.
@@ -18,7 +20,7 @@ fn configured(name: &str, rendezvous: &str, dht: &Testnet) -> Home {
     let home = Home::new(name);
     let nodes = &dht.bootstrap;
     let text = format!("[network]\nrendezvous = '{rendezvous}'\nrendezvous_bootstrap = {nodes:?}\n");
-    std::fs::write(home.path().join("config.toml"), text).expect("written");
+    fs::write(home.path().join("config.toml"), text).expect("written");
     home
 }
 
@@ -75,6 +77,39 @@ fn without_consent_no_stranger_is_looked_for() {
     // A private swarm does not tell the world where its nodes are.
     let lab = Home::new("lab");
     let text = "[network]\nrendezvous = 'mainline'\n[swarm]\nkey = 'our lab'\n";
-    std::fs::write(lab.path().join("config.toml"), text).expect("written");
+    fs::write(lab.path().join("config.toml"), text).expect("written");
     lab.run(["status"]).failed(2, "private swarm");
+}
+
+/// Runs a command of `reg` at a terminal, where the user types this. What the command prints is the standard output.
+fn at_a_terminal(home: &Home, args: &[&str], typed: &str) -> Ran {
+    let command = home.command(args);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let line: Vec<String> = words.map(|it| format!("'{}'", it.to_string_lossy())).collect();
+    let keys = home.path().join("typed");
+    fs::write(&keys, typed).expect("written");
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--flush", "--command", &line.join(" "), "/dev/null"]);
+    script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    home.ran(script.stdin(File::open(&keys).expect("a file")))
+}
+
+#[test]
+fn a_user_at_a_terminal_is_asked_where_no_peer_could_be_reached_and_a_yes_is_enough() {
+    let dht = Testnet::builder(NODES).build().expect("a DHT on loopback");
+    let [publisher, puller] = [configured("publisher", "mainline", &dht), configured("puller", "off", &dht)];
+    publisher.key("me");
+    let files = publisher.path().join("model");
+    model::generate(&files, 1 << 20, 2);
+    let _daemon = reached(&publisher);
+    let reference = publisher.publish(&files, "unheard-of", "me");
+    until("announced under both keys", || publisher.json(["status"])["rendezvous"]["announced"] == 2);
+    let out = puller.path().join("out");
+    let shown = out.to_string_lossy().into_owned();
+    for (answer, code) in [("n\n", 5), ("y\n", 0)] {
+        let ran = at_a_terminal(&puller, &["pull", &reference, &shown, "--no-mdns"], answer);
+        assert!(ran.stdout().contains("Look for strangers in BitTorrent's DHT?"), "{}", ran.stdout());
+        assert_eq!((ran.code(), out.exists()), (code, code == 0), "{}", ran.stdout());
+    }
+    tree::assert_equal(&files, &out);
 }

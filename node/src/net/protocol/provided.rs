@@ -64,7 +64,7 @@ pub(super) struct Provided {
 }
 
 impl Provided {
-    pub(super) const fn new(own: PeerId) -> Self {
+    pub(super) fn new(own: PeerId) -> Self {
         let (keys, chosen, counts) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         Self { own, keys, chosen, counts, is_changed: false, forgotten: 0, budget: 0 }
     }
@@ -296,7 +296,9 @@ mod tests {
     fn beyond_the_bound_the_rarest_are_provided_and_the_rest_is_reported() {
         let (mut keys, start) = (node(1), Instant::now());
         let most = DHT_OWN_KEYS_PER_KIND_MAX;
-        (0..most + 10).for_each(|n| drop(keys.add(key(n), n < 5, start)));
+        for n in 0..most + 10 {
+            let _is_sent = keys.add(key(n), n < 5, start);
+        }
         assert_eq!(all_due(&mut keys, start, false).len(), most);
         assert_eq!(keys.report(), DhtKeys { provided: most, left_to_others: 0, beyond_bound: 10 });
         assert!((0..5).all(|n| keys.chosen.contains(&key(n))), "its own come first");
@@ -336,8 +338,8 @@ mod tests {
             let now = start + Duration::from_secs(3600) * u32::try_from(hour).expect("few");
             for (n, node) in nodes.iter_mut().enumerate() {
                 // They have started at different hours.
-                if hour == n % 10 {
-                    node.add(key(1), false, now);
+                if hour == n % 10 && node.add(key(1), false, now) {
+                    sent[n] = Some(hour);
                 }
                 for due in node.due(now, false) {
                     let is_there = |(other, at): (usize, &Option<usize>)| {

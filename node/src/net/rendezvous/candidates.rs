@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::net::limits::{
     RENDEZVOUS_DIAL_AGAIN, RENDEZVOUS_DIAL_EVERY, RENDEZVOUS_DIALS_BURST, RENDEZVOUS_DIALS_OF_HOST,
@@ -55,14 +55,16 @@ impl Candidates {
     }
 }
 
-/// Returns how many dials the rendezvous costs at most in this time, whatever the DHT answers.
-pub(super) const fn dials_at_most(within: Duration) -> u64 {
-    RENDEZVOUS_DIALS_BURST as u64 + (within.as_millis() / RENDEZVOUS_DIAL_EVERY.as_millis()) as u64
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// Returns how many dials the rendezvous costs at most in this time, whatever the DHT answers.
+    const fn dials_at_most(within: Duration) -> u64 {
+        RENDEZVOUS_DIALS_BURST as u64 + (within.as_millis() / RENDEZVOUS_DIAL_EVERY.as_millis()) as u64
+    }
 
     fn address(n: u32, port: u16) -> SocketAddrV4 {
         SocketAddrV4::new(Ipv4Addr::from(0x0100_0000 + n), port)

@@ -40,7 +40,7 @@ pub struct RendezvousConfig {
     /// Nodes of the DHT to begin with, as `HOST:PORT`; those of BitTorrent's where it is empty. Addresses of the ranges of these
     /// nodes may be dialled, so a DHT of a private network works in that network.
     pub bootstrap: Vec<String>,
-    /// The publishers under whose keys this node is announced beside its own.
+    /// The publishers for which this node is announced beside its own.
     pub publishers: Vec<Publisher>,
 }
 

@@ -9,7 +9,7 @@ use crate::registry::model::kept::{self, Kept};
 use crate::store::{ReadError, Store};
 
 impl News {
-    /// Announces this node, where it is announced at all, under the keys of the publishers whose models were published here and are
+    /// Announces this node, where it is announced at all, under the keys of the publishers of models that were published here and are
     /// shared, and of those that the user has named.
     pub async fn stand_up(&self) {
         let Some(rendezvous) = self.network.rendezvous().filter(|it| it.announces()) else { return };

@@ -138,7 +138,11 @@ pub enum ResolveError {
     #[error("{reference} is not in the store, and no peer was asked because the node is offline")]
     Offline { reference: Reference },
     #[error("{reference} was not found: no peer could be reached")]
-    NoPeers { reference: Reference },
+    NoPeers {
+        reference: Reference,
+        /// Whether strangers could be looked for, and were not.
+        has_strangers: bool,
+    },
     #[error("{reference} was not found: peer {peer}{} in another swarm, and no other peer has answered", are(*.more))]
     OtherSwarm { reference: Reference, peer: PeerId, more: usize },
     #[error("{reference} was not found: {}", asked_of(*.asked, *.unanswered))]
@@ -256,11 +260,12 @@ impl Fault for ResolveError {
             Self::Withdrawn { .. } => Some("`reg log REF` shows the versions that are not".to_owned()),
             Self::NotHere { .. } => Some("`reg ls` shows the models in the store, `reg pull REF` fetches one".to_owned()),
             Self::Offline { .. } => Some("run it without --offline".to_owned()),
-            Self::NoPeers { .. } => Some(
-                "name a peer with --from MULTIADDR, or start the daemon with --bootstrap MULTIADDR; --public looks for strangers \
-                 in BitTorrent's DHT, and tells the world this machine's IP address and which publisher it looks for"
-                    .to_owned(),
-            ),
+            Self::NoPeers { has_strangers, .. } => {
+                let known = "name a peer with --from MULTIADDR, or start the daemon with --bootstrap MULTIADDR";
+                let strangers = "; --public looks for strangers in BitTorrent's DHT, and tells the world this machine's IP \
+                                 address and which publisher it looks for";
+                Some([known, if *has_strangers { strangers } else { "" }].concat())
+            }
             Self::OtherSwarm { .. } => Some(format!("{OTHER_KEY}: give both the same one")),
             Self::NotFound { asked, unanswered, .. } if *asked > 0 && asked == unanswered => {
                 Some("try again later, or name another peer with --from MULTIADDR".to_owned())

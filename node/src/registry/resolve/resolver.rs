@@ -104,7 +104,7 @@ impl Resolver {
             met = self.foreign_of(&error).await;
         }
         let unanswered = match &error {
-            ResolveError::NoPeers { reference } => Some(reference),
+            ResolveError::NoPeers { reference, .. } => Some(reference),
             ResolveError::NotFound { reference, asked, unanswered, .. } if asked == unanswered => {
                 Some(reference)
             }
@@ -455,7 +455,11 @@ impl Resolver {
             return Err(match refusal.filter(|_| !delegated) {
                 Some(refusal) => refusal,
                 None if offline => ResolveError::Offline { reference: reference.clone() },
-                None if asked == 0 => ResolveError::NoPeers { reference: reference.clone() },
+                None if asked == 0 => {
+                    let is_asked = options.public || self.network.meets_strangers();
+                    let has_strangers = self.network.rendezvous().is_some() && !is_asked;
+                    ResolveError::NoPeers { reference: reference.clone(), has_strangers }
+                }
                 None => ResolveError::NotFound { reference: reference.clone(), asked, unanswered, foreign },
             });
         };
