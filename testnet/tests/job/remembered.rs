@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use reg_testnet::process::{Daemon, Home, text, until};
 use reg_testnet::{model, tree};
@@ -64,10 +65,13 @@ fn a_node_that_was_in_the_network_comes_back_with_no_address() {
     assert!(entry["used"].is_u64() && entry["success"].is_u64() && entry["claimed"] == false, "{entry}");
     first.stop();
     assert_eq!(files(&b), ["peers.json"]);
+    let start = Instant::now();
     let again = daemon(&b, &[]);
     until("B has peers", || peers(&b) > 0);
+    println!("a restarted node with no address has peers {:.2?} after its start", start.elapsed());
     assert_eq!(b.json(["status"])["known_peers"], 1);
     pull(&b, &models[1]);
+    println!("... and has pulled {:.2?} after its start", start.elapsed());
     again.stop();
     // A command without a daemon knows the same peers.
     pull(&b, &models[2]);
