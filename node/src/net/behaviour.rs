@@ -3,12 +3,12 @@
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
-    allow_block_list, autonat, connection_limits, dcutr, gossipsub, identify, kad, mdns,
-    memory_connection_limits, ping, relay, request_response, upnp,
+    allow_block_list, autonat, connection_limits, dcutr, gossipsub, identify, mdns, memory_connection_limits,
+    ping, relay, request_response, upnp,
 };
 
 use super::protocol::blobs;
-use super::protocol::record_store::RecordStore;
+use super::protocol::bounded_kad::BoundedKad;
 use super::protocol::records::RecordsCodec;
 use super::protocol::relay::RelayService;
 
@@ -22,7 +22,7 @@ pub(super) struct Behaviour {
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
-    pub(super) kad: Toggle<kad::Behaviour<RecordStore>>,
+    pub(super) kad: Toggle<BoundedKad>,
     pub(super) gossip: Toggle<gossipsub::Behaviour>,
     pub(super) records: request_response::Behaviour<RecordsCodec>,
     pub(super) blobs: blobs::Behaviour,

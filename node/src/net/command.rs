@@ -52,6 +52,8 @@ pub(super) enum Command {
     Providers {
         key: DhtKey,
         found: mpsc::Sender<PeerId>,
+        /// Whether peers may turn up by themselves.
+        awaits_peers: bool,
     },
     Provide {
         key: DhtKey,

@@ -24,7 +24,7 @@ use super::command::Command;
 use super::dialling::{self, Dialling, peer_of};
 use super::error::ConnectError;
 use super::inbound::PeerEvent;
-use super::limits::{ADDRESSES_PER_PEER_MAX, TICK};
+use super::limits::{ADDRESSES_DIALLED_MAX, ADDRESSES_PER_PEER_MAX, TICK};
 use super::links::{Links, PeerInfo, from_libp2p, to_libp2p};
 use super::outdated::{self, Outdated};
 use super::protocol::blobs;
@@ -100,8 +100,8 @@ impl EventLoop {
                 let known = self.links.gone(&peer);
                 self.swarm.behaviour_mut().blobs.open(to_libp2p(&peer), known, reply);
             }
-            Command::Providers { key, found } => {
-                self.with_kad(|discovery, kad| discovery.providers(kad, &key, found))
+            Command::Providers { key, found, awaits_peers } => {
+                self.with_kad(|discovery, kad| discovery.providers(kad, key, found, awaits_peers))
             }
             Command::Provide { key, is_own } => {
                 self.with_kad(|discovery, kad| discovery.provide(kad, key, is_own))
@@ -480,12 +480,16 @@ impl EventLoop {
         reply: oneshot::Sender<()>,
     ) {
         let ranges = told_by.map(|peer| self.links.ranges_of(&peer));
-        let fit = |address: &Multiaddr| ranges.as_ref().is_none_or(|ranges| is_fit(address, ranges));
+        let fit = |address: &Multiaddr| {
+            ranges.as_ref().is_none_or(|ranges| is_fit(address, ranges))
+                && (is_given || self.ranges.may_dial(address))
+        };
         let addresses: Vec<Multiaddr> = addresses
             .iter()
             .take(ADDRESSES_PER_PEER_MAX)
             .filter_map(|address| address.as_str().parse().ok())
             .filter(fit)
+            .take(ADDRESSES_DIALLED_MAX)
             .collect();
         if addresses.is_empty() || self.links.is_connected(&peer) {
             let _heard = reply.send(());

@@ -47,6 +47,10 @@ pub(super) const PEER_OF_USE: Duration = Duration::from_secs(120);
 pub(super) const PEER_SETTLES: Duration = Duration::from_secs(5);
 /// Addresses of one peer that this node names to another.
 pub(super) const ADDRESSES_TOLD_MAX: usize = 4;
+/// Addresses at which a peer is dialled that another peer has named: as many as an honest one names. A message has room for 16, and
+/// each of them may be a machine that is no node. It costs up to two connections, with TLS and then with noise, so the 256 peers
+/// to which a search is introduced cost at most 2,048.
+pub(super) const ADDRESSES_DIALLED_MAX: usize = ADDRESSES_TOLD_MAX;
 /// Connections to one peer: one for each transport and direction, and some that are being replaced.
 pub(super) const CONNECTIONS_PER_PEER_MAX: u32 = 8;
 /// Connections that are being set up, in each direction.
@@ -180,6 +184,9 @@ pub(super) const DHT_PROVIDERS_ENOUGH: usize = 20;
 pub(super) const DHT_QUERIES_MAX: usize = 64;
 /// How long a query of the DHT may take.
 pub(super) const DHT_QUERY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long after the start a look-up waits for the first peer of the DHT: a bootstrap peer on another continent. A command's node
+/// looks up a name before it is connected to any peer.
+pub(super) const DHT_FIRST_PEER: Duration = Duration::from_secs(2);
 /// How long other nodes keep a provider record of this node.
 pub(super) const DHT_RECORD_TTL: Duration = Duration::from_secs(24 * 3600);
 /// How often this node provides each of its keys again.
@@ -191,7 +198,7 @@ pub(super) const DHT_SMALL: usize = 40;
 /// ... but not more often than this.
 pub(super) const DHT_PROVIDE_SMALL: Duration = Duration::from_secs(3);
 
-/// Publishers under whose keys this node is announced in BitTorrent's DHT: its own, and those that the user has named.
+/// Publishers with a key under which this node is announced in BitTorrent's DHT: its own, and those that the user has named.
 pub(super) const RENDEZVOUS_PUBLISHERS_MAX: usize = 64;
 /// Connected peers above which no strangers are looked for.
 pub(super) const RENDEZVOUS_PEERS_ENOUGH: usize = 8;

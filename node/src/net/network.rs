@@ -252,7 +252,8 @@ impl Network {
     /// closes when the query ends.
     pub async fn providers(&self, key: DhtKey) -> mpsc::Receiver<PeerId> {
         let (found, providers) = mpsc::channel(PROVIDERS_TOLD_MAX);
-        self.tell(Command::Providers { key, found }).await;
+        let awaits_peers = self.awaits_peers().is_some();
+        self.tell(Command::Providers { key, found, awaits_peers }).await;
         providers
     }
 

@@ -58,7 +58,7 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Started, StartError> 
     let names = config.swarm.key.as_deref().map_or_else(Protocols::public, Protocols::of_swarm);
     let members = Members::new(config.swarm.peers.clone());
     let (relayed, circuits) = circuit::client::new(keypair.public().to_peer_id());
-    let behaviour = behaviour(&config, &names, &members, &keypair, streams_in, circuits)?;
+    let behaviour = behaviour(&config, &names, &members, &keypair, &ranges, streams_in, circuits)?;
     let transport = transport::build(&keypair, relayed, ranges.clone())?;
     // A stream that can speak one protocol only sends its first message with the protocol's name: each question takes one
     // round trip instead of two. A stream that two tasks use needs care then: `two_tasks`. Those of libp2p's protocols are each
@@ -157,6 +157,7 @@ fn behaviour(
     names: &Protocols,
     members: &Members,
     keypair: &Keypair,
+    ranges: &OpenRanges,
     streams: mpsc::Sender<InboundStream>,
     circuits: circuit::client::Behaviour,
 ) -> Result<Behaviour, StartError> {
@@ -184,7 +185,7 @@ fn behaviour(
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
         mdns: Toggle::from(mdns),
-        kad: Toggle::from(discovery::behaviour(own, config.dht, names)),
+        kad: Toggle::from(discovery::behaviour(own, config.dht, names, ranges.clone())),
         gossip: Toggle::from(gossip),
         records: records::behaviour(names),
         blobs: blobs::Behaviour::new(streams, members.clone(), names),
@@ -249,8 +250,16 @@ mod tests {
         let (streams, _streams) = mpsc::channel(1);
         let (_transport, circuits) = circuit::client::new(keypair.public().to_peer_id());
         let names = Protocols::public();
-        let Behaviour { mut limits, .. } =
-            behaviour(&config, &names, &Members::new(None), &keypair, streams, circuits).unwrap();
+        let Behaviour { mut limits, .. } = behaviour(
+            &config,
+            &names,
+            &Members::new(None),
+            &keypair,
+            &OpenRanges::default(),
+            streams,
+            circuits,
+        )
+        .unwrap();
         let one = libp2p::PeerId::random();
         let of_one = count(0..100, |number| connects(&mut limits, one, number, true));
         assert_eq!(of_one, CONNECTIONS_PER_PEER_MAX);

@@ -18,6 +18,9 @@ use reg_testnet::process::{Daemon, Home, until};
 const LIARS: usize = 3;
 const NAMED: usize = LIARS * PEERS_TOLD_MAX * ADDRESSES_MAX;
 const _: () = assert!(NAMED > 10_000);
+/// Connections that one search may cost at most: 256 introduced peers, each at the four addresses that an honest peer names of
+/// another one, with TLS and then with noise.
+const DIALLED_MAX: usize = 256 * 4 * 2;
 
 /// A machine that is no node, and counts the connections that are made to it.
 struct Trap {
@@ -74,6 +77,7 @@ fn ten_thousand_addresses_fill_neither_the_file_nor_the_dialler() {
     home.pull(&format!("{publisher}/nothing"), &[], &["--dht", "off", "--timeout", "20"])
         .failed(3, "not found");
     println!("{} connections to the machine that {NAMED} addresses name", trap.count());
+    assert!((1..=DIALLED_MAX).contains(&trap.count()), "{} connections", trap.count());
     let known = home.json(["peers", "--known"]);
     let known: Vec<&str> =
         known.as_array().expect("a list").iter().filter_map(|it| it["peer"].as_str()).collect();

@@ -14,21 +14,29 @@ use reg_proto::dht::DhtKey;
 use reg_proto::swarm::Protocols;
 use tokio::sync::mpsc;
 
+use super::bounded_kad::BoundedKad;
 use super::protocol;
 use super::provided::{Due, Provided};
 use super::record_store::RecordStore;
 use crate::net::config::DhtMode;
 use crate::net::limits::{
-    ADDRESSES_PER_PEER_MAX, BOOTSTRAP_RETRY, BOOTSTRAP_RETRY_MAX, BOOTSTRAP_SETTLES, DHT_PROVIDE_SMALL,
-    DHT_QUERIES_MAX, DHT_QUERY_TIMEOUT, DHT_RECORD_TTL, DHT_SMALL, NEIGHBOURS_MAX, PROVIDERS_DIALLED_MAX,
+    ADDRESSES_PER_PEER_MAX, BOOTSTRAP_RETRY, BOOTSTRAP_RETRY_MAX, BOOTSTRAP_SETTLES, DHT_FIRST_PEER,
+    DHT_PROVIDE_SMALL, DHT_QUERIES_MAX, DHT_QUERY_TIMEOUT, DHT_RECORD_TTL, DHT_SMALL, NEIGHBOURS_MAX,
+    PROVIDERS_DIALLED_MAX,
 };
 use crate::net::links::from_libp2p;
+use crate::net::reach::OpenRanges;
 
 /// libp2p's Kademlia with a record store of our own.
 pub(in crate::net) type Kad = kad::Behaviour<RecordStore>;
 
 /// Returns the DHT of a node, with this swarm's protocol name and a [`RecordStore`]; `None` where it is off.
-pub(in crate::net) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -> Option<Kad> {
+pub(in crate::net) fn behaviour(
+    own: PeerId,
+    mode: DhtMode,
+    names: &Protocols,
+    ranges: OpenRanges,
+) -> Option<BoundedKad> {
     if mode == DhtMode::Off {
         return None;
     }
@@ -43,7 +51,7 @@ pub(in crate::net) fn behaviour(own: PeerId, mode: DhtMode, names: &Protocols) -
         .set_replication_interval(None);
     let mut behaviour = Kad::with_config(own, RecordStore::new(own), config);
     behaviour.set_mode(Some(if mode == DhtMode::Client { Mode::Client } else { Mode::Server }));
-    Some(behaviour)
+    Some(BoundedKad::new(behaviour, ranges))
 }
 
 /// When to dial a peer that should stay connected.
@@ -99,6 +107,9 @@ pub(in crate::net) struct Discovery {
     mode: DhtMode,
     own: PeerId,
     queries: HashMap<QueryId, LookUp>,
+    since: Instant,
+    /// Look-ups that wait for the first peer of the DHT, soon after the start.
+    waiting: Vec<(DhtKey, mpsc::Sender<reg_proto::peer::PeerId>)>,
     /// Keys of which the other providers are being counted: those of the ticks within one query's time.
     counts: HashMap<QueryId, (DhtKey, HashSet<PeerId>)>,
     provided: Provided,
@@ -123,6 +134,8 @@ impl Discovery {
             mode,
             own,
             queries: HashMap::new(),
+            since: now,
+            waiting: Vec::new(),
             counts: HashMap::new(),
             provided: Provided::new(own),
             is_news: false,
@@ -134,16 +147,24 @@ impl Discovery {
     }
 
     /// Looks up providers of a key. Sends each to `found`, and drops the channel when the query ends. Ignores the
-    /// request while [`DHT_QUERIES_MAX`] queries are under way.
+    /// request while [`DHT_QUERIES_MAX`] queries are under way. `awaits_peers` tells whether peers may turn up by themselves: then
+    /// a look-up soon after the start waits for the first one, because without it the query would end at once.
     pub(in crate::net) fn providers(
         &mut self,
         kad: &mut Kad,
-        key: &DhtKey,
+        key: DhtKey,
         found: mpsc::Sender<reg_proto::peer::PeerId>,
+        awaits_peers: bool,
     ) {
         self.queries.retain(|_, query| !query.found.is_closed());
-        if self.queries.len() < DHT_QUERIES_MAX {
-            self.queries.insert(kad.get_providers(record_key(key)), LookUp { found, dialled: 0 });
+        self.waiting.retain(|(_, found)| !found.is_closed());
+        if self.queries.len() + self.waiting.len() >= DHT_QUERIES_MAX {
+            return;
+        }
+        if awaits_peers && self.since.elapsed() < DHT_FIRST_PEER && known(kad) == 0 {
+            self.waiting.push((key, found));
+        } else {
+            self.queries.insert(kad.get_providers(record_key(&key)), LookUp { found, dialled: 0 });
         }
     }
 
@@ -178,8 +199,10 @@ impl Discovery {
                 }
             }
             kad::Event::RoutingUpdated { is_new_peer: true, .. } => {
-                let known: usize = kad.kbuckets().map(|bucket| bucket.num_entries()).sum();
-                self.is_news |= known < DHT_SMALL;
+                self.is_news |= known(kad) < DHT_SMALL;
+                for (key, found) in std::mem::take(&mut self.waiting) {
+                    self.queries.insert(kad.get_providers(record_key(&key)), LookUp { found, dialled: 0 });
+                }
             }
             _ => {}
         }
@@ -237,8 +260,11 @@ impl Discovery {
             self.told_all = now;
             self.provided.all_again();
         }
-        let known: usize = kad.kbuckets().map(|bucket| bucket.num_entries()).sum();
-        for due in self.provided.due(now, known < DHT_SMALL) {
+        if now.duration_since(self.since) >= DHT_FIRST_PEER {
+            // Their callers are told that nothing was found.
+            self.waiting.clear();
+        }
+        for due in self.provided.due(now, known(kad) < DHT_SMALL) {
             match due {
                 Due::Provide(key) => start_providing(kad, &key),
                 Due::Count(key) => {
@@ -320,6 +346,11 @@ impl Discovery {
         });
         due.collect()
     }
+}
+
+/// Returns how many peers the DHT knows.
+fn known(kad: &mut Kad) -> usize {
+    kad.kbuckets().map(|bucket| bucket.num_entries()).sum()
 }
 
 fn start_providing(kad: &mut Kad, key: &DhtKey) {

@@ -3,6 +3,7 @@
 use libp2p::StreamProtocol;
 
 pub(super) mod blobs;
+pub(super) mod bounded_kad;
 pub(super) mod discovery;
 pub(super) mod gossip;
 mod provided;
