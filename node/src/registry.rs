@@ -21,13 +21,12 @@ pub mod upstream;
 
 mod deadline;
 mod limits;
+mod taking_in;
 
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use reg_api::adopt::{AdoptRequest, FoundModels, OtherStore};
 use reg_api::archive::{ArchiveReport, ExportRequest, Exported, ListArchiveRequest, TakeRequest};
 use reg_api::consent::Consent;
 use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable};
@@ -37,14 +36,13 @@ use reg_api::ingest::IngestPlan;
 use reg_api::looked::Looked;
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::report::{
-    Abandoned, AttestationInfo, Collected, FileInfo, ImportedRepository, KeyBranches, KnownPeer, ModelInfo,
-    ModelSummary, Paused, PeerAdded, PeerReport, Planned, Published, PublisherReport, Pulled, Shared, Status,
-    TrustEntry, TrustReport, Verified,
+    Abandoned, AttestationInfo, Collected, FileInfo, KeyBranches, KnownPeer, ModelInfo, ModelSummary, Paused,
+    PeerAdded, PeerReport, Planned, Published, PublisherReport, Pulled, Shared, Status, TrustEntry,
+    TrustReport, Verified,
 };
 use reg_api::reporter::Reporter;
 use reg_api::request::{
-    AttestRequest, ImportRequest, IngestRequest, ListRequest, PublishRequest, PullRequest, ShareRequest,
-    VerifyRequest,
+    AttestRequest, IngestRequest, ListRequest, PublishRequest, PullRequest, ShareRequest, VerifyRequest,
 };
 use reg_api::web_seed::WebSeed;
 use reg_proto::content::metadata::Metadata;
@@ -63,14 +61,13 @@ use self::archive::{ArchiveError, Archiving, ExportError};
 use self::domains::{DomainError, Domains};
 use self::fetch::{Fetching, TransferLimits, UpLimit, Zone};
 use self::follow::{FollowError, Following};
-use self::import::{AdoptError, ImportRepositoryError, Importing, UploadError};
+use self::import::Importing;
 use self::limits::HOUSEKEEPING;
 use self::local::{
     CatalogueError, DescribedModel, Listed, Local, LogError, PeersError, ShareError, SubscribeError, TagLog,
     keep_lists, seed_all,
 };
 use self::model::record::ModelRecord;
-use self::model::tree::is_left_out_of_uploads;
 use self::price::Verifier;
 use self::publish::{AttestError, DeclareError, PublishError, Publishing, PushError, Pushed, Signatory};
 use self::publishers::TagsError;
@@ -623,89 +620,6 @@ impl Registry {
         self.local.trust_allow(what, on).await
     }
 
-    /// Imports the files of a model from the store of another tool on this machine.
-    pub async fn adopt(
-        &self,
-        request: AdoptRequest,
-        reporter: &Reporter,
-    ) -> Result<ImportedRepository, AdoptError> {
-        self.importing.adopt(request, reporter).await
-    }
-
-    /// Tells whether an uploaded file is no part of a model, as a publication of the same directory would leave it out.
-    pub fn leaves_out(path: &SafePath) -> bool {
-        is_left_out_of_uploads(path)
-    }
-
-    /// Returns what makes an uploaded file look like a secret, by its name or its text.
-    pub async fn secret_in(&self, path: &SafePath, digest: Digest) -> Option<String> {
-        self.importing.secret_in(path, digest).await
-    }
-
-    /// Says what an import from the store of another tool would take.
-    pub async fn plan_adopt(&self, request: AdoptRequest) -> Result<IngestPlan, AdoptError> {
-        self.importing.plan_adopt(request).await
-    }
-
-    /// Lists the models in the store of another tool.
-    pub async fn list_adoptable(&self, of: OtherStore) -> Result<FoundModels, AdoptError> {
-        self.importing.list_adoptable(of).await
-    }
-
-    /// Says what an import of a repository would fetch.
-    pub async fn plan_repository(&self, request: ImportRequest) -> Result<IngestPlan, ImportRepositoryError> {
-        self.importing.plan_repository(request).await
-    }
-
-    /// Fetches the files of a repository from an endpoint into the store.
-    pub async fn import_repository(
-        &self,
-        request: ImportRequest,
-        reporter: &Reporter,
-    ) -> Result<ImportedRepository, ImportRepositoryError> {
-        self.importing.import_repository(request, reporter).await
-    }
-
-    /// Begins an upload and returns its id. `expected` is its digest and its size in bytes, if the client names them.
-    pub async fn begin_upload(&self, expected: Option<(Digest, u64)>) -> Result<String, UploadError> {
-        self.importing.begin_upload(expected).await
-    }
-
-    /// Returns how many bytes of an upload have arrived.
-    pub async fn upload_size(&self, id: &str) -> Result<u64, UploadError> {
-        self.importing.upload_size(id).await
-    }
-
-    /// Discards the bytes of an upload, which then begins again at byte 0.
-    pub async fn restart_upload(&self, id: &str) -> Result<(), UploadError> {
-        self.importing.restart_upload(id).await
-    }
-
-    /// Appends bytes to an upload and returns how many bytes it has. `offset`, if the client names one, must be its end.
-    pub async fn append_upload(
-        &self,
-        id: &str,
-        offset: Option<u64>,
-        bytes: Bytes,
-    ) -> Result<u64, UploadError> {
-        self.importing.append_upload(id, offset, bytes).await
-    }
-
-    /// Finishes an upload and returns its digest, which must be `digest`, or else the one that was expected at its beginning.
-    pub async fn finish_upload(&self, id: &str, digest: Option<Digest>) -> Result<Digest, UploadError> {
-        self.importing.finish_upload(id, digest).await
-    }
-
-    /// Removes an upload. Returns whether there was one.
-    pub fn cancel_upload(&self, id: &str) -> bool {
-        self.importing.cancel_upload(id)
-    }
-
-    /// Keeps bytes as a blob and returns its digest.
-    pub async fn put_small(&self, bytes: Vec<u8>) -> Result<Digest, UploadError> {
-        self.importing.put_small(bytes).await
-    }
-
     /// Returns the size in bytes of a whole blob of the store; `None` if there is none.
     pub fn blob_size(&self, digest: &Digest) -> Option<u64> {
         self.importing.blob_size(digest)
@@ -753,8 +667,8 @@ impl Registry {
         self.resolver.view_with(publisher, model, blob).await
     }
 
-    /// Returns why a blob cannot be read as a part of a model whose documents in the store are damaged; `None` where they are
-    /// not, or no version here needs it.
+    /// Returns why a blob cannot be read as a part of a model that has damaged documents in the store; `None` where they are
+    /// sound, or no version here needs it.
     pub async fn damage_with(
         &self,
         publisher: &Publisher,

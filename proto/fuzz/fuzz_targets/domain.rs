@@ -10,7 +10,7 @@ use reg_proto::domain::Domain;
 use reg_proto::domain_record::DomainRecord;
 use reg_proto::envelope::{Envelope, PublicKey};
 use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
-use reg_proto::profile::{PROFILE_TYPE, Profile, SignedProfile};
+use reg_proto::profile::{Homepage, PROFILE_TYPE, Profile, SignedProfile};
 
 /// The keys that may have signed the input.
 static SIGNER: LazyLock<(SigningKey, KeyHistory)> = LazyLock::new(|| {
@@ -32,6 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
     for record in file.into_iter().chain(txt) {
         assert_eq!(DomainRecord::from_file(record.to_file().as_bytes()).ok(), Some(record));
     }
+    let _ = text.parse::<Homepage>();
     let _ = SignedProfile::verify(&text, keys);
     // Signing takes a hundred times as long, so only parsed input is signed.
     if Profile::from_payload(bytes).is_ok() {

@@ -31,7 +31,7 @@ use reg_proto::name::{ModelName, Petname, Publisher, PublisherId, Reference, Tag
 use reg_proto::path::SafePath;
 use reg_proto::peer::{Address, PeerId};
 use reg_proto::piece::{BlobLayout, PieceSet};
-use reg_proto::profile::{Profile, SignedProfile};
+use reg_proto::profile::{Homepage, Profile, SignedProfile};
 use reg_proto::provenance::Provenance;
 use reg_proto::referrer::Referrer;
 use reg_proto::revocation::{Reason, Revocation};
@@ -129,7 +129,9 @@ const PARSERS: [(&str, Parser); 44] = [
         !read.is_empty()
     }),
     ("profile", |bytes| {
-        Profile::from_payload(bytes).is_ok() | SignedProfile::verify(&text(bytes), &keys()).is_ok()
+        Profile::from_payload(bytes).is_ok()
+            | text(bytes).parse::<Homepage>().is_ok()
+            | SignedProfile::verify(&text(bytes), &keys()).is_ok()
     }),
     ("pattern", |bytes| {
         let model: ModelName = "a-model.b".parse().expect("a name");
