@@ -184,7 +184,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory whose path is so long that the name by which strange ones are tried is refused, and `a%3F/b` is not.
+    /// A directory with a path so long that the name by which strange ones are tried is refused, and `a%3F/b` is not.
     fn refusing(dir: &Path) -> PathBuf {
         const LENGTH: usize = 4084;
         let mut path = dir.to_owned();
