@@ -189,22 +189,23 @@ fn an_archive_with_false_content_is_refused_with_its_reason() {
         world.of_new_node().refuse_files(name, &damaged, 4, "not what its name says");
     }
     world.refuse_files("another version", &with_carried(files, |it| it["version"] = json!(2)), 2, "upgrade");
+    // A node that has heard of the publisher would go on with what it knows: it verifies by its own records.
     let stranger = Home::new("stranger").key("me");
     let stolen = with_carried(files, |it| it["publisher"] = json!(stranger));
-    world.refuse_files("another publisher", &stolen, 4, "keys that are not its publisher's");
+    world.of_new_node().refuse_files("another publisher", &stolen, 4, "keys that are not its publisher's");
     let renamed = with_carried(files, |it| it["model"] = json!("other"));
-    world.refuse_files("another name", &renamed, 4, "no record");
+    world.of_new_node().refuse_files("another name", &renamed, 4, "no record");
     let keyless = with_carried(files, |it| it["records"]["key_documents"] = json!([]));
-    world.refuse_files("no keys", &keyless, 4, "");
+    world.of_new_node().refuse_files("no keys", &keyless, 4, "");
     let tagless = with_carried(files, |it| it["records"]["tags"] = json!([]));
-    world.refuse_files("no record of the tag", &tagless, 4, "no record");
+    world.of_new_node().refuse_files("no record of the tag", &tagless, 4, "no record");
     let forged = with_carried(files, |it| {
         let tag = text(&it["records"]["tags"][0]);
         it["records"]["tags"][0] = json!(tag.replacen("\"sig\":\"", "\"sig\":\"AA", 1));
     });
-    world.refuse_files("a forged record", &forged, 4, "");
+    world.of_new_node().refuse_files("a forged record", &forged, 4, "");
     let unproven = with_carried(files, |it| it["referrers"] = json!([]));
-    world.refuse_files("no provenance", &unproven, 4, "provenance");
+    world.of_new_node().refuse_files("no provenance", &unproven, 4, "provenance");
     let elsewhere = with_carried(files, |it| it["files"] = json!(["../../etc/passwd"]));
     world.refuse_files("a file outside", &elsewhere, 2, "cannot be parsed");
     let extra = with_carried(files, |it| it["files"] = json!(["more.bin"]));
