@@ -13,7 +13,7 @@ use super::Net;
 #[derive(Debug, Subcommand)]
 pub enum PublisherCommand {
     /// Sign what you say of yourself: the domain that stands for you, a title, and the address of a page
-    Set(SetProfile),
+    Set(Box<SetProfile>),
     /// Show what a publisher says of itself
     #[command(after_help = "Examples:\n  reg publisher show acme\n  reg publisher show ID --json")]
     Show {

@@ -24,7 +24,7 @@ use crate::output;
 
 pub async fn run(global: &Global, command: PublisherCommand) -> Result<ExitCode, CliError> {
     match command {
-        PublisherCommand::Set(args) => set(global, args).await,
+        PublisherCommand::Set(args) => set(global, *args).await,
         PublisherCommand::Show { publisher } => show(global, &publisher).await,
         PublisherCommand::Dns { key, peer } => dns(global, &key, peer).await,
     }

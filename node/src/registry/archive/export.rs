@@ -145,17 +145,17 @@ impl Writing<'_> {
         out: &mut impl Write,
     ) -> Result<(), CopyError> {
         let mut file: File = self.store.open_file(&digest)?;
-        let read = |source| CopyError::Store(ExportError::Write { path: "the store".into(), source });
+        let read = |source| CopyError::store(ExportError::Write { path: "the store".into(), source });
         file.seek(SeekFrom::Start(offset)).map_err(read)?;
         let (mut buffer, mut left) = (vec![0; COPIED_AT_ONCE], size - offset);
         while left > 0 {
             if self.cancel.is_cancelled() {
-                return Err(CopyError::Store(ExportError::Cancelled));
+                return Err(CopyError::store(ExportError::Cancelled));
             }
             let length = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
             let bytes = &mut buffer[..length];
             // A file that ends early has been changed.
-            file.read_exact(bytes).map_err(|_| CopyError::Store(ExportError::Damaged { digest }))?;
+            file.read_exact(bytes).map_err(|_| CopyError::store(ExportError::Damaged { digest }))?;
             hasher.update(bytes);
             out.write_all(bytes).map_err(CopyError::Out)?;
             left -= length as u64;
@@ -163,7 +163,7 @@ impl Writing<'_> {
         }
         match hasher.finish() {
             Ok(hashed) if hashed.digest == digest => Ok(()),
-            _ => Err(CopyError::Store(ExportError::Damaged { digest })),
+            _ => Err(CopyError::store(ExportError::Damaged { digest })),
         }
     }
 
@@ -181,15 +181,19 @@ fn pad(out: &mut impl Write, size: u64) -> std::io::Result<()> {
 
 /// Why a blob is not copied: because of the store, or because of where it goes.
 pub(super) enum CopyError {
-    Store(ExportError),
+    Store(Box<ExportError>),
     Out(std::io::Error),
 }
 
 impl CopyError {
+    fn store(error: ExportError) -> Self {
+        Self::Store(Box::new(error))
+    }
+
     /// Returns the error, with the path to which the blob was copied.
     pub(super) fn at(self, path: &Path) -> ExportError {
         match self {
-            Self::Store(error) => error,
+            Self::Store(error) => *error,
             Self::Out(source) => ExportError::Write { path: path.to_owned(), source },
         }
     }
@@ -197,6 +201,6 @@ impl CopyError {
 
 impl From<crate::store::ReadError> for CopyError {
     fn from(error: crate::store::ReadError) -> Self {
-        Self::Store(error.into())
+        Self::store(error.into())
     }
 }

@@ -106,13 +106,17 @@ impl Writing<'_> {
             self.count(before);
             match self.copy(digest, size, hasher, before, &mut file) {
                 Ok(()) => return finish(&file, &temporary, path).map(|()| before),
-                Err(CopyError::Store(ExportError::Damaged { .. })) => self.done = done,
+                Err(CopyError::Store(error)) if matches!(*error, ExportError::Damaged { .. }) => {
+                    self.done = done
+                }
                 Err(error) => return Err(error.at(path)),
             }
         }
         file.set_len(0).map_err(failed)?;
         let copied = self.copy(digest, size, StateHasher::new(), 0, &mut file);
-        if let Err(CopyError::Store(ExportError::Damaged { .. })) = &copied {
+        if let Err(CopyError::Store(error)) = &copied
+            && matches!(**error, ExportError::Damaged { .. })
+        {
             drop(fs::remove_file(&temporary));
         }
         copied.map_err(|error| error.at(path))?;

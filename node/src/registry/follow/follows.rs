@@ -21,6 +21,9 @@ use crate::registry::model::kept;
 use crate::registry::model::record::ModelRecord;
 use crate::store::DocumentKind;
 
+/// The key of a document, and the follow in it where it can be read.
+type ReadFollow = (String, Result<Follow, FollowError>);
+
 fn key_of(publisher: PublisherId, models: &ModelGlob) -> String {
     format!("{publisher}/{}", models.to_string().to_ascii_lowercase())
 }
@@ -73,7 +76,7 @@ impl Following {
     /// The store cannot be read.
     pub async fn list(self: &Arc<Self>) -> Result<Vec<FollowReport>, FollowError> {
         self.on_blocking_thread(|following| {
-            let report = |(key, read): (String, Result<Follow, FollowError>)| match read {
+            let report = |(key, read): ReadFollow| match read {
                 Ok(follow) => Some(following.report(&follow)),
                 Err(error) => {
                     let fault = Some(
@@ -169,7 +172,7 @@ impl Following {
     }
 
     /// Returns the documents of all follows by their keys, each as it was read.
-    fn documents(&self) -> Result<Vec<(String, Result<Follow, FollowError>)>, FollowError> {
+    fn documents(&self) -> Result<Vec<ReadFollow>, FollowError> {
         let documents = self.puller.store.list_documents(DocumentKind::Follow, "")?;
         let parse = |(key, bytes): (String, Vec<u8>)| {
             let read = match json::from_slice::<Follow>(&bytes, FOLLOW_BYTES_MAX) {
