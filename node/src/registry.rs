@@ -654,7 +654,7 @@ impl Registry {
         model: &ModelName,
         revision: &Revision,
     ) -> Result<Arc<ModelView>, ViewError> {
-        self.resolver.view(publisher, model, revision).await
+        Box::pin(self.resolver.view(publisher, model, revision)).await
     }
 
     /// Returns a version of a model that has this blob, or a referrer with this blob, among those that this node knows.
@@ -664,7 +664,7 @@ impl Registry {
         model: &ModelName,
         blob: &Digest,
     ) -> Option<Arc<ModelView>> {
-        self.resolver.view_with(publisher, model, blob).await
+        Box::pin(self.resolver.view_with(publisher, model, blob)).await
     }
 
     /// Returns why a blob cannot be read as a part of a model that has damaged documents in the store; `None` where they are
@@ -675,7 +675,7 @@ impl Registry {
         model: &ModelName,
         blob: &Digest,
     ) -> Option<ViewError> {
-        self.resolver.damage_with(publisher, model, blob).await
+        Box::pin(self.resolver.damage_with(publisher, model, blob)).await
     }
 
     /// Returns a small document in the store: a manifest, a referrer, or the document that a referrer carries.
@@ -696,7 +696,7 @@ impl Registry {
         model: &ModelName,
         tag: &Tag,
     ) -> Result<Option<Arc<ModelView>>, ViewError> {
-        self.resolver.view_here(publisher, model, tag).await
+        Box::pin(self.resolver.view_here(publisher, model, tag)).await
     }
 
     /// Finds out whether a tag of a model is one of this node, one of its peers, or none.

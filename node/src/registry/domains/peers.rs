@@ -6,7 +6,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Domains;
-use crate::registry::limits::DOMAIN_DIAL_PATIENCE;
+use crate::net::Network;
+use crate::registry::limits::{DOMAIN_DIAL_PATIENCE, LOOK_FIRST, TICKET_IDENTIFY};
 
 impl Domains {
     /// Dials the peers that a domain names, all at once, and waits a bounded time. A private address is dialled only if the
@@ -19,15 +20,29 @@ impl Domains {
             let Some(peer) = peer_of(&address) else { continue };
             dials.spawn(async move {
                 if is_private {
-                    drop(network.connect(&address).await);
+                    if network.connect(&address).await.is_err() {
+                        return;
+                    }
                 } else {
                     network.dial_hint(peer, vec![address], None).await;
                 }
+                // A search asks peers that are known to be of this swarm, which is known a moment after the connection is there.
+                is_met(&network, &peer).await;
             });
         }
         let all = async { while dials.join_next().await.is_some() {} };
         let _late = timeout(DOMAIN_DIAL_PATIENCE, all).await;
     }
+}
+
+/// Waits a bounded time until a peer that is being dialled is connected and known to be of this swarm. Returns whether it is.
+pub async fn is_met(network: &Network, peer: &PeerId) -> bool {
+    let look = async {
+        while !network.connected().await.contains(peer) {
+            tokio::time::sleep(LOOK_FIRST).await;
+        }
+    };
+    timeout(TICKET_IDENTIFY, look).await.is_ok()
 }
 
 /// Returns the peer at the end of an address. An address without one is not dialled, because any peer might answer there.

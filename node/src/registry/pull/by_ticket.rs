@@ -3,13 +3,12 @@
 use reg_api::report::Pulled;
 use reg_api::reporter::Reporter;
 use reg_api::request::{PullRequest, TicketRequest};
-use reg_proto::peer::PeerId;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Puller;
-use crate::net::Network;
-use crate::registry::limits::{LOOK_FIRST, TICKET_IDENTIFY, TICKET_PATIENCE};
+use crate::registry::domains::is_met;
+use crate::registry::limits::TICKET_PATIENCE;
 
 impl Puller {
     /// Meets the peers of the ticket, if the request has one, and says where none answers.
@@ -43,16 +42,6 @@ impl Puller {
         dials.detach_all();
         is_met == Ok(true)
     }
-}
-
-/// Tells whether a peer is connected and of this swarm. It says so right after the dial.
-async fn is_met(network: &Network, peer: &PeerId) -> bool {
-    let look = async {
-        while !network.connected().await.contains(peer) {
-            tokio::time::sleep(LOOK_FIRST).await;
-        }
-    };
-    timeout(TICKET_IDENTIFY, look).await.is_ok()
 }
 
 /// Notes that the tag means another version than when the ticket was made.

@@ -531,24 +531,28 @@ impl Resolver {
         let is_stored =
             self.model_here(&reference).is_ok_and(|it| whole::is_complete(&self.store, &it.manifest));
         let settled = async |patience| {
-            self.resolve_settled(&reference, &online(patience), &silent, VIEW_ANSWERS_PATIENCE).await
+            Box::pin(self.resolve_settled(&reference, &online(patience), &silent, VIEW_ANSWERS_PATIENCE))
+                .await
         };
-        let resolving = async {
+        // On the heap: a resolution is large, and a worker of the runtime has a stack of 2 MiB.
+        let resolving = Box::pin(async {
             match (&revision, is_stored) {
                 // The meaning of a digest does not change.
-                (Revision::Digest(_), _) => match self.resolve(&reference, &offline(None), &silent).await {
-                    Ok(resolved) => Ok(resolved),
-                    Err(_) => settled(VIEW_PATIENCE).await,
-                },
+                (Revision::Digest(_), _) => {
+                    match Box::pin(self.resolve(&reference, &offline(None), &silent)).await {
+                        Ok(resolved) => Ok(resolved),
+                        Err(_) => settled(VIEW_PATIENCE).await,
+                    }
+                }
                 (_, true) => match settled(REFRESH_QUICK).await {
                     Err(error) if error.kind() != FaultKind::Verification => {
-                        self.resolve(&reference, &offline(None), &silent).await
+                        Box::pin(self.resolve(&reference, &offline(None), &silent)).await
                     }
                     resolved => resolved,
                 },
                 (_, false) => settled(VIEW_PATIENCE).await,
             }
-        };
+        });
         let mut resolved = self.unless_damaged(&reference, resolving).await?;
         refuse(&self.consent(&resolved).await?, publisher, &resolved.model)?;
         let later = resolved.later.take();
