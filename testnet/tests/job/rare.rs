@@ -3,9 +3,10 @@
 //! The DHT names a sample of the holders of a publisher, and these do not know of the rare model. No node introduces others here,
 //! and there is no gossip: the DHT alone finds the holder.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use reg_node::net::{DhtMode, Inbound, Network, NetworkConfig};
+use reg_node::net::{DhtMode, Inbound, NatConfig, Network, NetworkConfig};
 use reg_proto::bounded::Bounded;
 use reg_proto::dht::DhtKey;
 use reg_proto::name::PublisherId;
@@ -31,11 +32,19 @@ const IDENTIFIED: Duration = Duration::from_millis(500);
 async fn node(number: u16, dht: DhtMode, records: Option<Records>) -> Network {
     let mut seed = [5; 32];
     seed[..2].copy_from_slice(&number.to_be_bytes());
-    let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
-    let config = NetworkConfig { dht, listen, ..NetworkConfig::quiet(seed) };
+    let at: Address = free_address().parse().expect("an address");
+    // Provider records carry the addresses at which a node is reached. On loopback no other node can tell it.
+    let nat = NatConfig { external: vec![at.clone()], ..NatConfig::default() };
+    let config = NetworkConfig { dht, listen: vec![at], nat, ..NetworkConfig::quiet(seed) };
     let (network, inbound) = Network::start(config).await.expect("it starts");
     tokio::spawn(answer(inbound, records));
     network
+}
+
+/// Returns an address with a free port.
+fn free_address() -> String {
+    let bound = TcpListener::bind(("127.0.0.1", 0)).and_then(|it| it.local_addr()).expect("a free port");
+    format!("/ip4/127.0.0.1/tcp/{}", bound.port())
 }
 
 async fn answer(mut inbound: Inbound, records: Option<Records>) {
@@ -88,7 +97,9 @@ async fn a_rare_model_is_found_by_name_among_the_holders_of_other_models() {
     let [rare, puller] = ["rare", "puller"].map(Home::new);
     let publisher = rare.key("me");
     let through = known[0].to_string();
-    let daemon = Daemon::start(&rare, ["--dht", "client", "--no-gossip", "--bootstrap", &through]);
+    let at = free_address();
+    let flags = ["--dht", "client", "--no-gossip", "--bootstrap", &through, "--external", &at, "--no-mdns"];
+    let daemon = Daemon::start_at(&rare, &[&at], flags);
     let files = rare.path().join("model");
     model::generate(&files, 1 << 20, 31);
     let reference = rare.publish(&files, "rare", "me");
