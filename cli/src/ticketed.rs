@@ -25,7 +25,7 @@ impl FromStr for ModelSource {
     fn from_str(text: &str) -> Result<Self, String> {
         if text.starts_with(REPOSITORY) {
             return Err(format!(
-                "a repository elsewhere has no publisher who signs it: `reg import {text} --key NAME` publishes it under your key"
+                "no publisher has signed a repository that is elsewhere: `reg import {text} --key NAME` publishes it under your key"
             ));
         }
         if !Ticket::is_meant(text) {
