@@ -132,7 +132,7 @@ fn what_matches_nothing_is_an_error_of_its_own() {
     assert!(!a.path().join("out").exists());
 }
 
-/// A choice that no file fits is the user's mistake, however many versions there are, and whoever resolves the name.
+/// A choice that no file fits is the user's mistake, however many versions there are, with a daemon and without one.
 #[test]
 fn what_matches_nothing_in_the_newest_version_is_looked_for_in_no_older_one() {
     let [a, b, c] = ["A", "B", "C"].map(Home::new);
