@@ -180,7 +180,7 @@ fn a_model_is_removed_from_a_full_disk_also_by_a_command_that_is_killed() {
     assert!(disk.free() > 6 * MIB, "{}", disk.free());
     b.run(["rm", &reference]).failed(3, "reg ls");
     b.run(["publish", &other.to_string_lossy(), "other", "--key", "me"]).ok();
-    // The same through a daemon, whose index is on the disk or in memory.
+    // The same through a daemon that has its index on the disk or in memory.
     std::fs::remove_file(&filler).expect("removed");
     b.publish(&model, "model", "me");
     disk.fill(0);
