@@ -28,6 +28,7 @@ pub use self::key::{
     AbandonKey, CommitKey, DelegateKey, ImportKey, Key, KeySetArgs, NewKey, NextArgs, RevokeKey, RotateKey,
 };
 pub use self::peers::{ChangePeers, Peers, Share};
+use self::publisher::PUBLISHER_EXAMPLES;
 pub use self::publisher::{ProfilePart, PublisherCommand, SetProfile};
 use self::trust::TRUST_EXAMPLES;
 pub use self::trust::{Accept, AddName, Alias, Attest, Require, Trust};
@@ -127,7 +128,7 @@ pub enum Command {
     #[command(subcommand, after_help = TRUST_EXAMPLES)]
     Trust(Trust),
     /// Sign and show what a publisher says of itself: a domain, a title, a page
-    #[command(subcommand)]
+    #[command(subcommand, after_help = PUBLISHER_EXAMPLES)]
     Publisher(PublisherCommand),
     /// Pause the daemon's transfers: the pulls of one model, or everything, uploads included
     Pause(Meant),

@@ -10,6 +10,12 @@ use reg_proto::profile::Homepage;
 
 use super::Net;
 
+pub(super) const PUBLISHER_EXAMPLES: &str = "\
+Examples:
+  reg publisher set --key me --domain acme.org --title 'Acme Research'
+  reg publisher dns --key me       what acme.org must say
+  reg publisher show acme";
+
 #[derive(Debug, Subcommand)]
 pub enum PublisherCommand {
     /// Sign what you say of yourself: the domain that stands for you, a title, and the address of a page
