@@ -50,11 +50,12 @@ pub(super) async fn get(
         return Err(OciError::of(&error, Code::BlobUnknown));
     } else if let Some(size) = oci.registry().blob_size(&digest) {
         let is_owner = caller.map(|it| it.0) == Some(Caller::Owner);
-        let allowed = if is_owner { Ok(()) } else { oci.may_have(&digest).await };
         let models = oci.registry().models_with(&digest).await;
         let models = models.map_err(|error| OciError::of(&error, Code::BlobUnknown))?;
         if models.is_empty() {
-            allowed?;
+            if !is_owner {
+                oci.may_have(&digest).await?;
+            }
             // It was pushed, and not the manifest that needs it yet.
             of_store(&oci, digest, size, client.as_deref(), &headers).await?
         } else {

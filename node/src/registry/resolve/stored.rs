@@ -6,7 +6,7 @@ use reg_api::request::wanted_tag;
 use reg_proto::attestation::Said;
 use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
-use reg_proto::name::{ModelName, Reference, Tag};
+use reg_proto::name::{ModelName, PublisherId, Reference, Tag};
 use reg_proto::tag::SignedTag;
 
 use super::{Referrers, ResolveError, Resolver};
@@ -34,12 +34,8 @@ pub struct ModelHere {
 impl Resolver {
     /// Finds a model in the store without asking any peer. A name that the user has pointed elsewhere means the model there.
     pub fn model_here(&self, named: &Reference) -> Result<ModelHere, ResolveError> {
-        let (reference, _) = &self.aliased(named, &Reporter::silent())?;
-        let publisher = self
-            .trust
-            .file
-            .resolve(&reference.publisher)
-            .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
+        let (reference, publisher) = self.meant_here(named)?;
+        let reference = &reference;
         let missing = || ResolveError::NotHere { reference: reference.clone() };
         let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
         let tag = match (wanted_tag(reference), keys::keys(&self.store, publisher).map_err(failed)?) {
@@ -53,15 +49,20 @@ impl Resolver {
         Ok(ModelHere { manifest, record, tag })
     }
 
+    /// Returns the reference that a name means by the user's aliases, and its publisher. No peer is asked.
+    fn meant_here(&self, named: &Reference) -> Result<(Reference, PublisherId), ResolveError> {
+        let (reference, _) = self.aliased(named, &Reporter::silent())?;
+        match self.trust.file.resolve(&reference.publisher) {
+            Ok(publisher) => Ok((reference, publisher)),
+            Err(source) => Err(ResolveError::Trust { reference, source }),
+        }
+    }
+
     /// Returns the tag records that this store keeps, among those that a reference means, without their models: these were
     /// evicted, or a removal has ended in the middle.
     pub fn tags_left_here(&self, named: &Reference) -> Result<Vec<SignedTag>, ResolveError> {
-        let (reference, _) = &self.aliased(named, &Reporter::silent())?;
-        let publisher = self
-            .trust
-            .file
-            .resolve(&reference.publisher)
-            .map_err(|source| ResolveError::Trust { reference: reference.clone(), source })?;
+        let (reference, publisher) = self.meant_here(named)?;
+        let reference = &reference;
         let kept = tags::records(&self.store, publisher, Some(&reference.model))
             .map_err(|source| ResolveError::Tags { reference: reference.clone(), source })?;
         let mut left = Vec::new();
