@@ -1,10 +1,22 @@
 //! Defines the commands, arguments and flags of `reg`. Their doc comments are the help text.
 
+mod aids;
+mod collection;
+mod config;
+mod donate;
 mod follow;
+mod global;
 mod key;
+mod ls;
+mod page;
 mod peers;
 mod publisher;
+mod search;
+mod status;
+mod swarm;
 mod trust;
+mod unlist;
+mod view;
 
 use std::path::PathBuf;
 
@@ -16,28 +28,49 @@ use reg_api::selection::{Pattern, Quant};
 use reg_api::web_seed::WebSeed;
 use reg_keys::keyring::KeyName;
 use reg_proto::content::kind::ContentKind;
+use reg_proto::content::label::Label;
 use reg_proto::name::{ModelName, Reference, Tag};
 use reg_proto::peer::Address;
 
 use crate::choice::{Choice, FileChoice};
 use crate::hugging_face::ImportWhat;
-use crate::ticketed::ModelSource;
+use crate::short_names::model_or_path;
+use crate::ticketed::{ModelArg, TagArg};
 
+pub use self::aids::{CompleteWords, Completion, Help, Man};
+use self::collection::COLLECTION_EXAMPLES;
+pub use self::collection::{AddEntry, CollectionCommand, NewCollection, RemoveEntry, ShowCollection};
+pub use self::config::Config;
+pub use self::donate::{Donate, DonateCommand};
 pub use self::follow::{Follow, FollowCommand};
+pub use self::global::Global;
 pub use self::key::{
     AbandonKey, CommitKey, DelegateKey, ImportKey, Key, KeySetArgs, NewKey, NextArgs, RevokeKey, RotateKey,
 };
+pub use self::ls::Ls;
+pub use self::page::Page;
 pub use self::peers::{ChangePeers, Peers, Share};
 use self::publisher::PUBLISHER_EXAMPLES;
 pub use self::publisher::{ProfilePart, PublisherCommand, SetProfile};
+pub use self::search::Search;
+pub use self::status::Status;
+pub use self::swarm::{Drain, SwarmCommand};
 use self::trust::TRUST_EXAMPLES;
 pub use self::trust::{Accept, AddName, Alias, Attest, Require, Trust};
+pub use self::unlist::Unlist;
 
 /// A decentralised registry for open model weights.
 ///
 /// Publishers sign models, every node verifies them, and every node that holds a model shares it.
 #[derive(Debug, Parser)]
-#[command(name = "reg", version, after_help = EXAMPLES, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "reg",
+    version,
+    long_version = LONG_VERSION,
+    after_help = EXAMPLES,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
 pub struct Args {
     #[command(flatten)]
     pub global: Global,
@@ -45,65 +78,74 @@ pub struct Args {
     pub command: Command,
 }
 
+const LONG_VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), "\ncommit  ", env!("REG_COMMIT"), "\ntarget  ", env!("REG_TARGET"));
+
 const EXAMPLES: &str = "\
 Examples:
   reg daemon                                   run a node
   reg key new me                               make a key to sign with
   reg publish ./my-model my-model:v1 --key me  sign and publish a directory
   reg pull acme/my-model:v1                    fetch it, verified, into ./my-model
+  reg search ocr                               find models; `reg pull 1` fetches the first one
   reg import hf:org/name --key me              copy a repository from a Hugging Face endpoint, and sign it
   reg export acme/my-model -o my-model.tar     for a machine without a network; there: reg import my-model.tar
   reg pull ID/my-model --from /ip4/192.0.2.7/tcp/4600
 
-Exit codes: 0 ok, 1 other, 2 usage, 3 not found, 4 verification failed, 5 unreachable, 6 denied,
-7 disk full, 8 a pattern matches nothing, 75 retry later, 130 interrupted";
-
-/// Holds the flags that every command takes.
-#[derive(Debug, Clone, ClapArgs)]
-pub struct Global {
-    /// Print one JSON document instead of text
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Print ids only, and no progress
-    #[arg(short, long, global = true)]
-    pub quiet: bool,
-    /// Keep all state under this folder, instead of the XDG directories
-    #[arg(long, global = true, env = "REG_HOME", value_name = "DIR", hide_env_values = true)]
-    pub home: Option<PathBuf>,
-}
+Exit codes: 0 ok, 1 other, 2 usage, 3 not found, 4 verification failed, 5 unreachable, 6 denied, 7 disk full, 8 a pattern matches \
+nothing, 75 retry later, 130 interrupted. `reg help exit-codes` says more; `reg help` lists the topics.";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a node: find peers, share the models in the store, serve the local API
+    #[command(aliases = ["serve", "start"])]
     Daemon(Daemon),
     /// Make, import, show and change the keys that sign models
     #[command(
         subcommand,
+        alias = "keys",
         after_help = "Examples:\n  reg key new me                  make a key; others refer to you by its publisher id\n  reg key ls\n  reg key rotate me               a next key takes over\n\nA KEY in the commands below is the name of a key on this machine, or a public key: ed25519:HEX, as\n`reg key show` prints it."
     )]
     Key(Key),
     /// Sign documents that were prepared on another machine
     Sign(Sign),
     /// Show the records of a tag that this node has seen, and what its publisher has revoked
-    #[command(after_help = "Examples:\n  reg log acme/my-model:v1\n  reg log acme/my-model --json")]
-    Log(Named),
+    #[command(
+        alias = "history",
+        after_help = "Examples:\n  reg log acme/my-model:v1\n  reg log acme/my-model --json"
+    )]
+    Log(Log),
     /// Sign a directory or file and publish it as MODEL[:TAG]
+    #[command(aliases = ["push", "upload"])]
     Publish(Publish),
     /// Publish a model from a Hugging Face endpoint, its clients' cache, or a directory that another party signed; or take models
     /// out of an archive that `reg export` has written
     Import(Import),
     /// Fetch a model, verified, and share it
+    #[command(aliases = ["download", "get", "clone", "fetch"])]
     Pull(Pull),
-    /// Pull new versions of a publisher's models by itself, and keep the last ones
+    /// Find models in the catalogue, by words, task, licence, format, size or publisher
+    #[command(alias = "find")]
+    Search(Search),
+    /// Take a tag of yours out of catalogues, so that searches and lists of other nodes no longer show it
+    Unlist(Box<Unlist>),
+    /// Pull new versions of a publisher's models by itself, and keep the last ones; or follow a collection
     Follow(Follow),
+    /// Keep a list of models and publishers that you recommend, and show those of others
+    #[command(subcommand, after_help = COLLECTION_EXAMPLES)]
+    Collection(CollectionCommand),
+    /// Keep the scarcest models for others, on disk space that you donate
+    Donate(Donate),
     /// Write models of the store into an archive, for a machine without a network
     Export(Export),
     /// List the models in the store
-    #[command(after_help = "Examples:\n  reg ls\n  reg ls --json")]
-    Ls,
+    #[command(aliases = ["list", "images", "models"])]
+    Ls(Ls),
+    /// Show how many replicas of your models are proven at other nodes, and since when
+    Health(Health),
     /// Show a model: its publisher, the facts computed from its files, and the publisher's claims; of one that is not in the
     /// store, what is proven of it and what a pull would fetch
-    #[command(after_help = "Examples:\n  reg info acme/my-model:v1\n  reg info acme/my-model --json")]
+    #[command(aliases = ["show", "inspect"])]
     Info(Info),
     /// Compare two models or versions in the store: files, computed facts, chat template
     #[command(after_help = "Examples:\n  reg diff acme/my-model:v1 acme/my-model:v2")]
@@ -121,9 +163,15 @@ pub enum Command {
     Peers(Peers),
     /// Print a ticket: one word that names a model, or this node, and where to find it
     Share(Share),
-    /// Show the node's state: addresses, peers, cache, traffic
-    #[command(after_help = "Examples:\n  reg status\n  reg status --json")]
-    Status,
+    /// Show the node's state: addresses, peers, cache, traffic; or what a folder holds, and how it differs
+    Status(Status),
+    /// Open the page in the browser: models, transfers, peers, trust
+    Page(Page),
+    /// Show the members of a private swarm, and how many copies each model has
+    #[command(subcommand, after_help = "Examples:\n  reg swarm status")]
+    Swarm(SwarmCommand),
+    /// Take this node out of its private swarm: other nodes take its models over first
+    Drain(Drain),
     /// Name publishers, set rules for models, and subscribe to denylists
     #[command(subcommand, after_help = TRUST_EXAMPLES)]
     Trust(Trust),
@@ -144,11 +192,12 @@ pub enum Command {
     Unpin(Named),
     /// Remove a model, and the files that no other model uses
     #[command(
+        aliases = ["remove", "delete", "rmi"],
         after_help = "Examples:\n  reg rm acme/my-model:v1         this tag, and the model if no other tag points to it"
     )]
     Rm(Named),
     /// Remove the blobs that no model uses, and evict models until the cache fits its size
-    #[command(after_help = "Examples:\n  reg gc --dry-run\n  reg gc")]
+    #[command(alias = "prune", after_help = "Examples:\n  reg gc --dry-run\n  reg gc")]
     Gc {
         /// Show what would be removed, and remove nothing
         #[arg(long)]
@@ -163,14 +212,39 @@ pub enum Command {
     /// Print the variables that point other tools to this node, or run a command with them
     Env(Env),
     /// Print a completion script for a shell
-    #[command(after_help = "Examples:\n  reg completion bash > /etc/bash_completion.d/reg")]
-    Completion { shell: clap_complete::Shell },
-    /// Show the configuration, or write a file to start from
+    #[command(alias = "completions")]
+    Completion(Completion),
+    /// Print the words that may stand at the end of a command line; the scripts of `reg completion` ask for them
+    #[command(hide = true)]
+    CompleteWords(CompleteWords),
+    /// Write the man pages of all commands into a folder
+    Man(Man),
+    /// Explain a command or a topic; list both
+    Help(Help),
+    /// Let the running daemon read its configuration file again
+    #[command(after_help = "Examples:\n  reg reload\n  reg config check && reg reload")]
+    Reload,
+    /// Show, check and change the configuration, or write a file to start from
     #[command(
         subcommand,
-        after_help = "Examples:\n  reg config init                 a file with every key and its default\n  reg config show"
+        after_help = "Examples:\n  reg config init                 a file with every key and its default\n  reg config show\n  reg config set transfer.limit_up '2 MB/s'\n  reg config check"
     )]
     Config(Config),
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  reg health                       every model, those with the fewest replicas first
+  reg health acme/my-model:v1      its holders, what they have proven, and where they are
+  reg health --json
+
+The daemon asks holders for random pieces and verifies them. A copy counts
+after eight pieces, about 21 hours after it was found, and copies in one
+network count as one. This node's own copy is not counted.")]
+pub struct Health {
+    /// publisher/model[:tag][@sha256:…]
+    pub reference: Option<Reference>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -348,6 +422,12 @@ pub struct Publish {
     /// Description, which `reg info` shows as your claim
     #[arg(long)]
     pub description: Option<String>,
+    /// What the model is for, as in text-generation, for searches
+    #[arg(long)]
+    pub task: Option<Label>,
+    /// A sentence about the model, for searches; without it, the description
+    #[arg(long)]
+    pub summary: Option<Label>,
     /// Version, in your own numbering
     #[arg(long)]
     pub version: Option<String>,
@@ -504,11 +584,13 @@ Examples:
   reg pull acme/my-model --to-hf-cache=org/name  the same under another name
   reg pull acme/my-model --web-seed https://huggingface.co/acme/my-model/resolve/main/
   reg pull acme/my-model --from /ip4/192.0.2.7/tcp/4600/p2p/12D3KooW…
-  reg pull reg:qp…                     what a ticket names (`reg share` prints one)")]
+  reg pull reg:qp…                     what a ticket names (`reg share` prints one)
+  reg pull 3                           the third result of the last `reg search`")]
 pub struct Pull {
-    /// publisher/model[:tag][@sha256:…], or a ticket; the publisher is an id, a petname (`reg trust add`), or a domain such as acme.org
-    #[arg(value_name = "REF|TICKET")]
-    pub what: ModelSource,
+    /// publisher/model[:tag][@sha256:…], a ticket, or the number of a result of `reg search`; the publisher is an id, a petname
+    /// (`reg trust add`), or a domain such as acme.org
+    #[arg(value_name = "REF|TICKET|NUMBER")]
+    pub what: ModelArg,
     /// Directory to put the files into; defaults to ./MODEL
     pub dest: Option<PathBuf>,
     /// Peer to ask (repeatable)
@@ -516,7 +598,8 @@ pub struct Pull {
     pub from: Vec<Address>,
     #[command(flatten)]
     pub choice: Choice,
-    /// Look for strangers in BitTorrent's DHT too: tells the world this machine's address, and which publisher it looks for
+    /// Ask peers that you do not know too, found in BitTorrent's DHT: tells the world this machine's address, and which publisher
+    /// it looks for
     #[arg(long)]
     pub public: bool,
     /// Fetch into the cache only, and share from there
@@ -529,9 +612,15 @@ pub struct Pull {
     /// Copy the files, instead of linking them to the cache by reflink or hard link
     #[arg(long)]
     pub copy: bool,
-    /// Replace files in the directory that differ
+    /// Replace files in the directory that differ, also what you have changed or put there
     #[arg(long)]
     pub overwrite: bool,
+    /// Keep files in the directory that differ, also those that no pull has put there
+    #[arg(long, conflicts_with = "overwrite")]
+    pub keep: bool,
+    /// Keep files that the version before had and this one has not
+    #[arg(long)]
+    pub no_delete: bool,
     /// Take files that run code when loaded, archives, and unrecognised files
     #[arg(long)]
     pub allow_unsafe: bool,
@@ -569,18 +658,31 @@ Examples:
   reg info acme/my-model:v1
   reg info acme/my-model --json
   reg info acme/my-model --local          what the store has; asks no peer
-  reg info ID/my-model --from /ip4/192.0.2.7/tcp/4600")]
+  reg info acme/my-model --lineage        counts the tensors that it shares with its base, where both are in the store
+  reg info ID/my-model --from /ip4/192.0.2.7/tcp/4600
+  reg info reg:qp…                        what a ticket names, before it is pulled")]
 pub struct Info {
-    /// publisher/model[:tag][@sha256:…]
-    pub reference: Reference,
+    /// publisher/model[:tag][@sha256:…], a ticket, or the number of a result of `reg search`
+    #[arg(value_name = "REF|TICKET|NUMBER")]
+    pub what: ModelArg,
     /// Show a model of the store only, and ask no peer
     #[arg(long)]
     pub local: bool,
+    /// Compare its tensors with those of the models in the store that it is derived from, or that are derived from it
+    #[arg(long)]
+    pub lineage: bool,
     /// Peer to ask if the model is not in the store (repeatable)
     #[arg(long, value_name = "MULTIADDR")]
     pub from: Vec<Address>,
     #[command(flatten)]
     pub net: Net,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Log {
+    /// publisher/model[:tag][@sha256:…], or the number of a result of `reg search`
+    #[arg(value_name = "REF|NUMBER")]
+    pub what: TagArg,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -600,11 +702,14 @@ Examples:
   reg verify ./my-model --bundle model.sig --ca authority.pem --unsigned .gitattributes")]
 pub struct Verify {
     /// A model, or a directory that was pulled; without one, everything in the cache
-    #[arg(value_name = "REF|PATH")]
+    #[arg(value_name = "REF|PATH", value_parser = model_or_path)]
     pub target: Option<String>,
-    /// Fetch damaged files again from peers
+    /// Fetch damaged files again from peers, and put them back into folders; what you have edited is kept
     #[arg(long)]
     pub repair: bool,
+    /// Replace what you have edited in the directory, too
+    #[arg(long, requires = "repair")]
+    pub overwrite: bool,
     /// Verify a directory against an OpenSSF Model Signing bundle of any signer, without a node
     #[arg(long, value_name = "FILE", conflicts_with = "repair")]
     pub bundle: Option<PathBuf>,
@@ -658,19 +763,6 @@ impl std::fmt::Display for Dialect {
             Self::Ollama => "ollama",
         })
     }
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Config {
-    /// Print the path of the configuration file
-    #[command(after_help = "Examples:\n  reg config path")]
-    Path,
-    /// Print the configuration in effect, defaults included
-    #[command(after_help = "Examples:\n  reg config show")]
-    Show,
-    /// Write a file with every key and its default, as comments
-    #[command(after_help = "Examples:\n  reg config init")]
-    Init,
 }
 
 /// Parses `MODEL[:TAG]`; the tag defaults to `latest`.

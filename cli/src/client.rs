@@ -26,6 +26,7 @@ use tower::ServiceExt;
 use crate::agree::{self, Honoured};
 use crate::args::{Global, Net};
 use crate::error::CliError;
+use crate::logging;
 use crate::output;
 use crate::progress::Shown;
 use crate::unstarted::node_error;
@@ -63,7 +64,9 @@ enum Target {
 
 /// Returns the folders of this user, or an `invalid` error if none can be found.
 pub fn home(global: &Global) -> Result<Home, CliError> {
-    Home::find(global.home.as_deref()).map_err(|error: HomeError| CliError::from_error("invalid", &error))
+    // An empty variable is none.
+    let named = global.home.as_deref().filter(|it| !it.as_os_str().is_empty());
+    Home::find(named).map_err(|error: HomeError| CliError::from_error("invalid", &error))
 }
 
 /// Reads the configuration file and applies `overrides`; refuses it as `invalid` with a hint.
@@ -73,6 +76,8 @@ pub fn config(home: &Home, overrides: Overrides) -> Result<Config, CliError> {
         ConfigError::Read { source, .. } if FaultKind::of_path(source) == FaultKind::Internal => {
             CliError::from_error("other", &error)
         }
+        ConfigError::Read { source, .. } => CliError::from_error(FaultKind::of_path(source).name(), &error)
+            .hint("`reg config path` prints the file's path"),
         _ => CliError::from_error("invalid", &error)
             .hint("`reg config init` writes a sample, `reg config path` prints the file's path"),
     })
@@ -102,6 +107,14 @@ impl Client {
     /// must have been started with what `net` asks for.
     pub async fn open(global: &Global, net: Option<&Net>) -> Result<Self, CliError> {
         Self::open_with(global, net, agree::NONE).await
+    }
+
+    /// Connects to the daemon if one runs; it starts no node, and reads no configuration, which may be wrong by now.
+    pub async fn of_daemon(global: &Global) -> Result<Option<Self>, CliError> {
+        let socket = home(global)?.socket();
+        let is_alive = is_alive(&socket).await;
+        let client = Self { target: Target::Daemon(socket), quiet: global.quiet, explain: false };
+        Ok(is_alive.then_some(client))
     }
 
     /// Opens as [`Client::open`] does, for a command that sends the flags `honoured` of `net` with its request.
@@ -139,7 +152,7 @@ impl Client {
         let home = home(global)?;
         let config = config(&home, net.map(overrides).unwrap_or_default())?;
         // A node in this process logs errors only: standard error is the command's.
-        reg_node::daemon::telemetry::start("error");
+        logging::start(global, logging::OF_COMMAND)?;
         let (start, mut said) = (Instant::now(), global.quiet);
         loop {
             let socket = home.socket();

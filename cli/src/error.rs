@@ -55,9 +55,8 @@ impl CliError {
     /// Returns the error of a file at `path` that this command cannot write.
     pub fn of_file(path: &Path, error: &io::Error) -> Self {
         let kind = match FaultKind::of_path(error) {
-            FaultKind::Invalid => "invalid",
-            FaultKind::DiskFull => "disk_full",
-            _ => "other",
+            FaultKind::Internal => "other",
+            kind => kind.name(),
         };
         let it = Self::new(kind, format_args!("{} cannot be written: {error}", path.display()));
         match fault::disk_hint(error) {
@@ -148,24 +147,77 @@ fn kind_of<'a>(kind: &'a str, failed: Option<&io::Error>) -> &'a str {
     }
 }
 
+/// Returns the exit code of a kind. One that this version does not know counts as "other".
 fn code(kind: &str) -> u8 {
-    match kind {
-        "invalid" => 2,
-        "not_found" => 3,
-        "verification" => 4,
-        "unreachable" => 5,
-        "denied" => 6,
-        "disk_full" => 7,
-        "no_match" => 8,
-        "retry_later" => 75,
-        _ => 1,
-    }
+    FaultKind::named(kind).unwrap_or(FaultKind::Internal).exit_code()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use reg_node::gateway::admin::error::status;
+
     use super::*;
     use crate::output::tests::{assert_tame, hostile};
+
+    /// A test that shows a command failing so, for every kind: the file, and the test in it or the exit code in a transcript.
+    const SHOWN_BY: [(FaultKind, &str, &str); 9] = [
+        (FaultKind::Internal, "cli/src/unstarted.rs", "a_disk_that_takes_no_file_says_so_with_its_exit_code"),
+        (FaultKind::Invalid, "cli/tests/cmd/errors.md", "? 2"),
+        (FaultKind::NotFound, "cli/tests/cmd/errors.md", "? 3"),
+        (FaultKind::Verification, "testnet/tests/job/damage.rs", "a_verification_changes_no_file"),
+        (FaultKind::Unreachable, "testnet/tests/job/main_job.rs", "failed(5"),
+        (FaultKind::Denied, "testnet/tests/job/updating.rs", "a_folder_of_another_model_is_left_alone"),
+        (FaultKind::DiskFull, "testnet/tests/job/disks.rs", "failed(7"),
+        (FaultKind::NoMatch, "testnet/tests/job/selection.rs", "what_matches_nothing_is_an_error_of_its_own"),
+        (FaultKind::RetryLater, "testnet/tests/job/shared.rs", "failed(75"),
+    ];
+
+    fn workspace() -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+    }
+
+    /// Returns the rows of the table of kinds, as docs/guide/troubleshooting.md shows it.
+    fn table() -> String {
+        let row = |kind: FaultKind| {
+            let (name, code, status) = (kind.name(), kind.exit_code(), status(kind).as_u16());
+            format!("| `{name}` | {code} | {status} | {} | {} |\n", kind.meaning(), kind.advice())
+        };
+        FaultKind::ALL.into_iter().map(row).collect()
+    }
+
+    /// With REG_BLESS=1, the table is written anew.
+    #[test]
+    fn the_guide_has_the_table_of_all_kinds() {
+        let path = workspace().join("docs/guide/troubleshooting.md");
+        let text = fs::read_to_string(&path).expect("a guide");
+        let head =
+            "| kind | exit code | status of the API | what it means | what to do |\n|---|---|---|---|---|\n";
+        let (before, rest) = text.split_once(head).expect("the table begins");
+        let end = rest.find("\n\n").map_or(rest.len(), |at| at + 1);
+        if std::env::var_os("REG_BLESS").is_some() {
+            fs::write(&path, format!("{before}{head}{}{}", table(), &rest[end..])).expect("written");
+        } else {
+            assert_eq!(&rest[..end], table(), "REG_BLESS=1 writes it anew");
+        }
+    }
+
+    #[test]
+    fn every_kind_is_shown_by_a_test() {
+        for kind in FaultKind::ALL {
+            let shown: Vec<_> = SHOWN_BY.iter().filter(|(it, _, _)| *it == kind).collect();
+            assert_eq!(shown.len(), 1, "{kind:?}");
+            for (_, file, what) in shown {
+                let text = fs::read_to_string(workspace().join(file)).expect("a test");
+                assert!(text.contains(what), "{file} does not show {kind:?}: {what}");
+            }
+            assert_eq!(code(kind.name()), kind.exit_code());
+            assert_eq!(FaultKind::named(kind.name()), Some(kind));
+        }
+        assert_eq!((code("other"), code("of a later version")), (1, 1));
+    }
 
     #[test]
     fn no_string_steers_the_terminal_by_an_error_or_looks_like_a_hint() {

@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use reg_api::counted::counted;
 use reg_api::ingest::{IngestPlan, LeftOut, LeftOutList, LeftOutReason};
 use serde_json::{Value, json};
 
 use crate::args::Global;
 use crate::error::CliError;
 use crate::output::{self, size};
+use crate::table::{Column, Table};
+
+/// Fewest characters of a path, and of a line of the reason.
+const PATH_MIN: usize = 20;
+const WHY_MIN: usize = 20;
 
 /// Names in one line.
 const NAMES_MAX: usize = 8;
@@ -76,18 +82,20 @@ pub fn print(global: &Global, plan: &IngestPlan) -> Result<(), CliError> {
     if global.quiet {
         return plan.files.iter().try_for_each(|file| output::line(file.path.as_str()));
     }
-    let taken = plan.files.iter().map(|file| vec![size(file.size), file.path.to_string()]);
-    output::table(&taken.collect::<Vec<_>>())?;
-    let left_out = plan.left_out.entries.iter().map(|entry| {
+    let mut table = Table::new([Column::whole(""), Column::named("", PATH_MIN)]);
+    plan.files.iter().for_each(|file| table.row([size(file.size), file.path.to_string()]));
+    output::draw(global, &table)?;
+    let mut table = Table::new([Column::whole(""), Column::named("", PATH_MIN), Column::text("", WHY_MIN)]);
+    for entry in &plan.left_out.entries {
         let found = entry.found.as_deref().map_or_else(String::new, |found| format!(": {found}"));
-        vec!["left out".to_owned(), entry.path.clone(), format!("{}{found}", reason(entry.reason))]
-    });
-    output::table(&left_out.collect::<Vec<_>>())?;
+        table.row(["left out".to_owned(), entry.path.clone(), format!("{}{found}", reason(entry.reason))]);
+    }
+    output::draw(global, &table)?;
     let more = match plan.left_out.more {
         0 => String::new(),
         more => format!("; {more} more are left out and not listed"),
     };
-    output::line(format!("{} files, {}{more}", plan.files.len(), size(plan.bytes)))
+    output::line(format!("{}, {}{more}", counted(plan.files.len(), "file"), size(plan.bytes)))
 }
 
 const fn reason(reason: LeftOutReason) -> &'static str {

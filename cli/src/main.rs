@@ -7,30 +7,54 @@ mod arenas;
 mod args;
 mod choice;
 mod client;
+mod colour;
 mod command;
+mod complete;
+mod draft;
 mod error;
 mod frozen;
+mod grammar;
+mod guide;
 mod hugging_face;
+mod ids;
+mod last_search;
 mod left_out;
+mod logging;
+mod markdown;
+mod model_pattern;
 mod ollama;
+mod origin;
 mod output;
+mod pager;
+mod place;
 mod progress;
+#[cfg(test)]
+mod schemas;
+mod short_names;
 mod sources;
+mod table;
 mod ticketed;
 mod unstarted;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-use reg_api::printable::Printable;
-
-use crate::args::{Args, Command};
+use crate::args::Command;
+use crate::short_names::Refused;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(refused) => return explain(&refused),
+    let words: Vec<OsString> = std::env::args_os().map(place::expanded_word).collect();
+    if words.len() < 2 {
+        return output::help(grammar::FIRST_HELP)
+            .map_or_else(|error| error.report(false), |()| ExitCode::SUCCESS);
+    }
+    let mut all = grammar::grammar();
+    let (args, origins) = match short_names::parse(&mut all, words.clone()) {
+        Ok(read) => read,
+        Err(Refused::Usage(refused)) => return grammar::explain(&all, &words, refused),
+        Err(Refused::Unclear { error, as_json }) => return error.report(as_json),
     };
+    pager::allow(&args);
     if matches!(args.command, Command::Daemon(_)) {
         arenas::limit();
     }
@@ -42,23 +66,12 @@ fn main() -> ExitCode {
         }
     };
     let global = args.global.clone();
-    let code = match runtime.block_on(command::run(args)) {
+    let code = match runtime.block_on(command::run(args, origins)) {
         Ok(code) => code,
         Err(error) => frozen::explain(&global, error).report(global.json),
     };
+    pager::finish();
     // Exit at once, even if a blocking task still reads.
     runtime.shutdown_background();
     code
-}
-
-/// Prints the help that the user asks for, or why the arguments are refused; returns the exit code. A refused argument may be
-/// text from elsewhere.
-fn explain(refused: &clap::Error) -> ExitCode {
-    let text = refused.render().to_string();
-    if refused.use_stderr() {
-        output::tell(&Printable::lines(&text), "");
-    } else if let Err(error) = output::write(&text) {
-        return error.report(false);
-    }
-    ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(2))
 }

@@ -6,10 +6,23 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use reg_api::printable::Printable;
-use reg_api::size::Size;
+use reg_api::size::{Given, Size};
 use serde::Serialize;
 
+use crate::args::Global;
+use crate::colour;
 use crate::error::CliError;
+use crate::pager;
+use crate::table::{Column, Table};
+
+/// Columns of a line where no terminal says how many it has.
+const COLUMNS: usize = 80;
+/// Lines are no longer than that, because longer ones are hard to follow with the eye.
+const COLUMNS_MAX: usize = 120;
+/// And no shorter, however narrow the terminal is: words would be broken.
+const COLUMNS_MIN: usize = 40;
+/// Fewest columns of text in the last column of a table.
+const TEXT_MIN: usize = 24;
 
 /// Prints a line.
 pub fn line(text: impl AsRef<str>) -> Result<(), CliError> {
@@ -27,9 +40,23 @@ pub fn write(text: &str) -> Result<(), CliError> {
     put(&Printable::lines(text), "")
 }
 
+/// Prints a help text, with its headings in bold where colours are wanted.
+pub fn help(text: &str) -> Result<(), CliError> {
+    let text = Printable::lines(text);
+    if colour::is_wanted(io::stdout().is_terminal()) {
+        return send(&colour::headings(&text));
+    }
+    put(&text, "")
+}
+
 /// Prints a line to standard error, where no result is ever printed.
 pub fn say(text: impl Display) {
     tell(&Printable::line(&text.to_string()), "\n");
+}
+
+/// Tells whether a user sees results as they are printed.
+pub fn is_result_seen() -> bool {
+    io::stdout().is_terminal()
 }
 
 /// Tells whether a user sees what is printed to standard error.
@@ -39,48 +66,78 @@ pub fn is_seen() -> bool {
 
 /// Prints printable text to standard error, and what ends it. A standard error that is closed is not an error.
 pub fn tell(text: &Printable, end: &str) {
+    if pager::write_note(text, end) {
+        return;
+    }
     let mut out = io::stderr().lock();
-    drop(write!(out, "{text}{end}").and_then(|()| out.flush()));
+    let written = match colour::is_wanted(out.is_terminal()) {
+        true => write!(out, "{}{end}", colour::messages(text)),
+        false => write!(out, "{text}{end}"),
+    };
+    drop(written.and_then(|()| out.flush()));
 }
 
 fn put(text: &Printable, end: &str) -> Result<(), CliError> {
-    let mut out = io::stdout().lock();
-    match write!(out, "{text}{end}").and_then(|()| out.flush()) {
+    send(&format!("{text}{end}"))
+}
+
+/// Writes a text that has been made printable.
+fn send(text: &str) -> Result<(), CliError> {
+    let written = pager::write(text).unwrap_or_else(|| {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    });
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(CliError::new("other", format_args!("standard output: {error}"))),
         Ok(()) => Ok(()),
     }
 }
 
-/// Prints rows with aligned columns; the last column is not padded.
-pub fn table(rows: &[Vec<String>]) -> Result<(), CliError> {
-    put(&aligned(rows), "")
+/// Prints a table that fits the terminal, or whole where the user asks for that. Names the columns that are left out.
+pub fn draw(global: &Global, table: &Table) -> Result<(), CliError> {
+    let drawn = table.draw((!global.view.full).then(room));
+    put(&Printable::lines(&drawn.text), "")?;
+    if !drawn.left_out.is_empty() && !global.quiet {
+        say(format_args!("--full shows more: {}", drawn.left_out.join(", ").to_lowercase()));
+    }
+    Ok(())
 }
 
-fn aligned(rows: &[Vec<String>]) -> Printable {
-    let rows: Vec<Vec<Printable>> =
-        rows.iter().map(|row| row.iter().map(|cell| Printable::line(cell)).collect()).collect();
+/// Prints a sentence, in as many lines as it needs on the terminal.
+pub fn text(global: &Global, text: impl AsRef<str>) -> Result<(), CliError> {
+    let mut table = Table::new([Column::text("", TEXT_MIN)]);
+    table.row([text.as_ref().to_owned()]);
+    draw(global, &table)
+}
+
+/// Prints rows that have no titles. The last column of each is text that goes on in further lines.
+pub fn table(rows: &[Vec<String>]) -> Result<(), CliError> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|it| it.as_str().chars().count()).max().unwrap_or(0)
+    let last = (columns > 1).then(|| Column::text("", TEXT_MIN));
+    let mut table = Table::new((1..columns.max(2)).map(|_| Column::named("", TEXT_MIN)).chain(last));
+    rows.iter().for_each(|row| table.row(row.iter().cloned()));
+    put(&Printable::lines(&table.draw(Some(room())).text), "")
+}
+
+/// Returns how many columns a line may have: those of the terminal, within bounds; 80 where nothing says otherwise.
+pub fn room() -> usize {
+    let given = std::env::var("COLUMNS").ok().and_then(|it| it.parse().ok()).filter(|it| *it > 0);
+    let of_terminal = || {
+        let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+        Some(usize::from(width.0)).filter(|it| *it > 0)
     };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let mut shown = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            shown.push_str(cell.as_str());
-            shown.push_str(&" ".repeat(width.saturating_sub(cell.as_str().chars().count()) + 2));
-        }
-        text.push_str(shown.trim_end());
-        text.push('\n');
-    }
-    Printable::lines(&text)
+    given.or_else(of_terminal).unwrap_or(COLUMNS).clamp(COLUMNS_MIN, COLUMNS_MAX)
 }
 
 /// Returns a number of bytes in binary units: `1.2 MiB`.
 pub fn size(bytes: u64) -> String {
     Size(bytes).to_string()
+}
+
+/// Returns a number of bytes that the user has set, in the units in which it was written: `1 GB` or `1 GiB`.
+pub fn given(bytes: u64) -> String {
+    Given(bytes).to_string()
 }
 
 /// Returns a time, given in seconds since 1970, as UTC text: `2026-11-24 10:17`.
@@ -151,15 +208,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn no_string_steers_the_terminal_by_a_line_a_table_or_json() {
+    fn no_string_steers_the_terminal_by_a_line_or_json() {
         for text in hostile() {
             let line = Printable::line(&text);
             assert!(!line.as_str().contains('\n'), "{line:?}");
-            let table = aligned(&[vec![text.clone(), "x".to_owned()], vec!["y".to_owned(), text.clone()]]);
-            assert_eq!(table.as_str().lines().count(), 2, "{table:?}");
             let json = Printable::json(&serde_json::to_string(&text).expect("a string is JSON"));
             assert_eq!(serde_json::from_str::<String>(json.as_str()).expect("it stays JSON"), text);
-            for printable in [&line, &table, &json, &Printable::lines(&text)] {
+            for printable in [&line, &json, &Printable::lines(&text)] {
                 assert_tame(printable.as_str());
             }
         }

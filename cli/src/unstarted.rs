@@ -26,14 +26,14 @@ pub fn node_error(error: &NodeError) -> CliError {
         NodeError::OwnUpstream { .. } => CliError::from_error("invalid", error)
             .hint("unset HF_ENDPOINT and HF_TOKEN, which `reg env hf` has set"),
         NodeError::Network(StartError::Listen { .. }) => {
-            CliError::from_error("invalid", error).hint(port_hint(failed, "--listen MULTIADDR", "node.listen"))
+            CliError::from_error(port_kind(failed), error).hint(port_hint(failed, "--listen MULTIADDR", "node.listen"))
         }
-        NodeError::Network(StartError::Lanes(_)) => CliError::from_error("invalid", error).hint(format_args!(
+        NodeError::Network(StartError::Lanes(_)) => CliError::from_error(port_kind(failed), error).hint(format_args!(
             "{}; lanes listen on the port above that of --listen, and --no-lanes does without them",
             port_hint(failed, "--listen MULTIADDR", "node.listen")
         )),
         NodeError::Serve(ServeError::Bind { .. }) => {
-            CliError::from_error("invalid", error).hint(port_hint(failed, "--http ADDRESS", "http.listen"))
+            CliError::from_error(port_kind(failed), error).hint(port_hint(failed, "--http ADDRESS", "http.listen"))
         }
         NodeError::Home(_) | NodeError::Identity(_) | NodeError::Store(_)
             if failed.is_some_and(|it| it.kind() == ErrorKind::PermissionDenied) =>
@@ -42,6 +42,14 @@ pub fn node_error(error: &NodeError) -> CliError {
                 .hint("run it as the owner of that file, or name a folder of your own with --home DIR")
         }
         _ => CliError::from_error("other", error),
+    }
+}
+
+/// Returns the kind of an address that cannot be listened on: the setting makes no sense, or something is in its way.
+fn port_kind(failed: Option<&io::Error>) -> &'static str {
+    match failed.map(io::Error::kind) {
+        Some(ErrorKind::AddrInUse | ErrorKind::PermissionDenied) => "denied",
+        _ => "invalid",
     }
 }
 
@@ -93,7 +101,7 @@ mod tests {
             (NodeError::Serve(http), "--http", "127.0.0.1:4610"),
         ] {
             let shown = shown(&error);
-            for expected in [option, place, "another program", "code: 2"] {
+            for expected in [option, place, "another program", "code: 6"] {
                 assert!(shown.contains(expected), "{expected}: {shown}");
             }
         }

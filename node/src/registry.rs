@@ -2,9 +2,12 @@
 
 pub mod announce;
 pub mod archive;
+pub mod catalogue;
 pub mod domains;
+pub mod donate;
 pub mod fetch;
 pub mod follow;
+pub mod health;
 pub mod import;
 pub mod local;
 pub mod model;
@@ -16,10 +19,14 @@ pub mod pull;
 pub mod read;
 pub mod resolve;
 pub mod serve;
+pub mod spread;
 pub mod trust;
 pub mod upstream;
 
+mod chance;
+mod commons;
 mod deadline;
+mod finding;
 mod limits;
 mod taking_in;
 
@@ -31,7 +38,6 @@ use reg_api::archive::{ArchiveReport, ExportRequest, Exported, ListArchiveReques
 use reg_api::consent::Consent;
 use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable};
 use reg_api::domain::{AskDomain, DomainFound, DomainSays, ProfileReport};
-use reg_api::follow::{FollowReport, FollowRequest, Followed, PauseFollow};
 use reg_api::ingest::IngestPlan;
 use reg_api::looked::Looked;
 use reg_api::prepared::{Prepared, Signed};
@@ -56,16 +62,19 @@ use reg_proto::peer::Address;
 use reg_proto::piece::BlobLayout;
 use tokio::task::JoinSet;
 
-use self::announce::News;
+use self::announce::{News, compare_catalogue};
 use self::archive::{ArchiveError, Archiving, ExportError};
+use self::catalogue::{Cataloguing, keep_catalogue};
 use self::domains::{DomainError, Domains};
-use self::fetch::{Fetching, TransferLimits, UpLimit, Zone};
-use self::follow::{FollowError, Following};
+use self::donate::{DonateConfig, Donating, donate_all};
+use self::fetch::{Fetching, TransferLimits, Zone};
+use self::follow::Following;
+use self::health::{Health, HealthSettings, audit_all};
 use self::import::Importing;
 use self::limits::HOUSEKEEPING;
 use self::local::{
-    CatalogueError, DescribedModel, Listed, Local, LogError, PeersError, ShareError, SubscribeError, TagLog,
-    keep_lists, seed_all,
+    CatalogueError, DescribedModel, Listed, Local, LogError, PeersError, Served, ShareError, SubscribeError,
+    TagLog, keep_lists, seed_all,
 };
 use self::model::record::ModelRecord;
 use self::price::Verifier;
@@ -73,12 +82,14 @@ use self::publish::{AttestError, DeclareError, PublishError, Publishing, PushErr
 use self::publishers::TagsError;
 use self::pull::{PullError, Puller, VerifyError};
 use self::read::{AdmitError, BlobReader, ReaderError, Reading};
-use self::resolve::{ModelView, Resolver, Revision, TagPlace, ViewError};
-use self::serve::{Serving, be_courteous, serve_all};
-use self::trust::{RawRule, Sharing, SharingRules, Trust, TrustError, TrustFile};
+use self::resolve::{ModelView, Resolver, Revision, ViewError};
+use self::serve::{DonatedLimit, Serving, be_courteous, serve_all};
+use self::spread::{SpreadSettings, Spreading, spread_all};
+use self::trust::{OwnNames, RawRule, Sharing, SharingRules, Trust, TrustError, TrustFile};
 use self::upstream::{Upstream, UpstreamUnusable};
 use crate::net::{Inbound, Network};
-use crate::store::Store;
+use crate::store::{CacheLimits, Store};
+use crate::webhook::WebhookUrl;
 use crate::well_known::{DomainClient, DomainSettings};
 
 /// What a registry is built from. One field for each setting of the node that the registry reads.
@@ -90,6 +101,8 @@ pub struct RegistryParts {
     pub inbound: Option<Inbound>,
     /// The file that holds the user's petnames.
     pub trust: PathBuf,
+    /// The names of the user's own keys.
+    pub own_names: Option<OwnNames>,
     /// The kinds of files that gateways take and serve although they are more than data.
     pub consent: Consent,
     pub limits: TransferLimits,
@@ -101,17 +114,32 @@ pub struct RegistryParts {
     pub sharing: SharingRules,
     /// How domains are asked for their publishers.
     pub domains: DomainSettings,
+    /// The directory of the catalogue; `None` where the node keeps none.
+    pub catalogue: Option<PathBuf>,
     /// Whether this node pulls the new versions of followed publishers by itself.
     pub pulls_followed: bool,
+    pub health: HealthSettings,
+    pub donate: DonateConfig,
+    pub spread: SpreadSettings,
+}
+
+/// The settings of a registry that may change while it runs.
+#[derive(Debug)]
+pub struct Adjusted {
+    pub limits: TransferLimits,
+    pub web_seeds: Vec<WebSeed>,
+    pub webhook: Option<WebhookUrl>,
+    pub cache: CacheLimits,
 }
 
 /// The use cases of a node. Cheap to clone.
 ///
-/// Each method delegates to one room. The room's method documents what it promises and its errors.
+/// It has 15 fields, because each room is one. Each method delegates to one room. The room's method documents what it promises and its errors.
 #[derive(Debug, Clone)]
 pub struct Registry {
     store: Store,
     network: Network,
+    catalogue: Arc<Cataloguing>,
     news: Arc<News>,
     resolver: Arc<Resolver>,
     domains: Arc<Domains>,
@@ -121,6 +149,9 @@ pub struct Registry {
     publishing: Arc<Publishing>,
     archiving: Arc<Archiving>,
     following: Arc<Following>,
+    health: Arc<Health>,
+    donating: Arc<Donating>,
+    spreading: Arc<Spreading>,
     local: Arc<Local>,
     tasks: Arc<tokio::sync::Mutex<JoinSet<()>>>,
 }
@@ -136,35 +167,36 @@ impl Registry {
             network,
             inbound,
             trust,
+            own_names,
             consent,
             limits,
             web_seeds,
             zone,
             sharing,
             domains,
+            catalogue,
             pulls_followed,
+            health,
+            donate,
+            spread,
         } = parts;
-        let file = TrustFile::open(trust);
+        let audits = health.audits;
+        let file = TrustFile::open(trust).with_own(own_names);
         let sharing = Sharing::new(&sharing, &file)?;
         let trust = Arc::new(Trust::new(store.clone(), file, sharing));
         let verifier = Arc::new(Verifier::new(network.clone()));
-        let news = Arc::new(News::new(store.clone(), network.clone(), trust.clone(), verifier));
+        let catalogue = Arc::new(Cataloguing::new(store.clone(), trust.clone(), catalogue));
+        let news = Arc::new(News::new(network.clone(), catalogue.clone(), verifier));
         let resolver = Arc::new(Resolver::new(
             store.clone(),
             network.clone(),
             trust.clone(),
             news.clone(),
             consent,
-            web_seeds.clone(),
-        ));
-        let fetching = Arc::new(Fetching::new(
-            store.clone(),
-            network.clone(),
-            resolver.clone(),
-            limits,
             web_seeds,
-            zone,
         ));
+        let fetching =
+            Arc::new(Fetching::new(store.clone(), network.clone(), resolver.clone(), limits, zone));
         let client = DomainClient::new(domains);
         let domains = Arc::new(Domains::new(trust.clone(), network.clone(), resolver.clone(), client));
         let puller = Arc::new(Puller {
@@ -178,25 +210,57 @@ impl Registry {
         });
         let importing = Arc::new(Importing::new(store.clone(), trust.clone()));
         let following = Arc::new(Following::new(puller.clone()));
-        let local = Arc::new(Local::new(puller.clone()));
+        let health = Arc::new(Health::new(
+            store.clone(),
+            network.clone(),
+            trust.clone(),
+            news.clone(),
+            resolver.clone(),
+            fetching.clone(),
+            health,
+        ));
+        let spreading = Arc::new(Spreading::new(puller.clone(), spread));
+        let local = Arc::new(Local::new(puller.clone(), catalogue.clone(), health.clone()));
+        let donated = Arc::new(DonatedLimit::default());
+        let (catalogue_of, health_of) = (catalogue.clone(), health.clone());
+        let donating = Donating::new(puller.clone(), catalogue_of, health_of, donated.clone(), donate);
+        let donating = Arc::new(donating);
         let mut tasks = JoinSet::new();
         if let Some(inbound) = inbound {
-            let serving =
-                Arc::new(Serving::new(store.clone(), network.clone(), trust, news.clone(), fetching.clone()));
+            let serving = Arc::new(Serving::new(
+                network.clone(),
+                catalogue.clone(),
+                news.clone(),
+                fetching.clone(),
+                donated,
+                spreading.clone(),
+            ));
             tasks.spawn(serve_all(serving.clone(), inbound));
+            tasks.spawn(spread_all(spreading.clone()));
             tasks.spawn(seed_all(local.clone()));
-            if limits.up == UpLimit::Auto {
-                tasks.spawn(be_courteous(serving));
-            }
+            tasks.spawn(keep_catalogue(catalogue.clone()));
+            tasks.spawn(compare_catalogue(news.clone()));
+            tasks.spawn(be_courteous(serving));
         }
         tasks.spawn(commit_index(store.clone()));
         tasks.spawn(keep_lists(local.clone()));
         if pulls_followed {
             tasks.spawn(follow::watch(following.clone()));
         }
+        if audits {
+            let (health, donating) = (health.clone(), donating.clone());
+            tasks.spawn(async move {
+                donating.remind().await;
+                audit_all(health).await;
+            });
+        }
+        if pulls_followed {
+            tasks.spawn(donate_all(donating.clone()));
+        }
         Ok(Self {
             store,
             network,
+            catalogue,
             news,
             resolver,
             domains,
@@ -206,6 +270,9 @@ impl Registry {
             importing,
             puller,
             following,
+            health,
+            donating,
+            spreading,
             local,
             tasks: Arc::new(tokio::sync::Mutex::new(tasks)),
         })
@@ -215,29 +282,23 @@ impl Registry {
     pub async fn shutdown(&self) {
         self.publishing.end().await;
         self.tasks.lock().await.shutdown().await;
+        self.health.save().await;
         self.network.shutdown().await;
-        let store = self.store.clone();
-        drop(tokio::task::spawn_blocking(move || store.commit()).await);
+        let (store, catalogue) = (self.store.clone(), self.catalogue.clone());
+        let commit = move || {
+            catalogue.commit();
+            store.commit();
+        };
+        drop(tokio::task::spawn_blocking(commit).await);
     }
 
-    /// Follows models of a publisher, or changes the settings of a follow.
-    pub async fn follow(&self, request: FollowRequest) -> Result<FollowReport, FollowError> {
-        self.following.follow(request).await
-    }
-
-    /// Lists the follows with their versions.
-    pub async fn follows(&self) -> Result<Vec<FollowReport>, FollowError> {
-        self.following.list().await
-    }
-
-    /// Pauses a follow, or goes on with it.
-    pub async fn pause_follow(&self, request: PauseFollow) -> Result<FollowReport, FollowError> {
-        self.following.pause(request.followed, request.paused).await
-    }
-
-    /// Ends a follow. What it has pulled stays in the store, and may be evicted.
-    pub async fn unfollow(&self, followed: Followed) -> Result<FollowReport, FollowError> {
-        self.following.end(followed).await
+    /// Takes settings that may change while the node runs.
+    pub fn adjust(&self, adjusted: Adjusted) {
+        let Adjusted { limits, web_seeds, webhook, cache } = adjusted;
+        self.puller.fetching.set_limits(limits);
+        self.resolver.set_web_seeds(web_seeds);
+        self.health.set_webhook(webhook);
+        self.store.set_limits(cache);
     }
 
     /// Returns the endpoint at the URL `endpoint` behind this node.
@@ -387,7 +448,9 @@ impl Registry {
 
     /// Resolves a model that need not be in the store, and says what is proven and what a pull would fetch.
     pub async fn look(&self, request: PullRequest, reporter: &Reporter) -> Result<Looked, PullError> {
-        self.puller.look(request, reporter).await
+        let looked = self.puller.look(request, reporter).await?;
+        let looked = self.local.with_collections(looked).await;
+        Ok(self.local.relate(looked).await)
     }
 
     /// Writes models of the store into an archive, for machines without a network.
@@ -418,7 +481,7 @@ impl Registry {
     pub async fn list_served(
         &self,
         wanted: impl Fn(&ModelSummary) -> bool + Send + 'static,
-    ) -> Result<Vec<DescribedModel>, CatalogueError> {
+    ) -> Result<Served, CatalogueError> {
         self.local.list_served(wanted).await
     }
 
@@ -498,7 +561,7 @@ impl Registry {
 
     /// Returns the status of the node in figures.
     pub async fn status(&self) -> Result<Status, CatalogueError> {
-        self.local.status().await
+        Ok(Status { swarm: self.spreading.summary(), ..self.local.status().await? })
     }
 
     /// Returns the default chat template of a model; `None` if it has none.
@@ -557,7 +620,7 @@ impl Registry {
         publisher: PublisherId,
         reporter: &Reporter,
     ) -> Result<Option<ProfileReport>, TagsError> {
-        let (found, _) = self.resolver.find_profile(publisher, None, &[], reporter).await?;
+        let found = self.resolver.profile_of(publisher, reporter).await?;
         Ok(found.as_ref().map(ProfileReport::of))
     }
 
@@ -697,30 +760,6 @@ impl Registry {
         tag: &Tag,
     ) -> Result<Option<Arc<ModelView>>, ViewError> {
         Box::pin(self.resolver.view_here(publisher, model, tag)).await
-    }
-
-    /// Finds out whether a tag of a model is one of this node, one of its peers, or none.
-    pub async fn place_of(
-        &self,
-        publisher: &Publisher,
-        model: &ModelName,
-        tag: &Tag,
-    ) -> Result<TagPlace, ViewError> {
-        self.resolver.place_of(publisher, model, tag).await
-    }
-
-    /// Tells whether this node keeps a version of a model under any tag.
-    pub async fn has_tags(&self, publisher: &Publisher, model: &ModelName) -> Result<bool, ViewError> {
-        self.resolver.has_tags(publisher, model).await
-    }
-
-    /// Returns the tags of a model with their manifests: those that this node knows, else those that peers know.
-    pub async fn tags(
-        &self,
-        publisher: &Publisher,
-        model: &ModelName,
-    ) -> Result<Vec<(Tag, Digest)>, ViewError> {
-        self.resolver.tags(publisher, model).await
     }
 
     /// Returns the id of a publisher, which may be named by its petname.

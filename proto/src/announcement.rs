@@ -30,6 +30,9 @@ pub struct Announcement {
     /// is too long for gossip. The publisher's id is the hash of the first.
     pub key_documents: Bounded<String, KEY_TEXTS_MAX>,
     pub holder: Holder,
+    /// The envelope of the card of the record's model. A peer of before ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<String>,
     /// The envelope of a record that contradicts `tag`. The two then prove an equivocation, and announce nothing new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contradicted_by: Option<String>,

@@ -42,9 +42,12 @@ pub mod announcement;
 pub mod dht;
 pub mod lane;
 pub mod swarm;
+pub mod swarm_state;
 pub mod ticket;
 pub mod wire;
 
 pub mod layout;
 
 pub mod content;
+
+pub mod catalogue;

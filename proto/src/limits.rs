@@ -127,6 +127,55 @@ pub const DENYLIST_ENTRIES_MAX: usize = 10_000;
 /// Bytes of a denylist: 10,000 entries with a reason of 256 bytes each.
 pub const DENYLIST_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes of a card's payload. A node keeps some 100,000 cards, so each is as small as a paragraph.
+pub const CARD_BYTES_MAX: usize = 1024;
+/// Bytes of a card in its envelope: 16 signatures take 3 KiB, and the payload in base64 less than 2 KiB.
+pub const CARD_ENVELOPE_BYTES_MAX: usize = 8 << 10;
+/// Languages in a card. Models for more say so in their summary.
+pub const CARD_LANGUAGES_MAX: usize = 8;
+/// Formats in a card: most models have files of one to four.
+pub const CARD_FORMATS_MAX: usize = 8;
+/// Quantisations in a card: as many as the usual series of GGUF files of one model.
+pub const CARD_QUANTISATIONS_MAX: usize = 16;
+/// Characters of a short name in a card: the longest name of a format has 16, and those of quantisations and languages fewer.
+pub const SHORT_NAME_CHARS_MAX: usize = 24;
+
+/// Bytes of a tombstone in its envelope: 16 signatures take 3 KiB, and its names less than 1 KiB.
+pub const TOMBSTONE_BYTES_MAX: usize = 6 << 10;
+
+/// Publishers in one page of roots: 32 KiB.
+pub const ROOTS_PER_PAGE_MAX: usize = 1024;
+/// Bytes of a page of roots: 16 each of id and root.
+pub const ROOTS_PAGE_BYTES_MAX: usize = ROOTS_PER_PAGE_MAX * 32;
+/// Publishers in one question for listings: with ten tags each, the question has 12 KiB.
+pub const PUBLISHERS_PER_QUESTION_MAX: usize = 64;
+/// Parts of one publisher's trie in one question: as many as a byte counts.
+pub const PARTS_PER_PUBLISHER_MAX: usize = 255;
+/// Items that the asker names in one part: 512 bytes, which is less than one listing. A larger part is asked about by hashes.
+pub const PAIRS_PER_PART_MAX: usize = 32;
+/// Bytes of a question for listings.
+pub const QUESTIONS_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a page of listings: some 500 listings with cards.
+pub const LISTINGS_BYTES_MAX: usize = 1 << 20;
+/// Blocks in a page of listings. A question has room for 500 parts by hashes, a page for 3,500 of the shortest listings.
+pub const BLOCKS_PER_PAGE_MAX: usize = 8192;
+/// Bytes of a publisher's keys and revocations in a page of listings: more than a hundred key documents of one key.
+pub const LISTED_KEYS_BYTES_MAX: usize = 256 << 10;
+/// Listings in a sample: each of another publisher, with keys, takes some 3 KiB.
+pub const SAMPLE_MAX: usize = 64;
+/// Requests of one sync: the roots of a million publishers, and listings of as many bytes as are allowed, in small pages.
+pub const SYNC_MESSAGES_MAX: usize = 4096;
+/// Bytes of one sync in both directions: some 30,000 listings with cards. A new node needs a few syncs.
+pub const SYNC_BYTES_MAX: usize = 64 << 20;
+/// Listings of one publisher in one sync, so that others have their share of the sync.
+pub const LISTINGS_PER_SYNC_MAX: usize = 8192;
+/// Entries of a collection: as many as a person can choose.
+pub const COLLECTION_ENTRIES_MAX: usize = 4096;
+/// Bytes of a collection: as many entries with the longest names and words.
+pub const COLLECTION_BYTES_MAX: usize = 4 << 20;
+/// Bytes of the words about an entry of a collection: one line.
+pub const COLLECTION_WORDS_MAX: usize = 200;
+
 /// Bytes of a multiaddr as text: room for two IPv6 hops, certificate hashes and two peer ids.
 pub const ADDRESS_BYTES_MAX: usize = 256;
 /// Addresses of one peer in a message: TCP and QUIC on four networks, for both IP versions.
@@ -168,6 +217,13 @@ pub const REFERRERS_MAX: usize = 64;
 pub const HEADS_PER_PAGE_MAX: usize = 32;
 /// Publishers in one page of declarations (`vows` on the wire).
 pub const VOWS_PER_PAGE_MAX: usize = 32;
+
+/// Models in the list that a member of a private swarm tells: more than such a swarm has today. Each takes some 300 bytes.
+pub const SWARM_MODELS_MAX: usize = 20_000;
+/// Models in one page of that list: 300 KB.
+pub const SWARM_MODELS_PER_PAGE_MAX: usize = 1024;
+/// Bytes of the name of a zone that a member tells.
+pub const ZONE_TEXT_BYTES_MAX: usize = 64;
 
 /// Bytes of the index of an OCI layout, as of a manifest: some 10,000 entries.
 pub const LAYOUT_INDEX_BYTES_MAX: usize = MANIFEST_BYTES_MAX;

@@ -113,6 +113,14 @@ impl Address {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns the address without the peer's id at its end, and that id. Without one, any peer might answer there.
+    pub fn parts(&self) -> (&str, Option<PeerId>) {
+        match self.0.rsplit_once("/p2p/") {
+            Some((bare, id)) if !id.contains('/') => (bare, id.parse().ok()),
+            _ => (&self.0, None),
+        }
+    }
 }
 
 impl fmt::Display for Address {
@@ -175,5 +183,18 @@ mod tests {
         assert_eq!("not base58: 0OIl".parse::<PeerId>(), Err(PeerIdError::Base58));
         assert_eq!("127.0.0.1:4001".parse::<Address>(), Err(AddressError::NoSlash));
         assert_eq!("/ip4/1.2.3.4\n".parse::<Address>(), Err(AddressError::NotAscii));
+    }
+
+    #[test]
+    fn an_address_names_its_peer_and_no_relay() {
+        let peer = PeerId::from_public_key([3; 32]);
+        let of = |text: &str| text.parse::<Address>().unwrap().parts().1;
+        let relay = "/ip4/198.51.100.7/tcp/4600/p2p/12D3KooWRelay/p2p-circuit";
+        assert_eq!(of(&format!("/ip4/198.51.100.7/tcp/4600/p2p/{peer}")), Some(peer));
+        assert_eq!(of(&format!("{relay}/p2p/{peer}")), Some(peer));
+        assert_eq!(of("/ip4/198.51.100.7/tcp/4600"), None);
+        assert_eq!(of(&format!("/ip4/198.51.100.7/tcp/4600/p2p/{peer}/p2p-circuit")), None);
+        let address: Address = format!("{relay}/p2p/{peer}").parse().unwrap();
+        assert_eq!(address.parts().0, relay);
     }
 }

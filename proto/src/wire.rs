@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::announcement::{Announcement, Holder};
 use crate::bounded::Bounded;
+use crate::catalogue::{Differing, ListingsPage, Questions, RootsPage, SampleQuestion};
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::equivocation::EquivocationClaim;
@@ -16,13 +17,15 @@ use crate::json::{self, JsonError};
 use crate::lane::{LANE_PORTS_MAX, LaneToken};
 use crate::limits::{
     ANCESTORS_PER_RESPONSE_MAX, DELEGATIONS_MAX, DOCUMENTS_BYTES_MAX, DOCUMENTS_PER_RESPONSE_MAX,
-    FRAME_HEADER_BYTES_MAX, HEADS_PER_PAGE_MAX, HOLDERS_MAX, KEY_TEXTS_MAX, NEWS_RUNS_MAX, PEERS_TOLD_MAX,
-    PROFILE_BYTES_MAX, PROOFS_PER_RESPONSE_MAX, REFERRERS_MAX, REQUEST_BYTES_MAX,
-    RESPONSE_DOCUMENT_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX, STATES_BYTES_MAX,
-    TAGS_PER_RESPONSE_MAX, VOWS_PER_PAGE_MAX,
+    FRAME_HEADER_BYTES_MAX, HEADS_PER_PAGE_MAX, HOLDERS_MAX, KEY_TEXTS_MAX, LISTINGS_BYTES_MAX,
+    NEWS_RUNS_MAX, PEERS_TOLD_MAX, PROFILE_BYTES_MAX, PROOFS_PER_RESPONSE_MAX, QUESTIONS_BYTES_MAX,
+    REFERRERS_MAX, REQUEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX,
+    REVOCATIONS_MAX, ROOTS_PAGE_BYTES_MAX, ROOTS_PER_PAGE_MAX, STATES_BYTES_MAX, TAGS_PER_RESPONSE_MAX,
+    VOWS_PER_PAGE_MAX,
 };
 use crate::name::{ModelName, PublisherId, Tag};
 use crate::piece::{BlobLayout, PIECE_LEN, PieceSet, PieceSetError};
+use crate::swarm_state::{SwarmQuestion, SwarmState};
 
 /// Length of the prefix in bytes: the lengths of header and payload.
 pub const PREFIX_LEN: usize = 8;
@@ -77,6 +80,15 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<PublisherId>,
     },
+    /// Asks which of these publishers the receiver lists otherwise. This and the next two requests are new: a peer of before
+    /// never sends them, and cannot read them. It closes the stream then, as for every message that it cannot read.
+    CompareRoots(RootsPage),
+    /// Asks for the listings of some publishers that differ from those of the sender.
+    GetListings(Questions),
+    /// Asks for listings of publishers that the receiver chooses.
+    GetSample(SampleQuestion),
+    /// Asks a member of a private swarm which copies it keeps. A peer of before closes the stream.
+    GetSwarmState(SwarmQuestion),
 }
 
 /// Names a model to send the documents of, beside the records of its publisher.
@@ -118,6 +130,12 @@ pub enum Response {
     Heads { announcements: Bounded<Announcement, HEADS_PER_PAGE_MAX> },
     /// Declarations in the order of the publishers' ids.
     Vows { publishers: Bounded<PublisherVows, VOWS_PER_PAGE_MAX> },
+    /// Says which of the publishers differ, in the payload.
+    Differing(Differing),
+    /// Carries listings as the payload.
+    Listings(ListingsPage),
+    /// Says which copies the sender keeps for a private swarm.
+    SwarmState(SwarmState),
     /// The sender does not have what was requested.
     NotFound,
     /// The sender is busy. The receiver may repeat the request after `retry_ms` milliseconds, or ask another peer.
@@ -474,14 +492,25 @@ impl Message for Request {
     const HEADER_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 
     fn payload(&self) -> &[u8] {
-        &[]
+        match self {
+            Self::CompareRoots(RootsPage { bytes }) | Self::GetListings(Questions { bytes }) => bytes,
+            _ => &[],
+        }
     }
 
     fn payload_max(&self) -> usize {
-        0
+        match self {
+            Self::CompareRoots(_) => ROOTS_PAGE_BYTES_MAX,
+            Self::GetListings(_) => QUESTIONS_BYTES_MAX,
+            _ => 0,
+        }
     }
 
-    fn set_payload(&mut self, _: Vec<u8>) {}
+    fn set_payload(&mut self, payload: Vec<u8>) {
+        if let Self::CompareRoots(RootsPage { bytes }) | Self::GetListings(Questions { bytes }) = self {
+            *bytes = payload;
+        }
+    }
 }
 
 impl Message for Response {
@@ -490,6 +519,8 @@ impl Message for Response {
     fn payload(&self) -> &[u8] {
         match self {
             Self::Document { bytes }
+            | Self::Differing(Differing { bytes })
+            | Self::Listings(ListingsPage { bytes, .. })
             | Self::Records(Records { documents: Some(ModelDocuments { bytes, .. }), .. }) => bytes,
             _ => &[],
         }
@@ -498,6 +529,8 @@ impl Message for Response {
     fn payload_max(&self) -> usize {
         match self {
             Self::Document { .. } => RESPONSE_DOCUMENT_BYTES_MAX,
+            Self::Differing(_) => ROOTS_PER_PAGE_MAX.div_ceil(8),
+            Self::Listings(_) => LISTINGS_BYTES_MAX,
             Self::Records(Records { documents: Some(of), .. }) => {
                 usize::try_from(of.payload_len()).unwrap_or(usize::MAX).min(DOCUMENTS_BYTES_MAX)
             }
@@ -508,6 +541,8 @@ impl Message for Response {
     fn set_payload(&mut self, payload: Vec<u8>) {
         match self {
             Self::Document { bytes }
+            | Self::Differing(Differing { bytes })
+            | Self::Listings(ListingsPage { bytes, .. })
             | Self::Records(Records { documents: Some(ModelDocuments { bytes, .. }), .. }) => {
                 *bytes = payload
             }

@@ -160,6 +160,7 @@ impl Author {
             tag: Some(self.sign(record)),
             key_documents: Bounded::first_of([self.document.clone()]),
             holder: Holder { peer: nobody, addresses: Bounded::empty() },
+            card: None,
             contradicted_by: None,
             revocations: Bounded::empty(),
         }

@@ -8,7 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use data_encoding::BASE64;
 use reg_proto::digest::Digest;
+use sha2::{Digest as _, Sha512};
 use thiserror::Error;
 
 use crate::model::cache_dir;
@@ -60,6 +62,12 @@ pub const OPENSSL: [&str; 2] = ["openssl", "libssl3"];
 pub const OPENSSH: [&str; 5] = ["openssh-client", "libedit2", "libbsd0", "libfido2-1", "libcbor0.8"];
 /// Changes the clock of one process.
 pub const FAKETIME: [&str; 1] = ["libfaketime"];
+
+/// Looks for what keeps people from using a page: colours without contrast, controls without names.
+const AXE: &str = "axe-core@4.14.1";
+/// The SHA-512 of its archive, in Base64, as npm writes it.
+const AXE_SHA512: &str =
+    "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==";
 
 /// Why a client cannot be installed.
 #[derive(Debug, Error)]
@@ -234,11 +242,23 @@ fn javascript_with(name: &str, packages: &[&str], flags: &[&str]) -> Result<(Pat
     Ok((dir, node))
 }
 
+/// Returns the script of axe-core.
+///
+/// # Errors
+/// See [`ClientError`].
+pub fn axe() -> Result<PathBuf, ClientError> {
+    Ok(npm_archive("axe", AXE, Some(AXE_SHA512))?.join("axe.min.js"))
+}
+
 /// Downloads an npm package without what it depends on; returns the folder of its files.
 ///
 /// # Errors
 /// See [`ClientError`].
 pub fn npm_package(name: &str, package: &str) -> Result<PathBuf, ClientError> {
+    npm_archive(name, package, None)
+}
+
+fn npm_archive(name: &str, package: &str, sha512: Option<&str>) -> Result<PathBuf, ClientError> {
     let (_, npm) = node_and_npm()?;
     let dir = installed(&format!("npm-{name}"), &[package], |dir| {
         let failed = |source| ClientError::Cache { path: dir.to_owned(), source };
@@ -248,6 +268,11 @@ pub fn npm_package(name: &str, package: &str) -> Result<PathBuf, ClientError> {
         run(pack.arg(package).current_dir(dir), package)?;
         for entry in fs::read_dir(dir).map_err(failed)?.flatten() {
             if entry.path().extension().is_some_and(|it| it == "tgz") {
+                let found = BASE64.encode(&Sha512::digest(fs::read(entry.path()).map_err(failed)?));
+                if sha512.is_some_and(|it| it != found) {
+                    let said = format!("its SHA-512 is {found}");
+                    return Err(ClientError::Fetch { what: package.to_owned(), said });
+                }
                 run(Command::new("tar").arg("xzf").arg(entry.path()).arg("-C").arg(dir), package)?;
                 fs::remove_file(entry.path()).map_err(failed)?;
             }

@@ -109,15 +109,19 @@ impl DomainWorld {
         let path = home.run(["config", "path"]).ok().stdout();
         let path = PathBuf::from(path.trim());
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, self.settings(private)).expect("the configuration is written");
+    }
+
+    /// Returns the part of a configuration by which a node asks these servers. The domains in `private` may have private addresses.
+    pub fn settings(&self, private: &[&str]) -> String {
         let private: Vec<String> = private.iter().map(|it| format!("{it:?}")).collect();
         let authority = self.folder.path().join("authority.pem");
-        let text = format!(
+        format!(
             "[domains]\nresolver = \"{}\"\nca_file = {authority:?}\nprivate = [{}]\nhttps_port = {}\n",
             self.dns,
             private.join(", "),
             self.web.port()
-        );
-        fs::write(path, text).expect("the configuration is written");
+        )
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {

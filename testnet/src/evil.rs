@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use reg_node::net::{FrameReader, FrameWriter, Inbound, Network, NetworkConfig};
+use reg_node::net::{FrameReader, FrameWriter, Inbound, Network, NetworkConfig, SwarmConfig};
+use reg_proto::announcement::Holder;
+use reg_proto::bounded::Bounded;
 use reg_proto::digest::Digest;
+use reg_proto::peer::PeerId;
 use reg_proto::piece::{BlobLayout, PIECE_LEN};
 use reg_proto::states::PieceStates;
+use reg_proto::swarm_state::SwarmQuestion;
 use reg_proto::wire::{Frame, Held, Rejection, Request, Response};
 
 /// How long a peer tarries: long enough for another one to meddle, or to answer late.
@@ -33,6 +37,8 @@ pub struct Script {
     pub manner: Manner,
     /// How long the answers to questions for records take.
     pub records_after: Duration,
+    /// The key of the private swarm that it is in.
+    pub swarm_key: Option<String>,
 }
 
 /// How a peer answers requests for pieces that it claims to hold.
@@ -57,6 +63,10 @@ pub enum Manner {
     Drips,
     /// It sends the first piece that it is asked for, and closes the stream.
     CutsOff,
+    /// It holds every other piece, and rejects requests for the others.
+    Halves,
+    /// It ends each stream at the first request, as an honest peer does that serves as many streams as it can.
+    HangsUp,
 }
 
 /// The requests that a peer has received.
@@ -79,6 +89,9 @@ fn key_of(request: &Request) -> String {
     if let Request::GetRecords { documents, .. } = &mut request {
         *documents = None;
     }
+    if let Request::GetSwarmState(question) = &mut request {
+        *question = SwarmQuestion { version: question.version, ..SwarmQuestion::default() };
+    }
     serde_json::to_string(&request).expect("a request is JSON")
 }
 
@@ -95,8 +108,17 @@ impl Liar {
     /// # Panics
     /// If it does not start.
     pub async fn start(seed: u8, script: Script) -> Self {
+        Self::start_at("127.0.0.1", seed, script).await
+    }
+
+    /// Starts a lying peer at an address of loopback.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn start_at(ip: &str, seed: u8, script: Script) -> Self {
         let config = NetworkConfig {
-            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")],
+            listen: vec![format!("/ip4/{ip}/tcp/0").parse().expect("an address")],
+            swarm: SwarmConfig { key: script.swarm_key.clone(), peers: None },
             ..NetworkConfig::quiet([seed; 32])
         };
         let (network, inbound) = Network::start(config).await.expect("it starts");
@@ -132,6 +154,20 @@ impl Liars {
     pub fn tell(&mut self, script: Script) -> String {
         let seed = 100 + self.started.len() as u8;
         let liar = self.runtime.block_on(Liar::start(seed, script));
+        let address = self.runtime.block_on(liar.address());
+        self.started.push(liar);
+        address
+    }
+
+    /// Starts a peer at an address of loopback that says it holds the model with this manifest; returns its address.
+    pub fn claim(&mut self, ip: &str, manifest: Digest, mut script: Script) -> String {
+        let seed = 100 + self.started.len() as u8;
+        let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
+        let peer = PeerId::from_public_key(key.verifying_key().to_bytes());
+        let holder = Holder { peer, addresses: Bounded::empty() };
+        let holders = Bounded::first_of([holder]);
+        script.answer(&Request::GetHolders { manifest }, Response::Holders { holders });
+        let liar = self.runtime.block_on(Liar::start_at(ip, seed, script));
         let address = self.runtime.block_on(liar.address());
         self.started.push(liar);
         address
@@ -186,8 +222,14 @@ async fn serve(mut reader: FrameReader, mut writer: FrameWriter, script: Arc<Scr
                 let Some(bytes) = script.blobs.get(&blob) else { return };
                 match script.manner {
                     Manner::Stalls | Manner::Meddles => Ok(()),
+                    Manner::HangsUp => return,
                     Manner::Boasts => writer.send(&Frame::Reject { id, reason: Rejection::NotHere }).await,
-                    Manner::Sends => send_pieces(&mut writer, bytes, id, first, count, 1).await,
+                    Manner::Halves if first % 2 == 1 => {
+                        writer.send(&Frame::Reject { id, reason: Rejection::NotHere }).await
+                    }
+                    Manner::Sends | Manner::Halves => {
+                        send_pieces(&mut writer, bytes, id, first, count, 1).await
+                    }
                     Manner::Truncates => send_pieces(&mut writer, bytes, id, first, count, 2).await,
                     Manner::Trickles => {
                         tokio::time::sleep(TRICKLE).await;

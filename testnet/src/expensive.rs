@@ -105,6 +105,7 @@ impl ManyKeys {
             tag: Some(self.record(model, 1)),
             key_documents: Bounded::first_of(self.documents.iter().cloned()),
             holder: Holder { peer: PeerId::from_public_key([9; 32]), addresses: Bounded::empty() },
+            card: None,
             contradicted_by: None,
             revocations: Bounded::empty(),
         }

@@ -9,10 +9,11 @@ use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, PublicKey};
 use reg_proto::key::{Inheritance, KeyDocument, Next, NextKeys, publisher_id};
 use reg_proto::name::{ModelName, PublisherId, Tag};
+use reg_proto::profile::{PROFILE_TYPE, Profile};
 use reg_proto::provenance::{Provenance, STATEMENT_PAYLOAD_TYPE};
 use reg_proto::revocation::{REVOCATION_TYPE, Reason, Revocation, Revoked};
 use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE, TagRecord};
-use reg_proto::wire::{Records, Request, Response};
+use reg_proto::wire::{ProfileText, Records, Request, Response};
 
 use crate::author::{ISSUED, Version};
 use crate::evil::Script;
@@ -51,6 +52,7 @@ pub struct Offer {
     models: Vec<Model>,
     revocations: Vec<Signed>,
     delegations: Vec<(ModelName, Signed)>,
+    profile: Option<Signed>,
 }
 
 fn key(name: u8) -> SigningKey {
@@ -194,6 +196,24 @@ impl Identity {
         sign(DELEGATION_TYPE, delegation.to_payload(), by)
     }
 
+    /// Returns the publisher's first profile, under key document `document`. It names a domain.
+    ///
+    /// # Panics
+    /// If `domain` is no domain.
+    pub fn profile(&self, domain: &str, document: u64, by: &[u8]) -> Signed {
+        let profile = Profile {
+            publisher: self.id,
+            seq: 1,
+            prev: None,
+            domain: Some(domain.parse().expect("a domain")),
+            title: None,
+            url: None,
+            key_document: document,
+            issued: ISSUED,
+        };
+        sign(PROFILE_TYPE, profile.to_payload(), by)
+    }
+
     /// Returns an offer of this publisher's keys and nothing else.
     pub fn offer(&self) -> Offer {
         Offer {
@@ -203,6 +223,7 @@ impl Identity {
             models: Vec::new(),
             revocations: Vec::new(),
             delegations: Vec::new(),
+            profile: None,
         }
     }
 }
@@ -246,6 +267,12 @@ impl Offer {
         self
     }
 
+    /// Adds a profile, which is sent to those that ask for the publisher.
+    #[must_use]
+    pub fn says(self, profile: &Signed) -> Self {
+        Self { profile: Some(profile.clone()), ..self }
+    }
+
     /// Holds back the inheritance list.
     #[must_use]
     pub fn without_list(self) -> Self {
@@ -273,6 +300,11 @@ impl Offer {
             revocations: Bounded::first_of(self.revocations.iter().map(|it| it.envelope.clone())),
             ..Records::default()
         };
+        if let Some(profile) = &self.profile {
+            let (publisher, profile) = (self.identity.id, ProfileText::new(profile.envelope.clone()));
+            let ask = Request::GetRecords { publisher, model: None, tag: None, documents: None };
+            script.answer(&ask, Response::Records(Records { profile, ..records.clone() }));
+        }
         let named = self.tags.iter().map(|(model, tag, _)| (model, tag.clone()));
         let lent = self.delegations.iter().map(|(model, _)| (model, Tag::latest()));
         for (model, tag) in named.chain(lent) {

@@ -13,6 +13,7 @@ pub mod gaps;
 pub mod model;
 pub mod tree;
 
+pub mod browser;
 pub mod clients;
 pub mod http;
 pub mod identity;

@@ -8,9 +8,10 @@ use reg_proto::content::kind::ContentKind;
 use reg_proto::glob::ModelGlob;
 use reg_proto::ticket::Ticket;
 
+use super::Net;
 use crate::ticketed::FollowSource;
 
-/// Follows a publisher, or shows and changes what is followed.
+/// Follows a publisher or a collection, or shows and changes what is followed.
 #[derive(Debug, ClapArgs)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -20,13 +21,17 @@ Examples:
   reg follow acme                           every model of acme, a day after this node has heard of a new version
   reg follow 'acme/llama-*' --keep 3 --delay 7d
   reg follow acme/llama --quant Q4_K_M
+  reg follow acme/small-ocr                 a collection, if it is one: what it lists is found first, and not pulled
   reg follow reg:qp…                        the model or the publisher that a ticket names (`reg share` prints one)
   reg follow ls                             what is followed, which versions are here, and which ones wait
   reg follow pause acme
   reg follow rm acme                        what was pulled stays until the cache needs its room
 
 The daemon pulls. Each pull obeys your rules (`reg trust require`); what its publisher withdraws within the delay is not
-taken. The newest version that is here for more than seven days is kept, whatever --keep says."
+taken. The newest version that is here for more than seven days is kept, whatever --keep says.
+
+A name without * is looked up first, because it may be that of a collection (`reg collection --help`). A collection makes
+its publishers known: they come first in `reg search`, and are listed whole. It makes no signature valid and waives no rule."
 )]
 pub struct Follow {
     #[command(subcommand)]
@@ -34,6 +39,9 @@ pub struct Follow {
     /// PUBLISHER, PUBLISHER/MODELS with * for any characters, or a ticket of a model; the publisher is an id, a petname, or a domain
     #[arg(value_name = "PUBLISHER[/MODELS]|TICKET", required = true, value_parser = source)]
     pub what: Option<FollowSource>,
+    /// Follow the versions of the model, without looking whether it is a collection
+    #[arg(long)]
+    pub models: bool,
     /// Keep this many versions of each model
     #[arg(long, value_name = "N", default_value_t = reg_api::follow::KEEP, value_parser = clap::value_parser!(u32).range(1..=i64::from(KEEP_MAX)))]
     pub keep: u32,
@@ -52,15 +60,19 @@ pub struct Follow {
     /// Take files of these kinds, as in pickle,code (`reg formats` lists them)
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind_to_allow)]
     pub allow: Vec<ContentKind>,
+    #[command(flatten)]
+    pub net: Net,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum FollowCommand {
     /// List what is followed, with its versions
-    #[command(after_help = "Examples:\n  reg follow ls\n  reg follow ls --json")]
+    #[command(alias = "list", after_help = "Examples:\n  reg follow ls\n  reg follow ls --json")]
     Ls,
     /// End a follow; what it has pulled may be evicted from then on
-    #[command(after_help = "Examples:\n  reg follow rm acme\n  reg follow rm 'acme/llama-*'")]
+    #[command(aliases = ["remove", "delete"], 
+        after_help = "Examples:\n  reg follow rm acme\n  reg follow rm 'acme/llama-*'\n  reg follow rm acme/small-ocr"
+    )]
     Rm(Meant),
     /// Pull no more versions until `resume`
     #[command(after_help = "Examples:\n  reg follow pause acme")]

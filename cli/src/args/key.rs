@@ -16,7 +16,7 @@ pub enum Key {
     /// Import a key from an OpenSSH file or ssh-agent, or a publisher's key documents
     Import(ImportKey),
     /// List the keys on this machine
-    #[command(after_help = "Examples:\n  reg key ls\n  reg key ls --json")]
+    #[command(alias = "list", after_help = "Examples:\n  reg key ls\n  reg key ls --json")]
     Ls,
     /// Show a key's publisher id, the keys that sign for it, and its file
     #[command(after_help = "Examples:\n  reg key show me")]

@@ -1,9 +1,7 @@
 //! Defines the arguments of `reg peers` and `reg share`.
 
+use crate::ticketed::{ModelArg, PeerSource};
 use clap::{Args as ClapArgs, Subcommand};
-use reg_proto::name::Reference;
-
-use crate::ticketed::PeerSource;
 
 #[derive(Debug, ClapArgs)]
 #[command(
@@ -39,7 +37,7 @@ pub enum ChangePeers {
         peers: Vec<PeerSource>,
     },
     /// Forget peers, whether you have added them or the node has met them, and disconnect them
-    #[command(after_help = "Examples:\n  reg peers rm 12D3KooW…\n  reg peers rm /ip4/192.0.2.7/tcp/4600")]
+    #[command(aliases = ["remove", "delete"], after_help = "Examples:\n  reg peers rm 12D3KooW…\n  reg peers rm /ip4/192.0.2.7/tcp/4600")]
     Rm {
         /// Id or address of a peer (repeatable)
         #[arg(required = true, value_name = "PEER|ADDR")]
@@ -59,8 +57,9 @@ A ticket has the publisher's id, the model with its tag and digest, and public a
 hold the model too. It has no petname, no key of a private swarm, and without --lan no private address. It proves nothing: what
 it leads to is verified as always.")]
 pub struct Share {
-    /// publisher/model[:tag][@sha256:…] in the store; without one, this node
-    pub reference: Option<Reference>,
+    /// publisher/model[:tag][@sha256:…] in the store, or the number of a result of `reg search`; without one, this node
+    #[arg(value_name = "REF|NUMBER")]
+    pub what: Option<ModelArg>,
     /// Name private addresses too
     #[arg(long)]
     pub lan: bool,

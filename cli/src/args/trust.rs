@@ -21,13 +21,13 @@ pub enum Trust {
     /// Point a model, or all models of a publisher, to those of another publisher
     Alias(Alias),
     /// List your petnames
-    #[command(after_help = "Examples:\n  reg trust ls")]
+    #[command(alias = "list", after_help = "Examples:\n  reg trust ls")]
     Ls,
     /// Show the petnames, rules and denylists of one publisher, or all
     #[command(after_help = "Examples:\n  reg trust show\n  reg trust show acme --json")]
     Show { publisher: Option<Publisher> },
     /// Remove a petname, or unpin a domain
-    #[command(after_help = "Examples:\n  reg trust rm acme\n  reg trust rm acme.org")]
+    #[command(aliases = ["remove", "delete"], after_help = "Examples:\n  reg trust rm acme\n  reg trust rm acme.org")]
     Rm {
         /// Petname, or domain
         #[arg(value_name = "NAME")]

@@ -2,19 +2,23 @@
 
 use std::process::ExitCode;
 
-use reg_node::daemon::{HubAccount, Mode, Node, NodeError, Overrides, telemetry};
+use reg_node::daemon::{HubAccount, Mode, Node, NodeError, Overrides, Started};
 use reg_node::store::OpenError;
 use serde_json::json;
 
 use crate::args::{Daemon, Global};
 use crate::client::{config, home, is_alive, overrides};
+use crate::command::reload;
 use crate::error::CliError;
 use crate::hugging_face;
+use crate::logging;
+use crate::origin::Origins;
 use crate::output;
+use crate::place;
 use crate::unstarted::node_error;
 
-pub async fn run(global: &Global, args: Daemon) -> Result<ExitCode, CliError> {
-    let home = home(global)?;
+/// Returns what the flags and variables of a daemon override in the configuration.
+pub fn overrides_of(args: Daemon) -> Overrides {
     let Daemon {
         listen,
         http,
@@ -29,7 +33,7 @@ pub async fn run(global: &Global, args: Daemon) -> Result<ExitCode, CliError> {
         allow,
         upstream,
     } = args;
-    let overrides = Overrides {
+    Overrides {
         listen,
         http,
         relay,
@@ -43,14 +47,21 @@ pub async fn run(global: &Global, args: Daemon) -> Result<ExitCode, CliError> {
         upstream,
         hub: HubAccount { endpoint: hugging_face::endpoint(), token: hugging_face::token() },
         ..overrides(&net)
-    };
-    let config = config(&home, overrides)?;
-    telemetry::start(&config.log_filter);
-    let node = match Node::start(&home, &config, Mode::Daemon).await {
+    }
+}
+
+pub async fn run(global: &Global, args: Daemon, origins: Origins) -> Result<ExitCode, CliError> {
+    let home = home(global)?;
+    let overrides = overrides_of(args);
+    let config = config(&home, overrides.clone())?;
+    logging::start(global, &config.log_filter)?;
+    place::warnings(&home.data_dir).into_iter().for_each(output::say);
+    let started = Started { overrides, origins };
+    let node = match Node::start_with(&home, &config, started, Mode::Daemon).await {
         Ok(node) => node,
         Err(NodeError::Store(OpenError::InUse { .. })) if is_alive(&home.socket()).await => {
             let shown = home.data_dir.display();
-            return Err(CliError::new("retry_later", format_args!("a daemon runs already in {shown}"))
+            return Err(CliError::new("denied", format_args!("a daemon runs already in {shown}"))
                 .hint("`reg status` asks it; a second one needs another folder: --home DIR"));
         }
         Err(error) => return Err(node_error(&error)),
@@ -67,24 +78,41 @@ pub async fn run(global: &Global, args: Daemon) -> Result<ExitCode, CliError> {
         output::line(format!("http     http://{}", http.unwrap_or_default()))?;
         output::line(format!("home     {}", home.data_dir.display()))?;
     }
-    stop_signal().await;
+    serve(&node).await;
     tracing::info!("stopping");
     node.shutdown().await;
     Ok(output::ok())
 }
 
-/// Waits for SIGTERM or Ctrl-C.
-async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+/// Waits for SIGTERM or Ctrl-C. Reads the configuration again at each SIGHUP.
+#[cfg(unix)]
+async fn serve(node: &Node) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut hangup)) = signals else {
+        drop(tokio::signal::ctrl_c().await);
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => return,
+            _ = terminate.recv() => return,
+            Some(()) = hangup.recv() => reload(node).await,
         }
     }
+}
+
+/// Waits for Ctrl-C.
+#[cfg(not(unix))]
+async fn serve(_: &Node) {
     drop(tokio::signal::ctrl_c().await);
+}
+
+/// Reads the configuration again, and says what that has changed.
+#[cfg(unix)]
+async fn reload(node: &Node) {
+    match node.reload().await {
+        Ok(reloaded) => reload::lines(&reloaded).into_iter().for_each(output::say),
+        Err(error) => drop(CliError::from_error("invalid", &error).report(false)),
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use reg_api::counted::counted;
 use reg_api::report::{DiskNeed, Planned, PlannedFile};
 use reg_api::request::PullRequest;
 
@@ -9,6 +10,10 @@ use crate::args::Global;
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{self, size};
+use crate::table::{Column, Table};
+
+/// Fewest characters of a path.
+const PATH_MIN: usize = 20;
 
 pub async fn run(global: &Global, client: Client, request: &PullRequest) -> Result<ExitCode, CliError> {
     let planned: Result<Planned, CliError> = client.stream("/v1/plan", request).await;
@@ -19,19 +24,21 @@ pub async fn run(global: &Global, client: Client, request: &PullRequest) -> Resu
     } else if global.quiet {
         planned.entries.iter().try_for_each(|file| output::line(file.path.as_str()))?;
     } else {
-        output::table(&planned.entries.iter().map(row).collect::<Vec<_>>())?;
+        let mut table = Table::new([Column::whole(""), Column::whole(""), Column::named("", PATH_MIN)]);
+        planned.entries.iter().for_each(|it| table.row(row(it)));
+        output::draw(global, &table)?;
         output::write(&summary(&planned))?;
     }
     Ok(output::ok())
 }
 
-fn row(file: &PlannedFile) -> Vec<String> {
+fn row(file: &PlannedFile) -> [String; 3] {
     let state = match file.bytes_to_fetch {
         0 => "in store".to_owned(),
         left if left == file.size => "to fetch".to_owned(),
         left => format!("{} to fetch", size(left)),
     };
-    vec![size(file.size), state, file.path.to_string()]
+    [size(file.size), state, file.path.to_string()]
 }
 
 fn summary(planned: &Planned) -> String {
@@ -39,9 +46,9 @@ fn summary(planned: &Planned) -> String {
     let of = if files == model_files {
         String::new()
     } else {
-        format!(" of {model_files} files, {}", size(*model_bytes))
+        format!(" of {}, {}", counted(*model_files, "file"), size(*model_bytes))
     };
-    let mut text = format!("\n{files} files, {}{of}\n", size(*bytes));
+    let mut text = format!("\n{}, {}{of}\n", counted(*files, "file"), size(*bytes));
     text.push_str(&format!("to fetch   {}\nin store   {}\n", size(*bytes_to_fetch), size(*bytes_local)));
     for DiskNeed { path, needed, free } in &planned.disks {
         let free =

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use reg_api::archive::{ArchiveForm, ExportRequest, Exported, ExportedModel};
+use reg_api::counted::counted;
 use reg_api::selection::Selection;
 
 use crate::args::{Export, Global};
@@ -56,7 +57,11 @@ fn report(global: &Global, exported: &Exported) -> Result<(), CliError> {
     }
     for ExportedModel { reference, files, bytes, is_part, manifest, .. } in &exported.models {
         let part = if *is_part { ", a part of the model" } else { "" };
-        output::say(format_args!("{reference}: {files} files, {}{part}, {manifest}", size(*bytes)));
+        output::say(format_args!(
+            "{reference}: {}, {}{part}, {manifest}",
+            counted(*files, "file"),
+            size(*bytes)
+        ));
     }
     for note in &exported.notes {
         output::say(format_args!("note: {note}"));
@@ -66,7 +71,7 @@ fn report(global: &Global, exported: &Exported) -> Result<(), CliError> {
         kept => format!(", of which {} were there", size(kept)),
     };
     let Exported { blobs, bytes, seconds, .. } = exported;
-    output::say(format_args!("{} in {blobs} blobs{kept}, in {seconds:.1} s", size(*bytes)));
+    output::say(format_args!("{} in {}{kept}, in {seconds:.1} s", size(*bytes), counted(*blobs, "blob")));
     let (path, scheme) = match exported.form {
         ArchiveForm::Tar => (exported.path.display(), "oci-archive"),
         ArchiveForm::Directory => (exported.path.display(), "oci"),

@@ -7,7 +7,12 @@ use reg_api::report::FileInfo;
 use crate::args::{Global, Named};
 use crate::client::Client;
 use crate::error::CliError;
+use crate::ids::Ids;
 use crate::output::{self, size};
+use crate::table::{Column, Table};
+
+/// Fewest characters of a path.
+const PATH_MIN: usize = 20;
 
 pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
     let client = Client::open(global, None).await?;
@@ -18,11 +23,19 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
     } else if global.quiet {
         files.iter().try_for_each(|file| output::line(file.path.as_str()))?;
     } else {
-        let row = |file: &FileInfo| {
-            let here = if file.here { "" } else { "  (not in the store)" };
-            vec![size(file.size), file.digest.to_string(), format!("{}{here}", file.path)]
-        };
-        output::table(&files.iter().map(row).collect::<Vec<_>>())?;
+        let ids = Ids::of(global, files.iter().map(|it| it.digest));
+        // Without titles, as `ls` of a shell: what reads the lines finds files and nothing else.
+        let mut table = Table::new([
+            Column::whole(""),
+            Column::whole(""),
+            Column::named("", PATH_MIN),
+            Column::whole(""),
+        ]);
+        for file in &files {
+            let here = if file.here { "" } else { "(not in the store)" };
+            table.row([size(file.size), ids.short(&file.digest), file.path.to_string(), here.to_owned()]);
+        }
+        output::draw(global, &table)?;
     }
     Ok(output::ok())
 }

@@ -9,6 +9,11 @@ use serde_json::{Value, json};
 use crate::args::Global;
 use crate::error::CliError;
 use crate::output;
+use crate::table::{Column, Table};
+
+/// Fewest characters of the names of files, and of a line of the reason.
+const FILES_MIN: usize = 16;
+const WHY_MIN: usize = 24;
 
 pub fn run(global: &Global) -> Result<ExitCode, CliError> {
     if global.json {
@@ -16,16 +21,23 @@ pub fn run(global: &Global) -> Result<ExitCode, CliError> {
     } else if global.quiet {
         FORMATS.iter().try_for_each(|row| output::line(row.name))?;
     } else {
-        let rows = FORMATS.iter().map(|row| {
-            let texts = [row.name, row.on_load().name(), row.kind.name(), row.files, row.why];
-            texts.map(str::to_owned).to_vec()
-        });
-        let head = ["format", "loading it", "kind", "files", "why"].map(str::to_owned).to_vec();
-        output::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())?;
+        let mut table = Table::new([
+            Column::whole("FORMAT"),
+            Column::whole("LOADING IT"),
+            Column::whole("KIND"),
+            Column::named("FILES", FILES_MIN),
+            Column::text("WHY", WHY_MIN),
+        ]);
+        for row in FORMATS {
+            table.row(
+                [row.name, row.on_load().name(), row.kind.name(), row.files, row.why].map(str::to_owned),
+            );
+        }
+        output::draw(global, &table)?;
         let needs_consent = ContentKind::ALL.into_iter().filter(|kind| kind.risk().is_some());
         let kinds: Vec<&str> = needs_consent.map(ContentKind::name).collect();
         output::line("")?;
-        output::line(format!("kinds that need consent, for --allow: {}", kinds.join(", ")))?;
+        output::text(global, format!("kinds that need consent, for --allow: {}", kinds.join(", ")))?;
     }
     Ok(output::ok())
 }

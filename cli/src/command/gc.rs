@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use reg_api::counted::counted;
 use reg_api::report::Collected;
 use reg_node::gateway::admin::GcRequest;
 
@@ -9,17 +10,26 @@ use crate::args::Global;
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{self, size};
+use crate::progress::while_waiting;
 
 pub async fn run(global: &Global, dry_run: bool) -> Result<ExitCode, CliError> {
     let client = Client::open(global, None).await?;
-    let collected: Collected = client.post("/v1/gc", &GcRequest { dry_run }).await?;
+    let request = GcRequest { dry_run };
+    let collecting = client.post("/v1/gc", &request);
+    let collected: Collected =
+        while_waiting(global.quiet, "looking for what no model uses", collecting).await?;
     client.close().await;
     if global.json {
         output::json(&collected)?;
     } else if !global.quiet {
         let verb = if dry_run { "would remove" } else { "removed" };
         let Collected { models, blobs, bytes, .. } = &collected;
-        output::line(format!("{verb} {} models, {blobs} blobs, {}", models.len(), size(*bytes)))?;
+        output::line(format!(
+            "{verb} {}, {}, {}",
+            counted(models.len(), "model"),
+            counted(*blobs, "blob"),
+            size(*bytes)
+        ))?;
     }
     Ok(output::ok())
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use reg_api::archive::{ArchiveReport, ArchivedModel, ListArchiveRequest, TakeRequest};
+use reg_api::counted::counted;
 use reg_api::report::Pulled;
 use reg_api::selection::Selection;
 use serde_json::json;
@@ -109,7 +110,7 @@ fn show(global: &Global, pulled: &Pulled) -> Result<(), CliError> {
     }
     let Pulled { files, bytes, manifest, publisher, is_part, .. } = pulled;
     let part = if *is_part { ", a part of the model" } else { "" };
-    output::say(format_args!("{files} files, {}{part}, {manifest}", size(*bytes)));
+    output::say(format_args!("{}, {}{part}, {manifest}", counted(*files, "file"), size(*bytes)));
     output::say(format_args!("signed by {publisher}"));
     if let Some(age) = &pulled.tag_age {
         output::say(format_args!("{age}"));
@@ -124,7 +125,9 @@ fn list(global: &Global, archive: &ArchiveReport) -> Result<ExitCode, CliError> 
         return Ok(output::ok());
     }
     let row = |it: &ArchivedModel| {
-        let files = it.files.map_or_else(|| "all files".to_owned(), |count| format!("{count} files of it"));
+        let files = it
+            .files
+            .map_or_else(|| "all files".to_owned(), |count| format!("{} of it", counted(count, "file")));
         vec![it.reference.to_string(), it.manifest.to_string(), files]
     };
     output::table(&archive.models.iter().map(row).collect::<Vec<_>>())?;

@@ -175,8 +175,10 @@ pub fn rows(statements: &[Statement]) {
         StatementKind::Tag,
         StatementKind::Provenance,
         StatementKind::Attestation,
+        StatementKind::Card,
         StatementKind::Delegation,
         StatementKind::Profile,
+        StatementKind::Tombstone,
         StatementKind::Revocation,
         StatementKind::Inherited,
     ] {
@@ -200,8 +202,10 @@ const fn word(kind: StatementKind) -> &'static str {
         StatementKind::Tag => "tag",
         StatementKind::Provenance => "provenance",
         StatementKind::Attestation => "attestation",
+        StatementKind::Card => "card",
         StatementKind::Delegation => "delegation",
         StatementKind::Profile => "profile",
+        StatementKind::Tombstone => "tombstone",
         StatementKind::Revocation => "revocation",
         StatementKind::Inherited => "other",
     }

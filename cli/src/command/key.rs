@@ -10,6 +10,7 @@ use reg_keys::{key_changes, ssh_agent};
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::{KeyHistory, Next};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::args::{Global, ImportKey, Key, NewKey};
 use crate::client::home;
@@ -18,7 +19,10 @@ use crate::command::settle::After;
 use crate::command::{abandon, export_ca, revoke, rotate, settle};
 use crate::error::CliError;
 use crate::output;
+use crate::table::{Column, Table};
 
+/// Fewest characters of a key's name.
+const NAME_MIN: usize = 12;
 /// Largest file with public keys or key documents, in bytes.
 const PUBLIC_FILE_BYTES_MAX: u64 = 4 << 20;
 
@@ -187,7 +191,10 @@ fn import(global: &Global, keyring: &Keyring, args: &ImportKey) -> Result<ExitCo
                 return Err(CliError::new("denied", text).hint("import it under another name"));
             }
             keyring.keep_documents(name, &history).map_err(keyring_error)?;
-            output::line(format!("publisher  {}", history.publisher()))?;
+            match global.json {
+                true => output::json(&json!({ "publisher": history.publisher() }))?,
+                false => output::line(format!("publisher  {}", history.publisher()))?,
+            }
             return Ok(output::ok());
         }
         _ => return Err(CliError::new("invalid", "no key is named: add --ssh, --agent or --documents")),
@@ -217,9 +224,13 @@ fn created(global: &Global, key: &KeyInfo, made: &[MadeKey]) -> Result<ExitCode,
         let made: Vec<&MadeKey> = made.iter().collect();
         let shown: Vec<String> = made.iter().map(|it| it.path.display().to_string()).collect();
         rotate::paths("next keys", &shown).iter().try_for_each(output::line)?;
-        output::line(
-            "Keep a copy of the key file that only you can read: without the file, you cannot publish under this id.",
-        )?;
+        let documents = key.path.with_file_name(format!("{}.json", key.name));
+        let files = match documents.exists() {
+            true => format!("{} and {}, together", key.path.display(), documents.display()),
+            false => key.path.display().to_string(),
+        };
+        output::line(format!("Keep a copy of {files}, where only you can read it:"))?;
+        output::line("without it you cannot publish under this id.")?;
         if made.is_empty() && key.next_threshold == 0 {
             output::line(format!(
                 "The key has no next keys: a thief of it can replace it. `reg key commit {}` makes some.",
@@ -238,10 +249,10 @@ fn list(global: &Global, keyring: &Keyring) -> Result<ExitCode, CliError> {
     } else if global.quiet {
         list.keys.iter().try_for_each(|key| output::line(key.publisher.to_string()))?;
     } else {
-        let rows: Vec<Vec<String>> =
-            list.keys.iter().map(|key| vec![key.name.to_string(), key.publisher.to_string()]).collect();
-        output::table(&rows)?;
-        if rows.is_empty() {
+        let mut table = Table::new([Column::named("", NAME_MIN), Column::whole("")]);
+        list.keys.iter().for_each(|key| table.row([key.name.to_string(), key.publisher.to_string()]));
+        output::draw(global, &table)?;
+        if table.is_empty() {
             output::say(format_args!("no keys yet: make one with `reg key new NAME`"));
         }
     }

@@ -7,7 +7,7 @@ use std::io;
 use reg_api::fault::Fault;
 use reg_keys::key_changes::KeySet;
 use reg_keys::key_file::{Passphrases, Protection};
-use reg_keys::keyring::{KeyName, Keyring, KeyringError, UnwrittenKey, read_passphrase};
+use reg_keys::keyring::{KeyInfo, KeyName, Keyring, KeyringError, UnwrittenKey, read_passphrase};
 use reg_keys::publisher_key::PublisherKey;
 use reg_node::daemon::Home;
 use reg_proto::envelope::PublicKey;
@@ -67,6 +67,7 @@ pub fn keyring_error(error: KeyringError) -> CliError {
 /// Loads the publisher that a model is published for. A machine that only prepares (`--prepare`) needs its key documents and
 /// none of its keys.
 pub fn publisher(keyring: &Keyring, name: &KeyName, prepares: bool) -> Result<PublisherKey, CliError> {
+    refuse_next(keyring, name)?;
     keyring.load(name).map_err(|error| match error {
         KeyringError::NotFound { .. } if prepares => CliError::from_fault(&error).hint(format_args!(
             "to prepare, this machine needs the key documents of the publisher, which are public: run \
@@ -75,6 +76,31 @@ pub fn publisher(keyring: &Keyring, name: &KeyName, prepares: bool) -> Result<Pu
         )),
         error => keyring_error(error),
     })
+}
+
+/// Refuses a key that is to take over from others of a publisher: signed alone, it would be another publisher.
+fn refuse_next(keyring: &Keyring, name: &KeyName) -> Result<(), CliError> {
+    if keyring.documents(name).map_err(keyring_error)?.is_some() {
+        return Ok(());
+    }
+    let of = match name.publisher() {
+        Some(of) => Some(of),
+        None => {
+            let Ok(key) = keyring.public_key(name) else { return Ok(()) };
+            let others = keyring.list().map_err(keyring_error)?.keys;
+            let is_next = |it: &KeyInfo| {
+                let info = keyring.info_with_next(&it.name);
+                info.is_ok_and(|it| it.next.iter().any(|next| next.public_key == Some(key)))
+            };
+            others.into_iter().find(|it| it.name != *name && is_next(it)).map(|it| it.name)
+        }
+    };
+    let Some(of) = of else { return Ok(()) };
+    let text = format!("{name} is a further key of the publisher {of}, and signs nothing by itself");
+    Err(CliError::new("denied", text).hint(format_args!(
+        "sign with --key {of}, or let it take over: reg key rotate {of}; where this machine does not know {of}, first \
+         `reg key import {of} --documents {of}.json`"
+    )))
 }
 
 /// Returns the id of the publisher that a key signs for. Asks for no passphrase.

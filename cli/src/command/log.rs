@@ -2,18 +2,24 @@
 
 use std::process::ExitCode;
 
-use reg_node::registry::local::TagLog;
+use reg_api::counted::counted;
+use reg_node::registry::local::{LoggedRecord, TagLog};
 use reg_proto::revocation::{Revocation, Revoked};
 
-use crate::args::{Global, Named};
+use crate::args::{Global, Log};
 use crate::client::Client;
 use crate::error::CliError;
-use crate::output::{self, short};
+use crate::ids::Ids;
+use crate::output;
+use crate::table::{Column, Table};
 
-pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
+/// Fewest characters of a line of remarks.
+const REMARKS_MIN: usize = 24;
+
+pub async fn run(global: &Global, args: Log) -> Result<ExitCode, CliError> {
+    let reference = args.what.reference(global)?;
     let client = Client::open(global, None).await?;
-    let log: Result<TagLog, CliError> =
-        client.get("/v1/log", &[("reference", args.reference.to_string())]).await;
+    let log: Result<TagLog, CliError> = client.get("/v1/log", &[("reference", reference.to_string())]).await;
     client.close().await;
     let log = log?;
     if global.json {
@@ -21,46 +27,59 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
     } else if global.quiet {
         log.records.iter().try_for_each(|it| output::line(it.record.manifest.digest.to_string()))?;
     } else {
-        show(&log)?;
+        show(global, &log)?;
     }
     Ok(output::ok())
 }
 
-fn show(log: &TagLog) -> Result<(), CliError> {
+fn show(global: &Global, log: &TagLog) -> Result<(), CliError> {
     output::line(format!("publisher  {}, key document {}", log.publisher, log.key_document))?;
     if log.frozen {
         output::line("frozen     two records contradict each other, so pulls by this tag are refused")?;
     }
-    let row = |it: &reg_node::registry::local::LoggedRecord| {
+    let ids = Ids::of(global, log.records.iter().map(|it| it.record.manifest.digest));
+    let row = |it: &LoggedRecord| {
         let record = &it.record;
         let mut remarks = Vec::new();
         remarks.extend(record.fresh_until.map(|time| format!("fresh until {}", output::time(time))));
         remarks.extend(record.expires.map(|time| format!("expires {}", output::time(time))));
-        remarks
-            .extend((!record.settles.is_empty()).then(|| format!("settles {} heads", record.settles.len())));
+        remarks.extend(
+            (!record.settles.is_empty())
+                .then(|| format!("settles {}", counted(record.settles.len(), "head"))),
+        );
         remarks.extend(it.void.as_ref().map(|why| format!("void: {why}")));
         remarks.extend(it.is_here.then(|| "in the store".to_owned()));
-        remarks.extend((it.peers > 0).then(|| match it.peers {
-            1 => "announced by 1 peer".to_owned(),
-            peers => format!("announced by {peers} peers"),
-        }));
+        remarks.extend((it.peers > 0).then(|| format!("announced by {}", counted(it.peers, "peer"))));
         remarks.extend(it.seen.is_none().then(|| "announced, not followed".to_owned()));
-        vec![
+        [
             format!("{}.{}", record.key_document, record.seq),
-            record.manifest.digest.to_string(),
-            format!("issued {}", output::time(record.issued)),
-            it.seen.map_or_else(String::new, |time| format!("seen {}", output::time(time))),
+            ids.short(&record.manifest.digest),
+            output::time(record.issued),
+            it.seen.map_or_else(String::new, output::time),
             remarks.join(", "),
         ]
     };
-    output::table(&log.records.iter().map(row).collect::<Vec<_>>())?;
+    let mut table = Table::new([
+        Column::whole("NUMBER"),
+        Column::whole("MANIFEST"),
+        Column::whole("ISSUED"),
+        Column::whole("SEEN").optional(1),
+        Column::text("", REMARKS_MIN),
+    ]);
+    log.records.iter().for_each(|it| table.row(row(it)));
+    output::draw(global, &table)?;
     for proof in &log.proofs {
         let [one, two] = &proof.manifests;
         let state = if proof.settled { "settled" } else { "not settled" };
-        output::line(format!("proof      number {}: {} and {}, {state}", proof.seq, short(one), short(two)))?;
+        output::line(format!(
+            "proof      number {}: {} and {}, {state}",
+            proof.seq,
+            ids.short(one),
+            ids.short(two)
+        ))?;
     }
     for revocation in &log.revocations {
-        output::line(format!("revoked    {}", revoked(revocation)))?;
+        output::line(format!("revoked    {}", ids.short_in(&revoked(revocation))))?;
     }
     for it in &log.delegations {
         output::line(format!(
@@ -68,7 +87,7 @@ fn show(log: &TagLog) -> Result<(), CliError> {
             it.models,
             it.to,
             output::time(it.expires),
-            it.payload
+            ids.short(&it.payload)
         ))?;
     }
     Ok(())

@@ -3,13 +3,20 @@
 use std::process::ExitCode;
 
 use reg_api::report::{KnownPeer, PeerAdded, PeerReport};
+use reg_api::settings::Settings;
 use reg_node::gateway::admin::{PeerAddress, PeerName};
 use reg_proto::peer::Address;
+use serde_json::json;
 
 use crate::args::{ChangePeers, Global, Net, Peers};
 use crate::client::Client;
 use crate::error::CliError;
+use crate::ids::Ids;
 use crate::output::{self, size};
+use crate::table::{Column, Table};
+
+/// Fewest characters of an address: its beginning and its port.
+const ADDRESS_MIN: usize = 20;
 
 pub async fn run(global: &Global, args: Peers) -> Result<ExitCode, CliError> {
     let net = Net { swarm_key: args.swarm_key, ..Net::default() };
@@ -18,43 +25,85 @@ pub async fn run(global: &Global, args: Peers) -> Result<ExitCode, CliError> {
         Some(ChangePeers::Add { peers }) => {
             add(global, &client, peers.into_iter().flat_map(|it| it.0).collect()).await
         }
-        Some(ChangePeers::Rm { peers }) => remove(&client, &peers).await,
-        None if args.known => known(global, &client).await,
+        Some(ChangePeers::Rm { peers }) => remove(global, &client, &peers).await.map(|()| output::ok()),
+        None if args.known => known(global, &client).await.map(|()| output::ok()),
         None => return connected(global, client).await,
     };
     client.close().await;
-    done.map(|()| output::ok())
+    done
 }
 
-async fn add(global: &Global, client: &Client, addresses: Vec<Address>) -> Result<(), CliError> {
-    let mut all: Vec<PeerAdded> = Vec::new();
+/// Adds addresses. One that is refused does not keep the others back; the exit code is that of the first failure.
+async fn add(global: &Global, client: &Client, addresses: Vec<Address>) -> Result<ExitCode, CliError> {
+    let (mut all, mut failed): (Vec<PeerAdded>, Vec<(Address, CliError)>) = (Vec::new(), Vec::new());
     for address in addresses {
-        all.push(client.post("/v1/peers/add", &PeerAddress { address }).await?);
+        match client.post("/v1/peers/add", &PeerAddress { address: address.clone() }).await {
+            Ok(added) => all.push(added),
+            Err(error) => failed.push((address, error)),
+        }
+    }
+    // One address alone fails as every command does.
+    if all.is_empty()
+        && failed.len() == 1
+        && let Some((_, error)) = failed.pop()
+    {
+        return Err(error);
     }
     if global.json {
-        return output::json(&all);
+        output::json(&all)?;
+    } else {
+        all.iter().try_for_each(|it| show_added(global, it))?;
     }
-    for PeerAdded { address, is_new, connected, unreached, .. } in all {
-        if global.quiet {
-            output::line(address.to_string())?;
-            continue;
+    for (address, error) in &failed {
+        if !global.json {
+            output::say(format_args!("{address}:"));
         }
-        let kept = if is_new { "kept" } else { "kept already" };
-        output::line(format!("{kept}: {address}{}", if connected { ", connected" } else { "" }))?;
-        if let Some(why) = unreached {
-            output::say(format_args!("note: {why}; it is dialled again, and at every start"));
-        } else if !connected {
-            output::say(format_args!("note: it is dialled at the next start, because no daemon runs now"));
-        }
+        error.report(global.json);
+    }
+    Ok(failed.first().map_or_else(output::ok, |(_, error)| error.exit_code()))
+}
+
+fn show_added(global: &Global, added: &PeerAdded) -> Result<(), CliError> {
+    let PeerAdded { address, is_new, connected, unreached, .. } = added;
+    if global.quiet {
+        return output::line(address.to_string());
+    }
+    let kept = if *is_new { "kept" } else { "kept already" };
+    output::line(format!("{kept}: {address}{}", if *connected { ", connected" } else { "" }))?;
+    if let Some(why) = unreached {
+        output::say(format_args!("note: {why}; it is dialled again, and at every start"));
+    } else if !connected {
+        output::say(format_args!("note: it is dialled at the next start, because no daemon runs now"));
     }
     Ok(())
 }
 
-async fn remove(client: &Client, peers: &[String]) -> Result<(), CliError> {
+async fn remove(global: &Global, client: &Client, peers: &[String]) -> Result<(), CliError> {
+    let known: Vec<KnownPeer> = client.get("/v1/peers/known", &[]).await.unwrap_or_default();
+    // A daemon of before says nothing of its bootstrap peers.
+    let settings: Settings = client.post("/v1/settings", &json!({})).await.unwrap_or_default();
     for peer in peers {
         client.post::<()>("/v1/peers/remove", &PeerName { peer: peer.clone() }).await?;
+        let addresses = known.iter().filter(|it| it.peer.is_some_and(|id| id.to_string() == *peer));
+        let addresses = addresses.flat_map(|it| it.addresses.iter().map(ToString::to_string));
+        let addresses: Vec<String> = addresses.chain([peer.clone()]).collect();
+        if let Some(again) = settings.bootstrap.iter().find(|it| is_of(it, peer, &addresses)) {
+            output::say(format_args!(
+                "note: {again} is a bootstrap peer, so the node connects to it again: take it out of node.bootstrap in the \
+                 configuration, or of --bootstrap"
+            ));
+        }
+    }
+    if global.json {
+        output::json(&json!({ "removed": peers }))?;
     }
     Ok(())
+}
+
+/// Tells whether a bootstrap address leads to a peer, of which these addresses are known.
+fn is_of(bootstrap: &str, peer: &str, addresses: &[String]) -> bool {
+    let place = |text: &str| text.split("/p2p/").next().unwrap_or_default().to_owned();
+    bootstrap.ends_with(&format!("/p2p/{peer}")) || addresses.iter().any(|it| place(it) == place(bootstrap))
 }
 
 async fn known(global: &Global, client: &Client) -> Result<(), CliError> {
@@ -66,20 +115,33 @@ async fn known(global: &Global, client: &Client) -> Result<(), CliError> {
     if global.quiet {
         return peers.iter().filter(|it| it.peer.is_some()).try_for_each(|it| output::line(name(it)));
     }
-    let mut rows = vec![
-        ["PEER", "BY", "LAST CONNECTED", "LAST OF USE", "FAILED", "ADDRESS"].map(str::to_owned).to_vec(),
-    ];
-    rows.extend(peers.iter().map(|peer| {
+    let ids = Ids::of(global, peers.iter().filter_map(|it| it.peer));
+    let mut table = Table::new([
+        Column::whole("PEER"),
+        Column::whole("BY"),
+        Column::whole("LAST CONNECTED"),
+        Column::whole("LAST OF USE").optional(2),
+        Column::whole("FAILED").optional(1),
+        Column::named("ADDRESS", ADDRESS_MIN),
+    ]);
+    for peer in &peers {
         let by = match peer {
             KnownPeer { added: true, .. } => "you",
             KnownPeer { claimed: true, .. } => "its claim",
             _ => "dialling",
         };
         let time = |at: Option<u64>| at.map_or_else(String::new, output::time);
-        let address = peer.addresses.first().map(ToString::to_string).unwrap_or_default();
-        vec![name(peer), by.into(), time(peer.success), time(peer.used), peer.failures.to_string(), address]
-    }));
-    output::table(&rows)
+        let failed = if peer.failures == 0 { String::new() } else { peer.failures.to_string() };
+        table.row([
+            peer.peer.map_or_else(String::new, |it| ids.short(&it)),
+            by.to_owned(),
+            time(peer.success),
+            time(peer.used),
+            failed,
+            peer.addresses.first().map(ToString::to_string).unwrap_or_default(),
+        ]);
+    }
+    output::draw(global, &table)
 }
 
 async fn connected(global: &Global, client: Client) -> Result<ExitCode, CliError> {
@@ -93,10 +155,18 @@ async fn connected(global: &Global, client: Client) -> Result<ExitCode, CliError
     } else if global.quiet {
         connected.iter().try_for_each(|peer| output::line(peer.peer.to_string()))?;
     } else {
-        let mut rows =
-            vec![["PEER", "OVER", "BULK", "RTT", "FETCHED", "SERVED", "ADDRESS"].map(str::to_owned).to_vec()];
-        rows.extend(connected.iter().map(|peer| row(peer)));
-        output::table(&rows)?;
+        let ids = Ids::of(global, peers.iter().map(|it| it.peer));
+        let mut table = Table::new([
+            Column::whole("PEER"),
+            Column::whole("OVER"),
+            Column::whole("BULK").optional(1),
+            Column::whole("RTT"),
+            Column::whole("FETCHED"),
+            Column::whole("SERVED"),
+            Column::named("ADDRESS", ADDRESS_MIN),
+        ]);
+        connected.iter().for_each(|peer| table.row(row(peer, &ids)));
+        output::draw(global, &table)?;
         for peer in outdated {
             let address = peer.addresses.first().map_or_else(String::new, |address| format!(" at {address}"));
             output::say(format_args!(
@@ -119,9 +189,9 @@ async fn connected(global: &Global, client: Client) -> Result<ExitCode, CliError
     Ok(output::ok())
 }
 
-fn row(peer: &PeerReport) -> Vec<String> {
-    vec![
-        peer.peer.to_string(),
+fn row(peer: &PeerReport, ids: &Ids) -> [String; 7] {
+    [
+        ids.short(&peer.peer),
         peer.transport.clone().unwrap_or_default(),
         bulk(peer),
         peer.rtt_ms.map_or_else(String::new, |rtt| format!("{rtt} ms")),

@@ -9,8 +9,8 @@ use std::time::Duration;
 use reg_api::consent::{Acceptance, Consent};
 use reg_api::ingest::{IngestPlan, LeftOutList};
 use reg_api::prepared::Prepared;
-use reg_api::report::{Abandoned, Published, Shared};
-use reg_api::request::{Claims, IngestRequest, PublishRequest, PublishSource};
+use reg_api::report::{Abandoned, Published, Shared, Status};
+use reg_api::request::{CardClaims, Claims, IngestRequest, PublishRequest, PublishSource};
 use reg_keys::publisher_key::PublisherKey;
 use reg_keys::signing_file::SigningFile;
 use reg_node::gateway::admin::{CommitRequest, Named, SignedRequest};
@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::args::{Global, Publish};
 use crate::client::{Client, home};
+use crate::command::dropped::SaidBefore;
 use crate::command::keyring::{keyring, publisher, publisher_of};
 use crate::command::published::{self, Several};
 use crate::command::share;
@@ -77,6 +78,7 @@ fn request(source: &Source, key: &PublisherKey, args: &Publish) -> PublishReques
             version: args.version.clone(),
             source_url: args.source_url.clone(),
         },
+        card: CardClaims { task: args.task.clone(), summary: args.summary.clone() },
         ingest: args.files.ingest(args.link),
         allow_unsafe: args.allow_unsafe,
         allow: args.allow.iter().copied().collect(),
@@ -158,7 +160,7 @@ async fn publish_all(
                 let shared = shared(&client, &done).await;
                 let more =
                     shared.as_ref().map_or(serde_json::Value::Null, |it| json!({ "ticket": it.ticket }));
-                let lines = held(&done, args).into_iter().chain(shared.as_ref().map(pull_line));
+                let lines = held(&done, args).into_iter().chain([pull_line(&done, shared.as_ref())]);
                 several.add(&done, more, lines)?;
             }
             Err(error) => several.failed(&source.path.display().to_string(), error)?,
@@ -183,6 +185,10 @@ async fn prepare_file(
     }
     let file = SigningFile::of_publication(request, prepared);
     file.write(out).map_err(|error| CliError::from_fault(&error))?;
+    if global.json {
+        output::json(&json!({ "publisher": file.publisher, "file": out }))?;
+        return Ok(output::ok());
+    }
     output::line(out.display().to_string())?;
     if !global.quiet {
         output::say(format_args!(
@@ -221,8 +227,11 @@ async fn publish_signed(global: &Global, file: SigningFile, args: &Publish) -> R
     let client = Client::open_to_publish(global, &args.net).await?;
     let request = SignedRequest { request, prepared, signed };
     let left_out = request.prepared.left_out.clone();
+    let Prepared { publisher, model, tag, .. } = &request.prepared;
+    let before = SaidBefore::ask(&client, *publisher, model, tag).await;
     let published: Published = client.stream("/v1/publish/signed", &request).await?;
-    conclude(global, client, Done { published, left_out, copied: false }, args).await
+    let dropped = before.lines(&client, &published.reference).await;
+    conclude(global, client, Done { published, left_out, copied: false, stored: None, dropped }, args).await
 }
 
 /// Holds a model that was published, and what was left out of it.
@@ -232,6 +241,10 @@ pub struct Done {
     pub left_out: LeftOutList,
     /// Whether large files were to be linked and had to be copied.
     pub copied: bool,
+    /// How many bytes the store has grown by; `None` where that is not known.
+    pub stored: Option<u64>,
+    /// What was said of the version before and is not said of this one, in lines.
+    pub dropped: Vec<String>,
 }
 
 async fn conclude(global: &Global, client: Client, done: Done, args: &Publish) -> Result<ExitCode, CliError> {
@@ -239,7 +252,7 @@ async fn conclude(global: &Global, client: Client, done: Done, args: &Publish) -
     let is_served = client.is_daemon() || args.wait.is_some();
     let shared = shared(&client, &done).await;
     let more = shared.as_ref().map_or(serde_json::Value::Null, |it| json!({ "ticket": it.ticket }));
-    let lines = held(&done, args).into_iter().chain(shared.as_ref().map(pull_line));
+    let lines = held(&done, args).into_iter().chain([pull_line(&done, shared.as_ref())]);
     published::report(global, &done, more, lines, is_served)?;
     client.close().await;
     Ok(output::ok())
@@ -253,15 +266,16 @@ async fn shared(client: &Client, done: &Done) -> Option<Shared> {
     share::ticket(client, Some(&done.published.reference), false).await.ok()
 }
 
-/// Says what others type to pull the model: the ticket, if it says where, else the name.
-fn pull_line(shared: &Shared) -> String {
-    match (&shared.reference, shared.addresses.is_empty()) {
-        (Some(reference), true) => {
+/// Says what others type to pull the model: the ticket, if it says where, else the name. Without a daemon there is no ticket.
+fn pull_line(done: &Done, shared: Option<&Shared>) -> String {
+    match shared.map(|it| (it, &it.reference, it.addresses.is_empty())) {
+        Some((_, Some(reference), true)) => {
             format!(
                 "others type: reg pull {reference} (`reg share {reference} --lan` makes a ticket for your network)"
             )
         }
-        _ => format!("others type: reg pull {}", shared.ticket),
+        Some((shared, ..)) => format!("others type: reg pull {}", shared.ticket),
+        None => format!("others type: reg pull {}", done.published.reference),
     }
 }
 
@@ -301,8 +315,17 @@ pub async fn sign_and_commit(
     key: &PublisherKey,
     request: PublishRequest,
 ) -> Result<Done, CliError> {
+    let before = stored(client).await;
     let prepared = prepare(client, &request).await?;
-    sign_and_commit_prepared(client, key, prepared).await
+    let done = sign_and_commit_prepared(client, key, prepared).await?;
+    let stored = stored(client).await.zip(before).map(|(now, before)| now.saturating_sub(before));
+    Ok(Done { stored, ..done })
+}
+
+/// Returns how many bytes the store has.
+async fn stored(client: &Client) -> Option<u64> {
+    let status: Status = client.get("/v1/status", &[]).await.ok()?;
+    Some(status.bytes)
 }
 
 /// Signs a prepared model, and has the node publish it.
@@ -312,9 +335,11 @@ pub async fn sign_and_commit_prepared(
     prepared: Prepared,
 ) -> Result<Done, CliError> {
     let signed = key.sign(&prepared).map_err(|error| CliError::from_fault(&error))?;
-    let Prepared { id, left_out, copied, .. } = prepared;
-    let published = client.stream("/v1/publish/commit", &CommitRequest { id, signed }).await?;
-    Ok(Done { published, left_out, copied })
+    let Prepared { id, left_out, copied, publisher, model, tag, .. } = prepared;
+    let before = SaidBefore::ask(client, publisher, &model, &tag).await;
+    let published: Published = client.stream("/v1/publish/commit", &CommitRequest { id, signed }).await?;
+    let dropped = before.lines(client, &published.reference).await;
+    Ok(Done { published, left_out, copied, stored: None, dropped })
 }
 
 /// Waits until `wanted` other peers hold the model; returns how many do.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use reg_api::counted::counted;
 use reg_api::ingest::IngestPlan;
 use serde_json::{Value, json};
 
@@ -31,6 +32,7 @@ pub fn report(
 
 fn document(done: &Done, more: Value) -> Value {
     let mut document = json!(done.published);
+    document["stored_bytes"] = json!(done.stored);
     if let Value::Object(document) = &mut document {
         for more in [left_out::fields(&done.left_out), more] {
             if let Value::Object(more) = more {
@@ -42,14 +44,22 @@ fn document(done: &Done, more: Value) -> Value {
 }
 
 fn show(global: &Global, done: &Done, lines: impl IntoIterator<Item = String>) -> Result<(), CliError> {
-    let Done { published, left_out, copied } = done;
+    let Done { published, left_out, copied, stored, dropped } = done;
     output::line(published.reference.to_string())?;
     if global.quiet {
         return Ok(());
     }
-    output::say(format_args!("{} files, {}, {}", published.files, size(published.bytes), published.manifest));
-    for line in lines.into_iter().chain(left_out::lines(left_out)) {
+    output::say(format_args!(
+        "{}, {}, {}",
+        counted(published.files, "file"),
+        size(published.bytes),
+        published.manifest
+    ));
+    for line in lines.into_iter().chain(left_out::lines(left_out)).chain(dropped.iter().cloned()) {
         output::say(line);
+    }
+    if let Some(bytes) = stored {
+        output::say(format_args!("the store grew by {}", size(*bytes)));
     }
     if *copied {
         output::say(

@@ -7,7 +7,7 @@ use reg_api::report::Status;
 use reg_keys::key_changes;
 use reg_keys::keyring::KeyName;
 use reg_node::gateway::admin::OfPublisher;
-use reg_node::net::is_public;
+use reg_node::net::public_of;
 use reg_proto::bounded::Bounded;
 use reg_proto::domain_record::DomainRecord;
 use reg_proto::name::{Publisher, PublisherId};
@@ -126,7 +126,7 @@ async fn dns(global: &Global, key: &KeyName, peers: Vec<Address>) -> Result<Exit
     let found: Result<_, CliError> = found.await;
     client.close().await;
     let (status, profile) = found?;
-    let own = status.listen.into_iter().filter(is_public);
+    let own = public_of(status.listen).await;
     let record = DomainRecord { publisher, peers: Bounded::first_of(peers.into_iter().chain(own)) };
     let domain = profile.and_then(|it| it.domain);
     if global.json {

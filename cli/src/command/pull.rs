@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use reg_api::counted::counted;
 use reg_api::receipt::{Pace, Receipt};
 use reg_api::report::Pulled;
 use reg_api::repository_name::RepositoryNameError;
 use reg_api::request::{HubCache, PullRequest};
 use reg_node::registry::pull::commit;
 use reg_proto::name::{Reference, Tag};
+use reg_proto::path::SafePath;
 
 use crate::agree;
 use crate::args::{Global, Pull};
@@ -20,15 +22,16 @@ use crate::hugging_face;
 use crate::output::{self, size};
 
 pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
-    let dest = destination(&args)?;
-    let hub_cache = hub_cache(&args)?;
+    let what = args.what.clone().model(global)?;
+    let dest = destination(&args, &what.reference)?;
+    let hub_cache = hub_cache(&args, &what.reference)?;
     let client = Client::open_with(global, Some(&args.net), agree::PULL).await?.explaining(args.explain);
     let dry_run = args.choice.dry_run;
     // A node in this process connects to them anyway.
     let more = args.net.peers().filter(|_| client.is_daemon());
     let from = args.from.iter().cloned().chain(more).collect();
     let request = PullRequest {
-        reference: args.what.reference,
+        reference: what.reference,
         dest,
         from,
         web_seeds: args.net.web_seeds,
@@ -38,6 +41,8 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         public: args.public,
         copy: args.copy,
         overwrite: args.overwrite,
+        keep: args.keep,
+        no_delete: args.no_delete,
         allow_expired: args.allow_expired,
         newest: args.newest,
         selection: args.choice.selection(),
@@ -50,7 +55,8 @@ pub async fn run(global: &Global, args: Pull) -> Result<ExitCode, CliError> {
         limit_local: args.net.limit_local,
         receipt: args.receipt.is_some(),
         allow_unsigned_dns: args.allow_unsigned_dns,
-        ticket: args.what.ticket,
+        ticket: what.ticket,
+        for_others: false,
     };
     if dry_run {
         return dry_run::run(global, client, &request).await;
@@ -132,11 +138,11 @@ fn explain(pulled: &Pulled) {
 }
 
 /// Returns the directory for the files: the named one, else one with the model's name; none if no directory is wanted.
-fn destination(args: &Pull) -> Result<Option<PathBuf>, CliError> {
+fn destination(args: &Pull, reference: &Reference) -> Result<Option<PathBuf>, CliError> {
     if args.cache_only || args.to_hf_cache.is_some() {
         return Ok(None);
     }
-    let dest = args.dest.clone().unwrap_or_else(|| PathBuf::from(args.what.reference.model.as_str()));
+    let dest = args.dest.clone().unwrap_or_else(|| PathBuf::from(reference.model.as_str()));
     let dest = std::path::absolute(&dest);
     dest.map(Some).map_err(|error| {
         CliError::new("invalid", format_args!("the path of the directory cannot be made absolute: {error}"))
@@ -146,9 +152,9 @@ fn destination(args: &Pull) -> Result<Option<PathBuf>, CliError> {
 /// Returns the place in the cache of Hugging Face's clients, if `--to-hf-cache` is given.
 ///
 /// The tag `latest` becomes the revision `main`, and a digest becomes a commit.
-fn hub_cache(args: &Pull) -> Result<Option<HubCache>, CliError> {
+fn hub_cache(args: &Pull, reference: &Reference) -> Result<Option<HubCache>, CliError> {
     let Some(named) = &args.to_hf_cache else { return Ok(None) };
-    let Reference { publisher, model, tag, digest } = &args.what.reference;
+    let Reference { publisher, model, tag, digest } = reference;
     let dir = hugging_face::cache_dir().ok_or_else(|| {
         CliError::new("invalid", "no home directory is known").hint("set HF_HOME to a folder")
     })?;
@@ -178,13 +184,14 @@ fn report(global: &Global, pulled: &Pulled) -> Result<(), CliError> {
     if global.quiet {
         return Ok(());
     }
+    tell_found(pulled);
     if pulled.is_part {
         output::say(format_args!(
             "pulled a part of the model: run the command without a selection to pull the rest"
         ));
     }
     let Pulled { files, bytes, bytes_fetched, peers, web, seconds, publisher, manifest, .. } = pulled;
-    output::say(format_args!("{files} files, {}, {manifest}", size(*bytes)));
+    output::say(format_args!("{}, {}, {manifest}", counted(*files, "file"), size(*bytes)));
     output::say(format_args!("signed by {publisher}"));
     if let Some(age) = &pulled.tag_age {
         output::say(format_args!("{age}"));
@@ -209,4 +216,25 @@ fn report(global: &Global, pulled: &Pulled) -> Result<(), CliError> {
         output::say(format_args!("all bytes were in the store"));
     }
     Ok(())
+}
+
+/// Files that are named one by one; of more, their number is said.
+const NAMED_MAX: usize = 10;
+
+/// Says what was found in the directory and is not as the model has it.
+fn tell_found(pulled: &Pulled) {
+    let named = |what: &str, files: &[SafePath]| {
+        for path in files.iter().take(NAMED_MAX) {
+            output::say(format_args!("{what} {path}"));
+        }
+        if let Some(more) = files.len().checked_sub(NAMED_MAX).filter(|it| *it > 0) {
+            output::say(format_args!("{what} {more} more files"));
+        }
+    };
+    named("removed, as this version has it no more:", &pulled.removed);
+    named("kept, although this version has it no more:", &pulled.left);
+    named("kept as you have changed it:", &pulled.kept);
+    if !pulled.kept.is_empty() {
+        output::say(format_args!("hint: `reg pull` with --overwrite replaces what was changed"));
+    }
 }

@@ -15,8 +15,9 @@ use crate::error::CliError;
 use crate::output;
 
 pub async fn run(global: &Global, args: Share) -> Result<ExitCode, CliError> {
+    let what = args.what.map(|it| it.model(global)).transpose()?;
     let client = Client::open(global, None).await?;
-    let shared = ticket(&client, args.reference.as_ref(), args.lan).await;
+    let shared = ticket(&client, what.as_ref().map(|it| &it.reference), args.lan).await;
     // A daemon of before says nothing of its swarm.
     let settings: Result<Settings, CliError> = client.post("/v1/settings", &json!({})).await;
     client.close().await;

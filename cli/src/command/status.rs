@@ -1,17 +1,22 @@
-//! `reg status`: shows the node's addresses, reachability, cache and traffic.
+//! `reg status`: shows the node's addresses, reachability, cache and traffic; of a folder, what it holds.
 
 use std::process::ExitCode;
 
+use reg_api::health::Audited;
 use reg_api::reachability::Reachability;
 use reg_api::report::{DhtKeys, RendezvousReport, Status};
 use reg_node::store::SHARE_OF_DISK;
 
-use crate::args::Global;
+use super::{folder, swarm};
+use crate::args::{Global, Status as Args};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{self, size};
 
-pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
+pub async fn run(global: &Global, args: Args) -> Result<ExitCode, CliError> {
+    if let Some(dir) = &args.dir {
+        return folder::run(global, dir, &args).await;
+    }
     let client = Client::open(global, None).await?;
     let is_daemon = client.is_daemon();
     let status: Status = client.get("/v1/status", &[]).await?;
@@ -31,11 +36,17 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
     if let Some(rendezvous) = status.rendezvous.filter(|it| it.is_on) {
         rows.push(vec!["strangers".into(), strangers(&rendezvous)]);
     }
+    if let Some(copies) = &status.swarm {
+        rows.push(vec!["swarm".into(), swarm::in_figures(copies)]);
+    }
     if status.paused {
         rows.push(vec!["paused".into(), "everything, until `reg resume`".into()]);
     }
     if let Some(why) = &status.index_trouble {
         rows.push(vec!["index".into(), format!("in memory until the disk takes it: {why}")]);
+    }
+    if let Some(why) = &status.catalogue_trouble {
+        rows.push(vec!["catalogue".into(), format!("{why}; the node tries again")]);
     }
     let origin = match status.cache_size_is_default {
         true => format!(" ({SHARE_OF_DISK} % of the disk; set cache.max_size)"),
@@ -52,6 +63,7 @@ pub async fn run(global: &Global) -> Result<ExitCode, CliError> {
         vec!["on its way".into(), size(status.partial_bytes)],
         vec!["served".into(), size(status.bytes_served)],
         vec!["fetched".into(), size(status.bytes_fetched)],
+        vec!["audited".into(), audited(status.audited)],
         vec!["up".into(), format!("{} s", status.uptime_seconds)],
         vec!["version".into(), status.version],
     ]);
@@ -71,6 +83,11 @@ fn dht_keys(keys: DhtKeys) -> String {
         );
     }
     shown
+}
+
+/// Shows what was fetched to prove the replicas of models.
+fn audited(audited: Audited) -> String {
+    format!("{} in the last hour, {} since the start", size(audited.last_hour), size(audited.since_start))
 }
 
 fn strangers(report: &RendezvousReport) -> String {

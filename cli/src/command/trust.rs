@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use reg_api::counted::counted;
 use reg_api::domain::{AskDomain, DomainFound, ProfileReport};
 use reg_api::report::{TrustEntry, TrustReport};
 use reg_node::gateway::admin::trust::{
@@ -18,6 +19,11 @@ use crate::command::log::revoked;
 use crate::command::{accept_domain, accept_keys};
 use crate::error::CliError;
 use crate::output;
+use crate::table::{Column, Table};
+
+/// Fewest characters of a name, and of a line about what is trusted.
+const NAME_MIN: usize = 12;
+const LINE_MIN: usize = 40;
 
 pub async fn run(global: &Global, command: Trust) -> Result<ExitCode, CliError> {
     let net = match &command {
@@ -49,10 +55,14 @@ async fn act(global: &Global, client: &Client, command: Trust) -> Result<(), Cli
             args => accept_keys::run(global, client, &args).await,
         },
         Trust::Alias(args) => alias(global, client, args).await,
-        Trust::Rm { name } => remove(client, name).await,
+        Trust::Rm { name } => {
+            let shown = name.to_string();
+            remove(client, name).await?;
+            changed(global, &json!({ "removed": shown }))
+        }
         Trust::Ls => {
             let report: TrustReport = client.get("/v1/trust/all", &[]).await?;
-            if global.json { output::json(&report.petnames) } else { names(&report) }
+            if global.json { output::json(&report.petnames) } else { names(global, &report) }
         }
         Trust::Show { publisher } => show(global, client, publisher.as_ref()).await,
         Trust::Require(args) => {
@@ -62,11 +72,7 @@ async fn act(global: &Global, client: &Client, command: Trust) -> Result<(), Cli
         }
         Trust::Waive { models } => {
             let count: usize = client.post("/v1/trust/waive", &ScopeRequest { models }).await?;
-            say(
-                global,
-                &json!({ "rules": count }),
-                format!("{count} {} removed", if count == 1 { "rule" } else { "rules" }),
-            )
+            say(global, &json!({ "rules": count }), format!("{} removed", counted(count, "rule")))
         }
         Trust::Subscribe { list, net: _ } => {
             let request = SwitchRequest { name: list.clone(), on: true };
@@ -74,25 +80,37 @@ async fn act(global: &Global, client: &Client, command: Trust) -> Result<(), Cli
             say(
                 global,
                 &json!({ "list": list, "entries": entries }),
-                format!("{list} has {entries} {}", if entries == 1 { "entry" } else { "entries" }),
+                format!("{list} has {}", counted(entries, "entry")),
             )
         }
         Trust::Unsubscribe { list } => {
-            client.post::<()>("/v1/trust/unsubscribe", &SwitchRequest { name: list, on: false }).await
+            let request = SwitchRequest { name: list.clone(), on: false };
+            client.post::<()>("/v1/trust/unsubscribe", &request).await?;
+            changed(global, &json!({ "list": list }))
         }
-        Trust::Allow { what } => {
-            client.post::<bool>("/v1/trust/allow", &SwitchRequest { name: what, on: true }).await.map(drop)
-        }
-        Trust::Disallow { what } => {
-            client.post::<bool>("/v1/trust/allow", &SwitchRequest { name: what, on: false }).await.map(drop)
-        }
+        Trust::Allow { what } => allow(global, client, what, true).await,
+        Trust::Disallow { what } => allow(global, client, what, false).await,
     }
+}
+
+/// Lets a model or a publisher through that a denylist names, or no longer.
+async fn allow(global: &Global, client: &Client, what: String, on: bool) -> Result<(), CliError> {
+    let request = SwitchRequest { name: what.clone(), on };
+    client.post::<bool>("/v1/trust/allow", &request).await?;
+    changed(global, &json!({ "name": what, "allowed": on }))
+}
+
+/// Prints what a program wants to know of a change that says nothing to people.
+fn changed(global: &Global, value: &serde_json::Value) -> Result<(), CliError> {
+    if global.json { output::json(value) } else { Ok(()) }
 }
 
 async fn alias(global: &Global, client: &Client, args: Alias) -> Result<(), CliError> {
     match args {
         Alias { rm: Some(from), .. } => {
-            client.post::<()>("/v1/trust/alias", &AliasRequest { from, to: None }).await
+            let request = AliasRequest { from: from.clone(), to: None };
+            client.post::<()>("/v1/trust/alias", &request).await?;
+            changed(global, &json!({ "from": from, "to": null }))
         }
         Alias { from: Some(from), to: Some(to), .. } => {
             let text = format!("{from} means {to} from now on");
@@ -124,10 +142,23 @@ fn say(global: &Global, value: &impl serde::Serialize, text: String) -> Result<(
     }
 }
 
-fn names(report: &TrustReport) -> Result<(), CliError> {
-    let petnames = report.petnames.iter().map(|it| vec![it.petname.to_string(), it.publisher.to_string()]);
-    let domains = report.domains.iter().map(|it| vec![it.domain.shown(), it.publisher.to_string()]);
-    output::table(&petnames.chain(domains).collect::<Vec<_>>())
+fn names(global: &Global, report: &TrustReport) -> Result<(), CliError> {
+    if global.quiet {
+        report.petnames.iter().try_for_each(|it| output::line(it.petname.to_string()))?;
+        return report.domains.iter().try_for_each(|it| output::line(it.domain.to_string()));
+    }
+    let mut table =
+        Table::new([Column::named("NAME", NAME_MIN), Column::whole("PUBLISHER"), Column::whole("KEYS")]);
+    for it in &report.petnames {
+        let keys =
+            it.key_document_version.map_or_else(|| "none seen yet".to_owned(), |it| format!("version {it}"));
+        table.row([it.petname.to_string(), it.publisher.to_string(), keys]);
+    }
+    report
+        .domains
+        .iter()
+        .for_each(|it| table.row([it.domain.shown(), it.publisher.to_string()].map(String::from)));
+    output::draw(global, &table)
 }
 
 /// Gives a petname, or asks a domain.
@@ -211,47 +242,55 @@ async fn show(global: &Global, client: &Client, of: Option<&Publisher>) -> Resul
         };
         report.rules.retain(|rule| about(&rule.models));
         report.denylists.retain(|list| about(list));
+        report.collections.retain(|list| about(list));
         report.aliases.retain(|it| about(&it.from) || about(&it.to));
         report.allowed.retain(|it| *it == id.to_string());
     }
     if global.json {
         return output::json(&report);
     }
+    shown(global, &report, of.is_none())
+}
+
+/// Prints what the user has named, required and subscribed to.
+fn shown(global: &Global, report: &TrustReport, is_all: bool) -> Result<(), CliError> {
+    let mut table = Table::new([Column::whole(""), Column::text("", LINE_MIN)]);
     for entry in &report.petnames {
         let seen = match entry.key_document_version {
             Some(version) => format!("keys seen: version {version}"),
             None => "no keys seen yet".to_owned(),
         };
-        output::line(format!("{} is {} ({seen})", entry.petname, entry.publisher))?;
-        profile(entry.profile.as_ref())?;
-        entry.revocations.iter().try_for_each(|it| output::line(format!("  revoked: {}", revoked(it))))?;
+        table.fact("publisher", format!("{} is {} ({seen})", entry.petname, entry.publisher));
+        profile(&mut table, entry.profile.as_ref());
+        entry.revocations.iter().for_each(|it| table.fact("", format!("  revoked: {}", revoked(it))));
     }
     for entry in &report.domains {
-        output::line(format!("{} is pinned to {}", entry.domain.shown(), entry.publisher))?;
-        profile(entry.profile.as_ref())?;
+        table.fact("domain", format!("{} is pinned to {}", entry.domain.shown(), entry.publisher));
+        profile(&mut table, entry.profile.as_ref());
     }
     for rule in &report.rules {
-        output::line(format!("{} must have {}", rule.models, rule.requires.join("; ")))?;
+        table.fact("rule", format!("{} must have {}", rule.models, rule.requires.join("; ")));
     }
-    report.aliases.iter().try_for_each(|it| output::line(format!("{} means {}", it.from, it.to)))?;
-    for list in &report.denylists {
-        output::line(format!("subscribed to {list}"))?;
+    report.aliases.iter().for_each(|it| table.fact("alias", format!("{} means {}", it.from, it.to)));
+    report.denylists.iter().for_each(|it| table.fact("denylist", format!("subscribed to {it}")));
+    for collection in &report.collections {
+        table.fact("collection", format!("follows the collection {collection}"));
     }
-    if !report.denylists.is_empty() && of.is_none() {
-        output::line(format!("entries of all denylists: {}", report.denied))?;
+    if !report.denylists.is_empty() && is_all {
+        table.fact("", format!("entries of all denylists: {}", report.denied));
     }
     for it in &report.allowed {
-        output::line(format!("{it} is allowed, even if a denylist names it"))?;
+        table.fact("allowed", format!("{it} is allowed, even if a denylist names it"));
     }
-    for note in &report.notes {
-        output::line(format!("note: {note}"))?;
-    }
-    Ok(())
+    report.notes.iter().for_each(|it| table.fact("note", it));
+    output::draw(global, &table)
 }
 
-/// Prints what a publisher says of itself.
-fn profile(profile: Option<&ProfileReport>) -> Result<(), CliError> {
-    profile.map_or(Ok(()), |it| output::line(format!("  says of itself: {}", it.line())))
+/// Adds what a publisher says of itself.
+fn profile(table: &mut Table, profile: Option<&ProfileReport>) {
+    if let Some(it) = profile {
+        table.fact("", format!("  says of itself: {}", it.line()));
+    }
 }
 
 /// Parses `KIND`, `KIND=COUNT` and `KIND=COUNT:NAME,NAME`.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use reg_api::counted::counted;
 use reg_api::fault::{Fault, FaultKind};
 use reg_keys::oms::directory::{Authority, SignedDirectory, SignedDirectoryError, verify_directory};
 
@@ -37,7 +38,11 @@ pub fn run(global: &Global, args: &Verify, bundle: &Path) -> Result<ExitCode, Cl
     if global.json {
         output::json(&found)?;
     } else if !global.quiet {
-        output::line(format!("{dir} matches the signature: {} files, {}", found.files, size(found.bytes)))?;
+        output::line(format!(
+            "{dir} matches the signature: {}, {}",
+            counted(found.files, "file"),
+            size(found.bytes)
+        ))?;
         if let Some(subject) = &found.certificate {
             output::line(format!("signed by {subject}"))?;
         }

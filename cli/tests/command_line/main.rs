@@ -1,4 +1,10 @@
-//! `reg` as its users see it: transcripts that are run, and one user's afternoon.
+//! `reg` as its users see it: transcripts that are run, one user's afternoon, and the aids: help, man pages, completions.
 
+mod aids;
 mod cmd;
+mod configuration;
+mod places;
+#[cfg(unix)]
+mod shells;
 mod story;
+mod views;

@@ -1,7 +1,7 @@
 //! [`Declarations`]: what a publisher says beside its tags, and the result of announcing it.
 
 use reg_proto::digest::Digest;
-use reg_proto::name::PublisherId;
+use reg_proto::name::{ModelName, PublisherId, Tag};
 use serde::{Deserialize, Serialize};
 
 /// What a publisher says beside its tags, as DSSE envelopes that are to be announced to the network.
@@ -14,6 +14,29 @@ pub struct Declarations {
     pub delegations: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tombstones: Vec<String>,
+}
+
+/// Asks which records of a tag a tombstone must name.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Unlist {
+    /// The key documents of the publisher.
+    pub key_documents: Vec<String>,
+    pub model: ModelName,
+    pub tag: Tag,
+}
+
+/// What a tombstone of a tag has to say.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Unlistable {
+    pub publisher: PublisherId,
+    pub model: ModelName,
+    pub tag: Tag,
+    /// The highest number of the tag that is known.
+    pub seq: u64,
+    /// Whether a tombstone of this number or a higher one counts already.
+    pub is_unlisted: bool,
 }
 
 /// The result of announcing a publisher's declarations.
@@ -63,8 +86,12 @@ pub enum StatementKind {
     Tag,
     Provenance,
     Attestation,
+    /// What a catalogue shows of a model.
+    Card,
     Delegation,
     Profile,
+    /// A tag that is no longer listed in catalogues.
+    Tombstone,
     Revocation,
     /// A statement that the newest key document takes over, and of which only the digest is known.
     Inherited,

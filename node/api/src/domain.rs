@@ -25,6 +25,9 @@ pub struct AskDomain {
     /// Peers to ask for the publisher's profile first.
     #[serde(default)]
     pub from: Vec<Address>,
+    /// Look for strangers that have the profile, also where the configuration does not say so.
+    #[serde(default)]
+    pub public: bool,
 }
 
 /// Where the publisher of a domain was read.

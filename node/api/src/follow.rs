@@ -17,8 +17,8 @@ pub const DELAY: u64 = 24 * 3600;
 pub const DELAY_MAX: u64 = 365 * 24 * 3600;
 /// The versions of a model that are kept where the user does not say: the newest one, and the one to go back to.
 pub const KEEP: u32 = 2;
-/// The most versions of a model that one follow keeps.
-pub const KEEP_MAX: u32 = 1000;
+/// The most versions of a model that one follow keeps: half of what it remembers, so that others have room.
+pub const KEEP_MAX: u32 = 256;
 
 /// What the user wants of a publisher's new versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,9 +78,15 @@ pub struct FollowReport {
     pub since: u64,
     /// The versions that this node has heard of since then, the newest of each tag first.
     pub versions: Vec<FollowedVersion>,
+    /// How many tags of the publisher are left out, because a follow remembers no more versions.
+    #[serde(default)]
+    pub left_out: usize,
     /// Why the follow cannot be read, and what to do. The other fields are defaults then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// What the user has to know of what was asked: the peers of a ticket were not met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// A version that a publisher brought.
@@ -94,8 +100,11 @@ pub struct FollowedVersion {
     /// When this node first heard of it, in seconds since 1970.
     pub heard: u64,
     pub state: VersionState,
-    /// Whether the follow keeps it from eviction.
+    /// Whether the store keeps it from eviction.
     pub kept: bool,
+    /// Whether it was pulled, and is not in the store any more: the user has removed it, or it was evicted.
+    #[serde(default)]
+    pub gone: bool,
 }
 
 /// How far a version has come. Times are in seconds since 1970.
@@ -108,7 +117,8 @@ pub enum VersionState {
     Here { since: u64 },
     /// It was not pulled, for this reason; the pull is repeated.
     Failed { why: String, times: u32, next: u64 },
-    /// It is not pulled: a newer version was due too, or its publisher has withdrawn it.
+    /// It is not pulled: a newer version was due too, as many newer ones as the follow keeps were there when it began, or its
+    /// publisher has withdrawn it.
     Passed,
 }
 

@@ -8,6 +8,8 @@ use reg_proto::name::{ModelName, Petname, PublisherId, Tag};
 use serde::{Deserialize, Serialize};
 
 use crate::check::Check;
+use crate::collection::CollectedIn;
+use crate::lineage::Lineage;
 use crate::report::{AttestationInfo, Planned};
 use crate::tag_age::TagAge;
 
@@ -29,6 +31,15 @@ pub struct Looked {
     pub peers: usize,
     /// What a pull would fetch, file by file.
     pub planned: Planned,
+    /// The digest of the tag record's payload.
+    #[serde(default)]
+    pub record: Option<Digest>,
+    /// The followed collections that have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collected: Vec<CollectedIn>,
+    /// From what it is derived and what is derived from it, as claimed.
+    #[serde(default)]
+    pub lineage: Lineage,
 }
 
 /// A version of a model that can be had by its digest.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::ingest::LeftOutList;
 
 /// The documents that a publisher must sign before its model can be published. No peer sees them yet.
+///
+/// It has 15 fields, because a signer checks each document against what the model is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Prepared {
     /// The name of the preparation at the node that holds it, until it is committed or expires.
@@ -29,6 +31,9 @@ pub struct Prepared {
     /// The in-toto statement of where the files come from, exactly as it must be signed.
     #[serde(default)]
     pub attestation: Option<String>,
+    /// The card, exactly as it must be signed. `None` where the node is of a version before cards.
+    #[serde(default)]
+    pub card: Option<String>,
     /// What the node left out of the directory.
     #[serde(default, skip_serializing_if = "LeftOutList::is_empty")]
     pub left_out: LeftOutList,
@@ -53,4 +58,7 @@ pub struct Signed {
     /// The DSSE envelope of the attestation, where there is one.
     #[serde(default)]
     pub attestation: Option<String>,
+    /// The DSSE envelope of the card. `None` where the signer is of a version before cards.
+    #[serde(default)]
+    pub card: Option<String>,
 }

@@ -16,12 +16,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::behind::Behind;
 use crate::check::Check;
+use crate::collection::CollectedIn;
 use crate::domain::{DomainEntry, ProfileReport};
+use crate::health::Audited;
 use crate::ingest::LeftOutList;
+use crate::lineage::Lineage;
 use crate::reachability::Reachability;
 use crate::receipt::{ByteSource, Pace, Receipt};
-use crate::request::Claims;
+use crate::request::{CardClaims, Claims};
 use crate::rule::Rule;
+use crate::swarm::SwarmSummary;
 use crate::tag_age::TagAge;
 
 /// A prepared record that its publisher has abandoned. Its signature must not be used.
@@ -52,7 +56,7 @@ pub struct Published {
     pub holders: usize,
 }
 
-/// A model that was pulled. It has 22 fields, because programs read the answer as flat JSON.
+/// A model that was pulled. It has 27 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Pulled {
     pub reference: Reference,
@@ -69,6 +73,15 @@ pub struct Pulled {
     pub bytes: u64,
     pub files: usize,
     pub dest: Option<PathBuf>,
+    /// Files in `dest` that differ from the model's, and were kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<SafePath>,
+    /// Files of the version before that this one has not, and that were removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<SafePath>,
+    /// Files of the version before that this one has not, and that were kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<SafePath>,
     /// Whether the store now has every file of the model, and no file that another one needs is missing of the model itself.
     pub complete: bool,
     /// What the model itself lacks: files that its publisher left out, or that are not what their names say.
@@ -144,7 +157,7 @@ pub struct DiskNeed {
     pub free: Option<u64>,
 }
 
-/// A model in the store. It has 15 fields, because programs read the answer as flat JSON.
+/// A model in the store. It has 20 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ModelSummary {
     pub publisher: PublisherId,
@@ -161,6 +174,12 @@ pub struct ModelSummary {
     /// Whether the user follows its publisher, and it is kept because of that.
     #[serde(default)]
     pub followed: bool,
+    /// Whether it is kept for others: see `reg donate`.
+    #[serde(default)]
+    pub donated: bool,
+    /// Whether it is a copy for the private swarm: see `reg swarm`.
+    #[serde(default)]
+    pub spread: bool,
     /// Whether the store has every blob, verified, and no file that another one needs is missing of the model itself.
     pub complete: bool,
     /// Whether the store has every blob that was chosen, verified, also of a model that was published without all of its files.
@@ -169,11 +188,20 @@ pub struct ModelSummary {
     /// The files that the user chose, where it was only a part of the model.
     #[serde(default)]
     pub part: Option<PartSummary>,
+    /// The bytes of the chosen files that are in the store, where some are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_here: Option<u64>,
+    /// The tag by which a pull has begun that has not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulling: Option<Tag>,
     /// Seconds since 1970; `None` where it is not known.
     pub last_used: Option<u64>,
     /// Those of the tags that have a newer version, which the store does not have, with how this one stands behind it.
     #[serde(default)]
     pub behind: BTreeMap<Tag, Behind>,
+    /// Why its publisher has withdrawn it; `None` where it has not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<String>,
 }
 
 /// A part of a model: some of its files.
@@ -185,7 +213,25 @@ pub struct PartSummary {
     pub complete: bool,
 }
 
-/// Everything that this node knows of one model. It has 16 fields, because programs read the answer as flat JSON.
+/// The licence of a model, as rules judge it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Licence {
+    pub licenses: Vec<String>,
+    pub from: LicenceFrom,
+}
+
+/// Where the licence of a model is claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LicenceFrom {
+    /// The publisher has stated it when it was published.
+    Publisher,
+    /// The model card among the files claims it.
+    Files,
+    Nowhere,
+}
+
+/// Everything that this node knows of one model. It has 19 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ModelInfo {
     pub summary: ModelSummary,
@@ -204,6 +250,12 @@ pub struct ModelInfo {
     /// What the publisher said of it when it was published; `None` where the store does not have that yet.
     #[serde(default)]
     pub claims: Option<Claims>,
+    /// The licence that rules judge; `None` where the store does not have what the publisher has stated.
+    #[serde(default)]
+    pub licence: Option<Licence>,
+    /// What the publisher said for searches when it was published.
+    #[serde(default)]
+    pub card: Option<CardClaims>,
     pub metadata: Metadata,
     pub referrers: Vec<Digest>,
     pub kinds: BTreeMap<String, usize>,
@@ -219,6 +271,12 @@ pub struct ModelInfo {
     /// The result of the user's lists and rules for it now.
     #[serde(default)]
     pub checks: Vec<Check>,
+    /// The followed collections that have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collected: Vec<CollectedIn>,
+    /// From what it is derived and what is derived from it.
+    #[serde(default)]
+    pub lineage: Lineage,
 }
 
 /// A file of a model.
@@ -240,6 +298,23 @@ pub struct Verified {
     pub damaged: Vec<Damage>,
     /// Files of a directory that the manifest does not list.
     pub unlisted: Vec<String>,
+    /// Files in other directories of the user that are links to a damaged blob, and were not put back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<PathBuf>,
+    /// Those of them that a repair has put back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mended: Vec<PathBuf>,
+    /// The verified versions that their publishers have withdrawn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn: Vec<WithdrawnVersion>,
+}
+
+/// A version that its publisher has withdrawn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithdrawnVersion {
+    /// The version, by its digest.
+    pub reference: Reference,
+    pub why: String,
 }
 
 /// A blob or file that differs from what was signed.
@@ -250,6 +325,9 @@ pub struct Damage {
     pub path: Option<PathBuf>,
     pub problem: String,
     pub repaired: bool,
+    /// Whether it is a file of a directory that the user has edited or replaced. A repair keeps it, unless the user says otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub edited: bool,
 }
 
 /// A peer that this node is connected to, or one that was disconnected because it must be upgraded.
@@ -356,7 +434,7 @@ pub struct RendezvousReport {
     pub met: u64,
 }
 
-/// The state of the node in figures. It has 21 fields, because programs read the answer as flat JSON.
+/// The state of the node in figures. It has 24 fields, because programs read the answer as flat JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     pub peer_id: PeerId,
@@ -389,6 +467,9 @@ pub struct Status {
     pub bytes_served_first: u64,
     /// Payload bytes of pieces fetched from peers since the start.
     pub bytes_fetched: u64,
+    /// Payload bytes that audits of replicas have fetched.
+    #[serde(default)]
+    pub audited: Audited,
     /// Whether the whole node is paused (`reg pause`).
     #[serde(default)]
     pub paused: bool,
@@ -398,9 +479,15 @@ pub struct Status {
     /// then.
     #[serde(default)]
     pub index_trouble: Option<String>,
+    /// Why the catalogue is closed, or why the disk lacks what it holds. The node tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalogue_trouble: Option<String>,
     /// Whether the size of the cache is a share of the disk, because the user has set none.
     #[serde(default)]
     pub cache_size_is_default: bool,
+    /// The copies that this node keeps for a private swarm; `None` where it keeps none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swarm: Option<SwarmSummary>,
 }
 
 /// What a garbage collection has removed, or would remove.
@@ -410,6 +497,33 @@ pub struct Collected {
     pub blobs: usize,
     pub bytes: u64,
     pub dry_run: bool,
+    /// What a removal has not freed, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfreed: Option<Unfreed>,
+}
+
+/// What the removal of a model has not freed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfreed {
+    /// Bytes that other models in the store need too.
+    pub shared_bytes: u64,
+    /// Those models: as many as are named.
+    pub shared_with: Vec<String>,
+    /// Bytes that stay on the disk, because files in directories of the user are links to them.
+    pub linked_bytes: u64,
+    /// Those directories.
+    pub linked_in: Vec<PathBuf>,
+    /// What may bring the model back.
+    pub returns: Option<BroughtBackBy>,
+}
+
+/// What may bring a removed model back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BroughtBackBy {
+    Follow,
+    Donation,
+    Swarm,
 }
 
 /// The result of pausing or resuming.
@@ -505,6 +619,9 @@ pub struct TrustReport {
     pub rules: Vec<RuleReport>,
     /// Denylists that the user has subscribed to.
     pub denylists: Vec<String>,
+    /// Collections that the user follows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collections: Vec<String>,
     /// Digests and publishers that are accepted and served although a denylist warns of them.
     pub allowed: Vec<String>,
     /// Names that the user has pointed to others.

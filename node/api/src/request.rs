@@ -7,6 +7,7 @@ use std::str::FromStr;
 use reg_proto::announcement::Holder;
 use reg_proto::bounded::Bounded;
 use reg_proto::content::kind::ContentKind;
+use reg_proto::content::label::Label;
 use reg_proto::digest::Digest;
 use reg_proto::limits::TICKET_PEERS_MAX;
 use reg_proto::manifest::ModelDescriptor;
@@ -69,6 +70,9 @@ pub struct PublishRequest {
     /// The publisher's claims about the model. They are shown apart from what the node computed.
     #[serde(default)]
     pub claims: Claims,
+    /// What the card says beside the claims.
+    #[serde(default)]
+    pub card: CardClaims,
     /// Which files of a directory are published, and how the store takes them.
     #[serde(default = "Ingest::of_before")]
     pub ingest: Ingest,
@@ -148,6 +152,7 @@ impl PublishRequest {
     /// Returns the request to publish `source` as `model:tag`, without claims, dates, leaves or an origin.
     pub fn new(source: PublishSource, key_documents: Vec<String>, model: ModelName, tag: Tag) -> Self {
         Self {
+            card: CardClaims::default(),
             source,
             key_documents,
             model,
@@ -190,6 +195,17 @@ pub struct Claims {
     pub source_url: Option<String>,
 }
 
+/// What a publisher says of a model for searches. It becomes part of the card, and not of the manifest, so that it can be said
+/// in other words without another version.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CardClaims {
+    /// What the model is for, as in `text-generation`. `None`: as the model card in the files says.
+    pub task: Option<Label>,
+    /// A sentence or two. `None`: the description.
+    pub summary: Option<Label>,
+}
+
 impl From<ModelDescriptor> for Claims {
     fn from(stated: ModelDescriptor) -> Self {
         let ModelDescriptor { title, description, version, licenses, source_url } = stated;
@@ -199,7 +215,7 @@ impl From<ModelDescriptor> for Claims {
 
 /// Asks to fetch a model, verify it, seed it, and put it into `dest` where one is given.
 ///
-/// It has 21 fields, because `reg pull` has so many options that do not depend on each other.
+/// It has 24 fields, because `reg pull` has so many options that do not depend on each other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PullRequest {
     pub reference: Reference,
@@ -227,9 +243,15 @@ pub struct PullRequest {
     /// Copy into `dest`. Otherwise `dest` shares the cache's bytes by reflink or hard link.
     #[serde(default)]
     pub copy: bool,
-    /// Replace files in `dest` that differ from the model's.
+    /// Replace files in `dest` that differ from the model's, also what the user has written.
     #[serde(default)]
     pub overwrite: bool,
+    /// Keep files in `dest` that differ from the model's, also what the user has written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
+    /// Keep files in `dest` that the version before had and this one has not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_delete: bool,
     /// Accept a tag after its expiry date.
     #[serde(default)]
     pub allow_expired: bool,
@@ -266,6 +288,9 @@ pub struct PullRequest {
     /// What else the ticket says that names the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<TicketRequest>,
+    /// The node keeps the model for others: see `reg donate`. Only the node itself asks so.
+    #[serde(skip)]
+    pub for_others: bool,
 }
 
 /// What a ticket says beside the reference of its model.
@@ -307,6 +332,8 @@ impl PullRequest {
             public: false,
             copy: false,
             overwrite: false,
+            keep: false,
+            no_delete: false,
             allow_expired: false,
             newest: false,
             selection: Selection::default(),
@@ -319,6 +346,7 @@ impl PullRequest {
             receipt: false,
             allow_unsigned_dns: false,
             ticket: None,
+            for_others: false,
         }
     }
 }
@@ -391,6 +419,9 @@ pub struct VerifyRequest {
     /// Fetch damaged bytes from peers again.
     #[serde(default)]
     pub repair: bool,
+    /// Replace files of a directory that the user has edited, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overwrite: bool,
     #[serde(default)]
     pub from: Vec<Address>,
 }

@@ -15,7 +15,7 @@ use reg_proto::piece::BlobLayout;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use self::gguf_name::is_quantisation;
+pub use self::gguf_name::{is_quantisation, quantisations};
 pub use self::ignore::{IGNORE_FILE_BYTES_MAX, IgnoreError, IgnoreFile};
 pub use self::pattern::{PATTERN_BYTES_MAX, Pattern, PatternError};
 pub use self::quant::{PickError, Picked, QUANT_CHARS_MAX, Quant, QuantError, pick_default};

@@ -1,4 +1,4 @@
-//! [`Size`]: a number of bytes as users read it.
+//! [`Size`]: a number of bytes as users read it. [`Given`]: one that a user has written.
 
 use std::fmt;
 
@@ -22,9 +22,69 @@ impl fmt::Display for Size {
     }
 }
 
+/// A number of bytes that a user has set. It is shown in the unit that makes it a round number, as it was written: `1 GB` or
+/// `1 GiB`. A number that is round in neither is shown as [`Size`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Given(pub u64);
+
+/// Numbers up to this one are round enough to have been written.
+const WRITTEN_MAX: u64 = 9_999;
+
+impl Given {
+    /// Returns the number of bytes as text that means the same number when it is read: in bytes, where no unit makes it round.
+    pub fn exact(self) -> String {
+        self.round().map_or_else(|| format!("{} B", self.0), |(count, unit)| format!("{count} {unit}"))
+    }
+
+    /// Returns the unit that makes the number a round one, behind how many of it there are.
+    fn round(self) -> Option<(u64, &'static str)> {
+        const UNITS: [(u64, &str); 8] = [
+            (1 << 40, "TiB"),
+            (1_000_000_000_000, "TB"),
+            (1 << 30, "GiB"),
+            (1_000_000_000, "GB"),
+            (1 << 20, "MiB"),
+            (1_000_000, "MB"),
+            (1 << 10, "KiB"),
+            (1_000, "kB"),
+        ];
+        let is_round = |(unit, _): &&(u64, &str)| {
+            self.0 > 0 && self.0.is_multiple_of(*unit) && self.0 / unit <= WRITTEN_MAX
+        };
+        UNITS.iter().find(is_round).map(|(unit, name)| (self.0 / unit, *name))
+    }
+}
+
+impl fmt::Display for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.round() {
+            Some((count, unit)) => write!(f, "{count} {unit}"),
+            None => Size(self.0).fmt(f),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_user_has_set_is_shown_in_its_own_unit() {
+        for (bytes, shown) in [
+            (1_000_000_000, "1 GB"),
+            (1 << 30, "1 GiB"),
+            (200 << 30, "200 GiB"),
+            (1_500_000_000, "1500 MB"),
+            (2_000_000, "2 MB"),
+            (64_000, "64 kB"),
+            (0, "0 B"),
+            (1_234_567, "1.2 MiB"),
+        ] {
+            assert_eq!(Given(bytes).to_string(), shown);
+            let exact = if bytes == 1_234_567 { "1234567 B" } else { shown };
+            assert_eq!(Given(bytes).exact(), exact);
+        }
+    }
 
     #[test]
     fn a_size_is_shown_in_the_largest_unit_that_it_fills() {

@@ -9,7 +9,7 @@ use reg_proto::name::Tag;
 use reg_proto::tag::TagRecord;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::age;
+use crate::clock::{CLOCKS_DIFFER_MAX, age, date};
 
 /// The age of a tag record. Times are seconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub struct TagAge {
 pub struct Expired {
     pub tag: Tag,
     pub seconds: u64,
+    /// What the clock of this machine says, in seconds since 1970.
+    pub now: u64,
 }
 
 impl TagAge {
@@ -47,25 +49,33 @@ impl TagAge {
         }
     }
 
-    /// Refuses a record that has expired, unless the user allows that. Appends what the user should know of its dates
+    /// Refuses a record that has expired at `now`, unless the user allows that. Appends what the user should know of its dates
     /// to `notes`.
     ///
     /// # Errors
     /// The record has expired, and `allow_expired` is false.
-    pub fn judge(&self, allow_expired: bool, notes: &mut Vec<String>) -> Result<(), Expired> {
+    pub fn judge(&self, now: u64, allow_expired: bool, notes: &mut Vec<String>) -> Result<(), Expired> {
         let Self { tag, issued, age_seconds, fresh_until, expires, .. } = self;
-        let now = issued.saturating_add(*age_seconds);
+        if *issued > now.saturating_add(CLOCKS_DIFFER_MAX) {
+            let (here, there) = (date(now), date(*issued));
+            notes.push(format!(
+                "the clock of this machine says {here}, and the record of tag {tag} says that it was signed at {there}: if your \
+                 clock is wrong, set it (`timedatectl` shows it)"
+            ));
+        }
         let late = |until: &Option<u64>| until.and_then(|it| now.checked_sub(it)).filter(|it| *it > 0);
         if let Some(seconds) = late(expires) {
             if !allow_expired {
-                return Err(Expired { tag: tag.clone(), seconds });
+                return Err(Expired { tag: tag.clone(), seconds, now });
             }
             notes.push(format!("tag {tag} expired {seconds} s ago, taken because it was asked for"));
         }
         if let Some(late) = late(fresh_until) {
             let days = age_seconds / 86_400;
             notes.push(format!(
-                "tag {tag} is {days} days old and {late} s past its freshness: there may be a newer one"
+                "tag {tag} is {days} days old and {late} s past its freshness: there may be a newer one, or the clock of this \
+                 machine is wrong, which says {} (`timedatectl` shows it)",
+                date(now)
             ));
         }
         Ok(())
@@ -132,15 +142,25 @@ mod tests {
             (with(Some(115), Some(130)), "fresh for 10 days more, expires in 25 days", 0, false),
             (with(Some(102), Some(103)), "not fresh since 3 days, expired 2 days ago", 2, true),
         ] {
-            let age = TagAge::of(&record, 105 * DAY);
+            let now = 105 * DAY;
+            let age = TagAge::of(&record, now);
             assert_eq!(age.to_string(), format!("{begin}{said}"));
             let mut notes = Vec::new();
-            assert_eq!(age.judge(false, &mut notes).is_err(), refused);
+            assert_eq!(age.judge(now, false, &mut notes).is_err(), refused);
             notes.clear();
-            age.judge(true, &mut notes).unwrap();
+            age.judge(now, true, &mut notes).unwrap();
             assert_eq!(notes.len(), noted, "{notes:?}");
         }
-        // The clock of this node is behind the publisher's.
-        assert_eq!(TagAge::of(&with(Some(101), None), 99 * DAY).age_seconds, 0);
+        // The clock of this node is a day behind the publisher's, then a little.
+        let record = with(Some(101), None);
+        for (now, notes_wanted) in [(99 * DAY, 1), (100 * DAY - CLOCKS_DIFFER_MAX, 0)] {
+            let (age, mut notes) = (TagAge::of(&record, now), Vec::new());
+            assert_eq!(age.age_seconds, 0);
+            age.judge(now, false, &mut notes).unwrap();
+            assert_eq!(notes.len(), notes_wanted, "{notes:?}");
+            for what in ["1970-04-10 00:00 UTC", "1970-04-11 00:00 UTC", "timedatectl"] {
+                assert!(notes.iter().all(|it| it.contains(what)), "{what}: {notes:?}");
+            }
+        }
     }
 }

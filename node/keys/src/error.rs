@@ -23,6 +23,8 @@ pub enum SignError {
     Provenance(#[from] ProvenanceError),
     #[error("tag record to sign cannot be parsed")]
     TagRecord(#[from] JsonError),
+    #[error("card to sign cannot be parsed")]
+    Card(#[source] JsonError),
     #[error("{document} to sign differs from what was prepared: {field}")]
     Differs { document: &'static str, field: &'static str },
     #[error("{have} of the {threshold} keys that must sign for {publisher} are available")]
@@ -48,9 +50,11 @@ pub enum SignError {
 impl Fault for SignError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::OtherPublisher { .. } | Self::Provenance(_) | Self::TagRecord(_) | Self::Differs { .. } => {
-                FaultKind::Verification
-            }
+            Self::OtherPublisher { .. }
+            | Self::Provenance(_)
+            | Self::TagRecord(_)
+            | Self::Card(_)
+            | Self::Differs { .. } => FaultKind::Verification,
             Self::TooFew { .. } | Self::NotOne { .. } | Self::NoneHere { .. } => FaultKind::Denied,
             Self::Changed { .. } => FaultKind::Denied,
             Self::Key(_) => FaultKind::Unreachable,

@@ -1,7 +1,8 @@
 //! The documents that a publisher signs beside its models: a first key document, a rotation, a revocation, a delegation, a
-//! profile. Each is returned unsigned, in a signing file.
+//! profile, a tombstone. Each is returned unsigned, in a signing file.
 
 use reg_api::clock;
+use reg_proto::catalogue::{TOMBSTONE_TYPE, Tombstone};
 use reg_proto::content::label::Label;
 use reg_proto::delegation::{DELEGATION_TYPE, Delegation};
 use reg_proto::digest::Digest;
@@ -9,7 +10,7 @@ use reg_proto::domain::Domain;
 use reg_proto::envelope::PublicKey;
 use reg_proto::glob::ModelGlob;
 use reg_proto::key::{Inheritance, KeyDocument, KeyHistory, Next, publisher_id};
-use reg_proto::name::PublisherId;
+use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::profile::{Homepage, PROFILE_TYPE, Profile};
 use reg_proto::revocation::{REVOCATION_TYPE, Reason, Revocation, Revoked};
 
@@ -83,6 +84,15 @@ pub fn profile(
     };
     let mut file = SigningFile::new(history.publisher(), history.texts());
     file.add(PROFILE_TYPE, String::from_utf8_lossy(&profile.to_payload()).into_owned());
+    file
+}
+
+/// Returns a tombstone, to be signed: it takes the records of a tag up to the number `seq` out of catalogues.
+pub fn unlist(history: &KeyHistory, model: ModelName, tag: Tag, seq: u64) -> SigningFile {
+    let (publisher, key_document) = (history.publisher(), history.version());
+    let tombstone = Tombstone { publisher, model, tag, seq, key_document, issued: clock::now() };
+    let mut file = SigningFile::new(publisher, history.texts());
+    file.add(TOMBSTONE_TYPE, String::from_utf8_lossy(&tombstone.to_payload()).into_owned());
     file
 }
 

@@ -20,7 +20,7 @@ use ed25519_dalek::{SigningKey, pkcs8};
 use reg_proto::envelope::PublicKey;
 use reg_proto::key::{KeyDocument, KeyHistory, publisher_id};
 use reg_proto::limits::KEY_HISTORY_BYTES_MAX;
-use reg_proto::name::PublisherId;
+use reg_proto::name::{Petname, PublisherId};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -276,6 +276,19 @@ impl Keyring {
         Ok(list)
     }
 
+    /// Refuses a publisher that lacks keys, if one of the files of its name holds no key.
+    fn refuse_damaged(&self, name: &KeyName) -> Result<(), KeyringError> {
+        let is_own = |path: &Path| {
+            let named = name_of(path).and_then(Result::ok);
+            named.is_some_and(|it| it == *name || it.publisher().as_ref() == Some(name))
+        };
+        let damaged = self.files()?.refused.into_iter().find(|error| match error {
+            KeyringError::NotAKey { path, .. } | KeyringError::NotText { path } => is_own(path),
+            _ => false,
+        });
+        damaged.map_or(Ok(()), Err)
+    }
+
     /// Returns the publisher of this name, with those of its keys that are in the directory, for signing. On Linux the
     /// process writes no core dump from then on.
     ///
@@ -291,6 +304,9 @@ impl Keyring {
             Some(history) => {
                 let wanted = history.newest().keys.clone();
                 let keys = self.secrets(&wanted, history.newest().threshold)?;
+                if keys.len() < history.newest().threshold {
+                    self.refuse_damaged(name)?;
+                }
                 Ok(PublisherKey::new(keys, history))
             }
             None => {
@@ -510,6 +526,11 @@ impl Keyring {
             next_threshold: next.map_or(0, |next| next.threshold),
             path,
         })
+    }
+
+    /// Returns the publisher of the key that the user means by this name, where there is one.
+    pub fn publisher_of(&self, petname: &Petname) -> Option<PublisherId> {
+        Some(self.info(&petname.as_str().parse().ok()?).ok()?.publisher)
     }
 
     /// Returns the public facts of a key, with its next keys.

@@ -5,6 +5,7 @@ use std::fmt;
 use reg_api::clock;
 use reg_api::prepared::{Prepared, Signed};
 use reg_proto::attestation::{Attestation, AttestationKind, AttestationResult, Mirror};
+use reg_proto::catalogue::{CARD_TYPE, Card};
 use reg_proto::content::label::Label;
 use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, PublicKey};
@@ -102,8 +103,10 @@ impl PublisherKey {
             |payload_type: &str, payload: &str| self.envelope(payload_type, payload.as_bytes().to_vec());
         let attestation =
             prepared.attestation.as_ref().map(|payload| sign(STATEMENT_PAYLOAD_TYPE, payload)).transpose()?;
+        let card = prepared.card.as_ref().map(|payload| sign(CARD_TYPE, payload)).transpose()?;
         Ok(Signed {
             attestation,
+            card,
             provenance: sign(STATEMENT_PAYLOAD_TYPE, &prepared.provenance)?,
             tag_record: sign(TAG_RECORD_TYPE, &prepared.tag_record)?,
             key_documents: self.key_documents(),
@@ -165,10 +168,29 @@ pub(crate) fn check_prepared(
     }
     check_provenance(prepared, version)?;
     check_tag_record(prepared, version)?;
+    if let Some(payload) = &prepared.card {
+        check_card(prepared, payload, version)?;
+    }
     match &prepared.attestation {
         Some(payload) => check_attestation(prepared, payload, version),
         None => Ok(()),
     }
+}
+
+fn check_card(prepared: &Prepared, payload: &str, version: u64) -> Result<(), SignError> {
+    let found = Card::from_payload(payload.as_bytes()).map_err(SignError::Card)?;
+    check_fields(
+        "card",
+        [
+            ("publisher", found.publisher == prepared.publisher),
+            ("model", found.model == prepared.model),
+            ("manifest", found.manifest == prepared.manifest),
+            ("key document", found.key_document == version),
+            ("time", found.issued == prepared.issued),
+            ("size", found.computed.bytes == prepared.bytes),
+            ("form", found.to_payload() == payload.as_bytes()),
+        ],
+    )
 }
 
 fn check_provenance(prepared: &Prepared, version: u64) -> Result<(), SignError> {
@@ -284,6 +306,7 @@ pub mod tests {
             provenance: text(provenance.to_payload(&manifest)),
             tag_record: text(record.to_payload()),
             attestation: None,
+            card: None,
             resources,
             issued,
             left_out: LeftOutList::default(),

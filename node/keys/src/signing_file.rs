@@ -8,10 +8,13 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use reg_api::counted::counted;
 use reg_api::declarations::Declarations;
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::request::PublishRequest;
+use reg_api::size::Size;
+use reg_proto::catalogue::{CARD_TYPE, Card, TOMBSTONE_TYPE, Tombstone};
 use reg_proto::delegation::{DELEGATION_TYPE, Delegation};
 use reg_proto::digest::Digest;
 use reg_proto::domain::Domain;
@@ -37,11 +40,16 @@ use crate::secret_key::SecretKey;
 /// Most bytes of a signing file: a model of 20,000 files, with its bundle.
 const SIGNING_FILE_BYTES_MAX: usize = 32 << 20;
 
+/// The form of a signing file.
+const FORM: u32 = 1;
+/// The form of a signing file with the card of a model.
+const FORM_WITH_CARD: u32 = 2;
+
 /// Documents that wait for signatures.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SigningFile {
-    /// The version of the format: 1.
+    /// The version of the format: [`FORM`], or [`FORM_WITH_CARD`].
     pub signing_file: u32,
     pub publisher: PublisherId,
     /// The publisher's key documents; empty where the first one is to be signed.
@@ -86,7 +94,7 @@ pub enum SigningError {
     Write { path: PathBuf, source: io::Error },
     #[error("signing file cannot be parsed")]
     Json(#[from] JsonError),
-    #[error("signing file is of form {found}, and this version knows form 1")]
+    #[error("signing file is of form {found}, and this version knows forms {FORM} and {FORM_WITH_CARD}")]
     Form { found: u32 },
     #[error("key {key} is not one of those that may sign this file")]
     NotAsked { key: PublicKey },
@@ -138,7 +146,7 @@ impl SigningFile {
     /// Returns a file without documents.
     pub const fn new(publisher: PublisherId, key_documents: Vec<String>) -> Self {
         Self {
-            signing_file: 1,
+            signing_file: FORM,
             publisher,
             key_documents,
             documents: Vec::new(),
@@ -155,6 +163,11 @@ impl SigningFile {
         file.add(TAG_RECORD_TYPE, prepared.tag_record.clone());
         if let Some(attestation) = &prepared.attestation {
             file.add(STATEMENT_PAYLOAD_TYPE, attestation.clone());
+        }
+        if let Some(card) = &prepared.card {
+            // A version before cards would take it for a document of another model.
+            file.signing_file = FORM_WITH_CARD;
+            file.add(CARD_TYPE, card.clone());
         }
         file.publication = Some(Publication { request, prepared, bundle: None });
         file
@@ -174,7 +187,7 @@ impl SigningFile {
         let file = File::open(path).map_err(failed)?;
         let bytes = durable::read(&file, SIGNING_FILE_BYTES_MAX).map_err(failed)?;
         let file: Self = json::from_slice(&bytes, SIGNING_FILE_BYTES_MAX)?;
-        if file.signing_file != 1 {
+        if !(FORM..=FORM_WITH_CARD).contains(&file.signing_file) {
             return Err(SigningError::Form { found: file.signing_file });
         }
         Ok(file)
@@ -198,8 +211,10 @@ impl SigningFile {
             let history = self.history()?;
             let history = history.as_ref().ok_or(KeyError::Empty)?;
             check_prepared(prepared, self.publisher, history.version())?;
-            let expected =
-                [&prepared.provenance, &prepared.tag_record].into_iter().chain(&prepared.attestation);
+            let expected = [&prepared.provenance, &prepared.tag_record]
+                .into_iter()
+                .chain(&prepared.attestation)
+                .chain(&prepared.card);
             let same = self.documents.iter().map(|it| &it.payload).eq(expected)
                 && (&request.model, &request.tag) == (&prepared.model, &prepared.tag)
                 && request.key_documents == self.key_documents;
@@ -207,7 +222,12 @@ impl SigningFile {
                 return Err(SigningError::OtherModel);
             }
             let Prepared { model, tag, files, bytes, manifest, .. } = prepared;
-            return Ok(vec![format!("publish {model}:{tag}: {files} files, {bytes} bytes, {manifest}")]);
+            let (files, bytes) = (counted(*files, "file"), Size(*bytes));
+            let mut lines = vec![format!("publish {model}:{tag}: {files}, {bytes}, {manifest}")];
+            if let Some(card) = &prepared.card {
+                lines.extend(describe_card(&Card::from_payload(card.as_bytes())?));
+            }
+            return Ok(lines);
         }
         self.documents.iter().map(|document| self.describe_one(document)).collect()
     }
@@ -248,6 +268,11 @@ impl SigningFile {
                     said("page", url.map(|it| it.to_string())),
                 ];
                 Ok(format!("profile {seq}{}", parts.into_iter().flatten().collect::<String>()))
+            }
+            TOMBSTONE_TYPE => {
+                let Tombstone { publisher, model, tag, seq, .. } = Tombstone::from_payload(bytes)?;
+                own(publisher)?;
+                Ok(format!("take {model}:{tag}, up to number {seq}, out of catalogues"))
             }
             _ => Err(SigningError::Type { payload_type: document.payload_type.clone() }),
         }
@@ -315,6 +340,7 @@ impl SigningFile {
                 REVOCATION_TYPE => declarations.revocations.push(envelope),
                 DELEGATION_TYPE => declarations.delegations.push(envelope),
                 PROFILE_TYPE => declarations.profiles.push(envelope),
+                TOMBSTONE_TYPE => declarations.tombstones.push(envelope),
                 _ => return Err(SigningError::Type { payload_type: document.payload_type.clone() }),
             }
         }
@@ -463,10 +489,27 @@ impl SigningFile {
             tag_record,
             key_documents: self.key_documents,
             bundle,
-            attestation: envelopes.next(),
+            attestation: prepared.attestation.as_ref().and_then(|_| envelopes.next()),
+            card: prepared.card.as_ref().and_then(|_| envelopes.next()),
         };
         Ok((request, prepared, signed))
     }
+}
+
+/// Returns what a card claims; `None` where it claims nothing.
+fn describe_card(card: &Card) -> Option<String> {
+    let claimed = &card.claimed;
+    let said = [
+        ("title", &claimed.title),
+        ("task", &claimed.task),
+        ("licence", &claimed.licence),
+        ("derived from", &claimed.base),
+        ("summary", &claimed.summary),
+    ];
+    let said =
+        said.into_iter().filter_map(|(what, text)| Some(format!("{what} {:?}", text.as_ref()?.as_str())));
+    let said: Vec<String> = said.collect();
+    (!said.is_empty()).then(|| format!("claim in lists and searches: {}", said.join(", ")))
 }
 
 impl ToSign {

@@ -2,16 +2,23 @@
 //!
 //! Flags win over `REG_*` variables, which win over the file. Every default is in one place: [`Config::new`].
 
+mod donate;
+mod health;
+mod keys;
 mod network;
+mod swarm;
+mod written;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use reg_api::consent::{Consent, kind_to_allow};
+use reg_api::fault::{Fault, FaultKind};
 use reg_api::settings::Settings;
+use reg_api::size::Given;
 use reg_api::web_seed::{SeedError, WebSeed};
 use reg_keys::keyring::{KeyName, KeyNameError};
 use reg_proto::content::kind::ContentKind;
@@ -21,111 +28,30 @@ use reg_proto::name::NameError;
 use reg_proto::peer::{Address, AddressError, PeerIdError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
+use self::donate::{DonateConfigError, RawDonate};
+use self::health::{HealthConfigError, RawHealth};
+pub use self::keys::{SettingKey, UnknownKey, keys};
 use self::network::RawNetwork;
-use super::home::Home;
+use self::swarm::{CopiesError, RawSwarm};
+pub use self::written::{ConfigFile, EditError, report};
+use super::home::{Home, expanded};
 use crate::net::{DhtMode, NatConfig, RelayMode, RendezvousConfig, SwarmConfig};
+use crate::registry::donate::DonateConfig;
 use crate::registry::fetch::{SubnetError, TransferLimits, UpLimit, Zone};
+use crate::registry::health::HealthSettings;
+use crate::registry::spread::SpreadSettings;
 use crate::registry::trust::{PatternError, SharingRules};
 use crate::store::{CacheLimits, CacheSize};
 use crate::well_known::DomainSettings;
 
 /// The file that `reg config init` writes: every key with its default, as a comment.
-pub const SAMPLE: &str = r#"# reg: configuration of a node. Flags win over REG_* variables, which win over this file.
+pub const SAMPLE: &str = include_str!("config/sample.toml");
 
-[node]
-# Addresses to listen on for peers.
-# listen = ["/ip4/0.0.0.0/tcp/4600", "/ip4/0.0.0.0/udp/4600/quic-v1"]
-# Peers to connect to at the start.
-# bootstrap = ["/ip4/192.0.2.1/tcp/4600/p2p/12D3KooW…"]
-# Find peers on the local network.
-# mdns = true
-# Take part in the DHT: auto, server, client or off.
-# dht = "auto"
-# Receive and pass on announcements of new tags by gossip.
-# gossip = true
-# Remember the peers that were reached, and dial the best of them at the next start.
-# remember = true
-# Connect to no peer.
-# offline = false
-# Relay between nodes that cannot reach each other, but never pieces: auto (while peers can reach this node), on or off.
-# relay = "auto"
-# Ask the router to open a port (UPnP).
-# upnp = true
-# Addresses at which peers reach this node that it cannot know: a forwarded port, a cloud's public address.
-# external = []
-
-[network]
-# Meet strangers in BitTorrent's DHT ("mainline"), or not ("off"). It tells the world this node's IP address and port, and which
-# publishers it shares and looks for.
-# rendezvous = "off"
-# Nodes of that DHT to begin with, as HOST:PORT, instead of BitTorrent's own: those of a DHT of yours, for example.
-# rendezvous_bootstrap = []
-# Publishers for which this node is announced there beside its own, by id or by petname: at most 64 in all.
-# rendezvous_publishers = []
-
-[transfer]
-# Carry pieces over separate connections beside the swarm (lanes), on the port above that of each TCP address.
-# lanes = true
-# How fast to send to public addresses: "auto" (as fast as the line takes it without a queue), "none", or a rate as in "2 MB/s".
-# limit_up = "auto"
-# How fast to fetch from public addresses: "none", or a rate of at least 64 kB/s.
-# limit_down = "none"
-# Apply the limits to peers on this machine and in private networks as well.
-# limit_local = false
-# HTTP servers that every pull asks beside peers: a folder, or a template with {path}, {digest} or {hex}, and optionally
-# {publisher}, {model} and {manifest}.
-# web_seeds = []
-# Subnets of near peers, which are asked first: a rack or a site, for example. By default, all private networks.
-# zone = ["10.1.0.0/16"]
-
-[http]
-# Address of the local API and the gateways. Beyond loopback, every request needs the token (`reg env` shows it).
-# listen = "127.0.0.1:4610"
-# Web pages of other origins that may read, and change what they have the token for, as in "https://page.example".
-# origins = []
-
-[gateway]
-# Key that signs uploads through the gateways (`hf upload`, `skopeo copy`). Without one, they are refused.
-# publish_key = "me"
-# Serve files that run code when they are loaded, archives, and files of unknown formats: all of them, or those of some kinds
-# (`reg formats` lists the formats of each kind: "pickle", "code").
-# allow_unsafe = false
-# allow = []
-# Where to look up names that are neither an id nor a petname of yours: "hf" (see HF_ENDPOINT), or nowhere.
-# upstream = "hf"
-
-[cache]
-# How large the cache may be: the least recently used models are evicted first; those that are pinned or were published here
-# never. "auto" is 80 % of its disk, and at least what it holds at the start (`reg status` shows it); "unlimited" fills the disk.
-# max_size = "auto"
-# How much of the disk stays free.
-# min_free = "1 GiB"
-
-[swarm]
-# Key of a private swarm: nodes with another key, or none, do not talk to this one. It separates swarms, and hides nothing.
-# key = "our-lab"
-# The only peers that this node talks to, by peer id; connections of all others are refused.
-# peers = []
-# The only publishers from which this node takes models, by id or by petname.
-# publishers = []
-# The only models that this node serves and announces to peers, as PUBLISHER/MODEL; * stands for any characters.
-# share = ["*/*"]
-
-[domains]
-# DNS server that is asked for domains, as in "10.0.0.53:53"; without it, those of the system.
-# resolver = "192.0.2.1:53"
-# Certificates (PEM) of authorities that count for the web servers of domains, beside those of the system.
-# ca_file = "/etc/ssl/our-authority.pem"
-# Domains that may have private addresses, and name peers at such addresses.
-# private = []
-# Port of the web servers of these domains.
-# https_port = 443
-
-[log]
-# Filter of the log, as in RUST_LOG.
-# filter = "info,libp2p_kad=error,sled=error"
-"#;
+/// What is logged by default: what this node does, and failures of libraries. Theirs are warnings of things that it handles.
+const LOG_FILTER: &str = "error,reg=info,rustls=off,libp2p_gossipsub=off";
 
 /// What is hashed before a swarm's key, so that the digest is that of nothing else.
 const SWARM_MARK: &[u8] = b"reg settings: swarm key\0";
@@ -142,6 +68,8 @@ pub struct RawConfig {
     pub cache: RawCache,
     pub swarm: RawSwarm,
     pub domains: RawDomains,
+    pub health: RawHealth,
+    pub donate: RawDonate,
     pub log: RawLog,
 }
 
@@ -197,16 +125,6 @@ pub struct RawGateway {
 pub struct RawCache {
     pub max_size: Option<String>,
     pub min_free: Option<String>,
-}
-
-/// Section `[swarm]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawSwarm {
-    pub key: Option<String>,
-    pub peers: Option<Vec<String>>,
-    pub publishers: Option<Vec<String>>,
-    pub share: Option<Vec<String>>,
 }
 
 /// Section `[domains]`.
@@ -299,6 +217,8 @@ pub struct Config {
     /// Where near peers are, which are asked first.
     pub zone: Zone,
     pub swarm: SwarmConfig,
+    /// How copies are spread over the nodes of a private swarm.
+    pub spread: SpreadSettings,
     pub rendezvous: RendezvousConfig,
     pub sharing: SharingRules,
     /// The address of the local API and the gateways; beyond loopback, every request needs the token.
@@ -313,6 +233,9 @@ pub struct Config {
     pub cache: CacheLimits,
     /// How domains are asked for their publishers.
     pub domains: DomainSettings,
+    /// How replicas are counted; where, the node knows.
+    pub health: HealthSettings,
+    pub donate: DonateConfig,
     pub log_filter: String,
 }
 
@@ -353,8 +276,14 @@ pub enum ConfigError {
     Share(#[from] PatternError),
     #[error("domains.private has {text:?}, which is no domain")]
     Domain { text: String, source: DomainError },
+    #[error(transparent)]
+    Health(#[from] HealthConfigError),
+    #[error(transparent)]
+    Donate(#[from] DonateConfigError),
     #[error("swarm.key is empty")]
     SwarmKey,
+    #[error(transparent)]
+    Copies(#[from] CopiesError),
     #[error("network.rendezvous = {text:?} is neither mainline nor off")]
     Rendezvous { text: String },
     #[error("network.rendezvous_bootstrap has {text:?}, which is no HOST:PORT")]
@@ -366,8 +295,23 @@ pub enum ConfigError {
          which a short swarm.key can be guessed; name peers with node.bootstrap instead"
     )]
     RendezvousOfSwarm,
+    #[error("log.filter = {text:?} is no filter, as in \"info,reg=debug\"")]
+    LogFilter { text: String, source: ParseError },
     #[error("node.relay = {text:?} is none of auto, on, off")]
     Relay { text: String },
+}
+
+impl Fault for ConfigError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Read { source, .. } => FaultKind::of_path(source),
+            _ => FaultKind::Invalid,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("`reg config check` says which line it is; all values stay as they were".to_owned())
+    }
 }
 
 impl RawConfig {
@@ -381,7 +325,16 @@ impl RawConfig {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
         };
-        toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })
+        Self::parse(&text, path)
+    }
+
+    /// Reads the text of the file at `path`.
+    ///
+    /// # Errors
+    /// The text is no TOML, or has an unknown key.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let parsed = toml::from_str(written::bare(text));
+        parsed.map_err(|source| ConfigError::Parse { path: path.to_owned(), source })
     }
 }
 
@@ -404,7 +357,8 @@ impl Config {
     /// Returns the configuration as a file that sets every key.
     pub fn written(&self) -> RawConfig {
         let texts = |list: &[Address]| Some(list.iter().map(ToString::to_string).collect());
-        let bytes = |bytes: u64| format!("{bytes} B");
+        let bytes = |bytes: u64| Given(bytes).exact();
+        let rate = |bytes: u64| format!("{}/s", Given(bytes).exact());
         let mut raw = RawConfig::default();
         raw.node.listen = texts(&self.listen);
         raw.node.bootstrap = texts(&self.bootstrap);
@@ -421,9 +375,9 @@ impl Config {
         raw.transfer.limit_up = Some(match self.limits.up {
             UpLimit::Auto => "auto".to_owned(),
             UpLimit::None => "none".to_owned(),
-            UpLimit::Rate(rate) => bytes(rate),
+            UpLimit::Rate(bytes) => rate(bytes),
         });
-        raw.transfer.limit_down = Some(self.limits.down.map_or_else(|| "none".to_owned(), bytes));
+        raw.transfer.limit_down = Some(self.limits.down.map_or_else(|| "none".to_owned(), rate));
         raw.transfer.limit_local = Some(self.limits.local);
         raw.transfer.web_seeds = Some(shown(&self.web_seeds));
         raw.transfer.zone = self.zone.subnets().map(shown);
@@ -439,6 +393,7 @@ impl Config {
             CacheSize::Bytes(size) => bytes(size),
         });
         raw.cache.min_free = Some(bytes(self.cache.min_free));
+        raw.swarm = RawSwarm::of_copies(&self.spread);
         raw.swarm.key = self.swarm.key.clone();
         raw.swarm.peers = self.swarm.peers.as_ref().map(|all| all.iter().map(ToString::to_string).collect());
         raw.swarm.publishers = self.sharing.publishers.as_deref().map(shown);
@@ -447,8 +402,31 @@ impl Config {
         raw.domains.ca_file = self.domains.ca_file.clone();
         raw.domains.private = Some(self.domains.private.iter().map(ToString::to_string).collect());
         raw.domains.https_port = Some(self.domains.https_port.unwrap_or(443));
+        raw.health = RawHealth::written(&self.health);
+        raw.donate = RawDonate::written(&self.donate);
         raw.log.filter = Some(self.log_filter.clone());
         raw
+    }
+
+    /// Returns the values of all keys that are set, by name, as the configuration writes them.
+    pub fn values(&self) -> BTreeMap<String, toml::Value> {
+        let sections =
+            toml::Table::try_from(self.written()).expect("sections of texts, numbers and lists are TOML");
+        let named = |(section, keys): (String, toml::Value)| {
+            let keys = if let toml::Value::Table(keys) = keys { keys } else { toml::Table::new() };
+            keys.into_iter().map(move |(key, value)| (format!("{section}.{key}"), value))
+        };
+        sections.into_iter().flat_map(named).collect()
+    }
+
+    /// Takes from another configuration what a running node can take.
+    pub(super) fn take_live(&mut self, new: &Self) {
+        self.limits = new.limits;
+        self.web_seeds.clone_from(&new.web_seeds);
+        self.origins.clone_from(&new.origins);
+        self.cache = new.cache;
+        self.health.webhook.clone_from(&new.health.webhook);
+        self.log_filter.clone_from(&new.log_filter);
     }
 
     /// Returns what the flags of a command are compared with.
@@ -475,7 +453,7 @@ impl Config {
     ///
     /// # Errors
     /// See [`ConfigError`].
-    pub fn new(raw: RawConfig, overrides: Overrides) -> Result<Self, ConfigError> {
+    pub fn new(mut raw: RawConfig, overrides: Overrides) -> Result<Self, ConfigError> {
         let given =
             |over: Vec<String>, file: Option<Vec<String>>| if over.is_empty() { file } else { Some(over) };
         let listen = given(overrides.listen, raw.node.listen)
@@ -495,11 +473,14 @@ impl Config {
             external: addresses("node.external", external)?,
         };
         let web_seeds = given(overrides.web_seeds, raw.transfer.web_seeds).unwrap_or_default();
-        let swarm = swarm(overrides.swarm_key.or(raw.swarm.key), raw.swarm.peers)?;
+        let key = overrides.swarm_key.or(raw.swarm.key.take());
+        let spread = raw.swarm.copies(key.is_some())?;
+        let swarm = swarm(key, raw.swarm.peers)?;
         let sharing = sharing(raw.swarm.publishers, raw.swarm.share)?;
         let rendezvous = raw.network.meant(overrides.public, &swarm)?;
         Ok(Self {
             swarm,
+            spread,
             rendezvous,
             sharing,
             nat,
@@ -537,8 +518,18 @@ impl Config {
                 min_free: size("cache.min_free", &min_free)?,
             },
             domains: domains(raw.domains)?,
-            log_filter: raw.log.filter.unwrap_or_else(|| "info,libp2p_kad=error,sled=error".into()),
+            health: raw.health.meant()?,
+            donate: raw.donate.meant()?,
+            log_filter: log_filter(raw.log.filter)?,
         })
+    }
+}
+
+fn log_filter(text: Option<String>) -> Result<String, ConfigError> {
+    let text = text.unwrap_or_else(|| LOG_FILTER.to_owned());
+    match EnvFilter::try_new(&text) {
+        Ok(_) => Ok(text),
+        Err(source) => Err(ConfigError::LogFilter { text, source }),
     }
 }
 
@@ -621,7 +612,7 @@ fn domains(raw: RawDomains) -> Result<DomainSettings, ConfigError> {
     let parse = |text: String| text.parse().map_err(|source| ConfigError::Domain { text, source });
     Ok(DomainSettings {
         resolver: raw.resolver.map(|text| socket("domains.resolver", &text)).transpose()?,
-        ca_file: raw.ca_file,
+        ca_file: raw.ca_file.map(|path| expanded(&path)),
         private: raw.private.unwrap_or_default().into_iter().map(parse).collect::<Result<_, _>>()?,
         https_port: raw.https_port.filter(|port| *port != 443),
     })

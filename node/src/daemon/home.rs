@@ -13,6 +13,8 @@ use thiserror::Error;
 
 /// What is hashed before the secret and the key of a private swarm, so that the digest is that of nothing else.
 const REMEMBERED_MARK: &[u8] = b"reg remembered peers\0";
+/// The same for the file of the members of a private swarm.
+const MEMBERS_MARK: &[u8] = b"reg swarm members\0";
 
 /// Bytes of a Unix socket's path: the smallest common limit is that of macOS.
 const SOCKET_PATH_MAX: usize = 100;
@@ -43,7 +45,9 @@ impl Home {
     /// Fails where the user has no home directory.
     pub fn find(reg_home: Option<&Path>) -> Result<Self, HomeError> {
         if let Some(root) = reg_home {
-            let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+            // Without a slash at the end, so that the files have the same names however the folder is written.
+            let root: PathBuf = expanded(root).components().collect();
+            let root = std::path::absolute(&root).unwrap_or(root);
             return Ok(Self { config_dir: root.clone(), data_dir: root.clone(), runtime_dir: root });
         }
         let dirs = ProjectDirs::from("", "", "reg").ok_or(HomeError::NoHome)?;
@@ -105,19 +109,46 @@ impl Home {
     /// Returns the path of the file of remembered peers. Each private swarm has one of its own. Its name is derived from the
     /// swarm's key and from the node's secret, so that the key cannot be guessed by the name.
     pub fn remembered_peers(&self, secret: &[u8; 32], swarm_key: Option<&str>) -> PathBuf {
+        self.of_swarm("peers", secret, swarm_key)
+    }
+
+    /// Returns the path of the file with the counts of replicas, which can be lost. Each private swarm has one of its own, named
+    /// like that of its peers.
+    pub fn health(&self, secret: &[u8; 32], swarm_key: Option<&str>) -> PathBuf {
+        self.of_swarm("health", secret, swarm_key)
+    }
+
+    fn of_swarm(&self, what: &str, secret: &[u8; 32], swarm_key: Option<&str>) -> PathBuf {
         let name = swarm_key.map_or_else(
-            || "peers.json".to_owned(),
+            || format!("{what}.json"),
             |key| {
                 let digest = Digest::of(&[REMEMBERED_MARK, secret, key.as_bytes()].concat());
-                format!("peers-{}.json", &digest.hex()[..16])
+                format!("{what}-{}.json", &digest.hex()[..16])
             },
         );
         self.data_dir.join(name)
     }
 
+    /// Returns the path of the file of what is known of the members of a private swarm, which can be lost. It is named like
+    /// [`Self::remembered_peers`].
+    pub fn swarm_members(&self, secret: &[u8; 32], swarm_key: &str) -> PathBuf {
+        let digest = Digest::of(&[MEMBERS_MARK, secret, swarm_key.as_bytes()].concat());
+        self.data_dir.join(format!("swarm-{}.json", &digest.hex()[..16]))
+    }
+
     /// Returns the path of the token of the local API.
     pub fn token(&self) -> PathBuf {
         self.data_dir.join("admin.token")
+    }
+
+    /// Returns the path of the file with the results of the last search, by number.
+    pub fn last_search(&self) -> PathBuf {
+        self.data_dir.join("last-search.json")
+    }
+
+    /// Returns the directory of the catalogue, which can be lost.
+    pub fn catalogue(&self) -> PathBuf {
+        self.data_dir.join("catalogue")
     }
 
     /// Returns the path of the file with the address of the running daemon's gateways.
@@ -142,6 +173,15 @@ impl Home {
     }
 }
 
+/// Returns a path in which `~` at the beginning is the user's home directory, as shells read it where they do.
+pub fn expanded(path: &Path) -> PathBuf {
+    let home = || directories::BaseDirs::new().map(|it| it.home_dir().to_owned());
+    match path.strip_prefix("~") {
+        Ok(rest) => home().map_or_else(|| path.to_owned(), |home| home.join(rest).components().collect()),
+        Err(_) => path.to_owned(),
+    }
+}
+
 /// Creates a directory that only its owner can read; leaves an existing one as it is.
 fn make_private(dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() {
@@ -162,6 +202,19 @@ fn make_private(dir: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_has_the_same_files_however_it_is_written() {
+        let home = |text: &str| Home::find(Some(Path::new(text))).expect("a folder");
+        for same in ["/srv/my reg/", "/srv//my reg", "/srv/./my reg/."] {
+            assert_eq!(home(same), home("/srv/my reg"), "{same}");
+            assert_eq!(home(same).socket(), Path::new("/srv/my reg/reg.sock"));
+        }
+        let own = directories::BaseDirs::new().expect("a user has a home").home_dir().to_owned();
+        assert_eq!(home("~/reg"), home(&own.join("reg").to_string_lossy()));
+        assert_eq!(expanded(Path::new("~")), own);
+        assert_eq!(expanded(Path::new("/srv/~/reg")), Path::new("/srv/~/reg"));
+    }
 
     #[test]
     fn one_folder_holds_all_and_a_socket_fits() {

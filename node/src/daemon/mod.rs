@@ -6,13 +6,18 @@ mod home;
 mod identity;
 mod node;
 mod open_files;
+mod place;
+mod reload;
 pub mod telemetry;
 
 pub use self::config::{
-    Config, ConfigError, HubAccount, Overrides, RawConfig, SAMPLE, parse_rate, parse_size,
+    Config, ConfigError, ConfigFile, EditError, HubAccount, Overrides, RawConfig, SAMPLE, SettingKey,
+    UnknownKey, keys, parse_rate, parse_size, report,
 };
 pub use self::gateway::{Gateway, GatewayError};
-pub use self::home::{Home, HomeError};
+pub use self::home::{Home, HomeError, expanded};
 pub use self::identity::IdentityError;
-pub use self::node::{Mode, Node, NodeError};
+pub use self::node::{Mode, Node, NodeError, ReloadError};
 pub use self::open_files::TooFewFiles;
+pub use self::place::{Strange, strange};
+pub use self::reload::Started;

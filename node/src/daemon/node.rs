@@ -4,21 +4,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::{Extension, Router};
+use reg_api::settings::Reloaded;
 use reg_keys::keyring::KeyringError;
 use reg_proto::peer::{Address, PeerId};
 use thiserror::Error;
 
-use super::config::{Config, HubAccount};
+use super::config::{Config, ConfigError, HubAccount};
 use super::gateway::Gateway;
 use super::home::{Home, HomeError};
 use super::identity::{self, IdentityError};
 use super::open_files::{self, TooFewFiles};
-use crate::gateway::guard::{Caller, Guard};
+use super::reload::{Reloading, Started};
+use crate::gateway::admin::Steering;
+use crate::gateway::admin::error::ErrorDocument;
+use crate::gateway::guard::{Caller, Guard, Origins};
 use crate::gateway::server::{HttpServer, ServeError};
-use crate::gateway::{self, Signer};
+use crate::gateway::{self, Page, Signer};
 use crate::net::{NatConfig, Network, NetworkConfig, RelayMode, Remembered, RendezvousConfig, StartError};
+use crate::registry::health::HealthSettings;
 use crate::registry::publishers::{MigrateError, migrate};
-use crate::registry::trust::TrustError;
+use crate::registry::spread::SpreadSettings;
+use crate::registry::trust::{OwnNames, TrustError};
 use crate::registry::upstream::UpstreamUnusable;
 use crate::registry::{Registry, RegistryParts};
 use crate::store::{OpenError, Store};
@@ -65,6 +71,15 @@ pub enum NodeError {
     Interrupted(#[from] tokio::task::JoinError),
 }
 
+/// Why a configuration was not read again. The node runs on with the one before.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    #[error("configuration is refused, and the one before stays in effect")]
+    Config(#[from] ConfigError),
+    #[error("a task ended early")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
@@ -72,6 +87,8 @@ pub struct Node {
     network: Network,
     router: Router,
     server: Option<HttpServer>,
+    reloading: Arc<Reloading>,
+    page: Page,
 }
 
 impl Node {
@@ -80,6 +97,19 @@ impl Node {
     /// # Errors
     /// See [`NodeError`].
     pub async fn start(home: &Home, config: &Config, mode: Mode) -> Result<Self, NodeError> {
+        Self::start_with(home, config, Started::default(), mode).await
+    }
+
+    /// Starts the parts of a node. What it was `started` with is in `config`, and wins over the file again when it is read again.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub async fn start_with(
+        home: &Home,
+        config: &Config,
+        started: Started,
+        mode: Mode,
+    ) -> Result<Self, NodeError> {
         open_files::allow(mode)?;
         home.make()?;
         let seed = identity::secret(&home.identity())?;
@@ -110,13 +140,27 @@ impl Node {
             network: network.clone(),
             inbound,
             trust: home.trust(),
+            own_names: Some(own_names(home)),
             consent: config.consent.clone(),
             limits: config.limits,
             web_seeds: config.web_seeds.clone(),
             zone: config.zone.clone(),
             sharing: config.sharing.clone(),
             domains: config.domains.clone(),
+            catalogue: Some(home.catalogue()),
             pulls_followed: mode == Mode::Daemon && !is_offline,
+            health: HealthSettings {
+                audits: mode == Mode::Daemon && !is_offline && config.health.budget > 0,
+                file: Some(home.health(&seed, config.swarm.key.as_deref())),
+                ..config.health.clone()
+            },
+            donate: config.donate,
+            spread: SpreadSettings {
+                acts: mode == Mode::Daemon && !is_offline,
+                file: config.swarm.key.as_deref().map(|key| home.swarm_members(&seed, key)),
+                zones: config.health.zones.clone(),
+                ..config.spread.clone()
+            },
         };
         let registry = Registry::start(parts)?;
         let signer = match (&config.publish_key, mode) {
@@ -129,12 +173,17 @@ impl Node {
             }
             _ => None,
         };
-        let router = gateway::router(registry.clone(), signer, upstream);
-        let router = router.layer(Extension(Arc::new(config.settings())));
+        let page = Page::new();
+        let router = gateway::router(registry.clone(), signer, upstream, page.clone());
+        let origins = Origins::from(config.origins.clone());
+        let (folders, effective) = (home.clone(), config.clone());
+        let reloading = Reloading::new(folders, started, effective, registry.clone(), origins.clone());
+        let reloading = Arc::new(reloading);
+        let router = router.layer(Extension(steering(&reloading)));
         let server = match mode {
             Mode::Daemon => {
                 let token = identity::token(&home.token())?;
-                let guard = |address| Guard::new(address, token, config.origins.clone());
+                let guard = |address| Guard::new(address, token, page.tokens(), origins);
                 let server = HttpServer::start(router.clone(), config.http, &home.socket(), guard).await?;
                 let own = format!("http://{}", server.address());
                 if config.upstream.as_ref().is_some_and(|it| it.endpoint == own) {
@@ -145,12 +194,21 @@ impl Node {
             }
             Mode::Command | Mode::Local => None,
         };
-        Ok(Self { registry, network, router, server })
+        Ok(Self { registry, network, router, server, reloading, page })
     }
 
     /// Returns the routes of the local API, for calls within this process.
     pub fn router(&self) -> Router {
         self.router.clone().layer(Extension(Caller::Owner))
+    }
+
+    /// Reads the configuration again, and takes what a running node can take.
+    ///
+    /// # Errors
+    /// The file is refused. Then all values stay as they were.
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let reloading = self.reloading.clone();
+        Ok(tokio::task::spawn_blocking(move || reloading.reload()).await??)
     }
 
     /// Returns the peer id of this node.
@@ -170,11 +228,22 @@ impl Node {
 
     /// Stops the API, then the background tasks, then the network, and syncs the store's index last.
     pub async fn shutdown(self) {
+        self.page.end();
         if let Some(server) = self.server {
             server.shutdown().await;
         }
         self.registry.shutdown().await;
     }
+}
+
+/// Returns what the local API asks of a node.
+fn steering(reloading: &Arc<Reloading>) -> Steering {
+    let (of_settings, of_reload, of_report) = (reloading.clone(), reloading.clone(), reloading.clone());
+    Steering::new(
+        move || of_settings.settings(),
+        move || of_report.report(),
+        move || of_reload.reload().map_err(|error| ErrorDocument::of(&error)),
+    )
 }
 
 fn own_peer(seed: [u8; 32]) -> PeerId {
@@ -202,4 +271,10 @@ fn network_config(seed: [u8; 32], config: &Config, mode: Mode) -> NetworkConfig 
         lanes: config.lanes,
         remembered: Remembered::nothing(),
     }
+}
+
+/// Returns the names of the keys in the user's key ring: each means its publisher on this machine.
+fn own_names(home: &Home) -> OwnNames {
+    let keyring = home.keyring();
+    OwnNames::new(move |petname| keyring.publisher_of(petname))
 }

@@ -1,8 +1,11 @@
-//! Logs to standard error, where no result is ever printed. What is logged comes from peers and files too, so every field goes
-//! through [`Printable`].
+//! Logs to standard error, where no result is ever printed, or to a file. What is logged comes from peers and files too, so every
+//! field goes through [`Printable`].
 
 use std::fmt;
-use std::io::IsTerminal;
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, OnceLock};
 
 use reg_api::printable::Printable;
 use tracing::Subscriber;
@@ -13,27 +16,80 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Starts logging with `filter`; `RUST_LOG` and `REG_LOG` win over it.
-pub fn start(filter: &str) {
-    let from_env = std::env::var("REG_LOG").or_else(|_| std::env::var("RUST_LOG")).ok();
-    let filter =
-        EnvFilter::try_new(from_env.as_deref().unwrap_or(filter)).unwrap_or_else(|_| EnvFilter::new("info"));
-    let has_colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    if subscriber(filter, has_colours, std::io::stderr).try_init().is_err() {
-        tracing::debug!("logging was started before");
+/// Changes the filter of the log that runs.
+type SetFilter = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
+
+/// Where and how to log.
+#[derive(Debug, Clone, Copy)]
+pub struct Logging<'a> {
+    /// The filter; `REG_LOG` and `RUST_LOG` win over it.
+    pub filter: &'a str,
+    /// Whether lines on standard error may be coloured. Those of a file are not.
+    pub has_colours: bool,
+    /// The file that lines are appended to, in place of standard error.
+    pub file: Option<&'a Path>,
+}
+
+/// Starts logging. A second start of a process changes nothing.
+///
+/// # Errors
+/// The file cannot be opened.
+pub fn start(logging: Logging<'_>) -> io::Result<()> {
+    let filter = from_env().unwrap_or_else(|| filter(logging.filter));
+    let Some(path) = logging.file else {
+        init(filter, logging.has_colours, io::stderr);
+        return Ok(());
+    };
+    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    init(filter, false, Mutex::new(file));
+    Ok(())
+}
+
+/// Replaces the filter of the log that runs, unless `REG_LOG` or `RUST_LOG` has set it.
+pub fn set_filter(text: &str) {
+    if let (Some(set), None) = (SET_FILTER.get(), from_env()) {
+        set(filter(text));
     }
 }
 
-fn subscriber<W>(filter: EnvFilter, has_colours: bool, writer: W) -> impl Subscriber + Send + Sync
+fn from_env() -> Option<EnvFilter> {
+    let text = std::env::var("REG_LOG").or_else(|_| std::env::var("RUST_LOG")).ok()?;
+    Some(filter(&text))
+}
+
+fn filter(text: &str) -> EnvFilter {
+    EnvFilter::try_new(text).unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+fn init<W>(filter: EnvFilter, has_colours: bool, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt()
+    let (subscriber, set) = subscriber(filter, has_colours, writer);
+    if subscriber.try_init().is_ok() {
+        drop(SET_FILTER.set(set));
+    }
+}
+
+fn subscriber<W>(
+    filter: EnvFilter,
+    has_colours: bool,
+    writer: W,
+) -> (impl Subscriber + Send + Sync, SetFilter)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .fmt_fields(debug_fn(field).delimited(" "))
         .with_writer(writer)
         .with_ansi(has_colours)
-        .finish()
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
+    // It fails where the log has ended, which it does with the process.
+    (builder.finish(), Box::new(move |filter| drop(handle.reload(filter))))
 }
 
 /// Writes a field of an event or of a span.
@@ -47,8 +103,7 @@ fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt:
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use super::*;
 
@@ -70,7 +125,7 @@ mod tests {
     fn logged(has_colours: bool) -> String {
         let written = Written::default();
         let own = written.clone();
-        let subscriber = subscriber(EnvFilter::new("trace"), has_colours, move || own.clone());
+        let (subscriber, _) = subscriber(EnvFilter::new("trace"), has_colours, move || own.clone());
         tracing::subscriber::with_default(subscriber, || {
             let mut state = 0x9e37_79b9_u32;
             for _ in 0..10_000 {
@@ -88,6 +143,20 @@ mod tests {
         });
         let bytes = written.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_filter_can_change_while_the_log_runs() {
+        let written = Written::default();
+        let own = written.clone();
+        let (subscriber, set) = subscriber(EnvFilter::new("error"), false, move || own.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("first");
+            set(EnvFilter::new("info"));
+            tracing::info!("second");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("first") && text.contains("second"), "{text}");
     }
 
     #[test]

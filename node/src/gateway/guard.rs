@@ -6,7 +6,7 @@
 //! anything needs the token, which only the user's files hold. Beyond loopback, every request does.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -21,6 +21,7 @@ use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64;
 use serde_json::json;
 
+use super::page::PageTokens;
 use super::server::{BUSY, Connection};
 
 /// How a browser says which page a request is from: `same-origin`, `same-site`, `cross-site`, or `none` for the user.
@@ -47,8 +48,30 @@ pub struct Guard(Arc<Required>);
 struct Required {
     address: SocketAddr,
     token: String,
-    /// Origins of pages that may read, as in `https://page.example`.
-    origins: Vec<String>,
+    /// The tokens that tabs of the page got.
+    tabs: PageTokens,
+    origins: Origins,
+}
+
+/// Origins of pages that may read, as in `https://page.example`. They may change while the node runs.
+#[derive(Debug, Clone, Default)]
+pub struct Origins(Arc<Mutex<Vec<String>>>);
+
+impl Origins {
+    /// Replaces them.
+    pub fn set(&self, origins: Vec<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = origins;
+    }
+
+    fn has(&self, origin: &HeaderValue) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|it| origin == it.as_str())
+    }
+}
+
+impl From<Vec<String>> for Origins {
+    fn from(origins: Vec<String>) -> Self {
+        Self(Arc::new(Mutex::new(origins)))
+    }
 }
 
 /// Why a request is refused.
@@ -69,9 +92,9 @@ struct Admitted {
 }
 
 impl Guard {
-    /// Returns a guard for a server at `address` with this token. Pages of `origins` may read.
-    pub fn new(address: SocketAddr, token: String, origins: Vec<String>) -> Self {
-        Self(Arc::new(Required { address, token, origins }))
+    /// Returns a guard for a server at `address` with this token and those of `tabs`. Pages of `origins` may read.
+    pub fn new(address: SocketAddr, token: String, tabs: PageTokens, origins: impl Into<Origins>) -> Self {
+        Self(Arc::new(Required { address, token, tabs, origins: origins.into() }))
     }
 
     /// Puts this guard before every route of a router.
@@ -107,7 +130,7 @@ impl Guard {
     }
 
     fn is_configured(&self, origin: &HeaderValue) -> bool {
-        self.0.origins.iter().any(|it| origin == it.as_str())
+        self.0.origins.has(origin)
     }
 
     /// Tells whether a request shows the token: as `Bearer`, or as the password of `Basic`.
@@ -116,7 +139,7 @@ impl Guard {
             return false;
         };
         if let Some(token) = shown.strip_prefix("Bearer ") {
-            return self.is_token(token.as_bytes());
+            return self.is_token(token.as_bytes()) || self.0.tabs.knows(token.as_bytes());
         }
         let basic = shown.strip_prefix("Basic ").and_then(|it| BASE64.decode(it.as_bytes()).ok());
         let password = basic.as_deref().and_then(|it| it.splitn(2, |byte| *byte == b':').nth(1));
@@ -259,7 +282,7 @@ mod tests {
 
     fn guard() -> Guard {
         let origins = vec!["https://page.example".to_owned()];
-        Guard::new("127.0.0.1:4610".parse().unwrap(), "secret".to_owned(), origins)
+        Guard::new("127.0.0.1:4610".parse().unwrap(), "secret".to_owned(), PageTokens::default(), origins)
     }
 
     fn judge(headers: &[(&str, &str)]) -> Result<Caller, Refusal> {
@@ -402,7 +425,8 @@ mod tests {
 
     #[test]
     fn beyond_loopback_everything_needs_the_token() {
-        let guard = Guard::new("0.0.0.0:4610".parse().unwrap(), "secret".to_owned(), Vec::new());
+        let tabs = PageTokens::default();
+        let guard = Guard::new("0.0.0.0:4610".parse().unwrap(), "secret".to_owned(), tabs, Vec::new());
         let host = ("host", "192.168.0.1:4610");
         assert_eq!(judge_at(&guard, &[host]), Err(Refusal::Token));
         assert_eq!(judge_at(&guard, &[host, ("authorization", "Bearer x")]), Err(Refusal::Token));

@@ -1,12 +1,13 @@
 //! The gateways: HTTP in three dialects before the registry's use cases, and the guard before all of them.
 //!
 //! In: requests of clients. Out: the answers of the registry in the client's dialect. Each dialect is a folder and one
-//! `merge` in [`router`]: `admin` for the command line, `hf` for Hugging Face's clients, `oci` for OCI's and Ollama. A
-//! request that changes anything needs the token or the socket.
+//! `merge` in [`router`]: `admin` for the command line, `page` for a browser, `hf` for Hugging Face's clients, `oci` for OCI's
+//! and Ollama. A request that changes anything needs the token, a tab's token, or the socket.
 
 pub mod admin;
 mod hf;
 mod oci;
+mod page;
 
 mod base_url;
 mod behind;
@@ -20,15 +21,17 @@ mod uploads;
 
 use axum::Router;
 
+pub use self::page::{Page, PageTokens};
 pub use self::signer::Signer;
 use crate::registry::Registry;
 use crate::registry::upstream::Upstream;
 
 /// Returns the routes of every dialect. `signer` signs uploads; without it, they are refused. `upstream` is asked for
-/// repositories of unknown publishers.
-pub fn router(registry: Registry, signer: Option<Signer>, upstream: Option<Upstream>) -> Router {
+/// repositories of unknown publishers. `page` holds what tabs share.
+pub fn router(registry: Registry, signer: Option<Signer>, upstream: Option<Upstream>, page: Page) -> Router {
     Router::new()
         .merge(admin::router(registry.clone()))
+        .merge(page::router(registry.clone(), page))
         .merge(uploads::router(registry.clone()))
         .merge(hf::router(registry.clone(), signer.clone(), upstream))
         .merge(oci::router(registry, signer))

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::{AskError, ConnectError, OpenStreamError};
 use super::frames::{FrameReader, FrameWriter};
 use super::links::PeerInfo;
+use super::protocol::provided::HeldKeys;
 use super::rendezvous::Standing;
 
 /// Both halves of a blob stream.
@@ -60,6 +61,8 @@ pub(super) enum Command {
         /// Whether what it names was published on this node.
         is_own: bool,
     },
+    /// Provides these keys, and gives up others.
+    Hold(Box<HeldKeys>),
     DhtKeys(oneshot::Sender<DhtKeys>),
     Announce(Box<Announcement>),
     Acquaintances {
@@ -79,8 +82,11 @@ pub(super) enum Command {
         reply: oneshot::Sender<Result<PeerId, ConnectError>>,
     },
     Refuse(PeerId),
-    /// A peer that is not remembered was of use.
-    WasOfUse(PeerId),
+    /// A peer has sent something that was asked for and that has verified.
+    WasOfUse {
+        peer: PeerId,
+        is_remembered: bool,
+    },
     /// Dials an address of the user's from now on.
     Name(Multiaddr),
     /// Dials these addresses no more, and disconnects their peers and `peers`.

@@ -20,13 +20,17 @@ pub(super) struct Facts {
     pub age: Duration,
     /// How long ago it, or this node, last asked the other for something.
     pub used: Option<Duration>,
+    /// How long ago it last sent what this node had asked for, and it verified.
+    pub of_use: Option<Duration>,
 }
 
 /// Returns the peers to disconnect, so that [`PEERS_TARGET`] remain, or more where more are needed: beside these,
 /// [`FREE_KEPT`] stay.
 ///
 /// Peers stay that something depends on, the oldest that this node dialled, and those that have just come. Of the others,
-/// those go first that were of no use lately, by chance, so that neither the early nor the late crowd has all the places.
+/// those go first that neither end has asked lately, by chance, so that neither the early nor the late crowd has all the
+/// places. Then those go that were asked and sent nothing that verified: a search asks many peers in turn, and the one that
+/// has answered must not go because it was asked first.
 pub(super) fn surplus(connected: &[Facts]) -> Vec<PeerId> {
     let over = connected.len().saturating_sub(PEERS_TARGET);
     if over == 0 {
@@ -39,8 +43,14 @@ pub(super) fn surplus(connected: &[Facts]) -> Vec<PeerId> {
     let mut free: Vec<&Facts> = free.into_iter().skip(kept).filter(|it| it.age >= PEER_SETTLES).collect();
     let chance = RandomState::new();
     free.sort_by_key(|it| {
-        let lately = it.used.filter(|used| *used < PEER_OF_USE);
-        (lately.is_some(), Reverse(lately), chance.hash_one(it.peer.public_key()))
+        let [of_use, used] = [it.of_use, it.used].map(|ago| ago.filter(|ago| *ago < PEER_OF_USE));
+        (
+            of_use.is_some(),
+            used.is_some(),
+            Reverse(of_use),
+            Reverse(used),
+            chance.hash_one(it.peer.public_key()),
+        )
     });
     free.into_iter().take(over).map(|it| it.peer).collect()
 }
@@ -53,7 +63,14 @@ mod tests {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&n.to_be_bytes());
         let peer = PeerId::from_public_key(key);
-        Facts { peer, is_needed: false, is_outgoing: false, age: Duration::from_secs(100), used: None }
+        Facts {
+            peer,
+            is_needed: false,
+            is_outgoing: false,
+            age: Duration::from_secs(100),
+            used: None,
+            of_use: None,
+        }
     }
 
     #[test]
@@ -85,6 +102,19 @@ mod tests {
         }
         let last = [PEERS_TARGET + 1, PEERS_TARGET].map(|n| all[n].peer);
         assert_eq!(surplus(&all), last);
+    }
+
+    #[test]
+    fn a_peer_that_has_answered_stays_longer_than_those_that_were_only_asked_after_it() {
+        let mut all: Vec<Facts> = (0..2 * PEERS_TARGET).map(idle).collect();
+        for (n, it) in all.iter_mut().enumerate() {
+            it.used = Some(Duration::from_secs(100 - n as u64));
+        }
+        all[0].of_use = Some(Duration::from_secs(100));
+        let gone = surplus(&all);
+        assert!(gone.len() == PEERS_TARGET && !gone.contains(&all[0].peer));
+        all[0].of_use = Some(PEER_OF_USE);
+        assert!(surplus(&all).contains(&all[0].peer), "it was of use long ago");
     }
 
     #[test]

@@ -176,12 +176,12 @@ fn innermost(error: &io::Error) -> String {
     }
 }
 
-/// Returns the peer that an address names.
+/// Returns the peer at the end of an address. The relay on the way to it is another one.
 pub(super) fn peer_of(address: &Multiaddr) -> Option<libp2p::PeerId> {
-    address.iter().find_map(|part| match part {
-        Protocol::P2p(peer) => Some(peer),
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => Some(peer),
         _ => None,
-    })
+    }
 }
 
 /// Returns options that dial an address as it was given. Where it names a peer, the dial is made only while that peer
@@ -206,6 +206,17 @@ mod tests {
     async fn started(seed: u8) -> Network {
         let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
         Network::start(NetworkConfig { listen, ..NetworkConfig::quiet([seed; 32]) }).await.unwrap().0
+    }
+
+    #[test]
+    fn an_address_through_a_relay_names_the_peer_at_its_end() {
+        let [relay, peer] = [1, 2].map(|byte| to_libp2p(&PeerId::from_public_key([byte; 32])));
+        let of = |text: String| peer_of(&text.parse().unwrap());
+        let through = format!("/ip4/192.0.2.1/tcp/1/p2p/{relay}/p2p-circuit");
+        assert_eq!(of(format!("{through}/p2p/{peer}")), Some(peer));
+        assert_eq!(of(through), None);
+        assert_eq!(of(format!("/ip4/192.0.2.1/tcp/1/p2p/{relay}")), Some(relay));
+        assert_eq!(of("/ip4/192.0.2.1/tcp/1".to_owned()), None);
     }
 
     #[tokio::test(flavor = "multi_thread")]

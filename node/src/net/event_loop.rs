@@ -35,7 +35,7 @@ use super::protocol::records::{self, Records};
 use super::protocol::relay::{self, Relays};
 use super::reach::{OpenRanges, is_fit};
 use super::refusals::Refusals;
-use super::remembered::Recalls;
+use super::remembered::Redialler;
 
 /// The swarm, and the state of each protocol.
 pub(super) struct EventLoop {
@@ -50,7 +50,7 @@ pub(super) struct EventLoop {
     pub(super) gossip: Gossip,
     pub(super) relays: Relays,
     pub(super) refusals: Refusals,
-    pub(super) recalls: Recalls,
+    pub(super) redialler: Redialler,
     pub(super) outdated: Outdated,
     /// Peers of other swarms that were met and disconnected.
     pub(super) foreign: Outdated,
@@ -106,6 +106,7 @@ impl EventLoop {
             Command::Provide { key, is_own } => {
                 self.with_kad(|discovery, kad| discovery.provide(kad, key, is_own))
             }
+            Command::Hold(held) => self.with_kad(|discovery, kad| discovery.hold(kad, &held)),
             Command::DhtKeys(reply) => drop(reply.send(self.discovery.keys())),
             Command::Announce(announcement) => {
                 self.with_gossip(|gossip, behaviour| gossip.announce(behaviour, &announcement));
@@ -121,7 +122,7 @@ impl EventLoop {
                 let refused = &mut self.swarm.behaviour_mut().refused;
                 self.refusals.refuse(refused, peer, Instant::now());
             }
-            Command::WasOfUse(peer) => self.remember_use(peer),
+            Command::WasOfUse { peer, is_remembered } => self.was_of_use(peer, is_remembered),
             Command::Name(address) => self.name(address),
             Command::Unname { addresses, peers } => self.unname(&addresses, &peers),
             Command::RemoteIps { peer, reply } => drop(reply.send(self.links.remote_ips(&peer))),

@@ -10,10 +10,14 @@ use reg_proto::limits::FRAME_HEADER_BYTES_MAX;
 use reg_proto::piece::PIECE_LEN;
 use reg_proto::wire::{Frame, Message, PREFIX_LEN, WireError};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::open_streams::{Moves, OpenStream};
 use super::pace::{PACED_BYTES, Pace};
 use super::pool::{PieceBytes, PiecePool};
+
+/// Bytes of a payload that have come when it counts as begun.
+const FIRST_BYTES: usize = 1024;
 
 /// A stream to a peer, over any transport.
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -92,13 +96,25 @@ impl FrameReader {
     /// # Errors
     /// Fails where the stream breaks or the peer sends a malformed frame; the caller then drops the stream.
     pub async fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+        Ok(self.next_timed().await?.map(|(frame, _)| frame))
+    }
+
+    /// Reads the next frame, and returns when its first kilobyte has come: of the payload, which a peer cannot begin to send
+    /// before it has it.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn next_timed(&mut self) -> Result<Option<(Frame, Instant)>, FrameError> {
         let Some((mut frame, payload)) = self.next_head().await? else { return Ok(None) };
+        let mut bytes = vec![0; payload];
+        let (first, others) = bytes.split_at_mut(payload.min(FIRST_BYTES));
+        self.stream.read_exact(first).await?;
+        let began = Instant::now();
+        self.stream.read_exact(others).await?;
         if payload > 0 {
-            let mut bytes = vec![0; payload];
-            self.stream.read_exact(&mut bytes).await?;
             frame.set_payload(bytes);
         }
-        Ok(Some(frame))
+        Ok(Some((frame, began)))
     }
 
     /// Reads the next frame for a puller: a piece goes into a buffer of `pool`, at a pace.

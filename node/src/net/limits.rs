@@ -7,6 +7,9 @@ use reg_proto::dht::DhtKind;
 /// Peers for which this node remembers why no lane goes to them; each takes a hundred bytes.
 pub(super) const LANE_NOTES_MAX: usize = 1024;
 
+/// How long a name in an address of this node may take to be looked up before strangers are told the address.
+pub(super) const NAME_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Commands that wait for the event loop; the sender of one more waits.
 pub(super) const COMMANDS_MAX: usize = 256;
 /// Questions, streams and announcements, each kind, that wait for the registry. One more question is answered "busy";
@@ -148,13 +151,13 @@ pub(super) const FORGET_USELESS_AFTER: u64 = 3 * 86_400;
 /// The same for a peer that was of use, in seconds: its owner may be on holiday.
 pub(super) const FORGET_USEFUL_AFTER: u64 = 30 * 86_400;
 /// Remembered peers that are dialled at once: a quarter of [`CONNECTIONS_PENDING_MAX`].
-pub(super) const CALLS_AT_ONCE: usize = 16;
+pub(super) const REDIALS_AT_ONCE: usize = 16;
 /// Peers that this node has dialled from which on no remembered peer is dialled: enough to ask and to be introduced by.
-pub(super) const CALLS_ENOUGH: usize = 8;
+pub(super) const REDIAL_BELOW: usize = 8;
 /// A remembered peer that was not reached is dialled again after this, then after twice as long, and so on ...
-pub(super) const CALL_AGAIN: Duration = Duration::from_secs(60);
+pub(super) const REDIAL_AGAIN: Duration = Duration::from_secs(60);
 /// ... up to this.
-pub(super) const CALL_AGAIN_MAX: Duration = Duration::from_secs(3600);
+pub(super) const REDIAL_AGAIN_MAX: Duration = Duration::from_secs(3600);
 /// How soon the first news is written: a node that is killed soon after its first meeting has learnt something.
 pub(super) const REMEMBER_FIRST: Duration = Duration::from_secs(3);
 /// How long later news waits, so that the file is written rarely.
@@ -176,6 +179,8 @@ pub(super) const DHT_KEYS_PER_PEER_MAX: usize = 1024;
 pub(super) const DHT_OWN_KEYS_PER_KIND_MAX: usize = 4096;
 /// Keys of all kinds that this node provides.
 pub(super) const DHT_OWN_KEYS_MAX: usize = DhtKind::ALL.len() * DHT_OWN_KEYS_PER_KIND_MAX;
+/// How long a publisher stays provided while a model of it may be on its way: most pulls take less than a day.
+pub(super) const DHT_PUBLISHER_STAYS: Duration = Duration::from_secs(24 * 3600);
 /// Keys that this node could provide and remembers: at some 150 bytes each, 10 MiB. What is beyond is only counted.
 pub(super) const DHT_KEYS_KNOWN_MAX: usize = 65_536;
 /// Other providers of a model, a manifest or a blob that are enough: a look-up brings more peers than a download needs to begin.

@@ -63,6 +63,8 @@ struct Link {
     used: u64,
     connected_at: Instant,
     used_at: Option<Instant>,
+    /// When it last sent something that was asked for and that has verified.
+    of_use_at: Option<Instant>,
     /// Whether it holds a reservation with this node, as a relay.
     is_guest: bool,
     /// Whether it is being disconnected to make room.
@@ -81,6 +83,7 @@ impl Link {
             used: 0,
             connected_at: Instant::now(),
             used_at: None,
+            of_use_at: None,
             is_guest: false,
             is_leaving: false,
         }
@@ -177,6 +180,13 @@ impl Links {
         }
     }
 
+    /// Records that a peer has sent something that was asked for and that has verified.
+    pub(super) fn was_of_use(&mut self, peer: &PeerId) {
+        if let Some(link) = self.peers.get_mut(peer) {
+            link.of_use_at = Some(Instant::now());
+        }
+    }
+
     /// Records whether a peer holds a reservation with this node.
     pub(super) fn set_guest(&mut self, peer: &PeerId, is_guest: bool) {
         if let Some(link) = self.peers.get_mut(peer) {
@@ -228,6 +238,7 @@ impl Links {
             is_outgoing: link.connections.values().any(|it| it.is_outgoing),
             age: link.connected_at.elapsed(),
             used: link.used_at.map(|at| at.elapsed()),
+            of_use: link.of_use_at.map(|at| at.elapsed()),
         });
         crowd::surplus(&facts.collect::<Vec<Facts>>())
     }

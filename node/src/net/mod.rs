@@ -54,6 +54,7 @@ pub use self::links::PeerInfo;
 pub use self::network::{Awaited, Network};
 pub use self::pace::Pace;
 pub use self::pool::{PieceBytes, PiecePool, PoolUse};
-pub use self::reach::{is_global, is_near, is_public};
+pub use self::protocol::provided::HeldKeys;
+pub use self::reach::{is_global, is_near, is_public, public_of};
 pub use self::remembered::{Forget, NamePeerError, NamedPeer, Remembered};
 pub use self::rendezvous::{Rendezvous, RendezvousConfig};

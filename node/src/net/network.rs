@@ -19,6 +19,7 @@ use super::inbound::Inbound;
 use super::lane::{LaneError, LaneReader, LaneTicket, Lanes};
 use super::limits::PROVIDERS_TOLD_MAX;
 use super::links::PeerInfo;
+use super::protocol::provided::HeldKeys;
 use super::reach::is_near;
 use super::remembered::Remembered;
 use super::rendezvous::Rendezvous;
@@ -265,6 +266,11 @@ impl Network {
     /// Provides the key of something that was published on this node, however many others provide it.
     pub async fn provide_own(&self, key: DhtKey) {
         self.tell(Command::Provide { key, is_own: true }).await;
+    }
+
+    /// Provides the keys of everything in the store, and gives up those of what is not there any more.
+    pub async fn hold(&self, held: HeldKeys) {
+        self.tell(Command::Hold(Box::new(held))).await;
     }
 
     /// Returns how many keys this node provides in the DHT, and how many it does not, and why.

@@ -3,13 +3,18 @@
 //! Otherwise a peer could make this node connect to machines inside the user's network. A range is opened by an address
 //! that the user, the configuration or mDNS gave, and by a live connection over it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use reg_proto::peer::Address;
+use tokio::net::lookup_host;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::limits::NAME_PATIENCE;
 
 /// The range that an IP address lies in (IANA's special-purpose address registries).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,11 +74,35 @@ pub fn is_global(ip: IpAddr) -> bool {
     range_of(ip) == Range::Global
 }
 
-/// Tells whether an address begins with a global IP address, so that strangers may be told it.
+/// Tells whether an address begins with a global IP address, so that strangers may be told it. Where a name leads is not known
+/// here: see [`public_of`].
 pub fn is_public(address: &Address) -> bool {
     let mut parts = address.as_str().split('/').skip(1);
     let ip = matches!(parts.next(), Some("ip4" | "ip6")).then(|| parts.next()).flatten();
     ip.and_then(|it| it.parse().ok()).is_some_and(is_global)
+}
+
+/// Returns those addresses that strangers may be told: with a global IP address, or with a name that leads to such addresses alone.
+/// So the name of a machine in the user's own network is not among them.
+pub async fn public_of(addresses: Vec<Address>) -> Vec<Address> {
+    let mut looks = JoinSet::new();
+    let names: BTreeSet<String> = addresses.iter().filter_map(name_of).map(str::to_owned).collect();
+    for name in names {
+        looks.spawn(async move {
+            let found = timeout(NAME_PATIENCE, lookup_host((name.as_str(), 0))).await;
+            let ips: Vec<IpAddr> = found.ok().and_then(Result::ok)?.map(|it| it.ip()).collect();
+            (!ips.is_empty() && ips.into_iter().all(is_global)).then_some(name)
+        });
+    }
+    let public: BTreeSet<String> = looks.join_all().await.into_iter().flatten().collect();
+    let is_fit = |it: &Address| is_public(it) || name_of(it).is_some_and(|name| public.contains(name));
+    addresses.into_iter().filter(is_fit).collect()
+}
+
+/// Returns the name with which an address begins; `None` where it begins with an IP address.
+fn name_of(address: &Address) -> Option<&str> {
+    let mut parts = address.as_str().split('/').skip(1);
+    matches!(parts.next(), Some("dns" | "dns4" | "dns6")).then(|| parts.next()).flatten()
 }
 
 fn range_of(ip: IpAddr) -> Range {
@@ -197,7 +226,7 @@ impl OpenRanges {
 }
 
 /// Returns an address without the peer's id at its end.
-fn without_peer(address: &Multiaddr) -> Multiaddr {
+pub(super) fn without_peer(address: &Multiaddr) -> Multiaddr {
     let mut address = address.clone();
     if let Some(Protocol::P2p(_)) = address.iter().last() {
         address.pop();
@@ -208,6 +237,20 @@ fn without_peer(address: &Multiaddr) -> Multiaddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_name_is_told_to_strangers_only_where_it_leads_to_global_addresses() {
+        let all = [
+            "/dns4/localhost/tcp/1",
+            "/ip4/10.0.0.1/tcp/1",
+            "/dns/localhost/udp/1/quic-v1",
+            "/ip4/45.1.0.1/tcp/1",
+        ];
+        let all = all.map(|it| it.parse::<Address>().unwrap());
+        assert_eq!(public_of(all.to_vec()).await, all[3..]);
+        assert_eq!(name_of(&all[0]), Some("localhost"));
+        assert_eq!(name_of(&all[3]), None);
+    }
 
     /// The forms of threat T15: each would reach an inner network, and is not dialled unless its range is open.
     #[test]

@@ -34,7 +34,7 @@ use super::outdated::Outdated;
 use super::protocol::{blobs, discovery, gossip, reachability, records, relay};
 use super::reach::OpenRanges;
 use super::refusals::Refusals;
-use super::remembered::Recalls;
+use super::remembered::Redialler;
 use super::transport;
 
 /// What a network that was started is used through.
@@ -94,7 +94,7 @@ pub(super) async fn start(config: NetworkConfig) -> Result<Started, StartError> 
         names,
         relays: relay::Relays::new(config.nat.relay),
         refusals: Refusals::default(),
-        recalls: Recalls::new(config.remembered),
+        redialler: Redialler::new(config.remembered),
         outdated: Outdated::default(),
         foreign: Outdated::default(),
         peers: peers_in,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reg_proto::limits::{RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX};
+use reg_proto::limits::{RESPONSE_HEADER_BYTES_MAX, REVOCATIONS_MAX, TAGS_PER_RESPONSE_MAX};
 
 /// How long a name is searched for before the answer is that no peer has it. A DHT look-up may take 20 s.
 pub(super) const FIND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -292,6 +292,9 @@ pub(super) const HISTORIES_MAX: usize = 1024;
 
 /// Tags remembered from gossip and from other peers' pages. A tag takes about 3 KiB.
 pub(super) const HEADS_MAX: usize = 4096;
+/// How often the DHT is told what the store has, beside after `reg rm`: eviction removes models meanwhile. A provider record lives
+/// for a day.
+pub(super) const HOLD_AGAIN: Duration = Duration::from_secs(600);
 /// Tags that are gossiped at the start of a node. A neighbour looks at 120 announcements of a peer in a minute, takes a
 /// few pages of heads when it connects, and finds every name by asking for it.
 pub(super) const START_ANNOUNCEMENTS_MAX: usize = 100;
@@ -301,6 +304,31 @@ pub(super) const HEADS_BYTES_MAX: usize = 16 << 20;
 pub(super) const HOLDERS_PER_HEAD_MAX: usize = 16;
 /// Pages of heads taken from a peer when it connects: 256 heads.
 pub(super) const HEAD_PAGES_MAX: usize = 8;
+/// How often the catalogue is compared with peers: what gossip has lost is repaired within that time.
+pub(super) const CATALOGUE_COMPARED_EVERY: Duration = Duration::from_secs(600);
+/// Peers with which it is compared then: one of them may lie by leaving out.
+pub(super) const CATALOGUE_PEERS_COMPARED: usize = 3;
+/// How long a turn of one peer takes: a peer that answers each message at the last moment would go on for days, and the others
+/// wait. A first comparison of 100,000 listings takes several turns.
+pub(super) const CATALOGUE_COMPARISON_TIMEOUT: Duration = Duration::from_secs(60);
+/// Syncs with one peer, each of bounded size, before others have their turn: 100,000 listings with cards are four.
+pub(super) const SYNCS_IN_A_ROW_MAX: usize = 8;
+/// Heads of a publisher that are taken from the catalogue for one answer, and verified: as many as a response has.
+pub(super) const LISTED_HEADS_MAX: usize = TAGS_PER_RESPONSE_MAX;
+/// Follows of which this node remembers what it has returned of the catalogue. Beyond, that is returned once more.
+pub(super) const FOLLOWS_REMEMBERED: usize = 4096;
+/// Samples that are taken of what a new neighbour lists: 256 listings.
+pub(super) const SAMPLES_OF_NEIGHBOUR: usize = 4;
+/// Publishers that all followed collections together make known and keep whole. Each costs a root that is compared with peers.
+pub(super) const COLLECTED_PUBLISHERS_MAX: usize = 4096;
+/// Entries of the catalogue up to which publishers that are only collected have room for new ones. The last quarter of what is
+/// kept is for publishers that the user has named or follows, so that no collection crowds them out.
+pub(super) const COLLECTED_KEPT_MAX: usize = reg_catalogue::KEPT_MAX / 4 * 3;
+/// How often what was listed is written to the disk, and how soon the catalogue follows what the user keeps.
+pub(super) const CATALOGUE_COMMITTED_EVERY: Duration = Duration::from_secs(10);
+/// How long nothing must have been listed until the memory of the writer is freed.
+pub(super) const CATALOGUE_RESTS_AFTER: Duration = Duration::from_secs(120);
+
 /// Pages of declarations taken from a peer when it connects: 256 publishers.
 pub(super) const DECLARATION_PAGES_MAX: usize = 8;
 /// Bytes of the envelopes in one page of declarations: half of the bound of an answer's header, because a quote in JSON
@@ -476,7 +504,7 @@ pub(super) const GIVEN_FRESH: Duration = Duration::from_secs(1);
 
 /// Follows of one node. Each is looked at every few seconds.
 pub(super) const FOLLOWS_MAX: usize = 256;
-/// Versions that a follow remembers.
+/// Versions that a follow remembers. Heads of tags beyond are left out, and counted.
 pub(super) const FOLLOW_VERSIONS_MAX: usize = 512;
 /// Bytes of the document of a follow: its versions at 400 bytes each, and the reasons of those that failed, of up to 1,200 bytes.
 pub(super) const FOLLOW_BYTES_MAX: usize = 1 << 20;
@@ -499,11 +527,76 @@ pub(super) const FOLLOW_PEERS_ASKED: usize = 8;
 /// Models that one of these peers is asked for one by one, where it has more tags than one answer carries. The next look asks for
 /// the next ones.
 pub(super) const FOLLOW_MODELS_ASKED: usize = 64;
-/// Pulls of followed versions at once: two, so that one that waits for its peers holds up no other.
+/// Pulls of followed versions at once, each of another publisher: two, so that one that waits for its peers holds up no other.
 pub(super) const FOLLOW_PULLS_MAX: usize = 2;
+/// How long a pull may take while others wait for their turn. It goes on later with what it has fetched.
+pub(super) const FOLLOW_TURN: Duration = Duration::from_secs(30 * 60);
 /// How long a version waits after a pull that failed; then twice as long, and so on,
 pub(super) const FOLLOW_RETRY: Duration = Duration::from_secs(60);
 /// ... up to this.
 pub(super) const FOLLOW_RETRY_MAX: Duration = Duration::from_secs(3600);
 /// How long a version has to be here until it is the one that is never given up: a fault in it would be known.
 pub(super) const FOLLOW_AGED: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Models that `reg info` names of those that are derived from one, and bases that it names: a page of a terminal.
+pub(super) const RELATIVES_SHOWN_MAX: usize = 20;
+/// Models with which one comparison of tensors is made.
+pub(super) const COMPARED_MODELS_MAX: usize = 8;
+/// Weight files of a model with tensors that are compared: the largest models have a few hundred.
+pub(super) const COMPARED_FILES_MAX: usize = 1024;
+/// Bytes of a model that one comparison of tensors reads, and as many of the others: about a minute of a fast disk.
+pub(super) const COMPARED_BYTES_MAX: u64 = 16 << 30;
+
+/// How often the members of a private swarm are asked for their copies, unless one may be away for a few minutes only.
+pub(super) const SPREAD_ASK: Duration = Duration::from_secs(60);
+/// The same for the shortest times that can be configured.
+pub(super) const SPREAD_ASK_MIN: Duration = Duration::from_secs(1);
+/// How often a node looks for members that have just connected.
+pub(super) const SPREAD_TICK: Duration = Duration::from_secs(5);
+/// How often a member that is away is dialled. It dials the others itself when it comes back.
+pub(super) const SPREAD_AWAY_ASK: Duration = Duration::from_secs(300);
+/// How long one page of a member's list may take, the dial included.
+pub(super) const SPREAD_ASK_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the whole list of a member may take: 6 MB at 50 kB/s. The round waits for it.
+pub(super) const SPREAD_LIST_TIMEOUT: Duration = Duration::from_secs(120);
+/// Members of a private swarm that a node knows of. Each asks all others every minute.
+pub(super) const SPREAD_MEMBERS_MAX: usize = 256;
+/// Models that all members together tell of: 60 MB. What a further list has is not known here.
+pub(super) const SPREAD_TOLD_MAX: usize = 200_000;
+/// Models that each member tells of in any case: with as many members as are known, all tell of twice [`SPREAD_TOLD_MAX`] at most.
+pub(super) const SPREAD_TOLD_SHARE: usize = SPREAD_TOLD_MAX / SPREAD_MEMBERS_MAX;
+/// Addresses of unknown peers that are dialled in one round, as members name them.
+pub(super) const SPREAD_DIALS_MAX: usize = 16;
+/// How long a member that was not drained is remembered while it is away.
+pub(super) const SPREAD_FORGET: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Copies of a newer version, on different nodes, until those of the version before may be evicted: one is lost with its publisher.
+pub(super) const SPREAD_NEWER_COPIES: usize = 2;
+/// Rounds with the same members until a node that has just started acts.
+pub(super) const SPREAD_SETTLES: u32 = 2;
+/// Rounds after which it acts in any case.
+pub(super) const SPREAD_SETTLES_MAX: u32 = 10;
+/// Pieces that are asked for in one round to prove copies: at most as many MiB.
+pub(super) const SPREAD_PROBES_MAX: usize = 16;
+/// How long a member may take to send such a piece.
+pub(super) const SPREAD_PROBE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Frames that a peer may send before the one piece that it is asked for, such as news of what it holds.
+pub(super) const FRAMES_BEFORE_PIECE_MAX: usize = 16;
+/// Pieces in a row that a member may leave unanswered before its copy counts as refused: it may be busy, or restart.
+pub(super) const SPREAD_MISSES_MAX: u32 = 3;
+/// How old a proof is when the next piece is asked for: half of the time for which it counts.
+pub(super) const SPREAD_PROVE_AGAIN: Duration = Duration::from_secs(12 * 3600);
+/// How long a copy that was refused counts for nothing before the member is asked again.
+pub(super) const SPREAD_REFUTED: Duration = Duration::from_secs(3600);
+/// Models that are fetched for the swarm at once: two, so that one that waits for its peers holds up no other.
+pub(super) const SPREAD_FETCHES_MAX: usize = 2;
+/// How long a model is left to others after this node could not take it; then twice as long, and so on,
+pub(super) const SPREAD_RETRY: Duration = Duration::from_secs(600);
+/// ... up to this.
+pub(super) const SPREAD_RETRY_MAX: Duration = Duration::from_secs(6 * 3600);
+/// Models of which is remembered that they could not be taken. With more, the one that is due first is forgotten, and tried at once.
+pub(super) const SPREAD_REFUSALS_MAX: usize = 4096;
+/// Attempts in a row that find no peer, before a model is left to others: its holders may be on their way back.
+pub(super) const SPREAD_UNREACHED_MAX: u32 = 3;
+/// Bytes of the file in which a node remembers the members: 20 of them with 20,000 models each.
+pub(super) const SPREAD_FILE_BYTES_MAX: usize = 128 << 20;
+/// Bytes of the document that says that a node is drained.
+pub(super) const DRAIN_BYTES_MAX: usize = 1 << 10;

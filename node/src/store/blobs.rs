@@ -235,6 +235,12 @@ impl Store {
         self.open_known(digest).and_then(|blob| blob.is_as_verified()).unwrap_or(false)
     }
 
+    /// Returns the fingerprint of the file of a whole blob, verified or not; `None` where the store does not hold it. Hashes
+    /// nothing.
+    pub fn file_of(&self, digest: &Digest) -> Option<Fingerprint> {
+        self.open_known(digest).and_then(|blob| blob.fingerprint()).ok()
+    }
+
     /// Returns the size in bytes of a whole blob; `None` where the store does not hold it.
     pub fn blob_size(&self, digest: &Digest) -> Option<u64> {
         self.index().blob(digest).ok().flatten().map(|record| record.size)

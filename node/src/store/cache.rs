@@ -6,9 +6,11 @@
 //! A blob that is a hard link to a file of the user counts for the size of the store, and frees no disk when it goes. So the two
 //! are counted apart. A reflink cannot be told from a copy: it counts as one.
 
+mod donated;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use reg_proto::digest::Digest;
@@ -93,12 +95,14 @@ struct Reserved {
     since: SystemTime,
     /// Whether its owner waits for callers that may come back. It ends where another caller needs the room.
     is_idle: bool,
+    /// Whether it is for a model that is kept for others.
+    is_donation: bool,
 }
 
 impl Lease {
     /// Says whether the lease is idle: then it ends where another caller needs its room. Returns false if it has ended so.
     pub fn set_idle(&self, is_idle: bool) -> bool {
-        let mut table = self.leases.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.leases.lock();
         match table.live.get_mut(&self.id) {
             Some(reserved) => {
                 reserved.is_idle = is_idle;
@@ -115,12 +119,12 @@ impl Lease {
 
     /// Tells whether it has ended because another caller needed its room.
     pub fn has_ended(&self) -> bool {
-        !self.leases.0.lock().unwrap_or_else(PoisonError::into_inner).live.contains_key(&self.id)
+        !self.leases.lock().live.contains_key(&self.id)
     }
 
     /// Says which partial blobs the room is for.
     fn fill(&self, partials: BTreeSet<(Digest, Digest)>) {
-        let mut table = self.leases.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.leases.lock();
         if let Some(reserved) = table.live.get_mut(&self.id) {
             reserved.fills = partials;
         }
@@ -128,7 +132,7 @@ impl Lease {
 
     /// Gives back `bytes` bytes of the room, and keeps protecting the same blobs.
     pub fn give_back(&self, bytes: u64) {
-        let mut table = self.leases.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.leases.lock();
         if let Some(reserved) = table.live.get_mut(&self.id) {
             reserved.bytes = reserved.bytes.saturating_sub(bytes);
         }
@@ -137,7 +141,13 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.leases.0.lock().unwrap_or_else(PoisonError::into_inner).live.remove(&self.id);
+        self.leases.lock().live.remove(&self.id);
+    }
+}
+
+impl Leases {
+    fn lock(&self) -> MutexGuard<'_, LeaseTable> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -296,6 +306,10 @@ impl Store {
         fills: BTreeSet<(Digest, Digest)>,
     ) -> Result<Lease, ReserveError> {
         let _one = self.cache_lock();
+        let donations = self.donations()?;
+        if donations.has(protect) {
+            return self.reserve_donation(bytes, protect, fills);
+        }
         let max_size = self.max_size();
         if let Some(max_size) = max_size.filter(|max_size| bytes > *max_size) {
             return Err(ReserveError::TooLarge { bytes, max_size });
@@ -308,10 +322,13 @@ impl Store {
             return Ok(lease);
         }
         let excess = |reserved: Leased| Room {
-            store: max_size.map_or(0, |max_size| (self.used() + reserved.store).saturating_sub(max_size)),
+            store: max_size.map_or(0, |max_size| {
+                (self.used() + reserved.store).saturating_sub(max_size.saturating_add(donations.bytes()))
+            }),
             disk: self.lacking(&reserved),
         };
         let idle = self.idle_leases();
+        self.make_donations_give_way(&donations, &idle, excess)?;
         let (mut snapshot, mut orphans) = (None, None);
         // As few idle leases end as make room, the oldest first, and none where they make too little.
         for count in 0..=idle.len() {
@@ -357,7 +374,8 @@ impl Store {
     /// Checks that there is room for all that is reserved, of which the last reservation has `bytes`.
     fn check_room(&self, bytes: u64) -> Result<(), ReserveError> {
         let (max_size, min_free) = (self.max_size(), self.limits().min_free);
-        let (used, reserved) = (self.used(), self.reserved(&BTreeSet::new()));
+        let donated = self.donations().map_or(0, |it| it.bytes());
+        let (used, reserved) = (self.used().saturating_sub(donated), self.reserved(&BTreeSet::new()));
         if let Some(max_size) = max_size.filter(|max_size| used + reserved.store > *max_size) {
             return Err(ReserveError::CacheFull { bytes, used, max_size });
         }
@@ -369,8 +387,16 @@ impl Store {
 
     /// Returns the most bytes of whole blobs; `None` for as many as the disk holds.
     pub fn max_size(&self) -> Option<u64> {
-        let size = || self.limits().max_size.bytes(self.used(), disk::size(self.root()));
-        *self.size_limit().get_or_init(size)
+        if let Some(size) = self.held_limits().size {
+            return size;
+        }
+        let used = self.used().saturating_sub(self.donations().map_or(0, |it| it.bytes()));
+        let disk = disk::size(self.root());
+        let mut held = self.held_limits();
+        // Another caller may have been first, and then what it has found counts.
+        let size = held.size.unwrap_or_else(|| held.cache.max_size.bytes(used, disk));
+        held.size = Some(size);
+        size
     }
 
     /// Removes blobs and partial blobs that belong to no model, and models beyond the store's size; with `dry_run`,
@@ -382,7 +408,9 @@ impl Store {
         let _one = self.cache_lock();
         let none = BTreeSet::new();
         let (snapshot, reserved) = (self.snapshot(&none)?, self.reserved(&none).store);
-        let excess = self.max_size().map_or(0, |max_size| (self.used() + reserved).saturating_sub(max_size));
+        let donated = self.donations()?.bytes();
+        let used = self.used().saturating_sub(donated);
+        let excess = self.max_size().map_or(0, |max_size| (used + reserved).saturating_sub(max_size));
         let planned = plan(&snapshot, Room { store: excess, disk: 0 });
         let mut report = GcReport {
             models: planned.models.iter().map(|(_, manifest)| *manifest).collect(),
@@ -445,8 +473,10 @@ impl Store {
 
     /// Returns what eviction is decided by, as if these leases had ended.
     fn snapshot(&self, ended: &BTreeSet<u64>) -> Result<Snapshot, ReadError> {
-        let pins: BTreeSet<String> =
+        let mut pins: BTreeSet<String> =
             self.list_documents(DocumentKind::Pin, "")?.into_iter().map(|(key, _)| key).collect();
+        // What is kept for others is no part of the cache: see `donated`.
+        pins.extend(self.donated()?.into_keys());
         let mut snapshot = Snapshot { protected: self.protected(ended), ..Snapshot::default() };
         for (key, bytes) in self.list_documents(DocumentKind::Model, "")? {
             let Some(manifest) = key.split(' ').next().and_then(|it| it.parse().ok()) else { continue };
@@ -482,11 +512,12 @@ impl Store {
         const SLACK: std::time::Duration = std::time::Duration::from_secs(2);
         let since = SystemTime::now().checked_sub(SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
         let leases = self.leases();
-        let mut table = leases.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = leases.lock();
         table.next += 1;
         let id = table.next;
         let protect = protect.clone();
-        let reserved = Reserved { bytes, protect, fills: BTreeSet::new(), since, is_idle: false };
+        let reserved =
+            Reserved { bytes, protect, fills: BTreeSet::new(), since, is_idle: false, is_donation: false };
         table.live.insert(id, reserved);
         drop(table);
         Lease { id, leases: leases.clone() }
@@ -494,7 +525,7 @@ impl Store {
 
     /// Releases the room of a blob that was stored under a lease: its bytes count as used now.
     pub fn settle_leases(&self, digest: &Digest, size: u64) {
-        let mut table = self.leases().0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.leases().lock();
         for reserved in table.live.values_mut().filter(|it| it.protect.contains(digest)) {
             reserved.bytes = reserved.bytes.saturating_sub(size);
             reserved.fills.retain(|(blob, _)| blob != digest);
@@ -503,13 +534,13 @@ impl Store {
 
     /// Returns the idle leases, the oldest first.
     fn idle_leases(&self) -> Vec<u64> {
-        let table = self.leases().0.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.leases().lock();
         table.live.iter().filter(|(_, it)| it.is_idle).map(|(id, _)| *id).collect()
     }
 
     /// Ends those of these leases that are still idle.
     fn end_leases(&self, ids: &BTreeSet<u64>) {
-        let mut table = self.leases().0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.leases().lock();
         table.live.retain(|id, it| !(it.is_idle && ids.contains(id)));
     }
 
@@ -520,7 +551,7 @@ impl Store {
             let mut sum = Leased::default();
             for it in live {
                 let there: u64 = it.fills.iter().filter_map(|partial| taken.get(partial)).sum();
-                sum.store += it.bytes;
+                sum.store += if it.is_donation { 0 } else { it.bytes };
                 sum.disk += it.bytes.saturating_sub(there);
                 sum.fills.extend(it.fills.iter().copied());
             }
@@ -560,7 +591,7 @@ impl Store {
         without: &BTreeSet<u64>,
         of: impl FnOnce(&mut dyn Iterator<Item = &Reserved>) -> T,
     ) -> T {
-        let table = self.leases().0.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.leases().lock();
         of(&mut table.live.iter().filter(|(id, _)| !without.contains(*id)).map(|(_, it)| it))
     }
 }

@@ -53,11 +53,18 @@ pub enum DocumentKind {
     Accepted,
     /// Models of a publisher that the user follows, with the versions that were heard of.
     Follow,
+    /// A publisher's statement that a tag is no longer listed in catalogues, by the key of the tag.
+    Tombstone,
+    /// A model that is kept for others, by the key of its document: how many replicas it has elsewhere. Other keys, without a space,
+    /// say what the user donates.
+    Donation,
+    /// The user's wish to take this node out of a private swarm.
+    Drain,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Publisher,
         Self::Tag,
         Self::Seen,
@@ -74,6 +81,9 @@ impl DocumentKind {
         Self::Fork,
         Self::Accepted,
         Self::Follow,
+        Self::Tombstone,
+        Self::Donation,
+        Self::Drain,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -94,6 +104,9 @@ impl DocumentKind {
             Self::Fork => "fork",
             Self::Accepted => "accepted",
             Self::Follow => "follow",
+            Self::Tombstone => "tombstone",
+            Self::Donation => "donation",
+            Self::Drain => "drain",
         }
     }
 }

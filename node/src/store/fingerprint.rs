@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Device, inode, size, times and links of a file. Times are nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Fingerprint {
+pub struct Fingerprint {
     device: u64,
     inode: u64,
     size: u64,
@@ -18,7 +18,7 @@ pub(super) struct Fingerprint {
 impl Fingerprint {
     /// Returns the fingerprint of a file.
     #[cfg(unix)]
-    pub(super) fn of(metadata: &Metadata) -> Self {
+    pub fn of(metadata: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
         let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         Self {
@@ -33,7 +33,7 @@ impl Fingerprint {
 
     /// Returns the fingerprint of a file on systems that tell only size and time of modification.
     #[cfg(not(unix))]
-    pub(super) fn of(metadata: &Metadata) -> Self {
+    pub fn of(metadata: &Metadata) -> Self {
         let modified =
             metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         let modified = modified.map_or(0, |since| i128::try_from(since.as_nanos()).unwrap_or(i128::MAX));
@@ -41,8 +41,13 @@ impl Fingerprint {
     }
 
     /// Returns the size of the file in bytes.
-    pub(super) const fn size(&self) -> u64 {
+    pub const fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Tells whether another fingerprint is that of the same file, under this name or another link to it.
+    pub const fn is_same_file(&self, other: &Self) -> bool {
+        self.inode != 0 && self.inode == other.inode && self.device == other.device
     }
 
     /// Tells whether a later fingerprint differs at most in the time of change and the number of links, as after a

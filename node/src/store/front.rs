@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reg_api::size::Size;
 use reg_proto::digest::Digest;
@@ -32,8 +32,7 @@ pub struct Store(Arc<StoreState>);
 struct StoreState {
     paths: Paths,
     index: Index,
-    limits: CacheLimits,
-    size_limit: OnceLock<Option<u64>>,
+    limits: Mutex<Limits>,
     partials: Partials,
     /// Held while partial blobs are opened and deleted, so that each has one open file.
     opening: Mutex<()>,
@@ -51,6 +50,14 @@ struct StoreState {
     writes: DocumentWrites,
     /// Locked for as long as this process uses the store.
     _lock: File,
+}
+
+/// The limits of the cache, and what they mean on this disk.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) cache: CacheLimits,
+    /// The most bytes of whole blobs, once it was asked for: `None` for as many as the disk holds.
+    pub(super) size: Option<Option<u64>>,
 }
 
 /// How much a store holds.
@@ -77,8 +84,7 @@ impl Store {
         let store = Self(Arc::new(StoreState {
             paths,
             index,
-            limits,
-            size_limit: OnceLock::new(),
+            limits: Mutex::new(Limits { cache: limits, size: None }),
             partials: Mutex::new(BTreeMap::new()),
             opening: Mutex::new(()),
             doubts: Mutex::new(BTreeMap::new()),
@@ -107,9 +113,21 @@ impl Store {
         self.paths().root()
     }
 
-    /// Returns the limits that it was opened with.
+    /// Returns the limits of its cache.
     pub fn limits(&self) -> CacheLimits {
-        self.0.limits
+        self.held_limits().cache
+    }
+
+    /// Replaces the limits of its cache. What is beyond them is evicted when room is needed, or by a collection.
+    pub fn set_limits(&self, limits: CacheLimits) {
+        let mut held = self.held_limits();
+        if held.cache != limits {
+            *held = Limits { cache: limits, size: None };
+        }
+    }
+
+    pub(super) fn held_limits(&self) -> MutexGuard<'_, Limits> {
+        self.0.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns how much the store holds.
@@ -149,10 +167,6 @@ impl Store {
     /// Fails where the version cannot be written.
     pub fn end_migration(&self) -> Result<(), WriteError> {
         self.paths().write_file(&self.paths().version(), format!("{VERSION}\n").as_bytes())
-    }
-
-    pub(super) fn size_limit(&self) -> &OnceLock<Option<u64>> {
-        &self.0.size_limit
     }
 
     pub(super) fn writes(&self) -> &DocumentWrites {

@@ -59,6 +59,7 @@ pub use self::error::{
     ImportError, OpenError, PartialError, PlaceError, ReadError, ReserveError, UploadError, WriteError,
     WritePieceError,
 };
+pub use self::fingerprint::Fingerprint;
 pub use self::front::{Store, Usage};
 pub use self::import_files::{Imported, Taking, ToImport};
 pub use self::imports::ResumeError;

@@ -461,6 +461,21 @@ impl Partial {
         self.forget()
     }
 
+    /// Deletes the partial blob although a download may still write to it, and frees its disk space at once. That download fails.
+    ///
+    /// # Errors
+    /// As for [`Self::discard`].
+    pub(super) fn release(&self) -> Result<(), PartialError> {
+        let _one = lock(&self.0.checkpoint);
+        if lock(&self.0.progress).is_finished {
+            return Ok(());
+        }
+        let _alone = lock(&self.0.writing);
+        // Where it cannot be cut, its space is free once the download has ended.
+        let _cut = self.0.data.set_len(0);
+        self.forget()
+    }
+
     fn forget(&self) -> Result<(), PartialError> {
         let PartialState { store, digest, states_digest, dir, .. } = &*self.0;
         let _opening = store.opening_lock();

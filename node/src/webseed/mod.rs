@@ -6,10 +6,14 @@
 mod guard;
 mod pause;
 
+use std::io;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use reg_api::clock;
+use reg_api::fault;
+use reg_api::size::Size;
 use reg_api::web_seed::WebSeed;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode};
@@ -60,7 +64,7 @@ pub enum WebError {
     Busy { url: String, status: u16, pause: Option<Duration> },
     #[error("{url} has {found} bytes, and the publisher signed {size}")]
     Size { url: String, found: u64, size: u64 },
-    #[error("{url} supports no ranges, and only a file of up to {WHOLE_MAX} bytes is fetched whole")]
+    #[error("{url} supports no ranges, and only a file of up to {} is fetched whole", Size(WHOLE_MAX))]
     NoRanges { url: String },
     #[error("{url} answers with another range than was asked for")]
     Range { url: String },
@@ -71,6 +75,29 @@ pub enum WebError {
 }
 
 impl WebError {
+    /// Returns the error with its causes and what the user can do about it, in one line: a note of a pull has no further lines.
+    pub fn in_full(&self) -> String {
+        let text = fault::chain(self);
+        match self.hint() {
+            Some(hint) => format!("{text}: {hint}"),
+            None => text,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoRanges { .. } => Some(
+                "a server that answers `Range` serves it; `--from MULTIADDR` names a peer that has the file"
+                    .to_owned(),
+            ),
+            Self::Transport { source, .. } if is_of_dates(source) => Some(format!(
+                "the clock of this machine says {}: if it is wrong, set it (`timedatectl` shows it)",
+                clock::date(clock::now())
+            )),
+            _ => None,
+        }
+    }
+
     /// Tells whether asking this server again for this file is useless.
     pub const fn is_lasting(&self) -> bool {
         match self {
@@ -79,6 +106,22 @@ impl WebError {
             Self::Transport { .. } | Self::Busy { .. } | Self::Short { .. } | Self::Client(_) => false,
         }
     }
+}
+
+/// Tells whether a certificate was refused because of its dates, which a clock that is off makes wrong.
+fn is_of_dates(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
+            use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+            return matches!(why, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. });
+        }
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn std::error::Error + 'static)),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 impl WebClient {
@@ -202,5 +245,30 @@ impl Body {
         if self.rest.is_empty() {
             let _nothing_more = self.response.chunk().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::CertificateError;
+
+    use super::*;
+
+    #[test]
+    fn a_server_without_ranges_is_named_with_why_and_what_to_do() {
+        let said = WebError::NoRanges { url: "https://example.org/m.gguf".to_owned() }.in_full();
+        for what in ["https://example.org/m.gguf", "no ranges", "16.0 MiB", "--from MULTIADDR"] {
+            assert!(said.contains(what), "{what}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_refused_for_its_dates_is_told_from_others() {
+        let of = |why| io::Error::other(io::Error::other(rustls::Error::InvalidCertificate(why)));
+        assert!(
+            is_of_dates(&of(CertificateError::NotValidYet)) && is_of_dates(&of(CertificateError::Expired))
+        );
+        assert!(!is_of_dates(&of(CertificateError::UnknownIssuer)));
+        assert!(!is_of_dates(&io::Error::from(io::ErrorKind::ConnectionRefused)));
     }
 }

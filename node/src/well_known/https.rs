@@ -24,12 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 const TARGET_CHARS_MAX: usize = 200;
 
 /// Returns what the file of a domain says; `None` where its web server has none, or where it has no web server.
-pub(super) async fn file(
-    settings: &Arc<DomainSettings>,
-    domain: &Domain,
-) -> Result<Option<DomainRecord>, LookupError> {
+pub(super) async fn file(client: &Client, domain: &Domain) -> Result<Option<DomainRecord>, LookupError> {
     let url = domain.well_known();
-    let client = client(settings, domain)?;
     let request = client.get(&url).header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity");
     let response = match request.send().await {
         Ok(response) => response,
@@ -37,7 +33,10 @@ pub(super) async fn file(
     };
     match response.status() {
         StatusCode::OK => {}
-        StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),
+        // A server that shows strangers nothing has no file for them either.
+        StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            return Ok(None);
+        }
         status if status.is_redirection() => {
             let to = response.headers().get(LOCATION).and_then(|it| it.to_str().ok()).unwrap_or("nowhere");
             return Err(LookupError::Redirect { url, to: to.chars().take(TARGET_CHARS_MAX).collect() });
@@ -63,12 +62,14 @@ async fn body(mut response: Response, url: &str) -> Result<Vec<u8>, LookupError>
     }
 }
 
-/// Tells apart a domain without a web server, one with private addresses only, and one that cannot be reached.
+/// Tells apart a domain without a web server that answers, one with private addresses only, and one that cannot be reached.
 fn absent_or(
     source: reqwest::Error,
     url: String,
     domain: &Domain,
 ) -> Result<Option<DomainRecord>, LookupError> {
+    // A firewall that drops what comes to port 443.
+    let is_filtered = source.is_connect() && source.is_timeout();
     let mut cause: Option<&(dyn Error + 'static)> = Some(&source);
     while let Some(error) = cause {
         match error.downcast_ref::<Unresolved>() {
@@ -83,10 +84,11 @@ fn absent_or(
         }
         cause = error.source();
     }
-    Err(LookupError::Https { url, source })
+    if is_filtered { Ok(None) } else { Err(LookupError::Https { url, source }) }
 }
 
-fn client(settings: &Arc<DomainSettings>, domain: &Domain) -> Result<Client, LookupError> {
+/// Returns a client for all domains. Blocks: it reads the authorities of the system, and those of the settings.
+pub(super) fn client(settings: &Arc<DomainSettings>) -> Result<Client, LookupError> {
     // Another part of the program may have installed a provider already: any will do.
     drop(rustls::crypto::ring::default_provider().install_default());
     let mut builder = Client::builder()
@@ -94,7 +96,9 @@ fn client(settings: &Arc<DomainSettings>, domain: &Domain) -> Result<Client, Loo
         .no_proxy()
         .redirect(Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
-        .dns_resolver(Addresses { settings: settings.clone(), domain: domain.clone() })
+        // Each look-up asks for the addresses anew, and judges them.
+        .pool_max_idle_per_host(0)
+        .dns_resolver(Addresses { settings: settings.clone() })
         .user_agent(concat!("reg/", env!("CARGO_PKG_VERSION")));
     if let Some(path) = &settings.ca_file {
         let failed = |source| LookupError::Authorities { path: path.clone(), source };
@@ -105,10 +109,9 @@ fn client(settings: &Arc<DomainSettings>, domain: &Domain) -> Result<Client, Loo
     builder.build().map_err(LookupError::Client)
 }
 
-/// Looks up the addresses of one domain's web server.
+/// Looks up the addresses of a domain's web server.
 struct Addresses {
     settings: Arc<DomainSettings>,
-    domain: Domain,
 }
 
 /// Why there is no address to connect to.
@@ -122,12 +125,12 @@ enum Unresolved {
 
 impl Resolve for Addresses {
     fn resolve(&self, name: Name) -> Resolving {
-        let (settings, domain) = (self.settings.clone(), self.domain.clone());
+        let settings = self.settings.clone();
         Box::pin(async move {
-            // No redirect is followed, so the client asks for no other name.
-            if name.as_str() != domain.as_str() {
+            // The client follows no redirect, so it asks for the names of domains only.
+            let Ok(domain) = name.as_str().parse::<Domain>() else {
                 return Err(Box::new(Unresolved::NoAddress) as Box<dyn Error + Send + Sync>);
-            }
+            };
             let found = dns::addresses(&settings, &domain).await?;
             if found.is_empty() {
                 return Err(Box::new(Unresolved::NoAddress) as Box<dyn Error + Send + Sync>);

@@ -17,6 +17,7 @@ use reg_api::domain::DomainSource;
 use reg_proto::domain::Domain;
 use reg_proto::domain_record::{DomainRecord, DomainRecordError};
 use thiserror::Error;
+use tokio::sync::OnceCell;
 
 /// How long one domain may take in all: a look-up, a TLS handshake and one answer, on a slow line.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -55,8 +56,8 @@ pub enum LookupError {
     Dns { name: String, source: Box<hickory_resolver::net::NetError> },
     #[error("{domain} has neither the file {} nor a TXT record {}", domain.well_known(), domain.record_name())]
     Nothing { domain: Domain },
-    #[error("{domain} did not answer within {} s", LOOKUP_TIMEOUT.as_secs())]
-    Timeout { domain: Domain },
+    #[error("{domain} did not answer within {} s", within.as_secs())]
+    Timeout { domain: Domain, within: Duration },
     #[error("authorities in {path} cannot be read")]
     Authorities { path: PathBuf, source: std::io::Error },
     #[error("authorities in {path} are no certificates")]
@@ -80,17 +81,21 @@ impl LookupError {
 
 /// Asks domains. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct DomainClient(Arc<DomainSettings>);
+pub struct DomainClient {
+    settings: Arc<DomainSettings>,
+    /// The client of web servers, once a domain has been asked.
+    https: Arc<OnceCell<reqwest::Client>>,
+}
 
 impl DomainClient {
     /// Returns a client with these settings. It opens nothing before it is used.
     pub fn new(settings: DomainSettings) -> Self {
-        Self(Arc::new(settings))
+        Self { settings: Arc::new(settings), https: Arc::default() }
     }
 
     /// Tells whether a domain may have private addresses.
     pub fn may_be_private(&self, domain: &Domain) -> bool {
-        self.0.private.contains(domain)
+        self.settings.private.contains(domain)
     }
 
     /// Asks a domain for its publisher: the file of its web server, and the TXT record only where there is no file.
@@ -98,18 +103,27 @@ impl DomainClient {
     /// # Errors
     /// See [`LookupError`].
     pub async fn look_up(&self, domain: &Domain) -> Result<(DomainRecord, DomainSource), LookupError> {
-        let timeout = || LookupError::Timeout { domain: domain.clone() };
+        let timeout = || LookupError::Timeout { domain: domain.clone(), within: LOOKUP_TIMEOUT };
         tokio::time::timeout(LOOKUP_TIMEOUT, self.ask(domain)).await.map_err(|_| timeout())?
     }
 
     async fn ask(&self, domain: &Domain) -> Result<(DomainRecord, DomainSource), LookupError> {
-        if let Some(record) = https::file(&self.0, domain).await? {
+        if let Some(record) = https::file(self.https().await?, domain).await? {
             return Ok((record, DomainSource::Https));
         }
-        match dns::record(&self.0, domain).await? {
+        match dns::record(&self.settings, domain).await? {
             Some(record) => Ok((record, DomainSource::Dns)),
             None => Err(LookupError::Nothing { domain: domain.clone() }),
         }
+    }
+
+    async fn https(&self) -> Result<&reqwest::Client, LookupError> {
+        let set_up = || async {
+            let settings = self.settings.clone();
+            let client = tokio::task::spawn_blocking(move || https::client(&settings)).await;
+            client.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        };
+        self.https.get_or_try_init(set_up).await
     }
 }
 

@@ -191,6 +191,7 @@ async fn an_announcement_travels_only_as_far_as_it_is_accepted() {
         tag: Some(tag.to_owned()),
         key_documents: Bounded::empty(),
         holder: Holder { peer: first.peer_id(), addresses: Bounded::empty() },
+        card: None,
         contradicted_by: None,
         revocations: Bounded::empty(),
     };
@@ -258,6 +259,7 @@ async fn of_sixty_nodes_that_all_dial_each_other_each_keeps_some_forty() {
         tag: Some("news".to_owned()),
         key_documents: Bounded::empty(),
         holder: Holder { peer: first.0.peer_id(), addresses: Bounded::empty() },
+        card: None,
         contradicted_by: None,
         revocations: Bounded::empty(),
     };

@@ -12,6 +12,7 @@ use reg_proto::revocation::Reason;
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = (text.parse::<Petname>(), text.parse::<PublisherId>(), text.parse::<Label>(), text.parse::<Reason>());
+        let _ = Label::cut(text);
         let _ = (text.parse::<AttestationKind>(), text.parse::<AttestationResult>(), text.parse::<Denied>());
     }
 });

@@ -26,6 +26,26 @@ pub enum LabelError {
 }
 
 impl Label {
+    /// Returns as much of a text as fits a label, on one line and without what a label refuses; `None` if nothing is left. A text
+    /// that is cut ends with `…`.
+    pub fn cut(text: &str) -> Option<Self> {
+        const END: char = '…';
+        let mut line: String = text
+            .split_whitespace()
+            .flat_map(|word| [" ", word])
+            .flat_map(str::chars)
+            .filter(|it| !is_refused(*it))
+            .collect();
+        if line.trim().len() > LABEL_BYTES_MAX {
+            line = line.trim().to_owned();
+            let room = LABEL_BYTES_MAX - END.len_utf8();
+            let end = (0..=room).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+            line.truncate(end);
+            line.push(END);
+        }
+        line.parse().ok()
+    }
+
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -86,6 +106,18 @@ impl<'de> Deserialize<'de> for Label {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_of_many_lines_is_cut_to_a_label() {
+        let cut = |text: &str| Label::cut(text).map(|it| it.to_string());
+        assert_eq!(cut("  one\n two\u{200b}\t three\u{1b}[2J "), Some("one two three[2J".to_owned()));
+        assert_eq!(cut(" \n\u{200b}"), None);
+        for letter in ["a", "é", "語"] {
+            let long = cut(&letter.repeat(300)).unwrap();
+            assert!(long.ends_with('…') && long.len() <= LABEL_BYTES_MAX && long.len() > LABEL_BYTES_MAX - 8);
+            assert_eq!(cut(&"a".repeat(LABEL_BYTES_MAX)).map(|it| it.len()), Some(LABEL_BYTES_MAX));
+        }
+    }
 
     #[test]
     fn takes_a_line_and_nothing_that_moves_the_cursor() {

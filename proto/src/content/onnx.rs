@@ -31,9 +31,9 @@ pub struct External {
 /// Why the files that a graph names cannot be read.
 #[derive(Debug, Error)]
 pub enum OnnxError {
-    #[error("a message ends inside a field")]
+    #[error("the file is cut off, or is no ONNX model: a message ends inside a field")]
     Truncated,
-    #[error("a field has an unknown form")]
+    #[error("it is no ONNX model: a field has an unknown form")]
     Form,
     #[error("a path {path:?} is refused")]
     Path { path: String },

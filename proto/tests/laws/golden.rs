@@ -17,6 +17,9 @@ use reg_proto::provenance::{Provenance, STATEMENT_PAYLOAD_TYPE};
 use reg_proto::referrer::{ENVELOPE_MEDIA_TYPE, PROVENANCE_ARTIFACT_TYPE, Referrer};
 use reg_proto::revocation::{REVOCATION_TYPE, Revocation, Revoked};
 use reg_proto::states::StateHasher;
+use reg_proto::swarm_state::{
+    SWARM_STATE_VERSION, Standing, SwarmModel, SwarmQuestion, SwarmState, ZoneText, list_digest,
+};
 use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE, TagRecord};
 use reg_proto::wire::{
     DocumentsOf, Frame, Held, Message, ModelDocuments, PublisherVows, Records, Rejection, Request, Response,
@@ -88,6 +91,7 @@ fn samples() -> String {
         tag: Some(tag.clone()),
         key_documents: documents(),
         holder: holder.clone(),
+        card: None,
         contradicted_by: None,
         revocations: Bounded::empty(),
     };
@@ -169,6 +173,7 @@ fn samples() -> String {
     let settling = sign(TAG_RECORD_TYPE, settling.to_payload());
     let proof = EquivocationClaim { one: tag, two: settling.clone() };
     let announcement = Announcement {
+        card: None,
         contradicted_by: Some(settling),
         revocations: Bounded::first_of([revocation.clone()]),
         ..announcement
@@ -198,6 +203,28 @@ fn samples() -> String {
     documents.add([b"{}".to_vec(), b"[]".to_vec()]);
     let records = Records { documents: Some(documents), ..Records::default() };
     lines.push(hex(Response::Records(records).to_bytes()));
+    let models = [SwarmModel {
+        manifest,
+        publisher,
+        model: record.model.clone(),
+        tag: Some(record.tag.clone()),
+        bytes: 5,
+        standing: Standing::Spread,
+    }];
+    let version = SWARM_STATE_VERSION;
+    let state = SwarmState {
+        version,
+        zone: ZoneText::new("rack-1".to_owned()),
+        replicas: 3,
+        draining: false,
+        room: 7,
+        list: list_digest(&models),
+        total: 1,
+        models: Bounded::empty(),
+    };
+    let question = SwarmQuestion { version, from: 0, unless: Some(blob) };
+    lines.push(hex(Request::GetSwarmState(question).to_bytes()));
+    lines.push(hex(Response::SwarmState(state.answer(&question, &models)).to_bytes()));
     lines.join("\n") + "\n"
 }
 

@@ -6,6 +6,10 @@ use proptest::prelude::*;
 use reg_proto::announcement::Announcement;
 use reg_proto::attestation::{Attestation, AttestationKind, AttestationResult, Mirror, Said};
 use reg_proto::bounded::Bounded;
+use reg_proto::catalogue::{
+    Card, Collected, Collection, Differing, Listing, ListingsPage, Questions, RootsPage, SampleQuestion,
+    ShortName, SignedListing, Tombstone, take_sample,
+};
 use reg_proto::content::inspect;
 use reg_proto::content::kind::{ContentKind, sniff};
 use reg_proto::content::label::Label;
@@ -63,7 +67,7 @@ fn takes_revocation(text: &str) -> bool {
 }
 
 /// Every parser by name. The fuzz targets run the same list.
-const PARSERS: [(&str, Parser); 44] = [
+const PARSERS: [(&str, Parser); 50] = [
     ("digest", |bytes| text(bytes).parse::<Digest>().is_ok() | Digest::from_hex(&text(bytes)).is_ok()),
     ("reference", |bytes| text(bytes).parse::<Reference>().is_ok() | text(bytes).parse::<Ticket>().is_ok()),
     ("publisher", |bytes| text(bytes).parse::<Publisher>().is_ok()),
@@ -80,7 +84,8 @@ const PARSERS: [(&str, Parser); 44] = [
     ("envelope", |bytes| Envelope::from_bytes(bytes, 1 << 20).is_ok()),
     ("word", |bytes| {
         let text = text(bytes);
-        let shown = text.parse::<Label>().is_ok() | text.parse::<Reason>().is_ok();
+        let shown =
+            text.parse::<Label>().is_ok() | text.parse::<Reason>().is_ok() | Label::cut(&text).is_some();
         let named = text.parse::<Petname>().is_ok() | text.parse::<PublisherId>().is_ok();
         let kind = text.parse::<AttestationKind>().is_ok() | text.parse::<AttestationResult>().is_ok();
         shown | named | kind | text.parse::<Denied>().is_ok()
@@ -149,6 +154,41 @@ const PARSERS: [(&str, Parser); 44] = [
             | Said::read(&text(bytes), &manifest).is_ok()
     }),
     ("denylist", |bytes| Denylist::from_bytes(bytes).is_ok()),
+    ("signed card", |bytes| {
+        let short = text(bytes).parse::<ShortName>().is_ok();
+        Card::from_payload(bytes).is_ok_and(|card| {
+            let payload = card.fitted().to_payload();
+            Card::from_payload(&payload).is_ok()
+        }) | short
+    }),
+    ("tombstone", |bytes| Tombstone::from_payload(bytes).is_ok()),
+    ("collection", |bytes| {
+        let collected = text(bytes).parse::<Collected>();
+        assert!(
+            collected.as_ref().is_ok_and(|it| it.to_string().parse().as_ref() == Ok(it))
+                || collected.is_err()
+        );
+        Collection::from_bytes(bytes).is_ok() | collected.is_ok()
+    }),
+    ("listing", |bytes| {
+        let (text, card) = (text(bytes), Some(text(bytes)));
+        let tombstone = Listing::Tombstone { tombstone: text.clone() };
+        let listings = [
+            tombstone,
+            Listing::Record { record: text.clone(), card: None },
+            Listing::Record { record: text, card },
+        ];
+        listings.iter().any(|it| it.read().is_ok() | SignedListing::verify(it, &keys()).is_ok())
+    }),
+    ("pages of roots and of listings", |bytes| {
+        let page = RootsPage { bytes: bytes.to_vec() };
+        assert!(page.roots().is_err() || page.roots().is_ok_and(|it| it.len() * 32 == bytes.len()));
+        let bits = Differing { bytes: bytes.to_vec() }.bits(bytes.len() * 8);
+        let page = ListingsPage { more: false, bytes: bytes.to_vec() };
+        let sample = take_sample(&page, SampleQuestion { count: u8::MAX, seed: 0 });
+        page.blocks().is_ok() | sample.is_ok() | bits.is_err()
+    }),
+    ("questions for listings", |bytes| Questions { bytes: bytes.to_vec() }.questions().is_ok()),
     ("manifest", |bytes| Manifest::from_bytes(bytes).is_ok()),
     ("model config", |bytes| ModelConfig::from_bytes(bytes).is_ok()),
     ("referrer", |bytes| Referrer::from_bytes(bytes).is_ok()),
@@ -244,12 +284,19 @@ fn seeds() -> Vec<Vec<u8>> {
         include_str!("../golden/formats.txt"),
         include_str!("../golden/trust.txt"),
         include_str!("../golden/domains.txt"),
+        include_str!("../golden/catalogue.txt"),
         include_str!("../golden/manifest.json"),
     ];
     let mut seeds: Vec<Vec<u8>> =
         golden.iter().flat_map(|it| it.lines()).map(|line| line.as_bytes().to_vec()).collect();
     let from_hex: Vec<Vec<u8>> =
         seeds.iter().filter_map(|line| data_encoding::HEXLOWER.decode(line).ok()).collect();
+    // The payloads of messages alone, too.
+    seeds.extend(from_hex.iter().filter_map(|message| {
+        let (prefix, rest) = message.split_first_chunk()?;
+        let (header, _) = Frame::lengths(*prefix).ok()?;
+        rest.get(header..).map(<[u8]>::to_vec)
+    }));
     seeds.extend(from_hex);
     seeds
         .push(br#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"__metadata__":{"a":"b"}}"#.to_vec());
@@ -403,6 +450,15 @@ fn our_own_records_take_no_unknown_missing_or_double_field() {
     let fields = ["publisher", "seq", "prev", "domain", "title", "url", "key_document", "issued"];
     let domains: Vec<&str> = include_str!("../golden/domains.txt").lines().collect();
     bend(domains[0], &fields, &takes_profile);
+    let listed: Vec<&str> = include_str!("../golden/catalogue.txt").lines().collect();
+    let takes_card = |text: &str| Card::from_payload(text.as_bytes()).is_ok();
+    let fields =
+        ["publisher", "model", "manifest", "claimed", "languages", "computed", "formats", "bytes", "content"];
+    bend(listed[1], &fields, &takes_card);
+    let takes_tombstone = |text: &str| Tombstone::from_payload(text.as_bytes()).is_ok();
+    bend(listed[2], &["publisher", "model", "tag", "seq", "key_document", "issued"], &takes_tombstone);
+    let takes_collection = |text: &str| Collection::from_bytes(text.as_bytes()).is_ok();
+    bend(listed[3], &["version", "name", "title", "entries", "collect"], &takes_collection);
     let with_null = |text: &str, field: &str| text.replace('}', &format!(",\"{field}\":null}}"));
     assert!(!takes_document(&with_null(&document, "floor")), "absence has one spelling");
     bend(statement, &["publisher", "model", "key_document", "issued", "states"], &takes_statement);

@@ -123,6 +123,11 @@ fn what_is_no_ticket_is_refused_with_a_reason() {
     let long = format!("reg:{}", "q".repeat(TICKET_CHARS_MAX));
     assert_eq!(long.parse::<Ticket>(), Err(TicketError::TooLong { length: TICKET_CHARS_MAX + 4 }));
     assert!(matches!(sealed(&[2, 0, 0]).parse::<Ticket>(), Err(TicketError::Version { version: 2 })));
+    assert!(sealed(&[1, 0, 0]).parse::<Ticket>().is_ok());
+    for more in [&[0][..], &[1, 0], &[7; 40]] {
+        let longer = sealed(&[&[1, 0, 0], more].concat());
+        assert!(matches!(longer.parse::<Ticket>(), Err(TicketError::Malformed { .. })), "{more:?}");
+    }
 }
 
 /// Returns bytes as a ticket with a right checksum.

@@ -18,6 +18,9 @@ struct Args {
     /// Number of models
     #[arg(long, default_value_t = 1000)]
     models: usize,
+    /// Number of further publishers with one model each, which have revoked something
+    #[arg(long, default_value_t = 20)]
+    revoking: usize,
     /// Number of measurements of each part
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -49,8 +52,13 @@ fn main() {
     });
     measured(&args, &daemon, "reg ls", || vec![home.command(["ls", "--json"])]);
     measured(&args, &daemon, "reg ls, as a table", || vec![home.command(["ls"])]);
+    measured(&args, &daemon, "reg ls PATTERN", || vec![home.command(["ls", "m1*"])]);
+    measured(&args, &daemon, "reg status", || vec![home.command(["status"])]);
     let one = format!("{publisher}/m0");
     measured(&args, &daemon, "reg info", || vec![home.command(["info", &one])]);
+    revoke(&home, &args, scratch.path());
+    let name = format!("reg ls, with {} publishers that have revoked something", args.revoking);
+    measured(&args, &daemon, &name, || vec![home.command(["ls", "--json"])]);
     let base = http::base(&daemon);
     for (name, path) in [
         ("GET /api/models?limit=100", "/api/models?limit=100"),
@@ -86,14 +94,31 @@ fn fill(home: &Home, args: &Args, scratch: &Path) {
     }
 }
 
+/// Publishes a model under each of some further keys, which revoke another one.
+fn revoke(home: &Home, args: &Args, scratch: &Path) {
+    for number in 0..args.revoking {
+        let key = format!("revoking-{number}");
+        if home.run(["key", "show", &key]).code() == 0 {
+            continue;
+        }
+        home.key(&key);
+        publish_by(home, scratch, &format!("r{number}"), &key);
+        let manifest = format!("sha256:{number:064x}");
+        home.run(["key", "revoke", &key, "--manifest", &manifest, "--yes"]).ok();
+    }
+}
+
 fn publish(home: &Home, scratch: &Path, number: usize) {
+    publish_by(home, scratch, &format!("m{number}"), "me");
+}
+
+fn publish_by(home: &Home, scratch: &Path, name: &str, key: &str) {
     let model = scratch.join("model");
     fs::create_dir_all(&model).expect("a folder");
-    fs::write(model.join("config.json"), format!("{{\"model_type\":\"bench\",\"n\":{number}}}"))
+    fs::write(model.join("config.json"), format!("{{\"model_type\":\"bench\",\"n\":\"{name}\"}}"))
         .expect("written");
-    fs::write(model.join("README.md"), format!("---\nlicense: mit\n---\n# Model {number}\n"))
-        .expect("written");
-    home.publish(&model, &format!("m{number}"), "me");
+    fs::write(model.join("README.md"), format!("---\nlicense: mit\n---\n# Model {name}\n")).expect("written");
+    home.publish(&model, name, key);
 }
 
 /// Runs a part some times, and prints the median cost: that of the commands that it returns, and of the daemon meanwhile.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Parser;
+use reg_testnet::http;
 use reg_testnet::model::{self, SILERO_VAD};
 use reg_testnet::process::{Daemon, Home, text};
 use reg_testnet::tree;
@@ -21,7 +22,7 @@ use serde_json::Value;
 struct Args {
     /// A model: a directory or a file; defaults to Silero VAD from its PyPI package
     model: Option<PathBuf>,
-    /// Keep the nodes' folders
+    /// Keep the nodes' folders, and let the last node run until Enter is pressed, with its page
     #[arg(long)]
     keep: bool,
 }
@@ -51,13 +52,28 @@ fn main() {
     let model = choose_model(&args, scratch.path());
     println!("model: {}", model.display());
     let homes = ["A", "B", "C"].map(Home::new);
-    run(&mut demo, &homes, &model, scratch.path());
+    let last = run(&mut demo, &homes, &model, scratch.path());
+    println!("\nEvery SHA-256 is equal. Done in {:.1} s.", demo.start.elapsed().as_secs_f64());
+    show_page(&args, &homes[2], &last);
+    last.stop();
     if args.keep {
         for home in homes {
             println!("kept: {}", home.keep().display());
         }
     }
-    println!("\nEvery SHA-256 is equal. Done in {:.1} s.", demo.start.elapsed().as_secs_f64());
+}
+
+/// Prints the address of the last node's page, and with `--keep` lets the node run until the user has seen it.
+fn show_page(args: &Args, home: &Home, last: &Daemon) {
+    if !args.keep {
+        println!("`cargo demo --keep` lets the last node run, with a page for your browser.");
+        return;
+    }
+    println!("\nThe last node's page: {}", text(&home.json(["page"])["url"]));
+    println!("Open it within a minute; after that it only shows: {}", http::base(last));
+    println!("The node runs until you press Enter.");
+    // Where there is no input, there is nothing to wait for.
+    drop(std::io::stdin().read_line(&mut String::new()));
 }
 
 /// Returns the named model, else a real one, else a generated one if neither network nor cache has it.
@@ -77,7 +93,8 @@ fn choose_model(args: &Args, scratch: &Path) -> PathBuf {
     }
 }
 
-fn run(demo: &mut Demo, [a, b, c]: &[Home; 3], model: &Path, scratch: &Path) {
+/// Runs the steps, and returns the node that has the model at the end.
+fn run(demo: &mut Demo, [a, b, c]: &[Home; 3], model: &Path, scratch: &Path) -> Daemon {
     demo.step("A makes a key and starts");
     let publisher = a.key("demo");
     let daemon_a = Daemon::start(a, [""; 0]);
@@ -107,7 +124,7 @@ fn run(demo: &mut Demo, [a, b, c]: &[Home; 3], model: &Path, scratch: &Path) {
         demo.say(format!("{digest}  {path}"));
     }
     daemon_b.stop();
-    daemon_c.stop();
+    daemon_c
 }
 
 fn pull(demo: &Demo, home: &Home, reference: &str, dest: &Path, flags: &[&str]) {

@@ -186,7 +186,7 @@ impl Copy {
         let targets: BTreeSet<Vec<&str>> = runs.map(TestRun::target).collect();
         let tests =
             [&["test", "--workspace", "--no-run"], &targets.into_iter().flatten().collect::<Vec<_>>()[..]];
-        for args in [tests.concat(), vec!["build", "--package", "reg", "--bin", "reg"]] {
+        for args in [tests.concat(), vec!["build", "--workspace", "--bin", "reg"]] {
             if self.cargo(&args, "build", None, Duration::MAX)? != Ended::Well {
                 let log = self.log("build");
                 return Err(format!("with the faults in it, it does not build: see {}", log.display()).into());

@@ -22,3 +22,5 @@ mod content;
 mod bytes;
 
 mod once;
+
+mod catalogue;

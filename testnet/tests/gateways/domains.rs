@@ -83,9 +83,9 @@ fn a_model_is_pulled_by_its_domain_and_then_by_every_client_also_offline() {
     assert_eq!(text(&pulled["publisher"]), id);
     assert!(pulled["notes"].to_string().contains("its profile names acme.org back: pinned"), "{pulled}");
     assert!(world.asked() > 0);
-    let shown = b.run(["info", "acme.org/Tiny"]).ok().stdout();
+    let shown = b.run(["info", "acme.org/Tiny", "--full"]).ok().stdout();
     assert!(shown.contains("Acme Research, acme.org"), "{shown}");
-    let shown = b.run(["trust", "show", "acme.org"]).ok().stdout();
+    let shown = b.run(["trust", "show", "acme.org", "--full"]).ok().stdout();
     assert!(
         shown.contains(&format!("acme.org is pinned to {id}")) && shown.contains("Acme Research"),
         "{shown}"

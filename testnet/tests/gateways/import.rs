@@ -69,7 +69,7 @@ fn a_repository_is_imported_from_another_nodes_gateway_and_its_origin_travels() 
     assert_eq!(text(&again["model"]), "Original", "the repository's own name");
     let other = Daemon::start(&c, ["--bootstrap", &daemon.address()]);
     c.run(["pull", &copy, "--cache-only"]).ok();
-    let shown = c.run(["info", &copy]).ok().stdout();
+    let shown = c.run(["info", &copy, "--full"]).ok().stdout();
     assert!(shown.contains(&format!("attested origin  {base}/{repository} at ")), "{shown}");
     c.run(["verify", &copy]).ok();
     drop(other);

@@ -5,6 +5,10 @@ mod guard;
 mod local_api;
 mod starting;
 
+mod page;
+mod page_foreign;
+mod page_seen;
+
 mod archives;
 mod conformance;
 mod containerd;
@@ -19,6 +23,7 @@ mod quantisations;
 mod uploads;
 mod versions;
 
+mod elsewhere;
 mod lists;
 
 mod import;

@@ -179,7 +179,7 @@ fn through_a_stock_registry_into_a_node_that_knew_nothing() {
     let listed = http::get(&format!("{}/v2/{repo}/referrers/{manifest}", http::base(&server)), &[]).json();
     let referrers: Vec<String> =
         listed["manifests"].as_array().into_iter().flatten().map(|it| text(&it["digest"])).collect();
-    assert_eq!(referrers.len(), 3, "provenance, bundle and keys: {listed}");
+    assert_eq!(referrers.len(), 4, "provenance, bundle, keys and card: {listed}");
     // The registry has no referrers API: there they are a list under a tag, which is carried with all that it names.
     let none = http::get(&format!("http://{stock}/v2/carried/referrers/{manifest}"), &[]);
     assert_eq!(none.status, 404, "{}", none.text());
@@ -356,7 +356,8 @@ fn manifests_tags_and_referrers_are_answered_as_the_specification_says() {
 
     let referrers = http::get(&format!("{repo}/referrers/{digest}"), &[]);
     assert_eq!(referrers.header("content-type"), Some("application/vnd.oci.image.index.v1+json".to_owned()));
-    assert_eq!(referrers.json()["manifests"].as_array().map(Vec::len), Some(3));
+    // The provenance, the bundle, the keys and the card.
+    assert_eq!(referrers.json()["manifests"].as_array().map(Vec::len), Some(4));
     let only =
         http::get(&format!("{repo}/referrers/{digest}?artifactType=application/vnd.in-toto%2Bjson"), &[]);
     assert_eq!(only.header("oci-filters-applied"), Some("artifactType".to_owned()));

@@ -15,7 +15,7 @@ fn a_second_daemon_of_a_home_is_told_that_one_runs() {
     let home = Home::new("A");
     let daemon = Daemon::start(&home, ["--offline"]);
     let ran =
-        home.run(["daemon", "--offline", "--http", "127.0.0.1:0"]).failed(75, "a daemon runs already in");
+        home.run(["daemon", "--offline", "--http", "127.0.0.1:0"]).failed(6, "a daemon runs already in");
     let said = ran.stderr();
     assert!(
         said.contains("reg status") && said.contains("--home") && !said.contains("no daemon answers"),

@@ -169,26 +169,26 @@ fn an_archive_with_false_content_is_refused_with_its_reason() {
         4,
         "the manifest says",
     );
-    world.refuse_files("the weights are missing", &world.without(weights), 2, "copy it again");
-    world.refuse_files("no index", &world.without("index.json"), 2, "has no index.json");
-    world.refuse_files("no marker", &world.without("oci-layout"), 2, "has no oci-layout");
+    world.refuse_files("the weights are missing", &world.without(weights), 4, "copy it again");
+    world.refuse_files("no index", &world.without("index.json"), 4, "has no index.json");
+    world.refuse_files("no marker", &world.without("oci-layout"), 4, "has no oci-layout");
     let later = world.changed("oci-layout", |it| *it = br#"{"imageLayoutVersion":"9.0.0"}"#.to_vec());
-    world.refuse_files("a later layout", &later, 2, "upgrade");
+    world.refuse_files("a later layout", &later, 4, "upgrade");
     world.refuse_files(
         "index is no JSON",
         &world.changed("index.json", |it| it.truncate(20)),
-        2,
+        4,
         "cannot be parsed",
     );
     let bare = world.changed("index.json", |it| *it = br#"{"schemaVersion":2,"manifests":[]}"#.to_vec());
-    world.refuse_files("an image of another tool", &bare, 2, "records of its publisher");
+    world.refuse_files("an image of another tool", &bare, 4, "records of its publisher");
     // Every small document, damaged: whichever it is, nothing is recorded. The store of a new node has none of them.
     let is_read = |it: &&String| it.starts_with("blobs") && *it != weights && **it != blob(b"{}");
     for name in files.keys().filter(is_read) {
         let damaged = world.changed(name, |it| *it.last_mut().expect("a byte") ^= 1);
         world.of_new_node().refuse_files(name, &damaged, 4, "not what its name says");
     }
-    world.refuse_files("another version", &with_carried(files, |it| it["version"] = json!(2)), 2, "upgrade");
+    world.refuse_files("another version", &with_carried(files, |it| it["version"] = json!(2)), 4, "upgrade");
     // A node that has heard of the publisher would go on with what it knows: it verifies by its own records.
     let stranger = Home::new("stranger").key("me");
     let stolen = with_carried(files, |it| it["publisher"] = json!(stranger));
@@ -207,11 +207,11 @@ fn an_archive_with_false_content_is_refused_with_its_reason() {
     let unproven = with_carried(files, |it| it["referrers"] = json!([]));
     world.of_new_node().refuse_files("no provenance", &unproven, 4, "provenance");
     let elsewhere = with_carried(files, |it| it["files"] = json!(["../../etc/passwd"]));
-    world.refuse_files("a file outside", &elsewhere, 2, "cannot be parsed");
+    world.refuse_files("a file outside", &elsewhere, 4, "cannot be parsed");
     let extra = with_carried(files, |it| it["files"] = json!(["more.bin"]));
-    world.refuse_files("a file that is not the model's", &extra, 2, "no file of the model");
+    world.refuse_files("a file that is not the model's", &extra, 4, "no file of the model");
     let other = with_carried(files, |it| it["manifest"] = json!(Digest::of(b"x").to_string()));
-    world.refuse_files("another manifest", &other, 2, "has no blobs");
+    world.refuse_files("another manifest", &other, 4, "has no blobs");
     // The honest one is taken.
     let path = world.dir.join("honest.tar");
     Tar::of(&path, files).end();
@@ -229,7 +229,7 @@ fn an_archive_that_is_hostile_as_a_file_is_refused_before_anything_is_read() {
         add(&mut tar);
         world.files.iter().for_each(|(name, content)| tar.file(name, content));
         tar.end();
-        world.refuse(what, &case, 2, why);
+        world.refuse(what, &case, 4, why);
     };
     for name in ["../escaped", "/tmp/reg-escaped", "blobs/../../escaped"] {
         refuse(name, &|it| it.file(name, b"x"), "leads out of the archive");
@@ -268,12 +268,12 @@ fn an_archive_that_is_hostile_as_a_file_is_refused_before_anything_is_read() {
     header.set_cksum();
     std::io::Write::write_all(&mut &file, header.as_bytes()).expect("written");
     file.set_len(length + 512 + (1 << 30) + 1024).expect("a hole");
-    world.refuse("an index of 1 GiB", &case, 2, "at most 4194304 are read");
+    world.refuse("an index of 1 GiB", &case, 4, "at most 4194304 are read");
     file.set_len(length + 512 + 4096).expect("cut");
-    world.refuse("cut off", &case, 2, "copy it again");
+    world.refuse("cut off", &case, 4, "copy it again");
     for (magic, with) in [(&b"\x1f\x8b\x08"[..], "gzip"), (b"\x28\xb5\x2f\xfd", "zstd")] {
         fs::write(&case, [magic, &[0; 600]].concat()).expect("written");
-        world.refuse(with, &case, 2, &format!("decompress it with {with}"));
+        world.refuse(with, &case, 4, &format!("decompress it with {with}"));
     }
 }
 

@@ -552,6 +552,7 @@ fn strange_files(home: &Home) -> Vec<String> {
         "node.key",
         "admin.token",
         "gateway",
+        "catalogue/",
     ];
     let all = tree::digests(home.path()).into_keys().map(|path| path.trim_start_matches('/').to_owned());
     all.filter(|path| !own.iter().any(|it| path.starts_with(it) || path.contains(it))).collect()

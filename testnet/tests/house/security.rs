@@ -6,7 +6,7 @@ use std::fs;
 use reg_testnet::process::workspace;
 
 /// Threats of the table.
-const THREATS: usize = 35;
+const THREATS: usize = 58;
 
 #[test]
 fn every_threat_names_tests_that_exist() {

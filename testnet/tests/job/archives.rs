@@ -59,6 +59,7 @@ fn a_model_goes_by_archive_to_a_node_without_network_and_is_served_there() {
     let dir = a.path().join("model");
     model::generate(&dir, size, 41);
     a.key("me");
+    a.run(["publisher", "set", "--key", "me", "--title", "Boxed Works"]).ok();
     let reference = a.publish(&dir, "Boxed:v1", "me");
     a.run(["attest", &reference, "--kind", "scan", "--result", "pass", "--tool", "t 1", "--key", "me"]).ok();
     let (tar, folder) = (a.path().join("boxed.tar"), a.path().join("layout"));
@@ -81,9 +82,11 @@ fn a_model_goes_by_archive_to_a_node_without_network_and_is_served_there() {
     let taken = imported(import(&b, &tar, &[]));
     assert_eq!((text(&taken["reference"]), text(&taken["manifest"])), (reference.clone(), manifest.clone()));
     assert_eq!((taken["complete"].as_bool(), taken["behind"].is_null()), (Some(true), true));
+    assert_eq!(b.json(["search", "boxed"])["found"], 1, "what was imported is found");
     assert!(taken["notes"].to_string().contains("first model of publisher"), "{taken}");
     let info = b.json(["info", &reference]);
     assert_eq!(info["attestations"][0]["kind"], "scan", "{info}");
+    assert_eq!(info["profile"]["title"], "Boxed Works", "{info}");
     b.run(["verify", &reference]).ok();
     b.run(["export-signature", &reference]).ok();
     let out = b.path().join("out");
@@ -167,7 +170,8 @@ fn keys_that_were_rotated_and_revoked_count_as_in_a_pull() {
 fn the_user_s_consent_and_rules_hold_for_archives() {
     let [a, b] = ["A", "B"].map(Home::new);
     let publisher = a.key("me");
-    let dir = small(&a, "pickled", "p");
+    let dir = a.path().join("pickled");
+    model::generate(&dir, 3 * MIB, 42);
     std::fs::write(dir.join("weights.pkl"), b"\x80\x04\x95\x03\0\0\0\0\0\0\0]\x94.").expect("written");
     let published = ["publish", &shown(&dir), "pickled", "--key", "me", "--allow", "pickle"];
     let pickled = text(&a.json(published)["reference"]);
@@ -177,14 +181,28 @@ fn the_user_s_consent_and_rules_hold_for_archives() {
     // One that is refused does not keep the other back.
     let refused = import(&b, &tar, &[]);
     assert_eq!(refused.code(), 6, "{}", refused.stderr());
+    let said = refused.stderr();
+    assert!(said.contains("stay in the store") && said.contains("reg gc"), "{said}");
     let report = refused.json();
     assert_eq!(text(&report["models"][0]["reference"]), plain);
     assert!(report["failed"][0].to_string().contains("pickle"), "{report}");
     assert_eq!(models(&b).len(), 1, "nothing half is recorded");
+    // The small files tell what is refused, so the weights are not copied.
+    let copied = || {
+        let status = b.json(["status"]);
+        status["bytes"].as_u64().zip(status["partial_bytes"].as_u64()).map(|(whole, partial)| whole + partial)
+    };
+    assert!(copied().is_some() && copied() < Some(MIB), "{:?} bytes", copied());
     b.run(["trust", "require", &format!("{publisher}/*"), "--license", "apache-2.0"]).ok();
     let refused = import(&b, &tar, &["--allow", "pickle"]);
     assert_eq!(refused.code(), 6);
     assert!(refused.json()["failed"][0].to_string().contains("licen"), "{}", refused.stdout());
+    assert!(copied().is_some() && copied() < Some(MIB), "{:?} bytes", copied());
+    // What was verified before the refusal stays, and goes when the user wants it.
+    let kept = |home: &Home| tree::digests(&home.path().join("store/blobs")).len();
+    let before = kept(&b);
+    b.run(["gc"]).ok();
+    assert!(kept(&b) < before, "{} of {before} blobs", kept(&b));
     b.run(["trust", "waive", &format!("{publisher}/*")]).ok();
     let report = import(&b, &tar, &["--allow", "pickle"]).ok().json();
     assert_eq!(report["models"].as_array().map(Vec::len), Some(2), "{report}");
@@ -232,14 +250,14 @@ fn what_an_export_cannot_write_is_said_and_nothing_is_left() {
     let folder = a.path().join("folder");
     let to = |name: &str| a.path().join(name);
     export(&a, &[&reference.replace("one", "none")], &to("x.tar"), &[]).failed(3, "not in the store");
-    export(&a, &[&reference], &to("none/x.tar"), &[]).failed(2, "x.tar cannot be written");
+    export(&a, &[&reference], &to("none/x.tar"), &[]).failed(3, "x.tar cannot be written");
     export(&a, &[&reference], &to("x.tar.gz"), &[]).failed(2, "compressed");
     export(&a, &[&reference], Path::new("-"), &[]).failed(2, "file or a directory");
     std::fs::create_dir_all(to("dir.tar")).expect("a folder");
-    export(&a, &[&reference], &to("dir.tar"), &[]).failed(2, "is a directory");
-    export(&a, &[&reference], &a.path().join("one"), &[]).failed(2, "other content");
+    export(&a, &[&reference], &to("dir.tar"), &[]).failed(6, "is a directory");
+    export(&a, &[&reference], &a.path().join("one"), &[]).failed(6, "other content");
     export(&a, &[&reference, &reference], &folder, &[]).ok();
-    export(&a, &[&other], &folder, &[]).failed(2, "other models");
+    export(&a, &[&other], &folder, &[]).failed(6, "other models");
     let both = export(&a, &[&other, &reference], &folder, &[]).ok().json();
     assert_eq!(both["models"][0]["ref_name"], "two/latest");
     assert!(!to("x.tar").exists() && !to("x.tar.gz").exists());
@@ -247,9 +265,9 @@ fn what_an_export_cannot_write_is_said_and_nothing_is_left() {
     let import = |name: &str| import(&a, &to(name), &[]);
     import("none.tar").failed(3, "none.tar");
     std::fs::write(to("text.tar"), "no archive").expect("written");
-    import("text.tar").failed(2, "is cut off");
+    import("text.tar").failed(4, "is cut off");
     std::fs::remove_file(folder.join("index.json")).expect("removed");
-    import("folder").failed(2, "run `reg export` again");
+    import("folder").failed(4, "run `reg export` again");
 }
 
 /// The moments of a loop, from a seed that is printed.
@@ -316,7 +334,7 @@ fn killed_on_both_sides_nothing_half_is_left_and_both_go_on() {
             assert!(again["bytes_kept"].as_u64() >= Some(size), "{again}");
             std::fs::remove_dir_all(&folder).expect("removed");
         } else if Path::new(&folder).exists() {
-            import(&b, Path::new(&folder), &[]).failed(2, "");
+            import(&b, Path::new(&folder), &[]).failed(4, "");
         }
     }
     export(&a, &[&reference], Path::new(&tar), &[]).ok();

@@ -17,7 +17,7 @@ use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
 const MIB: u64 = 1 << 20;
 
 /// Writes a few bytes into a file in place, as an editor or a bad disk does.
-fn flip(path: &Path, at: u64) {
+pub(crate) fn flip(path: &Path, at: u64) {
     let mut permissions = fs::metadata(path).expect("a file").permissions();
     #[expect(clippy::permissions_set_readonly_false, reason = "the file is made writable as a user would")]
     permissions.set_readonly(false);
@@ -27,7 +27,8 @@ fn flip(path: &Path, at: u64) {
     file.write_all(b"\x00\xff\x00\xff").expect("written");
 }
 
-fn blob(home: &Home, model: &Path) -> PathBuf {
+/// Returns the path of the weights of a model in the store.
+pub(crate) fn blob(home: &Home, model: &Path) -> PathBuf {
     let hex = model::weights_digest(model).hex();
     home.path().join("store/blobs/sha256").join(&hex[..2]).join(hex)
 }

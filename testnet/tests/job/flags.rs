@@ -28,7 +28,7 @@ const NODE: [(&str, Option<&str>); 12] = [
 ];
 
 /// The flags of each command that are part of its request, or that the command itself obeys.
-const OWN: [(&str, &[&str]); 10] = [
+const OWN: [(&str, &[&str]); 13] = [
     (
         "pull",
         &[
@@ -38,6 +38,8 @@ const OWN: [(&str, &[&str]); 10] = [
             "to-hf-cache",
             "copy",
             "overwrite",
+            "keep",
+            "no-delete",
             "allow-unsafe",
             "allow",
             "allow-expired",
@@ -54,8 +56,9 @@ const OWN: [(&str, &[&str]); 10] = [
             "timeout",
         ],
     ),
-    ("info", &["local", "from"]),
-    ("verify", &["repair", "bundle", "key", "ca", "unsigned", "from"]),
+    ("info", &["local", "lineage", "from"]),
+    ("unlist", &["key", "out"]),
+    ("verify", &["repair", "overwrite", "bundle", "key", "ca", "unsigned", "from"]),
     ("attest", &["kind", "result", "tool", "note", "key"]),
     (
         "import",
@@ -92,6 +95,8 @@ const OWN: [(&str, &[&str]); 10] = [
             "license",
             "title",
             "description",
+            "task",
+            "summary",
             "version",
             "source-url",
             "allow-unsafe",
@@ -108,6 +113,8 @@ const OWN: [(&str, &[&str]); 10] = [
         ],
     ),
     ("trust subscribe", &[]),
+    ("follow", &["models", "keep", "delay", "include", "exclude", "quant", "allow"]),
+    ("collection show", &[]),
     ("trust add", &["allow-unsigned-dns"]),
     ("trust accept", &["head", "yes"]),
     ("publisher set", &["key", "domain", "title", "url", "clear", "out"]),
@@ -118,7 +125,8 @@ const CHOOSES: [(&str, &str); 3] =
     [("peers", "swarm-key"), ("peers add", "swarm-key"), ("peers rm", "swarm-key")];
 
 /// Those that a command takes from every user.
-const GLOBAL: [&str; 5] = ["json", "quiet", "home", "help", "version"];
+const GLOBAL: [&str; 9] =
+    ["json", "quiet", "verbose", "log-file", "home", "full", "no-pager", "help", "version"];
 
 /// Tells whether a flag travels with the request of a command.
 fn travels(command: &str, flag: &str) -> bool {
@@ -130,7 +138,7 @@ fn travels(command: &str, flag: &str) -> bool {
 }
 
 /// Returns the long flags in the help of a command.
-fn flags_of(home: &Home, command: &str) -> BTreeSet<String> {
+pub(crate) fn flags_of(home: &Home, command: &str) -> BTreeSet<String> {
     let help = home.run(command.split(' ').chain(["--help"])).ok().stdout();
     let flag = |line: &str| {
         let (_, rest) = line.trim_start().split_once("--").filter(|(before, _)| before.len() <= 4)?;
@@ -142,7 +150,7 @@ fn flags_of(home: &Home, command: &str) -> BTreeSet<String> {
 }
 
 /// Returns every command that has no commands below it.
-fn commands(home: &Home, above: &str) -> Vec<String> {
+pub(crate) fn commands(home: &Home, above: &str) -> Vec<String> {
     let help = home.run(above.split(' ').filter(|it| !it.is_empty()).chain(["--help"])).ok().stdout();
     let listed =
         help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
@@ -191,11 +199,14 @@ fn calls(reference: &str, dir: &str, out: &str) -> Vec<(&'static str, Vec<String
     vec![
         ("pull", texts(&["pull", reference, out, "--overwrite"])),
         ("info", texts(&["info", reference])),
+        ("unlist", texts(&["unlist", reference, "--key", "me"])),
         ("verify", texts(&["verify", reference, "--repair"])),
         ("attest", texts(&["attest", reference, "--kind", "scan", "--result", "pass", "--key", "me"])),
         ("import", texts(&["import", "hf:org/name", "--key", "me"])),
         ("publish", texts(&["publish", dir, "again", "--key", "me"])),
         ("trust subscribe", texts(&["trust", "subscribe", reference])),
+        ("follow", texts(&["follow", reference.split('/').next().unwrap_or_default()])),
+        ("collection show", texts(&["collection", "show", reference])),
         ("trust add", texts(&["trust", "add", "acme.example"])),
         ("trust accept", texts(&["trust", "accept", "acme.example", "--yes"])),
         ("publisher set", texts(&["publisher", "set", "--key", "me", "--title", "Me"])),
@@ -239,7 +250,8 @@ fn a_daemon_honours_each_flag_of_its_node_or_refuses_it_with_the_reason() {
             let args = [args.clone(), vec!["--offline".to_owned()]].concat();
             let ran = call(&home, &args, flag, *value);
             assert!(!ran.stderr().contains("cannot be honoured"), "{command} --{flag}: {}", ran.stderr());
-            let is_possible = !["import", "verify"].contains(&command) && !command.starts_with("trust ");
+            let is_possible =
+                !["import", "verify", "collection show"].contains(&command) && !command.starts_with("trust ");
             assert!(!is_possible || ran.code() == 0, "{command} --{flag}: {}", ran.stderr());
         }
     }

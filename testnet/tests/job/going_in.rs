@@ -91,7 +91,7 @@ fn what_is_hidden_or_looks_like_a_secret_is_left_out_and_listed() {
         assert!(said.contains(what), "{what}: {said}");
     }
     // The link of the virtual environment leads outside.
-    let refused = publish(&home, &[&path, "m", "--hidden"]).failed(2, "outside of what is published");
+    let refused = publish(&home, &[&path, "m", "--hidden"]).failed(6, "outside of what is published");
     assert!(refused.stderr().contains("--exclude"), "{}", refused.stderr());
     let more =
         ["--hidden", "--exclude", ".venv/", "--secret", "push.sh", "--exclude", "*.md", "--allow-unsafe"];
@@ -143,7 +143,7 @@ fn names_that_hugging_face_takes_arrive_as_they_are() {
     }
     // Two names that fall together are told apart for the user.
     write(&dir, "readme.md", "x");
-    let refused = publish_online(&a, &dir, "names").failed(2, "readme.md");
+    let refused = publish_online(&a, &dir, "names").failed(6, "readme.md");
     assert!(
         refused.stderr().contains("README.md") && refused.stderr().contains("hint: rename"),
         "{}",
@@ -242,7 +242,7 @@ fn what_is_over_a_bound_is_refused_before_anything_is_hashed() {
     File::create(&huge).and_then(|it| it.set_len((1 << 40) + (1 << 37))).expect("sparse");
     let path = dir.to_string_lossy().into_owned();
     for args in [&[path.as_str(), "m"][..], &[&path, "m", "--dry-run"], &[&huge.to_string_lossy(), "m"]] {
-        let refused = publish(&home, args).failed(2, "1 TiB");
+        let refused = publish(&home, args).failed(6, "1 TiB");
         assert!(refused.stderr().contains("hint: split"), "{}", refused.stderr());
     }
     let without = publish(&home, &[&path, "m", "--exclude", "huge.gguf", "--json"]).ok().json();
@@ -377,14 +377,14 @@ fn several_models_are_published_at_once_and_one_that_fails_keeps_none_back() {
     let args = [at("one"), format!("deux:v2={}", at("two")), at("empty"), at("three")];
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let ran = publish(&home, &[&args[..], &["--json"]].concat());
-    assert_eq!(ran.code(), 2, "{}", ran.stderr());
+    assert_eq!(ran.code(), 3, "{}", ran.stderr());
     let report = ran.json();
     let published: Vec<String> =
         report["models"].as_array().expect("a list").iter().map(|it| text(&it["reference"])).collect();
     assert_eq!(published, ["one:latest", "deux:v2", "three:latest"].map(|it| format!("{id}/{it}")));
     assert!(text(&report["failed"][0]["source"]).ends_with("/empty"), "{report}");
     let plan = publish(&home, &[&args[..], &["--dry-run", "--json"]].concat());
-    let planned = plan.failed(2, "").json();
+    let planned = plan.failed(3, "").json();
     assert_eq!(planned["models"].as_array().map(Vec::len), Some(3), "{planned}");
     assert_eq!(planned["failed"].as_array().map(Vec::len), Some(1), "{planned}");
     let alone = publish(&home, &[&at("one")]).ok();

@@ -35,7 +35,8 @@ fn info_of_a_model_elsewhere_says_what_is_proven_what_it_costs_and_how_to_have_i
     assert_eq!(looked["in_store"], false, "{looked}");
     assert!(looked["planned"]["bytes_to_fetch"].as_u64() >= Some(6 * MIB), "{looked}");
     assert_eq!(looked["planned"]["entries"].as_array().map(Vec::len), Some(3));
-    assert_eq!(text(&looked["pull"]), format!("reg pull {reference}"));
+    let pull = format!("reg pull {reference} --from {address}");
+    assert_eq!(text(&looked["pull"]), pull);
     let check = |name: &str| {
         let checks = looked["checks"].as_array().expect("checks").iter();
         checks.filter(|it| it["check"] == name).map(|it| text(&it["result"])).collect::<Vec<_>>()
@@ -44,9 +45,7 @@ fn info_of_a_model_elsewhere_says_what_is_proven_what_it_costs_and_how_to_have_i
         assert_eq!(check(name), ["pass"], "{name}: {looked}");
     }
     let shown = b.run(ask).ok().stdout();
-    for expected in
-        [&format!("to have it: reg pull {reference}"), "in the store  no", "model.safetensors", "provenance"]
-    {
+    for expected in [&format!("to have it: {pull}"), "in the store  no", "model.safetensors", "provenance"] {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
     assert_eq!(text(&looked["planned"]["manifest"]), b.run(ask.iter().chain(&["-q"])).ok().stdout().trim());
@@ -55,7 +54,10 @@ fn info_of_a_model_elsewhere_says_what_is_proven_what_it_costs_and_how_to_have_i
     assert!(bytes_below(&b.path().join("store/blobs")) < MIB);
     // A rule that would refuse the pull is shown.
     b.run(["trust", "require", "*/*", "--license", "apache-2.0"]).ok();
-    assert!(b.json(ask)["checks"].to_string().contains("\"deny\""));
+    let denied = b.json(ask);
+    assert!(denied["checks"].to_string().contains("\"deny\"") && denied["pull"].is_null(), "{denied}");
+    let shown = b.run(ask).ok().stdout();
+    assert!(shown.contains("a pull is refused: ") && !shown.contains("to have it"), "{shown}");
     // Through a daemon, and of a model that no peer has.
     let _daemon = Daemon::start(&c, ["--bootstrap", &address]);
     assert_eq!(c.json(["info", &reference])["planned"]["manifest"], looked["planned"]["manifest"]);
@@ -79,11 +81,12 @@ fn errors_and_the_log_name_the_versions_that_can_be_had() {
     let expected = format!("v1 number 1, {manifest} (in the store)");
     b.run(["pull", &other, "--offline", "--cache-only"]).failed(5, &expected);
     let refused = b.run(["pull", &other, "--from", &server.address(), "--cache-only", "--no-mdns"]);
+    assert!(refused.stderr().contains("tags of the model that are known: v1"), "{}", refused.stderr());
     refused.failed(3, &expected);
     // Of another model there is nothing to name.
     let none = b.run(["pull", &reference.replace("tale", "none"), "--offline", "--cache-only"]);
     assert!(!none.stderr().contains("can be had"), "{}", none.stderr());
-    let log = b.run(["log", &reference]).ok().stdout();
+    let log = b.run(["log", &reference, "--full"]).ok().stdout();
     assert!(log.contains(&manifest) && log.contains("in the store"), "{log}");
     assert_eq!(b.json(["log", &reference])["records"][0]["is_here"], true);
     // What is named can be had.

@@ -6,6 +6,9 @@ mod main_job;
 mod going_in;
 
 mod flags;
+mod folders;
+mod follow;
+mod guides;
 mod rare;
 mod remembered;
 mod returning;
@@ -15,18 +18,27 @@ mod small_files;
 mod strangers;
 mod tickets;
 mod transfers;
+mod updating;
 
 mod reuse;
+mod spread;
 mod swarm;
+mod telling;
 mod web_seeds;
 mod whole;
 
 mod archives;
+mod json;
+mod lineage;
 mod looking;
+
+mod catalogue;
+mod catalogue_scale;
 
 mod cache;
 mod damage;
 mod disks;
+mod donate;
 mod kill_loop;
 
 mod memory;

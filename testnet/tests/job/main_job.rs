@@ -193,6 +193,6 @@ fn what_nobody_has_is_not_found_and_says_what_to_do() {
     let nobody = "w3wvhlx6okxgeref7vz7cfr7y3m5wm5paa6xejkogaqe2j3bj5gq/none";
     let refused = home.run(["pull", nobody, "--offline", "--cache-only"]).failed(5, "offline");
     assert!(refused.stderr().contains("hint:"));
-    home.run(["pull", "stranger/model", "--offline"]).failed(2, "reg trust add");
+    home.run(["pull", "stranger/model", "--offline"]).failed(3, "reg trust add");
     home.run(["pull", "no-reference"]).failed(2, "publisher/model");
 }

@@ -14,14 +14,14 @@ use reg_proto::peer::Address;
 use reg_proto::wire::{Records, Request, Response};
 use reg_testnet::alone::alone;
 use reg_testnet::asker::Asker;
-use reg_testnet::process::{Daemon, Home, is_full};
+use reg_testnet::process::{Daemon, Home, is_full, until};
 use reg_testnet::{model, tree};
 use tokio::task::JoinSet;
 
 /// Servers of the DHT. Each keeps the providers of every key, because they are few.
 const SERVERS: u16 = 8;
 /// Holders of other models, beyond the providers that a server keeps of one key (64).
-const HOLDERS: u16 = 80;
+const HOLDERS: u16 = 500;
 /// Holders that start at the same time.
 const AT_ONCE: usize = 8;
 /// A peer is told to the DHT once it has said which protocols it speaks.
@@ -139,4 +139,19 @@ async fn a_rare_model_is_found_by_name_among_the_holders_of_other_models() {
     assert_eq!(keys["provided"], 3, "publisher, model and manifest: {keys}");
     assert_eq!(keys["left_to_others"], 0, "{keys}");
     drop((servers, crowd));
+}
+
+/// What leaves the store is given up in the DHT. The publisher's key stays for a while, because a pull may be under way.
+#[test]
+fn what_is_removed_from_the_store_is_given_up_in_the_dht() {
+    let home = Home::new("A");
+    home.key("me");
+    let files = home.path().join("model");
+    model::generate(&files, 1 << 20, 32);
+    let _daemon = Daemon::start(&home, ["--dht", "server"]);
+    let reference = home.publish(&files, "gone", "me");
+    let provided = |count: u64| home.json(["status"])["dht_keys"]["provided"] == count;
+    until("publisher, model and manifest are provided", || provided(3));
+    home.run(["rm", &reference]).ok();
+    until("the publisher alone is provided", || provided(1));
 }

@@ -188,6 +188,11 @@ fn peers_that_the_user_adds_stay_until_they_are_removed() {
     assert_eq!(known(&b).iter().filter(|it| it["added"] == true).count(), 0);
     let own = again.address();
     b.run(["peers", "add", &own]).failed(2, "this node itself");
+    // One that is refused does not keep the others back.
+    let ran = b.run(["peers", "add", &own, &at_c]).failed(2, "this node itself");
+    assert!(ran.stdout().contains(&at_c), "{}", ran.stdout());
+    assert_eq!(known(&b).iter().filter(|it| it["added"] == true).count(), 1);
+    b.run(["peers", "rm", &at_c]).ok();
     again.stop();
     // One that does not answer is kept, and told.
     let port =

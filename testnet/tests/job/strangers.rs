@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use mainline::Testnet;
 use reg_testnet::alone::alone;
+use reg_testnet::domains::{DomainWorld, Page};
 use reg_testnet::process::{Daemon, Home, Ran, is_full, until};
 use reg_testnet::{model, tree};
 
@@ -79,6 +80,28 @@ fn without_consent_no_stranger_is_looked_for() {
     let text = "[network]\nrendezvous = 'mainline'\n[swarm]\nkey = 'our lab'\n";
     fs::write(lab.path().join("config.toml"), text).expect("written");
     lab.run(["status"]).failed(2, "private swarm");
+}
+
+/// A domain names a publisher and no peer of it. The profile is found as the model is, where the user allows it.
+#[test]
+fn a_publisher_by_its_domain_is_found_among_strangers_where_the_user_allows_it() {
+    let (dht, world) = (Testnet::builder(NODES).build().expect("a DHT"), DomainWorld::new(&["acme.org"]));
+    let [publisher, puller] = [configured("publisher", "mainline", &dht), configured("puller", "off", &dht)];
+    let config = puller.path().join("config.toml");
+    let network = fs::read_to_string(&config).expect("written");
+    fs::write(&config, network + &world.settings(&["acme.org"])).expect("written");
+    let id = publisher.key("me");
+    let files = publisher.path().join("model");
+    model::generate(&files, 1 << 20, 3);
+    let _daemon = reached(&publisher);
+    publisher.publish(&files, "unheard-of", "me");
+    publisher.run(["publisher", "set", "--key", "me", "--domain", "acme.org"]).ok();
+    world.serve("acme.org", Page::File(format!("{{\"reg\":1,\"publisher\":\"{id}\",\"peers\":[]}}")));
+    until("announced under both keys", || publisher.json(["status"])["rendezvous"]["announced"] == 2);
+    let refused = puller.pull("acme.org/unheard-of", &[], &[]).failed(5, "which no peer in reach knows");
+    assert!(refused.stderr().contains("--public"), "{}", refused.stderr());
+    puller.pull("acme.org/unheard-of", &[], &["--public"]).ok();
+    tree::assert_equal(&files, &puller.path().join("out"));
 }
 
 /// Runs a command of `reg` at a terminal, where the user types this. What the command prints is the standard output.

@@ -30,6 +30,12 @@ fn a_ticket_pulls_what_its_maker_has_shared_and_never_says_a_petname() {
     assert_eq!(read.reference().map(|it| it.to_string()), Some(format!("{publisher}/tiny:latest")));
     assert_eq!(read.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(), [daemon.address()]);
     assert!(!format!("{read:?}").contains("acme"));
+    // It can be looked at before it is pulled; nothing is kept.
+    let looked = b.json(["info", &ticket].into_iter().chain(ALONE));
+    assert_eq!(
+        (looked["in_store"].as_bool(), looked["pull"].as_str()),
+        (Some(false), Some(&*format!("reg pull {ticket}")))
+    );
     // In the case of a QR code too.
     b.pull(&ticket.to_uppercase(), &[], &ALONE).ok();
     tree::assert_equal(&a.path().join("tiny"), &b.path().join("out"));
@@ -67,7 +73,7 @@ fn a_ticket_of_a_node_is_a_peer_to_add() {
     let of_model = share(&a, &[&reference]);
     b.run(["trust", "add", "acme", &of_model]).ok();
     assert!(b.run(["trust", "ls"]).ok().stdout().contains(reference.split('/').next().expect("a publisher")));
-    a.run(["share", "acme/nothing"]).failed(2, "not known");
+    a.run(["share", "acme/nothing"]).failed(3, "not known");
     daemon.stop();
     a.run(["share"]).failed(5, "no daemon runs");
     let offline = a.run(["share", &reference]).ok();

@@ -116,10 +116,58 @@ fn peers_of_one_s_own_network_are_exempt_unless_asked() {
 }
 
 #[test]
-fn a_pull_is_paused_and_goes_on_where_it_was() {
-    let (a, daemon_a, reference) = seed("A", 8 * MIB, &[]);
+fn a_limit_that_does_not_hold_for_a_near_peer_says_so() {
+    let (_a, daemon_a, reference) = seed("A", 2 * MIB, &[]);
     let b = Home::new("B");
-    let daemon_b = Daemon::start(&b, ["--limit-down", "1MB/s", "--limit-local"]);
+    let (dest, from) = (b.path().join("out").to_string_lossy().into_owned(), daemon_a.address());
+    let said = |flags: &[&str]| {
+        let args: Vec<&str> =
+            pull_args(&reference, &dest, &from).into_iter().chain(flags.iter().copied()).collect();
+        let text = b.run(args).ok().stderr();
+        b.run(["rm", &reference]).ok();
+        b.run(["gc"]).ok();
+        std::fs::remove_dir_all(&dest).expect("it was pulled");
+        text.contains("does not hold for peers on this machine")
+    };
+    assert!(said(&["--limit-down", "50MB/s"]));
+    assert!(!said(&["--limit-down", "50MB/s", "--limit-local"]), "it holds");
+    assert!(!said(&[]), "there is none");
+}
+
+#[test]
+fn a_running_daemon_takes_another_limit_on_both_sides() {
+    let most = 1_500_000.0 * 1.15;
+    for (key, is_sender) in [("transfer.limit_up", true), ("transfer.limit_down", false)] {
+        let (a, b) = (Home::new("A"), Home::new("B"));
+        a.key("me");
+        model::generate(&a.path().join("model"), 6 * MIB, 11);
+        for home in [&a, &b] {
+            home.run(["config", "set", "transfer.limit_local", "true"]).ok();
+        }
+        let (daemon_a, _daemon_b) = (Daemon::start(&a, [""; 0]), Daemon::start(&b, [""; 0]));
+        let reference = a.publish(&a.path().join("model"), "m", "me");
+        let limited = if is_sender { &a } else { &b };
+        limited.run(["config", "set", key, "1500kB/s"]).ok();
+        let reloaded = limited.json(["reload"]);
+        assert_eq!(reloaded["taken"][0]["key"], key, "{reloaded}");
+        let (dest, from) = (b.path().join("out").to_string_lossy().into_owned(), daemon_a.address());
+        let start = Instant::now();
+        let pulled = b.run(["pull", &reference, &dest, "--from", &from, "--json"]).ok().json();
+        let rate = pulled["bytes_fetched"].as_u64().expect("a number") as f64 / start.elapsed().as_secs_f64();
+        assert!(rate < most, "{key}: {rate} bytes per second");
+        tree::assert_equal(&a.path().join("model"), &b.path().join("out"));
+    }
+}
+
+#[test]
+fn a_pull_is_paused_and_goes_on_where_it_was() {
+    let (a, daemon_a, reference) = seed("A", 16 * MIB, &[]);
+    let b = Home::new("B");
+    // Half a minute for the whole, so that a busy machine does not end it before it is paused.
+    for (key, value) in [("transfer.limit_down", "500kB/s"), ("transfer.limit_local", "true")] {
+        b.run(["config", "set", key, value]).ok();
+    }
+    let daemon_b = Daemon::start(&b, [""; 0]);
     let (dest, from) = (b.path().join("out").to_string_lossy().into_owned(), daemon_a.address());
     let mut pull =
         b.command(pull_args(&reference, &dest, &from)).stdout(Stdio::null()).spawn().expect("it runs");
@@ -132,15 +180,15 @@ fn a_pull_is_paused_and_goes_on_where_it_was() {
         // What was under way when it was paused still comes.
         let mut last = fetched(home);
         until("silence", || {
-            // At the limit a piece takes a second, and some were asked for.
-            std::thread::sleep(Duration::from_secs(3));
+            // At the limit a piece takes two seconds, and some were asked for.
+            std::thread::sleep(Duration::from_secs(5));
             std::mem::replace(&mut last, fetched(home)) == last
         });
         std::thread::sleep(Duration::from_secs(2));
         assert_eq!(fetched(home), last, "nothing comes while it is paused");
         last
     };
-    assert!(quiet(&b) < 8 * MIB);
+    assert!(quiet(&b) < 16 * MIB);
     b.run(["resume", &reference]).ok();
     let before = fetched(&b);
     until("another piece", || fetched(&b) > before);
@@ -148,11 +196,24 @@ fn a_pull_is_paused_and_goes_on_where_it_was() {
     assert_eq!(a.json(["pause"])["all"], true);
     assert_eq!(a.json(["status"])["paused"], true);
     quiet(&b);
+    b.run(["config", "set", "transfer.limit_down", "none"]).ok();
+    b.run(["reload"]).ok();
     a.run(["resume"]).ok();
     let ended = wait_until(&mut pull, Instant::now() + PATIENCE);
     assert!(ended.is_some_and(|status| status.success()), "{ended:?}\n{}", daemon_b.log());
     tree::assert_equal(&a.path().join("model"), &b.path().join("out"));
-    assert!(fetched(&b) < 10 * MIB, "what was fetched before is not fetched again");
+    assert!(fetched(&b) < 18 * MIB, "what was fetched before is not fetched again");
+}
+
+#[test]
+fn a_pull_that_waited_for_a_paused_peer_says_so_at_its_end() {
+    let (a, daemon, reference) = seed("A", 4 * MIB, &[]);
+    a.run(["pause"]).ok();
+    let b = Home::new("B");
+    let (dest, from) = (b.path().join("out").to_string_lossy().into_owned(), daemon.address());
+    let args = [pull_args(&reference, &dest, &from), vec!["--timeout", "12"]].concat();
+    let ended = b.run(args).failed(5, "is paused by its owner");
+    assert!(ended.stderr().contains("reg resume"), "{}", ended.stderr());
 }
 
 #[test]

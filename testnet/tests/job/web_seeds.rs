@@ -198,7 +198,7 @@ fn a_server_without_ranges_gives_small_files_and_says_so_of_large_ones() {
     let said = ran.stderr();
     ran.ok();
     world.is_pulled(&home);
-    assert!(said.contains("no ranges"), "{said}");
+    assert!(said.contains("no ranges") && said.contains("--from MULTIADDR"), "{said}");
     assert!(server.sent(WEIGHTS) < 4 * 18 * MIB);
 }
 

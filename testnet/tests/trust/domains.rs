@@ -2,8 +2,12 @@
 //! refused and why, and that a profile outlives its publisher.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use reg_proto::limits::DOMAIN_FILE_BYTES_MAX;
 use reg_testnet::domains::{DomainWorld, Page};
+use reg_testnet::evil::{Liars, Script};
+use reg_testnet::identity::{Identity, Offer};
 use reg_testnet::process::{Daemon, Home, Ran, text};
 
 fn model(home: &Home, content: &str) -> String {
@@ -52,10 +56,13 @@ fn a_domain_that_does_not_hold_is_refused_with_its_reason() {
         "other.example",
         "silent.example",
         "unsigned.example",
+        "closed.example",
+        "forbidden.example",
         "broken.example",
         "failing.example",
         "nothing.example",
         "later.example",
+        "large.example",
         "unknown.example",
     ];
     let world = DomainWorld::new(&domains);
@@ -71,10 +78,16 @@ fn a_domain_that_does_not_hold_is_refused_with_its_reason() {
     world.serve("silent.example", Page::File(without));
     world.serve("unsigned.example", Page::Status(404));
     world.say("unsigned.example", &["v=spf1 -all", &txt]);
+    for (domain, status) in [("closed.example", 401), ("forbidden.example", 403)] {
+        world.serve(domain, Page::Status(status));
+        world.say(domain, &[&txt]);
+    }
     world.serve("broken.example", Page::File(file.replace("\"reg\":1", "\"reg\":1,\"more\":2")));
     world.serve("failing.example", Page::Status(500));
     world.serve("nothing.example", Page::Status(404));
     world.serve("later.example", Page::File(file.replace("\"reg\":1", "\"reg\":9")));
+    // Sound JSON, and more of it than a node reads.
+    world.serve("large.example", Page::File(format!("{file}{}", " ".repeat(DOMAIN_FILE_BYTES_MAX))));
     world.serve("uncertified.example", Page::File(file.clone()));
     world.at("far.example", [10, 255, 255, 1]);
     world.serve("unknown.example", Page::File(unknown));
@@ -88,8 +101,11 @@ fn a_domain_that_does_not_hold_is_refused_with_its_reason() {
         ("other.example", 4, "and its profile names named.example instead"),
         ("silent.example", 4, "has signed no profile that names a domain"),
         ("unsigned.example", 6, "in a TXT record, which nothing has signed"),
+        ("closed.example", 6, "in a TXT record, which nothing has signed"),
+        ("forbidden.example", 6, "in a TXT record, which nothing has signed"),
         ("broken.example", 4, "unknown field"),
         ("later.example", 4, "version 9 of the form is not known"),
+        ("large.example", 4, "reg.json has more than"),
         ("failing.example", 5, "answers 500"),
         ("nothing.example", 3, "has neither the file"),
         ("missing.example", 3, "has neither the file"),
@@ -167,7 +183,7 @@ fn a_profile_outlives_its_publisher_and_a_rotation() {
     world.configure(&c, &["acme.org"]);
     let pulled = pull(&c, "acme.org/tale", &[]).ok().json();
     assert_eq!(text(&pulled["publisher"]), id);
-    let shown = c.run(["trust", "show", "acme.org"]).ok().stdout();
+    let shown = c.run(["trust", "show", "acme.org", "--full"]).ok().stdout();
     assert!(shown.contains("Acme Research"), "{shown}");
 }
 
@@ -188,4 +204,64 @@ fn a_petname_of_before_wins_over_a_domain_and_no_new_one_has_a_dot() {
     c.run(["trust", "add", "acme", &id]).ok();
     c.run(["trust", "rm", "acme.org"]).ok();
     assert!(!pinned(&c).contains("acme.org"), "{}", pinned(&c));
+}
+
+/// Returns the page of a domain that names a publisher and these peers.
+fn page(id: impl std::fmt::Display, peers: &[String]) -> Page {
+    let peers: Vec<String> = peers.iter().map(|it| format!("{it:?}")).collect();
+    Page::File(format!("{{\"reg\":1,\"publisher\":\"{id}\",\"peers\":[{}]}}", peers.join(",")))
+}
+
+/// Returns what a node knows of the keys of a publisher: how many branches, and whether it follows one of them.
+fn known_keys(home: &Home, id: &str) -> (usize, bool) {
+    let ran = home.run(["trust", "accept", id, "--json"]);
+    if ran.code() == 3 {
+        return (0, false);
+    }
+    let branches = ran.ok().json()["branches"].as_array().expect("a list").clone();
+    (branches.len(), branches.iter().any(|it| it["is_followed"] == true))
+}
+
+/// A thief of a retired key has a branch of its own, and answers first. A newcomer that comes by the domain takes neither branch,
+/// shows both, and takes the one that the user accepts. A domain that is refused pins no keys.
+#[test]
+fn a_newcomer_by_a_domain_takes_no_branch_before_the_user_accepts_one() {
+    let world = DomainWorld::new(&["acme.org", "other.example"]);
+    let mut liars = Liars::default();
+    let first = Identity::new(&[1], 1, &[], 1);
+    let id = first.id.to_string();
+    let v1 = first.model("tale", "one", 1, &[1]);
+    let r1 = first.record(&v1, "latest", 1, None, 1, &[1]);
+    let offer_of = |key: u8, content: &str, seq: u64| -> (Identity, String, Offer) {
+        let branch = first.rotated(&[key], 1, &[key + 1], &[1, key], &[&r1, &v1.provenance]);
+        let model = branch.model("tale", content, 2, &[key]);
+        let record = branch.record(&model, "latest", seq, Some(&r1), 2, &[key]);
+        let offer = branch.offer().tag("latest", &record, &model).model(&v1);
+        let offer = offer.says(&branch.profile("acme.org", 2, &[key]));
+        (branch, model.digest.to_string(), offer)
+    };
+    let (owner, ours, offer) = offer_of(11, "two", 2);
+    let (_, _, stolen) = offer_of(66, "thief", 5);
+    let thief = liars.tell(stolen.script());
+    let late = Script { records_after: Duration::from_millis(300), ..offer.script() };
+    let peers = [thief.clone(), liars.tell(late)];
+    world.serve("acme.org", page(&id, &peers));
+    world.serve("other.example", page(&id, &[thief]));
+
+    let refused = Home::new("refused");
+    world.configure(&refused, &["other.example"]);
+    pull(&refused, "other.example/tale", &[]).failed(4, "and its profile names acme.org instead");
+    assert_eq!(known_keys(&refused, &id), (0, false), "a domain that is refused pins no keys");
+
+    let newcomer = Home::new("newcomer");
+    world.configure(&newcomer, &["acme.org"]);
+    let parted = pull(&newcomer, "acme.org/tale", &[]).failed(4, "part after version 1");
+    assert!(parted.stderr().contains("reg trust accept"), "{}", parted.stderr());
+    assert!(!pinned(&newcomer).contains("[domains]"), "{}", pinned(&newcomer));
+    assert_eq!(known_keys(&newcomer, &id), (2, false), "both are kept as evidence, and neither is followed");
+
+    let head = owner.head().to_string();
+    newcomer.run(["trust", "accept", &id, "--head", &head, "--yes"]).ok();
+    let pulled = pull(&newcomer, "acme.org/tale", &[]).ok().json();
+    assert_eq!(text(&pulled["manifest"]), ours);
 }

@@ -143,7 +143,7 @@ fn a_version_that_was_announced_and_is_gone_leaves_the_one_before_it() {
     gone.took_one(&fresh, pull(&fresh, reference, &[], &[]));
     let listed = fresh.json(["ls"]);
     assert_eq!(listed[0]["behind"]["latest"]["head"], 2, "{listed}");
-    let shown = fresh.run(["info", reference]).ok().stdout();
+    let shown = fresh.run(["info", reference, "--full"]).ok().stdout();
     assert!(shown.contains("newest record") && shown.contains(two), "{shown}");
     let shown = fresh.run(["ls"]).ok().stdout();
     assert!(shown.contains("2 is newer than 1"), "{shown}");
@@ -219,6 +219,12 @@ fn a_withdrawn_version_has_no_stand_in() {
     let two = publish(&a, "two");
     until("version 2 is announced", || has_heard(&b, &reference, 2));
     a.run(["key", "revoke", "me", "--manifest", &two, "--reason", "it lies", "--yes"]).ok();
+    let listed = a.json(["ls"]);
+    let of = |manifest: &str| {
+        listed.as_array().into_iter().flatten().find(|it| it["manifest"] == manifest).cloned()
+    };
+    assert_eq!(of(&two).unwrap_or_default()["withdrawn"], "it lies", "{listed}");
+    assert!(a.run(["ls"]).ok().stdout().contains("withdrawn by its publisher: it lies"));
     until("the withdrawal is announced", || b.run(["log", &reference]).stdout().contains("it lies"));
     a_daemon.kill();
     pull(&b, &reference, &[], &[]).failed(6, "withdrawn");

@@ -6,14 +6,17 @@ mod one_writer;
 mod tags_and_keys;
 mod two_machines;
 
+mod collections;
 mod delegations;
 mod documents;
 mod domains;
 mod follow;
+mod health;
 mod revocations;
 mod survive;
 
 mod rules;
+mod unlist;
 
 mod key_cases;
 mod key_changes;

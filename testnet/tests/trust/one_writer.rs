@@ -121,7 +121,7 @@ fn a_prepared_record_holds_its_tag_until_it_is_published_or_abandoned() {
     assert_eq!(abandoned["seq"], 1);
     home.run(["publish", "--abandon", &reference]).failed(3, "waits for its signature");
     home.run(["sign", &file("a.sign"), "--key", "me"]).ok();
-    home.run(["publish", "--signed", &file("a.sign"), "--offline"]).failed(2, "was abandoned");
+    home.run(["publish", "--signed", &file("a.sign"), "--offline"]).failed(6, "was abandoned");
     assert_eq!(publish(&home, "two", &["--offline"]).ok().json()["seq"], 2);
     // What is prepared is published, across a restart of the node.
     prepare("three", "d.sign").ok();

@@ -78,6 +78,24 @@ fn publish(home: &Home, content: &str, model: &str) -> String {
     text(&published["manifest"])
 }
 
+#[test]
+fn a_revoked_key_signs_nothing_more_and_the_error_names_the_way_on() {
+    let home = Home::new("A");
+    home.key("me");
+    publish(&home, "one", "tale");
+    let key = text(&home.json(["key", "show", "me"])["public_key"]);
+    home.run(["key", "revoke", "me", "--key", &key, "--reason", "stolen", "--yes"]).ok();
+    let dir = home.path().join("tale").to_string_lossy().into_owned();
+    let refused = home.run(["publish", &dir, "tale", "--key", "me"]).failed(6, "are revoked: 0 are left");
+    assert!(
+        refused.stderr().contains("hint: ") && refused.stderr().contains("reg key rotate"),
+        "{}",
+        refused.stderr()
+    );
+    home.run(["key", "rotate", "me", "--yes"]).ok();
+    publish(&home, "two", "tale");
+}
+
 /// The order that the commands advise for a stolen key after a bad release: withdraw, revoke the key, rotate. The new key
 /// takes over the withdrawal with the rest, though the key that signed it is revoked.
 #[test]

@@ -120,8 +120,14 @@ fn freeze_is_told_by_age_and_an_expired_tag_is_refused() {
     let ended = TagRecord { expires: Some(ISSUED + 60), ..author.record(&version, "latest", 1, None) };
     let ended = liars.tell(author.script(&version.model, "latest", &[author.sign(&ended)], &[&version]));
     let home = Home::new("Q");
-    pull(&home, &reference, &[&ended]).failed(6, "expired");
+    let refused = pull(&home, &reference, &[&ended]).failed(6, "the clock of this machine says 20");
+    assert!(refused.stderr().contains("timedatectl"), "{}", refused.stderr());
     pull_with(&home, &reference, &[&ended], &["--dht", "off", "--no-gossip", "--allow-expired"]).ok();
+    // The clock of this machine is behind.
+    let later = TagRecord { issued: 4_000_000_000, ..author.record(&version, "latest", 1, None) };
+    let later = liars.tell(author.script(&version.model, "latest", &[author.sign(&later)], &[&version]));
+    let notes = pull(&Home::new("L"), &reference, &[&later]).ok().json()["notes"].to_string();
+    assert!(notes.contains("was signed at 2096-10-02 07:06 UTC") && notes.contains("timedatectl"), "{notes}");
     // Of one peer that holds back and one that does not, the newer record counts.
     let new = author.version("tale", "new");
     let prev = Digest::of(&fresh.to_payload());

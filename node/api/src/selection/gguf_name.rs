@@ -1,5 +1,6 @@
 //! [`GgufName`]: what the name of a GGUF file says: the model, its quantisation, and which split of it the file is.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use reg_proto::path::SafePath;
@@ -133,6 +134,12 @@ impl Rest {
         let (flavours, model): (Vec<&str>, Vec<&str>) = words.partition(|it| FLAVOURS.contains(it));
         Self { model: model.into_iter().map(str::to_owned).collect(), flavours: flavours.len() }
     }
+}
+
+/// Returns the quantisations that the names of GGUF files say, in upper case and in the order of the alphabet.
+pub fn quantisations<'a>(paths: impl IntoIterator<Item = &'a SafePath>) -> BTreeSet<String> {
+    let named = paths.into_iter().filter_map(GgufName::read).filter(GgufName::is_model);
+    named.filter_map(|it| it.quantisation()).collect()
 }
 
 /// Tells whether a text names a quantisation, as `q4_k_m`, `UD-Q4_K_XL`, `i1-IQ2_XXS`, `bf16` and `mxfp4_moe` do.

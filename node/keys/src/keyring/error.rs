@@ -69,10 +69,9 @@ pub enum KeyringError {
 impl Fault for KeyringError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Exists { .. } | Self::NotAKey { .. } | Self::NotText { .. } | Self::Name { .. } => {
-                FaultKind::Invalid
-            }
-            Self::NotPublic { .. } | Self::Ssh(_) => FaultKind::Invalid,
+            Self::Name { .. } | Self::NotPublic { .. } | Self::Ssh(_) => FaultKind::Invalid,
+            Self::NotAKey { .. } | Self::NotText { .. } => FaultKind::Verification,
+            Self::Exists { .. } => FaultKind::Denied,
             Self::NotFound { .. } => FaultKind::NotFound,
             Self::FileExposed { .. }
             | Self::DirectoryExposed { .. }
@@ -81,7 +80,7 @@ impl Fault for KeyringError {
             Self::NoAgent { .. } => FaultKind::Unreachable,
             Self::Unfinished { .. } | Self::OtherPublisher { .. } => FaultKind::Denied,
             Self::DocumentsMissing { .. } => FaultKind::NotFound,
-            Self::Pending { .. } => FaultKind::Invalid,
+            Self::Pending { .. } => FaultKind::Verification,
             Self::Documents { .. } => FaultKind::Verification,
             Self::Sign(source) => source.kind(),
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => FaultKind::DiskFull,
@@ -103,6 +102,14 @@ impl Fault for KeyringError {
                 let existing: Vec<&str> = existing.iter().map(KeyName::as_str).collect();
                 Some(format!("there are: {}; or make it: reg key new {name}", existing.join(", ")))
             }
+            Self::NotAKey { .. } | Self::NotText { .. } => Some(
+                "put your copy of that file in its place; without a copy, `reg key rotate NAME` lets a next key take over"
+                    .to_owned(),
+            ),
+            Self::Documents { .. } | Self::Pending { .. } => Some(
+                "put your copy of that file in its place: `reg key documents NAME` prints it on a machine that has the publisher"
+                    .to_owned(),
+            ),
             Self::FileExposed { path, .. } => Some(format!("chmod 600 {}", quoted(path))),
             Self::DirectoryExposed { path, .. } => Some(format!("chmod 700 {}", quoted(path))),
             Self::DocumentsMissing { name, .. } => Some(format!(

@@ -3,8 +3,22 @@
 use super::*;
 
 /// Keys for which the sample shows an example, because by default they are not set.
-const EXAMPLES: [&str; 9] =
-    ["publish_key", "upstream", "key ", "peers", "publishers", "share", "zone", "resolver", "ca_file"];
+const EXAMPLES: [&str; 14] = [
+    "publish_key",
+    "upstream",
+    "key ",
+    "peers",
+    "publishers",
+    "share",
+    "replicas",
+    "repair_after",
+    "shrink_after",
+    "zone",
+    "resolver",
+    "ca_file",
+    "webhook",
+    "donors",
+];
 
 #[test]
 fn the_sample_is_the_default() {
@@ -27,14 +41,16 @@ fn the_sample_is_the_default() {
 fn what_is_shown_says_every_key_and_means_the_same() {
     let set = "[node]\nbootstrap = ['/ip4/192.0.2.1/tcp/1']\nexternal = ['/ip4/192.0.2.2/tcp/1']\ndht = 'client'\nrelay = 'off'\n\
                upnp = false\n[transfer]\nzone = ['10.1.2.3/16']\n[gateway]\npublish_key = 'me'\nupstream = 'hf'\n[cache]\nmax_size = '1.5 GiB'\n\
-               [swarm]\nkey = 'lab'\npeers = []\npublishers = []\nshare = ['*/*']\n\
-               [domains]\nresolver = '10.0.0.53:53'\nca_file = '/ca.pem'\nprivate = ['lab.example']\nhttps_port = 8443";
+               [swarm]\nkey = 'lab'\npeers = []\npublishers = []\nshare = ['*/*']\nreplicas = 3\nzone = 'rack-1'\n\
+               [domains]\nresolver = '10.0.0.53:53'\nca_file = '/ca.pem'\nprivate = ['lab.example']\nhttps_port = 8443\n\
+               [health]\nwebhook = 'https://hooks.example/reg'\nzones = { rack-1 = ['10.1.0.0/16'] }\n[donate]\ndonors = 4";
     let meant = Config::new(toml::from_str(set).unwrap(), Overrides::default()).unwrap();
     let written = meant.written().to_toml();
     assert_eq!(Config::new(toml::from_str(&written).unwrap(), Overrides::default()).unwrap(), meant);
     let keys = SAMPLE.lines().filter_map(|line| line.strip_prefix("# ")?.split_once(" = "));
     for (key, _) in keys.filter(|(key, _)| !key.contains(' ')) {
-        assert!(written.contains(&format!("{key} = ")), "{key} is not shown");
+        let is_shown = |form: String| written.contains(&form);
+        assert!(is_shown(format!("{key} = ")) || is_shown(format!(".{key}]")), "{key} is not shown");
     }
 }
 

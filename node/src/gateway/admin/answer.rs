@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Failed;
 
 /// The result of a use case as JSON, or its error.
-pub(super) type Answer<T> = Result<Json<T>, Failed>;
+pub(in crate::gateway) type Answer<T> = Result<Json<T>, Failed>;
 
 /// A reference as a parameter.
 #[derive(Debug, Serialize, Deserialize)]

@@ -16,8 +16,7 @@ use crate::registry::publishers::TagsError;
 /// An error as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorDocument {
-    /// One of `invalid`, `not_found`, `no_match`, `verification`, `unreachable`, `denied`, `disk_full`, `retry_later`,
-    /// `internal`.
+    /// The name of a [`FaultKind`].
     pub kind: String,
     pub message: Printable,
     /// The causes, from the outermost to the innermost.
@@ -71,7 +70,7 @@ impl ErrorDocument {
         let kind = kind_of(error.kind(), failed);
         let advice = failed.filter(|_| matches!(kind, FaultKind::Internal | FaultKind::DiskFull));
         let hint = error.hint().or_else(|| advice.and_then(fault::disk_hint).map(str::to_owned));
-        let (kind, message) = (name(kind).to_owned(), Printable::lines(&error.to_string()));
+        let (kind, message) = (kind.name().to_owned(), Printable::lines(&error.to_string()));
         Self { kind, message, causes, hint: hint.map(|it| Printable::lines(&it)), frozen }
     }
 }
@@ -93,6 +92,13 @@ pub(in crate::gateway) fn document(kind: &str, message: &str) -> ErrorDocument {
 /// An error as a response.
 pub(in crate::gateway) struct Failed(StatusCode, ErrorDocument);
 
+impl Failed {
+    /// Returns an error with a document that is known already.
+    pub(super) const fn of(kind: FaultKind, document: ErrorDocument) -> Self {
+        Self(status(kind), document)
+    }
+}
+
 impl<E: Fault> From<E> for Failed {
     fn from(error: E) -> Self {
         let kind = kind_of(error.kind(), fault::system_call(error.source()));
@@ -106,21 +112,8 @@ impl IntoResponse for Failed {
     }
 }
 
-const fn name(kind: FaultKind) -> &'static str {
-    match kind {
-        FaultKind::Invalid => "invalid",
-        FaultKind::NotFound => "not_found",
-        FaultKind::NoMatch => "no_match",
-        FaultKind::Verification => "verification",
-        FaultKind::Unreachable => "unreachable",
-        FaultKind::Denied => "denied",
-        FaultKind::DiskFull => "disk_full",
-        FaultKind::RetryLater => "retry_later",
-        FaultKind::Internal => "internal",
-    }
-}
-
-const fn status(kind: FaultKind) -> StatusCode {
+/// Returns the status of an error of this kind.
+pub const fn status(kind: FaultKind) -> StatusCode {
     match kind {
         FaultKind::Invalid => StatusCode::BAD_REQUEST,
         FaultKind::NotFound | FaultKind::NoMatch => StatusCode::NOT_FOUND,

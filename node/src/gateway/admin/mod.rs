@@ -2,12 +2,16 @@
 
 mod answer;
 mod archive;
+mod catalogue;
+mod collection;
+mod donate;
 pub mod error;
 mod follow;
+mod health;
+mod steering;
 mod stream;
+mod swarm;
 pub mod trust;
-
-use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::header::CONTENT_TYPE;
@@ -19,6 +23,8 @@ use axum::{Extension, Json, Router};
 use reg_api::adopt::{AdoptRequest, Adoptable, FoundModels, ImportPlanRequest, OtherStore};
 use reg_api::consent::Acceptance;
 use reg_api::declarations::{Declarations, DeclarationsTaken, Inheritable};
+use reg_api::fault::FaultKind;
+use reg_api::folder::FolderRequest;
 use reg_api::ingest::{Ingest, IngestPlan};
 use reg_api::prepared::{Prepared, Signed};
 use reg_api::report::{
@@ -30,15 +36,17 @@ use reg_api::request::{
     HubCache, ImportRequest, IngestRequest, ListRequest, PauseRequest, PublishRequest, PullRequest,
     ShareRequest, VerifyRequest,
 };
-use reg_api::settings::Settings;
+use reg_api::search::{SearchReport, SearchRequest};
+use reg_api::settings::{ConfigReport, Reloaded, Settings};
 use reg_proto::digest::Digest;
 use reg_proto::name::PublisherId;
 use reg_proto::peer::Address;
 use serde::{Deserialize, Serialize};
 
-use self::answer::Answer;
+pub(in crate::gateway) use self::answer::Answer;
 pub use self::answer::Named;
 use self::error::Failed;
+pub use self::steering::Steering;
 use self::stream::streamed;
 use super::guard::{Caller, unauthorized};
 use crate::registry::Registry;
@@ -114,7 +122,9 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/pull", post(pull))
         .route("/v1/plan", post(plan))
         .route("/v1/look", post(look))
+        .route("/v1/search", post(search))
         .route("/v1/verify", post(verify))
+        .route("/v1/folder", post(folder))
         .route("/v1/models", get(list))
         .route("/v1/info", get(info))
         .route("/v1/files", get(files))
@@ -127,6 +137,8 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/share", get(share))
         .route("/v1/status", get(status))
         .route("/v1/settings", post(settings))
+        .route("/v1/config", post(config))
+        .route("/v1/reload", post(reload))
         .route("/v1/pause", post(pause))
         .route("/v1/resume", post(resume))
         .route("/v1/pin", post(pin))
@@ -134,7 +146,12 @@ pub fn router(registry: Registry) -> Router {
         .route("/v1/remove", post(remove))
         .route("/v1/gc", post(gc))
         .merge(archive::router())
+        .merge(collection::router())
+        .merge(catalogue::router())
+        .merge(donate::router())
         .merge(follow::router())
+        .merge(health::router())
+        .merge(swarm::router())
         .merge(trust::router())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(check))
@@ -142,7 +159,7 @@ pub fn router(registry: Registry) -> Router {
 }
 
 /// Refuses a request that changes anything, unless it comes from the owner and is JSON: no HTML form can send JSON.
-async fn check(request: Request, next: Next) -> Response {
+pub(in crate::gateway) async fn check(request: Request, next: Next) -> Response {
     if request.method() == Method::GET || request.method() == Method::HEAD {
         return next.run(request).await;
     }
@@ -242,6 +259,17 @@ async fn look(State(registry): State<Registry>, Json(request): Json<PullRequest>
     streamed(move |reporter| async move { registry.look(request, &reporter).await })
 }
 
+async fn search(
+    State(registry): State<Registry>,
+    Json(request): Json<SearchRequest>,
+) -> Answer<SearchReport> {
+    Ok(Json(registry.search(request).await?))
+}
+
+async fn folder(State(registry): State<Registry>, Json(request): Json<FolderRequest>) -> Response {
+    streamed(move |reporter| async move { registry.folder(request, &reporter).await })
+}
+
 async fn verify(State(registry): State<Registry>, Json(request): Json<VerifyRequest>) -> Response {
     streamed(move |reporter| async move { registry.verify(request, &reporter).await })
 }
@@ -296,9 +324,26 @@ async fn status(State(registry): State<Registry>) -> Answer<Status> {
     Ok(Json(registry.status().await?))
 }
 
-/// Answers with what the node was started with. It is a POST request, because those are the owner's alone.
-async fn settings(Extension(settings): Extension<Arc<Settings>>) -> Json<Settings> {
-    Json(settings.as_ref().clone())
+/// Answers with the settings in effect. It is a POST request, because those are the owner's alone.
+async fn settings(Extension(steering): Extension<Steering>) -> Json<Settings> {
+    Json(steering.settings())
+}
+
+/// Answers with the configuration in effect: to the owner alone, for it may hold the key of a swarm.
+async fn config(Extension(steering): Extension<Steering>) -> Answer<ConfigReport> {
+    match tokio::task::spawn_blocking(move || steering.report()).await {
+        Ok(report) => Ok(Json(report)),
+        Err(_) => Err(Failed::of(FaultKind::Internal, error::document("internal", "a task ended early"))),
+    }
+}
+
+/// Takes the changes of the configuration that a running node can take.
+async fn reload(Extension(steering): Extension<Steering>) -> Answer<Reloaded> {
+    let refused = |document| Failed::of(FaultKind::Invalid, document);
+    match tokio::task::spawn_blocking(move || steering.reload()).await {
+        Ok(reloaded) => reloaded.map(Json).map_err(refused),
+        Err(_) => Err(Failed::of(FaultKind::Internal, error::document("internal", "a task ended early"))),
+    }
 }
 
 async fn pause(State(registry): State<Registry>, Json(request): Json<PauseRequest>) -> Answer<Paused> {

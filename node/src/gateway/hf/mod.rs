@@ -5,6 +5,7 @@
 //! manifest's digest.
 
 mod info;
+mod listed;
 mod listing;
 mod people;
 mod search;

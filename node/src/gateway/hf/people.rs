@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
+use reg_catalogue::Query;
 use reg_proto::name::Publisher;
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use super::error::HfError;
 use super::state::HfGateway;
 use crate::gateway::guard::Caller;
 use crate::gateway::owner::publisher;
-use crate::registry::local::shown;
+use crate::registry::local::{Served, shown};
 
 /// `GET /api/whoami-v2`: tells the owner the name of the key that signs uploads.
 pub(super) async fn whoami(
@@ -33,7 +34,7 @@ pub(super) async fn whoami(
     })))
 }
 
-/// `GET /api/users/{user}/overview`: a publisher that has models here, or that the user has named.
+/// `GET /api/users/{user}/overview`: a publisher that has models here or in the catalogue, or that the user has named.
 pub(super) async fn overview(
     State(hub): State<HfGateway>,
     Path(user): Path<String>,
@@ -42,17 +43,19 @@ pub(super) async fn overview(
     let named = publisher(&user, hub.signer()).map_err(|_| unknown())?;
     let id = hub.registry().publisher(&named).await.map_err(|_| unknown())?;
     let models = hub.registry().list_served(move |it| it.publisher == id).await;
-    let models = models.map_err(|error| HfError::of(&error))?;
+    let Served { models, here } = models.map_err(|error| HfError::of(&error))?;
+    let of_publisher = Query { publishers: vec![id], is_list: true, ..Query::default() };
+    let elsewhere = hub.listed(of_publisher, here, 0, 0).await?.count;
     let petname = models.iter().find_map(|it| it.summary.petname.clone());
     let names: BTreeSet<String> = models.iter().map(|it| it.summary.model.folded()).collect();
     let is_own = hub.signer().is_some_and(|signer| signer.publisher() == id);
     // An id alone is any 52 characters: with nothing behind it, it is no user here.
-    if names.is_empty() && !is_own && matches!(named, Publisher::Id(_)) {
+    if names.is_empty() && elsewhere == 0 && !is_own && matches!(named, Publisher::Id(_)) {
         return Err(unknown());
     }
     Ok(Json(json!({
         "_id": id, "user": user, "fullname": shown(id, petname.as_ref()), "type": "user", "avatarUrl": "", "isPro": false,
-        "numModels": names.len(), "numDatasets": 0, "numSpaces": 0, "numDiscussions": 0, "numPapers": 0,
+        "numModels": names.len() + elsewhere, "numDatasets": 0, "numSpaces": 0, "numDiscussions": 0, "numPapers": 0,
         "numUpvotes": 0, "numLikes": 0, "numFollowers": 0, "numFollowing": 0, "orgs": [],
     })))
 }

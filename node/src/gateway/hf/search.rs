@@ -1,4 +1,4 @@
-//! Searches the models in the store.
+//! Searches the models in the store, and after them those of the catalogue that the store lacks.
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -10,10 +10,12 @@ use serde_json::{Value, json};
 
 use super::error::HfError;
 use super::info::{Version, summary, tags};
+use super::listed::describe;
 use super::search_query::{Candidate, SearchQuery};
 use super::state::HfGateway;
 use crate::gateway::base_url::base_url;
-use crate::registry::local::{DescribedModel, shown};
+use crate::registry::catalogue::NamesHere;
+use crate::registry::local::{DescribedModel, Served, shown};
 
 const X_TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
 
@@ -30,7 +32,9 @@ pub(super) async fn search(
 ) -> Result<(HeaderMap, Json<Vec<Value>>), HfError> {
     let text = query.unwrap_or_default();
     let query = SearchQuery::read(&text)?;
-    let (mut page, count) = query.page(hub.library(&query).await?);
+    let (library, here) = hub.library(&query).await?;
+    let (mut page, count) = query.page(library);
+    let mut room = query.limit - page.len();
     if !query.asks_for_metadata() {
         page = hub.with_metadata(page.into_iter().map(|it| it.more).collect()).await?;
     }
@@ -39,6 +43,7 @@ pub(super) async fn search(
         let manifests = page.iter().map(|it| it.version.digest).collect();
         paths = hub.registry().paths_of(manifests, SIBLINGS_MAX).await;
         // The others are on the next page.
+        room = if paths.len() < page.len() { 0 } else { room };
         page.truncate(paths.len());
     }
     let (mut paths, mut found) = (paths.into_iter(), Vec::new());
@@ -50,6 +55,9 @@ pub(super) async fn search(
         }
         found.push(Value::Object(info));
     }
+    let elsewhere = hub.elsewhere(&query, here, query.skip.saturating_sub(count), room).await?;
+    let count = count + elsewhere.count;
+    found.extend(elsewhere.models.iter().map(|model| Value::Object(describe(model))));
     let mut answered = HeaderMap::from_iter([(X_TOTAL_COUNT, HeaderValue::from(count))]);
     if query.has_next(found.len(), count) {
         let next =
@@ -61,17 +69,18 @@ pub(super) async fn search(
 
 impl HfGateway {
     /// Returns the models in the store that have a branch `main`, whole or in part, and the name that a search asks for. For
-    /// most searches it reads only the rows of the list.
-    async fn library(&self, query: &SearchQuery) -> Result<Vec<Found>, HfError> {
+    /// most searches it reads only the rows of the list. It returns the names of all models in the store too.
+    async fn library(&self, query: &SearchQuery) -> Result<(Vec<Found>, NamesHere), HfError> {
         let names = query.clone();
         let is_wanted = move |it: &ModelSummary| {
             it.here && it.tags.contains(&Tag::latest()) && names.names(&id(it), &authors(it))
         };
-        let models = self.registry().list_served(is_wanted).await.map_err(|error| HfError::of(&error))?;
+        let served = self.registry().list_served(is_wanted).await;
+        let Served { models, here } = served.map_err(|error| HfError::of(&error))?;
         if query.asks_for_metadata() {
-            return self.with_metadata(models).await;
+            return Ok((self.with_metadata(models).await?, here));
         }
-        Ok(models.into_iter().map(candidate).collect())
+        Ok((models.into_iter().map(candidate).collect(), here))
     }
 
     async fn with_metadata(&self, models: Vec<DescribedModel>) -> Result<Vec<Found>, HfError> {

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use reg_catalogue::{Fact, Query};
+
 use super::error::HfError;
 use super::info::Version;
 
@@ -135,6 +137,35 @@ impl SearchQuery {
         self.pipeline_tag.is_some() || !self.tags.is_empty() || self.sort == Sort::Parameters
     }
 
+    /// Returns the publisher of the models that are meant, as it is written; `None` for every publisher.
+    pub(super) fn author(&self) -> Option<&str> {
+        self.author.as_deref()
+    }
+
+    /// Returns what the catalogue is asked for, but for the publisher and the page; `None` where it cannot have any such model.
+    pub(super) fn of_catalogue(&self) -> Option<Query> {
+        if self.finds_nothing || self.tags.len() > reg_catalogue::ANY_OF_MAX {
+            return None;
+        }
+        let sort = match self.sort {
+            Sort::Name => reg_catalogue::Sort::Name,
+            Sort::Time => reg_catalogue::Sort::Newest,
+            // The catalogue has no order by parameters.
+            Sort::Parameters | Sort::None => reg_catalogue::Sort::Relevance,
+        };
+        // In a catalogue the newest come first and names from a on. Here the other way round is the usual one for names.
+        let is_reversed = (self.sort == Sort::Name) != self.is_ascending;
+        Some(Query {
+            words: self.words.join(" "),
+            task: self.pipeline_tag.clone(),
+            any_of: self.tags.iter().map(|tag| facts_of(tag)).collect(),
+            is_list: true,
+            sort,
+            is_reversed,
+            ..Query::default()
+        })
+    }
+
     fn finds<M>(&self, model: &Candidate<M>) -> bool {
         self.names(&model.id, &model.authors)
             && (self.pipeline_tag.is_none() || self.pipeline_tag == model.pipeline_tag)
@@ -151,6 +182,16 @@ impl SearchQuery {
         };
         let wanted = if self.is_ascending { wanted } else { wanted.reverse() };
         wanted.then_with(by_name)
+    }
+}
+
+/// Returns the facts that a tag of the Hub may stand for.
+fn facts_of(tag: &str) -> Vec<Fact> {
+    match tag.split_once(':') {
+        Some(("license", licence)) => vec![Fact::Licence(licence.to_owned())],
+        Some(("base_model", base)) => vec![Fact::Base(base.to_owned())],
+        Some(("language", language)) => vec![Fact::Language(language.to_owned())],
+        _ => [Fact::Task, Fact::Format, Fact::Language].map(|fact| fact(tag.to_owned())).into(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Lists the tags of a model, the referrers of a version, and the repositories in the store.
+//! Lists the tags of a model, the referrers of a version, and the repositories in the store and in the catalogue.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -16,7 +16,7 @@ use super::manifest::{index, referrers_of};
 use super::name::{At, Repo};
 use super::state::OciGateway;
 use crate::gateway::base_url::base_url;
-use crate::registry::local::shown;
+use crate::registry::local::{Served, shown};
 use crate::registry::publish::INDEX_TYPE;
 use crate::registry::resolve::Revision;
 
@@ -32,12 +32,16 @@ pub(super) struct Page {
 }
 
 impl Page {
+    fn size(&self) -> usize {
+        self.n.unwrap_or(PAGE_MAX).min(PAGE_MAX)
+    }
+
     /// Returns one page of names, and whether there are more.
     fn take(&self, mut names: Vec<String>) -> (Vec<String>, bool) {
         names.sort();
         names.dedup();
         names.retain(|name| self.last.as_ref().is_none_or(|last| name > last));
-        let max = self.n.unwrap_or(PAGE_MAX).min(PAGE_MAX);
+        let max = self.size();
         let more = names.len() > max;
         names.truncate(max);
         (names, more && max > 0)
@@ -73,18 +77,23 @@ pub(super) async fn list(
     Ok(response)
 }
 
-/// `GET /v2/_catalog`.
+/// `GET /v2/_catalog`: the repositories in the store and those that the catalogue lists, in one order, so that `last` means the same
+/// whichever of them a name comes from.
 pub(super) async fn catalog(
     State(oci): State<OciGateway>,
     Query(page): Query<Page>,
     headers: HeaderMap,
 ) -> Result<Response, OciError> {
     let models = oci.registry().list_served(|it| it.here && it.part.is_none()).await;
-    let models = models.map_err(|error| OciError::of(&error, Code::NameUnknown))?.into_iter();
+    let Served { models, here } = models.map_err(|error| OciError::of(&error, Code::NameUnknown))?;
+    // One more than a page has, so that it is known whether there is another one.
+    let elsewhere = oci.registry().names_elsewhere(page.last.clone(), page.size() + 1, here).await;
+    let elsewhere = elsewhere.map_err(|error| OciError::of(&error, Code::NameUnknown))?;
     let name = |ModelSummary { publisher, petname, model, .. }: ModelSummary| {
         format!("{}/{}", shown(publisher, petname.as_ref()), model.folded())
     };
-    let (names, more) = page.take(models.map(|it| name(it.summary)).collect());
+    let here = models.into_iter().map(|it| name(it.summary));
+    let (names, more) = page.take(here.chain(elsewhere).collect());
     let link = if more { Page::link("/v2/_catalog", &headers, &names) } else { None };
     let mut response = Json(json!({ "repositories": names })).into_response();
     response.headers_mut().extend(link.into_iter().chain([API_VERSION]));

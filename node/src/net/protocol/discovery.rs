@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::bounded_kad::BoundedKad;
 use super::protocol;
-use super::provided::{Due, Provided};
+use super::provided::{Due, HeldKeys, Provided};
 use super::record_store::RecordStore;
 use crate::net::config::DhtMode;
 use crate::net::limits::{
@@ -173,6 +173,13 @@ impl Discovery {
     pub(in crate::net) fn provide(&mut self, kad: &mut Kad, key: DhtKey, is_own: bool) {
         if self.provided.add(key, is_own, Instant::now()) {
             start_providing(kad, &key);
+        }
+    }
+
+    /// Takes the keys of everything in the store, and stops providing others.
+    pub(in crate::net) fn hold(&mut self, kad: &mut Kad, held: &HeldKeys) {
+        for key in self.provided.hold(held, Instant::now()) {
+            kad.stop_providing(&record_key(&key));
         }
     }
 

@@ -6,7 +6,7 @@ pub(super) mod blobs;
 pub(super) mod bounded_kad;
 pub(super) mod discovery;
 pub(super) mod gossip;
-mod provided;
+pub(super) mod provided;
 pub(super) mod reachability;
 pub(super) mod record_store;
 pub(super) mod records;

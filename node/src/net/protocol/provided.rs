@@ -3,7 +3,8 @@
 //! A publisher's key is always provided. The key of a model, a manifest or a blob is provided while fewer than
 //! [`DHT_PROVIDERS_ENOUGH`] other nodes provide it, because a look-up needs no more. How many do is counted in the DHT itself,
 //! each time the key is due again. What was published on this node is always provided, so that false providers cannot hide it.
-//! Of each kind at most [`DHT_OWN_KEYS_PER_KIND_MAX`] keys are provided: first this node's own, then the rarest.
+//! Of each kind at most [`DHT_OWN_KEYS_PER_KIND_MAX`] keys are provided: first this node's own, then the rarest. The keys of what
+//! has been removed from the store are given up: see [`Provided::hold`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -15,7 +16,7 @@ use reg_proto::digest::Digest;
 
 use crate::net::limits::{
     DHT_KEYS_KNOWN_MAX, DHT_OWN_KEYS_PER_KIND_MAX, DHT_PROVIDE_AGAIN, DHT_PROVIDE_PER_TICK,
-    DHT_PROVIDERS_ENOUGH,
+    DHT_PROVIDERS_ENOUGH, DHT_PUBLISHER_STAYS,
 };
 
 /// What is due for a key.
@@ -32,6 +33,8 @@ pub(super) enum Due {
 struct State {
     /// Whether what it names was published on this node.
     is_own: bool,
+    /// When this node was last asked to provide it; `None` for one that is held from the start on.
+    named: Option<Instant>,
     /// When it was last sent to the DHT; `None` where it is due at once.
     sent: Option<Instant>,
     /// When the other providers were counted, and how many there were.
@@ -46,6 +49,17 @@ impl State {
     }
 }
 
+/// The keys of everything in the store.
+#[derive(Debug)]
+pub struct HeldKeys {
+    /// When they were gathered. What was named later is not among them.
+    pub since: Instant,
+    /// Each key, and whether what it names was published on this node.
+    pub keys: BTreeMap<DhtKey, bool>,
+    /// Keys of blobs that belong to no model yet: they stay if they are provided.
+    pub loose: BTreeSet<DhtKey>,
+}
+
 /// The keys that this node could provide.
 #[derive(Debug)]
 pub(super) struct Provided {
@@ -57,7 +71,7 @@ pub(super) struct Provided {
     /// How many of each kind these are.
     counts: BTreeMap<DhtKind, usize>,
     is_changed: bool,
-    /// Keys that this node does not even remember.
+    /// Keys of the store that this node does not even remember.
     forgotten: usize,
     /// What may still be sent before the next tick.
     budget: usize,
@@ -71,11 +85,12 @@ impl Provided {
 
     /// Adds a key. Tells whether to send it to the DHT now; else it is due at one of the next ticks.
     pub(super) fn add(&mut self, key: DhtKey, is_own: bool, now: Instant) -> bool {
+        // One for which there is no room is counted, or taken up, when the store is looked at the next time.
         if self.keys.len() >= DHT_KEYS_KNOWN_MAX && !self.keys.contains_key(&key) {
-            self.forgotten += 1;
             return false;
         }
         let state = self.keys.entry(key).or_default();
+        state.named = Some(now);
         self.is_changed |= is_own && !state.is_own;
         state.is_own |= is_own;
         state.is_left &= !state.is_own;
@@ -97,6 +112,38 @@ impl Provided {
         self.budget -= 1;
         state.sent = Some(now);
         true
+    }
+
+    /// Takes the keys of everything in the store: adds those that are missing, and gives up those of what is not there any more.
+    /// Returns these. A publisher's key stays for a while after it was named, because a model may be on its way.
+    pub(super) fn hold(&mut self, held: &HeldKeys, now: Instant) -> Vec<DhtKey> {
+        let is_held = |key: &DhtKey, state: &State| {
+            held.keys.contains_key(key)
+                || held.loose.contains(key)
+                || state.named.is_some_and(|at| {
+                    let is_coming = now.saturating_duration_since(at) < DHT_PUBLISHER_STAYS;
+                    at >= held.since || (key.kind() == DhtKind::Publisher && is_coming)
+                })
+        };
+        let known = self.keys.iter();
+        let gone: Vec<DhtKey> =
+            known.filter(|(key, state)| !is_held(key, state)).map(|(key, _)| *key).collect();
+        for key in &gone {
+            self.keys.remove(key);
+        }
+        self.forgotten = 0;
+        for (key, is_own) in &held.keys {
+            if self.keys.len() >= DHT_KEYS_KNOWN_MAX && !self.keys.contains_key(key) {
+                self.forgotten += 1;
+                continue;
+            }
+            let state = self.keys.entry(*key).or_default();
+            state.is_own |= is_own;
+            state.is_left &= !state.is_own;
+        }
+        self.is_changed = true;
+        self.choose();
+        gone
     }
 
     /// Chooses anew which keys are provided, where something has changed.
@@ -310,6 +357,42 @@ mod tests {
         }
         assert_eq!(keys.report(), DhtKeys { provided: most, left_to_others: 10, beyond_bound: 0 });
         assert_eq!(all_due(&mut keys, later, false).len(), 10, "ten others take their places");
+    }
+
+    #[test]
+    fn what_is_not_in_the_store_any_more_is_given_up_and_makes_room() {
+        let (mut keys, start) = (node(1), Instant::now());
+        for n in 0..DHT_KEYS_KNOWN_MAX {
+            let _is_sent = keys.add(key(n), false, start);
+        }
+        let is_new = key(DHT_KEYS_KNOWN_MAX);
+        for _again in 0..3 {
+            assert!(!keys.add(is_new, false, start));
+        }
+        let later = start + Duration::from_secs(1);
+        let mut held = HeldKeys {
+            since: later,
+            keys: (0..=DHT_KEYS_KNOWN_MAX).map(|n| (key(n), false)).collect(),
+            loose: BTreeSet::new(),
+        };
+        assert!(keys.hold(&held, later).is_empty());
+        let all = DHT_KEYS_KNOWN_MAX + 1;
+        let most = DHT_OWN_KEYS_PER_KIND_MAX;
+        let full = DhtKeys { provided: most, left_to_others: 0, beyond_bound: all - most };
+        assert_eq!(keys.report(), full, "each key is counted once, however often it was named");
+        // Of the first keys, one is a loose blob, and one was named while the store was looked at.
+        held.keys = (10..all).map(|n| (key(n), false)).collect();
+        held.loose = BTreeSet::from([key(0)]);
+        let _is_sent = keys.add(key(1), false, later);
+        let gone = keys.hold(&held, later);
+        assert_eq!(BTreeSet::from_iter(gone), (2..10).map(key).collect::<BTreeSet<_>>());
+        assert!(keys.keys.contains_key(&is_new), "it has taken a place");
+        let publisher = DhtKey::publisher(&PublisherId::from_bytes([1; 32]));
+        let _is_sent = keys.add(publisher, false, later);
+        held.since = later + Duration::from_secs(1);
+        assert_eq!(keys.hold(&held, held.since), [key(1)], "a model of the publisher may be on its way");
+        held.since = later + DHT_PUBLISHER_STAYS;
+        assert_eq!(keys.hold(&held, held.since), [publisher]);
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! [`Remembered`]: the peers that a node remembers from one start to the next, in a file of their own.
 //!
 //! The event loop records which peers it has reached, and dials the best of them at the start (`calling`). What is kept, and for
-//! how long, is decided without I/O (`book`, `rank`, `calls`). The file is written whole, and rarely: a node that is killed
+//! how long, is decided without I/O (`known_peers`, `rank`, `dial_schedule`). The file is written whole, and rarely: a node that is killed
 //! loses the last news. A file that cannot be read never stops a node.
 
-mod book;
-mod calling;
-mod calls;
+mod dial_schedule;
+mod known_peers;
 mod naming;
 mod rank;
+mod redialler;
 mod written;
 
 use std::fs::{self, File};
@@ -24,13 +24,12 @@ use reg_keys::durable;
 use reg_proto::peer::{Address, PeerId};
 use tokio::sync::Mutex as AsyncMutex;
 
-use self::book::{Book, NoRoom};
+use self::known_peers::{KnownPeers, NoRoom};
 use self::written::WrittenError;
 use super::limits::{REMEMBER_FIRST, REMEMBER_LATER, REMEMBERED_FILE_BYTES_MAX};
 
-use self::book::parts;
-pub(super) use self::calling::Recalls;
 pub use self::naming::{NamePeerError, NamedPeer};
+pub(super) use self::redialler::Redialler;
 
 /// The remembered peers of a node. Cheap to clone: the event loop and the handle of the network share them.
 #[derive(Debug, Clone)]
@@ -49,7 +48,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    book: Book,
+    known: KnownPeers,
     /// Since when there is news that is not written.
     news: Option<Instant>,
     /// When the file was last written, or was to be.
@@ -61,7 +60,7 @@ struct State {
 impl Remembered {
     /// Returns a memory that remembers nothing.
     pub fn nothing() -> Self {
-        Self::new(None, Book::default())
+        Self::new(None, KnownPeers::default())
     }
 
     /// Reads the file at `path`. One that is damaged is set aside, and one that cannot be read is left alone: both are told in
@@ -75,8 +74,8 @@ impl Remembered {
             }
         };
         match read {
-            None => Self::new(Some(path), Book::default()),
-            Some(Ok(book)) => Self::new(Some(path), book),
+            None => Self::new(Some(path), KnownPeers::default()),
+            Some(Ok(known)) => Self::new(Some(path), known),
             Some(Err(error @ WrittenError::Later { .. })) => {
                 tracing::error!(path = %path.display(), "the file of remembered peers is left alone, because {error}");
                 Self::nothing()
@@ -89,14 +88,14 @@ impl Remembered {
                     "the file of remembered peers is damaged: it is set aside as {}, and peers are remembered anew",
                     aside.display()
                 );
-                Self::new(Some(path), Book::default())
+                Self::new(Some(path), KnownPeers::default())
             }
         }
     }
 
-    fn new(path: Option<&Path>, book: Book) -> Self {
-        let is_pending = AtomicBool::new(!book.best().is_empty());
-        let state = Mutex::new(State { book, ..State::default() });
+    fn new(path: Option<&Path>, known: KnownPeers) -> Self {
+        let is_pending = AtomicBool::new(!known.best().is_empty());
+        let state = Mutex::new(State { known, ..State::default() });
         let path = path.map(Path::to_owned);
         Self(Arc::new(Shared { path, state, writing: AsyncMutex::default(), is_pending }))
     }
@@ -109,14 +108,14 @@ impl Remembered {
     /// Returns how many peers are remembered, and how many addresses the user has added.
     pub fn count(&self) -> (usize, usize) {
         let state = self.state();
-        (state.book.peers().len(), state.book.named().len())
+        (state.known.peers().len(), state.known.named().len())
     }
 
     /// Lists what is remembered: the addresses of the user's, then the peers in the order in which they are dialled.
     pub fn list(&self) -> Vec<KnownPeer> {
         let state = self.state();
-        let named = state.book.named().iter().map(|address| KnownPeer {
-            peer: parts(address).1,
+        let named = state.known.named().iter().map(|address| KnownPeer {
+            peer: address.parts().1,
             addresses: vec![address.clone()],
             added: true,
             claimed: false,
@@ -124,8 +123,8 @@ impl Remembered {
             used: None,
             failures: 0,
         });
-        let best = state.book.best();
-        let met = best.iter().filter_map(|peer| state.book.peers().get_key_value(peer));
+        let best = state.known.best();
+        let met = best.iter().filter_map(|peer| state.known.peers().get_key_value(peer));
         let met = met.map(|(peer, met)| KnownPeer {
             peer: Some(*peer),
             addresses: met.addresses.clone(),
@@ -140,7 +139,7 @@ impl Remembered {
 
     /// Returns the addresses that the user has added.
     pub(super) fn named(&self) -> Vec<Address> {
-        self.state().book.named().to_vec()
+        self.state().known.named().to_vec()
     }
 
     /// Tells whether a remembered peer may still turn up after the start.
@@ -150,49 +149,54 @@ impl Remembered {
 
     /// Records that a peer was of use. Returns whether the peer is remembered already.
     fn was_of_use(&self, peer: PeerId) -> bool {
-        let is_known = self.state().book.peers().contains_key(&peer);
+        let is_known = self.state().known.peers().contains_key(&peer);
         if is_known {
-            self.change(|book, now| book.was_of_use(peer, &[], now));
+            self.change(|known, now| known.was_of_use(peer, &[], now));
         }
         is_known
     }
 
     /// Forgets a peer that has cost this node too much, or has sent what was wrong. An address that the user has added stays.
     pub fn distrust(&self, peer: &PeerId) {
-        self.change(|book, _| book.drop_met(peer));
+        self.change(|known, _| known.drop_met(peer));
     }
 
     /// Adds an address of the user's. It is written with the next [`Self::save`].
     fn name(&self, address: Address) -> Result<bool, NoRoom> {
         let mut named = Ok(false);
-        self.change(|book, _| {
-            named = book.name(address);
+        self.change(|known, _| {
+            named = known.name(address);
             named == Ok(true)
         });
         named
     }
 
+    /// Takes back what [`Self::name`] has added, and nothing else.
+    fn unname(&self, address: &Address) {
+        self.change(|known, _| known.unname(address));
+    }
+
     /// Forgets a peer or an address. Returns which peers had it, and which of the user's addresses are gone.
     fn forget(&self, what: &Forget) -> (Vec<PeerId>, Vec<Address>) {
         let mut gone = (Vec::new(), Vec::new());
-        self.change(|book, _| {
+        self.change(|known, _| {
             gone = match what {
                 Forget::Peer(peer) => {
-                    let (is_known, unnamed) = book.forget_peer(peer);
+                    let (is_known, unnamed) = known.forget_peer(peer);
                     (Vec::from_iter(is_known.then_some(*peer)), unnamed)
                 }
-                Forget::Address(address) => book.forget_address(address),
+                Forget::Address(address) => known.forget_address(address),
             };
             !gone.0.is_empty() || !gone.1.is_empty()
         });
         gone
     }
 
-    /// Changes the book at the present time. `act` returns whether there is news to write.
-    fn change(&self, act: impl FnOnce(&mut Book, u64) -> bool) {
+    /// Changes the known peers at the present time. `act` returns whether there is news to write.
+    fn change(&self, act: impl FnOnce(&mut KnownPeers, u64) -> bool) {
         if self.is_on() {
             let mut state = self.state();
-            if act(&mut state.book, clock::now()) {
+            if act(&mut state.known, clock::now()) {
                 state.news.get_or_insert_with(Instant::now);
             }
         }
@@ -234,7 +238,7 @@ impl Remembered {
             if state.news.take().is_none() {
                 return Ok(());
             }
-            written::to_bytes(&state.book)
+            written::to_bytes(&state.known)
         };
         let write = move || durable::replace(&path, &bytes);
         let written = tokio::task::spawn_blocking(write).await.unwrap_or_else(|error| Err(error.into()));
@@ -291,7 +295,7 @@ mod tests {
         assert!(!first.are_pending());
         first.save().await.unwrap();
         assert!(!path.exists(), "there is no news to write");
-        first.change(|book, now| book.reached(peer(1), "/ip4/10.0.0.1/tcp/1".parse().unwrap(), None, now));
+        first.change(|known, now| known.reached(peer(1), "/ip4/10.0.0.1/tcp/1".parse().unwrap(), None, now));
         first.name("/ip4/10.0.0.2/tcp/1".parse().unwrap()).unwrap();
         first.save().await.unwrap();
         let again = Remembered::open(&path);
@@ -310,8 +314,8 @@ mod tests {
         let path = dir.path().join("peers.json");
         let (memory, start) = (Remembered::open(&path), Instant::now());
         let meet = |byte: u8| {
-            memory.change(|book, now| {
-                book.reached(peer(byte), "/ip4/10.0.0.1/tcp/1".parse().unwrap(), None, now)
+            memory.change(|known, now| {
+                known.reached(peer(byte), "/ip4/10.0.0.1/tcp/1".parse().unwrap(), None, now)
             });
         };
         let saves = |later: std::time::Duration| {

@@ -87,12 +87,12 @@ impl Network {
         if let Err(error) = self.remembered.save().await {
             // What is told as a failure must not be written later.
             if is_new {
-                self.remembered.forget(&Forget::Address(kept));
+                self.remembered.unname(&kept);
             }
             return Err(error.into());
         }
         self.tell(Command::Name(parsed)).await;
-        let peer = super::parts(&kept).1;
+        let peer = kept.parts().1;
         Ok(NamedPeer { address: kept, peer, is_new, unreached })
     }
 
@@ -118,11 +118,10 @@ impl Network {
 
     /// Records that a peer has sent something that this node had asked for, and that has verified.
     pub fn was_of_use(&self, peer: PeerId) {
-        if !self.remembered.was_of_use(peer)
-            && let Some(commands) = &self.commands
-        {
+        let is_remembered = self.remembered.was_of_use(peer);
+        if let Some(commands) = &self.commands {
             // Where the event loop is busy, the next answer of the peer counts.
-            let _full = commands.try_send(Command::WasOfUse(peer));
+            let _full = commands.try_send(Command::WasOfUse { peer, is_remembered });
         }
     }
 }

@@ -7,7 +7,7 @@ use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use reg_proto::peer::{Address, PeerId};
 
-use super::book::Met;
+use super::known_peers::Met;
 use crate::net::limits::{FORGET_FAILURES, FORGET_USEFUL_AFTER, FORGET_USELESS_AFTER, REMEMBERED_USE};
 use crate::net::reach::{Range, range};
 

@@ -8,7 +8,7 @@ use reg_proto::peer::{Address, PeerId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::book::{Book, Met};
+use super::known_peers::{KnownPeers, Met};
 use crate::net::limits::{
     ADDRESSES_REMEMBERED_MAX, NAMED_PEERS_MAX, REMEMBERED_FILE_BYTES_MAX, REMEMBERED_MAX,
 };
@@ -50,9 +50,9 @@ struct RawPeer {
     failures: u32,
 }
 
-/// Returns a book as the bytes of its file.
-pub(super) fn to_bytes(book: &Book) -> Vec<u8> {
-    let peers = book.peers().iter().map(|(peer, met)| RawPeer {
+/// Returns a known as the bytes of its file.
+pub(super) fn to_bytes(known: &KnownPeers) -> Vec<u8> {
+    let peers = known.peers().iter().map(|(peer, met)| RawPeer {
         peer: *peer,
         addresses: Bounded::first_of(met.addresses.iter().cloned()),
         claimed: met.is_claimed,
@@ -61,7 +61,7 @@ pub(super) fn to_bytes(book: &Book) -> Vec<u8> {
         used: met.used,
         failures: met.failures,
     });
-    let named = Bounded::first_of(book.named().iter().cloned());
+    let named = Bounded::first_of(known.named().iter().cloned());
     json::to_vec(&RawBook { version: VERSION, named, peers: Bounded::first_of(peers) })
 }
 
@@ -69,7 +69,7 @@ pub(super) fn to_bytes(book: &Book) -> Vec<u8> {
 ///
 /// # Errors
 /// See [`WrittenError`].
-pub(super) fn read(bytes: &[u8], now: u64) -> Result<Book, WrittenError> {
+pub(super) fn read(bytes: &[u8], now: u64) -> Result<KnownPeers, WrittenError> {
     let of: Versioned = json::from_slice(bytes, REMEMBERED_FILE_BYTES_MAX).map_err(WrittenError::Damaged)?;
     if of.version > VERSION {
         return Err(WrittenError::Later { version: of.version });
@@ -87,7 +87,7 @@ pub(super) fn read(bytes: &[u8], now: u64) -> Result<Book, WrittenError> {
         };
         (raw.peer, met)
     });
-    Ok(Book::new(peers.collect::<BTreeMap<_, _>>(), named.into_vec(), now))
+    Ok(KnownPeers::new(peers.collect::<BTreeMap<_, _>>(), named.into_vec(), now))
 }
 
 #[cfg(test)]
@@ -101,9 +101,9 @@ mod tests {
         let text = format!(
             r#"{{"version":1,"named":["/ip4/10.0.0.1/tcp/4600"],"peers":[{{"peer":"{PEER}","addresses":["/ip4/45.1.1.1/tcp/4600"],"claimed":false,"days":3,"success":1790000000,"used":1790000000,"failures":0}}]}}"#
         );
-        let book = read(text.as_bytes(), 1_800_000_000).unwrap();
-        assert_eq!(book.peers()[&PEER.parse::<PeerId>().unwrap()].days, 3);
-        assert_eq!(String::from_utf8(to_bytes(&book)).unwrap(), text);
+        let known = read(text.as_bytes(), 1_800_000_000).unwrap();
+        assert_eq!(known.peers()[&PEER.parse::<PeerId>().unwrap()].days, 3);
+        assert_eq!(String::from_utf8(to_bytes(&known)).unwrap(), text);
         let early = read(text.as_bytes(), 1000).unwrap();
         assert!(early.peers().values().all(|it| it.success == 1000), "no success lies in the future");
     }

@@ -2,7 +2,7 @@
 //! neighbours.
 //!
 //! Declarations of a publisher that this node follows, or that the user gave a petname, are kept for ever, even if the
-//! store has none of its tags. Those of other publishers are passed on and forgotten.
+//! store has none of its tags. Those of other publishers are passed on, and kept with their listings in the catalogue.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -50,6 +50,7 @@ impl News {
         let publisher = brought.publisher();
         let followed = keys::keys(&self.store, publisher).ok().flatten();
         if followed.is_none() && !self.trust.has_named(&publisher) {
+            self.catalogue.hear_keys(&brought);
             return (brought, false);
         }
         let revoked = declarations::remember(&self.store, &brought).unwrap_or_else(|error| {

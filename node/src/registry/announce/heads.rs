@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use reg_proto::announcement::{Announcement, Holder};
 use reg_proto::bounded::Bounded;
+use reg_proto::catalogue::{Listing, SignedListing};
 use reg_proto::digest::Digest;
 use reg_proto::envelope::{Envelope, EnvelopeError, SignatureError};
 use reg_proto::equivocation::{Equivocation, EquivocationClaim, EquivocationError};
@@ -70,14 +71,21 @@ impl AnnouncementError {
     /// Returns whether an honest peer can have sent this: newer keys than those that it knows have retired or revoked the
     /// keys of the record, or the inheritance list was left out.
     pub(super) fn is_outdated(&self) -> bool {
-        let Self::Tag(TagError::Signature { source, .. }) = self else { return false };
-        matches!(
-            source,
-            SignatureError::Retired { .. }
-                | SignatureError::ListMissing { .. }
-                | SignatureError::Revoked { .. }
-        )
+        matches!(self, Self::Tag(error) if is_outdated(error))
     }
+}
+
+/// Tells whether a record is refused because of newer keys than those that its honest sender may know.
+fn is_outdated(error: &TagError) -> bool {
+    matches!(error, TagError::Signature { source, .. } if is_of_older_keys(source))
+}
+
+/// Tells whether a signature is refused because of newer keys than those that its honest sender may know.
+pub(super) const fn is_of_older_keys(error: &SignatureError) -> bool {
+    matches!(
+        error,
+        SignatureError::Retired { .. } | SignatureError::ListMissing { .. } | SignatureError::Revoked { .. }
+    )
 }
 
 /// The heads, by tag.
@@ -97,8 +105,9 @@ pub(super) struct Heads {
 /// Returns the price of an announcement that is not verified: one for each signature. It counts the fields of that name,
 /// and parses nothing.
 pub(super) fn price(announcement: &Announcement) -> usize {
-    let Announcement { tag, key_documents, revocations, contradicted_by, .. } = announcement;
-    let texts = tag.iter().chain(key_documents.iter()).chain(revocations.iter()).chain(contradicted_by);
+    let Announcement { tag, key_documents, revocations, contradicted_by, card, .. } = announcement;
+    let texts =
+        tag.iter().chain(key_documents.iter()).chain(revocations.iter()).chain(contradicted_by).chain(card);
     texts.map(|text| text.matches("\"sig\"").count()).sum()
 }
 
@@ -140,6 +149,12 @@ impl Head {
             None => Vec::new(),
         };
         Ok(Self { tag, keys: Arc::new(keys), holders: vec![announcement.holder.clone()], proofs })
+    }
+
+    /// Returns the record as a listing with this card; `None` if the card is not about the record's model, or does not verify.
+    pub(super) fn listing(&self, card: String) -> Option<SignedListing> {
+        let listing = Listing::Record { record: self.tag.envelope().to_owned(), card: Some(card) };
+        SignedListing::verify(&listing, &self.keys).ok()
     }
 
     fn key(&self) -> HeadKey {
@@ -212,6 +227,7 @@ pub(super) fn announcement(
         tag: tag.map(str::to_owned),
         key_documents: Bounded::first_of(keys.short_texts()),
         holder,
+        card: None,
         contradicted_by,
         revocations: Bounded::first_of(revocations.into_iter().map(|(_, text)| text)),
     }
@@ -257,6 +273,11 @@ impl Heads {
         self.heads.insert(key, head);
         self.make_room();
         Heard::New
+    }
+
+    /// Tells whether another head is remembered without forgetting one.
+    pub(super) fn has_room(&self) -> bool {
+        self.heads.len() < HEADS_MAX && self.bytes + self.histories.bytes < HEADS_BYTES_MAX
     }
 
     /// Forgets the heads that arrived first while there are too many.

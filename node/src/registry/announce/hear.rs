@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use reg_proto::announcement::Announcement;
 use reg_proto::bounded::Bounded;
+use reg_proto::catalogue::SignedListing;
 use reg_proto::digest::Digest;
 use reg_proto::envelope::Envelope;
 use reg_proto::equivocation::Equivocation;
@@ -75,7 +76,11 @@ impl News {
             return Ok(if revoked { Heard::New } else { Heard::Known });
         }
         let heard = match budget.run(|| Head::verify(text, announcement, keys))? {
-            Ok(head) => self.take_head(head),
+            Ok(head) => {
+                let card = announcement.card.as_ref();
+                let listing = card.and_then(|card| budget.run(|| head.listing(card.clone())).ok().flatten());
+                self.take_head_with(head, listing)
+            }
             // The announced keys revoke the record; the revocation is then the news.
             Err(_) if revoked => Heard::Known,
             // The sender has not heard of the newer keys yet, or the list was too long for gossip. It is no liar.
@@ -85,8 +90,27 @@ impl News {
         Ok(if revoked { Heard::New } else { heard })
     }
 
-    /// Takes a verified head. If the store contradicts it, the proof is kept and announced.
-    pub(super) fn take_head(self: &Arc<Self>, mut head: Head) -> Heard {
+    /// Takes a verified head, and lists it in the catalogue. If the store contradicts it, the proof is kept and announced. Returns
+    /// once it is listed.
+    pub(super) async fn take_head(self: &Arc<Self>, head: Head) {
+        let news = self.clone();
+        drop(tokio::task::spawn_blocking(move || news.take_head_with(head, None)).await);
+    }
+
+    /// Takes a verified head, with its listing where a card came with it. The catalogue may have to write to the disk, so the caller
+    /// calls it on a thread that may block. A task of its own for each head would queue up without a bound.
+    fn take_head_with(self: &Arc<Self>, head: Head, listing: Option<SignedListing>) -> Heard {
+        let (tag, keys) = (head.tag.clone(), head.keys.clone());
+        let heard = self.take_news(head);
+        let _taken = match listing {
+            Some(listing) => self.catalogue.take(&listing, &keys),
+            None => self.catalogue.take_head(&tag, &keys),
+        };
+        heard
+    }
+
+    /// Takes a verified head among the news.
+    pub(super) fn take_news(self: &Arc<Self>, mut head: Head) -> Heard {
         let record = head.tag.record();
         let (publisher, model, tag) = (record.publisher, record.model.clone(), record.tag.clone());
         let seen = history::records(&self.store, &head.keys, &model, &tag).unwrap_or_default();
@@ -155,6 +179,7 @@ impl News {
                     tag: Some(tag),
                     key_documents: key_documents.clone(),
                     holder: holder.clone(),
+                    card: None,
                     contradicted_by: None,
                     revocations: Bounded::first_of(revocations.iter().cloned()),
                 };

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use reg_proto::announcement::Announcement;
 use reg_proto::dht::DhtKey;
 use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
+use reg_proto::limits::CARD_ENVELOPE_BYTES_MAX;
 use reg_proto::name::{ModelName, PublisherId};
 use reg_proto::peer::PeerId;
 use reg_proto::tag::SignedTag;
@@ -49,7 +51,15 @@ impl News {
     pub async fn announce(self: &Arc<Self>, tag: &SignedTag, keys: &KeyHistory) {
         if self.trust.sharing.gives(&tag.record().publisher, &tag.record().model) {
             self.announce_text(tag.envelope(), keys).await;
+        } else {
+            self.list(tag, keys).await;
         }
+    }
+
+    /// Lists what a tag means now in the catalogue of this node. The user finds it, and no peer hears of it.
+    pub async fn list(&self, tag: &SignedTag, keys: &KeyHistory) {
+        let (catalogue, tag, keys) = (self.catalogue.clone(), tag.clone(), keys.clone());
+        drop(tokio::task::spawn_blocking(move || catalogue.take_head(&tag, &keys)).await);
     }
 
     /// Takes records of models in the store at the start of the node, and gossips those for which `is_gossiped` says so. The
@@ -62,17 +72,24 @@ impl News {
     ) {
         let holder = holder_of(self.network.peer_id(), self.network.listen_addresses().await);
         for tag in tags {
-            let gossiped = is_gossiped(&tag)
-                .then(|| heads::announcement(Some(tag.envelope()), keys, holder.clone(), None));
+            let gossiped = match is_gossiped(&tag) {
+                true => {
+                    let announcement = heads::announcement(Some(tag.envelope()), keys, holder.clone(), None);
+                    Some(Announcement { card: self.card_of(tag.envelope(), keys).await, ..announcement })
+                }
+                false => None,
+            };
             let record = tag.record();
             let is_heard =
                 !self.heads_of(record.publisher, Some(&record.model), Some(&record.tag)).is_empty();
             let head = Head { tag, keys: keys.clone(), holders: vec![holder.clone()], proofs: Vec::new() };
             if is_heard {
                 // A peer may contradict it.
-                self.take_head(head);
+                self.take_head(head).await;
             } else {
+                let (catalogue, tag, keys) = (self.catalogue.clone(), head.tag.clone(), head.keys.clone());
                 self.heads().hear(head);
+                drop(tokio::task::spawn_blocking(move || catalogue.take_head(&tag, &keys)).await);
             }
             if let Some(announcement) = gossiped {
                 self.network.announce(announcement).await;
@@ -85,11 +102,19 @@ impl News {
         let own = self.network.peer_id();
         let holder = holder_of(own, self.network.listen_addresses().await);
         let announcement = heads::announcement(Some(tag), keys, holder, None);
+        let announcement = Announcement { card: self.card_of(tag, keys).await, ..announcement };
         match Head::verify(tag, &announcement, keys.clone()) {
-            Ok(head) => drop(self.take_head(head)),
+            Ok(head) => self.take_head(head).await,
             Err(error) => debug!(%error, "a revoked tag record is announced with its revocation"),
         }
         self.network.announce(announcement).await;
+    }
+
+    /// Returns the card of a record's model, as an envelope, where the store has one and it is not too long for gossip.
+    async fn card_of(&self, tag: &str, keys: &KeyHistory) -> Option<String> {
+        let (catalogue, tag) = (self.catalogue.clone(), SignedTag::verify(tag, keys).ok()?);
+        let card = tokio::task::spawn_blocking(move || catalogue.card_here(&tag)).await.ok().flatten();
+        card.filter(|card| card.len() <= CARD_ENVELOPE_BYTES_MAX)
     }
 
     /// Provides a model in the DHT: its publisher's records, its large blobs that are in the store, and its name and its manifest

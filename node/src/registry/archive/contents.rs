@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use reg_api::archive::{ExportRequest, ExportedModel};
 use reg_api::request::wanted_tag;
 use reg_api::selection::Selection;
+use reg_api::size::Size;
 use reg_proto::bounded::Bounded;
 use reg_proto::descriptor::Descriptor;
 use reg_proto::digest::Digest;
@@ -15,14 +16,16 @@ use reg_proto::limits::{ANCESTORS_PER_RESPONSE_MAX, REFERRERS_MAX};
 use reg_proto::manifest::MANIFEST_TYPE;
 use reg_proto::name::{Publisher, Reference};
 use reg_proto::path::SafePath;
-use reg_proto::referrer::{EMPTY_BLOB, Referrer};
+use reg_proto::referrer::EMPTY_BLOB;
 use reg_proto::tag::SignedTag;
 use reg_proto::wire::Records;
 
 use super::Archiving;
+use super::bounds;
 use super::error::ExportError;
+use crate::registry::limits::BROUGHT_BYTES_MAX;
 use crate::registry::model::record::{self, ModelRecord, referrers_here};
-use crate::registry::publishers::{TagsError, declarations, forks, keys, proofs, tags, usable};
+use crate::registry::publishers::{TagsError, declarations, forks, keys, profiles, proofs, tags, usable};
 use crate::registry::resolve::{ModelHere, TagHere};
 use crate::store::Store;
 
@@ -36,6 +39,8 @@ pub(super) struct Contents {
     pub(super) own: BTreeMap<Digest, Vec<u8>>,
     /// Blobs of the store, with their sizes in bytes.
     pub(super) blobs: BTreeMap<Digest, u64>,
+    /// What the user should know of it.
+    pub(super) notes: Vec<String>,
 }
 
 impl Contents {
@@ -76,7 +81,7 @@ impl Archiving {
     /// Gathers the content of an archive. Blocks.
     ///
     /// # Errors
-    /// A model is not in the store as far as it is wanted: see [`ExportError`].
+    /// A model is not in the store as far as it is wanted, or an import would refuse the archive: see [`ExportError`].
     pub(super) fn contents(&self, request: &ExportRequest) -> Result<Contents, ExportError> {
         let mut contents = Contents::default();
         let mut chosen: Vec<Chosen> = Vec::new();
@@ -108,6 +113,7 @@ impl Archiving {
             contents.models.push(ExportedModel { ref_name: name, ..exported });
         }
         contents.add_own(EMPTY_BLOB.to_vec());
+        bounds::check(&contents, request.form)?;
         Ok(contents)
     }
 
@@ -138,9 +144,18 @@ impl Archiving {
             Some(keys) => records(store, keys, &digest, &record, tag.as_ref()).map_err(failed)?,
             None => Records::default(),
         };
-        let here = referrers_here(store, &record).into_iter();
-        let here = here.filter(|(_, it)| store.contains(&it.document.digest));
-        let referrers: Vec<(Digest, Referrer)> = here.take(REFERRERS_MAX).collect();
+        let size = |digest: &Digest| store.blob_size(digest).unwrap_or(0);
+        let mut here = referrers_here(store, &record);
+        here.retain(|(_, it)| store.contains(&it.document.digest));
+        let (referrers, left_out) =
+            bounds::fitting(here, |digest, it| size(digest) + size(&it.document.digest));
+        if left_out > 0 {
+            contents.notes.push(format!(
+                "{left_out} attestations of {reference} are not in the archive, which takes {REFERRERS_MAX} documents and {} of \
+                 each model",
+                Size(BROUGHT_BYTES_MAX as u64)
+            ));
+        }
         let carried = CarriedModel {
             version: CARRIED_VERSION,
             publisher: record.publisher,
@@ -151,13 +166,13 @@ impl Archiving {
             referrers: Bounded::first_of(referrers.iter().map(|(digest, _)| *digest)),
             records,
         };
-        let size = carried.to_bytes().len();
-        if size > CARRIED_BYTES_MAX {
-            return Err(ExportError::TooMuch { reference: reference.clone(), size });
+        let carried_bytes = carried.to_bytes().len();
+        if carried_bytes > CARRIED_BYTES_MAX {
+            return Err(ExportError::TooMuch { reference: reference.clone(), size: carried_bytes });
         }
         let documents = referrers.iter().flat_map(|(digest, it)| [*digest, it.document.digest]);
         for document in documents.chain([digest]) {
-            contents.blobs.insert(document, store.blob_size(&document).unwrap_or(0));
+            contents.blobs.insert(document, size(&document));
         }
         contents.blobs.extend(blobs.iter().map(|(blob, layout)| (*blob, layout.size())));
         let exported = ExportedModel {
@@ -172,7 +187,7 @@ impl Archiving {
             is_part,
             behind: tag.and_then(|it| it.behind),
         };
-        let manifest_bytes = store.blob_size(&digest).unwrap_or(0);
+        let manifest_bytes = size(&digest);
         let referrers = referrers.into_iter().map(|(digest, it)| (digest, it.artifact_type)).collect();
         Ok(Chosen { carried, exported, manifest_bytes, referrers })
     }
@@ -207,6 +222,7 @@ fn records(
         ancestors: Bounded::first_of(ancestors.iter().map(text)),
         revocations: Bounded::first_of(keys.revocations().map(|(_, text)| text.to_owned())),
         delegations: Bounded::first_of(delegations.iter().map(|it| it.envelope().to_owned())),
+        profile: profiles::text(store, keys),
         proofs: Bounded::first_of(contradictions.iter().map(Equivocation::to_claim)),
         branch: Bounded::first_of(forks::evidence(store, keys)),
         ..Records::default()

@@ -37,6 +37,8 @@ pub enum ExportError {
         "records and files of {reference} take {size} bytes as a document, more than an archive may carry"
     )]
     TooMuch { reference: Reference, size: usize },
+    #[error("an archive of these models has {count} {what}, and at most {max} can be imported")]
+    TooMany { what: &'static str, count: usize, max: usize },
     #[error("store cannot read a blob of the model")]
     Read(#[from] ReadError),
     #[error("{digest} is damaged in the store")]
@@ -75,8 +77,8 @@ impl Fault for ExportError {
             Self::Write { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => FaultKind::Invalid,
             Self::Write { source, .. } => FaultKind::of_path(source),
             Self::NoRoom { .. } => FaultKind::DiskFull,
-            Self::IsDirectory { .. } | Self::NotEmpty { .. } | Self::OtherModels { .. } => FaultKind::Invalid,
-            Self::TooMuch { .. } => FaultKind::Invalid,
+            Self::IsDirectory { .. } | Self::NotEmpty { .. } | Self::OtherModels { .. } => FaultKind::Denied,
+            Self::TooMuch { .. } | Self::TooMany { .. } => FaultKind::Invalid,
             Self::Before { source, .. } => source.kind(),
             Self::Busy { .. } => FaultKind::RetryLater,
             _ => FaultKind::Internal,
@@ -94,6 +96,9 @@ impl Fault for ExportError {
             Self::Damaged { .. } | Self::Read(ReadError::Damaged { .. }) => {
                 Some("`reg verify REF --repair` fetches the damaged bytes again".to_owned())
             }
+            Self::TooMany { .. } => Some("export fewer models at once, into more archives".to_owned()),
+            Self::TooMuch { .. } => Some("export fewer of its files with --quant or --include".to_owned()),
+            Self::Busy { .. } => Some("wait until that export has ended, or name another file".to_owned()),
             Self::Reserve(source) => source.hint(),
             Self::Write { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
                 Some("that file system takes no file of this size: use one that does, such as exFAT or ext4".to_owned())
@@ -136,6 +141,8 @@ pub enum ArchiveError {
     NoModels { path: PathBuf },
     #[error("{path} has no model {carried}")]
     NoModel { path: PathBuf, carried: Digest },
+    #[error("{path} has {count} models, and at most {max} are taken out of one archive")]
+    TooManyModels { path: PathBuf, count: usize, max: usize },
     #[error("documents of {reference} in {path} take more than {max} bytes")]
     TooManyDocuments { path: PathBuf, reference: Reference, max: usize },
     #[error("{digest} in {path} is not what its name says")]
@@ -184,11 +191,12 @@ impl Fault for ArchiveError {
                 io::ErrorKind::NotFound => FaultKind::NotFound,
                 _ => FaultKind::of_path(source),
             },
-            Self::NoFile { .. } | Self::Tar { .. } | Self::TooLarge { .. } | Self::Layout { .. } => {
-                FaultKind::Invalid
+            Self::NoFile { .. } => FaultKind::Invalid,
+            Self::Tar { .. } | Self::TooLarge { .. } | Self::Layout { .. } => FaultKind::Verification,
+            Self::Lacks { .. } | Self::NoModels { .. } | Self::NoSuchFile { .. } => FaultKind::Verification,
+            Self::Referrer { .. } | Self::TooManyDocuments { .. } | Self::TooManyModels { .. } => {
+                FaultKind::Verification
             }
-            Self::Lacks { .. } | Self::NoModels { .. } | Self::NoSuchFile { .. } => FaultKind::Invalid,
-            Self::Referrer { .. } | Self::TooManyDocuments { .. } => FaultKind::Invalid,
             Self::NoModel { .. } => FaultKind::NotFound,
             Self::NoneOfThem { .. } => FaultKind::NoMatch,
             Self::Wrong { .. } | Self::OtherSize { .. } | Self::Older { .. } | Self::FalseStates { .. } => {
@@ -215,9 +223,17 @@ impl Fault for ArchiveError {
             Self::Lacks { what, .. } if what.starts_with("blobs") => {
                 Some("it was not copied whole: copy it again, or export it again".to_owned())
             }
-            Self::Lacks { what, .. } if what == reg_proto::layout::INDEX_FILE => {
+            Self::Lacks { path, what } if what == reg_proto::layout::INDEX_FILE && path.is_dir() => {
                 Some("the export has not ended: run `reg export` again with the same directory".to_owned())
             }
+            Self::TooManyModels { .. }
+            | Self::Tar { source: TarError::TooMany, .. }
+            | Self::Layout { source: LayoutError::TooManyEntries { .. }, .. } => {
+                Some("export fewer models at once, into more archives".to_owned())
+            }
+            Self::TooManyDocuments { reference, .. } => Some(format!(
+                "`reg export {reference} -o FILE.tar` by this version leaves out attestations that do not fit"
+            )),
             Self::Lacks { .. } => Some("`reg export REF… -o FILE.tar` writes an archive that can be imported".to_owned()),
             Self::Wrong { .. } | Self::OtherSize { .. } => {
                 Some("nothing of it was kept: copy the archive again, or get it from another source".to_owned())

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use reg_api::archive::{ArchiveForm, ExportRequest, Exported};
+use reg_api::archive::{ArchiveForm, ExportRequest, Exported, ExportedModel};
+use reg_api::counted::counted;
 use reg_api::progress::Progress;
 use reg_api::reporter::Reporter;
 use reg_api::size::Size;
@@ -25,6 +26,7 @@ use super::member::Member;
 use super::new_file::NewFile;
 use super::tarball::{self, BLOCK};
 use crate::registry::limits::COPIED_AT_ONCE;
+use crate::registry::publishers::revoked;
 use crate::store::{Cancel, CancelOnDrop, Store, free_space};
 
 /// The progress of an export, in bytes.
@@ -63,18 +65,28 @@ impl Archiving {
         let protect: BTreeSet<Digest> = contents.blobs.keys().copied().collect();
         let _lease = store.reserve(0, &protect)?;
         let (count, bytes) = (contents.blobs.len() + contents.own.len(), contents.bytes());
-        reporter
-            .stage("writing", format_args!("{} in {count} blobs to {}", Size(bytes), request.dest.display()));
+        reporter.stage(
+            "writing",
+            format_args!("{} in {} to {}", Size(bytes), counted(count, "blob"), request.dest.display()),
+        );
         let mut writing = Writing { store, reporter, cancel, done: 0, total: bytes };
         let bytes_kept = match request.form {
             ArchiveForm::Tar => writing.tar(&contents, &request.dest).map(|()| 0)?,
             ArchiveForm::Directory => writing.directory(&contents, &request.dest)?,
         };
+        let withdrawn = |it: &ExportedModel| {
+            let why = revoked::withdrawn(store, it.publisher, &it.manifest)?;
+            let reference = &it.reference;
+            Some(format!(
+                "{reference} was withdrawn by its publisher: {why}; a node that knows that does not take it"
+            ))
+        };
+        let withdrawn: Vec<String> = contents.models.iter().filter_map(withdrawn).collect();
         let notes = contents.models.iter().filter_map(|it| it.behind.as_ref()).map(ToString::to_string);
         Ok(Exported {
             path: request.dest.clone(),
             form: request.form,
-            notes: notes.collect(),
+            notes: withdrawn.into_iter().chain(notes).chain(contents.notes).collect(),
             models: contents.models,
             blobs: count,
             bytes,
@@ -102,7 +114,7 @@ impl Writing<'_> {
         let index = contents.index.to_bytes();
         let headers = (contents.blobs.len() + contents.own.len() + 4) as u64 * 2 * BLOCK;
         check_room(path, self.total + index.len() as u64 + headers)?;
-        let file = NewFile::create(path).map_err(failed)?;
+        let file = NewFile::create(path)?;
         let mut out = BufWriter::with_capacity(COPIED_AT_ONCE, file.file());
         let mut document = |member: Member, bytes: &[u8]| {
             let mut write = || {

@@ -3,7 +3,7 @@
 //! The index is written last, so a directory without one is no archive yet.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use super::contents::{Contents, reference_of};
 use super::error::{ArchiveError, ExportError};
 use super::export::{CopyError, Writing, check_room};
 use super::member::Member;
-use super::new_file::{NewFile, open_begun, sync_parent, temporary_of};
+use super::new_file::{NewFile, lock_begun, open_begun, sync_parent, temporary_of};
 use super::opened::Opened;
 use crate::registry::limits::COPIED_AT_ONCE;
 
@@ -90,12 +90,7 @@ impl Writing<'_> {
         let mut options = File::options();
         let mut file =
             open_begun(options.read(true).append(true).create(true), &temporary).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(ExportError::Busy { path: path.to_owned() }),
-            // Some file systems of USB sticks and shares have no locks.
-            Err(TryLockError::Error(_)) => {}
-        }
+        lock_begun(&file, &temporary, path)?;
         let before = file.metadata().map_err(failed)?.len();
         let resumed = match before {
             1.. if before <= size => self.hashed(&file, StateHasher::new())?,
@@ -136,7 +131,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
         return Ok(());
     }
     let failed = |source| ExportError::Write { path: path.to_owned(), source };
-    let file = NewFile::create(path).map_err(failed)?;
+    let file = NewFile::create(path)?;
     let mut out: &File = file.file();
     out.write_all(bytes).map_err(failed)?;
     file.finish().map_err(failed)

@@ -4,6 +4,7 @@
 //! store. Promise: an archive has its final name only when it is whole and on the disk; what is taken out of one is verified
 //! and judged as what a peer sends is; no entry of an archive becomes a path.
 
+mod bounds;
 mod contents;
 mod error;
 mod export;

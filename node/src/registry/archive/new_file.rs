@@ -2,9 +2,11 @@
 //! where the file system can make files without a name, else a file that the next run of the same command overwrites.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+
+use super::error::ExportError;
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -35,6 +37,35 @@ pub(super) fn open_begun(options: &mut OpenOptions, temporary: &Path) -> io::Res
     options.open(temporary)
 }
 
+/// Locks the file `temporary`, which is `path` while it is written, so that no other export mixes its bytes into it.
+///
+/// # Errors
+/// [`ExportError::Busy`] where another export has locked it, or has ended meanwhile.
+pub(super) fn lock_begun(file: &File, temporary: &Path, path: &Path) -> Result<(), ExportError> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => return Err(ExportError::Busy { path: path.to_owned() }),
+        // Some file systems of USB sticks and shares have no locks.
+        Ok(()) | Err(TryLockError::Error(_)) => {}
+    }
+    // An export that ended between the opening and the lock has given this file its last name, or removed it.
+    if is_named(file, temporary) { Ok(()) } else { Err(ExportError::Busy { path: path.to_owned() }) }
+}
+
+#[cfg(unix)]
+fn is_named(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(opened), Ok(named)) => (opened.dev(), opened.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}
+
+/// An open file cannot be renamed or removed there.
+#[cfg(not(unix))]
+fn is_named(_: &File, _: &Path) -> bool {
+    true
+}
+
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -50,13 +81,25 @@ impl NewFile {
     /// Begins a file.
     ///
     /// # Errors
-    /// The directory does not exist, or takes no file.
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
-        if let Some(file) = nameless(parent(path))? {
-            return Ok(Self { file, path: path.to_owned(), temporary: None });
+    /// The directory does not exist, or takes no file; or another export writes a file of this name.
+    pub(super) fn create(path: &Path) -> Result<Self, ExportError> {
+        let failed = |source| ExportError::Write { path: path.to_owned(), source };
+        match nameless(parent(path)).map_err(failed)? {
+            Some(file) => Ok(Self { file, path: path.to_owned(), temporary: None }),
+            None => Self::create_named(path),
         }
+    }
+
+    /// Begins a file where the file system makes none without a name.
+    fn create_named(path: &Path) -> Result<Self, ExportError> {
+        let failed = |source| ExportError::Write { path: path.to_owned(), source };
         let temporary = temporary_of(path);
-        let file = open_begun(File::options().write(true).create(true).truncate(true), &temporary)?;
+        let mut options = File::options();
+        let file =
+            open_begun(options.write(true).create(true).truncate(false), &temporary).map_err(failed)?;
+        lock_begun(&file, &temporary, path)?;
+        // The bytes of another export are only removed once this one has the lock.
+        file.set_len(0).map_err(failed)?;
         Ok(Self { file, path: path.to_owned(), temporary: Some(temporary) })
     }
 
@@ -153,5 +196,19 @@ mod tests {
         whole.finish().unwrap();
         assert_eq!((fs::read(&path).unwrap(), names()), (b"whole".to_vec(), 1));
         assert!(NewFile::create(&dir.path().join("none/model.tar")).is_err());
+    }
+
+    #[test]
+    fn two_exports_to_one_name_do_not_mix_their_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.tar");
+        let first = NewFile::create_named(&path).unwrap();
+        first.file().write_all(b"first").unwrap();
+        assert!(matches!(NewFile::create_named(&path), Err(ExportError::Busy { .. })));
+        assert_eq!(fs::read(temporary_of(&path)).unwrap(), b"first", "the second one has removed nothing");
+        first.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        drop(NewFile::create_named(&path).unwrap());
+        assert!(!temporary_of(&path).exists());
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use reg_api::archive::{ArchiveReport, ArchivedModel, ListArchiveRequest, TakeRequest};
+use reg_api::counted::counted;
 use reg_api::progress::Progress;
 use reg_api::report::Pulled;
 use reg_api::reporter::Reporter;
@@ -27,7 +28,7 @@ use super::contents::reference_of;
 use super::error::ArchiveError;
 use super::opened::Opened;
 use crate::registry::limits::{ARCHIVED_MODELS_MAX, BROUGHT_BYTES_MAX, COPIED_AT_ONCE, SMALL_COPIED_AT_ONCE};
-use crate::registry::pull::Proven;
+use crate::registry::pull::{Lacking, Proven};
 use crate::registry::resolve::Brought;
 use crate::store::{Cancel, CancelOnDrop, Store, UploadError};
 
@@ -85,11 +86,28 @@ impl Archiving {
             reporter: reporter.clone(),
             cancel: caller.cancel(),
         };
+        let wanted: Vec<Digest> = lacking.small.keys().chain(lacking.weights.keys()).copied().collect();
+        let pulled = self.take_lacking(&pull, proven, lacking, &taking).await;
+        if pulled.is_err() {
+            taking.tell_kept(wanted).await?;
+        }
+        pulled
+    }
+
+    /// Takes the blobs that the store lacks, judges the model on the way, and records it.
+    async fn take_lacking(
+        &self,
+        pull: &PullRequest,
+        mut proven: Proven,
+        lacking: Lacking,
+        taking: &Taking,
+    ) -> Result<Pulled, ArchiveError> {
+        let (puller, reporter) = (&self.puller, &taking.reporter);
         let (small, weights) = (lacking.small.clone(), lacking.weights.clone());
         let bytes = |blobs: &BTreeMap<Digest, BlobLayout>| blobs.values().map(|it| it.size()).sum::<u64>();
         let total = bytes(&small) + bytes(&weights);
         let count = small.len() + weights.len();
-        reporter.stage("taking", format_args!("{} in {count} blobs", Size(total)));
+        reporter.stage("taking", format_args!("{} in {}", Size(total), counted(count, "blob")));
         // The licence is claimed in the configuration or the card, so a rule about it needs them.
         let (first, small) = small.into_iter().partition(|(blob, _)| is_claim(&proven, blob));
         let first_bytes = bytes(&first);
@@ -97,10 +115,10 @@ impl Archiving {
         puller.admit_brought(&proven).await?;
         let small_bytes = first_bytes + bytes(&small);
         taking.take(small, first_bytes, total).await?;
-        puller.judge_brought(&pull, &mut proven, reporter).await?;
+        puller.judge_brought(pull, &mut proven, reporter).await?;
         taking.take(weights, small_bytes, total).await?;
         check_states(&puller.store, &proven, &lacking.weights).await?;
-        Ok(puller.take_brought(&pull, proven, lacking, reporter).await?)
+        Ok(puller.take_brought(pull, proven, lacking, reporter).await?)
     }
 }
 
@@ -156,7 +174,13 @@ async fn check_states(
 fn list(path: &Path) -> Result<ArchiveReport, ArchiveError> {
     let opened = Opened::open(path)?;
     let mut models = Vec::new();
-    for descriptor in opened.index()?.carried().take(ARCHIVED_MODELS_MAX) {
+    let index = opened.index()?;
+    let count = index.carried().count();
+    if count > ARCHIVED_MODELS_MAX {
+        let (path, max) = (path.to_owned(), ARCHIVED_MODELS_MAX);
+        return Err(ArchiveError::TooManyModels { path, count, max });
+    }
+    for descriptor in index.carried() {
         let carried = opened.carried(descriptor.digest)?;
         models.push(ArchivedModel {
             carried: descriptor.digest,
@@ -182,17 +206,22 @@ fn read(path: &Path, carried: Digest) -> Result<Carried, ArchiveError> {
     let mut documents = vec![opened.document(model.manifest, MANIFEST_BYTES_MAX)?];
     let mut left = BROUGHT_BYTES_MAX;
     for digest in model.referrers.iter() {
-        let referrer = opened.document(*digest, MANIFEST_BYTES_MAX.min(left))?;
-        left -= referrer.len();
-        let of = opened.referrer(*digest)?.document.digest;
-        let document = opened.document(of, BUNDLE_BYTES_MAX.min(left)).map_err(|error| match error {
-            ArchiveError::TooLarge { .. } if left < BUNDLE_BYTES_MAX => ArchiveError::TooManyDocuments {
+        let too_many = |error: ArchiveError, has_room: bool| match error {
+            ArchiveError::TooLarge { .. } if !has_room => ArchiveError::TooManyDocuments {
                 path: path.to_owned(),
                 reference: reference_of(&model),
                 max: BROUGHT_BYTES_MAX,
             },
             error => error,
-        })?;
+        };
+        let referrer = opened
+            .document(*digest, MANIFEST_BYTES_MAX.min(left))
+            .map_err(|error| too_many(error, left >= MANIFEST_BYTES_MAX))?;
+        left -= referrer.len();
+        let of = opened.referrer(*digest)?.document.digest;
+        let document = opened
+            .document(of, BUNDLE_BYTES_MAX.min(left))
+            .map_err(|error| too_many(error, left >= BUNDLE_BYTES_MAX))?;
         left -= document.len();
         documents.extend([referrer, document]);
     }
@@ -250,6 +279,22 @@ impl Taking {
                 Ok(()) => {}
             }
             done += layout.size();
+        }
+        Ok(())
+    }
+
+    /// Tells the user which of the blobs of a model that is not recorded stay in the store.
+    async fn tell_kept(&self, wanted: Vec<Digest>) -> Result<(), ArchiveError> {
+        let store = self.store.clone();
+        let sizes = move || wanted.iter().filter_map(|it| store.blob_size(it)).collect();
+        let sizes: Vec<u64> = tokio::task::spawn_blocking(sizes).await?;
+        if !sizes.is_empty() {
+            self.reporter.note(format_args!(
+                "{} of the archive, verified, stay in the store without a model ({}): a later import takes them, `reg gc` removes \
+                 them",
+                counted(sizes.len(), "blob"),
+                Size(sizes.iter().sum())
+            ));
         }
         Ok(())
     }

@@ -24,7 +24,12 @@ pub enum DomainError {
     #[error("domain {domain} names publisher {now}, and not {accepted}, which was accepted for it")]
     OtherAccepted { domain: Domain, now: PublisherId, accepted: PublisherId },
     #[error("domain {domain} names publisher {publisher}, which no peer in reach knows")]
-    NoPublisher { domain: Domain, publisher: PublisherId },
+    NoPublisher {
+        domain: Domain,
+        publisher: PublisherId,
+        /// Whether strangers could be looked for, and were not.
+        has_strangers: bool,
+    },
     #[error("domain {domain} names publisher {publisher}, which has signed no profile that names a domain")]
     NoProfile { domain: Domain, publisher: PublisherId },
     #[error("domain {domain} names publisher {publisher}, and its profile names {named} instead")]
@@ -90,9 +95,14 @@ impl Fault for DomainError {
                 "a domain may change hands: ask the publisher another way whether the new id is theirs; then `reg trust accept \
                  {domain}`"
             )),
-            Self::NoPublisher { .. } => Some(
-                "name a peer that has models of it with --bootstrap, and with --from in a pull".to_owned(),
-            ),
+            Self::NoPublisher { domain, has_strangers, .. } => {
+                let known = "name a peer that has models of it with --bootstrap, and with --from in a pull";
+                let strangers = format!(
+                    "; `reg pull {domain}/MODEL --public` looks for strangers in BitTorrent's DHT, and tells the world this \
+                     machine's IP address and which publisher it looks for"
+                );
+                Some([known, if *has_strangers { strangers.as_str() } else { "" }].concat())
+            }
             Self::NoProfile { domain, publisher } | Self::NotNamedBack { domain, publisher, .. } => {
                 Some(format!(
                     "the publisher must name the domain back: reg publisher set --domain {domain} --key NAME; or name the publisher \

@@ -15,7 +15,7 @@ use crate::registry::trust::Trust;
 use crate::well_known::DomainClient;
 
 pub use self::error::DomainError;
-pub use self::peers::is_met;
+pub use self::peers::dial_all;
 
 /// Resolves domains.
 #[derive(Debug)]

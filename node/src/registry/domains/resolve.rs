@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::{DomainError, Domains};
 use crate::registry::limits::PINNED_DOMAIN_PATIENCE;
+use crate::registry::resolve::ProfileSearch;
 use crate::registry::trust::Names;
 use crate::well_known::LookupError;
 
@@ -124,7 +125,7 @@ impl Domains {
         Ok(found(record.publisher, source, true))
     }
 
-    /// Checks that the publisher's profile names the domain back.
+    /// Checks that the publisher's profile names the domain back, and follows the publisher's keys from then on.
     async fn confirm(
         &self,
         domain: &Domain,
@@ -133,18 +134,20 @@ impl Domains {
         reporter: &Reporter,
     ) -> Result<(), DomainError> {
         reporter.stage("finding", format_args!("the profile of {publisher}"));
-        let (profile, knew) = self
-            .resolver
-            .find_profile(publisher, Some(domain), &ask.from, reporter)
-            .await
-            .map_err(|source| DomainError::Tags { domain: domain.clone(), source })?;
-        let named = profile.as_ref().and_then(|it| it.profile().domain.clone());
+        let failed = |source| DomainError::Tags { domain: domain.clone(), source };
+        let search = ProfileSearch { publisher, wanted: Some(domain), from: &ask.from, public: ask.public };
+        let found = self.resolver.find_profile(search, reporter).await.map_err(failed)?;
+        let named = found.profile.as_ref().map(|it| it.profile().domain.clone());
         let domain = domain.clone();
         match named {
-            Some(named) if named == domain => Ok(()),
-            Some(named) => Err(DomainError::NotNamedBack { domain, publisher, named }),
-            None if profile.is_none() && knew == 0 => Err(DomainError::NoPublisher { domain, publisher }),
-            None => Err(DomainError::NoProfile { domain, publisher }),
+            Some(Some(named)) if named == domain => self.resolver.follow_profile(found).await.map_err(failed),
+            Some(Some(named)) => Err(DomainError::NotNamedBack { domain, publisher, named }),
+            None if found.knew == 0 => {
+                let is_asked = ask.public || self.network.meets_strangers();
+                let has_strangers = self.network.rendezvous().is_some() && !is_asked;
+                Err(DomainError::NoPublisher { domain, publisher, has_strangers })
+            }
+            None | Some(None) => Err(DomainError::NoProfile { domain, publisher }),
         }
     }
 
@@ -159,7 +162,7 @@ impl Domains {
         within: Duration,
     ) -> Result<(DomainRecord, DomainSource), DomainError> {
         let late = || {
-            let source = LookupError::Timeout { domain: domain.clone() };
+            let source = LookupError::Timeout { domain: domain.clone(), within };
             DomainError::Lookup { domain: domain.clone(), source }
         };
         timeout(within, self.look_up(domain)).await.map_err(|_| late())?

@@ -5,6 +5,9 @@
 //! has left.
 
 mod blobs;
+mod meter;
+mod origins;
+mod parts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -27,6 +30,10 @@ use crate::registry::limits::{
     DESERTED_PATIENCE, INTRODUCED_MAX, ON_DEMAND_LINGER, UNVERIFIED_FACTOR, UNVERIFIED_MAX, UNVERIFIED_MIN,
 };
 use crate::store::{Lease, Partial, PartialError};
+
+use self::meter::Meter;
+use self::origins::Origins;
+pub(super) use self::parts::Part;
 
 /// What a member wants of one blob.
 #[derive(Debug, Clone)]
@@ -126,7 +133,7 @@ pub struct Demand {
     preparing: tokio::sync::Mutex<()>,
 }
 
-/// It has 15 fields, because they are parts of one decision: what is fetched now, and for which members.
+/// It has 17 fields, because they are parts of one decision: what is fetched now, and for which members.
 #[derive(Debug, Default)]
 struct State {
     next: u64,
@@ -151,6 +158,11 @@ struct State {
     stall: Option<Stall>,
     /// How many sources send pieces.
     sources: usize,
+    /// How many of them are web seeds.
+    web_sources: usize,
+    /// Bytes of verified pieces that sources have sent.
+    fetched: u64,
+    meter: Meter,
 }
 
 /// What has changed since the download looked last.
@@ -187,6 +199,7 @@ struct Opened {
     partial: Option<Partial>,
     room: Option<Room>,
     fetched: Sources,
+    origins: Origins,
     /// Whether local bytes were looked for.
     is_prepared: bool,
     end: Option<Result<(), Arc<PartialError>>>,
@@ -338,12 +351,15 @@ impl Demand {
         any
     }
 
-    /// Returns the limit for all members together: that of the member which allows most.
+    /// Returns the limit for all members together: that of the member which allows most. Members that want nothing now
+    /// count only where no other does, so that no piece comes without a limit before the first wish and after the last.
     pub(super) fn limit(&self) -> DownLimit {
         let state = self.state();
-        let active = || state.members.values().filter(|it| it.may_go_on && !it.wishes.is_empty());
+        let is_active = |it: &&Member| it.may_go_on && !it.wishes.is_empty();
+        let is_any = state.members.values().any(|it| is_active(&it));
+        let counting = || state.members.values().filter(|it| !is_any || is_active(it));
         let most = |of: fn(&DownLimit) -> Option<u64>| {
-            let limits: Option<Vec<u64>> = active().map(|it| of(&it.joining.limit)).collect();
+            let limits: Option<Vec<u64>> = counting().map(|it| of(&it.joining.limit)).collect();
             limits.and_then(|it| it.into_iter().max())
         };
         DownLimit { far: most(|it| it.far), near: most(|it| it.near) }
@@ -425,9 +441,19 @@ impl Demand {
         let mut state = self.state();
         if let Progress::Bytes { peers, .. } = progress {
             state.sources = *peers;
+            state.measure(Instant::now());
+            return;
+        }
+        if let Progress::Transfer(transfer) = progress {
+            state.web_sources = transfer.web;
             return;
         }
         state.members.values().for_each(|it| it.joining.reporter.tell(progress.clone()));
+    }
+
+    /// Returns how many of the sources are web seeds.
+    pub(super) fn web_sources(&self) -> usize {
+        self.state().web_sources
     }
 
     /// Returns how many sources send pieces.
@@ -473,9 +499,9 @@ impl Membership {
         self.demand.state().members.get(&self.id).map_or(Duration::ZERO, |it| it.since.elapsed())
     }
 
-    /// Returns how many of the bytes that the member wants are stored, and how many it wants.
-    pub(super) fn amounts(&self) -> (u64, u64) {
-        self.demand.amounts_for(|id, _| id == self.id)
+    /// Returns for each blob how many of the bytes that the member wants are stored, and how many it wants.
+    pub(super) fn amounts(&self) -> Vec<(Digest, (u64, u64))> {
+        self.demand.each_for(|id, _| id == self.id)
     }
 
     /// Sets what the member wants, which replaces what it wanted before.

@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reg_api::progress::Progress;
+use reg_api::progress::{Progress, Transfer};
 use reg_api::reporter::Reporter;
+use reg_api::transfer::Source;
 use reg_proto::digest::Digest;
 use reg_proto::peer::PeerId;
 use reg_proto::piece::{PieceIndex, PieceSet};
@@ -38,7 +39,7 @@ use crate::net::{OpenStreamError, PieceBytes, PoolUse};
 use crate::registry::limits::{
     FRAMES_WAITING_MAX, LIMIT_PER_SOURCE, PAUSED_RETRY_MS, SOURCES_MAX, WEB_HEAD_START, WRITES_AT_ONCE,
 };
-use crate::registry::resolve::{Bans, Finder, Search};
+use crate::registry::resolve::{Finder, Search};
 use crate::store::{Partial, PartialError, WritePieceError};
 
 /// Why a download ends without its blobs. Verified pieces stay in the store and are not fetched again.
@@ -46,6 +47,11 @@ use crate::store::{Partial, PartialError, WritePieceError};
 pub enum DownloadError {
     #[error("no source has sent anything for {seconds} s; {missing} of {total} bytes are missing")]
     Starved { seconds: u64, missing: u64, total: u64 },
+    #[error(
+        "a peer that has the rest is paused by its owner, and no source has sent anything for {seconds} s; {missing} of \
+         {total} bytes are missing"
+    )]
+    Paused { seconds: u64, missing: u64, total: u64 },
     #[error("no source has sent a whole piece for {seconds} s; {missing} of {total} bytes are missing")]
     Unfinished { seconds: u64, missing: u64, total: u64 },
     #[error(
@@ -63,6 +69,8 @@ pub enum DownloadError {
     Write { blob: Digest, piece: PieceIndex, source: Arc<WritePieceError> },
     #[error("{blob} cannot be written to the cache")]
     Keep { blob: Digest, source: Arc<PartialError> },
+    #[error("the owner of this node has cancelled it")]
+    Cancelled,
     #[error("the download ended early")]
     Ended,
 }
@@ -385,8 +393,8 @@ impl<'a> Downloader<'a> {
     /// Returns the rate limits that hold for this download's near or far sources.
     fn throttles(&self, is_near: bool) -> Arc<[Arc<Throttle>]> {
         let own = if is_near { &self.permit.near } else { &self.permit.far };
-        let of_all = self.fetching.throttle.iter().filter(|_| !is_near || self.fetching.limits.local);
-        of_all.chain([own]).cloned().collect()
+        let of_all = (!is_near || self.fetching.limits().local).then_some(&self.fetching.throttle);
+        of_all.into_iter().chain([own]).cloned().collect()
     }
 
     /// Returns from how many peers to fetch at once. A rate limit lowers it, so that each peer can send a piece before its
@@ -590,7 +598,7 @@ impl<'a> Downloader<'a> {
             Ok(()) if !self.scheduler.is_owed(request, piece) => Ok(()),
             Ok(()) => {
                 self.progressed();
-                self.count(blob, source, bytes as u64, way);
+                self.count(blob, piece, source, bytes as u64, way);
                 self.feed(Input::Stored { request, piece });
                 self.demand.stored(&blob);
                 Ok(())
@@ -610,22 +618,21 @@ impl<'a> Downloader<'a> {
         }
     }
 
-    fn count(&mut self, blob: Digest, source: SourceId, bytes: u64, way: Way) {
+    fn count(&mut self, blob: Digest, piece: PieceIndex, source: SourceId, bytes: u64, way: Way) {
         self.tally.has_fetched = true;
-        match source {
+        let source = match source {
             SourceId::Peer(peer) => {
                 self.peers.returning.has_sent(peer);
                 self.fetching.traffic.count_fetched(peer, bytes, way);
                 self.fetching.network.was_of_use(peer);
-                let add = |sources: &mut Sources| *sources.peers.entry(peer).or_default() += bytes;
-                self.demand.count(&blob, add);
+                Source::Peer(peer)
             }
             SourceId::Web(seed) => {
                 self.fetching.traffic.count_web(bytes);
-                let name = self.web.name(seed);
-                self.demand.count(&blob, |sources| *sources.web.entry(name).or_default() += bytes);
+                Source::Web(self.web.name(seed))
             }
-        }
+        };
+        self.demand.count(&blob, piece, &source, bytes);
     }
 
     /// Handles a piece that did not match: opens a dispute, and asks the peer for nothing else until it is settled.
@@ -676,8 +683,7 @@ impl<'a> Downloader<'a> {
         info!(%peer, "a peer sent wrong bytes and is not asked again");
         self.tally.liars += 1;
         self.peers.returning.forget(&peer);
-        Bans::ban(&self.fetching.resolver.bans, peer);
-        self.fetching.network.remembered().distrust(&peer);
+        self.fetching.resolver.ban(peer);
         self.drop_source(peer);
     }
 
@@ -710,6 +716,7 @@ impl<'a> Downloader<'a> {
             total: self.tally.total,
             peers: self.peers.len() + web,
         });
+        reporter.tell(Progress::Transfer(Transfer { web, ..Transfer::default() }));
         self.demand.note_sources(web > 0 || self.peers.any_holds());
         if !self.demand.has_pulls() {
             // Each reader has its own timeout. Peers may come back as long as a reader is left.

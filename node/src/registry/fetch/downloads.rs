@@ -116,6 +116,16 @@ impl Downloads {
         running.by_blob.retain(|(blob, _), it| !Arc::ptr_eq(it, demand) && it.end_of(blob).is_none());
     }
 
+    /// Returns the downloads that run.
+    pub(super) fn all(&self) -> Vec<Arc<Demand>> {
+        self.running().by_model.values().filter(|it| !it.is_over()).cloned().collect()
+    }
+
+    /// Returns the download of a model.
+    pub(super) fn of_model(&self, model: &Digest) -> Option<Arc<Demand>> {
+        self.running().by_model.get(model).filter(|it| !it.is_over()).cloned()
+    }
+
     fn running(&self) -> MutexGuard<'_, Running> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

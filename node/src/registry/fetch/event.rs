@@ -55,12 +55,8 @@ pub(super) struct Deliver {
 }
 
 impl Deliver {
-    /// Tells whether no limit holds now.
-    pub(super) fn is_free(&self) -> bool {
-        self.throttles.iter().all(|throttle| throttle.rate().is_none())
-    }
-
-    /// Returns how long to wait before reading `bytes` bytes; zero without a limit.
+    /// Returns how long to wait before reading `bytes` bytes; zero without a limit. It is asked for every run of bytes, and
+    /// not once for a piece: a limit may begin while a stream waits for its next piece.
     pub(super) fn wait(&self, bytes: usize) -> Duration {
         self.throttles.iter().map(|throttle| throttle.pace(bytes)).max().unwrap_or_default()
     }

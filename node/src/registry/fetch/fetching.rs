@@ -3,14 +3,16 @@
 use reg_api::request::Priority;
 use reg_api::web_seed::WebSeed;
 use reg_proto::peer::PeerId;
+use tokio::sync::watch;
 
-use super::{Fetching, Pull, Pulling, WebSeeds};
+use super::{Fetching, Pull, Pulling, TransferLimits, WebSeeds};
 use crate::registry::resolve::Resolved;
 
 impl Fetching {
     /// Returns the URLs of a model's blobs at the web seeds of this pull (`more`) and at those of all pulls.
     pub fn web_seeds_of(&self, resolved: &Resolved, more: &[WebSeed]) -> WebSeeds {
-        let seeds = more.iter().chain(&self.web_seeds);
+        let own = self.resolver.web_seeds();
+        let seeds = more.iter().chain(own.iter());
         let Resolved { keys, model, digest, manifest, .. } = resolved;
         WebSeeds::new(seeds, &keys.publisher(), model, digest, manifest)
     }
@@ -20,9 +22,25 @@ impl Fetching {
         self.priorities.enter(Pulling::of(resolved), priority)
     }
 
+    /// Returns the rate limits of the node.
+    pub fn limits(&self) -> TransferLimits {
+        *self.limits.borrow()
+    }
+
+    /// Returns the rate limits of the node as they change.
+    pub fn watch_limits(&self) -> watch::Receiver<TransferLimits> {
+        self.limits.subscribe()
+    }
+
+    /// Replaces the rate limits of the node. Rates count at once; whether they hold for near peers, for peers that come from now on.
+    pub fn set_limits(&self, limits: TransferLimits) {
+        self.throttle.set(limits.down);
+        self.limits.send_replace(limits);
+    }
+
     /// Tells whether the rate limits hold for a peer.
     pub async fn is_limited(&self, peer: PeerId) -> bool {
-        self.limits.local || !self.network.is_near(peer).await
+        self.limits().local || !self.network.is_near(peer).await
     }
 }
 

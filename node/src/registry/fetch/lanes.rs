@@ -149,8 +149,7 @@ fn receive(mut lane: LaneReader, deliver: &Deliver, runtime: &Handle, counter: &
     let Deliver { peer, pool, events, .. } = deliver;
     let wait = |bytes: usize| deliver.wait(bytes);
     loop {
-        let pace = if deliver.is_free() { Pace::Free } else { Pace::Kept(&wait) };
-        match lane.receive(pool, runtime, pace) {
+        match lane.receive(pool, runtime, Pace::Kept(&wait)) {
             Ok(Some(Received::Piece { id, piece, bytes })) => {
                 counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 let piece = SourceEvent::Piece { peer: *peer, id, piece, bytes, way: Way::Lane };

@@ -21,6 +21,7 @@ mod downloader;
 mod event;
 mod lanes;
 mod nearness;
+mod one_piece;
 mod patience;
 mod peer_source;
 mod peers;
@@ -28,6 +29,7 @@ mod returning;
 mod small;
 mod throttle;
 mod traffic;
+mod transfers;
 
 mod web_request;
 mod web_server;
@@ -35,7 +37,7 @@ mod web_source;
 
 use std::sync::Arc;
 
-use reg_api::web_seed::WebSeed;
+use tokio::sync::watch;
 
 use self::downloads::Downloads;
 use self::small::SmallTurns;
@@ -48,11 +50,13 @@ pub use self::downloader::{DownloadError, Downloaded};
 pub use self::downloads::Begin;
 pub use self::error::{BeginError, NAT_HINT, ShareError};
 pub use self::nearness::{Subnet, SubnetError, Zone};
-pub use self::priorities::{Meant, Priorities, Pull, Pulling};
+pub use self::one_piece::{OnePiece, ask_for_piece};
+pub use self::priorities::{Meant, Priorities, Pull, Pulling, Registered};
 pub use self::share::{Caller, Share};
 pub use self::terms::Terms;
 pub use self::throttle::{Throttle, TransferLimits, UpLimit};
 pub use self::traffic::{Traffic, Way};
+pub use self::transfers::Transfer;
 pub use self::web_source::WebSeeds;
 
 /// The state that all downloads of a node share.
@@ -68,11 +72,9 @@ pub struct Fetching {
     pub priorities: Priorities,
     downloads: Downloads,
     pub traffic: Traffic,
-    pub limits: TransferLimits,
-    /// The limit on what is fetched, for all pulls together.
-    throttle: Option<Arc<Throttle>>,
-    /// HTTP servers that every pull asks beside peers.
-    pub web_seeds: Vec<WebSeed>,
+    limits: watch::Sender<TransferLimits>,
+    /// The limit on what is fetched, for all pulls together; it may be none.
+    throttle: Arc<Throttle>,
     /// The subnets in which peers count as near.
     zone: Arc<Zone>,
     small: SmallTurns,
@@ -85,7 +87,6 @@ impl Fetching {
         network: Network,
         resolver: Arc<Resolver>,
         limits: TransferLimits,
-        web_seeds: Vec<WebSeed>,
         zone: Zone,
     ) -> Self {
         Self {
@@ -97,9 +98,8 @@ impl Fetching {
             priorities: Priorities::default(),
             downloads: Downloads::default(),
             traffic: Traffic::default(),
-            limits,
-            throttle: limits.down.map(|rate| Throttle::new(Some(rate))),
-            web_seeds,
+            limits: watch::Sender::new(limits),
+            throttle: Throttle::new(limits.down),
             zone: Arc::new(zone),
             small: SmallTurns::default(),
         }

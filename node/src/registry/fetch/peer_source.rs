@@ -145,8 +145,7 @@ async fn read(mut reader: FrameReader, answers: mpsc::Sender<Answer>, deliver: D
     let Deliver { peer, pool, events, .. } = &deliver;
     let (peer, wait) = (*peer, |bytes: usize| deliver.wait(bytes));
     loop {
-        let pace = if deliver.is_free() { Pace::Free } else { Pace::Kept(&wait) };
-        let event = match reader.receive(pool, pace).await {
+        let event = match reader.receive(pool, Pace::Kept(&wait)).await {
             Ok(Some(Received::Piece { id, piece, bytes })) => {
                 SourceEvent::Piece { peer, id, piece, bytes, way: Way::Stream }
             }

@@ -46,8 +46,22 @@ struct Entry {
     is_paused: bool,
     /// Whether a gateway's client reads what it fetches. Such a pull can be paused, but ignores priorities and delays no other.
     is_read: bool,
+    /// Whether the owner wants it to end.
+    is_cancelled: bool,
     /// When its last piece was stored, or when it began.
     got_on: Instant,
+}
+
+/// A registration, for a report.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    pub id: u64,
+    pub what: Pulling,
+    pub priority: Priority,
+    pub is_paused: bool,
+    pub is_read: bool,
+    /// Whether it waits for a pull of a higher priority.
+    pub waits: bool,
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +98,9 @@ impl Priorities {
         let mut state = self.state();
         state.next += 1;
         let id = state.next;
-        state.entries.insert(id, Entry { what, priority, is_paused: false, is_read, got_on: Instant::now() });
+        let got_on = Instant::now();
+        let entry = Entry { what, priority, is_paused: false, is_read, is_cancelled: false, got_on };
+        state.entries.insert(id, entry);
         Pull { priorities: self.clone(), id }
     }
 
@@ -106,6 +122,41 @@ impl Priorities {
             state.all = is_paused;
         }
         Paused { pulls, all: state.all }
+    }
+
+    /// Gives the pulls that `meant` selects another priority. Returns how many there are.
+    pub fn set_priority(&self, meant: &Meant, priority: Priority) -> usize {
+        self.change(meant, |entry| entry.priority = priority)
+    }
+
+    /// Ends the pulls that `meant` selects. Returns how many there are.
+    pub fn cancel(&self, meant: &Meant) -> usize {
+        self.change(meant, |entry| entry.is_cancelled = true)
+    }
+
+    /// Changes pulls, and not what clients of gateways read: those neither have a priority nor learn that they are cancelled.
+    fn change(&self, meant: &Meant, change: impl Fn(&mut Entry)) -> usize {
+        let mut state = self.state();
+        let mut changed = 0;
+        for entry in state.entries.values_mut().filter(|it| !it.is_read && meant.covers(&it.what)) {
+            change(entry);
+            changed += 1;
+        }
+        changed
+    }
+
+    /// Returns the registrations, the oldest first.
+    pub fn registered(&self) -> Vec<Registered> {
+        let (state, now) = (self.state(), Instant::now());
+        let each = state.entries.iter().map(|(id, it)| Registered {
+            id: *id,
+            what: it.what.clone(),
+            priority: it.priority,
+            is_paused: it.is_paused,
+            is_read: it.is_read,
+            waits: state.waits(it, now),
+        });
+        each.collect()
     }
 
     /// Tells whether a pull of exactly this model is paused, alone or with everything.
@@ -139,9 +190,25 @@ impl Pull {
         if state.all || own.is_paused {
             return false;
         }
-        // A pull that receives no pieces delays no other pull.
-        own.is_read
-            || !state.entries.values().any(|other| {
+        !state.waits(own, now)
+    }
+
+    /// Tells whether the owner of the node wants it to end.
+    pub fn is_cancelled(&self) -> bool {
+        self.priorities.state().entries.get(&self.id).is_some_and(|it| it.is_cancelled)
+    }
+
+    /// Returns the number of the registration.
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl State {
+    /// Tells whether a pull waits for one of a higher priority. A pull that receives no pieces delays no other pull.
+    fn waits(&self, own: &Entry, now: Instant) -> bool {
+        !own.is_read
+            && self.entries.values().any(|other| {
                 !other.is_read
                     && other.priority > own.priority
                     && !other.is_paused
@@ -191,6 +258,20 @@ mod tests {
         assert!(!one.may_go_on(now()), "three is of higher priority");
         drop(three);
         assert!(one.may_go_on(now()) && two.may_go_on(now()));
+    }
+
+    #[test]
+    fn the_owner_changes_priorities_and_ends_pulls_and_no_reader() {
+        let pulls = Priorities::default();
+        let one = pulls.enter(pulling("one", "v1"), Priority::Normal);
+        let two = pulls.enter(pulling("two", "v1"), Priority::Normal);
+        let read = pulls.enter_reading(pulling("one", "v1"));
+        assert_eq!(pulls.set_priority(&meant("one", None), Priority::Low), 1);
+        let waits = |pull: &Pull| pulls.registered().iter().any(|it| it.id == pull.id() && it.waits);
+        assert!(!one.may_go_on(Instant::now()) && waits(&one) && !waits(&two) && !waits(&read));
+        assert_eq!(pulls.cancel(&meant("one", Some("v1"))), 1);
+        assert!(one.is_cancelled() && !two.is_cancelled() && !read.is_cancelled());
+        assert_eq!(pulls.cancel(&meant("three", None)), 0);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reg_api::progress::Progress;
+use reg_api::progress::{FileAmount, Progress, RUNNING_FILES_MAX, Transfer, Waiting};
 use reg_api::reporter::Reporter;
 use reg_proto::digest::Digest;
 use reg_proto::peer::PeerId;
@@ -68,6 +68,8 @@ pub struct Share {
     /// What downloads that failed have fetched.
     earlier: Sources,
     busy_before: (Duration, Duration),
+    /// What the blobs are called in the caller's model.
+    names: BTreeMap<Digest, String>,
 }
 
 /// A blob that the caller has opened.
@@ -79,6 +81,8 @@ struct Opened {
     partial: Option<Partial>,
     /// The bytes that were fetched before this caller came.
     before: Sources,
+    /// Bytes that the store had when this caller opened the blob.
+    here: u64,
 }
 
 /// A wish that is not fulfilled yet.
@@ -124,6 +128,7 @@ impl Fetching {
             opened: BTreeMap::new(),
             earlier: Sources::default(),
             busy_before: Default::default(),
+            names: BTreeMap::new(),
         }
     }
 }
@@ -232,7 +237,9 @@ impl Share {
 
     fn note_opened(&mut self, blob: Digest, states: PieceStates, demand: Arc<Demand>) {
         let (partial, before) = (demand.partial(&blob), demand.fetched(&blob));
-        self.opened.insert(blob, Opened { demand, states, partial, before });
+        let earlier = self.opened.get(&blob).map(|it| it.here);
+        let here = earlier.unwrap_or_else(|| partial.as_ref().map_or(0, Partial::verified_bytes));
+        self.opened.insert(blob, Opened { demand, states, partial, before, here });
     }
 
     /// Becomes a member of another download, and names its web seeds there. Returns false if the download is over.
@@ -357,6 +364,9 @@ impl Share {
                 },
                 _ = report.tick() => {
                     self.report(reporter);
+                    if self.terms.pull.as_ref().is_some_and(|pull| pull.is_cancelled()) {
+                        return Err(DownloadError::Cancelled.into());
+                    }
                     self.check_patience()?;
                 }
             }
@@ -456,13 +466,36 @@ impl Share {
     }
 
     fn report(&self, reporter: &Reporter) {
-        let (mut done, mut total, mut peers) = (0, 0, 0);
+        let (mut blobs, mut peers, mut web, mut has_turn) = (Vec::new(), 0, 0, false);
         for membership in self.memberships() {
-            let of_it = membership.amounts();
-            (done, total) = (done + of_it.0, total + of_it.1);
+            blobs.extend(membership.amounts());
             peers = membership.demand().sources().max(peers);
+            web = membership.demand().web_sources().max(web);
+            has_turn |= membership.may_go_on();
         }
+        let (done, total) = blobs.iter().fold((0, 0), |sum, (_, it)| (sum.0 + it.0, sum.1 + it.1));
         reporter.tell(Progress::Bytes { done, total, peers });
+        let is_running = |(_, (done, total)): &&(Digest, (u64, u64))| *done > 0 && done < total;
+        let file = |(blob, (done, total)): &(Digest, (u64, u64))| {
+            Some(FileAmount { path: self.names.get(blob)?.clone(), done: *done, total: *total })
+        };
+        reporter.tell(Progress::Transfer(Transfer {
+            here: self.opened.values().map(|it| it.here).sum(),
+            web,
+            running: blobs.iter().filter(is_running).filter_map(file).take(RUNNING_FILES_MAX).collect(),
+            files_done: blobs.iter().filter(|(_, (done, total))| done >= total).count(),
+            files: blobs.len(),
+            waits_for: match (has_turn, peers) {
+                (false, _) => Some(Waiting::Turn),
+                (true, 0) => Some(Waiting::Peers),
+                (true, _) => None,
+            },
+        }));
+    }
+
+    /// Names the blobs of the caller's model, for its progress.
+    pub fn name(&mut self, names: BTreeMap<Digest, String>) {
+        self.names = names;
     }
 
     /// Returns what was fetched of the caller's blobs since it opened them.

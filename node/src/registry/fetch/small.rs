@@ -74,7 +74,7 @@ impl Fetching {
         min: usize,
     ) -> BTreeMap<Digest, BlobLayout> {
         let is_small = |layout: &BlobLayout| layout.size() <= SMALL_BLOB_BYTES_MAX;
-        if missing.values().filter(|it| is_small(it)).count() < min || self.throttle.is_some() {
+        if missing.values().filter(|it| is_small(it)).count() < min || self.throttle.rate().is_some() {
             return BTreeMap::new();
         }
         let (small, others) = std::mem::take(missing).into_iter().partition(|(_, layout)| is_small(layout));
@@ -165,8 +165,7 @@ impl Fetch<'_> {
                     let Some(blob) = asked.under_way.remove(&id) else { continue };
                     if Digest::of(&bytes) != blob {
                         debug!(%peer, %blob, "a peer sent wrong bytes");
-                        self.fetching.resolver.bans.ban(peer);
-                        self.fetching.network.remembered().distrust(&peer);
+                        self.fetching.resolver.ban(peer);
                         break;
                     }
                     pace.count(bytes.len());

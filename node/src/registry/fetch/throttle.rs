@@ -17,6 +17,16 @@ pub enum UpLimit {
     Rate(u64),
 }
 
+impl UpLimit {
+    /// Returns the rate that does not follow the line; `None` where there is no limit, or where it does.
+    pub const fn fixed(self) -> Option<u64> {
+        match self {
+            Self::Rate(rate) => Some(rate),
+            Self::Auto | Self::None => None,
+        }
+    }
+}
+
 /// How fast a node sends and fetches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TransferLimits {
@@ -48,10 +58,13 @@ impl Throttle {
         Arc::new(throttle)
     }
 
-    /// Changes the limit for all bytes that are read from now on.
+    /// Changes the limit for all bytes that are read from now on. What was taken before stays taken: a limit that is set
+    /// again allows no second burst.
     pub fn set(&self, rate: Option<u64>) {
         if self.rate() != rate {
-            *self.bucket.lock().unwrap_or_else(PoisonError::into_inner) = TokenBucket::new(rate.unwrap_or(1));
+            if let Some(rate) = rate {
+                self.bucket.lock().unwrap_or_else(PoisonError::into_inner).set_rate(rate);
+            }
             self.rate.store(rate.map_or(0, |rate| rate.max(1)), Ordering::Relaxed);
         }
     }
@@ -68,5 +81,20 @@ impl Throttle {
     /// Returns the limit in bytes per second; `None` without one.
     pub fn rate(&self) -> Option<u64> {
         Some(self.rate.load(Ordering::Relaxed)).filter(|rate| *rate > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_lifted_and_set_again_allows_no_second_burst() {
+        let throttle = Throttle::new(Some(1_000_000));
+        assert!(throttle.pace(1_000_000).is_zero(), "it waits for what was taken before, and nothing was");
+        throttle.set(None);
+        assert!(throttle.pace(1_000_000).is_zero(), "no limit");
+        throttle.set(Some(2_000_000));
+        assert!(throttle.pace(1) > Duration::from_millis(500), "a second of bytes is not paid yet");
     }
 }

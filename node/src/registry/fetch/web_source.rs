@@ -256,7 +256,7 @@ impl WebSources {
         match news {
             WebNews::Never { request, blob, error } => {
                 if self.asked.get_mut(id.0).is_some_and(|it| it.lost.insert(blob)) {
-                    self.reporter.note(format_args!("web seed {}: {error}", self.name(id)));
+                    self.reporter.note(format_args!("web seed {}: {}", self.name(id), error.in_full()));
                 }
                 let none = partials.get(&blob).map(|it| PieceSet::new(it.states().layout().piece_count()));
                 let lost = none.map(|pieces| Input::PeerHolds { peer, blob, pieces });
@@ -267,7 +267,8 @@ impl WebSources {
                 let mut inputs = vec![Input::Rejected { request: RequestId(request), busy: Some(wait) }];
                 if let Some(error) = error.filter(|_| self.is_failing(id)) {
                     let name = self.name(id);
-                    self.reporter.note(format_args!("web seed {name} is not asked any more: {error}"));
+                    self.reporter
+                        .note(format_args!("web seed {name} is not asked any more: {}", error.in_full()));
                     self.give_up(id);
                     inputs.push(Input::PeerLeft { peer });
                 }

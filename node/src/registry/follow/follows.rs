@@ -7,32 +7,17 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use reg_api::clock;
 use reg_api::fault::{Fault as _, chain};
 use reg_api::follow::{
-    DELAY_MAX, FollowReport, FollowRequest, FollowSettings, Followed, FollowedVersion, KEEP_MAX, VersionState,
+    DELAY_MAX, FollowReport, FollowRequest, Followed, FollowedVersion, KEEP_MAX, VersionState,
 };
-use reg_proto::glob::ModelGlob;
-use reg_proto::json;
-use reg_proto::name::PublisherId;
+use reg_api::request::TicketRequest;
 use tracing::warn;
 
+use super::marks::{self, Held};
 use super::plan::Follow;
+use super::stored::{self, ReadFollow, key_of};
 use super::{FollowError, Following};
-use crate::registry::limits::{FOLLOW_BYTES_MAX, FOLLOWS_MAX};
-use crate::registry::model::kept;
-use crate::registry::model::record::ModelRecord;
+use crate::registry::limits::FOLLOWS_MAX;
 use crate::store::DocumentKind;
-
-/// The key of a document, and the follow in it where it can be read.
-type ReadFollow = (String, Result<Follow, FollowError>);
-
-fn key_of(publisher: PublisherId, models: &ModelGlob) -> String {
-    format!("{publisher}/{}", models.to_string().to_ascii_lowercase())
-}
-
-/// Returns the follow that a key names, without its settings.
-fn of_key(key: &str) -> Option<Follow> {
-    let (publisher, models) = key.split_once('/')?;
-    Some(Follow::new(publisher.parse().ok()?, models.parse().ok()?, FollowSettings::default(), 0))
-}
 
 impl Following {
     /// Follows models of a publisher from now on, or changes the settings of a follow. When this returns, it survives a power
@@ -48,26 +33,38 @@ impl Following {
             }
             let publisher = following.puller.trust.file.resolve(&publisher)?;
             let _changing = following.change();
-            let all = following.all()?;
-            let key = key_of(publisher, &models);
-            let follow = match all.iter().find(|it| key_of(it.publisher, &it.models) == key) {
-                Some(known) => {
-                    let mut follow = known.clone();
-                    follow.change(settings);
-                    follow
+            let all = stored::read_all(&following.puller.store)?;
+            let is_full = all.len() >= FOLLOWS_MAX;
+            let follow = match stored::find(all, &key_of(publisher, &models))? {
+                Some(mut known) => {
+                    known.change(settings);
+                    known
                 }
-                None if all.len() >= FOLLOWS_MAX => return Err(FollowError::Full),
+                None if is_full => return Err(FollowError::Full),
                 None => Follow::new(publisher, models, settings, clock::now()),
             };
             following.save(&follow)?;
-            Ok(following.report(&follow))
+            following.keep()?;
+            following.report(&follow)
         });
-        let report = report.await?;
-        if let Some(ticket) = ticket.filter(|it| !it.peers.is_empty() && !self.puller.network.is_offline()) {
-            self.puller.meet(&ticket).await;
+        let mut report = report.await?;
+        if let Some(ticket) = ticket.filter(|it| !it.peers.is_empty()) {
+            report.note = self.meet(&ticket).await;
         }
         self.changed.notify_one();
         Ok(report)
+    }
+
+    /// Dials the peers of a ticket, and returns what the user has to know where none is met. A follow does not remember them.
+    async fn meet(&self, ticket: &TicketRequest) -> Option<String> {
+        let why = if self.puller.network.is_offline() {
+            "no peer of the ticket is dialled, because this node is offline"
+        } else if self.puller.meet(ticket).await {
+            return None;
+        } else {
+            "no peer of the ticket answers"
+        };
+        Some(format!("{why}; `reg peers add TICKET` remembers where they are"))
     }
 
     /// Lists the follows, in the order of publisher ids and patterns.
@@ -76,8 +73,9 @@ impl Following {
     /// The store cannot be read.
     pub async fn list(self: &Arc<Self>) -> Result<Vec<FollowReport>, FollowError> {
         self.on_blocking_thread(|following| {
+            let held = Held::of(&following.puller.store)?;
             let report = |(key, read): ReadFollow| match read {
-                Ok(follow) => Some(following.report(&follow)),
+                Ok(follow) => Some(following.report_of(&follow, &held)),
                 Err(error) => {
                     let fault = Some(
                         [Some(chain(&error)), error.hint()]
@@ -86,10 +84,10 @@ impl Following {
                             .collect::<Vec<_>>()
                             .join("; "),
                     );
-                    Some(FollowReport { fault, ..following.report(&of_key(&key)?) })
+                    Some(FollowReport { fault, ..following.report_of(&stored::of_key(&key)?, &held) })
                 }
             };
-            Ok(following.documents()?.into_iter().filter_map(report).collect())
+            Ok(stored::read_all(&following.puller.store)?.into_iter().filter_map(report).collect())
         })
         .await
     }
@@ -108,7 +106,7 @@ impl Following {
             let mut follow = following.get(&followed)?;
             follow.paused = is_paused;
             following.save(&follow)?;
-            Ok(following.report(&follow))
+            following.report(&follow)
         });
         let report = report.await?;
         self.changed.notify_one();
@@ -120,23 +118,27 @@ impl Following {
     /// # Errors
     /// There is no such follow, or the disk refuses.
     pub async fn end(self: &Arc<Self>, followed: Followed) -> Result<FollowReport, FollowError> {
-        self.on_blocking_thread(move |following| {
+        let report = self.on_blocking_thread(move |following| {
             let _changing = following.change();
             let publisher = following.puller.trust.file.resolve(&followed.publisher)?;
             let key = key_of(publisher, &followed.models);
-            // One that cannot be read is removed too, so that its publisher can be followed again.
-            let unreadable =
-                || following.documents().ok()?.iter().any(|(it, _)| *it == key).then(|| of_key(&key));
-            let follow = match following.get(&followed) {
-                Err(error @ FollowError::Missing { .. }) => unreadable().flatten().ok_or(error)?,
-                found => found?,
+            let all = stored::read_all(&following.puller.store)?;
+            let (ended, others): (Vec<ReadFollow>, _) = all.into_iter().partition(|(it, _)| *it == key);
+            let Some((_, ended)) = ended.into_iter().next() else {
+                let Followed { publisher, models } = followed;
+                return Err(FollowError::Missing { publisher, models });
             };
-            let report = following.report(&follow);
+            // One that cannot be read is removed too, so that its publisher can be followed again.
+            let follow = ended.or_else(|error| stored::of_key(&key).ok_or(error))?;
+            let report = following.report(&follow)?;
+            // The marks go first: those of a follow that is gone would stay for ever.
+            following.keep_what(others)?;
             following.puller.store.remove_document(DocumentKind::Follow, &key)?;
-            following.keep(&[follow])?;
             Ok(report)
-        })
-        .await
+        });
+        let report = report.await?;
+        self.changed.notify_one();
+        Ok(report)
     }
 
     /// Runs `work`, which reads and writes the store, on a thread that may block.
@@ -156,7 +158,7 @@ impl Following {
     /// Returns all follows that can be read, and warns of the others once.
     pub(super) fn all(&self) -> Result<Vec<Follow>, FollowError> {
         let mut follows = Vec::new();
-        for (key, read) in self.documents()? {
+        for (key, read) in stored::read_all(&self.puller.store)? {
             match read {
                 Ok(follow) => follows.push(follow),
                 Err(error) => {
@@ -171,65 +173,42 @@ impl Following {
         Ok(follows)
     }
 
-    /// Returns the documents of all follows by their keys, each as it was read.
-    fn documents(&self) -> Result<Vec<ReadFollow>, FollowError> {
-        let documents = self.puller.store.list_documents(DocumentKind::Follow, "")?;
-        let parse = |(key, bytes): (String, Vec<u8>)| {
-            let read = match json::from_slice::<Follow>(&bytes, FOLLOW_BYTES_MAX) {
-                Err(source) => Err(FollowError::Parse { key: key.clone(), source }),
-                Ok(follow) => match follow.other_format() {
-                    Some(version) => Err(FollowError::Version { key: key.clone(), version }),
-                    None => Ok(follow),
-                },
-            };
-            (key, read)
-        };
-        Ok(documents.into_iter().map(parse).collect())
-    }
-
     fn get(&self, followed: &Followed) -> Result<Follow, FollowError> {
         let publisher = self.puller.trust.file.resolve(&followed.publisher)?;
-        let key = key_of(publisher, &followed.models);
-        let found = self.all()?.into_iter().find(|it| key_of(it.publisher, &it.models) == key);
-        found.ok_or_else(|| FollowError::Missing {
+        let all = stored::read_all(&self.puller.store)?;
+        stored::find(all, &key_of(publisher, &followed.models))?.ok_or_else(|| FollowError::Missing {
             publisher: followed.publisher.clone(),
             models: followed.models.clone(),
         })
     }
 
     pub(super) fn save(&self, follow: &Follow) -> Result<(), FollowError> {
-        let key = key_of(follow.publisher, &follow.models);
-        Ok(self.puller.store.put_document(DocumentKind::Follow, &key, &json::to_vec(follow))?)
+        stored::write(&self.puller.store, follow)
     }
 
-    /// Keeps those versions of these follows from eviction that any follow keeps, and no others.
-    pub(super) fn keep(&self, changed: &[Follow]) -> Result<(), FollowError> {
-        let now = clock::now();
-        let all = self.all()?;
-        let kept: BTreeSet<_> = all
-            .iter()
-            .flat_map(|it| it.kept(now).into_iter().map(|(model, manifest)| (it.publisher, model, manifest)))
-            .collect();
-        for follow in changed {
-            for version in follow.versions.iter().filter(|it| matches!(it.state, VersionState::Here { .. })) {
-                let is_kept = kept.contains(&(follow.publisher, version.model.folded(), version.manifest));
-                let key = ModelRecord::key(&version.manifest, follow.publisher, &version.model);
-                // What the user has removed is not kept.
-                let is_here = ModelRecord::load(
-                    &self.puller.store,
-                    &version.manifest,
-                    follow.publisher,
-                    &version.model,
-                )
-                .is_ok_and(|it| it.is_some());
-                kept::keep_followed(&self.puller.store, &key, is_kept && is_here)?;
+    /// Keeps what the follows keep from eviction, and nothing else on their behalf.
+    pub(super) fn keep(&self) -> Result<(), FollowError> {
+        self.keep_what(stored::read_all(&self.puller.store)?)
+    }
+
+    /// Keeps what these follows keep from eviction. What a follow that cannot be read may keep stays as it is.
+    pub(super) fn keep_what(&self, all: Vec<ReadFollow>) -> Result<(), FollowError> {
+        let (mut follows, mut unread) = (Vec::new(), BTreeSet::new());
+        for (key, read) in all {
+            match read {
+                Ok(follow) => follows.push(follow),
+                Err(_) => unread.extend(stored::publisher_of(&key)),
             }
         }
-        Ok(())
+        marks::reconcile(&self.puller.store, &follows, &unread, clock::now())
     }
 
-    fn report(&self, follow: &Follow) -> FollowReport {
-        let kept = follow.kept(clock::now());
+    fn report(&self, follow: &Follow) -> Result<FollowReport, FollowError> {
+        Ok(self.report_of(follow, &Held::of(&self.puller.store)?))
+    }
+
+    fn report_of(&self, follow: &Follow, held: &Held) -> FollowReport {
+        let surplus = follow.surplus(clock::now());
         let mut versions: Vec<FollowedVersion> = follow
             .versions
             .iter()
@@ -239,9 +218,9 @@ impl Following {
                 seq: it.seq,
                 manifest: it.manifest,
                 heard: it.heard,
-                kept: matches!(it.state, VersionState::Here { .. })
-                    && kept.contains(&(it.model.folded(), it.manifest)),
-                state: it.state.clone(),
+                kept: it.here_since().is_some() && held.keeps(follow.publisher, it),
+                gone: it.here_since().is_some() && !held.has(follow.publisher, it),
+                state: if surplus.contains(&it.payload) { VersionState::Passed } else { it.state.clone() },
             })
             .collect();
         versions.reverse();
@@ -255,7 +234,9 @@ impl Following {
             paused: follow.paused,
             since: follow.since,
             versions,
+            left_out: follow.left_out,
             fault: None,
+            note: None,
         }
     }
 }

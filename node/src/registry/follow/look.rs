@@ -17,7 +17,7 @@ impl Following {
     /// how many peers have answered.
     pub(super) async fn look(&self, publisher: PublisherId, models: &[ModelName]) -> usize {
         let news = &self.puller.news;
-        let known = news.heads_of(publisher, None, None);
+        let known = news.heard_of(publisher, None);
         let hints = known.into_iter().flat_map(|head| head.holders).map(|holder| (holder, None)).collect();
         let keys = vec![DhtKey::publisher(&publisher)];
         // A follower is in no hurry: it takes what its peers know, and asks no strangers.

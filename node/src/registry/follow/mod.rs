@@ -2,12 +2,20 @@
 //!
 //! In: what the user wants of a publisher, and heads of tags that this node hears of or asks for. Out: models in the store, and
 //! reports. Promise: no version is pulled before its delay has passed, and every pull obeys the user's rules. The newest version
-//! that is here for longer than a week is never given up.
+//! that has been in the store for longer than a week is never evicted.
 
 mod error;
 mod follows;
-mod look;
+mod stored;
+
 mod plan;
+
+mod hearing;
+mod keeping;
+mod marks;
+
+mod look;
+mod turns;
 mod watch;
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! [`Follow`]: what the user follows, the versions that were heard of, and the rules which of them are pulled and kept.
+//! [`Follow`]: what the user follows, the versions that were heard of, and the rules which of them are pulled.
 //!
 //! Pure: the time is an argument. The document of a follow is this type as JSON.
 
@@ -8,15 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use reg_api::follow::{FollowSettings, VersionState};
 use reg_proto::digest::Digest;
 use reg_proto::glob::ModelGlob;
+use reg_proto::json::{self, JsonError};
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use serde::{Deserialize, Serialize};
 
-use crate::registry::limits::{
-    FOLLOW_AGED, FOLLOW_FIRST, FOLLOW_RETRY, FOLLOW_RETRY_MAX, FOLLOW_VERSIONS_MAX, FOLLOW_WHY_CHARS_MAX,
-};
+use crate::registry::limits::{FOLLOW_BYTES_MAX, FOLLOW_RETRY, FOLLOW_RETRY_MAX, FOLLOW_WHY_CHARS_MAX};
 
-/// The version of the document.
-const VERSION: u32 = 1;
+/// The version of the document that is written. Version 1 had neither the dates of records nor a count of what is left out.
+const VERSION: u32 = 2;
 
 /// What the user follows of one publisher, and the versions that were heard of since.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +30,25 @@ pub(super) struct Follow {
     pub(super) since: u64,
     /// In the order in which they were heard of.
     pub(super) versions: Vec<Version>,
+    /// Heads of tags that bear no later date are not taken up again: some were forgotten for want of room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) forgotten: Option<u64>,
+    /// Heads of tags that are left out for want of room.
+    #[serde(default)]
+    pub(super) left_out: usize,
+}
+
+/// The format of a document, which a later program may have written with other fields.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// Why a document is not read.
+#[derive(Debug)]
+pub(super) enum Unread {
+    Later { version: u32 },
+    Damaged(JsonError),
 }
 
 /// A version of a model: a tag record and its manifest.
@@ -44,6 +62,9 @@ pub(super) struct Version {
     /// The digest of the record's payload.
     pub(super) payload: Digest,
     pub(super) manifest: Digest,
+    /// When the publisher says that it has signed it, in seconds since 1970; unknown in documents of version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) issued: Option<u64>,
     /// When this node first heard of it, in seconds since 1970.
     pub(super) heard: u64,
     pub(super) state: VersionState,
@@ -74,7 +95,7 @@ pub(super) struct Due {
 }
 
 impl Version {
-    fn order(&self) -> (u64, u64) {
+    pub(super) fn order(&self) -> (u64, u64) {
         (self.key_document, self.seq)
     }
 
@@ -82,7 +103,7 @@ impl Version {
         self.tag == *tag && self.model.folded() == model.folded()
     }
 
-    fn here_since(&self) -> Option<u64> {
+    pub(super) fn here_since(&self) -> Option<u64> {
         match self.state {
             VersionState::Here { since } => Some(since),
             _ => None,
@@ -98,16 +119,26 @@ impl Version {
         }
     }
 
+    /// Tells whether it may still be pulled.
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self.state, VersionState::Waiting { .. } | VersionState::Failed { .. })
+    }
+
     /// Tells whether the delay has passed.
-    fn is_mature(&self, now: u64) -> bool {
+    pub(super) fn is_mature(&self, now: u64) -> bool {
         !matches!(self.state, VersionState::Waiting { until } if until > now)
     }
 }
 
 impl Follow {
-    /// Returns the format of the document where it is another one than this program's.
-    pub(super) fn other_format(&self) -> Option<u32> {
-        (self.version != VERSION).then_some(self.version)
+    /// Reads a document of this format or of the one before. The format is read first: a later one may have other fields.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, Unread> {
+        let of: Versioned = json::from_slice(bytes, FOLLOW_BYTES_MAX).map_err(Unread::Damaged)?;
+        if of.version > VERSION {
+            return Err(Unread::Later { version: of.version });
+        }
+        let follow: Self = json::from_slice(bytes, FOLLOW_BYTES_MAX).map_err(Unread::Damaged)?;
+        Ok(Self { version: VERSION, ..follow })
     }
 
     /// Returns a follow that begins now.
@@ -125,6 +156,8 @@ impl Follow {
             paused: false,
             since: now,
             versions: Vec::new(),
+            forgotten: None,
+            left_out: 0,
         }
     }
 
@@ -141,57 +174,17 @@ impl Follow {
         self.settings = settings;
     }
 
-    /// Takes a record that was heard of at `now`, and tells whether it is news.
-    ///
-    /// Its delay begins now, whatever date it bears, because a thief can choose the date. What is there when the user begins to
-    /// follow counts by its date: the user could as well pull it.
-    pub(super) fn hear(&mut self, heard: HeardOf, now: u64) -> bool {
-        let HeardOf { model, tag, key_document, seq, payload, manifest, issued } = heard;
-        if !self.models.covers(&model) || self.versions.iter().any(|it| it.payload == payload) {
-            return false;
-        }
-        let is_old = issued.saturating_add(self.settings.delay) <= now;
-        let is_first = now.saturating_sub(self.since) <= FOLLOW_FIRST.as_secs();
-        let until = if is_old && is_first { now } else { now.saturating_add(self.settings.delay) };
-        // The same files under another tag are here already.
-        let same = self.versions.iter().find(|it| {
-            it.manifest == manifest && it.model.folded() == model.folded() && it.here_since().is_some()
-        });
-        let state = same.map_or(VersionState::Waiting { until }, |it| it.state.clone());
-        if self.versions.len() >= FOLLOW_VERSIONS_MAX && !self.make_room(now) {
-            return false;
-        }
-        self.versions.push(Version { model, tag, key_document, seq, payload, manifest, heard: now, state });
-        true
-    }
-
-    /// Forgets the oldest version that is of no use any more; tells whether there was one.
-    fn make_room(&mut self, now: u64) -> bool {
-        let kept = self.kept(now);
-        let is_useless = |it: &Version| match it.state {
-            VersionState::Passed | VersionState::Failed { .. } => true,
-            VersionState::Here { .. } => !kept.contains(&(it.model.folded(), it.manifest)),
-            VersionState::Waiting { .. } => false,
-        };
-        let Some(place) = self.versions.iter().position(is_useless) else { return false };
-        self.versions.remove(place);
-        true
-    }
-
-    /// Returns the tags of which a version is to be pulled now.
+    /// Returns the tags of which a version is to be pulled now, the newest version first.
     pub(super) fn due(&self, now: u64) -> Vec<Due> {
         if self.paused {
             return Vec::new();
         }
-        let mut newest: BTreeMap<(String, &Tag), &Version> = BTreeMap::new();
-        for version in self.versions.iter().filter(|it| it.is_mature(now) && it.state != VersionState::Passed)
-        {
-            let newest = newest.entry((version.model.folded(), &version.tag)).or_insert(version);
-            if version.order() > newest.order() {
-                *newest = version;
-            }
-        }
-        let due = newest.into_values().filter(|it| it.is_due(now)).map(|it| {
+        let surplus = self.surplus(now);
+        let tops = self.tops(now);
+        let mut due: Vec<&Version> =
+            tops.into_iter().filter(|it| it.is_due(now) && !surplus.contains(&it.payload)).collect();
+        due.sort_by_key(|it| Reverse(self.rank(it)));
+        let with_older = |it: &Version| {
             let of_tag = self.versions.iter().filter(|other| other.is_of(&it.model, &it.tag));
             let usable = of_tag.filter(|it| it.is_mature(now) && it.state != VersionState::Passed);
             Due {
@@ -200,8 +193,31 @@ impl Follow {
                 payload: it.payload,
                 only: usable.map(|it| it.payload).collect(),
             }
-        });
-        due.collect()
+        };
+        due.into_iter().map(with_older).collect()
+    }
+
+    /// Returns the newest version of each tag that has waited for the delay and was not passed over.
+    pub(super) fn tops(&self, now: u64) -> Vec<&Version> {
+        let mut newest: BTreeMap<(String, &Tag), &Version> = BTreeMap::new();
+        for version in self.versions.iter().filter(|it| it.is_mature(now) && it.state != VersionState::Passed)
+        {
+            let newest = newest.entry((version.model.folded(), &version.tag)).or_insert(version);
+            if version.order() > newest.order() {
+                *newest = version;
+            }
+        }
+        newest.into_values().collect()
+    }
+
+    /// Passes over those versions that their publisher has withdrawn and that are not here; tells whether there were such.
+    pub(super) fn withdraw(&mut self, is_withdrawn: impl Fn(&Digest) -> bool) -> bool {
+        let mut is_changed = false;
+        for version in self.versions.iter_mut().filter(|it| it.is_open() && is_withdrawn(&it.manifest)) {
+            version.state = VersionState::Passed;
+            is_changed = true;
+        }
+        is_changed
     }
 
     /// Takes the result of a pull: the manifest that is here now, or why none came.
@@ -211,7 +227,7 @@ impl Follow {
         for version in self.versions.iter_mut().filter(|it| it.is_of(&due.model, &due.tag)) {
             if Some(&version.manifest) == used && version.here_since().is_none() {
                 version.state = VersionState::Here { since: now };
-            } else if version.payload == due.payload && version.here_since().is_none() {
+            } else if version.payload == due.payload && version.is_open() {
                 let times = match version.state {
                     VersionState::Failed { times, .. } => times.saturating_add(1),
                     _ => 1,
@@ -228,33 +244,7 @@ impl Follow {
             }
         }
     }
-
-    /// Returns the versions that are kept, each as the model's name in lower case and its manifest: the newest ones of each
-    /// model, and the newest that is here for so long that a fault in it would be known.
-    pub(super) fn kept(&self, now: u64) -> BTreeSet<(String, Digest)> {
-        let mut by_model: BTreeMap<String, Vec<(u64, &Version)>> = BTreeMap::new();
-        for version in &self.versions {
-            if let Some(since) = version.here_since() {
-                by_model.entry(version.model.folded()).or_default().push((since, version));
-            }
-        }
-        let mut kept = BTreeSet::new();
-        for (model, mut here) in by_model {
-            here.sort_by_key(|(since, version)| Reverse((*since, version.order())));
-            let mut manifests: Vec<Digest> = Vec::new();
-            for (_, version) in &here {
-                if !manifests.contains(&version.manifest) {
-                    manifests.push(version.manifest);
-                }
-            }
-            manifests.truncate(usize::try_from(self.settings.keep).unwrap_or(usize::MAX));
-            let aged = here.iter().find(|(since, _)| now.saturating_sub(*since) >= FOLLOW_AGED.as_secs());
-            manifests.extend(aged.map(|(_, version)| version.manifest));
-            kept.extend(manifests.into_iter().map(|it| (model.clone(), it)));
-        }
-        kept
-    }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,6 +1,6 @@
 //! [`watch`]: the task that hears of new versions, waits for their delays, and pulls them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +11,24 @@ use reg_api::reporter::Reporter;
 use reg_api::request::{Priority, PullRequest};
 use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference};
-use tokio::task::{Id, JoinSet};
+use reg_proto::revocation::Revoked;
+use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::plan::{Due, Follow, HeardOf};
+use super::stored;
+use super::turns::{Place, Turns};
 use super::{FollowError, Following};
 use crate::registry::limits::{
-    FOLLOW_LOOK, FOLLOW_LOOK_FIRST, FOLLOW_LOOKS_MAX, FOLLOW_MODELS_ASKED, FOLLOW_PULLS_MAX, FOLLOW_TICK,
+    FOLLOW_LOOK, FOLLOW_LOOK_FIRST, FOLLOW_LOOKS_MAX, FOLLOW_MODELS_ASKED, FOLLOW_TICK,
 };
-use crate::registry::resolve::RecordChoice;
+use crate::registry::publishers::keys;
+use crate::registry::pull::PullError;
+use crate::registry::resolve::{RecordChoice, ResolveError};
 
-/// A tag of a publisher that is being pulled.
-type Pulling = (PublisherId, String, String);
+/// Why a version is not pulled, and the manifest that its publisher has withdrawn, if that is why.
+type NotPulled = (String, Option<Digest>);
 
 /// When the peers are asked for a publisher again.
 #[derive(Debug, Clone, Copy)]
@@ -37,16 +42,28 @@ struct NextLook {
 
 /// Hears of the versions that followed publishers bring, and pulls them when they are due, until the node ends.
 pub async fn watch(following: Arc<Following>) {
+    // A kill may have come between the change of a follow and of what it keeps.
+    let keep = following.on_blocking_thread(|following| {
+        let _changing = following.change();
+        following.keep()
+    });
+    if let Err(error) = keep.await {
+        warn!(%error, cause = ?error.source(), "what the follows keep is not looked at");
+    }
     let mut tick = tokio::time::interval(FOLLOW_TICK);
-    let (mut pulls, mut pulling) = (JoinSet::new(), HashMap::<Id, Pulling>::new());
+    let (mut pulls, mut pulling) = (JoinSet::new(), HashMap::<Id, (Place, AbortHandle)>::new());
+    let mut turns = Turns::default();
     let (mut looks, mut looked) = (JoinSet::new(), BTreeMap::new());
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             () = following.changed.notified() => {}
             Some(ended) = pulls.join_next_with_id() => {
-                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-                pulling.remove(&id);
+                // One that was given up has nothing to note.
+                let (id, noted) = ended.unwrap_or_else(|error| (error.id(), error.is_cancelled()));
+                if let Some((place, _)) = pulling.remove(&id) {
+                    turns.ended(place, noted, Instant::now());
+                }
             }
             Some(ended) = looks.join_next() => {
                 if let Ok((publisher, 0)) = ended && let Some(next) = looked.get_mut(&publisher) {
@@ -67,16 +84,12 @@ pub async fn watch(following: Arc<Following>) {
             let following = following.clone();
             looks.spawn(async move { (publisher, following.look(publisher, &models).await) });
         }
-        let now = clock::now();
-        for follow in &follows {
-            for due in follow.due(now) {
-                let place: Pulling = (follow.publisher, due.model.folded(), due.tag.to_string());
-                if pulls.len() < FOLLOW_PULLS_MAX && !pulling.values().any(|it| *it == place) {
-                    let (following, follow) = (following.clone(), follow.clone());
-                    let pull = pulls.spawn(async move { following.pull(follow, due).await });
-                    pulling.insert(pull.id(), place);
-                }
-            }
+        let step = turns.next(&follows, clock::now(), Instant::now());
+        pulling.values().filter(|(place, _)| step.stop.contains(place)).for_each(|(_, pull)| pull.abort());
+        for (place, follow, due) in step.begin {
+            let (following, follow) = (following.clone(), follow.clone());
+            let pull = pulls.spawn(async move { following.pull(follow, due).await });
+            pulling.insert(pull.id(), (place, pull));
         }
     }
 }
@@ -125,10 +138,13 @@ impl Following {
         let mut follows = self.all()?;
         let now = clock::now();
         for follow in &mut follows {
-            let mut is_news = false;
-            for head in self.puller.news.heads_of(follow.publisher, None, None) {
+            let left_out = follow.left_out;
+            let is_followed = |model: &ModelName| follow.models.covers(model);
+            let news = &self.puller.news;
+            let heads = news.heads_to_follow(follow.publisher, follow.since, &is_followed);
+            let heads = heads.into_iter().map(|head| {
                 let record = head.tag.record();
-                let heard = HeardOf {
+                HeardOf {
                     model: record.model.clone(),
                     tag: record.tag.clone(),
                     key_document: record.key_document,
@@ -136,18 +152,34 @@ impl Following {
                     payload: head.tag.payload_digest(),
                     manifest: record.manifest.digest,
                     issued: record.issued,
-                };
-                is_news |= follow.hear(heard, now);
-            }
-            if is_news {
+                }
+            });
+            let is_news = follow.hear_all(heads.collect(), now);
+            let is_withdrawn = self.withdrawn(follow);
+            if follow.withdraw(|manifest| is_withdrawn.contains(manifest)) || is_news {
                 self.save(follow)?;
+            }
+            if left_out == 0 && follow.left_out > 0 {
+                let (publisher, models) = (follow.publisher, &follow.models);
+                warn!(%publisher, %models, left_out = follow.left_out, "a follow remembers no more tags; follow fewer models at once");
             }
         }
         Ok(follows)
     }
 
-    /// Pulls a version that is due, and notes what came of it.
-    async fn pull(self: &Arc<Self>, follow: Follow, due: Due) {
+    /// Returns those manifests of a follow that are not here and that their publisher has withdrawn.
+    fn withdrawn(&self, follow: &Follow) -> BTreeSet<Digest> {
+        let open: BTreeSet<Digest> =
+            follow.versions.iter().filter(|it| it.is_open()).map(|it| it.manifest).collect();
+        if open.is_empty() {
+            return open;
+        }
+        let Ok(Some(keys)) = keys::keys(&self.puller.store, follow.publisher) else { return BTreeSet::new() };
+        open.into_iter().filter(|it| keys.revocation(&Revoked::Manifest(*it)).is_some()).collect()
+    }
+
+    /// Pulls a version that is due, and notes what came of it. Returns whether that was noted.
+    async fn pull(self: &Arc<Self>, follow: Follow, due: Due) -> bool {
         let reference = Reference {
             publisher: Publisher::Id(follow.publisher),
             model: due.model.clone(),
@@ -169,23 +201,35 @@ impl Following {
             Err(error) => {
                 let why = chain(&error);
                 info!(%reference, why, "a followed version is not pulled");
-                Err(why)
+                let withdrawn = match error {
+                    PullError::Resolve(ResolveError::Withdrawn { digest, .. }) => Some(digest),
+                    _ => None,
+                };
+                Err((why, withdrawn))
             }
         };
         let noted = self.on_blocking_thread(move |following| following.note(&follow, &due, result));
-        if let Err(error) = noted.await {
+        let noted = noted.await;
+        if let Err(error) = &noted {
             warn!(%error, cause = ?error.source(), "the result of a pull is not noted");
         }
+        noted.is_ok()
     }
 
-    fn note(&self, follow: &Follow, due: &Due, result: Result<Digest, String>) -> Result<(), FollowError> {
+    fn note(&self, follow: &Follow, due: &Due, result: Result<Digest, NotPulled>) -> Result<(), FollowError> {
         let _changing = self.change();
-        let is_same = |it: &Follow| it.publisher == follow.publisher && it.models == follow.models;
+        let mut all = stored::read_all(&self.puller.store)?;
+        let mut read = all.iter_mut().filter_map(|(_, read)| read.as_mut().ok());
+        let found = read.find(|it| it.publisher == follow.publisher && it.models == follow.models);
         // The user may have ended it meanwhile.
-        let Some(mut follow) = self.all()?.into_iter().find(is_same) else { return Ok(()) };
-        follow.pulled(due, result, clock::now());
-        self.save(&follow)?;
-        self.keep(&[follow])
+        let Some(known) = found else { return Ok(()) };
+        let withdrawn = result.as_ref().err().and_then(|(_, withdrawn)| *withdrawn);
+        known.pulled(due, result.map_err(|(why, _)| why), clock::now());
+        known.withdraw(|manifest| withdrawn == Some(*manifest));
+        let noted = known.clone();
+        // A version is kept before it is said to be here.
+        self.keep_what(all)?;
+        self.save(&noted)
     }
 }
 

@@ -12,17 +12,20 @@ use reg_api::report::ImportedRepository;
 use reg_api::reporter::Reporter;
 use reg_api::repository_name::RepositoryName;
 use reg_proto::digest::Digest;
+use reg_proto::name::{ModelName, PublisherId};
 use thiserror::Error;
 
 use super::Importing;
 use super::upload::UploadError;
 use super::{hf_cache, ollama};
 use crate::registry::model::describe::{DescribeError, Description};
+use crate::registry::model::kept::{self, Kept};
+use crate::registry::model::record::ModelRecord;
 use crate::registry::model::take::{self, TakeError, Taken, Terms};
 use crate::registry::model::tree::{Listing, SourceFile, TreeError};
-use crate::registry::pull::LISTED_BYTES_MAX;
+use crate::registry::pull::{LISTED_BYTES_MAX, commit};
 use crate::registry::trust::TrustError;
-use crate::store::{Cancel, CancelOnDrop, ImportError, ReserveError, Store, Taking};
+use crate::store::{Cancel, CancelOnDrop, ImportError, ReadError, ReserveError, Store, Taking};
 
 /// Why a model of another tool's store is not imported.
 #[derive(Debug, Error)]
@@ -33,6 +36,12 @@ pub enum AdoptError {
     NotThere { repository: RepositoryName, revision: String, dir: PathBuf },
     #[error("cache of {repository} is partial: it lacks {first}{}", more_of(*more))]
     Partial { repository: RepositoryName, first: String, more: usize },
+    #[error(
+        "{repository} was put into this cache by reg: it is {publisher}/{model}@{manifest}, which is signed already"
+    )]
+    Own { repository: RepositoryName, publisher: PublisherId, model: ModelName, manifest: Digest },
+    #[error("store cannot be read")]
+    Store(#[from] ReadError),
     #[error("{name} is not in {dir}")]
     NoModel { name: OllamaName, dir: PathBuf },
     #[error("{path} is not a manifest of Ollama")]
@@ -63,7 +72,7 @@ impl Fault for AdoptError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::NotThere { .. } | Self::NoModel { .. } => FaultKind::NotFound,
-            Self::Partial { .. } => FaultKind::Denied,
+            Self::Partial { .. } | Self::Own { .. } => FaultKind::Denied,
             Self::Other { .. } | Self::Import { source: ImportError::Changed { .. }, .. } => {
                 FaultKind::Verification
             }
@@ -85,6 +94,10 @@ impl Fault for AdoptError {
             Self::NotThere { .. } => Some(
                 "`hf cache ls` lists the repositories of the cache; leave --from out to download".to_owned(),
             ),
+            Self::Own { publisher, model, manifest, .. } => Some(format!(
+                "`reg pull {publisher}/{model}@{manifest} DIR` puts it into a folder; `reg publish DIR NAME --key KEY` signs the \
+                 files of a folder as yours"
+            )),
             Self::NoModel { .. } => Some(
                 "`ollama list` lists the models; OLLAMA_MODELS names the folder of another store".to_owned(),
             ),
@@ -130,7 +143,7 @@ impl Importing {
         let caller = CancelOnDrop::default();
         let cancel = caller.cancel();
         let accepted = self.trust.accepted(&request.accepted)?;
-        let take = move || take(&store, find(&request, &cancel)?, &accepted, &reporter, &cancel);
+        let take = move || take(&store, find(&store, &request, &cancel)?, &accepted, &reporter, &cancel);
         let adopted = tokio::task::spawn_blocking(take).await.map_err(|_| AdoptError::Interrupted)??;
         for (_, digest) in &adopted.files {
             self.keep_uploaded(*digest).await?;
@@ -146,8 +159,9 @@ impl Importing {
         let caller = CancelOnDrop::default();
         let cancel = caller.cancel();
         let accepted = self.trust.accepted(&request.accepted)?;
+        let store = self.store.clone();
         let plan = move || {
-            let Adoption { files, left_out, .. } = find(&request, &cancel)?;
+            let Adoption { files, left_out, .. } = find(&store, &request, &cancel)?;
             Description::judge_sources(&files, &accepted, &cancel)?;
             Ok(Listing { files, left_out }.plan())
         };
@@ -167,10 +181,22 @@ impl Importing {
     }
 }
 
-fn find(request: &AdoptRequest, cancel: &Cancel) -> Result<Adoption, AdoptError> {
+fn find(store: &Store, request: &AdoptRequest, cancel: &Cancel) -> Result<Adoption, AdoptError> {
     match &request.model {
         Adoptable::HubCache(cache) => {
-            hf_cache::find(cache, &request.ingest, request.accepted.incomplete, cancel)
+            let found = hf_cache::find(cache, &request.ingest, request.accepted.incomplete, cancel)?;
+            // A pull or a gateway of this node has named the commit by the manifest of a model in the store.
+            let keys = ModelRecord::keys(store)?;
+            // What was published here is the user's own, and its signature says nothing new.
+            let is_own = |key: &&String| kept::kept(store, key).is_ok_and(|it| it == Some(Kept::Published));
+            let own = keys.iter().filter(|key| !is_own(key)).filter_map(|key| ModelRecord::of_key(key));
+            match own.into_iter().find(|(manifest, _, _)| commit(manifest) == found.commit) {
+                Some((manifest, publisher, model)) => {
+                    let repository = cache.repository.clone();
+                    Err(AdoptError::Own { repository, publisher, model, manifest })
+                }
+                None => Ok(found),
+            }
         }
         Adoptable::Ollama { dir, name } => ollama::find(dir, name, &request.ingest, cancel),
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use reg_api::consent::Acceptance;
+use reg_api::counted::counted;
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::ingest::{IngestFile, IngestPlan, LeftOutList, LeftOutReason};
 use reg_api::progress::Progress;
@@ -14,6 +15,7 @@ use reg_api::reporter::Reporter;
 use reg_api::repository_name::RepositoryName;
 use reg_api::request::ImportRequest;
 use reg_api::selection::{Pattern, listed};
+use reg_api::size::Given;
 use reg_proto::digest::Digest;
 use reg_proto::limits::{BLOB_BYTES_MAX, FILES_MAX};
 use reg_proto::path::{CollisionError, PathError, SafePath, check_collisions};
@@ -39,7 +41,7 @@ pub enum ImportRepositoryError {
     Hub(#[from] HubError),
     #[error("path {path:?} is refused")]
     Path { path: String, source: PathError },
-    #[error("{path} has {size} bytes, and a file of a model may have {BLOB_BYTES_MAX} (1 TiB)")]
+    #[error("{path} has {size} bytes, and a file of a model may have {}", Given(BLOB_BYTES_MAX))]
     TooLarge { path: SafePath, size: u64 },
     #[error("{repository} has {count} files, and a model may have {FILES_MAX}")]
     TooMany { repository: RepositoryName, count: usize },
@@ -160,7 +162,7 @@ impl Importing {
         let accepted = self.trust.accepted(&request.accepted)?;
         let Wanted { hub, commit, first, large, left_out } = wanted(&request).await?;
         let total = first.iter().chain(&large).map(|(_, file)| file.size).sum();
-        reporter.stage("fetching", format_args!("{} files", first.len() + large.len()));
+        reporter.stage("fetching", counted(first.len() + large.len(), "file"));
         let source = RepositorySource { hub: &hub, repository: repository.as_str(), commit: &commit };
         let mut count = Count { done: 0, fetched: 0, total, reporter };
         let mut taken = Taken { files: Vec::new(), left_out };

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use reg_api::clock;
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::report::{AttestationInfo, Collected, FileInfo, ModelInfo, PartSummary, Paused, Status};
-use reg_api::request::{Claims, wanted_tag};
+use reg_api::request::{CardClaims, Claims, wanted_tag};
 use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Mirror};
+use reg_proto::catalogue::{CARD_ARTIFACT_TYPE, SignedCard};
 use reg_proto::digest::Digest;
 use reg_proto::name::{Petname, Publisher, PublisherId, Reference};
 use reg_proto::referrer::BUNDLE_ARTIFACT_TYPE;
@@ -17,10 +18,11 @@ use tokio::task::JoinError;
 use super::Local;
 use super::listing::More;
 use crate::net::Rendezvous;
-use crate::registry::fetch::Meant;
+use crate::registry::model::checkout::CheckoutError;
+use crate::registry::model::folder::FolderError;
 use crate::registry::model::kept::{self, Kept};
 use crate::registry::model::record::{self, ModelError, ModelRecord, referrers_here};
-use crate::registry::publishers::{TagsError, tags};
+use crate::registry::publishers::{TagsError, keys, tags};
 use crate::registry::resolve::{ModelHere, ResolveError, TagHere};
 use crate::registry::trust::TrustError;
 use crate::store::{CacheSize, DocumentKind, ReadError, WriteError};
@@ -38,11 +40,15 @@ pub enum CatalogueError {
     Write(#[from] WriteError),
     #[error("tags cannot be read or changed")]
     Tags(#[from] TagsError),
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error("file cannot be examined")]
+    File(#[from] CheckoutError),
     #[error("{reference} is pinned")]
     Pinned { reference: Reference },
     #[error("{reference} has no OpenSSF bundle")]
     NoBundle { reference: Reference },
-    #[error("trust file cannot be used")]
+    #[error(transparent)]
     Trust(#[from] TrustError),
     #[error("a task ended early")]
     Interrupted(#[from] JoinError),
@@ -53,6 +59,7 @@ impl Fault for CatalogueError {
         match self {
             Self::Resolve(source) => source.kind(),
             Self::Model(ModelError::NotHere { .. }) | Self::NoBundle { .. } => FaultKind::NotFound,
+            Self::Folder(source) => source.kind(),
             Self::Pinned { .. } => FaultKind::Denied,
             Self::Trust(source) => source.kind(),
             Self::Tags(source) => source.kind(),
@@ -67,6 +74,7 @@ impl Fault for CatalogueError {
                 Some("`reg ls` shows the models in the store, `reg pull REF` fetches one".into())
             }
             Self::Resolve(source) => source.hint(),
+            Self::Folder(source) => source.hint(),
             Self::Pinned { reference } => Some(format!("release it first: reg unpin {reference}")),
             Self::Trust(source) => source.hint(),
             Self::Tags(source) => source.hint(),
@@ -83,12 +91,16 @@ impl Local {
     pub async fn info(self: &Arc<Self>, reference: &Reference) -> Result<ModelInfo, CatalogueError> {
         let reference = reference.clone();
         self.on_blocking_thread(move |local| {
-            let ModelHere { manifest, record, tag } = local.resolver.model_here(&reference)?;
+            let here = local.resolver.model_here(&reference)?;
+            let mirror = local.mirror(&here);
+            let lineage = local.lineage(&here, mirror.as_ref());
+            let ModelHere { manifest, record, tag } = here;
             let publisher = record.publisher;
             let (keys, tags_here) = local.tags_of(publisher, &record.model)?;
             let tags_here = tags_here.get(&manifest).cloned().unwrap_or_default();
             let row = local.row(manifest, &record, keys.as_ref(), tags_here);
-            let summary = local.summary(row, &More::of(&local)?);
+            let more = More::of(&local, std::slice::from_ref(&row))?;
+            let summary = local.summary(row, &more);
             let (tag, behind) = match tag {
                 Some(TagHere { tag, behind }) => (Some(tag), behind),
                 None => {
@@ -97,15 +109,9 @@ impl Local {
                 }
             };
             let tag = tag.as_ref().map(SignedTag::record);
-            let mirror = keys.as_ref().and_then(|keys| {
-                let referrers = referrers_here(&local.store, &record);
-                let (_, said) =
-                    referrers.iter().find(|(_, it)| it.artifact_type == ATTESTATION_ARTIFACT_TYPE)?;
-                let document = record::document(&local.store, &said.document.digest)?;
-                Mirror::verify(&String::from_utf8_lossy(&document), keys, &manifest).ok()
-            });
             let said = local.resolver.said_here(&manifest, &record);
             let petnames = local.trust.petnames();
+            let collected = local.catalogue.collected_in(publisher, &record.model, &summary.tags, &manifest);
             let attestations = said.iter().map(|it| AttestationInfo::of(it, &petnames)).collect();
             let checks = local.trust.judge_here(&manifest, &record, &said, behind.as_ref())?;
             let heard = || {
@@ -116,6 +122,8 @@ impl Local {
             let version = keys.map_or(0, |keys| keys.version());
             let stated = record::manifest(&local.store, &manifest).ok();
             let claims = stated.and_then(|it| record::claims(&local.store, &it)).map(Claims::from);
+            let (licence, card) =
+                (local.trust.licence_here(&manifest, &record), local.card(&manifest, &record));
             Ok(ModelInfo {
                 reference,
                 key_document_version: tag.map_or(version, |it| it.key_document),
@@ -125,6 +133,8 @@ impl Local {
                 expires: tag.and_then(|it| it.expires),
                 behind,
                 claims,
+                licence,
+                card,
                 metadata: record.metadata.clone(),
                 referrers: record.referrers.clone(),
                 kinds: record.kinds.clone(),
@@ -132,10 +142,37 @@ impl Local {
                 mirror,
                 attestations,
                 checks,
+                collected,
+                lineage,
                 summary,
             })
         })
         .await
+    }
+
+    /// Returns the repository that the files of a model come from, as its publisher states it.
+    pub(super) fn mirror(&self, here: &ModelHere) -> Option<Mirror> {
+        let ModelHere { manifest, record, .. } = here;
+        let keys = keys::keys(&self.store, record.publisher).ok().flatten()?;
+        let referrers = referrers_here(&self.store, record);
+        let (_, said) = referrers.iter().find(|(_, it)| it.artifact_type == ATTESTATION_ARTIFACT_TYPE)?;
+        let document = record::document(&self.store, &said.document.digest)?;
+        Mirror::verify(&String::from_utf8_lossy(&document), &keys, manifest).ok()
+    }
+
+    /// Returns what the publisher said for searches of a version.
+    fn card(&self, manifest: &Digest, record: &ModelRecord) -> Option<CardClaims> {
+        let keys = keys::keys(&self.store, record.publisher).ok().flatten()?;
+        let cards = referrers_here(&self.store, record);
+        let cards = cards.iter().filter(|(_, it)| it.artifact_type == CARD_ARTIFACT_TYPE);
+        let verified = cards.filter_map(|(_, it)| {
+            let document = record::document(&self.store, &it.document.digest)?;
+            SignedCard::verify(&String::from_utf8_lossy(&document), &keys).ok()
+        });
+        let newest =
+            verified.filter(|it| it.card().manifest == *manifest).max_by_key(|it| it.card().issued)?;
+        let claimed = newest.card().claimed.clone();
+        Some(CardClaims { task: claimed.task, summary: claimed.summary })
     }
 
     /// Lists the files of a model in the store.
@@ -214,13 +251,18 @@ impl Local {
     /// The model is pinned or not in the store: see [`CatalogueError`].
     pub async fn remove(self: &Arc<Self>, reference: &Reference) -> Result<Collected, CatalogueError> {
         let reference = reference.clone();
-        self.on_blocking_thread(move |local| {
+        let removed = self.on_blocking_thread(move |local| {
             let left = local.resolver.tags_left_here(&reference)?;
             if !left.is_empty() {
                 let report = local.store.gc(false)?;
                 local.forget_tags(&left)?;
                 let models = left.iter().map(|it| it.record().manifest.digest).collect();
-                return Ok(Collected { models, blobs: report.blobs, bytes: report.bytes, dry_run: false });
+                return Ok(Collected {
+                    models,
+                    blobs: report.blobs,
+                    bytes: report.bytes,
+                    ..Collected::default()
+                });
             }
             let ModelHere { manifest, record, .. } = local.resolver.model_here(&reference)?;
             let tags = tags::records(&local.store, record.publisher, Some(&record.model))?;
@@ -236,15 +278,19 @@ impl Local {
                 local.forget_tags(&named)?;
                 return Ok(Collected::default());
             }
+            let unfreed = local.unfreed(&manifest, &record, kept)?;
             if kept.is_some() {
                 kept::release(&local.store, &key_of(&manifest, &record))?;
             }
             local.store.remove_document(DocumentKind::Model, &key_of(&manifest, &record))?;
             let report = local.store.gc(false)?;
             local.forget_tags(&named)?;
-            Ok(Collected { models: vec![manifest], blobs: report.blobs, bytes: report.bytes, dry_run: false })
-        })
-        .await
+            let (models, blobs, bytes) = (vec![manifest], report.blobs, report.bytes);
+            Ok(Collected { models, blobs, bytes, dry_run: false, unfreed })
+        });
+        let removed = removed.await?;
+        self.removed.notify_one();
+        Ok(removed)
     }
 
     fn forget_tags(&self, tags: &[SignedTag]) -> Result<(), CatalogueError> {
@@ -262,11 +308,16 @@ impl Local {
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn gc(self: &Arc<Self>, dry_run: bool) -> Result<Collected, CatalogueError> {
-        self.on_blocking_thread(move |local| {
+        let collected = self.on_blocking_thread(move |local| {
             let report = local.store.gc(dry_run)?;
-            Ok(Collected { models: report.models, blobs: report.blobs, bytes: report.bytes, dry_run })
-        })
-        .await
+            let (models, blobs, bytes) = (report.models, report.blobs, report.bytes);
+            Ok(Collected { models, blobs, bytes, dry_run, unfreed: None })
+        });
+        let collected = collected.await?;
+        if !dry_run {
+            self.removed.notify_one();
+        }
+        Ok(collected)
     }
 
     /// Pauses or resumes the pulls of a model, or, without a reference, everything. Returns how many pulls that concerns.
@@ -278,15 +329,7 @@ impl Local {
         reference: Option<&Reference>,
         is_paused: bool,
     ) -> Result<Paused, CatalogueError> {
-        let meant = match reference {
-            Some(reference) => Some(Meant {
-                publisher: self.trust.file.resolve(&reference.publisher)?,
-                model: reference.model.clone(),
-                tag: reference.tag.clone(),
-                digest: reference.digest,
-            }),
-            None => None,
-        };
+        let meant = reference.map(|it| self.meant(it)).transpose()?;
         Ok(self.fetching.priorities.set_paused(meant.as_ref(), is_paused))
     }
 
@@ -322,8 +365,11 @@ impl Local {
                 paused: local.fetching.priorities.is_all_paused(),
                 uptime_seconds: clock::now().saturating_sub(local.started),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                audited: local.health.spent(),
                 index_trouble: local.store.index_trouble(),
+                catalogue_trouble: local.catalogue.trouble(),
                 cache_size_is_default: local.store.limits().max_size == CacheSize::Share,
+                swarm: None,
             })
         })
         .await

@@ -9,14 +9,16 @@ use reg_api::request::ListRequest;
 use reg_proto::content::metadata::Metadata;
 use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, Petname, PublisherId, Tag};
+use reg_proto::revocation::Revoked;
 
 use super::rows::{Group, Row};
 use super::{CatalogueError, Local};
+use crate::registry::catalogue::NamesHere;
 use crate::registry::model::kept::{self, Kept};
-use crate::registry::model::record::ModelRecord;
-use crate::registry::publishers::tags;
+use crate::registry::model::record::{self, ModelRecord};
+use crate::registry::publishers::{keys, revoked, tags};
 use crate::registry::resolve::refuse;
-use crate::store::DocumentKind;
+use crate::store::{DocumentKind, Partial};
 
 /// A page of a list.
 #[derive(Debug, Clone)]
@@ -24,6 +26,13 @@ pub struct Listed<T> {
     pub models: Vec<T>,
     /// Where the next page begins; `None` where this is the last one.
     pub next: Option<String>,
+}
+
+/// The models that gateways may serve, and the names of all that the store has.
+#[derive(Debug, Clone)]
+pub struct Served {
+    pub models: Vec<DescribedModel>,
+    pub here: NamesHere,
 }
 
 /// A model in the store that gateways may serve.
@@ -47,7 +56,7 @@ impl Local {
     ) -> Result<Listed<ModelSummary>, CatalogueError> {
         self.on_blocking_thread(move |local| {
             let Listed { models: rows, next } = local.rows(&request)?;
-            let more = More::of(&local)?;
+            let more = More::of(&local, &rows)?;
             let models = rows.into_iter().map(|row| local.summary(row, &more)).collect();
             Ok(Listed { models, next })
         })
@@ -55,20 +64,21 @@ impl Local {
     }
 
     /// Lists the models in the store that gateways may serve and that are `wanted`, without their metadata. Their provenance
-    /// stands, and the user's rules and lists allow them.
+    /// stands, and the user's rules and lists allow them. The names are those of all models in the store.
     ///
     /// # Errors
     /// See [`CatalogueError`].
     pub async fn list_served(
         self: &Arc<Self>,
         wanted: impl Fn(&ModelSummary) -> bool + Send + 'static,
-    ) -> Result<Vec<DescribedModel>, CatalogueError> {
+    ) -> Result<Served, CatalogueError> {
         self.on_blocking_thread(move |local| {
             let Listed { models: rows, .. } = local.rows(&ListRequest::default())?;
-            let more = More::of(&local)?;
+            let more = More::of(&local, &rows)?;
             let rulings = local.trust.rulings()?;
-            let mut models = Vec::new();
+            let (mut models, mut here) = (Vec::new(), NamesHere::default());
             for row in rows {
+                row.name_in(&mut here);
                 let Some(issued) = row.issued.filter(|_| local.trust.sharing.takes(&row.publisher)) else {
                     continue;
                 };
@@ -81,7 +91,7 @@ impl Local {
                     models.push(DescribedModel { summary, issued, metadata: None });
                 }
             }
-            Ok(models)
+            Ok(Served { models, here })
         })
         .await
     }
@@ -169,8 +179,26 @@ impl Local {
         })
     }
 
+    /// Returns how many bytes of the chosen files are in the store, verified; `None` where all are, or that cannot be told.
+    fn bytes_here(&self, row: &Row) -> Option<u64> {
+        if row.is_here || row.part.is_some_and(|part| part.complete) {
+            return None;
+        }
+        let record =
+            ModelRecord::load(&self.store, &row.manifest, row.publisher, &row.model).ok().flatten()?;
+        let manifest = record::manifest(&self.store, &row.manifest).ok()?;
+        let blobs = record.part().blobs(&manifest);
+        let here = blobs.iter().map(|(blob, layout)| match self.store.contains(blob) {
+            true => layout.size(),
+            false => self.store.open_partial(blob).iter().map(Partial::verified_bytes).max().unwrap_or(0),
+        });
+        Some(here.sum())
+    }
+
     pub(super) fn summary(&self, row: Row, more: &More) -> ModelSummary {
+        let bytes_here = self.bytes_here(&row);
         let kept = more.kept.get(&ModelRecord::key(&row.manifest, row.publisher, &row.model)).copied();
+        let withdrawn = more.withdrawn.get(&row.publisher).and_then(|it| it.get(&row.manifest));
         ModelSummary {
             publisher: row.publisher,
             petname: more.petnames.get(&row.publisher).cloned(),
@@ -190,10 +218,15 @@ impl Local {
             pinned: kept == Some(Kept::Pinned),
             published: kept == Some(Kept::Published),
             followed: kept == Some(Kept::Followed),
+            donated: kept == Some(Kept::Donated),
+            spread: kept == Some(Kept::Spread),
             part: row.part,
             complete: row.complete,
             here: row.is_here || row.part.is_some_and(|part| part.complete),
+            bytes_here,
+            pulling: row.pulling,
             last_used: self.store.last_used(&row.manifest),
+            withdrawn: withdrawn.cloned(),
             model: row.model,
         }
     }
@@ -205,10 +238,26 @@ pub(super) struct More {
     petnames: BTreeMap<PublisherId, Petname>,
     /// The keys of the models that are never evicted.
     kept: BTreeMap<String, Kept>,
+    /// The manifests that publishers have withdrawn, with their reasons.
+    withdrawn: BTreeMap<PublisherId, BTreeMap<Digest, String>>,
 }
 
 impl More {
-    pub(super) fn of(local: &Local) -> Result<Self, CatalogueError> {
-        Ok(Self { petnames: local.trust.petnames(), kept: kept::all(&local.store)? })
+    /// Returns what is to be said of models with these rows. Only the keys of their publishers are read, because their signatures
+    /// are verified: a node may remember revocations of many publishers that it has no models of.
+    pub(super) fn of(local: &Local, rows: &[Row]) -> Result<Self, CatalogueError> {
+        let store = &local.store;
+        let publishers: BTreeSet<PublisherId> = rows.iter().map(|row| row.publisher).collect();
+        let mut withdrawn = BTreeMap::new();
+        for publisher in revoked::revoking(store)?.into_iter().filter(|it| publishers.contains(it)) {
+            // Keys that cannot be read are told of by what needs them.
+            let Ok(Some(keys)) = keys::keys(store, publisher) else { continue };
+            let of = keys.revocations().filter_map(|(it, _)| match it.subject {
+                Revoked::Manifest(digest) => Some((digest, it.reason.as_str().to_owned())),
+                Revoked::Key(_) | Revoked::Delegation(_) => None,
+            });
+            withdrawn.insert(publisher, of.collect());
+        }
+        Ok(Self { petnames: local.trust.petnames(), kept: kept::all(store)?, withdrawn })
     }
 }

@@ -7,9 +7,12 @@ use reg_api::fault::{Fault, FaultKind};
 use reg_api::report::{KnownPeer, PeerAdded, PeerReport};
 use reg_proto::peer::{Address, PeerId};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::Local;
 use crate::net::{ConnectError, Forget, NamePeerError, NamedPeer};
+use crate::registry::limits::{FOREIGN_LOOK, FOREIGN_PATIENCE};
+use crate::registry::resolve::OTHER_KEY;
 
 /// Why a peer is not added or not removed.
 #[derive(Debug, Error)]
@@ -53,7 +56,9 @@ impl Fault for PeersError {
 impl Local {
     /// Lists the peers that this node is connected to, and those that must be upgraded.
     pub async fn peers(&self) -> Vec<PeerReport> {
-        let peers = self.network.peers().await.into_iter().map(|info| {
+        let foreign = self.network.foreign().await;
+        let own = self.network.peers().await.into_iter().filter(|it| !foreign.contains(&it.peer));
+        let peers = own.map(|info| {
             let bytes = self.fetching.traffic.with_peer(&info.peer);
             PeerReport {
                 peer: info.peer,
@@ -87,13 +92,35 @@ impl Local {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
         };
+        let is_reached = unreached.is_none() && !self.network.is_offline();
+        let is_foreign = match peer.filter(|_| is_reached) {
+            Some(peer) => self.is_foreign(&peer).await,
+            None => false,
+        };
+        let foreign = is_foreign.then(|| format!("it answers, and is in another swarm: {OTHER_KEY}"));
         Ok(PeerAdded {
             address,
             peer,
             is_new,
-            connected: unreached.is_none() && !self.network.is_offline(),
-            unreached: unreached.as_ref().map(why),
+            connected: is_reached && !is_foreign,
+            unreached: unreached.as_ref().map(why).or(foreign),
         })
+    }
+
+    /// Tells whether a peer that is connected is in another swarm. It says so a moment after it is connected.
+    async fn is_foreign(&self, peer: &PeerId) -> bool {
+        let end = Instant::now() + FOREIGN_PATIENCE;
+        while Instant::now() < end {
+            if self.network.foreign().await.contains(peer) {
+                return true;
+            }
+            let peers = self.network.peers().await;
+            if peers.iter().any(|it| it.peer == *peer && it.agent.is_some()) {
+                return false;
+            }
+            tokio::time::sleep(FOREIGN_LOOK).await;
+        }
+        false
     }
 
     /// Forgets a peer, by its id or an address, and disconnects it.

@@ -18,15 +18,18 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::{CatalogueError, Local};
+use crate::registry::catalogue::NamesHere;
 use crate::registry::model::record::{self, ModelError, ModelRecord, referrers_here};
 use crate::registry::publishers::{TagsError, keys, tags};
 use crate::registry::resolve::TagHere;
 use crate::store::{Changes, DocumentKind};
 
 /// The version of a row. Rows of other versions are derived again.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// A model in the store, as it was when its documents were read last.
+///
+/// It has 15 fields, because a list shows so many facts and none is worth reading a document for each row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Row {
     version: u32,
@@ -44,6 +47,9 @@ pub(super) struct Row {
     /// The blobs in the store that peers look for by themselves, because they are large.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) large: BTreeSet<Digest>,
+    /// The tag by which a pull has begun that has not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pulling: Option<Tag>,
     /// When its provenance was signed, in seconds since 1970; `None` where the publisher's keys stand for none.
     pub(super) issued: Option<u64>,
     /// Whether the row may change without a change of a document: blobs are missing that may be stored at any time.
@@ -73,6 +79,17 @@ impl Row {
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let row: Self = serde_json::from_slice(bytes).ok()?;
         (row.version == VERSION).then_some(row)
+    }
+}
+
+impl Row {
+    /// Adds the model to the names of those that the store has: whole, or all that was chosen of it. One that was whole and has lost
+    /// blobs is among them: this node is to repair it. One of which only some documents or files came is not.
+    pub(super) fn name_in(&self, here: &mut NamesHere) {
+        let was_whole = self.part.is_none() && (self.is_here || self.may_change);
+        if was_whole || self.part.is_some_and(|it| it.complete) {
+            here.add(self.publisher, &self.model, self.tags.keys(), was_whole);
+        }
     }
 }
 
@@ -168,8 +185,8 @@ impl Local {
                     let group = key.rsplit_once(':').and_then(|(name, _)| Group::of_name(name));
                     group.map(|it| stale.entry(it).or_default());
                 }
-                // Rows say nothing of follows.
-                DocumentKind::Follow => {}
+                // Rows say nothing of follows, nor of what catalogues list.
+                DocumentKind::Follow | DocumentKind::Tombstone => {}
                 _ => drop(prefixes.insert(format!("{}/", key.split('/').next().unwrap_or_default()))),
             }
         }
@@ -239,6 +256,7 @@ impl Local {
             large,
             may_change: !is_here && (record.complete || part.is_some_and(|it| !it.complete)),
             is_uncertain: false,
+            pulling: record.pulling.clone(),
             part,
             issued: keys.and_then(|keys| self.issued(&manifest, record, keys)),
         }

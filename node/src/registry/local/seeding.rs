@@ -1,10 +1,11 @@
-//! Tells the network at the start of a node which models it holds.
+//! Tells the network at the start of a node which models it holds, and later which of them it holds no more.
 //!
 //! What is told comes from the rows of the list. A row is derived again where a document on which it depends has changed, and
 //! the signatures were verified then. So a start verifies nothing again that has not changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use reg_api::request::ListRequest;
 use reg_proto::dht::DhtKey;
@@ -14,8 +15,10 @@ use reg_proto::name::{PublisherId, Tag};
 use reg_proto::tag::SignedTag;
 use tracing::warn;
 
+use super::rows::Row;
 use super::{CatalogueError, Local};
-use crate::registry::limits::START_ANNOUNCEMENTS_MAX;
+use crate::net::HeldKeys;
+use crate::registry::limits::{HOLD_AGAIN, START_ANNOUNCEMENTS_MAX};
 use crate::registry::model::kept::{self, Kept};
 use crate::registry::model::record::ModelRecord;
 use crate::registry::publishers::{TagsError, keys, tags};
@@ -43,8 +46,18 @@ struct OfPublisher {
 /// case.
 type Meant = BTreeMap<(String, Tag), (Digest, bool)>;
 
-/// Provides the models in the store in the DHT, and announces their tags.
+/// Provides the models in the store in the DHT, and announces their tags. Then gives up in the DHT what leaves the store, until
+/// the node stops.
 pub async fn seed_all(local: Arc<Local>) {
+    seed_first(&local).await;
+    loop {
+        local.hold().await;
+        // A model may also be evicted, which is not told here.
+        let _elapsed = tokio::time::timeout(HOLD_AGAIN, local.removed.notified()).await;
+    }
+}
+
+async fn seed_first(local: &Arc<Local>) {
     local.news.stand_up().await;
     let Held { keys, publishers, newest } = match local.on_blocking_thread(|local| local.held()).await {
         Ok(held) => held,
@@ -69,12 +82,26 @@ pub async fn seed_all(local: Arc<Local>) {
 }
 
 impl Local {
-    fn held(&self) -> Result<Held, CatalogueError> {
-        let mut held = Held::default();
-        let mut meant: BTreeMap<PublisherId, Meant> = BTreeMap::new();
-        let kept = kept::all(&self.store)?;
-        let rows = self.rows(&ListRequest::default())?.models.into_iter();
-        for row in rows.filter(|it| self.trust.sharing.gives(&it.publisher, &it.model)) {
+    /// Tells the DHT which keys the store has now.
+    async fn hold(self: &Arc<Self>) {
+        match self.on_blocking_thread(|local| local.held_keys()).await {
+            Ok(held) => self.network.hold(held).await,
+            Err(error) => warn!(%error, "the DHT keys of what was removed are not given up"),
+        }
+    }
+
+    fn held_keys(&self) -> Result<HeldKeys, CatalogueError> {
+        let since = Instant::now();
+        let keys = self.keys_of(&self.rows(&ListRequest::default())?.models)?;
+        let blobs = self.store.blobs()?.into_iter();
+        let loose = blobs.filter_map(|it| DhtKey::blob(&it, self.store.blob_size(&it)?)).collect();
+        Ok(HeldKeys { since, keys, loose })
+    }
+
+    /// Returns the keys of models, each with whether it is of a model that was published on this node.
+    fn keys_of(&self, rows: &[Row]) -> Result<BTreeMap<DhtKey, bool>, CatalogueError> {
+        let (mut keys, kept) = (BTreeMap::new(), kept::all(&self.store)?);
+        for row in rows.iter().filter(|it| self.trust.sharing.gives(&it.publisher, &it.model)) {
             // Of a model in part, the node provides the publisher's records and the large blobs, but neither name nor manifest.
             if row.is_here || row.part.is_some() {
                 let record = ModelRecord::key(&row.manifest, row.publisher, &row.model);
@@ -85,8 +112,17 @@ impl Local {
                     .into_iter()
                     .chain(whole.into_iter().filter(|_| row.is_here))
                     .chain(large.filter_map(|it| DhtKey::blob(it, self.store.blob_size(it)?)));
-                of_row.for_each(|key| *held.keys.entry(key).or_insert(false) |= is_own);
+                of_row.for_each(|key| *keys.entry(key).or_insert(false) |= is_own);
             }
+        }
+        Ok(keys)
+    }
+
+    fn held(&self) -> Result<Held, CatalogueError> {
+        let rows = self.rows(&ListRequest::default())?.models;
+        let mut held = Held { keys: self.keys_of(&rows)?, ..Held::default() };
+        let mut meant: BTreeMap<PublisherId, Meant> = BTreeMap::new();
+        for row in rows.into_iter().filter(|it| self.trust.sharing.gives(&it.publisher, &it.model)) {
             if row.is_here {
                 let of = meant.entry(row.publisher).or_default();
                 let name = row.model.folded();

@@ -7,6 +7,7 @@ use reg_api::fault::{Fault, FaultKind};
 use reg_api::reachability::Reachability;
 use reg_api::report::Shared;
 use reg_api::request::ShareRequest;
+use reg_proto::announcement::Holder;
 use reg_proto::bounded::Bounded;
 use reg_proto::digest::Digest;
 use reg_proto::limits::{TICKET_ADDRESSES_MAX, TICKET_PEERS_MAX};
@@ -16,7 +17,8 @@ use reg_proto::ticket::{About, Host, Ticket, TicketAddress, TicketPeer, Transpor
 use thiserror::Error;
 
 use super::{CatalogueError, Local};
-use crate::net::is_global;
+use crate::net::{is_public, public_of};
+use crate::registry::publishers::revoked;
 use crate::registry::resolve::{ModelHere, TagHere};
 
 /// Why there is no ticket.
@@ -116,6 +118,11 @@ impl Local {
                     .into(),
             );
         }
+        if let Some(why) = revoked::withdrawn(&self.store, record.publisher, &manifest) {
+            notes.push(format!(
+                "its publisher has withdrawn this version: {why}; no node that knows that pulls it"
+            ));
+        }
         let tag = tag.map(|TagHere { tag, behind }| {
             if behind.is_some() {
                 notes.push("a newer version of the tag is known, and is not in the store".into());
@@ -130,38 +137,34 @@ impl Local {
     async fn own_addresses(&self, lan: bool) -> Vec<TicketAddress> {
         let peer = self.network.peer_id();
         let listen = self.network.listen_addresses().await;
-        let all: Vec<TicketAddress> = listen.iter().filter_map(|it| TicketAddress::of(it, peer)).collect();
-        chosen(&all, lan)
+        let fit = if lan { listen } else { public_of(listen).await };
+        chosen(fit.iter(), peer)
     }
 
-    /// Returns connected peers that hold a model too, at public addresses: those that every peer can learn.
+    /// Returns connected peers that hold a model too.
     async fn other_holders(&self, manifest: &Digest) -> Vec<TicketPeer> {
         let connected = self.network.connected().await;
         let holders = self.news.holders_of(manifest).into_iter();
-        let others = holders.filter(|it| connected.contains(&it.peer) && it.peer != self.network.peer_id());
-        let named = others.map(|holder| TicketPeer {
-            peer: holder.peer,
-            addresses: Bounded::first_of(public(&holder.addresses, holder.peer)),
-        });
-        named.filter(|it| !it.addresses.is_empty()).take(TICKET_PEERS_MAX - 1).collect()
+        named(holders.filter(|it| connected.contains(&it.peer) && it.peer != self.network.peer_id()))
     }
 }
 
-fn public(addresses: &[Address], peer: PeerId) -> Vec<TicketAddress> {
-    let all: Vec<TicketAddress> = addresses.iter().filter_map(|it| TicketAddress::of(it, peer)).collect();
-    chosen(&all, false)
+/// Names other holders at public addresses: those that every peer can learn. A name that another peer has given is not looked up.
+fn named(others: impl Iterator<Item = Holder>) -> Vec<TicketPeer> {
+    let named = others.map(|Holder { peer, addresses }| TicketPeer {
+        peer,
+        addresses: Bounded::first_of(chosen(addresses.iter().filter(|it| is_public(it)), peer)),
+    });
+    named.filter(|it| !it.addresses.is_empty()).take(TICKET_PEERS_MAX - 1).collect()
 }
 
-/// Chooses the addresses of a peer that a ticket has: public ones, with `lan` private ones too, one of each kind before a second,
-/// and those of relays last. An address that leads to this machine only is taken where there is no other.
-fn chosen(all: &[TicketAddress], lan: bool) -> Vec<TicketAddress> {
-    let has_other = all.iter().any(|it| !ip(it).is_some_and(|ip| ip.is_loopback()));
-    let is_fit = |it: &&TicketAddress| match ip(it) {
-        None => true,
-        Some(ip) if ip.is_loopback() => lan && !has_other,
-        Some(ip) => is_global(ip) || lan,
-    };
-    let mut fit: Vec<&TicketAddress> = all.iter().filter(is_fit).collect();
+/// Chooses those of a peer's addresses that a ticket has: one of each kind before a second, and those of relays last. An address
+/// that leads to this machine only is taken where there is no other.
+fn chosen<'a>(addresses: impl Iterator<Item = &'a Address>, peer: PeerId) -> Vec<TicketAddress> {
+    let all: Vec<TicketAddress> = addresses.filter_map(|it| TicketAddress::of(it, peer)).collect();
+    let is_here = |it: &TicketAddress| ip(it).is_some_and(|ip| ip.is_loopback());
+    let has_other = all.iter().any(|it| !is_here(it));
+    let mut fit: Vec<&TicketAddress> = all.iter().filter(|it| !is_here(it) || !has_other).collect();
     fit.sort_by_key(|it| kind(it));
     let mut ranked: Vec<(bool, usize, u8, &TicketAddress)> = Vec::new();
     for address in fit {
@@ -192,8 +195,8 @@ mod tests {
 
     fn chosen_of(addresses: &[&str], lan: bool) -> Vec<String> {
         let peer = PeerId::from_public_key([1; 32]);
-        let all = addresses.iter().map(|it| TicketAddress::of(&it.parse().unwrap(), peer).unwrap());
-        let chosen = chosen(&all.collect::<Vec<_>>(), lan);
+        let all: Vec<Address> = addresses.iter().map(|it| it.parse().unwrap()).collect();
+        let chosen = chosen(all.iter().filter(|it| lan || is_public(it)), peer);
         let end = format!("/p2p/{peer}");
         chosen.iter().map(|it| it.to_address(peer).as_str().trim_end_matches(&end).to_owned()).collect()
     }
@@ -218,6 +221,25 @@ mod tests {
         assert_eq!(lan.len(), TICKET_ADDRESSES_MAX);
         assert!(lan.iter().all(|it| !it.contains("127.0.0.1") && !it.contains("/ip6/::1/")), "{lan:?}");
         assert_eq!(chosen_of(&all[..1], true), all[..1], "where there is no other");
+    }
+
+    #[test]
+    fn other_holders_are_named_at_public_addresses_only() {
+        let holder = |n: u8, addresses: &[&str]| Holder {
+            peer: PeerId::from_public_key([n; 32]),
+            addresses: Bounded::first_of(addresses.iter().map(|it| it.parse().unwrap())),
+        };
+        let private = ["/ip4/192.168.1.1/tcp/1", "/ip6/fd00::1/tcp/1", "/dns4/peer.example/tcp/1"];
+        let both = ["/ip4/10.0.0.1/tcp/1", "/ip4/45.1.0.1/tcp/1"];
+        let named = named([holder(1, &private), holder(2, &both)].into_iter());
+        let shown: Vec<String> = named
+            .iter()
+            .flat_map(|it| it.addresses.iter().map(|at| at.to_address(it.peer).to_string()))
+            .collect();
+        let end = PeerId::from_public_key([2; 32]);
+        assert_eq!(shown, [format!("/ip4/45.1.0.1/tcp/1/p2p/{end}")]);
+        let many = (0..99).map(|n| holder(n, &both));
+        assert_eq!(super::named(many).len(), TICKET_PEERS_MAX - 1, "the maker of the ticket is one of them");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Fetches the denylists that the user has subscribed to. A denylist is a model: it is pulled and pinned like one, and applied
-//! to what is pulled and served.
+//! Fetches the denylists that the user has subscribed to, and from time to time the followed collections. A denylist is a model: it
+//! is pulled and pinned like one, and applied to what is pulled and served.
 //!
 //! If a list cannot be updated, its stored version still applies, and its age is reported.
 
@@ -103,22 +103,22 @@ impl Local {
     }
 
     /// Pins the newest version of a list, and unpins older ones.
-    fn keep_only(&self, list: &Subscription, manifest: Digest) {
+    pub(super) fn keep_only(&self, list: &Subscription, manifest: Digest) {
         let records = ModelRecord::all(&self.store).unwrap_or_default();
         let of =
             |it: &ModelRecord| it.publisher == list.publisher && it.model.folded() == list.model.folded();
         for (digest, record) in records.into_iter().filter(|(_, it)| of(it)) {
             let key = ModelRecord::key(&digest, record.publisher, &record.model);
-            // One that was published here stays, also where it is old, and so does an old one that a follow keeps.
+            // One that was published here stays, also where it is old, and so does an old one that a follow or the swarm keeps.
             let done = match kept::kept(&self.store, &key) {
                 Err(error) => Err(error.into()),
                 Ok(Some(Kept::Published)) => Ok(()),
-                Ok(Some(Kept::Followed)) if digest != manifest => Ok(()),
+                Ok(Some(Kept::Donated | Kept::Followed | Kept::Spread)) if digest != manifest => Ok(()),
                 _ if digest == manifest => kept::pin(&self.store, &key, &list.name),
                 _ => kept::release(&self.store, &key),
             };
             if let Err(error) = done {
-                warn!(list = %list.name, %error, "a denylist cannot be pinned");
+                warn!(list = %list.name, %error, "a list cannot be pinned");
             }
         }
     }
@@ -140,6 +140,7 @@ pub async fn keep_lists(local: Arc<Local>) {
                     }
                 }
             }
+            local.refresh_collections().await;
             refreshed = Some(tokio::time::Instant::now());
         }
         local.reload_denials().await;
@@ -147,7 +148,7 @@ pub async fn keep_lists(local: Arc<Local>) {
 }
 
 /// Returns a reference to the newest version of a list.
-fn reference(list: &Subscription) -> Reference {
+pub(super) fn reference(list: &Subscription) -> Reference {
     Reference {
         publisher: Publisher::Id(list.publisher),
         model: list.model.clone(),

@@ -12,7 +12,7 @@ use reg_proto::name::{Petname, PublisherId};
 use super::Local;
 use super::inventory::CatalogueError;
 use crate::registry::publishers::{declarations, keys, profiles};
-use crate::registry::trust::{EntryError, Names, RawRule};
+use crate::registry::trust::{EntryError, Names, RawRule, TrustFile};
 
 impl Local {
     /// Gives a publisher a petname. With `replace` the petname may have named another publisher before.
@@ -67,6 +67,7 @@ impl Local {
                 domains: domains.collect::<Result<_, CatalogueError>>()?,
                 rules: trust.rules.iter().map(RuleReport::of).collect(),
                 denylists: trust.denylists.into_iter().map(|it| it.name).collect(),
+                collections: trust.collections.into_iter().map(|it| it.name).collect(),
                 aliases: trust.aliases.iter().map(|it| it.entry.clone()).collect(),
                 allowed: trust.allowed.iter().map(ToString::to_string).collect(),
                 denied: denials.denied.len(),
@@ -135,8 +136,7 @@ impl Local {
     /// See [`CatalogueError`].
     pub async fn trust_waive(self: &Arc<Self>, models: String) -> Result<usize, CatalogueError> {
         let waived = self.on_blocking_thread(move |local| {
-            let scope =
-                models.parse().map_err(|source| local.trust.file.refused(EntryError::Scope(source)))?;
+            let scope = models.parse().map_err(|source| TrustFile::refused(EntryError::Scope(source)))?;
             Ok(local.trust.file.waive(&scope)?)
         });
         let waived = waived.await;
@@ -181,7 +181,7 @@ impl Local {
         let is_new = self
             .on_blocking_thread(move |local| {
                 let denied: Denied =
-                    what.parse().map_err(|source| local.trust.file.refused(EntryError::Denied(source)))?;
+                    what.parse().map_err(|source| TrustFile::refused(EntryError::Denied(source)))?;
                 Ok(local.trust.file.allow(&denied, on)?)
             })
             .await?;

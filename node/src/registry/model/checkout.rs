@@ -1,7 +1,7 @@
 //! Checks out a model into a user's directory by reflink, else hard link, else copy. It writes nothing outside the
-//! directory and leaves no half file.
+//! directory and leaves no half file. What the user has changed or put there is not replaced unless the user says so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,36 @@ use reg_proto::manifest::{Manifest, ModelFile};
 use reg_proto::path::SafePath;
 use thiserror::Error;
 
+use super::checked_out::{ByTag, CheckedOut, Named, Stamp, files_of};
 use super::file_path;
-use crate::store::{DocumentKind, PlaceError, PlaceMode, ReadError, Store, WriteError, clear_leftovers};
+use crate::store::{Fingerprint, PlaceError, PlaceMode, ReadError, Store, WriteError, clear_leftovers};
+
+/// Files that an error names; of more, it says how many they are.
+const NAMED_MAX: usize = 5;
+
+/// What a checkout does with files that are there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Placing {
+    /// Copy, instead of sharing bytes with the store by reflink or hard link.
+    pub copy: bool,
+    /// Replace files that differ, also what the user has written.
+    pub overwrite: bool,
+    /// Keep files that differ, also those that no pull has put there.
+    pub keep: bool,
+    /// Keep files that the version before had and this one has not.
+    pub keep_removed: bool,
+}
+
+/// What a checkout has found in the directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Files that differ from the model's, and were kept.
+    pub kept: Vec<SafePath>,
+    /// Files of the version before that this one has not, and that were removed.
+    pub removed: Vec<SafePath>,
+    /// Files of the version before that this one has not, and that were kept: they were changed, or the user wants them.
+    pub left: Vec<SafePath>,
+}
 
 /// Why a model was not checked out. The files that were placed before stay, and each is whole.
 #[derive(Debug, Error)]
@@ -23,115 +51,306 @@ pub enum CheckoutError {
     Make { path: PathBuf, source: io::Error },
     #[error("{path} cannot be read")]
     Read { path: PathBuf, source: io::Error },
+    #[error("what {path} was filled with cannot be read")]
+    Recall { path: PathBuf, source: ReadError },
     #[error("{path} is a link: nothing is written through links")]
     Link { path: PathBuf },
-    #[error("{path} is there and is something else")]
-    Occupied { path: PathBuf },
+    #[error("{} there, with other contents, and {} not put there by reg", are(paths), if paths.len() == 1 { "was" } else { "were" })]
+    Occupied { paths: Vec<PathBuf> },
+    #[error("{path} holds {holds}, which is another model")]
+    OtherModel { path: PathBuf, holds: String },
+    #[error("{path} is in the way: a directory, or something else that is no file")]
+    NoFile { path: PathBuf },
     #[error("{path} cannot be placed")]
     Place { path: PathBuf, source: PlaceError },
+    #[error("{path} cannot be removed")]
+    Remove { path: PathBuf, source: io::Error },
     #[error("{path} cannot be recorded as a checkout of the model")]
     Remember { path: PathBuf, source: WriteError },
+}
+
+/// Names the first of some files, as the subject of a sentence.
+fn are(paths: &[PathBuf]) -> String {
+    let named: Vec<String> = paths.iter().take(NAMED_MAX).map(|path| path.display().to_string()).collect();
+    let more = paths.len().saturating_sub(NAMED_MAX);
+    match (named.as_slice(), more) {
+        ([one], 0) => format!("{one} is"),
+        (named, 0) => format!("{} are", named.join(", ")),
+        (named, more) => format!("{} and {more} more are", named.join(", ")),
+    }
 }
 
 impl Fault for CheckoutError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Make { source, .. } | Self::Read { source, .. } => FaultKind::of_path(source),
+            Self::Make { source, .. } | Self::Read { source, .. } | Self::Remove { source, .. } => {
+                match FaultKind::of_path(source) {
+                    // The command is right, and the place is not.
+                    FaultKind::Invalid | FaultKind::NotFound => FaultKind::Denied,
+                    kind => kind,
+                }
+            }
             Self::Place { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
             Self::Remember { source, .. } if source.is_disk_full() => FaultKind::DiskFull,
-            Self::Place { .. } | Self::Remember { .. } => FaultKind::Internal,
-            _ => FaultKind::Invalid,
+            Self::Place { .. } | Self::Remember { .. } | Self::Recall { .. } => FaultKind::Internal,
+            Self::Link { .. } | Self::Occupied { .. } | Self::OtherModel { .. } | Self::NoFile { .. } => {
+                FaultKind::Denied
+            }
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Occupied { .. } => {
-                Some("choose an empty directory, or replace the files with --overwrite".into())
+            Self::Occupied { .. } => Some(
+                "choose another directory, replace these files with --overwrite, or keep them with --keep"
+                    .into(),
+            ),
+            Self::OtherModel { .. } => {
+                Some("choose another directory; --keep or --overwrite put both models into this one".into())
             }
+            Self::NoFile { .. } => Some("choose another directory, or move it away".into()),
             Self::Link { .. } => Some("choose another directory, or remove the link".into()),
+            Self::Make { .. } => Some("choose a directory that you may write to".into()),
             _ => None,
         }
     }
 }
 
-/// Places the files of a part of a model into `dest`, and records the checkout. All files of the part must be in the
-/// store.
-pub fn check_out(
+/// Tells whether a checkout into `dest` would be refused, as far as that is seen without reading files. Nothing is written.
+/// Blocks.
+///
+/// # Errors
+/// See [`CheckoutError`].
+pub fn foresee(
     store: &Store,
-    manifest_digest: &Digest,
+    named: &Named,
     manifest: &Manifest,
     part: &Part,
     dest: &Path,
-    copy: bool,
-    overwrite: bool,
+    placing: Placing,
 ) -> Result<(), CheckoutError> {
+    let made = |source| CheckoutError::Make { path: dest.to_owned(), source };
+    let there = dest.ancestors().find(|it| it.symlink_metadata().is_ok());
+    let Some(there) = there.filter(|it| *it == dest) else {
+        // A file without a name leaves nothing behind.
+        let parent = there.filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return tempfile::tempfile_in(parent).map(drop).map_err(made);
+    };
+    let dest =
+        there.canonicalize().map_err(|source| CheckoutError::Read { path: dest.to_owned(), source })?;
+    let before = recall(store, named, &dest, placing)?;
+    let (mut strange, mut is_written) = (Vec::new(), false);
+    for file in part.files(manifest) {
+        let (path, there) = place_of(&dest, file)?;
+        let Some(metadata) = there else {
+            is_written = true;
+            continue;
+        };
+        if !metadata.is_file() {
+            return Err(CheckoutError::NoFile { path });
+        }
+        let is_other = metadata.len() != file.layout.size();
+        is_written |= is_other;
+        if is_other && !before.files.contains_key(&file.path) {
+            strange.push(path);
+        }
+    }
+    refuse_strange(strange, placing)?;
+    // A directory that has every file may be on a disk that is mounted read-only.
+    if is_written {
+        tempfile::tempfile_in(&dest).map(drop).map_err(made)?;
+    }
+    Ok(())
+}
+
+fn refuse_strange(strange: Vec<PathBuf>, placing: Placing) -> Result<(), CheckoutError> {
+    match strange.is_empty() || placing.overwrite || placing.keep {
+        true => Ok(()),
+        false => Err(CheckoutError::Occupied { paths: strange }),
+    }
+}
+
+/// What a version of the model has put into a directory before.
+#[derive(Default)]
+struct Before {
+    files: BTreeMap<SafePath, Digest>,
+    stamps: BTreeMap<SafePath, Stamp>,
+    left: BTreeSet<SafePath>,
+}
+
+/// Returns the files that a version of the model has put into a directory. Where it was another model, nothing that is there
+/// counts as put there by this one.
+fn recall(store: &Store, named: &Named, dest: &Path, placing: Placing) -> Result<Before, CheckoutError> {
+    let recalled = CheckedOut::load(store, dest);
+    let recalled = recalled.map_err(|source| CheckoutError::Recall { path: dest.to_owned(), source })?;
+    let Some(before) = recalled else { return Ok(Before::default()) };
+    // The user may have emptied the directory, or made another one of that name.
+    let is_there = |path: &SafePath| dest.join(file_path::of(dest, path)).symlink_metadata().is_ok();
+    if !before.files.keys().any(is_there) {
+        return Ok(Before::default());
+    }
+    match before.named.first() {
+        Some(Named { publisher, model }) if !before.named.contains(named) => {
+            if placing.overwrite || placing.keep {
+                return Ok(Before::default());
+            }
+            Err(CheckoutError::OtherModel { path: dest.to_owned(), holds: format!("{publisher}/{model}") })
+        }
+        _ => Ok(Before { files: before.files, stamps: before.stamps, left: before.left }),
+    }
+}
+
+/// Places the files of a part of a model into `dest`, and records the checkout. All files of the part must be in the
+/// store. What the version before has put there is replaced, and removed where this version has no such file, unless it
+/// was changed since. Blocks.
+///
+/// # Errors
+/// See [`CheckoutError`].
+pub fn check_out(
+    store: &Store,
+    (named, by_tag): (&Named, Option<ByTag>),
+    (manifest_digest, manifest): (&Digest, &Manifest),
+    part: &Part,
+    dest: &Path,
+    placing: Placing,
+) -> Result<Found, CheckoutError> {
     fs::create_dir_all(dest).map_err(|source| CheckoutError::Make { path: dest.to_owned(), source })?;
     let dest = dest.canonicalize().map_err(|source| CheckoutError::Read { path: dest.to_owned(), source })?;
-    let mode = if copy { PlaceMode::Copy } else { PlaceMode::Auto };
-    let mut paths = Vec::new();
+    let before = recall(store, named, &dest, placing)?;
+    let (mut paths, mut strange, mut found) = (Vec::new(), Vec::new(), Found::default());
+    let mut right = Vec::new();
     for file in part.files(manifest) {
-        paths.extend(to_place(store, &dest, file, overwrite)?.map(|path| (file.digest, path)));
+        let (path, state) = state_of(store, &dest, file, before.files.get(&file.path))?;
+        if !matches!(state, State::Changed | State::Strange) || placing.overwrite {
+            right.push((file.path.clone(), file.digest, path.clone()));
+        }
+        match (path, state) {
+            (path, State::Absent | State::Untouched) => paths.push((file.digest, path)),
+            (_, State::Equal) => {}
+            (path, State::Changed | State::Strange) if placing.overwrite => paths.push((file.digest, path)),
+            (_, State::Changed) => found.kept.push(file.path.clone()),
+            (path, State::Strange) => {
+                strange.push(path);
+                found.kept.push(file.path.clone());
+            }
+        }
     }
+    refuse_strange(strange, placing)?;
     paths.iter().try_for_each(|(_, path)| make_parents(path))?;
     let dirs: BTreeSet<&Path> = paths.iter().filter_map(|(_, path)| path.parent()).collect();
     dirs.into_iter().for_each(clear_leftovers);
+    let mode = if placing.copy { PlaceMode::Copy } else { PlaceMode::Auto };
     store.place_all(&paths, mode).map_err(|(path, source)| CheckoutError::Place { path, source })?;
-    let part = match checked_out(store, &dest) {
-        Ok(Some((digest, Part::Whole))) if digest == *manifest_digest => Part::Whole,
-        Ok(Some((digest, Part::Files(before)))) if digest == *manifest_digest => part.with(&before, manifest),
-        _ => part.clone(),
-    };
-    let paths = part.paths().into_iter().flatten().map(|path| format!("\n{path}"));
-    let document: String = std::iter::once(manifest_digest.to_string()).chain(paths).collect();
-    store
-        .put_document(DocumentKind::Checkout, &dest.to_string_lossy(), document.as_bytes())
-        .map_err(|source| CheckoutError::Remember { path: dest, source })
+    let now: BTreeSet<&SafePath> = manifest.files().iter().map(|file| &file.path).collect();
+    let (mut files, gone): (BTreeMap<SafePath, Digest>, BTreeMap<SafePath, Digest>) =
+        before.files.into_iter().partition(|(path, _)| now.contains(path));
+    for (path, digest) in gone {
+        match remove(store, &dest, &path, &digest, placing)? {
+            Some(true) => found.removed.push(path),
+            Some(false) => found.left.push(path),
+            None => {}
+        }
+    }
+    files.extend(files_of(part, manifest));
+    let mut stamps = before.stamps;
+    stamps.retain(|path, _| files.contains_key(path));
+    for (path, digest, at) in right {
+        stamps.extend(stamp(store, &digest, &at).map(|it| (path, it)));
+    }
+    let mut left = before.left;
+    left.extend(found.left.iter().cloned());
+    left.retain(|path| !now.contains(path) && dest.join(file_path::of(&dest, path)).exists());
+    let (named, manifest) = (vec![named.clone()], *manifest_digest);
+    let checked_out = CheckedOut { named, manifest, files, by_tag, stamps, left };
+    checked_out.save(store, &dest).map_err(|source| CheckoutError::Remember { path: dest, source })?;
+    Ok(found)
 }
 
-/// Returns the manifest that a directory was checked out from, and the part of its files. The record has a line for the
-/// digest, and one for each file where they are not all.
-pub fn checked_out(store: &Store, dir: &Path) -> Result<Option<(Digest, Part)>, ReadError> {
-    let document = store.get_document(DocumentKind::Checkout, &dir.to_string_lossy())?;
-    let text = String::from_utf8_lossy(&document.unwrap_or_default()).into_owned();
-    let mut lines = text.lines();
-    let Some(digest) = lines.next().and_then(|line| line.parse().ok()) else { return Ok(None) };
-    let files: BTreeSet<SafePath> = lines.filter_map(|line| line.parse().ok()).collect();
-    Ok(Some((digest, if files.is_empty() { Part::Whole } else { Part::Files(files) })))
+/// Returns the stamp of a file that has the bytes of a blob now; `None` where it cannot be read.
+pub fn stamp(store: &Store, digest: &Digest, path: &Path) -> Option<Stamp> {
+    let fingerprint = Fingerprint::of(&fs::symlink_metadata(path).ok()?);
+    let is_link = store.file_of(digest).is_some_and(|blob| blob.is_same_file(&fingerprint));
+    Some(Stamp { fingerprint, is_link })
 }
 
-/// Returns where a file must still be placed; `None` where an equal one is there, which stays as it is.
-fn to_place(
+/// What is where a file is to be placed.
+enum State {
+    Absent,
+    /// It has the bytes already.
+    Equal,
+    /// It is as the version before has put it there.
+    Untouched,
+    /// It was put there, and was changed since.
+    Changed,
+    /// It was never put there.
+    Strange,
+}
+
+fn state_of(
     store: &Store,
     dest: &Path,
     file: &ModelFile,
-    overwrite: bool,
-) -> Result<Option<PathBuf>, CheckoutError> {
+    before: Option<&Digest>,
+) -> Result<(PathBuf, State), CheckoutError> {
     let (path, there) = place_of(dest, file)?;
-    let Some(metadata) = there else { return Ok(Some(path)) };
+    let Some(metadata) = there else { return Ok((path, State::Absent)) };
     if !metadata.is_file() {
-        return Err(CheckoutError::Occupied { path });
+        return Err(CheckoutError::NoFile { path });
     }
-    let same = metadata.len() == file.layout.size() && is_there(store, &path, file, &|_| {})?;
-    if !same && !overwrite {
-        return Err(CheckoutError::Occupied { path });
+    if metadata.len() == file.layout.size() && is_there(store, &path, file, &|_| {})? {
+        return Ok((path, State::Equal));
     }
-    Ok((!same).then_some(path))
+    let state = match before {
+        None => State::Strange,
+        Some(before) if has_digest(store, &path, before, metadata.len(), &|_| {})? => State::Untouched,
+        Some(_) => State::Changed,
+    };
+    Ok((path, state))
+}
+
+/// Removes a file that the version before has put into the directory. Tells whether it was removed; `None` where it is not there.
+fn remove(
+    store: &Store,
+    dest: &Path,
+    path: &SafePath,
+    digest: &Digest,
+    placing: Placing,
+) -> Result<Option<bool>, CheckoutError> {
+    let below = file_path::of(dest, path);
+    let Some((at, metadata)) = walk_along(dest, &below)? else { return Ok(None) };
+    let is_untouched = metadata.is_file() && has_digest(store, &at, digest, metadata.len(), &|_| {})?;
+    if placing.keep_removed || !is_untouched {
+        return Ok(Some(false));
+    }
+    fs::remove_file(&at).map_err(|source| CheckoutError::Remove { path: at.clone(), source })?;
+    // Directories that are empty now go too; the first that is not ends it.
+    let parents = at.ancestors().skip(1).take_while(|it| *it != dest);
+    for parent in parents {
+        if fs::remove_dir(parent).is_err() {
+            break;
+        }
+    }
+    Ok(Some(true))
 }
 
 /// Returns where a file is to be written, and what is there. No link leads to it.
 pub fn place_of(dest: &Path, file: &ModelFile) -> Result<(PathBuf, Option<Metadata>), CheckoutError> {
+    place_at(dest, &file.path)
+}
+
+/// Returns where a file of this path is to be written, as [`place_of`] does.
+pub(super) fn place_at(dest: &Path, file: &SafePath) -> Result<(PathBuf, Option<Metadata>), CheckoutError> {
     if let Some((path, metadata)) = walk(dest, file)? {
         return Ok((path, Some(metadata)));
     }
-    let below = file_path::to_write(dest, &file.path);
+    let below = file_path::to_write(dest, file);
     let there = walk_along(dest, &below)?;
     Ok((dest.join(below), there.map(|(_, metadata)| metadata)))
 }
 
 /// Walks from `dest` to the file without following links. Returns `None` where a directory on the way is missing.
-pub fn walk(dest: &Path, file: &ModelFile) -> Result<Option<(PathBuf, Metadata)>, CheckoutError> {
-    walk_along(dest, &file_path::of(dest, &file.path))
+pub fn walk(dest: &Path, file: &SafePath) -> Result<Option<(PathBuf, Metadata)>, CheckoutError> {
+    walk_along(dest, &file_path::of(dest, file))
 }
 
 fn walk_along(dest: &Path, below: &Path) -> Result<Option<(PathBuf, Metadata)>, CheckoutError> {
@@ -149,7 +368,7 @@ fn walk_along(dest: &Path, below: &Path) -> Result<Option<(PathBuf, Metadata)>, 
             return Err(CheckoutError::Link { path });
         }
         if segments.peek().is_some() && !metadata.is_dir() {
-            return Err(CheckoutError::Occupied { path });
+            return Err(CheckoutError::NoFile { path });
         }
         found = Some(metadata);
     }
@@ -169,10 +388,24 @@ pub fn is_there(
     file: &ModelFile,
     on_bytes: &(dyn Fn(u64) + Sync),
 ) -> Result<bool, CheckoutError> {
-    store.is_file_of(path, &file.digest, file.layout.size(), on_bytes).map_err(|error| match error {
+    store.is_file_of(path, &file.digest, file.layout.size(), on_bytes).map_err(|error| unread(path, error))
+}
+
+pub(super) fn has_digest(
+    store: &Store,
+    path: &Path,
+    digest: &Digest,
+    size: u64,
+    on_bytes: &(dyn Fn(u64) + Sync),
+) -> Result<bool, CheckoutError> {
+    store.is_file_of(path, digest, size, on_bytes).map_err(|error| unread(path, error))
+}
+
+fn unread(path: &Path, error: ReadError) -> CheckoutError {
+    match error {
         ReadError::Io { path, source } => CheckoutError::Read { path, source },
         error => CheckoutError::Read { path: path.to_owned(), source: io::Error::other(error) },
-    })
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -3,8 +3,8 @@
 //! Every file is inspected before one is refused: a file without a header is what another one says of it, and what a user must
 //! know first is that the model is not whole.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek};
 
@@ -31,13 +31,23 @@ use crate::store::{Cancel, ReadError, Store};
 /// Gaps that a message names.
 const GAPS_SHOWN: usize = 5;
 
+/// Further refused files that a message names.
+const REFUSED_SHOWN: usize = 20;
+
 /// Why a file is not accepted into a model.
 #[derive(Debug, Error)]
 pub enum DescribeError {
-    #[error("{path} is of kind {kind} ({format}), which is refused: {reason}")]
-    Denied { path: SafePath, kind: ContentKind, format: Format, reason: &'static str },
-    #[error("{path} is refused")]
-    Malformed { path: SafePath, source: InspectError },
+    #[error("{path} is of kind {kind} ({format}), which is refused: {reason}{}", and(more))]
+    Denied {
+        path: SafePath,
+        kind: ContentKind,
+        format: Format,
+        reason: &'static str,
+        /// The other files to which consent is missing.
+        more: Vec<(SafePath, ContentKind)>,
+    },
+    #[error("{path} is refused{}", and(more))]
+    Malformed { path: SafePath, source: InspectError, more: Vec<(SafePath, ContentKind)> },
     #[error("model is not whole: {}", shown(gaps))]
     NotWhole { gaps: Vec<Gap> },
     #[error("{path} cannot be read from the cache")]
@@ -65,6 +75,35 @@ impl DescribeError {
         }
     }
 
+    /// Returns the kinds to which the user's consent is missing, as `--allow` takes them; `None` where it is not about consent.
+    pub fn kinds_missing(&self) -> Option<String> {
+        let more = match self {
+            Self::Denied { more, .. } | Self::Malformed { more, .. } => more.as_slice(),
+            _ => &[],
+        };
+        let kinds = self.consent_missing().into_iter().chain(more.iter().map(|(_, kind)| *kind));
+        let kinds: BTreeSet<String> = kinds.map(|kind| kind.to_string()).collect();
+        (!kinds.is_empty()).then(|| kinds.into_iter().collect::<Vec<_>>().join(","))
+    }
+
+    /// Returns the first of several refusals, which names the files of the others.
+    fn of_all(mut refused: Vec<Self>) -> Option<Self> {
+        let others: Vec<(SafePath, ContentKind)> = refused
+            .iter()
+            .skip(1)
+            .filter_map(|it| match it {
+                Self::Denied { path, kind, .. } => Some((path.clone(), *kind)),
+                Self::Malformed { path, .. } => Some((path.clone(), ContentKind::Malformed)),
+                _ => None,
+            })
+            .collect();
+        let mut first = (!refused.is_empty()).then(|| refused.swap_remove(0))?;
+        if let Self::Denied { more, .. } | Self::Malformed { more, .. } = &mut first {
+            *more = others;
+        }
+        Some(first)
+    }
+
     /// Tells whether a file ends too early, so that to fetch it again comes before any consent.
     const fn is_cut_off(&self) -> bool {
         matches!(self, Self::Malformed { source, .. } if source.is_cut_off())
@@ -79,7 +118,7 @@ impl DescribeError {
             let what = gaps.first().map_or("add the files", Gap::hint);
             return Some(format!("{what}; or publish it as it is with `reg publish --incomplete`"));
         }
-        self.consent_missing().map(|kind| {
+        self.kinds_missing().map(|kind| {
             format!(
                 "publish it with `reg publish --allow {kind}`, or start the node with `reg daemon --allow {kind}` to take \
                  such uploads"
@@ -99,10 +138,24 @@ impl DescribeError {
             let what = gaps.first().map_or("add the files", Gap::hint);
             return Some(format!("{what}; or publish it as it is with --incomplete"));
         }
-        self.consent_missing().map(|kind| {
+        self.kinds_missing().map(|kind| {
             format!("publish it anyway with --allow {kind}, or with --allow-unsafe; a puller then has to say the same")
         })
     }
+}
+
+/// Names further files that are refused.
+fn and(more: &[(SafePath, ContentKind)]) -> String {
+    if more.is_empty() {
+        return String::new();
+    }
+    let named: Vec<String> =
+        more.iter().take(REFUSED_SHOWN).map(|(path, kind)| format!("{path} ({kind})")).collect();
+    let rest = match more.len().saturating_sub(REFUSED_SHOWN) {
+        0 => String::new(),
+        rest => format!(" and {rest} more"),
+    };
+    format!("; and so {} {}{rest}", if more.len() == 1 { "is" } else { "are" }, named.join(", "))
 }
 
 fn shown(gaps: &[Gap]) -> String {
@@ -119,7 +172,7 @@ pub struct Description {
     files: Vec<(String, ContentKind)>,
     /// Files of no format, and whether each was accepted before. Another file may say what they are.
     unknown: Vec<(SafePath, bool)>,
-    refused: Option<DescribeError>,
+    refused: Vec<DescribeError>,
     /// Files are read no further once its caller has gone.
     cancel: Cancel,
 }
@@ -180,16 +233,15 @@ impl Description {
     }
 
     fn refuse_malformed(&mut self, path: &SafePath, source: InspectError, consent: &Consent) {
-        if !consent.covers(ContentKind::Malformed) && self.refused.is_none() {
-            self.refused = Some(DescribeError::Malformed { path: path.clone(), source });
+        if !consent.covers(ContentKind::Malformed) {
+            self.refused.push(DescribeError::Malformed { path: path.clone(), source, more: Vec::new() });
         }
     }
 
     fn take(&mut self, path: &SafePath, kind: ContentKind, format: Format, consent: &Consent) {
         *self.kinds.entry(kind.to_string()).or_default() += 1;
         self.files.push((path.to_string(), kind));
-        let denied = denied(path, kind, format, consent);
-        self.refused = self.refused.take().or(denied);
+        self.refused.extend(denied(path, kind, format, consent));
     }
 
     /// Names a file of the model that is not in the store, so that it does not count as missing of the model.
@@ -216,7 +268,7 @@ impl Description {
         if !gaps.is_empty() {
             return Err(DescribeError::NotWhole { gaps });
         }
-        self.refused.take().map_or(Ok(()), Err)
+        DescribeError::of_all(std::mem::take(&mut self.refused)).map_or(Ok(()), Err)
     }
 
     /// Returns what the model lacks, as far as its files are added.
@@ -240,7 +292,7 @@ impl Description {
 struct Judging {
     parts: Parts,
     unknown: Vec<SafePath>,
-    refused: Option<DescribeError>,
+    refused: Vec<DescribeError>,
 }
 
 impl Judging {
@@ -254,12 +306,12 @@ impl Judging {
         let Looked { inspected, malformed } = look(path, file, size)?;
         self.parts.file(path, &inspected);
         if let Some(source) = malformed.filter(|_| !consent.covers(ContentKind::Malformed)) {
-            self.refused.get_or_insert(DescribeError::Malformed { path: path.clone(), source });
+            self.refused.push(DescribeError::Malformed { path: path.clone(), source, more: Vec::new() });
         }
         if is_settled_by_others(inspected.format) {
             self.unknown.push(path.clone());
         } else {
-            self.refused = self.refused.take().or(denied(path, inspected.kind, inspected.format, consent));
+            self.refused.extend(denied(path, inspected.kind, inspected.format, consent));
         }
         Ok(inspected.class)
     }
@@ -271,16 +323,18 @@ impl Judging {
         }
         for path in &self.unknown {
             let format = self.parts.format(path).unwrap_or(Format::Unknown);
-            self.refused = self.refused.take().or(denied(path, format.kind(), format, consent));
+            self.refused.extend(denied(path, format.kind(), format, consent));
         }
-        self.refused.map_or(Ok(()), Err)
+        DescribeError::of_all(self.refused).map_or(Ok(()), Err)
     }
 }
 
 fn denied(path: &SafePath, kind: ContentKind, format: Format, consent: &Consent) -> Option<DescribeError> {
     match judge(kind, consent) {
         Verdict::Allow => None,
-        Verdict::Deny { reason } => Some(DescribeError::Denied { path: path.clone(), kind, format, reason }),
+        Verdict::Deny { reason } => {
+            Some(DescribeError::Denied { path: path.clone(), kind, format, reason, more: Vec::new() })
+        }
     }
 }
 
@@ -310,7 +364,9 @@ fn look(path: &SafePath, mut file: impl Read + Seek, size: u64) -> Result<Looked
                 malformed: Some(error),
             }),
             Err(Ok(error)) => Err(error),
-            Err(Err(source)) => Err(DescribeError::Malformed { path: path.clone(), source }),
+            Err(Err(source)) => {
+                Err(DescribeError::Malformed { path: path.clone(), source, more: Vec::new() })
+            }
         },
     }
 }

@@ -7,9 +7,12 @@
 //! Its modules are public, because other rooms call their functions by the module's name, such as `record::document` and
 //! `whole::is_complete`: one module for each thing that is asked of a model.
 
+pub mod card;
+pub mod checked_out;
 pub mod checkout;
 pub mod describe;
 pub mod file_path;
+pub mod folder;
 mod git_blob;
 pub mod kept;
 pub mod ranged;

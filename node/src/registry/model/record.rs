@@ -8,7 +8,7 @@ use reg_proto::digest::Digest;
 use reg_proto::json::{self, JsonError};
 use reg_proto::limits::{MANIFEST_BYTES_MAX, RESPONSE_DOCUMENT_BYTES_MAX};
 use reg_proto::manifest::{Manifest, ManifestError, ModelConfig, ModelDescriptor};
-use reg_proto::name::{ModelName, PublisherId};
+use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::path::SafePath;
 use reg_proto::referrer::Referrer;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,9 @@ pub struct ModelRecord {
     /// The files that the user chose, where it was only a part of the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<BTreeSet<SafePath>>,
+    /// The tag by which a pull has begun that has not ended: the model goes by it until the tag's record is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulling: Option<Tag>,
     pub metadata: Metadata,
     /// The number of files of each kind of content.
     pub kinds: std::collections::BTreeMap<String, usize>,
@@ -57,6 +60,23 @@ impl ModelRecord {
     /// Returns the key of the record. Two publishers may have the same manifest, and each has a record of its own.
     pub fn key(manifest: &Digest, publisher: PublisherId, model: &ModelName) -> String {
         format!("{manifest} {publisher}/{}", model.folded())
+    }
+
+    /// Returns the manifest, the publisher and the model of a key; `None` if it has another form.
+    pub fn of_key(key: &str) -> Option<(Digest, PublisherId, ModelName)> {
+        let (manifest, name) = key.split_once(' ')?;
+        let (publisher, model) = name.split_once('/')?;
+        Some((manifest.parse().ok()?, publisher.parse().ok()?, model.parse().ok()?))
+    }
+
+    /// Returns the keys of all records, in order. Reads no record.
+    pub fn keys(store: &Store) -> Result<BTreeSet<String>, ReadError> {
+        Ok(store.document_keys(DocumentKind::Model, "")?.into_iter().collect())
+    }
+
+    /// Removes the record with this key. Its blobs go at the next collection, if no other model needs them.
+    pub fn remove(store: &Store, key: &str) -> Result<(), WriteError> {
+        store.remove_document(DocumentKind::Model, key)
     }
 
     /// Reads the record of a publisher's model; `None` where the store has none.
@@ -112,6 +132,17 @@ impl ModelRecord {
 
     fn parse(manifest: Digest, bytes: &[u8]) -> Result<Self, ModelError> {
         json::from_slice(bytes, RECORD_BYTES_MAX).map_err(|source| ModelError::Record { manifest, source })
+    }
+
+    /// Reads the record of a model of which a pull by this tag has begun and not ended.
+    pub fn of_pull(
+        store: &Store,
+        publisher: PublisherId,
+        model: &ModelName,
+        tag: &Tag,
+    ) -> Option<(Digest, Self)> {
+        let mut begun = Self::of_model(store, publisher, model).into_iter();
+        begun.find(|(_, it)| it.pulling.as_ref() == Some(tag))
     }
 
     /// Returns the part of the model that the user wants once `part` is added.

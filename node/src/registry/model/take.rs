@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use reg_api::counted::counted;
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::progress::Progress;
 use reg_api::reporter::Reporter;
@@ -116,7 +117,7 @@ impl Taker<'_> {
         taking: &dyn Fn(u64) -> Taking,
     ) -> Result<Vec<Imported>, TakeError> {
         let total: u64 = files.iter().map(|it| it.size).sum();
-        self.reporter.stage("hashing", format_args!("{} files", files.len()));
+        self.reporter.stage("hashing", counted(files.len(), "file"));
         let done = AtomicU64::new(0);
         let tell = |bytes: u64| {
             let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;

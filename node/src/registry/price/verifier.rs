@@ -145,6 +145,27 @@ impl Verifier {
         Ok(value)
     }
 
+    /// Verifies what this node wants of a peer, and of which only honest parts can exist in any number. The peer pays for the
+    /// verifications in vain, which `work` returns. An answer beyond its budget costs the connection.
+    ///
+    /// # Errors
+    /// The node is shutting down.
+    pub async fn wanted(
+        &self,
+        peer: PeerId,
+        max: usize,
+        work: impl FnOnce(&mut Budget) -> usize + Send + 'static,
+    ) -> Result<usize, Refused> {
+        self.until_paid(|rates, now| rates.wait(Kind::Asked, peer, now)).await;
+        let turn = self.asked.clone().acquire_owned().await.map_err(|_| Refused::Over)?;
+        let (in_vain, budget) = run(turn, max, work).await?;
+        self.with_rates(|rates| rates.pay(Kind::Asked, peer, in_vain, Instant::now()));
+        if budget.is_over() {
+            self.refuse(peer).await;
+        }
+        Ok(in_vain)
+    }
+
     /// Verifies documents that several peers may have sent, which no single peer pays for.
     ///
     /// # Errors

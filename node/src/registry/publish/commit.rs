@@ -11,6 +11,7 @@ use reg_api::reporter::Reporter;
 use reg_api::request::PublishRequest;
 use reg_keys::oms::bundle;
 use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Mirror};
+use reg_proto::catalogue::{CARD_ARTIFACT_TYPE, SignedCard};
 use reg_proto::key::KeyHistory;
 use reg_proto::limits::BUNDLE_BYTES_MAX;
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference};
@@ -147,6 +148,7 @@ impl Publishing {
         let Preparation { prepared, manifest, .. } = preparation;
         let mut keys = KeyHistory::read(&signed.key_documents)?;
         revoked::revoke(&self.store, &mut keys)?;
+        PublishError::refuse_dead(&keys)?;
         let provenance =
             Provenance::verify(&signed.provenance, &keys, &prepared.model, &prepared.manifest, manifest)?;
         let tag = SignedTag::verify(&signed.tag_record, &keys)?;
@@ -182,6 +184,7 @@ impl Publishing {
             files: prepared.files,
             complete: true,
             chosen: None,
+            pulling: None,
             metadata: metadata.clone(),
             kinds: kinds.clone(),
         };
@@ -211,6 +214,21 @@ impl Publishing {
                 &mut record,
                 descriptor,
                 ATTESTATION_ARTIFACT_TYPE,
+                ENVELOPE_MEDIA_TYPE,
+                envelope,
+            )?;
+        }
+        // A signer of a version before cards has signed none.
+        if let (Some(payload), Some(envelope)) = (&prepared.card, &signed.card) {
+            let card = SignedCard::verify(envelope, keys)?;
+            if card.card().to_payload() != payload.as_bytes() {
+                return Err(PublishError::OtherThanPrepared);
+            }
+            refer::refer(
+                &self.store,
+                &mut record,
+                descriptor,
+                CARD_ARTIFACT_TYPE,
                 ENVELOPE_MEDIA_TYPE,
                 envelope,
             )?;

@@ -1,10 +1,11 @@
-//! Takes declarations, which a publisher makes beside its models: the first key document, rotations, revocations, delegations
-//! and profiles. Verifies, keeps and announces them. The key tools write and sign them.
+//! Takes declarations, which a publisher makes beside its models: the first key document, rotations, revocations, delegations,
+//! profiles and tombstones. Verifies, keeps and announces them. The key tools write and sign them.
 
 use std::sync::Arc;
 
 use reg_api::declarations::{Declarations, DeclarationsTaken};
 use reg_api::fault::{Fault, FaultKind};
+use reg_proto::catalogue::{SignedTombstone, TombstoneError};
 use reg_proto::delegation::{DelegationError, SignedDelegation};
 use reg_proto::key::{KeyError, KeyHistory};
 use reg_proto::profile::{ProfileError, SignedProfile};
@@ -14,7 +15,7 @@ use tokio::task::JoinError;
 
 use super::Publishing;
 use crate::registry::publishers::key_pin::{self, joined};
-use crate::registry::publishers::{TagsError, declarations, documents, forks, keys, profiles};
+use crate::registry::publishers::{TagsError, declarations, documents, forks, keys, profiles, tombstones};
 use crate::store::Store;
 
 /// Why declarations are not taken.
@@ -34,6 +35,8 @@ pub enum DeclareError {
     Profile(#[from] ProfileError),
     #[error("a profile with number {number} or a higher one is known already")]
     ProfileNumber { number: u64 },
+    #[error("tombstone is refused")]
+    Tombstone(#[from] TombstoneError),
     #[error("a task ended early")]
     Interrupted(#[from] JoinError),
 }
@@ -44,9 +47,11 @@ impl Fault for DeclareError {
             Self::Keys(KeyError::Envelope(_)) | Self::NoRevocation(_) => FaultKind::Invalid,
             Self::Keys(_) => FaultKind::Verification,
             Self::Tags(source) => source.kind(),
-            Self::Revocation | Self::Delegation(_) | Self::Profile(_) | Self::ProfileNumber { .. } => {
-                FaultKind::Verification
-            }
+            Self::Revocation
+            | Self::Delegation(_)
+            | Self::Profile(_)
+            | Self::ProfileNumber { .. }
+            | Self::Tombstone(_) => FaultKind::Verification,
             Self::Interrupted(_) => FaultKind::Internal,
         }
     }
@@ -74,9 +79,13 @@ impl Publishing {
         declared: Declarations,
     ) -> Result<DeclarationsTaken, DeclareError> {
         let publishing = self.clone();
+        // A tag that is taken out of catalogues is not announced for that: peers find it when they compare theirs.
+        let is_announced = declared.tombstones.is_empty();
         let (keys, mut taken) =
             tokio::task::spawn_blocking(move || publishing.keep_declarations(&declared)).await??;
-        taken.announced = self.announce_all(&keys).await;
+        if is_announced {
+            taken.announced = self.announce_all(&keys).await;
+        }
         Ok(taken)
     }
 
@@ -106,7 +115,13 @@ impl Publishing {
         for profile in &declared.profiles {
             SignedProfile::verify(profile, &keys)?;
         }
+        let tombstones = declared.tombstones.iter().map(|text| SignedTombstone::verify(text, &keys));
+        let tombstones = tombstones.collect::<Result<Vec<_>, _>>()?;
         keys::pin_keys(&self.store, &keys)?;
+        for tombstone in &tombstones {
+            tombstones::keep(&self.store, &keys, tombstone)?;
+            self.news.unlist(tombstone, &keys);
+        }
         for profile in &declared.profiles {
             keep_profile(&self.store, &keys, profile)?;
         }

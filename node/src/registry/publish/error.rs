@@ -6,11 +6,12 @@ use reg_api::clock::age;
 use reg_api::fault::{Fault, FaultKind};
 use reg_keys::error::SignError;
 use reg_keys::oms::bundle::BundleError;
+use reg_proto::catalogue::CardError;
 use reg_proto::digest::Digest;
 use reg_proto::json::JsonError;
-use reg_proto::key::KeyError;
+use reg_proto::key::{KeyError, KeyHistory};
 use reg_proto::limits::BUNDLE_BYTES_MAX;
-use reg_proto::name::ModelName;
+use reg_proto::name::{ModelName, PublisherId};
 use reg_proto::provenance::ProvenanceError;
 use reg_proto::tag::TagError;
 use thiserror::Error;
@@ -28,6 +29,8 @@ use crate::store::WriteError;
 pub enum PublishError {
     #[error("keys of the publisher are refused")]
     Keys(#[from] KeyError),
+    #[error("too many keys of {publisher} are revoked: {left} are left, and {threshold} must sign")]
+    Revoked { publisher: PublisherId, left: usize, threshold: usize },
     #[error(transparent)]
     Assemble(#[from] AssembleError),
     #[error("{digest} was withdrawn by its publisher, and a withdrawal cannot be undone")]
@@ -65,6 +68,8 @@ pub enum PublishError {
     TooManyPreparations,
     #[error("signed provenance is refused")]
     Provenance(#[from] ProvenanceError),
+    #[error("signed card is refused")]
+    Card(#[from] CardError),
     #[error("signed tag record is refused")]
     Tag(#[from] TagError),
     #[error("what was signed is not what was prepared")]
@@ -77,18 +82,32 @@ pub enum PublishError {
     Interrupted(#[from] JoinError),
 }
 
+impl PublishError {
+    /// Refuses keys of which too many are revoked, before anything is signed with them.
+    pub(super) fn refuse_dead(keys: &KeyHistory) -> Result<(), Self> {
+        if !keys.is_dead() {
+            return Ok(());
+        }
+        let left = keys.signers(keys.version()).len();
+        Err(Self::Revoked { publisher: keys.publisher(), left, threshold: keys.newest().threshold })
+    }
+}
+
 impl Fault for PublishError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Assemble(source) => source.kind(),
             Self::Evicted { .. } => FaultKind::RetryLater,
-            Self::Withdrawn { .. } => FaultKind::Denied,
+            Self::Withdrawn { .. } | Self::Revoked { .. } => FaultKind::Denied,
             Self::BundleRefused(_) => FaultKind::Verification,
             Self::Write(source) if source.is_disk_full() => FaultKind::DiskFull,
             Self::Keys(KeyError::Envelope(_)) => FaultKind::Invalid,
-            Self::Keys(_) | Self::Provenance(_) | Self::Tag(_) | Self::Sign(_) | Self::OtherThanPrepared => {
-                FaultKind::Verification
-            }
+            Self::Keys(_)
+            | Self::Provenance(_)
+            | Self::Card(_)
+            | Self::Tag(_)
+            | Self::Sign(_)
+            | Self::OtherThanPrepared => FaultKind::Verification,
             Self::Newest(source) => source.kind(),
             Self::Tags(source) | Self::Frozen { source } => source.kind(),
             Self::OtherFiles { .. } => FaultKind::Verification,
@@ -104,6 +123,11 @@ impl Fault for PublishError {
         match self {
             Self::Assemble(source) => source.hint(),
             Self::Evicted { .. } => Some("publish again".into()),
+            Self::Revoked { .. } => Some(
+                "nodes refuse what a revoked key signs from now on: `reg key rotate NAME` lets a next key take over; then \
+                 publish again"
+                    .into(),
+            ),
             Self::Withdrawn { .. } => Some("change the files: what is published is their content".into()),
             Self::NameTaken { existing, .. } => {
                 Some(format!("publish as {existing}, or choose another name"))
@@ -133,8 +157,6 @@ impl Fault for PublishError {
 
 #[cfg(test)]
 mod tests {
-    use reg_proto::key::KeyHistory;
-
     use super::*;
     use crate::registry::publish::DeclareError;
 

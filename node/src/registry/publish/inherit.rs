@@ -13,6 +13,7 @@ use std::sync::Arc;
 use reg_api::declarations::{Inheritable, Statement, StatementKind};
 use reg_api::reporter::Reporter;
 use reg_proto::attestation::{ATTESTATION_ARTIFACT_TYPE, Said};
+use reg_proto::catalogue::{CARD_ARTIFACT_TYPE, SignedCard, SignedTombstone};
 use reg_proto::digest::Digest;
 use reg_proto::envelope::Envelope;
 use reg_proto::key::{Inheritance, KeyHistory};
@@ -31,7 +32,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Publishing;
 use crate::registry::limits::{INHERITANCE_PATIENCE, MODEL_PATIENCE, PEERS_ASKED_FOR_TAGS};
 use crate::registry::model::record::{self, ModelRecord, referrers_here};
-use crate::registry::publishers::{TagsError, declarations, documents, history, keys, profiles};
+use crate::registry::publishers::{TagsError, declarations, documents, history, keys, profiles, tombstones};
 use crate::registry::resolve::{ResolveOptions, Resolved};
 
 /// Statements by their payload digests.
@@ -64,7 +65,9 @@ impl Publishing {
         let (heads, asked) = self.tags_elsewhere(&keys, end).await;
         found.peers = asked;
         gathered.elsewhere = true;
-        let heard = self.news.heads_of(publisher, None, None).into_iter().map(|head| head.tag);
+        let news = self.news.clone();
+        let heard = tokio::task::spawn_blocking(move || news.all_heads_of(publisher)).await;
+        let heard = heard.unwrap_or_default().into_iter().map(|head| head.tag);
         let heard = heard.filter(|tag| SignedTag::verify(tag.envelope(), &keys).is_ok());
         for tag in heard.collect::<Vec<_>>().into_iter().chain(heads) {
             gathered.add_tag(&tag);
@@ -111,6 +114,9 @@ impl Publishing {
         }
         if let Some(signed) = profiles::profile(&self.store, keys)? {
             gathered.add_profile(&signed);
+        }
+        for signed in tombstones::tombstones(&self.store, keys)? {
+            gathered.add_tombstone(&signed);
         }
         for (revocation, text) in keys.revocations() {
             let Ok(envelope) = Envelope::from_bytes(text.as_bytes(), REVOCATION_BYTES_MAX) else { continue };
@@ -245,12 +251,25 @@ impl Gathered {
         });
     }
 
+    fn add_tombstone(&mut self, signed: &SignedTombstone) {
+        let said = signed.tombstone();
+        self.add(Statement {
+            payload: signed.payload_digest(),
+            kind: StatementKind::Tombstone,
+            about: format!("{}:{} up to number {}", said.model, said.tag, said.seq),
+            key_document: said.key_document,
+            issued: said.issued,
+            manifest: None,
+            stored: true,
+        });
+    }
+
     fn has_provenance(&self, manifest: &Digest) -> bool {
         let mut provenances = self.statements.values().filter(|it| it.kind == StatementKind::Provenance);
         provenances.any(|it| it.manifest.as_ref() == Some(manifest))
     }
 
-    /// Adds the document of a referrer if it is a provenance or an attestation by this publisher that stands.
+    /// Adds the document of a referrer if it is a provenance, an attestation or a card by this publisher that stands.
     fn add_referred(
         &mut self,
         keys: &KeyHistory,
@@ -272,6 +291,14 @@ impl Gathered {
                 let Ok(it) = Said::verify(text, keys, digest) else { return };
                 let about = format!("{} {} of {digest}", it.kind(), it.result());
                 (StatementKind::Attestation, about, it.key_document(), it.issued())
+            }
+            CARD_ARTIFACT_TYPE => {
+                let Ok(signed) = SignedCard::verify(text, keys) else { return };
+                let it = signed.card();
+                if it.manifest != *digest || it.model.folded() != model.folded() {
+                    return;
+                }
+                (StatementKind::Card, format!("{model}, {digest}"), it.key_document, it.issued)
             }
             _ => return,
         };

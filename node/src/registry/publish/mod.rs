@@ -17,6 +17,7 @@ mod prepare;
 mod push;
 mod signatory;
 mod turns;
+mod unlist;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -39,6 +40,7 @@ pub use self::declare::DeclareError;
 pub use self::error::PublishError;
 pub use self::push::{INDEX_TYPE, PushError, Pushed};
 pub use self::signatory::{Sign, Signatory};
+pub use self::unlist::UnlistError;
 
 /// Publishes models, attestations and declarations.
 #[derive(Debug)]

@@ -16,7 +16,9 @@ use reg_api::reporter::Reporter;
 use reg_api::request::{MinUsable, Origin, PublishRequest};
 use reg_proto::attestation::Mirror;
 use reg_proto::bounded::Bounded;
+use reg_proto::content::metadata::Metadata;
 use reg_proto::descriptor::Descriptor;
+use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
 use reg_proto::manifest::MANIFEST_TYPE;
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
@@ -30,6 +32,7 @@ use super::assemble::Assembled;
 use super::error::PublishError;
 use super::preparation::Preparation;
 use super::turns::Turn;
+use crate::registry::model::card::{self, About};
 use crate::registry::publishers::documents::tag_key;
 use crate::registry::publishers::key_pin::{self, KeyPinError};
 use crate::registry::publishers::publication::{self, ToBegin};
@@ -118,7 +121,7 @@ impl Publishing {
     }
 
     /// Returns the newest record of a tag in the store or at any peer, which the new record has to follow.
-    async fn newest_record(
+    pub(super) async fn newest_record(
         &self,
         keys: &KeyHistory,
         model: &ModelName,
@@ -170,6 +173,7 @@ impl Publishing {
             key_pin::follow(keys::keys(store, publisher)?.as_ref(), &keys, accepted.as_ref())
                 .map_err(TagsError::from)?;
             revoked::revoke(store, &mut keys)?;
+            PublishError::refuse_dead(&keys)?;
             publishing.check_name(publisher, &request.model)?;
             let consent = publishing.trust.consent_to(publisher, &request.model, &request.consent())?;
             let accepted = Acceptance { consent, incomplete: request.incomplete, model: None };
@@ -246,6 +250,17 @@ impl Publishing {
             let mirror = Mirror { publisher, key_document, issued, endpoint, repository, commit };
             String::from_utf8_lossy(&mirror.to_payload(&digest)).into_owned()
         });
+        let about = About {
+            publisher,
+            model: &model,
+            digest,
+            manifest: &manifest,
+            metadata: &metadata,
+            claims: &request.claims,
+            more: &request.card,
+            base: self.base_here(&metadata),
+        };
+        let card = card::card(&about, key_document, issued).to_payload();
         let prepared = Prepared {
             id: self.ids.fetch_add(1, Ordering::Relaxed),
             publisher,
@@ -259,11 +274,18 @@ impl Publishing {
             resources: manifest.files().iter().map(|file| (file.path.clone(), file.digest)).collect(),
             issued,
             attestation,
+            card: Some(String::from_utf8_lossy(&card).into_owned()),
             left_out,
             copied,
         };
         let since = Instant::now();
         Preparation { prepared, manifest, descriptor, metadata, kinds, since, turn, _lease: lease }
+    }
+
+    /// Returns the manifest of the model that this one says it is derived from, where that name means a model in the store.
+    fn base_here(&self, metadata: &Metadata) -> Option<Digest> {
+        let reference: Reference = card::base_of(metadata)?.as_str().parse().ok()?;
+        Some(self.resolver.model_here(&reference).ok()?.manifest)
     }
 
     /// Checks that no other model of the publisher has this name in another case: OCI would take `Tiny` and `tiny` for one.

@@ -87,7 +87,7 @@ impl Fault for TagsError {
             Self::NoBranch { .. } => FaultKind::NotFound,
             Self::Held { .. } => FaultKind::Denied,
             Self::Waits { .. } => FaultKind::RetryLater,
-            Self::Abandoned { .. } => FaultKind::Invalid,
+            Self::Abandoned { .. } => FaultKind::Denied,
             Self::NothingWaits { .. } => FaultKind::NotFound,
             _ => FaultKind::Verification,
         }
@@ -109,6 +109,11 @@ impl Fault for TagsError {
             Self::Rollback { .. } => {
                 Some("the peers that were asked are behind, or hide what is newer: ask others with --from".to_owned())
             }
+            Self::KeyPin(KeyPinError::Older { .. }) => Some(
+                "these key documents are old, and so may be the key: on the machine with the newest, \
+                 `reg key documents NAME > NAME.json`; here, `reg key import NAME --documents NAME.json`"
+                    .to_owned(),
+            ),
             Self::KeyPin(KeyPinError::ListMissing { .. }) => {
                 Some("the peers that were asked hold it back: ask others with --from".to_owned())
             }

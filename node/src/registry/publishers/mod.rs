@@ -1,5 +1,5 @@
-//! What publishers have signed and this node remembers: keys, tags, revocations, delegations, profiles, proofs of
-//! equivocation.
+//! What publishers have signed and this node remembers: keys, tags, revocations, delegations, profiles, tombstones,
+//! proofs of equivocation.
 //!
 //! In: verified documents. Out: the keys that the node follows, the tag records that count, and the numbers that were
 //! seen. Promise: every document is fsynced before the node acts on it, and the highest number seen of a tag never goes
@@ -25,6 +25,7 @@ pub mod proofs;
 pub mod publication;
 pub mod revoked;
 pub mod tags;
+pub mod tombstones;
 pub mod usable;
 
 pub use self::error::TagsError;

@@ -3,6 +3,7 @@
 use reg_proto::key::KeyHistory;
 use reg_proto::limits::PROFILE_BYTES_MAX;
 use reg_proto::profile::SignedProfile;
+use reg_proto::wire::ProfileText;
 
 use super::error::TagsError;
 use crate::store::{DocumentKind, Store};
@@ -34,6 +35,12 @@ pub fn profile(store: &Store, keys: &KeyHistory) -> Result<Option<SignedProfile>
         .map_err(|source| TagsError::Read { publisher, source })?;
     let text = read.filter(|it| it.len() <= PROFILE_BYTES_MAX).and_then(|it| String::from_utf8(it).ok());
     Ok(text.and_then(|it| SignedProfile::verify(&it, keys).ok()))
+}
+
+/// Returns the newest known profile that counts by `keys`, as it is sent on. What cannot be read is left out.
+pub fn text(store: &Store, keys: &KeyHistory) -> Option<ProfileText> {
+    let known = profile(store, keys).ok().flatten()?;
+    ProfileText::new(known.envelope().to_owned())
 }
 
 #[cfg(test)]

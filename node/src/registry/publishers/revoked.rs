@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
 use reg_proto::name::PublisherId;
+use reg_proto::revocation::Revoked;
 
 use super::documents::{key, put, texts};
 use super::error::TagsError;
@@ -39,6 +40,14 @@ pub fn witnesses(store: &Store, publisher: PublisherId) -> Result<Vec<KeyHistory
         Some(keys)
     };
     Ok(texts(store, DocumentKind::Witness, publisher)?.into_iter().filter_map(read).collect())
+}
+
+/// Returns why a publisher has withdrawn a manifest; `None` where it has not, or its keys cannot be read.
+pub fn withdrawn(store: &Store, publisher: PublisherId, manifest: &Digest) -> Option<String> {
+    let keys = super::keys::keys(store, publisher).ok().flatten()?;
+    keys.revocations()
+        .find(|(it, _)| it.subject == Revoked::Manifest(*manifest))
+        .map(|(it, _)| it.reason.as_str().to_owned())
 }
 
 /// Returns the publishers of which a revocation is kept, in the order of their ids.

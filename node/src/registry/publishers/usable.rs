@@ -323,6 +323,7 @@ mod tests {
             files: 0,
             complete: true,
             chosen: None,
+            pulling: None,
             metadata: Default::default(),
             kinds: BTreeMap::new(),
         };

@@ -3,11 +3,10 @@
 use reg_api::report::Pulled;
 use reg_api::reporter::Reporter;
 use reg_api::request::{PullRequest, TicketRequest};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Puller;
-use crate::registry::domains::is_met;
+use crate::registry::domains::dial_all;
 use crate::registry::limits::TICKET_PATIENCE;
 
 impl Puller {
@@ -22,14 +21,11 @@ impl Puller {
     /// Meets the peers of a ticket. Returns once the first of them is connected, or after a while; the others are dialled in the
     /// background, and the other ways of finding peers come after. Returns whether a peer was met.
     pub async fn meet(&self, ticket: &TicketRequest) -> bool {
-        let mut dials = JoinSet::new();
-        for holder in ticket.peers.iter().cloned() {
-            let network = self.network.clone();
-            dials.spawn(async move {
-                network.dial_given(holder.peer, holder.addresses.into_vec()).await;
-                is_met(&network, &holder.peer).await
-            });
-        }
+        let peers = ticket.peers.iter().map(|it| (it.peer, it.addresses.to_vec()));
+        let mut dials = dial_all(&self.network, peers, |network, peer, addresses| async move {
+            network.dial_given(peer, addresses).await;
+            true
+        });
         let first = async {
             while let Some(met) = dials.join_next().await {
                 if met.unwrap_or(false) {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use reg_api::consent::Consent;
+use reg_api::counted::counted;
 use reg_api::reporter::Reporter;
 use reg_api::selection::Part;
 use reg_api::size::Size;
@@ -117,7 +118,8 @@ impl Puller {
     ) -> Result<Downloaded, PullError> {
         let (needed, count): (u64, usize) =
             (missing.values().map(|layout| layout.size()).sum(), missing.len());
-        step.reporter.stage("fetching", format_args!("{} in {count} blobs", Size(needed)));
+        step.reporter.stage("fetching", format_args!("{} in {}", Size(needed), counted(count, "blob")));
+        self.note_limit(&step).await;
         let Steps { small, weights } = Steps::of(missing, &step.resolved.manifest);
         if weights.is_empty() || small.is_empty() {
             if !weights.is_empty() {

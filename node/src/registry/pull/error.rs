@@ -54,6 +54,8 @@ pub enum PullError {
     Bundle(#[from] BundleError),
     #[error("model is in the cache, but cannot be put into {dest}")]
     Checkout { dest: PathBuf, source: CheckoutError },
+    #[error("nothing is fetched, because {dest} cannot be used")]
+    Dest { dest: PathBuf, source: CheckoutError },
     #[error("a peer has told of a newer version meanwhile")]
     Superseded,
     #[error("a task ended early")]
@@ -76,6 +78,7 @@ impl PullError {
             self,
             Self::Download(
                 DownloadError::Starved { .. }
+                    | DownloadError::Paused { .. }
                     | DownloadError::Unfinished { .. }
                     | DownloadError::BehindNat { .. }
                     | DownloadError::LeftAlone { .. }
@@ -96,6 +99,7 @@ impl Fault for PullError {
             Self::Offline
             | Self::Download(
                 DownloadError::Starved { .. }
+                | DownloadError::Paused { .. }
                 | DownloadError::Unfinished { .. }
                 | DownloadError::BehindNat { .. },
             ) => FaultKind::Unreachable,
@@ -109,10 +113,11 @@ impl Fault for PullError {
             Self::Download(DownloadError::Keep { source, .. }) if source.is_disk_full() => {
                 FaultKind::DiskFull
             }
-            Self::Checkout { source, .. } => source.kind(),
+            Self::Checkout { source, .. } | Self::Dest { source, .. } => source.kind(),
             Self::Policy(source) => source.kind(),
             Self::Download(DownloadError::FalseStates { .. } | DownloadError::OnlyWrongBytes { .. })
             | Self::Bundle(_) => FaultKind::Verification,
+            Self::Download(DownloadError::Cancelled) => FaultKind::Denied,
             Self::Describe(error) if error.consent_missing().is_some() => FaultKind::Denied,
             Self::Trust(source) => source.kind(),
             Self::Write(_) | Self::Tags(_) | Self::Interrupted(_) | Self::Download(_) | Self::Describe(_) => {
@@ -129,12 +134,20 @@ impl Fault for PullError {
             Self::Select(source) => source.hint(),
             Self::Tensors(source) => source.hint(),
             Self::Reserve(source) => source.hint(),
-            Self::Describe(error) if let Some(kind) = error.consent_missing() => {
+            Self::Describe(error) if let Some(kind) = error.kinds_missing() => {
                 Some(format!("pull it anyway with --allow {kind}, or with --allow-unsafe"))
             }
             Self::Trust(source) => source.hint(),
             Self::Download(DownloadError::LeftAlone { .. }) => {
                 Some("run the same command again after that time: what was fetched is kept".into())
+            }
+            Self::Download(DownloadError::Paused { .. }) => Some(
+                "its owner ends that with `reg resume`; then run the same command again: what was fetched is kept; --from \
+                 MULTIADDR names another peer"
+                    .into(),
+            ),
+            Self::Download(DownloadError::Cancelled) => {
+                Some("run the same command again to go on: what was fetched is kept".into())
             }
             Self::Download(DownloadError::Starved { .. } | DownloadError::Unfinished { .. }) => Some(
                 "run the same command again: what was fetched is kept; --from MULTIADDR names a peer".into(),
@@ -144,7 +157,7 @@ impl Fault for PullError {
             Self::Download(DownloadError::FalseStates { .. }) => Some(
                 "the publisher has to publish again; nothing of this blob was kept under its name".into(),
             ),
-            Self::Checkout { source, .. } => source.hint(),
+            Self::Checkout { source, .. } | Self::Dest { source, .. } => source.hint(),
             Self::Policy(source) => source.hint(),
             error if error.kind() == FaultKind::DiskFull => {
                 Some("free the disk and run the same command again: what was fetched is kept".into())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use reg_api::reporter::Reporter;
-use reg_proto::content::gguf::{self, GgufError};
+use reg_proto::content::gguf::{self, Gguf, GgufError};
 use reg_proto::content::layout::TensorPlace;
 use reg_proto::content::safetensors::{self, PREFIX_LEN, Safetensors};
 use reg_proto::digest::Digest;
@@ -21,7 +21,17 @@ const HEADER_PIECES_MAX: u32 = 64;
 pub(super) enum Header {
     /// The tensors, and the length of the header in bytes.
     Safetensors(Safetensors, u64),
-    Gguf(Vec<TensorPlace>),
+    Gguf(Gguf),
+}
+
+/// Where a tensor lies in its file, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TensorOfFile {
+    pub begin: u64,
+    /// Length of its data in bytes.
+    pub len: u64,
+    /// Type and shape, for comparison. GGUF's headers are read for the number of elements only.
+    pub kind: String,
 }
 
 impl Header {
@@ -29,8 +39,28 @@ impl Header {
     pub(super) fn places(&self) -> Vec<TensorPlace> {
         match self {
             Self::Safetensors(file, header_len) => file.places(*header_len),
-            Self::Gguf(places) => places.clone(),
+            Self::Gguf(file) => file.places(),
         }
+    }
+
+    /// Returns the tensors by name. Those of unknown size are left out.
+    pub(super) fn tensors(&self) -> Vec<(String, TensorOfFile)> {
+        let kinds: BTreeMap<&str, String> = match self {
+            Self::Safetensors(file, _) => {
+                let kind = |it: &safetensors::Tensor| format!("{:?} {:?}", it.dtype, it.shape);
+                file.tensors.iter().map(|it| (it.name.as_str(), kind(it))).collect()
+            }
+            Self::Gguf(file) => {
+                let kind = |it: &gguf::Tensor| format!("{:?} {}", it.kind, it.elements);
+                file.tensors.iter().map(|it| (it.name.as_str(), kind(it))).collect()
+            }
+        };
+        let tensor = |place: TensorPlace| {
+            let kind = kinds.get(place.name.as_str()).cloned().unwrap_or_default();
+            let (begin, len) = (place.begin, place.len());
+            (place.name, TensorOfFile { begin, len, kind })
+        };
+        self.places().into_iter().map(tensor).collect()
     }
 }
 
@@ -48,7 +78,7 @@ fn look(head: &[u8], size: u64) -> Looked {
     let pieces = u32::try_from(head.len() as u64 / PIECE_LEN).unwrap_or(u32::MAX);
     if head.starts_with(b"GGUF") {
         return match gguf::read(&mut &head[..], size) {
-            Ok(file) => Looked::Header(Header::Gguf(file.places())),
+            Ok(file) => Looked::Header(Header::Gguf(file)),
             Err(GgufError::Truncated) if (head.len() as u64) < size => {
                 Looked::Need(pieces.saturating_mul(2).max(1))
             }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use reg_api::lineage::Lineage;
 use reg_api::looked::Looked;
 use reg_api::report::AttestationInfo;
 use reg_api::reporter::Reporter;
 use reg_api::request::PullRequest;
+use reg_proto::tag::SignedTag;
 
 use super::Puller;
 use super::error::PullError;
@@ -58,7 +60,10 @@ impl Puller {
             attestations: resolved.said.iter().map(|it| AttestationInfo::of(it, &petnames)).collect(),
             peers: resolved.holders.iter().filter(|peer| !resolved.strangers.contains(peer)).count(),
             planned,
+            record: resolved.tag.as_ref().map(SignedTag::payload_digest),
+            collected: Vec::new(),
             model: resolved.model,
+            lineage: Lineage::default(),
         })
     }
 }

@@ -103,7 +103,7 @@ impl Puller {
         }
         let wanted: BTreeSet<Digest> = small.keys().copied().chain([resolved.digest]).collect();
         let (store, protect) = (self.store.clone(), wanted.clone());
-        let bytes = small.values().map(|it| it.size()).sum();
+        let bytes: u64 = small.values().map(|it| it.size()).sum();
         let reserved = tokio::task::spawn_blocking(move || store.reserve_free(bytes, &protect)).await?;
         let Some(lease) = reserved else {
             let why = "there is no free room for the small files, so they are not judged";
@@ -113,10 +113,15 @@ impl Puller {
         let terms = self.terms_of(resolved, request);
         let mut step =
             Step { resolved, wanted: &wanted, terms: &terms, lease: &lease, has_room: true, reporter };
-        if let Err(error) = self.bring(&mut step, small, 1).await {
-            let why = format!("the small files cannot be fetched, so they are not judged: {error}");
-            note(why, step.resolved, reporter);
-        }
+        let count = small.len();
+        let why = match self.bring(&mut step, small, 1).await {
+            Ok(_) => format!(
+                "{count} small files, {}, were fetched into the cache to judge the model, and nothing else",
+                Size(bytes)
+            ),
+            Err(error) => format!("the small files cannot be fetched, so they are not judged: {error}"),
+        };
+        note(why, step.resolved, reporter);
         Ok(Some(lease))
     }
 

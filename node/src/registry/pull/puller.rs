@@ -15,9 +15,11 @@ use reg_api::report::Pulled;
 use reg_api::reporter::Reporter;
 use reg_api::request::PullRequest;
 use reg_api::selection::Part;
+use reg_api::size::Size;
 use reg_proto::content::kind::ContentKind;
 use reg_proto::content::parts::Gap;
 use reg_proto::digest::Digest;
+use reg_proto::name::Tag;
 use reg_proto::states::PieceStates;
 use reg_proto::tag::SignedTag;
 
@@ -29,8 +31,10 @@ use super::error::PullError;
 use super::{Puller, into_hf_cache};
 use crate::registry::fetch::{Begin, Caller, DownLimit, Downloaded, Share, ShareError, Terms};
 use crate::registry::limits::{ANSWERS_PATIENCE, CHANGES_MAX};
-use crate::registry::model::checkout::{CheckoutError, check_out};
+use crate::registry::model::checked_out::{ByTag, Named};
+use crate::registry::model::checkout::{CheckoutError, Found, Placing, check_out, foresee};
 use crate::registry::model::describe::{self, Description};
+use crate::registry::model::kept;
 use crate::registry::model::record::ModelRecord;
 use crate::registry::model::whole;
 use crate::registry::publishers::usable;
@@ -39,6 +43,27 @@ use crate::registry::resolve::{
     proof_checks, receipt_of, refuse, whole_checks,
 };
 use crate::store::{CancelOnDrop, Lease};
+
+/// Returns what a request wants done with files that are there.
+const fn placing(request: &PullRequest) -> Placing {
+    let PullRequest { copy, overwrite, keep, no_delete, .. } = *request;
+    Placing { copy, overwrite, keep, keep_removed: no_delete }
+}
+
+fn named(resolved: &Resolved) -> Named {
+    Named { publisher: resolved.keys.publisher(), model: resolved.model.clone() }
+}
+
+/// Returns the tag record by which a version was found; `None` where it was asked for by its digest.
+fn by_tag(resolved: &Resolved) -> Option<ByTag> {
+    let record = resolved.tag.as_ref()?.record();
+    Some(ByTag { tag: record.tag.clone(), key_document: record.key_document, seq: record.seq })
+}
+
+/// Returns the tag by which a version was found; `None` where it was asked for by its digest.
+pub(super) fn tag_of(resolved: &Resolved) -> Option<Tag> {
+    resolved.tag.as_ref().map(|it| it.record().tag.clone())
+}
 
 /// The result of fetching a model.
 struct Fetched {
@@ -107,6 +132,7 @@ impl Puller {
             accept: None,
             offline: request.offline,
             from: request.from.clone(),
+            public: request.public,
         };
         Ok(self.domains.prepare(&request.reference.publisher, ask, reporter).await?)
     }
@@ -161,7 +187,11 @@ impl Puller {
         reporter.checks(proof_checks(&resolved, &self.trust.petnames()), &mut checks);
         reporter.checks(self.resolver.consent(&resolved).await?, &mut checks);
         refuse(&checks, resolved.keys.publisher(), &resolved.model)?;
+        if !request.for_others {
+            kept::take_over(&self.store, &resolved.digest)?;
+        }
         let offline = request.offline || self.network.is_offline();
+        self.foresee(request, &resolved, &part).await?;
         if !request.tensors.is_empty() {
             self.settle(later.as_mut()).await?;
         }
@@ -181,10 +211,13 @@ impl Puller {
         }
         // A version that stands in for the head is not announced: it is not what the publisher says now.
         let is_head = resolved.behind.is_none();
-        if let (Some(tag), true) = (&resolved.tag, fetched.is_whole && !offline && is_head) {
-            self.news.announce(tag, &resolved.keys).await;
+        if let (Some(tag), true) = (&resolved.tag, fetched.is_whole && is_head) {
+            match offline {
+                true => self.news.list(tag, &resolved.keys).await,
+                false => self.news.announce(tag, &resolved.keys).await,
+            }
         }
-        let placed = self.place(request, &resolved, &part, reporter).await?;
+        let (placed, found) = self.place(request, &resolved, &part, reporter).await?;
         let bytes = part.bytes(&resolved.manifest);
         let Downloaded { sources: came_from, busy: (verifying, writing), reused } = fetched.downloaded;
         let bytes_fetched = came_from.bytes();
@@ -219,6 +252,9 @@ impl Puller {
             bytes,
             files: part.files(&resolved.manifest).count(),
             dest: placed,
+            kept: found.kept,
+            removed: found.removed,
+            left: found.left,
             complete: fetched.is_whole && fetched.gaps.is_empty(),
             gaps: fetched.gaps.iter().map(ToString::to_string).collect(),
             is_part: !fetched.is_whole,
@@ -252,21 +288,40 @@ impl Puller {
         if is_changed { Err(PullError::Superseded) } else { Ok(()) }
     }
 
-    /// Places the files of a version where the request wants them. Returns the directory.
+    /// Finds out before anything is fetched whether the files could be placed.
+    async fn foresee(
+        self: &Arc<Self>,
+        request: &PullRequest,
+        resolved: &Resolved,
+        part: &Part,
+    ) -> Result<(), PullError> {
+        let Some(dest) = request.dest.clone().filter(|_| request.tensors.is_empty()) else { return Ok(()) };
+        let (puller, placing, named) = (self.clone(), placing(request), named(resolved));
+        let (manifest, part) = (resolved.manifest.clone(), part.clone());
+        let foreseen = spawn_blocking(move || {
+            foresee(&puller.store, &named, &manifest, &part, &dest, placing)
+                .map_err(|source| PullError::Dest { dest, source })
+        });
+        foreseen.await?
+    }
+
+    /// Places the files of a version where the request wants them. Returns the directory, and what was found in it.
     async fn place(
         self: &Arc<Self>,
         request: &PullRequest,
         resolved: &Resolved,
         part: &Part,
         reporter: &Reporter,
-    ) -> Result<Option<PathBuf>, PullError> {
+    ) -> Result<(Option<PathBuf>, Found), PullError> {
+        let mut found = Found::default();
         if let Some(dest) = &request.dest {
             reporter.stage("placing", dest.display());
-            let (puller, dest, copy, overwrite) =
-                (self.clone(), dest.clone(), request.copy, request.overwrite);
+            let (puller, dest) = (self.clone(), dest.clone());
+            let (placing, named) = (placing(request), named(resolved));
             let (manifest, digest, part) = (resolved.manifest.clone(), resolved.digest, part.clone());
+            let by_tag = by_tag(resolved);
             let placed = spawn_blocking(move || {
-                check_out(&puller.store, &digest, &manifest, &part, &dest, copy, overwrite)
+                check_out(&puller.store, (&named, by_tag), (&digest, &manifest), &part, &dest, placing)
                     .map_err(|source| PullError::Checkout { dest, source })
             });
             match placed.await? {
@@ -278,7 +333,7 @@ impl Puller {
                         dest.display()
                     ));
                 }
-                placed => placed?,
+                placed => found = placed?,
             }
         }
         if let Some(cache) = request.hub_cache.clone() {
@@ -289,9 +344,9 @@ impl Puller {
                 into_hf_cache::fill(&store, &digest, &manifest, &part, &cache)
                     .map_err(|source| PullError::Checkout { dest: cache.dir, source })
             });
-            return Ok(Some(filled.await??));
+            return Ok((Some(filled.await??), found));
         }
-        Ok(request.dest.clone())
+        Ok((request.dest.clone(), found))
     }
 
     /// Resolves the reference of a request, and selects the files that it wants. Uses one of the chosen records.
@@ -370,7 +425,7 @@ impl Puller {
         if was_missing {
             if !is_known {
                 let chosen = chosen.clone();
-                ModelRecord { chosen, ..self.resolver.record(resolved, None) }
+                ModelRecord { chosen, pulling: tag_of(resolved), ..self.resolver.record(resolved, None) }
                     .save(&self.store, &resolved.digest)?;
             }
             self.news.seed_while_pulling(&publisher, &resolved.model).await;
@@ -436,13 +491,29 @@ impl Puller {
     /// Returns the terms of a pull.
     pub(super) fn terms_of(&self, resolved: &Resolved, request: &PullRequest) -> Terms {
         let web = self.fetching.web_seeds_of(resolved, &request.web_seeds);
-        let of_all = self.fetching.limits;
+        let of_all = self.fetching.limits();
         let limit = DownLimit {
             far: request.limit_down,
             near: request.limit_down.or(of_all.down).filter(|_| of_all.local || request.limit_local),
         };
         let timeout = request.timeout.map(Duration::from_secs);
         Terms { priority: request.priority, limit, timeout, from: request.from.clone(), web }
+    }
+
+    /// Notes that a limit does not hold for a peer that has the model, because the peer is near.
+    pub(super) async fn note_limit(&self, step: &Step<'_>) {
+        let limit = step.terms.limit.far.or(self.fetching.limits().down);
+        let (Some(limit), None) = (limit, step.terms.limit.near) else { return };
+        for peer in &step.resolved.holders {
+            if self.network.is_near(*peer).await {
+                step.reporter.note(format_args!(
+                    "the limit of {}/s does not hold for peers on this machine and in private networks, such as {peer}: \
+                     --limit-local applies it to them",
+                    Size(limit)
+                ));
+                return;
+            }
+        }
     }
 
     /// Takes part in the download of a model.
@@ -467,7 +538,9 @@ impl Puller {
             has_room: *has_room,
         };
         let pull = Arc::new(self.fetching.enter(resolved, terms.priority));
-        self.fetching.share(begin, Caller::Pull(pull, terms.limit, terms.timeout), reporter)
+        let mut share = self.fetching.share(begin, Caller::Pull(pull, terms.limit, terms.timeout), reporter);
+        share.name(resolved.manifest.files().iter().map(|it| (it.digest, it.path.to_string())).collect());
+        share
     }
 
     /// Fetches blobs that were opened. Each piece is verified before it is written.

@@ -12,6 +12,7 @@ mod local;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use reg_api::counted::counted;
 use reg_api::reporter::Reporter;
 use reg_proto::digest::Digest;
 use reg_proto::manifest::Manifest;
@@ -60,7 +61,8 @@ impl Puller {
         if files.is_empty() {
             return 0;
         }
-        reporter.stage("reusing", format_args!("tensors of {} files in the store", files.len()));
+        let files_here = counted(files.len(), "weight file");
+        reporter.stage("comparing", format_args!("with the tensors of {files_here} in the store"));
         let headers = match timeout(HEADERS_TIMEOUT, headers::fetch(share, &targets, reporter)).await {
             Ok(Ok(headers)) => headers,
             Ok(Err(error)) => {

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use reg_api::counted::counted;
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::receipt::Pace;
 use reg_api::report::Pulled;
@@ -29,6 +30,7 @@ use super::Puller;
 use super::early::Step;
 use super::error::PullError;
 use super::headers::{self, Header};
+use super::puller::tag_of;
 use crate::registry::fetch::{BeginError, Share, Sources};
 use crate::registry::model::checkout::{self, CheckoutError};
 use crate::registry::model::record::ModelRecord;
@@ -65,7 +67,7 @@ impl Fault for TensorsError {
             Self::Header { .. } => FaultKind::Denied,
             Self::Place { source, .. } => source.kind(),
             Self::Write { source, .. } if source.kind() == ErrorKind::StorageFull => FaultKind::DiskFull,
-            Self::Occupied { .. } => FaultKind::Invalid,
+            Self::Occupied { .. } => FaultKind::Denied,
             Self::Read { .. } | Self::Write { .. } => FaultKind::Internal,
         }
     }
@@ -209,6 +211,9 @@ impl Puller {
             bytes,
             files,
             dest: request.dest,
+            kept: Vec::new(),
+            removed: Vec::new(),
+            left: Vec::new(),
             complete: whole::is_complete(&self.store, &resolved.digest),
             gaps: Vec::new(),
             is_part: !whole::is_complete(&self.store, &resolved.digest),
@@ -244,8 +249,8 @@ impl Puller {
         let publisher = resolved.keys.publisher();
         let known = ModelRecord::load(&self.store, &resolved.digest, publisher, &resolved.model);
         if !matches!(known, Ok(Some(_))) {
-            let chosen = Some(BTreeSet::new());
-            ModelRecord { chosen, ..self.resolver.record(resolved, None) }
+            let (chosen, pulling) = (Some(BTreeSet::new()), tag_of(resolved));
+            ModelRecord { chosen, pulling, ..self.resolver.record(resolved, None) }
                 .save(&self.store, &resolved.digest)?;
         }
         let blobs: BTreeMap<Digest, BlobLayout> =
@@ -256,7 +261,7 @@ impl Puller {
             share.introduce(*peer, !resolved.strangers.contains(peer));
         }
         let partials = share.partials();
-        reporter.stage("fetching", format_args!("headers of {} files", files.len()));
+        reporter.stage("fetching", format_args!("headers of {}", counted(files.len(), "file")));
         let mut headers = headers::fetch(share, &partials, reporter).await?;
         let mut sources = Vec::new();
         for file in files {

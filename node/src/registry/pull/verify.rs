@@ -1,21 +1,21 @@
 //! Verifies models: rehashes what is in the store against what was signed, and fetches damaged blobs again.
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use reg_api::counted::counted;
 use reg_api::fault::{Fault, FaultKind, chain};
 use reg_api::progress::Progress;
-use reg_api::report::{Damage, Verified};
+use reg_api::report::{Damage, Verified, WithdrawnVersion};
 use reg_api::reporter::Reporter;
 use reg_api::request::{Priority, PullRequest, VerifyRequest, VerifyTarget};
-use reg_api::selection::{Part, Pattern, Selection};
+use reg_api::selection::{Pattern, Selection};
 use reg_proto::digest::Digest;
-use reg_proto::manifest::Manifest;
 use reg_proto::name::{Publisher, PublisherId, Reference};
+use reg_proto::path::SafePath;
 use reg_proto::peer::Address;
 use thiserror::Error;
 use tokio::task::JoinError;
@@ -23,9 +23,11 @@ use tokio::task::JoinError;
 use super::Puller;
 use super::error::PullError;
 use crate::registry::limits::REPAIR_PATIENCE;
-use crate::registry::model::checkout::{self, CheckoutError};
+use crate::registry::model::checked_out::CheckedOut;
+use crate::registry::model::checkout::CheckoutError;
+use crate::registry::model::folder::{FileState, Folder, FolderError, Look, strange};
 use crate::registry::model::record::{self, ModelError, ModelRecord};
-use crate::registry::model::{file_path, tree};
+use crate::registry::publishers::revoked;
 use crate::registry::resolve::{ModelHere, RecordChoice, ResolveError};
 use crate::store::{ReadError, Recheck, Store};
 
@@ -38,10 +40,8 @@ pub enum VerifyError {
     Model(#[from] ModelError),
     #[error("cache cannot be read")]
     Read(#[from] ReadError),
-    #[error("{path} cannot be read")]
-    Directory { path: PathBuf, source: std::io::Error },
-    #[error("{path} was not pulled by this node, so there is nothing to verify it against")]
-    NotPulled { path: PathBuf },
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     #[error("file cannot be examined")]
     File(#[from] CheckoutError),
     #[error("a task ended early")]
@@ -52,18 +52,15 @@ impl Fault for VerifyError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Resolve(source) => source.kind(),
-            Self::Model(ModelError::NotHere { .. }) | Self::Directory { .. } | Self::NotPulled { .. } => {
-                FaultKind::NotFound
-            }
+            Self::Folder(source) => source.kind(),
+            Self::Model(ModelError::NotHere { .. }) => FaultKind::NotFound,
             _ => FaultKind::Internal,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NotPulled { .. } => {
-                Some("pull into it: `reg pull REF DIR` takes files that are right as they are".into())
-            }
+            Self::Folder(source) => source.hint(),
             Self::Resolve(source) => source.hint(),
             _ => None,
         }
@@ -75,13 +72,17 @@ enum Meant {
     Everything,
     /// A version of a publisher's model.
     Model(Digest, PublisherId),
-    /// A directory, the version that was pulled into it, and its files.
-    Directory(PathBuf, Digest, Part),
+    /// The version that a directory was filled with, and those of its files that are damaged.
+    Directory(Digest, BTreeSet<SafePath>),
 }
 
+/// Files in directories of the user that are links to damaged blobs.
+type Links = BTreeMap<PathBuf, Vec<(SafePath, Digest)>>;
+
 impl Puller {
-    /// Rehashes what `request` names. A damaged piece is no longer served. Without `repair`, the store stays as it is; with
-    /// it, what is damaged is fetched again.
+    /// Rehashes what `request` names. A damaged piece is no longer served. Without `repair`, the store and the directories stay as
+    /// they are; with it, what is damaged is fetched again, and links to it in directories of the user are made anew. A file that
+    /// the user has edited is kept, unless the request says otherwise.
     ///
     /// # Errors
     /// See [`VerifyError`].
@@ -90,34 +91,111 @@ impl Puller {
         request: VerifyRequest,
         reporter: &Reporter,
     ) -> Result<Verified, VerifyError> {
-        let (target, from) = (request.target.clone(), request.from.clone());
+        let (target, from, overwrite) = (request.target.clone(), request.from.clone(), request.overwrite);
         let (puller, teller) = (self.clone(), reporter.clone());
-        let mut verified = tokio::task::spawn_blocking(move || puller.check(&target, &teller)).await??;
-        if request.repair && !verified.damaged.is_empty() {
-            self.repair(&request.target, &mut verified, &from, reporter).await?;
+        let check = move || {
+            let mut verified = puller.check(&target, &teller)?;
+            let links = puller.links(&mut verified)?;
+            Ok::<_, VerifyError>((verified, links))
+        };
+        let (mut verified, links) = tokio::task::spawn_blocking(check).await??;
+        if request.repair && verified.damaged.iter().any(|it| overwrite || !it.edited) {
+            self.repair(&request.target, &mut verified, (&from, overwrite), reporter).await?;
+            let puller = self.clone();
+            let mend = move || {
+                puller.mend(&request.target, &mut verified, links, overwrite)?;
+                Ok::<_, VerifyError>(verified)
+            };
+            verified = tokio::task::spawn_blocking(mend).await??;
         }
         Ok(verified)
     }
 
-    /// Pulls damaged models by their digests, and looks again at what was damaged. A directory gets files of the version that
-    /// was put into it, whatever other models have the same blobs. What the store has is put back without asking a peer.
+    /// Finds the files in directories of the user that are links to damaged blobs, and reports them. Reads no file.
+    fn links(&self, verified: &mut Verified) -> Result<Links, VerifyError> {
+        let mut links = Links::new();
+        let damaged: BTreeSet<Digest> =
+            verified.damaged.iter().filter(|it| !it.edited).map(|it| it.digest).collect();
+        if damaged.is_empty() {
+            return Ok(links);
+        }
+        for (dir, held) in CheckedOut::with_any(&self.store, &damaged)? {
+            let folder = Folder { dir, held };
+            let files = folder.links_to(&self.store, &damaged);
+            for (path, _) in &files {
+                let at = folder.path_of(path);
+                if !verified.damaged.iter().any(|it| it.path.as_ref() == Some(&at)) {
+                    verified.links.push(at);
+                }
+            }
+            if !files.is_empty() {
+                links.insert(folder.dir, files);
+            }
+        }
+        Ok(links)
+    }
+
+    /// Puts back, from the store, the files of the directory that was verified, and the links of other directories.
+    fn mend(
+        &self,
+        target: &VerifyTarget,
+        verified: &mut Verified,
+        mut links: Links,
+        overwrite: bool,
+    ) -> Result<(), VerifyError> {
+        if let VerifyTarget::Directory(path) = target {
+            let folder = Folder::open(&self.store, path)?;
+            let of_damage = |it: &Damage| it.path.clone().filter(|_| overwrite || !it.edited);
+            let damaged: BTreeSet<PathBuf> = verified.damaged.iter().filter_map(of_damage).collect();
+            let files = folder.files().iter().map(|(path, digest)| (path.clone(), *digest));
+            let files = files.filter(|(path, _)| damaged.contains(&folder.path_of(path))).collect();
+            links.insert(folder.dir, files);
+        }
+        for (dir, files) in links {
+            // A directory may be gone or changed meanwhile.
+            let Ok(mut folder) = Folder::open(&self.store, &dir) else { continue };
+            let files: Vec<(SafePath, Digest)> =
+                files.into_iter().filter(|(_, digest)| self.store.open_blob(digest).is_ok()).collect();
+            let places: BTreeMap<SafePath, PathBuf> =
+                files.iter().map(|(path, _)| (path.clone(), folder.path_of(path))).collect();
+            for path in folder.mend(&self.store, &files)? {
+                let at = places.get(&path).cloned().unwrap_or_else(|| folder.path_of(&path));
+                match verified.damaged.iter_mut().find(|it| it.path.as_ref() == Some(&at)) {
+                    Some(damage) => damage.repaired = true,
+                    None => verified.mended.push(at),
+                }
+            }
+        }
+        let mended = &verified.mended;
+        verified.links.retain(|it| !mended.contains(it));
+        Ok(())
+    }
+
+    /// Pulls damaged models into the store by their digests, and looks again at what was damaged. What is fetched for a directory
+    /// is of the version that was put into it, whatever other models have the same blobs.
     async fn repair(
         self: &Arc<Self>,
         target: &VerifyTarget,
         verified: &mut Verified,
-        from: &[Address],
+        (from, overwrite): (&[Address], bool),
         reporter: &Reporter,
     ) -> Result<(), VerifyError> {
         let (puller, aim) = (self.clone(), target.clone());
-        let meant = tokio::task::spawn_blocking(move || puller.meant(&aim)).await??;
+        let of_damage = |it: &Damage| it.path.clone().filter(|_| overwrite || !it.edited);
+        let paths: BTreeSet<PathBuf> = verified.damaged.iter().filter_map(of_damage).collect();
+        let meant = tokio::task::spawn_blocking(move || puller.meant(&aim, &paths)).await??;
+        let mut is_here = false;
         for (manifest, record) in ModelRecord::all(&self.store)? {
             let is_meant = match &meant {
                 Meant::Everything => true,
                 Meant::Model(digest, publisher) => *digest == manifest && *publisher == record.publisher,
-                Meant::Directory(_, digest, _) => *digest == manifest,
+                Meant::Directory(digest, _) => *digest == manifest,
             };
+            is_here |= is_meant;
+            let lacks = |it: &&Digest| record.blobs.contains(*it) && self.store.open_blob(it).is_err();
             let is_damaged = |verified: &Verified| {
-                verified.damaged.iter().any(|it| !it.repaired && record.blobs.contains(&it.digest))
+                let wanted = verified.damaged.iter().filter(|it| overwrite || !it.edited);
+                wanted.filter(|it| !it.repaired).any(|it| lacks(&&it.digest))
             };
             if !is_meant || !is_damaged(verified) {
                 continue;
@@ -128,16 +206,20 @@ impl Puller {
                 Ok(_) | Err(PullError::Offline) => String::new(),
                 Err(error) => format!("{}; ", chain(&error)),
             };
-            self.look_again(verified).await?;
-            if is_damaged(verified) {
-                if let Err(why) = self.fetch_again(&request, reporter).await {
-                    let Reference { publisher, model, .. } = reference_of(&record, manifest);
-                    reporter.note(format_args!("{publisher}/{model} could not be repaired: {before}{why}"));
-                }
-                self.look_again(verified).await?;
+            if is_damaged(verified)
+                && let Err(why) = self.fetch_again(&request, reporter).await
+            {
+                let Reference { publisher, model, .. } = reference_of(&record, manifest);
+                reporter.note(format_args!("{publisher}/{model} could not be repaired: {before}{why}"));
             }
         }
-        Ok(())
+        let is_gone = verified.damaged.iter().any(|it| self.store.open_blob(&it.digest).is_err());
+        if let (Meant::Directory(manifest, _), false, true) = (&meant, is_here, is_gone) {
+            reporter.note(format_args!(
+                "the store no longer has the version {manifest}: `reg pull PUBLISHER/MODEL@{manifest} DIR` fetches it again"
+            ));
+        }
+        self.look_again(verified).await
     }
 
     /// Pulls what is damaged from peers. Ends soon where none of them is known to have it. Returns why it could not be done.
@@ -145,7 +227,8 @@ impl Puller {
         let start = Instant::now();
         let (mut resolved, part) =
             self.find(request, &RecordChoice::default(), reporter).await.map_err(|error| chain(&error))?;
-        if resolved.holders.is_empty() && request.web_seeds.is_empty() && self.fetching.web_seeds.is_empty() {
+        if resolved.holders.is_empty() && request.web_seeds.is_empty() && self.resolver.web_seeds().is_empty()
+        {
             return Err("no peer could be asked; --from MULTIADDR names one that has it".to_owned());
         }
         let is_known = resolved.holders.iter().any(|peer| !resolved.strangers.contains(peer));
@@ -167,8 +250,8 @@ impl Puller {
         Ok(())
     }
 
-    /// Returns what a repair of a target fetches.
-    fn meant(&self, target: &VerifyTarget) -> Result<Meant, VerifyError> {
+    /// Returns what a repair of a target fetches: of a directory, the damaged files.
+    fn meant(&self, target: &VerifyTarget, damaged: &BTreeSet<PathBuf>) -> Result<Meant, VerifyError> {
         Ok(match target {
             VerifyTarget::Everything => Meant::Everything,
             VerifyTarget::Model(reference) => {
@@ -176,8 +259,9 @@ impl Puller {
                 Meant::Model(manifest, record.publisher)
             }
             VerifyTarget::Directory(path) => {
-                let (dir, digest, part) = self.pulled_into(path)?;
-                Meant::Directory(dir, digest, part)
+                let folder = Folder::open(&self.store, path)?;
+                let files = folder.files().keys().filter(|it| damaged.contains(&folder.path_of(it)));
+                Meant::Directory(folder.held.manifest, files.cloned().collect())
             }
         })
     }
@@ -191,14 +275,26 @@ impl Puller {
                         blobs.extend(record.blobs);
                     }
                 }
-                self.verify_blobs(&blobs, reporter)
+                let mut verified = self.verify_blobs(&blobs, reporter)?;
+                for (manifest, record) in ModelRecord::all(&self.store)? {
+                    verified.withdrawn.extend(self.withdrawn(manifest, &record));
+                }
+                Ok(verified)
             }
             VerifyTarget::Model(reference) => {
                 let ModelHere { manifest: digest, record, .. } = self.resolver.model_here(reference)?;
-                self.verify_blobs(&self.wanted_blobs(&digest, &record)?, reporter)
+                let mut verified = self.verify_blobs(&self.wanted_blobs(&digest, &record)?, reporter)?;
+                verified.withdrawn.extend(self.withdrawn(digest, &record));
+                Ok(verified)
             }
             VerifyTarget::Directory(path) => self.verify_directory(path, reporter),
         }
+    }
+
+    /// Returns the version if its publisher has withdrawn it.
+    fn withdrawn(&self, manifest: Digest, record: &ModelRecord) -> Option<WithdrawnVersion> {
+        let why = revoked::withdrawn(&self.store, record.publisher, &manifest)?;
+        Some(WithdrawnVersion { reference: reference_of(record, manifest), why })
     }
 
     /// Returns the blobs of a model that should be in the store: those of the selected files and the documents that prove it.
@@ -211,7 +307,7 @@ impl Puller {
 
     fn verify_blobs(&self, blobs: &BTreeSet<Digest>, reporter: &Reporter) -> Result<Verified, VerifyError> {
         let total = blobs.iter().filter_map(|blob| self.store.blob_size(blob)).sum();
-        reporter.stage("verifying", format_args!("{} blobs", blobs.len()));
+        reporter.stage("verifying", counted(blobs.len(), "blob"));
         let mut verified = Verified::default();
         for blob in blobs {
             let before = verified.bytes;
@@ -234,49 +330,57 @@ impl Puller {
                 path: None,
                 problem,
                 repaired: false,
+                edited: false,
             }));
         }
         Ok(verified)
     }
 
-    /// Returns a directory with the version and the files that were pulled into it.
-    fn pulled_into(&self, path: &Path) -> Result<(PathBuf, Digest, Part), VerifyError> {
-        let dir =
-            path.canonicalize().map_err(|source| VerifyError::Directory { path: path.to_owned(), source })?;
-        let found = checkout::checked_out(&self.store, &dir)?;
-        let (digest, part) = found.ok_or_else(|| VerifyError::NotPulled { path: dir.clone() })?;
-        Ok((dir, digest, part))
-    }
-
     fn verify_directory(&self, path: &Path, reporter: &Reporter) -> Result<Verified, VerifyError> {
-        let (dir, digest, part) = self.pulled_into(path)?;
-        let manifest = record::manifest(&self.store, &digest)?;
-        reporter.stage("verifying", dir.display());
-        let total = part.bytes(&manifest);
+        let folder = Folder::open(&self.store, path)?;
+        reporter.stage("verifying", folder.dir.display());
+        let size_of = |(path, digest): (&SafePath, &Digest)| folder.size_of(&self.store, path, digest);
+        let total = folder.files().iter().map(size_of).sum();
         let mut verified = Verified::default();
-        for file in part.files(&manifest) {
+        for (path, digest) in folder.files() {
             let done = AtomicU64::new(verified.bytes);
             let tell = |bytes: u64| {
                 let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
                 reporter.tell(Progress::Bytes { done, total, peers: 0 });
             };
-            let problem = match checkout::walk(&dir, file) {
-                Ok(None) => Some("it is missing".to_owned()),
-                Ok(Some((path, _))) => (!checkout::is_there(&self.store, &path, file, &tell)?)
-                    .then(|| "it is not what was signed".to_owned()),
-                Err(error) => Some(error.to_string()),
-            };
+            let (state, _) = folder.look(&self.store, path, digest, Look::Hash, &tell)?;
             verified.checked += 1;
-            verified.bytes += file.layout.size();
+            verified.bytes += size_of((path, digest));
             reporter.tell(Progress::Bytes { done: verified.bytes, total, peers: 0 });
-            if let Some(problem) = problem {
-                let path = Some(dir.join(file_path::of(&dir, &file.path)));
-                verified.damaged.push(Damage { digest: file.digest, path, problem, repaired: false });
-                // A hard link shares the bytes of the cache, so the blob in the cache is damaged too.
-                drop(self.store.look_at(&file.digest, &|_| {}));
-            }
+            let (problem, edited) = match state {
+                FileState::Same => continue,
+                FileState::Missing => ("it is missing".to_owned(), false),
+                FileState::Damaged => ("it is not what was signed".to_owned(), false),
+                FileState::Edited => {
+                    ("it is not what was signed: it was edited or replaced here".to_owned(), true)
+                }
+                FileState::Blocked(error) => (error.to_string(), true),
+            };
+            let path = Some(folder.path_of(path));
+            verified.damaged.push(Damage { digest: *digest, path, problem, repaired: false, edited });
+            // A hard link shares the bytes of the cache, so the blob in the cache is damaged too.
+            drop(self.store.look_at(digest, &|_| {}));
         }
-        verified.unlisted = unlisted(&dir, &manifest);
+        let manifest = record::manifest(&self.store, &folder.held.manifest).ok();
+        let named = manifest.iter().flat_map(|it| it.files()).map(|file| &file.path);
+        verified.unlisted = strange(&folder.dir, folder.files().keys().chain(named));
+        for named in &folder.held.named {
+            let why = revoked::withdrawn(&self.store, named.publisher, &folder.held.manifest);
+            verified.withdrawn.extend(why.map(|why| WithdrawnVersion {
+                reference: Reference {
+                    publisher: Publisher::Id(named.publisher),
+                    model: named.model.clone(),
+                    tag: None,
+                    digest: Some(folder.held.manifest),
+                },
+                why,
+            }));
+        }
         Ok(verified)
     }
 }
@@ -292,14 +396,14 @@ fn is_right(store: &Store, damage: &Damage) -> bool {
 
 /// Returns the request that fetches again what is damaged of a model.
 fn to_repair(meant: &Meant, record: &ModelRecord, manifest: Digest, from: &[Address]) -> PullRequest {
-    let (dest, chosen) = match meant {
-        Meant::Directory(dir, _, part) => (Some(dir.clone()), part.paths()),
-        Meant::Everything | Meant::Model(..) => (None, record.chosen.as_ref()),
+    let chosen = match meant {
+        Meant::Directory(_, damaged) => Some(damaged),
+        Meant::Everything | Meant::Model(..) => record.chosen.as_ref(),
     };
     let include = chosen.into_iter().flatten().filter_map(Pattern::exactly).collect();
     PullRequest {
         reference: reference_of(record, manifest),
-        dest,
+        dest: None,
         from: from.to_vec(),
         web_seeds: Vec::new(),
         allow_unsafe: true,
@@ -308,6 +412,8 @@ fn to_repair(meant: &Meant, record: &ModelRecord, manifest: Digest, from: &[Addr
         public: false,
         copy: false,
         overwrite: true,
+        keep: false,
+        no_delete: true,
         allow_expired: true,
         newest: false,
         selection: Selection { include, ..Selection::default() },
@@ -320,6 +426,8 @@ fn to_repair(meant: &Meant, record: &ModelRecord, manifest: Digest, from: &[Addr
         receipt: false,
         allow_unsigned_dns: false,
         ticket: None,
+        // Its owner does not change.
+        for_others: true,
     }
 }
 
@@ -331,29 +439,4 @@ pub(super) fn reference_of(record: &ModelRecord, manifest: Digest) -> Reference 
         tag: None,
         digest: Some(manifest),
     }
-}
-
-/// Returns the files of a directory that the manifest does not name, without those that are never part of a model.
-fn unlisted(dir: &Path, manifest: &Manifest) -> Vec<String> {
-    /// How many names are listed. A wrong directory may hold millions.
-    const UNLISTED_MAX: usize = 1000;
-    let named: BTreeSet<PathBuf> =
-        manifest.files().iter().map(|file| file_path::of(dir, &file.path)).collect();
-    let (mut found, mut dirs) = (Vec::new(), vec![(dir.to_owned(), String::new())]);
-    while let Some((dir, prefix)) = dirs.pop() {
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if tree::is_left_out(&name) {
-                continue;
-            }
-            let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                dirs.push((entry.path(), path));
-            } else if !named.contains(Path::new(&path)) && found.len() < UNLISTED_MAX {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
 }

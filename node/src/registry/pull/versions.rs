@@ -1,6 +1,6 @@
 //! Names the versions that can be had by their digests, where the one that was asked for cannot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt;
 
@@ -46,7 +46,13 @@ impl Fault for WithVersions {
 
     fn hint(&self) -> Option<String> {
         let had: Vec<String> = self.had.iter().map(ToString::to_string).collect();
-        let named = format!("these versions can be had with REF@DIGEST: {}", had.join("; "));
+        let tags: BTreeSet<&str> =
+            self.had.iter().filter_map(|it| it.tag.as_ref()).map(|it| it.as_str()).collect();
+        let tags = match Vec::from_iter(tags).join(", ") {
+            none if none.is_empty() => none,
+            tags => format!("tags of the model that are known: {tags}\n"),
+        };
+        let named = format!("{tags}these versions can be had with REF@DIGEST: {}", had.join("; "));
         Some(match self.error.hint() {
             Some(hint) => format!("{hint}\n{named}"),
             None => named,
@@ -58,8 +64,13 @@ impl Puller {
     /// Adds the versions that can be had to the error of a reference that cannot. Reads the store.
     pub(super) fn with_versions(&self, reference: &Reference, error: PullError) -> PullError {
         let PullError::Resolve(error) = error else { return error };
-        let is_wrong = matches!(error, ResolveError::Trust { .. } | ResolveError::NotTaken { .. });
-        let had = if is_wrong { Vec::new() } else { self.versions(reference) };
+        let is_wrong = matches!(error, ResolveError::Trust { .. } | ResolveError::NotTaken { .. })
+            || error.kind() == FaultKind::NoMatch;
+        let mut had = if is_wrong { Vec::new() } else { self.versions(reference) };
+        // A version that was looked for a moment ago, and not found whole, is not offered in the next line.
+        if let ResolveError::Unavailable { tried, .. } = &error {
+            had.retain(|it| it.is_here || tried.iter().all(|tried| tried.manifest != it.manifest));
+        }
         match had.is_empty() {
             true => PullError::Resolve(error),
             false => PullError::Elsewhere(WithVersions { error, had }),
@@ -76,7 +87,7 @@ impl Puller {
                 had.insert(manifest, Had { manifest, tag: None, seq: None, is_here: true, peers: 0 });
             }
         }
-        for head in self.news.heads_of(publisher, Some(&reference.model), None) {
+        for head in self.news.heard_of(publisher, Some(&reference.model)) {
             let manifest = head.tag.record().manifest.digest;
             let peers = head.holders.len();
             let new = Had { manifest, tag: None, seq: None, is_here: false, peers };

@@ -71,8 +71,8 @@ impl Reading {
     }
 
     fn web_seeds(&self, view: &ModelView) -> WebSeeds {
-        let seeds = self.fetching.web_seeds.iter();
-        WebSeeds::new(seeds, &view.publisher(), view.model(), &view.digest(), view.manifest())
+        let seeds = self.resolver.web_seeds();
+        WebSeeds::new(seeds.iter(), &view.publisher(), view.model(), &view.digest(), view.manifest())
     }
 }
 

@@ -6,23 +6,19 @@ use reg_proto::name::Reference;
 use reg_proto::peer::PeerId;
 use reg_proto::tag::SignedTag;
 
+use super::heard_keys::{HeardKeys, Offered};
 use super::resolved::ResolveError;
 use super::sent::AllSent;
 use crate::registry::limits::TAGS_COMPARED_MAX;
-use crate::registry::publishers::{TagsError, key_pin};
+use crate::registry::publishers::TagsError;
+use crate::registry::publishers::key_pin::KeyPinError;
 
 /// What peers have sent for a name so far.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    pub(super) keys: Option<KeyHistory>,
+    pub(super) keys: HeardKeys,
     /// Different records of the tag. The newest will count; keys that come later may void some.
     pub(super) tags: Vec<SignedTag>,
-    /// The keys that the store remembers.
-    pub(super) pinned: Option<KeyHistory>,
-    /// The key document that the user has accepted for the publisher. Of two branches, the one with this document counts.
-    pub(super) accepted: Option<Digest>,
-    /// Whether two valid histories part after the pinned one. Then one of them is a thief's.
-    pub(super) parted: bool,
     /// Whether the publisher lets another one speak for this model.
     pub(super) delegated: bool,
     pub(super) holders: Vec<PeerId>,
@@ -40,40 +36,25 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// Takes keys that a peer proved: the longer history, and the revocations of both. Returns false where the two
-    /// part: then neither can be distinguished from a thief's, and `refusal` says so.
+    /// Takes keys that a peer proved. Returns whether what came with them counts. Where it does not because the keys part,
+    /// `refusal` says so.
     pub(super) fn take_keys(&mut self, keys: KeyHistory, reference: &Reference) -> bool {
-        let Some(known) = self.keys.take() else {
-            self.keys = Some(keys);
-            return true;
+        let refused = |source: KeyPinError| ResolveError::Tags {
+            reference: reference.clone(),
+            source: TagsError::KeyPin(source),
         };
-        if keys.chain().is_incomplete() && !known.chain().is_incomplete() && known.version() < keys.version()
-        {
-            // Without the list, everything that the known keys have signed would be void. Another peer may have it.
-            let (publisher, offered) = (keys.publisher(), keys.version());
-            let source = TagsError::KeyPin(key_pin::KeyPinError::ListMissing { publisher, offered });
-            self.refusal.get_or_insert(ResolveError::Tags { reference: reference.clone(), source });
-            self.keys = Some(known);
-            return true;
+        match self.keys.offer(keys) {
+            Offered::Taken => true,
+            Offered::WithoutList(source) => {
+                self.refusal.get_or_insert_with(|| refused(source));
+                true
+            }
+            Offered::NotAccepted => false,
+            Offered::Parted(source) => {
+                self.refusal = Some(refused(source));
+                false
+            }
         }
-        let parted = !known.is_prefix_of(&keys) && !keys.is_prefix_of(&known);
-        if let Some(accepted) = self.accepted.filter(|_| parted) {
-            let is_accepted = keys.chain().contains(&accepted);
-            self.keys = Some(if is_accepted { keys } else { known });
-            return is_accepted;
-        }
-        if parted {
-            let source = TagsError::KeyPin(key_pin::KeyPinError::Forked {
-                publisher: known.publisher(),
-                common: known.chain().common(keys.chain()),
-            });
-            self.refusal = Some(ResolveError::Tags { reference: reference.clone(), source });
-            self.parted |= self.pinned.as_ref().is_none_or(|pinned| pinned.is_prefix_of(&keys));
-            self.keys = Some(known);
-            return false;
-        }
-        self.keys = Some(key_pin::joined(known, &keys));
-        true
     }
 
     /// Takes a record of the tag, unless it is known. Where there are too many, the oldest one makes room for a newer one, so
@@ -99,9 +80,6 @@ impl Answers {
         Self {
             keys: self.keys.clone(),
             tags: self.tags.clone(),
-            pinned: self.pinned.clone(),
-            accepted: self.accepted,
-            parted: self.parted,
             delegated: self.delegated,
             holders: self.holders.clone(),
             others: self.others.clone(),
@@ -115,13 +93,13 @@ impl Answers {
 
     /// Returns what an answer must change to say something new.
     pub(super) fn stamp(&self) -> impl PartialEq + use<> {
-        let keys = self.keys.as_ref().map(|keys| (keys.head(), keys.revocations().count()));
+        let keys = self.keys.known.as_ref().map(|keys| (keys.head(), keys.revocations().count()));
         let tags: Vec<Digest> = self.tags.iter().map(SignedTag::payload_digest).collect();
-        (keys, tags, self.parted, self.delegated)
+        (keys, tags, self.keys.parted.is_some(), self.delegated)
     }
 
     /// Tells whether the keys are known, and a record, a digest or a delegation to go on with.
     pub(super) fn is_enough(&self, reference: &Reference) -> bool {
-        self.keys.is_some() && (!self.tags.is_empty() || reference.digest.is_some() || self.delegated)
+        self.keys.known.is_some() && (!self.tags.is_empty() || reference.digest.is_some() || self.delegated)
     }
 }

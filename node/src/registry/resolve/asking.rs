@@ -390,18 +390,18 @@ impl Asking {
         answers.holders.push(peer);
         if !answers.take_keys(keys.clone(), reference) {
             debug!(%peer, "a peer offered keys that part from those that are known");
-            resolver.keep_branches(answers, &keys);
+            resolver.keep_branches(&answers.keys, &keys);
             return;
         }
         if let Some(branch) = verified.branch
             && !answers.take_keys(branch.clone(), reference)
         {
             debug!(%peer, "a peer knows another branch of a publisher's keys");
-            resolver.keep_branches(answers, &branch);
+            resolver.keep_branches(&answers.keys, &branch);
         }
         let delegations = verified.delegations.iter().map(String::as_str);
         // The keys that this node goes by decide, and not the older ones that the peer may have sent.
-        let keys = answers.keys.clone().unwrap_or(keys);
+        let keys = answers.keys.known.clone().unwrap_or(keys);
         if let Err(error) = declarations::keep_delegations(&resolver.store, &keys, delegations) {
             debug!(%error, "delegations cannot be kept");
         }

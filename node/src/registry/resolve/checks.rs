@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use reg_api::check::Check;
 use reg_api::clock::{self, age};
+use reg_api::counted::counted;
 use reg_api::receipt::{ByteSource, Receipt, ReceiptFile, ReceiptKeys, ReceiptProvenance, ReceiptTag};
+use reg_api::size::Size;
 use reg_proto::content::kind::ContentKind;
 use reg_proto::content::parts::Gap;
 use reg_proto::digest::Digest;
@@ -69,8 +71,10 @@ pub fn proof_checks(resolved: &Resolved, petnames: &BTreeMap<PublisherId, Petnam
 /// Returns the checks of the bytes once they are in the store.
 pub fn content_checks(files: &[(String, ContentKind)], blobs: usize, fetched: u64) -> Vec<Check> {
     let bytes = format!(
-        "{blobs} blobs have the SHA-256 that was signed; {fetched} bytes were fetched, each piece verified before \
-         it was written"
+        "{} {} the SHA-256 that was signed; {} fetched, each piece verified before it was written",
+        counted(blobs, "blob"),
+        if blobs == 1 { "has" } else { "have" },
+        Size(fetched)
     );
     let mut by_kind: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, kind) in files {

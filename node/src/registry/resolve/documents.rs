@@ -185,8 +185,7 @@ impl<'a> Documents<'a> {
             }
             Ok(Response::Document { .. }) => {
                 debug!(%peer, %digest, "a peer sent another document than the one asked for");
-                self.resolver.bans.ban(peer);
-                self.resolver.network.remembered().distrust(&peer);
+                self.resolver.ban(peer);
                 None
             }
             answer => {

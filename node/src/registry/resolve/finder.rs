@@ -1,8 +1,9 @@
 //! [`Finder`]: a stream of peers that may have a model, from every source at once.
 //!
-//! The sources are: peers that the user named; connected peers, which mDNS and bootstrap bring; holders that other
-//! peers named; providers from the DHT; strangers, where the user allows it; and, where all of these know nothing, the peers of connected peers. Each source
-//! alone can be poisoned, and the finder waits for none. One honest peer is enough, even if it only introduces others.
+//! The sources are: peers that the user named; connected peers, which mDNS and bootstrap bring; holders that other peers named;
+//! providers from the DHT; strangers, where the user allows it; and, where all of these know nothing, the peers of connected
+//! peers. Each source alone can be poisoned, and no source delays another. One honest peer is enough, even if it only introduces
+//! others.
 
 use std::collections::BTreeSet;
 use std::error::Error;

@@ -39,6 +39,7 @@ impl Resolver {
             files: resolved.manifest.files().len(),
             complete,
             chosen: None,
+            pulling: None,
             metadata,
             kinds,
         }

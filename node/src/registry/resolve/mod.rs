@@ -9,6 +9,7 @@ mod answers;
 mod asking;
 mod brought;
 mod finder;
+mod heard_keys;
 mod introductions;
 mod later;
 mod profile;
@@ -38,11 +39,12 @@ mod place;
 mod view;
 mod views;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use reg_api::consent::Consent;
 use reg_api::web_seed::WebSeed;
+use reg_proto::peer::PeerId;
 
 use self::described::Described;
 use self::slow::SlowPeers;
@@ -62,8 +64,9 @@ pub use self::documents::Referrers;
 pub use self::finder::{Finder, Search};
 pub use self::later::Later;
 pub use self::place::TagPlace;
+pub use self::profile::{FoundProfile, ProfileSearch};
 pub use self::prove::accept;
-pub use self::resolved::{RecordChoice, ResolveError, ResolveOptions, Resolved};
+pub use self::resolved::{OTHER_KEY, RecordChoice, ResolveError, ResolveOptions, Resolved};
 pub use self::stored::{ModelHere, TagHere};
 pub use self::view::{Judged, ModelView, Revision, ViewError};
 
@@ -85,12 +88,18 @@ pub struct Resolver {
     /// The kinds of files that gateways take and serve although they are more than data.
     pub consent: Consent,
     /// HTTP servers that every pull asks beside peers.
-    web_seeds: Vec<WebSeed>,
+    web_seeds: Mutex<Arc<[WebSeed]>>,
     /// When the node started.
     since: Instant,
 }
 
 impl Resolver {
+    /// Bans a peer that is proven to lie, and forgets that it was of use.
+    pub fn ban(&self, peer: PeerId) {
+        self.bans.ban(peer);
+        self.network.remembered().distrust(&peer);
+    }
+
     /// Returns a resolver that has resolved nothing yet.
     pub fn new(
         store: Store,
@@ -102,7 +111,18 @@ impl Resolver {
     ) -> Self {
         let (bans, slow, views) = (Bans::default(), SlowPeers::default(), Views::default());
         let (described, since) = (Described::default(), Instant::now());
+        let web_seeds = Mutex::new(web_seeds.into());
         Self { store, network, trust, news, bans, slow, views, described, consent, web_seeds, since }
+    }
+
+    /// Returns the HTTP servers that every pull asks beside peers.
+    pub fn web_seeds(&self) -> Arc<[WebSeed]> {
+        self.web_seeds.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces them, for pulls that begin from now on.
+    pub fn set_web_seeds(&self, seeds: Vec<WebSeed>) {
+        *self.web_seeds.lock().unwrap_or_else(PoisonError::into_inner) = seeds.into();
     }
 
     /// Returns what verifies the answers of peers.

@@ -1,10 +1,11 @@
-//! Verifies the referrers of a manifest, and returns the provenance, the bundle, the keys and the attestations that
-//! hold.
+//! Verifies the referrers of a manifest, and returns the provenance, the bundle, the keys, the card and the attestations
+//! that hold.
 
 use std::collections::BTreeSet;
 
 use reg_keys::oms::bundle;
 use reg_proto::attestation::Said;
+use reg_proto::catalogue::{CARD_ARTIFACT_TYPE, SignedCard};
 use reg_proto::digest::Digest;
 use reg_proto::key::KeyHistory;
 use reg_proto::manifest::Manifest;
@@ -27,8 +28,8 @@ pub struct Accepted {
     pub documents: BTreeSet<Digest>,
 }
 
-/// Verifies the publisher's provenance, its OpenSSF bundle, its key documents, and the attestations. Anything else that
-/// a peer offered is dropped.
+/// Verifies the publisher's provenance, its OpenSSF bundle, its key documents, its card, and the attestations. Anything
+/// else that a peer offered is dropped.
 pub fn accept(
     candidates: &Referrers,
     keys: &KeyHistory,
@@ -76,6 +77,7 @@ pub fn accept(
     });
     accepted
         .extend(with_keys.map(|(referrer_digest, referrer, _)| (*referrer_digest, referrer.document.digest)));
+    accepted.extend(card(candidates, keys, model, &digest));
     let attested = attestors.gather(candidates, keys, &digest);
     accepted.extend(attested.referrers);
     let referrers = accepted.iter().map(|(referrer, _)| *referrer).collect();
@@ -83,4 +85,22 @@ pub fn accept(
     let documents =
         accepted.into_iter().flat_map(|(referrer, document)| [referrer, document]).chain([empty]).collect();
     Ok(Accepted { provenance, referrers, said: attested.said, documents })
+}
+
+/// Returns the newest card that the publisher has signed of this version of a model, by its referrer and its document.
+fn card(
+    candidates: &Referrers,
+    keys: &KeyHistory,
+    model: &ModelName,
+    digest: &Digest,
+) -> Option<(Digest, Digest)> {
+    let cards = candidates.iter().filter(|(_, referrer, _)| referrer.artifact_type == CARD_ARTIFACT_TYPE);
+    let verified = cards.filter_map(|(referrer_digest, referrer, document)| {
+        let signed = SignedCard::verify(std::str::from_utf8(document).ok()?, keys).ok()?;
+        let card = signed.card();
+        let is_of_model = card.manifest == *digest && card.model.folded() == model.folded();
+        is_of_model
+            .then_some(((card.key_document, card.issued), (*referrer_digest, referrer.document.digest)))
+    });
+    verified.max().map(|(_, accepted)| accepted)
 }

@@ -151,6 +151,8 @@ pub enum ResolveError {
         /// Whether strangers could be looked for, and were not.
         has_strangers: bool,
     },
+    #[error("{reference} was not found: no peer answers at {}", at(addresses))]
+    NamedUnreached { reference: Reference, addresses: Vec<Address>, has_strangers: bool },
     #[error("{reference} was not found: peer {peer}{} in another swarm, and no other peer has answered", are(*.more))]
     OtherSwarm { reference: Reference, peer: PeerId, more: usize },
     #[error("{reference} was not found: {}", asked_of(*.asked, *.unanswered))]
@@ -163,8 +165,12 @@ pub enum ResolveError {
     Tags { reference: Reference, source: TagsError },
     #[error("tag {tag} says manifest {tagged}, and the reference asks for {asked}")]
     TagMoved { tag: Tag, tagged: Digest, asked: Digest },
-    #[error("tag {tag} expired {seconds} s ago, says its publisher")]
-    Expired { tag: Tag, seconds: u64 },
+    #[error(
+        "tag {tag} expired {seconds} s ago, says its publisher: the clock of this machine says {}, and the record says {}",
+        clock::date(*.now),
+        clock::date(.now.saturating_sub(*.seconds))
+    )]
+    Expired { tag: Tag, seconds: u64, now: u64 },
     #[error("{digest} was withdrawn by its publisher{}", because(.reason))]
     Withdrawn { digest: Digest, reason: String },
     #[error(
@@ -200,8 +206,12 @@ pub enum ResolveError {
 }
 
 /// What sets a peer of another swarm apart.
-pub(super) const OTHER_KEY: &str =
+pub const OTHER_KEY: &str =
     "its swarm key (--swarm-key, swarm.key in the configuration) is not that of this node";
+
+fn at(addresses: &[Address]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
 
 fn are(more: usize) -> String {
     if more == 0 { " is".to_owned() } else { format!(" and {more} more are") }
@@ -234,6 +244,7 @@ impl Fault for ResolveError {
             Self::Trust { source, .. } => source.kind(),
             Self::Offline { .. }
             | Self::NoPeers { .. }
+            | Self::NamedUnreached { .. }
             | Self::OtherSwarm { .. }
             | Self::Unavailable { .. } => FaultKind::Unreachable,
             Self::NotFound { asked, unanswered, .. } if *asked > 0 && asked == unanswered => {
@@ -284,6 +295,12 @@ impl Fault for ResolveError {
                                  address and which publisher it looks for";
                 Some([known, if *has_strangers { strangers } else { "" }].concat())
             }
+            Self::NamedUnreached { has_strangers, .. } => {
+                let there = "start `reg daemon` there, and take the address that `reg status` prints there";
+                let strangers = "; --public looks for strangers in BitTorrent's DHT, and tells the world this machine's IP \
+                                 address and which publisher it looks for";
+                Some([there, if *has_strangers { strangers } else { "" }].concat())
+            }
             Self::OtherSwarm { .. } => Some(format!("{OTHER_KEY}: give both the same one")),
             Self::NotFound { asked, unanswered, .. } if *asked > 0 && asked == unanswered => {
                 Some("try again later, or name another peer with --from MULTIADDR".to_owned())
@@ -302,14 +319,17 @@ impl Fault for ResolveError {
             Self::NotNewest { manifest, .. } => {
                 Some(format!("take it by its digest (REF@{manifest}), or pull without --newest"))
             }
-            Self::Expired { .. } => Some("take it all the same with --allow-expired".to_owned()),
+            Self::Expired { .. } => Some(
+                "if the clock is wrong, set it (`timedatectl` shows it); if not, take the tag all the same with --allow-expired"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
 }
 
 impl From<reg_api::tag_age::Expired> for ResolveError {
-    fn from(reg_api::tag_age::Expired { tag, seconds }: reg_api::tag_age::Expired) -> Self {
-        Self::Expired { tag, seconds }
+    fn from(reg_api::tag_age::Expired { tag, seconds, now }: reg_api::tag_age::Expired) -> Self {
+        Self::Expired { tag, seconds, now }
     }
 }

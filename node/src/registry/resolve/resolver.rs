@@ -29,6 +29,7 @@ use super::Resolver;
 use super::answers::Answers;
 use super::asking::{Asking, Others};
 use super::finder::{Finder, Search};
+use super::heard_keys::HeardKeys;
 use super::later::{Later, Meant};
 use super::resolved::{OTHER_KEY, ResolveError, ResolveOptions, Resolved};
 use super::sent::AllSent;
@@ -114,6 +115,10 @@ impl Resolver {
             let (reference, peer) = (reference.clone(), *peer);
             return ResolveError::OtherSwarm { reference, peer, more: met.len() - 1 };
         }
+        if let (ResolveError::NoPeers { reference, has_strangers }, false) = (&error, from.is_empty()) {
+            let (reference, has_strangers) = (reference.clone(), *has_strangers);
+            return ResolveError::NamedUnreached { reference, addresses: from.to_vec(), has_strangers };
+        }
         for peer in met.into_iter().take(OUTDATED_NAMED_MAX) {
             reporter
                 .note(format_args!("peer {peer} was not asked, because it is in another swarm: {OTHER_KEY}"));
@@ -148,6 +153,7 @@ impl Resolver {
                 | ResolveError::Offline { .. }
                 | ResolveError::NotFound { .. }
                 | ResolveError::NoPeers { .. }
+                | ResolveError::NamedUnreached { .. }
                 | ResolveError::NoProvenance { .. }
                 | ResolveError::Document { .. }
         );
@@ -214,7 +220,7 @@ impl Resolver {
             }
             let mut search = Finder::start(&self.network, search);
             let patience = options.patience.unwrap_or_else(|| self.patience(reference, &asking.answers));
-            let is_followed = asking.answers.pinned.is_some();
+            let is_followed = asking.answers.keys.pinned.is_some();
             let others = if is_followed { Others::SOON } else { Others::OF_NEWCOMER };
             asking.ask_for_documents(self.documents_wanted(reference, &asking.answers));
             asking.begin(self, &mut search, patience, others).await;
@@ -259,7 +265,7 @@ impl Resolver {
         // A publisher may have more holders than a look-up names, and only few of them this model.
         let mut keys = vec![DhtKey::model(&publisher, &reference.model), DhtKey::publisher(&publisher)];
         keys.extend(reference.digest.as_ref().map(DhtKey::manifest));
-        let known = self.news.heads_of(publisher, Some(&reference.model), None);
+        let known = self.news.heard_of(publisher, Some(&reference.model));
         let hints = known.into_iter().flat_map(|head| head.holders).map(|holder| (holder, None)).collect();
         let strangers = self.network.meets_strangers().then_some(publisher);
         Search { from: from.to_vec(), keys, strangers, hints, reporter: reporter.clone() }
@@ -267,9 +273,11 @@ impl Resolver {
 
     fn known_answers(&self, publisher: PublisherId, reference: &Reference) -> Result<Answers, ResolveError> {
         let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
-        let accepted = forks::accepted(&self.store, publisher).map_err(failed)?;
-        let mut answers = Answers { accepted, ..Answers::default() };
-        if let Some(keys) = keys::keys(&self.store, publisher).map_err(failed)? {
+        let keys = HeardKeys::of_store(&self.store, publisher).map_err(failed)?;
+        let refusal = keys.parted.clone().map(|parted| failed(TagsError::KeyPin(parted)));
+        let pinned = keys.pinned.clone();
+        let mut answers = Answers { keys, refusal, ..Answers::default() };
+        if let Some(keys) = pinned {
             if let Some(tag) = wanted_tag(reference) {
                 let stored =
                     documents::envelope(&self.store, publisher, &reference.model, &tag).map_err(failed)?;
@@ -284,15 +292,6 @@ impl Resolver {
                 known.into_iter().for_each(|tag| answers.take_tag(tag));
             }
             answers.delegated = self.is_delegated(&keys, reference);
-            answers.pinned = Some(keys.clone());
-            answers.keys = Some(keys);
-        } else {
-            // What was heard of a publisher that this node does not follow yet: evidence against its keys, not for them.
-            let heard = revoked::witnesses(&self.store, publisher).map_err(failed)?.into_iter();
-            let branches = forks::branches(&self.store, publisher).map_err(failed)?;
-            for keys in heard.chain(branches) {
-                answers.take_keys(keys, reference);
-            }
         }
         for head in self.news.heads_of(publisher, Some(&reference.model), wanted_tag(reference).as_ref()) {
             if answers.take_keys(head.keys.as_ref().clone(), reference) {
@@ -327,7 +326,7 @@ impl Resolver {
         let mut finder = Finder::start(&self.network, self.search(publisher, reference, &[], reporter));
         asking.begin(self, &mut finder, REFRESH_TIMEOUT, Others::OF_PUBLISHER).await;
         let answers = asking.answers;
-        let Some(keys) = answers.keys.clone() else { return Ok((None, None)) };
+        let Some(keys) = answers.keys.known else { return Ok((None, None)) };
         let (resolver, known, tags) = (self.clone(), keys.clone(), answers.tags);
         let weighed = tokio::task::spawn_blocking(move || resolver.weigh(&known, &tags)).await;
         let valid = weighed
@@ -362,8 +361,8 @@ impl Resolver {
     }
 
     /// Keeps the branches of a publisher's keys as evidence for the user.
-    pub(super) fn keep_branches(&self, answers: &Answers, offered: &KeyHistory) {
-        for branch in answers.keys.iter().chain([offered]) {
+    pub(super) fn keep_branches(&self, heard: &HeardKeys, offered: &KeyHistory) {
+        for branch in heard.known.iter().chain([offered]) {
             if let Err(error) = forks::keep(&self.store, branch) {
                 warn!(%error, "a branch of a publisher's keys cannot be kept");
             }
@@ -412,9 +411,8 @@ impl Resolver {
     ) -> Result<Judged, ResolveError> {
         let failed = |source| ResolveError::Tags { reference: reference.clone(), source };
         let Answers {
-            mut keys,
+            keys: HeardKeys { known: mut keys, parted, .. },
             tags: all_tags,
-            parted,
             delegated,
             mut holders,
             others,
@@ -428,10 +426,9 @@ impl Resolver {
         if let Some(keys) = &mut keys {
             revoked::revoke(&self.store, keys).map_err(failed)?;
         }
-        let refusal = match refusal {
-            Some(refusal) if parted => return Err(refusal),
-            refusal => refusal,
-        };
+        if let Some(parted) = parted {
+            return Err(failed(TagsError::KeyPin(parted)));
+        }
         let strangers: Vec<PeerId> = others.into_iter().filter(|peer| !holders.contains(peer)).collect();
         holders.extend(&strangers);
         // A record that later keys have voided is reported only where there is no other.
@@ -455,15 +452,10 @@ impl Resolver {
             keys::pin_keys(&self.store, keys).map_err(failed)?;
         }
         let Some(keys) = keys.filter(|_| !valid.is_empty() || reference.digest.is_some()) else {
+            let asked = Asked { asked, unanswered, foreign };
             return Err(match refusal.filter(|_| !delegated) {
                 Some(refusal) => refusal,
-                None if offline => ResolveError::Offline { reference: reference.clone() },
-                None if asked == 0 => {
-                    let is_asked = options.public || self.network.meets_strangers();
-                    let has_strangers = self.network.rendezvous().is_some() && !is_asked;
-                    ResolveError::NoPeers { reference: reference.clone(), has_strangers }
-                }
-                None => ResolveError::NotFound { reference: reference.clone(), asked, unanswered, foreign },
+                None => self.not_found(reference, asked, options, offline),
             });
         };
         let mut notes = Vec::new();
@@ -479,6 +471,26 @@ impl Resolver {
         let strangers = strangers.into_iter().collect();
         let (silent, sent) = (BTreeSet::new(), AllSent::default());
         Ok(Judged { keys, model, first, line, holders, strangers, silent, sent, notes, refusal })
+    }
+
+    /// Returns why a name was not found, by the peers that were asked for it.
+    fn not_found(
+        &self,
+        reference: &Reference,
+        Asked { asked, unanswered, foreign }: Asked,
+        options: &ResolveOptions,
+        offline: bool,
+    ) -> ResolveError {
+        let reference = reference.clone();
+        if offline {
+            return ResolveError::Offline { reference };
+        }
+        if asked == 0 {
+            let is_asked = options.public || self.network.meets_strangers();
+            let has_strangers = self.network.rendezvous().is_some() && !is_asked;
+            return ResolveError::NoPeers { reference, has_strangers };
+        }
+        ResolveError::NotFound { reference, asked, unanswered, foreign }
     }
 
     /// Follows the newest of the valid records, and returns the version to try first, and what may stand in for it.
@@ -527,7 +539,8 @@ impl Resolver {
             }
             Err(source) => return Err(failed(source)),
         }
-        TagAge::of(head.record(), clock::now()).judge(options.allow_expired, notes)?;
+        let now = clock::now();
+        TagAge::of(head.record(), now).judge(now, options.allow_expired, notes)?;
         if let Some(asked) = asked.filter(|asked| *asked != digest) {
             let TagsAsked { tag, tagged } = TagsAsked::of(head);
             return Err(ResolveError::TagMoved { tag, tagged, asked });
@@ -555,6 +568,15 @@ impl Resolver {
         let ancestors = usable::line(&self.store, keys, &heads.iter().collect::<Vec<_>>(), valid)?;
         Ok(Line { heads, ancestors, frozen: Some(frozen) })
     }
+}
+
+/// The peers that were asked for a name.
+struct Asked {
+    asked: usize,
+    /// How many of them did not answer.
+    unanswered: usize,
+    /// Those that are in another swarm.
+    foreign: Vec<PeerId>,
 }
 
 struct TagsAsked {

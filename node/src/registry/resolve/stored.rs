@@ -42,11 +42,25 @@ impl Resolver {
             (Some(tag), Some(keys)) => self.tag_here(&keys, &reference.model, &tag).map_err(failed)?,
             _ => None,
         };
+        // A record that does not count any more still names what a list shows under it.
+        let tag = match (tag, wanted_tag(reference)) {
+            (None, Some(wanted)) => {
+                let kept = tags::record(&self.store, publisher, &reference.model, &wanted).map_err(failed)?;
+                kept.map(|tag| TagHere { tag, behind: None })
+            }
+            (tag, _) => tag,
+        };
         let tagged = tag.as_ref().map(|it| it.tag.record().manifest.digest);
-        let manifest = reference.digest.or(tagged).ok_or_else(missing)?;
-        let record =
-            ModelRecord::load(&self.store, &manifest, publisher, &reference.model)?.ok_or_else(missing)?;
-        Ok(ModelHere { manifest, record, tag })
+        if let Some(manifest) = reference.digest.or(tagged)
+            && let Some(record) = ModelRecord::load(&self.store, &manifest, publisher, &reference.model)?
+        {
+            return Ok(ModelHere { manifest, record, tag });
+        }
+        // A pull of it has begun: its tag is kept at the end.
+        let begun = wanted_tag(reference).filter(|_| reference.digest.is_none());
+        let begun = begun.and_then(|it| ModelRecord::of_pull(&self.store, publisher, &reference.model, &it));
+        let (manifest, record) = begun.ok_or_else(missing)?;
+        Ok(ModelHere { manifest, record, tag: None })
     }
 
     /// Returns the reference that a name means by the user's aliases, and its publisher. No peer is asked.

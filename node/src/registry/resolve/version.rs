@@ -129,10 +129,14 @@ impl fmt::Display for WhyNot {
             }
             Self::Provenance => f.write_str("no reached peer has a provenance of it that holds"),
             Self::Blobs { missing, peers } => {
-                write!(
-                    f,
-                    "{missing} of its blobs are neither in the store nor at the {peers} peers that were found"
-                )
+                let at = match peers {
+                    0 => "the store, and no peer was found".to_owned(),
+                    1 => "the store nor at the peer that was found".to_owned(),
+                    peers => format!("the store nor at the {peers} peers that were found"),
+                };
+                let are = if *missing == 1 { "is" } else { "are" };
+                let neither = if *peers == 0 { "not" } else { "neither" };
+                write!(f, "{missing} of its blobs {are} {neither} in {at}")
             }
             Self::NotSent => f.write_str("the sources that said they have it did not send it"),
             Self::NotWanted => f.write_str("it is not one of the versions that this pull may take"),
@@ -275,8 +279,9 @@ impl Resolver {
         in_part: &mut Option<Box<Proven>>,
     ) -> Result<Option<(SignedTag, Resolved)>, ResolveError> {
         let expired = |tag: &SignedTag| {
-            let age = TagAge::of(tag.record(), clock::now());
-            age.judge(of.options.allow_expired, &mut Vec::new()).err().map(|it| it.seconds)
+            let now = clock::now();
+            let age = TagAge::of(tag.record(), now);
+            age.judge(now, of.options.allow_expired, &mut Vec::new()).err().map(|it| it.seconds)
         };
         let is_here = |it: &Candidate| {
             let is_used = it.barred.is_none()
@@ -373,7 +378,8 @@ impl Resolver {
         };
         let behind = Behind { head, manifest, used: used.0, reason, why };
         // The expiry was judged when the version was chosen; this adds the notes on its dates.
-        TagAge::of(tag.record(), clock::now()).judge(options.allow_expired, &mut resolved.notes)?;
+        let now = clock::now();
+        TagAge::of(tag.record(), now).judge(now, options.allow_expired, &mut resolved.notes)?;
         resolved.notes.push(behind.to_string());
         tracing::info!(reference = %reference, %behind, "an older version of a tag is used");
         resolved.head = line.heads.iter().map(|it| it.record().order()).max();
@@ -463,7 +469,7 @@ impl Resolver {
             return Ok(());
         }
         let is_offline = options.offline || self.network.is_offline() || options.brought.is_some();
-        let seeds: Vec<_> = options.web_seeds.iter().chain(&self.web_seeds).cloned().collect();
+        let seeds: Vec<_> = options.web_seeds.iter().chain(self.web_seeds().iter()).cloned().collect();
         let is_some = matches!(options.wanted, Wanted::Pieces(_));
         let lacking = match is_offline {
             true => missing.len(),

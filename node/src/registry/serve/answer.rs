@@ -12,7 +12,7 @@ use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::peer::PeerId;
 use reg_proto::referrer::Referrer;
 use reg_proto::tag::SignedTag;
-use reg_proto::wire::{DocumentsOf, ProfileText, Records, Request, Response};
+use reg_proto::wire::{DocumentsOf, Records, Request, Response};
 use tracing::{debug, warn};
 
 use super::Serving;
@@ -58,6 +58,10 @@ impl Serving {
             Request::GetHeads { after } => {
                 Response::Heads { announcements: self.news.heads_page(after.as_ref()) }
             }
+            Request::CompareRoots(page) => self.catalogue.answer_roots(&page),
+            Request::GetListings(questions) => self.catalogue.answer_listings(&questions),
+            Request::GetSwarmState(question) => self.spreading.answer(&question),
+            Request::GetSample(question) => self.catalogue.answer_sample(question),
             Request::GetVows { after } => match self.news.declarations_page(after.as_ref()) {
                 Ok(publishers) => Response::Vows { publishers },
                 Err(error) => {
@@ -129,18 +133,12 @@ impl Serving {
             holders: Bounded::first_of(holders),
             revocations: Bounded::first_of(keys.revocations().map(|(_, text)| text.to_owned())),
             delegations: Bounded::first_of(delegations.iter().map(|it| it.envelope().to_owned())),
-            profile: self.profile(&keys),
+            profile: profiles::text(&self.store, &keys),
             proofs: Bounded::first_of(contradictions.iter().map(Equivocation::to_claim)),
             ancestors: Bounded::first_of(ancestors.iter().map(|it| it.envelope().to_owned())),
             branch: Bounded::first_of(forks::evidence(&self.store, &keys)),
             documents: documents.and_then(|asked| self.documents_of(asked, head)),
         })
-    }
-
-    /// Returns what the publisher says of itself.
-    fn profile(&self, keys: &KeyHistory) -> Option<ProfileText> {
-        let known = profiles::profile(&self.store, keys).ok().flatten()?;
-        ProfileText::new(known.envelope().to_owned())
     }
 
     /// Returns the ancestors of a tag's head that may stand in for it, and that this node has whole and serves.

@@ -5,6 +5,7 @@
 
 mod answer;
 mod documents;
+mod donated;
 mod lane;
 mod pieces;
 mod pullers;
@@ -25,21 +26,26 @@ use self::queue::UploadQueue;
 use self::suspects::Suspects;
 use crate::net::Network;
 use crate::registry::announce::News;
-use crate::registry::fetch::{Fetching, UpLimit};
+use crate::registry::catalogue::Cataloguing;
+use crate::registry::fetch::Fetching;
 use crate::registry::limits::STREAMS_SERVED_MAX;
+use crate::registry::spread::Spreading;
 use crate::registry::trust::Trust;
 use crate::store::Store;
 
+pub use self::donated::DonatedLimit;
 pub use self::serving::{be_courteous, serve_all};
 
-/// The state of serving peers.
+/// The state of serving peers. It has 15 fields, because it stands between the rooms that answer and the queues that send.
 #[derive(Debug)]
 pub struct Serving {
     store: Store,
     network: Network,
     trust: Arc<Trust>,
+    catalogue: Arc<Cataloguing>,
     news: Arc<News>,
     fetching: Arc<Fetching>,
+    spreading: Arc<Spreading>,
     pullers: Pullers,
     /// The upload queue of peers that no rate limit holds for.
     near: Arc<UploadQueue>,
@@ -50,27 +56,29 @@ pub struct Serving {
     ids: AtomicU64,
     streams: Arc<Semaphore>,
     streams_by_peer: Mutex<BTreeMap<PeerId, usize>>,
+    donated: Arc<DonatedLimit>,
 }
 
 impl Serving {
     /// Returns the serving side of a node, without a stream yet.
     pub fn new(
-        store: Store,
         network: Network,
-        trust: Arc<Trust>,
+        catalogue: Arc<Cataloguing>,
         news: Arc<News>,
         fetching: Arc<Fetching>,
+        donated: Arc<DonatedLimit>,
+        spreading: Arc<Spreading>,
     ) -> Self {
-        let up = match fetching.limits.up {
-            UpLimit::Rate(rate) => Some(rate),
-            UpLimit::Auto | UpLimit::None => None,
-        };
+        let (store, trust) = (catalogue.store.clone(), catalogue.trust.clone());
+        let up = fetching.limits().up.fixed();
         Self {
             store,
             network,
             trust,
+            catalogue,
             news,
             fetching,
+            spreading,
             pullers: Pullers::default(),
             near: UploadQueue::new(None),
             far: UploadQueue::new(up),
@@ -78,6 +86,7 @@ impl Serving {
             ids: AtomicU64::new(1),
             streams: Arc::new(Semaphore::new(STREAMS_SERVED_MAX)),
             streams_by_peer: Mutex::default(),
+            donated,
         }
     }
 }

@@ -13,6 +13,7 @@ use tracing::debug;
 use super::queue::UploadQueue;
 use super::{Serving, answer, stream};
 use crate::net::{Inbound, InboundStream, PeerEvent};
+use crate::registry::fetch::UpLimit;
 use crate::registry::limits::{
     ANSWERS_AT_ONCE, ANSWERS_PER_PEER_MAX, COURTESY_LOOK, GREETINGS_MAX, STREAMS_PER_PEER_MAX,
 };
@@ -132,16 +133,28 @@ fn greet(serving: &Arc<Serving>, event: PeerEvent, greeted: &Greeted, tasks: &mu
     tasks.spawn(async move {
         serving.news.ask_for_declarations(peer).await;
         serving.news.take_heads_of(peer).await;
+        serving.news.compare_with_neighbour(peer).await;
         greeted.lock().expect("no holder of this lock panics").remove(&peer);
     });
 }
 
-/// Adapts the upload rate to peers outside private networks, so that the line builds up no queue.
+/// Keeps the upload rate to peers outside private networks: the configured one, or where none is, one with which the line builds
+/// up no queue.
 pub async fn be_courteous(serving: Arc<Serving>) {
     let (start, mut courtesy) = (std::time::Instant::now(), Courtesy::default());
     let mut due = tokio::time::interval(COURTESY_LOOK);
+    let mut limits = serving.fetching.watch_limits();
     loop {
-        due.tick().await;
+        tokio::select! {
+            _ = due.tick() => {}
+            Ok(()) = limits.changed() => {
+                serving.far.set_rate(limits.borrow().up.fixed());
+                courtesy = Courtesy::default();
+            }
+        }
+        if serving.fetching.limits().up != UpLimit::Auto {
+            continue;
+        }
         let peers = serving.network.peers().await;
         let far = peers.into_iter().filter(|it| !it.near && !it.rtt_is_behind_pieces);
         let round_trips: Vec<(PeerId, Duration)> =

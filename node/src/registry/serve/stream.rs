@@ -202,7 +202,8 @@ impl StreamServer {
         if self.serving.fetching.priorities.is_all_paused() {
             return self.reject(id, Rejection::Busy { retry_ms: PAUSED_RETRY_MS }).await;
         }
-        match self.requests.place.add(asked) {
+        let allowed = self.serving.donated.allow(&asked.blob, count);
+        match allowed.and_then(|()| self.requests.place.add(asked)) {
             Ok(()) => Ok(()),
             Err(retry) => {
                 let retry_ms = u32::try_from(retry.as_millis()).unwrap_or(u32::MAX);

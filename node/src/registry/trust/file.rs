@@ -1,12 +1,13 @@
-//! [`TrustFile`]: the user's petnames, pinned domains, rules, and denylists. The file says what this user decided, and nothing else.
+//! [`TrustFile`]: the user's petnames, pinned domains, rules, denylists and collections. The file says what this user decided, and nothing else.
 //!
 //! The file belongs to the user. It is read anew for each use, so an edit counts at once. A command changes one entry
 //! and leaves the rest as it was, with all comments.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{fmt, io};
 
 use reg_api::fault::{Fault, FaultKind};
 use reg_api::rule::Scope;
@@ -30,6 +31,8 @@ pub(super) const RULES_MAX: usize = 256;
 pub(super) const ALIASES_MAX: usize = 256;
 /// Subscribed denylists. Each is fetched every hour and kept.
 pub const DENYLISTS_MAX: usize = 16;
+/// Followed collections. Each is fetched every hour and kept, as a denylist is.
+pub const COLLECTIONS_MAX: usize = 16;
 
 const FIRST_LINES: &str = "\
 # The publishers that you trust, and with what, on this machine only. `reg trust --help` explains the entries; comments stay.
@@ -41,7 +44,32 @@ const FIRST_LINES: &str = "\
 #[derive(Debug, Clone)]
 pub struct TrustFile {
     path: PathBuf,
+    /// The text of the file when it was read last, and what it means. A long file costs more to parse than to read.
+    last: Arc<Mutex<LastRead>>,
+    own: Option<OwnNames>,
 }
+
+/// Finds the publisher of a key of the user's by the name of the key.
+#[derive(Clone)]
+pub struct OwnNames(Arc<FindOwn>);
+
+type FindOwn = dyn Fn(&Petname) -> Option<PublisherId> + Send + Sync;
+
+impl OwnNames {
+    /// Returns names that are looked up with `find`, which may read files.
+    pub fn new(find: impl Fn(&Petname) -> Option<PublisherId> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(find))
+    }
+}
+
+impl fmt::Debug for OwnNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnNames")
+    }
+}
+
+/// A text and the entries in it; `None` before the first one was read.
+type LastRead = Option<(String, Arc<TrustEntries>)>;
 
 /// Why the trust file gives no answer, or is not changed.
 #[derive(Debug, Error)]
@@ -60,6 +88,12 @@ pub enum TrustError {
     Syntax { path: PathBuf, source: Box<toml::de::Error> },
     #[error("trust file {path} has an entry that is refused")]
     Entry { path: PathBuf, source: EntryError },
+    #[error(transparent)]
+    Refused(EntryError),
+    #[error("{petname} is in use: a rule, a denylist, a collection or an alias of yours names it")]
+    InUse { petname: Petname },
+    #[error("domain {domain} is in use: a rule, a denylist, a collection or an alias of yours names it")]
+    DomainInUse { domain: Domain },
     #[error("{what} is not in the trust file")]
     Missing { what: String },
     #[error("trust file {path} has a form that no command can change")]
@@ -76,12 +110,15 @@ impl Fault for TrustError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Unknown { .. }
-            | Self::Taken { .. }
+            | Self::Refused(EntryError::Petname { .. } | EntryError::Unpinned { .. }) => FaultKind::NotFound,
+            Self::Taken { .. }
             | Self::Dotted { .. }
+            | Self::Refused(_)
             | Self::Syntax { .. }
             | Self::Entry { .. }
             | Self::Form { .. } => FaultKind::Invalid,
             Self::Missing { .. } | Self::Unpinned { .. } => FaultKind::NotFound,
+            Self::InUse { .. } | Self::DomainInUse { .. } => FaultKind::Denied,
             Self::Pinned { .. } => FaultKind::Verification,
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => FaultKind::DiskFull,
             Self::Full { .. } | Self::Read { .. } | Self::Write { .. } => FaultKind::Internal,
@@ -90,7 +127,16 @@ impl Fault for TrustError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Unknown { petname } => Some(format!("reg trust add {petname} ID")),
+            Self::Unknown { petname } => Some(format!(
+                "a publisher is named by its id, its domain, or a name that you gave: `reg search {petname}` finds models, \
+                 `reg trust add {petname} ID` names their publisher; `reg import hf:{petname}/MODEL --key KEY` copies from Hugging Face"
+            )),
+            Self::InUse { .. } | Self::DomainInUse { .. } => {
+                Some("`reg trust show` shows them; `reg trust waive MODELS` takes a rule back".to_owned())
+            }
+            Self::Refused(EntryError::Petname { petname }) => {
+                Some(format!("`reg trust show` lists your petnames; `reg trust add {petname} ID` gives one"))
+            }
             Self::Unpinned { domain } => Some(format!(
                 "`reg trust add {domain}` asks the domain and pins its publisher, and so does `reg pull {domain}/MODEL`"
             )),
@@ -111,8 +157,13 @@ impl Fault for TrustError {
 
 impl TrustFile {
     /// Returns the trust file at `path`, which need not exist yet.
-    pub const fn open(path: PathBuf) -> Self {
-        Self { path }
+    pub fn open(path: PathBuf) -> Self {
+        Self { path, last: Arc::default(), own: None }
+    }
+
+    /// Returns the file with the names of the user's own keys. A petname in the file comes before them.
+    pub fn with_own(self, own: Option<OwnNames>) -> Self {
+        Self { own, ..self }
     }
 
     /// Returns the entries of the file.
@@ -120,7 +171,26 @@ impl TrustFile {
     /// # Errors
     /// The file cannot be read, or has an entry that is refused. A missing file has no entries.
     pub fn load(&self) -> Result<TrustEntries, TrustError> {
-        self.parse(&self.read()?)
+        Ok(TrustEntries::clone(&*self.entries()?))
+    }
+
+    /// Tells whether a petname is given to a publisher. Where the file cannot be used, the answer is no.
+    pub fn has_named(&self, publisher: &PublisherId) -> bool {
+        self.entries().is_ok_and(|entries| entries.names.petnames.values().any(|it| it == publisher))
+    }
+
+    /// Returns the entries of the file as it is now.
+    fn entries(&self) -> Result<Arc<TrustEntries>, TrustError> {
+        let text = self.read()?;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((read, entries)) if *read == text => Ok(entries.clone()),
+            _ => {
+                let entries = Arc::new(self.parse(&text)?);
+                *last = Some((text, entries.clone()));
+                Ok(entries)
+            }
+        }
     }
 
     /// Returns every petname with its publisher.
@@ -131,7 +201,8 @@ impl TrustFile {
         Ok(self.load()?.names.petnames)
     }
 
-    /// Returns the publisher that a user means: an id is the publisher's own, and a petname is looked up in the file.
+    /// Returns the publisher that a user means: an id is the publisher's own, and a petname is looked up in the file, then among
+    /// the user's own keys.
     ///
     /// # Errors
     /// The petname is not in the file, or the file cannot be read.
@@ -140,6 +211,7 @@ impl TrustFile {
             Publisher::Id(id) => Ok(*id),
             Publisher::Petname(petname) => {
                 let known = self.list()?.get(petname).copied();
+                let known = known.or_else(|| self.own.as_ref().and_then(|own| (own.0)(petname)));
                 known.ok_or_else(|| TrustError::Unknown { petname: petname.clone() })
             }
             Publisher::Domain(domain) => {
@@ -192,6 +264,12 @@ impl TrustFile {
             Ok(true)
         })
         .map(drop)
+        .map_err(|error| match error {
+            TrustError::Refused(EntryError::Unpinned { .. }) => {
+                TrustError::DomainInUse { domain: domain.clone() }
+            }
+            error => error,
+        })
     }
 
     /// Returns the petnames and the pinned domains.
@@ -241,6 +319,10 @@ impl TrustFile {
             Ok(true)
         })
         .map(drop)
+        .map_err(|error| match error {
+            TrustError::Refused(EntryError::Petname { .. }) => TrustError::InUse { petname: petname.clone() },
+            error => error,
+        })
     }
 
     /// Adds a rule.
@@ -284,7 +366,23 @@ impl TrustFile {
     pub fn subscribe(&self, list: &str, on: bool) -> Result<bool, TrustError> {
         self.edit(|document, trust| {
             let has = trust.denylists.iter().any(|it| it.name == list);
-            self.switch(document, "subscribed", list, has, on)
+            self.switch(document, ("denylists", "subscribed"), list, has, on)
+        })
+    }
+
+    /// Follows a collection or ends that; returns whether that is new.
+    ///
+    /// # Errors
+    /// The collection is not followed, or the file cannot be read or written.
+    pub fn collect(&self, collection: &str, on: bool) -> Result<bool, TrustError> {
+        self.edit(|document, trust| {
+            let has = trust.collections.iter().any(|it| it.name == collection);
+            let is_new = self.switch(document, ("collections", "followed"), collection, has, on)?;
+            if !on && trust.collections.len() == 1 {
+                // A file without the table is read by an earlier version.
+                document.remove("collections");
+            }
+            Ok(is_new)
         })
     }
 
@@ -294,7 +392,8 @@ impl TrustFile {
     /// The exception to end does not exist, or the file cannot be read or written.
     pub fn allow(&self, denied: &Denied, on: bool) -> Result<bool, TrustError> {
         self.edit(|document, trust| {
-            self.switch(document, "allow", &denied.to_string(), trust.allowed.contains(denied), on)
+            let has = trust.allowed.contains(denied);
+            self.switch(document, ("denylists", "allow"), &denied.to_string(), has, on)
         })
     }
 
@@ -326,11 +425,11 @@ impl TrustFile {
         .map(drop)
     }
 
-    /// Adds a text to one of the lists of `[denylists]`, or removes it.
+    /// Adds a text to a list of a table, or removes it.
     fn switch(
         &self,
         document: &mut DocumentMut,
-        key: &str,
+        (table, key): (&str, &str),
         text: &str,
         has: bool,
         on: bool,
@@ -338,7 +437,7 @@ impl TrustFile {
         if has == on {
             return if on { Ok(false) } else { Err(TrustError::Missing { what: text.to_owned() }) };
         }
-        let table = document.entry("denylists").or_insert(Item::Table(Table::new()));
+        let table = document.entry(table).or_insert(Item::Table(Table::new()));
         let list = table.as_table_like_mut().ok_or_else(|| self.form())?;
         let list = list.entry(key).or_insert(value(toml_edit::Array::new()));
         let list = list.as_array_mut().ok_or_else(|| self.form())?;
@@ -400,7 +499,11 @@ impl TrustFile {
             return Ok(None);
         }
         let text = document.to_string();
-        self.parse(&text)?;
+        // What was there has been read before, so it is the change that is refused.
+        self.parse(&text).map_err(|error| match error {
+            TrustError::Entry { source, .. } => TrustError::Refused(source),
+            error => error,
+        })?;
         Ok(Some(text))
     }
 
@@ -435,8 +538,8 @@ impl TrustFile {
     }
 
     /// Returns the error for an entry that the user asked for.
-    pub fn refused(&self, source: EntryError) -> TrustError {
-        TrustError::Entry { path: self.path.clone(), source }
+    pub const fn refused(source: EntryError) -> TrustError {
+        TrustError::Refused(source)
     }
 
     fn form(&self) -> TrustError {

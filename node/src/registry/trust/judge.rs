@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use reg_api::behind::Behind;
 use reg_api::check::Check;
 use reg_api::consent::{Acceptance, Consent};
+use reg_api::report::{Licence, LicenceFrom};
 use reg_proto::attestation::Said;
 use reg_proto::digest::Digest;
 use reg_proto::name::{ModelName, Petname, PublisherId};
@@ -73,7 +74,7 @@ impl Trust {
 
     /// Tells whether the user gave a petname to a publisher.
     pub fn has_named(&self, publisher: &PublisherId) -> bool {
-        self.file.list().is_ok_and(|names| names.values().any(|it| it == publisher))
+        self.file.has_named(publisher)
     }
 
     /// Judges a model in the store by the user's rules and denylists of today. `behind` tells how it stands behind the head of
@@ -87,13 +88,7 @@ impl Trust {
     ) -> Result<Vec<Check>, TrustError> {
         let trust = self.file.load()?;
         let mut checks = self.denials(&trust).judge(record.publisher, manifest, &record.blobs);
-        let claimed = &record.metadata.claimed.licenses;
-        let manifest = record::manifest(&self.store, manifest).ok();
-        let stated = manifest.and_then(|it| record::claims(&self.store, &it));
-        let licenses = stated.map(|stated| match stated.licenses {
-            licenses if licenses.is_empty() => claimed.iter().map(ToString::to_string).collect(),
-            licenses => licenses,
-        });
+        let licenses = self.licence_here(manifest, record).map(|it| it.licenses);
         let facts = Facts {
             publisher: record.publisher,
             model: record.model.clone(),
@@ -104,5 +99,22 @@ impl Trust {
         };
         checks.extend(judge_trust(&trust.rules, &facts));
         Ok(checks)
+    }
+
+    /// Returns the licence of a model in the store, as rules judge it: what the publisher has stated, else what the model card in
+    /// the files claims. `None` where the store does not have what the publisher has stated.
+    pub fn licence_here(&self, manifest: &Digest, record: &ModelRecord) -> Option<Licence> {
+        let manifest = record::manifest(&self.store, manifest).ok()?;
+        let stated = record::claims(&self.store, &manifest)?.licenses;
+        if !stated.is_empty() {
+            return Some(Licence { licenses: stated, from: LicenceFrom::Publisher });
+        }
+        let claimed = &record.metadata.claimed.licenses;
+        if claimed.is_empty() && record.pulling.is_some() {
+            // The model card may still come.
+            return None;
+        }
+        let from = if claimed.is_empty() { LicenceFrom::Nowhere } else { LicenceFrom::Files };
+        Some(Licence { licenses: claimed.iter().map(ToString::to_string).collect(), from })
     }
 }

@@ -20,7 +20,7 @@ use self::unserved::Unserved;
 use crate::store::Store;
 
 pub use self::alias::Alias;
-pub use self::file::{DENYLISTS_MAX, TrustError, TrustFile};
+pub use self::file::{COLLECTIONS_MAX, DENYLISTS_MAX, OwnNames, TrustError, TrustFile};
 pub use self::judge::Rulings;
 pub use self::said::{EntryError, Names, Subscription, TrustEntries};
 pub use self::sharing::{PatternError, Sharing, SharingRules};

@@ -26,7 +26,7 @@ pub enum EntryError {
     Denied(#[from] DeniedError),
     #[error("{text:?} is not a kind of content, as in safetensors, gguf, json, text")]
     Format { text: String },
-    #[error("{text} names a denylist with a tag or a digest: name the model alone, its tag latest counts")]
+    #[error("{text} names a list with a tag or a digest: name the model alone, its tag latest counts")]
     List { text: Reference },
     #[error("rule for {scope} wants {count} attestations of {by} attestors")]
     Count { scope: Scope, count: usize, by: usize },
@@ -88,6 +88,8 @@ pub struct TrustEntries {
     pub rules: Vec<Rule>,
     /// The denylists that the user follows.
     pub denylists: Vec<Subscription>,
+    /// The collections that the user follows.
+    pub collections: Vec<Subscription>,
     /// The digests and publishers that are accepted and served although a denylist warns of them.
     pub allowed: BTreeSet<Denied>,
     /// The names that the user has pointed to others.
@@ -104,7 +106,7 @@ impl TrustEntries {
     }
 }
 
-/// A denylist that the user has subscribed to.
+/// A list that the user has subscribed to: a denylist or a collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
     /// The name as it is in the file: `acme/denylist`.

@@ -83,6 +83,13 @@ impl Trust {
         self.unserved.digests.lock().expect("no holder of this lock panics").contains(digest)
     }
 
+    /// Tells whether a list that the user follows warns of a model or of its publisher, as far as its name tells. It is as fresh as
+    /// [`Self::is_unserved`].
+    pub fn denies(&self, publisher: PublisherId, manifest: &Digest) -> bool {
+        let said = self.unserved.said.lock().expect("no holder of this lock panics");
+        said.of_model(publisher, manifest, []).is_some()
+    }
+
     /// Computes which manifests, referrers and blobs are not served: all of a denied model, without what another model
     /// needs too. Returns whether the lists or the user's exceptions say something else than the last time.
     pub fn reload_denials(&self) -> bool {
@@ -109,6 +116,13 @@ impl Trust {
         let is_new = (&said.denied, &said.allowed) != (&denials.denied, &denials.allowed);
         *said = denials;
         is_new
+    }
+
+    /// Serves these digests no longer, and all others again.
+    #[cfg(test)]
+    pub fn deny_for_test(&self, digests: impl IntoIterator<Item = Digest>) {
+        let mut denied = self.unserved.digests.lock().expect("no holder of this lock panics");
+        *denied = Arc::new(digests.into_iter().collect());
     }
 
     /// Tells whether the user follows this model as a denylist.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use toml_edit::{Table, value};
 
 use super::alias::Alias;
-use super::file::{ALIASES_MAX, DENYLISTS_MAX, RULES_MAX};
+use super::file::{ALIASES_MAX, COLLECTIONS_MAX, DENYLISTS_MAX, RULES_MAX};
 use super::said::{EntryError, Names, Subscription, TrustEntries};
 
 /// The entries as they are in the file.
@@ -28,6 +28,9 @@ pub(super) struct RawTrust {
     rules: Vec<RawRule>,
     #[serde(default)]
     denylists: RawDenylists,
+    /// An earlier version refuses a file with this table, so it is written with the first collection and removed with the last.
+    #[serde(default)]
+    collections: RawCollections,
     #[serde(default)]
     aliases: BTreeMap<String, String>,
 }
@@ -74,6 +77,13 @@ struct RawDenylists {
     allow: Vec<String>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCollections {
+    #[serde(default)]
+    followed: Vec<String>,
+}
+
 impl RawTrust {
     /// Checks the entries, and replaces petnames by ids.
     pub(super) fn mean(self) -> Result<TrustEntries, EntryError> {
@@ -93,23 +103,29 @@ impl RawTrust {
         if lists > DENYLISTS_MAX {
             return too_many("denylists", lists, DENYLISTS_MAX);
         }
+        if self.collections.followed.len() > COLLECTIONS_MAX {
+            return too_many("collections", self.collections.followed.len(), COLLECTIONS_MAX);
+        }
         if self.aliases.len() > ALIASES_MAX {
             return too_many("aliases", self.aliases.len(), ALIASES_MAX);
         }
         let aliases = self.aliases.iter().map(|(from, to)| Alias::of(from, to, &names));
         let aliases = aliases.collect::<Result<_, _>>()?;
         let rules = self.rules.iter().map(|rule| rule.mean(&names)).collect::<Result<_, _>>()?;
-        let denylists = self.denylists.subscribed.iter().map(|list| {
+        let subscription = |list: &String| {
             let text: Reference = list.parse()?;
             if text.tag.is_some() || text.digest.is_some() {
                 return Err(EntryError::List { text });
             }
             let publisher = names.id_of(&text.publisher)?;
             Ok(Subscription { name: list.clone(), publisher, model: text.model })
-        });
-        let denylists = denylists.collect::<Result<_, EntryError>>()?;
+        };
+        let subscribed = self.denylists.subscribed.iter().map(subscription);
+        let denylists = subscribed.collect::<Result<_, EntryError>>()?;
+        let followed = self.collections.followed.iter().map(subscription);
+        let collections = followed.collect::<Result<_, EntryError>>()?;
         let allowed = self.denylists.allow.iter().map(|it| it.parse()).collect::<Result<_, DeniedError>>()?;
-        Ok(TrustEntries { names, rules, denylists, allowed, aliases })
+        Ok(TrustEntries { names, rules, denylists, collections, allowed, aliases })
     }
 }
 

@@ -7,23 +7,23 @@ use reg_testnet::process::workspace;
 /// The machine of a line, where the document names none.
 pub(super) const YOURS: &str = "your";
 /// The machine that only pulls.
-pub(super) const PULLER: &str = "pulls";
+pub(crate) const PULLER: &str = "pulls";
 
 /// A command of a document.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// Where it stands: `file:number`.
-    pub(super) at: String,
+    pub(crate) at: String,
     /// The heading above it.
     pub(super) heading: String,
     /// Name of the machine that it is run on.
-    pub(super) machine: String,
+    pub(crate) machine: String,
     /// The command, as it is written, without its comment.
-    pub(super) command: String,
+    pub(crate) command: String,
 }
 
 /// Returns the commands below the headings that `is_wanted`, in their order.
-pub(super) fn lines(document: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<Line> {
+pub(crate) fn lines(document: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<Line> {
     let text = fs::read_to_string(workspace().join(document)).expect("a document");
     let (mut found, mut heading, mut machine) = (Vec::new(), String::new(), YOURS.to_owned());
     let (mut is_shell, mut is_fenced) = (false, false);

@@ -3,21 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use reg_api::transfer::Source;
 use reg_proto::digest::Digest;
-use reg_proto::piece::BlobLayout;
+use reg_proto::piece::{BlobLayout, PieceIndex};
 use tracing::warn;
 
 use super::super::error::BeginError;
 use super::super::room::Room;
-use super::{Conclusion, Demand, Member, Opened, Sources, Wish};
+use super::{Conclusion, Demand, Member, Opened, Origins, Sources, Wish};
 use crate::store::{Lease, Partial, PartialError};
 
 impl Demand {
-    /// Counts bytes of a blob that a source has sent.
-    pub(in crate::registry::fetch) fn count(&self, blob: &Digest, add: impl FnOnce(&mut Sources)) {
-        if let Some(opened) = self.state().opened.get_mut(blob) {
-            add(&mut opened.fetched);
-        }
+    /// Counts the bytes of a piece of a blob that a source has sent.
+    pub(in crate::registry::fetch) fn count(
+        &self,
+        blob: &Digest,
+        piece: PieceIndex,
+        source: &Source,
+        bytes: u64,
+    ) {
+        let mut state = self.state();
+        state.fetched += bytes;
+        let Some(opened) = state.opened.get_mut(blob) else { return };
+        opened.origins.note(piece.get(), source);
+        *match source {
+            Source::Peer(peer) => opened.fetched.peers.entry(*peer).or_default(),
+            Source::Web(seed) => opened.fetched.web.entry(seed.clone()).or_default(),
+        } += bytes;
     }
 
     /// Returns the bytes of a blob that each source has sent.
@@ -31,17 +43,21 @@ impl Demand {
     }
 
     pub(super) fn amounts_for(&self, is_meant: impl Fn(u64, &Member) -> bool) -> (u64, u64) {
+        self.each_for(is_meant).into_iter().fold((0, 0), |sum, (_, it)| (sum.0 + it.0, sum.1 + it.1))
+    }
+
+    /// Returns the same of each blob.
+    pub(super) fn each_for(&self, is_meant: impl Fn(u64, &Member) -> bool) -> Vec<(Digest, (u64, u64))> {
         let state = self.state();
         let mut wishes: BTreeMap<Digest, Vec<&Wish>> = BTreeMap::new();
         let meant = state.members.iter().filter(|(id, member)| is_meant(**id, member));
         for (blob, wish) in meant.flat_map(|(_, it)| &it.wishes) {
             wishes.entry(*blob).or_default().push(wish);
         }
-        let each = wishes.iter().filter_map(|(blob, wishes)| Some((state.opened.get(blob)?, wishes)));
-        each.fold((0, 0), |sum, (opened, wishes)| {
-            let (done, total) = amounts_of(opened, wishes);
-            (sum.0 + done, sum.1 + total)
-        })
+        let each = |(blob, wishes): (&Digest, &Vec<&Wish>)| {
+            Some((*blob, amounts_of(state.opened.get(blob)?, wishes)))
+        };
+        wishes.iter().filter_map(each).collect()
     }
 
     /// Adds a blob to those that are being fetched.
@@ -53,6 +69,7 @@ impl Demand {
             partial: Some(partial),
             room: None,
             fetched: Sources::default(),
+            origins: Origins::default(),
             is_prepared: false,
             end: None,
         };
@@ -70,8 +87,8 @@ impl Demand {
     /// Notes that a blob is whole in the store already.
     pub(in crate::registry::fetch) fn is_here(&self, blob: Digest, layout: BlobLayout) {
         let end = Some(Ok(()));
-        let opened =
-            Opened { layout, partial: None, room: None, fetched: Sources::default(), is_prepared: true, end };
+        let (fetched, origins) = (Sources::default(), Origins::default());
+        let opened = Opened { layout, partial: None, room: None, fetched, origins, is_prepared: true, end };
         self.state().opened.insert(blob, opened);
         self.tell();
     }

@@ -43,6 +43,8 @@ fn the_limit_and_the_patience_are_those_of_the_member_that_allows_most() {
     let [slow, quick] = members;
     drop(quick);
     assert_eq!((demand.limit().far, demand.timeout()), (Some(10), Some(Duration::from_secs(5))));
+    slow.want(BTreeMap::new());
+    assert_eq!(demand.limit().far, Some(10), "between two wishes the limit of the only member holds");
     drop(slow);
     assert_eq!(demand.limit(), DownLimit::default());
 }

@@ -96,6 +96,9 @@ impl Downloader<'_> {
             _ if unverified.saturating_sub(quiet) >= WAIT_TOLD => {
                 DownloadError::Unfinished { seconds: unverified.as_secs(), missing, total }
             }
+            _ if facts.refused == Some(true) => {
+                DownloadError::Paused { seconds: quiet.as_secs(), missing, total }
+            }
             _ => DownloadError::Starved { seconds: quiet.as_secs(), missing, total },
         };
         let usual = Facts { asked: None, ..facts }.patience();

@@ -1,21 +1,28 @@
-//! Tests the rules of follows: delays, failures, what is kept, and that nothing comes before its time.
+//! Tests the rules of follows: delays, failures, and that nothing comes before its time.
 
 use proptest::prelude::*;
 use reg_api::follow::DELAY;
 
 use super::*;
 
-const DAY: u64 = 24 * 3600;
+pub(in crate::registry::follow) const DAY: u64 = 24 * 3600;
 /// A moment long after 1970.
-const START: u64 = 1_700_000_000;
+pub(in crate::registry::follow) const START: u64 = 1_700_000_000;
 
-fn follow(keep: u32, delay: u64) -> Follow {
+impl Follow {
+    /// Takes one head.
+    pub(in crate::registry::follow) fn hear(&mut self, heard: HeardOf, now: u64) -> bool {
+        self.hear_all(vec![heard], now)
+    }
+}
+
+pub(in crate::registry::follow) fn follow(keep: u32, delay: u64) -> Follow {
     let settings = FollowSettings { keep, delay, ..FollowSettings::default() };
     Follow::new(PublisherId::from_bytes([7; 32]), "llama-*".parse().unwrap(), settings, START)
 }
 
 /// Returns version `seq` of a model, under the tag `latest`.
-fn version(model: &str, seq: u64, issued: u64) -> HeardOf {
+pub(in crate::registry::follow) fn version(model: &str, seq: u64, issued: u64) -> HeardOf {
     HeardOf {
         model: model.parse().unwrap(),
         tag: Tag::latest(),
@@ -27,8 +34,20 @@ fn version(model: &str, seq: u64, issued: u64) -> HeardOf {
     }
 }
 
+/// Returns the only version of a tag other than `latest`.
+pub(in crate::registry::follow) fn tagged(model: &str, tag: &str, issued: u64) -> HeardOf {
+    let payload = Digest::of(format!("{model} record of {tag}").as_bytes());
+    let manifest = Digest::of(format!("{model} manifest of {tag}").as_bytes());
+    HeardOf { tag: tag.parse().unwrap(), payload, manifest, ..version(model, 1, issued) }
+}
+
+/// Returns the tags that are due, in the order in which they are pulled.
+pub(in crate::registry::follow) fn due_tags(follow: &Follow, now: u64) -> Vec<String> {
+    follow.due(now).into_iter().map(|it| it.tag.to_string()).collect()
+}
+
 /// Pulls what is due at `now`, and returns the numbers of the versions that came.
-fn pull(follow: &mut Follow, now: u64) -> Vec<u64> {
+pub(in crate::registry::follow) fn pull(follow: &mut Follow, now: u64) -> Vec<u64> {
     let mut came = Vec::new();
     for due in follow.due(now) {
         let version = follow.versions.iter().find(|it| it.payload == due.payload).unwrap();
@@ -110,6 +129,34 @@ fn an_older_version_that_stands_in_is_no_success_of_the_newer() {
 }
 
 #[test]
+fn what_its_publisher_has_withdrawn_is_passed_over_and_not_retried() {
+    let mut follow = follow(2, 0);
+    for seq in 1..=3 {
+        follow.hear(version("llama-8b", seq, START), START + 700);
+    }
+    let due = follow.due(START + 700).remove(0);
+    follow.pulled(&due, Err("it was withdrawn".to_owned()), START + 700);
+    let third = follow.versions[2].manifest;
+    assert!(follow.withdraw(|it| *it == third));
+    assert!(!follow.withdraw(|it| *it == third), "it is known");
+    assert_eq!(follow.versions[2].state, VersionState::Passed);
+    assert_eq!(pull(&mut follow, START + 701), [2], "an older one comes in its place");
+    assert_eq!(follow.due(START + 365 * DAY), []);
+    follow.withdraw(|_| true);
+    assert_eq!(follow.versions[1].state, VersionState::Here { since: START + 701 }, "what is here stays");
+}
+
+#[test]
+fn a_pull_that_ends_after_its_version_was_withdrawn_makes_no_failure_of_it() {
+    let mut follow = follow(2, 0);
+    follow.hear(version("llama-8b", 1, START), START + 700);
+    let due = follow.due(START + 700).remove(0);
+    follow.withdraw(|_| true);
+    follow.pulled(&due, Err("it was withdrawn".to_owned()), START + 700);
+    assert_eq!(follow.versions[0].state, VersionState::Passed);
+}
+
+#[test]
 fn a_paused_follow_pulls_nothing_and_goes_on_where_it_was() {
     let mut follow = follow(2, 0);
     follow.hear(version("llama-8b", 1, START), START + 700);
@@ -139,40 +186,6 @@ fn the_same_files_under_another_tag_need_no_pull() {
     assert_eq!(follow.versions[1].state, VersionState::Here { since: START });
 }
 
-#[test]
-fn the_last_versions_are_kept_and_the_last_one_older_than_a_week() {
-    let mut follow = follow(2, 0);
-    let mut kept_at = |day: u64, seq: u64| {
-        let now = START + 700 + day * DAY;
-        follow.hear(version("llama-8b", seq, START), now);
-        pull(&mut follow, now);
-        let kept = follow.kept(now);
-        let kept = follow.versions.iter().filter(|it| kept.contains(&(it.model.folded(), it.manifest)));
-        kept.map(|it| it.seq).collect::<Vec<_>>()
-    };
-    assert_eq!(kept_at(0, 1), [1]);
-    assert_eq!(kept_at(1, 2), [1, 2]);
-    assert_eq!(kept_at(2, 3), [2, 3]);
-    assert_eq!(kept_at(8, 4), [2, 3, 4], "the second is older than seven days");
-    assert_eq!(kept_at(9, 5), [3, 4, 5]);
-    assert_eq!(kept_at(10, 6), [3, 5, 6], "many new ones in one week do not push it out");
-    assert_eq!(kept_at(10, 7), [3, 6, 7]);
-}
-
-#[test]
-fn a_flood_of_versions_stays_within_the_bound_and_pushes_out_none_that_waits_or_is_kept() {
-    let mut follow = follow(2, DELAY);
-    follow.hear(version("llama-8b", 1, START - DAY), START);
-    pull(&mut follow, START);
-    for seq in 2..2 * FOLLOW_VERSIONS_MAX as u64 {
-        follow.hear(version("llama-8b", seq, START), START + DAY);
-    }
-    assert_eq!(follow.versions.len(), FOLLOW_VERSIONS_MAX);
-    assert_eq!((follow.versions[0].seq, follow.versions[1].seq), (1, 2));
-    pull(&mut follow, START + DAY + DELAY);
-    assert!(follow.hear(version("llama-8b", 9999, START), START + 3 * DAY), "then there is room again");
-}
-
 proptest! {
     /// Whatever is heard of, pulled and refused at whatever times: no record is used before its delay has passed, something is
     /// kept of each model that is here, and the document can be read again.
@@ -199,8 +212,8 @@ proptest! {
             for version in follow.versions.iter().filter(|it| it.here_since().is_some()) {
                 prop_assert!(kept.iter().any(|(model, _)| *model == version.model.folded()));
             }
-            let text = reg_proto::json::to_vec(&follow);
-            let read: Follow = reg_proto::json::from_slice(&text, usize::MAX).unwrap();
+            let text = json::to_vec(&follow);
+            let read: Follow = json::from_slice(&text, usize::MAX).unwrap();
             prop_assert_eq!(read, follow.clone());
         }
     }

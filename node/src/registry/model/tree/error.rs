@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use reg_api::fault::FaultKind;
 use reg_api::ingest::LeftOutList;
 use reg_api::selection::{IgnoreError, Pattern, listed};
+use reg_api::size::Given;
 use reg_proto::limits::{BLOB_BYTES_MAX, FILES_MAX};
 use reg_proto::path::PathError;
 use thiserror::Error;
@@ -29,7 +30,7 @@ pub enum TreeError {
     Name { path: PathBuf, source: PathError },
     #[error("{first} and {second} would be one file where case or the spelling of characters is ignored")]
     Collision { first: PathBuf, second: PathBuf },
-    #[error("{path} has {size} bytes, and a file of a model may have {BLOB_BYTES_MAX} (1 TiB)")]
+    #[error("{path} has {size} bytes, and a file of a model may have {}", Given(BLOB_BYTES_MAX))]
     TooLarge { path: PathBuf, size: u64 },
     #[error("{path} holds more than {FILES_MAX} files, and a model may have so many")]
     TooMany { path: PathBuf },
@@ -57,9 +58,12 @@ impl TreeError {
         match self {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => FaultKind::NotFound,
             Self::Read { source, .. } => FaultKind::of_path(source),
-            Self::NoMatch { .. } => FaultKind::NoMatch,
-            Self::Secret { .. } => FaultKind::Denied,
-            _ => FaultKind::Invalid,
+            Self::NoMatch { .. } | Self::AllLeftOut { .. } => FaultKind::NoMatch,
+            Self::Empty { .. } => FaultKind::NotFound,
+            // The user has written a file wrongly.
+            Self::Ignore { .. } => FaultKind::Invalid,
+            // The command is right, and a file of the user is in the way.
+            _ => FaultKind::Denied,
         }
     }
 

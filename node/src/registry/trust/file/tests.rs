@@ -29,10 +29,17 @@ fn means_what_was_given_and_nothing_else() {
     let acme = Publisher::Petname(petname("acme"));
     let unknown = trust.resolve(&acme).unwrap_err();
     assert_eq!(unknown.to_string(), "acme is not a petname you have given");
-    assert_eq!(unknown.hint().as_deref(), Some("reg trust add acme ID"));
+    let hint = unknown.hint().unwrap();
+    for way_on in ["reg search acme", "reg trust add acme ID", "reg import hf:acme/MODEL"] {
+        assert!(hint.contains(way_on), "{hint}");
+    }
+    // A key of the user's own names its publisher, and a petname comes before it.
+    let own = OwnNames::new(|petname| (petname.as_str() == "acme").then(|| id(7)));
+    assert_eq!(trust.clone().with_own(Some(own.clone())).resolve(&acme).unwrap(), id(7));
     assert!(trust.add(&petname("acme"), id(1)).unwrap());
     assert!(!trust.add(&petname("acme"), id(1)).unwrap());
     assert_eq!(trust.resolve(&acme).unwrap(), id(1));
+    assert_eq!(trust.clone().with_own(Some(own)).resolve(&acme).unwrap(), id(1));
     assert_eq!(trust.resolve(&Publisher::Id(id(9))).unwrap(), id(9));
     let taken = trust.add(&petname("acme"), id(2)).unwrap_err();
     assert!(matches!(&taken, TrustError::Taken { publisher, .. } if *publisher == id(1)));
@@ -146,7 +153,7 @@ fn rules_lists_and_exceptions_come_and_go_and_comments_stay() {
     assert!(fs::read_to_string(&file).unwrap().contains("# since 2024"));
     assert_eq!(trust.load().unwrap().rules[0].publisher, Some(id(5)), "a rule follows the name");
     let needed = trust.remove(&petname("acme")).unwrap_err();
-    assert!(matches!(needed, TrustError::Entry { source: EntryError::Petname { .. }, .. }));
+    assert!(matches!(needed, TrustError::InUse { .. }));
     assert_eq!(trust.waive(&"acme/*".parse().unwrap()).unwrap(), 1);
     assert!(matches!(trust.waive(&"acme/*".parse().unwrap()), Err(TrustError::Missing { .. })));
     trust.subscribe("acme/denylist", false).unwrap();
@@ -228,7 +235,11 @@ fn a_domain_is_pinned_once_and_moves_only_where_the_user_says_so() {
     assert!(trust.pin_domain(&domain, id(3), true).unwrap());
     assert_eq!(trust.load().unwrap().rules[0].publisher, Some(id(3)), "a rule follows the pin");
     let needed = trust.unpin_domain(&domain).unwrap_err();
-    assert!(matches!(needed, TrustError::Entry { source: EntryError::Unpinned { .. }, .. }));
+    assert!(
+        matches!(needed, TrustError::DomainInUse { .. }) && needed.kind() == FaultKind::Denied,
+        "{needed}"
+    );
+    assert!(needed.to_string().contains("acme.org is in use"), "{needed}");
     trust.waive(&"acme.org/*".parse().unwrap()).unwrap();
     trust.unpin_domain(&domain).unwrap();
     assert!(matches!(trust.unpin_domain(&domain), Err(TrustError::Missing { .. })));
@@ -263,4 +274,31 @@ fn a_petname_of_before_with_a_dot_is_meant_before_a_domain() {
     }
     let twice = format!("[domains]\n\"acme.org\" = \"{0}\"\n\"ACME.org\" = \"{0}\"\n", id(1));
     assert!(with_text(&twice).1.load().is_err(), "one domain in two spellings");
+}
+
+/// The table is there with the first collection and gone with the last, because an earlier version refuses it.
+#[test]
+fn collections_are_bounded_and_their_table_goes_with_the_last() {
+    let before = format!("# mine\n[petnames]\nacme = \"{}\"\n", id(1));
+    let (home, trust) = with_text(&before);
+    let text = || fs::read_to_string(home.path().join("trust.toml")).unwrap();
+    assert!(trust.collect("acme/small-ocr", true).unwrap());
+    assert!(!trust.collect("acme/small-ocr", true).unwrap());
+    assert!(trust.collect("acme/other", true).unwrap());
+    assert_eq!(trust.load().unwrap().collections[0].publisher, id(1));
+    assert!(trust.load().unwrap().denylists.is_empty());
+    assert!(trust.remove(&petname("acme")).is_err(), "a collection needs it");
+    trust.collect("acme/other", false).unwrap();
+    assert!(text().contains("small-ocr"), "{}", text());
+    trust.collect("acme/small-ocr", false).unwrap();
+    assert_eq!(text(), before);
+    assert!(trust.collect("acme/small-ocr", false).is_err());
+    for wrong in ["small-ocr", "nobody/small-ocr", "acme/small-ocr:v1"] {
+        assert!(trust.collect(wrong, true).is_err(), "{wrong}");
+    }
+    for n in 0..COLLECTIONS_MAX {
+        trust.collect(&format!("acme/list-{n}"), true).unwrap();
+    }
+    let full = trust.collect("acme/one-more", true).unwrap_err();
+    assert!(matches!(full, TrustError::Refused(EntryError::TooMany { count: 17, .. })), "{full}");
 }

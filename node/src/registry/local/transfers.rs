@@ -1,0 +1,69 @@
+//! Reports the transfers that run, and changes them for the owner of the node.
+
+use reg_api::request::Priority;
+use reg_api::transfer::{PiecesReport, TransferReport};
+use reg_proto::digest::Digest;
+use reg_proto::name::Reference;
+
+use super::{CatalogueError, Local};
+use crate::registry::fetch::{Meant, Transfer};
+
+impl Local {
+    /// Lists the transfers that run, the oldest first.
+    pub fn transfers(&self) -> Vec<TransferReport> {
+        let petnames = self.trust.petnames();
+        let each = self.fetching.transfers().into_iter().map(|transfer| {
+            let Transfer { registered, facts, sources, more_sources } = transfer;
+            TransferReport {
+                publisher: registered.what.publisher,
+                petname: petnames.get(&registered.what.publisher).cloned(),
+                model: registered.what.model,
+                tag: registered.what.tag,
+                manifest: registered.what.manifest,
+                priority: registered.priority,
+                paused: facts.paused || facts.node_paused,
+                read: registered.is_read,
+                done: facts.done,
+                total: facts.total,
+                rate: facts.rate,
+                limit: facts.limit,
+                connected: facts.connected,
+                sources,
+                more_sources,
+                reason: facts.reason(),
+            }
+        });
+        each.collect()
+    }
+
+    /// Returns which pieces of a model that is being fetched are stored, and from which source; `None` where it is not.
+    pub fn pieces(&self, manifest: &Digest) -> Option<PiecesReport> {
+        self.fetching.pieces(manifest)
+    }
+
+    /// Gives the pulls of a model another priority. Returns how many there are.
+    ///
+    /// # Errors
+    /// The petname in the reference is not known.
+    pub fn set_priority(&self, reference: &Reference, priority: Priority) -> Result<usize, CatalogueError> {
+        Ok(self.fetching.priorities.set_priority(&self.meant(reference)?, priority))
+    }
+
+    /// Ends the pulls of a model. Their callers learn that the owner has done so. What was fetched is kept.
+    ///
+    /// # Errors
+    /// The petname in the reference is not known.
+    pub fn cancel(&self, reference: &Reference) -> Result<usize, CatalogueError> {
+        Ok(self.fetching.priorities.cancel(&self.meant(reference)?))
+    }
+
+    /// Returns which pulls a reference means.
+    pub(super) fn meant(&self, reference: &Reference) -> Result<Meant, CatalogueError> {
+        Ok(Meant {
+            publisher: self.trust.file.resolve(&reference.publisher)?,
+            model: reference.model.clone(),
+            tag: reference.tag.clone(),
+            digest: reference.digest,
+        })
+    }
+}
