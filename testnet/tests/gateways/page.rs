@@ -333,10 +333,18 @@ fn a_pull_of_a_tab_says_why_it_is_slow_and_is_paused_cancelled_and_finished() {
     assert!(["cancelled", "failed"].iter().any(|it| pull["stage"] == *it), "{pull}");
     assert_eq!(post(&base, "/v1/page/dismiss", &auth, &json!({ "id": pull["id"] })).json(), true);
     assert_eq!(get("/v1/page/pulls"), json!([]));
-    // What was fetched is kept, and the pull goes on from there.
+    // What was fetched is kept and shown, of no source, and the pull goes on from there.
+    let rest = get(&format!("/v1/transfers/pieces?manifest={manifest}"));
+    assert!(rest["stored"].as_u64() > Some(0) && rest["stored"].as_u64() < rest["pieces"].as_u64(), "{rest}");
+    assert_eq!((rest["pieces"].as_u64(), &rest["sources"]), (pieces["pieces"].as_u64(), &json!([])), "{rest}");
+    let cells = rest["cells"].as_array().expect("cells");
+    assert!(cells.contains(&json!(0)) && cells.contains(&json!(-1)), "{rest}");
     assert_eq!(post(&base, "/v1/page/pull", &auth, &body).status, 200);
     wait("it is here", &|| get("/v1/page/models?kind=here")["models"][0]["model"] == "slow");
     wait("the pull says so", &|| get("/v1/page/pulls")[0]["stage"] == "done");
+    let whole = get(&format!("/v1/transfers/pieces?manifest={manifest}"));
+    assert_eq!(whole["stored"], whole["pieces"], "{whole}");
+    assert_eq!(get(&format!("/v1/transfers/pieces?manifest=sha256:{:064}", 0)), json!(null));
 }
 
 /// The owner cancels a pull of a command, which says so.

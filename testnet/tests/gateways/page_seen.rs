@@ -253,10 +253,21 @@ fn a_browser_shows_every_view_and_does_what_a_user_asks() {
     seen.browser.press("Resume everything");
     seen.look("node");
 
-    // The pull ends, and its model is listed and proven.
+    // A pull that was cancelled leaves its pieces. The rest is pulled, and the model is listed and proven.
+    seen.go("transfers");
+    seen.browser.press("Cancel");
+    seen.browser.sees("what was fetched is kept");
     seed.stop();
     let seed = Daemon::start(&a, ["--dht", "off"]);
     b.run(["peers", "add", &seed.address()]).ok();
+    seen.go(&format!("model/{publisher}%2Fsmall-model%3Av1"));
+    seen.browser.until(
+        "its pieces are drawn",
+        "document.querySelector('main canvas.pieces')?.getAttribute('aria-label')?.includes('are here')",
+    );
+    seen.browser.press("Pull the rest");
+    seen.browser.sees("To fetch");
+    seen.browser.press("Pull");
     until("it is here", || {
         let page = http::get(&format!("{base}/v1/page/models?kind=here&text=small"), &[]).json();
         page["models"].as_array().is_some_and(|it| it.len() == 1)

@@ -33,6 +33,7 @@ use crate::store::{Lease, Partial, PartialError};
 
 use self::meter::Meter;
 use self::origins::Origins;
+pub use self::parts::pieces_at_rest;
 pub(super) use self::parts::Part;
 
 /// What a member wants of one blob.

@@ -45,7 +45,7 @@ use crate::net::{Network, PieceBytes, PiecePool};
 use crate::registry::resolve::Resolver;
 use crate::store::{Intake, Store};
 
-pub use self::demand::{Demand, DownLimit, Sources, Wish};
+pub use self::demand::{Demand, DownLimit, Sources, Wish, pieces_at_rest};
 pub use self::downloader::{DownloadError, Downloaded};
 pub use self::downloads::Begin;
 pub use self::error::{BeginError, NAT_HINT, ShareError};

@@ -1,12 +1,17 @@
 //! Reports the transfers that run, and changes them for the owner of the node.
 
+use std::collections::BTreeSet;
+
 use reg_api::request::Priority;
 use reg_api::transfer::{PiecesReport, TransferReport};
 use reg_proto::digest::Digest;
 use reg_proto::name::Reference;
+use reg_proto::piece::PieceSet;
 
 use super::{CatalogueError, Local};
-use crate::registry::fetch::{Meant, Transfer};
+use crate::registry::fetch::{Meant, Transfer, pieces_at_rest};
+use crate::registry::model::record;
+use crate::store::Partial;
 
 impl Local {
     /// Lists the transfers that run, the oldest first.
@@ -36,9 +41,26 @@ impl Local {
         each.collect()
     }
 
-    /// Returns which pieces of a model that is being fetched are stored, and from which source; `None` where it is not.
+    /// Returns which pieces of a model are stored, and, while it is being fetched, from which source. `None` where its manifest is
+    /// not in the store.
     pub fn pieces(&self, manifest: &Digest) -> Option<PiecesReport> {
-        self.fetching.pieces(manifest)
+        self.fetching.pieces(manifest).or_else(|| self.pieces_at_rest(manifest))
+    }
+
+    /// Returns which pieces of a model that no transfer is about are stored.
+    fn pieces_at_rest(&self, manifest: &Digest) -> Option<PiecesReport> {
+        let files = record::manifest(&self.store, manifest).ok()?;
+        let mut seen = BTreeSet::new();
+        let stored = files.files().iter().filter(|file| seen.insert(file.digest)).map(|file| {
+            let count = file.layout.piece_count();
+            if self.store.contains(&file.digest) {
+                return PieceSet::full(count);
+            }
+            let partials = self.store.open_partial(&file.digest);
+            let most = partials.iter().map(Partial::have).filter(|it| it.len() == count).max_by_key(PieceSet::count);
+            most.unwrap_or_else(|| PieceSet::new(count))
+        });
+        Some(pieces_at_rest(stored.collect()))
     }
 
     /// Gives the pulls of a model another priority. Returns how many there are.

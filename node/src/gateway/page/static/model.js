@@ -6,6 +6,7 @@ import { fill, h } from './dom.js';
 import { badge, empty, facts, failure, head, id, modelLink, replicas, section, states, sum, table, tableRow, waits } from './parts.js';
 import { follow, name as nameIt, pull, share } from './offers.js';
 import { proof } from './proof.js';
+import { pieces } from './pieces.js';
 import { card, of } from './transfers.js';
 import { ago, count, date, number, quoted, reference, short, size, title } from './words.js';
 
@@ -151,7 +152,7 @@ function controls(about, again) {
 }
 
 /** Shows a model that the store has. */
-async function here(root, about, again, running) {
+async function here(root, about, again, running, atRest) {
     const { summary } = about;
     const [publisher, model] = title(summary);
     const [files, keys, health, log, rules] = await Promise.all([
@@ -182,7 +183,7 @@ async function here(root, about, again, running) {
             ),
         ),
         section('Chain of proof', h('p', { class: 'quiet' }, 'Each step proves the next one. This node has followed all of them itself.'), proof({ ...about, files }, keys)),
-        section('Files', files ? fileTable(files) : waits('The files are not known.')),
+        section('Files', files ? fileTable(files) : waits('The files are not known.'), atRest),
         section(
             'Replicas elsewhere',
             counted ? h('p', null, replicas(counted)) : empty('Nothing is counted of it.'),
@@ -241,6 +242,12 @@ export function show(root, { argument, on }) {
     const body = h('div');
     let shown = null;
     let about = null;
+    let atRest = null;
+    const rest = (summary) => {
+        atRest?.stop();
+        atRest = summary.here || of(summary).length ? null : pieces(summary.manifest);
+        return atRest?.root;
+    };
     const update = () => {
         const [transfer] = about ? of(about) : [];
         if (!transfer && shown) {
@@ -260,7 +267,7 @@ export function show(root, { argument, on }) {
             const found = await get('/v1/page/model', { reference: name }, asking.signal);
             if (found) {
                 about = found.summary;
-                await here(body, found, load, running);
+                await here(body, found, load, running, rest(about));
             } else {
                 const [publisher, model] = name.split(/[:@]/)[0].split('/');
                 about = { publisher, model: model ?? '' };
@@ -283,5 +290,6 @@ export function show(root, { argument, on }) {
     return () => {
         asking.abort();
         shown?.stop();
+        atRest?.stop();
     };
 }

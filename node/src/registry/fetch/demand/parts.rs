@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use reg_api::transfer::{PiecesReport, Source};
+use reg_proto::piece::PieceSet;
 
 use super::super::downloader::DownloadError;
 use super::super::room::busy;
 use super::meter::Measured;
+use super::origins::Origins;
 use super::{Demand, DownLimit, Member, Sources, State};
 use crate::store::Partial;
 
@@ -74,31 +76,66 @@ impl Demand {
     /// Returns which pieces of the opened blobs are stored, and which source has sent each.
     pub(in crate::registry::fetch) fn pieces(&self) -> PiecesReport {
         let state = self.state();
-        let pieces: u64 = state.opened.values().map(|it| u64::from(it.layout.piece_count())).sum();
-        let per_cell = pieces.div_ceil(CELLS_MAX).max(1);
-        let mut report = PiecesReport { pieces, pieces_per_cell: per_cell, ..PiecesReport::default() };
-        let step = u32::try_from(per_cell).unwrap_or(u32::MAX);
-        for opened in state.opened.values() {
-            let count = opened.layout.piece_count();
-            let stored = opened
-                .partial
-                .as_ref()
-                .map_or_else(|| reg_proto::piece::PieceSet::full(count), Partial::have);
-            report.stored += u64::from(stored.count());
-            let number = |sources: &mut Vec<Source>, source: &Source| {
-                sources.iter().position(|it| it == source).unwrap_or_else(|| {
-                    sources.push(source.clone());
-                    sources.len() - 1
-                })
-            };
-            let own = opened.origins.sources().iter();
-            let numbers: Vec<usize> = own.map(|it| number(&mut report.sources, it)).collect();
-            for first in (0..count).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
-                let cell = opened.origins.cell(&stored, first, first.saturating_add(step).min(count));
-                let source = usize::try_from(cell - 1).ok().and_then(|it| numbers.get(it));
-                report.cells.push(source.map_or(cell, |it| i16::try_from(it + 1).unwrap_or(cell)));
-            }
+        let blobs = state.opened.values().map(|opened| {
+            let full = || PieceSet::full(opened.layout.piece_count());
+            (opened.partial.as_ref().map_or_else(full, Partial::have), &opened.origins)
+        });
+        drawn(&blobs.collect::<Vec<_>>())
+    }
+}
+
+/// Returns which pieces of blobs are stored where no source is known.
+///
+/// - `blobs`: the stored pieces of each blob, in the order of the files.
+pub fn pieces_at_rest(blobs: Vec<PieceSet>) -> PiecesReport {
+    let none = Origins::default();
+    drawn(&blobs.into_iter().map(|it| (it, &none)).collect::<Vec<_>>())
+}
+
+/// Draws the pieces of all blobs in at most [`CELLS_MAX`] cells, and one more for each blob.
+fn drawn(blobs: &[(PieceSet, &Origins)]) -> PiecesReport {
+    let pieces: u64 = blobs.iter().map(|(stored, _)| u64::from(stored.len())).sum();
+    let per_cell = pieces.div_ceil(CELLS_MAX).max(1);
+    let mut report = PiecesReport { pieces, pieces_per_cell: per_cell, ..PiecesReport::default() };
+    let step = u32::try_from(per_cell).unwrap_or(u32::MAX);
+    for (stored, origins) in blobs {
+        let count = stored.len();
+        report.stored += u64::from(stored.count());
+        let number = |sources: &mut Vec<Source>, source: &Source| {
+            sources.iter().position(|it| it == source).unwrap_or_else(|| {
+                sources.push(source.clone());
+                sources.len() - 1
+            })
+        };
+        let own = origins.sources().iter();
+        let numbers: Vec<usize> = own.map(|it| number(&mut report.sources, it)).collect();
+        for first in (0..count).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
+            let cell = origins.cell(stored, first, first.saturating_add(step).min(count));
+            let source = usize::try_from(cell - 1).ok().and_then(|it| numbers.get(it));
+            report.cells.push(source.map_or(cell, |it| i16::try_from(it + 1).unwrap_or(cell)));
         }
-        report
+    }
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use reg_api::transfer::{EARLIER, MISSING, PART};
+
+    use super::*;
+
+    #[test]
+    fn blobs_at_rest_are_drawn_one_after_the_other_in_a_bounded_number_of_cells() {
+        let mut half = PieceSet::new(4);
+        [0, 1].into_iter().for_each(|it| half.insert(half.piece(it).expect("a piece")));
+        let report = pieces_at_rest(vec![PieceSet::full(2), half]);
+        assert_eq!((report.pieces, report.stored, report.pieces_per_cell), (6, 4, 1));
+        assert_eq!(report.cells, [EARLIER, EARLIER, EARLIER, EARLIER, MISSING, MISSING]);
+        let mut large = PieceSet::new(10_000);
+        large.insert(large.piece(9_999).expect("a piece"));
+        let report = pieces_at_rest(vec![large]);
+        assert!(report.cells.len() <= 2048, "{}", report.cells.len());
+        assert_eq!(report.cells.last(), Some(&PART));
+        assert!(report.sources.is_empty());
     }
 }
