@@ -1,7 +1,8 @@
 //! Compares the network flags of a command with the settings of the daemon that answers it.
 //!
-//! The daemon's node finds peers and exchanges data with them, not a node of the command. A flag that the daemon can honour for
-//! one request travels with the request. Any other one that asks for something else is refused, never ignored.
+//! The daemon's node finds peers and exchanges data with them, so the command starts no node. A flag that the
+//! daemon can apply to one request travels with the request. Any other flag is refused where it asks for
+//! something else than the daemon does.
 
 use reg_api::settings::Settings;
 
@@ -11,11 +12,11 @@ use crate::error::CliError;
 /// The network flags that travel with the request of a command, by their long names.
 pub type Honoured = &'static [&'static str];
 
-/// Those of `reg pull` and `reg info`.
+/// The flags that `reg pull` and `reg info` send.
 pub const PULL: Honoured = &["bootstrap", "offline", "limit-down", "limit-local", "web-seed"];
-/// Those of `reg verify`.
+/// The flags that `reg verify` sends.
 pub const VERIFY: Honoured = &["bootstrap"];
-/// Those of commands that send none.
+/// The flags of commands that send none.
 pub const NONE: Honoured = &[];
 
 /// A flag that was given, what it asks for, and what the daemon does.
@@ -25,8 +26,11 @@ struct Given {
     done: String,
 }
 
-/// Refuses flags that ask for something else than what the daemon does, unless they travel with the request. `asked` are the
-/// settings of a node with these flags, `daemon` are those of the daemon.
+/// Refuses a flag that asks for something else than the daemon does, unless the flag travels with the
+/// request. `asked` are the settings of a node with these flags, `daemon` are those of the daemon.
+///
+/// # Errors
+/// One such flag, with what the daemon does instead.
 pub fn check(net: &Net, honoured: Honoured, asked: &Settings, daemon: &Settings) -> Result<(), CliError> {
     let differs =
         given(net, asked, daemon).into_iter().find(|it| !honoured.contains(&it.flag) && it.asked != it.done);

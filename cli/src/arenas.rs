@@ -1,15 +1,16 @@
-//! Keeps the memory of a daemon small: limits the pools of memory that glibc keeps for the threads of a process.
+//! Keeps the memory of a daemon small: limits the arenas, which are glibc's pools of memory for threads.
 //!
-//! glibc gives up to eight pools to each core, and what one thread has freed stays in its pool. Peers that make a daemon
-//! parse and verify on many threads grow it so, though nearly all of that memory is free (docs/performance.md). The number
-//! is read when a process starts, so the daemon starts itself anew, in the same process, with the number set.
+//! glibc gives each core up to eight arenas, and memory that one thread frees stays in its arena. Where peers
+//! make a daemon parse and verify on many threads, the arenas grow, though nearly all of their memory is free
+//! (docs/performance.md). glibc reads the number of arenas when a process starts. So the daemon starts its
+//! program again, in the same process, with the number set.
 
-/// Pools of one daemon. Pieces are larger than what is pooled, so transfers do not wait for them.
+/// Arenas of one daemon. Pieces are too large for an arena, so transfers do not wait for it.
 const ARENAS: &str = "1";
 const VARIABLE: &str = "MALLOC_ARENA_MAX";
 
-/// Starts this program anew with few pools, unless the user has chosen their number. Returns where that is not possible:
-/// then the daemon runs with more memory.
+/// Starts this program again with few arenas. Returns if the number is set already, and if the start fails:
+/// then the daemon needs more memory.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn limit() {
     use std::os::unix::process::CommandExt;
@@ -24,6 +25,6 @@ pub fn limit() {
     tracing::debug!(%error, "the program cannot start itself anew");
 }
 
-/// Other systems have other allocators.
+/// Does nothing: other systems have other allocators.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn limit() {}

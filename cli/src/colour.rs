@@ -1,7 +1,7 @@
 //! Decides whether output is coloured, and colours the few words that are.
 //!
-//! Only colours of the palette with 16 that can be read on black and on white: red, magenta, and bold. The text has been made
-//! harmless before, so that every escape sequence of the output is one of ours.
+//! Uses only those of the 16 palette colours that can be read on black and on white: red, magenta, and bold.
+//! Callers pass printable text, so every escape sequence of the output comes from this module.
 
 use std::borrow::Cow;
 
@@ -30,7 +30,7 @@ fn decide_by(variable: impl Fn(&str) -> Option<String>, is_terminal: bool) -> bo
         && variable("TERM").is_none_or(|it| it != "dumb")
 }
 
-/// Colours the first word of lines that say what they are.
+/// Colours the first word of the lines that begin with `error:`, `warning:`, `note:` or `hint:`.
 pub fn messages(text: &Printable) -> String {
     lines(text.as_str(), |line| {
         [("error:", RED), ("warning:", MAGENTA), ("note:", MAGENTA), ("hint:", BOLD)]

@@ -1,7 +1,7 @@
-//! Completes command lines: what may stand where the cursor is, for the scripts of bash, zsh and fish.
+//! Completes command lines for the scripts of bash, zsh and fish: finds the words that fit at the cursor.
 //!
-//! The scripts ask `reg complete-words`, so they need no change when the grammar does. What they ask for takes a bounded time,
-//! starts no daemon, and fails without a word.
+//! The scripts call `reg complete-words`, so they do not change with the grammar. An answer takes a bounded
+//! time and starts no daemon. Where it fails, it is empty.
 
 mod names;
 
@@ -30,20 +30,20 @@ pub enum Kind {
     File,
     /// A model or the name of a file.
     ModelOrFile,
-    /// Something that is made up, such as a title.
+    /// A new text, such as a title. Nothing is offered for it.
     Free,
 }
 
-/// What may stand where the cursor is.
+/// The words that may stand at the cursor.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Offer {
     /// What the shell puts before each word: the flag of `--flag=value`.
     pub before: String,
-    /// What has been typed of the word behind `before`.
+    /// The part of the word after `before` that is typed already.
     pub typed: String,
     /// Words of the grammar, each with its help.
     pub words: Vec<(String, String)>,
-    /// What else it may be.
+    /// The kind of value that may stand there instead.
     pub kind: Kind,
 }
 
@@ -55,7 +55,7 @@ pub fn offer(all: &Command, words: &[String]) -> Offer {
     here.offer(typed)
 }
 
-/// Where in the grammar the cursor is.
+/// The position of the cursor in the grammar.
 struct Here<'a> {
     command: &'a Command,
     /// The name of the first command, which says what a `NAME` is.

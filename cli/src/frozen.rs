@@ -1,4 +1,4 @@
-//! Explains a frozen tag by the key ring of this machine: an accident of its own publisher, or a likely theft.
+//! Explains a frozen tag by the keys of this machine: two machines of its publisher signed, or a thief did.
 
 use reg_node::gateway::admin::error::FrozenTag;
 

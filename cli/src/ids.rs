@@ -1,4 +1,4 @@
-//! [`Ids`]: shortens digests and ids to what tells them apart from every other one that a command knows.
+//! [`Ids`]: shortens digests and ids. A short one differs from every other one that the command knows.
 //!
 //! A short digest names a version of a model in the store wherever a whole one does: see `short_names.rs`.
 
@@ -12,10 +12,10 @@ pub const DIGITS_MIN: usize = 8;
 /// Digits of a whole digest.
 pub const DIGEST_DIGITS: usize = 64;
 
-/// How ids begin that have a beginning in common: digests, and peers with an Ed25519 key. It tells nothing apart.
+/// Beginnings that many ids share: of digests, and of peers with an Ed25519 key. They count as no digits.
 const BEGINNINGS: [&str; 2] = ["sha256:", "12D3KooW"];
 
-/// Ids among which a short one is to mean one.
+/// The ids among which each short id must name one.
 #[derive(Debug, Clone, Default)]
 pub struct Ids {
     sorted: Vec<String>,
@@ -67,7 +67,7 @@ impl Ids {
         shown + rest
     }
 
-    /// Returns a short id with an ellipsis, where it stands in a name that cannot be typed without it.
+    /// Returns a short id with an ellipsis, which marks it as short in a name such as `olaj5gtf…/tiny`.
     pub fn brief(&self, id: &impl Display) -> String {
         let short = self.short(id);
         if self.is_full { short } else { short + "…" }

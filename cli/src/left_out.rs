@@ -20,7 +20,7 @@ const NAMES_MAX: usize = 8;
 /// Secrets that are named, each in a line of its own.
 const SECRETS_MAX: usize = 20;
 
-/// Returns the lines that a user should read: every secret, and what is hidden. What the user has left out is counted.
+/// Returns the lines that a user should read: each secret on its own line, and the other names by reason.
 pub fn lines(list: &LeftOutList) -> Vec<String> {
     let mut lines = Vec::new();
     let mut others: BTreeMap<LeftOutReason, Vec<&str>> = BTreeMap::new();

@@ -7,11 +7,11 @@ use crate::colour;
 use crate::error::CliError;
 use crate::output;
 
-/// What the node of a command logs: failures of its own. Standard error is the command's.
+/// The filter for the node of a command: only its errors, because the command itself uses standard error.
 pub const OF_COMMAND: &str = "off,reg=error";
-/// With `-v`: what our own code does, and failures of libraries.
+/// With `-v`: information of our own code, and errors of libraries.
 const VERBOSE: &str = "error,reg=info,rustls=off,libp2p_gossipsub=off";
-/// With `-vv`: all that our own code says, and what libraries do.
+/// With `-vv`: details of our own code, and information of libraries.
 const MORE_VERBOSE: &str = "info,reg=debug";
 
 /// Starts logging with `filter`, or with what `-v` asks for.

@@ -13,7 +13,7 @@ pub fn plain(text: &str, columns: usize) -> String {
             }
             out.gap();
         } else if bare.starts_with("<!--") {
-            // How a test runs the next block is nothing for a reader.
+            // Such a comment says how a test runs the next block. A reader does not need it.
             let mut end = Some(line);
             while end.is_some_and(|it| !it.contains("-->")) {
                 end = lines.next();

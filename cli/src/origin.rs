@@ -9,7 +9,7 @@ use reg_node::daemon::{Overrides, SettingKey};
 use crate::args::{Args, Command};
 use crate::command::daemon::overrides_of;
 
-/// What sets a key in place of the file: a flag or a variable, in words.
+/// For each key, the flag or variable that sets it in place of the file, in words.
 pub type Origins = BTreeMap<SettingKey, String>;
 
 /// The flags of `reg daemon` that set a key of the configuration, each with its variable: the id of the argument, and the key.
@@ -36,7 +36,7 @@ const FLAGS: [(&str, &str); 20] = [
     ("cache_max_size", "cache.max_size"),
 ];
 
-/// Further ones, of which two may say the same.
+/// Further flags. `allow_unsafe` and `allow` both say which unsafe files the gateways serve.
 const MORE: [(&str, &str); 3] =
     [("swarm_key", "swarm.key"), ("allow_unsafe", "gateway.allow_unsafe"), ("allow", "gateway.allow")];
 

@@ -15,7 +15,7 @@ use crate::output;
 /// The pager where the user names none: it ends by itself where all fits the screen (F), keeps colours (R), and leaves what it
 /// showed on the screen (X).
 const DEFAULT: [&str; 2] = ["less", "-FRX"];
-/// What `less` does where the user names it and says nothing else, as for git.
+/// The value of `LESS` where the environment has none, as git sets it.
 const LESS: &str = "FRX";
 /// Characters by which git knows that a shell has to read the name of a pager.
 const OF_A_SHELL: &str = "|&;<>()$`\\\"' \t\n*?[#~=%";
@@ -25,27 +25,27 @@ static PAGER: Mutex<State> = Mutex::new(State::Off);
 
 #[derive(Debug)]
 enum State {
-    /// What is printed goes to standard output.
+    /// Output goes to standard output.
     Off,
-    /// The first thing that is printed starts it.
+    /// The first output starts the pager.
     Wanted,
     Running {
         child: Child,
         input: ChildStdin,
         _interrupts: Interrupts,
     },
-    /// The user has left it, so that nobody reads what is printed.
+    /// The user has left the pager. Further output is dropped.
     Left(Child),
 }
 
-/// Lets the pager wait for the results of a command, if the result may be long and the user sees it.
+/// Lets the first output of a command start the pager, if the result may be long and goes to a terminal.
 pub fn allow(args: &Args) {
     if may_be_long(&args.command) {
         want(&args.global);
     }
 }
 
-/// Lets the pager wait for a long text, unless the user wants none or nothing is seen on a terminal.
+/// Lets the first output start the pager, unless the user wants no pager or the output goes to no terminal.
 fn want(global: &Global) {
     let is_off = global.json || global.quiet || global.view.no_pager || !output::is_result_seen();
     if !is_off {
@@ -53,7 +53,7 @@ fn want(global: &Global) {
     }
 }
 
-/// Lets the pager wait for help, if that is what was asked for.
+/// Lets the first output start the pager, if the user has asked for help.
 pub fn want_for_help(asked: &clap::Error) {
     let has_none = std::env::args_os().any(|it| it == "--no-pager");
     if asked.kind() == clap::error::ErrorKind::DisplayHelp && !has_none && output::is_result_seen() {
@@ -122,7 +122,7 @@ fn put(state: &mut State, text: &str) -> Option<io::Result<()>> {
     Some(written)
 }
 
-/// Starts the pager. Interrupts are its own from then on: with less, Ctrl-C stops a search and not the command.
+/// Starts the pager, which handles interrupts from then on: in less, Ctrl-C stops a search, not the command.
 fn start() -> State {
     let Some(mut command) = command(|name| std::env::var(name).ok()) else { return State::Off };
     let Ok(mut child) = command.stdin(Stdio::piped()).spawn() else { return State::Off };

@@ -1,7 +1,9 @@
-//! Makes names whole that are typed as `reg ls` shows them: `acme/tiny@sha256:ab12cd34`, the digest alone, `olaj5gtf…/tiny`.
+//! Completes short names that a user types as `reg ls` shows them: `acme/tiny@sha256:ab12cd34`, the digest
+//! alone, `olaj5gtf…/tiny`.
 //!
-//! It stands before every command. Only a value that the grammar refuses is looked at, and only models in the store are
-//! candidates, so a whole name never means anything else. What comes out is typed in its place, and the arguments are read again.
+//! This step runs before every command. It completes only a value that the grammar refuses, and only to a
+//! model in the store. So a whole name never changes its meaning. The whole name replaces the short one, and
+//! the arguments are parsed again.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -28,7 +30,7 @@ const CANDIDATES_SHOWN_MAX: usize = 5;
 pub enum Refused {
     /// The grammar refuses them, or they ask for help.
     Usage(clap::Error),
-    /// A short name in them does not mean one model.
+    /// A short name in them does not name exactly one model.
     Unclear { error: Box<CliError>, as_json: bool },
 }
 
@@ -38,7 +40,7 @@ pub enum Refused {
 /// See [`Refused`].
 pub fn parse(all: &mut clap::Command, mut words: Vec<OsString>) -> Result<(Args, Origins), Refused> {
     let mut models = None;
-    // A digest alone takes two rounds: it is made whole, and then a reference, where a reference is needed.
+    // A digest alone may take two rounds: the first makes it whole, the second makes it a reference.
     for _ in 0..=2 * words.len() {
         let refused = match read(all, &words) {
             Ok(read) => return Ok(read),
@@ -111,7 +113,7 @@ fn models_here(global: &Global) -> Result<Vec<ModelSummary>, CliError> {
     asked
 }
 
-/// A name that is not whole.
+/// A short name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Short {
     /// The first digits of a manifest's digest, of the model that stands before the `@`.
@@ -123,7 +125,7 @@ enum Short {
 }
 
 impl Short {
-    /// Returns a name that is not whole; `None` where a text is none.
+    /// Reads a short name; `None` where the text has another form.
     fn of(text: &str) -> Option<Self> {
         if let Some((id, rest)) = text.split_once('…') {
             let is_id =
@@ -148,7 +150,7 @@ impl Short {
         }
     }
 
-    /// Returns the whole name; `None` where there is no such model, and the text may not have been meant as a digest.
+    /// Returns the whole name. Returns `None` where no model has it and the text need not be a digest.
     fn whole(&self, models: &[ModelSummary]) -> Result<Option<String>, CliError> {
         match self {
             Self::Digest { of, digits } => {
@@ -158,7 +160,7 @@ impl Short {
                     publisher == it.publisher.to_string()
                         || it.petname.as_ref().is_some_and(|name| name.as_str() == publisher)
                 };
-                // A domain or the name of a key is no part of a summary: the node finds out what it means.
+                // A summary has neither domain nor key name of its publisher: the node resolves these.
                 let is_known = publisher.len() == PublisherId::CHARS || models.iter().any(is_of);
                 let fits = |it: &&ModelSummary| {
                     (!is_known || is_of(it)) && it.model.folded() == model.to_ascii_lowercase()
@@ -196,7 +198,7 @@ impl Short {
     }
 }
 
-/// Returns the name of the one model with a digest that begins so; `None` where there is none.
+/// Returns the name of the one model with a digest that begins with `digits`; `None` where there is none.
 fn one<'a>(
     digits: &str,
     models: impl Iterator<Item = &'a ModelSummary>,

@@ -1,4 +1,5 @@
-//! What may be typed as a ticket instead: a model, a follow, a peer, a publisher, an entry of a collection.
+//! Parses values that a user may also type as a ticket: a model, a follow, a peer, a publisher, an entry of a
+//! collection.
 
 use std::str::FromStr;
 
@@ -237,7 +238,7 @@ impl FromStr for PeerSource {
     }
 }
 
-/// Parses a petname that is to be given, or a domain. A publisher's id in its place shows that the order was meant otherwise.
+/// Parses a new petname, or a domain. Refuses a publisher's id: then the user has swapped the two arguments.
 pub fn name(text: &str) -> Result<Publisher, String> {
     if Ticket::is_meant(text) || text.parse::<PublisherId>().is_ok() {
         return Err("the name comes first: reg trust add NAME ID".to_owned());

@@ -45,7 +45,8 @@ pub fn node_error(error: &NodeError) -> CliError {
     }
 }
 
-/// Returns the kind of an address that cannot be listened on: the setting makes no sense, or something is in its way.
+/// Returns the kind of an error about a listen address: `denied` if another program or the system prevents
+/// it, else `invalid`.
 fn port_kind(failed: Option<&io::Error>) -> &'static str {
     match failed.map(io::Error::kind) {
         Some(ErrorKind::AddrInUse | ErrorKind::PermissionDenied) => "denied",

@@ -30,7 +30,7 @@ pub async fn run(global: &Global, args: &CompleteWords) -> Result<ExitCode, CliE
     Ok(output::ok())
 }
 
-/// Returns the home that the command line names: its names are completed, and not those of the usual home.
+/// Returns the home that the command line names, so that the names of that home are completed.
 fn home(words: &[String]) -> Option<std::path::PathBuf> {
     let mut words = words.iter();
     while let Some(word) = words.next() {

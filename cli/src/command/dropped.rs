@@ -1,11 +1,11 @@
-//! What a publisher has said of the version before, and does not say of a new one.
+//! Finds the claims that a publisher made about the previous version and does not make about a new one.
 
 use reg_api::report::{ModelInfo, ModelSummary};
 use reg_proto::name::{ModelName, Publisher, PublisherId, Reference, Tag};
 
 use crate::client::Client;
 
-/// What was said of the version before, if there is one.
+/// The previous version with its claims, if there is one.
 #[derive(Debug, Default)]
 pub struct SaidBefore(Option<ModelInfo>);
 
@@ -34,7 +34,7 @@ impl SaidBefore {
         Self(info(client, &Reference { tag: None, digest, ..by_tag }).await)
     }
 
-    /// Returns the lines about what is not said any more of the version that was published.
+    /// Returns the lines about claims of the previous version that the published one lacks.
     pub async fn lines(&self, client: &Client, published: &Reference) -> Vec<String> {
         let Some(before) = &self.0 else { return Vec::new() };
         let Some(now) = info(client, published).await else { return Vec::new() };
@@ -57,7 +57,8 @@ impl SaidBefore {
     }
 }
 
-/// Returns what may be said of a version: what it is, the flag that says it, and whether it is said.
+/// Returns the claims that a version may have: what each is, the flag that makes it, and whether the version
+/// has it.
 fn said(info: &ModelInfo) -> Vec<(&'static str, &'static str, bool)> {
     let claims = info.claims.clone().unwrap_or_default();
     let card = info.card.clone().unwrap_or_default();

@@ -24,7 +24,7 @@ pub async fn run(global: &Global, args: Named) -> Result<ExitCode, CliError> {
         files.iter().try_for_each(|file| output::line(file.path.as_str()))?;
     } else {
         let ids = Ids::of(global, files.iter().map(|it| it.digest));
-        // Without titles, as `ls` of a shell: what reads the lines finds files and nothing else.
+        // Without titles, as `ls` of a shell, so that a program that reads the lines finds only files.
         let mut table = Table::new([
             Column::whole(""),
             Column::whole(""),

@@ -20,7 +20,7 @@ pub async fn run(global: &Global, args: &Import, path: &Path) -> Result<ExitCode
         CliError::new("not_found", format_args!("{}: {error}", path.display()))
             .hint("name a file that `reg export` has written, or a directory")
     })?;
-    // Its models come without a network. A flag that concerns one is obeyed or refused, as by any command.
+    // The import needs no network. A flag about the network is applied or refused, as by any command.
     let net = args.net.is_any_given().then_some(&args.net);
     let client = Client::open(global, net).await?;
     let importing = import(global, &client, args, &path);
@@ -84,7 +84,7 @@ async fn import(global: &Global, client: &Client, args: &Import, path: &Path) ->
         match client.stream::<Pulled>("/v1/archive/take", &request).await {
             Ok(pulled) if global.json => models.push(json!(pulled)),
             Ok(pulled) => show(global, &pulled)?,
-            // The only model: its error is the command's.
+            // Of a single model, the error is that of the command.
             Err(error) if archive.models.len() == 1 => return Err(error),
             Err(error) => {
                 code.get_or_insert(error.exit_code());
@@ -118,7 +118,7 @@ fn show(global: &Global, pulled: &Pulled) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Prints what an archive says that it has. No signature of it was verified.
+/// Prints the models that an archive lists. No signature in it was verified.
 fn list(global: &Global, archive: &ArchiveReport) -> Result<ExitCode, CliError> {
     if global.json {
         output::json(archive)?;

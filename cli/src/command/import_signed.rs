@@ -53,7 +53,7 @@ pub async fn run(global: &Global, args: &Import, dir: &Path) -> Result<ExitCode,
     let client = Client::open_to_publish(global, &args.net).await?;
     let (signed, documents) = (PublishSource::Path(path.clone()), key.key_documents().to_vec());
     let request = PublishRequest {
-        // What another party signed is published whole.
+        // All files that another party has signed are published.
         ingest: Ingest::of_before(),
         allow_unsafe: args.allow_unsafe,
         allow: args.allow.iter().copied().collect(),

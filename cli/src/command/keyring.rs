@@ -78,7 +78,7 @@ pub fn publisher(keyring: &Keyring, name: &KeyName, prepares: bool) -> Result<Pu
     })
 }
 
-/// Refuses a key that is to take over from others of a publisher: signed alone, it would be another publisher.
+/// Refuses a next key of a publisher, because its signature alone would be that of another publisher.
 fn refuse_next(keyring: &Keyring, name: &KeyName) -> Result<(), CliError> {
     if keyring.documents(name).map_err(keyring_error)?.is_some() {
         return Ok(());

@@ -83,7 +83,7 @@ pub struct Several<'a> {
     global: &'a Global,
     models: Vec<Value>,
     failed: Vec<Value>,
-    /// What is no model, of a command that takes whatever there is.
+    /// The names that the command skipped because they are no models; `None` for commands that skip nothing.
     skipped: Option<Vec<String>>,
     /// The exit code of the first failure.
     code: Option<ExitCode>,
@@ -121,7 +121,7 @@ impl<'a> Several<'a> {
         left_out::print(self.global, plan)
     }
 
-    /// Adds what is no model.
+    /// Adds names that the command skipped because they are no models.
     pub fn skipped(&mut self, names: Vec<String>) {
         if !self.global.quiet {
             for name in &names {

@@ -18,7 +18,7 @@ pub async fn run(global: &Global, args: Share) -> Result<ExitCode, CliError> {
     let what = args.what.map(|it| it.model(global)).transpose()?;
     let client = Client::open(global, None).await?;
     let shared = ticket(&client, what.as_ref().map(|it| &it.reference), args.lan).await;
-    // A daemon of before says nothing of its swarm.
+    // A daemon of an earlier version does not report its swarm.
     let settings: Result<Settings, CliError> = client.post("/v1/settings", &json!({})).await;
     client.close().await;
     let mut shared = shared?;
@@ -58,7 +58,7 @@ fn picture(ticket: &str) -> Result<String, CliError> {
         QrCode::with_error_correction_level(ticket.to_ascii_uppercase(), EcLevel::L).map_err(|error| {
             CliError::new("other", format_args!("the ticket cannot be shown as a QR code: {error}"))
         })?;
-    // What is drawn is light there, so the dark modules are left out.
+    // A drawn character is light on a dark background, so only the light modules are drawn.
     let drawn = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
     Ok(drawn + "\n")
 }

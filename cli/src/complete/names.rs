@@ -15,7 +15,7 @@ use crate::guide;
 /// Longest time that a user waits for a list after a key press.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// Returns the names of a kind, unsorted. What takes too long or fails gives none.
+/// Returns the names of a kind, unsorted. The list is empty where it takes too long or fails.
 pub async fn names(global: &Global, kind: Kind) -> Vec<String> {
     let found = async {
         match kind {

@@ -1,4 +1,4 @@
-//! [`Rate`]: how fast bytes come: over the last seconds, so that it follows the line and does not tremble.
+//! [`Rate`]: bytes per second over the last seconds, so that it follows the line and stays readable.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// Adds that `done` bytes are there at `now`. A smaller amount than before begins anew.
+    /// Records that `done` bytes are there at `now`. A smaller amount than before starts a new measurement.
     pub(super) fn add(&mut self, now: Instant, done: u64) {
         match self.samples.back() {
             Some((_, before)) if *before > done => {

@@ -9,11 +9,11 @@ use reg_api::page::PageCode;
 
 /// How long a code can be exchanged: a browser starts within seconds.
 const CODE_LIFE: Duration = Duration::from_secs(60);
-/// Codes that wait to be exchanged, or were within their life. The oldest makes room.
+/// Codes that are kept: unused and used ones within their life. A new one replaces the oldest.
 const CODES_MAX: usize = 16;
-/// Tokens that count: one for each time that the page was opened. The oldest makes room.
+/// Valid tokens: one for each time that the page was opened. A new one replaces the oldest.
 const TOKENS_MAX: usize = 16;
-/// Bytes of chance in a code and in a token.
+/// Random bytes in a code and in a token.
 const SECRET_BYTES: usize = 32;
 
 /// The codes and tokens of a node. They end with its process. Cheap to clone.
@@ -33,7 +33,7 @@ struct Code {
     token: Option<String>,
 }
 
-/// Secrets are not shown.
+/// Shows no secret.
 impl std::fmt::Debug for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Held {{ codes: {}, tokens: {} }}", self.codes.len(), self.tokens.len())
@@ -53,8 +53,8 @@ impl PageTokens {
         PageCode { code, seconds: CODE_LIFE.as_secs() }
     }
 
-    /// Returns a token for a code that was not used and is young enough. A code that is shown again takes back the token that
-    /// was given for it: one of the two that showed it has stolen it.
+    /// Returns a token for an unused code within its life. A code that is shown again ends the token that was
+    /// given for it, because one of the two callers has stolen the code.
     pub(super) fn exchange(&self, code: &str, now: Instant) -> Option<String> {
         let mut held = self.held();
         held.forget_old(now);
@@ -77,7 +77,7 @@ impl PageTokens {
         }
     }
 
-    /// Takes a token back. Returns whether it counted.
+    /// Ends a token. Returns whether it was valid.
     pub(super) fn forget(&self, token: &str) -> bool {
         let mut held = self.held();
         let before = held.tokens.len();

@@ -1,7 +1,7 @@
 //! [`Feed`]: the changes of a node, numbered, for the tabs that are open.
 //!
-//! While no tab looks, nothing is watched. A tab that comes back with the number of the last change gets those since, as long as
-//! they are kept; else it is told to read everything again.
+//! The node is watched only while a tab reads the feed. A tab that returns with the number of its last change
+//! gets the later ones, while they are kept. Else it reads everything again.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -27,7 +27,7 @@ const STREAMS_MAX: usize = 16;
 const CHANGES_MAX: usize = 256;
 /// Bytes of these changes together.
 const CHANGES_BYTES_MAX: usize = 2 << 20;
-/// After this time without a change a stream says that it lives, so that a tab notices a node that is gone.
+/// After this time without a change, a stream sends a `beat`, so that a tab notices a node that has ended.
 const BEAT: Duration = Duration::from_secs(20);
 
 /// The changes of a node. Cheap to clone.
@@ -39,7 +39,7 @@ struct Shared {
     held: Mutex<Held>,
     /// The number of the newest change; `u64::MAX` once the node stops.
     newest: watch::Sender<u64>,
-    /// Wakes the watch: something has changed that tabs show.
+    /// Wakes the watcher when something has changed that tabs show.
     wake: Notify,
 }
 
@@ -51,10 +51,10 @@ struct Held {
     is_watched: bool,
 }
 
-/// The end of all streams.
+/// The number that ends all streams.
 const ENDED: u64 = u64::MAX;
 
-/// Holds one of the places for streams.
+/// One of the [`STREAMS_MAX`] streams. Its end makes room for another one.
 #[derive(Debug)]
 struct Place(Feed);
 
@@ -65,7 +65,8 @@ impl Drop for Place {
 }
 
 impl Feed {
-    /// Returns an empty feed. Its numbers begin above those of every earlier process, so that none is mistaken.
+    /// Returns an empty feed. Its numbers begin above those of every earlier process, so that no number means
+    /// two changes.
     pub(super) fn new() -> Self {
         let (newest, _) = watch::channel(clock::now() << 20);
         Self(Arc::new(Shared { held: Mutex::default(), newest, wake: Notify::new() }))
@@ -81,7 +82,7 @@ impl Feed {
         *self.0.newest.borrow() == ENDED
     }
 
-    /// Makes the watch look at once.
+    /// Makes the watcher look now.
     pub(super) fn wake(&self) {
         self.0.wake.notify_one();
     }
@@ -90,14 +91,14 @@ impl Feed {
         self.0.wake.notified().await;
     }
 
-    /// Tells whether the watch goes on. It ends with the last stream.
+    /// Tells whether the watcher continues, and notes its end. It ends with the last stream.
     pub(super) fn goes_on(&self) -> bool {
         let mut held = self.held();
         held.is_watched = held.streams > 0 && !self.has_ended();
         held.is_watched
     }
 
-    /// Adds a change, and tells the streams.
+    /// Adds a change, and wakes the streams.
     pub(super) fn push(&self, what: &str, data: impl Serialize) {
         let mut held = self.held();
         self.0.newest.send_modify(|newest| {
@@ -115,7 +116,8 @@ impl Feed {
         });
     }
 
-    /// Returns the changes after `seen`; `None` where some of them are no longer kept, or never were.
+    /// Returns the newest number and the changes after `seen`; `None` where some of these are not kept, or
+    /// never were.
     fn since(&self, seen: u64) -> Option<(u64, Vec<Bytes>)> {
         let held = self.held();
         let newest = *self.0.newest.borrow();
@@ -127,7 +129,8 @@ impl Feed {
         Some((newest, lines.collect()))
     }
 
-    /// Answers with the changes after `after`, and then with each that comes. `None` if too many streams are open.
+    /// Answers with the changes after `after`, then with each new one. Returns `None` if too many streams are
+    /// open or the node stops.
     pub(super) fn stream(&self, registry: Registry, pulls: Pulls, after: Option<u64>) -> Option<Response> {
         let place = {
             let mut held = self.held();

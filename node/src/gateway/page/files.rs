@@ -90,7 +90,7 @@ fn answer(place: usize, file: &'static File, request: &Request) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (CONTENT_TYPE, file.kind),
-        // The browser asks each time, and is answered that its copy is the same.
+        // The browser asks each time, and gets 304 while its copy is current.
         (CACHE_CONTROL, "no-cache"),
         (CONTENT_SECURITY_POLICY, POLICY),
         (REFERRER_POLICY, "no-referrer"),
@@ -146,7 +146,7 @@ mod tests {
         println!("{scripts} bytes of scripts");
     }
 
-    /// Text of models and peers is inserted as text. What can make markup or code of a text is in no file.
+    /// Text of models and peers is inserted as text: no file names a function that makes markup of it.
     #[test]
     fn no_file_makes_markup_or_code_of_text() {
         let banned = [
@@ -171,7 +171,7 @@ mod tests {
             for word in banned {
                 assert!(!file.text.contains(word), "{} names {word}", file.path);
             }
-            // Another host is named by no file: a namespace is no address.
+            // No file names another host. A namespace is not an address.
             let text = file.text.replace("http://www.w3.org/2000/svg", "");
             for scheme in ["http://", "https://", "ws://", "wss://"] {
                 assert!(!text.contains(scheme), "{} names a host: {scheme}", file.path);

@@ -1,4 +1,4 @@
-//! The page: what people look at in a browser, as static files in the binary, and what it asks beside the local API.
+//! The page for a browser: its static files in the binary, and its requests beside the local API.
 //!
 //! In: requests of a browser on this machine. Out: HTML, styles and ES modules with a strict content security policy; lists page by
 //! page; one stream of changes. Promise: a tab without a token only reads. A one-time code gives a token once, within a minute.
@@ -39,7 +39,7 @@ use crate::registry::Registry;
 /// Bytes of a request of the page: a pull with a long selection takes a few KiB.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
-/// What the routes of the page share. Cheap to clone.
+/// The state that the routes of the page share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Page {
     tokens: PageTokens,
@@ -107,7 +107,7 @@ async fn code(Extension(page): Extension<Page>) -> Json<PageCode> {
     Json(page.tokens.new_code(std::time::Instant::now()))
 }
 
-/// Exchanges a code for a token. Nobody can guess one, so a caller without the token may try.
+/// Exchanges a code for a token. A code cannot be guessed, so a caller without a token may try.
 async fn token(
     Extension(page): Extension<Page>,
     headers: HeaderMap,
@@ -127,7 +127,7 @@ async fn token(
     }
 }
 
-/// Takes the caller's token back, so that its tab only shows again.
+/// Ends the caller's token, so that its tab can only read.
 async fn lock(Extension(page): Extension<Page>, Json(PageToken { token }): Json<PageToken>) -> Json<bool> {
     Json(page.tokens.forget(&token))
 }
@@ -144,7 +144,7 @@ async fn models(
     Ok(Json(registry.models_page(request).await?))
 }
 
-/// Returns what is known of a model; `null` where it is not in the store, which is no failure of a page.
+/// Returns the facts about a model, or `null` if it is not in the store, which is not an error of the page.
 async fn model(State(registry): State<Registry>, Query(named): Query<Named>) -> Answer<Option<ModelInfo>> {
     match registry.info(&named.reference).await {
         Ok(info) => Ok(Json(Some(info))),
@@ -180,7 +180,7 @@ async fn priority(State(registry): State<Registry>, Json(request): Json<Priority
     Ok(Json(Changed { transfers: registry.set_priority(&request.reference, request.priority)? }))
 }
 
-/// Ends the pulls of a model: those that run in a download, and those that a tab began and that look for it still.
+/// Ends the pulls of a model: those with a running download, and those of tabs that still search for it.
 async fn cancel(
     State(registry): State<Registry>,
     Extension(page): Extension<Page>,
@@ -207,7 +207,7 @@ async fn pulls(Extension(page): Extension<Page>) -> Json<Vec<PagePull>> {
     Json(page.pulls.list())
 }
 
-/// Names a pull that has ended, to forget it.
+/// The number of an ended pull that is to be forgotten.
 #[derive(Debug, Deserialize)]
 struct Dismiss {
     id: u64,
@@ -217,7 +217,7 @@ async fn dismiss(Extension(page): Extension<Page>, Json(Dismiss { id }): Json<Di
     Json(page.pulls.dismiss(id))
 }
 
-/// The change that a tab has seen last.
+/// The number of the change that a tab has seen last.
 #[derive(Debug, Deserialize)]
 struct After {
     after: Option<u64>,

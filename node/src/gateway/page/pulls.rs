@@ -21,7 +21,7 @@ use crate::registry::Registry;
 const RUNNING_MAX: usize = 16;
 /// Pulls that are listed: those that run, and the last ones that have ended.
 const LISTED_MAX: usize = 32;
-/// Events of one pull that wait.
+/// Progress events of one pull that wait to be read.
 const EVENTS_MAX: usize = 64;
 
 /// The pulls of tabs. Cheap to clone.
@@ -40,7 +40,7 @@ struct Held {
     pulls: BTreeMap<u64, (PagePull, Option<AbortHandle>)>,
 }
 
-/// Too many pulls of tabs run.
+/// [`RUNNING_MAX`] pulls of tabs run already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooMany;
 
@@ -49,10 +49,10 @@ impl Pulls {
         Self(Arc::new(Shared { held: Mutex::default(), feed }))
     }
 
-    /// Begins a pull, which puts files into the cache only.
+    /// Begins a pull into the cache. Puts no files into a directory.
     ///
     /// # Errors
-    /// Too many run.
+    /// [`RUNNING_MAX`] pulls run already.
     pub(super) fn begin(&self, registry: Registry, request: PullRequest) -> Result<PagePull, TooMany> {
         let mut held = self.held();
         if held.pulls.values().filter(|(it, _)| it.ended.is_none()).count() >= RUNNING_MAX {
@@ -164,7 +164,7 @@ impl Pulls {
         has_ended
     }
 
-    /// Ends all pulls: the node stops. What they have fetched is kept.
+    /// Ends all pulls, because the node stops. Bytes that they have fetched are kept.
     pub(super) fn end(&self) {
         self.held().pulls.values().for_each(|(_, abort)| abort.iter().for_each(AbortHandle::abort));
     }

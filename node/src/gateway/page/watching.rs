@@ -1,4 +1,4 @@
-//! Watches a node while a tab looks, and tells the feed what has changed.
+//! Watches a node while a tab reads the feed, and adds each change to the feed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::registry::Registry;
 
 /// The time between two looks at transfers.
 const LOOK: Duration = Duration::from_secs(1);
-/// Looks after which peers are looked at too, and after which the figures of the node are.
+/// Looks at transfers for each look at the peers, and for each look at the figures of the node.
 const PEERS_EVERY: u32 = 3;
 const STATUS_EVERY: u32 = 5;
 /// Peers of one change. A node has at most as many connections.
@@ -35,13 +35,13 @@ pub(super) async fn watch(feed: Feed, registry: Registry, pulls: Pulls) {
             seen.status(&feed, status);
         }
         looks = looks.wrapping_add(1);
-        // What wakes it comes in bursts, so it looks a little later.
+        // Events come in bursts, so the next look waits a moment.
         drop(timeout(LOOK, feed.woken()).await);
         tokio::time::sleep(LOOK / 5).await;
     }
 }
 
-/// What was told last.
+/// The values that were added to the feed last.
 #[derive(Debug, Default)]
 struct Seen {
     transfers: Value,
@@ -51,7 +51,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// Tells which transfers and pulls there are. The first look is always told: what has changed while no tab looked is not known.
+    /// Adds the transfers and pulls if they have changed. The first look always adds them, because earlier
+    /// values are not known.
     fn transfers(&mut self, feed: &Feed, registry: &Registry, pulls: &Pulls) {
         let transfers = json!(registry.transfers());
         if transfers != self.transfers {
@@ -65,7 +66,7 @@ impl Seen {
         }
     }
 
-    /// Tells which peers are new, have gone or are otherwise than before; at the first look all of them.
+    /// Adds the peers that are new, changed or gone. The first look adds all peers.
     fn peers(&mut self, feed: &Feed, peers: Vec<PeerReport>) {
         let now: BTreeMap<PeerId, Value> =
             peers.into_iter().take(PEERS_MAX).map(|it| (it.peer, json!(it))).collect();
@@ -84,7 +85,7 @@ impl Seen {
         self.peers = Some(now);
     }
 
-    /// Tells the figures of the node, unless only the clock went on.
+    /// Adds the figures of the node, unless only its uptime has changed.
     fn status(&mut self, feed: &Feed, status: Status) {
         let status = json!(Status { uptime_seconds: 0, ..status });
         if status != self.status {

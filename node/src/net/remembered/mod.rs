@@ -1,8 +1,9 @@
 //! [`Remembered`]: the peers that a node remembers from one start to the next, in a file of their own.
 //!
-//! The event loop records which peers it has reached, and dials the best of them at the start (`calling`). What is kept, and for
-//! how long, is decided without I/O (`known_peers`, `rank`, `dial_schedule`). The file is written whole, and rarely: a node that is killed
-//! loses the last news. A file that cannot be read never stops a node.
+//! The event loop records which peers it has reached, and dials the best of them at the start (`redialler`).
+//! Rules without I/O decide which peers are kept, and for how long (`known_peers`, `rank`, `dial_schedule`).
+//! The file is written whole, and rarely, so a node that is killed loses the last changes. A file that cannot
+//! be read never stops a node.
 
 mod dial_schedule;
 mod known_peers;

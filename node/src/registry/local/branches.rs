@@ -66,7 +66,7 @@ fn shown(
 ) -> KeyBranch {
     let common = followed.map(|it| it.chain().common(branch.chain()));
     let is_followed = followed.is_some_and(|it| it.head() == branch.head());
-    // The document from which the branches part says whether the next keys were committed to.
+    // The document that the branch follows says whether its publisher had committed to the next keys.
     let parting = match common {
         Some(common) if !is_followed => common,
         _ => branch.version().saturating_sub(1),

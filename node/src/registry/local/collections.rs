@@ -77,7 +77,7 @@ impl Local {
     /// collection.
     ///
     /// # Errors
-    /// The model cannot be had, its list is refused, or there are too many collections.
+    /// The model cannot be fetched, its list is refused, or there are too many collections.
     pub async fn follow_collection(
         self: &Arc<Self>,
         request: CollectionRequest,
@@ -114,7 +114,7 @@ impl Local {
         .await
     }
 
-    /// Answers for a collection that cannot be fetched now: one that is followed already stays as it is.
+    /// Returns the report of a followed collection that cannot be fetched now; else the error.
     async fn unfetched(
         self: &Arc<Self>,
         name: &Reference,
@@ -172,7 +172,7 @@ impl Local {
     /// Fetches a collection, and returns it with its entries.
     ///
     /// # Errors
-    /// The model cannot be had, or is no collection.
+    /// The model cannot be fetched, or is no collection.
     pub async fn show_collection(
         self: &Arc<Self>,
         request: CollectionRequest,
@@ -206,7 +206,7 @@ impl Local {
         .await
     }
 
-    /// Returns the version of a followed collection that is in use, where no newer one can be fetched; else the error.
+    /// Returns the version in use of a followed collection that cannot be fetched now; else the error.
     async fn in_use(
         self: &Arc<Self>,
         name: Reference,
@@ -236,7 +236,7 @@ impl Local {
         Ok(used)
     }
 
-    /// Adds to what was looked at which collections have it.
+    /// Adds the collections that list a model to the result of a look at it.
     pub async fn with_collections(self: &Arc<Self>, looked: Looked) -> Looked {
         let (local, mut of) = (self.clone(), looked.clone());
         let found = tokio::task::spawn_blocking(move || {
@@ -285,7 +285,7 @@ impl Local {
         are_of_collection(files).map_err(|source| CollectionError::NotOne { name: name.clone(), source })?;
         let is_older = looked.planned.behind.is_some();
         let (publisher, model, manifest) = if is_older && looked.planned.bytes_to_fetch == 0 {
-            // It is in the store, and nothing newer can be had.
+            // The version is in the store, and no newer one can be fetched.
             (looked.publisher, looked.model, looked.planned.manifest)
         } else {
             // An older version is used only beside the head, so that the choice is left to the pull then.

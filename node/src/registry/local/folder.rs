@@ -1,4 +1,4 @@
-//! Says of which version a directory of the user is, whether a newer one is known, and what differs.
+//! Tells which version a directory of the user holds, whether a newer one is known, and which files differ.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::registry::model::whole;
 use crate::registry::publishers::{TagsError, keys, revoked, tags};
 
 impl Local {
-    /// Compares a directory with the version that a pull has put there. A file is hashed where its metadata do not show that it is
-    /// as it was put there, or where the request wants it. Writes nothing, and asks no peer.
+    /// Compares a directory with the version that a pull has put there. Hashes a file if its metadata have
+    /// changed since, or if the request asks for it. Writes nothing, and asks no peer.
     ///
     /// # Errors
     /// No pull of this node has filled the directory, or it cannot be read.
@@ -88,7 +88,7 @@ impl Local {
         })
     }
 
-    /// Returns the newest record of a tag that means a manifest, where the directory does not say by which it was filled.
+    /// Returns the newest record that means a manifest, for a directory that does not name its record.
     fn tag_of(
         &self,
         publisher: PublisherId,
@@ -100,8 +100,8 @@ impl Local {
         Ok(found.map(|it| ByTag { tag: it.tag.clone(), key_document: it.key_document, seq: it.seq }))
     }
 
-    /// Returns the newest version of a tag that this node has or has heard of, where it is newer than the one by which a directory
-    /// was filled.
+    /// Returns the newest version of a tag that this node has or has heard of, if it is newer than the one in
+    /// a directory.
     fn newer(
         &self,
         publisher: PublisherId,

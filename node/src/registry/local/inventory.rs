@@ -160,7 +160,7 @@ impl Local {
         Mirror::verify(&String::from_utf8_lossy(&document), &keys, manifest).ok()
     }
 
-    /// Returns what the publisher said for searches of a version.
+    /// Returns what the publisher has claimed about a version in its newest card, for searches.
     fn card(&self, manifest: &Digest, record: &ModelRecord) -> Option<CardClaims> {
         let keys = keys::keys(&self.store, record.publisher).ok().flatten()?;
         let cards = referrers_here(&self.store, record);
@@ -242,10 +242,12 @@ impl Local {
         .await
     }
 
-    /// Removes a model with its tags, and the blobs that no other model needs. A reference by tag removes only that tag while
-    /// other tags name the same manifest. What takes no new bytes comes first, so it works on a full disk: the documents of the
-    /// tags have room in what it frees. Where it ends in the middle, the tags name a model that is not here, as after an eviction.
-    /// So the same call removes them before anything else, and no older version in their place.
+    /// Removes a model with its tags, and the blobs that no other model needs. A reference by tag removes
+    /// only that tag while other tags name the same manifest.
+    ///
+    /// The first step frees bytes, and the documents of the tags are written later. So a removal works on a
+    /// full disk. If it is interrupted, the tags name a model that is not in the store, as after an eviction.
+    /// The same call then removes these tags first, and no older version in their place.
     ///
     /// # Errors
     /// The model is pinned or not in the store: see [`CatalogueError`].

@@ -1,4 +1,5 @@
-//! Says from what a model is derived and what is derived from it, as claimed; and counts the tensors that it shares with those.
+//! Finds the models that a model is derived from and those derived from it, as claimed, and compares their
+//! tensors.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,19 +19,19 @@ use crate::registry::pull::compare_tensors;
 use crate::registry::resolve::ModelHere;
 use crate::store::CancelOnDrop;
 
-/// A model that is related to others.
+/// The model of which the lineage is asked for.
 struct Subject<'a> {
     publisher: PublisherId,
     model: &'a ModelName,
     manifest: Digest,
-    /// The repository that its files come from, as its publisher states it: others may name it so.
+    /// The repository of its files, as its publisher states it. Other models may name it as their base.
     mirrored: Option<String>,
     /// The bases that its own files name.
     bases: Vec<String>,
 }
 
 impl Local {
-    /// Returns the lineage of a model in the store, as far as it is claimed. Blocks.
+    /// Returns the claimed lineage of a model in the store. Blocks.
     pub(super) fn lineage(&self, here: &ModelHere, mirror: Option<&Mirror>) -> Lineage {
         let ModelHere { manifest, record, .. } = here;
         self.lineage_of(Subject {
@@ -42,7 +43,7 @@ impl Local {
         })
     }
 
-    /// Adds its lineage, as far as it is claimed, to what is proven of a model that is not in the store.
+    /// Adds the claimed lineage to the facts about a model that is not in the store.
     pub async fn relate(self: &Arc<Self>, mut looked: Looked) -> Looked {
         let local = self.clone();
         let (publisher, model, manifest) = (looked.publisher, looked.model.clone(), looked.planned.manifest);
@@ -54,8 +55,8 @@ impl Local {
         looked
     }
 
-    /// Compares the tensors of a model with those of the models in the store that it is derived from or that are derived from it,
-    /// as claimed. A caller that goes away ends it.
+    /// Compares the tensors of a model with those of its relatives in the store: the models that it is
+    /// derived from and those derived from it, as claimed. Stops when the caller drops it.
     ///
     /// # Errors
     /// The model is not in the store, or a file cannot be read: see [`CatalogueError`].
@@ -118,8 +119,8 @@ impl Local {
         Lineage { bases, derived, derived_tags, shared: None }
     }
 
-    /// Returns the model that a claim names: the one that the user and the catalogue know by the name, unless the claim has another
-    /// manifest; else one with that manifest. A name of which the publisher is not known names none.
+    /// Returns the model that a claim means: the one that the user or the catalogue knows by the name, unless
+    /// the claim states another manifest; else one with that manifest.
     fn base_known(&self, name: &str, manifest: Option<&Digest>) -> Option<Relative> {
         let is_meant = |it: &Relative| manifest.is_none_or(|manifest| it.manifest == *manifest);
         if let Some(found) = self.base_by_name(name).filter(is_meant) {

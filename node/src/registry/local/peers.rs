@@ -107,7 +107,7 @@ impl Local {
         })
     }
 
-    /// Tells whether a peer that is connected is in another swarm. It says so a moment after it is connected.
+    /// Tells whether a connected peer is in another swarm, which it reports a moment after it has connected.
     async fn is_foreign(&self, peer: &PeerId) -> bool {
         let end = Instant::now() + FOREIGN_PATIENCE;
         while Instant::now() < end {

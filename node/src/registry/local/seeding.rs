@@ -1,7 +1,8 @@
-//! Tells the network at the start of a node which models it holds, and later which of them it holds no more.
+//! Announces at the start of a node which models it holds, and later gives up the DHT keys of what has left
+//! the store.
 //!
-//! What is told comes from the rows of the list. A row is derived again where a document on which it depends has changed, and
-//! the signatures were verified then. So a start verifies nothing again that has not changed.
+//! The announcements come from the rows of the list. When a document of a row has changed, the row is derived
+//! again and its signatures are verified. So a start verifies only what has changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::registry::model::kept::{self, Kept};
 use crate::registry::model::record::ModelRecord;
 use crate::registry::publishers::{TagsError, keys, tags};
 
-/// What a node tells at its start.
+/// What a node announces at its start.
 #[derive(Debug, Default)]
 struct Held {
     /// Each key, and whether it is of a model that was published on this node.
@@ -46,13 +47,13 @@ struct OfPublisher {
 /// case.
 type Meant = BTreeMap<(String, Tag), (Digest, bool)>;
 
-/// Provides the models in the store in the DHT, and announces their tags. Then gives up in the DHT what leaves the store, until
-/// the node stops.
+/// Provides the models in the store in the DHT, and announces their tags. Then gives up the DHT keys of what
+/// leaves the store, until the node stops.
 pub async fn seed_all(local: Arc<Local>) {
     seed_first(&local).await;
     loop {
         local.hold().await;
-        // A model may also be evicted, which is not told here.
+        // An eviction does not notify this task, so it also looks after some time.
         let _elapsed = tokio::time::timeout(HOLD_AGAIN, local.removed.notified()).await;
     }
 }

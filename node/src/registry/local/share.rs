@@ -106,7 +106,7 @@ impl Local {
         })
     }
 
-    /// Returns what a ticket says of a model in the store, and what its maker should know.
+    /// Returns the part of a ticket that names a model in the store, and notes for the maker of the ticket.
     async fn about(self: &Arc<Self>, reference: &Reference) -> Result<(About, Vec<String>), ShareError> {
         let named = reference.clone();
         let here = self.on_blocking_thread(move |local| Ok(local.resolver.model_here(&named)?)).await?;
@@ -149,7 +149,8 @@ impl Local {
     }
 }
 
-/// Names other holders at public addresses: those that every peer can learn. A name that another peer has given is not looked up.
+/// Returns other holders with their public addresses, which every peer can learn. Looks up no DNS name that a
+/// peer has sent.
 fn named(others: impl Iterator<Item = Holder>) -> Vec<TicketPeer> {
     let named = others.map(|Holder { peer, addresses }| TicketPeer {
         peer,
@@ -158,8 +159,8 @@ fn named(others: impl Iterator<Item = Holder>) -> Vec<TicketPeer> {
     named.filter(|it| !it.addresses.is_empty()).take(TICKET_PEERS_MAX - 1).collect()
 }
 
-/// Chooses those of a peer's addresses that a ticket has: one of each kind before a second, and those of relays last. An address
-/// that leads to this machine only is taken where there is no other.
+/// Chooses the addresses of a peer for a ticket: one of each kind before a second one, and relayed ones last.
+/// Takes loopback addresses only where the peer has no others.
 fn chosen<'a>(addresses: impl Iterator<Item = &'a Address>, peer: PeerId) -> Vec<TicketAddress> {
     let all: Vec<TicketAddress> = addresses.filter_map(|it| TicketAddress::of(it, peer)).collect();
     let is_here = |it: &TicketAddress| ip(it).is_some_and(|ip| ip.is_loopback());

@@ -83,8 +83,8 @@ impl Local {
         entries.await.ok().flatten().ok_or_else(not_a_list)
     }
 
-    /// Reads the stored lists again, so that serving follows their newest versions: to peers, and to the clients of a gateway,
-    /// whatever version of a tag they read until now.
+    /// Reads the stored lists again, so that their newest versions apply to peers and to clients of a
+    /// gateway, whatever version of a tag these clients read until now.
     pub async fn reload_denials(&self) {
         let trust = self.trust.clone();
         let reload = tokio::task::spawn_blocking(move || trust.reload_denials());
@@ -109,7 +109,8 @@ impl Local {
             |it: &ModelRecord| it.publisher == list.publisher && it.model.folded() == list.model.folded();
         for (digest, record) in records.into_iter().filter(|(_, it)| of(it)) {
             let key = ModelRecord::key(&digest, record.publisher, &record.model);
-            // One that was published here stays, also where it is old, and so does an old one that a follow or the swarm keeps.
+            // A version that was published here stays, and so does an old one that a donation, a follow or
+            // the swarm keeps.
             let done = match kept::kept(&self.store, &key) {
                 Err(error) => Err(error.into()),
                 Ok(Some(Kept::Published)) => Ok(()),
