@@ -42,7 +42,7 @@ pub struct TagRecord {
     /// Each later record must name them too. The field is absent if there are none.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub settles: Bounded<Digest, SETTLES_MAX>,
-    /// The lowest number of this tag that a node may fall back to where this record's model cannot be had.
+    /// The lowest number of this tag that a node may fall back to where this record's model is not available.
     ///
     /// The publisher states it to forbid a version with a grave fault. The field is absent if every earlier version may be used.
     #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]

@@ -42,7 +42,7 @@ pub struct Looked {
     pub lineage: Lineage,
 }
 
-/// A version of a model that can be had by its digest.
+/// A version of a model that is available by its digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Had {
     pub manifest: Digest,

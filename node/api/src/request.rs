@@ -97,7 +97,7 @@ pub struct PublishRequest {
     /// The repository that the files come from, which the publisher attests.
     #[serde(default)]
     pub origin: Option<Origin>,
-    /// The lowest record that may be used where this one's model cannot be had. `None`: as the record before says.
+    /// The lowest record that may be used where this one's model is not available. `None`: as the record before says.
     #[serde(default)]
     pub min_usable: Option<MinUsable>,
     /// Hold the tag until the record is signed elsewhere and published, or abandoned.
@@ -255,7 +255,7 @@ pub struct PullRequest {
     /// Accept a tag after its expiry date.
     #[serde(default)]
     pub allow_expired: bool,
-    /// Refuse an older version where the newest one of the tag cannot be had.
+    /// Refuse an older version where the newest one of the tag is not available.
     #[serde(default)]
     pub newest: bool,
     /// The files to fetch: all of them where the selection is empty.

@@ -49,7 +49,7 @@ pub struct Rule {
     pub formats: BTreeSet<ContentKind>,
     /// The kinds that need no further consent, though they are more than data.
     pub allow: BTreeSet<ContentKind>,
-    /// Whether an older version is refused where the newest one of a tag cannot be had.
+    /// Whether an older version is refused where the newest one of a tag is not available.
     pub newest: bool,
 }
 

@@ -1,8 +1,8 @@
 //! Keeps what is known of models elsewhere, and searches it.
 //!
 //! A [`Catalogue`] holds entries: the tags of publishers with the texts that prove them. One index of tantivy holds the
-//! texts and the words, so that a commit is atomic and no second file can contradict it. All of it can be had again from
-//! peers, so whatever is damaged is made anew. Every call blocks, and may be made from many threads.
+//! texts and the words, so that a commit is atomic and no second file can contradict it. Peers can send all of
+//! it again, so a damaged index is made anew. Every call blocks, and may be made from many threads.
 //!
 //! The crate must not ask a peer, verify a signature, or read the clock. Time and chance are arguments.
 

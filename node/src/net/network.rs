@@ -57,7 +57,7 @@ impl Network {
     /// Draws a random number in a thread of its own. The first one of a process takes 40 ms of processor time (aws-lc measures the
     /// jitter of the processor), and else the first handshake would wait for it.
     pub fn prepare() {
-        // Where no thread can be had, the first handshake draws it.
+        // Where no thread can be started, the first handshake draws it.
         let _drawn_later_is_fine = std::thread::Builder::new().spawn(|| aws_lc_rs::rand::fill(&mut [0]));
     }
 

@@ -352,7 +352,7 @@ pub(super) const KEYS_ASKED_MAX: usize = 16;
 pub(super) const PEERS_ASKED_FOR_KEYS: usize = 4;
 /// Branches kept for one publisher: with each of them the user can decide, and a thief can make any number.
 pub(super) const FORKS_PER_PUBLISHER_MAX: usize = 4;
-/// Branches kept of publishers that are not followed: anyone can make publishers with branches.
+/// Branches kept of publishers that are not followed: an attacker can make any number of such publishers.
 pub(super) const FORKS_OF_STRANGERS_MAX: usize = 256;
 /// Witnesses kept for one publisher: its own history, and a few that a thief of an old key may have made before.
 pub(super) const WITNESSES_MAX: usize = 4;
@@ -443,7 +443,7 @@ pub(super) const ADMISSIONS_MAX: usize = reg_proto::limits::FILES_MAX;
 /// How long a client may read nothing before it loses its turn.
 pub(super) const CLIENT_STALL: Duration = Duration::from_secs(60);
 
-/// Versions that an error names because they can be had: as many as a reader looks at.
+/// Available versions that an error names: as many as a reader looks at.
 pub(super) const VERSIONS_NAMED_MAX: usize = 8;
 
 /// Entries of a tar archive: five times as many files as a model may have.

@@ -4,7 +4,7 @@
 //! for. A node that has few peers, or looks for a publisher, looks these keys up and dials what it finds. All of it is off unless
 //! the user asks for it, because it tells the world this machine's address and what is looked for.
 //!
-//! What that DHT says are addresses without a peer id, from anyone. They are dialled within a budget (`candidates`), only public
+//! That DHT returns addresses without a peer id, from unknown nodes. They are dialled within a budget (`candidates`), only public
 //! ones, and each is a stranger until it has proven its peer id and said that it is of this swarm, as any peer that is dialled.
 
 mod candidates;

@@ -12,7 +12,7 @@ const LOOKS_FOR_ONE: usize = 16;
 
 impl Cataloguing {
     /// Returns at most `max` heads of tags that `is_wanted`, of these publishers or of all. Publishers take turns in random order, so
-    /// one with many models hides nobody. `below` draws a number below its argument. Blocks.
+    /// one with many models hides no other. `below` draws a number below its argument. Blocks.
     pub fn some_heads(
         &self,
         publishers: Option<&BTreeSet<PublisherId>>,

@@ -335,6 +335,6 @@ fn digest_of(keys: &KeyHistory) -> Digest {
 
 /// Draws a number by which an entry is chosen that makes room.
 pub(super) fn draw() -> u64 {
-    // Without random numbers the first entry makes room, which harms nobody more than another.
+    // Without random numbers the first entry makes room.
     chance::draw().unwrap_or_default()
 }

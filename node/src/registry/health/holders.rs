@@ -21,7 +21,7 @@ use crate::registry::limits::QUESTIONS_AT_ONCE;
 const CONNECTED_ASKED: usize = 8;
 /// Peers that one search asks because others have named them: as many as are audited.
 const NAMED_ASKED: usize = PEERS_PER_MODEL_MAX;
-/// Peers that one search takes notice of, before it chooses at random. A crowd of false ones hides nobody for ever.
+/// Peers that one search notes before it chooses at random, so that no crowd of false peers hides a true one for ever.
 const NAMED_MAX: usize = 512;
 /// How long the DHT is asked.
 const DHT_PATIENCE: Duration = Duration::from_secs(10);

@@ -30,7 +30,7 @@ pub fn keep(store: &Store, branch: &KeyHistory) -> Result<(), TagsError> {
     Ok(())
 }
 
-/// Returns whether the branch of a stranger must be dropped: anyone can make publishers with branches.
+/// Returns whether the branch of a stranger must be dropped: an attacker can make any number of publishers.
 fn is_full(store: &Store, publisher: PublisherId) -> Result<bool, TagsError> {
     let failed = |source| TagsError::Read { publisher, source };
     let followed = store.get_document(DocumentKind::Publisher, &publisher.to_string()).map_err(failed)?;

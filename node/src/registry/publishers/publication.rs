@@ -39,7 +39,7 @@ pub struct Abandoned {
 /// Begins the next record of a tag, which `make` builds from its number and from the time of an earlier one of the same
 /// content. Remembers it before it returns.
 ///
-/// A payload that nobody holds, as after a crash, is abandoned first. One that is held is returned if it is the same.
+/// A payload that no signer holds, as after a crash, is abandoned first. One that is held is returned if it is the same.
 pub fn begin(
     store: &Store,
     keys: &KeyHistory,

@@ -1,6 +1,6 @@
 //! The records that may stand for a tag: its head, which is what the publisher says now, and the ancestors of the head.
 //!
-//! An ancestor is used where the head's model cannot be had. It never becomes the head again: what was seen stays.
+//! An ancestor is used where the head's model is not available. It never becomes the head again.
 //! [`TagBook::usable`] decides which records they are, and which of them are barred.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! Names the versions that can be had by their digests, where the one that was asked for cannot.
+//! Names the available versions by their digests, where the one that was asked for is not available.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -20,7 +20,7 @@ use crate::registry::model::whole;
 use crate::registry::publishers::{history, keys, tags};
 use crate::registry::resolve::ResolveError;
 
-/// Why a reference was not resolved, with the versions of its model that can be had.
+/// Why a reference was not resolved, with the available versions of its model.
 #[derive(Debug)]
 pub struct WithVersions {
     error: ResolveError,
@@ -61,7 +61,7 @@ impl Fault for WithVersions {
 }
 
 impl Puller {
-    /// Adds the versions that can be had to the error of a reference that cannot. Reads the store.
+    /// Adds the available versions to the error of a reference that is not available. Reads the store.
     pub(super) fn with_versions(&self, reference: &Reference, error: PullError) -> PullError {
         let PullError::Resolve(error) = error else { return error };
         let is_wrong = matches!(error, ResolveError::Trust { .. } | ResolveError::NotTaken { .. })
@@ -117,7 +117,7 @@ impl Puller {
     }
 }
 
-/// Notes the tag and number of a version that can be had: the newest, where several name it.
+/// Notes the tag and number of an available version: the newest, where several name it.
 fn note_tag(had: &mut BTreeMap<Digest, Had>, tag: &SignedTag) {
     let record = tag.record();
     if let Some(it) = had.get_mut(&record.manifest.digest)

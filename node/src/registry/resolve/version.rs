@@ -1,6 +1,6 @@
-//! Chooses the version in use: the head of a tag, or the newest of its ancestors that can be had.
+//! Chooses the version in use: the head of a tag, or the newest of its ancestors that is available.
 //!
-//! A version can be had where its manifest, its provenance and its wanted blobs are in the store or at peers that are
+//! A version is available if its manifest, its provenance and its wanted blobs are in the store or at peers that are
 //! reached. Every version is proven and judged in the same way, whether it is the head or not.
 
 use std::collections::BTreeSet;
@@ -47,7 +47,7 @@ pub(super) struct Judged {
     /// What peers have sent of the model beside its records.
     pub(super) sent: AllSent,
     pub(super) notes: Vec<String>,
-    /// What a peer offered and this node refused. It is reported where no version can be had.
+    /// What a peer offered and this node refused. It is reported where no version is available.
     pub(super) refusal: Option<ResolveError>,
 }
 
@@ -154,13 +154,13 @@ impl fmt::Display for WhyNot {
 
 /// Why one version is not used.
 enum Miss {
-    /// It cannot be had; another version may be. With what was proven of it, where only its blobs are lacking.
+    /// It is not available; another version may be. With what was proven of it, where only its blobs are lacking.
     Absent(WhyNot, Box<ResolveError>, Option<Box<Proven>>),
     /// It is refused, and nothing is used in its place.
     Refused(Box<ResolveError>),
 }
 
-/// A version of which everything was proven but that its blobs can be had.
+/// A version of which everything was proven, except that its blobs are available.
 struct Proven {
     tag: Option<SignedTag>,
     digest: Digest,
@@ -203,8 +203,8 @@ impl Proven {
 }
 
 impl Resolver {
-    /// Proves the version to use and returns it: the head, or else the newest ancestor that can be had. For a caller that reads
-    /// file by file, the newest one that is proven where none can be had whole.
+    /// Proves the version to use and returns it: the head, or else the newest available ancestor. For a caller
+    /// that reads file by file, returns the newest proven version where none is available whole.
     pub(super) async fn version_in_use(
         &self,
         reference: &Reference,
@@ -264,8 +264,9 @@ impl Resolver {
         }
     }
 
-    /// Proves the newest ancestor that can be had and may be used. A manifest that could not be had is not tried again under
-    /// another record. For a caller that reads file by file, keeps in `in_part` the newest one of which only blobs are lacking.
+    /// Proves the newest ancestor that is available and may be used. A manifest that was not available is not
+    /// tried again under another record. For a caller that reads file by file, keeps in `in_part` the newest one
+    /// of which only blobs are lacking.
     ///
     /// # Errors
     /// The ancestor that would be used has none of the wanted files, and no newer version may have them: see

@@ -43,7 +43,7 @@ pub struct RawRule {
     pub models: String,
     #[serde(default)]
     pub known_publisher: bool,
-    /// Refuse an older version where the newest one of a tag cannot be had.
+    /// Refuse an older version where the newest one of a tag is not available.
     #[serde(default)]
     pub newest: bool,
     #[serde(default)]
