@@ -37,7 +37,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Held {
     last: u64,
-    pulls: BTreeMap<u64, (PagePull, Option<AbortHandle>)>,
+    pulls: BTreeMap<u64, (PagePull, AbortHandle)>,
 }
 
 /// [`RUNNING_MAX`] pulls of tabs run already.
@@ -74,14 +74,12 @@ impl Pulls {
             error: None,
             hint: None,
         };
-        held.pulls.insert(pull.id, (pull.clone(), None));
-        drop(held);
         let (own, id) = (self.clone(), pull.id);
         let request = PullRequest { dest: None, hub_cache: None, ..request };
+        // The lock is held until the handle is kept, so that a cancel finds it.
         let running = tokio::spawn(async move { own.run(registry, request, id).await });
-        if let Some((_, abort)) = self.held().pulls.get_mut(&id) {
-            *abort = Some(running.abort_handle());
-        }
+        held.pulls.insert(id, (pull.clone(), running.abort_handle()));
+        drop(held);
         self.0.feed.wake();
         Ok(pull)
     }
@@ -124,8 +122,9 @@ impl Pulls {
         }
     }
 
+    /// Changes a pull that has not ended: one that was cancelled stays so, whatever its last events are.
     fn change(&self, id: u64, change: impl FnOnce(&mut PagePull)) {
-        if let Some((pull, _)) = self.held().pulls.get_mut(&id) {
+        if let Some((pull, _)) = self.held().pulls.get_mut(&id).filter(|(pull, _)| pull.ended.is_none()) {
             change(pull);
         }
         self.0.feed.wake();
@@ -141,7 +140,7 @@ impl Pulls {
         let (mut held, mut count) = (self.held(), 0);
         for (pull, abort) in held.pulls.values_mut() {
             if pull.ended.is_none() && is_same(reference, &pull.reference) {
-                abort.iter().for_each(AbortHandle::abort);
+                abort.abort();
                 pull.ended = Some(clock::now());
                 pull.stage = "cancelled".to_owned();
                 count += 1;
@@ -166,7 +165,7 @@ impl Pulls {
 
     /// Ends all pulls, because the node stops. Bytes that they have fetched are kept.
     pub(super) fn end(&self) {
-        self.held().pulls.values().for_each(|(_, abort)| abort.iter().for_each(AbortHandle::abort));
+        self.held().pulls.values().for_each(|(_, abort)| abort.abort());
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
