@@ -19,7 +19,7 @@ use crate::netns::Machine;
 /// Longest time until a daemon must be ready, on a busy machine.
 const READY: Duration = Duration::from_secs(120);
 /// Longest time until a daemon must have stopped.
-const STOP: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(120);
 
 /// Returns the path of the `reg` binary. Builds it in the profile of this program.
 ///
@@ -496,7 +496,7 @@ impl Drop for Daemon {
 }
 
 /// Longest time until a condition must hold, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Checks a condition until it holds; returns the time that this took.
 ///
