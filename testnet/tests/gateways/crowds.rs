@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 use reg_testnet::alone::alone;
 use reg_testnet::clients;
 use reg_testnet::http;
-use reg_testnet::process::{Daemon, Home, is_full, text};
+use reg_testnet::process::{Daemon, Home, PATIENCE, is_full, text};
 use reg_testnet::{model, tree};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const MIB: u64 = 1 << 20;
-/// A crowd may double the time of an honest client; a busy machine may add this.
-const BUSY: Duration = Duration::from_secs(5);
+/// What a busy machine may add to the time of a command. A client that waits for a place which a silent connection has waits
+/// for 30 s.
+const BUSY: Duration = Duration::from_secs(20);
 
 /// How often what takes milliseconds is measured.
 const QUICK: usize = 21;
@@ -69,7 +70,7 @@ impl Crowd {
     fn has_come(&self, count: usize) {
         let start = Instant::now();
         while self.made.load(Ordering::Relaxed) < count {
-            assert!(start.elapsed() < Duration::from_secs(60), "the crowd does not come");
+            assert!(start.elapsed() < PATIENCE, "the crowd does not come");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -203,7 +204,8 @@ fn a_thousand_slow_connections_and_two_hundred_slow_readers_delay_neither_the_ow
     drop((slow_heads, slow_readers));
     for ((what, usual), (_, crowded)) in usual.into_iter().zip(crowded) {
         println!("{what}: {usual:.3} s alone, {crowded:.3} s in the crowd, {:.2} x", crowded / usual);
-        assert!(crowded <= 2.0 * usual + BUSY.as_secs_f64(), "{what}: {usual:.3} s alone, {crowded:.3} s");
+        // Without places of its own, a client would wait for as long as the crowd stays.
+        assert!(crowded <= 3.0 * usual + BUSY.as_secs_f64(), "{what}: {usual:.3} s alone, {crowded:.3} s");
     }
 }
 
@@ -213,21 +215,23 @@ fn the_socket_has_places_of_its_own_and_silent_connections_do_not_keep_them() {
     let world = World::new(MIB);
     let silent: Vec<TcpStream> =
         (0..400).map(|_| TcpStream::connect(&world.host).expect("the system takes it")).collect();
-    assert!(world.command() < BUSY * 4, "the socket is not the crowd's");
-    assert!(world.request() < BUSY * 4, "the oldest silent connection makes room");
+    assert!(world.command() < BUSY, "the socket is not the crowd's");
+    assert!(world.request() < BUSY, "the oldest silent connection makes room");
     let socket = world.home.path().join("reg.sock");
     let more: Vec<UnixStream> =
         (0..300).map(|_| UnixStream::connect(&socket).expect("the system takes it")).collect();
-    assert!(world.command() < BUSY * 4, "the same on the socket");
+    assert!(world.command() < BUSY, "the same on the socket");
     drop((silent, more));
 }
 
-/// How long a client that does too little may stay: 30 s, and what a busy machine adds.
-const STAYS: Duration = Duration::from_secs(90);
+/// How long a client that does enough is watched: longer than one that does too little may stay, which is 30 s, some looks
+/// of the server, and what a busy machine adds.
+const STAYS: Duration = Duration::from_secs(60);
 
-/// Sends `head`, and then does `act` every second; returns how long the connection stayed open, or [`STAYS`].
+/// Sends `head`, and then does `act` every second; returns how long the connection stayed open, or `most`.
 fn stays(
     world: &World,
+    most: Duration,
     head: &str,
     mut act: impl FnMut(&mut TcpStream) -> std::io::Result<bool>,
 ) -> Duration {
@@ -235,7 +239,7 @@ fn stays(
     stream.set_read_timeout(Some(Duration::from_secs(1))).expect("set");
     stream.write_all(head.as_bytes()).expect("sent");
     let start = Instant::now();
-    while start.elapsed() < STAYS {
+    while start.elapsed() < most {
         match act(&mut stream) {
             Ok(true) => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
@@ -243,7 +247,7 @@ fn stays(
         }
         std::thread::sleep(Duration::from_millis(900));
     }
-    STAYS
+    most
 }
 
 #[test]
@@ -257,7 +261,8 @@ fn a_body_and_a_reader_below_a_kibibyte_a_second_are_ended_and_slow_ones_above_i
         let trickles = |path: &'static str, more: String| {
             let head = world.head("POST", path, &format!("{json}{more}"));
             // The answer, or the end, is seen by reading.
-            move || stays(world, &head, |it| it.write_all(b" ").and_then(|()| Ok(it.read(&mut [0; 64])? > 0)))
+            let act = |it: &mut TcpStream| it.write_all(b" ").and_then(|()| Ok(it.read(&mut [0; 64])? > 0));
+            move || stays(world, PATIENCE, &head, act)
         };
         let strangers = scope.spawn(trickles("/api/validate-yaml", String::new()));
         let owners = scope.spawn(trickles("/v1/gc", own.clone()));
@@ -273,11 +278,11 @@ fn a_body_and_a_reader_below_a_kibibyte_a_second_are_ended_and_slow_ones_above_i
         });
         let steady = scope.spawn(|| {
             let mut buffer = vec![0; 8 << 10];
-            stays(world, reads, |it| Ok(it.read(&mut buffer)? > 0))
+            stays(world, STAYS, reads, |it| Ok(it.read(&mut buffer)? > 0))
         });
         for (which, took) in [("a stranger's body", strangers), ("the owner's body", owners)] {
             let took = took.join().expect("it ends");
-            assert!(took >= Duration::from_secs(20) && took < STAYS, "{which} stayed for {took:?}");
+            assert!(took >= Duration::from_secs(20) && took < PATIENCE, "{which} stayed for {took:?}");
         }
         let got = silent.join().expect("it ends");
         assert!(got < 32 * MIB, "a reader that read nothing got {got} bytes");
