@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use reg_testnet::author::Author;
 use reg_testnet::http;
-use reg_testnet::process::{Daemon, Home, Ran, text, until, wait_until};
+use reg_testnet::process::{Daemon, Home, PATIENCE, Ran, text, until, wait_until};
 use serde_json::Value;
 
 const QUIET: [&str; 2] = ["--dht", "off"];
 
-/// Longest time until a fallback to an older version: 5 s are promised, and other tests use the machine.
-const FALLBACK_MAX: Duration = Duration::from_secs(15);
+/// Longest time until a fallback to an older version: 5 s are promised, and other tests use the machine. A search for what is
+/// gone takes 30 s.
+const FALLBACK_MAX: Duration = Duration::from_secs(25);
 
 fn pull_with(home: &Home, reference: &str, from: &[&str], flags: &[&str]) -> Ran {
     let flags = [&["--dht", "off", "--no-gossip", "--overwrite"], flags].concat();
@@ -180,7 +181,7 @@ fn two_publications_of_one_tag_at_once_are_one_after_the_other() {
     let daemon = Daemon::start(&home, QUIET);
     for round in 0..ROUNDS {
         let both = ["x", "y"].map(|it| start_publishing(&home, &format!("{it}{round}")));
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + 2 * PATIENCE;
         let ended = both.map(|mut child| wait_until(&mut child, deadline));
         assert!(ended.iter().all(|it| it.is_some_and(|it| it.success())), "round {round}: {ended:?}");
         let log = log(&home, &reference);
@@ -206,10 +207,9 @@ fn a_prepared_file_holds_its_tag_until_it_is_signed_or_given_up() {
     let said = home.path().join("said");
     let mut second =
         prepare("y").stderr(fs::File::create(&said).expect("a file")).spawn().expect("it starts");
-    let ended = wait_until(&mut second, Instant::now() + Duration::from_secs(20));
+    until("it says what to do", || fs::read_to_string(&said).expect("a file").contains("--abandon"));
+    let ended = wait_until(&mut second, Instant::now() + Duration::from_secs(2));
     assert!(ended.is_none_or(|it| !it.success()), "two files are prepared for one tag");
-    let said = fs::read_to_string(said).expect("a file");
-    assert!(said.contains("--abandon"), "{said}");
     home.run(["sign", &file("x"), "--key", "me"]).ok();
     home.run(["publish", "--signed", &file("x"), "--offline"]).ok();
     assert!(!is_frozen());
