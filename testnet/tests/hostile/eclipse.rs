@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use reg_node::net::{DhtMode, Inbound, Network, NetworkConfig};
 use reg_proto::dht::DhtKey;
 use reg_proto::name::PublisherId;
-use reg_testnet::process::{Daemon, Home, is_full};
+use reg_testnet::process::{Daemon, Home, PATIENCE, is_full};
 use reg_testnet::sybil::{self, Sybils};
 use reg_testnet::{model, tree};
 use tokio::task::JoinSet;
 
 const MIB: u64 = 1 << 20;
-/// How long a small pull may take under an eclipse: as long as a search for a name may.
-const SEARCH_MAX: Duration = Duration::from_secs(30);
+/// How long a name may be searched for under an eclipse: as long as at all. A pull that finds nothing by then fails.
+const SEARCH_MAX: f64 = 30.0;
 
 /// An honest node that has nothing: what most of a network is made of.
 async fn bystander(number: u8, known: &str) -> (Network, Inbound) {
@@ -83,8 +83,12 @@ async fn without_sybils_the_dht_alone_finds_the_holder() {
     let daemon_holder =
         Daemon::start(&holder, ["--dht", "server", "--no-gossip", "--bootstrap", &daemon_known.address()]);
     holder.publish(&model, "open", "me");
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    let found = count_by_dht_alone(asked, &bystanders, key, &daemon_holder.peer_id()).await;
+    // It is announced within seconds, or later where the machine is busy.
+    let (start, mut found) = (Instant::now(), 0);
+    while found == 0 && start.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        found = count_by_dht_alone(asked, &bystanders, key, &daemon_holder.peer_id()).await;
+    }
     println!("without Sybils: by the DHT alone {found} of {asked}");
     assert!(found > 0, "the DHT finds no holder, with or without Sybils");
     drop((bystanders, daemon_known));
@@ -94,7 +98,7 @@ async fn without_sybils_the_dht_alone_finds_the_holder() {
 async fn connected(home: &Home, count: u64) {
     let start = Instant::now();
     while home.json(["status"])["peers"].as_u64() < Some(count) {
-        assert!(start.elapsed() < Duration::from_secs(120), "{}", home.json(["status"]));
+        assert!(start.elapsed() < PATIENCE, "{}", home.json(["status"]));
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
 }
@@ -117,11 +121,10 @@ async fn peers_that_say_nothing_hold_up_nobody() {
     connected(&known, u64::from(SILENT) + 1).await;
     let out = puller.path().join("out");
     let from = ["--from", &daemon_known.address(), "--no-mdns", "--no-gossip", "--dht", "off"];
-    let start = Instant::now();
-    puller.run(["pull", &reference, &out.to_string_lossy()].into_iter().chain(from)).ok();
-    let took = start.elapsed();
-    println!("a pull beside {SILENT} silent peers: {took:.1?}");
-    assert!(took < SEARCH_MAX, "{took:?}");
+    let pulled = puller.json(["pull", &reference, &out.to_string_lossy()].into_iter().chain(from));
+    let took = pulled["pace"]["finding_seconds"].as_f64().expect("a time");
+    println!("a search beside {SILENT} silent peers: {took:.1} s");
+    assert!(took < SEARCH_MAX, "{took} s");
     tree::assert_equal(&model, &out);
     drop((silent, daemon_holder));
 }
@@ -147,21 +150,21 @@ async fn one_honest_peer_that_only_introduces_others_is_enough() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(known.json(["ls"]).as_array().map(Vec::len), Some(0), "the peer that is known holds nothing");
     let by_dht = count_by_dht_alone(asked, &bystanders, key, &daemon_holder.peer_id()).await;
-    let (mut whole, mut slowest) = (0, Duration::ZERO);
+    let (mut whole, mut slowest) = (0, 0.0f64);
     for number in 0..pulls {
         let puller = Home::new(&format!("puller {number}"));
-        let (start, out) = (Instant::now(), puller.path().join("out"));
+        let out = puller.path().join("out");
         let out = out.to_string_lossy();
         let flags = ["--from", &daemon_known.address(), "--no-mdns", "--no-gossip"];
-        puller.run(["pull", &reference, &out].into_iter().chain(flags)).ok();
+        let pulled = puller.json(["pull", &reference, &out].into_iter().chain(flags));
         tree::assert_equal(&model, &puller.path().join("out"));
         whole += 1;
-        slowest = slowest.max(start.elapsed());
+        slowest = slowest.max(pulled["pace"]["finding_seconds"].as_f64().expect("a time"));
     }
-    assert!(slowest < SEARCH_MAX, "the slowest of {pulls} pulls took {slowest:?}");
+    assert!(slowest < SEARCH_MAX, "the slowest of {pulls} searches took {slowest} s");
     println!(
         "{} Sybils that share {} bits or more with the key: {whole} of {pulls} pulls through one honest peer that \
-         introduces others, the slowest in {slowest:.1?}; by the DHT alone {by_dht} of {asked}",
+         introduces others, found after {slowest:.1} s at most; by the DHT alone {by_dht} of {asked}",
         sybils.peers.len(),
         sybils.bits
     );
