@@ -13,7 +13,7 @@ use reg_testnet::tree;
 use crate::liars::{hashed, honest, pull, script_of, weights};
 
 /// How long a pull of a few pieces may take among such peers, on a busy machine. The peers alone would take forever.
-const TAKES: Duration = Duration::from_secs(90);
+const TAKES: Duration = Duration::from_secs(200);
 /// Requests that a peer gets before the puller no longer believes what it claims.
 const REQUESTS_MAX: usize = 64;
 
