@@ -25,7 +25,7 @@ use reg_proto::key::{KeyDocument, publisher_id};
 use reg_proto::name::{ModelName, PublisherId, Tag};
 use reg_proto::tag::{ManifestPointer, TAG_RECORD_TYPE, TagRecord};
 use reg_proto::wire::{Message, PublisherVows, Request, Response};
-use reg_testnet::process::{Daemon, Home, anonymous_memory, is_full};
+use reg_testnet::process::{Daemon, Home, PATIENCE, anonymous_memory, is_full};
 use serde_json::Value;
 
 /// What the catalogue may take at most beside what a node takes without one (issue: 200 MiB for the whole node).
@@ -235,7 +235,7 @@ fn name(home: &Home, publishers: &[Publisher]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn kept_publishers_are_synced_whole_and_a_difference_costs_little_more_than_itself() {
     let (publishers, each, patience) =
-        if is_full() { (10_000, 10, Duration::from_secs(900)) } else { (60, 5, Duration::from_secs(60)) };
+        if is_full() { (10_000, 10, Duration::from_secs(900)) } else { (60, 5, PATIENCE) };
     let made: Vec<Publisher> = (0..publishers).map(Publisher::new).collect();
     let mut listed = Listed::default();
     for publisher in &made {
@@ -302,7 +302,7 @@ async fn kept_publishers_are_synced_whole_and_a_difference_costs_little_more_tha
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_with_many_keys_hide_no_kept_publisher_and_fill_nothing() {
     let (hostile, patience) =
-        if is_full() { (100_000, Duration::from_secs(900)) } else { (1000, Duration::from_secs(60)) };
+        if is_full() { (100_000, Duration::from_secs(900)) } else { (1000, PATIENCE) };
     let kept: Vec<Publisher> = (0..20).map(Publisher::new).collect();
     let mut honest = Listed::default();
     for publisher in &kept {
