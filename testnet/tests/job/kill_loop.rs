@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use reg_testnet::alone::alone;
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, is_full, peak_rss, text};
+use reg_testnet::process::{Daemon, Home, PATIENCE, is_full, peak_rss, text};
 use reg_testnet::tree;
 use reg_transfer::PIECES_IN_FLIGHT_PER_PEER;
 
@@ -83,7 +83,7 @@ fn a_puller_that_is_killed_goes_on_where_it_was() {
         killed += 1;
     }
     let mut last = start_pull(&b, &reference, &server.address(), &dest);
-    assert!(run_for(&mut last, Duration::from_secs(120), &mut rss), "the last pull does not end");
+    assert!(run_for(&mut last, 2 * PATIENCE, &mut rss), "the last pull does not end");
     let output = last.wait_with_output().expect("it has ended");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let served = a.json(["status"])["bytes_served"].as_u64().expect("a number");
