@@ -243,7 +243,8 @@ fn a_newcomer_by_a_domain_takes_no_branch_before_the_user_accepts_one() {
     let (owner, ours, offer) = offer_of(11, "two", 2);
     let (_, _, stolen) = offer_of(66, "thief", 5);
     let thief = liars.tell(stolen.script());
-    let late = Script { records_after: Duration::from_millis(300), ..offer.script() };
+    // Well within the 700 ms that a newcomer waits for other answers (`ANSWERS_PATIENCE`).
+    let late = Script { records_after: Duration::from_millis(50), ..offer.script() };
     let peers = [thief.clone(), liars.tell(late)];
     world.serve("acme.org", page(&id, &peers));
     world.serve("other.example", page(&id, &[thief]));
