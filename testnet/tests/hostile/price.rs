@@ -19,7 +19,7 @@ use reg_testnet::alone::alone;
 use reg_testnet::clients::{self, LIBP2P};
 use reg_testnet::expensive::{self, Amount, MOST, ManyKeys};
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, is_full, rss, workspace};
+use reg_testnet::process::{Daemon, Home, PATIENCE, is_full, rss, workspace};
 
 const MIB: u64 = 1 << 20;
 /// How much memory the foreign peers may cost the daemon.
@@ -66,13 +66,13 @@ impl Foreign {
 
     /// Waits until it is connected, and returns its first peer id.
     fn first(&self) -> String {
-        let line = self.lines.recv_timeout(Duration::from_secs(60)).expect("it connects");
+        let line = self.lines.recv_timeout(PATIENCE).expect("it connects");
         line.strip_prefix("PEER ").unwrap_or_else(|| panic!("{line}")).to_owned()
     }
 
-    /// Returns the lines that it has printed at its end.
-    fn printed(mut self) -> Vec<String> {
-        drop(self.process.0.wait());
+    /// Ends it, and returns the lines that it has printed.
+    fn printed(self) -> Vec<String> {
+        drop(self.process);
         self.lines.iter().collect()
     }
 }
@@ -114,13 +114,19 @@ fn three_foreign_peers_that_cost_the_most_are_disconnected_and_delay_nothing() {
     let modules = dir.join("node_modules");
     let foreign: Vec<Foreign> = folders
         .iter()
-        .map(|folder| Foreign::start(&modules, &node, &daemon.address(), folder, seconds))
+        .map(|folder| Foreign::start(&modules, &node, &daemon.address(), folder, PATIENCE.as_secs() + seconds))
         .collect();
     let first: Vec<String> = foreign.iter().map(Foreign::first).collect();
     let start = Instant::now();
     let (mut worst, mut most, mut asked, mut seen) = (Duration::ZERO, before, 0, 0);
     let mut pulls = Vec::new();
-    while start.elapsed() < Duration::from_secs(seconds) {
+    let is_refused = |first: &String| {
+        daemon.log().lines().any(|it| it.contains(first.as_str()) && it.contains("costs too much"))
+    };
+    // For some seconds, and until each has cost too much: a busy machine takes longer to find out.
+    while start.elapsed() < Duration::from_secs(seconds)
+        || (start.elapsed() < PATIENCE && !first.iter().all(is_refused))
+    {
         let asks = Instant::now();
         let status = home.json(["status"]);
         worst = worst.max(asks.elapsed());
@@ -149,8 +155,7 @@ fn three_foreign_peers_that_cost_the_most_are_disconnected_and_delay_nothing() {
     let log = daemon.log();
     for (lines, first) in printed.iter().zip(&first) {
         println!("{}", lines.last().map_or("", String::as_str));
-        let refused = log.lines().any(|it| it.contains(first.as_str()) && it.contains("costs too much"));
-        assert!(refused, "{first} is not disconnected:\n{log}");
+        assert!(is_refused(first), "{first} is not disconnected:\n{log}");
     }
     assert!(seen > 0 && asked > 0, "the foreign peers have come");
     assert!(grown < GROWTH_MAX, "{} MiB", grown / MIB);
