@@ -8,7 +8,7 @@ use reg_testnet::process::{Daemon, Home, until};
 use crate::old_home::publish;
 
 /// Longest time until a pull that cannot succeed has ended, on a busy machine.
-const PULL_MAX: Duration = Duration::from_secs(90);
+const PULL_MAX: Duration = Duration::from_secs(200);
 
 /// Runs a pull that cannot succeed, and checks that it ends.
 fn fails_in_time(home: &Home, reference: &str, from: &str) {
