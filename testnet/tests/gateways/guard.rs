@@ -3,18 +3,17 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use reg_testnet::http;
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, text, workspace};
+use reg_testnet::process::{Daemon, Home, PATIENCE, text, workspace};
 
 const MIB: u64 = 1 << 20;
 
 /// Sends a head as it is, and returns the status of the answer; 0 where there is none.
 fn status_of(daemon: &Daemon, head: &str) -> u16 {
     let mut stream = TcpStream::connect(text(&daemon.ready["http"])).expect("connected");
-    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
     // A server that refuses may hang up before all of it was sent.
     drop(stream.write_all(head.as_bytes()));
     let mut answer = [0; 64];
@@ -209,7 +208,7 @@ fn heads_bodies_and_connections_have_bounds() {
     let headers = [("content-type", "application/json"), ("authorization", own.as_str())];
     for (method, path) in [("POST", "/api/validate-yaml"), ("PUT", "/v2/me/tiny/manifests/v1")] {
         let mut stream = TcpStream::connect(&host).expect("connected");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\nauthorization: {own}\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n",
@@ -229,10 +228,10 @@ fn heads_bodies_and_connections_have_bounds() {
     let request = format!("GET /api/models HTTP/1.1\r\nhost: {host}\r\n\r\n");
     let mut late = idle.pop().expect("there are 300");
     late.write_all(request.as_bytes()).expect("sent");
-    late.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
+    late.set_read_timeout(Some(PATIENCE)).expect("set");
     assert!(late.read(&mut [0; 16]).is_ok_and(|length| length > 0), "the last is served");
     let first = &mut idle[0];
-    first.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
+    first.set_read_timeout(Some(PATIENCE)).expect("set");
     let is_closed = first.read(&mut [0; 16]).is_ok_and(|length| length == 0);
     assert!(is_closed, "the first, which has sent nothing, has made room");
 }
