@@ -11,7 +11,7 @@ use reg_testnet::clients::{self, Python};
 use reg_testnet::evil::{Liar, Script};
 use reg_testnet::http::{self, Served};
 use reg_testnet::model::{self, MINILM};
-use reg_testnet::process::{Daemon, Home, text};
+use reg_testnet::process::{Daemon, Home, PATIENCE, text};
 use reg_testnet::tree;
 use serde_json::json;
 
@@ -308,7 +308,7 @@ fn only_what_is_asked_for_is_fetched_and_ranges_are_exact() {
 fn wait_for(home: &Home, bytes: u64) {
     let start = Instant::now();
     while fetched(home) < bytes {
-        assert!(start.elapsed() < Duration::from_secs(30), "nothing is fetched");
+        assert!(start.elapsed() < PATIENCE, "nothing is fetched");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -353,7 +353,7 @@ fn when_all_peers_go_the_client_is_told_and_goes_on_once_they_are_back() {
     let back = Daemon::start(&a, ["--listen", &listen]);
     let start = Instant::now();
     while b.json(["status"])["peers"].as_u64() == Some(0) {
-        assert!(start.elapsed() < Duration::from_secs(60), "the peer is not dialled again");
+        assert!(start.elapsed() < PATIENCE, "the peer is not dialled again");
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(http::get(&url, &[]).digest(), expected);
@@ -665,7 +665,7 @@ fn beside_a_peer_that_sends_wrong_bytes_the_clients_file_is_right() {
     let daemon = Daemon::start(&b, ["--bootstrap", &server.address(), "--bootstrap", &address]);
     let start = Instant::now();
     while b.json(["status"])["peers"].as_u64() != Some(2) {
-        assert!(start.elapsed() < Duration::from_secs(30), "both peers are met");
+        assert!(start.elapsed() < PATIENCE, "both peers are met");
         std::thread::sleep(Duration::from_millis(50));
     }
     let out = b.path().join("out");
