@@ -1,11 +1,10 @@
 //! Tests the pages of the Hub beside models' files: searches, commits, people, and what this node does not have.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use reg_testnet::http;
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, text};
+use reg_testnet::process::{Daemon, Home, text, until};
 use serde_json::{Value, json};
 
 use crate::hf::{client, hf, ok};
@@ -162,11 +161,7 @@ fn every_page_of_the_hub_is_answered_as_its_clients_expect() {
     let mut pages = hf(&python, "python", &library.daemon, &library.home.path().join("cache"));
     // A name that no peer has is not found: some peer must be there to say so.
     let _peer = Daemon::start(&seen, ["--bootstrap", &library.daemon.address()]);
-    let start = Instant::now();
-    while library.home.json(["status"])["peers"].as_u64() == Some(0) {
-        assert!(start.elapsed() < Duration::from_secs(30), "no peer connects");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until("a peer connects", || library.home.json(["status"])["peers"].as_u64() > Some(0));
     ok(&pages.args(["-c", PAGES, &library.publisher]).output().expect("python runs"));
     for (method, path) in [
         ("GET", "/api/nothing"),
