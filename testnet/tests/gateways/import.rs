@@ -274,11 +274,10 @@ fn an_endpoint_does_not_lead_into_the_users_own_network() {
     let manner = Manner { redirects: true, ..Manner::default() };
     let endpoint = Endpoint::start("org/name", &model, manner);
     let by_name = endpoint.url().replace("127.0.0.1", "localhost");
-    let start = Instant::now();
     let ran = import(&home, &by_name, None, &["hf:org/name"]).failed(6, "the user has not named it");
     assert!(ran.stderr().contains("hint: "), "{}", ran.stderr());
-    assert!(start.elapsed() < Duration::from_secs(60), "it is not tried again and again");
     let asked = endpoint.take_asked();
+    assert!(asked.len() < 50, "it is not tried again and again: {asked:?}");
     assert!(asked.len() > 1 && asked.iter().all(|it| !it.path.contains("/cdn/")), "{asked:?}");
     // The host that the user has named may lead to itself.
     import(&home, endpoint.url(), None, &["hf:org/name"]).ok();
