@@ -2,14 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use reg_testnet::http;
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, text};
-
-/// How long an answer may take on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+use reg_testnet::process::{Daemon, Home, PATIENCE, text};
 
 /// Addresses and names that are not this machine on this port; `PORT` stands for the port.
 const ADDRESSES: [&str; 34] = [
