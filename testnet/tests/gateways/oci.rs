@@ -10,7 +10,7 @@ use reg_proto::digest::Digest;
 use reg_testnet::clients::{self, Debian};
 use reg_testnet::http::{self, Served};
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, left_out, text};
+use reg_testnet::process::{Daemon, Home, PATIENCE, left_out, text};
 use reg_testnet::tree;
 
 const MIB: u64 = 1 << 20;
@@ -151,7 +151,7 @@ fn stock_registry(dir: &Path) -> Option<StockRegistry> {
     let running = StockRegistry(command.spawn().expect("the registry starts"), address.clone());
     let start = Instant::now();
     while std::net::TcpStream::connect(&address).is_err() {
-        assert!(start.elapsed() < Duration::from_secs(20), "the registry does not listen");
+        assert!(start.elapsed() < PATIENCE, "the registry does not listen");
         std::thread::sleep(Duration::from_millis(50));
     }
     Some(running)
