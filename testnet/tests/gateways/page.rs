@@ -2,16 +2,13 @@
 //! of changes.
 
 use std::io::{BufRead, BufReader, Read};
-use std::time::Duration;
 
 use reg_testnet::http::{self, Served};
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, text};
+use reg_testnet::process::{Daemon, Home, PATIENCE, text};
 use serde_json::{Value, json};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
-/// How long an event may take on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn post(base: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Served {
     let headers: Vec<(&str, &str)> = [JSON].iter().chain(headers).copied().collect();
