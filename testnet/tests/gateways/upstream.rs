@@ -14,7 +14,7 @@ use reg_testnet::endpoint::{Endpoint, Manner};
 use reg_testnet::evil::{Liar, Script};
 use reg_testnet::http;
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, text};
+use reg_testnet::process::{Daemon, Home, PATIENCE, text};
 use reg_testnet::tree;
 use serde_json::json;
 
@@ -46,7 +46,7 @@ fn size(path: &std::path::Path) -> u64 {
 fn wait_for_peers(home: &Home, count: u64) {
     let start = Instant::now();
     while home.json(["status"])["peers"].as_u64() != Some(count) {
-        assert!(start.elapsed() < Duration::from_secs(60), "the peers are not met");
+        assert!(start.elapsed() < PATIENCE, "the peers are not met");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
