@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reg_testnet::http;
 use reg_testnet::model;
@@ -14,20 +14,14 @@ const LONGER_THAN_FRESH: Duration = Duration::from_secs(21);
 
 /// Waits until a node has heard of the second record of a tag.
 fn wait_for_second(home: &Home, reference: &str) {
-    let start = Instant::now();
-    while !home.run(["log", reference, "--json"]).stdout().contains("\"seq\":2") {
-        assert!(start.elapsed() < Duration::from_secs(60), "version 2 is announced");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let is_there = || home.run(["log", reference, "--json"]).stdout().contains("\"seq\":2");
+    until("version 2 is announced", is_there);
 }
 
 /// Asks for a file until it is not that of a commit.
 fn wait_until_served_no_longer(url: &str, commit: &str) {
-    let start = Instant::now();
-    while http::get(url, &[]).header("x-repo-commit").as_deref() == Some(commit) {
-        assert!(start.elapsed() < Duration::from_secs(90), "{commit} is served no longer");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    let is_served = || http::get(url, &[]).header("x-repo-commit").as_deref() == Some(commit);
+    until("the old version is served no longer", || !is_served());
 }
 
 #[test]
