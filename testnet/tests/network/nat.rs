@@ -4,13 +4,11 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use reg_testnet::netns::{self, Machine, Nat, World};
-use reg_testnet::process::{Daemon, Home, Ran, text};
+use reg_testnet::process::{Daemon, Home, PATIENCE, Ran, text};
 use reg_testnet::{model, tree};
 use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
-/// How long a node may take to be called through the relay, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
 const EVERYWHERE: [&str; 2] = ["/ip4/0.0.0.0/tcp/4600", "/ip4/0.0.0.0/udp/4600/quic-v1"];
 
 /// An address as the internet has them, on a bridge of our own.
