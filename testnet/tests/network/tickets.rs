@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use reg_proto::ticket::Ticket;
 use reg_testnet::netns::{self, Nat, World};
-use reg_testnet::process::{Daemon, Home, text};
+use reg_testnet::process::{Daemon, Home, PATIENCE, text};
 use reg_testnet::{model, tree};
 
 const MIB: u64 = 1 << 20;
-const PATIENCE: Duration = Duration::from_secs(60);
 const EVERYWHERE: [&str; 2] = ["/ip4/0.0.0.0/tcp/4600", "/ip4/0.0.0.0/udp/4600/quic-v1"];
 
 /// An address as the internet has them, on a bridge of our own.
