@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use reg_testnet::author::Author;
-use reg_testnet::process::{Daemon, Home, Ran, is_full, text, wait_until};
+use reg_testnet::process::{Daemon, Home, PATIENCE, Ran, is_full, text, wait_until};
 use serde_json::Value;
 
 /// A model of one file in a folder.
@@ -79,7 +79,7 @@ fn a_killed_publication_never_contradicts_the_next() {
         std::thread::sleep(took * round / rounds);
         if round % 2 == 0 {
             daemon.take().expect("it runs").kill();
-            let ended = wait_until(&mut command, Instant::now() + Duration::from_secs(60));
+            let ended = wait_until(&mut command, Instant::now() + PATIENCE);
             assert!(ended.is_some(), "the command ends with its daemon");
             daemon = Some(Daemon::start(&home, ["--dht", "off"]));
         } else {
