@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::process::left_out;
 
 /// How long a browser may take to start, and a page to show what is waited for, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How an element is named in WebDriver's answers.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
