@@ -114,7 +114,9 @@ fn three_foreign_peers_that_cost_the_most_are_disconnected_and_delay_nothing() {
     let modules = dir.join("node_modules");
     let foreign: Vec<Foreign> = folders
         .iter()
-        .map(|folder| Foreign::start(&modules, &node, &daemon.address(), folder, PATIENCE.as_secs() + seconds))
+        .map(|folder| {
+            Foreign::start(&modules, &node, &daemon.address(), folder, PATIENCE.as_secs() + seconds)
+        })
         .collect();
     let first: Vec<String> = foreign.iter().map(Foreign::first).collect();
     let start = Instant::now();

@@ -301,8 +301,7 @@ async fn kept_publishers_are_synced_whole_and_a_difference_costs_little_more_tha
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_with_many_keys_hide_no_kept_publisher_and_fill_nothing() {
-    let (hostile, patience) =
-        if is_full() { (100_000, Duration::from_secs(900)) } else { (1000, PATIENCE) };
+    let (hostile, patience) = if is_full() { (100_000, Duration::from_secs(900)) } else { (1000, PATIENCE) };
     let kept: Vec<Publisher> = (0..20).map(Publisher::new).collect();
     let mut honest = Listed::default();
     for publisher in &kept {
