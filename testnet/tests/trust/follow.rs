@@ -180,10 +180,10 @@ fn an_older_version_comes_while_a_newer_one_waits() {
     let (publisher, address) = (text(&one["publisher"]), daemon.address());
     let (home, _follower) = follower("follower", &publisher, &address, &["--delay", "15s"]);
     until("it is heard of", || is(&home, "tiny", 1, "waiting"));
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(Duration::from_secs(10));
     let two = publish(&a, "two", "tiny");
     until("the newer one is heard of", || is(&home, "tiny", 2, "waiting"));
-    // Its delay ends some seconds after that of the first one.
+    // Its delay ends ten seconds after that of the first one.
     let here = || {
         let models = home.json(["ls"]);
         let manifests = models.as_array().into_iter().flatten().map(|it| it["manifest"].clone());
@@ -203,8 +203,10 @@ fn a_pull_that_runs_ends_while_its_follow_is_paused() {
     model::generate(&dir, 12 << 20, 5);
     let reference = a.publish(&dir, "large", "me");
     let publisher = reference.split('/').next().expect("a publisher").to_owned();
-    let flags = ["--bootstrap", &daemon.address(), "--limit-down", "2 MB/s", "--limit-local"];
-    let _follower = Daemon::start(&home, QUIET.iter().chain(&flags));
+    for (key, value) in [("transfer.limit_down", "500kB/s"), ("transfer.limit_local", "true")] {
+        home.run(["config", "set", key, value]).ok();
+    }
+    let _follower = Daemon::start(&home, QUIET.iter().chain(&["--bootstrap", &daemon.address()]));
     home.run(["follow", &publisher, "--delay", "0"]).ok();
     // To resume what is not paused changes nothing, and tells whether it is being pulled.
     let is_pulled = || home.run(["resume", &reference]).code() == 0;
@@ -213,6 +215,8 @@ fn a_pull_that_runs_ends_while_its_follow_is_paused() {
     home.run(["follow", "pause", &publisher]).ok();
     until("its pull has ended", || !is_pulled());
     assert!(has() > 0 && !is(&home, "large", 1, "here"), "it has ended in the middle: {}", follows(&home));
+    home.run(["config", "set", "transfer.limit_down", "none"]).ok();
+    home.run(["reload"]).ok();
     home.run(["follow", "resume", &publisher]).ok();
     comes(&home, "large", 1);
 }
