@@ -11,7 +11,7 @@ use reg_proto::lane::LaneToken;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 async fn start(seed: u8, lanes: bool) -> Result<(Network, Inbound), StartError> {
     Network::start(NetworkConfig {
@@ -141,7 +141,7 @@ async fn who_knocks_without_being_expected_is_not_listened_to() {
     let closed = tokio::task::spawn_blocking(move || {
         let mut closed = 0;
         for socket in &mut idle {
-            socket.set_read_timeout(Some(Duration::from_millis(300))).expect("a socket");
+            socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a socket");
             closed += usize::from(matches!(socket.read(&mut [0; 1]), Ok(0)));
         }
         (closed, idle)

@@ -12,7 +12,7 @@ use reg_proto::digest::Digest;
 use reg_proto::wire::{Frame, Held, Request, Response};
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn config(seed: u8, listen: &str) -> NetworkConfig {
     NetworkConfig {

@@ -11,7 +11,7 @@ use reg_node::net::{Inbound, NatConfig, Network, NetworkConfig, RendezvousConfig
 use reg_proto::name::PublisherId;
 use tokio::time::{sleep, timeout};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Dials of strangers that a node makes without a pause, and in each ten seconds after these.
 const BURST: u64 = 64;
 const DIAL_EVERY: u64 = 10;
