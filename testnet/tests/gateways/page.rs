@@ -284,9 +284,12 @@ fn a_pull_of_a_tab_says_why_it_is_slow_and_is_paused_cancelled_and_finished() {
     let [a, b] = ["A", "B"].map(Home::new);
     a.key("me");
     let dir = a.path().join("model");
-    model::generate(&dir, 6 << 20, 64);
-    // Near peers have no limit by default.
-    let seed = Daemon::start(&a, ["--limit-up", "1M", "--limit-local"]);
+    model::generate(&dir, 16 << 20, 64);
+    // Near peers have no limit by default. It takes long enough for a busy machine to pause it in the middle.
+    for (key, value) in [("transfer.limit_up", "1MB/s"), ("transfer.limit_local", "true")] {
+        a.run(["config", "set", key, value]).ok();
+    }
+    let seed = Daemon::start(&a, [""; 0]);
     let reference = a.publish(&dir, "slow:v1", "me");
     let daemon = Daemon::start(&b, ["--bootstrap", &seed.address()]);
     let base = http::base(&daemon);
@@ -336,6 +339,8 @@ fn a_pull_of_a_tab_says_why_it_is_slow_and_is_paused_cancelled_and_finished() {
     assert_eq!((rest["pieces"].as_u64(), &rest["sources"]), (pieces["pieces"].as_u64(), &json!([])), "{rest}");
     let cells = rest["cells"].as_array().expect("cells");
     assert!(cells.contains(&json!(0)) && cells.contains(&json!(-1)), "{rest}");
+    a.run(["config", "set", "transfer.limit_up", "none"]).ok();
+    a.run(["reload"]).ok();
     assert_eq!(post(&base, "/v1/page/pull", &auth, &body).status, 200);
     wait("it is here", &|| get("/v1/page/models?kind=here")["models"][0]["model"] == "slow");
     wait("the pull says so", &|| get("/v1/page/pulls")[0]["stage"] == "done");
