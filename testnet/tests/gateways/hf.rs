@@ -393,7 +393,10 @@ fn a_client_that_was_killed_goes_on_without_fetching_verified_pieces_again() {
     model::generate(&model, 96 * MIB, 21);
     a.key("me");
     // Slow enough that the client is killed before the end.
-    let server = Daemon::start(&a, ["--limit-up", "20 MB/s", "--limit-local"]);
+    for (key, value) in [("transfer.limit_up", "8MB/s"), ("transfer.limit_local", "true")] {
+        a.run(["config", "set", key, value]).ok();
+    }
+    let server = Daemon::start(&a, [""; 0]);
     let reference = a.publish(&model, "killed", "me");
     let daemon = Daemon::start(&b, ["--bootstrap", &server.address()]);
     let out = b.path().join("out");
@@ -406,6 +409,8 @@ fn a_client_that_was_killed_goes_on_without_fetching_verified_pieces_again() {
     assert_eq!(status.signal(), Some(9), "it was under way");
     let whole: u64 = tree::digests(&model).into_keys().map(|path| size(&model.join(path))).sum();
     assert!(fetched(&b) < whole, "killed too late to show anything");
+    a.run(["config", "set", "transfer.limit_up", "none"]).ok();
+    a.run(["reload"]).ok();
     ok(&download.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("hf runs"));
     assert_same(&model, &out);
     // Each piece counts once it is verified: the description of the model is all there is beside its files.
