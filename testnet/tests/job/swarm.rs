@@ -11,7 +11,7 @@ use reg_proto::digest::Digest;
 use reg_proto::piece::PIECE_LEN;
 use reg_testnet::evil::{Liar, Manner, Script};
 use reg_testnet::model;
-use reg_testnet::process::{Daemon, Home, is_full};
+use reg_testnet::process::{Daemon, Home, is_full, until};
 use reg_testnet::tree;
 
 const MIB: u64 = 1 << 20;
@@ -122,6 +122,7 @@ async fn one_good_peer_among_seven_bad_ones_is_enough() {
     }
     let bootstrap: Vec<&str> = addresses.iter().flat_map(|address| ["--bootstrap", address]).collect();
     let daemon_b = Daemon::start(&home_b, [&bootstrap[..], &QUIET[..]].concat());
+    until("the good one and the bad ones are connected", || number(&home_b, "peers") >= 8);
     let sends_wrong = |manner: &Manner| matches!(manner, Manner::Sends | Manner::Truncates);
     for (round, (reference, model)) in references.iter().zip(&models).enumerate() {
         let dest = home_b.path().join(format!("out{round}"));
