@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reg_testnet::model;
 use reg_testnet::process::{Daemon, Home, Ran, left_out, text, until, wait_until};
@@ -215,12 +215,12 @@ fn a_pull_that_met_a_full_disk_needs_what_is_missing() {
     let reference = a.publish(&model, "large", "me");
     let address = server.address();
     let pull = ["pull", &reference, "--cache-only", "--no-mdns", "--from", &address];
-    let slowly = ["--limit-down", "6 MB/s", "--limit-local"];
+    let slowly = ["--limit-down", "3 MB/s", "--limit-local"];
     let pulling = b.command(pull).args(slowly).stderr(Stdio::piped()).spawn().expect("reg runs");
     let partial = b.path().join("disk/home/store/partial");
     until("room is set aside", || blocks(&partial) >= 24 * MIB);
-    // Long enough that some of it is recorded, and not all of it is here. Then nothing more can be written.
-    std::thread::sleep(Duration::from_millis(2500));
+    // So much that some of it is recorded, and not all of it is here. Then nothing more can be written.
+    until("half of it is sent", || a.json(["status"])["bytes_served"].as_u64() >= Some(12 * MIB));
     let filler = disk.fill(0);
     let ended = pulling.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
