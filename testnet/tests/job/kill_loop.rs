@@ -60,14 +60,14 @@ fn run_for(child: &mut Child, time: Duration, rss: &mut u64) -> bool {
 
 #[test]
 fn a_puller_that_is_killed_goes_on_where_it_was() {
-    let (size, kills) = if is_full() { (2048 * MIB, 20) } else { (384 * MIB, 4) };
+    let (size, kills) = if is_full() { (2048 * MIB, 20) } else { (192 * MIB, 4) };
     let [a, b] = ["A", "B"].map(Home::new);
     let model = a.path().join("model");
     model::generate(&model, size, 1);
     a.key("me");
     // Without a limit, a fast machine fetches the small model before the first kill.
     let server =
-        Daemon::start(&a, if is_full() { &[][..] } else { &["--limit-up", "150 MB/s", "--limit-local"] });
+        Daemon::start(&a, if is_full() { &[][..] } else { &["--limit-up", "75 MB/s", "--limit-local"] });
     let reference = a.publish(&model, "big", "me");
     let total: u64 = 4096 + size;
     let dest = b.path().join("out");

@@ -14,7 +14,7 @@ use reg_testnet::{model, tree};
 /// Nodes of the DHT.
 const NODES: usize = 10;
 /// Times that two strangers meet.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 2;
 const ROUNDS_FULL: usize = 20;
 
 fn configured(name: &str, rendezvous: &str, dht: &Testnet) -> Home {
