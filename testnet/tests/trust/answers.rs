@@ -40,7 +40,7 @@ fn content(home: &Home) -> String {
 
 /// Pulls until a pull finds the model without a wait for other answers.
 fn finds_at_once(what: &str, mut pull: impl FnMut() -> serde_json::Value) {
-    let finding = || pull()["pace"]["finding_seconds"].as_f64().expect("a time");
+    let mut finding = || pull()["pace"]["finding_seconds"].as_f64().expect("a time");
     one_is_quicker(what, NO_WAIT, || Duration::from_secs_f64(finding()));
 }
 
