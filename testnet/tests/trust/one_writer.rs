@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reg_testnet::author::Author;
 use reg_testnet::process::{Daemon, Home, PATIENCE, Ran, is_full, text, wait_until};
