@@ -21,6 +21,8 @@ use serde_json::Value;
 const PACE: u32 = 36_000;
 /// Pieces of the model.
 const PIECES: u64 = 24;
+/// A kill and a start within this leave each proof good: two thirds of a fortnight are left.
+const QUICK: Duration = Duration::from_secs(10);
 
 type Blobs = BTreeMap<Digest, Arc<Vec<u8>>>;
 
@@ -193,12 +195,20 @@ fn what_stops_and_comes_back_is_told_once_each_and_a_kill_keeps_the_count() {
         let written: Value = serde_json::from_str(&text).unwrap_or_default();
         written["observed"][manifest.to_string()]["replicas"] == 1
     });
+    let killed = Instant::now();
     daemon.kill();
     let stored = home.json(["health", &reference]);
     assert_eq!((&stored["models"][0]["replicas"], &stored["auditing"]), (&1.into(), &false.into()));
     let daemon = Daemon::start(&home, ["--dht", "off"]);
     let a = Auditor { home, daemon, reference, manifest };
-    assert_eq!((a.replicas(), told()), (1, vec![]));
+    let (replicas, told_yet) = (a.replicas(), told());
+    // A busy machine may take longer than a proof is good for. Then it is proven anew, and the user is told so.
+    if killed.elapsed() < QUICK {
+        assert_eq!((replicas, told_yet), (1, vec![]));
+    }
+    until("the copy is proven", || a.replicas() == 1 && told().len().is_multiple_of(2));
+    let before = told().len();
+    let told = || told().split_off(before);
 
     b_daemon.stop();
     let took = until("the user is told that it is endangered", || !told().is_empty());
@@ -213,7 +223,7 @@ fn what_stops_and_comes_back_is_told_once_each_and_a_kill_keeps_the_count() {
     sleep(Duration::from_secs(3));
     assert_eq!(told(), ["endangered", "recovered"]);
     assert_eq!((a.replicas(), &a.health()["endangered"]), (1, &false.into()));
-    let event = events.lock().expect("no panic")[0].clone();
+    let event = events.lock().expect("no panic")[before].clone();
     assert_eq!(
         (&event["replicas"], &event["target"], &event["tags"][0]),
         (&0.into(), &1.into(), &"latest".into())
@@ -223,7 +233,8 @@ fn what_stops_and_comes_back_is_told_once_each_and_a_kill_keeps_the_count() {
         (a.manifest.to_string(), a.daemon.peer_id())
     );
     let log = a.daemon.log();
-    assert_eq!((log.matches("is endangered").count(), log.matches("has recovered").count()), (1, 1), "{log}");
+    let logged = [log.matches("is endangered").count(), log.matches("has recovered").count()];
+    assert_eq!(logged, [1 + before / 2; 2], "{log}");
 
     let Auditor { home, daemon, reference, .. } = a;
     daemon.stop();
