@@ -88,9 +88,9 @@ fn a_lane_that_does_not_connect_is_done_without() {
     assert!(said.contains("not a lane: the peer offers no lane"), "{said}");
 }
 
-/// How many bytes per second a pull of 3 MiB brings.
-fn rate_with(up: &[&str], down: &[&str]) -> f64 {
-    let (a, daemon_a, reference) = seed("A", 3 * MIB, up);
+/// How many bytes per second a pull of so many MiB brings.
+fn rate_with(size: u64, up: &[&str], down: &[&str]) -> f64 {
+    let (a, daemon_a, reference) = seed("A", size * MIB, up);
     let b = Home::new("B");
     let (dest, from) = (b.path().join("out").to_string_lossy().into_owned(), daemon_a.address());
     let start = Instant::now();
@@ -105,18 +105,18 @@ fn rate_with(up: &[&str], down: &[&str]) -> f64 {
 fn limits_hold_on_both_sides_and_over_both_ways() {
     for way in [&["--limit-local"][..], &["--limit-local", "--no-lanes"][..]] {
         let limited = |flag| [&[flag, LIMIT], way].concat();
-        let up = rate_with(&limited("--limit-up"), &[]);
+        let up = rate_with(3, &limited("--limit-up"), &[]);
         assert!(up < RATE_MAX, "{way:?}: sent {up} bytes per second");
-        let down = rate_with(&[], &limited("--limit-down"));
+        let down = rate_with(3, &[], &limited("--limit-down"));
         assert!(down < RATE_MAX, "{way:?}: fetched {down} bytes per second");
     }
 }
 
 #[test]
 fn peers_of_one_s_own_network_are_exempt_unless_asked() {
-    // At the limit it would take three minutes.
-    let rate = rate_with(&["--limit-up", "16kB/s"], &["--limit-down", "16kB/s"]);
-    assert!(rate > 16_000.0 * 1.5, "{rate} bytes per second");
+    // At the limit it would take four minutes.
+    let rate = rate_with(16, &["--limit-up", "64kB/s"], &["--limit-down", "64kB/s"]);
+    assert!(rate > 64_000.0 * 1.5, "{rate} bytes per second");
 }
 
 #[test]
