@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::Reading;
 use super::error::ReaderError;
 use super::on_demand::OnDemand;
+use crate::metrics::Begun;
 use crate::registry::limits::{
     CLIENT_STALL, DESERTED_PATIENCE, LOOK_AGAIN, READ_AHEAD, READ_PATIENCE, READER_TURN,
 };
@@ -88,11 +89,16 @@ impl Reading {
         layout: BlobLayout,
         range: Range<u64>,
     ) -> Result<BlobReader, ReaderError> {
+        let begun = Instant::now();
         let turn = self.turn().await?;
         self.store.touch(&view.digest());
         let cut = Cut { layout, range };
+        let mut from = Begun::Swarm;
         let reader = match self.open_whole(blob).await? {
-            Some(file) => BlobReader::new(turn, |sender| send_in_order(blob, file, cut, sender)),
+            Some(file) => {
+                from = Begun::Store;
+                BlobReader::new(turn, |sender| send_in_order(blob, file, cut, sender))
+            }
             None if self.network.is_offline() => return Err(ReaderError::Offline { blob }),
             None => match self.read_on_demand(view, blob, layout).await? {
                 (reader, Some(partial)) => {
@@ -104,7 +110,9 @@ impl Reading {
                 }
             },
         };
-        reader.begun().await
+        let reader = reader.begun().await?;
+        self.fetching.metrics.first_bytes(from, begun.elapsed());
+        Ok(reader)
     }
 
     /// Returns the models in the store that need a blob, each with its manifest. Goes through the records of all models, for one
