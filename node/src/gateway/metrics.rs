@@ -34,7 +34,7 @@ async fn metrics(State(registry): State<Registry>, headers: HeaderMap) -> Result
 
 /// Marks the answers of a dialect's routes, so that [`count`] knows the dialect.
 pub(super) fn of(dialect: Dialect, router: Router) -> Router {
-    let mark = async move |mut response: Response| {
+    let mark = move |mut response: Response| async move {
         response.extensions_mut().insert(dialect);
         response
     };

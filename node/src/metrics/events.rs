@@ -23,7 +23,7 @@ const WAIT_BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.
 type Counters = Family<One, Counter>;
 type Histograms = Family<One, Histogram, fn() -> Histogram>;
 
-/// What is counted. It has 13 fields, one for each metric.
+/// What is counted. It has 14 fields, because each metric is one.
 pub(super) struct Events {
     pieces_verified: Counters,
     received: Counters,

@@ -12,7 +12,7 @@ use reg_proto::digest::Digest;
 use reg_proto::limits::BLOBS_FOLLOWED_MAX;
 use reg_proto::peer::PeerId;
 use reg_proto::wire::Frame;
-use reg_transfer::HEARD_BYTES;
+use reg_transfer::{HEARD_BYTES, Nearness};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::debug;

@@ -322,7 +322,7 @@ mod tests {
                 names.iter().map(|name| (name.as_str(), M + M / 2, seed)).collect();
             file(1, &tensors)
         };
-        let (have, Filled { bytes, vain }) = filled(&of(1), &[&of(2), &of(3)]);
+        let (have, Filled { bytes, vain, .. }) = filled(&of(1), &[&of(2), &of(3)]);
         assert_eq!((have.iter().filter(|it| **it).count(), bytes), (0, 0));
         // The last tensor is still tried with one piece from each of the two files.
         assert!((1..=VAIN_MIN + 2 * PIECE_LEN).contains(&vain), "{vain}");
