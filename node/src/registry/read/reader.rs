@@ -78,7 +78,8 @@ impl Drop for BlobReader {
 }
 
 impl Reading {
-    /// Reads `range` (in bytes) of a blob of a model. It returns once the first bytes have arrived.
+    /// Reads `range` (in bytes) of a blob of a model for a client. It returns once the first bytes have arrived, and records how
+    /// long that took.
     ///
     /// # Errors
     /// The first bytes do not arrive within 9 s, or there is no disk space for them: see [`ReaderError`].
@@ -90,6 +91,22 @@ impl Reading {
         range: Range<u64>,
     ) -> Result<BlobReader, ReaderError> {
         let begun = Instant::now();
+        let (reader, from) = self.begin(view, blob, layout, range).await?;
+        self.fetching.metrics.first_bytes(from, begun.elapsed());
+        Ok(reader)
+    }
+
+    /// Reads as [`Self::read`] does, also for what this node looks at itself. Returns where the first bytes came from, too.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub(super) async fn begin(
+        self: &Arc<Self>,
+        view: &Arc<ModelView>,
+        blob: Digest,
+        layout: BlobLayout,
+        range: Range<u64>,
+    ) -> Result<(BlobReader, Begun), ReaderError> {
         let turn = self.turn().await?;
         self.store.touch(&view.digest());
         let cut = Cut { layout, range };
@@ -110,9 +127,7 @@ impl Reading {
                 }
             },
         };
-        let reader = reader.begun().await?;
-        self.fetching.metrics.first_bytes(from, begun.elapsed());
-        Ok(reader)
+        Ok((reader.begun().await?, from))
     }
 
     /// Returns the models in the store that need a blob, each with its manifest. Goes through the records of all models, for one
