@@ -131,7 +131,7 @@ pub(super) const fn audit(answer: Answer) -> One {
 
 /// The label of a pull that has brought its model.
 pub(super) const DONE: One = [("outcome", "done")];
-/// The label of a pull whose caller has gone, or that the owner of the node has ended.
+/// The label of a pull that its caller has left, or that the owner of the node has ended.
 pub(super) const CANCELLED: One = [("outcome", "cancelled")];
 
 /// Returns the label of a pull that failed.

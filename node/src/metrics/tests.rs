@@ -1,3 +1,5 @@
+//! Tests of the counters: the series, the sums, and the ends of pulls.
+
 use std::collections::BTreeSet;
 
 use reg_api::fault::FaultKind;

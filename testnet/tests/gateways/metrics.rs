@@ -179,7 +179,7 @@ fn the_series_are_the_same_for_one_model_and_for_fifty_with_as_many_peers() {
         let taken = http::send("POST", &url, &headers, body.as_bytes());
         assert_eq!(taken.status, 200, "{}", taken.text());
     };
-    // The statuses of answers are the one label whose values appear with their first use.
+    // The status of an answer is the one label that has new values with their first use.
     let names = |series: BTreeMap<String, f64>| -> BTreeSet<String> {
         series.into_keys().filter(|it| !it.starts_with("reg_http_requests_total")).collect()
     };
