@@ -28,7 +28,7 @@ fn the_series_are_the_same_however_much_a_node_holds_and_meets() {
         metrics.pull_begins().ends(PullEnd::Failed(FaultKind::ALL[n as usize % FaultKind::ALL.len()]));
         metrics.answered(Dialect::HuggingFace, 200, Duration::from_millis(n));
     }
-    let way = |n| PeerWay {
+    let way = |n: usize| PeerWay {
         is_near: n % 2 == 0,
         transport: [Transport::Tcp, Transport::Quic, Transport::Relay][n % 3],
     };
